@@ -1,0 +1,121 @@
+// Package device says what a compute device is: typed memory and a fixed set of
+// kernels over it. It holds types only; device/cpu and other packages compute.
+//
+// Kernels know buffers and sizes, never tensors. All matrices are row-major and
+// dense unless a leading dimension is given. Dimension letters used throughout:
+// N rows (tokens), C channels, H query heads, K key/value heads, D head
+// dimension, F feed-forward width, V vocabulary.
+//
+// A kernel may be asynchronous and returns nothing. Misuse by the program
+// (wrong sizes, wrong dtypes) panics on the caller's goroutine; a failure of
+// the device itself sticks and is reported by Sync or Read.
+package device
+
+import "fmt"
+
+// DType is the type of the elements of a Buffer.
+type DType uint8
+
+// The element types. BF16 is stored as the upper half of an IEEE float32.
+const (
+	F32 DType = iota
+	BF16
+	I32
+	U8
+)
+
+// Size is the number of bytes of one element.
+func (t DType) Size() int {
+	switch t {
+	case F32, I32:
+		return 4
+	case BF16:
+		return 2
+	}
+	return 1
+}
+
+func (t DType) String() string {
+	switch t {
+	case F32:
+		return "f32"
+	case BF16:
+		return "bf16"
+	case I32:
+		return "i32"
+	case U8:
+		return "u8"
+	}
+	return fmt.Sprintf("DType(%d)", uint8(t))
+}
+
+// ParseDType reads the names that recipes use: f32, bf16, i32, u8.
+func ParseDType(s string) (DType, error) {
+	for t := F32; t <= U8; t++ {
+		if t.String() == s {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("unknown dtype %q: use f32 or bf16", s)
+}
+
+// Buffer is a typed span of a device's memory: elements Off to Off+Len of Mem.
+// The zero Buffer means "not given" where a kernel has optional operands.
+type Buffer struct {
+	Mem   any // the device's own handle; only the device that made it looks inside
+	Off   int // first element
+	Len   int // number of elements
+	DType DType
+}
+
+// IsZero reports whether the buffer is absent.
+func (b Buffer) IsZero() bool { return b.Mem == nil }
+
+// Slice is the span of elements lo to hi of b; it shares b's memory and must not be freed.
+func (b Buffer) Slice(lo, hi int) Buffer {
+	if lo < 0 || hi < lo || hi > b.Len {
+		panic(fmt.Sprintf("device: slice %d:%d of a buffer of %d elements", lo, hi, b.Len))
+	}
+	b.Off, b.Len = b.Off+lo, hi-lo
+	return b
+}
+
+// MemoryStats counts bytes held by buffers of a device.
+type MemoryStats struct {
+	InUse int64 // in buffers that are allocated now
+	Peak  int64 // highest InUse since the start or the last ResetPeak
+	Held  int64 // kept from the system, free or not
+}
+
+// Device is memory plus kernels.
+type Device interface {
+	Name() string
+	// Alloc returns memory of n elements, not cleared. It panics with an
+	// *OutOfMemory when there is none.
+	Alloc(n int, t DType) Buffer
+	// Free gives a buffer made by Alloc back. Freeing twice panics.
+	Free(Buffer)
+	// Write copies host values into dst: []float32 (rounded to nearest even when
+	// dst is BF16), []uint16 (raw bf16 bits), []int32 or []uint8 of exactly dst.Len elements.
+	Write(dst Buffer, src any)
+	// Read waits for the device and copies src into dst, a slice as for Write ([]float32 may
+	// also take BF16 values, widened).
+	Read(dst any, src Buffer) error
+	// Sync waits for all kernels and reports the first failure since the last Sync.
+	Sync() error
+	Memory() MemoryStats
+	ResetPeak()
+	Kernels
+}
+
+// OutOfMemory is the panic value of an allocation that cannot be met.
+type OutOfMemory struct {
+	Device         string
+	Asked          int64 // bytes
+	InUse, Largest int64 // bytes held now, and the largest span that was free
+}
+
+func (e *OutOfMemory) Error() string {
+	return fmt.Sprintf("%s is out of memory: %d MiB asked with %d MiB in use; lower batch_size or sequence_length, or set recompute: layers",
+		e.Device, e.Asked>>20, e.InUse>>20)
+}
