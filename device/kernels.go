@@ -175,8 +175,6 @@ type Sequence struct{ Q, QLen, K, KLen int }
 type Attention struct {
 	O, Q, K, V     Buffer // O, Q [rows, Heads*D]; K, V [rows, KVHeads*D]
 	LSE            Buffer
-	QStride        int // row strides in elements of Q and O together are Heads*D when 0
-	KStride        int // row stride of K and V, KVHeads*D when 0
 	Heads, KVHeads int
 	D              int
 	Scale          float32
