@@ -1,0 +1,194 @@
+// Package cpu computes the kernels of package device on the processor: generic
+// Go that is always compiled, assembly where the machine has the instructions,
+// and a pool of workers over both.
+//
+// Every kernel is finished when its call returns, so Sync has nothing to wait
+// for. A Device may be used by several goroutines as long as no two calls touch
+// the same buffer, one of them writing.
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"hone/device"
+)
+
+// Options are the settings of a Device. The zero value uses the whole machine.
+type Options struct {
+	// Threads is the number of workers; 0 means one for each core the process may use.
+	Threads int
+	// MemoryLimit is the most bytes the device may keep from the system; 0 means no limit.
+	MemoryLimit int64
+}
+
+// Device is the processor as a device.Device. Make it with New, release it with Close.
+type Device struct {
+	threads   int
+	pool      *pool
+	memory    *memory
+	attention scratchPool // tiles of the attention kernels
+}
+
+// New returns a device that runs on this machine's processor.
+func New(o Options) *Device {
+	threads := o.Threads
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &Device{threads: threads, pool: newPool(threads), memory: newMemory(o.MemoryLimit)}
+}
+
+// Close ends the workers and gives all memory back to the system. No buffer of
+// the device may be used after it.
+func (d *Device) Close() {
+	d.pool.close()
+	d.memory.close()
+}
+
+// Name says what the device is and how many workers it has, e.g. "cpu (2 threads)".
+func (d *Device) Name() string {
+	if d.threads == 1 {
+		return "cpu (1 thread)"
+	}
+	return fmt.Sprintf("cpu (%d threads)", d.threads)
+}
+
+// Threads is the number of workers.
+func (d *Device) Threads() int { return d.threads }
+
+// Alloc returns n elements of type t, not cleared, aligned to 64 bytes.
+func (d *Device) Alloc(n int, t device.DType) device.Buffer {
+	if n < 0 {
+		panic(fmt.Sprintf("cpu: Alloc of %d elements", n))
+	}
+	return device.Buffer{Mem: d.memory.alloc(int64(n) * int64(t.Size())), Len: n, DType: t}
+}
+
+// Free gives back a buffer that Alloc made. It panics on a slice of one and when called twice.
+func (d *Device) Free(b device.Buffer) {
+	s := spanOf(b)
+	if b.Off != 0 {
+		panic("cpu: Free of a slice of a buffer")
+	}
+	d.memory.free(s)
+}
+
+// Memory counts the bytes of the device's buffers.
+func (d *Device) Memory() device.MemoryStats { return d.memory.stats() }
+
+// ResetPeak sets the peak of Memory to what is in use now.
+func (d *Device) ResetPeak() { d.memory.resetPeak() }
+
+// Sync returns nil: kernels are finished when they return, and the processor does not fail.
+func (d *Device) Sync() error { return nil }
+
+// Write copies src into dst; see device.Device.
+func (d *Device) Write(dst device.Buffer, src any) {
+	switch s := src.(type) {
+	case []float32:
+		checkLen("Write", dst, len(s))
+		if dst.DType == device.BF16 {
+			roundBF16(bf16s(dst), s)
+		} else {
+			copy(f32s(dst), s)
+		}
+	case []uint16:
+		checkLen("Write", dst, len(s))
+		copy(bf16s(dst), s)
+	case []int32:
+		checkLen("Write", dst, len(s))
+		copy(i32s(dst), s)
+	case []uint8:
+		checkLen("Write", dst, len(s))
+		copy(u8s(dst), s)
+	default:
+		panic(fmt.Sprintf("cpu: Write of a %T", src))
+	}
+}
+
+// Read copies src into dst; see device.Device. It never fails.
+func (d *Device) Read(dst any, src device.Buffer) error {
+	switch t := dst.(type) {
+	case []float32:
+		checkLen("Read", src, len(t))
+		if src.DType == device.BF16 {
+			widenBF16(t, bf16s(src))
+		} else {
+			copy(t, f32s(src))
+		}
+	case []uint16:
+		checkLen("Read", src, len(t))
+		copy(t, bf16s(src))
+	case []int32:
+		checkLen("Read", src, len(t))
+		copy(t, i32s(src))
+	case []uint8:
+		checkLen("Read", src, len(t))
+		copy(t, u8s(src))
+	default:
+		panic(fmt.Sprintf("cpu: Read into a %T", dst))
+	}
+	return nil
+}
+
+func checkLen(op string, b device.Buffer, n int) {
+	if b.Len != n {
+		panic(fmt.Sprintf("cpu: %s of %d elements with a buffer of %d", op, n, b.Len))
+	}
+}
+
+// f32s is the memory of an F32 buffer; the absent buffer gives nil. Like the
+// other views it panics on another dtype, a freed buffer or a span outside it.
+func f32s(b device.Buffer) []float32 {
+	return unsafe.Slice((*float32)(view(b, device.F32)), b.Len)
+}
+
+// bf16s is the memory of a BF16 buffer.
+func bf16s(b device.Buffer) []uint16 {
+	return unsafe.Slice((*uint16)(view(b, device.BF16)), b.Len)
+}
+
+// i32s is the memory of an I32 buffer.
+func i32s(b device.Buffer) []int32 {
+	return unsafe.Slice((*int32)(view(b, device.I32)), b.Len)
+}
+
+// u8s is the memory of a U8 buffer.
+func u8s(b device.Buffer) []uint8 {
+	return unsafe.Slice((*uint8)(view(b, device.U8)), b.Len)
+}
+
+// view is the address of b's first element, nil for the absent buffer.
+func view(b device.Buffer, t device.DType) unsafe.Pointer {
+	if b.IsZero() {
+		if b.Len != 0 {
+			panic("cpu: a buffer with elements but no memory")
+		}
+		return nil
+	}
+	s := spanOf(b)
+	if b.DType != t {
+		panic(fmt.Sprintf("cpu: a %s buffer where %s is needed", b.DType, t))
+	}
+	size := int64(t.Size())
+	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > s.size {
+		panic(fmt.Sprintf("cpu: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, s.size))
+	}
+	if s.free {
+		panic("cpu: use of a freed buffer")
+	}
+	if b.Len == 0 {
+		return s.base()
+	}
+	return unsafe.Add(s.base(), int64(b.Off)*size)
+}
+
+func spanOf(b device.Buffer) *span {
+	s, ok := b.Mem.(*span)
+	if !ok {
+		panic(fmt.Sprintf("cpu: a buffer of another device (%T)", b.Mem))
+	}
+	return s
+}

@@ -1,0 +1,46 @@
+package cpu
+
+import (
+	"sync"
+	"unsafe"
+)
+
+// scratchPool lends workers float32 scratch. It holds as many slices as there
+// were borrowers at one time, so that a steady state allocates nothing.
+type scratchPool struct {
+	mu   sync.Mutex
+	free []*scratch
+}
+
+// scratch is memory that one task uses at a time.
+type scratch struct{ f []float32 }
+
+// get returns scratch of at least n elements with unknown content.
+func (p *scratchPool) get(n int) *scratch {
+	p.mu.Lock()
+	var s *scratch
+	if last := len(p.free) - 1; last >= 0 {
+		s, p.free = p.free[last], p.free[:last]
+	}
+	p.mu.Unlock()
+	if s == nil {
+		s = new(scratch)
+	}
+	if len(s.f) < n {
+		s.f = alignedFloats(n)
+	}
+	return s
+}
+
+func (p *scratchPool) put(s *scratch) {
+	p.mu.Lock()
+	p.free = append(p.free, s)
+	p.mu.Unlock()
+}
+
+// alignedFloats is a slice of n elements that begins on a cache line.
+func alignedFloats(n int) []float32 {
+	f := make([]float32, n+15)
+	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(f)))/4) & 15
+	return f[skip : skip+n : skip+n]
+}
