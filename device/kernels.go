@@ -31,6 +31,10 @@ type Kernels interface {
 	Copy2D(c Copy2D)
 	// Dropout computes y[i] = x[i]/(1-p) where the counter-based random number of (key, i)
 	// keeps element i, else 0. The same key gives the same mask, so it is its own gradient.
+	// The number is the same on every device. With 32-bit wrap-around, fmix(x) = murmur3's finalizer
+	// (x ^= x>>16; x *= 0x85ebca6b; x ^= x>>13; x *= 0xc2b2ae35; x ^= x>>16) and k = splitmix64(key), that is
+	// z = key + 0x9e3779b97f4a7c15; z = (z^z>>30)*0xbf58476d1ce4e5b9; z = (z^z>>27)*0x94d049bb133111eb; k = z^z>>31:
+	// r = fmix(fmix(lo32(i)^lo32(k)) + (hi32(k)^hi32(i))), and i is kept when r >= uint32(p·2³²), p in [0, 1).
 	Dropout(y, x Buffer, p float32, key uint64)
 
 	// Norm is RMSNorm (Bias and Mean absent, Center false) or LayerNorm (Center true) of each row.

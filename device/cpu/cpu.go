@@ -169,15 +169,15 @@ func view(b device.Buffer, t device.DType) unsafe.Pointer {
 		return nil
 	}
 	s := spanOf(b)
+	if s.free {
+		panic("cpu: use of a freed buffer")
+	}
 	if b.DType != t {
 		panic(fmt.Sprintf("cpu: a %s buffer where %s is needed", b.DType, t))
 	}
 	size := int64(t.Size())
-	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > s.size {
-		panic(fmt.Sprintf("cpu: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, s.size))
-	}
-	if s.free {
-		panic("cpu: use of a freed buffer")
+	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > s.asked {
+		panic(fmt.Sprintf("cpu: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, s.asked))
 	}
 	if b.Len == 0 {
 		return s.base()
