@@ -1,0 +1,69 @@
+// Package data turns raw text into batches of token ids: documents from files ([Sources]), tokens in memory-mapped shards on
+// disk ([Build], [Store]), and batches as a pure function of seed and step ([Windows]). It works on the host only and never
+// sees a tensor.
+//
+// Dimension letters: T tokens of a store, L tokens of a window (the sequence length), N rows of a batch, S sequences of a batch.
+package data
+
+import "fmt"
+
+// Ignore is the target of a row at which nothing is to be predicted.
+const Ignore = -100
+
+// Batch is one micro-batch of packed sequences; N = len(IDs) rows in all.
+type Batch struct {
+	IDs, Targets, Positions []int32 // [N]; Targets Ignore where nothing is to be predicted; Positions restart in each sequence
+	Offsets                 []int32 // [S+1]; sequence s is rows Offsets[s]:Offsets[s+1]; sequences cannot see each other
+	Tokens                  int     // supervised tokens in the WHOLE accumulated (and all-rank) batch: the one normaliser
+}
+
+// Rows returns N, the number of tokens the model is fed.
+func (b *Batch) Rows() int { return len(b.IDs) }
+
+// Supervised returns how many rows of this micro-batch have a target; Tokens is the sum of it over the whole batch.
+func (b *Batch) Supervised() int {
+	n := 0
+	for _, t := range b.Targets {
+		if t != Ignore {
+			n++
+		}
+	}
+	return n
+}
+
+func newBatch(rows int) Batch {
+	return Batch{
+		IDs:       make([]int32, 0, rows),
+		Targets:   make([]int32, 0, rows),
+		Positions: make([]int32, 0, rows),
+		Offsets:   []int32{0},
+	}
+}
+
+// appendWindow adds the rows of tokens [from, to) of the store. Each document in the window becomes a sequence of its own. A
+// row's target is the next token of the same document, also when that token lies just behind the window; the last token of
+// a document has none.
+func (b *Batch) appendWindow(s *Store, from, to int64) {
+	for c := s.cursorAt(from); from < to; c = s.next(c) {
+		end := s.documentEnd(c)
+		stop := min(end, to)
+		row, n := len(b.IDs), int(stop-from)
+		b.IDs = s.appendTokens(b.IDs, from, stop)
+		b.Targets = append(b.Targets, b.IDs[row+1:]...)
+		if stop < end {
+			b.Targets = s.appendTokens(b.Targets, stop, stop+1)
+		} else {
+			b.Targets = append(b.Targets, Ignore)
+		}
+		for p := range n {
+			b.Positions = append(b.Positions, int32(p))
+		}
+		b.Offsets = append(b.Offsets, int32(row+n))
+		from = stop
+	}
+}
+
+// String gives the batch's sizes, for messages.
+func (b *Batch) String() string {
+	return fmt.Sprintf("%d rows in %d sequences, %d of %d supervised", b.Rows(), len(b.Offsets)-1, b.Supervised(), b.Tokens)
+}

@@ -1,0 +1,400 @@
+package data
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/internal/atomicfile"
+)
+
+// Encoder turns text into token ids, appending to dst. It need not be safe for concurrent use.
+type Encoder interface {
+	Encode(dst []int32, text []byte) []int32
+}
+
+// BuildConfig says how documents become token stores.
+type BuildConfig struct {
+	Dir         string         // folder for the shards, made if missing; several stores may share it
+	Fingerprint string         // identifies the tokenizer: equal fingerprints must encode equally
+	Encoder     func() Encoder // called once per worker
+	Vocab       int            // token ids are below it
+	Begin, End  []int32        // tokens put before and after each document; usually none and the end-of-text token
+	// Validation is the share of documents held out, 0 for none; see DefaultValidationFraction.
+	Validation float64
+	// SourceKey identifies the files and reading options behind the documents (Sources.Key). If a store for the same key was
+	// finished before, it is opened without reading the text again. Empty: the text is always read.
+	SourceKey  string
+	Stats      *Stats         // the reader's counts: completed by Build, and restored when the text is not read; may be nil
+	ShardBytes int            // text per shard; 0 means 16 MiB
+	Workers    int            // 0 means GOMAXPROCS; the result does not depend on it
+	Progress   func(Progress) // called from the calling goroutine now and then; may be nil
+}
+
+// Progress tells how far a build is.
+type Progress struct {
+	Documents int64 // read
+	Bytes     int64 // of text read
+	Shards    int   // finished
+	Reused    int   // of these, found on disk from an earlier run
+	Tokens    int64 // in finished shards
+}
+
+// Build tokenises documents into a training store and a store of held-out documents, nil if cfg.Validation is 0.
+//
+// The tokens live in shard files named by a hash of the tokenizer and the text in them, so a build that was interrupted, or
+// whose data has grown, goes on from the shards that are there; damaged ones are built again. Memory is bounded by about
+// 8 x ShardBytes per worker plus the largest document.
+func Build(ctx context.Context, docs iter.Seq2[Document, error], cfg BuildConfig) (train, held *Store, err error) {
+	if err := cfg.complete(); err != nil {
+		return nil, nil, err
+	}
+	unlock, err := prepareDir(cfg.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
+	m := cfg.readManifest()
+	if m != nil {
+		if train, held, err = m.open(cfg); err == nil {
+			return train, held, nil
+		}
+	}
+	if m, err = build(ctx, docs, &cfg); err != nil {
+		return nil, nil, err
+	}
+	if err := cfg.writeManifest(m); err != nil {
+		return nil, nil, err
+	}
+	return m.open(cfg)
+}
+
+func (c *BuildConfig) complete() error {
+	if c.Vocab < 1 || c.Vocab > 1<<31-1 {
+		return fmt.Errorf("vocabulary size %d is out of range", c.Vocab)
+	}
+	if !(c.Validation >= 0 && c.Validation < 1) {
+		return fmt.Errorf("validation fraction %v must be at least 0 and below 1", c.Validation)
+	}
+	for _, id := range append(append([]int32{}, c.Begin...), c.End...) {
+		if id < 0 || int(id) >= c.Vocab {
+			return fmt.Errorf("document mark %d is outside the vocabulary of %d", id, c.Vocab)
+		}
+	}
+	if c.ShardBytes <= 0 {
+		c.ShardBytes = 16 << 20
+	}
+	if c.Workers <= 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	if c.Stats == nil {
+		c.Stats = &Stats{}
+	}
+	return nil
+}
+
+// prepareDir makes the folder, waits until no other process builds in it, and removes what a crash left.
+func prepareDir(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the token folder: %w", err)
+	}
+	unlock, err = lockDir(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("lock the token folder %s: %w", dir, err)
+	}
+	if _, err := atomicfile.Clean(dir); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// identity hashes all that decides which tokens a text becomes; extra narrows it further.
+func (c *BuildConfig) identity(extra string) *xxh3.Hasher {
+	h := xxh3.New()
+	fmt.Fprintf(h, "%d\n%q\n%d\n%d\n%d\n%q\n", shardVersion, c.Fingerprint, c.Vocab, c.Begin, c.End, extra)
+	return h
+}
+
+// manifest lists a finished build. It is written last.
+type manifest struct {
+	Train []string `json:"train"`
+	Held  []string `json:"held"`
+	Stats Stats    `json:"stats"`
+}
+
+func (c *BuildConfig) manifestPath() string {
+	h := c.identity(fmt.Sprintf("%s %v %d", c.SourceKey, c.Validation, c.ShardBytes))
+	return filepath.Join(c.Dir, sumName(h)+".json")
+}
+
+// readManifest returns nil if there is none that can be used; the text is read again then.
+func (c *BuildConfig) readManifest() *manifest {
+	if c.SourceKey == "" {
+		return nil
+	}
+	b, err := os.ReadFile(c.manifestPath())
+	if err != nil {
+		return nil
+	}
+	m := new(manifest)
+	if json.Unmarshal(b, m) != nil {
+		return nil
+	}
+	return m
+}
+
+func (c *BuildConfig) writeManifest(m *manifest) error {
+	if c.SourceKey == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(c.manifestPath(), b)
+}
+
+func (m *manifest) open(cfg BuildConfig) (train, held *Store, err error) {
+	if train, err = OpenStore(cfg.Dir, m.Train); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Validation > 0 {
+		if held, err = OpenStore(cfg.Dir, m.Held); err != nil {
+			return nil, nil, errors.Join(err, train.Close())
+		}
+	}
+	*cfg.Stats = m.Stats
+	return train, held, nil
+}
+
+func sumName(h *xxh3.Hasher) string {
+	sum := h.Sum128().Bytes()
+	return hex.EncodeToString(sum[:])
+}
+
+// job is the text of one shard on its way to becoming a file.
+type job struct {
+	held  bool
+	index int // among the shards of its side
+	docs  []Document
+	bytes int
+}
+
+// finished is a job's outcome.
+type finished struct {
+	job     *job
+	name    string
+	tokens  int64
+	dropped int64
+	reused  bool
+	err     error
+}
+
+// builder cuts the stream of documents into shards, which workers turn into files. Where a shard ends depends on the
+// documents only, so neither the number of workers nor their speed shows in the result.
+type builder struct {
+	cfg      *BuildConfig
+	open     [2]*job // training, held-out
+	jobs     chan *job
+	results  chan finished
+	inFlight int
+	names    [2][]string
+	progress Progress
+	dropped  int64
+}
+
+func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfig) (*manifest, error) {
+	b := &builder{cfg: cfg, jobs: make(chan *job), results: make(chan finished)}
+	b.open[1] = &job{held: true}
+	b.open[0] = &job{}
+	var workers sync.WaitGroup
+	for range cfg.Workers {
+		workers.Go(func() { cfg.work(b.jobs, b.results) })
+	}
+	err := b.read(ctx, docs)
+	if err == nil {
+		err = b.flush()
+	}
+	for b.inFlight > 0 { // also after an error: finished shards are kept
+		err = errors.Join(err, b.take(<-b.results))
+	}
+	close(b.jobs)
+	workers.Wait()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Stats.skip(TooShort, int(b.dropped))
+	if len(b.names[0]) == 0 {
+		return nil, errors.New("the data has no text to train on")
+	}
+	return &manifest{Train: b.names[0], Held: b.names[1], Stats: *cfg.Stats}, nil
+}
+
+func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) error {
+	for d, err := range split(docs, b.cfg.Validation) {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("tokenise: %w", err)
+		}
+		b.progress.Documents++
+		b.progress.Bytes += int64(len(d.Text))
+		side := 0
+		if d.held {
+			side = 1
+		}
+		j := b.open[side]
+		j.docs = append(j.docs, d.Document)
+		j.bytes += len(d.Text)
+		if j.bytes >= b.cfg.ShardBytes {
+			if err := b.send(side); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) flush() error {
+	for side := range b.open {
+		if len(b.open[side].docs) > 0 {
+			if err := b.send(side); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// send hands the open shard to the next free worker, taking results while it waits.
+func (b *builder) send(side int) error {
+	j := b.open[side]
+	j.index = len(b.names[side])
+	b.names[side] = append(b.names[side], "")
+	b.open[side] = &job{held: j.held}
+	for {
+		select {
+		case b.jobs <- j:
+			b.inFlight++
+			return nil
+		case f := <-b.results:
+			if err := b.take(f); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (b *builder) take(f finished) error {
+	b.inFlight--
+	if f.err != nil {
+		return f.err
+	}
+	side := 0
+	if f.job.held {
+		side = 1
+	}
+	b.names[side][f.job.index] = f.name
+	b.dropped += f.dropped
+	b.progress.Shards++
+	b.progress.Tokens += f.tokens
+	if f.reused {
+		b.progress.Reused++
+	}
+	if b.cfg.Progress != nil {
+		b.cfg.Progress(b.progress)
+	}
+	return nil
+}
+
+func (c *BuildConfig) work(jobs <-chan *job, results chan<- finished) {
+	var enc Encoder // made when first needed: all shards may be there already
+	for j := range jobs {
+		if enc == nil {
+			enc = c.Encoder()
+		}
+		f := c.buildShard(enc, j)
+		f.job = j
+		results <- f
+	}
+}
+
+func (c *BuildConfig) buildShard(enc Encoder, j *job) (f finished) {
+	f.name = c.shardName(j)
+	ok, err := goodShard(c.Dir, f.name)
+	if err != nil {
+		return finished{err: err}
+	}
+	if !ok {
+		content, err := c.encode(enc, j)
+		if err != nil {
+			return finished{err: err}
+		}
+		j.docs = nil // the text is not needed any more
+		if err := content.write(c.Dir, f.name); err != nil {
+			return finished{err: err}
+		}
+		f.tokens, f.dropped = int64(len(content.ids)), int64(content.dropped)
+		return f
+	}
+	s, err := openShard(filepath.Join(c.Dir, f.name+shardSuffix))
+	if err != nil {
+		return finished{err: err}
+	}
+	f.tokens, f.dropped, f.reused = s.tokens, s.dropped, true
+	f.err = s.file.Close()
+	return f
+}
+
+// shardName hashes the tokenizer and the text, document by document.
+func (c *BuildConfig) shardName(j *job) string {
+	h := c.identity("")
+	var head [9]byte
+	for _, d := range j.docs {
+		binary.LittleEndian.PutUint64(head[:], uint64(len(d.Text)))
+		head[8] = 0
+		if d.Continued {
+			head[8] = 1
+		}
+		h.Write(head[:])
+		h.Write(d.Text)
+	}
+	return sumName(h)
+}
+
+func (c *BuildConfig) encode(enc Encoder, j *job) (*shardContent, error) {
+	out := &shardContent{vocab: c.Vocab, ids: make([]int32, 0, j.bytes/3)}
+	for _, d := range j.docs {
+		start := len(out.ids)
+		out.ids = append(out.ids, c.Begin...)
+		out.ids = enc.Encode(out.ids, d.Text)
+		if !d.Continued {
+			out.ids = append(out.ids, c.End...)
+		}
+		for _, id := range out.ids[start:] {
+			if id < 0 || int(id) >= c.Vocab {
+				return nil, fmt.Errorf("%s: the tokenizer gave id %d, but the vocabulary has %d entries", d.Place(), id, c.Vocab)
+			}
+		}
+		if len(out.ids)-start < minDocument {
+			out.ids = out.ids[:start]
+			out.dropped++
+			continue
+		}
+		out.ends = append(out.ends, int64(len(out.ids)))
+		out.textBytes += int64(len(d.Text))
+	}
+	return out, nil
+}

@@ -1,0 +1,78 @@
+package data
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Document is one text to learn from. Its Text belongs to the receiver.
+type Document struct {
+	Text   []byte // any bytes; invalid UTF-8 is kept as it is
+	Source string // the file it came from
+	Record int    // line of a JSONL file, row of a Parquet file, piece of a text file, counted from 1
+	// Continued says that the text goes on in the next document: a large text file comes in pieces, and only the last one
+	// gets the end-of-text token.
+	Continued bool
+}
+
+// Place names the document's origin as FILE:RECORD.
+func (d Document) Place() string { return fmt.Sprintf("%s:%d", d.Source, d.Record) }
+
+// Reason says why a file or a record was left out.
+type Reason string
+
+// The reasons for leaving something out.
+const (
+	Binary    Reason = "binary files"
+	Empty     Reason = "empty files or records"
+	Hidden    Reason = "hidden files or folders"
+	Malformed Reason = "malformed records"
+	NoText    Reason = "records without text"
+	TooLong   Reason = "records over the size limit"
+	TooShort  Reason = "documents of fewer than two tokens"
+)
+
+// Stats counts what was read. The zero value is ready to use.
+type Stats struct {
+	Files       int            `json:"files"`
+	Documents   int            `json:"documents"`
+	Bytes       int64          `json:"bytes"`
+	InvalidUTF8 int            `json:"invalid_utf8"` // documents with bytes that are not UTF-8
+	Skipped     map[Reason]int `json:"skipped,omitempty"`
+}
+
+func (s *Stats) skip(r Reason, n int) {
+	if n == 0 {
+		return
+	}
+	if s.Skipped == nil {
+		s.Skipped = map[Reason]int{}
+	}
+	s.Skipped[r] += n
+}
+
+func (s *Stats) count(d Document) {
+	s.Documents++
+	s.Bytes += int64(len(d.Text))
+	if !utf8.Valid(d.Text) {
+		s.InvalidUTF8++
+	}
+}
+
+// String says it in one line, such as "12 documents, 34567 bytes from 3 files; 2 with invalid UTF-8 (kept); skipped 1 binary files".
+func (s *Stats) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d documents, %d bytes from %d files", s.Documents, s.Bytes, s.Files)
+	if s.InvalidUTF8 > 0 {
+		fmt.Fprintf(&b, "; %d with invalid UTF-8 (kept as bytes)", s.InvalidUTF8)
+	}
+	sep := "; skipped "
+	for _, r := range slices.Sorted(maps.Keys(s.Skipped)) {
+		fmt.Fprintf(&b, "%s%d %s", sep, s.Skipped[r], r)
+		sep = ", "
+	}
+	return b.String()
+}

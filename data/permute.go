@@ -1,0 +1,44 @@
+package data
+
+import "math/bits"
+
+// mix64 is the finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection on 64 bits that scatters close inputs.
+func mix64(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// key folds its parts, in order, into one number; each part changes all of it.
+func key(parts ...uint64) uint64 {
+	k := uint64(0)
+	for _, p := range parts {
+		k = mix64(k ^ mix64(p))
+	}
+	return k
+}
+
+const feistelRounds = 8
+
+// permute returns where i goes in a pseudo-random permutation of 0..n-1 chosen by k, in constant time and memory: a
+// balanced Feistel network over the next even number of bits, repeated until the value falls below n (cycle walking), which
+// keeps it a bijection. At most 4 values per n are walked on average.
+func permute(k uint64, n, i int64) int64 {
+	half := uint((bits.Len64(uint64(n-1)) + 1) / 2)
+	if half == 0 {
+		return 0
+	}
+	mask := uint64(1)<<half - 1
+	x := uint64(i)
+	for {
+		l, r := x>>half, x&mask
+		for round := range uint64(feistelRounds) {
+			l, r = r, l^(mix64(k+round*0xd1b54a32d192ed03^mix64(r))&mask)
+		}
+		x = l<<half | r
+		if x < uint64(n) {
+			return int64(x)
+		}
+	}
+}
