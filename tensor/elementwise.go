@@ -1,0 +1,161 @@
+package tensor
+
+import "hone/device"
+
+// Add computes a + b elementwise.
+func Add(a, b *Tensor) *Tensor {
+	t := tapeOf("Add", a, b)
+	check(a.Len() == b.Len(), "Add", "shapes %v and %v differ", a.Shape, b.Shape)
+	y := t.empty(a.dtype, a.Shape...)
+	t.Dev.Binary(device.Add, y.Buffer(), a.Buffer(), b.Buffer())
+	if t.wants(a, b) {
+		t.push(y, func() {
+			// Both get the same gradient: they share its memory until one changes it.
+			for _, x := range []*Tensor{a, b} {
+				if x.needsGrad {
+					x.addGrad(y.grad.retain())
+				}
+			}
+		})
+	}
+	return y
+}
+
+// Mul computes a·b elementwise.
+func Mul(a, b *Tensor) *Tensor {
+	t := tapeOf("Mul", a, b)
+	check(a.Len() == b.Len(), "Mul", "shapes %v and %v differ", a.Shape, b.Shape)
+	y := t.empty(a.dtype, a.Shape...)
+	t.Dev.Binary(device.Mul, y.Buffer(), a.Buffer(), b.Buffer())
+	if t.wants(a, b) {
+		t.push(y, func() {
+			mulGrad(t, a, b, y.grad.buf)
+			mulGrad(t, b, a, y.grad.buf)
+		}, a, b)
+	}
+	return y
+}
+
+// mulGrad adds other·dy to x's gradient.
+func mulGrad(t *Tape, x, other *Tensor, dy device.Buffer) {
+	if !x.needsGrad {
+		return
+	}
+	g := t.scratch(x.Len(), x.dtype)
+	t.Dev.Binary(device.Mul, g.buf, other.Buffer(), dy)
+	x.addGrad(g)
+}
+
+// Scale computes a·x.
+func Scale(x *Tensor, a float32) *Tensor {
+	t := tapeOf("Scale", x)
+	y := t.empty(x.dtype, x.Shape...)
+	t.Dev.Unary(device.Identity, y.Buffer(), x.Buffer())
+	t.Dev.Scale(y.Buffer(), a)
+	if t.wants(x) {
+		t.push(y, func() {
+			g := t.scratch(x.Len(), x.dtype)
+			t.Dev.Unary(device.Identity, g.buf, y.grad.buf)
+			t.Dev.Scale(g.buf, a)
+			x.addGrad(g)
+		})
+	}
+	return y
+}
+
+// Unary applies op to each element, such as device.GELU or device.SiLU.
+func Unary(op device.UnaryOp, x *Tensor) *Tensor {
+	t := tapeOf("Unary", x)
+	y := t.empty(x.dtype, x.Shape...)
+	compute := func() { t.Dev.Unary(op, y.Buffer(), x.Buffer()) }
+	compute()
+	if t.wants(x) {
+		y.rebuild, y.deps = compute, []*Tensor{x}
+		t.push(y, func() {
+			dx, acc := x.gradBuffer()
+			t.Dev.UnaryGrad(op, dx, x.Buffer(), y.grad.buf, acc)
+		}, x)
+	}
+	return y
+}
+
+// Gated computes act(gate)·up, the gate of a feed-forward block: SwiGLU with device.SiLU,
+// GeGLU with device.GELU (Shazeer, "GLU Variants Improve Transformer", 2020). All are [N, F].
+func Gated(act device.UnaryOp, gate, up *Tensor) *Tensor {
+	t := tapeOf("Gated", gate)
+	check(gate.Len() == up.Len(), "Gated", "gate %v and up %v differ", gate.Shape, up.Shape)
+	y := t.empty(gate.dtype, gate.Shape...)
+	compute := func() { t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer()) }
+	compute()
+	if t.wants(gate, up) {
+		y.rebuild, y.deps = compute, []*Tensor{gate, up}
+		t.push(y, func() {
+			dgate, dup := t.scratch(gate.Len(), gate.dtype), t.scratch(up.Len(), up.dtype)
+			t.Dev.GatedGrad(act, dgate.buf, dup.buf, gate.Buffer(), up.Buffer(), y.grad.buf)
+			giveGrad(gate, dgate)
+			giveGrad(up, dup)
+		}, gate, up)
+	}
+	return y
+}
+
+// giveGrad hands g to x, or frees it when x wants none.
+func giveGrad(x *Tensor, g *storage) {
+	if x.needsGrad {
+		x.addGrad(g)
+		return
+	}
+	g.release(x.dev)
+}
+
+// Dropout zeroes each element with probability p and scales the others by 1/(1-p); outside
+// training it does nothing.
+func Dropout(x *Tensor, p float32) *Tensor {
+	t := tapeOf("Dropout", x)
+	check(p >= 0 && p < 1, "Dropout", "probability %v is not in [0, 1)", p)
+	if !t.train || p == 0 {
+		return x
+	}
+	key := t.random.Uint64()
+	y := t.empty(x.dtype, x.Shape...)
+	t.Dev.Dropout(y.Buffer(), x.Buffer(), p, key)
+	if t.wants(x) {
+		t.push(y, func() {
+			g := t.scratch(x.Len(), x.dtype)
+			t.Dev.Dropout(g.buf, y.grad.buf, p, key)
+			x.addGrad(g)
+		})
+	}
+	return y
+}
+
+// Sum adds all elements up into a scalar [1] in F32.
+func Sum(x *Tensor) *Tensor {
+	t := tapeOf("Sum", x)
+	y := t.empty(device.F32, 1)
+	t.Dev.Reduce(device.Sum, y.Buffer(), x.Buffer())
+	if t.wants(x) {
+		t.push(y, func() {
+			g := t.scratch(x.Len(), x.dtype)
+			t.Dev.Fill(g.buf, y.gradScalar())
+			x.addGrad(g)
+		})
+	}
+	return y
+}
+
+// gradScalar reads the gradient of a scalar.
+func (t *Tensor) gradScalar() float32 {
+	var v [1]float32
+	if err := t.dev.Read(v[:], t.grad.buf); err != nil {
+		panic(&Error{"Backward", err.Error()})
+	}
+	return v[0]
+}
+
+// Item reads a scalar.
+func (t *Tensor) Item() (float64, error) {
+	check(t.Len() == 1, "Item", "tensor %v has more than one element", t.Shape)
+	v, err := t.Float32s()
+	return float64(v[0]), err
+}

@@ -1,0 +1,195 @@
+package tensor
+
+import "hone/device"
+
+// CrossEntropyOptions are the fields of a language-model loss.
+type CrossEntropyOptions struct {
+	Tokens    int     // the normaliser: supervised tokens of the whole accumulated batch
+	ZLoss     float32 // coefficient of logsumexp² (de Brébisson & Vincent, 2016; PaLM), 0 for off
+	Smoothing float32 // label smoothing, 0 for off
+}
+
+// chunkFloats bounds the logits that are held at a time, in elements.
+const chunkFloats = 32 << 20
+
+// LinearCrossEntropy is the loss of a language model from its last hidden states, without ever holding
+// all logits: h [N, C], w [V, C], b [V] or nil, targets [N] (I32, negative for none). It returns the
+// scalar sum of -log softmax(h·wᵀ+b)[target] over the supervised rows, divided by o.Tokens.
+//
+// The gradient is computed on the way forward, chunk by chunk, so that the logits exist once; the
+// backward pass only scales it.
+func LinearCrossEntropy(h, w, b, targets *Tensor, o CrossEntropyOptions) *Tensor {
+	const op = "LinearCrossEntropy"
+	t := tapeOf(op, h)
+	check(o.Tokens > 0, op, "the number of supervised tokens is %d", o.Tokens)
+	head := newHead(op, t, h, w, b, targets)
+	losses := t.scratch(head.n, device.F32)
+	head.ce = device.CrossEntropy{ZLoss: o.ZLoss, Smoothing: o.Smoothing}
+	record := t.wants(h, w, b)
+	weights := t.scratch(head.n, device.F32)
+	t.Dev.Fill(weights.buf, 1/float32(o.Tokens))
+	if record {
+		head.allocGrads()
+	}
+	for lo := 0; lo < head.n; lo += head.chunk {
+		head.run(lo, losses, nil, weights, nil, record)
+	}
+	y := t.empty(device.F32, 1)
+	t.Dev.Reduce(device.Sum, y.Buffer(), losses.buf)
+	t.Dev.Scale(y.Buffer(), 1/float32(o.Tokens))
+	losses.release(t.Dev)
+	weights.release(t.Dev)
+	if record {
+		t.push(y, func() { head.giveGrads(y.gradScalar()) }, head.dh, head.dw, head.db)
+	}
+	return y
+}
+
+// LogProbs gives for each row the log-probability of its target and the entropy of the whole
+// distribution, both [N] in F32 and 0 where the target is negative. The backward pass computes the
+// logits again, since every row may carry its own gradient.
+func LogProbs(h, w, b, targets *Tensor) (logp, entropy *Tensor) {
+	t := tapeOf("LogProbs", h)
+	head := newHead("LogProbs", t, h, w, b, targets)
+	logp, entropy = t.empty(device.F32, head.n), t.empty(device.F32, head.n)
+	for lo := 0; lo < head.n; lo += head.chunk {
+		head.run(lo, logp.data, entropy.data, nil, nil, false)
+	}
+	t.Dev.Scale(logp.Buffer(), -1)
+	if !t.wants(h, w, b) {
+		return logp, entropy
+	}
+	// One closure serves both results: it sits under logp, which comes last on the tape's way back.
+	var dEntropy *storage
+	t.push(logp, func() {
+		zero := t.scratch(head.n, device.F32)
+		t.Dev.Fill(zero.buf, 0)
+		dlogp, dent := zero, zero
+		if logp.grad != nil {
+			g, _ := logp.gradBuffer()
+			t.Dev.Scale(g, -1) // the kernel's loss is -logp
+			dlogp = logp.grad
+		}
+		if dEntropy != nil {
+			dent = dEntropy
+		}
+		losses := t.scratch(head.n, device.F32)
+		t.scopes = append(t.scopes, nil)
+		head.allocGrads()
+		for lo := 0; lo < head.n; lo += head.chunk {
+			head.run(lo, losses, nil, dlogp, dent, true)
+		}
+		head.giveGrads(1)
+		t.closeScope(nil)
+		losses.release(t.Dev)
+		zero.release(t.Dev)
+		dEntropy.release(t.Dev)
+	}, h, w, b, targets)
+	t.push(entropy, func() {
+		dEntropy = entropy.grad.retain()
+		if logp.grad == nil { // so that the closure above runs
+			g, _ := logp.gradBuffer()
+			t.Dev.Fill(g, 0)
+		}
+	})
+	return logp, entropy
+}
+
+// head is a linear layer and cross-entropy on top of it, run a chunk of rows at a time.
+type head struct {
+	t                *Tape
+	h, w, b, targets *Tensor
+	n, c, v, chunk   int
+	ce               device.CrossEntropy // options
+	dh, dw, db       *Tensor             // gradients of h, w and b, where wanted
+}
+
+func newHead(op string, t *Tape, h, w, b, targets *Tensor) *head {
+	k := &head{t: t, h: h, w: w, b: b, targets: targets, n: h.Rows(), c: h.Cols(), v: w.Shape[0]}
+	check(w.Cols() == k.c, op, "hidden states %v do not match the head %v", h.Shape, w.Shape)
+	check(targets.Len() == k.n, op, "%d targets for %v", targets.Len(), h.Shape)
+	check(h.dtype == w.dtype, op, "hidden states are %v and the head is %v", h.dtype, w.dtype)
+	// Equal chunks, of a multiple of 64 rows for the kernels' sake.
+	pieces := max(1, (k.n*k.v+chunkFloats-1)/chunkFloats)
+	k.chunk = ((k.n+pieces-1)/pieces + 63) / 64 * 64
+	return k
+}
+
+func (k *head) allocGrads() {
+	if k.h.needsGrad {
+		k.dh = k.t.empty(k.h.dtype, k.n, k.c)
+	}
+	if k.w.needsGrad {
+		k.dw = k.t.empty(k.w.gradType(), k.v, k.c)
+	}
+	if k.b != nil && k.b.needsGrad {
+		k.db = k.t.empty(device.F32, k.v)
+	}
+}
+
+// run computes losses (and entropies) of the chunk that starts at row lo and, with grads, adds the
+// chunk's share to dh, dw and db; weights and entropyWeights are the gradients of the rows' results.
+func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, grads bool) {
+	dev, hi := k.t.Dev, min(lo+k.chunk, k.n)
+	rows := hi - lo
+	h := k.h.Buffer().Slice(lo*k.c, hi*k.c)
+	logits := k.t.scratch(rows*k.v, device.F32)
+	m := device.MatMul{M: rows, N: k.v, K: k.c, A: h, B: k.w.Buffer(), TransB: true, C: logits.buf}
+	if k.b != nil {
+		m.Bias = k.b.Buffer()
+	}
+	dev.MatMul(m)
+
+	ce := k.ce
+	ce.V, ce.Logits, ce.Targets, ce.Loss = k.v, logits.buf, k.targets.Buffer().Slice(lo, hi), losses.buf.Slice(lo, hi)
+	if entropies != nil {
+		ce.Entropy = entropies.buf.Slice(lo, hi)
+	}
+	if weights != nil {
+		ce.Weights = weights.buf.Slice(lo, hi)
+	}
+	if entropyWeights != nil {
+		ce.EntropyWeights = entropyWeights.buf.Slice(lo, hi)
+	}
+	d := logits
+	if grads {
+		if k.h.dtype != device.F32 {
+			d = k.t.scratch(rows*k.v, k.h.dtype)
+		}
+		ce.DLogits = d.buf
+	}
+	dev.CrossEntropy(ce)
+	if grads {
+		k.addGrads(d.buf, h, lo, rows)
+	}
+	if d != logits {
+		d.release(dev)
+	}
+	logits.release(dev)
+}
+
+func (k *head) addGrads(d, h device.Buffer, lo, rows int) {
+	dev := k.t.Dev
+	if k.dh != nil {
+		dev.MatMul(device.MatMul{M: rows, N: k.c, K: k.v, A: d, B: k.w.Buffer(), C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)})
+	}
+	if k.dw != nil {
+		dev.MatMul(device.MatMul{M: k.v, N: k.c, K: rows, A: d, TransA: true, B: h, C: k.dw.Buffer(), Accumulate: lo > 0})
+	}
+	if k.db != nil {
+		dev.ColumnSum(k.db.Buffer(), d, lo > 0)
+	}
+}
+
+// giveGrads hands the gradients, times g, to the operands.
+func (k *head) giveGrads(g float32) {
+	for _, p := range [][2]*Tensor{{k.h, k.dh}, {k.w, k.dw}, {k.b, k.db}} {
+		if p[1] == nil {
+			continue
+		}
+		if g != 1 {
+			k.t.Dev.Scale(p[1].Buffer(), g)
+		}
+		p[0].addGrad(p[1].data.retain())
+	}
+}

@@ -1,0 +1,54 @@
+package tensor
+
+import "math"
+
+// Random is a counter-based generator: every number is a function of the key and
+// a counter, so that resuming a run or changing the number of threads cannot change it.
+type Random struct{ key, count uint64 }
+
+// NewRandom derives a generator from numbers such as seed, step and index.
+func NewRandom(parts ...uint64) Random {
+	var r Random
+	for _, p := range parts {
+		r.key = mix(r.key ^ mix(p+0x9e3779b97f4a7c15))
+	}
+	return r
+}
+
+// NewRandomFor derives a generator from a seed and a name, such as a parameter's.
+func NewRandomFor(seed uint64, name string) Random {
+	h := uint64(14695981039346656037) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * 1099511628211
+	}
+	return NewRandom(seed, h)
+}
+
+// Uint64 returns the next number.
+func (r *Random) Uint64() uint64 {
+	r.count++
+	return mix(r.key + r.count*0x9e3779b97f4a7c15)
+}
+
+// Float64 returns the next number, uniform in [0, 1).
+func (r *Random) Float64() float64 { return float64(r.Uint64()>>11) / (1 << 53) }
+
+// Normal fills v with normal numbers of mean 0 and the given standard deviation (Box-Muller).
+func (r *Random) Normal(v []float32, std float64) {
+	for i := 0; i < len(v); i += 2 {
+		u, w := 1-r.Float64(), r.Float64()
+		m := std * math.Sqrt(-2*math.Log(u))
+		sin, cos := math.Sincos(2 * math.Pi * w)
+		v[i] = float32(m * cos)
+		if i+1 < len(v) {
+			v[i+1] = float32(m * sin)
+		}
+	}
+}
+
+// mix is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014).
+func mix(z uint64) uint64 {
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}

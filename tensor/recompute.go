@@ -1,0 +1,38 @@
+package tensor
+
+// Recompute runs f(x) without keeping what its backward pass needs and runs it again
+// then: memory for time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
+// f must be a function of x, parameters and constants; its dropout masks come out the same.
+func Recompute(x *Tensor, f func(*Tensor) *Tensor) *Tensor {
+	t := tapeOf("Recompute", x)
+	before := t.random
+	recording := t.record
+	t.record = false
+	out := t.Scope(func() *Tensor { return f(x) })
+	t.record = recording
+	if !recording {
+		return out
+	}
+	t.push(out, func() {
+		after := t.random
+		t.random = before
+		t.again(x, out, f)
+		t.random = after
+	}, x)
+	return out
+}
+
+// again repeats f(x) recorded and carries out's gradient back through it.
+func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
+	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: true}
+	mark := len(t.entries)
+	t.scopes = append(t.scopes, nil) // holds the repeated output until the end
+	repeated := t.Scope(func() *Tensor { return f(leaf) })
+	repeated.addGrad(out.grad.retain())
+	t.unwind(mark)
+	t.closeScope(nil)
+	leaf.data.release(t.Dev)
+	if leaf.grad != nil {
+		giveGrad(x, leaf.grad)
+	}
+}

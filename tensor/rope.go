@@ -1,0 +1,61 @@
+package tensor
+
+import (
+	"math"
+
+	"hone/device"
+)
+
+// RopeTable holds the cosines and sines of rotary position embedding for positions
+// 0..P-1: both [P, Rotary/2] in F32.
+type RopeTable struct {
+	Cos, Sin *Tensor
+	Rotary   int // channels of each head that are rotated
+}
+
+// NewRopeTable computes the table for the given inverse frequencies (radians per position, one for
+// each rotated pair) in float64. Scale multiplies cosines and sines (attention scaling of yarn and longrope), else 1.
+func NewRopeTable(dev device.Device, frequencies []float64, positions int, scale float64) *RopeTable {
+	half := len(frequencies)
+	cos, sin := make([]float32, positions*half), make([]float32, positions*half)
+	for p := range positions {
+		for i, f := range frequencies {
+			s, c := math.Sincos(float64(p) * f)
+			cos[p*half+i], sin[p*half+i] = float32(c*scale), float32(s*scale)
+		}
+	}
+	r := &RopeTable{Cos: &Tensor{Shape: []int{positions, half}}, Sin: &Tensor{Shape: []int{positions, half}}, Rotary: 2 * half}
+	r.Cos.Set(dev, device.F32, cos)
+	r.Sin.Set(dev, device.F32, sin)
+	return r
+}
+
+// RopeFrequencies are the inverse frequencies theta^(-2i/rotary) of Su et al., "RoFormer" (2021).
+func RopeFrequencies(theta float64, rotary int) []float64 {
+	f := make([]float64, rotary/2)
+	for i := range f {
+		f[i] = math.Pow(theta, -2*float64(i)/float64(rotary))
+	}
+	return f
+}
+
+// Rope rotates the heads of x [N, heads*D] by positions [N]: channel i of the first half of a
+// head's rotated part pairs with channel i of the second half.
+func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
+	t := tapeOf("Rope", x)
+	check(x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x.Shape)
+	check(positions.Len() == x.Rows(), "Rope", "%d positions for %v", positions.Len(), x.Shape)
+	y := t.empty(x.dtype, x.Shape...)
+	k := device.Rope{Cos: table.Cos.Buffer(), Sin: table.Sin.Buffer(), Heads: heads, D: x.Cols() / heads, Rotary: table.Rotary}
+	k.Y, k.X, k.Positions = y.Buffer(), x.Buffer(), positions.Buffer()
+	t.Dev.Rope(k)
+	if t.wants(x) {
+		t.push(y, func() {
+			dx := t.scratch(x.Len(), x.dtype)
+			k.Y, k.X, k.Positions, k.Inverse = dx.buf, y.grad.buf, positions.Buffer(), true
+			t.Dev.Rope(k)
+			x.addGrad(dx)
+		}, positions)
+	}
+	return y
+}

@@ -1,0 +1,298 @@
+package tensor
+
+import (
+	"fmt"
+
+	"hone/device"
+)
+
+// Tape records the operations of one pass and owns the memory of all they make.
+//
+//	tape := NewTape(dev, device.F32)
+//	tape.Train(seed, step, micro)
+//	loss := objective(tape, batch)
+//	tape.Backward(loss)
+//	tape.Reset()
+type Tape struct {
+	Dev   device.Device
+	DType device.DType // of activations: F32 or BF16
+
+	record  bool // leave closures for the backward pass
+	train   bool // dropout is on; also while a recomputed layer runs unrecorded
+	random  Random
+	entries []entry
+	scopes  [][]*Tensor
+}
+
+// entry is one recorded operation.
+type entry struct {
+	out      *Tensor
+	saved    []*Tensor
+	backward func()
+}
+
+// NewTape returns a tape whose passes run on dev with activations of dtype.
+func NewTape(dev device.Device, dtype device.DType) *Tape {
+	return &Tape{Dev: dev, DType: dtype, scopes: make([][]*Tensor, 1)}
+}
+
+// Train starts a recorded pass. Its randomness (dropout) is a function of the three numbers alone.
+func (t *Tape) Train(seed uint64, step, micro int) {
+	t.Reset()
+	t.record, t.train = true, true
+	t.random = NewRandom(seed, uint64(step), uint64(micro))
+}
+
+// Infer starts a pass without gradients and without dropout.
+func (t *Tape) Infer() {
+	t.Reset()
+	t.record, t.train = false, false
+	t.random = Random{}
+}
+
+// Recording reports whether this is a training pass.
+func (t *Tape) Recording() bool { return t.record }
+
+// Reset frees everything the pass made. Gradients of parameters stay.
+func (t *Tape) Reset() {
+	for i := len(t.entries) - 1; i >= 0; i-- {
+		t.drop(&t.entries[i])
+	}
+	t.entries = t.entries[:0]
+	for len(t.scopes) > 1 {
+		t.closeScope(nil)
+	}
+	t.freeAll(t.scopes[0], nil)
+	t.scopes[0] = t.scopes[0][:0]
+}
+
+// Ints puts host integers on the device, [len(v)].
+func (t *Tape) Ints(v []int32) *Tensor {
+	x := t.empty(device.I32, len(v))
+	t.Dev.Write(x.data.buf, v)
+	return x
+}
+
+// Floats puts host numbers on the device as a constant of the given shape, in the tape's dtype.
+func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
+	x := t.empty(t.DType, shape...)
+	t.Dev.Write(x.data.buf, v)
+	return x
+}
+
+// Scope runs f and frees what it made, but for its result and for what the backward
+// pass will need. A model puts one around each layer.
+func (t *Tape) Scope(f func() *Tensor) *Tensor {
+	t.scopes = append(t.scopes, nil)
+	out := f()
+	t.closeScope(out)
+	return out
+}
+
+func (t *Tape) closeScope(keep *Tensor) {
+	top := len(t.scopes) - 1
+	made := t.scopes[top]
+	t.scopes = t.scopes[:top]
+	t.freeAll(made, keep)
+	if keep != nil && keep.tape == t {
+		for _, x := range made {
+			if x == keep {
+				t.scopes[top-1] = append(t.scopes[top-1], keep)
+				break
+			}
+		}
+	}
+}
+
+// freeAll gives up the tensors' values unless an operation saved them. A saved value that
+// can be rebuilt is dropped too, once nothing but the backward pass wants it.
+func (t *Tape) freeAll(made []*Tensor, keep *Tensor) {
+	for _, x := range made {
+		switch {
+		case x == keep || x.data == nil:
+		case x.saved == 0:
+			x.data.release(t.Dev)
+			x.data = nil
+		case x.rebuild != nil && !x.dropped:
+			x.data.release(t.Dev)
+			x.data, x.dropped = nil, true
+			t.save(x.deps)
+		}
+	}
+}
+
+// empty makes a tensor of this tape, not cleared, without gradient.
+func (t *Tape) empty(dtype device.DType, shape ...int) *Tensor {
+	x := &Tensor{Shape: shape, dtype: dtype, dev: t.Dev, tape: t}
+	x.data = &storage{buf: t.Dev.Alloc(x.Len(), dtype), refs: 1}
+	top := len(t.scopes) - 1
+	t.scopes[top] = append(t.scopes[top], x)
+	return x
+}
+
+// wants reports whether an operation with these inputs must be recorded.
+func (t *Tape) wants(inputs ...*Tensor) bool {
+	if !t.record {
+		return false
+	}
+	for _, x := range inputs {
+		if x != nil && x.needsGrad {
+			return true
+		}
+	}
+	return false
+}
+
+// push records an operation: out's gradient exists when backward runs, and the
+// values of saved are at hand.
+func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
+	out.needsGrad = true
+	saved = t.save(saved)
+	t.entries = append(t.entries, entry{out, saved, backward})
+}
+
+func (t *Tape) save(xs []*Tensor) []*Tensor {
+	kept := xs[:0:0]
+	for _, x := range xs {
+		if x != nil && x.tape != nil {
+			x.saved++
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
+
+// unsave lets go of saved values; the last to do so frees them.
+func (t *Tape) unsave(xs []*Tensor) {
+	for _, x := range xs {
+		if x.saved--; x.saved > 0 {
+			continue
+		}
+		if t.inScope(x) {
+			continue // its scope is still open and will free it
+		}
+		if x.data != nil {
+			x.data.release(t.Dev)
+			x.data = nil
+		}
+		if x.dropped {
+			x.dropped = false
+			t.unsave(x.deps)
+		}
+	}
+}
+
+// inScope reports whether x is on an open scope's list, which then owns its value.
+// Lists are short in a backward pass: the root's inputs and outputs of layers.
+func (t *Tape) inScope(x *Tensor) bool {
+	for _, s := range t.scopes {
+		for _, y := range s {
+			if x == y {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// value makes sure that a saved tensor's data is there.
+func (t *Tape) value(xs []*Tensor) {
+	for _, x := range xs {
+		if x.data == nil && x.dropped {
+			t.value(x.deps)
+			x.data = &storage{buf: t.Dev.Alloc(x.Len(), x.dtype), refs: 1}
+			x.rebuild()
+		}
+		if x.data == nil {
+			panic(&Error{"Backward", fmt.Sprintf("a value %v that the backward pass needs is gone", x.Shape)})
+		}
+	}
+}
+
+// Backward computes the gradients of loss, a scalar [1], with respect to everything it
+// depends on, and frees the pass's values as it goes.
+func (t *Tape) Backward(loss *Tensor) {
+	check(t.record, "Backward", "the tape is not recording; start the pass with Train")
+	check(loss.Len() == 1, "Backward", "the loss has shape %v, want one element", loss.Shape)
+	if !loss.needsGrad {
+		return
+	}
+	t.freeAll(t.scopes[0], loss) // from here on only the backward pass needs them
+	t.scopes[0] = append(t.scopes[0][:0], loss)
+	g, _ := loss.gradBuffer()
+	t.Dev.Fill(g, 1)
+	t.unwind(0)
+}
+
+// unwind runs the recorded operations from the last down to entry mark.
+func (t *Tape) unwind(mark int) {
+	for len(t.entries) > mark {
+		last := len(t.entries) - 1
+		e := t.entries[last]
+		t.entries[last] = entry{}
+		t.entries = t.entries[:last]
+		if e.out.grad != nil { // else nothing downstream depends on it
+			t.value(e.saved)
+			e.backward()
+		}
+		t.drop(&e)
+	}
+}
+
+func (t *Tape) drop(e *entry) {
+	e.out.FreeGrad()
+	t.unsave(e.saved)
+}
+
+// gradBuffer is x's gradient to write to: acc is true when there is something to add to.
+func (x *Tensor) gradBuffer() (buf device.Buffer, acc bool) {
+	if x.grad == nil {
+		x.grad = &storage{buf: x.dev.Alloc(x.Len(), x.gradType()), refs: 1}
+		return x.grad.buf, false
+	}
+	if x.grad.refs > 1 { // shared by another tensor: take a copy before changing it
+		own := &storage{buf: x.dev.Alloc(x.Len(), x.gradType()), refs: 1}
+		x.dev.Unary(device.Identity, own.buf, x.grad.buf)
+		x.grad.release(x.dev)
+		x.grad = own
+	}
+	return x.grad.buf, true
+}
+
+// gradType is F32 for parameters, whose gradients add up over micro-batches, else the tensor's own.
+func (x *Tensor) gradType() device.DType {
+	if x.tape == nil {
+		return device.F32
+	}
+	return x.dtype
+}
+
+// addGrad adds g to x's gradient and takes g over.
+func (x *Tensor) addGrad(g *storage) {
+	if x.grad == nil && g.buf.DType == x.gradType() {
+		x.grad = g
+		return
+	}
+	buf, acc := x.gradBuffer()
+	if acc {
+		x.dev.AddScaled(buf, 1, g.buf)
+	} else {
+		x.dev.Unary(device.Identity, buf, g.buf)
+	}
+	g.release(x.dev)
+}
+
+// scratch is memory of an operation's own, freed by release.
+func (t *Tape) scratch(n int, dtype device.DType) *storage {
+	return &storage{buf: t.Dev.Alloc(n, dtype), refs: 1}
+}
+
+// tapeOf is the tape that the operands belong to.
+func tapeOf(op string, xs ...*Tensor) *Tape {
+	for _, x := range xs {
+		if x != nil && x.tape != nil {
+			return x.tape
+		}
+	}
+	panic(&Error{op, ErrNoTape.Error()})
+}

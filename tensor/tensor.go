@@ -1,0 +1,181 @@
+// Package tensor is arrays on a device and the tape that differentiates them.
+//
+// Every operation is one function that holds its forward and its backward pass:
+// it runs kernels of the device and, while the tape records, leaves a closure
+// that adds to the gradients of its inputs. Models call the functions and never
+// write a gradient.
+//
+// Activations are matrices [N, C]: N rows (the tokens of all packed sequences),
+// C channels. Further letters: H query heads, K key/value heads, D head
+// dimension, F feed-forward width, V vocabulary.
+//
+// Misuse of an operation panics with an *Error that names it and the shapes;
+// Try at the step turns such panics, and a device's *device.OutOfMemory, into errors.
+package tensor
+
+import (
+	"errors"
+	"fmt"
+
+	"hone/device"
+)
+
+// Tensor is a dense row-major array on a device. Activations belong to the tape
+// that made them and die with it; parameters belong to nobody's tape.
+type Tensor struct {
+	Shape []int
+	dtype device.DType
+	dev   device.Device
+	tape  *Tape // nil for parameters and constants
+
+	data  *storage
+	grad  *storage
+	saved int // operations that need the value in their backward pass
+
+	needsGrad bool
+	rebuild   func()    // fills data again from deps, for values cheaper to compute than to keep
+	deps      []*Tensor // what rebuild reads; the operation saved them for its own backward pass
+	dropped   bool      // data was given up and rebuild will bring it back
+}
+
+// storage is a device buffer shared by counting.
+type storage struct {
+	buf  device.Buffer
+	refs int
+}
+
+// NewParam returns a parameter: a tensor outside any tape whose gradient
+// accumulates in F32 over backward passes until FreeGrad. It has no memory until Set or Alloc.
+func NewParam(shape ...int) *Tensor {
+	return &Tensor{Shape: shape, needsGrad: true}
+}
+
+// Alloc gives a parameter memory on dev, not cleared.
+func (t *Tensor) Alloc(dev device.Device, dtype device.DType) {
+	t.dev, t.dtype = dev, dtype
+	t.data = &storage{buf: dev.Alloc(t.Len(), dtype), refs: 1}
+}
+
+// Set gives a parameter memory on dev if it has none and writes values, a slice as for device.Write.
+func (t *Tensor) Set(dev device.Device, dtype device.DType, values any) {
+	if t.data == nil {
+		t.Alloc(dev, dtype)
+	}
+	dev.Write(t.data.buf, values)
+}
+
+// Free gives the memory of a parameter and of its gradient back.
+func (t *Tensor) Free() {
+	t.FreeGrad()
+	if t.data != nil {
+		t.dev.Free(t.data.buf)
+		t.data = nil
+	}
+}
+
+// Len is the number of elements.
+func (t *Tensor) Len() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Rows is the product of all dimensions but the last, Cols the last one.
+func (t *Tensor) Rows() int { return t.Len() / max(t.Cols(), 1) }
+
+// Cols is the last dimension.
+func (t *Tensor) Cols() int { return t.Shape[len(t.Shape)-1] }
+
+// DType is the type of the elements.
+func (t *Tensor) DType() device.DType { return t.dtype }
+
+// Buffer is the tensor's memory.
+func (t *Tensor) Buffer() device.Buffer {
+	if t.data == nil {
+		panic(&Error{"Buffer", fmt.Sprintf("tensor %v has no memory", t.Shape)})
+	}
+	return t.data.buf
+}
+
+// Freeze stops gradients from being computed for a parameter.
+func (t *Tensor) Freeze() { t.needsGrad = false }
+
+// NeedsGrad reports whether a backward pass computes this tensor's gradient.
+func (t *Tensor) NeedsGrad() bool { return t.needsGrad }
+
+// Grad is the gradient's memory, F32 for parameters, the zero Buffer when there is none.
+func (t *Tensor) Grad() device.Buffer {
+	if t.grad == nil {
+		return device.Buffer{}
+	}
+	return t.grad.buf
+}
+
+// FreeGrad drops the gradient.
+func (t *Tensor) FreeGrad() {
+	t.grad.release(t.dev)
+	t.grad = nil
+}
+
+// Float32s reads the values back, widened to f32.
+func (t *Tensor) Float32s() ([]float32, error) {
+	v := make([]float32, t.Len())
+	return v, t.dev.Read(v, t.Buffer())
+}
+
+// GradFloat32s reads the gradient back; zeros when there is none.
+func (t *Tensor) GradFloat32s() ([]float32, error) {
+	v := make([]float32, t.Len())
+	if t.grad == nil {
+		return v, nil
+	}
+	return v, t.dev.Read(v, t.grad.buf)
+}
+
+func (s *storage) retain() *storage {
+	s.refs++
+	return s
+}
+
+func (s *storage) release(dev device.Device) {
+	if s == nil {
+		return
+	}
+	if s.refs--; s.refs == 0 {
+		dev.Free(s.buf)
+	}
+}
+
+// Error is the panic value of a misused operation.
+type Error struct{ Op, Problem string }
+
+func (e *Error) Error() string { return "tensor." + e.Op + ": " + e.Problem }
+
+func check(ok bool, op, format string, args ...any) {
+	if !ok {
+		panic(&Error{op, fmt.Sprintf(format, args...)})
+	}
+}
+
+// Try runs f and returns what it panicked with, if that was an *Error of an
+// operation or an *device.OutOfMemory; other panics pass through.
+func Try(f func()) (err error) {
+	defer func() {
+		switch e := recover().(type) {
+		case nil:
+		case *Error:
+			err = e
+		case *device.OutOfMemory:
+			err = e
+		default:
+			panic(e)
+		}
+	}()
+	f()
+	return nil
+}
+
+// ErrNoTape is returned where a tensor of a tape was expected.
+var ErrNoTape = errors.New("no operand belongs to a tape; make the input with Tape.Ints or Tape.Floats")
