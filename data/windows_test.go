@@ -1,0 +1,321 @@
+package data
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+func TestPermuteIsABijection(t *testing.T) {
+	for n := int64(1); n < 300; n++ {
+		for k := range uint64(3) {
+			seen := make([]bool, n)
+			for i := range n {
+				p := permute(mix64(k), n, i)
+				if p < 0 || p >= n || seen[p] {
+					t.Fatalf("n=%d: %d goes to %d, outside or twice", n, i, p)
+				}
+				seen[p] = true
+			}
+		}
+	}
+}
+
+// Every value of a small permutation must be about equally likely at every place, over the keys.
+func TestPermuteIsUniform(t *testing.T) {
+	const n, keys = 7, 20000
+	var counts [n][n]float64
+	for k := range uint64(keys) {
+		for i := range int64(n) {
+			counts[i][permute(key(k), n, i)]++
+		}
+	}
+	for i := range counts {
+		chi := 0.0
+		for _, c := range counts[i] {
+			chi += (c - keys/n) * (c - keys/n) / (keys / n)
+		}
+		if chi > 25 { // 6 degrees of freedom: p < 0.0004
+			t.Errorf("place %d: chi square %.1f of %v", i, chi, counts[i])
+		}
+	}
+}
+
+func mustWindows(t testing.TB, cfg WindowConfig, sources ...Weighted) *Windows {
+	t.Helper()
+	w, err := NewWindows(cfg, sources...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// sequences splits a batch into its sequences of (id, target, position) triples.
+func sequences(b Batch) [][][3]int32 {
+	var out [][][3]int32
+	for s := range len(b.Offsets) - 1 {
+		var seq [][3]int32
+		for r := b.Offsets[s]; r < b.Offsets[s+1]; r++ {
+			seq = append(seq, [3]int32{b.IDs[r], b.Targets[r], b.Positions[r]})
+		}
+		out = append(out, seq)
+	}
+	return out
+}
+
+func all(batches []Batch) [][][3]int32 {
+	var out [][][3]int32
+	for _, b := range batches {
+		out = append(out, sequences(b)...)
+	}
+	return out
+}
+
+func TestWindowByHand(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), "abcd", "e", "fgh") // abcd. e. fgh.
+	var got [][][3]int32
+	for b := range Sequential(s, 6, 1, 0) {
+		got = append(got, sequences(b)...)
+	}
+	const e, no = endMark, Ignore
+	want := [][][3]int32{
+		{{'a', 'b', 0}, {'b', 'c', 1}, {'c', 'd', 2}, {'d', e, 3}, {e, no, 4}},
+		{{'e', e, 0}}, // its target lies behind the window
+		{{e, no, 0}},
+		{{'f', 'g', 0}, {'g', 'h', 1}, {'h', e, 2}, {e, no, 3}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// genStore draws a small store of several shards. Tokens are unique within a store as far as possible.
+func genStore(t *rapid.T, dir string) *Store {
+	lengths := rapid.SliceOfN(rapid.IntRange(2, 40), 1, 30).Draw(t, "lengths")
+	perShard := rapid.IntRange(1, 8).Draw(t, "documents per shard")
+	var names []string
+	id := int32(0)
+	for at := 0; at < len(lengths); at += perShard {
+		c := shardContent{vocab: 1 << 17}
+		for _, n := range lengths[at:min(at+perShard, len(lengths))] {
+			for range n {
+				c.ids = append(c.ids, id)
+				id++
+			}
+			c.ends = append(c.ends, int64(len(c.ids)))
+			c.textBytes += int64(n)
+		}
+		name := fmt.Sprint("s", len(names))
+		if err := c.write(dir, name); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, name)
+	}
+	s, err := OpenStore(dir, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// In an epoch each token is predicted once from the token before it, but for the first of each document, which is only ever
+// an input; no row repeats.
+func TestEpochSeesEachTokenOnce(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := genStore(rt, dir)
+		defer s.Close()
+		cfg := WindowConfig{Length: rapid.IntRange(2, 50).Draw(rt, "L"), BatchSize: 1, Seed: rapid.Uint64().Draw(rt, "seed")}
+		w := mustWindows(t, cfg, Weighted{s, 1})
+		epoch := rapid.IntRange(0, 3).Draw(rt, "epoch")
+		inputs, targets := map[int32]int{}, map[int32]int{}
+		for step := range int(w.PerEpoch()) {
+			for _, b := range w.Step(epoch*int(w.PerEpoch()) + step) {
+				if b.Tokens < 1 || b.Tokens != b.Supervised() {
+					rt.Fatalf("Tokens %d, supervised %d", b.Tokens, b.Supervised())
+				}
+				for r, id := range b.IDs {
+					inputs[id]++
+					if b.Targets[r] == Ignore {
+						continue
+					}
+					targets[b.Targets[r]]++
+					if b.Targets[r] != id+1 {
+						rt.Fatalf("%d predicts %d", id, b.Targets[r])
+					}
+				}
+			}
+		}
+		last := int32(s.Tokens()) - 1
+		for d := range s.Documents() {
+			from, to := s.Document(d)
+			for id := int32(from); id < int32(to); id++ {
+				first := 0
+				if int64(id) > from {
+					first = 1
+				}
+				if targets[id] != first || (inputs[id] != 1 && (id != last || inputs[id] > 1)) {
+					rt.Fatalf("token %d: %d times an input, %d times a target", id, inputs[id], targets[id])
+				}
+			}
+		}
+	})
+}
+
+// Accumulation, micro-batch and ranks only cut the same stream in other places.
+func TestEquivalentBatches(t *testing.T) {
+	dir := t.TempDir()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := genStore(rt, dir)
+		defer s.Close()
+		b := rapid.IntRange(1, 4).Draw(rt, "B")
+		a := rapid.IntRange(1, 4).Draw(rt, "A")
+		ranks := rapid.IntRange(1, 4).Draw(rt, "R")
+		step := rapid.IntRange(0, 50).Draw(rt, "step")
+		cfg := WindowConfig{Length: rapid.IntRange(2, 30).Draw(rt, "L"), BatchSize: a * b * ranks, Seed: 9}
+		one := mustWindows(t, cfg, Weighted{s, 1}).Step(step)
+		cfg.BatchSize, cfg.Accumulation, cfg.Ranks = b, a, ranks
+		micro := make([][]Batch, ranks)
+		for r := range micro {
+			cfg.Rank = r
+			micro[r] = mustWindows(t, cfg, Weighted{s, 1}).Step(step)
+		}
+		var parts []Batch
+		for i := range a {
+			for r := range ranks {
+				parts = append(parts, micro[r][i])
+				if micro[r][i].Tokens != one[0].Tokens {
+					rt.Fatalf("rank %d normalises by %d tokens, one rank by %d", r, micro[r][i].Tokens, one[0].Tokens)
+				}
+			}
+		}
+		if diff := cmp.Diff(all(one), all(parts)); diff != "" {
+			rt.Fatal(diff)
+		}
+	})
+}
+
+func TestStepsDependOnSeedAndStepOnly(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), randomTexts(200, 6)...)
+	cfg := WindowConfig{Length: 16, BatchSize: 3, Accumulation: 2, Seed: 1}
+	run := func(from, n int) []Batch {
+		w := mustWindows(t, cfg, Weighted{s, 1})
+		var out []Batch
+		for i := range n {
+			out = append(out, w.Step(from+i)...)
+		}
+		return out
+	}
+	whole := run(0, 600) // several epochs
+	if diff := cmp.Diff(whole[2*417:], run(417, 183)); diff != "" {
+		t.Error("a resumed run sees other batches:", diff)
+	}
+	cfg.Seed = 2
+	if cmp.Equal(whole[:10], run(0, 5)) {
+		t.Error("the seed changes nothing")
+	}
+	w := mustWindows(t, cfg, Weighted{s, 1})
+	for g := range w.PerEpoch() {
+		if _, a, _ := w.window(g); g > 0 {
+			if _, b, _ := w.window(w.PerEpoch() + g); a != b {
+				return
+			}
+		}
+	}
+	t.Error("two epochs have the same order")
+}
+
+func TestMixture(t *testing.T) {
+	var sources []Weighted
+	for i, weight := range []float64{6, 3, 1} {
+		cfg := byteConfig(t.TempDir())
+		s, _ := buildTest(t, cfg, randomTexts(30+20*i, uint64(i))...)
+		sources = append(sources, Weighted{s, weight})
+	}
+	w := mustWindows(t, WindowConfig{Length: 16, BatchSize: 1, Seed: 3}, sources...)
+	type place struct {
+		source int
+		from   int64
+	}
+	which := map[*Store]int{}
+	for i, s := range sources {
+		which[s.Store] = i
+	}
+	seen := map[place]int{}
+	var counts [3]int64
+	var early [3]int64
+	const blocks = 20
+	for g := range int64(blocks * mixSlots) {
+		s, from, _ := w.window(g)
+		i := which[s]
+		counts[i]++
+		seen[place{i, from}]++
+		if g < 200 {
+			early[i]++
+		}
+	}
+	for i, weight := range []float64{0.6, 0.3, 0.1} {
+		if got := float64(counts[i]) / (blocks * mixSlots); math.Abs(got-weight) > 1.0/mixSlots {
+			t.Errorf("source %d got a share of %v, want %v", i, got, weight)
+		}
+		if got := float64(early[i]) / 200; math.Abs(got-weight) > 0.15 {
+			t.Errorf("source %d got %v of the first 200 windows, want about %v: the block is not shuffled", i, got, weight)
+		}
+		epochs := counts[i] / w.sources[i].windows
+		for at := range w.sources[i].windows {
+			if n := int64(seen[place{i, at * 16}]); n < epochs || n > epochs+2 {
+				t.Fatalf("source %d, window %d came %d times in %d epochs", i, at, n, epochs)
+			}
+		}
+	}
+}
+
+func TestMixtureExtremes(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), "some text")
+	w := mustWindows(t, WindowConfig{Length: 4, BatchSize: 1}, Weighted{s, 1e-9}, Weighted{s, 1}, Weighted{s, 1e-9})
+	sum := int64(0)
+	for _, src := range w.sources {
+		sum += src.slots
+		if src.slots < 1 {
+			t.Error("a source has no share")
+		}
+	}
+	if sum != mixSlots {
+		t.Errorf("%d slots, want %d", sum, mixSlots)
+	}
+	for _, weight := range []float64{0, -1, math.NaN(), math.Inf(1)} {
+		if _, err := NewWindows(WindowConfig{Length: 4, BatchSize: 1}, Weighted{s, weight}, Weighted{s, 1}); err == nil {
+			t.Errorf("weight %v was accepted", weight)
+		}
+	}
+}
+
+func TestSequentialBound(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), randomTexts(50, 7)...)
+	rows := 0
+	for b := range Sequential(s, 16, 4, 100) {
+		rows += b.Rows()
+	}
+	if rows < 100 || rows > 100+16 {
+		t.Errorf("%d rows, want about 100", rows)
+	}
+	supervised := 0
+	for b := range Sequential(s, 1000000, 4, 0) {
+		supervised += b.Tokens
+	}
+	if int64(supervised) != s.Supervised() {
+		t.Errorf("%d tokens predicted, want %d", supervised, s.Supervised())
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	s, _ := buildTest(b, byteConfig(b.TempDir()), randomTexts(20000, 8)...)
+	w := mustWindows(b, WindowConfig{Length: 512, BatchSize: 16}, Weighted{s, 1})
+	b.ReportAllocs()
+	for step := 0; b.Loop(); step++ {
+		w.Step(step)
+	}
+}
