@@ -1,0 +1,187 @@
+// Package optim updates parameters from their gradients.
+//
+// An optimizer owns the state that belongs to the parameters: the moments of
+// Adam and, for parameters kept in bf16, the f32 masters that the updates go to.
+package optim
+
+import (
+	"fmt"
+	"math"
+
+	"hone/device"
+	"hone/tensor"
+)
+
+// Param is a tensor to be trained and how to treat it.
+type Param struct {
+	Name    string         // the name in checkpoints and in messages
+	Tensor  *tensor.Tensor // F32, or BF16 with an F32 master kept here
+	Decay   bool           // whether weight decay applies: not to norms and biases
+	LRScale float32        // factor on the learning rate; 0 means 1
+}
+
+// Config holds the constants of AdamW (Loshchilov & Hutter, 2019).
+type Config struct {
+	Beta1, Beta2 float32 // decay of the first and second moment, in [0, 1)
+	Eps          float32 // added to the root of the second moment
+	WeightDecay  float32 // decoupled: a step takes lr·WeightDecay of each decayed weight
+	MaxGradNorm  float64 // gradients are scaled down to this global L2 norm; 0 means no clipping
+}
+
+// Default returns the usual constants for pre-training language models.
+func Default() Config {
+	return Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, MaxGradNorm: 1}
+}
+
+// AdamW is Adam with decoupled weight decay and clipping by the global norm of
+// the gradients. Its memory is 8 bytes per F32 parameter, 12 per BF16 parameter.
+type AdamW struct {
+	dev     device.Device
+	config  Config
+	slots   []slot
+	norms   device.Buffer // F32 [len(slots)], scratch of the norm
+	updates int           // made so far
+}
+
+// slot is one parameter with its state.
+type slot struct {
+	Param
+	master device.Buffer // F32; the parameter itself unless it is BF16
+	m, v   device.Buffer // F32
+}
+
+// New allocates the state of params on dev: moments of zero and masters equal
+// to the parameters' present values. Names must be unique. Running out of memory
+// panics with *device.OutOfMemory, for tensor.Try.
+func New(dev device.Device, params []Param, config Config) *AdamW {
+	o := &AdamW{dev: dev, config: config, norms: dev.Alloc(max(len(params), 1), device.F32)}
+	seen := make(map[string]bool, len(params))
+	for _, p := range params {
+		if seen[p.Name] {
+			panic(fmt.Sprintf("optim: two parameters are called %q", p.Name))
+		}
+		seen[p.Name] = true
+		o.slots = append(o.slots, newSlot(dev, p))
+	}
+	return o
+}
+
+func newSlot(dev device.Device, p Param) slot {
+	if p.LRScale == 0 {
+		p.LRScale = 1
+	}
+	n := p.Tensor.Len()
+	s := slot{Param: p, master: p.Tensor.Buffer(), m: dev.Alloc(n, device.F32), v: dev.Alloc(n, device.F32)}
+	dev.Fill(s.m, 0)
+	dev.Fill(s.v, 0)
+	if p.Tensor.DType() == device.BF16 {
+		s.master = dev.Alloc(n, device.F32)
+		dev.Unary(device.Identity, s.master, p.Tensor.Buffer())
+	}
+	return s
+}
+
+// Free gives the optimizer's memory back; the parameters stay.
+func (o *AdamW) Free() {
+	for _, s := range o.slots {
+		o.dev.Free(s.m)
+		o.dev.Free(s.v)
+		if s.halved() {
+			o.dev.Free(s.master)
+		}
+	}
+	o.dev.Free(o.norms)
+	o.slots = nil
+}
+
+// halved reports whether the parameter is BF16 and the master a buffer of its own.
+func (s *slot) halved() bool { return s.Tensor.DType() == device.BF16 }
+
+// Step updates every parameter that has a gradient at learning rate lr and frees
+// the gradients. It returns the global L2 norm of the gradients before clipping.
+//
+// If the norm is not finite it returns a *NonFinite that names the tensors, and
+// neither weights nor state have changed; the gradients are freed all the same.
+func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
+	norm, err := o.norm()
+	if err != nil {
+		o.Discard()
+		return norm, err
+	}
+	scale := float32(1)
+	if o.config.MaxGradNorm > 0 && norm > o.config.MaxGradNorm {
+		scale = float32(o.config.MaxGradNorm / norm)
+	}
+	o.updates++
+	for i := range o.slots {
+		s := &o.slots[i]
+		if !s.Tensor.Grad().IsZero() {
+			o.update(s, lr, scale)
+			s.Tensor.FreeGrad()
+		}
+	}
+	return norm, o.dev.Sync()
+}
+
+func (o *AdamW) update(s *slot, lr, scale float32) {
+	k := device.AdamW{
+		Param: s.master, Grad: s.Tensor.Grad(), M: s.m, V: s.v,
+		LR: lr * s.LRScale, Beta1: o.config.Beta1, Beta2: o.config.Beta2,
+		Eps: o.config.Eps, Scale: scale, Step: o.updates,
+	}
+	if s.halved() {
+		k.Half = s.Tensor.Buffer()
+	}
+	if s.Decay {
+		k.Decay = o.config.WeightDecay
+	}
+	o.dev.AdamW(k)
+}
+
+// Discard frees all gradients without an update.
+func (o *AdamW) Discard() {
+	for i := range o.slots {
+		o.slots[i].Tensor.FreeGrad()
+	}
+}
+
+// norm is the L2 norm over all gradients. The sum over tensors runs in the order
+// of the parameters and in float64, so it is the same on every machine.
+func (o *AdamW) norm() (float64, error) {
+	o.dev.Fill(o.norms, 0)
+	for i := range o.slots {
+		if g := o.slots[i].Tensor.Grad(); !g.IsZero() {
+			o.dev.Reduce(device.SumSquares, o.norms.Slice(i, i+1), g)
+		}
+	}
+	squares := make([]float32, o.norms.Len)
+	if err := o.dev.Read(squares, o.norms); err != nil {
+		return 0, fmt.Errorf("read the gradient norms: %w", err)
+	}
+	sum := 0.0
+	for _, q := range squares {
+		sum += float64(q)
+	}
+	norm := math.Sqrt(sum)
+	if !math.IsNaN(norm) && !math.IsInf(norm, 0) {
+		return norm, nil
+	}
+	e := &NonFinite{Norm: norm}
+	for i := range o.slots {
+		if q := float64(squares[i]); math.IsNaN(q) || math.IsInf(q, 0) {
+			e.Tensors = append(e.Tensors, BadTensor{Name: o.slots[i].Name, Bad: o.countBad(i), Len: o.slots[i].Tensor.Len()})
+		}
+	}
+	return norm, e
+}
+
+// countBad is the number of NaN and Inf elements of a gradient; 0 also when it cannot be read.
+func (o *AdamW) countBad(i int) int {
+	y := o.norms.Slice(i, i+1)
+	o.dev.Reduce(device.NonFinite, y, o.slots[i].Tensor.Grad())
+	n := make([]float32, 1)
+	if err := o.dev.Read(n, y); err != nil {
+		return 0
+	}
+	return int(n[0])
+}
