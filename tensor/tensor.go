@@ -91,6 +91,9 @@ func (t *Tensor) Cols() int { return t.Shape[len(t.Shape)-1] }
 // DType is the type of the elements.
 func (t *Tensor) DType() device.DType { return t.dtype }
 
+// Tape is the tape that made the tensor, nil for parameters.
+func (t *Tensor) Tape() *Tape { return t.tape }
+
 // Buffer is the tensor's memory.
 func (t *Tensor) Buffer() device.Buffer {
 	if t.data == nil {

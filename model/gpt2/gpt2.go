@@ -1,0 +1,163 @@
+// Package gpt2 is the GPT-2 architecture (Radford et al., 2019): pre-norm blocks with
+// LayerNorm, learned positions, multi-head attention and a GELU feed-forward, biases everywhere.
+package gpt2
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"hone/device"
+	"hone/nn"
+	"hone/tensor"
+)
+
+// Config is config.json of model_type gpt2. Dropout comes from the run, not from the *_pdrop keys.
+type Config struct {
+	VocabSize          int     `json:"vocab_size"`
+	NPositions         int     `json:"n_positions"`
+	NEmbd              int     `json:"n_embd"`
+	NLayer             int     `json:"n_layer"`
+	NHead              int     `json:"n_head"`
+	NInner             int     `json:"n_inner"` // 4*n_embd when 0
+	ActivationFunction string  `json:"activation_function"`
+	LayerNormEpsilon   float64 `json:"layer_norm_epsilon"`
+	InitializerRange   float64 `json:"initializer_range"`
+	ScaleAttnWeights   bool    `json:"scale_attn_weights"`
+	ScaleByLayer       bool    `json:"scale_attn_by_inverse_layer_idx"`
+	TieWordEmbeddings  bool    `json:"tie_word_embeddings"`
+}
+
+// Default is the configuration of absent keys, as transformers has it.
+func Default() Config {
+	return Config{VocabSize: 50257, NPositions: 1024, NEmbd: 768, NLayer: 12, NHead: 12, ActivationFunction: "gelu_new",
+		LayerNormEpsilon: 1e-5, InitializerRange: 0.02, ScaleAttnWeights: true, TieWordEmbeddings: true}
+}
+
+// Model is the tree of parameters, named as in a checkpoint.
+type Model struct {
+	Config Config
+	Body   Body       `hf:"transformer"`
+	LMHead *nn.Linear `hf:"lm_head"` // nil when tied to the embedding
+}
+
+// Body is the model below its output layer.
+type Body struct {
+	WTE *nn.Embedding `hf:"wte"` // tokens [V, C]
+	WPE *nn.Embedding `hf:"wpe"` // positions [P, C]
+	H   []*Block      `hf:"h"`
+	LnF *nn.LayerNorm `hf:"ln_f"`
+}
+
+// Block is one layer: attention and feed-forward, each added to the residual stream.
+type Block struct {
+	Ln1  *nn.LayerNorm `hf:"ln_1"`
+	Attn *Attention    `hf:"attn"`
+	Ln2  *nn.LayerNorm `hf:"ln_2"`
+	MLP  *MLP          `hf:"mlp"`
+}
+
+// Attention is multi-head self-attention with one fused projection to q, k and v.
+type Attention struct {
+	CAttn *nn.Conv1D `hf:"c_attn"` // [C, 3C]
+	CProj *nn.Conv1D `hf:"c_proj"` // [C, C]
+	shape tensor.AttentionShape
+}
+
+// MLP is the feed-forward c_proj(gelu(c_fc(x))).
+type MLP struct {
+	CFc   *nn.Conv1D `hf:"c_fc"`   // [C, F]
+	CProj *nn.Conv1D `hf:"c_proj"` // [F, C]
+	act   device.UnaryOp
+}
+
+// Hidden runs the blocks over the tokens of in: [N, C].
+func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
+	x := in.Drop(tensor.Add(m.Body.WTE.Forward(in.IDs), m.Body.WPE.Forward(in.Positions)))
+	for i, block := range m.Body.H {
+		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in) })
+	}
+	return m.Body.LnF.Forward(x)
+}
+
+func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
+	h := tensor.Add(x, in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
+	return tensor.Add(h, in.Drop(b.MLP.forward(b.Ln2.Forward(h))))
+}
+
+func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
+	c := x.Cols()
+	qkv := tensor.SplitCols(a.CAttn.Forward(x), c, c, c)
+	return a.CProj.Forward(in.Attend(i, qkv[0], qkv[1], qkv[2], a.shape))
+}
+
+func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
+	return m.CProj.Forward(tensor.Unary(m.act, m.CFc.Forward(x)))
+}
+
+// Head is the output layer, the embedding table itself when tied.
+func (m *Model) Head() (weight, bias *tensor.Tensor) {
+	if m.LMHead == nil {
+		return m.Body.WTE.Weight.Tensor, nil
+	}
+	return m.LMHead.Weight.Tensor, nil
+}
+
+// Shape is the model's sizes.
+func (m *Model) Shape() nn.Shape {
+	c := m.Config
+	return nn.Shape{Layers: c.NLayer, Hidden: c.NEmbd, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead, FFN: c.NInner,
+		Vocab: c.VocabSize, MaxPositions: c.NPositions, Tied: c.TieWordEmbeddings}
+}
+
+// New declares the model that config.json describes; its parameters have no memory yet.
+func New(config []byte, _ device.Device) (nn.Model, error) {
+	c := Default()
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	if c.NInner == 0 {
+		c.NInner = 4 * c.NEmbd
+	}
+	if err := nn.Positive("vocab_size", c.VocabSize, "n_positions", c.NPositions, "n_embd", c.NEmbd, "n_layer", c.NLayer, "n_head", c.NHead, "n_inner", c.NInner); err != nil {
+		return nil, err
+	}
+	if c.NEmbd%c.NHead != 0 {
+		return nil, fmt.Errorf("n_embd %d is not a multiple of n_head %d; change one", c.NEmbd, c.NHead)
+	}
+	act, err := nn.Activation(c.ActivationFunction)
+	if err != nil {
+		return nil, err
+	}
+	std := c.InitializerRange
+	m := &Model{Config: c}
+	m.Body.WTE = nn.NewEmbedding(c.VocabSize, c.NEmbd, std)
+	m.Body.WPE = nn.NewEmbedding(c.NPositions, c.NEmbd, std)
+	for i := range c.NLayer {
+		m.Body.H = append(m.Body.H, c.block(i, act))
+	}
+	m.Body.LnF = nn.NewLayerNorm(c.NEmbd, c.LayerNormEpsilon)
+	if !c.TieWordEmbeddings {
+		m.LMHead = nn.NewLinear(c.NEmbd, c.VocabSize, false, std)
+	}
+	return m, nil
+}
+
+func (c *Config) block(i int, act device.UnaryOp) *Block {
+	scale := 1.0
+	if c.ScaleAttnWeights {
+		scale = 1 / math.Sqrt(float64(c.NEmbd/c.NHead))
+	}
+	if c.ScaleByLayer {
+		scale /= float64(i + 1)
+	}
+	// Projections into the residual stream start smaller, by the number of them (Radford et al., section 2.3).
+	std, residual := c.InitializerRange, c.InitializerRange/math.Sqrt(2*float64(c.NLayer))
+	norm := func() *nn.LayerNorm { return nn.NewLayerNorm(c.NEmbd, c.LayerNormEpsilon) }
+	return &Block{
+		Ln1: norm(), Ln2: norm(),
+		Attn: &Attention{nn.NewConv1D(c.NEmbd, 3*c.NEmbd, std), nn.NewConv1D(c.NEmbd, c.NEmbd, residual),
+			tensor.AttentionShape{Heads: c.NHead, KVHeads: c.NHead, D: c.NEmbd / c.NHead, Scale: float32(scale)}},
+		MLP: &MLP{nn.NewConv1D(c.NEmbd, c.NInner, std), nn.NewConv1D(c.NInner, c.NEmbd, residual), act},
+	}
+}

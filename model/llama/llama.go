@@ -1,0 +1,209 @@
+// Package llama is the Llama architecture (Touvron et al., 2023): pre-norm blocks with
+// RMSNorm, rotary positions, grouped-query attention and a SwiGLU feed-forward. Mistral
+// (Jiang et al., 2023) is the same with a sliding window.
+package llama
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	"hone/device"
+	"hone/nn"
+	"hone/tensor"
+)
+
+// Config is config.json of model_type llama or mistral; keys that are absent get the defaults of Default.
+type Config struct {
+	VocabSize             int     `json:"vocab_size"`
+	HiddenSize            int     `json:"hidden_size"`
+	IntermediateSize      int     `json:"intermediate_size"`
+	NumHiddenLayers       int     `json:"num_hidden_layers"`
+	NumAttentionHeads     int     `json:"num_attention_heads"`
+	NumKeyValueHeads      int     `json:"num_key_value_heads"` // as many as heads when 0
+	HeadDim               int     `json:"head_dim"`            // hidden_size/num_attention_heads when 0
+	HiddenAct             string  `json:"hidden_act"`
+	MaxPositionEmbeddings int     `json:"max_position_embeddings"`
+	RMSNormEps            float64 `json:"rms_norm_eps"`
+	RopeTheta             float64 `json:"rope_theta"`
+	RopeScaling           *rope   `json:"rope_scaling"`    // transformers v4
+	RopeParameters        *rope   `json:"rope_parameters"` // transformers v5
+	SlidingWindow         *int    `json:"sliding_window"`
+	AttentionBias         bool    `json:"attention_bias"`
+	MLPBias               bool    `json:"mlp_bias"`
+	TieWordEmbeddings     bool    `json:"tie_word_embeddings"`
+	InitializerRange      float64 `json:"initializer_range"`
+}
+
+type rope struct {
+	RopeType  string  `json:"rope_type"`
+	Type      string  `json:"type"` // older spelling of rope_type
+	RopeTheta float64 `json:"rope_theta"`
+}
+
+// Default is the configuration of absent keys, as transformers has it for llama.
+func Default() Config {
+	return Config{VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 11008, NumHiddenLayers: 32, NumAttentionHeads: 32,
+		HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, RopeTheta: 10000, InitializerRange: 0.02}
+}
+
+// Model is the tree of parameters, named as in a checkpoint.
+type Model struct {
+	Config Config
+	Body   Body       `hf:"model"`
+	LMHead *nn.Linear `hf:"lm_head"` // nil when tied to the embedding
+	rope   *tensor.RopeTable
+}
+
+// Body is the model below its output layer.
+type Body struct {
+	EmbedTokens *nn.Embedding `hf:"embed_tokens"` // [V, C]
+	Layers      []*Block      `hf:"layers"`
+	Norm        *nn.RMSNorm   `hf:"norm"`
+}
+
+// Block is one layer: attention and feed-forward, each added to the residual stream.
+type Block struct {
+	SelfAttn               *Attention  `hf:"self_attn"`
+	MLP                    *MLP        `hf:"mlp"`
+	InputLayerNorm         *nn.RMSNorm `hf:"input_layernorm"`
+	PostAttentionLayerNorm *nn.RMSNorm `hf:"post_attention_layernorm"`
+}
+
+// Attention is grouped-query self-attention with rotary positions.
+type Attention struct {
+	QProj *nn.Linear `hf:"q_proj"` // [H*D, C]
+	KProj *nn.Linear `hf:"k_proj"` // [K*D, C]
+	VProj *nn.Linear `hf:"v_proj"` // [K*D, C]
+	OProj *nn.Linear `hf:"o_proj"` // [C, H*D]
+	shape tensor.AttentionShape
+}
+
+// MLP is the SwiGLU feed-forward down(silu(gate(x))·up(x)).
+type MLP struct {
+	GateProj *nn.Linear `hf:"gate_proj"` // [F, C]
+	UpProj   *nn.Linear `hf:"up_proj"`   // [F, C]
+	DownProj *nn.Linear `hf:"down_proj"` // [C, F]
+	act      device.UnaryOp
+}
+
+// Hidden runs the blocks over the tokens of in: [N, C].
+func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
+	x := in.Drop(m.Body.EmbedTokens.Forward(in.IDs))
+	for i, block := range m.Body.Layers {
+		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, m.rope) })
+	}
+	return m.Body.Norm.Forward(x)
+}
+
+func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rope *tensor.RopeTable) *tensor.Tensor {
+	h := tensor.Add(x, in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rope)))
+	return tensor.Add(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
+}
+
+func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rope *tensor.RopeTable) *tensor.Tensor {
+	q := tensor.Rope(a.QProj.Forward(x), rope, in.Positions, a.shape.Heads)
+	k := tensor.Rope(a.KProj.Forward(x), rope, in.Positions, a.shape.KVHeads)
+	v := a.VProj.Forward(x)
+	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
+}
+
+func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
+	return m.DownProj.Forward(tensor.Gated(m.act, m.GateProj.Forward(x), m.UpProj.Forward(x)))
+}
+
+// Head is the output layer, the embedding table itself when tied.
+func (m *Model) Head() (weight, bias *tensor.Tensor) {
+	if m.LMHead == nil {
+		return m.Body.EmbedTokens.Weight.Tensor, nil
+	}
+	return m.LMHead.Weight.Tensor, nil
+}
+
+// Shape is the model's sizes.
+func (m *Model) Shape() nn.Shape {
+	c := m.Config
+	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads,
+		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.MaxPositionEmbeddings, Tied: c.TieWordEmbeddings}
+}
+
+// New declares the model that config.json describes; its parameters have no memory yet.
+func New(config []byte, dev device.Device) (nn.Model, error) {
+	c := Default()
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	act, err := nn.Activation(c.HiddenAct)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Config: c}
+	m.Body.EmbedTokens = nn.NewEmbedding(c.VocabSize, c.HiddenSize, c.InitializerRange)
+	for range c.NumHiddenLayers {
+		m.Body.Layers = append(m.Body.Layers, c.block(act))
+	}
+	m.Body.Norm = nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps)
+	if !c.TieWordEmbeddings {
+		m.LMHead = nn.NewLinear(c.HiddenSize, c.VocabSize, false, c.InitializerRange)
+	}
+	m.rope = tensor.NewRopeTable(dev, tensor.RopeFrequencies(c.RopeTheta, c.HeadDim), c.MaxPositionEmbeddings, 1)
+	return m, nil
+}
+
+// complete fills what depends on other keys and refuses what cannot be a model.
+func (c *Config) complete() error {
+	if c.NumKeyValueHeads == 0 {
+		c.NumKeyValueHeads = c.NumAttentionHeads
+	}
+	if err := nn.Positive("vocab_size", c.VocabSize, "hidden_size", c.HiddenSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
+		"num_attention_heads", c.NumAttentionHeads, "num_key_value_heads", c.NumKeyValueHeads, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+		return err
+	}
+	if c.HeadDim == 0 {
+		if c.HiddenSize%c.NumAttentionHeads != 0 {
+			return fmt.Errorf("hidden_size %d is not a multiple of num_attention_heads %d; change one or give head_dim", c.HiddenSize, c.NumAttentionHeads)
+		}
+		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
+	}
+	if c.HeadDim < 2 || c.HeadDim%2 != 0 {
+		return fmt.Errorf("head_dim is %d; rotary positions need an even number", c.HeadDim)
+	}
+	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
+		return fmt.Errorf("num_attention_heads %d is not a multiple of num_key_value_heads %d", c.NumAttentionHeads, c.NumKeyValueHeads)
+	}
+	for _, r := range []*rope{c.RopeScaling, c.RopeParameters} {
+		if r == nil {
+			continue
+		}
+		if kind := r.RopeType + r.Type; kind != "" && kind != "default" && kind != "defaultdefault" {
+			return fmt.Errorf("rope scaling %q is not supported; only the default rotary positions are", kind)
+		}
+		if r.RopeTheta > 0 {
+			c.RopeTheta = r.RopeTheta
+		}
+	}
+	return nil
+}
+
+func (c *Config) block(act device.UnaryOp) *Block {
+	std := c.InitializerRange
+	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	if c.SlidingWindow != nil {
+		shape.Window = *c.SlidingWindow
+	}
+	q, kv := shape.Heads*shape.D, shape.KVHeads*shape.D
+	return &Block{
+		SelfAttn: &Attention{
+			QProj: nn.NewLinear(c.HiddenSize, q, c.AttentionBias, std), KProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std),
+			VProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std), OProj: nn.NewLinear(q, c.HiddenSize, c.AttentionBias, std), shape: shape,
+		},
+		MLP: &MLP{
+			GateProj: nn.NewLinear(c.HiddenSize, c.IntermediateSize, c.MLPBias, std), UpProj: nn.NewLinear(c.HiddenSize, c.IntermediateSize, c.MLPBias, std),
+			DownProj: nn.NewLinear(c.IntermediateSize, c.HiddenSize, c.MLPBias, std), act: act,
+		},
+		InputLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps), PostAttentionLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
+	}
+}

@@ -1,0 +1,81 @@
+package nn
+
+import (
+	"fmt"
+
+	"hone/device"
+	"hone/tensor"
+)
+
+// Cache holds the keys and values of tokens already seen, so that generating the next
+// one costs one token's work. It has slots, each for a sequence of up to Capacity tokens.
+type Cache struct {
+	Capacity int
+	dev      device.Device
+	width    int              // K*D
+	keys     []*tensor.Tensor // per layer [slots*Capacity, K*D]
+	values   []*tensor.Tensor
+	lengths  []int // tokens held, per slot
+}
+
+// NewCache makes a cache for a model of the given shape; dtype is that of the activations.
+func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity int) *Cache {
+	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, lengths: make([]int, slots)}
+	for range s.Layers {
+		for _, list := range []*[]*tensor.Tensor{&c.keys, &c.values} {
+			x := tensor.NewParam(slots*capacity, c.width)
+			x.Freeze()
+			x.Alloc(dev, dtype)
+			*list = append(*list, x)
+		}
+	}
+	return c
+}
+
+// Free gives the cache's memory back.
+func (c *Cache) Free() {
+	for i := range c.keys {
+		c.keys[i].Free()
+		c.values[i].Free()
+	}
+}
+
+// Len is the number of tokens held in a slot.
+func (c *Cache) Len(slot int) int { return c.lengths[slot] }
+
+// Truncate forgets the tokens of a slot from the n-th on; 0 makes it free for another sequence.
+func (c *Cache) Truncate(slot, n int) { c.lengths[slot] = min(n, c.lengths[slot]) }
+
+// Feed makes the input that appends tokens[i] to slots[i]. The model must then run on it
+// exactly once. It fails when a slot would overflow.
+func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, error) {
+	in := Input{Cache: c}
+	var ids, positions []int32
+	for i, slot := range slots {
+		have, add := c.lengths[slot], len(tokens[i])
+		if have+add > c.Capacity {
+			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens", have+add, c.Capacity)
+		}
+		in.Sequences = append(in.Sequences, device.Sequence{Q: len(ids), QLen: add, K: slot * c.Capacity, KLen: have + add})
+		for p := range add {
+			positions = append(positions, int32(have+p))
+		}
+		ids = append(ids, tokens[i]...)
+		c.lengths[slot] += add
+	}
+	in.IDs, in.Positions = t.Ints(ids), t.Ints(positions)
+	return in, nil
+}
+
+// put appends the new keys and values of layer i and returns all of them.
+func (c *Cache) put(i int, k, v *tensor.Tensor, sequences []device.Sequence) (keys, values *tensor.Tensor) {
+	w := c.width
+	for _, s := range sequences {
+		at := s.K + s.KLen - s.QLen
+		for _, p := range [][2]*tensor.Tensor{{c.keys[i], k}, {c.values[i], v}} {
+			c.dev.Copy2D(device.Copy2D{Dst: p[0].Buffer().Slice(at*w, (at+s.QLen)*w), DstStride: w,
+				Src: p[1].Buffer().Slice(s.Q*w, (s.Q+s.QLen)*w), SrcStride: w, Rows: s.QLen, Cols: w})
+		}
+	}
+	return c.keys[i], c.values[i]
+}

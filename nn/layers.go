@@ -1,0 +1,95 @@
+package nn
+
+import "hone/tensor"
+
+// Linear is y = x·Wᵀ + b.
+type Linear struct {
+	Weight *Param `hf:"weight"` // [out, in]
+	Bias   *Param `hf:"bias"`   // [out] or nil
+}
+
+// NewLinear declares a linear layer whose weights start normal with standard deviation std.
+func NewLinear(in, out int, bias bool, std float64) *Linear {
+	l := &Linear{Weight: NewParam(Init{Std: std}, out, in)}
+	if bias {
+		l.Bias = NewParam(Init{}, out)
+	}
+	return l
+}
+
+// Forward maps x [N, in] to [N, out].
+func (l *Linear) Forward(x *tensor.Tensor) *tensor.Tensor {
+	return tensor.Linear(x, l.Weight.Tensor, value(l.Bias))
+}
+
+// Conv1D is y = x·W + b, a linear layer in the layout of GPT-2's checkpoints.
+type Conv1D struct {
+	Weight *Param `hf:"weight"` // [in, out]
+	Bias   *Param `hf:"bias"`   // [out]
+}
+
+// NewConv1D declares such a layer.
+func NewConv1D(in, out int, std float64) *Conv1D {
+	return &Conv1D{NewParam(Init{Std: std}, in, out), NewParam(Init{}, out)}
+}
+
+// Forward maps x [N, in] to [N, out].
+func (l *Conv1D) Forward(x *tensor.Tensor) *tensor.Tensor {
+	return tensor.Conv1D(x, l.Weight.Tensor, l.Bias.Tensor)
+}
+
+// Embedding maps ids to rows of a table.
+type Embedding struct {
+	Weight *Param `hf:"weight"` // [V, C]
+}
+
+// NewEmbedding declares a table of rows×cols.
+func NewEmbedding(rows, cols int, std float64) *Embedding {
+	return &Embedding{NewParam(Init{Std: std}, rows, cols)}
+}
+
+// Forward looks ids [N] up: [N, C].
+func (e *Embedding) Forward(ids *tensor.Tensor) *tensor.Tensor {
+	return tensor.Embedding(ids, e.Weight.Tensor)
+}
+
+// RMSNorm scales rows to unit root mean square.
+type RMSNorm struct {
+	Weight *Param `hf:"weight"` // [C]
+	Eps    float32
+}
+
+// NewRMSNorm declares a norm over c channels.
+func NewRMSNorm(c int, eps float64) *RMSNorm {
+	return &RMSNorm{NewParam(Init{Value: 1}, c), float32(eps)}
+}
+
+// Forward normalises x [N, C].
+func (n *RMSNorm) Forward(x *tensor.Tensor) *tensor.Tensor {
+	return tensor.RMSNorm(x, n.Weight.Tensor, n.Eps, 0)
+}
+
+// LayerNorm scales rows to zero mean and unit variance.
+type LayerNorm struct {
+	Weight *Param `hf:"weight"` // [C]
+	Bias   *Param `hf:"bias"`   // [C]
+	Eps    float32
+}
+
+// NewLayerNorm declares a norm over c channels.
+func NewLayerNorm(c int, eps float64) *LayerNorm {
+	return &LayerNorm{NewParam(Init{Value: 1}, c), NewParam(Init{}, c), float32(eps)}
+}
+
+// Forward normalises x [N, C].
+func (n *LayerNorm) Forward(x *tensor.Tensor) *tensor.Tensor {
+	return tensor.LayerNorm(x, n.Weight.Tensor, value(n.Bias), n.Eps)
+}
+
+// value is the tensor of an optional parameter.
+func value(p *Param) *tensor.Tensor {
+	if p == nil {
+		return nil
+	}
+	return p.Tensor
+}

@@ -1,0 +1,73 @@
+package nn
+
+import (
+	"hone/device"
+	"hone/tensor"
+)
+
+// Model is a decoder-only language model.
+type Model interface {
+	// Hidden runs the model up to its final norm: [N, C].
+	Hidden(in Input) *tensor.Tensor
+	// Head is the output layer: weight [V, C] and bias [V] or nil.
+	Head() (weight, bias *tensor.Tensor)
+	Shape() Shape
+}
+
+// Shape is the sizes of a model that its users plan with.
+type Shape struct {
+	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
+	MaxPositions                                        int
+	Tied                                                bool // the head shares the embedding table
+}
+
+// Input is what a model runs on: the packed tokens of one or more sequences.
+type Input struct {
+	IDs, Positions *tensor.Tensor    // [N] I32
+	Sequences      []device.Sequence // which rows belong together; without a cache keys stand where queries do
+	Cache          *Cache            // nil in training
+	Dropout        float32           // on embeddings and on what each block adds to the residual stream
+	Recompute      int               // this many layers are run again in the backward pass instead of kept
+}
+
+// NewInput puts a packed batch on the tape's device: ids and positions [N], and offsets
+// [S+1], sequence s being rows offsets[s] to offsets[s+1].
+func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
+	in := Input{IDs: t.Ints(ids), Positions: t.Ints(positions)}
+	for s := range len(offsets) - 1 {
+		at, n := int(offsets[s]), int(offsets[s+1]-offsets[s])
+		in.Sequences = append(in.Sequences, device.Sequence{Q: at, QLen: n, K: at, KLen: n})
+	}
+	return in
+}
+
+// Drop applies the input's dropout.
+func (in Input) Drop(x *tensor.Tensor) *tensor.Tensor { return tensor.Dropout(x, in.Dropout) }
+
+// Layer runs layer number i, f, on x, keeping what the backward pass needs or recomputing it.
+func (in Input) Layer(i int, x *tensor.Tensor, f func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
+	if i < in.Recompute && in.Cache == nil {
+		return tensor.Recompute(x, f)
+	}
+	return x.Tape().Scope(func() *tensor.Tensor { return f(x) })
+}
+
+// Attend is the attention of layer i: q [N, H*D], k and v [N, K*D] of the new tokens, result [N, H*D].
+// With a cache, k and v are first put into it and the queries see all that is there.
+func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *tensor.Tensor {
+	s.Sequences = in.Sequences
+	if in.Cache != nil {
+		k, v = in.Cache.put(i, k, v, in.Sequences)
+	}
+	return tensor.Attention(q, k, v, s)
+}
+
+// Logits are the scores of the next token for the given rows of h, or for all when rows is nil: [R, V].
+// They come in the tape's dtype.
+func Logits(m Model, h *tensor.Tensor, rows *tensor.Tensor) *tensor.Tensor {
+	if rows != nil {
+		h = tensor.Rows(h, rows)
+	}
+	w, b := m.Head()
+	return tensor.Linear(h, w, b)
+}

@@ -1,0 +1,138 @@
+// Package nn is the layers that language models share: parameters and how they are
+// found by their checkpoint names, linear layers, norms, embeddings, attention
+// with and without a key/value cache. Layers only run forward.
+//
+// Letters: N rows (tokens), C channels, H query heads, K key/value heads, D head
+// dimension, F feed-forward width, V vocabulary.
+package nn
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"hone/device"
+	"hone/tensor"
+)
+
+// Init says how a fresh parameter is filled: normal numbers of standard deviation
+// Std when that is positive, else the constant Value.
+type Init struct {
+	Std   float64
+	Value float32
+}
+
+// Param is a parameter that knows its shape and its initial values before it has memory.
+type Param struct {
+	*tensor.Tensor
+	Init Init
+}
+
+// NewParam declares a parameter of the given shape.
+func NewParam(init Init, shape ...int) *Param {
+	return &Param{tensor.NewParam(shape...), init}
+}
+
+// Named is a parameter and its name in a checkpoint, such as model.layers.0.mlp.up_proj.weight.
+type Named struct {
+	Name string
+	*Param
+}
+
+// Params lists the parameters of a model in the order of its fields. It walks structs, pointers and
+// slices and joins the `hf` tags it passes with dots; nil pointers (a tied head, an absent bias) and
+// fields without a tag are left out. The same walk serves load, save, count and the optimizer.
+func Params(model any) []Named {
+	var list []Named
+	walk(reflect.ValueOf(model), nil, func(path []string, p *Param) {
+		list = append(list, Named{strings.Join(path, "."), p})
+	})
+	return list
+}
+
+func walk(v reflect.Value, path []string, visit func([]string, *Param)) {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return
+		}
+		if p, ok := v.Interface().(*Param); ok {
+			visit(path, p)
+			return
+		}
+		walk(v.Elem(), path, visit)
+	case reflect.Slice:
+		for i := range v.Len() {
+			walk(v.Index(i), append(path, strconv.Itoa(i)), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			tag, ok := v.Type().Field(i).Tag.Lookup("hf")
+			if !ok {
+				continue
+			}
+			next := path
+			if tag != "" {
+				next = append(path, tag)
+			}
+			walk(v.Field(i), next, visit)
+		}
+	}
+}
+
+// DTypeOf is the type that a parameter is kept in on the device when activations are of dtype:
+// matrices follow the activations, vectors (norm weights, biases) stay F32, which costs nothing.
+func DTypeOf(p *Param, dtype device.DType) device.DType {
+	if len(p.Shape) < 2 {
+		return device.F32
+	}
+	return dtype
+}
+
+// Initialize gives the parameters memory and fresh values. A parameter's values are a function of
+// seed and its name alone.
+func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint64) {
+	for _, p := range params {
+		p.Alloc(dev, DTypeOf(p.Param, dtype))
+		if p.Init.Std == 0 {
+			dev.Fill(p.Buffer(), p.Init.Value)
+			continue
+		}
+		v := make([]float32, p.Len())
+		r := tensor.NewRandomFor(seed, p.Name)
+		r.Normal(v, p.Init.Std)
+		dev.Write(p.Buffer(), v)
+	}
+}
+
+// Load gives the parameters memory and the values that fetch returns for each name.
+func Load(params []Named, dev device.Device, dtype device.DType, fetch func(name string, shape []int) ([]float32, error)) error {
+	for _, p := range params {
+		v, err := fetch(p.Name, p.Shape)
+		if err != nil {
+			return err
+		}
+		if len(v) != p.Len() {
+			return fmt.Errorf("parameter %s has %d values in the checkpoint, want %v", p.Name, len(v), p.Shape)
+		}
+		p.Set(dev, DTypeOf(p.Param, dtype), v)
+	}
+	return nil
+}
+
+// Count is the number of parameters, each shared one once.
+func Count(params []Named) int {
+	n := 0
+	for _, p := range params {
+		n += p.Len()
+	}
+	return n
+}
+
+// Free gives all memory of the parameters back.
+func Free(params []Named) {
+	for _, p := range params {
+		p.Free()
+	}
+}
