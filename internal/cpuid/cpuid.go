@@ -1,0 +1,70 @@
+// Package cpuid says what the processor of this machine can do. It reads the
+// processor only: a caller that wants less masks the returned value.
+package cpuid
+
+// Features are the instruction sets that both the processor and the operating
+// system support, and the sizes of the caches. The zero value is a machine on
+// which only portable code may run.
+type Features struct {
+	AVX2       bool // with AVX
+	FMA        bool
+	F16C       bool
+	AVX512F    bool
+	AVX512BW   bool
+	AVX512DQ   bool
+	AVX512VL   bool
+	AVX512BF16 bool
+	NEON       bool // arm64's vector unit
+
+	L1D int // bytes of one core's level 1 data cache, 0 if unknown
+	L2  int // bytes of one core's level 2 cache, 0 if unknown
+	L3  int // bytes of the level 3 cache that cores share, 0 if unknown
+}
+
+// HasAVX2 says whether code for AVX2 with fused multiply-add may run.
+func (f Features) HasAVX2() bool { return f.AVX2 && f.FMA }
+
+// HasAVX512 says whether code for AVX-512 F, BW, DQ and VL may run. It implies HasAVX2.
+func (f Features) HasAVX512() bool {
+	return f.HasAVX2() && f.AVX512F && f.AVX512BW && f.AVX512DQ && f.AVX512VL
+}
+
+// HasAVX512BF16 says whether code that uses VDPBF16PS may run. It implies HasAVX512.
+func (f Features) HasAVX512BF16() bool { return f.HasAVX512() && f.AVX512BF16 }
+
+// WithoutAVX512 is f on a machine that ends at AVX2.
+func (f Features) WithoutAVX512() Features {
+	f.AVX512F, f.AVX512BW, f.AVX512DQ, f.AVX512VL, f.AVX512BF16 = false, false, false, false, false
+	return f
+}
+
+// WithoutAVX512BF16 is f without the bf16 dot product.
+func (f Features) WithoutAVX512BF16() Features {
+	f.AVX512BF16 = false
+	return f
+}
+
+// WithoutAssembly is f without any instruction set; the cache sizes stay.
+func (f Features) WithoutAssembly() Features {
+	return Features{L1D: f.L1D, L2: f.L2, L3: f.L3}
+}
+
+// Best names the widest instruction set that hone has code for: "avx512bf16",
+// "avx512", "avx2", "neon" or "generic".
+func (f Features) Best() string {
+	switch {
+	case f.HasAVX512BF16():
+		return "avx512bf16"
+	case f.HasAVX512():
+		return "avx512"
+	case f.HasAVX2():
+		return "avx2"
+	case f.NEON:
+		return "neon"
+	}
+	return "generic"
+}
+
+// Host returns the features of this machine. With the build tag noasm, and on
+// architectures without assembly here, it returns the zero value.
+func Host() Features { return host() }

@@ -1,0 +1,93 @@
+//go:build !noasm
+
+package cpuid
+
+// Bits of CPUID and XCR0, from the Intel and AMD manuals.
+const (
+	leaf1FMA     = 1 << 12 // ECX
+	leaf1OSXSAVE = 1 << 27
+	leaf1AVX     = 1 << 28
+	leaf1F16C    = 1 << 29
+
+	leaf7AVX2     = 1 << 5 // EBX
+	leaf7AVX512F  = 1 << 16
+	leaf7AVX512DQ = 1 << 17
+	leaf7AVX512BW = 1 << 30
+	leaf7AVX512VL = 1 << 31
+
+	leaf7s1AVX512BF16 = 1 << 5 // EAX of subleaf 1
+
+	xcr0AVX    = 1<<1 | 1<<2                  // XMM and YMM state
+	xcr0AVX512 = xcr0AVX | 1<<5 | 1<<6 | 1<<7 // and opmask, upper ZMM, ZMM16-31
+)
+
+// cpuid executes CPUID with the given leaf and subleaf.
+//
+//go:noescape
+func cpuid(leaf, subleaf uint32) (eax, ebx, ecx, edx uint32)
+
+// xgetbv0 reads XCR0, the register states that the operating system keeps.
+//
+//go:noescape
+func xgetbv0() uint32
+
+func host() Features {
+	var f Features
+	maxLeaf, _, _, _ := cpuid(0, 0)
+	f.L1D, f.L2, f.L3 = caches(maxLeaf)
+	if maxLeaf < 7 {
+		return f
+	}
+	_, _, c1, _ := cpuid(1, 0)
+	if c1&leaf1OSXSAVE == 0 || c1&leaf1AVX == 0 {
+		return f
+	}
+	xcr0 := xgetbv0()
+	if xcr0&xcr0AVX != xcr0AVX {
+		return f
+	}
+	subleaves, b7, _, _ := cpuid(7, 0)
+	f.AVX2 = b7&leaf7AVX2 != 0
+	f.FMA = c1&leaf1FMA != 0
+	f.F16C = c1&leaf1F16C != 0
+	if xcr0&xcr0AVX512 != xcr0AVX512 {
+		return f
+	}
+	f.AVX512F = b7&leaf7AVX512F != 0
+	f.AVX512DQ = b7&leaf7AVX512DQ != 0
+	f.AVX512BW = b7&leaf7AVX512BW != 0
+	f.AVX512VL = b7&leaf7AVX512VL != 0
+	if subleaves >= 1 {
+		a, _, _, _ := cpuid(7, 1)
+		f.AVX512BF16 = a&leaf7s1AVX512BF16 != 0
+	}
+	return f
+}
+
+// caches reads the deterministic cache parameters: leaf 4 on Intel, 0x8000001d,
+// which has the same form, on AMD.
+func caches(maxLeaf uint32) (l1d, l2, l3 int) {
+	leaf := uint32(4)
+	if maxExt, _, _, _ := cpuid(0x80000000, 0); maxExt >= 0x8000001d {
+		leaf = 0x8000001d
+	} else if maxLeaf < 4 {
+		return 0, 0, 0
+	}
+	for sub := range uint32(16) {
+		a, b, c, _ := cpuid(leaf, sub)
+		kind, level := a&31, a>>5&7
+		if kind == 0 {
+			break
+		}
+		size := int(b>>22+1) * int(b>>12&0x3ff+1) * int(b&0xfff+1) * int(c+1)
+		switch {
+		case level == 1 && kind == 1:
+			l1d = size
+		case level == 2 && kind != 2:
+			l2 = size
+		case level == 3 && kind != 2:
+			l3 = size
+		}
+	}
+	return l1d, l2, l3
+}
