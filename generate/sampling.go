@@ -1,0 +1,259 @@
+// Package generate continues token sequences with a language model: sampling
+// from rows of logits, and a batched engine with a key/value cache.
+//
+// All randomness is a function of (seed, sequence, position), so a sequence
+// does not change with the batch it is generated in.
+package generate
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Sampling says how a token is chosen from a row of logits. The steps run in the order of Hugging
+// Face transformers: repetition penalty, temperature, top-k, top-p, min-p, then one draw.
+type Sampling struct {
+	Temperature       float64 // logits are divided by it; 0 takes the most likely token (greedy)
+	TopK              int     // keep the k largest logits and those equal to the k-th; 0 keeps all
+	TopP              float64 // keep the smallest set of most likely tokens with at least this probability; 1 keeps all
+	MinP              float64 // drop tokens less likely than MinP times the most likely one; 0 keeps all
+	RepetitionPenalty float64 // positive logits of tokens seen before are divided by it, negative ones multiplied; 1 is off
+	Seed              uint64
+}
+
+// DefaultSampling is plain sampling from the model's distribution.
+func DefaultSampling() Sampling {
+	return Sampling{Temperature: 1, TopP: 1, RepetitionPenalty: 1}
+}
+
+// Validate reports the first setting out of its range.
+func (s Sampling) Validate() error {
+	switch {
+	case !(s.Temperature >= 0) || math.IsInf(s.Temperature, 0):
+		return fmt.Errorf("temperature is %v: use 0 (greedy) or a positive number", s.Temperature)
+	case s.TopK < 0:
+		return fmt.Errorf("top_k is %d: use 0 (off) or a positive number", s.TopK)
+	case !(s.TopP > 0 && s.TopP <= 1):
+		return fmt.Errorf("top_p is %v: use a number above 0 and up to 1 (off)", s.TopP)
+	case !(s.MinP >= 0 && s.MinP <= 1):
+		return fmt.Errorf("min_p is %v: use a number from 0 (off) to 1", s.MinP)
+	case !(s.RepetitionPenalty > 0) || math.IsInf(s.RepetitionPenalty, 0):
+		return fmt.Errorf("repetition_penalty is %v: use a positive number, 1 is off", s.RepetitionPenalty)
+	}
+	return nil
+}
+
+// candidate is one token that may still be drawn.
+type candidate struct {
+	id     int32
+	weight float32 // exp(logit/temperature - max), so the most likely token has weight 1
+}
+
+// Sampler draws tokens by one Sampling. It keeps scratch memory and must not be used concurrently.
+type Sampler struct {
+	opt   Sampling
+	heap  []float32
+	cands []candidate
+	seen  map[int32]struct{}
+}
+
+// NewSampler makes a sampler; opt must be valid.
+func NewSampler(opt Sampling) *Sampler {
+	return &Sampler{opt: opt, seen: map[int32]struct{}{}}
+}
+
+// Pick draws the next token of a sequence from its row of logits. history is the tokens before it (for the
+// repetition penalty), sequence and position say which random number decides. The row may be changed. A row
+// with NaN, +Inf, or nothing above -Inf is an error.
+func (s *Sampler) Pick(logits []float32, history []int32, sequence uint64, position int) (int32, error) {
+	s.penalise(logits, history)
+	best, err := argmax(logits)
+	if err != nil {
+		return 0, err
+	}
+	if s.opt.Temperature == 0 || s.opt.TopK == 1 && !tied(logits, best) {
+		return int32(best), nil
+	}
+	s.collect(logits, logits[best])
+	s.topP(len(logits))
+	s.minP()
+	return s.draw(Uniform(s.opt.Seed, sequence, uint64(position))), nil
+}
+
+// penalise makes tokens of history less likely (Keskar et al., 2019, "CTRL"), each once however often it occurs.
+func (s *Sampler) penalise(logits []float32, history []int32) {
+	if s.opt.RepetitionPenalty == 1 {
+		return
+	}
+	p := float32(s.opt.RepetitionPenalty)
+	clear(s.seen)
+	for _, id := range history {
+		if _, again := s.seen[id]; again || int(id) >= len(logits) || id < 0 {
+			continue
+		}
+		s.seen[id] = struct{}{}
+		if logits[id] < 0 {
+			logits[id] *= p
+		} else {
+			logits[id] /= p
+		}
+	}
+}
+
+// collect fills cands with the tokens that pass top-k, weighted at the temperature.
+func (s *Sampler) collect(logits []float32, top float32) {
+	least := float32(math.Inf(-1))
+	if k := s.opt.TopK; k > 0 && k < len(logits) {
+		least = s.kth(logits, k)
+	}
+	s.cands = s.cands[:0]
+	inv := float32(min(1/s.opt.Temperature, 1e30)) // finite, so that the best token keeps weight 1
+	for i, x := range logits {
+		if d := (x - top) * inv; x >= least && d > -80 { // e^-80 is lost in any sum with the best token's 1
+			s.cands = append(s.cands, candidate{int32(i), exp32(d)})
+		}
+	}
+}
+
+// kth is the k-th largest logit: a heap of the k largest so far, its root the least of them.
+func (s *Sampler) kth(logits []float32, k int) float32 {
+	h := append(s.heap[:0], logits[:k]...)
+	s.heap = h
+	for i := k/2 - 1; i >= 0; i-- {
+		siftDown(h, i)
+	}
+	for _, x := range logits[k:] {
+		if x > h[0] {
+			h[0] = x
+			siftDown(h, 0)
+		}
+	}
+	return h[0]
+}
+
+func siftDown(h []float32, i int) {
+	for {
+		c := 2*i + 1
+		if c >= len(h) {
+			return
+		}
+		if c+1 < len(h) && h[c+1] < h[c] {
+			c++
+		}
+		if h[i] <= h[c] {
+			return
+		}
+		h[i], h[c] = h[c], h[i]
+		i = c
+	}
+}
+
+// topP keeps a token when the tokens more likely than it have less than TopP of the probability; among equals the
+// lower id counts as more likely. Tokens that each weigh less than (1-p)·total/n together weigh less than 1-p,
+// so they all belong to the part cut off: only the few others need sorting.
+func (s *Sampler) topP(vocab int) {
+	if s.opt.TopP >= 1 {
+		return
+	}
+	total := sumWeights(s.cands)
+	least := float32((1 - s.opt.TopP) * total / float64(vocab))
+	kept := s.cands[:0]
+	for _, c := range s.cands {
+		if c.weight >= least {
+			kept = append(kept, c)
+		}
+	}
+	slices.SortFunc(kept, func(a, b candidate) int {
+		switch {
+		case a.weight > b.weight:
+			return -1
+		case a.weight < b.weight:
+			return 1
+		}
+		return int(a.id - b.id)
+	})
+	before := 0.0
+	for i, c := range kept {
+		if i > 0 && before >= s.opt.TopP*total {
+			kept = kept[:i]
+			break
+		}
+		before += float64(c.weight)
+	}
+	s.cands = kept
+}
+
+// minP drops tokens less likely than MinP times the most likely one, whose weight is 1.
+func (s *Sampler) minP() {
+	if s.opt.MinP == 0 {
+		return
+	}
+	least := float32(s.opt.MinP)
+	s.cands = slices.DeleteFunc(s.cands, func(c candidate) bool { return c.weight < least })
+}
+
+// draw inverts the cumulative distribution of the candidates at u in [0, 1).
+func (s *Sampler) draw(u float64) int32 {
+	left := u * sumWeights(s.cands)
+	for _, c := range s.cands {
+		left -= float64(c.weight)
+		if left < 0 {
+			return c.id
+		}
+	}
+	return s.cands[len(s.cands)-1].id // rounding left nothing over
+}
+
+func sumWeights(cs []candidate) float64 {
+	sum := 0.0
+	for _, c := range cs {
+		sum += float64(c.weight)
+	}
+	return sum
+}
+
+// argmax is the index of the largest logit, the first among equals.
+func argmax(logits []float32) (int, error) {
+	best, finite := 0, true
+	for i, x := range logits {
+		if x > logits[best] {
+			best = i
+		}
+		finite = finite && x == x
+	}
+	if len(logits) == 0 || !finite || math.IsInf(float64(logits[best]), 0) {
+		return 0, fmt.Errorf("the model's logits are not finite: its weights are damaged or training diverged")
+	}
+	return best, nil
+}
+
+// tied reports whether a token after best has the same logit.
+func tied(logits []float32, best int) bool {
+	return slices.Contains(logits[best+1:], logits[best])
+}
+
+// Uniform is the random number in [0, 1) of a place in a sequence: two rounds of the splitmix64 finaliser
+// (Steele, Lea & Flood, 2014) over each counter, so neighbouring places are unrelated.
+func Uniform(seed, sequence, position uint64) float64 {
+	h := mix(mix(mix(seed)+sequence) + position)
+	return float64(h>>11) / (1 << 53)
+}
+
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// exp32 is e^x for -87 <= x <= 0: 2^n·2^f with f in [-½, ½], where (2^f-1)/f is interpolated at five Chebyshev points (relative
+// error 2e-7, besides the rounding of x·log2 e). It is short enough to be inlined; math.Exp takes three times as long, which
+// shows at vocabularies of 50,000.
+func exp32(x float32) float32 {
+	t := x * 1.44269504
+	n := int32(t - 0.5) // truncation toward zero rounds t-½ <= 0 to the nearest integer to t
+	f := t - float32(n)
+	p := 1 + f*(0.693147181+f*(0.240223490+f*(5.55038101e-2+f*(9.66636852e-3+f*1.33813025e-3))))
+	return p * math.Float32frombits(uint32(n+127)<<23)
+}
