@@ -1,0 +1,126 @@
+package tokenizer
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+)
+
+// AddedToken is a token beside the merges, with its flags as tokenizer.json has them.
+type AddedToken struct {
+	ID         int32  `json:"id"`
+	Content    string `json:"content"`
+	SingleWord bool   `json:"single_word"` // recognised only where no word character touches it
+	LStrip     bool   `json:"lstrip"`      // takes the whitespace before it
+	RStrip     bool   `json:"rstrip"`      // takes the whitespace after it
+	Normalized bool   `json:"normalized"`  // looked for after the others; no normalizer is supported yet
+	Special    bool   `json:"special"`     // recognised by EncodeWithSpecial only
+}
+
+// addedTokens finds added tokens in text, in two passes as the reference does: first those that are not "normalized", then, in what
+// is left, those that are.
+type addedTokens struct {
+	passes     [2]addedSet
+	anyPlain   bool
+	anySpecial bool
+}
+
+// addedSet is one pass: tokens by first byte, longest first.
+type addedSet struct {
+	byFirst [256][]AddedToken
+	some    bool
+}
+
+type addedMatch struct {
+	start, end int
+	id         int32
+}
+
+func newAddedTokens(tokens []AddedToken) addedTokens {
+	var a addedTokens
+	for _, tok := range tokens {
+		a.anySpecial = a.anySpecial || tok.Special
+		a.anyPlain = a.anyPlain || !tok.Special
+		set := &a.passes[0]
+		if tok.Normalized {
+			set = &a.passes[1]
+		}
+		set.some = true
+		list := &set.byFirst[tok.Content[0]]
+		*list = append(*list, tok)
+		for i := len(*list) - 1; i > 0 && len((*list)[i-1].Content) < len((*list)[i].Content); i-- {
+			(*list)[i-1], (*list)[i] = (*list)[i], (*list)[i-1]
+		}
+	}
+	return a
+}
+
+// any reports whether a search could find something.
+func (a *addedTokens) any(special bool) bool { return a.anyPlain || special && a.anySpecial }
+
+// find appends the places of added tokens in text, in order.
+func (a *addedTokens) find(dst []addedMatch, text []byte, special bool) []addedMatch {
+	if !a.passes[1].some {
+		return a.passes[0].find(dst, text, 0, special)
+	}
+	at := 0
+	for _, m := range a.passes[0].find(nil, text, 0, special) {
+		dst = append(a.passes[1].find(dst, text[at:m.start], at, special), m)
+		at = m.end
+	}
+	return a.passes[1].find(dst, text[at:], at, special)
+}
+
+// find appends matches in text, leftmost and longest first; offset is where text starts in the whole. A match that its flags forbid
+// is passed over, and no shorter token is looked for in its place.
+func (s *addedSet) find(dst []addedMatch, text []byte, offset int, special bool) []addedMatch {
+	if !s.some {
+		return dst
+	}
+	done := 0
+	for i := 0; i < len(text); {
+		tok := s.longestAt(text[i:])
+		if tok == nil {
+			i++
+			continue
+		}
+		start, end := i, i+len(tok.Content)
+		i = end
+		if tok.Special && !special || tok.SingleWord && touchesWord(text, start, end) {
+			continue
+		}
+		if tok.LStrip {
+			start = max(done, len(bytes.TrimRightFunc(text[:start], unicode.IsSpace)))
+		}
+		if tok.RStrip {
+			end = len(text) - len(bytes.TrimLeftFunc(text[end:], unicode.IsSpace))
+		}
+		if start < done { // the whitespace that the last token took holds this one
+			continue
+		}
+		dst = append(dst, addedMatch{offset + start, offset + end, tok.ID})
+		done, i = end, max(i, end)
+	}
+	return dst
+}
+
+func (s *addedSet) longestAt(text []byte) *AddedToken {
+	list := s.byFirst[text[0]]
+	for i := range list {
+		if c := list[i].Content; len(c) <= len(text) && string(text[:len(c)]) == c {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func touchesWord(text []byte, start, end int) bool {
+	before, _ := utf8.DecodeLastRune(text[:start])
+	after, _ := utf8.DecodeRune(text[end:])
+	return isWord(before) || isWord(after)
+}
+
+// isWord is \w: letters, marks, decimal digits, connectors (Unicode's definition for regular expressions).
+func isWord(r rune) bool {
+	return unicode.IsLetter(r) || unicode.In(r, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic) || r == 0x200C || r == 0x200D
+}

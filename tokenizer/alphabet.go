@@ -1,0 +1,52 @@
+package tokenizer
+
+import (
+	"sync"
+	"unicode/utf8"
+)
+
+// alphabet is the byte-level alphabet of GPT-2: tokenizer.json spells each byte as one printable character. Printable Latin-1
+// bytes stand for themselves; the others take the code points from 256 on, in order. Space is U+0120 (Ġ), newline U+010A (Ċ).
+type alphabet struct {
+	toRune [256]rune
+	toByte [256 + 68]int16 // -1 where no byte is spelled so
+}
+
+var byteAlphabet = sync.OnceValue(newAlphabet)
+
+func newAlphabet() *alphabet {
+	a := new(alphabet)
+	for i := range a.toByte {
+		a.toByte[i] = -1
+	}
+	next := rune(256)
+	for b := range rune(256) {
+		r := b
+		if b < '!' || b > '~' && b < 0xA1 || b == 0xAD {
+			r, next = next, next+1
+		}
+		a.toRune[b], a.toByte[r] = r, int16(b)
+	}
+	return a
+}
+
+// spell writes bytes in the alphabet.
+func (a *alphabet) spell(b []byte) string {
+	out := make([]byte, 0, 2*len(b))
+	for _, c := range b {
+		out = utf8.AppendRune(out, a.toRune[c])
+	}
+	return string(out)
+}
+
+// read is the inverse of spell; ok is false when a character is not in the alphabet.
+func (a *alphabet) read(s string) (b []byte, ok bool) {
+	b = make([]byte, 0, len(s))
+	for _, r := range s {
+		if int(r) >= len(a.toByte) || a.toByte[r] < 0 {
+			return nil, false
+		}
+		b = append(b, byte(a.toByte[r]))
+	}
+	return b, true
+}

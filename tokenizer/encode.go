@@ -1,0 +1,218 @@
+package tokenizer
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+const (
+	shortWord   = 16      // bytes: such words compare as two machine words
+	longestWord = 46      // bytes: longer words are not remembered
+	shortSlots  = 1 << 15 // 1 MiB
+	longSlots   = 1 << 13 // 1 MiB
+	scanWord    = 64      // symbols: longer words are merged with a heap
+)
+
+// shortEntry remembers a word of up to 16 bytes and up to three tokens.
+type shortEntry struct {
+	lo, hi uint64 // the word, padded with zeros
+	ids    [3]int32
+	length uint8 // of the word; 0 marks an empty entry
+	n      uint8
+}
+
+// longEntry remembers a longer word, or one of more tokens.
+type longEntry struct {
+	length uint8
+	n      uint8
+	word   [longestWord]byte
+	ids    [20]int32
+}
+
+// Encoder encodes for one goroutine. It holds a cache of recent words (2 MiB, direct-mapped: a new word replaces the old one in
+// its slot, so memory is constant and nothing is allocated per word) and scratch space. What the cache holds never changes the ids.
+type Encoder struct {
+	t     *Tokenizer
+	short []shortEntry
+	long  []longEntry
+	ids   [scanWord]int32 // scratch of mergeShort
+	next  [scanWord]merge
+	heap  wordHeap // scratch of mergeLong
+	added []addedMatch
+}
+
+// NewEncoder returns an encoder for one goroutine.
+func (t *Tokenizer) NewEncoder() *Encoder {
+	return &Encoder{t: t, short: make([]shortEntry, shortSlots), long: make([]longEntry, longSlots)}
+}
+
+// Encode appends the ids of text to dst. Special tokens in text are read as plain text, so nobody can smuggle them in; other added
+// tokens are recognised. The reference gives the same ids with encode_special_tokens=True, add_special_tokens=False.
+func (e *Encoder) Encode(dst []int32, text []byte) []int32 {
+	return e.encode(dst, text, false)
+}
+
+// EncodeWithSpecial is Encode, but special tokens written in text become their ids. No BOS or EOS is added. The reference gives the
+// same ids with add_special_tokens=False.
+func (e *Encoder) EncodeWithSpecial(dst []int32, text []byte) []int32 {
+	return e.encode(dst, text, true)
+}
+
+func (e *Encoder) encode(dst []int32, text []byte, special bool) []int32 {
+	if !e.t.added.any(special) {
+		return e.encodePlain(dst, text)
+	}
+	e.added = e.t.added.find(e.added[:0], text, special)
+	at := 0
+	for _, m := range e.added {
+		dst = append(e.encodePlain(dst, text[at:m.start]), m.id)
+		at = m.end
+	}
+	return e.encodePlain(dst, text[at:])
+}
+
+// encodePlain encodes a stretch without added tokens.
+func (e *Encoder) encodePlain(dst []int32, text []byte) []int32 {
+	t := e.t
+	if t.prefixSpace && len(text) > 0 && text[0] != ' ' {
+		text = append([]byte{' '}, text...)
+	}
+	if t.pattern.scan == nil {
+		t.pattern.regexWords(text, func(start, end int) { dst = e.word(dst, text, start, end) })
+		return dst
+	}
+	scan, classes := t.pattern.scan, t.classes
+	for i := 0; i < len(text); {
+		end := scan(classes, text, i)
+		dst = e.word(dst, text, i, end)
+		i = end
+	}
+	return dst
+}
+
+// word appends the ids of the word text[start:end]; text goes along so that a short word can be loaded with what follows it.
+func (e *Encoder) word(dst []int32, text []byte, start, end int) []int32 {
+	length := end - start
+	if length > shortWord {
+		return e.longWord(dst, text[start:end])
+	}
+	lo, hi := loadShort(text, start, length)
+	high, low := bits.Mul64(lo^0x9E3779B97F4A7C15, hi^uint64(length)^0xD6E8FEB86659FD93)
+	s := &e.short[((high^low)*0x9E3779B97F4A7C15)>>(64-15)&(shortSlots-1)]
+	if s.lo != lo || s.hi != hi || int(s.length) != length {
+		return e.missShort(dst, text[start:end], shortEntry{lo: lo, hi: hi, length: uint8(length)}, s)
+	}
+	if s.n == 1 {
+		return append(dst, s.ids[0])
+	}
+	return append(dst, s.ids[:s.n]...)
+}
+
+// loadShort reads 1 to 16 bytes at text[start], padded with zeros.
+func loadShort(text []byte, start, length int) (lo, hi uint64) {
+	if start+shortWord > len(text) {
+		var b [shortWord]byte
+		copy(b[:], text[start:start+length])
+		return binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
+	}
+	b := text[start : start+shortWord]
+	lo = binary.LittleEndian.Uint64(b)
+	if length < 8 {
+		return lo & (1<<(8*uint(length)) - 1), 0
+	}
+	return lo, binary.LittleEndian.Uint64(b[8:]) & (1<<(8*uint(length-8)) - 1) // a shift by 64 leaves all bits set
+}
+
+func (e *Encoder) missShort(dst []int32, word []byte, fresh shortEntry, slot *shortEntry) []int32 {
+	before := len(dst)
+	dst = e.longWord(dst, word)
+	ids := dst[before:]
+	if len(ids) <= len(fresh.ids) {
+		fresh.n = uint8(copy(fresh.ids[:], ids))
+		*slot = fresh
+	}
+	return dst
+}
+
+// longWord looks in the second cache, and merges on a miss.
+func (e *Encoder) longWord(dst []int32, word []byte) []int32 {
+	if len(word) > longestWord {
+		return e.merge(dst, word)
+	}
+	s := &e.long[hashWord(word)>>(64-13)]
+	if string(s.word[:s.length]) == string(word) {
+		return append(dst, s.ids[:s.n]...)
+	}
+	before := len(dst)
+	dst = e.merge(dst, word)
+	ids := dst[before:]
+	if len(word) > shortWord && len(ids) <= len(s.ids) || len(ids) > 3 && len(ids) <= len(s.ids) {
+		s.length = uint8(copy(s.word[:], word))
+		s.n = uint8(copy(s.ids[:], ids))
+	}
+	return dst
+}
+
+// hashWord mixes a word of any length; its upper bits are the best.
+func hashWord(word []byte) uint64 {
+	h := uint64(len(word)) * 0x9E3779B97F4A7C15
+	for len(word) >= 8 {
+		h = (bits.RotateLeft64(h, 29) ^ binary.LittleEndian.Uint64(word)) * 0xD6E8FEB86659FD93
+		word = word[8:]
+	}
+	for _, b := range word {
+		h = (h ^ uint64(b)) * 0x100000001B3
+	}
+	h ^= h >> 32
+	return h * 0x9E3779B97F4A7C15
+}
+
+// merge appends the ids of a word that no cache knows.
+func (e *Encoder) merge(dst []int32, word []byte) []int32 {
+	t := e.t
+	if t.ignoreMerges {
+		if id, ok := t.whole[string(word)]; ok {
+			return append(dst, id)
+		}
+	}
+	if len(word) > scanWord {
+		return e.heap.merge(dst, t, word)
+	}
+	return e.mergeShort(dst, word)
+}
+
+// mergeShort merges the leftmost pair of the lowest rank until none is left, finding it by a scan.
+func (e *Encoder) mergeShort(dst []int32, word []byte) []int32 {
+	t, n := e.t, 0
+	for _, b := range word {
+		if id := t.byteID[b]; id >= 0 {
+			e.ids[n] = id
+			n++
+		}
+	}
+	for i := 0; i+1 < n; i++ {
+		e.next[i] = t.merges.get(e.ids[i], e.ids[i+1])
+	}
+	for n > 1 {
+		at, best := 0, noMerge
+		for i, m := range e.next[:n-1] {
+			if m < best {
+				at, best = i, m
+			}
+		}
+		if best == noMerge {
+			break
+		}
+		e.ids[at] = best.id()
+		copy(e.ids[at+1:n-1], e.ids[at+2:n])
+		copy(e.next[at:n-2], e.next[at+1:n-1])
+		n--
+		if at > 0 {
+			e.next[at-1] = t.merges.get(e.ids[at-1], e.ids[at])
+		}
+		if at+1 < n {
+			e.next[at] = t.merges.get(e.ids[at], e.ids[at+1])
+		}
+	}
+	return append(dst, e.ids[:n]...)
+}

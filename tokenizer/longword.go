@@ -1,0 +1,135 @@
+package tokenizer
+
+// wordHeap merges long words (runs of one class, base64, ideographs) in O(n log n): the symbols are a linked list over the word's
+// bytes, and a heap holds the places where a merge is possible. A heap entry is outdated when its pair is no longer there.
+type wordHeap struct {
+	ids        []int32 // of the symbol that starts here; -1 once merged into its left neighbour
+	prev, next []int32
+	heap       []place
+	steps      int // heap entries taken, ever: the measure of work in the tests
+}
+
+// place orders merges by rank, then from left to right.
+type place struct {
+	rank uint32
+	at   int32
+}
+
+func (a place) before(b place) bool { return a.rank < b.rank || a.rank == b.rank && a.at < b.at }
+
+const (
+	keepSymbols = 1 << 20 // scratch for longer words is given back afterwards
+	maxHeapWord = 1 << 30 // bytes; places are int32, so longer words are merged in parts
+)
+
+func (h *wordHeap) merge(dst []int32, t *Tokenizer, word []byte) []int32 {
+	for len(word) > maxHeapWord {
+		dst = h.mergePart(dst, t, word[:maxHeapWord])
+		word = word[maxHeapWord:]
+	}
+	return h.mergePart(dst, t, word)
+}
+
+func (h *wordHeap) mergePart(dst []int32, t *Tokenizer, word []byte) []int32 {
+	h.load(t, word)
+	for len(h.heap) > 0 {
+		top := h.pop()
+		h.steps++
+		right := h.next[top.at]
+		if h.ids[top.at] < 0 || right < 0 {
+			continue
+		}
+		m := t.merges.get(h.ids[top.at], h.ids[right])
+		if m == noMerge || m.rank() != top.rank {
+			continue
+		}
+		h.join(top.at, right, m.id())
+		if left := h.prev[top.at]; left >= 0 {
+			h.offer(t, left, top.at)
+		}
+		if after := h.next[top.at]; after >= 0 {
+			h.offer(t, top.at, after)
+		}
+	}
+	for _, id := range h.ids {
+		if id >= 0 {
+			dst = append(dst, id)
+		}
+	}
+	if cap(h.ids) > keepSymbols {
+		*h = wordHeap{steps: h.steps}
+	}
+	return dst
+}
+
+func (h *wordHeap) load(t *Tokenizer, word []byte) {
+	h.ids, h.prev, h.next, h.heap = h.ids[:0], h.prev[:0], h.next[:0], h.heap[:0]
+	for _, b := range word {
+		if id := t.byteID[b]; id >= 0 {
+			n := int32(len(h.ids))
+			h.ids, h.prev, h.next = append(h.ids, id), append(h.prev, n-1), append(h.next, n+1)
+		}
+	}
+	if n := len(h.next); n > 0 {
+		h.next[n-1] = -1
+	}
+	for i := 0; i+1 < len(h.ids); i++ {
+		if m := t.merges.get(h.ids[i], h.ids[i+1]); m != noMerge {
+			h.heap = append(h.heap, place{m.rank(), int32(i)})
+		}
+	}
+	for i := len(h.heap)/2 - 1; i >= 0; i-- {
+		h.down(i)
+	}
+}
+
+// join makes the symbols at and right one.
+func (h *wordHeap) join(at, right, id int32) {
+	h.ids[at], h.ids[right] = id, -1
+	h.next[at] = h.next[right]
+	if after := h.next[at]; after >= 0 {
+		h.prev[after] = at
+	}
+}
+
+func (h *wordHeap) offer(t *Tokenizer, left, right int32) {
+	m := t.merges.get(h.ids[left], h.ids[right])
+	if m == noMerge {
+		return
+	}
+	h.heap = append(h.heap, place{m.rank(), left})
+	i := len(h.heap) - 1
+	for i > 0 {
+		up := (i - 1) / 2
+		if !h.heap[i].before(h.heap[up]) {
+			return
+		}
+		h.heap[i], h.heap[up] = h.heap[up], h.heap[i]
+		i = up
+	}
+}
+
+func (h *wordHeap) pop() place {
+	top, n := h.heap[0], len(h.heap)-1
+	h.heap[0] = h.heap[n]
+	h.heap = h.heap[:n]
+	h.down(0)
+	return top
+}
+
+func (h *wordHeap) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(h.heap) {
+			return
+		}
+		if child+1 < len(h.heap) && h.heap[child+1].before(h.heap[child]) {
+			child++
+		}
+		if !h.heap[child].before(h.heap[i]) {
+			return
+		}
+		h.heap[i], h.heap[child] = h.heap[child], h.heap[i]
+		i = child
+	}
+}
