@@ -38,7 +38,7 @@ func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 	if !t.wants(x, w, b) {
 		return y
 	}
-	y.rebuild, y.deps = compute, []*Tensor{x, rstd, mean}
+	y.rebuild, y.deps = compute, []*Tensor{x, w, b, rstd, mean}
 	t.push(y, func() {
 		g := device.NormGrad{C: k.C, DY: y.grad.buf, X: x.Buffer(), Weight: w.Buffer(), Rstd: rstd.Buffer(),
 			Center: k.Center, WeightOffset: k.WeightOffset}
@@ -55,7 +55,7 @@ func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 		g.AccW = t.normWeightGrads(&g, w, b)
 		t.Dev.NormGrad(g)
 		dx.release(t.Dev)
-	}, x, rstd, mean)
+	}, x, w, b, rstd, mean)
 	return y
 }
 

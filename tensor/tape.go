@@ -116,7 +116,7 @@ func (t *Tape) freeAll(made []*Tensor, keep *Tensor) {
 		case x.rebuild != nil && !x.dropped:
 			x.data.release(t.Dev)
 			x.data, x.dropped = nil, true
-			t.save(x.deps)
+			x.deps = t.save(x.deps)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func (t *Tape) wants(inputs ...*Tensor) bool {
 // push records an operation: out's gradient exists when backward runs, and the
 // values of saved are at hand.
 func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
-	out.needsGrad = true
+	out.needsGrad, out.recorded = true, true
 	saved = t.save(saved)
 	t.entries = append(t.entries, entry{out, saved, backward})
 }
@@ -217,11 +217,25 @@ func (t *Tape) Backward(loss *Tensor) {
 	if !loss.needsGrad {
 		return
 	}
-	t.freeAll(t.scopes[0], loss) // from here on only the backward pass needs them
-	t.scopes[0] = append(t.scopes[0][:0], loss)
+	t.freeResults(loss)
 	g, _ := loss.gradBuffer()
 	t.Dev.Fill(g, 1)
 	t.unwind(0)
+}
+
+// freeResults frees results of recorded operations that only the backward pass may need from
+// here on. Inputs and constants stay: a recomputed layer reads them again.
+func (t *Tape) freeResults(loss *Tensor) {
+	var results, others []*Tensor
+	for _, x := range t.scopes[0] {
+		if x.recorded && x != loss {
+			results = append(results, x)
+		} else {
+			others = append(others, x)
+		}
+	}
+	t.scopes[0] = others
+	t.freeAll(results, nil)
 }
 
 // unwind runs the recorded operations from the last down to entry mark.

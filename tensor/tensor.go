@@ -33,6 +33,7 @@ type Tensor struct {
 	saved int // operations that need the value in their backward pass
 
 	needsGrad bool
+	recorded  bool      // made by an operation on the tape, so that its gradient is passed on
 	rebuild   func()    // fills data again from deps, for values cheaper to compute than to keep
 	deps      []*Tensor // what rebuild reads; the operation saved them for its own backward pass
 	dropped   bool      // data was given up and rebuild will bring it back

@@ -1,0 +1,198 @@
+package tensor
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"hone/device"
+	"hone/device/devicetest"
+)
+
+// leaf is an input of a graph whose gradient is checked.
+type leaf struct {
+	shape  []int
+	values []float64
+}
+
+// random returns a leaf of numbers away from 0, so that kinks (ReLU) are not straddled.
+func random(seed uint64, shape ...int) leaf {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	r := NewRandom(seed)
+	l := leaf{shape, make([]float64, n)}
+	for i := range l.values {
+		l.values[i] = 2*r.Float64() - 1
+		l.values[i] += math.Copysign(0.05, l.values[i])
+	}
+	return l
+}
+
+// gradCase is a graph from leaves to any tensors; the test reduces those to a scalar by further,
+// non-linear operations, so that an operation that ignores its incoming gradient fails.
+type gradCase struct {
+	name   string
+	leaves []leaf
+	graph  func(t *Tape, x []*Tensor) []*Tensor
+}
+
+func one(f func(t *Tape, x []*Tensor) *Tensor) func(*Tape, []*Tensor) []*Tensor {
+	return func(t *Tape, x []*Tensor) []*Tensor { return []*Tensor{f(t, x)} }
+}
+
+func gradCases() []gradCase {
+	attention := func(s AttentionShape) func(*Tape, []*Tensor) []*Tensor {
+		s.Scale = 0.6
+		s.Sequences = []device.Sequence{{Q: 0, QLen: 5, K: 0, KLen: 5}, {Q: 5, QLen: 3, K: 5, KLen: 3}}
+		return one(func(t *Tape, x []*Tensor) *Tensor { return Attention(x[0], x[1], x[2], s) })
+	}
+	qkv := func(h, k, d int) []leaf { return []leaf{random(1, 8, h*d), random(2, 8, k*d), random(3, 8, k*d)} }
+	targets := []int32{3, -100, 0, 6, 2}
+	cases := []gradCase{
+		{"Linear", []leaf{random(1, 4, 3), random(2, 5, 3), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return Linear(x[0], x[1], x[2]) })},
+		{"Linear without bias", []leaf{random(1, 4, 3), random(2, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Linear(x[0], x[1], nil) })},
+		{"Conv1D", []leaf{random(1, 4, 3), random(2, 3, 5), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return Conv1D(x[0], x[1], x[2]) })},
+		{"Add", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], x[1]) })},
+		{"Add of one to itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], Add(x[0], Scale(x[0], 3))) })},
+		{"Mul", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Mul(x[0], x[1]) })},
+		{"Scale", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Scale(x[0], -1.5) })},
+		{"Sum", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Sum(x[0]) })},
+		{"Gated silu", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Gated(device.SiLU, x[0], x[1]) })},
+		{"Gated gelu", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Gated(device.GELU, x[0], x[1]) })},
+		{"Dropout", []leaf{random(1, 6, 7)}, one(func(t *Tape, x []*Tensor) *Tensor { return Dropout(x[0], 0.4) })},
+		{"RMSNorm", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 0) })},
+		{"RMSNorm with offset", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 1) })},
+		{"LayerNorm", []leaf{random(1, 3, 5), random(2, 5), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return LayerNorm(x[0], x[1], x[2], 1e-3) })},
+		{"a norm used twice", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Add(RMSNorm(x[0], x[1], 1e-3, 0), RMSNorm(Scale(x[0], 2), x[1], 1e-1, 0))
+		})},
+		{"Rope", []leaf{random(1, 4, 12)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Rope(x[0], NewRopeTable(t.Dev, RopeFrequencies(100, 4), 9, 1), t.Ints([]int32{0, 1, 8, 3}), 2)
+		})},
+		{"Attention", qkv(2, 2, 3), attention(AttentionShape{Heads: 2, KVHeads: 2, D: 3})},
+		{"Attention grouped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3})},
+		{"Attention windowed", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, Window: 2})},
+		{"Attention soft-capped", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, SoftCap: 0.7})},
+		{"Embedding", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Embedding(t.Ints([]int32{4, 0, 4, 2}), x[0]) })},
+		{"Rows", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Rows(x[0], t.Ints([]int32{1, 1, 3})) })},
+		{"SplitCols", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2) }},
+		{"SplitCols, one part unused", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2)[1:2] }},
+		{"Recompute", []leaf{random(1, 3, 4), random(2, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Recompute(x[0], func(h *Tensor) *Tensor {
+				return Add(h, Dropout(Unary(device.GELU, Linear(h, x[1], nil)), 0.3))
+			})
+		})},
+		{"Recompute within Recompute", []leaf{random(1, 3, 4), random(2, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Recompute(x[0], func(h *Tensor) *Tensor {
+				inner := func(h *Tensor) *Tensor { return Unary(device.SiLU, Linear(h, x[1], nil)) }
+				return Mul(Recompute(h, inner), h)
+			})
+		})},
+		{"Scope", []leaf{random(1, 3, 4), random(2, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor { // the norm's output is dropped and rebuilt twice over
+				n := RMSNorm(x[0], x[1], 1e-3, 0)
+				return Add(Mul(n, Unary(device.SiLU, n)), n)
+			})
+		})},
+		{"LinearCrossEntropy", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return LinearCrossEntropy(x[0], x[1], x[2], t.Ints(targets), CrossEntropyOptions{Tokens: 4})
+		})},
+		{"LinearCrossEntropy with z-loss and smoothing", []leaf{random(1, 5, 3), random(2, 7, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return LinearCrossEntropy(x[0], x[1], nil, t.Ints(targets), CrossEntropyOptions{Tokens: 4, ZLoss: 0.1, Smoothing: 0.2})
+		})},
+		{"LogProbs, both", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, func(t *Tape, x []*Tensor) []*Tensor {
+			l, e := LogProbs(x[0], x[1], x[2], t.Ints(targets))
+			return []*Tensor{l, e}
+		}},
+		{"LogProbs, entropy alone", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			_, e := LogProbs(x[0], x[1], nil, t.Ints(targets))
+			return []*Tensor{e}
+		}},
+		{"LogProbs, log-probability alone", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			l, _ := LogProbs(x[0], x[1], nil, t.Ints(targets))
+			return []*Tensor{l}
+		}},
+	}
+	for op := device.Identity; op <= device.LogSigmoid; op++ {
+		l := random(uint64(op), 3, 4)
+		if op == device.Log {
+			for i, v := range l.values {
+				l.values[i] = math.Abs(v)
+			}
+		}
+		cases = append(cases, gradCase{fmt.Sprintf("Unary %d", op), []leaf{l}, one(func(t *Tape, x []*Tensor) *Tensor { return Unary(op, x[0]) })})
+	}
+	return cases
+}
+
+// TestGradients checks every operation by central differences in double precision.
+func TestGradients(t *testing.T) {
+	const eps, tolerance = 1e-5, 2e-6
+	for _, c := range gradCases() {
+		t.Run(c.name, func(t *testing.T) {
+			dev := devicetest.NewReference()
+			tape := NewTape(dev, device.F32)
+			_, grads := c.run(t, tape, c.leaves, true)
+			for i, l := range c.leaves {
+				for j := range l.values {
+					v := l.values[j]
+					l.values[j] = v + eps
+					up, _ := c.run(t, tape, c.leaves, false)
+					l.values[j] = v - eps
+					down, _ := c.run(t, tape, c.leaves, false)
+					l.values[j] = v
+					want := (up - down) / (2 * eps)
+					if got := grads[i][j]; !(math.Abs(got-want) <= tolerance*max(1, math.Abs(want))) {
+						t.Fatalf("d/dx%d[%d] = %.9f, central difference %.9f", i, j, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// run evaluates the case's scalar and, when asked, its gradients; it also checks that the pass leaves no memory behind.
+func (c gradCase) run(t *testing.T, tape *Tape, leaves []leaf, backward bool) (loss float64, grads [][]float64) {
+	t.Helper()
+	tape.Train(7, 0, 0)
+	before := tape.Dev.Memory().InUse
+	xs := make([]*Tensor, len(leaves))
+	for i, l := range leaves {
+		xs[i] = tape.empty(device.F32, l.shape...)
+		xs[i].needsGrad = true
+		tape.Dev.Write(xs[i].Buffer(), l.values)
+	}
+	var total *Tensor
+	for i, y := range c.graph(tape, xs) {
+		w := tape.empty(device.F32, y.Shape...)
+		tape.Dev.Write(w.Buffer(), random(uint64(50+i), y.Shape...).values)
+		y = Sum(Mul(Mul(y, y), Add(w, y)))
+		if total == nil {
+			total = y
+		} else {
+			total = Mul(total, y)
+		}
+	}
+	var v [1]float64
+	if err := tape.Dev.Read(v[:], total.Buffer()); err != nil {
+		t.Fatal(err)
+	}
+	if backward {
+		tape.Backward(total)
+		for i, x := range xs {
+			g := make([]float64, len(leaves[i].values))
+			if err := tape.Dev.Read(g, x.Grad()); err != nil {
+				t.Fatal(err)
+			}
+			grads = append(grads, g)
+			x.FreeGrad()
+		}
+	}
+	tape.Reset()
+	if c.name != "Rope" && tape.Dev.Memory().InUse != before { // the rope table is the case's own
+		t.Fatalf("%d bytes in use after the pass, %d before", tape.Dev.Memory().InUse, before)
+	}
+	return v[0], grads
+}
