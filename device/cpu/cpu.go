@@ -29,6 +29,7 @@ type Device struct {
 	pool      *pool
 	memory    *memory
 	attention scratchPool // tiles of the attention kernels
+	vectors   scratchPool // rows and partial sums of the norms and reductions
 }
 
 // New returns a device that runs on this machine's processor.

@@ -1,0 +1,188 @@
+package cpu
+
+import (
+	"fmt"
+
+	"hone/device"
+)
+
+// Fill sets every element of y to v.
+func (d *Device) Fill(y device.Buffer, v float32) {
+	switch y.DType {
+	case device.F32:
+		s := f32s(y)
+		d.each(y.Len, func(lo, hi int) { vecFill(s[lo:hi], v) })
+	case device.BF16:
+		s, h := bf16s(y), toBF16(v)
+		d.each(y.Len, func(lo, hi int) { fillOf(s[lo:hi], h) })
+	case device.I32:
+		s, i := i32s(y), int32(v)
+		d.each(y.Len, func(lo, hi int) { fillOf(s[lo:hi], i) })
+	default:
+		s, u := u8s(y), uint8(v)
+		d.each(y.Len, func(lo, hi int) { fillOf(s[lo:hi], u) })
+	}
+}
+
+func fillOf[T uint8 | uint16 | int32](s []T, v T) {
+	if v == 0 {
+		clear(s)
+		return
+	}
+	for i := range s {
+		s[i] = v
+	}
+}
+
+// Unary computes y = op(x).
+func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
+	if op > device.LogSigmoid {
+		panic(badOp("unary", uint8(op)))
+	}
+	n := y.Len
+	if y.DType == device.BF16 && x.DType == device.BF16 && op == device.Identity {
+		d.copyBF16(y, x)
+		return
+	}
+	out, in := floatsOf("Unary", y, n), floatsOf("Unary", x, n)
+	d.each(n, func(lo, hi int) {
+		var buf chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			t := out.out(lo, end, buf[:])
+			if op == device.Identity && in.h == nil {
+				t = in.f[lo:end] // rounded from where it is
+				if out.h == nil {
+					copy(out.f[lo:end], t)
+				}
+			} else {
+				vecUnary(op, t, in.load(lo, end, t))
+			}
+			out.store(lo, t)
+		}
+	})
+}
+
+func (d *Device) copyBF16(y, x device.Buffer) {
+	if x.Len != y.Len {
+		panic(fmt.Sprintf("cpu: Unary with operands of %d and %d elements", y.Len, x.Len))
+	}
+	out, in := bf16s(y), bf16s(x)
+	d.each(y.Len, func(lo, hi int) { copy(out[lo:hi], in[lo:hi]) })
+}
+
+// UnaryGrad computes dx (+)= op'(x)·dy.
+func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool) {
+	if op > device.LogSigmoid {
+		panic(badOp("unary", uint8(op)))
+	}
+	n := dx.Len
+	out, in, grad := floatsOf("UnaryGrad", dx, n), floatsOf("UnaryGrad", x, n), floatsOf("UnaryGrad", dy, n)
+	d.each(n, func(lo, hi int) {
+		var a, b, c, t chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			gy := grad.load(lo, end, b[:])
+			gx := in.load(lo, end, a[:])
+			if !acc {
+				y := out.out(lo, end, t[:])
+				vecUnaryGrad(op, y, gx, gy)
+				out.store(lo, y)
+				continue
+			}
+			g := t[:end-lo]
+			vecUnaryGrad(op, g, gx, gy)
+			y := out.load(lo, end, c[:])
+			vecAdd(y, y, g)
+			out.store(lo, y)
+		}
+	})
+}
+
+// Binary computes y = a op b.
+func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
+	if op > device.Min {
+		panic(badOp("binary", uint8(op)))
+	}
+	n := y.Len
+	out, left, right := floatsOf("Binary", y, n), floatsOf("Binary", a, n), floatsOf("Binary", b, n)
+	d.each(n, func(lo, hi int) {
+		var u, v, t chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			s := out.out(lo, end, t[:])
+			vecBinary(op, s, left.load(lo, end, u[:]), right.load(lo, end, v[:]))
+			out.store(lo, s)
+		}
+	})
+}
+
+// AddScaled computes y += a·x.
+func (d *Device) AddScaled(y device.Buffer, a float32, x device.Buffer) {
+	n := y.Len
+	out, in := floatsOf("AddScaled", y, n), floatsOf("AddScaled", x, n)
+	d.each(n, func(lo, hi int) {
+		var u, t chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			s := out.load(lo, end, t[:])
+			vecAxpy(s, a, in.load(lo, end, u[:]))
+			out.store(lo, s)
+		}
+	})
+}
+
+// Scale computes y *= a.
+func (d *Device) Scale(y device.Buffer, a float32) {
+	out := floatsOf("Scale", y, y.Len)
+	d.each(y.Len, func(lo, hi int) {
+		var t chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			s := out.load(lo, end, t[:])
+			vecScale(s, a)
+			out.store(lo, s)
+		}
+	})
+}
+
+// Gated computes y = act(gate)·up.
+func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
+	if act > device.LogSigmoid {
+		panic(badOp("unary", uint8(act)))
+	}
+	n := y.Len
+	out, g, u := floatsOf("Gated", y, n), floatsOf("Gated", gate, n), floatsOf("Gated", up, n)
+	d.each(n, func(lo, hi int) {
+		var a, b, t chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			s := out.out(lo, end, t[:])
+			vecGated(act, s, g.load(lo, end, a[:]), u.load(lo, end, b[:]))
+			out.store(lo, s)
+		}
+	})
+}
+
+// GatedGrad computes dgate = act'(gate)·up·dy and dup = act(gate)·dy.
+func (d *Device) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy device.Buffer) {
+	if act > device.LogSigmoid {
+		panic(badOp("unary", uint8(act)))
+	}
+	n := dgate.Len
+	dg, du := floatsOf("GatedGrad", dgate, n), floatsOf("GatedGrad", dup, n)
+	g, u, y := floatsOf("GatedGrad", gate, n), floatsOf("GatedGrad", up, n), floatsOf("GatedGrad", dy, n)
+	d.each(n, func(lo, hi int) {
+		var buf [5]chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			v := gatedGrad{
+				dgate: dg.out(lo, end, buf[0][:]), dup: du.out(lo, end, buf[1][:]),
+				gate: g.load(lo, end, buf[2][:]), up: u.load(lo, end, buf[3][:]), dy: y.load(lo, end, buf[4][:]),
+			}
+			vecGatedGrad(act, v)
+			dg.store(lo, v.dgate)
+			du.store(lo, v.dup)
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package cpu
+
+import (
+	"fmt"
+
+	"hone/device"
+)
+
+// floats is a view of an F32 or BF16 buffer. Kernels read and write it in
+// pieces of at most vecChunk elements: an F32 piece is the memory itself, a
+// BF16 piece is converted in a buffer that stays in the first-level cache.
+type floats struct {
+	f []float32
+	h []uint16
+}
+
+// vecChunk is the number of elements that kernels convert and compute at a time.
+const vecChunk = 1024
+
+type chunk [vecChunk]float32
+
+// floatsOf views b, which kernel op needs to have n elements.
+func floatsOf(op string, b device.Buffer, n int) floats {
+	if b.Len != n {
+		panic(fmt.Sprintf("cpu: %s with operands of %d and %d elements", op, n, b.Len))
+	}
+	if b.DType == device.BF16 {
+		return floats{h: bf16s(b)}
+	}
+	return floats{f: f32s(b)}
+}
+
+// f32sOf views the F32 buffer b of n elements.
+func f32sOf(op string, b device.Buffer, n int) []float32 {
+	if b.Len != n {
+		panic(fmt.Sprintf("cpu: %s with operands of %d and %d elements", op, n, b.Len))
+	}
+	return f32s(b)
+}
+
+// optionalF32s is f32sOf, or nil when b is absent.
+func optionalF32s(op string, b device.Buffer, n int) []float32 {
+	if b.IsZero() {
+		return nil
+	}
+	return f32sOf(op, b, n)
+}
+
+// load returns elements lo to hi; buf holds them when they must be converted.
+func (v floats) load(lo, hi int, buf []float32) []float32 {
+	if v.h == nil {
+		return v.f[lo:hi]
+	}
+	buf = buf[:hi-lo]
+	vecBF16ToF32(buf, v.h[lo:hi])
+	return buf
+}
+
+// out returns where to compute elements lo to hi before store.
+func (v floats) out(lo, hi int, buf []float32) []float32 {
+	if v.h == nil {
+		return v.f[lo:hi]
+	}
+	return buf[:hi-lo]
+}
+
+// store finishes elements from lo on, computed in what out or load returned.
+func (v floats) store(lo int, y []float32) {
+	if v.h != nil {
+		vecF32ToBF16(v.h[lo:lo+len(y)], y)
+	}
+}
+
+// badOp says which operation a kernel does not have.
+func badOp(kind string, op uint8) string {
+	return fmt.Sprintf("cpu: no %s operation %d", kind, op)
+}
+
+// Work is split where a part is worth waking a worker for, and never into
+// more parts than keep the workers evenly busy. The split depends on the size
+// alone.
+const (
+	serialBelow = 16384 // elements: some microseconds of work
+	maxTasks    = 64
+)
+
+// each runs f over parts of [0, n) whose bounds are multiples of vecChunk.
+func (d *Device) each(n int, f func(lo, hi int)) {
+	if n < serialBelow {
+		if n > 0 {
+			f(0, n)
+		}
+		return
+	}
+	part := max(serialBelow/2, roundUp((n+maxTasks-1)/maxTasks, vecChunk))
+	d.pool.run((n+part-1)/part, func(task int) {
+		f(task*part, min((task+1)*part, n))
+	})
+}
+
+// rowParts is the split of n rows of c elements: count parts of size rows.
+func rowParts(n, c int) (count, size int) {
+	if n == 0 {
+		return 0, 1
+	}
+	size = max(1, (serialBelow/2+c-1)/max(c, 1), (n+maxTasks-1)/maxTasks)
+	return (n + size - 1) / size, size
+}
+
+// eachRows runs f over parts of n rows of c elements.
+func (d *Device) eachRows(n, c int, f func(part, lo, hi int)) {
+	count, size := rowParts(n, c)
+	if n*c < serialBelow {
+		for part := range count {
+			f(part, part*size, min((part+1)*size, n))
+		}
+		return
+	}
+	d.pool.run(count, func(part int) {
+		f(part, part*size, min((part+1)*size, n))
+	})
+}
+
+func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
+
+// rowsOf is the number of rows of c elements in b.
+func rowsOf(op string, b device.Buffer, c int) int {
+	if c <= 0 || b.Len%c != 0 {
+		panic(fmt.Sprintf("cpu: %s of %d elements in rows of %d", op, b.Len, c))
+	}
+	return b.Len / c
+}

@@ -1,0 +1,147 @@
+package cpu
+
+import "math"
+
+// fold8 adds eight partial sums in pairs.
+func fold8(s *[8]float32) float32 {
+	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
+}
+
+func genericSum(x []float32) float32 {
+	var s [8]float32
+	for ; len(x) >= 8; x = x[8:] {
+		for j := range s {
+			s[j] += x[j]
+		}
+	}
+	for j, v := range x {
+		s[j] += v
+	}
+	return fold8(&s)
+}
+
+func genericSumSquares(x []float32, sub float32) float32 {
+	var s [8]float32
+	for ; len(x) >= 8; x = x[8:] {
+		for j := range s {
+			d := x[j] - sub
+			s[j] += d * d
+		}
+	}
+	for j, v := range x {
+		d := v - sub
+		s[j] += d * d
+	}
+	return fold8(&s)
+}
+
+func genericDot(a, b []float32) float32 {
+	var s [8]float32
+	for ; len(a) >= 8; a, b = a[8:], b[8:] {
+		for j := range s {
+			s[j] += a[j] * b[j]
+		}
+	}
+	for j, v := range a {
+		s[j] += v * b[j]
+	}
+	return fold8(&s)
+}
+
+func genericMax(x []float32) float32 {
+	m := -inf32
+	for _, v := range x {
+		m = max(m, v)
+	}
+	return m
+}
+
+func genericMaxAbs(x []float32) float32 {
+	var m float32
+	for _, v := range x {
+		m = max(m, abs32(v))
+	}
+	return m
+}
+
+func genericNonFinite(x []float32) int {
+	c := 0
+	for _, v := range x {
+		if v-v != 0 {
+			c++
+		}
+	}
+	return c
+}
+
+func genericExpSum(y, x []float32, sub float32) float32 {
+	var s [8]float32
+	for i, v := range x {
+		e := exp32(v - sub)
+		y[i] = e
+		s[i&7] += e
+	}
+	return fold8(&s)
+}
+
+// momentMin bounds x-sub in the weighted sum: exp is 0 there already, and 0·-Inf would be NaN.
+const momentMin = -1e30
+
+func genericExpMoments(x []float32, sub float32) (sum, weighted float32) {
+	var s, w [8]float32
+	for i, v := range x {
+		d := v - sub
+		e := exp32(d)
+		s[i&7] += e
+		w[i&7] += e * max(d, momentMin)
+	}
+	return fold8(&s), fold8(&w)
+}
+
+func genericSoftmaxGrad(y, x []float32, g softmaxGrad) {
+	for i, v := range x {
+		d := v - g.sub
+		y[i] = exp32(d)*(g.b*max(d, momentMin)+g.a) + g.c
+	}
+}
+
+func genericNormApply(y, x, w, b []float32, mean, rstd float32) {
+	if b == nil {
+		for i, v := range x {
+			y[i] = (v - mean) * rstd * w[i]
+		}
+		return
+	}
+	for i, v := range x {
+		y[i] = (v-mean)*rstd*w[i] + b[i]
+	}
+}
+
+func genericNormDots(dy, w, x []float32, mean float32) (float32, float32) {
+	var s, sx [8]float32
+	for i, v := range dy {
+		g := v * w[i]
+		s[i&7] += g
+		sx[i&7] += g * (x[i] - mean)
+	}
+	return fold8(&s), fold8(&sx)
+}
+
+func genericNormGrad(g normGradRow) {
+	for i, dy := range g.dy {
+		d := g.x[i] - g.mean
+		g.dw[i] += dy * (d * g.rstd)
+		g.dx[i] = g.a*(dy*g.w[i]) + (g.b*d + g.c)
+	}
+}
+
+func genericAdamW(p, g, m, v []float32, a *adamw) {
+	for i, gi := range g {
+		gi *= a.scale
+		mi := a.beta1*m[i] + a.rest1*gi
+		vi := a.beta2*v[i] + a.rest2*(gi*gi)
+		m[i], v[i] = mi, vi
+		root := float32(math.Sqrt(float64(vi * a.corr2)))
+		p[i] = p[i]*a.keep - a.step*mi/(root+a.eps)
+	}
+}
