@@ -1,0 +1,53 @@
+package recipe
+
+import (
+	"log/slog"
+
+	"hone/device"
+	"hone/train"
+)
+
+// Env is what a recipe gets from the program that runs it.
+type Env struct {
+	Device device.Device
+	Events func(train.Event) // told everything that happens, as it stands in metrics.jsonl; may be nil
+	// Progress is told how far the preparation is: the stage ("read", "tokenizer", "tokens"),
+	// what is done and the total, 0 when not known. May be nil.
+	Progress func(stage string, done, total int64)
+	Log      *slog.Logger // may be nil
+}
+
+func (e Env) withDefaults() Env {
+	if e.Events == nil {
+		e.Events = func(train.Event) {}
+	}
+	if e.Progress == nil {
+		e.Progress = func(string, int64, int64) {}
+	}
+	if e.Log == nil {
+		e.Log = slog.New(slog.DiscardHandler)
+	}
+	return e
+}
+
+// Summary is the outcome of a run, for --json and for reports.
+type Summary struct {
+	Out             string             `json:"out"`
+	ModelDir        string             `json:"model"`                   // the trained model; empty when the run was interrupted
+	Steps           int                `json:"steps"`                   // updates made in all
+	Interrupted     bool               `json:"interrupted,omitempty"`   // ended by Ctrl-C, saved, to be resumed
+	StoppedEarly    bool               `json:"stopped_early,omitempty"` // by early_stopping
+	BestStep        int                `json:"best_step,omitempty"`     // of the watched metric
+	Skipped         int                `json:"skipped_steps,omitempty"` // left out for gradients that were not finite
+	Parameters      int                `json:"parameters"`              // trained
+	Tokens          int64              `json:"tokens"`                  // supervised, over the run
+	Seconds         float64            `json:"seconds"`                 // training, over all sessions of the run
+	TokensPerS      float64            `json:"tokens_per_s"`            // Tokens/Seconds
+	TrainLoss       float64            `json:"train_loss"`              // of the last step
+	Validation      map[string]float64 `json:"validation,omitempty"`    // metrics of the last evaluation
+	Unigram         float64            `json:"unigram_loss,omitempty"`  // held-out loss of token frequencies
+	Bigram          float64            `json:"bigram_loss,omitempty"`   // held-out loss of pair frequencies
+	BytesPerToken   float64            `json:"bytes_per_token,omitempty"`
+	PeakMemoryBytes int64              `json:"peak_memory_bytes"` // of the device
+	VocabSize       int                `json:"vocab_size"`
+}

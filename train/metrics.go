@@ -1,0 +1,109 @@
+package train
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"hone/internal/atomicfile"
+)
+
+// Metrics is the file metrics.jsonl of a run, open for appending. A line is in the
+// file when Append returns.
+type Metrics struct {
+	file *os.File
+	path string
+}
+
+// OpenMetrics opens or makes the file at path and drops every event after step, so that a
+// run that goes on from a checkpoint never holds a step twice, and a last line that
+// was cut off. With step 0 the file starts empty.
+func OpenMetrics(path string, step int) (*Metrics, error) {
+	old, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("read %w", err)
+	}
+	kept := keepUntil(old, step)
+	if err != nil || len(kept) != len(old) {
+		if err := atomicfile.WriteFile(path, kept); err != nil {
+			return nil, err
+		}
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("append to %w", err)
+	}
+	return &Metrics{file: f, path: path}, nil
+}
+
+// keepUntil returns the whole, readable lines of events that happened up to step.
+func keepUntil(lines []byte, step int) []byte {
+	if step <= 0 {
+		return nil
+	}
+	var kept []byte
+	for line := range bytes.Lines(lines) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			continue
+		}
+		if e, err := UnmarshalEvent(line); err != nil || e == nil || e.At() > step {
+			continue
+		}
+		kept = append(kept, line...)
+	}
+	return kept
+}
+
+// Append adds an event to the file.
+func (m *Metrics) Append(e Event) error {
+	line, err := MarshalEvent(e)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", m.path, err)
+	}
+	if _, err := m.file.Write(line); err != nil {
+		return fmt.Errorf("write %w; free some space and go on with resume=true", err)
+	}
+	return nil
+}
+
+// Sync puts what was appended on the disk.
+func (m *Metrics) Sync() error {
+	if err := m.file.Sync(); err != nil {
+		return fmt.Errorf("flush %w", err)
+	}
+	return nil
+}
+
+// Close closes the file.
+func (m *Metrics) Close() error { return m.file.Close() }
+
+// ReadMetrics reads the events of a metrics.jsonl in order. Kinds it does not know and a
+// last line that is still being written are left out.
+func ReadMetrics(path string) ([]Event, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read metrics: %w", err)
+	}
+	defer f.Close()
+	var events []Event
+	r := bufio.NewReader(f)
+	for n := 1; ; n++ {
+		line, err := r.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return events, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read metrics: %w", err)
+		}
+		e, err := UnmarshalEvent(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: not a JSON object of metrics: %w", path, n, err)
+		}
+		if e != nil {
+			events = append(events, e)
+		}
+	}
+}
