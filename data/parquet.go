@@ -1,0 +1,178 @@
+package data
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// parquet passes on the text column of each row.
+func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
+	if packing != "" { // the format is read from its end, so it must lie unpacked somewhere
+		file, err := unpackToDisk(raw, packing, k.cfg.MaxRatio)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", f.path, err)
+		}
+		defer file.Close()
+		raw = file
+	}
+	column, err := openColumn(raw, k.cfg.Field)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.path, err)
+	}
+	defer column.close()
+	values := make([]parquet.Value, 256)
+	for row := 1; ; {
+		n, err := column.read(values)
+		for _, v := range values[:n] {
+			if err := k.parquetRow(Document{Source: f.path, Record: row}, v); err != nil {
+				return err
+			}
+			row++
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s:%d: %w", f.path, row, err)
+		}
+	}
+}
+
+func (k *sink) parquetRow(d Document, v parquet.Value) error {
+	if v.IsNull() {
+		return k.bad(NoText, fmt.Errorf("%s: no text in the column %q", d.Place(), k.cfg.Field))
+	}
+	text := v.ByteArray()
+	if len(text) > k.cfg.MaxRecord {
+		return k.bad(TooLong, fmt.Errorf("%s: the text is longer than %d bytes", d.Place(), k.cfg.MaxRecord))
+	}
+	d.Text = bytes.Clone(text)
+	return k.emit(d)
+}
+
+// unpackToDisk writes the unpacked file to a temporary one that is gone when closed.
+func unpackToDisk(raw *os.File, packing string, maxRatio int) (*os.File, error) {
+	r, done, err := unpack(raw, packing, maxRatio)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	file, err := os.CreateTemp("", "hone-*.parquet")
+	if err != nil {
+		return nil, err
+	}
+	os.Remove(file.Name()) // where open files cannot be removed it stays for the system to clear
+	if _, err := io.Copy(file, r); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+// textColumn reads the values of a column, one per row.
+type textColumn struct {
+	groups []parquet.RowGroup
+	index  int
+	pages  parquet.Pages
+	page   parquet.Page
+	values parquet.ValueReader
+}
+
+func openColumn(f *os.File, name string) (c *textColumn, err error) {
+	defer damaged(&err)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("not a Parquet file, or damaged: %w", err)
+	}
+	leaf, ok := file.Schema().Lookup(name)
+	if !ok {
+		return nil, fmt.Errorf("no column %q; set the text field to one of: %s", name, strings.Join(columnNames(file.Schema()), ", "))
+	}
+	kind := leaf.Node.Type().Kind()
+	if leaf.MaxRepetitionLevel > 0 || (kind != parquet.ByteArray && kind != parquet.FixedLenByteArray) {
+		return nil, fmt.Errorf("the column %q holds %s, not text", name, leaf.Node.Type())
+	}
+	return &textColumn{groups: file.RowGroups(), index: leaf.ColumnIndex}, nil
+}
+
+func columnNames(s *parquet.Schema) []string {
+	var names []string
+	for _, f := range s.Fields() {
+		names = append(names, f.Name())
+	}
+	return names
+}
+
+// read fills values with those of the next rows and returns io.EOF behind the last. They are valid until the next call.
+func (c *textColumn) read(values []parquet.Value) (n int, err error) {
+	defer damaged(&err)
+	for {
+		if c.values != nil {
+			n, err = c.values.ReadValues(values)
+			if err == nil || err != io.EOF {
+				return n, err
+			}
+			c.values = nil
+			if n > 0 {
+				return n, nil
+			}
+		}
+		if err := c.nextPage(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+func (c *textColumn) nextPage() error {
+	if c.page != nil {
+		parquet.Release(c.page)
+		c.page = nil
+	}
+	for {
+		if c.pages == nil {
+			if len(c.groups) == 0 {
+				return io.EOF
+			}
+			c.pages = c.groups[0].ColumnChunks()[c.index].Pages()
+			c.groups = c.groups[1:]
+		}
+		page, err := c.pages.ReadPage()
+		if err == nil {
+			c.page, c.values = page, page.Values()
+			return nil
+		}
+		if err != io.EOF {
+			return err
+		}
+		if err := c.pages.Close(); err != nil {
+			return err
+		}
+		c.pages = nil
+	}
+}
+
+func (c *textColumn) close() {
+	defer damaged(new(error))
+	if c.page != nil {
+		parquet.Release(c.page)
+	}
+	if c.pages != nil {
+		c.pages.Close()
+	}
+}
+
+// damaged turns a panic of the Parquet reader, which trusts offsets in the file, into an error.
+func damaged(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the Parquet file is damaged: %v", p)
+	}
+}

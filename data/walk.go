@@ -1,0 +1,162 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// sourceFile is a file to read.
+type sourceFile struct {
+	path  string
+	named bool // given by name rather than found in a folder: what is wrong with it is an error, not a skip
+	info  fs.FileInfo
+}
+
+// expand turns files, folders and globs into the files behind them, each once: the arguments in the order given, within each
+// by path. Hidden entries of folders are counted and left out.
+func expand(args []string, stats *Stats) ([]sourceFile, error) {
+	w := walker{stats: stats, seen: map[string]bool{}}
+	for _, arg := range args {
+		if err := w.argument(arg); err != nil {
+			return nil, err
+		}
+	}
+	if len(w.files) == 0 {
+		return nil, fmt.Errorf("no files to read in %s", strings.Join(args, ", "))
+	}
+	return w.files, nil
+}
+
+type walker struct {
+	stats *Stats
+	seen  map[string]bool // real paths of files and folders that were taken
+	files []sourceFile
+}
+
+func (w *walker) argument(arg string) error {
+	info, err := os.Stat(arg)
+	if err == nil {
+		return w.entry(arg, info, true)
+	}
+	if !errors.Is(err, fs.ErrNotExist) || !strings.ContainsAny(arg, "*?[") {
+		return fmt.Errorf("read data: %w", err)
+	}
+	paths, err := glob(arg)
+	if err != nil {
+		return fmt.Errorf("read data: pattern %s: %w", arg, err)
+	}
+	if len(paths) == 0 {
+		return fmt.Errorf("read data: no file matches %s", arg)
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fmt.Errorf("read data: %w", err)
+		}
+		if err := w.entry(path, info, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry takes a file, or all files below a folder. Every real file and folder is entered once, so links in a circle end.
+func (w *walker) entry(path string, info fs.FileInfo, named bool) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("read data: %w", err)
+	}
+	if real, err = filepath.Abs(real); err != nil {
+		return fmt.Errorf("read data: %w", err)
+	}
+	if w.seen[real] {
+		return nil
+	}
+	w.seen[real] = true
+	if info.IsDir() {
+		return w.folder(path)
+	}
+	if !info.Mode().IsRegular() && !named {
+		return nil // sockets, devices and pipes of a folder hold no text
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("read data: %s is not a regular file", path)
+	}
+	w.files = append(w.files, sourceFile{path, named, info})
+	return nil
+}
+
+func (w *walker) folder(dir string) error {
+	entries, err := os.ReadDir(dir) // sorted by name
+	if err != nil {
+		return fmt.Errorf("read data: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			w.stats.skip(Hidden, 1)
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path) // follows links
+		if errors.Is(err, fs.ErrNotExist) || isLoop(err) {
+			continue // a link to nowhere or to itself
+		}
+		if err != nil {
+			return fmt.Errorf("read data: %w", err)
+		}
+		if err := w.entry(path, info, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// glob is filepath.Glob with "**" for any number of folders, hidden ones left out. Results are sorted.
+func glob(pattern string) ([]string, error) {
+	before, after, deep := strings.Cut(filepath.ToSlash(pattern), "**/")
+	if !deep {
+		return filepath.Glob(pattern)
+	}
+	if strings.Contains(after, "**") {
+		return nil, errors.New("** may occur once")
+	}
+	roots := []string{"."}
+	if before != "" {
+		var err error
+		if roots, err = filepath.Glob(filepath.FromSlash(strings.TrimSuffix(before, "/") + "/")); err != nil {
+			return nil, err
+		}
+	}
+	var out []string
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.IsDir() {
+				return err
+			}
+			if path != root && strings.HasPrefix(d.Name(), ".") {
+				return filepath.SkipDir
+			}
+			matches, err := filepath.Glob(filepath.Join(quoteGlob(path), filepath.FromSlash(after)))
+			out = append(out, matches...)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// quoteGlob makes a path match itself.
+func quoteGlob(path string) string {
+	if filepath.Separator == '\\' {
+		return path // there, the backslash separates and cannot quote
+	}
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
