@@ -25,11 +25,11 @@ type Options struct {
 
 // Device is the processor as a device.Device. Make it with New, release it with Close.
 type Device struct {
-	threads   int
-	pool      *pool
-	memory    *memory
-	attention scratchPool // tiles of the attention kernels
-	vectors   scratchPool // rows and partial sums of the norms and reductions
+	threads int
+	pool    *pool
+	memory  *memory
+	scratch scratchPool
+	vectors scratchPool // rows and partial sums of the norms and reductions
 }
 
 // New returns a device that runs on this machine's processor.
@@ -91,7 +91,7 @@ func (d *Device) Write(dst device.Buffer, src any) {
 	case []float32:
 		checkLen("Write", dst, len(s))
 		if dst.DType == device.BF16 {
-			roundBF16(bf16s(dst), s)
+			vecF32ToBF16(bf16s(dst), s)
 		} else {
 			copy(f32s(dst), s)
 		}
@@ -115,7 +115,7 @@ func (d *Device) Read(dst any, src device.Buffer) error {
 	case []float32:
 		checkLen("Read", src, len(t))
 		if src.DType == device.BF16 {
-			widenBF16(t, bf16s(src))
+			vecBF16ToF32(t, bf16s(src))
 		} else {
 			copy(t, f32s(src))
 		}

@@ -1,0 +1,45 @@
+package cpu
+
+import (
+	"fmt"
+
+	"hone/device"
+)
+
+// Copy2D copies or adds a matrix between row strides.
+func (d *Device) Copy2D(c device.Copy2D) {
+	if c.Rows <= 0 || c.Cols <= 0 {
+		return
+	}
+	fits := func(b device.Buffer, stride int) bool {
+		return stride >= c.Cols && (c.Rows-1)*stride+c.Cols <= b.Len
+	}
+	if !fits(c.Src, c.SrcStride) || !fits(c.Dst, c.DstStride) {
+		panic(fmt.Sprintf("cpu: Copy2D of %d×%d from %d elements with stride %d to %d with stride %d",
+			c.Rows, c.Cols, c.Src.Len, c.SrcStride, c.Dst.Len, c.DstStride))
+	}
+	dst, src := floatsOf("Copy2D", c.Dst, c.Dst.Len), floatsOf("Copy2D", c.Src, c.Src.Len)
+	d.eachRows(c.Rows, c.Cols, func(_, lo, hi int) {
+		var a, b chunk
+		for r := lo; r < hi; r++ {
+			to, from := r*c.DstStride, r*c.SrcStride
+			if !c.Acc && dst.h != nil && src.h != nil {
+				copy(dst.h[to:to+c.Cols], src.h[from:from+c.Cols])
+				continue
+			}
+			for j := 0; j < c.Cols; j += vecChunk {
+				end := min(j+vecChunk, c.Cols)
+				x := src.load(from+j, from+end, a[:])
+				if c.Acc {
+					y := dst.load(to+j, to+end, b[:])
+					vecAdd(y, y, x)
+					dst.store(to+j, y)
+					continue
+				}
+				y := dst.out(to+j, to+end, b[:])
+				copy(y, x)
+				dst.store(to+j, y)
+			}
+		}
+	})
+}
