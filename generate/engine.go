@@ -1,0 +1,330 @@
+package generate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hone/device"
+	"hone/nn"
+	"hone/tensor"
+	"hone/tokenizer"
+)
+
+// Options say how sequences are continued.
+type Options struct {
+	Sampling
+	MaxNewTokens int      // at most this many tokens are added; at least 1
+	Stop         []string // generation ends before the first of these texts, wherever token borders lie
+	EOS          []int32  // tokens that end a sequence
+	BatchSize    int      // sequences that run side by side; at least 1
+}
+
+// DefaultOptions samples up to 128 tokens for 16 sequences at a time.
+func DefaultOptions() Options {
+	return Options{Sampling: DefaultSampling(), MaxNewTokens: 128, BatchSize: 16}
+}
+
+// Validate reports the first option out of its range.
+func (o Options) Validate() error {
+	if err := o.Sampling.Validate(); err != nil {
+		return err
+	}
+	switch {
+	case o.MaxNewTokens < 1:
+		return fmt.Errorf("max_new_tokens is %d: use at least 1", o.MaxNewTokens)
+	case o.BatchSize < 1:
+		return fmt.Errorf("batch_size is %d: use at least 1", o.BatchSize)
+	case slices.Contains(o.Stop, ""):
+		return fmt.Errorf("a stop string is empty: remove it")
+	}
+	return nil
+}
+
+// Finish says why a sequence ended.
+type Finish string
+
+// The reasons.
+const (
+	FinishEOS    Finish = "eos"    // an end-of-text token came
+	FinishStop   Finish = "stop"   // a stop string came
+	FinishLength Finish = "length" // MaxNewTokens, or the model's longest context, was reached
+)
+
+// Output is the continuation of one prompt.
+type Output struct {
+	Tokens   []int32   // the new tokens, an end-of-text token included
+	LogProbs []float32 // of each, under the model itself (temperature 1, no filter), from the kernel that training uses
+	Text     string    // of the new tokens, without the end-of-text token and what follows a stop string
+	Finish   Finish
+}
+
+// Engine generates with one model. It is for one goroutine.
+type Engine struct {
+	dev   device.Device
+	dtype device.DType
+	model nn.Model
+	tok   *tokenizer.Tokenizer
+	tape  *tensor.Tape
+	// prefill bounds how many prompt tokens go through the model at once. Where a prompt is cut depends on its own
+	// length alone, so its numbers do not depend on its neighbours.
+	prefill int
+}
+
+// New makes an engine; dtype is that of the activations. tok may be nil when only tokens matter: then there is no
+// text and no stop string.
+func New(dev device.Device, dtype device.DType, model nn.Model, tok *tokenizer.Tokenizer) *Engine {
+	return &Engine{dev: dev, dtype: dtype, model: model, tok: tok, tape: tensor.NewTape(dev, dtype), prefill: 2048}
+}
+
+// Run continues each prompt, a list of at least one token. Prompts start in order as slots of the batch become free;
+// the random numbers of prompt i are those of sequence i. emit, if not nil, is called with pieces of text as
+// they become certain, from Run's goroutine. A cancelled context ends Run with its error.
+func (e *Engine) Run(ctx context.Context, prompts [][]int32, opt Options, emit func(sequence int, text string)) ([]Output, error) {
+	if err := opt.Validate(); err != nil {
+		return nil, err
+	}
+	r, err := e.newRun(prompts, opt, emit)
+	if err != nil {
+		return nil, err
+	}
+	failed := tensor.Try(func() { err = r.all(ctx) })
+	if failed != nil {
+		err = failed
+	}
+	e.tape.Reset()
+	if r.cache != nil {
+		r.cache.Free()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("generate: %w", err)
+	}
+	return r.outputs(), nil
+}
+
+// sequence is one prompt on its way.
+type sequence struct {
+	index   int     // of the prompt
+	tokens  []int32 // prompt and new tokens
+	prompt  int     // length of the prompt
+	limit   int     // of len(tokens)
+	stream  *textStream
+	text    strings.Builder
+	logp    []float32
+	finish  Finish
+	sampler *Sampler
+}
+
+// run is the state of one call of Run.
+type run struct {
+	*Engine
+	opt   Options
+	emit  func(int, string)
+	seqs  []*sequence
+	slots []*sequence // by slot of the cache; nil is free
+	cache *nn.Cache
+	next  int // prompt that starts next
+	rows  []float32
+}
+
+func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) (*run, error) {
+	r := &run{Engine: e, opt: opt, emit: emit}
+	longest, shape := 0, e.model.Shape()
+	sampler := NewSampler(opt.Sampling)
+	for i, p := range prompts {
+		if err := checkPrompt(p, shape); err != nil {
+			return nil, fmt.Errorf("prompt %d %w", i+1, err)
+		}
+		s := &sequence{index: i, tokens: slices.Clone(p), prompt: len(p), limit: len(p) + opt.MaxNewTokens, sampler: sampler}
+		if shape.MaxPositions > 0 {
+			s.limit = min(s.limit, shape.MaxPositions)
+		}
+		if e.tok != nil {
+			s.stream = &textStream{decoder: e.tok.NewStreamDecoder(), stops: opt.Stop}
+		}
+		longest = max(longest, s.limit)
+		r.seqs = append(r.seqs, s)
+	}
+	r.slots = make([]*sequence, min(opt.BatchSize, len(prompts)))
+	if len(prompts) == 0 {
+		return r, nil
+	}
+	return r, tensor.Try(func() { r.cache = nn.NewCache(e.dev, e.dtype, shape, len(r.slots), longest) })
+}
+
+func checkPrompt(p []int32, shape nn.Shape) error {
+	if len(p) == 0 {
+		return fmt.Errorf("has no tokens: give at least one")
+	}
+	if shape.MaxPositions > 0 && len(p) >= shape.MaxPositions {
+		return fmt.Errorf("has %d tokens, which leaves no room in the model's context of %d: shorten it", len(p), shape.MaxPositions)
+	}
+	for _, id := range p {
+		if id < 0 || int(id) >= shape.Vocab {
+			return fmt.Errorf("has token %d, but the model has a vocabulary of %d: use the model's own tokenizer", id, shape.Vocab)
+		}
+	}
+	return nil
+}
+
+// all runs until every sequence has ended.
+func (r *run) all(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if fresh := r.admit(); len(fresh) > 0 {
+			if err := r.start(fresh); err != nil {
+				return err
+			}
+			continue // a sequence may have ended with its first token and freed its slot
+		}
+		var active []int
+		var tokens [][]int32
+		for slot, s := range r.slots {
+			if s != nil {
+				active = append(active, slot)
+				tokens = append(tokens, s.tokens[len(s.tokens)-1:])
+			}
+		}
+		if len(active) == 0 {
+			return nil
+		}
+		if err := r.step(active, tokens, active); err != nil {
+			return err
+		}
+	}
+}
+
+// admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots.
+func (r *run) admit() []int {
+	var fresh []int
+	total := 0
+	for slot, s := range r.slots {
+		if s != nil || r.next == len(r.seqs) {
+			continue
+		}
+		n := r.seqs[r.next].prompt
+		if total += n; total > r.prefill && len(fresh) > 0 {
+			break
+		}
+		r.slots[slot] = r.seqs[r.next]
+		fresh = append(fresh, slot)
+		r.next++
+	}
+	return fresh
+}
+
+// start runs the prompts of the given slots, packed, and draws their first tokens. A long prompt, always
+// alone, goes in pieces.
+func (r *run) start(slots []int) error {
+	tokens := make([][]int32, len(slots))
+	for i, slot := range slots {
+		tokens[i] = r.slots[slot].tokens
+	}
+	for len(tokens[0]) > r.prefill {
+		if err := r.step(slots, [][]int32{tokens[0][:r.prefill]}, nil); err != nil {
+			return err
+		}
+		tokens[0] = tokens[0][r.prefill:]
+	}
+	return r.step(slots, tokens, slots)
+}
+
+// step runs the model on tokens[i] in slots[i] and, when the slots are also in draw, adds a token to each.
+func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
+	r.tape.Infer()
+	in, err := r.cache.Feed(r.tape, slots, tokens)
+	if err != nil {
+		return err
+	}
+	h := r.model.Hidden(in)
+	if len(draw) == 0 {
+		return r.dev.Sync()
+	}
+	last := make([]int32, len(in.Sequences))
+	for i, s := range in.Sequences {
+		last[i] = int32(s.Q + s.QLen - 1)
+	}
+	if len(last) < h.Rows() {
+		h = tensor.Rows(h, r.tape.Ints(last))
+	}
+	return r.drawAll(h, draw)
+}
+
+// drawAll computes the logits of h's rows in F32, draws a token for each slot and lets the training kernel
+// say how likely the model found it.
+func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
+	w, b := r.model.Head()
+	n, v := h.Rows(), w.Shape[0]
+	logits := r.dev.Alloc(n*v, device.F32)
+	defer r.dev.Free(logits)
+	loss := r.dev.Alloc(n, device.F32)
+	defer r.dev.Free(loss)
+	m := device.MatMul{M: n, N: v, K: h.Cols(), A: h.Buffer(), B: w.Buffer(), TransB: true, C: logits}
+	if b != nil {
+		m.Bias = b.Buffer()
+	}
+	r.dev.MatMul(m)
+	r.rows = slices.Grow(r.rows[:0], n*v)[:n*v]
+	if err := r.dev.Read(r.rows, logits); err != nil {
+		return err
+	}
+	ids := make([]int32, n)
+	for i, slot := range slots {
+		s := r.slots[slot]
+		id, err := s.sampler.Pick(r.rows[i*v:(i+1)*v], s.tokens, uint64(s.index), len(s.tokens))
+		if err != nil {
+			return err
+		}
+		ids[i] = id
+	}
+	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: r.tape.Ints(ids).Buffer(), Loss: loss})
+	nll := make([]float32, n)
+	if err := r.dev.Read(nll, loss); err != nil {
+		return err
+	}
+	for i, slot := range slots {
+		r.add(slot, ids[i], -nll[i])
+	}
+	return nil
+}
+
+// add appends a token to the sequence of a slot, and frees the slot when that ends it.
+func (r *run) add(slot int, id int32, logp float32) {
+	s := r.slots[slot]
+	s.tokens = append(s.tokens, id)
+	s.logp = append(s.logp, logp)
+	text, stopped := "", false
+	switch {
+	case slices.Contains(r.opt.EOS, id):
+		s.finish = FinishEOS
+	case s.stream != nil:
+		if text, stopped = s.stream.add(id); stopped {
+			s.finish = FinishStop
+		}
+	}
+	if s.finish == "" && len(s.tokens) >= s.limit {
+		s.finish = FinishLength
+	}
+	if s.stream != nil && (s.finish == FinishEOS || s.finish == FinishLength) {
+		text += s.stream.end()
+	}
+	s.text.WriteString(text)
+	if r.emit != nil && text != "" {
+		r.emit(s.index, text)
+	}
+	if s.finish != "" {
+		r.cache.Truncate(slot, 0)
+		r.slots[slot] = nil
+	}
+}
+
+func (r *run) outputs() []Output {
+	out := make([]Output, len(r.seqs))
+	for i, s := range r.seqs {
+		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Text: s.text.String(), Finish: s.finish}
+	}
+	return out
+}
