@@ -21,7 +21,7 @@ const (
 	ln2High = 0.693359375
 	ln2Low  = -2.12194440054690583e-4
 	expMax  = 89     // exp is Inf from 88.7229
-	expMin  = -88    // exp is 0 below -86.99, where it is 1.66e-38
+	expMin  = -87.5  // exp is 0 below -86.99, where it is 1.66e-38
 	twoOver = 1 << 1 // the polynomial yields 2·exp(r), the scale 2^(n-1), so that n = 128 has no overflow of its own
 )
 

@@ -34,3 +34,5 @@ func vecAdamWDoor(p, g, m, v *float32, n int, scale, beta1, rest1, beta2, rest2,
 }
 func vecWidenDoor(y *float32, x *uint16, n int) bool { return false }
 func vecRoundDoor(y *uint16, x *float32, n int) bool { return false }
+
+func vecBest() vecPath { return pathGeneric }

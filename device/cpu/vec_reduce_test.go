@@ -1,0 +1,212 @@
+package cpu
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestSums(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(21, 22))
+		for _, n := range lengths() {
+			a, b := make([]float32, n+1)[1:], make([]float32, n)
+			fillTest(r, a, 1, false)
+			fillTest(r, b, 1, false)
+			var sum, abs, squares, dot, dots float64
+			for i := range a {
+				x, y := float64(a[i]), float64(b[i])
+				sum += x
+				abs += math.Abs(x)
+				squares += (x - 0.25) * (x - 0.25)
+				dot += x * y
+				dots += math.Abs(x * y)
+			}
+			if got := vecSum(a); !close32(got, sum, 0, 3e-7*abs) {
+				t.Fatalf("n=%d: sum %g, want %g", n, got, sum)
+			}
+			if got := vecSumSquares(a, 0.25); !close32(got, squares, 1e-6, 0) {
+				t.Fatalf("n=%d: squares %g, want %g", n, got, squares)
+			}
+			if got := vecDot(a, b); !close32(got, dot, 0, 3e-7*dots) {
+				t.Fatalf("n=%d: dot %g, want %g", n, got, dot)
+			}
+		}
+	})
+}
+
+func TestMaxima(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(23, 24))
+		for _, n := range lengths() {
+			for place := -1; place < n; place += 1 + n/9 {
+				x := make([]float32, n)
+				for i := range x {
+					x[i] = -float32(r.ExpFloat64()) - 1
+				}
+				if place >= 0 {
+					x[place] = -0.5
+				}
+				want, wantAbs := -inf32, float32(0)
+				for _, v := range x {
+					want, wantAbs = max(want, v), max(wantAbs, -v)
+				}
+				if got := vecMax(x); got != want {
+					t.Fatalf("n=%d: max %g, want %g", n, got, want)
+				}
+				if got := vecMaxAbs(x); got != wantAbs {
+					t.Fatalf("n=%d: max abs %g, want %g", n, got, wantAbs)
+				}
+				if got := vecNonFinite(x); got != 0 {
+					t.Fatalf("n=%d: %d not finite", n, got)
+				}
+				if place < 0 {
+					continue
+				}
+				x[place] = nan32
+				if m, a := vecMax(x), vecMaxAbs(x); m == m || a == a {
+					t.Fatalf("n=%d: NaN at %d gives max %g, max abs %g", n, place, m, a)
+				}
+				x[n-1-place/2] = -inf32
+				want = 2
+				if n-1-place/2 == place {
+					want = 1
+				}
+				if got := vecNonFinite(x); got != int(want) {
+					t.Fatalf("n=%d: %d not finite, want %g", n, got, want)
+				}
+			}
+		}
+	})
+}
+
+func TestExpSums(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(25, 26))
+		for _, n := range lengths() {
+			x := make([]float32, n)
+			fillTest(r, x, 3, false)
+			if n > 2 {
+				x[n/2] = -inf32
+			}
+			g, y := newGuarded(n, n%5)
+			sub := vecMax(x)
+			got := vecExpSum(y, x, sub)
+			g.check(t, "exp sum", n)
+			var sum, weighted float64
+			for i, v := range x {
+				e := math.Exp(float64(v - sub))
+				sum += e
+				if e != 0 {
+					weighted += e * float64(v-sub)
+				}
+				if !close32(y[i], e, 2*ulp, 1.7e-38) {
+					t.Fatalf("exp(%g-%g) = %g, want %g", v, sub, y[i], e)
+				}
+			}
+			if !close32(got, sum, 1e-6, 0) {
+				t.Fatalf("n=%d: sum %g, want %g", n, got, sum)
+			}
+			if n > 0 && n <= vecLane {
+				s, w := vecExpMoments(x, sub)
+				if !close32(s, sum, 1e-6, 0) || !close32(w, weighted, 1e-6, 1e-6) {
+					t.Fatalf("n=%d: moments %g %g, want %g %g", n, s, w, sum, weighted)
+				}
+			}
+			vecSoftmax(x, x)
+			for i := range x {
+				if want := float64(y[i]) / sum; !close32(x[i], want, 1e-6, 1e-37) {
+					t.Fatalf("softmax %g, want %g", x[i], want)
+				}
+			}
+			if n > 0 {
+				x[n-1] = nan32
+				if s := vecExpSum(y, x, 0); s == s {
+					t.Fatalf("n=%d: a sum over NaN is %g", n, s)
+				}
+				if s, _ := vecExpMoments(x[max(0, n-vecLane):], 0); s == s {
+					t.Fatalf("n=%d: moments over NaN are %g", n, s)
+				}
+			}
+		}
+	})
+}
+
+func TestSoftmaxGradRow(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(27, 28))
+		k := softmaxGrad{sub: 2, a: 0.7, b: -0.3, c: -0.01}
+		for _, n := range lengths() {
+			x := make([]float32, n)
+			fillTest(r, x, 2, false)
+			if n > 1 {
+				x[0], x[n-1] = -inf32, nan32
+			}
+			g, y := newGuarded(n, n%5)
+			vecSoftmaxGrad(y, x, k)
+			g.check(t, "softmax grad", n)
+			for i, v := range x {
+				d := float64(v) - 2
+				want := math.Exp(d)*(0.7-0.3*d) - 0.01
+				if v == -inf32 {
+					want = -0.01
+				}
+				if !close32(y[i], want, 1e-6, 1e-6) {
+					t.Fatalf("x %g gives %g, want %g", v, y[i], want)
+				}
+			}
+		}
+	})
+}
+
+func TestNormRows(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(29, 30))
+		const mean, rstd, a, b, c = 0.25, 1.5, 0.9, -0.2, 0.05
+		for _, n := range lengths() {
+			x, w, bias, dy := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+			for _, s := range [][]float32{x, w, bias, dy} {
+				fillTest(r, s, 1, false)
+			}
+			g, y := newGuarded(n, n%5)
+			vecNormApply(y, x, w, nil, mean, rstd)
+			g.check(t, "norm", n)
+			for i := range x {
+				if want := (float64(x[i]) - mean) * rstd * float64(w[i]); !close32(y[i], want, 1e-6, 1e-7) {
+					t.Fatalf("n=%d: norm %g, want %g", n, y[i], want)
+				}
+			}
+			vecNormApply(y, x, w, bias, mean, rstd)
+			g.check(t, "norm with bias", n)
+			var s, sx, size float64
+			for i := range x {
+				d := float64(x[i]) - mean
+				if want := d*rstd*float64(w[i]) + float64(bias[i]); !close32(y[i], want, 1e-6, 1e-6) {
+					t.Fatalf("n=%d: norm with bias %g, want %g", n, y[i], want)
+				}
+				s += float64(dy[i]) * float64(w[i])
+				sx += float64(dy[i]) * float64(w[i]) * d
+				size += math.Abs(float64(dy[i])*float64(w[i])) * (1 + math.Abs(d))
+			}
+			if gs, gx := vecNormDots(dy, w, x, mean); !close32(gs, s, 0, 3e-7*size) || !close32(gx, sx, 0, 3e-7*size) {
+				t.Fatalf("n=%d: dots %g %g, want %g %g", n, gs, gx, s, sx)
+			}
+			gd, dw := newGuarded(n, n%3)
+			fillTest(r, dw, 1, false)
+			dw0 := append([]float32(nil), dw...)
+			vecNormGradApply(normGradRow{dx: y, dy: dy, x: x, w: w, dw: dw, mean: mean, rstd: rstd, a: a, b: b, c: c})
+			g.check(t, "norm dx", n)
+			gd.check(t, "norm dw", n)
+			for i := range x {
+				d := float64(x[i]) - mean
+				dx := a*float64(dy[i])*float64(w[i]) + b*d + c
+				if !close32(y[i], dx, 1e-6, 1e-6) || !close32(dw[i], float64(dw0[i])+float64(dy[i])*d*rstd, 1e-6, 1e-6) {
+					t.Fatalf("n=%d: dx %g want %g, dw %g", n, y[i], dx, dw[i])
+				}
+			}
+			vecNormGradApply(normGradRow{dx: dy, dy: dy, x: x, w: w, dw: dw0, mean: mean, rstd: rstd, a: a, b: b, c: c})
+			sameBits(t, "dx into dy", dy, y)
+			sameBits(t, "dw again", dw0, dw)
+		}
+	})
+}
