@@ -22,17 +22,20 @@ func LinearCrossEntropy(h, w, b, targets *Tensor, o CrossEntropyOptions) *Tensor
 	const op = "LinearCrossEntropy"
 	t := tapeOf(op, h)
 	check(o.Tokens > 0, op, "the number of supervised tokens is %d", o.Tokens)
-	head := newHead(op, t, h, w, b, targets)
-	losses := t.scratch(head.n, device.F32)
-	head.ce = device.CrossEntropy{ZLoss: o.ZLoss, Smoothing: o.Smoothing}
-	record := t.wants(h, w, b)
-	weights := t.scratch(head.n, device.F32)
+	return newHead(op, t, h, w, b, targets).loss(o)
+}
+
+func (k *head) loss(o CrossEntropyOptions) *Tensor {
+	t := k.t
+	k.ce = device.CrossEntropy{ZLoss: o.ZLoss, Smoothing: o.Smoothing}
+	losses, weights := t.scratch(k.n, device.F32), t.scratch(k.n, device.F32)
 	t.Dev.Fill(weights.buf, 1/float32(o.Tokens))
+	record := t.wants(k.h, k.w, k.b)
 	if record {
-		head.allocGrads()
+		k.allocGrads()
 	}
-	for lo := 0; lo < head.n; lo += head.chunk {
-		head.run(lo, losses, nil, weights, nil, record)
+	for lo := 0; lo < k.n; lo += k.chunk {
+		k.run(lo, losses, nil, weights, nil, record)
 	}
 	y := t.empty(device.F32, 1)
 	t.Dev.Reduce(device.Sum, y.Buffer(), losses.buf)
@@ -40,7 +43,7 @@ func LinearCrossEntropy(h, w, b, targets *Tensor, o CrossEntropyOptions) *Tensor
 	losses.release(t.Dev)
 	weights.release(t.Dev)
 	if record {
-		t.push(y, func() { head.giveGrads(y.gradScalar()) }, head.dh, head.dw, head.db)
+		t.push(y, func() { k.giveGrads(y.gradScalar()) }, k.dh, k.dw, k.db)
 	}
 	return y
 }

@@ -1,0 +1,212 @@
+package hone
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// layers says how high a package stands; a package imports only lower ones. Longer paths win.
+var layers = map[string]int{
+	"cmd/hone": 6,
+	"recipe":   5,
+	"report":   4, "model": 4, "train": 4, "eval": 4,
+	"model/": 3, "generate": 3,
+	"nn": 2, "optim": 2, "device/devicetest": 2,
+	"device/cpu": 1, "tensor": 1, "data": 1,
+	"device": 0, "tokenizer": 0, "safetensors": 0,
+	"internal/": -1,
+}
+
+// bans are imports that the layers would allow, each with the reason against it.
+var bans = []struct{ from, to, reason string }{
+	{"tensor", "device/cpu", "a device is passed in, so that another can be"},
+	{"nn", "device/cpu", "a device is passed in"},
+	{"model", "device/cpu", "a device is passed in"},
+	{"train", "device/cpu", "a device is passed in"},
+	{"recipe", "device/cpu", "only cmd/hone picks a device"},
+	{"device/cpu", "tensor", "kernels know buffers and sizes only"},
+	{"data", "tensor", "batches are host numbers; recipe moves them to the device"},
+	{"model/", "optim", "models run forward only"},
+	{"model/", "data", "models run forward only"},
+	{"train", "model", "the loop is given an objective and knows no model"},
+	{"train", "nn", "the loop is given an objective and knows no model"},
+	{"report", "train", "the report reads a run's files and works on any run folder"},
+}
+
+// bannedStd are standard packages that only cmd/hone uses: nothing below it prints, exits or reads flags.
+var bannedStd = []string{"flag", "log"}
+
+type goPackage struct {
+	path    string // relative to the module, "" for the root
+	imports []string
+	hasDoc  bool
+	exits   []string // positions of os.Exit, os.Args, os.Getenv
+}
+
+func TestLayers(t *testing.T) {
+	for _, p := range packages(t) {
+		level, ok := layer(p.path)
+		if !ok {
+			t.Errorf("package %s is on no layer; give it one in layers and in ARCHITECTURE.md", p.path)
+			continue
+		}
+		for _, imp := range p.imports {
+			if slices.Contains(bannedStd, imp) && level < 6 {
+				t.Errorf("%s imports %s: only cmd/hone does", p.path, imp)
+			}
+			to, ours := strings.CutPrefix(imp, "hone/")
+			if !ours {
+				continue
+			}
+			if other, _ := layer(to); other >= level && !within(p.path, "internal/") {
+				t.Errorf("%s (layer %d) imports %s (layer %d); a package imports only lower ones", p.path, level, to, other)
+			}
+			for _, b := range bans {
+				if within(p.path, b.from) && within(to, b.to) {
+					t.Errorf("%s imports %s: %s", p.path, to, b.reason)
+				}
+			}
+		}
+		if level < 6 {
+			for _, at := range p.exits {
+				t.Errorf("%s: only cmd/hone exits and reads the environment or the command line", at)
+			}
+		}
+	}
+}
+
+// within reports whether path is what, or below it when what ends in a slash.
+func within(path, what string) bool {
+	return path == what || strings.HasSuffix(what, "/") && strings.HasPrefix(path, what)
+}
+
+func layer(path string) (level int, ok bool) {
+	best := -1
+	for p, l := range layers {
+		if within(path, p) && len(p) > best {
+			best, level, ok = len(p), l, true
+		}
+	}
+	return level, ok
+}
+
+func TestEveryPackageHasOneDoc(t *testing.T) {
+	for _, p := range packages(t) {
+		if !p.hasDoc {
+			t.Errorf("package %s has no package comment", p.path)
+		}
+	}
+}
+
+// TestTree compares the tree in ARCHITECTURE.md with the packages that exist.
+func TestTree(t *testing.T) {
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, tree, ok := strings.Cut(string(text), "```tree\n")
+	if !ok {
+		t.Fatal("ARCHITECTURE.md has no ```tree block")
+	}
+	tree, _, _ = strings.Cut(tree, "```")
+	listed := map[string]bool{}
+	for line := range strings.Lines(tree) {
+		if f := strings.Fields(line); len(f) > 0 {
+			listed[strings.TrimSuffix(f[0], "/")] = true
+		}
+	}
+	for _, p := range packages(t) {
+		if !listed[p.path] {
+			t.Errorf("ARCHITECTURE.md's tree lacks %s/", p.path)
+		}
+	}
+	for path := range listed {
+		if _, err := os.Stat(path); err != nil {
+			t.Errorf("ARCHITECTURE.md's tree names %s, which does not exist", path)
+		}
+	}
+}
+
+// TestSizes holds files below 800 lines and functions below 100.
+func TestSizes(t *testing.T) {
+	eachFile(t, func(path string, fset *token.FileSet, f *ast.File) {
+		if lines := fset.File(f.Pos()).LineCount(); lines > 800 && !ast.IsGenerated(f) {
+			t.Errorf("%s has %d lines; split it below 800", path, lines)
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && !strings.HasSuffix(path, "_test.go") && !ast.IsGenerated(f) {
+				if n := fset.Position(fn.End()).Line - fset.Position(fn.Pos()).Line + 1; n > 100 {
+					t.Errorf("%s: %s has %d lines; split it below 100", path, fn.Name.Name, n)
+				}
+			}
+		}
+	})
+}
+
+// packages are the module's packages, without their tests.
+func packages(t *testing.T) []*goPackage {
+	byPath := map[string]*goPackage{}
+	eachFile(t, func(path string, fset *token.FileSet, f *ast.File) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		p := byPath[dir]
+		if p == nil {
+			p = &goPackage{path: dir}
+			byPath[dir] = p
+		}
+		p.hasDoc = p.hasDoc || f.Doc != nil
+		for _, i := range f.Imports {
+			p.imports = append(p.imports, strings.Trim(i.Path.Value, `"`))
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			s, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			if x, ok := s.X.(*ast.Ident); ok && x.Name == "os" && slices.Contains([]string{"Exit", "Args", "Getenv", "Stdout", "Stderr", "Stdin"}, s.Sel.Name) {
+				p.exits = append(p.exits, fset.Position(s.Pos()).String())
+			}
+			return true
+		})
+	})
+	var list []*goPackage
+	for _, p := range byPath {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b *goPackage) int { return strings.Compare(a.path, b.path) })
+	return list
+}
+
+func eachFile(t *testing.T, visit func(path string, fset *token.FileSet, f *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := d.Name(); d.IsDir() && path != "." && (strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") || name == "testdata") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || path == "architecture_test.go" {
+			return nil
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, path, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		visit(path, fset, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

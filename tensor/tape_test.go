@@ -1,0 +1,228 @@
+package tensor
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"hone/device"
+	"hone/device/devicetest"
+)
+
+func param(dev device.Device, shape ...int) *Tensor {
+	p := NewParam(shape...)
+	p.Set(dev, device.F32, random(uint64(len(shape)+shape[0]), shape...).values)
+	return p
+}
+
+// TestScopeKeepsOnlyWhatBackwardNeeds: of a norm and a linear layer, the norm's output is
+// dropped (it is rebuilt from x), so x, the norm's statistics and the result remain.
+func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
+	const n, c, out = 10, 8, 4
+	dev := devicetest.NewReference()
+	w, m := param(dev, c), param(dev, out, c)
+	tape := NewTape(dev, device.F32)
+	before := dev.Memory().InUse
+	tape.Train(1, 0, 0)
+	x := tape.Floats(make([]float32, n*c), n, c)
+	tape.Scope(func() *Tensor { return Linear(RMSNorm(x, w, 1e-5, 0), m, nil) })
+	if got, want := dev.Memory().InUse-before, int64(4*(n*c+n+n*out)); got != want {
+		t.Errorf("%d bytes in use after the scope, want %d", got, want)
+	}
+	tape.Infer()
+	tape.Scope(func() *Tensor { return Linear(RMSNorm(tape.Floats(make([]float32, n*c), n, c), w, 1e-5, 0), m, nil) })
+	if got, want := dev.Memory().InUse-before, int64(4*n*out); got != want {
+		t.Errorf("%d bytes in use after an unrecorded scope, want %d", got, want)
+	}
+	tape.Reset()
+	if got := dev.Memory().InUse - before; got != 0 {
+		t.Errorf("%d bytes in use after Reset", got)
+	}
+}
+
+// TestRecomputeHoldsLess: the peak of many layers falls when they are recomputed, and the gradient is the same.
+func TestRecomputeHoldsLess(t *testing.T) {
+	dev := devicetest.NewReference()
+	w := param(dev, 16, 16)
+	run := func(recompute bool) (peak int64, grad []float32) {
+		tape := NewTape(dev, device.F32)
+		tape.Train(1, 0, 0)
+		layer := func(h *Tensor) *Tensor {
+			return Add(h, Dropout(Unary(device.GELU, Linear(Unary(device.SiLU, Linear(h, w, nil)), w, nil)), 0.2))
+		}
+		dev.ResetPeak()
+		x := Linear(tape.Floats(make([]float32, 64*16), 64, 16), w, nil)
+		x = Add(x, tape.Floats(floats(64*16), 64, 16))
+		for range 24 {
+			if recompute {
+				x = Recompute(x, layer)
+			} else {
+				in := x
+				x = tape.Scope(func() *Tensor { return layer(in) })
+			}
+		}
+		tape.Backward(Sum(Mul(x, x)))
+		grad, err := w.GradFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.FreeGrad()
+		tape.Reset()
+		return dev.Memory().Peak, grad
+	}
+	plainPeak, plain := run(false)
+	lowPeak, low := run(true)
+	if lowPeak*2 > plainPeak {
+		t.Errorf("recomputing has a peak of %d bytes, keeping one of %d", lowPeak, plainPeak)
+	}
+	for i := range plain {
+		if plain[i] != low[i] {
+			t.Fatalf("gradient %d is %v recomputed and %v kept", i, low[i], plain[i])
+		}
+	}
+}
+
+func floats(n int) []float32 {
+	v := make([]float32, n)
+	r := NewRandom(3)
+	r.Normal(v, 1)
+	return v
+}
+
+// TestGradientsAccumulate: two passes add up in a parameter; FreeGrad starts over.
+func TestGradientsAccumulate(t *testing.T) {
+	dev := devicetest.NewReference()
+	w := param(dev, 3, 3)
+	tape := NewTape(dev, device.F32)
+	pass := func() []float32 {
+		tape.Train(1, 0, 0)
+		h := tape.Floats(floats(6), 2, 3)
+		tape.Backward(LinearCrossEntropy(h, w, nil, tape.Ints([]int32{2, 1}), CrossEntropyOptions{Tokens: 2}))
+		g, _ := w.GradFloat32s()
+		return g
+	}
+	first, second := pass(), pass()
+	for i := range first {
+		if math.Abs(float64(second[i]-2*first[i])) > 1e-6 {
+			t.Fatalf("gradient %d is %v after two passes, %v after one", i, second[i], first[i])
+		}
+	}
+	w.FreeGrad()
+	if third := pass(); third[0] != first[0] {
+		t.Errorf("after FreeGrad the gradient is %v, want %v", third[0], first[0])
+	}
+	w.FreeGrad()
+	w.Freeze()
+	if frozen := pass(); frozen[0] != 0 || !w.Grad().IsZero() {
+		t.Errorf("a frozen parameter got the gradient %v", frozen[0])
+	}
+}
+
+func TestDropoutIsAFunctionOfSeedStepAndMicro(t *testing.T) {
+	tape := NewTape(devicetest.NewReference(), device.F32)
+	mask := func(seed uint64, step, micro int) string {
+		tape.Train(seed, step, micro)
+		x := tape.Floats(slicesOf(1, 64), 64, 1)
+		v, _ := Dropout(x, 0.5).Float32s()
+		var b strings.Builder
+		for _, f := range v {
+			b.WriteByte("01"[min(1, int(f))])
+		}
+		return b.String()
+	}
+	base := mask(1, 2, 3)
+	if mask(1, 2, 3) != base {
+		t.Error("the same numbers give another mask")
+	}
+	for _, other := range []string{mask(2, 2, 3), mask(1, 3, 3), mask(1, 2, 4)} {
+		if other == base {
+			t.Error("other numbers give the same mask")
+		}
+	}
+	tape.Infer()
+	if x := tape.Floats(slicesOf(1, 4), 4, 1); Dropout(x, 0.5) != x {
+		t.Error("dropout acts outside training")
+	}
+}
+
+func slicesOf(v float32, n int) []float32 {
+	s := make([]float32, n)
+	for i := range s {
+		s[i] = v
+	}
+	return s
+}
+
+func TestMisuseIsATypedError(t *testing.T) {
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	tape.Infer()
+	x := tape.Floats(floats(6), 2, 3)
+	err := Try(func() { Linear(x, param(dev, 4, 5), nil) })
+	var e *Error
+	if !errors.As(err, &e) || e.Op != "Linear" || !strings.Contains(err.Error(), "[2 3]") || !strings.Contains(err.Error(), "[4 5]") {
+		t.Errorf("Linear of [2 3] and [4 5] gives %v", err)
+	}
+	for name, f := range map[string]func(){
+		"Add":      func() { Add(x, tape.Floats(floats(4), 2, 2)) },
+		"Backward": func() { tape.Backward(Sum(x)) },
+		"Embedding": func() {
+			Embedding(param(dev, 2), param(dev, 2, 2))
+		},
+	} {
+		if err := Try(f); !errors.As(err, &e) || e.Op != name {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("Try swallowed a panic that is not an operation's")
+		}
+	}()
+	_ = Try(func() { panic("other") })
+}
+
+func TestOutOfMemoryIsAnError(t *testing.T) {
+	want := &device.OutOfMemory{Device: "cpu", Asked: 1 << 30}
+	err := Try(func() { panic(want) })
+	var oom *device.OutOfMemory
+	if !errors.As(err, &oom) || !strings.Contains(err.Error(), "1024 MiB") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestLossDoesNotDependOnChunks: the chunks of the head are an implementation detail.
+func TestLossDoesNotDependOnChunks(t *testing.T) {
+	const n, c, v = 300, 6, 11
+	dev := devicetest.NewReference()
+	w := param(dev, v, c)
+	tape := NewTape(dev, device.F32)
+	targets := make([]int32, n)
+	for i := range targets {
+		targets[i] = int32(i%(v+1)) - 1
+	}
+	run := func(chunk int) (float64, []float32) {
+		tape.Train(1, 0, 0)
+		k := newHead("test", tape, tape.Floats(floats(n*c), n, c), w, nil, tape.Ints(targets))
+		if chunk > 0 {
+			k.chunk = chunk
+		}
+		loss := k.loss(CrossEntropyOptions{Tokens: 250})
+		l, _ := loss.Item()
+		tape.Backward(loss)
+		g, _ := w.GradFloat32s()
+		w.FreeGrad()
+		return l, g
+	}
+	l1, g1 := run(0)
+	l2, g2 := run(64)
+	if math.Abs(l1-l2) > 1e-6 {
+		t.Errorf("loss %v in one piece, %v in chunks", l1, l2)
+	}
+	for i := range g1 {
+		if math.Abs(float64(g1[i]-g2[i])) > 1e-6 {
+			t.Fatalf("gradient %d: %v in one piece, %v in chunks", i, g1[i], g2[i])
+		}
+	}
+}
