@@ -1,0 +1,3 @@
+module hone/device/cpu/_asm
+
+go 1.26.0

@@ -1,0 +1,194 @@
+package main
+
+import "fmt"
+
+// Fields of packArgs, in order.
+const (
+	packDst = iota
+	packSrc
+	packDstStride
+	packSrcStride
+	packRows
+	packVecs
+	packMask
+)
+
+var packFunctions = []string{"transposeAVX2", "transposeWidenAVX2", "copyRowsAVX2", "widenRowsAVX2", "pairRowsAVX2", "narrowRowsAVX2"}
+
+// packers writes the functions that rearrange and convert operands.
+func packers() string {
+	var a asm
+	transpose(&a, "transposeAVX2", false)
+	transpose(&a, "transposeWidenAVX2", true)
+	rows(&a, "copyRowsAVX2", 32, 32, 1, func() {
+		a.op("VMOVUPS (SI), Y0")
+		a.op("VMOVUPS Y0, (DX)")
+	})
+	rows(&a, "widenRowsAVX2", 16, 32, 1, func() {
+		a.op("VPMOVZXWD (SI), Y0")
+		a.op("VPSLLD $16, Y0, Y0")
+		a.op("VMOVUPS Y0, (DX)")
+	})
+	rows(&a, "pairRowsAVX2", 16, 32, 2, func() {
+		a.op("VPMOVZXWD (SI), Y0")
+		a.op("VPMOVZXWD (SI)(R10*1), Y1")
+		a.op("VPSLLD $16, Y1, Y1")
+		a.op("VPOR Y1, Y0, Y0")
+		a.op("VMOVUPS Y0, (DX)")
+	})
+	rows(&a, "narrowRowsAVX2", 32, 16, 1, func() { narrow(&a) })
+	return a.String()
+}
+
+// rows writes a function over rows of vectors. SI and DX walk along a row of
+// the source and the destination by srcStep and dstStep bytes; the source goes
+// down by srcRows rows at a time. In copyRows, a mask reads part of the last vector.
+func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
+	masked := name == "copyRowsAVX2"
+	a.text(name, "p *packArgs", 0)
+	a.op("MOVQ p+0(FP), DI")
+	a.op("MOVQ %s, R8", field(packDst))
+	a.op("MOVQ %s, R9", field(packSrc))
+	a.op("MOVQ %s, R11", field(packDstStride))
+	a.op("MOVQ %s, R10", field(packSrcStride))
+	a.op("MOVQ %s, R12", field(packRows))
+	a.op("MOVQ %s, R13", field(packVecs))
+	if name == "narrowRowsAVX2" {
+		narrowConstants(a)
+	}
+	if masked {
+		a.op("MOVQ %s, BX", field(packMask))
+		a.op("TESTQ BX, BX")
+		a.op("JZ row")
+		a.op("VMOVUPS (BX), Y1")
+		a.op("DECQ R13")
+	}
+	a.label("row")
+	a.op("MOVQ R8, DX")
+	a.op("MOVQ R9, SI")
+	a.op("MOVQ R13, CX")
+	if masked {
+		a.op("TESTQ CX, CX")
+		a.op("JZ last")
+	}
+	a.label("vector")
+	body()
+	a.op("ADDQ $%d, SI", srcStep)
+	a.op("ADDQ $%d, DX", dstStep)
+	a.op("DECQ CX")
+	a.op("JNZ vector")
+	if masked {
+		a.label("last")
+		a.op("TESTQ BX, BX")
+		a.op("JZ whole")
+		a.op("VMASKMOVPS (SI), Y1, Y0")
+		a.op("VMOVUPS Y0, (DX)")
+		a.label("whole")
+	}
+	a.op("ADDQ R11, R8")
+	for range srcRows {
+		a.op("ADDQ R10, R9")
+	}
+	a.op("DECQ R12")
+	a.op("JNZ row")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// narrowConstants sets Y5 to 0x7fff, Y6 to 1 and Y7 to the quiet bit of a NaN, in each lane.
+func narrowConstants(a *asm) {
+	a.op("VPCMPEQD Y0, Y0, Y0")
+	a.op("VPSRLD $17, Y0, Y5")
+	a.op("VPSRLD $31, Y0, Y6")
+	a.op("VPSLLD $22, Y6, Y7")
+}
+
+// narrow rounds 8 floats to bf16, to nearest even: add 0x7fff and the lowest
+// bit that stays, take the upper half. A NaN keeps its upper half and becomes quiet.
+func narrow(a *asm) {
+	a.op("VMOVUPS (SI), Y0")
+	a.op("VPSRLD $16, Y0, Y1")
+	a.op("VPAND Y6, Y1, Y1")
+	a.op("VPADDD Y5, Y1, Y1")
+	a.op("VPADDD Y0, Y1, Y1")
+	a.op("VCMPPS $3, Y0, Y0, Y2")
+	a.op("VPOR Y7, Y0, Y3")
+	a.op("VBLENDVPS Y2, Y3, Y1, Y1")
+	a.op("VPSRLD $16, Y1, Y1")
+	a.op("VEXTRACTI128 $1, Y1, X2")
+	a.op("VPACKUSDW X2, X1, X1")
+	a.op("VMOVDQU X1, (DX)")
+}
+
+// transpose writes a function that turns 8 rows of 32-bit units into columns:
+// unit k of row i goes to lane i at dst + k·stride. With widen a unit is a pair
+// of bf16 and becomes two rows of f32.
+func transpose(a *asm, name string, widen bool) {
+	a.text(name, "p *packArgs", 0)
+	a.op("MOVQ p+0(FP), DI")
+	a.op("MOVQ %s, DX", field(packDst))
+	a.op("MOVQ %s, SI", field(packSrc))
+	a.op("MOVQ %s, R11", field(packDstStride))
+	a.op("MOVQ %s, R10", field(packSrcStride))
+	a.op("MOVQ %s, CX", field(packVecs))
+	a.op("LEAQ (R10)(R10*2), R12")
+	a.op("LEAQ (SI)(R10*4), R8")
+	a.op("LEAQ (R11)(R11*2), R13")
+	if widen {
+		a.op("VPCMPEQD Y15, Y15, Y15")
+		a.op("VPSLLD $16, Y15, Y15")
+	}
+	a.label("block")
+	// Lane i of the halves: rows i and i+4 side by side, units 0-3 in Y0-Y3 and 4-7 in Y4-Y7.
+	at := []string{"(%s)", "(%s)(R10*1)", "(%s)(R10*2)", "(%s)(R12*1)"}
+	for half := range 2 {
+		for i := range 4 {
+			addr := func(base string) string {
+				s := fmt.Sprintf(at[i], base)
+				if half == 1 {
+					s = "16" + s
+				}
+				return s
+			}
+			a.op("VMOVUPS %s, X%d", addr("SI"), 4*half+i)
+			a.op("VINSERTF128 $1, %s, Y%[2]d, Y%[2]d", addr("R8"), 4*half+i)
+		}
+	}
+	for half := range 2 {
+		b := 4 * half
+		a.op("VUNPCKLPS Y%d, Y%d, Y8", b+1, b)
+		a.op("VUNPCKHPS Y%d, Y%d, Y9", b+1, b)
+		a.op("VUNPCKLPS Y%d, Y%d, Y10", b+3, b+2)
+		a.op("VUNPCKHPS Y%d, Y%d, Y11", b+3, b+2)
+		a.op("VUNPCKLPD Y10, Y8, Y12")
+		storeUnit(a, 0, widen, half)
+		a.op("VUNPCKHPD Y10, Y8, Y12")
+		storeUnit(a, 1, widen, half)
+		a.op("VUNPCKLPD Y11, Y9, Y12")
+		storeUnit(a, 2, widen, half)
+		a.op("VUNPCKHPD Y11, Y9, Y12")
+		storeUnit(a, 3, widen, half)
+		if !widen {
+			a.op("LEAQ (DX)(R11*4), DX")
+		}
+	}
+	a.op("ADDQ $32, SI")
+	a.op("ADDQ $32, R8")
+	a.op("DECQ CX")
+	a.op("JNZ block")
+	a.op("VZEROUPPER")
+	a.op("RET")
+}
+
+// storeUnit stores Y12 as unit i of its half.
+func storeUnit(a *asm, i int, widen bool, half int) {
+	if widen {
+		a.op("VPSLLD $16, Y12, Y13")
+		a.op("VPAND Y15, Y12, Y14")
+		a.op("VMOVUPS Y13, (DX)")
+		a.op("VMOVUPS Y14, (DX)(R11*1)")
+		a.op("LEAQ (DX)(R11*2), DX")
+		return
+	}
+	a.op("VMOVUPS Y12, %s", []string{"(DX)", "(DX)(R11*1)", "(DX)(R11*2)", "(DX)(R13*1)"}[i])
+}

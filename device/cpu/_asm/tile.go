@@ -1,0 +1,312 @@
+package main
+
+import "fmt"
+
+// Fields of tileArgs, in order.
+const (
+	argA = iota
+	argB
+	argC
+	argAdd
+	argRS
+	argCS
+	argBS
+	argLDC
+	argLDAdd
+	argK
+	argCount
+	argAInc
+	argBInc
+	argCInc
+	argAddInc
+	argMask
+	argBits
+)
+
+// isa is an instruction set with its tile: up to rows by vecs vectors.
+type isa struct {
+	name       string
+	rows, vecs int
+	lanes      int    // f32 lanes of a vector
+	reg        string // prefix of vector registers
+	bf16       bool   // multiply pairs of bf16 instead of f32
+}
+
+var (
+	avx2       = isa{name: "AVX2", rows: 4, vecs: 3, lanes: 8, reg: "Y"}
+	avx512     = isa{name: "AVX512", rows: 8, vecs: 3, lanes: 16, reg: "Z"}
+	avx512bf16 = isa{name: "AVX512BF16", rows: 8, vecs: 3, lanes: 16, reg: "Z", bf16: true}
+)
+
+func (s isa) function(rows, vecs int) string { return fmt.Sprintf("tile%s%dx%d", s.name, rows, vecs) }
+
+// tiles writes the kernels of s for all numbers of rows and vectors.
+func tiles(s isa) string {
+	var a asm
+	for r := 1; r <= s.rows; r++ {
+		for v := 1; v <= s.vecs; v++ {
+			tile{s, &a, r, v}.write()
+		}
+	}
+	return a.String()
+}
+
+// tile is one kernel being written.
+//
+// Registers: DI the arguments, BX R8 R9 the cursors in A for rows 0, 3 and 6,
+// R10 and R11 A's row and column strides, CX the cursor in B, R12 B's stride,
+// AX the count of k. The frame holds what changes from tile to tile.
+type tile struct {
+	isa
+	*asm
+	r, v int
+}
+
+const (
+	slotA     = "0(SP)"
+	slotB     = "8(SP)"
+	slotC     = "16(SP)"
+	slotAdd   = "24(SP)"
+	slotCount = "32(SP)"
+)
+
+func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
+func (t tile) b(v int) string      { return fmt.Sprintf("%s%d", t.reg, t.isa.rows*t.isa.vecs+v) }
+
+// bcast is the register of row r's broadcast element of A.
+func (t tile) bcast(r int) string {
+	first := t.isa.rows*t.isa.vecs + t.isa.vecs
+	return fmt.Sprintf("%s%d", t.reg, first+r%(t.registers()-first))
+}
+
+func (t tile) registers() int {
+	if t.lanes == 16 {
+		return 32
+	}
+	return 16
+}
+
+// aRow is the address of row r of the current column of A.
+func (t tile) aRow(r int) string {
+	cursor := []string{"BX", "R8", "R9"}[r/3]
+	switch r % 3 {
+	case 1:
+		return "(" + cursor + ")(R10*1)"
+	case 2:
+		return "(" + cursor + ")(R10*2)"
+	}
+	return "(" + cursor + ")"
+}
+
+func (t tile) bytes() int { return 4 * t.lanes }
+
+func (t tile) write() {
+	t.text(t.function(t.r, t.v), "t *tileArgs", 40)
+	t.op("MOVQ t+0(FP), DI")
+	for _, m := range []struct {
+		arg  int
+		slot string
+	}{{argA, slotA}, {argB, slotB}, {argC, slotC}, {argAdd, slotAdd}, {argCount, slotCount}} {
+		t.op("MOVQ %s, AX", field(m.arg))
+		t.op("MOVQ AX, %s", m.slot)
+	}
+	t.op("MOVQ %s, R10", field(argRS))
+	t.op("MOVQ %s, R11", field(argCS))
+	t.op("MOVQ %s, R12", field(argBS))
+	if t.lanes == 16 {
+		t.op("MOVQ %s, AX", field(argBits))
+		t.op("KMOVW AX, K1")
+	}
+	t.label("next")
+	t.begin()
+	t.label("column")
+	t.column()
+	t.op("DECQ AX")
+	t.op("JNZ column")
+	t.finish()
+	t.advance()
+	t.op("VZEROUPPER")
+	t.op("RET")
+}
+
+// begin sets the cursors to a tile, asks for its lines of C, and clears the sums.
+func (t tile) begin() {
+	t.op("MOVQ %s, SI", slotC)
+	t.op("MOVQ %s, R13", field(argLDC))
+	for r := range t.r {
+		for off := 0; off < t.v*t.bytes(); off += 64 {
+			t.op("PREFETCHT0 %d(SI)", off)
+		}
+		t.op("PREFETCHT0 %d(SI)", t.v*t.bytes()-4)
+		if r < t.r-1 {
+			t.op("ADDQ R13, SI")
+		}
+	}
+	t.op("MOVQ %s, BX", slotA)
+	t.op("MOVQ %s, CX", slotB)
+	t.op("MOVQ %s, AX", field(argK))
+	if t.r > 3 {
+		t.op("LEAQ (BX)(R10*2), R8")
+		t.op("ADDQ R10, R8")
+	}
+	if t.r > 6 {
+		t.op("LEAQ (R8)(R10*2), R9")
+		t.op("ADDQ R10, R9")
+	}
+	for r := range t.r {
+		for v := range t.v {
+			if t.lanes == 16 {
+				t.op("VPXORQ %[1]s, %[1]s, %[1]s", t.acc(r, v))
+			} else {
+				t.op("VXORPS %[1]s, %[1]s, %[1]s", t.acc(r, v))
+			}
+		}
+	}
+}
+
+// column adds the product of one column of A and one row of B.
+func (t tile) column() {
+	for v := range t.v {
+		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
+	}
+	for r := range t.r {
+		t.op("VBROADCASTSS %s, %s", t.aRow(r), t.bcast(r))
+		for v := range t.v {
+			if t.bf16 {
+				t.dotBF16(t.b(v), t.bcast(r), t.acc(r, v))
+			} else {
+				t.op("VFMADD231PS %s, %s, %s", t.b(v), t.bcast(r), t.acc(r, v))
+			}
+		}
+	}
+	t.op("ADDQ R12, CX")
+	t.op("ADDQ R11, BX")
+	if t.r > 3 {
+		t.op("ADDQ R11, R8")
+	}
+	if t.r > 6 {
+		t.op("ADDQ R11, R9")
+	}
+}
+
+// finish adds what is to be added and stores the tile. Only the lanes of the
+// mask count in the last vector.
+func (t tile) finish() {
+	t.op("MOVQ %s, SI", slotC)
+	t.op("MOVQ %s, DX", slotAdd)
+	t.op("MOVQ %s, R9", field(argLDAdd))
+	if t.lanes == 16 {
+		t.op("TESTQ DX, DX")
+		t.op("JZ store")
+		t.eachRow("DX", "R9", t.addMasked)
+		t.label("store")
+		t.eachRow("SI", "R13", t.storeMasked)
+		return
+	}
+	t.op("MOVQ %s, AX", field(argMask))
+	t.op("TESTQ AX, AX")
+	t.op("JNZ masked")
+	t.op("TESTQ DX, DX")
+	t.op("JZ store")
+	t.eachRow("DX", "R9", func(r, v int, at string) { t.op("VADDPS %s, %s, %s", at, t.acc(r, v), t.acc(r, v)) })
+	t.label("store")
+	t.eachRow("SI", "R13", func(r, v int, at string) { t.op("VMOVUPS %s, %s", t.acc(r, v), at) })
+	t.op("JMP stored")
+	t.label("masked")
+	t.op("VMOVUPS (AX), %s", t.bcast(0))
+	t.op("TESTQ DX, DX")
+	t.op("JZ storemasked")
+	t.eachRow("DX", "R9", t.addMasked)
+	t.label("storemasked")
+	t.eachRow("SI", "R13", t.storeMasked)
+	t.label("stored")
+}
+
+func (t tile) addMasked(r, v int, at string) {
+	switch {
+	case v < t.v-1:
+		t.op("VADDPS %s, %s, %s", at, t.acc(r, v), t.acc(r, v))
+	case t.lanes == 16:
+		t.op("VADDPS %s, %s, K1, %s", at, t.acc(r, v), t.acc(r, v))
+	default:
+		t.op("VMASKMOVPS %s, %s, %s", at, t.bcast(0), t.b(0))
+		t.op("VADDPS %s, %s, %s", t.b(0), t.acc(r, v), t.acc(r, v))
+	}
+}
+
+func (t tile) storeMasked(r, v int, at string) {
+	switch {
+	case v < t.v-1:
+		t.op("VMOVUPS %s, %s", t.acc(r, v), at)
+	case t.lanes == 16:
+		t.op("VMOVUPS %s, K1, %s", t.acc(r, v), at)
+	default:
+		t.op("VMASKMOVPS %s, %s, %s", t.acc(r, v), t.bcast(0), at)
+	}
+}
+
+// eachRow calls f for each vector of the tile with its address, from pointer on.
+func (t tile) eachRow(pointer, stride string, f func(r, v int, at string)) {
+	for r := range t.r {
+		for v := range t.v {
+			f(r, v, fmt.Sprintf("%d(%s)", v*t.bytes(), pointer))
+		}
+		if r < t.r-1 {
+			t.op("ADDQ %s, %s", stride, pointer)
+		}
+	}
+}
+
+// advance goes to the next tile, if there is one.
+func (t tile) advance() {
+	t.op("MOVQ %s, AX", field(argAInc))
+	t.op("ADDQ AX, %s", slotA)
+	t.op("MOVQ %s, AX", field(argBInc))
+	t.op("ADDQ AX, %s", slotB)
+	t.op("MOVQ %s, AX", field(argCInc))
+	t.op("ADDQ AX, %s", slotC)
+	t.op("MOVQ %s, AX", field(argAddInc))
+	t.op("ADDQ AX, %s", slotAdd)
+	t.op("DECQ %s", slotCount)
+	t.op("JNZ next")
+}
+
+// dotBF16 writes VDPBF16PS b, a, acc (EVEX.512.F3.0F38.W0 52 /r), which Go's
+// assembler does not know: acc += the products of pairs of bf16.
+func (t tile) dotBF16(b, a, acc string) {
+	num := func(reg string) (n int) { fmt.Sscanf(reg, "Z%d", &n); return n }
+	rm, vvvv, reg := num(b), num(a), num(acc)
+	not := func(n, bit int) int { return ^n >> bit & 1 }
+	p0 := not(reg, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(reg, 4)<<4 | 2
+	p1 := (^vvvv&15)<<3 | 1<<2 | 2
+	p2 := 2<<5 | not(vvvv, 4)<<3
+	modrm := 3<<6 | reg&7<<3 | rm&7
+	t.op("LONG $%#08x", 0x62|p0<<8|p1<<16|p2<<24)
+	t.op("WORD $%#04x // VDPBF16PS %s, %s, %s", 0x52|modrm<<8, b, a, acc)
+}
+
+// declarations writes the Go side of all kernels.
+func declarations() string {
+	var a asm
+	for _, s := range []isa{avx2, avx512, avx512bf16} {
+		fmt.Fprintf(&a, "// The kernels of %s: rows by vectors.\n", s.name)
+		fmt.Fprintf(&a, "var tiles%s = [][]tileFunc{\n", s.name)
+		for r := 1; r <= s.rows; r++ {
+			fmt.Fprint(&a, "{")
+			for v := 1; v <= s.vecs; v++ {
+				fmt.Fprint(&a, s.function(r, v), ",")
+			}
+			fmt.Fprint(&a, "},\n")
+		}
+		fmt.Fprint(&a, "}\n\n")
+		for r := 1; r <= s.rows; r++ {
+			for v := 1; v <= s.vecs; v++ {
+				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *tileArgs)\n\n", s.function(r, v))
+			}
+		}
+	}
+	for _, p := range packFunctions {
+		fmt.Fprintf(&a, "//go:noescape\nfunc %s(p *packArgs)\n\n", p)
+	}
+	return a.String()
+}

@@ -1,0 +1,24 @@
+//go:build !noasm
+
+package cpu
+
+import "hone/internal/cpuid"
+
+// newGemmKernels chooses the routines for a machine with the given features.
+func newGemmKernels(f cpuid.Features) *gemmKernels {
+	if !f.HasAVX2() {
+		return genericGemmKernels(f)
+	}
+	k := &gemmKernels{
+		name: "avx2", mr: len(tilesAVX2), nr: 8 * len(tilesAVX2[0]), lanes: 8, f32: tilesAVX2,
+		transpose: transposeAVX2, transposeWiden: transposeWidenAVX2, copyRows: copyRowsAVX2,
+		widenRows: widenRowsAVX2, pairRows: pairRowsAVX2, narrowRows: narrowRowsAVX2, l2: cacheSize(f),
+	}
+	if f.HasAVX512() {
+		k.name, k.mr, k.nr, k.lanes, k.f32 = "avx512", len(tilesAVX512), 16*len(tilesAVX512[0]), 16, tilesAVX512
+	}
+	if f.HasAVX512BF16() {
+		k.name, k.bf16 = "avx512bf16", tilesAVX512BF16
+	}
+	return k
+}

@@ -1,0 +1,252 @@
+package cpu
+
+import "unsafe"
+
+// gemmScratch is the memory a worker packs operands into. It belongs to one
+// task at a time and grows to what the largest product needs.
+type gemmScratch struct {
+	k     *gemmKernels
+	a     []float32 // A of a stripe or a block
+	b     []float32 // B of a panel or a block
+	c     []float32 // sums of a task whose C is bf16
+	stage []float32 // rows at the edge of an operand
+	tile  tileArgs
+	pack  packArgs
+	job   gemmPlan // gemmSerial's
+}
+
+func newGemmScratch(k *gemmKernels) *gemmScratch { return &gemmScratch{k: k} }
+
+// grow makes *buf at least n long; what it held is lost when it grows.
+func grow(buf *[]float32, n int) {
+	if len(*buf) < n {
+		*buf = alignedFloats(n)
+	}
+}
+
+// gemmBlock is one task at work: rows i to i+m and columns j to j+n of one product.
+type gemmBlock struct {
+	*gemmPlan
+	s          *gemmScratch
+	i, m, j, n int
+	offA, offB int            // elements from A and B to this product's
+	c          unsafe.Pointer // where sums go: C or scratch, at (i, j)
+	ldc        int            // its row stride in bytes
+}
+
+// task computes task t.
+func (p *gemmPlan) task(t int, s *gemmScratch) {
+	perProduct := p.mTasks * p.nTasks
+	product, t := t/perProduct, t%perProduct
+	b := gemmBlock{gemmPlan: p, s: s, i: t % p.mTasks * p.mBlock, j: t / p.mTasks * p.nBlock}
+	b.m, b.n = min(p.mBlock, p.M-b.i), min(p.nBlock, p.N-b.j)
+	b.offA, b.offB = product*p.StrideA, product*p.StrideB
+	offC := product*p.StrideC + b.i*p.LDC + b.j
+	b.c, b.ldc = p.C.at(offC), p.LDC*4
+	if !p.targetF {
+		b.ldc = roundUp(b.n, 16) * 4
+		grow(&s.c, b.m*b.ldc/4)
+		b.c = unsafe.Pointer(&s.c[0])
+		if p.Accumulate {
+			b.eachRow(offC, widenRow)
+		}
+	}
+	if p.units == 0 {
+		b.empty()
+	}
+	for u := 0; u < p.units; u += p.kBlock {
+		b.addBlock(u, min(p.kBlock, p.units-u))
+	}
+	if p.Accumulate && p.Bias != nil {
+		b.addBias()
+	}
+	if !p.targetF {
+		b.eachRow(offC, narrowRow)
+	}
+}
+
+// eachRow calls f with each row of the scratch sums and its place in the bf16 C.
+func (b *gemmBlock) eachRow(offC int, f func(k *gemmKernels, p *packArgs, sums []float32, c []uint16)) {
+	for r := range b.m {
+		c := halvesAt(b.C.at(offC+r*b.LDC), b.n)
+		f(b.k, &b.s.pack, floatsAt(unsafe.Add(b.c, r*b.ldc), b.n), c)
+	}
+}
+
+func widenRow(k *gemmKernels, p *packArgs, sums []float32, c []uint16) {
+	n := len(c) &^ 7
+	if n > 0 {
+		*p = packArgs{Dst: unsafe.Pointer(&sums[0]), Src: unsafe.Pointer(&c[0]), Rows: 1, Vecs: n / 8}
+		k.widenRows(p)
+	}
+	for i := n; i < len(c); i++ {
+		sums[i] = fromBF16(c[i])
+	}
+}
+
+func narrowRow(k *gemmKernels, p *packArgs, sums []float32, c []uint16) {
+	n := len(c) &^ 7
+	if n > 0 {
+		*p = packArgs{Dst: unsafe.Pointer(&c[0]), Src: unsafe.Pointer(&sums[0]), Rows: 1, Vecs: n / 8}
+		k.narrowRows(p)
+	}
+	for i := n; i < len(c); i++ {
+		c[i] = toBF16(sums[i])
+	}
+}
+
+// empty is the product over no k: zero or the bias, or nothing to add.
+func (b *gemmBlock) empty() {
+	if b.Accumulate {
+		return
+	}
+	for r := range b.m {
+		row := floatsAt(unsafe.Add(b.c, r*b.ldc), b.n)
+		clear(row)
+		if b.Bias != nil {
+			copy(row, b.Bias[b.j:])
+		}
+	}
+}
+
+// addBias adds the bias to sums that began with C, a rare case.
+func (b *gemmBlock) addBias() {
+	for r := range b.m {
+		row := floatsAt(unsafe.Add(b.c, r*b.ldc), b.n)
+		for j, v := range b.Bias[b.j : b.j+b.n] {
+			row[j] += v
+		}
+	}
+}
+
+// addBlock adds the product over units u to u+kc of k.
+func (b *gemmBlock) addBlock(u, kc int) {
+	t := &b.s.tile
+	*t = tileArgs{K: kc, LDC: b.ldc}
+	var add unsafe.Pointer
+	switch {
+	case u > 0 || b.Accumulate:
+		add, t.LDAdd = b.c, b.ldc
+	case b.Bias != nil:
+		add = unsafe.Pointer(&b.Bias[b.j])
+	}
+	if b.panels {
+		b.byPanels(u, kc, add)
+	} else {
+		b.byStripes(u, kc, add)
+	}
+	*t = tileArgs{}
+}
+
+// byPanels takes one panel of B after the other, packed into the first cache,
+// and multiplies all of A with it, which stays in the second.
+func (b *gemmBlock) byPanels(u, kc int, add unsafe.Pointer) {
+	a := b.prepareA(b.i, b.m, u, kc)
+	grow(&b.s.b, roundUp(kc, 16)*b.k.nr*2)
+	full := b.m / b.k.mr
+	for j := 0; j < b.n; {
+		n := b.panel(j)
+		b.setB(&b.s.b[0], j, n, u, kc)
+		b.setA(a, 0)
+		b.setC(add, 0, j)
+		t := &b.s.tile
+		t.AInc, t.BInc, t.CInc, t.AddInc = a.stripe, 0, b.k.mr*t.LDC, b.k.mr*t.LDAdd
+		b.call(b.k.mr, n, full)
+		if rest := b.m % b.k.mr; rest > 0 {
+			b.setA(a, full)
+			b.setC(add, full*b.k.mr, j)
+			b.call(rest, n, 1)
+		}
+		j += n
+	}
+}
+
+// byStripes packs all of B into the second cache and multiplies one stripe of A
+// after the other with it.
+func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
+	pitch := roundUp(kc, 16) * b.k.nr
+	grow(&b.s.b, pitch*(ceilDiv(b.n, b.k.nr)+2))
+	full := 0 // panels of full width, which come first
+	for j, at := 0, 0; j < b.n; at += pitch {
+		n := b.panel(j)
+		if n == b.k.nr {
+			full++
+		}
+		b.setB(&b.s.b[at], j, n, u, kc)
+		j += n
+	}
+	t := &b.s.tile
+	t.BS = 4 * b.k.nr
+	for i := 0; i < b.m; i += b.k.mr {
+		m := min(b.k.mr, b.m-i)
+		b.setA(b.prepareA(b.i+i, m, u, kc), 0)
+		t.BInc, t.CInc, t.AddInc = 4*pitch, 4*b.k.nr, 4*b.k.nr
+		b.setC(add, i, 0)
+		t.B = unsafe.Pointer(&b.s.b[0])
+		b.call(m, b.k.nr, full)
+		for j, at := full*b.k.nr, full*pitch; j < b.n; at += pitch {
+			n := b.panel(j)
+			b.setC(add, i, j)
+			t.B = unsafe.Pointer(&b.s.b[at])
+			b.call(m, n, 1)
+			j += n
+		}
+	}
+}
+
+// panel is the width of the panel of B at column j. A last panel of one vector
+// could not keep the multipliers busy: it takes a vector from the one before.
+func (b *gemmBlock) panel(j int) int {
+	nr, lanes, left := b.k.nr, b.k.lanes, b.n-j
+	if left > nr && left <= nr+lanes && nr > 2*lanes {
+		return nr - lanes
+	}
+	return min(nr, left)
+}
+
+func (b *gemmBlock) setA(a packedA, stripe int) {
+	t := &b.s.tile
+	t.A, t.RS, t.CS = unsafe.Add(a.p, stripe*a.stripe), a.rs, a.cs
+}
+
+func (b *gemmBlock) setB(dst *float32, j, n, u, kc int) {
+	t := &b.s.tile
+	b.packB(unsafe.Pointer(dst), j, n, u, kc)
+	t.B, t.BS = unsafe.Pointer(dst), 4*b.k.nr
+}
+
+// setC points the tile at row i, column j of the block. A bias has no rows: LDAdd is 0.
+func (b *gemmBlock) setC(add unsafe.Pointer, i, j int) {
+	t := &b.s.tile
+	t.C = unsafe.Add(b.c, i*b.ldc+4*j)
+	t.Add = nil
+	if add != nil {
+		t.Add = unsafe.Add(add, i*t.LDAdd+4*j)
+	}
+}
+
+// call computes count tiles of the given rows and columns.
+func (b *gemmBlock) call(rows, cols, count int) {
+	if count == 0 {
+		return
+	}
+	t := &b.s.tile
+	t.Count, t.Mask, t.Bits = count, nil, ^uint64(0)
+	if last := cols % b.k.lanes; last != 0 {
+		t.Bits = 1<<last - 1
+		if b.k.lanes == 8 {
+			t.Mask = &laneMasks[last]
+		}
+	}
+	b.tiles[rows-1][ceilDiv(cols, b.k.lanes)-1](t)
+}
+
+// laneMasks[n] selects the first n of 8 lanes.
+var laneMasks = func() (m [9][8]int32) {
+	for n := range m {
+		for i := range n {
+			m[n][i] = -1
+		}
+	}
+	return m
+}()

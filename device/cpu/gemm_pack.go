@@ -1,0 +1,196 @@
+package cpu
+
+import "unsafe"
+
+// packedA is a block of A as the kernels read it, in bytes: rows at rs and
+// columns at cs within a stripe of mr rows, and stripes at stripe.
+type packedA struct {
+	p              unsafe.Pointer
+	rs, cs, stripe int
+}
+
+// prepareA returns rows i to i+m of op(A) for units u to u+kc. Row-major F32 is
+// read where it is, unless its rows would compete for the same cache lines.
+func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
+	switch {
+	case b.TransA:
+		return b.packStripes(i, m, u, kc)
+	case b.pairs:
+		if b.LDA%2048 == 0 && m > 1 || 2*(u+kc) > b.K {
+			return b.copyPairs(i, m, u, kc)
+		}
+		return packedA{b.A.at(b.offA + i*b.LDA + 2*u), 2 * b.LDA, 4, 2 * b.LDA * b.k.mr}
+	case !b.A.bf16 && (b.LDA%1024 != 0 || m == 1):
+		return packedA{b.A.at(b.offA + i*b.LDA + u), 4 * b.LDA, 4, 4 * b.LDA * b.k.mr}
+	}
+	ld := roundUp(kc, 8) + 16 // no multiple of 4 KiB
+	grow(&b.s.a, m*ld+8)
+	dst := unsafe.Pointer(&b.s.a[0])
+	b.rowsOf(b.A, dst, b.offA+i*b.LDA+u, rowShape{rows: m, cols: kc, ld: b.LDA, dstStride: 4 * ld})
+	return packedA{dst, 4 * ld, 4, 4 * ld * b.k.mr}
+}
+
+// copyPairs copies rows of a bf16 A and completes a last odd pair with zero.
+func (b *gemmBlock) copyPairs(i, m, u, kc int) packedA {
+	ld := kc + 16 // units, no multiple of 4 KiB
+	grow(&b.s.a, m*ld)
+	for r := range m {
+		row := halvesAt(unsafe.Pointer(&b.s.a[r*ld]), 2*kc)
+		row[2*kc-1] = 0
+		copy(row, halvesAt(b.A.at(b.offA+(i+r)*b.LDA+2*u), min(2*kc, b.K-2*u)))
+	}
+	return packedA{unsafe.Pointer(&b.s.a[0]), 4 * ld, 4, 4 * ld * b.k.mr}
+}
+
+// packStripes packs an A stored [K, M]: stripes of mr rows, column after column.
+// A column is stored 8 wide, and the next one overwrites what is beyond mr.
+func (b *gemmBlock) packStripes(i, m, u, kc int) packedA {
+	mr := b.k.mr
+	grow(&b.s.a, roundUp(m, mr)*kc+8)
+	for r := 0; r < m; r += mr {
+		dst := unsafe.Pointer(&b.s.a[r*kc])
+		sh := rowShape{rows: kc, cols: min(mr, m-r), ld: b.LDA, dstStride: 4 * mr}
+		if b.pairs {
+			b.pairsOf(b.A, dst, b.offA+2*u*b.LDA+i+r, min(2*kc, b.K-2*u), sh)
+		} else {
+			b.rowsOf(b.A, dst, b.offA+u*b.LDA+i+r, sh)
+		}
+	}
+	return packedA{unsafe.Pointer(&b.s.a[0]), 4, 4 * mr, 4 * mr * kc}
+}
+
+// packB packs columns j to j+n of op(B) for units u to u+kc into rows of nr.
+func (b *gemmBlock) packB(dst unsafe.Pointer, j, n, u, kc int) {
+	sh := rowShape{rows: kc, cols: n, ld: b.LDB, dstStride: 4 * b.k.nr}
+	j += b.j
+	switch {
+	case b.TransB:
+		b.transposeB(dst, j, n, u, kc)
+	case b.pairs:
+		b.pairsOf(b.B, dst, b.offB+2*u*b.LDB+j, min(2*kc, b.K-2*u), sh)
+	default:
+		b.rowsOf(b.B, dst, b.offB+u*b.LDB+j, sh)
+	}
+}
+
+// rowShape is the shape of a part of a matrix: ld in elements, dstStride in bytes.
+type rowShape struct{ rows, cols, ld, dstStride int }
+
+// rowsOf copies part of m, from element off on, as f32. Columns are written in
+// groups of 8; what is beyond cols is undefined.
+func (b *gemmBlock) rowsOf(m mat, dst unsafe.Pointer, off int, sh rowShape) {
+	p := &b.s.pack
+	*p = packArgs{Dst: dst, Src: m.at(off), DstStride: sh.dstStride, SrcStride: sh.ld * m.size(), Rows: sh.rows, Vecs: ceilDiv(sh.cols, 8)}
+	if !m.bf16 {
+		if r := sh.cols % 8; r != 0 {
+			p.Mask = &laneMasks[r]
+		}
+		b.k.copyRows(p)
+		return
+	}
+	// There is no masked load of bf16: only rows whose 8 columns lie within the operand are read directly.
+	if p.Rows = sh.within(m.n - off); p.Rows > 0 {
+		b.k.widenRows(p)
+	}
+	grow(&b.s.stage, 8*p.Vecs)
+	for r := p.Rows; r < sh.rows; r++ {
+		copy(halvesAt(unsafe.Pointer(&b.s.stage[0]), sh.cols), halvesAt(m.at(off+r*sh.ld), sh.cols))
+		p.Dst, p.Src, p.Rows = unsafe.Add(dst, r*sh.dstStride), unsafe.Pointer(&b.s.stage[0]), 1
+		b.k.widenRows(p)
+	}
+}
+
+// within is how many of the rows may be read in groups of 8 columns when n
+// elements follow from the first.
+func (sh rowShape) within(n int) int {
+	wide := roundUp(sh.cols, 8)
+	if n < wide {
+		return 0
+	}
+	if sh.ld == 0 {
+		return sh.rows
+	}
+	return min(sh.rows, (n-wide)/sh.ld+1)
+}
+
+// pairsOf packs pairs of rows of a bf16 matrix: rows 2r and 2r+1 become row r of
+// sh.rows rows of pairs. The matrix has the given number of rows; a missing last one is zero.
+func (b *gemmBlock) pairsOf(m mat, dst unsafe.Pointer, off, rows int, sh rowShape) {
+	p := &b.s.pack
+	*p = packArgs{Dst: dst, Src: m.at(off), DstStride: sh.dstStride, SrcStride: sh.ld * 2, Vecs: ceilDiv(sh.cols, 8)}
+	p.Rows = min(rowShape{rows: rows, cols: sh.cols, ld: sh.ld}.within(m.n-off)/2, rows/2)
+	if p.Rows > 0 {
+		b.k.pairRows(p)
+	}
+	width := 8 * p.Vecs
+	grow(&b.s.stage, width)
+	stage := halvesAt(unsafe.Pointer(&b.s.stage[0]), 2*width)
+	*p = packArgs{Src: unsafe.Pointer(&b.s.stage[0]), SrcStride: 2 * width, Rows: p.Rows, Vecs: p.Vecs}
+	for r := p.Rows; r < sh.rows; r++ {
+		clear(stage)
+		for h := 2 * r; h < min(2*r+2, rows); h++ {
+			copy(stage[h%2*width:], halvesAt(m.at(off+h*sh.ld), sh.cols))
+		}
+		p.Dst, p.Rows = unsafe.Add(dst, r*sh.dstStride), 1
+		b.k.pairRows(p)
+	}
+}
+
+// transposeB packs columns of a B stored [N, K], 8 at a time.
+func (b *gemmBlock) transposeB(dst unsafe.Pointer, j, n, u, kc int) {
+	for g := 0; g < n; g += 8 {
+		b.transposeGroup(unsafe.Add(dst, 4*g), j+g, min(8, n-g), u, kc)
+	}
+}
+
+// transposeGroup packs up to 8 columns. Columns that do not exist and the last
+// units of k go through the stage.
+func (b *gemmBlock) transposeGroup(dst unsafe.Pointer, j, n, u, kc int) {
+	transpose, perUnit, block := b.k.transpose, 1, 8 // elements of a unit, units of a step
+	switch {
+	case b.pairs:
+		perUnit = 2
+	case b.B.bf16:
+		transpose, block = b.k.transposeWiden, 16
+	}
+	off := b.offB + j*b.LDB + u*perUnit
+	p := &b.s.pack
+	*p = packArgs{Dst: dst, Src: b.B.at(off), DstStride: 4 * b.k.nr, SrcStride: b.LDB * b.B.size()}
+	whole := kc / block
+	if b.pairs && 2*(u+kc) > b.K {
+		whole = (kc - 1) / block // the last pair is incomplete
+	}
+	if n < 8 {
+		whole = 0
+	}
+	if p.Vecs = whole; whole > 0 {
+		transpose(p)
+	}
+	b.transposeStaged(transpose, off, n, whole*block*perUnit, min(kc*perUnit, b.K-u*perUnit))
+}
+
+// transposeStaged transposes elements from to to of n rows of B by way of the
+// stage, where a row has room for the largest block of k.
+func (b *gemmBlock) transposeStaged(transpose packFunc, off, n, from, to int) {
+	if from >= to {
+		return
+	}
+	p := &b.s.pack
+	size := b.B.size()
+	stride := roundUp((to-from)*size, 32)
+	grow(&b.s.stage, 8*stride/4)
+	stage := b.s.stage[:8*stride/4]
+	clear(stage)
+	for r := range n {
+		row := unsafe.Pointer(&stage[r*stride/4])
+		src := b.B.at(off + r*b.LDB + from)
+		copy(unsafe.Slice((*byte)(row), (to-from)*size), unsafe.Slice((*byte)(src), (to-from)*size))
+	}
+	units := from
+	if b.pairs {
+		units = from / 2
+	}
+	p.Dst, p.Src = unsafe.Add(p.Dst, units*p.DstStride), unsafe.Pointer(&stage[0])
+	p.SrcStride, p.Vecs = stride, stride/32
+	transpose(p)
+}

@@ -1,0 +1,77 @@
+package cpu
+
+// kBlockMax is the most units of k (f32, or pairs of bf16) summed in registers
+// before the sum is added to C. It is the same on all machines, for the order of
+// a sum must not depend on caches.
+const kBlockMax = 256
+
+// gemmPlan is a product cut into tasks: blocks of C, each computed for all of K
+// by one worker.
+type gemmPlan struct {
+	gemmArgs
+	k       *gemmKernels
+	tiles   [][]tileFunc
+	pairs   bool // a unit of k is a pair of bf16
+	units   int  // K in units
+	kBlock  int  // units in a block of k
+	panels  bool // loop over panels of B outside, stripes of A inside
+	mBlock  int  // rows of a task
+	nBlock  int  // columns of a task
+	mTasks  int
+	nTasks  int
+	tasks   int
+	targetF bool // C is F32 and the kernels write it directly
+}
+
+// plan chooses the blocks. Only kBlock decides about the bits of the result.
+func (p *gemmPlan) plan(k *gemmKernels, threads int) {
+	p.k = k
+	p.pairs = p.A.bf16 && p.B.bf16 && k.bf16 != nil
+	p.tiles, p.units = k.f32, p.K
+	if p.pairs {
+		p.tiles, p.units = k.bf16, (p.K+1)/2
+	}
+	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
+	p.targetF = !p.C.bf16
+	p.panels = k.lanes == 8
+	p.cut(threads)
+}
+
+// cut sets the sizes of the tasks. The operand that stays in the second cache
+// while the other streams past it, A when panels is set and else B, gets half of
+// that cache. There are many tasks or a multiple of the threads, so that no
+// worker is idle at the end.
+func (p *gemmPlan) cut(threads int) {
+	resident := p.k.l2 / 2 / (4 * max(p.kBlock, 64))
+	mMax, nMax := resident, 4*resident
+	if !p.panels {
+		mMax, nMax = 4*resident, resident
+	}
+	p.mTasks, p.nTasks = ceilDiv(p.M, mMax), ceilDiv(p.N, nMax)
+	work := 2 * float64(p.M) * float64(p.N) * float64(max(p.K, 1))
+	for work > 1e5 && !p.balanced(threads) && p.mTasks*p.nTasks*p.Batch < 64*threads {
+		m, n := ceilDiv(p.M, p.mTasks), ceilDiv(p.N, p.nTasks)
+		switch {
+		case n >= 2*p.k.nr && (n >= m || m < 2*p.k.mr):
+			p.nTasks++
+		case m >= 2*p.k.mr:
+			p.mTasks++
+		default:
+			threads = 1 // cannot be cut further
+		}
+	}
+	p.mBlock = roundUp(ceilDiv(p.M, p.mTasks), p.k.mr)
+	p.nBlock = roundUp(ceilDiv(p.N, p.nTasks), p.k.nr)
+	p.mTasks, p.nTasks = ceilDiv(p.M, p.mBlock), ceilDiv(p.N, p.nBlock)
+	p.tasks = p.mTasks * p.nTasks * p.Batch
+}
+
+// balanced says whether the tasks keep the threads busy to the end.
+func (p *gemmPlan) balanced(threads int) bool {
+	t := p.mTasks * p.nTasks * p.Batch
+	return threads == 1 || t%threads == 0 || t >= 16*threads
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+func roundUp(a, multiple int) int { return ceilDiv(a, multiple) * multiple }
