@@ -1,0 +1,235 @@
+package model
+
+import (
+	"math"
+	"path/filepath"
+	"testing"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/device/devicetest"
+	"hone/nn"
+	"hone/safetensors"
+	"hone/tensor"
+)
+
+// The golden folders, made by testdata/gen/models.py from transformers in double precision.
+var golden = []string{"llama_tied", "llama_untied", "mistral_window7", "gpt2_tied", "gpt2_untied"}
+
+func goldenDir(name string) string { return filepath.Join("..", "testdata", "golden", name) }
+
+// devices are those on which a model must give the reference implementation's numbers.
+func devices(t *testing.T) map[string]device.Device {
+	dev := cpu.New(cpu.Options{})
+	t.Cleanup(func() { dev.Close() })
+	return map[string]device.Device{"reference": devicetest.NewReference(), "cpu": dev}
+}
+
+// example is a golden batch: B sequences of T tokens.
+type example struct {
+	archive                         *safetensors.Archive
+	ids, targets, positions, offset []int32
+	supervised                      int
+}
+
+func loadExample(t *testing.T, dir string) example {
+	t.Helper()
+	a, err := safetensors.Open(filepath.Join(dir, "golden.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { a.Close() })
+	in, _ := a.Tensor("input_ids")
+	labels, _ := a.Tensor("labels")
+	e := example{archive: a, ids: int32s(in.Data)}
+	b, n := in.Shape[0], in.Shape[1]
+	all := int32s(labels.Data)
+	for s := range b {
+		e.offset = append(e.offset, int32(s*n))
+		for p := range n {
+			e.positions = append(e.positions, int32(p))
+			target := int32(-100) // position p predicts the label of p+1
+			if p+1 < n {
+				target = all[s*n+p+1]
+			}
+			e.targets = append(e.targets, target)
+			if target >= 0 {
+				e.supervised++
+			}
+		}
+	}
+	e.offset = append(e.offset, int32(b*n))
+	return e
+}
+
+func int32s(b []byte) []int32 {
+	v := make([]int32, len(b)/4)
+	for i := range v {
+		v[i] = int32(b[4*i]) | int32(b[4*i+1])<<8 | int32(b[4*i+2])<<16 | int32(b[4*i+3])<<24
+	}
+	return v
+}
+
+func (e example) want(t *testing.T, name string) []float32 {
+	t.Helper()
+	x, ok := e.archive.Tensor(name)
+	if !ok {
+		t.Fatalf("golden.safetensors has no %s", name)
+	}
+	v, err := x.Float32()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestGolden compares logits, loss and every gradient with the reference implementation's.
+func TestGolden(t *testing.T) {
+	for kind, dev := range devices(t) {
+		for _, name := range golden {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				m, err := Open(goldenDir(name), dev, device.F32)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Free()
+				e := loadExample(t, goldenDir(name))
+				tape := tensor.NewTape(dev, device.F32)
+				defer tape.Reset()
+				for _, recompute := range []int{0, 1, 99} {
+					e.check(t, m, tape, recompute)
+				}
+			})
+		}
+	}
+}
+
+func (e example) check(t *testing.T, m *Model, tape *tensor.Tape, recompute int) {
+	t.Helper()
+	tape.Infer()
+	logits, err := nn.Logits(m, m.Hidden(nn.NewInput(tape, e.ids, e.positions, e.offset)), nil).Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range e.want(t, "logits") {
+		if !(math.Abs(float64(logits[i]-want)) <= 1e-4) {
+			t.Fatalf("logit %d is %v, want %v", i, logits[i], want)
+		}
+	}
+
+	tape.Train(1, 0, 0)
+	in := nn.NewInput(tape, e.ids, e.positions, e.offset)
+	in.Recompute = recompute
+	w, b := m.Head()
+	loss := tensor.LinearCrossEntropy(m.Hidden(in), w, b, tape.Ints(e.targets), tensor.CrossEntropyOptions{Tokens: e.supervised})
+	got, err := loss.Item()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := float64(e.want(t, "loss")[0]); !(math.Abs(got-want) <= 1e-5) {
+		t.Errorf("loss is %.7f, want %.7f", got, want)
+	}
+	tape.Backward(loss)
+	for _, p := range m.Params {
+		g, err := p.GradFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.FreeGrad()
+		e.checkGrad(t, p.Name, g)
+	}
+}
+
+// checkGrad wants the difference's norm below 1e-4 of the gradient's norm, which no wrong term survives.
+func (e example) checkGrad(t *testing.T, name string, got []float32) {
+	t.Helper()
+	var diff, norm float64
+	for i, want := range e.want(t, "grad."+name) {
+		d := float64(got[i]) - float64(want)
+		diff, norm = diff+d*d, norm+float64(want)*float64(want)
+	}
+	if !(math.Sqrt(diff) <= 1e-4*math.Sqrt(norm)) {
+		t.Errorf("gradient of %s is off by %.2e of its norm %.3g", name, math.Sqrt(diff/norm), math.Sqrt(norm))
+	}
+}
+
+// TestCacheEqualsFullForward feeds the golden sequences in uneven pieces through the key/value cache.
+func TestCacheEqualsFullForward(t *testing.T) {
+	for kind, dev := range devices(t) {
+		for _, name := range golden {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				m, err := Open(goldenDir(name), dev, device.F32)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer m.Free()
+				e := loadExample(t, goldenDir(name))
+				want, n, v := e.want(t, "logits"), int(e.offset[1]), m.Shape().Vocab
+				cache := nn.NewCache(dev, device.F32, m.Shape(), 3, 32)
+				defer cache.Free()
+				tape := tensor.NewTape(dev, device.F32)
+				defer tape.Reset()
+				for at, step := 0, 0; at < n; step++ { // both sequences advance together, in slots 2 and 0
+					to := min(at+1+step%3*4, n)
+					tape.Infer()
+					in, err := cache.Feed(tape, []int{2, 0}, [][]int32{e.ids[at:to], e.ids[n+at : n+to]})
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, err := nn.Logits(m, m.Hidden(in), nil).Float32s()
+					if err != nil {
+						t.Fatal(err)
+					}
+					for s := range 2 {
+						for i := range (to - at) * v {
+							if g, w := got[s*(to-at)*v+i], want[(s*n+at)*v+i]; !(math.Abs(float64(g-w)) <= 1e-4) {
+								t.Fatalf("sequence %d from token %d: logit %d is %v, want %v", s, at, i, g, w)
+							}
+						}
+					}
+					at = to
+				}
+			})
+		}
+	}
+}
+
+// TestSequencesCannotSeeEachOther changes one sequence and demands identical bits in its neighbour.
+func TestSequencesCannotSeeEachOther(t *testing.T) {
+	for kind, dev := range devices(t) {
+		t.Run(kind, func(t *testing.T) {
+			m, err := Open(goldenDir("llama_untied"), dev, device.F32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Free()
+			e := loadExample(t, goldenDir("llama_untied"))
+			tape := tensor.NewTape(dev, device.F32)
+			defer tape.Reset()
+			run := func() []float32 {
+				tape.Infer()
+				v, err := nn.Logits(m, m.Hidden(nn.NewInput(tape, e.ids, e.positions, e.offset)), nil).Float32s()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v
+			}
+			before := run()
+			n, v := int(e.offset[1]), m.Shape().Vocab
+			e.ids[3] = (e.ids[3] + 1) % 97
+			after := run()
+			changed := false
+			for i := range before[:n*v] {
+				changed = changed || before[i] != after[i]
+			}
+			if !changed {
+				t.Error("changing a token changes nothing in its own sequence")
+			}
+			for i := n * v; i < len(before); i++ {
+				if before[i] != after[i] {
+					t.Fatalf("logit %d of the neighbour changed from %v to %v", i-n*v, before[i], after[i])
+				}
+			}
+		})
+	}
+}

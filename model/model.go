@@ -1,0 +1,99 @@
+// Package model opens, makes and saves language models in the Hugging Face folder layout:
+// config.json and model.safetensors, one file or shards.
+package model
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hone/device"
+	"hone/model/gpt2"
+	"hone/model/llama"
+	"hone/nn"
+	"hone/safetensors"
+)
+
+// architectures maps config.json's model_type to the package that builds it.
+var architectures = map[string]func(config []byte, dev device.Device) (nn.Model, error){
+	"gpt2":    gpt2.New,
+	"llama":   llama.New,
+	"mistral": llama.New,
+}
+
+// Types lists the model types that can be opened and made.
+func Types() []string {
+	var names []string
+	for name := range architectures {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Model is a model with its configuration and its parameters by checkpoint name.
+type Model struct {
+	nn.Model
+	Type   string          // model_type
+	Config json.RawMessage // config.json as it was read or given
+	Params []nn.Named
+	dev    device.Device
+}
+
+// declare builds the model of a config.json without memory for its parameters.
+func declare(config []byte, dev device.Device) (*Model, error) {
+	var head struct {
+		ModelType string `json:"model_type"`
+	}
+	if err := json.Unmarshal(config, &head); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	build, ok := architectures[head.ModelType]
+	if !ok {
+		return nil, fmt.Errorf("model_type %q is not supported; hone knows %s", head.ModelType, strings.Join(Types(), ", "))
+	}
+	m, err := build(config, dev)
+	if err != nil {
+		return nil, err
+	}
+	return &Model{Model: m, Type: head.ModelType, Config: config, Params: nn.Params(m), dev: dev}, nil
+}
+
+// New makes a model with fresh weights, a function of seed and the config alone.
+// dtype is that of activations and matrices on the device.
+func New(config []byte, dev device.Device, dtype device.DType, seed uint64) (*Model, error) {
+	m, err := declare(config, dev)
+	if err != nil {
+		return nil, err
+	}
+	nn.Initialize(m.Params, dev, dtype, seed)
+	return m, nil
+}
+
+// Open loads a model folder.
+func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
+	}
+	m, err := declare(config, dev)
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	weights, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	defer weights.Close()
+	if err := m.load(weights, dtype); err != nil {
+		m.Free()
+		return nil, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	return m, nil
+}
+
+// Free gives the parameters' memory back.
+func (m *Model) Free() { nn.Free(m.Params) }
