@@ -1,0 +1,136 @@
+package model
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hone/device"
+	"hone/device/devicetest"
+	"hone/nn"
+)
+
+const tiny = `{"model_type":"llama","vocab_size":11,"hidden_size":8,"intermediate_size":12,"num_hidden_layers":2,"num_attention_heads":2,"num_key_value_heads":1,"max_position_embeddings":16,"eos_token_id":3}`
+
+func TestSaveAndOpen(t *testing.T) {
+	dev := devicetest.NewReference()
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		m, err := New([]byte(tiny), dev, device.F32, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := m.Save(dir, dtype, Values); err != nil {
+			t.Fatal(err)
+		}
+		back, err := Open(dir, dev, device.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range m.Params {
+			a, _ := p.Float32s()
+			b, _ := back.Params[i].Float32s()
+			for j := range a {
+				if d := a[j] - b[j]; d != 0 && (dtype == device.F32 || d*d > a[j]*a[j]/(256*256)) {
+					t.Fatalf("%v: %s[%d] was %v and is %v", dtype, p.Name, j, a[j], b[j])
+				}
+			}
+		}
+		var config map[string]any
+		text, _ := os.ReadFile(filepath.Join(dir, "config.json"))
+		if err := json.Unmarshal(text, &config); err != nil || config["hidden_size"] != 8.0 || config["architectures"] == nil {
+			t.Errorf("config.json is %s (%v)", text, err)
+		}
+		generation, _ := os.ReadFile(filepath.Join(dir, "generation_config.json"))
+		if !strings.Contains(string(generation), `"eos_token_id": 3`) {
+			t.Errorf("generation_config.json is %s", generation)
+		}
+	}
+}
+
+// TestFreshWeightsDependOnSeedAndNameAlone: adding a layer leaves the others' weights as they were.
+func TestFreshWeightsDependOnSeedAndNameAlone(t *testing.T) {
+	dev := devicetest.NewReference()
+	values := func(config string, seed uint64) map[string]float32 {
+		m, err := New([]byte(config), dev, device.F32, seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := map[string]float32{}
+		for _, p := range m.Params {
+			v, _ := p.Float32s()
+			first[p.Name] = v[0]
+		}
+		return first
+	}
+	two, three := values(tiny, 1), values(strings.Replace(tiny, `"num_hidden_layers":2`, `"num_hidden_layers":3`, 1), 1)
+	for name, v := range two {
+		if three[name] != v {
+			t.Errorf("%s is %v with two layers and %v with three", name, v, three[name])
+		}
+	}
+	if other := values(tiny, 2); other["model.embed_tokens.weight"] == two["model.embed_tokens.weight"] {
+		t.Error("another seed gives the same weights")
+	}
+}
+
+func TestBadModels(t *testing.T) {
+	dev := devicetest.NewReference()
+	for name, c := range map[string]struct{ config, want string }{
+		"not JSON":         {`{`, "config.json"},
+		"unknown type":     {`{"model_type":"bert"}`, `"bert" is not supported; hone knows gpt2, llama`},
+		"no heads":         {strings.Replace(tiny, `"num_attention_heads":2`, `"num_attention_heads":0`, 1), "num_attention_heads is 0"},
+		"heads do not fit": {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":9`, 1), "hidden_size 9 is not a multiple"},
+		"odd head":         {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":6`, 1), "head_dim is 3"},
+		"kv heads":         {strings.Replace(tiny, `"num_key_value_heads":1`, `"num_key_value_heads":3`, 1), "not a multiple of num_key_value_heads"},
+		"rope scaling":     {strings.Replace(tiny, `{`, `{"rope_scaling":{"rope_type":"yarn","factor":4},`, 1), `rope scaling "yarn"`},
+		"activation":       {strings.Replace(tiny, `{`, `{"hidden_act":"mish",`, 1), `activation "mish"`},
+		"gpt2 heads":       {`{"model_type":"gpt2","n_embd":10,"n_head":3}`, "n_embd 10"},
+	} {
+		if _, err := New([]byte(c.config), dev, device.F32, 1); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v does not say %q", name, err, c.want)
+		}
+	}
+}
+
+func TestBadCheckpoints(t *testing.T) {
+	dev := devicetest.NewReference()
+	m, err := New([]byte(tiny), dev, device.F32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := Open(dir, dev, device.F32); err == nil || !strings.Contains(err.Error(), "config.json") {
+		t.Errorf("an empty folder gives %v", err)
+	}
+	if err := m.Save(dir, device.F32, Values); err != nil {
+		t.Fatal(err)
+	}
+	rewrite := func(old, new string) {
+		if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(strings.Replace(tiny, old, new, 1)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := dev.Memory().InUse
+	rewrite(`"num_hidden_layers":2`, `"num_hidden_layers":4`)
+	if _, err := Open(dir, dev, device.F32); err == nil || !strings.Contains(err.Error(), "lacks 18 of") {
+		t.Errorf("a checkpoint with too few layers gives %v", err)
+	}
+	rewrite(`"vocab_size":11`, `"vocab_size":12`)
+	if _, err := Open(dir, dev, device.F32); err == nil || !strings.Contains(err.Error(), "[11 8]") {
+		t.Errorf("a checkpoint of another vocabulary gives %v", err)
+	}
+	if now := dev.Memory().InUse; now > held+4096 { // rope tables alone
+		t.Errorf("failed opens left %d bytes behind", now-held)
+	}
+}
+
+func TestCacheOverflowIsAnError(t *testing.T) {
+	dev := devicetest.NewReference()
+	cache := nn.NewCache(dev, device.F32, nn.Shape{Layers: 1, KVHeads: 1, HeadDim: 2}, 1, 4)
+	if _, err := cache.Feed(nil, []int{0}, [][]int32{{1, 2, 3, 4, 5}}); err == nil || !strings.Contains(err.Error(), "does not fit the cache of 4") {
+		t.Errorf("got %v", err)
+	}
+}
