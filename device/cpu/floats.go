@@ -121,8 +121,6 @@ func (d *Device) eachRows(n, c int, f func(part, lo, hi int)) {
 	})
 }
 
-func roundUp(n, unit int) int { return (n + unit - 1) / unit * unit }
-
 // rowsOf is the number of rows of c elements in b.
 func rowsOf(op string, b device.Buffer, c int) int {
 	if c <= 0 || b.Len%c != 0 {
