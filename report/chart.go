@@ -1,0 +1,246 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// figure is a chart of curves over the steps, drawn as SVG; page.js adds the values under the pointer.
+type figure struct {
+	Title  string
+	Curves []curve
+	Rules  []rule
+	w, h   float64
+	zero   bool // the axis starts at 0
+	format func(float64) string
+}
+
+// curve is a line through points; steps ascend. Class is its style in page.css.
+type curve struct {
+	Name, Class string
+	X, Y        []float64
+	Dots        bool
+}
+
+// rule is a horizontal line at a value to compare with.
+type rule struct {
+	Name, Class string
+	Y           float64
+}
+
+const (
+	marginLeft, marginRight = 52, 14
+	marginTop, marginBottom = 12, 30
+	maxPoints               = 600 // of a curve as drawn
+)
+
+// axis maps values lo to hi to places from at to to.
+type axis struct{ lo, hi, from, to float64 }
+
+func (a axis) at(v float64) float64 { return a.from + (v-a.lo)/(a.hi-a.lo)*(a.to-a.from) }
+
+// axes are scales that hold all finite points and rules.
+func (f *figure) axes() (x, y axis) {
+	x, y = axis{math.Inf(1), math.Inf(-1), 0, 0}, axis{math.Inf(1), math.Inf(-1), 0, 0}
+	for _, c := range f.Curves {
+		for i := range c.X {
+			if finite(c.Y[i]) {
+				x.lo, x.hi = min(x.lo, c.X[i]), max(x.hi, c.X[i])
+				y.lo, y.hi = min(y.lo, c.Y[i]), max(y.hi, c.Y[i])
+			}
+		}
+	}
+	for _, r := range f.Rules {
+		y.lo, y.hi = min(y.lo, r.Y), max(y.hi, r.Y)
+	}
+	if f.zero {
+		y.lo = min(0, y.lo)
+	}
+	x, y = x.widen(), y.widen()
+	pad := (y.hi - y.lo) * 0.05
+	if y.hi += pad; !f.zero {
+		y.lo -= pad
+	}
+	x.from, x.to = marginLeft, f.w-marginRight
+	y.from, y.to = f.h-marginBottom, marginTop
+	return x, y
+}
+
+// widen makes an empty range one that can be drawn.
+func (a axis) widen() axis {
+	switch {
+	case a.lo > a.hi:
+		a.lo, a.hi = 0, 1
+	case a.lo == a.hi:
+		a.lo, a.hi = a.lo-max(math.Abs(a.lo)/2, 1e-9), a.hi+max(math.Abs(a.hi)/2, 1e-9)
+	}
+	return a
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// ticks are at most n+1 round numbers from lo to hi.
+func ticks(lo, hi float64, n int) []float64 {
+	raw := (hi - lo) / float64(n)
+	unit := math.Pow(10, math.Floor(math.Log10(raw)))
+	for _, m := range []float64{1, 2, 5, 10} {
+		if unit*m >= raw {
+			unit *= m
+			break
+		}
+	}
+	var out []float64
+	for i := math.Ceil(lo / unit); i*unit <= hi; i++ {
+		out = append(out, i*unit)
+	}
+	return out
+}
+
+// SVG is the drawing.
+func (f *figure) SVG() template.HTML {
+	x, y := f.axes()
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, f.w, f.h, template.HTMLEscapeString(f.Title))
+	for _, v := range ticks(y.lo, y.hi, int(f.h/45)) {
+		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`,
+			x.from, x.to, y.at(v), y.at(v), marginLeft-7, y.at(v)+4, f.format(v))
+	}
+	for _, v := range ticks(x.lo, x.hi, int(f.w/90)) {
+		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%g">%s</text>`, x.at(v), f.h-10, compact(v))
+	}
+	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)
+	for _, r := range f.Rules {
+		fmt.Fprintf(&b, `<line class="rule %s" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="rulename" text-anchor="end" x="%g" y="%.1f">%s %s</text>`,
+			r.Class, x.from, x.to, y.at(r.Y), y.at(r.Y), x.to, y.at(r.Y)-5, template.HTMLEscapeString(r.Name), f.format(r.Y))
+	}
+	for _, c := range f.Curves {
+		c.draw(&b, x, y)
+	}
+	b.WriteString(`<line class="cursor" y1="12" y2="0" visibility="hidden"/></svg>`)
+	return template.HTML(b.String())
+}
+
+// draw writes the curve as a path that is broken where a value is not finite.
+func (c *curve) draw(b *strings.Builder, x, y axis) {
+	xs, ys := thin(c.X, c.Y)
+	fmt.Fprintf(b, `<path class="curve %s" d="`, c.Class)
+	pen := "M"
+	for i := range xs {
+		if !finite(ys[i]) {
+			pen = "M"
+			continue
+		}
+		fmt.Fprintf(b, "%s%.1f %.1f", pen, x.at(xs[i]), y.at(ys[i]))
+		pen = "L"
+	}
+	b.WriteString(`"/>`)
+	for i := range xs {
+		if (c.Dots || len(xs) == 1) && finite(ys[i]) {
+			fmt.Fprintf(b, `<circle class="dot %s" r="3" cx="%.1f" cy="%.1f"/>`, c.Class, x.at(xs[i]), y.at(ys[i]))
+		}
+	}
+}
+
+// thin keeps the lowest and the highest point of each of maxPoints/2 stretches, so that spikes stay visible, and every point
+// that is not finite first in its stretch.
+func thin(xs, ys []float64) (x, y []float64) {
+	n := len(xs)
+	if n <= maxPoints {
+		return xs, ys
+	}
+	for s := range maxPoints / 2 {
+		from, to := s*n/(maxPoints/2), (s+1)*n/(maxPoints/2)
+		lo, hi := from, from
+		for i := from; i < to; i++ {
+			if !(ys[i] >= ys[lo]) {
+				lo = i
+			}
+			if !(ys[i] <= ys[hi]) {
+				hi = i
+			}
+		}
+		first, second := min(lo, hi), max(lo, hi)
+		x, y = append(x, xs[first]), append(y, ys[first])
+		if second != first {
+			x, y = append(x, xs[second]), append(y, ys[second])
+		}
+	}
+	return x, y
+}
+
+// hover is what page.js needs to show values: the plot's box, the range of steps and the points.
+type hover struct {
+	Box    [4]float64 `json:"box"` // left, right, top, bottom in the drawing's units
+	Width  float64    `json:"width"`
+	Range  [2]float64 `json:"range"`
+	Curves []hovered  `json:"curves"`
+}
+
+type hovered struct {
+	Name  string    `json:"name"`
+	Class string    `json:"class"`
+	X     []float64 `json:"x"`
+	Y     []string  `json:"y"` // as shown
+}
+
+// Data is the points as JSON for page.js. Marshal escapes <, > and &, so it cannot end the script element.
+func (f *figure) Data() (template.JS, error) {
+	x, y := f.axes()
+	h := hover{Box: [4]float64{x.from, x.to, y.to, y.from}, Width: f.w, Range: [2]float64{x.lo, x.hi}}
+	for _, c := range f.Curves {
+		xs, ys := thin(c.X, c.Y)
+		p := hovered{Name: c.Name, Class: c.Class, X: xs, Y: make([]string, len(ys))}
+		for i, v := range ys {
+			p.Y[i] = exact(v)
+		}
+		h.Curves = append(h.Curves, p)
+	}
+	text, err := json.Marshal(h)
+	return template.JS(text), err
+}
+
+// compact writes a number in few letters: 1200 as 1.2k.
+func compact(v float64) string {
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if math.Abs(v) >= u.size {
+			return short(v/u.size) + u.name
+		}
+	}
+	return short(v)
+}
+
+// short writes three digits, without zeros at the end.
+func short(v float64) string {
+	if v != 0 && math.Abs(v) < 1e-3 {
+		return strings.Replace(strconv.FormatFloat(v, 'e', -1, 32), "e-0", "e-", 1)
+	}
+	return strconv.FormatFloat(roundTo(v, 3), 'f', -1, 64)
+}
+
+// exact writes four digits.
+func exact(v float64) string {
+	if !finite(v) {
+		return fmt.Sprint(v)
+	}
+	if a := math.Abs(v); a >= 1e5 {
+		return compact(v)
+	} else if a != 0 && a < 1e-3 {
+		return strconv.FormatFloat(v, 'e', 2, 64)
+	}
+	return strconv.FormatFloat(roundTo(v, 4), 'f', -1, 64)
+}
+
+func roundTo(v float64, digits int) float64 {
+	r, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', digits, 64), 64)
+	if err != nil {
+		return v
+	}
+	return r
+}

@@ -1,0 +1,230 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (r *run) subtitle() string {
+	var parts []string
+	if n, ok := r.number("parameters"); ok {
+		parts = append(parts, compact(n)+" parameters")
+	}
+	if len(r.steps) > 0 {
+		last := r.steps[len(r.steps)-1]
+		parts = append(parts, fmt.Sprintf("%s steps", grouped(float64(last.Step))), compact(float64(last.Tokens))+" tokens", duration(last.Seconds))
+	}
+	return strings.Join(parts, " · ")
+}
+
+// tiles are the numbers a person looks for first.
+func (r *run) tiles() []tile {
+	var out []tile
+	if len(r.evals) > 0 {
+		m := r.evals[len(r.evals)-1].Metrics
+		if loss, ok := m["loss"]; ok {
+			out = append(out, tile{"validation loss", exact(loss), r.against(loss)})
+			out = append(out, tile{"perplexity", exact(math.Exp(loss)), "of the next held-out token"})
+		}
+		if bits, ok := m["bits_per_byte"]; ok {
+			out = append(out, tile{"bits per byte", exact(bits), "comparable between tokenizers"})
+		}
+	}
+	if n := len(r.steps); n > 0 {
+		last := r.steps[n-1]
+		smooth := smoothed(r.steps)
+		out = append(out, tile{"training loss", exact(smooth[n-1]), "smoothed; the first was " + exact(r.steps[0].Loss)})
+		out = append(out, tile{"throughput", compact(r.medianSpeed()), "tokens per second, median"})
+		out = append(out, tile{"time", duration(last.Seconds), compact(float64(last.Tokens)) + " tokens"})
+	}
+	return out
+}
+
+// against says how the loss stands to the baselines.
+func (r *run) against(loss float64) string {
+	for _, b := range []string{"bigram", "unigram"} {
+		if base, ok := r.number(b + "_loss"); ok {
+			word := "below"
+			if loss > base {
+				word = "above"
+			}
+			return fmt.Sprintf("%s %s %s's %s", exact(math.Abs(base-loss)), word, b, exact(base))
+		}
+	}
+	return "nats per held-out token"
+}
+
+func (r *run) medianSpeed() float64 {
+	var v []float64
+	for _, s := range r.steps {
+		v = append(v, s.TokensPerS)
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+// smoothed is the exponential moving average of the loss over about a fiftieth of the run, without bias to its start.
+func smoothed(steps []step) []float64 {
+	keep := 1 - 1/math.Max(1, math.Min(100, float64(len(steps))/50))
+	out := make([]float64, len(steps))
+	sum, weight := 0.0, 0.0
+	for i, s := range steps {
+		if finite(s.Loss) {
+			sum, weight = keep*sum+s.Loss, keep*weight+1
+		}
+		out[i] = sum / weight
+	}
+	return out
+}
+
+func (r *run) curve(name, class string, y func(step) float64) curve {
+	c := curve{Name: name, Class: class}
+	for _, s := range r.steps {
+		c.X, c.Y = append(c.X, float64(s.Step)), append(c.Y, y(s))
+	}
+	return c
+}
+
+func (r *run) lossFigure() *figure {
+	f := &figure{Title: "Loss", w: 960, h: 380, format: short}
+	if len(r.steps) > 0 {
+		raw := r.curve("each step", "raw", func(s step) float64 { return s.Loss })
+		f.Curves = append(f.Curves, raw, curve{Name: "training, smoothed", Class: "train", X: raw.X, Y: smoothed(r.steps)})
+	}
+	val := curve{Name: "validation", Class: "val", Dots: true}
+	for _, e := range r.evals {
+		if loss, ok := e.Metrics["loss"]; ok {
+			val.X, val.Y = append(val.X, float64(e.Step)), append(val.Y, loss)
+		}
+	}
+	if len(val.X) > 0 {
+		f.Curves = append(f.Curves, val)
+	}
+	for _, b := range []string{"unigram", "bigram"} {
+		if v, ok := r.number(b + "_loss"); ok {
+			f.Rules = append(f.Rules, rule{b, b, v})
+		}
+	}
+	if len(f.Curves) == 0 {
+		return nil
+	}
+	return f
+}
+
+// small is a figure of one curve over the steps; nil when the run has no steps.
+func (r *run) small(title string, y func(step) float64) *figure {
+	if len(r.steps) == 0 {
+		return nil
+	}
+	return &figure{Title: title, w: 380, h: 210, zero: true, format: compact, Curves: []curve{r.curve(title, "train", y)}}
+}
+
+func (r *run) rateFigure() *figure {
+	return r.small("Learning rate", func(s step) float64 { return s.LR })
+}
+
+func (r *run) normFigure() *figure {
+	return r.small("Gradient norm", func(s step) float64 { return s.GradNorm })
+}
+
+func (r *run) speedFigure() *figure {
+	return r.small("Tokens per second", func(s step) float64 { return s.TokensPerS })
+}
+
+// evalTable lists at most fifty evaluations, evenly spread, the last among them.
+func (r *run) evalTable() *table {
+	if len(r.evals) == 0 {
+		return nil
+	}
+	var names []string
+	for _, e := range r.evals {
+		for k := range e.Metrics {
+			if !slices.Contains(names, k) {
+				names = append(names, k)
+			}
+		}
+	}
+	slices.Sort(names)
+	t := &table{Head: []string{"step"}}
+	for _, n := range names {
+		t.Head = append(t.Head, plain(n))
+	}
+	every := (len(r.evals) + 49) / 50
+	for i, e := range r.evals {
+		if (len(r.evals)-1-i)%every != 0 {
+			continue
+		}
+		row := []string{grouped(float64(e.Step))}
+		for _, n := range names {
+			cell := ""
+			if v, ok := e.Metrics[n]; ok {
+				cell = exact(v)
+			}
+			row = append(row, cell)
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// facts are the info events as text, in order of their names.
+func (r *run) facts() []fact {
+	var out []fact
+	for name, v := range r.info {
+		out = append(out, fact{plain(name), factText(name, v)})
+	}
+	slices.SortFunc(out, func(a, b fact) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func factText(name string, v any) string {
+	switch v := v.(type) {
+	case float64:
+		switch {
+		case strings.HasSuffix(name, "bytes") && v >= 1<<20:
+			return fmt.Sprintf("%.1f MiB", v/(1<<20))
+		case v == math.Trunc(v):
+			return grouped(v)
+		}
+		return exact(v)
+	case string:
+		return v
+	case []any:
+		var parts []string
+		for _, x := range v {
+			parts = append(parts, factText(name, x))
+		}
+		return strings.Join(parts, ", ")
+	case map[string]any:
+		var parts []string
+		for k, x := range v {
+			parts = append(parts, plain(k)+" "+factText(k, x))
+		}
+		slices.Sort(parts)
+		return strings.Join(parts, ", ")
+	}
+	return fmt.Sprint(v)
+}
+
+// plain reads a key as words.
+func plain(key string) string { return strings.ReplaceAll(key, "_", " ") }
+
+// grouped writes a whole number with thin spaces between thousands.
+func grouped(v float64) string {
+	s := fmt.Sprintf("%.0f", v)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
+
+func duration(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	if d < 10*time.Second {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}

@@ -1,0 +1,153 @@
+package report
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// run is what the files of a run folder say.
+type run struct {
+	name    string
+	steps   []step
+	evals   []eval
+	samples []sample
+	notes   []note
+	info    map[string]any
+	recipe  string
+	config  string
+}
+
+// step, eval, sample and note are lines of metrics.jsonl; see package train for what writes them.
+type step struct {
+	Step       int     `json:"step"`
+	Loss       float64 `json:"loss"`
+	LR         float64 `json:"lr"`
+	GradNorm   float64 `json:"grad_norm"`
+	Tokens     int64   `json:"tokens"`
+	TokensPerS float64 `json:"tokens_per_s"`
+	Seconds    float64 `json:"seconds"`
+}
+
+type eval struct {
+	Step    int                `json:"step"`
+	Metrics map[string]float64 `json:"metrics"`
+	Best    bool               `json:"best"`
+}
+
+type sample struct {
+	Step         int
+	Prompt, Text string
+}
+
+type note struct {
+	Step int
+	Text string
+}
+
+// line is any line of metrics.jsonl.
+type line struct {
+	Event  string         `json:"event"`
+	Step   int            `json:"step"`
+	Prompt string         `json:"prompt"`
+	Text   string         `json:"text"`
+	Reason string         `json:"reason"`
+	Values map[string]any `json:"values"`
+}
+
+// maxFile bounds recipe and config; nothing near it is one.
+const maxFile = 1 << 20
+
+func load(dir string) (*run, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{name: filepath.Base(abs), info: map[string]any{}}
+	if err := r.readMetrics(filepath.Join(dir, "metrics.jsonl")); err != nil {
+		return nil, err
+	}
+	for path, to := range map[string]*string{"recipe.yaml": &r.recipe, filepath.Join("model", "config.json"): &r.config} {
+		if *to, err = readText(filepath.Join(dir, path)); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// readText is the content of a small file, empty when there is none.
+func readText(path string) (string, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile))
+	return string(text), err
+}
+
+func (r *run) readMetrics(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("%w; name the folder of a run, which holds metrics.jsonl", err)
+	}
+	defer f.Close()
+	in := bufio.NewReader(f)
+	for n := 1; ; n++ {
+		text, err := in.ReadBytes('\n')
+		if err == io.EOF {
+			return nil // a line without its end is still being written
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.add(text); err != nil {
+			return fmt.Errorf("%s:%d is not a line of metrics: %w", path, n, err)
+		}
+	}
+}
+
+func (r *run) add(text []byte) error {
+	var l line
+	if err := json.Unmarshal(text, &l); err != nil {
+		return err
+	}
+	switch l.Event {
+	case "step":
+		var s step
+		if err := json.Unmarshal(text, &s); err != nil {
+			return err
+		}
+		r.steps = append(r.steps, s)
+	case "eval":
+		var e eval
+		if err := json.Unmarshal(text, &e); err != nil {
+			return err
+		}
+		r.evals = append(r.evals, e)
+	case "sample":
+		r.samples = append(r.samples, sample{l.Step, l.Prompt, l.Text})
+	case "message":
+		r.notes = append(r.notes, note{l.Step, l.Text})
+	case "skip":
+		r.notes = append(r.notes, note{l.Step, "skipped: " + l.Reason})
+	case "info":
+		for k, v := range l.Values {
+			r.info[k] = v
+		}
+	}
+	return nil
+}
+
+// number is a numeric entry of the info events.
+func (r *run) number(key string) (float64, bool) {
+	v, ok := r.info[key].(float64)
+	return v, ok
+}

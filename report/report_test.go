@@ -1,0 +1,214 @@
+package report
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// writeRun makes a run folder of steps updates whose texts try to break out of the page.
+func writeRun(t *testing.T, steps int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "demo<run>")
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"event":"info","step":0,"values":{"parameters":3412992,"unigram_loss":6.31,"bigram_loss":4.52,"data":["a<b>.go"],"corpus_bytes":104857600}}`+"\n")
+	for i := 1; i <= steps; i++ {
+		x := float64(i) / float64(steps)
+		loss := 2.9 + 5.4*math.Exp(-7*x) + 0.15*math.Sin(float64(i*i))
+		fmt.Fprintf(&b, `{"event":"step","step":%d,"loss":%.4f,"lr":%.6g,"grad_norm":%.4f,"step_tokens":4096,"tokens":%d,"tokens_per_s":%.1f,"step_seconds":0.2,"seconds":%.2f}`+"\n",
+			i, loss, 0.001*min(1, x*20)*(1-0.9*x), 0.4+2*math.Exp(-9*x)+0.1*math.Sin(float64(i)), i*4096, 20000+800*math.Sin(float64(i)/9), float64(i)*0.2)
+		if i%max(1, steps/10) == 0 {
+			fmt.Fprintf(&b, `{"event":"eval","step":%d,"metrics":{"loss":%.4f,"perplexity":%.3f,"bits_per_byte":%.4f},"best":true,"took":1,"seconds":2}`+"\n", i, loss+0.1, math.Exp(loss+0.1), loss/2.4)
+			sample, _ := json.Marshal(map[string]any{"event": "sample", "step": i, "prompt": "func (b *Buffer) ", "text": "Write(p []byte) (n int, err error) {\n\tif len(p) < 1 && x > 0 {\n\t\treturn 0, nil // </pre></script><script>alert(1)</script>\n\t}\n}\n"})
+			b.Write(append(sample, '\n'))
+		}
+	}
+	b.WriteString(`{"event":"skip","step":3,"reason":"gradients of <w> are not finite"}` + "\n" + `{"event":"unknown","step":3}` + "\n" + `{"event":"step","st`)
+	files := map[string]string{"metrics.jsonl": b.String(), "recipe.yaml": "data: [\"<script>alert(2)</script>\"]\nsteps: 100\n", "model/config.json": `{"model_type": "llama"}`}
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func mustWrite(t *testing.T, dir string) string {
+	t.Helper()
+	path, err := Write(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	html, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(html)
+}
+
+func TestPageEscapesAllText(t *testing.T) {
+	html := mustWrite(t, writeRun(t, 40))
+	if strings.Contains(html, "alert(1)</script>") || strings.Contains(html, "<script>alert") || strings.Contains(html, "demo<run>") || strings.Contains(html, "<w>") {
+		t.Error("text of the run stands in the page as markup")
+	}
+	for _, want := range []string{"demo&lt;run&gt;", "&lt;script&gt;alert(2)", "return 0, nil // &lt;/pre&gt;", "skipped: gradients of &lt;w&gt;", "a&lt;b&gt;.go", "model_type"} {
+		if !strings.Contains(html, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if n := strings.Count(html, "<script"); n != 5 { // one for each of four charts, and page.js
+		t.Errorf("the page has %d script elements, want 5", n)
+	}
+	if strings.Contains(html, "ZgotmplZ") {
+		t.Error("html/template refused a value")
+	}
+}
+
+func TestPageNeedsNoOtherFile(t *testing.T) {
+	html := mustWrite(t, writeRun(t, 40))
+	if found := regexp.MustCompile(`(?i)(src|href)\s*=|url\(|@import|https?://`).FindString(html); found != "" {
+		t.Errorf("the page refers to something outside: %q", found)
+	}
+}
+
+// TestDrawingsAreWellFormed parses every svg as XML and compares places with hand values.
+func TestDrawingsAreWellFormed(t *testing.T) {
+	html := mustWrite(t, writeRun(t, 3000))
+	drawings := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(html, -1)
+	if len(drawings) != 4 {
+		t.Fatalf("the page has %d drawings, want 4", len(drawings))
+	}
+	for _, svg := range drawings {
+		d := xml.NewDecoder(strings.NewReader(svg))
+		for {
+			_, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatalf("a drawing is not XML: %v", err)
+			}
+		}
+		if strings.Contains(svg, "NaN") || strings.Contains(svg, "Inf") {
+			t.Error("a drawing has a coordinate that is no number")
+		}
+		if n := strings.Count(svg, "L"); n > 3*maxPoints {
+			t.Errorf("a drawing has %d points", n)
+		}
+	}
+	for _, want := range []string{"unigram 6.31", "bigram 4.52", `class="curve val"`, `class="curve raw"`} {
+		if !strings.Contains(drawings[0], want) {
+			t.Errorf("the loss chart lacks %q", want)
+		}
+	}
+}
+
+func TestChartPlacesPoints(t *testing.T) {
+	f := &figure{Title: "x", w: 166, h: 142, format: short, zero: true, Curves: []curve{{Name: "c", Class: "train", X: []float64{1, 2, 3}, Y: []float64{0, math.NaN(), 20}}}}
+	svg := string(f.SVG())
+	// The plot is 100 wide from 52 and 100 high up to 12; the axis ends 5 % above 20.
+	if want := `d="M52.0 112.0M152.0 16.8"`; !strings.Contains(svg, want) {
+		t.Errorf("the drawing %s lacks %s", svg, want)
+	}
+	data, err := f.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `"x":[1,2,3],"y":["0","NaN","20"]`; !strings.Contains(string(data), want) {
+		t.Errorf("the data %s lacks %s", data, want)
+	}
+}
+
+func TestThinKeepsSpikes(t *testing.T) {
+	xs, ys := make([]float64, 10000), make([]float64, 10000)
+	for i := range xs {
+		xs[i] = float64(i)
+	}
+	ys[4321], ys[777] = 9, -9
+	x, y := thin(xs, ys)
+	if len(x) > maxPoints || len(x) != len(y) {
+		t.Fatalf("%d points are left", len(x))
+	}
+	seen := map[float64]float64{}
+	for i := range x {
+		seen[x[i]] = y[i]
+		if i > 0 && x[i] <= x[i-1] {
+			t.Fatalf("steps do not ascend at %v", x[i])
+		}
+	}
+	if seen[4321] != 9 || seen[777] != -9 {
+		t.Error("a spike is gone")
+	}
+}
+
+func TestTicksAreRound(t *testing.T) {
+	for _, c := range []struct {
+		lo, hi float64
+		n      int
+		want   string
+	}{
+		{0, 10, 5, "[0 2 4 6 8 10]"}, {2.9, 8.2, 8, "[3 4 5 6 7 8]"}, {0, 0.001, 4, "[0 0.0005 0.001]"}, {-1, 1, 4, "[-1 -0.5 0 0.5 1]"},
+	} {
+		if got := fmt.Sprint(ticks(c.lo, c.hi, c.n)); got != c.want {
+			t.Errorf("ticks(%v, %v, %d) = %s, want %s", c.lo, c.hi, c.n, got, c.want)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for _, c := range []struct{ got, want string }{
+		{compact(1234567), "1.23M"}, {compact(950), "950"}, {compact(0.5), "0.5"}, {short(0.0003), "3e-4"}, {exact(3.14159), "3.142"},
+		{exact(math.NaN()), "NaN"}, {grouped(1234567), "1\u202f234\u202f567"}, {grouped(999), "999"}, {duration(3.14), "3.1s"}, {duration(125.2), "2m5s"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func TestSmoothedStartsAtTheFirstLoss(t *testing.T) {
+	steps := make([]step, 200)
+	for i := range steps {
+		steps[i].Loss = 4
+	}
+	steps[50].Loss = math.NaN()
+	for i, v := range smoothed(steps) {
+		if math.Abs(v-4) > 1e-12 {
+			t.Fatalf("a constant loss of 4 is smoothed to %v at %d", v, i)
+		}
+	}
+}
+
+func TestUnfinishedRuns(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "metrics.jsonl") {
+		t.Errorf("a folder without a run gave %v", err)
+	}
+	path := filepath.Join(dir, "metrics.jsonl")
+	for _, text := range []string{"", `{"event":"step","step":1,"loss":5,"tokens_per_s":7}` + "\n", `{"event":"eval","step":0,"metrics":{"accuracy":0.5}}` + "\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if html := mustWrite(t, dir); !strings.Contains(html, "</html>") || strings.Contains(html, "NaN") {
+			t.Errorf("metrics %q gave a broken page", text)
+		}
+	}
+	if err := os.WriteFile(path, []byte("{}\nnot json\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Write(dir); err == nil || !strings.Contains(err.Error(), "metrics.jsonl:2") {
+		t.Errorf("a damaged line gave %v, want an error that names it", err)
+	}
+}
