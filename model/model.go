@@ -95,5 +95,10 @@ func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 	return m, nil
 }
 
-// Free gives the parameters' memory back.
-func (m *Model) Free() { nn.Free(m.Params) }
+// Free gives the memory of the parameters, and of tables the model made, back.
+func (m *Model) Free() {
+	nn.Free(m.Params)
+	if f, ok := m.Model.(interface{ Free() }); ok {
+		f.Free()
+	}
+}

@@ -30,6 +30,12 @@ func NewRopeTable(dev device.Device, frequencies []float64, positions int, scale
 	return r
 }
 
+// Free gives the table's memory back.
+func (r *RopeTable) Free() {
+	r.Cos.Free()
+	r.Sin.Free()
+}
+
 // RopeFrequencies are the inverse frequencies theta^(-2i/rotary) of Su et al., "RoFormer" (2021).
 func RopeFrequencies(theta float64, rotary int) []float64 {
 	f := make([]float64, rotary/2)

@@ -120,6 +120,9 @@ func (m *Model) Head() (weight, bias *tensor.Tensor) {
 	return m.LMHead.Weight.Tensor, nil
 }
 
+// Free gives back what the model holds beside its parameters.
+func (m *Model) Free() { m.rope.Free() }
+
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
