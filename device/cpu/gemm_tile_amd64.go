@@ -233,3 +233,21 @@ func pairRowsAVX2(p *packArgs)
 
 //go:noescape
 func narrowRowsAVX2(p *packArgs)
+
+//go:noescape
+func peakAVX2(iterations int)
+
+//go:noescape
+func peakAVX512(iterations int)
+
+//go:noescape
+func peakAVX512BF16(iterations int)
+
+//go:noescape
+func streamReadAVX2(s *streamArgs)
+
+//go:noescape
+func streamCopyAVX2(s *streamArgs)
+
+//go:noescape
+func streamMixAVX2(s *streamArgs)

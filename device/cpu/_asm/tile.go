@@ -308,5 +308,8 @@ func declarations() string {
 	for _, p := range packFunctions {
 		fmt.Fprintf(&a, "//go:noescape\nfunc %s(p *packArgs)\n\n", p)
 	}
+	for _, p := range peakFunctions {
+		fmt.Fprintf(&a, "//go:noescape\nfunc %s\n\n", p)
+	}
 	return a.String()
 }

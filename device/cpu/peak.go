@@ -1,0 +1,175 @@
+package cpu
+
+import (
+	"time"
+	"unsafe"
+
+	"hone/internal/cpuid"
+)
+
+// Peak is what the machine can do at most with a number of threads, measured.
+// A figure that could not be measured here is 0.
+type Peak struct {
+	Threads   int
+	F32       float64 // GFLOP/s of f32 multiply-add; an addition and a multiplication are 2
+	BF16      float64 // GFLOP/s of the bf16 dot product with f32 sums, 0 without the instruction
+	ReadGBs   float64 // GB/s of reading memory
+	CopyGBs   float64 // GB/s of copying, bytes read plus bytes written
+	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
+}
+
+// MeasurePeak measures everything in Peak, best of several runs; it takes about
+// a second and 256 MiB. Threads 0 or less means 1.
+func MeasurePeak(threads int) Peak {
+	p := newPool(threads)
+	defer p.close()
+	return p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5, true)
+}
+
+// QuickPeak measures the arithmetic of Peak only, in less than 100 ms, for the
+// share of the peak that a training line shows.
+func QuickPeak(threads int) Peak {
+	p := newPool(threads)
+	defer p.close()
+	return p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4, false)
+}
+
+// streamBytes is the size of each array that the memory loops walk through:
+// beyond any second cache, and all four beyond most third ones.
+const streamBytes = 64 << 20
+
+// measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
+func (p *pool) measurePeak(f cpuid.Features, d time.Duration, runs int, memory bool) Peak {
+	peak := Peak{Threads: p.threads}
+	f32, bf16 := peakLoops(f)
+	peak.F32 = p.bestRate(f32, d, runs)
+	if bf16.run != nil {
+		peak.BF16 = p.bestRate(bf16, d, runs)
+	}
+	if memory {
+		p.measureMemory(f, &peak, runs)
+	}
+	return peak
+}
+
+// peakLoop is a loop of arithmetic in registers: flops in one iteration.
+type peakLoop struct {
+	run   func(iterations int)
+	flops int
+}
+
+// bestRate runs the loop on all threads for about d and returns the best rate of all runs in GFLOP/s.
+func (p *pool) bestRate(l peakLoop, d time.Duration, runs int) float64 {
+	n := 1 << 12
+	elapsed := p.timeAll(func() { l.run(n) })
+	n = max(int(float64(n)*float64(d)/float64(max(elapsed, 1))), 1<<12)
+	var best float64
+	for range runs {
+		// Short calls: assembly cannot be preempted.
+		t := p.timeAll(func() {
+			for left := n; left > 0; left -= 1 << 14 {
+				l.run(min(left, 1<<14))
+			}
+		})
+		best = max(best, float64(l.flops)*float64(n)*float64(p.threads)/float64(t))
+	}
+	return best
+}
+
+// timeAll runs f once on each thread at the same time and returns the time of all.
+func (p *pool) timeAll(f func()) time.Duration {
+	start := time.Now()
+	p.run(p.threads, func(int) { f() })
+	return max(time.Since(start), 1)
+}
+
+// streamArgs are the arguments of the memory loops. The fields are 8 bytes each:
+// the assembly counts on it.
+type streamArgs struct {
+	Src     unsafe.Pointer
+	A, B, C unsafe.Pointer
+	Bytes   int // of each array, a multiple of 128
+}
+
+// streams are the loops over memory of one instruction set.
+type streams struct{ read, copy, update func(s *streamArgs) }
+
+// measureMemory sets the bandwidths of peak.
+func (p *pool) measureMemory(f cpuid.Features, peak *Peak, runs int) {
+	var arrays [4][]float32
+	for i := range arrays {
+		arrays[i] = alignedFloats(streamBytes / 4)
+		clear(arrays[i]) // touch every page
+	}
+	loops := streamLoops(f)
+	rate := func(loop func(*streamArgs), moved int) float64 {
+		var best float64
+		for range runs {
+			best = max(best, float64(moved)*streamBytes/float64(p.stream(loop, &arrays)))
+		}
+		return best
+	}
+	peak.ReadGBs = rate(loops.read, 1)
+	peak.CopyGBs = rate(loops.copy, 2)
+	peak.UpdateGBs = rate(loops.update, 7)
+}
+
+// stream runs a loop over the arrays in pieces of 1 MiB on all threads and returns the time.
+func (p *pool) stream(loop func(*streamArgs), arrays *[4][]float32) time.Duration {
+	const piece = 1 << 20
+	args := make([]streamArgs, p.threads)
+	start := time.Now()
+	p.runWorkers(streamBytes/piece, func(worker, task int) {
+		at := task * piece / 4
+		s := &args[worker]
+		*s = streamArgs{unsafe.Pointer(&arrays[0][at]), unsafe.Pointer(&arrays[1][at]), unsafe.Pointer(&arrays[2][at]), unsafe.Pointer(&arrays[3][at]), piece}
+		loop(s)
+	})
+	return max(time.Since(start), 1)
+}
+
+// genericPeak is a loop of scalar multiply-adds, the most that portable Go does.
+func genericPeak(iterations int) {
+	var s [8]float32
+	x, y := float32(iterations), float32(0.5)
+	for range iterations {
+		s[0] += float32(x * y)
+		s[1] += float32(x * y)
+		s[2] += float32(x * y)
+		s[3] += float32(x * y)
+		s[4] += float32(x * y)
+		s[5] += float32(x * y)
+		s[6] += float32(x * y)
+		s[7] += float32(x * y)
+		y = -y
+	}
+	if s[0] != s[7] {
+		panic("cpu: equal sums differ")
+	}
+}
+
+func genericRead(s *streamArgs) {
+	var sum uint64
+	for _, v := range unsafe.Slice((*uint64)(s.Src), s.Bytes/8) {
+		sum |= v
+	}
+	if sum != 0 {
+		panic("cpu: zeroed memory is not zero")
+	}
+}
+
+func genericCopy(s *streamArgs) {
+	copy(floatsAt(s.A, s.Bytes/4), floatsAt(s.Src, s.Bytes/4))
+}
+
+func genericUpdate(s *streamArgs) {
+	n := s.Bytes / 4
+	a, b, c := floatsAt(s.A, n), floatsAt(s.B, n), floatsAt(s.C, n)
+	for i, v := range floatsAt(s.Src, n) {
+		a[i] += v
+		b[i] += v
+		c[i] += v
+	}
+}
+
+func genericStreams() streams { return streams{genericRead, genericCopy, genericUpdate} }
