@@ -109,7 +109,7 @@ func (f *figure) SVG() template.HTML {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`,
 			x.from, x.to, y.at(v), y.at(v), marginLeft-7, y.at(v)+4, f.format(v))
 	}
-	for _, v := range ticks(x.lo, x.hi, int(f.w/90)) {
+	for _, v := range ticks(x.lo, x.hi, int(f.w/80)) {
 		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%g">%s</text>`, x.at(v), f.h-10, compact(v))
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)
@@ -224,17 +224,20 @@ func short(v float64) string {
 	return strconv.FormatFloat(roundTo(v, 3), 'f', -1, 64)
 }
 
-// exact writes four digits.
+// exact writes four digits, zeros at the end included, so that columns line up.
 func exact(v float64) string {
-	if !finite(v) {
+	a := math.Abs(v)
+	switch {
+	case !finite(v):
 		return fmt.Sprint(v)
-	}
-	if a := math.Abs(v); a >= 1e5 {
+	case a >= 1e5:
 		return compact(v)
-	} else if a != 0 && a < 1e-3 {
+	case v == math.Trunc(v):
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	case a < 1e-3:
 		return strconv.FormatFloat(v, 'e', 2, 64)
 	}
-	return strconv.FormatFloat(roundTo(v, 4), 'f', -1, 64)
+	return strconv.FormatFloat(v, 'f', max(0, 3-int(math.Floor(max(0, math.Log10(a))))), 64)
 }
 
 func roundTo(v float64, digits int) float64 {

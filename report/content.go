@@ -66,16 +66,21 @@ func (r *run) medianSpeed() float64 {
 	return v[len(v)/2]
 }
 
-// smoothed is the exponential moving average of the loss over about a fiftieth of the run, without bias to its start.
+// smoothed is the exponential moving average of the loss over about a fiftieth of the run, and over fewer
+// steps at its start, where the loss falls fast.
 func smoothed(steps []step) []float64 {
-	keep := 1 - 1/math.Max(1, math.Min(100, float64(len(steps))/50))
 	out := make([]float64, len(steps))
-	sum, weight := 0.0, 0.0
+	longest := min(100, max(1, float64(len(steps))/50))
+	mean := math.NaN()
 	for i, s := range steps {
-		if finite(s.Loss) {
-			sum, weight = keep*sum+s.Loss, keep*weight+1
+		switch {
+		case !finite(s.Loss):
+		case !finite(mean):
+			mean = s.Loss
+		default:
+			mean += (s.Loss - mean) / min(longest, 1+float64(i)/10)
 		}
-		out[i] = sum / weight
+		out[i] = mean
 	}
 	return out
 }
@@ -119,7 +124,7 @@ func (r *run) small(title string, y func(step) float64) *figure {
 	if len(r.steps) == 0 {
 		return nil
 	}
-	return &figure{Title: title, w: 380, h: 210, zero: true, format: compact, Curves: []curve{r.curve(title, "train", y)}}
+	return &figure{Title: title, w: 320, h: 190, zero: true, format: compact, Curves: []curve{r.curve(title, "train", y)}}
 }
 
 func (r *run) rateFigure() *figure {

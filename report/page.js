@@ -23,13 +23,14 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     const step = low + (x - left) / (right - left) * (high - low);
     tip.replaceChildren();
     let at = null;
+    const near = (high - low) / 100; // of a step counts as the same one: long curves are drawn with fewer points
     for (const c of data.curves) {
       if (c.x.length === 0) continue;
       const i = nearest(c.x, step);
       if (at === null) at = c.x[i];
       const row = document.createElement("div"), value = document.createElement("b");
       value.textContent = c.y[i];
-      row.append(c.name + (c.x[i] === at ? " " : " (step " + c.x[i] + ") "), value);
+      row.append(c.name + (Math.abs(c.x[i] - at) <= near ? " " : " (step " + c.x[i] + ") "), value);
       tip.append(row);
     }
     const head = document.createElement("div");
