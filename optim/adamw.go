@@ -103,7 +103,7 @@ func (s *slot) halved() bool { return s.Tensor.DType() == device.BF16 }
 // If the norm is not finite it returns a *NonFinite that names the tensors, and
 // neither weights nor state have changed; the gradients are freed all the same.
 func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
-	norm, err := o.norm()
+	norm, err := o.Check()
 	if err != nil {
 		o.Discard()
 		return norm, err
@@ -145,9 +145,10 @@ func (o *AdamW) Discard() {
 	}
 }
 
-// norm is the L2 norm over all gradients. The sum over tensors runs in the order
-// of the parameters and in float64, so it is the same on every machine.
-func (o *AdamW) norm() (float64, error) {
+// Check returns the L2 norm over all gradients, or a *NonFinite that names those at fault.
+// The sum over tensors runs in the order of the parameters and in float64, so it is the
+// same for any number of threads.
+func (o *AdamW) Check() (gradNorm float64, err error) {
 	o.dev.Fill(o.norms, 0)
 	for i := range o.slots {
 		if g := o.slots[i].Tensor.Grad(); !g.IsZero() {

@@ -28,6 +28,9 @@ func (e *NonFinite) Error() string {
 	if more := len(e.Tensors) - shown; more > 0 {
 		names = append(names, fmt.Sprintf("and %d more", more))
 	}
+	if len(names) == 0 {
+		return fmt.Sprintf("the gradient norm is %v", e.Norm)
+	}
 	return fmt.Sprintf("the gradient norm is %v: %s", e.Norm, strings.Join(names, ", "))
 }
 

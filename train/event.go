@@ -15,7 +15,7 @@ type Event interface {
 type StepEvent struct {
 	Step       int     `json:"step"` // updates made, this one included
 	Loss       float64 `json:"loss"` // mean over the supervised tokens of the whole batch
-	LR         float64 `json:"lr"`
+	LR         float32 `json:"lr"`
 	GradNorm   float64 `json:"grad_norm"`    // before clipping
 	StepTokens int     `json:"step_tokens"`  // supervised tokens of this step
 	Tokens     int64   `json:"tokens"`       // supervised tokens of the run so far

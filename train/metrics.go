@@ -16,12 +16,14 @@ import (
 type Metrics struct {
 	file *os.File
 	path string
+	tell func(Event)
 }
 
 // OpenMetrics opens or makes the file at path and drops every event after step, so that a
 // run that goes on from a checkpoint never holds a step twice, and a last line that
-// was cut off. With step 0 the file starts empty.
-func OpenMetrics(path string, step int) (*Metrics, error) {
+// was cut off. With step 0 the file starts empty. tell is called with every event that is
+// appended; it may be nil.
+func OpenMetrics(path string, step int, tell func(Event)) (*Metrics, error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read %w", err)
@@ -36,7 +38,10 @@ func OpenMetrics(path string, step int) (*Metrics, error) {
 	if err != nil {
 		return nil, fmt.Errorf("append to %w", err)
 	}
-	return &Metrics{file: f, path: path}, nil
+	if tell == nil {
+		tell = func(Event) {}
+	}
+	return &Metrics{file: f, path: path, tell: tell}, nil
 }
 
 // keepUntil returns the whole, readable lines of events that happened up to step.
@@ -57,7 +62,7 @@ func keepUntil(lines []byte, step int) []byte {
 	return kept
 }
 
-// Append adds an event to the file.
+// Append adds an event to the file and tells of it.
 func (m *Metrics) Append(e Event) error {
 	line, err := MarshalEvent(e)
 	if err != nil {
@@ -66,6 +71,7 @@ func (m *Metrics) Append(e Event) error {
 	if _, err := m.file.Write(line); err != nil {
 		return fmt.Errorf("write %w; free some space and go on with resume=true", err)
 	}
+	m.tell(e)
 	return nil
 }
 

@@ -1,0 +1,111 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"hone/data"
+	"hone/tensor"
+)
+
+// EarlyStopping ends a run when a metric of the evaluations no longer gets better. The zero
+// value watches the metric "loss", which tells the best checkpoint, and never stops.
+type EarlyStopping struct {
+	Metric   string  // of Loop.Evaluate, or train_loss; "" is "loss"
+	Max      bool    // larger is better
+	Patience int     // evaluations without a better value until the run ends; 0: it does not end
+	MinDelta float64 // by how much a value must be better than the best
+}
+
+// stopped reports whether patience has run out.
+func (e *EarlyStopping) stopped(s *State) bool { return e.Patience > 0 && s.Worse >= e.Patience }
+
+// observe counts an evaluation and reports whether it is the best so far.
+func (e *EarlyStopping) observe(s *State, metrics map[string]float64) (best bool, err error) {
+	name := e.Metric
+	if name == "" {
+		name = "loss"
+	}
+	v, ok := metrics[name]
+	if !ok && e.Metric != "" {
+		known := strings.Join(slices.Sorted(maps.Keys(metrics)), ", ")
+		return false, fmt.Errorf("early_stopping.metric is %q, but the evaluation has only: %s", name, known)
+	}
+	switch {
+	case !ok || !isFinite(v):
+	case s.BestStep == 0, e.Max && v > s.Best+e.MinDelta, !e.Max && v < s.Best-e.MinDelta:
+		best = true
+	}
+	if best {
+		s.Best, s.BestStep, s.Worse = v, s.Step, 0
+	} else {
+		s.Worse++
+	}
+	return best, nil
+}
+
+// evaluate looks at the held-out data. Only when it counts does it touch the state.
+func (l *Loop) evaluate(ctx context.Context, counts bool) (best bool, err error) {
+	begin := time.Now()
+	metrics, err := l.Evaluate(ctx)
+	if err != nil {
+		return false, fmt.Errorf("evaluation after step %d: %w", l.state.Step, err)
+	}
+	metrics = maps.Clone(metrics)
+	if l.state.SinceEval > 0 {
+		metrics["train_loss"] = l.state.LossSinceEval / float64(l.state.SinceEval)
+	}
+	if counts {
+		l.state.LossSinceEval, l.state.SinceEval = 0, 0
+		if best, err = l.Stopping.observe(&l.state, metrics); err != nil {
+			return false, err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		if v := metrics[name]; !isFinite(v) { // JSON has no word for it
+			delete(metrics, name)
+			if err := l.emit(MessageEvent{l.state.Step, fmt.Sprintf("the evaluation's %s is %v", name, v)}); err != nil {
+				return false, err
+			}
+		}
+	}
+	l.last = &EvalEvent{Step: l.state.Step, Metrics: metrics, Best: best, Took: time.Since(begin).Seconds(), Seconds: l.seconds()}
+	return best, l.emit(*l.last)
+}
+
+// HeldOut is the mean of the objective over all supervised tokens of the batches, without
+// dropout and gradients. Batches may be normalised by any counts of their own.
+func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch], objective Objective) (loss float64, tokens int64, err error) {
+	defer tape.Reset()
+	sum := 0.0
+	for b := range batches {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		b.Tokens = b.Supervised()
+		if b.Tokens == 0 {
+			continue
+		}
+		var v []float32
+		var read error
+		err := tensor.Try(func() {
+			tape.Infer()
+			v, read = objective(tape, b).Float32s()
+		})
+		if err := errors.Join(err, read); err != nil {
+			return 0, 0, err
+		}
+		sum += float64(v[0]) * float64(b.Tokens)
+		tokens += int64(b.Tokens)
+	}
+	if tokens == 0 {
+		return 0, 0, errors.New("the held-out data has no supervised token; raise validation_fraction or give longer documents")
+	}
+	return sum / float64(tokens), tokens, nil
+}

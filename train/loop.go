@@ -1,0 +1,301 @@
+// Package train is the one loop that every stage of training runs, with what
+// surrounds it: learning rate schedules, evaluation, early stopping, metrics and
+// checkpoints. It sees neither models nor losses: a recipe hands it a stream of
+// batches and an objective.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"hone/data"
+	"hone/optim"
+	"hone/tensor"
+)
+
+// Objective is the loss of one micro-batch: a scalar, the sum over the supervised
+// tokens of b divided by b.Tokens, so that the losses of a whole accumulated batch add up.
+type Objective func(tape *tensor.Tape, b data.Batch) *tensor.Tensor
+
+// Optimizer updates the weights; optim.AdamW is one.
+type Optimizer interface {
+	// Step updates every weight from its gradient and frees the gradients. A
+	// *optim.NonFinite error means that nothing was changed.
+	Step(lr float32) (gradNorm float64, err error)
+	Check() (gradNorm float64, err error) // names non-finite gradients, as Step does
+	Discard()                             // frees gradients without an update
+	State() []optim.State                 // everything a checkpoint must hold, with Updates
+	Updates() int
+	Restored(updates int) error // after the buffers of State were written
+}
+
+// Loop trains for a number of steps. All fields above the blank line are required.
+type Loop struct {
+	Steps     int // updates of the run in all, those before a resume included
+	Seed      uint64
+	Tape      *tensor.Tape
+	Batches   func(ctx context.Context, step int) ([]data.Batch, error) // the micro-batches of a step, counted from 0
+	Objective Objective
+	Optimizer Optimizer
+	Rate      func(step int) float32 // learning rate
+
+	OnNonFinite string                                                // StopOnNonFinite (default) or SkipOnNonFinite
+	MaxSkips    int                                                   // skipped steps in a row that are borne
+	Evaluate    func(ctx context.Context) (map[string]float64, error) // metrics on held-out data; may be nil
+	EvalEvery   int                                                   // steps between evaluations; 0: only at the end
+	Stopping    EarlyStopping                                         // by a metric of Evaluate
+	Every       []Every                                               // whatever else happens between steps
+	Checkpoints *Checkpoints                                          // nil: none are kept
+	Record      Recorder                                              // takes every event; may be nil
+
+	state   State
+	started time.Time // of this session, less the seconds of earlier ones
+	saved   int       // step of the newest checkpoint
+	savedAt time.Time
+	last    *EvalEvent
+}
+
+// Recorder takes the events of a run in order; *Metrics is one.
+type Recorder interface {
+	Append(Event) error
+	Sync() error // puts what was appended on the disk
+}
+
+// Every is something that is done between steps, outside of the timed step.
+type Every struct {
+	Steps int // after each so many steps
+	Do    func(ctx context.Context, step int) ([]Event, error)
+}
+
+// Outcome is how a run ended.
+type Outcome struct {
+	State
+	Interrupted  bool       // the context was cancelled; the run was saved and can be resumed
+	StoppedEarly bool       // by Stopping
+	Eval         *EvalEvent // the last evaluation of this session; nil when there was none
+}
+
+// Run trains until Steps updates are made, Stopping ends the run, an error stops it or ctx is
+// cancelled. In all cases the state is saved at the end where Checkpoints is set, unless the
+// error makes that impossible.
+func (l *Loop) Run(ctx context.Context) (Outcome, error) {
+	l.begin()
+	for l.state.Step < l.Steps && !l.Stopping.stopped(&l.state) {
+		if err := l.once(ctx); err != nil {
+			return l.leave(ctx, err)
+		}
+	}
+	if err := l.finish(ctx); err != nil {
+		return l.leave(ctx, err)
+	}
+	return l.outcome(), nil
+}
+
+func (l *Loop) begin() {
+	now := time.Now()
+	l.started = now.Add(-time.Duration(l.state.Seconds * float64(time.Second)))
+	l.saved, l.savedAt = l.state.Step, now
+}
+
+func (l *Loop) outcome() Outcome {
+	return Outcome{State: l.state, StoppedEarly: l.state.Step < l.Steps && l.Stopping.stopped(&l.state), Eval: l.last}
+}
+
+// once makes one step and does what is due after it.
+func (l *Loop) once(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	batches, err := l.Batches(ctx, l.state.Step)
+	if err != nil {
+		return fmt.Errorf("batch of step %d: %w", l.state.Step+1, err)
+	}
+	if err := l.step(ctx, batches); err != nil {
+		return err
+	}
+	return l.between(ctx)
+}
+
+// step is the timed part: forward, backward, update.
+func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
+	begin := time.Now()
+	loss, err := l.gradients(ctx, batches)
+	if err != nil {
+		return err
+	}
+	lr := l.Rate(l.state.Step)
+	norm, err := l.update(loss, lr)
+	if bad := (*optim.NonFinite)(nil); errors.As(err, &bad) {
+		return l.nonFinite(loss, bad)
+	}
+	if err != nil {
+		return &unsavable{fmt.Errorf("update of step %d: %w", l.state.Step+1, err)}
+	}
+	took := time.Since(begin).Seconds()
+	rows, tokens := 0, batches[0].Tokens
+	for i := range batches {
+		rows += batches[i].Rows()
+	}
+	l.state.advance(loss, tokens)
+	return l.emit(StepEvent{
+		Step: l.state.Step, Loss: loss, LR: lr, GradNorm: norm, StepTokens: tokens, Tokens: l.state.Tokens,
+		TokensPerS: float64(rows) / took, StepTime: took, Seconds: l.seconds(),
+	})
+}
+
+// gradients runs all micro-batches forward and backward and returns the loss of the whole batch.
+func (l *Loop) gradients(ctx context.Context, batches []data.Batch) (float64, error) {
+	if err := checkBatches(batches); err != nil {
+		return 0, fmt.Errorf("batch of step %d: %w", l.state.Step+1, err)
+	}
+	loss := 0.0
+	for i := range batches {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		part, err := l.micro(i, batches[i])
+		if err != nil {
+			return 0, fmt.Errorf("step %d: %w", l.state.Step+1, err)
+		}
+		loss += part
+	}
+	return loss, nil
+}
+
+// checkBatches holds what the one normaliser rests on.
+func checkBatches(batches []data.Batch) error {
+	if len(batches) == 0 {
+		return errors.New("the data is at its end")
+	}
+	for i := range batches {
+		if batches[i].Tokens != batches[0].Tokens {
+			return fmt.Errorf("micro-batch %d is divided by %d tokens and the first by %d; the count must be that of the whole batch",
+				i, batches[i].Tokens, batches[0].Tokens)
+		}
+	}
+	if batches[0].Tokens < 1 {
+		return errors.New("no token is supervised; check that the documents have at least two tokens")
+	}
+	return nil
+}
+
+// micro adds the gradients of one micro-batch and returns its part of the loss.
+func (l *Loop) micro(i int, b data.Batch) (loss float64, err error) {
+	defer l.Tape.Reset()
+	var read error
+	err = tensor.Try(func() {
+		l.Tape.Train(l.Seed, l.state.Step, i)
+		t := l.Objective(l.Tape, b)
+		var v []float32
+		if v, read = t.Float32s(); read != nil {
+			return
+		}
+		loss = float64(v[0])
+		l.Tape.Backward(t)
+	})
+	return loss, errors.Join(err, read)
+}
+
+// update makes the step unless the loss is not finite, which is reported as the gradients' fault is.
+func (l *Loop) update(loss float64, lr float32) (norm float64, err error) {
+	if isFinite(loss) {
+		return l.Optimizer.Step(lr)
+	}
+	norm, err = l.Optimizer.Check()
+	l.Optimizer.Discard()
+	if err == nil {
+		err = &optim.NonFinite{Norm: norm}
+	}
+	return norm, err
+}
+
+// between does what is due after a step: evaluation, whatever else, and last the
+// checkpoint, which thereby holds the outcome of the evaluation.
+func (l *Loop) between(ctx context.Context) error {
+	step := l.state.Step
+	best := false
+	if l.Evaluate != nil && due(step, l.EvalEvery) {
+		var err error
+		if best, err = l.evaluate(ctx, true); err != nil {
+			return err
+		}
+	}
+	for _, e := range l.Every {
+		if !due(step, e.Steps) {
+			continue
+		}
+		events, err := e.Do(ctx, step)
+		if err != nil {
+			return err
+		}
+		for _, event := range events {
+			if err := l.emit(event); err != nil {
+				return err
+			}
+		}
+	}
+	if c := l.Checkpoints; c != nil {
+		late := c.Seconds > 0 && time.Since(l.savedAt).Seconds() >= c.Seconds
+		if due(step, c.Every) || late || best && c.KeepBest {
+			return l.save()
+		}
+	}
+	return nil
+}
+
+func due(step, every int) bool { return every > 0 && step%every == 0 }
+
+// finish evaluates and saves at the last step, where that has not been done. An evaluation
+// outside of the cadence does not count for early stopping: a run that goes on from here
+// would otherwise differ from one that never paused.
+func (l *Loop) finish(ctx context.Context) error {
+	if l.Evaluate != nil && (l.last == nil || l.last.Step != l.state.Step) {
+		if _, err := l.evaluate(ctx, false); err != nil {
+			return err
+		}
+	}
+	if l.Checkpoints != nil && l.saved != l.state.Step {
+		return l.save()
+	}
+	return nil
+}
+
+// leave ends a run before its time: gradients are dropped and what was reached is saved.
+func (l *Loop) leave(ctx context.Context, cause error) (Outcome, error) {
+	l.Tape.Reset()
+	l.Optimizer.Discard()
+	out := l.outcome()
+	if ctx.Err() != nil && errors.Is(cause, ctx.Err()) {
+		out.Interrupted, cause = true, nil
+	}
+	if bad := (*unsavable)(nil); errors.As(cause, &bad) {
+		return out, bad.error
+	}
+	if l.Checkpoints != nil && l.saved != l.state.Step {
+		cause = errors.Join(cause, l.save())
+	}
+	out.State = l.state
+	return out, cause
+}
+
+// unsavable is an error after which the state is not, or cannot be, written.
+type unsavable struct{ error }
+
+func (e *unsavable) Unwrap() error { return e.error }
+
+func (l *Loop) emit(e Event) error {
+	if l.Record == nil {
+		return nil
+	}
+	return l.Record.Append(e)
+}
+
+func (l *Loop) seconds() float64 {
+	l.state.Seconds = time.Since(l.started).Seconds()
+	return l.state.Seconds
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

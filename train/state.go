@@ -1,0 +1,332 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hone/device"
+	"hone/internal/atomicfile"
+)
+
+// State is what the loop itself knows about a run; with the optimizer's state it is all
+// that is needed to go on bit for bit, since the data and dropout are functions of the step.
+type State struct {
+	Step          int     `json:"step"`            // updates made or skipped
+	Updates       int     `json:"updates"`         // of the optimizer
+	Seed          uint64  `json:"seed"`            // of the data's order and of dropout
+	Tokens        int64   `json:"tokens"`          // supervised tokens seen
+	Seconds       float64 `json:"seconds"`         // trained, over all sessions
+	Loss          float64 `json:"loss"`            // of the last step
+	LossSinceEval float64 `json:"loss_since_eval"` // sum over the steps since the last evaluation
+	SinceEval     int     `json:"since_eval"`      // and their number
+	Skipped       int     `json:"skipped"`         // steps left out
+	SkippedInRow  int     `json:"skipped_in_row"`
+	Best          float64 `json:"best"`      // best value of the watched metric
+	BestStep      int     `json:"best_step"` // where it was; 0: no evaluation yet
+	Worse         int     `json:"worse"`     // evaluations since then
+}
+
+// advance counts a step that was made.
+func (s *State) advance(loss float64, tokens int) {
+	s.Step++
+	s.Tokens += int64(tokens)
+	s.Loss = loss
+	s.LossSinceEval += loss
+	s.SinceEval++
+	s.SkippedInRow = 0
+}
+
+// Checkpoints keeps states of a run in Dir, each in a folder step-N that also is a model
+// folder if Extra makes it one: model.safetensors (f32), optimizer.safetensors, state.json,
+// recipe.json, and complete.json, which is written last. A folder without it is unfinished.
+type Checkpoints struct {
+	Dir      string
+	Every    int                    // steps between checkpoints; 0: none by steps
+	Seconds  float64                // seconds between checkpoints at the latest; 0: none by time
+	KeepLast int                    // newest to keep; 0: all
+	KeepBest bool                   // also keep the best evaluation's
+	Recipe   map[string]string      // what the run is; see Resume
+	Extra    func(dir string) error // writes further files into a checkpoint; may be nil
+}
+
+// The files of a checkpoint.
+const (
+	weightsFile   = "model.safetensors"
+	optimizerFile = "optimizer.safetensors"
+	stateFile     = "state.json"
+	recipeFile    = "recipe.json"
+	completeFile  = "complete.json"
+)
+
+// Path is the folder of the checkpoint of a step.
+func (c *Checkpoints) Path(step int) string { return filepath.Join(c.Dir, "step-"+strconv.Itoa(step)) }
+
+// save writes a checkpoint of the present state and then removes those no longer wanted.
+func (l *Loop) save() error {
+	begin := time.Now()
+	l.state.Updates, l.state.Seed = l.Optimizer.Updates(), l.Seed
+	l.seconds()
+	if l.Record != nil { // what the checkpoint continues must not be lost before it is
+		if err := l.Record.Sync(); err != nil {
+			return err
+		}
+	}
+	c := l.Checkpoints
+	bytes, err := c.write(l.Tape.Dev, l.state, l.Optimizer)
+	if err != nil {
+		kept := "there is no earlier one"
+		if steps := completeSteps(c.Dir); len(steps) > 0 {
+			kept = fmt.Sprintf("that of step %d is kept: go on from it with resume=true", steps[len(steps)-1])
+		}
+		return &unsavable{fmt.Errorf("save the checkpoint of step %d: %w; %s", l.state.Step, err, kept)}
+	}
+	l.saved, l.savedAt = l.state.Step, time.Now()
+	if err := c.prune(l.state); err != nil {
+		return &unsavable{err}
+	}
+	return l.emit(CheckpointEvent{Step: l.state.Step, Path: c.Path(l.state.Step), Bytes: bytes,
+		Took: time.Since(begin).Seconds(), Seconds: l.state.Seconds})
+}
+
+// write makes the folder of a checkpoint: under another name until its files are there, and
+// counting only once the marker is. A failure leaves nothing behind.
+func (c *Checkpoints) write(dev device.Device, s State, o Optimizer) (bytes int64, err error) {
+	temp, final := filepath.Join(c.Dir, fmt.Sprintf(".step-%d%s", s.Step, tempSuffix)), c.Path(s.Step)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(temp), os.RemoveAll(final))
+		}
+	}()
+	if err := errors.Join(os.RemoveAll(temp), os.RemoveAll(final), os.MkdirAll(temp, 0o755)); err != nil {
+		return 0, err
+	}
+	if err := c.writeFiles(temp, dev, s, o); err != nil {
+		return 0, err
+	}
+	if err := os.Rename(temp, final); err != nil {
+		return 0, err
+	}
+	sizes, err := fileSizes(final)
+	if err != nil {
+		return 0, err
+	}
+	marker, err := json.MarshalIndent(map[string]any{"format": checkpointFormat, "sizes": sizes}, "", "  ")
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range sizes {
+		bytes += n
+	}
+	return bytes, atomicfile.Mark(final, completeFile, append(marker, '\n'))
+}
+
+const (
+	checkpointFormat = 1
+	tempSuffix       = ".unfinished"
+)
+
+func (c *Checkpoints) writeFiles(dir string, dev device.Device, s State, o Optimizer) error {
+	for name, v := range map[string]any{stateFile: s, recipeFile: c.Recipe} {
+		text, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := atomicfile.WriteFile(filepath.Join(dir, name), append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	if c.Extra != nil {
+		if err := c.Extra(dir); err != nil {
+			return err
+		}
+	}
+	return writeTensors(dir, dev, o.State())
+}
+
+// fileSizes lists the files below dir by their path in it.
+func fileSizes(dir string) (map[string]int64, error) {
+	sizes := make(map[string]int64)
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		sizes[filepath.ToSlash(name)] = info.Size()
+		return err
+	})
+	return sizes, err
+}
+
+// prune removes the checkpoints that are neither among the newest nor the best.
+func (c *Checkpoints) prune(s State) error {
+	steps := completeSteps(c.Dir)
+	if c.KeepLast <= 0 {
+		return nil
+	}
+	for _, step := range steps[:max(0, len(steps)-c.KeepLast)] {
+		if c.KeepBest && step == s.BestStep {
+			continue
+		}
+		if err := remove(c.Path(step)); err != nil {
+			return fmt.Errorf("remove an old checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// remove deletes a checkpoint, the marker first, so that a half deleted one never counts.
+func remove(path string) error {
+	err := os.Remove(filepath.Join(path, completeFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return os.RemoveAll(path)
+}
+
+// completeSteps lists the steps of the whole checkpoints in dir, ascending.
+func completeSteps(dir string) []int {
+	var steps []int
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if step, ok := stepOf(e.Name()); ok && isComplete(filepath.Join(dir, e.Name())) {
+			steps = append(steps, step)
+		}
+	}
+	slices.Sort(steps)
+	return steps
+}
+
+func stepOf(name string) (int, bool) {
+	digits, ok := strings.CutPrefix(name, "step-")
+	step, err := strconv.Atoi(digits)
+	return step, ok && err == nil && step > 0 && strconv.Itoa(step) == digits
+}
+
+// isComplete reports whether a checkpoint has its marker and its files have the sizes that
+// the marker says.
+func isComplete(dir string) bool {
+	var marker struct {
+		Format int              `json:"format"`
+		Sizes  map[string]int64 `json:"sizes"`
+	}
+	if readJSON(filepath.Join(dir, completeFile), &marker) != nil || marker.Format != checkpointFormat {
+		return false
+	}
+	for name, size := range marker.Sizes {
+		if !filepath.IsLocal(name) {
+			return false
+		}
+		info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name)))
+		if err != nil || info.Size() != size {
+			return false
+		}
+	}
+	_, hasWeights := marker.Sizes[weightsFile]
+	return hasWeights
+}
+
+func readJSON(path string, v any) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// Clean removes what a crash left: unfinished checkpoints. It returns their number.
+func (c *Checkpoints) Clean() (removed int, err error) {
+	entries, err := os.ReadDir(c.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for checkpoints: %w", err)
+	}
+	for _, e := range entries {
+		_, isStep := stepOf(e.Name())
+		path := filepath.Join(c.Dir, e.Name())
+		if !strings.HasSuffix(e.Name(), tempSuffix) && !(isStep && !isComplete(path)) {
+			continue
+		}
+		if err := remove(path); err != nil {
+			return removed, fmt.Errorf("remove an unfinished checkpoint: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+// Newest is the step of the newest whole checkpoint, 0 when there is none.
+func (c *Checkpoints) Newest() int {
+	steps := completeSteps(c.Dir)
+	if len(steps) == 0 {
+		return 0
+	}
+	return steps[len(steps)-1]
+}
+
+// Resume puts the loop where the checkpoint of step left it: weights, optimizer, counts.
+// It refuses a checkpoint whose recipe differs from Recipe in a key that mayDiffer does
+// not allow. It must come before Run.
+func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
+	dir := l.Checkpoints.Path(step)
+	var recipe map[string]string
+	var state State
+	err := errors.Join(readJSON(filepath.Join(dir, recipeFile), &recipe), readJSON(filepath.Join(dir, stateFile), &state))
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	if diff := differences(recipe, l.Checkpoints.Recipe, mayDiffer); len(diff) > 0 {
+		return fmt.Errorf("resume: checkpoint %s is of another recipe: %s; go back to those values, or start a new run in another out",
+			dir, strings.Join(diff, ", "))
+	}
+	if err := readTensors(dir, l.Tape.Dev, l.Optimizer.State()); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	if err := l.Optimizer.Restored(state.Updates); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	l.state = state
+	return nil
+}
+
+// differences words the keys whose values are not the same, "steps was 10 and is 20".
+func differences(old, now map[string]string, mayDiffer func(key string) bool) []string {
+	keys := maps.Clone(old)
+	if keys == nil {
+		keys = make(map[string]string)
+	}
+	maps.Copy(keys, now)
+	var diff []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if old[key] != now[key] && !mayDiffer(key) {
+			diff = append(diff, fmt.Sprintf("%s was %s and is %s", key, orUnset(old[key]), orUnset(now[key])))
+		}
+	}
+	return diff
+}
+
+func orUnset(v string) string {
+	if v == "" {
+		return "not set"
+	}
+	return v
+}

@@ -1,0 +1,102 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"hone/device"
+	"hone/optim"
+	"hone/safetensors"
+)
+
+// place is the file and the name in it that a tensor of the optimizer's state has in a
+// checkpoint: weights go by their own name, so that the checkpoint can be opened as a model.
+func place(s optim.State) (file, name string) {
+	switch s.Kind {
+	case optim.Moment1:
+		return optimizerFile, "m." + s.Name
+	case optim.Moment2:
+		return optimizerFile, "v." + s.Name
+	}
+	return weightsFile, s.Name
+}
+
+// writeTensors writes the weights and the moments, one tensor at a time in host memory.
+func writeTensors(dir string, dev device.Device, states []optim.State) error {
+	for _, file := range []string{weightsFile, optimizerFile} {
+		if err := writeTensorFile(dir, file, dev, states); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeTensorFile(dir, file string, dev device.Device, states []optim.State) error {
+	var plan []safetensors.Info
+	for _, s := range states {
+		if f, name := place(s); f == file {
+			plan = append(plan, safetensors.Info{Name: name, DType: safetensors.F32, Shape: s.Shape})
+		}
+	}
+	w, err := safetensors.Create(filepath.Join(dir, file), plan, map[string]string{"format": "pt"})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	var host []float32
+	for _, s := range states {
+		f, name := place(s)
+		if f != file {
+			continue
+		}
+		host = slices.Grow(host[:0], s.Buffer.Len)[:s.Buffer.Len]
+		if err := dev.Read(host, s.Buffer); err != nil {
+			return fmt.Errorf("read %s from the device: %w", name, err)
+		}
+		if err := w.WriteFloat32(name, host); err != nil {
+			return err
+		}
+	}
+	return w.Commit()
+}
+
+// readTensors fills the buffers of states from a checkpoint, which must hold exactly them.
+func readTensors(dir string, dev device.Device, states []optim.State) error {
+	for _, file := range []string{weightsFile, optimizerFile} {
+		if err := readTensorFile(filepath.Join(dir, file), file, dev, states); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readTensorFile(path, file string, dev device.Device, states []optim.State) (err error) {
+	a, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	wanted := 0
+	for _, s := range states {
+		f, name := place(s)
+		if f != file {
+			continue
+		}
+		wanted++
+		t, ok := a.Tensor(name)
+		if !ok || t.DType != safetensors.F32 || !slices.Equal(t.Shape, s.Shape) {
+			return fmt.Errorf("%s has no F32 tensor %s of shape %v: it is of another model", path, name, s.Shape)
+		}
+		values, err := t.Float32()
+		if err != nil {
+			return fmt.Errorf("read %s of %s: %w", name, path, err)
+		}
+		dev.Write(s.Buffer, values)
+	}
+	if n := len(a.Names()); n != wanted {
+		return fmt.Errorf("%s has %d tensors, and this model %d: it is of another model", path, n, wanted)
+	}
+	return nil
+}
