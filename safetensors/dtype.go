@@ -1,0 +1,198 @@
+// Package safetensors reads and writes model weights in the safetensors format: an 8-byte header length, a JSON header of
+// names, element types, shapes and offsets, and the bytes. It knows no tensor type; files are mapped into memory, not read.
+//
+// Format: https://github.com/huggingface/safetensors#format.
+package safetensors
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// DType is an element type.
+type DType uint8
+
+// The element types that files may hold.
+const (
+	F64 DType = iota + 1
+	F32
+	F16
+	BF16
+	I64
+	I32
+	I16
+	I8
+	U64
+	U32
+	U16
+	U8
+	Bool
+)
+
+var dtypes = [...]struct {
+	name string
+	size int
+}{
+	F64: {"F64", 8}, F32: {"F32", 4}, F16: {"F16", 2}, BF16: {"BF16", 2},
+	I64: {"I64", 8}, I32: {"I32", 4}, I16: {"I16", 2}, I8: {"I8", 1},
+	U64: {"U64", 8}, U32: {"U32", 4}, U16: {"U16", 2}, U8: {"U8", 1}, Bool: {"BOOL", 1},
+}
+
+// Size returns the bytes per element.
+func (d DType) Size() int { return dtypes[d].size }
+
+// String returns the name in files, such as "BF16".
+func (d DType) String() string {
+	if d == 0 || int(d) >= len(dtypes) {
+		return fmt.Sprintf("DType(%d)", uint8(d))
+	}
+	return dtypes[d].name
+}
+
+// Float reports whether elements are floating-point numbers.
+func (d DType) Float() bool { return d == F64 || d == F32 || d == F16 || d == BF16 }
+
+func parseDType(name string) (DType, error) {
+	for d := F64; int(d) < len(dtypes); d++ {
+		if dtypes[d].name == name {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("element type %q is not supported", name)
+}
+
+// ToFloat32 converts len(dst) elements of the floating-point type d from their bytes: exactly, but for F64, which is rounded.
+// It panics if the sizes do not agree or d is no floating-point type.
+func ToFloat32(dst []float32, src []byte, d DType) {
+	checkSizes("ToFloat32", len(dst), src, d)
+	le := binary.LittleEndian
+	switch d {
+	case F64:
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(src[8*i:])))
+		}
+	case F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
+		}
+	case F16:
+		for i := range dst {
+			dst[i] = float16ToFloat32(le.Uint16(src[2*i:]))
+		}
+	case BF16:
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(le.Uint16(src[2*i:])) << 16)
+		}
+	}
+}
+
+// ToBFloat16 converts len(dst) elements of the floating-point type d to bfloat16 bit patterns, rounding to nearest, ties to
+// even. It panics if the sizes do not agree or d is no floating-point type.
+func ToBFloat16(dst []uint16, src []byte, d DType) {
+	checkSizes("ToBFloat16", len(dst), src, d)
+	if d == BF16 {
+		for i := range dst {
+			dst[i] = binary.LittleEndian.Uint16(src[2*i:])
+		}
+		return
+	}
+	if d == F64 { // in one step: going through float32 would round twice
+		for i := range dst {
+			dst[i] = float64ToBFloat16(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+		}
+		return
+	}
+	var part [1024]float32
+	size := d.Size()
+	for len(dst) > 0 {
+		n := min(len(dst), len(part))
+		ToFloat32(part[:n], src[:n*size], d)
+		for i, f := range part[:n] {
+			dst[i] = float32ToBFloat16(f)
+		}
+		dst, src = dst[n:], src[n*size:]
+	}
+}
+
+// FromFloat32 converts src to the floating-point type d, rounding to nearest even; dst has len(src)*d.Size() bytes. It panics
+// if the sizes do not agree or d is no floating-point type.
+func FromFloat32(dst []byte, src []float32, d DType) {
+	checkSizes("FromFloat32", len(src), dst, d)
+	le := binary.LittleEndian
+	switch d {
+	case F64:
+		for i, f := range src {
+			le.PutUint64(dst[8*i:], math.Float64bits(float64(f)))
+		}
+	case F32:
+		for i, f := range src {
+			le.PutUint32(dst[4*i:], math.Float32bits(f))
+		}
+	case F16:
+		for i, f := range src {
+			le.PutUint16(dst[2*i:], float32ToFloat16(f))
+		}
+	case BF16:
+		for i, f := range src {
+			le.PutUint16(dst[2*i:], float32ToBFloat16(f))
+		}
+	}
+}
+
+func checkSizes(op string, elements int, b []byte, d DType) {
+	if !d.Float() {
+		panic(fmt.Sprintf("safetensors: %s: %v is not a floating-point type", op, d))
+	}
+	if elements*d.Size() != len(b) {
+		panic(fmt.Sprintf("safetensors: %s: %d elements of %v do not fit %d bytes", op, elements, d, len(b)))
+	}
+}
+
+// float32ToBFloat16 rounds to nearest even; a NaN stays a (quiet) NaN.
+func float32ToBFloat16(f float32) uint16 {
+	b := math.Float32bits(f)
+	if f != f {
+		return uint16(b>>16) | 0x40
+	}
+	return uint16((b + 0x7fff + b>>16&1) >> 16)
+}
+
+// float64ToBFloat16 rounds once: the float32 between is made odd if it was inexact, so that it never looks like a tie.
+func float64ToBFloat16(x float64) uint16 {
+	f := float32(x)
+	if b := math.Float32bits(f); float64(f) != x && x == x && !math.IsInf(float64(f), 0) {
+		if math.Abs(float64(f)) > math.Abs(x) {
+			b-- // towards zero
+		}
+		f = math.Float32frombits(b | 1)
+	}
+	return float32ToBFloat16(f)
+}
+
+func float16ToFloat32(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
+	switch exp {
+	case 0: // zero or subnormal: frac * 2^-24
+		return math.Float32frombits(sign | math.Float32bits(float32(frac)*0x1p-24))
+	case 0x1f:
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	}
+	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+}
+
+// float32ToFloat16 rounds to nearest even; what is too large becomes infinite.
+func float32ToFloat16(f float32) uint16 {
+	b := math.Float32bits(f)
+	sign, b := uint16(b>>16)&0x8000, b&0x7fffffff
+	switch {
+	case b > 0x7f800000:
+		return sign | 0x7e00 | uint16(b>>13&0x3ff)
+	case b >= 0x477ff000: // 65520, halfway between the largest and the next
+		return sign | 0x7c00
+	case b < 0x38800000: // below 2^-14: adding 0.5 leaves the multiple of 2^-24, rounded, in the low bits
+		return sign | uint16(math.Float32bits(math.Float32frombits(b)+0.5)-0x3f000000)
+	}
+	return sign | uint16((b-0x38000000+0xfff+b>>13&1)>>13)
+}
