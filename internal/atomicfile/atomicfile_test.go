@@ -1,0 +1,197 @@
+package atomicfile
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func names(t *testing.T, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return strings.Join(out, " ")
+}
+
+func check(t *testing.T, path, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
+		t.Errorf("%s holds %q, %v; want %q", filepath.Base(path), got, err, want)
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.json")
+	for _, content := range []string{"first", "", "the second is longer"} {
+		if err := WriteFile(path, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		check(t, path, content)
+	}
+	if got := names(t, dir); got != "x.json" {
+		t.Errorf("the folder holds %s", got)
+	}
+	if info, _ := os.Stat(path); info.Mode().Perm() != 0o644 {
+		t.Errorf("mode %v", info.Mode())
+	}
+	t.Chdir(dir)
+	if err := WriteFile("plain", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "plain", "x")
+}
+
+func TestNothingBeforeCommit(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	if err := WriteFile(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("tail"), 4); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(f, "head"); err != nil {
+		t.Fatal(err)
+	}
+	check(t, path, "old")
+	if err := f.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	check(t, path, "headtail")
+	if err := f.Commit(); err == nil {
+		t.Error("committed twice")
+	}
+
+	f, err = Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(f, "new")
+	f.Abort()
+	check(t, path, "headtail")
+	if err := f.Commit(); err == nil {
+		t.Error("committed after Abort")
+	}
+	if got := names(t, dir); got != "x" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+func TestFailingWriterKeepsTheOldFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	if err := WriteFile(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("no more data")
+	err := WriteTo(path, func(w io.Writer) error {
+		io.WriteString(w, "half")
+		return cause
+	})
+	if !errors.Is(err, cause) {
+		t.Errorf("got %v", err)
+	}
+	check(t, path, "old")
+	if got := names(t, dir); got != "x" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+func TestUnwritablePlaces(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(dir, "missing", "x"), filepath.Join(dir, "folder")} {
+		err := WriteFile(path, []byte("x"))
+		if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), tempMark) {
+			t.Errorf("got %v, want an error that names %s and no temporary file", err, path)
+		}
+	}
+	if got := names(t, dir); got != "folder" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	keep := []string{"x", ".hidden", "x.tmp-1", "model.safetensors"}
+	for _, name := range append(keep, ".x.tmp-1", ".model.safetensors.tmp-4711") {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := Create(filepath.Join(dir, "crashed")) // never committed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Abort()
+	if n, err := Clean(dir); n != 3 || err != nil {
+		t.Errorf("removed %d, %v; want 3", n, err)
+	}
+	if got := names(t, dir); got != ".hidden model.safetensors x x.tmp-1" {
+		t.Errorf("the folder holds %s", got)
+	}
+	if n, err := Clean(filepath.Join(dir, "missing")); n != 0 || err != nil {
+		t.Errorf("a missing folder gave %d, %v", n, err)
+	}
+}
+
+func TestMark(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "step-1")
+	if err := os.MkdirAll(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sub", "x"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Mark(dir, "complete.json", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	check(t, filepath.Join(dir, "complete.json"), "{}")
+	if err := Mark(filepath.Join(dir, "missing"), "m", nil); err == nil {
+		t.Error("marked a folder that does not exist")
+	}
+}
+
+// fullDisk is checked with a limit on file sizes and, where it may be mounted, with a real file system that is full.
+func fullDisk(t *testing.T, dir string, room int) {
+	path := filepath.Join(dir, "checkpoint")
+	if err := WriteFile(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	err := WriteTo(path, func(w io.Writer) error {
+		part := bytes.Repeat([]byte("x"), 1<<16)
+		for range 2 * room / len(part) {
+			w.Write(part) // the error sticks: a caller who ignores it still cannot commit
+		}
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "untouched") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one sentence that names the file", err)
+	}
+	t.Log(err)
+	check(t, path, "old")
+	if got := names(t, dir); got != "checkpoint" {
+		t.Errorf("the folder holds %s", got)
+	}
+	if err := WriteFile(path, []byte("smaller")); err != nil {
+		t.Errorf("a smaller file does not fit either: %v", err)
+	}
+}
