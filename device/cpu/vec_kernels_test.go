@@ -48,7 +48,7 @@ func slack(t device.DType) (rel, abs float64) {
 	if t == device.BF16 {
 		return 0x1p-8, 1e-6
 	}
-	return 1e-5, 1e-6
+	return 1e-5, 4e-6
 }
 
 func (v vecRig) same(what string, b device.Buffer, want func(i int) float64) {

@@ -39,7 +39,7 @@ func layout(args []arg) (out []arg, total int) {
 		total += size
 		out = append(out, a)
 	}
-	return out, (total + 7) &^ 7
+	return out, total
 }
 
 // emitter writes one kernel.
@@ -287,12 +287,9 @@ func (e *emitter) zero(r int) {
 // loops writes the body for unroll vectors, then for one, then for the rest under a mask.
 func (e *emitter) loops() {
 	if e.unroll > 1 {
-		e.loop("many", "one", e.unroll)
+		e.loop("many", e.unroll)
 	}
-	if e.unroll > 1 {
-		fmt.Fprintf(e, "\none:\n")
-	}
-	e.loop("single", "rest", 1)
+	e.loop("single", 1)
 	fmt.Fprintf(e, "\nrest:\n")
 	e.op("TESTQ CX, CX")
 	e.op("JEQ done")
@@ -311,7 +308,7 @@ func (e *emitter) loops() {
 	fmt.Fprintf(e, "\ndone:\n")
 }
 
-func (e *emitter) loop(label, after string, lanes int) {
+func (e *emitter) loop(label string, lanes int) {
 	step := lanes * e.lanes
 	e.op("SUBQ $%d, CX", step)
 	e.op("JLT %s_end", label)
@@ -325,7 +322,6 @@ func (e *emitter) loop(label, after string, lanes int) {
 	e.op("JGE %s", label)
 	fmt.Fprintf(e, "\n%s_end:\n", label)
 	e.op("ADDQ $%d, CX", step)
-	_ = after
 }
 
 // mem is a constant in memory as the first operand, with the suffix of the instruction before it.
@@ -341,12 +337,9 @@ func (e *emitter) results() {
 	nan := false
 	for i, a := range e.b.accs {
 		lanes := e.accReg[i]
-		for half := len(lanes) / 2; half > 0; half /= 2 {
-			for j := range half {
-				if a.unord && e.wide {
-					continue
-				}
-				e.fold(a, e.reg(lanes[j+half]), e.reg(lanes[j]))
+		for n := len(lanes); n > 1; n = (n + 1) / 2 {
+			for j := (n + 1) / 2; j < n && !(a.unord && e.wide); j++ {
+				e.fold(a, e.reg(lanes[j]), e.reg(lanes[j-(n+1)/2]))
 			}
 		}
 		if a.unord {
