@@ -299,3 +299,6 @@ func (l *Loop) seconds() float64 {
 }
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// Step is the number of steps that the run has behind it.
+func (l *Loop) Step() int { return l.state.Step }
