@@ -79,6 +79,9 @@ func (s *setting) setList(items []string) error {
 			return fmt.Errorf("%s has an empty item", s.path)
 		}
 	}
+	if len(items) == 0 {
+		items = nil
+	}
 	s.value.Set(reflect.ValueOf(items))
 	return nil
 }

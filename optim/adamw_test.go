@@ -1,0 +1,219 @@
+package optim_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/device/devicetest"
+	"hone/optim"
+	"hone/tensor"
+)
+
+// onDevices runs f on the reference and on the processor.
+func onDevices(t *testing.T, f func(t *testing.T, dev device.Device)) {
+	t.Run("reference", func(t *testing.T) { f(t, devicetest.NewReference()) })
+	t.Run("cpu", func(t *testing.T) {
+		dev := cpu.New(cpu.Options{Threads: 2})
+		t.Cleanup(dev.Close)
+		f(t, dev)
+	})
+}
+
+func param(dev device.Device, dtype device.DType, v ...float32) *tensor.Tensor {
+	p := tensor.NewParam(1, len(v))
+	p.Set(dev, dtype, v)
+	return p
+}
+
+// backward gives each parameter the gradient g: that of the sum of p*g.
+func backward(dev device.Device, dtype device.DType, gradients map[*tensor.Tensor][]float32) {
+	tape := tensor.NewTape(dev, dtype)
+	for p, g := range gradients {
+		tape.Train(1, 0, 0)
+		// The loss p·gᵀ is a matrix product of one row with one column.
+		w := tape.Floats(g, 1, len(g))
+		tape.Backward(tensor.Linear(w, p, nil))
+	}
+	tape.Reset()
+}
+
+func values(t *testing.T, x *tensor.Tensor) []float32 {
+	t.Helper()
+	v, err := x.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestFirstStepByHand: with zero moments the bias-corrected update is g/(|g|+eps), so a step at rate r takes
+// r·sign(g) of each weight, and decay takes r·decay·weight more.
+func TestFirstStepByHand(t *testing.T) {
+	onDevices(t, func(t *testing.T, dev device.Device) {
+		a, b, c := param(dev, device.F32, 1, -2), param(dev, device.F32, 4, 5), param(dev, device.F32, 7)
+		opt := optim.New(dev, []optim.Param{{Name: "a", Tensor: a, Decay: true}, {Name: "b", Tensor: b, LRScale: 0.5}, {Name: "c", Tensor: c}},
+			optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-12, WeightDecay: 0.5, MaxGradNorm: 0})
+		backward(dev, device.F32, map[*tensor.Tensor][]float32{a: {3, -4}, b: {0, 12}})
+		norm, err := opt.Step(0.1)
+		if err != nil || math.Abs(norm-13) > 1e-5 {
+			t.Errorf("norm %v, error %v; want 13", norm, err)
+		}
+		for _, w := range []struct {
+			name string
+			got  []float32
+			want []float64
+		}{
+			{"a decays", values(t, a), []float64{1 - 0.1 - 0.05, -2 + 0.1 + 0.1}},
+			{"b at half the rate", values(t, b), []float64{4, 5 - 0.05}},
+			{"c without a gradient", values(t, c), []float64{7}},
+		} {
+			for i := range w.want {
+				if math.Abs(float64(w.got[i])-w.want[i]) > 1e-5 {
+					t.Errorf("%s: %v, want %v", w.name, w.got, w.want)
+					break
+				}
+			}
+		}
+		if !a.Grad().IsZero() || !b.Grad().IsZero() {
+			t.Error("gradients are still there after the step")
+		}
+	})
+}
+
+// TestClipping: gradients over the limit act as if they had been scaled to it. Adam itself hardly sees a
+// scale, so the first moment is looked at.
+func TestClipping(t *testing.T) {
+	onDevices(t, func(t *testing.T, dev device.Device) {
+		for _, c := range []struct{ limit, want float64 }{{0, 3}, {1, 0.6}, {5, 3}, {10, 3}} {
+			p := param(dev, device.F32, 0, 0)
+			opt := optim.New(dev, []optim.Param{{Name: "p", Tensor: p}}, optim.Config{Beta1: 0, Beta2: 0.9, Eps: 1e-8, MaxGradNorm: c.limit})
+			backward(dev, device.F32, map[*tensor.Tensor][]float32{p: {3, 4}})
+			if norm, err := opt.Step(0.1); err != nil || math.Abs(norm-5) > 1e-5 {
+				t.Errorf("norm %v, error %v", norm, err)
+			}
+			m := make([]float32, 2)
+			if err := dev.Read(m, opt.State()[1].Buffer); err != nil || math.Abs(float64(m[0])-c.want) > 1e-5 {
+				t.Errorf("limit %v: first moment %v, want %v", c.limit, m[0], c.want)
+			}
+		}
+	})
+}
+
+// TestNonFinite: nothing moves, the tensors are named, the gradients are gone.
+func TestNonFinite(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	onDevices(t, func(t *testing.T, dev device.Device) {
+		for _, c := range []struct {
+			bad  []float32
+			want string
+		}{{[]float32{nan, 1, 1}, "bad (1 of 3 elements)"}, {[]float32{inf, 2, nan}, "bad (2 of 3 elements)"}, {[]float32{-inf, -inf, inf}, "bad (3 of 3"}} {
+			good, bad := param(dev, device.F32, 1, 2), param(dev, device.F32, 3, 4, 5)
+			opt := optim.New(dev, []optim.Param{{Name: "good", Tensor: good}, {Name: "bad", Tensor: bad, Decay: true}}, optim.Default())
+			backward(dev, device.F32, map[*tensor.Tensor][]float32{good: {1, 1}, bad: c.bad})
+			_, err := opt.Step(0.1)
+			var e *optim.NonFinite
+			if !errors.As(err, &e) || !slices.Equal(e.Names(), []string{"bad"}) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one that names %s", err, c.want)
+			}
+			if !slices.Equal(values(t, good), []float32{1, 2}) || !slices.Equal(values(t, bad), []float32{3, 4, 5}) || opt.Updates() != 0 {
+				t.Error("a refused step changed something")
+			}
+			if !good.Grad().IsZero() || !bad.Grad().IsZero() {
+				t.Error("gradients are still there")
+			}
+			opt.Free()
+		}
+	})
+}
+
+// TestNonFiniteListIsShort: a diverged model of hundreds of tensors still gives one sentence.
+func TestNonFiniteListIsShort(t *testing.T) {
+	e := &optim.NonFinite{Norm: math.NaN()}
+	for range 200 {
+		e.Tensors = append(e.Tensors, optim.BadTensor{Name: "w", Bad: 1, Len: 2})
+	}
+	if s := e.Error(); len(s) > 200 || !strings.Contains(s, "and 197 more") {
+		t.Error(s)
+	}
+}
+
+// TestMasters: updates too small for bf16 add up in the master and reach the parameter in the end.
+func TestMasters(t *testing.T) {
+	onDevices(t, func(t *testing.T, dev device.Device) {
+		p := param(dev, device.BF16, 1, 1)
+		opt := optim.New(dev, []optim.Param{{Name: "p", Tensor: p}}, optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-12})
+		for range 64 { // each takes 1e-4; bf16 has steps of 2^-8 below 1
+			backward(dev, device.BF16, map[*tensor.Tensor][]float32{p: {1, 0}})
+			if _, err := opt.Step(1e-4); err != nil {
+				t.Fatal(err)
+			}
+		}
+		master := make([]float32, 2)
+		if err := dev.Read(master, opt.State()[0].Buffer); err != nil {
+			t.Fatal(err)
+		}
+		if d := math.Abs(float64(master[0]) - (1 - 64e-4)); d > 1e-5 {
+			t.Errorf("the master is %v, off by %v", master[0], d)
+		}
+		if got := values(t, p)[0]; math.Abs(float64(got-master[0])) > 1./512 || got == 1 {
+			t.Errorf("the parameter is %v, its master %v", got, master[0])
+		}
+	})
+}
+
+// TestStateContinues: a second optimizer that is given the state of the first makes the same bits.
+func TestStateContinues(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 2})
+	defer dev.Close()
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		first, second := param(dev, dtype, 1, 2, 3), param(dev, dtype, 9, 9, 9)
+		a := optim.New(dev, []optim.Param{{Name: "p", Tensor: first, Decay: true}}, optim.Default())
+		b := optim.New(dev, []optim.Param{{Name: "p", Tensor: second, Decay: true}}, optim.Default())
+		step := func(o *optim.AdamW, p *tensor.Tensor, i int) {
+			backward(dev, dtype, map[*tensor.Tensor][]float32{p: {float32(i) - 2, 0.3, float32(i * i)}})
+			if _, err := o.Step(0.01); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 5 {
+			step(a, first, i)
+		}
+		for i, s := range a.State() {
+			v := make([]float32, s.Buffer.Len)
+			if err := dev.Read(v, s.Buffer); err != nil {
+				t.Fatal(err)
+			}
+			dev.Write(b.State()[i].Buffer, v)
+		}
+		if err := b.Restored(a.Updates()); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 5 {
+			step(a, first, i+5)
+			step(b, second, i+5)
+			if x, y := values(t, first), values(t, second); !slices.Equal(x, y) {
+				t.Fatalf("%v: step %d: %v and %v", dtype, i, x, y)
+			}
+		}
+	}
+}
+
+// TestMemory: an optimizer gives back all it took.
+func TestMemory(t *testing.T) {
+	dev := devicetest.NewReference()
+	p := param(dev, device.BF16, 1, 2, 3)
+	before := dev.Memory().InUse
+	opt := optim.New(dev, []optim.Param{{Name: "p", Tensor: p}}, optim.Default())
+	if took := dev.Memory().InUse - before; took != 3*12+4 {
+		t.Errorf("state takes %d bytes, want 12 per BF16 parameter and 4 for the norm", took)
+	}
+	opt.Free()
+	if left := dev.Memory().InUse - before; left != 0 {
+		t.Errorf("%d bytes are left", left)
+	}
+}
