@@ -9,7 +9,7 @@ import (
 const (
 	roundBytes   = 32 << 20 // text that is counted before the tables are joined
 	pieceBytes   = 256 << 10
-	maxTrainWord = 1024 // bytes; a longer word is counted in parts of this length
+	maxTrainWord = 4096 // bytes; a longer word is counted in parts of this length
 	defaultWords = 4 << 20
 )
 

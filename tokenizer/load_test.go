@@ -1,0 +1,215 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func quote(s string) string {
+	b, _ := json.Marshal(s)
+	return string(b)
+}
+
+func mustJSON(t testing.TB, tok *Tokenizer) []byte {
+	t.Helper()
+	data, err := tok.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// replacePart sets a field of a tokenizer.json; "model.x" is a field of the model. An empty value removes it.
+func replacePart(t testing.TB, data []byte, key, value string) []byte {
+	t.Helper()
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	if name, ok := strings.CutPrefix(key, "model."); ok {
+		file["model"] = replacePart(t, file["model"], name, value)
+	} else if value == "" {
+		delete(file, key)
+	} else {
+		file[key] = json.RawMessage(value)
+	}
+	out, err := json.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestUnsupportedPartsAreNamed(t *testing.T) {
+	data := mustJSON(t, load(t, "gpt2"))
+	for _, c := range []struct{ key, value, want string }{
+		{"normalizer", `{"type":"NFC"}`, `normalizer of type "NFC"`},
+		{"pre_tokenizer", `null`, "pre_tokenizer is missing"},
+		{"pre_tokenizer", `{"type":"Metaspace"}`, `"Metaspace"`},
+		{"pre_tokenizer", `{"type":"ByteLevel","use_regex":false}`, "pre_tokenizer"},
+		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel"}]}`, "Digits"},
+		{"pre_tokenizer", `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated"},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]}`, "pattern"},
+		{"pre_tokenizer", `[1]`, "pre_tokenizer is malformed"},
+		{"post_processor", `{"type":"BertProcessing"}`, `"BertProcessing"`},
+		{"decoder", `{"type":"WordPiece"}`, `"WordPiece"`},
+		{"decoder", ``, "decoder is missing"},
+		{"model", `{"type":"Unigram"}`, `model type "Unigram"`},
+		{"model.vocab", `{}`, "model.vocab"},
+		{"model.dropout", `0.1`, "model.dropout"},
+		{"model.continuing_subword_prefix", `"##"`, "continuing_subword_prefix"},
+		{"model.end_of_word_suffix", `"</w>"`, "end_of_word_suffix"},
+		{"model.byte_fallback", `true`, "byte_fallback"},
+		{"model.merges", `["a"]`, "merge 0"},
+		{"model.merges", `["a b c"]`, "merge 0"},
+		{"model.merges", `[["a"]]`, "merge 0"},
+		{"model.merges", `[["a","b","c"]]`, "merge 0"},
+		{"model.merges", `7`, "model.merges"},
+		{"model.merges", `["q q"]`, "model.vocab"},
+		{"model.vocab", `{"a":0,"b":0}`, "same id"},
+		{"model.vocab", `{"a":-1}`, "id -1"},
+		{"model.vocab", `{"a":2000000000}`, "id 2000000000"},
+		{"model.vocab", `{"a":99999999999}`, "tokenizer.json"},
+		{"model.vocab", `{"":0}`, "empty token"},
+		{"added_tokens", `[{"id":5,"content":"x"}]`, "added token"},
+		{"added_tokens", `[{"id":2000000000,"content":"<x>"}]`, "2000000000"},
+		{"added_tokens", `[{"id":900,"content":""}]`, "empty"},
+		{"added_tokens", `[{"id":900,"content":"<x>"},{"id":901,"content":"<x>"}]`, "added token"},
+	} {
+		_, err := Parse(replacePart(t, data, c.key, c.value))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s = %s: %v; want an error with %q", c.key, c.value, err, c.want)
+		}
+	}
+}
+
+func TestMergesBothWays(t *testing.T) {
+	want := load(t, "gpt2")
+	data := mustJSON(t, want)
+	var pairs [][2]string
+	for _, p := range want.mergeList {
+		pairs = append(pairs, [2]string{want.tokens[p.left()].name, want.tokens[p.right()].name})
+	}
+	list, _ := json.Marshal(pairs)
+	got, err := Parse(replacePart(t, data, "model.merges", string(list)))
+	if err != nil || got.Fingerprint() != want.Fingerprint() {
+		t.Errorf("pairs load differently from lines (%v)", err)
+	}
+}
+
+func TestMissingBytes(t *testing.T) {
+	data := []byte(`{"decoder":{"type":"ByteLevel"},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]}}`)
+	tok, err := Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(tok.MissingBytes()); n != 254 {
+		t.Errorf("%d bytes missing, want 254", n)
+	}
+	for _, text := range []string{"acb", strings.Repeat("c", 100), "xx"} {
+		if got, want := string(tok.Decode(tok.Encode(nil, []byte(text)))), strings.Trim(strings.ReplaceAll(text, "c", ""), "x"); got != want {
+			t.Errorf("%q gave %q, want %q", text, got, want)
+		}
+	}
+	if _, err := Parse([]byte(strings.Replace(string(data), `"vocab"`, `"unk_token":"a","vocab"`, 1))); err == nil {
+		t.Error("unk_token in place of bytes was taken")
+	}
+}
+
+func TestTokenizerConfig(t *testing.T) {
+	base := mustJSON(t, load(t, "gpt2"))
+	for _, c := range []struct {
+		name, config, want string
+		check              func(Config) bool
+	}{
+		{"objects", `{"bos_token":{"content":"<|endoftext|>","lstrip":false},"eos_token":"<|endoftext|>","model_max_length":1e30}`, "", func(c Config) bool {
+			return c.BOS == "<|endoftext|>" && c.EOS == c.BOS && c.ModelMaxLength == 0
+		}},
+		{"list of templates", `{"chat_template":[{"name":"tools","template":"x"},{"name":"default","template":"y"}],"model_max_length":4096}`, "", func(c Config) bool {
+			return c.ChatTemplate == "y" && c.ModelMaxLength == 4096
+		}},
+		{"null", `{"pad_token":null,"chat_template":null}`, "", func(c Config) bool { return c == Config{} }},
+		{"unknown token", `{"pad_token":"<nope>"}`, "<nope>", nil},
+		{"wrong type", `{"pad_token":7}`, "pad_token", nil},
+		{"wrong template", `{"chat_template":7}`, "chat_template", nil},
+		{"no JSON", `{`, "tokenizer_config.json", nil},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "tokenizer.json"), string(base))
+		write(t, filepath.Join(dir, "tokenizer_config.json"), c.config)
+		tok, err := Load(dir)
+		if c.check == nil {
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v, want an error with %q", c.name, err, c.want)
+			}
+			continue
+		}
+		if err != nil || !c.check(tok.Config()) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// What hone does not know in tokenizer_config.json and the parts that do not touch ids survive a save.
+func TestSaveKeepsForeignParts(t *testing.T) {
+	dir := t.TempDir()
+	data := replacePart(t, mustJSON(t, load(t, "gpt2")), "post_processor", `{"type":"TemplateProcessing","single":[]}`)
+	write(t, filepath.Join(dir, "tokenizer.json"), string(data))
+	write(t, filepath.Join(dir, "tokenizer_config.json"), `{"tokenizer_class":"GPT2Tokenizer","padding_side":"left","eos_token":{"content":"<|endoftext|>","lstrip":true}}`)
+	write(t, filepath.Join(dir, "chat_template.jinja"), "{{ x }}")
+	tok, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := t.TempDir()
+	if err := tok.Save(out); err != nil {
+		t.Fatal(err)
+	}
+	config, _ := os.ReadFile(filepath.Join(out, "tokenizer_config.json"))
+	for _, want := range []string{`"GPT2Tokenizer"`, `"padding_side": "left"`, `"lstrip": true`, `"{{ x }}"`} {
+		if !strings.Contains(string(config), want) {
+			t.Errorf("tokenizer_config.json lost %s:\n%s", want, config)
+		}
+	}
+	file, _ := os.ReadFile(filepath.Join(out, "tokenizer.json"))
+	if !strings.Contains(string(file), "TemplateProcessing") {
+		t.Error("tokenizer.json lost its post_processor")
+	}
+}
+
+func TestLoadMissingFile(t *testing.T) {
+	if _, err := Load(filepath.Join(t.TempDir(), "nowhere")); err == nil {
+		t.Error("no error for a missing file")
+	}
+	if _, err := Load(t.TempDir()); err == nil || !strings.Contains(err.Error(), "tokenizer.json") {
+		t.Errorf("an empty folder: %v", err)
+	}
+}
+
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"decoder":{"type":"ByteLevel"},"pre_tokenizer":{"type":"ByteLevel"},"added_tokens":[{"id":3,"content":"<x>","lstrip":true}],"model":{"type":"BPE","ignore_merges":true,"vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]}}`))
+	f.Add([]byte(`{"model":{"merges":["a b"]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tok, err := Parse(data)
+		if err != nil {
+			return
+		}
+		if tok.pattern.fallback != nil {
+			return // any expression compiles; running it may take any time
+		}
+		tok.Decode(tok.EncodeWithSpecial(nil, []byte("ab <x> ba'\xff")))
+		again, err := Parse(mustJSON(t, tok))
+		if err != nil || again.Fingerprint() != tok.Fingerprint() {
+			t.Fatalf("what was saved loads differently: %v", err)
+		}
+	})
+}

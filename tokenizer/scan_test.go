@@ -1,0 +1,121 @@
+package tokenizer
+
+import (
+	"math/rand/v2"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dlclark/regexp2/v2"
+)
+
+// Where Go's Unicode version assigns a character, the table must agree with it: a check by other hands.
+func TestClassesAgreeWithUnicode(t *testing.T) {
+	c, seen := unicodeClasses(), 0
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		want := classOther
+		switch {
+		case unicode.IsLetter(r):
+			want = classLetter
+		case unicode.IsNumber(r):
+			want = classNumber
+		case unicode.IsSpace(r):
+			want = classSpace
+		case !unicode.In(r, unicode.M, unicode.P, unicode.S, unicode.Cc, unicode.Cf, unicode.Co):
+			continue
+		}
+		seen++
+		if got := c.ofRune(r); got != want {
+			t.Fatalf("U+%04X is of class %d, Go says %d", r, got, want)
+		}
+	}
+	if seen < 280_000 {
+		t.Errorf("compared %d characters only", seen)
+	}
+}
+
+// neutral replaces what the regular expression engine sees otherwise for good reasons: characters newer than Go's Unicode tables, and
+// the long s, which case folding makes an s in the reference but not in this engine.
+func neutral(text []byte) []byte {
+	var out []byte
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		known := unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.Cc, unicode.Cf, unicode.Co)
+		if known && r != 'ſ' {
+			out = append(out, text[:size]...)
+		} else {
+			out = append(out, '*')
+		}
+		text = text[size:]
+	}
+	return out
+}
+
+func compareWithRegex(t *testing.T, text []byte) {
+	t.Helper()
+	text = neutral(text)
+	for _, regex := range []string{regexGPT2, regexLlama3} {
+		known, err := newPattern(regex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unknown := pattern{regex: regex, fallback: regexp2.MustCompile(regex)}
+		var got, want []int
+		known.words(unicodeClasses(), text, func(_, end int) { got = append(got, end) })
+		unknown.words(unicodeClasses(), text, func(_, end int) { want = append(want, end) })
+		for i := range max(len(got), len(want)) {
+			if i >= len(got) || i >= len(want) || got[i] != want[i] {
+				t.Fatalf("%q: word ends\n got %v\nwant %v\nfor %s", text, got, want, regex)
+			}
+		}
+	}
+}
+
+func randomText(rng *rand.Rand) []byte {
+	pool := []string{"a", "Z", "9", " ", " ", "\n", "\r", "\t", "'", "'s", "'LL", ".", "-", "é", "天", "\u00a0", "\u3000", "\u0301", "½", "٣", "\u200d", "👍", "\x00", "\xff", "\xe2\x82", "ſ"}
+	var out []byte
+	for range rng.IntN(30) {
+		out = append(out, pool[rng.IntN(len(pool))]...)
+	}
+	return out
+}
+
+func TestScannersEqualTheExpressions(t *testing.T) {
+	for _, text := range readGolden(t).Texts {
+		compareWithRegex(t, []byte(text))
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 5000 {
+		compareWithRegex(t, randomText(rng))
+	}
+}
+
+func FuzzScanners(f *testing.F) {
+	f.Add([]byte("it's  1234\r\n\n x \xff天'LL"))
+	f.Fuzz(func(t *testing.T, text []byte) { compareWithRegex(t, text) })
+}
+
+// A cut at a safe place gives the same words as no cut.
+func TestSafeCut(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, name := range []string{PatternGPT2, PatternLlama3} {
+		p, _ := patternByName(name)
+		cuts := 0
+		for range 3000 {
+			text := randomText(rng)
+			cut := p.safeCut(unicodeClasses(), text, rng.IntN(len(text)+1))
+			if cut == len(text) {
+				continue
+			}
+			cuts++
+			found := false
+			p.words(unicodeClasses(), text, func(_, end int) { found = found || end == cut })
+			if !found {
+				t.Fatalf("%s: %q cut at %d, inside a word", name, text, cut)
+			}
+		}
+		if cuts < 100 {
+			t.Errorf("%s: only %d texts were cut", name, cuts)
+		}
+	}
+}
