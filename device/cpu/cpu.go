@@ -10,6 +10,7 @@ package cpu
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"hone/device"
@@ -30,6 +31,9 @@ type Device struct {
 	memory  *memory
 	scratch scratchPool
 	vectors scratchPool // rows and partial sums of the norms and reductions
+
+	attentionMu sync.Mutex // one call at a time
+	attention   *attention
 }
 
 // New returns a device that runs on this machine's processor.
@@ -38,7 +42,14 @@ func New(o Options) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Device{threads: threads, pool: newPool(threads), memory: newMemory(o.MemoryLimit)}
+	return newDevice(threads, o.MemoryLimit, hostGemmKernels())
+}
+
+// newDevice is New with the matrix kernels to use, for tests.
+func newDevice(threads int, limit int64, k *gemmKernels) *Device {
+	d := &Device{threads: threads, pool: newPoolWith(threads, k), memory: newMemory(limit)}
+	d.attention = newAttention(d.pool)
+	return d
 }
 
 // Close ends the workers and gives all memory back to the system. No buffer of

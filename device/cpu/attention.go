@@ -1,0 +1,219 @@
+package cpu
+
+import (
+	"fmt"
+	"slices"
+
+	"hone/device"
+)
+
+// Attention in blocks, after Dao et al., "FlashAttention-2" (2023). The query
+// heads that share a key/value head are rows of one problem: row r of a sequence
+// is head r%group of query r/group, so that their products run on the same
+// packed keys and fill whole tiles even when one token is decoded.
+//
+// The order of every sum is fixed by the position of keys in their sequence, so
+// the row of a query has the same bits in training, in prefill and in decoding,
+// whatever other rows the call has and on any number of workers.
+const (
+	// forwardKeys is the number of keys whose scores share one maximum. Blocks are counted
+	// from the sequence's first key and joined in order.
+	forwardKeys = 256
+	// backwardKeys is the number of keys whose gradients are summed together.
+	backwardKeys = 128
+	// forwardRows is the most rows of one task: what the cost of packing keys is spread over.
+	forwardRows = 256
+	// maxPartials is the most elements of query gradients that may wait to be summed.
+	maxPartials = 64 << 20
+)
+
+// attention is a call of Attention or AttentionGrad, kept for the next one.
+type attention struct {
+	device.AttentionGrad
+	q, k, v, o     floats
+	do, dq, dk, dv floats
+	lse            []float32
+	group          int // query heads of a key/value head
+	dp             int // D rounded up to vectors
+
+	workers  []*attentionWorker
+	tasks    []attentionTask
+	partials []float32 // of the gradients of queries, where tasks share them
+
+	// Made once, so that a call allocates nothing.
+	forwardTask, backwardTask, sumTask func(worker, task int)
+}
+
+// attentionTask is one task: some rows of a key/value head in Attention, some blocks of keys in AttentionGrad.
+type attentionTask struct {
+	sequence, kv int
+	lo, hi       int
+	cost         int
+	partial      int // where its gradients of queries go in partials, -1 for nowhere
+}
+
+func newAttention(p *pool) *attention {
+	a := &attention{}
+	for range p.threads {
+		a.workers = append(a.workers, newAttentionWorker(p.gemmKernels))
+	}
+	a.forwardTask = func(worker, task int) { a.forward(a.workers[worker], a.tasks[task]) }
+	a.backwardTask = func(worker, task int) { a.backward(a.workers[worker], a.tasks[task]) }
+	a.sumTask = func(worker, task int) { a.sumPartials(a.workers[worker], a.tasks[task]) }
+	return a
+}
+
+// Attention computes softmax(Scale·Q·Kᵀ + mask)·V for each head and sequence.
+func (d *Device) Attention(c device.Attention) {
+	d.attentionMu.Lock()
+	defer d.attentionMu.Unlock()
+	a := d.attention
+	a.AttentionGrad = device.AttentionGrad{Attention: c}
+	a.check("Attention")
+	a.planForward(d.threads)
+	d.pool.runWorkers(len(a.tasks), a.forwardTask)
+	a.AttentionGrad = device.AttentionGrad{}
+}
+
+// AttentionGrad computes the gradients of Attention.
+func (d *Device) AttentionGrad(c device.AttentionGrad) {
+	d.attentionMu.Lock()
+	defer d.attentionMu.Unlock()
+	a := d.attention
+	a.AttentionGrad = c
+	a.check("AttentionGrad")
+	a.checkGrad()
+	shared := a.planBackward(d.threads)
+	d.pool.runWorkers(len(a.tasks), a.backwardTask)
+	if shared {
+		a.planSum()
+		d.pool.runWorkers(len(a.tasks), a.sumTask)
+	}
+	a.AttentionGrad = device.AttentionGrad{}
+}
+
+// check views the operands and panics when they do not fit each other.
+func (a *attention) check(op string) {
+	if a.Heads <= 0 || a.KVHeads <= 0 || a.D <= 0 || a.Heads%a.KVHeads != 0 {
+		panic(fmt.Sprintf("cpu: %s of %d heads with %d key/value heads of %d channels", op, a.Heads, a.KVHeads, a.D))
+	}
+	queries, keys := rowsOf(op, a.Q, a.Heads*a.D), rowsOf(op, a.K, a.KVHeads*a.D)
+	a.q, a.o = floatsOf(op, a.Q, a.Q.Len), floatsOf(op, a.O, a.Q.Len)
+	a.k, a.v = floatsOf(op, a.K, a.K.Len), floatsOf(op, a.V, a.K.Len)
+	a.lse = optionalF32s(op, a.LSE, queries*a.Heads)
+	for _, s := range a.Sequences {
+		if s.Q < 0 || s.QLen < 0 || s.Q+s.QLen > queries || s.K < 0 || s.KLen < s.QLen || s.K+s.KLen > keys {
+			panic(fmt.Sprintf("cpu: %s of sequence %+v in %d rows of queries and %d of keys", op, s, queries, keys))
+		}
+	}
+	a.group = a.Heads / a.KVHeads
+	a.dp = roundUp(a.D, a.workers[0].kernels.lanes)
+}
+
+func (a *attention) checkGrad() {
+	if a.LSE.IsZero() {
+		panic("cpu: AttentionGrad without the LSE of the forward pass")
+	}
+	a.do, a.dq = floatsOf("AttentionGrad", a.DO, a.Q.Len), floatsOf("AttentionGrad", a.DQ, a.Q.Len)
+	a.dk, a.dv = floatsOf("AttentionGrad", a.DK, a.K.Len), floatsOf("AttentionGrad", a.DV, a.K.Len)
+}
+
+// visible is the range of keys that query i of s sees.
+func (a *attention) visible(s *device.Sequence, i int) (lo, hi int) {
+	hi = s.KLen - s.QLen + i + 1
+	if a.Window > 0 {
+		lo = max(0, hi-a.Window)
+	}
+	return lo, hi
+}
+
+// queryRows are the rows of key/value head kv in a matrix of queries; row r is
+// found by queryRow.
+func (a *attention) queryRow(v floats, s *device.Sequence, kv, r int) headRows {
+	i, g := r/a.group, r%a.group
+	return headRows{v: v, off: ((s.Q+i)*a.Heads + kv*a.group + g) * a.D, d: a.D, n: 1}
+}
+
+// keyRows are keys lo to hi of head kv in a matrix of keys.
+func (a *attention) keyRows(v floats, s *device.Sequence, kv, lo, hi int) headRows {
+	stride := a.KVHeads * a.D
+	return headRows{v: v, off: (s.K+lo)*stride + kv*a.D, stride: stride, d: a.D, n: hi - lo}
+}
+
+// planForward makes tasks of rows, the costliest first. Where there are few, they
+// have fewer rows; that changes no result.
+func (a *attention) planForward(threads int) {
+	for rows := forwardRows; ; rows /= 2 {
+		a.tasks = a.tasks[:0]
+		for n := range a.Sequences {
+			s := &a.Sequences[n]
+			for lo := 0; lo < s.QLen*a.group; lo += rows {
+				hi := min(lo+rows, s.QLen*a.group)
+				first, _ := a.visible(s, lo/a.group)
+				_, last := a.visible(s, (hi-1)/a.group)
+				for kv := range a.KVHeads {
+					a.tasks = append(a.tasks, attentionTask{sequence: n, kv: kv, lo: lo, hi: hi, cost: (hi - lo) * (last - first)})
+				}
+			}
+		}
+		if len(a.tasks) >= 4*threads || rows <= forwardRows/4 {
+			break
+		}
+	}
+	a.sortTasks()
+}
+
+func (a *attention) sortTasks() {
+	slices.SortStableFunc(a.tasks, func(x, y attentionTask) int { return y.cost - x.cost })
+}
+
+// planBackward makes tasks of all keys of a head or, where these are too few to
+// keep the workers busy, of one block of keys each. Then the gradients of queries
+// wait in partials to be summed, in the order in which one task would have done
+// it, and planBackward reports true.
+func (a *attention) planBackward(threads int) (shared bool) {
+	heads, partials := 0, 0
+	for _, s := range a.Sequences {
+		heads += a.KVHeads
+		partials += a.KVHeads * keyBlocks(s.KLen) * s.QLen * a.group * a.dp
+	}
+	shared = threads > 1 && heads < 4*threads && partials <= maxPartials
+	if shared {
+		grow(&a.partials, partials)
+	}
+	a.tasks = a.tasks[:0]
+	partial := 0
+	for n, s := range a.Sequences {
+		blocks := keyBlocks(s.KLen)
+		for kv := range a.KVHeads {
+			if !shared {
+				a.tasks = append(a.tasks, attentionTask{sequence: n, kv: kv, hi: blocks, cost: s.QLen * s.KLen, partial: -1})
+				continue
+			}
+			for b := range blocks {
+				a.tasks = append(a.tasks, attentionTask{sequence: n, kv: kv, lo: b, hi: b + 1, cost: a.blockCost(&s, b), partial: partial})
+				partial += s.QLen * a.group * a.dp
+			}
+		}
+	}
+	a.sortTasks()
+	return shared
+}
+
+func keyBlocks(keys int) int { return (keys + backwardKeys - 1) / backwardKeys }
+
+// blockCost is about the number of queries that see key block b.
+func (a *attention) blockCost(s *device.Sequence, b int) int {
+	lo, hi := a.seeing(s, b*backwardKeys, min((b+1)*backwardKeys, s.KLen))
+	return max(0, hi-lo)
+}
+
+// seeing is the range of queries that see some key of lo to hi.
+func (a *attention) seeing(s *device.Sequence, lo, hi int) (first, last int) {
+	before := s.KLen - s.QLen
+	first, last = max(0, lo-before), s.QLen
+	if a.Window > 0 {
+		last = min(last, hi+a.Window-1-before)
+	}
+	return first, last
+}

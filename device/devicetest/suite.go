@@ -1,0 +1,290 @@
+package devicetest
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"hone/device"
+)
+
+// Run compares the kernels of a device with Reference: sizes around the edges
+// of blocks and vectors, F32 and BF16 operands, accumulation, absent optional
+// operands, results in place of operands where the contract allows it, NaN and
+// Inf. The data are random with fixed seeds. open is called once for each group
+// of kernels; it may skip.
+func Run(t *testing.T, open func(t *testing.T) device.Device) {
+	groups := []struct {
+		name string
+		test func(p *pair)
+	}{
+		{"Memory", testMemory},
+		{"MatMul", testMatMul},
+		{"Fill", testFill},
+		{"Unary", testUnary},
+		{"Binary", testBinary},
+		{"Gated", testGated},
+		{"Copy2D", testCopy2D},
+		{"Dropout", testDropout},
+		{"Norm", testNorm},
+		{"Rope", testRope},
+		{"Attention", testAttention},
+		{"AttentionNaN", testAttentionNaN},
+		{"Embedding", testEmbedding},
+		{"CrossEntropy", testCrossEntropy},
+		{"Reduce", testReduce},
+		{"ColumnSum", testColumnSum},
+		{"AdamW", testAdamW},
+	}
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			p := newPair(t, open(t))
+			g.test(p)
+			if err := p.dev.Sync(); err != nil {
+				t.Errorf("Sync: %v", err)
+			}
+			p.freeAll()
+			if m := p.dev.Memory(); m.InUse != 0 {
+				t.Errorf("%d bytes in use after all buffers were freed", m.InUse)
+			}
+		})
+	}
+}
+
+// sizes of vectors: around multiples of 8, 16, 32 and 64, and around a chunk of
+// some thousands that devices split between workers.
+var sizes = []int{1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 129, 255, 257, 1000, 1023, 1025, 4097, 16384, 20001}
+
+var floatTypes = []device.DType{device.F32, device.BF16}
+
+// pair is a device under test beside the reference.
+type pair struct {
+	*testing.T
+	dev  device.Device
+	ref  *Reference
+	rand *rand.Rand
+	all  []operand
+}
+
+// operand is one buffer on both devices, inside a larger one: the elements
+// around it must never change.
+type operand struct {
+	dev, ref           device.Buffer
+	devWhole, refWhole device.Buffer
+}
+
+// guard is the number of elements on each side of an operand.
+const guard = 16
+
+func newPair(t *testing.T, dev device.Device) *pair {
+	return &pair{T: t, dev: dev, ref: NewReference(), rand: rand.New(rand.NewPCG(1, 2))}
+}
+
+// empty makes an operand with unknown content.
+func (p *pair) empty(n int, t device.DType) operand {
+	o := operand{devWhole: p.dev.Alloc(n+2*guard, t), refWhole: p.ref.Alloc(n+2*guard, t)}
+	o.dev, o.ref = o.devWhole.Slice(guard, guard+n), o.refWhole.Slice(guard, guard+n)
+	switch t {
+	case device.F32, device.BF16:
+		whole := make([]float32, n+2*guard)
+		fill(whole, float32(math.NaN()))
+		fill(whole[:guard], 77)
+		fill(whole[guard+n:], 77)
+		p.dev.Write(o.devWhole, whole)
+		p.ref.Write(o.refWhole, whole)
+	}
+	p.all = append(p.all, o)
+	return o
+}
+
+// floats makes an operand of v, rounded to what t holds.
+func (p *pair) floats(t device.DType, v []float32) operand {
+	if t == device.BF16 {
+		for i := range v {
+			v[i] = WidenBF16(RoundBF16(v[i]))
+		}
+	}
+	o := p.empty(len(v), t)
+	p.dev.Write(o.dev, v)
+	p.ref.Write(o.ref, v)
+	return o
+}
+
+// normal makes an operand of n normal random numbers times scale.
+func (p *pair) normal(n int, t device.DType, scale float64) operand {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(p.rand.NormFloat64() * scale)
+	}
+	return p.floats(t, v)
+}
+
+// positive makes an operand of numbers in (0.1, 1.1).
+func (p *pair) positive(n int, t device.DType) operand {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = 0.1 + p.rand.Float32()
+	}
+	return p.floats(t, v)
+}
+
+func (p *pair) ints(v []int32) operand {
+	o := p.empty(len(v), device.I32)
+	p.dev.Write(o.dev, v)
+	p.ref.Write(o.ref, v)
+	return o
+}
+
+// indices makes an operand of n random numbers below limit.
+func (p *pair) indices(n, limit int) operand {
+	v := make([]int32, n)
+	for i := range v {
+		v[i] = int32(p.rand.IntN(limit))
+	}
+	return p.ints(v)
+}
+
+// both runs f on the device under test and on the reference.
+func (p *pair) both(f func(d device.Device, at func(o operand) device.Buffer)) {
+	f(p.dev, func(o operand) device.Buffer { return o.dev })
+	f(p.ref, func(o operand) device.Buffer { return o.ref })
+}
+
+// tolerance of a comparison: |got-want| <= abs + rel·|want|, and in relation to
+// the largest number of the operand, for what comes out of cancelling sums.
+type tolerance struct{ rel, abs, ofMax float64 }
+
+var (
+	exact = tolerance{}
+	tight = tolerance{rel: 4e-6, abs: 1e-6}
+	sums  = tolerance{rel: 1e-5, abs: 1e-6, ofMax: 1e-5}
+)
+
+// check compares an operand and its guards; a BF16 one may also be off by its rounding.
+func (p *pair) check(name string, o operand, tol tolerance) {
+	p.Helper()
+	n := o.devWhole.Len
+	got, want := make([]float32, n), make([]float64, n)
+	if err := p.dev.Read(got, o.devWhole); err != nil {
+		p.Fatalf("%s: %v", name, err)
+	}
+	if err := p.ref.Read(want, o.refWhole); err != nil {
+		p.Fatal(err)
+	}
+	largest := 0.0
+	for _, v := range want[guard : n-guard] {
+		if a := math.Abs(v); a > largest && !math.IsInf(v, 0) {
+			largest = a
+		}
+	}
+	if o.dev.DType == device.BF16 {
+		tol.rel += 1.0 / 256
+	}
+	for i, w := range want {
+		g := float64(got[i])
+		limit := tol.abs + tol.rel*math.Abs(w) + tol.ofMax*largest
+		ok := math.Abs(g-w) <= limit || g == w || math.IsNaN(g) && math.IsNaN(w)
+		if (i < guard || i >= n-guard) && g != w {
+			p.Errorf("%s: element %d, outside the %d of the operand, became %g", name, i-guard, n-2*guard, g)
+			return
+		}
+		if !ok {
+			p.Errorf("%s: element %d of %d is %g, want %g (off by %.3g, allowed %.3g)", name, i-guard, n-2*guard, g, w, math.Abs(g-w), limit)
+			return
+		}
+	}
+}
+
+// freeAll frees the operands made so far.
+func (p *pair) freeAll() {
+	for _, o := range p.all {
+		p.dev.Free(o.devWhole)
+		p.ref.Free(o.refWhole)
+	}
+	p.all = nil
+}
+
+// each runs f once for each combination of count float types, named by them.
+func (p *pair) eachTypes(count int, f func(name string, t []device.DType)) {
+	types := make([]device.DType, count)
+	for c := range 1 << count {
+		name := ""
+		for i := range types {
+			types[i] = floatTypes[c>>i&1]
+			name += " " + types[i].String()
+		}
+		f(name, types)
+		p.freeAll()
+	}
+}
+
+func testMemory(p *pair) {
+	d := p.dev
+	d.ResetPeak()
+	a, b := d.Alloc(1000, device.F32), d.Alloc(3, device.U8)
+	if m := d.Memory(); m.InUse != 4003 || m.Peak != 4003 || m.Held < 4003 {
+		p.Errorf("Memory is %+v with 4003 bytes in use", m)
+	}
+	d.Write(b, []uint8{1, 2, 3})
+	bytes := make([]uint8, 2)
+	if err := d.Read(bytes, b.Slice(1, 3)); err != nil || bytes[0] != 2 || bytes[1] != 3 {
+		p.Errorf("Read gives %v, %v; want 2 3", bytes, err)
+	}
+	d.Free(a)
+	if m := d.Memory(); m.InUse != 3 || m.Peak != 4003 {
+		p.Errorf("Memory is %+v with 3 bytes in use", m)
+	}
+	d.ResetPeak()
+	if m := d.Memory(); m.Peak != 3 {
+		p.Errorf("Memory is %+v after ResetPeak", m)
+	}
+	d.Free(b)
+	mustPanic(p.T, "Free of a freed buffer", func() { d.Free(b) })
+	mustPanic(p.T, "Write of too few elements", func() {
+		c := d.Alloc(4, device.F32)
+		defer d.Free(c)
+		d.Write(c, make([]float32, 3))
+	})
+	testRounding(p)
+}
+
+// testRounding writes float32 to BF16 and reads it back as both types.
+func testRounding(p *pair) {
+	values := []float32{0, float32(math.Copysign(0, -1)), 1, 1.00390625, 1.01171875, 3.1415927, -1e-40, 3.4e38,
+		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), math.Float32frombits(0x7f800001)}
+	b := p.dev.Alloc(len(values), device.BF16)
+	defer p.dev.Free(b)
+	p.dev.Write(b, values)
+	raw, wide := make([]uint16, len(values)), make([]float32, len(values))
+	if err := p.dev.Read(raw, b); err != nil {
+		p.Fatal(err)
+	}
+	if err := p.dev.Read(wide, b); err != nil {
+		p.Fatal(err)
+	}
+	for i, v := range values {
+		want := RoundBF16(v)
+		if v != v {
+			if w := WidenBF16(raw[i]); w == w || wide[i] == wide[i] {
+				p.Errorf("NaN became %g in bf16", w)
+			}
+			continue
+		}
+		if raw[i] != want || wide[i] != WidenBF16(want) {
+			p.Errorf("%g became %#04x (%g) in bf16, want %#04x", v, raw[i], wide[i], want)
+		}
+	}
+}
+
+func mustPanic(t *testing.T, what string, f func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Errorf("%s does not panic", what)
+		}
+	}()
+	f()
+}
+
+func label(format string, args ...any) string { return fmt.Sprintf(format, args...) }

@@ -1,0 +1,111 @@
+package devicetest
+
+import (
+	"math"
+
+	"hone/device"
+)
+
+// attentionCase is one geometry of attention.
+type attentionCase struct {
+	name         string
+	heads, kv, d int
+	window       int
+	softCap      float32
+	sequences    []device.Sequence
+}
+
+// packed makes sequences of the given lengths, queries and keys alike.
+func packed(lengths ...int) []device.Sequence {
+	var s []device.Sequence
+	at := 0
+	for _, n := range lengths {
+		s = append(s, device.Sequence{Q: at, QLen: n, K: at, KLen: n})
+		at += n
+	}
+	return s
+}
+
+var attentionCases = []attentionCase{
+	{"one token", 1, 1, 8, 0, 0, packed(1)},
+	{"two heads", 2, 2, 16, 0, 0, packed(5)},
+	{"odd width", 3, 1, 5, 0, 0, packed(19, 1, 3)},
+	{"width 80", 2, 1, 80, 0, 0, packed(33)},
+	{"packed", 4, 2, 64, 0, 0, packed(17, 64, 1, 130)},
+	{"two key blocks", 2, 1, 64, 0, 0, packed(300)},
+	{"many key blocks", 3, 1, 32, 0, 0, packed(530)},
+	{"window", 2, 1, 32, 20, 0, packed(70, 9)},
+	{"wide window", 2, 2, 16, 300, 0, packed(601)},
+	{"window of one", 2, 1, 16, 1, 0, packed(40)},
+	{"soft cap", 2, 1, 32, 0, 1.5, packed(50, 200)},
+	{"soft cap and window", 4, 1, 24, 33, 2, packed(150)},
+	{"decode", 4, 2, 64, 0, 0, []device.Sequence{{Q: 0, QLen: 1, K: 3, KLen: 270}, {Q: 1, QLen: 1, K: 300, KLen: 1}}},
+	{"decode in a window", 6, 2, 32, 100, 0, []device.Sequence{{Q: 0, QLen: 1, K: 0, KLen: 700}}},
+	{"prefill behind a cache", 2, 1, 32, 0, 0, []device.Sequence{{Q: 2, QLen: 65, K: 0, KLen: 333}}},
+	{"no queries", 2, 1, 16, 0, 0, []device.Sequence{{Q: 0, QLen: 0, K: 0, KLen: 7}, {Q: 0, QLen: 4, K: 7, KLen: 6}}},
+}
+
+// rows of queries and keys that the sequences need, and two that belong to none.
+func (c *attentionCase) rows() (queries, keys int) {
+	for _, s := range c.sequences {
+		queries, keys = max(queries, s.Q+s.QLen), max(keys, s.K+s.KLen)
+	}
+	return queries + 2, keys + 2
+}
+
+func testAttention(p *pair) {
+	for _, c := range attentionCases {
+		for _, t := range floatTypes {
+			p.attention(c, t)
+			p.freeAll()
+		}
+	}
+}
+
+func (p *pair) attention(c attentionCase, t device.DType) {
+	queries, keys := c.rows()
+	nq, nk := queries*c.heads*c.d, keys*c.kv*c.d
+	q, k, v := p.normal(nq, t, 1.5), p.normal(nk, t, 1.5), p.normal(nk, t, 1)
+	o, lse := p.normal(nq, t, 1), p.normal(queries*c.heads, device.F32, 1)
+	do, dq := p.normal(nq, t, 1), p.normal(nq, t, 1)
+	dk, dv := p.normal(nk, t, 1), p.normal(nk, t, 1)
+	p.both(func(d device.Device, at func(operand) device.Buffer) {
+		a := device.Attention{
+			O: at(o), Q: at(q), K: at(k), V: at(v), LSE: at(lse), Heads: c.heads, KVHeads: c.kv, D: c.d,
+			Scale: float32(1 / math.Sqrt(float64(c.d))), Window: c.window, SoftCap: c.softCap, Sequences: c.sequences,
+		}
+		d.Attention(a)
+		a.LSE = device.Buffer{}
+		d.Attention(a) // the log-sum-exp is optional
+		a.LSE = at(lse)
+		d.AttentionGrad(device.AttentionGrad{Attention: a, DO: at(do), DQ: at(dq), DK: at(dk), DV: at(dv)})
+	})
+	name := c.name + " " + t.String()
+	tol := tolerance{rel: 2e-5, abs: 2e-6, ofMax: 5e-6}
+	p.check(name+": LSE", lse, tol)
+	if t == device.BF16 {
+		tol.ofMax = 1e-2 // gradients start from an output that was rounded
+	}
+	p.check(name+": O", o, tol)
+	p.check(name+": DQ", dq, tol)
+	p.check(name+": DK", dk, tol)
+	p.check(name+": DV", dv, tol)
+}
+
+// testAttentionNaN puts a NaN into one key: every query that sees it must show it.
+func testAttentionNaN(p *pair) {
+	const n, d, at = 40, 16, 11
+	q, k, v := p.normal(n*d, device.F32, 1), p.normal(n*d, device.F32, 1), p.normal(n*d, device.F32, 1)
+	o := p.empty(n*d, device.F32)
+	p.dev.Write(k.dev.Slice(at*d+3, at*d+4), []float32{float32(math.NaN())})
+	p.dev.Attention(device.Attention{O: o.dev, Q: q.dev, K: k.dev, V: v.dev, Heads: 1, KVHeads: 1, D: d, Scale: 0.25, Sequences: packed(n)})
+	got := make([]float32, n*d)
+	if err := p.dev.Read(got, o.dev); err != nil {
+		p.Fatal(err)
+	}
+	for i := range n {
+		if nan := got[i*d] != got[i*d]; i >= at && !nan {
+			p.Errorf("query %d sees NaN in key %d and is %g", i, at, got[i*d])
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package devicetest
+
+import (
+	"math"
+
+	"hone/device"
+)
+
+func testMatMul(p *pair) {
+	shapes := [][3]int{
+		{1, 1, 1}, {1, 8, 3}, {2, 3, 5}, {5, 16, 8}, {6, 17, 64}, {7, 15, 33}, {8, 48, 16}, {9, 49, 17}, {13, 100, 257},
+		{64, 64, 64}, {65, 31, 300}, {1, 513, 129}, {130, 97, 40}, {33, 770, 20}, {3, 40, 1}, {4, 7, 0},
+	}
+	for _, s := range shapes {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			for form := range 8 {
+				p.matMul(label("MatMul %v%s form %d", s, types, form), s, form, t)
+			}
+		})
+	}
+	p.batchedMatMul()
+}
+
+// matMul checks one product; the bits of form are TransA, TransB and Accumulate.
+func (p *pair) matMul(name string, s [3]int, form int, t []device.DType) {
+	m, n, k := s[0], s[1], s[2]
+	lda, ldb, ldc := k+3, n+1, n+5
+	transA, transB, acc := form&1 != 0, form&2 != 0, form&4 != 0
+	sizeA, sizeB := max(m*lda, 1), max(k*ldb, 1)
+	if transA {
+		lda = m + 3
+		sizeA = max(k*lda, 1)
+	}
+	if transB {
+		ldb = k + 1
+		sizeB = max(n*ldb, 1)
+	}
+	a, b := p.normal(sizeA, t[0], 1), p.normal(sizeB, t[0], 1)
+	c, bias := p.normal(m*ldc, t[1], 1), p.normal(n, t[1], 1)
+	p.both(func(d device.Device, at func(operand) device.Buffer) {
+		mm := device.MatMul{
+			M: m, N: n, K: k, A: at(a), B: at(b), C: at(c), TransA: transA, TransB: transB,
+			LDA: lda, LDB: ldb, LDC: ldc, Accumulate: acc,
+		}
+		if form%3 == 0 {
+			mm.Bias = at(bias)
+		}
+		d.MatMul(mm)
+	})
+	p.check(name, c, productTolerance(k, t[0]))
+}
+
+// productTolerance allows for float32 sums of k products, and for hardware whose
+// products of bf16 flush tiny numbers and round in their own order.
+func productTolerance(k int, t device.DType) tolerance {
+	tol := tolerance{rel: 1e-5, abs: 1e-6, ofMax: 1e-6 * math.Sqrt(float64(k+1))}
+	if t == device.BF16 {
+		tol.ofMax *= 4
+	}
+	return tol
+}
+
+func (p *pair) batchedMatMul() {
+	const batch, m, n, k = 5, 20, 33, 17
+	p.eachTypes(2, func(types string, t []device.DType) {
+		a, b, c := p.normal(batch*(m*k+2), t[0], 1), p.normal(batch*n*k, t[0], 1), p.normal(batch*(m*n+3), t[1], 1)
+		p.both(func(d device.Device, at func(operand) device.Buffer) {
+			d.MatMul(device.MatMul{
+				M: m, N: n, K: k, A: at(a), B: at(b), C: at(c), TransB: true,
+				Batch: batch, StrideA: m*k + 2, StrideB: n * k, StrideC: m*n + 3,
+			})
+		})
+		p.check("batched MatMul"+types, c, productTolerance(k, t[0]))
+	})
+}
+
+var normShapes = [][2]int{{1, 1}, {1, 8}, {3, 7}, {5, 64}, {2, 100}, {17, 384}, {65, 129}, {300, 65}, {2, 1030}, {3, 4100}}
+
+func testNorm(p *pair) {
+	for _, center := range []bool{false, true} {
+		for _, shape := range normShapes {
+			p.eachTypes(2, func(types string, t []device.DType) {
+				for options := range 4 {
+					if center && shape[1] == 1 {
+						continue // the variance of one number is rounding error
+					}
+					p.norm(label("Norm %v%s center %v options %d", shape, types, center, options), shape, center, options, t)
+				}
+			})
+		}
+	}
+}
+
+// norm checks the kernel and its gradient; options are bits: no weight, and an offset with accumulation.
+func (p *pair) norm(name string, shape [2]int, center bool, options int, t []device.DType) {
+	n, c := shape[0], shape[1]
+	x, y, same := p.normal(n*c, t[0], 2), p.empty(n*c, t[1]), p.normal(n*c, t[0], 1)
+	w, b := p.normal(c, t[1], 1), p.normal(c, t[1], 1)
+	mean, rstd := p.empty(n, device.F32), p.empty(n, device.F32)
+	dy, dx, dySame := p.normal(n*c, t[1], 1), p.normal(n*c, t[0], 1), p.normal(n*c, t[1], 1)
+	dw, db := p.normal(c, device.F32, 1), p.normal(c, device.F32, 1)
+	p.both(func(d device.Device, at func(operand) device.Buffer) {
+		a := device.Norm{C: c, Y: at(y), X: at(x), Weight: at(w), Rstd: at(rstd), Eps: 1e-5, Center: center}
+		if center {
+			a.Bias, a.Mean = at(b), at(mean)
+		}
+		g := device.NormGrad{C: c, DX: at(dx), DY: at(dy), X: at(x), Weight: at(w), Mean: a.Mean, Rstd: a.Rstd, Center: center, DWeight: at(dw)}
+		if center {
+			g.DBias = at(db)
+		}
+		if options&1 != 0 {
+			a.Weight, a.Bias, g.Weight, g.DWeight, g.DBias = device.Buffer{}, device.Buffer{}, device.Buffer{}, device.Buffer{}, device.Buffer{}
+		}
+		if options&2 != 0 {
+			a.WeightOffset, g.WeightOffset, g.AccX, g.AccW = 1, 1, true, true
+		}
+		d.Norm(a)
+		d.NormGrad(g)
+		g.DX, g.DY, g.AccX = at(dySame), at(dySame), false
+		d.NormGrad(g)
+		a.Mean, a.Rstd, a.X, a.Y = device.Buffer{}, device.Buffer{}, at(same), at(same)
+		d.Norm(a)
+	})
+	tol := tolerance{rel: 2e-5, abs: 1e-5, ofMax: 4e-6}
+	p.check(name+": y", y, tol)
+	p.check(name+": y in place", same, tol)
+	p.check(name+": rstd", rstd, tol)
+	p.check(name+": mean", mean, tol)
+	p.check(name+": dx", dx, tol)
+	p.check(name+": dx in place of dy", dySame, tol)
+	p.check(name+": dweight", dw, tolerance{rel: 2e-5, abs: 1e-5, ofMax: 1e-5})
+	p.check(name+": dbias", db, tolerance{rel: 2e-5, abs: 1e-5, ofMax: 1e-5})
+}
+
+func testRope(p *pair) {
+	shapes := []struct{ n, heads, d, rotary int }{{1, 1, 2, 2}, {5, 3, 8, 8}, {33, 2, 64, 64}, {7, 4, 80, 32}, {200, 3, 64, 64}, {9, 1, 6, 0}, {2, 2, 1200, 1200}}
+	const positions = 50
+	for _, s := range shapes {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			for _, inverse := range []bool{false, true} {
+				half := s.rotary / 2
+				x, y, same := p.normal(s.n*s.heads*s.d, t[0], 1), p.empty(s.n*s.heads*s.d, t[1]), p.normal(s.n*s.heads*s.d, t[0], 1)
+				cos, sin := p.normal(positions*half, device.F32, 1), p.normal(positions*half, device.F32, 1)
+				at1 := p.indices(s.n, positions)
+				p.both(func(d device.Device, at func(operand) device.Buffer) {
+					r := device.Rope{Y: at(y), X: at(x), Cos: at(cos), Sin: at(sin), Positions: at(at1), Heads: s.heads, D: s.d, Rotary: s.rotary, Inverse: inverse}
+					d.Rope(r)
+					r.X, r.Y = at(same), at(same)
+					d.Rope(r)
+				})
+				name := label("Rope %+v%s inverse %v", s, types, inverse)
+				p.check(name, y, sums)
+				p.check(name+" in place", same, sums)
+			}
+		})
+	}
+}
+
+func testEmbedding(p *pair) {
+	p.eachTypes(2, func(types string, t []device.DType) {
+		for _, s := range [][3]int{{1, 1, 1}, {5, 3, 7}, {40, 64, 10}, {300, 65, 20}, {33, 1030, 4}, {0, 8, 4}} {
+			n, c, v := s[0], s[1], s[2]
+			table, y, ids := p.normal(v*c, t[0], 1), p.empty(n*c, t[1]), p.indices(n, v)
+			dtable := p.normal(v*c, device.F32, 1)
+			dy := p.normal(n*c, t[0], 1)
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				d.Embedding(at(y), at(table), at(ids))
+				d.EmbeddingGrad(at(dtable), at(dy), at(ids))
+			})
+			p.check(label("Embedding %v%s", s, types), y, exact)
+			p.check(label("EmbeddingGrad %v%s", s, types), dtable, sums)
+		}
+	})
+	table, y := p.normal(4*8, device.F32, 1), p.empty(8, device.F32)
+	for _, id := range []int32{-1, 4} {
+		bad := p.ints([]int32{id})
+		mustPanic(p.T, label("Embedding of id %d in a table of 4", id), func() { p.dev.Embedding(y.dev, table.dev, bad.dev) })
+		mustPanic(p.T, label("EmbeddingGrad of id %d in a table of 4", id), func() { p.dev.EmbeddingGrad(table.dev, y.dev, bad.dev) })
+	}
+}
+
+func testCrossEntropy(p *pair) {
+	for _, s := range [][2]int{{1, 1}, {1, 5}, {3, 16}, {7, 65}, {20, 100}, {5, 1030}, {3, 5000}, {2, 20001}, {300, 31}} {
+		for options := range 16 {
+			p.crossEntropy(s[0], s[1], options)
+		}
+		p.freeAll()
+	}
+}
+
+// crossEntropy checks one call; options are bits: no weights, z-loss and smoothing, gradient in place, BF16 gradient.
+func (p *pair) crossEntropy(n, v, options int) {
+	targets := make([]int32, n)
+	for i := range targets {
+		targets[i] = int32(p.rand.IntN(v))
+		if i%5 == 3 {
+			targets[i] = -1 - int32(i)
+		}
+	}
+	dtype := device.F32
+	if options&8 != 0 {
+		dtype = device.BF16
+	}
+	x, ids, loss, entropy := p.normal(n*v, device.F32, 3), p.ints(targets), p.empty(n, device.F32), p.empty(n, device.F32)
+	w, we, dx := p.normal(n, device.F32, 1), p.normal(n, device.F32, 1), p.empty(n*v, dtype)
+	inPlace := options&4 != 0 && dtype == device.F32
+	p.both(func(d device.Device, at func(operand) device.Buffer) {
+		c := device.CrossEntropy{V: v, Logits: at(x), Targets: at(ids), Loss: at(loss), DLogits: at(dx)}
+		if options&1 == 0 {
+			c.Weights, c.EntropyWeights, c.Entropy = at(w), at(we), at(entropy)
+		}
+		if options&2 != 0 {
+			c.ZLoss, c.Smoothing = 0.01, 0.1
+		}
+		if inPlace {
+			c.DLogits = at(x)
+		}
+		d.CrossEntropy(c)
+	})
+	name := label("CrossEntropy [%d, %d] options %d", n, v, options)
+	tol := tolerance{rel: 1e-5, abs: 2e-5}
+	p.check(name+": loss", loss, tol)
+	p.check(name+": entropy", entropy, tol)
+	p.check(name+": gradient", dx, tolerance{rel: 2e-5, abs: 2e-6})
+	p.check(name+": gradient in place", x, tolerance{rel: 2e-5, abs: 2e-6})
+}
