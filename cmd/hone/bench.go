@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/model"
+	"hone/nn"
+	"hone/optim"
+	"hone/tensor"
+)
+
+// workload is a training step to time: a model and a batch of random tokens.
+type workload struct {
+	config   string
+	batch, t int
+}
+
+// workloads by the names that docs/performance.md uses.
+var workloads = map[string]workload{
+	"W1_babygpt":   {`{"model_type":"gpt2","n_embd":384,"n_layer":6,"n_head":6,"vocab_size":65,"n_positions":256,"tie_word_embeddings":false}`, 8, 256},
+	"W2_gpt2_124m": {`{"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"vocab_size":50257,"n_positions":1024}`, 4, 256},
+	"W3_smollm135m_full": {`{"model_type":"llama","hidden_size":576,"num_hidden_layers":30,"num_attention_heads":9,"num_key_value_heads":3,
+		"intermediate_size":1536,"vocab_size":49152,"tie_word_embeddings":true,"max_position_embeddings":2048,"rms_norm_eps":1e-5}`, 2, 512},
+}
+
+// benchTrain is the result of hone bench train.
+type benchTrain struct {
+	Workload    string  `json:"workload"`
+	DType       string  `json:"dtype"`
+	Threads     int     `json:"threads"`
+	Steps       int     `json:"steps"`
+	SPerStep    float64 `json:"s_per_step"`
+	TokensPerS  float64 `json:"tokens_per_s"`
+	GFLOPS      float64 `json:"gflops"`
+	ShareOfPeak float64 `json:"share_of_peak"` // of the f32 peak, or of the bf16 one where the machine has it
+	PeakRSSMB   float64 `json:"peak_rss_mb"`
+	Loss        float64 `json:"loss"` // of the last step
+}
+
+func benchCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "bench", Short: "Measure speed and memory", Example: "  hone bench train --workload W1_babygpt --dtype f32 --steps 10 --json\n  hone bench gemm"}
+	cmd.AddCommand(benchTrainCommand(a), benchGEMMCommand(a))
+	return cmd
+}
+
+func benchTrainCommand(a *app) *cobra.Command {
+	r := benchTrain{}
+	cmd := &cobra.Command{
+		Use: "train", Short: "Time full training steps: forward, backward, clipping, AdamW", Example: "  hone bench train --workload W2_gpt2_124m --dtype f32 --steps 5 --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.run(cmd); err != nil {
+				return err
+			}
+			return a.result(r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s %s, %d threads: %.3f s per step, %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB\n",
+					r.Workload, r.DType, r.Threads, r.SPerStep, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Workload, "workload", "W1_babygpt", "W1_babygpt, W2_gpt2_124m or W3_smollm135m_full")
+	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
+	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
+	cmd.Flags().IntVar(&r.Steps, "steps", 5, "steps to time, after one to warm up")
+	return cmd
+}
+
+func (r *benchTrain) run(cmd *cobra.Command) error {
+	w, ok := workloads[r.Workload]
+	if !ok {
+		return fmt.Errorf("workload %q is unknown; use W1_babygpt, W2_gpt2_124m or W3_smollm135m_full", r.Workload)
+	}
+	if r.Steps < 1 || r.Threads < 1 {
+		return fmt.Errorf("steps is %d and threads %d; both must be at least 1", r.Steps, r.Threads)
+	}
+	dtype, err := device.ParseDType(r.DType)
+	if err != nil {
+		return err
+	}
+	peak := cpu.QuickPeak(r.Threads)
+	dev, done, err := openDevice("cpu", r.Threads)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m, err := model.New([]byte(w.config), dev, dtype, 1)
+	if err != nil {
+		return err
+	}
+	var times []float64
+	step := w.step(m, dev, dtype)
+	for i := range r.Steps + 1 {
+		if err := cmd.Context().Err(); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if r.Loss, err = step(i); err != nil {
+			return err
+		}
+		if i > 0 {
+			times = append(times, time.Since(begin).Seconds())
+		}
+	}
+	slices.Sort(times)
+	r.SPerStep = times[len(times)/2]
+	r.TokensPerS = float64(w.batch*w.t) / r.SPerStep
+	r.GFLOPS = w.flops(m) * r.TokensPerS / 1e9
+	best := peak.F32
+	if dtype == device.BF16 && peak.BF16 > 0 {
+		best = peak.BF16
+	}
+	if best > 0 {
+		r.ShareOfPeak = r.GFLOPS / best
+	}
+	r.PeakRSSMB = peakRSS()
+	return nil
+}
+
+// flops counts the operations of one token in a training step: 6 for each parameter of a matrix (2 forward, 4
+// backward; the lookup in an embedding is free, its use as the head is not) and 6·T·C per layer for causal attention.
+func (w workload) flops(m *model.Model) float64 {
+	s := m.Shape()
+	n := 0
+	for _, p := range m.Params {
+		lookup := strings.Contains(p.Name, "wpe") || !s.Tied && (strings.Contains(p.Name, "wte") || strings.Contains(p.Name, "embed_tokens"))
+		if len(p.Shape) == 2 && !lookup {
+			n += p.Len()
+		}
+	}
+	return 6*float64(n) + 6*float64(s.Layers*w.t*s.Heads*s.HeadDim)
+}
+
+// step is a full training step on random tokens.
+func (w workload) step(m *model.Model, dev device.Device, dtype device.DType) func(i int) (float64, error) {
+	var params []optim.Param
+	for _, p := range m.Params {
+		params = append(params, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) > 1})
+	}
+	o := optim.New(dev, params, optim.Default())
+	tape := tensor.NewTape(dev, dtype)
+	random := rand.New(rand.NewPCG(1, 2))
+	n := w.batch * w.t
+	ids, targets, positions, offsets := make([]int32, n), make([]int32, n), make([]int32, n), []int32{0}
+	for i := range n {
+		ids[i], targets[i] = int32(random.IntN(m.Shape().Vocab)), int32(random.IntN(m.Shape().Vocab))
+		positions[i] = int32(i % w.t)
+	}
+	for b := range w.batch {
+		offsets = append(offsets, int32((b+1)*w.t))
+	}
+	return func(i int) (loss float64, err error) {
+		failed := tensor.Try(func() {
+			tape.Train(1, i, 0)
+			weight, bias := m.Head()
+			l := tensor.LinearCrossEntropy(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), weight, bias, tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: n})
+			loss, err = l.Item()
+			tape.Backward(l)
+			tape.Reset()
+		})
+		if failed != nil {
+			return 0, failed
+		}
+		if err == nil {
+			_, err = o.Step(1e-4)
+		}
+		return loss, err
+	}
+}
+
+func benchGEMMCommand(a *app) *cobra.Command {
+	threads, runs := runtime.GOMAXPROCS(0), 3
+	cmd := &cobra.Command{
+		Use: "gemm", Short: "Sweep matrix products of training shapes against the measured peak", Example: "  hone bench gemm --json",
+		RunE: func(*cobra.Command, []string) error {
+			out := json.NewEncoder(a.out)
+			for _, r := range cpu.BenchGEMM(threads, cpu.TrainingShapes(), runs) {
+				dtype := "f32"
+				if r.BF16 {
+					dtype = "bf16"
+				}
+				if !a.json {
+					fmt.Fprintf(a.out, "%-4s %s %5d x %5d x %5d  %6.1f GFLOP/s  %3.0f%%\n", dtype, r.Form, r.M, r.N, r.K, r.GFLOPS, 100*r.ShareOfPeak)
+					continue
+				}
+				if err := out.Encode(map[string]any{"dtype": dtype, "form": r.Form, "m": r.M, "n": r.N, "k": r.K, "gflops": r.GFLOPS, "share_of_peak": r.ShareOfPeak}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().IntVar(&threads, "threads", threads, "cores to use")
+	cmd.Flags().IntVar(&runs, "runs", runs, "interleaved runs, of which the best counts")
+	return cmd
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hone/device"
+	"hone/eval"
+	"hone/generate"
+	"hone/model"
+	"hone/tokenizer"
+)
+
+// loaded is a model folder on a device.
+type loaded struct {
+	dev   device.Device
+	dtype device.DType
+	model *model.Model
+	tok   *tokenizer.Tokenizer
+	close func()
+}
+
+// load opens a model folder with its tokenizer on a device.
+func load(dir, deviceName, dtypeName string, threads int) (*loaded, error) {
+	dtype, err := device.ParseDType(dtypeName)
+	if err != nil {
+		return nil, err
+	}
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	dev, done, err := openDevice(deviceName, threads)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.Open(dir, dev, dtype)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return &loaded{dev, dtype, m, tok, func() { m.Free(); done() }}, nil
+}
+
+// modelFlags are the flags of commands that open a model.
+type modelFlags struct {
+	device, dtype string
+	threads       int
+}
+
+func (f *modelFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute")
+	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
+	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
+}
+
+func generateCommand(a *app) *cobra.Command {
+	opt, flags, prompts := generate.DefaultOptions(), &modelFlags{}, ""
+	cmd := &cobra.Command{
+		Use:     "generate MODEL [PROMPT ...]",
+		Short:   "Continue texts with a model",
+		Long:    "Continues each prompt: from the arguments, from --prompts FILE (one per line), or else from stdin.",
+		Example: "  hone generate runs/first/model \"func main() {\" --temperature 0.7 --max-new-tokens 100\n  echo 'package ' | hone generate runs/first/model",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			texts, err := readPrompts(a.in, args[1:], prompts)
+			if err != nil {
+				return err
+			}
+			return a.generate(cmd, args[0], texts, opt, flags)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&opt.MaxNewTokens, "max-new-tokens", opt.MaxNewTokens, "at most this many tokens are added")
+	f.Float64Var(&opt.Temperature, "temperature", opt.Temperature, "0: always the most likely token")
+	f.IntVar(&opt.TopK, "top-k", opt.TopK, "keep the k most likely tokens; 0: all")
+	f.Float64Var(&opt.TopP, "top-p", opt.TopP, "keep the most likely tokens of this total probability")
+	f.Float64Var(&opt.MinP, "min-p", opt.MinP, "drop tokens less likely than this share of the most likely one")
+	f.Float64Var(&opt.RepetitionPenalty, "repetition-penalty", opt.RepetitionPenalty, "above 1: tokens seen before become less likely")
+	f.Uint64Var(&opt.Seed, "seed", opt.Seed, "of the random numbers")
+	f.StringArrayVar(&opt.Stop, "stop", nil, "stop before this text; may be given several times")
+	f.IntVar(&opt.BatchSize, "batch-size", opt.BatchSize, "sequences that run side by side")
+	f.StringVar(&prompts, "prompts", "", "file with a prompt on each line")
+	flags.add(cmd)
+	return cmd
+}
+
+// readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.
+func readPrompts(in io.Reader, args []string, file string) ([]string, error) {
+	if file != "" {
+		text, err := readFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read prompts: %w", err)
+		}
+		return append(args, strings.Split(strings.TrimRight(string(text), "\n"), "\n")...), nil
+	}
+	if len(args) > 0 {
+		return args, nil
+	}
+	text, err := io.ReadAll(io.LimitReader(in, 1<<24))
+	if err != nil {
+		return nil, fmt.Errorf("read the prompt from stdin: %w", err)
+	}
+	return []string{strings.TrimSuffix(string(text), "\n")}, nil
+}
+
+// generated is a line of the result.
+type generated struct {
+	Prompt string          `json:"prompt"`
+	Text   string          `json:"text"`
+	Tokens int             `json:"tokens"`
+	Finish generate.Finish `json:"finish"`
+}
+
+func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt generate.Options, flags *modelFlags) error {
+	if err := opt.Validate(); err != nil {
+		return err
+	}
+	m, err := load(dir, flags.device, flags.dtype, flags.threads)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	eos, ends := m.tok.EOS()
+	if ends {
+		opt.EOS = []int32{eos}
+	}
+	var ids [][]int32
+	for _, p := range prompts {
+		x := m.tok.Encode(nil, []byte(p))
+		if len(x) == 0 {
+			if !ends {
+				return fmt.Errorf("the prompt is empty and the tokenizer has no end-of-text token to start from; give a prompt")
+			}
+			x = []int32{eos}
+		}
+		ids = append(ids, x)
+	}
+	w := bufio.NewWriter(a.out)
+	defer w.Flush()
+	var emit func(int, string)
+	if len(prompts) == 1 && !a.json {
+		fmt.Fprint(w, prompts[0])
+		emit = func(_ int, text string) { fmt.Fprint(w, text); w.Flush() }
+	}
+	outs, err := generate.New(m.dev, m.dtype, m.model, m.tok).Run(cmd.Context(), ids, opt, emit)
+	if err != nil {
+		return err
+	}
+	var results []generated
+	for i, o := range outs {
+		results = append(results, generated{prompts[i], o.Text, len(o.Tokens), o.Finish})
+	}
+	return a.result(map[string]any{"results": results}, func(io.Writer) {
+		if emit != nil {
+			fmt.Fprintln(w)
+			return
+		}
+		for _, r := range results {
+			fmt.Fprintf(w, "%s%s\n---\n", r.Prompt, r.Text)
+		}
+	})
+}
+
+func evalCommand(a *app) *cobra.Command {
+	flags, c := &modelFlags{}, evalConfig{Length: 256, BatchSize: 8}
+	cmd := &cobra.Command{
+		Use:     "eval MODEL data=PATH [path=value ...]",
+		Short:   "Measure loss, perplexity and bits per byte on text",
+		Example: "  hone eval runs/first/model data=held-out.txt",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := c.read(args[1:]); err != nil {
+				return err
+			}
+			m, err := load(args[0], flags.device, flags.dtype, flags.threads)
+			if err != nil {
+				return err
+			}
+			defer m.close()
+			if limit := m.model.Shape().MaxPositions; c.Length > limit {
+				c.Length = limit
+			}
+			r, err := eval.Run(cmd.Context(), eval.Model{Dev: m.dev, DType: m.dtype, Model: m.model, Tokenizer: m.tok}, c.documents(),
+				eval.Config{Length: c.Length, Stride: c.Length, BatchSize: c.BatchSize, MaxTokens: c.MaxTokens})
+			if err != nil {
+				return err
+			}
+			return a.result(r, func(w io.Writer) {
+				fmt.Fprintf(w, "loss           %.4f\nperplexity     %.3f\nbits per byte  %.4f\n%d tokens of %d documents, windows of %d\n",
+					r.Loss, r.Perplexity, r.BitsPerByte, r.Tokens, r.Documents, r.Length)
+			})
+		},
+	}
+	flags.add(cmd)
+	return cmd
+}

@@ -1,0 +1,83 @@
+// Command hone trains large language models: raw text to a model folder, in one program.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is what hone calls itself.
+const version = "0.1.0"
+
+// commands are all there are, in the order of --help.
+var commands = []func(*app) *cobra.Command{
+	quickstartCommand,
+	pretrainCommand,
+	generateCommand,
+	evalCommand,
+	tokenizerCommand,
+	benchCommand,
+	doctorCommand,
+}
+
+// app is what every command needs of the outside world.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	json     bool // one result object on out, everything else on err
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // the first Ctrl-C saves and leaves; with stop called, a second one kills
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(run(ctx, &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
+}
+
+// run executes one command line and returns the exit code.
+func run(ctx context.Context, a *app, args []string) int {
+	root := &cobra.Command{
+		Use: "hone", Short: "Train large language models in one program", Version: version,
+		Long:          "hone trains large language models: from raw text to a model folder that other tools load.",
+		Example:       "  hone quickstart\n  hone pretrain data=corpus/ out=runs/first steps=1000\n  hone generate runs/first/model \"Once upon a time\"",
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetArgs(args)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one result object on stdout, progress on stderr")
+	for _, c := range commands {
+		root.AddCommand(c(a))
+	}
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(a.err, "hone:", err)
+		return 1
+	}
+	return 0
+}
+
+// result prints v as the command's one object with --json, and otherwise calls text.
+func (a *app) result(v any, text func(w io.Writer)) error {
+	if !a.json {
+		text(a.out)
+		return nil
+	}
+	return json.NewEncoder(a.out).Encode(v)
+}
+
+// notes is where progress goes: beside the result.
+func (a *app) notes() io.Writer {
+	if a.json {
+		return a.err
+	}
+	return a.out
+}

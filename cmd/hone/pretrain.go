@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hone/device/cpu"
+	"hone/recipe"
+	"hone/report"
+)
+
+func pretrainCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "pretrain [RECIPE.yaml] [path=value ...]",
+		Short: "Train a language model on raw text",
+		Long:  "Trains a model on raw text, from scratch or from a model folder (model=DIR).\n\nKeys, in YAML or as path=value:\n" + keys(recipe.DefaultPretrain()),
+		Example: "  hone pretrain data=corpus/ out=runs/first steps=2000 model.hidden_size=256\n" +
+			"  hone pretrain recipe.yaml out=runs/second resume=true",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := recipe.DefaultPretrain()
+			path, overrides := splitArgs(args)
+			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+				return err
+			}
+			s, err := a.pretrain(cmd.Context(), &c)
+			if err != nil {
+				return err
+			}
+			return a.result(s, func(w io.Writer) { summarise(w, s) })
+		},
+	}
+}
+
+// splitArgs tells a recipe's path, the first argument without "=", from overrides.
+func splitArgs(args []string) (path string, overrides []string) {
+	if len(args) > 0 && !strings.Contains(args[0], "=") {
+		return args[0], args[1:]
+	}
+	return "", args
+}
+
+// keys lists the keys of a recipe with their defaults.
+func keys(c recipe.Pretrain) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, f := range recipe.Fields(&c) {
+		doc := f.Doc
+		if f.Default != "" {
+			doc += " [" + f.Default + "]"
+		}
+		fmt.Fprintf(w, "  %s\t%s\n", f.Path, doc)
+	}
+	w.Flush()
+	return b.String()
+}
+
+// pretrain runs a recipe and writes its report.
+func (a *app) pretrain(ctx context.Context, c *recipe.Pretrain) (*recipe.Summary, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	dev, done, err := openDevice(c.Device, c.Threads)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	p := newProgress(a.notes(), c.Steps)
+	p.peak = cpu.QuickPeak(c.Threads).F32
+	s, err := c.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage})
+	p.clear()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := report.Write(c.Out); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// summarise prints the outcome of a run as a table.
+func summarise(out io.Writer, s *recipe.Summary) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if s.Interrupted {
+		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with resume=true\n", s.Steps)
+	}
+	fmt.Fprintf(w, "parameters\t%d\n", s.Parameters)
+	fmt.Fprintf(w, "steps\t%d, %d tokens in %.0f s (%.0f tokens/s)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
+	if s.Unigram > 0 {
+		fmt.Fprintf(w, "unigram baseline\t%.4f\n", s.Unigram)
+		fmt.Fprintf(w, "bigram baseline\t%.4f\n", s.Bigram)
+	}
+	if v, ok := s.Validation["loss"]; ok {
+		fmt.Fprintf(w, "held-out loss\t%.4f\n", v)
+	}
+	fmt.Fprintf(w, "peak memory\t%d MiB\n", s.PeakMemoryBytes>>20)
+	fmt.Fprintf(w, "report\t%s/report.html\n", s.Out)
+	if s.ModelDir != "" {
+		fmt.Fprintf(w, "model\t%s\n", s.ModelDir)
+	}
+	w.Flush()
+}

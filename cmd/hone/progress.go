@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"hone/train"
+)
+
+// progress shows a run: one line that is rewritten on a terminal, else a plain line every two seconds.
+type progress struct {
+	w        io.Writer
+	terminal bool
+	steps    int
+	peak     float64 // GFLOP/s of the machine, 0 when not measured
+	flops    float64 // floating-point operations of one fed token, forward and backward
+	shown    time.Time
+	val      float64
+	open     bool // a line is being rewritten
+}
+
+func newProgress(w io.Writer, steps int) *progress {
+	f, ok := w.(*os.File)
+	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), steps: steps}
+}
+
+// line prints text on a line of its own.
+func (p *progress) line(format string, args ...any) {
+	p.clear()
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+func (p *progress) clear() {
+	if p.open {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.open = false
+	}
+}
+
+// live rewrites the live line, or prints it when the last one is two seconds old.
+func (p *progress) live(text string, milestone bool) {
+	if p.terminal {
+		fmt.Fprint(p.w, "\r\x1b[K"+text)
+		p.open = true
+		return
+	}
+	if milestone || time.Since(p.shown) >= 2*time.Second {
+		p.shown = time.Now()
+		fmt.Fprintln(p.w, text)
+	}
+}
+
+// stage shows how far the preparation of a run is.
+func (p *progress) stage(stage string, done, total int64) {
+	if total > 0 {
+		p.live(fmt.Sprintf("%-10s %3d%%", stage, 100*done/total), false)
+	} else if done > 0 {
+		p.live(fmt.Sprintf("%-10s %d MB", stage, done>>20), false)
+	}
+}
+
+// event shows something that happened in the run.
+func (p *progress) event(e train.Event) {
+	switch e := e.(type) {
+	case train.StepEvent:
+		p.live(p.step(e), e.Step == 1 || e.Step == p.steps)
+	case train.EvalEvent:
+		p.val = e.Metrics["loss"]
+		p.line("step %d: held-out loss %.4f, perplexity %.2f", e.Step, p.val, e.Metrics["perplexity"])
+	case train.SampleEvent:
+		p.line("--- sample at step %d\n%s%s\n---", e.Step, e.Prompt, e.Text)
+	case train.SkipEvent:
+		p.line("step %d was skipped: %s", e.Step, e.Reason)
+	case train.MessageEvent:
+		p.line("%s", e.Text)
+	case train.InfoEvent:
+		if n, ok := e.Values["flops_per_token"].(float64); ok {
+			p.flops = n
+		}
+	}
+}
+
+func (p *progress) step(e train.StepEvent) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "step %*d/%d  loss %.4f", len(fmt.Sprint(p.steps)), e.Step, p.steps, e.Loss)
+	if p.val > 0 {
+		fmt.Fprintf(&b, "  held-out %.4f", p.val)
+	}
+	fmt.Fprintf(&b, "  %6.0f tokens/s", e.TokensPerS)
+	if p.peak > 0 && p.flops > 0 {
+		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*e.TokensPerS*p.flops/(p.peak*1e9))
+	}
+	if left := p.steps - e.Step; left > 0 {
+		eta := time.Duration(float64(left) * e.Seconds / float64(e.Step) * float64(time.Second))
+		fmt.Fprintf(&b, "  ETA %s", eta.Round(time.Second))
+	}
+	return b.String()
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hone/recipe"
+)
+
+// stage is a part of the quickstart; each goes on from the folder of the one before.
+type stage struct {
+	name string
+	run  func(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error)
+}
+
+var stages = []stage{{"pretrain", quickPretrain}}
+
+// quickstart is what its stages share.
+type quickstart struct {
+	out       string
+	steps     int
+	overrides []string
+}
+
+func quickstartCommand(a *app) *cobra.Command {
+	q := &quickstart{}
+	cmd := &cobra.Command{
+		Use:   "quickstart [path=value ...]",
+		Short: "Train a small model on Go's standard library, end to end, in minutes",
+		Long: "Trains a tokenizer and a Llama-style model of a few million parameters on the source of Go's standard library, without a\n" +
+			"download, and writes a report. Without Go's source at hand give data=PATH. Any key of hone pretrain can be set.",
+		Example: "  hone quickstart\n  hone quickstart --steps 100 --out runs/try data=my/texts",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.overrides = args
+			results := map[string]*recipe.Summary{}
+			for _, s := range stages {
+				summary, err := s.run(cmd.Context(), a, q)
+				if err != nil {
+					return fmt.Errorf("quickstart, %s: %w", s.name, err)
+				}
+				results[s.name] = summary
+				if !a.json {
+					summarise(a.out, summary)
+				}
+			}
+			return a.result(results, func(w io.Writer) {
+				fmt.Fprintf(w, "\nnext: hone generate %s \"func (s *Server) \"\n      hone eval %s data=FILE\n",
+					filepath.Join(q.out, "model"), filepath.Join(q.out, "model"))
+			})
+		},
+	}
+	cmd.Flags().IntVar(&q.steps, "steps", 600, "training steps")
+	cmd.Flags().StringVar(&q.out, "out", "", "folder of the run (default: a new one in the temporary folder)")
+	return cmd
+}
+
+// quickPretrain trains on raw text.
+func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+	if q.out == "" {
+		dir, err := os.MkdirTemp("", "hone-quickstart-")
+		if err != nil {
+			return nil, err
+		}
+		q.out = dir
+	}
+	c := recipe.DefaultPretrain()
+	args := []string{
+		"out=" + q.out, fmt.Sprintf("steps=%d", q.steps), "tokenizer.vocab_size=4096", "sequence_length=256", "batch_size=8",
+		"model.hidden_size=192", "model.num_hidden_layers=5", "model.num_attention_heads=3", "model.tie_word_embeddings=true",
+		"optimizer.learning_rate=3e-3", "schedule.name=cosine", "schedule.warmup_steps=0.05",
+		fmt.Sprintf("eval.every=%d", max(q.steps/4, 1)), "eval.max_tokens=32768",
+		fmt.Sprintf("samples.every=%d", max(q.steps/2, 1)), "samples.temperature=0.7", "checkpoint.keep_last=1",
+	}
+	if !slices.ContainsFunc(q.overrides, func(s string) bool { return strings.HasPrefix(s, "data=") }) {
+		src, err := standardLibrary(ctx)
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "data="+src)
+	}
+	if err := recipe.LoadConfig(&c, "", args); err != nil {
+		return nil, err
+	}
+	if err := recipe.Override(&c, q.overrides); err != nil {
+		return nil, err
+	}
+	q.out = c.Out
+	return a.pretrain(ctx, &c)
+}
+
+// standardLibrary is the glob of Go's own source.
+func standardLibrary(ctx context.Context) (string, error) {
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	src := filepath.Join(strings.TrimSpace(string(root)), "src")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(src, "fmt"))
+	}
+	if err != nil {
+		return "", errors.New("the source of Go's standard library is not at hand (go env GOROOT); name texts to train on with data=PATH")
+	}
+	return filepath.Join(src, "**", "*.go"), nil
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"hone/data"
+	"hone/recipe"
+	"hone/tokenizer"
+)
+
+// endOfText stands after each document, and before the first token of a text.
+const endOfText = "<|endoftext|>"
+
+// tokenizerConfig is the keys of hone tokenizer train.
+type tokenizerConfig struct {
+	Data      []string `yaml:"data" doc:"files, folders or globs of text"`
+	TextField string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
+	Out       string   `yaml:"out" doc:"folder for tokenizer.json and tokenizer_config.json"`
+	VocabSize int      `yaml:"vocab_size" doc:"tokens, the 256 bytes and the special tokens included"`
+	Pattern   string   `yaml:"pattern" doc:"gpt2 or llama3"`
+}
+
+func tokenizerCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "tokenizer", Short: "Train a tokenizer, encode and decode text",
+		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192\n  echo 'hello' | hone tokenizer encode tok"}
+	cmd.AddCommand(tokenizerTrain(a), tokenizerEncode(a), tokenizerDecode(a))
+	return cmd
+}
+
+func tokenizerTrain(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "train data=PATH out=DIR [path=value ...]", Short: "Train byte-level BPE and write tokenizer.json",
+		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192 pattern=llama3",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := tokenizerConfig{VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
+			if err := recipe.Override(&c, args); err != nil {
+				return err
+			}
+			if len(c.Data) == 0 || c.Out == "" {
+				return errors.New("data and out are needed: hone tokenizer train data=PATH out=DIR")
+			}
+			docs := data.Texts(data.Sources{Paths: c.Data, Field: c.TextField}.Documents(&data.Stats{}))
+			t, err := tokenizer.Train(cmd.Context(), docs, tokenizer.TrainConfig{VocabSize: c.VocabSize, Pattern: c.Pattern,
+				SpecialTokens: []string{endOfText}, BOS: endOfText, EOS: endOfText, Workers: runtime.GOMAXPROCS(0)})
+			if err != nil {
+				return err
+			}
+			if err := t.Save(c.Out); err != nil {
+				return err
+			}
+			return a.result(map[string]any{"out": c.Out, "vocab_size": t.VocabSize()}, func(w io.Writer) {
+				fmt.Fprintf(w, "%d tokens in %s/tokenizer.json\n", t.VocabSize(), c.Out)
+			})
+		},
+	}
+}
+
+func tokenizerEncode(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "encode TOKENIZER", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			t, err := tokenizer.Load(args[0])
+			if err != nil {
+				return err
+			}
+			text, err := io.ReadAll(a.in)
+			if err != nil {
+				return fmt.Errorf("read stdin: %w", err)
+			}
+			ids := t.Encode([]int32{}, text)
+			return a.result(map[string]any{"ids": ids}, func(w io.Writer) { _ = json.NewEncoder(w).Encode(ids) })
+		},
+	}
+}
+
+func tokenizerDecode(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "decode TOKENIZER", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			t, err := tokenizer.Load(args[0])
+			if err != nil {
+				return err
+			}
+			var ids []int32
+			if err := json.NewDecoder(a.in).Decode(&ids); err != nil {
+				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", err)
+			}
+			for _, id := range ids {
+				if id < 0 || int(id) >= t.VocabSize() {
+					return fmt.Errorf("id %d is not below the vocabulary size %d", id, t.VocabSize())
+				}
+			}
+			text := t.Decode(ids)
+			return a.result(map[string]any{"text": string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
+		},
+	}
+}
