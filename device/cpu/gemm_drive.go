@@ -130,35 +130,8 @@ func (b *gemmBlock) addBlock(u, kc int) {
 	case b.Bias != nil:
 		add = unsafe.Pointer(&b.Bias[b.j])
 	}
-	if b.panels {
-		b.byPanels(u, kc, add)
-	} else {
-		b.byStripes(u, kc, add)
-	}
+	b.byStripes(u, kc, add)
 	*t = tileArgs{}
-}
-
-// byPanels takes one panel of B after the other, packed into the first cache,
-// and multiplies all of A with it, which stays in the second.
-func (b *gemmBlock) byPanels(u, kc int, add unsafe.Pointer) {
-	a := b.prepareA(b.i, b.m, u, kc)
-	grow(&b.s.b, roundUp(kc, 16)*b.k.nr*2)
-	full := b.m / b.k.mr
-	for j := 0; j < b.n; {
-		n := b.panel(j)
-		b.setB(&b.s.b[0], j, n, u, kc)
-		b.setA(a, 0)
-		b.setC(add, 0, j)
-		t := &b.s.tile
-		t.AInc, t.BInc, t.CInc, t.AddInc = a.stripe, 0, b.k.mr*t.LDC, b.k.mr*t.LDAdd
-		b.call(b.k.mr, n, full)
-		if rest := b.m % b.k.mr; rest > 0 {
-			b.setA(a, full)
-			b.setC(add, full*b.k.mr, j)
-			b.call(rest, n, 1)
-		}
-		j += n
-	}
 }
 
 // byStripes packs all of B into the second cache and multiplies one stripe of A
@@ -172,25 +145,36 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 		if n == b.k.nr {
 			full++
 		}
-		b.setB(&b.s.b[at], j, n, u, kc)
+		b.packB(unsafe.Pointer(&b.s.b[at]), j, n, u, kc)
 		j += n
 	}
-	t := &b.s.tile
-	t.BS = 4 * b.k.nr
-	for i := 0; i < b.m; i += b.k.mr {
-		m := min(b.k.mr, b.m-i)
-		b.setA(b.prepareA(b.i+i, m, u, kc), 0)
-		t.BInc, t.CInc, t.AddInc = 4*pitch, 4*b.k.nr, 4*b.k.nr
-		b.setC(add, i, 0)
-		t.B = unsafe.Pointer(&b.s.b[0])
-		b.call(m, b.k.nr, full)
-		for j, at := full*b.k.nr, full*pitch; j < b.n; at += pitch {
-			n := b.panel(j)
-			b.setC(add, i, j)
-			t.B = unsafe.Pointer(&b.s.b[at])
-			b.call(m, n, 1)
-			j += n
+	b.s.tile.BS = 4 * b.k.nr
+	for i := 0; i < b.m; i += stripeGroup * b.k.mr {
+		m := min(stripeGroup*b.k.mr, b.m-i)
+		a := b.prepareA(b.i+i, m, u, kc)
+		for r := 0; r < m; r += b.k.mr {
+			b.stripe(a, add, i, r, min(b.k.mr, m-r), full, pitch)
 		}
+	}
+}
+
+// stripe multiplies one stripe of A, at row i+r of the block, with all panels of B.
+func (b *gemmBlock) stripe(a packedA, add unsafe.Pointer, i, r, rows, full, pitch int) {
+	t := &b.s.tile
+	b.setA(a, r/b.k.mr)
+	t.BInc, t.CInc, t.AddInc = 4*pitch, 4*b.k.nr, 0
+	if add != nil {
+		t.AddInc = 4 * b.k.nr
+	}
+	b.setC(add, i+r, 0)
+	t.B = unsafe.Pointer(&b.s.b[0])
+	b.call(rows, b.k.nr, full)
+	for j, at := full*b.k.nr, full*pitch; j < b.n; at += pitch {
+		n := b.panel(j)
+		b.setC(add, i+r, j)
+		t.B = unsafe.Pointer(&b.s.b[at])
+		b.call(rows, n, 1)
+		j += n
 	}
 }
 
@@ -207,12 +191,6 @@ func (b *gemmBlock) panel(j int) int {
 func (b *gemmBlock) setA(a packedA, stripe int) {
 	t := &b.s.tile
 	t.A, t.RS, t.CS = unsafe.Add(a.p, stripe*a.stripe), a.rs, a.cs
-}
-
-func (b *gemmBlock) setB(dst *float32, j, n, u, kc int) {
-	t := &b.s.tile
-	b.packB(unsafe.Pointer(dst), j, n, u, kc)
-	t.B, t.BS = unsafe.Pointer(dst), 4*b.k.nr
 }
 
 // setC points the tile at row i, column j of the block. A bias has no rows: LDAdd is 0.

@@ -14,7 +14,6 @@ type gemmPlan struct {
 	pairs   bool // a unit of k is a pair of bf16
 	units   int  // K in units
 	kBlock  int  // units in a block of k
-	panels  bool // loop over panels of B outside, stripes of A inside
 	mBlock  int  // rows of a task
 	nBlock  int  // columns of a task
 	mTasks  int
@@ -33,28 +32,24 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	}
 	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
 	p.targetF = !p.C.bf16
-	p.panels = k.lanes == 8
 	p.cut(threads)
 }
 
-// cut sets the sizes of the tasks. The operand that stays in the second cache
-// while the other streams past it, A when panels is set and else B, gets half of
-// that cache. There are many tasks or a multiple of the threads, so that no
-// worker is idle at the end.
+// cut sets the sizes of the tasks. A task packs a block of B, kBlock by nBlock,
+// which stays in the second cache while A streams past it, so it should be low
+// and wide in B and long in A. There are many tasks or a multiple of the
+// threads, so that no worker is idle at the end.
 func (p *gemmPlan) cut(threads int) {
-	resident := p.k.l2 / 2 / (4 * max(p.kBlock, 64))
-	mMax, nMax := resident, 4*resident
-	if !p.panels {
-		mMax, nMax = 4*resident, resident
-	}
-	p.mTasks, p.nTasks = ceilDiv(p.M, mMax), ceilDiv(p.N, nMax)
-	work := 2 * float64(p.M) * float64(p.N) * float64(max(p.K, 1))
-	for work > 1e5 && !p.balanced(threads) && p.mTasks*p.nTasks*p.Batch < 64*threads {
-		m, n := ceilDiv(p.M, p.mTasks), ceilDiv(p.N, p.nTasks)
+	p.mTasks, p.nTasks = 1, ceilDiv(p.N, p.k.l2*3/4/(4*max(p.kBlock, 64)))
+	work := 2 * float64(p.M) * float64(p.N) * float64(max(p.K, 1)) * float64(p.Batch)
+	for work > serialFlops && !p.balanced(threads) {
+		m, n := ceilDiv(p.M, p.mTasks+1), ceilDiv(p.N, p.nTasks+1)
 		switch {
-		case n >= 2*p.k.nr && (n >= m || m < 2*p.k.mr):
+		case m >= 256:
+			p.mTasks++
+		case n >= 2*p.k.nr || m < p.k.mr && n >= p.k.nr:
 			p.nTasks++
-		case m >= 2*p.k.mr:
+		case m >= 4*p.k.mr:
 			p.mTasks++
 		default:
 			threads = 1 // cannot be cut further
@@ -65,6 +60,12 @@ func (p *gemmPlan) cut(threads int) {
 	p.mTasks, p.nTasks = ceilDiv(p.M, p.mBlock), ceilDiv(p.N, p.nBlock)
 	p.tasks = p.mTasks * p.nTasks * p.Batch
 }
+
+// stripeGroup is how many stripes of A are prepared together.
+const stripeGroup = 8
+
+// serialFlops is the work that is not worth a second worker.
+const serialFlops = 1e5
 
 // balanced says whether the tasks keep the threads busy to the end.
 func (p *gemmPlan) balanced(threads int) bool {

@@ -23,7 +23,9 @@ type Peak struct {
 func MeasurePeak(threads int) Peak {
 	p := newPool(threads)
 	defer p.close()
-	return p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5, true)
+	peak := p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5)
+	p.measureMemory(cpuid.Host(), &peak, streamBytes, 5)
+	return peak
 }
 
 // QuickPeak measures the arithmetic of Peak only, in less than 100 ms, for the
@@ -31,7 +33,7 @@ func MeasurePeak(threads int) Peak {
 func QuickPeak(threads int) Peak {
 	p := newPool(threads)
 	defer p.close()
-	return p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4, false)
+	return p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
 }
 
 // streamBytes is the size of each array that the memory loops walk through:
@@ -39,15 +41,12 @@ func QuickPeak(threads int) Peak {
 const streamBytes = 64 << 20
 
 // measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
-func (p *pool) measurePeak(f cpuid.Features, d time.Duration, runs int, memory bool) Peak {
+func (p *pool) measurePeak(f cpuid.Features, d time.Duration, runs int) Peak {
 	peak := Peak{Threads: p.threads}
 	f32, bf16 := peakLoops(f)
 	peak.F32 = p.bestRate(f32, d, runs)
 	if bf16.run != nil {
 		peak.BF16 = p.bestRate(bf16, d, runs)
-	}
-	if memory {
-		p.measureMemory(f, &peak, runs)
 	}
 	return peak
 }
@@ -94,18 +93,18 @@ type streamArgs struct {
 // streams are the loops over memory of one instruction set.
 type streams struct{ read, copy, update func(s *streamArgs) }
 
-// measureMemory sets the bandwidths of peak.
-func (p *pool) measureMemory(f cpuid.Features, peak *Peak, runs int) {
+// measureMemory sets the bandwidths of peak, with arrays of the given size.
+func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 	var arrays [4][]float32
 	for i := range arrays {
-		arrays[i] = alignedFloats(streamBytes / 4)
+		arrays[i] = alignedFloats(bytes / 4)
 		clear(arrays[i]) // touch every page
 	}
 	loops := streamLoops(f)
 	rate := func(loop func(*streamArgs), moved int) float64 {
 		var best float64
 		for range runs {
-			best = max(best, float64(moved)*streamBytes/float64(p.stream(loop, &arrays)))
+			best = max(best, float64(moved)*float64(bytes)/float64(p.stream(loop, &arrays)))
 		}
 		return best
 	}
@@ -119,7 +118,7 @@ func (p *pool) stream(loop func(*streamArgs), arrays *[4][]float32) time.Duratio
 	const piece = 1 << 20
 	args := make([]streamArgs, p.threads)
 	start := time.Now()
-	p.runWorkers(streamBytes/piece, func(worker, task int) {
+	p.runWorkers(len(arrays[0])*4/piece, func(worker, task int) {
 		at := task * piece / 4
 		s := &args[worker]
 		*s = streamArgs{unsafe.Pointer(&arrays[0][at]), unsafe.Pointer(&arrays[1][at]), unsafe.Pointer(&arrays[2][at]), unsafe.Pointer(&arrays[3][at]), piece}
