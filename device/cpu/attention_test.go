@@ -1,0 +1,246 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"hone/device"
+	"hone/internal/cpuid"
+)
+
+// attentionData is an attention problem on a device.
+type attentionData struct {
+	d    *Device
+	grad device.AttentionGrad
+}
+
+type attentionShape struct {
+	batch, length, heads, kv, width, window int
+}
+
+func newAttentionData(d *Device, s attentionShape, t device.DType) *attentionData {
+	r := rand.New(rand.NewPCG(5, 6))
+	n := s.batch * s.length
+	buffer := func(size int, t device.DType) device.Buffer {
+		v := make([]float32, size)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		b := d.Alloc(size, t)
+		d.Write(b, v)
+		return b
+	}
+	q, k := n*s.heads*s.width, n*s.kv*s.width
+	g := device.AttentionGrad{
+		Attention: device.Attention{
+			Q: buffer(q, t), K: buffer(k, t), V: buffer(k, t), O: buffer(q, t), LSE: buffer(n*s.heads, device.F32),
+			Heads: s.heads, KVHeads: s.kv, D: s.width, Scale: float32(1 / math.Sqrt(float64(s.width))), Window: s.window,
+		},
+		DO: buffer(q, t), DQ: buffer(q, t), DK: buffer(k, t), DV: buffer(k, t),
+	}
+	for b := range s.batch {
+		g.Sequences = append(g.Sequences, device.Sequence{Q: b * s.length, QLen: s.length, K: b * s.length, KLen: s.length})
+	}
+	return &attentionData{d: d, grad: g}
+}
+
+// results are the bits of all outputs.
+func (a *attentionData) results() map[string][]uint32 {
+	all := map[string][]uint32{}
+	for name, b := range map[string]device.Buffer{"O": a.grad.O, "LSE": a.grad.LSE, "DQ": a.grad.DQ, "DK": a.grad.DK, "DV": a.grad.DV} {
+		v := make([]float32, b.Len)
+		if err := a.d.Read(v, b); err != nil {
+			panic(err)
+		}
+		all[name] = bitsOf(v)
+	}
+	return all
+}
+
+func bitsOf(v []float32) []uint32 {
+	u := make([]uint32, len(v))
+	for i, f := range v {
+		u[i] = math.Float32bits(f)
+	}
+	return u
+}
+
+// eachKernels runs f with the best and with the portable routines.
+func eachKernels(t *testing.T, f func(t *testing.T, k *gemmKernels)) {
+	for _, path := range []struct {
+		vec  vecPath
+		gemm *gemmKernels
+	}{{vecBest(), hostGemmKernels()}, {pathGeneric, genericGemmKernels(cpuid.Host())}} {
+		t.Run(path.gemm.name, func(t *testing.T) {
+			defer func(v vecPath) { vecUse = v }(vecUse)
+			vecUse = path.vec
+			f(t, path.gemm)
+		})
+	}
+}
+
+func TestAttentionThreads(t *testing.T) {
+	shapes := []attentionShape{{1, 300, 4, 2, 32, 0}, {2, 150, 3, 3, 24, 40}, {5, 40, 2, 1, 64, 0}}
+	eachKernels(t, func(t *testing.T, k *gemmKernels) {
+		for _, s := range shapes {
+			for _, dtype := range []device.DType{device.F32, device.BF16} {
+				var want map[string][]uint32
+				for _, threads := range []int{1, 2, 3, 5} {
+					d := newDevice(threads, 0, k)
+					a := newAttentionData(d, s, dtype)
+					d.Attention(a.grad.Attention)
+					d.AttentionGrad(a.grad)
+					got := a.results()
+					d.Close()
+					if want == nil {
+						want = got
+					}
+					for name := range want {
+						if !slices.Equal(got[name], want[name]) {
+							t.Errorf("%+v %s: %s differs between 1 and %d threads", s, dtype, name, threads)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestAttentionSameBits computes the rows of a sequence in one call, in pieces
+// behind a cache, one by one, and between other sequences.
+func TestAttentionSameBits(t *testing.T) {
+	eachKernels(t, func(t *testing.T, k *gemmKernels) {
+		d := newDevice(2, 0, k)
+		defer d.Close()
+		for _, s := range []attentionShape{{1, 600, 4, 2, 64, 0}, {1, 530, 3, 1, 40, 300}} {
+			a := newAttentionData(d, s, device.F32)
+			d.Attention(a.grad.Attention)
+			want := a.results()
+			for _, piece := range []int{1, 7, 64, 257} {
+				c := a.grad.Attention
+				d.Fill(c.O, 0)
+				d.Fill(c.LSE, 0)
+				for at := 0; at < s.length; at += piece {
+					end := min(at+piece, s.length)
+					c.Sequences = []device.Sequence{{Q: at, QLen: end - at, K: 0, KLen: end}}
+					d.Attention(c)
+				}
+				got := a.results()
+				if !slices.Equal(got["O"], want["O"]) || !slices.Equal(got["LSE"], want["LSE"]) {
+					t.Errorf("%+v: other bits in pieces of %d queries", s, piece)
+				}
+			}
+		}
+	})
+}
+
+// TestAttentionByHand has two keys whose scores differ by ln 3: weights 1/4 and 3/4.
+func TestAttentionByHand(t *testing.T) {
+	d := newTestDevice(t, Options{Threads: 1})
+	buffer := func(v ...float32) device.Buffer {
+		b := d.Alloc(len(v), device.F32)
+		d.Write(b, v)
+		return b
+	}
+	ln3 := float32(math.Log(3))
+	o, lse := buffer(0, 0), buffer(0, 0)
+	d.Attention(device.Attention{
+		Q: buffer(1, 2), K: buffer(0, ln3), V: buffer(8, 16), O: o, LSE: lse,
+		Heads: 1, KVHeads: 1, D: 1, Scale: 0.5, Sequences: []device.Sequence{{QLen: 2, KLen: 2}},
+	})
+	// Query 0 sees key 0 alone; query 1 scores 0 and ln 3.
+	got := append(slices.Clone(f32s(o)), f32s(lse)...)
+	for i, want := range []float64{8, 14, 0, math.Log(4)} {
+		if math.Abs(float64(got[i])-want) > 1e-5 {
+			t.Errorf("number %d is %g, want %g", i, got[i], want)
+		}
+	}
+}
+
+func TestAttentionAllocatesNothing(t *testing.T) {
+	d := newTestDevice(t, Options{Threads: 2})
+	a := newAttentionData(d, attentionShape{2, 200, 4, 2, 32, 0}, device.BF16)
+	step := func() {
+		d.Attention(a.grad.Attention)
+		d.AttentionGrad(a.grad)
+	}
+	for range 20 { // until both workers have had the largest task
+		step()
+	}
+	if n := testing.AllocsPerRun(20, step); n > 0.5 {
+		t.Errorf("a step makes %g allocations", n)
+	}
+}
+
+func TestAttentionMisuse(t *testing.T) {
+	d := newTestDevice(t, Options{Threads: 1})
+	for name, change := range map[string]func(a *device.AttentionGrad){
+		"heads":              func(a *device.AttentionGrad) { a.KVHeads = 3 },
+		"short keys":         func(a *device.AttentionGrad) { a.K = a.K.Slice(0, a.K.Len-a.KVHeads*a.D) },
+		"sequence too long":  func(a *device.AttentionGrad) { a.Sequences = []device.Sequence{{QLen: 11, KLen: 11}} },
+		"more queries":       func(a *device.AttentionGrad) { a.Sequences = []device.Sequence{{QLen: 4, KLen: 3}} },
+		"no log-sum-exp":     func(a *device.AttentionGrad) { a.LSE = device.Buffer{} },
+		"gradient too short": func(a *device.AttentionGrad) { a.DK = a.DK.Slice(0, 8) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAttentionData(d, attentionShape{1, 10, 4, 2, 8, 0}, device.F32)
+			change(&a.grad)
+			defer func() {
+				if recover() == nil {
+					t.Error("does not panic")
+				}
+			}()
+			d.AttentionGrad(a.grad)
+		})
+	}
+}
+
+// BenchmarkAttention reports the arithmetic of the scores that are not masked: 4·D
+// operations a score forward, 10·D backward (the scores are computed again).
+func BenchmarkAttention(b *testing.B) {
+	for _, threads := range []int{1, 2} {
+		for _, s := range []attentionShape{{4, 256, 12, 12, 64, 0}, {8, 256, 6, 6, 64, 0}, {2, 512, 9, 3, 64, 0}, {1, 1024, 12, 12, 64, 0}} {
+			for _, dtype := range []device.DType{device.F32, device.BF16} {
+				d := New(Options{Threads: threads})
+				a := newAttentionData(d, s, dtype)
+				scores := float64(s.batch*s.heads) * float64(s.length) * float64(s.length+1) / 2
+				name := fmt.Sprintf("%dT/%s/B%d-T%d-H%d-K%d", threads, dtype, s.batch, s.length, s.heads, s.kv)
+				bench := func(kind string, flops float64, f func()) {
+					b.Run(kind+"/"+name, func(b *testing.B) {
+						for b.Loop() {
+							f()
+						}
+						b.ReportMetric(flops*scores*float64(s.width)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+					})
+				}
+				bench("forward", 4, func() { d.Attention(a.grad.Attention) })
+				bench("backward", 10, func() { d.AttentionGrad(a.grad) })
+				d.Close()
+			}
+		}
+	}
+}
+
+// BenchmarkDecode is one token of 16 sequences behind a cache.
+func BenchmarkDecode(b *testing.B) {
+	for _, batch := range []int{1, 16} {
+		for _, keys := range []int{192, 4096} {
+			d := New(Options{Threads: 2})
+			a := newAttentionData(d, attentionShape{batch, keys, 9, 3, 64, 0}, device.F32)
+			c := a.grad.Attention
+			for i := range c.Sequences {
+				c.Sequences[i].Q, c.Sequences[i].QLen = i, 1
+			}
+			b.Run(fmt.Sprintf("B%d-%dkeys", batch, keys), func(b *testing.B) {
+				for b.Loop() {
+					d.Attention(c)
+				}
+				b.ReportMetric(float64(batch*keys*3*64*2*4)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
+			d.Close()
+		}
+	}
+}
