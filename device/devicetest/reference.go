@@ -90,13 +90,15 @@ func (r *Reference) Write(dst device.Buffer, src any) {
 		copy(floats(dst), s)
 	case []float32:
 		same("Write", dst.Len, len(s))
+		to := floats(dst)
 		for i, v := range s {
-			floats(dst)[i] = float64(v)
+			to[i] = float64(v)
 		}
 	case []uint16:
 		same("Write", dst.Len, len(s))
+		to := floats(dst)
 		for i, v := range s {
-			floats(dst)[i] = float64(WidenBF16(v))
+			to[i] = float64(WidenBF16(v))
 		}
 	case []int32:
 		same("Write", dst.Len, len(s))

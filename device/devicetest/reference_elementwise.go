@@ -75,8 +75,9 @@ func unary(op device.UnaryOp, x float64) (y, dy float64) {
 // Unary computes y = op(x).
 func (r *Reference) Unary(op device.UnaryOp, y, x device.Buffer) {
 	same("Unary", y.Len, x.Len)
+	out := floats(y)
 	for i, v := range floats(x) {
-		floats(y)[i], _ = unary(op, v)
+		out[i], _ = unary(op, v)
 	}
 }
 
@@ -84,9 +85,10 @@ func (r *Reference) Unary(op device.UnaryOp, y, x device.Buffer) {
 func (r *Reference) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool) {
 	same("UnaryGrad", dx.Len, x.Len)
 	same("UnaryGrad", dx.Len, dy.Len)
+	out, grad := floats(dx), floats(dy)
 	for i, v := range floats(x) {
 		_, d := unary(op, v)
-		store(&floats(dx)[i], d*floats(dy)[i], acc)
+		store(&out[i], d*grad[i], acc)
 	}
 }
 
@@ -112,23 +114,26 @@ func binary(op device.BinaryOp, a, b float64) float64 {
 func (r *Reference) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 	same("Binary", y.Len, a.Len)
 	same("Binary", y.Len, b.Len)
+	out, right := floats(y), floats(b)
 	for i, v := range floats(a) {
-		floats(y)[i] = binary(op, v, floats(b)[i])
+		out[i] = binary(op, v, right[i])
 	}
 }
 
 // AddScaled computes y += a·x.
 func (r *Reference) AddScaled(y device.Buffer, a float32, x device.Buffer) {
 	same("AddScaled", y.Len, x.Len)
+	out := floats(y)
 	for i, v := range floats(x) {
-		floats(y)[i] += float64(a) * v
+		out[i] += float64(a) * v
 	}
 }
 
 // Scale computes y *= a.
 func (r *Reference) Scale(y device.Buffer, a float32) {
-	for i := range floats(y) {
-		floats(y)[i] *= float64(a)
+	out := floats(y)
+	for i := range out {
+		out[i] *= float64(a)
 	}
 }
 
@@ -136,9 +141,10 @@ func (r *Reference) Scale(y device.Buffer, a float32) {
 func (r *Reference) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 	same("Gated", y.Len, gate.Len)
 	same("Gated", y.Len, up.Len)
+	out, other := floats(y), floats(up)
 	for i, g := range floats(gate) {
 		a, _ := unary(act, g)
-		floats(y)[i] = a * floats(up)[i]
+		out[i] = a * other[i]
 	}
 }
 
@@ -147,11 +153,12 @@ func (r *Reference) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy devic
 	for _, b := range []device.Buffer{dup, gate, up, dy} {
 		same("GatedGrad", dgate.Len, b.Len)
 	}
+	ups, grads, outGate, outUp := floats(up), floats(dy), floats(dgate), floats(dup)
 	for i, g := range floats(gate) {
 		a, da := unary(act, g)
-		u, d := floats(up)[i], floats(dy)[i]
-		floats(dgate)[i] = da * u * d
-		floats(dup)[i] = a * d
+		u, d := ups[i], grads[i]
+		outGate[i] = da * u * d
+		outUp[i] = a * d
 	}
 }
 
@@ -184,11 +191,12 @@ func murmurMix(x uint32) uint32 {
 func (r *Reference) Dropout(y, x device.Buffer, p float32, key uint64) {
 	same("Dropout", y.Len, x.Len)
 	threshold := uint32(float64(p) * (1 << 32))
+	out := floats(y)
 	for i, v := range floats(x) {
 		if RandomBits(key, uint64(i)) < threshold {
 			v = 0
 		}
-		floats(y)[i] = v / (1 - float64(p))
+		out[i] = v / (1 - float64(p))
 	}
 }
 
@@ -216,13 +224,13 @@ func (r *Reference) Reduce(op device.ReduceOp, y, x device.Buffer) {
 
 // ColumnSum computes y[c] (+)= Σ x[n, c].
 func (r *Reference) ColumnSum(y, x device.Buffer, acc bool) {
-	c := y.Len
+	in, out, c := floats(x), floats(y), y.Len
 	for j := range c {
 		sum := 0.0
 		for n := range x.Len / c {
-			sum += floats(x)[n*c+j]
+			sum += in[n*c+j]
 		}
-		store(&floats(y)[j], sum, acc)
+		store(&out[j], sum, acc)
 	}
 }
 

@@ -89,13 +89,14 @@ func storeAll(y device.Buffer, v []float64, acc bool) {
 // Rope rotates pairs (i, i+Rotary/2) of each head.
 func (r *Reference) Rope(a device.Rope) {
 	x, y, half := floats(a.X), floats(a.Y), a.Rotary/2
+	cosines, sines := floats(a.Cos), floats(a.Sin)
 	width := a.Heads * a.D
 	for n := range len(x) / width {
 		angle := int(ints(a.Positions)[n]) * half
 		for h := range a.Heads {
 			row := n*width + h*a.D
 			for i := range half {
-				cos, sin := floats(a.Cos)[angle+i], floats(a.Sin)[angle+i]
+				cos, sin := cosines[angle+i], sines[angle+i]
 				if a.Inverse {
 					sin = -sin
 				}
@@ -230,18 +231,18 @@ func clearRows(b device.Buffer, row, rows, width int) {
 
 // Embedding copies rows of the table.
 func (r *Reference) Embedding(y, table, ids device.Buffer) {
-	c := y.Len / max(ids.Len, 1)
+	c, rows, out := y.Len/max(ids.Len, 1), floats(table), floats(y)
 	for n, id := range ints(ids) {
-		copy(floats(y)[n*c:(n+1)*c], floats(table)[int(id)*c:])
+		copy(out[n*c:(n+1)*c], rows[int(id)*c:(int(id)+1)*c])
 	}
 }
 
 // EmbeddingGrad adds rows to those of the table.
 func (r *Reference) EmbeddingGrad(dtable, dy, ids device.Buffer) {
-	c := dy.Len / max(ids.Len, 1)
+	c, grads, rows := dy.Len/max(ids.Len, 1), floats(dy), floats(dtable)
 	for n, id := range ints(ids) {
 		for j := range c {
-			floats(dtable)[int(id)*c+j] += floats(dy)[n*c+j]
+			rows[int(id)*c+j] += grads[n*c+j]
 		}
 	}
 }
@@ -265,10 +266,11 @@ func (r *Reference) CrossEntropy(a device.CrossEntropy) {
 			continue
 		}
 		w, we := optional(a.Weights, n, 1), optional(a.EntropyWeights, n, 0)
+		dx := floats(a.DLogits)[n*a.V : (n+1)*a.V]
 		for j := range x {
-			floats(a.DLogits)[n*a.V+j] = 0
+			dx[j] = 0
 			if target >= 0 {
-				floats(a.DLogits)[n*a.V+j] = w*dloss[j] + we*dentropy[j]
+				dx[j] = w*dloss[j] + we*dentropy[j]
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package devicetest
 
 import (
 	"math"
+	"slices"
 
 	"hone/device"
 )
@@ -21,8 +22,8 @@ var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 20, -20, 88, -8
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
 
 func testFill(p *pair) {
-	for _, n := range sizes {
-		for _, t := range []device.DType{device.F32, device.BF16} {
+	for _, n := range slices.Concat(sizes, largeSizes) {
+		for _, t := range floatTypes {
 			y := p.empty(n, t)
 			p.both(func(d device.Device, at func(operand) device.Buffer) { d.Fill(at(y), 1.25) })
 			p.check(label("Fill %d %s", n, t), y, exact)
@@ -59,7 +60,7 @@ func (p *pair) arguments(op device.UnaryOp, n int, t device.DType) operand {
 func testUnary(p *pair) {
 	for _, u := range unaryOps {
 		p.eachTypes(2, func(types string, t []device.DType) {
-			for _, n := range sizes {
+			for _, n := range sizesFor(t) {
 				x, y, z := p.arguments(u.op, n, t[0]), p.empty(n, t[1]), p.arguments(u.op, n, t[0])
 				p.both(func(d device.Device, at func(operand) device.Buffer) {
 					d.Unary(u.op, at(y), at(x))
@@ -76,7 +77,7 @@ func testUnary(p *pair) {
 
 func (p *pair) unaryGrad(name string, op device.UnaryOp) {
 	p.eachTypes(3, func(types string, t []device.DType) {
-		for _, n := range sizes {
+		for _, n := range sizesFor(t) {
 			x, dy := p.arguments(op, n, t[0]), p.normal(n, t[1], 1)
 			dx, sum, same := p.empty(n, t[2]), p.normal(n, t[2], 1), p.normal(n, t[1], 1)
 			p.both(func(d device.Device, at func(operand) device.Buffer) {
@@ -126,7 +127,7 @@ func testBinary(p *pair) {
 	}{{"add", device.Add}, {"sub", device.Sub}, {"mul", device.Mul}, {"div", device.Div}, {"max", device.Max}, {"min", device.Min}}
 	p.eachTypes(3, func(types string, t []device.DType) {
 		for _, o := range ops {
-			for _, n := range sizes {
+			for _, n := range sizesFor(t) {
 				a, b, y := p.normal(n, t[0], 1), p.positive(n, t[1]), p.empty(n, t[2])
 				c, e := p.normal(n, t[0], 1), p.positive(n, t[1])
 				p.both(func(d device.Device, at func(operand) device.Buffer) {
@@ -145,7 +146,7 @@ func testBinary(p *pair) {
 		p.binaryNaN(o.name, o.op)
 	}
 	p.eachTypes(2, func(types string, t []device.DType) {
-		for _, n := range sizes {
+		for _, n := range sizesFor(t) {
 			y, x, z := p.normal(n, t[0], 1), p.normal(n, t[1], 1), p.normal(n, t[0], 1)
 			p.both(func(d device.Device, at func(operand) device.Buffer) {
 				d.AddScaled(at(y), -0.75, at(x))
@@ -185,7 +186,7 @@ func testGated(p *pair) {
 			continue
 		}
 		p.eachTypes(2, func(types string, t []device.DType) {
-			for _, n := range sizes {
+			for _, n := range sizesFor(t) {
 				p.gated(label("Gated %s %d%s", u.name, n, types), u.op, n, t)
 			}
 		})
@@ -233,7 +234,7 @@ func testCopy2D(p *pair) {
 
 func testDropout(p *pair) {
 	p.eachTypes(2, func(types string, t []device.DType) {
-		for _, n := range sizes {
+		for _, n := range sizesFor(t) {
 			for _, rate := range []float32{0, 0.1, 0.5, 0.9} {
 				x, y, z := p.normal(n, t[0], 1), p.empty(n, t[1]), p.normal(n, t[0], 1)
 				key := p.rand.Uint64()
@@ -259,7 +260,7 @@ func testReduce(p *pair) {
 		{"MaxAbs", device.MaxAbs, exact}, {"NonFinite", device.NonFinite, exact},
 	}
 	for _, t := range floatTypes {
-		for _, n := range append([]int{100003}, sizes...) {
+		for _, n := range slices.Concat(sizes, largeSizes, []int{100003}) {
 			for _, o := range ops {
 				x, y := p.normal(n, t, 1), p.empty(1, device.F32)
 				p.both(func(d device.Device, at func(operand) device.Buffer) { d.Reduce(o.op, at(y), at(x)) })
@@ -295,7 +296,7 @@ func testColumnSum(p *pair) {
 
 func testAdamW(p *pair) {
 	for _, t := range floatTypes {
-		for _, n := range sizes {
+		for _, n := range slices.Concat(sizes, largeSizes) {
 			for step := 1; step <= 5; step += 2 {
 				param, grad := p.normal(n, device.F32, 1), p.normal(n, t, 1)
 				m, v, half := p.normal(n, device.F32, 0.1), p.positive(n, device.F32), p.empty(n, device.BF16)
