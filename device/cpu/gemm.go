@@ -154,7 +154,12 @@ type packArgs struct {
 	DstStride, SrcStride int
 	Rows, Vecs           int
 	Mask                 *[8]int32 // copyRows: lanes of each row's last vector to read, the others become 0; nil means all
+	Stripes, Pitch       int       // of stripePacker
 }
+
+// stripePacker cuts Rows rows into Stripes stripes of mr or nr units: stripe s of
+// row r goes to Dst + s·Pitch + r·DstStride. pair joins two rows of bf16 each time.
+type stripePacker struct{ copy, widen, pair packFunc }
 
 // gemmKernels are the routines of one instruction set.
 type gemmKernels struct {
@@ -170,6 +175,9 @@ type gemmKernels struct {
 	widenRows      packFunc // Rows rows of 8·Vecs bf16 become f32
 	pairRows       packFunc // Rows pairs of rows of 8·Vecs bf16 become rows of 8·Vecs pairs
 	narrowRows     packFunc // Rows rows of 8·Vecs f32 become bf16, rounded to nearest even
+
+	stripesA stripePacker // of mr
+	stripesB stripePacker // of nr
 
 	l2 int // bytes of a core's second cache
 }

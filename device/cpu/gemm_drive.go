@@ -137,17 +137,9 @@ func (b *gemmBlock) addBlock(u, kc int) {
 // byStripes packs all of B into the second cache and multiplies one stripe of A
 // after the other with it.
 func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
-	pitch := roundUp(kc, 16) * b.k.nr
+	pitch := roundUp(kc, 16)*b.k.nr + 16 // no multiple of 4 KiB
 	grow(&b.s.b, pitch*(ceilDiv(b.n, b.k.nr)+2))
-	full := 0 // panels of full width, which come first
-	for j, at := 0, 0; j < b.n; at += pitch {
-		n := b.panel(j)
-		if n == b.k.nr {
-			full++
-		}
-		b.packB(unsafe.Pointer(&b.s.b[at]), j, n, u, kc)
-		j += n
-	}
+	full := b.packB(pitch, u, kc)
 	b.s.tile.BS = 4 * b.k.nr
 	for i := 0; i < b.m; i += stripeGroup * b.k.mr {
 		m := min(stripeGroup*b.k.mr, b.m-i)

@@ -24,6 +24,8 @@ func genericGemmKernels(f cpuid.Features) *gemmKernels {
 		transpose: transposeGeneric, transposeWiden: transposeWidenGeneric, copyRows: copyRowsGeneric,
 		widenRows: widenRowsGeneric, pairRows: pairRowsGeneric, narrowRows: narrowRowsGeneric, l2: cacheSize(f),
 	}
+	k.stripesA = genericStripes(k.mr)
+	k.stripesB = genericStripes(k.nr)
 	for rows := 1; rows <= k.mr; rows++ {
 		k.f32 = append(k.f32, []tileFunc{func(t *tileArgs) { tileGeneric(t, rows) }})
 	}
@@ -161,5 +163,28 @@ func narrowRowsGeneric(p *packArgs) {
 		for i, v := range floatsAt(unsafe.Add(p.Src, r*p.SrcStride), 8*p.Vecs) {
 			dst[i] = toBF16(v)
 		}
+	}
+}
+
+// genericStripes cuts rows into stripes of n units.
+func genericStripes(n int) stripePacker {
+	each := func(p *packArgs, f func(dst unsafe.Pointer, r, col int)) {
+		for r := range p.Rows {
+			for s := range p.Stripes {
+				f(unsafe.Add(p.Dst, s*p.Pitch+r*p.DstStride), r, s*n)
+			}
+		}
+	}
+	return stripePacker{
+		copy: func(p *packArgs) {
+			each(p, func(dst unsafe.Pointer, r, col int) {
+				copy(floatsAt(dst, n), floatsAt(unsafe.Add(p.Src, r*p.SrcStride+4*col), n))
+			})
+		},
+		widen: func(p *packArgs) {
+			each(p, func(dst unsafe.Pointer, r, col int) {
+				widenBF16(floatsAt(dst, n), halvesAt(unsafe.Add(p.Src, r*p.SrcStride+2*col), n))
+			})
+		},
 	}
 }

@@ -43,34 +43,82 @@ func (b *gemmBlock) copyPairs(i, m, u, kc int) packedA {
 }
 
 // packStripes packs an A stored [K, M]: stripes of mr rows, column after column.
-// A column is stored 8 wide, and the next one overwrites what is beyond mr.
+// In a last, narrower stripe a column is stored 8 wide, and the next one
+// overwrites what is beyond mr.
 func (b *gemmBlock) packStripes(i, m, u, kc int) packedA {
 	mr := b.k.mr
-	grow(&b.s.a, roundUp(m, mr)*kc+8)
-	for r := 0; r < m; r += mr {
-		dst := unsafe.Pointer(&b.s.a[r*kc])
-		sh := rowShape{rows: kc, cols: min(mr, m-r), ld: b.LDA, dstStride: 4 * mr}
-		if b.pairs {
-			b.pairsOf(b.A, dst, b.offA+2*u*b.LDA+i+r, min(2*kc, b.K-2*u), sh)
-		} else {
-			b.rowsOf(b.A, dst, b.offA+u*b.LDA+i+r, sh)
-		}
+	pitch := mr*kc + 16 // no multiple of 4 KiB
+	grow(&b.s.a, roundUp(m, mr)/mr*pitch)
+	dst := unsafe.Pointer(&b.s.a[0])
+	if full := m / mr; full > 0 {
+		sh := rowShape{rows: kc, cols: mr, ld: b.LDA, dstStride: 4 * mr}
+		b.stripesOf(b.k.stripesA, b.A, dst, b.offA+i, u, full, 4*pitch, sh)
 	}
-	return packedA{unsafe.Pointer(&b.s.a[0]), 4, 4 * mr, 4 * mr * kc}
+	if rest := m % mr; rest > 0 {
+		r := m - rest
+		sh := rowShape{rows: kc, cols: rest, ld: b.LDA, dstStride: 4 * mr}
+		b.columnsOf(b.A, unsafe.Add(dst, r/mr*4*pitch), b.offA+i+r, u, sh)
+	}
+	return packedA{dst, 4, 4 * mr, 4 * pitch}
 }
 
-// packB packs columns j to j+n of op(B) for units u to u+kc into rows of nr.
-func (b *gemmBlock) packB(dst unsafe.Pointer, j, n, u, kc int) {
-	sh := rowShape{rows: kc, cols: n, ld: b.LDB, dstStride: 4 * b.k.nr}
-	j += b.j
+// stripesOf packs stripes of sh.cols columns of m, stored with k along rows, for
+// sh.rows units of k from u on. Element off is the first column's in row 0.
+func (b *gemmBlock) stripesOf(s stripePacker, m mat, dst unsafe.Pointer, off, u, stripes, pitch int, sh rowShape) {
+	p := &b.s.pack
+	*p = packArgs{Dst: dst, Src: m.at(off + u*sh.ld), DstStride: sh.dstStride, SrcStride: sh.ld * m.size(), Rows: sh.rows, Stripes: stripes, Pitch: pitch}
 	switch {
-	case b.TransB:
-		b.transposeB(dst, j, n, u, kc)
 	case b.pairs:
-		b.pairsOf(b.B, dst, b.offB+2*u*b.LDB+j, min(2*kc, b.K-2*u), sh)
+		p.Src = m.at(off + 2*u*sh.ld)
+		if p.Rows = min(sh.rows, b.K/2-u); p.Rows > 0 {
+			s.pair(p)
+		}
+		if last := p.Rows; last < sh.rows { // the last pair is incomplete
+			sh.rows = 1
+			for i := range stripes {
+				b.columnsOf(m, unsafe.Add(dst, i*pitch+last*sh.dstStride), off+i*sh.cols, u+last, sh)
+			}
+		}
+	case m.bf16:
+		s.widen(p)
 	default:
-		b.rowsOf(b.B, dst, b.offB+u*b.LDB+j, sh)
+		s.copy(p)
 	}
+}
+
+// columnsOf packs columns of m as stripesOf does, of any number.
+func (b *gemmBlock) columnsOf(m mat, dst unsafe.Pointer, off, u int, sh rowShape) {
+	if b.pairs {
+		b.pairsOf(m, dst, off+2*u*sh.ld, min(2*sh.rows, b.K-2*u), sh)
+		return
+	}
+	b.rowsOf(m, dst, off+u*sh.ld, sh)
+}
+
+// packB packs the panels of op(B) for units u to u+kc, each at its pitch in
+// floats, and returns how many have full width. They come first.
+func (b *gemmBlock) packB(pitch, u, kc int) (full int) {
+	nr := b.k.nr
+	for b.panel(full*nr) == nr {
+		full++
+	}
+	dst := unsafe.Pointer(&b.s.b[0])
+	sh := rowShape{rows: kc, cols: nr, ld: b.LDB, dstStride: 4 * nr}
+	if !b.TransB && full > 0 {
+		b.stripesOf(b.k.stripesB, b.B, dst, b.offB+b.j, u, full, 4*pitch, sh)
+	}
+	for i, j := 0, 0; j < b.n; i++ {
+		n := b.panel(j)
+		switch at := unsafe.Add(dst, i*4*pitch); {
+		case b.TransB:
+			b.transposeB(at, b.j+j, n, u, kc)
+		case i >= full:
+			sh.cols = n
+			b.columnsOf(b.B, at, b.offB+b.j+j, u, sh)
+		}
+		j += n
+	}
+	return full
 }
 
 // rowShape is the shape of a part of a matrix: ld in elements, dstStride in bytes.

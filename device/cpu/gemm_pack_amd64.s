@@ -309,3 +309,375 @@ vector:
 	JNZ          row
 	VZEROUPPER
 	RET
+
+// func copyStripes16AVX2(p *packArgs)
+TEXT ·copyStripes16AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VMOVUPS      0(SI), X0
+	VMOVUPS      X0, 0(DX)
+	ADDQ         $16, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func copyStripes32AVX2(p *packArgs)
+TEXT ·copyStripes32AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VMOVUPS      0(SI), Y0
+	VMOVUPS      Y0, 0(DX)
+	ADDQ         $32, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func copyStripes96AVX2(p *packArgs)
+TEXT ·copyStripes96AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VMOVUPS      0(SI), Y0
+	VMOVUPS      Y0, 0(DX)
+	VMOVUPS      32(SI), Y0
+	VMOVUPS      Y0, 32(DX)
+	VMOVUPS      64(SI), Y0
+	VMOVUPS      Y0, 64(DX)
+	ADDQ         $96, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func copyStripes192AVX2(p *packArgs)
+TEXT ·copyStripes192AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VMOVUPS      0(SI), Y0
+	VMOVUPS      Y0, 0(DX)
+	VMOVUPS      32(SI), Y0
+	VMOVUPS      Y0, 32(DX)
+	VMOVUPS      64(SI), Y0
+	VMOVUPS      Y0, 64(DX)
+	VMOVUPS      96(SI), Y0
+	VMOVUPS      Y0, 96(DX)
+	VMOVUPS      128(SI), Y0
+	VMOVUPS      Y0, 128(DX)
+	VMOVUPS      160(SI), Y0
+	VMOVUPS      Y0, 160(DX)
+	ADDQ         $192, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func widenStripes16AVX2(p *packArgs)
+TEXT ·widenStripes16AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VPMOVZXWD    0(SI), X0
+	VPSLLD       $16, X0, X0
+	VMOVUPS      X0, 0(DX)
+	ADDQ         $8, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func widenStripes32AVX2(p *packArgs)
+TEXT ·widenStripes32AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VPMOVZXWD    0(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	ADDQ         $16, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func widenStripes96AVX2(p *packArgs)
+TEXT ·widenStripes96AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VPMOVZXWD    0(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	VPMOVZXWD    32(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 64(DX)
+	ADDQ         $48, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func widenStripes192AVX2(p *packArgs)
+TEXT ·widenStripes192AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VPMOVZXWD    0(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	VPMOVZXWD    32(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 64(DX)
+	VPMOVZXWD    48(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 96(DX)
+	VPMOVZXWD    64(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 128(DX)
+	VPMOVZXWD    80(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 160(DX)
+	ADDQ         $96, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func pairStripes32AVX2(p *packArgs)
+TEXT ·pairStripes32AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VPMOVZXWD    0(SI), Y0
+	VPMOVZXWD    0(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	ADDQ         $16, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET
+
+// func pairStripes192AVX2(p *packArgs)
+TEXT ·pairStripes192AVX2(SB), NOSPLIT, $0-8
+	MOVQ         p+0(FP), DI
+	MOVQ         0(DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R11
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), R12
+	MOVQ         56(DI), R13
+	MOVQ         64(DI), BX
+
+row:
+	MOVQ         R8, DX
+	MOVQ         R9, SI
+	MOVQ         R13, CX
+
+stripe:
+	VPMOVZXWD    0(SI), Y0
+	VPMOVZXWD    0(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPMOVZXWD    16(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	VPMOVZXWD    32(SI), Y0
+	VPMOVZXWD    32(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 64(DX)
+	VPMOVZXWD    48(SI), Y0
+	VPMOVZXWD    48(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 96(DX)
+	VPMOVZXWD    64(SI), Y0
+	VPMOVZXWD    64(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 128(DX)
+	VPMOVZXWD    80(SI), Y0
+	VPMOVZXWD    80(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 160(DX)
+	ADDQ         $96, SI
+	ADDQ         BX, DX
+	DECQ         CX
+	JNZ          stripe
+	ADDQ         R11, R8
+	ADDQ         R10, R9
+	ADDQ         R10, R9
+	DECQ         R12
+	JNZ          row
+	VZEROUPPER
+	RET

@@ -235,6 +235,36 @@ func pairRowsAVX2(p *packArgs)
 func narrowRowsAVX2(p *packArgs)
 
 //go:noescape
+func copyStripes16AVX2(p *packArgs)
+
+//go:noescape
+func copyStripes32AVX2(p *packArgs)
+
+//go:noescape
+func copyStripes96AVX2(p *packArgs)
+
+//go:noescape
+func copyStripes192AVX2(p *packArgs)
+
+//go:noescape
+func widenStripes16AVX2(p *packArgs)
+
+//go:noescape
+func widenStripes32AVX2(p *packArgs)
+
+//go:noescape
+func widenStripes96AVX2(p *packArgs)
+
+//go:noescape
+func widenStripes192AVX2(p *packArgs)
+
+//go:noescape
+func pairStripes32AVX2(p *packArgs)
+
+//go:noescape
+func pairStripes192AVX2(p *packArgs)
+
+//go:noescape
 func peakAVX2(iterations int)
 
 //go:noescape

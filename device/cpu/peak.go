@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"runtime"
 	"time"
 	"unsafe"
 
@@ -19,9 +20,9 @@ type Peak struct {
 }
 
 // MeasurePeak measures everything in Peak, best of several runs; it takes about
-// a second and 256 MiB. Threads 0 or less means 1.
+// a second and 256 MiB. Threads 0 means all cores.
 func MeasurePeak(threads int) Peak {
-	p := newPool(threads)
+	p := newPool(threadsOrAll(threads))
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5)
 	p.measureMemory(cpuid.Host(), &peak, streamBytes, 5)
@@ -31,9 +32,17 @@ func MeasurePeak(threads int) Peak {
 // QuickPeak measures the arithmetic of Peak only, in less than 100 ms, for the
 // share of the peak that a training line shows.
 func QuickPeak(threads int) Peak {
-	p := newPool(threads)
+	p := newPool(threadsOrAll(threads))
 	defer p.close()
 	return p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
+}
+
+// threadsOrAll is threads, or one for each core where that is 0.
+func threadsOrAll(threads int) int {
+	if threads <= 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return threads
 }
 
 // streamBytes is the size of each array that the memory loops walk through:

@@ -48,10 +48,10 @@ func TrainingShapes() []GEMMShape {
 }
 
 // BenchGEMM times each shape runs times (at least 3) on the given number of
-// threads. Each run measures the machine's peak first, and the best of all runs
+// threads, 0 for all cores. Each run measures the machine's peak first, and the best of all runs
 // counts on both sides, so that a busy moment harms neither. It panics on an unknown form.
 func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
-	p := newPool(threads)
+	p := newPool(threadsOrAll(threads))
 	defer p.close()
 	rows := make([]GEMMRow, len(shapes))
 	operands := make([]gemmArgs, len(shapes))

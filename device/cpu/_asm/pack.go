@@ -11,9 +11,14 @@ const (
 	packRows
 	packVecs
 	packMask
+	packStripes
+	packPitch
 )
 
-var packFunctions = []string{"transposeAVX2", "transposeWidenAVX2", "copyRowsAVX2", "widenRowsAVX2", "pairRowsAVX2", "narrowRowsAVX2"}
+var packFunctions = []string{"transposeAVX2", "transposeWidenAVX2", "copyRowsAVX2", "widenRowsAVX2", "pairRowsAVX2", "narrowRowsAVX2",
+	"copyStripes16AVX2", "copyStripes32AVX2", "copyStripes96AVX2", "copyStripes192AVX2",
+	"widenStripes16AVX2", "widenStripes32AVX2", "widenStripes96AVX2", "widenStripes192AVX2",
+	"pairStripes32AVX2", "pairStripes192AVX2"}
 
 // packers writes the functions that rearrange and convert operands.
 func packers() string {
@@ -37,7 +42,72 @@ func packers() string {
 		a.op("VMOVUPS Y0, (DX)")
 	})
 	rows(&a, "narrowRowsAVX2", 32, 16, 1, func() { narrow(&a) })
+	for _, width := range []int{16, 32, 96, 192} {
+		stripes(&a, "copy", width)
+	}
+	for _, width := range []int{16, 32, 96, 192} {
+		stripes(&a, "widen", width)
+	}
+	for _, width := range []int{32, 192} {
+		stripes(&a, "pair", width)
+	}
 	return a.String()
+}
+
+// stripes writes a function that cuts rows into stripes of width bytes: stripe s
+// of row r goes to dst + s·pitch + r·stride. Rows are read along their whole
+// length, for rows far apart compete for cache lines and pages. Widening reads
+// bf16 and pairing two rows of it, so both read half as many bytes of a row.
+func stripes(a *asm, kind string, width int) {
+	a.text(fmt.Sprintf("%sStripes%dAVX2", kind, width), "p *packArgs", 0)
+	a.op("MOVQ p+0(FP), DI")
+	for _, m := range []struct {
+		arg int
+		reg string
+	}{{packDst, "R8"}, {packSrc, "R9"}, {packDstStride, "R11"}, {packSrcStride, "R10"}, {packRows, "R12"}, {packStripes, "R13"}, {packPitch, "BX"}} {
+		a.op("MOVQ %s, %s", field(m.arg), m.reg)
+	}
+	a.label("row")
+	a.op("MOVQ R8, DX")
+	a.op("MOVQ R9, SI")
+	a.op("MOVQ R13, CX")
+	a.label("stripe")
+	reg, step := "Y", 32
+	if width == 16 {
+		reg, step = "X", 16
+	}
+	read := width
+	if kind != "copy" {
+		read = width / 2
+	}
+	for off := 0; off < width; off += step {
+		switch kind {
+		case "copy":
+			a.op("VMOVUPS %d(SI), %s0", off, reg)
+		case "widen":
+			a.op("VPMOVZXWD %d(SI), %s0", off/2, reg)
+			a.op("VPSLLD $16, %[1]s0, %[1]s0", reg)
+		case "pair":
+			a.op("VPMOVZXWD %d(SI), %s0", off/2, reg)
+			a.op("VPMOVZXWD %d(SI)(R10*1), %s1", off/2, reg)
+			a.op("VPSLLD $16, %[1]s1, %[1]s1", reg)
+			a.op("VPOR %[1]s1, %[1]s0, %[1]s0", reg)
+		}
+		a.op("VMOVUPS %s0, %d(DX)", reg, off)
+	}
+	a.op("ADDQ $%d, SI", read)
+	a.op("ADDQ BX, DX")
+	a.op("DECQ CX")
+	a.op("JNZ stripe")
+	a.op("ADDQ R11, R8")
+	a.op("ADDQ R10, R9")
+	if kind == "pair" {
+		a.op("ADDQ R10, R9")
+	}
+	a.op("DECQ R12")
+	a.op("JNZ row")
+	a.op("VZEROUPPER")
+	a.op("RET")
 }
 
 // rows writes a function over rows of vectors. SI and DX walk along a row of
