@@ -36,7 +36,7 @@ type BuildConfig struct {
 	// finished before, it is opened without reading the text again. Empty: the text is always read.
 	SourceKey  string
 	Stats      *Stats         // the reader's counts: completed by Build, and restored when the text is not read; may be nil
-	ShardBytes int            // text per shard; 0 means 16 MiB
+	ShardBytes int            // text per shard; 0 means 8 MiB
 	Workers    int            // 0 means GOMAXPROCS; the result does not depend on it
 	Progress   func(Progress) // called from the calling goroutine now and then; may be nil
 }
@@ -53,8 +53,8 @@ type Progress struct {
 // Build tokenises documents into a training store and a store of held-out documents, nil if cfg.Validation is 0.
 //
 // The tokens live in shard files named by a hash of the tokenizer and the text in them, so a build that was interrupted, or
-// whose data has grown, goes on from the shards that are there; damaged ones are built again. Memory is bounded by about
-// 8 x ShardBytes per worker plus the largest document.
+// whose data has grown, goes on from the shards that are there; damaged ones are built again. In memory are, per worker, the text
+// and the tokens of one shard.
 func Build(ctx context.Context, docs iter.Seq2[Document, error], cfg BuildConfig) (train, held *Store, err error) {
 	if err := cfg.complete(); err != nil {
 		return nil, nil, err
@@ -92,7 +92,7 @@ func (c *BuildConfig) complete() error {
 		}
 	}
 	if c.ShardBytes <= 0 {
-		c.ShardBytes = 16 << 20
+		c.ShardBytes = 8 << 20
 	}
 	if c.Workers <= 0 {
 		c.Workers = runtime.GOMAXPROCS(0)
@@ -220,7 +220,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 	b.open[0] = &job{}
 	var workers sync.WaitGroup
 	for range cfg.Workers {
-		workers.Go(func() { cfg.work(b.jobs, b.results) })
+		workers.Go(func() { (&worker{cfg: cfg}).run(b.jobs, b.results) })
 	}
 	err := b.read(ctx, docs)
 	if err == nil {
@@ -319,43 +319,41 @@ func (b *builder) take(f finished) error {
 	return nil
 }
 
-func (c *BuildConfig) work(jobs <-chan *job, results chan<- finished) {
-	var enc Encoder // made when first needed: all shards may be there already
+// worker turns jobs into shard files. Its buffers are reused from shard to shard.
+type worker struct {
+	cfg     *BuildConfig
+	encoder Encoder // made when first needed: all shards may be there already
+	content shardContent
+}
+
+func (w *worker) run(jobs <-chan *job, results chan<- finished) {
 	for j := range jobs {
-		if enc == nil {
-			enc = c.Encoder()
-		}
-		f := c.buildShard(enc, j)
-		f.job = j
+		f, err := w.build(j)
+		f.job, f.err = j, err
+		j.docs = nil // the text is not needed any more
 		results <- f
 	}
 }
 
-func (c *BuildConfig) buildShard(enc Encoder, j *job) (f finished) {
-	f.name = c.shardName(j)
-	ok, err := goodShard(c.Dir, f.name)
+// build makes the job's shard, unless an intact one is there.
+func (w *worker) build(j *job) (f finished, err error) {
+	f.name = w.cfg.shardName(j)
+	s, err := goodShard(w.cfg.Dir, f.name)
 	if err != nil {
-		return finished{err: err}
+		return f, err
 	}
-	if !ok {
-		content, err := c.encode(enc, j)
-		if err != nil {
-			return finished{err: err}
-		}
-		j.docs = nil // the text is not needed any more
-		if err := content.write(c.Dir, f.name); err != nil {
-			return finished{err: err}
-		}
-		f.tokens, f.dropped = int64(len(content.ids)), int64(content.dropped)
-		return f
+	if s != nil {
+		f.tokens, f.dropped, f.reused = s.tokens, s.dropped, true
+		return f, s.file.Close()
 	}
-	s, err := openShard(filepath.Join(c.Dir, f.name+shardSuffix))
-	if err != nil {
-		return finished{err: err}
+	if w.encoder == nil {
+		w.encoder = w.cfg.Encoder()
 	}
-	f.tokens, f.dropped, f.reused = s.tokens, s.dropped, true
-	f.err = s.file.Close()
-	return f
+	if err := w.encode(j); err != nil {
+		return f, err
+	}
+	f.tokens, f.dropped = int64(len(w.content.ids)), int64(w.content.dropped)
+	return f, w.content.write(w.cfg.Dir, f.name)
 }
 
 // shardName hashes the tokenizer and the text, document by document.
@@ -374,18 +372,21 @@ func (c *BuildConfig) shardName(j *job) string {
 	return sumName(h)
 }
 
-func (c *BuildConfig) encode(enc Encoder, j *job) (*shardContent, error) {
-	out := &shardContent{vocab: c.Vocab, ids: make([]int32, 0, j.bytes/3)}
+// encode fills w.content with the job's tokens.
+func (w *worker) encode(j *job) error {
+	cfg := w.cfg
+	out := &w.content
+	*out = shardContent{vocab: cfg.Vocab, ids: out.ids[:0], ends: out.ends[:0]}
 	for _, d := range j.docs {
 		start := len(out.ids)
-		out.ids = append(out.ids, c.Begin...)
-		out.ids = enc.Encode(out.ids, d.Text)
+		out.ids = append(out.ids, cfg.Begin...)
+		out.ids = w.encoder.Encode(out.ids, d.Text)
 		if !d.Continued {
-			out.ids = append(out.ids, c.End...)
+			out.ids = append(out.ids, cfg.End...)
 		}
 		for _, id := range out.ids[start:] {
-			if id < 0 || int(id) >= c.Vocab {
-				return nil, fmt.Errorf("%s: the tokenizer gave id %d, but the vocabulary has %d entries", d.Place(), id, c.Vocab)
+			if id < 0 || int(id) >= cfg.Vocab {
+				return fmt.Errorf("%s: the tokenizer gave id %d, but the vocabulary has %d entries", d.Place(), id, cfg.Vocab)
 			}
 		}
 		if len(out.ids)-start < minDocument {
@@ -396,5 +397,5 @@ func (c *BuildConfig) encode(enc Encoder, j *job) (*shardContent, error) {
 		out.ends = append(out.ends, int64(len(out.ids)))
 		out.textBytes += int64(len(d.Text))
 	}
-	return out, nil
+	return nil
 }

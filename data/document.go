@@ -2,6 +2,7 @@ package data
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -20,6 +21,17 @@ type Document struct {
 
 // Place names the document's origin as FILE:RECORD.
 func (d Document) Place() string { return fmt.Sprintf("%s:%d", d.Source, d.Record) }
+
+// Texts passes on only the texts, for consumers that need nothing else, such as training a tokenizer.
+func Texts(docs iter.Seq2[Document, error]) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for d, err := range docs {
+			if !yield(d.Text, err) {
+				return
+			}
+		}
+	}
+}
 
 // Reason says why a file or a record was left out.
 type Reason string

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/zeebo/xxh3"
 
@@ -158,56 +159,86 @@ type shardContent struct {
 	dropped   int
 }
 
-// write stores the shard under dir/name at once or not at all.
+// write stores the shard under dir/name at once or not at all. The header, which holds the checksum, is written last.
 func (c *shardContent) write(dir, name string) error {
-	width := tokenWidth(c.vocab)
-	body := make([]byte, 0, 8*len(c.ends)+width*len(c.ids))
+	f, err := atomicfile.Create(filepath.Join(dir, name+shardSuffix))
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(make([]byte, shardHeader)); err != nil {
+		return err
+	}
+	sum := xxh3.New()
+	if err := c.writeBody(io.MultiWriter(f, sum)); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(c.header(sum.Sum64()), 0); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+func (c *shardContent) header(bodySum uint64) []byte {
 	le := binary.LittleEndian
-	for _, e := range c.ends {
-		body = le.AppendUint64(body, uint64(e))
-	}
-	for _, id := range c.ids {
-		if width == 2 {
-			body = le.AppendUint16(body, uint16(id))
-		} else {
-			body = le.AppendUint32(body, uint32(id))
-		}
-	}
 	h := append(make([]byte, 0, shardHeader), shardMagic...)
 	h = le.AppendUint32(h, shardVersion)
-	h = le.AppendUint32(h, uint32(width))
+	h = le.AppendUint32(h, uint32(tokenWidth(c.vocab)))
 	h = le.AppendUint64(h, uint64(len(c.ids)))
 	h = le.AppendUint64(h, uint64(len(c.ends)))
 	h = le.AppendUint64(h, uint64(c.textBytes))
 	h = le.AppendUint32(h, uint32(c.vocab))
 	h = le.AppendUint32(h, uint32(c.dropped))
-	h = le.AppendUint64(h, xxh3.Hash(body))
-	h = le.AppendUint64(h, xxh3.Hash(h))
-	return atomicfile.WriteTo(filepath.Join(dir, name+shardSuffix), func(w io.Writer) error {
-		if _, err := w.Write(h); err != nil {
-			return err
-		}
-		_, err := w.Write(body)
-		return err
-	})
+	h = le.AppendUint64(h, bodySum)
+	return le.AppendUint64(h, xxh3.Hash(h))
 }
 
-// goodShard reports whether dir/name is there and intact; a damaged file is removed so that it can be built again.
-func goodShard(dir, name string) (bool, error) {
+// writeBody writes document ends and tokens, a piece at a time.
+func (c *shardContent) writeBody(w io.Writer) error {
+	const piece = 1 << 14
+	le := binary.LittleEndian
+	var buf []byte
+	for part := range slices.Chunk(c.ends, piece) {
+		buf = buf[:0]
+		for _, e := range part {
+			buf = le.AppendUint64(buf, uint64(e))
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+	}
+	wide := tokenWidth(c.vocab) == 4
+	for part := range slices.Chunk(c.ids, piece) {
+		buf = buf[:0]
+		for _, id := range part {
+			if wide {
+				buf = le.AppendUint32(buf, uint32(id))
+			} else {
+				buf = le.AppendUint16(buf, uint16(id))
+			}
+		}
+		if _, err := w.Write(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// goodShard opens dir/name if it is there and intact, and returns nil if not; a damaged file is removed, to be built again.
+func goodShard(dir, name string) (*shard, error) {
 	path := filepath.Join(dir, name+shardSuffix)
 	s, err := openShard(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err == nil {
-		err = s.verify()
+		if err = s.verify(); err == nil {
+			return s, nil
+		}
 		s.file.Close()
 	}
-	if err == nil {
-		return true, nil
-	}
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
 	if err := os.Remove(path); err != nil {
-		return false, fmt.Errorf("remove a damaged token shard: %w", err)
+		return nil, fmt.Errorf("remove a damaged token shard: %w", err)
 	}
-	return false, nil
+	return nil, nil
 }

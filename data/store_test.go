@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -9,6 +10,7 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -210,6 +212,46 @@ func TestBuildGoesOnAfterInterruption(t *testing.T) {
 	}
 	if _, err := os.Stat(leftover); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the leftover is still there")
+	}
+}
+
+// The test binary starts itself, with -test.run naming this test, to be killed in the middle of a build.
+func TestBuildSurvivesKill(t *testing.T) {
+	texts := randomTexts(3000, 11)
+	if dir := os.Getenv("HONE_TEST_BUILD_DIR"); dir != "" {
+		cfg := byteConfig(dir)
+		cfg.ShardBytes, cfg.Workers = 300, 2
+		cfg.Progress = func(p Progress) { fmt.Println("shard", p.Shards) }
+		Build(context.Background(), documents(texts...), cfg)
+		return
+	}
+	cfg := byteConfig(t.TempDir())
+	cfg.ShardBytes = 300
+	child := exec.Command(os.Args[0], "-test.run=^TestBuildSurvivesKill$")
+	child.Env = append(os.Environ(), "HONE_TEST_BUILD_DIR="+cfg.Dir)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const killAt = 40
+	lines := bufio.NewScanner(out)
+	for n := 0; n < killAt && lines.Scan(); n++ {
+	}
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	child.Wait()
+	var last Progress
+	cfg.Progress = func(p Progress) { last = p }
+	s, _ := buildTest(t, cfg, texts...)
+	if diff := cmp.Diff(nonEmpty(texts), storeTexts(t, s)); diff != "" {
+		t.Error(diff)
+	}
+	if last.Reused < killAt || last.Reused >= last.Shards {
+		t.Errorf("%d of %d shards were reused; %d were finished before the kill", last.Reused, last.Shards, killAt)
 	}
 }
 
