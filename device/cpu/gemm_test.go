@@ -1,61 +1,439 @@
 package cpu
 
 import (
+	"fmt"
+	"math"
 	"testing"
+	"unsafe"
+
+	"hone/internal/cpuid"
 )
 
-func TestGemmQuick(t *testing.T) {
-	p := newPool(2)
-	defer p.close()
-	for _, s := range [][3]int{{1, 1, 1}, {5, 7, 9}, {64, 64, 64}, {33, 49, 300}, {100, 30, 520}, {2, 31, 17}} {
-		for form := range 4 {
-			for bf := range 8 {
-				m, n, k := s[0], s[1], s[2]
-				a, b, c := randomFloats(m*k), randomFloats(n*k), randomFloats(m*n)
-				A, B, C := matF32(a), matF32(b), matF32(c)
-				if bf&1 != 0 {
-					A = toMat(a)
+// gemmPaths are the kernels that this machine can run, each reached by masking
+// features. A machine that has a feature and does not get its kernels fails.
+func gemmPaths(t *testing.T) []*gemmKernels {
+	host := cpuid.Host()
+	var paths []*gemmKernels
+	for _, c := range []struct {
+		f    cpuid.Features
+		has  bool
+		want string
+	}{
+		{host, host.HasAVX512BF16(), "avx512bf16"},
+		{host.WithoutAVX512BF16(), host.HasAVX512(), "avx512"},
+		{host.WithoutAVX512(), host.HasAVX2(), "avx2"},
+		{host.WithoutAssembly(), true, "generic"},
+	} {
+		if !c.has {
+			t.Logf("%s: this machine does not have it", c.want)
+			continue
+		}
+		k := newGemmKernels(c.f)
+		if k.name != c.want {
+			t.Fatalf("a machine with %s got the %s kernels", c.want, k.name)
+		}
+		paths = append(paths, k)
+	}
+	if host.HasAVX2() && !host.HasAVX512BF16() {
+		paths = append(paths, modelKernels(false), modelKernels(true))
+	}
+	return paths
+}
+
+// fma32 is a*b+c rounded once to float32: the sum in double is rounded to odd,
+// so that the second rounding decides as if it saw all digits.
+func fma32(a, b, c float32) float32 {
+	p, d := float64(a)*float64(b), float64(c)
+	s := p + d
+	if math.IsNaN(s) || math.IsInf(s, 0) {
+		return float32(s)
+	}
+	v := s - p
+	lost := (p - (s - v)) + (d - v)
+	if bits := math.Float64bits(s); lost != 0 && bits&1 == 0 {
+		if (lost > 0) == (s > 0) {
+			bits++
+		} else {
+			bits--
+		}
+		s = math.Float64frombits(bits)
+	}
+	return float32(s)
+}
+
+// gemmCase is a product with operands as a test sees them: float32 values.
+type gemmCase struct {
+	gemmArgs
+	a, b, c []float32 // values of the operands before the product
+}
+
+func (m mat) value(i int) float32 {
+	if m.bf16 {
+		return fromBF16(halvesAt(m.p, m.n)[i])
+	}
+	return floatsAt(m.p, m.n)[i]
+}
+
+// element is op(A)[i][k] or op(B)[k][j] of a product.
+func element(v []float32, trans bool, ld, row, col int) float32 {
+	if trans {
+		row, col = col, row
+	}
+	return v[row*ld+col]
+}
+
+// want is element (i, j) of product z in the order that gemmArgs documents, with
+// fused multiply-add or, for the generic kernels, without; block is in elements.
+func (g *gemmCase) want(z, i, j, block int, fused bool) float32 {
+	var a, b []float32
+	if g.K > 0 {
+		a, b = g.a[z*g.StrideA:], g.b[z*g.StrideB:]
+	}
+	old := g.c[z*g.StrideC+i*g.LDC+j]
+	var total float32
+	started := false
+	if g.Accumulate {
+		total, started = old, true
+	} else if g.Bias != nil {
+		total, started = g.Bias[j], true
+	}
+	for k0 := 0; k0 < g.K; k0 += block {
+		var sum float32
+		for k := k0; k < min(k0+block, g.K); k++ {
+			x, y := element(a, g.TransA, g.LDA, i, k), element(b, g.TransB, g.LDB, k, j)
+			if fused {
+				sum = fma32(x, y, sum)
+			} else {
+				sum += float32(x * y)
+			}
+		}
+		if started {
+			total += sum
+		} else {
+			total, started = sum, true
+		}
+	}
+	if g.Accumulate && g.Bias != nil {
+		total += g.Bias[j]
+	}
+	if g.C.bf16 {
+		return fromBF16(toBF16(total))
+	}
+	return total
+}
+
+// compare checks all of C, also what lies between and after its rows.
+func (g *gemmCase) compare(t *testing.T, k *gemmKernels) {
+	t.Helper()
+	blocks := max((g.K+kBlockMax-1)/kBlockMax, 1)
+	block := ((g.K+blocks-1)/blocks + 7) / 8 * 8
+	dot := g.A.bf16 && g.B.bf16 && k.bf16 != nil
+	inside := make(map[int]bool)
+	for z := range max(g.Batch, 1) {
+		for i := range g.M {
+			for j := range g.N {
+				at := z*g.StrideC + i*g.LDC + j
+				inside[at] = true
+				got, want := g.C.value(at), g.want(z, i, j, max(block, 1), k.name != "generic")
+				ok := math.Float32bits(got) == math.Float32bits(want)
+				if dot { // rounds in its own way
+					ok = math.Abs(float64(got-want)) <= 1e-2*(1+math.Abs(float64(want)))
 				}
-				if bf&2 != 0 {
-					B = toMat(b)
+				if !ok {
+					t.Fatalf("%s %s: product %d, C[%d][%d] = %v, want %v", k.name, g, z, i, j, got, want)
 				}
-				if bf&4 != 0 {
-					C = toMat(c)
+			}
+		}
+	}
+	for at := range g.C.n {
+		if !inside[at] && g.C.value(at) != g.c[at] {
+			t.Fatalf("%s %s: wrote outside C, at element %d", k.name, g, at)
+		}
+	}
+}
+
+func (g *gemmCase) String() string {
+	return fmt.Sprintf("M=%d N=%d K=%d transA=%v transB=%v bf16=%v,%v,%v acc=%v bias=%v batch=%d", g.M, g.N, g.K,
+		g.TransA, g.TransB, g.A.bf16, g.B.bf16, g.C.bf16, g.Accumulate, g.Bias != nil, g.Batch)
+}
+
+// newCase makes operands of which every row has a gap, at the end of memory that
+// may not be read any further. variant chooses forms, dtypes and what is added.
+func newCase(guard *[3]guarded, m, n, k, variant int) *gemmCase {
+	g := &gemmCase{gemmArgs: gemmArgs{M: m, N: n, K: k, TransA: variant&1 != 0, TransB: variant&2 != 0, Batch: 1 + variant%3%2}}
+	rowsA, colsA, rowsB, colsB := m, k, k, n
+	if g.TransA {
+		rowsA, colsA = k, m
+	}
+	if g.TransB {
+		rowsB, colsB = n, k
+	}
+	gap := variant % 4
+	g.LDA, g.LDB, g.LDC = colsA+gap, colsB+gap, n+gap
+	g.StrideA, g.StrideB, g.StrideC = rowsA*g.LDA+1, rowsB*g.LDB+2, m*g.LDC+3
+	g.Accumulate = variant&16 != 0
+	if variant&32 != 0 {
+		g.Bias = randomFloats(n)
+	}
+	size := func(rows, cols, ld, stride int) int {
+		if rows == 0 || cols == 0 {
+			return 0
+		}
+		return (g.Batch-1)*stride + (rows-1)*ld + cols
+	}
+	g.A, g.a = guard[0].operand(size(rowsA, colsA, g.LDA, g.StrideA), variant&4 != 0, 1)
+	g.B, g.b = guard[1].operand(size(rowsB, colsB, g.LDB, g.StrideB), variant&8 != 0, 2)
+	g.C, g.c = guard[2].operand(size(m, n, g.LDC, g.StrideC), variant&64 != 0, 3)
+	return g
+}
+
+// operand places n random values at the end of the memory and returns them as they are there.
+func (m *guarded) operand(n int, bf16 bool, seed int) (mat, []float32) {
+	values := make([]float32, n)
+	state := uint32(seed*7919 + n)
+	for i := range values {
+		state = state*1664525 + 1013904223
+		values[i] = float32(int32(state)>>8) / (1 << 23)
+	}
+	if !bf16 {
+		p := m.tail(4 * n)
+		copy(floatsAt(p, n), values)
+		return mat{p: p, n: n}, values
+	}
+	p := m.tail(2 * n)
+	for i, v := range values {
+		h := toBF16(v)
+		halvesAt(p, n)[i] = h
+		values[i] = fromBF16(h)
+	}
+	return mat{p: p, n: n, bf16: true}, values
+}
+
+// gemmShapes meet every edge of tiles, packers and blocks of k.
+func gemmShapes() (shapes [][3]int) {
+	for n := 1; n <= 50; n++ {
+		shapes = append(shapes, [3]int{5, n, 9}, [3]int{n, 11, 5})
+	}
+	for _, n := range []int{63, 64, 65, 71, 72, 73, 95, 96, 97, 111, 112, 113, 144, 145} {
+		shapes = append(shapes, [3]int{2, n, 6})
+	}
+	for k := range 36 {
+		shapes = append(shapes, [3]int{3, 10, k})
+	}
+	return append(shapes, [][3]int{
+		{0, 5, 5}, {5, 0, 5}, {0, 0, 0}, {1, 1, 1000}, {6, 30, 255}, {6, 30, 256}, {6, 30, 257}, {7, 26, 511},
+		{9, 49, 513}, {4, 24, 1030}, {70, 130, 31}, {33, 97, 300}, {1, 400, 40}, {130, 3, 40},
+	}...)
+}
+
+// TestGemm compares every path bit for bit with a plain loop in the documented order.
+func TestGemm(t *testing.T) {
+	guard := [3]guarded{newGuarded(t), newGuarded(t), newGuarded(t)}
+	for _, k := range gemmPaths(t) {
+		t.Run(k.name, func(t *testing.T) {
+			p := newPoolWith(2, k)
+			defer p.close()
+			for n, s := range gemmShapes() {
+				for i := range 16 { // all forms and dtypes of A and B
+					g := newCase(&guard, s[0], s[1], s[2], i+(n+i)%8*16)
+					p.gemm(&g.gemmArgs)
+					g.compare(t, k)
 				}
-				g := &gemmArgs{M: m, N: n, K: k, A: A, B: B, C: C, TransA: form&1 != 0, TransB: form&2 != 0}
-				p.gemm(g)
-				for i := range m {
-					for j := range n {
-						var want float64
-						for l := range k {
-							ai, bi := i*k+l, l*n+j
-							if g.TransA {
-								ai = l*m + i
-							}
-							if g.TransB {
-								bi = j*k + l
-							}
-							want += float64(a[ai]) * float64(b[bi])
-						}
-						got := c[i*n+j]
-						if C.bf16 {
-							got = fromBF16(halvesAt(C.p, C.n)[i*n+j])
-						}
-						if d := float64(got) - want; d > 0.1 || d < -0.1 {
-							t.Fatalf("%v form %d bf %d: c[%d][%d] = %v, want %v", s, form, bf, i, j, got, want)
-						}
-					}
+			}
+		})
+	}
+}
+
+// TestGemmAliasedRows meets row strides of a multiple of 4 KiB, which are copied.
+func TestGemmAliasedRows(t *testing.T) {
+	for _, k := range gemmPaths(t) {
+		s := newGemmScratch(k)
+		for variant := range 16 {
+			var guard [3]guarded
+			for i := range guard {
+				guard[i] = newGuarded(t)
+			}
+			g := newCase(&guard, 6, 5, 20, variant&^1)
+			g.Batch, g.LDA = 1, 2048
+			g.A, g.a = guard[0].operand(5*2048+20, variant&4 != 0, 1)
+			g.C, g.c = guard[2].operand(5*g.LDC+5, false, 3)
+			gemmSerial(&g.gemmArgs, s)
+			g.compare(t, k)
+		}
+	}
+}
+
+// result runs g on a copy of its C and returns the copy.
+func (g gemmCase) result(p *pool) []float32 {
+	c := append([]float32(nil), g.c...)
+	g.C = matF32(c)
+	p.gemm(&g.gemmArgs)
+	return c
+}
+
+func sameBits(a, b []float32) bool {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return false
+		}
+	}
+	return len(a) == len(b)
+}
+
+// TestGemmSameBits: the number of threads, the other rows of the product and, in
+// f32, the width of the vectors do not change a bit.
+func TestGemmSameBits(t *testing.T) {
+	guard := [3]guarded{newGuarded(t), newGuarded(t), newGuarded(t)}
+	for _, k := range gemmPaths(t) {
+		for variant := range 16 {
+			if variant > 3 && k.name != cpuid.Host().Best() && variant%5 != 0 { // the slow ones in part
+				continue
+			}
+			g := newCase(&guard, 45, 150, 300, variant&^16)
+			var want []float32
+			for _, threads := range []int{1, 2, 3, 5} {
+				p := newPoolWith(threads, k)
+				got := g.result(p)
+				if want == nil {
+					want = got
+					checkRows(t, g, p, want)
+				}
+				if !sameBits(got, want) {
+					t.Errorf("%s %s: %d threads give other bits", k.name, g, threads)
+				}
+				p.close()
+			}
+			if k.lanes == 16 && !(k.bf16 != nil && g.A.bf16 && g.B.bf16) {
+				p := newPoolWith(2, newGemmKernels(cpuid.Host().WithoutAVX512()))
+				if !sameBits(g.result(p), want) {
+					t.Errorf("%s %s: AVX2 gives other bits", k.name, g)
+				}
+				p.close()
+			}
+		}
+	}
+}
+
+// checkRows multiplies single rows of A and compares with the rows of the whole product.
+func checkRows(t *testing.T, g *gemmCase, p *pool, want []float32) {
+	for _, i := range []int{0, 1, 6, 7, 40, 44} {
+		row := *g
+		row.M, row.Batch = 1, 1
+		at := i * g.LDA
+		if g.TransA {
+			at = i
+		}
+		row.A = mat{p: g.A.at(at), n: g.A.n - at, bf16: g.A.bf16}
+		row.c = append([]float32(nil), g.c[i*g.LDC:i*g.LDC+g.N]...)
+		if !sameBits(row.result(p), want[i*g.LDC:i*g.LDC+g.N]) {
+			t.Errorf("%s %s: row %d alone has other bits", p.gemmKernels.name, g, i)
+		}
+	}
+}
+
+// TestGemmNotFinite: NaN and Inf reach exactly the elements that depend on them, also through a zero.
+func TestGemmNotFinite(t *testing.T) {
+	nan, inf := float32(math.NaN()), float32(math.Inf(1))
+	for _, k := range gemmPaths(t) {
+		for variant := range 16 {
+			m, n, kk := 7, 33, 19
+			a, b, c := make([]float32, m*kk), make([]float32, n*kk), make([]float32, m*n)
+			g := gemmArgs{M: m, N: n, K: kk, TransA: variant&1 != 0, TransB: variant&2 != 0, A: matF32(a), B: matF32(b), C: matF32(c)}
+			set := func(v []float32, trans bool, rows, cols, r, c int, x float32) {
+				if trans {
+					r, c, cols = c, r, rows
+				}
+				v[r*cols+c] = x
+			}
+			set(a, g.TransA, m, kk, 3, 18, nan)
+			set(b, g.TransB, kk, n, 2, 30, inf) // times zero is NaN
+			if variant&4 != 0 {
+				g.A = matBF16(bf16Of(a))
+			}
+			if variant&8 != 0 {
+				g.B = matBF16(bf16Of(b))
+			}
+			gemmSerial(&g, newGemmScratch(k))
+			for i, v := range c {
+				if want := i/n == 3 || i%n == 30; (v != v) != want || !want && v != 0 {
+					t.Fatalf("%s variant %d: C[%d][%d] = %v", k.name, variant, i/n, i%n, v)
 				}
 			}
 		}
 	}
 }
 
-func toMat(f []float32) mat {
+func bf16Of(f []float32) []uint16 {
 	h := make([]uint16, len(f))
-	for i := range f {
-		h[i] = toBF16(f[i])
-		f[i] = fromBF16(h[i])
+	for i, v := range f {
+		h[i] = toBF16(v)
 	}
-	return matBF16(h)
+	return h
+}
+
+// TestNarrow compares the rounding to bf16 with the scalar one where it is delicate.
+func TestNarrow(t *testing.T) {
+	for _, k := range gemmPaths(t) {
+		var in []float32
+		for hi := range uint32(1 << 16) {
+			for _, lo := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
+				in = append(in, math.Float32frombits(hi<<16|lo))
+			}
+		}
+		out := make([]uint16, len(in))
+		narrowRow(k, new(packArgs), in, out)
+		for i, v := range in {
+			if out[i] != toBF16(v) {
+				t.Fatalf("%s: %x rounds to %x, want %x", k.name, math.Float32bits(v), out[i], toBF16(v))
+			}
+		}
+	}
+}
+
+// TestGemmArguments: the assembly counts on fields of 8 bytes, and misuse is refused by name.
+func TestGemmArguments(t *testing.T) {
+	if s := unsafe.Sizeof(tileArgs{}); s != 17*8 {
+		t.Errorf("tileArgs has %d bytes", s)
+	}
+	if s := unsafe.Sizeof(packArgs{}); s != 9*8 {
+		t.Errorf("packArgs has %d bytes", s)
+	}
+	if s := unsafe.Sizeof(streamArgs{}); s != 5*8 {
+		t.Errorf("streamArgs has %d bytes", s)
+	}
+	f := make([]float32, 100)
+	ok := gemmArgs{M: 10, N: 10, K: 10, A: matF32(f), B: matF32(f), C: matF32(f)}
+	for name, spoil := range map[string]func(g *gemmArgs){
+		"negative M":     func(g *gemmArgs) { g.M = -1 },
+		"short A":        func(g *gemmArgs) { g.A.n = 99 },
+		"short B":        func(g *gemmArgs) { g.LDB = 11 },
+		"short C":        func(g *gemmArgs) { g.Batch = 2; g.StrideC = 1 },
+		"narrow rows":    func(g *gemmArgs) { g.LDC = 9 },
+		"short bias":     func(g *gemmArgs) { g.Bias = f[:9] },
+		"negative batch": func(g *gemmArgs) { g.Batch = 2; g.StrideA = -1 },
+	} {
+		g := ok
+		spoil(&g)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s did not panic", name)
+				}
+			}()
+			gemmSerial(&g, newGemmScratch(hostGemmKernels()))
+		}()
+	}
+}
+
+// TestGemmAllocates nothing once its buffers have grown.
+func TestGemmAllocates(t *testing.T) {
+	p := newPool(2)
+	defer p.close()
+	s := newGemmScratch(hostGemmKernels())
+	for _, shape := range []GEMMShape{{"NT", false, 65, 70, 300, 2}, {"NN", true, 65, 70, 300, 1}, {"TN", true, 64, 64, 64, 4}} {
+		g := shape.args()
+		if n := testing.AllocsPerRun(20, func() { p.gemm(&g); gemmSerial(&g, s) }); n != 0 {
+			t.Errorf("%+v: %v allocations", shape, n)
+		}
+	}
 }
