@@ -1,0 +1,394 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hone/data"
+	"hone/device"
+	"hone/tensor"
+)
+
+// TestLearns: the loop drives the loss of a learnable rule far below that of guessing, ln 31.
+func TestLearns(t *testing.T) {
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		r := openToy(t, t.TempDir(), newToy(t, dtype, 2), func(l *Loop) { l.Steps, l.EvalEvery, l.Checkpoints = 300, 100, nil })
+		out := r.run(t)
+		if loss := out.Eval.Metrics["loss"]; loss > 0.5 {
+			t.Errorf("%v: held-out loss %v after 300 steps", dtype, loss)
+		}
+		if out.Step != 300 || out.Tokens < 300*10 || out.Interrupted || out.StoppedEarly {
+			t.Errorf("%v: outcome %+v", dtype, out)
+		}
+	}
+}
+
+// TestAccumulation: k micro-batches of n/k rows walk the same path as one of n rows. Supervised tokens are spread
+// unevenly over the micro-batches, so means of means would be off. What is left is rounding: small, and of zero mean.
+func TestAccumulation(t *testing.T) {
+	losses := func(micro int) []float64 {
+		dir, m := t.TempDir(), newToy(t, device.F32, 2)
+		openToy(t, dir, m, func(l *Loop) {
+			l.Steps, l.Evaluate, l.Checkpoints = 200, nil, nil
+			l.Batches = toyBatches(micro)
+			l.Objective = m.objective(0) // the mask of dropout depends on the micro-batch
+		}).run(t)
+		var all []float64
+		for _, e := range lines(t, dir) {
+			all = append(all, e.(StepEvent).Loss)
+		}
+		return all
+	}
+	one := losses(1)
+	for _, micro := range []int{2, 3, 8} {
+		worst, bias := 0.0, 0.0
+		for i, loss := range losses(micro) {
+			d := (loss - one[i]) / one[i]
+			worst, bias = max(worst, math.Abs(d)), bias+d/float64(len(one))
+		}
+		if worst > 2e-3 || math.Abs(bias) > 1e-4 {
+			t.Errorf("%d micro-batches: worst relative difference %.2g, mean %.2g", micro, worst, bias)
+		}
+	}
+}
+
+// TestThreads: the number of threads does not show in any bit.
+func TestThreads(t *testing.T) {
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		one := openToy(t, t.TempDir(), newToy(t, dtype, 1), nil)
+		one.run(t)
+		for _, threads := range []int{2, 5} {
+			many := openToy(t, t.TempDir(), newToy(t, dtype, threads), nil)
+			many.run(t)
+			if diff := cmp.Diff(one.bits(t), many.bits(t)); diff != "" {
+				t.Errorf("%v with %d threads:\n%s", dtype, threads, diff)
+			}
+		}
+	}
+}
+
+// TestSteadyMemory: the device holds after a thousand steps what it held after ten.
+func TestSteadyMemory(t *testing.T) {
+	m := newToy(t, device.BF16, 2)
+	var early, late int64
+	openToy(t, t.TempDir(), m, func(l *Loop) {
+		l.Steps, l.EvalEvery, l.Checkpoints = 1000, 50, nil
+		inner := l.Batches
+		l.Batches = func(ctx context.Context, step int) ([]data.Batch, error) {
+			switch step {
+			case 10:
+				early = m.dev.Memory().InUse
+				m.dev.ResetPeak()
+			case 999:
+				late = m.dev.Memory().InUse
+			}
+			return inner(ctx, step)
+		}
+	}).run(t)
+	if early == 0 || late != early {
+		t.Errorf("%d bytes in use after 10 steps, %d after 999", early, late)
+	}
+}
+
+// TestNonFiniteStops: the run ends with the weights of before, names the tensors, and can be resumed.
+func TestNonFiniteStops(t *testing.T) {
+	dir := t.TempDir()
+	m := newToy(t, device.F32, 1)
+	r := openToy(t, dir, m, poison(4))
+	_, err := r.Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "step 5: the loss is NaN and the gradient norm is NaN: embed (") {
+		t.Fatalf("error %v", err)
+	}
+	if newest := r.Checkpoints.Newest(); newest != 4 {
+		t.Errorf("the newest checkpoint is of step %d, want 4", newest)
+	}
+	for name, bits := range m.bits(t) {
+		for _, b := range bits {
+			if v := float64(math.Float32frombits(b)); math.IsNaN(v) || math.IsInf(v, 0) {
+				t.Fatalf("%s holds %v", name, v)
+			}
+		}
+	}
+	healthy := openToy(t, dir, newToy(t, device.F32, 1), nil)
+	if out := healthy.run(t); out.Step != 12 {
+		t.Errorf("the resumed run ended at step %d", out.Step)
+	}
+}
+
+// poison makes the losses of some steps NaN.
+func poison(steps ...int) func(*Loop) {
+	return func(l *Loop) {
+		inner := l.Objective
+		l.Objective = func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
+			x := inner(tape, b)
+			if slices.Contains(steps, l.Step()) && tape.Recording() {
+				x = tensor.Scale(x, float32(math.NaN()))
+			}
+			return x
+		}
+	}
+}
+
+// TestNonFiniteSkips: the step is left out and counted, and too many in a row end the run.
+func TestNonFiniteSkips(t *testing.T) {
+	dir := t.TempDir()
+	skip := func(l *Loop) { l.OnNonFinite, l.MaxSkips = SkipOnNonFinite, 2 }
+	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) { skip(l); poison(2, 3, 7)(l) })
+	out := r.run(t)
+	if out.Skipped != 3 || out.Step != 12 || r.opt.Updates() != 9 || out.SkippedInRow != 0 {
+		t.Errorf("outcome %+v, %d updates", out, r.opt.Updates())
+	}
+	var rows []int
+	for _, e := range lines(t, dir) {
+		if s, ok := e.(SkipEvent); ok {
+			rows = append(rows, s.Step, s.Row)
+			if len(s.Tensors) != 4 || s.Tensors[0] != "embed" {
+				t.Errorf("tensors %v", s.Tensors)
+			}
+		}
+	}
+	if !slices.Equal(rows, []int{3, 1, 4, 2, 8, 1}) {
+		t.Errorf("skips at (step, row) %v", rows)
+	}
+	r = openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) { skip(l); poison(2, 3, 4)(l) })
+	if _, err := r.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "skipped step number 3 in a row") {
+		t.Errorf("three in a row: %v", err)
+	}
+}
+
+// script runs a loop whose evaluations give the losses listed.
+func script(t *testing.T, dir string, losses []float64, change func(*Loop)) *toyRun {
+	return openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+		l.Steps, l.EvalEvery = len(losses), 1
+		l.Evaluate = func(context.Context) (map[string]float64, error) {
+			return map[string]float64{"loss": losses[l.Step()-1], "gain": -losses[l.Step()-1]}, nil
+		}
+		change(l)
+	})
+}
+
+func TestEarlyStopping(t *testing.T) {
+	nan := math.NaN()
+	for _, c := range []struct {
+		name         string
+		losses       []float64
+		stop         EarlyStopping
+		ended, best  int
+		stoppedEarly bool
+	}{
+		{"gets better", []float64{5, 4, 3, 2, 1}, EarlyStopping{Metric: "loss", Patience: 1}, 5, 5, false},
+		{"patience", []float64{5, 4, 6, 6, 1, 1}, EarlyStopping{Metric: "loss", Patience: 2}, 4, 2, true},
+		{"recovers", []float64{5, 4, 6, 3, 6, 2}, EarlyStopping{Metric: "loss", Patience: 2}, 6, 6, false},
+		{"min_delta", []float64{5, 4.95, 4.92, 1}, EarlyStopping{Metric: "loss", Patience: 2, MinDelta: 0.1}, 3, 1, true},
+		{"max", []float64{5, 4, 6, 6, 1}, EarlyStopping{Metric: "gain", Max: true, Patience: 2}, 4, 2, true},
+		{"NaN is not better", []float64{nan, 4, nan, nan, 1}, EarlyStopping{Metric: "loss", Patience: 2}, 4, 2, true},
+		{"off", []float64{1, 2, 3, 4, 5, 6}, EarlyStopping{}, 6, 1, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			out := script(t, t.TempDir(), c.losses, func(l *Loop) { l.Stopping = c.stop }).run(t)
+			if out.Step != c.ended || out.BestStep != c.best || out.StoppedEarly != c.stoppedEarly {
+				t.Errorf("ended at %d, best %d, early %v; want %d, %d, %v", out.Step, out.BestStep, out.StoppedEarly, c.ended, c.best, c.stoppedEarly)
+			}
+		})
+	}
+	_, err := script(t, t.TempDir(), []float64{1, 2}, func(l *Loop) { l.Stopping = EarlyStopping{Metric: "bleu", Patience: 1} }).Run(context.Background())
+	if err == nil || !strings.Contains(err.Error(), `early_stopping.metric is "bleu", but the evaluation has only: gain, loss, train_loss`) {
+		t.Errorf("unknown metric: %v", err)
+	}
+}
+
+// TestRetention: the newest and the best stay, and only these.
+func TestRetention(t *testing.T) {
+	losses := []float64{9, 8, 2, 7, 7, 3, 7, 7}
+	for _, c := range []struct {
+		name string
+		last int
+		best bool
+		want []int
+	}{{"all", 0, false, []int{1, 2, 3, 4, 5, 6, 7, 8}}, {"last two", 2, false, []int{7, 8}}, {"last two and best", 2, true, []int{3, 7, 8}}, {"last", 1, true, []int{3, 8}}} {
+		dir := t.TempDir()
+		script(t, dir, losses, func(l *Loop) {
+			l.Checkpoints.Every, l.Checkpoints.KeepLast, l.Checkpoints.KeepBest = 1, c.last, c.best
+		}).run(t)
+		if got := completeSteps(filepath.Join(dir, "checkpoints")); !slices.Equal(got, c.want) {
+			t.Errorf("%s: checkpoints %v, want %v", c.name, got, c.want)
+		}
+	}
+	dir := t.TempDir() // the best is kept although no checkpoint was due then
+	script(t, dir, losses, func(l *Loop) { l.Checkpoints.Every, l.Checkpoints.KeepLast, l.Checkpoints.KeepBest = 5, 1, true }).run(t)
+	if got := completeSteps(filepath.Join(dir, "checkpoints")); !slices.Equal(got, []int{3, 8}) {
+		t.Errorf("checkpoints %v, want 3 and 8", got)
+	}
+}
+
+// TestUnfinishedCheckpoints: what a crash leaves at any moment of writing is not resumed from and is cleaned.
+func TestUnfinishedCheckpoints(t *testing.T) {
+	dir := t.TempDir()
+	r := script(t, dir, []float64{3, 2, 1}, func(l *Loop) { l.Checkpoints.Every = 1 })
+	r.run(t)
+	c := r.Checkpoints
+	for _, err := range []error{
+		os.Remove(filepath.Join(c.Path(3), completeFile)),       // before the marker
+		os.Truncate(filepath.Join(c.Path(2), weightsFile), 100), // a lost tail
+		os.MkdirAll(filepath.Join(c.Dir, ".step-4"+tempSuffix), 0o755),
+		os.MkdirAll(filepath.Join(c.Dir, "step-notes"), 0o755), // somebody's own
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if newest := c.Newest(); newest != 1 {
+		t.Errorf("the newest checkpoint is of step %d, want 1", newest)
+	}
+	if n, err := c.Clean(); n != 3 || err != nil {
+		t.Errorf("cleaned %d, error %v; want 3", n, err)
+	}
+	if exists(c.Path(3)) || exists(c.Path(2)) || !exists(c.Path(1)) || !exists(filepath.Join(c.Dir, "step-notes")) {
+		t.Error("the wrong folders were removed")
+	}
+}
+
+// TestFailedCheckpoint: where a checkpoint cannot be written, the old one survives, nothing half-written stays, and
+// one sentence says so.
+func TestFailedCheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	full := errors.New("no space left on device")
+	r := script(t, dir, []float64{3, 2, 1, 1}, func(l *Loop) {
+		l.Checkpoints.Every = 2
+		l.Checkpoints.Extra = func(string) error {
+			if l.Step() == 4 {
+				return full
+			}
+			return nil
+		}
+	})
+	_, err := r.Run(context.Background())
+	want := "save the checkpoint of step 4: no space left on device; that of step 2 is kept: go on from it with resume=true"
+	if !errors.Is(err, full) || err.Error() != want {
+		t.Errorf("error %q, want %q", err, want)
+	}
+	entries, err := os.ReadDir(r.Checkpoints.Dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "step-2" {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	again := script(t, dir, []float64{3, 2, 1, 1}, func(*Loop) {})
+	if again.Step() != 2 {
+		t.Errorf("resumed at step %d", again.Step())
+	}
+	if out := again.run(t); out.Step != 4 {
+		t.Errorf("ended at step %d", out.Step)
+	}
+}
+
+// TestBadBatches: what the one normaliser rests on is checked.
+func TestBadBatches(t *testing.T) {
+	for _, c := range []struct {
+		batches []data.Batch
+		want    string
+	}{
+		{nil, "batch of step 1: the data is at its end"},
+		{[]data.Batch{{Tokens: 3}, {Tokens: 4}}, "micro-batch 1 is divided by 4 tokens and the first by 3"},
+		{[]data.Batch{{}}, "no token is supervised"},
+	} {
+		r := openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) {
+			l.Batches = func(context.Context, int) ([]data.Batch, error) { return c.batches, nil }
+		})
+		if _, err := r.Run(context.Background()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}
+
+// TestHeldOutIsTokenWeighted: the mean over tokens, not over batches.
+func TestHeldOutIsTokenWeighted(t *testing.T) {
+	m := newToy(t, device.F32, 1)
+	tape := tensor.NewTape(m.dev, device.F32)
+	all, _ := toyBatches(1)(context.Background(), 5)
+	parts, _ := toyBatches(4)(context.Background(), 5)
+	parts = append(parts, data.Batch{IDs: []int32{1}, Targets: []int32{data.Ignore}})
+	want, n, err := HeldOut(context.Background(), tape, slices.Values(all), m.objective(0.3))
+	if err != nil || int(n) != all[0].Tokens {
+		t.Fatal(n, err)
+	}
+	got, _, err := HeldOut(context.Background(), tape, slices.Values(parts), m.objective(0))
+	if err != nil || math.Abs(got-want) > 1e-5 {
+		t.Errorf("in parts %v, error %v; want %v", got, err, want)
+	}
+	if _, _, err := HeldOut(context.Background(), tape, slices.Values(parts[4:]), m.objective(0)); err == nil {
+		t.Error("no supervised token was accepted")
+	}
+}
+
+// TestMetricsFile: a resumed file holds no step twice, and a torn last line is no harm.
+func TestMetricsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metrics.jsonl")
+	m, err := OpenMetrics(path, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := []Event{
+		MessageEvent{0, "hello"}, InfoEvent{0, map[string]any{"a": 1.0}}, StepEvent{Step: 1, Loss: 2.5, LR: 0.1}, StepEvent{Step: 2, Loss: 2},
+		EvalEvent{Step: 2, Metrics: map[string]float64{"loss": 3}}, CheckpointEvent{Step: 2, Path: "p"}, SkipEvent{Step: 3, Tensors: []string{"w"}},
+		SampleEvent{Step: 3, Prompt: "a\n", Text: "<b>"},
+	}
+	for _, e := range events {
+		if err := m.Append(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(m.Sync(), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadMetrics(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(events, got); diff != "" {
+		t.Error(diff)
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"event":"step","step":1,"lo`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	for _, c := range []struct{ step, want int }{{5, 8}, {2, 6}, {1, 3}, {0, 0}} {
+		m, err := OpenMetrics(path, c.step, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Close()
+		if got, err := ReadMetrics(path); err != nil || len(got) != c.want {
+			t.Errorf("resumed at step %d: %d events, error %v; want %d", c.step, len(got), err, c.want)
+		}
+	}
+}
+
+// TestUnfitMetricsAreNotWritten: JSON has no NaN, so the file says it in words.
+func TestUnfitMetricsAreNotWritten(t *testing.T) {
+	dir := t.TempDir()
+	script(t, dir, []float64{math.Inf(1), 1}, func(*Loop) {}).run(t)
+	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, e := range events {
+		if m, ok := e.(MessageEvent); ok {
+			said = append(said, m.Text)
+		}
+	}
+	if !slices.Contains(said, "the evaluation's loss is +Inf") {
+		t.Errorf("messages %q", said)
+	}
+}

@@ -1,0 +1,235 @@
+package train
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hone/data"
+	"hone/device"
+	"hone/optim"
+	"hone/tensor"
+)
+
+// renamed is an optimizer of parameters that the checkpoint does not know.
+type renamed struct{ *optim.AdamW }
+
+func (r *renamed) State() []optim.State {
+	all := r.AdamW.State()
+	for i := range all {
+		all[i].Name = "other." + all[i].Name
+	}
+	return all
+}
+
+// TestResumeIsExact: n + n steps equal 2n bit for bit in weights, optimizer, metrics and the bookkeeping
+// of early stopping, in both dtypes and also with another number of threads.
+func TestResumeIsExact(t *testing.T) {
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		for _, half := range []int{1, 5, 6, 11} {
+			t.Run(fmt.Sprintf("%v/%d", dtype, half), func(t *testing.T) {
+				whole, parts := t.TempDir(), t.TempDir()
+				a := openToy(t, whole, newToy(t, dtype, 1), nil)
+				want := a.run(t)
+				openToy(t, parts, newToy(t, dtype, 2), func(l *Loop) { l.Steps = half }).run(t)
+				b := openToy(t, parts, newToy(t, dtype, 2), nil)
+				if b.Step() != half {
+					t.Fatalf("resumed at step %d, want %d", b.Step(), half)
+				}
+				got := b.run(t)
+				if diff := cmp.Diff(a.bits(t), b.bits(t)); diff != "" {
+					t.Error("weights or optimizer differ:\n", diff)
+				}
+				if diff := cmp.Diff(lines(t, whole), dropExtraEval(lines(t, parts), half)); diff != "" {
+					t.Error("metrics differ:\n", diff)
+				}
+				want.Seconds, got.Seconds = 0, 0
+				if diff := cmp.Diff(want.State, got.State); diff != "" {
+					t.Error("states differ:\n", diff)
+				}
+			})
+		}
+	}
+}
+
+// dropExtraEval leaves out the evaluation at the end of the first half, which is recorded but does
+// not count, unless it was due anyway.
+func dropExtraEval(events []Event, half int) []Event {
+	var kept []Event
+	for _, e := range events {
+		if v, ok := e.(EvalEvent); ok && v.Step == half && half%3 != 0 {
+			continue
+		}
+		kept = append(kept, e)
+	}
+	return kept
+}
+
+// TestInterrupt: a cancelled run saves where it is, also within a step, and goes on as if nothing had been.
+func TestInterrupt(t *testing.T) {
+	whole, parts := t.TempDir(), t.TempDir()
+	a := openToy(t, whole, newToy(t, device.F32, 1), nil)
+	a.run(t)
+	for i := range 4 {
+		ctx, cancel := context.WithCancel(context.Background())
+		r := openToy(t, parts, newToy(t, device.F32, 1), func(l *Loop) {
+			inner, calls := l.Objective, 0
+			l.Objective = func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
+				if calls++; calls == 4+i { // in the first or second micro-batch of a step
+					cancel()
+				}
+				return inner(tape, b)
+			}
+		})
+		out, err := r.Run(ctx)
+		if err != nil || !out.Interrupted {
+			t.Fatalf("interrupted: %v, error %v", out.Interrupted, err)
+		}
+		if newest := r.Checkpoints.Newest(); newest != out.Step || out.Step == 0 {
+			t.Fatalf("stopped at step %d, the newest checkpoint is of step %d", out.Step, newest)
+		}
+		for _, p := range r.params {
+			if !p.Tensor.Grad().IsZero() {
+				t.Fatal("a gradient of the broken step is left")
+			}
+		}
+		cancel()
+	}
+	b := openToy(t, parts, newToy(t, device.F32, 1), nil)
+	b.run(t)
+	if diff := cmp.Diff(a.bits(t), b.bits(t)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(lines(t, whole), lines(t, parts)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// killedEnv names the run folder of a process that is to be killed.
+const killedEnv = "HONE_TEST_KILLED_RUN"
+
+// TestKilledRun is the process that TestKill kills; alone it does nothing.
+func TestKilledRun(t *testing.T) {
+	dir := os.Getenv(killedEnv)
+	if dir == "" {
+		t.Skip("started by TestKill only")
+	}
+	r := openToy(t, dir, newToy(t, device.BF16, 1), killedSettings)
+	fmt.Println("started")
+	r.run(t)
+	fmt.Println("finished")
+}
+
+func killedSettings(l *Loop) {
+	l.Steps = 400
+	l.EvalEvery = 50
+	l.Checkpoints.Every, l.Checkpoints.KeepLast, l.Checkpoints.KeepBest = 7, 2, true
+}
+
+// TestKill kills a run at random moments, also while it writes checkpoints, until one gets through, and
+// compares it with a run that nobody killed.
+func TestKill(t *testing.T) {
+	whole, parts := t.TempDir(), t.TempDir()
+	a := openToy(t, whole, newToy(t, device.BF16, 1), killedSettings)
+	begin := time.Now()
+	a.run(t)
+	took := time.Since(begin)
+	killed := 0
+	for try := 0; ; try++ {
+		if try > 60 {
+			t.Fatal("the run never got through")
+		}
+		wait := time.Duration((0.05 + 0.4*rand.Float64()) * float64(took))
+		if killed >= 8 {
+			wait = time.Minute
+		}
+		if killAfter(t, parts, wait) {
+			break
+		}
+		killed++
+	}
+	if killed < 3 {
+		t.Errorf("only %d runs were killed; the test is too fast to mean something", killed)
+	}
+	b := openToy(t, parts, newToy(t, device.BF16, 1), killedSettings)
+	if b.Step() != 400 {
+		t.Fatalf("the finished run resumes at step %d", b.Step())
+	}
+	if diff := cmp.Diff(a.bits(t), b.bits(t)); diff != "" {
+		t.Errorf("after %d kills weights or optimizer differ:\n%s", killed, diff)
+	}
+	if diff := cmp.Diff(lines(t, whole), lines(t, parts)); diff != "" {
+		t.Errorf("after %d kills metrics differ:\n%s", killed, diff)
+	}
+	t.Logf("killed %d times", killed)
+}
+
+// killAfter starts the run of TestKilledRun and kills it some time after it has started; it
+// reports whether the run came to its end before that.
+func killAfter(t *testing.T, dir string, wait time.Duration) bool {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilledRun$", "-test.v")
+	cmd.Env = append(os.Environ(), killedEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	finished, text := false, ""
+	var timer *time.Timer
+	for scan := bufio.NewScanner(out); scan.Scan(); {
+		text += scan.Text() + "\n"
+		switch {
+		case strings.Contains(scan.Text(), "started"):
+			timer = time.AfterFunc(wait, func() { cmd.Process.Kill() })
+		case strings.Contains(scan.Text(), "finished"):
+			finished = true
+		}
+	}
+	err = cmd.Wait()
+	if timer == nil || !timer.Stop() {
+		if timer == nil {
+			t.Fatalf("the run did not start: %v\n%s", err, text)
+		}
+		return finished
+	}
+	if err != nil {
+		t.Fatalf("the run failed by itself: %v\n%s", err, text)
+	}
+	return true
+}
+
+// TestResumeRefuses: another recipe, another model.
+func TestResumeRefuses(t *testing.T) {
+	dir := t.TempDir()
+	openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+		l.Checkpoints.Recipe = map[string]string{"a": "1", "b": "2", "gone": "x"}
+	}).run(t)
+	l := &Loop{Checkpoints: &Checkpoints{Dir: filepath.Join(dir, "checkpoints"), Recipe: map[string]string{"a": "1", "b": "3", "new": "y"}}}
+	l.Checkpoints.Recipe["steps"] = "5"
+	err := l.Resume(12, func(key string) bool { return key == "steps" })
+	if err == nil || !strings.Contains(err.Error(), "b was 2 and is 3, gone was x and is not set, new was not set and is y;") {
+		t.Errorf("another recipe: %v", err)
+	}
+
+	m := newToy(t, device.F32, 1)
+	l = &Loop{Optimizer: &renamed{m.opt}, Tape: tensor.NewTape(m.dev, m.dtype), Checkpoints: &Checkpoints{Dir: filepath.Join(dir, "checkpoints")}}
+	if err := l.Resume(12, func(string) bool { return true }); err == nil || !strings.Contains(err.Error(), "another model") {
+		t.Errorf("another model: %v", err)
+	}
+	if err := l.Resume(5, func(string) bool { return true }); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such checkpoint: %v", err)
+	}
+}
