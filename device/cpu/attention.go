@@ -23,6 +23,9 @@ const (
 	backwardKeys = 128
 	// forwardRows is the most rows of one task: what the cost of packing keys is spread over.
 	forwardRows = 256
+	// forwardRowBlock and backwardRowBlock are about the number of rows whose scores are held at one time.
+	forwardRowBlock  = 32
+	backwardRowBlock = 64
 	// maxPartials is the most elements of query gradients that may wait to be summed.
 	maxPartials = 64 << 20
 )

@@ -14,8 +14,8 @@ func (a *attention) backward(w *attentionWorker, t attentionTask) {
 	s := &a.Sequences[t.sequence]
 	rows := s.QLen * a.group
 	grow(&w.kRow, backwardKeys*a.dp)
-	grow(&w.dk, (backwardKeys+maxTileRows)*a.dp)
-	grow(&w.dv, (backwardKeys+maxTileRows)*a.dp)
+	grow(&w.dk, (backwardKeys+w.rows())*a.dp)
+	grow(&w.dv, (backwardKeys+w.rows())*a.dp)
 	a.loadRows(w, s, t)
 	dq := w.dq
 	if t.partial >= 0 {
@@ -64,9 +64,6 @@ type keyBlock struct {
 	dq         []float32
 }
 
-// backwardRows is the number of rows whose probabilities are held at one time.
-func (w *attentionWorker) backwardRows() int { return roundUp(64, w.rows()) }
-
 // backwardKeys computes the gradients of one block of keys.
 func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBlock) {
 	n := b.k1 - b.k0
@@ -79,7 +76,7 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 		w.packTransposed(&w.vT, values, 0, true)
 		packRows(&w.kRow, keys, 0, a.dp)
 	}
-	step := w.backwardRows()
+	step := w.blockRows(backwardRowBlock)
 	for r := first * a.group / step * step; r < last*a.group; r += step {
 		a.backwardBlock(w, s, b, r, min(r+step, s.QLen*a.group))
 	}
@@ -95,19 +92,19 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyBlock, lo, hi int) {
 	a.loadQueries(w, s, b.kv, lo, hi)
 	a.loadOutputGrads(w, s, b.kv, lo, hi)
-	ld := scoreStride(backwardKeys)
-	grow(&w.s, w.backwardRows()*ld)
-	grow(&w.ds, w.backwardRows()*ld)
+	ld, rows := scoreStride(backwardKeys), w.blockRows(backwardRowBlock)
+	grow(&w.s, rows*ld)
+	grow(&w.ds, rows*ld)
 	grow(&w.slope, backwardKeys)
-	w.tileLo, w.tileHi = w.tileLo[:0], w.tileHi[:0]
-	for r := lo; r < hi; r += w.rows() {
-		t := rowTile{s: s, r: r, m: min(w.rows(), hi-r), at: r - lo, k0: b.k0, k1: b.k1}
-		a.tileRange(w, &t)
-		w.tileLo, w.tileHi = append(w.tileLo, t.lo), append(w.tileHi, t.hi)
-		if t.lo < t.hi {
-			a.backwardTile(w, &t, b.dq)
-		}
+	t := rowBlock{s: s, r: lo, m: hi - lo, k0: b.k0, k1: b.k1}
+	if !a.tileRanges(w, &t) {
+		return
 	}
+	a.scoreGrads(w, &t)
+	w.multiplySeen(&product{
+		m: t.m, n: a.dp, a: &w.ds[0], rs: ld, cs: 1,
+		b: &w.kRow[0], bs: a.dp, panels: w.panel, c: &b.dq[lo*a.dp], ldc: a.dp, add: true,
+	})
 	for j := 0; j < b.k1-b.k0; j += w.rows() {
 		a.addKeyGrads(w, j, min(w.rows(), b.k1-b.k0-j), hi-lo)
 	}
@@ -126,21 +123,19 @@ func (a *attention) loadOutputGrads(w *attentionWorker, s *device.Sequence, kv, 
 	}
 }
 
-// backwardTile computes probabilities and score gradients of a tile of rows and adds to dq.
-func (a *attention) backwardTile(w *attentionWorker, t *rowTile, dq []float32) {
-	ld, q := scoreStride(backwardKeys), a.queryStride(w)
-	s, ds := w.s[t.at*ld:], w.ds[t.at*ld:]
-	a.scores(w, t, s, ld)
-	w.multiply(&product{
-		m: t.m, n: roundUp(t.hi-t.lo, w.kernels.lanes), k: a.D + 1,
-		a: &w.do[t.at*q], rs: q, cs: 1,
-		b: &w.vT[t.lo/w.panel*w.panelSize(a.D)], bs: w.panel, panels: w.panelSize(a.D),
-		c: &ds[t.lo], ldc: ld,
-	})
-	// The products with keys run in tiles of rows() keys, which may begin before lo and end behind hi.
-	from, to := max(0, t.lo-w.rows()), t.hi+w.rows()
+// scoreGrads computes the probabilities (w.s) and score gradients (w.ds) of a block of rows.
+func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
+	ld := scoreStride(backwardKeys)
+	a.scores(w, t, w.q, w.kT, a.D, w.s, ld)
+	a.scores(w, t, w.do, w.vT, a.D+1, w.ds, ld)
 	for i := range t.m {
-		p, g := s[i*ld:i*ld+to], ds[i*ld:i*ld+to]
+		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
+		if from == to {
+			continue
+		}
+		// The products with keys run in tiles of rows() keys, which may begin before from and end behind to.
+		from, to = max(0, from-w.rows()), to+w.rows()
+		p, g := w.s[i*ld:i*ld+to], w.ds[i*ld:i*ld+to]
 		lo, hi := a.rowRange(t, i)
 		if lo < hi {
 			a.gradRow(w, p[lo:hi], g[lo:hi], w.lse[t.r+i])
@@ -150,12 +145,6 @@ func (a *attention) backwardTile(w *attentionWorker, t *rowTile, dq []float32) {
 		clear(p[max(hi, from):])
 		clear(g[max(hi, from):])
 	}
-	w.multiply(&product{
-		m: t.m, n: a.dp, k: t.hi - t.lo,
-		a: &ds[t.lo], rs: ld, cs: 1,
-		b: &w.kRow[t.lo*a.dp], bs: a.dp, panels: w.panel,
-		c: &dq[t.r*a.dp], ldc: a.dp, add: true,
-	})
 }
 
 // gradRow replaces scores x by probabilities, and g = dP - delta by the gradient of the scores before scaling.
@@ -179,13 +168,8 @@ func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse float32) {
 // addKeyGrads adds n rows' part to the gradients of m keys from key j of the block on. Only
 // tiles of rows that see one of the keys count; the scores of the others were not computed.
 func (a *attention) addKeyGrads(w *attentionWorker, j, m, n int) {
-	first, last := len(w.tileLo), 0
-	for i := range w.tileLo {
-		if w.tileHi[i] > j && w.tileLo[i] < j+m && w.tileLo[i] < w.tileHi[i] {
-			first, last = min(first, i), i+1
-		}
-	}
-	if first >= last {
+	first, last := w.seenBy(j, j+m)
+	if first == last {
 		return
 	}
 	lo, hi := first*w.rows(), min(last*w.rows(), n)

@@ -14,8 +14,11 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	grow(&w.o, n*a.dp)
 	grow(&w.max, n)
 	grow(&w.sum, n)
-	grow(&w.s, w.rows()*scoreStride(forwardKeys))
-	grow(&w.part, w.rows()*a.dp)
+	step := w.blockRows(forwardRowBlock)
+	grow(&w.s, step*scoreStride(forwardKeys))
+	grow(&w.part, step*a.dp)
+	grow(&w.blockMax, step)
+	grow(&w.blockSum, step)
 	clear(w.sum[:n])
 	lo, _ := a.visible(s, t.lo/a.group)
 	_, hi := a.visible(s, (t.hi-1)/a.group)
@@ -24,38 +27,57 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 		first := max(lo-k0, 0) / w.panel * w.panel
 		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first, false)
 		packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
-		for r := t.lo; r < t.hi; r += w.rows() {
-			b := rowTile{s: s, r: r, m: min(w.rows(), t.hi-r), k0: k0, k1: k1, at: r - t.lo}
-			a.tileRange(w, &b)
-			if b.lo < b.hi {
-				a.forwardTile(w, &b)
+		for r := t.lo; r < t.hi; r += step {
+			b := rowBlock{s: s, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
+			if a.tileRanges(w, &b) {
+				a.forwardBlock(w, &b)
 			}
 		}
 	}
 	a.storeOutput(w, s, t)
 }
 
-// rowTile is a tile of m rows from r on, at row at of the scratch, with a block of keys k0 to k1.
-type rowTile struct {
+// blockRows is the number of rows of a block: about n, in whole tiles.
+func (w *attentionWorker) blockRows(n int) int { return roundUp(n, w.rows()) }
+
+// rowBlock is m rows from r on, at row at of the scratch, with a block of keys k0 to k1.
+type rowBlock struct {
 	s        *device.Sequence
 	r, m, at int
 	k0, k1   int
-	lo, hi   int // keys of the block that some row sees, lo rounded down to a panel
 }
 
-// tileRange sets b.lo and b.hi.
-func (a *attention) tileRange(w *attentionWorker, b *rowTile) {
-	lo, _ := a.visible(b.s, b.r/a.group)
-	_, hi := a.visible(b.s, (b.r+b.m-1)/a.group)
-	b.lo = max(lo-b.k0, 0) / w.panel * w.panel
-	b.hi = min(hi, b.k1) - b.k0
-	if lo >= b.k1 {
-		b.hi = b.lo
+// tileRanges sets w.tileLo and w.tileHi to the keys of the block that each tile of
+// rows sees, the first rounded down to a panel, and reports whether there are some.
+func (a *attention) tileRanges(w *attentionWorker, b *rowBlock) (some bool) {
+	w.tileLo, w.tileHi = w.tileLo[:0], w.tileHi[:0]
+	for i := 0; i < b.m; i += w.rows() {
+		lo, _ := a.visible(b.s, (b.r+i)/a.group)
+		_, hi := a.visible(b.s, (b.r+min(i+w.rows(), b.m)-1)/a.group)
+		from, to := max(lo-b.k0, 0)/w.panel*w.panel, min(hi, b.k1)-b.k0
+		if lo >= b.k1 || to <= from {
+			from, to = 0, 0
+		}
+		w.tileLo, w.tileHi = append(w.tileLo, from), append(w.tileHi, to)
+		some = some || from < to
 	}
+	return some
 }
 
-// rowRange is the part of the block that row i of the tile sees.
-func (a *attention) rowRange(b *rowTile, i int) (lo, hi int) {
+// seenBy is the range of tiles that see some key of lo to hi. Tiles are in the
+// order of their queries, so those that do are neighbours.
+func (w *attentionWorker) seenBy(lo, hi int) (first, last int) {
+	first = len(w.tileLo)
+	for i, from := range w.tileLo {
+		if from < hi && w.tileHi[i] > lo && from < w.tileHi[i] {
+			first, last = min(first, i), i+1
+		}
+	}
+	return min(first, last), last
+}
+
+// rowRange is the part of the keys that row i of the block sees.
+func (a *attention) rowRange(b *rowBlock, i int) (lo, hi int) {
 	lo, hi = a.visible(b.s, (b.r+i)/a.group)
 	lo, hi = max(lo, b.k0)-b.k0, max(min(hi, b.k1)-b.k0, 0)
 	return min(lo, hi), hi
@@ -80,54 +102,62 @@ func (a *attention) loadQueries(w *attentionWorker, s *device.Sequence, kv, lo, 
 // queryStride is the row stride of queries and output gradients in scratch.
 func (a *attention) queryStride(w *attentionWorker) int { return a.dp + w.kernels.lanes }
 
-// scores computes the scaled scores of the tile into rows of ld elements at s.
-func (a *attention) scores(w *attentionWorker, b *rowTile, s []float32, ld int) {
-	q := a.queryStride(w)
-	w.multiply(&product{
-		m: b.m, n: roundUp(b.hi-b.lo, w.kernels.lanes), k: a.D,
-		a: &w.q[b.at*q], rs: q, cs: 1,
-		b: &w.kT[b.lo/w.panel*w.panelSize(a.D)], bs: w.panel, panels: w.panelSize(a.D),
-		c: &s[b.lo], ldc: ld,
-	})
+// scores computes A·xᵀ for the rows of a block and the keys that they see, where x is
+// packed in panels of k rows, into rows of ld elements at c.
+func (a *attention) scores(w *attentionWorker, b *rowBlock, rows, panels []float32, k int, c []float32, ld int) {
+	q, size := a.queryStride(w), w.panelSize(a.D)
+	for j := 0; j < b.k1-b.k0; j += w.panel {
+		first, last := w.seenBy(j, j+w.panel)
+		if first == last {
+			continue
+		}
+		n := 0
+		for _, hi := range w.tileHi[first:last] {
+			n = max(n, hi-j)
+		}
+		i := first * w.rows()
+		w.multiply(&product{
+			m: min(last*w.rows(), b.m) - i, n: min(roundUp(n, w.kernels.lanes), w.panel), k: k,
+			a: &rows[(b.at+i)*q], rs: q, cs: 1,
+			b: &panels[j/w.panel*size], bs: w.panel, panels: size,
+			c: &c[i*ld+j], ldc: ld,
+		})
+	}
 }
 
-// forwardTile adds a block of keys to the outputs of a tile of rows.
-func (a *attention) forwardTile(w *attentionWorker, b *rowTile) {
+// forwardBlock adds a block of keys to the outputs of a block of rows.
+func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 	ld := scoreStride(forwardKeys)
-	a.scores(w, b, w.s, ld)
+	a.scores(w, b, w.q, w.kT, a.D, w.s, ld)
 	first := true // no row has seen a key before
 	for i := range b.m {
 		first = first && w.sum[b.at+i] == 0
+		row := w.s[i*ld : (i+1)*ld]
+		lo, hi := a.rowRange(b, i)
+		w.blockMax[i], w.blockSum[i] = a.softmaxRow(row[lo:hi])
+		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
+		clear(row[from:max(lo, from)])
+		clear(row[min(max(hi, from), to):to])
 	}
 	out := w.part
 	if first {
 		out = w.o[b.at*a.dp:]
+		copy(w.max[b.at:b.at+b.m], w.blockMax)
+		copy(w.sum[b.at:b.at+b.m], w.blockSum)
 	}
-	var highest, sum [maxTileRows]float32
-	for i := range b.m {
-		row := w.s[i*ld : i*ld+b.hi]
-		lo, hi := a.rowRange(b, i)
-		highest[i], sum[i] = a.softmaxRow(row[lo:hi])
-		clear(row[b.lo:max(lo, b.lo)])
-		clear(row[hi:])
-	}
-	w.multiply(&product{
-		m: b.m, n: a.dp, k: b.hi - b.lo,
-		a: &w.s[b.lo], rs: ld, cs: 1,
-		b: &w.vRow[b.lo*a.dp], bs: a.dp, panels: w.panel,
-		c: &out[0], ldc: a.dp,
+	w.multiplySeen(&product{
+		m: b.m, n: a.dp, a: &w.s[0], rs: ld, cs: 1,
+		b: &w.vRow[0], bs: a.dp, panels: w.panel, c: &out[0], ldc: a.dp,
 	})
+	if first {
+		return
+	}
 	for i := range b.m {
-		if first {
-			w.max[b.at+i], w.sum[b.at+i] = highest[i], sum[i]
-		} else if sum[i] != 0 {
-			a.join(w, b.at+i, w.part[i*a.dp:(i+1)*a.dp], highest[i], sum[i])
+		if w.blockSum[i] != 0 {
+			a.join(w, b.at+i, w.part[i*a.dp:(i+1)*a.dp], w.blockMax[i], w.blockSum[i])
 		}
 	}
 }
-
-// maxTileRows is no less than the rows of any tile kernel.
-const maxTileRows = 16
 
 // softmaxRow replaces scores by exp(score - max) and returns max and the sum, which is 0 for no scores only.
 func (a *attention) softmaxRow(x []float32) (highest, sum float32) {

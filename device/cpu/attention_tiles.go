@@ -6,36 +6,37 @@ import "unsafe"
 // the tile kernels of the matrix product and scratch that grows to the largest
 // head seen. Its rows are row-major with dp columns, D rounded up to vectors.
 type attentionWorker struct {
-	kernels  *gemmKernels
-	panelVec int // vectors in a panel of keys
-	panel    int // keys in a panel
-	tile     tileArgs
-	pack     packArgs
+	kernels *gemmKernels
+	panel   int // columns of a full tile
+	tile    tileArgs
+	pack    packArgs
 
-	q, do          []float32 // rows of scaled queries and of output gradients
-	kT, vT         []float32 // panels of keys and values, transposed; see packTransposed
-	kRow, vRow     []float32 // rows of keys and values
-	s, ds          []float32 // scores, then probabilities; gradients of scores
-	o, part        []float32 // rows of outputs; those of one block of keys
-	dq, dk, dv     []float32 // rows of gradients
-	max, sum       []float32 // of the rows of o
-	lse, delta     []float32 // of all rows of a sequence
-	stage, slope   []float32
-	tileLo, tileHi []int // keys that each tile of a block of rows sees
+	q, do              []float32 // rows of scaled queries and of output gradients
+	kT, vT             []float32 // panels of keys and values, transposed; see packTransposed
+	kRow, vRow         []float32 // rows of keys and values
+	s, ds              []float32 // scores, then probabilities; gradients of scores
+	o, part            []float32 // rows of outputs; those of one block of keys
+	dq, dk, dv         []float32 // rows of gradients
+	max, sum           []float32 // of the rows of o
+	blockMax, blockSum []float32 // of a block of rows and keys
+	lse, delta         []float32 // of all rows of a sequence
+	stage, slope       []float32
+	tileLo, tileHi     []int // keys that each tile of a block of rows sees
 }
 
 func newAttentionWorker(k *gemmKernels) *attentionWorker {
-	vecs := min(2, k.nr/k.lanes) // 2 vectors are enough to hide the latency and fit D=64
-	return &attentionWorker{kernels: k, panelVec: vecs, panel: vecs * k.lanes}
+	return &attentionWorker{kernels: k, panel: k.nr}
 }
 
 // rows is the number of rows that one tile computes.
 func (w *attentionWorker) rows() int { return w.kernels.mr }
 
-// product describes C (+)= A·B for tiles of rows; strides are in elements.
+// product describes C (+)= A·B; strides are in elements.
 //
 //	A[i, k] = a[i*rs + k*cs], C[i, j] = c[i*ldc + j]
 //	B[k, j] = b[j/panel*panels + k*bs + j%panel]
+//
+// B is row-major where panels is the panel itself.
 type product struct {
 	m, n, k int // n is a multiple of the vector length
 	a       *float32
@@ -48,50 +49,76 @@ type product struct {
 	add     bool
 }
 
-// multiply computes p. The sum over k runs in its order, whatever m and n are.
+// begin sets what all tiles of p share.
+func (w *attentionWorker) begin(p *product) {
+	w.tile = tileArgs{
+		RS: p.rs * 4, CS: p.cs * 4, BS: p.bs * 4, LDC: p.ldc * 4, LDAdd: p.ldc * 4, K: p.k, Count: 1, Bits: ^uint64(0),
+	}
+}
+
+// multiply computes p. The sum over k runs in its order, whatever m and n are. A
+// panel of B stays in the first cache while the rows of A pass by.
 func (w *attentionWorker) multiply(p *product) {
-	if p.m <= 0 || p.n <= 0 || p.k <= 0 {
-		return
-	}
-	t, lanes := &w.tile, w.kernels.lanes
-	*t = tileArgs{
-		RS: p.rs * 4, CS: p.cs * 4, BS: p.bs * 4, LDC: p.ldc * 4, LDAdd: p.ldc * 4, K: p.k,
-		BInc: p.panels * 4, CInc: w.panel * 4, Bits: ^uint64(0),
-	}
-	if p.add {
-		t.AddInc = t.CInc
-	}
-	full, rest := p.n/w.panel, p.n%w.panel/lanes
-	for i := 0; i < p.m; i += w.kernels.mr {
-		tiles := w.kernels.f32[min(w.kernels.mr, p.m-i)-1]
-		a, c := unsafe.Add(unsafe.Pointer(p.a), i*t.RS), unsafe.Add(unsafe.Pointer(p.c), i*t.LDC)
-		if full > 0 {
-			w.call(tiles[w.panelVec-1], p, tileAt{a, 0, c, full})
+	w.begin(p)
+	t, mr := &w.tile, w.kernels.mr
+	for j := 0; j < p.n; {
+		n := w.columns(p, j)
+		if full := p.m / mr; full > 0 {
+			t.Count, t.AInc, t.CInc, t.AddInc = full, mr*t.RS, mr*t.LDC, 0
+			if p.add {
+				t.AddInc = t.CInc
+			}
+			w.call(p, mr, 0, j, n)
 		}
-		if rest > 0 {
-			w.call(tiles[rest-1], p, tileAt{a, full, c, 1})
+		if rest := p.m % mr; rest > 0 {
+			t.Count = 1
+			w.call(p, rest, p.m-rest, j, n)
 		}
+		j += n
 	}
 }
 
-// tileAt says which tiles of a product to compute: count ones from a panel on.
-type tileAt struct {
-	a     unsafe.Pointer
-	panel int
-	c     unsafe.Pointer
-	count int
+// multiplySeen computes C (+)= A·B for the tiles of rows of a block, each over the
+// keys it sees: columns tileLo to tileHi of A by those rows of B.
+func (w *attentionWorker) multiplySeen(p *product) {
+	w.begin(p)
+	mr := w.kernels.mr
+	at := *p
+	for j := 0; j < p.n; {
+		n := w.columns(p, j)
+		for i, lo := range w.tileLo {
+			if w.tile.K = w.tileHi[i] - lo; w.tile.K > 0 {
+				at.a, at.b = ahead(p.a, lo*p.cs), ahead(p.b, lo*p.bs)
+				w.call(&at, min(mr, p.m-i*mr), i*mr, j, n)
+			}
+		}
+		j += n
+	}
 }
 
-func (w *attentionWorker) call(f tileFunc, p *product, at tileAt) {
+// columns is the width of the tile at column j: a panel, or less at the end. One vector
+// alone would wait for its own sums, so where B is row-major it shares with its neighbour.
+func (w *attentionWorker) columns(p *product, j int) int {
+	left, lanes := p.n-j, w.kernels.lanes
+	if left == w.panel+lanes && p.panels == w.panel && w.panel > 2*lanes {
+		return w.panel - lanes
+	}
+	return min(left, w.panel)
+}
+
+// call computes tiles of rows at row i and column j of p, n columns wide.
+func (w *attentionWorker) call(p *product, rows, i, j, n int) {
 	t := &w.tile
-	t.A, t.B = at.a, unsafe.Add(unsafe.Pointer(p.b), at.panel*t.BInc)
-	t.C, t.Add = unsafe.Add(at.c, at.panel*t.CInc), nil
+	t.A, t.C = unsafe.Pointer(ahead(p.a, i*p.rs)), unsafe.Pointer(ahead(p.c, i*p.ldc+j))
+	t.B = unsafe.Pointer(ahead(p.b, j/w.panel*p.panels+j%w.panel))
+	t.Add = nil
 	if p.add {
 		t.Add = t.C
 	}
-	t.Count = at.count
-	f(t)
+	w.kernels.f32[rows-1][n/w.kernels.lanes-1](t)
 }
+
+func ahead(p *float32, n int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4)) }
 
 // headRows are the rows of one head: n rows of d elements, stride apart, from element off on.
 type headRows struct {
