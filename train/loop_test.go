@@ -205,6 +205,24 @@ func TestEarlyStopping(t *testing.T) {
 	}
 }
 
+// TestTrainLoss: an evaluation also tells the mean training loss since the one before.
+func TestTrainLoss(t *testing.T) {
+	dir := t.TempDir()
+	openToy(t, dir, newToy(t, device.F32, 1), nil).run(t)
+	sum, n := 0.0, 0
+	for _, e := range lines(t, dir) {
+		switch e := e.(type) {
+		case StepEvent:
+			sum, n = sum+e.Loss, n+1
+		case EvalEvent:
+			if got := e.Metrics["train_loss"]; n != 3 || math.Abs(got-sum/3) > 1e-12 {
+				t.Errorf("train_loss after step %d is %v, want the mean of %d steps %v", e.Step, got, n, sum/float64(n))
+			}
+			sum, n = 0, 0
+		}
+	}
+}
+
 // TestRetention: the newest and the best stay, and only these.
 func TestRetention(t *testing.T) {
 	losses := []float64{9, 8, 2, 7, 7, 3, 7, 7}

@@ -149,7 +149,7 @@ func TestKill(t *testing.T) {
 		if try > 60 {
 			t.Fatal("the run never got through")
 		}
-		wait := time.Duration((0.05 + 0.4*rand.Float64()) * float64(took))
+		wait := time.Duration((0.01 + 0.1*rand.Float64()) * float64(took))
 		if killed >= 8 {
 			wait = time.Minute
 		}

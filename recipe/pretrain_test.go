@@ -1,0 +1,368 @@
+package recipe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/model"
+	"hone/tensor"
+	"hone/tokenizer"
+	"hone/train"
+)
+
+// textFolder writes documents of a small language: arithmetic on words, so that there is something to learn.
+func textFolder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	words := []string{"one", "two", "three", "four", "five", "six"}
+	r := tensor.NewRandom(5)
+	for d := range 40 {
+		var b strings.Builder
+		for range 30 {
+			i, j := r.Uint64()%3, r.Uint64()%3
+			fmt.Fprintf(&b, "%s and %s make %s.\n", words[i], words[j], words[i+j+1])
+		}
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.txt", d)), []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// tiny is a recipe that takes a fraction of a second.
+func tiny(t testing.TB, text, out string, args ...string) *Pretrain {
+	t.Helper()
+	c := DefaultPretrain()
+	all := append([]string{"data=" + text, "out=" + out, "steps=8", "batch_size=2", "sequence_length=32", "tokenizer.vocab_size=280",
+		"model.hidden_size=32", "model.num_hidden_layers=2", "model.num_attention_heads=2", "validation_fraction=0.1",
+		"eval.every=4", "eval.max_tokens=2000", "schedule.warmup_steps=2", "dropout=0.1"}, args...)
+	for _, a := range all { // one by one: a later value replaces an earlier one
+		if err := Override(&c, []string{a}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &c
+}
+
+func runTiny(t testing.TB, c *Pretrain) (*Summary, []train.Event, error) {
+	t.Helper()
+	dev := cpu.New(cpu.Options{Threads: max(c.Threads, 1)})
+	defer dev.Close()
+	var events []train.Event
+	sum, err := c.Run(context.Background(), Env{Device: dev, Events: func(e train.Event) { events = append(events, e) }})
+	if left := dev.Memory().InUse; left != 0 {
+		t.Errorf("the run left %d bytes on the device", left)
+	}
+	return sum, events, err
+}
+
+func mustRun(t testing.TB, c *Pretrain) (*Summary, []train.Event) {
+	t.Helper()
+	sum, events, err := runTiny(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sum, events
+}
+
+func read(t testing.TB, parts ...string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(parts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestPretrain looks at all that a run leaves.
+func TestPretrain(t *testing.T) {
+	text, out := textFolder(t), filepath.Join(t.TempDir(), "deep", "run")
+	for _, kind := range []string{"llama", "gpt2"} {
+		dir := filepath.Join(out, kind)
+		c := tiny(t, text, dir, "steps=200", "eval.every=100", "model.model_type="+kind, "samples.every=100", "optimizer.learning_rate=0.01", "dropout=0")
+		sum, events := mustRun(t, c)
+		if loss := sum.Validation["loss"]; !(loss < 0.95*sum.Bigram && loss < 0.5*sum.Unigram && sum.Bigram < sum.Unigram) {
+			t.Errorf("%s: loss %v, bigram %v, unigram %v", kind, loss, sum.Bigram, sum.Unigram)
+		}
+		if sum.Steps != 200 || sum.ModelDir != filepath.Join(dir, "model") || sum.Tokens == 0 || sum.TokensPerS == 0 || sum.PeakMemoryBytes == 0 {
+			t.Errorf("%s: summary %+v", kind, sum)
+		}
+		for _, name := range []string{"model/config.json", "model/model.safetensors", "model/tokenizer.json", "model/tokenizer_config.json",
+			"model/generation_config.json", "recipe.yaml", "metrics.jsonl", "checkpoints/step-200/complete.json", "checkpoints/step-200/config.json"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+				t.Error(err)
+			}
+		}
+		counts := make(map[string]int)
+		for _, e := range events {
+			counts[e.Kind()]++
+		}
+		if counts["step"] != 200 || counts["eval"] != 2 || counts["sample"] != 6 || counts["checkpoint"] != 1 || counts["info"] != 1 {
+			t.Errorf("%s: events %v", kind, counts)
+		}
+		written, err := train.ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+		if err != nil || len(written) != len(events) {
+			t.Errorf("%s: %d events in the file, %d told, error %v", kind, len(written), len(events), err)
+		}
+		openBack(t, filepath.Join(dir, "model"), sum)
+		openBack(t, filepath.Join(dir, "checkpoints", "step-200"), sum) // a checkpoint is a model folder too
+		noLeftovers(t, dir)
+	}
+}
+
+// openBack loads a model folder as any program would.
+func openBack(t *testing.T, dir string, sum *Summary) {
+	t.Helper()
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	m, err := model.Open(dir, dev, device.F32)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer m.Free()
+	tok, err := tokenizer.Load(dir)
+	if err != nil || tok.VocabSize() != m.Shape().Vocab || tok.VocabSize() != sum.VocabSize {
+		t.Errorf("tokenizer of %s: %v", dir, err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(read(t, dir, "config.json"), &config); err != nil {
+		t.Error(err)
+	}
+	if eos, ok := tok.EOS(); !ok || config["eos_token_id"] != float64(eos) {
+		t.Errorf("eos_token_id is %v", config["eos_token_id"])
+	}
+}
+
+func noLeftovers(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if strings.Contains(path, "unfinished") || strings.Contains(path, ".tmp-") || strings.HasSuffix(path, ".old") {
+			t.Errorf("left behind: %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// losses are the training losses in a run's file.
+func losses(t *testing.T, dir string) map[int]float64 {
+	t.Helper()
+	events, err := train.ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[int]float64)
+	for _, e := range events {
+		if s, ok := e.(train.StepEvent); ok {
+			if _, twice := all[s.Step]; twice {
+				t.Errorf("step %d is in the file twice", s.Step)
+			}
+			all[s.Step] = s.Loss
+		}
+	}
+	return all
+}
+
+// TestPretrainResume: 4 + 4 steps equal 8 in every byte of the model, with the defaults' schedule, both dtypes,
+// other numbers of threads and recomputed layers.
+func TestPretrainResume(t *testing.T) {
+	text := textFolder(t)
+	for _, dtype := range []string{"dtype=f32", "dtype=bf16"} {
+		whole, parts := t.TempDir(), t.TempDir()
+		accumulate := "gradient_accumulation_steps=2"
+		mustRun(t, tiny(t, text, whole, dtype, accumulate, "resume=true"))
+		mustRun(t, tiny(t, text, parts, dtype, accumulate, "steps=4"))
+		sum, events := mustRun(t, tiny(t, text, parts, dtype, accumulate, "resume=true", "threads=3", "recompute=layers", "checkpoint.every=3", "eval.every=2"))
+		if sum.Steps != 8 {
+			t.Errorf("%s: ended at step %d", dtype, sum.Steps)
+		}
+		if !slices.ContainsFunc(events, func(e train.Event) bool {
+			m, ok := e.(train.MessageEvent)
+			return ok && strings.Contains(m.Text, "resumed from the checkpoint of step 4")
+		}) {
+			t.Errorf("%s: nothing says that the run was resumed", dtype)
+		}
+		for _, name := range []string{"model/model.safetensors", "checkpoints/step-8/optimizer.safetensors", "model/config.json", "model/tokenizer.json"} {
+			if string(read(t, whole, name)) != string(read(t, parts, name)) {
+				t.Errorf("%s: %s differs", dtype, name)
+			}
+		}
+		if diff := cmp.Diff(losses(t, whole), losses(t, parts)); diff != "" {
+			t.Error(dtype, diff)
+		}
+	}
+}
+
+// TestPretrainContinue trains an existing model folder further.
+func TestPretrainContinue(t *testing.T) {
+	text, first, second := textFolder(t), t.TempDir(), t.TempDir()
+	a, _ := mustRun(t, tiny(t, text, first, "steps=40", "optimizer.learning_rate=0.01"))
+	c := tiny(t, text, second, "model="+a.ModelDir, "steps=20", "save_dtype=bf16")
+	b, _ := mustRun(t, c)
+	if b.Validation["loss"] >= a.Validation["loss"] {
+		t.Errorf("loss %v, then %v", a.Validation["loss"], b.Validation["loss"])
+	}
+	if string(read(t, first, "model/tokenizer.json")) != string(read(t, second, "model/tokenizer.json")) {
+		t.Error("the tokenizer changed")
+	}
+	var config map[string]any
+	if err := json.Unmarshal(read(t, second, "model/config.json"), &config); err != nil || config["torch_dtype"] != "bfloat16" && config["dtype"] != "bfloat16" {
+		t.Errorf("config %v, error %v", config, err)
+	}
+}
+
+// TestPretrainRefuses: each is one sentence that names the place, and nothing is lost.
+func TestPretrainRefuses(t *testing.T) {
+	text, out := textFolder(t), t.TempDir()
+	mustRun(t, tiny(t, text, out))
+	before := read(t, out, "model/model.safetensors")
+	small := filepath.Join(t.TempDir(), "small.txt")
+	if err := os.WriteFile(small, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range []struct {
+		c    *Pretrain
+		want string
+	}{
+		{tiny(t, text, out), "already holds a run; go on with it by resume=true"},
+		{tiny(t, text, out, "resume=true", "seed=2", "optimizer.beta1=0.5"), "optimizer.beta1 was 0.9 and is 0.5, seed was 1 and is 2;"},
+		{tiny(t, text, out, "resume=true", "model.hidden_size=64"), "is of another recipe"},
+		{tiny(t, small, out, "resume=true", "validation_fraction=0"), "contents of data was"},
+		{tiny(t, text, small), "which is a file"},
+		{tiny(t, text+"/none", t.TempDir()), "none"},
+		{tiny(t, text, t.TempDir(), "model.vocab_size=100"), "model.vocab_size is 100 but the tokenizer has"},
+		{tiny(t, text, t.TempDir(), "model="+filepath.Join(out, "model"), "sequence_length=64"), "sequence_length is 64 but the model has only 32 positions"},
+		{tiny(t, text, t.TempDir(), "tokenizer="+text), "tokenizer"},
+		{tiny(t, text, t.TempDir(), "steps=0"), "steps is 0"},
+	} {
+		_, _, err := runTiny(t, e.c)
+		if err == nil || !strings.Contains(err.Error(), e.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %v, want one line with %q", err, e.want)
+		}
+	}
+	if string(before) != string(read(t, out, "model/model.safetensors")) {
+		t.Error("a refused run changed the model")
+	}
+}
+
+// TestPretrainEarlyStopping: the model is that of the best evaluation.
+func TestPretrainEarlyStopping(t *testing.T) {
+	text, out := textFolder(t), t.TempDir()
+	sum, _ := mustRun(t, tiny(t, text, out, "steps=60", "eval.every=5", "early_stopping.metric=loss", "early_stopping.patience=1",
+		"early_stopping.min_delta=0.5", "optimizer.learning_rate=0.003", "checkpoint.keep_last=1"))
+	if !sum.StoppedEarly || sum.BestStep == 0 || sum.BestStep == sum.Steps {
+		t.Fatalf("summary %+v", sum)
+	}
+	best := fmt.Sprintf("checkpoints/step-%d", sum.BestStep)
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	a, err := model.Open(filepath.Join(out, best), dev, device.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := model.Open(filepath.Join(out, "model"), dev, device.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range a.Params {
+		x, _ := a.Params[i].Float32s()
+		y, _ := b.Params[i].Float32s()
+		if !slices.Equal(x, y) {
+			t.Errorf("%s is not that of step %d", a.Params[i].Name, sum.BestStep)
+		}
+	}
+}
+
+// TestPretrainInterrupted saves, says so, and goes on.
+func TestPretrainInterrupted(t *testing.T) {
+	text, whole, parts := textFolder(t), t.TempDir(), t.TempDir()
+	mustRun(t, tiny(t, text, whole))
+	ctx, cancel := context.WithCancel(context.Background())
+	dev := cpu.New(cpu.Options{Threads: 2})
+	defer dev.Close()
+	sum, err := tiny(t, text, parts).Run(ctx, Env{Device: dev, Events: func(e train.Event) {
+		if e.Kind() == "step" && e.At() == 3 {
+			cancel()
+		}
+	}})
+	if err != nil || !sum.Interrupted || sum.Steps != 3 || sum.ModelDir != "" {
+		t.Fatalf("summary %+v, error %v", sum, err)
+	}
+	mustRun(t, tiny(t, text, parts, "resume=true"))
+	if string(read(t, whole, "model/model.safetensors")) != string(read(t, parts, "model/model.safetensors")) {
+		t.Error("the models differ")
+	}
+	if diff := cmp.Diff(losses(t, whole), losses(t, parts)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestResolvedRecipe: the recipe that a run leaves makes the same run again.
+func TestResolvedRecipe(t *testing.T) {
+	text, out, again := textFolder(t), t.TempDir(), t.TempDir()
+	mustRun(t, tiny(t, text, out, "resume=true"))
+	c := DefaultPretrain()
+	if err := LoadConfig(&c, filepath.Join(out, "recipe.yaml"), []string{"out=" + again}); err != nil {
+		t.Fatal(err)
+	}
+	if c.Resume {
+		t.Error("the recipe would resume")
+	}
+	mustRun(t, &c)
+	if string(read(t, out, "model/model.safetensors")) != string(read(t, again, "model/model.safetensors")) {
+		t.Error("the models differ")
+	}
+}
+
+// TestBadRecords are skipped with a count where that is asked for.
+func TestBadRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "d.jsonl")
+	lines := strings.Repeat(`{"text": "one and two make three, and so on."}`+"\n", 50)
+	if err := os.WriteFile(path, []byte(lines+"{broken\n"+strings.ReplaceAll(lines, "one", "six")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := runTiny(t, tiny(t, path, t.TempDir()))
+	if err == nil || !strings.Contains(err.Error(), path+":51") {
+		t.Errorf("error %v, want one that names the line", err)
+	}
+	_, events := mustRun(t, tiny(t, path, t.TempDir(), "on_bad_record=skip"))
+	said := ""
+	for _, e := range events {
+		if m, ok := e.(train.MessageEvent); ok {
+			said += m.Text + "\n"
+		}
+	}
+	if !strings.Contains(said, "skipped 1") {
+		t.Errorf("messages:\n%s", said)
+	}
+}
+
+// TestFlops compares with a count by hand: 6 flops per weight that multiplies, and attention's products.
+func TestFlops(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	config := `{"model_type":"llama","vocab_size":10,"hidden_size":4,"intermediate_size":6,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":8}`
+	m, err := model.New([]byte(config), dev, device.F32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := 4*4*4 + 3*4*6 + 3*4 + 10*4 // attention, feed-forward, norms, head; not the embedding
+	if got, want := flopsPerToken(m, 8), float64(6*weights+12*1*4*8/2); math.Abs(got-want) > 1e-9 {
+		t.Errorf("%v flops per token, want %v", got, want)
+	}
+}
