@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -67,18 +70,16 @@ func BenchmarkEncode(b *testing.B) {
 	docs, size := goSource(b)
 	for _, pattern := range []string{PatternGPT2, PatternLlama3} {
 		tok := trainOn(b, docs, pattern)
-		b.Run(pattern+"/1", func(b *testing.B) {
-			dst := make([]int32, 0, size)
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for b.Loop() {
-				e := tok.NewEncoder()
-				for _, d := range docs {
-					dst = e.Encode(dst[:0], d)
+		for _, workers := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/%d", pattern, workers), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				b.ReportAllocs()
+				for b.Loop() {
+					encodeAndDrop(tok, docs, workers)
 				}
-			}
-		})
-		b.Run(pattern+"/2", func(b *testing.B) {
+			})
+		}
+		b.Run(pattern+"/EncodeAll2", func(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -95,6 +96,21 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// encodeAndDrop encodes documents with one encoder for each goroutine, and keeps nothing.
+func encodeAndDrop(tok *Tokenizer, docs [][]byte, workers int) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			e, dst := tok.NewEncoder(), make([]int32, 0, 1<<16)
+			for i := next.Add(1) - 1; int(i) < len(docs); i = next.Add(1) - 1 {
+				dst = e.Encode(dst[:0], docs[i])
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // BenchmarkLongWord encodes one word of 1 MiB.

@@ -78,12 +78,12 @@ func (c *classes) at(text []byte, i int) (class uint8, size int) {
 	if k := c.ascii[text[i]]; k != classNonASCII {
 		return k, 1
 	}
-	return c.decode(text[i:])
+	return c.decode(text, i)
 }
 
 // decode is the slow half of at. Invalid UTF-8 decodes to U+FFFD, one byte long, which is "other".
-func (c *classes) decode(text []byte) (class uint8, size int) {
-	r, size := utf8.DecodeRune(text)
+func (c *classes) decode(text []byte, i int) (class uint8, size int) {
+	r, size := utf8.DecodeRune(text[i:])
 	return c.ofRune(r), size
 }
 
@@ -98,7 +98,7 @@ func (c *classes) run(text []byte, i int, class uint8) int {
 		if k != classNonASCII {
 			return i
 		}
-		k, size := c.decode(text[i:])
+		k, size := c.decode(text, i)
 		if k != class {
 			return i
 		}

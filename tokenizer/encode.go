@@ -102,8 +102,9 @@ func (e *Encoder) word(dst []int32, text []byte, start, end int) []int32 {
 	if s.lo != lo || s.hi != hi || int(s.length) != length {
 		return e.missShort(dst, text[start:end], shortEntry{lo: lo, hi: hi, length: uint8(length)}, s)
 	}
-	if s.n == 1 {
-		return append(dst, s.ids[0])
+	if n := len(dst); n+len(s.ids) <= cap(dst) { // three stores are faster than a copy of s.n
+		*(*[3]int32)(dst[n : n+len(s.ids)]) = s.ids
+		return dst[:n+int(s.n)]
 	}
 	return append(dst, s.ids[:s.n]...)
 }
@@ -111,9 +112,7 @@ func (e *Encoder) word(dst []int32, text []byte, start, end int) []int32 {
 // loadShort reads 1 to 16 bytes at text[start], padded with zeros.
 func loadShort(text []byte, start, length int) (lo, hi uint64) {
 	if start+shortWord > len(text) {
-		var b [shortWord]byte
-		copy(b[:], text[start:start+length])
-		return binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
+		return loadLast(text[start : start+length])
 	}
 	b := text[start : start+shortWord]
 	lo = binary.LittleEndian.Uint64(b)
@@ -121,6 +120,13 @@ func loadShort(text []byte, start, length int) (lo, hi uint64) {
 		return lo & (1<<(8*uint(length)) - 1), 0
 	}
 	return lo, binary.LittleEndian.Uint64(b[8:]) & (1<<(8*uint(length-8)) - 1) // a shift by 64 leaves all bits set
+}
+
+// loadLast is loadShort where fewer than 16 bytes are left of the text.
+func loadLast(word []byte) (lo, hi uint64) {
+	var b [shortWord]byte
+	copy(b[:], word)
+	return binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
 }
 
 func (e *Encoder) missShort(dst []int32, word []byte, fresh shortEntry, slot *shortEntry) []int32 {

@@ -10,17 +10,24 @@ type scanner func(c *classes, text []byte, i int) int
 func scanGPT2(c *classes, text []byte, i int) int {
 	b := text[i]
 	if b == ' ' && i+1 < len(text) {
-		if class, size := c.at(text, i+1); class != classSpace {
-			return c.run(text, i+1+size, class)
+		class, size := c.ascii[text[i+1]], 1 // c.at by hand: the compiler does not inline it
+		if class == classNonASCII {
+			class, size = c.decode(text, i+1)
 		}
-		return c.spaces(text, i)
+		if class == classSpace {
+			return c.spaces(text, i)
+		}
+		return c.run(text, i+1+size, class)
 	}
 	if b == '\'' {
 		if n := contraction(text[i+1:]); n > 0 {
 			return i + 1 + n
 		}
 	}
-	class, size := c.at(text, i)
+	class, size := c.ascii[b], 1
+	if class == classNonASCII {
+		class, size = c.decode(text, i)
+	}
 	if class == classSpace {
 		return c.spaces(text, i)
 	}
@@ -37,7 +44,10 @@ func scanLlama3(c *classes, text []byte, i int) int {
 			return i + 1 + n
 		}
 	}
-	class, size := c.at(text, i)
+	class, size := c.ascii[b], 1 // c.at by hand, as above
+	if class == classNonASCII {
+		class, size = c.decode(text, i)
+	}
 	if class == classLetter {
 		return c.run(text, i+size, classLetter)
 	}
@@ -47,7 +57,10 @@ func scanLlama3(c *classes, text []byte, i int) int {
 	next := i + size
 	nextClass, nextSize := classSpace, 0
 	if next < len(text) {
-		nextClass, nextSize = c.at(text, next)
+		nextClass, nextSize = c.ascii[text[next]], 1
+		if nextClass == classNonASCII {
+			nextClass, nextSize = c.decode(text, next)
+		}
 	}
 	if nextClass == classLetter && b != '\n' && b != '\r' {
 		return c.run(text, next+nextSize, classLetter)

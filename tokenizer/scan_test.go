@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"unicode"
 	"unicode/utf8"
@@ -51,6 +52,11 @@ func neutral(text []byte) []byte {
 	return out
 }
 
+// engines compiles the known expressions for the engine, once.
+var engines = sync.OnceValue(func() map[string]*regexp2.Regexp {
+	return map[string]*regexp2.Regexp{regexGPT2: regexp2.MustCompile(regexGPT2), regexLlama3: regexp2.MustCompile(regexLlama3)}
+})
+
 func compareWithRegex(t *testing.T, text []byte) {
 	t.Helper()
 	text = neutral(text)
@@ -59,7 +65,7 @@ func compareWithRegex(t *testing.T, text []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		unknown := pattern{regex: regex, fallback: regexp2.MustCompile(regex)}
+		unknown := pattern{regex: regex, fallback: engines()[regex]}
 		var got, want []int
 		known.words(unicodeClasses(), text, func(_, end int) { got = append(got, end) })
 		unknown.words(unicodeClasses(), text, func(_, end int) { want = append(want, end) })

@@ -72,9 +72,9 @@ func TestTrainSmall(t *testing.T) {
 func TestTrainIsDeterministic(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 12))
 	var docs []string
-	for range 4 {
+	for range 2 {
 		var b bytes.Buffer
-		for b.Len() < 700<<10 { // more than one piece
+		for b.Len() < 600<<10 { // more than one piece
 			for range 1 + rng.IntN(6) {
 				fmt.Fprintf(&b, "%c", 'a'+min(rng.IntN(26), rng.IntN(26)))
 			}
@@ -85,7 +85,7 @@ func TestTrainIsDeterministic(t *testing.T) {
 	for _, limit := range []int{0, 5000} {
 		want := ""
 		for _, workers := range []int{1, 2, 5} {
-			tok, err := Train(t.Context(), docsOf(docs), TrainConfig{VocabSize: 700, Workers: workers, MaxWords: limit})
+			tok, err := Train(t.Context(), docsOf(docs), TrainConfig{VocabSize: 500, Workers: workers, MaxWords: limit})
 			if err != nil {
 				t.Fatal(err)
 			}
