@@ -6,25 +6,25 @@ import (
 	"unsafe"
 )
 
-// guarded is memory after which there is a page that may not be touched.
-type guarded struct{ mem []byte }
+// fenced is memory after which there is a page that may not be touched.
+type fenced struct{ mem []byte }
 
-const guardedBytes = 1 << 20
+const fencedBytes = 1 << 20
 
-func newGuarded(t *testing.T) guarded {
+func newFenced(t *testing.T) fenced {
 	page := syscall.Getpagesize()
-	mem, err := syscall.Mmap(-1, 0, guardedBytes+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	mem, err := syscall.Mmap(-1, 0, fencedBytes+page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	if err == nil {
-		err = syscall.Mprotect(mem[guardedBytes:], syscall.PROT_NONE)
+		err = syscall.Mprotect(mem[fencedBytes:], syscall.PROT_NONE)
 	}
 	if err != nil {
-		t.Fatalf("map guarded memory: %v", err)
+		t.Fatalf("map fenced memory: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Munmap(mem) })
-	return guarded{mem}
+	return fenced{mem}
 }
 
 // tail is the last n bytes.
-func (m *guarded) tail(n int) unsafe.Pointer {
-	return unsafe.Pointer(&m.mem[:guardedBytes+1][guardedBytes-n])
+func (m *fenced) tail(n int) unsafe.Pointer {
+	return unsafe.Pointer(&m.mem[:fencedBytes+1][fencedBytes-n])
 }

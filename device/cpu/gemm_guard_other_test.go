@@ -7,12 +7,12 @@ import (
 	"unsafe"
 )
 
-// guarded is plain memory where there is no portable way to protect a page.
-type guarded struct{ mem []byte }
+// fenced is plain memory where there is no portable way to protect a page.
+type fenced struct{ mem []byte }
 
-const guardedBytes = 1 << 20
+const fencedBytes = 1 << 20
 
-func newGuarded(*testing.T) guarded { return guarded{make([]byte, guardedBytes+64)} }
+func newFenced(*testing.T) fenced { return fenced{make([]byte, fencedBytes+64)} }
 
 // tail is n bytes.
-func (m *guarded) tail(n int) unsafe.Pointer { return unsafe.Pointer(&m.mem[guardedBytes-n]) }
+func (m *fenced) tail(n int) unsafe.Pointer { return unsafe.Pointer(&m.mem[fencedBytes-n]) }

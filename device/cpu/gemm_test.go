@@ -159,7 +159,7 @@ func (g *gemmCase) String() string {
 
 // newCase makes operands of which every row has a gap, at the end of memory that
 // may not be read any further. variant chooses forms, dtypes and what is added.
-func newCase(guard *[3]guarded, m, n, k, variant int) *gemmCase {
+func newCase(guard *[3]fenced, m, n, k, variant int) *gemmCase {
 	g := &gemmCase{gemmArgs: gemmArgs{M: m, N: n, K: k, TransA: variant&1 != 0, TransB: variant&2 != 0, Batch: 1 + variant%3%2}}
 	rowsA, colsA, rowsB, colsB := m, k, k, n
 	if g.TransA {
@@ -188,7 +188,7 @@ func newCase(guard *[3]guarded, m, n, k, variant int) *gemmCase {
 }
 
 // operand places n random values at the end of the memory and returns them as they are there.
-func (m *guarded) operand(n int, bf16 bool, seed int) (mat, []float32) {
+func (m *fenced) operand(n int, bf16 bool, seed int) (mat, []float32) {
 	values := make([]float32, n)
 	state := uint32(seed*7919 + n)
 	for i := range values {
@@ -228,7 +228,7 @@ func gemmShapes() (shapes [][3]int) {
 
 // TestGemm compares every path bit for bit with a plain loop in the documented order.
 func TestGemm(t *testing.T) {
-	guard := [3]guarded{newGuarded(t), newGuarded(t), newGuarded(t)}
+	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
 		t.Run(k.name, func(t *testing.T) {
 			p := newPoolWith(2, k)
@@ -249,9 +249,9 @@ func TestGemmAliasedRows(t *testing.T) {
 	for _, k := range gemmPaths(t) {
 		s := newGemmScratch(k)
 		for variant := range 16 {
-			var guard [3]guarded
+			var guard [3]fenced
 			for i := range guard {
-				guard[i] = newGuarded(t)
+				guard[i] = newFenced(t)
 			}
 			g := newCase(&guard, 6, 5, 20, variant&^1)
 			g.Batch, g.LDA = 1, 2048
@@ -271,7 +271,7 @@ func (g gemmCase) result(p *pool) []float32 {
 	return c
 }
 
-func sameBits(a, b []float32) bool {
+func equalBits(a, b []float32) bool {
 	for i := range a {
 		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
 			return false
@@ -283,7 +283,7 @@ func sameBits(a, b []float32) bool {
 // TestGemmSameBits: the number of threads, the other rows of the product and, in
 // f32, the width of the vectors do not change a bit.
 func TestGemmSameBits(t *testing.T) {
-	guard := [3]guarded{newGuarded(t), newGuarded(t), newGuarded(t)}
+	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
 		for variant := range 16 {
 			if variant > 3 && k.name != cpuid.Host().Best() && variant%5 != 0 { // the slow ones in part
@@ -298,14 +298,14 @@ func TestGemmSameBits(t *testing.T) {
 					want = got
 					checkRows(t, g, p, want)
 				}
-				if !sameBits(got, want) {
+				if !equalBits(got, want) {
 					t.Errorf("%s %s: %d threads give other bits", k.name, g, threads)
 				}
 				p.close()
 			}
 			if k.lanes == 16 && !(k.bf16 != nil && g.A.bf16 && g.B.bf16) {
 				p := newPoolWith(2, newGemmKernels(cpuid.Host().WithoutAVX512()))
-				if !sameBits(g.result(p), want) {
+				if !equalBits(g.result(p), want) {
 					t.Errorf("%s %s: AVX2 gives other bits", k.name, g)
 				}
 				p.close()
@@ -325,7 +325,7 @@ func checkRows(t *testing.T, g *gemmCase, p *pool, want []float32) {
 		}
 		row.A = mat{p: g.A.at(at), n: g.A.n - at, bf16: g.A.bf16}
 		row.c = append([]float32(nil), g.c[i*g.LDC:i*g.LDC+g.N]...)
-		if !sameBits(row.result(p), want[i*g.LDC:i*g.LDC+g.N]) {
+		if !equalBits(row.result(p), want[i*g.LDC:i*g.LDC+g.N]) {
 			t.Errorf("%s %s: row %d alone has other bits", p.gemmKernels.name, g, i)
 		}
 	}
