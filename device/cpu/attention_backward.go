@@ -105,9 +105,7 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 		m: t.m, n: a.dp, a: &w.ds[0], rs: ld, cs: 1,
 		b: &w.kRow[0], bs: a.dp, panels: w.panel, c: &b.dq[lo*a.dp], ldc: a.dp, add: true,
 	})
-	for j := 0; j < b.k1-b.k0; j += w.rows() {
-		a.addKeyGrads(w, j, min(w.rows(), b.k1-b.k0-j), hi-lo)
-	}
+	a.addKeyGrads(w, b.k1-b.k0, hi-lo)
 }
 
 // loadOutputGrads copies rows of dO to w.do and puts -delta behind each: with the row of
@@ -165,24 +163,32 @@ func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse float32) {
 	vecMul(g, g, slope)
 }
 
-// addKeyGrads adds n rows' part to the gradients of m keys from key j of the block on. Only
-// tiles of rows that see one of the keys count; the scores of the others were not computed.
-func (a *attention) addKeyGrads(w *attentionWorker, j, m, n int) {
-	first, last := w.seenBy(j, j+m)
-	if first == last {
-		return
-	}
-	lo, hi := first*w.rows(), min(last*w.rows(), n)
+// addKeyGrads adds the part of n rows to the gradients of the first m keys of the block. Only
+// tiles of rows that see one of the keys of a tile count; the scores of the others were not computed.
+func (a *attention) addKeyGrads(w *attentionWorker, m, n int) {
 	ld, q := scoreStride(backwardKeys), a.queryStride(w)
-	p := product{
-		m: m, n: a.dp, k: hi - lo,
-		a: &w.s[lo*ld+j], rs: 1, cs: ld,
-		b: &w.do[lo*q], bs: q, panels: w.panel,
-		c: &w.dv[j*a.dp], ldc: a.dp, add: true,
+	for j, end := 0, 0; j < m; j = end {
+		first, last := w.seenBy(j, min(j+w.rows(), m))
+		for end = j + w.rows(); end < m; end += w.rows() { // as many keys as the same rows see
+			if f, l := w.seenBy(end, min(end+w.rows(), m)); f != first || l != last {
+				break
+			}
+		}
+		end = min(end, m)
+		if first == last {
+			continue
+		}
+		lo, hi := first*w.rows(), min(last*w.rows(), n)
+		p := product{
+			m: end - j, n: a.dp, k: hi - lo,
+			a: &w.s[lo*ld+j], rs: 1, cs: ld,
+			b: &w.do[lo*q], bs: q, panels: w.panel,
+			c: &w.dv[j*a.dp], ldc: a.dp, add: true,
+		}
+		w.multiply(&p)
+		p.a, p.b, p.c = &w.ds[lo*ld+j], &w.q[lo*q], &w.dk[j*a.dp]
+		w.multiply(&p)
 	}
-	w.multiply(&p)
-	p.a, p.b, p.c = &w.ds[lo*ld+j], &w.q[lo*q], &w.dk[j*a.dp]
-	w.multiply(&p)
 }
 
 // planSum makes tasks of rows whose partial gradients are to be summed, reusing the order of planBackward.

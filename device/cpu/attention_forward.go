@@ -194,14 +194,19 @@ func expOf(x float32) float32 { return float32(math.Exp(float64(x))) }
 
 // storeOutput divides the rows by their sums and writes them.
 func (a *attention) storeOutput(w *attentionWorker, s *device.Sequence, t attentionTask) {
-	for r := t.lo; r < t.hi; r++ {
-		sum := w.sum[r-t.lo]
-		o := w.o[(r-t.lo)*a.dp:][:a.D]
-		vecScale(o, 1/sum)
-		x := a.queryRow(a.o, s, t.kv, r)
+	n := t.hi - t.lo
+	for r := range n {
+		o := w.o[r*a.dp:][:a.D]
+		vecScale(o, 1/w.sum[r])
+		x := a.queryRow(a.o, s, t.kv, t.lo+r)
 		x.storeRow(0, o)
-		if a.lse != nil {
-			a.lse[x.off/a.D] = w.max[r-t.lo] + float32(math.Log(float64(sum)))
-		}
+	}
+	if a.lse == nil {
+		return
+	}
+	vecUnary(device.Log, w.sum[:n], w.sum[:n])
+	for r := range n {
+		x := a.queryRow(a.o, s, t.kv, t.lo+r)
+		a.lse[x.off/a.D] = w.max[r] + w.sum[r]
 	}
 }

@@ -56,18 +56,25 @@ func (w *attentionWorker) begin(p *product) {
 	}
 }
 
+// smallB is the number of elements of B that leave room in the first cache for a strip of A.
+const smallB = 5 << 10
+
 // multiply computes p. The sum over k runs in its order, whatever m and n are. A
-// panel of B stays in the first cache while the rows of A pass by.
+// small B stays in the first cache while the rows of A pass by, each once; of a
+// larger one, its panels do, one after the other.
 func (w *attentionWorker) multiply(p *product) {
 	w.begin(p)
+	if p.n > w.panel && p.n*p.k <= smallB {
+		for i := 0; i < p.m; i += w.kernels.mr {
+			w.multiplyRows(p, i, min(w.kernels.mr, p.m-i))
+		}
+		return
+	}
 	t, mr := &w.tile, w.kernels.mr
 	for j := 0; j < p.n; {
 		n := w.columns(p, j)
 		if full := p.m / mr; full > 0 {
-			t.Count, t.AInc, t.CInc, t.AddInc = full, mr*t.RS, mr*t.LDC, 0
-			if p.add {
-				t.AddInc = t.CInc
-			}
+			t.Count, t.AInc, t.CInc = full, mr*t.RS, mr*t.LDC
 			w.call(p, mr, 0, j, n)
 		}
 		if rest := p.m % mr; rest > 0 {
@@ -78,12 +85,31 @@ func (w *attentionWorker) multiply(p *product) {
 	}
 }
 
+// multiplyRows computes the tiles of rows i to i+rows.
+func (w *attentionWorker) multiplyRows(p *product, i, rows int) {
+	t := &w.tile
+	for j := 0; j < p.n; {
+		n := w.columns(p, j)
+		t.Count, t.AInc, t.BInc, t.CInc = 1, 0, p.panels*4, n*4
+		for j+t.Count*n < p.n && n == w.panel && w.columns(p, j+t.Count*n) == n {
+			t.Count++
+		}
+		w.call(p, rows, i, j, n)
+		j += t.Count * n
+	}
+}
+
 // multiplySeen computes C (+)= A·B for the tiles of rows of a block, each over the
 // keys it sees: columns tileLo to tileHi of A by those rows of B.
 func (w *attentionWorker) multiplySeen(p *product) {
+	at := *p
+	if lo, hi, same := w.commonRange(); same {
+		at.a, at.b, at.k = ahead(p.a, lo*p.cs), ahead(p.b, lo*p.bs), hi-lo
+		w.multiply(&at)
+		return
+	}
 	w.begin(p)
 	mr := w.kernels.mr
-	at := *p
 	for j := 0; j < p.n; {
 		n := w.columns(p, j)
 		for i, lo := range w.tileLo {
@@ -94,6 +120,17 @@ func (w *attentionWorker) multiplySeen(p *product) {
 		}
 		j += n
 	}
+}
+
+// commonRange is the range of keys that all tiles of a block see, where it is the same.
+func (w *attentionWorker) commonRange() (lo, hi int, same bool) {
+	lo, hi = w.tileLo[0], w.tileHi[0]
+	for i := range w.tileLo {
+		if w.tileLo[i] != lo || w.tileHi[i] != hi {
+			return 0, 0, false
+		}
+	}
+	return lo, hi, true
 }
 
 // columns is the width of the tile at column j: a panel, or less at the end. One vector
@@ -111,9 +148,9 @@ func (w *attentionWorker) call(p *product, rows, i, j, n int) {
 	t := &w.tile
 	t.A, t.C = unsafe.Pointer(ahead(p.a, i*p.rs)), unsafe.Pointer(ahead(p.c, i*p.ldc+j))
 	t.B = unsafe.Pointer(ahead(p.b, j/w.panel*p.panels+j%w.panel))
-	t.Add = nil
+	t.Add, t.AddInc = nil, 0
 	if p.add {
-		t.Add = t.C
+		t.Add, t.AddInc = t.C, t.CInc
 	}
 	w.kernels.f32[rows-1][n/w.kernels.lanes-1](t)
 }
