@@ -3,11 +3,13 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -278,7 +280,7 @@ func TestUnfinishedCheckpoints(t *testing.T) {
 // one sentence says so.
 func TestFailedCheckpoint(t *testing.T) {
 	dir := t.TempDir()
-	full := errors.New("no space left on device")
+	full := fmt.Errorf("write x: %w; start again", syscall.ENOSPC)
 	r := script(t, dir, []float64{3, 2, 1, 1}, func(l *Loop) {
 		l.Checkpoints.Every = 2
 		l.Checkpoints.Extra = func(string) error {
@@ -289,8 +291,8 @@ func TestFailedCheckpoint(t *testing.T) {
 		}
 	})
 	_, err := r.Run(context.Background())
-	want := "save the checkpoint of step 4: no space left on device; that of step 2 is kept: go on from it with resume=true"
-	if !errors.Is(err, full) || err.Error() != want {
+	want := "save " + r.Checkpoints.Path(4) + ": no space left on device; that of step 2 is kept, go on from it with resume=true after freeing some space"
+	if !errors.Is(err, syscall.ENOSPC) || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
 	entries, err := os.ReadDir(r.Checkpoints.Dir)

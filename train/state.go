@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"hone/device"
@@ -82,11 +83,7 @@ func (l *Loop) save() error {
 	c := l.Checkpoints
 	bytes, err := c.write(l.Tape.Dev, l.state, l.Optimizer)
 	if err != nil {
-		kept := "there is no earlier one"
-		if steps := completeSteps(c.Dir); len(steps) > 0 {
-			kept = fmt.Sprintf("that of step %d is kept: go on from it with resume=true", steps[len(steps)-1])
-		}
-		return &unsavable{fmt.Errorf("save the checkpoint of step %d: %w; %s", l.state.Step, err, kept)}
+		return &unsavable{c.saveError(l.state.Step, err)}
 	}
 	l.saved, l.savedAt = l.state.Step, time.Now()
 	if err := c.prune(l.state); err != nil {
@@ -94,6 +91,18 @@ func (l *Loop) save() error {
 	}
 	return l.emit(CheckpointEvent{Step: l.state.Step, Path: c.Path(l.state.Step), Bytes: bytes,
 		Took: time.Since(begin).Seconds(), Seconds: l.state.Seconds})
+}
+
+// saveError says in one sentence what failed and what is left.
+func (c *Checkpoints) saveError(step int, err error) error {
+	kept := "there is no earlier one"
+	if newest := c.Newest(); newest > 0 {
+		kept = fmt.Sprintf("that of step %d is kept, go on from it with resume=true", newest)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("save %s: %w; %s after freeing some space", c.Path(step), syscall.ENOSPC, kept)
+	}
+	return fmt.Errorf("save %s: %w; %s", c.Path(step), err, kept)
 }
 
 // write makes the folder of a checkpoint: under another name until its files are there, and
@@ -305,7 +314,7 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 		return fmt.Errorf("resume: %w", err)
 	}
 	l.state = state
-	return nil
+	return l.Checkpoints.prune(state) // fewer may be wanted now, to make room for the next
 }
 
 // differences words the keys whose values are not the same, "steps was 10 and is 20".
