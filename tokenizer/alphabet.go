@@ -1,9 +1,6 @@
 package tokenizer
 
-import (
-	"sync"
-	"unicode/utf8"
-)
+import "sync"
 
 // alphabet is the byte-level alphabet of GPT-2: tokenizer.json spells each byte as one printable character. Printable Latin-1
 // bytes stand for themselves; the others take the code points from 256 on, in order. Space is U+0120 (Ġ), newline U+010A (Ċ).
@@ -30,16 +27,7 @@ func newAlphabet() *alphabet {
 	return a
 }
 
-// spell writes bytes in the alphabet.
-func (a *alphabet) spell(b []byte) string {
-	out := make([]byte, 0, 2*len(b))
-	for _, c := range b {
-		out = utf8.AppendRune(out, a.toRune[c])
-	}
-	return string(out)
-}
-
-// read is the inverse of spell; ok is false when a character is not in the alphabet.
+// read returns the bytes that s spells; ok is false when a character is not in the alphabet.
 func (a *alphabet) read(s string) (b []byte, ok bool) {
 	b = make([]byte, 0, len(s))
 	for _, r := range s {

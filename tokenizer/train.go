@@ -81,7 +81,7 @@ func Train(ctx context.Context, docs iter.Seq2[[]byte, error], cfg TrainConfig) 
 		return nil, fmt.Errorf("train tokenizer: %w", err)
 	}
 	if len(words.entries) == 0 {
-		return nil, errors.New("train tokenizer: the documents hold no text: check the data path")
+		return nil, errors.New("train tokenizer: the documents hold no text (or, above MaxWords, no word twice): check the data path")
 	}
 	tr := newTrainer(cfg)
 	tr.load(words)
