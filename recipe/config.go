@@ -44,6 +44,10 @@ func settings(config any) []setting {
 func appendSettings(all []setting, prefix string, group reflect.Value) []setting {
 	for i := range group.NumField() {
 		f := group.Type().Field(i)
+		if f.Anonymous { // keys that several recipes share
+			all = appendSettings(all, prefix, group.Field(i))
+			continue
+		}
 		key := f.Tag.Get("yaml")
 		if key == "" || key == "-" {
 			continue

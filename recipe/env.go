@@ -39,14 +39,15 @@ type Summary struct {
 	StoppedEarly    bool               `json:"stopped_early,omitempty"` // by early_stopping
 	BestStep        int                `json:"best_step,omitempty"`     // of the watched metric
 	Skipped         int                `json:"skipped_steps,omitempty"` // left out for gradients that were not finite
-	Parameters      int                `json:"parameters"`              // trained
-	Tokens          int64              `json:"tokens"`                  // supervised, over the run
-	Seconds         float64            `json:"seconds"`                 // training, over all sessions of the run
-	TokensPerS      float64            `json:"tokens_per_s"`            // Tokens/Seconds
-	TrainLoss       float64            `json:"train_loss"`              // of the last step
-	Validation      map[string]float64 `json:"validation,omitempty"`    // metrics of the last evaluation
-	Unigram         float64            `json:"unigram_loss,omitempty"`  // held-out loss of token frequencies
-	Bigram          float64            `json:"bigram_loss,omitempty"`   // held-out loss of pair frequencies
+	Parameters      int                `json:"parameters"`
+	Trainable       int                `json:"trainable_parameters"`
+	Tokens          int64              `json:"tokens"`                 // supervised, over the run
+	Seconds         float64            `json:"seconds"`                // training, over all sessions of the run
+	TokensPerS      float64            `json:"tokens_per_s"`           // Tokens/Seconds
+	TrainLoss       float64            `json:"train_loss"`             // of the last step
+	Validation      map[string]float64 `json:"validation,omitempty"`   // metrics of the last evaluation
+	Unigram         float64            `json:"unigram_loss,omitempty"` // held-out loss of token frequencies
+	Bigram          float64            `json:"bigram_loss,omitempty"`  // held-out loss of pair frequencies
 	BytesPerToken   float64            `json:"bytes_per_token,omitempty"`
 	PeakMemoryBytes int64              `json:"peak_memory_bytes"` // of the device
 	VocabSize       int                `json:"vocab_size"`

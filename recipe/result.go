@@ -1,0 +1,113 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"hone/device"
+	"hone/generate"
+	"hone/internal/atomicfile"
+	"hone/model"
+	"hone/nn"
+	"hone/optim"
+	"hone/safetensors"
+	"hone/tokenizer"
+	"hone/train"
+)
+
+// trained is what a run trains and writes.
+type trained interface {
+	name() string           // of the result's folder in OUT
+	weights() string        // the weights' file in it, and in a checkpoint
+	params() []nn.Named     // that the optimizer updates
+	files(dir string) error // writes what stands beside the weights
+	save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
+}
+
+// fullModel trains all weights.
+type fullModel struct {
+	model *model.Model
+	tok   *tokenizer.Tokenizer
+}
+
+func (f *fullModel) name() string       { return modelName }
+func (f *fullModel) weights() string    { return safetensors.SingleName }
+func (f *fullModel) params() []nn.Named { return f.model.Params }
+
+func (f *fullModel) files(dir string) error {
+	return errors.Join(atomicfile.WriteFile(filepath.Join(dir, "config.json"), f.model.Config), f.tok.Save(dir))
+}
+
+func (f *fullModel) save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+	return errors.Join(f.model.Save(dir, dtype, values), f.tok.Save(dir))
+}
+
+// saveResult writes OUT/model or what else is trained: the last weights, or with early stopping those of the best evaluation.
+func (r *run) saveResult(out train.Outcome) (err error) {
+	values := r.masters()
+	best := r.loop.Checkpoints.Path(out.BestStep)
+	if r.c.EarlyStopping.Metric != "" && out.BestStep > 0 && out.BestStep != out.Step {
+		weights, err := safetensors.Open(filepath.Join(best, r.trained.weights()))
+		if err != nil {
+			return fmt.Errorf("open the best checkpoint: %w", err)
+		}
+		defer weights.Close()
+		values = fromArchive(weights)
+		if err := r.say(fmt.Sprintf("%s holds the weights of step %d, the best by early_stopping.metric", r.trained.name(), out.BestStep)); err != nil {
+			return err
+		}
+	}
+	dtype, err := r.c.saveDType()
+	if err != nil {
+		return err
+	}
+	return r.folder.replace(r.trained.name(), func(dir string) error { return r.trained.save(dir, dtype, values) })
+}
+
+// masters reads the optimizer's f32 values of the parameters.
+func (r *run) masters() func(nn.Named) ([]float32, error) {
+	byName := make(map[string]optim.State)
+	for _, s := range r.opt.State() {
+		if s.Kind == optim.Master {
+			byName[s.Name] = s
+		}
+	}
+	return func(p nn.Named) ([]float32, error) {
+		v := make([]float32, p.Len())
+		return v, r.env.Device.Read(v, byName[p.Name].Buffer)
+	}
+}
+
+func fromArchive(a *safetensors.Archive) func(nn.Named) ([]float32, error) {
+	return func(p nn.Named) ([]float32, error) {
+		t, ok := a.Tensor(p.Name)
+		if !ok {
+			return nil, errors.New("the checkpoint lacks it")
+		}
+		return t.Float32()
+	}
+}
+
+// samples lets the model go on from the prompts.
+func (r *run) samples(ctx context.Context, step int) ([]train.Event, error) {
+	prompts, texts := r.stage.prompts(r)
+	if len(prompts) == 0 {
+		return nil, nil
+	}
+	o := generate.DefaultOptions()
+	o.MaxNewTokens, o.Temperature, o.Seed = r.c.Samples.MaxTokens, r.c.Samples.Temperature, r.c.Seed
+	if eos, ok := r.tok.EOS(); ok {
+		o.EOS = []int32{eos}
+	}
+	outs, err := generate.New(r.env.Device, r.tape.DType, r.model, r.tok).Run(ctx, prompts, o, nil)
+	if err != nil {
+		return nil, fmt.Errorf("samples after step %d: %w", step, err)
+	}
+	events := make([]train.Event, len(outs))
+	for i := range outs {
+		events[i] = train.SampleEvent{Step: step, Prompt: texts[i], Text: outs[i].Text}
+	}
+	return events, nil
+}

@@ -1,0 +1,329 @@
+package recipe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+	"hone/device"
+	"hone/model"
+	"hone/nn"
+	"hone/optim"
+	"hone/tensor"
+	"hone/tokenizer"
+	"hone/train"
+)
+
+// stage is what sets the run of one recipe apart from another's. Its methods are called in this order.
+type stage interface {
+	openData(ctx context.Context, r *run) error // opens the tokenizer, r.tok, and the data
+	config(r *run) ([]byte, error)              // config.json of a new model; nil: the model is opened from its folder
+	setLoop(r *run) error                       // sets batches, objective and evaluation of r.loop; the model is there
+	identity() map[string]string                // what else than the recipe must be the same for a resume
+	info() (values map[string]any, note string) // sizes of the data, and a line about it
+	prompts(r *run) (ids [][]int32, texts []string)
+	summarise(s *Summary)
+	close() error
+}
+
+// run is a run in progress, of whatever stage.
+type run struct {
+	stage   stage
+	c       *Training
+	whole   any    // the recipe, a pointer to the struct that holds c
+	dir     string // folder of the model to go on from; empty for a new one
+	env     Env
+	folder  runFolder
+	tok     *tokenizer.Tokenizer
+	begin   []int32 // tokens before each text
+	model   *model.Model
+	trained trained
+	opt     *optim.AdamW
+	tape    *tensor.Tape
+	metrics *train.Metrics
+	loop    *train.Loop
+}
+
+// execute runs a stage: data, model, loop, and the result in OUT. When ctx is cancelled it saves,
+// and the summary says Interrupted.
+func execute(ctx context.Context, r *run) (sum *Summary, err error) {
+	r.env = r.env.withDefaults()
+	r.folder = runFolder{r.c.Out}
+	if err := r.folder.open(r.c.Resume); err != nil {
+		return nil, err
+	}
+	defer r.free()
+	failed := tensor.Try(func() { sum, err = r.all(ctx) })
+	return sum, errors.Join(failed, err)
+}
+
+func (r *run) free() {
+	if r.tape != nil {
+		r.tape.Reset()
+	}
+	if r.opt != nil {
+		r.opt.Discard()
+		r.opt.Free()
+	}
+	if r.model != nil {
+		r.model.Free()
+	}
+	if r.metrics != nil {
+		r.metrics.Close() // every line is in the file already
+	}
+	r.stage.close()
+}
+
+func (r *run) all(ctx context.Context) (*Summary, error) {
+	if err := r.stage.openData(ctx, r); err != nil {
+		return nil, err
+	}
+	for _, part := range []func() error{r.openModel, r.openLoop, r.start, r.describe} {
+		if err := part(); err != nil {
+			return nil, err
+		}
+	}
+	out, err := r.loop.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sum := r.summary(out)
+	if out.Interrupted {
+		return sum, r.say(fmt.Sprintf("interrupted after step %d and saved; go on with resume=true", out.Step))
+	}
+	sum.ModelDir = r.folder.path(r.trained.name())
+	return sum, r.saveResult(out)
+}
+
+// openModel makes or loads the model and its optimizer.
+func (r *run) openModel() (err error) {
+	dtype, err := r.c.dtype()
+	if err != nil {
+		return err
+	}
+	if r.model, err = r.newModel(dtype); err != nil {
+		return err
+	}
+	shape := r.model.Shape()
+	if shape.Vocab < r.tok.VocabSize() {
+		return fmt.Errorf("the tokenizer has %d tokens and the model's vocabulary only %d; use the model's own tokenizer",
+			r.tok.VocabSize(), shape.Vocab)
+	}
+	if shape.MaxPositions < r.c.SequenceLength {
+		return fmt.Errorf("sequence_length is %d but the model has only %d positions; lower it", r.c.SequenceLength, shape.MaxPositions)
+	}
+	r.trained = &fullModel{r.model, r.tok}
+	r.opt = optim.New(r.env.Device, trainable(r.trained.params()), r.c.Optimizer.config())
+	r.tape = tensor.NewTape(r.env.Device, dtype)
+	return nil
+}
+
+func (r *run) newModel(dtype device.DType) (*model.Model, error) {
+	config, err := r.stage.config(r)
+	if err != nil {
+		return nil, err
+	}
+	if config == nil {
+		return model.Open(r.dir, r.env.Device, dtype)
+	}
+	return model.New(config, r.env.Device, dtype, r.c.Seed)
+}
+
+// withSpecialTokens adds the tokenizer's special tokens to a config.json.
+func withSpecialTokens(text []byte, tok *tokenizer.Tokenizer) ([]byte, error) {
+	config := map[string]any{}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, err
+	}
+	for key, token := range map[string]func() (int32, bool){
+		"bos_token_id": tok.BOS, "eos_token_id": tok.EOS, "pad_token_id": tok.PAD,
+	} {
+		if id, ok := token(); ok {
+			config[key] = id
+		}
+	}
+	return json.MarshalIndent(config, "", "  ")
+}
+
+// trainable lists the parameters for the optimizer; matrices decay, norms and biases do not.
+func trainable(params []nn.Named) []optim.Param {
+	var list []optim.Param
+	for _, p := range params {
+		list = append(list, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) >= 2})
+	}
+	return list
+}
+
+func (r *run) openLoop() error {
+	c := r.c
+	r.loop = &train.Loop{
+		Steps: c.Steps, Seed: c.Seed, Tape: r.tape, Optimizer: r.opt, Rate: c.rate(),
+		OnNonFinite: c.Optimizer.OnNonFinite, MaxSkips: c.Optimizer.MaxSkips, EvalEvery: c.Eval.Every,
+	}
+	if err := r.stage.setLoop(r); err != nil {
+		return err
+	}
+	r.loop.Checkpoints = &train.Checkpoints{
+		Dir: r.folder.path(checkpointsName), Every: c.Checkpoint.Every, Seconds: c.Checkpoint.Seconds,
+		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Recipe: r.identity(), Extra: r.trained.files,
+	}
+	if c.EarlyStopping.Metric != "" {
+		r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
+			Patience: c.EarlyStopping.Patience, MinDelta: c.EarlyStopping.MinDelta}
+	}
+	if c.Samples.Every > 0 {
+		r.loop.Every = append(r.loop.Every, train.Every{Steps: c.Samples.Every, Do: r.samples})
+	}
+	return nil
+}
+
+// objective is the objective of predicting the next token with the recipe's regularisation.
+func (r *run) objective() (train.Objective, error) {
+	again, err := r.c.recompute(r.model.Shape().Layers)
+	loss := tensor.CrossEntropyOptions{ZLoss: float32(r.c.ZLoss), Smoothing: float32(r.c.LabelSmoothing)}
+	return languageModel(r.model, inputOptions{dropout: float32(r.c.Dropout), recompute: again}, loss), err
+}
+
+// keepBest also holds with early stopping, whose result is the best checkpoint.
+func (r *run) keepBest() bool {
+	return r.c.Checkpoint.KeepBest || r.c.EarlyStopping.Metric != ""
+}
+
+// start puts the run where it left off, or at its beginning, and opens the metrics.
+func (r *run) start() error {
+	points := r.loop.Checkpoints
+	cleaned, err := points.Clean()
+	if err != nil {
+		return err
+	}
+	step := 0
+	if r.c.Resume {
+		if step = points.Newest(); step > 0 {
+			if err := r.loop.Resume(step, mayDiffer); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.keepRecipe(); err != nil {
+		return err
+	}
+	if r.metrics, err = train.OpenMetrics(r.folder.path(metricsName), step, r.env.Events); err != nil {
+		return err
+	}
+	r.loop.Record = r.metrics
+	switch {
+	case r.c.Resume && step == 0:
+		err = r.say("there is no checkpoint to resume in " + r.c.Out + ": starting from the beginning")
+	case step > 0:
+		err = r.say(fmt.Sprintf("resumed from the checkpoint of step %d", step))
+	}
+	if err == nil && cleaned > 0 {
+		err = r.say(fmt.Sprintf("removed %d unfinished checkpoint(s) that a crash had left", cleaned))
+	}
+	return err
+}
+
+// keepRecipe writes the recipe of the run, which is one to be started or resumed.
+func (r *run) keepRecipe() error {
+	resume := r.c.Resume
+	r.c.Resume = false
+	defer func() { r.c.Resume = resume }()
+	return r.folder.writeRecipe(r.whole)
+}
+
+// say records a message.
+func (r *run) say(text string) error {
+	return r.metrics.Append(train.MessageEvent{Step: r.loop.Step(), Text: text})
+}
+
+// identity is what must be the same for a checkpoint to be gone on from: the recipe and the data.
+func (r *run) identity() map[string]string {
+	id := Flatten(r.whole)
+	for key, value := range r.stage.identity() {
+		id[key] = value
+	}
+	id["tokenizer"] = r.tok.Fingerprint()
+	id["config.json of the model"] = fmt.Sprintf("%016x", xxh3.Hash(r.model.Config))
+	return id
+}
+
+// mayDiffer tells the keys that may change on resume: those that do not change the updates, and steps,
+// which only decides where the run ends (and, where the schedule looks at it, the rates from here on).
+func mayDiffer(key string) bool {
+	switch key {
+	case "data", "validation_data", "validation_fraction", // judged by the contents of data
+		"out", "steps", "resume", "device", "threads", "recompute", "save_dtype",
+		"optimizer.on_nonfinite", "optimizer.max_skips", "tokenizer.path", "model":
+		return true
+	}
+	group, _, _ := strings.Cut(key, ".")
+	return group == "eval" || group == "early_stopping" || group == "checkpoint" || group == "samples"
+}
+
+// describe records the sizes of the run.
+func (r *run) describe() error {
+	values := map[string]any{
+		"parameters": nn.Count(r.model.Params), "trainable_parameters": nn.Count(r.trained.params()),
+		"vocab_size": r.model.Shape().Vocab, "tokenizer_tokens": r.tok.VocabSize(),
+		"flops_per_token": flopsPerToken(r.model, r.c.SequenceLength),
+		"device":          r.env.Device.Name(), "dtype": r.c.DType, "steps": r.c.Steps,
+	}
+	more, note := r.stage.info()
+	for key, value := range more {
+		values[key] = value
+	}
+	if err := r.say(note); err != nil {
+		return err
+	}
+	return r.metrics.Append(train.InfoEvent{Step: r.loop.Step(), Values: values})
+}
+
+// flopsPerToken is the arithmetic of training on one token: 6 per weight of a matrix product (Kaplan et al.,
+// 2020), and 12·L·H·D per token that attention looks back at, half the sequence on average.
+func flopsPerToken(m *model.Model, sequenceLength int) float64 {
+	s := m.Shape()
+	n := nn.Count(m.Params)
+	if !s.Tied {
+		n -= s.Vocab * s.Hidden // the embedding is looked up, not multiplied
+	}
+	return 6*float64(n) + 12*float64(s.Layers*s.Heads*s.HeadDim)*float64(sequenceLength)/2
+}
+
+func (r *run) summary(out train.Outcome) *Summary {
+	s := &Summary{
+		Out: r.c.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
+		Skipped: out.Skipped, Parameters: nn.Count(r.model.Params), Trainable: nn.Count(r.trained.params()), Tokens: out.Tokens, Seconds: out.Seconds,
+		TrainLoss: out.Loss, PeakMemoryBytes: r.env.Device.Memory().Peak, VocabSize: r.tok.VocabSize(),
+	}
+	if out.Seconds > 0 {
+		s.TokensPerS = float64(out.Tokens) / out.Seconds
+	}
+	if out.Eval != nil {
+		s.Validation = out.Eval.Metrics
+	}
+	r.stage.summarise(s)
+	return s
+}
+
+// inputOptions are the parts of nn.Input that a run sets.
+type inputOptions struct {
+	dropout   float32
+	recompute int
+}
+
+// languageModel is the objective of predicting the next token.
+func languageModel(m nn.Model, in inputOptions, o tensor.CrossEntropyOptions) train.Objective {
+	return func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
+		x := nn.NewInput(tape, b.IDs, b.Positions, b.Offsets)
+		x.Dropout, x.Recompute = in.dropout, in.recompute
+		loss := o
+		loss.Tokens = b.Tokens
+		weight, bias := m.Head()
+		return tensor.LinearCrossEntropy(m.Hidden(x), weight, bias, tape.Ints(b.Targets), loss)
+	}
+}

@@ -1,0 +1,175 @@
+package recipe
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"hone/device"
+	"hone/train"
+)
+
+// Training holds the keys that every stage of training shares.
+type Training struct {
+	Out    string `yaml:"out" doc:"folder of the run: checkpoints, metrics, the trained model"`
+	Steps  int    `yaml:"steps" doc:"updates of the weights in all"`
+	Seed   uint64 `yaml:"seed" doc:"of fresh weights, the order of the data and dropout"`
+	Resume bool   `yaml:"resume" doc:"go on from the newest checkpoint in out"`
+
+	BatchSize                 int     `yaml:"batch_size" doc:"sequences per micro-batch"`
+	SequenceLength            int     `yaml:"sequence_length" doc:"tokens per sequence"`
+	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" doc:"micro-batches per update"`
+	Dropout                   float64 `yaml:"dropout" doc:"share of activations that are dropped in training"`
+	ZLoss                     float64 `yaml:"z_loss" doc:"weight of the squared log-partition in the loss; 0: off"`
+	LabelSmoothing            float64 `yaml:"label_smoothing" doc:"share of the target given to all tokens alike; 0: off"`
+
+	Device    string `yaml:"device" doc:"where to compute: cpu"`
+	DType     string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
+	Threads   int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
+	Method    string `yaml:"method" doc:"which weights are trained: full"`
+	Recompute string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
+	SaveDType string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
+
+	Optimizer     Optimizer     `yaml:"optimizer"`
+	Schedule      Schedule      `yaml:"schedule"`
+	Eval          Eval          `yaml:"eval"`
+	EarlyStopping EarlyStopping `yaml:"early_stopping"`
+	Checkpoint    Checkpoint    `yaml:"checkpoint"`
+	Samples       Samples       `yaml:"samples"`
+}
+
+// defaultTraining returns the defaults. The schedule is constant after its warm-up, so that a finished run can be
+// continued with more steps as if it had been longer from the start; cosine or wsd give lower losses where the number
+// of steps is known.
+func defaultTraining() Training {
+	return Training{
+		Steps: 1000, Seed: 1, BatchSize: 8, SequenceLength: 256, GradientAccumulationSteps: 1,
+		Device: "cpu", DType: "f32", Method: "full", Recompute: "none",
+		Optimizer:     defaultOptimizer(),
+		Schedule:      Schedule{Name: "constant", WarmupSteps: 20},
+		Eval:          Eval{Every: 100, MaxTokens: 65536},
+		EarlyStopping: EarlyStopping{Mode: "min", Patience: 3},
+		Checkpoint:    Checkpoint{Every: 500, Seconds: 600, KeepLast: 2},
+		Samples:       Samples{MaxTokens: 64, Temperature: 0.8},
+	}
+}
+
+// validate reports the first key that cannot be meant; heldOut tells whether the run holds data out.
+func (c *Training) validate(heldOut bool) error {
+	for _, check := range []func() error{
+		c.validateRun, c.validateBatch, c.validateMachine, c.Optimizer.validate, c.Schedule.validate,
+		func() error { return c.validateEval(heldOut) }, c.Checkpoint.validate, c.Samples.validate,
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Training) validateRun() error {
+	switch {
+	case c.Out == "":
+		return errors.New("out is not set; name the folder of the run, as in out=runs/first")
+	case c.Steps < 1:
+		return fmt.Errorf("steps is %d; it must be at least 1", c.Steps)
+	case c.Method != "full":
+		return fmt.Errorf("method is %q; use full", c.Method)
+	}
+	return nil
+}
+
+func (c *Training) validateBatch() error {
+	const most = 1 << 24
+	switch {
+	case c.BatchSize < 1 || c.BatchSize > most:
+		return fmt.Errorf("batch_size is %d; it must be at least 1", c.BatchSize)
+	case c.SequenceLength < 2 || c.SequenceLength > most:
+		return fmt.Errorf("sequence_length is %d; it must be at least 2", c.SequenceLength)
+	case c.GradientAccumulationSteps < 1 || c.GradientAccumulationSteps > most:
+		return fmt.Errorf("gradient_accumulation_steps is %d; it must be at least 1", c.GradientAccumulationSteps)
+	case !(c.Dropout >= 0 && c.Dropout < 1):
+		return fmt.Errorf("dropout is %v; it must be at least 0 and below 1", c.Dropout)
+	case !(c.ZLoss >= 0):
+		return fmt.Errorf("z_loss is %v; it must be at least 0", c.ZLoss)
+	case !(c.LabelSmoothing >= 0 && c.LabelSmoothing < 1):
+		return fmt.Errorf("label_smoothing is %v; it must be at least 0 and below 1", c.LabelSmoothing)
+	}
+	return nil
+}
+
+func (c *Training) validateMachine() error {
+	if c.Device != "cpu" {
+		return fmt.Errorf("device is %q; use cpu", c.Device)
+	}
+	if _, err := c.dtype(); err != nil {
+		return fmt.Errorf("dtype is %q; use f32 or bf16", c.DType)
+	}
+	if _, err := c.saveDType(); err != nil {
+		return fmt.Errorf("save_dtype is %q; use f32 or bf16", c.SaveDType)
+	}
+	if c.Threads < 0 {
+		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
+	}
+	if _, err := c.recompute(1); err != nil {
+		return err
+	}
+	return nil
+}
+
+func (c *Training) validateEval(heldOut bool) error {
+	if c.Eval.Every < 0 {
+		return fmt.Errorf("eval.every is %d; it must be at least 0", c.Eval.Every)
+	}
+	if c.Eval.MaxTokens < 0 {
+		return fmt.Errorf("eval.max_tokens is %d; it must be at least 0, and 0 uses all held-out tokens", c.Eval.MaxTokens)
+	}
+	if err := c.EarlyStopping.validate(); err != nil {
+		return err
+	}
+	if c.EarlyStopping.Metric != "" && (!heldOut || c.Eval.Every == 0) {
+		return errors.New("early_stopping.metric needs evaluations; set eval.every and hold data out")
+	}
+	if c.Checkpoint.KeepBest && !heldOut {
+		return errors.New("checkpoint.keep_best needs held-out data; hold some out")
+	}
+	return nil
+}
+
+func (c *Training) dtype() (device.DType, error) { return floatType(c.DType) }
+
+// saveDType is the type of the weights in the final model.
+func (c *Training) saveDType() (device.DType, error) {
+	if c.SaveDType == "" {
+		return c.dtype()
+	}
+	return floatType(c.SaveDType)
+}
+
+func floatType(name string) (device.DType, error) {
+	t, err := device.ParseDType(name)
+	if err == nil && t != device.F32 && t != device.BF16 {
+		err = fmt.Errorf("%s is no type of weights", name)
+	}
+	return t, err
+}
+
+// recompute is how many of a model's layers are run again in the backward pass.
+func (c *Training) recompute(layers int) (int, error) {
+	switch c.Recompute {
+	case "none":
+		return 0, nil
+	case "layers":
+		return layers, nil
+	}
+	n, err := strconv.Atoi(c.Recompute)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("recompute is %q; use none, layers or a number of layers", c.Recompute)
+	}
+	return min(n, layers), nil
+}
+
+// rate is the learning rate as a function of the step.
+func (c *Training) rate() func(step int) float32 {
+	return train.Schedule(c.Schedule).Rate(c.Optimizer.LearningRate, c.Steps)
+}
