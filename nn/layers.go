@@ -2,10 +2,25 @@ package nn
 
 import "hone/tensor"
 
+// Adapter changes what a linear layer computes, without touching its parameters.
+type Adapter interface {
+	// Forward maps x [N, in] to [N, out]; base computes the layer as it is without the adapter, into fresh memory.
+	Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor
+}
+
+// Projection is a linear layer that can be adapted: *Linear or *Conv1D.
+type Projection interface {
+	Sizes() (in, out int)
+	Parameters() (weight, bias *Param) // bias may be nil
+	InFirst() bool                     // the weight is stored [in, out]
+	Adapt(Adapter)                     // nil takes the adapter off
+}
+
 // Linear is y = x·Wᵀ + b.
 type Linear struct {
-	Weight *Param `hf:"weight"` // [out, in]
-	Bias   *Param `hf:"bias"`   // [out] or nil
+	Weight  *Param `hf:"weight"` // [out, in]
+	Bias    *Param `hf:"bias"`   // [out] or nil
+	adapter Adapter
 }
 
 // NewLinear declares a linear layer whose weights start normal with standard deviation std.
@@ -18,25 +33,61 @@ func NewLinear(in, out int, bias bool, std float64) *Linear {
 }
 
 // Forward maps x [N, in] to [N, out].
-func (l *Linear) Forward(x *tensor.Tensor) *tensor.Tensor {
+func (l *Linear) Forward(x *tensor.Tensor) *tensor.Tensor { return adapted(l.adapter, x, l.base) }
+
+func (l *Linear) base(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Linear(x, l.Weight.Tensor, value(l.Bias))
+}
+
+// Sizes are the numbers of channels in and out.
+func (l *Linear) Sizes() (in, out int) { return l.Weight.Shape[1], l.Weight.Shape[0] }
+
+// Parameters are the layer's own.
+func (l *Linear) Parameters() (weight, bias *Param) { return l.Weight, l.Bias }
+
+// InFirst tells that the weight is stored [out, in].
+func (l *Linear) InFirst() bool { return false }
+
+// Adapt sets the adapter.
+func (l *Linear) Adapt(a Adapter) { l.adapter = a }
+
+func adapted(a Adapter, x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
+	if a == nil {
+		return base(x)
+	}
+	return a.Forward(x, base)
 }
 
 // Conv1D is y = x·W + b, a linear layer in the layout of GPT-2's checkpoints.
 type Conv1D struct {
-	Weight *Param `hf:"weight"` // [in, out]
-	Bias   *Param `hf:"bias"`   // [out]
+	Weight  *Param `hf:"weight"` // [in, out]
+	Bias    *Param `hf:"bias"`   // [out]
+	adapter Adapter
 }
 
 // NewConv1D declares such a layer.
 func NewConv1D(in, out int, std float64) *Conv1D {
-	return &Conv1D{NewParam(Init{Std: std}, in, out), NewParam(Init{}, out)}
+	return &Conv1D{Weight: NewParam(Init{Std: std}, in, out), Bias: NewParam(Init{}, out)}
 }
 
 // Forward maps x [N, in] to [N, out].
-func (l *Conv1D) Forward(x *tensor.Tensor) *tensor.Tensor {
+func (l *Conv1D) Forward(x *tensor.Tensor) *tensor.Tensor { return adapted(l.adapter, x, l.base) }
+
+func (l *Conv1D) base(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Conv1D(x, l.Weight.Tensor, l.Bias.Tensor)
 }
+
+// Sizes are the numbers of channels in and out.
+func (l *Conv1D) Sizes() (in, out int) { return l.Weight.Shape[0], l.Weight.Shape[1] }
+
+// Parameters are the layer's own.
+func (l *Conv1D) Parameters() (weight, bias *Param) { return l.Weight, l.Bias }
+
+// InFirst tells that the weight is stored [in, out].
+func (l *Conv1D) InFirst() bool { return true }
+
+// Adapt sets the adapter.
+func (l *Conv1D) Adapt(a Adapter) { l.adapter = a }
 
 // Embedding maps ids to rows of a table.
 type Embedding struct {

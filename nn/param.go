@@ -16,10 +16,11 @@ import (
 	"hone/tensor"
 )
 
-// Init says how a fresh parameter is filled: normal numbers of standard deviation
-// Std when that is positive, else the constant Value.
+// Init says how a fresh parameter is filled: normal numbers of standard deviation Std when
+// that is positive, numbers uniform in ±Bound when that is, else the constant Value.
 type Init struct {
 	Std   float64
+	Bound float64
 	Value float32
 }
 
@@ -45,20 +46,40 @@ type Named struct {
 // fields without a tag are left out. The same walk serves load, save, count and the optimizer.
 func Params(model any) []Named {
 	var list []Named
-	walk(reflect.ValueOf(model), nil, func(path []string, p *Param) {
-		list = append(list, Named{strings.Join(path, "."), p})
+	walk(reflect.ValueOf(model), nil, func(path []string, module any) {
+		if p, ok := module.(*Param); ok {
+			list = append(list, Named{strings.Join(path, "."), p})
+		}
 	})
 	return list
 }
 
-func walk(v reflect.Value, path []string, visit func([]string, *Param)) {
+// Layer is a linear layer and its name, such as model.layers.0.mlp.up_proj.
+type Layer struct {
+	Name string
+	Projection
+}
+
+// Layers lists the linear layers of a model, by the walk of Params.
+func Layers(model any) []Layer {
+	var list []Layer
+	walk(reflect.ValueOf(model), nil, func(path []string, module any) {
+		if p, ok := module.(Projection); ok {
+			list = append(list, Layer{strings.Join(path, "."), p})
+		}
+	})
+	return list
+}
+
+// walk visits what pointers the tagged fields hold, from the outside in.
+func walk(v reflect.Value, path []string, visit func(path []string, module any)) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
 			return
 		}
-		if p, ok := v.Interface().(*Param); ok {
-			visit(path, p)
+		visit(path, v.Interface())
+		if _, ok := v.Interface().(*Param); ok {
 			return
 		}
 		walk(v.Elem(), path, visit)
@@ -95,13 +116,17 @@ func DTypeOf(p *Param, dtype device.DType) device.DType {
 func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint64) {
 	for _, p := range params {
 		p.Alloc(dev, DTypeOf(p.Param, dtype))
-		if p.Init.Std == 0 {
+		if p.Init.Std == 0 && p.Init.Bound == 0 {
 			dev.Fill(p.Buffer(), p.Init.Value)
 			continue
 		}
 		v := make([]float32, p.Len())
 		r := tensor.NewRandomFor(seed, p.Name)
-		r.Normal(v, p.Init.Std)
+		if p.Init.Std > 0 {
+			r.Normal(v, p.Init.Std)
+		} else {
+			r.Uniform(v, p.Init.Bound)
+		}
 		dev.Write(p.Buffer(), v)
 	}
 }

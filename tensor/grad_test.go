@@ -54,6 +54,12 @@ func gradCases() []gradCase {
 		{"Linear", []leaf{random(1, 4, 3), random(2, 5, 3), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return Linear(x[0], x[1], x[2]) })},
 		{"Linear without bias", []leaf{random(1, 4, 3), random(2, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Linear(x[0], x[1], nil) })},
 		{"Conv1D", []leaf{random(1, 4, 3), random(2, 3, 5), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return Conv1D(x[0], x[1], x[2]) })},
+		{"LowRank", []leaf{random(1, 4, 3), random(2, 5, 3), random(3, 2, 3), random(4, 5, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return LowRank(Linear(x[0], x[1], nil), x[0], x[2], x[3], 0.7)
+		})},
+		{"LowRank in Recompute", []leaf{random(1, 4, 3), random(3, 2, 3), random(4, 3, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Recompute(x[0], func(h *Tensor) *Tensor { return LowRank(Scale(h, 2), Dropout(h, 0.3), x[1], x[2], 0.7) })
+		})},
 		{"Add", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], x[1]) })},
 		{"Add of one to itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], Add(x[0], Scale(x[0], 3))) })},
 		{"Mul", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Mul(x[0], x[1]) })},

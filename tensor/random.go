@@ -46,6 +46,13 @@ func (r *Random) Normal(v []float32, std float64) {
 	}
 }
 
+// Uniform fills v with numbers uniform in [-bound, bound).
+func (r *Random) Uniform(v []float32, bound float64) {
+	for i := range v {
+		v[i] = float32((2*r.Float64() - 1) * bound)
+	}
+}
+
 // mix is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014).
 func mix(z uint64) uint64 {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9

@@ -24,7 +24,7 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor) *Tensor {
 
 // again repeats f(x) recorded and carries out's gradient back through it.
 func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
-	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: true}
+	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: x.needsGrad}
 	mark := len(t.entries)
 	t.scopes = append(t.scopes, nil) // holds the repeated output until the end
 	repeated := t.Scope(func() *Tensor { return f(leaf) })

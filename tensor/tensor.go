@@ -106,6 +106,12 @@ func (t *Tensor) Buffer() device.Buffer {
 // Freeze stops gradients from being computed for a parameter.
 func (t *Tensor) Freeze() { t.needsGrad = false }
 
+// Thaw is the opposite of Freeze.
+func (t *Tensor) Thaw() { t.needsGrad = true }
+
+// Write changes the values of a parameter that has memory, a slice as for device.Write.
+func (t *Tensor) Write(values any) { t.dev.Write(t.Buffer(), values) }
+
 // NeedsGrad reports whether a backward pass computes this tensor's gradient.
 func (t *Tensor) NeedsGrad() bool { return t.needsGrad }
 

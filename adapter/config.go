@@ -1,0 +1,149 @@
+// Package adapter trains few parameters beside a frozen model: LoRA (Hu et al., 2021). Adapters are
+// read and written in the layout of PEFT: adapter_config.json and adapter_model.safetensors.
+//
+// Letters: N rows (tokens), R rank.
+package adapter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Config is adapter_config.json of a LoRA adapter, with PEFT's names and defaults.
+type Config struct {
+	PeftType          string             `json:"peft_type"` // LORA
+	TaskType          string             `json:"task_type,omitempty"`
+	BaseModel         string             `json:"base_model_name_or_path,omitempty"`
+	InferenceMode     bool               `json:"inference_mode"`
+	R                 int                `json:"r"`
+	LoraAlpha         float64            `json:"lora_alpha"`
+	LoraDropout       float64            `json:"lora_dropout"`
+	TargetModules     Modules            `json:"target_modules"`
+	ExcludeModules    Modules            `json:"exclude_modules,omitzero"`
+	LayersToTransform []int              `json:"layers_to_transform,omitempty"` // layers by number; none: all
+	ModulesToSave     []string           `json:"modules_to_save,omitempty"`     // modules trained in full
+	Bias              string             `json:"bias"`                          // which biases are trained: none, all or lora_only
+	UseRSLoRA         bool               `json:"use_rslora"`                    // scale by alpha/sqrt(r) (Kalajdzievski, 2023)
+	RankPattern       map[string]int     `json:"rank_pattern"`                  // ranks of modules whose name matches
+	AlphaPattern      map[string]float64 `json:"alpha_pattern"`
+	FanInFanOut       bool               `json:"fan_in_fan_out"` // the base stores [in, out] (GPT-2)
+	InitLoraWeights   any                `json:"init_lora_weights"`
+	UseDoRA           bool               `json:"use_dora"`
+	LoraBias          bool               `json:"lora_bias"`
+}
+
+// Default returns PEFT's defaults, with every linear layer but the output layer as target.
+func Default() Config {
+	return Config{PeftType: "LORA", TaskType: "CAUSAL_LM", InferenceMode: true, R: 8, LoraAlpha: 8, TargetModules: Modules{Pattern: AllLinear},
+		Bias: "none", RankPattern: map[string]int{}, AlphaPattern: map[string]float64{}, InitLoraWeights: true}
+}
+
+// Modules selects modules: by the ends of their names, or by one pattern, a regular expression for whole names or AllLinear.
+type Modules struct {
+	Names   []string
+	Pattern string
+}
+
+// AllLinear as a pattern selects every linear layer but the output layer.
+const AllLinear = "all-linear"
+
+// IsZero tells that nothing is selected.
+func (m Modules) IsZero() bool { return len(m.Names) == 0 && m.Pattern == "" }
+
+// MarshalJSON writes a list of names or the pattern.
+func (m Modules) MarshalJSON() ([]byte, error) {
+	if m.Pattern != "" {
+		return json.Marshal(m.Pattern)
+	}
+	return json.Marshal(m.Names)
+}
+
+// UnmarshalJSON reads a list of names, a pattern or null.
+func (m *Modules) UnmarshalJSON(text []byte) error {
+	*m = Modules{}
+	if len(text) > 0 && text[0] == '"' {
+		return json.Unmarshal(text, &m.Pattern)
+	}
+	return json.Unmarshal(text, &m.Names)
+}
+
+// matcher is the selection as a function of a module's name.
+func (m Modules) matcher() (func(name string) bool, error) {
+	if m.Pattern == AllLinear {
+		return func(string) bool { return true }, nil
+	}
+	if m.Pattern != "" {
+		re, err := regexp.Compile("^(?:" + m.Pattern + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q of modules is no regular expression of Go's: %w", m.Pattern, err)
+		}
+		return re.MatchString, nil
+	}
+	return func(name string) bool {
+		return slices.ContainsFunc(m.Names, func(end string) bool { return name == end || strings.HasSuffix(name, "."+end) })
+	}, nil
+}
+
+// Validate reports a value that cannot be meant or is not supported.
+func (c *Config) Validate() error {
+	switch {
+	case c.PeftType != "LORA":
+		return fmt.Errorf("peft_type is %q; LORA is supported", c.PeftType)
+	case c.R < 1:
+		return fmt.Errorf("r is %d; it must be at least 1", c.R)
+	case !(c.LoraDropout >= 0 && c.LoraDropout < 1):
+		return fmt.Errorf("lora_dropout is %v; it must be at least 0 and below 1", c.LoraDropout)
+	case math.IsNaN(c.LoraAlpha) || math.IsInf(c.LoraAlpha, 0):
+		return fmt.Errorf("lora_alpha is %v; it must be a number", c.LoraAlpha)
+	case !slices.Contains([]string{"", "none", "all", "lora_only"}, c.Bias):
+		return fmt.Errorf("bias is %q; use none, all or lora_only", c.Bias)
+	case c.TargetModules.IsZero():
+		return errors.New("target_modules is empty; name layers such as q_proj,v_proj or use all-linear")
+	case c.LoraBias:
+		return errors.New("lora_bias is not supported; leave it false")
+	case c.UseDoRA:
+		return errors.New("use_dora is not supported; leave it false")
+	}
+	for name, r := range c.RankPattern {
+		if r < 1 {
+			return fmt.Errorf("rank_pattern of %s is %d; it must be at least 1", name, r)
+		}
+	}
+	return nil
+}
+
+// rank is the rank and the scale of the adapter of a module.
+func (c *Config) rank(module string) (r int, scale float32) {
+	r, alpha := c.R, c.LoraAlpha
+	if v, ok := match(c.RankPattern, module); ok {
+		r = v
+	}
+	if v, ok := match(c.AlphaPattern, module); ok {
+		alpha = v
+	}
+	if c.UseRSLoRA {
+		return r, float32(alpha / math.Sqrt(float64(r)))
+	}
+	return r, float32(alpha / float64(r))
+}
+
+// match finds the value whose key matches the end of the module's name, as PEFT's get_pattern_key does: a key is a
+// regular expression for the whole name or what follows a dot. The first in the order of the keys counts.
+func match[T any](pattern map[string]T, module string) (value T, ok bool) {
+	keys := make([]string, 0, len(pattern))
+	for k := range pattern {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		if re, err := regexp.Compile(`^(?:.*\.)?(?:` + k + `)$`); err == nil && re.MatchString(module) {
+			return pattern[k], true
+		}
+	}
+	return value, false
+}

@@ -1,0 +1,133 @@
+package adapter
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hone/device"
+	"hone/internal/atomicfile"
+	"hone/nn"
+	"hone/safetensors"
+)
+
+// The files of an adapter.
+const (
+	ConfigName  = "adapter_config.json"
+	WeightsName = "adapter_model.safetensors"
+)
+
+// ReadConfig reads adapter_config.json of dir. Keys that are absent have PEFT's defaults.
+func ReadConfig(dir string) (Config, error) {
+	c := Default()
+	c.TargetModules = Modules{}
+	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	if err != nil {
+		return c, fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return c, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	return c, nil
+}
+
+// Open puts the adapter in dir on a model.
+func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, error) {
+	c, err := ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := Attach(m, c)
+	if err != nil {
+		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	weights, err := safetensors.Open(filepath.Join(dir, WeightsName))
+	if err == nil {
+		defer weights.Close()
+		err = l.load(weights, dev, dtype)
+	}
+	if err != nil {
+		l.Free()
+		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	return l, nil
+}
+
+// load fills the adapter's parameters, all of which must be there with the right shapes.
+func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype device.DType) error {
+	known := make(map[string]bool)
+	for _, p := range l.Params() {
+		known[p.Name] = true
+		t, ok := weights.Tensor(p.Name)
+		if !ok {
+			return fmt.Errorf("tensor %s is missing; is the adapter of another model?", p.Name)
+		}
+		if !slices.Equal(t.Shape, p.Shape) {
+			return fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", p.Name, t.Shape, p.Shape)
+		}
+	}
+	for _, name := range weights.Names() {
+		if !known[name] {
+			return fmt.Errorf("tensor %s has no place in the model; the adapter is of another model or kind", name)
+		}
+	}
+	return nn.Load(l.Params(), dev, dtype, func(name string, _ []int) ([]float32, error) {
+		t, _ := weights.Tensor(name)
+		return t.Float32()
+	})
+}
+
+// Save writes the adapter to dir, which it makes, in f32 or bf16; values gives each parameter's numbers.
+func (l *LoRA) Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+	if err := errors.Join(os.MkdirAll(dir, 0o777), l.SaveConfig(dir)); err != nil {
+		return fmt.Errorf("save adapter: %w", err)
+	}
+	stored := safetensors.F32
+	if dtype == device.BF16 {
+		stored = safetensors.BF16
+	}
+	params := l.Params()
+	slices.SortFunc(params, func(a, b nn.Named) int { return strings.Compare(a.Name, b.Name) })
+	var plan []safetensors.Info
+	for _, p := range params {
+		plan = append(plan, safetensors.Info{Name: p.Name, DType: stored, Shape: p.Shape})
+	}
+	w, err := safetensors.Create(filepath.Join(dir, WeightsName), plan, map[string]string{"format": "pt"})
+	if err != nil {
+		return fmt.Errorf("save adapter %s: %w", dir, err)
+	}
+	defer w.Abort()
+	for _, p := range params {
+		v, err := values(p)
+		if err == nil {
+			err = w.WriteFloat32(p.Name, v)
+		}
+		if err != nil {
+			return fmt.Errorf("save adapter %s: %s: %w", dir, p.Name, err)
+		}
+	}
+	return w.Commit()
+}
+
+// SaveConfig writes adapter_config.json, its keys sorted as PEFT has them.
+func (l *LoRA) SaveConfig(dir string) error {
+	text, err := json.Marshal(l.Config)
+	if err != nil {
+		return err
+	}
+	sorted := map[string]any{}
+	if err := json.Unmarshal(text, &sorted); err != nil {
+		return err
+	}
+	if text, err = json.MarshalIndent(sorted, "", "  "); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, ConfigName), append(text, '\n'))
+}

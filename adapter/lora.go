@@ -1,0 +1,254 @@
+package adapter
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hone/device"
+	"hone/nn"
+	"hone/tensor"
+)
+
+// LoRA is an adapter on a model's linear layers, y = base(x) + scale·B·A·x, and the parameters of the base
+// that are trained with it.
+type LoRA struct {
+	Config Config
+	pairs  []*pair
+	own    []nn.Named // parameters of the base that are trained, by PEFT's names
+	layers []nn.Layer // those that are adapted, in the order of pairs
+}
+
+// pair is the adapter of one layer.
+type pair struct {
+	A       *nn.Param // [R, in]
+	B       *nn.Param // [out, R]
+	scale   float32
+	dropout float32
+}
+
+// Forward adds the low-rank update to what the layer computes.
+func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
+	return tensor.LowRank(base(x), tensor.Dropout(x, p.dropout), p.A.Tensor, p.B.Tensor, p.scale)
+}
+
+// Model is what an adapter can be put on.
+type Model struct {
+	nn.Model
+	Params []nn.Named
+}
+
+// Attach freezes the model and puts a LoRA of the given configuration on it. Its parameters have no memory yet:
+// Initialize or Load is next. The update is off a layer again after Detach.
+func Attach(m Model, c Config) (*LoRA, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	l := &LoRA{Config: c}
+	layers, err := targets(m, &c)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range m.Params {
+		p.Freeze()
+	}
+	for _, layer := range layers {
+		in, out := layer.Sizes()
+		r, scale := c.rank(layer.Name)
+		p := &pair{A: nn.NewParam(nn.Init{Bound: 1 / math.Sqrt(float64(in))}, r, in), B: nn.NewParam(nn.Init{}, out, r),
+			scale: scale, dropout: float32(c.LoraDropout)}
+		if c.InitLoraWeights == "gaussian" {
+			p.A.Init = nn.Init{Std: 1 / float64(r)}
+		}
+		l.pairs, l.layers = append(l.pairs, p), append(l.layers, layer)
+		l.Config.FanInFanOut = l.Config.FanInFanOut || layer.InFirst()
+	}
+	if err := l.thaw(m); err != nil {
+		return nil, err
+	}
+	l.Enable(true)
+	return l, nil
+}
+
+// targets are the layers that c selects.
+func targets(m Model, c *Config) ([]nn.Layer, error) {
+	wanted, err := c.TargetModules.matcher()
+	if err != nil {
+		return nil, err
+	}
+	excluded, err := c.ExcludeModules.matcher()
+	if err != nil {
+		return nil, err
+	}
+	head, _ := m.Head()
+	var names []string
+	var list []nn.Layer
+	for _, layer := range nn.Layers(m.Model) {
+		weight, _ := layer.Parameters()
+		isHead := weight.Tensor == head
+		if !isHead {
+			names = append(names, layer.Name)
+		}
+		if !wanted(layer.Name) || excluded(layer.Name) || !c.transforms(layer.Name) {
+			continue
+		}
+		if isHead && c.TargetModules.Pattern != AllLinear {
+			return nil, fmt.Errorf("target_modules names the output layer %s, which cannot have a low-rank update; name it in modules_to_save", layer.Name)
+		}
+		if !isHead {
+			list = append(list, layer)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("target_modules selects no layer; the model has %s", endings(names))
+	}
+	return list, nil
+}
+
+var layerNumber = regexp.MustCompile(`\.(\d+)\.`)
+
+// transforms tells whether the layer's number is among those to be adapted.
+func (c *Config) transforms(name string) bool {
+	if len(c.LayersToTransform) == 0 {
+		return true
+	}
+	found := layerNumber.FindStringSubmatch(name)
+	if found == nil {
+		return false
+	}
+	i, err := strconv.Atoi(found[1])
+	return err == nil && slices.Contains(c.LayersToTransform, i)
+}
+
+// endings are the different last parts of names.
+func endings(names []string) string {
+	var list []string
+	for _, n := range names {
+		if end := n[strings.LastIndexByte(n, '.')+1:]; !slices.Contains(list, end) {
+			list = append(list, end)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// thaw lists the parameters of the base that are trained: modules_to_save and biases.
+func (l *LoRA) thaw(m Model) error {
+	adapted := make(map[string]bool)
+	for _, layer := range l.layers {
+		adapted[layer.Name] = true
+	}
+	found := make(map[string]bool)
+	for _, p := range m.Params {
+		module, last := p.Name[:max(strings.LastIndexByte(p.Name, '.'), 0)], p.Name[strings.LastIndexByte(p.Name, '.')+1:]
+		trained := last == "bias" && (l.Config.Bias == "all" || l.Config.Bias == "lora_only" && adapted[module])
+		for _, name := range l.Config.ModulesToSave {
+			if module == name || strings.HasSuffix(module, "."+name) {
+				trained, found[name] = true, true
+			}
+		}
+		if trained {
+			p.Thaw()
+			if adapted[module] { // PEFT wraps an adapted layer
+				module += ".base_layer"
+			}
+			l.own = append(l.own, nn.Named{Name: prefix + module + "." + last, Param: p.Param})
+		}
+	}
+	for _, name := range l.Config.ModulesToSave {
+		if !found[name] {
+			return fmt.Errorf("modules_to_save names %s, which the model does not have", name)
+		}
+	}
+	return nil
+}
+
+// Enable turns the update of all layers on or off; off, the model computes what it did before Attach, unless parameters
+// of the base were trained.
+func (l *LoRA) Enable(on bool) {
+	for i, layer := range l.layers {
+		if on {
+			layer.Adapt(l.pairs[i])
+		} else {
+			layer.Adapt(nil)
+		}
+	}
+}
+
+// Params lists what is trained, by the names of PEFT.
+func (l *LoRA) Params() []nn.Named {
+	return append(l.Added(), l.own...)
+}
+
+// prefix stands before the names of modules in a PEFT checkpoint.
+const prefix = "base_model.model."
+
+// Added lists the parameters that the base does not have.
+func (l *LoRA) Added() []nn.Named {
+	var list []nn.Named
+	for i, p := range l.pairs {
+		name := prefix + l.layers[i].Name
+		list = append(list, nn.Named{Name: name + ".lora_A.weight", Param: p.A}, nn.Named{Name: name + ".lora_B.weight", Param: p.B})
+	}
+	return list
+}
+
+// Initialize gives the added parameters memory and fresh values, with which the model computes what the base does.
+func (l *LoRA) Initialize(dev device.Device, dtype device.DType, seed uint64) {
+	nn.Initialize(l.Added(), dev, dtype, seed)
+}
+
+// Free takes the adapter off and gives its memory back.
+func (l *LoRA) Free() {
+	l.Enable(false)
+	nn.Free(l.Added())
+}
+
+// Merge adds the updates to the base's weights, which are computed in f32 and rounded to their type, and takes the
+// adapter off.
+func (l *LoRA) Merge() error {
+	for i, p := range l.pairs {
+		weight, _ := l.layers[i].Parameters()
+		w, errW := weight.Float32s()
+		a, errA := p.A.Float32s()
+		b, errB := p.B.Float32s()
+		if err := errors.Join(errW, errA, errB); err != nil {
+			return fmt.Errorf("merge %s: %w", l.layers[i].Name, err)
+		}
+		in, out := l.layers[i].Sizes()
+		update(w, a, b, merging{in: in, out: out, r: p.A.Shape[0], scale: p.scale, inFirst: l.layers[i].InFirst()})
+		weight.Write(w)
+	}
+	l.Enable(false)
+	return nil
+}
+
+type merging struct {
+	in, out, r int
+	scale      float32
+	inFirst    bool
+}
+
+// update adds scale·b·a to w.
+func update(w, a, b []float32, m merging) {
+	row := make([]float32, m.in)
+	for o := range m.out {
+		clear(row)
+		for r := range m.r {
+			s := m.scale * b[o*m.r+r]
+			for i, v := range a[r*m.in : (r+1)*m.in] {
+				row[i] += s * v
+			}
+		}
+		for i, v := range row {
+			if m.inFirst {
+				w[i*m.out+o] += v
+			} else {
+				w[o*m.in+i] += v
+			}
+		}
+	}
+}
