@@ -17,7 +17,7 @@ var layers = map[string]int{
 	"cmd/hone": 6,
 	"recipe":   5,
 	"report":   4, "model": 4, "train": 4, "eval": 4,
-	"model/": 3, "generate": 3,
+	"model/": 3, "generate": 3, "adapter": 3,
 	"nn": 2, "optim": 2, "device/devicetest": 2,
 	"device/cpu": 1, "tensor": 1, "data": 1,
 	"device": 0, "tokenizer": 0, "safetensors": 0,
