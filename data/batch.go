@@ -1,5 +1,5 @@
 // Package data turns raw text into batches of token ids: documents from files ([Sources]), tokens in memory-mapped shards on
-// disk ([Build], [Store]), and batches as a pure function of seed and step ([Windows]). It works on the host only and never
+// disk ([Build], [Store]), and batches as a pure function of seed and step ([Mixture]). It works on the host only and never
 // sees a tensor.
 //
 // Dimension letters: T tokens of a store, L tokens of a window (the sequence length), N rows of a batch, S sequences of a batch.

@@ -44,14 +44,16 @@ func TestPermuteIsUniform(t *testing.T) {
 	}
 }
 
-func mustWindows(t testing.TB, cfg WindowConfig, sources ...Weighted) *Windows {
+func mustMix(t testing.TB, cfg MixtureConfig, sources ...Weighted) *Mixture {
 	t.Helper()
-	w, err := NewWindows(cfg, sources...)
+	m, err := NewMixture(cfg, sources...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return m
 }
+
+func cut(s *Store, length int) *Windows { return &Windows{s, length} }
 
 // sequences splits a batch into its sequences of (id, target, position) triples.
 func sequences(b Batch) [][][3]int32 {
@@ -77,7 +79,7 @@ func all(batches []Batch) [][][3]int32 {
 func TestWindowByHand(t *testing.T) {
 	s, _ := buildTest(t, byteConfig(t.TempDir()), "abcd", "e", "fgh") // abcd. e. fgh.
 	var got [][][3]int32
-	for b := range Sequential(s, 6, 1, 0) {
+	for b := range Sequential(cut(s, 6), 1, 0) {
 		got = append(got, sequences(b)...)
 	}
 	const e, no = endMark, Ignore
@@ -128,8 +130,8 @@ func TestEpochSeesEachTokenOnce(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := genStore(rt, dir)
 		defer s.Close()
-		cfg := WindowConfig{Length: rapid.IntRange(2, 50).Draw(rt, "L"), BatchSize: 1, Seed: rapid.Uint64().Draw(rt, "seed")}
-		w := mustWindows(t, cfg, Weighted{s, 1})
+		windows := cut(s, rapid.IntRange(2, 50).Draw(rt, "L"))
+		w := mustMix(t, MixtureConfig{BatchSize: 1, Seed: rapid.Uint64().Draw(rt, "seed")}, Weighted{windows, 1})
 		epoch := rapid.IntRange(0, 3).Draw(rt, "epoch")
 		inputs, targets := map[int32]int{}, map[int32]int{}
 		for step := range int(w.PerEpoch()) {
@@ -175,13 +177,14 @@ func TestEquivalentBatches(t *testing.T) {
 		a := rapid.IntRange(1, 4).Draw(rt, "A")
 		ranks := rapid.IntRange(1, 4).Draw(rt, "R")
 		step := rapid.IntRange(0, 50).Draw(rt, "step")
-		cfg := WindowConfig{Length: rapid.IntRange(2, 30).Draw(rt, "L"), BatchSize: a * b * ranks, Seed: 9}
-		one := mustWindows(t, cfg, Weighted{s, 1}).Step(step)
+		windows := cut(s, rapid.IntRange(2, 30).Draw(rt, "L"))
+		cfg := MixtureConfig{BatchSize: a * b * ranks, Seed: 9}
+		one := mustMix(t, cfg, Weighted{windows, 1}).Step(step)
 		cfg.BatchSize, cfg.Accumulation, cfg.Ranks = b, a, ranks
 		micro := make([][]Batch, ranks)
 		for r := range micro {
 			cfg.Rank = r
-			micro[r] = mustWindows(t, cfg, Weighted{s, 1}).Step(step)
+			micro[r] = mustMix(t, cfg, Weighted{windows, 1}).Step(step)
 		}
 		var parts []Batch
 		for i := range a {
@@ -200,9 +203,9 @@ func TestEquivalentBatches(t *testing.T) {
 
 func TestStepsDependOnSeedAndStepOnly(t *testing.T) {
 	s, _ := buildTest(t, byteConfig(t.TempDir()), randomTexts(200, 6)...)
-	cfg := WindowConfig{Length: 16, BatchSize: 3, Accumulation: 2, Seed: 1}
+	cfg := MixtureConfig{BatchSize: 3, Accumulation: 2, Seed: 1}
 	run := func(from, n int) []Batch {
-		w := mustWindows(t, cfg, Weighted{s, 1})
+		w := mustMix(t, cfg, Weighted{cut(s, 16), 1})
 		var out []Batch
 		for i := range n {
 			out = append(out, w.Step(from+i)...)
@@ -217,10 +220,10 @@ func TestStepsDependOnSeedAndStepOnly(t *testing.T) {
 	if cmp.Equal(whole[:10], run(0, 5)) {
 		t.Error("the seed changes nothing")
 	}
-	w := mustWindows(t, cfg, Weighted{s, 1})
+	w := mustMix(t, cfg, Weighted{cut(s, 16), 1})
 	for g := range w.PerEpoch() {
-		if _, a, _ := w.window(g); g > 0 {
-			if _, b, _ := w.window(w.PerEpoch() + g); a != b {
+		if _, a := w.unit(g); g > 0 {
+			if _, b := w.unit(w.PerEpoch() + g); a != b {
 				return
 			}
 		}
@@ -233,26 +236,26 @@ func TestMixture(t *testing.T) {
 	for i, weight := range []float64{6, 3, 1} {
 		cfg := byteConfig(t.TempDir())
 		s, _ := buildTest(t, cfg, randomTexts(30+20*i, uint64(i))...)
-		sources = append(sources, Weighted{s, weight})
+		sources = append(sources, Weighted{cut(s, 16), weight})
 	}
-	w := mustWindows(t, WindowConfig{Length: 16, BatchSize: 1, Seed: 3}, sources...)
+	w := mustMix(t, MixtureConfig{BatchSize: 1, Seed: 3}, sources...)
 	type place struct {
 		source int
-		from   int64
+		unit   int64
 	}
-	which := map[*Store]int{}
+	which := map[Units]int{}
 	for i, s := range sources {
-		which[s.Store] = i
+		which[s.Units] = i
 	}
 	seen := map[place]int{}
 	var counts [3]int64
 	var early [3]int64
 	const blocks = 20
 	for g := range int64(blocks * mixSlots) {
-		s, from, _ := w.window(g)
-		i := which[s]
+		u, at := w.unit(g)
+		i := which[u]
 		counts[i]++
-		seen[place{i, from}]++
+		seen[place{i, at}]++
 		if g < 200 {
 			early[i]++
 		}
@@ -264,9 +267,9 @@ func TestMixture(t *testing.T) {
 		if got := float64(early[i]) / 200; math.Abs(got-weight) > 0.15 {
 			t.Errorf("source %d got %v of the first 200 windows, want about %v: the block is not shuffled", i, got, weight)
 		}
-		epochs := counts[i] / w.sources[i].windows
-		for at := range w.sources[i].windows {
-			if n := int64(seen[place{i, at * 16}]); n < epochs || n > epochs+2 {
+		epochs := counts[i] / w.sources[i].count
+		for at := range w.sources[i].count {
+			if n := int64(seen[place{i, at}]); n < epochs || n > epochs+2 {
 				t.Fatalf("source %d, window %d came %d times in %d epochs", i, at, n, epochs)
 			}
 		}
@@ -275,7 +278,7 @@ func TestMixture(t *testing.T) {
 
 func TestMixtureExtremes(t *testing.T) {
 	s, _ := buildTest(t, byteConfig(t.TempDir()), "some text")
-	w := mustWindows(t, WindowConfig{Length: 4, BatchSize: 1}, Weighted{s, 1e-9}, Weighted{s, 1}, Weighted{s, 1e-9})
+	w := mustMix(t, MixtureConfig{BatchSize: 1}, Weighted{cut(s, 4), 1e-9}, Weighted{cut(s, 4), 1}, Weighted{cut(s, 4), 1e-9})
 	sum := int64(0)
 	for _, src := range w.sources {
 		sum += src.slots
@@ -287,7 +290,7 @@ func TestMixtureExtremes(t *testing.T) {
 		t.Errorf("%d slots, want %d", sum, mixSlots)
 	}
 	for _, weight := range []float64{0, -1, math.NaN(), math.Inf(1)} {
-		if _, err := NewWindows(WindowConfig{Length: 4, BatchSize: 1}, Weighted{s, weight}, Weighted{s, 1}); err == nil {
+		if _, err := NewMixture(MixtureConfig{BatchSize: 1}, Weighted{cut(s, 4), weight}, Weighted{cut(s, 4), 1}); err == nil {
 			t.Errorf("weight %v was accepted", weight)
 		}
 	}
@@ -296,14 +299,14 @@ func TestMixtureExtremes(t *testing.T) {
 func TestSequentialBound(t *testing.T) {
 	s, _ := buildTest(t, byteConfig(t.TempDir()), randomTexts(50, 7)...)
 	rows := 0
-	for b := range Sequential(s, 16, 4, 100) {
+	for b := range Sequential(cut(s, 16), 4, 100) {
 		rows += b.Rows()
 	}
 	if rows < 100 || rows > 100+16 {
 		t.Errorf("%d rows, want about 100", rows)
 	}
 	supervised := 0
-	for b := range Sequential(s, 1000000, 4, 0) {
+	for b := range Sequential(cut(s, 1000000), 4, 0) {
 		supervised += b.Tokens
 	}
 	if int64(supervised) != s.Supervised() {
@@ -313,7 +316,7 @@ func TestSequentialBound(t *testing.T) {
 
 func BenchmarkStep(b *testing.B) {
 	s, _ := buildTest(b, byteConfig(b.TempDir()), randomTexts(20000, 8)...)
-	w := mustWindows(b, WindowConfig{Length: 512, BatchSize: 16}, Weighted{s, 1})
+	w := mustMix(b, MixtureConfig{BatchSize: 16}, Weighted{cut(s, 512), 1})
 	b.ReportAllocs()
 	for step := 0; b.Loop(); step++ {
 		w.Step(step)

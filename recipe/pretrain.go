@@ -22,7 +22,7 @@ func (c *Pretrain) Run(ctx context.Context, env Env) (*Summary, error) {
 type pretraining struct {
 	c       *Pretrain
 	corpus  *corpus
-	windows *data.Windows
+	mixture *data.Mixture
 	base    data.Baseline
 }
 
@@ -38,10 +38,11 @@ func (p *pretraining) openData(ctx context.Context, r *run) (err error) {
 		return err
 	}
 	r.tok, r.begin = p.corpus.tok, p.corpus.begin
-	p.windows, err = data.NewWindows(data.WindowConfig{
-		Length: p.c.SequenceLength, BatchSize: p.c.BatchSize, Accumulation: p.c.GradientAccumulationSteps, Seed: p.c.Seed,
-	}, data.Weighted{Store: p.corpus.train, Weight: 1})
-	if err != nil || p.corpus.held == nil {
+	windows, err := data.NewWindows(p.corpus.train, p.c.SequenceLength)
+	if err != nil {
+		return err
+	}
+	if p.mixture, err = data.NewMixture(r.c.mixture(), data.Weighted{Units: windows, Weight: 1}); err != nil || p.corpus.held == nil {
 		return err
 	}
 	p.base, err = data.Baselines(p.corpus.train, p.corpus.held, 1<<24, int64(p.c.Eval.MaxTokens))
@@ -61,7 +62,7 @@ func (p *pretraining) config(r *run) ([]byte, error) {
 }
 
 func (p *pretraining) setLoop(r *run) (err error) {
-	r.loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return p.windows.Step(step), nil }
+	r.loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return p.mixture.Step(step), nil }
 	if p.corpus.held != nil {
 		r.loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return p.evaluate(ctx, r) }
 	}
@@ -71,8 +72,11 @@ func (p *pretraining) setLoop(r *run) (err error) {
 
 func (p *pretraining) evaluate(ctx context.Context, r *run) (map[string]float64, error) {
 	objective := languageModel(r.model, inputOptions{}, tensor.CrossEntropyOptions{})
-	batches := data.Sequential(p.corpus.held, p.c.SequenceLength, p.c.BatchSize, int64(p.c.Eval.MaxTokens))
-	loss, _, err := train.HeldOut(ctx, r.tape, batches, objective)
+	windows, err := data.NewWindows(p.corpus.held, p.c.SequenceLength)
+	if err != nil {
+		return nil, err
+	}
+	loss, _, err := train.HeldOut(ctx, r.tape, data.Sequential(windows, p.c.BatchSize, int64(p.c.Eval.MaxTokens)), objective)
 	return map[string]float64{
 		"loss": loss, "perplexity": math.Exp(loss), "bits_per_byte": p.corpus.held.BitsPerByte(loss),
 	}, err
@@ -85,8 +89,8 @@ func (p *pretraining) identity() map[string]string {
 func (p *pretraining) info() (map[string]any, string) {
 	values := map[string]any{
 		"train_tokens": p.corpus.train.Tokens(), "train_documents": p.corpus.train.Documents(),
-		"bytes_per_token": p.corpus.train.BytesPerToken(), "tokens_per_step": p.windows.PerStep() * int64(p.c.SequenceLength),
-		"steps_per_epoch": float64(p.windows.PerEpoch()) / float64(p.windows.PerStep()),
+		"bytes_per_token": p.corpus.train.BytesPerToken(), "tokens_per_step": p.mixture.PerStep() * int64(p.c.SequenceLength),
+		"steps_per_epoch": float64(p.mixture.PerEpoch()) / float64(p.mixture.PerStep()),
 	}
 	if p.corpus.held != nil {
 		values["held_tokens"], values["held_documents"] = p.corpus.held.Tokens(), p.corpus.held.Documents()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"hone/data"
 	"hone/device"
 	"hone/train"
 )
@@ -167,6 +168,11 @@ func (c *Training) recompute(layers int) (int, error) {
 		return 0, fmt.Errorf("recompute is %q; use none, layers or a number of layers", c.Recompute)
 	}
 	return min(n, layers), nil
+}
+
+// mixture says how the data becomes batches.
+func (c *Training) mixture() data.MixtureConfig {
+	return data.MixtureConfig{BatchSize: c.BatchSize, Accumulation: c.GradientAccumulationSteps, Seed: c.Seed}
 }
 
 // rate is the learning rate as a function of the step.
