@@ -18,10 +18,29 @@ import (
 	"hone/internal/atomicfile"
 )
 
-// Encoder turns text into token ids, appending to dst. It need not be safe for concurrent use.
+// Encoder turns documents into token ids. It need not be safe for concurrent use.
 type Encoder interface {
-	Encode(dst []int32, text []byte) []int32
+	// Encode appends the tokens of d to dst. A *Left error leaves the document out and counts it, any other ends the build.
+	// note counts the document under a reason without leaving it out.
+	Encode(dst []int32, d Document, note func(Reason)) ([]int32, error)
 }
+
+// TextEncoder is an Encoder of plain text.
+type TextEncoder struct {
+	Tokenizer interface {
+		Encode(dst []int32, text []byte) []int32
+	}
+}
+
+// Encode appends the tokens of the document's text.
+func (e TextEncoder) Encode(dst []int32, d Document, _ func(Reason)) ([]int32, error) {
+	return e.Tokenizer.Encode(dst, d.Text), nil
+}
+
+// Left is the error of an Encoder that leaves a document out.
+type Left struct{ Reason Reason }
+
+func (l *Left) Error() string { return "left out: " + string(l.Reason) }
 
 // BuildConfig says how documents become token stores.
 type BuildConfig struct {
@@ -193,12 +212,12 @@ type job struct {
 
 // finished is a job's outcome.
 type finished struct {
-	job     *job
-	name    string
-	tokens  int64
-	dropped int64
-	reused  bool
-	err     error
+	job    *job
+	name   string
+	tokens int64
+	notes  map[Reason]int
+	reused bool
+	err    error
 }
 
 // builder cuts the stream of documents into shards, which workers turn into files. Where a shard ends depends on the
@@ -211,11 +230,11 @@ type builder struct {
 	inFlight int
 	names    [2][]string
 	progress Progress
-	dropped  int64
+	notes    map[Reason]int
 }
 
 func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfig) (*manifest, error) {
-	b := &builder{cfg: cfg, jobs: make(chan *job), results: make(chan finished)}
+	b := &builder{cfg: cfg, jobs: make(chan *job), results: make(chan finished), notes: make(map[Reason]int)}
 	b.open[1] = &job{held: true}
 	b.open[0] = &job{}
 	var workers sync.WaitGroup
@@ -234,7 +253,9 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 	if err != nil {
 		return nil, err
 	}
-	cfg.Stats.skip(TooShort, int(b.dropped))
+	for r, n := range b.notes {
+		cfg.Stats.skip(r, n)
+	}
 	if len(b.names[0]) == 0 {
 		return nil, errors.New("the data has no text to train on")
 	}
@@ -307,7 +328,9 @@ func (b *builder) take(f finished) error {
 		side = 1
 	}
 	b.names[side][f.job.index] = f.name
-	b.dropped += f.dropped
+	for r, n := range f.notes {
+		b.notes[r] += n
+	}
 	b.progress.Shards++
 	b.progress.Tokens += f.tokens
 	if f.reused {
@@ -343,7 +366,7 @@ func (w *worker) build(j *job) (f finished, err error) {
 		return f, err
 	}
 	if s != nil {
-		f.tokens, f.dropped, f.reused = s.tokens, s.dropped, true
+		f.tokens, f.notes, f.reused = s.tokens, s.notes, true
 		return f, s.file.Close()
 	}
 	if w.encoder == nil {
@@ -352,7 +375,7 @@ func (w *worker) build(j *job) (f finished, err error) {
 	if err := w.encode(j); err != nil {
 		return f, err
 	}
-	f.tokens, f.dropped = int64(len(w.content.ids)), int64(w.content.dropped)
+	f.tokens, f.notes = int64(len(w.content.ids)), w.content.notes
 	return f, w.content.write(w.cfg.Dir, f.name)
 }
 
@@ -379,9 +402,16 @@ func (w *worker) encode(j *job) error {
 	*out = shardContent{vocab: cfg.Vocab, ids: out.ids[:0], ends: out.ends[:0]}
 	for _, d := range j.docs {
 		start := len(out.ids)
-		out.ids = append(out.ids, cfg.Begin...)
-		out.ids = w.encoder.Encode(out.ids, d.Text)
-		if !d.Continued {
+		ids, err := w.encoder.Encode(append(out.ids, cfg.Begin...), d, out.note)
+		if left := (*Left)(nil); errors.As(err, &left) {
+			out.ids = out.ids[:start]
+			out.note(left.Reason)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Place(), err)
+		}
+		if out.ids = ids; !d.Continued {
 			out.ids = append(out.ids, cfg.End...)
 		}
 		for _, id := range out.ids[start:] {
@@ -391,7 +421,7 @@ func (w *worker) encode(j *job) error {
 		}
 		if len(out.ids)-start < minDocument {
 			out.ids = out.ids[:start]
-			out.dropped++
+			out.note(TooShort)
 			continue
 		}
 		out.ends = append(out.ends, int64(len(out.ids)))

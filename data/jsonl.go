@@ -42,6 +42,9 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 	if !json.Valid(line) {
 		return k.bad(Malformed, fmt.Errorf("%s: not valid JSON: %w", d.Place(), syntaxError(line)))
 	}
+	if k.cfg.Records {
+		return k.record(d, bytes.Clone(line))
+	}
 	text, ok := jsonText(line, k.cfg.Field)
 	if !ok {
 		return k.bad(NoText, fmt.Errorf("%s: no text under the key %q", d.Place(), k.cfg.Field))

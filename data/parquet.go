@@ -20,6 +20,9 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 		defer file.Close()
 		raw = file
 	}
+	if k.cfg.Records {
+		return k.parquetRecords(f, raw)
+	}
 	column, err := openColumn(raw, k.cfg.Field)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path, err)
@@ -83,15 +86,23 @@ type textColumn struct {
 	values parquet.ValueReader
 }
 
-func openColumn(f *os.File, name string) (c *textColumn, err error) {
+func openParquet(f *os.File) (file *parquet.File, err error) {
 	defer damaged(&err)
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
+	if file, err = parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)); err != nil {
 		return nil, fmt.Errorf("not a Parquet file, or damaged: %w", err)
+	}
+	return file, nil
+}
+
+func openColumn(f *os.File, name string) (c *textColumn, err error) {
+	defer damaged(&err)
+	file, err := openParquet(f)
+	if err != nil {
+		return nil, err
 	}
 	leaf, ok := file.Schema().Lookup(name)
 	if !ok {

@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,14 +21,15 @@ import (
 //	 0  magic "HONETOK\x00"
 //	 8  u32 version, u32 bytes per token (2 or 4)
 //	16  u64 tokens, u64 documents, u64 bytes of text behind them
-//	40  u32 vocabulary size, u32 documents dropped because they had fewer than two tokens
+//	40  u32 vocabulary size, u32 bytes of notes: a JSON object of the numbers of documents left out or changed, by reason
 //	48  u64 checksum (XXH3) of all that follows the header
 //	56  u64 checksum (XXH3) of the 56 bytes before
 //	64  u64 end of each document, counted in tokens of this shard
 //	    the tokens
+//	    the notes
 const (
 	shardMagic   = "HONETOK\x00"
-	shardVersion = 1
+	shardVersion = 2
 	shardHeader  = 64
 	shardSuffix  = ".tokens"
 )
@@ -44,7 +46,7 @@ type shard struct {
 	tokens    int64
 	documents int64
 	textBytes int64
-	dropped   int64
+	notes     map[Reason]int
 	ends      []byte // u64 each
 	ids       []byte // width bytes each
 }
@@ -85,18 +87,21 @@ func (s *shard) parse(b []byte) error {
 	s.width = int(le.Uint32(b[12:]))
 	tokens, documents := le.Uint64(b[16:]), le.Uint64(b[24:])
 	s.textBytes = int64(le.Uint64(b[32:]))
-	s.vocab, s.dropped = int(le.Uint32(b[40:])), int64(le.Uint32(b[44:]))
-	rest := uint64(len(b) - shardHeader)
+	s.vocab = int(le.Uint32(b[40:]))
+	notes, rest := uint64(le.Uint32(b[44:])), uint64(len(b)-shardHeader)
 	if s.width != tokenWidth(s.vocab) || s.textBytes < 0 {
 		return errors.New("the header contradicts itself")
 	}
 	// The first two terms keep the products from overflowing.
-	if tokens > rest || documents > rest || documents*8+tokens*uint64(s.width) != rest {
+	if tokens > rest || documents > rest || documents*8+tokens*uint64(s.width)+notes != rest {
 		return fmt.Errorf("%d bytes long, but the header promises %d documents and %d tokens", len(b), documents, tokens)
 	}
 	s.tokens, s.documents = int64(tokens), int64(documents)
 	s.ends = b[shardHeader : shardHeader+8*documents]
-	s.ids = b[shardHeader+8*documents:]
+	s.ids = b[shardHeader+8*documents : uint64(len(b))-notes]
+	if notes > 0 && json.Unmarshal(b[uint64(len(b))-notes:], &s.notes) != nil {
+		return errors.New("its notes are damaged")
+	}
 	return nil
 }
 
@@ -156,7 +161,14 @@ type shardContent struct {
 	ids       []int32
 	ends      []int64 // of each document, in tokens
 	textBytes int64
-	dropped   int
+	notes     map[Reason]int
+}
+
+func (c *shardContent) note(r Reason) {
+	if c.notes == nil {
+		c.notes = make(map[Reason]int)
+	}
+	c.notes[r]++
 }
 
 // write stores the shard under dir/name at once or not at all. The header, which holds the checksum, is written last.
@@ -169,17 +181,23 @@ func (c *shardContent) write(dir, name string) error {
 	if _, err := f.Write(make([]byte, shardHeader)); err != nil {
 		return err
 	}
+	var notes []byte
+	if len(c.notes) > 0 {
+		if notes, err = json.Marshal(c.notes); err != nil {
+			return err
+		}
+	}
 	sum := xxh3.New()
-	if err := c.writeBody(io.MultiWriter(f, sum)); err != nil {
+	if err := c.writeBody(io.MultiWriter(f, sum), notes); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(c.header(sum.Sum64()), 0); err != nil {
+	if _, err := f.WriteAt(c.header(len(notes), sum.Sum64()), 0); err != nil {
 		return err
 	}
 	return f.Commit()
 }
 
-func (c *shardContent) header(bodySum uint64) []byte {
+func (c *shardContent) header(notes int, bodySum uint64) []byte {
 	le := binary.LittleEndian
 	h := append(make([]byte, 0, shardHeader), shardMagic...)
 	h = le.AppendUint32(h, shardVersion)
@@ -188,13 +206,13 @@ func (c *shardContent) header(bodySum uint64) []byte {
 	h = le.AppendUint64(h, uint64(len(c.ends)))
 	h = le.AppendUint64(h, uint64(c.textBytes))
 	h = le.AppendUint32(h, uint32(c.vocab))
-	h = le.AppendUint32(h, uint32(c.dropped))
+	h = le.AppendUint32(h, uint32(notes))
 	h = le.AppendUint64(h, bodySum)
 	return le.AppendUint64(h, xxh3.Hash(h))
 }
 
-// writeBody writes document ends and tokens, a piece at a time.
-func (c *shardContent) writeBody(w io.Writer) error {
+// writeBody writes document ends and tokens, a piece at a time, and the notes.
+func (c *shardContent) writeBody(w io.Writer, notes []byte) error {
 	const piece = 1 << 14
 	le := binary.LittleEndian
 	var buf []byte
@@ -221,7 +239,8 @@ func (c *shardContent) writeBody(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	_, err := w.Write(notes)
+	return err
 }
 
 // goodShard opens dir/name if it is there and intact, and returns nil if not; a damaged file is removed, to be built again.

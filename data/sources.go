@@ -35,6 +35,9 @@ type Sources struct {
 	MaxRecord   int       // bytes of the largest JSONL line or Parquet text; 0 means 64 MiB
 	PieceBytes  int       // text files are cut, at line ends, into pieces up to this size; 0 means 1 MiB, and less for a single file
 	MaxRatio    int       // largest ratio of unpacked to packed size; 0 means 1000
+	// Records makes each document a whole record as a JSON object, Field aside: a line of .jsonl, an element of the list in a .json
+	// file, a row of .parquet or, by the names in the first line, of .csv or .tsv; a text file is {"text": ...}.
+	Records bool
 }
 
 func (s Sources) withDefaults() (Sources, error) {
@@ -77,7 +80,7 @@ func (s Sources) Key() (string, error) {
 		return "", err
 	}
 	h := xxh3.New()
-	fmt.Fprintf(h, "%q %q %d %d\n", s.Field, s.OnBadRecord, s.MaxRecord, s.pieceBytes(files))
+	fmt.Fprintf(h, "%q %q %d %d %v\n", s.Field, s.OnBadRecord, s.MaxRecord, s.pieceBytes(files), s.Records)
 	for _, f := range files {
 		path, err := filepath.Abs(f.path)
 		if err != nil {
@@ -131,7 +134,7 @@ func (s Sources) pieceBytes(files []sourceFile) int {
 	return int(min(max(size/64, least), most))
 }
 
-// kind splits a file name into what it holds (".jsonl", ".parquet" or "" for text) and how it is packed (".gz", ".zst" or "").
+// kind splits a file name into what it holds (".jsonl", ".parquet", ".json", ".csv", ".tsv" or "" for text) and how it is packed (".gz", ".zst" or "").
 func kind(path string) (content, packing string) {
 	ext := strings.ToLower(filepath.Ext(path))
 	if ext == ".gz" || ext == ".zst" {
@@ -141,7 +144,7 @@ func kind(path string) (content, packing string) {
 	switch ext {
 	case ".ndjson":
 		return ".jsonl", packing
-	case ".jsonl", ".parquet":
+	case ".jsonl", ".parquet", ".json", ".csv", ".tsv":
 		return ext, packing
 	}
 	return "", packing
@@ -200,8 +203,13 @@ func (k *sink) file(f sourceFile) error {
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
 	defer closeReader()
-	if content == ".jsonl" {
+	switch {
+	case content == ".jsonl":
 		return k.jsonl(f, r)
+	case content == ".json" && k.cfg.Records:
+		return k.jsonList(f, r)
+	case (content == ".csv" || content == ".tsv") && k.cfg.Records:
+		return k.table(f, r, content)
 	}
 	return k.text(f, r)
 }
@@ -236,14 +244,14 @@ func (k *sink) text(f sourceFile, r io.Reader) error {
 		case last && record == 1 && len(buf) == 0:
 			return k.useless(f, Empty, "is empty")
 		case last && len(buf) <= k.cfg.PieceBytes:
-			return k.emit(Document{Text: buf, Source: f.path, Record: record})
+			return k.piece(Document{Text: buf, Source: f.path, Record: record})
 		case !last && cap(buf) <= k.cfg.PieceBytes: // more came out of a compressed file than its size promised
 			buf = slices.Grow(buf, min(len(buf), k.cfg.PieceBytes+1-len(buf)))
 			continue
 		}
 		cut := pieceEnd(buf[:k.cfg.PieceBytes])
 		rest := append(make([]byte, 0, k.cfg.PieceBytes+1), buf[cut:]...)
-		if err := k.emit(Document{Text: buf[:cut:cut], Source: f.path, Record: record, Continued: true}); err != nil {
+		if err := k.piece(Document{Text: buf[:cut:cut], Source: f.path, Record: record, Continued: true}); err != nil {
 			return err
 		}
 		buf = rest

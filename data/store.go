@@ -14,7 +14,6 @@ type Store struct {
 	tokenStart []int64 // [len(shards)+1] tokens before each shard, then T
 	docStart   []int64 // [len(shards)+1] documents before each shard, then their number
 	textBytes  int64
-	dropped    int64
 	vocab      int
 }
 
@@ -49,7 +48,6 @@ func (s *Store) add(sh *shard) {
 	s.tokenStart = append(s.tokenStart, s.tokenStart[n]+sh.tokens)
 	s.docStart = append(s.docStart, s.docStart[n]+sh.documents)
 	s.textBytes += sh.textBytes
-	s.dropped += sh.dropped
 }
 
 // Close gives the mapped memory back; the store may not be used afterwards.
@@ -72,9 +70,6 @@ func (s *Store) Supervised() int64 { return s.Tokens() - s.Documents() }
 
 // Bytes returns the size of the text behind the tokens.
 func (s *Store) Bytes() int64 { return s.textBytes }
-
-// Dropped returns the number of documents left out because they had fewer than two tokens.
-func (s *Store) Dropped() int64 { return s.dropped }
 
 // Vocab returns the vocabulary size: every token id is below it.
 func (s *Store) Vocab() int { return s.vocab }

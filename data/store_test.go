@@ -23,14 +23,14 @@ import (
 // byteEncoder gives each byte an id of its own; ids 256 and up are free for marks.
 type byteEncoder struct{ calls *atomic.Int64 }
 
-func (e byteEncoder) Encode(dst []int32, text []byte) []int32 {
+func (e byteEncoder) Encode(dst []int32, d Document, _ func(Reason)) ([]int32, error) {
 	if e.calls != nil {
 		e.calls.Add(1)
 	}
-	for _, b := range text {
+	for _, b := range d.Text {
 		dst = append(dst, int32(b))
 	}
-	return dst
+	return dst, nil
 }
 
 const endMark = 256

@@ -1,0 +1,167 @@
+package data
+
+import (
+	"bufio"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// record passes on a record, which must be a JSON object.
+func (k *sink) record(d Document, object []byte) error {
+	if len(object) == 0 || object[0] != '{' {
+		return k.bad(Malformed, fmt.Errorf("%s: the record is no JSON object", d.Place()))
+	}
+	d.Text = object
+	return k.emit(d)
+}
+
+// piece passes on a piece of a text file.
+func (k *sink) piece(d Document) error {
+	if !k.cfg.Records {
+		return k.emit(d)
+	}
+	object, err := json.Marshal(map[string]string{"text": string(d.Text)})
+	if err != nil {
+		return err
+	}
+	d.Continued = false
+	return k.record(d, object)
+}
+
+// budget is a reader that ends with errLong when more than left bytes are read before left is set again.
+type budget struct {
+	r    io.Reader
+	left int
+}
+
+func (b *budget) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errLong
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// readAhead is more than a decoder reads beyond what it returns.
+const readAhead = 1 << 20
+
+// jsonList passes on the elements of the list that a .json file holds. Behind a syntax error nothing can be read, so that is
+// an error whatever OnBadRecord says.
+func (k *sink) jsonList(f sourceFile, r io.Reader) error {
+	in := &budget{r, k.cfg.MaxRecord + readAhead}
+	dec := json.NewDecoder(in)
+	fail := func(n int, err error) error {
+		if errors.Is(err, errLong) {
+			err = fmt.Errorf("longer than %d bytes", k.cfg.MaxRecord)
+		}
+		return fmt.Errorf("read %s: record %d: %w; repair the file", f.path, n, err)
+	}
+	first, err := dec.Token()
+	if err != nil {
+		return fail(1, err)
+	}
+	if first != json.Delim('[') {
+		return fmt.Errorf("read %s: the file is no JSON list of records; give one, or a record per line as .jsonl", f.path)
+	}
+	for n := 1; dec.More(); n++ {
+		in.left = k.cfg.MaxRecord + readAhead
+		var object json.RawMessage
+		if err := dec.Decode(&object); err != nil {
+			return fail(n, err)
+		}
+		if err := k.record(Document{Source: f.path, Record: n}, object); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return fmt.Errorf("read %s: the list of records does not end: %w; repair the file", f.path, err)
+	}
+	return nil
+}
+
+// table passes on the rows of a .csv or .tsv file as objects whose keys are the names in its first line.
+func (k *sink) table(f sourceFile, r io.Reader, content string) error {
+	in := &budget{r, k.cfg.MaxRecord + readAhead}
+	rows := csv.NewReader(bufio.NewReader(in))
+	if content == ".tsv" {
+		rows.Comma, rows.LazyQuotes = '\t', true
+	}
+	names, err := rows.Read()
+	if err != nil {
+		return fmt.Errorf("read %s: the line of column names: %w", f.path, err)
+	}
+	for {
+		in.left = k.cfg.MaxRecord + readAhead
+		row, err := rows.Read()
+		if err == io.EOF {
+			return nil
+		}
+		short := errors.Is(err, csv.ErrFieldCount)
+		if err != nil && !short {
+			return fmt.Errorf("read %s: %w; repair the file", f.path, err)
+		}
+		line, _ := rows.FieldPos(0)
+		d := Document{Source: f.path, Record: line}
+		if short {
+			if err := k.bad(Malformed, fmt.Errorf("%s: %d fields, but %d columns", d.Place(), len(row), len(names))); err != nil {
+				return err
+			}
+			continue
+		}
+		object := make(map[string]string, len(names))
+		for i, name := range names {
+			object[name] = row[i]
+		}
+		text, err := json.Marshal(object)
+		if err != nil {
+			return err
+		}
+		if err := k.record(d, text); err != nil {
+			return err
+		}
+	}
+}
+
+// parquetRecords passes on the rows of a Parquet file.
+func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
+	file, err := openParquet(raw)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", f.path, err)
+	}
+	rows := parquet.NewReader(file)
+	defer rows.Close()
+	for n := 1; ; n++ {
+		d := Document{Source: f.path, Record: n}
+		text, err := parquetObject(rows)
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fmt.Errorf("read %s: %w", d.Place(), err)
+		case len(text) > k.cfg.MaxRecord:
+			err = k.bad(TooLong, fmt.Errorf("%s: the record is longer than %d bytes", d.Place(), k.cfg.MaxRecord))
+		default:
+			err = k.record(d, text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// parquetObject is the next row as JSON.
+func parquetObject(rows *parquet.Reader) (text []byte, err error) {
+	defer damaged(&err)
+	row := map[string]any{}
+	if err := rows.Read(&row); err != nil {
+		return nil, err
+	}
+	return json.Marshal(row)
+}
