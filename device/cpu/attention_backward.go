@@ -17,7 +17,7 @@ func (a *attention) backward(w *attentionWorker, t attentionTask) {
 	grow(&w.dk, (backwardKeys+w.rows())*a.dp)
 	grow(&w.dv, (backwardKeys+w.rows())*a.dp)
 	a.loadRows(w, s, t)
-	dq := w.dq
+	var dq []float32
 	if t.partial >= 0 {
 		dq = a.partials[t.partial : t.partial+rows*a.dp]
 	} else {

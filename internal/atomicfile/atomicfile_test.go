@@ -1,7 +1,6 @@
 package atomicfile
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -167,31 +166,5 @@ func TestMark(t *testing.T) {
 	check(t, filepath.Join(dir, "complete.json"), "{}")
 	if err := Mark(filepath.Join(dir, "missing"), "m", nil); err == nil {
 		t.Error("marked a folder that does not exist")
-	}
-}
-
-// fullDisk is checked with a limit on file sizes and, where it may be mounted, with a real file system that is full.
-func fullDisk(t *testing.T, dir string, room int) {
-	path := filepath.Join(dir, "checkpoint")
-	if err := WriteFile(path, []byte("old")); err != nil {
-		t.Fatal(err)
-	}
-	err := WriteTo(path, func(w io.Writer) error {
-		part := bytes.Repeat([]byte("x"), 1<<16)
-		for range 2 * room / len(part) {
-			w.Write(part) // the error sticks: a caller who ignores it still cannot commit
-		}
-		return nil
-	})
-	if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "untouched") || strings.Contains(err.Error(), "\n") {
-		t.Errorf("got %v, want one sentence that names the file", err)
-	}
-	t.Log(err)
-	check(t, path, "old")
-	if got := names(t, dir); got != "checkpoint" {
-		t.Errorf("the folder holds %s", got)
-	}
-	if err := WriteFile(path, []byte("smaller")); err != nil {
-		t.Errorf("a smaller file does not fit either: %v", err)
 	}
 }
