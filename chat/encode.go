@@ -1,0 +1,116 @@
+package chat
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"hone/tokenizer"
+)
+
+// Encoded is a conversation as token ids.
+type Encoded struct {
+	IDs    []int32
+	Answer []int32 // of each id: the number of the message, from 0, that the model writes with it; -1 for the rest
+	Text   string
+}
+
+// Answers is the number of ids that the model is to write itself. A conversation with none teaches nothing.
+func (e Encoded) Answers() int {
+	n := 0
+	for _, m := range e.Answer {
+		if m >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Encode renders a conversation and encodes it. The template's own special tokens become their ids, and no others are added: what a
+// message says is text, even where it spells a special token. A token belongs to an answer when one of its bytes does.
+func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, opt Options) (Encoded, error) {
+	r, err := t.RenderSpans(messages, opt)
+	if err != nil {
+		return Encoded{}, err
+	}
+	e := Encoded{Text: r.Text}
+	ends, err := e.encode(tok, r)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode chat: %w", err)
+	}
+	if bos, ok := tok.BOS(); ok {
+		if err := CheckBOS(e.IDs, bos); err != nil {
+			return Encoded{}, fmt.Errorf("encode chat: %w", err)
+		}
+	}
+	e.Answer = make([]int32, len(e.IDs))
+	start, k := 0, 0
+	for i, end := range ends {
+		for k < len(r.Answers) && r.Answers[k].End <= start {
+			k++
+		}
+		e.Answer[i] = -1
+		if k < len(r.Answers) && r.Answers[k].Start < end && start < end {
+			e.Answer[i] = int32(r.Answers[k].Message)
+		}
+		start = end
+	}
+	return e, nil
+}
+
+// CheckBOS refuses ids that begin with the beginning-of-text token twice, which no model has seen in training.
+func CheckBOS(ids []int32, bos int32) error {
+	if len(ids) > 1 && ids[0] == bos && ids[1] == bos {
+		return fmt.Errorf("the text begins with the beginning-of-text token (id %d) twice: once from the chat template and once more; "+
+			"take it out of the template, or encode the rendered text without adding special tokens", bos)
+	}
+	return nil
+}
+
+// encode sets the ids and returns where in the text each ends.
+func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (ends []int, err error) {
+	enc, text, at := tok.NewEncoder(), []byte(r.Text), 0
+	for _, s := range smuggled(tok, r) {
+		e.IDs = enc.EncodeWithSpecial(e.IDs, text[at:s.Start])
+		e.IDs = enc.Encode(e.IDs, text[s.Start:s.End])
+		at = s.End
+	}
+	e.IDs = enc.EncodeWithSpecial(e.IDs, text[at:])
+	at = 0
+	for _, id := range e.IDs {
+		piece := tok.TokenBytes(id)
+		for !bytes.HasPrefix(text[at:], piece) { // an added token may have taken the white space around it
+			c, n := utf8.DecodeRune(text[at:])
+			if n == 0 || !unicode.IsSpace(c) {
+				return nil, fmt.Errorf("token %d (%q) is not what the text has at byte %d; this tokenizer changes texts", id, piece, at)
+			}
+			at += n
+		}
+		at += len(piece)
+		ends = append(ends, at)
+	}
+	return ends, nil
+}
+
+// smuggled finds special tokens that are spelled inside of what was copied from the input.
+func smuggled(tok *tokenizer.Tokenizer, r Rendered) []Span {
+	var out []Span
+	for _, in := range r.Input {
+		for at := in.Start; at < in.End; {
+			next := Span{Start: in.End}
+			for _, a := range tok.AddedTokens() {
+				if i := strings.Index(r.Text[at:in.End], a.Content); i >= 0 && a.Special && (at+i < next.Start || at+i == next.Start && at+i+len(a.Content) > next.End) {
+					next = Span{at + i, at + i + len(a.Content)}
+				}
+			}
+			if next.Start == in.End {
+				break
+			}
+			out = append(out, next)
+			at = next.End
+		}
+	}
+	return out
+}

@@ -1,0 +1,257 @@
+package chat
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hone/internal/jinja"
+)
+
+// Span is a range of bytes [Start, End) of a rendered conversation.
+type Span struct{ Start, End int }
+
+// Answer is a part of the text that the model is to write itself.
+type Answer struct {
+	Span
+	Message int // number of the message, from 0
+}
+
+// Rendered is a conversation as text that knows its parts.
+type Rendered struct {
+	Text    string
+	Answers []Answer // in order, apart from each other
+	Input   []Span   // what was copied from messages, tools and variables; the rest is the template's own words
+}
+
+// RenderSpans renders a conversation and finds the model's answers in it, each with the tokens that end a turn, in any template.
+//
+// A template with {% generation %} blocks says itself what the answers are. For any other, the answer to message i is what the
+// template writes while its loop is at message i, less the header, which is what it also writes when asked for the
+// prompt of that answer, and less the white space after the end of the turn.
+func (t *Template) RenderSpans(messages []Message, opt Options) (Rendered, error) {
+	if opt.ContinueFinalMessage {
+		return Rendered{}, fmt.Errorf("render chat template: a conversation to be continued has no last answer yet")
+	}
+	r, err := t.render(messages, opt)
+	if err != nil {
+		return Rendered{}, fmt.Errorf("render chat template: %w", err)
+	}
+	out := Rendered{Text: r.Text.String()}
+	f := &finder{t: t, messages: messages, opt: opt, text: out.Text}
+	r.Text.Runs(func(start, end int, o jinja.Origin) {
+		f.parts = append(f.parts, part{Span{start, end}, o})
+		if n := len(out.Input); o.Source == sourceTemplate {
+			return
+		} else if n > 0 && out.Input[n-1].End == start {
+			out.Input[n-1].End = end
+		} else {
+			out.Input = append(out.Input, Span{start, end})
+		}
+	})
+	if t.marksAnswers(opt) {
+		out.Answers = f.marked(r.Generation)
+	} else {
+		for i, m := range messages {
+			if m.fromModel() {
+				out.Answers = append(out.Answers, f.answers(i)...)
+			}
+		}
+	}
+	slices.SortStableFunc(out.Answers, func(a, b Answer) int { return a.Start - b.Start })
+	return out, nil
+}
+
+// marksAnswers reports whether the template in use has {% generation %} blocks.
+func (t *Template) marksAnswers(opt Options) bool {
+	if t.tools != nil && opt.Tools != nil {
+		return t.tools.HasGeneration()
+	}
+	return t.plain.HasGeneration()
+}
+
+// part is a stretch of the text of one origin.
+type part struct {
+	Span
+	jinja.Origin
+}
+
+// finder looks for the answers in one rendered conversation.
+type finder struct {
+	t        *Template
+	messages []Message
+	opt      Options
+	text     string
+	parts    []part
+}
+
+// marked names the message of each generation block, the first one that it was written for.
+func (f *finder) marked(spans []jinja.Span) []Answer {
+	var out []Answer
+	for _, s := range spans {
+		a := Answer{Span{s.Start, s.End}, len(f.messages) - 1}
+		for _, p := range f.parts {
+			if p.End > s.Start && p.Start < s.End && p.Context > 0 {
+				a.Message = int(p.Context) - 1
+				break
+			}
+		}
+		if a.Start < a.End {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// region is a stretch of the text that was written for one message. payload is what in it was copied from that message; it is
+// empty, at the end of the region, when nothing was.
+type region struct {
+	Span
+	payload  Span
+	named    bool // the speaker's role is written before the payload
+	empty    bool
+	detached bool // written elsewhere; only the payload counts
+}
+
+// regions are the stretches for message i.
+func (f *finder) regions(i int) []region {
+	n := int32(i + 1)
+	var out []region
+	covered := false
+	for _, p := range f.parts {
+		if p.Context != n {
+			continue
+		}
+		if k := len(out); k == 0 || out[k-1].End != p.Start {
+			out = append(out, region{Span: Span{p.Start, p.Start}, empty: true})
+		}
+		r := &out[len(out)-1]
+		r.End = p.End
+		switch {
+		case p.Source == n && r.empty:
+			r.payload, r.empty, covered = p.Span, false, true
+		case p.Source == n:
+			r.payload.End = p.End
+		case p.Source == sourceRole && r.empty:
+			r.named = true
+		}
+	}
+	if !covered {
+		for _, p := range f.parts {
+			if p.Source == n {
+				out = append(out, region{Span: p.Span, payload: p.Span, detached: true})
+			}
+		}
+	}
+	for k := range out {
+		if out[k].empty {
+			out[k].payload = Span{out[k].End, out[k].End}
+		}
+	}
+	return out
+}
+
+// answers are the parts of the text that the model writes as message i.
+func (f *finder) answers(i int) []Answer {
+	var out []Answer
+	for k, r := range f.regions(i) {
+		start := r.payload.Start
+		if !r.detached && k == 0 {
+			start = f.begin(i, r)
+		}
+		end := f.end(r)
+		if r.empty {
+			end = f.endOfEmpty(start, r)
+		}
+		if start < end {
+			out = append(out, Answer{Span{start, end}, i})
+		}
+	}
+	return out
+}
+
+// begin returns where the header of a region ends.
+func (f *finder) begin(i int, r region) int {
+	header := f.text[r.Start:r.payload.Start]
+	opt := f.opt
+	opt.AddGenerationPrompt = true
+	if i > 0 {
+		with, err := f.t.Render(f.messages[:i], opt)
+		if err == nil && len(with) >= r.Start && len(with) <= r.payload.Start && strings.HasPrefix(f.text, with) {
+			return len(with)
+		}
+		opt.AddGenerationPrompt = false
+		if without, err2 := f.t.Render(f.messages[:i], opt); err == nil && err2 == nil {
+			prompt := with[wholeTokens(with[:commonPrefix(with, without)]):]
+			if len(without) <= len(with) && with[:len(without)] == without {
+				prompt = with[len(without):]
+			}
+			n := commonPrefix(header, prompt)
+			if n < len(header) && n < len(prompt) {
+				n = wholeTokens(header[:n])
+			}
+			if n > 0 {
+				return r.Start + n
+			}
+		}
+	}
+	lower := strings.ToLower(header)
+	if r.named || strings.Contains(lower, "assistant") || strings.Contains(lower, "model") {
+		return r.payload.Start
+	}
+	return r.Start
+}
+
+func commonPrefix(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// wholeTokens cuts a text back to where a special token or a word ends, as two tokens may begin alike.
+func wholeTokens(s string) int { return strings.LastIndexAny(s, ">] \n:") + 1 }
+
+// end returns where the turn of a region ends: after the end-of-text token, or else before the white space at the end.
+func (f *finder) end(r region) int {
+	after := f.text[r.payload.End:r.End]
+	if r.detached {
+		after = ""
+	}
+	eos := f.t.tokens.EOS
+	if eos != "" {
+		if i := strings.Index(after, eos); i >= 0 {
+			return r.payload.End + i + len(eos)
+		}
+	}
+	if trimmed := strings.TrimRightFunc(after, jinja.IsSpace); trimmed != "" {
+		return r.payload.End + len(trimmed)
+	}
+	rest := f.text[r.payload.End:]
+	blank := len(rest) - len(strings.TrimLeftFunc(rest, jinja.IsSpace))
+	if eos != "" && strings.HasPrefix(rest[blank:], eos) && f.own(r.payload.End+blank) {
+		return r.payload.End + blank + len(eos)
+	}
+	return r.payload.End
+}
+
+// endOfEmpty is end for a region without any payload, which begins at start.
+func (f *finder) endOfEmpty(start int, r region) int {
+	if start >= r.End {
+		return start
+	}
+	r.payload = Span{start, start}
+	return f.end(r)
+}
+
+// own reports whether the byte at i is the template's.
+func (f *finder) own(i int) bool {
+	k, _ := slices.BinarySearchFunc(f.parts, i, func(p part, i int) int {
+		if p.End <= i {
+			return -1
+		}
+		return 1
+	})
+	return k < len(f.parts) && f.parts[k].Source == sourceTemplate
+}

@@ -1,0 +1,158 @@
+// Package chat turns conversations into what a model was trained to read, by the template that comes with the model: text, token ids, and
+// which of them are the model's own answers.
+package chat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hone/internal/jinja"
+)
+
+// Tokens are the special tokens that a template may write, by the names it knows them under; "" where the tokenizer has none.
+type Tokens struct{ BOS, EOS, PAD, UNK string }
+
+// Template renders conversations. Immutable; safe for concurrent use.
+type Template struct {
+	source string
+	tokens Tokens
+	plain  *jinja.Template
+	tools  *jinja.Template // for conversations with tools; nil: plain serves both
+}
+
+// New parses a template. withTools, if not empty, is another one for conversations with tools.
+func New(source, withTools string, tokens Tokens) (*Template, error) {
+	t := &Template{source: source, tokens: tokens}
+	var err error
+	if t.plain, err = jinja.Parse(source); err != nil {
+		return nil, fmt.Errorf("parse chat template: %w", err)
+	}
+	if withTools == "" {
+		return t, nil
+	}
+	if t.tools, err = jinja.Parse(withTools); err != nil {
+		return nil, fmt.Errorf("parse chat template tool_use: %w", err)
+	}
+	return t, nil
+}
+
+// Options of one conversation.
+type Options struct {
+	Tools     json.RawMessage            // a list of tools as JSON schemas; nil: none
+	Documents json.RawMessage            // a list of documents; nil: none
+	Vars      map[string]json.RawMessage // further variables of the template, such as enable_thinking
+	// AddGenerationPrompt ends the text with what begins an answer, for the model to go on from.
+	AddGenerationPrompt bool
+	// ContinueFinalMessage leaves the last message open, for the model to continue it.
+	ContinueFinalMessage bool
+	Now                  func() time.Time // what the template takes for the time; nil: year 1
+}
+
+// Render returns the text of a conversation.
+func (t *Template) Render(messages []Message, opt Options) (string, error) {
+	r, err := t.render(messages, opt)
+	if err != nil {
+		return "", fmt.Errorf("render chat template: %w", err)
+	}
+	s := r.Text.String()
+	if opt.ContinueFinalMessage {
+		return cutAtMark(s, messages[len(messages)-1])
+	}
+	return s, nil
+}
+
+// continueMark is put at the end of a message that is to be continued, to find it again.
+const continueMark = "CONTINUE_FINAL_MESSAGE_TAG "
+
+// cutAtMark ends a text where the message to continue ends. A template that trims messages loses their trailing white space.
+func cutAtMark(s string, final Message) (string, error) {
+	at := strings.LastIndex(s, strings.TrimSpace(continueMark))
+	if at < 0 || !strings.Contains(s, strings.TrimFunc(final.lastText(), jinja.IsSpace)) {
+		return "", errors.New("the final message cannot be continued: the template leaves it out or changes it")
+	}
+	if strings.HasPrefix(s[at:], continueMark) {
+		return s[:at], nil
+	}
+	return strings.TrimRightFunc(s[:at], jinja.IsSpace), nil
+}
+
+func (t *Template) render(messages []Message, opt Options) (r jinja.Result, err error) {
+	if len(messages) == 0 {
+		return r, errors.New("the conversation is empty; give at least one message")
+	}
+	if opt.ContinueFinalMessage && opt.AddGenerationPrompt {
+		return r, errors.New("continuing the final message and beginning a new one exclude each other")
+	}
+	vars, err := t.variables(opt)
+	if err != nil {
+		return r, err
+	}
+	items := make([]jinja.Value, len(messages))
+	for i, m := range messages {
+		if items[i], err = m.value(i); err != nil {
+			return r, fmt.Errorf("message %d: %w", i+1, err)
+		}
+	}
+	if opt.ContinueFinalMessage {
+		if err := markFinal(items[len(items)-1], int32(len(items))); err != nil {
+			return r, err
+		}
+	}
+	vars["messages"] = jinja.List(items...)
+	p := t.plain
+	if t.tools != nil && opt.Tools != nil {
+		p = t.tools
+	}
+	return p.Render(vars, jinja.Options{Now: opt.Now})
+}
+
+// variables are the template's, beside the messages.
+func (t *Template) variables(opt Options) (map[string]jinja.Value, error) {
+	vars := map[string]jinja.Value{"add_generation_prompt": jinja.Bool(opt.AddGenerationPrompt), "tools": jinja.None(), "documents": jinja.None()}
+	for name, token := range map[string]string{"bos_token": t.tokens.BOS, "eos_token": t.tokens.EOS, "pad_token": t.tokens.PAD, "unk_token": t.tokens.UNK} {
+		if token != "" {
+			vars[name] = jinja.String(token, sourceTemplate)
+		}
+	}
+	for name, raw := range opt.Vars {
+		v, err := jinja.ParseJSON(raw, sourceOther)
+		if err != nil {
+			return nil, fmt.Errorf("variable %s: %w", name, err)
+		}
+		vars[name] = v
+	}
+	for name, raw := range map[string]json.RawMessage{"tools": opt.Tools, "documents": opt.Documents} {
+		if raw == nil {
+			continue
+		}
+		v, err := jinja.ParseJSON(raw, sourceOther)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if !v.IsList() && !v.IsNone() {
+			return nil, fmt.Errorf("%s must be a JSON list", name)
+		}
+		vars[name] = v
+	}
+	return vars, nil
+}
+
+// markFinal puts the mark at the end of a message's text, the last text block where it has blocks.
+func markFinal(m jinja.Value, source int32) error {
+	content := m.Get("content")
+	if s, ok := content.Text(); ok {
+		m.Set("content", jinja.String(s+continueMark, source))
+		return nil
+	}
+	blocks := content.Items()
+	for i := len(blocks) - 1; i >= 0; i-- {
+		if s, ok := blocks[i].Get("text").Text(); ok {
+			blocks[i].Set("text", jinja.String(s+continueMark, source))
+			return nil
+		}
+	}
+	return errors.New("the final message has no text to continue")
+}

@@ -1,0 +1,182 @@
+package jinja
+
+import (
+	"math"
+	"math/bits"
+	"strings"
+)
+
+func indexOf(s, sub string) int { return strings.Index(s, sub) }
+
+// binary is an arithmetic operator on two values, by Python's rules.
+func (st *state) binary(op string, a, b any) any {
+	st.defined(a)
+	st.defined(b)
+	ai, af, aInt, aOK := number(a)
+	bi, bf, bInt, bOK := number(b)
+	if t, ok := a.(Text); ok && op == "%" {
+		return st.printf(t, b)
+	}
+	switch {
+	case aOK && bOK && aInt && bInt:
+		return st.ints(op, ai, bi)
+	case aOK && bOK:
+		return st.floats(op, af, bf)
+	case op == "+":
+		if v, ok := st.join(a, b); ok {
+			return v
+		}
+	case op == "*" && bInt:
+		if v, ok := st.repeat(a, bi); ok {
+			return v
+		}
+	case op == "*" && aInt:
+		if v, ok := st.repeat(b, ai); ok {
+			return v
+		}
+	}
+	st.fail("%s %s %s is not defined", typeName(a), op, typeName(b))
+	return nil
+}
+
+func (st *state) join(a, b any) (any, bool) {
+	if x, ok := a.(Text); ok {
+		y, ok := b.(Text)
+		if !ok {
+			return nil, false
+		}
+		safe := x.safe || y.safe
+		if safe {
+			x, y = st.escape(x), st.escape(y)
+		}
+		st.grow(len(x.s) + len(y.s))
+		t := concat(x, y)
+		t.safe = safe
+		return t, true
+	}
+	x, okA := a.(*list)
+	y, okB := b.(*list)
+	if !okA || !okB || x.kind != y.kind || x.kind > kindTuple {
+		return nil, false
+	}
+	st.step(len(x.items) + len(y.items))
+	items := make([]any, 0, len(x.items)+len(y.items))
+	return &list{items: append(append(items, x.items...), y.items...), kind: x.kind}, true
+}
+
+func (st *state) repeat(v any, n int64) (any, bool) {
+	n = max(n, 0)
+	switch x := v.(type) {
+	case Text:
+		st.repeatable(len(x.s), n)
+		var b builder
+		for range n {
+			b.put(x, 0)
+		}
+		return b.text(), true
+	case *list:
+		if x.kind > kindTuple {
+			return nil, false
+		}
+		st.repeatable(len(x.items), n)
+		out := &list{kind: x.kind}
+		for range n {
+			out.items = append(out.items, x.items...)
+		}
+		return out, true
+	}
+	return nil, false
+}
+
+// repeatable refuses size*n above the output limit and charges it.
+func (st *state) repeatable(size int, n int64) {
+	if n > int64(st.opt.MaxOutput) || int64(size)*n > int64(st.opt.MaxOutput) {
+		st.limit(st.opt.MaxOutput + 1)
+	}
+	st.step(size*int(n)/16 + int(n)/16 + 1)
+}
+
+func (st *state) ints(op string, a, b int64) any {
+	switch op {
+	case "+":
+		if c := a + b; (c > a) == (b > 0) {
+			return c
+		}
+	case "-":
+		if c := a - b; (c < a) == (b > 0) {
+			return c
+		}
+	case "*":
+		hi, lo := bits.Mul64(magnitude(a), magnitude(b))
+		if hi == 0 && lo < 1<<63 {
+			return a * b
+		}
+	case "/":
+		return st.floats("/", float64(a), float64(b))
+	case "//", "%":
+		st.nonzero(b == 0)
+		q, r := a/b, a%b
+		if r != 0 && (r < 0) != (b < 0) {
+			q, r = q-1, r+b
+		}
+		if op == "//" {
+			return q
+		}
+		return r
+	case "**":
+		return st.intPower(a, b)
+	}
+	st.fail("a number is too large")
+	return nil
+}
+
+func magnitude(i int64) uint64 {
+	if i < 0 {
+		return -uint64(i)
+	}
+	return uint64(i)
+}
+
+func (st *state) nonzero(zero bool) {
+	if zero {
+		st.fail("division by zero")
+	}
+}
+
+func (st *state) intPower(a, b int64) any {
+	if b < 0 {
+		st.nonzero(a == 0)
+		return math.Pow(float64(a), float64(b))
+	}
+	var v any = int64(1)
+	for ; b > 0 && v != int64(0); b-- {
+		st.step(1)
+		v = st.ints("*", v.(int64), a)
+	}
+	return v
+}
+
+func (st *state) floats(op string, a, b float64) any {
+	switch op {
+	case "+":
+		return a + b
+	case "-":
+		return a - b
+	case "*":
+		return a * b
+	case "/":
+		st.nonzero(b == 0)
+		return a / b
+	case "//":
+		st.nonzero(b == 0)
+		return math.Floor(a / b)
+	case "%":
+		st.nonzero(b == 0)
+		r := math.Mod(a, b)
+		if r != 0 && (r < 0) != (b < 0) {
+			r += b
+		}
+		return r
+	}
+	return math.Pow(a, b)
+}

@@ -1,0 +1,437 @@
+package jinja
+
+import (
+	"fmt"
+	"time"
+)
+
+// state is one rendering.
+type state struct {
+	opt     Options
+	steps   int
+	depth   int // of calls
+	evals   int // open evaluations
+	line    int
+	scope   *scope
+	out     *builder
+	spans   []Span
+	writer  int // nested outputs (macros, set blocks) that are open
+	body    any // what a filter block filters
+	filters map[string]builtin
+}
+
+// scope holds the names of a block. Loops, macros and with open one; if does not.
+type scope struct {
+	vars    map[string]any
+	parent  *scope
+	context int32 // number of the input that this scope is about
+}
+
+func (s *scope) lookup(name string) (any, bool) {
+	for ; s != nil; s = s.parent {
+		if v, ok := s.vars[name]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// fail ends the rendering with an error at the current line.
+func (st *state) fail(format string, args ...any) {
+	panic(failure{fmt.Errorf("template line %d: %s", st.line, fmt.Sprintf(format, args...))})
+}
+
+// step charges work.
+func (st *state) step(n int) {
+	if st.steps += n; st.steps > st.opt.MaxSteps {
+		st.fail("more than %d steps; the template does not end or does far too much", st.opt.MaxSteps)
+	}
+}
+
+// limit refuses texts above the output limit.
+func (st *state) limit(n int) {
+	if n > st.opt.MaxOutput {
+		st.fail("a text is longer than %d bytes", st.opt.MaxOutput)
+	}
+}
+
+// grow charges and bounds a new text of n bytes, before it is made.
+func (st *state) grow(n int) {
+	st.limit(n)
+	st.step(n/64 + 1)
+}
+
+// maxDepth bounds nested data and calls.
+const maxDepth = 200
+
+func (st *state) deeper(depth int) {
+	if depth > maxDepth {
+		st.fail("values nest deeper than %d", maxDepth)
+	}
+}
+
+// open begins a scope below parent and returns the function that ends it.
+func (st *state) open(parent *scope) (end func()) {
+	old := st.scope
+	st.scope = &scope{vars: map[string]any{}, parent: parent, context: old.context}
+	return func() { st.scope = old }
+}
+
+// emit writes to the current output.
+func (st *state) emit(t Text) {
+	st.step(1)
+	st.limit(len(st.out.buf) + len(t.s))
+	st.out.put(t, st.scope.context)
+}
+
+// capture runs f with an output of its own.
+func (st *state) capture(f func()) Text {
+	outer := st.out
+	st.out = &builder{}
+	st.writer++
+	f()
+	t := st.out.text()
+	st.writer--
+	st.out = outer
+	st.grow(len(t.s))
+	return t
+}
+
+// flow says how a statement ended.
+type flow int
+
+const (
+	flowNext flow = iota
+	flowBreak
+	flowContinue
+)
+
+func (st *state) run(list []stmt) flow {
+	for _, s := range list {
+		st.step(1)
+		if f := st.exec(s); f != flowNext {
+			return f
+		}
+	}
+	return flowNext
+}
+
+func (st *state) exec(s stmt) flow {
+	switch s := s.(type) {
+	case textStmt:
+		st.emit(Text{s: s.text})
+	case outputStmt:
+		st.line = s.line
+		st.emit(st.display(st.eval(s.x)))
+	case ifStmt:
+		st.line = s.line
+		if truth(st.eval(s.test)) {
+			return st.run(s.then)
+		}
+		return st.run(s.els)
+	case forStmt:
+		st.line = s.line
+		st.loopOver(s, st.iterate(st.eval(s.iter)), 0)
+	case setStmt:
+		st.line = s.line
+		st.bind(s.target, st.eval(s.x), false)
+	case setBlock:
+		st.setBlock(s)
+	case *macroStmt:
+		st.scope.vars[s.name] = &macro{def: s, scope: st.scope}
+	case callStmt:
+		st.callBlock(s)
+	case filterStmt:
+		st.line = s.line
+		t := st.block(s.body)
+		st.line = s.line
+		st.emit(st.display(st.filterBody(s.filter, t)))
+	case withStmt:
+		st.with(s)
+	case generationStmt:
+		st.generation(s)
+	case breakStmt:
+		return flowBreak
+	case continueStmt:
+		return flowContinue
+	}
+	return flowNext
+}
+
+// block renders statements in a scope of their own to a text.
+func (st *state) block(body []stmt) Text {
+	return st.capture(func() {
+		defer st.open(st.scope)()
+		st.run(body)
+	})
+}
+
+// bind assigns a value to a target. A loop, a macro or with (owner true) that binds an input makes the scope about that input; an
+// assignment does so only inside of a scope that is about none yet.
+func (st *state) bind(target expr, v any, owner bool) {
+	switch t := target.(type) {
+	case nameExpr:
+		st.scope.vars[t.name] = v
+		d, ok := v.(*dict)
+		if ok && d.source != 0 && (owner || st.scope.parent.inner() && st.scope.context == 0) {
+			st.scope.context = d.source
+		}
+	case nsExpr:
+		ns, ok := st.name(t.name).(*namespace)
+		if !ok {
+			st.fail("%s is no namespace; an attribute can be set only on namespace()", t.name)
+		}
+		st.checkPrivate(t.attr)
+		ns.vars.setString(t.attr, v)
+	case listExpr:
+		items := st.iterate(v)
+		if len(items) != len(t.items) {
+			st.fail("%d values cannot be unpacked into %d names", len(items), len(t.items))
+		}
+		for i := range items {
+			st.bind(t.items[i], items[i], owner)
+		}
+	}
+}
+
+// inner reports whether a scope below s is inside of a block, not the template's own.
+func (s *scope) inner() bool { return s != nil && s.parent != nil }
+
+func (st *state) checkPrivate(name string) {
+	if len(name) > 0 && name[0] == '_' {
+		st.fail("the attribute %s starts with an underscore, which templates may not use", shorten(name))
+	}
+}
+
+func (st *state) setBlock(s setBlock) {
+	st.line = s.line
+	var v any = st.block(s.body)
+	if s.filter != nil {
+		st.line = s.line
+		v = st.filterBody(s.filter, v)
+	}
+	st.bind(s.target, v, false)
+}
+
+func (st *state) with(s withStmt) {
+	st.line = s.line
+	values := make([]any, len(s.values))
+	for i, x := range s.values {
+		values[i] = st.eval(x)
+	}
+	defer st.open(st.scope)()
+	for i, t := range s.targets {
+		st.bind(t, values[i], true)
+	}
+	st.run(s.body)
+}
+
+// generation notes where the body lands, when it lands in the template's own output.
+func (st *state) generation(s generationStmt) {
+	st.line = s.line
+	t := st.block(s.body)
+	if st.writer == 0 {
+		st.spans = append(st.spans, Span{len(st.out.buf), len(st.out.buf) + len(t.s)})
+	}
+	st.emit(t)
+}
+
+// loopOver runs a loop over items; depth counts recursive calls of the same loop.
+func (st *state) loopOver(s forStmt, items []any, depth int) {
+	if s.test != nil {
+		items = st.loopFilter(s, items)
+	}
+	if len(items) == 0 {
+		defer st.open(st.scope)()
+		st.run(s.els)
+		return
+	}
+	l := &loop{stmt: s, items: items, depth: depth, scope: st.scope}
+	for i, item := range items {
+		end := st.open(st.scope)
+		l.index = i
+		st.scope.vars["loop"] = l
+		st.bind(s.target, item, true)
+		f := st.run(s.body)
+		end()
+		if f == flowBreak {
+			return
+		}
+	}
+}
+
+func (st *state) loopFilter(s forStmt, items []any) []any {
+	var kept []any
+	for _, item := range items {
+		end := st.open(st.scope)
+		st.step(1)
+		st.bind(s.target, item, true)
+		if truth(st.eval(s.test)) {
+			kept = append(kept, item)
+		}
+		end()
+	}
+	return kept
+}
+
+// loop is the variable loop.
+type loop struct {
+	stmt    forStmt
+	items   []any
+	index   int
+	depth   int
+	scope   *scope // around the loop
+	changed any    // of loop.changed
+	asked   bool
+}
+
+func (l *loop) attr(st *state, name string) (any, bool) {
+	n := len(l.items)
+	at := func(i int, none string) any {
+		if i < 0 || i >= n {
+			return undefined{none}
+		}
+		return l.items[i]
+	}
+	switch name {
+	case "index":
+		return int64(l.index + 1), true
+	case "index0":
+		return int64(l.index), true
+	case "revindex":
+		return int64(n - l.index), true
+	case "revindex0":
+		return int64(n - l.index - 1), true
+	case "first":
+		return l.index == 0, true
+	case "last":
+		return l.index == n-1, true
+	case "length":
+		return int64(n), true
+	case "depth":
+		return int64(l.depth + 1), true
+	case "depth0":
+		return int64(l.depth), true
+	case "previtem":
+		return at(l.index-1, "there is no previous item"), true
+	case "nextitem":
+		return at(l.index+1, "there is no next item"), true
+	case "cycle":
+		return &method{"cycle", func(st *state, args []any, _ kwargs) any {
+			if len(args) == 0 {
+				st.fail("loop.cycle needs values")
+			}
+			return args[l.index%len(args)]
+		}}, true
+	case "changed":
+		return &method{"changed", func(st *state, args []any, _ kwargs) any {
+			v := tupleOf(args...)
+			same := l.asked && st.equal(l.changed, v, 0)
+			l.changed, l.asked = v, true
+			return !same
+		}}, true
+	}
+	return nil, false
+}
+
+// call renders a recursive loop's body over other items.
+func (l *loop) call(st *state, args []any) any {
+	if !l.stmt.recursive || len(args) != 1 {
+		st.fail("loop(...) needs a loop marked recursive, and one argument")
+	}
+	items := st.iterate(args[0])
+	index := l.index
+	t := st.call(func() any {
+		return st.capture(func() {
+			defer st.open(l.scope)()
+			st.loopOver(l.stmt, items, l.depth+1)
+		})
+	})
+	l.index = index
+	return t
+}
+
+// call counts the depth of calls.
+func (st *state) call(f func() any) any {
+	if st.depth++; st.depth > maxDepth {
+		st.fail("macros call each other deeper than %d", maxDepth)
+	}
+	v := f()
+	st.depth--
+	return v
+}
+
+// macro is a callable made by {% macro %} or {% call %}.
+type macro struct {
+	def   *macroStmt
+	scope *scope // where it was defined
+}
+
+func (m *macro) call(st *state, args []any, kw kwargs) any {
+	return st.call(func() any {
+		line := st.line
+		defer func() { st.line = line }()
+		return st.capture(func() {
+			defer st.open(m.scope)()
+			m.bind(st, args, kw)
+			st.run(m.def.body)
+		})
+	})
+}
+
+// bind gives the macro's parameters their values.
+func (m *macro) bind(st *state, args []any, kw kwargs) {
+	d := m.def
+	used := map[string]bool{}
+	for i, name := range d.params {
+		given, ok := kw.get(name)
+		switch {
+		case i < len(args):
+			st.bind(nameExpr{name}, args[i], true)
+		case ok:
+			used[name] = true
+			st.bind(nameExpr{name}, given, true)
+		case i >= len(d.params)-len(d.defaults):
+			st.bind(nameExpr{name}, st.eval(d.defaults[i-len(d.params)+len(d.defaults)]), true)
+		default:
+			st.scope.vars[name] = undefined{fmt.Sprintf("parameter %q was not provided", name)}
+		}
+	}
+	rest := newDict()
+	for i, name := range kw.names {
+		switch {
+		case used[name]:
+		case name == "caller" && d.uses["caller"]:
+			st.scope.vars["caller"] = kw.values[i]
+		case d.uses["kwargs"]:
+			rest.setString(name, kw.values[i])
+		default:
+			st.fail("macro %s takes no argument %s", d.name, name)
+		}
+	}
+	if d.uses["kwargs"] {
+		st.scope.vars["kwargs"] = rest
+	}
+	extra := args[min(len(args), len(d.params)):]
+	if d.uses["varargs"] {
+		st.scope.vars["varargs"] = tupleOf(extra...)
+	} else if len(extra) > 0 {
+		st.fail("macro %s takes not more than %d arguments", d.name, len(d.params))
+	}
+}
+
+func (st *state) callBlock(s callStmt) {
+	st.line = s.line
+	args, kw := st.args(s.call.args)
+	kw.names = append(kw.names, "caller")
+	kw.values = append(kw.values, &macro{s.macro, st.scope})
+	st.emit(st.display(st.apply(st.eval(s.call.fn), args, kw)))
+}
+
+// now is the time that strftime_now shows.
+func (st *state) now() time.Time {
+	if st.opt.Now == nil {
+		return time.Time{}
+	}
+	return st.opt.Now()
+}

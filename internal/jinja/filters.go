@@ -1,0 +1,373 @@
+package jinja
+
+import (
+	"math"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// filter evaluates x|name(args).
+func (st *state) filter(x filterExpr) any {
+	v := st.body
+	if x.x != nil {
+		v = st.eval(x.x)
+	}
+	args, kw := st.args(x.args)
+	return st.applyFilter(x.name, v, args, kw)
+}
+
+func (st *state) applyFilter(name string, v any, args []any, kw kwargs) any {
+	f, ok := st.filters[name]
+	if !ok {
+		st.fail("the filter %q is unknown", shorten(name))
+	}
+	return f(st, append([]any{v}, args...), kw)
+}
+
+// filterBody applies the filters of a block to what the block wrote.
+func (st *state) filterBody(filter expr, v any) any {
+	outer := st.body
+	st.body = v
+	out := st.eval(filter)
+	st.body = outer
+	return out
+}
+
+// filterTable lists the filters of the language.
+func filterTable() map[string]builtin {
+	return map[string]builtin{
+		"abs": absFilter, "attr": attrFilter, "batch": batch, "capitalize": textFilter(capitalize), "center": center, "count": lengthFilter,
+		"d": defaultFilter, "default": defaultFilter, "dictsort": dictSort, "e": escapeHTML, "escape": escapeHTML, "first": first,
+		"float": floatFilter, "format": formatFilter, "groupby": groupBy, "indent": indent, "int": intFilter, "items": itemsFilter,
+		"join": joinFilter, "last": last, "length": lengthFilter, "list": listFilter, "lower": caseFilter(strings.ToLower), "map": mapFilter,
+		"max": extreme(1), "min": extreme(-1), "reject": selectFilter("reject", false, false), "rejectattr": selectFilter("rejectattr", true, false),
+		"replace": replaceFilter, "reverse": reverse, "round": round, "safe": safeFilter, "select": selectFilter("select", false, true),
+		"selectattr": selectFilter("selectattr", true, true), "slice": sliceFilter, "sort": sortFilter, "string": stringFilter, "sum": sum,
+		"title": textFilter(titleWords), "tojson": tojson, "trim": trim, "truncate": truncate, "unique": unique, "upper": caseFilter(upper),
+		"urlencode": urlEncode, "wordcount": wordCount,
+	}
+}
+
+// textFilter makes a filter of a function of the value's text.
+func textFilter(f func(Text) Text) builtin {
+	return func(st *state, args []any, kw kwargs) any {
+		t := st.display(st.params("this filter", args, kw, "s")[0])
+		st.grow(2 * len(t.s))
+		return f(t)
+	}
+}
+
+func caseFilter(f func(string) string) builtin {
+	return textFilter(func(t Text) Text { return t.mapRuns(f) })
+}
+
+func stringFilter(st *state, args []any, kw kwargs) any {
+	return st.display(st.params("string", args, kw, "s")[0])
+}
+
+func trim(st *state, args []any, kw kwargs) any {
+	p := st.params("trim", args, kw, "value", "chars")
+	t := st.display(p[0])
+	st.step(len(t.s)/64 + 1)
+	if !given(p[1]) || p[1] == nil {
+		return strip(t, nil, true, true)
+	}
+	chars := st.text("trim", p[1]).s
+	return strip(t, &chars, true, true)
+}
+
+func center(st *state, args []any, kw kwargs) any {
+	p := st.params("center", args, kw, "value", "width")
+	return st.pad(st.display(p[0]), Text{s: " "}, st.integer("center", p[1], 80), 1, 1)
+}
+
+// titleWords makes the first letter of each word large and the rest small; words begin after white space, hyphens and brackets.
+func titleWords(t Text) Text {
+	begin := true
+	return t.mapRuns(func(s string) string {
+		return strings.Map(func(r rune) rune {
+			was := begin
+			begin = IsSpace(r) || strings.ContainsRune("-({[<", r)
+			if was && !begin {
+				return unicode.ToUpper(r)
+			}
+			return unicode.ToLower(r)
+		}, s)
+	})
+}
+
+func replaceFilter(st *state, args []any, kw kwargs) any {
+	p := st.params("replace", args, kw, "s", "old", "new", "count")
+	st.need("replace", p[1])
+	st.need("replace", p[2])
+	count := -1
+	if given(p[3]) && p[3] != nil {
+		count = st.integer("replace", p[3], -1)
+	}
+	return st.replace(st.display(p[0]), st.display(p[1]), st.display(p[2]), count)
+}
+
+func defaultFilter(st *state, args []any, kw kwargs) any {
+	p := st.params("default", args, kw, "value", "default_value", "boolean")
+	_, isUndefined := p[0].(undefined)
+	switch {
+	case !isUndefined && !(flag(p[2]) && !truth(p[0])):
+		return p[0]
+	case !given(p[1]):
+		return Text{}
+	}
+	return p[1]
+}
+
+func lengthFilter(st *state, args []any, kw kwargs) any {
+	p := st.params("length", args, kw, "value")
+	n, ok := length(p[0])
+	if !ok {
+		st.fail("%s has no length", typeName(p[0]))
+	}
+	return int64(n)
+}
+
+func absFilter(st *state, args []any, kw kwargs) any {
+	v := st.params("abs", args, kw, "x")[0]
+	i, f, isInt, ok := number(v)
+	switch {
+	case !ok:
+		st.defined(v)
+		st.fail("%s has no absolute value", typeName(v))
+	case isInt && i >= 0:
+		return i
+	case isInt:
+		return st.unary("-", i)
+	}
+	return math.Abs(f)
+}
+
+// attrFilter is the attribute alone, never an item.
+func attrFilter(st *state, args []any, kw kwargs) any {
+	p := st.params("attr", args, kw, "obj", "name")
+	name := st.display(p[1]).s
+	if v, ok := st.property(p[0], name); ok {
+		return v
+	}
+	return undefined{"'" + typeName(p[0]) + "' has no attribute '" + shorten(name) + "'"}
+}
+
+func intFilter(st *state, args []any, kw kwargs) any {
+	p := st.params("int", args, kw, "value", "default", "base")
+	var def any = int64(0)
+	if given(p[1]) {
+		def = p[1]
+	}
+	st.defined(p[0])
+	if b, ok := p[0].(*big.Int); ok {
+		return b
+	}
+	if t, ok := p[0].(Text); ok {
+		return parseInt(strings.TrimFunc(t.s, IsSpace), st.integer("int", p[2], 10), def)
+	}
+	i, f, isInt, ok := number(p[0])
+	switch {
+	case !ok:
+		return def
+	case isInt:
+		return i
+	}
+	return truncInt(f, def)
+}
+
+func truncInt(f float64, def any) any {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return def
+	}
+	i, _ := big.NewFloat(f).Int(nil)
+	return normInt(i)
+}
+
+func parseInt(s string, base int, def any) any {
+	if base < 2 || base > 36 || len(s) > 1000 {
+		return def
+	}
+	digits := strings.ToLower(strings.ReplaceAll(s, "_", ""))
+	if prefix := map[int]string{2: "0b", 8: "0o", 16: "0x"}[base]; prefix != "" {
+		digits = strings.Replace(digits, prefix, "", 1)
+	}
+	if i, ok := new(big.Int).SetString(digits, base); ok {
+		return normInt(i)
+	}
+	if f, err := strconv.ParseFloat(s, 64); err == nil && !strings.ContainsAny(s, "xXpP_") {
+		return truncInt(f, def)
+	}
+	return def
+}
+
+func floatFilter(st *state, args []any, kw kwargs) any {
+	p := st.params("float", args, kw, "value", "default")
+	var def any = 0.0
+	if given(p[1]) {
+		def = p[1]
+	}
+	st.defined(p[0])
+	if t, ok := p[0].(Text); ok {
+		s := strings.TrimFunc(t.s, IsSpace)
+		if f, err := strconv.ParseFloat(s, 64); (err == nil || math.IsInf(f, 0)) && !strings.ContainsAny(s, "xXpP") {
+			return f
+		}
+		return def
+	}
+	if _, f, _, ok := number(p[0]); ok {
+		return f
+	}
+	return def
+}
+
+// round rounds half to even, as Python, or up or down.
+func round(st *state, args []any, kw kwargs) any {
+	p := st.params("round", args, kw, "value", "precision", "method")
+	_, f, isInt, ok := number(p[0])
+	if !ok {
+		st.defined(p[0])
+		st.fail("%s cannot be rounded", typeName(p[0]))
+	}
+	digits, how := st.integer("round", p[1], 0), "common"
+	if given(p[2]) {
+		how = st.text("round", p[2]).s
+	}
+	scale := math.Pow(10, float64(digits))
+	switch how {
+	case "ceil":
+		return math.Ceil(f*scale) / scale
+	case "floor":
+		return math.Floor(f*scale) / scale
+	case "common":
+	default:
+		st.fail("round knows common, ceil and floor, not %q", shorten(how))
+	}
+	if isInt && digits >= 0 {
+		return p[0]
+	}
+	if digits < 0 || digits > 300 {
+		r := math.RoundToEven(f*scale) / scale
+		if isInt {
+			return int64(r)
+		}
+		return r
+	}
+	r, _ := strconv.ParseFloat(strconv.FormatFloat(f, 'f', digits, 64), 64)
+	return r
+}
+
+func wordCount(st *state, args []any, kw kwargs) any {
+	t := st.display(st.params("wordcount", args, kw, "s")[0])
+	st.step(len(t.s)/64 + 1)
+	return int64(len(strings.FieldsFunc(t.s, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r) })))
+}
+
+func truncate(st *state, args []any, kw kwargs) any {
+	p := st.params("truncate", args, kw, "s", "length", "killwords", "end", "leeway")
+	t, end := st.display(p[0]), Text{s: "..."}
+	if given(p[3]) {
+		end = st.display(p[3])
+	}
+	n, leeway := st.integer("truncate", p[1], 255), 5
+	if given(p[4]) && p[4] != nil {
+		leeway = st.integer("truncate", p[4], 5)
+	}
+	keep := n - end.runeCount()
+	if keep < 0 || leeway < 0 {
+		st.fail("truncate needs a length of at least its end, and a leeway of at least 0")
+	}
+	if t.runeCount() <= n+leeway {
+		return t
+	}
+	t = t.slice(0, offset(t.s, keep))
+	if i := strings.LastIndexByte(t.s, ' '); i >= 0 && !flag(p[2]) {
+		t = t.slice(0, i)
+	}
+	return concat(t, end)
+}
+
+// indent puts spaces, or the given text, before each line but, unless told otherwise, the first and empty ones.
+func indent(st *state, args []any, kw kwargs) any {
+	p := st.params("indent", args, kw, "s", "width", "first", "blank")
+	t, by := st.display(p[0]), Text{}
+	if w, ok := p[1].(Text); ok {
+		by = w
+	} else {
+		by.s = strings.Repeat(" ", min(max(0, st.integer("indent", p[1], 4)), 1000))
+	}
+	first, blank := flag(p[2]), flag(p[3])
+	st.grow(len(t.s) + strings.Count(t.s, "\n")*len(by.s))
+	var b builder
+	if first {
+		b.put(by, 0)
+	}
+	lines := splitLines(st, concat(t, Text{s: "\n"}), nil, kwargs{}).(*list).items
+	for i, line := range lines {
+		if i > 0 {
+			b.str("\n")
+			if blank || line.(Text).s != "" {
+				b.put(by, 0)
+			}
+		}
+		b.put(line.(Text), 0)
+	}
+	return b.text()
+}
+
+var htmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;")
+
+func escapeHTML(st *state, args []any, kw kwargs) any {
+	return st.escape(st.display(st.params("escape", args, kw, "s")[0]))
+}
+
+// escape is a text safe to stand in HTML; one that is marked so stays as it is.
+func (st *state) escape(t Text) Text {
+	if !t.safe {
+		st.grow(6 * len(t.s))
+		t = t.mapRuns(htmlEscapes.Replace)
+		t.safe = true
+	}
+	return t
+}
+
+func safeFilter(st *state, args []any, kw kwargs) any {
+	t := st.display(st.params("safe", args, kw, "value")[0])
+	t.safe = true
+	return t
+}
+
+func urlEncode(st *state, args []any, kw kwargs) any {
+	v := st.params("urlencode", args, kw, "value")[0]
+	if _, ok := v.(*dict); ok {
+		st.fail("urlencode works on strings")
+	}
+	t := st.display(v)
+	st.grow(3 * len(t.s))
+	return t.mapRuns(func(s string) string {
+		var b strings.Builder
+		for _, c := range []byte(s) {
+			if c < 0x80 && (unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) || strings.IndexByte("_.-~/", c) >= 0) {
+				b.WriteByte(c)
+			} else {
+				b.WriteString("%" + strings.ToUpper(strconv.FormatInt(int64(c)+0x100, 16)[1:]))
+			}
+		}
+		return b.String()
+	})
+}
+
+func formatFilter(st *state, args []any, kw kwargs) any {
+	format := st.display(args[0])
+	if len(kw.names) > 0 {
+		d := newDict()
+		for i, name := range kw.names {
+			d.setString(name, kw.values[i])
+		}
+		return st.printf(format, d)
+	}
+	return st.printf(format, tupleOf(slices.Clone(args[1:])...))
+}

@@ -1,0 +1,93 @@
+package jinja
+
+import (
+	"fmt"
+)
+
+// maxRange is the reference's bound of range().
+const maxRange = 100000
+
+// globals are the functions that every template sees.
+var globals = map[string]builtin{
+	"range":           rangeGlobal,
+	"dict":            dictGlobal,
+	"namespace":       namespaceGlobal,
+	"raise_exception": raiseException,
+	"strftime_now": func(st *state, args []any, kw kwargs) any {
+		format := st.text("strftime_now", st.params("strftime_now", args, kw, "format")[0]).s
+		st.grow(32 * len(format))
+		return Text{s: strftime(st.now(), format)}
+	},
+}
+
+func rangeGlobal(st *state, args []any, kw kwargs) any {
+	p := st.params("range", args, kw, "start", "stop", "step")
+	st.need("range", p[0])
+	from, to, step := 0, st.integer("range", p[0], 0), st.integer("range", p[2], 1)
+	if given(p[1]) {
+		from, to = to, st.integer("range", p[1], 0)
+	}
+	if step == 0 {
+		st.fail("the step of range is zero")
+	}
+	n := 0
+	switch {
+	case step > 0 && to > from:
+		n = (to-from-1)/step + 1
+	case step < 0 && to < from:
+		n = (from-to-1)/-step + 1
+	}
+	if n > maxRange {
+		st.fail("a range has %d numbers, more than the %d that are allowed", n, maxRange)
+	}
+	st.step(n)
+	l := &list{kind: kindRange, name: fmt.Sprintf("range(%d, %d)", from, to)}
+	if step != 1 {
+		l.name = fmt.Sprintf("range(%d, %d, %d)", from, to, step)
+	}
+	for i := range n {
+		l.items = append(l.items, int64(from+i*step))
+	}
+	return l
+}
+
+// dictGlobal makes a dict of a dict or pairs, and keywords.
+func dictGlobal(st *state, args []any, kw kwargs) any {
+	d := newDict()
+	if len(args) > 1 {
+		st.fail("dict takes not more than one argument")
+	}
+	for _, a := range args {
+		if from, ok := a.(*dict); ok {
+			st.update(d, from)
+			continue
+		}
+		for _, pair := range st.iterate(a) {
+			kv := st.iterate(pair)
+			if len(kv) != 2 {
+				st.fail("dict needs pairs")
+			}
+			st.put(d, kv[0], kv[1])
+		}
+	}
+	for i, name := range kw.names {
+		st.put(d, Text{s: name}, kw.values[i])
+	}
+	return d
+}
+
+func namespaceGlobal(st *state, args []any, kw kwargs) any {
+	d := dictGlobal(st, args, kw).(*dict)
+	for _, k := range d.keys {
+		if t, ok := k.(Text); ok {
+			st.checkPrivate(t.s)
+		}
+	}
+	return &namespace{d}
+}
+
+func raiseException(st *state, args []any, kw kwargs) any {
+	p := st.params("raise_exception", args, kw, "message")
+	st.need("raise_exception", p[0])
+	panic(failure{&RaisedError{longest(st.display(p[0]).s, 1000)}})
+}

@@ -1,0 +1,95 @@
+// Package jinja renders the dialect of Jinja that chat templates are written in, as the reference implementation does: Python's values,
+// truth, printing and string methods, trim_blocks and lstrip_blocks, an immutable sandbox without files, includes or clocks of its own.
+//
+// Every byte of what it renders knows which input it was copied from and which input the template was at when it wrote it, so that a
+// caller can tell an assistant's answer from the template's own words.
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Limits of a rendering, and their defaults.
+const (
+	DefaultMaxSteps  = 20_000_000 // about as many evaluations, or 64 bytes of text each
+	DefaultMaxOutput = 64 << 20   // bytes of any one text, the result included
+	maxSource        = 1 << 20    // bytes of a template
+)
+
+// Options of a rendering. The zero value is ready: the default limits, and no clock.
+type Options struct {
+	MaxSteps  int
+	MaxOutput int
+	Now       func() time.Time // what strftime_now shows; nil: year 1
+}
+
+// Template is a parsed template. Immutable; safe for concurrent use.
+type Template struct {
+	body       []stmt
+	generation bool            // it has {% generation %} blocks
+}
+
+// Span is a range of bytes [Start, End) of the result.
+type Span struct{ Start, End int }
+
+// Result is a rendered template.
+type Result struct {
+	Text       Text
+	Generation []Span // what {% generation %} blocks wrote, in order
+}
+
+// RaisedError is the error of a template that calls raise_exception.
+type RaisedError struct{ Message string }
+
+func (e *RaisedError) Error() string { return "the template refuses this conversation: " + e.Message }
+
+// Parse reads a template. Its errors name the line.
+func Parse(source string) (t *Template, err error) {
+	if len(source) > maxSource {
+		return nil, fmt.Errorf("a template has %d bytes, more than the %d that are allowed", len(source), maxSource)
+	}
+	if !utf8.ValidString(source) {
+		return nil, errors.New("a template is not valid UTF-8")
+	}
+	tokens, err := lex(source)
+	if err != nil {
+		return nil, err
+	}
+	defer recoverFailure(&err)
+	p := &parser{tokens: tokens}
+	body, _ := p.body()
+	return &Template{body, p.generation}, nil
+}
+
+func recoverFailure(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case failure:
+		*err = r.err
+	default:
+		panic(r)
+	}
+}
+
+// Render runs the template with the given variables.
+func (t *Template) Render(vars map[string]Value, opt Options) (r Result, err error) {
+	if opt.MaxSteps == 0 {
+		opt.MaxSteps = DefaultMaxSteps
+	}
+	if opt.MaxOutput == 0 {
+		opt.MaxOutput = DefaultMaxOutput
+	}
+	st := &state{opt: opt, out: &builder{}, line: 1, filters: filterTable(), scope: &scope{vars: make(map[string]any, len(vars))}}
+	for name, v := range vars {
+		st.scope.vars[name] = v.v
+	}
+	defer recoverFailure(&err)
+	st.run(t.body)
+	return Result{st.out.text(), st.spans}, nil
+}
+
+// HasGeneration reports whether the template has {% generation %} blocks.
+func (t *Template) HasGeneration() bool { return t.generation }

@@ -1,0 +1,604 @@
+package jinja
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// builtin is a function or filter of the language.
+type builtin func(st *state, args []any, kw kwargs) any
+
+// methodFunc is a method of a value.
+type methodFunc func(st *state, self any, args []any, kw kwargs) any
+
+// missing stands for an argument that was not given.
+type missing struct{}
+
+// params matches arguments to names; what is not given is missing.
+func (st *state) params(what string, args []any, kw kwargs, names ...string) []any {
+	out := make([]any, len(names))
+	if len(args) > len(names) {
+		st.fail("%s takes not more than %d arguments, got %d", what, len(names), len(args))
+	}
+	for i := range out {
+		out[i] = missing{}
+		if i < len(args) {
+			out[i] = args[i]
+		}
+	}
+next:
+	for k, name := range kw.names {
+		for i := range names {
+			if names[i] == name {
+				if i < len(args) {
+					st.fail("%s got %s twice", what, name)
+				}
+				out[i] = kw.values[k]
+				continue next
+			}
+		}
+		st.fail("%s takes no argument %s", what, shorten(name))
+	}
+	return out
+}
+
+func given(v any) bool { _, no := v.(missing); return !no }
+
+// text returns a string argument.
+func (st *state) text(what string, v any) Text {
+	t, ok := v.(Text)
+	if !ok {
+		st.need(what, v)
+		st.defined(v)
+		st.fail("%s needs a string, not %s", what, typeName(v))
+	}
+	return t
+}
+
+func (st *state) need(what string, v any) {
+	if !given(v) {
+		st.fail("%s needs one more argument", what)
+	}
+}
+
+// integer returns a whole number argument, or def when it was not given.
+func (st *state) integer(what string, v any, def int) int {
+	if !given(v) {
+		return def
+	}
+	i, _, isInt, _ := number(v)
+	if !isInt {
+		st.defined(v)
+		st.fail("%s needs a whole number, not %s", what, typeName(v))
+	}
+	return int(max(min(i, 1<<40), -(1 << 40)))
+}
+
+// flag returns a boolean argument, false when it was not given.
+func flag(v any) bool { return given(v) && truth(v) }
+
+func methodOf(x any, name string) methodFunc {
+	switch x.(type) {
+	case Text:
+		return textMethods[name]
+	case *dict:
+		return dictMethods[name]
+	case *list:
+		return listMethods[name]
+	}
+	return nil
+}
+
+var textMethods = map[string]methodFunc{
+	"strip":        stripMethod(true, true),
+	"lstrip":       stripMethod(true, false),
+	"rstrip":       stripMethod(false, true),
+	"upper":        mapMethod(upper),
+	"lower":        mapMethod(strings.ToLower),
+	"casefold":     mapMethod(strings.ToLower),
+	"swapcase":     mapMethod(swapCase),
+	"title":        mapMethod(title),
+	"capitalize":   func(st *state, self any, _ []any, _ kwargs) any { return capitalize(self.(Text)) },
+	"startswith":   affixMethod(strings.HasPrefix),
+	"endswith":     affixMethod(strings.HasSuffix),
+	"removeprefix": removePrefix,
+	"removesuffix": removeSuffix,
+	"split":        splitMethod,
+	"rsplit":       rsplitMethod,
+	"splitlines":   splitLines,
+	"partition":    partitionMethod(false),
+	"rpartition":   partitionMethod(true),
+	"replace":      replaceMethod,
+	"find":         findMethod(strings.Index, false),
+	"rfind":        findMethod(strings.LastIndex, false),
+	"index":        findMethod(strings.Index, true),
+	"rindex":       findMethod(strings.LastIndex, true),
+	"count":        countMethod,
+	"join":         joinMethod,
+	"format":       formatMethod,
+	"ljust":        justifyMethod(0, 1),
+	"rjust":        justifyMethod(1, 0),
+	"center":       justifyMethod(1, 1),
+	"zfill":        zfill,
+	"isdigit":      everyMethod(unicode.IsDigit),
+	"isdecimal":    everyMethod(func(r rune) bool { return unicode.Is(unicode.Nd, r) }),
+	"isnumeric":    everyMethod(unicode.IsNumber),
+	"isalpha":      everyMethod(unicode.IsLetter),
+	"isalnum":      everyMethod(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
+	"isspace":      everyMethod(IsSpace),
+	"isupper":      caseMethod(unicode.IsUpper, unicode.IsLower),
+	"islower":      caseMethod(unicode.IsLower, unicode.IsUpper),
+}
+
+// strip cuts characters off the ends; white space when chars is nil.
+func strip(t Text, chars *string, left, right bool) Text {
+	cut := IsSpace
+	if chars != nil {
+		cut = func(r rune) bool { return strings.ContainsRune(*chars, r) }
+	}
+	from, to := 0, len(t.s)
+	if left {
+		from = len(t.s) - len(strings.TrimLeftFunc(t.s, cut))
+	}
+	if right {
+		to = from + len(strings.TrimRightFunc(t.s[from:], cut))
+	}
+	return t.slice(from, to)
+}
+
+func stripMethod(left, right bool) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		p := st.params("strip", args, kw, "chars")
+		st.step(len(self.(Text).s)/64 + 1)
+		if !given(p[0]) || p[0] == nil {
+			return strip(self.(Text), nil, left, right)
+		}
+		chars := st.text("strip", p[0]).s
+		return strip(self.(Text), &chars, left, right)
+	}
+}
+
+func mapMethod(f func(string) string) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		st.params("a method that changes case", args, kw)
+		st.grow(2 * len(self.(Text).s))
+		return self.(Text).mapRuns(f)
+	}
+}
+
+// upper is strings.ToUpper and the one letter that gets longer in practice.
+func upper(s string) string { return strings.ReplaceAll(strings.ToUpper(s), "ß", "SS") }
+
+func swapCase(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsUpper(r) {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToUpper(r)
+	}, s)
+}
+
+// title is str.title: a letter after a letter is small, any other large.
+func title(s string) string {
+	last := false
+	return strings.Map(func(r rune) rune {
+		letter := unicode.IsLetter(r)
+		defer func() { last = letter }()
+		if last {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToTitle(r)
+	}, s)
+}
+
+func capitalize(t Text) Text {
+	_, n := utf8.DecodeRuneInString(t.s)
+	return concat(t.slice(0, n).mapRuns(strings.ToTitle), t.slice(n, len(t.s)).mapRuns(strings.ToLower))
+}
+
+func affixMethod(has func(s, affix string) bool) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		p := st.params("startswith or endswith", args, kw, "affix")
+		if l, ok := p[0].(*list); ok && l.kind == kindTuple {
+			for _, v := range l.items {
+				if has(self.(Text).s, st.text("startswith", v).s) {
+					return true
+				}
+			}
+			return false
+		}
+		return has(self.(Text).s, st.text("startswith", p[0]).s)
+	}
+}
+
+func removePrefix(st *state, self any, args []any, kw kwargs) any {
+	t, p := self.(Text), st.params("removeprefix", args, kw, "prefix")
+	if a := st.text("removeprefix", p[0]).s; strings.HasPrefix(t.s, a) {
+		return t.slice(len(a), len(t.s))
+	}
+	return t
+}
+
+func removeSuffix(st *state, self any, args []any, kw kwargs) any {
+	t, p := self.(Text), st.params("removesuffix", args, kw, "suffix")
+	if a := st.text("removesuffix", p[0]).s; strings.HasSuffix(t.s, a) {
+		return t.slice(0, len(t.s)-len(a))
+	}
+	return t
+}
+
+func splitMethod(st *state, self any, args []any, kw kwargs) any {
+	t, p := self.(Text), st.params("split", args, kw, "sep", "maxsplit")
+	limit := st.integer("split", p[1], -1)
+	st.step(len(t.s)/8 + 1)
+	if !given(p[0]) || p[0] == nil {
+		return listOf(splitSpace(t, limit))
+	}
+	sep := st.separator(p[0])
+	var out []any
+	from := 0
+	for limit < 0 || len(out) < limit {
+		i := strings.Index(t.s[from:], sep)
+		if i < 0 {
+			break
+		}
+		out = append(out, t.slice(from, from+i))
+		from += i + len(sep)
+	}
+	return listOf(append(out, t.slice(from, len(t.s))))
+}
+
+func (st *state) separator(v any) string {
+	sep := st.text("split", v).s
+	if sep == "" {
+		st.fail("split needs a separator that is not empty")
+	}
+	return sep
+}
+
+// splitSpace splits at runs of white space.
+func splitSpace(t Text, limit int) []any {
+	out, from := []any{}, 0
+	for {
+		from += len(t.s[from:]) - len(strings.TrimLeftFunc(t.s[from:], IsSpace))
+		if from == len(t.s) {
+			return out
+		}
+		n := strings.IndexFunc(t.s[from:], IsSpace)
+		if limit >= 0 && len(out) == limit {
+			return append(out, t.slice(from, len(t.s)))
+		}
+		if n < 0 {
+			return append(out, t.slice(from, len(t.s)))
+		}
+		out = append(out, t.slice(from, from+n))
+		from += n
+	}
+}
+
+func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
+	t, p := self.(Text), st.params("rsplit", args, kw, "sep", "maxsplit")
+	limit := st.integer("rsplit", p[1], -1)
+	st.step(len(t.s)/8 + 1)
+	find := func(s string) (at, n int) {
+		at = strings.LastIndexFunc(strings.TrimRightFunc(s, IsSpace), IsSpace)
+		if at < 0 {
+			return -1, 0
+		}
+		_, n = utf8.DecodeRuneInString(s[at:])
+		return at, n
+	}
+	space := !given(p[0]) || p[0] == nil
+	if !space {
+		sep := st.separator(p[0])
+		find = func(s string) (int, int) { return strings.LastIndex(s, sep), len(sep) }
+	}
+	var out []any
+	for limit < 0 || len(out) < limit {
+		if space {
+			t = strip(t, nil, false, true)
+		}
+		i, n := find(t.s)
+		if i < 0 {
+			break
+		}
+		out = append(out, t.slice(i+n, len(t.s)))
+		t = t.slice(0, i)
+	}
+	if space {
+		t = strip(t, nil, len(out) < limit || limit < 0, true)
+	}
+	if !space || t.s != "" {
+		out = append(out, t)
+	}
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return listOf(out)
+}
+
+func isLineEnd(r rune) bool {
+	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == 0x85 || r == 0x2028 || r == 0x2029
+}
+
+func splitLines(st *state, self any, args []any, kw kwargs) any {
+	t, p := self.(Text), st.params("splitlines", args, kw, "keepends")
+	keep := flag(p[0])
+	st.step(len(t.s)/8 + 1)
+	out := []any{}
+	for from := 0; from < len(t.s); {
+		n := strings.IndexFunc(t.s[from:], isLineEnd)
+		if n < 0 {
+			return listOf(append(out, t.slice(from, len(t.s))))
+		}
+		_, size := utf8.DecodeRuneInString(t.s[from+n:])
+		if strings.HasPrefix(t.s[from+n:], "\r\n") {
+			size = 2
+		}
+		if keep {
+			n, size = n+size, 0
+		}
+		out = append(out, t.slice(from, from+n))
+		from += n + size
+	}
+	return listOf(out)
+}
+
+func partitionMethod(last bool) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		t, p := self.(Text), st.params("partition", args, kw, "sep")
+		sep := st.separator(p[0])
+		i := strings.Index(t.s, sep)
+		if last {
+			i = strings.LastIndex(t.s, sep)
+		}
+		switch {
+		case i < 0 && last:
+			return tupleOf(Text{}, Text{}, t)
+		case i < 0:
+			return tupleOf(t, Text{}, Text{})
+		}
+		return tupleOf(t.slice(0, i), t.slice(i, i+len(sep)), t.slice(i+len(sep), len(t.s)))
+	}
+}
+
+// replace is str.replace; count < 0 replaces all.
+func (st *state) replace(t, old, with Text, count int) Text {
+	if old.s == "" {
+		return st.interleave(t, with, count)
+	}
+	n := strings.Count(t.s, old.s)
+	if count >= 0 {
+		n = min(n, count)
+	}
+	if n == 0 {
+		return t
+	}
+	st.grow(len(t.s) + n*(len(with.s)-len(old.s)))
+	var b builder
+	from := 0
+	for range n {
+		i := from + strings.Index(t.s[from:], old.s)
+		b.put(t.slice(from, i), 0)
+		b.put(with, 0)
+		from = i + len(old.s)
+	}
+	b.put(t.slice(from, len(t.s)), 0)
+	return b.text()
+}
+
+// interleave is str.replace of the empty string: before each character and at the end.
+func (st *state) interleave(t, with Text, count int) Text {
+	chars := st.iterate(t)
+	if count < 0 || count > len(chars)+1 {
+		count = len(chars) + 1
+	}
+	st.grow(len(t.s) + count*len(with.s))
+	var b builder
+	for i := range len(chars) + 1 {
+		if i < count {
+			b.put(with, 0)
+		}
+		if i < len(chars) {
+			b.put(chars[i].(Text), 0)
+		}
+	}
+	return b.text()
+}
+
+func replaceMethod(st *state, self any, args []any, kw kwargs) any {
+	p := st.params("replace", args, kw, "old", "new", "count")
+	return st.replace(self.(Text), st.text("replace", p[0]), st.text("replace", p[1]), st.integer("replace", p[2], -1))
+}
+
+func findMethod(find func(s, sub string) int, must bool) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		t, p := self.(Text), st.params("find", args, kw, "sub", "start", "end")
+		n := t.runeCount()
+		b := sliceBounds{st.integer("find", p[1], 0), st.integer("find", p[2], n), 1, true, true}.indices(n)
+		st.step(len(t.s)/64 + 1)
+		from := offset(t.s, b.start)
+		part := t.s[from : from+offset(t.s[from:], b.count)]
+		i := find(part, st.text("find", p[0]).s)
+		if i < 0 {
+			if must {
+				st.fail("the substring was not found")
+			}
+			return int64(-1)
+		}
+		return int64(b.start + utf8.RuneCountInString(part[:i]))
+	}
+}
+
+func countMethod(st *state, self any, args []any, kw kwargs) any {
+	p := st.params("count", args, kw, "sub")
+	return int64(strings.Count(self.(Text).s, st.text("count", p[0]).s))
+}
+
+func joinMethod(st *state, self any, args []any, kw kwargs) any {
+	p := st.params("join", args, kw, "items")
+	st.need("join", p[0])
+	items := st.iterate(p[0])
+	for _, v := range items {
+		st.text("join", v)
+	}
+	return st.joinTexts(self.(Text), items)
+}
+
+// joinTexts joins the str of items.
+func (st *state) joinTexts(sep Text, items []any) Text {
+	var b builder
+	for i, v := range items {
+		t := st.display(v)
+		st.grow(len(sep.s) + len(t.s))
+		st.limit(len(b.buf) + len(sep.s) + len(t.s))
+		if i > 0 {
+			b.put(sep, 0)
+		}
+		b.put(t, 0)
+	}
+	return b.text()
+}
+
+// justifyMethod pads to a width: left and right say on which sides.
+func justifyMethod(left, right int) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		p := st.params("a method that pads", args, kw, "width", "fillchar")
+		st.need("a method that pads", p[0])
+		fill := Text{s: " "}
+		if given(p[1]) {
+			if fill = st.text("padding", p[1]); fill.runeCount() != 1 {
+				st.fail("the fill must be one character")
+			}
+		}
+		return st.pad(self.(Text), fill, st.integer("padding", p[0], 0), left, right)
+	}
+}
+
+func (st *state) pad(t, fill Text, width, left, right int) Text {
+	n := t.runeCount()
+	if width <= n {
+		return t
+	}
+	st.grow(len(t.s) + (width-n)*len(fill.s))
+	before := 0
+	switch {
+	case left == 1 && right == 1:
+		before = (width-n)/2 + (width-n)&width&1 // as CPython rounds
+	case left == 1:
+		before = width - n
+	}
+	a, _ := st.repeat(fill, int64(before))
+	b, _ := st.repeat(fill, int64(width-n-before))
+	return concat(a.(Text), t, b.(Text))
+}
+
+func zfill(st *state, self any, args []any, kw kwargs) any {
+	t, p := self.(Text), st.params("zfill", args, kw, "width")
+	st.need("zfill", p[0])
+	sign := 0
+	if strings.HasPrefix(t.s, "-") || strings.HasPrefix(t.s, "+") {
+		sign = 1
+	}
+	width := st.integer("zfill", p[0], 0) - sign
+	return concat(t.slice(0, sign), st.pad(t.slice(sign, len(t.s)), Text{s: "0"}, width, 1, 0))
+}
+
+func everyMethod(is func(rune) bool) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		st.params("a method that tests characters", args, kw)
+		s := self.(Text).s
+		st.step(len(s)/64 + 1)
+		return s != "" && strings.IndexFunc(s, func(r rune) bool { return !is(r) }) < 0
+	}
+}
+
+func caseMethod(want, not func(rune) bool) methodFunc {
+	return func(st *state, self any, args []any, kw kwargs) any {
+		st.params("a method that tests case", args, kw)
+		s := self.(Text).s
+		st.step(len(s)/64 + 1)
+		return strings.IndexFunc(s, want) >= 0 && strings.IndexFunc(s, not) < 0
+	}
+}
+
+var dictMethods = map[string]methodFunc{
+	"get": func(st *state, self any, args []any, kw kwargs) any {
+		p := st.params("get", args, kw, "key", "default")
+		st.need("get", p[0])
+		if v, ok := self.(*dict).get(p[0]); ok {
+			return v
+		}
+		if !given(p[1]) {
+			return nil
+		}
+		return p[1]
+	},
+	"items": func(st *state, self any, args []any, kw kwargs) any {
+		st.params("items", args, kw)
+		return st.view("dict_items", self.(*dict).items())
+	},
+	"keys": func(st *state, self any, args []any, kw kwargs) any {
+		st.params("keys", args, kw)
+		return st.view("dict_keys", self.(*dict).keys)
+	},
+	"values": func(st *state, self any, args []any, kw kwargs) any {
+		st.params("values", args, kw)
+		return st.view("dict_values", self.(*dict).values)
+	},
+	"copy": func(st *state, self any, args []any, kw kwargs) any {
+		st.params("copy", args, kw)
+		out := newDict()
+		st.update(out, self.(*dict))
+		return out
+	},
+	"clear": readOnly, "pop": readOnly, "popitem": readOnly, "setdefault": readOnly, "update": readOnly,
+}
+
+func (st *state) view(name string, items []any) *list {
+	st.step(len(items))
+	return &list{items: items, kind: kindView, name: name}
+}
+
+// update adds the pairs of another dict.
+func (st *state) update(d, from *dict) {
+	for i := range from.keys {
+		st.put(d, from.keys[i], from.values[i])
+	}
+}
+
+// readOnly refuses what would change a value: chat templates run in an immutable sandbox.
+func readOnly(st *state, _ any, _ []any, _ kwargs) any {
+	st.fail("templates cannot change lists and dicts; build a new one, as in a + [b]")
+	return nil
+}
+
+var listMethods = map[string]methodFunc{
+	"index": func(st *state, self any, args []any, kw kwargs) any {
+		p := st.params("index", args, kw, "value")
+		for i, v := range self.(*list).items {
+			if st.equal(v, p[0], 0) {
+				return int64(i)
+			}
+		}
+		st.fail("the value is not in the list")
+		return nil
+	},
+	"count": func(st *state, self any, args []any, kw kwargs) any {
+		p, n := st.params("count", args, kw, "value"), int64(0)
+		for _, v := range self.(*list).items {
+			if st.equal(v, p[0], 0) {
+				n++
+			}
+		}
+		return n
+	},
+	"copy": func(st *state, self any, args []any, kw kwargs) any {
+		st.params("copy", args, kw)
+		l := *self.(*list)
+		return &l
+	},
+	"append": readOnly, "extend": readOnly, "insert": readOnly, "pop": readOnly, "remove": readOnly, "clear": readOnly,
+	"reverse": readOnly, "sort": readOnly,
+}

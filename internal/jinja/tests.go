@@ -1,0 +1,136 @@
+package jinja
+
+import (
+	"math/big"
+	"strings"
+)
+
+// test evaluates x is name(args).
+func (st *state) test(x testExpr) any {
+	v := st.eval(x.x)
+	args, kw := st.args(x.args)
+	return st.applyTest(x.name, v, args, kw)
+}
+
+// compareTests are the tests that are operators.
+var compareTests = map[string]string{
+	"eq": "==", "equalto": "==", "==": "==", "ne": "!=", "!=": "!=", "lt": "<", "lessthan": "<", "<": "<", "le": "<=", "<=": "<=",
+	"gt": ">", "greaterthan": ">", ">": ">", "ge": ">=", ">=": ">=", "in": "in",
+}
+
+func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
+	if op, ok := compareTests[name]; ok {
+		if len(args) != 1 {
+			st.fail("the test %s needs one argument", name)
+		}
+		return st.comparison(op, v, args[0])
+	}
+	if f, ok := tests[name]; ok {
+		if len(args)+len(kw.names) > 0 {
+			st.fail("the test %s takes no argument", name)
+		}
+		return f(v)
+	}
+	switch name {
+	case "divisibleby":
+		if len(args) != 1 {
+			st.fail("the test divisibleby needs one argument")
+		}
+		return st.equal(st.binary("%", v, args[0]), int64(0), 0)
+	case "sameas":
+		if len(args) != 1 {
+			st.fail("the test sameas needs one argument")
+		}
+		return same(v, args[0])
+	case "filter", "test":
+		s, ok := v.(Text)
+		_, isFilter := st.filters[s.s]
+		return ok && (name == "filter" && isFilter || name == "test" && st.isTest(s.s))
+	case "odd", "even":
+		r := st.binary("%", v, int64(2))
+		return st.equal(r, int64(1), 0) == (name == "odd")
+	}
+	st.fail("the test %q is unknown", shorten(name))
+	return false
+}
+
+func (st *state) isTest(name string) bool {
+	_, a := tests[name]
+	_, b := compareTests[name]
+	return a || b || strings.Contains(" divisibleby sameas filter test odd even ", " "+name+" ")
+}
+
+// same is Python's is, for what templates compare with it.
+func same(a, b any) bool {
+	switch a := a.(type) {
+	case Text:
+		y, ok := b.(Text)
+		return ok && a.s == y.s
+	case builtin:
+		return false
+	}
+	if _, ok := b.(Text); ok {
+		return false
+	}
+	if _, ok := b.(builtin); ok {
+		return false
+	}
+	return a == b
+}
+
+func isUndefined(v any) bool { _, ok := v.(undefined); return ok }
+
+// tests are those without arguments.
+var tests = map[string]func(v any) bool{
+	"defined":   func(v any) bool { return !isUndefined(v) },
+	"undefined": isUndefined,
+	"none":      func(v any) bool { return v == nil },
+	"boolean":   func(v any) bool { _, ok := v.(bool); return ok },
+	"true":      func(v any) bool { b, ok := v.(bool); return ok && b },
+	"false":     func(v any) bool { b, ok := v.(bool); return ok && !b },
+	"integer":   isInteger,
+	"float":     func(v any) bool { _, ok := v.(float64); return ok },
+	"number": func(v any) bool {
+		_, _, _, ok := number(v)
+		return ok || isInteger(v)
+	},
+	"string":  func(v any) bool { _, ok := v.(Text); return ok },
+	"mapping": func(v any) bool { _, ok := v.(*dict); return ok },
+	"iterable": func(v any) bool {
+		switch v.(type) {
+		case Text, *list, *dict, undefined:
+			return true
+		}
+		return false
+	},
+	"sequence": func(v any) bool {
+		switch v := v.(type) {
+		case Text, *dict, undefined:
+			return true
+		case *list:
+			return v.kind <= kindRange
+		}
+		return false
+	},
+	"callable": func(v any) bool {
+		switch v.(type) {
+		case *macro, *method, *loop, builtin, undefined:
+			return true
+		}
+		return false
+	},
+	"escaped": func(any) bool { return false },
+	"lower":   func(v any) bool { t, ok := v.(Text); return ok && islower(t.s) },
+	"upper":   func(v any) bool { t, ok := v.(Text); return ok && isupper(t.s) },
+}
+
+func islower(s string) bool { return s != strings.ToUpper(s) && s == strings.ToLower(s) }
+func isupper(s string) bool { return s != strings.ToLower(s) && s == strings.ToUpper(s) }
+
+func isInteger(v any) bool {
+	switch v.(type) {
+	case int64, *big.Int:
+		return true
+	}
+	return false
+}
