@@ -29,7 +29,7 @@ type Options struct {
 // Template is a parsed template. Immutable; safe for concurrent use.
 type Template struct {
 	body       []stmt
-	generation bool            // it has {% generation %} blocks
+	generation bool // it has {% generation %} blocks
 }
 
 // Span is a range of bytes [Start, End) of the result.
