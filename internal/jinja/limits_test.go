@@ -71,7 +71,7 @@ func TestHostile(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		start := time.Now()
-		_, err = p.Render(nil, Options{MaxSteps: 400_000, MaxOutput: 16 << 20})
+		_, err = p.Render(nil, Options{MaxSteps: 1_000_000, MaxOutput: 16 << 20})
 		took := time.Since(start)
 		runtime.ReadMemStats(&after)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "\n") > 0 || len(err.Error()) > 300 {

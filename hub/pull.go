@@ -1,0 +1,298 @@
+package hub
+
+import (
+	"context"
+	"crypto/sha1"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hone/internal/atomicfile"
+)
+
+// Progress is how far a download is.
+type Progress struct {
+	Files, Bytes       int64 // to download in all, what the cache has included
+	FilesDone, BytesIn int64
+	Cached             int64 // bytes that were in the cache before
+}
+
+// Pull downloads the files of a model that match a pattern, or those that hone needs, and returns their folder. What the cache has is
+// not downloaded again, and what was cut off goes on where it stopped. Every file is compared with the checksum that the hub gives.
+// progress, if not nil, is called now and then, from several goroutines, one at a time.
+func (c *Client) Pull(ctx context.Context, n Name, include []string, progress func(Progress)) (dir string, err error) {
+	i, err := c.info(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	files, err := choose(i.files, include)
+	if err != nil {
+		return "", fmt.Errorf("pull %s: %w", n, err)
+	}
+	p := &pull{Client: c, name: n, commit: i.commit, root: n.folder(c.Cache), report: progress}
+	p.snapshot = filepath.Join(p.root, "snapshots", i.commit)
+	for _, d := range []string{"blobs", "refs", filepath.Join("snapshots", i.commit)} {
+		if err := os.MkdirAll(filepath.Join(p.root, d), 0o755); err != nil {
+			return "", fmt.Errorf("pull %s: %w", n, err)
+		}
+	}
+	if err := p.all(ctx, files); err != nil {
+		return "", err
+	}
+	if n.Revision != i.commit {
+		if err := p.writeRef(); err != nil {
+			return "", fmt.Errorf("pull %s: %w", n, err)
+		}
+	}
+	return p.snapshot, nil
+}
+
+// pull is one call of Pull.
+type pull struct {
+	*Client
+	name           Name
+	commit         string
+	root, snapshot string
+	report         func(Progress)
+
+	bytes, in, done, cached atomic.Int64
+	files                   int64
+	mu                      sync.Mutex // of report
+}
+
+func (p *pull) writeRef() error {
+	path := filepath.Join(p.root, "refs", filepath.FromSlash(p.name.Revision))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(path, []byte(p.commit))
+}
+
+// tell reports the state.
+func (p *pull) tell() {
+	if p.report == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report(Progress{Files: p.files, Bytes: p.bytes.Load(), FilesDone: p.done.Load(), BytesIn: p.in.Load(), Cached: p.cached.Load()})
+}
+
+// all downloads files, some at once, and stops at the first failure.
+func (p *pull) all(ctx context.Context, files []file) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p.files = int64(len(files))
+	for _, f := range files {
+		p.bytes.Add(max(f.size, 0))
+	}
+	slices.SortStableFunc(files, func(a, b file) int { // small ones first: a wrong model shows at once
+		return int(min(max(a.size-b.size, -1), 1))
+	})
+	work := make(chan file)
+	var wg sync.WaitGroup
+	for range min(filesAtOnce, len(files)) {
+		wg.Go(func() {
+			for f := range work {
+				if err := p.one(ctx, f); err != nil {
+					cancel(err)
+				}
+				p.done.Add(1)
+				p.tell()
+			}
+		})
+	}
+	for _, f := range files {
+		select {
+		case work <- f:
+		case <-ctx.Done():
+		}
+	}
+	close(work)
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// one puts a file into the cache and its name into the snapshot.
+func (p *pull) one(ctx context.Context, f file) error {
+	target := p.fileURL(p.name, p.commit, f.name)
+	if !etagPattern.MatchString(f.etag) || f.size < 0 {
+		etag, size, err := p.head(ctx, target)
+		if err != nil {
+			return p.explain(fmt.Errorf("%s: %w", f.name, err), p.name)
+		}
+		if !etagPattern.MatchString(etag) || size < 0 {
+			return fmt.Errorf("pull %s: the hub gives no checksum or size for %s, so it cannot be trusted", p.name, f.name)
+		}
+		p.bytes.Add(size - max(f.size, 0))
+		f.etag, f.size = etag, size
+	}
+	blob := filepath.Join(p.root, "blobs", f.etag)
+	if info, err := os.Stat(blob); err == nil && info.Size() == f.size {
+		p.in.Add(f.size)
+		p.cached.Add(f.size)
+	} else if err := p.download(ctx, f, target, blob); err != nil {
+		return p.explain(fmt.Errorf("%s: %w", f.name, err), p.name)
+	}
+	return p.link(f, blob)
+}
+
+// link names a blob in the snapshot: by a relative symbolic link, as the Python library does, or a hard link where there are none.
+func (p *pull) link(f file, blob string) error {
+	path := filepath.Join(p.snapshot, filepath.FromSlash(f.name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("pull %s: %w", p.name, err)
+	}
+	up := strings.Repeat("../", strings.Count(f.name, "/")+2)
+	target := filepath.FromSlash(up + "blobs/" + f.etag)
+	if old, err := os.Readlink(path); err == nil && old == target {
+		return nil
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("pull %s: %w", p.name, err)
+	}
+	if os.Symlink(target, path) == nil {
+		return nil
+	}
+	if err := os.Link(blob, path); err != nil {
+		return fmt.Errorf("pull %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// download fills blob through a file beside it that survives a cut.
+func (p *pull) download(ctx context.Context, f file, target, blob string) error {
+	part := blob + ".incomplete"
+	out, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := lock(out); err != nil {
+		return fmt.Errorf("another program is downloading it; wait until it has ended: %w", err)
+	}
+	have, sum, err := resume(out, f)
+	if err != nil {
+		return err
+	}
+	p.in.Add(have)
+	wrong := 0
+	err = p.retry(ctx, func() (bool, error) {
+		before := have
+		have, err = p.fetch(ctx, target, out, sum, have, f.size)
+		if err != nil {
+			return have > before, err
+		}
+		if got := hex.EncodeToString(sum.Sum(nil)); got != f.etag {
+			p.in.Add(-have)
+			if have, sum, err = restart(out, f); err != nil {
+				return false, err
+			}
+			if wrong++; wrong == 2 {
+				return false, fmt.Errorf("its checksum is %s, the hub says %s; the file is damaged on the way or at the hub%w", got, f.etag, errFinal)
+			}
+			return false, errors.New("checksum")
+		}
+		return false, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(part, blob)
+}
+
+// newSum returns the hash that the etag is of: sha256 of the content, or sha1 of a git object.
+func newSum(f file) hash.Hash {
+	if len(f.etag) == 64 {
+		return sha256.New()
+	}
+	h := sha1.New()
+	fmt.Fprintf(h, "blob %d\x00", f.size)
+	return h
+}
+
+// resume hashes what is there of a file.
+func resume(out *os.File, f file) (have int64, sum hash.Hash, err error) {
+	sum = newSum(f)
+	have, err = io.Copy(sum, out)
+	if err != nil {
+		return 0, nil, err
+	}
+	if have > f.size {
+		return restart(out, f)
+	}
+	return have, sum, nil
+}
+
+// restart empties a file.
+func restart(out *os.File, f file) (have int64, sum hash.Hash, err error) {
+	_, err = out.Seek(0, io.SeekStart)
+	return 0, newSum(f), errors.Join(out.Truncate(0), err)
+}
+
+// fetch appends what is missing of a file of the given size and returns how much there is.
+func (p *pull) fetch(ctx context.Context, target string, out *os.File, sum hash.Hash, have, size int64) (int64, error) {
+	if have == size {
+		return have, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	resp, err := p.get(ctx, target, have)
+	if err != nil {
+		return have, err
+	}
+	defer resp.Body.Close()
+	skip := int64(0)
+	switch {
+	case resp.StatusCode == http.StatusPartialContent:
+		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)) {
+			return have, errors.New("the server sends another part of the file than was asked for")
+		}
+	case resp.StatusCode == http.StatusOK:
+		skip = have // a server that cannot go on in the middle
+	default:
+		return have, &statusError{code: resp.StatusCode}
+	}
+	stall := time.AfterFunc(patience, cancel)
+	defer stall.Stop()
+	buf := make([]byte, 1<<18)
+	for {
+		n, err := resp.Body.Read(buf)
+		stall.Reset(patience)
+		data := buf[min(skip, int64(n)):n]
+		skip -= int64(n - len(data))
+		if have+int64(len(data)) > size {
+			return have, fmt.Errorf("the server sends more than the %d bytes that the hub says%w", size, errFinal)
+		}
+		if _, werr := out.Write(data); werr != nil {
+			return have, fmt.Errorf("%w%w", werr, errFinal)
+		}
+		sum.Write(data)
+		have += int64(len(data))
+		p.in.Add(int64(len(data)))
+		p.tell()
+		if have == size {
+			return have, nil
+		}
+		if err == io.EOF {
+			return have, io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return have, err
+		}
+	}
+}
