@@ -89,6 +89,9 @@ func (e *Engine) Run(ctx context.Context, prompts [][]int32, opt Options, emit f
 	if err != nil {
 		return nil, err
 	}
+	if err := r.allocate(); err != nil {
+		return nil, err
+	}
 	failed := tensor.Try(func() { err = r.all(ctx) })
 	if failed != nil {
 		err = failed
@@ -108,6 +111,7 @@ type sequence struct {
 	index   int     // of the prompt
 	tokens  []int32 // prompt and new tokens
 	prompt  int     // length of the prompt
+	held    int     // how many of its tokens the cache has already
 	limit   int     // of len(tokens)
 	stream  *textStream
 	text    strings.Builder
@@ -124,13 +128,14 @@ type run struct {
 	seqs  []*sequence
 	slots []*sequence // by slot of the cache; nil is free
 	cache *nn.Cache
-	next  int // prompt that starts next
+	next  int  // prompt that starts next
+	keep  bool // the cache keeps a sequence that has ended
 	rows  []float32
 }
 
 func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) (*run, error) {
 	r := &run{Engine: e, opt: opt, emit: emit}
-	longest, shape := 0, e.model.Shape()
+	shape := e.model.Shape()
 	sampler := NewSampler(opt.Sampling)
 	for i, p := range prompts {
 		if err := checkPrompt(p, shape); err != nil {
@@ -143,14 +148,22 @@ func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) 
 		if e.tok != nil {
 			s.stream = &textStream{decoder: e.tok.NewStreamDecoder(), stops: opt.Stop}
 		}
-		longest = max(longest, s.limit)
 		r.seqs = append(r.seqs, s)
 	}
 	r.slots = make([]*sequence, min(opt.BatchSize, len(prompts)))
-	if len(prompts) == 0 {
-		return r, nil
+	return r, nil
+}
+
+// allocate makes a cache for the longest sequence.
+func (r *run) allocate() error {
+	longest := 0
+	for _, s := range r.seqs {
+		longest = max(longest, s.limit)
 	}
-	return r, tensor.Try(func() { r.cache = nn.NewCache(e.dev, e.dtype, shape, len(r.slots), longest) })
+	if longest == 0 {
+		return nil
+	}
+	return tensor.Try(func() { r.cache = nn.NewCache(r.dev, r.dtype, r.model.Shape(), len(r.slots), longest) })
 }
 
 func checkPrompt(p []int32, shape nn.Shape) error {
@@ -221,7 +234,7 @@ func (r *run) admit() []int {
 func (r *run) start(slots []int) error {
 	tokens := make([][]int32, len(slots))
 	for i, slot := range slots {
-		tokens[i] = r.slots[slot].tokens
+		tokens[i] = r.slots[slot].tokens[r.slots[slot].held:]
 	}
 	for len(tokens[0]) > r.prefill {
 		if err := r.step(slots, [][]int32{tokens[0][:r.prefill]}, nil); err != nil {
@@ -316,7 +329,9 @@ func (r *run) add(slot int, id int32, logp float32) {
 		r.emit(s.index, text)
 	}
 	if s.finish != "" {
-		r.cache.Truncate(slot, 0)
+		if !r.keep {
+			r.cache.Truncate(slot, 0)
+		}
 		r.slots[slot] = nil
 	}
 }

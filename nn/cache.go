@@ -32,6 +32,29 @@ func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity in
 	return c
 }
 
+// Grow makes room for longer sequences in each slot, keeping what is held. It panics, as any allocation does, when the device is full.
+func (c *Cache) Grow(capacity int) {
+	slots := len(c.lengths)
+	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {
+		for i, old := range list {
+			x := tensor.NewParam(slots*capacity, c.width)
+			x.Freeze()
+			x.Alloc(c.dev, old.Buffer().DType)
+			for s, n := range c.lengths {
+				if n == 0 {
+					continue
+				}
+				from, to := s*c.Capacity*c.width, s*capacity*c.width
+				c.dev.Copy2D(device.Copy2D{Dst: x.Buffer().Slice(to, to+n*c.width), DstStride: c.width,
+					Src: old.Buffer().Slice(from, from+n*c.width), SrcStride: c.width, Rows: n, Cols: c.width})
+			}
+			old.Free()
+			list[i] = x
+		}
+	}
+	c.Capacity = capacity
+}
+
 // Free gives the cache's memory back.
 func (c *Cache) Free() {
 	for i := range c.keys {
