@@ -1,0 +1,242 @@
+package data
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Example is one record of fine-tuning data: a conversation, a prompt with its completion, or plain text.
+type Example struct {
+	Format     Format
+	Messages   []json.RawMessage // objects with role and content, as chat templates take them; nil unless a conversation
+	Tools      json.RawMessage   // a list of tools that the conversation may use; nil: none
+	Prompt     string            // with Completion
+	Completion string
+	Text       string
+}
+
+// Format is a known shape of records.
+type Format string
+
+// The formats. Alpaca and ShareGPT records become conversations.
+const (
+	Messages         Format = "messages"          // messages: [{role, content}], tools
+	PromptCompletion Format = "prompt-completion" // prompt, completion: texts or lists of messages
+	Alpaca           Format = "alpaca"            // instruction, input, output, system, history
+	ShareGPT         Format = "sharegpt"          // conversations: [{from, value}], system, tools
+	PlainText        Format = "text"              // text
+)
+
+// formats lists the formats by the keys that tell them, in the order in which they are tried.
+var formats = []struct {
+	format Format
+	keys   []string
+}{
+	{Messages, []string{"messages"}},
+	{ShareGPT, []string{"conversations"}},
+	{PromptCompletion, []string{"prompt", "completion"}},
+	{Alpaca, []string{"instruction", "output"}},
+	{PlainText, []string{"text"}},
+}
+
+// Formats says which records are known, for messages.
+const Formats = "messages; conversations; prompt and completion; instruction, input and output; text"
+
+// ParseExample reads a record, a JSON object, by the keys it has.
+func ParseExample(record []byte) (Example, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(record, &fields); err != nil {
+		return Example{}, fmt.Errorf("the record is no JSON object: %w", err)
+	}
+	for _, f := range formats {
+		if !slices.ContainsFunc(f.keys, func(k string) bool { return isNull(fields[k]) }) {
+			e := Example{Format: f.format}
+			if err := e.read(fields); err != nil {
+				return Example{}, fmt.Errorf("a record of the format %s: %w", f.format, err)
+			}
+			return e, nil
+		}
+	}
+	keys := slices.Sorted(maps.Keys(fields))
+	return Example{}, fmt.Errorf("a record with the keys %s is of no known format; known are: %s", strings.Join(keys, ", "), Formats)
+}
+
+func isNull(v json.RawMessage) bool { return len(v) == 0 || bytes.Equal(v, []byte("null")) }
+
+func (e *Example) read(fields map[string]json.RawMessage) error {
+	if tools := fields["tools"]; !isNull(tools) {
+		var list []json.RawMessage
+		var text string
+		switch { // some files hold the list as a text of JSON
+		case json.Unmarshal(tools, &list) == nil:
+		case json.Unmarshal(tools, &text) == nil && (text == "" || json.Unmarshal([]byte(text), &list) == nil):
+			tools = json.RawMessage(text)
+		default:
+			return errors.New("tools is no list")
+		}
+		if len(list) > 0 {
+			e.Tools = tools
+		}
+	}
+	switch e.Format {
+	case Messages:
+		return e.conversation(fields["messages"])
+	case ShareGPT:
+		return e.shareGPT(fields)
+	case PromptCompletion:
+		return e.promptCompletion(fields)
+	case Alpaca:
+		return e.alpaca(fields)
+	}
+	return text(fields, "text", &e.Text)
+}
+
+func text(fields map[string]json.RawMessage, key string, into *string) error {
+	if isNull(fields[key]) {
+		return nil
+	}
+	if err := json.Unmarshal(fields[key], into); err != nil {
+		return fmt.Errorf("%s is no text", key)
+	}
+	return nil
+}
+
+// turn is what every message must have.
+type turn struct {
+	Role    *string         `json:"role"`
+	Content json.RawMessage `json:"content"`
+}
+
+// conversation takes a list of messages and checks what no template can mend.
+func (e *Example) conversation(list json.RawMessage) error {
+	var messages []json.RawMessage
+	if err := json.Unmarshal(list, &messages); err != nil {
+		return errors.New("the messages are no list")
+	}
+	e.Messages = append(e.Messages, messages...)
+	return e.checkTurns()
+}
+
+func (e *Example) checkTurns() error {
+	if len(e.Messages) == 0 {
+		return errors.New("the conversation is empty")
+	}
+	answers := 0
+	for i, m := range e.Messages {
+		var t turn
+		if err := json.Unmarshal(m, &t); err != nil || t.Role == nil {
+			return fmt.Errorf("message %d has no role", i+1)
+		}
+		switch *t.Role {
+		case "assistant", "model":
+			if answers++; isNull(t.Content) || string(t.Content) == `""` {
+				var called struct {
+					Calls []json.RawMessage `json:"tool_calls"`
+				}
+				if json.Unmarshal(m, &called) != nil || len(called.Calls) == 0 {
+					return fmt.Errorf("message %d, of the assistant, is empty", i+1)
+				}
+			}
+		case "system", "developer":
+			if i > 0 {
+				return fmt.Errorf("message %d is of the role %s, which must come first", i+1, *t.Role)
+			}
+		case "user", "tool", "function", "ipython", "observation":
+		default:
+			return fmt.Errorf("message %d has the unknown role %q; use system, user, assistant or tool", i+1, *t.Role)
+		}
+	}
+	if answers == 0 {
+		return errors.New("the conversation has no answer of the assistant")
+	}
+	return nil
+}
+
+func (e *Example) add(role, content string) {
+	m, _ := json.Marshal(map[string]string{"role": role, "content": content}) // texts always marshal
+	e.Messages = append(e.Messages, m)
+}
+
+// shareGPTRoles maps the speakers of ShareGPT files to roles.
+var shareGPTRoles = map[string]string{"system": "system", "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "bing": "assistant",
+	"bard": "assistant", "assistant": "assistant", "model": "assistant", "tool": "tool", "observation": "tool", "function": "tool", "function_response": "tool"}
+
+func (e *Example) shareGPT(fields map[string]json.RawMessage) error {
+	var turns []struct {
+		From, Value *string
+		turn
+	}
+	if err := json.Unmarshal(fields["conversations"], &turns); err != nil {
+		return errors.New("conversations is no list of {from, value}")
+	}
+	var system string
+	if err := text(fields, "system", &system); err != nil {
+		return err
+	}
+	if system != "" {
+		e.add("system", system)
+	}
+	for i, t := range turns {
+		if t.From == nil && t.Role != nil {
+			return e.conversation(fields["conversations"]) // messages under another name
+		}
+		if t.From == nil || t.Value == nil {
+			return fmt.Errorf("turn %d has no from or no value", i+1)
+		}
+		role, ok := shareGPTRoles[strings.ToLower(*t.From)]
+		if !ok {
+			return fmt.Errorf("turn %d is from %q; use human, gpt, system or tool", i+1, *t.From)
+		}
+		e.add(role, *t.Value)
+	}
+	return e.checkTurns()
+}
+
+func (e *Example) promptCompletion(fields map[string]json.RawMessage) error {
+	if text(fields, "prompt", &e.Prompt) == nil {
+		if err := text(fields, "completion", &e.Completion); err != nil {
+			return err
+		}
+		if e.Completion == "" {
+			return errors.New("the completion is empty")
+		}
+		return nil
+	}
+	var prompt, completion []json.RawMessage
+	if json.Unmarshal(fields["prompt"], &prompt) != nil || json.Unmarshal(fields["completion"], &completion) != nil {
+		return errors.New("prompt and completion must both be texts or both lists of messages")
+	}
+	e.Messages = append(prompt, completion...)
+	return e.checkTurns()
+}
+
+func (e *Example) alpaca(fields map[string]json.RawMessage) error {
+	var system, instruction, input, output string
+	for key, into := range map[string]*string{"system": &system, "instruction": &instruction, "input": &input, "output": &output} {
+		if err := text(fields, key, into); err != nil {
+			return err
+		}
+	}
+	var history [][2]string
+	if h := fields["history"]; !isNull(h) && json.Unmarshal(h, &history) != nil {
+		return errors.New("history is no list of pairs")
+	}
+	if system != "" {
+		e.add("system", system)
+	}
+	for _, pair := range history {
+		e.add("user", pair[0])
+		e.add("assistant", pair[1])
+	}
+	if input != "" {
+		instruction += "\n" + input // as LLaMA-Factory joins them
+	}
+	e.add("user", instruction)
+	e.add("assistant", output)
+	return e.checkTurns()
+}

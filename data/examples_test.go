@@ -1,0 +1,96 @@
+package data
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseExample(t *testing.T) {
+	const talk = `[{"role":"system","content":"s"},{"role":"user","content":"u"},{"role":"assistant","content":"a"}]`
+	want := []string{`{"content":"s","role":"system"}`, `{"content":"u","role":"user"}`, `{"content":"a","role":"assistant"}`}
+	for _, c := range []struct {
+		record string
+		format Format
+	}{
+		{`{"messages":` + talk + `, "id": 3}`, Messages},
+		{`{"conversations":[{"from":"system","value":"s"},{"from":"human","value":"u"},{"from":"gpt","value":"a"}]}`, ShareGPT},
+		{`{"system":"s","conversations":[{"from":"human","value":"u"},{"from":"gpt","value":"a"}], "tools": "[]"}`, ShareGPT},
+		{`{"conversations":` + talk + `}`, ShareGPT},
+		{`{"system":"s","instruction":"u","input":"","output":"a"}`, Alpaca},
+		{`{"prompt":[{"role":"system","content":"s"},{"role":"user","content":"u"}],"completion":[{"role":"assistant","content":"a"}]}`, PromptCompletion},
+	} {
+		e, err := ParseExample([]byte(c.record))
+		if err != nil {
+			t.Errorf("%s: %v", c.record, err)
+			continue
+		}
+		var got []string
+		for _, m := range e.Messages {
+			var both map[string]string
+			mustJSON(t, m, &both)
+			got = append(got, `{"content":"`+both["content"]+`","role":"`+both["role"]+`"}`)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || e.Format != c.format || e.Tools != nil {
+			t.Errorf("%s: format %s, tools %s: %s", c.record, e.Format, e.Tools, diff)
+		}
+	}
+	e, err := ParseExample([]byte(`{"prompt":"p","completion":"c","text":null}`))
+	if err != nil || e.Prompt != "p" || e.Completion != "c" || e.Messages != nil {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if e, err := ParseExample([]byte(`{"text":"t"}`)); err != nil || e.Text != "t" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if e, err := ParseExample([]byte(`{"instruction":"i","input":"j","output":"o","history":[["a","b"]]}`)); err != nil || len(e.Messages) != 4 || !strings.Contains(string(e.Messages[2]), `i\nj`) {
+		t.Errorf("%s, %v", e.Messages, err)
+	}
+	if e, err := ParseExample([]byte(`{"messages":` + talk + `,"tools":"[{\"name\":\"f\"}]"}`)); err != nil || string(e.Tools) != `[{"name":"f"}]` {
+		t.Errorf("%s, %v", e.Tools, err)
+	}
+}
+
+func TestParseBadExample(t *testing.T) {
+	for record, want := range map[string]string{
+		`{"question":"q","answer":"a"}`:                "a record with the keys answer, question is of no known format",
+		`{"messages":[]}`:                              "the conversation is empty",
+		`{"messages":[{"role":"user","content":"u"}]}`: "no answer of the assistant",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":""}]}`: "message 2, of the assistant, is empty",
+		`{"messages":[{"content":"u"}]}`:                                                 "message 1 has no role",
+		`{"messages":[{"role":"user","content":"u"},{"role":"system","content":"s"}]}`:   "message 2 is of the role system, which must come first",
+		`{"messages":[{"role":"boss","content":"u"}]}`:                                   `unknown role "boss"`,
+		`{"messages":7}`: "no list",
+		`{"conversations":[{"from":"alien","value":"u"}]}`: `from "alien"`,
+		`{"prompt":"p","completion":""}`:                   "the completion is empty",
+		`{"prompt":"p","completion":[]}`:                   "completion is no text",
+		`{"prompt":3,"completion":"x"}`:                    "both",
+		`{"instruction":"i","output":4}`:                   "output is no text",
+		`{"text":4}`:                                       "text is no text",
+		`[]`:                                               "no JSON object",
+	} {
+		if _, err := ParseExample([]byte(record)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", record, err, want)
+		}
+	}
+}
+
+func FuzzParseExample(f *testing.F) {
+	f.Add([]byte(`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":"x"}`))
+	f.Add([]byte(`{"conversations":[{"from":"human","value":"u"}]}`))
+	f.Add([]byte(`{"instruction":"","history":[["a","b"]],"output":null}`))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		e, err := ParseExample(record)
+		if err == nil && e.Messages == nil && e.Format != PlainText && e.Format != PromptCompletion {
+			t.Errorf("an example of the format %s has no messages", e.Format)
+		}
+	})
+}
+
+func mustJSON(t *testing.T, text []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(text, into); err != nil {
+		t.Fatal(err)
+	}
+}
