@@ -80,7 +80,7 @@ func (c *Pretrain) sources(paths []string) data.Sources {
 	return data.Sources{Paths: paths, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
 }
 
-func (c *Pretrain) workers() int {
+func (c *Training) workers() int {
 	if c.Threads > 0 {
 		return c.Threads
 	}

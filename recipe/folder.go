@@ -21,6 +21,7 @@ const (
 	metricsName     = "metrics.jsonl"
 	checkpointsName = "checkpoints"
 	modelName       = "model"
+	adapterName     = "adapter"
 	tokensName      = "tokens"
 	tokenizerName   = "tokenizer"
 )
@@ -31,7 +32,7 @@ func (f runFolder) open(resume bool) error {
 		return fmt.Errorf("out is %s, which is a file; name a folder", f.dir)
 	}
 	if !resume {
-		for _, name := range []string{recipeName, metricsName, checkpointsName, modelName} {
+		for _, name := range []string{recipeName, metricsName, checkpointsName, modelName, adapterName} {
 			if _, err := os.Lstat(f.path(name)); err == nil {
 				return fmt.Errorf("%s already holds a run; go on with it by resume=true, or choose another out", f.dir)
 			}

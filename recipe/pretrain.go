@@ -99,6 +99,8 @@ func (p *pretraining) info() (map[string]any, string) {
 	return values, "data: " + p.corpus.stats.String()
 }
 
+func (p *pretraining) example(*run) []train.Part { return nil }
+
 func (p *pretraining) summarise(s *Summary) {
 	s.Unigram, s.Bigram, s.BytesPerToken = p.base.Unigram, p.base.Bigram, p.corpus.train.BytesPerToken()
 }
@@ -106,14 +108,10 @@ func (p *pretraining) summarise(s *Summary) {
 // prompts are those of the recipe or the beginnings of held-out documents, as tokens and as text.
 // They leave room for at least one new token.
 func (p *pretraining) prompts(r *run) (ids [][]int32, texts []string) {
+	if len(r.c.Samples.Prompts) > 0 || p.corpus.held == nil {
+		return r.givenPrompts()
+	}
 	most := r.model.Shape().MaxPositions - 1
-	for _, text := range p.c.Samples.Prompts {
-		t := r.tok.Encode(append([]int32(nil), r.begin...), []byte(text))
-		ids, texts = append(ids, t[:min(most, len(t))]), append(texts, text)
-	}
-	if len(ids) > 0 || p.corpus.held == nil {
-		return ids, texts
-	}
 	for d := range min(3, p.corpus.held.Documents()) {
 		t := beginning(p.corpus.held, d, min(most, 16))
 		ids = append(ids, t)

@@ -52,6 +52,9 @@ func (c *Pretrain) validateInput() error {
 	if c.TextField == "" {
 		return errors.New("text_field is empty; name the JSON key or Parquet column of the text")
 	}
+	if c.Model.Dir == "" && c.Method != "full" {
+		return fmt.Errorf("method is %s, which trains beside a finished model; name one by model=DIR", c.Method)
+	}
 	if c.Tokenizer.Path != "" || c.Model.Dir != "" {
 		return nil
 	}

@@ -362,7 +362,7 @@ func TestFlops(t *testing.T) {
 		t.Fatal(err)
 	}
 	weights := 4*4*4 + 3*4*6 + 3*4 + 10*4 // attention, feed-forward, norms, head; not the embedding
-	if got, want := flopsPerToken(m, 8), float64(6*weights+12*1*4*8/2); math.Abs(got-want) > 1e-9 {
+	if got, want := flopsPerToken(m, 8, true), float64(6*weights+12*1*4*8/2); math.Abs(got-want) > 1e-9 {
 		t.Errorf("%v flops per token, want %v", got, want)
 	}
 }

@@ -6,43 +6,12 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"hone/device"
 	"hone/generate"
-	"hone/internal/atomicfile"
-	"hone/model"
 	"hone/nn"
 	"hone/optim"
 	"hone/safetensors"
-	"hone/tokenizer"
 	"hone/train"
 )
-
-// trained is what a run trains and writes.
-type trained interface {
-	name() string           // of the result's folder in OUT
-	weights() string        // the weights' file in it, and in a checkpoint
-	params() []nn.Named     // that the optimizer updates
-	files(dir string) error // writes what stands beside the weights
-	save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
-}
-
-// fullModel trains all weights.
-type fullModel struct {
-	model *model.Model
-	tok   *tokenizer.Tokenizer
-}
-
-func (f *fullModel) name() string       { return modelName }
-func (f *fullModel) weights() string    { return safetensors.SingleName }
-func (f *fullModel) params() []nn.Named { return f.model.Params }
-
-func (f *fullModel) files(dir string) error {
-	return errors.Join(atomicfile.WriteFile(filepath.Join(dir, "config.json"), f.model.Config), f.tok.Save(dir))
-}
-
-func (f *fullModel) save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
-	return errors.Join(f.model.Save(dir, dtype, values), f.tok.Save(dir))
-}
 
 // saveResult writes OUT/model or what else is trained: the last weights, or with early stopping those of the best evaluation.
 func (r *run) saveResult(out train.Outcome) (err error) {
@@ -110,4 +79,14 @@ func (r *run) samples(ctx context.Context, step int) ([]train.Event, error) {
 		events[i] = train.SampleEvent{Step: step, Prompt: texts[i], Text: outs[i].Text}
 	}
 	return events, nil
+}
+
+// givenPrompts are the recipe's, as tokens and as text. They leave room for at least one new token.
+func (r *run) givenPrompts() (ids [][]int32, texts []string) {
+	most := r.model.Shape().MaxPositions - 1
+	for _, text := range r.c.Samples.Prompts {
+		t := r.tok.Encode(append([]int32(nil), r.begin...), []byte(text))
+		ids, texts = append(ids, t[:min(most, len(t))]), append(texts, text)
+	}
+	return ids, texts
 }

@@ -26,6 +26,7 @@ type stage interface {
 	setLoop(r *run) error                       // sets batches, objective and evaluation of r.loop; the model is there
 	identity() map[string]string                // what else than the recipe must be the same for a resume
 	info() (values map[string]any, note string) // sizes of the data, and a line about it
+	example(r *run) []train.Part                // what the model sees, to show before the first step; nil: nothing
 	prompts(r *run) (ids [][]int32, texts []string)
 	summarise(s *Summary)
 	close() error
@@ -69,6 +70,9 @@ func (r *run) free() {
 	if r.opt != nil {
 		r.opt.Discard()
 		r.opt.Free()
+	}
+	if r.trained != nil {
+		r.trained.free()
 	}
 	if r.model != nil {
 		r.model.Free()
@@ -117,7 +121,9 @@ func (r *run) openModel() (err error) {
 	if shape.MaxPositions < r.c.SequenceLength {
 		return fmt.Errorf("sequence_length is %d but the model has only %d positions; lower it", r.c.SequenceLength, shape.MaxPositions)
 	}
-	r.trained = &fullModel{r.model, r.tok}
+	if r.trained, err = r.method(dtype); err != nil {
+		return err
+	}
 	r.opt = optim.New(r.env.Device, trainable(r.trained.params()), r.c.Optimizer.config())
 	r.tape = tensor.NewTape(r.env.Device, dtype)
 	return nil
@@ -170,7 +176,7 @@ func (r *run) openLoop() error {
 	}
 	r.loop.Checkpoints = &train.Checkpoints{
 		Dir: r.folder.path(checkpointsName), Every: c.Checkpoint.Every, Seconds: c.Checkpoint.Seconds,
-		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Recipe: r.identity(), Extra: r.trained.files,
+		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: r.trained.files,
 	}
 	if c.EarlyStopping.Metric != "" {
 		r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
@@ -270,7 +276,7 @@ func (r *run) describe() error {
 	values := map[string]any{
 		"parameters": nn.Count(r.model.Params), "trainable_parameters": nn.Count(r.trained.params()),
 		"vocab_size": r.model.Shape().Vocab, "tokenizer_tokens": r.tok.VocabSize(),
-		"flops_per_token": flopsPerToken(r.model, r.c.SequenceLength),
+		"flops_per_token": flopsPerToken(r.model, r.c.SequenceLength, r.c.Method == "full"),
 		"device":          r.env.Device.Name(), "dtype": r.c.DType, "steps": r.c.Steps,
 	}
 	more, note := r.stage.info()
@@ -280,18 +286,27 @@ func (r *run) describe() error {
 	if err := r.say(note); err != nil {
 		return err
 	}
+	if parts := r.stage.example(r); parts != nil {
+		if err := r.metrics.Append(train.ExampleEvent{Step: r.loop.Step(), Parts: parts}); err != nil {
+			return err
+		}
+	}
 	return r.metrics.Append(train.InfoEvent{Step: r.loop.Step(), Values: values})
 }
 
 // flopsPerToken is the arithmetic of training on one token: 6 per weight of a matrix product (Kaplan et al.,
-// 2020), and 12·L·H·D per token that attention looks back at, half the sequence on average.
-func flopsPerToken(m *model.Model, sequenceLength int) float64 {
+// 2020), 4 per frozen one, and 12·L·H·D per token that attention looks back at, half the sequence on average.
+func flopsPerToken(m *model.Model, sequenceLength int, full bool) float64 {
 	s := m.Shape()
 	n := nn.Count(m.Params)
 	if !s.Tied {
 		n -= s.Vocab * s.Hidden // the embedding is looked up, not multiplied
 	}
-	return 6*float64(n) + 12*float64(s.Layers*s.Heads*s.HeadDim)*float64(sequenceLength)/2
+	perWeight := 4.0
+	if full {
+		perWeight = 6
+	}
+	return perWeight*float64(n) + 12*float64(s.Layers*s.Heads*s.HeadDim)*float64(sequenceLength)/2
 }
 
 func (r *run) summary(out train.Outcome) *Summary {

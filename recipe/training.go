@@ -27,10 +27,11 @@ type Training struct {
 	Device    string `yaml:"device" doc:"where to compute: cpu"`
 	DType     string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
 	Threads   int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
-	Method    string `yaml:"method" doc:"which weights are trained: full"`
+	Method    string `yaml:"method" doc:"which weights are trained: full, or lora (few new ones beside the frozen model)"`
 	Recompute string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
 	SaveDType string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
 
+	LoRA          LoRA          `yaml:"lora"`
 	Optimizer     Optimizer     `yaml:"optimizer"`
 	Schedule      Schedule      `yaml:"schedule"`
 	Eval          Eval          `yaml:"eval"`
@@ -46,6 +47,7 @@ func defaultTraining() Training {
 	return Training{
 		Steps: 1000, Seed: 1, BatchSize: 8, SequenceLength: 256, GradientAccumulationSteps: 1,
 		Device: "cpu", DType: "f32", Method: "full", Recompute: "none",
+		LoRA:          defaultLoRA(),
 		Optimizer:     defaultOptimizer(),
 		Schedule:      Schedule{Name: "constant", WarmupSteps: 20},
 		Eval:          Eval{Every: 100, MaxTokens: 65536},
@@ -74,8 +76,12 @@ func (c *Training) validateRun() error {
 		return errors.New("out is not set; name the folder of the run, as in out=runs/first")
 	case c.Steps < 1:
 		return fmt.Errorf("steps is %d; it must be at least 1", c.Steps)
-	case c.Method != "full":
-		return fmt.Errorf("method is %q; use full", c.Method)
+	case c.Method != "full" && c.Method != "lora":
+		return fmt.Errorf("method is %q; use full or lora", c.Method)
+	}
+	if c.Method == "lora" {
+		_, err := c.LoRA.config("")
+		return err
 	}
 	return nil
 }

@@ -58,6 +58,18 @@ type SampleEvent struct {
 	Text   string `json:"text"` // without the prompt
 }
 
+// ExampleEvent is an example of the training data as the model sees it, in parts that are supervised or not.
+type ExampleEvent struct {
+	Step  int    `json:"step"`
+	Parts []Part `json:"parts"`
+}
+
+// Part is a stretch of an example's text.
+type Part struct {
+	Text       string `json:"text"`
+	Supervised bool   `json:"supervised"`
+}
+
 // MessageEvent tells a person something in one sentence.
 type MessageEvent struct {
 	Step int    `json:"step"`
@@ -76,6 +88,7 @@ func (SkipEvent) Kind() string       { return "skip" }
 func (EvalEvent) Kind() string       { return "eval" }
 func (CheckpointEvent) Kind() string { return "checkpoint" }
 func (SampleEvent) Kind() string     { return "sample" }
+func (ExampleEvent) Kind() string    { return "example" }
 func (MessageEvent) Kind() string    { return "message" }
 func (InfoEvent) Kind() string       { return "info" }
 
@@ -85,6 +98,7 @@ func (e SkipEvent) At() int       { return e.Step }
 func (e EvalEvent) At() int       { return e.Step }
 func (e CheckpointEvent) At() int { return e.Step }
 func (e SampleEvent) At() int     { return e.Step }
+func (e ExampleEvent) At() int    { return e.Step }
 func (e MessageEvent) At() int    { return e.Step }
 func (e InfoEvent) At() int       { return e.Step }
 
@@ -119,6 +133,8 @@ func UnmarshalEvent(line []byte) (Event, error) {
 		return decode[SampleEvent](line)
 	case "message":
 		return decode[MessageEvent](line)
+	case ExampleEvent{}.Kind():
+		return decode[ExampleEvent](line)
 	case "info":
 		return decode[InfoEvent](line)
 	}

@@ -256,8 +256,8 @@ func TestUnfinishedCheckpoints(t *testing.T) {
 	r.run(t)
 	c := r.Checkpoints
 	for _, err := range []error{
-		os.Remove(filepath.Join(c.Path(3), completeFile)),       // before the marker
-		os.Truncate(filepath.Join(c.Path(2), weightsFile), 100), // a lost tail
+		os.Remove(filepath.Join(c.Path(3), completeFile)),               // before the marker
+		os.Truncate(filepath.Join(c.Path(2), "model.safetensors"), 100), // a lost tail
 		os.MkdirAll(filepath.Join(c.Dir, ".step-4"+tempSuffix), 0o755),
 		os.MkdirAll(filepath.Join(c.Dir, "step-notes"), 0o755), // somebody's own
 	} {

@@ -54,13 +54,13 @@ type Checkpoints struct {
 	Seconds  float64                // seconds between checkpoints at the latest; 0: none by time
 	KeepLast int                    // newest to keep; 0: all
 	KeepBest bool                   // also keep the best evaluation's
+	Weights  string                 // file of the weights in a checkpoint; "": model.safetensors
 	Recipe   map[string]string      // what the run is; see Resume
 	Extra    func(dir string) error // writes further files into a checkpoint; may be nil
 }
 
 // The files of a checkpoint.
 const (
-	weightsFile   = "model.safetensors"
 	optimizerFile = "optimizer.safetensors"
 	stateFile     = "state.json"
 	recipeFile    = "recipe.json"
@@ -157,7 +157,7 @@ func (c *Checkpoints) writeFiles(dir string, dev device.Device, s State, o Optim
 			return err
 		}
 	}
-	return writeTensors(dir, dev, o.State())
+	return c.writeTensors(dir, dev, o.State())
 }
 
 // fileSizes lists the files below dir by their path in it.
@@ -245,8 +245,8 @@ func isComplete(dir string) bool {
 			return false
 		}
 	}
-	_, hasWeights := marker.Sizes[weightsFile]
-	return hasWeights
+	_, whole := marker.Sizes[optimizerFile]
+	return whole
 }
 
 func readJSON(path string, v any) error {
@@ -307,7 +307,7 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 		return fmt.Errorf("resume: checkpoint %s is of another recipe: %s; go back to those values, or start a new run in another out",
 			dir, strings.Join(diff, ", "))
 	}
-	if err := readTensors(dir, l.Tape.Dev, l.Optimizer.State()); err != nil {
+	if err := l.Checkpoints.readTensors(dir, l.Tape.Dev, l.Optimizer.State()); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	if err := l.Optimizer.Restored(state.Updates); err != nil {

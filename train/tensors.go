@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -13,30 +14,32 @@ import (
 
 // place is the file and the name in it that a tensor of the optimizer's state has in a
 // checkpoint: weights go by their own name, so that the checkpoint can be opened as a model.
-func place(s optim.State) (file, name string) {
+func (c *Checkpoints) place(s optim.State) (file, name string) {
 	switch s.Kind {
 	case optim.Moment1:
 		return optimizerFile, "m." + s.Name
 	case optim.Moment2:
 		return optimizerFile, "v." + s.Name
 	}
-	return weightsFile, s.Name
+	return c.weightsFile(), s.Name
 }
 
+func (c *Checkpoints) weightsFile() string { return cmp.Or(c.Weights, "model.safetensors") }
+
 // writeTensors writes the weights and the moments, one tensor at a time in host memory.
-func writeTensors(dir string, dev device.Device, states []optim.State) error {
-	for _, file := range []string{weightsFile, optimizerFile} {
-		if err := writeTensorFile(dir, file, dev, states); err != nil {
+func (c *Checkpoints) writeTensors(dir string, dev device.Device, states []optim.State) error {
+	for _, file := range []string{c.weightsFile(), optimizerFile} {
+		if err := c.writeTensorFile(dir, file, dev, states); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func writeTensorFile(dir, file string, dev device.Device, states []optim.State) error {
+func (c *Checkpoints) writeTensorFile(dir, file string, dev device.Device, states []optim.State) error {
 	var plan []safetensors.Info
 	for _, s := range states {
-		if f, name := place(s); f == file {
+		if f, name := c.place(s); f == file {
 			plan = append(plan, safetensors.Info{Name: name, DType: safetensors.F32, Shape: s.Shape})
 		}
 	}
@@ -47,7 +50,7 @@ func writeTensorFile(dir, file string, dev device.Device, states []optim.State) 
 	defer w.Abort()
 	var host []float32
 	for _, s := range states {
-		f, name := place(s)
+		f, name := c.place(s)
 		if f != file {
 			continue
 		}
@@ -63,16 +66,16 @@ func writeTensorFile(dir, file string, dev device.Device, states []optim.State) 
 }
 
 // readTensors fills the buffers of states from a checkpoint, which must hold exactly them.
-func readTensors(dir string, dev device.Device, states []optim.State) error {
-	for _, file := range []string{weightsFile, optimizerFile} {
-		if err := readTensorFile(filepath.Join(dir, file), file, dev, states); err != nil {
+func (c *Checkpoints) readTensors(dir string, dev device.Device, states []optim.State) error {
+	for _, file := range []string{c.weightsFile(), optimizerFile} {
+		if err := c.readTensorFile(filepath.Join(dir, file), file, dev, states); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readTensorFile(path, file string, dev device.Device, states []optim.State) (err error) {
+func (c *Checkpoints) readTensorFile(path, file string, dev device.Device, states []optim.State) (err error) {
 	a, err := safetensors.Open(path)
 	if err != nil {
 		return err
@@ -80,7 +83,7 @@ func readTensorFile(path, file string, dev device.Device, states []optim.State) 
 	defer func() { err = errors.Join(err, a.Close()) }()
 	wanted := 0
 	for _, s := range states {
-		f, name := place(s)
+		f, name := c.place(s)
 		if f != file {
 			continue
 		}

@@ -151,7 +151,7 @@ func (m *toy) bits(t testing.TB) map[string][]uint32 {
 		for i := range v {
 			u[i] = math.Float32bits(v[i])
 		}
-		file, name := place(s)
+		file, name := (&Checkpoints{}).place(s)
 		all[file+" "+name] = u
 	}
 	for _, p := range m.params {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -15,10 +16,11 @@ import (
 )
 
 func pretrainCommand(a *app) *cobra.Command {
+	defaults := recipe.DefaultPretrain()
 	return &cobra.Command{
 		Use:   "pretrain [RECIPE.yaml] [path=value ...]",
 		Short: "Train a language model on raw text",
-		Long:  "Trains a model on raw text, from scratch or from a model folder (model=DIR).\n\nKeys, in YAML or as path=value:\n" + keys(recipe.DefaultPretrain()),
+		Long:  "Trains a model on raw text, from scratch or from a model folder (model=DIR).\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone pretrain data=corpus/ out=runs/first steps=2000 model.hidden_size=256\n" +
 			"  hone pretrain recipe.yaml out=runs/second resume=true",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -27,7 +29,7 @@ func pretrainCommand(a *app) *cobra.Command {
 			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
 				return err
 			}
-			s, err := a.pretrain(cmd.Context(), &c)
+			s, err := a.train(cmd.Context(), &c, &c.Training)
 			if err != nil {
 				return err
 			}
@@ -45,10 +47,10 @@ func splitArgs(args []string) (path string, overrides []string) {
 }
 
 // keys lists the keys of a recipe with their defaults.
-func keys(c recipe.Pretrain) string {
+func keys(c any) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, f := range recipe.Fields(&c) {
+	for _, f := range recipe.Fields(c) {
 		doc := f.Doc
 		if f.Default != "" {
 			doc += " [" + f.Default + "]"
@@ -59,9 +61,15 @@ func keys(c recipe.Pretrain) string {
 	return b.String()
 }
 
-// pretrain runs a recipe and writes its report.
-func (a *app) pretrain(ctx context.Context, c *recipe.Pretrain) (*recipe.Summary, error) {
-	if err := c.Validate(); err != nil {
+// trainer is a recipe of training.
+type trainer interface {
+	Validate() error
+	Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error)
+}
+
+// train runs a recipe, whose shared keys are c, and writes its report.
+func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe.Summary, error) {
+	if err := r.Validate(); err != nil {
 		return nil, err
 	}
 	dev, done, err := openDevice(c.Device, c.Threads)
@@ -71,7 +79,7 @@ func (a *app) pretrain(ctx context.Context, c *recipe.Pretrain) (*recipe.Summary
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = cpu.QuickPeak(c.Threads).F32
-	s, err := c.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage})
 	p.clear()
 	if err != nil {
 		return nil, err
@@ -89,6 +97,9 @@ func summarise(out io.Writer, s *recipe.Summary) {
 		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with resume=true\n", s.Steps)
 	}
 	fmt.Fprintf(w, "parameters\t%d\n", s.Parameters)
+	if s.Trainable != s.Parameters {
+		fmt.Fprintf(w, "trainable\t%d (%.2f%%)\n", s.Trainable, 100*float64(s.Trainable)/float64(s.Parameters))
+	}
 	fmt.Fprintf(w, "steps\t%d, %d tokens in %.0f s (%.0f tokens/s)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
 	if s.Unigram > 0 {
 		fmt.Fprintf(w, "unigram baseline\t%.4f\n", s.Unigram)
@@ -100,7 +111,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	fmt.Fprintf(w, "peak memory\t%d MiB\n", s.PeakMemoryBytes>>20)
 	fmt.Fprintf(w, "report\t%s/report.html\n", s.Out)
 	if s.ModelDir != "" {
-		fmt.Fprintf(w, "model\t%s\n", s.ModelDir)
+		fmt.Fprintf(w, "%s\t%s\n", filepath.Base(s.ModelDir), s.ModelDir)
 	}
 	w.Flush()
 }

@@ -74,6 +74,8 @@ func (p *progress) event(e train.Event) {
 		p.line("step %d: held-out loss %.4f, perplexity %.2f", e.Step, p.val, e.Metrics["perplexity"])
 	case train.SampleEvent:
 		p.line("--- sample at step %d\n%s%s\n---", e.Step, e.Prompt, e.Text)
+	case train.ExampleEvent:
+		p.example(e)
 	case train.SkipEvent:
 		p.line("step %d was skipped: %s", e.Step, e.Reason)
 	case train.MessageEvent:
@@ -81,6 +83,9 @@ func (p *progress) event(e train.Event) {
 	case train.InfoEvent:
 		if n, ok := e.Values["flops_per_token"].(float64); ok {
 			p.flops = n
+		}
+		if n, ok := e.Values["steps"].(int); ok { // counted from epochs
+			p.steps = n
 		}
 	}
 }
@@ -100,4 +105,21 @@ func (p *progress) step(e train.StepEvent) string {
 		fmt.Fprintf(&b, "  ETA %s", eta.Round(time.Second))
 	}
 	return b.String()
+}
+
+// example shows an example of the data; what is learned is green on a terminal, else in brackets.
+func (p *progress) example(e train.ExampleEvent) {
+	before, after := "[[", "]]"
+	if p.terminal {
+		before, after = "\x1b[32m", "\x1b[0m"
+	}
+	var b strings.Builder
+	for _, part := range e.Parts {
+		if part.Supervised {
+			b.WriteString(before + part.Text + after)
+		} else {
+			b.WriteString(part.Text)
+		}
+	}
+	p.line("--- an example of the data; %sthis%s is learned\n%s\n---", before, after, b.String())
 }

@@ -94,7 +94,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		return nil, err
 	}
 	q.out = c.Out
-	return a.pretrain(ctx, &c)
+	return a.train(ctx, &c, &c.Training)
 }
 
 // standardLibrary names the folders of Go's packages. The compiler and the other programs in cmd, a quarter of them

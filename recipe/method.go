@@ -1,0 +1,151 @@
+package recipe
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"hone/adapter"
+	"hone/device"
+	"hone/internal/atomicfile"
+	"hone/model"
+	"hone/nn"
+	"hone/safetensors"
+	"hone/tokenizer"
+)
+
+// LoRA holds the keys of method=lora, with PEFT's names.
+type LoRA struct {
+	R              int      `yaml:"r" doc:"rank"`
+	Alpha          float64  `yaml:"alpha" doc:"the update is scaled by alpha/r; 0: twice the rank"`
+	Dropout        float64  `yaml:"dropout" doc:"of the input of the update"`
+	TargetModules  []string `yaml:"target_modules" doc:"layers to adapt, by the ends of their names, or all-linear; a single regular expression is for whole names"`
+	ExcludeModules []string `yaml:"exclude_modules" doc:"layers not to adapt, in the same way"`
+	Layers         string   `yaml:"layers" doc:"numbers of the layers to adapt, as in 0,1,20; not set: all"`
+	ModulesToSave  []string `yaml:"modules_to_save" doc:"modules to train in full, such as embed_tokens,lm_head"`
+	Bias           string   `yaml:"bias" doc:"which biases are trained: none, all or lora_only"`
+	UseRSLoRA      bool     `yaml:"use_rslora" doc:"scale by alpha/sqrt(r)"`
+	RankPattern    []string `yaml:"rank_pattern" doc:"other ranks, as MODULE:RANK"`
+	AlphaPattern   []string `yaml:"alpha_pattern" doc:"other alphas, as MODULE:ALPHA"`
+}
+
+func defaultLoRA() LoRA {
+	return LoRA{R: 16, TargetModules: []string{adapter.AllLinear}, Bias: "none"}
+}
+
+// config is adapter_config.json of the keys.
+func (l *LoRA) config(base string) (adapter.Config, error) {
+	c := adapter.Default()
+	c.BaseModel, c.R, c.LoraAlpha, c.LoraDropout, c.Bias, c.UseRSLoRA = base, l.R, l.Alpha, l.Dropout, l.Bias, l.UseRSLoRA
+	if c.LoraAlpha == 0 {
+		c.LoraAlpha = 2 * float64(l.R)
+	}
+	c.TargetModules, c.ExcludeModules, c.ModulesToSave = modules(l.TargetModules), modules(l.ExcludeModules), l.ModulesToSave
+	if l.Layers != "" {
+		for _, n := range strings.Split(l.Layers, ",") {
+			var i int
+			if _, err := fmt.Sscanf(strings.TrimSpace(n), "%d", &i); err != nil || i < 0 {
+				return c, fmt.Errorf("lora.layers is %q; give numbers of layers, as in 0,1,20", l.Layers)
+			}
+			c.LayersToTransform = append(c.LayersToTransform, i)
+		}
+	}
+	if err := pairs("lora.rank_pattern", l.RankPattern, c.RankPattern); err != nil {
+		return c, err
+	}
+	if err := pairs("lora.alpha_pattern", l.AlphaPattern, c.AlphaPattern); err != nil {
+		return c, err
+	}
+	if err := c.Validate(); err != nil {
+		return c, fmt.Errorf("lora.%w", err)
+	}
+	return c, nil
+}
+
+// modules takes a single name with the signs of a regular expression, or all-linear, for a pattern.
+func modules(names []string) adapter.Modules {
+	if len(names) == 1 && (names[0] == adapter.AllLinear || strings.ContainsAny(names[0], `*+?()[]|\^$`)) {
+		return adapter.Modules{Pattern: names[0]}
+	}
+	return adapter.Modules{Names: names}
+}
+
+// pairs reads MODULE:NUMBER.
+func pairs[T any](key string, list []string, into map[string]T) error {
+	for _, text := range list {
+		at := strings.LastIndexByte(text, ':')
+		var v T
+		if at < 1 {
+			return fmt.Errorf("%s has %q; write MODULE:NUMBER", key, text)
+		}
+		if _, err := fmt.Sscan(text[at+1:], &v); err != nil {
+			return fmt.Errorf("%s has %q; write MODULE:NUMBER", key, text)
+		}
+		into[text[:at]] = v
+	}
+	return nil
+}
+
+// trained is what a run trains and writes.
+type trained interface {
+	name() string           // of the result's folder in OUT
+	weights() string        // the weights' file in it, and in a checkpoint
+	params() []nn.Named     // that the optimizer updates
+	files(dir string) error // writes what stands beside the weights
+	save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
+	free()
+}
+
+// method puts what the recipe's method trains on the model.
+func (r *run) method(dtype device.DType) (trained, error) {
+	if r.c.Method == "full" {
+		return &fullModel{r.model, r.tok}, nil
+	}
+	config, err := r.c.LoRA.config(r.dir)
+	if err != nil {
+		return nil, err
+	}
+	l, err := adapter.Attach(adapter.Model{Model: r.model.Model, Params: r.model.Params}, config)
+	if err != nil {
+		return nil, fmt.Errorf("lora.%w", err)
+	}
+	l.Initialize(r.env.Device, dtype, r.c.Seed)
+	return &adapted{l, r.tok}, nil
+}
+
+// fullModel trains all weights.
+type fullModel struct {
+	model *model.Model
+	tok   *tokenizer.Tokenizer
+}
+
+func (f *fullModel) name() string       { return modelName }
+func (f *fullModel) weights() string    { return safetensors.SingleName }
+func (f *fullModel) params() []nn.Named { return f.model.Params }
+func (f *fullModel) free()              {}
+
+func (f *fullModel) files(dir string) error {
+	return errors.Join(atomicfile.WriteFile(filepath.Join(dir, "config.json"), f.model.Config), f.tok.Save(dir))
+}
+
+func (f *fullModel) save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+	return errors.Join(f.model.Save(dir, dtype, values), f.tok.Save(dir))
+}
+
+// adapted trains an adapter.
+type adapted struct {
+	*adapter.LoRA
+	tok *tokenizer.Tokenizer
+}
+
+func (a *adapted) name() string       { return adapterName }
+func (a *adapted) weights() string    { return adapter.WeightsName }
+func (a *adapted) params() []nn.Named { return a.Params() }
+func (a *adapted) free()              { a.Free() }
+
+func (a *adapted) files(dir string) error { return errors.Join(a.SaveConfig(dir), a.tok.Save(dir)) }
+
+func (a *adapted) save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+	return errors.Join(a.Save(dir, dtype, values), a.tok.Save(dir))
+}

@@ -1,0 +1,96 @@
+package recipe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"hone/data"
+)
+
+// SFT is the recipe of supervised fine-tuning: a model learns answers from examples.
+type SFT struct {
+	Data               []string `yaml:"data" doc:"files, folders or globs of examples: .jsonl, .json, .parquet, .csv; messages, prompt and completion, alpaca, ShareGPT or text"`
+	ValidationData     []string `yaml:"validation_data" doc:"the same, to be held out; not set: a share of data"`
+	ValidationFraction float64  `yaml:"validation_fraction" doc:"share of the examples to hold out when validation_data is not set; 0: none"`
+	OnBadRecord        string   `yaml:"on_bad_record" doc:"at a record that cannot be used: error, or skip and count it"`
+	Model              string   `yaml:"model" doc:"folder of the model to start from"`
+	ChatTemplate       string   `yaml:"chat_template" doc:"a template's name or file; not set: the model's own"`
+	LossOn             string   `yaml:"loss_on" doc:"which tokens are learned: answers (the assistant's, or the completion) or all"`
+	TooLong            string   `yaml:"too_long" doc:"examples over sequence_length: cut their end, drop, or error"`
+	Packing            bool     `yaml:"packing" doc:"put several examples into a sequence; they cannot see each other"`
+	Epochs             float64  `yaml:"epochs" doc:"times that each example is seen; counts when steps is 0"`
+	Replay             Replay   `yaml:"replay"`
+
+	Training
+}
+
+// Replay mixes text of pre-training in, against forgetting.
+type Replay struct {
+	Data  []string `yaml:"data" doc:"files of text to mix in; a share of them is held out to measure forgetting"`
+	Ratio float64  `yaml:"ratio" doc:"share of the sequences that are such text"`
+}
+
+// DefaultSFT returns the recipe with every default filled in.
+func DefaultSFT() SFT {
+	c := SFT{ValidationFraction: 0.05, OnBadRecord: "error", LossOn: "answers", TooLong: "cut", Packing: true, Epochs: 1,
+		Replay: Replay{Ratio: 0.1}, Training: defaultTraining()}
+	c.Steps, c.SequenceLength, c.BatchSize = 0, 1024, 4
+	c.Optimizer.LearningRate, c.Optimizer.Beta2, c.Optimizer.WeightDecay = 0, 0.999, 0
+	c.Schedule = Schedule{Name: "linear", WarmupSteps: 0.03}
+	c.Eval.Every = 50
+	return c
+}
+
+// Learning rates where the recipe names none: TRL's for full fine-tuning, and for adapters the ten times higher one
+// that "LoRA Without Regret" (Schulman et al., 2025) finds.
+const (
+	fullRate    = 2e-5
+	adapterRate = 2e-4
+)
+
+// Validate fills in what depends on other keys and reports the first key that cannot be meant, and the remedy.
+func (c *SFT) Validate() error {
+	if c.Optimizer.LearningRate == 0 {
+		c.Optimizer.LearningRate = fullRate
+		if c.Method != "full" {
+			c.Optimizer.LearningRate = adapterRate
+		}
+	}
+	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
+	training := c.Training
+	if training.Steps == 0 && c.Epochs > 0 {
+		training.Steps = 1 // known when the examples are counted
+	}
+	return cmp.Or(c.validateInput(), c.validateExamples(), training.validate(heldOut))
+}
+
+func (c *SFT) validateInput() error {
+	switch {
+	case len(c.Data) == 0:
+		return errors.New("data is not set; name files of examples, as in data=examples.jsonl")
+	case c.Model == "":
+		return errors.New("model is not set; name the folder of the model to start from, as in model=runs/first/model")
+	case !(c.ValidationFraction >= 0 && c.ValidationFraction < 1):
+		return fmt.Errorf("validation_fraction is %v; it must be at least 0 and below 1", c.ValidationFraction)
+	case len(c.Replay.Data) > 0 && !(c.Replay.Ratio > 0 && c.Replay.Ratio < 1):
+		return fmt.Errorf("replay.ratio is %v; it must be above 0 and below 1", c.Replay.Ratio)
+	case c.Steps == 0 && !(c.Epochs > 0):
+		return fmt.Errorf("epochs is %v; set it above 0, or set steps", c.Epochs)
+	}
+	if r := data.BadRecord(c.OnBadRecord); r != data.FailOnBadRecord && r != data.SkipBadRecord {
+		return fmt.Errorf("on_bad_record is %q; use error or skip", c.OnBadRecord)
+	}
+	return nil
+}
+
+func (c *SFT) validateExamples() error {
+	if !slices.Contains([]string{"answers", "all"}, c.LossOn) {
+		return fmt.Errorf("loss_on is %q; use answers or all", c.LossOn)
+	}
+	if !slices.Contains([]string{"cut", "drop", "error"}, c.TooLong) {
+		return fmt.Errorf("too_long is %q; use cut, drop or error", c.TooLong)
+	}
+	return nil
+}
