@@ -71,13 +71,13 @@ func CheckBOS(ids []int32, bos int32) error {
 
 // encode sets the ids and returns where in the text each ends.
 func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (ends []int, err error) {
-	enc, text, at := tok.NewEncoder(), []byte(r.Text), 0
+	text, at := []byte(r.Text), 0
 	for _, s := range smuggled(tok, r) {
-		e.IDs = enc.EncodeWithSpecial(e.IDs, text[at:s.Start])
-		e.IDs = enc.Encode(e.IDs, text[s.Start:s.End])
+		e.IDs = tok.EncodeWithSpecial(e.IDs, text[at:s.Start])
+		e.IDs = tok.Encode(e.IDs, text[s.Start:s.End])
 		at = s.End
 	}
-	e.IDs = enc.EncodeWithSpecial(e.IDs, text[at:])
+	e.IDs = tok.EncodeWithSpecial(e.IDs, text[at:])
 	at = 0
 	for _, id := range e.IDs {
 		piece := tok.TokenBytes(id)

@@ -99,6 +99,8 @@ func (p *pretraining) info() (map[string]any, string) {
 	return values, "data: " + p.corpus.stats.String()
 }
 
+func (p *pretraining) beside(string) error { return nil }
+
 func (p *pretraining) example(*run) []train.Part { return nil }
 
 func (p *pretraining) summarise(s *Summary) {

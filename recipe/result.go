@@ -32,7 +32,9 @@ func (r *run) saveResult(out train.Outcome) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.folder.replace(r.trained.name(), func(dir string) error { return r.trained.save(dir, dtype, values) })
+	return r.folder.replace(r.trained.name(), func(dir string) error {
+		return errors.Join(r.trained.save(dir, dtype, values), r.stage.beside(dir))
+	})
 }
 
 // masters reads the optimizer's f32 values of the parameters.

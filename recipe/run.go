@@ -28,6 +28,7 @@ type stage interface {
 	info() (values map[string]any, note string) // sizes of the data, and a line about it
 	example(r *run) []train.Part                // what the model sees, to show before the first step; nil: nothing
 	prompts(r *run) (ids [][]int32, texts []string)
+	beside(dir string) error // writes what of the stage belongs with the weights
 	summarise(s *Summary)
 	close() error
 }
@@ -176,7 +177,7 @@ func (r *run) openLoop() error {
 	}
 	r.loop.Checkpoints = &train.Checkpoints{
 		Dir: r.folder.path(checkpointsName), Every: c.Checkpoint.Every, Seconds: c.Checkpoint.Seconds,
-		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: r.trained.files,
+		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: func(dir string) error { return errors.Join(r.trained.files(dir), r.stage.beside(dir)) },
 	}
 	if c.EarlyStopping.Metric != "" {
 		r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 
+	"hone/chat"
 	"hone/data"
+	"hone/internal/atomicfile"
 	"hone/tensor"
 	"hone/tokenizer"
 	"hone/train"
@@ -29,6 +32,7 @@ type tuning struct {
 	heldPacks   *data.Packs
 	replay      *corpus // nil without replay
 	mixture     *data.Mixture
+	template    *chat.Template // nil when the model has none
 	stats       data.Stats
 }
 
@@ -52,13 +56,19 @@ func (s *tuning) openData(ctx context.Context, r *run) (err error) {
 	if bos, ok := r.tok.BOS(); ok {
 		r.begin = []int32{bos}
 	}
+	if s.template, err = s.c.template(r.tok); err != nil {
+		return err
+	}
 	if err := s.openExamples(ctx, r); err != nil {
 		return err
 	}
 	if err := s.openReplay(ctx, r); err != nil {
 		return err
 	}
-	return errors.Join(s.mix(r), s.checkEnds(r))
+	if err := s.mix(r); err != nil {
+		return err
+	}
+	return s.checkEnds(r)
 }
 
 // checkEnds refuses examples from which a model cannot learn to end its answer: none of the first ones has a special token
@@ -73,8 +83,8 @@ func (s *tuning) checkEnds(r *run) error {
 			}
 		}
 	}
-	return errors.New("no example teaches the model to end its answer: the end of a turn is no special token, or sequence_length cuts every answer; " +
-		"change the chat template or raise sequence_length")
+	return errors.New("no example teaches the model to end its answer: the template ends turns with what is no special token of the tokenizer, or sequence_length cuts " +
+		"every answer; use a template that ends turns with the tokenizer's own end token, such as chat_template=zephyr, or raise sequence_length")
 }
 
 // marks are the marked tokens of an example.
@@ -99,6 +109,9 @@ func (s *tuning) openExamples(ctx context.Context, r *run) (err error) {
 			return err
 		}
 	}
+	if s.train.Documents() == 0 || s.held != nil && s.held.Documents() == 0 {
+		return fmt.Errorf("no example is left to learn from or to hold out (%s); raise sequence_length or give more examples", s.stats.String())
+	}
 	if s.packs, err = data.NewPacks(s.train, s.c.SequenceLength, s.c.Packing); err != nil {
 		return err
 	}
@@ -115,15 +128,17 @@ func (s *tuning) build(ctx context.Context, r *run, paths []string, fraction flo
 	if err != nil {
 		return nil, nil, err
 	}
-	chat, how, err := s.chat(r)
-	if err != nil {
-		return nil, nil, err
+	how := ""
+	if s.template != nil {
+		how = s.template.Source()
 	}
 	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
 		Dir: r.folder.path(tokensName), Vocab: 2 * r.tok.VocabSize(),
 		Fingerprint: fmt.Sprintf("%s examples %s %s %d %q", r.tok.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, how),
-		Encoder:     func() data.Encoder { return &exampleEncoder{c: s.c, tok: r.tok, enc: r.tok.NewEncoder(), chat: chat} },
-		Validation:  fraction, SourceKey: key, Stats: stats, Workers: s.c.workers(),
+		Encoder: func() data.Encoder {
+			return &exampleEncoder{c: s.c, tok: r.tok, enc: r.tok.NewEncoder(), template: s.template}
+		},
+		Validation: fraction, SourceKey: key, Stats: stats, Workers: s.c.workers(),
 		Progress: func(p data.Progress) { r.env.Progress("examples", p.Bytes, 0) },
 	})
 }
@@ -227,6 +242,14 @@ func (s *tuning) info() (map[string]any, string) {
 
 func (s *tuning) summarise(*Summary) {}
 
+// beside puts the chat template with the model, as transformers does.
+func (s *tuning) beside(dir string) error {
+	if s.template == nil {
+		return nil
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(s.template.Source()))
+}
+
 // prompts are those of the recipe, or the beginnings of held-out examples up to the first token to be learned.
 func (s *tuning) prompts(r *run) (ids [][]int32, texts []string) {
 	if len(r.c.Samples.Prompts) > 0 {
@@ -249,9 +272,4 @@ func (s *tuning) prompts(r *run) (ids [][]int32, texts []string) {
 		ids, texts = append(ids, prompt), append(texts, string(r.tok.Decode(prompt)))
 	}
 	return ids, texts
-}
-
-// chat gives what renders conversations, made at the first one, and a name of the template for caches.
-func (s *tuning) chat(*run) (open func() (conversations, error), how string, err error) {
-	return func() (conversations, error) { return nil, errNoTemplate }, s.c.ChatTemplate, nil
 }

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
+	"hone/chat"
 	"hone/data"
 	"hone/tokenizer"
 )
@@ -16,17 +19,12 @@ const (
 	tooLong    data.Reason = "examples over sequence_length"
 )
 
-// conversations renders conversations by a chat template, as tokens and which of them are the assistant's.
-type conversations interface {
-	Encode(messages []json.RawMessage, tools json.RawMessage) (ids []int32, answers []bool, err error)
-}
-
 // exampleEncoder makes marked tokens of records.
 type exampleEncoder struct {
-	c    *SFT
-	tok  *tokenizer.Tokenizer
-	enc  *tokenizer.Encoder
-	chat func() (conversations, error) // asked for at the first conversation
+	c        *SFT
+	tok      *tokenizer.Tokenizer
+	enc      *tokenizer.Encoder
+	template *chat.Template // nil: conversations are errors
 }
 
 // Encode appends the example's tokens, each marked with whether it is supervised.
@@ -70,11 +68,30 @@ func (e *exampleEncoder) example(record []byte) (ids []int32, supervised []bool,
 		ids, supervised = e.completion(&ex)
 		return ids, supervised, nil
 	}
-	chat, err := e.chat()
+	return e.conversation(&ex)
+}
+
+// conversation renders a conversation by the chat template; the assistant's tokens are learned.
+func (e *exampleEncoder) conversation(ex *data.Example) (ids []int32, supervised []bool, err error) {
+	if e.template == nil {
+		return nil, nil, fmt.Errorf("the example is a conversation and the model has no chat template; set chat_template to a file or one of %s",
+			strings.Join(chat.Names(), ", "))
+	}
+	messages := make([]chat.Message, len(ex.Messages))
+	for i, m := range ex.Messages {
+		if err := json.Unmarshal(m, &messages[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	enc, err := e.template.Encode(e.tok, messages, chat.Options{Tools: ex.Tools})
 	if err != nil {
 		return nil, nil, err
 	}
-	return chat.Encode(ex.Messages, ex.Tools)
+	supervised = make([]bool, len(enc.IDs))
+	for i, message := range enc.Answer {
+		supervised[i] = message >= 0
+	}
+	return enc.IDs, supervised, nil
 }
 
 // completion puts the tokenizer's begin and end marks around a prompt with its completion, or a plain text, all of which is
@@ -96,4 +113,24 @@ func (e *exampleEncoder) completion(ex *data.Example) (ids []int32, supervised [
 	return ids, supervised
 }
 
-var errNoTemplate = errors.New("the data holds conversations and the model has no chat template; set chat_template, for example chat_template=chatml")
+// template is the one that the recipe names, or else the model's own; nil when there is none.
+func (c *SFT) template(tok *tokenizer.Tokenizer) (*chat.Template, error) {
+	config := tok.Config()
+	tokens := chat.Tokens{BOS: config.BOS, EOS: config.EOS, PAD: config.PAD, UNK: config.UNK}
+	if c.ChatTemplate == "" {
+		t, err := chat.Load(c.Model, tokens)
+		if errors.Is(err, chat.ErrNoTemplate) {
+			return nil, nil
+		}
+		return t, err
+	}
+	source, err := os.ReadFile(c.ChatTemplate)
+	if err == nil {
+		return chat.New(string(source), "", tokens)
+	}
+	t, err := chat.Builtin(c.ChatTemplate, tokens)
+	if err != nil {
+		return nil, fmt.Errorf("chat_template: %w", err)
+	}
+	return t, nil
+}
