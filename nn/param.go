@@ -120,14 +120,25 @@ func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint
 			dev.Fill(p.Buffer(), p.Init.Value)
 			continue
 		}
-		v := make([]float32, p.Len())
-		r := tensor.NewRandomFor(seed, p.Name)
+		p.draw(dev, tensor.NewRandomFor(seed, p.Name))
+	}
+}
+
+// drawPiece is how many values are drawn at a time, an even number: Normal makes them in pairs.
+const drawPiece = 1 << 16
+
+// draw fills the parameter with random values, a piece at a time: an embedding whole would be the
+// largest thing on the Go heap, which keeps its pages for long.
+func (p *Param) draw(dev device.Device, r tensor.Random) {
+	v := make([]float32, min(p.Len(), drawPiece))
+	for lo := 0; lo < p.Len(); lo += drawPiece {
+		v := v[:min(drawPiece, p.Len()-lo)]
 		if p.Init.Std > 0 {
 			r.Normal(v, p.Init.Std)
 		} else {
 			r.Uniform(v, p.Init.Bound)
 		}
-		dev.Write(p.Buffer(), v)
+		dev.Write(p.Buffer().Slice(lo, lo+len(v)), v)
 	}
 }
 

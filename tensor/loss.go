@@ -9,8 +9,12 @@ type CrossEntropyOptions struct {
 	Smoothing float32 // label smoothing, 0 for off
 }
 
-// chunkFloats bounds the logits that are held at a time, in elements.
-const chunkFloats = 32 << 20
+// The logits that are held at a time: chunkFloats elements, but at least chunkRows rows. Every chunk reads the
+// weights of the head twice and adds to their gradient, which fewer rows would not pay for.
+const (
+	chunkFloats = 12 << 20
+	chunkRows   = 256
+)
 
 // LinearCrossEntropy is the loss of a language model from its last hidden states, without ever holding
 // all logits: h [N, C], w [V, C], b [V] or nil, targets [N] (I32, negative for none). It returns the
@@ -113,7 +117,8 @@ func newHead(op string, t *Tape, h, w, b, targets *Tensor) *head {
 	check(targets.Len() == k.n, op, "%d targets for %v", targets.Len(), h.Shape)
 	check(h.dtype == w.dtype, op, "hidden states are %v and the head is %v", h.dtype, w.dtype)
 	// Equal chunks, of a multiple of 64 rows for the kernels' sake.
-	pieces := max(1, (k.n*k.v+chunkFloats-1)/chunkFloats)
+	most := max(chunkFloats/k.v, chunkRows)
+	pieces := max(1, (k.n+most-1)/most)
 	k.chunk = ((k.n+pieces-1)/pieces + 63) / 64 * 64
 	return k
 }
@@ -193,6 +198,9 @@ func (k *head) giveGrads(g float32) {
 		if g != 1 {
 			k.t.Dev.Scale(p[1].Buffer(), g)
 		}
-		p[0].addGrad(p[1].data.retain())
+		// Handed over, not shared: whoever adds to the gradient next would have to copy it first,
+		// and the copy of a tied embedding's would be the peak of the whole step.
+		p[0].addGrad(p[1].data)
+		p[1].data = nil
 	}
 }

@@ -226,3 +226,25 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 		}
 	}
 }
+
+// TestTiedGradientExistsOnce: the gradient of a table that is embedding and head at once is never copied, so the
+// pass holds it and one set of logits, less than two tables.
+func TestTiedGradientExistsOnce(t *testing.T) {
+	const n, v, c = 8, 64, 64
+	dev := devicetest.NewReference()
+	table := param(dev, v, c)
+	tape := NewTape(dev, device.F32)
+	before := dev.Memory().InUse
+	dev.ResetPeak()
+	tape.Train(1, 0, 0)
+	ids := tape.Ints(make([]int32, n))
+	loss := LinearCrossEntropy(Embedding(ids, table), table, nil, ids, CrossEntropyOptions{Tokens: n})
+	tape.Backward(loss)
+	if held, one := dev.Memory().Peak-before, int64(4*v*c); held >= 2*one {
+		t.Errorf("the pass held %d bytes beside the table, whose gradient has %d", held, one)
+	}
+	tape.Reset()
+	if got, want := dev.Memory().InUse-before, int64(4*v*c); got != want {
+		t.Errorf("%d bytes in use after Reset, want the gradient's %d", got, want)
+	}
+}

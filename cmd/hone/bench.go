@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -36,16 +38,20 @@ var workloads = map[string]workload{
 
 // benchTrain is the result of hone bench train.
 type benchTrain struct {
-	Workload    string  `json:"workload"`
-	DType       string  `json:"dtype"`
-	Threads     int     `json:"threads"`
-	Steps       int     `json:"steps"`
-	SPerStep    float64 `json:"s_per_step"`
-	TokensPerS  float64 `json:"tokens_per_s"`
-	GFLOPS      float64 `json:"gflops"`
-	ShareOfPeak float64 `json:"share_of_peak"` // of the f32 peak, or of the bf16 one where the machine has it
-	PeakRSSMB   float64 `json:"peak_rss_mb"`
-	Loss        float64 `json:"loss"` // of the last step
+	Workload     string  `json:"workload"`
+	DType        string  `json:"dtype"`
+	Threads      int     `json:"threads"`
+	Steps        int     `json:"steps"`
+	SPerStep     float64 `json:"s_per_step"` // median
+	Best         float64 `json:"best_s"`
+	TokensPerS   float64 `json:"tokens_per_s"`
+	GFLOPS       float64 `json:"gflops"`
+	ShareOfPeak  float64 `json:"share_of_peak"` // of the f32 peak, or of the bf16 one where the machine has it
+	PeakRSSMB    float64 `json:"peak_rss_mb"`
+	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
+	Loss         float64 `json:"loss"`           // of the last step
+
+	cpuProfile, memProfile string // files to write, empty for none
 }
 
 func benchCommand(a *app) *cobra.Command {
@@ -72,6 +78,8 @@ func benchTrainCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.Steps, "steps", 5, "steps to time, after one to warm up")
+	cmd.Flags().StringVar(&r.cpuProfile, "cpuprofile", "", "write a CPU profile of the timed steps to this file, for go tool pprof")
+	cmd.Flags().StringVar(&r.memProfile, "memprofile", "", "write a profile of the Go heap after the last step to this file")
 	return cmd
 }
 
@@ -87,7 +95,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	peak := cpu.QuickPeak(r.Threads)
+	peak := newPeakMeter(r.Threads, r.DType)
 	dev, done, err := openDevice("cpu", r.Threads)
 	if err != nil {
 		return err
@@ -97,33 +105,45 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	var times []float64
 	step := w.step(m, dev, dtype)
-	for i := range r.Steps + 1 {
-		if err := cmd.Context().Err(); err != nil {
-			return err
-		}
-		begin := time.Now()
-		if r.Loss, err = step(i); err != nil {
-			return err
-		}
-		if i > 0 {
-			times = append(times, time.Since(begin).Seconds())
-		}
+	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
+		return err
+	}
+	times, err := r.time(cmd.Context(), step, peak)
+	if err != nil {
+		return err
 	}
 	slices.Sort(times)
-	r.SPerStep = times[len(times)/2]
+	r.SPerStep, r.Best = times[len(times)/2], times[0]
 	r.TokensPerS = float64(w.batch*w.t) / r.SPerStep
 	r.GFLOPS = w.flops(m) * r.TokensPerS / 1e9
-	best := peak.F32
-	if dtype == device.BF16 && peak.BF16 > 0 {
-		best = peak.BF16
+	r.ShareOfPeak = peak.share(r.GFLOPS)
+	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
+	return writeHeapProfile(r.memProfile)
+}
+
+// time runs the steps with a measurement of the machine's peak after each, and returns their seconds.
+func (r *benchTrain) time(ctx context.Context, step func(i int) (float64, error), peak *peakMeter) (times []float64, err error) {
+	stop, err := startCPUProfile(r.cpuProfile)
+	if err != nil {
+		return nil, err
 	}
-	if best > 0 {
-		r.ShareOfPeak = r.GFLOPS / best
+	for i := range r.Steps {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		begin := time.Now()
+		if r.Loss, err = step(i + 1); err != nil {
+			break
+		}
+		times = append(times, time.Since(begin).Seconds())
+		if r.cpuProfile == "" { // the profile shows steps only
+			peak.measure()
+		}
 	}
-	r.PeakRSSMB = peakRSS()
-	return nil
+	err = errors.Join(err, stop())
+	peak.measure()
+	return times, err
 }
 
 // flops counts the operations of one token in a training step: 6 for each parameter of a matrix (2 forward, 4

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hone/device/cpu"
 	"hone/recipe"
 	"hone/report"
 )
@@ -78,7 +77,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	}
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
-	p.peak = cpu.QuickPeak(c.Threads).F32
+	p.peak = newPeakMeter(c.Threads, c.DType)
 	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage})
 	p.clear()
 	if err != nil {

@@ -17,8 +17,8 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	steps    int
-	peak     float64 // GFLOP/s of the machine, 0 when not measured
-	flops    float64 // floating-point operations of one fed token, forward and backward
+	peak     *peakMeter // of the machine, nil when not measured
+	flops    float64    // floating-point operations of one fed token, forward and backward
 	shown    time.Time
 	val      float64
 	open     bool // a line is being rewritten
@@ -97,8 +97,9 @@ func (p *progress) step(e train.StepEvent) string {
 		fmt.Fprintf(&b, "  held-out %.4f", p.val)
 	}
 	fmt.Fprintf(&b, "  %6.0f tokens/s", e.TokensPerS)
-	if p.peak > 0 && p.flops > 0 {
-		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*e.TokensPerS*p.flops/(p.peak*1e9))
+	if p.peak != nil && p.flops > 0 {
+		p.peak.refresh()
+		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.share(e.TokensPerS*p.flops/1e9))
 	}
 	if left := p.steps - e.Step; left > 0 {
 		eta := time.Duration(float64(left) * e.Seconds / float64(e.Step) * float64(time.Second))

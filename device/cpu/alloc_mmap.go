@@ -16,6 +16,7 @@ func mapBytes(n int64) []byte {
 	if err != nil {
 		return nil
 	}
+	adviseHuge(b)
 	return b
 }
 

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"time"
+
+	"hone/device"
+	"hone/device/cpu"
+)
+
+// peakEvery is how often a long run measures the peak again: 40 ms in half a minute.
+const peakEvery = 30 * time.Second
+
+// peakMeter is the arithmetic peak of the machine: the best of measurements spread over a run, since a
+// neighbour that disturbs the only one would let the run look better than the machine.
+type peakMeter struct {
+	threads int
+	bf16    bool // of the bf16 dot product, where the machine has one
+	best    float64
+	at      time.Time // of the last measurement
+}
+
+// newPeakMeter measures for the name of a dtype of activations, f32 or bf16.
+func newPeakMeter(threads int, dtype string) *peakMeter {
+	p := &peakMeter{threads: threads, bf16: dtype == device.BF16.String()}
+	p.measure()
+	return p
+}
+
+// measure takes less than 100 ms.
+func (p *peakMeter) measure() {
+	now := cpu.QuickPeak(p.threads)
+	rate := now.F32
+	if p.bf16 && now.BF16 > 0 {
+		rate = now.BF16
+	}
+	p.best, p.at = max(p.best, rate), time.Now()
+}
+
+// refresh measures again where the last measurement is old. Call it while nothing else runs.
+func (p *peakMeter) refresh() {
+	if time.Since(p.at) > peakEvery {
+		p.measure()
+	}
+}
+
+// share is what part of the peak a rate in GFLOP/s is.
+func (p *peakMeter) share(gflops float64) float64 {
+	if p.best == 0 {
+		return 0
+	}
+	return gflops / p.best
+}
