@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/adapter"
 	"hone/device"
 	"hone/eval"
 	"hone/generate"
@@ -50,12 +51,30 @@ func load(dir, deviceName, dtypeName string, threads int) (*loaded, error) {
 type modelFlags struct {
 	device, dtype string
 	threads       int
+	adapter       string
+}
+
+// load opens a model folder, with the adapter on it if there is one.
+func (f *modelFlags) load(dir string) (*loaded, error) {
+	m, err := load(dir, f.device, f.dtype, f.threads)
+	if err != nil || f.adapter == "" {
+		return m, err
+	}
+	l, err := adapter.Open(f.adapter, adapter.Model{Model: m.model.Model, Params: m.model.Params}, m.dev, m.dtype)
+	if err != nil {
+		m.close()
+		return nil, err
+	}
+	closeModel := m.close
+	m.close = func() { l.Free(); closeModel() }
+	return m, nil
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
+	cmd.Flags().StringVar(&f.adapter, "adapter", "", "folder of an adapter to put on the model")
 }
 
 func generateCommand(a *app) *cobra.Command {
@@ -120,7 +139,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	if err := opt.Validate(); err != nil {
 		return err
 	}
-	m, err := load(dir, flags.device, flags.dtype, flags.threads)
+	m, err := flags.load(dir)
 	if err != nil {
 		return err
 	}
@@ -177,7 +196,7 @@ func evalCommand(a *app) *cobra.Command {
 			if err := c.read(args[1:]); err != nil {
 				return err
 			}
-			m, err := load(args[0], flags.device, flags.dtype, flags.threads)
+			m, err := flags.load(args[0])
 			if err != nil {
 				return err
 			}

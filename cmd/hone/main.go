@@ -23,6 +23,7 @@ var commands = []func(*app) *cobra.Command{
 	sftCommand,
 	generateCommand,
 	evalCommand,
+	mergeCommand,
 	tokenizerCommand,
 	benchCommand,
 	doctorCommand,

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"hone/adapter"
+	"hone/device"
+	"hone/internal/atomicfile"
+	"hone/model"
+	"hone/nn"
+	"hone/tensor"
+)
+
+// merged is the result of hone merge.
+type merged struct {
+	Model  string  `json:"model"`
+	DType  string  `json:"dtype"`
+	KL     float64 `json:"kl"`     // mean over Tokens of KL(adapted || merged), in nats
+	Tokens int     `json:"tokens"` // of the text it was measured on
+}
+
+func mergeCommand(a *app) *cobra.Command {
+	out, text, save, flags := "", probeText, "f32", &modelFlags{}
+	cmd := &cobra.Command{
+		Use:   "merge MODEL ADAPTER",
+		Short: "Fold an adapter into its base",
+		Long: "Adds an adapter's updates to the weights of its base, which makes a model of its own, and reports how far the saved\n" +
+			"model is from the base with the adapter: the mean KL divergence of their predictions on a text.",
+		Example: "  hone merge runs/first/model runs/adapter/adapter --out runs/merged",
+		Args:    cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if out == "" {
+				return errors.New("name the folder of the merged model by --out")
+			}
+			stored, err := device.ParseDType(save)
+			if err != nil || stored != device.F32 && stored != device.BF16 {
+				return fmt.Errorf("--save-dtype is %q; use f32 or bf16", save)
+			}
+			flags.device, flags.dtype = "cpu", "f32"
+			r, err := merge(args[0], args[1], out, stored, flags, text)
+			if err != nil {
+				return err
+			}
+			return a.result(r, func(w io.Writer) {
+				fmt.Fprintf(w, "merged model  %s (%s)\nKL            %.3g nats per token on %d tokens\n", r.Model, r.DType, r.KL, r.Tokens)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "folder of the merged model")
+	cmd.Flags().StringVar(&text, "text", text, "text to compare the predictions on")
+	cmd.Flags().StringVar(&save, "save-dtype", save, "of the saved weights: f32 or bf16")
+	cmd.Flags().IntVar(&flags.threads, "threads", 0, "cores to use; 0: all")
+	return cmd
+}
+
+// probeText is what predictions are compared on unless the user gives a text.
+const probeText = "The quick brown fox jumps over the lazy dog. In 1969, two people walked on the moon for the first time.\n\n" +
+	"func add(a, b int) int {\n\treturn a + b\n}\n"
+
+func merge(base, adapterDir, out string, stored device.DType, flags *modelFlags, text string) (*merged, error) {
+	if _, err := os.Stat(filepath.Join(out, "config.json")); err == nil {
+		return nil, fmt.Errorf("%s already holds a model; name another folder by --out", out)
+	}
+	m, err := flags.load(base)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	ids := m.tok.Encode(nil, []byte(text))
+	if ids = ids[:min(len(ids), m.model.Shape().MaxPositions)]; len(ids) == 0 {
+		return nil, errors.New("--text is empty; give a text to compare the predictions on")
+	}
+	l, err := adapter.Open(adapterDir, adapter.Model{Model: m.model.Model, Params: m.model.Params}, m.dev, m.dtype)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Free()
+	want, err := m.logProbs(ids)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(l.Merge(), m.model.Save(out, stored, model.Values), m.tok.Save(out), copyTemplate(out, adapterDir, base)); err != nil {
+		return nil, err
+	}
+	saved, err := flags.load(out)
+	if err != nil {
+		return nil, err
+	}
+	defer saved.close()
+	got, err := saved.logProbs(ids)
+	if err != nil {
+		return nil, err
+	}
+	return &merged{out, stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
+}
+
+// copyTemplate puts the first chat template there is in from into out.
+func copyTemplate(out string, from ...string) error {
+	const name = "chat_template.jinja"
+	for _, dir := range from {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		return atomicfile.WriteFile(filepath.Join(out, name), text)
+	}
+	return nil
+}
+
+// logProbs are the log-probabilities of every next token at every position: [N, V].
+func (m *loaded) logProbs(ids []int32) ([]float32, error) {
+	tape := tensor.NewTape(m.dev, m.dtype)
+	defer tape.Reset()
+	tape.Infer()
+	positions := make([]int32, len(ids))
+	for i := range positions {
+		positions[i] = int32(i)
+	}
+	var logits *tensor.Tensor
+	err := tensor.Try(func() {
+		logits = nn.Logits(m.model, m.model.Hidden(nn.NewInput(tape, ids, positions, []int32{0, int32(len(ids))})), nil)
+	})
+	if err != nil {
+		return nil, err
+	}
+	v, err := logits.Float32s()
+	if err != nil {
+		return nil, err
+	}
+	vocab := m.model.Shape().Vocab
+	for row := 0; row < len(v); row += vocab {
+		logSoftmax(v[row : row+vocab])
+	}
+	return v, nil
+}
+
+func logSoftmax(v []float32) {
+	most, sum := math.Inf(-1), 0.0
+	for _, x := range v {
+		most = max(most, float64(x))
+	}
+	for _, x := range v {
+		sum += math.Exp(float64(x) - most)
+	}
+	for i, x := range v {
+		v[i] = float32(float64(x) - most - math.Log(sum))
+	}
+}
+
+// divergence is the mean over rows of sum p·(log p - log q).
+func divergence(p, q []float32, vocab int) float64 {
+	sum := 0.0
+	for i := range p {
+		sum += math.Exp(float64(p[i])) * (float64(p[i]) - float64(q[i]))
+	}
+	return max(sum, 0) / float64(len(p)/vocab)
+}
