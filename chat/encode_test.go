@@ -237,3 +237,32 @@ func TestBuiltin(t *testing.T) {
 		}
 	}
 }
+
+func TestStops(t *testing.T) {
+	tok := testTokenizer(t)
+	id := func(name string) int32 { i, _ := tok.TokenToID(name); return i }
+	for name, c := range map[string]struct {
+		ids   []int32
+		texts []string
+	}{
+		"chatml": {[]int32{id("<|im_end|>")}, nil}, "llama2": {[]int32{id("</s>")}, nil}, "mistral": {[]int32{id("</s>")}, nil},
+		"qwen3": {[]int32{id("<|im_end|>")}, nil}, "gemma": {nil, []string{"<end_of_turn>"}}, "zephyr": {[]int32{id("</s>")}, nil},
+	} {
+		p, err := Builtin(name, Tokens{BOS: "<s>", EOS: "</s>"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids, texts := p.Stops(tok); !slices.Equal(ids, c.ids) || !slices.Equal(texts, c.texts) {
+			t.Errorf("%s: %v %q, want %v %q", name, ids, texts, c.ids, c.texts)
+		}
+	}
+	for _, source := range []string{"{{ raise_exception('x') }}", "{{ messages[0].content }}", "{% for m in messages %}{{ m.content }}\n{% endfor %}"} {
+		p, err := New(source, "", Tokens{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids, texts := p.Stops(tok); ids != nil || texts != nil {
+			t.Errorf("%s: %v %q", source, ids, texts)
+		}
+	}
+}

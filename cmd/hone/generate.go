@@ -27,6 +27,10 @@ type loaded struct {
 
 // load opens a model folder with its tokenizer on a device.
 func load(dir, deviceName, dtypeName string, threads int) (*loaded, error) {
+	dir, err := modelDir(dir)
+	if err != nil {
+		return nil, err
+	}
 	dtype, err := device.ParseDType(dtypeName)
 	if err != nil {
 		return nil, err
@@ -95,6 +99,16 @@ func generateCommand(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&opt.MaxNewTokens, "max-new-tokens", opt.MaxNewTokens, "at most this many tokens are added")
+	samplingFlags(cmd, &opt)
+	f.IntVar(&opt.BatchSize, "batch-size", opt.BatchSize, "sequences that run side by side")
+	f.StringVar(&prompts, "prompts", "", "file with a prompt on each line")
+	flags.add(cmd)
+	return cmd
+}
+
+// samplingFlags are the flags that say how tokens are drawn.
+func samplingFlags(cmd *cobra.Command, opt *generate.Options) {
+	f := cmd.Flags()
 	f.Float64Var(&opt.Temperature, "temperature", opt.Temperature, "0: always the most likely token")
 	f.IntVar(&opt.TopK, "top-k", opt.TopK, "keep the k most likely tokens; 0: all")
 	f.Float64Var(&opt.TopP, "top-p", opt.TopP, "keep the most likely tokens of this total probability")
@@ -102,10 +116,6 @@ func generateCommand(a *app) *cobra.Command {
 	f.Float64Var(&opt.RepetitionPenalty, "repetition-penalty", opt.RepetitionPenalty, "above 1: tokens seen before become less likely")
 	f.Uint64Var(&opt.Seed, "seed", opt.Seed, "of the random numbers")
 	f.StringArrayVar(&opt.Stop, "stop", nil, "stop before this text; may be given several times")
-	f.IntVar(&opt.BatchSize, "batch-size", opt.BatchSize, "sequences that run side by side")
-	f.StringVar(&prompts, "prompts", "", "file with a prompt on each line")
-	flags.add(cmd)
-	return cmd
 }
 
 // readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.

@@ -22,6 +22,8 @@ var commands = []func(*app) *cobra.Command{
 	pretrainCommand,
 	sftCommand,
 	generateCommand,
+	chatCommand,
+	pullCommand,
 	evalCommand,
 	mergeCommand,
 	tokenizerCommand,

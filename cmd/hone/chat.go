@@ -1,0 +1,285 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/chat"
+	"hone/generate"
+	"hone/internal/atomicfile"
+	"hone/tokenizer"
+)
+
+func chatCommand(a *app) *cobra.Command {
+	opt, flags := generate.DefaultOptions(), &modelFlags{}
+	opt.MaxNewTokens = 1024
+	var system, template string
+	cmd := &cobra.Command{
+		Use:   "chat MODEL",
+		Short: "Talk with a model",
+		Long: "Talks with a model through its chat template. On a terminal Ctrl-C stops an answer, Ctrl-D leaves, and these lines are commands:\n\n" + chatHelp + "\n" +
+			"Without a terminal each line of stdin is a turn. The keys and values of the conversation stay in memory, so a turn costs only what is new.",
+		Example: "  hone chat HuggingFaceTB/SmolLM2-135M-Instruct\n  hone chat runs/sft/model --system \"Answer in one sentence.\" --temperature 0.7\n" +
+			"  printf 'Hi!\\nAnd in French?\\n' | hone chat runs/sft/model --temperature 0",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.chat(cmd.Context(), args[0], chatSettings{system, template, opt, flags})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&system, "system", "", "what the model is told before the conversation")
+	f.StringVar(&template, "template", "", "chat template instead of the model's own: a file, or one of "+strings.Join(chat.Names(), ", "))
+	f.IntVar(&opt.MaxNewTokens, "max-new-tokens", opt.MaxNewTokens, "an answer has at most this many tokens")
+	samplingFlags(cmd, &opt)
+	flags.add(cmd)
+	return cmd
+}
+
+const chatHelp = "  /reset          forget the conversation\n  /system [TEXT]  tell the model something else, or nothing, and forget the conversation\n" +
+	"  /save FILE      write the conversation as JSON\n  /help           show this\n"
+
+type chatSettings struct {
+	system, template string
+	opt              generate.Options
+	flags            *modelFlags
+}
+
+// talk is a conversation with a model.
+type talk struct {
+	*app
+	model    *loaded
+	session  *generate.Session
+	template *chat.Template
+	opt      generate.Options
+	system   string
+	messages []chat.Message // the system message left out
+	console  *console
+}
+
+func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
+	if err := s.opt.Validate(); err != nil {
+		return err
+	}
+	dir, err := modelDir(arg)
+	if err != nil {
+		return err
+	}
+	m, err := load(dir, s.flags.device, s.flags.dtype, s.flags.threads)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	t := &talk{app: a, model: m, opt: s.opt, system: s.system}
+	if t.template, err = chatTemplate(dir, s.template, m.tok); err != nil {
+		return err
+	}
+	if err := t.setStops(dir); err != nil {
+		return err
+	}
+	t.session = generate.New(m.dev, m.dtype, m.model, m.tok).NewSession()
+	defer t.session.Close()
+	t.console = newConsole(a.in, a.out)
+	defer t.console.close()
+	if t.console.editor != nil {
+		fmt.Fprintln(a.err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
+	}
+	return t.run(context.WithoutCancel(ctx)) // Ctrl-C is about an answer here, not about the program
+}
+
+// chatTemplate is the template that the user names, or the model's own.
+func chatTemplate(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
+	c := tok.Config()
+	tokens := chat.Tokens{BOS: c.BOS, EOS: c.EOS, PAD: c.PAD, UNK: c.UNK}
+	if name == "" {
+		t, err := chat.Load(dir, tokens)
+		if errors.Is(err, chat.ErrNoTemplate) {
+			return nil, fmt.Errorf("%s has no chat template, so it was not trained to chat; choose one with --template %s, or a file", dir, strings.Join(chat.Names(), ", "))
+		}
+		return t, err
+	}
+	if source, err := readFile(name); err == nil {
+		return chat.New(string(source), "", tokens)
+	}
+	return chat.Builtin(name, tokens)
+}
+
+// setStops finds what ends an answer: what the template writes there, the tokenizer's end of text and what generation_config.json says.
+func (t *talk) setStops(dir string) error {
+	ids, texts := t.template.Stops(t.model.tok)
+	if eos, ok := t.model.tok.EOS(); ok {
+		ids = append(ids, eos)
+	}
+	more, err := configuredEnds(filepath.Join(dir, "generation_config.json"))
+	if err != nil {
+		return err
+	}
+	ids = append(ids, more...)
+	slices.Sort(ids)
+	t.opt.EOS = slices.Compact(ids)
+	t.opt.Stop = append(slices.Clone(t.opt.Stop), texts...)
+	return nil
+}
+
+// configuredEnds reads eos_token_id, a number or a list of them.
+func configuredEnds(path string) ([]int32, error) {
+	data, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var c struct {
+		EOS json.RawMessage `json:"eos_token_id"`
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	var one int32
+	var list []int32
+	switch {
+	case len(c.EOS) == 0 || string(c.EOS) == "null":
+		return nil, nil
+	case json.Unmarshal(c.EOS, &one) == nil:
+		return []int32{one}, nil
+	case json.Unmarshal(c.EOS, &list) != nil:
+		return nil, fmt.Errorf("read %s: eos_token_id must be a number or a list of numbers", path)
+	}
+	return list, nil
+}
+
+// run takes turns until the input ends.
+func (t *talk) run(ctx context.Context) error {
+	for {
+		line, err := t.console.line()
+		if err == io.EOF {
+			if t.console.editor != nil {
+				fmt.Fprintln(t.out)
+			}
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read what to say: %w", err)
+		}
+		switch text := strings.TrimSpace(line); {
+		case text == "":
+		case strings.HasPrefix(text, "/"):
+			err = t.command(text)
+		default:
+			err = t.turn(ctx, line)
+		}
+		if err != nil && t.console.editor == nil {
+			return err
+		}
+		if err != nil {
+			fmt.Fprintln(t.err, "hone:", err)
+		}
+	}
+}
+
+func (t *talk) command(text string) error {
+	name, rest, _ := strings.Cut(text, " ")
+	rest = strings.TrimSpace(rest)
+	switch name {
+	case "/reset":
+		t.messages = nil
+	case "/system":
+		t.system, t.messages = rest, nil
+	case "/save":
+		return t.save(rest)
+	case "/help":
+		fmt.Fprint(t.err, chatHelp)
+	default:
+		return fmt.Errorf("%s is no command; /help lists them", name)
+	}
+	return nil
+}
+
+// all is the conversation with the system message.
+func (t *talk) all() []chat.Message {
+	if t.system == "" {
+		return t.messages
+	}
+	return append([]chat.Message{chat.NewMessage("system", t.system)}, t.messages...)
+}
+
+func (t *talk) save(path string) error {
+	if path == "" {
+		return errors.New("/save needs the name of a file")
+	}
+	data, err := json.MarshalIndent(map[string]any{"messages": t.all()}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("save the conversation: %w", err)
+	}
+	if err := atomicfile.WriteFile(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("save the conversation: %w", err)
+	}
+	fmt.Fprintf(t.err, "%d messages are in %s\n", len(t.all()), path)
+	return nil
+}
+
+// spoken is an answer with --json.
+type spoken struct {
+	Role    string          `json:"role"`
+	Content string          `json:"content"`
+	Tokens  int             `json:"tokens"`
+	Finish  generate.Finish `json:"finish"`
+}
+
+// turn asks and prints the answer as it comes. A turn that fails is forgotten.
+func (t *talk) turn(ctx context.Context, question string) error {
+	before := t.messages
+	t.messages = append(t.messages, chat.NewMessage("user", question))
+	out, err := t.answer(ctx)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		t.messages = before
+		return err
+	}
+	t.messages = append(t.messages, chat.NewMessage("assistant", out.Text))
+	if err != nil {
+		out.Finish = "stopped"
+	}
+	return t.result(spoken{"assistant", out.Text, len(out.Tokens), out.Finish}, func(w io.Writer) { fmt.Fprintln(w) })
+}
+
+func (t *talk) answer(ctx context.Context) (generate.Output, error) {
+	e, err := t.template.Encode(t.model.tok, t.all(), chat.Options{AddGenerationPrompt: true, Now: time.Now})
+	if err != nil {
+		return generate.Output{}, err
+	}
+	if limit := t.model.model.Shape().MaxPositions; limit > 0 && len(e.IDs) >= limit {
+		return generate.Output{}, fmt.Errorf("the conversation has %d tokens and the model reads %d; /reset forgets it", len(e.IDs), limit)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	select {
+	case <-t.console.interrupts: // of before
+	default:
+	}
+	go func() {
+		select {
+		case <-t.console.interrupts:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return t.session.Run(ctx, e.IDs, t.opt, func(text string) {
+		if t.json {
+			return
+		}
+		if t.console.editor != nil {
+			text = shown(text)
+		}
+		_, _ = io.WriteString(t.out, text)
+	})
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+)
+
+// console reads what the user types, a line at a time, and hears Ctrl-C.
+type console struct {
+	lines      *bufio.Reader  // without a terminal
+	fd         int            // of the terminal
+	editor     *term.Terminal // nil without a terminal
+	interrupts chan os.Signal
+	quit       chan os.Signal
+}
+
+// longestLine bounds a line from a file or pipe.
+const longestLine = 1 << 20
+
+// newConsole uses the terminal when both in and out are one. The caller closes it.
+func newConsole(in io.Reader, out io.Writer) *console {
+	c := &console{interrupts: make(chan os.Signal, 1), quit: make(chan os.Signal, 1)}
+	signal.Notify(c.interrupts, os.Interrupt)
+	i, ok1 := in.(*os.File)
+	o, ok2 := out.(*os.File)
+	if !ok1 || !ok2 || !term.IsTerminal(int(i.Fd())) || !term.IsTerminal(int(o.Fd())) {
+		c.lines = bufio.NewReaderSize(in, 1<<16)
+		return c
+	}
+	c.fd = int(i.Fd())
+	c.editor = term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{clearing{i}, o}, ">>> ")
+	return c
+}
+
+// clearing turns Ctrl-C on an unfinished line into Ctrl-U, which clears it, so that only Ctrl-D leaves.
+type clearing struct{ io.Reader }
+
+func (c clearing) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	for i := range p[:n] {
+		if p[i] == 3 {
+			p[i] = 21
+		}
+	}
+	return n, err
+}
+
+func (c *console) close() { signal.Stop(c.interrupts) }
+
+// line returns the next line, io.EOF at the end. Lines that are pasted together are one.
+func (c *console) line() (string, error) {
+	if c.editor == nil {
+		return c.plainLine()
+	}
+	state, err := term.MakeRaw(c.fd)
+	if err != nil {
+		return "", err
+	}
+	signal.Notify(c.quit, syscall.SIGTERM) // leave the terminal as it was
+	done := make(chan struct{})
+	defer func() {
+		close(done)
+		signal.Stop(c.quit)
+		c.editor.SetBracketedPasteMode(false)
+		_ = term.Restore(c.fd, state)
+	}()
+	go func() {
+		select {
+		case <-c.quit:
+			_ = term.Restore(c.fd, state)
+			os.Exit(1)
+		case <-done:
+		}
+	}()
+	if w, h, err := term.GetSize(c.fd); err == nil && w > 0 {
+		_ = c.editor.SetSize(w, h)
+	}
+	c.editor.SetBracketedPasteMode(true)
+	var parts []string
+	for {
+		part, err := c.editor.ReadLine()
+		parts = append(parts, part)
+		if !errors.Is(err, term.ErrPasteIndicator) {
+			return strings.Join(parts, "\n"), err
+		}
+	}
+}
+
+func (c *console) plainLine() (string, error) {
+	var line []byte
+	for {
+		part, more, err := c.lines.ReadLine()
+		if err != nil {
+			return "", err
+		}
+		if line = append(line, part...); len(line) > longestLine {
+			return "", errors.New("a line of the input is longer than 1 MiB; make it shorter")
+		}
+		if !more {
+			return string(line), nil
+		}
+	}
+}
+
+// shown is text as a terminal may have it: a model's own control characters do nothing.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
+			return -1
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/hub"
+)
+
+func pullCommand(a *app) *cobra.Command {
+	var include []string
+	cmd := &cobra.Command{
+		Use:   "pull ORG/NAME[@REVISION]",
+		Short: "Download a model from a hub",
+		Long: "Downloads what hone needs of a model (configuration, safetensors, tokenizer, chat template) into the cache that the Python libraries\n" +
+			"use too, and prints its folder. What is there is not downloaded again; what was cut off goes on. Commands then take the name for the folder.\n\n" +
+			"Environment: HF_TOKEN (for private models), HF_ENDPOINT (another hub), HF_HOME or HF_HUB_CACHE (where the cache is).",
+		Example: "  hone pull HuggingFaceTB/SmolLM2-135M-Instruct\n  hone pull org/name@v1.0 --include '*.gguf'\n  hone chat HuggingFaceTB/SmolLM2-135M-Instruct",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.pull(cmd, args[0], include)
+		},
+	}
+	cmd.Flags().StringArrayVar(&include, "include", nil, "files to download instead, as a pattern such as '*.gguf'; may be given several times")
+	return cmd
+}
+
+func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
+	name, err := hub.ParseName(arg)
+	if err != nil {
+		return err
+	}
+	for _, p := range include {
+		if _, err := filepath.Match(p, ""); err != nil {
+			return fmt.Errorf("--include %s is not a pattern: %w", p, err)
+		}
+	}
+	client, err := hubClient()
+	if err != nil {
+		return err
+	}
+	bar := newProgress(a.err, 0)
+	begin := time.Now()
+	last := hub.Progress{}
+	dir, err := client.Pull(cmd.Context(), name, include, func(p hub.Progress) {
+		if bar.terminal || time.Since(begin) > time.Second {
+			bar.live(pullLine(p, time.Since(begin)), p.FilesDone == p.Files)
+		}
+		last = p
+	})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	return a.result(map[string]any{"model": name.Repo, "dir": dir, "bytes": last.Bytes, "downloaded": last.Bytes - last.Cached}, func(w io.Writer) {
+		fmt.Fprintln(w, dir)
+	})
+}
+
+// pullLine is the state of a download, with its speed.
+func pullLine(p hub.Progress, since time.Duration) string {
+	const mega = 1e6
+	fresh := float64(p.BytesIn-p.Cached) / mega
+	return fmt.Sprintf("%d of %d files  %.1f of %.1f MB  %.1f MB/s", p.FilesDone, p.Files, float64(p.BytesIn)/mega, float64(p.Bytes)/mega, fresh/since.Seconds())
+}
+
+// hubClient is the hub that the environment names.
+func hubClient() (*hub.Client, error) {
+	home, err := hubHome()
+	if err != nil {
+		return nil, err
+	}
+	c := &hub.Client{Endpoint: "https://huggingface.co", Token: os.Getenv("HF_TOKEN"), Cache: hubCache(home), Agent: "hone/" + version}
+	if e := strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"); e != "" {
+		if !strings.HasPrefix(e, "https://") && !strings.HasPrefix(e, "http://") {
+			return nil, fmt.Errorf("HF_ENDPOINT is %q; it must begin with https:// or http://", e)
+		}
+		c.Endpoint = e
+	}
+	if c.Token == "" {
+		token, err := os.ReadFile(filepath.Join(home, "token")) // of the Python library's login
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("read the hub's token: %w", err)
+		}
+		c.Token = strings.TrimSpace(string(token))
+	}
+	return c, nil
+}
+
+// hubHome is the folder of the Python libraries' files.
+func hubHome() (string, error) {
+	if home := os.Getenv("HF_HOME"); home != "" {
+		return home, nil
+	}
+	if cache := os.Getenv("XDG_CACHE_HOME"); cache != "" {
+		return filepath.Join(cache, "huggingface"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the cache of models: %w; set HF_HOME", err)
+	}
+	return filepath.Join(home, ".cache", "huggingface"), nil
+}
+
+func hubCache(home string) string {
+	if c := os.Getenv("HF_HUB_CACHE"); c != "" {
+		return c
+	}
+	return filepath.Join(home, "hub")
+}
+
+// modelDir is the folder that a model's name on the command line means: the folder of that name, or else a model of the cache.
+func modelDir(arg string) (string, error) {
+	if _, err := os.Stat(arg); err == nil {
+		return arg, nil
+	}
+	name, err := hub.ParseName(arg)
+	if err != nil || strings.Count(name.Repo, "/") != 1 {
+		return arg, nil // opening it says what is wrong
+	}
+	home, err := hubHome()
+	if err != nil {
+		return "", err
+	}
+	if dir, ok := hub.Find(hubCache(home), name); ok {
+		return dir, nil
+	}
+	return "", fmt.Errorf("there is no folder %s and no model of that name in the cache; hone pull %s downloads it", arg, arg)
+}
