@@ -266,3 +266,28 @@ func TestStops(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkEncode(b *testing.B) {
+	docs := func(yield func([]byte, error) bool) { yield([]byte(strings.Repeat("some words to learn ", 20)), nil) }
+	tok, err := tokenizer.Train(context.Background(), docs, tokenizer.TrainConfig{VocabSize: 300, SpecialTokens: specials, BOS: "<s>", EOS: "</s>"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range []string{"chatml", "qwen3"} {
+		p, err := Builtin(name, Tokens{BOS: "<s>", EOS: "</s>"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var messages []Message
+		for range 4 {
+			messages = append(messages, NewMessage("user", strings.Repeat("a question of some words ", 20)), NewMessage("assistant", strings.Repeat("an answer of some words ", 40)))
+		}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := p.Encode(tok, messages, Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

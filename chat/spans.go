@@ -33,12 +33,16 @@ func (t *Template) RenderSpans(messages []Message, opt Options) (Rendered, error
 	if opt.ContinueFinalMessage {
 		return Rendered{}, fmt.Errorf("render chat template: a conversation to be continued has no last answer yet")
 	}
-	r, err := t.render(messages, opt)
+	in, err := t.inputs(messages, opt)
+	if err != nil {
+		return Rendered{}, fmt.Errorf("render chat template: %w", err)
+	}
+	r, err := in.render(len(messages), opt.AddGenerationPrompt)
 	if err != nil {
 		return Rendered{}, fmt.Errorf("render chat template: %w", err)
 	}
 	out := Rendered{Text: r.Text.String()}
-	f := &finder{t: t, messages: messages, opt: opt, text: out.Text}
+	f := &finder{in: in, eos: t.tokens.EOS, messages: messages, text: out.Text}
 	r.Text.Runs(func(start, end int, o jinja.Origin) {
 		f.parts = append(f.parts, part{Span{start, end}, o})
 		if n := len(out.Input); o.Source == sourceTemplate {
@@ -49,7 +53,7 @@ func (t *Template) RenderSpans(messages []Message, opt Options) (Rendered, error
 			out.Input = append(out.Input, Span{start, end})
 		}
 	})
-	if t.marksAnswers(opt) {
+	if in.template.HasGeneration() {
 		out.Answers = f.marked(r.Generation)
 	} else {
 		for i, m := range messages {
@@ -62,14 +66,6 @@ func (t *Template) RenderSpans(messages []Message, opt Options) (Rendered, error
 	return out, nil
 }
 
-// marksAnswers reports whether the template in use has {% generation %} blocks.
-func (t *Template) marksAnswers(opt Options) bool {
-	if t.tools != nil && opt.Tools != nil {
-		return t.tools.HasGeneration()
-	}
-	return t.plain.HasGeneration()
-}
-
 // part is a stretch of the text of one origin.
 type part struct {
 	Span
@@ -78,9 +74,9 @@ type part struct {
 
 // finder looks for the answers in one rendered conversation.
 type finder struct {
-	t        *Template
+	in       *inputs
+	eos      string // the end-of-text token, "" if there is none
 	messages []Message
-	opt      Options
 	text     string
 	parts    []part
 }
@@ -173,15 +169,12 @@ func (f *finder) answers(i int) []Answer {
 // begin returns where the header of a region ends.
 func (f *finder) begin(i int, r region) int {
 	header := f.text[r.Start:r.payload.Start]
-	opt := f.opt
-	opt.AddGenerationPrompt = true
 	if i > 0 {
-		with, err := f.t.Render(f.messages[:i], opt)
+		with, err := f.prefix(i, true)
 		if err == nil && len(with) >= r.Start && len(with) <= r.payload.Start && strings.HasPrefix(f.text, with) {
 			return len(with)
 		}
-		opt.AddGenerationPrompt = false
-		if without, err2 := f.t.Render(f.messages[:i], opt); err == nil && err2 == nil {
+		if without, err2 := f.prefix(i, false); err == nil && err2 == nil {
 			prompt := with[wholeTokens(with[:commonPrefix(with, without)]):]
 			if len(without) <= len(with) && with[:len(without)] == without {
 				prompt = with[len(without):]
@@ -202,6 +195,12 @@ func (f *finder) begin(i int, r region) int {
 	return r.Start
 }
 
+// prefix renders the messages before message i, with or without the prompt of an answer.
+func (f *finder) prefix(i int, prompt bool) (string, error) {
+	r, err := f.in.render(i, prompt)
+	return r.Text.String(), err
+}
+
 func commonPrefix(a, b string) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {
@@ -219,7 +218,7 @@ func (f *finder) end(r region) int {
 	if r.detached {
 		after = ""
 	}
-	eos := f.t.tokens.EOS
+	eos := f.eos
 	if eos != "" {
 		if i := strings.Index(after, eos); i >= 0 {
 			return r.payload.End + i + len(eos)

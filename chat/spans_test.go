@@ -103,7 +103,7 @@ func TestAnswersEverywhere(t *testing.T) {
 		if r.Text != *c.Text {
 			t.Errorf("%s %s: spans change the text", c.Template, c.Conversation)
 		}
-		if c.Generation != nil && p.marksAnswers(c.options()) {
+		if c.Generation != nil && p.plain.HasGeneration() {
 			var got [][2]int
 			for _, a := range r.Answers {
 				got = append(got, [2]int{a.Start, a.End})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -80,38 +81,61 @@ func cutAtMark(s string, final Message) (string, error) {
 }
 
 func (t *Template) render(messages []Message, opt Options) (r jinja.Result, err error) {
+	in, err := t.inputs(messages, opt)
+	if err != nil {
+		return r, err
+	}
+	return in.render(len(messages), opt.AddGenerationPrompt)
+}
+
+// inputs are what a template sees of a conversation. They can be rendered several times: templates cannot change them.
+type inputs struct {
+	template *jinja.Template
+	messages []jinja.Value
+	vars     map[string]jinja.Value // but messages and add_generation_prompt
+	now      func() time.Time
+}
+
+func (t *Template) inputs(messages []Message, opt Options) (*inputs, error) {
 	if len(messages) == 0 {
-		return r, errors.New("the conversation is empty; give at least one message")
+		return nil, errors.New("the conversation is empty; give at least one message")
 	}
 	if opt.ContinueFinalMessage && opt.AddGenerationPrompt {
-		return r, errors.New("continuing the final message and beginning a new one exclude each other")
+		return nil, errors.New("continuing the final message and beginning a new one exclude each other")
 	}
 	vars, err := t.variables(opt)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	items := make([]jinja.Value, len(messages))
 	for i, m := range messages {
 		if items[i], err = m.value(i); err != nil {
-			return r, fmt.Errorf("message %d: %w", i+1, err)
+			return nil, fmt.Errorf("message %d: %w", i+1, err)
 		}
 	}
 	if opt.ContinueFinalMessage {
 		if err := markFinal(items[len(items)-1], int32(len(items))); err != nil {
-			return r, err
+			return nil, err
 		}
 	}
-	vars["messages"] = jinja.List(items...)
-	p := t.plain
+	in := &inputs{t.plain, items, vars, opt.Now}
 	if t.tools != nil && opt.Tools != nil {
-		p = t.tools
+		in.template = t.tools
 	}
-	return p.Render(vars, jinja.Options{Now: opt.Now})
+	return in, nil
+}
+
+// render renders the first n messages.
+func (in *inputs) render(n int, addGenerationPrompt bool) (jinja.Result, error) {
+	vars := maps.Clone(in.vars)
+	vars["messages"] = jinja.List(in.messages[:n]...)
+	vars["add_generation_prompt"] = jinja.Bool(addGenerationPrompt)
+	return in.template.Render(vars, jinja.Options{Now: in.now})
 }
 
 // variables are the template's, beside the messages.
 func (t *Template) variables(opt Options) (map[string]jinja.Value, error) {
-	vars := map[string]jinja.Value{"add_generation_prompt": jinja.Bool(opt.AddGenerationPrompt), "tools": jinja.None(), "documents": jinja.None()}
+	vars := map[string]jinja.Value{"tools": jinja.None(), "documents": jinja.None()}
 	for name, token := range map[string]string{"bos_token": t.tokens.BOS, "eos_token": t.tokens.EOS, "pad_token": t.tokens.PAD, "unk_token": t.tokens.UNK} {
 		if token != "" {
 			vars[name] = jinja.String(token, sourceTemplate)

@@ -74,7 +74,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	if err != nil {
 		return err
 	}
-	m, err := load(dir, s.flags.device, s.flags.dtype, s.flags.threads)
+	m, err := s.flags.load(dir)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (t *talk) save(path string) error {
 	if path == "" {
 		return errors.New("/save needs the name of a file")
 	}
-	data, err := json.MarshalIndent(map[string]any{"messages": t.all()}, "", "  ")
+	data, err := json.Marshal(map[string]any{"messages": t.all()})
 	if err != nil {
 		return fmt.Errorf("save the conversation: %w", err)
 	}

@@ -102,7 +102,7 @@ func TestChat(t *testing.T) {
 		t.Errorf("saved %s, %v", data, err)
 	}
 	prompt, err := os.ReadFile(file)
-	if err != nil || !bytes.Contains(prompt, []byte(`"role": "user"`)) {
+	if err != nil || !bytes.Contains(prompt, []byte(`"role":"user"`)) {
 		t.Errorf("%s, %v", prompt, err)
 	}
 	p, err := chat.New(chatML(t), "", chat.Tokens{})
