@@ -79,6 +79,7 @@ func (st *state) repeat(v any, n int64) (any, bool) {
 			return nil, false
 		}
 		st.repeatable(len(x.items), n)
+		st.step(len(x.items) * int(n))
 		out := &list{kind: x.kind}
 		for range n {
 			out.items = append(out.items, x.items...)

@@ -14,9 +14,9 @@ import (
 
 // Limits of a rendering, and their defaults.
 const (
-	DefaultMaxSteps  = 20_000_000 // about as many evaluations, or 64 bytes of text each
-	DefaultMaxOutput = 64 << 20   // bytes of any one text, the result included
-	maxSource        = 1 << 20    // bytes of a template
+	DefaultMaxSteps  = 5_000_000 // evaluations, items of lists, or stretches of 64 bytes of text; it bounds the memory, too
+	DefaultMaxOutput = 32 << 20  // bytes of any one text, the result included
+	maxSource        = 1 << 20   // bytes of a template
 )
 
 // Options of a rendering. The zero value is ready: the default limits, and no clock.

@@ -15,7 +15,7 @@ func TestHostile(t *testing.T) {
 		return strings.Repeat("{% for a in range(100000) %}", 5) + body + strings.Repeat("{% endfor %}", 5)
 	}
 	nested := func(set string) string {
-		return "{% set ns = namespace(x=1) %}{% for i in range(90000) %}{% set ns.x = " + set + " %}{% endfor %}"
+		return "{% set ns = namespace(x=1) %}{% for i in range(9000) %}{% set ns.x = " + set + " %}{% endfor %}"
 	}
 	cases := []struct{ name, template, want string }{
 		{"doubling string", double, "than"},
@@ -37,12 +37,12 @@ func TestHostile(t *testing.T) {
 		{"power", "{{ 9 ** 99999999 }}", "too large"},
 		{"endless power", "{{ 1 ** 9999999999 }}", "steps"},
 		{"big range", "{{ range(10000000000) | list }}", "more than"},
-		{"replace grows", "{% set ns = namespace(s='a' * 1000) %}{% for i in range(99) %}{% set ns.s = ns.s.replace('a', 'aaaa') %}{% endfor %}", "longer than"},
-		{"replace nothing", "{% set ns = namespace(s='a' * 1000) %}{% for i in range(99) %}{% set ns.s = ns.s.replace('', ns.s) %}{% endfor %}", "longer than"},
-		{"join grows", "{% set ns = namespace(s='a' * 1000) %}{% for i in range(99) %}{% set ns.s = ns.s.join(['x', 'y', 'z']) ~ ns.s %}{% endfor %}", "longer than"},
+		{"replace grows", "{% set ns = namespace(s='a' * 1000) %}{% for i in range(99) %}{% set ns.s = ns.s.replace('a', 'aaaa') %}{% endfor %}", "than"},
+		{"replace nothing", "{% set ns = namespace(s='a' * 1000) %}{% for i in range(99) %}{% set ns.s = ns.s.replace('', ns.s) %}{% endfor %}", "than"},
+		{"join grows", "{% set ns = namespace(s='a' * 1000) %}{% for i in range(99) %}{% set ns.s = ns.s.join(['x', 'y', 'z']) ~ ns.s %}{% endfor %}", "than"},
 		{"tojson grows", "{% set ns = namespace(s='\"\"') %}{% for i in range(99) %}{% set ns.s = ns.s | tojson %}{% endfor %}", "than"},
 		{"indent grows", "{{ ('\\n' * 1000000) | indent(900) }}", "longer than"},
-		{"json indent", "{{ range(90000) | list | tojson(indent=1000) }}", "longer than"},
+		{"json indent", "{{ range(90000) | list | tojson(indent=1000) }}", "than"},
 		{"deep list printed", nested("[ns.x]") + "{{ ns.x }}", "nest deeper"},
 		{"deep list as JSON", nested("[ns.x]") + "{{ ns.x | tojson }}", "nest deeper"},
 		{"deep lists compared", nested("[ns.x]") + "{% set a = ns.x %}" + nested("[ns.x]") + "{{ a == ns.x }}", "nest deeper"},
@@ -59,6 +59,11 @@ func TestHostile(t *testing.T) {
 		{"find in a long string", "{% set l = 'a' * 9000000 %}{% for i in range(100000) %}{% set x = 'b' in l %}{% endfor %}", "steps"},
 		{"slices of a long string", "{% set l = 'é' * 5000000 %}{% for i in range(100000) %}{% set x = l[i] %}{% endfor %}", "steps"},
 		{"characters", "{{ ('a' * 60000000) | list }}", "than"},
+		{"splits", "{{ ('a,' * 7000000).split(',') | length }}", "steps"},
+		{"splits at space", "{{ ('a ' * 7000000).split() | length }}", "steps"},
+		{"splits from the right", "{{ ('a ' * 7000000).rsplit() | length }}", "steps"},
+		{"lines", "{{ ('a\n' * 7000000).splitlines() | length }}", "steps"},
+		{"long lists", "{% for i in range(100) %}{% set x = [0] * 10000000 %}{% endfor %}", "steps"},
 		{"strftime", "{{ strftime_now('%c' * 30000000) }}", "longer than"},
 	}
 	for _, c := range cases {
@@ -71,7 +76,7 @@ func TestHostile(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		start := time.Now()
-		_, err = p.Render(nil, Options{MaxSteps: 1_000_000, MaxOutput: 16 << 20})
+		_, err = p.Render(nil, Options{MaxSteps: 300_000, MaxOutput: 16 << 20})
 		took := time.Since(start)
 		runtime.ReadMemStats(&after)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "\n") > 0 || len(err.Error()) > 300 {

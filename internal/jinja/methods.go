@@ -231,14 +231,15 @@ func removeSuffix(st *state, self any, args []any, kw kwargs) any {
 func splitMethod(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("split", args, kw, "sep", "maxsplit")
 	limit := st.integer("split", p[1], -1)
-	st.step(len(t.s)/8 + 1)
+	st.step(len(t.s)/64 + 1)
 	if !given(p[0]) || p[0] == nil {
-		return listOf(splitSpace(t, limit))
+		return listOf(st.splitSpace(t, limit))
 	}
 	sep := st.separator(p[0])
 	var out []any
 	from := 0
 	for limit < 0 || len(out) < limit {
+		st.step(2)
 		i := strings.Index(t.s[from:], sep)
 		if i < 0 {
 			break
@@ -258,9 +259,10 @@ func (st *state) separator(v any) string {
 }
 
 // splitSpace splits at runs of white space.
-func splitSpace(t Text, limit int) []any {
+func (st *state) splitSpace(t Text, limit int) []any {
 	out, from := []any{}, 0
 	for {
+		st.step(2)
 		from += len(t.s[from:]) - len(strings.TrimLeftFunc(t.s[from:], IsSpace))
 		if from == len(t.s) {
 			return out
@@ -280,7 +282,7 @@ func splitSpace(t Text, limit int) []any {
 func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("rsplit", args, kw, "sep", "maxsplit")
 	limit := st.integer("rsplit", p[1], -1)
-	st.step(len(t.s)/8 + 1)
+	st.step(len(t.s)/64 + 1)
 	find := func(s string) (at, n int) {
 		at = strings.LastIndexFunc(strings.TrimRightFunc(s, IsSpace), IsSpace)
 		if at < 0 {
@@ -296,6 +298,7 @@ func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 	}
 	var out []any
 	for limit < 0 || len(out) < limit {
+		st.step(2)
 		if space {
 			t = strip(t, nil, false, true)
 		}
@@ -325,9 +328,10 @@ func isLineEnd(r rune) bool {
 func splitLines(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("splitlines", args, kw, "keepends")
 	keep := flag(p[0])
-	st.step(len(t.s)/8 + 1)
+	st.step(len(t.s)/64 + 1)
 	out := []any{}
 	for from := 0; from < len(t.s); {
+		st.step(2)
 		n := strings.IndexFunc(t.s[from:], isLineEnd)
 		if n < 0 {
 			return listOf(append(out, t.slice(from, len(t.s))))

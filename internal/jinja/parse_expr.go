@@ -1,5 +1,7 @@
 package jinja
 
+import "strings"
+
 // tuple reads an expression or, where commas follow, a tuple. Without conditional, x if y stays unread, as in the head of a loop.
 func (p *parser) tuple(conditional, parens bool) expr {
 	var items []expr
@@ -173,11 +175,12 @@ func (p *parser) primary() expr {
 		}
 		return nameExpr{t.text}
 	case tokString:
-		s := t.text
+		var s strings.Builder
+		s.WriteString(t.text)
 		for p.peek().kind == tokString {
-			s += p.next().text
+			s.WriteString(p.next().text)
 		}
-		return constExpr{Text{s: s}}
+		return constExpr{Text{s: s.String()}}
 	case tokNumber:
 		return constExpr{t.num}
 	case tokOp:

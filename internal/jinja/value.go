@@ -497,7 +497,7 @@ func (st *state) iterate(v any) []any {
 	case *dict:
 		return v.keys
 	case Text:
-		st.grow(8 * len(v.s))
+		st.step(2 * len(v.s)) // a character of its own takes far more memory than a byte
 		return v.chars()
 	case undefined:
 		return nil
