@@ -13,22 +13,19 @@ type AddedToken struct {
 	SingleWord bool   `json:"single_word"` // recognised only where no word character touches it
 	LStrip     bool   `json:"lstrip"`      // takes the whitespace before it
 	RStrip     bool   `json:"rstrip"`      // takes the whitespace after it
-	Normalized bool   `json:"normalized"`  // looked for after the others; no normalizer is supported yet
+	Normalized bool   `json:"normalized"`  // looked for after the others, in normalized text
 	Special    bool   `json:"special"`     // recognised by EncodeWithSpecial only
 }
 
-// addedTokens finds added tokens in text, in two passes as the reference does: first those that are not "normalized", then, in what
-// is left, those that are.
-type addedTokens struct {
-	passes     [2]addedSet
-	anyPlain   bool
-	anySpecial bool
-}
+// addedTokens finds added tokens in two passes as the reference does: first those that are not "normalized", in the text as it is; then,
+// in what is left and has been normalized, those that are.
+type addedTokens struct{ passes [2]addedSet }
 
 // addedSet is one pass: tokens by first byte, longest first.
 type addedSet struct {
-	byFirst [256][]AddedToken
-	some    bool
+	byFirst    [256][]AddedToken
+	anyPlain   bool
+	anySpecial bool
 }
 
 type addedMatch struct {
@@ -36,16 +33,19 @@ type addedMatch struct {
 	id         int32
 }
 
-func newAddedTokens(tokens []AddedToken) addedTokens {
+// newAddedTokens sorts tokens into passes; normalized gives the text that a normalized token is found by.
+func newAddedTokens(tokens []AddedToken, normalized func(string) string) addedTokens {
 	var a addedTokens
 	for _, tok := range tokens {
-		a.anySpecial = a.anySpecial || tok.Special
-		a.anyPlain = a.anyPlain || !tok.Special
 		set := &a.passes[0]
 		if tok.Normalized {
 			set = &a.passes[1]
+			if tok.Content = normalized(tok.Content); tok.Content == "" {
+				continue
+			}
 		}
-		set.some = true
+		set.anySpecial = set.anySpecial || tok.Special
+		set.anyPlain = set.anyPlain || !tok.Special
 		list := &set.byFirst[tok.Content[0]]
 		*list = append(*list, tok)
 		for i := len(*list) - 1; i > 0 && len((*list)[i-1].Content) < len((*list)[i].Content); i-- {
@@ -56,25 +56,12 @@ func newAddedTokens(tokens []AddedToken) addedTokens {
 }
 
 // any reports whether a search could find something.
-func (a *addedTokens) any(special bool) bool { return a.anyPlain || special && a.anySpecial }
+func (s *addedSet) any(special bool) bool { return s.anyPlain || special && s.anySpecial }
 
-// find appends the places of added tokens in text, in order.
-func (a *addedTokens) find(dst []addedMatch, text []byte, special bool) []addedMatch {
-	if !a.passes[1].some {
-		return a.passes[0].find(dst, text, 0, special)
-	}
-	at := 0
-	for _, m := range a.passes[0].find(nil, text, 0, special) {
-		dst = append(a.passes[1].find(dst, text[at:m.start], at, special), m)
-		at = m.end
-	}
-	return a.passes[1].find(dst, text[at:], at, special)
-}
-
-// find appends matches in text, leftmost and longest first; offset is where text starts in the whole. A match that its flags forbid
+// find appends the places of tokens in text, leftmost and longest first. A match that its flags forbid
 // is passed over, and no shorter token is looked for in its place.
-func (s *addedSet) find(dst []addedMatch, text []byte, offset int, special bool) []addedMatch {
-	if !s.some {
+func (s *addedSet) find(dst []addedMatch, text []byte, special bool) []addedMatch {
+	if !s.any(special) {
 		return dst
 	}
 	done := 0
@@ -98,7 +85,7 @@ func (s *addedSet) find(dst []addedMatch, text []byte, offset int, special bool)
 		if start < done { // the whitespace that the last token took holds this one
 			continue
 		}
-		dst = append(dst, addedMatch{offset + start, offset + end, tok.ID})
+		dst = append(dst, addedMatch{start, end, tok.ID})
 		done, i = end, max(i, end)
 	}
 	return dst

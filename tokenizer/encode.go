@@ -32,13 +32,23 @@ type longEntry struct {
 // Encoder encodes for one goroutine. It holds a cache of recent words (2 MiB, direct-mapped: a new word replaces the old one in
 // its slot, so memory is constant and nothing is allocated per word) and scratch space. What the cache holds never changes the ids.
 type Encoder struct {
-	t     *Tokenizer
-	short []shortEntry
-	long  []longEntry
-	ids   [scanWord]int32 // scratch of mergeShort
-	next  [scanWord]merge
-	heap  wordHeap // scratch of mergeLong
-	added []addedMatch
+	t       *Tokenizer
+	short   []shortEntry
+	long    []longEntry
+	symbols symbols // scratch, as all that follows: of bpe
+	next    [scanWord]merge
+	heap    wordHeap
+	best    []bestPath // of unigram
+	cuts    []unigramCut
+	spans   []Span
+	added   []addedMatch
+	inner   []addedMatch
+	buffers [][]byte // of edits, by slot
+	form    []byte
+	hits    []match
+	pieces  pieces
+	head    []byte // of spaced
+	marked  []byte
 }
 
 // NewEncoder returns an encoder for one goroutine.
@@ -56,38 +66,6 @@ func (e *Encoder) Encode(dst []int32, text []byte) []int32 {
 // same ids with add_special_tokens=False.
 func (e *Encoder) EncodeWithSpecial(dst []int32, text []byte) []int32 {
 	return e.encode(dst, text, true)
-}
-
-func (e *Encoder) encode(dst []int32, text []byte, special bool) []int32 {
-	if !e.t.added.any(special) {
-		return e.encodePlain(dst, text)
-	}
-	e.added = e.t.added.find(e.added[:0], text, special)
-	at := 0
-	for _, m := range e.added {
-		dst = append(e.encodePlain(dst, text[at:m.start]), m.id)
-		at = m.end
-	}
-	return e.encodePlain(dst, text[at:])
-}
-
-// encodePlain encodes a stretch without added tokens.
-func (e *Encoder) encodePlain(dst []int32, text []byte) []int32 {
-	t := e.t
-	if t.prefixSpace && len(text) > 0 && text[0] != ' ' {
-		text = append([]byte{' '}, text...)
-	}
-	if t.pattern.scan == nil {
-		t.pattern.regexWords(text, func(start, end int) { dst = e.word(dst, text, start, end) })
-		return dst
-	}
-	scan, classes := t.pattern.scan, t.classes
-	for i := 0; i < len(text); {
-		end := scan(classes, text, i)
-		dst = e.word(dst, text, i, end)
-		i = end
-	}
-	return dst
 }
 
 // word appends the ids of the word text[start:end]; text goes along so that a short word can be loaded with what follows it.
@@ -143,14 +121,14 @@ func (e *Encoder) missShort(dst []int32, word []byte, fresh shortEntry, slot *sh
 // longWord looks in the second cache, and merges on a miss.
 func (e *Encoder) longWord(dst []int32, word []byte) []int32 {
 	if len(word) > longestWord {
-		return e.merge(dst, word)
+		return e.miss(dst, word)
 	}
 	s := &e.long[hashWord(word)>>(64-13)]
 	if string(s.word[:s.length]) == string(word) {
 		return append(dst, s.ids[:s.n]...)
 	}
 	before := len(dst)
-	dst = e.merge(dst, word)
+	dst = e.miss(dst, word)
 	ids := dst[before:]
 	if len(word) > shortWord && len(ids) <= len(s.ids) || len(ids) > 3 && len(ids) <= len(s.ids) {
 		s.length = uint8(copy(s.word[:], word))
@@ -173,31 +151,12 @@ func hashWord(word []byte) uint64 {
 	return h * 0x9E3779B97F4A7C15
 }
 
-// merge appends the ids of a word that no cache knows.
-func (e *Encoder) merge(dst []int32, word []byte) []int32 {
-	t := e.t
-	if t.ignoreMerges {
-		if id, ok := t.whole[string(word)]; ok {
-			return append(dst, id)
-		}
-	}
-	if len(word) > scanWord {
-		return e.heap.merge(dst, t, word)
-	}
-	return e.mergeShort(dst, word)
-}
-
-// mergeShort merges the leftmost pair of the lowest rank until none is left, finding it by a scan.
-func (e *Encoder) mergeShort(dst []int32, word []byte) []int32 {
-	t, n := e.t, 0
-	for _, b := range word {
-		if id := t.byteID[b]; id >= 0 {
-			e.ids[n] = id
-			n++
-		}
-	}
+// mergeShort merges the leftmost pair of the lowest rank of e.symbols until none is left, finding it by a scan.
+func (e *Encoder) mergeShort(dst []int32, b *bpe) []int32 {
+	ids := e.symbols.ids
+	n := len(ids)
 	for i := 0; i+1 < n; i++ {
-		e.next[i] = t.merges.get(e.ids[i], e.ids[i+1])
+		e.next[i] = b.merges.get(ids[i], ids[i+1])
 	}
 	for n > 1 {
 		at, best := 0, noMerge
@@ -209,16 +168,16 @@ func (e *Encoder) mergeShort(dst []int32, word []byte) []int32 {
 		if best == noMerge {
 			break
 		}
-		e.ids[at] = best.id()
-		copy(e.ids[at+1:n-1], e.ids[at+2:n])
+		ids[at] = best.id()
+		copy(ids[at+1:n-1], ids[at+2:n])
 		copy(e.next[at:n-2], e.next[at+1:n-1])
 		n--
 		if at > 0 {
-			e.next[at-1] = t.merges.get(e.ids[at-1], e.ids[at])
+			e.next[at-1] = b.merges.get(ids[at-1], ids[at])
 		}
 		if at+1 < n {
-			e.next[at] = t.merges.get(e.ids[at], e.ids[at+1])
+			e.next[at] = b.merges.get(ids[at], ids[at+1])
 		}
 	}
-	return append(dst, e.ids[:n]...)
+	return append(dst, ids[:n]...)
 }

@@ -15,12 +15,12 @@ import (
 func slowMerge(tok *Tokenizer, word []byte) []int32 {
 	var ids []int32
 	for _, b := range word {
-		ids = append(ids, tok.byteID[b])
+		ids = append(ids, tok.bpe.byteID[b])
 	}
 	for {
 		at, best := -1, noMerge
 		for i := 0; i+1 < len(ids); i++ {
-			if m := tok.merges.get(ids[i], ids[i+1]); m < best {
+			if m := tok.bpe.merges.get(ids[i], ids[i+1]); m < best {
 				at, best = i, m
 			}
 		}
@@ -41,10 +41,11 @@ func TestMergesEqualTheDefinition(t *testing.T) {
 			word[i] = "aeiounrbdfgkl t\xe5\xa4"[rng.IntN(17)]
 		}
 		want := slowMerge(tok, word)
-		if got := e.heap.merge(nil, tok, word); !slices.Equal(got, want) {
+		tok.bpe.load(&e.symbols, word)
+		if got := e.heap.merge(nil, tok.bpe, &e.symbols); !slices.Equal(got, want) {
 			t.Fatalf("heap: %q gave %v, want %v", word, got, want)
 		}
-		if got := e.merge(nil, word); !slices.Equal(got, want) {
+		if got := e.miss(nil, word); !slices.Equal(got, want) {
 			t.Fatalf("merge: %q gave %v, want %v", word, got, want)
 		}
 	}
@@ -82,7 +83,7 @@ func TestCachesChangeNothing(t *testing.T) {
 // mergeFresh encodes one word without any cache.
 func (t *Tokenizer) mergeFresh(word []byte) []int32 {
 	e := Encoder{t: t}
-	return e.merge(nil, word)
+	return e.miss(nil, word)
 }
 
 func TestEncodeAllocatesNothing(t *testing.T) {
@@ -167,7 +168,7 @@ func TestUnknownExpression(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tok.pattern.fallback == nil {
+	if tok.pattern.scan != nil || tok.pattern.fallback == nil {
 		t.Fatal("the expression is known")
 	}
 	for i, text := range g.Texts {
@@ -215,7 +216,7 @@ func TestStreamDecoder(t *testing.T) {
 		var out []byte
 		for _, b := range []byte(text) { // byte by byte: the worst a model can do
 			before := len(out)
-			out = d.Append(out, tok.byteID[b])
+			out = d.Append(out, tok.bpe.byteID[b])
 			if !bytes.Equal(bytes.ToValidUTF8(out[before:], nil), out[before:]) {
 				t.Errorf("%q: half a character came out", text)
 			}

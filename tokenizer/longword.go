@@ -22,16 +22,9 @@ const (
 	maxHeapWord = 1 << 30 // bytes; places are int32, so longer words are merged in parts
 )
 
-func (h *wordHeap) merge(dst []int32, t *Tokenizer, word []byte) []int32 {
-	for len(word) > maxHeapWord {
-		dst = h.mergePart(dst, t, word[:maxHeapWord])
-		word = word[maxHeapWord:]
-	}
-	return h.mergePart(dst, t, word)
-}
-
-func (h *wordHeap) mergePart(dst []int32, t *Tokenizer, word []byte) []int32 {
-	h.load(t, word)
+// merge appends the ids that symbols merge to. Afterwards h.ids holds, for each symbol, the id that starts there or -1, and s.end its end.
+func (h *wordHeap) merge(dst []int32, b *bpe, s *symbols) []int32 {
+	h.load(b, s)
 	for len(h.heap) > 0 {
 		top := h.pop()
 		h.steps++
@@ -39,16 +32,17 @@ func (h *wordHeap) mergePart(dst []int32, t *Tokenizer, word []byte) []int32 {
 		if h.ids[top.at] < 0 || right < 0 {
 			continue
 		}
-		m := t.merges.get(h.ids[top.at], h.ids[right])
+		m := b.merges.get(h.ids[top.at], h.ids[right])
 		if m == noMerge || m.rank() != top.rank {
 			continue
 		}
 		h.join(top.at, right, m.id())
+		s.end[top.at] = s.end[right]
 		if left := h.prev[top.at]; left >= 0 {
-			h.offer(t, left, top.at)
+			h.offer(b, left, top.at)
 		}
 		if after := h.next[top.at]; after >= 0 {
-			h.offer(t, top.at, after)
+			h.offer(b, top.at, after)
 		}
 	}
 	for _, id := range h.ids {
@@ -56,25 +50,26 @@ func (h *wordHeap) mergePart(dst []int32, t *Tokenizer, word []byte) []int32 {
 			dst = append(dst, id)
 		}
 	}
-	if cap(h.ids) > keepSymbols {
-		*h = wordHeap{steps: h.steps}
-	}
 	return dst
 }
 
-func (h *wordHeap) load(t *Tokenizer, word []byte) {
-	h.ids, h.prev, h.next, h.heap = h.ids[:0], h.prev[:0], h.next[:0], h.heap[:0]
-	for _, b := range word {
-		if id := t.byteID[b]; id >= 0 {
-			n := int32(len(h.ids))
-			h.ids, h.prev, h.next = append(h.ids, id), append(h.prev, n-1), append(h.next, n+1)
-		}
+// shrink gives scratch of a very long word back.
+func (h *wordHeap) shrink() {
+	if cap(h.ids) > keepSymbols {
+		*h = wordHeap{steps: h.steps}
+	}
+}
+
+func (h *wordHeap) load(b *bpe, s *symbols) {
+	h.ids, h.prev, h.next, h.heap = append(h.ids[:0], s.ids...), h.prev[:0], h.next[:0], h.heap[:0]
+	for n := range int32(len(s.ids)) {
+		h.prev, h.next = append(h.prev, n-1), append(h.next, n+1)
 	}
 	if n := len(h.next); n > 0 {
 		h.next[n-1] = -1
 	}
 	for i := 0; i+1 < len(h.ids); i++ {
-		if m := t.merges.get(h.ids[i], h.ids[i+1]); m != noMerge {
+		if m := b.merges.get(h.ids[i], h.ids[i+1]); m != noMerge {
 			h.heap = append(h.heap, place{m.rank(), int32(i)})
 		}
 	}
@@ -92,8 +87,8 @@ func (h *wordHeap) join(at, right, id int32) {
 	}
 }
 
-func (h *wordHeap) offer(t *Tokenizer, left, right int32) {
-	m := t.merges.get(h.ids[left], h.ids[right])
+func (h *wordHeap) offer(b *bpe, left, right int32) {
+	m := b.merges.get(h.ids[left], h.ids[right])
 	if m == noMerge {
 		return
 	}

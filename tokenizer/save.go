@@ -40,14 +40,30 @@ func (t *Tokenizer) Save(dir string) error {
 func (t *Tokenizer) MarshalJSON() ([]byte, error) {
 	file := object{
 		{"version", "1.0"}, {"truncation", t.kept.truncation}, {"padding", t.kept.padding},
-		{"added_tokens", append([]AddedToken{}, t.addedList...)}, {"normalizer", nil}, {"pre_tokenizer", t.preTokenizer()},
-		{"post_processor", t.kept.postProcessor}, {"decoder", byteLevel(true, true)},
-		{"model", object{
-			{"type", "BPE"}, {"dropout", nil}, {"unk_token", nil}, {"continuing_subword_prefix", nil}, {"end_of_word_suffix", nil},
-			{"fuse_unk", false}, {"byte_fallback", false}, {"ignore_merges", t.ignoreMerges}, {"vocab", t.vocab()}, {"merges", t.mergeNames()},
-		}},
+		{"added_tokens", append([]AddedToken{}, t.addedList...)}, {"normalizer", t.parts.normalizer}, {"pre_tokenizer", t.parts.preTokenizer},
+		{"post_processor", t.parts.postProcessor}, {"decoder", t.parts.decoder}, {"model", t.modelJSON()},
 	}
 	return indented(file)
+}
+
+func (t *Tokenizer) modelJSON() object {
+	fields := slices.Clone(t.modelFields)
+	switch {
+	case t.bpe != nil:
+		return append(fields, field{"vocab", t.vocab()}, field{"merges", t.mergeNames()})
+	case t.scores != nil:
+		return append(fields, field{"vocab", t.scoredPieces()})
+	}
+	return append(fields, field{"vocab", t.vocab()})
+}
+
+// scoredPieces is Unigram's vocabulary.
+func (t *Tokenizer) scoredPieces() [][2]any {
+	out := make([][2]any, len(t.scores))
+	for id, score := range t.scores {
+		out[id] = [2]any{t.tokens[id].name, score}
+	}
+	return out
 }
 
 // marshalConfig returns the content of tokenizer_config.json: what was loaded, with Config on top.
@@ -84,16 +100,22 @@ func (t *Tokenizer) marshalConfig() ([]byte, error) {
 	return indented(sorted)
 }
 
-// preTokenizer describes the pattern.
-func (t *Tokenizer) preTokenizer() object {
-	if t.pattern.regex == regexGPT2 {
-		return byteLevel(t.prefixSpace, true)
+// byteLevelParts are the components of a byte-level tokenizer that Train makes.
+func byteLevelParts(p pattern) (parts, error) {
+	pre := byteLevelPart(false, true)
+	if p.regex != regexGPT2 {
+		split := object{{"type", "Split"}, {"pattern", object{{"Regex", p.regex}}}, {"behavior", "Isolated"}, {"invert", false}}
+		pre = object{{"type", "Sequence"}, {"pretokenizers", []object{split, byteLevelPart(false, false)}}}
 	}
-	split := object{{"type", "Split"}, {"pattern", object{{"Regex", t.pattern.regex}}}, {"behavior", "Isolated"}, {"invert", false}}
-	return object{{"type", "Sequence"}, {"pretokenizers", []object{split, byteLevel(false, false)}}}
+	preTokenizer, err := pre.MarshalJSON()
+	if err != nil {
+		return parts{}, err
+	}
+	decoder, err := byteLevelPart(true, true).MarshalJSON()
+	return parts{preTokenizer: preTokenizer, decoder: decoder}, err
 }
 
-func byteLevel(prefixSpace, useRegex bool) object {
+func byteLevelPart(prefixSpace, useRegex bool) object {
 	return object{{"type", "ByteLevel"}, {"add_prefix_space", prefixSpace}, {"trim_offsets", true}, {"use_regex", useRegex}}
 }
 
@@ -110,8 +132,8 @@ func (t *Tokenizer) vocab() object {
 
 // mergeNames writes merges as "left right", which every version of the reference reads; as pairs where a piece holds a space.
 func (t *Tokenizer) mergeNames() any {
-	lines, pairs, spaces := make([]string, len(t.mergeList)), make([][2]string, len(t.mergeList)), false
-	for i, p := range t.mergeList {
+	lines, pairs, spaces := make([]string, len(t.bpe.mergeList)), make([][2]string, len(t.bpe.mergeList)), false
+	for i, p := range t.bpe.mergeList {
 		left, right := t.tokens[p.left()].name, t.tokens[p.right()].name
 		pairs[i] = [2]string{left, right}
 		lines[i] = left + " " + right

@@ -37,7 +37,13 @@ func scanGPT2(c *classes, text []byte, i int) int {
 // scanLlama3 cuts as Llama 3's pattern does:
 //
 //	(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-func scanLlama3(c *classes, text []byte, i int) int {
+func scanLlama3(c *classes, text []byte, i int) int { return c.scanByLine(text, i, 3) }
+
+// scanQwen2 cuts as Qwen 2's pattern does, which is Llama 3's with each number character (\p{N}) a word.
+func scanQwen2(c *classes, text []byte, i int) int { return c.scanByLine(text, i, 1) }
+
+// scanByLine is Llama 3's pattern with words of up to maxNumbers numbers.
+func (c *classes) scanByLine(text []byte, i, maxNumbers int) int {
 	b := text[i]
 	if b == '\'' {
 		if n := contractionFold(text[i+1:]); n > 0 {
@@ -52,7 +58,7 @@ func scanLlama3(c *classes, text []byte, i int) int {
 		return c.run(text, i+size, classLetter)
 	}
 	if class == classNumber {
-		return c.upToThreeNumbers(text, i+size)
+		return c.numbers(text, i+size, maxNumbers)
 	}
 	next := i + size
 	nextClass, nextSize := classSpace, 0
@@ -151,9 +157,9 @@ func (c *classes) spacesByLine(text []byte, i int) int {
 	return c.spaces(text, i)
 }
 
-// upToThreeNumbers continues a word of numbers, whose first character ends at i, to three characters at most.
-func (c *classes) upToThreeNumbers(text []byte, i int) int {
-	for n := 1; n < 3 && i < len(text); n++ {
+// numbers continues a word of numbers, whose first character ends at i, to most characters.
+func (c *classes) numbers(text []byte, i, most int) int {
+	for n := 1; n < most && i < len(text); n++ {
 		class, size := c.at(text, i)
 		if class != classNumber {
 			break

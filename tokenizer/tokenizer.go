@@ -1,31 +1,42 @@
 package tokenizer
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 )
 
-// Tokenizer is a byte-level BPE model with its pattern and added tokens. Immutable; safe for concurrent use.
+// Tokenizer is a model with what surrounds it: normalizers, pre-tokenizers, added tokens, post-processor, decoder. Immutable; safe for
+// concurrent use.
 type Tokenizer struct {
-	classes      *classes
-	pattern      pattern
-	prefixSpace  bool // a text that does not start with a space gets one
-	ignoreMerges bool // a word that is a token is that token, whatever the merges say
-	byteID       [256]int32
-	merges       mergeTable
-	mergeList    []pair           // in order of rank, for Save
-	whole        map[string]int32 // bytes of a token -> id; only with ignoreMerges
-	tokens       []token          // by id
-	byName       map[string]int32
-	added        addedTokens
-	addedList    []AddedToken // by id
-	config       Config
-	kept         keptParts
-	encoders     *sync.Pool // of *Encoder, for Encode
+	classes       *classes
+	normalizers   []normalizer
+	preTokenizers []preTokenizer
+	pattern       pattern // its scanner is set where cutting is nothing but that (and prefixSpace)
+	prefixSpace   bool    // ByteLevel: a text that does not start with a space gets one
+	model         wordModel
+	bpe           *bpe    // the model, if it is BPE
+	spaced        *spaced // nil where there is no short way
+	decodeSteps   []func(batch bool) decodeStep
+	byteDecode    bool // text is the tokens' bytes, one after the other
+	post          postProcessor
+	tokens        []token // by id
+	byName        map[string]int32
+	added         addedTokens
+	addedList     []AddedToken // by id
+	config        Config
+	parts         parts
+	modelFields   object
+	scores        []float64 // Unigram
+	spm           *spmFile  // where it is from SentencePiece: normalization is SentencePiece's own
+	kept          keptParts
+	encoders      *sync.Pool // of *Encoder, for Encode
 }
 
 // token is one entry of the vocabulary.
@@ -33,7 +44,10 @@ type token struct {
 	name    string // as tokenizer.json spells it; "" for an id that is not in use
 	bytes   []byte
 	model   bool // in the model's vocabulary
+	added   bool
 	special bool
+	// normalized is an added token's text as normalization makes it, where that differs.
+	normalized string
 }
 
 // Config is what tokenizer_config.json says beside the model. Token names are "" where there is none.
@@ -138,11 +152,26 @@ func (t *Tokenizer) checkConfig(c Config) error {
 	return nil
 }
 
-// MissingBytes returns the bytes that the vocabulary has no token for. They are dropped when encoding, as the reference does; it is
-// empty for every vocabulary made by Train and for most others.
+// EncodeWith appends the ids of text to dst; see [Encoder.EncodeWith].
+func (t *Tokenizer) EncodeWith(dst []int32, text []byte, o Options) []int32 {
+	e := t.encoders.Get().(*Encoder)
+	defer t.encoders.Put(e)
+	return e.EncodeWith(dst, text, o)
+}
+
+// Special returns the ids that the post-processor puts before and after a text.
+func (t *Tokenizer) Special() (before, after []int32) {
+	return slices.Clone(t.post.before), slices.Clone(t.post.after)
+}
+
+// MissingBytes returns the bytes that a byte-level vocabulary has no token for. They are dropped when encoding, as the reference does; it
+// is empty for every vocabulary made by Train and for most others, and for models that do not read bytes.
 func (t *Tokenizer) MissingBytes() []byte {
 	var out []byte
-	for b, id := range t.byteID {
+	if t.bpe == nil || !t.bpe.bytes {
+		return nil
+	}
+	for b, id := range t.bpe.byteID {
 		if id < 0 {
 			out = append(out, byte(b))
 		}
@@ -150,24 +179,45 @@ func (t *Tokenizer) MissingBytes() []byte {
 	return out
 }
 
-// Fingerprint identifies everything that decides ids: pattern, flags, vocabulary, merges and added tokens, but not Config. It is the
+// Fingerprint identifies everything that decides ids: components, vocabulary, merges and added tokens, but not Config. It is the
 // same on every machine: a key for caches of encoded text.
 func (t *Tokenizer) Fingerprint() string {
 	h := sha256.New()
-	fmt.Fprintf(h, "hone tokenizer 1\x00%q\x00%t\x00%t\x00%d\x00", t.pattern.regex, t.prefixSpace, t.ignoreMerges, len(t.tokens))
+	fields, _ := t.modelFields.MarshalJSON() // plain values
+	if t.spm != nil {
+		fmt.Fprintf(h, "sentencepiece %x\x00", sha256.Sum256(t.spm.charsmap))
+	}
+	fmt.Fprintf(h, "hone tokenizer 2\x00%s\x00%s\x00%s\x00%d\x00", compact(t.parts.normalizer), compact(t.parts.preTokenizer), compact(fields), len(t.tokens))
 	for id, tok := range t.tokens {
 		if tok.name != "" {
 			fmt.Fprintf(h, "%d %t %q\n", id, tok.model, tok.name)
 		}
 	}
 	var b [8]byte
-	for _, p := range t.mergeList {
-		h.Write(binary.LittleEndian.AppendUint64(b[:0], uint64(p)))
+	if t.bpe != nil {
+		for _, p := range t.bpe.mergeList {
+			h.Write(binary.LittleEndian.AppendUint64(b[:0], uint64(p)))
+		}
+	}
+	for _, s := range t.scores {
+		h.Write(binary.LittleEndian.AppendUint64(b[:0], math.Float64bits(s)))
 	}
 	for _, a := range t.addedList {
 		fmt.Fprintf(h, "%+v\n", a)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// compact takes the white space out of JSON that has been read before.
+func compact(raw json.RawMessage) []byte {
+	var buf bytes.Buffer
+	if isNull(raw) {
+		return nil
+	}
+	if json.Compact(&buf, raw) != nil {
+		return raw
+	}
+	return buf.Bytes()
 }
 
 func newPool(t *Tokenizer) *sync.Pool {

@@ -92,7 +92,11 @@ func Train(ctx context.Context, docs iter.Seq2[[]byte, error], cfg TrainConfig) 
 }
 
 func (tr *trainer) tokenizer(p pattern) (*Tokenizer, error) {
-	m := model{pattern: p, vocab: tr.ids, config: Config{
+	byteParts, err := byteLevelParts(p)
+	if err != nil {
+		return nil, fmt.Errorf("train tokenizer: %w", err)
+	}
+	m := model{kind: "BPE", parts: byteParts, vocab: tr.ids, unkID: -1, config: Config{
 		BOS: tr.cfg.BOS, EOS: tr.cfg.EOS, PAD: tr.cfg.PAD, ModelMaxLength: tr.cfg.ModelMaxLength, ChatTemplate: tr.cfg.ChatTemplate,
 	}}
 	for id, s := range tr.cfg.SpecialTokens {

@@ -1,0 +1,252 @@
+package tokenizer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// loadFiles reads what path names: a folder's tokenizer.json, tokenizer.model or vocab.json with merges.txt, in this order, or one of
+// these files.
+func loadFiles(path string) (model, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		dir := path
+		path = filepath.Join(dir, "tokenizer.json")
+		for _, name := range []string{"tokenizer.json", "tokenizer.model", "vocab.json"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				path = filepath.Join(dir, name)
+				break
+			}
+		}
+	}
+	data, err := readBounded(path)
+	if err != nil {
+		return model{}, fmt.Errorf("read tokenizer: %w", err)
+	}
+	dir := filepath.Dir(path)
+	var m model
+	switch {
+	case strings.HasSuffix(path, ".model"):
+		m, err = parseSPMModel(data)
+	case filepath.Base(path) == "vocab.json":
+		m, err = readVocabAndMerges(data, dir)
+	default:
+		m, err = parseModel(data)
+	}
+	if err != nil {
+		return m, fmt.Errorf("read tokenizer %s: %w", path, err)
+	}
+	if err := loadConfig(dir, &m); err != nil {
+		return m, err
+	}
+	if m.spm == nil && filepath.Base(path) != "vocab.json" {
+		return m, nil
+	}
+	if err := m.addFromFolder(dir); err != nil {
+		return m, err
+	}
+	return m, m.setDefaultParts()
+}
+
+// parseSPMModel reads a SentencePiece model.
+func parseSPMModel(data []byte) (model, error) {
+	f, err := parseSPM(data)
+	if err != nil {
+		return model{}, err
+	}
+	return f.model()
+}
+
+// ParseSentencePiece reads a tokenizer from the content of a SentencePiece model (tokenizer.model), BPE or Unigram. A text gets the model's
+// BOS where there is one, else its EOS, when the post-processor's tokens are asked for.
+func ParseSentencePiece(data []byte) (*Tokenizer, error) {
+	m, err := parseSPMModel(data)
+	if err == nil {
+		err = m.setDefaultParts()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("parse tokenizer.model: %w", err)
+	}
+	t, err := newTokenizer(m)
+	if err != nil {
+		return nil, fmt.Errorf("parse tokenizer.model: %w", err)
+	}
+	return t, nil
+}
+
+// readVocabAndMerges reads GPT-2's pair of files: byte-level BPE.
+func readVocabAndMerges(vocab []byte, dir string) (model, error) {
+	m := model{kind: "BPE", unkID: -1}
+	if err := json.Unmarshal(vocab, &m.vocab); err != nil {
+		return m, fmt.Errorf("not a vocab.json: %w", err)
+	}
+	data, err := readBounded(filepath.Join(dir, "merges.txt"))
+	if err != nil {
+		return m, err
+	}
+	for n, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" || strings.HasPrefix(line, "#version") {
+			continue
+		}
+		left, right, ok := cutOnce(line)
+		if !ok {
+			return m, fmt.Errorf("merges.txt: line %d (%q) is not two pieces with one space between", n+1, line)
+		}
+		m.merges = append(m.merges, [2]string{left, right})
+	}
+	return m, m.check()
+}
+
+// setDefaultParts adds the components that old files do not name, from what tokenizer_config.json says.
+func (m *model) setDefaultParts() (err error) {
+	if m.spm == nil {
+		var prefixSpace bool
+		if raw := m.kept.config["add_prefix_space"]; !isNull(raw) && json.Unmarshal(raw, &prefixSpace) != nil {
+			return errors.New("tokenizer_config.json: add_prefix_space must be true or false")
+		}
+		var err2 error
+		m.parts.preTokenizer, err = byteLevelPart(prefixSpace, true).MarshalJSON()
+		m.parts.decoder, err2 = byteLevelPart(true, true).MarshalJSON()
+		if err = errors.Join(err, err2); err != nil {
+			return err
+		}
+	}
+	bos, eos := m.spm != nil && m.spm.bos >= 0, m.spm != nil && m.spm.bos < 0 && m.spm.eos >= 0
+	for key, to := range map[string]*bool{"add_bos_token": &bos, "add_eos_token": &eos} {
+		if raw := m.kept.config[key]; !isNull(raw) && json.Unmarshal(raw, to) != nil {
+			return fmt.Errorf("tokenizer_config.json: %s must be true or false", key)
+		}
+	}
+	return m.setTemplate(bos && m.config.BOS != "", eos && m.config.EOS != "")
+}
+
+// setTemplate makes the post-processor that adds BOS and EOS.
+func (m *model) setTemplate(bos, eos bool) (err error) {
+	if !bos && !eos {
+		return nil
+	}
+	single, special := []object{{{"Sequence", object{{"id", "A"}, {"type_id", 0}}}}}, object{}
+	add := func(name string) object {
+		id, ok := m.vocab[name]
+		for _, a := range m.added {
+			if !ok && a.Content == name {
+				id = a.ID
+			}
+		}
+		if !slices.ContainsFunc(special, func(f field) bool { return f.key == name }) {
+			special = append(special, field{name, object{{"id", name}, {"ids", []int32{id}}, {"tokens", []string{name}}}})
+		}
+		return object{{"SpecialToken", object{{"id", name}, {"type_id", 0}}}}
+	}
+	if bos {
+		single = append([]object{add(m.config.BOS)}, single...)
+	}
+	if eos {
+		single = append(single, add(m.config.EOS))
+	}
+	m.parts.postProcessor, err = object{{"type", "TemplateProcessing"}, {"single", single}, {"pair", single}, {"special_tokens", special}}.MarshalJSON()
+	return err
+}
+
+// addFromFolder reads the added tokens of old folders: tokenizer_config.json's added_tokens_decoder, added_tokens.json, and
+// special_tokens_map.json, whose tokens are special.
+func (m *model) addFromFolder(dir string) error {
+	byID := map[string]AddedToken{}
+	if raw := m.kept.config["added_tokens_decoder"]; !isNull(raw) {
+		if err := json.Unmarshal(raw, &byID); err != nil {
+			return fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
+		}
+	}
+	for key, a := range byID {
+		id, err := strconv.ParseInt(key, 10, 32)
+		if err != nil {
+			return fmt.Errorf("tokenizer_config.json: added_tokens_decoder has the id %q, which is not a number", key)
+		}
+		a.ID = int32(id)
+		m.addToken(a)
+	}
+	names := map[string]int32{}
+	if err := readJSON(filepath.Join(dir, "added_tokens.json"), &names); err != nil {
+		return err
+	}
+	for name, id := range names {
+		m.addToken(AddedToken{ID: id, Content: name, Normalized: true})
+	}
+	special := map[string]json.RawMessage{}
+	if err := readJSON(filepath.Join(dir, "special_tokens_map.json"), &special); err != nil {
+		return err
+	}
+	for key, raw := range special {
+		if err := m.markSpecial(key, raw); err != nil {
+			return fmt.Errorf("%s: %s: %w", filepath.Join(dir, "special_tokens_map.json"), key, err)
+		}
+	}
+	slices.SortFunc(m.added, func(a, b AddedToken) int { return cmp.Compare(a.ID, b.ID) })
+	return nil
+}
+
+// readJSON reads a file that need not exist.
+func readJSON(path string, to any) error {
+	data, err := readBounded(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(bytes.TrimSpace(data), to)
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// addToken adds a token, or replaces the one of the same text.
+func (m *model) addToken(a AddedToken) {
+	for i := range m.added {
+		if m.added[i].Content == a.Content {
+			a.Special = a.Special || m.added[i].Special
+			m.added[i] = a
+			return
+		}
+	}
+	m.added = append(m.added, a)
+}
+
+// markSpecial makes the tokens of one entry special: a name, an object, or a list of them. Names that no vocabulary has get no id here.
+func (m *model) markSpecial(key string, raw json.RawMessage) error {
+	list := []json.RawMessage{raw}
+	if bytes.HasPrefix(raw, []byte("[")) {
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return err
+		}
+	}
+	for _, r := range list {
+		var name string
+		if err := tokenName(r, &name); err != nil {
+			return err
+		}
+		if to := map[string]*string{"bos_token": &m.config.BOS, "eos_token": &m.config.EOS, "pad_token": &m.config.PAD, "unk_token": &m.config.UNK}[key]; to != nil && *to == "" {
+			*to = name
+		}
+		a := AddedToken{Content: name}
+		if i := slices.IndexFunc(m.added, func(a AddedToken) bool { return a.Content == name }); i >= 0 {
+			a = m.added[i]
+		} else if id, ok := m.vocab[name]; ok {
+			a.ID = id
+		} else {
+			continue
+		}
+		a.Special = true
+		m.addToken(a)
+	}
+	return nil
+}

@@ -1,0 +1,268 @@
+package tokenizer
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// normalizer rewrites a stretch of text before it is cut. It returns its input where there is nothing to do.
+type normalizer interface {
+	normalize(e *Encoder, c chunk) chunk
+}
+
+// Slots of the edit buffers: normalizers count from 0, pre-tokenizers from here.
+const preTokenizerSlots = 4 * maxParts
+
+func newNormalizer(p jsonPart, index int) (normalizer, error) {
+	slot := 4 * index // BertNormalizer has several steps
+	switch p.Type {
+	case "NFC":
+		return unicodeForm{slot, norm.NFC}, nil
+	case "NFD":
+		return unicodeForm{slot, norm.NFD}, nil
+	case "NFKC":
+		return unicodeForm{slot, norm.NFKC}, nil
+	case "NFKD":
+		return unicodeForm{slot, norm.NFKD}, nil
+	case "Lowercase":
+		return lowercase{slot, unicodeProperties()}, nil
+	case "StripAccents":
+		return dropProperty{slot, unicodeProperties(), propMark}, nil
+	case "Strip":
+		return strip{slot, unicodeProperties(), p.StripLeft, p.StripRight}, nil
+	case "Prepend":
+		return prepend{slot: slot, text: []byte(p.Prepend)}, nil
+	case "ByteLevel":
+		return byteLevelNormalizer{slot}, nil
+	case "Nmt":
+		return nmt{slot}, nil
+	case "Bert", "BertNormalizer":
+		return newBertNormalizer(p, slot), nil
+	case "Precompiled":
+		return newPrecompiled(p.Charsmap, slot)
+	case "Replace":
+		return newReplace(p, slot)
+	}
+	return nil, errUnknownPart("NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, BertNormalizer, Nmt, Precompiled, ByteLevel, Sequence")
+}
+
+// isASCII reports whether every byte of text is below 0x80.
+func isASCII(text []byte) bool {
+	for len(text) >= 8 {
+		if (text[0]|text[1]|text[2]|text[3]|text[4]|text[5]|text[6]|text[7])&0x80 != 0 {
+			return false
+		}
+		text = text[8:]
+	}
+	for _, b := range text {
+		if b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// unicodeForm is NFC, NFD, NFKC or NFKD.
+type unicodeForm struct {
+	slot int
+	form norm.Form
+}
+
+func (u unicodeForm) normalize(e *Encoder, c chunk) chunk {
+	if isASCII(c.text) || u.form.IsNormal(c.text) {
+		return c
+	}
+	d := e.edit(u.slot, c)
+	for d.at < len(c.text) {
+		n := u.form.NextBoundary(c.text[d.at:], true)
+		segment := c.text[d.at : d.at+n]
+		if u.form.IsNormal(segment) {
+			d.keep(d.at + n)
+			continue
+		}
+		e.form = u.form.Append(e.form[:0], segment...)
+		d.put(d.at+n, e.form)
+	}
+	return d.done()
+}
+
+type lowercase struct {
+	slot  int
+	props *properties
+}
+
+func (l lowercase) normalize(e *Encoder, c chunk) chunk {
+	d := e.edit(l.slot, c)
+	if c.from == nil && isASCII(c.text) {
+		d.keep(len(c.text))
+		for i, b := range d.out.text {
+			if 'A' <= b && b <= 'Z' {
+				d.out.text[i] = b + 'a' - 'A'
+			}
+		}
+		return d.done()
+	}
+	for i := 0; i < len(c.text); {
+		r, size := utf8.DecodeRune(c.text[i:])
+		low, second := l.props.lowered(r)
+		if low != r {
+			d.keep(i)
+			d.putRune(i+size, low)
+		}
+		if second != 0 {
+			d.insert(utf8.AppendRune(nil, second), c.spanOr(i, i+size))
+		}
+		i += size
+	}
+	return d.done()
+}
+
+// spanOr is span where the chunk is tracked.
+func (c chunk) spanOr(start, end int) Span {
+	if c.from == nil {
+		return Span{}
+	}
+	return c.span(start, end)
+}
+
+// dropProperty removes the characters that have a property.
+type dropProperty struct {
+	slot  int
+	props *properties
+	bit   uint8
+}
+
+func (n dropProperty) normalize(e *Encoder, c chunk) chunk {
+	if isASCII(c.text) {
+		return c // no accents there
+	}
+	d := e.edit(n.slot, c)
+	for i := 0; i < len(c.text); {
+		props, size := n.props.at(c.text, i)
+		if props&n.bit != 0 {
+			d.keep(i)
+			d.skip(i + size)
+		}
+		i += size
+	}
+	return d.done()
+}
+
+// strip removes white space at the ends.
+type strip struct {
+	slot        int
+	props       *properties
+	left, right bool
+}
+
+func (s strip) normalize(_ *Encoder, c chunk) chunk {
+	start, end := 0, len(c.text)
+	for s.left && start < end {
+		props, size := s.props.at(c.text, start)
+		if props&propWhite == 0 {
+			break
+		}
+		start += size
+	}
+	for s.right && start < end {
+		r, size := utf8.DecodeLastRune(c.text[:end])
+		if r == utf8.RuneError && size == 1 || s.props.of(r)&propWhite == 0 {
+			break
+		}
+		end -= size
+	}
+	out := c.slice(start, end)
+	out.first = c.first
+	return out
+}
+
+// prepend writes text in front, unless there is nothing.
+type prepend struct {
+	slot int
+	text []byte
+	once bool // only at the start of the input
+}
+
+func (p prepend) normalize(e *Encoder, c chunk) chunk {
+	if len(c.text) == 0 || p.once && !c.first {
+		return c
+	}
+	d := e.edit(p.slot, c)
+	d.prefix(p.text)
+	return d.done()
+}
+
+// byteLevelNormalizer spells bytes in GPT-2's alphabet.
+type byteLevelNormalizer struct{ slot int }
+
+func (n byteLevelNormalizer) normalize(e *Encoder, c chunk) chunk {
+	d := e.edit(n.slot, c)
+	spell(&d, len(c.text))
+	return d.done()
+}
+
+// spell writes the source up to to in GPT-2's alphabet.
+func spell(d *edit, to int) {
+	a := byteAlphabet()
+	for d.at < to {
+		i := d.at
+		d.out.text = utf8.AppendRune(d.out.text, a.toRune[d.src.text[i]])
+		if d.src.from != nil {
+			for len(d.out.from) < len(d.out.text) {
+				d.out.from = append(d.out.from, d.src.from[i])
+			}
+		}
+		d.at++
+	}
+}
+
+// nmt removes control characters and makes unusual white space plain, as SentencePiece's nmt rules do.
+type nmt struct{ slot int }
+
+func (n nmt) normalize(e *Encoder, c chunk) chunk {
+	d := e.edit(n.slot, c)
+	for i := 0; i < len(c.text); {
+		r, size := utf8.DecodeRune(c.text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+		case r >= 0x01 && r <= 0x08 || r == 0x0B || r >= 0x0E && r <= 0x1F || r == 0x7F || r == 0x8F || r == 0x9F:
+			d.keep(i)
+			d.skip(i + size)
+		case r == '\t' || r == '\n' || r == 0x0C || r == '\r' || r == 0x1680 || r >= 0x200B && r <= 0x200F || r == 0x2028 || r == 0x2029 ||
+			r == 0x2581 || r == 0xFEFF || r == 0xFFFD:
+			d.keep(i)
+			d.putRune(i+size, ' ')
+		}
+		i += size
+	}
+	return d.done()
+}
+
+// replace puts content in the place of each match.
+type replace struct {
+	slot    int
+	find    matcher
+	content []byte
+}
+
+func newReplace(p jsonPart, slot int) (normalizer, error) {
+	find, err := newMatcher(p.Pattern)
+	return replace{slot, find, []byte(p.Content)}, err
+}
+
+func (r replace) normalize(e *Encoder, c chunk) chunk {
+	if l, ok := r.find.(literal); ok && !bytes.Contains(c.text, l.text) {
+		return c
+	}
+	d := e.edit(r.slot, c)
+	e.hits = r.find.find(e.hits[:0], c.text)
+	for _, m := range e.hits {
+		if m.is {
+			d.keep(m.start)
+			d.putLast(m.end, r.content)
+		}
+	}
+	return d.done()
+}

@@ -1,0 +1,142 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+const (
+	maxParts = 64 // components of one kind: nested sequences are one list
+	maxDepth = 8  // of nested sequences
+)
+
+// jsonPart is any normalizer, pre-tokenizer, post-processor or decoder: the fields that one of them has.
+type jsonPart struct {
+	Type string `json:"type"`
+
+	Normalizers   []jsonPart `json:"normalizers"` // Sequence
+	PreTokenizers []jsonPart `json:"pretokenizers"`
+	Processors    []jsonPart `json:"processors"`
+	Decoders      []jsonPart `json:"decoders"`
+
+	AddPrefixSpace   *bool           `json:"add_prefix_space"` // ByteLevel, Metaspace
+	UseRegex         *bool           `json:"use_regex"`        // ByteLevel
+	Behavior         string          `json:"behavior"`         // Split, Punctuation
+	Invert           bool            `json:"invert"`
+	Pattern          *jsonPattern    `json:"pattern"` // Split, Replace
+	Content          string          `json:"content"` // Replace, decoder Strip
+	Replacement      string          `json:"replacement"`
+	PrependScheme    string          `json:"prepend_scheme"` // Metaspace
+	SplitWords       *bool           `json:"split"`
+	IndividualDigits bool            `json:"individual_digits"`
+	Delimiter        string          `json:"delimiter"` // CharDelimiterSplit
+	Length           *int            `json:"length"`    // FixedLength
+	Prepend          string          `json:"prepend"`
+	StripLeft        bool            `json:"strip_left"` // normalizer Strip
+	StripRight       bool            `json:"strip_right"`
+	Charsmap         []byte          `json:"precompiled_charsmap"` // base64
+	CleanText        *bool           `json:"clean_text"`           // BertNormalizer
+	ChineseChars     *bool           `json:"handle_chinese_chars"`
+	StripAccents     *bool           `json:"strip_accents"`
+	Lowercase        *bool           `json:"lowercase"`
+	Start            int             `json:"start"` // decoder Strip
+	Stop             int             `json:"stop"`
+	Prefix           *string         `json:"prefix"` // WordPiece
+	Suffix           *string         `json:"suffix"` // BPEDecoder
+	Cleanup          *bool           `json:"cleanup"`
+	PadToken         *string         `json:"pad_token"` // CTC
+	WordDelimiter    *string         `json:"word_delimiter_token"`
+	Single           []templatePiece `json:"single"` // TemplateProcessing
+	SpecialTokens    json.RawMessage `json:"special_tokens"`
+	Sep              json.RawMessage `json:"sep"` // BertProcessing, RobertaProcessing
+	Cls              json.RawMessage `json:"cls"`
+}
+
+// jsonPattern is {"String": ...} or {"Regex": ...}.
+type jsonPattern struct {
+	String *string `json:"String"`
+	Regex  *string `json:"Regex"`
+}
+
+func (p *jsonPattern) check() error {
+	if p == nil || (p.String == nil) == (p.Regex == nil) {
+		return errors.New(`its pattern must be {"String": ...} or {"Regex": ...}`)
+	}
+	return nil
+}
+
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+// orTrue gives a setting its default.
+func orTrue(b *bool) bool { return b == nil || *b }
+
+func orString(s *string, otherwise string) string {
+	if s == nil {
+		return otherwise
+	}
+	return *s
+}
+
+// oneRune returns the only character of s.
+func oneRune(s, field string) (rune, error) {
+	r, size := utf8.DecodeRuneInString(s)
+	if size == 0 || size != len(s) || r == utf8.RuneError && size == 1 {
+		return 0, fmt.Errorf("its %s must be one character, not %q", field, s)
+	}
+	return r, nil
+}
+
+// flatten returns the parts of key as one list: sequences in sequences are taken apart.
+func flatten(key string, raw json.RawMessage) ([]jsonPart, error) {
+	if isNull(raw) {
+		return nil, nil
+	}
+	var root jsonPart
+	if err := json.Unmarshal(raw, &root); err != nil {
+		return nil, fmt.Errorf("%s is malformed: %w", key, err)
+	}
+	return flattenInto(nil, key, root, 0)
+}
+
+func flattenInto(list []jsonPart, key string, p jsonPart, depth int) ([]jsonPart, error) {
+	switch {
+	case p.Type == "":
+		return nil, fmt.Errorf("%s is malformed: a part has no type", key)
+	case len(list) >= maxParts:
+		return nil, fmt.Errorf("%s has more than %d parts", key, maxParts)
+	case depth > maxDepth:
+		return nil, fmt.Errorf("%s has sequences in sequences, more than %d deep", key, maxDepth)
+	case p.Type != "Sequence":
+		return append(list, p), nil
+	}
+	children := map[string][]jsonPart{"normalizer": p.Normalizers, "pre_tokenizer": p.PreTokenizers, "post_processor": p.Processors, "decoder": p.Decoders}[key]
+	var err error
+	for _, c := range children {
+		if list, err = flattenInto(list, key, c, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// buildParts makes one component for each part of key.
+func buildParts[T any](key string, raw json.RawMessage, build func(p jsonPart, slot int) (T, error)) ([]T, error) {
+	parts, err := flatten(key, raw)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]T, len(parts))
+	for i, p := range parts {
+		if out[i], err = build(p, i); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", key, p.Type, err)
+		}
+	}
+	return out, nil
+}
+
+// errUnknownPart is wrapped with the kind and the type of the part.
+func errUnknownPart(supported string) error {
+	return fmt.Errorf("this type is not supported (supported: %s)", supported)
+}

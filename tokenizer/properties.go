@@ -1,0 +1,128 @@
+package tokenizer
+
+import (
+	"sync"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Properties of characters that normalizers and pre-tokenizers ask for.
+const (
+	propWhite uint8 = 1 << iota
+	propPunctuation
+	propNumeric
+	propWord
+	propControl
+	propAccent
+	propMark
+	propJoined
+)
+
+// properties maps characters to sets of properties, by pages of 256 code points, and to scripts and lower case.
+type properties struct {
+	page    [0x110000 >> 8]uint16
+	pages   [][256]uint8
+	scripts []uint32 // scriptRanges
+	lower   map[rune]rune
+}
+
+// unicodeProperties is the one table of the process, built on first use and never changed.
+var unicodeProperties = sync.OnceValue(newProperties)
+
+func newProperties() *properties {
+	p := &properties{pages: make([][256]uint8, 1, 256), scripts: scriptRanges, lower: make(map[rune]rune, len(lowerPairs)/2)}
+	for _, set := range []struct {
+		ranges []uint32
+		bit    uint8
+	}{
+		{whiteRanges, propWhite}, {punctuationRanges, propPunctuation}, {numericRanges, propNumeric}, {wordRanges, propWord},
+		{controlRanges, propControl}, {accentRanges, propAccent}, {markRanges, propMark}, {joinedRanges, propJoined},
+	} {
+		for i := 0; i < len(set.ranges); i += 2 {
+			for r := set.ranges[i]; r <= set.ranges[i+1]; r++ {
+				p.add(r, set.bit)
+			}
+		}
+	}
+	p.sharePages()
+	for i := 0; i < len(lowerPairs); i += 2 {
+		p.lower[rune(lowerPairs[i])] = rune(lowerPairs[i+1])
+	}
+	return p
+}
+
+func (p *properties) add(r uint32, bit uint8) {
+	at := &p.page[r>>8]
+	if *at == 0 {
+		*at = uint16(len(p.pages))
+		p.pages = append(p.pages, [256]uint8{})
+	}
+	p.pages[*at][r&255] |= bit
+}
+
+// sharePages keeps one copy of equal pages.
+func (p *properties) sharePages() {
+	first := make(map[[256]uint8]uint16)
+	pages := p.pages
+	p.pages = nil
+	for i, at := range p.page {
+		n, ok := first[pages[at]]
+		if !ok {
+			n = uint16(len(p.pages))
+			first[pages[at]] = n
+			p.pages = append(p.pages, pages[at])
+		}
+		p.page[i] = n
+	}
+}
+
+// of returns the properties of a character.
+func (p *properties) of(r rune) uint8 { return p.pages[p.page[uint32(r)>>8]][uint8(r)] }
+
+// at returns the properties and the length of the character at text[i]; a byte of invalid UTF-8 has none.
+func (p *properties) at(text []byte, i int) (props uint8, size int) {
+	r, size := utf8.DecodeRune(text[i:])
+	if r == utf8.RuneError && size == 1 {
+		return 0, 1
+	}
+	return p.of(r), size
+}
+
+// lowered returns a character in lower case; one character (U+0130) has two.
+func (p *properties) lowered(r rune) (low, second rune) {
+	switch {
+	case r < utf8.RuneSelf:
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r, 0
+	case r == 0x130:
+		return 'i', 0x307
+	}
+	if low, ok := p.lower[r]; ok {
+		return low, 0
+	}
+	return r, 0
+}
+
+// script returns the class of a character for UnicodeScripts; class 0 joins any other.
+func (p *properties) script(r rune) uint32 {
+	lo, hi := 0, len(p.scripts)/3
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if p.scripts[3*mid+1] < uint32(r) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if 3*lo < len(p.scripts) && p.scripts[3*lo] <= uint32(r) {
+		return p.scripts[3*lo+2]
+	}
+	return scriptOther
+}
+
+// breaksCluster reports whether a grapheme cluster ends after r whatever follows.
+func breaksCluster(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cf, r) && r != 0x200C && r != 0x200D
+}

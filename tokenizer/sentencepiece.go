@@ -1,0 +1,291 @@
+package tokenizer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+)
+
+// Kinds of pieces of a SentencePiece model.
+const (
+	pieceNormal = iota + 1
+	pieceUnknown
+	pieceControl
+	pieceUser
+	pieceUnused
+	pieceByte
+)
+
+// spmFile is a SentencePiece model (tokenizer.model): the fields that decide ids. Field numbers are those of sentencepiece_model.proto.
+type spmFile struct {
+	pieces        []spmPiece
+	bpe           bool
+	byteFallback  bool
+	suffix        bool // treat_whitespace_as_suffix
+	kind          uint64
+	bos, eos, pad int32
+	charsmap      []byte
+	dummyPrefix   bool
+	removeSpaces  bool // remove_extra_whitespaces
+	escapeSpaces  bool
+}
+
+type spmPiece struct {
+	text  string
+	score float64
+	kind  int
+}
+
+func parseSPM(data []byte) (*spmFile, error) {
+	f := &spmFile{kind: 1, bos: 1, eos: 2, pad: -1, dummyPrefix: true, removeSpaces: true, escapeSpaces: true}
+	err := eachField(data, func(p protoField) error {
+		switch p.number {
+		case 1:
+			return f.readPiece(p.bytes)
+		case 2:
+			return eachField(p.bytes, f.readTrainer)
+		case 3:
+			return eachField(p.bytes, f.readNormalizer)
+		}
+		return nil
+	})
+	if err == nil && len(f.pieces) == 0 {
+		err = errors.New("not a SentencePiece model: it has no pieces")
+	}
+	return f, err
+}
+
+func (f *spmFile) readPiece(message []byte) error {
+	piece := spmPiece{kind: pieceNormal}
+	err := eachField(message, func(p protoField) error {
+		switch p.number {
+		case 1:
+			piece.text = string(p.bytes)
+		case 2:
+			piece.score = p.float()
+		case 3:
+			piece.kind = int(p.value)
+		}
+		return nil
+	})
+	if err == nil && !utf8.ValidString(piece.text) {
+		err = fmt.Errorf("piece %d is not UTF-8", len(f.pieces))
+	}
+	f.pieces = append(f.pieces, piece)
+	return err
+}
+
+func (f *spmFile) readTrainer(p protoField) error {
+	switch p.number {
+	case 3:
+		f.kind = p.value
+	case 24:
+		f.suffix = p.value != 0
+	case 35:
+		f.byteFallback = p.value != 0
+	case 41:
+		f.bos = p.int()
+	case 42:
+		f.eos = p.int()
+	case 43:
+		f.pad = p.int()
+	}
+	return nil
+}
+
+func (f *spmFile) readNormalizer(p protoField) error {
+	switch p.number {
+	case 2:
+		f.charsmap = p.bytes
+	case 3:
+		f.dummyPrefix = p.value != 0
+	case 4:
+		f.removeSpaces = p.value != 0
+	case 5:
+		f.escapeSpaces = p.value != 0
+	}
+	return nil
+}
+
+// model converts the file. Save writes it as the reference's converter does.
+func (f *spmFile) model() (model, error) {
+	m := model{vocab: make(map[string]int32, len(f.pieces)), unkID: -1, fuseUnk: true, byteFallback: f.byteFallback, spm: f}
+	switch {
+	case f.kind == 2:
+		m.kind, f.bpe = "BPE", true
+	case f.kind == 1:
+		m.kind = "Unigram"
+	default:
+		return m, errors.New("this SentencePiece model is of type word or char: only BPE and Unigram are supported")
+	}
+	if f.suffix || !f.escapeSpaces {
+		return m, errors.New("SentencePiece's treat_whitespace_as_suffix and escape_whitespaces=false are not supported")
+	}
+	for id, p := range f.pieces {
+		if err := f.addPiece(&m, int32(id), p); err != nil {
+			return m, err
+		}
+	}
+	if m.unkID < 0 {
+		return m, errors.New("not a SentencePiece model: it has no unknown piece")
+	}
+	m.unk = f.pieces[m.unkID].text
+	if f.bpe {
+		f.setMerges(&m)
+	}
+	m.config = Config{BOS: f.name(f.bos), EOS: f.name(f.eos), PAD: f.name(f.pad), UNK: m.unk}
+	return m, f.setParts(&m)
+}
+
+func (f *spmFile) name(id int32) string {
+	if id < 0 || int(id) >= len(f.pieces) {
+		return ""
+	}
+	return f.pieces[id].text
+}
+
+func (f *spmFile) addPiece(m *model, id int32, p spmPiece) error {
+	if other, twice := m.vocab[p.text]; twice || p.text == "" {
+		return fmt.Errorf("piece %d (%q) is empty or the same as piece %d", id, p.text, other)
+	}
+	m.vocab[p.text] = id
+	if !f.bpe {
+		m.names, m.scores = append(m.names, p.text), append(m.scores, p.score)
+	}
+	switch p.kind {
+	case pieceUnknown:
+		m.unkID = id
+		m.added = append(m.added, AddedToken{ID: id, Content: p.text, Special: true})
+	case pieceControl:
+		m.added = append(m.added, AddedToken{ID: id, Content: p.text, Special: true})
+	case pieceUser:
+		m.added = append(m.added, AddedToken{ID: id, Content: p.text, Normalized: true})
+	case pieceUnused:
+		return fmt.Errorf("piece %d (%q) is marked unused, which is not supported", id, p.text)
+	case pieceNormal, pieceByte:
+	default:
+		return fmt.Errorf("piece %d (%q) is of the unknown type %d", id, p.text, p.kind)
+	}
+	return nil
+}
+
+// setMerges lists the pairs of pieces that make a piece; the piece with the best score is made first.
+func (f *spmFile) setMerges(m *model) {
+	order := make([]int, len(f.pieces))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(f.pieces[b].score, f.pieces[a].score) })
+	rank, last := int32(-1), 0.0
+	for _, id := range order {
+		p := f.pieces[id]
+		if p.kind != pieceNormal {
+			continue
+		}
+		if rank < 0 || p.score != last {
+			rank, last = rank+1, p.score
+		}
+		for i := range p.text {
+			left, ok := m.vocab[p.text[:i]]
+			right, ok2 := m.vocab[p.text[i:]]
+			if ok && ok2 && f.pieces[left].kind == pieceNormal && f.pieces[right].kind == pieceNormal {
+				m.merges = append(m.merges, [2]string{p.text[:i], p.text[i:]})
+				m.ranks = append(m.ranks, rank)
+			}
+		}
+	}
+}
+
+// setParts describes the components in the terms of tokenizer.json.
+func (f *spmFile) setParts(m *model) error {
+	var normalizers []object
+	if len(f.charsmap) > 0 {
+		normalizers = append(normalizers, object{{"type", "Precompiled"}, {"precompiled_charsmap", base64.StdEncoding.EncodeToString(f.charsmap)}})
+	}
+	if f.removeSpaces {
+		for _, r := range [][2]string{{"^ +| +$", ""}, {" {2,}", " "}} {
+			normalizers = append(normalizers, object{{"type", "Replace"}, {"pattern", object{{"Regex", r[0]}}}, {"content", r[1]}})
+		}
+	}
+	if f.dummyPrefix {
+		normalizers = append(normalizers, object{{"type", "Prepend"}, {"prepend", mark}})
+	}
+	normalizers = append(normalizers, object{{"type", "Replace"}, {"pattern", object{{"String", " "}}}, {"content", mark}})
+	decoders := []object{
+		{{"type", "Replace"}, {"pattern", object{{"String", mark}}}, {"content", " "}}, {{"type", "ByteFallback"}}, {{"type", "Fuse"}},
+	}
+	if f.dummyPrefix {
+		decoders = append(decoders, object{{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}})
+	}
+	var err, err2 error
+	m.parts.normalizer, err = object{{"type", "Sequence"}, {"normalizers", normalizers}}.MarshalJSON()
+	m.parts.decoder, err2 = object{{"type", "Sequence"}, {"decoders", decoders}}.MarshalJSON()
+	return errors.Join(err, err2)
+}
+
+// normalizers are those of SentencePiece itself, which differ from the reference's in small things: the longest replacement of the charsmap
+// counts, and only the start of a text gets a space.
+func (f *spmFile) normalizers() ([]normalizer, error) {
+	clean := &spmNormalizer{removeSpaces: f.removeSpaces}
+	if len(f.charsmap) > 0 {
+		p, err := newPrecompiled(f.charsmap, 0)
+		if err != nil {
+			return nil, fmt.Errorf("normalizer_spec: %w", err)
+		}
+		clean.charsmap = p.(*precompiled)
+	}
+	out := []normalizer{clean}
+	if f.dummyPrefix {
+		out = append(out, prepend{slot: 1, text: []byte(mark), once: true})
+	}
+	return append(out, replace{2, literal{[]byte(" ")}, []byte(mark)}), nil
+}
+
+// spmNormalizer applies the charsmap and, where asked, collapses and trims spaces.
+type spmNormalizer struct {
+	charsmap     *precompiled // nil for none
+	removeSpaces bool
+}
+
+func (n *spmNormalizer) normalize(e *Encoder, c chunk) chunk {
+	if n.charsmap == nil && !n.removeSpaces {
+		return c
+	}
+	d := e.edit(0, c)
+	space := n.removeSpaces // what was written last is a space, or nothing was written
+	for i := 0; i < len(c.text); {
+		text, size := n.prefix(c.text[i:])
+		for space && len(text) > 0 && text[0] == ' ' {
+			text = text[1:]
+		}
+		d.put(i+size, text)
+		if len(text) > 0 {
+			space = n.removeSpaces && text[len(text)-1] == ' '
+		}
+		i += size
+	}
+	out := d.done()
+	if n.removeSpaces { // at the end the visible space counts too, wherever it is from
+		rest := bytes.TrimRight(out.text, " ")
+		for bytes.HasSuffix(rest, []byte(mark)) {
+			rest = bytes.TrimRight(rest[:len(rest)-len(mark)], " ")
+		}
+		out = out.slice(0, len(rest))
+	}
+	return out
+}
+
+// prefix returns what stands for the start of text, and the length of that start.
+func (n *spmNormalizer) prefix(text []byte) (to []byte, size int) {
+	if n.charsmap != nil && !n.charsmap.never[text[0]] {
+		if to, size = n.charsmap.longest(text); size > 0 {
+			return to, size
+		}
+	}
+	_, size = utf8.DecodeRune(text)
+	return text[:size], size
+}

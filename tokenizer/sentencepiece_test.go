@@ -1,0 +1,190 @@
+package tokenizer
+
+import (
+	"encoding/base64"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// spmCase is a SentencePiece model with what SentencePiece makes of texts.
+type spmCase struct {
+	Name, Model    string
+	Texts, Decoded []string
+	IDs            [][]int32 `json:"ids"`
+	BOS            int32     `json:"bos"`
+	EOS            int32     `json:"eos"`
+	Size           int
+}
+
+func (c *spmCase) bytes(t testing.TB) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(c.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestSentencePieceEqualsTheReference(t *testing.T) {
+	cases := readCases[spmCase](t, "sentencepiece")
+	if len(cases) < 7 {
+		t.Fatalf("%d cases", len(cases))
+	}
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "tokenizer.model"), string(c.bytes(t)))
+			tok, err := Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id, ok := tok.BOS(); tok.VocabSize() != c.Size || ok != (c.BOS >= 0) || ok && id != c.BOS {
+				t.Errorf("%d tokens, BOS %d; want %d, %d", tok.VocabSize(), id, c.Size, c.BOS)
+			}
+			if tok.spaced == nil {
+				t.Error("words are not cut at spaces")
+			}
+			before, after := tok.Special()
+			if want := []int32{c.BOS}; c.BOS >= 0 && (!slices.Equal(before, want) || len(after) > 0) {
+				t.Errorf("adds %v and %v, want BOS", before, after)
+			}
+			ties := 0
+			defer func() {
+				if ties > 1 {
+					t.Errorf("%d texts have other tokens of the same score", ties)
+				}
+			}()
+			for i, text := range c.Texts {
+				ids := tok.Encode(nil, []byte(text))
+				if tok.sameScore(ids, c.IDs[i]) {
+					ties++
+					continue
+				}
+				if !slices.Equal(ids, c.IDs[i]) {
+					t.Errorf("%q:\n got %v\nwant %v", text, ids, c.IDs[i])
+					continue
+				}
+				if again, spans := tok.EncodeSpans([]byte(text), Options{}); !slices.Equal(again, ids) || len(spans) != len(ids) {
+					t.Errorf("%q: spans of %v", text, again)
+				}
+				if got := string(tok.Decode(ids)); got != c.Decoded[i] && !strings.Contains(c.Decoded[i], "\u2047") && !strings.Contains(text, mark) {
+					t.Errorf("%q decodes to %q, want %q", text, got, c.Decoded[i])
+				}
+			}
+		})
+	}
+}
+
+// sameScore reports whether two ways to cut a text differ and are equally good. SentencePiece adds scores in single precision from the start of
+// the text, so which of them it takes depends on what stands before.
+func (t *Tokenizer) sameScore(a, b []int32) bool {
+	if t.scores == nil || slices.Equal(a, b) {
+		return false
+	}
+	sum := 0.0
+	for _, id := range a {
+		sum += t.scores[id]
+	}
+	for _, id := range b {
+		sum -= t.scores[id]
+	}
+	return math.Abs(sum) < 1e-5
+}
+
+// A SentencePiece model saved as tokenizer.json gives the same ids for ordinary text.
+func TestSaveSentencePiece(t *testing.T) {
+	for _, c := range readCases[spmCase](t, "sentencepiece") {
+		tok, err := ParseSentencePiece(c.bytes(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if err := tok.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(dir)
+		if err != nil {
+			t.Fatalf("%s: %v", c.Name, err)
+		}
+		for _, text := range []string{"Hello world, it's  1234.", "naïve café 天地", "a\nb", "  x  "} {
+			want, got := tok.EncodeWith(nil, []byte(text), Options{AddSpecial: true}), again.EncodeWith(nil, []byte(text), Options{AddSpecial: true})
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %q was %v, is %v", c.Name, text, want, got)
+			}
+		}
+	}
+}
+
+func TestHostileSentencePiece(t *testing.T) {
+	model := readCases[spmCase](t, "sentencepiece")[0].bytes(t)
+	for name, data := range map[string][]byte{
+		"empty":       nil,
+		"text":        []byte("hello"),
+		"huge length": {0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F},
+		"no unknown":  {0x0A, 0x03, 0x0A, 0x01, 'a'},
+		"field 0":     {0x02, 0x00},
+		"not UTF-8":   {0x0A, 0x03, 0x0A, 0x01, 0xFF},
+		"type word":   append(slices.Clone(model), 0x12, 0x02, 0x18, 0x03),
+		"twice":       append(slices.Clone(model), model...),
+		"cut":         model[:len(model)/3],
+	} {
+		if _, err := ParseSentencePiece(data); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzSentencePiece(f *testing.F) {
+	for _, c := range readCases[spmCase](f, "sentencepiece") {
+		f.Add(c.bytes(f), []byte("a b"))
+	}
+	f.Add([]byte{0x0A, 0x03, 0x0A, 0x01, 'a'}, []byte("a"))
+	f.Fuzz(func(t *testing.T, data, text []byte) {
+		tok, err := ParseSentencePiece(data)
+		if err != nil {
+			return
+		}
+		tok.Decode(tok.EncodeWithSpecial(nil, text))
+	})
+}
+
+func TestVocabAndMerges(t *testing.T) {
+	want := load(t, "gpt2")
+	dir := t.TempDir()
+	vocab, err := object(want.vocab()).MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "vocab.json"), string(vocab))
+	write(t, filepath.Join(dir, "merges.txt"), "#version: 0.2\n"+strings.Join(want.mergeNames().([]string), "\r\n")+"\n")
+	write(t, filepath.Join(dir, "tokenizer_config.json"), `{"added_tokens_decoder":{"900":{"content":"<tool>","normalized":false}},"add_bos_token":true}`)
+	write(t, filepath.Join(dir, "added_tokens.json"), `{"<extra>":901}`)
+	write(t, filepath.Join(dir, "special_tokens_map.json"), `{"bos_token":{"content":"<|endoftext|>"},"eos_token":"<|endoftext|>","additional_special_tokens":["<extra>"]}`)
+	tok, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := readGolden(t)
+	for i, text := range g.Texts {
+		if got := tok.Encode(nil, []byte(text)); !slices.Equal(got, g.GPT2[i]) {
+			t.Errorf("%q: got %v, want %v", text, got, g.GPT2[i])
+		}
+	}
+	eos, _ := tok.EOS()
+	got := tok.EncodeWith(nil, []byte("<tool><extra>"), Options{ParseSpecial: true, AddSpecial: true})
+	if !slices.Equal(got, []int32{eos, 900, 901}) || !tok.IsSpecial(901) || tok.IsSpecial(900) || !tok.IsSpecial(eos) {
+		t.Errorf("added tokens: %v", got)
+	}
+	for name, text := range map[string]string{"merges.txt": "a b c\n", "vocab.json": "[]", "added_tokens.json": "7", "special_tokens_map.json": `{"bos_token":7}`} {
+		old, _ := os.ReadFile(filepath.Join(dir, name))
+		write(t, filepath.Join(dir, name), text)
+		if _, err := Load(dir); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s = %s: %v", name, text, err)
+		}
+		write(t, filepath.Join(dir, name), string(old))
+	}
+}

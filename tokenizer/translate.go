@@ -1,0 +1,160 @@
+package tokenizer
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"unicode"
+)
+
+// onigWord is \w of the reference's engine (Oniguruma).
+const onigWord = `\p{L}\p{M}\p{N}\p{Pc}`
+
+// onigWordInClass is \w in [...], where that engine does not take Latin-1's fractions and exponents for word characters.
+var onigWordInClass = sync.OnceValue(func() string {
+	var s strings.Builder
+	s.WriteString(`\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}`)
+	span := func(lo, hi, stride rune) {
+		for ; lo <= hi; lo += max(stride, 1) {
+			if lo > unicode.MaxLatin1 {
+				s.WriteRune(lo)
+			}
+		}
+	}
+	for _, r := range unicode.No.R16 {
+		span(rune(r.Lo), rune(r.Hi), rune(r.Stride))
+	}
+	for _, r := range unicode.No.R32 {
+		span(rune(r.Lo), rune(r.Hi), rune(r.Stride))
+	}
+	return s.String()
+})
+
+// translator spells an Oniguruma expression for regexp2: \w without joiners and fractions, classes in classes taken apart, possessive
+// quantifiers as atomic groups.
+type translator struct {
+	src    string
+	at     int
+	out    strings.Builder
+	groups []int // where open groups start in out
+	atom   int   // where the last atom starts in out
+}
+
+func translate(regex string) (string, error) {
+	t := &translator{src: regex}
+	for t.at < len(t.src) {
+		if err := t.step(); err != nil {
+			return "", err
+		}
+	}
+	return t.out.String(), nil
+}
+
+// step copies one element.
+func (t *translator) step() error {
+	c := t.src[t.at]
+	switch c {
+	case '\\':
+		t.atom = t.out.Len()
+		t.escape(false)
+	case '[':
+		t.atom = t.out.Len()
+		return t.class()
+	case '(':
+		t.groups = append(t.groups, t.out.Len())
+		t.copy(1)
+	case ')':
+		if n := len(t.groups); n > 0 {
+			t.atom, t.groups = t.groups[n-1], t.groups[:n-1]
+		}
+		t.copy(1)
+	case '?', '*', '+':
+		t.copy(1)
+		if t.at < len(t.src) && t.src[t.at] == '+' && !t.opensGroup() {
+			t.at++
+			all := t.out.String()
+			t.out.Reset()
+			t.out.WriteString(all[:t.atom] + "(?>" + all[t.atom:] + ")")
+		}
+	default:
+		t.atom = t.out.Len()
+		t.copy(1)
+	}
+	return nil
+}
+
+// opensGroup reports whether the character just copied is the ? of "(?".
+func (t *translator) opensGroup() bool {
+	return t.at >= 2 && t.src[t.at-1] == '?' && t.src[t.at-2] == '('
+}
+
+func (t *translator) copy(n int) {
+	n = min(n, len(t.src)-t.at)
+	t.out.WriteString(t.src[t.at : t.at+n])
+	t.at += n
+}
+
+// escape copies a backslash and what belongs to it.
+func (t *translator) escape(inClass bool) {
+	if t.at+1 >= len(t.src) {
+		t.copy(1)
+		return
+	}
+	switch c := t.src[t.at+1]; {
+	case c == 'w' && inClass:
+		t.out.WriteString(onigWordInClass())
+		t.at += 2
+	case c == 'w':
+		t.out.WriteString("[" + onigWord + "]")
+		t.at += 2
+	case c == 'W' && !inClass:
+		t.out.WriteString("[^" + onigWord + "]")
+		t.at += 2
+	case c == 'p' || c == 'P':
+		t.copy(2)
+		if end := strings.IndexByte(t.src[t.at:], '}'); end >= 0 && t.src[t.at] == '{' {
+			t.copy(end + 1)
+		}
+	default:
+		t.copy(2)
+	}
+}
+
+// class copies [...]; a class inside it, which is a union, loses its brackets.
+func (t *translator) class() error {
+	depth := 0
+	for t.at < len(t.src) {
+		rest := t.src[t.at:]
+		switch {
+		case rest[0] == '\\':
+			t.escape(true)
+		case strings.HasPrefix(rest, "&&"):
+			return errors.New("an intersection of classes (&&) is not supported")
+		case rest[0] == '[' && depth > 0 && strings.HasPrefix(rest, "[:"):
+			return errors.New("a POSIX class ([:...:]) is not supported")
+		case rest[0] == '[' && depth > 0 && strings.HasPrefix(rest, "[^"):
+			return errors.New("a negated class inside a class is not supported")
+		case rest[0] == '[' && depth > 0:
+			depth++
+			t.at++
+		case rest[0] == '[':
+			depth++
+			t.copy(1)
+			if strings.HasPrefix(t.src[t.at:], "^") {
+				t.copy(1)
+			}
+			if strings.HasPrefix(t.src[t.at:], "]") { // first, it is a plain character
+				t.copy(1)
+			}
+		case rest[0] == ']' && depth > 1:
+			depth--
+			t.at++
+		case rest[0] == ']':
+			t.copy(1)
+			return nil
+		default:
+			t.copy(1)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package tokenizer
+
+import (
+	"fmt"
+	"unicode/utf8"
+)
+
+// wordPiece cuts a word from the left, each time taking the longest token; tokens inside a word are spelled with a prefix.
+type wordPiece struct {
+	start, inside *trie
+	unk           int32
+	maxChars      int
+}
+
+func newWordPiece(m *model) (*wordPiece, error) {
+	unk, ok := m.vocab[m.unk]
+	if !ok {
+		return nil, fmt.Errorf("model.unk_token %q is not in model.vocab", m.unk)
+	}
+	size, inside := 0, 0
+	for name := range m.vocab {
+		size += len(name)
+		if len(name) > len(m.prefix) && name[:len(m.prefix)] == m.prefix {
+			inside += len(name)
+		}
+	}
+	w := &wordPiece{start: newTrie(size), inside: newTrie(inside), unk: unk, maxChars: m.maxChars}
+	for name, id := range m.vocab {
+		w.start.add(name, id)
+		if len(name) > len(m.prefix) && name[:len(m.prefix)] == m.prefix {
+			w.inside.add(name[len(m.prefix):], id)
+		}
+	}
+	return w, nil
+}
+
+func (w *wordPiece) encode(e *Encoder, dst []int32, word []byte) []int32 {
+	dst, e.spans = w.encodeSpans(e, dst, e.spans[:0], word)
+	return dst
+}
+
+func (w *wordPiece) encodeSpans(_ *Encoder, dst []int32, spans []Span, word []byte) ([]int32, []Span) {
+	n, s := len(dst), len(spans)
+	tokens := w.start
+	if len(word) > w.maxChars && utf8.RuneCount(word) > w.maxChars {
+		return append(dst, w.unk), append(spans, Span{0, len(word)})
+	}
+	for at := 0; at < len(word); {
+		id, end := tokens.longest(word, at)
+		if id < 0 {
+			return append(dst[:n], w.unk), append(spans[:s], Span{0, len(word)})
+		}
+		dst, spans = append(dst, id), append(spans, Span{at, end})
+		at, tokens = end, w.inside
+	}
+	return dst, spans
+}
+
+// longest returns the longest token at text[at] and its end, or -1.
+func (t *trie) longest(text []byte, at int) (id int32, end int) {
+	id = -1
+	node := int32(0)
+	for i := at; i < len(text); i++ {
+		if node = t.next(node, text[i]); node < 0 {
+			break
+		}
+		if t.ids[node] >= 0 {
+			id, end = t.ids[node], i+1
+		}
+	}
+	return id, end
+}
+
+// wordLevel looks whole words up.
+type wordLevel struct {
+	ids map[string]int32
+	unk int32
+}
+
+func newWordLevel(m *model) (*wordLevel, error) {
+	unk, ok := m.vocab[m.unk]
+	if !ok {
+		return nil, fmt.Errorf("model.unk_token %q is not in model.vocab", m.unk)
+	}
+	return &wordLevel{m.vocab, unk}, nil
+}
+
+func (w *wordLevel) encode(_ *Encoder, dst []int32, word []byte) []int32 {
+	if id, ok := w.ids[string(word)]; ok {
+		return append(dst, id)
+	}
+	return append(dst, w.unk)
+}
+
+func (w *wordLevel) encodeSpans(e *Encoder, dst []int32, spans []Span, word []byte) ([]int32, []Span) {
+	return w.encode(e, dst, word), append(spans, Span{0, len(word)})
+}
