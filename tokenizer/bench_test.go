@@ -14,7 +14,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
+
+var every = flag.Int("every", 1, "TestReferenceModels takes every n-th file")
 
 var reference = flag.String("reference", "", "folder for TestReferenceFiles to write to")
 
@@ -149,6 +152,50 @@ func TestReferenceFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReferenceModels writes what testdata/gen/tokenizer_parts.py check compares with the reference and times: each small tokenizer of the
+// golden files, and its ids of Go's standard library source, of which it takes every n-th file. Run it with -reference FOLDER.
+func TestReferenceModels(t *testing.T) {
+	if *reference == "" {
+		t.Skip("-reference FOLDER not given")
+	}
+	docs, _ := goSource(t)
+	docs = everyNth(docs, *every)
+	writeFramed(t, "docs.bin", func(w *bufio.Writer) {
+		for _, d := range docs {
+			writeDoc(w, len(d), d)
+		}
+	})
+	for _, c := range readCases[modelCase](t, "models") {
+		tok, err := Parse([]byte(c.Tokenizer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(*reference, c.Name+".json"), c.Tokenizer)
+		e, size := tok.NewEncoder(), 0
+		var took time.Duration
+		writeFramed(t, c.Name+".ids", func(w *bufio.Writer) {
+			var ids []int32
+			for _, d := range docs {
+				start := time.Now()
+				ids = e.Encode(ids[:0], d)
+				took += time.Since(start)
+				size += len(d)
+				writeDoc(w, len(ids), ids)
+			}
+		})
+		speed := fmt.Sprintf("%.2f", float64(size)/1e6/took.Seconds())
+		write(t, filepath.Join(*reference, c.Name+".speed"), speed)
+		t.Logf("%s: %s MB/s", c.Name, speed)
+	}
+}
+
+func everyNth(docs [][]byte, n int) (out [][]byte) {
+	for i := 0; i < len(docs); i += max(n, 1) {
+		out = append(out, docs[i])
+	}
+	return out
 }
 
 func writeFramed(t *testing.T, name string, fill func(*bufio.Writer)) {

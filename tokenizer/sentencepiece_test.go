@@ -54,7 +54,7 @@ func TestSentencePieceEqualsTheReference(t *testing.T) {
 			}
 			ties := 0
 			defer func() {
-				if ties > 1 {
+				if ties > 2 {
 					t.Errorf("%d texts have other tokens of the same score", ties)
 				}
 			}()

@@ -2,11 +2,13 @@
 
     python -m venv /tmp/ref && /tmp/ref/bin/pip install tokenizers==0.23.3 sentencepiece==0.2.1
     /tmp/ref/bin/python testdata/gen/tokenizer_parts.py     # tokenizer/testdata/{parts,models,sentencepiece}.json.gz
+    /tmp/ref/bin/python testdata/gen/tokenizer_parts.py check DIR [NAME ...]
+
+check compares the ids that TestReferenceModels wrote to DIR with the reference's, and the speeds, both on one core.
 """
-import base64, gzip, json, os, sys, tempfile
+import array, base64, gzip, json, os, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.argv = sys.argv[:1] + ["none"]
 src = open(HERE + "/tokenizer.py").read().rsplit("\n{", 1)[0]
 gen = {"__file__": HERE + "/tokenizer.py"}
 exec(compile(src, "tokenizer.py", "exec"), gen)
@@ -224,16 +226,42 @@ def sentencepiece_cases():
     return out
 
 
-CHARSMAP = base64.b64encode(charsmap_of(sp_model("unigram", {})))  # large; the tests take it from the SentencePiece model "unigram"
-
-
 def write(name, data):
     raw = json.dumps({"made_with": f"tokenizers {tokenizers.__version__}, sentencepiece {spm.__version__}", "cases": data}, ensure_ascii=False, separators=(",", ":")).encode()
+    # The charsmap is large; the tests take it from the SentencePiece model "unigram".
     with open(OUT + name, "wb") as f:
         with gzip.GzipFile(filename="", mode="wb", fileobj=f, mtime=0) as g:
-            g.write(raw.replace(CHARSMAP, b"NMT_NFKC"))
+            g.write(raw.replace(base64.b64encode(charsmap_of(sp_model("unigram", {}))), b"NMT_NFKC"))
 
 
+def check(folder, names):
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    docs, wrong = gen["read_docs"](folder + "/docs.bin"), 0
+    for name in names or sorted(f[:-4] for f in os.listdir(folder) if f.endswith(".ids")):
+        t = Tokenizer.from_file(f"{folder}/{name}.json")
+        t.encode_special_tokens = True
+        raw, at, bad, size, took = open(f"{folder}/{name}.ids", "rb").read(), 0, 0, 0, 0.0
+        for doc in docs:
+            n = int.from_bytes(raw[at : at + 4], "little")
+            ours = array.array("i", raw[at + 4 : at + 4 + 4 * n])
+            at += 4 + 4 * n
+            try:
+                text = doc.decode()
+            except UnicodeDecodeError:
+                continue
+            start = time.perf_counter()
+            theirs = t.encode(text, add_special_tokens=False)
+            took += time.perf_counter() - start
+            size += len(doc)
+            bad += theirs.ids != ours.tolist()
+        wrong += bad
+        speed, mine = size / 1e6 / took, float(open(f"{folder}/{name}.speed").read())
+        print(f"{name}: {len(docs)} documents, {size / 1e6:.1f} MB, {bad} differ; hone {mine:.1f} MB/s, reference {speed:.2f} MB/s, ratio {mine / speed:.1f}", flush=True)
+    sys.exit(wrong > 0)
+
+
+if sys.argv[1:2] == ["check"]:
+    check(sys.argv[2], sys.argv[3:])
 write("parts.json.gz", parts())
 write("models.json.gz", model_cases())
 write("sentencepiece.json.gz", sentencepiece_cases())
