@@ -58,7 +58,7 @@ func quickstartCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().IntVar(&q.steps, "steps", 1500, "training steps")
+	cmd.Flags().IntVar(&q.steps, "steps", 2000, "training steps")
 	cmd.Flags().StringVar(&q.out, "out", "", "folder of the run (default: a new one in the temporary folder)")
 	return cmd
 }
@@ -75,7 +75,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 	c := recipe.DefaultPretrain()
 	args := []string{
 		"out=" + q.out, fmt.Sprintf("steps=%d", q.steps), "tokenizer.vocab_size=1024", "sequence_length=256", "batch_size=4",
-		"model.hidden_size=192", "model.num_hidden_layers=4", "model.num_attention_heads=3", "model.tie_word_embeddings=true",
+		"model.hidden_size=160", "model.num_hidden_layers=4", "model.num_attention_heads=4", "model.tie_word_embeddings=true",
 		"optimizer.learning_rate=4e-3", "schedule.name=cosine", "schedule.warmup_steps=0.05",
 		fmt.Sprintf("eval.every=%d", max(q.steps/4, 1)), "eval.max_tokens=32768",
 		fmt.Sprintf("samples.every=%d", max(q.steps/2, 1)), "samples.temperature=0.7", "checkpoint.keep_last=1",

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/generate"
+	"hone/model"
+)
+
+// generations are the workloads of bench generate: sequences that run side by side, of the model of W3.
+var generations = map[string]int{"W4_gen_b1": 1, "W4_gen_b16": 16}
+
+// The lengths of a generation, in tokens.
+const (
+	promptTokens = 64
+	newTokens    = 128
+)
+
+// benchGenerate is the result of hone bench generate.
+type benchGenerate struct {
+	Workload         string  `json:"workload"`
+	DType            string  `json:"dtype"`
+	Threads          int     `json:"threads"`
+	TokensPerS       float64 `json:"tokens_per_s"` // new tokens of all sequences, prompt time included
+	PromptS          float64 `json:"prompt_s"`     // to the first token
+	DecodeS          float64 `json:"decode_s"`     // the rest
+	WeightsMB        float64 `json:"weights_mb"`   // read for each new token of a batch
+	BandwidthGBS     float64 `json:"bandwidth_gb_s"`
+	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the bandwidth measured in the same run
+	PeakRSSMB        float64 `json:"peak_rss_mb"`
+
+	runs int
+}
+
+func benchGenerateCommand(a *app) *cobra.Command {
+	r := benchGenerate{runs: 3}
+	cmd := &cobra.Command{
+		Use: "generate", Short: "Time generation: 64 prompt tokens, 128 new ones, greedily, random weights", Example: "  hone bench generate --workload W4_gen_b1 --dtype bf16 --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := r.run(cmd.Context()); err != nil {
+				return err
+			}
+			return a.result(r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s %s, %d threads: %.1f tokens/s (prompt %.3f s, then %.1f s), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB\n",
+					r.Workload, r.DType, r.Threads, r.TokensPerS, r.PromptS, r.DecodeS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Workload, "workload", "W4_gen_b1", "W4_gen_b1 or W4_gen_b16")
+	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
+	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
+	cmd.Flags().IntVar(&r.runs, "runs", r.runs, "runs, of which the best counts")
+	return cmd
+}
+
+func (r *benchGenerate) run(ctx context.Context) error {
+	batch, ok := generations[r.Workload]
+	if !ok {
+		return fmt.Errorf("workload %q is unknown; use W4_gen_b1 or W4_gen_b16", r.Workload)
+	}
+	if r.runs < 1 || r.Threads < 1 {
+		return fmt.Errorf("runs is %d and threads %d; both must be at least 1", r.runs, r.Threads)
+	}
+	dtype, err := device.ParseDType(r.DType)
+	if err != nil {
+		return err
+	}
+	dev, done, err := openDevice("cpu", r.Threads)
+	if err != nil {
+		return err
+	}
+	defer done()
+	m, err := model.New([]byte(workloads["W3_smollm135m_full"].config), dev, dtype, 1)
+	if err != nil {
+		return err
+	}
+	defer m.Free()
+	engine, prompts := generate.New(dev, dtype, m, nil), randomPrompts(batch, m.Shape().Vocab)
+	timed := func(tokens int) (float64, error) {
+		opt := generate.DefaultOptions()
+		opt.MaxNewTokens, opt.Temperature, opt.BatchSize = tokens, 0, batch
+		begin := time.Now()
+		_, err := engine.Run(ctx, prompts, opt, nil)
+		return time.Since(begin).Seconds(), err
+	}
+	if _, err := timed(2); err != nil { // memory is touched and pools have grown after it
+		return err
+	}
+	if err := r.best(timed); err != nil {
+		return err
+	}
+	for _, p := range m.Params {
+		r.WeightsMB += float64(p.Len()*p.DType().Size()) / 1e6
+	}
+	r.TokensPerS = float64(batch*newTokens) / (r.PromptS + r.DecodeS)
+	r.ShareOfBandwidth = r.WeightsMB / 1e3 * (newTokens - 1) / r.DecodeS / r.BandwidthGBS
+	r.PeakRSSMB = peakRSS()
+	return nil
+}
+
+// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth measured between them.
+func (r *benchGenerate) best(timed func(tokens int) (float64, error)) error {
+	whole := 0.0
+	for i := range r.runs {
+		prompt, err := timed(1)
+		if err != nil {
+			return err
+		}
+		all, err := timed(newTokens)
+		if err != nil {
+			return err
+		}
+		if i == 0 || prompt < r.PromptS {
+			r.PromptS = prompt
+		}
+		if i == 0 || all < whole {
+			whole = all
+		}
+		r.BandwidthGBS = max(r.BandwidthGBS, cpu.MeasurePeak(r.Threads).ReadGBs)
+	}
+	r.DecodeS = whole - r.PromptS
+	return nil
+}
+
+func randomPrompts(batch, vocab int) [][]int32 {
+	random := rand.New(rand.NewPCG(1, 2))
+	prompts := make([][]int32, batch)
+	for i := range prompts {
+		for range promptTokens {
+			prompts[i] = append(prompts[i], int32(random.IntN(vocab)))
+		}
+	}
+	return prompts
+}
