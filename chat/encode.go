@@ -1,11 +1,8 @@
 package chat
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"hone/tokenizer"
 )
@@ -36,26 +33,22 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, opt Opti
 		return Encoded{}, err
 	}
 	e := Encoded{Text: r.Text}
-	ends, err := e.encode(tok, r)
-	if err != nil {
-		return Encoded{}, fmt.Errorf("encode chat: %w", err)
-	}
+	spans := e.encode(tok, r)
 	if bos, ok := tok.BOS(); ok {
 		if err := CheckBOS(e.IDs, bos); err != nil {
 			return Encoded{}, fmt.Errorf("encode chat: %w", err)
 		}
 	}
 	e.Answer = make([]int32, len(e.IDs))
-	start, k := 0, 0
-	for i, end := range ends {
-		for k < len(r.Answers) && r.Answers[k].End <= start {
+	k := 0
+	for i, s := range spans {
+		for k < len(r.Answers) && r.Answers[k].End <= s.Start {
 			k++
 		}
 		e.Answer[i] = -1
-		if k < len(r.Answers) && r.Answers[k].Start < end && start < end {
+		if k < len(r.Answers) && r.Answers[k].Start < s.End && s.Start < s.End {
 			e.Answer[i] = int32(r.Answers[k].Message)
 		}
-		start = end
 	}
 	return e, nil
 }
@@ -69,29 +62,23 @@ func CheckBOS(ids []int32, bos int32) error {
 	return nil
 }
 
-// encode sets the ids and returns where in the text each ends.
-func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (ends []int, err error) {
-	text, at := []byte(r.Text), 0
-	for _, s := range smuggled(tok, r) {
-		e.IDs = tok.EncodeWithSpecial(e.IDs, text[at:s.Start])
-		e.IDs = tok.Encode(e.IDs, text[s.Start:s.End])
-		at = s.End
-	}
-	e.IDs = tok.EncodeWithSpecial(e.IDs, text[at:])
-	at = 0
-	for _, id := range e.IDs {
-		piece := tok.TokenBytes(id)
-		for !bytes.HasPrefix(text[at:], piece) { // an added token may have taken the white space around it
-			c, n := utf8.DecodeRune(text[at:])
-			if n == 0 || !unicode.IsSpace(c) {
-				return nil, fmt.Errorf("token %d (%q) is not what the text has at byte %d; this tokenizer changes texts", id, piece, at)
-			}
-			at += n
+// encode sets the ids and returns which bytes of the text each stands for.
+func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (spans []Span) {
+	at := 0
+	add := func(end int, special bool) {
+		ids, parts := tok.EncodeSpans([]byte(r.Text[at:end]), tokenizer.Options{ParseSpecial: special})
+		e.IDs = append(e.IDs, ids...)
+		for _, p := range parts {
+			spans = append(spans, Span{at + p.Start, at + p.End})
 		}
-		at += len(piece)
-		ends = append(ends, at)
+		at = end
 	}
-	return ends, nil
+	for _, s := range smuggled(tok, r) {
+		add(s.Start, true)
+		add(s.End, false)
+	}
+	add(len(r.Text), true)
+	return spans
 }
 
 // smuggled finds special tokens that are spelled inside of what was copied from the input.
