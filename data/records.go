@@ -135,7 +135,7 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
-	rows := parquet.NewReader(file)
+	rows := parquet.NewGenericReader[map[string]any](file, file.Schema())
 	defer rows.Close()
 	for n := 1; ; n++ {
 		d := Document{Source: f.path, Record: n}
@@ -157,11 +157,11 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 }
 
 // parquetObject is the next row as JSON.
-func parquetObject(rows *parquet.Reader) (text []byte, err error) {
+func parquetObject(rows *parquet.GenericReader[map[string]any]) (text []byte, err error) {
 	defer damaged(&err)
-	row := map[string]any{}
-	if err := rows.Read(&row); err != nil {
+	row := []map[string]any{{}}
+	if n, err := rows.Read(row); n == 0 { // the last row comes together with io.EOF
 		return nil, err
 	}
-	return json.Marshal(row)
+	return json.Marshal(row[0])
 }
