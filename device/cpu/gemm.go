@@ -132,7 +132,7 @@ type tileFunc func(t *tileArgs)
 //
 //	C[r][c] = sum over k of A[r*RS + k*CS] * B[k*BS + c]  (+ Add[r*LDAdd + c])
 //
-// and then moves A, B, C and Add on by their increments. Strides and increments
+// with A, B, C and Add moved on by their increments for each. Strides and increments
 // are in bytes. A unit of k is an f32, or a pair of bf16 in the kernels that
 // multiply pairs. The fields are 8 bytes each: the assembly counts on it.
 type tileArgs struct {

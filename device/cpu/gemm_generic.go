@@ -40,8 +40,12 @@ func halvesAt(p unsafe.Pointer, n int) []uint16 { return unsafe.Slice((*uint16)(
 
 // tileGeneric computes tiles of rows × 8; see tileArgs.
 func tileGeneric(t *tileArgs, rows int) {
-	a, b, c, add := t.A, t.B, t.C, t.Add
-	for range t.Count {
+	for i := range t.Count {
+		// Each tile from the first one: a pointer moved on after the last would point behind its memory.
+		a, b, c, add := unsafe.Add(t.A, i*t.AInc), unsafe.Add(t.B, i*t.BInc), unsafe.Add(t.C, i*t.CInc), t.Add
+		if add != nil {
+			add = unsafe.Add(add, i*t.AddInc)
+		}
 		var sum [4][8]float32
 		for r := 0; r < rows; r += 2 {
 			if r+1 < rows {
@@ -52,10 +56,6 @@ func tileGeneric(t *tileArgs, rows int) {
 		}
 		for r := range rows {
 			finishRow(t, r, c, add, &sum[r])
-		}
-		a, b, c = unsafe.Add(a, t.AInc), unsafe.Add(b, t.BInc), unsafe.Add(c, t.CInc)
-		if add != nil {
-			add = unsafe.Add(add, t.AddInc)
 		}
 	}
 }
