@@ -18,37 +18,12 @@ import (
 
 // loaded is a model folder on a device.
 type loaded struct {
-	dev   device.Device
-	dtype device.DType
-	model *model.Model
-	tok   *tokenizer.Tokenizer
-	close func()
-}
-
-// load opens a model folder with its tokenizer on a device.
-func load(dir, deviceName, dtypeName string, threads int) (*loaded, error) {
-	dir, err := modelDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	dtype, err := device.ParseDType(dtypeName)
-	if err != nil {
-		return nil, err
-	}
-	tok, err := tokenizer.Load(dir)
-	if err != nil {
-		return nil, err
-	}
-	dev, done, err := openDevice(deviceName, threads)
-	if err != nil {
-		return nil, err
-	}
-	m, err := model.Open(dir, dev, dtype)
-	if err != nil {
-		done()
-		return nil, err
-	}
-	return &loaded{dev, dtype, m, tok, func() { m.Free(); done() }}, nil
+	dev     device.Device
+	dtype   device.DType
+	model   *model.Model
+	adapter *adapter.LoRA        // nil without --adapter
+	tok     *tokenizer.Tokenizer // nil for commands that work on ids
+	close   func()
 }
 
 // modelFlags are the flags of commands that open a model.
@@ -58,20 +33,53 @@ type modelFlags struct {
 	adapter       string
 }
 
-// load opens a model folder, with the adapter on it if there is one.
-func (f *modelFlags) load(dir string) (*loaded, error) {
-	m, err := load(dir, f.device, f.dtype, f.threads)
-	if err != nil || f.adapter == "" {
-		return m, err
-	}
-	l, err := adapter.Open(f.adapter, adapter.Model{Model: m.model.Model, Params: m.model.Params}, m.dev, m.dtype)
+// load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
+func (f *modelFlags) load(arg string) (*loaded, error) {
+	dir, err := modelDir(arg)
 	if err != nil {
-		m.close()
 		return nil, err
 	}
-	closeModel := m.close
-	m.close = func() { l.Free(); closeModel() }
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := f.open(dir)
+	if err != nil {
+		return nil, err
+	}
+	m.tok = tok
 	return m, nil
+}
+
+// open is load for folders that need no tokenizer.
+func (f *modelFlags) open(arg string) (*loaded, error) {
+	dir, err := modelDir(arg)
+	if err != nil {
+		return nil, err
+	}
+	dtype, err := device.ParseDType(f.dtype)
+	if err != nil {
+		return nil, err
+	}
+	dev, done, err := openDevice(f.device, f.threads)
+	if err != nil {
+		return nil, err
+	}
+	m, err := model.Open(dir, dev, dtype)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	l := &loaded{dev: dev, dtype: dtype, model: m, close: func() { m.Free(); done() }}
+	if f.adapter == "" {
+		return l, nil
+	}
+	if l.adapter, err = adapter.Open(f.adapter, adapter.Model{Model: m.Model, Params: m.Params}, dev, dtype); err != nil {
+		l.close()
+		return nil, err
+	}
+	l.close = func() { l.adapter.Free(); m.Free(); done() }
+	return l, nil
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {

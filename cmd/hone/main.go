@@ -25,6 +25,7 @@ var commands = []func(*app) *cobra.Command{
 	chatCommand,
 	pullCommand,
 	evalCommand,
+	logitsCommand,
 	mergeCommand,
 	tokenizerCommand,
 	benchCommand,

@@ -1,0 +1,277 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"hone/nn"
+	"hone/safetensors"
+	"hone/tensor"
+)
+
+// ignored is the label of a token that is not learned.
+const ignored = -100
+
+func logitsCommand(a *app) *cobra.Command {
+	c, flags := logitsSettings{}, &modelFlags{}
+	cmd := &cobra.Command{
+		Use:   "logits MODEL --ids FILE.json --out FILE.safetensors",
+		Short: "Write a model's logits, loss and gradients for given tokens",
+		Long: "Runs a model on a batch of tokens and writes what it computes, to be compared with another implementation.\n\n" +
+			"FILE.json holds {\"input_ids\": [[...]], \"labels\": [[...]]}, all rows of one length. The label of position t is compared with the\n" +
+			"prediction of position t-1; -100 is ignored; without labels the tokens themselves are the labels.\n\n" +
+			"The safetensors file gets logits [B, T, V], loss [], the mean over the labels, and with --grads grad.NAME for every parameter, named as in\n" +
+			"the checkpoint (an adapter's as PEFT names them); all f32.",
+		Example: "  hone logits runs/first/model --ids batch.json --grads --out ours.safetensors",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := c.run(args[0], flags)
+			if err != nil {
+				return err
+			}
+			return a.result(r, func(w io.Writer) {
+				fmt.Fprintf(w, "logits  %v\n", r.Shape)
+				if r.Loss != nil {
+					fmt.Fprintf(w, "loss    %.7g over %d labels\n", *r.Loss, r.Labels)
+				}
+				fmt.Fprintf(w, "file    %s (%d tensors)\n", r.Out, r.Tensors)
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.ids, "ids", "", "the tokens, as JSON")
+	f.StringVar(&c.out, "out", "", "the safetensors file to write")
+	f.BoolVar(&c.grads, "grads", false, "write the gradient of the loss for every parameter")
+	flags.add(cmd)
+	return cmd
+}
+
+type logitsSettings struct {
+	ids, out string
+	grads    bool
+}
+
+// logitsResult is what hone logits prints.
+type logitsResult struct {
+	Out     string   `json:"out"`
+	Shape   [3]int   `json:"shape"`  // of the logits: B, T, V
+	Loss    *float64 `json:"loss"`   // null when no label can be predicted
+	Labels  int      `json:"labels"` // that the loss is the mean over
+	Tensors int      `json:"tensors"`
+}
+
+func (c logitsSettings) run(dir string, flags *modelFlags) (*logitsResult, error) {
+	if c.ids == "" || c.out == "" {
+		return nil, errors.New("name the tokens by --ids FILE.json and the result by --out FILE.safetensors")
+	}
+	b, err := readTokenBatch(c.ids)
+	if err != nil {
+		return nil, fmt.Errorf("read tokens %s: %w", c.ids, err)
+	}
+	m, err := flags.open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	if err := b.check(m.model.Shape()); err != nil {
+		return nil, fmt.Errorf("read tokens %s: %w", c.ids, err)
+	}
+	if c.grads && b.supervised == 0 {
+		return nil, fmt.Errorf("read tokens %s: no label can be predicted, so there is no gradient; the first label of a row has no position before it", c.ids)
+	}
+	if m.adapter != nil && c.grads { // an adapter freezes its base, whose gradients are asked for here
+		for _, p := range m.model.Params {
+			p.Thaw()
+		}
+	}
+	return c.write(m, b)
+}
+
+// write runs the pass and puts its results into the file, one tensor at a time.
+func (c logitsSettings) write(m *loaded, b *tokenBatch) (*logitsResult, error) {
+	tape := tensor.NewTape(m.dev, m.dtype)
+	defer tape.Reset()
+	logits, loss, err := b.forward(m, tape, c.grads)
+	if err != nil {
+		return nil, err
+	}
+	r := &logitsResult{Out: c.out, Shape: [3]int{b.rows, b.length, m.model.Shape().Vocab}, Labels: b.supervised}
+	plan := []safetensors.Info{{Name: "logits", DType: safetensors.F32, Shape: r.Shape[:]}}
+	if loss != nil {
+		plan = append(plan, safetensors.Info{Name: "loss", DType: safetensors.F32, Shape: []int{}})
+	}
+	var params []nn.Named
+	if c.grads {
+		params = m.parameters()
+	}
+	for _, p := range params {
+		plan = append(plan, safetensors.Info{Name: "grad." + p.Name, DType: safetensors.F32, Shape: p.Shape})
+	}
+	w, err := safetensors.Create(c.out, plan, map[string]string{"format": "pt"})
+	if err != nil {
+		return nil, err
+	}
+	defer w.Abort()
+	put := func(name string, values func() ([]float32, error)) {
+		if err == nil {
+			var v []float32
+			if v, err = values(); err == nil {
+				err = w.WriteFloat32(name, v)
+			}
+		}
+	}
+	put("logits", logits.Float32s)
+	if loss != nil {
+		put("loss", loss.Float32s)
+		var value float64
+		if err == nil {
+			value, err = loss.Item()
+		}
+		r.Loss = &value
+	}
+	if c.grads && err == nil {
+		err = tensor.Try(func() { tape.Backward(loss) })
+	}
+	for _, p := range params {
+		put("grad."+p.Name, p.GradFloat32s)
+		p.FreeGrad()
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.Tensors = len(plan)
+	return r, w.Commit()
+}
+
+// parameters are all of the model's and of its adapter's. What an adapter trains of its base goes by the adapter's name.
+func (m *loaded) parameters() []nn.Named {
+	if m.adapter == nil {
+		return m.model.Params
+	}
+	list := m.adapter.Params()
+	for _, p := range m.model.Params {
+		if !slices.ContainsFunc(list, func(q nn.Named) bool { return q.Param == p.Param }) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// tokenBatch is rows sequences of length tokens.
+type tokenBatch struct {
+	InputIDs [][]int32 `json:"input_ids"`
+	Labels   [][]int32 `json:"labels"`
+
+	rows, length, supervised         int
+	ids, targets, positions, offsets []int32 // as nn.NewInput takes them, targets shifted
+}
+
+// readTokenBatch reads and checks what needs no model.
+func readTokenBatch(path string) (*tokenBatch, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	b := &tokenBatch{}
+	if err := decodeStrictly(text, b); err != nil {
+		return nil, err
+	}
+	given := b.Labels != nil
+	if !given {
+		b.Labels = b.InputIDs
+	}
+	if b.rows = len(b.InputIDs); b.rows == 0 || len(b.InputIDs[0]) == 0 {
+		return nil, errors.New("input_ids is empty; give at least one row with one token")
+	}
+	b.length = len(b.InputIDs[0])
+	if len(b.Labels) != b.rows {
+		return nil, fmt.Errorf("labels has %d rows and input_ids has %d; give a label for every token", len(b.Labels), b.rows)
+	}
+	for i, row := range b.InputIDs {
+		if len(row) != b.length {
+			return nil, fmt.Errorf("input_ids[%d] has %d tokens and input_ids[0] has %d; rows must be of one length, so run rows of other lengths by themselves",
+				i, len(row), b.length)
+		}
+		if len(b.Labels[i]) != b.length {
+			return nil, fmt.Errorf("labels[%d] has %d entries for %d tokens", i, len(b.Labels[i]), b.length)
+		}
+		b.addRow(i)
+	}
+	if given && b.supervised == 0 {
+		return nil, errors.New("no label can be predicted: all are -100 or first in their row; leave labels out to learn all tokens")
+	}
+	return b, nil
+}
+
+func (b *tokenBatch) addRow(i int) {
+	b.offsets = append(b.offsets, int32(i*b.length))
+	if i == b.rows-1 {
+		b.offsets = append(b.offsets, int32(b.rows*b.length))
+	}
+	b.ids = append(b.ids, b.InputIDs[i]...)
+	for t := range b.length {
+		target := int32(ignored)
+		if t+1 < b.length {
+			target = b.Labels[i][t+1]
+		}
+		if target != ignored {
+			b.supervised++
+		}
+		b.positions, b.targets = append(b.positions, int32(t)), append(b.targets, target)
+	}
+}
+
+// check compares the tokens with a model's sizes.
+func (b *tokenBatch) check(s nn.Shape) error {
+	if s.MaxPositions > 0 && b.length > s.MaxPositions {
+		return fmt.Errorf("rows have %d tokens and the model reads %d; shorten them", b.length, s.MaxPositions)
+	}
+	for i := range b.InputIDs {
+		for t, id := range b.InputIDs[i] {
+			if id < 0 || int(id) >= s.Vocab {
+				return fmt.Errorf("input_ids[%d][%d] is %d; the model's vocabulary is 0 to %d", i, t, id, s.Vocab-1)
+			}
+			if label := b.Labels[i][t]; label != ignored && (label < 0 || int(label) >= s.Vocab) {
+				return fmt.Errorf("labels[%d][%d] is %d; the model's vocabulary is 0 to %d, and -100 is ignored", i, t, label, s.Vocab-1)
+			}
+		}
+	}
+	return nil
+}
+
+// forward runs the model: logits [B*T, V] and the loss, which is nil when there is nothing to predict.
+func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits, loss *tensor.Tensor, err error) {
+	err = tensor.Try(func() {
+		if record {
+			tape.Train(0, 0, 0)
+		} else {
+			tape.Infer()
+		}
+		hidden := m.model.Hidden(nn.NewInput(tape, b.ids, b.positions, b.offsets))
+		logits = nn.Logits(m.model, hidden, nil)
+		if b.supervised > 0 {
+			w, bias := m.model.Head()
+			loss = tensor.LinearCrossEntropy(hidden, w, bias, tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
+		}
+	})
+	return logits, loss, err
+}
+
+// decodeStrictly reads one JSON object and refuses keys that v does not have.
+func decodeStrictly(text []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return errors.New("there is something behind the JSON object")
+	}
+	return nil
+}
