@@ -84,7 +84,7 @@ func TestSFT(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
 			args := []string{"method=" + method, "steps=60"}
 			if method == "lora" {
-				args = append(args, "optimizer.learning_rate=0.01", "lora.r=8", "steps=150")
+				args = append(args, "lora.r=8", "steps=150")
 			}
 			if format == "messages" {
 				args = append(args, "chat_template=zephyr")
