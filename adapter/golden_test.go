@@ -145,8 +145,7 @@ func (in input) gradients(t *testing.T, dev device.Device, m *model.Model, l *ad
 		tape.Train(1, 0, 0)
 		x := nn.NewInput(tape, in.ids, in.positions, in.offsets)
 		x.Recompute = recompute
-		weight, bias := m.Head()
-		loss := tensor.LinearCrossEntropy(m.Hidden(x), weight, bias, tape.Ints(in.targets), tensor.CrossEntropyOptions{Tokens: in.supervised})
+		loss := tensor.LinearCrossEntropy(m.Hidden(x), m.Head(), tape.Ints(in.targets), tensor.CrossEntropyOptions{Tokens: in.supervised})
 		got, err := loss.Float32s()
 		if err != nil {
 			t.Fatal(err)

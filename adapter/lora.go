@@ -84,7 +84,7 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, _ := m.Head()
+	head := m.Head().Weight
 	var names []string
 	var list []nn.Layer
 	for _, layer := range nn.Layers(m.Model) {

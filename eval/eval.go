@@ -175,8 +175,7 @@ func (r *runner) flush(ctx context.Context) error {
 	err := tensor.Try(func() {
 		r.tape.Infer()
 		h := r.Hidden(nn.NewInput(r.tape, b.ids, b.positions, b.offsets))
-		w, bias := r.Head()
-		logp, _ := tensor.LogProbs(h, w, bias, r.tape.Ints(b.targets))
+		logp, _ := tensor.LogProbs(h, r.Head(), r.tape.Ints(b.targets))
 		losses, read = logp.Float32s()
 	})
 	if err != nil || read != nil {

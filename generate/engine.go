@@ -269,17 +269,13 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 // drawAll computes the logits of h's rows in F32, draws a token for each slot and lets the training kernel
 // say how likely the model found it.
 func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
-	w, b := r.model.Head()
-	n, v := h.Rows(), w.Shape[0]
+	head := r.model.Head()
+	n, v := h.Rows(), head.Weight.Shape[0]
 	logits := r.dev.Alloc(n*v, device.F32)
 	defer r.dev.Free(logits)
 	loss := r.dev.Alloc(n, device.F32)
 	defer r.dev.Free(loss)
-	m := device.MatMul{M: n, N: v, K: h.Cols(), A: h.Buffer(), B: w.Buffer(), TransB: true, C: logits}
-	if b != nil {
-		m.Bias = b.Buffer()
-	}
-	r.dev.MatMul(m)
+	head.Compute(r.dev, logits, h.Buffer())
 	r.rows = slices.Grow(r.rows[:0], n*v)[:n*v]
 	if err := r.dev.Read(r.rows, logits); err != nil {
 		return err

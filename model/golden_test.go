@@ -120,8 +120,7 @@ func (e example) check(t *testing.T, m *Model, tape *tensor.Tape, recompute int)
 	tape.Train(1, 0, 0)
 	in := nn.NewInput(tape, e.ids, e.positions, e.offset)
 	in.Recompute = recompute
-	w, b := m.Head()
-	loss := tensor.LinearCrossEntropy(m.Hidden(in), w, b, tape.Ints(e.targets), tensor.CrossEntropyOptions{Tokens: e.supervised})
+	loss := tensor.LinearCrossEntropy(m.Hidden(in), m.Head(), tape.Ints(e.targets), tensor.CrossEntropyOptions{Tokens: e.supervised})
 	got, err := loss.Item()
 	if err != nil {
 		t.Fatal(err)

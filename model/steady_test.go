@@ -66,9 +66,8 @@ func steadyStep(t *testing.T, m *Model, o *optim.AdamW, tape *tensor.Tape, i int
 		offsets = append(offsets, int32(len(ids)))
 	}
 	tape.Train(1, i, 0)
-	weight, bias := m.Head()
 	hidden := m.Hidden(nn.NewInput(tape, ids, positions, offsets))
-	loss := tensor.LinearCrossEntropy(hidden, weight, bias, tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: len(ids)})
+	loss := tensor.LinearCrossEntropy(hidden, m.Head(), tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: len(ids)})
 	tape.Backward(loss)
 	tape.Reset()
 	if _, err := o.Step(1e-3); err != nil {

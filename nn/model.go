@@ -9,8 +9,8 @@ import (
 type Model interface {
 	// Hidden runs the model up to its final norm: [N, C].
 	Hidden(in Input) *tensor.Tensor
-	// Head is the output layer: weight [V, C] and bias [V] or nil.
-	Head() (weight, bias *tensor.Tensor)
+	// Head is the output layer.
+	Head() tensor.Head
 	Shape() Shape
 }
 
@@ -68,6 +68,5 @@ func Logits(m Model, h *tensor.Tensor, rows *tensor.Tensor) *tensor.Tensor {
 	if rows != nil {
 		h = tensor.Rows(h, rows)
 	}
-	w, b := m.Head()
-	return tensor.Linear(h, w, b)
+	return m.Head().Logits(h)
 }

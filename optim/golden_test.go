@@ -103,8 +103,7 @@ func goldenLoss(tape *tensor.Tape, m *model.Model, ids, targets, offsets []int32
 		}
 	}
 	in := nn.NewInput(tape, ids, positions, offsets)
-	w, b := m.Head()
-	return tensor.LinearCrossEntropy(m.Hidden(in), w, b, tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: tokens})
+	return tensor.LinearCrossEntropy(m.Hidden(in), m.Head(), tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: tokens})
 }
 
 // checkFinal compares a parameter with the sums of the reference's, and with all of it where that is stored.

@@ -339,7 +339,6 @@ func languageModel(m nn.Model, in inputOptions, o tensor.CrossEntropyOptions) tr
 		x.Dropout, x.Recompute = in.dropout, in.recompute
 		loss := o
 		loss.Tokens = b.Tokens
-		weight, bias := m.Head()
-		return tensor.LinearCrossEntropy(m.Hidden(x), weight, bias, tape.Ints(b.Targets), loss)
+		return tensor.LinearCrossEntropy(m.Hidden(x), m.Head(), tape.Ints(b.Targets), loss)
 	}
 }

@@ -81,6 +81,7 @@ func gradCases() []gradCase {
 		{"Attention grouped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3})},
 		{"Attention windowed", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, Window: 2})},
 		{"Attention soft-capped", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, SoftCap: 0.7})},
+		{"Attention grouped, windowed and soft-capped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3, Window: 3, SoftCap: 0.7})},
 		{"Embedding", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Embedding(t.Ints([]int32{4, 0, 4, 2}), x[0]) })},
 		{"Rows", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Rows(x[0], t.Ints([]int32{1, 1, 3})) })},
 		{"SplitCols", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2) }},
@@ -103,21 +104,31 @@ func gradCases() []gradCase {
 			})
 		})},
 		{"LinearCrossEntropy", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, one(func(t *Tape, x []*Tensor) *Tensor {
-			return LinearCrossEntropy(x[0], x[1], x[2], t.Ints(targets), CrossEntropyOptions{Tokens: 4})
+			return LinearCrossEntropy(x[0], Head{x[1], x[2], 0}, t.Ints(targets), CrossEntropyOptions{Tokens: 4})
 		})},
 		{"LinearCrossEntropy with z-loss and smoothing", []leaf{random(1, 5, 3), random(2, 7, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
-			return LinearCrossEntropy(x[0], x[1], nil, t.Ints(targets), CrossEntropyOptions{Tokens: 4, ZLoss: 0.1, Smoothing: 0.2})
+			return LinearCrossEntropy(x[0], Head{x[1], nil, 0}, t.Ints(targets), CrossEntropyOptions{Tokens: 4, ZLoss: 0.1, Smoothing: 0.2})
+		})},
+		{"LinearCrossEntropy, soft-capped", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return LinearCrossEntropy(x[0], Head{x[1], x[2], 1.5}, t.Ints(targets), CrossEntropyOptions{Tokens: 4, ZLoss: 0.1})
+		})},
+		{"LogProbs, soft-capped", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			l, e := LogProbs(x[0], Head{x[1], nil, 0.8}, t.Ints(targets))
+			return []*Tensor{l, e}
+		}},
+		{"Head.Logits, soft-capped", []leaf{random(1, 5, 3), random(2, 7, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Head{x[1], nil, 0.8}.Logits(x[0])
 		})},
 		{"LogProbs, both", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, func(t *Tape, x []*Tensor) []*Tensor {
-			l, e := LogProbs(x[0], x[1], x[2], t.Ints(targets))
+			l, e := LogProbs(x[0], Head{x[1], x[2], 0}, t.Ints(targets))
 			return []*Tensor{l, e}
 		}},
 		{"LogProbs, entropy alone", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
-			_, e := LogProbs(x[0], x[1], nil, t.Ints(targets))
+			_, e := LogProbs(x[0], Head{x[1], nil, 0}, t.Ints(targets))
 			return []*Tensor{e}
 		}},
 		{"LogProbs, log-probability alone", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
-			l, _ := LogProbs(x[0], x[1], nil, t.Ints(targets))
+			l, _ := LogProbs(x[0], Head{x[1], nil, 0}, t.Ints(targets))
 			return []*Tensor{l}
 		}},
 	}

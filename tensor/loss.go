@@ -17,16 +17,16 @@ const (
 )
 
 // LinearCrossEntropy is the loss of a language model from its last hidden states, without ever holding
-// all logits: h [N, C], w [V, C], b [V] or nil, targets [N] (I32, negative for none). It returns the
-// scalar sum of -log softmax(h·wᵀ+b)[target] over the supervised rows, divided by o.Tokens.
+// all logits: h [N, C], targets [N] (I32, negative for none). It returns the scalar sum of
+// -log softmax(logits)[target] over the supervised rows, divided by o.Tokens.
 //
 // The gradient is computed on the way forward, chunk by chunk, so that the logits exist once; the
 // backward pass only scales it.
-func LinearCrossEntropy(h, w, b, targets *Tensor, o CrossEntropyOptions) *Tensor {
+func LinearCrossEntropy(h *Tensor, top Head, targets *Tensor, o CrossEntropyOptions) *Tensor {
 	const op = "LinearCrossEntropy"
 	t := tapeOf(op, h)
 	check(o.Tokens > 0, op, "the number of supervised tokens is %d", o.Tokens)
-	return newHead(op, t, h, w, b, targets).loss(o)
+	return newHead(op, t, h, top, targets).loss(o)
 }
 
 func (k *head) loss(o CrossEntropyOptions) *Tensor {
@@ -34,7 +34,7 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 	k.ce = device.CrossEntropy{ZLoss: o.ZLoss, Smoothing: o.Smoothing}
 	losses, weights := t.scratch(k.n, device.F32), t.scratch(k.n, device.F32)
 	t.Dev.Fill(weights.buf, 1/float32(o.Tokens))
-	record := t.wants(k.h, k.w, k.b)
+	record := t.wants(k.h, k.Weight, k.Bias)
 	if record {
 		k.allocGrads()
 	}
@@ -55,15 +55,15 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 // LogProbs gives for each row the log-probability of its target and the entropy of the whole
 // distribution, both [N] in F32 and 0 where the target is negative. The backward pass computes the
 // logits again, since every row may carry its own gradient.
-func LogProbs(h, w, b, targets *Tensor) (logp, entropy *Tensor) {
+func LogProbs(h *Tensor, top Head, targets *Tensor) (logp, entropy *Tensor) {
 	t := tapeOf("LogProbs", h)
-	head := newHead("LogProbs", t, h, w, b, targets)
+	head := newHead("LogProbs", t, h, top, targets)
 	logp, entropy = t.empty(device.F32, head.n), t.empty(device.F32, head.n)
 	for lo := 0; lo < head.n; lo += head.chunk {
 		head.run(lo, logp.data, entropy.data, nil, nil, false)
 	}
 	t.Dev.Scale(logp.Buffer(), -1)
-	if !t.wants(h, w, b) {
+	if !t.wants(h, top.Weight, top.Bias) {
 		return logp, entropy
 	}
 	// One closure serves both results: it sits under logp, which comes last on the tape's way back.
@@ -91,7 +91,7 @@ func LogProbs(h, w, b, targets *Tensor) (logp, entropy *Tensor) {
 		losses.release(t.Dev)
 		zero.release(t.Dev)
 		dEntropy.release(t.Dev)
-	}, h, w, b, targets)
+	}, h, top.Weight, top.Bias, targets)
 	t.push(entropy, func() {
 		dEntropy = entropy.grad.retain()
 		if logp.grad == nil { // so that the closure above runs
@@ -104,15 +104,17 @@ func LogProbs(h, w, b, targets *Tensor) (logp, entropy *Tensor) {
 
 // head is a linear layer and cross-entropy on top of it, run a chunk of rows at a time.
 type head struct {
-	t                *Tape
-	h, w, b, targets *Tensor
-	n, c, v, chunk   int
-	ce               device.CrossEntropy // options
-	dh, dw, db       *Tensor             // gradients of h, w and b, where wanted
+	Head
+	t              *Tape
+	h, targets     *Tensor
+	n, c, v, chunk int
+	ce             device.CrossEntropy // options
+	dh, dw, db     *Tensor             // gradients of h, Weight and Bias, where wanted
 }
 
-func newHead(op string, t *Tape, h, w, b, targets *Tensor) *head {
-	k := &head{t: t, h: h, w: w, b: b, targets: targets, n: h.Rows(), c: h.Cols(), v: w.Shape[0]}
+func newHead(op string, t *Tape, h *Tensor, top Head, targets *Tensor) *head {
+	w := top.Weight
+	k := &head{Head: top, t: t, h: h, targets: targets, n: h.Rows(), c: h.Cols(), v: w.Shape[0]}
 	check(w.Cols() == k.c, op, "hidden states %v do not match the head %v", h.Shape, w.Shape)
 	check(targets.Len() == k.n, op, "%d targets for %v", targets.Len(), h.Shape)
 	check(h.dtype == w.dtype, op, "hidden states are %v and the head is %v", h.dtype, w.dtype)
@@ -127,10 +129,10 @@ func (k *head) allocGrads() {
 	if k.h.needsGrad {
 		k.dh = k.t.empty(k.h.dtype, k.n, k.c)
 	}
-	if k.w.needsGrad {
-		k.dw = k.t.empty(k.w.gradType(), k.v, k.c)
+	if k.Weight.needsGrad {
+		k.dw = k.t.empty(k.Weight.gradType(), k.v, k.c)
 	}
-	if k.b != nil && k.b.needsGrad {
+	if k.Bias != nil && k.Bias.needsGrad {
 		k.db = k.t.empty(device.F32, k.v)
 	}
 }
@@ -142,14 +144,15 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 	rows := hi - lo
 	h := k.h.Buffer().Slice(lo*k.c, hi*k.c)
 	logits := k.t.scratch(rows*k.v, device.F32)
-	m := device.MatMul{M: rows, N: k.v, K: k.c, A: h, B: k.w.Buffer(), TransB: true, C: logits.buf}
-	if k.b != nil {
-		m.Bias = k.b.Buffer()
+	k.project(dev, logits.buf, h)
+	capped := logits
+	if k.SoftCap > 0 { // the gradient needs the logits divided by the cap, too
+		capped = k.t.scratch(rows*k.v, device.F32)
+		k.cap(dev, capped.buf, logits.buf)
 	}
-	dev.MatMul(m)
 
 	ce := k.ce
-	ce.V, ce.Logits, ce.Targets, ce.Loss = k.v, logits.buf, k.targets.Buffer().Slice(lo, hi), losses.buf.Slice(lo, hi)
+	ce.V, ce.Logits, ce.Targets, ce.Loss = k.v, capped.buf, k.targets.Buffer().Slice(lo, hi), losses.buf.Slice(lo, hi)
 	if entropies != nil {
 		ce.Entropy = entropies.buf.Slice(lo, hi)
 	}
@@ -159,7 +162,7 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 	if entropyWeights != nil {
 		ce.EntropyWeights = entropyWeights.buf.Slice(lo, hi)
 	}
-	d := logits
+	d := capped
 	if grads {
 		if k.h.dtype != device.F32 {
 			d = k.t.scratch(rows*k.v, k.h.dtype)
@@ -168,10 +171,16 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 	}
 	dev.CrossEntropy(ce)
 	if grads {
+		if capped != logits {
+			dev.UnaryGrad(device.Tanh, d.buf, logits.buf, d.buf, false)
+		}
 		k.addGrads(d.buf, h, lo, rows)
 	}
-	if d != logits {
+	if d != capped {
 		d.release(dev)
+	}
+	if capped != logits {
+		capped.release(dev)
 	}
 	logits.release(dev)
 }
@@ -179,7 +188,7 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 func (k *head) addGrads(d, h device.Buffer, lo, rows int) {
 	dev := k.t.Dev
 	if k.dh != nil {
-		dev.MatMul(device.MatMul{M: rows, N: k.c, K: k.v, A: d, B: k.w.Buffer(), C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)})
+		dev.MatMul(device.MatMul{M: rows, N: k.c, K: k.v, A: d, B: k.Weight.Buffer(), C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)})
 	}
 	if k.dw != nil {
 		dev.MatMul(device.MatMul{M: k.v, N: k.c, K: rows, A: d, TransA: true, B: h, C: k.dw.Buffer(), Accumulate: lo > 0})
@@ -191,7 +200,7 @@ func (k *head) addGrads(d, h device.Buffer, lo, rows int) {
 
 // giveGrads hands the gradients, times g, to the operands.
 func (k *head) giveGrads(g float32) {
-	for _, p := range [][2]*Tensor{{k.h, k.dh}, {k.w, k.dw}, {k.b, k.db}} {
+	for _, p := range [][2]*Tensor{{k.h, k.dh}, {k.Weight, k.dw}, {k.Bias, k.db}} {
 		if p[1] == nil {
 			continue
 		}

@@ -98,7 +98,7 @@ func TestGradientsAccumulate(t *testing.T) {
 	pass := func() []float32 {
 		tape.Train(1, 0, 0)
 		h := tape.Floats(floats(6), 2, 3)
-		tape.Backward(LinearCrossEntropy(h, w, nil, tape.Ints([]int32{2, 1}), CrossEntropyOptions{Tokens: 2}))
+		tape.Backward(LinearCrossEntropy(h, Head{Weight: w}, tape.Ints([]int32{2, 1}), CrossEntropyOptions{Tokens: 2}))
 		g, _ := w.GradFloat32s()
 		return g
 	}
@@ -204,7 +204,7 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 	}
 	run := func(chunk int) (float64, []float32) {
 		tape.Train(1, 0, 0)
-		k := newHead("test", tape, tape.Floats(floats(n*c), n, c), w, nil, tape.Ints(targets))
+		k := newHead("test", tape, tape.Floats(floats(n*c), n, c), Head{Weight: w}, tape.Ints(targets))
 		if chunk > 0 {
 			k.chunk = chunk
 		}
@@ -238,7 +238,7 @@ func TestTiedGradientExistsOnce(t *testing.T) {
 	dev.ResetPeak()
 	tape.Train(1, 0, 0)
 	ids := tape.Ints(make([]int32, n))
-	loss := LinearCrossEntropy(Embedding(ids, table), table, nil, ids, CrossEntropyOptions{Tokens: n})
+	loss := LinearCrossEntropy(Embedding(ids, table), Head{Weight: table}, ids, CrossEntropyOptions{Tokens: n})
 	tape.Backward(loss)
 	if held, one := dev.Memory().Peak-before, int64(4*v*c); held >= 2*one {
 		t.Errorf("the pass held %d bytes beside the table, whose gradient has %d", held, one)

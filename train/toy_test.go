@@ -53,7 +53,7 @@ func (m *toy) objective(dropout float32) Objective {
 		p := m.params
 		x := tensor.Dropout(tensor.Embedding(tape.Ints(b.IDs), p[0].Tensor), dropout)
 		x = tensor.Add(x, tensor.Unary(device.SiLU, tensor.Linear(x, p[1].Tensor, p[2].Tensor)))
-		return tensor.LinearCrossEntropy(x, p[3].Tensor, nil, tape.Ints(b.Targets), tensor.CrossEntropyOptions{Tokens: b.Tokens})
+		return tensor.LinearCrossEntropy(x, tensor.Head{Weight: p[3].Tensor}, tape.Ints(b.Targets), tensor.CrossEntropyOptions{Tokens: b.Tokens})
 	}
 }
 

@@ -181,8 +181,7 @@ func (w workload) step(m *model.Model, dev device.Device, dtype device.DType) fu
 	return func(i int) (loss float64, err error) {
 		failed := tensor.Try(func() {
 			tape.Train(1, i, 0)
-			weight, bias := m.Head()
-			l := tensor.LinearCrossEntropy(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), weight, bias, tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: n})
+			l := tensor.LinearCrossEntropy(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), m.Head(), tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: n})
 			loss, err = l.Item()
 			tape.Backward(l)
 			tape.Reset()

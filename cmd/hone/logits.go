@@ -256,8 +256,7 @@ func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits,
 		hidden := m.model.Hidden(nn.NewInput(tape, b.ids, b.positions, b.offsets))
 		logits = nn.Logits(m.model, hidden, nil)
 		if b.supervised > 0 {
-			w, bias := m.model.Head()
-			loss = tensor.LinearCrossEntropy(hidden, w, bias, tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
+			loss = tensor.LinearCrossEntropy(hidden, m.model.Head(), tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
 		}
 	})
 	return logits, loss, err

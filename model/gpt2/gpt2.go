@@ -96,11 +96,11 @@ func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
 }
 
 // Head is the output layer, the embedding table itself when tied.
-func (m *Model) Head() (weight, bias *tensor.Tensor) {
+func (m *Model) Head() tensor.Head {
 	if m.LMHead == nil {
-		return m.Body.WTE.Weight.Tensor, nil
+		return tensor.Head{Weight: m.Body.WTE.Weight.Tensor}
 	}
-	return m.LMHead.Weight.Tensor, nil
+	return tensor.Head{Weight: m.LMHead.Weight.Tensor}
 }
 
 // Shape is the model's sizes.

@@ -113,11 +113,11 @@ func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
 }
 
 // Head is the output layer, the embedding table itself when tied.
-func (m *Model) Head() (weight, bias *tensor.Tensor) {
+func (m *Model) Head() tensor.Head {
 	if m.LMHead == nil {
-		return m.Body.EmbedTokens.Weight.Tensor, nil
+		return tensor.Head{Weight: m.Body.EmbedTokens.Weight.Tensor}
 	}
-	return m.LMHead.Weight.Tensor, nil
+	return tensor.Head{Weight: m.LMHead.Weight.Tensor}
 }
 
 // Free gives back what the model holds beside its parameters.
