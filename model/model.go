@@ -21,7 +21,7 @@ import (
 var architectures = map[string]func(config []byte, dev device.Device) (nn.Model, error){
 	"gpt2":    gpt2.New,
 	"llama":   llama.New,
-	"mistral": llama.New,
+	"mistral": llama.NewMistral,
 }
 
 // Types lists the model types that can be opened and made.

@@ -85,7 +85,7 @@ func TestBadModels(t *testing.T) {
 		"heads do not fit": {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":9`, 1), "hidden_size 9 is not a multiple"},
 		"odd head":         {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":6`, 1), "head_dim is 3"},
 		"kv heads":         {strings.Replace(tiny, `"num_key_value_heads":1`, `"num_key_value_heads":3`, 1), "not a multiple of num_key_value_heads"},
-		"rope scaling":     {strings.Replace(tiny, `{`, `{"rope_scaling":{"rope_type":"yarn","factor":4},`, 1), `rope scaling "yarn"`},
+		"rope scaling":     {strings.Replace(tiny, `{`, `{"rope_scaling":{"rope_type":"spiral","factor":4},`, 1), `rope_type "spiral"`},
 		"activation":       {strings.Replace(tiny, `{`, `{"hidden_act":"mish",`, 1), `activation "mish"`},
 		"gpt2 heads":       {`{"model_type":"gpt2","n_embd":10,"n_head":3}`, "n_embd 10"},
 	} {

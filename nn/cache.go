@@ -16,11 +16,12 @@ type Cache struct {
 	keys     []*tensor.Tensor // per layer [slots*Capacity, K*D]
 	values   []*tensor.Tensor
 	lengths  []int // tokens held, per slot
+	expected []int // tokens that a slot will have, as far as Expect said
 }
 
 // NewCache makes a cache for a model of the given shape; dtype is that of the activations.
 func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity int) *Cache {
-	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, lengths: make([]int, slots)}
+	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, lengths: make([]int, slots), expected: make([]int, slots)}
 	for range s.Layers {
 		for _, list := range []*[]*tensor.Tensor{&c.keys, &c.values} {
 			x := tensor.NewParam(slots*capacity, c.width)
@@ -67,7 +68,16 @@ func (c *Cache) Free() {
 func (c *Cache) Len(slot int) int { return c.lengths[slot] }
 
 // Truncate forgets the tokens of a slot from the n-th on; 0 makes it free for another sequence.
-func (c *Cache) Truncate(slot, n int) { c.lengths[slot] = min(n, c.lengths[slot]) }
+func (c *Cache) Truncate(slot, n int) {
+	c.lengths[slot] = min(n, c.lengths[slot])
+	if n == 0 {
+		c.expected[slot] = 0
+	}
+}
+
+// Expect announces that the sequence of a slot will have n tokens when the pieces of a prompt have all been fed. Rotary
+// positions whose scaling depends on the length count with it from the first piece on.
+func (c *Cache) Expect(slot, n int) { c.expected[slot] = n }
 
 // Feed makes the input that appends tokens[i] to slots[i]. The model must then run on it
 // exactly once. It fails when a slot would overflow.
@@ -84,8 +94,10 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 			positions = append(positions, int32(have+p))
 		}
 		ids = append(ids, tokens[i]...)
+		in.expected = append(in.expected, c.expected[slot])
 		c.lengths[slot] += add
 	}
+	in.positions = positions
 	in.IDs, in.Positions = t.Ints(ids), t.Ints(positions)
 	return in, nil
 }

@@ -21,6 +21,49 @@ func Activation(name string) (device.UnaryOp, error) {
 	return 0, fmt.Errorf("activation %q is unknown; use silu, gelu, gelu_new, gelu_pytorch_tanh or relu", name)
 }
 
+// Heads checks the sizes of attention and completes those that config.json may leave out: as many key/value heads as
+// heads, and channels divided evenly among the heads.
+func Heads(hidden, heads int, kvHeads, headDim *int) error {
+	if *kvHeads == 0 {
+		*kvHeads = heads
+	}
+	if err := Positive("hidden_size", hidden, "num_attention_heads", heads, "num_key_value_heads", *kvHeads); err != nil {
+		return err
+	}
+	if *headDim == 0 {
+		if hidden%heads != 0 {
+			return fmt.Errorf("hidden_size %d is not a multiple of num_attention_heads %d; change one or give head_dim", hidden, heads)
+		}
+		*headDim = hidden / heads
+	}
+	if heads%*kvHeads != 0 {
+		return fmt.Errorf("num_attention_heads %d is not a multiple of num_key_value_heads %d", heads, *kvHeads)
+	}
+	return Positive("head_dim", *headDim)
+}
+
+// LayerWindows are the windows of attention of each layer, 0 where a layer sees everything: layer_types of config.json
+// says of each whether it is full_attention or sliding_attention, whose window is given.
+func LayerWindows(layerTypes []string, layers, window int) ([]int, error) {
+	if len(layerTypes) != layers {
+		return nil, fmt.Errorf("layer_types has %d entries for num_hidden_layers %d; give one for each layer", len(layerTypes), layers)
+	}
+	windows := make([]int, layers)
+	for i, kind := range layerTypes {
+		switch kind {
+		case "full_attention":
+		case "sliding_attention":
+			if window < 1 {
+				return nil, fmt.Errorf("layer_types has sliding_attention at layer %d, but sliding_window is %d; it must be at least 1", i, window)
+			}
+			windows[i] = window
+		default:
+			return nil, fmt.Errorf("layer_types has %q at layer %d, which is not supported; hone knows full_attention and sliding_attention", kind, i)
+		}
+	}
+	return windows, nil
+}
+
 // Positive checks pairs of a config key and its value, which must be at least 1.
 func Positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {

@@ -19,6 +19,7 @@ type Shape struct {
 	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
 	MaxPositions                                        int
 	Tied                                                bool // the head shares the embedding table
+	LongAfter                                           int  // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
 }
 
 // Input is what a model runs on: the packed tokens of one or more sequences.
@@ -28,17 +29,32 @@ type Input struct {
 	Cache          *Cache            // nil in training
 	Dropout        float32           // on embeddings and on what each block adds to the residual stream
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
+
+	positions []int32 // Positions on the host
+	expected  []int   // of each sequence: the length it will reach, when that is known to be more than its positions tell
 }
 
 // NewInput puts a packed batch on the tape's device: ids and positions [N], and offsets
 // [S+1], sequence s being rows offsets[s] to offsets[s+1].
 func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
-	in := Input{IDs: t.Ints(ids), Positions: t.Ints(positions)}
+	in := Input{IDs: t.Ints(ids), Positions: t.Ints(positions), positions: positions}
 	for s := range len(offsets) - 1 {
 		at, n := int(offsets[s]), int(offsets[s+1]-offsets[s])
 		in.Sequences = append(in.Sequences, device.Sequence{Q: at, QLen: n, K: at, KLen: n})
 	}
 	return in
+}
+
+// length is that of sequence s as scaled rotary positions count it.
+func (in Input) length(s int) int {
+	n := 0
+	if in.expected != nil {
+		n = in.expected[s]
+	}
+	for _, p := range in.positions[in.Sequences[s].Q:][:in.Sequences[s].QLen] {
+		n = max(n, int(p)+1)
+	}
+	return n
 }
 
 // Drop applies the input's dropout.

@@ -27,7 +27,7 @@ type Model struct {
 	MaxPositionEmbeddings *int     `yaml:"max_position_embeddings" json:"max_position_embeddings,omitempty" doc:"llama: longest context (default: sequence_length)"`
 	RMSNormEps            *float64 `yaml:"rms_norm_eps" json:"rms_norm_eps,omitempty" doc:"llama: added to the mean square in norms (default 1e-6)"`
 	RopeTheta             *float64 `yaml:"rope_theta" json:"rope_theta,omitempty" doc:"llama: base of the rotary position angles (default 10000)"`
-	SlidingWindow         *int     `yaml:"sliding_window" json:"sliding_window,omitempty" doc:"llama: tokens a query looks back at (default: all)"`
+	SlidingWindow         *int     `yaml:"sliding_window" json:"sliding_window,omitempty" doc:"llama: tokens a query looks back at (default: all); the model is then a mistral"`
 	AttentionBias         *bool    `yaml:"attention_bias" json:"attention_bias,omitempty" doc:"llama: biases in attention (default false)"`
 	MLPBias               *bool    `yaml:"mlp_bias" json:"mlp_bias,omitempty" doc:"llama: biases in the feed-forward (default false)"`
 	InitializerRange      *float64 `yaml:"initializer_range" json:"initializer_range,omitempty" doc:"standard deviation of fresh weights (default 0.02)"`
@@ -120,6 +120,9 @@ func (m *Model) checkSizes(kind string, sequenceLength int) error {
 	}
 	if d%2 != 0 {
 		return fmt.Errorf("the head size is %d, and rotary positions need an even one; change model.hidden_size or set model.head_dim", d)
+	}
+	if biased := m.AttentionBias != nil && *m.AttentionBias || m.MLPBias != nil && *m.MLPBias; biased && m.SlidingWindow != nil {
+		return errors.New("model.sliding_window makes a mistral, which has no biases; leave model.attention_bias and model.mlp_bias out")
 	}
 	if k := m.NumKeyValueHeads; k != nil && *heads%*k != 0 {
 		return fmt.Errorf("model.num_attention_heads is %d, which is not a multiple of model.num_key_value_heads %d; change one of them", *heads, *k)
@@ -216,6 +219,11 @@ func (m *Model) NewConfig(vocab, sequenceLength int) ([]byte, error) {
 	c := m.complete(vocab, sequenceLength)
 	if *c.VocabSize < vocab {
 		return nil, fmt.Errorf("model.vocab_size is %d but the tokenizer has %d tokens; raise it or leave it out", *c.VocabSize, vocab)
+	}
+	if c.SlidingWindow != nil { // in the field's formats a llama has no window, and a mistral is a llama with one
+		fill(&c.NumKeyValueHeads, *c.NumAttentionHeads)
+		kind := "mistral"
+		c.ModelType = &kind
 	}
 	return json.MarshalIndent(&c, "", "  ")
 }

@@ -75,7 +75,7 @@ func gradCases() []gradCase {
 			return Add(RMSNorm(x[0], x[1], 1e-3, 0), RMSNorm(Scale(x[0], 2), x[1], 1e-1, 0))
 		})},
 		{"Rope", []leaf{random(1, 4, 12)}, one(func(t *Tape, x []*Tensor) *Tensor {
-			return Rope(x[0], NewRopeTable(t.Dev, RopeFrequencies(100, 4), 9, 1), t.Ints([]int32{0, 1, 8, 3}), 2)
+			return Rope(x[0], NewRopeTable(t.Dev, []float64{1, 0.1}, 9, 1), t.Ints([]int32{0, 1, 8, 3}), 2)
 		})},
 		{"Attention", qkv(2, 2, 3), attention(AttentionShape{Heads: 2, KVHeads: 2, D: 3})},
 		{"Attention grouped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3})},

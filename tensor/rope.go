@@ -30,19 +30,20 @@ func NewRopeTable(dev device.Device, frequencies []float64, positions int, scale
 	return r
 }
 
+// RopeTable puts a table of cosines and sines [rows, half] on the device that lives as long as the pass does.
+func (t *Tape) RopeTable(cos, sin []float32, half int) *RopeTable {
+	put := func(v []float32) *Tensor {
+		x := t.empty(device.F32, len(v)/half, half)
+		t.Dev.Write(x.data.buf, v)
+		return x
+	}
+	return &RopeTable{Cos: put(cos), Sin: put(sin), Rotary: 2 * half}
+}
+
 // Free gives the table's memory back.
 func (r *RopeTable) Free() {
 	r.Cos.Free()
 	r.Sin.Free()
-}
-
-// RopeFrequencies are the inverse frequencies theta^(-2i/rotary) of Su et al., "RoFormer" (2021).
-func RopeFrequencies(theta float64, rotary int) []float64 {
-	f := make([]float64, rotary/2)
-	for i := range f {
-		f[i] = math.Pow(theta, -2*float64(i)/float64(rotary))
-	}
-	return f
 }
 
 // Rope rotates the heads of x [N, heads*D] by positions [N]: channel i of the first half of a
@@ -61,7 +62,7 @@ func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
 			k.Y, k.X, k.Positions, k.Inverse = dx.buf, y.grad.buf, positions.Buffer(), true
 			t.Dev.Rope(k)
 			x.addGrad(dx)
-		}, positions)
+		}, positions, table.Cos, table.Sin)
 	}
 	return y
 }

@@ -13,38 +13,38 @@ import (
 	"hone/tensor"
 )
 
-// Config is config.json of model_type llama or mistral; keys that are absent get the defaults of Default.
+// Config is config.json of model_type llama or mistral; keys that are absent get the defaults of Default or DefaultMistral.
 type Config struct {
-	VocabSize             int     `json:"vocab_size"`
-	HiddenSize            int     `json:"hidden_size"`
-	IntermediateSize      int     `json:"intermediate_size"`
-	NumHiddenLayers       int     `json:"num_hidden_layers"`
-	NumAttentionHeads     int     `json:"num_attention_heads"`
-	NumKeyValueHeads      int     `json:"num_key_value_heads"` // as many as heads when 0
-	HeadDim               int     `json:"head_dim"`            // hidden_size/num_attention_heads when 0
-	HiddenAct             string  `json:"hidden_act"`
-	MaxPositionEmbeddings int     `json:"max_position_embeddings"`
-	RMSNormEps            float64 `json:"rms_norm_eps"`
-	RopeTheta             float64 `json:"rope_theta"`
-	RopeScaling           *rope   `json:"rope_scaling"`    // transformers v4
-	RopeParameters        *rope   `json:"rope_parameters"` // transformers v5
-	SlidingWindow         *int    `json:"sliding_window"`
-	AttentionBias         bool    `json:"attention_bias"`
-	MLPBias               bool    `json:"mlp_bias"`
-	TieWordEmbeddings     bool    `json:"tie_word_embeddings"`
-	InitializerRange      float64 `json:"initializer_range"`
-}
-
-type rope struct {
-	RopeType  string  `json:"rope_type"`
-	Type      string  `json:"type"` // older spelling of rope_type
-	RopeTheta float64 `json:"rope_theta"`
+	VocabSize             int           `json:"vocab_size"`
+	HiddenSize            int           `json:"hidden_size"`
+	IntermediateSize      int           `json:"intermediate_size"`
+	NumHiddenLayers       int           `json:"num_hidden_layers"`
+	NumAttentionHeads     int           `json:"num_attention_heads"`
+	NumKeyValueHeads      int           `json:"num_key_value_heads"` // as many as heads when 0
+	HeadDim               int           `json:"head_dim"`            // hidden_size/num_attention_heads when 0
+	HiddenAct             string        `json:"hidden_act"`
+	MaxPositionEmbeddings int           `json:"max_position_embeddings"`
+	RMSNormEps            float64       `json:"rms_norm_eps"`
+	SlidingWindow         *int          `json:"sliding_window"` // mistral alone
+	LayerTypes            []string      `json:"layer_types"`
+	AttentionBias         bool          `json:"attention_bias"`
+	MLPBias               bool          `json:"mlp_bias"`
+	TieWordEmbeddings     bool          `json:"tie_word_embeddings"`
+	InitializerRange      float64       `json:"initializer_range"`
+	Rope                  nn.RopeConfig `json:"-"`
 }
 
 // Default is the configuration of absent keys, as transformers has it for llama.
 func Default() Config {
 	return Config{VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 11008, NumHiddenLayers: 32, NumAttentionHeads: 32,
-		HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, RopeTheta: 10000, InitializerRange: 0.02}
+		HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, InitializerRange: 0.02}
+}
+
+// DefaultMistral is the configuration of absent keys, as transformers has it for mistral.
+func DefaultMistral() Config {
+	c, window := Default(), 4096
+	c.IntermediateSize, c.NumKeyValueHeads, c.MaxPositionEmbeddings, c.SlidingWindow = 14336, 8, 131072, &window
+	return c
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -52,7 +52,7 @@ type Model struct {
 	Config Config
 	Body   Body       `hf:"model"`
 	LMHead *nn.Linear `hf:"lm_head"` // nil when tied to the embedding
-	rope   *tensor.RopeTable
+	rope   *nn.Rope
 }
 
 // Body is the model below its output layer.
@@ -89,21 +89,21 @@ type MLP struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x := in.Drop(m.Body.EmbedTokens.Forward(in.IDs))
+	x, rotation := in.Drop(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
 	for i, block := range m.Body.Layers {
-		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, m.rope) })
+		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
 	return m.Body.Norm.Forward(x)
 }
 
-func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rope *tensor.RopeTable) *tensor.Tensor {
-	h := tensor.Add(x, in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rope)))
+func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
+	h := tensor.Add(x, in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
 	return tensor.Add(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
-func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rope *tensor.RopeTable) *tensor.Tensor {
-	q := tensor.Rope(a.QProj.Forward(x), rope, in.Positions, a.shape.Heads)
-	k := tensor.Rope(a.KProj.Forward(x), rope, in.Positions, a.shape.KVHeads)
+func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
+	q := rotation.Rotate(a.QProj.Forward(x), a.shape.Heads)
+	k := rotation.Rotate(a.KProj.Forward(x), a.shape.KVHeads)
 	v := a.VProj.Forward(x)
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
@@ -127,23 +127,40 @@ func (m *Model) Free() { m.rope.Free() }
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads,
-		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.MaxPositionEmbeddings, Tied: c.TieWordEmbeddings}
+		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, LongAfter: c.Rope.LongAfter()}
 }
 
-// New declares the model that config.json describes; its parameters have no memory yet.
+// New declares the llama that config.json describes; its parameters have no memory yet.
 func New(config []byte, dev device.Device) (nn.Model, error) {
 	c := Default()
 	if err := json.Unmarshal(config, &c); err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}
-	if err := c.complete(); err != nil {
+	if c.SlidingWindow != nil {
+		return nil, fmt.Errorf("model_type llama has no sliding_window; use model_type mistral, or take the key out")
+	}
+	return build(c, config, dev)
+}
+
+// NewMistral declares the mistral that config.json describes.
+func NewMistral(config []byte, dev device.Device) (nn.Model, error) {
+	c := DefaultMistral()
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	c.AttentionBias, c.MLPBias = false, false // keys that mistral does not have
+	return build(c, config, dev)
+}
+
+func build(c Config, config []byte, dev device.Device) (nn.Model, error) {
+	if err := c.complete(config); err != nil {
 		return nil, err
 	}
 	act, err := nn.Activation(c.HiddenAct)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Config: c}
+	m := &Model{Config: c, rope: nn.NewRope(c.Rope, dev)}
 	m.Body.EmbedTokens = nn.NewEmbedding(c.VocabSize, c.HiddenSize, c.InitializerRange)
 	for range c.NumHiddenLayers {
 		m.Body.Layers = append(m.Body.Layers, c.block(act))
@@ -152,43 +169,28 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 	if !c.TieWordEmbeddings {
 		m.LMHead = nn.NewLinear(c.HiddenSize, c.VocabSize, false, c.InitializerRange)
 	}
-	m.rope = tensor.NewRopeTable(dev, tensor.RopeFrequencies(c.RopeTheta, c.HeadDim), c.MaxPositionEmbeddings, 1)
 	return m, nil
 }
 
 // complete fills what depends on other keys and refuses what cannot be a model.
-func (c *Config) complete() error {
-	if c.NumKeyValueHeads == 0 {
-		c.NumKeyValueHeads = c.NumAttentionHeads
-	}
-	if err := nn.Positive("vocab_size", c.VocabSize, "hidden_size", c.HiddenSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"num_attention_heads", c.NumAttentionHeads, "num_key_value_heads", c.NumKeyValueHeads, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+func (c *Config) complete(config []byte) (err error) {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
+		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
-	if c.HeadDim == 0 {
-		if c.HiddenSize%c.NumAttentionHeads != 0 {
-			return fmt.Errorf("hidden_size %d is not a multiple of num_attention_heads %d; change one or give head_dim", c.HiddenSize, c.NumAttentionHeads)
-		}
-		c.HeadDim = c.HiddenSize / c.NumAttentionHeads
+	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
+		return err
 	}
-	if c.HeadDim < 2 || c.HeadDim%2 != 0 {
-		return fmt.Errorf("head_dim is %d; rotary positions need an even number", c.HeadDim)
-	}
-	if c.NumAttentionHeads%c.NumKeyValueHeads != 0 {
-		return fmt.Errorf("num_attention_heads %d is not a multiple of num_key_value_heads %d", c.NumAttentionHeads, c.NumKeyValueHeads)
-	}
-	for _, r := range []*rope{c.RopeScaling, c.RopeParameters} {
-		if r == nil {
-			continue
-		}
-		if kind := r.RopeType + r.Type; kind != "" && kind != "default" && kind != "defaultdefault" {
-			return fmt.Errorf("rope scaling %q is not supported; only the default rotary positions are", kind)
-		}
-		if r.RopeTheta > 0 {
-			c.RopeTheta = r.RopeTheta
+	for _, kind := range c.LayerTypes { // other models of this family mix them; here the window is that of all layers
+		if kind != c.LayerTypes[0] {
+			return fmt.Errorf("layer_types mixes %s and %s, which this model_type does not do", c.LayerTypes[0], kind)
 		}
 	}
-	return nil
+	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings})
+	if err == nil && c.Rope.Partial != 1 {
+		err = fmt.Errorf("partial_rotary_factor is %v, but this model_type rotates whole heads", c.Rope.Partial)
+	}
+	return err
 }
 
 func (c *Config) block(act device.UnaryOp) *Block {

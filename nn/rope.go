@@ -1,0 +1,259 @@
+package nn
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// RopeConfig is how a model rotates its queries and keys by their positions (Su et al., "RoFormer", 2021), as ReadRope
+// finds it in config.json. Formulas of the scaled types are those of transformers' modeling_rope_utils.py.
+type RopeConfig struct {
+	Type            string    `json:"rope_type"` // default, linear, dynamic, yarn, llama3 or longrope
+	Theta           float64   `json:"rope_theta"`
+	Partial         float64   `json:"partial_rotary_factor"` // share of a head's channels that is rotated
+	Factor          float64   `json:"factor"`                // how many times longer contexts are than in pre-training
+	Original        int       `json:"original_max_position_embeddings"`
+	AttentionFactor float64   `json:"attention_factor"` // multiplies cosines and sines; computed when 0
+	BetaFast        float64   `json:"beta_fast"`        // yarn: pairs that turn more often than this are left alone, 32 when 0
+	BetaSlow        float64   `json:"beta_slow"`        // yarn: pairs that turn less often than this are interpolated, 1 when 0
+	MScale          float64   `json:"mscale"`
+	MScaleAllDim    float64   `json:"mscale_all_dim"`
+	Truncate        *bool     `json:"truncate"` // yarn: the bounds of the ramp are whole channels; true when absent
+	LowFreqFactor   float64   `json:"low_freq_factor"`
+	HighFreqFactor  float64   `json:"high_freq_factor"`
+	ShortFactor     []float64 `json:"short_factor"` // longrope: one divisor for each pair of channels
+	LongFactor      []float64 `json:"long_factor"`
+
+	HeadDim      int `json:"-"` // D
+	MaxPositions int `json:"-"` // max_position_embeddings
+}
+
+// RopeDefaults is what ReadRope takes from the architecture.
+type RopeDefaults struct {
+	HeadDim      int     // D
+	MaxPositions int     // max_position_embeddings
+	Theta        float64 // where config.json has none; 10000 when 0
+	Partial      float64 // where config.json has none; 1 when 0
+	Original     int     // original_max_position_embeddings where config.json has none; MaxPositions when 0
+	LayerType    string  // the entry to read, such as full_attention, where config.json has one for each kind of layer
+}
+
+// ReadRope reads the rotary part of config.json: rope_theta, rope_scaling and partial_rotary_factor as transformers 4
+// writes them, or rope_parameters as transformers 5 does. What stands inside rope_scaling or rope_parameters wins over
+// the same key at the top, but for original_max_position_embeddings, where the top wins.
+func ReadRope(config []byte, d RopeDefaults) (RopeConfig, error) {
+	var top struct {
+		Theta      float64         `json:"rope_theta"`
+		Partial    float64         `json:"partial_rotary_factor"`
+		Original   int             `json:"original_max_position_embeddings"`
+		Scaling    json.RawMessage `json:"rope_scaling"`
+		Parameters json.RawMessage `json:"rope_parameters"`
+	}
+	if err := json.Unmarshal(config, &top); err != nil {
+		return RopeConfig{}, fmt.Errorf("read config.json: %w", err)
+	}
+	scaling := top.Scaling
+	if len(scaling) == 0 || string(scaling) == "null" {
+		scaling = top.Parameters
+	}
+	c, err := ropeParameters(scaling, d.LayerType)
+	if err != nil {
+		return c, fmt.Errorf("read rope_parameters of config.json: %w", err)
+	}
+	c.HeadDim, c.MaxPositions = d.HeadDim, d.MaxPositions
+	c.Theta = firstOf(c.Theta, top.Theta, d.Theta, 10000)
+	c.Partial = firstOf(c.Partial, top.Partial, d.Partial, 1)
+	c.Original = firstOf(top.Original, c.Original, d.Original, d.MaxPositions)
+	if c.Factor == 0 && (c.Type == "yarn" || c.Type == "longrope") && c.Original > 0 {
+		c.Factor = float64(c.MaxPositions) / float64(c.Original)
+	}
+	return c, c.check()
+}
+
+// ropeParameters decodes rope_scaling or rope_parameters, or the entry of one kind of layer in it.
+func ropeParameters(text json.RawMessage, layerType string) (c RopeConfig, err error) {
+	var old struct {
+		Type string `json:"type"` // the older spelling of rope_type
+	}
+	if len(text) > 0 {
+		var entries map[string]json.RawMessage
+		if err := json.Unmarshal(text, &entries); err != nil {
+			return c, err
+		}
+		if nested, ok := entries[layerType]; ok && layerType != "" {
+			text = nested
+		}
+		if err := errors.Join(json.Unmarshal(text, &c), json.Unmarshal(text, &old)); err != nil {
+			return c, err
+		}
+	}
+	c.Type = firstOf(c.Type, old.Type, "default")
+	if c.Type == "su" || c.Type == "yarn" && c.LongFactor != nil { // early Phi-3 checkpoints
+		c.Type = "longrope"
+	}
+	return c, nil
+}
+
+// firstOf is the first value that is set.
+func firstOf[T comparable](values ...T) T {
+	var zero T
+	for _, v := range values {
+		if v != zero {
+			return v
+		}
+	}
+	return zero
+}
+
+// ropeTypes are the supported ones.
+var ropeTypes = []string{"default", "linear", "dynamic", "yarn", "llama3", "longrope"}
+
+// check refuses what would give other numbers than the reference, or none.
+func (c *RopeConfig) check() error {
+	if !slices.Contains(ropeTypes, c.Type) {
+		return fmt.Errorf("rope_type %q is not supported; hone knows %q", c.Type, ropeTypes)
+	}
+	if !(c.Theta > 0) || math.IsInf(c.Theta, 0) {
+		return fmt.Errorf("rope_theta is %v; it must be positive", c.Theta)
+	}
+	if n := c.rotary(); !(c.Partial > 0 && c.Partial <= 1) || n < 2 || n+n%2 > c.HeadDim {
+		return fmt.Errorf("head_dim is %d and partial_rotary_factor %v; rotary positions need at least one whole pair of channels in each head", c.HeadDim, c.Partial)
+	}
+	switch {
+	case c.Type != "default" && !(c.Factor > 0):
+		return fmt.Errorf("rope_type %s needs a positive factor in config.json, not %v", c.Type, c.Factor)
+	case c.Type == "dynamic" && c.rotary() < 3:
+		return fmt.Errorf("rope_type dynamic needs more than one pair of channels in each head")
+	case c.Type == "llama3" && !(c.LowFreqFactor > 0 && c.HighFreqFactor > c.LowFreqFactor):
+		return fmt.Errorf("rope_type llama3 needs 0 < low_freq_factor < high_freq_factor, not %v and %v", c.LowFreqFactor, c.HighFreqFactor)
+	case c.Type == "yarn" && (c.Original < 1 || c.Theta == 1):
+		return fmt.Errorf("rope_type yarn needs original_max_position_embeddings of at least 1 and a rope_theta other than 1")
+	case c.Type == "longrope" && c.Original < 2:
+		return fmt.Errorf("rope_type longrope needs original_max_position_embeddings of at least 2, not %d", c.Original)
+	}
+	if c.Type == "longrope" {
+		for key, list := range map[string][]float64{"short_factor": c.ShortFactor, "long_factor": c.LongFactor} {
+			if len(list) != c.pairs() || slices.ContainsFunc(list, func(f float64) bool { return !(f > 0) }) {
+				return fmt.Errorf("rope_type longrope needs %d positive numbers in %s, one for each rotated pair of channels, not %d", c.pairs(), key, len(list))
+			}
+		}
+	}
+	return nil
+}
+
+// rotary is the number of rotated channels as the formulas take it; pairs rounds half of it up.
+func (c *RopeConfig) rotary() int { return int(float64(c.HeadDim) * c.Partial) }
+func (c *RopeConfig) pairs() int  { return (c.rotary() + 1) / 2 }
+
+// Context is the number of positions that the model is made for. Linear and dynamic scaling leave
+// max_position_embeddings at the length of pre-training, and so do some configurations of yarn.
+func (c *RopeConfig) Context() int {
+	switch c.Type {
+	case "linear", "dynamic":
+		return max(c.MaxPositions, int(c.Factor*float64(c.MaxPositions)))
+	case "yarn":
+		return max(c.MaxPositions, int(c.Factor*float64(c.Original)))
+	}
+	return c.MaxPositions
+}
+
+// LongAfter is the length beyond which longrope rotates all of a sequence by its long factors, 0 for other types.
+func (c *RopeConfig) LongAfter() int {
+	if c.Type == "longrope" {
+		return c.Original
+	}
+	return 0
+}
+
+// regime tells sequences apart that are rotated by different frequencies: it is 0, or a length for which frequencies
+// are the sequence's own.
+func (c *RopeConfig) regime(length int) int {
+	switch {
+	case c.Type == "dynamic" && length > c.MaxPositions:
+		return length
+	case c.Type == "longrope" && length > c.Original:
+		return c.Original + 1
+	}
+	return 0
+}
+
+// frequencies are the radians by which each pair of channels turns from one position to the next, in a sequence of the given regime.
+func (c *RopeConfig) frequencies(regime int) []float64 {
+	theta, dim := c.Theta, float64(c.rotary())
+	if c.Type == "dynamic" && regime > 0 {
+		theta *= math.Pow(c.Factor*float64(regime)/float64(c.MaxPositions)-(c.Factor-1), dim/(dim-2))
+	}
+	f := make([]float64, c.pairs())
+	for i := range f {
+		f[i] = math.Pow(theta, -2*float64(i)/dim)
+	}
+	switch c.Type {
+	case "linear":
+		for i := range f {
+			f[i] /= c.Factor
+		}
+	case "llama3":
+		c.llama3(f)
+	case "yarn":
+		c.yarn(f)
+	case "longrope":
+		divisors := c.ShortFactor
+		if regime > 0 {
+			divisors = c.LongFactor
+		}
+		for i := range f {
+			f[i] /= divisors[i]
+		}
+	}
+	return f
+}
+
+// llama3 divides slow frequencies by the factor, keeps fast ones and passes from one to the other between.
+func (c *RopeConfig) llama3(f []float64) {
+	for i := range f {
+		turns := float64(c.Original) * f[i] / (2 * math.Pi) // within the original context
+		keep := (turns - c.LowFreqFactor) / (c.HighFreqFactor - c.LowFreqFactor)
+		keep = min(max(keep, 0), 1)
+		f[i] *= keep + (1-keep)/c.Factor
+	}
+}
+
+// yarn keeps pairs that turn often in the original context, divides those that turn rarely by the factor and passes
+// linearly, over the channels between, from one to the other (Peng et al., "YaRN", 2023).
+func (c *RopeConfig) yarn(f []float64) {
+	dim := float64(c.rotary())
+	channel := func(turns float64) float64 { // at which a pair makes that many turns
+		return dim * math.Log(float64(c.Original)/(turns*2*math.Pi)) / (2 * math.Log(c.Theta))
+	}
+	low, high := channel(firstOf(c.BetaFast, 32)), channel(firstOf(c.BetaSlow, 1))
+	if c.Truncate == nil || *c.Truncate {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	low, high = max(low, 0), min(high, dim-1)
+	if low == high {
+		high += 0.001
+	}
+	for i := range f {
+		interpolated := min(max((float64(i)-low)/(high-low), 0), 1)
+		f[i] *= 1 - interpolated + interpolated/c.Factor
+	}
+}
+
+// scale multiplies cosines and sines, and so the scores of attention by its square.
+func (c *RopeConfig) scale() float64 {
+	grown := func(m float64) float64 { return 0.1*m*math.Log(max(c.Factor, 1)) + 1 }
+	switch {
+	case c.Type != "yarn" && c.Type != "longrope":
+		return 1
+	case c.AttentionFactor != 0:
+		return c.AttentionFactor
+	case c.Type == "longrope":
+		return math.Sqrt(1 + math.Log(max(c.Factor, 1))/math.Log(float64(c.Original)))
+	case c.MScale != 0 && c.MScaleAllDim != 0:
+		return grown(c.MScale) / grown(c.MScaleAllDim)
+	}
+	return grown(1)
+}
