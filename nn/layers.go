@@ -1,6 +1,9 @@
 package nn
 
-import "hone/tensor"
+import (
+	"hone/device"
+	"hone/tensor"
+)
 
 // Adapter changes what a linear layer computes, without touching its parameters.
 type Adapter interface {
@@ -115,7 +118,7 @@ func NewRMSNorm(c int, eps float64) *RMSNorm {
 	return &RMSNorm{NewParam(Init{Value: 1}, c), float32(eps)}
 }
 
-// Forward normalises x [N, C].
+// Forward normalises the rows of x [N, C], or the heads of x [N, H*D] for a norm over D channels.
 func (n *RMSNorm) Forward(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.RMSNorm(x, n.Weight.Tensor, n.Eps, 0)
 }
@@ -135,6 +138,24 @@ func NewLayerNorm(c int, eps float64) *LayerNorm {
 // Forward normalises x [N, C].
 func (n *LayerNorm) Forward(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.LayerNorm(x, n.Weight.Tensor, value(n.Bias), n.Eps)
+}
+
+// GatedMLP is the feed-forward down(act(gate(x))·up(x)) (Shazeer, "GLU Variants Improve Transformer", 2020).
+type GatedMLP struct {
+	GateProj *Linear `hf:"gate_proj"` // [F, C]
+	UpProj   *Linear `hf:"up_proj"`   // [F, C]
+	DownProj *Linear `hf:"down_proj"` // [C, F]
+	act      device.UnaryOp
+}
+
+// NewGatedMLP declares a feed-forward of c channels and width f whose weights start with standard deviation std.
+func NewGatedMLP(c, f int, bias bool, act device.UnaryOp, std float64) *GatedMLP {
+	return &GatedMLP{NewLinear(c, f, bias, std), NewLinear(c, f, bias, std), NewLinear(f, c, bias, std), act}
+}
+
+// Forward maps x [N, C] to [N, C].
+func (m *GatedMLP) Forward(x *tensor.Tensor) *tensor.Tensor {
+	return m.DownProj.Forward(tensor.Gated(m.act, m.GateProj.Forward(x), m.UpProj.Forward(x)))
 }
 
 // value is the tensor of an optional parameter.

@@ -70,6 +70,7 @@ func gradCases() []gradCase {
 		{"Dropout", []leaf{random(1, 6, 7)}, one(func(t *Tape, x []*Tensor) *Tensor { return Dropout(x[0], 0.4) })},
 		{"RMSNorm", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 0) })},
 		{"RMSNorm with offset", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 1) })},
+		{"RMSNorm of heads", []leaf{random(1, 3, 8), random(2, 4)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 0) })},
 		{"LayerNorm", []leaf{random(1, 3, 5), random(2, 5), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return LayerNorm(x[0], x[1], x[2], 1e-3) })},
 		{"a norm used twice", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Add(RMSNorm(x[0], x[1], 1e-3, 0), RMSNorm(Scale(x[0], 2), x[1], 1e-1, 0))

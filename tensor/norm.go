@@ -2,26 +2,26 @@ package tensor
 
 import "hone/device"
 
-// RMSNorm computes x/sqrt(mean(x²)+eps)·(offset+w) for each row (Zhang & Sennrich, 2019):
-// x [N, C], w [C]. offset is 0, or 1 for checkpoints that store w-1.
+// RMSNorm computes x/sqrt(mean(x²)+eps)·(offset+w) for each row (Zhang & Sennrich, 2019), or for each head of it:
+// x [N, C] or [N, H*D], w [C] or [D]. offset is 0, or 1 for checkpoints that store w-1.
 func RMSNorm(x, w *Tensor, eps, offset float32) *Tensor {
 	return norm("RMSNorm", x, w, nil, device.Norm{Eps: eps, WeightOffset: offset})
 }
 
-// LayerNorm computes (x-mean)/sqrt(var+eps)·w + b for each row (Ba et al., 2016): x [N, C],
-// w and b [C]; b may be nil.
+// LayerNorm computes (x-mean)/sqrt(var+eps)·w + b for each row (Ba et al., 2016), or for each head of it: x [N, C] or
+// [N, H*D], w and b [C] or [D]; b may be nil.
 func LayerNorm(x, w, b *Tensor, eps float32) *Tensor {
 	return norm("LayerNorm", x, w, b, device.Norm{Eps: eps, Center: true})
 }
 
 func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 	t := tapeOf(op, x)
-	k.C = x.Cols()
-	check(w.Len() == k.C, op, "weight %v does not match rows of %v", w.Shape, x.Shape)
+	k.C = w.Len()
+	check(x.Cols()%k.C == 0, op, "weight %v does not match rows of %v", w.Shape, x.Shape)
 	y := t.empty(x.dtype, x.Shape...)
-	rstd, mean := t.empty(device.F32, x.Rows()), (*Tensor)(nil)
+	rstd, mean := t.empty(device.F32, x.Len()/k.C), (*Tensor)(nil)
 	if k.Center {
-		mean = t.empty(device.F32, x.Rows())
+		mean = t.empty(device.F32, x.Len()/k.C)
 	}
 	compute := func() {
 		k := k

@@ -64,10 +64,10 @@ type Body struct {
 
 // Block is one layer: attention and feed-forward, each added to the residual stream.
 type Block struct {
-	SelfAttn               *Attention  `hf:"self_attn"`
-	MLP                    *MLP        `hf:"mlp"`
-	InputLayerNorm         *nn.RMSNorm `hf:"input_layernorm"`
-	PostAttentionLayerNorm *nn.RMSNorm `hf:"post_attention_layernorm"`
+	SelfAttn               *Attention   `hf:"self_attn"`
+	MLP                    *nn.GatedMLP `hf:"mlp"`
+	InputLayerNorm         *nn.RMSNorm  `hf:"input_layernorm"`
+	PostAttentionLayerNorm *nn.RMSNorm  `hf:"post_attention_layernorm"`
 }
 
 // Attention is grouped-query self-attention with rotary positions.
@@ -77,14 +77,6 @@ type Attention struct {
 	VProj *nn.Linear `hf:"v_proj"` // [K*D, C]
 	OProj *nn.Linear `hf:"o_proj"` // [C, H*D]
 	shape tensor.AttentionShape
-}
-
-// MLP is the SwiGLU feed-forward down(silu(gate(x))·up(x)).
-type MLP struct {
-	GateProj *nn.Linear `hf:"gate_proj"` // [F, C]
-	UpProj   *nn.Linear `hf:"up_proj"`   // [F, C]
-	DownProj *nn.Linear `hf:"down_proj"` // [C, F]
-	act      device.UnaryOp
 }
 
 // Hidden runs the blocks over the tokens of in: [N, C].
@@ -98,7 +90,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := tensor.Add(x, in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Add(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
+	return tensor.Add(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
@@ -106,10 +98,6 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	k := rotation.Rotate(a.KProj.Forward(x), a.shape.KVHeads)
 	v := a.VProj.Forward(x)
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
-}
-
-func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
-	return m.DownProj.Forward(tensor.Gated(m.act, m.GateProj.Forward(x), m.UpProj.Forward(x)))
 }
 
 // Head is the output layer, the embedding table itself when tied.
@@ -205,10 +193,7 @@ func (c *Config) block(act device.UnaryOp) *Block {
 			QProj: nn.NewLinear(c.HiddenSize, q, c.AttentionBias, std), KProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std),
 			VProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std), OProj: nn.NewLinear(q, c.HiddenSize, c.AttentionBias, std), shape: shape,
 		},
-		MLP: &MLP{
-			GateProj: nn.NewLinear(c.HiddenSize, c.IntermediateSize, c.MLPBias, std), UpProj: nn.NewLinear(c.HiddenSize, c.IntermediateSize, c.MLPBias, std),
-			DownProj: nn.NewLinear(c.IntermediateSize, c.HiddenSize, c.MLPBias, std), act: act,
-		},
+		MLP:            nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, c.MLPBias, act, std),
 		InputLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps), PostAttentionLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
 	}
 }
