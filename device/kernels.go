@@ -49,6 +49,12 @@ type Kernels interface {
 	Embedding(y, table, ids Buffer)
 	// EmbeddingGrad adds rows: dtable[ids[n]] += dy[n], in order of n; dtable is F32.
 	EmbeddingGrad(dtable, dy, ids Buffer)
+	// Route picks the experts of each row by their logits; see the type.
+	Route(Route)
+	RouteGrad(RouteGrad)
+	// Combine adds rows up with weights, such as what experts made of a row; see the type.
+	Combine(Combine)
+	CombineGrad(CombineGrad)
 	// CrossEntropy works on rows of logits; see the type.
 	CrossEntropy(CrossEntropy)
 	// ColumnSum computes y[c] (+)= sum over n of x[n, c]; y is F32 [C], x is [N, C]. The gradient of a bias.

@@ -42,6 +42,17 @@ func one(f func(t *Tape, x []*Tensor) *Tensor) func(*Tape, []*Tensor) []*Tensor 
 	return func(t *Tape, x []*Tensor) []*Tensor { return []*Tensor{f(t, x)} }
 }
 
+// expertOf makes expert e a linear layer of rows e*out to (e+1)*out of w.
+func expertOf(w *Tensor, out int) func(int, *Tensor) *Tensor {
+	return func(e int, x *Tensor) *Tensor {
+		index := make([]int32, out)
+		for i := range index {
+			index[i] = int32(e*out + i)
+		}
+		return Linear(x, Rows(w, x.Tape().Ints(index)), nil)
+	}
+}
+
 func gradCases() []gradCase {
 	attention := func(s AttentionShape) func(*Tape, []*Tensor) []*Tensor {
 		s.Scale = 0.6
@@ -85,6 +96,23 @@ func gradCases() []gradCase {
 		{"Attention grouped, windowed and soft-capped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3, Window: 3, SoftCap: 0.7})},
 		{"Embedding", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Embedding(t.Ints([]int32{4, 0, 4, 2}), x[0]) })},
 		{"Rows", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Rows(x[0], t.Ints([]int32{1, 1, 3})) })},
+		{"Experts", []leaf{random(1, 6, 3), random(2, 6, 4), random(3, 20, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Experts(x[0], Route(x[1], 2, nil), expertOf(x[2], 5))
+		})},
+		{"Experts, one each, in Recompute", []leaf{random(1, 6, 3), random(2, 4, 3), random(3, 12, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Recompute(x[0], func(h *Tensor) *Tensor { return Experts(h, Route(Linear(h, x[1], nil), 1, nil), expertOf(x[2], 3)) })
+		})},
+		{"Experts with a load-balancing loss over recomputed layers", []leaf{random(1, 6, 3), random(2, 4, 3), random(3, 12, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			var b Balance
+			layer := func(h *Tensor) *Tensor { return Experts(h, Route(Linear(h, x[1], nil), 2, &b), expertOf(x[2], 3)) }
+			y := Recompute(t.Scope(func() *Tensor { return layer(x[0]) }), layer)
+			return []*Tensor{y, b.Loss()}
+		}},
+		{"a load-balancing loss alone", []leaf{random(1, 6, 3), random(2, 4, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			var b Balance
+			y := Experts(x[0], Route(Linear(x[0], x[1], nil), 2, &b), func(_ int, rows *Tensor) *Tensor { return rows })
+			return Mul(b.Loss(), Sum(y))
+		})},
 		{"SplitCols", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2) }},
 		{"SplitCols, one part unused", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2)[1:2] }},
 		{"Recompute", []leaf{random(1, 3, 4), random(2, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {

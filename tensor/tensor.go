@@ -41,8 +41,9 @@ type Tensor struct {
 
 // storage is a device buffer shared by counting.
 type storage struct {
-	buf  device.Buffer
-	refs int
+	buf    device.Buffer
+	refs   int
+	parent *storage // whose memory this is a part of, nil for memory of its own
 }
 
 // NewParam returns a parameter: a tensor outside any tape whose gradient
@@ -149,13 +150,23 @@ func (s *storage) retain() *storage {
 	return s
 }
 
+// slice is elements lo to hi of s, whose memory it keeps.
+func (s *storage) slice(lo, hi int) *storage {
+	return &storage{buf: s.buf.Slice(lo, hi), refs: 1, parent: s.retain()}
+}
+
 func (s *storage) release(dev device.Device) {
 	if s == nil {
 		return
 	}
-	if s.refs--; s.refs == 0 {
-		dev.Free(s.buf)
+	if s.refs--; s.refs > 0 {
+		return
 	}
+	if s.parent != nil {
+		s.parent.release(dev)
+		return
+	}
+	dev.Free(s.buf)
 }
 
 // Error is the panic value of a misused operation.

@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Attention", testAttention},
 		{"AttentionNaN", testAttentionNaN},
 		{"Embedding", testEmbedding},
+		{"Route", testRoute},
+		{"Combine", testCombine},
 		{"CrossEntropy", testCrossEntropy},
 		{"Reduce", testReduce},
 		{"ColumnSum", testColumnSum},
