@@ -75,6 +75,17 @@ func gradCases() []gradCase {
 		{"Add of one to itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], Add(x[0], Scale(x[0], 3))) })},
 		{"Mul", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Mul(x[0], x[1]) })},
 		{"Scale", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Scale(x[0], -1.5) })},
+		{"Sub", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Sub(x[0], x[1]) })},
+		{"Sub of one from itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Sub(Scale(x[0], 3), x[0]) })},
+		{"Affine", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Affine(x[0], -1.5, 0.3) })},
+		{"Max", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Max(x[0], x[1]) })},
+		{"Min", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Min(x[0], x[1]) })},
+		{"Max with a constant", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Max(t.Constant([]float32{0, 2, -2, 0, 1, -1}, 2, 3), x[0])
+		})},
+		{"Clamp", []leaf{random(1, 4, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Clamp(x[0], -0.4, 0.3) })},
+		{"SumBy", []leaf{random(1, 6)}, one(func(t *Tape, x []*Tensor) *Tensor { return SumBy(x[0], t.Ints([]int32{2, 0, 2, 2, 3, 0}), 4) })},
+		{"Float32", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Scale(Float32(x[0]), 2) })},
 		{"Sum", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Sum(x[0]) })},
 		{"Gated silu", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Gated(device.SiLU, x[0], x[1]) })},
 		{"Gated gelu", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Gated(device.GELU, x[0], x[1]) })},

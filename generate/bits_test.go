@@ -1,0 +1,73 @@
+package generate
+
+import (
+	"slices"
+	"testing"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/model"
+	"hone/nn"
+	"hone/tensor"
+)
+
+// TestLogProbsEqualTraining: what the engine says of the tokens that it drew is, bit for bit, what a training pass over the
+// packed sequences says, so that the first ratio of PPO is exactly 1.
+func TestLogProbsEqualTraining(t *testing.T) {
+	configs := map[string]string{
+		"llama": `{"model_type": "llama", "vocab_size": 300, "hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4,
+			"num_key_value_heads": 2, "max_position_embeddings": 512, "initializer_range": 0.2}`,
+		"gpt2": `{"model_type": "gpt2", "vocab_size": 300, "n_embd": 96, "n_layer": 3, "n_head": 4, "n_positions": 512, "initializer_range": 0.2}`,
+	}
+	for name, config := range configs {
+		for _, dtype := range []device.DType{device.F32, device.BF16} {
+			dev := cpu.New(cpu.Options{Threads: 2})
+			m, err := model.New([]byte(config), dev, dtype, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opt := DefaultOptions()
+			opt.MaxNewTokens, opt.BatchSize = 130, 3
+			prompts := append(slices.Clone(prompts), slices.Repeat([]int32{9, 8, 7, 250}, 16))
+			outs := mustRun(t, New(dev, dtype, m, nil), prompts, opt)
+			var ids, targets, positions []int32
+			offsets := []int32{0}
+			for i, out := range outs {
+				all := slices.Concat(prompts[i], out.Tokens)
+				ids = append(ids, all[:len(all)-1]...)
+				for p := range len(all) - 1 {
+					target := int32(-100)
+					if p+1 >= len(prompts[i]) {
+						target = all[p+1]
+					}
+					targets, positions = append(targets, target), append(positions, int32(p))
+				}
+				offsets = append(offsets, int32(len(ids)))
+			}
+			tape := tensor.NewTape(dev, dtype)
+			tape.Train(1, 0, 0)
+			w, b := m.Head()
+			lp, _ := tensor.LogProbs(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), w, b, tape.Ints(targets))
+			got, err := lp.Float32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tape.Reset()
+			differ, n := 0, 0
+			for i, out := range outs {
+				at := int(offsets[i]) + len(prompts[i]) - 1
+				for j, want := range out.LogProbs {
+					n++
+					if got[at+j] != want {
+						differ++
+					}
+				}
+			}
+			if differ > 0 {
+				t.Errorf("%s %v: %d of %d log-probabilities differ", name, dtype, differ, n)
+			}
+			m.Free()
+			dev.Close()
+		}
+	}
+}
