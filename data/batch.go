@@ -15,6 +15,7 @@ type Batch struct {
 	IDs, Targets, Positions []int32 // [N]; Targets Ignore where nothing is to be predicted; Positions restart in each sequence
 	Offsets                 []int32 // [S+1]; sequence s is rows Offsets[s]:Offsets[s+1]; sequences cannot see each other
 	Tokens                  int     // supervised tokens in the WHOLE accumulated (and all-rank) batch: the one normaliser
+	Extra                   any     // what the objective of a recipe needs besides; nothing else looks at it
 }
 
 // Rows returns N, the number of tokens the model is fed.
@@ -61,6 +62,24 @@ func (b *Batch) appendWindow(s *Store, from, to int64) {
 		b.Offsets = append(b.Offsets, int32(row+n))
 		from = stop
 	}
+}
+
+// AppendMarked adds a sequence of marked tokens (see Mark); a row's target is the next token where that is supervised.
+func (b *Batch) AppendMarked(marks []int32) {
+	if b.Offsets == nil {
+		b.Offsets = []int32{0}
+	}
+	for at, mark := range marks {
+		id, _ := Unmark(mark)
+		target := int32(Ignore)
+		if at+1 < len(marks) {
+			if next, supervised := Unmark(marks[at+1]); supervised {
+				target = next
+			}
+		}
+		b.IDs, b.Targets, b.Positions = append(b.IDs, id), append(b.Targets, target), append(b.Positions, int32(at))
+	}
+	b.Offsets = append(b.Offsets, int32(len(b.IDs)))
 }
 
 // String gives the batch's sizes, for messages.

@@ -263,7 +263,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 }
 
 func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) error {
-	for d, err := range split(docs, b.cfg.Validation) {
+	for d, err := range Split(docs, b.cfg.Validation) {
 		if err != nil {
 			return err
 		}
@@ -273,7 +273,7 @@ func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) err
 		b.progress.Documents++
 		b.progress.Bytes += int64(len(d.Text))
 		side := 0
-		if d.held {
+		if d.Held {
 			side = 1
 		}
 		j := b.open[side]

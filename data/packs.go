@@ -147,19 +147,6 @@ func (p *Packs) supervised(i int64) int {
 func (p *Packs) appendTo(b *Batch, i int64) {
 	for _, d := range p.pack(i) {
 		from, to := p.store.Document(int64(d))
-		row := len(b.IDs)
-		b.IDs = p.store.appendTokens(b.IDs, from, to)
-		for at := row; at < len(b.IDs); at++ {
-			target := int32(Ignore)
-			if at+1 < len(b.IDs) {
-				if id, supervised := Unmark(b.IDs[at+1]); supervised {
-					target = id
-				}
-			}
-			b.IDs[at] >>= 1
-			b.Targets = append(b.Targets, target)
-			b.Positions = append(b.Positions, int32(at-row))
-		}
-		b.Offsets = append(b.Offsets, int32(len(b.IDs)))
+		b.AppendMarked(p.store.appendTokens(nil, from, to))
 	}
 }

@@ -11,21 +11,21 @@ import (
 // DefaultValidationFraction is the usual share of documents to hold out.
 const DefaultValidationFraction = 0.02
 
-// placed is a document with the side it belongs to.
-type placed struct {
+// Placed is a document with the side it belongs to.
+type Placed struct {
 	Document
-	held bool
+	Held bool
 }
 
-// split sends about a fraction of the documents to the held-out side, and at least one. The choice is a hash of the document's
+// Split sends about a fraction of the documents to the held-out side, and at least one. The choice is a hash of the document's
 // content, so it does not depend on order or on what else there is, and copies of a text never stand on both sides. Until
 // the hash has chosen a document, the one that came closest waits aside; at the end it is taken if nothing else was.
-func split(docs iter.Seq2[Document, error], fraction float64) iter.Seq2[placed, error] {
-	return func(yield func(placed, error) bool) {
+func Split(docs iter.Seq2[Document, error], fraction float64) iter.Seq2[Placed, error] {
+	return func(yield func(Placed, error) bool) {
 		s := splitter{fraction: fraction, closest: 2}
 		for d, err := range docs {
 			if err != nil {
-				yield(placed{}, err)
+				yield(Placed{}, err)
 				return
 			}
 			if !s.add(d, yield) {
@@ -35,10 +35,10 @@ func split(docs iter.Seq2[Document, error], fraction float64) iter.Seq2[placed, 
 		switch {
 		case s.waiting == nil:
 		case s.trained == 0:
-			yield(placed{}, errors.New("the data is a single document, so none can be held out for validation; "+
+			yield(Placed{}, errors.New("the data is a single document, so none can be held out for validation; "+
 				"add documents, give separate validation data, or set the validation fraction to 0"))
 		default:
-			yield(placed{*s.waiting, true}, nil)
+			yield(Placed{*s.waiting, true}, nil)
 		}
 	}
 }
@@ -51,9 +51,9 @@ type splitter struct {
 	trained  int
 }
 
-func (s *splitter) add(d Document, yield func(placed, error) bool) bool {
+func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 	if s.fraction <= 0 {
-		return yield(placed{d, false}, nil)
+		return yield(Placed{d, false}, nil)
 	}
 	h := math.Ldexp(float64(xxh3.Hash(d.Text)>>11), -53) // uniform in [0, 1)
 	var out *Document
@@ -64,7 +64,7 @@ func (s *splitter) add(d Document, yield func(placed, error) bool) bool {
 		if out != nil && !s.train(*out, yield) {
 			return false
 		}
-		return yield(placed{d, true}, nil)
+		return yield(Placed{d, true}, nil)
 	case s.held == 0 && h < s.closest:
 		out, s.waiting, s.closest = s.waiting, &d, h
 		return out == nil || s.train(*out, yield)
@@ -72,7 +72,7 @@ func (s *splitter) add(d Document, yield func(placed, error) bool) bool {
 	return s.train(d, yield)
 }
 
-func (s *splitter) train(d Document, yield func(placed, error) bool) bool {
+func (s *splitter) train(d Document, yield func(Placed, error) bool) bool {
 	s.trained++
-	return yield(placed{d, false}, nil)
+	return yield(Placed{d, false}, nil)
 }

@@ -381,12 +381,12 @@ func TestSplitProperties(t *testing.T) {
 			}
 			got := map[string]bool{}
 			held := 0
-			for p, err := range split(documents(texts...), fraction) {
+			for p, err := range Split(documents(texts...), fraction) {
 				if err != nil {
 					t.Fatalf("n=%d, fraction %v: %v", n, fraction, err)
 				}
 				got[string(p.Text)] = true
-				if p.held {
+				if p.Held {
 					held++
 				}
 			}
@@ -404,9 +404,9 @@ func TestSplitByContent(t *testing.T) {
 	}
 	side := map[string]bool{}
 	held := 0
-	for p := range split(documents(texts...), 0.1) {
-		side[string(p.Text)] = p.held
-		if p.held {
+	for p := range Split(documents(texts...), 0.1) {
+		side[string(p.Text)] = p.Held
+		if p.Held {
 			held++
 		}
 	}
@@ -416,8 +416,8 @@ func TestSplitByContent(t *testing.T) {
 	for i, j := 0, len(texts)-1; i < j; i, j = i+1, j-1 {
 		texts[i], texts[j] = texts[j], texts[i]
 	}
-	for p := range split(documents(append(texts[:3000:3000], texts[:100]...)...), 0.1) {
-		if side[string(p.Text)] != p.held {
+	for p := range Split(documents(append(texts[:3000:3000], texts[:100]...)...), 0.1) {
+		if side[string(p.Text)] != p.Held {
 			t.Fatalf("%q changed sides with the order of the documents", p.Text)
 		}
 	}

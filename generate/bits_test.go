@@ -46,8 +46,7 @@ func TestLogProbsEqualTraining(t *testing.T) {
 			}
 			tape := tensor.NewTape(dev, dtype)
 			tape.Train(1, 0, 0)
-			w, b := m.Head()
-			lp, _ := tensor.LogProbs(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), w, b, tape.Ints(targets))
+			lp, _ := tensor.LogProbs(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), m.Head(), tape.Ints(targets))
 			got, err := lp.Float32s()
 			if err != nil {
 				t.Fatal(err)

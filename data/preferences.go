@@ -1,0 +1,308 @@
+package data
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Preference is two answers to one prompt, of which the chosen one is better.
+type Preference struct {
+	Chosen, Rejected Example // the same prompt with two answers, conversations or both prompt and completion
+	Turns            int     // messages that the two conversations share: the prompt
+	Margin           float64 // how much better the chosen answer is; 0 when the record does not say
+	Annotator        string  // who judged; empty when the record does not say
+}
+
+// Judged is an answer with a verdict of its own.
+type Judged struct {
+	Example
+	Turns     int // messages of the prompt
+	Desirable bool
+}
+
+// Unusable is the error of a record that is well formed but teaches nothing.
+type Unusable struct {
+	Reason  Reason
+	Problem string
+}
+
+func (u *Unusable) Error() string { return u.Problem }
+
+// Reasons for which preferences are left out.
+const (
+	EqualAnswers Reason = "preferences with equal answers"
+	EmptyAnswer  Reason = "preferences with an empty answer"
+)
+
+// ParsePreference reads a record with chosen and rejected, each a text or a list of messages, as TRL has them: answers to prompt
+// where there is one, else whole transcripts whose common beginning is the prompt. Transcripts in the style of Anthropic's HH
+// ("\n\nHuman: …\n\nAssistant: …") become conversations. margin, a number, and annotator, a text, may stand beside.
+func ParsePreference(record []byte) (Preference, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(record, &fields); err != nil {
+		return Preference{}, fmt.Errorf("the record is no JSON object: %w", err)
+	}
+	if isNull(fields["chosen"]) || isNull(fields["rejected"]) {
+		return Preference{}, errors.New("a preference needs chosen and rejected, with prompt or as whole transcripts")
+	}
+	var p Preference
+	if m := fields["margin"]; !isNull(m) && json.Unmarshal(m, &p.Margin) != nil {
+		return p, errors.New("margin is no number")
+	}
+	if err := text(fields, "annotator", &p.Annotator); err != nil {
+		return p, err
+	}
+	var chosen, rejected string
+	errC, errR := text(fields, "chosen", &chosen), text(fields, "rejected", &rejected)
+	switch {
+	case errC == nil && errR == nil:
+		return p, p.texts(fields, chosen, rejected)
+	case errC != nil && errR != nil:
+		return p, p.conversations(fields)
+	}
+	return p, errors.New("chosen and rejected must both be texts or both lists of messages")
+}
+
+// texts takes two answers that are texts.
+func (p *Preference) texts(fields map[string]json.RawMessage, chosen, rejected string) error {
+	var prompt string
+	if err := text(fields, "prompt", &prompt); err != nil {
+		return errors.New("prompt is no text, but chosen and rejected are")
+	}
+	if chosen == rejected && chosen != "" {
+		return &Unusable{EqualAnswers, "chosen and rejected are equal"}
+	}
+	if isNull(fields["prompt"]) {
+		if isHH(chosen) && isHH(rejected) {
+			return p.transcripts(chosen, rejected)
+		}
+		at := promptEnd(chosen, rejected)
+		prompt, chosen, rejected = chosen[:at], chosen[at:], rejected[at:]
+	}
+	p.Chosen = Example{Format: PromptCompletion, Prompt: prompt, Completion: chosen}
+	p.Rejected = Example{Format: PromptCompletion, Prompt: prompt, Completion: rejected}
+	return p.check()
+}
+
+// check refuses answers that cannot be told apart or are not there.
+func (p *Preference) check() error {
+	c, r := p.Chosen, p.Rejected
+	switch {
+	case c.Completion == "" && p.Chosen.Messages == nil, r.Completion == "" && p.Rejected.Messages == nil:
+		return &Unusable{EmptyAnswer, "an answer is empty"}
+	case c.Completion == r.Completion && slices.EqualFunc(c.Messages, r.Messages, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }):
+		return &Unusable{EqualAnswers, "chosen and rejected are equal"}
+	}
+	return nil
+}
+
+// promptEnd is where two transcripts begin to differ, before a space and between characters: TRL's extract_prompt.
+func promptEnd(a, b string) int {
+	at := 0
+	for at < min(len(a), len(b)) && a[at] == b[at] {
+		at++
+	}
+	for at > 0 && at < len(a) && !utf8.RuneStart(a[at]) {
+		at--
+	}
+	if at > 0 && a[at-1] == ' ' {
+		at--
+	}
+	return at
+}
+
+// The turns of a transcript in HH's style.
+const (
+	human     = "\n\nHuman:"
+	assistant = "\n\nAssistant:"
+)
+
+func isHH(s string) bool {
+	return strings.HasPrefix(s, human) && strings.Contains(s, assistant)
+}
+
+// transcripts reads two transcripts in HH's style. The texts stay beside the messages, for models without a chat template.
+func (p *Preference) transcripts(chosen, rejected string) error {
+	var errs [2]error
+	p.Chosen, errs[0] = hhExample(chosen)
+	p.Rejected, errs[1] = hhExample(rejected)
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	at := strings.LastIndex(chosen[:promptEnd(chosen+" ", rejected+" ")], assistant) + len(assistant)
+	if at < len(assistant) {
+		return errors.New("the transcripts have no prompt in common")
+	}
+	p.Chosen.Prompt, p.Chosen.Completion = chosen[:at], chosen[at:]
+	p.Rejected.Prompt, p.Rejected.Completion = rejected[:at], rejected[at:]
+	return p.share()
+}
+
+func hhExample(s string) (Example, error) {
+	e := Example{Format: Messages}
+	for s != "" {
+		role, mark := "user", human
+		if strings.HasPrefix(s, assistant) {
+			role, mark = "assistant", assistant
+		}
+		s = s[len(mark):]
+		end := len(s)
+		for _, next := range []string{human, assistant} {
+			if i := strings.Index(s, next); i >= 0 {
+				end = min(end, i)
+			}
+		}
+		e.add(role, strings.TrimSpace(s[:end]))
+		s = s[end:]
+	}
+	return e, answered(&e)
+}
+
+// answered checks the turns of a conversation that ends with an answer.
+func answered(e *Example) error {
+	var last turn
+	if n := len(e.Messages); n == 0 || json.Unmarshal(e.Messages[n-1], &last) != nil || last.Role == nil {
+		return errors.New("the conversation is empty")
+	}
+	if content := string(last.Content); *last.Role == "assistant" && (isNull(last.Content) || content == `""`) {
+		return &Unusable{EmptyAnswer, "an answer is empty"}
+	}
+	if *last.Role != "assistant" && *last.Role != "model" {
+		return fmt.Errorf("the conversation ends with the role %s and not with an answer of the assistant", *last.Role)
+	}
+	return e.checkTurns()
+}
+
+// conversations takes two answers that are lists of messages.
+func (p *Preference) conversations(fields map[string]json.RawMessage) error {
+	var prompt []json.RawMessage
+	if v := fields["prompt"]; !isNull(v) && json.Unmarshal(v, &prompt) != nil {
+		return errors.New("prompt is no list of messages, but chosen and rejected are")
+	}
+	for key, e := range map[string]*Example{"chosen": &p.Chosen, "rejected": &p.Rejected} {
+		var list []json.RawMessage
+		if json.Unmarshal(fields[key], &list) != nil {
+			return fmt.Errorf("%s is neither a text nor a list of messages", key)
+		}
+		*e = Example{Format: Messages}
+		if !isNull(fields["tools"]) {
+			e.Tools = fields["tools"]
+		}
+		for _, m := range slices.Concat(prompt, list) {
+			e.Messages = append(e.Messages, compact(m))
+		}
+		if err := answered(e); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return p.share()
+}
+
+// compact is a message without insignificant space, so that equal messages are equal bytes.
+func compact(m json.RawMessage) json.RawMessage {
+	var b bytes.Buffer
+	if json.Compact(&b, m) != nil {
+		return m
+	}
+	return b.Bytes()
+}
+
+// share counts the messages that both conversations begin with.
+func (p *Preference) share() error {
+	c, r := p.Chosen.Messages, p.Rejected.Messages
+	for p.Turns < min(len(c), len(r)) && bytes.Equal(c[p.Turns], r[p.Turns]) {
+		p.Turns++
+	}
+	switch {
+	case p.Turns == len(c) && p.Turns == len(r):
+		return &Unusable{EqualAnswers, "chosen and rejected are equal"}
+	case p.Turns == 0:
+		return errors.New("chosen and rejected have no prompt in common")
+	case p.Turns == len(c) || p.Turns == len(r):
+		return errors.New("one conversation is the beginning of the other, so one of the answers is missing")
+	}
+	return nil
+}
+
+// ParseJudged reads a record with prompt, completion and label, a yes or no.
+func ParseJudged(record []byte) (Judged, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(record, &fields); err != nil {
+		return Judged{}, fmt.Errorf("the record is no JSON object: %w", err)
+	}
+	var j Judged
+	if isNull(fields["prompt"]) || isNull(fields["completion"]) || json.Unmarshal(fields["label"], &j.Desirable) != nil {
+		return j, errors.New("an answer with a verdict needs prompt, completion and label, which is true or false")
+	}
+	j.Format = PromptCompletion
+	if c := strings.TrimSpace(string(fields["completion"])); c == `""` || c == "[]" {
+		return j, &Unusable{EmptyAnswer, "an answer is empty"}
+	}
+	if err := j.read(fields); err != nil {
+		return j, err
+	}
+	var prompt []json.RawMessage
+	if json.Unmarshal(fields["prompt"], &prompt) == nil {
+		j.Turns = len(prompt)
+	}
+	return j, nil
+}
+
+// ParsePrompt reads what a model is to answer: prompt (a text or a list of messages), or messages, whose last answer, if they end
+// with one, is left out.
+func ParsePrompt(record []byte) (Example, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(record, &fields); err != nil {
+		return Example{}, fmt.Errorf("the record is no JSON object: %w", err)
+	}
+	var e Example
+	switch {
+	case !isNull(fields["prompt"]) && text(fields, "prompt", &e.Prompt) == nil:
+		e.Format = PromptCompletion
+	case !isNull(fields["prompt"]):
+		return e, e.question(fields["prompt"])
+	case !isNull(fields["messages"]):
+		return e, e.question(fields["messages"])
+	case !isNull(fields["text"]):
+		e.Format = PromptCompletion
+		if err := text(fields, "text", &e.Prompt); err != nil {
+			return e, err
+		}
+	default:
+		return e, errors.New("a prompt needs the key prompt, messages or text")
+	}
+	if e.Prompt == "" {
+		return e, errors.New("the prompt is empty")
+	}
+	return e, nil
+}
+
+// question takes the messages up to the last that is not the assistant's.
+func (e *Example) question(list json.RawMessage) error {
+	e.Format = Messages
+	if json.Unmarshal(list, &e.Messages) != nil {
+		return errors.New("the prompt is neither a text nor a list of messages")
+	}
+	for n := len(e.Messages); n > 0; n-- {
+		var last turn
+		if json.Unmarshal(e.Messages[n-1], &last) != nil || last.Role == nil {
+			return fmt.Errorf("message %d has no role", n)
+		}
+		if *last.Role != "assistant" {
+			e.Messages = e.Messages[:n]
+			return nil
+		}
+	}
+	return errors.New("the prompt has no message to answer")
+}
+
+// Draw is the number, below count, of the n-th piece that a run sees: within an epoch every piece comes exactly once, in an
+// order that is a function of the seed and the epoch.
+func Draw(seed uint64, count, n int64) int64 {
+	return permute(key(seed, 2, 0, uint64(n/count)), count, n%count)
+}

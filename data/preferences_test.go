@@ -1,0 +1,141 @@
+package data
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParsePreference(t *testing.T) {
+	for _, c := range []struct {
+		name, record             string
+		prompt, chosen, rejected string // of texts
+		turns                    int
+		margin                   float64
+		annotator                string
+	}{
+		{name: "explicit prompt", record: `{"prompt":"Sky? ","chosen":"blue","rejected":"green","margin":1.5,"annotator":"ann"}`,
+			prompt: "Sky? ", chosen: "blue", rejected: "green", margin: 1.5, annotator: "ann"},
+		{name: "implicit prompt", record: `{"chosen":"Sky? It is blue","rejected":"Sky? It is green"}`, prompt: "Sky? It is", chosen: " blue", rejected: " green"},
+		{name: "implicit prompt between characters", record: `{"chosen":"x é","rejected":"x è"}`, prompt: "x", chosen: " é", rejected: " è"},
+		{name: "HH", record: `{"chosen":"\n\nHuman: Sky?\n\nAssistant: It is blue","rejected":"\n\nHuman: Sky?\n\nAssistant: It is green"}`,
+			prompt: "\n\nHuman: Sky?\n\nAssistant:", chosen: " It is blue", rejected: " It is green", turns: 1},
+		{name: "conversation", record: `{"prompt":[{"role":"user","content":"Sky?"}],"chosen":[{"role":"assistant","content":"blue"}],
+			"rejected":[{"role":"assistant","content":"green"}]}`, turns: 1},
+		{name: "whole conversations", record: `{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}],
+			"rejected":[{"role": "user", "content": "a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"e"}]}`, turns: 3},
+	} {
+		p, err := ParsePreference([]byte(c.record))
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		if p.Chosen.Prompt != c.prompt || p.Rejected.Prompt != c.prompt || p.Chosen.Completion != c.chosen || p.Rejected.Completion != c.rejected ||
+			p.Turns != c.turns || p.Margin != c.margin || p.Annotator != c.annotator {
+			t.Errorf("%s: %+v", c.name, p)
+		}
+		if (c.turns > 0) != (len(p.Chosen.Messages) > c.turns) {
+			t.Errorf("%s: %d messages", c.name, len(p.Chosen.Messages))
+		}
+	}
+}
+
+func TestUnusablePreferences(t *testing.T) {
+	for record, want := range map[string]string{
+		`{"prompt":"a","chosen":"b","rejected":"b"}`:                                                            string(EqualAnswers),
+		`{"prompt":"a","chosen":"","rejected":"b"}`:                                                             string(EmptyAnswer),
+		`{"chosen":"ab","rejected":"ab"}`:                                                                       string(EqualAnswers),
+		`{"chosen":"\n\nHuman: a\n\nAssistant:","rejected":"\n\nHuman: a\n\nAssistant: b"}`:                     string(EmptyAnswer),
+		`{"prompt":[{"role":"user","content":"a"}],"chosen":[{"role":"assistant","content":""}],"rejected":[]}`: "",
+		`{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"rejected":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`: string(EqualAnswers),
+		`{"chosen":[{"role":"user","content":"a"}],"rejected":[{"role":"user","content":"b"}]}`:                                                                       "",
+		`{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"rejected":[{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}`: "",
+		`{"chosen":"a","rejected":["b"]}`:                   "",
+		`{"chosen":"a"}`:                                    "",
+		`{"chosen":"a","rejected":"b","margin":"big"}`:      "",
+		`{"chosen":"a","rejected":"b","annotator":["ann"]}`: "",
+		`[1]`: "",
+	} {
+		_, err := ParsePreference([]byte(record))
+		var u *Unusable
+		switch {
+		case err == nil:
+			t.Errorf("%s was taken", record)
+		case errors.As(err, &u) != (want != "") && !strings.Contains(record, `"content":""`):
+			t.Errorf("%s: %v, want reason %q", record, err, want)
+		case want != "" && string(u.Reason) != want:
+			t.Errorf("%s: reason %q, want %q", record, u.Reason, want)
+		}
+	}
+}
+
+func TestParseJudged(t *testing.T) {
+	j, err := ParseJudged([]byte(`{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":"b"}],"label":true}`))
+	if err != nil || !j.Desirable || j.Turns != 1 || len(j.Messages) != 2 {
+		t.Errorf("%+v, %v", j, err)
+	}
+	j, err = ParseJudged([]byte(`{"prompt":"a","completion":"b","label":false}`))
+	if err != nil || j.Desirable || j.Prompt != "a" || j.Completion != "b" {
+		t.Errorf("%+v, %v", j, err)
+	}
+	for _, bad := range []string{`{"prompt":"a","completion":"b"}`, `{"prompt":"a","completion":"","label":true}`, `{"prompt":"a","completion":"b","label":"yes"}`, `7`} {
+		if j, err := ParseJudged([]byte(bad)); err == nil {
+			t.Errorf("%s gave %+v", bad, j)
+		}
+	}
+}
+
+func TestParsePrompt(t *testing.T) {
+	for record, turns := range map[string]int{
+		`{"prompt":"a"}`: 0, `{"text":"a"}`: 0, `{"prompt":[{"role":"user","content":"a"}]}`: 1,
+		`{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`: 2,
+	} {
+		e, err := ParsePrompt([]byte(record))
+		if err != nil || len(e.Messages) != turns || turns == 0 && e.Prompt != "a" {
+			t.Errorf("%s: %+v, %v", record, e, err)
+		}
+	}
+	for _, bad := range []string{`{"question":"a"}`, `{"prompt":""}`, `{"prompt":[]}`, `{"prompt":7}`, `{"messages":[{"role":"assistant","content":"b"}]}`, `"a"`} {
+		if e, err := ParsePrompt([]byte(bad)); err == nil {
+			t.Errorf("%s gave %+v", bad, e)
+		}
+	}
+}
+
+// TestDraw deals every piece once an epoch, each epoch in another order.
+func TestDraw(t *testing.T) {
+	const count = 7
+	var epochs [3][]int64
+	for n := range int64(3 * count) {
+		epochs[n/count] = append(epochs[n/count], Draw(5, count, n))
+	}
+	for _, e := range epochs {
+		sorted := slices.Sorted(slices.Values(e))
+		if !slices.Equal(sorted, []int64{0, 1, 2, 3, 4, 5, 6}) {
+			t.Errorf("an epoch is %v", e)
+		}
+	}
+	if slices.Equal(epochs[0], epochs[1]) && slices.Equal(epochs[1], epochs[2]) {
+		t.Error("all epochs have one order")
+	}
+}
+
+func FuzzParsePreference(f *testing.F) {
+	f.Add(`{"prompt":"a","chosen":"b","rejected":"c"}`)
+	f.Add(`{"chosen":"\n\nHuman: a\n\nAssistant: b","rejected":"\n\nHuman: a\n\nAssistant: c\n\nHuman:"}`)
+	f.Add(`{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"rejected":[{"role":"user","content":"a"}]}`)
+	f.Fuzz(func(t *testing.T, record string) {
+		p, err := ParsePreference([]byte(record))
+		if err != nil {
+			return
+		}
+		if p.Chosen.Messages == nil && (p.Chosen.Completion == "" || p.Chosen.Completion == p.Rejected.Completion) {
+			t.Errorf("%q gave %+v", record, p)
+		}
+		if _, err := json.Marshal(p.Chosen.Messages); err != nil {
+			t.Errorf("%q: messages are no JSON: %v", record, err)
+		}
+	})
+}
