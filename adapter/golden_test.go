@@ -18,7 +18,7 @@ import (
 )
 
 // golden maps an adapter made by testdata/gen/adapters.py to its base.
-var golden = map[string]string{"lora_llama": "llama_untied", "lora_gpt2": "gpt2_tied"}
+var golden = map[string]string{"lora_llama": "llama_untied", "lora_gpt2": "gpt2_tied", "lora_phi3": "phi3_window"}
 
 func goldenPath(parts ...string) string {
 	return filepath.Join(append([]string{"..", "testdata", "golden"}, parts...)...)

@@ -187,6 +187,12 @@ func (r *run) all(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if slot := r.outgrown(); slot >= 0 {
+			if err := r.start([]int{slot}); err != nil {
+				return err
+			}
+			continue
+		}
 		if fresh := r.admit(); len(fresh) > 0 {
 			if err := r.start(fresh); err != nil {
 				return err
@@ -210,6 +216,19 @@ func (r *run) all(ctx context.Context) error {
 	}
 }
 
+// outgrown is a slot whose sequence just got longer than what its keys were rotated for, emptied so that it can start
+// again; -1 when there is none.
+func (r *run) outgrown() int {
+	for slot, s := range r.slots {
+		if after := r.model.Shape().LongAfter; after > 0 && s != nil && len(s.tokens) > after && r.cache.Len(slot) > 0 && r.cache.Reach(slot) <= after {
+			r.cache.Truncate(slot, 0)
+			s.held = 0
+			return slot
+		}
+	}
+	return -1
+}
+
 // admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots.
 func (r *run) admit() []int {
 	var fresh []int
@@ -229,11 +248,12 @@ func (r *run) admit() []int {
 	return fresh
 }
 
-// start runs the prompts of the given slots, packed, and draws their first tokens. A long prompt, always
+// start runs the tokens of the given slots, packed, and draws the next of each. A long prompt, always
 // alone, goes in pieces.
 func (r *run) start(slots []int) error {
 	tokens := make([][]int32, len(slots))
 	for i, slot := range slots {
+		r.cache.Expect(slot, len(r.slots[slot].tokens))
 		tokens[i] = r.slots[slot].tokens[r.slots[slot].held:]
 	}
 	for len(tokens[0]) > r.prefill {

@@ -56,6 +56,9 @@ func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit fun
 		for seq.held < min(len(s.tokens), len(prompt)-1) && s.tokens[seq.held] == prompt[seq.held] {
 			seq.held++ // the last token runs in any case: its logits are what goes on
 		}
+		if after := s.engine.model.Shape().LongAfter; after > 0 && (s.cache.Reach(0) > after) != (len(prompt) > after) {
+			seq.held = 0 // its keys are rotated for another length
+		}
 		s.cache.Truncate(0, seq.held)
 		r.cache, r.keep = s.cache, true
 		err = r.all(ctx)

@@ -14,7 +14,18 @@ import (
 )
 
 // The golden folders, made by testdata/gen/models.py from transformers in double precision.
-var golden = []string{"llama_tied", "llama_untied", "mistral_window7", "gpt2_tied", "gpt2_untied"}
+var golden = goldenModels()
+
+func goldenModels() []string {
+	configs, err := filepath.Glob(goldenDir("*/config.json"))
+	if err != nil || len(configs) == 0 {
+		panic("no golden models: " + goldenDir(""))
+	}
+	for i, path := range configs {
+		configs[i] = filepath.Base(filepath.Dir(path))
+	}
+	return configs
+}
 
 func goldenDir(name string) string { return filepath.Join("..", "testdata", "golden", name) }
 
@@ -166,6 +177,8 @@ func TestCacheEqualsFullForward(t *testing.T) {
 				want, n, v := e.want(t, "logits"), int(e.offset[1]), m.Shape().Vocab
 				cache := nn.NewCache(dev, device.F32, m.Shape(), 3, 32)
 				defer cache.Free()
+				cache.Expect(2, n)
+				cache.Expect(0, n)
 				tape := tensor.NewTape(dev, device.F32)
 				defer tape.Reset()
 				for at, step := 0, 0; at < n; step++ { // both sequences advance together, in slots 2 and 0

@@ -13,6 +13,9 @@ import (
 	"hone/device"
 	"hone/model/gpt2"
 	"hone/model/llama"
+	"hone/model/phi3"
+	"hone/model/qwen2"
+	"hone/model/qwen3"
 	"hone/nn"
 	"hone/safetensors"
 )
@@ -22,6 +25,9 @@ var architectures = map[string]func(config []byte, dev device.Device) (nn.Model,
 	"gpt2":    gpt2.New,
 	"llama":   llama.New,
 	"mistral": llama.NewMistral,
+	"phi3":    phi3.New,
+	"qwen2":   qwen2.New,
+	"qwen3":   qwen3.New,
 }
 
 // Types lists the model types that can be opened and made.

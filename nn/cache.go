@@ -16,12 +16,12 @@ type Cache struct {
 	keys     []*tensor.Tensor // per layer [slots*Capacity, K*D]
 	values   []*tensor.Tensor
 	lengths  []int // tokens held, per slot
-	expected []int // tokens that a slot will have, as far as Expect said
+	reach    []int // the length that the tokens of a slot were last rotated for
 }
 
 // NewCache makes a cache for a model of the given shape; dtype is that of the activations.
 func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity int) *Cache {
-	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, lengths: make([]int, slots), expected: make([]int, slots)}
+	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, lengths: make([]int, slots), reach: make([]int, slots)}
 	for range s.Layers {
 		for _, list := range []*[]*tensor.Tensor{&c.keys, &c.values} {
 			x := tensor.NewParam(slots*capacity, c.width)
@@ -71,13 +71,17 @@ func (c *Cache) Len(slot int) int { return c.lengths[slot] }
 func (c *Cache) Truncate(slot, n int) {
 	c.lengths[slot] = min(n, c.lengths[slot])
 	if n == 0 {
-		c.expected[slot] = 0
+		c.reach[slot] = 0
 	}
 }
 
 // Expect announces that the sequence of a slot will have n tokens when the pieces of a prompt have all been fed. Rotary
 // positions whose scaling depends on the length count with it from the first piece on.
-func (c *Cache) Expect(slot, n int) { c.expected[slot] = n }
+func (c *Cache) Expect(slot, n int) { c.reach[slot] = max(n, c.reach[slot]) }
+
+// Reach is the greatest length that Expect announced or the sequence of a slot has had, 0 when it is empty. Where that
+// stands on the other side of Shape.LongAfter than the sequence's length, the slot must be emptied and fed again.
+func (c *Cache) Reach(slot int) int { return c.reach[slot] }
 
 // Feed makes the input that appends tokens[i] to slots[i]. The model must then run on it
 // exactly once. It fails when a slot would overflow.
@@ -94,8 +98,9 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 			positions = append(positions, int32(have+p))
 		}
 		ids = append(ids, tokens[i]...)
-		in.expected = append(in.expected, c.expected[slot])
 		c.lengths[slot] += add
+		c.Expect(slot, c.lengths[slot])
+		in.expected = append(in.expected, c.reach[slot])
 	}
 	in.positions = positions
 	in.IDs, in.Positions = t.Ints(ids), t.Ints(positions)

@@ -64,6 +64,18 @@ func LayerWindows(layerTypes []string, layers, window int) ([]int, error) {
 	return windows, nil
 }
 
+// UpperWindows are the layer_types of a model whose layers from the first-th on have a sliding window, if there is one at all.
+func UpperWindows(layers, first, window int) []string {
+	types := make([]string, layers)
+	for i := range types {
+		types[i] = "full_attention"
+		if window > 0 && i >= first {
+			types[i] = "sliding_attention"
+		}
+	}
+	return types
+}
+
 // Positive checks pairs of a config key and its value, which must be at least 1.
 func Positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {

@@ -144,6 +144,14 @@ func (c *RopeConfig) check() error {
 	return nil
 }
 
+// Whole refuses to rotate only a part of each head, for architectures that have no such thing.
+func (c *RopeConfig) Whole() error {
+	if c.Partial != 1 {
+		return fmt.Errorf("partial_rotary_factor is %v, but this model_type rotates whole heads", c.Partial)
+	}
+	return nil
+}
+
 // rotary is the number of rotated channels as the formulas take it; pairs rounds half of it up.
 func (c *RopeConfig) rotary() int { return int(float64(c.HeadDim) * c.Partial) }
 func (c *RopeConfig) pairs() int  { return (c.rotary() + 1) / 2 }

@@ -174,11 +174,15 @@ func (c *Config) complete(config []byte) (err error) {
 			return fmt.Errorf("layer_types mixes %s and %s, which this model_type does not do", c.LayerTypes[0], kind)
 		}
 	}
-	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings})
-	if err == nil && c.Rope.Partial != 1 {
-		err = fmt.Errorf("partial_rotary_factor is %v, but this model_type rotates whole heads", c.Rope.Partial)
+	if c.SlidingWindow != nil {
+		if err := nn.Positive("sliding_window", *c.SlidingWindow); err != nil {
+			return err
+		}
 	}
-	return err
+	if c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings}); err != nil {
+		return err
+	}
+	return c.Rope.Whole()
 }
 
 func (c *Config) block(act device.UnaryOp) *Block {

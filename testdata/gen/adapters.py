@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Writes testdata/golden/<adapter>/: LoRA adapters as PEFT saves them, on the models of models.py, with what they compute.
 
-    pip install torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0
-    python testdata/gen/adapters.py
+    pip install torch==2.15.0 transformers==5.24.0 peft==0.21.2 safetensors==0.8.0
+    python testdata/gen/adapters.py [ADAPTER ...]
 
 A folder holds adapter_config.json and adapter_model.safetensors written by PEFT, and golden.safetensors: logits, loss and
 grad.NAME for every NAME of the adapter, for the batch of the base's golden.safetensors; merged.logits are those of the base
 after merge_and_unload. Both matrices of every pair are random, so that a wrong scale or order moves the result visibly.
 """
+
+import sys
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -24,6 +26,8 @@ ADAPTERS = {
     "lora_gpt2": ("gpt2_tied", LoraConfig(
         r=4, lora_alpha=2, target_modules=["c_attn", "c_fc", "c_proj"], exclude_modules=["c_fc"], layers_to_transform=[1],
         bias="lora_only", fan_in_fan_out=True, task_type="CAUSAL_LM")),
+    "lora_phi3": ("phi3_window", LoraConfig(
+        r=2, lora_alpha=6, target_modules=["qkv_proj", "gate_up_proj"], task_type="CAUSAL_LM")),
 }
 
 
@@ -53,4 +57,5 @@ def write(name: str, base: str, config: LoraConfig) -> None:
 
 
 for name, (base, config) in ADAPTERS.items():
-    write(name, base, config)
+    if not sys.argv[1:] or name in sys.argv[1:]:
+        write(name, base, config)
