@@ -10,6 +10,7 @@ import (
 
 	"hone/device"
 	"hone/device/devicetest"
+	"hone/model/gemma2"
 	"hone/model/llama"
 	"hone/nn"
 	"hone/tensor"
@@ -50,11 +51,28 @@ func mustRun(t *testing.T, e *Engine, prompts [][]int32, opt Options) []Output {
 	return out
 }
 
+// cappedModel has windows, and soft caps that its logits feel.
+func cappedModel(t *testing.T, dev device.Device) nn.Model {
+	t.Helper()
+	m, err := gemma2.New([]byte(strings.Replace(tinyConfig, "{", `{"head_dim": 4, "sliding_window": 5, "query_pre_attn_scalar": 4,
+		"attn_logit_softcapping": 2, "final_logit_softcapping": 1.5,`, 1)), dev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nn.Initialize(nn.Params(m), dev, device.F32, 5)
+	return m
+}
+
 // TestCacheEqualsFullForward runs the whole sequence through the model without a cache and compares what the
 // engine drew and how likely it found it.
 func TestCacheEqualsFullForward(t *testing.T) {
 	dev := devicetest.NewReference()
-	m := tinyModel(t, dev)
+	for name, m := range map[string]nn.Model{"llama": tinyModel(t, dev), "gemma2": cappedModel(t, dev)} {
+		t.Run(name, func(t *testing.T) { cacheEqualsFullForward(t, dev, m) })
+	}
+}
+
+func cacheEqualsFullForward(t *testing.T, dev device.Device, m nn.Model) {
 	opt := DefaultOptions()
 	opt.Temperature, opt.MaxNewTokens = 0, 12
 	for i, out := range mustRun(t, New(dev, device.F32, m, nil), prompts, opt) {

@@ -131,7 +131,7 @@ func (e example) check(t *testing.T, m *Model, tape *tensor.Tape, recompute int)
 	tape.Train(1, 0, 0)
 	in := nn.NewInput(tape, e.ids, e.positions, e.offset)
 	in.Recompute = recompute
-	loss := tensor.LinearCrossEntropy(m.Hidden(in), m.Head(), tape.Ints(e.targets), tensor.CrossEntropyOptions{Tokens: e.supervised})
+	loss := nn.Loss(m, in, e.targets, tensor.CrossEntropyOptions{Tokens: e.supervised}).Total
 	got, err := loss.Item()
 	if err != nil {
 		t.Fatal(err)

@@ -5,174 +5,126 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 
 	"hone/device"
 	"hone/device/devicetest"
+	"hone/model/gemma2"
+	"hone/model/gemma3"
 	"hone/nn"
 	"hone/safetensors"
 	"hone/tensor"
 )
 
-// mistake is a golden model read as somebody could read it wrongly: other values of config.json (nil takes a key out) or
-// rows of weights in another order.
-type mistake struct {
-	name, model string
-	config      map[string]any
-	rope        map[string]any // keys of rope_parameters or rope_scaling
-	weights     func(name string, rows [][]float32) [][]float32
-}
-
-var mistakes = []mistake{
-	{name: "window one smaller", model: "mistral_window7", config: map[string]any{"sliding_window": 6}},
-	{name: "window one larger", model: "mistral_window7", config: map[string]any{"sliding_window": 8}},
-	{name: "window one smaller", model: "phi3_window", config: map[string]any{"sliding_window": 6}},
-	{name: "window one larger", model: "qwen2_window", config: map[string]any{"sliding_window": 8}},
-	{name: "window on every layer", model: "qwen2_window", config: map[string]any{"max_window_layers": 0}},
-	{name: "window on no layer", model: "qwen2_window", config: map[string]any{"max_window_layers": 2}},
-	{name: "window that is switched off", model: "qwen2_tied", config: map[string]any{"use_sliding_window": true, "max_window_layers": 0}},
-	{name: "layer_types in the other order", model: "qwen3_layers", config: map[string]any{"layer_types": []string{"full_attention", "sliding_attention"}}},
-	{name: "interleaved rotary positions", model: "llama_untied", weights: interleave},
-	{name: "interleaved rotary positions", model: "qwen3_tied", weights: interleave},
-	{name: "default theta", model: "mistral_window7", rope: map[string]any{"rope_theta": nil}},
-	{name: "no scaling", model: "llama_linear", rope: map[string]any{"rope_type": "default"}},
-	{name: "no scaling", model: "llama_dynamic", rope: map[string]any{"rope_type": "default"}},
-	{name: "no scaling", model: "llama_yarn", rope: map[string]any{"rope_type": "default"}},
-	{name: "no scaling", model: "llama_llama3", rope: map[string]any{"rope_type": "default"}},
-	{name: "no scaling", model: "phi3_short", rope: map[string]any{"rope_type": "default"}},
-	{name: "linear for yarn", model: "llama_yarn", rope: map[string]any{"rope_type": "linear"}},
-	{name: "linear for llama3", model: "llama_llama3", rope: map[string]any{"rope_type": "linear"}},
-	{name: "yarn without its attention factor", model: "llama_yarn", rope: map[string]any{"attention_factor": 1.0}},
-	{name: "yarn without mscale", model: "llama_yarn_mscale", rope: map[string]any{"mscale": nil}},
-	{name: "yarn truncated", model: "llama_yarn_mscale", rope: map[string]any{"truncate": true}},
-	{name: "yarn with the usual betas", model: "llama_yarn_mscale", rope: map[string]any{"beta_fast": nil, "beta_slow": nil}},
-	{name: "short factors for a long text", model: "phi3_long", config: map[string]any{"original_max_position_embeddings": 64}},
-	{name: "long factors for a short text", model: "phi3_short", config: map[string]any{"original_max_position_embeddings": 22}},
-	{name: "longrope without its attention factor", model: "phi3_long", rope: map[string]any{"attention_factor": 1.0}},
-	{name: "up before gate", model: "phi3_window", weights: upFirst},
-	{name: "erf GELU for tanh", model: "gpt2_tied", config: map[string]any{"activation_function": "gelu"}},
-}
-
-// interleave puts the rows of a head of 10 where an implementation that pairs channels 2i and 2i+1 would want them, which
-// is the same mistake.
-func interleave(name string, rows [][]float32) [][]float32 {
-	if !strings.Contains(name, "q_proj.weight") && !strings.Contains(name, "k_proj.weight") {
-		return rows
-	}
-	out := slices.Clone(rows)
-	for i := range rows {
-		head, c := i/10*10, i%10
-		out[head+c%2*5+c/2] = rows[i]
-	}
-	return out
-}
-
-func upFirst(name string, rows [][]float32) [][]float32 {
-	if !strings.Contains(name, "gate_up_proj") {
-		return rows
-	}
-	half := len(rows) / 2
-	return slices.Concat(rows[half:], rows[:half])
-}
-
-// TestMistakesShow: no golden model would be met by an implementation that makes one of these mistakes.
-func TestMistakesShow(t *testing.T) {
-	dev := devicetest.NewReference()
-	for _, c := range mistakes {
-		t.Run(c.model+"/"+c.name, func(t *testing.T) {
-			m, err := Open(c.write(t), dev, device.F32)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer m.Free()
-			e := loadExample(t, goldenDir(c.model))
-			tape := tensor.NewTape(dev, device.F32)
-			defer tape.Reset()
-			tape.Infer()
-			logits, err := nn.Logits(m, m.Hidden(nn.NewInput(tape, e.ids, e.positions, e.offset)), nil).Float32s()
-			if err != nil {
-				t.Fatal(err)
-			}
-			worst := 0.0
-			for i, want := range e.want(t, "logits") {
-				worst = max(worst, math.Abs(float64(logits[i]-want)))
-			}
-			if worst < 5e-4 { // five times what a right implementation may be off
-				t.Errorf("the logits move by %.1e only", worst)
-			}
-		})
-	}
-}
-
-// write makes the folder of the misread model.
-func (m mistake) write(t *testing.T) string {
+// goldenConfig is the config.json of a golden folder with some keys changed; nil takes a key out.
+func goldenConfig(t *testing.T, name string, changes map[string]any) []byte {
 	t.Helper()
-	dir := t.TempDir()
-	text, err := os.ReadFile(filepath.Join(goldenDir(m.model), "config.json"))
+	text, err := os.ReadFile(filepath.Join(goldenDir(name), "config.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var config map[string]any
+	config := map[string]any{}
 	if err := json.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	set(config, m.config)
-	for _, key := range []string{"rope_parameters", "rope_scaling"} {
-		if rope, ok := config[key].(map[string]any); ok {
-			set(rope, m.rope)
+	for key, v := range changes {
+		if config[key] = v; v == nil {
+			delete(config, key)
 		}
 	}
-	text, _ = json.Marshal(config)
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), text, 0o666); err != nil {
+	text, err = json.Marshal(config)
+	if err != nil {
 		t.Fatal(err)
 	}
-	m.writeWeights(t, dir)
-	return dir
+	return text
 }
 
-func set(to, from map[string]any) {
-	for k, v := range from {
-		if v == nil {
-			delete(to, k)
-		} else {
-			to[k] = v
-		}
-	}
-}
-
-func (m mistake) writeWeights(t *testing.T, dir string) {
+// openWith opens the weights of a golden folder by another config.json.
+func openWith(t *testing.T, dev device.Device, name string, config []byte) *Model {
 	t.Helper()
-	a, err := safetensors.Open(goldenDir(m.model))
+	m, err := declare(config, dev)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
-	var plan []safetensors.Info
-	for _, name := range a.Names() {
-		x, _ := a.Tensor(name)
-		plan = append(plan, x.Info)
-	}
-	w, err := safetensors.CreateModel(dir, plan, 0)
+	weights, err := safetensors.Open(goldenDir(name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, info := range plan {
-		x, _ := a.Tensor(info.Name)
-		v, _ := x.Float32()
-		if m.weights != nil {
-			width := info.Shape[len(info.Shape)-1]
-			if len(info.Shape) == 1 {
-				width = 1
-			}
-			v = slices.Concat(m.weights(info.Name, slices.Collect(slices.Chunk(v, width)))...)
-		}
-		if err := w.WriteFloat32(info.Name, v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Commit(); err != nil {
+	defer weights.Close()
+	if err := m.load(weights, device.F32); err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(m.Free)
+	return m
+}
+
+// misses says by how many times the tolerances of TestGolden a model is off: in its loss or its worst logit.
+func (e example) misses(t *testing.T, m *Model, dev device.Device) float64 {
+	t.Helper()
+	tape := tensor.NewTape(dev, device.F32)
+	defer tape.Reset()
+	tape.Infer()
+	l := nn.Loss(m, nn.NewInput(tape, e.ids, e.positions, e.offset), e.targets, tensor.CrossEntropyOptions{Tokens: e.supervised})
+	loss, err := l.Total.Item()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, err := nn.Logits(m, l.Hidden, nil).Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	worst := math.Abs(loss-float64(e.want(t, "loss")[0])) / 1e-5
+	for i, want := range e.want(t, "logits") {
+		worst = max(worst, math.Abs(float64(logits[i]-want))/1e-4)
+	}
+	return worst
+}
+
+// TestMistakesAreSeen makes typical mistakes and wants the golden numbers missed by far.
+func TestMistakesAreSeen(t *testing.T) {
+	dev := devicetest.NewReference()
+	v5 := map[string]any{"rope_scaling": nil, "rope_theta": nil, "rope_local_base_freq": nil}
+	for _, c := range []struct {
+		golden, mistake string
+		changes         map[string]any
+		alter           func(nn.Model)
+	}{
+		{golden: "phi_partial", mistake: "whole heads rotated", changes: map[string]any{"partial_rotary_factor": 1.0}},
+		{golden: "phi_partial", mistake: "erf GELU", changes: map[string]any{"hidden_act": "gelu"}},
+		{golden: "phi_tied", mistake: "tanh GELU", changes: map[string]any{"hidden_act": "gelu_new"}},
+		{golden: "gpt_neox_parallel", mistake: "one after the other", changes: map[string]any{"use_parallel_residual": false}},
+		{golden: "gpt_neox_parallel", mistake: "tanh GELU", changes: map[string]any{"hidden_act": "gelu_new"}},
+		{golden: "gpt_neox_parallel", mistake: "rotary_pct of Pythia", changes: map[string]any{"rotary_pct": nil}},
+		{golden: "gpt_neox_sequential", mistake: "side by side", changes: map[string]any{"use_parallel_residual": true}},
+		{golden: "gemma2", mistake: "window one too small", changes: map[string]any{"sliding_window": 5}},
+		{golden: "gemma2", mistake: "window one too large", changes: map[string]any{"sliding_window": 7}},
+		{golden: "gemma2", mistake: "windows in the other layers", changes: map[string]any{"layer_types": []string{"full_attention", "sliding_attention", "full_attention"}}},
+		{golden: "gemma2", mistake: "no cap on scores", changes: map[string]any{"attn_logit_softcapping": 0}},
+		{golden: "gemma2", mistake: "no cap on logits", alter: func(m nn.Model) { m.(*gemma2.Model).Config.FinalLogitSoftcapping = nil }},
+		{golden: "gemma2", mistake: "scale of the head's size", changes: map[string]any{"query_pre_attn_scalar": 10}},
+		{golden: "gemma2", mistake: "erf GELU", changes: map[string]any{"hidden_activation": "gelu"}},
+		{golden: "gemma2", mistake: "w for 1+w", alter: func(m nn.Model) { m.(*gemma2.Model).Body.Layers[1].PostFeedforwardLayerNorm.Offset = 0 }},
+		{golden: "gemma2", mistake: "embeddings not scaled", alter: func(m nn.Model) { m.(*gemma2.Model).Config.HiddenSize = 1 }},
+		{golden: "gemma3", mistake: "window one too small", changes: map[string]any{"sliding_window": 5}},
+		{golden: "gemma3", mistake: "another pattern", changes: map[string]any{"sliding_window_pattern": 2}},
+		{golden: "gemma3", mistake: "no rope scaling", changes: map[string]any{"rope_scaling": nil}},
+		{golden: "gemma3", mistake: "one theta for all layers", changes: map[string]any{"rope_local_base_freq": 500}},
+		{golden: "gemma3", mistake: "default thetas", changes: v5},
+		{golden: "gemma3", mistake: "w for 1+w of keys", alter: func(m nn.Model) { m.(*gemma3.Model).Body.Layers[0].SelfAttn.KNorm.Offset = 0 }},
+		{golden: "gemma3_capped", mistake: "no cap on logits", changes: map[string]any{"final_logit_softcapping": nil}},
+		{golden: "mixtral", mistake: "one expert less", changes: map[string]any{"num_experts_per_tok": 1}},
+		{golden: "mixtral", mistake: "no load-balancing loss", changes: map[string]any{"output_router_logits": false}},
+		{golden: "mixtral_window", mistake: "window one too large", changes: map[string]any{"sliding_window": 8}},
+	} {
+		e := loadExample(t, goldenDir(c.golden))
+		m := openWith(t, dev, c.golden, goldenConfig(t, c.golden, c.changes))
+		if c.alter != nil {
+			c.alter(m.Model)
+		}
+		if far := e.misses(t, m, dev); far < 5 {
+			t.Errorf("%s with the mistake %q is off by %.2g times the tolerance alone", c.golden, c.mistake, far)
+		} else {
+			t.Logf("%s, %s: %.0f", c.golden, c.mistake, far)
+		}
 	}
 }

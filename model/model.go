@@ -11,8 +11,13 @@ import (
 	"strings"
 
 	"hone/device"
+	"hone/model/gemma2"
+	"hone/model/gemma3"
 	"hone/model/gpt2"
+	"hone/model/gptneox"
 	"hone/model/llama"
+	"hone/model/mixtral"
+	"hone/model/phi"
 	"hone/model/phi3"
 	"hone/model/qwen2"
 	"hone/model/qwen3"
@@ -22,18 +27,30 @@ import (
 
 // architectures maps config.json's model_type to the package that builds it.
 var architectures = map[string]func(config []byte, dev device.Device) (nn.Model, error){
-	"gpt2":    gpt2.New,
-	"llama":   llama.New,
-	"mistral": llama.NewMistral,
-	"phi3":    phi3.New,
-	"qwen2":   qwen2.New,
-	"qwen3":   qwen3.New,
+	"gemma2":      gemma2.New,
+	"gemma3_text": gemma3.New,
+	"gpt2":        gpt2.New,
+	"gpt_neox":    gptneox.New,
+	"llama":       llama.New,
+	"mistral":     llama.NewMistral,
+	"mixtral":     mixtral.New,
+	"phi":         phi.New,
+	"phi3":        phi3.New,
+	"qwen2":       qwen2.New,
+	"qwen3":       qwen3.New,
 }
+
+// textParts take from the config.json of a model that sees more than text the one of the text model in it, which then
+// stands for the whole: it is what is trained and saved.
+var textParts = map[string]func(config []byte) ([]byte, error){"gemma3": gemma3.TextConfig}
 
 // Types lists the model types that can be opened and made.
 func Types() []string {
 	var names []string
 	for name := range architectures {
+		names = append(names, name)
+	}
+	for name := range textParts {
 		names = append(names, name)
 	}
 	slices.Sort(names)
@@ -56,6 +73,13 @@ func declare(config []byte, dev device.Device) (*Model, error) {
 	}
 	if err := json.Unmarshal(config, &head); err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	if text, ok := textParts[head.ModelType]; ok {
+		config, err := text(config)
+		if err != nil {
+			return nil, err
+		}
+		return declare(config, dev)
 	}
 	build, ok := architectures[head.ModelType]
 	if !ok {

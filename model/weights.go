@@ -18,7 +18,10 @@ import (
 func (m *Model) checkNames(weights *safetensors.Archive) error {
 	var missing []string
 	for _, p := range m.Params {
-		t, ok := lookup(weights, p.Name)
+		t, ok, err := m.lookup(weights, p.Name, p.Shape)
+		if err != nil {
+			return err
+		}
 		switch {
 		case !ok:
 			missing = append(missing, p.Name)
@@ -34,16 +37,34 @@ func (m *Model) checkNames(weights *safetensors.Archive) error {
 	return nil
 }
 
-// lookup finds a tensor by its name, or without the name of the model's body, as GPT-2's first checkpoints have it.
-func lookup(weights *safetensors.Archive, name string) (safetensors.Tensor, bool) {
-	if t, ok := weights.Tensor(name); ok {
-		return t, true
+// elsewhere is a model that also reads checkpoints of other layouts.
+type elsewhere interface{ Elsewhere(name string) []nn.Place }
+
+// lookup finds the tensor of the named parameter, or its part of one, by its name or else where checkpoints of other layouts have it.
+func (m *Model) lookup(weights *safetensors.Archive, name string, shape []int) (t safetensors.Tensor, ok bool, err error) {
+	if t, ok = weights.Tensor(name); ok {
+		return t, true, nil
 	}
-	_, short, _ := strings.Cut(name, ".")
-	if !strings.HasPrefix(name, "transformer.") {
-		return safetensors.Tensor{}, false
+	other, _ := m.Model.(elsewhere)
+	if other == nil {
+		return t, false, nil
 	}
-	return weights.Tensor(short)
+	for _, place := range other.Elsewhere(name) {
+		if t, ok = weights.Tensor(place.Name); !ok {
+			continue
+		}
+		if place.Shape == nil {
+			return t, true, nil
+		}
+		if !slices.Equal(t.Shape, place.Shape) {
+			return t, false, fmt.Errorf("tensor %s has shape %v in the checkpoint and %v by config.json", place.Name, t.Shape, place.Shape)
+		}
+		size := t.DType.Size()
+		t.Shape = shape
+		t.Data = t.Data[place.Offset*size:][:t.Elements()*size]
+		return t, true, nil
+	}
+	return t, false, nil
 }
 
 // load fills the parameters from a checkpoint, one tensor at a time.
@@ -51,8 +72,11 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType) error {
 	if err := m.checkNames(weights); err != nil {
 		return err
 	}
-	return nn.Load(m.Params, m.dev, dtype, func(name string, _ []int) ([]float32, error) {
-		t, _ := lookup(weights, name)
+	return nn.Load(m.Params, m.dev, dtype, func(name string, shape []int) ([]float32, error) {
+		t, _, err := m.lookup(weights, name, shape)
+		if err != nil {
+			return nil, err
+		}
 		return t.Float32()
 	})
 }
@@ -129,8 +153,11 @@ func (m *Model) saveConfig(dir string, dtype device.DType) error {
 }
 
 // classes are the names of the architectures in transformers.
-var classes = map[string]string{"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM",
-	"phi3": "Phi3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+var classes = map[string]string{
+	"gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM", "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM",
+	"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "phi": "PhiForCausalLM",
+	"phi3": "Phi3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
+}
 
 func writeJSON(path string, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")

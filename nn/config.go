@@ -76,6 +76,34 @@ func UpperWindows(layers, first, window int) []string {
 	return types
 }
 
+// PatternedLayers are the layer_types of a model in which every n-th layer sees everything and the others have a window.
+func PatternedLayers(layers, n int) []string {
+	types := make([]string, layers)
+	for i := range types {
+		types[i] = "sliding_attention"
+		if (i+1)%n == 0 {
+			types[i] = "full_attention"
+		}
+	}
+	return types
+}
+
+// Window is a sliding_window of config.json, 0 when it is null.
+func Window(w *int) int {
+	if w == nil {
+		return 0
+	}
+	return *w
+}
+
+// SoftCap is a soft cap of config.json, 0 when it is null.
+func SoftCap(c *float64) float32 {
+	if c == nil {
+		return 0
+	}
+	return float32(*c)
+}
+
 // Positive checks pairs of a config key and its value, which must be at least 1.
 func Positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"math"
+
 	"hone/device"
 	"hone/tensor"
 )
@@ -107,20 +109,38 @@ func (e *Embedding) Forward(ids *tensor.Tensor) *tensor.Tensor {
 	return tensor.Embedding(ids, e.Weight.Tensor)
 }
 
+// Scaled looks ids [N] up and multiplies the rows by scale, which is first rounded to the type of activations as
+// Gemma's is: [N, C].
+func (e *Embedding) Scaled(ids *tensor.Tensor, scale float64) *tensor.Tensor {
+	x := e.Forward(ids)
+	s := float32(scale)
+	if x.DType() == device.BF16 {
+		bits := math.Float32bits(s)
+		s = math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
+	}
+	return tensor.Scale(x, s)
+}
+
 // RMSNorm scales rows to unit root mean square.
 type RMSNorm struct {
 	Weight *Param `hf:"weight"` // [C]
 	Eps    float32
+	Offset float32 // added to each weight
 }
 
 // NewRMSNorm declares a norm over c channels.
 func NewRMSNorm(c int, eps float64) *RMSNorm {
-	return &RMSNorm{NewParam(Init{Value: 1}, c), float32(eps)}
+	return &RMSNorm{Weight: NewParam(Init{Value: 1}, c), Eps: float32(eps)}
+}
+
+// NewOffsetRMSNorm declares a norm whose checkpoint stores its weights less 1, as Gemma's do.
+func NewOffsetRMSNorm(c int, eps float64) *RMSNorm {
+	return &RMSNorm{Weight: NewParam(Init{}, c), Eps: float32(eps), Offset: 1}
 }
 
 // Forward normalises the rows of x [N, C], or the heads of x [N, H*D] for a norm over D channels.
 func (n *RMSNorm) Forward(x *tensor.Tensor) *tensor.Tensor {
-	return tensor.RMSNorm(x, n.Weight.Tensor, n.Eps, 0)
+	return tensor.RMSNorm(x, n.Weight.Tensor, n.Eps, n.Offset)
 }
 
 // LayerNorm scales rows to zero mean and unit variance.

@@ -18,8 +18,10 @@ type Model interface {
 type Shape struct {
 	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
 	MaxPositions                                        int
-	Tied                                                bool // the head shares the embedding table
-	LongAfter                                           int  // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
+	Tied                                                bool    // the head shares the embedding table
+	Experts, ExpertsPerToken                            int     // feed-forwards of a layer and how many of them work on a token; 0: one for all
+	RouterLoss                                          float32 // coefficient of the load-balancing loss in training, 0: off
+	LongAfter                                           int     // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
 }
 
 // Input is what a model runs on: the packed tokens of one or more sequences.
@@ -29,6 +31,7 @@ type Input struct {
 	Cache          *Cache            // nil in training
 	Dropout        float32           // on embeddings and on what each block adds to the residual stream
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
+	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
 	positions []int32 // Positions on the host
 	expected  []int   // of each sequence: the length it will reach, when that is known to be more than its positions tell

@@ -54,6 +54,14 @@ func Params(model any) []Named {
 	return list
 }
 
+// Place is where a checkpoint in another layout has a parameter: from element Offset of tensor Name on, which must be of
+// shape Shape; without a Shape it is the tensor as it is. A model with such places has a method Elsewhere(name string) []Place.
+type Place struct {
+	Name   string
+	Shape  []int
+	Offset int
+}
+
 // Layer is a linear layer and its name, such as model.layers.0.mlp.up_proj.
 type Layer struct {
 	Name string

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"hone/data"
-	"hone/tensor"
 	"hone/train"
 )
 
@@ -66,12 +65,11 @@ func (p *pretraining) setLoop(r *run) (err error) {
 	if p.corpus.held != nil {
 		r.loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return p.evaluate(ctx, r) }
 	}
-	r.loop.Objective, err = r.objective()
-	return err
+	return r.objective()
 }
 
 func (p *pretraining) evaluate(ctx context.Context, r *run) (map[string]float64, error) {
-	objective := languageModel(r.model, inputOptions{}, tensor.CrossEntropyOptions{})
+	objective := heldOut(r.model)
 	windows, err := data.NewWindows(p.corpus.held, p.c.SequenceLength)
 	if err != nil {
 		return nil, err

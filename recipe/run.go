@@ -9,7 +9,6 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"hone/data"
 	"hone/device"
 	"hone/model"
 	"hone/nn"
@@ -189,13 +188,6 @@ func (r *run) openLoop() error {
 	return nil
 }
 
-// objective is the objective of predicting the next token with the recipe's regularisation.
-func (r *run) objective() (train.Objective, error) {
-	again, err := r.c.recompute(r.model.Shape().Layers)
-	loss := tensor.CrossEntropyOptions{ZLoss: float32(r.c.ZLoss), Smoothing: float32(r.c.LabelSmoothing)}
-	return languageModel(r.model, inputOptions{dropout: float32(r.c.Dropout), recompute: again}, loss), err
-}
-
 // keepBest also holds with early stopping, whose result is the best checkpoint.
 func (r *run) keepBest() bool {
 	return r.c.Checkpoint.KeepBest || r.c.EarlyStopping.Metric != ""
@@ -296,13 +288,15 @@ func (r *run) describe() error {
 }
 
 // flopsPerToken is the arithmetic of training on one token: 6 per weight of a matrix product (Kaplan et al.,
-// 2020), 4 per frozen one, and 12·L·H·D per token that attention looks back at, half the sequence on average.
+// 2020), 4 per frozen one, and 12·L·H·D per token that attention looks back at, half the sequence on average. Of the
+// experts, those count that work on a token.
 func flopsPerToken(m *model.Model, sequenceLength int, full bool) float64 {
 	s := m.Shape()
 	n := nn.Count(m.Params)
 	if !s.Tied {
 		n -= s.Vocab * s.Hidden // the embedding is looked up, not multiplied
 	}
+	n -= s.Layers * (s.Experts - s.ExpertsPerToken) * 3 * s.Hidden * s.FFN
 	perWeight := 4.0
 	if full {
 		perWeight = 6
@@ -324,21 +318,4 @@ func (r *run) summary(out train.Outcome) *Summary {
 	}
 	r.stage.summarise(s)
 	return s
-}
-
-// inputOptions are the parts of nn.Input that a run sets.
-type inputOptions struct {
-	dropout   float32
-	recompute int
-}
-
-// languageModel is the objective of predicting the next token.
-func languageModel(m nn.Model, in inputOptions, o tensor.CrossEntropyOptions) train.Objective {
-	return func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
-		x := nn.NewInput(tape, b.IDs, b.Positions, b.Offsets)
-		x.Dropout, x.Recompute = in.dropout, in.recompute
-		loss := o
-		loss.Tokens = b.Tokens
-		return tensor.LinearCrossEntropy(m.Hidden(x), m.Head(), tape.Ints(b.Targets), loss)
-	}
 }

@@ -10,7 +10,6 @@ import (
 	"hone/chat"
 	"hone/data"
 	"hone/internal/atomicfile"
-	"hone/tensor"
 	"hone/tokenizer"
 	"hone/train"
 )
@@ -181,13 +180,12 @@ func (s *tuning) setLoop(r *run) (err error) {
 	if s.held != nil {
 		r.loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return s.evaluate(ctx, r) }
 	}
-	r.loop.Objective, err = r.objective()
-	return err
+	return r.objective()
 }
 
 // evaluate is the loss on held-out examples and, with replay, on held-out text, whose rise is what is forgotten.
 func (s *tuning) evaluate(ctx context.Context, r *run) (map[string]float64, error) {
-	objective := languageModel(r.model, inputOptions{}, tensor.CrossEntropyOptions{})
+	objective := heldOut(r.model)
 	loss, _, err := train.HeldOut(ctx, r.tape, data.Sequential(s.heldPacks, s.c.BatchSize, int64(s.c.Eval.MaxTokens)), objective)
 	metrics := map[string]float64{"loss": loss, "perplexity": math.Exp(loss)}
 	if err != nil || s.replay == nil || s.replay.held == nil {

@@ -34,22 +34,28 @@ func lookup(t *Tape, dtype device.DType, table, ids *Tensor) *Tensor {
 }
 
 // SplitCols cuts x [N, C] into matrices of the given widths, which sum to C.
-func SplitCols(x *Tensor, widths ...int) []*Tensor {
-	t := tapeOf("SplitCols", x)
-	n, c, from := x.Rows(), x.Cols(), 0
+func SplitCols(x *Tensor, widths ...int) []*Tensor { return SplitHeads(x, 1, widths...) }
+
+// SplitHeads cuts each of the heads of x [N, heads*W] into parts of the given widths, which sum to W, and puts the parts
+// of all heads together: the i-th matrix is [N, heads*widths[i]].
+func SplitHeads(x *Tensor, heads int, widths ...int) []*Tensor {
+	t := tapeOf("SplitHeads", x)
+	check(x.Cols()%heads == 0, "SplitHeads", "%v does not have %d heads", x.Shape, heads)
+	c, from := x.Cols()/heads, 0
 	parts := make([]*Tensor, len(widths))
 	for i, w := range widths {
-		check(from+w <= c, "SplitCols", "widths %v exceed %v", widths, x.Shape)
-		parts[i] = splitCol(t, x, from, w)
+		check(from+w <= c, "SplitHeads", "widths %v exceed %v in %d heads", widths, x.Shape, heads)
+		parts[i] = splitHead(t, x, heads, from, w)
 		from += w
 	}
-	check(from == c, "SplitCols", "widths %v of %d rows do not fill %v", widths, n, x.Shape)
+	check(from == c, "SplitHeads", "widths %v do not fill %v in %d heads", widths, x.Shape, heads)
 	return parts
 }
 
-func splitCol(t *Tape, x *Tensor, from, w int) *Tensor {
-	n, c := x.Rows(), x.Cols()
-	y := t.empty(x.dtype, n, w)
+// splitHead takes w columns from column from on of each head; as memory goes, heads are rows.
+func splitHead(t *Tape, x *Tensor, heads, from, w int) *Tensor {
+	n, c := x.Rows()*heads, x.Cols()/heads
+	y := t.empty(x.dtype, x.Rows(), heads*w)
 	t.Dev.Copy2D(device.Copy2D{Dst: y.Buffer(), DstStride: w, Src: x.Buffer().Slice(from, x.Len()), SrcStride: c, Rows: n, Cols: w})
 	if t.wants(x) {
 		t.push(y, func() {

@@ -125,6 +125,7 @@ func gradCases() []gradCase {
 			return Mul(b.Loss(), Sum(y))
 		})},
 		{"SplitCols", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2) }},
+		{"SplitHeads", []leaf{random(1, 2, 12)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitHeads(x[0], 2, 1, 3, 2) }},
 		{"SplitCols, one part unused", []leaf{random(1, 2, 6)}, func(t *Tape, x []*Tensor) []*Tensor { return SplitCols(x[0], 1, 3, 2)[1:2] }},
 		{"Recompute", []leaf{random(1, 3, 4), random(2, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Recompute(x[0], func(h *Tensor) *Tensor {

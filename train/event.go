@@ -22,6 +22,8 @@ type StepEvent struct {
 	TokensPerS float64 `json:"tokens_per_s"` // rows fed in this step per second of it
 	StepTime   float64 `json:"step_seconds"` // of the step alone: forward, backward, update
 	Seconds    float64 `json:"seconds"`      // of the run so far, over all its sessions
+
+	Metrics map[string]float64 `json:"metrics,omitempty"` // of the objective, such as router_aux_loss of a model with experts
 }
 
 // SkipEvent is a step whose gradients were not finite and that changed nothing.

@@ -50,6 +50,7 @@ type Loop struct {
 	Every       []Every                                               // whatever else happens between steps
 	Checkpoints *Checkpoints                                          // nil: none are kept
 	Record      Recorder                                              // takes every event; may be nil
+	Metrics     func() map[string]float64                             // more about the step just made, for its event; may be nil
 
 	state   State
 	started time.Time // of this session, less the seconds of earlier ones
@@ -128,6 +129,10 @@ func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	}
 	lr := l.Rate(l.state.Step)
 	norm, err := l.update(loss, lr)
+	var metrics map[string]float64
+	if l.Metrics != nil { // also of a step that is skipped: they start anew with the next
+		metrics = l.Metrics()
+	}
 	if bad := (*optim.NonFinite)(nil); errors.As(err, &bad) {
 		return l.nonFinite(loss, bad)
 	}
@@ -142,7 +147,7 @@ func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	l.state.advance(loss, tokens)
 	return l.emit(StepEvent{
 		Step: l.state.Step, Loss: loss, LR: lr, GradNorm: norm, StepTokens: tokens, Tokens: l.state.Tokens,
-		TokensPerS: float64(rows) / took, StepTime: took, Seconds: l.seconds(),
+		TokensPerS: float64(rows) / took, StepTime: took, Seconds: l.seconds(), Metrics: metrics,
 	})
 }
 

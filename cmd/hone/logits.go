@@ -253,11 +253,13 @@ func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits,
 		} else {
 			tape.Infer()
 		}
-		hidden := m.model.Hidden(nn.NewInput(tape, b.ids, b.positions, b.offsets))
-		logits = nn.Logits(m.model, hidden, nil)
-		if b.supervised > 0 {
-			loss = tensor.LinearCrossEntropy(hidden, m.model.Head(), tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
+		in := nn.NewInput(tape, b.ids, b.positions, b.offsets)
+		if b.supervised == 0 {
+			logits = nn.Logits(m.model, m.model.Hidden(in), nil)
+			return
 		}
+		l := nn.Loss(m.model, in, b.targets, tensor.CrossEntropyOptions{Tokens: b.supervised})
+		logits, loss = nn.Logits(m.model, l.Hidden, nil), l.Total
 	})
 	return logits, loss, err
 }

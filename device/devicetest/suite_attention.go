@@ -39,6 +39,7 @@ var attentionCases = []attentionCase{
 	{"window of one", 2, 1, 16, 1, 0, packed(40)},
 	{"soft cap", 2, 1, 32, 0, 1.5, packed(50, 200)},
 	{"soft cap and window", 4, 1, 24, 33, 2, packed(150)},
+	{"width 256, soft cap and window", 2, 1, 256, 40, 3, packed(90)},
 	{"decode", 4, 2, 64, 0, 0, []device.Sequence{{Q: 0, QLen: 1, K: 3, KLen: 270}, {Q: 1, QLen: 1, K: 300, KLen: 1}}},
 	{"decode in a window", 6, 2, 32, 100, 0, []device.Sequence{{Q: 0, QLen: 1, K: 0, KLen: 700}}},
 	{"prefill behind a cache", 2, 1, 32, 0, 0, []device.Sequence{{Q: 2, QLen: 65, K: 0, KLen: 333}}},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strings"
 
 	"hone/device"
 	"hone/nn"
@@ -101,6 +102,14 @@ func (m *Model) Head() tensor.Head {
 		return tensor.Head{Weight: m.Body.WTE.Weight.Tensor}
 	}
 	return tensor.Head{Weight: m.LMHead.Weight.Tensor}
+}
+
+// Elsewhere finds parameters without the name of the body, as GPT-2's first checkpoints have them.
+func (m *Model) Elsewhere(name string) []nn.Place {
+	if short, ok := strings.CutPrefix(name, "transformer."); ok {
+		return []nn.Place{{Name: short}}
+	}
+	return nil
 }
 
 // Shape is the model's sizes.

@@ -22,6 +22,7 @@ llama_adamw/{rate_1e-2,rate_1e-3}.safetensors follow llama_untied through ten Ad
 import contextlib
 import json
 import pathlib
+import re
 import sys
 import zlib
 from unittest import mock
@@ -29,6 +30,8 @@ from unittest import mock
 import torch
 from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import MixtralConfig, MixtralForCausalLM, PhiConfig, PhiForCausalLM
 from transformers import Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
@@ -92,6 +95,40 @@ def longrope(pairs: int) -> dict:
             "long_factor": [2 + 0.7 * i for i in range(pairs)]}
 
 
+def phi(**keys):
+    """Four of ten channels are rotated; hidden_size is 40, since the head size follows from it."""
+    return PhiForCausalLM, PhiConfig(**{k: v for k, v in SMALL.items() if k != "head_dim"} | dict(
+        hidden_size=40, num_hidden_layers=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.4}) | keys)
+
+
+def gpt_neox(**keys):
+    sizes = {k: v for k, v in SMALL.items() if k not in ("head_dim", "num_key_value_heads")}
+    return GPTNeoXForCausalLM, GPTNeoXConfig(**sizes | dict(
+        hidden_size=40, num_hidden_layers=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.4}) | keys)
+
+
+def gemma2(**keys):
+    """Caps and a scale that bend what they touch; layers 0 and 2 see a window of 6."""
+    return Gemma2ForCausalLM, Gemma2Config(**SMALL | dict(
+        num_hidden_layers=3, sliding_window=6, query_pre_attn_scalar=3, attn_logit_softcapping=2.5, final_logit_softcapping=4.0,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}) | keys)
+
+
+def gemma3(layers: int, full: dict, **keys):
+    return Gemma3ForCausalLM, Gemma3TextConfig(**SMALL | dict(
+        num_hidden_layers=layers, sliding_window=6, query_pre_attn_scalar=3, rope_parameters={
+            "full_attention": {"rope_theta": 500.0} | full,
+            "sliding_attention": {"rope_type": "default", "rope_theta": 20.0}}) | keys)
+
+
+def mixtral(**keys):
+    return MixtralForCausalLM, MixtralConfig(**SMALL | dict(
+        num_hidden_layers=2, num_local_experts=5, num_experts_per_tok=2,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}) | keys)
+
+
 def gpt2(tie: bool, layers: int, inner: int | None):
     return GPT2LMHeadModel, GPT2Config(
         vocab_size=VOCAB, n_embd=40, n_head=4, n_layer=layers, n_positions=64, n_inner=inner,
@@ -117,12 +154,28 @@ MODELS = {
     "qwen2_tied": qwen2_tied,
     "qwen3_layers": lambda: qwen3(tie=False, bias=False, layer_types=["sliding_attention", "full_attention"]),
     "qwen3_tied": lambda: qwen3(tie=True, bias=True, layer_types=["full_attention"]),
+    "phi_partial": phi,
+    "phi_tied": lambda: phi(num_hidden_layers=1, tie_word_embeddings=True, qk_layernorm=True, hidden_act="gelu"),
+    "gpt_neox_parallel": gpt_neox,
+    "gpt_neox_sequential": lambda: gpt_neox(
+        num_hidden_layers=1, use_parallel_residual=False, attention_bias=False, tie_word_embeddings=True, hidden_act="gelu_new"),
+    "gemma2": gemma2,
+    "gemma2_untied": lambda: gemma2(
+        num_hidden_layers=1, tie_word_embeddings=False, attn_logit_softcapping=None, final_logit_softcapping=None,
+        layer_types=["full_attention"], attention_bias=True),
+    "gemma3": lambda: gemma3(3, {"rope_type": "linear", "factor": 4.0}, sliding_window_pattern=3),
+    "gemma3_capped": lambda: gemma3(
+        2, {"rope_type": "default"}, layer_types=["full_attention", "sliding_attention"], attn_logit_softcapping=2.5,
+        final_logit_softcapping=4.0, tie_word_embeddings=False),
+    "mixtral": lambda: mixtral(output_router_logits=True, router_aux_loss_coef=0.3),
+    "mixtral_window": lambda: mixtral(
+        num_hidden_layers=1, num_local_experts=4, num_experts_per_tok=3, sliding_window=7, tie_word_embeddings=True),
     "phi3_window": lambda: phi3(64, {"rope_type": "default"}, sliding_window=7, num_hidden_layers=2),
     "phi3_short": lambda: phi3(23, longrope(5)),
     "phi3_long": lambda: phi3(22, longrope(3) | {"partial_rotary_factor": 0.6}, tie_word_embeddings=True),
 }
 
-OLD_LAYOUT = ["llama_tied", "llama_yarn", "llama_llama3", "qwen2_window", "qwen2_tied", "phi3_long"]
+OLD_LAYOUT = ["llama_tied", "llama_yarn", "llama_llama3", "qwen2_window", "qwen2_tied", "phi3_long", "phi_partial", "gpt_neox_parallel", "gemma3"]
 
 
 @contextlib.contextmanager
@@ -144,12 +197,32 @@ def weights(kind, config, seed: int) -> dict[str, torch.Tensor]:
     for name, parameter in sorted(kind(config).named_parameters()):
         noise = torch.randn(parameter.shape, generator=generator, dtype=F32)
         norm = "norm" in name or ".ln_" in name
-        drawn[name] = 1 + 0.3 * noise if norm and name.endswith("weight") else 0.2 * noise
+        around = 0 if config.model_type.startswith("gemma") else 1  # Gemma stores w-1
+        drawn[name] = around + 0.3 * noise if norm and name.endswith("weight") else 0.2 * noise
     return drawn
+
+
+def stored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Names and shapes of a checkpoint, which transformers 5 changes when it loads one and back when it saves one."""
+    result = {}
+    for name, t in tensors.items():
+        name = re.sub(r"\.mlp\.(gate|experts)\b", r".block_sparse_moe.\1", name)
+        if name.endswith("experts.gate_up_proj"):
+            for e, both in enumerate(t):
+                w1, w3 = both.chunk(2)
+                result |= {name.replace("gate_up_proj", f"{e}.w1.weight"): w1, name.replace("gate_up_proj", f"{e}.w3.weight"): w3}
+        elif name.endswith("experts.down_proj"):
+            result |= {name.replace("down_proj", f"{e}.w2.weight"): w2 for e, w2 in enumerate(t)}
+        elif "gpt_neox.embed_in.weight" in tensors or "grad.gpt_neox.embed_in.weight" in tensors:
+            result[name.replace("lm_head", "embed_out")] = t
+        else:
+            result[name] = t
+    return result
 
 
 def build(kind, config, drawn: dict[str, torch.Tensor], dtype: torch.dtype):
     config._attn_implementation = "eager"
+    config._experts_implementation = "eager"
     model = kind(config).to(dtype)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -198,9 +271,9 @@ def golden(name: str, seed: int) -> None:
     compare(name, exact, run(kind, config, drawn, F32))
     ids, labels = batch(seed=7)
     folder = GOLDEN / name
-    save(folder / "model.safetensors", drawn)
+    save(folder / "model.safetensors", stored(drawn))
     save(folder / "golden.safetensors",
-         {k: t.to(F32) for k, t in exact.items()} | {"input_ids": ids.int(), "labels": labels.int()})
+         {k: t.to(F32) for k, t in stored(exact).items()} | {"input_ids": ids.int(), "labels": labels.int()})
     write_config(folder / "config.json", kind, config, old_layout=name in OLD_LAYOUT)
 
 
@@ -210,11 +283,17 @@ def write_config(path: pathlib.Path, kind, config, old_layout: bool) -> None:
         del fields["transformers_version"]
         fields.pop("layer_types", None)
         rope = fields.pop("rope_parameters")
+        if "full_attention" in rope:
+            fields["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+            fields.pop("_sliding_window_pattern", None)
+            rope = rope["full_attention"]
         fields |= {"rope_theta": rope.pop("rope_theta"), "torch_dtype": fields.pop("dtype")}
         if "partial_rotary_factor" in rope:
             fields["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
         if config.model_type == "qwen2" and not config.use_sliding_window:
             fields["sliding_window"] = 5  # hub files keep the number
+        if config.model_type == "gpt_neox":
+            fields |= {"rotary_pct": fields.pop("partial_rotary_factor"), "rotary_emb_base": fields.pop("rope_theta")}
         fields["rope_scaling"] = None if rope["rope_type"] == "default" else rope
     path.write_text(json.dumps(fields, indent=2, sort_keys=True) + "\n")
 
