@@ -83,7 +83,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	if t.template, err = chatTemplate(dir, s.template, m.tok); err != nil {
 		return err
 	}
-	if err := t.setStops(dir); err != nil {
+	if t.opt.EOS, t.opt.Stop, err = answerEnds(dir, t.template, m.tok, t.opt.Stop); err != nil {
 		return err
 	}
 	t.session = generate.New(m.dev, m.dtype, m.model, m.tok).NewSession()
@@ -96,14 +96,23 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	return t.run(context.WithoutCancel(ctx)) // Ctrl-C is about an answer here, not about the program
 }
 
-// chatTemplate is the template that the user names, or the model's own.
+// chatTemplate is the template that the user names, or the model's own; a model without one cannot chat.
 func chatTemplate(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
+	t, err := templateIfAny(dir, name, tok)
+	if err == nil && t == nil {
+		err = fmt.Errorf("%s has no chat template, so it was not trained to chat; choose one with --template %s, or a file", dir, strings.Join(chat.Names(), ", "))
+	}
+	return t, err
+}
+
+// templateIfAny is the template that the user names, or the model's own, or nil when it has none.
+func templateIfAny(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	c := tok.Config()
 	tokens := chat.Tokens{BOS: c.BOS, EOS: c.EOS, PAD: c.PAD, UNK: c.UNK}
 	if name == "" {
 		t, err := chat.Load(dir, tokens)
 		if errors.Is(err, chat.ErrNoTemplate) {
-			return nil, fmt.Errorf("%s has no chat template, so it was not trained to chat; choose one with --template %s, or a file", dir, strings.Join(chat.Names(), ", "))
+			return nil, nil
 		}
 		return t, err
 	}
@@ -113,21 +122,20 @@ func chatTemplate(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, e
 	return chat.Builtin(name, tokens)
 }
 
-// setStops finds what ends an answer: what the template writes there, the tokenizer's end of text and what generation_config.json says.
-func (t *talk) setStops(dir string) error {
-	ids, texts := t.template.Stops(t.model.tok)
-	if eos, ok := t.model.tok.EOS(); ok {
+// answerEnds finds what ends an answer beside the given stops: what the template writes there, the tokenizer's end of text and what
+// generation_config.json says.
+func answerEnds(dir string, template *chat.Template, tok *tokenizer.Tokenizer, stops []string) (ids []int32, texts []string, err error) {
+	ids, texts = template.Stops(tok)
+	if eos, ok := tok.EOS(); ok {
 		ids = append(ids, eos)
 	}
 	more, err := configuredEnds(filepath.Join(dir, "generation_config.json"))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	ids = append(ids, more...)
 	slices.Sort(ids)
-	t.opt.EOS = slices.Compact(ids)
-	t.opt.Stop = append(slices.Clone(t.opt.Stop), texts...)
-	return nil
+	return slices.Compact(ids), append(slices.Clone(stops), texts...), nil
 }
 
 // configuredEnds reads eos_token_id, a number or a list of them.

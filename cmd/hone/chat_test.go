@@ -163,9 +163,8 @@ func TestChatStops(t *testing.T) {
 		} else {
 			_ = os.Remove(filepath.Join(dir, "generation_config.json"))
 		}
-		k := &talk{model: m, template: p}
-		err := k.setStops(dir)
-		b, _ := json.Marshal(k.opt.EOS)
+		ids, _, err := answerEnds(dir, p, m.tok, nil)
+		b, _ := json.Marshal(ids)
 		got := strings.ReplaceAll(string(b), ",", " ")
 		if err != nil {
 			got = err.Error()

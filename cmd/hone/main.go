@@ -24,6 +24,7 @@ var commands = []func(*app) *cobra.Command{
 	generateCommand,
 	chatCommand,
 	pullCommand,
+	labelCommand,
 	evalCommand,
 	logitsCommand,
 	mergeCommand,

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/chat"
+	"hone/data"
+	"hone/generate"
+	"hone/internal/atomicfile"
+	"hone/serve/label"
+)
+
+// labelSettings are the flags of hone label.
+type labelSettings struct {
+	prompts, store, listen, token string
+	modelB, template              string
+	temperatureB                  float64
+	opt                           generate.Options
+	flags                         modelFlags
+}
+
+func labelCommand(a *app) *cobra.Command {
+	s := labelSettings{opt: generate.DefaultOptions()}
+	s.opt.MaxNewTokens, s.opt.BatchSize = 256, 8
+	cmd := &cobra.Command{
+		Use:   "label [MODEL]",
+		Short: "Collect preferences: two answers side by side on a local web page",
+		Long: "Opens a web page that shows two answers to each prompt, from one model sampled twice or from two models, and asks which is better. Verdicts are\n" +
+			"in the store, an SQLite file, before the next pair is shown; start again with the same store to go on. Prompts are the lines of a text file, or\n" +
+			"records with `prompt` or `messages`. Several people may judge at once, each under a name; which answer stands on the left is drawn for each of them,\n" +
+			"and recorded. Only this machine can open the page unless --listen says otherwise, and only with the token in the printed address.",
+		Example: "  hone label runs/sft/model --prompts prompts.txt --store labels.sqlite\n  hone label runs/a/model --model-b runs/b/model --prompts prompts.jsonl\n" +
+			"  hone label --pairs preferences.jsonl\n  hone label export labels.sqlite --out preferences.jsonl",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.label(cmd.Context(), args, s) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&s.prompts, "prompts", "", "file of prompts to answer")
+	f.StringVar(&s.store, "store", "labels.sqlite", "file that keeps pairs and verdicts")
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8321", "address of the page; port 0 takes a free one")
+	f.StringVar(&s.token, "token", "", "secret in the page's address (default: drawn at each start)")
+	f.StringVar(&s.modelB, "model-b", "", "model of the second answer (default: the first, sampled again)")
+	f.Float64Var(&s.temperatureB, "temperature-b", -1, "temperature of the second answer (default: as the first)")
+	f.StringVar(&s.template, "template", "", "chat template instead of the model's own: a file, or one of "+strings.Join(chat.Names(), ", "))
+	f.IntVar(&s.opt.MaxNewTokens, "max-new-tokens", s.opt.MaxNewTokens, "an answer has at most this many tokens")
+	samplingFlags(cmd, &s.opt)
+	s.flags.add(cmd)
+	cmd.AddCommand(labelExportCommand(a))
+	return cmd
+}
+
+func labelExportCommand(a *app) *cobra.Command {
+	out := ""
+	cmd := &cobra.Command{
+		Use: "export STORE", Short: "Write verdicts as preference records",
+		Long:    "Writes a line of JSON for each verdict that prefers an answer: prompt, chosen, rejected, annotator and where they come from.",
+		Example: "  hone label export labels.sqlite --out preferences.jsonl",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.labelExport(cmd.Context(), args[0], out)
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	_ = cmd.MarkFlagRequired("out") // the flag is there
+	return cmd
+}
+
+func (a *app) labelExport(ctx context.Context, store, out string) error {
+	if _, err := os.Stat(store); err != nil {
+		return fmt.Errorf("export labels: %w", err)
+	}
+	s, err := label.Open(ctx, store)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var done label.Exported
+	err = atomicfile.WriteTo(out, func(w io.Writer) error {
+		done, err = s.Export(ctx, w)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return a.result(done, func(w io.Writer) {
+		fmt.Fprintf(w, "%d preferences in %s; left out: %d ties, %d both bad, %d skipped\n",
+			done.Written, out, done.LeftOut[label.Tie], done.LeftOut[label.Bad], done.LeftOut[label.Skip])
+	})
+}
+
+func (s *labelSettings) validate(args []string) error {
+	switch {
+	case s.prompts != "" && len(args) == 0:
+		return errors.New("prompts need a model to answer them: hone label MODEL --prompts FILE")
+	case s.modelB != "" && len(args) == 0:
+		return errors.New("--model-b needs a first model: hone label MODEL --model-b OTHER --prompts FILE")
+	case s.temperatureB < 0 && s.temperatureB != -1:
+		return fmt.Errorf("temperature-b is %v; it must be at least 0", s.temperatureB)
+	}
+	if s.temperatureB == -1 {
+		s.temperatureB = s.opt.Temperature
+	}
+	if s.modelB == "" && s.opt.Temperature == 0 && s.temperatureB == 0 && len(args) > 0 {
+		return errors.New("one model at temperature 0 answers twice the same; raise --temperature-b or name --model-b")
+	}
+	return s.opt.Validate()
+}
+
+func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
+	if err := s.validate(args); err != nil {
+		return err
+	}
+	store, err := label.Open(ctx, s.store)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	var writers []*writer
+	if len(args) > 0 {
+		if writers, err = openWriters(args[0], &s); err != nil {
+			return err
+		}
+		defer closeWriters(writers)
+	}
+	if s.prompts != "" {
+		if err := a.addPrompts(ctx, store, s.prompts, writers[0].template != nil); err != nil {
+			return err
+		}
+	}
+	return a.labelServe(ctx, store, writers, s)
+}
+
+// addPrompts reads prompts; for a model that chats a text is what the user says.
+func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, chats bool) error {
+	var prompts []json.RawMessage
+	for p, err := range data.Prompts(data.Sources{Paths: []string{path}}, &data.Stats{}) {
+		if err != nil {
+			return err
+		}
+		if chats && p.Messages == nil {
+			m, err := json.Marshal(chat.NewMessage("user", p.Text))
+			if err != nil {
+				return err
+			}
+			p = data.Prompt{Messages: []json.RawMessage{m}}
+		}
+		prompts = append(prompts, p.JSON())
+	}
+	added, err := store.AddPrompts(ctx, prompts)
+	if err == nil {
+		fmt.Fprintf(a.err, "%d prompts, %d of them new to %s\n", len(prompts), added, filepath.Base(path))
+	}
+	return err
+}
+
+// labelServe shows the page while answers are written, until the user stops the program.
+func (a *app) labelServe(ctx context.Context, store *label.Store, writers []*writer, s labelSettings) error {
+	l, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("open the label page on %s: %w; choose another with --listen", s.listen, err)
+	}
+	server, err := label.NewServer(store, l.Addr().String(), s.token)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, "open %s\nCtrl-C ends; verdicts are kept in %s\n", server.URL(), s.store)
+	writing := make(chan struct{})
+	go func() {
+		defer close(writing)
+		if err := writeAnswers(ctx, store, writers); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(a.err, "hone:", err)
+			server.Trouble(err.Error())
+		}
+	}()
+	err = server.Serve(ctx, l)
+	<-writing // the models are in use until then
+	if err != nil {
+		return err
+	}
+	p, err := store.Progress(context.WithoutCancel(ctx), "")
+	if err != nil {
+		return err
+	}
+	return a.result(p, func(w io.Writer) {
+		fmt.Fprintf(w, "%d pairs, %d left out as alike or empty, %d prompts without answers\n%d annotators, %d pairs judged by several, agreement %.0f%%\nnext: hone label export %s --out preferences.jsonl\n",
+			p.Ready, p.LeftOut, p.Waiting, p.Agreement.Annotators, p.Agreement.Shared, p.Agreement.Percent, s.store)
+	})
+}
+
+// writer answers prompts with one model.
+type writer struct {
+	model    *loaded
+	template *chat.Template // nil: texts are continued
+	engine   *generate.Engine
+	opt      generate.Options
+	source   string
+	shared   bool // the model is another writer's
+}
+
+// openWriters opens the models of the two answers, which may be one.
+func openWriters(dir string, s *labelSettings) (list []*writer, err error) {
+	a, err := openWriter(dir, s, s.opt)
+	if err != nil {
+		return nil, err
+	}
+	opt := s.opt
+	opt.Temperature = s.temperatureB
+	if s.modelB != "" {
+		b, err := openWriter(s.modelB, s, opt)
+		if err != nil {
+			closeWriters([]*writer{a})
+			return nil, err
+		}
+		return []*writer{a, b}, nil
+	}
+	b := *a
+	b.shared, b.opt.Temperature = true, opt.Temperature
+	return []*writer{a, &b}, nil
+}
+
+func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, error) {
+	dir, err := modelDir(arg)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.flags.load(dir)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{model: m, engine: generate.New(m.dev, m.dtype, m.model, m.tok), opt: opt, source: arg}
+	if w.template, err = templateIfAny(dir, s.template, m.tok); err != nil {
+		m.close()
+		return nil, err
+	}
+	if err := w.setStops(dir); err != nil {
+		m.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *writer) setStops(dir string) (err error) {
+	if w.template == nil {
+		if eos, ok := w.model.tok.EOS(); ok {
+			w.opt.EOS = []int32{eos}
+		}
+		return nil
+	}
+	w.opt.EOS, w.opt.Stop, err = answerEnds(dir, w.template, w.model.tok, w.opt.Stop)
+	return err
+}
+
+func closeWriters(list []*writer) {
+	for _, w := range list {
+		if !w.shared {
+			w.model.close()
+		}
+	}
+}
+
+// writeAnswers answers the prompts of the store that have no answers yet.
+func writeAnswers(ctx context.Context, store *label.Store, writers []*writer) error {
+	if len(writers) == 0 {
+		return nil
+	}
+	for {
+		pairs, err := store.Unanswered(ctx, writers[0].opt.BatchSize)
+		if err != nil || len(pairs) == 0 {
+			return err
+		}
+		for side, w := range writers {
+			// each batch and side has random numbers of its own
+			opt := w.opt
+			opt.Seed = opt.Seed<<32 ^ uint64(pairs[0].ID)<<1 ^ uint64(side)
+			if err := w.answer(ctx, pairs, side, opt); err != nil {
+				return err
+			}
+		}
+		if err := store.SetAnswers(ctx, pairs); err != nil {
+			return err
+		}
+	}
+}
+
+// answer fills the answers of one side.
+func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt generate.Options) error {
+	prompts := make([][]int32, len(pairs))
+	for i, p := range pairs {
+		ids, err := w.encode(p.Prompt)
+		if err != nil {
+			return fmt.Errorf("prompt of pair %d: %w", p.ID, err)
+		}
+		prompts[i] = ids
+	}
+	outs, err := w.engine.Run(ctx, prompts, opt, nil)
+	if err != nil {
+		return err
+	}
+	source := fmt.Sprintf("%s temperature=%g top_p=%g seed=%d", w.source, opt.Temperature, opt.TopP, opt.Seed)
+	for i, o := range outs {
+		pairs[i].Answers[side] = label.Answer{Text: o.Text, Source: source}
+	}
+	return nil
+}
+
+func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
+	var text string
+	if json.Unmarshal(prompt, &text) == nil {
+		return w.model.tok.Encode(nil, []byte(text)), nil
+	}
+	if w.template == nil {
+		return nil, fmt.Errorf("%s has no chat template for a prompt of messages; choose one with --template", w.source)
+	}
+	var messages []chat.Message
+	if err := json.Unmarshal(prompt, &messages); err != nil {
+		return nil, err
+	}
+	e, err := w.template.Encode(w.model.tok, messages, chat.Options{AddGenerationPrompt: true, Now: time.Now})
+	return e.IDs, err
+}

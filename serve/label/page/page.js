@@ -1,0 +1,121 @@
+// The page shows what the server says and sends verdicts in terms of sides; which answer stands on which side only
+// the server knows. Texts are set as text, never as HTML.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+let who = localStorage.getItem("annotator") || "";
+let pair = 0, since = 0, busy = false, timer = 0;
+
+async function call(path, body) {
+  const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
+  const response = await fetch(path, options);
+  if (!response.ok) throw Object.assign(new Error((await response.text()).trim()), { status: response.status });
+  return response.json();
+}
+
+function note(text) {
+  $("note").textContent = text;
+  $("note").hidden = !text;
+}
+
+function turn(role, text) {
+  const box = document.createElement("div"), name = document.createElement("b"), words = document.createElement("div");
+  box.className = "turn";
+  name.textContent = role;
+  words.textContent = text;
+  if (role) box.append(name);
+  box.append(words);
+  return box;
+}
+
+function words(content) {
+  if (typeof content === "string") return content;
+  if (Array.isArray(content)) return content.map((part) => part.text ?? JSON.stringify(part)).join("");
+  return JSON.stringify(content);
+}
+
+function showText(id, text) {
+  $(id).textContent = text.trim() ? text : "(empty)";
+  $(id).className = text.trim() ? "text" : "text empty";
+  $(id).parentElement.scrollTop = 0;
+}
+
+function show(v) {
+  const p = v.progress, a = p.agreement;
+  $("bar").style.width = p.ready ? 100 * p.done / p.ready + "%" : "0";
+  $("count").textContent = `${p.done} of ${p.ready}` + (p.waiting ? ` (${p.waiting} being written)` : "");
+  $("agreement").textContent = a.shared ? `agreement ${a.percent.toFixed(0)}%` + (a.has_alpha ? `, α ${a.alpha.toFixed(2)}` : "") + ` on ${a.shared}` : "";
+  $("who").textContent = who;
+  $("login").hidden = true;
+  pair = v.pair || 0;
+  $("work").hidden = !pair;
+  $("wait").hidden = !!pair;
+  clearTimeout(timer);
+  if (!pair) {
+    $("message").textContent = v.trouble ? "No more answers are coming: " + v.trouble
+      : p.waiting ? "The next answers are being written …" : "All pairs are judged. Thank you!";
+    if (p.waiting && !v.trouble) timer = setTimeout(next, 1500);
+    return;
+  }
+  const turns = typeof v.prompt === "string" ? [turn("", v.prompt)] : v.prompt.map((m) => turn(m.role, words(m.content)));
+  $("prompt").replaceChildren(...turns);
+  $("prompt").scrollTop = $("prompt").scrollHeight;
+  showText("left", v.left);
+  showText("right", v.right);
+  $("comment").value = "";
+  since = performance.now();
+}
+
+async function act(path, body) {
+  if (busy) return;
+  busy = true;
+  document.querySelectorAll("button").forEach((b) => b.disabled = true);
+  try {
+    show(await call(path, body));
+    note("");
+  } catch (e) {
+    note(e.message || "the server does not answer; is hone label still running?");
+    if (e.status === 409) setTimeout(next, 0);
+  }
+  busy = false;
+  document.querySelectorAll("button").forEach((b) => b.disabled = false);
+}
+
+const next = () => act("/api/next?annotator=" + encodeURIComponent(who));
+const undo = () => act("/api/undo", { annotator: who });
+const judge = (verdict) => pair && act("/api/judge", {
+  pair, annotator: who, verdict, comment: $("comment").value, seconds: (performance.now() - since) / 1000,
+});
+
+function login() {
+  $("work").hidden = $("wait").hidden = true;
+  $("login").hidden = false;
+  $("name").value = who;
+  $("name").focus();
+}
+
+$("login").addEventListener("submit", (e) => {
+  e.preventDefault();
+  who = $("name").value.trim();
+  if (!who) return;
+  localStorage.setItem("annotator", who);
+  next();
+});
+$("who").addEventListener("click", login);
+$("undo").addEventListener("click", undo);
+$("undo2").addEventListener("click", undo);
+document.querySelectorAll("[data-verdict]").forEach((b) => b.addEventListener("click", () => judge(b.dataset.verdict)));
+
+const keys = { 1: "left", 2: "right", 3: "tie", 4: "bad", s: "skip", ArrowLeft: "left", ArrowRight: "right" };
+document.addEventListener("keydown", (e) => {
+  if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || $("work").hidden && e.key !== "u") return;
+  if (e.target.tagName === "INPUT") {
+    if (e.key === "Enter" || e.key === "Escape") e.target.blur();
+    return;
+  }
+  if (keys[e.key]) judge(keys[e.key]);
+  else if (e.key === "u") undo();
+  else if (e.key === "c") { e.preventDefault(); $("comment").focus(); }
+});
+
+who ? next() : login();

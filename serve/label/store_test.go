@@ -1,0 +1,201 @@
+package label
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func openStore(t *testing.T) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "a store.sqlite"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func prompt(text string) json.RawMessage { b, _ := json.Marshal(text); return b }
+
+// fill adds n prompts with answers "a1", "b1" and so on.
+func fill(t *testing.T, s *Store, n int) {
+	t.Helper()
+	for i := range n {
+		p := Pair{Prompt: prompt(fmt.Sprint("prompt ", i+1)), Answers: [2]Answer{{fmt.Sprint("a", i+1), "one"}, {fmt.Sprint("b", i+1), "two"}}}
+		if added, err := s.AddPairs(t.Context(), []Pair{p}); err != nil || added != 1 {
+			t.Fatal(added, err)
+		}
+	}
+}
+
+func TestStoreGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "labels.sqlite")
+	for round := range 2 {
+		s, err := Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		added, err := s.AddPrompts(t.Context(), []json.RawMessage{prompt("x"), prompt("y"), prompt("x")})
+		if err != nil || added != 2*(1-round) {
+			t.Errorf("round %d: %d prompts were new, error %v", round, added, err)
+		}
+		todo, err := s.Unanswered(t.Context(), 10)
+		if err != nil || len(todo) != 2-round {
+			t.Fatalf("round %d: %d prompts are without answers, error %v", round, len(todo), err)
+		}
+		todo[0].Answers = [2]Answer{{Text: "one"}, {Text: "two"}}
+		if err := s.SetAnswers(t.Context(), todo[:1]); err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.Next(t.Context(), "ann")
+		if err != nil || p == nil {
+			t.Fatalf("round %d: no pair to judge: %v", round, err)
+		}
+		if err := s.Judge(t.Context(), Judgement{Pair: p.ID, Annotator: "ann", Verdict: A, Left: B, At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if all, err := s.Judgements(t.Context()); err != nil || len(all) != 2 {
+		t.Errorf("%d judgements, error %v", len(all), err)
+	}
+}
+
+func TestAlikeAnswersAreNotShown(t *testing.T) {
+	s := openStore(t)
+	pairs := []Pair{
+		{Prompt: prompt("1"), Answers: [2]Answer{{Text: "same "}, {Text: "same"}}},
+		{Prompt: prompt("2"), Answers: [2]Answer{{Text: ""}, {Text: " "}}},
+		{Prompt: prompt("3"), Answers: [2]Answer{{Text: ""}, {Text: "words"}}},
+	}
+	if _, err := s.AddPairs(t.Context(), pairs); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Next(t.Context(), "ann")
+	if err != nil || p == nil || string(p.Prompt) != `"3"` {
+		t.Fatalf("next is %v, error %v", p, err)
+	}
+	progress, err := s.Progress(t.Context(), "ann")
+	if err != nil || progress.LeftOut != 2 || progress.Ready != 1 {
+		t.Errorf("%+v, error %v", progress, err)
+	}
+	if err := s.Judge(t.Context(), Judgement{Pair: 1, Annotator: "ann", Verdict: A, Left: A}); err == nil || errors.Is(err, ErrJudged) {
+		t.Errorf("a pair that is not shown was judged: %v", err)
+	}
+}
+
+func TestUndoAndTwice(t *testing.T) {
+	s := openStore(t)
+	fill(t, s, 2)
+	judge := func(pair int64, who string) error {
+		return s.Judge(t.Context(), Judgement{Pair: pair, Annotator: who, Verdict: B, Left: A, At: time.Now()})
+	}
+	for _, who := range []string{"ann", "bob"} {
+		if err := judge(1, who); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := judge(1, "ann"); !errors.Is(err, ErrJudged) {
+		t.Errorf("judging twice gives %v", err)
+	}
+	if pair, err := s.Undo(t.Context(), "ann"); pair != 1 || err != nil {
+		t.Errorf("undo gives pair %d, error %v", pair, err)
+	}
+	if pair, err := s.Undo(t.Context(), "ann"); pair != 0 || err != nil {
+		t.Errorf("undo of nothing gives pair %d, error %v", pair, err)
+	}
+	if p, err := s.Next(t.Context(), "ann"); err != nil || p.ID != 1 {
+		t.Errorf("what was undone does not come again: %v %v", p, err)
+	}
+	if err := judge(1, "ann"); err != nil {
+		t.Error(err)
+	}
+	if all, _ := s.Judgements(t.Context()); len(all) != 2 {
+		t.Errorf("%d judgements stand, want those of two annotators", len(all))
+	}
+}
+
+// TestManyTabs lets several tabs of one annotator judge everything at once: each pair is judged once.
+func TestManyTabs(t *testing.T) {
+	s := openStore(t)
+	fill(t, s, 20)
+	var wg sync.WaitGroup
+	kept := make(chan int64, 100)
+	for range 4 {
+		wg.Go(func() {
+			for pair := range int64(20) {
+				err := s.Judge(context.Background(), Judgement{Pair: pair + 1, Annotator: "ann", Verdict: Tie, Left: A, At: time.Now()})
+				switch {
+				case err == nil:
+					kept <- pair
+				case !errors.Is(err, ErrJudged):
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(kept) != 20 {
+		t.Errorf("%d judgements of 20 pairs", len(kept))
+	}
+}
+
+func TestLeftIsEven(t *testing.T) {
+	left, differ := 0, 0
+	for pair := range int64(1000) {
+		if Left(pair, "ann") == A {
+			left++
+		}
+		if Left(pair, "ann") != Left(pair, "bob") {
+			differ++
+		}
+	}
+	if left < 450 || left > 550 {
+		t.Errorf("answer A stands on the left %d times of 1000", left)
+	}
+	if differ < 450 || differ > 550 {
+		t.Errorf("two annotators see different sides %d times of 1000", differ)
+	}
+}
+
+func TestExport(t *testing.T) {
+	s := openStore(t)
+	fill(t, s, 3)
+	chatPair := Pair{Prompt: json.RawMessage(`[{"role":"user","content":"hi"}]`), Answers: [2]Answer{{Text: "<b>"}, {Text: "x"}}}
+	if _, err := s.AddPairs(t.Context(), []Pair{chatPair}); err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for pair, v := range []Verdict{A, B, Tie, A} {
+		if err := s.Judge(t.Context(), Judgement{Pair: int64(pair + 1), Annotator: "ann", Verdict: v, Left: A, At: at, Comment: "why"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	done, err := s.Export(t.Context(), &out)
+	if err != nil || done.Written != 3 || done.LeftOut[Tie] != 1 {
+		t.Fatalf("%+v, error %v", done, err)
+	}
+	tail := `"seconds":0,"at":"2026-01-02T03:04:05Z",`
+	want := []string{
+		`{"prompt":"prompt 1","chosen":"a1","rejected":"b1","annotator":"ann","comment":"why","chosen_source":"one","rejected_source":"two","left":"chosen",` + tail + `"pair":1}`,
+		`{"prompt":"prompt 2","chosen":"b2","rejected":"a2","annotator":"ann","comment":"why","chosen_source":"two","rejected_source":"one","left":"rejected",` + tail + `"pair":2}`,
+		`{"prompt":[{"role":"user","content":"hi"}],"chosen":[{"role":"assistant","content":"<b>"}],"rejected":[{"role":"assistant","content":"x"}],"annotator":"ann","comment":"why","left":"chosen",` + tail + `"pair":4}`,
+	}
+	if got := strings.TrimSpace(out.String()); got != strings.Join(want, "\n") {
+		t.Errorf("export:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+}
