@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +21,11 @@ func (p Prompt) JSON() json.RawMessage {
 	if p.Messages != nil {
 		v = p.Messages
 	}
-	b, _ := json.Marshal(v) // texts and valid JSON always marshal
-	return b
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false)
+	_ = out.Encode(v) // texts and valid JSON always can be
+	return bytes.TrimSpace(b.Bytes())
 }
 
 // Prompts reads prompts from files: each line of a text file, and each record of the others, by ParsePrompt. Bad records are

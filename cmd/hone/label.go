@@ -138,6 +138,13 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 			return err
 		}
 	}
+	p, err := store.Progress(ctx, "")
+	if err == nil && p.Ready+p.Waiting == 0 {
+		err = fmt.Errorf("%s has nothing to judge; give prompts, as in hone label MODEL --prompts FILE", s.store)
+	}
+	if err != nil {
+		return err
+	}
 	return a.labelServe(ctx, store, writers, s)
 }
 

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// output is a buffer that a running command writes and a test reads.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// wait calls f until it is satisfied.
+func wait(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	t.Fatalf("waited too long for %s", what)
+}
+
+// TestLabel answers prompts with a model that chats, judges a pair over HTTP and exports it.
+func TestLabel(t *testing.T) {
+	model, dir := chatModel(t, chatML(t)), t.TempDir()
+	prompts, store, out := filepath.Join(dir, "prompts.txt"), filepath.Join(dir, "l.sqlite"), filepath.Join(dir, "p.jsonl")
+	if err := os.WriteFile(prompts, []byte("one\ntwo\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	notes, code := &output{}, make(chan int)
+	go func() {
+		code <- run(ctx, &app{in: strings.NewReader(""), out: &output{}, err: notes},
+			[]string{"label", model, "--prompts", prompts, "--store", store, "--listen", "127.0.0.1:0", "--max-new-tokens", "8"})
+	}()
+	address := regexp.MustCompile(`open (http://127\.0\.0\.1:\d+)/(\?token=\w+)`)
+	wait(t, "the address", func() bool { return address.MatchString(notes.String()) })
+	found := address.FindStringSubmatch(notes.String())
+	jar, _ := cookiejar.New(nil)
+	browser := &http.Client{Jar: jar}
+	get := func(path string) (v struct {
+		Pair   int64
+		Prompt json.RawMessage
+	}) {
+		resp, err := browser.Get(found[1] + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		_ = json.NewDecoder(resp.Body).Decode(&v) // the page itself is no JSON
+		return v
+	}
+	get("/" + found[2])
+	wait(t, "answers", func() bool { return get("/api/next?annotator=ann").Pair != 0 })
+	if got := string(get("/api/next?annotator=ann").Prompt); got != `[{"role":"user","content":"one"}]` {
+		t.Errorf("the prompt is %s", got)
+	}
+	resp, err := browser.Post(found[1]+"/api/judge", "application/json", strings.NewReader(`{"pair":1,"annotator":"ann","verdict":"left"}`))
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("judging gives %v, error %v", resp, err)
+	}
+	resp.Body.Close()
+	cancel()
+	if got := <-code; got != 0 {
+		t.Fatalf("exit code %d: %s", got, notes)
+	}
+	if got := run(t.Context(), &app{out: &output{}, err: notes}, []string{"label", "export", store, "--out", out}); got != 0 {
+		t.Fatalf("export: %s", notes)
+	}
+	text, err := os.ReadFile(out)
+	if err != nil || strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), `"annotator":"ann"`) {
+		t.Errorf("export is %q, error %v", text, err)
+	}
+}
+
+func TestLabelRefuses(t *testing.T) {
+	model, dir := chatModel(t, chatML(t)), t.TempDir()
+	store := filepath.Join(dir, "l.sqlite")
+	empty := filepath.Join(dir, "empty.txt")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"--prompts x", "prompts need a model"},
+		{"--store " + store, "has nothing to judge"},
+		{model + " --prompts " + empty, "empty"},
+		{model + " --prompts x --temperature 0", "answers twice the same"},
+		{model + " --temperature-b -2", "temperature-b is -2"},
+		{"export " + filepath.Join(dir, "none") + " --out x", "no such file"},
+		{"export " + empty, `"out" not set`},
+		{"--store " + empty + " --listen 1.2.3.4.5:1", "has nothing to judge"}, // an empty file becomes a store
+		{"--store " + dir, "no store of labels"},
+	} {
+		var notes output
+		args := append([]string{"label"}, strings.Fields(c.args)...)
+		if !strings.Contains(c.args, "--store") && !strings.HasPrefix(c.args, "export") {
+			args = append(args, "--store", store)
+		}
+		if code := run(t.Context(), &app{out: &output{}, err: &notes}, args); code != 1 || !strings.Contains(notes.String(), c.want) {
+			t.Errorf("%s: exit code %d, %s, want %q", c.args, code, notes.String(), c.want)
+		}
+	}
+}
