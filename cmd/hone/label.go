@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,11 +24,11 @@ import (
 
 // labelSettings are the flags of hone label.
 type labelSettings struct {
-	prompts, store, listen, token string
-	modelB, template              string
-	temperatureB                  float64
-	opt                           generate.Options
-	flags                         modelFlags
+	prompts, pairs, store, listen, token string
+	modelB, template                     string
+	temperatureB                         float64
+	opt                                  generate.Options
+	flags                                modelFlags
 }
 
 func labelCommand(a *app) *cobra.Command {
@@ -38,15 +39,16 @@ func labelCommand(a *app) *cobra.Command {
 		Short: "Collect preferences: two answers side by side on a local web page",
 		Long: "Opens a web page that shows two answers to each prompt, from one model sampled twice or from two models, and asks which is better. Verdicts are\n" +
 			"in the store, an SQLite file, before the next pair is shown; start again with the same store to go on. Prompts are the lines of a text file, or\n" +
-			"records with `prompt` or `messages`. Several people may judge at once, each under a name; which answer stands on the left is drawn for each of them,\n" +
+			"records with `prompt` or `messages`; --pairs takes records that have their answers already (`prompt`, `chosen`, `rejected`). Several people may judge at once, each under a name; which answer stands on the left is drawn for each of them,\n" +
 			"and recorded. Only this machine can open the page unless --listen says otherwise, and only with the token in the printed address.",
 		Example: "  hone label runs/sft/model --prompts prompts.txt --store labels.sqlite\n  hone label runs/a/model --model-b runs/b/model --prompts prompts.jsonl\n" +
-			"  hone label --pairs preferences.jsonl\n  hone label export labels.sqlite --out preferences.jsonl",
+			"  hone label --pairs preferences.jsonl\n  hone label --pairs preferences.jsonl\n  hone label export labels.sqlite --out preferences.jsonl",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.label(cmd.Context(), args, s) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.prompts, "prompts", "", "file of prompts to answer")
+	f.StringVar(&s.pairs, "pairs", "", "file of prompts with two answers each")
 	f.StringVar(&s.store, "store", "labels.sqlite", "file that keeps pairs and verdicts")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8321", "address of the page; port 0 takes a free one")
 	f.StringVar(&s.token, "token", "", "secret in the page's address (default: drawn at each start)")
@@ -126,6 +128,11 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 		return err
 	}
 	defer store.Close()
+	if s.pairs != "" {
+		if err := a.addPairs(ctx, store, s.pairs); err != nil {
+			return err
+		}
+	}
 	var writers []*writer
 	if len(args) > 0 {
 		if writers, err = openWriters(args[0], &s); err != nil {
@@ -156,19 +163,92 @@ func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, c
 			return err
 		}
 		if chats && p.Messages == nil {
-			m, err := json.Marshal(chat.NewMessage("user", p.Text))
+			m, err := plainJSON(chat.NewMessage("user", p.Prompt))
 			if err != nil {
 				return err
 			}
-			p = data.Prompt{Messages: []json.RawMessage{m}}
+			p.Messages = []json.RawMessage{m}
 		}
-		prompts = append(prompts, p.JSON())
+		text, err := promptJSON(p, len(p.Messages))
+		if err != nil {
+			return err
+		}
+		prompts = append(prompts, text)
 	}
 	added, err := store.AddPrompts(ctx, prompts)
-	if err == nil {
-		fmt.Fprintf(a.err, "%d prompts, %d of them new to %s\n", len(prompts), added, filepath.Base(path))
-	}
+	a.tellAdded(path, len(prompts), added)
 	return err
+}
+
+// addPairs reads preference records; what they say is better is for the people to find out again.
+func (a *app) addPairs(ctx context.Context, store *label.Store, path string) error {
+	var pairs []label.Pair
+	for d, err := range (data.Sources{Paths: []string{path}, Records: true}).Documents(&data.Stats{}) {
+		if err != nil {
+			return err
+		}
+		p, err := data.ParsePreference(d.Text)
+		var unusable *data.Unusable
+		if errors.As(err, &unusable) {
+			continue // equal or empty answers: nothing to judge
+		}
+		pair := label.Pair{}
+		if err == nil {
+			pair, err = pairOf(p)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.Place(), err)
+		}
+		source := d.Place()
+		pair.Answers[0].Source, pair.Answers[1].Source = source+" chosen", source+" rejected"
+		pairs = append(pairs, pair)
+	}
+	added, err := store.AddPairs(ctx, pairs)
+	a.tellAdded(path, len(pairs), added)
+	return err
+}
+
+func (a *app) tellAdded(path string, all, added int) {
+	fmt.Fprintf(a.err, "%d of %d are new from %s\n", added, all, filepath.Base(path))
+}
+
+// pairOf is a preference as the page shows it.
+func pairOf(p data.Preference) (pair label.Pair, err error) {
+	if pair.Prompt, err = promptJSON(p.Chosen, p.Turns); err != nil {
+		return pair, err
+	}
+	for i, e := range []data.Example{p.Chosen, p.Rejected} {
+		pair.Answers[i].Text = e.Completion
+		if e.Messages == nil {
+			continue
+		}
+		if len(e.Messages) != p.Turns+1 {
+			return pair, fmt.Errorf("an answer of %d messages cannot be shown; give answers of one", len(e.Messages)-p.Turns)
+		}
+		var m chat.Message
+		if err := json.Unmarshal(e.Messages[p.Turns], &m); err != nil {
+			return pair, err
+		}
+		pair.Answers[i].Text = m.Content()
+	}
+	return pair, nil
+}
+
+// promptJSON is a prompt as preference records hold it: a text, or the first turns messages.
+func promptJSON(e data.Example, turns int) (json.RawMessage, error) {
+	if e.Messages == nil {
+		return plainJSON(e.Prompt)
+	}
+	return plainJSON(e.Messages[:turns])
+}
+
+// plainJSON marshals v with <, > and & as they are: people read it in the store and in the export.
+func plainJSON(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	out := json.NewEncoder(&b)
+	out.SetEscapeHTML(false)
+	err := out.Encode(v)
+	return bytes.TrimSpace(b.Bytes()), err
 }
 
 // labelServe shows the page while answers are written, until the user stops the program.
