@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+
+	"hone/internal/half"
 )
 
 // DType is an element type.
@@ -78,7 +80,7 @@ func ToFloat32(dst []float32, src []byte, d DType) {
 		}
 	case F16:
 		for i := range dst {
-			dst[i] = float16ToFloat32(le.Uint16(src[2*i:]))
+			dst[i] = half.ToFloat32(le.Uint16(src[2*i:]))
 		}
 	case BF16:
 		for i := range dst {
@@ -99,7 +101,7 @@ func ToBFloat16(dst []uint16, src []byte, d DType) {
 	}
 	if d == F64 { // in one step: going through float32 would round twice
 		for i := range dst {
-			dst[i] = float64ToBFloat16(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
+			dst[i] = half.BFromFloat64(math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:])))
 		}
 		return
 	}
@@ -109,7 +111,7 @@ func ToBFloat16(dst []uint16, src []byte, d DType) {
 		n := min(len(dst), len(part))
 		ToFloat32(part[:n], src[:n*size], d)
 		for i, f := range part[:n] {
-			dst[i] = float32ToBFloat16(f)
+			dst[i] = half.BFromFloat32(f)
 		}
 		dst, src = dst[n:], src[n*size:]
 	}
@@ -131,11 +133,11 @@ func FromFloat32(dst []byte, src []float32, d DType) {
 		}
 	case F16:
 		for i, f := range src {
-			le.PutUint16(dst[2*i:], float32ToFloat16(f))
+			le.PutUint16(dst[2*i:], half.FromFloat32(f))
 		}
 	case BF16:
 		for i, f := range src {
-			le.PutUint16(dst[2*i:], float32ToBFloat16(f))
+			le.PutUint16(dst[2*i:], half.BFromFloat32(f))
 		}
 	}
 }
@@ -147,52 +149,4 @@ func checkSizes(op string, elements int, b []byte, d DType) {
 	if elements*d.Size() != len(b) {
 		panic(fmt.Sprintf("safetensors: %s: %d elements of %v do not fit %d bytes", op, elements, d, len(b)))
 	}
-}
-
-// float32ToBFloat16 rounds to nearest even; a NaN stays a (quiet) NaN.
-func float32ToBFloat16(f float32) uint16 {
-	b := math.Float32bits(f)
-	if f != f {
-		return uint16(b>>16) | 0x40
-	}
-	return uint16((b + 0x7fff + b>>16&1) >> 16)
-}
-
-// float64ToBFloat16 rounds once: the float32 between is made odd if it was inexact, so that it never looks like a tie.
-func float64ToBFloat16(x float64) uint16 {
-	f := float32(x)
-	if b := math.Float32bits(f); float64(f) != x && x == x && !math.IsInf(float64(f), 0) {
-		if math.Abs(float64(f)) > math.Abs(x) {
-			b-- // towards zero
-		}
-		f = math.Float32frombits(b | 1)
-	}
-	return float32ToBFloat16(f)
-}
-
-func float16ToFloat32(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch exp {
-	case 0: // zero or subnormal: frac * 2^-24
-		return math.Float32frombits(sign | math.Float32bits(float32(frac)*0x1p-24))
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-}
-
-// float32ToFloat16 rounds to nearest even; what is too large becomes infinite.
-func float32ToFloat16(f float32) uint16 {
-	b := math.Float32bits(f)
-	sign, b := uint16(b>>16)&0x8000, b&0x7fffffff
-	switch {
-	case b > 0x7f800000:
-		return sign | 0x7e00 | uint16(b>>13&0x3ff)
-	case b >= 0x477ff000: // 65520, halfway between the largest and the next
-		return sign | 0x7c00
-	case b < 0x38800000: // below 2^-14: adding 0.5 leaves the multiple of 2^-24, rounded, in the low bits
-		return sign | uint16(math.Float32bits(math.Float32frombits(b)+0.5)-0x3f000000)
-	}
-	return sign | uint16((b-0x38000000+0xfff+b>>13&1)>>13)
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hone/internal/half"
 )
 
 func open(t testing.TB, path string) *Archive {
@@ -316,7 +318,7 @@ func TestWriteFloat32(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, f := range src {
-			if p.DType != BF16 && got[i] != f || short[i] != float32ToBFloat16(f) {
+			if p.DType != BF16 && got[i] != f || short[i] != half.BFromFloat32(f) {
 				t.Fatalf("%s: element %d is %v and %#04x, want %v", p, i, got[i], short[i], f)
 			}
 		}
