@@ -87,6 +87,18 @@ func TestBadModels(t *testing.T) {
 		"kv heads":         {strings.Replace(tiny, `"num_key_value_heads":1`, `"num_key_value_heads":3`, 1), "not a multiple of num_key_value_heads"},
 		"rope scaling":     {strings.Replace(tiny, `{`, `{"rope_scaling":{"rope_type":"spiral","factor":4},`, 1), `rope_type "spiral"`},
 		"activation":       {strings.Replace(tiny, `{`, `{"hidden_act":"mish",`, 1), `activation "mish"`},
+		"endless layers":   {strings.Replace(tiny, `"num_hidden_layers":2`, `"num_hidden_layers":1000000000`, 1), "is config.json damaged?"},
+		"endless channels": {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":8000000000000`, 1), "is config.json damaged?"},
+		"endless experts":  {`{"model_type":"mixtral","num_hidden_layers":1000,"num_local_experts":1000}`, "num_local_experts is 1000000"},
+		"too few experts":  {`{"model_type":"mixtral","num_experts_per_tok":9}`, "num_local_experts is only 8"},
+		"encoder":          {`{"model_type":"gemma3_text","use_bidirectional_attention":true}`, "predict the next token"},
+		"gemma3 pattern":   {`{"model_type":"gemma3_text","sliding_window_pattern":0}`, "sliding_window_pattern is 0"},
+		"gemma3 text":      {`{"model_type":"gemma3"}`, "no text_config"},
+		"gemma3 in itself": {`{"model_type":"gemma3","text_config":{"sliding_window":0}}`, "sliding_window is 0"},
+		"gemma2 layers":    {`{"model_type":"gemma2","layer_types":["full_attention"]}`, "layer_types has 1 entries"},
+		"gemma2 scalar":    {`{"model_type":"gemma2","query_pre_attn_scalar":0}`, "query_pre_attn_scalar is 0"},
+		"neox heads":       {`{"model_type":"gpt_neox","hidden_size":10,"num_attention_heads":3}`, "hidden_size 10 is not a multiple"},
+		"phi rotary":       {`{"model_type":"phi","partial_rotary_factor":0.01}`, "partial_rotary_factor"},
 		"gpt2 heads":       {`{"model_type":"gpt2","n_embd":10,"n_head":3}`, "n_embd 10"},
 	} {
 		if _, err := New([]byte(c.config), dev, device.F32, 1); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"strings"
 
 	"hone/device"
 )
@@ -104,11 +105,28 @@ func SoftCap(c *float64) float32 {
 	return float32(*c)
 }
 
-// Positive checks pairs of a config key and its value, which must be at least 1.
+// Sizes beyond which config.json is taken for damaged: a model is declared before its checkpoint is looked at.
+const (
+	maxSize    = 1 << 30
+	maxModules = 1 << 14 // layers, heads, experts
+	maxHeadDim = 1 << 12
+)
+
+// Positive checks pairs of a config key and its value, which must be at least 1 and may not be such that no model has it.
 func Positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {
-		if v := pairs[i+1].(int); v < 1 {
-			return fmt.Errorf("config key %s is %d; it must be at least 1", pairs[i], v)
+		key, v, most := pairs[i].(string), pairs[i+1].(int), maxSize
+		switch {
+		case key == "head_dim":
+			most = maxHeadDim
+		case strings.Contains(key, "layer") || strings.Contains(key, "heads") || strings.Contains(key, "experts"):
+			most = maxModules
+		}
+		switch {
+		case v < 1:
+			return fmt.Errorf("config key %s is %d; it must be at least 1", key, v)
+		case v > most:
+			return fmt.Errorf("config key %s is %d, and no model has more than %d; is config.json damaged?", key, v, most)
 		}
 	}
 	return nil

@@ -195,6 +195,9 @@ func (c *Config) complete(config []byte) (err error) {
 	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
+	if err := nn.Positive("num_hidden_layers times num_local_experts", c.NumHiddenLayers*c.NumLocalExperts); err != nil {
+		return err
+	}
 	if c.NumExpertsPerTok > c.NumLocalExperts {
 		return fmt.Errorf("num_experts_per_tok is %d, but num_local_experts is only %d", c.NumExpertsPerTok, c.NumLocalExperts)
 	}
