@@ -111,9 +111,9 @@ func walk(v reflect.Value, path []string, visit func(path []string, module any))
 }
 
 // DTypeOf is the type that a parameter is kept in on the device when activations are of dtype:
-// matrices follow the activations, vectors (norm weights, biases) stay F32, which costs nothing.
+// matrices follow the activations, vectors (norm weights, biases, a head of one row) stay F32, which costs nothing.
 func DTypeOf(p *Param, dtype device.DType) device.DType {
-	if len(p.Shape) < 2 {
+	if len(p.Shape) < 2 || len(p.Shape) == 2 && p.Shape[0] == 1 {
 		return device.F32
 	}
 	return dtype

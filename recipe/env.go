@@ -37,6 +37,8 @@ type Summary struct {
 	Steps           int                `json:"steps"`                   // updates made in all
 	Interrupted     bool               `json:"interrupted,omitempty"`   // ended by Ctrl-C, saved, to be resumed
 	StoppedEarly    bool               `json:"stopped_early,omitempty"` // by early_stopping
+	StopReason      string             `json:"stop_reason,omitempty"`   // why a stage ended itself
+	Metrics         map[string]float64 `json:"metrics,omitempty"`       // of the stage's own, such as rewards/accuracies at the end
 	BestStep        int                `json:"best_step,omitempty"`     // of the watched metric
 	Skipped         int                `json:"skipped_steps,omitempty"` // left out for gradients that were not finite
 	Parameters      int                `json:"parameters"`

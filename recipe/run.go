@@ -32,6 +32,17 @@ type stage interface {
 	close() error
 }
 
+// opener is a stage that opens its model itself, such as one with a scalar head.
+type opener interface {
+	open(r *run, dtype device.DType) (*model.Model, error)
+}
+
+// keeper is a stage with a state of its own between steps, which checkpoints hold.
+type keeper interface {
+	keep(dir string) error    // writes the state into a checkpoint
+	restore(dir string) error // reads it again
+}
+
 // run is a run in progress, of whatever stage.
 type run struct {
 	stage   stage
@@ -134,6 +145,9 @@ func (r *run) newModel(dtype device.DType) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o, ok := r.stage.(opener); ok {
+		return o.open(r, dtype)
+	}
 	if config == nil {
 		return model.Open(r.dir, r.env.Device, dtype)
 	}
@@ -176,7 +190,7 @@ func (r *run) openLoop() error {
 	}
 	r.loop.Checkpoints = &train.Checkpoints{
 		Dir: r.folder.path(checkpointsName), Every: c.Checkpoint.Every, Seconds: c.Checkpoint.Seconds,
-		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: func(dir string) error { return errors.Join(r.trained.files(dir), r.stage.beside(dir)) },
+		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: r.extra,
 	}
 	if c.EarlyStopping.Metric != "" {
 		r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
@@ -186,6 +200,15 @@ func (r *run) openLoop() error {
 		r.loop.Every = append(r.loop.Every, train.Every{Steps: c.Samples.Every, Do: r.samples})
 	}
 	return nil
+}
+
+// extra writes what a checkpoint holds beside the tensors.
+func (r *run) extra(dir string) error {
+	err := errors.Join(r.trained.files(dir), r.stage.beside(dir))
+	if k, ok := r.stage.(keeper); ok {
+		err = errors.Join(err, k.keep(dir))
+	}
+	return err
 }
 
 // keepBest also holds with early stopping, whose result is the best checkpoint.
@@ -205,6 +228,11 @@ func (r *run) start() error {
 		if step = points.Newest(); step > 0 {
 			if err := r.loop.Resume(step, mayDiffer); err != nil {
 				return err
+			}
+			if k, ok := r.stage.(keeper); ok {
+				if err := k.restore(points.Path(step)); err != nil {
+					return fmt.Errorf("resume: %w", err)
+				}
 			}
 		}
 	}
@@ -306,7 +334,8 @@ func flopsPerToken(m *model.Model, sequenceLength int, full bool) float64 {
 
 func (r *run) summary(out train.Outcome) *Summary {
 	s := &Summary{
-		Out: r.c.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
+		StopReason: out.Reason,
+		Out:        r.c.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
 		Skipped: out.Skipped, Parameters: nn.Count(r.model.Params), Trainable: nn.Count(r.trained.params()), Tokens: out.Tokens, Seconds: out.Seconds,
 		TrainLoss: out.Loss, PeakMemoryBytes: r.env.Device.Memory().Peak, VocabSize: r.tok.VocabSize(),
 	}

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"path/filepath"
 
 	"hone/chat"
 	"hone/data"
-	"hone/internal/atomicfile"
 	"hone/tokenizer"
 	"hone/train"
 )
@@ -210,8 +208,11 @@ func (s *tuning) identity() map[string]string {
 
 // example is the first one, in parts that are learned or not.
 func (s *tuning) example(r *run) []train.Part {
-	marks := s.marks(s.train, 0)
-	var parts []train.Part
+	return partsOf(r.tok, s.marks(s.train, 0))
+}
+
+// partsOf is a sequence of marked tokens as text that is learned or not.
+func partsOf(tok *tokenizer.Tokenizer, marks []int32) (parts []train.Part) {
 	for at := 0; at < len(marks); {
 		_, learned := data.Unmark(marks[at])
 		var ids []int32
@@ -222,7 +223,7 @@ func (s *tuning) example(r *run) []train.Part {
 			}
 			ids = append(ids, id)
 		}
-		parts = append(parts, train.Part{Text: string(r.tok.Decode(ids)), Supervised: learned})
+		parts = append(parts, train.Part{Text: string(tok.Decode(ids)), Supervised: learned})
 	}
 	return parts
 }
@@ -242,10 +243,7 @@ func (s *tuning) summarise(*Summary) {}
 
 // beside puts the chat template with the model, as transformers does.
 func (s *tuning) beside(dir string) error {
-	if s.template == nil {
-		return nil
-	}
-	return atomicfile.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(s.template.Source()))
+	return saveTemplate(dir, s.template)
 }
 
 // prompts are those of the recipe, or the beginnings of held-out examples up to the first token to be learned.

@@ -73,15 +73,18 @@ func (e *exampleEncoder) example(record []byte) (ids []int32, supervised []bool,
 
 // conversation renders a conversation by the chat template; the assistant's tokens are learned.
 func (e *exampleEncoder) conversation(ex *data.Example) (ids []int32, supervised []bool, err error) {
+	return e.turns(ex, 0)
+}
+
+// turns renders a conversation by the chat template; the assistant's tokens in the messages from number first on are learned.
+func (e *exampleEncoder) turns(ex *data.Example, first int) (ids []int32, supervised []bool, err error) {
 	if e.template == nil {
 		return nil, nil, fmt.Errorf("the example is a conversation and the model has no chat template; set chat_template to a file or one of %s",
 			strings.Join(chat.Names(), ", "))
 	}
-	messages := make([]chat.Message, len(ex.Messages))
-	for i, m := range ex.Messages {
-		if err := json.Unmarshal(m, &messages[i]); err != nil {
-			return nil, nil, err
-		}
+	messages, err := chatMessages(ex)
+	if err != nil {
+		return nil, nil, err
 	}
 	enc, err := e.template.Encode(e.tok, messages, chat.Options{Tools: ex.Tools})
 	if err != nil {
@@ -89,9 +92,19 @@ func (e *exampleEncoder) conversation(ex *data.Example) (ids []int32, supervised
 	}
 	supervised = make([]bool, len(enc.IDs))
 	for i, message := range enc.Answer {
-		supervised[i] = message >= 0
+		supervised[i] = int(message) >= first
 	}
 	return enc.IDs, supervised, nil
+}
+
+func chatMessages(ex *data.Example) ([]chat.Message, error) {
+	messages := make([]chat.Message, len(ex.Messages))
+	for i, m := range ex.Messages {
+		if err := json.Unmarshal(m, &messages[i]); err != nil {
+			return nil, err
+		}
+	}
+	return messages, nil
 }
 
 // completion puts the tokenizer's begin and end marks around a prompt with its completion, or a plain text, all of which is
@@ -115,20 +128,25 @@ func (e *exampleEncoder) completion(ex *data.Example) (ids []int32, supervised [
 
 // template is the one that the recipe names, or else the model's own; nil when there is none.
 func (c *SFT) template(tok *tokenizer.Tokenizer) (*chat.Template, error) {
+	return chatTemplate(c.ChatTemplate, c.Model, tok)
+}
+
+// chatTemplate is the template of the given name or file, or without one that of the model in dir; nil when it has none.
+func chatTemplate(name, dir string, tok *tokenizer.Tokenizer) (*chat.Template, error) {
 	config := tok.Config()
 	tokens := chat.Tokens{BOS: config.BOS, EOS: config.EOS, PAD: config.PAD, UNK: config.UNK}
-	if c.ChatTemplate == "" {
-		t, err := chat.Load(c.Model, tokens)
+	if name == "" {
+		t, err := chat.Load(dir, tokens)
 		if errors.Is(err, chat.ErrNoTemplate) {
 			return nil, nil
 		}
 		return t, err
 	}
-	source, err := os.ReadFile(c.ChatTemplate)
+	source, err := os.ReadFile(name)
 	if err == nil {
 		return chat.New(string(source), "", tokens)
 	}
-	t, err := chat.Builtin(c.ChatTemplate, tokens)
+	t, err := chat.Builtin(name, tokens)
 	if err != nil {
 		return nil, fmt.Errorf("chat_template: %w", err)
 	}

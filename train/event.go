@@ -72,6 +72,22 @@ type Part struct {
 	Supervised bool   `json:"supervised"`
 }
 
+// RolloutEvent is a batch of answers that the model was let to write and that were scored, to be learned from in the following steps.
+type RolloutEvent struct {
+	Step      int                `json:"step"`      // the first step that learns from it
+	Iteration int                `json:"iteration"` // counted from 1
+	Metrics   map[string]float64 `json:"metrics"`   // such as objective/scores, objective/kl
+	Took      float64            `json:"took"`      // seconds
+}
+
+// TableEvent is a table about the run; a later one of the same title replaces it.
+type TableEvent struct {
+	Step  int        `json:"step"`
+	Title string     `json:"title"`
+	Head  []string   `json:"head"`
+	Rows  [][]string `json:"rows"`
+}
+
 // MessageEvent tells a person something in one sentence.
 type MessageEvent struct {
 	Step int    `json:"step"`
@@ -91,6 +107,8 @@ func (EvalEvent) Kind() string       { return "eval" }
 func (CheckpointEvent) Kind() string { return "checkpoint" }
 func (SampleEvent) Kind() string     { return "sample" }
 func (ExampleEvent) Kind() string    { return "example" }
+func (RolloutEvent) Kind() string    { return "rollout" }
+func (TableEvent) Kind() string      { return "table" }
 func (MessageEvent) Kind() string    { return "message" }
 func (InfoEvent) Kind() string       { return "info" }
 
@@ -101,6 +119,8 @@ func (e EvalEvent) At() int       { return e.Step }
 func (e CheckpointEvent) At() int { return e.Step }
 func (e SampleEvent) At() int     { return e.Step }
 func (e ExampleEvent) At() int    { return e.Step }
+func (e RolloutEvent) At() int    { return e.Step }
+func (e TableEvent) At() int      { return e.Step }
 func (e MessageEvent) At() int    { return e.Step }
 func (e InfoEvent) At() int       { return e.Step }
 
@@ -133,6 +153,10 @@ func UnmarshalEvent(line []byte) (Event, error) {
 		return decode[CheckpointEvent](line)
 	case "sample":
 		return decode[SampleEvent](line)
+	case RolloutEvent{}.Kind():
+		return decode[RolloutEvent](line)
+	case TableEvent{}.Kind():
+		return decode[TableEvent](line)
 	case "message":
 		return decode[MessageEvent](line)
 	case ExampleEvent{}.Kind():

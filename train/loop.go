@@ -57,7 +57,17 @@ type Loop struct {
 	saved   int       // step of the newest checkpoint
 	savedAt time.Time
 	last    *EvalEvent
+	stop    string // reason of a Stop
 }
+
+// Stop is returned by Batches to end the run in good order before its last step, as early stopping does.
+type Stop struct{ Reason string } // one sentence
+
+func (s *Stop) Error() string { return s.Reason }
+
+// ErrNoUpdate is returned by Batches for a step that makes no update and only counts, so that what belongs to which step
+// stays a function of the step.
+var ErrNoUpdate = errors.New("the step makes no update")
 
 // Recorder takes the events of a run in order; *Metrics is one.
 type Recorder interface {
@@ -75,7 +85,8 @@ type Every struct {
 type Outcome struct {
 	State
 	Interrupted  bool       // the context was cancelled; the run was saved and can be resumed
-	StoppedEarly bool       // by Stopping
+	StoppedEarly bool       // by Stopping or a Stop
+	Reason       string     // of a Stop
 	Eval         *EvalEvent // the last evaluation of this session; nil when there was none
 }
 
@@ -85,7 +96,12 @@ type Outcome struct {
 func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 	l.begin()
 	for l.state.Step < l.Steps && !l.Stopping.stopped(&l.state) {
-		if err := l.once(ctx); err != nil {
+		err := l.once(ctx)
+		if stop := (*Stop)(nil); errors.As(err, &stop) {
+			l.stop = stop.Reason
+			break
+		}
+		if err != nil {
 			return l.leave(ctx, err)
 		}
 	}
@@ -102,7 +118,8 @@ func (l *Loop) begin() {
 }
 
 func (l *Loop) outcome() Outcome {
-	return Outcome{State: l.state, StoppedEarly: l.state.Step < l.Steps && l.Stopping.stopped(&l.state), Eval: l.last}
+	early := l.stop != "" || l.state.Step < l.Steps && l.Stopping.stopped(&l.state)
+	return Outcome{State: l.state, StoppedEarly: early, Reason: l.stop, Eval: l.last}
 }
 
 // once makes one step and does what is due after it.
@@ -111,6 +128,10 @@ func (l *Loop) once(ctx context.Context) error {
 		return err
 	}
 	batches, err := l.Batches(ctx, l.state.Step)
+	if errors.Is(err, ErrNoUpdate) {
+		l.state.Step++
+		return l.between(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("batch of step %d: %w", l.state.Step+1, err)
 	}

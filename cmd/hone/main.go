@@ -21,6 +21,8 @@ var commands = []func(*app) *cobra.Command{
 	quickstartCommand,
 	pretrainCommand,
 	sftCommand,
+	rewardCommand,
+	scoreCommand,
 	generateCommand,
 	chatCommand,
 	pullCommand,

@@ -12,6 +12,9 @@ TRL had until 2026 (pull request 7020 removed it), with the dual clip of OpenRLH
     name, options, inputs {name: list}, loss, grads {name: list}
 
 Host functions (gae, whiten, group, rloo) have outputs instead.
+
+It also writes testdata/golden/score/llama and score/gpt2: tiny models of transformers' sequence classification with one label,
+and scores.json: sequences and their scores, computed in one right-padded and in one left-padded batch, which must agree.
 """
 
 import json
@@ -21,6 +24,7 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
+from transformers import GPT2Config, GPT2ForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 from trl.experimental.cpo.cpo_trainer import CPOTrainer
 from trl.experimental.orpo.orpo_trainer import ORPOTrainer
 
@@ -168,7 +172,32 @@ def gae(rewards, values, gamma, lam):
     return advantages, advantages + values
 
 
+def scorers() -> None:
+    sequences = [[5, 9, 31, 2], [7, 7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [38]]
+    width = max(map(len, sequences))
+    llama = LlamaConfig(vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+                        num_key_value_heads=2, max_position_embeddings=32, num_labels=1, pad_token_id=0, initializer_range=0.3)
+    gpt2 = GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=4, n_positions=32, num_labels=1, pad_token_id=0, initializer_range=0.3)
+    for name, config, build in (("llama", llama, LlamaForSequenceClassification), ("gpt2", gpt2, GPT2ForSequenceClassification)):
+        torch.manual_seed(5)
+        model = build(config).eval()
+        folder = pathlib.Path(__file__).parent.parent / "golden" / "score" / name
+        model.save_pretrained(folder)
+        results = []
+        for side in ("right", "left"):
+            rows = [s + [0] * (width - len(s)) if side == "right" else [0] * (width - len(s)) + s for s in sequences]
+            mask = [[1] * len(s) + [0] * (width - len(s)) if side == "right" else [0] * (width - len(s)) + [1] * len(s) for s in sequences]
+            mask = torch.tensor(mask)
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+            with torch.no_grad():
+                out = model.double()(input_ids=torch.tensor(rows), attention_mask=mask, position_ids=positions)
+            results.append(out.logits[:, 0])
+        assert torch.allclose(*results, atol=1e-9)
+        (folder / "scores.json").write_text(json.dumps({"sequences": sequences, "scores": results[0].tolist()}) + "\n")
+
+
 def main() -> None:
+    scorers()
     n = 6
     case("reward", reward, {"chosen": normal(n), "rejected": normal(n)}, {"center": 0.25}, {"margins": normal(n, scale=0.3)})
     pairs = {"chosen": normal(n, scale=3, shift=-12), "rejected": normal(n, scale=3, shift=-14)}

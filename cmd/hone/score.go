@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"hone/chat"
+	"hone/device"
+	"hone/recipe"
+)
+
+// scoreFlags are the choices of hone score.
+type scoreFlags struct {
+	prompt, file, template, dtype string
+	threads                       int
+}
+
+func scoreCommand(a *app) *cobra.Command {
+	f := scoreFlags{}
+	cmd := &cobra.Command{
+		Use:   "score MODEL [TEXT ...]",
+		Short: "Score texts with a reward model",
+		Long: "Scores each TEXT, an answer to --prompt, or each line of --file (- is the standard input), a JSON object with\n" +
+			"text; prompt and completion, texts or lists of messages; or messages. MODEL is a reward model or an adapter of one.",
+		Example: "  hone score runs/reward/model --prompt \"Name a prime.\" \"7\" \"8\"\n" +
+			"  hone score runs/reward/adapter --file answers.jsonl --json",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			texts, err := f.texts(a.in, args[1:])
+			if err != nil {
+				return err
+			}
+			dtype, err := device.ParseDType(f.dtype)
+			if err != nil {
+				return err
+			}
+			dev, done, err := openDevice("cpu", f.threads)
+			if err != nil {
+				return err
+			}
+			defer done()
+			judge, err := recipe.OpenJudge(args[0], f.template, dev, dtype)
+			if err != nil {
+				return err
+			}
+			defer judge.Free()
+			scores, err := judge.Score(cmd.Context(), texts)
+			if err != nil {
+				return err
+			}
+			return a.result(map[string]any{"scores": scores}, func(w io.Writer) {
+				for i, s := range scores {
+					fmt.Fprintf(w, "%.6f\t%s\n", s, shown(oneLine(texts[i].Answer)))
+				}
+			})
+		},
+	}
+	cmd.Flags().StringVar(&f.prompt, "prompt", "", "what the texts answer")
+	cmd.Flags().StringVar(&f.file, "file", "", "JSON lines to score; - is the standard input")
+	cmd.Flags().StringVar(&f.template, "chat-template", "", "name or file of a chat template (default: the model's own)")
+	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "f32 or bf16")
+	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
+	return cmd
+}
+
+// oneLine is the beginning of a text for a table.
+func oneLine(s string) string {
+	const most = 80
+	line := []rune{}
+	for _, r := range s {
+		if r == '\n' || r == '\t' {
+			r = ' '
+		}
+		if line = append(line, r); len(line) == most {
+			return string(line) + "…"
+		}
+	}
+	return string(line)
+}
+
+func (f *scoreFlags) texts(in io.Reader, args []string) ([]recipe.ScoreText, error) {
+	var texts []recipe.ScoreText
+	for _, t := range args {
+		texts = append(texts, recipe.ScoreText{Prompt: f.prompt, Answer: t})
+	}
+	if f.file == "" {
+		if len(texts) == 0 {
+			return nil, errors.New("nothing to score; give texts or --file FILE")
+		}
+		return texts, nil
+	}
+	if f.file != "-" {
+		file, err := os.Open(f.file)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		in = file
+	}
+	const longest = 64 << 20
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, longest)
+	for n := 1; lines.Scan(); n++ {
+		t, err := scoreText(lines.Bytes())
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", f.file, n, err)
+		}
+		texts = append(texts, t)
+	}
+	return texts, lines.Err()
+}
+
+// scoreText reads a line of a file to score.
+func scoreText(line []byte) (t recipe.ScoreText, err error) {
+	var record struct {
+		Text               string
+		Prompt, Completion json.RawMessage
+		Messages           []chat.Message
+	}
+	if err := json.Unmarshal(line, &record); err != nil {
+		return t, fmt.Errorf("the line is no record: %w", err)
+	}
+	if record.Completion == nil {
+		t.Messages, t.Answer = record.Messages, record.Text
+		if record.Messages == nil && record.Text == "" {
+			err = errors.New("the record has neither text, nor prompt and completion, nor messages")
+		}
+		return t, err
+	}
+	if json.Unmarshal(record.Completion, &t.Answer) == nil && json.Unmarshal(record.Prompt, &t.Prompt) == nil {
+		return t, nil
+	}
+	var prompt, completion []chat.Message
+	if json.Unmarshal(record.Prompt, &prompt) != nil || json.Unmarshal(record.Completion, &completion) != nil {
+		return t, errors.New("prompt and completion must both be texts or both lists of messages")
+	}
+	return recipe.ScoreText{Messages: append(prompt, completion...)}, nil
+}

@@ -1,0 +1,203 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hone/device"
+	"hone/nn"
+	"hone/safetensors"
+	"hone/tensor"
+)
+
+// Layout is where a scalar head stands in a checkpoint.
+type Layout string
+
+// The layouts.
+const (
+	// ScoreLayout is transformers' sequence classification with one label: score.weight [1, C] instead of the output layer.
+	ScoreLayout Layout = "score"
+	// ValueLayout is that of TRL's and LLaMA-Factory's value heads: v_head.summary.weight [1, C] and .bias [1] beside the output
+	// layer. It is read from the model's weights or from value_head.safetensors, and written to the model's weights.
+	ValueLayout Layout = "v_head"
+)
+
+// Module is the name of the head's linear layer.
+func (l Layout) Module() string {
+	if l == ValueLayout {
+		return "v_head.summary"
+	}
+	return "score"
+}
+
+// valueHeadFile is where LLaMA-Factory puts a value head.
+const valueHeadFile = "value_head.safetensors"
+
+// ScoreHead maps hidden states to one number each. It is kept in F32.
+type ScoreHead struct {
+	*nn.Linear
+	Layout Layout
+}
+
+// NewScoreHead declares a head on hidden states of c channels. Its weights start normal with a standard deviation of 1/(c+1), so
+// that the first scores are near 0, as OpenRLHF has it.
+func NewScoreHead(c int, layout Layout) *ScoreHead {
+	return &ScoreHead{nn.NewLinear(c, 1, layout == ValueLayout, 1/float64(c+1)), layout}
+}
+
+// Forward maps rows of hidden states [M, C] to scores [M, 1] in F32.
+func (h *ScoreHead) Forward(hidden *tensor.Tensor) *tensor.Tensor {
+	return h.Linear.Forward(tensor.Float32(hidden))
+}
+
+// Params lists the head's parameters by their names in a checkpoint.
+func (h *ScoreHead) Params() []nn.Named {
+	list := []nn.Named{{Name: h.Layout.Module() + ".weight", Param: h.Weight}}
+	if h.Bias != nil {
+		list = append(list, nn.Named{Name: h.Layout.Module() + ".bias", Param: h.Bias})
+	}
+	return list
+}
+
+// Scorer is a model that gives texts a score: a reward model. Its parameters include the head's.
+type Scorer struct {
+	*Model
+	Score *ScoreHead
+	Fresh bool // the checkpoint had no head
+}
+
+// Scores are the scores of the rows of in that index [S] (I32) names, such as the last of each sequence: [S, 1] in F32.
+func (s *Scorer) Scores(in nn.Input, index *tensor.Tensor) *tensor.Tensor {
+	return s.Score.Forward(tensor.Rows(s.Hidden(in), index))
+}
+
+// OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a fresh head in the
+// layout of that name, a function of seed; with ScoreLayout its output layer is left out.
+func OpenScorer(dir string, layout Layout, dev device.Device, dtype device.DType, seed uint64) (*Scorer, error) {
+	s, err := openScorer(dir, layout, dev, dtype, seed)
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func openScorer(dir string, layout Layout, dev device.Device, dtype device.DType, seed uint64) (*Scorer, error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("it has no readable config.json: %w", err)
+	}
+	weights, err := safetensors.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer weights.Close()
+	heads, err := headWeights(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer heads.Close()
+	fresh := true
+	for _, l := range []Layout{ScoreLayout, ValueLayout} {
+		if _, ok := heads.Tensor(l.Module() + ".weight"); ok {
+			layout, fresh = l, false
+		}
+	}
+	m, err := declareScorer(config, layout, dev)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scorer{Model: m, Score: NewScoreHead(m.Shape().Hidden, layout), Fresh: fresh}
+	if err := m.load(weights, dtype); err != nil {
+		m.Free()
+		return nil, err
+	}
+	if err := s.loadHead(heads, dev, dtype, seed); err != nil {
+		m.Free()
+		return nil, err
+	}
+	m.Params = append(m.Params, s.Score.Params()...)
+	return s, nil
+}
+
+// headWeights is the archive that a head may stand in.
+func headWeights(dir string) (*safetensors.Archive, error) {
+	a, err := safetensors.Open(filepath.Join(dir, valueHeadFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return safetensors.Open(dir)
+	}
+	return a, err
+}
+
+// declareScorer declares the model without its output layer where the layout has none.
+func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, error) {
+	if layout == ValueLayout {
+		return declare(config, dev)
+	}
+	values := map[string]any{}
+	if err := json.Unmarshal(config, &values); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	if n, ok := values["num_labels"].(float64); ok && n != 1 {
+		return nil, fmt.Errorf("config.json has num_labels %v; a reward model has 1", n)
+	}
+	tied := values["tie_word_embeddings"]
+	values["tie_word_embeddings"] = true // so that there is no output layer of its own
+	text, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	m, err := declare(text, dev)
+	if err != nil {
+		return nil, err
+	}
+	clear(values)
+	if err := json.Unmarshal(m.Config, &values); err != nil {
+		return nil, err
+	}
+	if values["tie_word_embeddings"] = tied; tied == nil {
+		delete(values, "tie_word_embeddings")
+	}
+	values["architectures"] = []string{scoreClass(values["architectures"], classes[m.Type])}
+	values["num_labels"] = 1
+	values["id2label"], values["label2id"] = map[string]string{"0": "LABEL_0"}, map[string]int{"LABEL_0": 0}
+	m.Config, err = json.MarshalIndent(values, "", "  ")
+	return m, err
+}
+
+// scoreClass is transformers' class of sequence classification for that of a language model.
+func scoreClass(given any, class string) string {
+	if list, ok := given.([]any); ok && len(list) > 0 {
+		if name, ok := list[0].(string); ok {
+			class = name
+		}
+	}
+	for _, end := range []string{"ForCausalLM", "LMHeadModel", "ForSequenceClassification"} {
+		if stem, ok := strings.CutSuffix(class, end); ok {
+			return stem + "ForSequenceClassification"
+		}
+	}
+	return class
+}
+
+func (s *Scorer) loadHead(heads *safetensors.Archive, dev device.Device, dtype device.DType, seed uint64) error {
+	params := s.Score.Params()
+	if s.Fresh {
+		nn.Initialize(params, dev, dtype, seed)
+		return nil
+	}
+	return nn.Load(params, dev, dtype, func(name string, shape []int) ([]float32, error) {
+		t, ok := heads.Tensor(name)
+		switch {
+		case !ok && strings.HasSuffix(name, ".bias"):
+			return make([]float32, 1), nil
+		case !ok || !slices.Equal(t.Shape, shape):
+			return nil, fmt.Errorf("tensor %s has shape %v; the head of a reward model on this model has %v", name, t.Shape, shape)
+		}
+		return t.Float32()
+	})
+}

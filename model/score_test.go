@@ -1,0 +1,126 @@
+package model
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/nn"
+	"hone/tensor"
+)
+
+// TestScores compares scores with those of transformers, computed with padding on either side; here sequences stand packed.
+func TestScores(t *testing.T) {
+	for _, name := range []string{"llama", "gpt2"} {
+		dir := filepath.Join("..", "testdata", "golden", "score", name)
+		text, err := os.ReadFile(filepath.Join(dir, "scores.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want struct {
+			Sequences [][]int32
+			Scores    []float64
+		}
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		dev := cpu.New(cpu.Options{Threads: 2})
+		s, err := OpenScorer(dir, ValueLayout, dev, device.F32, 1) // the layout of the checkpoint counts
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Fresh || s.Score.Layout != ScoreLayout {
+			t.Errorf("%s: fresh %v, layout %s", name, s.Fresh, s.Score.Layout)
+		}
+		for i, got := range scores(t, s, want.Sequences) {
+			if math.Abs(float64(got)-want.Scores[i]) > 1e-5 {
+				t.Errorf("%s: score %d is %v, want %v", name, i, got, want.Scores[i])
+			}
+		}
+		packed := scores(t, s, want.Sequences)
+		for i := range want.Sequences {
+			if alone := scores(t, s, want.Sequences[i:i+1]); alone[0] != packed[i] {
+				t.Errorf("%s: score %d is %v in a pack and %v alone", name, i, packed[i], alone[0])
+			}
+		}
+		checkSavedScorer(t, s, dev)
+		s.Free()
+		if n := dev.Memory().InUse; n != 0 {
+			t.Errorf("%s: %d bytes are left", name, n)
+		}
+		dev.Close()
+	}
+}
+
+func scores(t *testing.T, s *Scorer, sequences [][]int32) []float32 {
+	t.Helper()
+	tape := tensor.NewTape(s.dev, device.F32)
+	tape.Infer()
+	defer tape.Reset()
+	var ids, positions, last []int32
+	offsets := []int32{0}
+	for _, q := range sequences {
+		for p, id := range q {
+			ids, positions = append(ids, id), append(positions, int32(p))
+		}
+		offsets, last = append(offsets, int32(len(ids))), append(last, int32(len(ids)-1))
+	}
+	v, err := s.Scores(nn.NewInput(tape, ids, positions, offsets), tape.Ints(last)).Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// checkSavedScorer writes the model and reads it back to the same scores.
+func checkSavedScorer(t *testing.T, s *Scorer, dev device.Device) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := s.Save(dir, device.F32, Values); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenScorer(dir, ScoreLayout, dev, device.F32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Free()
+	one := [][]int32{{3, 1, 4, 1, 5}}
+	if a, b := scores(t, s, one), scores(t, again, one); a[0] != b[0] || again.Fresh {
+		t.Errorf("score %v was saved and is %v", a[0], b[0])
+	}
+	var config struct {
+		Architectures []string
+		NumLabels     int `json:"num_labels"`
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil || json.Unmarshal(text, &config) != nil || config.NumLabels != 1 || config.Architectures[0] != s.classOf() {
+		t.Errorf("config.json: %+v, %v", config, err)
+	}
+}
+
+func (m *Model) classOf() string {
+	return map[string]string{"llama": "LlamaForSequenceClassification", "gpt2": "GPT2ForSequenceClassification"}[m.Type]
+}
+
+// TestFreshHead: a language model gets a head whose first scores are near 0.
+func TestFreshHead(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	for _, layout := range []Layout{ScoreLayout, ValueLayout} {
+		s, err := OpenScorer(filepath.Join("..", "testdata", "golden", "llama_untied"), layout, dev, device.BF16, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !s.Fresh || s.Score.Layout != layout || s.Score.Weight.DType() != device.F32 {
+			t.Errorf("%s: fresh %v, layout %s, head in %v", layout, s.Fresh, s.Score.Layout, s.Score.Weight.DType())
+		}
+		s.Free()
+	}
+	if _, err := OpenScorer(t.TempDir(), ScoreLayout, dev, device.F32, 1); err == nil {
+		t.Error("an empty folder was opened")
+	}
+}
