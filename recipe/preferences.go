@@ -61,6 +61,7 @@ type judged struct {
 	margin    float32
 	annotator string
 	desirable bool
+	ref       []float32 // log-probability of each answer under the reference; nil without one
 }
 
 // supervised counts the tokens of answer i that are learned.
@@ -298,9 +299,10 @@ func (s *judgements) fingerprint() string {
 // dealt is what a micro-batch is made of and the counts over the whole batch.
 type dealt struct {
 	items  []*judged
-	index  []int // of each item in its list
-	whole  int   // items of the whole batch
-	chosen int   // supervised tokens of first answers in the whole batch
+	index  []int   // of each item in its list
+	whole  int     // items of the whole batch
+	chosen int     // supervised tokens of first answers in the whole batch
+	kl     float32 // of KTO
 }
 
 // step deals out the micro-batches of a step.

@@ -1,7 +1,6 @@
 package recipe
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -319,12 +318,4 @@ func OpenReward(dir string, dev device.Device, dtype device.DType) (*model.Score
 		return nil, nil, err
 	}
 	return s, free, nil
-}
-
-// modelFolder is the folder that has the tokenizer and the chat template: dir, or an adapter's base where dir lacks them.
-func modelFolder(dir string) string {
-	if c, err := adapter.ReadConfig(dir); err == nil {
-		return cmp.Or(c.BaseModel, dir)
-	}
-	return dir
 }

@@ -37,6 +37,11 @@ type opener interface {
 	open(r *run, dtype device.DType) (*model.Model, error)
 }
 
+// beginner is a stage with something to compute from the weights before training; the loop and the checkpoints are set.
+type beginner interface {
+	begin(ctx context.Context, r *run) error
+}
+
 // keeper is a stage with a state of its own between steps, which checkpoints hold.
 type keeper interface {
 	keep(dir string) error    // writes the state into a checkpoint
@@ -98,7 +103,7 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 	if err := r.stage.openData(ctx, r); err != nil {
 		return nil, err
 	}
-	for _, part := range []func() error{r.openModel, r.openLoop, r.start, r.describe} {
+	for _, part := range []func() error{r.openModel, r.openLoop, func() error { return r.beforehand(ctx) }, r.start, r.describe} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -198,6 +203,14 @@ func (r *run) openLoop() error {
 	}
 	if c.Samples.Every > 0 {
 		r.loop.Every = append(r.loop.Every, train.Every{Steps: c.Samples.Every, Do: r.samples})
+	}
+	return nil
+}
+
+// beforehand lets the stage compute what it needs of the weights before training and before a resume changes them.
+func (r *run) beforehand(ctx context.Context) error {
+	if b, ok := r.stage.(beginner); ok {
+		return b.begin(ctx, r)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ var commands = []func(*app) *cobra.Command{
 	pretrainCommand,
 	sftCommand,
 	rewardCommand,
+	dpoCommand,
 	scoreCommand,
 	generateCommand,
 	chatCommand,

@@ -1,0 +1,329 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hone/chat"
+	"hone/data"
+	"hone/loss"
+	"hone/nn"
+	"hone/tensor"
+	"hone/train"
+)
+
+// DPO is the recipe of learning from preferences directly, without a reward model: DPO and its kin.
+type DPO struct {
+	Preferences
+
+	LossType          string  `yaml:"loss_type" doc:"sigmoid (DPO; with label_smoothing cDPO), hinge, ipo (per token, as TRL), ipo_sum (per answer, as the paper), robust, simpo, orpo or kto"`
+	Beta              float64 `yaml:"beta" doc:"how strongly the model is held to the reference; for simpo and orpo the weight of the preference"`
+	SimPOGamma        float64 `yaml:"simpo_gamma" doc:"simpo: the margin"`
+	DesirableWeight   float64 `yaml:"desirable_weight" doc:"kto: weight of good answers"`
+	UndesirableWeight float64 `yaml:"undesirable_weight" doc:"kto: weight of bad answers"`
+
+	Training
+}
+
+// kto is the loss of answers with a verdict of their own.
+const kto = "kto"
+
+// DefaultDPO returns the recipe with every default filled in, those of TRL.
+func DefaultDPO() DPO {
+	return DPO{Preferences: defaultPreferences(), LossType: "sigmoid", Beta: 0.1, SimPOGamma: 0.5, DesirableWeight: 1, UndesirableWeight: 1,
+		Training: preferenceTraining()}
+}
+
+// Learning rates of DPO where the recipe names none: TRL's, and ten times that for adapters.
+const (
+	dpoRate        = 1e-6
+	dpoAdapterRate = 1e-5
+)
+
+// Validate fills in what depends on other keys and reports the first key that cannot be meant, and the remedy.
+func (c *DPO) Validate() error {
+	if c.Optimizer.LearningRate == 0 {
+		c.Optimizer.LearningRate = dpoRate
+		if c.Method != "full" {
+			c.Optimizer.LearningRate = dpoAdapterRate
+		}
+	}
+	if types := append(loss.PreferenceTypes(), kto); !slices.Contains(types, c.LossType) {
+		return fmt.Errorf("loss_type is %q; use one of %s", c.LossType, strings.Join(types, ", "))
+	}
+	smooth := slices.Contains([]string{"sigmoid", "robust", "simpo"}, c.LossType)
+	switch {
+	case !(c.Beta > 0):
+		return fmt.Errorf("beta is %v; it must be above 0", c.Beta)
+	case !(c.SimPOGamma >= 0):
+		return fmt.Errorf("simpo_gamma is %v; it must be at least 0", c.SimPOGamma)
+	case !(c.DesirableWeight >= 0 && c.UndesirableWeight >= 0):
+		return fmt.Errorf("desirable_weight is %v and undesirable_weight %v; they must be at least 0", c.DesirableWeight, c.UndesirableWeight)
+	case c.LabelSmoothing != 0 && !smooth:
+		return fmt.Errorf("label_smoothing is set, which loss_type %s does not have; leave it out", c.LossType)
+	case !(c.LabelSmoothing < 0.5):
+		return fmt.Errorf("label_smoothing is %v; it is the chance that a label is wrong and must be below 0.5", c.LabelSmoothing)
+	case c.LossType == kto && c.BatchSize*c.GradientAccumulationSteps < 2:
+		return errors.New("loss_type kto estimates the KL divergence over the batch; raise batch_size to at least 2")
+	}
+	return c.Preferences.validate(c.Training)
+}
+
+// Run trains a model on preferences; the result is OUT/model, or OUT/adapter with method=lora.
+func (c *DPO) Run(ctx context.Context, env Env) (*Summary, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return execute(ctx, &run{stage: &preferring{c: c, meter: newMeter()}, c: &c.Training, whole: c, dir: c.Model, env: env})
+}
+
+// preferring is the stage of DPO.
+type preferring struct {
+	c          *DPO
+	records    *judgements
+	mismatched []judged // KTO: answers put to prompts that are not theirs, of the items in order
+	heldWrong  []judged // the same of the held-out items
+	template   *chat.Template
+	meter      *meter
+	in         inputOptions
+}
+
+func (s *preferring) openData(ctx context.Context, r *run) (err error) {
+	parse := (*reader).pairs
+	if s.c.LossType == kto {
+		parse = (*reader).verdicts
+	}
+	if s.records, s.template, err = s.c.Preferences.open(ctx, r, parse); err != nil {
+		return err
+	}
+	if s.c.LossType == kto {
+		s.mismatched = mismatch(s.records.items, r.c.SequenceLength)
+		s.heldWrong = mismatch(s.records.held, r.c.SequenceLength)
+	}
+	return nil
+}
+
+// mismatch puts to the prompt of each item the answer of the one before it that has another prompt, as KTO estimates the
+// KL divergence (Ethayarajh et al., 2024, section 4.1).
+func mismatch(items []judged, most int) []judged {
+	prompts := make([]int, len(items))
+	hashes := make([]uint64, len(items))
+	for i := range items {
+		marks := items[i].answers[0]
+		for prompts[i] < len(marks) && marks[prompts[i]]&1 == 0 {
+			prompts[i]++
+		}
+		hashes[i] = hashMarks(marks[:prompts[i]])
+	}
+	wrong := make([]judged, len(items))
+	for i := range items {
+		j := (i + len(items) - 1) % len(items)
+		for j != i && hashes[j] == hashes[i] {
+			j = (j + len(items) - 1) % len(items)
+		}
+		marks := slices.Concat(items[i].answers[0][:prompts[i]], items[j].answers[0][prompts[j]:])
+		wrong[i] = judged{answers: [][]int32{marks[:min(len(marks), most)]}}
+	}
+	return wrong
+}
+
+func (s *preferring) config(*run) ([]byte, error) { return nil, nil }
+
+func (s *preferring) setLoop(r *run) error {
+	again, err := r.c.recompute(r.model.Shape().Layers)
+	if err != nil {
+		return err
+	}
+	s.in = inputOptions{dropout: float32(r.c.Dropout), recompute: again}
+	r.loop.Batches = func(ctx context.Context, step int) ([]data.Batch, error) {
+		batches := s.records.step(r.c, step)
+		return batches, s.divergence(ctx, r, batches, s.mismatched)
+	}
+	r.loop.Objective = func(t *tensor.Tape, b data.Batch) *tensor.Tensor { return s.objective(r.model, t, b) }
+	r.loop.Metrics = s.meter.take
+	if s.records.held != nil {
+		r.loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return s.evaluate(ctx, r) }
+	}
+	return nil
+}
+
+// begin computes the log-probabilities of the reference, which is the model as it is before training, once.
+func (s *preferring) begin(ctx context.Context, r *run) error {
+	if s.c.LossType != kto && !loss.NeedsReference(s.c.LossType) {
+		return nil
+	}
+	lists := map[string][]judged{"items": s.records.items, "held": s.records.held, "mismatched": s.mismatched, "held_mismatched": s.heldWrong}
+	return r.reference(ctx, s.records.fingerprint(), lists)
+}
+
+// divergence estimates the KL divergence for KTO over the whole batch, from answers to prompts that are not theirs.
+func (s *preferring) divergence(ctx context.Context, r *run, batches []data.Batch, wrong []judged) error {
+	if s.c.LossType != kto {
+		return nil
+	}
+	sum, n := 0.0, 0
+	for _, b := range batches {
+		d := b.Extra.(*dealt)
+		for _, w := range deal(wrong, d.index, len(d.index)) {
+			err := inferring(ctx, r.tape, func() error {
+				for i, logp := range values(answerLogProbs(r.model, r.tape, &w, inputOptions{})) {
+					sum += logp - float64(w.Extra.(*dealt).items[i].ref[0])
+					n++
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	kl := max(sum/float64(n), 0)
+	s.meter.add("kl", kl)
+	for _, b := range batches {
+		b.Extra.(*dealt).kl = float32(kl)
+	}
+	return nil
+}
+
+// answerLogProbs are the log-probabilities of the supervised tokens of each sequence of b, summed: [S, 1].
+func answerLogProbs(m nn.Model, t *tensor.Tape, b *data.Batch, in inputOptions) *tensor.Tensor {
+	rows, targets, owner := supervisedRows(b)
+	h := tensor.Rows(m.Hidden(in.input(t, b)), t.Ints(rows))
+	logp, _ := tensor.LogProbs(h, m.Head(), t.Ints(targets))
+	return tensor.SumBy(logp, t.Ints(owner), len(b.Offsets)-1)
+}
+
+// supervisedRows lists the rows of b that have a target, the targets, and the sequence of each.
+func supervisedRows(b *data.Batch) (rows, targets, owner []int32) {
+	for s := range len(b.Offsets) - 1 {
+		for row := b.Offsets[s]; row < b.Offsets[s+1]; row++ {
+			if b.Targets[row] >= 0 {
+				rows, targets, owner = append(rows, row), append(targets, b.Targets[row]), append(owner, int32(s))
+			}
+		}
+	}
+	return rows, targets, owner
+}
+
+func (s *preferring) objective(m nn.Model, t *tensor.Tape, b data.Batch) *tensor.Tensor {
+	in := s.in
+	if !t.Recording() {
+		in = inputOptions{}
+	}
+	logp := answerLogProbs(m, t, &b, in)
+	d := b.Extra.(*dealt)
+	if s.c.LossType == kto {
+		return s.unpaired(t, logp, d)
+	}
+	p := loss.Pairs{}
+	p.Chosen, p.Rejected = everySecond(logp)
+	var ref [2][]float32
+	for _, j := range d.items {
+		p.ChosenTokens, p.RejectedTokens = append(p.ChosenTokens, j.supervised(0)), append(p.RejectedTokens, j.supervised(1))
+		for i := range j.ref {
+			ref[i] = append(ref[i], j.ref[i])
+		}
+	}
+	if loss.NeedsReference(s.c.LossType) {
+		p.RefChosen, p.RefRejected = t.Constant(ref[0], len(ref[0]), 1), t.Constant(ref[1], len(ref[1]), 1)
+	}
+	s.measure(d, values(p.Chosen), values(p.Rejected))
+	return loss.Preference(s.c.LossType, p, loss.PreferenceOptions{Beta: float32(s.c.Beta), Smoothing: float32(s.c.LabelSmoothing), Gamma: float32(s.c.SimPOGamma),
+		Pairs: d.whole, Tokens: d.chosen})
+}
+
+// measure notes TRL's metrics: an answer's implicit reward is beta times its log-ratio, without a reference beta times its
+// log-probability per token.
+func (s *preferring) measure(d *dealt, chosen, rejected []float64) {
+	for i, j := range d.items {
+		c, r := s.reward(j, 0, chosen[i]), s.reward(j, 1, rejected[i])
+		s.meter.add("rewards/chosen", c)
+		s.meter.add("rewards/rejected", r)
+		s.meter.add("rewards/margins", c-r)
+		s.meter.add("rewards/accuracies", won(c, r))
+		s.meter.add("logps/chosen", chosen[i])
+		s.meter.add("logps/rejected", rejected[i])
+	}
+}
+
+func (s *preferring) reward(j *judged, answer int, logp float64) float64 {
+	if j.ref == nil {
+		return s.c.Beta * logp / float64(j.supervised(answer))
+	}
+	return s.c.Beta * (logp - float64(j.ref[answer]))
+}
+
+// unpaired is the loss of answers with a verdict of their own.
+func (s *preferring) unpaired(t *tensor.Tape, logp *tensor.Tensor, d *dealt) *tensor.Tensor {
+	u := loss.Unpaired{LogProbs: logp, KL: d.kl}
+	var ref []float32
+	host := values(logp)
+	for i, j := range d.items {
+		ref, u.Desirable = append(ref, j.ref[0]), append(u.Desirable, j.desirable)
+		name := "rejected"
+		if j.desirable {
+			name = "chosen"
+		}
+		s.meter.add("rewards/"+name, s.reward(j, 0, host[i]))
+		s.meter.add("logps/"+name, host[i])
+	}
+	u.Ref = t.Constant(ref, len(ref), 1)
+	return loss.KTO(u, loss.KTOOptions{Beta: float32(s.c.Beta), Desirable: float32(s.c.DesirableWeight), Unwanted: float32(s.c.UndesirableWeight), Examples: d.whole})
+}
+
+// evaluate is the loss and the metrics on held-out records.
+func (s *preferring) evaluate(ctx context.Context, r *run) (map[string]float64, error) {
+	s.meter.take()
+	total := 0.0
+	batches := deal(s.records.held, s.records.heldPicks(s.c.Eval.MaxTokens), s.c.BatchSize)
+	if err := s.divergence(ctx, r, batches, s.heldWrong); err != nil {
+		return nil, err
+	}
+	for _, b := range batches {
+		err := inferring(ctx, r.tape, func() error {
+			l, err := s.objective(r.model, r.tape, b).Item()
+			total += l
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	metrics := s.meter.take()
+	metrics["loss"] = total
+	return metrics, nil
+}
+
+func (s *preferring) identity() map[string]string {
+	return map[string]string{"contents of data": s.records.fingerprint()}
+}
+
+func (s *preferring) info() (map[string]any, string)                 { return s.records.info() }
+func (s *preferring) example(r *run) []train.Part                    { return s.records.example(r) }
+func (s *preferring) prompts(r *run) (ids [][]int32, texts []string) { return s.records.prompts(r) }
+func (s *preferring) beside(dir string) error                        { return saveTemplate(dir, s.template) }
+func (s *preferring) summarise(*Summary)                             {}
+func (s *preferring) close() error                                   { return nil }
+
+// prompts are those of the recipe, or of held-out records.
+func (s *judgements) prompts(r *run) (ids [][]int32, texts []string) {
+	if len(r.c.Samples.Prompts) > 0 {
+		return r.givenPrompts()
+	}
+	most := r.model.Shape().MaxPositions - 1
+	for i := range min(3, len(s.held)) {
+		var prompt []int32
+		for _, mark := range s.held[i].answers[0] {
+			id, learned := data.Unmark(mark)
+			if learned || len(prompt) == most {
+				break
+			}
+			prompt = append(prompt, id)
+		}
+		ids, texts = append(ids, prompt), append(texts, string(r.tok.Decode(prompt)))
+	}
+	return ids, texts
+}
