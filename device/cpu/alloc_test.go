@@ -107,8 +107,9 @@ func TestAllocRandom(t *testing.T) {
 			continue
 		}
 		b := d.Alloc(1+int(r.ExpFloat64()*[]float64{50, 20000, 60000}[r.IntN(3)]), device.I32)
-		for i := range i32s(b) {
-			i32s(b)[i] = int32(b.Len)
+		content := i32s(b)
+		for i := range content {
+			content[i] = int32(b.Len)
 		}
 		live = append(live, b)
 	}

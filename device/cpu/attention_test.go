@@ -68,12 +68,24 @@ func bitsOf(v []float32) []uint32 {
 	return u
 }
 
+// kernelPath is a choice of routines.
+type kernelPath struct {
+	vec  vecPath
+	gemm *gemmKernels
+}
+
+// kernelPaths are the best and the portable routines, which on some machines are the same.
+func kernelPaths() []kernelPath {
+	best, portable := kernelPath{vecBest(), hostGemmKernels()}, kernelPath{pathGeneric, genericGemmKernels(cpuid.Host())}
+	if best.vec == portable.vec && best.gemm.name == portable.gemm.name {
+		return []kernelPath{portable}
+	}
+	return []kernelPath{best, portable}
+}
+
 // eachKernels runs f with the best and with the portable routines.
 func eachKernels(t *testing.T, f func(t *testing.T, k *gemmKernels)) {
-	for _, path := range []struct {
-		vec  vecPath
-		gemm *gemmKernels
-	}{{vecBest(), hostGemmKernels()}, {pathGeneric, genericGemmKernels(cpuid.Host())}} {
+	for _, path := range kernelPaths() {
 		t.Run(path.gemm.name, func(t *testing.T) {
 			defer func(v vecPath) { vecUse = v }(vecUse)
 			vecUse = path.vec
@@ -83,12 +95,15 @@ func eachKernels(t *testing.T, f func(t *testing.T, k *gemmKernels)) {
 }
 
 func TestAttentionThreads(t *testing.T) {
-	shapes := []attentionShape{{1, 300, 4, 2, 32, 0}, {2, 150, 3, 3, 24, 40}, {5, 40, 2, 1, 64, 0}}
+	shapes, counts := []attentionShape{{1, 300, 4, 2, 32, 0}, {2, 150, 3, 3, 24, 40}, {5, 40, 2, 1, 64, 0}}, []int{1, 2, 3, 5}
+	if testing.Short() {
+		shapes, counts = []attentionShape{{1, 270, 2, 1, 16, 0}, {2, 90, 3, 3, 24, 40}}, []int{1, 3}
+	}
 	eachKernels(t, func(t *testing.T, k *gemmKernels) {
 		for _, s := range shapes {
 			for _, dtype := range []device.DType{device.F32, device.BF16} {
 				var want map[string][]uint32
-				for _, threads := range []int{1, 2, 3, 5} {
+				for _, threads := range counts {
 					d := newDevice(threads, 0, k)
 					a := newAttentionData(d, s, dtype)
 					d.Attention(a.grad.Attention)
@@ -112,14 +127,18 @@ func TestAttentionThreads(t *testing.T) {
 // TestAttentionSameBits computes the rows of a sequence in one call, in pieces
 // behind a cache, one by one, and between other sequences.
 func TestAttentionSameBits(t *testing.T) {
+	shapes, pieces := []attentionShape{{1, 600, 4, 2, 64, 0}, {1, 530, 3, 1, 40, 300}}, []int{1, 7, 64, 257}
+	if testing.Short() {
+		shapes, pieces = []attentionShape{{1, 300, 2, 1, 16, 0}, {1, 290, 2, 1, 24, 200}}, []int{7, 257}
+	}
 	eachKernels(t, func(t *testing.T, k *gemmKernels) {
 		d := newDevice(2, 0, k)
 		defer d.Close()
-		for _, s := range []attentionShape{{1, 600, 4, 2, 64, 0}, {1, 530, 3, 1, 40, 300}} {
+		for _, s := range shapes {
 			a := newAttentionData(d, s, device.F32)
 			d.Attention(a.grad.Attention)
 			want := a.results()
-			for _, piece := range []int{1, 7, 64, 257} {
+			for _, piece := range pieces {
 				c := a.grad.Attention
 				d.Fill(c.O, 0)
 				d.Fill(c.LSE, 0)
@@ -161,6 +180,9 @@ func TestAttentionByHand(t *testing.T) {
 }
 
 func TestAttentionAllocatesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("forty steps, which say the same on every machine")
+	}
 	d := newTestDevice(t, Options{Threads: 2})
 	a := newAttentionData(d, attentionShape{2, 200, 4, 2, 32, 0}, device.BF16)
 	step := func() {

@@ -13,7 +13,8 @@ import (
 // Run compares the kernels of a device with Reference: sizes around the edges
 // of blocks and vectors, F32 and BF16 operands, accumulation, absent optional
 // operands, results in place of operands where the contract allows it, NaN and
-// Inf. The data are random with fixed seeds. open is called once for each group
+// Inf. The data are random with fixed seeds. With -short it takes fewer sizes
+// and shapes of each, for slow machines. open is called once for each group
 // of kernels, which run in parallel; it may skip.
 func Run(t *testing.T, open func(t *testing.T) device.Device) {
 	groups := []struct {
@@ -65,12 +66,28 @@ var (
 
 // sizesFor are the sizes to test with some types: the large ones only where all are the same.
 func sizesFor(t []device.DType) []int {
+	small, large := sizes, largeSizes
+	if testing.Short() {
+		small, large = []int{1, 8, 17, 63, 65, 1025}, []int{4097}
+	}
 	for _, u := range t {
 		if u != t[0] {
-			return sizes
+			return small
 		}
 	}
-	return slices.Concat(sizes, largeSizes)
+	return slices.Concat(small, large)
+}
+
+// sample is all of a list of shapes, with -short every third and the last.
+func sample[S any](all []S) []S {
+	if !testing.Short() {
+		return all
+	}
+	var some []S
+	for i := 0; i < len(all)-1; i += 3 {
+		some = append(some, all[i])
+	}
+	return append(some, all[len(all)-1])
 }
 
 var floatTypes = []device.DType{device.F32, device.BF16}
@@ -81,6 +98,7 @@ type pair struct {
 	dev  device.Device
 	ref  *Reference
 	rand *rand.Rand
+	some []float32 // normal random numbers, drawn once: tests take stretches of them
 	all  []operand
 }
 
@@ -95,7 +113,11 @@ type operand struct {
 const guard = 16
 
 func newPair(t *testing.T, dev device.Device) *pair {
-	return &pair{T: t, dev: dev, ref: NewReference(), rand: rand.New(rand.NewPCG(1, 2))}
+	p := &pair{T: t, dev: dev, ref: NewReference(), rand: rand.New(rand.NewPCG(1, 2)), some: make([]float32, 20011)}
+	for i := range p.some {
+		p.some[i] = float32(p.rand.NormFloat64())
+	}
+	return p
 }
 
 // empty makes an operand with unknown content.
@@ -131,8 +153,11 @@ func (p *pair) floats(t device.DType, v []float32) operand {
 // normal makes an operand of n normal random numbers times scale.
 func (p *pair) normal(n int, t device.DType, scale float64) operand {
 	v := make([]float32, n)
+	for done := 0; done < n; {
+		done += copy(v[done:], p.some[p.rand.IntN(len(p.some)):])
+	}
 	for i := range v {
-		v[i] = float32(p.rand.NormFloat64() * scale)
+		v[i] *= float32(scale)
 	}
 	return p.floats(t, v)
 }

@@ -2,7 +2,6 @@ package devicetest
 
 import (
 	"math"
-	"slices"
 
 	"hone/device"
 )
@@ -22,7 +21,7 @@ var special = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 20, -20, 88, -8
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
 
 func testFill(p *pair) {
-	for _, n := range slices.Concat(sizes, largeSizes) {
+	for _, n := range sizesFor(nil) {
 		for _, t := range floatTypes {
 			y := p.empty(n, t)
 			p.both(func(d device.Device, at func(operand) device.Buffer) { d.Fill(at(y), 1.25) })
@@ -260,7 +259,7 @@ func testReduce(p *pair) {
 		{"MaxAbs", device.MaxAbs, exact}, {"NonFinite", device.NonFinite, exact},
 	}
 	for _, t := range floatTypes {
-		for _, n := range slices.Concat(sizes, largeSizes, []int{100003}) {
+		for _, n := range append(sizesFor(nil), 100003) {
 			for _, o := range ops {
 				x, y := p.normal(n, t, 1), p.empty(1, device.F32)
 				p.both(func(d device.Device, at func(operand) device.Buffer) { d.Reduce(o.op, at(y), at(x)) })
@@ -296,7 +295,7 @@ func testColumnSum(p *pair) {
 
 func testAdamW(p *pair) {
 	for _, t := range floatTypes {
-		for _, n := range slices.Concat(sizes, largeSizes) {
+		for _, n := range sizesFor(nil) {
 			for step := 1; step <= 5; step += 2 {
 				param, grad := p.normal(n, device.F32, 1), p.normal(n, t, 1)
 				m, v, half := p.normal(n, device.F32, 0.1), p.positive(n, device.F32), p.empty(n, device.BF16)

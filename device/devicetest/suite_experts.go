@@ -7,7 +7,7 @@ import (
 )
 
 func testRoute(p *pair) {
-	for _, s := range []struct{ n, e, k int }{{1, 1, 1}, {3, 2, 1}, {5, 4, 4}, {7, 8, 2}, {33, 60, 4}, {2500, 8, 2}, {300, 130, 9}} {
+	for _, s := range sample([]struct{ n, e, k int }{{1, 1, 1}, {3, 2, 1}, {5, 4, 4}, {7, 8, 2}, {33, 60, 4}, {2500, 8, 2}, {300, 130, 9}}) {
 		for _, t := range floatTypes {
 			logits := p.normal(s.n*s.e, t, 2)
 			p.route(label("Route %v %s", s, t), logits, s.n, s.e, s.k)
