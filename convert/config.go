@@ -1,0 +1,207 @@
+package convert
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// config is a config.json.
+type config map[string]any
+
+func parseConfig(text []byte) (config, error) {
+	c := config{}
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
+	}
+	return c, nil
+}
+
+// number is the value of the first of keys that is there, and whether one is.
+func (c config) number(keys ...string) (float64, bool) {
+	for _, k := range keys {
+		if v, ok := c[k].(float64); ok {
+			return v, true
+		}
+	}
+	return 0, false
+}
+
+func (c config) whole(absent int, keys ...string) int {
+	if v, ok := c.number(keys...); ok && v >= 0 && v <= math.MaxInt32 {
+		return int(v)
+	}
+	return absent
+}
+
+func (c config) object(key string) config {
+	o, _ := c[key].(map[string]any)
+	return o
+}
+
+// shape is the sizes of a model that conversions need.
+type shape struct {
+	layers, hidden, experts, dim int // dim: channels of a head
+	heads                        heads
+}
+
+// fromMetadata makes the config.json of a GGUF file, apart from vocabulary and special tokens.
+func (a architecture) fromMetadata(m *reader, ropeFactors map[string][]float32) (config, shape, error) {
+	c := config{"model_type": a.hf, "architectures": []string{a.class}, a.actKey: a.act}
+	for k, v := range a.always {
+		c[k] = v
+	}
+	for _, f := range a.fields {
+		key := a.gguf + "." + f.gguf
+		if !m.has(key) {
+			if f.absent == nil && !f.optional {
+				return nil, shape{}, fmt.Errorf("the metadata lacks %s", key)
+			}
+			if f.absent != nil {
+				c[f.hf] = f.absent
+			}
+			continue
+		}
+		c[f.hf] = m.number(key, 0)
+	}
+	s := shape{layers: m.whole(a.gguf+".block_count", 0), hidden: m.whole(a.gguf+".embedding_length", 0), experts: m.whole(a.gguf+".expert_count", 0)}
+	s.heads.query = m.whole(a.gguf+".attention.head_count", 0)
+	s.heads.key = m.whole(a.gguf+".attention.head_count_kv", s.heads.query)
+	if m.err != nil {
+		return nil, s, m.err
+	}
+	if s.heads.query < 1 || s.heads.key < 1 || s.hidden < 1 || s.layers < 1 {
+		return nil, s, fmt.Errorf("the metadata claims %d layers of %d channels with %d and %d heads, which is no model", s.layers, s.hidden, s.heads.query, s.heads.key)
+	}
+	s.dim = m.whole(a.gguf+".attention.key_length", s.hidden/s.heads.query)
+	if v := m.whole(a.gguf+".attention.value_length", s.dim); v != s.dim {
+		return nil, s, fmt.Errorf("keys have %d channels and values %d, which is not supported", s.dim, v)
+	}
+	if a.hf != "gpt2" && a.hf != "gpt_neox" {
+		c["num_key_value_heads"], c["head_dim"] = s.heads.key, s.dim
+	}
+	if w, ok := c["sliding_window"].(float64); ok && w == 0 { // phi3's way of saying none
+		delete(c, "sliding_window")
+	}
+	if err := a.ropeFromMetadata(m, c, s, ropeFactors); err != nil {
+		return nil, s, err
+	}
+	a.special(m, c, s)
+	return c, s, m.err
+}
+
+// special sets what one architecture alone has.
+func (a architecture) special(m *reader, c config, s shape) {
+	switch a.hf {
+	case "gemma2", "gemma3_text":
+		c["query_pre_attn_scalar"] = a.queryScalar(s)
+	case "gpt_neox":
+		c["use_parallel_residual"] = m.flag("gptneox.use_parallel_residual", true)
+	}
+}
+
+// queryScalar is what llama.cpp divides Gemma's scores by the root of: the models of 27 billion parameters, told by their layers, do not
+// take the channels of a head.
+func (a architecture) queryScalar(s shape) int {
+	if s.layers == map[string]int{"gemma2": 46, "gemma3_text": 62}[a.hf] {
+		return s.hidden / s.heads.query
+	}
+	return s.dim
+}
+
+// ropeFromMetadata writes the rotary part of config.json, as transformers 4 does; newer versions read it too.
+func (a architecture) ropeFromMetadata(m *reader, c config, s shape, factors map[string][]float32) error {
+	if a.hf == "gpt2" {
+		return nil
+	}
+	prefix := a.gguf + ".rope."
+	theta := m.number(prefix+"freq_base", 10000)
+	rotary := m.whole(prefix+"dimension_count", s.dim)
+	switch {
+	case a.hf == "gpt_neox":
+		c["rotary_emb_base"], c["rotary_pct"] = theta, float64(rotary)/float64(s.dim)
+	case rotary != s.dim:
+		c["partial_rotary_factor"] = float64(rotary) / float64(s.dim)
+		fallthrough
+	default:
+		c["rope_theta"] = theta
+	}
+	original := m.whole(prefix+"scaling.original_context_length", 0)
+	kind, factor := m.text(prefix+"scaling.type"), m.number(prefix+"scaling.factor", m.number(prefix+"scale_linear", 0))
+	scaling := config{}
+	switch {
+	case factors["rope_factors_long.weight"] != nil:
+		scaling = config{"rope_type": "longrope", "long_factor": floats(factors["rope_factors_long.weight"]), "short_factor": floats(factors["rope_factors_short.weight"])}
+		c["original_max_position_embeddings"] = original
+	case factors["rope_freqs.weight"] != nil:
+		found, ok := llama3Scaling(factors["rope_freqs.weight"], theta, s.dim)
+		if !ok {
+			return errors.New("rope_freqs.weight holds factors that are not those of Llama 3, which config.json cannot say")
+		}
+		scaling = found
+	case kind == "linear" && factor > 0 || kind == "" && factor > 1:
+		scaling = config{"rope_type": "linear", "factor": factor}
+	case kind == "yarn":
+		scaling = config{"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
+		for key, to := range map[string]string{"yarn_attn_factor": "attention_factor", "yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"} {
+			if m.has(prefix + "scaling." + key) {
+				scaling[to] = m.number(prefix+"scaling."+key, 0)
+			}
+		}
+	case kind != "" && kind != "none" && kind != "linear" && kind != "longrope":
+		return fmt.Errorf("the rotary positions are scaled by %q, which is not supported", kind)
+	}
+	if len(scaling) > 0 {
+		c["rope_scaling"] = scaling
+	}
+	return nil
+}
+
+// floats are numbers as JSON should show them.
+func floats(list []float32) []float64 {
+	out := make([]float64, len(list))
+	for i, f := range list {
+		out[i] = shortest(f)
+	}
+	return out
+}
+
+// llama3Factors are the divisors of the frequencies of Llama 3.1 and later (transformers' modeling_rope_utils.py), one for each pair of
+// channels.
+func llama3Factors(theta float64, dim int, factor, low, high, original float64) []float32 {
+	out := make([]float32, dim/2)
+	for i := range out {
+		length := 2 * math.Pi * math.Pow(theta, float64(2*i)/float64(dim)) // tokens of a full turn
+		switch smooth := (original/length - low) / (high - low); {
+		case length < original/high:
+			out[i] = 1
+		case length > original/low:
+			out[i] = float32(factor)
+		default:
+			out[i] = float32(1 / ((1-smooth)/factor + smooth))
+		}
+	}
+	return out
+}
+
+// llama3Scaling finds the settings that give these factors. The file holds the factors alone; the settings in use are few.
+func llama3Scaling(factors []float32, theta float64, dim int) (config, bool) {
+	if len(factors) != dim/2 {
+		return nil, false
+	}
+	factor := float64(slices.Max(factors))
+	for original := 8.0; original <= 1<<20; original *= 2 {
+		want := llama3Factors(theta, dim, factor, 1, 4, original)
+		same := true
+		for i, f := range factors {
+			same = same && math.Abs(float64(f-want[i])) <= 1e-4*math.Abs(float64(f))
+		}
+		if same {
+			return config{"rope_type": "llama3", "factor": shortest(float32(factor)), "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+				"original_max_position_embeddings": int(original)}, true
+		}
+	}
+	return nil, false
+}

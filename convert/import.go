@@ -1,0 +1,265 @@
+package convert
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"hone/gguf"
+	"hone/internal/atomicfile"
+	"hone/safetensors"
+	"hone/tokenizer"
+)
+
+// Model is an open GGUF file as a model folder would have it.
+type Model struct {
+	Config     []byte               // config.json
+	Generation []byte               // generation_config.json
+	Tokenizer  *tokenizer.Tokenizer // nil if the file has none
+	file       *gguf.File
+	links      []link
+	places     map[string]part
+	shape      shape
+}
+
+// part is where a tensor of the folder lies.
+type part struct {
+	link  int
+	index int // in the stack
+}
+
+// Open opens the GGUF file at path. Close it in the end.
+func Open(path string) (*Model, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{file: f, places: map[string]part{}}
+	if err := m.read(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("read model %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// Close gives the mapped memory back.
+func (m *Model) Close() error { return m.file.Close() }
+
+// ropeNames are tensors that say how positions rotate, which config.json does in a folder.
+var ropeNames = []string{"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}
+
+func (m *Model) read() error {
+	meta := &reader{Metadata: m.file.Metadata}
+	a, err := choose(meta)
+	if err != nil {
+		return err
+	}
+	factors, all := map[string][]float32{}, []string{}
+	for _, t := range m.file.Tensors {
+		if !slices.Contains(ropeNames, t.Name) {
+			all = append(all, t.Name)
+			continue
+		}
+		if factors[t.Name], err = t.Float32(); err != nil {
+			return err
+		}
+	}
+	c, s, err := a.fromMetadata(meta, factors)
+	if err != nil {
+		return err
+	}
+	if s.layers > len(all) || s.experts > 1<<12 {
+		return fmt.Errorf("the metadata claims %d layers and %d experts, and there are %d tensors", s.layers, s.experts, len(all))
+	}
+	m.shape = s
+	if m.links, err = a.links(s.layers, s.experts, true, all); err != nil {
+		return err
+	}
+	has := func(name string) bool { return slices.Contains(all, name) }
+	c["tie_word_embeddings"] = !has("output.weight")
+	if a.hf == "llama" {
+		c["attention_bias"], c["mlp_bias"] = has("blk.0.attn_q.bias"), has("blk.0.ffn_up.bias")
+	}
+	if err := m.place(c); err != nil {
+		return err
+	}
+	var v *vocabulary
+	if m.Tokenizer, v, err = readVocabulary(meta, a.gguf); err != nil {
+		return err
+	}
+	return m.encode(c, v)
+}
+
+// place notes where each tensor of the folder lies, and the rows of the embedding, which are the vocabulary.
+func (m *Model) place(c config) error {
+	for i, l := range m.links {
+		t, _ := m.file.Tensor(l.gguf)
+		if !t.Type.Float() {
+			return fmt.Errorf("tensor %s holds %v, which are no weights", l.gguf, t.Type)
+		}
+		if len(l.hf) > 1 && (len(t.Shape) != 3 || t.Shape[0] != len(l.hf)) {
+			return fmt.Errorf("tensor %s has the shape %v and should stack %d experts", l.gguf, t.Shape, len(l.hf))
+		}
+		if len(l.hf) == 1 && len(t.Shape) > 2 {
+			return fmt.Errorf("tensor %s has the shape %v and should be a matrix or a vector", l.gguf, t.Shape)
+		}
+		for j, name := range l.hf {
+			m.places[name] = part{i, j}
+		}
+		if l.gguf == "token_embd.weight" {
+			c["vocab_size"] = t.Shape[0]
+		}
+	}
+	return nil
+}
+
+// encode makes the JSON files.
+func (m *Model) encode(c config, v *vocabulary) (err error) {
+	types := map[gguf.Type]bool{}
+	for _, t := range m.file.Tensors {
+		if len(t.Shape) > 1 {
+			types[t.Type] = true
+		}
+	}
+	c["torch_dtype"] = map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}[exact(types)]
+	generation := config{"_from_model_config": true}
+	for key, name := range map[string]string{"bos_token_id": "bos", "pad_token_id": "padding"} {
+		if m.Tokenizer != nil && v.token(name) >= 0 {
+			c[key], generation[key] = v.token(name), v.token(name)
+		}
+	}
+	if len(v.ends) > 0 {
+		c["eos_token_id"], generation["eos_token_id"] = v.ends[0], v.ends[0]
+	}
+	if len(v.ends) > 1 {
+		generation["eos_token_id"] = v.ends
+	}
+	if m.Config, err = json.MarshalIndent(c, "", "  "); err != nil {
+		return err
+	}
+	m.Generation, err = json.MarshalIndent(generation, "", "  ")
+	return err
+}
+
+// exact is the smallest type that holds all of these types' numbers.
+func exact(types map[gguf.Type]bool) safetensors.DType {
+	switch {
+	case len(types) == 1 && types[gguf.BF16]:
+		return safetensors.BF16
+	case len(types) == 1 && types[gguf.F16]:
+		return safetensors.F16
+	}
+	return safetensors.F32
+}
+
+// Tensors lists the tensors of the folder, each in the smallest type that holds its numbers.
+func (m *Model) Tensors() []safetensors.Info {
+	var list []safetensors.Info
+	for _, l := range m.links {
+		t, _ := m.file.Tensor(l.gguf)
+		shape := t.Shape
+		if len(l.hf) > 1 {
+			shape = shape[1:]
+		}
+		if l.how == transposed && len(shape) == 2 {
+			shape = []int{shape[1], shape[0]}
+		}
+		for _, name := range l.hf {
+			list = append(list, safetensors.Info{Name: name, DType: exact(map[gguf.Type]bool{t.Type: true}), Shape: shape})
+		}
+	}
+	return list
+}
+
+// Float32 returns the numbers of a tensor of the folder, dequantised by all cores, and its shape.
+func (m *Model) Float32(name string) ([]float32, []int, error) {
+	p, ok := m.places[name]
+	if !ok {
+		return nil, nil, fmt.Errorf("the file has no tensor %s", name)
+	}
+	l := m.links[p.link]
+	t, _ := m.file.Tensor(l.gguf)
+	shape, data := t.Shape, t.Data
+	if n := len(l.hf); n > 1 {
+		size := len(data) / n
+		shape, data = shape[1:], data[p.index*size:(p.index+1)*size]
+	}
+	v := make([]float32, product(shape))
+	if err := gguf.Decode(v, data, t.Type); err != nil {
+		return nil, nil, fmt.Errorf("tensor %s: %w", l.gguf, err)
+	}
+	v, shape, err := l.how.backward(v, shape, m.shape.heads)
+	if err != nil {
+		return nil, nil, fmt.Errorf("tensor %s: %w", l.gguf, err)
+	}
+	return v, shape, nil
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// Save writes the model folder, which it makes; config.json comes last. stored is the type of all weights, or 0 for the smallest that holds
+// each tensor's numbers.
+func (m *Model) Save(dir string, stored safetensors.DType) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("save model: %w", err)
+	}
+	plan := m.Tensors()
+	for i := range plan {
+		if stored != 0 {
+			plan[i].DType = stored
+		}
+	}
+	w, err := safetensors.CreateModel(dir, plan, 0)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	for _, info := range plan {
+		v, _, err := m.Float32(info.Name)
+		if err == nil {
+			err = w.WriteFloat32(info.Name, v)
+		}
+		if err != nil {
+			return fmt.Errorf("save model %s: %w", dir, err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		return err
+	}
+	if m.Tokenizer != nil {
+		if err := m.Tokenizer.Save(dir); err != nil {
+			return err
+		}
+	}
+	c := m.Config
+	if stored != 0 {
+		if c, err = withType(c, stored); err != nil {
+			return err
+		}
+	}
+	return errors.Join(atomicfile.WriteFile(filepath.Join(dir, "generation_config.json"), append(m.Generation, '\n')),
+		atomicfile.WriteFile(filepath.Join(dir, "config.json"), append(c, '\n')))
+}
+
+// withType changes the type that config.json names.
+func withType(text []byte, stored safetensors.DType) ([]byte, error) {
+	c, err := parseConfig(text)
+	if err != nil {
+		return nil, err
+	}
+	key := "torch_dtype"
+	if _, ok := c["dtype"]; ok {
+		key = "dtype"
+	}
+	c[key] = map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}[stored]
+	return json.MarshalIndent(c, "", "  ")
+}
