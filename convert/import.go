@@ -16,6 +16,7 @@ import (
 
 // Model is an open GGUF file as a model folder would have it.
 type Model struct {
+	Type       string               // model_type
 	Config     []byte               // config.json
 	Generation []byte               // generation_config.json
 	Tokenizer  *tokenizer.Tokenizer // nil if the file has none
@@ -57,6 +58,7 @@ func (m *Model) read() error {
 	if err != nil {
 		return err
 	}
+	m.Type = a.hf
 	factors, all := map[string][]float32{}, []string{}
 	for _, t := range m.file.Tensors {
 		if !slices.Contains(ropeNames, t.Name) {

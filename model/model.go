@@ -125,6 +125,19 @@ func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 	return m, nil
 }
 
+// OpenFrom makes the model of a config.json with the values that fetch returns for each name and shape.
+func OpenFrom(config []byte, dev device.Device, dtype device.DType, fetch func(name string, shape []int) ([]float32, error)) (*Model, error) {
+	m, err := declare(config, dev)
+	if err != nil {
+		return nil, err
+	}
+	if err := nn.Load(m.Params, dev, dtype, fetch); err != nil {
+		m.Free()
+		return nil, err
+	}
+	return m, nil
+}
+
 // Free gives the memory of the parameters, and of tables the model made, back.
 func (m *Model) Free() {
 	nn.Free(m.Params)

@@ -31,6 +31,9 @@ var commands = []func(*app) *cobra.Command{
 	evalCommand,
 	logitsCommand,
 	mergeCommand,
+	importCommand,
+	exportCommand,
+
 	tokenizerCommand,
 	benchCommand,
 	doctorCommand,

@@ -120,6 +120,16 @@ func copyTemplate(out string, from ...string) error {
 
 // logProbs are the log-probabilities of every next token at every position: [N, V].
 func (m *loaded) logProbs(ids []int32) ([]float32, error) {
+	v, err := m.logits(ids)
+	vocab := m.model.Shape().Vocab
+	for row := 0; row < len(v); row += vocab {
+		logSoftmax(v[row : row+vocab])
+	}
+	return v, err
+}
+
+// logits are the scores of every next token at every position: [N, V].
+func (m *loaded) logits(ids []int32) ([]float32, error) {
 	tape := tensor.NewTape(m.dev, m.dtype)
 	defer tape.Reset()
 	tape.Infer()
@@ -134,15 +144,7 @@ func (m *loaded) logProbs(ids []int32) ([]float32, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := logits.Float32s()
-	if err != nil {
-		return nil, err
-	}
-	vocab := m.model.Shape().Vocab
-	for row := 0; row < len(v); row += vocab {
-		logSoftmax(v[row : row+vocab])
-	}
-	return v, nil
+	return logits.Float32s()
 }
 
 func logSoftmax(v []float32) {

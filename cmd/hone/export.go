@@ -1,0 +1,230 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/convert"
+	"hone/gguf"
+	"hone/model"
+	"hone/safetensors"
+	"hone/tokenizer"
+)
+
+type exportSettings struct {
+	to, quant, out, shard string
+	flags                 modelFlags
+}
+
+func exportCommand(a *app) *cobra.Command {
+	c := exportSettings{}
+	cmd := &cobra.Command{
+		Use:   "export MODEL --to gguf|hf",
+		Short: "Write a model for other programs",
+		Long: "Writes a model folder as a GGUF file, for llama.cpp and what is built on it, or as another folder in Hugging Face layout. A GGUF file is\n" +
+			"read back, and how far its predictions are from the model's is printed.\n\n" +
+			"--quant: " + strings.Join(gguf.Mixtures(), ", ") + "; for folders f32, f16 or bf16.",
+		Example: "  hone export runs/sft/model --to gguf --quant q4_k_m --out model.gguf\n  hone export runs/sft/model --to hf --quant bf16 --shard-size 2GB --out for-the-hub",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := modelDir(args[0])
+			if err != nil {
+				return err
+			}
+			r, err := c.run(dir)
+			if err != nil {
+				return err
+			}
+			return a.result(r, r.print)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&c.to, "to", "", "gguf or hf")
+	f.StringVar(&c.quant, "quant", "", "types of the weights; default: f16 for gguf, as they are for hf")
+	f.StringVar(&c.out, "out", "", "the file or folder to write; default: MODEL's name with the types, here")
+	f.StringVar(&c.shard, "shard-size", "5GB", "hf: no file is larger, if tensors allow")
+	f.IntVar(&c.flags.threads, "threads", 0, "cores to use for the comparison; 0: all")
+	return cmd
+}
+
+// exported is the result of hone export.
+type exported struct {
+	Out     string   `json:"out"`
+	Types   string   `json:"types"`
+	Bytes   int64    `json:"bytes"`
+	KL      *float64 `json:"kl,omitempty"`        // mean over Tokens of KL(model || file), in nats
+	MaxDiff *float64 `json:"max_logit,omitempty"` // largest difference between logits
+	Tokens  int      `json:"tokens,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
+	Seconds float64  `json:"seconds"` // without the comparison
+}
+
+func (r *exported) print(w io.Writer) {
+	fmt.Fprintf(w, "written  %s (%s, %.1f MB, %.1f s)\n", r.Out, r.Types, float64(r.Bytes)/1e6, r.Seconds)
+	if r.KL != nil {
+		fmt.Fprintf(w, "KL       %.3g nats per token on %d tokens\nlogits   differ by at most %.3g\n", *r.KL, r.Tokens, *r.MaxDiff)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note     %s\n", n)
+	}
+}
+
+func (c *exportSettings) run(dir string) (*exported, error) {
+	switch c.to {
+	case "gguf":
+		return c.gguf(dir)
+	case "hf":
+		return c.folder(dir)
+	}
+	return nil, fmt.Errorf("--to is %q; use gguf or hf", c.to)
+}
+
+func (c *exportSettings) gguf(dir string) (*exported, error) {
+	begin := time.Now()
+	if c.quant == "" {
+		c.quant = "f16"
+	}
+	mix, err := gguf.ParseMixture(c.quant)
+	if err != nil {
+		return nil, err
+	}
+	if c.out == "" {
+		c.out = filepath.Base(filepath.Clean(dir)) + "." + mix.Name + ".gguf"
+	}
+	f, err := convert.OpenFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if err := f.Write(c.out, mix); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(c.out)
+	if err != nil {
+		return nil, err
+	}
+	r := &exported{Out: c.out, Types: mix.Name, Bytes: info.Size(), Notes: f.Notes, Seconds: time.Since(begin).Seconds()}
+	if err := r.compare(dir, &c.flags); err != nil {
+		return nil, fmt.Errorf("%s is written, but reading it back failed: %w", c.out, err)
+	}
+	return r, nil
+}
+
+// compare reads the file back and measures how far it is from the model, one of them in memory at a time.
+func (r *exported) compare(dir string, flags *modelFlags) error {
+	flags.device, flags.dtype = "cpu", "f32"
+	m, err := flags.open(dir)
+	if err != nil {
+		return err
+	}
+	shape := m.model.Shape()
+	ids := probe(shape.Vocab, shape.MaxPositions)
+	if tok, err := tokenizer.Load(dir); err == nil {
+		ids = tok.Encode(nil, []byte(probeText))
+		ids = ids[:min(len(ids), shape.MaxPositions)]
+	}
+	want, err := m.logits(ids)
+	m.close()
+	if err != nil {
+		return err
+	}
+	file, err := convert.Open(r.Out)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	dev, done, err := openDevice(flags.device, flags.threads)
+	if err != nil {
+		return err
+	}
+	defer done()
+	back, err := model.OpenFrom(file.Config, dev, m.dtype, func(name string, shape []int) ([]float32, error) {
+		v, got, err := file.Float32(name)
+		if err == nil && !slices.Equal(got, shape) {
+			err = fmt.Errorf("tensor %s has the shape %v and should have %v", name, got, shape)
+		}
+		return v, err
+	})
+	if err != nil {
+		return err
+	}
+	defer back.Free()
+	got, err := (&loaded{dev: dev, dtype: m.dtype, model: back}).logits(ids)
+	if err != nil {
+		return err
+	}
+	most := 0.0
+	for i := range got {
+		most = max(most, math.Abs(float64(got[i]-want[i])))
+	}
+	for row := 0; row < len(got); row += shape.Vocab {
+		logSoftmax(want[row : row+shape.Vocab])
+		logSoftmax(got[row : row+shape.Vocab])
+	}
+	kl := divergence(want, got, shape.Vocab)
+	r.KL, r.MaxDiff, r.Tokens = &kl, &most, len(ids)
+	return nil
+}
+
+// probe is some tokens for models without a tokenizer.
+func probe(vocab, most int) []int32 {
+	ids := make([]int32, min(64, most))
+	for i := range ids {
+		ids[i] = int32((i*i + 7*i) % vocab)
+	}
+	return ids
+}
+
+// folder copies a model folder with weights of another type or in other shards.
+func (c *exportSettings) folder(dir string) (*exported, error) {
+	begin := time.Now()
+	stored, ok := map[string]safetensors.DType{"": 0, "f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[c.quant]
+	if !ok {
+		return nil, fmt.Errorf("--quant is %q; folders take f32, f16 or bf16", c.quant)
+	}
+	size, err := parseSize(c.shard)
+	if err != nil {
+		return nil, fmt.Errorf("--shard-size: %w", err)
+	}
+	if c.out == "" {
+		return nil, errors.New("name the folder to write by --out")
+	}
+	if err := mustBeFree(c.out); err != nil {
+		return nil, err
+	}
+	n, err := convert.Copy(c.out, dir, stored, size)
+	if err != nil {
+		return nil, err
+	}
+	return &exported{Out: c.out, Types: map[string]string{"": "as they were"}[c.quant] + c.quant, Bytes: n, Seconds: time.Since(begin).Seconds()}, nil
+}
+
+// parseSize reads a size such as 500MB or 5GB.
+func parseSize(s string) (int64, error) {
+	units := []struct {
+		name string
+		size float64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1}}
+	for _, u := range units {
+		number, ok := strings.CutSuffix(strings.ToUpper(s), strings.ToUpper(u.name))
+		if !ok {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err == nil && v > 0 && v*u.size < 1<<60 {
+			return int64(v * u.size), nil
+		}
+		break
+	}
+	return 0, fmt.Errorf("%q is no size; write, for example, 500MB or 5GB", s)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/convert"
+	"hone/safetensors"
+)
+
+func importCommand(a *app) *cobra.Command {
+	out, save := "", ""
+	cmd := &cobra.Command{
+		Use:   "import FILE.gguf",
+		Short: "Make a model folder of a GGUF file",
+		Long: "Writes the model of a GGUF file as a folder in Hugging Face layout: config.json, safetensors, tokenizer, chat template. Quantised weights\n" +
+			"become f32, which holds them exactly; files of f16 or bf16 keep their type.",
+		Example: "  hone import SmolLM2-135M-Instruct.Q4_1.gguf --out smollm2\n  hone chat smollm2",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := importModel(args[0], out, save)
+			if err != nil {
+				return err
+			}
+			return a.result(r, func(w io.Writer) {
+				fmt.Fprintf(w, "model       %s (%s)\nparameters  %d\ntokens      %d\ntime        %.1f s\n", r.Model, r.Type, r.Parameters, r.Tokens, r.Seconds)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "the folder; default: the file's name without .gguf, here")
+	cmd.Flags().StringVar(&save, "save-dtype", "", "of the saved weights: f32, f16 or bf16; default: what holds them exactly")
+	return cmd
+}
+
+// imported is the result of hone import.
+type imported struct {
+	Model      string  `json:"model"`
+	Type       string  `json:"model_type"`
+	Parameters int     `json:"parameters"`
+	Tokens     int     `json:"tokens"` // of the tokenizer, 0 if the file has none
+	Seconds    float64 `json:"seconds"`
+}
+
+func importModel(path, out, save string) (*imported, error) {
+	begin := time.Now()
+	stored, ok := map[string]safetensors.DType{"": 0, "f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[save]
+	if !ok {
+		return nil, fmt.Errorf("--save-dtype is %q; use f32, f16 or bf16", save)
+	}
+	if out == "" {
+		out = strings.TrimSuffix(filepath.Base(path), ".gguf")
+	}
+	if err := mustBeFree(out); err != nil {
+		return nil, err
+	}
+	m, err := convert.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if err := m.Save(out, stored); err != nil {
+		return nil, err
+	}
+	r := &imported{Model: out, Type: m.Type}
+	for _, t := range m.Tensors() {
+		r.Parameters += t.Elements()
+	}
+	if m.Tokenizer != nil {
+		r.Tokens = m.Tokenizer.VocabSize()
+	}
+	r.Seconds = time.Since(begin).Seconds()
+	return r, nil
+}
+
+// mustBeFree refuses a folder that holds a model.
+func mustBeFree(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+		return fmt.Errorf("%s already holds a model; name another folder by --out", dir)
+	}
+	return nil
+}
