@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -183,7 +184,7 @@ func (f *Folder) Write(path string, mix gguf.Mixture) error {
 	return w.Commit()
 }
 
-// plan lists the tensors of the file: by layer, what belongs to none first.
+// plan lists the tensors of the file.
 func (f *Folder) plan(mix gguf.Mixture) ([]gguf.Info, error) {
 	var plan []gguf.Info
 	for _, l := range f.links {
@@ -200,15 +201,9 @@ func (f *Folder) plan(mix gguf.Mixture) ([]gguf.Info, error) {
 		}
 		plan = append(plan, gguf.Info{Name: l.gguf, Shape: shape})
 	}
-	for name, v := range f.rope {
-		plan = append(plan, gguf.Info{Name: name, Shape: []int{len(v)}})
+	for _, name := range slices.Sorted(maps.Keys(f.rope)) {
+		plan = append(plan, gguf.Info{Name: name, Shape: []int{len(f.rope[name])}})
 	}
-	layer := func(i gguf.Info) int {
-		n := -1
-		fmt.Sscanf(i.Name, "blk.%d.", &n)
-		return n
-	}
-	slices.SortStableFunc(plan, func(a, b gguf.Info) int { return layer(a) - layer(b) })
 	mix.Assign(plan, gguf.Sizes{Layers: f.shape.layers, Experts: f.shape.experts})
 	return plan, nil
 }

@@ -82,8 +82,13 @@ func (m *Model) read() error {
 	}
 	has := func(name string) bool { return slices.Contains(all, name) }
 	c["tie_word_embeddings"] = !has("output.weight")
-	if a.hf == "llama" {
+	switch a.hf {
+	case "llama":
 		c["attention_bias"], c["mlp_bias"] = has("blk.0.attn_q.bias"), has("blk.0.ffn_up.bias")
+	case "qwen3":
+		c["attention_bias"] = has("blk.0.attn_q.bias")
+	case "gpt_neox":
+		c["attention_bias"] = has("blk.0.attn_qkv.bias")
 	}
 	if err := m.place(c); err != nil {
 		return err
@@ -120,13 +125,12 @@ func (m *Model) place(c config) error {
 
 // encode makes the JSON files.
 func (m *Model) encode(c config, v *vocabulary) (err error) {
-	types := map[gguf.Type]bool{}
+	elements := map[safetensors.DType]int{}
 	for _, t := range m.file.Tensors {
-		if len(t.Shape) > 1 {
-			types[t.Type] = true
-		}
+		elements[exact(t.Type)] += t.Elements()
 	}
-	c["torch_dtype"] = map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}[exact(types)]
+	most := slices.MaxFunc([]safetensors.DType{safetensors.F32, safetensors.F16, safetensors.BF16}, func(a, b safetensors.DType) int { return elements[a] - elements[b] })
+	c["torch_dtype"] = typeNames[most]
 	generation := config{"_from_model_config": true}
 	for key, name := range map[string]string{"bos_token_id": "bos", "pad_token_id": "padding"} {
 		if m.Tokenizer != nil && v.token(name) >= 0 {
@@ -146,12 +150,15 @@ func (m *Model) encode(c config, v *vocabulary) (err error) {
 	return err
 }
 
-// exact is the smallest type that holds all of these types' numbers.
-func exact(types map[gguf.Type]bool) safetensors.DType {
-	switch {
-	case len(types) == 1 && types[gguf.BF16]:
+// typeNames are those of config.json.
+var typeNames = map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}
+
+// exact is the smallest type that holds all numbers of a type.
+func exact(t gguf.Type) safetensors.DType {
+	switch t {
+	case gguf.BF16:
 		return safetensors.BF16
-	case len(types) == 1 && types[gguf.F16]:
+	case gguf.F16:
 		return safetensors.F16
 	}
 	return safetensors.F32
@@ -170,7 +177,7 @@ func (m *Model) Tensors() []safetensors.Info {
 			shape = []int{shape[1], shape[0]}
 		}
 		for _, name := range l.hf {
-			list = append(list, safetensors.Info{Name: name, DType: exact(map[gguf.Type]bool{t.Type: true}), Shape: shape})
+			list = append(list, safetensors.Info{Name: name, DType: exact(t.Type), Shape: shape})
 		}
 	}
 	return list
@@ -262,6 +269,6 @@ func withType(text []byte, stored safetensors.DType) ([]byte, error) {
 	if _, ok := c["dtype"]; ok {
 		key = "dtype"
 	}
-	c[key] = map[safetensors.DType]string{safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16"}[stored]
+	c[key] = typeNames[stored]
 	return json.MarshalIndent(c, "", "  ")
 }

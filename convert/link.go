@@ -8,13 +8,14 @@ import (
 
 // link is a tensor of a GGUF file and the tensor of the model folder that it is, or the tensors that it stacks.
 type link struct {
-	gguf string
-	hf   []string
-	how  transform
+	gguf  string
+	hf    []string
+	how   transform
+	layer int // -1 for those of none
 }
 
-// links lists the tensors of a model by what has says is there, by the name in GGUF files or, with inGGUF false, in model folders. It is an
-// error if a module that the architecture needs is missing, or a tensor has no place.
+// links lists the tensors of a model, those of no layer first, given all that are there by their names in the GGUF file or, with inGGUF
+// false, in the model folder. It is an error if a module that the architecture needs is missing, or a tensor has no place.
 func (a architecture) links(layers, experts int, inGGUF bool, all []string) ([]link, error) {
 	there := make(map[string]bool, len(all))
 	for _, n := range all {
@@ -53,6 +54,7 @@ func (a architecture) links(layers, experts int, inGGUF bool, all []string) ([]l
 			return nil, fmt.Errorf("tensor %s has no place in a %s model; is the file of another architecture?", n, a.hf)
 		}
 	}
+	slices.SortStableFunc(list, func(a, b link) int { return a.layer - b.layer })
 	return list, nil
 }
 
@@ -67,7 +69,10 @@ func (r row) link(layer, experts int, suffix string) link {
 	name := func(pattern string, numbers ...any) string {
 		return fmt.Sprintf(pattern, numbers[:strings.Count(pattern, "%d")]...) + suffix
 	}
-	l := link{gguf: name(r.gguf, layer), how: r.how}
+	l := link{gguf: name(r.gguf, layer), how: r.how, layer: -1}
+	if strings.Contains(r.gguf, "%d") {
+		l.layer = layer
+	}
 	if strings.Count(r.hf, "%d") < 2 {
 		l.hf = []string{name(r.hf, layer)}
 		return l

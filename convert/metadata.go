@@ -65,8 +65,11 @@ func (a architecture) toMetadata(c config, s shape) (meta gguf.Metadata, notes [
 		parallel, given := c["use_parallel_residual"].(bool)
 		put("use_parallel_residual", parallel || !given)
 	}
-	if w := c.whole(0, "sliding_window"); w > 0 && a.gguf == "llama" {
-		notes = append(notes, fmt.Sprintf("attention is limited to %d tokens; llama.cpp does not know that of llama models and looks at all", w))
+	if w := c.whole(0, "sliding_window"); w > 0 && (a.gguf == "llama" || a.gguf == "phi3") {
+		notes = append(notes, fmt.Sprintf("attention is limited to %d tokens; llama.cpp does not limit that of %s models", w, a.gguf))
+	}
+	if s.dim*s.heads.query != s.hidden && (a.gguf == "qwen2" || a.gguf == "phi2") {
+		notes = append(notes, fmt.Sprintf("heads have %d channels; llama.cpp reads %s models only with hidden_size/num_attention_heads", s.dim, a.gguf))
 	}
 	rope, err := a.ropeToMetadata(c, s)
 	return append(meta, rope...), notes, err
@@ -91,6 +94,8 @@ func (a architecture) refuse(c config, s shape) error {
 	switch {
 	case is("use_sliding_window"):
 		return fmt.Errorf("the attention windows of %s have no place in a GGUF file", a.hf)
+	case is("attention_bias") && (a.hf == "qwen3" || a.hf == "gemma2" || a.hf == "gemma3_text"):
+		return fmt.Errorf("the biases in attention (attention_bias) of this %s have no place in a GGUF file", a.hf)
 	case is("qk_layernorm"):
 		return fmt.Errorf("the norms of queries and keys of %s (qk_layernorm) have no place in a GGUF file", a.hf)
 	case is("use_bidirectional_attention"):

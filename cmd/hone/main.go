@@ -33,6 +33,7 @@ var commands = []func(*app) *cobra.Command{
 	mergeCommand,
 	importCommand,
 	exportCommand,
+	inspectCommand,
 
 	tokenizerCommand,
 	benchCommand,

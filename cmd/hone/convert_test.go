@@ -1,0 +1,122 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestExportAndImport takes a model with a tokenizer and a template to GGUF and back, and talks with both.
+func TestExportAndImport(t *testing.T) {
+	dir, work := chatModel(t, chatML(t)), t.TempDir()
+	file, back := filepath.Join(work, "m.gguf"), filepath.Join(work, "back")
+	out, errs, code := hone(t, "", "export", dir, "--to", "gguf", "--quant", "f32", "--out", file, "--json")
+	var e exported
+	if err := json.Unmarshal([]byte(out), &e); err != nil || code != 0 || e.KL == nil || *e.KL != 0 || *e.MaxDiff != 0 || e.Tokens < 40 || e.Bytes == 0 {
+		t.Fatalf("export printed %s %s (%v)", out, errs, err)
+	}
+	out, errs, code = hone(t, "", "import", file, "--out", back, "--json")
+	var i imported
+	if err := json.Unmarshal([]byte(out), &i); err != nil || code != 0 || i.Type != "llama" || i.Tokens < 260 || i.Parameters == 0 {
+		t.Fatalf("import printed %s %s (%v)", out, errs, err)
+	}
+	talk := func(dir string) string {
+		out, errs, code := hone(t, "hello there\nuser\n", "chat", dir, "--temperature", "0", "--max-new-tokens", "9", "--json")
+		if code != 0 {
+			t.Fatal(errs)
+		}
+		return out
+	}
+	if a, b := talk(dir), talk(back); a != b {
+		t.Errorf("the model says %q and after GGUF %q", a, b)
+	}
+	if _, errs, code = hone(t, "", "import", file, "--out", back); code != 1 || !strings.Contains(errs, "already holds a model") {
+		t.Errorf("a second import: %d %q", code, errs)
+	}
+	half := filepath.Join(work, "half")
+	if _, errs, code = hone(t, "", "import", file, "--out", half, "--save-dtype", "bf16"); code != 0 {
+		t.Fatal(errs)
+	}
+	if c, _ := os.ReadFile(filepath.Join(half, "config.json")); !strings.Contains(string(c), "bfloat16") {
+		t.Errorf("config.json is %s", c)
+	}
+	text, errs, code := hone(t, "", "export", dir, "--to", "gguf", "--quant", "q8_0", "--out", file)
+	if code != 0 || !strings.Contains(text, "nats per token") || !strings.Contains(text, "differ by at most") {
+		t.Errorf("export printed %q %q", text, errs)
+	}
+}
+
+func TestExportFolder(t *testing.T) {
+	dir, out := chatModel(t, chatML(t)), filepath.Join(t.TempDir(), "hf")
+	if _, errs, code := hone(t, "", "export", dir, "--to", "hf", "--quant", "bf16", "--shard-size", "8KB", "--out", out); code != 0 {
+		t.Fatal(errs)
+	}
+	shards, _ := filepath.Glob(filepath.Join(out, "model-*.safetensors"))
+	if len(shards) < 2 {
+		t.Errorf("shards: %v", shards)
+	}
+	if _, errs, code := hone(t, "hello", "chat", out, "--max-new-tokens", "2"); code != 0 {
+		t.Error(errs)
+	}
+}
+
+func TestConvertRefuses(t *testing.T) {
+	dir := chatModel(t, "")
+	for want, args := range map[string][]string{
+		`--to is "onnx"; use gguf or hf`:        {"export", dir, "--to", "onnx"},
+		`quantisation "q3" is unknown`:          {"export", dir, "--to", "gguf", "--quant", "q3"},
+		`folders take f32, f16 or bf16`:         {"export", dir, "--to", "hf", "--quant", "q8_0", "--out", "x"},
+		`"5 apples" is no size`:                 {"export", dir, "--to", "hf", "--shard-size", "5 apples", "--out", "x"},
+		"name the folder to write by --out":     {"export", dir, "--to", "hf"},
+		"already holds a model":                 {"export", dir, "--to", "hf", "--out", dir},
+		"--save-dtype is \"q8\"":                {"import", "x.gguf", "--save-dtype", "q8"},
+		"no GGUF file":                          {"import", filepath.Join(dir, "config.json"), "--out", filepath.Join(t.TempDir(), "new")},
+		"no such file":                          {"import", "nowhere.gguf"},
+		"neither a model nor an adapter":        {"inspect", t.TempDir()},
+		"the index names no tensors":            {"inspect", filepath.Join(dir, "config.json")},
+		"hone pull org/model downloads it":      {"inspect", "org/model"},
+		"nowhere.safetensors: no such file":     {"inspect", "nowhere.safetensors"},
+		"export " + goldenFile("llama_dynamic"): {"export", goldenFile("llama_dynamic"), "--to", "gguf", "--out", filepath.Join(t.TempDir(), "x.gguf")},
+	} {
+		t.Setenv("HF_HOME", t.TempDir())
+		_, errs, code := hone(t, "", args...)
+		if code != 1 || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%v: %d %q, want %q", args, code, errs, want)
+		}
+	}
+}
+
+func TestInspect(t *testing.T) {
+	dir := chatModel(t, chatML(t))
+	file := filepath.Join(t.TempDir(), "m.gguf")
+	if _, errs, code := hone(t, "", "export", dir, "--to", "gguf", "--quant", "bf16", "--out", file); code != 0 {
+		t.Fatal(errs)
+	}
+	for path, want := range map[string]struct {
+		kind, about string
+		bytes       int64 // of the model's parameters; 0 for another number of them
+	}{
+		dir: {"model", "hidden_size", 4}, filepath.Join(dir, "model.safetensors"): {"safetensors", "format", 4}, file: {"gguf", "llama.block_count", 2},
+		goldenFile("lora_llama"): {"adapter", "lora_alpha", 0},
+	} {
+		out, errs, code := hone(t, "", "inspect", path, "--json")
+		var r inspection
+		if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Kind != want.kind || r.About[want.about] == nil || len(r.Tensors) == 0 {
+			t.Errorf("%s: %+v %s (%v)", path, r, errs, err)
+			continue
+		}
+		sum := int64(0)
+		for _, x := range r.Tensors {
+			sum += x.Bytes
+		}
+		if sum != r.Bytes || r.LoadF32 != 4*int64(r.Parameters) || r.LoadBF16 >= r.LoadF32 || want.bytes > 0 && r.Bytes < want.bytes*int64(r.Parameters) {
+			t.Errorf("%s: %d bytes of %d, %d parameters, memory %d and %d", path, sum, r.Bytes, r.Parameters, r.LoadF32, r.LoadBF16)
+		}
+		text, _, _ := hone(t, "", "inspect", path)
+		if !strings.Contains(text, "memory as bf16") || !strings.Contains(text, r.Tensors[0].Name) {
+			t.Errorf("%s: %s", path, text)
+		}
+	}
+}
