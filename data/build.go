@@ -51,6 +51,8 @@ type BuildConfig struct {
 	Begin, End  []int32        // tokens put before and after each document; usually none and the end-of-text token
 	// Validation is the share of documents held out, 0 for none; see DefaultValidationFraction.
 	Validation float64
+	// CutSingle lets the end of the text be held out where there is a single document.
+	CutSingle bool
 	// SourceKey identifies the files and reading options behind the documents (Sources.Key). If a store for the same key was
 	// finished before, it is opened without reading the text again. Empty: the text is always read.
 	SourceKey  string
@@ -263,7 +265,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 }
 
 func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) error {
-	for d, err := range Split(docs, b.cfg.Validation) {
+	for d, err := range Split(docs, b.cfg.Validation, b.cfg.CutSingle) {
 		if err != nil {
 			return err
 		}

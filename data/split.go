@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bytes"
 	"errors"
 	"iter"
 	"math"
@@ -19,8 +20,9 @@ type Placed struct {
 
 // Split sends about a fraction of the documents to the held-out side, and at least one. The choice is a hash of the document's
 // content, so it does not depend on order or on what else there is, and copies of a text never stand on both sides. Until
-// the hash has chosen a document, the one that came closest waits aside; at the end it is taken if nothing else was.
-func Split(docs iter.Seq2[Document, error], fraction float64) iter.Seq2[Placed, error] {
+// the hash has chosen a document, the one that came closest waits aside; at the end it is taken if nothing else was. Of a
+// single document the end is held out where cut allows it; where not, that is an error.
+func Split(docs iter.Seq2[Document, error], fraction float64, cut bool) iter.Seq2[Placed, error] {
 	return func(yield func(Placed, error) bool) {
 		s := splitter{fraction: fraction, closest: 2}
 		for d, err := range docs {
@@ -34,11 +36,14 @@ func Split(docs iter.Seq2[Document, error], fraction float64) iter.Seq2[Placed, 
 		}
 		switch {
 		case s.waiting == nil:
-		case s.trained == 0:
-			yield(Placed{}, errors.New("the data is a single document, so none can be held out for validation; "+
-				"add documents, give separate validation data, or set the validation fraction to 0"))
-		default:
+		case s.trained+s.held > 0:
 			yield(Placed{*s.waiting, true}, nil)
+		case cut:
+			head, tail := cutEnd(*s.waiting, fraction)
+			_ = yield(Placed{head, false}, nil) && yield(Placed{tail, true}, nil)
+		default:
+			yield(Placed{}, errors.New("the data is a single record, so none can be held out for validation; "+
+				"add records, name others by validation_data, or set validation_fraction=0"))
 		}
 	}
 }
@@ -46,7 +51,7 @@ func Split(docs iter.Seq2[Document, error], fraction float64) iter.Seq2[Placed, 
 type splitter struct {
 	fraction float64
 	closest  float64   // hash of waiting, as a fraction
-	waiting  *Document // the candidate while held is 0
+	waiting  *Document // the first document, then the candidate while held is 0
 	held     int
 	trained  int
 }
@@ -57,7 +62,16 @@ func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 	}
 	h := math.Ldexp(float64(xxh3.Hash(d.Text)>>11), -53) // uniform in [0, 1)
 	var out *Document
+	if first := s.waiting; first != nil && s.closest < s.fraction { // it is not the only one
+		s.held, s.waiting = 1, nil
+		if !yield(Placed{*first, true}, nil) {
+			return false
+		}
+	}
 	switch {
+	case s.trained+s.held == 0 && s.waiting == nil:
+		s.waiting, s.closest = &d, h
+		return true
 	case h < s.fraction:
 		s.held++
 		out, s.waiting = s.waiting, nil
@@ -75,4 +89,15 @@ func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 func (s *splitter) train(d Document, yield func(Placed, error) bool) bool {
 	s.trained++
 	return yield(Placed{d, false}, nil)
+}
+
+// cutEnd cuts about a fraction off the end of a document, at the end of a line if there is one near.
+func cutEnd(d Document, fraction float64) (head, tail Document) {
+	at := len(d.Text) - max(int(fraction*float64(len(d.Text))), min(len(d.Text), 1))
+	if line := bytes.LastIndexByte(d.Text[:at], '\n') + 1; line > at/2 {
+		at = line
+	}
+	head, tail = d, d
+	head.Text, tail.Text = d.Text[:at:at], d.Text[at:]
+	return head, tail
 }

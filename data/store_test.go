@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -351,7 +352,8 @@ func TestBuildRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no documents", nil, func(*BuildConfig) {}, "no text to train on"},
-		{"one document to split", []string{"one"}, func(c *BuildConfig) { c.Validation = 0.5 }, "single document"},
+		{"one document to split", []string{"one"}, func(c *BuildConfig) { c.Validation = 0.5 }, "single record"},
+		{"one document to split, whose hash is low", []string{"one"}, func(c *BuildConfig) { c.Validation = 0.9999 }, "single record"},
 		{"id outside the vocabulary", []string{"\xff\xff"}, func(c *BuildConfig) { c.Vocab, c.End = 100, nil }, "test:1: the tokenizer gave id 255"},
 		{"mark outside the vocabulary", []string{"x"}, func(c *BuildConfig) { c.End = []int32{257} }, "mark 257"},
 		{"bad fraction", []string{"x"}, func(c *BuildConfig) { c.Validation = 1 }, "validation fraction"},
@@ -381,7 +383,7 @@ func TestSplitProperties(t *testing.T) {
 			}
 			got := map[string]bool{}
 			held := 0
-			for p, err := range Split(documents(texts...), fraction) {
+			for p, err := range Split(documents(texts...), fraction, false) {
 				if err != nil {
 					t.Fatalf("n=%d, fraction %v: %v", n, fraction, err)
 				}
@@ -397,6 +399,29 @@ func TestSplitProperties(t *testing.T) {
 	}
 }
 
+func TestSplitSingle(t *testing.T) {
+	for _, c := range []struct {
+		text       string
+		fraction   float64
+		head, tail string
+	}{
+		{"one\ntwo\nthree\nfour\n", 0.2, "one\ntwo\nthree\n", "four\n"},
+		{"no end of a line in here", 0.25, "no end of a line i", "n here"},
+		{"low\nhash\nfour\nfive\n", 0.5, "low\nhash\n", "four\nfive\n"},
+	} {
+		var got []string
+		for p, err := range Split(documents(c.text), c.fraction, true) {
+			if err != nil || p.Held != (len(got) == 1) {
+				t.Fatalf("%q: part %d is held: %v; %v", c.text, len(got), p.Held, err)
+			}
+			got = append(got, string(p.Text))
+		}
+		if !slices.Equal(got, []string{c.head, c.tail}) {
+			t.Errorf("%q is cut into %q", c.text, got)
+		}
+	}
+}
+
 func TestSplitByContent(t *testing.T) {
 	var texts []string
 	for i := range 5000 {
@@ -404,7 +429,7 @@ func TestSplitByContent(t *testing.T) {
 	}
 	side := map[string]bool{}
 	held := 0
-	for p := range Split(documents(texts...), 0.1) {
+	for p := range Split(documents(texts...), 0.1, false) {
 		side[string(p.Text)] = p.Held
 		if p.Held {
 			held++
@@ -416,7 +441,7 @@ func TestSplitByContent(t *testing.T) {
 	for i, j := 0, len(texts)-1; i < j; i, j = i+1, j-1 {
 		texts[i], texts[j] = texts[j], texts[i]
 	}
-	for p := range Split(documents(append(texts[:3000:3000], texts[:100]...)...), 0.1) {
+	for p := range Split(documents(append(texts[:3000:3000], texts[:100]...)...), 0.1, false) {
 		if side[string(p.Text)] != p.Held {
 			t.Fatalf("%q changed sides with the order of the documents", p.Text)
 		}

@@ -101,7 +101,7 @@ func (c *Pretrain) build(ctx context.Context, o *corpus, folder runFolder, env E
 	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
 		Dir: folder.path(tokensName), Fingerprint: o.tok.Fingerprint(), Vocab: o.tok.VocabSize(),
 		Encoder: func() data.Encoder { return data.TextEncoder{Tokenizer: o.tok.NewEncoder()} },
-		Begin:   o.begin, End: end, Validation: fraction, SourceKey: key, Stats: stats, Workers: c.workers(),
+		Begin:   o.begin, End: end, Validation: fraction, CutSingle: true, SourceKey: key, Stats: stats, Workers: c.workers(),
 		Progress: func(p data.Progress) { env.Progress("tokens", p.Bytes, 0) },
 	})
 }

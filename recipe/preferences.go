@@ -141,7 +141,7 @@ func (p *Preferences) open(ctx context.Context, r *run, parse func(*reader, []by
 // read appends what the files hold to train and, of a share, to held.
 func (in *reader) read(ctx context.Context, paths []string, fraction float64, train, held *[]judged) error {
 	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(in.c.OnBadRecord), Records: true}
-	for d, err := range data.Split(src.Documents(in.stats), fraction) {
+	for d, err := range data.Split(src.Documents(in.stats), fraction, false) {
 		if err != nil {
 			return err
 		}

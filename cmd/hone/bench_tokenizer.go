@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"text/tabwriter"
@@ -45,7 +44,7 @@ func benchTokenizerCommand(a *app) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				files = strings.Split(src, ",")
+				files = src
 			}
 			if runs < 1 || r.Threads < 1 {
 				return fmt.Errorf("runs is %d and threads %d; both must be at least 1", runs, r.Threads)

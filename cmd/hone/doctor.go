@@ -3,34 +3,109 @@ package main
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"hone/device/cpu"
+	"hone/internal/cpuid"
 )
+
+// diagnosis is the result of hone doctor.
+type diagnosis struct {
+	System       string         `json:"system"`
+	Cores        int            `json:"cores"`
+	Device       string         `json:"device"`
+	Kernels      string         `json:"kernels"`      // the widest instruction set that is used
+	Instructions []string       `json:"instructions"` // that the processor and the system support
+	Caches       map[string]int `json:"caches"`       // bytes; without those that are not known
+	F32          float64        `json:"f32_gflops"`
+	BF16         float64        `json:"bf16_gflops"` // 0 without the instruction
+	ReadGBs      float64        `json:"read_gb_per_s"`
+	CopyGBs      float64        `json:"copy_gb_per_s"`
+	UpdateGBs    float64        `json:"update_gb_per_s"`
+	Corpus       string         `json:"corpus"` // where the quickstart's text is
+}
 
 func doctorCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Say what this machine has and which kernels are used", Example: "  hone doctor --json",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dev := cpu.New(cpu.Options{})
 			defer dev.Close()
-			p := cpu.MeasurePeak(0)
-			corpus, err := standardLibrary(cmd.Context())
-			if err != nil {
-				corpus = "not found; hone quickstart needs data=PATH"
+			host, p := cpuid.Host(), cpu.MeasurePeak(0)
+			d := diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
+				Instructions: instructions(host), Caches: caches(host),
+				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs}
+			if globs, err := standardLibrary(cmd.Context()); err == nil {
+				d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
 			}
-			return a.result(map[string]any{"system": runtime.GOOS + "/" + runtime.GOARCH, "cores": runtime.GOMAXPROCS(0), "device": dev.Name(), "peak": p, "corpus": corpus}, func(w io.Writer) {
-				fmt.Fprintf(w, "system     %s/%s, %d cores\ndevice     %s\n", runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), dev.Name())
-				fmt.Fprintf(w, "f32        %.0f GFLOP/s\n", p.F32)
-				if p.BF16 > 0 {
-					fmt.Fprintf(w, "bf16       %.0f GFLOP/s\n", p.BF16)
-				} else {
-					fmt.Fprintln(w, "bf16       no instruction for it here: bf16 saves memory, not time")
-				}
-				fmt.Fprintf(w, "memory     read %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\ncorpus     %s\n", p.ReadGBs, p.CopyGBs, p.UpdateGBs, corpus)
-			})
+			return a.result(d, d.text)
 		},
 	}
+}
+
+// instructions names the sets that a processor has.
+func instructions(f cpuid.Features) []string {
+	var names []string
+	for _, s := range []struct {
+		has  bool
+		name string
+	}{{f.AVX2, "avx2"}, {f.FMA, "fma"}, {f.F16C, "f16c"}, {f.AVX512F, "avx512f"}, {f.AVX512BW, "avx512bw"}, {f.AVX512DQ, "avx512dq"},
+		{f.AVX512VL, "avx512vl"}, {f.AVX512BF16, "avx512bf16"}, {f.NEON, "neon"}} {
+		if s.has {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+func caches(f cpuid.Features) map[string]int {
+	sizes := map[string]int{}
+	for name, n := range map[string]int{"l1d": f.L1D, "l2": f.L2, "l3": f.L3} {
+		if n > 0 {
+			sizes[name] = n
+		}
+	}
+	return sizes
+}
+
+func (d *diagnosis) text(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "system\t%s, %d cores\n", d.System, d.Cores)
+	fmt.Fprintf(w, "device\t%s\n", d.Device)
+	fmt.Fprintf(w, "kernels\t%s, of %s\n", d.Kernels, strings.Join(append(d.Instructions, "plain Go"), " "))
+	for _, name := range []string{"l1d", "l2", "l3"} {
+		if n := d.Caches[name]; n > 0 {
+			fmt.Fprintf(w, "%s cache\t%s\n", name, bytesText(int64(n)))
+		}
+	}
+	fmt.Fprintf(w, "f32\t%.0f GFLOP/s\n", d.F32)
+	if d.BF16 > 0 {
+		fmt.Fprintf(w, "bf16\t%.0f GFLOP/s\n", d.BF16)
+	} else {
+		fmt.Fprintln(w, "bf16\tno instruction for it here: bf16 saves memory, not time")
+	}
+	fmt.Fprintf(w, "memory\tread %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\n", d.ReadGBs, d.CopyGBs, d.UpdateGBs)
+	if d.Corpus != "" {
+		fmt.Fprintf(w, "quickstart\ttrains on %s\n", d.Corpus)
+	} else {
+		fmt.Fprintln(w, "quickstart\tGo's source was not found; give data=PATH")
+	}
+	w.Flush()
+}
+
+// bytesText is a number of bytes in the unit that shows it with three digits or so.
+func bytesText(n int64) string {
+	switch {
+	case n >= 10<<30:
+		return fmt.Sprintf("%d GiB", n>>30)
+	case n >= 10<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
 }

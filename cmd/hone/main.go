@@ -62,7 +62,7 @@ func run(ctx context.Context, a *app, args []string) int {
 		Use: "hone", Short: "Train large language models in one program", Version: version,
 		Long:          "hone trains large language models: from raw text to a model folder that other tools load.",
 		Example:       "  hone quickstart\n  hone pretrain data=corpus/ out=runs/first steps=1000\n  hone generate runs/first/model \"Once upon a time\"",
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.ArbitraryArgs, RunE: onlyCommands,
 	}
 	root.SetArgs(args)
 	root.SetOut(a.out)
@@ -76,6 +76,19 @@ func run(ctx context.Context, a *app, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// onlyCommands is what a command does that is nothing but its subcommands: help, or the nearest name.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	near := ""
+	cmd.SuggestionsMinimumDistance = 2
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		near = fmt.Sprintf("did you mean %q? ", names[0])
+	}
+	return fmt.Errorf("unknown command %q; %s%s --help lists them", args[0], near, cmd.CommandPath())
 }
 
 // result prints v as the command's one object with --json, and otherwise calls text.

@@ -107,7 +107,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if v, ok := s.Validation["loss"]; ok {
 		fmt.Fprintf(w, "held-out loss\t%.4f\n", v)
 	}
-	fmt.Fprintf(w, "peak memory\t%d MiB\n", s.PeakMemoryBytes>>20)
+	fmt.Fprintf(w, "peak memory\t%s\n", bytesText(s.PeakMemoryBytes))
 	fmt.Fprintf(w, "report\t%s/report.html\n", s.Out)
 	if s.ModelDir != "" {
 		fmt.Fprintf(w, "%s\t%s\n", filepath.Base(s.ModelDir), s.ModelDir)

@@ -85,7 +85,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		if err != nil {
 			return nil, err
 		}
-		args = append(args, "data="+src)
+		args = append(args, "data="+strings.Join(src, ","))
 	}
 	if err := recipe.LoadConfig(&c, "", args); err != nil {
 		return nil, err
@@ -97,14 +97,14 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 	return a.train(ctx, &c, &c.Training)
 }
 
-// standardLibrary names the folders of Go's packages. The compiler and the other programs in cmd, a quarter of them
+// standardLibrary is a glob for each folder of Go's packages. The compiler and the other programs in cmd, a quarter of them
 // generated tables, and vendored code are left out.
-func standardLibrary(ctx context.Context) (string, error) {
+func standardLibrary(ctx context.Context) ([]string, error) {
 	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	src := filepath.Join(strings.TrimSpace(string(root)), "src")
 	folders, listErr := os.ReadDir(src)
 	if err := errors.Join(err, listErr); err != nil || len(folders) == 0 {
-		return "", errors.New("the source of Go's standard library is not at hand (go env GOROOT); name texts to train on with data=PATH")
+		return nil, errors.New("the source of Go's standard library is not at hand (go env GOROOT); name texts to train on with data=PATH")
 	}
 	var globs []string
 	for _, f := range folders {
@@ -112,5 +112,5 @@ func standardLibrary(ctx context.Context) (string, error) {
 			globs = append(globs, filepath.Join(src, f.Name(), "**", "*.go"))
 		}
 	}
-	return strings.Join(globs, ","), nil
+	return globs, nil
 }

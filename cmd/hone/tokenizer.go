@@ -28,7 +28,8 @@ type tokenizerConfig struct {
 
 func tokenizerCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "tokenizer", Short: "Train a tokenizer, encode and decode text",
-		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192\n  echo 'hello' | hone tokenizer encode tok"}
+		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192\n  echo 'hello' | hone tokenizer encode tok",
+		Args:    cobra.ArbitraryArgs, RunE: onlyCommands}
 	cmd.AddCommand(tokenizerTrain(a), tokenizerEncode(a), tokenizerDecode(a))
 	return cmd
 }
