@@ -114,11 +114,14 @@ func (f *figure) SVG() template.HTML {
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)
 	for _, r := range f.Rules {
-		fmt.Fprintf(&b, `<line class="rule %s" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="rulename" text-anchor="end" x="%g" y="%.1f">%s %s</text>`,
-			r.Class, x.from, x.to, y.at(r.Y), y.at(r.Y), x.to, y.at(r.Y)-5, template.HTMLEscapeString(r.Name), f.format(r.Y))
+		fmt.Fprintf(&b, `<line class="rule %s" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, r.Class, x.from, x.to, y.at(r.Y), y.at(r.Y))
 	}
 	for _, c := range f.Curves {
 		c.draw(&b, x, y)
+	}
+	for _, r := range f.Rules { // above the curves
+		fmt.Fprintf(&b, `<text class="rulename" text-anchor="end" x="%g" y="%.1f">%s %s</text>`,
+			x.to, y.at(r.Y)-5, template.HTMLEscapeString(r.Name), f.format(r.Y))
 	}
 	b.WriteString(`<line class="cursor" y1="12" y2="0" visibility="hidden"/></svg>`)
 	return template.HTML(b.String())

@@ -77,7 +77,7 @@ func (p *progress) event(e train.Event) {
 	case train.ExampleEvent:
 		p.example(e)
 	case train.SkipEvent:
-		p.line("step %d was skipped: %s", e.Step, e.Reason)
+		p.line("%s; the step is skipped", e.Reason)
 	case train.MessageEvent:
 		p.line("%s", e.Text)
 	case train.InfoEvent:
