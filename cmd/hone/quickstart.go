@@ -78,7 +78,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		"model.hidden_size=160", "model.num_hidden_layers=4", "model.num_attention_heads=4", "model.tie_word_embeddings=true",
 		"optimizer.learning_rate=4e-3", "schedule.name=cosine", "schedule.warmup_steps=0.05",
 		fmt.Sprintf("eval.every=%d", max(q.steps/4, 1)), "eval.max_tokens=32768",
-		fmt.Sprintf("samples.every=%d", max(q.steps/2, 1)), "samples.temperature=0.7", "checkpoint.keep_last=1",
+		fmt.Sprintf("samples.every=%d", max(q.steps/2, 1)), "samples.temperature=0.7", "samples.max_tokens=96", "checkpoint.keep_last=1",
 	}
 	if !slices.ContainsFunc(q.overrides, func(s string) bool { return strings.HasPrefix(s, "data=") }) {
 		src, err := standardLibrary(ctx)
@@ -86,6 +86,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 			return nil, err
 		}
 		args = append(args, "data="+strings.Join(src, ","))
+		c.Samples.Prompts = []string{"// NewReader returns ", "func (b *Buffer) ", "\tif err != nil {\n", "package strings\n\nimport ("}
 	}
 	if err := recipe.LoadConfig(&c, "", args); err != nil {
 		return nil, err
