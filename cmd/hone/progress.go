@@ -21,7 +21,8 @@ type progress struct {
 	flops    float64    // floating-point operations of one fed token, forward and backward
 	shown    time.Time
 	val      float64
-	open     bool // a line is being rewritten
+	speed    float64 // tokens per second, of about the last ten steps
+	open     bool    // a line is being rewritten
 }
 
 func newProgress(w io.Writer, steps int) *progress {
@@ -91,15 +92,19 @@ func (p *progress) event(e train.Event) {
 }
 
 func (p *progress) step(e train.StepEvent) string {
+	if p.speed == 0 {
+		p.speed = e.TokensPerS
+	}
+	p.speed += (e.TokensPerS - p.speed) / 10
 	var b strings.Builder
 	fmt.Fprintf(&b, "step %*d/%d  loss %.4f", len(fmt.Sprint(p.steps)), e.Step, p.steps, e.Loss)
 	if p.val > 0 {
 		fmt.Fprintf(&b, "  held-out %.4f", p.val)
 	}
-	fmt.Fprintf(&b, "  %6.0f tokens/s", e.TokensPerS)
+	fmt.Fprintf(&b, "  %6.0f tokens/s", p.speed)
 	if p.peak != nil && p.flops > 0 {
 		p.peak.refresh()
-		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.share(e.TokensPerS*p.flops/1e9))
+		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.share(p.speed*p.flops/1e9))
 	}
 	if left := p.steps - e.Step; left > 0 {
 		eta := time.Duration(float64(left) * e.Seconds / float64(e.Step) * float64(time.Second))
