@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 
 const tinyRecipe = `data: corpus
 out: run
+threads: 1
 steps: 4
 batch_size: 2
 sequence_length: 32
