@@ -69,7 +69,7 @@ func (r *Routing) order(t *Tape, index *Tensor, experts int) {
 // gathered, computed expert by expert and added up in an order that r alone fixes.
 func Experts(x *Tensor, r *Routing, f func(expert int, rows *Tensor) *Tensor) *Tensor {
 	t := tapeOf("Experts", x)
-	check(x.Rows() == r.weights.Rows(), "Experts", "%v does not have the %d rows that were routed", x.Shape, r.weights.Rows())
+	check(x.Rows() == r.weights.Rows() && x.Rows() > 0, "Experts", "%v does not have the %d rows that were routed", x.Shape, r.weights.Rows())
 	all := t.gather(x, r)
 	var parts []*Tensor
 	at := 0
