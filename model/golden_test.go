@@ -129,6 +129,9 @@ func (e example) check(t *testing.T, m *Model, tape *tensor.Tape, recompute int)
 		}
 	}
 
+	if m.Shape().RouterLoss == 0 { // else the golden loss has a second part
+		e.checkLogProbs(t, m, tape)
+	}
 	tape.Train(1, 0, 0)
 	in := nn.NewInput(tape, e.ids, e.positions, e.offset)
 	in.Recompute = recompute
@@ -148,6 +151,24 @@ func (e example) check(t *testing.T, m *Model, tape *tensor.Tape, recompute int)
 		}
 		p.FreeGrad()
 		e.checkGrad(t, p.Name, g)
+	}
+}
+
+// checkLogProbs wants what evaluations and preferences are made of to add up to the loss.
+func (e example) checkLogProbs(t *testing.T, m *Model, tape *tensor.Tape) {
+	t.Helper()
+	tape.Infer()
+	logp, _ := tensor.LogProbs(m.Hidden(nn.NewInput(tape, e.ids, e.positions, e.offset)), m.Head(), tape.Ints(e.targets))
+	v, err := logp.Float32s()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0.0
+	for _, x := range v {
+		got -= float64(x) / float64(e.supervised)
+	}
+	if want := float64(e.want(t, "loss")[0]); !(math.Abs(got-want) <= 1e-5) {
+		t.Errorf("log-probabilities make a loss of %.7f, want %.7f", got, want)
 	}
 }
 
