@@ -21,6 +21,7 @@ var layers = map[string]int{
 	"nn": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
 	"device/cpu": 1, "tensor": 1, "data": 1, "chat": 1, "convert": 1,
 	"device": 0, "hub": 0, "tokenizer": 0, "safetensors": 0, "gguf": 0,
+	"reward":    0,
 	"internal/": -1,
 }
 

@@ -33,7 +33,7 @@ func (r *run) reference(ctx context.Context, fingerprint string, lists map[strin
 
 // withoutAdapter runs f on the base of the model that is trained.
 func (r *run) withoutAdapter(f func() error) error {
-	if a, ok := r.trained.(*adapted); ok {
+	if a := r.lora(); a != nil {
 		a.Enable(false)
 		defer a.Enable(true)
 	}

@@ -37,6 +37,12 @@ type opener interface {
 	open(r *run, dtype device.DType) (*model.Model, error)
 }
 
+// expander is a stage that trains more than the recipe's method does, such as a critic. What it returns is freed also with an error.
+type expander interface {
+	with(r *run, t trained, dtype device.DType) (trained, error)
+	learningRates(list []optim.Param)
+}
+
 // beginner is a stage with something to compute from the weights before training; the loop and the checkpoints are set.
 type beginner interface {
 	begin(ctx context.Context, r *run) error
@@ -140,7 +146,16 @@ func (r *run) openModel() (err error) {
 	if r.trained, err = r.method(dtype); err != nil {
 		return err
 	}
-	r.opt = optim.New(r.env.Device, trainable(r.trained.params()), r.c.Optimizer.config())
+	if e, ok := r.stage.(expander); ok {
+		if r.trained, err = e.with(r, r.trained, dtype); err != nil {
+			return err
+		}
+	}
+	list := trainable(r.trained.params())
+	if e, ok := r.stage.(expander); ok {
+		e.learningRates(list)
+	}
+	r.opt = optim.New(r.env.Device, list, r.c.Optimizer.config())
 	r.tape = tensor.NewTape(r.env.Device, dtype)
 	return nil
 }
@@ -196,6 +211,7 @@ func (r *run) openLoop() error {
 	r.loop.Checkpoints = &train.Checkpoints{
 		Dir: r.folder.path(checkpointsName), Every: c.Checkpoint.Every, Seconds: c.Checkpoint.Seconds,
 		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: r.extra,
+		Aside: func(name string) bool { return strings.HasPrefix(name, criticPrefix) },
 	}
 	if c.EarlyStopping.Metric != "" {
 		r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
@@ -296,13 +312,14 @@ func (r *run) identity() map[string]string {
 // which only decides where the run ends (and, where the schedule looks at it, the rates from here on).
 func mayDiffer(key string) bool {
 	switch key {
-	case "data", "validation_data", "validation_fraction", // judged by the contents of data
+	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
+		"iterations", "reward", "reward_timeout", "reward_retries", "rollout_batch_size",
 		"out", "steps", "resume", "device", "threads", "recompute", "save_dtype",
 		"optimizer.on_nonfinite", "optimizer.max_skips", "tokenizer.path", "model":
 		return true
 	}
 	group, _, _ := strings.Cut(key, ".")
-	return group == "eval" || group == "early_stopping" || group == "checkpoint" || group == "samples"
+	return group == "diagnosis" || group == "eval" || group == "early_stopping" || group == "checkpoint" || group == "samples"
 }
 
 // describe records the sizes of the run.

@@ -55,6 +55,7 @@ type Checkpoints struct {
 	KeepLast int                    // newest to keep; 0: all
 	KeepBest bool                   // also keep the best evaluation's
 	Weights  string                 // file of the weights in a checkpoint; "": model.safetensors
+	Aside    func(name string) bool // weights that are no part of the model, such as a critic's: they stand with the optimizer's state; may be nil
 	Recipe   map[string]string      // what the run is; see Resume
 	Extra    func(dir string) error // writes further files into a checkpoint; may be nil
 }

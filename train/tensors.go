@@ -21,6 +21,9 @@ func (c *Checkpoints) place(s optim.State) (file, name string) {
 	case optim.Moment2:
 		return optimizerFile, "v." + s.Name
 	}
+	if c.Aside != nil && c.Aside(s.Name) {
+		return optimizerFile, "w." + s.Name
+	}
 	return c.weightsFile(), s.Name
 }
 

@@ -23,6 +23,8 @@ var commands = []func(*app) *cobra.Command{
 	sftCommand,
 	rewardCommand,
 	dpoCommand,
+	ppoCommand,
+	grpoCommand,
 	scoreCommand,
 	generateCommand,
 	chatCommand,

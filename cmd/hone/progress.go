@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,13 +74,15 @@ func (p *progress) event(e train.Event) {
 		p.live(p.step(e), e.Step == 1 || e.Step == p.steps)
 	case train.EvalEvent:
 		p.val = e.Metrics["loss"]
-		p.line("step %d: held-out loss %.4f, perplexity %.2f", e.Step, p.val, e.Metrics["perplexity"])
+		p.line("step %d: held-out %s", e.Step, evalText(e.Metrics))
 	case train.SampleEvent:
 		p.line("--- sample at step %d\n%s%s\n---", e.Step, e.Prompt, e.Text)
 	case train.ExampleEvent:
 		p.example(e)
 	case train.SkipEvent:
 		p.line("%s; the step is skipped", e.Reason)
+	case train.RolloutEvent:
+		p.line("iteration %d: score %.4f, KL %.4f, %.0f tokens an answer", e.Iteration, e.Metrics["objective/scores"], e.Metrics["objective/kl"], e.Metrics["completions/mean_length"])
 	case train.MessageEvent:
 		p.line("%s", e.Text)
 	case train.InfoEvent:
@@ -89,6 +93,20 @@ func (p *progress) event(e train.Event) {
 			p.steps = n
 		}
 	}
+}
+
+// evalText is an evaluation in a line: loss and perplexity of a language model, else what there is.
+func evalText(metrics map[string]float64) string {
+	if v, ok := metrics["perplexity"]; ok {
+		return fmt.Sprintf("loss %.4f, perplexity %.2f", metrics["loss"], v)
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(metrics)) {
+		if name != "train_loss" {
+			parts = append(parts, fmt.Sprintf("%s %.4f", name, metrics[name]))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (p *progress) step(e train.StepEvent) string {

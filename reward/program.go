@@ -1,0 +1,144 @@
+package reward
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// program is an executable that is started for each batch of answers. It reads a JSON object a line, with prompt, answer, tokens
+// and ended, until its input ends, and prints a line for each: a number, or an object with score.
+type program struct {
+	args []string
+	o    Options
+}
+
+// Score implements Source. A try that fails is repeated; the error is that of the last one.
+func (p *program) Score(ctx context.Context, answers []Answer) ([]float64, error) {
+	var scores []float64
+	var err error
+	for try := range p.o.Retries + 1 {
+		if try > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+			}
+		}
+		if scores, err = p.once(ctx, answers); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reward program %s %w (tried %d times); repair it and go on with resume=true", p.args[0], err, p.o.Retries+1)
+	}
+	return scores, nil
+}
+
+// most bounds what a program may print for one answer, and what is shown of its complaints.
+const (
+	mostLine   = 1 << 16
+	mostErrors = 512
+)
+
+func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error) {
+	var in bytes.Buffer
+	for _, a := range answers {
+		text, err := line(a)
+		if err != nil {
+			return nil, err
+		}
+		in.Write(text)
+	}
+	if p.o.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, p.o.Timeout)
+		defer cancel()
+	}
+	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
+	cmd.WaitDelay = time.Second // a child of the program may hold the pipes open
+	complaints := &tail{}
+	cmd.Stdin, cmd.Stderr = &in, complaints
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("does not start: %w", err)
+	}
+	scores, readErr := readScores(out, len(answers))
+	if readErr != nil {
+		cmd.Cancel() // it may go on printing for ever
+	}
+	err = cmd.Wait()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return nil, fmt.Errorf("has not answered after %v", p.o.Timeout)
+	case readErr != nil:
+		return nil, readErr
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return nil, fmt.Errorf("ended with %v: %s", err, complaints)
+	}
+	return scores, check(scores, len(answers))
+}
+
+// readScores reads a number for each answer.
+func readScores(r io.Reader, answers int) (scores []float64, err error) {
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, mostLine)
+	for lines.Scan() {
+		text := strings.TrimSpace(lines.Text())
+		if text == "" {
+			continue
+		}
+		if len(scores) == answers {
+			return scores, fmt.Errorf("prints more than the %d scores it was asked for", answers)
+		}
+		s, err := score(text)
+		if err != nil {
+			return scores, fmt.Errorf("printed %.80q for answer %d, which is neither a number nor an object with score", text, len(scores)+1)
+		}
+		scores = append(scores, s)
+	}
+	return scores, lines.Err()
+}
+
+func score(text string) (float64, error) {
+	if s, err := strconv.ParseFloat(text, 64); err == nil {
+		return s, nil
+	}
+	var object struct{ Score *float64 }
+	if err := json.Unmarshal([]byte(text), &object); err != nil || object.Score == nil {
+		return math.NaN(), errors.New("no score")
+	}
+	return *object.Score, nil
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ text []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p...)
+	if over := len(t.text) - mostErrors; over > 0 {
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	if s := strings.TrimSpace(string(t.text)); s != "" {
+		return s
+	}
+	return "it said nothing"
+}
