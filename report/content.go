@@ -22,12 +22,19 @@ func (r *run) subtitle() string {
 
 // tiles are the numbers a person looks for first.
 func (r *run) tiles() []tile {
-	var out []tile
+	out := r.rewardTiles()
 	if len(r.evals) > 0 {
 		m := r.evals[len(r.evals)-1].Metrics
 		if loss, ok := m["loss"]; ok {
 			out = append(out, tile{"validation loss", exact(loss), r.against(loss)})
-			out = append(out, tile{"perplexity", exact(math.Exp(loss)), "of the next held-out token"})
+		}
+		if v, ok := m["perplexity"]; ok {
+			out = append(out, tile{"perplexity", exact(v), "of the next held-out token"})
+		}
+		for _, name := range []string{"accuracy", "rewards/accuracies"} {
+			if v, ok := m[name]; ok {
+				out = append(out, tile{"accuracy", fmt.Sprintf("%.1f%%", 100*v), "of held-out pairs"})
+			}
 		}
 		if bits, ok := m["bits_per_byte"]; ok {
 			out = append(out, tile{"bits per byte", exact(bits), "comparable between tokenizers"})
@@ -53,6 +60,9 @@ func (r *run) against(loss float64) string {
 			}
 			return fmt.Sprintf("%s %s %s's %s", exact(math.Abs(base-loss)), word, b, exact(base))
 		}
+	}
+	if _, ok := r.evals[len(r.evals)-1].Metrics["perplexity"]; !ok {
+		return "on held-out data"
 	}
 	return "nats per held-out token"
 }

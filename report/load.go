@@ -12,25 +12,28 @@ import (
 
 // run is what the files of a run folder say.
 type run struct {
-	name    string
-	steps   []step
-	evals   []eval
-	samples []sample
-	notes   []note
-	info    map[string]any
-	recipe  string
-	config  string
+	name     string
+	steps    []step
+	evals    []eval
+	samples  []sample
+	rollouts []rollout
+	tables   []titled
+	notes    []note
+	info     map[string]any
+	recipe   string
+	config   string
 }
 
 // step, eval, sample and note are lines of metrics.jsonl; see package train for what writes them.
 type step struct {
-	Step       int     `json:"step"`
-	Loss       float64 `json:"loss"`
-	LR         float64 `json:"lr"`
-	GradNorm   float64 `json:"grad_norm"`
-	Tokens     int64   `json:"tokens"`
-	TokensPerS float64 `json:"tokens_per_s"`
-	Seconds    float64 `json:"seconds"`
+	Step       int                `json:"step"`
+	Loss       float64            `json:"loss"`
+	LR         float64            `json:"lr"`
+	GradNorm   float64            `json:"grad_norm"`
+	Tokens     int64              `json:"tokens"`
+	TokensPerS float64            `json:"tokens_per_s"`
+	Seconds    float64            `json:"seconds"`
+	Metrics    map[string]float64 `json:"metrics"`
 }
 
 type eval struct {
@@ -132,6 +135,18 @@ func (r *run) add(text []byte) error {
 			return err
 		}
 		r.evals = append(r.evals, e)
+	case "rollout":
+		var o rollout
+		if err := json.Unmarshal(text, &o); err != nil {
+			return err
+		}
+		r.rollouts = append(r.rollouts, o)
+	case "table":
+		var t titled
+		if err := json.Unmarshal(text, &t); err != nil {
+			return err
+		}
+		r.addTable(t)
 	case "sample":
 		r.samples = append(r.samples, sample{l.Step, l.Prompt, l.Text})
 	case "message":

@@ -29,6 +29,8 @@ type page struct {
 	Tiles           []tile
 	Loss            *figure
 	Small           []*figure // learning rate, gradient norm, throughput
+	Metrics         []*figure // of the objective, one each
+	Tables          []titled
 	Evals           *table
 	Samples         []sample
 	Notes           []note
@@ -81,7 +83,7 @@ func render(r *run) ([]byte, error) {
 func (r *run) page() *page {
 	p := &page{
 		Title: r.name, Subtitle: r.subtitle(), CSS: template.CSS(pageCSS), JS: template.JS(pageJS),
-		Tiles: r.tiles(), Loss: r.lossFigure(), Evals: r.evalTable(), Samples: r.samples, Notes: r.notes,
+		Tiles: r.tiles(), Loss: r.lossFigure(), Evals: r.evalTable(), Metrics: r.metricFigures(), Tables: r.tables, Samples: r.samples, Notes: r.notes,
 		Facts: r.facts(), Recipe: r.recipe, Config: r.config,
 	}
 	for _, f := range []*figure{r.rateFigure(), r.normFigure(), r.speedFigure()} {
