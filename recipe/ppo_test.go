@@ -140,7 +140,7 @@ func TestEqualRewardsTeachNothing(t *testing.T) {
 func TestPPOResume(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, args := range [][]string{
-		{"method=full", "kl_target=0.05", "kl_horizon=20", "use_score_scaling=true", "use_score_norm=true", "critic.kind=separate", "critic.warmup=1"},
+		{"method=full", "kl_target=0.05", "kl_horizon=20", "use_score_scaling=true", "use_score_norm=true", "critic.kind=separate", "critic.warmup=1", "ema_decay=0.9"},
 		{"method=lora", "target_kl=0.00002", "score_clip=1", "missing_eos_penalty=0.5"},
 	} {
 		with := func(more ...string) []string { return append(slices.Clone(args), more...) }
@@ -157,6 +157,12 @@ func TestPPOResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		name := map[bool]string{true: "adapter_model.safetensors", false: "model.safetensors"}[args[0] == "method=lora"]
+		if args[0] == "method=full" {
+			average, last := read(t, whole.Out, "model_ema", name), read(t, whole.Out, "model", name)
+			if bytes.Equal(average, last) || !bytes.Equal(average, read(t, again.Out, "model_ema", name)) {
+				t.Error("the average of the weights is wrong")
+			}
+		}
 		for _, file := range []string{filepath.Join("checkpoints", "step-12", name), filepath.Join("checkpoints", "step-12", "optimizer.safetensors"), filepath.Join("checkpoints", "step-12", rolloutsName)} {
 			if !bytes.Equal(read(t, whole.Out, file), read(t, again.Out, file)) {
 				t.Errorf("%v: a run that was resumed gives another %s", args, file)

@@ -32,9 +32,13 @@ func (r *run) saveResult(out train.Outcome) (err error) {
 	if err != nil {
 		return err
 	}
-	return r.folder.replace(r.trained.name(), func(dir string) error {
+	err = r.folder.replace(r.trained.name(), func(dir string) error {
 		return errors.Join(r.trained.save(dir, dtype, values), r.stage.beside(dir))
 	})
+	if f, ok := r.stage.(finisher); ok && err == nil {
+		err = f.finish(r)
+	}
+	return err
 }
 
 // masters reads the optimizer's f32 values of the parameters.

@@ -51,7 +51,8 @@ type rolling struct {
 	stop      generate.Options // what ends an answer
 	meter     *meter
 	ptx       *ptx
-	again     int // layers to run again in the backward pass
+	ema       *ema // nil without one
+	again     int  // layers to run again in the backward pass
 	state     rollingState
 	last      map[string]float64 // metrics of the last iteration of this session
 	r         *run
@@ -244,6 +245,9 @@ func (s *rolling) with(r *run, t trained, dtype device.DType) (trained, error) {
 }
 
 func (s *rolling) close() error {
+	if s.ema != nil {
+		s.ema.free()
+	}
 	if s.ref != nil {
 		s.ref.Free()
 	}
@@ -263,6 +267,19 @@ func (s *rolling) setLoop(r *run) (err error) {
 	r.loop.Metrics = s.meter.take
 	if s.held != nil {
 		r.loop.Evaluate = s.evaluate
+	}
+	if s.c.EMADecay > 0 {
+		policy := r.trained
+		if w, ok := policy.(*withCritic); ok {
+			policy = w.trained
+		}
+		s.ema = newEMA(r.env.Device, s.c.EMADecay, policy.params(), r.opt)
+		r.loop.Every = append(r.loop.Every, train.Every{Steps: 1, Do: func(context.Context, int) ([]train.Event, error) {
+			if !s.state.Stopped {
+				s.ema.update()
+			}
+			return nil, nil
+		}})
 	}
 	return err
 }
@@ -641,6 +658,9 @@ func (s *rolling) evaluate(ctx context.Context) (map[string]float64, error) {
 // keep writes the state into a checkpoint.
 func (s *rolling) keep(dir string) error {
 	text, err := json.Marshal(&s.state)
+	if err == nil && s.ema != nil {
+		err = s.ema.keep(dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -657,7 +677,10 @@ func (s *rolling) restore(dir string) error {
 		return err
 	}
 	s.state = rollingState{}
-	return json.Unmarshal(text, &s.state)
+	if err := json.Unmarshal(text, &s.state); err != nil || s.ema == nil {
+		return err
+	}
+	return s.ema.restore(dir)
 }
 
 func (s *rolling) identity() map[string]string {

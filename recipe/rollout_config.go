@@ -38,6 +38,7 @@ type Rollouts struct {
 	StopStrings         []string `yaml:"stop_strings" doc:"texts that end an answer"`
 	StopTokenIDs        []string `yaml:"stop_token_ids" doc:"tokens that end an answer besides the tokenizer's and the chat template's"`
 	TargetKL            float64  `yaml:"target_kl" doc:"leave the rest of an iteration's updates out once the policy is this far (approximate KL a token) from the one that wrote; 0: never"`
+	EMADecay            float64  `yaml:"ema_decay" doc:"also keep the moving average of the weights with this decay, such as 0.992, in OUT/model_ema; 0: not"`
 
 	Diagnosis Diagnosis `yaml:"diagnosis"`
 }
@@ -122,6 +123,8 @@ func (c *Rollouts) validateSizes() error {
 	switch {
 	case c.NumMiniBatches > c.answers():
 		return fmt.Errorf("num_mini_batches is %d, more than the %d answers of an iteration; lower it", c.NumMiniBatches, c.answers())
+	case !(c.EMADecay >= 0 && c.EMADecay < 1):
+		return fmt.Errorf("ema_decay is %v; it must be at least 0 and below 1", c.EMADecay)
 	case !(c.Temperature > 0):
 		return fmt.Errorf("temperature is %v; it must be above 0, for answers are drawn", c.Temperature)
 	case slices.Contains(c.StopStrings, ""):

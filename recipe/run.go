@@ -48,6 +48,11 @@ type beginner interface {
 	begin(ctx context.Context, r *run) error
 }
 
+// finisher is a stage that leaves more in OUT than the weights.
+type finisher interface {
+	finish(r *run) error
+}
+
 // keeper is a stage with a state of its own between steps, which checkpoints hold.
 type keeper interface {
 	keep(dir string) error    // writes the state into a checkpoint

@@ -96,7 +96,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with resume=true\n", s.Steps)
 	}
 	fmt.Fprintf(w, "parameters\t%d\n", s.Parameters)
-	if s.Trainable != s.Parameters {
+	if s.Trainable < s.Parameters {
 		fmt.Fprintf(w, "trainable\t%d (%.2f%%)\n", s.Trainable, 100*float64(s.Trainable)/float64(s.Parameters))
 	}
 	fmt.Fprintf(w, "steps\t%d, %d tokens in %.0f s (%.0f tokens/s)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
