@@ -105,14 +105,14 @@ func annotators(pairs []scoredPair, metrics map[string]float64) (rows [][]string
 	for _, name := range slices.Sorted(maps.Keys(count)) {
 		share := right[name] / count[name]
 		metrics["agreement/"+name] = share
-		lo, hi := wilson(right[name], count[name])
+		lo, hi := Wilson(right[name], count[name])
 		rows = append(rows, []string{name, fmt.Sprint(count[name]), fmt.Sprintf("%.3f", share), fmt.Sprintf("%.3f-%.3f", lo, hi)})
 	}
 	return rows
 }
 
-// wilson is the 95% interval of a share (Wilson, 1927).
-func wilson(right, n float64) (lo, hi float64) {
+// Wilson is the 95% interval of a share (Wilson, 1927).
+func Wilson(right, n float64) (lo, hi float64) {
 	const z = 1.959964
 	if n == 0 {
 		return 0, 1

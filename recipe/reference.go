@@ -8,7 +8,9 @@ import (
 	"os"
 	"slices"
 
+	"hone/model"
 	"hone/safetensors"
+	"hone/tensor"
 )
 
 // referenceName is the file of a run with the log-probabilities of the reference model.
@@ -128,4 +130,25 @@ func readReference(path, fingerprint string, lists map[string][]judged) error {
 		}
 	}
 	return nil
+}
+
+// AnswerLogProbs are the log-probabilities of the supervised tokens of sequences of marked tokens (see data.Mark) under a
+// model, summed for each.
+func AnswerLogProbs(ctx context.Context, m *model.Model, tape *tensor.Tape, sequences [][]int32) ([]float64, error) {
+	items, picks := make([]judged, len(sequences)), make([]int, len(sequences))
+	for i, marks := range sequences {
+		items[i], picks[i] = judged{answers: [][]int32{marks}}, i
+	}
+	const together = 16
+	var sums []float64
+	for _, b := range deal(items, picks, together) {
+		err := inferring(ctx, tape, func() error {
+			sums = append(sums, values(answerLogProbs(m.Model, tape, &b, inputOptions{}))...)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sums, nil
 }
