@@ -104,7 +104,7 @@ func (c *critic) forward(p *pass, in inputOptions) *tensor.Tensor {
 	if !c.separate {
 		return c.head.Forward(p.hidden)
 	}
-	return c.head.Forward(tensor.Rows(c.scorer.Hidden(in.input(p.tape, p.batch)), p.tape.Ints(p.rows)))
+	return c.head.Forward(p.run(c.scorer, in))
 }
 
 // warming tells whether the policy waits for the critic.

@@ -178,6 +178,55 @@ func TestPPOResume(t *testing.T) {
 	}
 }
 
+// TestPPOInterrupt: cancelled in the middle of an update and gone on, a run gives the same weights bit for bit.
+func TestPPOInterrupt(t *testing.T) {
+	from, prompts := base(t), promptFile(t)
+	args := []string{"steps=12", "target_kl=0.00002", "batch_size=1"}
+	whole, _, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "whole"), args...), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := 0
+	for left := 20; left < 130; left += 11 { // looks at the context come with every micro-batch and every token
+		out := filepath.Join(t.TempDir(), "cut")
+		dev := cpu.New(cpu.Options{Threads: 1})
+		sum, err := tinyPPO(t, from, prompts, out, args...).Run(&countdown{context.Background(), left}, Env{Device: dev})
+		dev.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !sum.Interrupted || sum.Steps == 0 {
+			continue
+		}
+		cut++
+		again, _, err := start(t, tinyPPO(t, from, prompts, out, append(args, "resume=true")...), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"model.safetensors", "optimizer.safetensors", rolloutsName} {
+			if !bytes.Equal(read(t, whole.Out, "checkpoints", "step-12", file), read(t, again.Out, "checkpoints", "step-12", file)) {
+				t.Errorf("a run that was interrupted after step %d gives another %s", sum.Steps, file)
+			}
+		}
+	}
+	if cut < 3 {
+		t.Errorf("only %d runs were interrupted in their middle", cut)
+	}
+}
+
+// countdown is a context that is cancelled after a number of looks at it.
+type countdown struct {
+	context.Context
+	left int
+}
+
+func (c *countdown) Err() error {
+	if c.left--; c.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
 // bandit is a control task whose optimum is known: answers of one token to prompts, of which the reward likes some. With the KL
 // divergence in the objective J(π) = E[r] - β·KL(π, π_ref) the best policy is π_ref·exp(r/β)/Z and its objective β·log Z
 // (Rafailov et al., 2023, appendix A.1), a mean over prompts.

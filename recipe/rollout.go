@@ -54,6 +54,8 @@ type rolling struct {
 	ema       *ema // nil without one
 	again     int  // layers to run again in the backward pass
 	state     rollingState
+	far       share              // approximate KL of the update at hand
+	entropy   share              // of its tokens
 	last      map[string]float64 // metrics of the last iteration of this session
 	r         *run
 }
@@ -264,7 +266,7 @@ func (s *rolling) setLoop(r *run) (err error) {
 	s.again, err = r.c.recompute(r.model.Shape().Layers)
 	r.loop.Batches = s.step
 	r.loop.Objective = s.objective
-	r.loop.Metrics = s.meter.take
+	r.loop.Metrics = s.made
 	if s.held != nil {
 		r.loop.Evaluate = s.evaluate
 	}
@@ -298,7 +300,7 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 	if s.state.Stopped {
 		return nil, train.ErrNoUpdate
 	}
-	s.state.Far = share{}
+	s.far, s.entropy = share{}, share{}
 	if s.critic != nil {
 		s.critic.warm(s.r, iteration)
 	}
@@ -357,12 +359,22 @@ type pass struct {
 	logProbs, entropy *tensor.Tensor // [M]
 }
 
+// begin lists the answers' tokens of a micro-batch.
+func begin(t *tensor.Tape, b *data.Batch) (p *pass, targets []int32) {
+	p = &pass{rolled: b.Extra.(*rolled), tape: t, batch: b}
+	p.rows, targets, p.owner = supervisedRows(b)
+	return p, targets
+}
+
+// run computes the hidden states of a model at the answers' tokens: [M, C].
+func (p *pass) run(m nn.Model, in inputOptions) *tensor.Tensor {
+	return tensor.Rows(m.Hidden(in.input(p.tape, p.batch)), p.tape.Ints(p.rows))
+}
+
 // forward runs a policy on the answers' tokens.
 func (s *rolling) forward(t *tensor.Tape, m nn.Model, b *data.Batch, in inputOptions) *pass {
-	p := &pass{rolled: b.Extra.(*rolled), tape: t, batch: b}
-	var targets []int32
-	p.rows, targets, p.owner = supervisedRows(b)
-	p.hidden = tensor.Rows(m.Hidden(in.input(t, b)), t.Ints(p.rows))
+	p, targets := begin(t, b)
+	p.hidden = p.run(m, in)
 	h := p.hidden
 	if s.c.Temperature != 1 {
 		h = tensor.Scale(h, float32(1/s.c.Temperature))
@@ -417,14 +429,22 @@ func (s *rolling) measure(p *pass) {
 	for _, a := range p.answers {
 		for _, old := range a.LogProbs {
 			d := now[at] - float64(old)
-			s.state.Far.add(d * d / 2)
+			s.far.add(d * d / 2)
 			s.meter.add("policy/approxkl_avg", d*d/2)
 			s.meter.add("val/ratio", math.Exp(d))
 			at++
 		}
 	}
-	s.state.Entropy.add(entropy...)
+	s.entropy.add(entropy...)
 	s.meter.add("policy/entropy_avg", entropy...)
+}
+
+// made keeps what was measured in an update once it is made, so that one that is interrupted leaves nothing.
+func (s *rolling) made() map[string]float64 {
+	s.state.Far = s.far
+	s.state.Entropy.Sum += s.entropy.Sum
+	s.state.Entropy.Count += s.entropy.Count
+	return s.meter.take()
 }
 
 // clipped notes the share of ratios that were clipped.
@@ -450,7 +470,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 		return err
 	}
 	wrote := time.Since(begin).Seconds()
-	if err := s.recall(ctx, answers); err != nil {
+	if err := errors.Join(s.recall(ctx, answers), checkRecalled(answers)); err != nil {
 		return err
 	}
 	begun := time.Now()
@@ -563,13 +583,30 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 }
 
 func (s *rolling) recallPolicy(b *data.Batch) {
-	p := s.forward(s.r.tape, s.r.model, b, inputOptions{})
+	var p *pass
 	if s.c.Temperature != 1 {
+		p = s.forward(s.r.tape, s.r.model, b, inputOptions{})
 		p.mustSpread(p.logProbs, func(a *rollout, v []float32) { a.LogProbs = v })
+	} else if p, _ = begin(s.r.tape, b); !s.critic.separate {
+		p.hidden = p.run(s.r.model, inputOptions{})
 	}
 	if s.critic != nil {
 		p.mustSpread(s.critic.forward(p, inputOptions{}), func(a *rollout, v []float32) { a.Values = v })
 	}
+}
+
+// checkRecalled refuses answers of a policy or a critic that has diverged, which no update and no file could hold.
+func checkRecalled(answers []*rollout) error {
+	for _, a := range answers {
+		for name, list := range map[string][]float32{"log-probabilities": a.LogProbs, "log-probabilities under the reference": a.Ref, "values of the critic": a.Values} {
+			for _, v := range list {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					return fmt.Errorf("the %s are not finite: training diverged; go back to an earlier checkpoint with a lower optimizer.learning_rate", name)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // spread gives each answer its part of a tensor of tokens.

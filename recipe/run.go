@@ -318,7 +318,7 @@ func (r *run) identity() map[string]string {
 func mayDiffer(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
-		"iterations", "reward", "reward_timeout", "reward_retries", "rollout_batch_size",
+		"iterations", "reward_timeout", "reward_retries", "rollout_batch_size",
 		"out", "steps", "resume", "device", "threads", "recompute", "save_dtype",
 		"optimizer.on_nonfinite", "optimizer.max_skips", "tokenizer.path", "model":
 		return true
