@@ -31,11 +31,12 @@ func steps(events []train.Event) (list []train.StepEvent) {
 // TestDPO learns from pairs by every loss and both methods; the accuracy on held-out pairs is that of the implicit rewards.
 func TestDPO(t *testing.T) {
 	from := base(t)
-	for _, c := range []struct{ loss, method, more string }{
+	type variant struct{ loss, method, more string }
+	for _, c := range few(2, []variant{
 		{"sigmoid", "full", "label_smoothing=0"}, {"sigmoid", "lora", "label_smoothing=0.1"}, {"hinge", "full", "beta=0.5"}, {"ipo", "full", "beta=0.5"},
 		{"ipo_sum", "lora", "beta=0.5"}, {"robust", "full", "label_smoothing=0.1"}, {"simpo", "full", "beta=2"}, {"orpo", "full", "beta=1"}, {"kto", "full", "beta=0.5"},
 		{"kto", "lora", "beta=0.5"},
-	} {
+	}...) {
 		form := "pairs"
 		if c.loss == "kto" && c.method == "full" {
 			form = "verdicts"
@@ -69,7 +70,7 @@ func TestDPOAtTheStart(t *testing.T) {
 		if loss != "sigmoid" && loss != "kto" {
 			all = all[:1]
 		}
-		for _, args := range all {
+		for _, args := range few(2, all...) {
 			args = append(args, "loss_type="+loss, "steps=1", "validation_fraction=0")
 			_, events, err := start(t, tinyDPO(t, from, pairs, filepath.Join(t.TempDir(), "run"), args...), 2)
 			if err != nil {
@@ -87,7 +88,7 @@ func TestDPOAtTheStart(t *testing.T) {
 // micro-batches give the same losses.
 func TestDPOResume(t *testing.T) {
 	from, pairs := base(t), preferenceFile(t, "pairs")
-	for _, args := range [][]string{{"method=full"}, {"method=lora"}, {"loss_type=kto"}} {
+	for _, args := range few(1, [][]string{{"loss_type=kto"}, {"method=full"}, {"method=lora"}}...) {
 		with := func(more ...string) []string { return append(append([]string{}, args...), more...) }
 		sum, whole, err := start(t, tinyDPO(t, from, pairs, filepath.Join(t.TempDir(), "whole"), with("steps=8")...), 2)
 		if err != nil {

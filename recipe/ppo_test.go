@@ -70,7 +70,7 @@ func rolloutEvents(events []train.Event) (list []train.RolloutEvent) {
 // anyhow, with any threads.
 func TestPPOAtTheStart(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	for _, args := range [][]string{{"method=full"}, {"method=lora"}, {"dtype=bf16"}, {"batch_size=1"}, {"rollout_batch_size=3"}, {"temperature=0.7"}, {"critic.kind=separate"}, {"recompute=layers"}} {
+	for _, args := range few(3, [][]string{{"method=full"}, {"method=lora"}, {"dtype=bf16"}, {"batch_size=1"}, {"rollout_batch_size=3"}, {"temperature=0.7"}, {"critic.kind=separate"}, {"recompute=layers"}}...) {
 		_, events, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), args...), 2)
 		if err != nil {
 			t.Fatalf("%v: %v", args, err)
@@ -95,7 +95,7 @@ func TestPPOAtTheStart(t *testing.T) {
 // TestGRPOAtTheStart is the same for the group losses, of which the first step is the only one of an iteration.
 func TestGRPOAtTheStart(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	for _, loss := range []string{"grpo", "dr_grpo", "dapo", "gspo", "rloo"} {
+	for _, loss := range few(2, "gspo", "dapo", "grpo", "dr_grpo", "rloo") {
 		sum, events, err := start(t, tinyGRPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), "loss_type="+loss, "beta=0.04"), 2)
 		if err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestGRPOAtTheStart(t *testing.T) {
 // TestEqualRewardsTeachNothing: where all answers of a group score the same there is no gradient, and the weights stay.
 func TestEqualRewardsTeachNothing(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	for _, loss := range []string{"grpo", "dr_grpo", "dapo", "gspo", "rloo"} {
+	for _, loss := range few(2, "gspo", "dapo", "grpo", "dr_grpo", "rloo") {
 		for _, scale := range []string{"group", "batch"}[:1+len(loss)%2] {
 			sum, events, err := start(t, tinyGRPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), "loss_type="+loss, "reward=format:", "scale_rewards="+scale, "num_iterations=2"), 1)
 			if err != nil {
@@ -180,6 +180,9 @@ func TestPPOResume(t *testing.T) {
 
 // TestPPOInterrupt: cancelled in the middle of an update and gone on, a run gives the same weights bit for bit.
 func TestPPOInterrupt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many runs")
+	}
 	from, prompts := base(t), promptFile(t)
 	args := []string{"steps=12", "target_kl=0.00002", "batch_size=1"}
 	whole, _, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "whole"), args...), 1)
@@ -187,7 +190,7 @@ func TestPPOInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	cut := 0
-	for left := 20; left < 130; left += 11 { // looks at the context come with every micro-batch and every token
+	for left := 20; left < 130; left += 15 { // looks at the context come with every micro-batch and every token
 		out := filepath.Join(t.TempDir(), "cut")
 		dev := cpu.New(cpu.Options{Threads: 1})
 		sum, err := tinyPPO(t, from, prompts, out, args...).Run(&countdown{context.Background(), left}, Env{Device: dev})

@@ -84,10 +84,18 @@ func tinyReward(t testing.TB, modelDir, data, out string, args ...string) *Rewar
 	return &c
 }
 
+// few is the whole of a list, or with -short its first n.
+func few[T any](n int, list ...T) []T {
+	if testing.Short() {
+		return list[:min(n, len(list))]
+	}
+	return list
+}
+
 func TestReward(t *testing.T) {
 	from := base(t)
-	for _, form := range []string{"pairs", "messages"} {
-		for _, method := range []string{"full", "lora"} {
+	for _, form := range few(1, "pairs", "messages") {
+		for _, method := range few(1, "full", "lora") {
 			out := filepath.Join(t.TempDir(), "run")
 			args := []string{"method=" + method, "steps=120"}
 			if method == "lora" {

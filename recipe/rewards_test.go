@@ -15,7 +15,7 @@ import (
 // text of pre-training mixed in.
 func TestRewardModelAsReward(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	for _, method := range []string{"full", "lora"} {
+	for _, method := range few(1, "full", "lora") {
 		judge, _, err := start(t, tinyReward(t, from, preferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "judge"), "method="+method, "steps=5"), 1)
 		if err != nil {
 			t.Fatal(err)
