@@ -140,8 +140,9 @@ type tileArgs struct {
 	RS, CS, BS, LDC, LDAdd   int
 	K, Count                 int
 	AInc, BInc, CInc, AddInc int
-	Mask                     *[8]int32 // lanes of the last vector that count, -1 for yes; nil means all
-	Bits                     uint64    // the same as one bit a lane, always set
+	Mask                     *[8]int32      // lanes of the last vector that count, -1 for yes; nil means all
+	Bits                     uint64         // the same as one bit a lane, always set
+	Next                     unsafe.Pointer // of a kernel for few rows: memory it asks for, as much as it reads of B
 }
 
 // packFunc rearranges or converts part of an operand; see packArgs and gemmKernels.
@@ -168,6 +169,12 @@ type gemmKernels struct {
 	lanes  int          // columns of a vector
 	f32    [][]tileFunc // by rows-1 and vectors-1
 	bf16   [][]tileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
+
+	// Kernels for few rows, by rows-1: B is stored [N, K] with BS from column to column, A has its columns
+	// side by side, and a row of B is a multiple of fewUnits. A tile has one vector of columns. nil: there are none.
+	fewF32   []tileFunc
+	fewWiden []tileFunc // B is bf16, A f32
+	fewPairs []tileFunc // both are bf16
 
 	transpose      packFunc // 8 rows of 8·Vecs f32 (or pairs of bf16) become 8·Vecs rows of 8
 	transposeWiden packFunc // 8 rows of 16·Vecs bf16 become 16·Vecs rows of 8 f32

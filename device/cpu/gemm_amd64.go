@@ -13,16 +13,19 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 		name: "avx2", mr: len(tilesAVX2), nr: 8 * len(tilesAVX2[0]), lanes: 8, f32: tilesAVX2,
 		transpose: transposeAVX2, transposeWiden: transposeWidenAVX2, copyRows: copyRowsAVX2,
 		widenRows: widenRowsAVX2, pairRows: pairRowsAVX2, narrowRows: narrowRowsAVX2, l2: cacheSize(f),
+		fewF32: fewAVX2, fewWiden: fewWidenAVX2,
 		stripesA: stripePacker{copyStripes16AVX2, widenStripes16AVX2, nil},
 		stripesB: stripePacker{copyStripes96AVX2, widenStripes96AVX2, nil},
 	}
 	if f.HasAVX512() {
 		k.name, k.mr, k.nr, k.lanes, k.f32 = "avx512", len(tilesAVX512), 16*len(tilesAVX512[0]), 16, tilesAVX512
+		k.fewF32, k.fewWiden = fewAVX512, fewWidenAVX512
 		k.stripesA = stripePacker{copyStripes32AVX2, widenStripes32AVX2, pairStripes32AVX2}
 		k.stripesB = stripePacker{copyStripes192AVX2, widenStripes192AVX2, pairStripes192AVX2}
 	}
 	if f.HasAVX512BF16() {
 		k.name, k.bf16 = "avx512bf16", tilesAVX512BF16
+		k.fewPairs = fewAVX512BF16
 	}
 	return k
 }

@@ -54,8 +54,12 @@ func (p *gemmPlan) task(t int, s *gemmScratch) {
 	if p.units == 0 {
 		b.empty()
 	}
-	for u := 0; u < p.units; u += p.kBlock {
-		b.addBlock(u, min(p.kBlock, p.units-u))
+	if p.few != nil {
+		b.fewRows()
+	} else {
+		for u := 0; u < p.units; u += p.kBlock {
+			b.addBlock(u, min(p.kBlock, p.units-u))
+		}
 	}
 	if p.Accumulate && p.Bias != nil {
 		b.addBias()
@@ -121,17 +125,22 @@ func (b *gemmBlock) addBias() {
 
 // addBlock adds the product over units u to u+kc of k.
 func (b *gemmBlock) addBlock(u, kc int) {
+	add := b.begin(u, kc)
+	b.byStripes(u, kc, add)
+	b.s.tile = tileArgs{}
+}
+
+// begin sets what the tiles of a block of k share, and returns what is added to the first of them.
+func (b *gemmBlock) begin(u, kc int) (add unsafe.Pointer) {
 	t := &b.s.tile
 	*t = tileArgs{K: kc, LDC: b.ldc}
-	var add unsafe.Pointer
 	switch {
 	case u > 0 || b.Accumulate:
 		add, t.LDAdd = b.c, b.ldc
 	case b.Bias != nil:
 		add = unsafe.Pointer(&b.Bias[b.j])
 	}
-	b.byStripes(u, kc, add)
-	*t = tileArgs{}
+	return add
 }
 
 // byStripes packs all of B into the second cache and multiplies one stripe of A
@@ -200,6 +209,12 @@ func (b *gemmBlock) call(rows, cols, count int) {
 	if count == 0 {
 		return
 	}
+	b.mask(cols, count)
+	b.tiles[rows-1][ceilDiv(cols, b.k.lanes)-1](&b.s.tile)
+}
+
+// mask sets the number of tiles and the lanes that count in their last vector.
+func (b *gemmBlock) mask(cols, count int) {
 	t := &b.s.tile
 	t.Count, t.Mask, t.Bits = count, nil, ^uint64(0)
 	if last := cols % b.k.lanes; last != 0 {
@@ -208,7 +223,6 @@ func (b *gemmBlock) call(rows, cols, count int) {
 			t.Mask = &laneMasks[last]
 		}
 	}
-	b.tiles[rows-1][ceilDiv(cols, b.k.lanes)-1](t)
 }
 
 // laneMasks[n] selects the first n of 8 lanes.

@@ -11,11 +11,12 @@ type gemmPlan struct {
 	gemmArgs
 	k       *gemmKernels
 	tiles   [][]tileFunc
-	pairs   bool // a unit of k is a pair of bf16
-	units   int  // K in units
-	kBlock  int  // units in a block of k
-	mBlock  int  // rows of a task
-	nBlock  int  // columns of a task
+	few     []tileFunc // for few rows, nil where B is packed
+	pairs   bool       // a unit of k is a pair of bf16
+	units   int        // K in units
+	kBlock  int        // units in a block of k
+	mBlock  int        // rows of a task
+	nBlock  int        // columns of a task
 	mTasks  int
 	nTasks  int
 	tasks   int
@@ -32,7 +33,11 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	}
 	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
 	p.targetF = !p.C.bf16
-	p.cut(threads)
+	if p.few = p.fewKernels(); p.few != nil {
+		p.cutFew(threads)
+	} else {
+		p.cut(threads)
+	}
 }
 
 // cut sets the sizes of the tasks. A task packs a block of B, kBlock by nBlock,

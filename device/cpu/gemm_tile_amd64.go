@@ -216,6 +216,112 @@ func tileAVX512BF168x2(t *tileArgs)
 //go:noescape
 func tileAVX512BF168x3(t *tileArgs)
 
+var fewAVX2 = []tileFunc{fewAVX21, fewAVX22, fewAVX23, fewAVX24}
+
+//go:noescape
+func fewAVX21(t *tileArgs)
+
+//go:noescape
+func fewAVX22(t *tileArgs)
+
+//go:noescape
+func fewAVX23(t *tileArgs)
+
+//go:noescape
+func fewAVX24(t *tileArgs)
+
+var fewWidenAVX2 = []tileFunc{fewWidenAVX21, fewWidenAVX22, fewWidenAVX23, fewWidenAVX24}
+
+//go:noescape
+func fewWidenAVX21(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX22(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX23(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX24(t *tileArgs)
+
+var fewAVX512 = []tileFunc{fewAVX5121, fewAVX5122, fewAVX5123, fewAVX5124, fewAVX5125, fewAVX5126, fewAVX5127, fewAVX5128}
+
+//go:noescape
+func fewAVX5121(t *tileArgs)
+
+//go:noescape
+func fewAVX5122(t *tileArgs)
+
+//go:noescape
+func fewAVX5123(t *tileArgs)
+
+//go:noescape
+func fewAVX5124(t *tileArgs)
+
+//go:noescape
+func fewAVX5125(t *tileArgs)
+
+//go:noescape
+func fewAVX5126(t *tileArgs)
+
+//go:noescape
+func fewAVX5127(t *tileArgs)
+
+//go:noescape
+func fewAVX5128(t *tileArgs)
+
+var fewWidenAVX512 = []tileFunc{fewWidenAVX5121, fewWidenAVX5122, fewWidenAVX5123, fewWidenAVX5124, fewWidenAVX5125, fewWidenAVX5126, fewWidenAVX5127, fewWidenAVX5128}
+
+//go:noescape
+func fewWidenAVX5121(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5122(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5123(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5124(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5125(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5126(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5127(t *tileArgs)
+
+//go:noescape
+func fewWidenAVX5128(t *tileArgs)
+
+var fewAVX512BF16 = []tileFunc{fewAVX512BF161, fewAVX512BF162, fewAVX512BF163, fewAVX512BF164, fewAVX512BF165, fewAVX512BF166, fewAVX512BF167, fewAVX512BF168}
+
+//go:noescape
+func fewAVX512BF161(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF162(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF163(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF164(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF165(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF166(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF167(t *tileArgs)
+
+//go:noescape
+func fewAVX512BF168(t *tileArgs)
+
 //go:noescape
 func transposeAVX2(p *packArgs)
 

@@ -21,6 +21,7 @@ const (
 	argAddInc
 	argMask
 	argBits
+	argNext
 )
 
 // isa is an instruction set with its tile: up to rows by vecs vectors.
@@ -101,7 +102,22 @@ func (t tile) aRow(r int) string {
 func (t tile) bytes() int { return 4 * t.lanes }
 
 func (t tile) write() {
-	t.text(t.function(t.r, t.v), "t *tileArgs", 40)
+	t.load(t.function(t.r, t.v), 40)
+	t.label("next")
+	t.begin()
+	t.label("column")
+	t.column()
+	t.op("DECQ AX")
+	t.op("JNZ column")
+	t.finish()
+	t.advance()
+	t.op("VZEROUPPER")
+	t.op("RET")
+}
+
+// load begins a kernel: what changes from tile to tile goes to the frame, the strides to registers.
+func (t tile) load(name string, frame int) {
+	t.text(name, "t *tileArgs", frame)
 	t.op("MOVQ t+0(FP), DI")
 	for _, m := range []struct {
 		arg  int
@@ -117,16 +133,6 @@ func (t tile) write() {
 		t.op("MOVQ %s, AX", field(argBits))
 		t.op("KMOVW AX, K1")
 	}
-	t.label("next")
-	t.begin()
-	t.label("column")
-	t.column()
-	t.op("DECQ AX")
-	t.op("JNZ column")
-	t.finish()
-	t.advance()
-	t.op("VZEROUPPER")
-	t.op("RET")
 }
 
 // begin sets the cursors to a tile, asks for its lines of C, and clears the sums.
@@ -303,6 +309,16 @@ func declarations() string {
 			for v := 1; v <= s.vecs; v++ {
 				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *tileArgs)\n\n", s.function(r, v))
 			}
+		}
+	}
+	for _, f := range fewKinds {
+		fmt.Fprintf(&a, "var few%s = []tileFunc{", f.kind())
+		for r := 1; r <= f.isa.rows; r++ {
+			fmt.Fprintf(&a, "few%s%d,", f.kind(), r)
+		}
+		fmt.Fprint(&a, "}\n\n")
+		for r := 1; r <= f.isa.rows; r++ {
+			fmt.Fprintf(&a, "//go:noescape\nfunc few%s%d(t *tileArgs)\n\n", f.kind(), r)
 		}
 	}
 	for _, p := range packFunctions {
