@@ -3,7 +3,7 @@
 
     go build -o hone ./cmd/hone
     python scripts/peers/compare.py --hone ./hone [--workloads W1_babygpt,...] [--dtypes f32,bf16] [--repeats 3]
-                                    [--steps 5] [--threads 2] [--python PYTHON]
+                                    [--steps 5] [--threads 2] [--settings eager,...] [--python PYTHON]
 
 Each repeat runs hone, then every torch setting (eager and compiled, with the fused AdamW). The table shows the best
 and the median over the repeats; "ratio" is the fastest torch setting's best divided by hone's best (above 1: hone is
@@ -25,9 +25,10 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--hone", default="./hone")
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--workloads", default="W1_babygpt,W2_gpt2_124m,W3_smollm135m_full,W4_gen_b1,W4_gen_b16")
+    parser.add_argument("--workloads", default="W1_babygpt,W2_gpt2_124m,W3_smollm135m_full,W3_smollm135m_lora16,W4_gen_b1,W4_gen_b16")
     parser.add_argument("--dtypes", default="f32")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--settings", default="", help="torch settings to run, all of them when empty: eager,compiled,peft")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
@@ -39,7 +40,9 @@ def commands(o, workload: str, dtype: str) -> dict[str, list[str]]:
         return {"hone": [o.hone, "bench", "generate", *common, "--json"],
                 "eager": [o.python, str(HERE / "generate.py"), *common]}
     common += ["--steps", str(o.steps)]
-    torch = {name: [o.python, str(HERE / "train.py"), *common, *flags] for name, flags in TORCH_TRAIN.items()}
+    settings = TORCH_TRAIN | {"peft": ["--fused", "--peft"]} if "lora" in workload else TORCH_TRAIN
+    torch = {name: [o.python, str(HERE / "train.py"), *common, *flags] for name, flags in settings.items()
+             if not o.settings or name in o.settings.split(",")}
     return {"hone": [o.hone, "bench", "train", *common, "--json"], **torch}
 
 

@@ -20,6 +20,7 @@ class Shape:
     tied: bool
     kv_heads: int = 0
     ffn: int = 0
+    rank: int = 0  # of a LoRA on all linear layers of the blocks; 0 trains all weights
 
 
 SMOLLM = dict(vocab=49152, width=576, layers=30, heads=9, kv_heads=3, ffn=1536, tied=True)
@@ -27,6 +28,7 @@ WORKLOADS = {
     "W1_babygpt": Shape(65, 384, 6, 6, batch=8, time=256, tied=False),
     "W2_gpt2_124m": Shape(50257, 768, 12, 12, batch=4, time=256, tied=True),
     "W3_smollm135m_full": Shape(**SMOLLM, batch=2, time=512),
+    "W3_smollm135m_lora16": Shape(**SMOLLM, batch=2, time=512, rank=16),
     "W4_gen_b1": Shape(**SMOLLM, batch=1, time=192),
     "W4_gen_b16": Shape(**SMOLLM, batch=16, time=192),
 }
@@ -98,6 +100,48 @@ class GELU(nn.Module):
 
     def forward(self, x):
         return self.down(F.gelu(self.up(x), approximate="tanh"))
+
+
+class LoRA(nn.Module):
+    """A frozen linear layer with x A^T B^T * scale added, as PEFT has it."""
+
+    def __init__(self, base: nn.Linear, rank: int, scale: float = 2.0):
+        super().__init__()
+        self.base, self.scale = base.requires_grad_(False), scale
+        self.a, self.b = nn.Linear(base.in_features, rank, bias=False), nn.Linear(rank, base.out_features, bias=False)
+        nn.init.zeros_(self.b.weight)
+
+    def forward(self, x):
+        return self.base(x) + self.b(self.a(x)) * self.scale
+
+
+def adapt(model: nn.Module, rank: int) -> nn.Module:
+    """Freezes the model and puts a LoRA on every linear layer of its blocks, fused projections as one."""
+    model.requires_grad_(False)
+    for block in model.blocks:
+        for part in (block.attention, block.mlp):
+            for name, layer in list(part.named_children()):
+                setattr(part, name, LoRA(layer, rank))
+    return model
+
+
+def peft_model(s: Shape) -> nn.Module:
+    """The same model from transformers with PEFT's LoRA on q, k, v, o, gate, up and down; gives logits."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+    config = LlamaConfig(vocab_size=s.vocab, hidden_size=s.width, intermediate_size=s.ffn, num_hidden_layers=s.layers,
+                         num_attention_heads=s.heads, num_key_value_heads=s.kv_heads, tie_word_embeddings=s.tied,
+                         max_position_embeddings=2048, attn_implementation="sdpa", use_cache=False)
+    return Logits(get_peft_model(LlamaForCausalLM(config), LoraConfig(r=s.rank, lora_alpha=2 * s.rank, target_modules="all-linear")))
+
+
+class Logits(nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids):
+        return self.model(input_ids=ids).logits
 
 
 class Model(nn.Module):

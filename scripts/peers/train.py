@@ -4,7 +4,8 @@
     pip install torch==2.15.0
     python scripts/peers/train.py --workload W1_babygpt --dtype f32 --threads 2 --steps 5 [--compile] [--fused]
 
-A step is forward, loss, backward and AdamW on random tokens. bf16 keeps f32 master weights and autocasts the forward
+A step is forward, loss, backward and AdamW on random tokens. The workload with LoRA is hand-written, or with --peft
+the model of transformers with PEFT's adapters (pip install transformers==5.24.0 peft==0.21.2). bf16 keeps f32 master weights and autocasts the forward
 pass (--pure: bf16 weights and moments throughout, which is less exact and no faster peer is known). Allocators are
 tried from outside: LD_PRELOAD=libtcmalloc_minimal.so.4 or libjemalloc.so.2, THP_MEM_ALLOC_ENABLE=1 for huge pages.
 """
@@ -20,7 +21,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from models import WORKLOADS, Model
+from models import WORKLOADS, Model, adapt, peft_model
 
 
 def arguments():
@@ -29,7 +30,7 @@ def arguments():
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
-    for flag in ("--compile", "--fused", "--pure"):
+    for flag in ("--compile", "--fused", "--pure", "--peft"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
@@ -39,12 +40,15 @@ def main():
     torch.set_num_threads(options.threads)
     torch.manual_seed(1)
     shape = WORKLOADS[options.workload]
-    model = Model(shape)
+    if options.peft:
+        model = peft_model(shape)
+    else:
+        model = adapt(Model(shape), shape.rank) if shape.rank else Model(shape)
     half = options.dtype == "bf16"
     if half and options.pure:
         model = model.to(torch.bfloat16)
     cast = torch.autocast("cpu", torch.bfloat16) if half and not options.pure else contextlib.nullcontext()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=options.fused)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, fused=options.fused)
     run = torch.compile(model) if options.compile else model
     ids = torch.randint(shape.vocab, (shape.batch, shape.time + 1))
 
@@ -65,7 +69,7 @@ def main():
     median = statistics.median(seconds)
     print(json.dumps({
         "peer": "torch", "version": torch.__version__, "workload": options.workload, "dtype": options.dtype,
-        "threads": options.threads, "compile": options.compile, "fused": options.fused, "pure": options.pure,
+        "threads": options.threads, "compile": options.compile, "fused": options.fused, "pure": options.pure, "peft": options.peft,
         "preload": os.environ.get("LD_PRELOAD", ""), "s_per_step": round(median, 4), "best": round(min(seconds), 4),
         "tokens_per_s": round(shape.batch * shape.time / median, 1), "loss": round(loss, 4),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)}))
