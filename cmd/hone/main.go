@@ -19,6 +19,7 @@ const version = "0.1.0"
 // commands are all there are, in the order of --help.
 var commands = []func(*app) *cobra.Command{
 	quickstartCommand,
+	dataCommand,
 	pretrainCommand,
 	sftCommand,
 	rewardCommand,

@@ -1,0 +1,45 @@
+package curate
+
+// clusters are sets of documents that are duplicates of each other, directly or through others. Only documents that have
+// duplicates take memory.
+type clusters struct {
+	parent map[uint64]uint64
+	bytes  map[uint64]uint64
+}
+
+func newClusters() *clusters {
+	return &clusters{map[uint64]uint64{}, map[uint64]uint64{}}
+}
+
+func (c *clusters) root(doc uint64) uint64 {
+	p, ok := c.parent[doc]
+	if !ok || p == doc {
+		return doc
+	}
+	r := c.root(p)
+	c.parent[doc] = r
+	return r
+}
+
+// join makes a and b duplicates. The root of a cluster is the copy to keep: the longest, and the first of equally long ones.
+func (c *clusters) join(a, b entry) {
+	for _, e := range []entry{a, b} {
+		if _, ok := c.parent[e.doc]; !ok {
+			c.parent[e.doc], c.bytes[e.doc] = e.doc, e.bytes
+		}
+	}
+	x, y := c.root(a.doc), c.root(b.doc)
+	if x == y {
+		return
+	}
+	if c.bytes[y] > c.bytes[x] || c.bytes[y] == c.bytes[x] && y < x {
+		x, y = y, x
+	}
+	c.parent[y] = x
+}
+
+// keptInstead is the document that is kept in place of doc, and whether that is another one.
+func (c *clusters) keptInstead(doc uint64) (kept uint64, other bool) {
+	kept = c.root(doc)
+	return kept, kept != doc
+}

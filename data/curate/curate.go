@@ -1,0 +1,75 @@
+// Package curate makes a clean corpus of a raw one: steps that mend documents or reject them with a reason, and the
+// removal of exact and near duplicates, in memory that does not grow with the corpus.
+//
+// The rules are those that open corpora were made with: Gopher (Rae et al., "Scaling Language Models", 2021, table A1),
+// C4 (Raffel et al., 2020, section 2.2) and FineWeb (Penedo et al., 2024), with the defaults of their published filters.
+// Words are runs of characters other than white space.
+package curate
+
+import (
+	"strings"
+	"unicode"
+)
+
+// Doc is a document on its way.
+type Doc struct {
+	Text   string
+	Source string // the file it came from
+	Record int    // its line, row or piece, counted from 1
+
+	words []string // of words, while the text is as it was
+	lines []string
+}
+
+// Step looks at one document at a time. Apply may change the text (by SetText) and returns why the document is rejected, "" to keep it:
+// a few words that name the rule, the same for every document that breaks it. It is called by several goroutines at once.
+type Step struct {
+	Name  string
+	Apply func(*Doc) (rejected string)
+}
+
+// SetText changes the text.
+func (d *Doc) SetText(text string) {
+	d.Text, d.words, d.lines = text, nil, nil
+}
+
+// Words are the runs of characters other than white space.
+func (d *Doc) Words() []string {
+	if d.words == nil {
+		d.words = strings.Fields(d.Text)
+	}
+	return d.words
+}
+
+// Lines are the lines that are not blank, without white space around them.
+func (d *Doc) Lines() []string {
+	if d.lines == nil {
+		for line := range strings.Lines(d.Text) {
+			if line = strings.TrimSpace(line); line != "" {
+				d.lines = append(d.lines, line)
+			}
+		}
+	}
+	return d.lines
+}
+
+// share is a/b, 0 when b is.
+func share(a, b int) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}
+
+// endsSentence reports whether a line ends as a sentence does.
+func endsSentence(line string) bool {
+	line = strings.TrimRight(line, "\"')]”’»")
+	for _, end := range []string{".", "!", "?", "。", "！", "？", "…", "؟", "।"} {
+		if strings.HasSuffix(line, end) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasLetter(word string) bool { return strings.ContainsFunc(word, unicode.IsLetter) }

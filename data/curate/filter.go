@@ -1,0 +1,218 @@
+package curate
+
+import (
+	"context"
+	"iter"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+)
+
+// batch is documents on their way through the steps together.
+type batch struct {
+	docs  []data.Document
+	bytes int
+	done  chan outcome // holds one
+}
+
+// Batches are large enough to be worth handing over and small enough to keep few documents in memory.
+const (
+	batchDocs  = 128
+	batchBytes = 1 << 20
+)
+
+// outcome is what became of a batch.
+type outcome struct {
+	kept   []keptDoc
+	funnel Result
+}
+
+// keptDoc is a document that every step kept, with what duplicates are found by.
+type keptDoc struct {
+	text      string
+	source    string
+	record    int
+	hash      uint64
+	signature []uint32 // nil without a search for near duplicates
+}
+
+// filter puts the documents through the steps and writes shards of those that are kept.
+func (r *runner) filter(ctx context.Context, docs iter.Seq2[data.Document, error]) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	todo, inOrder := make(chan *batch), make(chan *batch, 2*r.cfg.Workers)
+	var readErr error
+	go func() {
+		defer close(inOrder)
+		defer close(todo)
+		readErr = r.deal(ctx, docs, todo, inOrder)
+	}()
+	var workers sync.WaitGroup
+	for range r.cfg.Workers {
+		workers.Go(func() {
+			w := r.newWorker()
+			for b := range todo {
+				b.done <- w.apply(b)
+			}
+		})
+	}
+	defer workers.Wait()
+	w := &shardWriter{r: r, input: r.state.Input}
+	defer w.abort()
+	for b := range inOrder {
+		if err := w.take(b, <-b.done); err != nil {
+			cancel()
+			for range inOrder { // lets the reader end
+			}
+			return err
+		}
+	}
+	if readErr != nil {
+		return readErr
+	}
+	if err := w.close(); err != nil {
+		return err
+	}
+	r.state.Filtered = true
+	return r.save()
+}
+
+// deal makes batches of the documents behind those that are done.
+func (r *runner) deal(ctx context.Context, docs iter.Seq2[data.Document, error], todo, inOrder chan<- *batch) error {
+	skip := r.state.Input
+	b := &batch{done: make(chan outcome, 1)}
+	send := func() bool {
+		for _, c := range []chan<- *batch{inOrder, todo} {
+			select {
+			case c <- b:
+			case <-ctx.Done():
+				// a batch in order that no worker gets would be waited for
+				b.done <- outcome{}
+				return false
+			}
+		}
+		b = &batch{done: make(chan outcome, 1)}
+		return true
+	}
+	for d, err := range docs {
+		if err != nil {
+			return err
+		}
+		if skip > 0 {
+			skip--
+			continue
+		}
+		b.docs = append(b.docs, d)
+		if b.bytes += len(d.Text); len(b.docs) == batchDocs || b.bytes >= batchBytes {
+			if !send() {
+				return ctx.Err()
+			}
+		}
+	}
+	if len(b.docs) > 0 && !send() {
+		return ctx.Err()
+	}
+	return nil
+}
+
+type worker struct {
+	r      *runner
+	hasher *hasher // nil without a search for near duplicates
+}
+
+func (r *runner) newWorker() *worker {
+	w := &worker{r: r}
+	if r.cfg.Near != nil {
+		w.hasher = r.cfg.Near.hasher()
+	}
+	return w
+}
+
+func (w *worker) apply(b *batch) outcome {
+	o := outcome{}
+	for _, s := range w.r.cfg.Steps {
+		o.funnel.Steps = append(o.funnel.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
+	}
+	for _, d := range b.docs {
+		doc := &Doc{Text: string(d.Text), Source: d.Source, Record: d.Record}
+		o.funnel.Read.add(doc.Text)
+		if !w.steps(doc, &o.funnel) {
+			continue
+		}
+		k := keptDoc{text: doc.Text, source: doc.Source, record: doc.Record, hash: xxh3.HashString(doc.Text)}
+		if w.hasher != nil {
+			k.signature = w.hasher.signature(doc)
+		}
+		o.kept = append(o.kept, k)
+	}
+	return o
+}
+
+// steps reports whether every step keeps a document.
+func (w *worker) steps(doc *Doc, funnel *Result) bool {
+	for i, s := range w.r.cfg.Steps {
+		before := doc.Text
+		reason := s.Apply(doc)
+		count := &funnel.Steps[i]
+		if reason != "" {
+			c := count.Rejected[reason]
+			c.add(before)
+			count.Rejected[reason] = c
+			if c.Documents <= examplesEach {
+				place := data.Document{Source: doc.Source, Record: doc.Record}
+				funnel.Examples = append(funnel.Examples, Example{s.Name, reason, place.Place(), beginning(before)})
+			}
+			return false
+		}
+		if doc.Text != before {
+			count.Changed++
+		}
+		count.Kept.add(doc.Text)
+	}
+	return true
+}
+
+// examplesEach is how many rejected documents are shown for each reason.
+const examplesEach = 3
+
+// beginning is the first few hundred bytes of a text.
+func beginning(text string) string {
+	const most = 300
+	if len(text) <= most {
+		return text
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strings.ToValidUTF8(text[:end], "\ufffd") + " …"
+}
+
+// merge adds the counts of a batch.
+func (r *Result) merge(b *Result) {
+	r.Read.plus(b.Read)
+	shown := map[[2]string]int{}
+	for _, e := range r.Examples {
+		shown[[2]string{e.Step, e.Reason}]++
+	}
+	for _, e := range b.Examples {
+		key := [2]string{e.Step, e.Reason}
+		if shown[key]++; shown[key] <= examplesEach {
+			r.Examples = append(r.Examples, e)
+		}
+	}
+	for i := range b.Steps {
+		to, from := &r.Steps[i], &b.Steps[i]
+		to.Kept.plus(from.Kept)
+		to.Changed += from.Changed
+		for reason, c := range from.Rejected {
+			sum := to.Rejected[reason]
+			sum.plus(c)
+			to.Rejected[reason] = sum
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package curate
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// GopherQuality are the rules for what is prose (Rae et al., 2021, table A1). Bounds that are 0 do not hold.
+type GopherQuality struct {
+	MinWords      int     `yaml:"min_words" doc:"a document has at least this many words"`
+	MaxWords      int     `yaml:"max_words" doc:"and at most this many"`
+	MinWordLength float64 `yaml:"min_word_length" doc:"mean characters per word"`
+	MaxWordLength float64 `yaml:"max_word_length" doc:"mean characters per word"`
+	MaxSymbols    float64 `yaml:"max_symbols" doc:"hash signs, and ellipses, per word"`
+	MaxBullets    float64 `yaml:"max_bullets" doc:"share of lines that begin with a bullet"`
+	MaxEllipses   float64 `yaml:"max_ellipses" doc:"share of lines that end with an ellipsis"`
+	MinLetters    float64 `yaml:"min_letters" doc:"share of words with a letter"`
+	MinStopWords  int     `yaml:"min_stop_words" doc:"different ones of: the be to of and that have with"`
+}
+
+// DefaultGopherQuality has the values of the paper.
+func DefaultGopherQuality() GopherQuality {
+	return GopherQuality{MinWords: 50, MaxWords: 100_000, MinWordLength: 3, MaxWordLength: 10, MaxSymbols: 0.1, MaxBullets: 0.9, MaxEllipses: 0.3,
+		MinLetters: 0.8, MinStopWords: 2}
+}
+
+var stopWords = map[string]bool{"the": true, "be": true, "to": true, "of": true, "and": true, "that": true, "have": true, "with": true}
+
+// Step makes the step.
+func (c GopherQuality) Step() Step { return Step{"gopher_quality", c.apply} }
+
+func (c GopherQuality) apply(d *Doc) string {
+	words := d.Words()
+	letters, characters := 0, 0
+	seen := map[string]bool{}
+	for _, w := range words {
+		characters += utf8.RuneCountInString(w)
+		if hasLetter(w) {
+			letters++
+		}
+		if stopWords[w] {
+			seen[w] = true
+		}
+	}
+	mean := share(characters, len(words))
+	bullets, ellipses := lineMarks(d.Lines())
+	switch n := len(words); {
+	case n < c.MinWords:
+		return "too few words"
+	case c.MaxWords > 0 && n > c.MaxWords:
+		return "too many words"
+	case mean < c.MinWordLength:
+		return "short words"
+	case c.MaxWordLength > 0 && mean > c.MaxWordLength:
+		return "long words"
+	case c.MaxSymbols > 0 && share(strings.Count(d.Text, "#"), n) > c.MaxSymbols:
+		return "hash signs"
+	case c.MaxSymbols > 0 && share(strings.Count(d.Text, "...")+strings.Count(d.Text, "…"), n) > c.MaxSymbols:
+		return "ellipses"
+	case c.MaxBullets > 0 && bullets > c.MaxBullets:
+		return "bullet lists"
+	case c.MaxEllipses > 0 && ellipses > c.MaxEllipses:
+		return "lines cut short"
+	case share(letters, n) < c.MinLetters:
+		return "words without letters"
+	case len(seen) < c.MinStopWords:
+		return "no English function words"
+	}
+	return ""
+}
+
+// lineMarks are the shares of lines that begin with a bullet and that end with an ellipsis.
+func lineMarks(lines []string) (bullets, ellipses float64) {
+	begin, end := 0, 0
+	for _, line := range lines {
+		if strings.HasPrefix(line, "•") || strings.HasPrefix(line, "-") {
+			begin++
+		}
+		if strings.HasSuffix(line, "...") || strings.HasSuffix(line, "…") {
+			end++
+		}
+	}
+	return share(begin, len(lines)), share(end, len(lines))
+}
+
+// GopherRepetition are the rules against text that repeats itself (Rae et al., 2021, table A1). All are shares; those of characters
+// count the repeated ones. Bounds that are 0 do not hold.
+type GopherRepetition struct {
+	DupLines          float64   `yaml:"dup_lines" doc:"share of lines that stood before"`
+	DupParagraphs     float64   `yaml:"dup_paragraphs" doc:"share of paragraphs that stood before"`
+	DupLineChars      float64   `yaml:"dup_line_chars" doc:"share of characters in such lines"`
+	DupParagraphChars float64   `yaml:"dup_paragraph_chars" doc:"share of characters in such paragraphs"`
+	TopNGrams         []float64 `yaml:"-"` // share of characters in the most frequent 2-, 3-, 4-gram
+	DupNGrams         []float64 `yaml:"-"` // share of characters in 5- to 10-grams that stood before
+}
+
+// DefaultGopherRepetition has the values of the paper.
+func DefaultGopherRepetition() GopherRepetition {
+	return GopherRepetition{DupLines: 0.3, DupParagraphs: 0.3, DupLineChars: 0.2, DupParagraphChars: 0.2,
+		TopNGrams: []float64{0.20, 0.18, 0.16}, DupNGrams: []float64{0.15, 0.14, 0.13, 0.12, 0.11, 0.10}}
+}
+
+// Step makes the step.
+func (c GopherRepetition) Step() Step { return Step{"gopher_repetition", c.apply} }
+
+func (c GopherRepetition) apply(d *Doc) string {
+	total := len(d.Text)
+	elements, characters := repeated(paragraphs(d.Text))
+	if elements > c.DupParagraphs || share(characters, total) > c.DupParagraphChars {
+		return "repeated paragraphs"
+	}
+	elements, characters = repeated(d.Lines())
+	if elements > c.DupLines || share(characters, total) > c.DupLineChars {
+		return "repeated lines"
+	}
+	p := newPhrases(d.Words())
+	for i, most := range c.TopNGrams {
+		if share(p.top(i+2), total) > most {
+			return "one phrase over and over"
+		}
+	}
+	for i, most := range c.DupNGrams {
+		if share(p.again(i+5), total) > most {
+			return "repeated phrases"
+		}
+	}
+	return ""
+}
+
+// paragraphs are what blank lines part.
+func paragraphs(text string) []string {
+	var list []string
+	for p := range strings.SplitSeq(text, "\n\n") {
+		if p = strings.TrimSpace(p); p != "" {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// repeated is the share of the elements that stood before, and the bytes in them.
+func repeated(list []string) (elements float64, bytes int) {
+	seen, n := make(map[string]bool, len(list)), 0
+	for _, s := range list {
+		if seen[s] {
+			n++
+			bytes += len(s)
+		}
+		seen[s] = true
+	}
+	return share(n, len(list)), bytes
+}

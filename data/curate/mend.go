@@ -1,0 +1,157 @@
+package curate
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Mend repairs text: bytes that are no UTF-8 and text that was decoded as Windows-1252 although it was UTF-8 ("cafÃ©"), control characters,
+// line ends, and Unicode normal form C.
+func Mend() Step { return Step{"mend", mend} }
+
+func mend(d *Doc) string {
+	text := d.Text
+	if !utf8.ValidString(text) {
+		if decoded, err := charmap.Windows1252.NewDecoder().String(text); err == nil && !strings.Contains(text, "\x00") {
+			text = decoded
+		}
+		text = strings.ToValidUTF8(text, "\ufffd")
+	}
+	text = unmojibake(text)
+	text = strings.ReplaceAll(text, "\r\n", "\n")
+	text = strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && (unicode.IsControl(r) || r == '\ufeff' || r == '\u200b') {
+			return -1
+		}
+		return r
+	}, text)
+	if text = norm.NFC.String(text); text != d.Text {
+		d.SetText(text)
+	}
+	return ""
+}
+
+// garbled is what UTF-8 of accented letters and typographic marks looks like when it is read as Windows-1252.
+var garbled = regexp.MustCompile(`[ÃÂ][\x{80}-\x{bf}€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[™œ\x{9d}˜“”¦¢]`)
+
+// unmojibake decodes a garbled text again where all of it can be.
+func unmojibake(text string) string {
+	if !garbled.MatchString(text) {
+		return text
+	}
+	raw, err := charmap.Windows1252.NewEncoder().String(text)
+	if err != nil || !utf8.ValidString(raw) {
+		return text
+	}
+	return raw
+}
+
+// PII masks what identifies people or opens doors: addresses of e-mail and of machines, telephone numbers, card numbers and keys.
+type PII struct {
+	Email bool `yaml:"email" doc:"addresses of e-mail"`
+	IP    bool `yaml:"ip" doc:"public addresses of machines"`
+	Phone bool `yaml:"phone" doc:"telephone numbers in international form"`
+	Keys  bool `yaml:"keys" doc:"private keys and tokens of well-known services"`
+}
+
+// DefaultPII masks everything.
+func DefaultPII() PII { return PII{true, true, true, true} }
+
+var (
+	email = regexp.MustCompile(`\b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}\b`)
+	ipv4  = regexp.MustCompile(`\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b`)
+	local = regexp.MustCompile(`^(10\.|127\.|0\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|255\.)`)
+	phone = regexp.MustCompile(`\+\d{1,3}[ .-]?\(?\d{1,4}\)?([ .-]?\d{2,4}){2,4}\b`)
+	keys  = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----|` +
+		`\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}\b|` +
+		`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)
+)
+
+// Step makes the step.
+func (c PII) Step() Step { return Step{"pii", c.apply} }
+
+func (c PII) apply(d *Doc) string {
+	text := d.Text // regular expressions are slow, so each waits for what no match lacks
+	if c.Keys && containsAny(text, "PRIVATE KEY", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "sk-", "hf_", "eyJ") {
+		text = keys.ReplaceAllString(text, "<KEY>")
+	}
+	if c.Email && strings.Contains(text, "@") {
+		text = email.ReplaceAllString(text, "<EMAIL>")
+	}
+	if c.IP && hasDottedNumbers(text) {
+		text = ipv4.ReplaceAllStringFunc(text, func(ip string) string {
+			if local.MatchString(ip) {
+				return ip
+			}
+			return "<IP>"
+		})
+	}
+	if c.Phone && strings.Contains(text, "+") {
+		text = phone.ReplaceAllString(text, "<PHONE>")
+	}
+	if text != d.Text {
+		d.SetText(text)
+	}
+	return ""
+}
+
+func containsAny(text string, marks ...string) bool {
+	return slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(text, m) })
+}
+
+// hasDottedNumbers reports whether three points stand between digits with at most three digits from one to the next.
+func hasDottedNumbers(text string) bool {
+	points, since := 0, 0
+	for i := 1; i+1 < len(text); i++ {
+		switch c := text[i]; {
+		case '0' <= c && c <= '9':
+			if since++; since > 3 {
+				points = 0
+			}
+		case c == '.' && isDigit(text[i-1]) && isDigit(text[i+1]):
+			if points++; points == 3 {
+				return true
+			}
+			since = 0
+		default:
+			points, since = 0, 0
+		}
+	}
+	return false
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// Length are bounds of a document's size, the cheapest rule and so the first.
+type Length struct {
+	MinChars int `yaml:"min_chars" doc:"a document has at least this many characters"`
+	MaxChars int `yaml:"max_chars" doc:"and at most this many; 0: any number"`
+}
+
+// Step makes the step.
+func (c Length) Step() Step {
+	return Step{"length", func(d *Doc) string {
+		switch n := utf8.RuneCountInString(d.Text); {
+		case n < c.MinChars:
+			return "too short"
+		case c.MaxChars > 0 && n > c.MaxChars:
+			return "too long"
+		}
+		return ""
+	}}
+}
+
+// Validate reports bounds that no document meets.
+func (c Length) Validate() error {
+	if c.MinChars < 0 || c.MaxChars < 0 || c.MaxChars > 0 && c.MaxChars < c.MinChars {
+		return fmt.Errorf("length.min_chars is %d and length.max_chars %d; no document has such a length", c.MinChars, c.MaxChars)
+	}
+	return nil
+}

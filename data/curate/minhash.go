@@ -1,0 +1,151 @@
+package curate
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"unicode"
+
+	"github.com/zeebo/xxh3"
+)
+
+// MinHash finds near duplicates: documents whose sets of word n-grams are alike (Broder, 1997), by bands of hashes
+// that agree (Leskovec et al., "Mining of Massive Datasets", 2020, section 3.4). With the defaults, 14 bands of 8, a pair of
+// Jaccard similarity s is found with probability 1-(1-s^8)^14: 0.77 at 0.75, 0.92 at 0.8, 0.999 at 0.9.
+type MinHash struct {
+	NGram     int     `yaml:"ngram" doc:"words per n-gram"`
+	Bands     int     `yaml:"bands" doc:"groups of hashes; documents that agree in one group are compared"`
+	Rows      int     `yaml:"rows" doc:"hashes per group"`
+	Threshold float64 `yaml:"threshold" doc:"least similarity, estimated from all hashes, of duplicates; 0: agreeing in one group is enough"`
+	Seed      uint64  `yaml:"seed" doc:"of the hashes"`
+}
+
+// DefaultMinHash has datatrove's values.
+func DefaultMinHash() MinHash { return MinHash{NGram: 5, Bands: 14, Rows: 8, Seed: 1} }
+
+// Validate reports the first value that cannot be meant.
+func (c MinHash) Validate() error {
+	switch {
+	case c.NGram < 1 || c.NGram > 100:
+		return fmt.Errorf("near.ngram is %d; it must be between 1 and 100", c.NGram)
+	case c.Bands < 1 || c.Rows < 1 || c.Bands > 1000 || c.Rows > 1000 || c.Bands*c.Rows > 1<<14:
+		return fmt.Errorf("near.bands is %d and near.rows %d; both must be at least 1 and there may be %d hashes", c.Bands, c.Rows, 1<<14)
+	case !(c.Threshold >= 0 && c.Threshold <= 1):
+		return fmt.Errorf("near.threshold is %v; it must be between 0 and 1", c.Threshold)
+	}
+	return nil
+}
+
+// hasher computes signatures. It is not for several goroutines at once.
+type hasher struct {
+	c    MinHash
+	a, b []uint64
+	min  []uint64
+}
+
+func (c MinHash) hasher() *hasher {
+	n := c.Bands * c.Rows
+	h := &hasher{c: c, a: make([]uint64, n), b: make([]uint64, n), min: make([]uint64, n)}
+	state := c.Seed
+	for i := range n {
+		h.a[i] = splitmix(&state) | 1
+		h.b[i] = splitmix(&state)
+	}
+	return h
+}
+
+func splitmix(state *uint64) uint64 {
+	*state += 0x9e3779b97f4a7c15
+	z := *state
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return z ^ z>>31
+}
+
+// signature is the upper halves of the least hash of the document's n-grams for each of Bands*Rows hash functions.
+func (h *hasher) signature(d *Doc) []uint32 {
+	words := normalWords(d.Text)
+	for i := range h.min {
+		h.min[i] = math.MaxUint64
+	}
+	n := min(h.c.NGram, max(1, len(words)))
+	hashes := make([]uint64, len(words))
+	for i, w := range words {
+		hashes[i] = xxh3.HashString(w)
+	}
+	for i := 0; i+n <= max(n, len(words)); i++ {
+		g := uint64(0)
+		for _, w := range hashes[min(i, len(hashes)):min(i+n, len(hashes))] {
+			g = (g ^ w) * 0x9fb21c651e98df25
+			g ^= g >> 32
+		}
+		h.add(g)
+	}
+	sig := make([]uint32, len(h.min))
+	for i, m := range h.min {
+		sig[i] = uint32(m >> 32)
+	}
+	return sig
+}
+
+// add takes an n-gram's hash in: multiply-add functions modulo 2^64, whose upper halves are near uniform (Dietzfelbinger et al., 1997).
+func (h *hasher) add(g uint64) {
+	a, b, least := h.a, h.b[:len(h.a)], h.min[:len(h.a)]
+	for i := range a {
+		if x := a[i]*g + b[i]; x < least[i] {
+			least[i] = x
+		}
+	}
+}
+
+// normalWords are lower-case words of letters and digits, so that case, punctuation and layout do not tell copies apart.
+func normalWords(text string) []string {
+	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// bands are the hashes of the groups of a signature; equal groups of different bands have different hashes.
+func (c MinHash) bands(sig []uint32) []uint64 {
+	out := make([]uint64, c.Bands)
+	for b := range out {
+		g := uint64(b+1) * 0x9e3779b97f4a7c15
+		for _, s := range sig[b*c.Rows : (b+1)*c.Rows] {
+			g = (g ^ uint64(s)) * 0x9fb21c651e98df25
+			g ^= g >> 32
+		}
+		out[b] = g
+	}
+	return out
+}
+
+// similarity is the share of equal hashes, an unbiased estimate of the Jaccard similarity.
+func similarity(a, b []uint32) float64 {
+	same := 0
+	for i := range a {
+		if a[i] == b[i] {
+			same++
+		}
+	}
+	return share(same, len(a))
+}
+
+// Jaccard is the similarity of the sets of word n-grams of two texts, exactly.
+func Jaccard(a, b string, n int) float64 {
+	x, y := grams(a, n), grams(b, n)
+	both := 0
+	for g := range x {
+		if y[g] {
+			both++
+		}
+	}
+	return share(both, len(x)+len(y)-both)
+}
+
+func grams(text string, n int) map[string]bool {
+	words := normalWords(text)
+	n = min(n, max(1, len(words)))
+	set := map[string]bool{}
+	for i := 0; i+n <= len(words); i++ {
+		set[strings.Join(words[i:i+n], " ")] = true
+	}
+	return set
+}

@@ -1,0 +1,262 @@
+package curate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"hone/data"
+	"hone/internal/atomicfile"
+)
+
+// Config says what Run does.
+type Config struct {
+	Dir         string   // folder of the result: part-N.jsonl.zst, curation.json, duplicates.jsonl
+	Steps       []Step   // in their order
+	Exact       bool     // of documents with equal texts one stays
+	Near        *MinHash // of near duplicates the longest stays; nil: no such search
+	ShardBytes  int64    // text in a part
+	Workers     int      // goroutines; the result does not depend on it
+	Fingerprint string   // of the steps' values and the input: another one does not go on from what is there
+	SortEntries int      // entries that are sorted in memory, 24 bytes each; 0: 4 million
+	Progress    func(documents int64)
+}
+
+// Count is documents and the bytes of their texts.
+type Count struct {
+	Documents int64 `json:"documents"`
+	Bytes     int64 `json:"bytes"`
+}
+
+func (c *Count) add(text string) {
+	c.Documents++
+	c.Bytes += int64(len(text))
+}
+
+func (c *Count) plus(d Count) {
+	c.Documents += d.Documents
+	c.Bytes += d.Bytes
+}
+
+// StepCount is what a step did.
+type StepCount struct {
+	Name     string           `json:"name"`
+	Kept     Count            `json:"kept"`
+	Changed  int64            `json:"changed"` // documents whose text it changed
+	Rejected map[string]Count `json:"rejected"`
+}
+
+// Example is a document that was left out.
+type Example struct {
+	Step   string `json:"step"`
+	Reason string `json:"reason"`
+	Place  string `json:"place"`
+	Text   string `json:"text"` // its beginning
+}
+
+// Result is the funnel.
+type Result struct {
+	Read     Count       `json:"read"`
+	Steps    []StepCount `json:"steps"`
+	Exact    Count       `json:"exact_duplicates"` // removed
+	Near     Count       `json:"near_duplicates"`  // removed
+	Kept     Count       `json:"kept"`
+	Examples []Example   `json:"examples"`
+}
+
+// Names of files in the folder.
+const (
+	workName       = "work"
+	stateName      = "state.json"
+	resultName     = "curation.json"
+	duplicatesName = "duplicates.jsonl"
+)
+
+// Run curates documents into cfg.Dir. It goes on from what an earlier call with the same Fingerprint finished: shards that
+// are done are not done again, and documents before them are only read past. The result depends on the documents and cfg alone.
+func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) (*Result, error) {
+	if cfg.SortEntries == 0 {
+		cfg.SortEntries = 4 << 20
+	}
+	r := &runner{cfg: cfg}
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	if r.state.Result != nil {
+		return r.state.Result, nil
+	}
+	if !r.state.Filtered {
+		if err := r.filter(ctx, docs); err != nil {
+			return nil, err
+		}
+	}
+	same, err := r.duplicates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.write(ctx, same); err != nil {
+		return nil, err
+	}
+	return r.finish()
+}
+
+// state is what is done.
+type state struct {
+	Fingerprint string   `json:"fingerprint"`
+	Input       int64    `json:"input"` // documents that the shards cover
+	Shards      []Count  `json:"shards"`
+	Filtered    bool     `json:"filtered"` // the shards are all
+	Funnel      Result   `json:"funnel"`
+	Parts       []Parted `json:"parts"`
+	Result      *Result  `json:"result,omitempty"`
+}
+
+// Parted is what became of a shard.
+type Parted struct {
+	Kept, Exact, Near Count
+}
+
+type runner struct {
+	cfg   Config
+	state state
+}
+
+func (r *runner) path(parts ...string) string {
+	return filepath.Join(append([]string{r.cfg.Dir}, parts...)...)
+}
+
+func shardName(i int) string { return fmt.Sprintf("kept-%05d.jsonl.zst", i) }
+func keysName(i int) string  { return fmt.Sprintf("kept-%05d.keys", i) }
+func partName(i int) string  { return fmt.Sprintf("part-%05d.jsonl.zst", i) }
+
+func (r *runner) open() error {
+	if err := os.MkdirAll(r.path(workName), 0o777); err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	for _, dir := range []string{r.cfg.Dir, r.path(workName)} {
+		if _, err := atomicfile.Clean(dir); err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
+	}
+	text, err := os.ReadFile(r.path(stateName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.state = state{Fingerprint: r.cfg.Fingerprint}
+		for _, s := range r.cfg.Steps {
+			r.state.Funnel.Steps = append(r.state.Funnel.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("curate: %w", err)
+	case json.Unmarshal(text, &r.state) != nil:
+		return fmt.Errorf("curate: %s is damaged; remove the folder and start again", r.path(stateName))
+	case r.state.Fingerprint != r.cfg.Fingerprint:
+		return fmt.Errorf("%s holds the work of another recipe or of other data; name another folder, or remove this one", r.cfg.Dir)
+	}
+	return nil
+}
+
+func (r *runner) save() error {
+	text, err := json.Marshal(r.state)
+	if err == nil {
+		err = atomicfile.WriteFile(r.path(stateName), text)
+	}
+	if err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	return nil
+}
+
+// duplicates finds which documents are copies of which.
+func (r *runner) duplicates(ctx context.Context) (copies, error) {
+	same := copies{newClusters(), newClusters()}
+	if r.cfg.Exact {
+		if err := r.group(ctx, same.exact, exactKeys); err != nil {
+			return same, err
+		}
+	}
+	if r.cfg.Near == nil {
+		return same, nil
+	}
+	return same, r.group(ctx, same.near, bandKeys)
+}
+
+// group joins the documents that share a key of a kind.
+func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
+	s := &sorter{dir: r.path(workName), limit: r.cfg.SortEntries}
+	defer s.remove()
+	signatures, err := r.openSignatures(kind)
+	if err != nil {
+		return err
+	}
+	defer signatures.close()
+	base := uint64(0)
+	for i, shard := range r.state.Shards {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.eachKey(i, base, kind, s.add); err != nil {
+			return err
+		}
+		base += uint64(shard.Documents)
+	}
+	for group, err := range s.groups() {
+		if err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
+		if err := r.join(c, group, kind, signatures); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// join makes the documents of a group duplicates of its first, where they really are.
+func (r *runner) join(c *clusters, group []entry, kind keyKind, signatures *signatures) error {
+	for _, e := range group[1:] {
+		switch {
+		case kind == exactKeys && e.bytes != group[0].bytes:
+			continue
+		case kind == bandKeys && r.cfg.Near.Threshold > 0:
+			alike, err := signatures.similarity(group[0].doc, e.doc)
+			if err != nil {
+				return err
+			}
+			if alike < r.cfg.Near.Threshold {
+				continue
+			}
+		}
+		c.join(group[0], e)
+	}
+	return nil
+}
+
+// finish sums up and removes what was only needed on the way.
+func (r *runner) finish() (*Result, error) {
+	result := r.state.Funnel
+	for _, p := range r.state.Parts {
+		result.Kept.plus(p.Kept)
+		result.Exact.plus(p.Exact)
+		result.Near.plus(p.Near)
+	}
+	text, err := json.MarshalIndent(result, "", "  ")
+	if err == nil {
+		err = atomicfile.WriteFile(r.path(resultName), append(text, '\n'))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	r.state.Result = &result
+	if err := r.save(); err != nil {
+		return nil, err
+	}
+	if err := os.RemoveAll(r.path(workName)); err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	return &result, nil
+}

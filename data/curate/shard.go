@@ -1,0 +1,290 @@
+package curate
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+
+	"github.com/klauspost/compress/zstd"
+
+	"hone/internal/atomicfile"
+)
+
+// line is a document in the result.
+type line struct {
+	Text   string `json:"text"`
+	Source string `json:"source"`
+	Record int    `json:"record"`
+}
+
+// jsonlWriter writes lines of JSON into a packed file that appears when it is whole.
+type jsonlWriter struct {
+	file *atomicfile.File
+	zst  *zstd.Encoder
+	json *json.Encoder
+}
+
+func createJSONL(path string) (*jsonlWriter, error) {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		f.Abort()
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	w := &jsonlWriter{f, z, json.NewEncoder(z)}
+	w.json.SetEscapeHTML(false)
+	return w, nil
+}
+
+func (w *jsonlWriter) commit() error {
+	if err := errors.Join(w.zst.Close(), w.file.Commit()); err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	return nil
+}
+
+func (w *jsonlWriter) abort() {
+	w.zst.Close() //nolint:errcheck // the file goes away
+	w.file.Abort()
+}
+
+// shardWriter writes the documents that are kept, a shard at a time.
+type shardWriter struct {
+	r       *runner
+	input   int64  // documents read so far
+	funnel  Result // since the last shard
+	count   Count
+	text    *jsonlWriter
+	keys    *atomicfile.File
+	buffer  *bufio.Writer
+	pending bool // something was read since the last shard
+}
+
+// take writes what a batch left over and ends the shard when it is full.
+func (w *shardWriter) take(b *batch, o outcome) error {
+	if !w.pending {
+		w.funnel = Result{}
+		for _, s := range w.r.cfg.Steps {
+			w.funnel.Steps = append(w.funnel.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
+		}
+		w.pending = true
+	}
+	if len(o.funnel.Steps) != len(w.r.cfg.Steps) {
+		return context.Canceled // the reader gave up
+	}
+	w.input += int64(len(b.docs))
+	w.funnel.merge(&o.funnel)
+	for i := range o.kept {
+		if err := w.write(&o.kept[i]); err != nil {
+			return err
+		}
+	}
+	if w.r.cfg.Progress != nil {
+		w.r.cfg.Progress(w.input)
+	}
+	if w.count.Bytes >= w.r.cfg.ShardBytes {
+		return w.close()
+	}
+	return nil
+}
+
+func (w *shardWriter) write(d *keptDoc) (err error) {
+	if w.text == nil {
+		i := len(w.r.state.Shards)
+		if w.text, err = createJSONL(w.r.path(workName, shardName(i))); err != nil {
+			return err
+		}
+		if w.keys, err = atomicfile.Create(w.r.path(workName, keysName(i))); err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
+		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
+	}
+	w.count.add(d.text)
+	err = w.text.json.Encode(line{d.text, d.source, d.record})
+	return errors.Join(err, writeKeys(w.buffer, d))
+}
+
+// writeKeys writes a record of fixed size: hash, length and signature.
+func writeKeys(w io.Writer, d *keptDoc) error {
+	b := make([]byte, 0, 16+4*len(d.signature))
+	b = binary.LittleEndian.AppendUint64(b, d.hash)
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(d.text)))
+	for _, s := range d.signature {
+		b = binary.LittleEndian.AppendUint32(b, s)
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+// close ends the shard and records that the documents up to here are done.
+func (w *shardWriter) close() error {
+	if !w.pending {
+		return nil
+	}
+	s := &w.r.state
+	if w.text != nil {
+		if err := errors.Join(w.text.commit(), w.buffer.Flush(), w.keys.Commit()); err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
+		s.Shards = append(s.Shards, w.count)
+	}
+	s.Input = w.input
+	s.Funnel.merge(&w.funnel)
+	w.text, w.keys, w.count, w.pending = nil, nil, Count{}, false
+	return w.r.save()
+}
+
+func (w *shardWriter) abort() {
+	if w.text != nil {
+		w.text.abort()
+		if w.keys != nil {
+			w.keys.Abort()
+		}
+	}
+}
+
+// keyKind is what documents are compared by.
+type keyKind int
+
+const (
+	exactKeys keyKind = iota // the hash of the whole text
+	bandKeys                 // hashes of the bands of the signature
+)
+
+func (r *runner) hashes() int {
+	if r.cfg.Near == nil {
+		return 0
+	}
+	return r.cfg.Near.Bands * r.cfg.Near.Rows
+}
+
+// eachKey calls f for the keys of a shard whose first document has the number base.
+func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) error) error {
+	file, err := os.Open(r.path(workName, keysName(shard)))
+	if err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	defer file.Close()
+	in := bufio.NewReaderSize(file, 1<<18)
+	record := make([]byte, 16+4*r.hashes())
+	for doc := base; ; doc++ {
+		if _, err := io.ReadFull(in, record); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("curate: read %s: %w", file.Name(), err)
+		}
+		e := entry{binary.LittleEndian.Uint64(record), doc, binary.LittleEndian.Uint64(record[8:])}
+		if kind == exactKeys {
+			err = f(e)
+		} else {
+			for _, key := range r.cfg.Near.bands(signatureOf(record)) {
+				e.key = key
+				err = errors.Join(err, f(e))
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
+	}
+}
+
+func signatureOf(record []byte) []uint32 {
+	sig := make([]uint32, (len(record)-16)/4)
+	for i := range sig {
+		sig[i] = binary.LittleEndian.Uint32(record[16+4*i:])
+	}
+	return sig
+}
+
+// signatures reads signatures of any documents.
+type signatures struct {
+	files []*os.File
+	first []uint64 // number of each file's first document
+	size  int64
+}
+
+func (r *runner) openSignatures(kind keyKind) (*signatures, error) {
+	s := &signatures{size: int64(16 + 4*r.hashes())}
+	if kind == exactKeys || r.cfg.Near.Threshold == 0 {
+		return s, nil
+	}
+	base := uint64(0)
+	for i, shard := range r.state.Shards {
+		f, err := os.Open(r.path(workName, keysName(i)))
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("curate: %w", err)
+		}
+		s.files, s.first = append(s.files, f), append(s.first, base)
+		base += uint64(shard.Documents)
+	}
+	return s, nil
+}
+
+func (s *signatures) close() {
+	for _, f := range s.files {
+		f.Close()
+	}
+}
+
+func (s *signatures) read(doc uint64) ([]uint32, error) {
+	i := len(s.first) - 1
+	for s.first[i] > doc {
+		i--
+	}
+	record := make([]byte, s.size)
+	if _, err := s.files[i].ReadAt(record, int64(doc-s.first[i])*s.size); err != nil {
+		return nil, fmt.Errorf("curate: read %s: %w", s.files[i].Name(), err)
+	}
+	return signatureOf(record), nil
+}
+
+func (s *signatures) similarity(a, b uint64) (float64, error) {
+	x, err := s.read(a)
+	if err != nil {
+		return 0, err
+	}
+	y, err := s.read(b)
+	return similarity(x, y), err
+}
+
+// lines yields the documents of a shard.
+func (r *runner) lines(shard int) iter.Seq2[line, error] {
+	return func(yield func(line, error) bool) {
+		f, err := os.Open(r.path(workName, shardName(shard)))
+		if err != nil {
+			yield(line{}, fmt.Errorf("curate: %w", err))
+			return
+		}
+		defer f.Close()
+		z, err := zstd.NewReader(bufio.NewReaderSize(f, 1<<18), zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			yield(line{}, fmt.Errorf("curate: %w", err))
+			return
+		}
+		defer z.Close()
+		in := json.NewDecoder(z)
+		for {
+			var l line
+			switch err := in.Decode(&l); {
+			case err == io.EOF:
+				return
+			case err != nil:
+				yield(line{}, fmt.Errorf("curate: read %s: %w", f.Name(), err))
+				return
+			}
+			if !yield(l, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package curate
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// C4 are the rules of the Colossal Clean Crawled Corpus (Raffel et al., 2020, section 2.2): lines that are no sentences go, and documents of which
+// little is left, or that are pages without a text.
+type C4 struct {
+	MinSentences   int  `yaml:"min_sentences" doc:"a document keeps at least this many sentences"`
+	MinWords       int  `yaml:"min_words" doc:"a line of fewer words goes"`
+	MaxWordLength  int  `yaml:"max_word_length" doc:"a line with a longer word goes"`
+	Punctuation    bool `yaml:"punctuation" doc:"a line that does not end as a sentence does goes"`
+	RejectCurly    bool `yaml:"reject_curly" doc:"a document with a curly bracket is rejected as code"`
+	RejectLoremIps bool `yaml:"reject_lorem_ipsum" doc:"a document with placeholder text is rejected"`
+}
+
+// DefaultC4 has the values of the paper.
+func DefaultC4() C4 {
+	return C4{MinSentences: 5, MinWords: 3, MaxWordLength: 1000, Punctuation: true, RejectCurly: true, RejectLoremIps: true}
+}
+
+// notices are phrases of lines that are about the site and not of the text.
+var notices = []string{"terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"}
+
+// Step makes the step.
+func (c C4) Step() Step { return Step{"c4", c.apply} }
+
+func (c C4) apply(d *Doc) string {
+	lower := strings.ToLower(d.Text)
+	if c.RejectLoremIps && strings.Contains(lower, "lorem ipsum") {
+		return "lorem ipsum"
+	}
+	if c.RejectCurly && strings.Contains(d.Text, "{") {
+		return "curly brackets"
+	}
+	var kept []string
+	sentences := 0
+	for _, line := range d.Lines() {
+		if c.keeps(line) {
+			kept = append(kept, line)
+			sentences += max(1, countSentences(line))
+		}
+	}
+	if sentences < c.MinSentences {
+		return "too few sentences"
+	}
+	d.SetText(strings.Join(kept, "\n"))
+	return ""
+}
+
+func (c C4) keeps(line string) bool {
+	words := strings.Fields(line)
+	if len(words) < c.MinWords || c.Punctuation && (!endsSentence(line) || strings.HasSuffix(line, "...")) {
+		return false
+	}
+	for _, w := range words {
+		if c.MaxWordLength > 0 && len(w) > c.MaxWordLength {
+			return false
+		}
+	}
+	lower := strings.ToLower(line)
+	if strings.Contains(lower, "javascript") {
+		return false
+	}
+	for _, n := range notices {
+		if strings.Contains(lower, n) {
+			return false
+		}
+	}
+	return true
+}
+
+// countSentences counts the words of a line that end a sentence.
+func countSentences(line string) int {
+	n := 0
+	for w := range strings.FieldsSeq(line) {
+		if endsSentence(w) {
+			n++
+		}
+	}
+	return n
+}
+
+// FineWeb are the rules that FineWeb found on top of Gopher's and C4's (Penedo et al., 2024, section 3.6). Bounds that are 0 do not hold.
+type FineWeb struct {
+	MinPunctuation float64 `yaml:"min_punctuation" doc:"share of lines that end as a sentence does"`
+	MaxShortLines  float64 `yaml:"max_short_lines" doc:"share of lines of at most 30 characters"`
+	MaxDupChars    float64 `yaml:"max_dup_chars" doc:"share of characters in lines that stood before"`
+	MaxNewlines    float64 `yaml:"max_newlines" doc:"line ends per word"`
+}
+
+// DefaultFineWeb has the values of the paper.
+func DefaultFineWeb() FineWeb {
+	return FineWeb{MinPunctuation: 0.12, MaxShortLines: 0.67, MaxDupChars: 0.01, MaxNewlines: 0.3}
+}
+
+// shortLine is the length up to which a line is short.
+const shortLine = 30
+
+// Step makes the step.
+func (c FineWeb) Step() Step { return Step{"fineweb", c.apply} }
+
+func (c FineWeb) apply(d *Doc) string {
+	lines := d.Lines()
+	if len(lines) == 0 {
+		return "empty"
+	}
+	ends, short, characters := 0, 0, 0
+	for _, line := range lines {
+		if endsSentence(line) {
+			ends++
+		}
+		if utf8.RuneCountInString(line) <= shortLine {
+			short++
+		}
+		characters += len(line)
+	}
+	_, again := repeated(lines)
+	switch {
+	case share(ends, len(lines)) < c.MinPunctuation:
+		return "lines without punctuation"
+	case c.MaxShortLines > 0 && share(short, len(lines)) > c.MaxShortLines:
+		return "short lines"
+	case c.MaxDupChars > 0 && share(again, characters) > c.MaxDupChars:
+		return "repeated lines"
+	case c.MaxNewlines > 0 && share(strings.Count(d.Text, "\n"), len(d.Words())) > c.MaxNewlines:
+		return "more lines than sentences"
+	}
+	return ""
+}

@@ -1,0 +1,127 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+	"hone/data/curate"
+)
+
+// Curate is the recipe of making a clean corpus of a raw one. DefaultCurate gives the defaults; data and out have none.
+type Curate struct {
+	Data        []string `yaml:"data" doc:"files, folders or globs of text, source code, .jsonl or .parquet, each also .gz or .zst"`
+	Out         string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst, curation.json, duplicates.jsonl; an unfinished one is gone on with"`
+	TextField   string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
+	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code"`
+	Dedup       []string `yaml:"dedup" doc:"which copies go: exact, near"`
+	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
+	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
+
+	Length           curate.Length           `yaml:"length"`
+	PII              curate.PII              `yaml:"pii"`
+	GopherQuality    curate.GopherQuality    `yaml:"gopher_quality"`
+	GopherRepetition curate.GopherRepetition `yaml:"gopher_repetition"`
+	C4               curate.C4               `yaml:"c4"`
+	FineWeb          curate.FineWeb          `yaml:"fineweb"`
+	Code             curate.Code             `yaml:"code"`
+	Near             curate.MinHash          `yaml:"near"`
+}
+
+// DefaultCurate returns the recipe with every default filled in: prose from the web. For source code set filters=mend,code,pii.
+func DefaultCurate() Curate {
+	return Curate{
+		TextField: "text", OnBadRecord: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
+		Dedup: []string{"exact", "near"}, ShardMiB: 256, PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
+		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
+		Near: curate.DefaultMinHash(),
+	}
+}
+
+// steps are the steps that filters name.
+func (c *Curate) steps() ([]curate.Step, error) {
+	known := map[string]func() curate.Step{
+		"mend": curate.Mend, "length": c.Length.Step, "pii": c.PII.Step, "gopher_quality": c.GopherQuality.Step,
+		"gopher_repetition": c.GopherRepetition.Step, "c4": c.C4.Step, "fineweb": c.FineWeb.Step, "code": c.Code.Step,
+	}
+	var steps []curate.Step
+	for i, name := range c.Filters {
+		make, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("filters names %q; known are mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code", name)
+		}
+		if slices.Contains(c.Filters[:i], name) {
+			return nil, fmt.Errorf("filters names %s twice", name)
+		}
+		steps = append(steps, make())
+	}
+	return steps, nil
+}
+
+// Validate reports the first key that cannot be meant, and the remedy.
+func (c *Curate) Validate() error {
+	switch {
+	case len(c.Data) == 0:
+		return errors.New("data is not set; name files, folders or globs of text, as in data=crawl/")
+	case c.Out == "":
+		return errors.New("out is not set; name the folder of the result, as in out=curated")
+	case c.ShardMiB < 1:
+		return fmt.Errorf("shard_mib is %d; it must be at least 1", c.ShardMiB)
+	case c.Threads < 0:
+		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
+	}
+	for _, name := range c.Dedup {
+		if name != "exact" && name != "near" {
+			return fmt.Errorf("dedup names %q; use exact, near or both", name)
+		}
+	}
+	if _, err := c.steps(); err != nil {
+		return err
+	}
+	return errors.Join(c.Length.Validate(), c.Near.Validate())
+}
+
+// Run curates. When ctx is cancelled, what is finished stays and the same call goes on from there.
+func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*curate.Result, *data.Stats, error) {
+	if err := c.Validate(); err != nil {
+		return nil, nil, err
+	}
+	steps, err := c.steps()
+	if err != nil {
+		return nil, nil, err
+	}
+	sources := data.Sources{Paths: c.Data, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
+	key, err := sources.Key()
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := curate.Config{Dir: c.Out, Steps: steps, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
+		Fingerprint: c.fingerprint(key), Progress: progress}
+	if cfg.Workers == 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if slices.Contains(c.Dedup, "near") {
+		cfg.Near = &c.Near
+	}
+	stats := &data.Stats{}
+	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
+	return result, stats, err
+}
+
+// fingerprint is that of all that the result depends on.
+func (c *Curate) fingerprint(input string) string {
+	all := Flatten(c)
+	for _, key := range []string{"out", "threads"} {
+		delete(all, key)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %q", input, all)
+	return fmt.Sprintf("%016x", xxh3.HashString(b.String()))
+}
