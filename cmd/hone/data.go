@@ -13,7 +13,7 @@ import (
 )
 
 func dataCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "data", Short: "Make a clean corpus of a raw one"}
+	cmd := &cobra.Command{Use: "data", Short: "Make a clean corpus of a raw one", Example: "  hone data curate data=crawl/ out=curated"}
 	cmd.AddCommand(curateCommand(a))
 	return cmd
 }
