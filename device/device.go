@@ -95,8 +95,9 @@ type Device interface {
 	Alloc(n int, t DType) Buffer
 	// Free gives a buffer made by Alloc back. Freeing twice panics.
 	Free(Buffer)
-	// Write copies host values into dst: []float32 (rounded to nearest even when
-	// dst is BF16), []uint16 (raw bf16 bits), []int32 or []uint8 of exactly dst.Len elements.
+	// Write copies host values into dst: []float32 (rounded to nearest even when dst is BF16), []uint16
+	// (bf16 bits, widened when dst is F32), []int32 or []uint8 of exactly dst.Len elements. It may run on
+	// several goroutines at once for different elements, so that a model loads at the speed of its disk.
 	Write(dst Buffer, src any)
 	// Read waits for the device and copies src into dst, a slice as for Write ([]float32 may
 	// also take BF16 values, widened).

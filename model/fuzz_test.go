@@ -19,7 +19,7 @@ func FuzzConfig(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, config []byte) {
 		dev := devicetest.NewReference()
-		m, err := declare(config, dev)
+		m, err := Declare(config, dev)
 		if err != nil {
 			return
 		}

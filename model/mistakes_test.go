@@ -42,7 +42,7 @@ func goldenConfig(t *testing.T, name string, changes map[string]any) []byte {
 // openWith opens the weights of a golden folder by another config.json.
 func openWith(t *testing.T, dev device.Device, name string, config []byte) *Model {
 	t.Helper()
-	m, err := declare(config, dev)
+	m, err := Declare(config, dev)
 	if err != nil {
 		t.Fatal(err)
 	}

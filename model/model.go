@@ -3,7 +3,9 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"strings"
 
 	"hone/device"
+	"hone/internal/spell"
 	"hone/model/gemma2"
 	"hone/model/gemma3"
 	"hone/model/gpt2"
@@ -63,13 +66,18 @@ type Model struct {
 	Type   string          // model_type
 	Config json.RawMessage // config.json as it was read or given
 	Params []nn.Named
-	dev    device.Device
+	// ShardSize is how many bytes a file of weights that Save writes may have, if its first tensor is not larger; 0: 5 GB.
+	ShardSize int64
+	dev       device.Device
 }
 
-// declare builds the model of a config.json without memory for its parameters.
-func declare(config []byte, dev device.Device) (*Model, error) {
+// Declare builds the model of a config.json without memory for its parameters: its names and shapes.
+func Declare(config []byte, dev device.Device) (*Model, error) {
 	var head struct {
-		ModelType string `json:"model_type"`
+		ModelType    string          `json:"model_type"`
+		Quantization json.RawMessage `json:"quantization_config"`
+		Cross        bool            `json:"add_cross_attention"`
+		Encoder      bool            `json:"is_encoder_decoder"`
 	}
 	if err := json.Unmarshal(config, &head); err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
@@ -79,11 +87,17 @@ func declare(config []byte, dev device.Device) (*Model, error) {
 		if err != nil {
 			return nil, err
 		}
-		return declare(config, dev)
+		return Declare(config, dev)
 	}
 	build, ok := architectures[head.ModelType]
 	if !ok {
-		return nil, fmt.Errorf("model_type %q is not supported; hone knows %s", head.ModelType, strings.Join(Types(), ", "))
+		return nil, unknown(head.ModelType)
+	}
+	if len(head.Quantization) > 0 && string(head.Quantization) != "null" {
+		return nil, errors.New("the weights are quantised, as quantization_config in config.json says; take the model's unquantised folder or its GGUF file")
+	}
+	if head.Cross || head.Encoder {
+		return nil, errors.New("config.json describes a model with an encoder (add_cross_attention, is_encoder_decoder); hone has decoders alone")
 	}
 	m, err := build(config, dev)
 	if err != nil {
@@ -92,10 +106,20 @@ func declare(config []byte, dev device.Device) (*Model, error) {
 	return &Model{Model: m, Type: head.ModelType, Config: config, Params: nn.Params(m), dev: dev}, nil
 }
 
+// unknown is the error of a model_type that hone does not have, with the one that is spelled most like it.
+func unknown(modelType string) error {
+	types := Types()
+	if modelType == "" {
+		return fmt.Errorf("config.json has no model_type; hone knows %s", strings.Join(types, ", "))
+	}
+	nearest := slices.MinFunc(types, func(a, b string) int { return cmp.Compare(spell.Distance(modelType, a), spell.Distance(modelType, b)) })
+	return fmt.Errorf("model_type %q is not supported, the nearest that is would be %s; hone knows %s", modelType, nearest, strings.Join(types, ", "))
+}
+
 // New makes a model with fresh weights, a function of seed and the config alone.
 // dtype is that of activations and matrices on the device.
 func New(config []byte, dev device.Device, dtype device.DType, seed uint64) (*Model, error) {
-	m, err := declare(config, dev)
+	m, err := Declare(config, dev)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +133,7 @@ func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
 	}
-	m, err := declare(config, dev)
+	m, err := Declare(config, dev)
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}

@@ -80,7 +80,7 @@ func TestBadModels(t *testing.T) {
 	dev := devicetest.NewReference()
 	for name, c := range map[string]struct{ config, want string }{
 		"not JSON":         {`{`, "config.json"},
-		"unknown type":     {`{"model_type":"bert"}`, `"bert" is not supported; hone knows gemma2,`},
+		"unknown type":     {`{"model_type":"bert"}`, `"bert" is not supported`},
 		"no heads":         {strings.Replace(tiny, `"num_attention_heads":2`, `"num_attention_heads":0`, 1), "num_attention_heads is 0"},
 		"heads do not fit": {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":9`, 1), "hidden_size 9 is not a multiple"},
 		"odd head":         {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":6`, 1), "head_dim is 3"},

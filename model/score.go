@@ -112,7 +112,7 @@ func openScorer(dir string, layout Layout, dev device.Device, dtype device.DType
 		return nil, err
 	}
 	s := &Scorer{Model: m, Score: NewScoreHead(m.Shape().Hidden, layout), Fresh: fresh}
-	if err := m.load(weights, dtype); err != nil {
+	if err := m.load(weights, dtype, "lm_head.weight", "embed_out.weight"); err != nil { // the output layer of a language model
 		m.Free()
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func headWeights(dir string) (*safetensors.Archive, error) {
 // declareScorer declares the model without its output layer where the layout has none.
 func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, error) {
 	if layout == ValueLayout {
-		return declare(config, dev)
+		return Declare(config, dev)
 	}
 	values := map[string]any{}
 	if err := json.Unmarshal(config, &values); err != nil {
@@ -151,7 +151,7 @@ func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, err
 	if err != nil {
 		return nil, err
 	}
-	m, err := declare(text, dev)
+	m, err := Declare(text, dev)
 	if err != nil {
 		return nil, err
 	}

@@ -5,81 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"hone/device"
 	"hone/internal/atomicfile"
 	"hone/nn"
 	"hone/safetensors"
 )
-
-// checkNames compares the model's parameters with the checkpoint's tensors and lists what is missing or misshapen.
-func (m *Model) checkNames(weights *safetensors.Archive) error {
-	var missing []string
-	for _, p := range m.Params {
-		t, ok, err := m.lookup(weights, p.Name, p.Shape)
-		if err != nil {
-			return err
-		}
-		switch {
-		case !ok:
-			missing = append(missing, p.Name)
-		case !slices.Equal(t.Shape, p.Shape):
-			return fmt.Errorf("tensor %s has shape %v in the checkpoint and %v in config.json", p.Name, t.Shape, p.Shape)
-		}
-	}
-	if len(missing) > 0 {
-		shown := missing[:min(4, len(missing))]
-		return fmt.Errorf("the checkpoint lacks %d of %d tensors that config.json asks for (%s …); is it of another model?",
-			len(missing), len(m.Params), strings.Join(shown, ", "))
-	}
-	return nil
-}
-
-// elsewhere is a model that also reads checkpoints of other layouts.
-type elsewhere interface{ Elsewhere(name string) []nn.Place }
-
-// lookup finds the tensor of the named parameter, or its part of one, by its name or else where checkpoints of other layouts have it.
-func (m *Model) lookup(weights *safetensors.Archive, name string, shape []int) (t safetensors.Tensor, ok bool, err error) {
-	if t, ok = weights.Tensor(name); ok {
-		return t, true, nil
-	}
-	other, _ := m.Model.(elsewhere)
-	if other == nil {
-		return t, false, nil
-	}
-	for _, place := range other.Elsewhere(name) {
-		if t, ok = weights.Tensor(place.Name); !ok {
-			continue
-		}
-		if place.Shape == nil {
-			return t, true, nil
-		}
-		if !slices.Equal(t.Shape, place.Shape) {
-			return t, false, fmt.Errorf("tensor %s has shape %v in the checkpoint and %v by config.json", place.Name, t.Shape, place.Shape)
-		}
-		size := t.DType.Size()
-		t.Shape = shape
-		t.Data = t.Data[place.Offset*size:][:t.Elements()*size]
-		return t, true, nil
-	}
-	return t, false, nil
-}
-
-// load fills the parameters from a checkpoint, one tensor at a time.
-func (m *Model) load(weights *safetensors.Archive, dtype device.DType) error {
-	if err := m.checkNames(weights); err != nil {
-		return err
-	}
-	return nn.Load(m.Params, m.dev, dtype, func(name string, shape []int) ([]float32, error) {
-		t, _, err := m.lookup(weights, name, shape)
-		if err != nil {
-			return nil, err
-		}
-		return t.Float32()
-	})
-}
 
 // Values reads a parameter: the default source of Save.
 func Values(p nn.Named) ([]float32, error) { return p.Float32s() }
@@ -109,7 +40,7 @@ func (m *Model) saveWeights(dir string, dtype device.DType, values func(nn.Named
 	for _, p := range m.Params {
 		plan = append(plan, safetensors.Info{Name: p.Name, DType: stored, Shape: p.Shape})
 	}
-	w, err := safetensors.CreateModel(dir, plan, 0)
+	w, err := safetensors.CreateModel(dir, plan, m.ShardSize)
 	if err != nil {
 		return err
 	}

@@ -191,17 +191,6 @@ func TestEncodeRoundTrip(t *testing.T) {
 	})
 }
 
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"steps", "stepz", 1}, {"setps", "steps", 1}, {"kitten", "sitting", 3}, {"ca", "abc", 3}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}
-
 // FuzzDecode looks for recipes that crash the reader, or that it reads but cannot write back.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{"steps: 3", "model: {hidden_size: 64}", "data: [a, b]", "a: &a [*a]", "? {}\n: 1", "x: !!binary eA==", "model: &m {vocab_size: *m}"} {
@@ -260,6 +249,7 @@ func TestValidate(t *testing.T) {
 		{"dtype=f16", "dtype is"},
 		{"dtype=i32", "dtype is"},
 		{"save_dtype=u8", "save_dtype is"},
+		{"shard_size=5XB", `shard_size: size "5XB" is unknown`},
 		{"threads=-1", "threads is -1"},
 		{"recompute=some", "recompute is"},
 		{"recompute=-2", "recompute is"},

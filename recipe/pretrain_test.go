@@ -212,10 +212,13 @@ func TestPretrainResume(t *testing.T) {
 func TestPretrainContinue(t *testing.T) {
 	text, first, second := textFolder(t), t.TempDir(), t.TempDir()
 	a, _ := mustRun(t, tiny(t, text, first, "steps=40", "optimizer.learning_rate=0.01"))
-	c := tiny(t, text, second, "model="+a.ModelDir, "steps=20", "save_dtype=bf16")
+	c := tiny(t, text, second, "model="+a.ModelDir, "steps=20", "save_dtype=bf16", "shard_size=10KB")
 	b, _ := mustRun(t, c)
 	if b.Validation["loss"] >= a.Validation["loss"] {
 		t.Errorf("loss %v, then %v", a.Validation["loss"], b.Validation["loss"])
+	}
+	if weights := read(t, second, "model/model.safetensors.index.json"); !strings.Contains(string(weights), "model-00002-of-000") {
+		t.Errorf("the weights are not in shards: %s", weights)
 	}
 	if string(read(t, first, "model/tokenizer.json")) != string(read(t, second, "model/tokenizer.json")) {
 		t.Error("the tokenizer changed")

@@ -13,6 +13,7 @@ import (
 	"hone/model"
 	"hone/nn"
 	"hone/optim"
+	"hone/safetensors"
 	"hone/tensor"
 	"hone/tokenizer"
 	"hone/train"
@@ -138,6 +139,9 @@ func (r *run) openModel() (err error) {
 		return err
 	}
 	if r.model, err = r.newModel(dtype); err != nil {
+		return err
+	}
+	if r.model.ShardSize, err = safetensors.ParseSize(r.c.ShardSize); err != nil {
 		return err
 	}
 	shape := r.model.Shape()
@@ -319,7 +323,7 @@ func mayDiffer(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
 		"iterations", "reward_timeout", "reward_retries", "rollout_batch_size",
-		"out", "steps", "resume", "device", "threads", "recompute", "save_dtype",
+		"out", "steps", "resume", "device", "threads", "recompute", "save_dtype", "shard_size",
 		"optimizer.on_nonfinite", "optimizer.max_skips", "tokenizer.path", "model":
 		return true
 	}

@@ -7,6 +7,7 @@ import (
 
 	"hone/data"
 	"hone/device"
+	"hone/safetensors"
 	"hone/train"
 )
 
@@ -30,6 +31,7 @@ type Training struct {
 	Method    string `yaml:"method" doc:"which weights are trained: full, or lora (few new ones beside the frozen model)"`
 	Recompute string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
 	SaveDType string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
+	ShardSize string `yaml:"shard_size" doc:"largest file of weights in out/model, as in 2GB; not set: 5GB"`
 
 	LoRA          LoRA          `yaml:"lora"`
 	Optimizer     Optimizer     `yaml:"optimizer"`
@@ -114,6 +116,9 @@ func (c *Training) validateMachine() error {
 	}
 	if _, err := c.saveDType(); err != nil {
 		return fmt.Errorf("save_dtype is %q; use f32 or bf16", c.SaveDType)
+	}
+	if _, err := safetensors.ParseSize(c.ShardSize); err != nil {
+		return fmt.Errorf("shard_size: %w", err)
 	}
 	if c.Threads < 0 {
 		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)

@@ -79,8 +79,9 @@ func ToFloat32(dst []float32, src []byte, d DType) {
 			dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
 		}
 	case F16:
+		src = src[:2*len(dst)]
 		for i := range dst {
-			dst[i] = half.ToFloat32(le.Uint16(src[2*i:]))
+			dst[i] = half.ToFloat32(uint16(src[2*i]) | uint16(src[2*i+1])<<8)
 		}
 	case BF16:
 		for i := range dst {

@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
 
 	"hone/internal/mapped"
 )
@@ -42,6 +44,27 @@ func (t Tensor) BFloat16() ([]uint16, error) {
 	out := make([]uint16, t.Elements())
 	ToBFloat16(out, t.Data, t.DType)
 	return out, nil
+}
+
+// Slice is the elements lo to hi of the tensor, without a copy, as a tensor of one dimension.
+func (t Tensor) Slice(lo, hi int) Tensor {
+	size := t.DType.Size()
+	return Tensor{Info{t.Name, t.DType, []int{hi - lo}}, t.Data[lo*size : hi*size : hi*size]}
+}
+
+// View is the data of an F32 or BF16 tensor as []float32 or []uint16 without a copy: read only, and not after the archive
+// is closed. It is nil for other types, and where the machine orders or aligns bytes otherwise than the file.
+func (t Tensor) View() any {
+	if len(t.Data) == 0 || binary.NativeEndian.Uint16([]byte{1, 0}) != 1 || uintptr(unsafe.Pointer(&t.Data[0]))%uintptr(t.DType.Size()) != 0 {
+		return nil
+	}
+	switch first := unsafe.Pointer(&t.Data[0]); t.DType {
+	case F32:
+		return unsafe.Slice((*float32)(first), t.Elements())
+	case BF16:
+		return unsafe.Slice((*uint16)(first), t.Elements())
+	}
+	return nil
 }
 
 // Archive is a set of tensors in one file or several. It is safe for concurrent use.

@@ -426,3 +426,52 @@ for name, t in safetensors.deserialize(open(sys.argv[1], "rb").read()):
 		}
 	}
 }
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{"": 0, "5GB": 5e9, "1.5 mb": 1.5e6, "2GiB": 2 << 30, "300": 300, "10KB": 10000} {
+		if got, err := ParseSize(text); err != nil || got != want {
+			t.Errorf("%q is %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"GB", "-1GB", "0", "5XB", "1e30GB", "NaN", "inf"} {
+		if n, err := ParseSize(text); err == nil {
+			t.Errorf("%q is %d", text, n)
+		}
+	}
+}
+
+// TestView: the bytes of a file are numbers without a copy, those of another type are not.
+func TestView(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	plan := []Info{{"f", F32, []int{3}}, {"b", BF16, []int{2, 2}}, {"h", F16, []int{2}}, {"none", F32, []int{0}}}
+	w, err := Create(path, plan, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plan {
+		if err := w.WriteFloat32(p.Name, []float32{1, 2, 3, 4}[:p.Elements()]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	view := func(name string, lo, hi int) any {
+		x, _ := a.Tensor(name)
+		return x.Slice(lo, hi).View()
+	}
+	if f, ok := view("f", 1, 3).([]float32); !ok || len(f) != 2 || f[0] != 2 || f[1] != 3 {
+		t.Errorf("elements 1 and 2 are %v", f)
+	}
+	if b, ok := view("b", 3, 4).([]uint16); !ok || len(b) != 1 || b[0] != 0x4080 {
+		t.Errorf("the last bf16 is %#x", b)
+	}
+	if view("h", 0, 2) != nil || view("none", 0, 0) != nil {
+		t.Error("there is a view of f16 or of nothing")
+	}
+}

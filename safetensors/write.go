@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"hone/internal/atomicfile"
@@ -18,6 +21,26 @@ import (
 
 // DefaultShardBytes is the usual size of a shard: 5 GB, as the hub library writes them.
 const DefaultShardBytes = 5_000_000_000
+
+// ParseSize reads the size of a shard as the hub library does: 5GB, 500MB (powers of 1000), 2GiB (powers of 1024), or a number
+// of bytes; the empty text is 0.
+func ParseSize(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	number, unit := strings.TrimSpace(s), int64(1)
+	for name, size := range map[string]int64{"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40} {
+		if rest, ok := strings.CutSuffix(strings.ToUpper(number), name); ok {
+			number, unit = strings.TrimSpace(rest), size
+			break
+		}
+	}
+	x, err := strconv.ParseFloat(number, 64)
+	if n := x * float64(unit); err == nil && n >= 1 && n < math.MaxInt64 {
+		return int64(n), nil
+	}
+	return 0, fmt.Errorf("size %q is unknown; write it as 5GB, 500MB or 2GiB", s)
+}
 
 // Writer writes the tensors of a plan, in any order, one at a time in memory. Nothing is visible before Commit.
 type Writer struct {

@@ -16,6 +16,7 @@ import (
 	"hone/internal/atomicfile"
 	"hone/model"
 	"hone/nn"
+	"hone/safetensors"
 	"hone/tensor"
 )
 
@@ -28,7 +29,7 @@ type merged struct {
 }
 
 func mergeCommand(a *app) *cobra.Command {
-	out, text, save, flags := "", probeText, "f32", &modelFlags{}
+	out, text, save, shard, flags := "", probeText, "f32", "5GB", &modelFlags{}
 	cmd := &cobra.Command{
 		Use:   "merge MODEL ADAPTER",
 		Short: "Fold an adapter into its base",
@@ -44,8 +45,12 @@ func mergeCommand(a *app) *cobra.Command {
 			if err != nil || stored != device.F32 && stored != device.BF16 {
 				return fmt.Errorf("--save-dtype is %q; use f32 or bf16", save)
 			}
+			size, err := safetensors.ParseSize(shard)
+			if err != nil {
+				return fmt.Errorf("--shard-size: %w", err)
+			}
 			flags.device, flags.dtype = "cpu", "f32"
-			r, err := merge(args[0], args[1], out, stored, flags, text)
+			r, err := merge(args[0], args[1], saving{out, stored, size}, flags, text)
 			if err != nil {
 				return err
 			}
@@ -57,6 +62,7 @@ func mergeCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&out, "out", "", "folder of the merged model")
 	cmd.Flags().StringVar(&text, "text", text, "text to compare the predictions on")
 	cmd.Flags().StringVar(&save, "save-dtype", save, "of the saved weights: f32 or bf16")
+	cmd.Flags().StringVar(&shard, "shard-size", shard, "largest file of the saved weights, as in 2GB")
 	cmd.Flags().IntVar(&flags.threads, "threads", 0, "cores to use; 0: all")
 	return cmd
 }
@@ -65,7 +71,15 @@ func mergeCommand(a *app) *cobra.Command {
 const probeText = "The quick brown fox jumps over the lazy dog. In 1969, two people walked on the moon for the first time.\n\n" +
 	"func add(a, b int) int {\n\treturn a + b\n}\n"
 
-func merge(base, adapterDir, out string, stored device.DType, flags *modelFlags, text string) (*merged, error) {
+// saving says how a model is saved.
+type saving struct {
+	out    string // folder
+	stored device.DType
+	shard  int64 // bytes of the largest file
+}
+
+func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (*merged, error) {
+	out := to.out
 	if _, err := os.Stat(filepath.Join(out, "config.json")); err == nil {
 		return nil, fmt.Errorf("%s already holds a model; name another folder by --out", out)
 	}
@@ -87,7 +101,8 @@ func merge(base, adapterDir, out string, stored device.DType, flags *modelFlags,
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(l.Merge(), m.model.Save(out, stored, model.Values), m.tok.Save(out), copyTemplate(out, adapterDir, base)); err != nil {
+	m.model.ShardSize = to.shard
+	if err := errors.Join(l.Merge(), m.model.Save(out, to.stored, model.Values), m.tok.Save(out), copyTemplate(out, adapterDir, base)); err != nil {
 		return nil, err
 	}
 	saved, err := flags.load(out)
@@ -99,7 +114,7 @@ func merge(base, adapterDir, out string, stored device.DType, flags *modelFlags,
 	if err != nil {
 		return nil, err
 	}
-	return &merged{out, stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
+	return &merged{out, to.stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
 }
 
 // copyTemplate puts the first chat template there is in from into out.

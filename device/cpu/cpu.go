@@ -108,7 +108,11 @@ func (d *Device) Write(dst device.Buffer, src any) {
 		}
 	case []uint16:
 		checkLen("Write", dst, len(s))
-		copy(bf16s(dst), s)
+		if dst.DType == device.F32 {
+			vecBF16ToF32(f32s(dst), s)
+		} else {
+			copy(bf16s(dst), s)
+		}
 	case []int32:
 		checkLen("Write", dst, len(s))
 		copy(i32s(dst), s)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"hone/device"
@@ -293,6 +294,32 @@ func testMemory(p *pair) {
 		d.Write(c, make([]float32, 3))
 	})
 	testRounding(p)
+	testWidening(p)
+}
+
+// testWidening writes bits of bf16 to F32, on many goroutines at once.
+func testWidening(p *pair) {
+	const n, part = 4096, 128
+	f := p.dev.Alloc(n, device.F32)
+	defer p.dev.Free(f)
+	bits := make([]uint16, n)
+	for i := range bits {
+		bits[i] = uint16(i * 15) // of all sizes, no NaN
+	}
+	var writers sync.WaitGroup
+	for lo := 0; lo < n; lo += part {
+		writers.Go(func() { p.dev.Write(f.Slice(lo, lo+part), bits[lo:lo+part]) })
+	}
+	writers.Wait()
+	got := make([]float32, n)
+	if err := p.dev.Read(got, f); err != nil {
+		p.Fatal(err)
+	}
+	for i, b := range bits {
+		if want := WidenBF16(b); got[i] != want && want == want {
+			p.Fatalf("%#04x became %v, want %v", b, got[i], want)
+		}
+	}
 }
 
 // testRounding writes float32 to BF16 and reads it back as both types.

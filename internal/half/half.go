@@ -24,17 +24,14 @@ func BFromFloat64(x float64) uint16 {
 	return BFromFloat32(f)
 }
 
-// ToFloat32 widens a float16, exactly.
+// ToFloat32 widens a float16, exactly. It has no branch but for infinities and NaNs: a model's weights are of all sizes.
 func ToFloat32(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp, frac := uint32(h>>10&0x1f), uint32(h&0x3ff)
-	switch exp {
-	case 0: // zero or subnormal: frac * 2^-24
-		return math.Float32frombits(sign | math.Float32bits(float32(frac)*0x1p-24))
-	case 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	b := uint32(h&0x7fff) << 13            // exponent and fraction where a float32 has them
+	f := math.Float32frombits(b) * 0x1p112 // the difference of the exponents' biases; subnormals come right, too
+	if b >= 0x0f800000 {
+		f = math.Float32frombits(b | 0x7f800000)
 	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+	return math.Float32frombits(math.Float32bits(f) | uint32(h&0x8000)<<16)
 }
 
 // FromFloat32 rounds to nearest even; what is too large becomes infinite.

@@ -1,0 +1,220 @@
+package model
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"hone/device"
+	"hone/internal/mapped"
+	"hone/nn"
+	"hone/safetensors"
+)
+
+// source is a parameter and the tensor, or the part of one, that a checkpoint has for it.
+type source struct {
+	nn.Named
+	tensor safetensors.Tensor
+}
+
+// elsewhere is a model that also reads checkpoints of other layouts.
+type elsewhere interface{ Elsewhere(name string) []nn.Place }
+
+// load fills the parameters from a checkpoint. Tensors that no parameter asks for are an error unless they are known to
+// carry nothing, or are ignored by name.
+func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored ...string) error {
+	sources, err := m.match(weights, ignored)
+	if err != nil {
+		return err
+	}
+	order := map[string]int{}
+	for i, name := range weights.Names() {
+		order[name] = i
+	}
+	slices.SortStableFunc(sources, func(a, b source) int { // a disk reads fastest from front to back
+		return cmp.Compare(order[a.tensor.Name], order[b.tensor.Name])
+	})
+	for _, s := range sources {
+		s.Alloc(m.dev, nn.DTypeOf(s.Param, dtype))
+	}
+	fill(m.dev, sources)
+	return nil
+}
+
+// match finds the tensor of each parameter. One error lists all that does not fit.
+func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source, error) {
+	var sources []source
+	var missing, misfits, extra []string
+	used := map[string]bool{}
+	for _, p := range m.Params {
+		t, shape, ok := m.lookup(weights, p)
+		if !ok {
+			missing = append(missing, p.Name)
+			continue
+		}
+		used[t.Name] = true
+		switch {
+		case !slices.Equal(t.Shape, shape):
+			misfits = append(misfits, fmt.Sprintf("%s has shape %v in the checkpoint and %v by config.json", t.Name, t.Shape, shape))
+		case !t.DType.Float():
+			misfits = append(misfits, fmt.Sprintf("%s holds %v, which are no weights that hone reads", t.Name, t.DType))
+		default:
+			sources = append(sources, source{p, t})
+		}
+	}
+	for _, name := range weights.Names() {
+		if !used[name] && !idle(name) && !slices.Contains(ignored, name) && !m.tiedCopy(weights, name, sources) {
+			extra = append(extra, name)
+		}
+	}
+	slices.Sort(misfits)
+	misfits = slices.Compact(misfits) // several parameters may lie in one tensor
+	var problems []string
+	for _, p := range []struct {
+		what  string
+		names []string
+	}{
+		{fmt.Sprintf("it lacks %d of %d tensors", len(missing), len(m.Params)), missing},
+		{fmt.Sprintf("%d tensors have another shape or type", len(misfits)), misfits},
+		{fmt.Sprintf("it has %d tensors that config.json does not ask for", len(extra)), extra},
+	} {
+		if len(p.names) > 0 {
+			problems = append(problems, p.what+" ("+some(p.names)+")")
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.New("the checkpoint does not fit config.json: " + strings.Join(problems, "; ") + "; is it of another model?")
+	}
+	return sources, nil
+}
+
+// some lists the first of many names.
+func some(names []string) string {
+	const most = 6
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// lookup finds the tensor of a parameter, or its part of one, by its name or else where checkpoints of other layouts
+// have it, and the shape that it must have.
+func (m *Model) lookup(weights *safetensors.Archive, p nn.Named) (t safetensors.Tensor, shape []int, ok bool) {
+	if t, ok = weights.Tensor(p.Name); ok {
+		return t, p.Shape, true
+	}
+	other, _ := m.Model.(elsewhere)
+	if other == nil {
+		return t, nil, false
+	}
+	for _, place := range other.Elsewhere(p.Name) {
+		t, ok = weights.Tensor(place.Name)
+		switch {
+		case !ok:
+			continue
+		case place.Shape == nil:
+			return t, p.Shape, true
+		case !slices.Equal(t.Shape, place.Shape):
+			return t, place.Shape, true
+		}
+		t = t.Slice(place.Offset, place.Offset+p.Len())
+		t.Shape = p.Shape
+		return t, p.Shape, true
+	}
+	return t, nil, false
+}
+
+// idle tells whether a tensor carries nothing that a text model computes with: buffers that older versions of transformers
+// saved, heads of reward models, and the parts of models that also see images.
+func idle(name string) bool {
+	for _, end := range []string{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "position_ids"} {
+		if strings.HasSuffix(name, end) {
+			return true
+		}
+	}
+	for _, start := range []string{"score.", "v_head.", "vision_tower.", "model.vision_tower.", "multi_modal_projector.", "model.multi_modal_projector."} {
+		if strings.HasPrefix(name, start) {
+			return true
+		}
+	}
+	return false
+}
+
+// tiedCopy tells whether a tensor is the output layer of a model that shares it with the embedding, stored a second time.
+// One with other numbers is not: then config.json is wrong to say that they are tied.
+func (m *Model) tiedCopy(weights *safetensors.Archive, name string, sources []source) bool {
+	if !m.Shape().Tied || !strings.HasSuffix(name, "lm_head.weight") && name != "embed_out.weight" {
+		return false
+	}
+	head := m.Head().Weight
+	for _, s := range sources {
+		if s.Tensor == head {
+			t, _ := weights.Tensor(name)
+			return t.DType == s.tensor.DType && bytes.Equal(t.Data, s.tensor.Data)
+		}
+	}
+	return true // the embedding is missing, which is an error of its own
+}
+
+const (
+	// piece is how many elements are converted at a time: as many as a core's cache holds.
+	piece = 1 << 16
+	// ahead is how many pieces the disk is asked to read before they are needed.
+	ahead = 128
+)
+
+// fill writes the tensors into the parameters' memory, a piece at a time on every core.
+func fill(dev device.Device, sources []source) {
+	type job struct {
+		source
+		lo int
+	}
+	var jobs []job
+	for _, s := range sources {
+		for lo := 0; lo < s.Len(); lo += piece {
+			jobs = append(jobs, job{s, lo})
+		}
+	}
+	readAhead := func(i int) {
+		if i < len(jobs) {
+			j := jobs[i]
+			mapped.Ahead(j.tensor.Slice(j.lo, min(j.lo+piece, j.Len())).Data)
+		}
+	}
+	for i := range ahead {
+		readAhead(i)
+	}
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
+		workers.Go(func() {
+			var wide []float32
+			var narrow []uint16
+			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
+				readAhead(i + ahead)
+				j := jobs[i]
+				hi := min(j.lo+piece, j.Len())
+				part, dst := j.tensor.Slice(j.lo, hi), j.Buffer().Slice(j.lo, hi)
+				switch view := part.View(); {
+				case view != nil:
+					dev.Write(dst, view)
+				case dst.DType == device.BF16 && part.DType == safetensors.F64: // by way of float32 it would be rounded twice
+					narrow = slices.Grow(narrow[:0], hi-j.lo)[:hi-j.lo]
+					safetensors.ToBFloat16(narrow, part.Data, part.DType)
+					dev.Write(dst, narrow)
+				default:
+					wide = slices.Grow(wide[:0], hi-j.lo)[:hi-j.lo]
+					safetensors.ToFloat32(wide, part.Data, part.DType)
+					dev.Write(dst, wide)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
