@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 
 	"hone/device"
-	"hone/internal/mapped"
 	"hone/nn"
 	"hone/safetensors"
 )
@@ -162,12 +161,8 @@ func (m *Model) tiedCopy(weights *safetensors.Archive, name string, sources []so
 	return true // the embedding is missing, which is an error of its own
 }
 
-const (
-	// piece is how many elements are converted at a time: as many as a core's cache holds.
-	piece = 1 << 16
-	// ahead is how many pieces the disk is asked to read before they are needed.
-	ahead = 128
-)
+// piece is how many elements are converted at a time: as many as a core's cache holds.
+const piece = 1 << 16
 
 // fill writes the tensors into the parameters' memory, a piece at a time on every core.
 func fill(dev device.Device, sources []source) {
@@ -181,15 +176,6 @@ func fill(dev device.Device, sources []source) {
 			jobs = append(jobs, job{s, lo})
 		}
 	}
-	readAhead := func(i int) {
-		if i < len(jobs) {
-			j := jobs[i]
-			mapped.Ahead(j.tensor.Slice(j.lo, min(j.lo+piece, j.Len())).Data)
-		}
-	}
-	for i := range ahead {
-		readAhead(i)
-	}
 	var next atomic.Int64
 	var workers sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
@@ -197,7 +183,6 @@ func fill(dev device.Device, sources []source) {
 			var wide []float32
 			var narrow []uint16
 			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
-				readAhead(i + ahead)
 				j := jobs[i]
 				hi := min(j.lo+piece, j.Len())
 				part, dst := j.tensor.Slice(j.lo, hi), j.Buffer().Slice(j.lo, hi)

@@ -151,7 +151,7 @@ func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 
 // OpenFrom makes the model of a config.json with the values that fetch returns for each name and shape.
 func OpenFrom(config []byte, dev device.Device, dtype device.DType, fetch func(name string, shape []int) ([]float32, error)) (*Model, error) {
-	m, err := declare(config, dev)
+	m, err := Declare(config, dev)
 	if err != nil {
 		return nil, err
 	}

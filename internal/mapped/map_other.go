@@ -13,6 +13,3 @@ func mapFile(f *os.File, size int) ([]byte, func([]byte) error, error) {
 	_, err := io.ReadFull(f, data)
 	return data, func([]byte) error { return nil }, err
 }
-
-// Ahead has nothing to do: the bytes have been read.
-func Ahead([]byte) {}
