@@ -25,7 +25,7 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--hone", default="./hone")
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--workloads", default="W1_babygpt,W2_gpt2_124m,W3_smollm135m_full,W3_smollm135m_lora16,W4_gen_b1,W4_gen_b16")
+    parser.add_argument("--workloads", default="W1_babygpt,W2_gpt2_124m,W3_smollm135m_full,W4_gen_b1,W4_gen_b16")
     parser.add_argument("--dtypes", default="f32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--settings", default="", help="torch settings to run, all of them when empty: eager,compiled,peft")
