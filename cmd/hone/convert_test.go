@@ -74,6 +74,8 @@ func TestConvertRefuses(t *testing.T) {
 		"--save-dtype is \"q8\"":                {"import", "x.gguf", "--save-dtype", "q8"},
 		"no GGUF file":                          {"import", filepath.Join(dir, "config.json"), "--out", filepath.Join(t.TempDir(), "new")},
 		"no such file":                          {"import", "nowhere.gguf"},
+		"hone import m.gguf makes a model":      {"chat", "m.gguf"},
+		"is an adapter; fold it":                {"export", goldenFile("lora_llama"), "--to", "gguf"},
 		"neither a model nor an adapter":        {"inspect", t.TempDir()},
 		"the index names no tensors":            {"inspect", filepath.Join(dir, "config.json")},
 		"hone pull org/model downloads it":      {"inspect", "org/model"},

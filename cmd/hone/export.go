@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/adapter"
 	"hone/convert"
 	"hone/gguf"
 	"hone/model"
@@ -80,6 +81,9 @@ func (r *exported) print(w io.Writer) {
 }
 
 func (c *exportSettings) run(dir string) (*exported, error) {
+	if _, err := os.Stat(filepath.Join(dir, adapter.ConfigName)); err == nil {
+		return nil, fmt.Errorf("%s is an adapter; fold it into its base by hone merge, then export that", dir)
+	}
 	switch c.to {
 	case "gguf":
 		return c.gguf(dir)

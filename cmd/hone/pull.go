@@ -118,6 +118,9 @@ func hubCache(home string) string {
 
 // modelDir is the folder that a model's name on the command line means: the folder of that name, or else a model of the cache.
 func modelDir(arg string) (string, error) {
+	if strings.EqualFold(filepath.Ext(arg), ".gguf") {
+		return "", fmt.Errorf("%s is a GGUF file; hone import %s makes a model folder of it", arg, arg)
+	}
 	if _, err := os.Stat(arg); err == nil {
 		return arg, nil
 	}
