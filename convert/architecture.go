@@ -122,6 +122,9 @@ var architectures = []architecture{
 			{"blk.%d.ffn_up", "gpt_neox.layers.%d.mlp.dense_h_to_4h", plain, false}, {"blk.%d.ffn_down", "gpt_neox.layers.%d.mlp.dense_4h_to_h", plain, false}}},
 }
 
+// maxExperts bounds what a file may claim; models that can be converted have 8.
+const maxExperts = 512
+
 // ignored are endings of tensors in model folders that hold nothing learned.
 var ignored = []string{".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"}
 

@@ -64,7 +64,7 @@ func (f *Folder) read(dir string) error {
 	if f.weight, err = safetensors.Open(dir); err != nil {
 		return err
 	}
-	if f.shape.layers > len(f.weight.Names()) || f.shape.experts > 1<<12 {
+	if f.shape.layers > len(f.weight.Names()) || f.shape.experts > maxExperts {
 		return fmt.Errorf("config.json claims %d layers and %d experts, and there are %d tensors", f.shape.layers, f.shape.experts, len(f.weight.Names()))
 	}
 	if f.links, err = f.arch.links(f.shape.layers, f.shape.experts, false, f.names()); err != nil {

@@ -73,7 +73,7 @@ func (m *Model) read() error {
 	if err != nil {
 		return err
 	}
-	if s.layers > len(all) || s.experts > 1<<12 {
+	if s.layers > len(all) || s.experts > maxExperts {
 		return fmt.Errorf("the metadata claims %d layers and %d experts, and there are %d tensors", s.layers, s.experts, len(all))
 	}
 	m.shape = s

@@ -30,21 +30,17 @@ func (a architecture) links(layers, experts int, inGGUF bool, all []string) ([]l
 		for layer := range count {
 			found := false
 			for _, suffix := range []string{".weight", ".bias"} {
-				l := r.link(layer, experts, suffix)
-				name := l.hf[0]
-				if inGGUF {
-					name = l.gguf
-				}
-				if !there[name] {
+				if l := r.link(layer, 1, suffix); !there[pick(inGGUF, l.gguf, l.hf[0])] {
 					continue
 				}
+				l := r.link(layer, experts, suffix)
 				found, list = true, append(list, l)
 				delete(there, l.gguf)
 				for _, n := range l.hf {
 					delete(there, n)
 				}
 			}
-			if l := r.link(layer, experts, ".weight"); !found && !r.optional {
+			if l := r.link(layer, 1, ".weight"); !found && !r.optional {
 				return nil, fmt.Errorf("tensor %s is missing, which %s models need (%s in the other form)", pick(inGGUF, l.gguf, l.hf[0]), a.hf, pick(inGGUF, l.hf[0], l.gguf))
 			}
 		}

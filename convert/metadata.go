@@ -45,10 +45,13 @@ func (a architecture) toMetadata(c config, s shape) (meta gguf.Metadata, notes [
 		default:
 			return nil, nil, fmt.Errorf("config.json lacks %s", f.hf)
 		}
-		if isReal(f) {
+		switch {
+		case isReal(f):
 			put(f.gguf, float32(v))
-		} else {
+		case v >= 0 && v <= math.MaxUint32 && v == math.Trunc(v):
 			put(f.gguf, uint32(v))
+		default:
+			return nil, nil, fmt.Errorf("config.json says %s is %v", f.hf, v)
 		}
 	}
 	if a.hf != "gpt2" && a.hf != "gpt_neox" {

@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"hone/gguf"
 )
@@ -68,8 +69,8 @@ func (r *reader) number(key string, absent float64) float64 {
 
 // shortest is the float64 with the fewest digits that is f as a float32: 1e-05, not 9.999999747378752e-06.
 func shortest(f float32) float64 {
-	var v float64
-	if _, err := fmt.Sscan(fmt.Sprint(f), &v); err != nil {
+	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
+	if err != nil {
 		return float64(f)
 	}
 	return v

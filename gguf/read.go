@@ -41,6 +41,7 @@ type File struct {
 	Version  uint32
 	Metadata Metadata
 	Tensors  []Tensor // in the order of the file's list
+	names    map[string]int
 	file     *mapped.File
 }
 
@@ -64,8 +65,8 @@ func (f *File) Close() error { return f.file.Close() }
 
 // Tensor returns a tensor by name.
 func (f *File) Tensor(name string) (Tensor, bool) {
-	i := slices.IndexFunc(f.Tensors, func(t Tensor) bool { return t.Name == name })
-	if i < 0 {
+	i, ok := f.names[name]
+	if !ok {
 		return Tensor{}, false
 	}
 	return f.Tensors[i], true
@@ -133,8 +134,8 @@ func (d *decoder) metadata(f *File, n int) error {
 
 // tensors reads the list of tensors, and where each begins, counted from the start of the data.
 func (d *decoder) tensors(f *File, n int) (offsets []uint64, err error) {
-	seen := make(map[string]bool, n)
-	for range n {
+	f.names = make(map[string]int, n)
+	for i := range n {
 		info := Info{Name: d.name("tensor")}
 		rank := d.uint(4)
 		if d.err == nil && (rank == 0 || rank > maxRank) {
@@ -152,10 +153,10 @@ func (d *decoder) tensors(f *File, n int) (offsets []uint64, err error) {
 		if err := info.check(); err != nil {
 			return nil, err
 		}
-		if seen[info.Name] {
+		if _, twice := f.names[info.Name]; twice {
 			return nil, fmt.Errorf("tensor %q occurs twice", info.Name)
 		}
-		seen[info.Name] = true
+		f.names[info.Name] = i
 		f.Tensors, offsets = append(f.Tensors, Tensor{Info: info}), append(offsets, offset)
 	}
 	return offsets, nil
