@@ -210,7 +210,10 @@ func (c *exportSettings) folder(dir string) (*exported, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &exported{Out: c.out, Types: map[string]string{"": "as they were"}[c.quant] + c.quant, Bytes: n, Seconds: time.Since(begin).Seconds()}, nil
+	if c.quant == "" {
+		c.quant = "as they were"
+	}
+	return &exported{Out: c.out, Types: c.quant, Bytes: n, Seconds: time.Since(begin).Seconds()}, nil
 }
 
 // parseSize reads a size such as 500MB or 5GB.
