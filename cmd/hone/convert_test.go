@@ -68,7 +68,7 @@ func TestConvertRefuses(t *testing.T) {
 		`--to is "onnx"; use gguf or hf`:        {"export", dir, "--to", "onnx"},
 		`quantisation "q3" is unknown`:          {"export", dir, "--to", "gguf", "--quant", "q3"},
 		`folders take f32, f16 or bf16`:         {"export", dir, "--to", "hf", "--quant", "q8_0", "--out", "x"},
-		`"5 apples" is no size`:                 {"export", dir, "--to", "hf", "--shard-size", "5 apples", "--out", "x"},
+		`size "5 apples" is unknown`:            {"export", dir, "--to", "hf", "--shard-size", "5 apples", "--out", "x"},
 		"name the folder to write by --out":     {"export", dir, "--to", "hf"},
 		"already holds a model":                 {"export", dir, "--to", "hf", "--out", dir},
 		"--save-dtype is \"q8\"":                {"import", "x.gguf", "--save-dtype", "q8"},

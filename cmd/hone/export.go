@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -196,7 +195,7 @@ func (c *exportSettings) folder(dir string) (*exported, error) {
 	if !ok {
 		return nil, fmt.Errorf("--quant is %q; folders take f32, f16 or bf16", c.quant)
 	}
-	size, err := parseSize(c.shard)
+	size, err := safetensors.ParseSize(c.shard)
 	if err != nil {
 		return nil, fmt.Errorf("--shard-size: %w", err)
 	}
@@ -214,24 +213,4 @@ func (c *exportSettings) folder(dir string) (*exported, error) {
 		c.quant = "as they were"
 	}
 	return &exported{Out: c.out, Types: c.quant, Bytes: n, Seconds: time.Since(begin).Seconds()}, nil
-}
-
-// parseSize reads a size such as 500MB or 5GB.
-func parseSize(s string) (int64, error) {
-	units := []struct {
-		name string
-		size float64
-	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1}}
-	for _, u := range units {
-		number, ok := strings.CutSuffix(strings.ToUpper(s), strings.ToUpper(u.name))
-		if !ok {
-			continue
-		}
-		v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if err == nil && v > 0 && v*u.size < 1<<60 {
-			return int64(v * u.size), nil
-		}
-		break
-	}
-	return 0, fmt.Errorf("%q is no size; write, for example, 500MB or 5GB", s)
 }
