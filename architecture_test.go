@@ -16,7 +16,7 @@ import (
 var layers = map[string]int{
 	"cmd/hone": 6,
 	"recipe":   5, "serve/": 5,
-	"report": 4, "model": 4, "train": 4, "eval": 4,
+	"report": 4, "plan": 4, "model": 4, "train": 4, "eval": 4,
 	"model/": 3, "generate": 3, "adapter": 3,
 	"nn": 2, "data/curate": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
 	"device/cpu": 1, "tensor": 1, "data": 1, "chat": 1, "convert": 1,

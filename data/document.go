@@ -66,6 +66,17 @@ func (s *Stats) skip(r Reason, n int) {
 	s.Skipped[r] += n
 }
 
+// Add counts what o counted.
+func (s *Stats) Add(o *Stats) {
+	s.Files += o.Files
+	s.Documents += o.Documents
+	s.Bytes += o.Bytes
+	s.InvalidUTF8 += o.InvalidUTF8
+	for reason, n := range o.Skipped {
+		s.skip(reason, n)
+	}
+}
+
 func (s *Stats) count(d Document) {
 	s.Documents++
 	s.Bytes += int64(len(d.Text))

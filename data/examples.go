@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func ParseExample(record []byte) (Example, error) {
 	for _, f := range formats {
 		if !slices.ContainsFunc(f.keys, func(k string) bool { return isNull(fields[k]) }) {
 			e := Example{Format: f.format}
-			if err := e.read(fields); err != nil {
+			if err := cmp.Or(e.read(fields), e.checkOrder()); err != nil {
 				return Example{}, fmt.Errorf("a record of the format %s: %w", f.format, err)
 			}
 			return e, nil
@@ -134,7 +135,7 @@ func (e *Example) checkTurns() error {
 		}
 		switch *t.Role {
 		case "assistant", "model":
-			if answers++; isNull(t.Content) || string(t.Content) == `""` {
+			if answers++; t.empty() {
 				var called struct {
 					Calls []json.RawMessage `json:"tool_calls"`
 				}
@@ -153,6 +154,38 @@ func (e *Example) checkTurns() error {
 	}
 	if answers == 0 {
 		return errors.New("the conversation has no answer of the assistant")
+	}
+	return nil
+}
+
+// empty reports whether the content is nothing but space.
+func (t *turn) empty() bool {
+	var text string
+	return isNull(t.Content) || json.Unmarshal(t.Content, &text) == nil && strings.TrimSpace(text) == ""
+}
+
+// checkOrder holds users and assistants to take turns, the user first; tools speak when an assistant called them.
+func (e *Example) checkOrder() error {
+	before := "" // the kind of the message before: s, u, a or t
+	for i, m := range e.Messages {
+		var t turn
+		if err := json.Unmarshal(m, &t); err != nil || t.Role == nil {
+			return fmt.Errorf("message %d has no role", i+1)
+		}
+		kind, behind := "t", "at"
+		switch *t.Role {
+		case "system", "developer":
+			kind, behind = "s", ""
+		case "user":
+			kind, behind = "u", "sa"
+		case "assistant", "model":
+			kind, behind = "a", "ut"
+		}
+		first := before == "" && (kind == "s" || kind == "u")
+		if !first && (before == "" || !strings.Contains(behind, before)) {
+			return fmt.Errorf("message %d, of the role %s, is out of order; users and assistants must take turns, the user first", i+1, *t.Role)
+		}
+		before = kind
 	}
 	return nil
 }

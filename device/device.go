@@ -109,6 +109,15 @@ type Device interface {
 	Kernels
 }
 
+// Pager is a device that can keep buffers in files, for state that is touched once a step. It is optional.
+type Pager interface {
+	// AllocPaged returns n elements of zero in a nameless file in dir, on a disk with room for them.
+	// Free gives them back.
+	AllocPaged(dir string, n int, t DType) (Buffer, error)
+	// Evict takes a paged buffer, or a slice of one, out of memory; what it holds stays in the file.
+	Evict(Buffer)
+}
+
 // OutOfMemory is the panic value of an allocation that cannot be met.
 type OutOfMemory struct {
 	Device         string

@@ -10,7 +10,7 @@ package device
 type Kernels interface {
 	MatMul(MatMul)
 
-	// Fill sets every element of y to v. I32 buffers take int32(v).
+	// Fill sets every element of y to v. I32 buffers take int32(v), U8 ones uint8(v).
 	Fill(y Buffer, v float32)
 	// Unary computes y[i] = op(x[i]); y may be x. Identity converts between F32 and BF16.
 	Unary(op UnaryOp, y, x Buffer)
@@ -225,9 +225,12 @@ type CrossEntropy struct {
 //	g = Scale·Grad;  M = Beta1·M + (1-Beta1)·g;  V = Beta2·V + (1-Beta2)·g²
 //	Param -= LR·(M/(1-Beta1^Step)/(sqrt(V/(1-Beta2^Step))+Eps) + Decay·Param)
 //
-// Param, M and V are F32; Grad is F32 or BF16. Half (BF16, optional) receives Param rounded.
+// Param, M and V are F32; Grad is F32 or BF16. Half (BF16, optional) receives Param rounded. With MScale and VScale, M and V
+// are U8 and the moments are kept as codes of DynamicMap(true) and DynamicMap(false): read as code·scale, and rounded
+// after Param was changed, each block of DynamicBlock elements by its own largest magnitude.
 type AdamW struct {
 	Param, Grad, M, V Buffer
+	MScale, VScale    Buffer // F32 [ceil(len/DynamicBlock)], or absent
 	Half              Buffer
 	LR, Beta1, Beta2  float32
 	Eps, Decay, Scale float32

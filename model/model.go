@@ -127,6 +127,13 @@ func New(config []byte, dev device.Device, dtype device.DType, seed uint64) (*Mo
 	return m, nil
 }
 
+// Alloc gives the weights of a declared model memory, and no values.
+func (m *Model) Alloc(dtype device.DType) {
+	for _, p := range m.Params {
+		p.Alloc(m.dev, nn.DTypeOf(p.Param, dtype))
+	}
+}
+
 // Open loads a model folder.
 func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config.json"))

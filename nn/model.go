@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"math"
+
 	"hone/device"
 	"hone/tensor"
 )
@@ -30,6 +32,7 @@ type Input struct {
 	Sequences      []device.Sequence // which rows belong together; without a cache keys stand where queries do
 	Cache          *Cache            // nil in training
 	Dropout        float32           // on embeddings and on what each block adds to the residual stream
+	Noise          float32           // NEFTune's alpha: noise on the embedded tokens in training
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
 	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
@@ -58,6 +61,21 @@ func (in Input) length(s int) int {
 		n = max(n, int(p)+1)
 	}
 	return n
+}
+
+// Embedded is what becomes of the embedded tokens x [N, C] before the first layer: NEFTune's noise, uniform in ±alpha/sqrt(L·C) for
+// a sequence of L tokens (Jain et al., "NEFTune: Noisy Embeddings Improve Instruction Finetuning", 2023), and dropout.
+func (in Input) Embedded(x *tensor.Tensor) *tensor.Tensor {
+	if in.Noise > 0 {
+		bounds := make([]float32, x.Rows())
+		for _, s := range in.Sequences {
+			for row := range s.QLen {
+				bounds[s.Q+row] = in.Noise / float32(math.Sqrt(float64(s.QLen)*float64(x.Cols())))
+			}
+		}
+		x = tensor.Noise(x, bounds)
+	}
+	return in.Drop(x)
 }
 
 // Drop applies the input's dropout.

@@ -135,7 +135,8 @@ func (c *RopeConfig) check() error {
 		return fmt.Errorf("rope_type longrope needs original_max_position_embeddings of at least 2, not %d", c.Original)
 	}
 	if c.Type == "longrope" {
-		for key, list := range map[string][]float64{"short_factor": c.ShortFactor, "long_factor": c.LongFactor} {
+		for i, list := range [][]float64{c.ShortFactor, c.LongFactor} {
+			key := [2]string{"short_factor", "long_factor"}[i]
 			if len(list) != c.pairs() || slices.ContainsFunc(list, func(f float64) bool { return !(f > 0) }) {
 				return fmt.Errorf("rope_type longrope needs %d positive numbers in %s, one for each rotated pair of channels, not %d", c.pairs(), key, len(list))
 			}

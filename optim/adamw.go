@@ -26,7 +26,11 @@ type Config struct {
 	Eps          float32 // added to the root of the second moment
 	WeightDecay  float32 // decoupled: a step takes lr·WeightDecay of each decayed weight
 	MaxGradNorm  float64 // gradients are scaled down to this global L2 norm; 0 means no clipping
+	EightBit     bool    // keep the moments of tensors of largeState elements or more in 8 bits
 }
+
+// largeState is the size from which on tensors have 8-bit moments, as in bitsandbytes, and paged ones.
+const largeState = 4096
 
 // Default returns the usual constants for pre-training language models.
 func Default() Config {
@@ -34,9 +38,12 @@ func Default() Config {
 }
 
 // AdamW is Adam with decoupled weight decay and clipping by the global norm of
-// the gradients. Its memory is 8 bytes per F32 parameter, 12 per BF16 parameter.
+// the gradients. Its memory is 8 bytes per F32 parameter, 12 per BF16 parameter; with 8-bit moments (Dettmers et al., "8-bit
+// Optimizers via Block-wise Quantization", 2021) about 2 and 6.
 type AdamW struct {
 	dev     device.Device
+	pager   device.Pager // nil when the state is in memory
+	dir     string       // of paged state
 	config  Config
 	slots   []slot
 	norms   device.Buffer // F32 [len(slots)], scratch of the norm
@@ -47,47 +54,109 @@ type AdamW struct {
 type slot struct {
 	Param
 	master device.Buffer // F32; the parameter itself unless it is BF16
-	m, v   device.Buffer // F32
+	m, v   device.Buffer // F32, or U8 with scales
+	mScale device.Buffer // F32, a block's each; zero Buffers for F32 moments
+	vScale device.Buffer
+	paged  bool // master and moments live in files
 }
 
 // New allocates the state of params on dev: moments of zero and masters equal
 // to the parameters' present values. Names must be unique. Running out of memory
 // panics with *device.OutOfMemory, for tensor.Try.
 func New(dev device.Device, params []Param, config Config) *AdamW {
-	o := &AdamW{dev: dev, config: config, norms: dev.Alloc(max(len(params), 1), device.F32)}
+	o := newAdamW(dev, params, config)
+	for _, p := range params {
+		if err := o.add(p); err != nil {
+			panic(err) // only files can fail
+		}
+	}
+	return o
+}
+
+// NewPaged is New with the state of large tensors in files in folder dir, a few MiB of which are in memory at a time.
+func NewPaged(dev device.Device, params []Param, config Config, dir string) (*AdamW, error) {
+	pager, ok := dev.(device.Pager)
+	if !ok {
+		return nil, fmt.Errorf("%s cannot page the optimizer's state; keep it in memory", dev.Name())
+	}
+	o := newAdamW(dev, params, config)
+	o.pager, o.dir = pager, dir
+	for _, p := range params {
+		if err := o.add(p); err != nil {
+			o.Free()
+			return nil, fmt.Errorf("state of %s: %w", p.Name, err)
+		}
+	}
+	return o, nil
+}
+
+func newAdamW(dev device.Device, params []Param, config Config) *AdamW {
 	seen := make(map[string]bool, len(params))
 	for _, p := range params {
 		if seen[p.Name] {
 			panic(fmt.Sprintf("optim: two parameters are called %q", p.Name))
 		}
 		seen[p.Name] = true
-		o.slots = append(o.slots, newSlot(dev, p))
 	}
-	return o
+	return &AdamW{dev: dev, config: config, norms: dev.Alloc(max(len(params), 1), device.F32)}
 }
 
-func newSlot(dev device.Device, p Param) slot {
+// add makes the state of a parameter.
+func (o *AdamW) add(p Param) error {
 	if p.LRScale == 0 {
 		p.LRScale = 1
 	}
 	n := p.Tensor.Len()
-	s := slot{Param: p, master: p.Tensor.Buffer(), m: dev.Alloc(n, device.F32), v: dev.Alloc(n, device.F32)}
-	dev.Fill(s.m, 0)
-	dev.Fill(s.v, 0)
-	if p.Tensor.DType() == device.BF16 {
-		s.master = dev.Alloc(n, device.F32)
-		dev.Unary(device.Identity, s.master, p.Tensor.Buffer())
+	o.slots = append(o.slots, slot{Param: p, master: p.Tensor.Buffer(), paged: o.pager != nil && n >= largeState})
+	s := &o.slots[len(o.slots)-1]
+	moment := device.F32
+	if o.config.EightBit && n >= largeState {
+		moment = device.U8
+		blocks := (n + device.DynamicBlock - 1) / device.DynamicBlock
+		s.mScale, s.vScale = o.dev.Alloc(blocks, device.F32), o.dev.Alloc(blocks, device.F32)
+		o.dev.Fill(s.mScale, 0) // whatever the codes are, the moments are zero
+		o.dev.Fill(s.vScale, 0)
 	}
-	return s
+	var err error
+	if s.m, err = o.alloc(s, n, moment); err != nil {
+		return err
+	}
+	if s.v, err = o.alloc(s, n, moment); err != nil {
+		return err
+	}
+	if s.halved() {
+		s.master = device.Buffer{}
+		if s.master, err = o.alloc(s, n, device.F32); err != nil {
+			return err
+		}
+		o.dev.Unary(device.Identity, s.master, p.Tensor.Buffer())
+		o.evict(s, 0, n)
+	}
+	return nil
+}
+
+// alloc makes n elements of zero of a slot's state.
+func (o *AdamW) alloc(s *slot, n int, t device.DType) (device.Buffer, error) {
+	if s.paged {
+		return o.pager.AllocPaged(o.dir, n, t)
+	}
+	b := o.dev.Alloc(n, t)
+	o.dev.Fill(b, 0)
+	return b, nil
 }
 
 // Free gives the optimizer's memory back; the parameters stay.
 func (o *AdamW) Free() {
-	for _, s := range o.slots {
-		o.dev.Free(s.m)
-		o.dev.Free(s.v)
+	for i := range o.slots {
+		s := &o.slots[i]
+		buffers := []device.Buffer{s.m, s.v, s.mScale, s.vScale}
 		if s.halved() {
-			o.dev.Free(s.master)
+			buffers = append(buffers, s.master)
+		}
+		for _, b := range buffers {
+			if !b.IsZero() {
+				o.dev.Free(b)
+			}
 		}
 	}
 	o.dev.Free(o.norms)
@@ -123,19 +192,53 @@ func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
 	return norm, o.dev.Sync()
 }
 
+// pagedPart is the number of elements of paged state that are in memory at a time: a few MiB of each of its buffers,
+// whole blocks of 8-bit moments and whole pages.
+const pagedPart = 1 << 20
+
 func (o *AdamW) update(s *slot, lr, scale float32) {
 	k := device.AdamW{
-		Param: s.master, Grad: s.Tensor.Grad(), M: s.m, V: s.v,
 		LR: lr * s.LRScale, Beta1: o.config.Beta1, Beta2: o.config.Beta2,
 		Eps: o.config.Eps, Scale: scale, Step: o.updates,
-	}
-	if s.halved() {
-		k.Half = s.Tensor.Buffer()
 	}
 	if s.Decay {
 		k.Decay = o.config.WeightDecay
 	}
-	o.dev.AdamW(k)
+	n := s.Tensor.Len()
+	part := n
+	if s.paged {
+		part = pagedPart
+	}
+	for lo := 0; lo < n; lo += part {
+		hi := min(lo+part, n)
+		s.operands(&k, lo, hi)
+		o.dev.AdamW(k)
+		o.evict(s, lo, hi)
+	}
+}
+
+// operands sets k to work on elements lo to hi.
+func (s *slot) operands(k *device.AdamW, lo, hi int) {
+	k.Param, k.Grad, k.M, k.V = s.master.Slice(lo, hi), s.Tensor.Grad().Slice(lo, hi), s.m.Slice(lo, hi), s.v.Slice(lo, hi)
+	if s.halved() {
+		k.Half = s.Tensor.Buffer().Slice(lo, hi)
+	}
+	if !s.mScale.IsZero() {
+		first, last := lo/device.DynamicBlock, (hi+device.DynamicBlock-1)/device.DynamicBlock
+		k.MScale, k.VScale = s.mScale.Slice(first, last), s.vScale.Slice(first, last)
+	}
+}
+
+// evict takes elements lo to hi of paged state out of memory.
+func (o *AdamW) evict(s *slot, lo, hi int) {
+	if !s.paged {
+		return
+	}
+	o.pager.Evict(s.m.Slice(lo, hi))
+	o.pager.Evict(s.v.Slice(lo, hi))
+	if s.halved() {
+		o.pager.Evict(s.master.Slice(lo, hi))
+	}
 }
 
 // Discard frees all gradients without an update.

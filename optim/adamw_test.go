@@ -166,40 +166,99 @@ func TestMasters(t *testing.T) {
 	})
 }
 
-// TestStateContinues: a second optimizer that is given the state of the first makes the same bits.
+// ramp is n numbers over several orders of magnitude, others for each seed.
+func ramp(n, seed int) []float32 {
+	v := make([]float32, n)
+	r := tensor.NewRandom(uint64(seed))
+	for i := range v {
+		v[i] = float32(math.Exp(-5*r.Float64())) * (1 - 2*float32(i&1))
+	}
+	return v
+}
+
+// TestStateContinues: a second optimizer that is given the state of the first makes the same bits, wherever and however
+// either keeps its state.
 func TestStateContinues(t *testing.T) {
 	dev := cpu.New(cpu.Options{Threads: 2})
 	defer dev.Close()
+	const n = 5000
 	for _, dtype := range []device.DType{device.F32, device.BF16} {
-		first, second := param(dev, dtype, 1, 2, 3), param(dev, dtype, 9, 9, 9)
-		a := optim.New(dev, []optim.Param{{Name: "p", Tensor: first, Decay: true}}, optim.Default())
-		b := optim.New(dev, []optim.Param{{Name: "p", Tensor: second, Decay: true}}, optim.Default())
-		step := func(o *optim.AdamW, p *tensor.Tensor, i int) {
-			backward(dev, dtype, map[*tensor.Tensor][]float32{p: {float32(i) - 2, 0.3, float32(i * i)}})
-			if _, err := o.Step(0.01); err != nil {
+		for _, eight := range []bool{false, true} {
+			config := optim.Default()
+			config.EightBit = eight
+			first, second := param(dev, dtype, ramp(n, 1)...), param(dev, dtype, ramp(n, 2)...)
+			a := optim.New(dev, []optim.Param{{Name: "p", Tensor: first, Decay: true}}, config)
+			b, err := optim.NewPaged(dev, []optim.Param{{Name: "p", Tensor: second, Decay: true}}, config, t.TempDir())
+			if err != nil {
 				t.Fatal(err)
 			}
-		}
-		for i := range 5 {
-			step(a, first, i)
-		}
-		for i, s := range a.State() {
-			v := make([]float32, s.Buffer.Len)
-			if err := dev.Read(v, s.Buffer); err != nil {
-				t.Fatal(err)
+			step := func(o *optim.AdamW, p *tensor.Tensor, i int) {
+				backward(dev, dtype, map[*tensor.Tensor][]float32{p: ramp(n, 10+i)})
+				if _, err := o.Step(0.01); err != nil {
+					t.Fatal(err)
+				}
 			}
-			dev.Write(b.State()[i].Buffer, v)
+			for i := range 5 {
+				step(a, first, i)
+			}
+			carryState(t, dev, a, b)
+			for i := range 5 {
+				step(a, first, i+5)
+				step(b, second, i+5)
+				if !slices.Equal(values(t, first), values(t, second)) {
+					t.Fatalf("%v, 8 bits %v: step %d differs", dtype, eight, i)
+				}
+			}
+			a.Free()
+			b.Free()
+			first.Free()
+			second.Free()
 		}
-		if err := b.Restored(a.Updates()); err != nil {
+	}
+	if left := dev.Memory().InUse; left != 0 {
+		t.Errorf("%d bytes are left", left)
+	}
+}
+
+// carryState gives b the state of a.
+func carryState(t *testing.T, dev device.Device, a, b *optim.AdamW) {
+	t.Helper()
+	to := b.State()
+	for i, s := range a.State() {
+		var v any = make([]float32, s.Buffer.Len)
+		if s.Buffer.DType == device.U8 {
+			v = make([]uint8, s.Buffer.Len)
+		}
+		if err := dev.Read(v, s.Buffer); err != nil {
 			t.Fatal(err)
 		}
-		for i := range 5 {
-			step(a, first, i+5)
-			step(b, second, i+5)
-			if x, y := values(t, first), values(t, second); !slices.Equal(x, y) {
-				t.Fatalf("%v: step %d: %v and %v", dtype, i, x, y)
-			}
-		}
+		dev.Write(to[i].Buffer, v)
+		to[i].Done()
+	}
+	if err := b.Restored(a.Updates()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPagedNeedsPager: a device that cannot page says so.
+func TestPagedNeedsPager(t *testing.T) {
+	dev := devicetest.NewReference()
+	if _, err := optim.NewPaged(dev, nil, optim.Default(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "page") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestPagedWithoutDisk: a folder that is not there is an error, and nothing is left on the device.
+func TestPagedWithoutDisk(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	p := param(dev, device.F32, ramp(5000, 1)...)
+	if _, err := optim.NewPaged(dev, []optim.Param{{Name: "p", Tensor: p}}, optim.Default(), t.TempDir()+"/missing"); err == nil {
+		t.Error("state was paged to a folder that is not there")
+	}
+	p.Free()
+	if left := dev.Memory().InUse; left != 0 {
+		t.Errorf("%d bytes are left", left)
 	}
 }
 
@@ -211,6 +270,23 @@ func TestMemory(t *testing.T) {
 	opt := optim.New(dev, []optim.Param{{Name: "p", Tensor: p}}, optim.Default())
 	if took := dev.Memory().InUse - before; took != 3*12+4 {
 		t.Errorf("state takes %d bytes, want 12 per BF16 parameter and 4 for the norm", took)
+	}
+	opt.Free()
+	if left := dev.Memory().InUse - before; left != 0 {
+		t.Errorf("%d bytes are left", left)
+	}
+}
+
+// TestMemory8: 8-bit moments take 2 bytes and a scale for each of both moments of a block, small tensors keep f32.
+func TestMemory8(t *testing.T) {
+	dev := devicetest.NewReference()
+	large, small := param(dev, device.F32, ramp(4100, 1)...), param(dev, device.F32, ramp(4095, 1)...)
+	before := dev.Memory().InUse
+	config := optim.Default()
+	config.EightBit = true
+	opt := optim.New(dev, []optim.Param{{Name: "large", Tensor: large}, {Name: "small", Tensor: small}}, config)
+	if took, want := dev.Memory().InUse-before, int64(2*4100+2*17*4+8*4095+8); took != want {
+		t.Errorf("state takes %d bytes, want %d", took, want)
 	}
 	opt.Free()
 	if left := dev.Memory().InUse - before; left != 0 {

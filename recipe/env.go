@@ -53,4 +53,7 @@ type Summary struct {
 	BytesPerToken   float64            `json:"bytes_per_token,omitempty"`
 	PeakMemoryBytes int64              `json:"peak_memory_bytes"` // of the device
 	VocabSize       int                `json:"vocab_size"`
+
+	Before             map[string]float64 `json:"validation_before,omitempty"`    // metrics before the first step, with eval.on_start
+	PlannedMemoryBytes int64              `json:"planned_memory_bytes,omitempty"` // what the plan said before the run
 }

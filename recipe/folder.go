@@ -24,6 +24,8 @@ const (
 	adapterName     = "adapter"
 	tokensName      = "tokens"
 	tokenizerName   = "tokenizer"
+	selfName        = "replay"
+	forgettingName  = "forgetting.json"
 )
 
 // open makes the folder and refuses to overwrite a run.

@@ -21,7 +21,8 @@ func (t *Tokenizer) short() string     { return "" }
 
 // Optimizer holds the constants of AdamW and what happens when gradients are not finite.
 type Optimizer struct {
-	Name         string  `yaml:"name" doc:"adamw"`
+	Name         string  `yaml:"name" doc:"adamw, or adamw8bit (moments in 8 bits: a quarter of the memory)"`
+	Paged        bool    `yaml:"paged" doc:"keep the optimizer's state in files in out; a few MiB of it are in memory at a time"`
 	LearningRate float64 `yaml:"learning_rate" doc:"peak learning rate; schedule.* shapes it"`
 	Beta1        float64 `yaml:"beta1" doc:"decay of the first moment"`
 	Beta2        float64 `yaml:"beta2" doc:"decay of the second moment"`
@@ -40,8 +41,8 @@ func defaultOptimizer() Optimizer {
 
 func (o *Optimizer) validate() error {
 	switch {
-	case o.Name != "adamw":
-		return fmt.Errorf("optimizer.name is %q; use adamw", o.Name)
+	case o.Name != "adamw" && o.Name != "adamw8bit":
+		return fmt.Errorf("optimizer.name is %q; use adamw or adamw8bit", o.Name)
 	case !(o.LearningRate > 0):
 		return fmt.Errorf("optimizer.learning_rate is %v; it must be above 0", o.LearningRate)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1):
@@ -64,7 +65,7 @@ func (o *Optimizer) validate() error {
 
 func (o *Optimizer) config() optim.Config {
 	return optim.Config{Beta1: float32(o.Beta1), Beta2: float32(o.Beta2), Eps: float32(o.Eps),
-		WeightDecay: float32(o.WeightDecay), MaxGradNorm: o.MaxGradNorm}
+		WeightDecay: float32(o.WeightDecay), MaxGradNorm: o.MaxGradNorm, EightBit: o.Name == "adamw8bit"}
 }
 
 // Schedule is train.Schedule with the names that recipes use.
@@ -84,8 +85,9 @@ func (s *Schedule) validate() error {
 
 // Eval says when the held-out data is looked at.
 type Eval struct {
-	Every     int `yaml:"every" doc:"steps between evaluations; 0: only at the end"`
-	MaxTokens int `yaml:"max_tokens" doc:"held-out tokens per evaluation; 0: all of them"`
+	Every     int  `yaml:"every" doc:"steps between evaluations; 0: only at the end"`
+	OnStart   bool `yaml:"on_start" doc:"also evaluate before the first step"`
+	MaxTokens int  `yaml:"max_tokens" doc:"held-out tokens per evaluation; 0: all of them"`
 }
 
 // EarlyStopping ends a run that does not get better.

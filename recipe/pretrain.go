@@ -14,7 +14,7 @@ func (c *Pretrain) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return execute(ctx, &run{stage: &pretraining{c: c}, c: &c.Training, whole: c, dir: c.Model.Dir, env: env})
+	return execute(ctx, &run{stage: &pretraining{c: c}, c: &c.Training, whole: c, dir: c.Model.Dir, env: env, plans: true})
 }
 
 // pretraining is the stage of training on raw text.

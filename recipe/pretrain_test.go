@@ -109,7 +109,7 @@ func TestPretrain(t *testing.T) {
 		for _, e := range events {
 			counts[e.Kind()]++
 		}
-		if counts["step"] != 200 || counts["eval"] != 2 || counts["sample"] != 6 || counts["checkpoint"] != 1 || counts["info"] != 1 {
+		if counts["step"] != 200 || counts["eval"] != 2 || counts["sample"] != 6 || counts["checkpoint"] != 1 || counts["info"] != 2 {
 			t.Errorf("%s: events %v", kind, counts)
 		}
 		written, err := train.ReadMetrics(filepath.Join(dir, "metrics.jsonl"))

@@ -13,6 +13,7 @@ import (
 	"hone/model"
 	"hone/nn"
 	"hone/optim"
+	"hone/plan"
 	"hone/safetensors"
 	"hone/tensor"
 	"hone/tokenizer"
@@ -76,6 +77,8 @@ type run struct {
 	tape    *tensor.Tape
 	metrics *train.Metrics
 	loop    *train.Loop
+	planned plan.Memory // zero where it is not planned
+	plans   bool        // the step is that of predicting the next token, whose memory is planned
 }
 
 // execute runs a stage: data, model, loop, and the result in OUT. When ctx is cancelled it saves,
@@ -124,6 +127,10 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
+	peak := map[string]any{"peak_memory_bytes": r.env.Device.Memory().Peak}
+	if err := r.metrics.Append(train.InfoEvent{Step: out.Step, Values: peak}); err != nil {
+		return nil, err
+	}
 	sum := r.summary(out)
 	if out.Interrupted {
 		return sum, r.say(fmt.Sprintf("interrupted after step %d and saved; go on with resume=true", out.Step))
@@ -136,6 +143,9 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 func (r *run) openModel() (err error) {
 	dtype, err := r.c.dtype()
 	if err != nil {
+		return err
+	}
+	if err := r.planMemory(); err != nil {
 		return err
 	}
 	if r.model, err = r.newModel(dtype); err != nil {
@@ -160,13 +170,40 @@ func (r *run) openModel() (err error) {
 			return err
 		}
 	}
-	list := trainable(r.trained.params())
-	if e, ok := r.stage.(expander); ok {
-		e.learningRates(list)
-	}
-	r.opt = optim.New(r.env.Device, list, r.c.Optimizer.config())
 	r.tape = tensor.NewTape(r.env.Device, dtype)
+	return r.openOptimizer()
+}
+
+func (r *run) openOptimizer() (err error) {
+	params, config := trainable(r.trained.params()), r.c.Optimizer.config()
+	if e, ok := r.stage.(expander); ok {
+		e.learningRates(params)
+	}
+	if r.c.Optimizer.Paged {
+		r.opt, err = optim.NewPaged(r.env.Device, params, config, r.folder.dir)
+		return err
+	}
+	r.opt = optim.New(r.env.Device, params, config)
 	return nil
+}
+
+// planMemory plans the memory of a step and, where the recipe says how much there is, chooses recompute.
+func (r *run) planMemory() error {
+	if !r.plans {
+		if r.c.Memory != "" {
+			return errors.New("memory is not planned for this stage; leave it out and set recompute")
+		}
+		return nil
+	}
+	config, err := r.stage.config(r)
+	if err == nil && config == nil {
+		config, err = readConfig(r.dir)
+	}
+	if err != nil {
+		return err
+	}
+	r.planned, err = r.c.plan(config, r.dir)
+	return err
 }
 
 func (r *run) newModel(dtype device.DType) (*model.Model, error) {
@@ -212,7 +249,7 @@ func (r *run) openLoop() error {
 	c := r.c
 	r.loop = &train.Loop{
 		Steps: c.Steps, Seed: c.Seed, Tape: r.tape, Optimizer: r.opt, Rate: c.rate(),
-		OnNonFinite: c.Optimizer.OnNonFinite, MaxSkips: c.Optimizer.MaxSkips, EvalEvery: c.Eval.Every,
+		OnNonFinite: c.Optimizer.OnNonFinite, MaxSkips: c.Optimizer.MaxSkips, EvalFirst: c.Eval.OnStart, EvalEvery: c.Eval.Every,
 	}
 	if err := r.stage.setLoop(r); err != nil {
 		return err
@@ -323,12 +360,12 @@ func mayDiffer(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
 		"iterations", "reward_timeout", "reward_retries", "rollout_batch_size",
-		"out", "steps", "resume", "device", "threads", "recompute", "save_dtype", "shard_size",
-		"optimizer.on_nonfinite", "optimizer.max_skips", "tokenizer.path", "model":
+		"out", "steps", "resume", "device", "threads", "recompute", "memory", "save_dtype", "shard_size",
+		"optimizer.on_nonfinite", "optimizer.max_skips", "optimizer.paged", "tokenizer.path", "model":
 		return true
 	}
 	group, _, _ := strings.Cut(key, ".")
-	return group == "diagnosis" || group == "eval" || group == "early_stopping" || group == "checkpoint" || group == "samples"
+	return group == "diagnosis" || group == "eval" || group == "forgetting" || group == "early_stopping" || group == "checkpoint" || group == "samples"
 }
 
 // describe records the sizes of the run.
@@ -338,6 +375,9 @@ func (r *run) describe() error {
 		"vocab_size": r.model.Shape().Vocab, "tokenizer_tokens": r.tok.VocabSize(),
 		"flops_per_token": flopsPerToken(r.model, r.c.SequenceLength, r.c.Method == "full"),
 		"device":          r.env.Device.Name(), "dtype": r.c.DType, "steps": r.c.Steps,
+	}
+	if r.planned.Peak > 0 {
+		values["planned_memory"] = r.planned
 	}
 	more, note := r.stage.info()
 	for key, value := range more {
@@ -376,13 +416,16 @@ func (r *run) summary(out train.Outcome) *Summary {
 		StopReason: out.Reason,
 		Out:        r.c.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
 		Skipped: out.Skipped, Parameters: nn.Count(r.model.Params), Trainable: nn.Count(r.trained.params()), Tokens: out.Tokens, Seconds: out.Seconds,
-		TrainLoss: out.Loss, PeakMemoryBytes: r.env.Device.Memory().Peak, VocabSize: r.tok.VocabSize(),
+		TrainLoss: out.Loss, PeakMemoryBytes: r.env.Device.Memory().Peak, PlannedMemoryBytes: r.planned.Peak, VocabSize: r.tok.VocabSize(),
 	}
 	if out.Seconds > 0 {
 		s.TokensPerS = float64(out.Tokens) / out.Seconds
 	}
 	if out.Eval != nil {
 		s.Validation = out.Eval.Metrics
+	}
+	if out.First != nil {
+		s.Before = out.First.Metrics
 	}
 	r.stage.summarise(s)
 	return s

@@ -18,16 +18,18 @@ func (c *SFT) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return execute(ctx, &run{stage: &tuning{c: c}, c: &c.Training, whole: c, dir: c.Model, env: env})
+	return execute(ctx, &run{stage: &tuning{c: c}, c: &c.Training, whole: c, dir: c.Model, env: env, plans: true})
 }
 
 // tuning is the stage of fine-tuning on examples.
 type tuning struct {
 	c           *SFT
-	train, held *data.Store // marked tokens; held is nil when nothing is held out
-	packs       *data.Packs
-	heldPacks   *data.Packs
-	replay      *corpus // nil without replay
+	sources     []*examples
+	replay      *corpus       // nil without replay
+	text        *corpus       // of forgetting.data, nil without it
+	general     *data.Windows // text to measure forgetting on, nil without any
+	generalText string        // its fingerprint
+	base        baseLoss
 	mixture     *data.Mixture
 	template    *chat.Template // nil when the model has none
 	stats       data.Stats
@@ -35,13 +37,14 @@ type tuning struct {
 
 func (s *tuning) close() error {
 	var errs []error
-	for _, store := range []*data.Store{s.train, s.held} {
-		if store != nil {
-			errs = append(errs, store.Close())
-		}
+	for _, e := range s.sources {
+		errs = append(errs, e.close())
 	}
 	if s.replay != nil {
 		errs = append(errs, s.replay.close())
+	}
+	if s.text != nil {
+		errs = append(errs, s.text.close())
 	}
 	return errors.Join(errs...)
 }
@@ -62,26 +65,13 @@ func (s *tuning) openData(ctx context.Context, r *run) (err error) {
 	if err := s.openReplay(ctx, r); err != nil {
 		return err
 	}
+	if err := s.openGeneral(ctx, r); err != nil {
+		return err
+	}
 	if err := s.mix(r); err != nil {
 		return err
 	}
-	return s.checkEnds(r)
-}
-
-// checkEnds refuses examples from which a model cannot learn to end its answer: none of the first ones has a special token
-// among what is learned.
-func (s *tuning) checkEnds(r *run) error {
-	const looked = 200
-	eos, _ := r.tok.EOS()
-	for d := range min(looked, s.train.Documents()) {
-		for _, mark := range s.marks(s.train, d) {
-			if id, learned := data.Unmark(mark); learned && (id == eos || r.tok.IsSpecial(id)) {
-				return nil
-			}
-		}
-	}
-	return errors.New("no example teaches the model to end its answer: the template ends turns with what is no special token of the tokenizer, or sequence_length cuts " +
-		"every answer; use a template that ends turns with the tokenizer's own end token, such as chat_template=zephyr, or raise sequence_length")
+	return s.checkExamples(r)
 }
 
 // marks are the marked tokens of an example.
@@ -92,81 +82,29 @@ func (s *tuning) marks(store *data.Store, d int64) []int32 {
 	return marks
 }
 
-// openExamples turns the records into stores of marked tokens.
-func (s *tuning) openExamples(ctx context.Context, r *run) (err error) {
-	fraction := s.c.ValidationFraction
-	if len(s.c.ValidationData) > 0 {
-		fraction = 0
-	}
-	if s.train, s.held, err = s.build(ctx, r, s.c.Data, fraction, &s.stats); err != nil {
-		return err
-	}
-	if len(s.c.ValidationData) > 0 {
-		if s.held, _, err = s.build(ctx, r, s.c.ValidationData, 0, &data.Stats{}); err != nil {
-			return err
-		}
-	}
-	if s.train.Documents() == 0 || s.held != nil && s.held.Documents() == 0 {
-		return fmt.Errorf("no example is left to learn from or to hold out (%s); raise sequence_length or give more examples", s.stats.String())
-	}
-	if s.packs, err = data.NewPacks(s.train, s.c.SequenceLength, s.c.Packing); err != nil {
-		return err
-	}
-	if s.held == nil {
-		return nil
-	}
-	s.heldPacks, err = data.NewPacks(s.held, s.c.SequenceLength, s.c.Packing)
-	return err
-}
-
-func (s *tuning) build(ctx context.Context, r *run, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
-	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(s.c.OnBadRecord), Records: true}
-	key, err := src.Key()
-	if err != nil {
-		return nil, nil, err
-	}
-	how := ""
-	if s.template != nil {
-		how = s.template.Source()
-	}
-	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
-		Dir: r.folder.path(tokensName), Vocab: 2 * r.tok.VocabSize(),
-		Fingerprint: fmt.Sprintf("%s examples %s %s %d %q", r.tok.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, how),
-		Encoder: func() data.Encoder {
-			return &exampleEncoder{c: s.c, tok: r.tok, enc: r.tok.NewEncoder(), template: s.template}
-		},
-		Validation: fraction, SourceKey: key, Stats: stats, Workers: s.c.workers(),
-		Progress: func(p data.Progress) { r.env.Progress("examples", p.Bytes, 0) },
-	})
-}
-
-// openReplay opens the text to be mixed in.
-func (s *tuning) openReplay(ctx context.Context, r *run) (err error) {
-	if len(s.c.Replay.Data) == 0 {
-		return nil
-	}
-	c := DefaultPretrain()
-	c.Data, c.Training, c.Model.Dir, c.OnBadRecord = s.c.Replay.Data, s.c.Training, s.c.Model, s.c.OnBadRecord
-	s.replay, err = c.corpus(ctx, r.folder, r.env)
-	return err
-}
-
 // mix deals out packs of examples and windows of replayed text, and fixes the number of steps.
 func (s *tuning) mix(r *run) (err error) {
-	sources := []data.Weighted{{Units: s.packs, Weight: 1}}
+	ours, packs := 1.0, int64(0)
+	if s.replay != nil {
+		ours -= s.c.Replay.Ratio
+	}
+	var weighted []data.Weighted
+	for i, share := range s.shares() {
+		packs += s.sources[i].packs.Count()
+		weighted = append(weighted, data.Weighted{Units: s.sources[i].packs, Weight: ours * share})
+	}
 	if s.replay != nil {
 		windows, err := data.NewWindows(s.replay.train, s.c.SequenceLength)
 		if err != nil {
 			return err
 		}
-		sources = []data.Weighted{{Units: s.packs, Weight: 1 - s.c.Replay.Ratio}, {Units: windows, Weight: s.c.Replay.Ratio}}
+		weighted = append(weighted, data.Weighted{Units: windows, Weight: s.c.Replay.Ratio})
 	}
-	if s.mixture, err = data.NewMixture(r.c.mixture(), sources...); err != nil {
+	if s.mixture, err = data.NewMixture(r.c.mixture(), weighted...); err != nil {
 		return err
 	}
 	if r.c.Steps == 0 {
-		units := s.c.Epochs * float64(s.packs.Count()) / sources[0].Weight
-		r.c.Steps = max(1, int(math.Ceil(units/float64(s.mixture.PerStep()))))
+		r.c.Steps = max(1, int(math.Ceil(s.c.Epochs*float64(packs)/ours/float64(s.mixture.PerStep()))))
 	}
 	return nil
 }
@@ -175,31 +113,27 @@ func (s *tuning) config(*run) ([]byte, error) { return nil, nil }
 
 func (s *tuning) setLoop(r *run) (err error) {
 	r.loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return s.mixture.Step(step), nil }
-	if s.held != nil {
+	if s.heldOut() || s.general != nil {
 		r.loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return s.evaluate(ctx, r) }
 	}
 	return r.objective()
 }
 
-// evaluate is the loss on held-out examples and, with replay, on held-out text, whose rise is what is forgotten.
+// evaluate is the loss on held-out examples, and on general text as far as there is any, whose rise is what is forgotten.
 func (s *tuning) evaluate(ctx context.Context, r *run) (map[string]float64, error) {
-	objective := heldOut(r.model)
-	loss, _, err := train.HeldOut(ctx, r.tape, data.Sequential(s.heldPacks, s.c.BatchSize, int64(s.c.Eval.MaxTokens)), objective)
-	metrics := map[string]float64{"loss": loss, "perplexity": math.Exp(loss)}
-	if err != nil || s.replay == nil || s.replay.held == nil {
-		return metrics, err
+	metrics := map[string]float64{}
+	if s.heldOut() {
+		loss, err := s.heldLoss(ctx, r, metrics)
+		if err != nil {
+			return nil, err
+		}
+		metrics["loss"], metrics["perplexity"] = loss, math.Exp(loss)
 	}
-	windows, err := data.NewWindows(s.replay.held, s.c.SequenceLength)
-	if err != nil {
-		return nil, err
-	}
-	text, _, err := train.HeldOut(ctx, r.tape, data.Sequential(windows, s.c.BatchSize, int64(s.c.Eval.MaxTokens)), objective)
-	metrics["replay_loss"] = text
-	return metrics, err
+	return metrics, s.forgotten(ctx, r, metrics)
 }
 
 func (s *tuning) identity() map[string]string {
-	id := map[string]string{"contents of data": fingerprint(s.train)}
+	id := map[string]string{"contents of data": s.fingerprint()}
 	if s.replay != nil {
 		id["contents of replay.data"] = fingerprint(s.replay.train)
 	}
@@ -208,7 +142,7 @@ func (s *tuning) identity() map[string]string {
 
 // example is the first one, in parts that are learned or not.
 func (s *tuning) example(r *run) []train.Part {
-	return partsOf(r.tok, s.marks(s.train, 0))
+	return partsOf(r.tok, s.marks(s.sources[0].train, 0))
 }
 
 // partsOf is a sequence of marked tokens as text that is learned or not.
@@ -229,14 +163,23 @@ func partsOf(tok *tokenizer.Tokenizer, marks []int32) (parts []train.Part) {
 }
 
 func (s *tuning) info() (map[string]any, string) {
-	values := map[string]any{
-		"train_tokens": s.train.Tokens(), "train_examples": s.train.Documents(), "packs": s.packs.Count(), "pack_fill": s.packs.Fill(),
-		"steps_per_epoch": float64(s.mixture.PerEpoch()) / float64(s.mixture.PerStep()),
+	values := map[string]any{"steps_per_epoch": float64(s.mixture.PerEpoch()) / float64(s.mixture.PerStep())}
+	packs := int64(0)
+	sum := func(key string, n int64) { before, _ := values[key].(int64); values[key] = before + n }
+	for _, e := range s.sources {
+		packs += e.packs.Count()
+		sum("train_tokens", e.train.Tokens())
+		sum("train_examples", e.train.Documents())
+		if e.held != nil {
+			sum("held_tokens", e.held.Tokens())
+			sum("held_examples", e.held.Documents())
+		}
 	}
-	if s.held != nil {
-		values["held_tokens"], values["held_examples"] = s.held.Tokens(), s.held.Documents()
-	}
-	return values, fmt.Sprintf("examples: %s; %d sequences, %.0f%% full", s.stats.String(), s.packs.Count(), 100*s.packs.Fill())
+	fill := float64(values["train_tokens"].(int64)) / float64(packs*int64(s.c.SequenceLength))
+	values["packs"], values["pack_fill"] = packs, fill
+	cut, left := cutAndLeft(&s.stats)
+	values["examples_cut"], values["examples_left_out"] = cut, left
+	return values, fmt.Sprintf("examples: %s; %d sequences, %.0f%% full", counted(&s.stats), packs, 100*fill)
 }
 
 func (s *tuning) summarise(*Summary) {}
@@ -251,12 +194,13 @@ func (s *tuning) prompts(r *run) (ids [][]int32, texts []string) {
 	if len(r.c.Samples.Prompts) > 0 {
 		return r.givenPrompts()
 	}
-	if s.held == nil {
+	held := s.sources[0].held
+	if held == nil {
 		return nil, nil
 	}
 	most := r.model.Shape().MaxPositions - 1
-	for d := range min(3, s.held.Documents()) {
-		marks := s.marks(s.held, d)
+	for d := range min(3, held.Documents()) {
+		marks := s.marks(held, d)
 		var prompt []int32
 		for _, mark := range marks[:min(len(marks), most)] {
 			id, learned := data.Unmark(mark)

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"hone/chat"
@@ -18,6 +20,37 @@ const (
 	cutShort   data.Reason = "examples cut at sequence_length"
 	tooLong    data.Reason = "examples over sequence_length"
 )
+
+// cutAndLeft are how many examples were cut, and how many left out for each reason.
+func cutAndLeft(stats *data.Stats) (cut int, left map[string]int) {
+	left = map[string]int{}
+	for reason, n := range stats.Skipped {
+		if reason == cutShort {
+			cut = n
+		} else {
+			left[string(reason)] = n
+		}
+	}
+	return cut, left
+}
+
+// counted says what became of the records.
+func counted(stats *data.Stats) string {
+	cut, left := cutAndLeft(stats)
+	text := fmt.Sprintf("%d records of %d files", stats.Documents, stats.Files)
+	if cut > 0 {
+		text += fmt.Sprintf(", %d %s", cut, cutShort)
+	}
+	for i, reason := range slices.Sorted(maps.Keys(left)) {
+		if i == 0 {
+			text += "; left out: "
+		} else {
+			text += ", "
+		}
+		text += fmt.Sprintf("%d %s", left[reason], reason)
+	}
+	return text
+}
 
 // exampleEncoder makes marked tokens of records.
 type exampleEncoder struct {

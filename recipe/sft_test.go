@@ -196,36 +196,6 @@ func TestSFTResumes(t *testing.T) {
 	}
 }
 
-// TestSFTTrajectory: packing, accumulation and recompute give one trajectory when the batches hold the same examples.
-func TestSFTTrajectory(t *testing.T) {
-	from, examples := base(t), exampleFile(t, "completion")
-	run := func(args ...string) []float64 {
-		var losses []float64
-		_, events, err := tune(t, tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), append([]string{"steps=6", "method=lora"}, args...)...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range events {
-			if e, ok := e.(train.StepEvent); ok {
-				losses = append(losses, e.Loss)
-			}
-		}
-		return losses
-	}
-	want := run("batch_size=8", "packing=false")
-	for _, args := range [][]string{
-		{"batch_size=2", "gradient_accumulation_steps=4", "packing=false"},
-		{"batch_size=8", "packing=false", "recompute=layers"},
-		{"batch_size=8", "packing=false", "threads=2"},
-	} {
-		for i, loss := range run(args...) {
-			if math.Abs(loss-want[i]) > 1e-4*want[i] {
-				t.Errorf("%v: loss of step %d is %v, want %v", args, i+1, loss, want[i])
-			}
-		}
-	}
-}
-
 // TestSFTBadInput: each error names the place and the remedy.
 func TestSFTBadInput(t *testing.T) {
 	from := base(t)
@@ -235,6 +205,10 @@ func TestSFTBadInput(t *testing.T) {
 			t.Fatal(err)
 		}
 		return path
+	}
+	twice := filepath.Join(t.TempDir(), "twice.jinja")
+	if err := os.WriteFile(twice, []byte("{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}"), 0o666); err != nil {
+		t.Fatal(err)
 	}
 	const talk = `{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}` + "\n"
 	for _, c := range []struct {
@@ -251,6 +225,10 @@ func TestSFTBadInput(t *testing.T) {
 		{`{"prompt":"` + strings.Repeat("one and two ", 100) + `","completion":"c"}`, nil, "no example is left to learn from"},
 		{`{"prompt":"` + strings.Repeat("one and two ", 100) + `","completion":"c"}`, []string{"too_long=error"}, "sequence_length is 64; raise it"},
 		{`{"prompt":"p","completion":"` + strings.Repeat("one and two ", 100) + `"}`, nil, "no example teaches the model to end its answer"},
+		{talk, []string{"chat_template=" + twice}, "begins with the beginning-of-text token (id 0) twice"},
+		{talk, []string{"chat_template=chatml"}, "no example teaches the model to end its answer"},
+		{`{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"u"}]}`, nil, "x.jsonl:1: a record of the format messages: message 1, of the role assistant, is out of order"},
+		{`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":" "}]}`, nil, "x.jsonl:1: a record of the format messages: message 2, of the assistant, is empty"},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
 		_, _, err := tune(t, tinySFT(t, from, file(c.data), out, append([]string{"steps=2", "validation_fraction=0"}, c.args...)...))
@@ -271,7 +249,7 @@ func TestReplay(t *testing.T) {
 		last := math.NaN()
 		for _, e := range events {
 			if e, ok := e.(train.EvalEvent); ok {
-				last = e.Metrics["replay_loss"]
+				last = e.Metrics["general_loss"]
 			}
 		}
 		return last

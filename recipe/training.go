@@ -3,7 +3,9 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"hone/data"
 	"hone/device"
@@ -23,6 +25,7 @@ type Training struct {
 	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" doc:"micro-batches per update"`
 	Dropout                   float64 `yaml:"dropout" doc:"share of activations that are dropped in training"`
 	ZLoss                     float64 `yaml:"z_loss" doc:"weight of the squared log-partition in the loss; 0: off"`
+	NEFTuneNoiseAlpha         float64 `yaml:"neftune_noise_alpha" doc:"noise on the embedded tokens in training, uniform in ±alpha/sqrt(tokens·channels); 5 is usual in fine-tuning; 0: none"`
 	LabelSmoothing            float64 `yaml:"label_smoothing" doc:"share of the target given to all tokens alike; 0: off"`
 
 	Device    string `yaml:"device" doc:"where to compute: cpu"`
@@ -30,6 +33,7 @@ type Training struct {
 	Threads   int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 	Method    string `yaml:"method" doc:"which weights are trained: full, or lora (few new ones beside the frozen model)"`
 	Recompute string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
+	Memory    string `yaml:"memory" doc:"the most that tensors may take, as in 6GiB: recompute is then the fewest layers that fit"`
 	SaveDType string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
 	ShardSize string `yaml:"shard_size" doc:"largest file of weights in out/model, as in 2GB; not set: 5GB"`
 
@@ -78,8 +82,8 @@ func (c *Training) validateRun() error {
 		return errors.New("out is not set; name the folder of the run, as in out=runs/first")
 	case c.Steps < 1:
 		return fmt.Errorf("steps is %d; it must be at least 1", c.Steps)
-	case c.Method != "full" && c.Method != "lora":
-		return fmt.Errorf("method is %q; use full or lora", c.Method)
+	case !slices.Contains(Methods(), c.Method):
+		return fmt.Errorf("method is %q; use %s", c.Method, strings.Join(Methods(), " or "))
 	}
 	if c.Method == "lora" {
 		_, err := c.LoRA.config("")
@@ -87,6 +91,9 @@ func (c *Training) validateRun() error {
 	}
 	return nil
 }
+
+// Methods lists what method can be.
+func Methods() []string { return []string{"full", "lora"} }
 
 func (c *Training) validateBatch() error {
 	const most = 1 << 24
@@ -101,6 +108,8 @@ func (c *Training) validateBatch() error {
 		return fmt.Errorf("dropout is %v; it must be at least 0 and below 1", c.Dropout)
 	case !(c.ZLoss >= 0):
 		return fmt.Errorf("z_loss is %v; it must be at least 0", c.ZLoss)
+	case !(c.NEFTuneNoiseAlpha >= 0):
+		return fmt.Errorf("neftune_noise_alpha is %v; it must be at least 0", c.NEFTuneNoiseAlpha)
 	case !(c.LabelSmoothing >= 0 && c.LabelSmoothing < 1):
 		return fmt.Errorf("label_smoothing is %v; it must be at least 0 and below 1", c.LabelSmoothing)
 	}
@@ -125,6 +134,11 @@ func (c *Training) validateMachine() error {
 	}
 	if _, err := c.recompute(1); err != nil {
 		return err
+	}
+	if c.Memory != "" {
+		if _, err := parseBytes(c.Memory); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ type figure struct {
 	Title  string
 	Curves []curve
 	Rules  []rule
+	Marks  []mark
 	w, h   float64
 	zero   bool // the axis starts at 0
 	format func(float64) string
@@ -30,6 +31,12 @@ type curve struct {
 type rule struct {
 	Name, Class string
 	Y           float64
+}
+
+// mark is a vertical line at a step where something happened.
+type mark struct {
+	Name string
+	X    float64
 }
 
 const (
@@ -115,6 +122,10 @@ func (f *figure) SVG() template.HTML {
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)
 	for _, r := range f.Rules {
 		fmt.Fprintf(&b, `<line class="rule %s" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, r.Class, x.from, x.to, y.at(r.Y), y.at(r.Y))
+	}
+	for _, m := range f.Marks {
+		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/><text class="rulename" x="%.1f" y="%g">%s</text>`,
+			x.at(m.X), x.at(m.X), y.from, y.to, x.at(m.X)+5, y.to+12, template.HTMLEscapeString(m.Name))
 	}
 	for _, c := range f.Curves {
 		c.draw(&b, x, y)

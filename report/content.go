@@ -36,6 +36,10 @@ func (r *run) tiles() []tile {
 				out = append(out, tile{"accuracy", fmt.Sprintf("%.1f%%", 100*v), "of held-out pairs"})
 			}
 		}
+		out = append(out, r.overfitTile()...)
+		if f, ok := m["forgetting"]; ok {
+			out = append(out, tile{"forgetting", exact(f), "loss on general text above the base's " + exact(m["general_loss"]-f)})
+		}
 		if bits, ok := m["bits_per_byte"]; ok {
 			out = append(out, tile{"bits per byte", exact(bits), "comparable between tokenizers"})
 		}
@@ -125,6 +129,9 @@ func (r *run) lossFigure() *figure {
 	}
 	if len(f.Curves) == 0 {
 		return nil
+	}
+	if at, ok := r.overfitting(); ok {
+		f.Marks = append(f.Marks, mark{"overfitting from here", float64(at.Step)})
 	}
 	return f
 }

@@ -129,6 +129,25 @@ func Dropout(x *Tensor, p float32) *Tensor {
 	return y
 }
 
+// Noise adds to the elements of row n of x [N, C] numbers that are uniform in ±bounds[n]; outside training it does nothing.
+func Noise(x *Tensor, bounds []float32) *Tensor {
+	t := tapeOf("Noise", x)
+	check(len(bounds) == x.Rows(), "Noise", "%d bounds for %v", len(bounds), x.Shape)
+	if !t.train {
+		return x
+	}
+	r := NewRandom(t.random.Uint64())
+	v := make([]float32, x.Len())
+	r.Uniform(v, 1)
+	c := x.Cols()
+	for n, bound := range bounds {
+		for i := n * c; i < (n+1)*c; i++ {
+			v[i] *= bound
+		}
+	}
+	return Add(x, t.Floats(v, x.Shape...))
+}
+
 // Sum adds all elements up into a scalar [1] in F32.
 func Sum(x *Tensor) *Tensor {
 	t := tapeOf("Sum", x)

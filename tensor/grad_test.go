@@ -89,6 +89,7 @@ func gradCases() []gradCase {
 		{"Sum", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Sum(x[0]) })},
 		{"Gated silu", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Gated(device.SiLU, x[0], x[1]) })},
 		{"Gated gelu", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Gated(device.GELU, x[0], x[1]) })},
+		{"Noise", []leaf{random(1, 6, 7)}, one(func(t *Tape, x []*Tensor) *Tensor { return Noise(x[0], []float32{0, 1, 2, 0.1, 3, 0}) })},
 		{"Dropout", []leaf{random(1, 6, 7)}, one(func(t *Tape, x []*Tensor) *Tensor { return Dropout(x[0], 0.4) })},
 		{"RMSNorm", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 0) })},
 		{"RMSNorm with offset", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return RMSNorm(x[0], x[1], 1e-3, 1) })},

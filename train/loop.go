@@ -45,6 +45,7 @@ type Loop struct {
 	OnNonFinite string                                                // StopOnNonFinite (default) or SkipOnNonFinite
 	MaxSkips    int                                                   // skipped steps in a row that are borne
 	Evaluate    func(ctx context.Context) (map[string]float64, error) // metrics on held-out data; may be nil
+	EvalFirst   bool                                                  // also evaluate before the first step of the run
 	EvalEvery   int                                                   // steps between evaluations; 0: only at the end
 	Stopping    EarlyStopping                                         // by a metric of Evaluate
 	Every       []Every                                               // whatever else happens between steps
@@ -57,7 +58,8 @@ type Loop struct {
 	saved   int       // step of the newest checkpoint
 	savedAt time.Time
 	last    *EvalEvent
-	stop    string // reason of a Stop
+	first   *EvalEvent // before the first step
+	stop    string     // reason of a Stop
 }
 
 // Stop is returned by Batches to end the run in good order before its last step, as early stopping does.
@@ -88,6 +90,7 @@ type Outcome struct {
 	StoppedEarly bool       // by Stopping or a Stop
 	Reason       string     // of a Stop
 	Eval         *EvalEvent // the last evaluation of this session; nil when there was none
+	First        *EvalEvent // that of EvalFirst
 }
 
 // Run trains until Steps updates are made, Stopping ends the run, an error stops it or ctx is
@@ -95,6 +98,12 @@ type Outcome struct {
 // error makes that impossible.
 func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 	l.begin()
+	if l.EvalFirst && l.Evaluate != nil && l.state.Step == 0 {
+		if _, err := l.evaluate(ctx, false); err != nil {
+			return l.leave(ctx, err)
+		}
+		l.first = l.last
+	}
 	for l.state.Step < l.Steps && !l.Stopping.stopped(&l.state) {
 		err := l.once(ctx)
 		if stop := (*Stop)(nil); errors.As(err, &stop) {
@@ -119,7 +128,7 @@ func (l *Loop) begin() {
 
 func (l *Loop) outcome() Outcome {
 	early := l.stop != "" || l.state.Step < l.Steps && l.Stopping.stopped(&l.state)
-	return Outcome{State: l.state, StoppedEarly: early, Reason: l.stop, Eval: l.last}
+	return Outcome{State: l.state, StoppedEarly: early, Reason: l.stop, Eval: l.last, First: l.first}
 }
 
 // once makes one step and does what is due after it.

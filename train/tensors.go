@@ -20,6 +20,10 @@ func (c *Checkpoints) place(s optim.State) (file, name string) {
 		return optimizerFile, "m." + s.Name
 	case optim.Moment2:
 		return optimizerFile, "v." + s.Name
+	case optim.Moment1Scale:
+		return optimizerFile, "m_scale." + s.Name
+	case optim.Moment2Scale:
+		return optimizerFile, "v_scale." + s.Name
 	}
 	if c.Aside != nil && c.Aside(s.Name) {
 		return optimizerFile, "w." + s.Name
@@ -43,7 +47,7 @@ func (c *Checkpoints) writeTensorFile(dir, file string, dev device.Device, state
 	var plan []safetensors.Info
 	for _, s := range states {
 		if f, name := c.place(s); f == file {
-			plan = append(plan, safetensors.Info{Name: name, DType: safetensors.F32, Shape: s.Shape})
+			plan = append(plan, safetensors.Info{Name: name, DType: fileType(s), Shape: s.Shape})
 		}
 	}
 	w, err := safetensors.Create(filepath.Join(dir, file), plan, map[string]string{"format": "pt"})
@@ -51,21 +55,50 @@ func (c *Checkpoints) writeTensorFile(dir, file string, dev device.Device, state
 		return err
 	}
 	defer w.Abort()
-	var host []float32
+	var host hostTensor
 	for _, s := range states {
 		f, name := c.place(s)
 		if f != file {
 			continue
 		}
-		host = slices.Grow(host[:0], s.Buffer.Len)[:s.Buffer.Len]
-		if err := dev.Read(host, s.Buffer); err != nil {
-			return fmt.Errorf("read %s from the device: %w", name, err)
-		}
-		if err := w.WriteFloat32(name, host); err != nil {
+		if err := host.write(w, name, dev, s.Buffer); err != nil {
 			return err
 		}
+		s.Done()
 	}
 	return w.Commit()
+}
+
+// fileType is the type of a state's tensor in its file.
+func fileType(s optim.State) safetensors.DType {
+	if s.Buffer.DType == device.U8 {
+		return safetensors.U8
+	}
+	return safetensors.F32
+}
+
+// hostTensor is memory for one tensor at a time on its way to a file.
+type hostTensor struct {
+	floats []float32
+	bytes  []uint8
+}
+
+func (h *hostTensor) write(w *safetensors.Writer, name string, dev device.Device, b device.Buffer) error {
+	var to any
+	if b.DType == device.U8 {
+		h.bytes = slices.Grow(h.bytes[:0], b.Len)[:b.Len]
+		to = h.bytes
+	} else {
+		h.floats = slices.Grow(h.floats[:0], b.Len)[:b.Len]
+		to = h.floats
+	}
+	if err := dev.Read(to, b); err != nil {
+		return fmt.Errorf("read %s from the device: %w", name, err)
+	}
+	if b.DType == device.U8 {
+		return w.Write(name, h.bytes)
+	}
+	return w.WriteFloat32(name, h.floats)
 }
 
 // readTensors fills the buffers of states from a checkpoint, which must hold exactly them.
@@ -92,14 +125,20 @@ func (c *Checkpoints) readTensorFile(path, file string, dev device.Device, state
 		}
 		wanted++
 		t, ok := a.Tensor(name)
-		if !ok || t.DType != safetensors.F32 || !slices.Equal(t.Shape, s.Shape) {
-			return fmt.Errorf("%s has no F32 tensor %s of shape %v: it is of another model", path, name, s.Shape)
+		if !ok || t.DType != fileType(s) || !slices.Equal(t.Shape, s.Shape) {
+			return fmt.Errorf("%s has no %v tensor %s of shape %v: it is of another model", path, fileType(s), name, s.Shape)
+		}
+		if s.Buffer.DType == device.U8 {
+			dev.Write(s.Buffer, t.Data)
+			s.Done()
+			continue
 		}
 		values, err := t.Float32()
 		if err != nil {
 			return fmt.Errorf("read %s of %s: %w", name, path, err)
 		}
 		dev.Write(s.Buffer, values)
+		s.Done()
 	}
 	if n := len(a.Names()); n != wanted {
 		return fmt.Errorf("%s has %d tensors, and this model %d: it is of another model", path, n, wanted)

@@ -19,6 +19,7 @@ import (
 	"hone/model"
 	"hone/nn"
 	"hone/optim"
+	"hone/plan"
 	"hone/tensor"
 )
 
@@ -40,6 +41,7 @@ var workloads = map[string]workload{
 type benchTrain struct {
 	Workload     string  `json:"workload"`
 	DType        string  `json:"dtype"`
+	Optimizer    string  `json:"optimizer"` // adamw or adamw8bit
 	Threads      int     `json:"threads"`
 	Steps        int     `json:"steps"`
 	SPerStep     float64 `json:"s_per_step"` // median
@@ -49,6 +51,7 @@ type benchTrain struct {
 	ShareOfPeak  float64 `json:"share_of_peak"` // of the f32 peak, or of the bf16 one where the machine has it
 	PeakRSSMB    float64 `json:"peak_rss_mb"`
 	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
+	PlannedMB    float64 `json:"planned_mb"`     // what package plan says of them
 	Loss         float64 `json:"loss"`           // of the last step
 
 	cpuProfile, memProfile string // files to write, empty for none
@@ -57,7 +60,7 @@ type benchTrain struct {
 func benchCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure speed and memory", Example: "  hone bench train --workload W1_babygpt --dtype f32 --steps 10 --json\n  hone bench gemm",
 		Args: cobra.ArbitraryArgs, RunE: onlyCommands}
-	cmd.AddCommand(benchTrainCommand(a), benchGenerateCommand(a), benchTokenizerCommand(a), benchLoadCommand(a), benchGEMMCommand(a))
+	cmd.AddCommand(benchTrainCommand(a), benchMethodsCommand(a), benchGenerateCommand(a), benchTokenizerCommand(a), benchLoadCommand(a), benchGEMMCommand(a))
 	return cmd
 }
 
@@ -77,6 +80,7 @@ func benchTrainCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&r.Workload, "workload", "W1_babygpt", "W1_babygpt, W2_gpt2_124m or W3_smollm135m_full")
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
+	cmd.Flags().StringVar(&r.Optimizer, "optimizer", "adamw", "adamw or adamw8bit")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.Steps, "steps", 5, "steps to time, after one to warm up")
 	cmd.Flags().StringVar(&r.cpuProfile, "cpuprofile", "", "write a CPU profile of the timed steps to this file, for go tool pprof")
@@ -88,6 +92,9 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	w, ok := workloads[r.Workload]
 	if !ok {
 		return fmt.Errorf("workload %q is unknown; use W1_babygpt, W2_gpt2_124m or W3_smollm135m_full", r.Workload)
+	}
+	if r.Optimizer != "adamw" && r.Optimizer != "adamw8bit" {
+		return fmt.Errorf("optimizer %q is unknown; use adamw or adamw8bit", r.Optimizer)
 	}
 	if r.Steps < 1 || r.Threads < 1 {
 		return fmt.Errorf("steps is %d and threads %d; both must be at least 1", r.Steps, r.Threads)
@@ -102,11 +109,14 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer done()
+	if err := r.plan(w, dtype); err != nil {
+		return err
+	}
 	m, err := model.New([]byte(w.config), dev, dtype, 1)
 	if err != nil {
 		return err
 	}
-	step := w.step(m, dev, dtype)
+	step := w.step(m, dev, dtype, r.Optimizer == "adamw8bit")
 	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
 		return err
 	}
@@ -121,6 +131,19 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
 	return writeHeapProfile(r.memProfile)
+}
+
+// plan runs the same step on a device that only counts.
+func (r *benchTrain) plan(w workload, dtype device.DType) error {
+	dev := plan.NewDevice()
+	m, err := model.Declare([]byte(w.config), dev)
+	if err != nil {
+		return err
+	}
+	m.Alloc(dtype)
+	_, err = w.step(m, dev, dtype, r.Optimizer == "adamw8bit")(0)
+	r.PlannedMB = float64(dev.Memory().Peak) / 1e6
+	return err
 }
 
 // time runs the steps with a measurement of the machine's peak after each, and returns their seconds.
@@ -162,12 +185,14 @@ func (w workload) flops(m *model.Model) float64 {
 }
 
 // step is a full training step on random tokens.
-func (w workload) step(m *model.Model, dev device.Device, dtype device.DType) func(i int) (float64, error) {
+func (w workload) step(m *model.Model, dev device.Device, dtype device.DType, eightBit bool) func(i int) (float64, error) {
 	var params []optim.Param
 	for _, p := range m.Params {
 		params = append(params, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) > 1})
 	}
-	o := optim.New(dev, params, optim.Default())
+	config := optim.Default()
+	config.EightBit = eightBit
+	o := optim.New(dev, params, config)
 	tape := tensor.NewTape(dev, dtype)
 	random := rand.New(rand.NewPCG(1, 2))
 	n := w.batch * w.t

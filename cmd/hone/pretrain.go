@@ -10,13 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/plan"
 	"hone/recipe"
 	"hone/report"
 )
 
 func pretrainCommand(a *app) *cobra.Command {
 	defaults := recipe.DefaultPretrain()
-	return &cobra.Command{
+	dry := false
+	cmd := &cobra.Command{
 		Use:   "pretrain [RECIPE.yaml] [path=value ...]",
 		Short: "Train a language model on raw text",
 		Long:  "Trains a model on raw text, from scratch or from a model folder (model=DIR).\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
@@ -28,6 +30,9 @@ func pretrainCommand(a *app) *cobra.Command {
 			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
 				return err
 			}
+			if dry {
+				return a.dryRun(&c)
+			}
 			s, err := a.train(cmd.Context(), &c, &c.Training)
 			if err != nil {
 				return err
@@ -35,6 +40,30 @@ func pretrainCommand(a *app) *cobra.Command {
 			return a.result(s, func(w io.Writer) { summarise(w, s) })
 		},
 	}
+	dryRunFlag(cmd, &dry)
+	return cmd
+}
+
+func dryRunFlag(cmd *cobra.Command, dry *bool) {
+	cmd.Flags().BoolVar(dry, "dry-run", false, "say how much memory the run will take, and start nothing")
+}
+
+// planner is a recipe whose memory can be planned.
+type planner interface {
+	Validate() error
+	Plan() (plan.Memory, error)
+}
+
+// dryRun prints what a run would need.
+func (a *app) dryRun(r planner) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	m, err := r.Plan()
+	if err != nil {
+		return err
+	}
+	return a.result(m, m.Print)
 }
 
 // splitArgs tells a recipe's path, the first argument without "=", from overrides.
@@ -89,6 +118,14 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	return s, nil
 }
 
+// against words the plan of the memory beside what was taken.
+func against(s *recipe.Summary) string {
+	if s.PlannedMemoryBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (planned: %s, %+.0f%%)", bytesText(s.PlannedMemoryBytes), 100*(float64(s.PlannedMemoryBytes)/float64(s.PeakMemoryBytes)-1))
+}
+
 // summarise prints the outcome of a run as a table.
 func summarise(out io.Writer, s *recipe.Summary) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -107,7 +144,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if v, ok := s.Validation["loss"]; ok {
 		fmt.Fprintf(w, "held-out loss\t%.4f\n", v)
 	}
-	fmt.Fprintf(w, "peak memory\t%s\n", bytesText(s.PeakMemoryBytes))
+	fmt.Fprintf(w, "peak memory\t%s%s\n", bytesText(s.PeakMemoryBytes), against(s))
 	fmt.Fprintf(w, "report\t%s/report.html\n", s.Out)
 	if s.ModelDir != "" {
 		fmt.Fprintf(w, "%s\t%s\n", filepath.Base(s.ModelDir), s.ModelDir)

@@ -98,7 +98,11 @@ func (p *progress) event(e train.Event) {
 // evalText is an evaluation in a line: loss and perplexity of a language model, else what there is.
 func evalText(metrics map[string]float64) string {
 	if v, ok := metrics["perplexity"]; ok {
-		return fmt.Sprintf("loss %.4f, perplexity %.2f", metrics["loss"], v)
+		text := fmt.Sprintf("loss %.4f, perplexity %.2f", metrics["loss"], v)
+		if f, ok := metrics["forgetting"]; ok {
+			text += fmt.Sprintf(", forgetting %+.4f (general text %.4f, the base %.4f)", f, metrics["general_loss"], metrics["general_loss"]-f)
+		}
+		return text
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(metrics)) {

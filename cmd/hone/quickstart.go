@@ -22,13 +22,14 @@ type stage struct {
 	run  func(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error)
 }
 
-var stages = []stage{{"pretrain", quickPretrain}}
+var stages = []stage{{"pretrain", quickPretrain}, {"sft", quickSFT("full")}, {"sft_lora", quickSFT("lora")}}
 
 // quickstart is what its stages share.
 type quickstart struct {
 	out       string
 	steps     int
 	overrides []string
+	source    []string // globs of Go's packages; none when other texts are given
 }
 
 func quickstartCommand(a *app) *cobra.Command {
@@ -37,7 +38,8 @@ func quickstartCommand(a *app) *cobra.Command {
 		Use:   "quickstart [path=value ...]",
 		Short: "Train a small model on Go's standard library, end to end, in minutes",
 		Long: "Trains a tokenizer and a Llama-style model of a few million parameters on the source of Go's standard library, without a\n" +
-			"download, and writes a report. Without Go's source at hand give data=PATH. Any key of hone pretrain can be set.",
+			"download, and writes a report. Then teaches it, with all weights and by LoRA, to write a function from its comment and signature.\n" +
+			"Without Go's source at hand give data=PATH; then there are no functions to teach. Any key of hone pretrain can be set.",
 		Example: "  hone quickstart\n  hone quickstart --steps 100 --out runs/try data=my/texts",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.overrides = args
@@ -47,12 +49,19 @@ func quickstartCommand(a *app) *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("quickstart, %s: %w", s.name, err)
 				}
+				if summary == nil { // nothing to do it with
+					continue
+				}
 				results[s.name] = summary
 				if !a.json {
 					summarise(a.out, summary)
 				}
+				if summary.Interrupted { // the next stage has nothing to start from
+					return a.result(results, func(io.Writer) {})
+				}
 			}
 			return a.result(results, func(w io.Writer) {
+				tuned(w, results)
 				fmt.Fprintf(w, "\nnext: hone generate %s \"func (s *Server) \"\n      hone eval %s data=FILE\n",
 					filepath.Join(q.out, "model"), filepath.Join(q.out, "model"))
 			})
@@ -85,6 +94,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		if err != nil {
 			return nil, err
 		}
+		q.source = src
 		args = append(args, "data="+strings.Join(src, ","))
 		c.Samples.Prompts = []string{"// NewReader returns ", "func (b *Buffer) ", "\tif err != nil {\n", "package strings\n\nimport ("}
 	}

@@ -10,7 +10,8 @@ import (
 
 func sftCommand(a *app) *cobra.Command {
 	defaults := recipe.DefaultSFT()
-	return &cobra.Command{
+	dry := false
+	cmd := &cobra.Command{
 		Use:   "sft [RECIPE.yaml] [path=value ...]",
 		Short: "Fine-tune a model on examples of instructions and answers",
 		Long: "Trains a model on examples: all weights (method=full) or a LoRA adapter beside them (method=lora).\n\n" +
@@ -23,6 +24,9 @@ func sftCommand(a *app) *cobra.Command {
 			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
 				return err
 			}
+			if dry {
+				return a.dryRun(&c)
+			}
 			s, err := a.train(cmd.Context(), &c, &c.Training)
 			if err != nil {
 				return err
@@ -30,4 +34,6 @@ func sftCommand(a *app) *cobra.Command {
 			return a.result(s, func(w io.Writer) { summarise(w, s) })
 		},
 	}
+	dryRunFlag(cmd, &dry)
+	return cmd
 }

@@ -14,7 +14,14 @@ func (d *Device) AdamW(k device.AdamW) {
 		panic(fmt.Sprintf("cpu: AdamW at step %d", k.Step))
 	}
 	n := k.Param.Len
-	p, m, v := f32sOf("AdamW", k.Param, n), f32sOf("AdamW", k.M, n), f32sOf("AdamW", k.V, n)
+	p := f32sOf("AdamW", k.Param, n)
+	var m, v []float32
+	var coded *moments8
+	if k.MScale.IsZero() {
+		m, v = f32sOf("AdamW", k.M, n), f32sOf("AdamW", k.V, n)
+	} else {
+		coded = d.moments8(k, n)
+	}
 	g := floatsOf("AdamW", k.Grad, n)
 	var half []uint16
 	if !k.Half.IsZero() {
@@ -28,7 +35,11 @@ func (d *Device) AdamW(k device.AdamW) {
 		var buf chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)
-			vecAdamW(p[lo:end], g.load(lo, end, buf[:]), m[lo:end], v[lo:end], &a)
+			if coded != nil {
+				coded.update(p[lo:end], g.load(lo, end, buf[:]), lo, end, &a)
+			} else {
+				vecAdamW(p[lo:end], g.load(lo, end, buf[:]), m[lo:end], v[lo:end], &a)
+			}
 			if half != nil {
 				vecF32ToBF16(half[lo:end], p[lo:end])
 			}

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/internal/mapped"
 )
 
 // Buffers live outside the Go heap, where the collector neither scans nor
@@ -56,6 +57,7 @@ type span struct {
 	prev, next *span // neighbours in address order
 	asked      int64 // bytes that the owner asked for
 	free       bool
+	mapping    *mapped.Scratch // whose bytes the segment is; nil but for paged buffers
 }
 
 func (s *span) base() unsafe.Pointer {

@@ -31,6 +31,7 @@ type Device struct {
 	memory  *memory
 	scratch scratchPool
 	vectors scratchPool // rows and partial sums of the norms and reductions
+	codes   func() *[2]codebook
 
 	attentionMu sync.Mutex // one call at a time
 	attention   *attention
@@ -47,7 +48,7 @@ func New(o Options) *Device {
 
 // newDevice is New with the matrix kernels to use, for tests.
 func newDevice(threads int, limit int64, k *gemmKernels) *Device {
-	d := &Device{threads: threads, pool: newPoolWith(threads, k), memory: newMemory(limit)}
+	d := &Device{threads: threads, pool: newPoolWith(threads, k), memory: newMemory(limit), codes: sync.OnceValue(newCodebooks)}
 	d.attention = newAttention(d.pool)
 	return d
 }
@@ -83,6 +84,10 @@ func (d *Device) Free(b device.Buffer) {
 	s := spanOf(b)
 	if b.Off != 0 {
 		panic("cpu: Free of a slice of a buffer")
+	}
+	if s.mapping != nil {
+		s.unmap()
+		return
 	}
 	d.memory.free(s)
 }

@@ -9,11 +9,14 @@ import (
 
 // Fill sets every element of y to v.
 func (r *Reference) Fill(y device.Buffer, v float32) {
-	if y.DType == device.I32 {
+	switch y.DType {
+	case device.I32:
 		fill(ints(y), int32(v))
-		return
+	case device.U8:
+		fill(bytes(y), uint8(v))
+	default:
+		fill(floats(y), float64(v))
 	}
-	fill(floats(y), float64(v))
 }
 
 // store writes v to *y, added when acc.
@@ -231,23 +234,6 @@ func (r *Reference) ColumnSum(y, x device.Buffer, acc bool) {
 			sum += in[n*c+j]
 		}
 		store(&out[j], sum, acc)
-	}
-}
-
-// AdamW is one optimizer step.
-func (r *Reference) AdamW(a device.AdamW) {
-	p, grad, m, v, half := floats(a.Param), floats(a.Grad), floats(a.M), floats(a.V), floats(a.Half)
-	b1, b2 := float64(a.Beta1), float64(a.Beta2)
-	c1 := 1 - math.Pow(b1, float64(a.Step))
-	c2 := 1 - math.Pow(b2, float64(a.Step))
-	for i := range p {
-		g := float64(a.Scale) * grad[i]
-		m[i] = b1*m[i] + (1-b1)*g
-		v[i] = b2*v[i] + (1-b2)*g*g
-		p[i] -= float64(a.LR) * (m[i]/c1/(math.Sqrt(v[i]/c2)+float64(a.Eps)) + float64(a.Decay)*p[i])
-		if half != nil {
-			half[i] = p[i]
-		}
 	}
 }
 

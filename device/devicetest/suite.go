@@ -41,6 +41,8 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Reduce", testReduce},
 		{"ColumnSum", testColumnSum},
 		{"AdamW", testAdamW},
+		{"AdamW8", testAdamW8},
+		{"Paged", testPaged},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

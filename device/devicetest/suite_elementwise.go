@@ -292,30 +292,3 @@ func testColumnSum(p *pair) {
 		p.freeAll()
 	}
 }
-
-func testAdamW(p *pair) {
-	for _, t := range floatTypes {
-		for _, n := range sizesFor(nil) {
-			for step := 1; step <= 5; step += 2 {
-				param, grad := p.normal(n, device.F32, 1), p.normal(n, t, 1)
-				m, v, half := p.normal(n, device.F32, 0.1), p.positive(n, device.F32), p.empty(n, device.BF16)
-				p.both(func(d device.Device, at func(operand) device.Buffer) {
-					a := device.AdamW{
-						Param: at(param), Grad: at(grad), M: at(m), V: at(v),
-						LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Scale: 0.5, Step: step,
-					}
-					if step == 3 {
-						a.Half = at(half)
-					}
-					d.AdamW(a)
-				})
-				name := label("AdamW %d %s step %d", n, t, step)
-				p.check(name+": parameters", param, tight)
-				p.check(name+": first moment", m, tight)
-				p.check(name+": second moment", v, tight)
-				p.check(name+": bf16 copy", half, tight)
-			}
-			p.freeAll()
-		}
-	}
-}

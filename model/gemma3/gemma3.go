@@ -88,7 +88,7 @@ type Attention struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x := in.Drop(m.Body.EmbedTokens.Scaled(in.IDs, math.Sqrt(float64(m.Config.HiddenSize))))
+	x := in.Embedded(m.Body.EmbedTokens.Scaled(in.IDs, math.Sqrt(float64(m.Config.HiddenSize))))
 	global, local := m.global.At(in), m.local.At(in)
 	for i, block := range m.Body.Layers {
 		rotation := global

@@ -74,7 +74,7 @@ type MLP struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x := in.Drop(tensor.Add(m.Body.WTE.Forward(in.IDs), m.Body.WPE.Forward(in.Positions)))
+	x := in.Embedded(tensor.Add(m.Body.WTE.Forward(in.IDs), m.Body.WPE.Forward(in.Positions)))
 	for i, block := range m.Body.H {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in) })
 	}

@@ -78,7 +78,7 @@ type MLP struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Drop(m.Body.EmbedIn.Forward(in.IDs)), m.rope.At(in)
+	x, rotation := in.Embedded(m.Body.EmbedIn.Forward(in.IDs)), m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}

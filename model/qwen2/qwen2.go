@@ -76,7 +76,7 @@ type Attention struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Drop(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
+	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"text/tabwriter"
+
+	"hone/plan"
+	"hone/recipe"
+)
+
+// quickSFT teaches the pretrained model to write functions from their comments and signatures.
+func quickSFT(method string) func(context.Context, *app, *quickstart) (*recipe.Summary, error) {
+	return func(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+		if len(q.source) == 0 {
+			return nil, nil
+		}
+		pairs := filepath.Join(q.out, "pairs.jsonl")
+		if _, err := writePairs(pairs, q.source); err != nil {
+			return nil, err
+		}
+		rate := map[string]string{"full": "1e-3", "lora": "5e-3"}[method]
+		c := recipe.DefaultSFT()
+		steps := max(q.steps/20, 1)
+		if err := recipe.LoadConfig(&c, "", []string{
+			"model=" + filepath.Join(q.out, "model"), "data=" + pairs, "out=" + filepath.Join(q.out, "sft-"+method), "method=" + method,
+			fmt.Sprint("steps=", steps), "chat_template=zephyr", "sequence_length=256", "batch_size=8", "too_long=drop", "optimizer.learning_rate=" + rate,
+			"eval.on_start=true", fmt.Sprint("eval.every=", max(steps/2, 1)), "eval.max_tokens=16384", "samples.max_tokens=80", "samples.temperature=0",
+			fmt.Sprint("samples.every=", steps), "checkpoint.keep_last=1",
+		}); err != nil {
+			return nil, err
+		}
+		return a.train(ctx, &c, &c.Training)
+	}
+}
+
+// tuned prints the stages of fine-tuning side by side.
+func tuned(out io.Writer, results map[string]*recipe.Summary) {
+	full, lora := results["sft"], results["sft_lora"]
+	if full == nil || lora == nil {
+		return
+	}
+	fmt.Fprintln(out, "\nfunctions from their comments and signatures, held-out pairs:")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(w, "model\tloss\ttrained\ts/step\tpeak memory\t\nbase\t%.4f\t\t\t\t\n", full.Before["loss"])
+	for _, s := range []struct {
+		name string
+		*recipe.Summary
+	}{{"full", full}, {"LoRA", lora}} {
+		fmt.Fprintf(w, "%s\t%.4f\t%d\t%.3f\t%s\t\n", s.name, s.Validation["loss"], s.Trainable, s.Seconds/float64(s.Steps), plan.Bytes(s.PeakMemoryBytes))
+	}
+	w.Flush()
+}

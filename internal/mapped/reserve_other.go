@@ -1,0 +1,7 @@
+//go:build !linux
+
+package mapped
+
+import "os"
+
+func reserve(f *os.File, size int64) error { return writeZeros(f, size) }

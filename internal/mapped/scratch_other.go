@@ -1,0 +1,14 @@
+//go:build !unix
+
+package mapped
+
+import (
+	"errors"
+	"os"
+)
+
+func mapShared(*os.File, int64) ([]byte, func([]byte) error, error) {
+	return nil, nil, errors.New("this system cannot map files for writing")
+}
+
+func evict([]byte) {}

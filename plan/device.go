@@ -1,0 +1,94 @@
+// Package plan says what a run will need before it starts. It runs the program of a training step - the very tape, model,
+// adapter, optimizer and objective - on a device that computes nothing and counts the memory that would be held. So it knows
+// every architecture and every option that training knows, without a formula of its own to keep true.
+package plan
+
+import (
+	"fmt"
+
+	"hone/device"
+)
+
+// Device counts memory and computes nothing: what is read from it is zero, or what the destination held.
+type Device struct {
+	inUse, peak int64
+	paged       int64 // bytes of paged buffers that are held
+	logits      int64 // the most bytes of logits and their gradient at a time
+}
+
+// buffer is the Mem of the device's buffers.
+type buffer struct {
+	bytes int64
+	paged bool
+	freed bool
+}
+
+var (
+	_ device.Device = (*Device)(nil)
+	_ device.Pager  = (*Device)(nil)
+)
+
+// NewDevice returns a device with nothing in use.
+func NewDevice() *Device { return &Device{} }
+
+// Name is "plan".
+func (d *Device) Name() string { return "plan" }
+
+// Alloc counts n elements.
+func (d *Device) Alloc(n int, t device.DType) device.Buffer {
+	b := &buffer{bytes: int64(n) * int64(t.Size())}
+	d.inUse += b.bytes
+	d.peak = max(d.peak, d.inUse)
+	return device.Buffer{Mem: b, Len: n, DType: t}
+}
+
+// AllocPaged counts n elements as paged.
+func (d *Device) AllocPaged(_ string, n int, t device.DType) (device.Buffer, error) {
+	b := &buffer{bytes: int64(n) * int64(t.Size()), paged: true}
+	d.paged += b.bytes
+	return device.Buffer{Mem: b, Len: n, DType: t}, nil
+}
+
+// Evict does nothing.
+func (d *Device) Evict(device.Buffer) {}
+
+// Free stops counting a buffer.
+func (d *Device) Free(b device.Buffer) {
+	m, ok := b.Mem.(*buffer)
+	if !ok || m.freed {
+		panic(fmt.Sprintf("plan: Free of a %T that is not in use", b.Mem))
+	}
+	m.freed = true
+	if m.paged {
+		d.paged -= m.bytes
+		return
+	}
+	d.inUse -= m.bytes
+}
+
+// Memory counts the bytes as declared; paged buffers are not among them.
+func (d *Device) Memory() device.MemoryStats {
+	return device.MemoryStats{InUse: d.inUse, Peak: d.peak, Held: d.peak}
+}
+
+// ResetPeak sets the peak to what is in use.
+func (d *Device) ResetPeak() { d.peak = d.inUse }
+
+// Write does nothing.
+func (d *Device) Write(device.Buffer, any) {}
+
+// Read leaves dst as it is.
+func (d *Device) Read(any, device.Buffer) error { return nil }
+
+// Sync has nothing to wait for.
+func (d *Device) Sync() error { return nil }
+
+// CrossEntropy notes how large the logits are that are held for it.
+func (d *Device) CrossEntropy(k device.CrossEntropy) {
+	size := func(b device.Buffer) int64 { return int64(b.Len) * int64(b.DType.Size()) }
+	n := size(k.Logits)
+	if !k.DLogits.IsZero() && k.DLogits.Mem != k.Logits.Mem {
+		n += size(k.DLogits)
+	}
+	d.logits = max(d.logits, n)
+}

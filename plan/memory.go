@@ -1,0 +1,106 @@
+package plan
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"hone/tensor"
+)
+
+// Memory is what a training step holds on the device, in bytes. The parts are not held all at the same time: gradients
+// appear as activations go, so that the peak is less than their sum.
+type Memory struct {
+	Weights     int64 `json:"weights_bytes"`         // of the model and of what the method adds
+	Gradients   int64 `json:"gradients_bytes"`       // of all that is trained, before the update
+	Optimizer   int64 `json:"optimizer_bytes"`       // its state, as far as it is on the device
+	Paged       int64 `json:"paged_bytes,omitempty"` // its state in files
+	Activations int64 `json:"activations_bytes"`     // what is kept of a micro-batch for the backward pass, the loss not included
+	Logits      int64 `json:"logits_bytes"`          // the part of the logits that is held at a time
+	Peak        int64 `json:"peak_bytes"`            // the most that is in use at any time
+	Recompute   int   `json:"recompute_layers"`      // layers that are run again in the backward pass
+}
+
+// Step is a training step to be run on a Device for its memory.
+type Step struct {
+	Weights   func() error                           // declares the model and what the method adds
+	Optimizer func() error                           // makes the optimizer
+	Forward   func(tape *tensor.Tape)                // runs the model without a loss
+	Loss      func(tape *tensor.Tape) *tensor.Tensor // the loss of a micro-batch
+	Micros    int                                    // micro-batches of an update
+	Update    func() error
+	Tape      func() *tensor.Tape // that of the step, once the weights are there
+}
+
+// Measure runs the step on d.
+func Measure(d *Device, s Step) (m Memory, err error) {
+	failed := tensor.Try(func() { m, err = measure(d, s) })
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		return Memory{}, fmt.Errorf("plan the memory: %w", err)
+	}
+	return m, nil
+}
+
+func measure(d *Device, s Step) (m Memory, err error) {
+	before := d.inUse
+	if err := s.Weights(); err != nil {
+		return m, err
+	}
+	m.Weights = d.inUse - before
+	if err := s.Optimizer(); err != nil {
+		return m, err
+	}
+	base := d.inUse
+	m.Optimizer, m.Paged = base-before-m.Weights, d.paged
+	tape := s.Tape()
+	tape.Train(0, 0, 0)
+	s.Forward(tape)
+	m.Activations = d.inUse - base
+	tape.Reset()
+	d.ResetPeak()                     // loading a model holds nothing that a step does not
+	for i := range min(s.Micros, 2) { // the third adds to the gradients as the second does
+		tape.Train(0, 0, i)
+		tape.Backward(s.Loss(tape))
+		tape.Reset()
+	}
+	m.Gradients, m.Logits = d.inUse-base, d.logits
+	if err := s.Update(); err != nil {
+		return m, err
+	}
+	m.Peak = d.peak
+	return m, nil
+}
+
+// Print writes the plan as a table.
+func (m *Memory) Print(out io.Writer) {
+	row := func(name string, bytes int64, note string) {
+		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("%-16s  %10s  %s", name, Bytes(bytes), note), " "))
+	}
+	row("weights", m.Weights, "")
+	row("gradients", m.Gradients, "freed one by one in the update")
+	row("optimizer", m.Optimizer, "")
+	if m.Paged > 0 {
+		row("optimizer, paged", m.Paged, "in files, not in the peak")
+	}
+	note := ""
+	if m.Recompute > 0 {
+		note = fmt.Sprintf("%d layers are run again", m.Recompute)
+	}
+	row("activations", m.Activations, note)
+	row("logits", m.Logits, "held a piece at a time")
+	row("peak", m.Peak, "the parts are not all held at the same time")
+}
+
+// Bytes writes a size with a unit, such as 1.25 GiB.
+func Bytes(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}

@@ -1,0 +1,235 @@
+package recipe
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hone/data"
+	"hone/model"
+	"hone/plan"
+	"hone/tensor"
+	"hone/tokenizer"
+)
+
+// Plan is the memory that a step of the recipe will hold. With memory set it is that of the chosen recompute, and an error
+// when nothing fits.
+func (c *SFT) Plan() (plan.Memory, error) {
+	config, err := readConfig(c.Model)
+	if err != nil {
+		return plan.Memory{}, err
+	}
+	return c.Training.plan(config, c.Model)
+}
+
+// Plan is the memory that a step of the recipe will hold, as (*SFT).Plan is. The vocabulary of a tokenizer that is not
+// trained yet is taken to be as large as was asked for.
+func (c *Pretrain) Plan() (plan.Memory, error) {
+	if c.Model.Dir != "" {
+		config, err := readConfig(c.Model.Dir)
+		if err != nil {
+			return plan.Memory{}, err
+		}
+		return c.Training.plan(config, c.Model.Dir)
+	}
+	vocab := c.Tokenizer.VocabSize
+	if c.Tokenizer.Path != "" {
+		tok, err := tokenizer.Load(c.Tokenizer.Path)
+		if err != nil {
+			return plan.Memory{}, err
+		}
+		vocab = tok.VocabSize()
+	}
+	config, err := c.Model.NewConfig(vocab, c.SequenceLength)
+	if err != nil {
+		return plan.Memory{}, err
+	}
+	return c.Training.plan(config, "")
+}
+
+func readConfig(dir string) ([]byte, error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
+	}
+	return config, nil
+}
+
+// plan is the memory of a step, and with c.Memory sets c.Recompute to the fewest layers that fit. dir is the model's
+// folder, empty for a new one.
+func (c *Training) plan(config []byte, dir string) (plan.Memory, error) {
+	p, err := c.step(config, dir)
+	if err != nil || c.Memory == "" {
+		return p.Memory, err
+	}
+	budget, err := parseBytes(c.Memory)
+	if err != nil {
+		return plan.Memory{}, err
+	}
+	least, most := 0, p.layers
+	for least < most {
+		c.Recompute = strconv.Itoa((least + most) / 2)
+		if p, err = c.step(config, dir); err != nil {
+			return p.Memory, err
+		}
+		if p.Peak <= budget {
+			most = (least + most) / 2
+		} else {
+			least = (least+most)/2 + 1
+		}
+	}
+	c.Recompute = strconv.Itoa(least)
+	if p, err = c.step(config, dir); err == nil && p.Peak > budget {
+		err = c.tooLittle(p.Memory, budget, config, dir)
+	}
+	return p.Memory, err
+}
+
+// planned is the memory of a step of a model.
+type planned struct {
+	plan.Memory
+	layers int
+}
+
+// step plans a step as c is.
+func (c *Training) step(config []byte, dir string) (p planned, err error) {
+	dtype, err := c.dtype()
+	if err != nil {
+		return p, err
+	}
+	dev := plan.NewDevice()
+	r := &run{c: c, dir: dir, env: Env{Device: dev}}
+	b := c.fullBatch()
+	var o *nextToken
+	p.Memory, err = plan.Measure(dev, plan.Step{
+		Weights: func() (err error) {
+			if r.model, err = model.Declare(config, dev); err != nil {
+				return err
+			}
+			r.model.Alloc(dtype)
+			p.layers = r.model.Shape().Layers
+			if r.trained, err = r.method(dtype); err != nil {
+				return err
+			}
+			o, err = r.nextToken()
+			return err
+		},
+		Optimizer: r.openOptimizer,
+		Tape:      func() *tensor.Tape { return tensor.NewTape(dev, dtype) },
+		Forward:   func(tape *tensor.Tape) { o.model.Hidden(o.input(tape, b)) },
+		Loss:      func(tape *tensor.Tape) *tensor.Tensor { return o.loss(tape, b) },
+		Micros:    c.GradientAccumulationSteps,
+		Update:    func() error { _, err := r.opt.Step(1); return err },
+	})
+	if err == nil {
+		p.Recompute, err = c.recompute(p.layers)
+	}
+	return p, err
+}
+
+// fullBatch is a micro-batch of the recipe's sizes without content.
+func (c *Training) fullBatch() data.Batch {
+	n := c.BatchSize * c.SequenceLength
+	b := data.Batch{IDs: make([]int32, n), Targets: make([]int32, n), Positions: make([]int32, n), Offsets: []int32{0}, Tokens: n}
+	for i := range n {
+		b.Positions[i] = int32(i % c.SequenceLength)
+	}
+	for s := range c.BatchSize {
+		b.Offsets = append(b.Offsets, int32((s+1)*c.SequenceLength))
+	}
+	return b
+}
+
+// tooLittle says what fits when recomputing every layer does not.
+func (c *Training) tooLittle(p plan.Memory, budget int64, config []byte, dir string) error {
+	var fits, all []lowered
+	for _, change := range c.lower(dir) {
+		other := *c
+		change.set(&other)
+		q, err := other.step(config, dir)
+		if err != nil {
+			continue // not for this model
+		}
+		change.peak = q.Peak
+		all = append(all, change)
+		if q.Peak <= budget {
+			fits = append(fits, change)
+		}
+	}
+	text := fmt.Sprintf("memory is %s and a step needs %s even with every layer run again", c.Memory, plan.Bytes(p.Peak))
+	byPeak := func(a, b lowered) int { return cmp.Compare(a.peak, b.peak) }
+	switch {
+	case len(fits) > 0:
+		slices.SortStableFunc(fits, func(a, b lowered) int { return byPeak(b, a) })
+		return errors.New(text + "; what fits: " + words(fits))
+	case len(all) > 0:
+		slices.SortStableFunc(all, byPeak)
+		return errors.New(text + "; no single change is enough, the largest are: " + words(all[:min(3, len(all))]))
+	}
+	return errors.New(text + "; use a smaller model or raise memory")
+}
+
+// lowered is a change of the recipe that takes less memory.
+type lowered struct {
+	key  string
+	set  func(*Training)
+	peak int64
+}
+
+func words(list []lowered) string {
+	var parts []string
+	for _, l := range list {
+		parts = append(parts, fmt.Sprintf("%s (%s)", l.key, plan.Bytes(l.peak)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lower lists the changes that can be made.
+func (c *Training) lower(dir string) []lowered {
+	var list []lowered
+	for n := c.BatchSize / 2; n >= 1; n /= 2 {
+		list = append(list, lowered{key: fmt.Sprintf("batch_size=%d", n), set: func(t *Training) { t.BatchSize = n }})
+	}
+	if n := c.SequenceLength / 2; n >= 2 {
+		list = append(list, lowered{key: fmt.Sprintf("sequence_length=%d", n), set: func(t *Training) { t.SequenceLength = n }})
+	}
+	if c.Optimizer.Name == "adamw" {
+		list = append(list, lowered{key: "optimizer.name=adamw8bit", set: func(t *Training) { t.Optimizer.Name = "adamw8bit" }})
+	}
+	if !c.Optimizer.Paged {
+		list = append(list, lowered{key: "optimizer.paged=true", set: func(t *Training) { t.Optimizer.Paged = true }})
+	}
+	if c.Method == "full" && dir != "" {
+		list = append(list, lowered{key: "method=lora", set: func(t *Training) { t.Method = "lora" }})
+	}
+	if c.DType == "f32" {
+		list = append(list, lowered{key: "dtype=bf16", set: func(t *Training) { t.DType = "bf16" }})
+	}
+	return list
+}
+
+// parseBytes reads a size such as 6GiB, 500 MB or a number of bytes.
+func parseBytes(text string) (int64, error) {
+	units := []struct {
+		name  string
+		bytes float64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
+		{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		number, ok := strings.CutSuffix(text, u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if err != nil || !(n > 0) || n*u.bytes > 1<<60 {
+			break
+		}
+		return int64(n * u.bytes), nil
+	}
+	return 0, fmt.Errorf("memory is %q; write a size such as 6GiB or 500MB", text)
+}
