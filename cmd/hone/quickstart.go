@@ -38,7 +38,8 @@ func quickstartCommand(a *app) *cobra.Command {
 		Use:   "quickstart [path=value ...]",
 		Short: "Train a small model on Go's standard library, end to end, in minutes",
 		Long: "Trains a tokenizer and a Llama-style model of a few million parameters on the source of Go's standard library, without a\n" +
-			"download, and writes a report. Then teaches it, with all weights and by LoRA, to write a function from its comment and signature.\n" +
+			"download, and writes a report. Then teaches it, with all weights and by LoRA, to write a function from its comment and signature,\n" +
+			"and goes on from preferences of a stand-in annotator, who likes Go that parses and is gofmt-clean: a reward model, PPO and DPO.\n" +
 			"Without Go's source at hand give data=PATH; then there are no functions to teach. Any key of hone pretrain can be set.",
 		Example: "  hone quickstart\n  hone quickstart --steps 100 --out runs/try data=my/texts",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,8 +61,13 @@ func quickstartCommand(a *app) *cobra.Command {
 					return a.result(results, func(io.Writer) {})
 				}
 			}
-			return a.result(results, func(w io.Writer) {
+			table, err := q.align(cmd.Context(), a, results)
+			if err != nil {
+				return err
+			}
+			return a.result(quickResult(results, table), func(w io.Writer) {
 				tuned(w, results)
+				showTable(w, table)
 				fmt.Fprintf(w, "\nnext: hone generate %s \"func (s *Server) \"\n      hone eval %s data=FILE\n",
 					filepath.Join(q.out, "model"), filepath.Join(q.out, "model"))
 			})

@@ -174,7 +174,7 @@ func quickPreferences(ctx context.Context, w *answerer, list []task, path string
 		n++
 	}
 	if n < 10 {
-		return n, fmt.Errorf("the stand-in annotator could tell only %d of %d pairs of answers apart; train longer with --steps", n, len(list))
+		return n, &tooFew{n, len(list)}
 	}
 	return n, atomicfile.WriteFile(path, out.Bytes())
 }
@@ -264,6 +264,38 @@ func interval(v []float64) (mean float64, ci [2]float64) {
 	return mean, [2]float64{mean - half, mean + half}
 }
 
+// align goes on from the tuned model where there is one that has learned enough to write functions.
+func (q *quickstart) align(ctx context.Context, a *app, results map[string]*recipe.Summary) ([]row, error) {
+	if results["sft"] == nil {
+		return nil, nil
+	}
+	rows, err := quickRLHF(ctx, a, q, results)
+	if few := (*tooFew)(nil); errors.As(err, &few) {
+		fmt.Fprintln(a.notes(), few)
+		return nil, nil
+	}
+	return rows, err
+}
+
+// quickResult is the object of --json: the stages, and the table that compares them.
+func quickResult(results map[string]*recipe.Summary, table []row) map[string]any {
+	object := map[string]any{}
+	for name, s := range results {
+		object[name] = s
+	}
+	if table != nil {
+		object["table"] = table
+	}
+	return object
+}
+
+// tooFew is the error of a model whose answers the annotator cannot tell apart.
+type tooFew struct{ told, pairs int }
+
+func (e *tooFew) Error() string {
+	return fmt.Sprintf("the stand-in annotator could tell only %d of %d pairs of answers apart; train longer with --steps", e.told, e.pairs)
+}
+
 // quickRLHF goes on from the tuned model in OUT/sft-full: preferences, a reward model, PPO and DPO, and the table of all stages.
 func quickRLHF(ctx context.Context, a *app, q *quickstart, results map[string]*recipe.Summary) ([]row, error) {
 	c := recipe.DefaultSFT()
@@ -293,6 +325,9 @@ func quickRLHF(ctx context.Context, a *app, q *quickstart, results map[string]*r
 	} {
 		if results[s.name], err = s.run(); err != nil {
 			return nil, fmt.Errorf("quickstart, %s: %w", s.name, err)
+		}
+		if results[s.name].Interrupted {
+			return nil, nil
 		}
 	}
 	return q.table(ctx, held)
