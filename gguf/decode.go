@@ -98,7 +98,7 @@ func decodeQ2_K(dst []float32, src []byte) {
 	for ; len(dst) >= 256; dst, src = dst[256:], src[84:] {
 		scales, qs, d, dmin := src[:16], src[16:80], scale(src[80:]), scale(src[82:])
 		for g := range 16 {
-			dl, ml := d*float32(scales[g]&15), dmin*float32(scales[g]>>4)
+			dl, ml := float32(d*float32(scales[g]&15)), float32(dmin*float32(scales[g]>>4))
 			q, shift := qs[g/8*32+g%2*16:], g/2%4*2
 			for i := range 16 {
 				dst[16*g+i] = float32(dl*float32(q[i]>>shift&3)) - ml
@@ -142,7 +142,7 @@ func decodeQ4_K(dst []float32, src []byte) {
 		d, dmin, packed, qs := scale(src), scale(src[2:]), src[4:16], src[16:144]
 		for g := range 8 {
 			sc, m := scaleAndMin(packed, g)
-			dl, ml := d*float32(sc), dmin*float32(m)
+			dl, ml := float32(d*float32(sc)), float32(dmin*float32(m))
 			q, y, shift := qs[g/2*32:][:32], dst[32*g:][:32], g%2*4
 			for i := range y {
 				y[i] = float32(dl*float32(q[i]>>shift&15)) - ml
@@ -157,7 +157,7 @@ func decodeQ5_K(dst []float32, src []byte) {
 		d, dmin, packed, high, qs := scale(src), scale(src[2:]), src[4:16], src[16:48], src[48:176]
 		for g := range 8 {
 			sc, m := scaleAndMin(packed, g)
-			dl, ml := d*float32(sc), dmin*float32(m)
+			dl, ml := float32(d*float32(sc)), float32(dmin*float32(m))
 			q, y, shift := qs[g/2*32:][:32], dst[32*g:][:32], g%2*4
 			for i := range y {
 				y[i] = float32(dl*float32(q[i]>>shift&15|high[i]>>g&1<<4)) - ml

@@ -62,7 +62,7 @@ func nearest(x float32) int {
 	if x != x || abs(x) > 4194303 {
 		return 0
 	}
-	v := x + 12582912 // the sum has its last place at 1
+	v := float32(x) + 12582912 // the sum has its last place at 1
 	return int(math.Float32bits(v)&0x7fffff) - 0x400000
 }
 

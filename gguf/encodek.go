@@ -134,7 +134,7 @@ func (s search) superblock(dst []byte, x []float32, q *[256]byte) {
 	d, dmin := scale(dst), scale(dst[2:])
 	for g := range 8 {
 		sc, m := scaleAndMin(packed, g)
-		dl, ml := d*float32(sc), dmin*float32(m)
+		dl, ml := float32(d*float32(sc)), float32(dmin*float32(m))
 		if dl == 0 { // any numbers will do
 			continue
 		}
