@@ -119,7 +119,7 @@ func TestDPOResume(t *testing.T) {
 }
 
 func TestDPORefuses(t *testing.T) {
-	for arg, want := range map[string]string{"loss_type=dpo": "loss_type is", "beta=0": "beta is 0", "label_smoothing=0.5": "label_smoothing", "z_loss=1": "z_loss",
+	for arg, want := range map[string]string{"loss_type=dpo": "loss_type is", "beta=0": "beta is 0", "label_smoothing=0.5": "label_smoothing", "z_loss=1": "z_loss", "neftune_noise_alpha=5": "neftune_noise_alpha",
 		"loss_type=kto batch_size=1": "batch_size", "loss_type=orpo label_smoothing=0.1": "label_smoothing", "data=": "data is not set"} {
 		c := DefaultDPO()
 		set(t, &c, append([]string{"model=m", "data=d", "out=o"}, strings.Fields(arg)...)...)

@@ -48,6 +48,8 @@ func (p *Preferences) validate(t Training) error {
 		return fmt.Errorf("too_long is %q; use cut, drop or error", p.TooLong)
 	case t.ZLoss != 0:
 		return errors.New("z_loss is set, which learning from preferences does not have; leave it out")
+	case t.NEFTuneNoiseAlpha != 0:
+		return errors.New("neftune_noise_alpha is set, which learning from preferences does not have; leave it out")
 	}
 	if t.Steps == 0 {
 		t.Steps = 1 // known when the records are counted

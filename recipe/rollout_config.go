@@ -138,8 +138,10 @@ func (c *Rollouts) validateTraining(t *Training) error {
 	switch {
 	case t.GradientAccumulationSteps != 1:
 		return errors.New("gradient_accumulation_steps is set; an update takes its part of the answers, batch_size at a time: set num_mini_batches and batch_size")
-	case t.Dropout != 0 || t.LoRA.Dropout != 0:
-		return errors.New("dropout is set; with it the policy that is trained is not the one that wrote: leave it 0")
+	case t.Dropout != 0 || t.LoRA.Dropout != 0 || t.NEFTuneNoiseAlpha != 0:
+		return errors.New("dropout or neftune_noise_alpha is set; with it the policy that is trained is not the one that wrote: leave it 0")
+	case c.EMADecay > 0 && t.Optimizer.Paged:
+		return errors.New("ema_decay needs the weights at hand and optimizer.paged keeps them in files; leave one of them out")
 	case t.ZLoss != 0 || t.LabelSmoothing != 0:
 		return errors.New("z_loss or label_smoothing is set, which learning from rewards does not have; leave it out")
 	case c.MaxCompletionLength >= t.SequenceLength:
