@@ -106,8 +106,11 @@ func (c *Config) Validate() error {
 		return errors.New("target_modules is empty; name layers such as q_proj,v_proj or use all-linear")
 	case c.LoraBias:
 		return errors.New("lora_bias is not supported; leave it false")
-	case c.UseDoRA:
-		return errors.New("use_dora is not supported; leave it false")
+	}
+	if _, _, ok, err := c.pissa(); err != nil {
+		return err
+	} else if ok && c.UseDoRA {
+		return errors.New("use_dora and init_lora_weights=pissa do not go together; leave one out")
 	}
 	for name, r := range c.RankPattern {
 		if r < 1 {

@@ -38,7 +38,78 @@ func ReadConfig(dir string) (Config, error) {
 	return c, nil
 }
 
-// Open puts the adapter in dir on a model.
+// Adapter is an adapter of any kind on a model.
+type Adapter interface {
+	Wrapped() nn.Model  // the model with the adapter
+	Enable(on bool)     // off, the model computes what the base does
+	Params() []nn.Named // what is trained
+	Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
+	SaveConfig(dir string) error
+	Free() // takes the adapter off
+}
+
+// Kind is the peft_type of the adapter in dir.
+func Kind(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	if err != nil {
+		return "", fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	var head struct {
+		PeftType string `json:"peft_type"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return "", fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
+	}
+	return head.PeftType, nil
+}
+
+// OpenAny puts the adapter in dir on a model, of whatever kind it is.
+func OpenAny(dir string, m Model, dev device.Device, dtype device.DType) (Adapter, error) {
+	kind, err := Kind(dir)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains([]string{PromptTuning, PrefixTuning, PTuning}, kind) {
+		p, err := openPrompt(dir, m, dev, dtype)
+		if err != nil {
+			return nil, fmt.Errorf("open adapter %s: %w", dir, err)
+		}
+		return p, nil
+	}
+	l, err := Open(dir, m, dev, dtype)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Prompt, error) {
+	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	if err != nil {
+		return nil, err
+	}
+	var c PromptConfig
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", ConfigName, err)
+	}
+	weights, err := safetensors.Open(filepath.Join(dir, WeightsName))
+	if err != nil {
+		return nil, err
+	}
+	defer weights.Close()
+	p, err := AttachPrompt(m, c, false)
+	if err != nil {
+		return nil, err
+	}
+	rows := p.params[0]
+	t, ok := weights.Tensor(rows.Name)
+	if !ok || !slices.Equal(t.Shape, rows.Shape) {
+		return nil, fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", rows.Name, t.Shape, rows.Shape)
+	}
+	return p, nn.Load(p.params, dev, dtype, func(string, []int) ([]float32, error) { return t.Float32() })
+}
+
+// Open puts the LoRA in dir on a model.
 func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, error) {
 	c, err := ReadConfig(dir)
 	if err != nil {
@@ -53,11 +124,22 @@ func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, er
 		defer weights.Close()
 		err = l.load(weights, dev, dtype)
 	}
+	if err == nil {
+		err = l.reopen(dev, dtype)
+	}
 	if err != nil {
 		l.Free()
 		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
 	return l, nil
+}
+
+// reopen finds where PiSSA started, which the file does not say.
+func (l *LoRA) reopen(dev device.Device, dtype device.DType) error {
+	if _, exact, ok, _ := l.Config.pissa(); ok && !exact {
+		return fmt.Errorf("init_lora_weights is %v, whose random start the files do not tell; save it converted to an ordinary LoRA", l.Config.InitLoraWeights)
+	}
+	return l.startPrincipal(dev, dtype, 0, false)
 }
 
 // load fills the adapter's parameters, all of which must be there with the right shapes.
@@ -84,8 +166,12 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 	})
 }
 
-// Save writes the adapter to dir, which it makes, in f32 or bf16; values gives each parameter's numbers.
+// Save writes the adapter to dir, which it makes, in f32 or bf16; values gives each parameter's numbers. PiSSA's is converted to an
+// ordinary LoRA of twice the rank.
 func (l *LoRA) Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+	if _, _, ok, _ := l.Config.pissa(); ok {
+		l, values = l.converted(values)
+	}
 	if err := errors.Join(os.MkdirAll(dir, 0o777), l.SaveConfig(dir)); err != nil {
 		return fmt.Errorf("save adapter: %w", err)
 	}

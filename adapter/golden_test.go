@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"hone/adapter"
@@ -18,7 +19,8 @@ import (
 )
 
 // golden maps an adapter made by testdata/gen/adapters.py to its base.
-var golden = map[string]string{"lora_llama": "llama_untied", "lora_gpt2": "gpt2_tied", "lora_phi3": "phi3_window"}
+var golden = map[string]string{"lora_llama": "llama_untied", "lora_gpt2": "gpt2_tied", "lora_phi3": "phi3_window",
+	"dora_qwen2": "qwen2_tied", "dora_gpt2": "gpt2_tied", "pissa_llama": "llama_untied"}
 
 func goldenPath(parts ...string) string {
 	return filepath.Join(append([]string{"..", "testdata", "golden"}, parts...)...)
@@ -249,5 +251,42 @@ func TestBad(t *testing.T) {
 	}
 	if _, err := adapter.Open(dir, target, dev, device.F32); err == nil {
 		t.Error("an adapter of an unknown kind was opened")
+	}
+}
+
+// TestSeveral puts two adapters on one base: the one that was enabled last counts, and with none the base is as it was, bit for bit.
+func TestSeveral(t *testing.T) {
+	for kind, dev := range devices(t) {
+		t.Run(kind, func(t *testing.T) {
+			m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")
+			plain := in.logits(t, dev, m)
+			target := adapter.Model{Model: m.Model, Params: m.Params}
+			var list []*adapter.LoRA
+			for seed := range uint64(2) {
+				l, err := adapter.Attach(target, adapter.Default())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Free()
+				if err := l.Initialize(dev, device.F32, seed); err != nil {
+					t.Fatal(err)
+				}
+				fill(l)
+				list = append(list, l)
+			}
+			list[0].Params()[1].Write(make([]float32, list[0].Params()[1].Len()))
+			both := [2][]float32{}
+			for i, l := range list {
+				l.Enable(true)
+				both[i] = in.logits(t, dev, m)
+			}
+			if slices.Equal(both[0], both[1]) || slices.Equal(both[0], plain) {
+				t.Error("the adapters compute the same")
+			}
+			list[0].Enable(true)
+			near(t, "logits of the first again", in.logits(t, dev, m), both[0], 0)
+			list[0].Enable(false)
+			near(t, "logits of the base", in.logits(t, dev, m), plain, 0)
+		})
 	}
 }

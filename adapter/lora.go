@@ -19,6 +19,7 @@ import (
 type LoRA struct {
 	Config Config
 	pairs  []*pair
+	base   nn.Model
 	own    []nn.Named // parameters of the base that are trained, by PEFT's names
 	layers []nn.Layer // those that are adapted, in the order of pairs
 }
@@ -27,13 +28,40 @@ type LoRA struct {
 type pair struct {
 	A       *nn.Param // [R, in]
 	B       *nn.Param // [out, R]
+	M       *nn.Param // [out], the magnitudes of DoRA, or nil
 	scale   float32
 	dropout float32
+	layer   nn.Layer       // the adapted one
+	a0, b0  *tensor.Tensor // where PiSSA's update starts; nil for others
 }
 
 // Forward adds the low-rank update to what the layer computes.
 func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
-	return tensor.LowRank(base(x), tensor.Dropout(x, p.dropout), p.A.Tensor, p.B.Tensor, p.scale)
+	dropped := tensor.Dropout(x, p.dropout)
+	if p.M == nil {
+		y := base(x)
+		if p.a0 != nil {
+			y = tensor.LowRank(y, x, p.a0, p.b0, -p.scale)
+		}
+		return tensor.LowRank(y, dropped, p.A.Tensor, p.B.Tensor, p.scale)
+	}
+	y := p.magnified(dropped, base)
+	if dropped == x {
+		return y
+	}
+	return tensor.Add(y, tensor.Sub(base(x), base(dropped))) // PEFT drops what the magnitudes change, not the base's own
+}
+
+// magnified is DoRA (Liu et al., 2024): the weight W + scale·B·A, its rows brought to the length M. The length that they have is
+// taken for a constant, as in the paper's section 4.3; the layer's bias stays as it is.
+func (p *pair) magnified(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
+	weight, bias := p.layer.Parameters()
+	var b *tensor.Tensor
+	if bias != nil {
+		b = bias.Tensor
+	}
+	inverse := tensor.InverseNorms(x.Tape(), weight.Tensor, p.A.Tensor, p.B.Tensor, p.scale, p.layer.InFirst())
+	return tensor.Magnitude(tensor.LowRank(base(x), x, p.A.Tensor, p.B.Tensor, p.scale), p.M.Tensor, inverse, b)
 }
 
 // Model is what an adapter can be put on.
@@ -48,7 +76,7 @@ func Attach(m Model, c Config) (*LoRA, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	l := &LoRA{Config: c}
+	l := &LoRA{Config: c, base: m.Model}
 	layers, err := targets(m, &c)
 	if err != nil {
 		return nil, err
@@ -60,7 +88,10 @@ func Attach(m Model, c Config) (*LoRA, error) {
 		in, out := layer.Sizes()
 		r, scale := c.rank(layer.Name)
 		p := &pair{A: nn.NewParam(nn.Init{Bound: 1 / math.Sqrt(float64(in))}, r, in), B: nn.NewParam(nn.Init{}, out, r),
-			scale: scale, dropout: float32(c.LoraDropout)}
+			scale: scale, dropout: float32(c.LoraDropout), layer: layer}
+		if c.UseDoRA {
+			p.M = nn.NewParam(nn.Init{Value: 1}, out)
+		}
 		if c.InitLoraWeights == "gaussian" {
 			p.A.Init = nn.Init{Std: 1 / float64(r)}
 		}
@@ -178,6 +209,9 @@ func (l *LoRA) Enable(on bool) {
 	}
 }
 
+// Wrapped is the model itself, whose layers have the update.
+func (l *LoRA) Wrapped() nn.Model { return l.base }
+
 // Params lists what is trained, by the names of PEFT.
 func (l *LoRA) Params() []nn.Named {
 	return append(l.Added(), l.own...)
@@ -192,19 +226,45 @@ func (l *LoRA) Added() []nn.Named {
 	for i, p := range l.pairs {
 		name := prefix + l.layers[i].Name
 		list = append(list, nn.Named{Name: name + ".lora_A.weight", Param: p.A}, nn.Named{Name: name + ".lora_B.weight", Param: p.B})
+		if p.M != nil {
+			list = append(list, nn.Named{Name: name + ".lora_magnitude_vector", Param: p.M})
+		}
 	}
 	return list
 }
 
-// Initialize gives the added parameters memory and fresh values, with which the model computes what the base does.
-func (l *LoRA) Initialize(dev device.Device, dtype device.DType, seed uint64) {
+// Initialize gives the added parameters memory and fresh values, with which the model computes what the base does. It fails
+// where PiSSA cannot decompose the base's weights.
+func (l *LoRA) Initialize(dev device.Device, dtype device.DType, seed uint64) error {
 	nn.Initialize(l.Added(), dev, dtype, seed)
+	for _, p := range l.pairs {
+		if p.M != nil {
+			p.startMagnitudes(dev, dtype)
+		}
+	}
+	return l.startPrincipal(dev, dtype, seed, true)
+}
+
+// startMagnitudes makes the magnitudes those of the base's weight, with which DoRA computes what the base does.
+func (p *pair) startMagnitudes(dev device.Device, dtype device.DType) {
+	tape := tensor.NewTape(dev, dtype)
+	defer tape.Reset()
+	tape.Infer()
+	weight, _ := p.layer.Parameters()
+	inverse := tensor.InverseNorms(tape, weight.Tensor, p.A.Tensor, p.B.Tensor, p.scale, p.layer.InFirst())
+	dev.Binary(device.Div, p.M.Buffer(), p.M.Buffer(), inverse.Buffer())
 }
 
 // Free takes the adapter off and gives its memory back.
 func (l *LoRA) Free() {
 	l.Enable(false)
 	nn.Free(l.Added())
+	for _, p := range l.pairs {
+		if p.a0 != nil {
+			p.a0.Free()
+			p.b0.Free()
+		}
+	}
 }
 
 // Merge adds the updates to the base's weights, which are computed in f32 and rounded to their type, and takes the
@@ -219,7 +279,24 @@ func (l *LoRA) Merge() error {
 			return fmt.Errorf("merge %s: %w", l.layers[i].Name, err)
 		}
 		in, out := l.layers[i].Sizes()
-		update(w, a, b, merging{in: in, out: out, r: p.A.Shape[0], scale: p.scale, inFirst: l.layers[i].InFirst()})
+		how := merging{in: in, out: out, r: p.A.Shape[0], scale: p.scale, inFirst: l.layers[i].InFirst()}
+		update(w, a, b, how)
+		if p.a0 != nil {
+			a, errA = p.a0.Float32s()
+			b, errB = p.b0.Float32s()
+			if err := errors.Join(errA, errB); err != nil {
+				return fmt.Errorf("merge %s: %w", l.layers[i].Name, err)
+			}
+			how.scale = -how.scale
+			update(w, a, b, how)
+		}
+		if p.M != nil {
+			m, err := p.M.Float32s()
+			if err != nil {
+				return fmt.Errorf("merge %s: %w", l.layers[i].Name, err)
+			}
+			how.magnify(w, m)
+		}
 		weight.Write(w)
 	}
 	l.Enable(false)
@@ -249,6 +326,26 @@ func update(w, a, b []float32, m merging) {
 			} else {
 				w[o*m.in+i] += v
 			}
+		}
+	}
+}
+
+// magnify brings the weights of each output to its magnitude.
+func (m merging) magnify(w, magnitudes []float32) {
+	at := func(o, i int) *float32 {
+		if m.inFirst {
+			return &w[i*m.out+o]
+		}
+		return &w[o*m.in+i]
+	}
+	for o := range m.out {
+		squares := 0.0
+		for i := range m.in {
+			squares += float64(*at(o, i)) * float64(*at(o, i))
+		}
+		factor := float32(float64(magnitudes[o]) / math.Sqrt(squares))
+		for i := range m.in {
+			*at(o, i) *= factor
 		}
 	}
 }

@@ -60,6 +60,11 @@ type Kernels interface {
 	// ColumnSum computes y[c] (+)= sum over n of x[n, c]; y is F32 [C], x is [N, C]. The gradient of a bias.
 	ColumnSum(y, x Buffer, acc bool)
 
+	// Pack stores the numbers of x [Rows, Cols] in few bits, all of which it writes; see Packed.
+	Pack(p Packed, x Buffer)
+	// Unpack computes the numbers that p stands for: y [Rows, Cols].
+	Unpack(y Buffer, p Packed)
+
 	// Reduce computes one F32 number from x into y[0].
 	Reduce(op ReduceOp, y, x Buffer)
 	// AdamW updates parameters in place; see the type.

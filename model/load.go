@@ -39,10 +39,20 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored .
 	slices.SortStableFunc(sources, func(a, b source) int { // a disk reads fastest from front to back
 		return cmp.Compare(order[a.tensor.Name], order[b.tensor.Name])
 	})
+	var whole []source
 	for _, s := range sources {
-		s.Alloc(m.dev, nn.DTypeOf(s.Param, dtype))
+		if s.Storage == device.Unpacked {
+			s.Alloc(m.dev, nn.DTypeOf(s.Param, dtype))
+			whole = append(whole, s)
+			continue
+		}
+		v, err := s.tensor.Float32() // of one tensor at a time
+		if err != nil {
+			return fmt.Errorf("read %s: %w", s.Name, err)
+		}
+		s.Pack(m.dev, dtype, s.Storage, v)
 	}
-	fill(m.dev, sources)
+	fill(m.dev, whole)
 	return nil
 }
 

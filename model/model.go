@@ -119,23 +119,58 @@ func unknown(modelType string) error {
 // New makes a model with fresh weights, a function of seed and the config alone.
 // dtype is that of activations and matrices on the device.
 func New(config []byte, dev device.Device, dtype device.DType, seed uint64) (*Model, error) {
+	return NewPacked(config, dev, dtype, Packed{}, seed)
+}
+
+// Packed says which weights of a model are stored in few bits: those of all linear layers but the output layer and those that
+// Keep names by the ends of their names. The zero value packs nothing.
+type Packed struct {
+	Packing device.Packing
+	Keep    []string
+}
+
+// mark chooses the storage of the parameters.
+func (p Packed) mark(m nn.Model) {
+	head := m.Head().Weight
+	for _, layer := range nn.Layers(m) {
+		weight, _ := layer.Parameters()
+		kept := slices.ContainsFunc(p.Keep, func(end string) bool { return layer.Name == end || strings.HasSuffix(layer.Name, "."+end) })
+		if weight.Tensor != head && !kept {
+			weight.Storage = p.Packing
+		}
+	}
+}
+
+// NewPacked is New with weights in few bits, each of which is made and packed before the next.
+func NewPacked(config []byte, dev device.Device, dtype device.DType, packed Packed, seed uint64) (*Model, error) {
 	m, err := Declare(config, dev)
 	if err != nil {
 		return nil, err
 	}
+	packed.mark(m.Model)
 	nn.Initialize(m.Params, dev, dtype, seed)
 	return m, nil
 }
 
 // Alloc gives the weights of a declared model memory, and no values.
-func (m *Model) Alloc(dtype device.DType) {
+func (m *Model) Alloc(dtype device.DType, packed Packed) {
+	packed.mark(m.Model)
 	for _, p := range m.Params {
+		if p.Storage != device.Unpacked {
+			p.AllocPacked(m.dev, dtype, p.Storage)
+			continue
+		}
 		p.Alloc(m.dev, nn.DTypeOf(p.Param, dtype))
 	}
 }
 
 // Open loads a model folder.
 func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
+	return OpenPacked(dir, dev, dtype, Packed{})
+}
+
+// OpenPacked is Open with weights in few bits, each of which is read and packed before the next.
+func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed) (*Model, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
@@ -144,6 +179,7 @@ func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}
+	packed.mark(m.Model)
 	weights, err := safetensors.Open(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w", dir, err)

@@ -47,7 +47,9 @@ type ScoreHead struct {
 // NewScoreHead declares a head on hidden states of c channels. Its weights start normal with a standard deviation of 1/(c+1), so
 // that the first scores are near 0, as OpenRLHF has it.
 func NewScoreHead(c int, layout Layout) *ScoreHead {
-	return &ScoreHead{nn.NewLinear(c, 1, layout == ValueLayout, 1/float64(c+1)), layout}
+	h := &ScoreHead{nn.NewLinear(c, 1, layout == ValueLayout, 1/float64(c+1)), layout}
+	h.Weight.Single = true
+	return h
 }
 
 // Forward maps rows of hidden states [M, C] to scores [M, 1] in F32.

@@ -13,6 +13,7 @@ type Cache struct {
 	Capacity int
 	dev      device.Device
 	width    int              // K*D
+	virtual  int              // rows at the beginning of a slot for virtual tokens, beside Capacity
 	keys     []*tensor.Tensor // per layer [slots*Capacity, K*D]
 	values   []*tensor.Tensor
 	lengths  []int // tokens held, per slot
@@ -21,10 +22,10 @@ type Cache struct {
 
 // NewCache makes a cache for a model of the given shape; dtype is that of the activations.
 func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity int) *Cache {
-	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, lengths: make([]int, slots), reach: make([]int, slots)}
+	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, virtual: s.Virtual, lengths: make([]int, slots), reach: make([]int, slots)}
 	for range s.Layers {
 		for _, list := range []*[]*tensor.Tensor{&c.keys, &c.values} {
-			x := tensor.NewParam(slots*capacity, c.width)
+			x := tensor.NewParam(slots*(capacity+c.virtual), c.width)
 			x.Freeze()
 			x.Alloc(dev, dtype)
 			*list = append(*list, x)
@@ -38,14 +39,15 @@ func (c *Cache) Grow(capacity int) {
 	slots := len(c.lengths)
 	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {
 		for i, old := range list {
-			x := tensor.NewParam(slots*capacity, c.width)
+			x := tensor.NewParam(slots*(capacity+c.virtual), c.width)
 			x.Freeze()
 			x.Alloc(c.dev, old.Buffer().DType)
 			for s, n := range c.lengths {
 				if n == 0 {
 					continue
 				}
-				from, to := s*c.Capacity*c.width, s*capacity*c.width
+				n += c.virtual
+				from, to := s*(c.Capacity+c.virtual)*c.width, s*(capacity+c.virtual)*c.width
 				c.dev.Copy2D(device.Copy2D{Dst: x.Buffer().Slice(to, to+n*c.width), DstStride: c.width,
 					Src: old.Buffer().Slice(from, from+n*c.width), SrcStride: c.width, Rows: n, Cols: c.width})
 			}
@@ -93,7 +95,7 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 		if have+add > c.Capacity {
 			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens", have+add, c.Capacity)
 		}
-		in.Sequences = append(in.Sequences, device.Sequence{Q: len(ids), QLen: add, K: slot * c.Capacity, KLen: have + add})
+		in.Sequences = append(in.Sequences, device.Sequence{Q: len(ids), QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
 		for p := range add {
 			positions = append(positions, int32(have+p))
 		}

@@ -97,28 +97,37 @@ func (l *Conv1D) Adapt(a Adapter) { l.adapter = a }
 // Embedding maps ids to rows of a table.
 type Embedding struct {
 	Weight *Param `hf:"weight"` // [V, C]
+	after  func(*tensor.Tensor) *tensor.Tensor
 }
 
 // NewEmbedding declares a table of rows×cols.
 func NewEmbedding(rows, cols int, std float64) *Embedding {
-	return &Embedding{NewParam(Init{Std: std}, rows, cols)}
+	return &Embedding{Weight: NewParam(Init{Std: std}, rows, cols)}
 }
 
 // Forward looks ids [N] up: [N, C].
 func (e *Embedding) Forward(ids *tensor.Tensor) *tensor.Tensor {
-	return tensor.Embedding(ids, e.Weight.Tensor)
+	return e.finish(tensor.Embedding(ids, e.Weight.Tensor))
+}
+
+// finish adds what does not come from the table.
+func (e *Embedding) finish(x *tensor.Tensor) *tensor.Tensor {
+	if e.after == nil {
+		return x
+	}
+	return e.after(x)
 }
 
 // Scaled looks ids [N] up and multiplies the rows by scale, which is first rounded to the type of activations as
 // Gemma's is: [N, C].
 func (e *Embedding) Scaled(ids *tensor.Tensor, scale float64) *tensor.Tensor {
-	x := e.Forward(ids)
+	x := tensor.Embedding(ids, e.Weight.Tensor)
 	s := float32(scale)
 	if x.DType() == device.BF16 {
 		bits := math.Float32bits(s)
 		s = math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 	}
-	return tensor.Scale(x, s)
+	return e.finish(tensor.Scale(x, s))
 }
 
 // RMSNorm scales rows to unit root mean square.

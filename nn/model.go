@@ -23,6 +23,7 @@ type Shape struct {
 	Tied                                                bool    // the head shares the embedding table
 	Experts, ExpertsPerToken                            int     // feed-forwards of a layer and how many of them work on a token; 0: one for all
 	RouterLoss                                          float32 // coefficient of the load-balancing loss in training, 0: off
+	Virtual                                             int     // tokens that stand before every sequence, which no text has; MaxPositions is without them
 	LongAfter                                           int     // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
 }
 
@@ -36,8 +37,9 @@ type Input struct {
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
 	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
-	positions []int32 // Positions on the host
-	expected  []int   // of each sequence: the length it will reach, when that is known to be more than its positions tell
+	positions []int32        // Positions on the host
+	prefix    *tensor.Tensor // keys and values before every sequence, [P, layers*2*K*D]
+	expected  []int          // of each sequence: the length it will reach, when that is known to be more than its positions tell
 }
 
 // NewInput puts a packed batch on the tape's device: ids and positions [N], and offsets
@@ -84,6 +86,9 @@ func (in Input) Drop(x *tensor.Tensor) *tensor.Tensor { return tensor.Dropout(x,
 // Layer runs layer number i, f, on x, keeping what the backward pass needs or recomputing it.
 func (in Input) Layer(i int, x *tensor.Tensor, f func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	if i < in.Recompute && in.Cache == nil {
+		if in.prefix != nil && in.prefix.Tape() != nil {
+			return tensor.Recompute(x, f, in.prefix)
+		}
 		return tensor.Recompute(x, f)
 	}
 	return x.Tape().Scope(func() *tensor.Tensor { return f(x) })
@@ -93,6 +98,9 @@ func (in Input) Layer(i int, x *tensor.Tensor, f func(*tensor.Tensor) *tensor.Te
 // With a cache, k and v are first put into it and the queries see all that is there.
 func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *tensor.Tensor {
 	s.Sequences = in.Sequences
+	if in.prefix != nil {
+		k, v, s.Sequences = in.prepend(i, k, v)
+	}
 	if in.Cache != nil {
 		k, v = in.Cache.put(i, k, v, in.Sequences)
 	}

@@ -27,12 +27,14 @@ type Init struct {
 // Param is a parameter that knows its shape and its initial values before it has memory.
 type Param struct {
 	*tensor.Tensor
-	Init Init
+	Init    Init
+	Single  bool           // a matrix that is kept in F32 whatever the type of activations is
+	Storage device.Packing // how Initialize and Load keep the values; all but Unpacked are for frozen weights of linear layers
 }
 
 // NewParam declares a parameter of the given shape.
 func NewParam(init Init, shape ...int) *Param {
-	return &Param{tensor.NewParam(shape...), init}
+	return &Param{Tensor: tensor.NewParam(shape...), Init: init}
 }
 
 // Named is a parameter and its name in a checkpoint, such as model.layers.0.mlp.up_proj.weight.
@@ -111,9 +113,9 @@ func walk(v reflect.Value, path []string, visit func(path []string, module any))
 }
 
 // DTypeOf is the type that a parameter is kept in on the device when activations are of dtype:
-// matrices follow the activations, vectors (norm weights, biases, a head of one row) stay F32, which costs nothing.
+// matrices follow the activations, vectors (norm weights, biases) and what is Single stay F32, which costs nothing.
 func DTypeOf(p *Param, dtype device.DType) device.DType {
-	if len(p.Shape) < 2 || len(p.Shape) == 2 && p.Shape[0] == 1 {
+	if len(p.Shape) < 2 || p.Single {
 		return device.F32
 	}
 	return dtype
@@ -123,6 +125,13 @@ func DTypeOf(p *Param, dtype device.DType) device.DType {
 // seed and its name alone.
 func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint64) {
 	for _, p := range params {
+		if p.Storage != device.Unpacked {
+			v := make([]float32, p.Len())
+			r := tensor.NewRandomFor(seed, p.Name)
+			r.Normal(v, p.Init.Std)
+			p.Pack(dev, dtype, p.Storage, v)
+			continue
+		}
 		p.Alloc(dev, DTypeOf(p.Param, dtype))
 		if p.Init.Std == 0 && p.Init.Bound == 0 {
 			dev.Fill(p.Buffer(), p.Init.Value)
@@ -159,6 +168,10 @@ func Load(params []Named, dev device.Device, dtype device.DType, fetch func(name
 		}
 		if len(v) != p.Len() {
 			return fmt.Errorf("parameter %s has %d values in the checkpoint, want %v", p.Name, len(v), p.Shape)
+		}
+		if p.Storage != device.Unpacked {
+			p.Pack(dev, dtype, p.Storage, v)
+			continue
 		}
 		p.Set(dev, DTypeOf(p.Param, dtype), v)
 	}

@@ -79,3 +79,9 @@ func (d *Device) Reduce(device.ReduceOp, device.Buffer, device.Buffer) {}
 
 // AdamW does nothing.
 func (d *Device) AdamW(device.AdamW) {}
+
+// Pack does nothing.
+func (d *Device) Pack(device.Packed, device.Buffer) {}
+
+// Unpack does nothing.
+func (d *Device) Unpack(device.Buffer, device.Packed) {}

@@ -64,8 +64,7 @@ func (c *critic) open(r *run, dtype device.DType) (err error) {
 		c.scorer, c.head = nil, nil
 		return err
 	}
-	c.lora.Initialize(dev, dtype, r.c.Seed+1)
-	return nil
+	return c.lora.Initialize(dev, dtype, r.c.Seed+1)
 }
 
 func (c *critic) params() []nn.Named {

@@ -9,8 +9,10 @@ import (
 	"hone/adapter"
 	"hone/device"
 	"hone/internal/atomicfile"
+	"hone/internal/spell"
 	"hone/model"
 	"hone/nn"
+	"hone/optim"
 	"hone/safetensors"
 	"hone/tokenizer"
 )
@@ -28,16 +30,64 @@ type LoRA struct {
 	UseRSLoRA      bool     `yaml:"use_rslora" doc:"scale by alpha/sqrt(r)"`
 	RankPattern    []string `yaml:"rank_pattern" doc:"other ranks, as MODULE:RANK"`
 	AlphaPattern   []string `yaml:"alpha_pattern" doc:"other alphas, as MODULE:ALPHA"`
+	UseDoRA        bool     `yaml:"use_dora" doc:"train the magnitudes of the weights' rows apart from their directions"`
+	Init           string   `yaml:"init_lora_weights" doc:"how the update starts: true (A random, B zero), gaussian, pissa or pissa_niter_N (the base's principal part)"`
+	PlusRatio      float64  `yaml:"loraplus_lr_ratio" doc:"LoRA+: factor on the learning rate of B; 0: off"`
 }
 
 func defaultLoRA() LoRA {
-	return LoRA{R: 16, TargetModules: []string{adapter.AllLinear}, Bias: "none"}
+	return LoRA{R: 16, TargetModules: []string{adapter.AllLinear}, Bias: "none", Init: "true"}
+}
+
+// QLoRA holds what method=qlora has beside the keys of lora.
+type QLoRA struct {
+	Bits int `yaml:"bits" doc:"of the frozen weights: 4 (NF4 with double quantisation) or 8 (int8 with a scale for each row)"`
+}
+
+// validateMethod reports what cannot be meant in the keys of the method.
+func (c *Training) validateMethod() error {
+	switch c.Method {
+	case "full":
+		return nil
+	case "lora", "qlora":
+		if _, err := c.LoRA.config(""); err != nil {
+			return err
+		}
+		_, err := c.packed()
+		return err
+	}
+	if _, ok := promptKinds[c.Method]; ok {
+		return c.Prompt.validate()
+	}
+	return fmt.Errorf("method is %q; use %s", c.Method, strings.Join(Methods(), ", "))
+}
+
+// packed is how the frozen weights are stored; modules that are trained in full are not.
+func (c *Training) packed() (model.Packed, error) {
+	if c.Method != "qlora" {
+		return model.Packed{}, nil
+	}
+	packing, err := device.PackingOf(c.QLoRA.Bits)
+	if err != nil || packing == device.Unpacked {
+		return model.Packed{}, fmt.Errorf("qlora.bits is %d; use 4 or 8", c.QLoRA.Bits)
+	}
+	return model.Packed{Packing: packing, Keep: c.LoRA.ModulesToSave}, nil
 }
 
 // config is adapter_config.json of the keys.
 func (l *LoRA) config(base string) (adapter.Config, error) {
 	c := adapter.Default()
 	c.BaseModel, c.R, c.LoraAlpha, c.LoraDropout, c.Bias, c.UseRSLoRA = base, l.R, l.Alpha, l.Dropout, l.Bias, l.UseRSLoRA
+	c.UseDoRA = l.UseDoRA
+	if c.InitLoraWeights = l.Init; l.Init == "true" {
+		c.InitLoraWeights = true
+	}
+	if l.Init != "true" && l.Init != "gaussian" && !strings.HasPrefix(l.Init, "pissa") {
+		return c, fmt.Errorf("lora.init_lora_weights is %q; use true, gaussian, pissa or pissa_niter_N", l.Init)
+	}
+	if !(l.PlusRatio >= 0) {
+		return c, fmt.Errorf("lora.loraplus_lr_ratio is %v; it must be at least 0", l.PlusRatio)
+	}
 	if c.LoraAlpha == 0 {
 		c.LoraAlpha = 2 * float64(l.R)
 	}
@@ -102,16 +152,56 @@ func (r *run) method(dtype device.DType) (trained, error) {
 	if r.c.Method == "full" {
 		return &fullModel{r.model, r.tok}, nil
 	}
+	if kind, ok := promptKinds[r.c.Method]; ok {
+		return r.prompt(kind, dtype)
+	}
 	config, err := r.c.LoRA.config(r.dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkModules(config.TargetModules); err != nil {
 		return nil, err
 	}
 	l, err := adapter.Attach(adapter.Model{Model: r.model.Model, Params: r.model.Params}, config)
 	if err != nil {
 		return nil, fmt.Errorf("lora.%w", err)
 	}
-	l.Initialize(r.env.Device, dtype, r.c.Seed)
+	if err := l.Initialize(r.env.Device, dtype, r.c.Seed); err != nil {
+		l.Free()
+		return nil, fmt.Errorf("lora.%w", err)
+	}
 	return &adapted{l, r.tok}, nil
+}
+
+// speedUp makes the matrices B learn faster than A (LoRA+, Hayou et al., 2024), unless the ratio is 0.
+func (l *LoRA) speedUp(list []optim.Param) {
+	for i := range list {
+		if strings.HasSuffix(list[i].Name, ".lora_B.weight") {
+			list[i].LRScale = float32(l.PlusRatio)
+		}
+	}
+}
+
+// checkModules refuses names of layers that no layer has: PEFT passes over them, and a slip of the fingers would train less than meant.
+func (r *run) checkModules(m adapter.Modules) error {
+	layers := nn.Layers(r.model.Model)
+	for _, name := range m.Names {
+		best, bestDistance := "", 1<<30
+		for _, l := range layers {
+			if l.Name == name || strings.HasSuffix(l.Name, "."+name) {
+				bestDistance = -1
+				break
+			}
+			end := l.Name[strings.LastIndexByte(l.Name, '.')+1:]
+			if d := spell.Distance(name, end); d < bestDistance {
+				best, bestDistance = end, d
+			}
+		}
+		if bestDistance >= 0 {
+			return fmt.Errorf("lora.target_modules names %s, which no linear layer of the model is called; did you mean %s?", name, best)
+		}
+	}
+	return nil
 }
 
 // fullModel trains all weights.
@@ -135,7 +225,7 @@ func (f *fullModel) save(dir string, dtype device.DType, values func(nn.Named) (
 
 // adapted trains an adapter.
 type adapted struct {
-	*adapter.LoRA
+	adapter.Adapter
 	tok *tokenizer.Tokenizer
 }
 

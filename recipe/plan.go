@@ -103,7 +103,9 @@ func (c *Training) step(config []byte, dir string) (p planned, err error) {
 		return p, err
 	}
 	dev := plan.NewDevice()
-	r := &run{c: c, dir: dir, env: Env{Device: dev}}
+	plain := *c // values to start from are neither read nor decomposed
+	plain.LoRA.Init, plain.Prompt.Init = "true", "random"
+	r := &run{c: &plain, dir: dir, env: Env{Device: dev}}
 	b := c.fullBatch()
 	var o *nextToken
 	p.Memory, err = plan.Measure(dev, plan.Step{
@@ -111,7 +113,11 @@ func (c *Training) step(config []byte, dir string) (p planned, err error) {
 			if r.model, err = model.Declare(config, dev); err != nil {
 				return err
 			}
-			r.model.Alloc(dtype)
+			packed, err := c.packed()
+			if err != nil {
+				return err
+			}
+			r.model.Alloc(dtype, packed)
 			p.layers = r.model.Shape().Layers
 			if r.trained, err = r.method(dtype); err != nil {
 				return err

@@ -35,7 +35,7 @@ func (r *run) reference(ctx context.Context, fingerprint string, lists map[strin
 
 // withoutAdapter runs f on the base of the model that is trained.
 func (r *run) withoutAdapter(f func() error) error {
-	if a := r.lora(); a != nil {
+	if a := r.adapter(); a != nil {
 		a.Enable(false)
 		defer a.Enable(true)
 	}

@@ -113,7 +113,9 @@ func (s *rewarding) config(*run) ([]byte, error) { return nil, nil }
 
 func (s *rewarding) setLoop(r *run) error {
 	if a, ok := r.trained.(*adapted); ok {
-		a.Config.TaskType = "SEQ_CLS"
+		if l, ok := a.Adapter.(*adapter.LoRA); ok {
+			l.Config.TaskType = "SEQ_CLS"
+		}
 	}
 	again, err := r.c.recompute(r.model.Shape().Layers)
 	in := inputOptions{dropout: float32(r.c.Dropout), recompute: again}

@@ -128,14 +128,17 @@ func (j *Judge) fit(ids []int32) []int32 {
 	return ids
 }
 
-// lora is the adapter that the run trains; nil with all weights.
-func (r *run) lora() *adapter.LoRA {
+// adapter is what the run trains beside the model; nil with all weights.
+func (r *run) adapter() adapter.Adapter {
 	t := r.trained
 	if w, ok := t.(*withCritic); ok {
 		t = w.trained
 	}
-	if a, ok := t.(*adapted); ok {
-		return a.LoRA
+	switch a := t.(type) {
+	case *adapted:
+		return a.Adapter
+	case *virtual:
+		return a.Adapter
 	}
 	return nil
 }

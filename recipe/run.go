@@ -159,11 +159,11 @@ func (r *run) openModel() (err error) {
 		return fmt.Errorf("the tokenizer has %d tokens and the model's vocabulary only %d; use the model's own tokenizer",
 			r.tok.VocabSize(), shape.Vocab)
 	}
-	if shape.MaxPositions < r.c.SequenceLength {
-		return fmt.Errorf("sequence_length is %d but the model has only %d positions; lower it", r.c.SequenceLength, shape.MaxPositions)
-	}
 	if r.trained, err = r.method(dtype); err != nil {
 		return err
+	}
+	if room := r.model.Shape().MaxPositions; room < r.c.SequenceLength { // virtual tokens take theirs of it
+		return fmt.Errorf("sequence_length is %d but the model has only %d positions for text; lower it", r.c.SequenceLength, room)
 	}
 	if e, ok := r.stage.(expander); ok {
 		if r.trained, err = e.with(r, r.trained, dtype); err != nil {
@@ -176,6 +176,7 @@ func (r *run) openModel() (err error) {
 
 func (r *run) openOptimizer() (err error) {
 	params, config := trainable(r.trained.params()), r.c.Optimizer.config()
+	r.c.LoRA.speedUp(params)
 	if e, ok := r.stage.(expander); ok {
 		e.learningRates(params)
 	}
@@ -211,11 +212,18 @@ func (r *run) newModel(dtype device.DType) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	packed, err := r.c.packed()
+	if err != nil {
+		return nil, err
+	}
 	if o, ok := r.stage.(opener); ok {
+		if r.c.Method != "full" && r.c.Method != "lora" {
+			return nil, fmt.Errorf("method is %s, which this stage does not have; use lora or full", r.c.Method)
+		}
 		return o.open(r, dtype)
 	}
 	if config == nil {
-		return model.Open(r.dir, r.env.Device, dtype)
+		return model.OpenPacked(r.dir, r.env.Device, dtype, packed)
 	}
 	return model.New(config, r.env.Device, dtype, r.c.Seed)
 }

@@ -64,6 +64,9 @@ func (c *SFT) Validate() error {
 		if c.Method != "full" {
 			c.Optimizer.LearningRate = adapterRate
 		}
+		if _, ok := promptKinds[c.Method]; ok {
+			c.Optimizer.LearningRate = promptRate
+		}
 	}
 	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
 	c.Checkpoint.KeepBest = c.Checkpoint.KeepBest && heldOut

@@ -3,9 +3,7 @@ package recipe
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	"hone/data"
 	"hone/device"
@@ -31,13 +29,15 @@ type Training struct {
 	Device    string `yaml:"device" doc:"where to compute: cpu"`
 	DType     string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
 	Threads   int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
-	Method    string `yaml:"method" doc:"which weights are trained: full, or lora (few new ones beside the frozen model)"`
+	Method    string `yaml:"method" doc:"which weights are trained: full, lora (few new ones beside the frozen model), qlora (the same, the frozen model in few bits), or prompt, prefix or ptuning (tokens before every text)"`
 	Recompute string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
 	Memory    string `yaml:"memory" doc:"the most that tensors may take, as in 6GiB: recompute is then the fewest layers that fit"`
 	SaveDType string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
 	ShardSize string `yaml:"shard_size" doc:"largest file of weights in out/model, as in 2GB; not set: 5GB"`
 
 	LoRA          LoRA          `yaml:"lora"`
+	QLoRA         QLoRA         `yaml:"qlora"`
+	Prompt        Prompt        `yaml:"prompt"`
 	Optimizer     Optimizer     `yaml:"optimizer"`
 	Schedule      Schedule      `yaml:"schedule"`
 	Eval          Eval          `yaml:"eval"`
@@ -54,6 +54,8 @@ func defaultTraining() Training {
 		Steps: 1000, Seed: 1, BatchSize: 8, SequenceLength: 256, GradientAccumulationSteps: 1,
 		Device: "cpu", DType: "f32", Method: "full", Recompute: "none",
 		LoRA:          defaultLoRA(),
+		QLoRA:         QLoRA{Bits: 4},
+		Prompt:        Prompt{NumVirtualTokens: 20, Init: "random"},
 		Optimizer:     defaultOptimizer(),
 		Schedule:      Schedule{Name: "constant", WarmupSteps: 20},
 		Eval:          Eval{Every: 100, MaxTokens: 65536},
@@ -82,18 +84,12 @@ func (c *Training) validateRun() error {
 		return errors.New("out is not set; name the folder of the run, as in out=runs/first")
 	case c.Steps < 1:
 		return fmt.Errorf("steps is %d; it must be at least 1", c.Steps)
-	case !slices.Contains(Methods(), c.Method):
-		return fmt.Errorf("method is %q; use %s", c.Method, strings.Join(Methods(), " or "))
 	}
-	if c.Method == "lora" {
-		_, err := c.LoRA.config("")
-		return err
-	}
-	return nil
+	return c.validateMethod()
 }
 
 // Methods lists what method can be.
-func Methods() []string { return []string{"full", "lora"} }
+func Methods() []string { return []string{"full", "lora", "qlora", "prompt", "prefix", "ptuning"} }
 
 func (c *Training) validateBatch() error {
 	const most = 1 << 24

@@ -71,6 +71,17 @@ func gradCases() []gradCase {
 		{"LowRank in Recompute", []leaf{random(1, 4, 3), random(3, 2, 3), random(4, 3, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Recompute(x[0], func(h *Tensor) *Tensor { return LowRank(Scale(h, 2), Dropout(h, 0.3), x[1], x[2], 0.7) })
 		})},
+		{"Prepend", []leaf{random(1, 5, 3), random(2, 2, 7)}, one(func(t *Tape, x []*Tensor) *Tensor { return Prepend(x[0], x[1], []int{0, 3, 5}, 2) })},
+		{"Prepend in Recompute", []leaf{random(1, 4, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			e := Scale(x[1], 2)
+			return Recompute(x[0], func(h *Tensor) *Tensor { return Prepend(h, e, []int{1}, 0) }, e)
+		})},
+		{"Magnitude", []leaf{random(1, 4, 3), random(2, 3), random(3, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Magnitude(x[0], x[1], t.Constant([]float32{0.5, 2, 1.5}, 3), x[2])
+		})},
+		{"Magnitude without bias", []leaf{random(1, 4, 3), random(2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Magnitude(Scale(x[0], 2), x[1], t.Constant([]float32{0.5, 2, 1.5}, 3), nil)
+		})},
 		{"Add", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], x[1]) })},
 		{"Add of one to itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], Add(x[0], Scale(x[0], 3))) })},
 		{"Mul", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Mul(x[0], x[1]) })},

@@ -21,11 +21,11 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 	check(b == nil || b.Len() == out, op, "bias does not match weight %v", w.Shape)
 
 	y := t.empty(x.dtype, n, out)
-	m := device.MatMul{M: n, N: out, K: in, A: x.Buffer(), B: w.Buffer(), TransB: outFirst, C: y.Buffer()}
+	m := device.MatMul{M: n, N: out, K: in, A: x.Buffer(), TransB: outFirst, C: y.Buffer()}
 	if b != nil {
 		m.Bias = b.Buffer()
 	}
-	t.Dev.MatMul(m)
+	t.matMul(m, w)
 	if !t.wants(x, w, b) {
 		return y
 	}
@@ -38,7 +38,7 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 		dy := y.grad.buf
 		if x.needsGrad { // dx = dy·w
 			dx, acc := x.gradBuffer()
-			t.Dev.MatMul(device.MatMul{M: n, N: in, K: out, A: dy, B: w.Buffer(), TransB: !outFirst, C: dx, Accumulate: acc})
+			t.matMul(device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst, C: dx, Accumulate: acc}, w)
 		}
 		if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
 			dw, acc := w.gradBuffer()

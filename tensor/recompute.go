@@ -2,8 +2,8 @@ package tensor
 
 // Recompute runs f(x) without keeping what its backward pass needs and runs it again
 // then: memory for time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
-// f must be a function of x, parameters and constants; its dropout masks come out the same.
-func Recompute(x *Tensor, f func(*Tensor) *Tensor) *Tensor {
+// f must be a function of x, parameters, constants and the tensors of also, which are kept; its dropout masks come out the same.
+func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	t := tapeOf("Recompute", x)
 	before := t.random
 	recording := t.record
@@ -18,7 +18,7 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor) *Tensor {
 		t.random = before
 		t.again(x, out, f)
 		t.random = after
-	}, x)
+	}, append(also, x)...)
 	return out
 }
 

@@ -28,9 +28,10 @@ type Tensor struct {
 	dev   device.Device
 	tape  *Tape // nil for parameters and constants
 
-	data  *storage
-	grad  *storage
-	saved int // operations that need the value in their backward pass
+	data   *storage
+	packed *device.Packed // of a parameter in few bits, instead of data
+	grad   *storage
+	saved  int // operations that need the value in their backward pass
 
 	needsGrad bool
 	recorded  bool      // made by an operation on the tape, so that its gradient is passed on
@@ -73,6 +74,10 @@ func (t *Tensor) Free() {
 		t.dev.Free(t.data.buf)
 		t.data = nil
 	}
+	if t.packed != nil {
+		t.packed.Free(t.dev)
+		t.packed = nil
+	}
 }
 
 // Len is the number of elements.
@@ -93,13 +98,16 @@ func (t *Tensor) Cols() int { return t.Shape[len(t.Shape)-1] }
 // DType is the type of the elements.
 func (t *Tensor) DType() device.DType { return t.dtype }
 
+// Device is where the tensor's memory is, nil before it has any.
+func (t *Tensor) Device() device.Device { return t.dev }
+
 // Tape is the tape that made the tensor, nil for parameters.
 func (t *Tensor) Tape() *Tape { return t.tape }
 
 // Buffer is the tensor's memory.
 func (t *Tensor) Buffer() device.Buffer {
 	if t.data == nil {
-		panic(&Error{"Buffer", fmt.Sprintf("tensor %v has no memory", t.Shape)})
+		panic(t.noMemory())
 	}
 	return t.data.buf
 }
@@ -107,8 +115,8 @@ func (t *Tensor) Buffer() device.Buffer {
 // Freeze stops gradients from being computed for a parameter.
 func (t *Tensor) Freeze() { t.needsGrad = false }
 
-// Thaw is the opposite of Freeze.
-func (t *Tensor) Thaw() { t.needsGrad = true }
+// Thaw is the opposite of Freeze. A packed parameter stays frozen.
+func (t *Tensor) Thaw() { t.needsGrad = t.packed == nil }
 
 // Write changes the values of a parameter that has memory, a slice as for device.Write.
 func (t *Tensor) Write(values any) { t.dev.Write(t.Buffer(), values) }
@@ -133,7 +141,9 @@ func (t *Tensor) FreeGrad() {
 // Float32s reads the values back, widened to f32.
 func (t *Tensor) Float32s() ([]float32, error) {
 	v := make([]float32, t.Len())
-	return v, t.dev.Read(v, t.Buffer())
+	buf, done := t.dense()
+	defer done()
+	return v, t.dev.Read(v, buf)
 }
 
 // GradFloat32s reads the gradient back; zeros when there is none.

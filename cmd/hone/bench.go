@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/adapter"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
@@ -27,14 +29,21 @@ import (
 type workload struct {
 	config   string
 	batch, t int
+	rank     int            // of a LoRA on all linear layers; 0: all weights are trained
+	packing  device.Packing // of the frozen weights
 }
+
+// smollm is the shape of SmolLM-135M.
+const smollm = `{"model_type":"llama","hidden_size":576,"num_hidden_layers":30,"num_attention_heads":9,"num_key_value_heads":3,
+	"intermediate_size":1536,"vocab_size":49152,"tie_word_embeddings":true,"max_position_embeddings":2048,"rms_norm_eps":1e-5}`
 
 // workloads by the names that docs/performance.md uses.
 var workloads = map[string]workload{
-	"W1_babygpt":   {`{"model_type":"gpt2","n_embd":384,"n_layer":6,"n_head":6,"vocab_size":65,"n_positions":256,"tie_word_embeddings":false}`, 8, 256},
-	"W2_gpt2_124m": {`{"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"vocab_size":50257,"n_positions":1024}`, 4, 256},
-	"W3_smollm135m_full": {`{"model_type":"llama","hidden_size":576,"num_hidden_layers":30,"num_attention_heads":9,"num_key_value_heads":3,
-		"intermediate_size":1536,"vocab_size":49152,"tie_word_embeddings":true,"max_position_embeddings":2048,"rms_norm_eps":1e-5}`, 2, 512},
+	"W1_babygpt":            {config: `{"model_type":"gpt2","n_embd":384,"n_layer":6,"n_head":6,"vocab_size":65,"n_positions":256,"tie_word_embeddings":false}`, batch: 8, t: 256},
+	"W2_gpt2_124m":          {config: `{"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"vocab_size":50257,"n_positions":1024}`, batch: 4, t: 256},
+	"W3_smollm135m_full":    {config: smollm, batch: 2, t: 512},
+	"W3_smollm135m_lora16":  {config: smollm, batch: 2, t: 512, rank: 16},
+	"W3_smollm135m_qlora16": {config: smollm, batch: 2, t: 512, rank: 16, packing: device.NF4},
 }
 
 // benchTrain is the result of hone bench train.
@@ -78,7 +87,7 @@ func benchTrainCommand(a *app) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&r.Workload, "workload", "W1_babygpt", "W1_babygpt, W2_gpt2_124m or W3_smollm135m_full")
+	cmd.Flags().StringVar(&r.Workload, "workload", "W1_babygpt", "one of "+workloadNames())
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().StringVar(&r.Optimizer, "optimizer", "adamw", "adamw or adamw8bit")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
@@ -91,7 +100,7 @@ func benchTrainCommand(a *app) *cobra.Command {
 func (r *benchTrain) run(cmd *cobra.Command) error {
 	w, ok := workloads[r.Workload]
 	if !ok {
-		return fmt.Errorf("workload %q is unknown; use W1_babygpt, W2_gpt2_124m or W3_smollm135m_full", r.Workload)
+		return fmt.Errorf("workload %q is unknown; use one of %s", r.Workload, workloadNames())
 	}
 	if r.Optimizer != "adamw" && r.Optimizer != "adamw8bit" {
 		return fmt.Errorf("optimizer %q is unknown; use adamw or adamw8bit", r.Optimizer)
@@ -112,11 +121,15 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if err := r.plan(w, dtype); err != nil {
 		return err
 	}
-	m, err := model.New([]byte(w.config), dev, dtype, 1)
+	m, err := model.NewPacked([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, 1)
 	if err != nil {
 		return err
 	}
-	step := w.step(m, dev, dtype, r.Optimizer == "adamw8bit")
+	params, err := w.trained(m, dev, dtype)
+	if err != nil {
+		return err
+	}
+	step := w.step(m, params, dev, dtype, r.Optimizer == "adamw8bit")
 	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
 		return err
 	}
@@ -140,8 +153,12 @@ func (r *benchTrain) plan(w workload, dtype device.DType) error {
 	if err != nil {
 		return err
 	}
-	m.Alloc(dtype)
-	_, err = w.step(m, dev, dtype, r.Optimizer == "adamw8bit")(0)
+	m.Alloc(dtype, model.Packed{Packing: w.packing})
+	params, err := w.trained(m, dev, dtype)
+	if err != nil {
+		return err
+	}
+	_, err = w.step(m, params, dev, dtype, r.Optimizer == "adamw8bit")(0)
 	r.PlannedMB = float64(dev.Memory().Peak) / 1e6
 	return err
 }
@@ -171,7 +188,7 @@ func (r *benchTrain) time(ctx context.Context, step func(i int) (float64, error)
 }
 
 // flops counts the operations of one token in a training step: 6 for each parameter of a matrix (2 forward, 4
-// backward; the lookup in an embedding is free, its use as the head is not) and 6·T·C per layer for causal attention.
+// backward; 4 where the matrix is frozen, whatever an adapter adds; the lookup in an embedding is free, its use as the head is not) and 6·T·C per layer for causal attention.
 func (w workload) flops(m *model.Model) float64 {
 	s := m.Shape()
 	n := 0
@@ -181,13 +198,34 @@ func (w workload) flops(m *model.Model) float64 {
 			n += p.Len()
 		}
 	}
-	return 6*float64(n) + 6*float64(s.Layers*w.t*s.Heads*s.HeadDim)
+	perWeight := 6.0
+	if w.rank > 0 {
+		perWeight = 4
+	}
+	return perWeight*float64(n) + 6*float64(s.Layers*w.t*s.Heads*s.HeadDim)
+}
+
+// workloadNames lists the workloads.
+func workloadNames() string { return strings.Join(slices.Sorted(maps.Keys(workloads)), ", ") }
+
+// trained are the parameters to train, those of an adapter where there is one.
+func (w workload) trained(m *model.Model, dev device.Device, dtype device.DType) ([]nn.Named, error) {
+	if w.rank == 0 {
+		return m.Params, nil
+	}
+	c := adapter.Default()
+	c.R, c.LoraAlpha = w.rank, 2*float64(w.rank)
+	l, err := adapter.Attach(adapter.Model{Model: m.Model, Params: m.Params}, c)
+	if err != nil {
+		return nil, err
+	}
+	return l.Params(), l.Initialize(dev, dtype, 1)
 }
 
 // step is a full training step on random tokens.
-func (w workload) step(m *model.Model, dev device.Device, dtype device.DType, eightBit bool) func(i int) (float64, error) {
+func (w workload) step(m *model.Model, trained []nn.Named, dev device.Device, dtype device.DType, eightBit bool) func(i int) (float64, error) {
 	var params []optim.Param
-	for _, p := range m.Params {
+	for _, p := range trained {
 		params = append(params, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) > 1})
 	}
 	config := optim.Default()

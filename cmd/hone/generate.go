@@ -21,7 +21,7 @@ type loaded struct {
 	dev     device.Device
 	dtype   device.DType
 	model   *model.Model
-	adapter *adapter.LoRA        // nil without --adapter
+	adapter adapter.Adapter      // nil without --adapter
 	tok     *tokenizer.Tokenizer // nil for commands that work on ids
 	close   func()
 }
@@ -31,6 +31,7 @@ type modelFlags struct {
 	device, dtype string
 	threads       int
 	adapter       string
+	bits          int // of the weights of linear layers; 0: as dtype
 }
 
 // load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
@@ -65,7 +66,12 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Open(dir, dev, dtype)
+	packing, err := device.PackingOf(f.bits)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	m, err := model.OpenPacked(dir, dev, dtype, model.Packed{Packing: packing})
 	if err != nil {
 		done()
 		return nil, err
@@ -74,10 +80,11 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 	if f.adapter == "" {
 		return l, nil
 	}
-	if l.adapter, err = adapter.Open(f.adapter, adapter.Model{Model: m.Model, Params: m.Params}, dev, dtype); err != nil {
+	if l.adapter, err = adapter.OpenAny(f.adapter, adapter.Model{Model: m.Model, Params: m.Params}, dev, dtype); err != nil {
 		l.close()
 		return nil, err
 	}
+	m.Model = l.adapter.Wrapped()
 	l.close = func() { l.adapter.Free(); m.Free(); done() }
 	return l, nil
 }
@@ -86,6 +93,7 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
+	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
 	cmd.Flags().StringVar(&f.adapter, "adapter", "", "folder of an adapter to put on the model")
 }
 

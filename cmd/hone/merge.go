@@ -63,6 +63,7 @@ func mergeCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&text, "text", text, "text to compare the predictions on")
 	cmd.Flags().StringVar(&save, "save-dtype", save, "of the saved weights: f32 or bf16")
 	cmd.Flags().StringVar(&shard, "shard-size", shard, "largest file of the saved weights, as in 2GB")
+	cmd.Flags().IntVar(&flags.bits, "bits", 0, "the adapter was trained beside weights in 4 or 8 bits (method=qlora), which the predictions are compared with")
 	cmd.Flags().IntVar(&flags.threads, "threads", 0, "cores to use; 0: all")
 	return cmd
 }
@@ -83,7 +84,16 @@ func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (
 	if _, err := os.Stat(filepath.Join(out, "config.json")); err == nil {
 		return nil, fmt.Errorf("%s already holds a model; name another folder by --out", out)
 	}
-	m, err := flags.load(base)
+	kind, err := adapter.Kind(adapterDir)
+	if err != nil {
+		return nil, err
+	}
+	if kind != "LORA" {
+		return nil, fmt.Errorf("the adapter %s is of kind %s, which adds tokens before a text and no update of weights, so there is nothing to merge; use it with --adapter", adapterDir, kind)
+	}
+	full := *flags
+	full.bits = 0
+	m, err := full.load(base)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +108,9 @@ func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (
 	}
 	defer l.Free()
 	want, err := m.logProbs(ids)
+	if flags.bits > 0 {
+		want, err = flags.packedLogProbs(base, adapterDir, ids)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +118,7 @@ func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (
 	if err := errors.Join(l.Merge(), m.model.Save(out, to.stored, model.Values), m.tok.Save(out), copyTemplate(out, adapterDir, base)); err != nil {
 		return nil, err
 	}
-	saved, err := flags.load(out)
+	saved, err := full.load(out)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +128,18 @@ func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (
 		return nil, err
 	}
 	return &merged{out, to.stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
+}
+
+// packedLogProbs are the predictions of the adapter beside the packed weights that it was trained with.
+func (f *modelFlags) packedLogProbs(base, adapterDir string, ids []int32) ([]float32, error) {
+	packed := *f
+	packed.adapter = adapterDir
+	m, err := packed.open(base)
+	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	return m.logProbs(ids)
 }
 
 // copyTemplate puts the first chat template there is in from into out.

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"AdamW", testAdamW},
 		{"AdamW8", testAdamW8},
 		{"Paged", testPaged},
+		{"Pack", testPack},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

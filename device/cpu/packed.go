@@ -1,0 +1,205 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+
+	"hone/device"
+)
+
+// nf4Middles are the middles between neighbouring codes: a number belongs to the upper one when it lies above.
+var nf4Middles = func() (m [15]float32) {
+	for i := range m {
+		m[i] = (device.NF4Codes[i] + device.NF4Codes[i+1]) / 2
+	}
+	return m
+}()
+
+// dynamicCodes are those of NF4's scales.
+var dynamicCodes = device.DynamicMap(true)
+
+// Pack stores x in few bits.
+func (d *Device) Pack(p device.Packed, x device.Buffer) {
+	v := floatsOf("Pack", x, checkPacked("Pack", p))
+	switch p.Packing {
+	case device.NF4:
+		d.packNF4(p, v)
+	case device.Int8:
+		d.packInt8(p, v)
+	}
+}
+
+// checkPacked is the number of packed numbers; it panics when the buffers do not fit.
+func checkPacked(op string, p device.Packed) int {
+	codes, scales, nested, offset := p.Sizes()
+	if p.Packing != device.NF4 && p.Packing != device.Int8 || p.Codes.Len != codes || p.Scales.Len != scales || p.Nested.Len != nested || p.Offset.Len != offset {
+		panic(fmt.Sprintf("cpu: %s of %d×%d in packing %d with buffers of %d, %d, %d and %d elements", op, p.Rows, p.Cols, p.Packing,
+			p.Codes.Len, p.Scales.Len, p.Nested.Len, p.Offset.Len))
+	}
+	return p.Rows * p.Cols
+}
+
+func (d *Device) packNF4(p device.Packed, x floats) {
+	n := p.Rows * p.Cols
+	codes, scales, nested := u8s(p.Codes), u8s(p.Scales), f32s(p.Nested)
+	s := d.scratch.get(len(scales))
+	defer d.scratch.put(s)
+	largest := s.f[:len(scales)]
+	d.each(n, func(lo, hi int) {
+		var buf chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			v := x.load(lo, end, buf[:])
+			for i := 0; i < len(v); i += device.NF4Block {
+				at := lo + i
+				largest[at/device.NF4Block] = nf4Block(codes[at/2:], v[i:min(i+device.NF4Block, len(v))])
+			}
+		}
+	})
+	sum := 0.0
+	for _, m := range largest {
+		sum += float64(m)
+	}
+	offset := float32(sum / float64(max(len(largest), 1)))
+	f32s(p.Offset)[0] = offset
+	for b := range largest {
+		largest[b] -= offset
+	}
+	for g := range nested {
+		lo, hi := g*device.NF4Nesting, min((g+1)*device.NF4Nesting, len(largest))
+		nested[g] = dynamicBlock(scales[lo:hi], largest[lo:hi])
+	}
+}
+
+// nf4Block writes the codes of a block and returns its largest magnitude.
+func nf4Block(codes []uint8, x []float32) float32 {
+	m := largestOf(x)
+	scale := 1 / max(m, 1e-38)
+	for i := 0; i < len(x); i += 2 {
+		next := float32(0) // stands behind the last of an odd number
+		if i+1 < len(x) {
+			next = x[i+1]
+		}
+		codes[i/2] = nf4Code(x[i]*scale)<<4 | nf4Code(next*scale)
+	}
+	return m
+}
+
+// nf4Code finds the nearest code by halving.
+func nf4Code(v float32) uint8 {
+	c := 0
+	for _, step := range [4]int{8, 4, 2, 1} {
+		if v > nf4Middles[c+step-1] {
+			c += step
+		}
+	}
+	return uint8(c)
+}
+
+// dynamicBlock writes the nearest code of each of x over its largest magnitude, which it returns.
+func dynamicBlock(codes []uint8, x []float32) float32 {
+	m := largestOf(x)
+	for i, v := range x {
+		v /= m
+		c := 0
+		if v != v { // 0/0
+			v = 0
+		}
+		for step := 128; step > 0; step /= 2 {
+			if v > (dynamicCodes[c+step-1]+dynamicCodes[c+step])/2 {
+				c += step
+			}
+		}
+		codes[i] = uint8(c)
+	}
+	return m
+}
+
+func largestOf(x []float32) float32 {
+	m := float32(0)
+	for _, v := range x {
+		m = max(m, math.Float32frombits(math.Float32bits(v)&^(1<<31)))
+	}
+	return m
+}
+
+func (d *Device) packInt8(p device.Packed, x floats) {
+	codes, nested := u8s(p.Codes), f32s(p.Nested)
+	d.eachRows(p.Rows, p.Cols, func(_, lo, hi int) {
+		row := make([]float32, p.Cols)
+		for r := lo; r < hi; r++ {
+			v := x.load(r*p.Cols, (r+1)*p.Cols, row)
+			m := largestOf(v)
+			nested[r] = m
+			scale := float32(0)
+			if m > 0 {
+				scale = 127 / m
+			}
+			for c, f := range v {
+				codes[r*p.Cols+c] = uint8(int8(math.RoundToEven(float64(f * scale))))
+			}
+		}
+	})
+}
+
+// Unpack computes the numbers that p stands for.
+func (d *Device) Unpack(y device.Buffer, p device.Packed) {
+	out := floatsOf("Unpack", y, checkPacked("Unpack", p))
+	if p.Packing == device.Int8 {
+		d.unpackInt8(out, p)
+		return
+	}
+	codes, scales, nested, offset := u8s(p.Codes), u8s(p.Scales), f32s(p.Nested), f32s(p.Offset)[0]
+	d.each(p.Rows*p.Cols, func(lo, hi int) {
+		for ; lo < hi; lo += device.NF4Block {
+			b, end := lo/device.NF4Block, min(lo+device.NF4Block, hi)
+			scaled := float32(dynamicCodes[scales[b]] * nested[b/device.NF4Nesting]) // rounded: no fused multiplication and addition
+			scale := scaled + offset
+			if out.h != nil {
+				var table [16]uint16
+				for i, c := range device.NF4Codes {
+					table[i] = toBF16(c * scale)
+				}
+				lookUp(out.h[lo:end], codes[lo/2:], &table)
+				continue
+			}
+			var table [16]float32
+			for i, c := range device.NF4Codes {
+				table[i] = c * scale
+			}
+			lookUp(out.f[lo:end], codes[lo/2:], &table)
+		}
+	})
+}
+
+// lookUp writes the numbers of the codes, two in a byte, the upper half first.
+func lookUp[T any](y []T, codes []uint8, table *[16]T) {
+	n := len(y) / 2
+	codes = codes[:(len(y)+1)/2]
+	for i := range n {
+		c := codes[i]
+		pair := y[2*i : 2*i+2 : 2*i+2]
+		pair[0], pair[1] = table[c>>4], table[c&15]
+	}
+	if len(y)%2 == 1 {
+		y[2*n] = table[codes[n]>>4]
+	}
+}
+
+func (d *Device) unpackInt8(y floats, p device.Packed) {
+	codes, nested := u8s(p.Codes), f32s(p.Nested)
+	d.eachRows(p.Rows, p.Cols, func(_, lo, hi int) {
+		var buf chunk
+		for r := lo; r < hi; r++ {
+			scale := nested[r] * float32(1.0/127)
+			for j := r * p.Cols; j < (r+1)*p.Cols; j += vecChunk {
+				end := min(j+vecChunk, (r+1)*p.Cols)
+				v := y.out(j, end, buf[:])
+				for i, c := range codes[j:end] {
+					v[i] = scale * float32(int8(c))
+				}
+				y.store(j, v)
+			}
+		}
+	})
+}

@@ -1,0 +1,59 @@
+package tensor
+
+import (
+	"fmt"
+
+	"hone/device"
+)
+
+// Pack gives a parameter its values v in few bits. It is frozen for good: operations on it compute with its numbers in dtype,
+// which they unpack for the time of a product.
+func (t *Tensor) Pack(dev device.Device, dtype device.DType, packing device.Packing, v []float32) {
+	check(len(v) == t.Len() && t.data == nil && t.packed == nil, "Pack", "%d values for a parameter of shape %v, or it has values", len(v), t.Shape)
+	t.AllocPacked(dev, dtype, packing)
+	whole := dev.Alloc(len(v), device.F32)
+	dev.Write(whole, v)
+	dev.Pack(*t.packed, whole)
+	dev.Free(whole)
+}
+
+// AllocPacked is Pack without values.
+func (t *Tensor) AllocPacked(dev device.Device, dtype device.DType, packing device.Packing) {
+	t.dev, t.dtype, t.needsGrad = dev, dtype, false
+	p := device.NewPacked(dev, packing, t.Rows(), t.Cols())
+	t.packed = &p
+}
+
+// Packing is how the parameter is stored.
+func (t *Tensor) Packing() device.Packing {
+	if t.packed == nil {
+		return device.Unpacked
+	}
+	return t.packed.Packing
+}
+
+// dense is the tensor's memory; for a packed one it is memory that done frees.
+func (t *Tensor) dense() (buf device.Buffer, done func()) {
+	if t.packed == nil {
+		return t.Buffer(), func() {}
+	}
+	buf = t.dev.Alloc(t.Len(), t.dtype)
+	t.dev.Unpack(buf, *t.packed)
+	return buf, func() { t.dev.Free(buf) }
+}
+
+// matMul is a product with the weight w for B, which may be packed.
+func (t *Tape) matMul(m device.MatMul, w *Tensor) {
+	buf, done := w.dense()
+	defer done()
+	m.B = buf
+	t.Dev.MatMul(m)
+}
+
+// noMemory says why a tensor has no buffer.
+func (t *Tensor) noMemory() *Error {
+	if t.packed != nil {
+		return &Error{"Buffer", fmt.Sprintf("tensor %v is packed; only linear layers can use it", t.Shape)}
+	}
+	return &Error{"Buffer", fmt.Sprintf("tensor %v has no memory", t.Shape)}
+}
