@@ -39,6 +39,10 @@ type attention struct {
 	group          int // query heads of a key/value head
 	dp             int // D rounded up to vectors
 
+	pairs bool    // products multiply pairs of bf16; see attention_pairs.go
+	units int     // D in units of a product
+	scale float32 // what scores are still to be multiplied by, the rest being in the queries
+
 	workers  []*attentionWorker
 	tasks    []attentionTask
 	partials []float32 // of the gradients of queries, where tasks share them
@@ -111,6 +115,7 @@ func (a *attention) check(op string) {
 	}
 	a.group = a.Heads / a.KVHeads
 	a.dp = roundUp(a.D, a.workers[0].kernels.lanes)
+	a.chooseUnits(a.q.h != nil && a.k.h != nil && a.v.h != nil)
 }
 
 func (a *attention) checkGrad() {
@@ -119,6 +124,7 @@ func (a *attention) checkGrad() {
 	}
 	a.do, a.dq = floatsOf("AttentionGrad", a.DO, a.Q.Len), floatsOf("AttentionGrad", a.DQ, a.Q.Len)
 	a.dk, a.dv = floatsOf("AttentionGrad", a.DK, a.K.Len), floatsOf("AttentionGrad", a.DV, a.K.Len)
+	a.chooseUnits(a.pairs && a.do.h != nil)
 }
 
 // visible is the range of keys that query i of s sees.

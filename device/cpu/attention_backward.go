@@ -74,7 +74,7 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 	if first < last {
 		w.packTransposed(&w.kT, keys, 0, false)
 		w.packTransposed(&w.vT, values, 0, true)
-		packRows(&w.kRow, keys, 0, a.dp)
+		w.packRows(&w.kRow, keys, 0, a.dp)
 	}
 	step := w.blockRows(backwardRowBlock)
 	for r := first * a.group / step * step; r < last*a.group; r += step {
@@ -82,6 +82,9 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 	}
 	dk, dv := a.keyRows(a.dk, s, b.kv, b.k0, b.k1), a.keyRows(a.dv, s, b.kv, b.k0, b.k1)
 	for j := range n {
+		if a.scale != 1 {
+			vecScale(w.dk[j*a.dp:][:a.D], a.scale)
+		}
 		dk.storeRow(j, w.dk[j*a.dp:])
 		dv.storeRow(j, w.dv[j*a.dp:])
 	}
@@ -101,6 +104,9 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 		return
 	}
 	a.scoreGrads(w, &t)
+	if a.pairs {
+		a.pairScoreGrads(w, &t)
+	}
 	w.multiplySeen(&product{
 		m: t.m, n: a.dp, a: &w.ds[0], rs: ld, cs: 1,
 		b: &w.kRow[0], bs: a.dp, panels: w.panel, c: &b.dq[lo*a.dp], ldc: a.dp, add: true,
@@ -112,7 +118,11 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 // ones behind the values, the product is dP - delta.
 func (a *attention) loadOutputGrads(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
 	ld := a.queryStride(w)
-	grow(&w.do, (hi-lo)*ld)
+	grow(&w.do, (hi-lo+1)*ld)
+	if a.pairs {
+		a.loadOutputGradPairs(w, s, kv, lo, hi)
+		return
+	}
 	for r := lo; r < hi; r++ {
 		row := w.do[(r-lo)*ld : (r-lo+1)*ld]
 		x := a.queryRow(a.do, s, kv, r)
@@ -124,8 +134,8 @@ func (a *attention) loadOutputGrads(w *attentionWorker, s *device.Sequence, kv, 
 // scoreGrads computes the probabilities (w.s) and score gradients (w.ds) of a block of rows.
 func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
 	ld := scoreStride(backwardKeys)
-	a.scores(w, t, w.q, w.kT, a.D, w.s, ld)
-	a.scores(w, t, w.do, w.vT, a.D+1, w.ds, ld)
+	a.scores(w, t, w.q, w.kT, a.units, w.s, ld)
+	a.scores(w, t, w.do, w.vT, a.units+1, w.ds, ld)
 	for i := range t.m {
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		if from == to {
@@ -148,11 +158,14 @@ func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
 // gradRow replaces scores x by probabilities, and g = dP - delta by the gradient of the scores before scaling.
 func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse float32) {
 	if a.SoftCap == 0 {
+		if a.scale != 1 {
+			vecScale(x, a.scale)
+		}
 		vecExpSum(x, x, lse)
 		vecMul(g, g, x)
 		return
 	}
-	vecScale(x, 1/a.SoftCap)
+	vecScale(x, a.scale/a.SoftCap)
 	slope := w.slope[:len(x)]
 	vecFill(slope, 1)
 	vecUnaryGrad(device.Tanh, slope, x, slope)
@@ -166,7 +179,11 @@ func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse float32) {
 // addKeyGrads adds the part of n rows to the gradients of the first m keys of the block. Only
 // tiles of rows that see one of the keys of a tile count; the scores of the others were not computed.
 func (a *attention) addKeyGrads(w *attentionWorker, m, n int) {
-	ld, q := scoreStride(backwardKeys), a.queryStride(w)
+	ld := scoreStride(backwardKeys)
+	s, ds, do, q, bs := w.s, w.ds, w.do, w.q, a.queryStride(w)
+	if a.pairs {
+		s, ds, do, q, bs = w.sPairs, w.dsPairs, w.doPairs, w.qPairs, a.dp
+	}
 	for j, end := 0, 0; j < m; j = end {
 		first, last := w.seenBy(j, min(j+w.rows(), m))
 		for end = j + w.rows(); end < m; end += w.rows() { // as many keys as the same rows see
@@ -178,15 +195,15 @@ func (a *attention) addKeyGrads(w *attentionWorker, m, n int) {
 		if first == last {
 			continue
 		}
-		lo, hi := first*w.rows(), min(last*w.rows(), n)
+		lo, hi := w.unitsOf(first*w.rows()), w.unitsOf(min(last*w.rows(), n))
 		p := product{
 			m: end - j, n: a.dp, k: hi - lo,
-			a: &w.s[lo*ld+j], rs: 1, cs: ld,
-			b: &w.do[lo*q], bs: q, panels: w.panel,
+			a: &s[lo*ld+j], rs: 1, cs: ld,
+			b: &do[lo*bs], bs: bs, panels: w.panel,
 			c: &w.dv[j*a.dp], ldc: a.dp, add: true,
 		}
 		w.multiply(&p)
-		p.a, p.b, p.c = &w.ds[lo*ld+j], &w.q[lo*q], &w.dk[j*a.dp]
+		p.a, p.b, p.c = &ds[lo*ld+j], &q[lo*bs], &w.dk[j*a.dp]
 		w.multiply(&p)
 	}
 }

@@ -26,7 +26,7 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 		k1 := min(k0+forwardKeys, hi)
 		first := max(lo-k0, 0) / w.panel * w.panel
 		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first, false)
-		packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
+		w.packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
@@ -87,10 +87,14 @@ func (a *attention) rowRange(b *rowBlock, i int) (lo, hi int) {
 // tiles, and no power of two, which would fall on the same cache sets.
 func scoreStride(n int) int { return n + 48 }
 
-// loadQueries copies rows lo to hi, scaled, to w.q, with dp and a vector elements a row.
+// loadQueries copies rows lo to hi, scaled, to w.q.
 func (a *attention) loadQueries(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
 	ld := a.queryStride(w)
-	grow(&w.q, (hi-lo)*ld)
+	grow(&w.q, (hi-lo+1)*ld)
+	if a.pairs {
+		a.loadQueryPairs(w, s, kv, lo, hi)
+		return
+	}
 	for r := lo; r < hi; r++ {
 		row := w.q[(r-lo)*ld : (r-lo)*ld+a.D]
 		x := a.queryRow(a.q, s, kv, r)
@@ -99,13 +103,13 @@ func (a *attention) loadQueries(w *attentionWorker, s *device.Sequence, kv, lo, 
 	}
 }
 
-// queryStride is the row stride of queries and output gradients in scratch.
+// queryStride is the row stride of queries and output gradients in scratch: dp and a vector units.
 func (a *attention) queryStride(w *attentionWorker) int { return a.dp + w.kernels.lanes }
 
 // scores computes A·xᵀ for the rows of a block and the keys that they see, where x is
-// packed in panels of k rows, into rows of ld elements at c.
+// packed in panels of k units, into rows of ld elements at c.
 func (a *attention) scores(w *attentionWorker, b *rowBlock, rows, panels []float32, k int, c []float32, ld int) {
-	q, size := a.queryStride(w), w.panelSize(a.D)
+	q, size := a.queryStride(w), w.panelSize(a.units)
 	for j := 0; j < b.k1-b.k0; j += w.panel {
 		first, last := w.seenBy(j, j+w.panel)
 		if first == last {
@@ -128,7 +132,7 @@ func (a *attention) scores(w *attentionWorker, b *rowBlock, rows, panels []float
 // forwardBlock adds a block of keys to the outputs of a block of rows.
 func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 	ld := scoreStride(forwardKeys)
-	a.scores(w, b, w.q, w.kT, a.D, w.s, ld)
+	a.scores(w, b, w.q, w.kT, a.units, w.s, ld)
 	first := true // no row has seen a key before
 	for i := range b.m {
 		first = first && w.sum[b.at+i] == 0
@@ -138,6 +142,9 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		clear(row[from:max(lo, from)])
 		clear(row[min(max(hi, from), to):to])
+		if a.pairs {
+			narrowInPlace(row, from, to)
+		}
 	}
 	out := w.part
 	if first {
@@ -165,9 +172,11 @@ func (a *attention) softmaxRow(x []float32) (highest, sum float32) {
 		return 0, 0
 	}
 	if a.SoftCap > 0 {
-		vecScale(x, 1/a.SoftCap)
+		vecScale(x, a.scale/a.SoftCap)
 		vecUnary(device.Tanh, x, x)
 		vecScale(x, a.SoftCap)
+	} else if a.scale != 1 {
+		vecScale(x, a.scale)
 	}
 	highest = vecMax(x)
 	return highest, vecExpSum(x, x, highest)

@@ -135,25 +135,31 @@ func TestAttentionSameBits(t *testing.T) {
 		d := newDevice(2, 0, k)
 		defer d.Close()
 		for _, s := range shapes {
-			a := newAttentionData(d, s, device.F32)
-			d.Attention(a.grad.Attention)
-			want := a.results()
-			for _, piece := range pieces {
-				c := a.grad.Attention
-				d.Fill(c.O, 0)
-				d.Fill(c.LSE, 0)
-				for at := 0; at < s.length; at += piece {
-					end := min(at+piece, s.length)
-					c.Sequences = []device.Sequence{{Q: at, QLen: end - at, K: 0, KLen: end}}
-					d.Attention(c)
-				}
-				got := a.results()
-				if !slices.Equal(got["O"], want["O"]) || !slices.Equal(got["LSE"], want["LSE"]) {
-					t.Errorf("%+v: other bits in pieces of %d queries", s, piece)
-				}
+			for _, dtype := range []device.DType{device.F32, device.BF16} {
+				checkPieces(t, newAttentionData(d, s, dtype), s, pieces)
 			}
 		}
 	})
+}
+
+// checkPieces compares outputs of a whole sequence with those of its pieces.
+func checkPieces(t *testing.T, a *attentionData, s attentionShape, pieces []int) {
+	a.d.Attention(a.grad.Attention)
+	want := a.results()
+	for _, piece := range pieces {
+		c := a.grad.Attention
+		a.d.Fill(c.O, 0)
+		a.d.Fill(c.LSE, 0)
+		for at := 0; at < s.length; at += piece {
+			end := min(at+piece, s.length)
+			c.Sequences = []device.Sequence{{Q: at, QLen: end - at, K: 0, KLen: end}}
+			a.d.Attention(c)
+		}
+		got := a.results()
+		if !slices.Equal(got["O"], want["O"]) || !slices.Equal(got["LSE"], want["LSE"]) {
+			t.Errorf("%+v, %s: other bits in pieces of %d queries", s, c.Q.DType, piece)
+		}
+	}
 }
 
 // TestAttentionByHand has two keys whose scores differ by ln 3: weights 1/4 and 3/4.

@@ -7,7 +7,9 @@ import "unsafe"
 // head seen. Its rows are row-major with dp columns, D rounded up to vectors.
 type attentionWorker struct {
 	kernels *gemmKernels
-	panel   int // columns of a full tile
+	tiles   [][]tileFunc // of the units that are multiplied
+	pairs   bool         // a unit is a pair of bf16, not an f32
+	panel   int          // columns of a full tile
 	tile    tileArgs
 	pack    packArgs
 
@@ -21,7 +23,10 @@ type attentionWorker struct {
 	blockMax, blockSum []float32 // of a block of rows and keys
 	lse, delta         []float32 // of all rows of a sequence
 	stage, slope       []float32
-	tileLo, tileHi     []int // keys that each tile of a block of rows sees
+
+	sPairs, dsPairs, doPairs, qPairs []float32 // rows 2r and 2r+1 of s, ds, do and q as row r of pairs
+
+	tileLo, tileHi []int // keys that each tile of a block of rows sees
 }
 
 func newAttentionWorker(k *gemmKernels) *attentionWorker {
@@ -31,7 +36,8 @@ func newAttentionWorker(k *gemmKernels) *attentionWorker {
 // rows is the number of rows that one tile computes.
 func (w *attentionWorker) rows() int { return w.kernels.mr }
 
-// product describes C (+)= A·B; strides are in elements.
+// product describes C (+)= A·B; strides are in units, which are f32 or in A and B pairs
+// of bf16 that follow each other along k.
 //
 //	A[i, k] = a[i*rs + k*cs], C[i, j] = c[i*ldc + j]
 //	B[k, j] = b[j/panel*panels + k*bs + j%panel]
@@ -104,6 +110,7 @@ func (w *attentionWorker) multiplyRows(p *product, i, rows int) {
 func (w *attentionWorker) multiplySeen(p *product) {
 	at := *p
 	if lo, hi, same := w.commonRange(); same {
+		lo, hi = w.unitsOf(lo), w.unitsOf(hi)
 		at.a, at.b, at.k = ahead(p.a, lo*p.cs), ahead(p.b, lo*p.bs), hi-lo
 		w.multiply(&at)
 		return
@@ -113,7 +120,8 @@ func (w *attentionWorker) multiplySeen(p *product) {
 	for j := 0; j < p.n; {
 		n := w.columns(p, j)
 		for i, lo := range w.tileLo {
-			if w.tile.K = w.tileHi[i] - lo; w.tile.K > 0 {
+			lo = w.unitsOf(lo)
+			if w.tile.K = w.unitsOf(w.tileHi[i]) - lo; w.tile.K > 0 {
 				at.a, at.b = ahead(p.a, lo*p.cs), ahead(p.b, lo*p.bs)
 				w.call(&at, min(mr, p.m-i*mr), i*mr, j, n)
 			}
@@ -152,7 +160,7 @@ func (w *attentionWorker) call(p *product, rows, i, j, n int) {
 	if p.add {
 		t.Add, t.AddInc = t.C, t.CInc
 	}
-	w.kernels.f32[rows-1][n/w.kernels.lanes-1](t)
+	w.tiles[rows-1][n/w.kernels.lanes-1](t)
 }
 
 func ahead(p *float32, n int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4)) }
@@ -168,20 +176,24 @@ type headRows struct {
 // for a row of ones, and what the transposition of whole eights overwrites.
 func (w *attentionWorker) panelSize(d int) int { return (roundUp(d, 8) + 1) * w.panel }
 
-// packTransposed writes x transposed: panel p holds [d][panel] elements, those
+// packTransposed writes x transposed: panel p holds [d][panel] units, those
 // of keys p*panel to (p+1)*panel, zero behind the last key. Rows from first on are
 // packed, first being a multiple of the panel. With ones, row d of each panel is 1.
 func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int, ones bool) {
-	size := w.panelSize(x.d)
+	units, row, one := w.unitsOf(x.d), x.stride*4, float32(1)
+	if w.pairs {
+		row, one = x.stride*2, pairOfOnes
+	}
+	size := w.panelSize(units)
 	grow(dst, roundUp(x.n, w.panel)/w.panel*size)
-	d8 := roundUp(x.d, 8)
+	d8 := roundUp(units, 8)
 	grow(&w.stage, 8*d8)
 	for r := first; r < roundUp(x.n, w.panel); r += 8 {
 		to := (*dst)[r/w.panel*size+r%w.panel:]
 		p := &w.pack
 		*p = packArgs{Dst: unsafe.Pointer(&to[0]), DstStride: w.panel * 4, Vecs: d8 / 8}
-		if at := x.off + r*x.stride; x.v.h == nil && x.d == d8 && r+8 <= x.n {
-			p.Src, p.SrcStride = unsafe.Pointer(&x.v.f[at]), x.stride*4
+		if x.d == w.elements(d8) && (x.v.h == nil || w.pairs) && r+8 <= x.n {
+			p.Src, p.SrcStride = x.address(r), row
 		} else {
 			w.fillStage(x, r, d8)
 			p.Src, p.SrcStride = unsafe.Pointer(&w.stage[0]), d8*4
@@ -192,7 +204,7 @@ func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int, 
 		return
 	}
 	for p := first / w.panel; p*w.panel < x.n; p++ {
-		vecFill((*dst)[p*size+x.d*w.panel:][:w.panel], 1)
+		vecFill((*dst)[p*size+units*w.panel:][:w.panel], one)
 	}
 }
 
@@ -204,9 +216,27 @@ func (w *attentionWorker) fillStage(x headRows, r, d8 int) {
 			clear(row)
 			continue
 		}
-		x.copyRow(row, r+i)
-		clear(row[x.d:])
+		w.copyUnits(row, &x, r+i)
 	}
+}
+
+// copyUnits copies row r of x to the front of row, with zeros behind it.
+func (w *attentionWorker) copyUnits(row []float32, x *headRows, r int) {
+	if w.pairs {
+		x.copyHalves(halvesOf(row), r)
+		return
+	}
+	x.copyRow(row, r)
+	clear(row[x.d:])
+}
+
+// address is where row r begins.
+func (x *headRows) address(r int) unsafe.Pointer {
+	at := x.off + r*x.stride
+	if x.v.h != nil {
+		return unsafe.Pointer(&x.v.h[at])
+	}
+	return unsafe.Pointer(&x.v.f[at])
 }
 
 // copyRow copies row r to the front of dst.
@@ -229,9 +259,14 @@ func (x *headRows) storeRow(r int, src []float32) {
 	copy(x.v.f[at:at+x.d], src)
 }
 
-// packRows copies rows first to n of x into rows of dp elements, with zeros behind them.
-func packRows(dst *[]float32, x headRows, first, dp int) {
+// packRows copies rows first to n of x into rows of dp units, with zeros behind them; rows 2r and 2r+1
+// become row r of pairs, first being even.
+func (w *attentionWorker) packRows(dst *[]float32, x headRows, first, dp int) {
 	grow(dst, x.n*dp)
+	if w.pairs {
+		w.packPairs(*dst, x, first, dp)
+		return
+	}
 	for r := first; r < x.n; r++ {
 		row := (*dst)[r*dp : (r+1)*dp]
 		x.copyRow(row, r)

@@ -99,9 +99,16 @@ func (p *pair) attention(c attentionCase, t device.DType) {
 
 // testAttentionNaN puts a NaN into one key: every query that sees it must show it.
 func testAttentionNaN(p *pair) {
+	for _, t := range floatTypes {
+		p.attentionNaN(t)
+		p.freeAll()
+	}
+}
+
+func (p *pair) attentionNaN(t device.DType) {
 	const n, d, at = 40, 16, 11
-	q, k, v := p.normal(n*d, device.F32, 1), p.normal(n*d, device.F32, 1), p.normal(n*d, device.F32, 1)
-	o := p.empty(n*d, device.F32)
+	q, k, v := p.normal(n*d, t, 1), p.normal(n*d, t, 1), p.normal(n*d, t, 1)
+	o := p.empty(n*d, t)
 	p.dev.Write(k.dev.Slice(at*d+3, at*d+4), []float32{float32(math.NaN())})
 	p.dev.Attention(device.Attention{O: o.dev, Q: q.dev, K: k.dev, V: v.dev, Heads: 1, KVHeads: 1, D: d, Scale: 0.25, Sequences: packed(n)})
 	got := make([]float32, n*d)
@@ -110,7 +117,7 @@ func testAttentionNaN(p *pair) {
 	}
 	for i := range n {
 		if nan := got[i*d] != got[i*d]; i >= at && !nan {
-			p.Errorf("query %d sees NaN in key %d and is %g", i, at, got[i*d])
+			p.Errorf("%s: query %d sees NaN in key %d and is %g", t, i, at, got[i*d])
 		}
 	}
 }

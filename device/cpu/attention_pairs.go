@@ -1,0 +1,162 @@
+package cpu
+
+import (
+	"math"
+	"unsafe"
+
+	"hone/device"
+)
+
+// Where queries, keys, values and output gradients are bf16 and the machine multiplies pairs
+// of it, so do the products of attention, with sums in f32: probabilities and the gradients
+// of scores are rounded to bf16 first. Pairs lie along k: channels 2i and 2i+1 in products
+// over channels, keys or rows 2i and 2i+1 in products over these. A pair begins at an even
+// key of its block, so that a row's sums have one order whatever other rows the call has.
+//
+// Scratch holds pairs in float32, as the scratch of the matrix product does.
+
+// pairOfOnes is two bf16 ones.
+var pairOfOnes = math.Float32frombits(0x3f803f80)
+
+// chooseUnits decides whether products multiply pairs, where the operands are bf16. A power of
+// two scales queries in bf16 exactly; what remains of the scale is left to the scores.
+func (a *attention) chooseUnits(bf16 bool) {
+	k := a.workers[0].kernels
+	a.pairs, a.units, a.scale = bf16 && k.bf16 != nil, a.D, 1
+	tiles := k.f32
+	if a.pairs {
+		tiles, a.units = k.bf16, (a.D+1)/2
+		frac, _ := math.Frexp(float64(a.Scale))
+		if a.scale = float32(2 * frac); a.Scale == 0 {
+			a.scale = 1
+		}
+	}
+	for _, w := range a.workers {
+		w.tiles, w.pairs = tiles, a.pairs
+	}
+}
+
+// unitsOf is the number of units that hold n elements.
+func (w *attentionWorker) unitsOf(n int) int {
+	if w.pairs {
+		return (n + 1) / 2
+	}
+	return n
+}
+
+// elements is the number of elements of n units.
+func (w *attentionWorker) elements(n int) int {
+	if w.pairs {
+		return 2 * n
+	}
+	return n
+}
+
+// halvesOf is the memory of x as bf16.
+func halvesOf(x []float32) []uint16 { return halvesAt(unsafe.Pointer(unsafe.SliceData(x)), 2*len(x)) }
+
+// copyHalves copies row r of a bf16 x to the front of dst, with zeros behind it.
+func (x *headRows) copyHalves(dst []uint16, r int) {
+	at := x.off + r*x.stride
+	clear(dst[copy(dst, x.v.h[at:at+x.d]):])
+}
+
+// narrowInPlace rounds elements from to to of row to bf16, which begin at half from of the row, and makes
+// the last pair whole with a zero. What follows in the row is lost: whole vectors are rounded.
+func narrowInPlace(row []float32, from, to int) {
+	h, end := halvesOf(row), from+roundUp(to-from, 16)
+	vecF32ToBF16(h[from:end], row[from:end])
+	if to%2 != 0 {
+		h[to] = 0
+	}
+}
+
+// loadQueryPairs is loadQueries for pairs, with a row of zeros behind the last.
+func (a *attention) loadQueryPairs(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
+	ld, power := a.queryStride(w), a.Scale/a.scale
+	grow(&w.stage, a.D)
+	stage := w.stage[:a.D]
+	for r := lo; r < hi; r++ {
+		x := a.queryRow(a.q, s, kv, r)
+		x.copyRow(stage, 0)
+		vecScale(stage, power)
+		row := halvesOf(w.q[(r-lo)*ld : (r-lo+1)*ld])
+		vecF32ToBF16(row[:a.D], stage)
+		clear(row[a.D:])
+	}
+	clear(w.q[(hi-lo)*ld : (hi-lo+1)*ld])
+}
+
+// loadOutputGradPairs is loadOutputGrads for pairs, with a row of zeros behind the last. The two halves
+// of the unit behind a row are -delta and what rounding took from it, 16 bits of it together.
+func (a *attention) loadOutputGradPairs(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
+	ld := a.queryStride(w)
+	for r := lo; r < hi; r++ {
+		row := halvesOf(w.do[(r-lo)*ld : (r-lo+1)*ld])
+		x := a.queryRow(a.do, s, kv, r)
+		x.copyHalves(row, 0)
+		high := toBF16(-w.delta[r])
+		row[2*a.units], row[2*a.units+1] = high, toBF16(-w.delta[r]-fromBF16(high))
+	}
+	clear(w.do[(hi-lo)*ld : (hi-lo+1)*ld])
+}
+
+// packPairs is packRows for pairs. A missing last row is zero.
+func (w *attentionWorker) packPairs(dst []float32, x headRows, first, dp int) {
+	p := &w.pack
+	*p = packArgs{Dst: unsafe.Pointer(&dst[first/2*dp]), DstStride: dp * 4, SrcStride: x.stride * 2, Vecs: dp / 8}
+	if x.d == dp {
+		if p.Rows = (x.n - first) / 2; p.Rows > 0 {
+			p.Src = x.address(first)
+			w.kernels.pairRows(p)
+		}
+		first += 2 * p.Rows
+	}
+	grow(&w.stage, dp)
+	two := halvesOf(w.stage[:dp])
+	for r := first; r < x.n; r += 2 {
+		x.copyHalves(two[:dp], r)
+		if clear(two[dp:]); r+1 < x.n {
+			x.copyHalves(two[dp:], r+1)
+		}
+		*p = packArgs{Dst: unsafe.Pointer(&dst[r/2*dp]), Src: unsafe.Pointer(&two[0]), SrcStride: dp * 2, Rows: 1, Vecs: dp / 8}
+		w.kernels.pairRows(p)
+	}
+}
+
+// pairScoreGrads makes pairs of what the products of a block of rows read: score gradients along keys, in place,
+// and along rows these, the probabilities, queries and output gradients.
+func (a *attention) pairScoreGrads(w *attentionWorker, t *rowBlock) {
+	ld := scoreStride(backwardKeys)
+	for i := range t.m {
+		if from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]; from < to {
+			from, to = max(0, from-w.rows()), to+w.rows()
+			narrowInPlace(w.s[i*ld:(i+1)*ld], from, to)
+			narrowInPlace(w.ds[i*ld:(i+1)*ld], from, to)
+		}
+	}
+	if t.m%2 != 0 {
+		clear(w.s[t.m*ld : (t.m+1)*ld])
+		clear(w.ds[t.m*ld : (t.m+1)*ld])
+	}
+	keys, q := roundUp(t.k1-t.k0, 8), a.queryStride(w)
+	w.pairUp(&w.sPairs, w.s, scratchRows{t.m, keys, ld, ld})
+	w.pairUp(&w.dsPairs, w.ds, scratchRows{t.m, keys, ld, ld})
+	w.pairUp(&w.qPairs, w.q, scratchRows{t.m, a.dp, q, a.dp})
+	w.pairUp(&w.doPairs, w.do, scratchRows{t.m, a.dp, q, a.dp})
+}
+
+// scratchRows is the shape of n rows of d bf16: their stride and that of rows of pairs made of them, in units.
+type scratchRows struct{ n, d, stride, pairStride int }
+
+// pairUp makes rows of pairs of rows of bf16; an odd last row has one of zeros behind it. d is a multiple of 8.
+func (w *attentionWorker) pairUp(dst *[]float32, src []float32, x scratchRows) {
+	rows := (x.n + 1) / 2
+	grow(dst, (rows+w.rows())*x.pairStride)
+	p := &w.pack
+	*p = packArgs{
+		Dst: unsafe.Pointer(&(*dst)[0]), DstStride: x.pairStride * 4,
+		Src: unsafe.Pointer(&src[0]), SrcStride: x.stride * 4, Rows: rows, Vecs: x.d / 8,
+	}
+	w.kernels.pairRows(p)
+}
