@@ -1,7 +1,7 @@
 """Conversations rendered by the reference implementation, for chat/testdata/golden.json.
 
 Run:  python chat.py [--templates DIR --out FILE]
-Versions: transformers 5.23.0, jinja2 3.1.6.
+Versions: transformers 5.24.0, jinja2 3.1.6.
 
 Without arguments it renders hone's own templates (chat/builtin/*.jinja) and chat/testdata/*.jinja. With --templates it renders those of
 another folder, such as templates downloaded with models; HONE_CHAT_GOLDEN=FILE go test ./chat then compares hone with them.
@@ -11,7 +11,7 @@ import argparse, datetime, glob, json, os
 import transformers
 from transformers.utils import chat_template_utils as u
 
-assert transformers.__version__ == "5.23.0", transformers.__version__
+assert transformers.__version__ == "5.24.0", transformers.__version__
 
 
 class Clock(datetime.datetime):

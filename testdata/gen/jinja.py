@@ -1,6 +1,6 @@
 """Small templates rendered by jinja2 as transformers sets it up, for internal/jinja/testdata/golden.json.
 
-Run:  python jinja.py        Versions: transformers 5.23.0, jinja2 3.1.6.
+Run:  python jinja.py        Versions: transformers 5.24.0, jinja2 3.1.6.
 
 Each case is [template, text], or [template, null] where the reference fails. The variables are VARS.
 """
@@ -8,7 +8,7 @@ import datetime, json, os
 import jinja2, transformers
 from transformers.utils import chat_template_utils as u
 
-assert (transformers.__version__, jinja2.__version__) == ("5.23.0", "3.1.6")
+assert (transformers.__version__, jinja2.__version__) == ("5.24.0", "3.1.6")
 
 
 class Clock(datetime.datetime):
