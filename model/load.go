@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +26,8 @@ type source struct {
 // elsewhere is a model that also reads checkpoints of other layouts.
 type elsewhere interface{ Elsewhere(name string) []nn.Place }
 
-// load fills the parameters from a checkpoint. Tensors that no parameter asks for are an error unless they are known to
-// carry nothing, or are ignored by name.
+// load fills the parameters from a checkpoint. Tensors that no parameter asks for are an error where they belong to what the
+// model computes; others, such as layers that predict further tokens, are left out and their names kept in LeftOut.
 func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored ...string) error {
 	sources, err := m.match(weights, ignored)
 	if err != nil {
@@ -60,14 +61,14 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored .
 func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source, error) {
 	var sources []source
 	var missing, misfits, extra []string
-	used := map[string]bool{}
+	used, parts := map[string]bool{}, map[string]bool{}
 	for _, p := range m.Params {
 		t, shape, ok := m.lookup(weights, p)
 		if !ok {
 			missing = append(missing, p.Name)
 			continue
 		}
-		used[t.Name] = true
+		used[t.Name], parts[part(t.Name)] = true, true
 		switch {
 		case !slices.Equal(t.Shape, shape):
 			misfits = append(misfits, fmt.Sprintf("%s has shape %v in the checkpoint and %v by config.json", t.Name, t.Shape, shape))
@@ -77,10 +78,19 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 			sources = append(sources, source{p, t})
 		}
 	}
+	m.LeftOut = nil
 	for _, name := range weights.Names() {
-		if !used[name] && !idle(name) && !slices.Contains(ignored, name) && !m.tiedCopy(weights, name, sources) {
+		tied := m.tiedName(name)
+		switch {
+		case used[name] || idle(name) || slices.Contains(ignored, name) || tied && m.sameAsEmbedding(weights, name, sources):
+		case tied || parts[part(name)]:
 			extra = append(extra, name)
+		default:
+			m.LeftOut = append(m.LeftOut, name)
 		}
+	}
+	if len(missing) > 0 { // what is left over may be what is missing, by another name
+		extra = append(extra, m.LeftOut...)
 	}
 	slices.Sort(misfits)
 	misfits = slices.Compact(misfits) // several parameters may lie in one tensor
@@ -101,6 +111,19 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 		return nil, errors.New("the checkpoint does not fit config.json: " + strings.Join(problems, "; ") + "; is it of another model?")
 	}
 	return sources, nil
+}
+
+// part is the layer that a tensor belongs to or, outside of layers, its module: a model that has the one computes with all that is in it.
+func part(name string) string {
+	at := 0
+	for field := range strings.SplitSeq(name, ".") {
+		at += len(field)
+		if _, err := strconv.Atoi(field); err == nil {
+			return name[:at]
+		}
+		at++
+	}
+	return name[:max(strings.LastIndexByte(name, '.'), 0)]
 }
 
 // some lists the first of many names.
@@ -155,12 +178,14 @@ func idle(name string) bool {
 	return false
 }
 
-// tiedCopy tells whether a tensor is the output layer of a model that shares it with the embedding, stored a second time.
-// One with other numbers is not: then config.json is wrong to say that they are tied.
-func (m *Model) tiedCopy(weights *safetensors.Archive, name string, sources []source) bool {
-	if !m.Shape().Tied || !strings.HasSuffix(name, "lm_head.weight") && name != "embed_out.weight" {
-		return false
-	}
+// tiedName tells whether a tensor is named as the output layer of a model that shares it with the embedding.
+func (m *Model) tiedName(name string) bool {
+	return m.Shape().Tied && (strings.HasSuffix(name, "lm_head.weight") || name == "embed_out.weight")
+}
+
+// sameAsEmbedding tells whether an output layer is the embedding, stored a second time. One with other numbers is not: then
+// config.json is wrong to say that they are tied.
+func (m *Model) sameAsEmbedding(weights *safetensors.Archive, name string, sources []source) bool {
 	head := m.Head().Weight
 	for _, s := range sources {
 		if s.Tensor == head {

@@ -104,8 +104,8 @@ func TestLoadTypes(t *testing.T) {
 	}
 }
 
-// TestOtherTensors: what carries nothing is passed over, a second copy of a tied output layer, too; the rest is an error
-// that names all that does not fit.
+// TestOtherTensors: what carries nothing is passed over, a second copy of a tied output layer, too; what belongs to a part
+// that the model computes is an error that names all that does not fit; the rest is left out and named.
 func TestOtherTensors(t *testing.T) {
 	dev := devicetest.NewReference()
 	tied := strings.Replace(tiny, `{`, `{"tie_word_embeddings":true,`, 1)
@@ -116,14 +116,21 @@ func TestOtherTensors(t *testing.T) {
 		config string
 		change func([]safetensors.Info) []safetensors.Info
 		want   []string // parts of the error
+		left   int      // tensors left out
 	}{
 		"buffers and heads": {tiny, func(p []safetensors.Info) []safetensors.Info {
 			return append(p, info("model.layers.0.self_attn.rotary_emb.inv_freq", safetensors.F32, 2), info("h.0.attn.masked_bias", safetensors.F32),
 				info("h.0.attn.bias", safetensors.Bool, 1, 1, 4, 4), info("v_head.summary.weight", safetensors.F32, 1, 8), info("score.weight", safetensors.F32, 1, 8))
-		}, nil},
+		}, nil, 0},
+		"layers that predict further tokens": {tiny, func(p []safetensors.Info) []safetensors.Info {
+			return append(p, info("model.layers.9.self_attn.q_proj.weight", safetensors.F32, 2, 3), info("mtp.fc.weight", safetensors.I32, 1))
+		}, nil, 2},
+		"a bias that config.json does not have": {tiny, func(p []safetensors.Info) []safetensors.Info {
+			return append(p, info("model.layers.0.self_attn.q_proj.bias", safetensors.F32, 8), info("lm_head.bias", safetensors.F32, 11))
+		}, []string{"2 tensors that config.json does not ask for (model.layers.0.self_attn.q_proj.bias, lm_head.bias)"}, 0},
 		"a tied layer of other numbers": {tied, func(p []safetensors.Info) []safetensors.Info {
 			return append(p, info("lm_head.weight", safetensors.F32, 11, 8)) // numbers differ by the length of the name
-		}, []string{"1 tensors that config.json does not ask for (lm_head.weight)"}},
+		}, []string{"1 tensors that config.json does not ask for (lm_head.weight)"}, 0},
 		"all at once": {tiny, func(p []safetensors.Info) []safetensors.Info {
 			for i, x := range p {
 				switch x.Name {
@@ -137,13 +144,13 @@ func TestOtherTensors(t *testing.T) {
 			}
 			return p
 		}, []string{"lacks 1 of 21 tensors (model.norm.weight)", "lm_head.weight has shape [12 8] in the checkpoint and [11 8]",
-			"input_layernorm.weight holds I32", "does not ask for (model.norm.scale)"}},
+			"input_layernorm.weight holds I32", "does not ask for (model.norm.scale)"}, 0},
 		"many": {tiny, func(p []safetensors.Info) []safetensors.Info {
 			for i := range 20 {
-				p = append(p, info(fmt.Sprintf("extra.%02d", i), safetensors.F32, 1))
+				p = append(p, info(fmt.Sprintf("lm_head.extra_%02d", i), safetensors.F32, 1))
 			}
 			return p
-		}, []string{"20 tensors", "extra.05 and 14 more"}},
+		}, []string{"20 tensors", "extra_05 and 14 more"}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := Declare([]byte(c.config), dev)
@@ -153,6 +160,9 @@ func TestOtherTensors(t *testing.T) {
 			m.Free()
 			got, err := Open(writeFolder(t, c.config, c.change(planOf(m, safetensors.F32)), 0), dev, device.F32)
 			if err == nil {
+				if len(got.LeftOut) != c.left || (got.Note() != "") != (c.left > 0) {
+					t.Errorf("left out are %v, want %d; the note is %q", got.LeftOut, c.left, got.Note())
+				}
 				got.Free()
 			}
 			if (err == nil) != (c.want == nil) {

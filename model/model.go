@@ -66,6 +66,8 @@ type Model struct {
 	Type   string          // model_type
 	Config json.RawMessage // config.json as it was read or given
 	Params []nn.Named
+	// LeftOut names the tensors of the checkpoint that are no part of the model, such as layers that predict further tokens.
+	LeftOut []string
 	// ShardSize is how many bytes a file of weights that Save writes may have, if its first tensor is not larger; 0: 5 GB.
 	ShardSize int64
 	dev       device.Device
@@ -203,6 +205,14 @@ func OpenFrom(config []byte, dev device.Device, dtype device.DType, fetch func(n
 		return nil, err
 	}
 	return m, nil
+}
+
+// Note says in a line what of the checkpoint is left out, "" when nothing is.
+func (m *Model) Note() string {
+	if len(m.LeftOut) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the checkpoint has %d tensors that config.json does not ask for, and they are left out (%s)", len(m.LeftOut), some(m.LeftOut))
 }
 
 // Free gives the memory of the parameters, and of tables the model made, back.

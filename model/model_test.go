@@ -1,7 +1,9 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,5 +146,23 @@ func TestCacheOverflowIsAnError(t *testing.T) {
 	cache := nn.NewCache(dev, device.F32, nn.Shape{Layers: 1, KVHeads: 1, HeadDim: 2}, 1, 4)
 	if _, err := cache.Feed(nil, []int{0}, [][]int32{{1, 2, 3, 4, 5}}); err == nil || !strings.Contains(err.Error(), "does not fit the cache of 4") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNullKeyValueHeads: where num_key_value_heads is null there are as many as heads; where it is absent, the default of transformers.
+func TestNullKeyValueHeads(t *testing.T) {
+	for _, modelType := range []string{"llama", "mistral", "mixtral", "phi", "phi3", "qwen2", "qwen3"} {
+		null := fmt.Sprintf(`{"model_type":%q,"num_hidden_layers":1,"hidden_size":512,"num_attention_heads":64,"num_key_value_heads":null}`, modelType)
+		absent := strings.Replace(null, `,"num_key_value_heads":null`, "", 1)
+		want := map[string]int{"mistral": 8, "mixtral": 8, "qwen2": 32, "qwen3": 32}[modelType]
+		for config, heads := range map[string]int{null: 64, absent: cmp.Or(want, 64)} {
+			m, err := Declare([]byte(config), devicetest.NewReference())
+			if err != nil {
+				t.Fatalf("%s: %v", config, err)
+			}
+			if got := m.Shape().KVHeads; got != heads {
+				t.Errorf("%s: %d key/value heads, want %d", config, got, heads)
+			}
+		}
 	}
 }

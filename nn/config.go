@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -23,9 +24,15 @@ func Activation(name string) (device.UnaryOp, error) {
 }
 
 // Heads checks the sizes of attention and completes those that config.json may leave out: as many key/value heads as
-// heads, and channels divided evenly among the heads.
-func Heads(hidden, heads int, kvHeads, headDim *int) error {
-	if *kvHeads == 0 {
+// heads, also where they are null, whatever their default is; and channels divided evenly among the heads.
+func Heads(config []byte, hidden, heads int, kvHeads, headDim *int) error {
+	var given struct {
+		KVHeads json.RawMessage `json:"num_key_value_heads"`
+	}
+	if err := json.Unmarshal(config, &given); err != nil {
+		return fmt.Errorf("read config.json: %w", err)
+	}
+	if *kvHeads == 0 || string(given.KVHeads) == "null" {
 		*kvHeads = heads
 	}
 	if err := Positive("hidden_size", hidden, "num_attention_heads", heads, "num_key_value_heads", *kvHeads); err != nil {

@@ -20,11 +20,9 @@ type Rope struct {
 // minTable is the least number of positions that a table is made for, if the context has as many.
 const minTable = 4096
 
-// NewRope makes the rotation of a model on dev.
+// NewRope makes the rotation of a model on dev. Its tables are made when they are first needed: a model that is only declared costs nothing.
 func NewRope(c RopeConfig, dev device.Device) *Rope {
-	r := &Rope{RopeConfig: c, dev: dev, tables: map[int][]*tensor.RopeTable{}}
-	r.table(0, 1)
-	return r
+	return &Rope{RopeConfig: c, dev: dev, tables: map[int][]*tensor.RopeTable{}}
 }
 
 // Rotation is a Rope at the positions of one input.

@@ -394,6 +394,11 @@ func (r *run) describe() error {
 	if err := r.say(note); err != nil {
 		return err
 	}
+	if left := r.model.Note(); left != "" {
+		if err := r.say("note: " + left); err != nil {
+			return err
+		}
+	}
 	if parts := r.stage.example(r); parts != nil {
 		if err := r.metrics.Append(train.ExampleEvent{Step: r.loop.Step(), Parts: parts}); err != nil {
 			return err

@@ -31,7 +31,8 @@ type modelFlags struct {
 	device, dtype string
 	threads       int
 	adapter       string
-	bits          int // of the weights of linear layers; 0: as dtype
+	bits          int              // of the weights of linear layers; 0: as dtype
+	notes         func() io.Writer // beside the result
 }
 
 // load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
@@ -76,6 +77,9 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 		done()
 		return nil, err
 	}
+	if note := m.Note(); note != "" && f.notes != nil {
+		fmt.Fprintln(f.notes(), "note:", note)
+	}
 	l := &loaded{dev: dev, dtype: dtype, model: m, close: func() { m.Free(); done() }}
 	if f.adapter == "" {
 		return l, nil
@@ -90,6 +94,7 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 }
 
 func (f *modelFlags) add(cmd *cobra.Command) {
+	f.notes = cmd.ErrOrStderr
 	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")

@@ -191,7 +191,7 @@ func (c *Config) complete(config []byte) (err error) {
 		"max_position_embeddings", c.MaxPositionEmbeddings, "sliding_window_pattern", c.SlidingWindowPattern); err != nil {
 		return err
 	}
-	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
+	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
 	if c.Bidirectional {

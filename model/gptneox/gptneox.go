@@ -163,7 +163,7 @@ func (c *Config) complete(config []byte) (err error) {
 		return err
 	}
 	var kv, d int
-	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &kv, &d); err != nil {
+	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &kv, &d); err != nil {
 		return err
 	}
 	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: d, MaxPositions: c.MaxPositionEmbeddings, Theta: c.RotaryEmbBase, Partial: c.RotaryPct})

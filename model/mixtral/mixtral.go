@@ -192,7 +192,7 @@ func (c *Config) complete(config []byte) (err error) {
 		"max_position_embeddings", c.MaxPositionEmbeddings, "num_local_experts", c.NumLocalExperts, "num_experts_per_tok", c.NumExpertsPerTok); err != nil {
 		return err
 	}
-	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
+	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
 	if err := nn.Positive("num_hidden_layers times num_local_experts", c.NumHiddenLayers*c.NumLocalExperts); err != nil {

@@ -161,7 +161,7 @@ func (c *Config) complete(config []byte) (err error) {
 		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
-	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
+	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
 	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Partial: 0.5})

@@ -20,8 +20,8 @@ type Config struct {
 	IntermediateSize      int           `json:"intermediate_size"`
 	NumHiddenLayers       int           `json:"num_hidden_layers"`
 	NumAttentionHeads     int           `json:"num_attention_heads"`
-	NumKeyValueHeads      int           `json:"num_key_value_heads"` // as many as heads when 0
-	HeadDim               int           `json:"head_dim"`            // 128 when absent, whatever the other sizes are
+	NumKeyValueHeads      int           `json:"num_key_value_heads"`
+	HeadDim               int           `json:"head_dim"` // 128 when absent, whatever the other sizes are
 	HiddenAct             string        `json:"hidden_act"`
 	MaxPositionEmbeddings int           `json:"max_position_embeddings"`
 	RMSNormEps            float64       `json:"rms_norm_eps"`
@@ -38,7 +38,7 @@ type Config struct {
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
 	window := 4096
-	return Config{VocabSize: 151936, HiddenSize: 4096, IntermediateSize: 22016, NumHiddenLayers: 32, NumAttentionHeads: 32,
+	return Config{VocabSize: 151936, HiddenSize: 4096, IntermediateSize: 22016, NumHiddenLayers: 32, NumAttentionHeads: 32, NumKeyValueHeads: 32,
 		HeadDim: 128, HiddenAct: "silu", MaxPositionEmbeddings: 32768, RMSNormEps: 1e-6, SlidingWindow: &window,
 		MaxWindowLayers: 28, InitializerRange: 0.02}
 }
@@ -148,7 +148,7 @@ func (c *Config) complete(config []byte) (windows []int, err error) {
 		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return nil, err
 	}
-	if err := nn.Heads(c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
+	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return nil, err
 	}
 	if c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings}); err != nil {
