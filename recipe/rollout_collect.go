@@ -31,11 +31,10 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	if err != nil {
 		return err
 	}
-	wrote := time.Since(begin).Seconds()
+	wrote, begun := time.Since(begin).Seconds(), time.Now()
 	if err := errors.Join(s.recall(ctx, answers), checkRecalled(answers)); err != nil {
 		return err
 	}
-	begun := time.Now()
 	if err := s.rewards.score(ctx, s.prompt, answers); err != nil {
 		return errors.Join(err, s.keepAnswers(answers, iteration))
 	}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/device"
+	"hone/model"
+	"hone/recipe"
+	"hone/tokenizer"
+	"hone/train"
+)
+
+// ppoWorkload is an iteration of PPO with LoRA to time. The policy and the reward model have one shape and random weights.
+type ppoWorkload struct {
+	config                 string
+	vocab                  int // of config
+	prompts, prompt, wrote int // prompts of an iteration, tokens of each and tokens of each answer
+	epochs, rank           int
+}
+
+var ppoWorkloads = map[string]ppoWorkload{
+	"W5_ppo_smollm135m": {config: smollm, vocab: 49152, prompts: 16, prompt: 64, wrote: 64, epochs: 4, rank: 16},
+}
+
+// benchPPO is the result of hone bench ppo: medians over iterations.
+type benchPPO struct {
+	Workload     string  `json:"workload"`
+	DType        string  `json:"dtype"`
+	Threads      int     `json:"threads"`
+	Iterations   int     `json:"iterations"` // timed
+	SPerIter     float64 `json:"s_per_iteration"`
+	RolloutS     float64 `json:"rollout_s"`  // answers written
+	ScoringS     float64 `json:"scoring_s"`  // log-probabilities under the reference, values, rewards
+	TrainingS    float64 `json:"training_s"` // updates of all epochs
+	TokensPerS   float64 `json:"rollout_tokens_per_s"`
+	PeakRSSMB    float64 `json:"peak_rss_mb"`
+	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
+}
+
+func benchPPOCommand(a *app) *cobra.Command {
+	r := benchPPO{}
+	cmd := &cobra.Command{
+		Use: "ppo", Short: "Time iterations of PPO: rollout, scoring, training",
+		Long: "Runs hone ppo with LoRA of rank 16 and a reward model of the policy's shape, both of random weights: 16 prompts of 64 tokens,\n" +
+			"64 new tokens each, 4 epochs of one update. Files of 1.1 GB are made in a temporary folder and removed.",
+		Example: "  hone bench ppo --workload W5_ppo_smollm135m --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			w, ok := ppoWorkloads[r.Workload]
+			if !ok {
+				return fmt.Errorf("workload %q is unknown; use W5_ppo_smollm135m", r.Workload)
+			}
+			if err := r.run(cmd.Context(), w); err != nil {
+				return err
+			}
+			return a.result(r, func(out io.Writer) {
+				fmt.Fprintf(out, "%s %s, %d threads: %.2f s per iteration (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
+					r.Workload, r.DType, r.Threads, r.SPerIter, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&r.Workload, "workload", "W5_ppo_smollm135m", "the only one: W5_ppo_smollm135m")
+	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
+	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
+	cmd.Flags().IntVar(&r.Iterations, "iterations", 2, "iterations to time, after one to warm up")
+	return cmd
+}
+
+func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
+	if r.Iterations < 1 || r.Threads < 1 {
+		return fmt.Errorf("iterations is %d and threads %d; both must be at least 1", r.Iterations, r.Threads)
+	}
+	dtype, err := device.ParseDType(r.DType)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "hone-ppo-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	dev, done, err := openDevice("cpu", r.Threads)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := w.files(ctx, dir, dev, dtype); err != nil {
+		return err
+	}
+	c := recipe.DefaultPPO()
+	if err := recipe.Override(&c, w.recipe(dir, r)); err != nil {
+		return err
+	}
+	var clock ppoClock
+	s, err := c.Run(ctx, recipe.Env{Device: dev, Events: clock.event})
+	if err != nil {
+		return err
+	}
+	if s.Interrupted {
+		return context.Canceled
+	}
+	r.medians(w, clock.iterations[1:])
+	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6
+	return nil
+}
+
+// recipe are the keys of the run. An update sees all answers at once.
+func (w *ppoWorkload) recipe(dir string, r *benchPPO) []string {
+	keys := []string{"diagnosis.on=off", "method=lora", "checkpoint.every=0", "checkpoint.seconds=0", "samples.every=0", "eval.every=0", "dtype=" + r.DType}
+	for key, file := range map[string]string{"model": "policy", "reward": "reward", "prompts": "prompts.txt", "out": "run"} {
+		keys = append(keys, key+"="+filepath.Join(dir, file))
+	}
+	for key, n := range map[string]int{"lora.r": w.rank, "prompts_per_iteration": w.prompts, "max_completion_length": w.wrote, "sequence_length": w.prompt + w.wrote,
+		"batch_size": w.prompts, "num_ppo_epochs": w.epochs, "iterations": r.Iterations + 1, "threads": r.Threads} {
+		keys = append(keys, fmt.Sprintf("%s=%d", key, n))
+	}
+	return keys
+}
+
+// files makes the policy, the reward model, their tokenizer and the prompts.
+func (w *ppoWorkload) files(ctx context.Context, dir string, dev device.Device, dtype device.DType) error {
+	policy, reward := filepath.Join(dir, "policy"), filepath.Join(dir, "reward")
+	m, err := model.New([]byte(w.config), dev, dtype, 1)
+	if err != nil {
+		return err
+	}
+	err = m.Save(policy, dtype, model.Values)
+	m.Free()
+	if err != nil {
+		return err
+	}
+	s, err := model.OpenScorer(policy, model.ScoreLayout, dev, dtype, 2)
+	if err != nil {
+		return err
+	}
+	err = s.Save(reward, dtype, model.Values)
+	s.Free()
+	if err != nil {
+		return err
+	}
+	text, err := w.tokenizer(ctx)
+	for _, folder := range []string{policy, reward} {
+		err = errors.Join(err, os.WriteFile(filepath.Join(folder, "tokenizer.json"), text, 0o666))
+	}
+	return errors.Join(err, os.WriteFile(filepath.Join(dir, "prompts.txt"), w.lines(), 0o666))
+}
+
+// tokenizer is one of bytes, so that a text has as many tokens as letters, with names for all that the model can write.
+func (w *ppoWorkload) tokenizer(ctx context.Context) ([]byte, error) {
+	text := func(yield func([]byte, error) bool) { yield([]byte("a"), nil) }
+	t, err := tokenizer.Train(ctx, text, tokenizer.TrainConfig{VocabSize: 256})
+	if err != nil {
+		return nil, err
+	}
+	bytes, err := t.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(bytes, &whole); err != nil {
+		return nil, err
+	}
+	vocab := whole["model"].(map[string]any)["vocab"].(map[string]any)
+	for id := len(vocab); id < w.vocab; id++ {
+		vocab[fmt.Sprintf("word%d", id)] = id
+	}
+	return json.Marshal(whole)
+}
+
+// lines are random letters, a prompt each.
+func (w *ppoWorkload) lines() []byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for range w.prompts {
+		for range w.prompt {
+			b.WriteByte('a' + byte(random.IntN(26)))
+		}
+		b.WriteByte('\n')
+	}
+	return []byte(b.String())
+}
+
+// ppoClock takes the times of iterations from what a run tells.
+type ppoClock struct {
+	began      time.Time // training of the last iteration
+	iterations []ppoTimes
+}
+
+type ppoTimes struct{ whole, rollout, scoring, training, length float64 }
+
+func (c *ppoClock) event(e train.Event) {
+	switch e := e.(type) {
+	case train.RolloutEvent:
+		c.began = time.Now()
+		c.iterations = append(c.iterations, ppoTimes{whole: e.Took, rollout: e.Metrics["time/rollout"], scoring: e.Metrics["time/scoring"], length: e.Metrics["completions/mean_length"]})
+	case train.StepEvent:
+		last := &c.iterations[len(c.iterations)-1]
+		last.whole -= last.training
+		last.training = time.Since(c.began).Seconds()
+		last.whole += last.training
+	}
+}
+
+func (r *benchPPO) medians(w ppoWorkload, list []ppoTimes) {
+	median := func(of func(ppoTimes) float64) float64 {
+		var v []float64
+		for _, t := range list {
+			v = append(v, of(t))
+		}
+		slices.Sort(v)
+		return v[len(v)/2]
+	}
+	r.SPerIter = median(func(t ppoTimes) float64 { return t.whole })
+	r.RolloutS = median(func(t ppoTimes) float64 { return t.rollout })
+	r.ScoringS = median(func(t ppoTimes) float64 { return t.scoring })
+	r.TrainingS = median(func(t ppoTimes) float64 { return t.training })
+	r.TokensPerS = median(func(t ppoTimes) float64 { return float64(w.prompts) * t.length / t.rollout })
+}

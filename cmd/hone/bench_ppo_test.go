@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+)
+
+// TestBenchPPO times a tiny workload: the parts make up an iteration, and answers have the length that is timed.
+func TestBenchPPO(t *testing.T) {
+	w := ppoWorkload{config: `{"model_type":"llama","hidden_size":16,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":32,"vocab_size":300,"max_position_embeddings":64}`,
+		vocab: 300, prompts: 4, prompt: 6, wrote: 5, epochs: 3, rank: 2}
+	r := benchPPO{DType: "f32", Threads: 1, Iterations: 2}
+	if err := r.run(context.Background(), w); err != nil {
+		t.Fatal(err)
+	}
+	if parts := r.RolloutS + r.ScoringS + r.TrainingS; r.RolloutS <= 0 || r.ScoringS <= 0 || r.TrainingS <= 0 || parts > 2*r.SPerIter || r.SPerIter > 3*parts {
+		t.Errorf("parts do not make up an iteration: %+v", r)
+	}
+	if tokens := r.TokensPerS * r.RolloutS; math.Abs(tokens-20) > 20 { // medians of two iterations may be of different ones
+		t.Errorf("%v tokens written, of 20", tokens)
+	}
+	for _, bad := range []benchPPO{{DType: "f32", Threads: 1}, {DType: "f8", Threads: 1, Iterations: 1}} {
+		if err := bad.run(context.Background(), w); err == nil {
+			t.Errorf("%+v was taken", bad)
+		}
+	}
+	if _, notes, code := hone(t, "", "bench", "ppo", "--workload", "W6"); code == 0 || !strings.Contains(notes, "W5_ppo_smollm135m") {
+		t.Errorf("an unknown workload: %s", notes)
+	}
+}
