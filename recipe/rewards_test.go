@@ -88,7 +88,7 @@ func TestBrokenReward(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, err := start(t, tinyPPO(t, from, prompts, out, append(args, "steps=8", "resume=true")...), 1)
-	if err == nil || !strings.Contains(err.Error(), "out of coffee") || !strings.Contains(err.Error(), "tried 2 times") {
+	if err == nil || !strings.Contains(err.Error(), "out of coffee") || !strings.Contains(err.Error(), "tried 2 times") || !strings.Contains(err.Error(), "; the answers are kept in") {
 		t.Errorf("%v", err)
 	}
 	kept := string(read(t, out, "rollouts", "iteration-2.jsonl"))

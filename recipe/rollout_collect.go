@@ -36,7 +36,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 		return err
 	}
 	if err := s.rewards.score(ctx, s.prompt, answers); err != nil {
-		return errors.Join(err, s.keepAnswers(answers, iteration))
+		return s.keepAnswers(err, answers, iteration)
 	}
 	scored := time.Since(begun).Seconds()
 	s.shape(answers)
@@ -63,24 +63,24 @@ func finite(metrics map[string]float64) map[string]float64 {
 	return metrics
 }
 
-// keepAnswers writes answers that could not be scored beside the run, so that they are not lost.
-func (s *rolling) keepAnswers(answers []*rollout, iteration int) error {
+// keepAnswers writes answers that could not be scored beside the run, so that they are not lost, and adds to why where they are.
+func (s *rolling) keepAnswers(why error, answers []*rollout, iteration int) error {
 	var text []byte
 	for _, a := range answers {
 		line, err := json.Marshal(map[string]any{"prompt": s.prompt[a.Prompt].text, "answer": a.Text, "ended": a.Ended})
 		if err != nil {
-			return err
+			return errors.Join(why, err)
 		}
 		text = append(append(text, line...), '\n')
 	}
 	path := s.r.folder.path(filepath.Join("rollouts", fmt.Sprintf("iteration-%d.jsonl", iteration+1)))
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return err
+		return errors.Join(why, err)
 	}
 	if err := atomicfile.WriteFile(path, text); err != nil {
-		return err
+		return errors.Join(why, err)
 	}
-	return fmt.Errorf("the answers are kept in %s", path)
+	return fmt.Errorf("%w; the answers are kept in %s", why, path)
 }
 
 // write lets the policy answer the questions, each as often as generations says.

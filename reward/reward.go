@@ -9,6 +9,7 @@ import (
 	"go/parser"
 	"go/token"
 	"math"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -39,7 +40,7 @@ type Options struct {
 const Rules = "go_parser, gofmt, length:TOKENS, format:REGEX and program:PATH ARGUMENTS"
 
 // Parse reads a source: go_parser is 1 for Go that parses, gofmt 1 for Go in gofmt's form, length:N from 0 down to -1 with the
-// distance from N tokens, format:REGEX 1 for answers that match, program:PATH runs a program. ok tells whether spec is a rule at
+// distance from N tokens, format:REGEX 1 for answers that match, program:PATH runs a program, which must be there. ok tells whether spec is a rule at
 // all; otherwise it may be the folder of a reward model.
 func Parse(spec string, o Options) (s Source, ok bool, err error) {
 	name, arg, _ := strings.Cut(spec, ":")
@@ -64,6 +65,9 @@ func Parse(spec string, o Options) (s Source, ok bool, err error) {
 		args := strings.Fields(arg)
 		if len(args) == 0 {
 			return nil, true, fmt.Errorf("reward program: names no program; write program:PATH ARGUMENTS")
+		}
+		if _, err := exec.LookPath(args[0]); err != nil { // now, not when a model has written answers for it
+			return nil, true, fmt.Errorf("reward program cannot be run: %w; give the path of an executable file", err)
 		}
 		return &program{args: args, o: o}, true, nil
 	}

@@ -46,7 +46,7 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s of %+v is %v, want %v, %v", c.spec, c.answer, got, c.want, err)
 		}
 	}
-	for _, bad := range []string{"length:", "length:-1", "format:(", "program:"} {
+	for _, bad := range []string{"length:", "length:-1", "format:(", "program:", "program:/does/not/exist", "program:" + t.TempDir()} {
 		if _, ok, err := Parse(bad, Options{}); !ok || err == nil {
 			t.Errorf("%s was taken", bad)
 		}
@@ -101,9 +101,13 @@ func TestBadPrograms(t *testing.T) {
 			t.Errorf("%s took %v", body, took)
 		}
 	}
-	s := mustParse(t, "program:/does/not/exist", Options{})
+	spec := script(t, "echo 1")
+	s := mustParse(t, spec, Options{})
+	if err := os.Remove(strings.TrimPrefix(spec, "program:")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.Score(context.Background(), answers); err == nil || !strings.Contains(err.Error(), "does not start") {
-		t.Errorf("%v", err)
+		t.Errorf("a program that is gone: %v", err)
 	}
 }
 

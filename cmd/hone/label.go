@@ -39,10 +39,10 @@ func labelCommand(a *app) *cobra.Command {
 		Short: "Collect preferences: two answers side by side on a local web page",
 		Long: "Opens a web page that shows two answers to each prompt, from one model sampled twice or from two models, and asks which is better. Verdicts are\n" +
 			"in the store, an SQLite file, before the next pair is shown; start again with the same store to go on. Prompts are the lines of a text file, or\n" +
-			"records with `prompt` or `messages`; --pairs takes records that have their answers already (`prompt`, `chosen`, `rejected`). Several people may judge at once, each under a name; which answer stands on the left is drawn for each of them,\n" +
-			"and recorded. Only this machine can open the page unless --listen says otherwise, and only with the token in the printed address.",
+			"records with `prompt` or `messages`; --pairs takes records that have their answers already (`prompt`, `chosen`, `rejected`). Several people\n" +
+			"may judge at once, each under a name; which answer stands on the left is drawn for each of them, and recorded. Only this machine can open the page unless --listen says otherwise, and only with the token in the printed address.",
 		Example: "  hone label runs/sft/model --prompts prompts.txt --store labels.sqlite\n  hone label runs/a/model --model-b runs/b/model --prompts prompts.jsonl\n" +
-			"  hone label --pairs preferences.jsonl\n  hone label --pairs preferences.jsonl\n  hone label export labels.sqlite --out preferences.jsonl",
+			"  hone label --pairs preferences.jsonl\n  hone label export labels.sqlite --out preferences.jsonl",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.label(cmd.Context(), args, s) },
 	}
