@@ -267,7 +267,6 @@ func TestSeveral(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer l.Free()
 				if err := l.Initialize(dev, device.F32, seed); err != nil {
 					t.Fatal(err)
 				}
@@ -287,6 +286,11 @@ func TestSeveral(t *testing.T) {
 			near(t, "logits of the first again", in.logits(t, dev, m), both[0], 0)
 			list[0].Enable(false)
 			near(t, "logits of the base", in.logits(t, dev, m), plain, 0)
+			list[1].Enable(true)
+			list[0].Free()
+			near(t, "logits of the second, when the first is gone", in.logits(t, dev, m), both[1], 0)
+			list[1].Free()
+			near(t, "logits of the base, when both are gone", in.logits(t, dev, m), plain, 0)
 		})
 	}
 }

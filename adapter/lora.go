@@ -197,13 +197,14 @@ func (l *LoRA) thaw(m Model) error {
 	return nil
 }
 
-// Enable turns the update of all layers on or off; off, the model computes what it did before Attach, unless parameters
-// of the base were trained.
+// Enable turns the update of all layers on, in place of another adapter's, or off; off, the model computes what it did before
+// Attach, unless parameters of the base were trained. A layer on which another adapter was put since keeps that one.
 func (l *LoRA) Enable(on bool) {
 	for i, layer := range l.layers {
-		if on {
+		switch {
+		case on:
 			layer.Adapt(l.pairs[i])
-		} else {
+		case layer.Adapted() == l.pairs[i]:
 			layer.Adapt(nil)
 		}
 	}

@@ -19,6 +19,7 @@ type Projection interface {
 	Parameters() (weight, bias *Param) // bias may be nil
 	InFirst() bool                     // the weight is stored [in, out]
 	Adapt(Adapter)                     // nil takes the adapter off
+	Adapted() Adapter                  // what Adapt set
 }
 
 // Linear is y = x·Wᵀ + b.
@@ -55,6 +56,9 @@ func (l *Linear) InFirst() bool { return false }
 
 // Adapt sets the adapter.
 func (l *Linear) Adapt(a Adapter) { l.adapter = a }
+
+// Adapted is the adapter, nil without one.
+func (l *Linear) Adapted() Adapter { return l.adapter }
 
 func adapted(a Adapter, x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	if a == nil {
@@ -93,6 +97,9 @@ func (l *Conv1D) InFirst() bool { return true }
 
 // Adapt sets the adapter.
 func (l *Conv1D) Adapt(a Adapter) { l.adapter = a }
+
+// Adapted is the adapter, nil without one.
+func (l *Conv1D) Adapted() Adapter { return l.adapter }
 
 // Embedding maps ids to rows of a table.
 type Embedding struct {
