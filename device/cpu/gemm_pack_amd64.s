@@ -15,8 +15,16 @@ TEXT ·transposeAVX2(SB), NOSPLIT, $0-8
 	LEAQ         (R10)(R10*2), R12
 	LEAQ         (SI)(R10*4), R8
 	LEAQ         (R11)(R11*2), R13
+	LEAQ         (R8)(R10*4), R9
+	LEAQ         32(R9)(R10*4), BX
 
 block:
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	PREFETCHT1   (R9)(R10*2)
+	PREFETCHT1   (R9)(R12*1)
+	ADDQ         $64, R9
+	XCHGQ        R9, BX
 	VMOVUPS      (SI), X0
 	VINSERTF128  $1, (R8), Y0, Y0
 	VMOVUPS      (SI)(R10*1), X1
@@ -77,10 +85,18 @@ TEXT ·transposeWidenAVX2(SB), NOSPLIT, $0-8
 	LEAQ         (R10)(R10*2), R12
 	LEAQ         (SI)(R10*4), R8
 	LEAQ         (R11)(R11*2), R13
+	LEAQ         (R8)(R10*4), R9
+	LEAQ         32(R9)(R10*4), BX
 	VPCMPEQD     Y15, Y15, Y15
 	VPSLLD       $16, Y15, Y15
 
 block:
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	PREFETCHT1   (R9)(R10*2)
+	PREFETCHT1   (R9)(R12*1)
+	ADDQ         $64, R9
+	XCHGQ        R9, BX
 	VMOVUPS      (SI), X0
 	VINSERTF128  $1, (R8), Y0, Y0
 	VMOVUPS      (SI)(R10*1), X1

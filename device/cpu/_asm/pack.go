@@ -204,11 +204,19 @@ func transpose(a *asm, name string, widen bool) {
 	a.op("LEAQ (R10)(R10*2), R12")
 	a.op("LEAQ (SI)(R10*4), R8")
 	a.op("LEAQ (R11)(R11*2), R13")
+	a.op("LEAQ (R8)(R10*4), R9")
+	a.op("LEAQ 32(R9)(R10*4), BX")
 	if widen {
 		a.op("VPCMPEQD Y15, Y15, Y15")
 		a.op("VPSLLD $16, Y15, Y15")
 	}
 	a.label("block")
+	// The next 8 rows are too short for the machine to foresee them: ask for half of their lines, and for the others in the next step.
+	for _, row := range []string{"(R9)", "(R9)(R10*1)", "(R9)(R10*2)", "(R9)(R12*1)"} {
+		a.op("PREFETCHT1 %s", row)
+	}
+	a.op("ADDQ $64, R9")
+	a.op("XCHGQ R9, BX")
 	// Lane i of the halves: rows i and i+4 side by side, units 0-3 in Y0-Y3 and 4-7 in Y4-Y7.
 	at := []string{"(%s)", "(%s)(R10*1)", "(%s)(R10*2)", "(%s)(R12*1)"}
 	for half := range 2 {
