@@ -38,8 +38,9 @@ type gemmBlock struct {
 func (p *gemmPlan) task(t int, s *gemmScratch) {
 	perProduct := p.mTasks * p.nTasks
 	product, t := t/perProduct, t%perProduct
-	b := gemmBlock{gemmPlan: p, s: s, i: t % p.mTasks * p.mBlock, j: t / p.mTasks * p.nBlock}
-	b.m, b.n = min(p.mBlock, p.M-b.i), min(p.nBlock, p.N-b.j)
+	b := gemmBlock{gemmPlan: p, s: s}
+	b.i, b.m = partOf(t%p.mTasks, p.mTasks, p.M, p.mStep)
+	b.j, b.n = partOf(t/p.mTasks, p.nTasks, p.N, p.nStep)
 	b.offA, b.offB = product*p.StrideA, product*p.StrideB
 	offC := product*p.StrideC + b.i*p.LDC + b.j
 	b.c, b.ldc = p.C.at(offC), p.LDC*4

@@ -43,9 +43,8 @@ func (p *gemmPlan) cutFew(threads int) {
 	if bytes > fewBytes/4 {
 		p.nTasks = roundUp(p.nTasks, threads)
 	}
-	p.mTasks, p.mBlock = 1, p.M
-	p.nBlock = roundUp(ceilDiv(p.N, p.nTasks), p.k.lanes)
-	p.nTasks = ceilDiv(p.N, p.nBlock)
+	p.mTasks, p.mStep, p.nStep = 1, p.M, p.k.lanes
+	p.nTasks = min(p.nTasks, ceilDiv(p.N, p.nStep))
 	p.tasks = p.nTasks * p.Batch
 }
 

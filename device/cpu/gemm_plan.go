@@ -15,8 +15,8 @@ type gemmPlan struct {
 	pairs   bool       // a unit of k is a pair of bf16
 	units   int        // K in units
 	kBlock  int        // units in a block of k
-	mBlock  int        // rows of a task
-	nBlock  int        // columns of a task
+	mStep   int        // rows of a task are a multiple of it
+	nStep   int        // columns of a task likewise
 	mTasks  int
 	nTasks  int
 	tasks   int
@@ -40,7 +40,7 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	}
 }
 
-// cut sets the sizes of the tasks. A task packs a block of B, kBlock by nBlock,
+// cut sets the sizes of the tasks. A task packs a block of B, kBlock by its columns,
 // which stays in the second cache while A streams past it, so it should be low
 // and wide in B and long in A. There are many tasks or a multiple of the
 // threads, so that no worker is idle at the end.
@@ -60,10 +60,16 @@ func (p *gemmPlan) cut(threads int) {
 			threads = 1 // cannot be cut further
 		}
 	}
-	p.mBlock = roundUp(ceilDiv(p.M, p.mTasks), p.k.mr)
-	p.nBlock = roundUp(ceilDiv(p.N, p.nTasks), p.k.nr)
-	p.mTasks, p.nTasks = ceilDiv(p.M, p.mBlock), ceilDiv(p.N, p.nBlock)
+	p.mStep, p.nStep = p.k.mr, p.k.nr
+	p.mTasks, p.nTasks = min(p.mTasks, ceilDiv(p.M, p.mStep)), min(p.nTasks, ceilDiv(p.N, p.nStep))
 	p.tasks = p.mTasks * p.nTasks * p.Batch
+}
+
+// partOf is part i of a size cut into parts of whole steps, none of which has two steps more than another.
+func partOf(i, parts, size, step int) (lo, n int) {
+	steps := ceilDiv(size, step)
+	lo = i * steps / parts * step
+	return lo, min((i+1)*steps/parts*step, size) - lo
 }
 
 // stripeGroup is how many stripes of A are prepared together.

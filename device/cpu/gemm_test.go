@@ -444,3 +444,35 @@ func TestGemmAllocates(t *testing.T) {
 		}
 	}
 }
+
+// TestGemmPlanBalance checks that the tasks cover C and that none is larger or smaller than the mean by more
+// than a step of rows and one of columns: a short last task leaves a worker idle.
+func TestGemmPlanBalance(t *testing.T) {
+	k := *genericGemmKernels(cpuid.Host())
+	k.mr, k.nr, k.lanes, k.l2 = 8, 48, 16, 1<<20
+	for _, s := range [][3]int{{512, 4096, 4096}, {2048, 1536, 384}, {1024, 50304, 768}, {1000, 576, 1536}, {300, 200, 256}, {17, 4096, 4096}, {100, 49, 30}} {
+		for _, threads := range []int{1, 2, 3} {
+			var p gemmPlan
+			p.gemmArgs = gemmArgs{M: s[0], N: s[1], K: s[2], Batch: 1, A: matF32(nil), B: matF32(nil), C: matF32(nil)}
+			p.plan(&k, threads)
+			area, least, most := 0, s[0]*s[1], 0
+			for i := range p.mTasks {
+				at, m := partOf(i, p.mTasks, s[0], p.mStep)
+				for j := range p.nTasks {
+					from, n := partOf(j, p.nTasks, s[1], p.nStep)
+					if m <= 0 || n <= 0 || at+m > s[0] || from+n > s[1] {
+						t.Fatalf("%v on %d: task of rows %d+%d, columns %d+%d", s, threads, at, m, from, n)
+					}
+					area, least, most = area+m*n, min(least, m*n), max(most, m*n)
+				}
+			}
+			if area != s[0]*s[1] {
+				t.Errorf("%v on %d: tasks cover %d of %d", s, threads, area, s[0]*s[1])
+			}
+			mean, slack := area/p.tasks, p.nStep*ceilDiv(s[0], p.mTasks)+p.mStep*ceilDiv(s[1], p.nTasks)+p.mStep*p.nStep
+			if most > mean+slack || least < mean-slack {
+				t.Errorf("%v on %d: a task of %d among %d of %d on average, least %d", s, threads, most, p.tasks, mean, least)
+			}
+		}
+	}
+}
