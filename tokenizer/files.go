@@ -18,14 +18,12 @@ import (
 // these files.
 func loadFiles(path string) (model, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		dir := path
-		path = filepath.Join(dir, "tokenizer.json")
-		for _, name := range []string{"tokenizer.json", "tokenizer.model", "vocab.json"} {
-			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-				path = filepath.Join(dir, name)
-				break
-			}
+		names := []string{"tokenizer.json", "tokenizer.model", "vocab.json"}
+		at := slices.IndexFunc(names, func(name string) bool { _, err := os.Stat(filepath.Join(path, name)); return err == nil })
+		if at < 0 {
+			return model{}, fmt.Errorf("read tokenizer: the folder %s has none; copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it: %w", path, fs.ErrNotExist)
 		}
+		path = filepath.Join(path, names[at])
 	}
 	data, err := readBounded(path)
 	if err != nil {

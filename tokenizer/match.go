@@ -58,6 +58,18 @@ func (l literal) find(dst []match, text []byte) []match {
 	return dst
 }
 
+// characters is what lies between the matches of an empty pattern.
+type characters struct{}
+
+func (characters) find(dst []match, text []byte) []match {
+	for at := 0; at < len(text); {
+		_, size := utf8.DecodeRune(text[at:])
+		dst = append(dst, match{at, at + size, false})
+		at += size
+	}
+	return dst
+}
+
 func appendMatch(dst []match, m match) []match {
 	if m.start < m.end {
 		dst = append(dst, m)

@@ -67,6 +67,10 @@ func (p *jsonPattern) check() error {
 	return nil
 }
 
+func (p *jsonPattern) empty() bool {
+	return orString(p.String, "x") == "" || orString(p.Regex, "x") == ""
+}
+
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // orTrue gives a setting its default.

@@ -56,11 +56,20 @@ type split struct {
 }
 
 func newSplit(p jsonPart) (*split, error) {
-	find, err := newMatcher(p.Pattern)
-	if err != nil {
+	if err := p.Pattern.check(); err != nil {
 		return nil, err
 	}
 	then, err := newBehavior(p.Behavior)
+	if err != nil {
+		return nil, err
+	}
+	if p.Pattern.empty() { // it matches between any two characters, so that whatever becomes of matches each stands alone
+		if then != removed {
+			then = isolated
+		}
+		return &split{characters{}, then, p.Invert}, nil
+	}
+	find, err := newMatcher(p.Pattern)
 	return &split{find, then, p.Invert}, err
 }
 

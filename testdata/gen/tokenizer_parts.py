@@ -63,6 +63,7 @@ def parts():
     pre += [p.Metaspace(prepend_scheme=s, split=k) for s in ("always", "first", "never") for k in (True, False)]
     pre += [p.Punctuation(b) for b in behaviors]
     pre += [p.Split(x, b, invert=i) for x in (" ", Regex(r"\s+"), Regex(r"\w+|[^\w\s]+")) for b in behaviors for i in (False, True)]
+    pre += [p.Split("", "isolated"), p.Split("", "removed"), p.Split("", "removed", invert=True), p.Split(Regex(""), "contiguous")]
     pre += [p.Split(Regex(r), "isolated") for r in (gen["LLAMA3"], QWEN2, O200K, DEEPSEEK, r"\p{N}{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", r" ?[^(\s|[.,!?…。，、।۔،])]+", r"[0-9][0-9][0-9]")]
     pre += [p.Sequence([p.Digits(individual_digits=True), p.ByteLevel(add_prefix_space=False)]), p.Sequence([p.Punctuation("contiguous"), p.ByteLevel(add_prefix_space=False), p.Digits(), p.Split(Regex("[0-9][0-9][0-9]"), "isolated")]),
             p.Sequence([p.WhitespaceSplit(), p.Metaspace()]), p.Sequence([p.Whitespace(), p.Metaspace(prepend_scheme="first"), p.ByteLevel(use_regex=False)])]
