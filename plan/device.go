@@ -9,11 +9,12 @@ import (
 	"hone/device"
 )
 
-// Device counts memory and computes nothing: what is read from it is zero, or what the destination held.
+// Device counts memory and floating-point operations and computes nothing: what is read from it is zero, or what the destination held.
 type Device struct {
 	inUse, peak int64
 	paged       int64 // bytes of paged buffers that are held
 	logits      int64 // the most bytes of logits and their gradient at a time
+	flops       FLOPs
 }
 
 // buffer is the Mem of the device's buffers.

@@ -2,10 +2,7 @@ package plan
 
 import "hone/device"
 
-// The kernels do nothing; see package device for what they are.
-
-// MatMul does nothing.
-func (d *Device) MatMul(device.MatMul) {}
+// The kernels compute nothing; see package device for what they are. Those of products are counted in flops.go.
 
 // Fill does nothing.
 func (d *Device) Fill(device.Buffer, float32) {}
@@ -46,12 +43,6 @@ func (d *Device) NormGrad(device.NormGrad) {}
 
 // Rope does nothing.
 func (d *Device) Rope(device.Rope) {}
-
-// Attention does nothing.
-func (d *Device) Attention(device.Attention) {}
-
-// AttentionGrad does nothing.
-func (d *Device) AttentionGrad(device.AttentionGrad) {}
 
 // Embedding does nothing.
 func (d *Device) Embedding(device.Buffer, device.Buffer, device.Buffer) {}

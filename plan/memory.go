@@ -19,6 +19,7 @@ type Memory struct {
 	Logits      int64 `json:"logits_bytes"`          // the part of the logits that is held at a time
 	Peak        int64 `json:"peak_bytes"`            // the most that is in use at any time
 	Recompute   int   `json:"recompute_layers"`      // layers that are run again in the backward pass
+	FLOPs       FLOPs `json:"flops"`                 // of a micro-batch, forward and backward, layers that are run again counted twice
 }
 
 // Step is a training step to be run on a Device for its memory.
@@ -63,9 +64,11 @@ func measure(d *Device, s Step) (m Memory, err error) {
 	d.ResetPeak()                     // loading a model holds nothing that a step does not
 	for i := range min(s.Micros, 2) { // the third adds to the gradients as the second does
 		tape.Train(0, 0, i)
+		d.flops = FLOPs{}
 		tape.Backward(s.Loss(tape))
 		tape.Reset()
 	}
+	m.FLOPs = d.flops
 	m.Gradients, m.Logits = d.inUse-base, d.logits
 	if err := s.Update(); err != nil {
 		return m, err

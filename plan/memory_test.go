@@ -36,6 +36,7 @@ func TestMeasure(t *testing.T) {
 		}
 		const size = 4 * in * out
 		want := plan.Memory{Weights: size, Optimizer: 2*size + 4, Gradients: size, Activations: 4 * (n*in + n*out)}
+		want.FLOPs.MatMul = 2 * 2 * n * in * out // forward and the weight's gradient: x wants none
 		// x, y, the sum's gradient, y's and w's, the root's: all at once while the layer goes back.
 		want.Peak = want.Weights + want.Optimizer + want.Activations + want.Gradients + 4*n*out + 4 + 4
 		got := m

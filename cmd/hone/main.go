@@ -20,6 +20,7 @@ const version = "0.1.0"
 var commands = []func(*app) *cobra.Command{
 	quickstartCommand,
 	dataCommand,
+	planCommand,
 	pretrainCommand,
 	sftCommand,
 	rewardCommand,
