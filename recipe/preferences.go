@@ -15,7 +15,7 @@ import (
 
 // Preferences holds the keys of recipes that learn from preferences.
 type Preferences struct {
-	Data               []string `yaml:"data" doc:"files, folders or globs of preferences: prompt, chosen and rejected, texts or messages, or whole transcripts; KTO: prompt, completion and label"`
+	Data               []string `yaml:"data" doc:"files, folders or globs of preferences: prompt, chosen and rejected, texts or messages, or whole transcripts; with loss_type=kto of hone dpo also prompt, completion and label"`
 	ValidationData     []string `yaml:"validation_data" doc:"the same, to be held out; not set: a share of data"`
 	ValidationFraction float64  `yaml:"validation_fraction" doc:"share of the records to hold out when validation_data is not set; 0: none"`
 	OnBadRecord        string   `yaml:"on_bad_record" doc:"at a record that cannot be used, such as equal answers: error, or skip and count it"`

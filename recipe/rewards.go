@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 
 	"hone/adapter"
@@ -53,7 +52,7 @@ func (c *Rollouts) openRewards(tok *tokenizer.Tokenizer, template *chat.Template
 			}
 			source.same = source.judge.tok.Fingerprint() == tok.Fingerprint() && sourceOf(source.judge.enc.template) == sourceOf(template)
 			if !source.same {
-				r.note += fmt.Sprintf("; the reward model %s has another tokenizer or chat template, so it reads the answers as text", filepath.Base(spec))
+				r.note += fmt.Sprintf("; the reward model %s has another tokenizer or chat template, so it reads the answers as text", spec)
 			}
 		}
 		r.sources = append(r.sources, source)
