@@ -397,6 +397,28 @@ func FuzzHeader(f *testing.F) {
 	})
 }
 
+// FuzzIndex reads damaged indexes of shards: an error, or plain names of files that lie beside the index.
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte(`{"metadata":{"total_size":1},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}`))
+	f.Add([]byte(`{"weight_map":{"a":"../s.safetensors"}}`))
+	f.Add([]byte(`{"weight_map":{"a":"C:s","a":7}}`))
+	path := filepath.Join(f.TempDir(), IndexName)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		shards, tensors, err := readIndex(path)
+		if err != nil {
+			return
+		}
+		for _, name := range shards {
+			if name != filepath.Base(name) || name == "." || name == ".." || strings.ContainsAny(name, "/\\") || len(tensors[name]) == 0 {
+				t.Errorf("the shard %q of %v", name, tensors[name])
+			}
+		}
+	})
+}
+
 // The reference implementation must read what we write. It runs where Python has it; CI without it relies on the golden file.
 func TestReferenceReadsOurs(t *testing.T) {
 	python, err := exec.LookPath("python3")

@@ -21,7 +21,7 @@ func loadFiles(path string) (model, error) {
 		names := []string{"tokenizer.json", "tokenizer.model", "vocab.json"}
 		at := slices.IndexFunc(names, func(name string) bool { _, err := os.Stat(filepath.Join(path, name)); return err == nil })
 		if at < 0 {
-			return model{}, fmt.Errorf("read tokenizer: the folder %s has none; copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it: %w", path, fs.ErrNotExist)
+			return model{}, fmt.Errorf("read tokenizer: the folder %s has none; copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it", path)
 		}
 		path = filepath.Join(path, names[at])
 	}
