@@ -14,7 +14,7 @@ type Peak struct {
 	Threads   int
 	F32       float64 // GFLOP/s of f32 multiply-add; an addition and a multiplication are 2
 	BF16      float64 // GFLOP/s of the bf16 dot product with f32 sums, 0 without the instruction
-	ReadGBs   float64 // GB/s of reading memory
+	ReadGBs   float64 // GB/s of reading memory, beyond all caches
 	CopyGBs   float64 // GB/s of copying, bytes read plus bytes written
 	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
 }
@@ -45,8 +45,8 @@ func threadsOrAll(threads int) int {
 	return threads
 }
 
-// streamBytes is the size of each array that the memory loops walk through:
-// beyond any second cache, and all four beyond most third ones.
+// streamBytes is the size of each of the four arrays that the memory loops walk through. Reading walks through all
+// four, one after the other: of a single one, half could stay in a third cache of 32 MiB from one run to the next.
 const streamBytes = 64 << 20
 
 // measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
@@ -110,27 +110,30 @@ func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 		clear(arrays[i]) // touch every page
 	}
 	loops := streamLoops(f)
-	rate := func(loop func(*streamArgs), moved int) float64 {
+	rate := func(loop func(*streamArgs), rounds, moved int) float64 {
 		var best float64
 		for range runs {
-			best = max(best, float64(moved)*float64(bytes)/float64(p.stream(loop, &arrays)))
+			best = max(best, float64(moved)*float64(bytes)/float64(p.stream(loop, &arrays, rounds)))
 		}
 		return best
 	}
-	peak.ReadGBs = rate(loops.read, 1)
-	peak.CopyGBs = rate(loops.copy, 2)
-	peak.UpdateGBs = rate(loops.update, 7)
+	peak.ReadGBs = rate(loops.read, 4, 4)
+	peak.CopyGBs = rate(loops.copy, 1, 2)
+	peak.UpdateGBs = rate(loops.update, 1, 7)
 }
 
-// stream runs a loop over the arrays in pieces of 1 MiB on all threads and returns the time.
-func (p *pool) stream(loop func(*streamArgs), arrays *[4][]float32) time.Duration {
+// stream runs a loop over the arrays in pieces of 1 MiB on all threads and returns the time. With more rounds than one, each begins
+// with the next array as the first.
+func (p *pool) stream(loop func(*streamArgs), arrays *[4][]float32, rounds int) time.Duration {
 	const piece = 1 << 20
+	pieces := len(arrays[0]) * 4 / piece
 	args := make([]streamArgs, p.threads)
 	start := time.Now()
-	p.runWorkers(len(arrays[0])*4/piece, func(worker, task int) {
-		at := task * piece / 4
+	p.runWorkers(rounds*pieces, func(worker, task int) {
+		round, at := task/pieces, task%pieces*piece/4
+		array := func(i int) unsafe.Pointer { return unsafe.Pointer(&arrays[(round+i)%4][at]) }
 		s := &args[worker]
-		*s = streamArgs{unsafe.Pointer(&arrays[0][at]), unsafe.Pointer(&arrays[1][at]), unsafe.Pointer(&arrays[2][at]), unsafe.Pointer(&arrays[3][at]), piece}
+		*s = streamArgs{array(0), array(1), array(2), array(3), piece}
 		loop(s)
 	})
 	return max(time.Since(start), 1)
