@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,9 +26,9 @@ const (
 func ReadConfig(dir string) (Config, error) {
 	c := Default()
 	c.TargetModules = Modules{}
-	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	text, err := readConfig(dir)
 	if err != nil {
-		return c, fmt.Errorf("open adapter %s: %w", dir, err)
+		return c, err
 	}
 	if err := json.Unmarshal(text, &c); err != nil {
 		return c, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
@@ -36,6 +37,17 @@ func ReadConfig(dir string) (Config, error) {
 		return c, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
 	return c, nil
+}
+
+func readConfig(dir string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open adapter %s: it is no folder with %s; name the one that a run wrote, OUT/adapter", dir, ConfigName)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
+	}
+	return text, nil
 }
 
 // Adapter is an adapter of any kind on a model.
@@ -50,9 +62,9 @@ type Adapter interface {
 
 // Kind is the peft_type of the adapter in dir.
 func Kind(dir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	text, err := readConfig(dir)
 	if err != nil {
-		return "", fmt.Errorf("open adapter %s: %w", dir, err)
+		return "", err
 	}
 	var head struct {
 		PeftType string `json:"peft_type"`

@@ -24,7 +24,8 @@ func (r *run) saveResult(out train.Outcome) (err error) {
 		}
 		defer weights.Close()
 		values = fromArchive(weights)
-		if err := r.say(fmt.Sprintf("%s holds the weights of step %d, the best by early_stopping.metric", r.trained.name(), out.BestStep)); err != nil {
+		if err := r.say(fmt.Sprintf("%s holds the weights of step %d, the best by early_stopping.metric (%s %.4f)",
+			r.trained.name(), out.BestStep, r.c.EarlyStopping.Metric, out.Best)); err != nil {
 			return err
 		}
 	}

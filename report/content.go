@@ -196,7 +196,9 @@ func (r *run) evalTable() *table {
 func (r *run) facts() []fact {
 	var out []fact
 	for name, v := range r.info {
-		out = append(out, fact{plain(name), factText(name, v)})
+		if text := factText(name, v); text != "" {
+			out = append(out, fact{unitless(name), text})
+		}
 	}
 	slices.SortFunc(out, func(a, b fact) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -206,8 +208,10 @@ func factText(name string, v any) string {
 	switch v := v.(type) {
 	case float64:
 		switch {
-		case strings.HasSuffix(name, "bytes") && v >= 1<<20:
+		case strings.HasSuffix(name, byteSuffix) && v >= 1<<20:
 			return fmt.Sprintf("%.1f MiB", v/(1<<20))
+		case strings.HasSuffix(name, byteSuffix):
+			return fmt.Sprintf("%.0f KiB", math.Ceil(v/(1<<10)))
 		case v == math.Trunc(v):
 			return grouped(v)
 		}
@@ -223,13 +227,19 @@ func factText(name string, v any) string {
 	case map[string]any:
 		var parts []string
 		for k, x := range v {
-			parts = append(parts, plain(k)+" "+factText(k, x))
+			parts = append(parts, unitless(k)+" "+factText(k, x))
 		}
 		slices.Sort(parts)
 		return strings.Join(parts, ", ")
 	}
 	return fmt.Sprint(v)
 }
+
+// byteSuffix ends the keys whose values are told in a unit.
+const byteSuffix = "_bytes"
+
+// unitless reads a key as words, less a unit that its value has.
+func unitless(key string) string { return plain(strings.TrimSuffix(key, byteSuffix)) }
 
 // plain reads a key as words.
 func plain(key string) string { return strings.ReplaceAll(key, "_", " ") }
