@@ -15,7 +15,7 @@ import (
 func planCommand(a *app) *cobra.Command {
 	defaults := recipe.DefaultEstimate()
 	return &cobra.Command{
-		Use:   "plan [path=value ...]",
+		Use:   "plan [PLAN.yaml] [path=value ...]",
 		Short: "Say what a run on GPUs takes: memory, time, energy and money",
 		Long: "Says what a run on GPUs takes before it is started: memory by part, time at a stated utilisation, energy and money, and with\n" +
 			"max_usd, max_hours and gpus the cheapest machines that keep to a budget. Known models: " + strings.Join(recipe.Shapes(), ", ") +
