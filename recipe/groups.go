@@ -23,7 +23,7 @@ func (t *Tokenizer) short() string     { return "" }
 type Optimizer struct {
 	Name         string  `yaml:"name" doc:"adamw, or adamw8bit (moments in 8 bits: a quarter of the memory)"`
 	Paged        bool    `yaml:"paged" doc:"keep the optimizer's state in files in out; a few MiB of it are in memory at a time"`
-	LearningRate float64 `yaml:"learning_rate" doc:"peak learning rate; schedule.* shapes it"`
+	LearningRate float64 `yaml:"learning_rate" doc:"peak learning rate; schedule.* shapes it; 0, where it is the default: one for the method"`
 	Beta1        float64 `yaml:"beta1" doc:"decay of the first moment"`
 	Beta2        float64 `yaml:"beta2" doc:"decay of the second moment"`
 	Eps          float64 `yaml:"eps" doc:"added to the root of the second moment"`

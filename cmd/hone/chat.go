@@ -80,7 +80,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	}
 	defer m.close()
 	t := &talk{app: a, model: m, opt: s.opt, system: s.system}
-	if t.template, err = chatTemplate(dir, s.template, m.tok); err != nil {
+	if t.template, err = chatTemplate(s.flags.templateDir(dir), s.template, m.tok); err != nil {
 		return err
 	}
 	if t.opt.EOS, t.opt.Stop, err = answerEnds(dir, t.template, m.tok, t.opt.Stop); err != nil {
@@ -103,6 +103,16 @@ func chatTemplate(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, e
 		err = fmt.Errorf("%s has no chat template, so it was not trained to chat; choose one with --template %s, or a file", dir, strings.Join(chat.Names(), ", "))
 	}
 	return t, err
+}
+
+// templateDir is the folder whose template a model is spoken to by: the adapter's where its run left one there, or else the model's, dir.
+func (f *modelFlags) templateDir(dir string) string {
+	if f.adapter != "" {
+		if _, err := chat.Load(f.adapter, chat.Tokens{}); !errors.Is(err, chat.ErrNoTemplate) {
+			return f.adapter
+		}
+	}
+	return dir
 }
 
 // templateIfAny is the template that the user names, or the model's own, or nil when it has none.

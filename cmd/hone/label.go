@@ -326,7 +326,7 @@ func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, er
 		return nil, err
 	}
 	w := &writer{model: m, engine: generate.New(m.dev, m.dtype, m.model, m.tok), opt: opt, source: arg}
-	if w.template, err = templateIfAny(dir, s.template, m.tok); err != nil {
+	if w.template, err = templateIfAny(s.flags.templateDir(dir), s.template, m.tok); err != nil {
 		m.close()
 		return nil, err
 	}
