@@ -63,7 +63,7 @@ func (p *progress) stage(stage string, done, total int64) {
 	if total > 0 {
 		p.live(fmt.Sprintf("%-10s %3d%%", stage, 100*done/total), false)
 	} else if done > 0 {
-		p.live(fmt.Sprintf("%-10s %d MB", stage, done>>20), false)
+		p.live(fmt.Sprintf("%-10s %s", stage, bytesText(done)), false)
 	}
 }
 
