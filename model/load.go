@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/zeebo/xxh3"
+
 	"hone/device"
 	"hone/nn"
 	"hone/safetensors"
@@ -33,6 +35,7 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored .
 	if err != nil {
 		return err
 	}
+	m.Weights = fingerprint(sources)
 	order := map[string]int{}
 	for i, name := range weights.Names() {
 		order[name] = i
@@ -55,6 +58,20 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored .
 	}
 	fill(m.dev, whole)
 	return nil
+}
+
+// fingerprint hashes the names of the tensors and the first and last values of each: training moves nearly all of them, and
+// to read everything twice would take as long as loading.
+func fingerprint(sources []source) uint64 {
+	const sample = 4 << 10
+	h := xxh3.New()
+	for _, s := range sources {
+		data := s.tensor.Data
+		fmt.Fprintf(h, "%q %v %v %d\n", s.Name, s.tensor.DType, s.tensor.Shape, len(data))
+		h.Write(data[:min(sample, len(data))])   //nolint:errcheck // a hash takes everything
+		h.Write(data[max(0, len(data)-sample):]) //nolint:errcheck
+	}
+	return h.Sum64()
 }
 
 // match finds the tensor of each parameter. One error lists all that does not fit.

@@ -68,6 +68,8 @@ type Model struct {
 	Params []nn.Named
 	// LeftOut names the tensors of the checkpoint that are no part of the model, such as layers that predict further tokens.
 	LeftOut []string
+	// Weights tells the checkpoint that the model was read from apart from others: a hash of the names and of values of each tensor; 0 for a new model.
+	Weights uint64
 	// ShardSize is how many bytes a file of weights that Save writes may have, if its first tensor is not larger; 0: 5 GB.
 	ShardSize int64
 	dev       device.Device

@@ -359,6 +359,9 @@ func (r *run) identity() map[string]string {
 	}
 	id["tokenizer"] = r.tok.Fingerprint()
 	id["config.json of the model"] = fmt.Sprintf("%016x", xxh3.Hash(r.model.Config))
+	if r.model.Weights != 0 {
+		id["weights of the model"] = fmt.Sprintf("%016x", r.model.Weights)
+	}
 	return id
 }
 

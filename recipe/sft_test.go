@@ -194,6 +194,19 @@ func TestSFTResumes(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "lora.r was 4 and is 2") {
 		t.Errorf("resuming with another rank: %v", err)
 	}
+	other := filepath.Join(t.TempDir(), "other") // of the same shape, with other weights
+	if err := os.CopyFS(other, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	weights := read(t, other, "model.safetensors")
+	weights[len(weights)-2] ^= 0x40
+	if err := os.WriteFile(filepath.Join(other, "model.safetensors"), weights, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = tune(t, tinySFT(t, other, examples, parts, append(args, "steps=20", "resume=true")...))
+	if err == nil || !strings.Contains(err.Error(), "weights of the model was") {
+		t.Errorf("resuming on another base: %v", err)
+	}
 }
 
 // TestSFTBadInput: each error names the place and the remedy.
