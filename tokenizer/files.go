@@ -14,6 +14,16 @@ import (
 	"strings"
 )
 
+// missing is the error of a folder without a tokenizer, which is an fs.ErrNotExist.
+type missing string
+
+func (dir missing) Error() string {
+	return fmt.Sprintf("read tokenizer: the folder %s has none; copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it", string(dir))
+}
+
+// Is reports whether the error is asked for as fs.ErrNotExist.
+func (missing) Is(target error) bool { return target == fs.ErrNotExist }
+
 // loadFiles reads what path names: a folder's tokenizer.json, tokenizer.model or vocab.json with merges.txt, in this order, or one of
 // these files.
 func loadFiles(path string) (model, error) {
@@ -21,7 +31,7 @@ func loadFiles(path string) (model, error) {
 		names := []string{"tokenizer.json", "tokenizer.model", "vocab.json"}
 		at := slices.IndexFunc(names, func(name string) bool { _, err := os.Stat(filepath.Join(path, name)); return err == nil })
 		if at < 0 {
-			return model{}, fmt.Errorf("read tokenizer: the folder %s has none; copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it", path)
+			return model{}, missing(path)
 		}
 		path = filepath.Join(path, names[at])
 	}
