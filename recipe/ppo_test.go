@@ -180,9 +180,6 @@ func TestPPOResume(t *testing.T) {
 
 // TestPPOInterrupt: cancelled in the middle of an update and gone on, a run gives the same weights bit for bit.
 func TestPPOInterrupt(t *testing.T) {
-	if testing.Short() {
-		t.Skip("many runs")
-	}
 	from, prompts := base(t), promptFile(t)
 	args := []string{"steps=12", "target_kl=0.00002", "batch_size=1"}
 	whole, _, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "whole"), args...), 1)
@@ -304,9 +301,6 @@ func (b *bandit) best() float64 {
 
 // TestControl: PPO and the losses of groups come within 5% of the best objective; with the reward's sign turned they must not.
 func TestControl(t *testing.T) {
-	if testing.Short() {
-		t.Skip("trains for seconds")
-	}
 	from, prompts := base(t), promptFile(t)
 	tok, err := tokenizer.Load(from)
 	if err != nil {

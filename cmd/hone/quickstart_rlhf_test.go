@@ -59,9 +59,6 @@ func quickFolder(t *testing.T) *quickstart {
 
 // TestQuickTable measures the stages of a small quickstart whose later models are the fine-tuned one again: they must come out alike.
 func TestQuickTable(t *testing.T) {
-	if testing.Short() {
-		t.Skip("trains for seconds")
-	}
 	q := quickFolder(t)
 	var preferences strings.Builder
 	for i := range 40 {

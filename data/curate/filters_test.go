@@ -133,7 +133,7 @@ func FuzzFilters(f *testing.F) {
 func BenchmarkSteps(b *testing.B) {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
-		b.Skip("Go's source is not at hand")
+		b.Skipf("no go command to find Go's source with: %v", err)
 	}
 	src := filepath.Join(strings.TrimSpace(string(root)), "src")
 	source := []string{}

@@ -186,9 +186,6 @@ func TestAttentionByHand(t *testing.T) {
 }
 
 func TestAttentionAllocatesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("forty steps, which say the same on every machine")
-	}
 	d := newTestDevice(t, Options{Threads: 2})
 	a := newAttentionData(d, attentionShape{2, 200, 4, 2, 32, 0}, device.BF16)
 	step := func() {
