@@ -46,7 +46,7 @@ func threadsOrAll(threads int) int {
 }
 
 // streamBytes is the size of each of the four arrays that the memory loops walk through. Reading walks through all
-// four, one after the other: of a single one, half could stay in a third cache of 32 MiB from one run to the next.
+// four, one after the other, since part of a single one may stay in a large third cache from one run to the next.
 const streamBytes = 64 << 20
 
 // measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
