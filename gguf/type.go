@@ -6,7 +6,6 @@ package gguf
 
 import (
 	"fmt"
-	"strings"
 )
 
 // Type is an element type by its number in files.
@@ -87,16 +86,6 @@ func (t Type) Block() (elements, bytes int) {
 
 // Float reports whether elements are numbers that Float32 gives: all but integers.
 func (t Type) Float() bool { return layouts[t].decode != nil }
-
-// ParseType is the type of a name such as "q4_k", in either case.
-func ParseType(name string) (Type, error) {
-	for t, l := range layouts {
-		if strings.EqualFold(l.name, name) {
-			return t, nil
-		}
-	}
-	return 0, fmt.Errorf("element type %q is unknown", name)
-}
 
 // Info describes a tensor.
 type Info struct {

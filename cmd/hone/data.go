@@ -50,7 +50,7 @@ func curateCommand(a *app) *cobra.Command {
 func funnel(out io.Writer, r *curate.Result, dir string) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, c curate.Count, note string) {
-		fmt.Fprintf(w, "%s\t%d\t%.1f MB\t%5.1f%%\t  %s\n", name, c.Documents, float64(c.Bytes)/1e6, 100*part(c.Bytes, r.Read.Bytes), note)
+		fmt.Fprintf(w, "%s\t%d\t%.1f MB\t%5.1f%%\t  %s\n", name, c.Documents, float64(c.Bytes)/1e6, 100*quotient(c.Bytes, r.Read.Bytes), note)
 	}
 	fmt.Fprintln(w, "\tdocuments\ttext\tof all\t")
 	row("read", r.Read, "")
@@ -66,7 +66,7 @@ func funnel(out io.Writer, r *curate.Result, dir string) {
 	fmt.Fprintf(out, "\n%s/curation.json has the counts with examples, %s/duplicates.jsonl the copies\nnext: hone pretrain data='%s/part-*' out=runs/first\n", dir, dir, dir)
 }
 
-func part(a, b int64) float64 {
+func quotient(a, b int64) float64 {
 	if b == 0 {
 		return 0
 	}

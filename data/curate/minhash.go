@@ -127,25 +127,3 @@ func similarity(a, b []uint32) float64 {
 	}
 	return share(same, len(a))
 }
-
-// Jaccard is the similarity of the sets of word n-grams of two texts, exactly.
-func Jaccard(a, b string, n int) float64 {
-	x, y := grams(a, n), grams(b, n)
-	both := 0
-	for g := range x {
-		if y[g] {
-			both++
-		}
-	}
-	return share(both, len(x)+len(y)-both)
-}
-
-func grams(text string, n int) map[string]bool {
-	words := normalWords(text)
-	n = min(n, max(1, len(words)))
-	set := map[string]bool{}
-	for i := 0; i+n <= len(words); i++ {
-		set[strings.Join(words[i:i+n], " ")] = true
-	}
-	return set
-}

@@ -85,7 +85,7 @@ func (p *parting) part(ctx context.Context, i int) (err error) {
 			return err
 		}
 	}
-	var count Parted
+	var count parted
 	for l, err := range p.r.lines(i) {
 		if err == nil {
 			err = ctx.Err()
@@ -110,7 +110,7 @@ func (p *parting) part(ctx context.Context, i int) (err error) {
 	return p.r.save()
 }
 
-func (p *parting) line(l line, out *jsonlWriter, count *Parted) error {
+func (p *parting) line(l line, out *jsonlWriter, count *parted) error {
 	doc := p.doc
 	p.doc++
 	if p.same.has(doc) {

@@ -112,12 +112,12 @@ type state struct {
 	Shards      []Count  `json:"shards"`
 	Filtered    bool     `json:"filtered"` // the shards are all
 	Funnel      Result   `json:"funnel"`
-	Parts       []Parted `json:"parts"`
+	Parts       []parted `json:"parts"`
 	Result      *Result  `json:"result,omitempty"`
 }
 
-// Parted is what became of a shard.
-type Parted struct {
+// parted is what became of a shard's documents.
+type parted struct {
 	Kept, Exact, Near Count
 }
 
@@ -218,16 +218,24 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 
 // join makes the documents of a group duplicates of its first, where they really are.
 func (r *runner) join(c *clusters, group []entry, kind keyKind, signatures *signatures) error {
+	checked := kind == bandKeys && r.cfg.Near.Threshold > 0
+	var first []uint32
+	if checked {
+		var err error
+		if first, err = signatures.read(group[0].doc); err != nil {
+			return err
+		}
+	}
 	for _, e := range group[1:] {
 		switch {
 		case kind == exactKeys && e.bytes != group[0].bytes:
 			continue
-		case kind == bandKeys && r.cfg.Near.Threshold > 0:
-			alike, err := signatures.similarity(group[0].doc, e.doc)
+		case checked:
+			other, err := signatures.read(e.doc)
 			if err != nil {
 				return err
 			}
-			if alike < r.cfg.Near.Threshold {
+			if similarity(first, other) < r.cfg.Near.Threshold {
 				continue
 			}
 		}

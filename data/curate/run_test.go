@@ -116,7 +116,7 @@ func TestRunRemovesWhatItShould(t *testing.T) {
 		if text := string(d.Text); len(text) >= 100 && !seen[text] {
 			alike := false
 			for other := range seen {
-				alike = alike || Jaccard(text, other, 5) > 0.5
+				alike = alike || jaccard(text, other, 5) > 0.5
 			}
 			if !alike {
 				t.Fatalf("document %d is gone and nothing like it is kept", d.Record)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"sort"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -237,24 +238,12 @@ func (s *signatures) close() {
 }
 
 func (s *signatures) read(doc uint64) ([]uint32, error) {
-	i := len(s.first) - 1
-	for s.first[i] > doc {
-		i--
-	}
+	i := sort.Search(len(s.first), func(i int) bool { return s.first[i] > doc }) - 1
 	record := make([]byte, s.size)
 	if _, err := s.files[i].ReadAt(record, int64(doc-s.first[i])*s.size); err != nil {
 		return nil, fmt.Errorf("curate: read %s: %w", s.files[i].Name(), err)
 	}
 	return signatureOf(record), nil
-}
-
-func (s *signatures) similarity(a, b uint64) (float64, error) {
-	x, err := s.read(a)
-	if err != nil {
-		return 0, err
-	}
-	y, err := s.read(b)
-	return similarity(x, y), err
 }
 
 // lines yields the documents of a shard.

@@ -8,17 +8,17 @@ import (
 // C4 are the rules of the Colossal Clean Crawled Corpus (Raffel et al., 2020, section 2.2): lines that are no sentences go, and documents of which
 // little is left, or that are pages without a text.
 type C4 struct {
-	MinSentences   int  `yaml:"min_sentences" doc:"a document keeps at least this many sentences"`
-	MinWords       int  `yaml:"min_words" doc:"a line of fewer words goes"`
-	MaxWordLength  int  `yaml:"max_word_length" doc:"a line with a longer word goes"`
-	Punctuation    bool `yaml:"punctuation" doc:"a line that does not end as a sentence does goes"`
-	RejectCurly    bool `yaml:"reject_curly" doc:"a document with a curly bracket is rejected as code"`
-	RejectLoremIps bool `yaml:"reject_lorem_ipsum" doc:"a document with placeholder text is rejected"`
+	MinSentences     int  `yaml:"min_sentences" doc:"a document keeps at least this many sentences"`
+	MinWords         int  `yaml:"min_words" doc:"a line of fewer words goes"`
+	MaxWordLength    int  `yaml:"max_word_length" doc:"a line with a longer word goes"`
+	Punctuation      bool `yaml:"punctuation" doc:"a line that does not end as a sentence does goes"`
+	RejectCurly      bool `yaml:"reject_curly" doc:"a document with a curly bracket is rejected as code"`
+	RejectLoremIpsum bool `yaml:"reject_lorem_ipsum" doc:"a document with placeholder text is rejected"`
 }
 
 // DefaultC4 has the values of the paper.
 func DefaultC4() C4 {
-	return C4{MinSentences: 5, MinWords: 3, MaxWordLength: 1000, Punctuation: true, RejectCurly: true, RejectLoremIps: true}
+	return C4{MinSentences: 5, MinWords: 3, MaxWordLength: 1000, Punctuation: true, RejectCurly: true, RejectLoremIpsum: true}
 }
 
 // notices are phrases of lines that are about the site and not of the text.
@@ -29,7 +29,7 @@ func (c C4) Step() Step { return Step{"c4", c.apply} }
 
 func (c C4) apply(d *Doc) string {
 	lower := strings.ToLower(d.Text)
-	if c.RejectLoremIps && strings.Contains(lower, "lorem ipsum") {
+	if c.RejectLoremIpsum && strings.Contains(lower, "lorem ipsum") {
 		return "lorem ipsum"
 	}
 	if c.RejectCurly && strings.Contains(d.Text, "{") {
