@@ -14,6 +14,8 @@ type Document struct {
 	Text   []byte // any bytes; invalid UTF-8 is kept as it is
 	Source string // the file it came from
 	Record int    // line of a JSONL file, row of a Parquet file, piece of a text file, counted from 1
+	URL    string // under Sources.URLField; "" where there is none
+	ID     string // under Sources.IDField, likewise
 	// Continued says that the text goes on in the next document: a large text file comes in pieces, and only the last one
 	// gets the end-of-text token.
 	Continued bool
@@ -38,13 +40,14 @@ type Reason string
 
 // The reasons for leaving something out.
 const (
-	Binary    Reason = "binary files"
-	Empty     Reason = "empty files or records"
-	Hidden    Reason = "hidden files or folders"
-	Malformed Reason = "malformed records"
-	NoText    Reason = "records without text"
-	TooLong   Reason = "records over the size limit"
-	TooShort  Reason = "documents of fewer than two tokens"
+	Binary     Reason = "binary files"
+	Empty      Reason = "empty files or records"
+	Hidden     Reason = "hidden files or folders"
+	Malformed  Reason = "malformed records"
+	NoText     Reason = "records without text"
+	TooLong    Reason = "records over the size limit"
+	TooShort   Reason = "documents of fewer than two tokens"
+	Unreadable Reason = "unreadable files"
 )
 
 // Stats counts what was read. The zero value is ready to use.
@@ -54,6 +57,7 @@ type Stats struct {
 	Bytes       int64          `json:"bytes"`
 	InvalidUTF8 int            `json:"invalid_utf8"` // documents with bytes that are not UTF-8
 	Skipped     map[Reason]int `json:"skipped,omitempty"`
+	Unreadable  []string       `json:"unreadable,omitempty"` // the first of the files counted so, and what is wrong with them
 }
 
 func (s *Stats) skip(r Reason, n int) {
@@ -75,6 +79,7 @@ func (s *Stats) Add(o *Stats) {
 	for reason, n := range o.Skipped {
 		s.skip(reason, n)
 	}
+	s.Unreadable = append(s.Unreadable, o.Unreadable[:min(len(o.Unreadable), namedFiles-len(s.Unreadable))]...)
 }
 
 func (s *Stats) count(d Document) {

@@ -20,7 +20,7 @@ func (k *sink) jsonl(f sourceFile, r io.Reader) error {
 			return nil
 		}
 		if err != nil && err != errLong {
-			return fmt.Errorf("read %s:%d: %w", f.path, n, err)
+			return k.unreadable(f, fmt.Errorf("read %s:%d: %w", f.path, n, err))
 		}
 		if n == 1 {
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))
@@ -50,6 +50,12 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 		return k.bad(NoText, fmt.Errorf("%s: no text under the key %q", d.Place(), k.cfg.Field))
 	}
 	d.Text = text
+	if k.cfg.URLField != "" {
+		d.URL = jsonWord(line, k.cfg.URLField)
+	}
+	if k.cfg.IDField != "" {
+		d.ID = jsonWord(line, k.cfg.IDField)
+	}
 	return k.emit(d)
 }
 
@@ -101,9 +107,30 @@ func (l *lineReader) next() ([]byte, error) {
 // jsonText returns the string under a top-level key of a valid JSON object; the last one if the key repeats. Unlike
 // encoding/json it keeps bytes that are not UTF-8 as they are.
 func jsonText(line []byte, field string) (text []byte, ok bool) {
+	value := jsonValue(line, field)
+	if len(value) == 0 || value[0] != '"' {
+		return nil, false
+	}
+	return unquote(value), true
+}
+
+// jsonWord is a string or a number under a top-level key, "" for anything else.
+func jsonWord(line []byte, field string) string {
+	value := jsonValue(line, field)
+	switch {
+	case len(value) == 0 || bytes.IndexByte([]byte("{[tfn"), value[0]) >= 0:
+		return ""
+	case value[0] == '"':
+		return string(unquote(value))
+	}
+	return string(value)
+}
+
+// jsonValue is what stands under a top-level key of a valid JSON object, nil when nothing does.
+func jsonValue(line []byte, field string) (found []byte) {
 	p := jsonScanner{b: line}
 	if p.peek() != '{' {
-		return nil, false
+		return nil
 	}
 	p.i++
 	for p.peek() != '}' {
@@ -113,16 +140,13 @@ func jsonText(line []byte, field string) (text []byte, ok bool) {
 		p.peek()
 		value := p.value()
 		if string(unquote(name)) == field {
-			text, ok = nil, value[0] == '"'
-			if ok {
-				text = unquote(value)
-			}
+			found = value
 		}
 		if p.peek() == ',' {
 			p.i++
 		}
 	}
-	return text, ok
+	return found
 }
 
 // jsonScanner walks over JSON that is known to be valid.

@@ -15,10 +15,13 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 	if packing != "" { // the format is read from its end, so it must lie unpacked somewhere
 		file, err := unpackToDisk(raw, packing, k.cfg.MaxRatio)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", f.path, err)
+			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
 		defer file.Close()
 		raw = file
+	}
+	if _, err := openParquet(raw); err != nil {
+		return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 	}
 	if k.cfg.Records {
 		return k.parquetRecords(f, raw)
@@ -28,11 +31,22 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
 	defer column.close()
+	url, id := openWords(raw, k.cfg.URLField), openWords(raw, k.cfg.IDField)
+	defer url.close()
+	defer id.close()
 	values := make([]parquet.Value, 256)
 	for row := 1; ; {
 		n, err := column.read(values)
 		for _, v := range values[:n] {
-			if err := k.parquetRow(Document{Source: f.path, Record: row}, v); err != nil {
+			d := Document{Source: f.path, Record: row}
+			var broken error
+			if d.URL, broken = url.next(); broken == nil {
+				d.ID, broken = id.next()
+			}
+			if broken != nil {
+				return k.unreadable(f, fmt.Errorf("read %s: %w", d.Place(), broken))
+			}
+			if err := k.parquetRow(d, v); err != nil {
 				return err
 			}
 			row++
@@ -41,7 +55,7 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read %s:%d: %w", f.path, row, err)
+			return k.unreadable(f, fmt.Errorf("read %s:%d: %w", f.path, row, err))
 		}
 	}
 }
@@ -96,6 +110,58 @@ func openParquet(f *os.File) (file *parquet.File, err error) {
 		return nil, fmt.Errorf("not a Parquet file, or damaged: %w", err)
 	}
 	return file, nil
+}
+
+// words reads a column of short values beside the text.
+type words struct {
+	column *textColumn // nil: there is no such column
+	buffer []parquet.Value
+	left   []parquet.Value
+}
+
+// openWords opens a column of flat values of any kind. A file that has none gives empty words.
+func openWords(f *os.File, name string) *words {
+	if name == "" {
+		return &words{}
+	}
+	file, err := openParquet(f)
+	if err != nil {
+		return &words{}
+	}
+	leaf, ok := file.Schema().Lookup(name)
+	if !ok || leaf.MaxRepetitionLevel > 0 {
+		return &words{}
+	}
+	return &words{column: &textColumn{groups: file.RowGroups(), index: leaf.ColumnIndex}, buffer: make([]parquet.Value, 256)}
+}
+
+// next is the value of the next row, "" for none.
+func (w *words) next() (string, error) {
+	if w.column == nil {
+		return "", nil
+	}
+	if len(w.left) == 0 {
+		n, err := w.column.read(w.buffer)
+		if n == 0 {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return "", err
+		}
+		w.left = w.buffer[:n]
+	}
+	v := w.left[0]
+	w.left = w.left[1:]
+	if v.IsNull() {
+		return "", nil
+	}
+	return v.String(), nil
+}
+
+func (w *words) close() {
+	if w.column != nil {
+		w.column.close()
+	}
 }
 
 func openColumn(f *os.File, name string) (c *textColumn, err error) {

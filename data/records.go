@@ -144,7 +144,7 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 		case err == io.EOF:
 			return nil
 		case err != nil:
-			return fmt.Errorf("read %s: %w", d.Place(), err)
+			return k.unreadable(f, fmt.Errorf("read %s: %w", d.Place(), err))
 		case len(text) > k.cfg.MaxRecord:
 			err = k.bad(TooLong, fmt.Errorf("%s: the record is longer than %d bytes", d.Place(), k.cfg.MaxRecord))
 		default:

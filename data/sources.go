@@ -31,7 +31,10 @@ const (
 type Sources struct {
 	Paths       []string  // files, folders (read recursively) and globs (** for any depth)
 	Field       string    // JSON key or Parquet column of the text; "" means "text"
+	URLField    string    // JSON key or Parquet column of where a document was found; "" reads none
+	IDField     string    // the same for its name, a string or a number
 	OnBadRecord BadRecord // "" means FailOnBadRecord
+	OnBadFile   BadRecord // the same for files that cannot be read, unpacked or trusted; what came before the damage stays
 	MaxRecord   int       // bytes of the largest JSONL line or Parquet text; 0 means 64 MiB
 	PieceBytes  int       // text files are cut, at line ends, into pieces up to this size; 0 means 1 MiB, and less for a single file
 	MaxRatio    int       // largest ratio of unpacked to packed size; 0 means 1000
@@ -49,6 +52,12 @@ func (s Sources) withDefaults() (Sources, error) {
 	}
 	if s.OnBadRecord != FailOnBadRecord && s.OnBadRecord != SkipBadRecord {
 		return s, fmt.Errorf("on_bad_record is %q; it must be %q or %q", s.OnBadRecord, FailOnBadRecord, SkipBadRecord)
+	}
+	if s.OnBadFile == "" {
+		s.OnBadFile = FailOnBadRecord
+	}
+	if s.OnBadFile != FailOnBadRecord && s.OnBadFile != SkipBadRecord {
+		return s, fmt.Errorf("on_bad_file is %q; it must be %q or %q", s.OnBadFile, FailOnBadRecord, SkipBadRecord)
 	}
 	if s.MaxRecord <= 0 {
 		s.MaxRecord = 64 << 20
@@ -81,6 +90,9 @@ func (s Sources) Key() (string, error) {
 	}
 	h := xxh3.New()
 	fmt.Fprintf(h, "%q %q %d %d %v\n", s.Field, s.OnBadRecord, s.MaxRecord, s.pieceBytes(files), s.Records)
+	if s.URLField != "" || s.IDField != "" || s.OnBadFile != FailOnBadRecord {
+		fmt.Fprintf(h, "%q %q %q\n", s.URLField, s.IDField, s.OnBadFile)
+	}
 	for _, f := range files {
 		path, err := filepath.Abs(f.path)
 		if err != nil {
@@ -191,7 +203,7 @@ func (k *sink) file(f sourceFile) error {
 	}
 	raw, err := os.Open(f.path)
 	if err != nil {
-		return fmt.Errorf("read data: %w", err)
+		return k.unreadable(f, fmt.Errorf("read data: %w", err))
 	}
 	defer raw.Close()
 	content, packing := kind(f.path)
@@ -200,7 +212,7 @@ func (k *sink) file(f sourceFile) error {
 	}
 	r, closeReader, err := unpack(raw, packing, k.cfg.MaxRatio)
 	if err != nil {
-		return fmt.Errorf("read %s: %w", f.path, err)
+		return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 	}
 	defer closeReader()
 	switch {
@@ -213,6 +225,21 @@ func (k *sink) file(f sourceFile) error {
 	}
 	return k.text(f, r)
 }
+
+// unreadable deals with a file that cannot be opened, unpacked or read to its end; what was read before stays.
+func (k *sink) unreadable(f sourceFile, err error) error {
+	if k.cfg.OnBadFile != SkipBadRecord {
+		return err
+	}
+	k.stats.skip(Unreadable, 1)
+	if len(k.stats.Unreadable) < namedFiles {
+		k.stats.Unreadable = append(k.stats.Unreadable, err.Error())
+	}
+	return nil
+}
+
+// namedFiles is how many unreadable files are named.
+const namedFiles = 20
 
 // useless counts a file without text that was found in a folder, and refuses one that was named.
 func (k *sink) useless(f sourceFile, r Reason, what string) error {
@@ -235,7 +262,7 @@ func (k *sink) text(f sourceFile, r io.Reader) error {
 		buf = buf[:len(buf)+n]
 		last := err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !last {
-			return fmt.Errorf("read %s: %w", f.path, err)
+			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
 		if record == 1 && bytes.IndexByte(buf[:min(len(buf), sniffBytes)], 0) >= 0 {
 			return k.useless(f, Binary, "is binary, not text")

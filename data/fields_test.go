@@ -1,0 +1,82 @@
+package data
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/parquet-go/parquet-go"
+)
+
+// TestSourcesFields: where a document was found and its name come along, from JSON and from Parquet.
+func TestSourcesFields(t *testing.T) {
+	type row struct {
+		ID   int64   `parquet:"id"`
+		URL  *string `parquet:"url,optional"`
+		Text string  `parquet:"text"`
+	}
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[row](&b, parquet.MaxRowsPerRowGroup(100))
+	for i := range 700 { // more than is read at a time
+		r := row{ID: int64(i), Text: "x"}
+		if i%3 == 0 {
+			url := strings.Repeat("u", i%5)
+			r.URL = &url
+		}
+		w.Write([]row{r})
+	}
+	w.Close()
+	dir := tree(t, map[string]string{
+		"a.jsonl":   `{"url": "http://\u0061", "text": "x", "id": 17}` + "\n" + `{"text": "y", "url": null, "id": {"a": 1}}` + "\n",
+		"b.parquet": b.String(), "c.txt": "plain", "d.parquet": pq("no url there"),
+	})
+	var got [][2]string
+	for d, err := range (Sources{Paths: []string{dir}, URLField: "url", IDField: "id"}).Documents(&Stats{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, [2]string{d.URL, d.ID})
+	}
+	want := [][2]string{{"http://a", "17"}, {"", ""}}
+	for i := range 700 {
+		url := ""
+		if i%3 == 0 {
+			url = strings.Repeat("u", i%5)
+		}
+		want = append(want, [2]string{url, strconv.Itoa(i)})
+	}
+	want = append(want, [2]string{"", ""}, [2]string{"", "0"})
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestUnreadableFilesAreSkippedAndNamed: with on_bad_file=skip a damaged file costs only what is behind the damage.
+func TestUnreadableFilesAreSkippedAndNamed(t *testing.T) {
+	long := strings.Repeat(`{"text": "`+strings.Repeat("some text ", 50)+`"}`+"\n", 5000)
+	packed := gz(long)
+	dir := tree(t, map[string]string{
+		"a.jsonl": `{"text": "before"}`, "b.jsonl.gz": packed[:len(packed)-9], "c.txt.gz": "no gzip", "d.parquet": pq("a", "b")[:100],
+		"e.parquet.gz": "no gzip", "f.gz": gz(strings.Repeat("\x01", 200<<20)), "g.jsonl": `{"text": "after"}`,
+	})
+	docs, stats, err := read(Sources{Paths: []string{dir}, OnBadFile: SkipBadRecord}, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if docs[0] != "a.jsonl:1|before" || docs[len(docs)-1] != "g.jsonl:1|after" || len(docs) < 1000 {
+		t.Errorf("%d documents, the last %.40q", len(docs), docs[len(docs)-1])
+	}
+	if stats.Skipped[Unreadable] != 5 || len(stats.Unreadable) != 5 {
+		t.Errorf("%v", stats)
+	}
+	for i, name := range []string{"b.jsonl.gz", "c.txt.gz", "d.parquet", "e.parquet.gz", "f.gz"} {
+		if !strings.Contains(stats.Unreadable[i], name) || strings.Contains(stats.Unreadable[i], "\n") {
+			t.Errorf("%q does not name %s", stats.Unreadable[i], name)
+		}
+	}
+	if _, _, err := read(Sources{Paths: []string{dir}}, dir); err == nil {
+		t.Error("without the policy nothing stops")
+	}
+}
