@@ -19,7 +19,10 @@ type Curate struct {
 	Data        []string `yaml:"data" doc:"files, folders or globs of text, source code, .jsonl or .parquet, each also .gz or .zst"`
 	Out         string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst, curation.json, duplicates.jsonl; an unfinished one is gone on with"`
 	TextField   string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
+	URLField    string   `yaml:"url_field" doc:"JSON key or Parquet column of where a document was found; where there is none, it has none"`
+	IDField     string   `yaml:"id_field" doc:"the same for its name"`
 	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
 	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code"`
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact, near"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
@@ -38,7 +41,7 @@ type Curate struct {
 // DefaultCurate returns the recipe with every default filled in: prose from the web. For source code set filters=mend,code,pii.
 func DefaultCurate() Curate {
 	return Curate{
-		TextField: "text", OnBadRecord: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
+		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
 		Dedup: []string{"exact", "near"}, ShardMiB: 256, PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
 		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
 		Near: curate.DefaultMinHash(),
@@ -97,7 +100,8 @@ func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*cura
 	if err != nil {
 		return nil, nil, err
 	}
-	sources := data.Sources{Paths: c.Data, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
+	sources := data.Sources{Paths: c.Data, Field: c.TextField, URLField: c.URLField, IDField: c.IDField,
+		OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
 	key, err := sources.Key()
 	if err != nil {
 		return nil, nil, err

@@ -2,6 +2,7 @@ package curate
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strings"
 	"sync"
@@ -29,13 +30,13 @@ const (
 type outcome struct {
 	kept   []keptDoc
 	funnel Result
+	err    error
 }
 
 // keptDoc is a document that every step kept, with what duplicates are found by.
 type keptDoc struct {
-	text      string
-	source    string
-	record    int
+	bytes     int // of its text
+	json      []byte
 	hash      uint64
 	signature []uint32 // nil without a search for near duplicates
 }
@@ -56,7 +57,7 @@ func (r *runner) filter(ctx context.Context, docs iter.Seq2[data.Document, error
 		workers.Go(func() {
 			w := r.newWorker()
 			for b := range todo {
-				b.done <- w.apply(b)
+				b.done <- w.apply(ctx, b)
 			}
 		})
 	}
@@ -91,7 +92,7 @@ func (r *runner) deal(ctx context.Context, docs iter.Seq2[data.Document, error],
 			case c <- b:
 			case <-ctx.Done():
 				// a batch in order that no worker gets would be waited for
-				b.done <- outcome{}
+				b.done <- outcome{err: ctx.Err()}
 				return false
 			}
 		}
@@ -132,18 +133,24 @@ func (r *runner) newWorker() *worker {
 	return w
 }
 
-func (w *worker) apply(b *batch) outcome {
+func (w *worker) apply(ctx context.Context, b *batch) outcome {
 	o := outcome{}
-	for _, s := range w.r.cfg.Steps {
-		o.funnel.Steps = append(o.funnel.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
-	}
+	docs := make([]*Doc, 0, len(b.docs))
 	for _, d := range b.docs {
-		doc := &Doc{Text: string(d.Text), Source: d.Source, Record: d.Record}
+		doc := &Doc{Text: string(d.Text), Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID}
 		o.funnel.Read.add(doc.Text)
-		if !w.steps(doc, &o.funnel) {
-			continue
+		docs = append(docs, doc)
+	}
+	for _, s := range w.r.cfg.Steps {
+		if docs, o.err = o.step(ctx, s, docs); o.err != nil {
+			return o
 		}
-		k := keptDoc{text: doc.Text, source: doc.Source, record: doc.Record, hash: xxh3.HashString(doc.Text)}
+	}
+	for _, doc := range docs {
+		k := keptDoc{bytes: len(doc.Text), hash: xxh3.HashString(doc.Text)}
+		if k.json, o.err = newLine(doc).encode(); o.err != nil {
+			return o
+		}
 		if w.hasher != nil {
 			k.signature = w.hasher.signature(doc)
 		}
@@ -152,28 +159,47 @@ func (w *worker) apply(b *batch) outcome {
 	return o
 }
 
-// steps reports whether every step keeps a document.
-func (w *worker) steps(doc *Doc, funnel *Result) bool {
-	for i, s := range w.r.cfg.Steps {
-		before := doc.Text
-		reason := s.Apply(doc)
-		count := &funnel.Steps[i]
-		if reason != "" {
+// step puts documents through a step and returns those that it keeps.
+func (o *outcome) step(ctx context.Context, s Step, docs []*Doc) (kept []*Doc, err error) {
+	before := make([]string, len(docs))
+	for i, doc := range docs {
+		before[i] = doc.Text
+	}
+	reasons, err := s.all(ctx, docs)
+	if err != nil {
+		return nil, fmt.Errorf("curate: %s: %w", s.Name, err)
+	}
+	count := StepCount{Name: s.Name, Rejected: map[string]Count{}}
+	for i, doc := range docs {
+		if reason := reasons[i]; reason != "" {
 			c := count.Rejected[reason]
-			c.add(before)
+			c.add(before[i])
 			count.Rejected[reason] = c
 			if c.Documents <= examplesEach {
-				place := data.Document{Source: doc.Source, Record: doc.Record}
-				funnel.Examples = append(funnel.Examples, Example{s.Name, reason, place.Place(), beginning(before)})
+				o.funnel.Examples = append(o.funnel.Examples, Example{s.Name, reason, doc.place(), beginning(before[i])})
 			}
-			return false
+			continue
 		}
-		if doc.Text != before {
+		if doc.Text != before[i] {
 			count.Changed++
 		}
 		count.Kept.add(doc.Text)
+		kept = append(kept, doc)
 	}
-	return true
+	o.funnel.Steps = append(o.funnel.Steps, count)
+	return kept, nil
+}
+
+// all is why each of the documents is rejected.
+func (s Step) all(ctx context.Context, docs []*Doc) ([]string, error) {
+	if s.Batch != nil {
+		return s.Batch(ctx, docs)
+	}
+	reasons := make([]string, len(docs))
+	for i, doc := range docs {
+		reasons[i] = s.Apply(doc)
+	}
+	return reasons, nil
 }
 
 // examplesEach is how many rejected documents are shown for each reason.

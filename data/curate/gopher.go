@@ -27,7 +27,7 @@ func DefaultGopherQuality() GopherQuality {
 var stopWords = map[string]bool{"the": true, "be": true, "to": true, "of": true, "and": true, "that": true, "have": true, "with": true}
 
 // Step makes the step.
-func (c GopherQuality) Step() Step { return Step{"gopher_quality", c.apply} }
+func (c GopherQuality) Step() Step { return Step{Name: "gopher_quality", Apply: c.apply} }
 
 func (c GopherQuality) apply(d *Doc) string {
 	words := d.Words()
@@ -101,7 +101,7 @@ func DefaultGopherRepetition() GopherRepetition {
 }
 
 // Step makes the step.
-func (c GopherRepetition) Step() Step { return Step{"gopher_repetition", c.apply} }
+func (c GopherRepetition) Step() Step { return Step{Name: "gopher_repetition", Apply: c.apply} }
 
 func (c GopherRepetition) apply(d *Doc) string {
 	total := len(d.Text)

@@ -14,7 +14,7 @@ import (
 
 // Mend repairs text: bytes that are no UTF-8 and text that was decoded as Windows-1252 although it was UTF-8 ("cafÃ©"), control characters,
 // line ends, and Unicode normal form C.
-func Mend() Step { return Step{"mend", mend} }
+func Mend() Step { return Step{Name: "mend", Apply: mend} }
 
 func mend(d *Doc) string {
 	text := d.Text
@@ -75,7 +75,7 @@ var (
 )
 
 // Step makes the step.
-func (c PII) Step() Step { return Step{"pii", c.apply} }
+func (c PII) Step() Step { return Step{Name: "pii", Apply: c.apply} }
 
 func (c PII) apply(d *Doc) string {
 	text := d.Text // regular expressions are slow, so each waits for what no match lacks
@@ -137,7 +137,7 @@ type Length struct {
 
 // Step makes the step.
 func (c Length) Step() Step {
-	return Step{"length", func(d *Doc) string {
+	return Step{Name: "length", Apply: func(d *Doc) string {
 		switch n := utf8.RuneCountInString(d.Text); {
 		case n < c.MinChars:
 			return "too short"

@@ -2,7 +2,7 @@ package curate
 
 import (
 	"bufio"
-	"context"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -22,6 +22,29 @@ type line struct {
 	Text   string `json:"text"`
 	Source string `json:"source"`
 	Record int    `json:"record"`
+	URL    string `json:"url,omitempty"`
+	ID     string `json:"id,omitempty"`
+
+	Scores json.RawMessage `json:"scores,omitempty"` // NAME or STEP.NAME: a number or a word that a step judged by
+}
+
+func newLine(d *Doc) line {
+	l := line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID}
+	if len(d.scores) > 0 {
+		l.Scores, _ = json.Marshal(d.scores) // numbers and words
+	}
+	return l
+}
+
+// encode is the line with its end.
+func (l line) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(l); err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	return b.Bytes(), nil
 }
 
 // jsonlWriter writes lines of JSON into a packed file that appears when it is whole.
@@ -79,8 +102,8 @@ func (w *shardWriter) take(b *batch, o outcome) error {
 		}
 		w.pending = true
 	}
-	if len(o.funnel.Steps) != len(w.r.cfg.Steps) {
-		return context.Canceled // the reader gave up
+	if o.err != nil {
+		return o.err
 	}
 	w.input += int64(len(b.docs))
 	w.funnel.merge(&o.funnel)
@@ -109,8 +132,8 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 		}
 		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
 	}
-	w.count.add(d.text)
-	err = w.text.json.Encode(line{d.text, d.source, d.record})
+	w.count.plus(Count{1, int64(d.bytes)})
+	_, err = w.text.zst.Write(d.json)
 	return errors.Join(err, writeKeys(w.buffer, d))
 }
 
@@ -118,7 +141,7 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 func writeKeys(w io.Writer, d *keptDoc) error {
 	b := make([]byte, 0, 16+4*len(d.signature))
 	b = binary.LittleEndian.AppendUint64(b, d.hash)
-	b = binary.LittleEndian.AppendUint64(b, uint64(len(d.text)))
+	b = binary.LittleEndian.AppendUint64(b, uint64(d.bytes))
 	for _, s := range d.signature {
 		b = binary.LittleEndian.AppendUint32(b, s)
 	}

@@ -25,7 +25,7 @@ func DefaultC4() C4 {
 var notices = []string{"terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"}
 
 // Step makes the step.
-func (c C4) Step() Step { return Step{"c4", c.apply} }
+func (c C4) Step() Step { return Step{Name: "c4", Apply: c.apply} }
 
 func (c C4) apply(d *Doc) string {
 	lower := strings.ToLower(d.Text)
@@ -100,7 +100,7 @@ func DefaultFineWeb() FineWeb {
 const shortLine = 30
 
 // Step makes the step.
-func (c FineWeb) Step() Step { return Step{"fineweb", c.apply} }
+func (c FineWeb) Step() Step { return Step{Name: "fineweb", Apply: c.apply} }
 
 func (c FineWeb) apply(d *Doc) string {
 	lines := d.Lines()
