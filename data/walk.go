@@ -96,10 +96,17 @@ func (w *walker) folder(dir string) error {
 	if err != nil {
 		return fmt.Errorf("read data: %w", err)
 	}
+	curated, err := isCurated(dir, entries)
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
 			w.stats.skip(Hidden, 1)
 			continue
+		}
+		if curated && !strings.HasPrefix(e.Name(), "part-") {
+			continue // counts, reports and state
 		}
 		path := filepath.Join(dir, e.Name())
 		info, err := os.Stat(path) // follows links
@@ -114,6 +121,24 @@ func (w *walker) folder(dir string) error {
 		}
 	}
 	return nil
+}
+
+// Files that tell the folder of a curation or a mixture: its documents are in part-*, and all are there once the result is.
+const (
+	CurationState  = "curation-state.json"
+	CurationResult = "curation.json"
+	MixtureResult  = "mixture.json"
+)
+
+// isCurated reports whether only the parts in a folder are documents. An unfinished curation is an error.
+func isCurated(dir string, entries []fs.DirEntry) (bool, error) {
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	if has(CurationState) && !has(CurationResult) {
+		return false, fmt.Errorf("read data: %s holds an unfinished curation; run the same hone data command again to finish it", dir)
+	}
+	return has(CurationResult) || has(MixtureResult), nil
 }
 
 // glob is filepath.Glob with "**" for any number of folders, hidden ones left out. Results are sorted.

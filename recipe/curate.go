@@ -12,12 +12,13 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
+	"hone/tokenizer"
 )
 
 // Curate is the recipe of making a clean corpus of a raw one. DefaultCurate gives the defaults; data and out have none.
 type Curate struct {
 	Data        []string `yaml:"data" doc:"files, folders or globs of text, source code, .jsonl or .parquet, each also .gz or .zst"`
-	Out         string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst, curation.json, duplicates.jsonl; an unfinished one is gone on with"`
+	Out         string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst or .parquet, report.html, curation.json, duplicates.jsonl; an unfinished one is gone on with"`
 	TextField   string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
 	URLField    string   `yaml:"url_field" doc:"JSON key or Parquet column of where a document was found; where there is none, it has none"`
 	IDField     string   `yaml:"id_field" doc:"the same for its name"`
@@ -26,6 +27,8 @@ type Curate struct {
 	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code"`
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact, near"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
+	Format      string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
+	Tokenizer   string   `yaml:"tokenizer" doc:"folder or file of a tokenizer to count tokens with; empty: they are not counted"`
 	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 
 	Length           curate.Length           `yaml:"length"`
@@ -42,10 +45,34 @@ type Curate struct {
 func DefaultCurate() Curate {
 	return Curate{
 		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
-		Dedup: []string{"exact", "near"}, ShardMiB: 256, PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
+		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
 		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
 		Near: curate.DefaultMinHash(),
 	}
+}
+
+// The formats of parts.
+const (
+	jsonlFormat   = "jsonl.zst"
+	parquetFormat = "parquet"
+)
+
+// tokenCounter makes counters of a text's tokens; nil when path names no tokenizer.
+func tokenCounter(path string) (func() func(string) int, error) {
+	if path == "" {
+		return nil, nil
+	}
+	tok, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() func(string) int {
+		enc, ids := tok.NewEncoder(), []int32{}
+		return func(text string) int {
+			ids = enc.Encode(ids[:0], []byte(text))
+			return len(ids)
+		}
+	}, nil
 }
 
 // steps are the steps that filters name.
@@ -77,6 +104,8 @@ func (c *Curate) Validate() error {
 		return errors.New("out is not set; name the folder of the result, as in out=curated")
 	case c.ShardMiB < 1:
 		return fmt.Errorf("shard_mib is %d; it must be at least 1", c.ShardMiB)
+	case c.Format != jsonlFormat && c.Format != parquetFormat:
+		return fmt.Errorf("format is %q; use %s or %s", c.Format, jsonlFormat, parquetFormat)
 	case c.Threads < 0:
 		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
 	}
@@ -107,7 +136,10 @@ func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*cura
 		return nil, nil, err
 	}
 	cfg := curate.Config{Dir: c.Out, Steps: steps, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
-		Fingerprint: c.fingerprint(key), Progress: progress}
+		Fingerprint: c.fingerprint(key), Progress: progress, Parquet: c.Format == parquetFormat}
+	if cfg.Tokens, err = tokenCounter(c.Tokenizer); err != nil {
+		return nil, nil, err
+	}
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}

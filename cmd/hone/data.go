@@ -63,7 +63,7 @@ func funnel(out io.Writer, r *curate.Result, dir string) {
 	row("exact duplicates", left, removed(r.Exact))
 	row("near duplicates", r.Kept, removed(r.Near))
 	w.Flush()
-	fmt.Fprintf(out, "\n%s/curation.json has the counts with examples, %s/duplicates.jsonl the copies\nnext: hone pretrain data='%s/part-*' out=runs/first\n", dir, dir, dir)
+	fmt.Fprintf(out, "\n%s/curation.json has the counts with examples, %s/duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", dir, dir, dir)
 }
 
 func quotient(a, b int64) float64 {

@@ -43,6 +43,9 @@ func (c Code) apply(d *Doc) string {
 			letters++
 		}
 	}
+	d.Score("code.longest_line", float64(longest))
+	d.Score("code.mean_line", share(len(d.Text), lines))
+	d.Score("code.alphanumeric", share(letters, all))
 	switch {
 	case c.MaxLineLength > 0 && longest > c.MaxLineLength:
 		return "long lines"

@@ -8,7 +8,6 @@ package curate
 
 import (
 	"context"
-	"math"
 	"strings"
 	"unicode"
 
@@ -23,9 +22,11 @@ type Doc struct {
 	URL    string // where it was found, "" when that is not known
 	ID     string // its name, likewise
 
-	scores map[string]any // what steps judged by
-	words  []string       // of words, while the text is as it was
-	lines  []string
+	notes []note
+	size  Count    // of the text
+	whole int64    // bytes before any step
+	words []string // of words, while the text is as it was
+	lines []string
 }
 
 // Step looks at one document at a time. Apply may change the text (by SetText) and returns why the document is rejected, "" to keep it:
@@ -36,24 +37,6 @@ type Step struct {
 	Name  string
 	Apply func(*Doc) (rejected string)
 	Batch func(context.Context, []*Doc) (rejected []string, err error)
-}
-
-// Score notes a number that a step judged a document by, to four decimals; it stands beside the text in the result, under NAME or STEP.NAME.
-func (d *Doc) Score(name string, value float64) {
-	if math.IsNaN(value) || math.IsInf(value, 0) {
-		return // JSON has no such numbers
-	}
-	d.note(name, math.Round(value*1e4)/1e4)
-}
-
-// Label notes a word, likewise.
-func (d *Doc) Label(name, value string) { d.note(name, value) }
-
-func (d *Doc) note(name string, value any) {
-	if d.scores == nil {
-		d.scores = map[string]any{}
-	}
-	d.scores[name] = value
 }
 
 func (d *Doc) place() string { return data.Document{Source: d.Source, Record: d.Record}.Place() }

@@ -35,10 +35,19 @@ type outcome struct {
 
 // keptDoc is a document that every step kept, with what duplicates are found by.
 type keptDoc struct {
-	bytes     int // of its text
-	json      []byte
+	size      Count
+	json      []byte // its line
 	hash      uint64
 	signature []uint32 // nil without a search for near duplicates
+}
+
+// newFunnel counts nothing yet.
+func (r *runner) newFunnel() Result {
+	f := Result{Scores: map[string]Distribution{}, Labels: map[string]map[string]Tally{}}
+	for _, s := range r.cfg.Steps {
+		f.Steps = append(f.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
+	}
+	return f
 }
 
 // filter puts the documents through the steps and writes shards of those that are kept.
@@ -122,7 +131,8 @@ func (r *runner) deal(ctx context.Context, docs iter.Seq2[data.Document, error],
 
 type worker struct {
 	r      *runner
-	hasher *hasher // nil without a search for near duplicates
+	hasher *hasher               // nil without a search for near duplicates
+	tokens func(text string) int // nil when they are not counted
 }
 
 func (r *runner) newWorker() *worker {
@@ -130,24 +140,39 @@ func (r *runner) newWorker() *worker {
 	if r.cfg.Near != nil {
 		w.hasher = r.cfg.Near.hasher()
 	}
+	if r.cfg.Tokens != nil {
+		w.tokens = r.cfg.Tokens()
+	}
 	return w
 }
 
+// size counts one text.
+func (w *worker) size(text string) Count {
+	c := Count{Documents: 1, Bytes: int64(len(text))}
+	if w.tokens != nil {
+		c.Tokens = int64(w.tokens(text))
+	}
+	return c
+}
+
 func (w *worker) apply(ctx context.Context, b *batch) outcome {
-	o := outcome{}
+	o := outcome{funnel: w.r.newFunnel()}
 	docs := make([]*Doc, 0, len(b.docs))
 	for _, d := range b.docs {
 		doc := &Doc{Text: string(d.Text), Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID}
-		o.funnel.Read.add(doc.Text)
+		doc.size = w.size(doc.Text)
+		doc.whole = doc.size.Bytes
+		o.funnel.Read.plus(doc.size)
 		docs = append(docs, doc)
 	}
-	for _, s := range w.r.cfg.Steps {
-		if docs, o.err = o.step(ctx, s, docs); o.err != nil {
+	for i := range w.r.cfg.Steps {
+		if docs, o.err = w.step(ctx, i, docs, &o.funnel); o.err != nil {
 			return o
 		}
 	}
 	for _, doc := range docs {
-		k := keptDoc{bytes: len(doc.Text), hash: xxh3.HashString(doc.Text)}
+		o.funnel.score(documentBytes, float64(doc.whole), true)
+		k := keptDoc{size: doc.size, hash: xxh3.HashString(doc.Text)}
 		if k.json, o.err = newLine(doc).encode(); o.err != nil {
 			return o
 		}
@@ -160,33 +185,38 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 }
 
 // step puts documents through a step and returns those that it keeps.
-func (o *outcome) step(ctx context.Context, s Step, docs []*Doc) (kept []*Doc, err error) {
-	before := make([]string, len(docs))
+func (w *worker) step(ctx context.Context, i int, docs []*Doc, funnel *Result) (kept []*Doc, err error) {
+	s, count := w.r.cfg.Steps[i], &funnel.Steps[i]
+	before, noted := make([]string, len(docs)), make([]int, len(docs))
 	for i, doc := range docs {
-		before[i] = doc.Text
+		before[i], noted[i] = doc.Text, len(doc.notes)
 	}
 	reasons, err := s.all(ctx, docs)
 	if err != nil {
 		return nil, fmt.Errorf("curate: %s: %w", s.Name, err)
 	}
-	count := StepCount{Name: s.Name, Rejected: map[string]Count{}}
 	for i, doc := range docs {
-		if reason := reasons[i]; reason != "" {
+		reason := reasons[i]
+		for _, n := range doc.notes[noted[i]:] {
+			funnel.note(n, reason == "")
+		}
+		if reason != "" {
+			funnel.score(documentBytes, float64(doc.whole), false)
 			c := count.Rejected[reason]
-			c.add(before[i])
+			c.plus(doc.size)
 			count.Rejected[reason] = c
 			if c.Documents <= examplesEach {
-				o.funnel.Examples = append(o.funnel.Examples, Example{s.Name, reason, doc.place(), beginning(before[i])})
+				funnel.Examples = append(funnel.Examples, Example{s.Name, reason, doc.place(), beginning(before[i], exampleBytes)})
 			}
 			continue
 		}
 		if doc.Text != before[i] {
 			count.Changed++
+			doc.size = w.size(doc.Text)
 		}
-		count.Kept.add(doc.Text)
+		count.Kept.plus(doc.size)
 		kept = append(kept, doc)
 	}
-	o.funnel.Steps = append(o.funnel.Steps, count)
 	return kept, nil
 }
 
@@ -202,12 +232,14 @@ func (s Step) all(ctx context.Context, docs []*Doc) ([]string, error) {
 	return reasons, nil
 }
 
-// examplesEach is how many rejected documents are shown for each reason.
-const examplesEach = 3
+// examplesEach is how many rejected documents are shown for each reason, and exampleBytes how much of them.
+const (
+	examplesEach = 3
+	exampleBytes = 300
+)
 
-// beginning is the first few hundred bytes of a text.
-func beginning(text string) string {
-	const most = 300
+// beginning is up to most bytes of a text.
+func beginning(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
@@ -231,6 +263,7 @@ func (r *Result) merge(b *Result) {
 			r.Examples = append(r.Examples, e)
 		}
 	}
+	r.mergeNotes(b)
 	for i := range b.Steps {
 		to, from := &r.Steps[i], &b.Steps[i]
 		to.Kept.plus(from.Kept)

@@ -44,7 +44,12 @@ func (c GopherQuality) apply(d *Doc) string {
 	}
 	mean := share(characters, len(words))
 	bullets, ellipses := lineMarks(d.Lines())
-	switch n := len(words); {
+	n := len(words)
+	d.Score("gopher_quality.words", float64(n))
+	d.Score("gopher_quality.word_length", mean)
+	d.Score("gopher_quality.letters", share(letters, n))
+	d.Score("gopher_quality.stop_words", float64(len(seen)))
+	switch {
 	case n < c.MinWords:
 		return "too few words"
 	case c.MaxWords > 0 && n > c.MaxWords:
@@ -106,21 +111,31 @@ func (c GopherRepetition) Step() Step { return Step{Name: "gopher_repetition", A
 func (c GopherRepetition) apply(d *Doc) string {
 	total := len(d.Text)
 	elements, characters := repeated(paragraphs(d.Text))
+	d.Score("gopher_repetition.dup_paragraph_chars", share(characters, total))
 	if elements > c.DupParagraphs || share(characters, total) > c.DupParagraphChars {
 		return "repeated paragraphs"
 	}
 	elements, characters = repeated(d.Lines())
+	d.Score("gopher_repetition.dup_line_chars", share(characters, total))
 	if elements > c.DupLines || share(characters, total) > c.DupLineChars {
 		return "repeated lines"
 	}
 	p := newPhrases(d.Words())
 	for i, most := range c.TopNGrams {
-		if share(p.top(i+2), total) > most {
+		top := share(p.top(i+2), total)
+		if i == 0 {
+			d.Score("gopher_repetition.top_2_gram", top)
+		}
+		if top > most {
 			return "one phrase over and over"
 		}
 	}
 	for i, most := range c.DupNGrams {
-		if share(p.again(i+5), total) > most {
+		again := share(p.again(i+5), total)
+		if i == 0 {
+			d.Score("gopher_repetition.dup_5_grams", again)
+		}
+		if again > most {
 			return "repeated phrases"
 		}
 	}

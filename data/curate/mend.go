@@ -138,7 +138,9 @@ type Length struct {
 // Step makes the step.
 func (c Length) Step() Step {
 	return Step{Name: "length", Apply: func(d *Doc) string {
-		switch n := utf8.RuneCountInString(d.Text); {
+		n := utf8.RuneCountInString(d.Text)
+		d.Score("length.characters", float64(n))
+		switch {
 		case n < c.MinChars:
 			return "too short"
 		case c.MaxChars > 0 && n > c.MaxChars:

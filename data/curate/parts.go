@@ -51,11 +51,12 @@ type parting struct {
 	doc     uint64            // number of the next document
 	places  map[uint64]string // of documents with copies
 	removed []removal
+	browser *browser
 }
 
 // write writes the parts, which are shards without the duplicates, and then which document stands for which.
 func (r *runner) write(ctx context.Context, same copies) error {
-	p := &parting{r: r, same: same, places: map[uint64]string{}}
+	p := &parting{r: r, same: same, places: map[uint64]string{}, browser: newBrowser(same)}
 	for i := range r.state.Shards {
 		if err := p.part(ctx, i); err != nil {
 			return err
@@ -74,14 +75,15 @@ func (r *runner) write(ctx context.Context, same copies) error {
 	if err != nil {
 		return fmt.Errorf("curate: %w", err)
 	}
-	return nil
+	r.clusters, err = p.browser.finish(r)
+	return err
 }
 
 // part writes a part, or only reads the shard again when an earlier run wrote it.
 func (p *parting) part(ctx context.Context, i int) (err error) {
-	var out *jsonlWriter
+	var out lineWriter
 	if i >= len(p.r.state.Parts) {
-		if out, err = createJSONL(p.r.path(partName(i))); err != nil {
+		if out, err = p.r.createPart(i); err != nil {
 			return err
 		}
 	}
@@ -110,11 +112,12 @@ func (p *parting) part(ctx context.Context, i int) (err error) {
 	return p.r.save()
 }
 
-func (p *parting) line(l line, out *jsonlWriter, count *parted) error {
+func (p *parting) line(l line, out lineWriter, count *parted) error {
 	doc := p.doc
 	p.doc++
 	if p.same.has(doc) {
 		p.places[doc] = data.Document{Source: l.Source, Record: l.Record}.Place()
+		p.browser.see(doc, l)
 	}
 	kept, kind := p.same.of(doc)
 	if kind != "" {
@@ -122,13 +125,13 @@ func (p *parting) line(l line, out *jsonlWriter, count *parted) error {
 	}
 	switch kind {
 	case "exact":
-		count.Exact.add(l.Text)
+		count.Exact.plus(l.size())
 	case "near":
-		count.Near.add(l.Text)
+		count.Near.plus(l.size())
 	default:
-		count.Kept.add(l.Text)
+		count.Kept.plus(l.size())
 		if out != nil {
-			return out.json.Encode(l)
+			return out.write(l)
 		}
 	}
 	return nil

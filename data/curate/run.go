@@ -16,31 +16,30 @@ import (
 
 // Config says what Run does.
 type Config struct {
-	Dir         string   // folder of the result: part-N.jsonl.zst, curation.json, duplicates.jsonl
-	Steps       []Step   // in their order
-	Exact       bool     // of documents with equal texts one stays
-	Near        *MinHash // of near duplicates the longest stays; nil: no such search
-	ShardBytes  int64    // text in a part
-	Workers     int      // goroutines; the result does not depend on it
-	Fingerprint string   // of the steps' values and the input: another one does not go on from what is there
-	SortEntries int      // entries that are sorted in memory, 24 bytes each; 0: 4 million
+	Dir         string                       // folder of the result: part-N.jsonl.zst or .parquet, curation.json, duplicates.jsonl
+	Steps       []Step                       // in their order
+	Exact       bool                         // of documents with equal texts one stays
+	Near        *MinHash                     // of near duplicates the longest stays; nil: no such search
+	ShardBytes  int64                        // text in a part
+	Workers     int                          // goroutines; the result does not depend on it
+	Fingerprint string                       // of the steps' values and the input: another one does not go on from what is there
+	SortEntries int                          // entries that are sorted in memory, 24 bytes each; 0: 4 million
+	Parquet     bool                         // parts are .parquet and not .jsonl.zst
+	Tokens      func() func(text string) int // makes what counts the tokens of a text, one for each goroutine; nil: tokens are not counted
 	Progress    func(documents int64)
 }
 
-// Count is documents and the bytes of their texts.
+// Count is documents, the bytes of their texts, and their tokens where a tokenizer is given.
 type Count struct {
 	Documents int64 `json:"documents"`
 	Bytes     int64 `json:"bytes"`
-}
-
-func (c *Count) add(text string) {
-	c.Documents++
-	c.Bytes += int64(len(text))
+	Tokens    int64 `json:"tokens,omitempty"`
 }
 
 func (c *Count) plus(d Count) {
 	c.Documents += d.Documents
 	c.Bytes += d.Bytes
+	c.Tokens += d.Tokens
 }
 
 // StepCount is what a step did.
@@ -67,13 +66,17 @@ type Result struct {
 	Near     Count       `json:"near_duplicates"`  // removed
 	Kept     Count       `json:"kept"`
 	Examples []Example   `json:"examples"`
+
+	Scores   map[string]Distribution     `json:"scores"`   // what the steps judged by
+	Labels   map[string]map[string]Tally `json:"labels"`   // words that the steps judged by
+	Clusters []Cluster                   `json:"clusters"` // some sets of duplicates
 }
 
-// Names of files in the folder.
+// Names of files in the folder; package data knows by those of the state and the result what to read of it.
 const (
 	workName       = "work"
-	stateName      = "state.json"
-	resultName     = "curation.json"
+	stateName      = data.CurationState
+	resultName     = data.CurationResult
 	duplicatesName = "duplicates.jsonl"
 )
 
@@ -122,8 +125,9 @@ type parted struct {
 }
 
 type runner struct {
-	cfg   Config
-	state state
+	cfg      Config
+	state    state
+	clusters []Cluster // to show
 }
 
 func (r *runner) path(parts ...string) string {
@@ -132,7 +136,6 @@ func (r *runner) path(parts ...string) string {
 
 func shardName(i int) string { return fmt.Sprintf("kept-%05d.jsonl.zst", i) }
 func keysName(i int) string  { return fmt.Sprintf("kept-%05d.keys", i) }
-func partName(i int) string  { return fmt.Sprintf("part-%05d.jsonl.zst", i) }
 
 func (r *runner) open() error {
 	if err := os.MkdirAll(r.path(workName), 0o777); err != nil {
@@ -146,10 +149,7 @@ func (r *runner) open() error {
 	text, err := os.ReadFile(r.path(stateName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.state = state{Fingerprint: r.cfg.Fingerprint}
-		for _, s := range r.cfg.Steps {
-			r.state.Funnel.Steps = append(r.state.Funnel.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
-		}
+		r.state = state{Fingerprint: r.cfg.Fingerprint, Funnel: r.newFunnel()}
 		return nil
 	case err != nil:
 		return fmt.Errorf("curate: %w", err)
@@ -190,11 +190,14 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 	s := &sorter{dir: r.path(workName), limit: r.cfg.SortEntries}
 	defer s.remove()
-	signatures, err := r.openSignatures(kind)
-	if err != nil {
-		return err
+	var read *signatures
+	if kind == bandKeys && r.cfg.Near.Threshold > 0 {
+		var err error
+		if read, err = r.openSignatures(); err != nil {
+			return err
+		}
+		defer read.close()
 	}
-	defer signatures.close()
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		if err := ctx.Err(); err != nil {
@@ -209,7 +212,7 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 		if err != nil {
 			return fmt.Errorf("curate: %w", err)
 		}
-		if err := r.join(c, group, kind, signatures); err != nil {
+		if err := r.join(c, group, kind, read); err != nil {
 			return err
 		}
 	}
@@ -217,12 +220,12 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 }
 
 // join makes the documents of a group duplicates of its first, where they really are.
-func (r *runner) join(c *clusters, group []entry, kind keyKind, signatures *signatures) error {
-	checked := kind == bandKeys && r.cfg.Near.Threshold > 0
+func (r *runner) join(c *clusters, group []entry, kind keyKind, read *signatures) error {
+	checked := read != nil // by all hashes
 	var first []uint32
 	if checked {
 		var err error
-		if first, err = signatures.read(group[0].doc); err != nil {
+		if first, err = read.read(group[0].doc); err != nil {
 			return err
 		}
 	}
@@ -231,7 +234,7 @@ func (r *runner) join(c *clusters, group []entry, kind keyKind, signatures *sign
 		case kind == exactKeys && e.bytes != group[0].bytes:
 			continue
 		case checked:
-			other, err := signatures.read(e.doc)
+			other, err := read.read(e.doc)
 			if err != nil {
 				return err
 			}
@@ -252,6 +255,7 @@ func (r *runner) finish() (*Result, error) {
 		result.Exact.plus(p.Exact)
 		result.Near.plus(p.Near)
 	}
+	result.Clusters = r.clusters
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err == nil {
 		err = atomicfile.WriteFile(r.path(resultName), append(text, '\n'))

@@ -55,7 +55,8 @@ func goOn(int) error { return nil }
 
 func config(dir string, workers int) Config {
 	near := DefaultMinHash()
-	return Config{Dir: dir, Steps: []Step{Length{MinChars: 100}.Step()}, Exact: true, Near: &near, ShardBytes: 200_000, Workers: workers, Fingerprint: "f", SortEntries: 500}
+	return Config{Dir: dir, Steps: []Step{Length{MinChars: 100}.Step()}, Exact: true, Near: &near, ShardBytes: 200_000, Workers: workers, Fingerprint: "f", SortEntries: 500,
+		Tokens: func() func(string) int { return func(s string) int { return len(strings.Fields(s)) } }}
 }
 
 // content is the names and bytes of the result's files.

@@ -2,7 +2,6 @@ package curate
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -16,70 +15,6 @@ import (
 
 	"hone/internal/atomicfile"
 )
-
-// line is a document in the result.
-type line struct {
-	Text   string `json:"text"`
-	Source string `json:"source"`
-	Record int    `json:"record"`
-	URL    string `json:"url,omitempty"`
-	ID     string `json:"id,omitempty"`
-
-	Scores json.RawMessage `json:"scores,omitempty"` // NAME or STEP.NAME: a number or a word that a step judged by
-}
-
-func newLine(d *Doc) line {
-	l := line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID}
-	if len(d.scores) > 0 {
-		l.Scores, _ = json.Marshal(d.scores) // numbers and words
-	}
-	return l
-}
-
-// encode is the line with its end.
-func (l line) encode() ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(l); err != nil {
-		return nil, fmt.Errorf("curate: %w", err)
-	}
-	return b.Bytes(), nil
-}
-
-// jsonlWriter writes lines of JSON into a packed file that appears when it is whole.
-type jsonlWriter struct {
-	file *atomicfile.File
-	zst  *zstd.Encoder
-	json *json.Encoder
-}
-
-func createJSONL(path string) (*jsonlWriter, error) {
-	f, err := atomicfile.Create(path)
-	if err != nil {
-		return nil, fmt.Errorf("curate: %w", err)
-	}
-	z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		f.Abort()
-		return nil, fmt.Errorf("curate: %w", err)
-	}
-	w := &jsonlWriter{f, z, json.NewEncoder(z)}
-	w.json.SetEscapeHTML(false)
-	return w, nil
-}
-
-func (w *jsonlWriter) commit() error {
-	if err := errors.Join(w.zst.Close(), w.file.Commit()); err != nil {
-		return fmt.Errorf("curate: %w", err)
-	}
-	return nil
-}
-
-func (w *jsonlWriter) abort() {
-	w.zst.Close() //nolint:errcheck // the file goes away
-	w.file.Abort()
-}
 
 // shardWriter writes the documents that are kept, a shard at a time.
 type shardWriter struct {
@@ -96,11 +31,7 @@ type shardWriter struct {
 // take writes what a batch left over and ends the shard when it is full.
 func (w *shardWriter) take(b *batch, o outcome) error {
 	if !w.pending {
-		w.funnel = Result{}
-		for _, s := range w.r.cfg.Steps {
-			w.funnel.Steps = append(w.funnel.Steps, StepCount{Name: s.Name, Rejected: map[string]Count{}})
-		}
-		w.pending = true
+		w.funnel, w.pending = w.r.newFunnel(), true
 	}
 	if o.err != nil {
 		return o.err
@@ -132,16 +63,15 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 		}
 		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
 	}
-	w.count.plus(Count{1, int64(d.bytes)})
-	_, err = w.text.zst.Write(d.json)
-	return errors.Join(err, writeKeys(w.buffer, d))
+	w.count.plus(d.size)
+	return errors.Join(w.text.writeRaw(d.json), writeKeys(w.buffer, d))
 }
 
 // writeKeys writes a record of fixed size: hash, length and signature.
 func writeKeys(w io.Writer, d *keptDoc) error {
 	b := make([]byte, 0, 16+4*len(d.signature))
 	b = binary.LittleEndian.AppendUint64(b, d.hash)
-	b = binary.LittleEndian.AppendUint64(b, uint64(d.bytes))
+	b = binary.LittleEndian.AppendUint64(b, uint64(d.size.Bytes))
 	for _, s := range d.signature {
 		b = binary.LittleEndian.AppendUint32(b, s)
 	}
@@ -236,11 +166,8 @@ type signatures struct {
 	size  int64
 }
 
-func (r *runner) openSignatures(kind keyKind) (*signatures, error) {
+func (r *runner) openSignatures() (*signatures, error) {
 	s := &signatures{size: int64(16 + 4*r.hashes())}
-	if kind == exactKeys || r.cfg.Near.Threshold == 0 {
-		return s, nil
-	}
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		f, err := os.Open(r.path(workName, keysName(i)))

@@ -43,6 +43,7 @@ func (c C4) apply(d *Doc) string {
 			sentences += max(1, countSentences(line))
 		}
 	}
+	d.Score("c4.sentences", float64(sentences))
 	if sentences < c.MinSentences {
 		return "too few sentences"
 	}
@@ -118,14 +119,20 @@ func (c FineWeb) apply(d *Doc) string {
 		characters += len(line)
 	}
 	_, again := repeated(lines)
+	punctuation, shorts, dup := share(ends, len(lines)), share(short, len(lines)), share(again, characters)
+	newlines := share(strings.Count(d.Text, "\n"), len(d.Words()))
+	d.Score("fineweb.punctuation", punctuation)
+	d.Score("fineweb.short_lines", shorts)
+	d.Score("fineweb.dup_chars", dup)
+	d.Score("fineweb.newlines", newlines)
 	switch {
-	case share(ends, len(lines)) < c.MinPunctuation:
+	case punctuation < c.MinPunctuation:
 		return "lines without punctuation"
-	case c.MaxShortLines > 0 && share(short, len(lines)) > c.MaxShortLines:
+	case c.MaxShortLines > 0 && shorts > c.MaxShortLines:
 		return "short lines"
-	case c.MaxDupChars > 0 && share(again, characters) > c.MaxDupChars:
+	case c.MaxDupChars > 0 && dup > c.MaxDupChars:
 		return "repeated lines"
-	case c.MaxNewlines > 0 && share(strings.Count(d.Text, "\n"), len(d.Words())) > c.MaxNewlines:
+	case c.MaxNewlines > 0 && newlines > c.MaxNewlines:
 		return "more lines than sentences"
 	}
 	return ""

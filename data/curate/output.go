@@ -1,0 +1,182 @@
+package curate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go"
+
+	"hone/internal/atomicfile"
+)
+
+// line is a document in the result with where it comes from.
+type line struct {
+	Text   string         `json:"text"`
+	Source string         `json:"source"`
+	Record int            `json:"record"`
+	URL    string         `json:"url,omitempty"`
+	ID     string         `json:"id,omitempty"`
+	Tokens int64          `json:"tokens,omitempty"` // where they are counted
+	Scores map[string]any `json:"scores,omitempty"` // STEP.NAME: a number or a word that a step judged by
+}
+
+func newLine(d *Doc) line {
+	return line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID, Tokens: d.size.Tokens, Scores: d.scores()}
+}
+
+// encode is the line with its end.
+func (l line) encode() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(l); err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func (l *line) size() Count { return Count{1, int64(len(l.Text)), l.Tokens} }
+
+// lineWriter writes documents into a file that appears when it is whole.
+type lineWriter interface {
+	write(line) error
+	commit() error
+	abort()
+}
+
+func partName(i int, asParquet bool) string {
+	if asParquet {
+		return fmt.Sprintf("part-%05d.parquet", i)
+	}
+	return fmt.Sprintf("part-%05d.jsonl.zst", i)
+}
+
+// jsonlWriter writes lines of JSON into a packed file.
+type jsonlWriter struct {
+	file *atomicfile.File
+	zst  *zstd.Encoder
+}
+
+func createJSONL(path string) (*jsonlWriter, error) {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		f.Abort()
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	return &jsonlWriter{f, z}, nil
+}
+
+func (w *jsonlWriter) write(l line) error {
+	text, err := l.encode()
+	if err != nil {
+		return err
+	}
+	return w.writeRaw(text)
+}
+
+// writeRaw writes a line that is encoded.
+func (w *jsonlWriter) writeRaw(text []byte) error {
+	_, err := w.zst.Write(text)
+	return err
+}
+
+func (w *jsonlWriter) commit() error {
+	if err := errors.Join(w.zst.Close(), w.file.Commit()); err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	return nil
+}
+
+func (w *jsonlWriter) abort() {
+	w.zst.Close() //nolint:errcheck // the file goes away
+	w.file.Abort()
+}
+
+// parquetWriter writes rows: text, source, record, url, id, tokens, and what steps judged by in a group of optional columns.
+type parquetWriter struct {
+	file   *atomicfile.File
+	rows   *parquet.GenericWriter[map[string]any]
+	scores []string
+	bytes  int // of text in the row group
+}
+
+// rowGroupBytes is the text that is held in memory before it is written as a row group.
+const rowGroupBytes = 16 << 20
+
+// createParquet makes a file whose rows may have the given scores and labels.
+func createParquet(path string, scores, labels []string) (*parquetWriter, error) {
+	f, err := atomicfile.Create(path)
+	if err != nil {
+		return nil, fmt.Errorf("curate: %w", err)
+	}
+	columns := parquet.Group{"text": parquet.String(), "source": parquet.String(), "record": parquet.Int(64), "url": parquet.Optional(parquet.String()),
+		"id": parquet.Optional(parquet.String()), "tokens": parquet.Optional(parquet.Int(64))}
+	group := parquet.Group{}
+	for _, name := range scores {
+		group[name] = parquet.Optional(parquet.Leaf(parquet.DoubleType))
+	}
+	for _, name := range labels {
+		group[name] = parquet.Optional(parquet.String())
+	}
+	if len(group) > 0 {
+		columns["scores"] = group
+	}
+	rows := parquet.NewGenericWriter[map[string]any](f, parquet.NewSchema("document", columns), parquet.Compression(&parquet.Zstd))
+	return &parquetWriter{file: f, rows: rows, scores: slices.Concat(scores, labels)}, nil
+}
+
+func (w *parquetWriter) write(l line) error {
+	row := map[string]any{"text": l.Text, "source": l.Source, "record": int64(l.Record), "url": nil, "id": nil, "tokens": nil}
+	for name, value := range map[string]string{"url": l.URL, "id": l.ID} {
+		if value != "" {
+			row[name] = value
+		}
+	}
+	if l.Tokens > 0 {
+		row["tokens"] = l.Tokens
+	}
+	if len(w.scores) > 0 {
+		group := make(map[string]any, len(w.scores))
+		for _, name := range w.scores {
+			group[name] = l.Scores[name] // nil where there is none
+		}
+		row["scores"] = group
+	}
+	if _, err := w.rows.Write([]map[string]any{row}); err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	if w.bytes += len(l.Text); w.bytes < rowGroupBytes {
+		return nil
+	}
+	w.bytes = 0
+	return w.rows.Flush()
+}
+
+func (w *parquetWriter) commit() error {
+	if err := errors.Join(w.rows.Close(), w.file.Commit()); err != nil {
+		return fmt.Errorf("curate: %w", err)
+	}
+	return nil
+}
+
+func (w *parquetWriter) abort() { w.file.Abort() }
+
+// createPart makes the file of a part.
+func (r *runner) createPart(i int) (lineWriter, error) {
+	path := r.path(partName(i, r.cfg.Parquet))
+	if r.cfg.Parquet {
+		f := r.state.Funnel
+		scores := slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scores)), func(name string) bool { return name == documentBytes })
+		return createParquet(path, scores, slices.Sorted(maps.Keys(f.Labels)))
+	}
+	return createJSONL(path)
+}

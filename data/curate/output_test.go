@@ -1,0 +1,162 @@
+package curate
+
+import (
+	"encoding/json"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hone/data"
+)
+
+// read gives all records of the parts in a folder, which is named as data.
+func read(t *testing.T, dir string) (records []line) {
+	t.Helper()
+	for d, err := range (data.Sources{Paths: []string{dir}, Records: true}).Documents(&data.Stats{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var l line
+		if err := json.Unmarshal(d.Text, &l); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, l)
+	}
+	return records
+}
+
+func TestBothFormatsHoldTheSame(t *testing.T) {
+	docs := corpus(1500)
+	jsonl, rows := t.TempDir(), t.TempDir()
+	for dir, asParquet := range map[string]bool{jsonl: false, rows: true} {
+		c := config(dir, 2)
+		c.Parquet = asParquet
+		if _, err := Run(t.Context(), stream(docs, goOn), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, got := read(t, jsonl), read(t, rows)
+	if len(want) == 0 {
+		t.Fatal("nothing was read")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, l := range want[:10] {
+		if l.Source != "c.jsonl" || l.Record < 1 || l.Tokens != int64(len(strings.Fields(l.Text))) || l.Scores["length.characters"] == 0 {
+			t.Errorf("provenance %+v", l)
+		}
+	}
+	parts, _ := filepath.Glob(filepath.Join(rows, "part-*.parquet"))
+	if len(parts) < 2 {
+		t.Errorf("parts %q", parts)
+	}
+	texts := 0
+	for d, err := range (data.Sources{Paths: []string{rows}}).Documents(&data.Stats{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(d.Text) != want[texts].Text {
+			t.Fatalf("text %d differs", texts)
+		}
+		texts++
+	}
+	if texts != len(want) {
+		t.Errorf("%d texts of %d", texts, len(want))
+	}
+}
+
+func TestFunnelCountsTokensAndScores(t *testing.T) {
+	docs := corpus(1500)
+	r, err := Run(t.Context(), stream(docs, goOn), config(t.TempDir(), 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := int64(0)
+	for _, d := range docs {
+		tokens += int64(len(strings.Fields(string(d.Text))))
+	}
+	if r.Read.Tokens != tokens || r.Steps[0].Kept.Tokens+r.Steps[0].Rejected["too short"].Tokens != tokens ||
+		r.Kept.Tokens+r.Exact.Tokens+r.Near.Tokens != r.Steps[0].Kept.Tokens {
+		t.Errorf("%d tokens, but %+v", tokens, r)
+	}
+	for name, rejected := range map[string]int64{"length.characters": r.Steps[0].Rejected["too short"].Documents, documentBytes: r.Steps[0].Rejected["too short"].Documents} {
+		sum := Tally{}
+		for v, c := range r.Scores[name] {
+			sum.Kept += c.Kept
+			sum.Rejected += c.Rejected
+			if (v < 100) != (c.Rejected > 0) {
+				t.Errorf("%s: %+v of %v", name, c, v)
+			}
+		}
+		if sum.Rejected != rejected || sum.Kept+sum.Rejected != int64(len(docs)) {
+			t.Errorf("%s: %+v of %d documents, %d rejected", name, sum, len(docs), rejected)
+		}
+	}
+}
+
+func TestClustersShowWhatIsAlike(t *testing.T) {
+	r, err := Run(t.Context(), stream(corpus(1500), goOn), config(t.TempDir(), 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]int{}
+	for _, c := range r.Clusters {
+		kinds[c.Kind]++
+		if c.Size < 2 || len(c.Members) != min(c.Size, shownMembers) {
+			t.Errorf("%d members of %d are shown", len(c.Members), c.Size)
+		}
+		for _, m := range c.Members {
+			switch {
+			case m.Place == "" || m.Text == "" || m.Similarity > 1:
+				t.Errorf("member %+v", m)
+			case c.Kind == "exact" && m.Text != c.Members[0].Text:
+				t.Error("equal texts are not equal")
+			case m.Bytes > c.Members[0].Bytes:
+				t.Errorf("%s is longer than %s, which is kept", m.Place, c.Members[0].Place)
+			case m.Similarity < 0.6:
+				t.Errorf("similarity %v", m.Similarity)
+			}
+		}
+	}
+	if kinds["exact"] < 10 || kinds["near"] < 10 {
+		t.Errorf("clusters %v", kinds)
+	}
+}
+
+func TestDistribution(t *testing.T) {
+	d := Distribution{}
+	for i := range 1000 {
+		d.add(float64(i), scoreDigits, i%2 == 0)
+	}
+	d.add(-0.01234, scoreDigits, true)
+	if got := d[-0.012]; got.Kept != 1 {
+		t.Errorf("-0.01234 counts as %v", d.Values()[:2])
+	}
+	if len(d) > 1+100+90+1 {
+		t.Errorf("%d values", len(d))
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Distribution
+	if err := json.Unmarshal(text, &back); err != nil || !cmp.Equal(d, back) {
+		t.Errorf("error %v, read back %s", err, cmp.Diff(d, back))
+	}
+	for q, want := range map[float64]float64{0.5: 500, 0.99: 990, 0: -0.012} {
+		if got := d.Quantile(q); math.Abs(got-want) > 10 {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	doc := &Doc{}
+	doc.Score("x", math.NaN())
+	doc.Score("y", math.Inf(1))
+	if len(doc.notes) != 0 || !slices.IsSorted(d.Values()) {
+		t.Error("a score that is no number counts")
+	}
+}
