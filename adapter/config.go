@@ -39,9 +39,15 @@ type Config struct {
 
 // Default returns PEFT's defaults, with every linear layer but the output layer as target.
 func Default() Config {
-	return Config{PeftType: "LORA", TaskType: "CAUSAL_LM", InferenceMode: true, R: 8, LoraAlpha: 8, TargetModules: Modules{Pattern: AllLinear},
+	return Config{PeftType: "LORA", TaskType: TaskCausal, InferenceMode: true, R: 8, LoraAlpha: 8, TargetModules: Modules{Pattern: AllLinear},
 		Bias: "none", RankPattern: map[string]int{}, AlphaPattern: map[string]float64{}, InitLoraWeights: true}
 }
+
+// The tasks of adapters, by PEFT's names.
+const (
+	TaskCausal   = "CAUSAL_LM"
+	TaskSequence = "SEQ_CLS" // a scalar head is trained with the adapter
+)
 
 // Modules selects modules: by the ends of their names, or by one pattern, a regular expression for whole names or AllLinear.
 type Modules struct {

@@ -55,24 +55,36 @@ type Adapter interface {
 	Wrapped() nn.Model  // the model with the adapter
 	Enable(on bool)     // off, the model computes what the base does
 	Params() []nn.Named // what is trained
+	Own() []nn.Named    // what of it is the model's own, so that off is not quite what the base was
 	Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
 	SaveConfig(dir string) error
 	Free() // takes the adapter off
 }
 
-// Kind is the peft_type of the adapter in dir.
-func Kind(dir string) (string, error) {
+// Head is what adapters of all kinds have in adapter_config.json.
+type Head struct {
+	PeftType      string   `json:"peft_type"`
+	TaskType      string   `json:"task_type"`
+	BaseModel     string   `json:"base_model_name_or_path"`
+	ModulesToSave []string `json:"modules_to_save"`
+}
+
+// ReadHead reads what says of which kind and on which model the adapter in dir is.
+func ReadHead(dir string) (h Head, err error) {
 	text, err := readConfig(dir)
 	if err != nil {
-		return "", err
+		return h, err
 	}
-	var head struct {
-		PeftType string `json:"peft_type"`
+	if err := json.Unmarshal(text, &h); err != nil {
+		return h, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
 	}
-	if err := json.Unmarshal(text, &head); err != nil {
-		return "", fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
-	}
-	return head.PeftType, nil
+	return h, nil
+}
+
+// Kind is the peft_type of the adapter in dir.
+func Kind(dir string) (string, error) {
+	h, err := ReadHead(dir)
+	return h.PeftType, err
 }
 
 // OpenAny puts the adapter in dir on a model, of whatever kind it is.
@@ -113,12 +125,18 @@ func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Pr
 	if err != nil {
 		return nil, err
 	}
-	rows := p.params[0]
-	t, ok := weights.Tensor(rows.Name)
-	if !ok || !slices.Equal(t.Shape, rows.Shape) {
-		return nil, fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", rows.Name, t.Shape, rows.Shape)
+	err = nn.Load(p.Params(), dev, dtype, func(name string, shape []int) ([]float32, error) {
+		t, ok := weights.Tensor(name)
+		if !ok || !slices.Equal(t.Shape, shape) {
+			return nil, fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", name, t.Shape, shape)
+		}
+		return t.Float32()
+	})
+	if err != nil {
+		p.Free()
+		return nil, err
 	}
-	return p, nn.Load(p.params, dev, dtype, func(string, []int) ([]float32, error) { return t.Float32() })
+	return p, nil
 }
 
 // Open puts the LoRA in dir on a model.

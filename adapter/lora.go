@@ -172,15 +172,13 @@ func (l *LoRA) thaw(m Model) error {
 	for _, layer := range l.layers {
 		adapted[layer.Name] = true
 	}
-	found := make(map[string]bool)
+	saved, err := savedModules(m, l.Config.ModulesToSave, l.Config.TaskType)
+	if err != nil {
+		return err
+	}
 	for _, p := range m.Params {
-		module, last := p.Name[:max(strings.LastIndexByte(p.Name, '.'), 0)], p.Name[strings.LastIndexByte(p.Name, '.')+1:]
-		trained := last == "bias" && (l.Config.Bias == "all" || l.Config.Bias == "lora_only" && adapted[module])
-		for _, name := range l.Config.ModulesToSave {
-			if module == name || strings.HasSuffix(module, "."+name) {
-				trained, found[name] = true, true
-			}
-		}
+		module, last := split(p.Name)
+		trained := saved[module] || last == "bias" && (l.Config.Bias == "all" || l.Config.Bias == "lora_only" && adapted[module])
 		if trained {
 			p.Thaw()
 			if adapted[module] { // PEFT wraps an adapted layer
@@ -189,12 +187,35 @@ func (l *LoRA) thaw(m Model) error {
 			l.own = append(l.own, nn.Named{Name: prefix + module + "." + last, Param: p.Param})
 		}
 	}
-	for _, name := range l.Config.ModulesToSave {
-		if !found[name] {
-			return fmt.Errorf("modules_to_save names %s, which the model does not have", name)
+	return nil
+}
+
+// classifiers are the modules that PEFT names in the modules_to_save of every classifier, whether the model has them or not.
+var classifiers = []string{"classifier", "score"}
+
+// savedModules are the modules of m that names, the ends of theirs, select to be trained in full.
+func savedModules(m Model, names []string, task string) (map[string]bool, error) {
+	saved, found := map[string]bool{}, map[string]bool{}
+	for _, p := range m.Params {
+		module, _ := split(p.Name)
+		for _, name := range names {
+			if module == name || strings.HasSuffix(module, "."+name) {
+				saved[module], found[name] = true, true
+			}
 		}
 	}
-	return nil
+	for _, name := range names {
+		if !found[name] && !(task == TaskSequence && slices.Contains(classifiers, name)) {
+			return nil, fmt.Errorf("modules_to_save names %s, which the model does not have", name)
+		}
+	}
+	return saved, nil
+}
+
+// split parts the name of a parameter into its module's and its own.
+func split(name string) (module, last string) {
+	at := strings.LastIndexByte(name, '.')
+	return name[:max(at, 0)], name[at+1:]
 }
 
 // Enable turns the update of all layers on, in place of another adapter's, or off; off, the model computes what it did before
@@ -217,6 +238,9 @@ func (l *LoRA) Wrapped() nn.Model { return l.base }
 func (l *LoRA) Params() []nn.Named {
 	return append(l.Added(), l.own...)
 }
+
+// Own lists what of Params is the model's own: biases and modules_to_save.
+func (l *LoRA) Own() []nn.Named { return slices.Clone(l.own) }
 
 // prefix stands before the names of modules in a PEFT checkpoint.
 const prefix = "base_model.model."

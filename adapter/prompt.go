@@ -38,6 +38,8 @@ type PromptConfig struct {
 	InitText         string `json:"prompt_tuning_init_text,omitzero"`
 	Tokenizer        string `json:"tokenizer_name_or_path,omitzero"`
 
+	ModulesToSave []string `json:"modules_to_save,omitempty"` // modules trained in full
+
 	PrefixProjection  bool   `json:"prefix_projection,omitzero"` // prefixes are made by a network of two layers
 	EncoderHiddenSize int    `json:"encoder_hidden_size,omitzero"`
 	Reparameterized   string `json:"encoder_reparameterization_type,omitzero"` // MLP or LSTM
@@ -64,6 +66,7 @@ type Prompt struct {
 	Config  PromptConfig
 	model   *nn.Virtual
 	params  []nn.Named // rows, and the network's matrices and biases
+	own     []nn.Named // parameters of the base that are trained, by PEFT's names
 	encoded bool
 }
 
@@ -88,13 +91,24 @@ func AttachPrompt(m Model, c PromptConfig, train bool) (*Prompt, error) {
 	if p.encoded && c.PeftType == PTuning && c.Reparameterized != "MLP" {
 		return nil, fmt.Errorf("encoder_reparameterization_type is %q; MLP can be trained", c.Reparameterized)
 	}
+	saved, err := savedModules(m, c.ModulesToSave, c.TaskType)
+	if err != nil {
+		return nil, err
+	}
 	for _, q := range m.Params {
 		q.Freeze()
+		if module, _ := split(q.Name); saved[module] {
+			q.Thaw()
+			p.own = append(p.own, nn.Named{Name: promptPrefix + q.Name, Param: q.Param})
+		}
 	}
 	p.declare()
 	p.Enable(true)
 	return p, nil
 }
+
+// promptPrefix stands before the names of the base's modules in a PEFT checkpoint of virtual tokens, which wrap no layer.
+const promptPrefix = "base_model."
 
 // declare lists the parameters, with the initial values of PEFT's modules.
 func (p *Prompt) declare() {
@@ -170,7 +184,10 @@ func (p *Prompt) Enable(on bool) {
 }
 
 // Params lists what is trained.
-func (p *Prompt) Params() []nn.Named { return slices.Clone(p.params) }
+func (p *Prompt) Params() []nn.Named { return slices.Concat(p.params, p.own) }
+
+// Own lists what of Params is the model's own: modules_to_save.
+func (p *Prompt) Own() []nn.Named { return slices.Clone(p.own) }
 
 // Encoded tells that a network makes the rows, so that Params are not what an adapter's file holds.
 func (p *Prompt) Encoded() bool { return p.encoded }
@@ -220,12 +237,23 @@ func (p *Prompt) Save(dir string, dtype device.DType, values func(nn.Named) ([]f
 		stored = safetensors.BF16
 	}
 	plan := []safetensors.Info{{Name: "prompt_embeddings", DType: stored, Shape: []int{p.Config.NumVirtualTokens, p.width()}}}
+	for _, q := range p.own {
+		plan = append(plan, safetensors.Info{Name: q.Name, DType: stored, Shape: q.Shape})
+	}
 	w, err := safetensors.Create(filepath.Join(dir, WeightsName), plan, map[string]string{"format": "pt"})
 	if err != nil {
 		return fmt.Errorf("save adapter %s: %w", dir, err)
 	}
 	defer w.Abort()
-	if err := w.WriteFloat32("prompt_embeddings", v); err != nil {
+	err = w.WriteFloat32("prompt_embeddings", v)
+	for _, q := range p.own {
+		if err == nil {
+			if v, err = values(q); err == nil {
+				err = w.WriteFloat32(q.Name, v)
+			}
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("save adapter %s: %w", dir, err)
 	}
 	return w.Commit()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -69,8 +70,25 @@ func (h *ScoreHead) Params() []nn.Named {
 // Scorer is a model that gives texts a score: a reward model. Its parameters include the head's.
 type Scorer struct {
 	*Model
-	Score *ScoreHead
-	Fresh bool // the checkpoint had no head
+	Score  *ScoreHead
+	Fresh  bool // the checkpoint had no head
+	shared bool // the model below the head is another's, who frees it
+}
+
+// ScorerOptions say how a model with a scalar head is opened.
+type ScorerOptions struct {
+	Layout Layout // of a fresh head
+	Seed   uint64 // of its values
+	Packed Packed
+}
+
+// Free gives the memory back that is the scorer's own.
+func (s *Scorer) Free() {
+	if s.shared {
+		nn.Free(s.Score.Params())
+		return
+	}
+	s.Model.Free()
 }
 
 // Scores are the scores of the rows of in that index [S] (I32) names, such as the last of each sequence: [S, 1] in F32.
@@ -78,17 +96,17 @@ func (s *Scorer) Scores(in nn.Input, index *tensor.Tensor) *tensor.Tensor {
 	return s.Score.Forward(tensor.Rows(s.Hidden(in), index))
 }
 
-// OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a fresh head in the
-// layout of that name, a function of seed; with ScoreLayout its output layer is left out.
-func OpenScorer(dir string, layout Layout, dev device.Device, dtype device.DType, seed uint64) (*Scorer, error) {
-	s, err := openScorer(dir, layout, dev, dtype, seed)
+// OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a fresh head; with
+// ScoreLayout its output layer is left out.
+func OpenScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
+	s, err := openScorer(dir, dev, dtype, o)
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func openScorer(dir string, layout Layout, dev device.Device, dtype device.DType, seed uint64) (*Scorer, error) {
+func openScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
 	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
 	if err != nil {
 		return nil, fmt.Errorf("it has no readable config.json: %w", err)
@@ -103,27 +121,87 @@ func openScorer(dir string, layout Layout, dev device.Device, dtype device.DType
 		return nil, err
 	}
 	defer heads.Close()
-	fresh := true
-	for _, l := range []Layout{ScoreLayout, ValueLayout} {
-		if _, ok := heads.Tensor(l.Module() + ".weight"); ok {
-			layout, fresh = l, false
-		}
+	found, ok := headLayout(heads)
+	if ok {
+		o.Layout = found
 	}
-	m, err := declareScorer(config, layout, dev)
+	m, err := declareScorer(config, o.Layout, dev)
 	if err != nil {
 		return nil, err
 	}
-	s := &Scorer{Model: m, Score: NewScoreHead(m.Shape().Hidden, layout), Fresh: fresh}
+	o.Packed.mark(m.Model)
+	s := &Scorer{Model: m, Score: NewScoreHead(m.Shape().Hidden, o.Layout), Fresh: !ok}
 	if err := m.load(weights, dtype, "lm_head.weight", "embed_out.weight"); err != nil { // the output layer of a language model
 		m.Free()
 		return nil, err
 	}
-	if err := s.loadHead(heads, dev, dtype, seed); err != nil {
+	if err := s.loadHead(heads, dev, dtype, o.Seed); err != nil {
 		m.Free()
 		return nil, err
 	}
 	m.Params = append(m.Params, s.Score.Params()...)
 	return s, nil
+}
+
+// headLayout tells where a checkpoint has a head.
+func headLayout(heads *safetensors.Archive) (Layout, bool) {
+	for _, l := range []Layout{ScoreLayout, ValueLayout} {
+		if _, ok := heads.Tensor(l.Module() + ".weight"); ok {
+			return l, true
+		}
+	}
+	return "", false
+}
+
+// Scored puts a fresh head on a model that is loaded already and stays its owner's: what is put on its layers must be
+// taken off again.
+func (m *Model) Scored(dtype device.DType, o ScorerOptions) *Scorer {
+	own := *m
+	if v, ok := m.Model.(*nn.Virtual); ok {
+		own.Model = v.Model
+	}
+	s := &Scorer{Model: &own, Score: NewScoreHead(own.Shape().Hidden, o.Layout), Fresh: true, shared: true}
+	nn.Initialize(s.Score.Params(), m.dev, dtype, o.Seed)
+	own.Params = slices.Concat(m.Params, s.Score.Params())
+	return s
+}
+
+// IsOf tells whether the model, loaded and not trained, is that of a folder: one with the same configuration and, by the
+// fingerprint, the same weights, and without a scalar head.
+func (m *Model) IsOf(dir string) (bool, error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return false, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
+	}
+	var mine, other map[string]any
+	if err := errors.Join(json.Unmarshal(config, &other), json.Unmarshal(m.Config, &mine)); err != nil {
+		return false, fmt.Errorf("open model %s: read config.json: %w", dir, err)
+	}
+	if !reflect.DeepEqual(mine, other) {
+		return false, nil
+	}
+	weights, err := safetensors.Open(dir)
+	if err != nil {
+		return false, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	defer weights.Close()
+	heads, err := headWeights(dir)
+	if err != nil {
+		return false, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	defer heads.Close()
+	if _, ok := headLayout(heads); ok {
+		return false, nil
+	}
+	var sources []source
+	for _, p := range m.Params {
+		t, _, ok := m.lookup(weights, p)
+		if !ok {
+			return false, nil
+		}
+		sources = append(sources, source{p, t})
+	}
+	return fingerprint(sources) == m.Weights, nil
 }
 
 // headWeights is the archive that a head may stand in.

@@ -29,7 +29,7 @@ func TestScores(t *testing.T) {
 			t.Fatal(err)
 		}
 		dev := cpu.New(cpu.Options{Threads: 2})
-		s, err := OpenScorer(dir, ValueLayout, dev, device.F32, 1) // the layout of the checkpoint counts
+		s, err := OpenScorer(dir, dev, device.F32, ScorerOptions{Layout: ValueLayout, Seed: 1}) // the layout of the checkpoint counts
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +76,54 @@ func scores(t *testing.T, s *Scorer, sequences [][]int32) []float32 {
 	return v
 }
 
+// TestIsOf: a model is that of a folder only where configuration and weights are the same and the folder has no head.
+func TestIsOf(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	from := filepath.Join("..", "testdata", "golden", "llama_untied")
+	m, err := Open(from, dev, device.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Free()
+	copied := func(change func(nn.Named, []float32)) string {
+		dir := t.TempDir()
+		err := m.Save(dir, device.F32, func(p nn.Named) ([]float32, error) {
+			v, err := p.Float32s()
+			change(p, v)
+			return v, err
+		})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "config.json"), m.Config, 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	same, other := copied(func(nn.Named, []float32) {}), copied(func(p nn.Named, v []float32) { v[0]++ })
+	s, err := OpenScorer(same, dev, device.F32, ScorerOptions{Layout: ValueLayout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	headed := t.TempDir()
+	if err := s.Save(headed, device.F32, Values); err != nil {
+		t.Fatal(err)
+	}
+	s.Free()
+	if err := os.WriteFile(filepath.Join(headed, "config.json"), m.Config, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{from: true, same: true, other: false, headed: false, filepath.Join("..", "testdata", "golden", "gpt2_tied"): false} {
+		if is, err := m.IsOf(dir); is != want || err != nil {
+			t.Errorf("%s: %v, %v", dir, is, err)
+		}
+	}
+	if _, err := m.IsOf(t.TempDir()); err == nil {
+		t.Error("an empty folder is a model")
+	}
+}
+
 // checkSavedScorer writes the model and reads it back to the same scores.
 func checkSavedScorer(t *testing.T, s *Scorer, dev device.Device) {
 	t.Helper()
@@ -83,7 +131,7 @@ func checkSavedScorer(t *testing.T, s *Scorer, dev device.Device) {
 	if err := s.Save(dir, device.F32, Values); err != nil {
 		t.Fatal(err)
 	}
-	again, err := OpenScorer(dir, ScoreLayout, dev, device.F32, 1)
+	again, err := OpenScorer(dir, dev, device.F32, ScorerOptions{Layout: ScoreLayout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +159,7 @@ func TestFreshHead(t *testing.T) {
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()
 	for _, layout := range []Layout{ScoreLayout, ValueLayout} {
-		s, err := OpenScorer(filepath.Join("..", "testdata", "golden", "llama_untied"), layout, dev, device.BF16, 1)
+		s, err := OpenScorer(filepath.Join("..", "testdata", "golden", "llama_untied"), dev, device.BF16, ScorerOptions{Layout: layout, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +168,7 @@ func TestFreshHead(t *testing.T) {
 		}
 		s.Free()
 	}
-	if _, err := OpenScorer(t.TempDir(), ScoreLayout, dev, device.F32, 1); err == nil {
+	if _, err := OpenScorer(t.TempDir(), dev, device.F32, ScorerOptions{Layout: ScoreLayout}); err == nil {
 		t.Error("an empty folder was opened")
 	}
 }

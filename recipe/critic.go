@@ -1,6 +1,9 @@
 package recipe
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"hone/adapter"
@@ -18,9 +21,11 @@ type critic struct {
 	warmup   int    // iterations in which only the critic learns
 	rate     float64
 	head     *model.ScoreHead
-	scorer   *model.Scorer // separate
-	lora     *adapter.LoRA // separate, with method=lora
-	frozen   []nn.Named    // of the policy, while the critic warms up
+	scorer   *model.Scorer   // separate
+	adapter  adapter.Adapter // separate, where not all its weights are trained
+	shared   bool            // the adapter is on the policy's base, and off but for giving values
+	policy   adapter.Adapter // what is off that base then
+	frozen   []nn.Named      // of the policy, while the critic warms up
 }
 
 // criticPrefix stands before the names of the critic's parameters.
@@ -39,32 +44,72 @@ func (w *withCritic) free() {
 	w.trained.free()
 }
 
-// open makes or loads the critic. The head of a fresh one starts near 0.
-func (c *critic) open(r *run, dtype device.DType) (err error) {
+// open makes or loads the critic, whose adapter goes on base where that is what it is of. The head of a fresh one starts near 0.
+func (c *critic) open(r *run, base *model.Model, dtype device.DType) error {
 	dev := r.env.Device
 	if !c.separate {
 		c.head = model.NewScoreHead(r.model.Shape().Hidden, model.ValueLayout)
 		nn.Initialize(c.head.Params(), dev, dtype, r.c.Seed)
 		return nil
 	}
-	if c.scorer, err = model.OpenScorer(c.dir, model.ScoreLayout, dev, dtype, r.c.Seed); err != nil {
+	options := model.ScorerOptions{Layout: model.ScoreLayout, Seed: r.c.Seed}
+	_, err := os.Stat(filepath.Join(c.dir, adapter.ConfigName))
+	started := err == nil // from an adapter
+	if !started && r.c.Method == "full" {
+		if c.scorer, err = model.OpenScorer(c.dir, dev, dtype, options); err == nil {
+			c.head = c.scorer.Score
+		}
 		return err
 	}
-	c.head = c.scorer.Score
-	if r.c.Method == "full" {
-		return nil
+	if options.Packed, err = r.c.packed(); err != nil {
+		return err
 	}
-	config, err := r.c.LoRA.config(c.dir)
-	if err == nil {
-		config.ModulesToSave = []string{c.head.Layout.Module()}
-		c.lora, err = adapter.Attach(adapter.Model{Model: c.scorer.Model.Model, Params: c.scorer.Params}, config)
+	judge := Judge{}
+	if started {
+		err = judge.open(c.dir, dev, dtype, JudgeOptions{Packed: options.Packed, Base: base})
+		c.adapter = judge.adapter
+	} else if judge.scorer, judge.shared, err = openBase(c.dir, base, dev, dtype, options); err == nil {
+		c.adapter, err = r.critical(judge.scorer, c.dir, dtype)
 	}
 	if err != nil {
-		c.scorer.Free()
-		c.scorer, c.head = nil, nil
-		return err
+		return fmt.Errorf("open the critic: %w", err)
 	}
-	return c.lora.Initialize(dev, dtype, r.c.Seed+1)
+	c.scorer, c.head, c.shared, c.policy = judge.scorer, judge.scorer.Score, judge.shared, r.adapter()
+	c.adapter.Enable(!c.shared)
+	return nil
+}
+
+// critical puts a LoRA by the recipe's keys on a critic, also where the policy's adapter is of another kind.
+func (r *run) critical(s *model.Scorer, dir string, dtype device.DType) (adapter.Adapter, error) {
+	config, err := r.c.LoRA.config(dir)
+	if err != nil {
+		return nil, err
+	}
+	config.TaskType, config.ModulesToSave = adapter.TaskSequence, []string{s.Score.Layout.Module()}
+	l, err := adapter.Attach(adapter.Model{Model: s.Model.Model, Params: s.Params}, config)
+	if err == nil {
+		err = l.Initialize(r.env.Device, dtype, r.c.Seed+1)
+	}
+	if err != nil {
+		s.Free()
+		return nil, err
+	}
+	return l, nil
+}
+
+// on puts the critic's adapter on the base that it shares with the policy, in place of the policy's, and off takes it off.
+func (c *critic) on() { c.turn(true) }
+
+func (c *critic) off() { c.turn(false) }
+
+func (c *critic) turn(on bool) {
+	if c.policy != nil && on {
+		c.policy.Enable(false)
+	}
+	c.adapter.Enable(on)
+	if c.policy != nil && !on {
+		c.policy.Enable(true)
+	}
 }
 
 func (c *critic) params() []nn.Named {
@@ -74,8 +119,8 @@ func (c *critic) params() []nn.Named {
 		return nil
 	case !c.separate:
 		list = c.head.Params()
-	case c.lora != nil:
-		list = c.lora.Params()
+	case c.adapter != nil:
+		list = c.adapter.Params()
 	default:
 		list = c.scorer.Params
 	}
@@ -87,8 +132,8 @@ func (c *critic) params() []nn.Named {
 }
 
 func (c *critic) free() {
-	if c.lora != nil {
-		c.lora.Free()
+	if c.adapter != nil {
+		c.adapter.Free()
 	}
 	switch {
 	case c.scorer != nil:
@@ -103,7 +148,11 @@ func (c *critic) forward(p *pass, in inputOptions) *tensor.Tensor {
 	if !c.separate {
 		return c.head.Forward(p.hidden)
 	}
-	return c.head.Forward(p.run(c.scorer, in))
+	values := func() *tensor.Tensor { return c.head.Forward(p.run(c.scorer, in)) }
+	if !c.shared {
+		return values()
+	}
+	return p.tape.Between(c.on, c.off, values)
 }
 
 // warming tells whether the policy waits for the critic.

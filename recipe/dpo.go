@@ -72,7 +72,7 @@ func (c *DPO) Validate() error {
 	return c.Preferences.validate(c.Training)
 }
 
-// Run trains a model on preferences; the result is OUT/model, or OUT/adapter with method=lora.
+// Run trains a model on preferences; the result is OUT/model, or OUT/adapter with an adapter.
 func (c *DPO) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

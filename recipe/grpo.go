@@ -82,7 +82,7 @@ func (c *GRPO) Validate() error {
 	return cmp.Or(validEstimator(c.KLEstimator), c.Rollouts.validate(c.Training, c.NumIterations))
 }
 
-// Run trains a policy; the result is OUT/model, or OUT/adapter with method=lora.
+// Run trains a policy; the result is OUT/model, or OUT/adapter with an adapter.
 func (c *GRPO) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

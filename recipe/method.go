@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"hone/adapter"
@@ -72,6 +73,12 @@ func (c *Training) packed() (model.Packed, error) {
 		return model.Packed{}, fmt.Errorf("qlora.bits is %d; use 4 or 8", c.QLoRA.Bits)
 	}
 	return model.Packed{Packing: packing, Keep: c.LoRA.ModulesToSave}, nil
+}
+
+// trainsBase tells that weights of the model itself are trained, so that what it was is lost, adapter or not.
+func (c *Training) trainsBase() bool {
+	lora := c.Method == "lora" || c.Method == "qlora"
+	return c.Method == "full" || lora && (len(c.LoRA.ModulesToSave) > 0 || c.LoRA.Bias != "none" && c.LoRA.Bias != "")
 }
 
 // config is adapter_config.json of the keys.
@@ -158,6 +165,9 @@ func (r *run) method(dtype device.DType) (trained, error) {
 	config, err := r.c.LoRA.config(r.dir)
 	if err != nil {
 		return nil, err
+	}
+	if r.head != "" {
+		config.TaskType, config.ModulesToSave = adapter.TaskSequence, append(slices.Clone(config.ModulesToSave), r.head)
 	}
 	if err := r.checkModules(config.TargetModules); err != nil {
 		return nil, err

@@ -105,18 +105,22 @@ func (c *PPO) validateCritic() error {
 	return nil
 }
 
-// Run trains a policy; the result is OUT/model, or OUT/adapter with method=lora.
+// Run trains a policy; the result is OUT/model, or OUT/adapter with an adapter.
 func (c *PPO) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	return execute(ctx, c.run(env))
+}
+
+func (c *PPO) run(env Env) *run {
 	s := &rolling{c: &c.Rollouts, t: &c.Training, epochs: c.NumPPOEpochs, algorithm: &ppo{c}, meter: newMeter()}
 	s.critic = &critic{separate: c.Critic.Kind == "separate", dir: cmp.Or(c.Critic.Model, c.Model), warmup: c.Critic.Warmup, rate: c.Critic.LearningRate}
 	s.state.KL = loss.KLControl{Coefficient: c.KLCoef, Target: c.KLTarget, Horizon: c.KLHorizon}
 	if c.PTX.used() {
 		s.ptx = &ptx{c: &c.PTX}
 	}
-	return execute(ctx, &run{stage: s, c: &c.Training, whole: c, dir: c.Model, env: env})
+	return &run{stage: s, c: &c.Training, whole: c, dir: c.Model, env: env}
 }
 
 type ppo struct{ c *PPO }

@@ -70,7 +70,7 @@ func rolloutEvents(events []train.Event) (list []train.RolloutEvent) {
 // anyhow, with any threads.
 func TestPPOAtTheStart(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	for _, args := range few(3, [][]string{{"method=full"}, {"method=lora"}, {"dtype=bf16"}, {"batch_size=1"}, {"rollout_batch_size=3"}, {"temperature=0.7"}, {"critic.kind=separate"}, {"recompute=layers"}}...) {
+	for _, args := range few(3, [][]string{{"method=full"}, {"method=lora"}, {"dtype=bf16"}, {"method=lora", "lora.modules_to_save=lm_head"}, {"batch_size=1"}, {"rollout_batch_size=3"}, {"temperature=0.7"}, {"critic.kind=separate"}, {"recompute=layers"}}...) {
 		_, events, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), args...), 2)
 		if err != nil {
 			t.Fatalf("%v: %v", args, err)
@@ -142,6 +142,7 @@ func TestPPOResume(t *testing.T) {
 	for _, args := range [][]string{
 		{"method=full", "kl_target=0.05", "kl_horizon=20", "use_score_scaling=true", "use_score_norm=true", "critic.kind=separate", "critic.warmup=1", "ema_decay=0.9"},
 		{"method=lora", "target_kl=0.00002", "score_clip=1", "missing_eos_penalty=0.5"},
+		{"method=qlora", "critic.kind=separate", "recompute=layers"},
 	} {
 		with := func(more ...string) []string { return append(slices.Clone(args), more...) }
 		whole, events, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "whole"), with("steps=12")...), 2)
@@ -156,7 +157,7 @@ func TestPPOResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name := map[bool]string{true: "adapter_model.safetensors", false: "model.safetensors"}[args[0] == "method=lora"]
+		name := map[bool]string{true: "model.safetensors", false: "adapter_model.safetensors"}[args[0] == "method=full"]
 		if args[0] == "method=full" {
 			average, last := read(t, whole.Out, "model_ema", name), read(t, whole.Out, "model", name)
 			if bytes.Equal(average, last) || !bytes.Equal(average, read(t, again.Out, "model_ema", name)) {

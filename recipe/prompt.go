@@ -43,7 +43,10 @@ func (p *Prompt) validate() error {
 // prompt puts virtual tokens before the model's sequences.
 func (r *run) prompt(kind string, dtype device.DType) (trained, error) {
 	c := r.c.Prompt
-	config := adapter.PromptConfig{PeftType: kind, TaskType: "CAUSAL_LM", BaseModel: r.dir, NumVirtualTokens: c.NumVirtualTokens}
+	config := adapter.PromptConfig{PeftType: kind, TaskType: adapter.TaskCausal, BaseModel: r.dir, NumVirtualTokens: c.NumVirtualTokens}
+	if r.head != "" {
+		config.TaskType, config.ModulesToSave = adapter.TaskSequence, []string{r.head}
+	}
 	switch kind {
 	case adapter.PromptTuning:
 		config.Init = map[string]string{"random": "RANDOM", "text": "TEXT", "vocabulary": "SAMPLE_VOCAB"}[c.Init]

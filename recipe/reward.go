@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 
-	"hone/adapter"
 	"hone/chat"
 	"hone/data"
 	"hone/device"
@@ -74,12 +72,16 @@ func (c *Reward) Validate() error {
 	return c.Preferences.validate(c.Training)
 }
 
-// Run trains a reward model; the result is OUT/model, or OUT/adapter with method=lora.
+// Run trains a reward model; the result is OUT/model, or OUT/adapter with an adapter.
 func (c *Reward) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return execute(ctx, &run{stage: &rewarding{c: c, meter: newMeter()}, c: &c.Training, whole: c, dir: c.Model, env: env})
+	return execute(ctx, c.run(env))
+}
+
+func (c *Reward) run(env Env) *run {
+	return &run{stage: &rewarding{c: c, meter: newMeter()}, c: &c.Training, whole: c, dir: c.Model, env: env}
 }
 
 // rewarding is the stage of a reward model.
@@ -99,24 +101,20 @@ func (s *rewarding) openData(ctx context.Context, r *run) (err error) {
 
 // open loads the model with its head, which an adapter trains in full.
 func (s *rewarding) open(r *run, dtype device.DType) (*model.Model, error) {
-	var err error
-	if s.scorer, err = model.OpenScorer(r.dir, model.Layout(s.c.Head), r.env.Device, dtype, s.c.Seed); err != nil {
+	packed, err := r.c.packed()
+	if err != nil {
 		return nil, err
 	}
-	if name := s.scorer.Score.Layout.Module(); !slices.Contains(r.c.LoRA.ModulesToSave, name) {
-		r.c.LoRA.ModulesToSave = append(r.c.LoRA.ModulesToSave, name)
+	if s.scorer, err = model.OpenScorer(r.dir, r.env.Device, dtype, model.ScorerOptions{Layout: model.Layout(s.c.Head), Seed: s.c.Seed, Packed: packed}); err != nil {
+		return nil, err
 	}
+	r.head = s.scorer.Score.Layout.Module()
 	return s.scorer.Model, nil
 }
 
 func (s *rewarding) config(*run) ([]byte, error) { return nil, nil }
 
 func (s *rewarding) setLoop(r *run) error {
-	if a, ok := r.trained.(*adapted); ok {
-		if l, ok := a.Adapter.(*adapter.LoRA); ok {
-			l.Config.TaskType = "SEQ_CLS"
-		}
-	}
 	again, err := r.c.recompute(r.model.Shape().Layers)
 	in := inputOptions{dropout: float32(r.c.Dropout), recompute: again}
 	r.loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return s.records.step(r.c, step), nil }
@@ -285,39 +283,4 @@ func saveTemplate(dir string, t *chat.Template) error {
 		return nil
 	}
 	return atomicfile.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(t.Source()))
-}
-
-// OpenReward opens a reward model: a folder of a model with a scalar head, or an adapter's on one.
-func OpenReward(dir string, dev device.Device, dtype device.DType) (*model.Scorer, func(), error) {
-	base := dir
-	c, err := adapter.ReadConfig(dir)
-	if err == nil {
-		base = c.BaseModel
-	}
-	s, errOpen := model.OpenScorer(base, model.ScoreLayout, dev, dtype, 1)
-	if errOpen != nil {
-		return nil, nil, errOpen
-	}
-	free := s.Free
-	if err != nil { // no adapter
-		if s.Fresh {
-			s.Free()
-			return nil, nil, fmt.Errorf("%s has no scalar head; train one with hone reward model=%s data=FILE", dir, dir)
-		}
-		return s, free, nil
-	}
-	l, err := adapter.Open(dir, adapter.Model{Model: s.Model.Model, Params: s.Params}, dev, dtype)
-	if err != nil {
-		s.Free()
-		return nil, nil, err
-	}
-	if s.Fresh && !slices.Contains(c.ModulesToSave, s.Score.Layout.Module()) {
-		err = fmt.Errorf("the adapter %s has no scalar head (modules_to_save lacks %s); train one with hone reward", dir, s.Score.Layout.Module())
-	}
-	free = func() { l.Free(); s.Free() }
-	if err != nil {
-		free()
-		return nil, nil, err
-	}
-	return s, free, nil
 }

@@ -144,7 +144,7 @@ func checkJudged(t *testing.T, sum *Summary, events []train.Event) {
 func checkScores(t *testing.T, dir, method string) {
 	dev := cpu.New(cpu.Options{Threads: 2})
 	defer dev.Close()
-	j, err := OpenJudge(dir, "", dev, device.F32)
+	j, err := OpenJudge(dir, dev, device.F32, JudgeOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +228,7 @@ func TestRewardLayouts(t *testing.T) {
 			t.Fatal(err)
 		}
 		dev := cpu.New(cpu.Options{Threads: 1})
-		s, err := model.OpenScorer(sum.ModelDir, model.ScoreLayout, dev, device.F32, 99)
+		s, err := model.OpenScorer(sum.ModelDir, dev, device.F32, model.ScorerOptions{Layout: model.ScoreLayout, Seed: 99})
 		if err != nil {
 			t.Fatal(err)
 		}

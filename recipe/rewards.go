@@ -10,7 +10,6 @@ import (
 	"hone/chat"
 	"hone/device"
 	"hone/reward"
-	"hone/tokenizer"
 )
 
 // rewards are what scores the answers of a run, summed.
@@ -30,27 +29,27 @@ type rewardSource struct {
 }
 
 // openRewards opens what the recipe names.
-func (c *Rollouts) openRewards(tok *tokenizer.Tokenizer, template *chat.Template, dev device.Device, dtype device.DType) (r *rewards, err error) {
+func (s *rolling) openRewards(run *run, dtype device.DType) (r *rewards, err error) {
 	r = &rewards{}
 	defer func() {
 		if err != nil {
 			r.free()
 		}
 	}()
-	if r.weights, err = c.weights(); err != nil {
+	if r.weights, err = s.c.weights(); err != nil {
 		return r, err
 	}
-	for _, spec := range c.Reward {
-		rule, ok, err := reward.Parse(spec, c.programs())
+	for _, spec := range s.c.Reward {
+		rule, ok, err := reward.Parse(spec, s.c.programs())
 		if err != nil {
 			return r, err
 		}
 		source := rewardSource{name: spec, rule: rule}
 		if !ok {
-			if source.judge, err = OpenJudge(spec, "", dev, dtype); err != nil {
+			if source.judge, err = OpenJudge(spec, run.env.Device, dtype, JudgeOptions{Base: s.frozen(run)}); err != nil {
 				return r, fmt.Errorf("reward %s is no rule (%s) and cannot be opened as a reward model: %w", spec, reward.Rules, err)
 			}
-			source.same = source.judge.tok.Fingerprint() == tok.Fingerprint() && sourceOf(source.judge.enc.template) == sourceOf(template)
+			source.same = source.judge.tok.Fingerprint() == run.tok.Fingerprint() && sourceOf(source.judge.enc.template) == sourceOf(s.template)
 			if !source.same {
 				r.note += fmt.Sprintf("; the reward model %s has another tokenizer or chat template, so it reads the answers as text", spec)
 			}

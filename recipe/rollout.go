@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"hone/chat"
 	"hone/data"
@@ -17,6 +18,7 @@ import (
 	"hone/loss"
 	"hone/model"
 	"hone/optim"
+	"hone/plan"
 	"hone/tensor"
 	"hone/tokenizer"
 	"hone/train"
@@ -54,6 +56,7 @@ type rolling struct {
 	far       share              // approximate KL of the update at hand
 	entropy   share              // of its tokens
 	last      map[string]float64 // metrics of the last iteration of this session
+	base      int64              // bytes that the model's weights take
 	r         *run
 }
 
@@ -210,17 +213,23 @@ func (e *exampleEncoder) question(ex *data.Example) (q question, err error) {
 
 func (s *rolling) config(*run) ([]byte, error) { return nil, nil }
 
-// open loads the policy and, where it is trained in full, a copy for the reference.
+// open loads the policy and, where its own weights are trained, a copy for the reference.
 func (s *rolling) open(r *run, dtype device.DType) (m *model.Model, err error) {
-	if m, err = model.Open(r.dir, r.env.Device, dtype); err != nil {
+	packed, err := r.c.packed()
+	if err != nil {
 		return nil, err
 	}
+	before := r.env.Device.Memory().InUse
+	if m, err = model.OpenPacked(r.dir, r.env.Device, dtype, packed); err != nil {
+		return nil, err
+	}
+	s.base = r.env.Device.Memory().InUse - before
 	if top := m.Head(); s.c.Temperature != 1 && (top.Bias != nil || top.SoftCap != 0) {
 		m.Free()
 		return nil, fmt.Errorf("temperature is %v, which this model's output layer (with a bias or a soft cap) cannot be trained at; use 1", s.c.Temperature)
 	}
-	if s.t.Method == "full" && s.algorithm.needsReference() {
-		if s.ref, err = model.Open(r.dir, r.env.Device, dtype); err != nil {
+	if s.t.trainsBase() && s.algorithm.needsReference() {
+		if s.ref, err = model.OpenPacked(r.dir, r.env.Device, dtype, packed); err != nil {
 			m.Free()
 			return nil, err
 		}
@@ -228,16 +237,23 @@ func (s *rolling) open(r *run, dtype device.DType) (m *model.Model, err error) {
 	return m, nil
 }
 
-// with adds the critic to what is trained and opens what gives rewards.
+// frozen is the model before training, as it lies in memory; nil when it does not.
+func (s *rolling) frozen(r *run) *model.Model {
+	if !s.t.trainsBase() {
+		return r.model
+	}
+	return s.ref
+}
+
+// with adds the critic to what is trained and opens what gives rewards; adapters of both go on the policy's base where it is theirs.
 func (s *rolling) with(r *run, t trained, dtype device.DType) (trained, error) {
-	var err error
-	if s.rewards, err = s.c.openRewards(r.tok, s.template, r.env.Device, dtype); err != nil {
-		return t, err
-	}
-	if s.critic == nil {
-		return t, nil
-	}
-	if err := s.critic.open(r, dtype); err != nil {
+	err := r.withoutAdapter(func() (err error) {
+		if s.rewards, err = s.openRewards(r, dtype); err == nil && s.critic != nil {
+			err = s.critic.open(r, s.frozen(r), dtype)
+		}
+		return err
+	})
+	if err != nil || s.critic == nil {
 		return t, err
 	}
 	return &withCritic{t, s.critic}, nil
@@ -351,8 +367,33 @@ func (s *rolling) identity() map[string]string {
 }
 
 func (s *rolling) info() (map[string]any, string) {
+	who, saved := s.sharing()
 	values := map[string]any{"prompts": len(s.prompt), "validation_prompts": len(s.held), "answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs)}
-	return values, fmt.Sprintf("prompts: %s; %d to answer%s", s.stats.String(), len(s.prompt), s.rewards.note)
+	note := fmt.Sprintf("prompts: %s; %d to answer%s", s.stats.String(), len(s.prompt), s.rewards.note)
+	if len(who) > 0 {
+		values["shared_base_bytes"] = saved
+		note += fmt.Sprintf("; adapters on one base in memory, with the policy or its reference: %s (%s less)", strings.Join(who, ", "), plan.Bytes(saved))
+	}
+	return values, note
+}
+
+// sharing says what is put on the policy's base and how many bytes that saves: the weights that each would have loaded.
+func (s *rolling) sharing() (who []string, saved int64) {
+	add := func(name string, m *model.Scorer) {
+		who, saved = append(who, name), saved+s.base
+		if top := m.Head().Weight; m.Score.Layout == model.ScoreLayout && !m.Shape().Tied { // it would have no output layer
+			saved -= int64(top.Len()) * int64(top.DType().Size())
+		}
+	}
+	for _, source := range s.rewards.sources {
+		if source.judge != nil && source.judge.shared {
+			add("the reward model "+source.name, source.judge.scorer)
+		}
+	}
+	if s.critic != nil && s.critic.shared {
+		add("the critic", s.critic.scorer)
+	}
+	return who, saved
 }
 
 func (s *rolling) example(*run) []train.Part { return nil }

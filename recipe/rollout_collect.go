@@ -35,7 +35,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	if err := errors.Join(s.recall(ctx, answers), checkRecalled(answers)); err != nil {
 		return err
 	}
-	if err := s.rewards.score(ctx, s.prompt, answers); err != nil {
+	if err := s.score(ctx, s.prompt, answers); err != nil {
 		return s.keepAnswers(err, answers, iteration)
 	}
 	scored := time.Since(begun).Seconds()
@@ -190,6 +190,11 @@ func (p *pass) mustSpread(x *tensor.Tensor, give func(*rollout, []float32)) {
 	}
 }
 
+// score asks the rewards, with the policy's adapter off the base that they may share with it.
+func (s *rolling) score(ctx context.Context, from []question, answers []*rollout) error {
+	return s.r.withoutAdapter(func() error { return s.rewards.score(ctx, from, answers) })
+}
+
 // shape turns scores as they were given into what counts.
 func (s *rolling) shape(answers []*rollout) {
 	raw := make([]float64, len(answers))
@@ -247,7 +252,7 @@ func (s *rolling) evaluate(ctx context.Context) (map[string]float64, error) {
 	if err := s.recall(ctx, answers); err != nil {
 		return nil, err
 	}
-	if err := s.rewards.score(ctx, s.held, answers); err != nil {
+	if err := s.score(ctx, s.held, answers); err != nil {
 		return nil, err
 	}
 	return finite(s.describe(answers)), nil

@@ -71,6 +71,7 @@ type run struct {
 	folder  runFolder
 	tok     *tokenizer.Tokenizer
 	begin   []int32 // tokens before each text
+	head    string  // module of a scalar head, which every method trains in full; "": none
 	model   *model.Model
 	trained trained
 	opt     *optim.AdamW
@@ -217,9 +218,6 @@ func (r *run) newModel(dtype device.DType) (*model.Model, error) {
 		return nil, err
 	}
 	if o, ok := r.stage.(opener); ok {
-		if r.c.Method != "full" && r.c.Method != "lora" {
-			return nil, fmt.Errorf("method is %s, which this stage does not have; use lora or full", r.c.Method)
-		}
 		return o.open(r, dtype)
 	}
 	if config == nil {

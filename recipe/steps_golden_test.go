@@ -114,7 +114,7 @@ func rewardSteps(t *testing.T, r *run) (train.Objective, []nn.Named) {
 	c := DefaultReward()
 	c.CenterRewardsCoefficient = 0.125
 	s := &rewarding{c: &c, meter: newMeter()}
-	scorer, err := model.OpenScorer(filepath.Join("..", "testdata", "golden", "score", "llama"), model.ScoreLayout, r.env.Device, device.F32, 1)
+	scorer, err := model.OpenScorer(filepath.Join("..", "testdata", "golden", "score", "llama"), r.env.Device, device.F32, model.ScorerOptions{Layout: model.ScoreLayout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,6 +150,13 @@ func gradCases() []gradCase {
 				return Mul(Recompute(h, inner), h)
 			})
 		})},
+		{"Between", []leaf{random(1, 3, 4), random(2, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			factor := float32(1) // what layers that run again find switched on
+			layer := func(h *Tensor) *Tensor { return Unary(device.SiLU, Scale(Linear(h, x[1], nil), factor)) }
+			switched := func(f float32) func() { return func() { factor = f } }
+			inner := t.Between(switched(2), switched(1), func() *Tensor { return Recompute(x[0], layer) })
+			return Mul(Recompute(inner, layer), Recompute(x[0], layer))
+		})},
 		{"Scope", []leaf{random(1, 3, 4), random(2, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return t.Scope(func() *Tensor { // the norm's output is dropped and rebuilt twice over
 				n := RMSNorm(x[0], x[1], 1e-3, 0)

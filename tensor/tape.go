@@ -26,7 +26,7 @@ type Tape struct {
 
 // entry is one recorded operation.
 type entry struct {
-	out      *Tensor
+	out      *Tensor // nil: backward is no gradient and always runs
 	saved    []*Tensor
 	backward func()
 }
@@ -86,6 +86,21 @@ func (t *Tape) Scope(f func() *Tensor) *Tensor {
 	t.scopes = append(t.scopes, nil)
 	out := f()
 	t.closeScope(out)
+	return out
+}
+
+// Between runs f with something switched on before it and off after it, such as an adapter that several models share their
+// layers with. In the backward pass, which may run f again, it is on for what f recorded, too.
+func (t *Tape) Between(on, off func(), f func() *Tensor) *Tensor {
+	if t.record {
+		t.entries = append(t.entries, entry{backward: off})
+	}
+	on()
+	out := f()
+	off()
+	if t.record {
+		t.entries = append(t.entries, entry{backward: on})
+	}
 	return out
 }
 
@@ -245,6 +260,10 @@ func (t *Tape) unwind(mark int) {
 		e := t.entries[last]
 		t.entries[last] = entry{}
 		t.entries = t.entries[:last]
+		if e.out == nil {
+			e.backward()
+			continue
+		}
 		if e.out.grad != nil { // else nothing downstream depends on it
 			t.value(e.saved)
 			e.backward()
@@ -254,6 +273,9 @@ func (t *Tape) unwind(mark int) {
 }
 
 func (t *Tape) drop(e *entry) {
+	if e.out == nil {
+		return
+	}
 	e.out.FreeGrad()
 	t.unsave(e.saved)
 }

@@ -142,7 +142,7 @@ func (w *ppoWorkload) files(ctx context.Context, dir string, dev device.Device, 
 	if err != nil {
 		return err
 	}
-	s, err := model.OpenScorer(policy, model.ScoreLayout, dev, dtype, 2)
+	s, err := model.OpenScorer(policy, dev, dtype, model.ScorerOptions{Layout: model.ScoreLayout, Seed: 2})
 	if err != nil {
 		return err
 	}

@@ -425,7 +425,7 @@ func (q *quickstart) table(ctx context.Context, held []task) (rows []row, err er
 		return nil, err
 	}
 	defer sft.free()
-	judge, err := recipe.OpenJudge(q.path("reward", "model"), "", dev, device.F32)
+	judge, err := recipe.OpenJudge(q.path("reward", "model"), dev, device.F32, recipe.JudgeOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -12,13 +12,14 @@ import (
 
 	"hone/chat"
 	"hone/device"
+	"hone/model"
 	"hone/recipe"
 )
 
 // scoreFlags are the choices of hone score.
 type scoreFlags struct {
 	prompt, file, template, dtype string
-	threads                       int
+	threads, bits                 int
 }
 
 func scoreCommand(a *app) *cobra.Command {
@@ -40,12 +41,16 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			packing, err := device.PackingOf(f.bits)
+			if err != nil {
+				return err
+			}
 			dev, done, err := openDevice("cpu", f.threads)
 			if err != nil {
 				return err
 			}
 			defer done()
-			judge, err := recipe.OpenJudge(args[0], f.template, dev, dtype)
+			judge, err := recipe.OpenJudge(args[0], dev, dtype, recipe.JudgeOptions{Template: f.template, Packed: model.Packed{Packing: packing}})
 			if err != nil {
 				return err
 			}
@@ -65,6 +70,7 @@ func scoreCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&f.file, "file", "", "JSON lines to score; - is the standard input")
 	cmd.Flags().StringVar(&f.template, "chat-template", "", "name or file of a chat template (default: the model's own)")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "f32 or bf16")
+	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
 	return cmd
 }

@@ -9,6 +9,8 @@ grad.NAME for every NAME of the adapter, for the batch of the base's golden.safe
 after merge_and_unload. All matrices are random, so that a wrong scale or order moves the result visibly. Of prompts with an encoder,
 encoder.NAME are its parameters, whose gradients they are.
 
+score/<adapter>/ are adapters of reward models on llama_untied, with scores.json: sequences and their scores, one at a time.
+
 trajectories.json holds the losses of 20 steps of torch's AdamW, in double precision, from those adapters on: of all weights, of LoRA,
 of LoRA on a base that bitsandbytes quantised, and of a prompt.
 """
@@ -20,7 +22,7 @@ import torch
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from models import GOLDEN, batch
 from packed import nf4
@@ -52,6 +54,10 @@ PROMPTS = {
     "ptuning_lstm": ("llama_untied", PromptEncoderConfig(
         num_virtual_tokens=4, encoder_hidden_size=7, encoder_num_layers=2, encoder_reparameterization_type="LSTM", task_type="CAUSAL_LM")),
 }
+SCORES = {
+    "lora": LoraConfig(r=2, lora_alpha=6, target_modules=["q_proj", "down_proj"], task_type="SEQ_CLS"),
+    "prompt": PromptTuningConfig(num_virtual_tokens=3, task_type="SEQ_CLS"),
+}  # prefixes of classifiers stop in PEFT 0.21, which looks for past_key_values in a signature that hides it
 
 
 def write(name: str, base: str, config: LoraConfig) -> None:
@@ -102,6 +108,26 @@ def write_prompt(name: str, base: str, config) -> None:
     save_file({key: t.detach().float().contiguous().clone() for key, t in result.items()}, folder / "golden.safetensors")
 
 
+def write_score(name: str, config) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(
+        GOLDEN / "llama_untied", num_labels=1, pad_token_id=0, dtype=torch.float32, attn_implementation="eager")
+    model = get_peft_model(model, config).eval()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for _, parameter in sorted(model.named_parameters()):
+            if parameter.requires_grad:
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+    folder = GOLDEN / "score" / name
+    model.peft_config["default"].base_model_name_or_path = "llama_untied"
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    model = model.double()
+    sequences = [[5, 9, 31, 2], [7, 7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [38]]
+    with torch.no_grad():
+        scores = [model(input_ids=torch.tensor([s]), attention_mask=torch.ones(1, len(s), dtype=torch.long)).logits.item() for s in sequences]
+    (folder / "scores.json").write_text(json.dumps({"sequences": sequences, "scores": scores}) + "\n")
+
+
 def quantised(model: torch.nn.Module) -> torch.nn.Module:
     """The model with what NF4 makes of the weights of its linear layers but the output layer."""
     for key, module in model.named_modules():
@@ -144,6 +170,9 @@ for name, (base, config) in ADAPTERS.items():
 for name, (base, config) in PROMPTS.items():
     if not sys.argv[1:] or name in sys.argv[1:]:
         write_prompt(name, base, config)
+for name, config in SCORES.items():
+    if not sys.argv[1:] or "score/" + name in sys.argv[1:]:
+        write_score(name, config)
 if not sys.argv[1:] or "trajectories" in sys.argv[1:]:
     losses = {"full": trajectory(None), "lora": trajectory("lora_llama"), "qlora": trajectory("lora_llama", nf4=True), "prompt": trajectory("prompt_llama")}
     (GOLDEN / "trajectories.json").write_text(json.dumps(losses, indent=1) + "\n")
