@@ -148,6 +148,9 @@ func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*cura
 	}
 	stats := &data.Stats{}
 	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
+	if err == nil {
+		err = runFolder{c.Out}.writeRecipe(c)
+	}
 	return result, stats, err
 }
 

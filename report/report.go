@@ -1,5 +1,5 @@
 // Package report turns the folder of a run into one page, report.html, that explains the run to a person:
-// curves, baselines, samples, facts and the recipe. The page needs no network and no other file.
+// curves, baselines, samples, facts and the recipe; and that of a curation into one of what was left out and why. The page needs no network and no other file.
 package report
 
 import (
@@ -57,7 +57,7 @@ func Write(dir string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("report on %s: %w", dir, err)
 	}
-	html, err := render(r)
+	html, err := execute(pageHTML, r.page())
 	if err != nil {
 		return "", fmt.Errorf("report on %s: %w", dir, err)
 	}
@@ -68,13 +68,14 @@ func Write(dir string) (string, error) {
 	return path, nil
 }
 
-func render(r *run) ([]byte, error) {
-	t, err := template.New("page").Parse(pageHTML)
+// execute fills a page in.
+func execute(html string, data any) ([]byte, error) {
+	t, err := template.New("page").Parse(html)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	if err := t.Execute(&b, r.page()); err != nil {
+	if err := t.Execute(&b, data); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil

@@ -10,6 +10,7 @@ import (
 // Cluster is documents of which one is kept, for a person to judge.
 type Cluster struct {
 	Kind    string   `json:"kind"`    // exact or near
+	Rule    string   `json:"rule"`    // by which one is kept
 	Size    int      `json:"size"`    // documents
 	Members []Member `json:"members"` // the kept one first, then some of the others in the order of the corpus
 }
@@ -65,7 +66,7 @@ func (b *browser) pick(c *clusters, kind string) {
 	for _, root := range slices.Concat(shown, rest[:min(len(rest), shownDrawn)]) {
 		docs := slices.DeleteFunc(members[root], func(d uint64) bool { return d == root })
 		slices.Sort(docs)
-		cl := &Cluster{Kind: kind, Size: len(docs) + 1}
+		cl := &Cluster{Kind: kind, Rule: keptRules[kind], Size: len(docs) + 1}
 		b.clusters, b.root[cl] = append(b.clusters, cl), root
 		b.members[cl] = append([]uint64{root}, docs[:min(len(docs), shownMembers-1)]...)
 		cl.Members = make([]Member, len(b.members[cl]))

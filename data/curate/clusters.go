@@ -21,6 +21,9 @@ func (c *clusters) root(doc uint64) uint64 {
 	return r
 }
 
+// keptRules say which copy is kept, by the kind of the copies: equal texts have equal lengths.
+var keptRules = map[string]string{"exact": "the first of equal texts", "near": "the longest text, and the first of equally long ones"}
+
 // join makes a and b duplicates. The root of a cluster is the copy to keep: the longest, and the first of equally long ones.
 func (c *clusters) join(a, b entry) {
 	for _, e := range []entry{a, b} {

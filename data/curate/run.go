@@ -65,11 +65,11 @@ type Result struct {
 	Exact    Count       `json:"exact_duplicates"` // removed
 	Near     Count       `json:"near_duplicates"`  // removed
 	Kept     Count       `json:"kept"`
-	Examples []Example   `json:"examples"`
+	Examples []Example   `json:"examples,omitempty"`
 
-	Scores   map[string]Distribution     `json:"scores"`   // what the steps judged by
-	Labels   map[string]map[string]Tally `json:"labels"`   // words that the steps judged by
-	Clusters []Cluster                   `json:"clusters"` // some sets of duplicates
+	Scores   map[string]Distribution     `json:"scores"`             // what the steps judged by
+	Labels   map[string]map[string]Tally `json:"labels"`             // words that the steps judged by
+	Clusters []Cluster                   `json:"clusters,omitempty"` // some sets of duplicates
 }
 
 // Names of files in the folder; package data knows by those of the state and the result what to read of it.

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hone/data/curate"
+	"hone/recipe"
+	"hone/report"
+)
+
+func curateCommand(a *app) *cobra.Command {
+	defaults := recipe.DefaultCurate()
+	return &cobra.Command{
+		Use:   "curate [RECIPE.yaml] [path=value ...]",
+		Short: "Filter documents and remove copies",
+		Long: "Puts documents through filters that mend or reject them with a reason, removes exact and near duplicates, and writes what is left with where it\n" +
+			"comes from. Memory does not grow with the corpus, but for the copies found. A run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+		Example: "  hone data curate data=crawl/ out=curated\n  hone data curate data=src/ out=code filters=mend,code,pii near.threshold=0.8",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := recipe.DefaultCurate()
+			path, overrides := splitArgs(args)
+			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+				return err
+			}
+			return a.curate(cmd.Context(), &c)
+		},
+	}
+}
+
+// curate runs the recipe, writes its report and prints the funnel.
+func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
+	bar := newProgress(a.err, 0)
+	result, stats, err := c.Run(ctx, func(n int64) { bar.live(fmt.Sprintf("%d documents", n), false) })
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	if note := stats.String(); stats.Documents > 0 {
+		fmt.Fprintln(a.notes(), note)
+	}
+	if _, err := report.WriteCuration(c.Out); err != nil {
+		return err
+	}
+	shown := *result
+	shown.Clusters, shown.Examples = nil, nil // in curation.json
+	return a.result(shown, func(w io.Writer) { funnel(w, &shown, c.Out) })
+}
+
+// funnel prints how many documents each step left.
+func funnel(out io.Writer, r *curate.Result, dir string) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	row := func(name string, c curate.Count, note string) {
+		tokens := ""
+		if r.Read.Tokens > 0 {
+			tokens = fmt.Sprintf("%d\t", c.Tokens)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%.1f MB\t%s%5.1f%%\t  %s\n", name, c.Documents, float64(c.Bytes)/1e6, tokens, 100*quotient(c.Bytes, r.Read.Bytes), note)
+	}
+	tokens := ""
+	if r.Read.Tokens > 0 {
+		tokens = "tokens\t"
+	}
+	fmt.Fprintf(w, "\tdocuments\ttext\t%sof all\t\n", tokens)
+	row("read", r.Read, "")
+	for _, s := range r.Steps {
+		row(s.Name, s.Kept, reasons(s))
+	}
+	left := r.Kept
+	left.Documents += r.Near.Documents
+	left.Bytes += r.Near.Bytes
+	left.Tokens += r.Near.Tokens
+	row("exact duplicates", left, removed(r.Exact))
+	row("near duplicates", r.Kept, removed(r.Near))
+	w.Flush()
+	fmt.Fprintf(out, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", dir, dir)
+}
+
+func quotient(a, b int64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}
+
+func removed(c curate.Count) string {
+	if c.Documents == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d removed", c.Documents)
+}
+
+// reasons lists why a step rejected, the most frequent first.
+func reasons(s curate.StepCount) string {
+	var names []string
+	for name := range s.Rejected {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		if d := s.Rejected[b].Documents - s.Rejected[a].Documents; d != 0 {
+			return int(d)
+		}
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+	text := ""
+	if s.Changed > 0 {
+		text = fmt.Sprintf("%d changed", s.Changed)
+	}
+	const shown = 4
+	for i, name := range names {
+		if text != "" {
+			text += ", "
+		}
+		if i == shown {
+			return text + fmt.Sprintf("%d more reasons", len(names)-shown)
+		}
+		text += fmt.Sprintf("%d %s", s.Rejected[name].Documents, name)
+	}
+	return text
+}
