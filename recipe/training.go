@@ -95,11 +95,11 @@ func (c *Training) validateBatch() error {
 	const most = 1 << 24
 	switch {
 	case c.BatchSize < 1 || c.BatchSize > most:
-		return fmt.Errorf("batch_size is %d; it must be at least 1", c.BatchSize)
+		return fmt.Errorf("batch_size is %d; it must be at least 1 and at most %d", c.BatchSize, most)
 	case c.SequenceLength < 2 || c.SequenceLength > most:
-		return fmt.Errorf("sequence_length is %d; it must be at least 2", c.SequenceLength)
+		return fmt.Errorf("sequence_length is %d; it must be at least 2 and at most %d", c.SequenceLength, most)
 	case c.GradientAccumulationSteps < 1 || c.GradientAccumulationSteps > most:
-		return fmt.Errorf("gradient_accumulation_steps is %d; it must be at least 1", c.GradientAccumulationSteps)
+		return fmt.Errorf("gradient_accumulation_steps is %d; it must be at least 1 and at most %d", c.GradientAccumulationSteps, most)
 	case !(c.Dropout >= 0 && c.Dropout < 1):
 		return fmt.Errorf("dropout is %v; it must be at least 0 and below 1", c.Dropout)
 	case !(c.ZLoss >= 0):
