@@ -169,7 +169,7 @@ func (s *preferring) divergence(ctx context.Context, r *run, batches []data.Batc
 		d := b.Extra.(*dealt)
 		for _, w := range deal(wrong, d.index, len(d.index)) {
 			err := inferring(ctx, r.tape, func() error {
-				for i, logp := range values(answerLogProbs(r.model, r.tape, &w, inputOptions{})) {
+				for i, logp := range values(answerLogProbs(r.model, r.tape, &w)) {
 					sum += logp - float64(w.Extra.(*dealt).items[i].ref[0])
 					n++
 				}
@@ -189,9 +189,15 @@ func (s *preferring) divergence(ctx context.Context, r *run, batches []data.Batc
 }
 
 // answerLogProbs are the log-probabilities of the supervised tokens of each sequence of b, summed: [S, 1].
-func answerLogProbs(m nn.Model, t *tensor.Tape, b *data.Batch, in inputOptions) *tensor.Tensor {
+func answerLogProbs(m nn.Model, t *tensor.Tape, b *data.Batch) *tensor.Tensor {
+	return logProbsOf(m, inputOptions{}.input(t, b), b)
+}
+
+// logProbsOf is answerLogProbs with an input made of b.
+func logProbsOf(m nn.Model, in nn.Input, b *data.Batch) *tensor.Tensor {
 	rows, targets, owner := supervisedRows(b)
-	h := tensor.Rows(m.Hidden(in.input(t, b)), t.Ints(rows))
+	t := in.IDs.Tape()
+	h := tensor.Rows(m.Hidden(in), t.Ints(rows))
 	logp, _ := tensor.LogProbs(h, m.Head(), t.Ints(targets))
 	return tensor.SumBy(logp, t.Ints(owner), len(b.Offsets)-1)
 }
@@ -208,13 +214,26 @@ func supervisedRows(b *data.Batch) (rows, targets, owner []int32) {
 	return rows, targets, owner
 }
 
+// objective is the loss of a micro-batch; in training with the load-balancing loss of a model that asks for it, as TRL adds it.
 func (s *preferring) objective(m nn.Model, t *tensor.Tape, b data.Batch) *tensor.Tensor {
-	in := s.in
 	if !t.Recording() {
-		in = inputOptions{}
+		return s.preference(t, answerLogProbs(m, t, &b), b.Extra.(*dealt))
 	}
-	logp := answerLogProbs(m, t, &b, in)
-	d := b.Extra.(*dealt)
+	d, in := b.Extra.(*dealt), s.in.input(t, &b).Balanced(m)
+	return balanced(m, in, s.preference(t, logProbsOf(m, in, &b), d), float32(len(d.items))/float32(d.whole), s.meter)
+}
+
+// balanced adds the load-balancing loss of a run with the input, and notes it.
+func balanced(m nn.Model, in nn.Input, l *tensor.Tensor, share float32, to *meter) *tensor.Tensor {
+	l, balance := in.AddBalance(m, l, share)
+	if balance != nil {
+		to.add("router_aux_loss", values(balance)...)
+	}
+	return l
+}
+
+// preference is the loss of answers with the log-probabilities logp.
+func (s *preferring) preference(t *tensor.Tape, logp *tensor.Tensor, d *dealt) *tensor.Tensor {
 	if s.c.LossType == kto {
 		return s.unpaired(t, logp, d)
 	}

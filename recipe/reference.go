@@ -55,7 +55,7 @@ func (r *run) computeReference(ctx context.Context, lists map[string][]judged) e
 		}
 		for _, b := range deal(list, picks, r.c.BatchSize) {
 			err := inferring(ctx, r.tape, func() error {
-				logp, err := answerLogProbs(r.model, r.tape, &b, inputOptions{}).Float32s()
+				logp, err := answerLogProbs(r.model, r.tape, &b).Float32s()
 				if err != nil {
 					return err
 				}
@@ -143,7 +143,7 @@ func AnswerLogProbs(ctx context.Context, m *model.Model, tape *tensor.Tape, sequ
 	var sums []float64
 	for _, b := range deal(items, picks, together) {
 		err := inferring(ctx, tape, func() error {
-			sums = append(sums, values(answerLogProbs(m.Model, tape, &b, inputOptions{}))...)
+			sums = append(sums, values(answerLogProbs(m.Model, tape, &b))...)
 			return nil
 		})
 		if err != nil {

@@ -47,6 +47,7 @@ type pass struct {
 	tape              *tensor.Tape
 	batch             *data.Batch
 	rows, owner       []int32        // of each token: its row, and its answer in the micro-batch
+	in                nn.Input       // of the policy
 	hidden            *tensor.Tensor // [M, C]
 	logProbs, entropy *tensor.Tensor // [M]
 }
@@ -66,7 +67,10 @@ func (p *pass) run(m nn.Model, in inputOptions) *tensor.Tensor {
 // forward runs a policy on the answers' tokens.
 func (s *rolling) forward(t *tensor.Tape, m nn.Model, b *data.Batch, in inputOptions) *pass {
 	p, targets := begin(t, b)
-	p.hidden = p.run(m, in)
+	if p.in = in.input(t, b); t.Recording() {
+		p.in = p.in.Balanced(m)
+	}
+	p.hidden = tensor.Rows(m.Hidden(p.in), t.Ints(p.rows))
 	h := p.hidden
 	if s.c.Temperature != 1 {
 		h = tensor.Scale(h, float32(1/s.c.Temperature))
@@ -111,7 +115,10 @@ func (s *rolling) objective(t *tensor.Tape, b data.Batch) *tensor.Tensor {
 	p := s.forward(t, s.r.model, &b, in)
 	l := s.algorithm.loss(s, p)
 	s.measure(p)
-	return l
+	if s.critic != nil && s.critic.warming(s.state.Iteration) {
+		return l
+	}
+	return balanced(s.r.model, p.in, l, float32(len(p.answers))/float32(p.whole), s.meter)
 }
 
 // measure notes how far the policy has moved from the one that wrote.

@@ -4,7 +4,8 @@
     pip install torch==2.15.0 transformers==5.24.0
     python testdata/gen/preference_steps.py
 
-Each case starts from a tiny model of testdata/golden (score/llama, llama_untied) and makes five AdamW updates on one batch, in
+dpo_experts is DPO of a mixture of experts with its load-balancing loss, over all tokens of the batch, as TRL adds it.
+Each case starts from a tiny model of testdata/golden (score/llama, llama_untied, mixtral) and makes five AdamW updates on one batch, in
 float64, with padding on the right: lr 1e-3, betas 0.9 and 0.95, eps 1e-8, no weight decay, gradients clipped to norm 1. losses
 and norms (before clipping) are those of each step. Sequences have the number of their first answer token, from.
 """
@@ -113,6 +114,28 @@ def dpo():
     return {"pairs": data} | train(model.parameters(), loss)
 
 
+def dpo_experts():
+    model = AutoModelForCausalLM.from_pretrained(GOLDEN / "mixtral", experts_implementation="eager").double().train()
+    data = pairs(97)
+    seqs = [p[side] for side in ("chosen", "rejected") for p in data]
+    mask = answers(seqs, [p["from"] for p in data] * 2)
+
+    def sums():
+        ids, attention = pad(seqs)
+        out = model(input_ids=ids, attention_mask=attention, output_router_logits=True)
+        logp = torch.log_softmax(out.logits[:, :-1], -1).gather(-1, ids[:, 1:, None])[..., 0]
+        return (logp * mask).sum(-1).chunk(2), out.aux_loss
+
+    with torch.no_grad():
+        ref, _ = sums()
+
+    def loss():
+        (c, r), aux = sums()
+        return -F.logsigmoid(BETA * ((c - ref[0]) - (r - ref[1]))).mean() + model.config.router_aux_loss_coef * aux
+
+    return {"pairs": data} | train(model.parameters(), loss)
+
+
 def ppo():
     model = AutoModelForCausalLM.from_pretrained(GOLDEN / "llama_untied").double().train()
     hidden = model.config.hidden_size
@@ -154,7 +177,7 @@ def ppo():
 
 
 def main() -> None:
-    cases = {"reward": reward(), "dpo": dpo(), "ppo": ppo()}
+    cases = {"reward": reward(), "dpo": dpo(), "ppo": ppo(), "dpo_experts": dpo_experts()}
     (GOLDEN / "preference_steps.json").write_text("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in cases.items()) + "\n}\n")
 
 
