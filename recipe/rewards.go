@@ -114,6 +114,9 @@ func (s *rewardSource) score(ctx context.Context, from []question, answers []*ro
 	for i, a := range answers {
 		q := from[a.Prompt]
 		list[i] = ScoreText{Prompt: q.text, Messages: slices.Clone(q.messages), Answer: a.Text}
+		if q.spoken && s.judge.enc.template == nil { // it knows texts alone
+			list[i].Messages = nil
+		}
 	}
 	return s.judge.Score(ctx, list)
 }

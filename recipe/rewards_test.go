@@ -1,12 +1,14 @@
 package recipe
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"hone/device/cpu"
 	"hone/train"
 )
 
@@ -150,5 +152,46 @@ func TestRolloutsRefuse(t *testing.T) {
 	_, _, err = start(t, tinyPPO(t, from, promptFile(t), filepath.Join(t.TempDir(), "run"), "sequence_length=10"), 1)
 	if err == nil || !strings.Contains(err.Error(), string(longPrompt)) {
 		t.Errorf("prompts that leave no room: %v", err)
+	}
+}
+
+// TestPromptsAs: a prompt that is a text is what the user says where there is a chat template, unless the recipe says otherwise; the
+// run tells, and a reward program reads the text as it was given.
+func TestPromptsAs(t *testing.T) {
+	from, prompts := base(t), promptFile(t)
+	for _, c := range []struct{ args, said, prompt, fails string }{
+		{"", "gone on from as they are", "one and one make", ""},
+		{"chat_template=zephyr", "what the user says", "<|user|>\none and one make", ""},
+		{"chat_template=zephyr prompts_as=text", "gone on from as they are", "one and one make", ""},
+		{"prompts_as=user", "", "", "no chat template"},
+		{"prompts_as=system", "", "", "prompts_as"},
+	} {
+		config := tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), append(strings.Fields(c.args), "iterations=1", "num_ppo_epochs=1", "num_mini_batches=1", "sequence_length=60")...)
+		if err := config.Validate(); err != nil {
+			if c.fails == "" || !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%s: %v", c.args, err)
+			}
+			continue
+		}
+		r := config.run(Env{})
+		dev := cpu.New(cpu.Options{Threads: 1})
+		said := ""
+		r.env = Env{Device: dev, Events: func(e train.Event) {
+			if m, ok := e.(train.MessageEvent); ok {
+				said += m.Text
+			}
+		}}
+		_, err := execute(context.Background(), r)
+		dev.Close()
+		if err != nil || c.fails != "" {
+			if c.fails == "" || err == nil || !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%s: %v", c.args, err)
+			}
+			continue
+		}
+		q := r.stage.(*rolling).prompt[0]
+		if text := string(r.tok.Decode(q.ids)); !strings.Contains(said, c.said) || !strings.Contains(text, c.prompt) || strings.Contains(text, "<|user|>") != strings.Contains(c.prompt, "<|user|>") || q.text != "one and one make" {
+			t.Errorf("%s: the run says %q and asks %q", c.args, said, text)
+		}
 	}
 }

@@ -63,8 +63,32 @@ type rolling struct {
 // question is a prompt to answer.
 type question struct {
 	ids      []int32
-	text     string
-	messages []chat.Message // of a conversation
+	text     string         // as it was given; of messages as they are rendered
+	messages []chat.Message // of a conversation; nil where the text is gone on from as it is
+	spoken   bool           // the text was given, and became what the user says
+}
+
+// PromptsAs says what a prompt that is a text is to a model.
+type PromptsAs string
+
+// What a text can be.
+const (
+	PromptsAuto PromptsAs = "auto" // PromptsUser where there is a chat template, else PromptsText
+	PromptsUser PromptsAs = "user" // what the user says, by the chat template
+	PromptsText PromptsAs = "text" // gone on from as it is
+)
+
+func (p PromptsAs) valid() bool { return p == PromptsAuto || p == PromptsUser || p == PromptsText }
+
+// Spoken tells whether a text is what the user says to a model that has a template or has none.
+func (p PromptsAs) Spoken(template bool) (bool, error) {
+	switch {
+	case !p.valid():
+		return false, fmt.Errorf("prompts are taken as %q; use auto, user or text", string(p))
+	case p == PromptsUser && !template:
+		return false, errors.New("prompts are to be what the user says, and the model has no chat template; name one, or take prompts as text")
+	}
+	return p == PromptsUser || p == PromptsAuto && template, nil
 }
 
 // rollingState is what a run needs besides the weights to go on bit for bit.
@@ -171,11 +195,15 @@ func (s *rolling) setStops() {
 // questions reads prompts and leaves out and counts those that leave no room for an answer.
 func (s *rolling) questions(ctx context.Context, paths []string, stats *data.Stats) (list []question, err error) {
 	enc := exampleEncoder{tok: s.r.tok, enc: s.r.tok.NewEncoder(), template: s.template}
+	spoken, err := PromptsAs(s.c.PromptsAs).Spoken(s.template != nil)
+	if err != nil {
+		return nil, err
+	}
 	for e, err := range data.Prompts(data.Sources{Paths: paths, OnBadRecord: data.BadRecord(s.c.OnBadRecord)}, stats) {
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return nil, err
 		}
-		q, err := enc.question(&e)
+		q, err := enc.question(&e, spoken)
 		if err != nil {
 			return nil, fmt.Errorf("prompt %d: %w", len(list)+1, err)
 		}
@@ -191,8 +219,14 @@ func (s *rolling) questions(ctx context.Context, paths []string, stats *data.Sta
 	return list, nil
 }
 
-// question renders a prompt up to where its answer begins.
-func (e *exampleEncoder) question(ex *data.Example) (q question, err error) {
+// question renders a prompt up to where its answer begins; spoken says that a text is what the user says.
+func (e *exampleEncoder) question(ex *data.Example, spoken bool) (q question, err error) {
+	if ex.Messages == nil && spoken {
+		q = question{text: ex.Prompt, messages: []chat.Message{chat.NewMessage("user", ex.Prompt)}, spoken: true}
+		enc, err := e.template.Encode(e.tok, q.messages, chat.Options{AddGenerationPrompt: true})
+		q.ids = enc.IDs
+		return q, err
+	}
 	if ex.Messages == nil {
 		if bos, ok := e.tok.BOS(); ok {
 			q.ids = append(q.ids, bos)
@@ -369,12 +403,25 @@ func (s *rolling) identity() map[string]string {
 func (s *rolling) info() (map[string]any, string) {
 	who, saved := s.sharing()
 	values := map[string]any{"prompts": len(s.prompt), "validation_prompts": len(s.held), "answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs)}
-	note := fmt.Sprintf("prompts: %s; %d to answer%s", s.stats.String(), len(s.prompt), s.rewards.note)
+	note := fmt.Sprintf("prompts: %s; %d to answer%s%s", s.stats.String(), len(s.prompt), s.taken(), s.rewards.note)
 	if len(who) > 0 {
 		values["shared_base_bytes"] = saved
 		note += fmt.Sprintf("; adapters on one base in memory, with the policy or its reference: %s (%s less)", strings.Join(who, ", "), plan.Bytes(saved))
 	}
 	return values, note
+}
+
+// taken says what texts among the prompts are.
+func (s *rolling) taken() string {
+	for _, q := range s.prompt {
+		switch {
+		case q.spoken:
+			return "; texts are what the user says, by the chat template (prompts_as)"
+		case q.messages == nil:
+			return "; texts are gone on from as they are (prompts_as)"
+		}
+	}
+	return ""
 }
 
 // sharing says what is put on the policy's base and how many bytes that saves: the weights that each would have loaded.

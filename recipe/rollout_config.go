@@ -18,6 +18,7 @@ type Rollouts struct {
 	OnBadRecord       string   `yaml:"on_bad_record" doc:"at a record that cannot be used: error, or skip and count it"`
 	Model             string   `yaml:"model" doc:"folder of the model to start from, which also is the reference"`
 	ChatTemplate      string   `yaml:"chat_template" doc:"a template's name or file; not set: the model's own"`
+	PromptsAs         string   `yaml:"prompts_as" doc:"what a prompt that is a text is: user (what the user says), text (gone on from as it is), or auto: user where there is a chat template, else text"`
 
 	Reward        []string `yaml:"reward" doc:"what scores answers, summed: folders of reward models, go_parser, gofmt, length:TOKENS, format:REGEX, program:PATH ARGUMENTS"`
 	RewardWeights []string `yaml:"reward_weights" doc:"factors on the rewards, in their order; not set: 1"`
@@ -55,7 +56,7 @@ type Diagnosis struct {
 }
 
 func defaultRollouts() Rollouts {
-	return Rollouts{OnBadRecord: "error", RewardTimeout: 60, RewardRetries: 2, Iterations: 100, PromptsPerIteration: 16, NumGenerations: 1, NumMiniBatches: 1,
+	return Rollouts{OnBadRecord: "error", PromptsAs: string(PromptsAuto), RewardTimeout: 60, RewardRetries: 2, Iterations: 100, PromptsPerIteration: 16, NumGenerations: 1, NumMiniBatches: 1,
 		RolloutBatchSize: 64, MaxCompletionLength: 256, Temperature: 1,
 		Diagnosis: Diagnosis{On: "stop", MaxKL: 100, LengthRatio: 3, EntropyRatio: 0.02, NegativeKL: 1, LengthReward: 0.7, MinIterations: 5}}
 }
@@ -100,6 +101,8 @@ func (c *Rollouts) validateInput() error {
 		return fmt.Errorf("reward is not set; name the folder of a reward model or a rule: %s", reward.Rules)
 	case c.OnBadRecord != "error" && c.OnBadRecord != "skip":
 		return fmt.Errorf("on_bad_record is %q; use error or skip", c.OnBadRecord)
+	case !PromptsAs(c.PromptsAs).valid():
+		return fmt.Errorf("prompts_as is %q; use auto, user or text", c.PromptsAs)
 	case !(c.RewardTimeout >= 0) || c.RewardRetries < 0:
 		return fmt.Errorf("reward_timeout is %v and reward_retries %d; they must be at least 0", c.RewardTimeout, c.RewardRetries)
 	case !(c.ScoreClip >= 0):

@@ -19,13 +19,14 @@ import (
 	"hone/data"
 	"hone/generate"
 	"hone/internal/atomicfile"
+	"hone/recipe"
 	"hone/serve/label"
 )
 
 // labelSettings are the flags of hone label.
 type labelSettings struct {
 	prompts, pairs, store, listen, token string
-	modelB, template                     string
+	modelB, template, promptsAs          string
 	temperatureB                         float64
 	opt                                  generate.Options
 	flags                                modelFlags
@@ -48,6 +49,7 @@ func labelCommand(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.prompts, "prompts", "", "file of prompts to answer")
+	f.StringVar(&s.promptsAs, "prompts-as", "auto", "what a prompt that is a text is: user (what the user says), text (gone on from as it is), or auto: user where the model has a chat template")
 	f.StringVar(&s.pairs, "pairs", "", "file of prompts with two answers each")
 	f.StringVar(&s.store, "store", "labels.sqlite", "file that keeps pairs and verdicts")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8321", "address of the page; port 0 takes a free one")
@@ -141,7 +143,11 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 		defer closeWriters(writers)
 	}
 	if s.prompts != "" {
-		if err := a.addPrompts(ctx, store, s.prompts, writers[0].template != nil); err != nil {
+		spoken, err := recipe.PromptsAs(s.promptsAs).Spoken(writers[0].template != nil)
+		if err != nil {
+			return err
+		}
+		if err := a.addPrompts(ctx, store, s.prompts, spoken); err != nil {
 			return err
 		}
 	}
@@ -155,14 +161,18 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	return a.labelServe(ctx, store, writers, s)
 }
 
-// addPrompts reads prompts; for a model that chats a text is what the user says.
-func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, chats bool) error {
+// addPrompts reads prompts; with spoken a text is what the user says.
+func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, spoken bool) error {
 	var prompts []json.RawMessage
+	texts := 0
 	for p, err := range data.Prompts(data.Sources{Paths: []string{path}}, &data.Stats{}) {
 		if err != nil {
 			return err
 		}
-		if chats && p.Messages == nil {
+		if p.Messages == nil {
+			texts++
+		}
+		if spoken && p.Messages == nil {
 			m, err := plainJSON(chat.NewMessage("user", p.Prompt))
 			if err != nil {
 				return err
@@ -177,6 +187,10 @@ func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, c
 	}
 	added, err := store.AddPrompts(ctx, prompts)
 	a.tellAdded(path, len(prompts), added)
+	if texts > 0 {
+		how := map[bool]string{true: "what the user says, by the chat template", false: "gone on from as they are"}[spoken]
+		fmt.Fprintf(a.err, "%d prompts are texts: they are %s (--prompts-as)\n", texts, how)
+	}
 	return err
 }
 
@@ -404,7 +418,11 @@ func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt g
 func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
 	var text string
 	if json.Unmarshal(prompt, &text) == nil {
-		return w.model.tok.Encode(nil, []byte(text)), nil
+		var ids []int32
+		if bos, ok := w.model.tok.BOS(); ok { // as in training
+			ids = append(ids, bos)
+		}
+		return w.model.tok.Encode(ids, []byte(text)), nil
 	}
 	if w.template == nil {
 		return nil, fmt.Errorf("%s has no chat template for a prompt of messages; choose one with --template", w.source)
