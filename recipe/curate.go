@@ -25,7 +25,7 @@ type Curate struct {
 	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
 	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
 	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code"`
-	Dedup       []string `yaml:"dedup" doc:"which copies go: exact, near"`
+	Dedup       []string `yaml:"dedup" doc:"which copies go: exact and near (or minhash) of documents, then what stood before of paragraphs, lines and substring"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
 	Format      string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
 	Tokenizer   string   `yaml:"tokenizer" doc:"folder or file of a tokenizer to count tokens with; empty: they are not counted"`
@@ -39,6 +39,9 @@ type Curate struct {
 	FineWeb          curate.FineWeb          `yaml:"fineweb"`
 	Code             curate.Code             `yaml:"code"`
 	Near             curate.MinHash          `yaml:"near"`
+	Paragraphs       curate.Repeats          `yaml:"paragraphs"`
+	Lines            curate.Repeats          `yaml:"lines"`
+	Substring        curate.Substring        `yaml:"substring"`
 }
 
 // DefaultCurate returns the recipe with every default filled in: prose from the web. For source code set filters=mend,code,pii.
@@ -47,7 +50,7 @@ func DefaultCurate() Curate {
 		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
 		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
 		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
-		Near: curate.DefaultMinHash(),
+		Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
 	}
 }
 
@@ -109,19 +112,25 @@ func (c *Curate) Validate() error {
 	case c.Threads < 0:
 		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
 	}
+	known := []string{"exact", "near", "minhash", "paragraphs", "lines", "substring"}
 	for _, name := range c.Dedup {
-		if name != "exact" && name != "near" {
-			return fmt.Errorf("dedup names %q; use exact, near or both", name)
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("dedup names %q; known are %s", name, strings.Join(known, ", "))
 		}
 	}
 	if _, err := c.steps(); err != nil {
 		return err
 	}
-	return errors.Join(c.Length.Validate(), c.Near.Validate())
+	for _, err := range []error{c.Length.Validate(), c.Near.Validate(), c.Paragraphs.Validate("paragraphs"), c.Lines.Validate("lines"), c.Substring.Validate()} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run curates. When ctx is cancelled, what is finished stays and the same call goes on from there.
-func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*curate.Result, *data.Stats, error) {
+func (c *Curate) Run(ctx context.Context, progress func(stage string, documents int64)) (*curate.Result, *data.Stats, error) {
 	if err := c.Validate(); err != nil {
 		return nil, nil, err
 	}
@@ -136,14 +145,14 @@ func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*cura
 		return nil, nil, err
 	}
 	cfg := curate.Config{Dir: c.Out, Steps: steps, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
-		Fingerprint: c.fingerprint(key), Progress: progress, Parquet: c.Format == parquetFormat}
+		Passes: c.passes(), Fingerprint: c.fingerprint(key), Progress: progress, Parquet: c.Format == parquetFormat}
 	if cfg.Tokens, err = tokenCounter(c.Tokenizer); err != nil {
 		return nil, nil, err
 	}
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
-	if slices.Contains(c.Dedup, "near") {
+	if slices.Contains(c.Dedup, "near") || slices.Contains(c.Dedup, "minhash") {
 		cfg.Near = &c.Near
 	}
 	stats := &data.Stats{}
@@ -152,6 +161,20 @@ func (c *Curate) Run(ctx context.Context, progress func(documents int64)) (*cura
 		err = runFolder{c.Out}.writeRecipe(c)
 	}
 	return result, stats, err
+}
+
+// passes are what dedup cuts out of documents: the largest units first.
+func (c *Curate) passes() (passes []curate.Pass) {
+	if slices.Contains(c.Dedup, "paragraphs") {
+		passes = append(passes, c.Paragraphs.Paragraphs())
+	}
+	if slices.Contains(c.Dedup, "lines") {
+		passes = append(passes, c.Lines.Lines())
+	}
+	if slices.Contains(c.Dedup, "substring") {
+		passes = append(passes, c.Substring.Pass())
+	}
+	return passes
 }
 
 // fingerprint is that of all that the result depends on.

@@ -36,7 +36,7 @@ func curateCommand(a *app) *cobra.Command {
 // curate runs the recipe, writes its report and prints the funnel.
 func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
 	bar := newProgress(a.err, 0)
-	result, stats, err := c.Run(ctx, func(n int64) { bar.live(fmt.Sprintf("%d documents", n), false) })
+	result, stats, err := c.Run(ctx, func(stage string, n int64) { bar.live(fmt.Sprintf("%s: %d documents", stage, n), false) })
 	bar.clear()
 	if err != nil {
 		return err
@@ -71,12 +71,22 @@ func funnel(out io.Writer, r *curate.Result, dir string) {
 	for _, s := range r.Steps {
 		row(s.Name, s.Kept, reasons(s))
 	}
-	left := r.Kept
-	left.Documents += r.Near.Documents
-	left.Bytes += r.Near.Bytes
-	left.Tokens += r.Near.Tokens
-	row("exact duplicates", left, removed(r.Exact))
-	row("near duplicates", r.Kept, removed(r.Near))
+	left := r.Read
+	if len(r.Steps) > 0 {
+		left = r.Steps[len(r.Steps)-1].Kept
+	}
+	for _, gone := range []struct {
+		name string
+		curate.Count
+	}{{"exact duplicates", r.Exact}, {"near duplicates", r.Near}} {
+		left.Documents -= gone.Documents
+		left.Bytes -= gone.Bytes
+		left.Tokens -= gone.Tokens
+		row(gone.name, left, removed(gone.Count))
+	}
+	for _, c := range r.Cuts {
+		row("repeated "+c.Name, c.Kept, fmt.Sprintf("%d cut out of %d documents, %d %s", c.Spans, c.Changed+c.Dropped.Documents, c.Dropped.Documents, c.Reason))
+	}
 	w.Flush()
 	fmt.Fprintf(out, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", dir, dir)
 }

@@ -4,11 +4,11 @@ package curate
 // duplicates take memory.
 type clusters struct {
 	parent map[uint64]uint64
-	bytes  map[uint64]uint64
+	bytes  map[uint64]uint32
 }
 
 func newClusters() *clusters {
-	return &clusters{map[uint64]uint64{}, map[uint64]uint64{}}
+	return &clusters{map[uint64]uint64{}, map[uint64]uint32{}}
 }
 
 func (c *clusters) root(doc uint64) uint64 {

@@ -14,25 +14,29 @@ import (
 	"slices"
 )
 
-// entry says that a document has a key: the hash of its text or of a band of its signature.
+// entry says that something stands in a document: its key is the hash of what is compared.
 type entry struct {
 	key   uint64
-	doc   uint64 // its number in the order of the corpus
-	bytes uint64 // length of its text
+	doc   uint64 // the document's number in the order of the corpus
+	at    uint32 // byte at which it begins
+	bytes uint32 // its length
 }
 
 const entryBytes = 24
 
 func compareEntries(a, b entry) int {
-	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.doc, b.doc))
+	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.doc, b.doc), cmp.Compare(a.at, b.at))
 }
 
-// sorter sorts more entries than memory holds: full buffers are sorted and written, and merged at the end.
+// sorter sorts more entries than memory holds: full buffers are sorted and written as runs, which are merged at the end. The order
+// does not depend on which sorter took an entry.
 type sorter struct {
 	dir    string
-	limit  int // entries in memory
+	name   string // of its files, in front of a number
+	limit  int    // entries in memory
+	sync   bool   // runs are still there after a power cut
 	buffer []entry
-	runs   []string
+	runs   []string // paths
 }
 
 // add takes an entry.
@@ -44,80 +48,85 @@ func (s *sorter) add(e entry) error {
 	return s.spill()
 }
 
-func (s *sorter) spill() (err error) {
+// spill writes what is in memory.
+func (s *sorter) spill() error {
+	if len(s.buffer) == 0 {
+		return nil
+	}
 	slices.SortFunc(s.buffer, compareEntries)
-	f, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("sort-%d", len(s.runs))))
-	if err != nil {
-		return fmt.Errorf("sort: %w", err)
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	s.runs = append(s.runs, f.Name())
-	w := bufio.NewWriterSize(f, 1<<20)
-	for _, e := range s.buffer {
-		if err := writeEntry(w, e); err != nil {
-			return fmt.Errorf("sort: %w", err)
+	path := filepath.Join(s.dir, fmt.Sprintf("%s-%d", s.name, len(s.runs)))
+	s.runs = append(s.runs, path)
+	err := writeRun(path, s.sync, func(yield func(entry, error) bool) {
+		for _, e := range s.buffer {
+			if !yield(e, nil) {
+				return
+			}
 		}
-	}
+	})
 	s.buffer = s.buffer[:0]
-	return w.Flush()
-}
-
-func writeEntry(w io.Writer, e entry) error {
-	var b [entryBytes]byte
-	binary.LittleEndian.PutUint64(b[0:], e.key)
-	binary.LittleEndian.PutUint64(b[8:], e.doc)
-	binary.LittleEndian.PutUint64(b[16:], e.bytes)
-	_, err := w.Write(b[:])
 	return err
 }
 
-func readEntry(r io.Reader) (e entry, err error) {
-	var b [entryBytes]byte
-	if _, err = io.ReadFull(r, b[:]); err != nil {
-		return e, err
+// writeRun writes sorted entries; with sync it is done when they are on the disk.
+func writeRun(path string, sync bool, entries iter.Seq2[entry, error]) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("sort: %w", err)
 	}
-	return entry{binary.LittleEndian.Uint64(b[0:]), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}, nil
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			err = fmt.Errorf("sort: %w", err)
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	for e, err := range entries {
+		if err != nil {
+			return err
+		}
+		var b [entryBytes]byte
+		binary.LittleEndian.PutUint64(b[0:], e.key)
+		binary.LittleEndian.PutUint64(b[8:], e.doc)
+		binary.LittleEndian.PutUint32(b[16:], e.at)
+		binary.LittleEndian.PutUint32(b[20:], e.bytes)
+		if _, err := w.Write(b[:]); err != nil {
+			return err
+		}
+	}
+	if err := w.Flush(); err != nil || !sync {
+		return err
+	}
+	return f.Sync()
 }
 
-// run is a sorted file being read.
-type sortedRun struct {
-	next entry
-	r    *bufio.Reader
-	f    *os.File
+// member is an entry among those of its key.
+type member struct {
+	entry
+	first entry // the first of its key
+	n     int64 // how many of its key stood so far, this one too
 }
 
-type runHeap []*sortedRun
-
-func (h runHeap) Len() int           { return len(h) }
-func (h runHeap) Less(i, j int) bool { return compareEntries(h[i].next, h[j].next) < 0 }
-func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *runHeap) Push(x any)        { *h = append(*h, x.(*sortedRun)) }
-func (h *runHeap) Pop() any          { old := *h; x := old[len(old)-1]; *h = old[:len(old)-1]; return x }
-
-// groups yields the entries that share a key with another, key by key. It removes the sorter's files.
-func (s *sorter) groups() iter.Seq2[[]entry, error] {
-	return func(yield func([]entry, error) bool) {
-		defer s.remove()
-		var group []entry
-		for e, err := range s.sorted() {
+// members yields sorted entries with the first of their key.
+func members(sorted iter.Seq2[entry, error]) iter.Seq2[member, error] {
+	return func(yield func(member, error) bool) {
+		m := member{}
+		for e, err := range sorted {
 			if err != nil {
-				yield(nil, err)
+				yield(m, err)
 				return
 			}
-			if len(group) > 0 && group[0].key != e.key {
-				if len(group) > 1 && !yield(group, nil) {
-					return
-				}
-				group = group[:0]
+			if m.n > 0 && m.key == e.key {
+				m.entry, m.n = e, m.n+1
+			} else {
+				m = member{e, e, 1}
 			}
-			group = append(group, e)
-		}
-		if len(group) > 1 {
-			yield(group, nil)
+			if !yield(m, nil) {
+				return
+			}
 		}
 	}
 }
 
+// sorted yields the entries in their order.
 func (s *sorter) sorted() iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
 		if len(s.runs) == 0 {
@@ -133,7 +142,68 @@ func (s *sorter) sorted() iter.Seq2[entry, error] {
 			yield(entry{}, err)
 			return
 		}
-		h, err := openRuns(s.runs)
+		for e, err := range mergeRuns(s.runs) {
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (s *sorter) remove() {
+	for _, path := range s.runs {
+		_ = os.Remove(path) // the folder goes at the end of the run anyway
+	}
+	s.runs, s.buffer = nil, nil
+}
+
+// fanIn is how many runs are merged at a time, each with a buffer and an open file.
+const fanIn = 128
+
+// mergeRuns yields the entries of sorted runs in their order. Many runs are merged in several steps, through files beside the first.
+func mergeRuns(paths []string) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		var made []string
+		defer func() {
+			for _, path := range made {
+				_ = os.Remove(path)
+			}
+		}()
+		for len(paths) > fanIn {
+			path := fmt.Sprintf("%s-merged-%d", paths[0], len(made))
+			made = append(made, path)
+			if err := writeRun(path, false, mergeFew(paths[:fanIn])); err != nil {
+				yield(entry{}, err)
+				return
+			}
+			paths = append(slices.Clone(paths[fanIn:]), path)
+		}
+		for e, err := range mergeFew(paths) {
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// sortedRun is a file being read.
+type sortedRun struct {
+	next entry
+	r    *bufio.Reader
+	f    *os.File
+}
+
+type runHeap []*sortedRun
+
+func (h runHeap) Len() int           { return len(h) }
+func (h runHeap) Less(i, j int) bool { return compareEntries(h[i].next, h[j].next) < 0 }
+func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *runHeap) Push(x any)        { *h = append(*h, x.(*sortedRun)) }
+func (h *runHeap) Pop() any          { old := *h; x := old[len(old)-1]; *h = old[:len(old)-1]; return x }
+
+func mergeFew(paths []string) iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
+		h, err := openRuns(paths)
 		defer func() {
 			for _, r := range h {
 				r.f.Close()
@@ -144,7 +214,7 @@ func (s *sorter) sorted() iter.Seq2[entry, error] {
 			if !yield(top.next, nil) {
 				return
 			}
-			if top.next, err = readEntry(top.r); err == io.EOF {
+			if err = top.read(); err == io.EOF {
 				err = top.f.Close()
 				heap.Pop(&h)
 			} else if err == nil {
@@ -164,22 +234,28 @@ func openRuns(paths []string) (h runHeap, err error) {
 			return h, err
 		}
 		r := &sortedRun{r: bufio.NewReaderSize(f, 1<<18), f: f}
-		if r.next, err = readEntry(r.r); err == io.EOF {
+		h = append(h, r)
+		if err := r.read(); err == io.EOF {
+			h = h[:len(h)-1]
 			f.Close()
-			continue
 		} else if err != nil {
-			f.Close()
 			return h, err
 		}
-		h = append(h, r)
 	}
 	heap.Init(&h)
 	return h, nil
 }
 
-func (s *sorter) remove() {
-	for _, path := range s.runs {
-		_ = os.Remove(path) // the folder goes at the end of the run anyway
+// read takes the next entry of the run, or returns io.EOF.
+func (r *sortedRun) read() error {
+	b, err := r.r.Peek(entryBytes)
+	if err != nil {
+		if len(b) > 0 && err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
 	}
-	s.runs, s.buffer = nil, nil
+	r.next = entry{binary.LittleEndian.Uint64(b[0:]), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint32(b[16:]), binary.LittleEndian.Uint32(b[20:])}
+	_, err = r.r.Discard(entryBytes)
+	return err
 }

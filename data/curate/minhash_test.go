@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // variants are a text of n words and a copy with a share of its words replaced.
@@ -99,46 +102,43 @@ func TestSignatureIgnoresLayout(t *testing.T) {
 	}
 }
 
+// TestSorterSpills: entries come in their order, with the first of their key, however many runs there are.
 func TestSorterSpills(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, limit := range []int{1 << 20, 100, 7} {
-		s := &sorter{dir: t.TempDir(), limit: limit}
-		want := map[uint64]int{}
+	for _, limit := range []int{1 << 20, 100, 7, 3} { // 3 makes more runs than are merged at a time
+		s := &sorter{dir: t.TempDir(), name: "s", limit: limit}
+		want := map[uint64][]uint64{}
 		for i := range 1000 {
 			key := r.Uint64N(400)
-			want[key]++
-			if err := s.add(entry{key, uint64(i), 1}); err != nil {
+			want[key] = append(want[key], uint64(i))
+			if err := s.add(entry{key: key, doc: uint64(i), bytes: 1}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		last := -1
-		for group, err := range s.groups() {
+		got, last := map[uint64][]uint64{}, uint64(0)
+		for m, err := range members(s.sorted()) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key := group[0].key
-			if int(key) <= last || len(group) != want[key] {
-				t.Fatalf("limit %d: group of key %d after %d has %d entries, want %d", limit, key, last, len(group), want[key])
+			got[m.key] = append(got[m.key], m.doc)
+			if m.key < last || m.first.doc != want[m.key][0] || int(m.n) != len(got[m.key]) {
+				t.Fatalf("limit %d: %+v after key %d", limit, m, last)
 			}
-			for i := range group[1:] {
-				if group[i].doc >= group[i+1].doc {
-					t.Fatalf("group of key %d is out of order", key)
-				}
-			}
-			last = int(key)
-			delete(want, key)
+			last = m.key
 		}
-		for key, n := range want {
-			if n > 1 {
-				t.Errorf("limit %d: key %d was not yielded", limit, key)
-			}
+		if !cmp.Equal(got, want) {
+			t.Errorf("limit %d: other entries come out than went in", limit)
+		}
+		s.remove()
+		if left, err := os.ReadDir(s.dir); err != nil || len(left) > 0 {
+			t.Errorf("limit %d: files are left: %v, %v", limit, left, err)
 		}
 	}
 }
 
 func TestClustersKeepTheLongest(t *testing.T) {
 	c := newClusters()
-	e := func(doc, bytes uint64) entry { return entry{doc: doc, bytes: bytes} }
+	e := func(doc uint64, bytes uint32) entry { return entry{doc: doc, bytes: bytes} }
 	c.join(e(1, 10), e(2, 10))
 	c.join(e(5, 30), e(4, 20))
 	c.join(e(2, 10), e(4, 20))

@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go"
 
+	"hone/data"
 	"hone/internal/atomicfile"
 )
 
@@ -42,9 +43,11 @@ func (l line) encode() ([]byte, error) {
 
 func (l *line) size() Count { return Count{1, int64(len(l.Text)), l.Tokens} }
 
+func (l *line) place() string { return data.Document{Source: l.Source, Record: l.Record}.Place() }
+
 // lineWriter writes documents into a file that appears when it is whole.
 type lineWriter interface {
-	write(line) error
+	write(l line, encoded []byte) error
 	commit() error
 	abort()
 }
@@ -75,13 +78,7 @@ func createJSONL(path string) (*jsonlWriter, error) {
 	return &jsonlWriter{f, z}, nil
 }
 
-func (w *jsonlWriter) write(l line) error {
-	text, err := l.encode()
-	if err != nil {
-		return err
-	}
-	return w.writeRaw(text)
-}
+func (w *jsonlWriter) write(_ line, encoded []byte) error { return w.writeRaw(encoded) }
 
 // writeRaw writes a line that is encoded.
 func (w *jsonlWriter) writeRaw(text []byte) error {
@@ -134,7 +131,7 @@ func createParquet(path string, scores, labels []string) (*parquetWriter, error)
 	return &parquetWriter{file: f, rows: rows, scores: slices.Concat(scores, labels)}, nil
 }
 
-func (w *parquetWriter) write(l line) error {
+func (w *parquetWriter) write(l line, _ []byte) error {
 	row := map[string]any{"text": l.Text, "source": l.Source, "record": int64(l.Record), "url": nil, "id": nil, "tokens": nil}
 	for name, value := range map[string]string{"url": l.URL, "id": l.ID} {
 		if value != "" {
@@ -176,7 +173,11 @@ func (r *runner) createPart(i int) (lineWriter, error) {
 	if r.cfg.Parquet {
 		f := r.state.Funnel
 		scores := slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scores)), func(name string) bool { return name == documentBytes })
-		return createParquet(path, scores, slices.Sorted(maps.Keys(f.Labels)))
+		for _, p := range r.cfg.Passes {
+			scores = append(scores, p.cutScore())
+		}
+		slices.Sort(scores)
+		return createParquet(path, slices.Compact(scores), slices.Sorted(maps.Keys(f.Labels)))
 	}
 	return createJSONL(path)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"hone/data"
 	"hone/internal/atomicfile"
 )
 
@@ -48,15 +47,15 @@ type removal struct {
 type parting struct {
 	r       *runner
 	same    copies
-	doc     uint64            // number of the next document
 	places  map[uint64]string // of documents with copies
 	removed []removal
 	browser *browser
+	tokens  []func(text string) int // of each worker, nil when they are not counted
 }
 
-// write writes the parts, which are shards without the duplicates, and then which document stands for which.
+// write writes the parts, which are shards without the duplicates and without what the passes cut, and then which document stands for which.
 func (r *runner) write(ctx context.Context, same copies) error {
-	p := &parting{r: r, same: same, places: map[uint64]string{}, browser: newBrowser(same)}
+	p := &parting{r: r, same: same, places: map[uint64]string{}, browser: newBrowser(same), tokens: r.counters()}
 	for i := range r.state.Shards {
 		if err := p.part(ctx, i); err != nil {
 			return err
@@ -79,60 +78,94 @@ func (r *runner) write(ctx context.Context, same copies) error {
 	return err
 }
 
-// part writes a part, or only reads the shard again when an earlier run wrote it.
-func (p *parting) part(ctx context.Context, i int) (err error) {
-	var out lineWriter
-	if i >= len(p.r.state.Parts) {
-		if out, err = p.r.createPart(i); err != nil {
-			return err
+// counters make what counts tokens, for each worker.
+func (r *runner) counters() []func(string) int {
+	all := make([]func(string) int, r.cfg.Workers)
+	for w := range all {
+		if r.cfg.Tokens != nil {
+			all[w] = r.cfg.Tokens()
 		}
 	}
-	var count parted
-	for l, err := range p.r.lines(i) {
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err == nil {
-			err = p.line(l, out, &count)
-		}
-		if err != nil {
-			if out != nil {
-				out.abort()
+	return all
+}
+
+// part writes a part, or only notes the copies in the shard when an earlier run wrote it.
+func (p *parting) part(ctx context.Context, i int) error {
+	in := shardReader{i, p.r.sets(len(p.r.cfg.Passes), 0), p.same}
+	if i < len(p.r.state.Parts) {
+		for it, err := range p.r.items(in) {
+			if err == nil {
+				err = p.note(it)
 			}
+			if err != nil {
+				return err
+			}
+		}
+		return ctx.Err()
+	}
+	out, err := p.r.createPart(i)
+	if err != nil {
+		return err
+	}
+	var sum parted
+	found := p.r.newFunnel() // examples and scores
+	err = p.r.eachItem(ctx, in, p.work, func(it *item) error {
+		if err := p.note(it); err != nil {
 			return err
 		}
-	}
-	if out == nil {
-		return nil
+		sum.plus(&it.counts)
+		found.merge(&Result{Examples: it.cut})
+		if it.counts.Kept.Documents == 0 {
+			return nil
+		}
+		for _, n := range it.scores {
+			found.note(n, true)
+		}
+		return out.write(it.line, it.out)
+	})
+	if err != nil {
+		out.abort()
+		return err
 	}
 	if err := out.commit(); err != nil {
 		return err
 	}
-	p.r.state.Parts = append(p.r.state.Parts, count)
+	p.r.state.Parts = append(p.r.state.Parts, sum)
+	p.r.state.Funnel.merge(&found)
+	p.r.progress("parts", p.r.before(i+1))
 	return p.r.save()
 }
 
-func (p *parting) line(l line, out lineWriter, count *parted) error {
-	doc := p.doc
-	p.doc++
-	if p.same.has(doc) {
-		p.places[doc] = data.Document{Source: l.Source, Record: l.Record}.Place()
-		p.browser.see(doc, l)
+// work makes the line of a document that stays.
+func (p *parting) work(w int, it *item) error {
+	stays, err := p.r.view(it, len(p.r.cfg.Passes), p.tokens[w])
+	if err != nil || !stays {
+		return err
 	}
-	kept, kind := p.same.of(doc)
-	if kind != "" {
-		p.removed = append(p.removed, removal{doc, kept, kind})
+	it.counts.Kept.plus(it.line.size())
+	it.out, err = it.line.encode()
+	return err
+}
+
+// note remembers the place of a document with copies, and counts one that goes for another.
+func (p *parting) note(it *item) error {
+	if !p.same.has(it.doc) {
+		return nil
 	}
-	switch kind {
+	whole := &item{raw: it.raw} // without cuts
+	if err := whole.decode(); err != nil {
+		return err
+	}
+	p.places[it.doc] = whole.line.place()
+	p.browser.see(it.doc, whole.line)
+	if it.copied != "" {
+		p.removed = append(p.removed, removal{it.doc, it.kept, it.copied})
+	}
+	switch it.copied {
 	case "exact":
-		count.Exact.plus(l.size())
+		it.counts.Exact.plus(whole.line.size())
 	case "near":
-		count.Near.plus(l.size())
-	default:
-		count.Kept.plus(l.size())
-		if out != nil {
-			return out.write(l)
-		}
+		it.counts.Near.plus(whole.line.size())
 	}
 	return nil
 }

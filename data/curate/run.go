@@ -23,10 +23,11 @@ type Config struct {
 	ShardBytes  int64                        // text in a part
 	Workers     int                          // goroutines; the result does not depend on it
 	Fingerprint string                       // of the steps' values and the input: another one does not go on from what is there
+	Passes      []Pass                       // then, in their order, what stood before is cut out of documents
 	SortEntries int                          // entries that are sorted in memory, 24 bytes each; 0: 4 million
 	Parquet     bool                         // parts are .parquet and not .jsonl.zst
 	Tokens      func() func(text string) int // makes what counts the tokens of a text, one for each goroutine; nil: tokens are not counted
-	Progress    func(documents int64)
+	Progress    func(stage string, documents int64)
 }
 
 // Count is documents, the bytes of their texts, and their tokens where a tokenizer is given.
@@ -64,6 +65,7 @@ type Result struct {
 	Steps    []StepCount `json:"steps"`
 	Exact    Count       `json:"exact_duplicates"` // removed
 	Near     Count       `json:"near_duplicates"`  // removed
+	Cuts     []CutCount  `json:"cuts,omitempty"`
 	Kept     Count       `json:"kept"`
 	Examples []Example   `json:"examples,omitempty"`
 
@@ -102,6 +104,9 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 	if err != nil {
 		return nil, err
 	}
+	if err := r.passes(ctx, same); err != nil {
+		return nil, err
+	}
 	if err := r.write(ctx, same); err != nil {
 		return nil, err
 	}
@@ -110,18 +115,33 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 
 // state is what is done.
 type state struct {
-	Fingerprint string   `json:"fingerprint"`
-	Input       int64    `json:"input"` // documents that the shards cover
-	Shards      []Count  `json:"shards"`
-	Filtered    bool     `json:"filtered"` // the shards are all
-	Funnel      Result   `json:"funnel"`
-	Parts       []parted `json:"parts"`
-	Result      *Result  `json:"result,omitempty"`
+	Fingerprint string  `json:"fingerprint"`
+	Input       int64   `json:"input"` // documents that the shards cover
+	Shards      []Count `json:"shards"`
+	Filtered    bool    `json:"filtered"` // the shards are all
+	Funnel      Result  `json:"funnel"`
+	Result      *Result `json:"result,omitempty"`
+
+	Passes []passState `json:"passes,omitempty"`
+	Parts  []parted    `json:"parts"`
 }
 
 // parted is what became of a shard's documents.
 type parted struct {
 	Kept, Exact, Near Count
+	Cuts              []CutCount
+}
+
+func (p *parted) plus(q *parted) {
+	p.Kept.plus(q.Kept)
+	p.Exact.plus(q.Exact)
+	p.Near.plus(q.Near)
+	for i, c := range q.Cuts {
+		if i == len(p.Cuts) {
+			p.Cuts = append(p.Cuts, CutCount{})
+		}
+		p.Cuts[i].plus(c)
+	}
 }
 
 type runner struct {
@@ -161,6 +181,12 @@ func (r *runner) open() error {
 	return nil
 }
 
+func (r *runner) progress(stage string, documents int64) {
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(stage, documents)
+	}
+}
+
 func (r *runner) save() error {
 	text, err := json.Marshal(r.state)
 	if err == nil {
@@ -188,7 +214,7 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 
 // group joins the documents that share a key of a kind.
 func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
-	s := &sorter{dir: r.path(workName), limit: r.cfg.SortEntries}
+	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries}
 	defer s.remove()
 	var read *signatures
 	if kind == bandKeys && r.cfg.Near.Threshold > 0 {
@@ -208,53 +234,37 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 		}
 		base += uint64(shard.Documents)
 	}
-	for group, err := range s.groups() {
-		if err != nil {
+	var first []uint32 // of the group
+	for m, err := range members(s.sorted()) {
+		switch {
+		case err != nil:
 			return fmt.Errorf("curate: %w", err)
+		case m.n == 1:
+			first = nil
+			continue
+		case kind == exactKeys && m.bytes != m.first.bytes:
+			continue
+		case read != nil:
+			alike, err := read.alike(&first, m, r.cfg.Near.Threshold)
+			if err != nil {
+				return err
+			}
+			if !alike {
+				continue
+			}
 		}
-		if err := r.join(c, group, kind, read); err != nil {
-			return err
-		}
+		c.join(m.first, m.entry)
 	}
 	return ctx.Err()
 }
 
-// join makes the documents of a group duplicates of its first, where they really are.
-func (r *runner) join(c *clusters, group []entry, kind keyKind, read *signatures) error {
-	checked := read != nil // by all hashes
-	var first []uint32
-	if checked {
-		var err error
-		if first, err = read.read(group[0].doc); err != nil {
-			return err
-		}
-	}
-	for _, e := range group[1:] {
-		switch {
-		case kind == exactKeys && e.bytes != group[0].bytes:
-			continue
-		case checked:
-			other, err := read.read(e.doc)
-			if err != nil {
-				return err
-			}
-			if similarity(first, other) < r.cfg.Near.Threshold {
-				continue
-			}
-		}
-		c.join(group[0], e)
-	}
-	return nil
-}
-
 // finish sums up and removes what was only needed on the way.
 func (r *runner) finish() (*Result, error) {
-	result := r.state.Funnel
+	result, all := r.state.Funnel, parted{}
 	for _, p := range r.state.Parts {
-		result.Kept.plus(p.Kept)
-		result.Exact.plus(p.Exact)
-		result.Near.plus(p.Near)
+		all.plus(&p)
 	}
+	result.Kept, result.Exact, result.Near, result.Cuts = all.Kept, all.Exact, all.Near, all.Cuts
 	result.Clusters = r.clusters
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err == nil {

@@ -3,15 +3,11 @@ package curate
 import (
 	"bufio"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"sort"
-
-	"github.com/klauspost/compress/zstd"
 
 	"hone/internal/atomicfile"
 )
@@ -43,9 +39,7 @@ func (w *shardWriter) take(b *batch, o outcome) error {
 			return err
 		}
 	}
-	if w.r.cfg.Progress != nil {
-		w.r.cfg.Progress(w.input)
-	}
+	w.r.progress("filters", w.input)
 	if w.count.Bytes >= w.r.cfg.ShardBytes {
 		return w.close()
 	}
@@ -136,7 +130,7 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 		} else if err != nil {
 			return fmt.Errorf("curate: read %s: %w", file.Name(), err)
 		}
-		e := entry{binary.LittleEndian.Uint64(record), doc, binary.LittleEndian.Uint64(record[8:])}
+		e := entry{key: binary.LittleEndian.Uint64(record), doc: doc, bytes: uint32(binary.LittleEndian.Uint64(record[8:]))}
 		if kind == exactKeys {
 			err = f(e)
 		} else {
@@ -196,34 +190,14 @@ func (s *signatures) read(doc uint64) ([]uint32, error) {
 	return signatureOf(record), nil
 }
 
-// lines yields the documents of a shard.
-func (r *runner) lines(shard int) iter.Seq2[line, error] {
-	return func(yield func(line, error) bool) {
-		f, err := os.Open(r.path(workName, shardName(shard)))
-		if err != nil {
-			yield(line{}, fmt.Errorf("curate: %w", err))
-			return
-		}
-		defer f.Close()
-		z, err := zstd.NewReader(bufio.NewReaderSize(f, 1<<18), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			yield(line{}, fmt.Errorf("curate: %w", err))
-			return
-		}
-		defer z.Close()
-		in := json.NewDecoder(z)
-		for {
-			var l line
-			switch err := in.Decode(&l); {
-			case err == io.EOF:
-				return
-			case err != nil:
-				yield(line{}, fmt.Errorf("curate: read %s: %w", f.Name(), err))
-				return
-			}
-			if !yield(l, nil) {
-				return
-			}
+// alike reports whether a member's signature is like that of the first of its key, which is read once.
+func (s *signatures) alike(first *[]uint32, m member, threshold float64) (bool, error) {
+	var err error
+	if *first == nil {
+		if *first, err = s.read(m.first.doc); err != nil {
+			return false, err
 		}
 	}
+	other, err := s.read(m.doc)
+	return err == nil && similarity(*first, other) >= threshold, err
 }

@@ -1,0 +1,196 @@
+package curate
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// item is a document of a shard on its way through workers.
+type item struct {
+	doc    uint64 // its number in the order of the corpus
+	kept   uint64 // the document that is kept in its place
+	copied string // exact or near, "" for a document that stays
+	raw    []byte // its line
+	marks  [][]mark
+	line   line
+	out    []byte // what is to be written
+	counts parted
+	cut    []Example
+	scores []note // of what was cut
+}
+
+func (it *item) decode() error {
+	if err := json.Unmarshal(it.raw, &it.line); err != nil {
+		return fmt.Errorf("curate: a line of a shard is damaged: %w", err)
+	}
+	return nil
+}
+
+// itemBatch is what goes from hand to hand.
+type itemBatch struct {
+	items []*item
+	bytes int
+	done  chan error // holds one
+}
+
+// eachItem puts the documents of a shard, each with its marks of sets, through workers that do work and then, in their order, through take.
+// Copies of documents go straight to take.
+func (r *runner) eachItem(ctx context.Context, in shardReader, work func(worker int, it *item) error, take func(*item) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	todo, inOrder := make(chan *itemBatch), make(chan *itemBatch, 2*r.cfg.Workers)
+	var readErr error
+	go func() {
+		defer close(inOrder)
+		defer close(todo)
+		readErr = dealItems(ctx, r.items(in), todo, inOrder)
+	}()
+	var workers sync.WaitGroup
+	for w := range r.cfg.Workers {
+		workers.Go(func() {
+			for b := range todo {
+				var err error
+				for _, it := range b.items {
+					if it.copied == "" && err == nil {
+						err = work(w, it)
+					}
+				}
+				b.done <- err
+			}
+		})
+	}
+	defer workers.Wait()
+	var err error
+	for b := range inOrder {
+		if workErr := <-b.done; err == nil {
+			err = workErr
+		}
+		for _, it := range b.items {
+			if err == nil {
+				err = take(it)
+			}
+		}
+		if err != nil {
+			cancel() // and lets the reader end
+		}
+	}
+	if err == nil {
+		err = readErr
+	}
+	return err
+}
+
+func dealItems(ctx context.Context, items iter.Seq2[*item, error], todo, inOrder chan<- *itemBatch) error {
+	b := &itemBatch{done: make(chan error, 1)}
+	send := func() error {
+		for _, c := range []chan<- *itemBatch{inOrder, todo} {
+			select {
+			case c <- b:
+			case <-ctx.Done():
+				b.done <- ctx.Err() // no worker will
+				return ctx.Err()
+			}
+		}
+		b = &itemBatch{done: make(chan error, 1)}
+		return nil
+	}
+	for it, err := range items {
+		if err != nil {
+			return err
+		}
+		b.items = append(b.items, it)
+		if b.bytes += len(it.raw); len(b.items) == batchDocs || b.bytes >= batchBytes {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(b.items) == 0 {
+		return ctx.Err()
+	}
+	return send()
+}
+
+// shardReader says what is read of a shard.
+type shardReader struct {
+	shard int
+	sets  []markSet
+	same  copies
+}
+
+// markSet names what a scan of a pass marked.
+type markSet struct{ pass, scan int }
+
+// items reads the documents of a shard. Copies carry no marks.
+func (r *runner) items(in shardReader) iter.Seq2[*item, error] {
+	return func(yield func(*item, error) bool) {
+		marks := make([]*markReader, len(in.sets))
+		defer func() {
+			for _, m := range marks {
+				m.close()
+			}
+		}()
+		for i, set := range in.sets {
+			var err error
+			if marks[i], err = openMarks(r.path(workName, marksName(set, in.shard))); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+		doc := uint64(r.before(in.shard))
+		for raw, err := range readLines(r.path(workName, shardName(in.shard))) {
+			it := &item{doc: doc, raw: raw, marks: make([][]mark, len(marks))}
+			it.kept, it.copied = in.same.of(doc)
+			for i, m := range marks {
+				if err == nil {
+					it.marks[i], err = m.of(doc)
+				}
+			}
+			if !yield(it, err) || err != nil {
+				return
+			}
+			doc++
+		}
+	}
+}
+
+// readLines yields the lines of a packed file.
+func readLines(path string) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		f, err := os.Open(path)
+		if err != nil {
+			yield(nil, fmt.Errorf("curate: %w", err))
+			return
+		}
+		defer f.Close()
+		z, err := zstd.NewReader(bufio.NewReaderSize(f, 1<<18), zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			yield(nil, fmt.Errorf("curate: %w", err))
+			return
+		}
+		defer z.Close()
+		in := bufio.NewReaderSize(z, 1<<18)
+		for {
+			raw, err := in.ReadBytes('\n')
+			if errors.Is(err, io.EOF) && len(raw) == 0 {
+				return
+			}
+			if err != nil {
+				yield(nil, fmt.Errorf("curate: read %s: %w", f.Name(), err))
+				return
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}
