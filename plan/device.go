@@ -9,12 +9,12 @@ import (
 	"hone/device"
 )
 
-// Device counts memory and floating-point operations and computes nothing: what is read from it is zero, or what the destination held.
+// Device counts memory and work and computes nothing: what is read from it is zero, or what the destination held.
 type Device struct {
 	inUse, peak int64
 	paged       int64 // bytes of paged buffers that are held
 	logits      int64 // the most bytes of logits and their gradient at a time
-	flops       FLOPs
+	work        Work
 }
 
 // buffer is the Mem of the device's buffers.
@@ -83,13 +83,3 @@ func (d *Device) Read(any, device.Buffer) error { return nil }
 
 // Sync has nothing to wait for.
 func (d *Device) Sync() error { return nil }
-
-// CrossEntropy notes how large the logits are that are held for it.
-func (d *Device) CrossEntropy(k device.CrossEntropy) {
-	size := func(b device.Buffer) int64 { return int64(b.Len) * int64(b.DType.Size()) }
-	n := size(k.Logits)
-	if !k.DLogits.IsZero() && k.DLogits.Mem != k.Logits.Mem {
-		n += size(k.DLogits)
-	}
-	d.logits = max(d.logits, n)
-}

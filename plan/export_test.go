@@ -4,5 +4,5 @@ package plan
 func CountFLOPs(run func(*Device)) FLOPs {
 	d := NewDevice()
 	run(d)
-	return d.flops
+	return d.work.FLOPs()
 }

@@ -14,16 +14,31 @@ func (f FLOPs) Total() int64 { return f.MatMul + f.Attention }
 
 // MatMul counts two operations for each of M·N·K.
 func (d *Device) MatMul(k device.MatMul) {
-	d.flops.MatMul += 2 * int64(k.M) * int64(k.N) * int64(k.K) * int64(max(1, k.Batch))
+	a, n := d.arithmetic(k.A.DType), 2*int64(k.M)*int64(k.N)*int64(k.K)*int64(max(1, k.Batch))
+	switch {
+	case k.M <= fewMost && k.TransB && !k.TransA:
+		a.Few += n
+		d.work.Read += int64(k.N) * int64(k.K) * int64(k.B.DType.Size()) * int64(max(1, k.Batch))
+	case min(k.M, k.N, k.K) <= narrowMost:
+		a.Narrow += n
+	default:
+		a.Wide += n
+	}
 }
 
 // Attention counts the two products of the forward pass.
-func (d *Device) Attention(k device.Attention) { d.flops.Attention += attention(k) }
+func (d *Device) Attention(k device.Attention) {
+	d.arithmetic(k.Q.DType).Attention += attention(k)
+	for _, s := range k.Sequences {
+		if s.QLen <= fewMost {
+			d.work.Read += 2 * int64(s.KLen) * int64(k.KVHeads) * int64(k.D) * int64(k.K.DType.Size())
+		}
+	}
+}
 
-// AttentionGrad counts four products. A kernel that computes the scores again has a fifth; it is the kernel's affair and
-// no work of the model.
+// AttentionGrad counts four products.
 func (d *Device) AttentionGrad(k device.AttentionGrad) {
-	d.flops.Attention += 2 * attention(k.Attention)
+	d.arithmetic(k.Q.DType).AttentionGrad += 2 * attention(k.Attention)
 }
 
 // attention is 4·D for each head and each pair of a query and a key that it may see.

@@ -2,77 +2,96 @@ package plan
 
 import "hone/device"
 
-// The kernels compute nothing; see package device for what they are. Those of products are counted in flops.go.
+// The kernels compute nothing; see package device for what they are. These count the bytes that they read and write; products are
+// in flops.go.
 
-// Fill does nothing.
-func (d *Device) Fill(device.Buffer, float32) {}
+// Fill writes.
+func (d *Device) Fill(y device.Buffer, _ float32) { d.move(y) }
 
-// Unary does nothing.
-func (d *Device) Unary(device.UnaryOp, device.Buffer, device.Buffer) {}
+// Unary reads and writes.
+func (d *Device) Unary(_ device.UnaryOp, y, x device.Buffer) { d.move(y, x) }
 
-// UnaryGrad does nothing.
-func (d *Device) UnaryGrad(device.UnaryOp, device.Buffer, device.Buffer, device.Buffer, bool) {}
+// UnaryGrad reads two and writes one.
+func (d *Device) UnaryGrad(_ device.UnaryOp, dx, x, dy device.Buffer, _ bool) { d.move(dx, x, dy) }
 
-// Binary does nothing.
-func (d *Device) Binary(device.BinaryOp, device.Buffer, device.Buffer, device.Buffer) {}
+// Binary reads two and writes one.
+func (d *Device) Binary(_ device.BinaryOp, y, a, b device.Buffer) { d.move(y, a, b) }
 
-// AddScaled does nothing.
-func (d *Device) AddScaled(device.Buffer, float32, device.Buffer) {}
+// AddScaled reads two and writes one.
+func (d *Device) AddScaled(y device.Buffer, _ float32, x device.Buffer) { d.move(y, y, x) }
 
-// Scale does nothing.
-func (d *Device) Scale(device.Buffer, float32) {}
+// Scale reads and writes.
+func (d *Device) Scale(y device.Buffer, _ float32) { d.move(y, y) }
 
-// Gated does nothing.
-func (d *Device) Gated(device.UnaryOp, device.Buffer, device.Buffer, device.Buffer) {}
+// Gated reads two and writes one.
+func (d *Device) Gated(_ device.UnaryOp, y, gate, up device.Buffer) { d.move(y, gate, up) }
 
-// GatedGrad does nothing.
-func (d *Device) GatedGrad(device.UnaryOp, device.Buffer, device.Buffer, device.Buffer, device.Buffer, device.Buffer) {
+// GatedGrad reads three and writes two.
+func (d *Device) GatedGrad(_ device.UnaryOp, dgate, dup, gate, up, dy device.Buffer) {
+	d.move(dgate, dup, gate, up, dy)
 }
 
-// Copy2D does nothing.
-func (d *Device) Copy2D(device.Copy2D) {}
+// Copy2D reads and writes the part that is copied.
+func (d *Device) Copy2D(c device.Copy2D) {
+	d.work.Moved += int64(c.Rows) * int64(c.Cols) * int64(c.Src.DType.Size()+c.Dst.DType.Size())
+}
 
-// Dropout does nothing.
-func (d *Device) Dropout(device.Buffer, device.Buffer, float32, uint64) {}
+// Dropout reads and writes.
+func (d *Device) Dropout(y, x device.Buffer, _ float32, _ uint64) { d.move(y, x) }
 
-// Norm does nothing.
-func (d *Device) Norm(device.Norm) {}
+// Norm reads and writes rows.
+func (d *Device) Norm(k device.Norm) { d.move(k.Y, k.X) }
 
-// NormGrad does nothing.
-func (d *Device) NormGrad(device.NormGrad) {}
+// NormGrad reads rows twice and writes one.
+func (d *Device) NormGrad(k device.NormGrad) { d.move(k.DX, k.DY, k.X) }
 
-// Rope does nothing.
-func (d *Device) Rope(device.Rope) {}
+// Rope reads and writes.
+func (d *Device) Rope(k device.Rope) { d.move(k.Y, k.X) }
 
-// Embedding does nothing.
-func (d *Device) Embedding(device.Buffer, device.Buffer, device.Buffer) {}
+// Embedding reads the rows that it writes.
+func (d *Device) Embedding(y, _, _ device.Buffer) { d.move(y, y) }
 
-// EmbeddingGrad does nothing.
-func (d *Device) EmbeddingGrad(device.Buffer, device.Buffer, device.Buffer) {}
+// EmbeddingGrad reads a row and adds to another.
+func (d *Device) EmbeddingGrad(_, dy, _ device.Buffer) { d.move(dy, dy, dy) }
 
-// Route does nothing.
+// Route reads logits; they are few.
 func (d *Device) Route(device.Route) {}
 
-// RouteGrad does nothing.
+// RouteGrad reads logits; they are few.
 func (d *Device) RouteGrad(device.RouteGrad) {}
 
-// Combine does nothing.
-func (d *Device) Combine(device.Combine) {}
+// Combine reads K rows for each that it writes.
+func (d *Device) Combine(k device.Combine) {
+	d.move(k.Y)
+	d.work.Moved += size(k.Y) * int64(k.K)
+}
 
-// CombineGrad does nothing.
-func (d *Device) CombineGrad(device.CombineGrad) {}
+// CombineGrad reads both sides and writes one.
+func (d *Device) CombineGrad(k device.CombineGrad) { d.move(k.DY, k.X, k.DX) }
 
-// ColumnSum does nothing.
-func (d *Device) ColumnSum(device.Buffer, device.Buffer, bool) {}
+// CrossEntropy reads the logits twice and writes their gradient, and notes how large they are that are held for it.
+func (d *Device) CrossEntropy(k device.CrossEntropy) {
+	n := size(k.Logits)
+	if !k.DLogits.IsZero() && k.DLogits.Mem != k.Logits.Mem {
+		n += size(k.DLogits)
+	}
+	d.logits = max(d.logits, n)
+	d.move(k.Logits, k.Logits, k.DLogits)
+}
 
-// Reduce does nothing.
-func (d *Device) Reduce(device.ReduceOp, device.Buffer, device.Buffer) {}
+// ColumnSum reads.
+func (d *Device) ColumnSum(_, x device.Buffer, _ bool) { d.move(x) }
 
-// AdamW does nothing.
-func (d *Device) AdamW(device.AdamW) {}
+// Reduce reads.
+func (d *Device) Reduce(_ device.ReduceOp, _, x device.Buffer) { d.move(x) }
 
-// Pack does nothing.
-func (d *Device) Pack(device.Packed, device.Buffer) {}
+// AdamW reads the gradient, and reads and writes parameters and moments.
+func (d *Device) AdamW(k device.AdamW) {
+	d.work.Updated += size(k.Param, k.Param, k.Grad, k.M, k.M, k.V, k.V, k.Half)
+}
 
-// Unpack does nothing.
-func (d *Device) Unpack(device.Buffer, device.Packed) {}
+// Pack reads numbers and writes codes.
+func (d *Device) Pack(p device.Packed, x device.Buffer) { d.move(p.Codes, x) }
+
+// Unpack reads codes and writes numbers.
+func (d *Device) Unpack(y device.Buffer, p device.Packed) { d.work.Packed += size(y, p.Codes) }

@@ -20,6 +20,7 @@ type Memory struct {
 	Peak        int64 `json:"peak_bytes"`            // the most that is in use at any time
 	Recompute   int   `json:"recompute_layers"`      // layers that are run again in the backward pass
 	FLOPs       FLOPs `json:"flops"`                 // of a micro-batch, forward and backward, layers that are run again counted twice
+	Work        Work  `json:"work"`                  // of a step: all micro-batches and the update
 }
 
 // Step is a training step to be run on a Device for its memory.
@@ -64,15 +65,18 @@ func measure(d *Device, s Step) (m Memory, err error) {
 	d.ResetPeak()                     // loading a model holds nothing that a step does not
 	for i := range min(s.Micros, 2) { // the third adds to the gradients as the second does
 		tape.Train(0, 0, i)
-		d.flops = FLOPs{}
+		d.work = Work{}
 		tape.Backward(s.Loss(tape))
 		tape.Reset()
 	}
-	m.FLOPs = d.flops
+	m.FLOPs = d.work.FLOPs()
+	m.Work.Add(d.work, int64(s.Micros))
+	d.work = Work{}
 	m.Gradients, m.Logits = d.inUse-base, d.logits
 	if err := s.Update(); err != nil {
 		return m, err
 	}
+	m.Work.Add(d.work, 1)
 	m.Peak = d.peak
 	return m, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -211,10 +212,21 @@ func firstIn(all []setting, group string) string {
 
 // Encode writes the recipe that config points to as YAML that Decode reads back to the
 // same values. Keys that are not set are left out.
-func Encode(config any) ([]byte, error) {
+func Encode(config any) ([]byte, error) { return encode(settings(config)) }
+
+// EncodeChanged writes only the keys that differ from those of defaults, a recipe of the same kind.
+func EncodeChanged(config, defaults any) ([]byte, error) {
+	usual := Flatten(defaults)
+	return encode(slices.DeleteFunc(settings(config), func(s setting) bool {
+		value, set := usual[s.path]
+		return set && value == s.text()
+	}))
+}
+
+func encode(all []setting) ([]byte, error) {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	groups := map[string]*yaml.Node{"": root}
-	for _, s := range settings(config) {
+	for _, s := range all {
 		n := s.node()
 		if n == nil {
 			continue

@@ -37,12 +37,13 @@ type Estimate struct {
 	Prices         string  `yaml:"prices" doc:"your own price table, a CSV file with the columns of plan/prices.csv"`
 	MaxUSD         float64 `yaml:"max_usd" doc:"the most that the run may cost; 0: any"`
 	MaxHours       float64 `yaml:"max_hours" doc:"the longest that it may take; 0: any"`
+	Launch         Launch  `yaml:"launch"`
 }
 
 // DefaultEstimate returns the defaults.
 func DefaultEstimate() Estimate {
 	return Estimate{Stage: "pretrain", Method: "full", Tokens: "auto", GPUs: "auto", BatchSize: 1, Recompute: "auto", Optimizer: "adamw",
-		ZeRO: "auto", TensorParallel: "auto", Offload: "none", R: 16, VirtualTokens: 20}
+		ZeRO: "auto", TensorParallel: "auto", Offload: "none", R: 16, VirtualTokens: 20, Launch: defaultLaunch()}
 }
 
 // Estimated is the outcome of a plan.

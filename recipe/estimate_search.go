@@ -3,6 +3,7 @@ package recipe
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -131,7 +132,7 @@ func (e *estimator) lower(g plan.GPU, n int) []string {
 	var fit []string
 	for _, ch := range changes {
 		c := *e.c
-		if ch.set(&c); c == *e.c || c.validate() != nil {
+		if ch.set(&c); reflect.DeepEqual(c, *e.c) || c.validate() != nil {
 			continue
 		}
 		other := &estimator{c: &c, steps: map[string]plan.Memory{}}

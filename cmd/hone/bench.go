@@ -61,6 +61,7 @@ type benchTrain struct {
 	PeakRSSMB    float64 `json:"peak_rss_mb"`
 	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
 	PlannedMB    float64 `json:"planned_mb"`     // what package plan says of them
+	PlannedS     float64 `json:"planned_s"`      // what it says of a step's time at the rates of this machine, measured in the same run
 	Loss         float64 `json:"loss"`           // of the last step
 
 	cpuProfile, memProfile string // files to write, empty for none
@@ -82,8 +83,8 @@ func benchTrainCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s, %d threads: %.3f s per step, %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB\n",
-					r.Workload, r.DType, r.Threads, r.SPerStep, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB)
+				fmt.Fprintf(w, "%s %s, %d threads: %.3f s per step (planned: %.3f), %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB\n",
+					r.Workload, r.DType, r.Threads, r.SPerStep, r.PlannedS, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB)
 			})
 		},
 	}
@@ -118,7 +119,8 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer done()
-	if err := r.plan(w, dtype); err != nil {
+	work, err := r.plan(w, dtype)
+	if err != nil {
 		return err
 	}
 	m, err := model.NewPacked([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, 1)
@@ -140,27 +142,32 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	slices.Sort(times)
 	r.SPerStep, r.Best = times[len(times)/2], times[0]
 	r.TokensPerS = float64(w.batch*w.t) / r.SPerStep
-	r.GFLOPS = w.flops(m) * r.TokensPerS / 1e9
+	r.GFLOPS = float64(work.FLOPs().Total()) / r.SPerStep / 1e9
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
+	r.PlannedS = work.Time(peak.rates()).Seconds()
 	return writeHeapProfile(r.memProfile)
 }
 
-// plan runs the same step on a device that only counts.
-func (r *benchTrain) plan(w workload, dtype device.DType) error {
+// plan runs the same step on a device that only counts, and returns what it counted.
+func (r *benchTrain) plan(w workload, dtype device.DType) (work plan.Work, err error) {
 	dev := plan.NewDevice()
 	m, err := model.Declare([]byte(w.config), dev)
 	if err != nil {
-		return err
+		return work, err
 	}
 	m.Alloc(dtype, model.Packed{Packing: w.packing})
 	params, err := w.trained(m, dev, dtype)
 	if err != nil {
-		return err
+		return work, err
 	}
-	_, err = w.step(m, params, dev, dtype, r.Optimizer == "adamw8bit")(0)
+	step := w.step(m, params, dev, dtype, r.Optimizer == "adamw8bit")
+	before := dev.Work() // packing the weights is no part of a step
+	_, err = step(0)
 	r.PlannedMB = float64(dev.Memory().Peak) / 1e6
-	return err
+	work = dev.Work()
+	work.Add(before, -1)
+	return work, err
 }
 
 // time runs the steps with a measurement of the machine's peak after each, and returns their seconds.
@@ -185,24 +192,6 @@ func (r *benchTrain) time(ctx context.Context, step func(i int) (float64, error)
 	err = errors.Join(err, stop())
 	peak.measure()
 	return times, err
-}
-
-// flops counts the operations of one token in a training step: 6 for each parameter of a matrix (2 forward, 4
-// backward; 4 where the matrix is frozen, whatever an adapter adds; the lookup in an embedding is free, its use as the head is not) and 6·T·C per layer for causal attention.
-func (w workload) flops(m *model.Model) float64 {
-	s := m.Shape()
-	n := 0
-	for _, p := range m.Params {
-		lookup := strings.Contains(p.Name, "wpe") || !s.Tied && (strings.Contains(p.Name, "wte") || strings.Contains(p.Name, "embed_tokens"))
-		if len(p.Shape) == 2 && !lookup {
-			n += p.Len()
-		}
-	}
-	perWeight := 6.0
-	if w.rank > 0 {
-		perWeight = 4
-	}
-	return perWeight*float64(n) + 6*float64(s.Layers*w.t*s.Heads*s.HeadDim)
 }
 
 // workloadNames lists the workloads.

@@ -6,7 +6,9 @@ import (
 	"hone/recipe"
 )
 
-func dpoCommand(a *app) *cobra.Command {
+func dpoCommand(a *app) *cobra.Command { return dpoStage().command(a) }
+
+func dpoStage() training {
 	return training{
 		name: "dpo", short: "Train a model on preferences directly: DPO, IPO, KTO, SimPO, ORPO and kin",
 		long: "Trains a model on preferences without a reward model. The reference is the model as it was before training; its\n" +
@@ -18,5 +20,5 @@ func dpoCommand(a *app) *cobra.Command {
 			return &c, &c.Training
 		},
 		metrics: validation,
-	}.command(a)
+	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/plan"
 )
 
 // peakEvery is how often a long run measures the peak again: 40 ms in half a minute.
@@ -16,6 +17,7 @@ type peakMeter struct {
 	threads int
 	bf16    bool // of the bf16 dot product, where the machine has one
 	best    float64
+	f32     float64   // of f32, whatever the dtype
 	at      time.Time // of the last measurement
 }
 
@@ -33,7 +35,7 @@ func (p *peakMeter) measure() {
 	if p.bf16 && now.BF16 > 0 {
 		rate = now.BF16
 	}
-	p.best, p.at = max(p.best, rate), time.Now()
+	p.best, p.f32, p.at = max(p.best, rate), max(p.f32, now.F32), time.Now()
 }
 
 // refresh measures again where the last measurement is old. Call it while nothing else runs.
@@ -49,4 +51,14 @@ func (p *peakMeter) share(gflops float64) float64 {
 		return 0
 	}
 	return gflops / p.best
+}
+
+// rates are the machine's, the arithmetic as far as this meter knows better. It takes a second and, for the time, 256 MiB.
+func (p *peakMeter) rates() plan.Rates {
+	now := cpu.MeasurePeak(p.threads)
+	r := plan.Rates{F32: max(p.f32, now.F32), BF16: now.BF16, ReadGBs: now.ReadGBs, CopyGBs: now.CopyGBs, UpdateGBs: now.UpdateGBs}
+	if p.bf16 && now.BF16 > 0 {
+		r.BF16 = max(now.BF16, p.best)
+	}
+	return r
 }

@@ -14,7 +14,8 @@ import (
 
 func planCommand(a *app) *cobra.Command {
 	defaults := recipe.DefaultEstimate()
-	return &cobra.Command{
+	launcher := ""
+	cmd := &cobra.Command{
 		Use:   "plan [PLAN.yaml] [path=value ...]",
 		Short: "Say what a run on GPUs takes: memory, time, energy and money",
 		Long: "Says what a run on GPUs takes before it is started: memory by part, time at a stated utilisation, energy and money, and with\n" +
@@ -22,7 +23,8 @@ func planCommand(a *app) *cobra.Command {
 			".\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone plan model=gpt3-175b tokens=300e9 gpu=v100\n" +
 			"  hone plan model=llama-3-8b stage=sft method=qlora tokens=50M gpu=rtx4090\n" +
-			"  hone plan model=7B max_usd=100000 max_hours=720",
+			"  hone plan model=7B max_usd=100000 max_hours=720\n" +
+			"  hone plan model=llama-3-8b stage=sft method=lora tokens=50M gpu=h100 --launch slurm launch.data=answers.jsonl",
 		RunE: func(_ *cobra.Command, args []string) error {
 			c := recipe.DefaultEstimate()
 			path, overrides := splitArgs(args)
@@ -33,9 +35,26 @@ func planCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(r, func(w io.Writer) { printPlan(w, r) })
+			var files []string
+			if launcher != "" {
+				if files, err = a.launch(launcher, &c, r); err != nil {
+					return err
+				}
+			}
+			result := struct {
+				*recipe.Estimated
+				Launch []string `json:"launch,omitempty"` // files that were written
+			}{r, files}
+			return a.result(result, func(w io.Writer) {
+				printPlan(w, r)
+				if launcher != "" {
+					printLaunched(w, launcher, &c, files)
+				}
+			})
 		},
 	}
+	cmd.Flags().StringVar(&launcher, "launch", "", "write the job files of the plan, for one of "+launchers())
+	return cmd
 }
 
 // printPlan writes a plan as a table, with what it assumes.

@@ -6,7 +6,9 @@ import (
 	"hone/recipe"
 )
 
-func pretrainCommand(a *app) *cobra.Command {
+func pretrainCommand(a *app) *cobra.Command { return pretrainStage().command(a) }
+
+func pretrainStage() training {
 	return training{
 		name: "pretrain", short: "Train a language model on raw text",
 		long: "Trains a model on raw text, from scratch or from a model folder (model=DIR).",
@@ -16,5 +18,5 @@ func pretrainCommand(a *app) *cobra.Command {
 			c := recipe.DefaultPretrain()
 			return &c, &c.Training
 		},
-	}.command(a)
+	}
 }

@@ -6,7 +6,9 @@ import (
 	"hone/recipe"
 )
 
-func rewardCommand(a *app) *cobra.Command {
+func rewardCommand(a *app) *cobra.Command { return rewardStage().command(a) }
+
+func rewardStage() training {
 	return training{
 		name: "reward", short: "Train a reward model on preferences",
 		long: "Trains a model with a scalar head to tell which of two answers people prefer: all weights (method=full) or an adapter\n" +
@@ -18,5 +20,5 @@ func rewardCommand(a *app) *cobra.Command {
 			return &c, &c.Training
 		},
 		metrics: validation,
-	}.command(a)
+	}
 }

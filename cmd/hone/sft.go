@@ -6,7 +6,9 @@ import (
 	"hone/recipe"
 )
 
-func sftCommand(a *app) *cobra.Command {
+func sftCommand(a *app) *cobra.Command { return sftStage().command(a) }
+
+func sftStage() training {
 	return training{
 		name: "sft", short: "Fine-tune a model on examples of instructions and answers",
 		long: "Trains a model on examples: all weights (method=full), or what stands beside the frozen model (method=lora, qlora, prompt, prefix or ptuning).",
@@ -16,5 +18,5 @@ func sftCommand(a *app) *cobra.Command {
 			c := recipe.DefaultSFT()
 			return &c, &c.Training
 		},
-	}.command(a)
+	}
 }

@@ -25,6 +25,15 @@ type training struct {
 	metrics           func(s *recipe.Summary) map[string]float64 // what is shown beside the summary; nil: nothing
 }
 
+// trainings are the commands that train, by name.
+func trainings() map[string]training {
+	all := map[string]training{}
+	for _, s := range []training{pretrainStage(), sftStage(), rewardStage(), dpoStage()} {
+		all[s.name] = s
+	}
+	return all
+}
+
 // command makes the command. A recipe whose memory can be planned has --dry-run.
 func (t training) command(a *app) *cobra.Command {
 	defaults, _ := t.defaults()

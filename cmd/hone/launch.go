@@ -1,0 +1,90 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	"hone/internal/atomicfile"
+	"hone/plan"
+	"hone/recipe"
+)
+
+// launchers lists what --launch can be.
+func launchers() string { return strings.Join(slices.Sorted(maps.Keys(plan.Launchers())), ", ") }
+
+// launch writes the job files of a plan and returns their paths.
+func (a *app) launch(launcher string, c *recipe.Estimate, e *recipe.Estimated) ([]string, error) {
+	name, ok := plan.Launchers()[launcher]
+	if !ok {
+		return nil, fmt.Errorf("--launch is %q; use one of %s", launcher, launchers())
+	}
+	job, keys, err := c.Job(e)
+	if err != nil {
+		return nil, err
+	}
+	if err := fillJob(&job, keys, c.Launch.Set); err != nil {
+		return nil, err
+	}
+	text, err := job.File(launcher)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Launch.Out, 0o777); err != nil {
+		return nil, fmt.Errorf("launch.out: %w", err)
+	}
+	paths := []string{filepath.Join(c.Launch.Out, name), filepath.Join(c.Launch.Out, "recipe.yaml")}
+	return paths, errors.Join(atomicfile.WriteFile(paths[0], text), atomicfile.WriteFile(paths[1], job.Recipe))
+}
+
+// fillJob makes the recipe of the job's stage from the plan's keys and the user's own.
+func fillJob(job *plan.Job, keys, own []string) error {
+	s, ok := trainings()[job.Stage]
+	if !ok {
+		return fmt.Errorf("stage is %s, for which no job is written", job.Stage)
+	}
+	c, shared := s.defaults()
+	if err := recipe.Override(c, keys); err != nil {
+		return err
+	}
+	if err := recipe.Override(c, own); err != nil {
+		return fmt.Errorf("launch.set: %w", err)
+	}
+	device := shared.Device
+	shared.Device = "cpu" // what device there is, is the machines' affair
+	err := c.Validate()
+	shared.Device = device
+	if err != nil {
+		return fmt.Errorf("the recipe of the job: %w; launch.set=KEY=VALUE changes it", err)
+	}
+	if strings.ContainsFunc(shared.Out, unicode.IsControl) {
+		return fmt.Errorf("out is %q; name a folder of the machines without control characters", shared.Out)
+	}
+	if device == "cpu" {
+		job.Machines = 1 // they do not share a run
+	}
+	job.Out = shared.Out
+	usual, _ := s.defaults()
+	job.Recipe, err = recipe.EncodeChanged(c, usual)
+	return err
+}
+
+// printLaunched says what was written and what to do with it.
+func printLaunched(w io.Writer, launcher string, c *recipe.Estimate, paths []string) {
+	fmt.Fprintf(w, "\nwrote %s\n", strings.Join(paths, " and "))
+	start := map[string]string{"slurm": "sbatch ", "k8s": "kubectl apply -f ", "skypilot": "sky jobs launch "}[launcher] + filepath.Base(paths[0])
+	if launcher == "skypilot" && c.Launch.Binary == "" {
+		start += " --env HONE_URL=URL"
+	}
+	fmt.Fprintf(w, "start it in %s: %s\n", c.Launch.Out, start)
+	if launcher == "k8s" && c.Launch.Binary == "" {
+		fmt.Fprintln(w, "first set HONE_URL in it, where the machines fetch hone; launch.binary=URL does that")
+	}
+	fmt.Fprintln(w, "the recipe says device: cuda, and this version of hone computes on the CPU alone; launch.set=device=cpu runs there")
+}

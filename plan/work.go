@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"time"
+
+	"hone/device"
+)
+
+// Work is what a device is asked for, by what limits its kernels.
+type Work struct {
+	F32     Arithmetic `json:"f32"`
+	BF16    Arithmetic `json:"bf16"`           // of operands in bf16
+	Read    int64      `json:"read_bytes"`     // of weights and of keys and values, by kernels that use each only a few times, as in decoding
+	Moved   int64      `json:"moved_bytes"`    // read and written by kernels that are no products
+	Updated int64      `json:"updated_bytes"`  // the same of the optimizer
+	Packed  int64      `json:"unpacked_bytes"` // written of weights that are held in few bits
+}
+
+// Arithmetic is floating-point operations by the kind of kernel, an addition or a multiplication each.
+type Arithmetic struct {
+	Wide          int64 `json:"wide"`   // products
+	Narrow        int64 `json:"narrow"` // products with a side of at most 32, as adapters have them
+	Few           int64 `json:"few"`    // products of at most 16 rows with a weight, whose time is that of reading it
+	Attention     int64 `json:"attention"`
+	AttentionGrad int64 `json:"attention_grad"` // four products; a kernel that computes the scores again has a fifth, which is no work of the model
+}
+
+// The bounds of narrow products and of few rows.
+const (
+	narrowMost = 32
+	fewMost    = 16
+)
+
+// Rates are what a machine can do at most, as cpu.MeasurePeak finds them.
+type Rates struct {
+	F32       float64 `json:"f32_gflops"`
+	BF16      float64 `json:"bf16_gflops"` // 0 without an instruction for it
+	ReadGBs   float64 `json:"read_gb_per_s"`
+	CopyGBs   float64 `json:"copy_gb_per_s"`
+	UpdateGBs float64 `json:"update_gb_per_s"`
+}
+
+// shares are the parts of a machine's peak that kinds of kernels reach, one number for all models. They are means of device/cpu on a Zen 4,
+// each measured alone: wide, narrow and few by products of training shapes (hone bench gemm has the wide ones), attention by
+// BenchmarkAttention with sequences of 512. Short sequences reach less, and long ones more.
+type shares struct{ wide, narrow, few, attention, attentionGrad float64 }
+
+var (
+	sharesF32  = shares{wide: 0.86, narrow: 0.6, few: 0.45, attention: 0.55, attentionGrad: 0.42}
+	sharesBF16 = shares{wide: 0.86, narrow: 0.5, few: 0.48, attention: 0.42, attentionGrad: 0.28}
+)
+
+// shareRead is that of the bandwidth of reading which decoding reaches.
+const shareRead = 0.8
+
+// Add counts n times the work of b.
+func (w *Work) Add(b Work, n int64) {
+	w.F32.add(b.F32, n)
+	w.BF16.add(b.BF16, n)
+	w.Read += n * b.Read
+	w.Moved += n * b.Moved
+	w.Updated += n * b.Updated
+	w.Packed += n * b.Packed
+}
+
+func (a *Arithmetic) add(b Arithmetic, n int64) {
+	a.Wide += n * b.Wide
+	a.Narrow += n * b.Narrow
+	a.Few += n * b.Few
+	a.Attention += n * b.Attention
+	a.AttentionGrad += n * b.AttentionGrad
+}
+
+// FLOPs are the operations of both types.
+func (w *Work) FLOPs() FLOPs {
+	a := w.F32
+	a.add(w.BF16, 1)
+	return FLOPs{MatMul: a.Wide + a.Narrow + a.Few, Attention: a.Attention + a.AttentionGrad}
+}
+
+// Time is how long the work takes at the rates of a machine, each kind of kernel at its share of the peak, one after the other.
+// It is zero where no rates are known.
+func (w *Work) Time(r Rates) time.Duration {
+	if !(r.F32 > 0 && r.ReadGBs > 0 && r.CopyGBs > 0 && r.UpdateGBs > 0) {
+		return 0
+	}
+	half, few := r.BF16, float64(w.F32.Few)/(sharesF32.few*r.F32)
+	if half == 0 {
+		half = r.F32 // bf16 is widened
+	}
+	few += float64(w.BF16.Few) / (sharesBF16.few * half)
+	ns := w.F32.ns(r.F32, sharesF32) + w.BF16.ns(half, sharesBF16) + max(few, float64(w.Read)/(shareRead*r.ReadGBs)) +
+		float64(w.Moved+w.Packed)/r.CopyGBs + float64(w.Updated)/r.UpdateGBs
+	return time.Duration(ns)
+}
+
+// ns is nanoseconds at a peak in GFLOP/s, those of few rows left out.
+func (a Arithmetic) ns(peak float64, s shares) float64 {
+	return (float64(a.Wide)/s.wide + float64(a.Narrow)/s.narrow + float64(a.Attention)/s.attention + float64(a.AttentionGrad)/s.attentionGrad) / peak
+}
+
+// Work is what the device was asked for so far.
+func (d *Device) Work() Work { return d.work }
+
+// arithmetic is the counter of a type.
+func (d *Device) arithmetic(t device.DType) *Arithmetic {
+	if t == device.BF16 {
+		return &d.work.BF16
+	}
+	return &d.work.F32
+}
+
+// size is the bytes of buffers; one that is absent has none.
+func size(list ...device.Buffer) (n int64) {
+	for _, b := range list {
+		n += int64(b.Len) * int64(b.DType.Size())
+	}
+	return n
+}
+
+// move counts a kernel that reads and writes buffers once.
+func (d *Device) move(list ...device.Buffer) { d.work.Moved += size(list...) }

@@ -1,0 +1,69 @@
+package plan_test
+
+import (
+	"testing"
+	"time"
+
+	"hone/device"
+	"hone/plan"
+)
+
+// TestWork counts kernels by kind.
+func TestWork(t *testing.T) {
+	d := plan.NewDevice()
+	buffer := func(n int, dt device.DType) device.Buffer { return d.Alloc(n, dt) }
+	product := func(m, n, k int, dt device.DType, transB bool) {
+		d.MatMul(device.MatMul{M: m, N: n, K: k, A: buffer(m*k, dt), B: buffer(n*k, dt), C: buffer(m*n, device.F32), TransB: transB})
+	}
+	product(100, 200, 300, device.F32, true)
+	product(100, 16, 300, device.F32, true)
+	product(16, 200, 300, device.BF16, true)
+	product(16, 200, 300, device.BF16, false) // the gradient of few rows is no decoding
+	x, y := buffer(1000, device.F32), buffer(1000, device.BF16)
+	d.Unary(device.SiLU, y, x)
+	d.AdamW(device.AdamW{Param: x, Grad: x, M: x, V: x, Half: y})
+	d.Unpack(x, device.Packed{Packing: device.Int8, Rows: 10, Cols: 100, Codes: buffer(1000, device.U8)})
+	want := plan.Work{
+		F32:  plan.Arithmetic{Wide: 2 * 100 * 200 * 300, Narrow: 2 * 100 * 16 * 300},
+		BF16: plan.Arithmetic{Few: 2 * 16 * 200 * 300, Narrow: 2 * 16 * 200 * 300},
+		Read: 2 * 200 * 300, Moved: 6000, Updated: 7*4000 + 2000, Packed: 5000,
+	}
+	if got := d.Work(); got != want {
+		t.Errorf("counted %+v, want %+v", got, want)
+	}
+	twice := want
+	twice.Add(want, 1)
+	if a, b := twice.FLOPs().Total(), want.FLOPs().Total(); a != 2*b || b != want.F32.Wide+want.F32.Narrow+want.BF16.Few+want.BF16.Narrow {
+		t.Errorf("%d and %d operations", a, b)
+	}
+}
+
+// TestTime: each kind of work takes time at its own rate, and nothing is said where a rate is not known.
+func TestTime(t *testing.T) {
+	rates := plan.Rates{F32: 100, BF16: 200, ReadGBs: 10, CopyGBs: 20, UpdateGBs: 40}
+	at := func(w plan.Work, r plan.Rates) time.Duration { return w.Time(r).Round(time.Microsecond) }
+	for name, c := range map[string]struct {
+		work plan.Work
+		want time.Duration
+	}{
+		"products":       {plan.Work{F32: plan.Arithmetic{Wide: 86e9}}, time.Second},
+		"bf16":           {plan.Work{BF16: plan.Arithmetic{Wide: 172e9}}, time.Second},
+		"moved":          {plan.Work{Moved: 20e9}, time.Second},
+		"update":         {plan.Work{Updated: 40e9}, time.Second},
+		"unpacked":       {plan.Work{Packed: 10e9, Moved: 10e9}, time.Second},
+		"reading":        {plan.Work{Read: 8e9, F32: plan.Arithmetic{Few: 1e9}}, time.Second},
+		"many few rows":  {plan.Work{Read: 1e9, F32: plan.Arithmetic{Few: 45e9}}, time.Second},
+		"all, in a line": {plan.Work{Moved: 20e9, Updated: 40e9, F32: plan.Arithmetic{Wide: 86e9}}, 3 * time.Second},
+	} {
+		if got := at(c.work, rates); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	w := plan.Work{BF16: plan.Arithmetic{Wide: 86e9}}
+	if got := at(w, plan.Rates{F32: 100, ReadGBs: 1, CopyGBs: 1, UpdateGBs: 1}); got != time.Second {
+		t.Errorf("without an instruction for bf16: %v", got)
+	}
+	if got := at(w, plan.Rates{F32: 100}); got != 0 {
+		t.Errorf("without bandwidths: %v", got)
+	}
+}
