@@ -99,35 +99,47 @@ func (s *preferring) openData(ctx context.Context, r *run) (err error) {
 	if s.records, s.template, err = s.c.Preferences.open(ctx, r, parse); err != nil {
 		return err
 	}
-	if s.c.LossType == kto {
-		s.mismatched = mismatch(s.records.items, r.c.SequenceLength)
-		s.heldWrong = mismatch(s.records.held, r.c.SequenceLength)
+	if s.c.LossType != kto {
+		return nil
+	}
+	for of, wrong := range map[*[]judged]*[]judged{&s.records.items: &s.mismatched, &s.records.held: &s.heldWrong} {
+		var file *markFile
+		*wrong, file, err = onDisk(r.folder.dir, func(add func(judged) error) error { return mismatch(*of, r.c.SequenceLength, add) })
+		if s.records.files = append(s.records.files, file); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // mismatch puts to the prompt of each item the answer of the one before it that has another prompt, as KTO estimates the
 // KL divergence (Ethayarajh et al., 2024, section 4.1).
-func mismatch(items []judged, most int) []judged {
-	prompts := make([]int, len(items))
-	hashes := make([]uint64, len(items))
+func mismatch(items []judged, most int, add func(judged) error) error {
+	n := len(items)
+	prompts, hashes, before := make([]int, n), make([]uint64, n), make([]int, n)
 	for i := range items {
 		marks := items[i].answers[0]
 		for prompts[i] < len(marks) && marks[prompts[i]]&1 == 0 {
 			prompts[i]++
 		}
-		hashes[i] = hashMarks(marks[:prompts[i]])
+		hashes[i], before[i] = hashMarks(marks[:prompts[i]]), i
 	}
-	wrong := make([]judged, len(items))
-	for i := range items {
-		j := (i + len(items) - 1) % len(items)
-		for j != i && hashes[j] == hashes[i] {
-			j = (j + len(items) - 1) % len(items)
+	for at := range 2 * n { // the second time around, what is before the first ones is known
+		i, last := at%n, (at+n-1)%n
+		if before[i] = last; hashes[last] == hashes[i] {
+			before[i] = before[last]
 		}
-		marks := slices.Concat(items[i].answers[0][:prompts[i]], items[j].answers[0][prompts[j]:])
-		wrong[i] = judged{answers: [][]int32{marks[:min(len(marks), most)]}}
+		if hashes[before[i]] == hashes[i] { // of the first ones the first time, and where all prompts are one
+			before[i] = i
+		}
 	}
-	return wrong
+	for i, j := range before {
+		marks := slices.Concat(items[i].answers[0][:prompts[i]], items[j].answers[0][prompts[j]:])
+		if err := add(judged{answers: [][]int32{marks[:min(len(marks), most)]}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *preferring) config(*run) ([]byte, error) { return nil, nil }
@@ -325,7 +337,7 @@ func (s *preferring) example(r *run) []train.Part                    { return s.
 func (s *preferring) prompts(r *run) (ids [][]int32, texts []string) { return s.records.prompts(r) }
 func (s *preferring) beside(dir string) error                        { return saveTemplate(dir, s.template) }
 func (s *preferring) summarise(*Summary)                             {}
-func (s *preferring) close() error                                   { return nil }
+func (s *preferring) close() error                                   { return s.records.close() }
 
 // prompts are those of the recipe, or of held-out records.
 func (s *judgements) prompts(r *run) (ids [][]int32, texts []string) {

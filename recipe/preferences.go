@@ -84,10 +84,21 @@ func (j *judged) tokens() int {
 	return n
 }
 
-// judgements are the records of a run. They are held in memory, 4 bytes a token.
+// judgements are the records of a run. Their tokens are on disk; in memory a pair takes about 150 bytes.
 type judgements struct {
 	items, held []judged
+	files       []*markFile // of the tokens
 	stats       data.Stats
+}
+
+func (s *judgements) close() error {
+	var errs []error
+	if s != nil {
+		for _, f := range s.files {
+			errs = append(errs, f.close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Reasons for which preferences are left out.
@@ -102,7 +113,7 @@ type reader struct {
 	stats *data.Stats
 }
 
-// open reads the records and fixes the number of steps.
+// open reads the records and fixes the number of steps. What it returns is to be closed also with an error.
 func (p *Preferences) open(ctx context.Context, r *run, parse func(*reader, []byte) ([]judged, error)) (*judgements, *chat.Template, error) {
 	var err error
 	if r.tok, err = tokenizer.Load(p.Model); err != nil {
@@ -115,33 +126,46 @@ func (p *Preferences) open(ctx context.Context, r *run, parse func(*reader, []by
 	if err != nil {
 		return nil, nil, err
 	}
-	var all judgements
+	all := &judgements{}
 	in := &reader{c: p, most: r.c.SequenceLength, enc: exampleEncoder{tok: r.tok, enc: r.tok.NewEncoder(), template: template}, parse: parse, stats: &all.stats}
-	fraction := p.ValidationFraction
-	if len(p.ValidationData) > 0 {
-		fraction = 0
-	}
-	if err := in.read(ctx, p.Data, fraction, &all.items, &all.held); err != nil {
-		return nil, nil, err
-	}
-	if len(p.ValidationData) > 0 {
-		in.stats = &data.Stats{}
-		if err := in.read(ctx, p.ValidationData, 0, &all.held, nil); err != nil {
-			return nil, nil, err
-		}
+	if err := all.read(ctx, in, r.folder.dir); err != nil {
+		return all, nil, err
 	}
 	if len(all.items) == 0 || p.heldOut() && len(all.held) == 0 {
-		return nil, nil, fmt.Errorf("no record is left to learn from or to hold out (%s); raise sequence_length or give more records", all.stats.String())
+		return all, nil, fmt.Errorf("no record is left to learn from or to hold out (%s); raise sequence_length or give more records", all.stats.String())
 	}
 	if r.c.Steps == 0 {
 		perStep := float64(r.c.BatchSize * r.c.GradientAccumulationSteps)
 		r.c.Steps = max(1, int(math.Ceil(p.Epochs*float64(len(all.items))/perStep)))
 	}
-	return &all, template, nil
+	return all, template, nil
 }
 
-// read appends what the files hold to train and, of a share, to held.
-func (in *reader) read(ctx context.Context, paths []string, fraction float64, train, held *[]judged) error {
+// read reads the data and what is held out, in one pass where that is a share of it.
+func (s *judgements) read(ctx context.Context, in *reader, dir string) error {
+	p := in.c
+	fraction := p.ValidationFraction
+	if len(p.ValidationData) > 0 {
+		fraction = 0
+	}
+	var train, held *markFile
+	var err error
+	s.items, train, err = onDisk(dir, func(learn func(judged) error) (err error) {
+		s.held, held, err = onDisk(dir, func(hold func(judged) error) error {
+			if err := in.read(ctx, p.Data, fraction, learn, hold); err != nil || len(p.ValidationData) == 0 {
+				return err
+			}
+			in.stats = &data.Stats{}
+			return in.read(ctx, p.ValidationData, 0, hold, nil)
+		})
+		return err
+	})
+	s.files = append(s.files, train, held)
+	return err
+}
+
+// read gives what the files hold to train and, a share of it, to held.
+func (in *reader) read(ctx context.Context, paths []string, fraction float64, train, held func(judged) error) error {
 	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(in.c.OnBadRecord), Records: true}
 	for d, err := range data.Split(src.Documents(in.stats), fraction, false) {
 		if err != nil {
@@ -154,10 +178,14 @@ func (in *reader) read(ctx context.Context, paths []string, fraction float64, tr
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.Place(), err)
 		}
+		add := train
 		if d.Held {
-			*held = append(*held, items...)
-		} else {
-			*train = append(*train, items...)
+			add = held
+		}
+		for _, j := range items {
+			if err := add(j); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -273,7 +273,7 @@ func (s *judgements) example(r *run) []train.Part {
 
 func (s *rewarding) prompts(*run) ([][]int32, []string) { return nil, nil }
 func (s *rewarding) summarise(*Summary)                 {}
-func (s *rewarding) close() error                       { return nil }
+func (s *rewarding) close() error                       { return s.records.close() }
 
 func (s *rewarding) beside(dir string) error { return saveTemplate(dir, s.template) }
 

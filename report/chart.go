@@ -232,7 +232,10 @@ func compact(v float64) string {
 
 // short writes three digits, without zeros at the end.
 func short(v float64) string {
-	if v != 0 && math.Abs(v) < 1e-3 {
+	if v == 0 {
+		return "0" // also what has a sign
+	}
+	if math.Abs(v) < 1e-3 {
 		return strings.Replace(strconv.FormatFloat(v, 'e', -1, 32), "e-0", "e-", 1)
 	}
 	return strconv.FormatFloat(roundTo(v, 3), 'f', -1, 64)
@@ -246,6 +249,8 @@ func exact(v float64) string {
 		return fmt.Sprint(v)
 	case a >= 1e5:
 		return compact(v)
+	case v == 0:
+		return "0" // also what has a sign
 	case v == math.Trunc(v):
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case a < 1e-3:

@@ -169,7 +169,7 @@ func TestTicksAreRound(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{compact(1234567), "1.23M"}, {compact(950), "950"}, {compact(0.5), "0.5"}, {short(0.0003), "3e-4"}, {exact(3.14159), "3.142"}, {exact(11.6), "11.60"}, {exact(12), "12"}, {exact(0.25), "0.250"}, {exact(1234.5), "1234"},
+		{compact(1234567), "1.23M"}, {compact(950), "950"}, {compact(0.5), "0.5"}, {short(0.0003), "3e-4"}, {exact(3.14159), "3.142"}, {exact(math.Copysign(0, -1)), "0"}, {short(math.Copysign(0, -1)), "0"}, {exact(11.6), "11.60"}, {exact(12), "12"}, {exact(0.25), "0.250"}, {exact(1234.5), "1234"},
 		{exact(math.NaN()), "NaN"}, {grouped(1234567), "1\u202f234\u202f567"}, {grouped(999), "999"}, {duration(3.14), "3.1s"}, {duration(125.2), "2m5s"},
 	} {
 		if c.got != c.want {

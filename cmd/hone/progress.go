@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,7 +84,7 @@ func (p *progress) event(e train.Event) {
 	case train.SkipEvent:
 		p.line("%s; the step is skipped", e.Reason)
 	case train.RolloutEvent:
-		p.line("iteration %d: score %.4f, KL %.4f, %.0f tokens an answer", e.Iteration, e.Metrics["objective/scores"], e.Metrics["objective/kl"], e.Metrics["completions/mean_length"])
+		p.line("iteration %d: score %s, KL %s, %.0f tokens an answer", e.Iteration, fixed(e.Metrics["objective/scores"]), fixed(e.Metrics["objective/kl"]), e.Metrics["completions/mean_length"])
 	case train.MessageEvent:
 		p.line("%s", e.Text)
 	case train.InfoEvent:
@@ -107,10 +109,18 @@ func evalText(metrics map[string]float64) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(metrics)) {
 		if name != "train_loss" {
-			parts = append(parts, fmt.Sprintf("%s %.4f", name, metrics[name]))
+			parts = append(parts, name+" "+fixed(metrics[name]))
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// fixed writes four decimals, a number that rounds to 0 without a sign: the loss of a policy is 0 but for rounding.
+func fixed(v float64) string {
+	if math.Abs(v) < 0.00005 {
+		v = 0
+	}
+	return strconv.FormatFloat(v, 'f', 4, 64)
 }
 
 func (p *progress) step(e train.StepEvent) string {
@@ -119,7 +129,7 @@ func (p *progress) step(e train.StepEvent) string {
 	}
 	p.speed += (e.TokensPerS - p.speed) / 10
 	var b strings.Builder
-	fmt.Fprintf(&b, "step %*d/%d  loss %.4f", len(fmt.Sprint(p.steps)), e.Step, p.steps, e.Loss)
+	fmt.Fprintf(&b, "step %*d/%d  loss %s", len(fmt.Sprint(p.steps)), e.Step, p.steps, fixed(e.Loss))
 	if p.val > 0 {
 		fmt.Fprintf(&b, "  held-out %.4f", p.val)
 	}
