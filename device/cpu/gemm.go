@@ -142,7 +142,8 @@ type tileArgs struct {
 	AInc, BInc, CInc, AddInc int
 	Mask                     *[8]int32      // lanes of the last vector that count, -1 for yes; nil means all
 	Bits                     uint64         // the same as one bit a lane, always set
-	Next                     unsafe.Pointer // of a kernel for few rows: memory it asks for, as much as it reads of B
+	Next                     unsafe.Pointer // memory asked for: of a kernel for few rows, as much as it reads of B
+	Lines                    int            // of a tile of all rows: lines of each of as many rows from Next on, RS apart, and as many again for each tile
 }
 
 // packFunc rearranges or converts part of an operand; see packArgs and gemmKernels.

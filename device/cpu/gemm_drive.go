@@ -170,7 +170,11 @@ func (b *gemmBlock) stripe(a packedA, add unsafe.Pointer, i, r, rows, full, pitc
 	}
 	b.setC(add, i+r, 0)
 	t.B = unsafe.Pointer(&b.s.b[0])
+	if b.i+i+r+b.k.mr < b.M {
+		b.askNextA(a, full)
+	}
 	b.call(rows, b.k.nr, full)
+	t.Lines = 0
 	for j, at := full*b.k.nr, full*pitch; j < b.n; at += pitch {
 		n := b.panel(j)
 		b.setC(add, i+r, j)
@@ -193,6 +197,14 @@ func (b *gemmBlock) panel(j int) int {
 func (b *gemmBlock) setA(a packedA, stripe int) {
 	t := &b.s.tile
 	t.A, t.RS, t.CS = unsafe.Add(a.p, stripe*a.stripe), a.rs, a.cs
+}
+
+// askNextA makes each of count tiles ask for its share of the stripe of A after the one that setA set. What was packed is in
+// the second cache already.
+func (b *gemmBlock) askNextA(a packedA, count int) {
+	if t := &b.s.tile; !a.packed && count > 0 {
+		t.Next, t.Lines = unsafe.Add(t.A, a.stripe), ceilDiv(ceilDiv(t.K*t.CS, 64), count)
+	}
 }
 
 // setC points the tile at row i, column j of the block. A bias has no rows: LDAdd is 0.

@@ -7,6 +7,7 @@ import "unsafe"
 type packedA struct {
 	p              unsafe.Pointer
 	rs, cs, stripe int
+	packed         bool // a copy
 }
 
 // prepareA returns rows i to i+m of op(A) for units u to u+kc. Row-major F32 is
@@ -19,15 +20,15 @@ func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
 		if b.LDA%2048 == 0 && m > 1 || 2*(u+kc) > b.K {
 			return b.copyPairs(i, m, u, kc)
 		}
-		return packedA{b.A.at(b.offA + i*b.LDA + 2*u), 2 * b.LDA, 4, 2 * b.LDA * b.k.mr}
+		return packedA{b.A.at(b.offA + i*b.LDA + 2*u), 2 * b.LDA, 4, 2 * b.LDA * b.k.mr, false}
 	case !b.A.bf16 && (b.LDA%1024 != 0 || m == 1):
-		return packedA{b.A.at(b.offA + i*b.LDA + u), 4 * b.LDA, 4, 4 * b.LDA * b.k.mr}
+		return packedA{b.A.at(b.offA + i*b.LDA + u), 4 * b.LDA, 4, 4 * b.LDA * b.k.mr, false}
 	}
 	ld := roundUp(kc, 8) + 16 // no multiple of 4 KiB
 	grow(&b.s.a, m*ld+8)
 	dst := unsafe.Pointer(&b.s.a[0])
 	b.rowsOf(b.A, dst, b.offA+i*b.LDA+u, rowShape{rows: m, cols: kc, ld: b.LDA, dstStride: 4 * ld})
-	return packedA{dst, 4 * ld, 4, 4 * ld * b.k.mr}
+	return packedA{dst, 4 * ld, 4, 4 * ld * b.k.mr, true}
 }
 
 // copyPairs copies rows of a bf16 A and completes a last odd pair with zero.
@@ -39,7 +40,7 @@ func (b *gemmBlock) copyPairs(i, m, u, kc int) packedA {
 		row[2*kc-1] = 0
 		copy(row, halvesAt(b.A.at(b.offA+(i+r)*b.LDA+2*u), min(2*kc, b.K-2*u)))
 	}
-	return packedA{unsafe.Pointer(&b.s.a[0]), 4 * ld, 4, 4 * ld * b.k.mr}
+	return packedA{unsafe.Pointer(&b.s.a[0]), 4 * ld, 4, 4 * ld * b.k.mr, true}
 }
 
 // packStripes packs an A stored [K, M]: stripes of mr rows, column after column.
@@ -59,7 +60,7 @@ func (b *gemmBlock) packStripes(i, m, u, kc int) packedA {
 		sh := rowShape{rows: kc, cols: rest, ld: b.LDA, dstStride: 4 * mr}
 		b.columnsOf(b.A, unsafe.Add(dst, r/mr*4*pitch), b.offA+i+r, u, sh)
 	}
-	return packedA{dst, 4, 4 * mr, 4 * pitch}
+	return packedA{dst, 4, 4 * mr, 4 * pitch, true}
 }
 
 // stripesOf packs stripes of sh.cols columns of m, stored with k along rows, for

@@ -336,6 +336,8 @@ TEXT ·copyStripes16AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $4, AX
 
 row:
 	MOVQ         R8, DX
@@ -343,6 +345,7 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
 	VMOVUPS      0(SI), X0
 	VMOVUPS      X0, 0(DX)
 	ADDQ         $16, SI
@@ -366,6 +369,8 @@ TEXT ·copyStripes32AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $4, AX
 
 row:
 	MOVQ         R8, DX
@@ -373,6 +378,7 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
 	VMOVUPS      0(SI), Y0
 	VMOVUPS      Y0, 0(DX)
 	ADDQ         $32, SI
@@ -396,6 +402,8 @@ TEXT ·copyStripes96AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $2, AX
 
 row:
 	MOVQ         R8, DX
@@ -403,6 +411,8 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
+	PREFETCHT1   64(SI)(AX*1)
 	VMOVUPS      0(SI), Y0
 	VMOVUPS      Y0, 0(DX)
 	VMOVUPS      32(SI), Y0
@@ -430,6 +440,8 @@ TEXT ·copyStripes192AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $2, AX
 
 row:
 	MOVQ         R8, DX
@@ -437,6 +449,9 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
+	PREFETCHT1   64(SI)(AX*1)
+	PREFETCHT1   128(SI)(AX*1)
 	VMOVUPS      0(SI), Y0
 	VMOVUPS      Y0, 0(DX)
 	VMOVUPS      32(SI), Y0
@@ -470,6 +485,8 @@ TEXT ·widenStripes16AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $4, AX
 
 row:
 	MOVQ         R8, DX
@@ -477,6 +494,7 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
 	VPMOVZXWD    0(SI), X0
 	VPSLLD       $16, X0, X0
 	VMOVUPS      X0, 0(DX)
@@ -501,6 +519,8 @@ TEXT ·widenStripes32AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $4, AX
 
 row:
 	MOVQ         R8, DX
@@ -508,6 +528,7 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
 	VPMOVZXWD    0(SI), Y0
 	VPSLLD       $16, Y0, Y0
 	VMOVUPS      Y0, 0(DX)
@@ -532,6 +553,8 @@ TEXT ·widenStripes96AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $2, AX
 
 row:
 	MOVQ         R8, DX
@@ -539,6 +562,7 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
 	VPMOVZXWD    0(SI), Y0
 	VPSLLD       $16, Y0, Y0
 	VMOVUPS      Y0, 0(DX)
@@ -569,6 +593,8 @@ TEXT ·widenStripes192AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $2, AX
 
 row:
 	MOVQ         R8, DX
@@ -576,6 +602,8 @@ row:
 	MOVQ         R13, CX
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
+	PREFETCHT1   64(SI)(AX*1)
 	VPMOVZXWD    0(SI), Y0
 	VPSLLD       $16, Y0, Y0
 	VMOVUPS      Y0, 0(DX)
@@ -615,19 +643,25 @@ TEXT ·pairStripes32AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $5, AX
 
 row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	LEAQ         (SI)(R10*1), R15
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
+	PREFETCHT1   0(R15)(AX*1)
 	VPMOVZXWD    0(SI), Y0
 	VPMOVZXWD    0(SI)(R10*1), Y1
 	VPSLLD       $16, Y1, Y1
 	VPOR         Y1, Y0, Y0
 	VMOVUPS      Y0, 0(DX)
 	ADDQ         $16, SI
+	ADDQ         $16, R15
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe
@@ -649,13 +683,20 @@ TEXT ·pairStripes192AVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(DI), R12
 	MOVQ         56(DI), R13
 	MOVQ         64(DI), BX
+	MOVQ         R10, AX
+	SHLQ         $3, AX
 
 row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	LEAQ         (SI)(R10*1), R15
 
 stripe:
+	PREFETCHT1   0(SI)(AX*1)
+	PREFETCHT1   0(R15)(AX*1)
+	PREFETCHT1   64(SI)(AX*1)
+	PREFETCHT1   64(R15)(AX*1)
 	VPMOVZXWD    0(SI), Y0
 	VPMOVZXWD    0(SI)(R10*1), Y1
 	VPSLLD       $16, Y1, Y1
@@ -687,6 +728,7 @@ stripe:
 	VPOR         Y1, Y0, Y0
 	VMOVUPS      Y0, 160(DX)
 	ADDQ         $96, SI
+	ADDQ         $96, R15
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tileAVX21x1(t *tileArgs)
-TEXT ·tileAVX21x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX21x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -20,6 +20,8 @@ TEXT ·tileAVX21x1(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -78,7 +80,7 @@ stored:
 	RET
 
 // func tileAVX21x2(t *tileArgs)
-TEXT ·tileAVX21x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX21x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -93,6 +95,8 @@ TEXT ·tileAVX21x2(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -158,7 +162,7 @@ stored:
 	RET
 
 // func tileAVX21x3(t *tileArgs)
-TEXT ·tileAVX21x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX21x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -173,6 +177,8 @@ TEXT ·tileAVX21x3(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -246,7 +252,7 @@ stored:
 	RET
 
 // func tileAVX22x1(t *tileArgs)
-TEXT ·tileAVX22x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX22x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -261,6 +267,8 @@ TEXT ·tileAVX22x1(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -334,7 +342,7 @@ stored:
 	RET
 
 // func tileAVX22x2(t *tileArgs)
-TEXT ·tileAVX22x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX22x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -349,6 +357,8 @@ TEXT ·tileAVX22x2(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -435,7 +445,7 @@ stored:
 	RET
 
 // func tileAVX22x3(t *tileArgs)
-TEXT ·tileAVX22x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX22x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -450,6 +460,8 @@ TEXT ·tileAVX22x3(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -551,7 +563,7 @@ stored:
 	RET
 
 // func tileAVX23x1(t *tileArgs)
-TEXT ·tileAVX23x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX23x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -566,6 +578,8 @@ TEXT ·tileAVX23x1(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -654,7 +668,7 @@ stored:
 	RET
 
 // func tileAVX23x2(t *tileArgs)
-TEXT ·tileAVX23x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX23x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -669,6 +683,8 @@ TEXT ·tileAVX23x2(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -776,7 +792,7 @@ stored:
 	RET
 
 // func tileAVX23x3(t *tileArgs)
-TEXT ·tileAVX23x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX23x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -791,6 +807,8 @@ TEXT ·tileAVX23x3(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -920,7 +938,7 @@ stored:
 	RET
 
 // func tileAVX24x1(t *tileArgs)
-TEXT ·tileAVX24x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX24x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -935,8 +953,32 @@ TEXT ·tileAVX24x1(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1041,7 +1083,7 @@ stored:
 	RET
 
 // func tileAVX24x2(t *tileArgs)
-TEXT ·tileAVX24x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX24x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1056,8 +1098,32 @@ TEXT ·tileAVX24x2(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1187,7 +1253,7 @@ stored:
 	RET
 
 // func tileAVX24x3(t *tileArgs)
-TEXT ·tileAVX24x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX24x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1202,8 +1268,32 @@ TEXT ·tileAVX24x3(SB), NOSPLIT, $40-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1362,7 +1452,7 @@ stored:
 	RET
 
 // func tileAVX5121x1(t *tileArgs)
-TEXT ·tileAVX5121x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5121x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1379,6 +1469,8 @@ TEXT ·tileAVX5121x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1421,7 +1513,7 @@ store:
 	RET
 
 // func tileAVX5121x2(t *tileArgs)
-TEXT ·tileAVX5121x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5121x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1438,6 +1530,8 @@ TEXT ·tileAVX5121x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1486,7 +1580,7 @@ store:
 	RET
 
 // func tileAVX5121x3(t *tileArgs)
-TEXT ·tileAVX5121x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5121x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1503,6 +1597,8 @@ TEXT ·tileAVX5121x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1557,7 +1653,7 @@ store:
 	RET
 
 // func tileAVX5122x1(t *tileArgs)
-TEXT ·tileAVX5122x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5122x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1574,6 +1670,8 @@ TEXT ·tileAVX5122x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1626,7 +1724,7 @@ store:
 	RET
 
 // func tileAVX5122x2(t *tileArgs)
-TEXT ·tileAVX5122x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5122x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1643,6 +1741,8 @@ TEXT ·tileAVX5122x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1706,7 +1806,7 @@ store:
 	RET
 
 // func tileAVX5122x3(t *tileArgs)
-TEXT ·tileAVX5122x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5122x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1723,6 +1823,8 @@ TEXT ·tileAVX5122x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1797,7 +1899,7 @@ store:
 	RET
 
 // func tileAVX5123x1(t *tileArgs)
-TEXT ·tileAVX5123x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5123x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1814,6 +1916,8 @@ TEXT ·tileAVX5123x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1876,7 +1980,7 @@ store:
 	RET
 
 // func tileAVX5123x2(t *tileArgs)
-TEXT ·tileAVX5123x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5123x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1893,6 +1997,8 @@ TEXT ·tileAVX5123x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1971,7 +2077,7 @@ store:
 	RET
 
 // func tileAVX5123x3(t *tileArgs)
-TEXT ·tileAVX5123x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5123x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1988,6 +2094,8 @@ TEXT ·tileAVX5123x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2082,7 +2190,7 @@ store:
 	RET
 
 // func tileAVX5124x1(t *tileArgs)
-TEXT ·tileAVX5124x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5124x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2099,6 +2207,8 @@ TEXT ·tileAVX5124x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2174,7 +2284,7 @@ store:
 	RET
 
 // func tileAVX5124x2(t *tileArgs)
-TEXT ·tileAVX5124x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5124x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2191,6 +2301,8 @@ TEXT ·tileAVX5124x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2287,7 +2399,7 @@ store:
 	RET
 
 // func tileAVX5124x3(t *tileArgs)
-TEXT ·tileAVX5124x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5124x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2304,6 +2416,8 @@ TEXT ·tileAVX5124x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2421,7 +2535,7 @@ store:
 	RET
 
 // func tileAVX5125x1(t *tileArgs)
-TEXT ·tileAVX5125x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5125x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2438,6 +2552,8 @@ TEXT ·tileAVX5125x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2523,7 +2639,7 @@ store:
 	RET
 
 // func tileAVX5125x2(t *tileArgs)
-TEXT ·tileAVX5125x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5125x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2540,6 +2656,8 @@ TEXT ·tileAVX5125x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2651,7 +2769,7 @@ store:
 	RET
 
 // func tileAVX5125x3(t *tileArgs)
-TEXT ·tileAVX5125x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5125x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2668,6 +2786,8 @@ TEXT ·tileAVX5125x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2805,7 +2925,7 @@ store:
 	RET
 
 // func tileAVX5126x1(t *tileArgs)
-TEXT ·tileAVX5126x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5126x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2822,6 +2942,8 @@ TEXT ·tileAVX5126x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2917,7 +3039,7 @@ store:
 	RET
 
 // func tileAVX5126x2(t *tileArgs)
-TEXT ·tileAVX5126x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5126x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2934,6 +3056,8 @@ TEXT ·tileAVX5126x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3060,7 +3184,7 @@ store:
 	RET
 
 // func tileAVX5126x3(t *tileArgs)
-TEXT ·tileAVX5126x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5126x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3077,6 +3201,8 @@ TEXT ·tileAVX5126x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3234,7 +3360,7 @@ store:
 	RET
 
 // func tileAVX5127x1(t *tileArgs)
-TEXT ·tileAVX5127x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5127x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3251,6 +3377,8 @@ TEXT ·tileAVX5127x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3359,7 +3487,7 @@ store:
 	RET
 
 // func tileAVX5127x2(t *tileArgs)
-TEXT ·tileAVX5127x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5127x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3376,6 +3504,8 @@ TEXT ·tileAVX5127x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3520,7 +3650,7 @@ store:
 	RET
 
 // func tileAVX5127x3(t *tileArgs)
-TEXT ·tileAVX5127x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5127x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3537,6 +3667,8 @@ TEXT ·tileAVX5127x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3717,7 +3849,7 @@ store:
 	RET
 
 // func tileAVX5128x1(t *tileArgs)
-TEXT ·tileAVX5128x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5128x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3734,8 +3866,36 @@ TEXT ·tileAVX5128x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(R10*1)
+	PREFETCHT1   (R8)(R10*2)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -3852,7 +4012,7 @@ store:
 	RET
 
 // func tileAVX5128x2(t *tileArgs)
-TEXT ·tileAVX5128x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5128x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3869,8 +4029,36 @@ TEXT ·tileAVX5128x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(R10*1)
+	PREFETCHT1   (R8)(R10*2)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -4028,7 +4216,7 @@ store:
 	RET
 
 // func tileAVX5128x3(t *tileArgs)
-TEXT ·tileAVX5128x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX5128x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4045,8 +4233,36 @@ TEXT ·tileAVX5128x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(R10*1)
+	PREFETCHT1   (R8)(R10*2)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -4245,7 +4461,7 @@ store:
 	RET
 
 // func tileAVX512BF161x1(t *tileArgs)
-TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4262,6 +4478,8 @@ TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4305,7 +4523,7 @@ store:
 	RET
 
 // func tileAVX512BF161x2(t *tileArgs)
-TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4322,6 +4540,8 @@ TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4372,7 +4592,7 @@ store:
 	RET
 
 // func tileAVX512BF161x3(t *tileArgs)
-TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4389,6 +4609,8 @@ TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4446,7 +4668,7 @@ store:
 	RET
 
 // func tileAVX512BF162x1(t *tileArgs)
-TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4463,6 +4685,8 @@ TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4517,7 +4741,7 @@ store:
 	RET
 
 // func tileAVX512BF162x2(t *tileArgs)
-TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4534,6 +4758,8 @@ TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4601,7 +4827,7 @@ store:
 	RET
 
 // func tileAVX512BF162x3(t *tileArgs)
-TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4618,6 +4844,8 @@ TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4698,7 +4926,7 @@ store:
 	RET
 
 // func tileAVX512BF163x1(t *tileArgs)
-TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4715,6 +4943,8 @@ TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4780,7 +5010,7 @@ store:
 	RET
 
 // func tileAVX512BF163x2(t *tileArgs)
-TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4797,6 +5027,8 @@ TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4881,7 +5113,7 @@ store:
 	RET
 
 // func tileAVX512BF163x3(t *tileArgs)
-TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4898,6 +5130,8 @@ TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5001,7 +5235,7 @@ store:
 	RET
 
 // func tileAVX512BF164x1(t *tileArgs)
-TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5018,6 +5252,8 @@ TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5097,7 +5333,7 @@ store:
 	RET
 
 // func tileAVX512BF164x2(t *tileArgs)
-TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5114,6 +5350,8 @@ TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5218,7 +5456,7 @@ store:
 	RET
 
 // func tileAVX512BF164x3(t *tileArgs)
-TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5235,6 +5473,8 @@ TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5364,7 +5604,7 @@ store:
 	RET
 
 // func tileAVX512BF165x1(t *tileArgs)
-TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5381,6 +5621,8 @@ TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5471,7 +5713,7 @@ store:
 	RET
 
 // func tileAVX512BF165x2(t *tileArgs)
-TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5488,6 +5730,8 @@ TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5609,7 +5853,7 @@ store:
 	RET
 
 // func tileAVX512BF165x3(t *tileArgs)
-TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5626,6 +5870,8 @@ TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5778,7 +6024,7 @@ store:
 	RET
 
 // func tileAVX512BF166x1(t *tileArgs)
-TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5795,6 +6041,8 @@ TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5896,7 +6144,7 @@ store:
 	RET
 
 // func tileAVX512BF166x2(t *tileArgs)
-TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5913,6 +6161,8 @@ TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6051,7 +6301,7 @@ store:
 	RET
 
 // func tileAVX512BF166x3(t *tileArgs)
-TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6068,6 +6318,8 @@ TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6243,7 +6495,7 @@ store:
 	RET
 
 // func tileAVX512BF167x1(t *tileArgs)
-TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6260,6 +6512,8 @@ TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6375,7 +6629,7 @@ store:
 	RET
 
 // func tileAVX512BF167x2(t *tileArgs)
-TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6392,6 +6646,8 @@ TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6550,7 +6806,7 @@ store:
 	RET
 
 // func tileAVX512BF167x3(t *tileArgs)
-TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6567,6 +6823,8 @@ TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6768,7 +7026,7 @@ store:
 	RET
 
 // func tileAVX512BF168x1(t *tileArgs)
-TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6785,8 +7043,36 @@ TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(R10*1)
+	PREFETCHT1   (R8)(R10*2)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -6911,7 +7197,7 @@ store:
 	RET
 
 // func tileAVX512BF168x2(t *tileArgs)
-TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6928,8 +7214,36 @@ TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(R10*1)
+	PREFETCHT1   (R8)(R10*2)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -7103,7 +7417,7 @@ store:
 	RET
 
 // func tileAVX512BF168x3(t *tileArgs)
-TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $40-8
+TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $48-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7120,8 +7434,36 @@ TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $40-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
 
 next:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           none
+	MOVQ         40(SP), BX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+
+line:
+	PREFETCHT1   (BX)
+	PREFETCHT1   (BX)(R10*1)
+	PREFETCHT1   (BX)(R10*2)
+	PREFETCHT1   (R8)
+	PREFETCHT1   (R8)(R10*1)
+	PREFETCHT1   (R8)(R10*2)
+	PREFETCHT1   (R9)
+	PREFETCHT1   (R9)(R10*1)
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
+	DECQ         AX
+	JNZ          line
+	MOVQ         BX, 40(SP)
+
+none:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unsafe"
 
 	"hone/internal/cpuid"
 )
@@ -102,7 +103,7 @@ func (s GEMMShape) args() gemmArgs {
 		if !s.BF16 {
 			return matF32(f)
 		}
-		h := make([]uint16, len(f))
+		h := halvesAt(unsafe.Pointer(unsafe.SliceData(alignedFloats((len(f)+1)/2))), len(f))
 		for i, v := range f {
 			h[i] = toBF16(v)
 		}

@@ -38,9 +38,23 @@ func (p *scratchPool) put(s *scratch) {
 	p.mu.Unlock()
 }
 
+// Scratch and operands from hugeSize bytes on begin on a huge page and are asked for in such pages.
+const (
+	hugeSize = 512 << 10
+	hugePage = 2 << 20
+)
+
 // alignedFloats is a slice of n elements that begins on a cache line.
 func alignedFloats(n int) []float32 {
-	f := make([]float32, n+15)
-	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(f)))/4) & 15
+	align := 64
+	if 4*n >= hugeSize {
+		align = hugePage
+	}
+	f := make([]float32, n+align/4-1)
+	base := unsafe.Pointer(unsafe.SliceData(f))
+	if align == hugePage {
+		adviseHuge(unsafe.Slice((*byte)(base), 4*len(f)))
+	}
+	skip := -int(uintptr(base)/4) & (align/4 - 1)
 	return f[skip : skip+n : skip+n]
 }

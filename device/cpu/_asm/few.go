@@ -15,8 +15,6 @@ type few struct {
 	widen bool // B is bf16 and A f32: a unit of B is two of k
 }
 
-const slotNext = "40(SP)"
-
 // fewKinds are the kernels for few rows: instruction set, and whether B is widened.
 var fewKinds = []few{{tile{isa: avx2, v: 1}, false}, {tile{isa: avx2, v: 1}, true}, {tile{isa: avx512, v: 1}, false}, {tile{isa: avx512, v: 1}, true},
 	{tile{isa: avx512bf16, v: 1}, false}}

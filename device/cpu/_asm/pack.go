@@ -67,10 +67,15 @@ func stripes(a *asm, kind string, width int) {
 	}{{packDst, "R8"}, {packSrc, "R9"}, {packDstStride, "R11"}, {packSrcStride, "R10"}, {packRows, "R12"}, {packStripes, "R13"}, {packPitch, "BX"}} {
 		a.op("MOVQ %s, %s", field(m.arg), m.reg)
 	}
+	a.op("MOVQ R10, AX")
+	a.op("SHLQ $%d, AX", rowsAhead(kind, width))
 	a.label("row")
 	a.op("MOVQ R8, DX")
 	a.op("MOVQ R9, SI")
 	a.op("MOVQ R13, CX")
+	if kind == "pair" {
+		a.op("LEAQ (SI)(R10*1), R15")
+	}
 	a.label("stripe")
 	reg, step := "Y", 32
 	if width == 16 {
@@ -79,6 +84,12 @@ func stripes(a *asm, kind string, width int) {
 	read := width
 	if kind != "copy" {
 		read = width / 2
+	}
+	for off := 0; off < read; off += 64 {
+		a.op("PREFETCHT1 %d(SI)(AX*1)", off)
+		if kind == "pair" {
+			a.op("PREFETCHT1 %d(R15)(AX*1)", off)
+		}
 	}
 	for off := 0; off < width; off += step {
 		switch kind {
@@ -96,6 +107,9 @@ func stripes(a *asm, kind string, width int) {
 		a.op("VMOVUPS %s0, %d(DX)", reg, off)
 	}
 	a.op("ADDQ $%d, SI", read)
+	if kind == "pair" {
+		a.op("ADDQ $%d, R15", read)
+	}
 	a.op("ADDQ BX, DX")
 	a.op("DECQ CX")
 	a.op("JNZ stripe")
@@ -108,6 +122,19 @@ func stripes(a *asm, kind string, width int) {
 	a.op("JNZ row")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// rowsAhead is the logarithm of how many rows ahead of the one it cuts a packer asks the second cache for: a row is too
+// short for the machine to foresee the next. Of wide stripes a row is long, and few of them last as long as memory takes.
+func rowsAhead(kind string, width int) int {
+	ahead := 4
+	if width > 32 {
+		ahead = 2
+	}
+	if kind == "pair" { // two rows a step
+		ahead++
+	}
+	return ahead
 }
 
 // rows writes a function over rows of vectors. SI and DX walk along a row of

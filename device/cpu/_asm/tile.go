@@ -22,6 +22,7 @@ const (
 	argMask
 	argBits
 	argNext
+	argLines
 )
 
 // isa is an instruction set with its tile: up to rows by vecs vectors.
@@ -69,6 +70,7 @@ const (
 	slotC     = "16(SP)"
 	slotAdd   = "24(SP)"
 	slotCount = "32(SP)"
+	slotNext  = "40(SP)"
 )
 
 func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
@@ -102,8 +104,13 @@ func (t tile) aRow(r int) string {
 func (t tile) bytes() int { return 4 * t.lanes }
 
 func (t tile) write() {
-	t.load(t.function(t.r, t.v), 40)
+	t.load(t.function(t.r, t.v), 48)
+	t.op("MOVQ %s, AX", field(argNext))
+	t.op("MOVQ AX, %s", slotNext)
 	t.label("next")
+	if t.r == t.isa.rows {
+		t.ahead()
+	}
 	t.begin()
 	t.label("column")
 	t.column()
@@ -168,6 +175,29 @@ func (t tile) begin() {
 			}
 		}
 	}
+}
+
+// ahead asks the second cache for part of the next stripe of A, which has the strides of this one.
+func (t tile) ahead() {
+	t.op("MOVQ %s, AX", field(argLines))
+	t.op("TESTQ AX, AX")
+	t.op("JZ none")
+	t.op("MOVQ %s, BX", slotNext)
+	t.op("LEAQ (BX)(R10*2), R8")
+	t.op("ADDQ R10, R8")
+	t.op("LEAQ (R8)(R10*2), R9")
+	t.op("ADDQ R10, R9")
+	t.label("line")
+	for r := range t.r {
+		t.op("PREFETCHT1 %s", t.aRow(r))
+	}
+	for _, cursor := range []string{"BX", "R8", "R9"} {
+		t.op("ADDQ $64, %s", cursor)
+	}
+	t.op("DECQ AX")
+	t.op("JNZ line")
+	t.op("MOVQ BX, %s", slotNext)
+	t.label("none")
 }
 
 // column adds the product of one column of A and one row of B.

@@ -1,0 +1,6 @@
+//go:build !linux || race
+
+package cpu
+
+// adviseHuge does nothing: the system has no such wish, or the race detector watches the memory.
+func adviseHuge([]byte) {}
