@@ -24,7 +24,7 @@ type Curate struct {
 	IDField     string   `yaml:"id_field" doc:"the same for its name"`
 	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
 	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
-	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code"`
+	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, language, urls, words, pii, gopher_quality, gopher_repetition, c4, fineweb, code, decontaminate"`
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact and near (or minhash) of documents, then what stood before of paragraphs, lines and substring"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
 	Format      string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
@@ -32,12 +32,16 @@ type Curate struct {
 	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 
 	Length           curate.Length           `yaml:"length"`
+	Language         curate.Language         `yaml:"language"`
+	URLs             curate.URLs             `yaml:"urls"`
+	Words            curate.Words            `yaml:"words"`
 	PII              curate.PII              `yaml:"pii"`
 	GopherQuality    curate.GopherQuality    `yaml:"gopher_quality"`
 	GopherRepetition curate.GopherRepetition `yaml:"gopher_repetition"`
 	C4               curate.C4               `yaml:"c4"`
 	FineWeb          curate.FineWeb          `yaml:"fineweb"`
 	Code             curate.Code             `yaml:"code"`
+	Decontaminate    curate.Decontaminate    `yaml:"decontaminate"`
 	Near             curate.MinHash          `yaml:"near"`
 	Paragraphs       curate.Repeats          `yaml:"paragraphs"`
 	Lines            curate.Repeats          `yaml:"lines"`
@@ -48,9 +52,9 @@ type Curate struct {
 func DefaultCurate() Curate {
 	return Curate{
 		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
-		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
+		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, Language: curate.DefaultLanguage(), URLs: curate.DefaultURLs(), PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
 		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
-		Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
+		Decontaminate: curate.DefaultDecontaminate(), Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
 	}
 }
 
@@ -78,26 +82,6 @@ func tokenCounter(path string) (func() func(string) int, error) {
 	}, nil
 }
 
-// steps are the steps that filters name.
-func (c *Curate) steps() ([]curate.Step, error) {
-	known := map[string]func() curate.Step{
-		"mend": curate.Mend, "length": c.Length.Step, "pii": c.PII.Step, "gopher_quality": c.GopherQuality.Step,
-		"gopher_repetition": c.GopherRepetition.Step, "c4": c.C4.Step, "fineweb": c.FineWeb.Step, "code": c.Code.Step,
-	}
-	var steps []curate.Step
-	for i, name := range c.Filters {
-		make, ok := known[name]
-		if !ok {
-			return nil, fmt.Errorf("filters names %q; known are mend, length, pii, gopher_quality, gopher_repetition, c4, fineweb, code", name)
-		}
-		if slices.Contains(c.Filters[:i], name) {
-			return nil, fmt.Errorf("filters names %s twice", name)
-		}
-		steps = append(steps, make())
-	}
-	return steps, nil
-}
-
 // Validate reports the first key that cannot be meant, and the remedy.
 func (c *Curate) Validate() error {
 	switch {
@@ -118,10 +102,16 @@ func (c *Curate) Validate() error {
 			return fmt.Errorf("dedup names %q; known are %s", name, strings.Join(known, ", "))
 		}
 	}
-	if _, err := c.steps(); err != nil {
+	chosen, err := c.chosen(nil)
+	if err != nil {
 		return err
 	}
-	for _, err := range []error{c.Length.Validate(), c.Near.Validate(), c.Paragraphs.Validate("paragraphs"), c.Lines.Validate("lines"), c.Substring.Validate()} {
+	for _, f := range chosen {
+		if f.validate != nil && f.validate() != nil {
+			return f.validate()
+		}
+	}
+	for _, err := range []error{c.Near.Validate(), c.Paragraphs.Validate("paragraphs"), c.Lines.Validate("lines"), c.Substring.Validate()} {
 		if err != nil {
 			return err
 		}
@@ -130,11 +120,13 @@ func (c *Curate) Validate() error {
 }
 
 // Run curates. When ctx is cancelled, what is finished stays and the same call goes on from there.
-func (c *Curate) Run(ctx context.Context, progress func(stage string, documents int64)) (*curate.Result, *data.Stats, error) {
+func (c *Curate) Run(ctx context.Context, env Env) (*curate.Result, *data.Stats, error) {
 	if err := c.Validate(); err != nil {
 		return nil, nil, err
 	}
-	steps, err := c.steps()
+	env = env.withDefaults()
+	var notes []string
+	steps, files, err := c.steps(&notes)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -145,7 +137,7 @@ func (c *Curate) Run(ctx context.Context, progress func(stage string, documents 
 		return nil, nil, err
 	}
 	cfg := curate.Config{Dir: c.Out, Steps: steps, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
-		Passes: c.passes(), Fingerprint: c.fingerprint(key), Progress: progress, Parquet: c.Format == parquetFormat}
+		Passes: c.passes(), Fingerprint: c.fingerprint(key + files), Notes: notes, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat}
 	if cfg.Tokens, err = tokenCounter(c.Tokenizer); err != nil {
 		return nil, nil, err
 	}

@@ -36,12 +36,15 @@ func curateCommand(a *app) *cobra.Command {
 // curate runs the recipe, writes its report and prints the funnel.
 func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
 	bar := newProgress(a.err, 0)
-	result, stats, err := c.Run(ctx, func(stage string, n int64) { bar.live(fmt.Sprintf("%s: %d documents", stage, n), false) })
+	result, stats, err := c.Run(ctx, recipe.Env{Progress: func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d documents", stage, n), false) }})
 	bar.clear()
 	if err != nil {
 		return err
 	}
 	if note := stats.String(); stats.Documents > 0 {
+		fmt.Fprintln(a.notes(), note)
+	}
+	for _, note := range result.Notes {
 		fmt.Fprintln(a.notes(), note)
 	}
 	if _, err := report.WriteCuration(c.Out); err != nil {

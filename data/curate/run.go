@@ -27,6 +27,7 @@ type Config struct {
 	SortEntries int                          // entries that are sorted in memory, 24 bytes each; 0: 4 million
 	Parquet     bool                         // parts are .parquet and not .jsonl.zst
 	Tokens      func() func(text string) int // makes what counts the tokens of a text, one for each goroutine; nil: tokens are not counted
+	Notes       []string                     // what the user should know about the steps
 	Progress    func(stage string, documents int64)
 }
 
@@ -67,6 +68,7 @@ type Result struct {
 	Near     Count       `json:"near_duplicates"`  // removed
 	Cuts     []CutCount  `json:"cuts,omitempty"`
 	Kept     Count       `json:"kept"`
+	Notes    []string    `json:"notes,omitempty"`
 	Examples []Example   `json:"examples,omitempty"`
 
 	Scores   map[string]Distribution     `json:"scores"`             // what the steps judged by
@@ -265,7 +267,7 @@ func (r *runner) finish() (*Result, error) {
 		all.plus(&p)
 	}
 	result.Kept, result.Exact, result.Near, result.Cuts = all.Kept, all.Exact, all.Near, all.Cuts
-	result.Clusters = r.clusters
+	result.Clusters, result.Notes = r.clusters, r.cfg.Notes
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err == nil {
 		err = atomicfile.WriteFile(r.path(resultName), append(text, '\n'))

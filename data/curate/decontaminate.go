@@ -1,0 +1,276 @@
+package curate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"hone/data"
+)
+
+// Decontaminate takes what an evaluation asks out of training data: documents that share an n-gram of words with a record of it, 13 by default (Brown et
+// al., "Language Models are Few-Shot Learners", 2020, appendix C). Words are lower case, letters and digits; in scripts without spaces every
+// character is a word.
+type Decontaminate struct {
+	Against  []string `yaml:"against" doc:"files of the evaluation: .jsonl, .json, .parquet, .csv, .tsv or text; all strings in a record count"`
+	NGram    int      `yaml:"ngram" doc:"words that must stand in a row"`
+	MinWords int      `yaml:"min_words" doc:"a record of fewer words than ngram is looked for as a whole if it has at least so many"`
+	MaxShare float64  `yaml:"max_share" doc:"a document is still kept if so large a share of its words is in n-grams of the evaluation; 0: none may be"`
+	Action   string   `yaml:"action" doc:"reject the document; or cut the n-grams out with what is near them, as for GPT-3"`
+	Around   int      `yaml:"around" doc:"cut: bytes in front of and behind an n-gram that go with it, and of the shortest piece that is kept"`
+	Pieces   int      `yaml:"pieces" doc:"cut: a document that falls into more pieces is rejected"`
+}
+
+// DefaultDecontaminate has GPT-3's values.
+func DefaultDecontaminate() Decontaminate {
+	return Decontaminate{NGram: 13, MinWords: 8, Action: "reject", Around: 200, Pieces: 10}
+}
+
+// Validate reports the first value that cannot be meant.
+func (c Decontaminate) Validate() error {
+	switch {
+	case c.NGram < 1 || c.NGram > 1000 || c.MinWords < 1 || c.MinWords > c.NGram:
+		return fmt.Errorf("decontaminate.ngram is %d and decontaminate.min_words %d; use 1 to 1000 words, and no more for short records than for others", c.NGram, c.MinWords)
+	case !(c.MaxShare >= 0 && c.MaxShare < 1):
+		return fmt.Errorf("decontaminate.max_share is %v; it must be at least 0 and below 1", c.MaxShare)
+	case c.Action != "reject" && c.Action != "cut":
+		return fmt.Errorf("decontaminate.action is %q; use reject or cut", c.Action)
+	case c.Around < 0 || c.Pieces < 1:
+		return fmt.Errorf("decontaminate.around is %d and decontaminate.pieces %d; they must be at least 0 and 1", c.Around, c.Pieces)
+	}
+	return nil
+}
+
+// evaluation is the n-grams of an evaluation by their number of words and their hash, with the file that they are from.
+type evaluation struct {
+	Decontaminate
+	grams map[int]map[uint64]uint16
+	files []string
+	some  []uint64 // bits of hashes, to pass over most n-grams quickly
+	short int      // records that are too short to be found
+}
+
+const someBits = 1 << 22
+
+// Step reads the evaluation and makes the step; note says what could not be looked for.
+func (c Decontaminate) Step() (step Step, note string, err error) {
+	if len(c.Against) == 0 {
+		return Step{}, "", errors.New("decontaminate.against is not set; name files of the evaluation")
+	}
+	e := &evaluation{Decontaminate: c, grams: map[int]map[uint64]uint16{}, some: make([]uint64, someBits/64)}
+	records := 0
+	for d, err := range (data.Sources{Paths: c.Against, Records: true}).Documents(&data.Stats{}) {
+		if err != nil {
+			return Step{}, "", err
+		}
+		records++
+		if err := e.record(d); err != nil {
+			return Step{}, "", err
+		}
+	}
+	if e.short > 0 {
+		note = fmt.Sprintf("decontaminate: %d of %d records have fewer than %d words in a row and cannot be found", e.short, records, c.MinWords)
+	}
+	return Step{Name: "decontaminate", Apply: e.apply}, note, nil
+}
+
+// record takes the n-grams of a record: of each of its strings, or, when all are short, of all of them together.
+func (e *evaluation) record(d data.Document) error {
+	if n := len(e.files); n == 0 || e.files[n-1] != d.Source {
+		if n > 1<<16-1 {
+			return fmt.Errorf("decontaminate.against has more than %d files; join them", 1<<16)
+		}
+		e.files = append(e.files, d.Source)
+	}
+	var value any
+	if err := json.Unmarshal(d.Text, &value); err != nil {
+		return fmt.Errorf("decontaminate: %s: %w", d.Place(), err)
+	}
+	texts := stringsOf(value, nil)
+	found := false
+	for _, text := range texts {
+		found = e.text(text) || found
+	}
+	if !found && !e.text(strings.Join(texts, " ")) {
+		e.short++
+	}
+	return nil
+}
+
+// stringsOf are the strings in a JSON value, of objects by the order of their keys.
+func stringsOf(value any, out []string) []string {
+	switch v := value.(type) {
+	case string:
+		out = append(out, v)
+	case []any:
+		for _, x := range v {
+			out = stringsOf(x, out)
+		}
+	case map[string]any:
+		keys := make([]string, 0, len(v))
+		for k := range v {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys)
+		for _, k := range keys {
+			out = stringsOf(v[k], out)
+		}
+	}
+	return out
+}
+
+// text takes the n-grams of a text that is long enough.
+func (e *evaluation) text(text string) bool {
+	words := wordSpans(text, nil)
+	if len(words) < e.MinWords {
+		return false
+	}
+	n := min(e.NGram, len(words))
+	if e.grams[n] == nil {
+		e.grams[n] = map[uint64]uint16{}
+	}
+	eachGram(words, n, func(_ int, key uint64) {
+		if _, ok := e.grams[n][key]; !ok {
+			e.grams[n][key] = uint16(len(e.files) - 1)
+		}
+		e.some[key%someBits/64] |= 1 << (key % 64)
+	})
+	return true
+}
+
+func (e *evaluation) apply(d *Doc) string {
+	words := wordSpans(d.Text, nil)
+	var hits []mark // in bytes
+	covered, count := make(map[int]bool), 0
+	file := uint16(0)
+	for n, grams := range e.grams {
+		eachGram(words, n, func(i int, key uint64) {
+			if e.some[key%someBits/64]&(1<<(key%64)) == 0 {
+				return
+			}
+			from, ok := grams[key]
+			if !ok {
+				return
+			}
+			if count++; count == 1 || from < file {
+				file = from
+			}
+			hits = append(hits, mark{words[i].at, words[i+n-1].end - words[i].at})
+			for w := i; w < i+n; w++ {
+				covered[w] = true
+			}
+		})
+	}
+	of := share(len(covered), len(words))
+	d.Score("decontaminate.ngrams", float64(count))
+	d.Score("decontaminate.share", of)
+	switch {
+	case count == 0 || of <= e.MaxShare && e.MaxShare > 0:
+		return ""
+	case e.Action == "cut" && e.cut(d, hits):
+		return ""
+	}
+	return "overlaps " + filepath.Base(e.files[file])
+}
+
+// cut takes spans with what is around them out, and reports whether enough is left to keep.
+func (e *evaluation) cut(d *Doc, hits []mark) bool {
+	for i := range hits {
+		from := max(0, hits[i].at-e.Around)
+		hits[i] = mark{from, min(len(d.Text), hits[i].at+hits[i].n+e.Around) - from}
+	}
+	slices.SortFunc(hits, func(a, b mark) int { return a.at - b.at })
+	var pieces []string
+	keep := func(from, to int) {
+		if piece := strings.TrimSpace(wholeWords(d.Text, from, to)); piece != "" && len(piece) >= e.Around {
+			pieces = append(pieces, piece)
+		}
+	}
+	end := 0
+	for _, m := range joined(hits) {
+		keep(end, m.at)
+		end = m.at + m.n
+	}
+	keep(end, len(d.Text))
+	if len(pieces) == 0 || len(pieces) > e.Pieces {
+		return false
+	}
+	d.SetText(strings.Join(pieces, "\n\n"))
+	return true
+}
+
+// span is a word of a text.
+type span struct {
+	hash    uint64
+	at, end int
+}
+
+// wordSpans appends the words of a text: runs of letters and digits, compared in lower case, and single characters of scripts without spaces.
+func wordSpans(text string, out []span) []span {
+	const offset, prime = 0xcbf29ce484222325, 0x100000001b3
+	hash, at := uint64(offset), -1
+	end := func(i int) {
+		if at >= 0 {
+			out = append(out, span{mix(hash), at, i})
+			hash, at = offset, -1
+		}
+	}
+	for i := 0; i < len(text); {
+		b := text[i]
+		if b < utf8.RuneSelf {
+			if 'A' <= b && b <= 'Z' {
+				b += 'a' - 'A'
+			}
+			if 'a' <= b && b <= 'z' || '0' <= b && b <= '9' {
+				if at < 0 {
+					at = i
+				}
+				hash = (hash ^ uint64(b)) * prime
+			} else {
+				end(i)
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(text[i:])
+		alone := unspaced(r)
+		if alone || !isWordRune(r) {
+			end(i)
+		}
+		if isWordRune(r) {
+			if at < 0 {
+				at = i
+			}
+			hash = (hash ^ uint64(unicode.ToLower(r))) * prime
+		}
+		i += n
+		if alone {
+			end(i)
+		}
+	}
+	end(len(text))
+	return out
+}
+
+// eachGram calls f with the hashes of n words in a row, from word i on.
+func eachGram(words []span, n int, f func(i int, key uint64)) {
+	grown := uint64(1)
+	for range n {
+		grown *= rollFactor
+	}
+	h := uint64(0)
+	for i, w := range words {
+		h = h*rollFactor + w.hash
+		if i >= n {
+			h -= words[i-n].hash * grown
+		}
+		if i >= n-1 {
+			f(i-n+1, mix(h))
+		}
+	}
+}
