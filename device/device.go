@@ -118,6 +118,22 @@ type Pager interface {
 	Evict(Buffer)
 }
 
+// Zeroer is a device that has memory of zeros for less than it takes to write them. It is optional: see AllocZero.
+type Zeroer interface {
+	// AllocZero is Alloc of n elements of zero.
+	AllocZero(n int, t DType) Buffer
+}
+
+// AllocZero returns n elements of zero on d. Free gives them back.
+func AllocZero(d Device, n int, t DType) Buffer {
+	if z, ok := d.(Zeroer); ok {
+		return z.AllocZero(n, t)
+	}
+	b := d.Alloc(n, t)
+	d.Fill(b, 0)
+	return b
+}
+
 // OutOfMemory is the panic value of an allocation that cannot be met.
 type OutOfMemory struct {
 	Device         string

@@ -23,6 +23,7 @@ import (
 type source struct {
 	nn.Named
 	tensor safetensors.Tensor
+	dst    device.Buffer // where its values are to be
 }
 
 // elsewhere is a model that also reads checkpoints of other layouts.
@@ -45,19 +46,24 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored .
 	})
 	var whole []source
 	for _, s := range sources {
-		if s.Storage == device.Unpacked {
-			s.Alloc(m.dev, nn.DTypeOf(s.Param, dtype))
-			whole = append(whole, s)
+		if s.Storage != device.Unpacked {
+			m.pack(s, dtype)
 			continue
 		}
-		v, err := s.tensor.Float32() // of one tensor at a time
-		if err != nil {
-			return fmt.Errorf("read %s: %w", s.Name, err)
-		}
-		s.Pack(m.dev, dtype, s.Storage, v)
+		s.Alloc(m.dev, nn.DTypeOf(s.Param, dtype))
+		s.dst = s.Buffer()
+		whole = append(whole, s)
 	}
 	fill(m.dev, whole)
 	return nil
+}
+
+// pack fills a parameter in few bits; its values are in memory in full for that time alone.
+func (m *Model) pack(s source, dtype device.DType) {
+	s.dst = m.dev.Alloc(s.Len(), device.F32)
+	defer m.dev.Free(s.dst)
+	fill(m.dev, []source{s})
+	s.PackBuffer(m.dev, dtype, s.Storage, s.dst)
 }
 
 // fingerprint hashes the names of the tensors and the first and last values of each: training moves nearly all of them, and
@@ -92,7 +98,7 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 		case !t.DType.Float():
 			misfits = append(misfits, fmt.Sprintf("%s holds %v, which are no weights that hone reads", t.Name, t.DType))
 		default:
-			sources = append(sources, source{p, t})
+			sources = append(sources, source{Named: p, tensor: t})
 		}
 	}
 	m.LeftOut = nil
@@ -216,7 +222,7 @@ func (m *Model) sameAsEmbedding(weights *safetensors.Archive, name string, sourc
 // piece is how many elements are converted at a time: as many as a core's cache holds.
 const piece = 1 << 16
 
-// fill writes the tensors into the parameters' memory, a piece at a time on every core.
+// fill writes the tensors to where they are to be, a piece at a time on every core.
 func fill(dev device.Device, sources []source) {
 	type job struct {
 		source
@@ -237,7 +243,7 @@ func fill(dev device.Device, sources []source) {
 			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
 				j := jobs[i]
 				hi := min(j.lo+piece, j.Len())
-				part, dst := j.tensor.Slice(j.lo, hi), j.Buffer().Slice(j.lo, hi)
+				part, dst := j.tensor.Slice(j.lo, hi), j.dst.Slice(j.lo, hi)
 				switch view := part.View(); {
 				case view != nil:
 					dev.Write(dst, view)

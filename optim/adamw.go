@@ -113,9 +113,7 @@ func (o *AdamW) add(p Param) error {
 	if o.config.EightBit && n >= largeState {
 		moment = device.U8
 		blocks := (n + device.DynamicBlock - 1) / device.DynamicBlock
-		s.mScale, s.vScale = o.dev.Alloc(blocks, device.F32), o.dev.Alloc(blocks, device.F32)
-		o.dev.Fill(s.mScale, 0) // whatever the codes are, the moments are zero
-		o.dev.Fill(s.vScale, 0)
+		s.mScale, s.vScale = device.AllocZero(o.dev, blocks, device.F32), device.AllocZero(o.dev, blocks, device.F32)
 	}
 	var err error
 	if s.m, err = o.alloc(s, n, moment); err != nil {
@@ -140,9 +138,7 @@ func (o *AdamW) alloc(s *slot, n int, t device.DType) (device.Buffer, error) {
 	if s.paged {
 		return o.pager.AllocPaged(o.dir, n, t)
 	}
-	b := o.dev.Alloc(n, t)
-	o.dev.Fill(b, 0)
-	return b, nil
+	return device.AllocZero(o.dev, n, t), nil
 }
 
 // Free gives the optimizer's memory back; the parameters stay.

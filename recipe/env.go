@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"log/slog"
+	"time"
 
 	"hone/device"
 	"hone/train"
@@ -15,6 +16,7 @@ type Env struct {
 	// what is done and the total, 0 when not known. May be nil.
 	Progress func(stage string, done, total int64)
 	Log      *slog.Logger // may be nil
+	Begun    time.Time    // when the command began, to tell how long it took until the first step; zero: with the recipe
 }
 
 func (e Env) withDefaults() Env {
@@ -26,6 +28,9 @@ func (e Env) withDefaults() Env {
 	}
 	if e.Log == nil {
 		e.Log = slog.New(slog.DiscardHandler)
+	}
+	if e.Begun.IsZero() {
+		e.Begun = time.Now()
 	}
 	return e
 }
@@ -45,6 +50,7 @@ type Summary struct {
 	Trainable       int                `json:"trainable_parameters"`
 	Tokens          int64              `json:"tokens"`                 // supervised, over the run
 	Seconds         float64            `json:"seconds"`                // training, over all sessions of the run
+	SetupSeconds    float64            `json:"setup_seconds"`          // from the command to the first step, of this session
 	TokensPerS      float64            `json:"tokens_per_s"`           // Tokens/Seconds
 	TrainLoss       float64            `json:"train_loss"`             // of the last step
 	Validation      map[string]float64 `json:"validation,omitempty"`   // metrics of the last evaluation

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -80,6 +81,7 @@ type run struct {
 	loop    *train.Loop
 	planned plan.Memory // zero where it is not planned
 	plans   bool        // the step is that of predicting the next token, whose memory is planned
+	setup   float64     // seconds from the command to the first step
 }
 
 // execute runs a stage: data, model, loop, and the result in OUT. When ctx is cancelled it saves,
@@ -405,6 +407,8 @@ func (r *run) describe() error {
 			return err
 		}
 	}
+	r.setup = time.Since(r.env.Begun).Seconds()
+	values["setup_seconds"] = r.setup
 	return r.metrics.Append(train.InfoEvent{Step: r.loop.Step(), Values: values})
 }
 
@@ -429,7 +433,7 @@ func (r *run) summary(out train.Outcome) *Summary {
 	s := &Summary{
 		StopReason: out.Reason,
 		Out:        r.c.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
-		Skipped: out.Skipped, Parameters: nn.Count(r.model.Params), Trainable: nn.Count(r.trained.params()), Tokens: out.Tokens, Seconds: out.Seconds,
+		Skipped: out.Skipped, Parameters: nn.Count(r.model.Params), Trainable: nn.Count(r.trained.params()), Tokens: out.Tokens, Seconds: out.Seconds, SetupSeconds: r.setup,
 		TrainLoss: out.Loss, PeakMemoryBytes: r.env.Device.Memory().Peak, PlannedMemoryBytes: r.planned.Peak, VocabSize: r.tok.VocabSize(),
 	}
 	if out.Seconds > 0 {

@@ -93,6 +93,9 @@ func TestSFT(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if !(sum.SetupSeconds > 0) {
+				t.Errorf("%v seconds until the first step", sum.SetupSeconds)
+			}
 			first, last := evalLoss(events)
 			if !(last < 0.8*first) || method == "full" && last > 1 {
 				t.Errorf("%s, %s: held-out loss went from %v to %v", format, method, first, last)

@@ -9,12 +9,17 @@ import (
 // Pack gives a parameter its values v in few bits. It is frozen for good: operations on it compute with its numbers in dtype,
 // which they unpack for the time of a product.
 func (t *Tensor) Pack(dev device.Device, dtype device.DType, packing device.Packing, v []float32) {
-	check(len(v) == t.Len() && t.data == nil && t.packed == nil, "Pack", "%d values for a parameter of shape %v, or it has values", len(v), t.Shape)
-	t.AllocPacked(dev, dtype, packing)
 	whole := dev.Alloc(len(v), device.F32)
+	defer dev.Free(whole)
 	dev.Write(whole, v)
+	t.PackBuffer(dev, dtype, packing, whole)
+}
+
+// PackBuffer is Pack of values that are on the device already, in F32.
+func (t *Tensor) PackBuffer(dev device.Device, dtype device.DType, packing device.Packing, whole device.Buffer) {
+	check(whole.Len == t.Len() && t.data == nil && t.packed == nil, "Pack", "%d values for a parameter of shape %v, or it has values", whole.Len, t.Shape)
+	t.AllocPacked(dev, dtype, packing)
 	dev.Pack(*t.packed, whole)
-	dev.Free(whole)
 }
 
 // AllocPacked is Pack without values.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -120,6 +121,7 @@ type trainer interface {
 
 // train runs a recipe, whose shared keys are c, and writes its report.
 func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe.Summary, error) {
+	begun := time.Now()
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = newPeakMeter(c.Threads, c.DType)
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun})
 	p.clear()
 	if err != nil {
 		return nil, err
@@ -159,6 +161,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if s.Trainable < s.Parameters {
 		fmt.Fprintf(w, "trainable\t%d (%.2f%%)\n", s.Trainable, 100*float64(s.Trainable)/float64(s.Parameters))
 	}
+	fmt.Fprintf(w, "first step\t%.1f s after the start\n", s.SetupSeconds)
 	fmt.Fprintf(w, "steps\t%d, %d tokens in %.0f s (%.0f tokens/s)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
 	if s.Unigram > 0 {
 		fmt.Fprintf(w, "unigram baseline\t%.4f\n", s.Unigram)

@@ -57,6 +57,7 @@ type span struct {
 	prev, next *span // neighbours in address order
 	asked      int64 // bytes that the owner asked for
 	free       bool
+	fresh      bool            // never used before, so that its bytes are zero
 	mapping    *mapped.Scratch // whose bytes the segment is; nil but for paged buffers
 }
 
@@ -165,7 +166,7 @@ func (a *arena) extend(g *segment, size int64) *span {
 		a.remove(prev)
 		off, prev = prev.off, prev.prev
 	}
-	s := &span{segment: g, off: off, size: size, prev: prev}
+	s := &span{segment: g, off: off, size: size, prev: prev, fresh: off == g.top}
 	if prev != nil {
 		prev.next = s
 	}

@@ -37,6 +37,8 @@ type Device struct {
 	attention   *attention
 }
 
+var _ device.Zeroer = (*Device)(nil)
+
 // New returns a device that runs on this machine's processor.
 func New(o Options) *Device {
 	threads := o.Threads
@@ -77,6 +79,16 @@ func (d *Device) Alloc(n int, t device.DType) device.Buffer {
 		panic(fmt.Sprintf("cpu: Alloc of %d elements", n))
 	}
 	return device.Buffer{Mem: d.memory.alloc(int64(n) * int64(t.Size())), Len: n, DType: t}
+}
+
+// AllocZero is Alloc of zeros. Memory that was never used is zero as the system gives it, and stays untouched: it costs nothing
+// until it is needed.
+func (d *Device) AllocZero(n int, t device.DType) device.Buffer {
+	b := d.Alloc(n, t)
+	if !spanOf(b).fresh {
+		d.Fill(b, 0)
+	}
+	return b
 }
 
 // Free gives back a buffer that Alloc made. It panics on a slice of one and when called twice.

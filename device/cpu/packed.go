@@ -7,13 +7,32 @@ import (
 	"hone/device"
 )
 
-// nf4Middles are the middles between neighbouring codes: a number belongs to the upper one when it lies above.
-var nf4Middles = func() (m [15]float32) {
-	for i := range m {
-		m[i] = (device.NF4Codes[i] + device.NF4Codes[i+1]) / 2
+// nf4Middle is the middle between codes i and i+1: a number belongs to the upper one when it lies above.
+func nf4Middle(i int) float32 { return (device.NF4Codes[i] + device.NF4Codes[i+1]) / 2 }
+
+// nf4Part tells the codes of the numbers in one of 128 equal parts of [-1, 1], which are narrow enough to hold one middle at most.
+type nf4Part struct {
+	lower  uint32  // the code up to the middle
+	middle float32 // above which it is one more; infinite in a part without
+}
+
+// nf4Parts are by nf4PartOf, whose every result has one.
+var nf4Parts = func() (parts [256]nf4Part) {
+	for i := range parts {
+		parts[i].middle = float32(math.Inf(1))
 	}
-	return m
+	for c := range 15 {
+		at := nf4PartOf(nf4Middle(c))
+		parts[at].middle = nf4Middle(c)
+		for i := int(at) + 1; i < len(parts); i++ {
+			parts[i].lower++
+		}
+	}
+	return parts
 }()
+
+// nf4PartOf never falls as v grows.
+func nf4PartOf(v float32) uint8 { return uint8(int32((v + 1) * 64)) }
 
 // dynamicCodes are those of NF4's scales.
 var dynamicCodes = device.DynamicMap(true)
@@ -65,35 +84,38 @@ func (d *Device) packNF4(p device.Packed, x floats) {
 	for b := range largest {
 		largest[b] -= offset
 	}
-	for g := range nested {
-		lo, hi := g*device.NF4Nesting, min((g+1)*device.NF4Nesting, len(largest))
-		nested[g] = dynamicBlock(scales[lo:hi], largest[lo:hi])
-	}
+	d.eachRows(len(nested), device.NF4Nesting, func(_, first, last int) {
+		for g := first; g < last; g++ {
+			lo, hi := g*device.NF4Nesting, min((g+1)*device.NF4Nesting, len(largest))
+			nested[g] = dynamicBlock(scales[lo:hi], largest[lo:hi])
+		}
+	})
 }
 
 // nf4Block writes the codes of a block and returns its largest magnitude.
 func nf4Block(codes []uint8, x []float32) float32 {
 	m := largestOf(x)
 	scale := 1 / max(m, 1e-38)
-	for i := 0; i < len(x); i += 2 {
-		next := float32(0) // stands behind the last of an odd number
-		if i+1 < len(x) {
-			next = x[i+1]
-		}
-		codes[i/2] = nf4Code(x[i]*scale)<<4 | nf4Code(next*scale)
+	n := len(x) / 2
+	codes = codes[:(len(x)+1)/2]
+	for i := range n {
+		pair := x[2*i : 2*i+2 : 2*i+2]
+		codes[i] = uint8(nf4Code(pair[0]*scale)<<4 | nf4Code(pair[1]*scale))
+	}
+	if len(x)%2 == 1 {
+		codes[n] = uint8(nf4Code(x[2*n]*scale)<<4 | nf4Code(0))
 	}
 	return m
 }
 
-// nf4Code finds the nearest code by halving.
-func nf4Code(v float32) uint8 {
-	c := 0
-	for _, step := range [4]int{8, 4, 2, 1} {
-		if v > nf4Middles[c+step-1] {
-			c += step
-		}
+// nf4Code is the nearest code to v of [-1, 1], and 0 for NaN. A search would guess wrong at every other comparison.
+func nf4Code(v float32) uint32 {
+	part := &nf4Parts[nf4PartOf(v)]
+	c := part.lower
+	if v > part.middle {
+		c++
 	}
-	return uint8(c)
+	return c
 }
 
 // dynamicBlock writes the nearest code of each of x over its largest magnitude, which it returns.
@@ -115,12 +137,13 @@ func dynamicBlock(codes []uint8, x []float32) float32 {
 	return m
 }
 
+// largestOf is the largest magnitude, NaN where there is one: without their signs, floats are ordered as their bits.
 func largestOf(x []float32) float32 {
-	m := float32(0)
+	m := uint32(0)
 	for _, v := range x {
-		m = max(m, math.Float32frombits(math.Float32bits(v)&^(1<<31)))
+		m = max(m, math.Float32bits(v)&^(1<<31))
 	}
-	return m
+	return math.Float32frombits(m)
 }
 
 func (d *Device) packInt8(p device.Packed, x floats) {

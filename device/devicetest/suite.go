@@ -298,6 +298,33 @@ func testMemory(p *pair) {
 	})
 	testRounding(p)
 	testWidening(p)
+	testZero(p)
+}
+
+// testZero asks for zeros in memory of all sizes, some of which was used before.
+func testZero(p *pair) {
+	for round := range 2 {
+		var held []device.Buffer
+		for _, n := range []int{1, 63, 1000, 40_000, 300_000, 7, 500_000} {
+			b := device.AllocZero(p.dev, n, device.F32)
+			got := make([]float32, n)
+			if err := p.dev.Read(got, b); err != nil {
+				p.Fatal(err)
+			}
+			if i := slices.IndexFunc(got, func(v float32) bool { return v != 0 }); i >= 0 {
+				p.Errorf("round %d: element %d of %d zeros is %v", round, i, n, got[i])
+			}
+			p.dev.Fill(b, 3)
+			held = append(held, b)
+			if n%2 == 1 { // leaves a hole for those that come
+				p.dev.Free(b)
+				held = held[:len(held)-1]
+			}
+		}
+		for _, b := range held {
+			p.dev.Free(b)
+		}
+	}
 }
 
 // testWidening writes bits of bf16 to F32, on many goroutines at once.
