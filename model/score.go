@@ -199,7 +199,7 @@ func (m *Model) IsOf(dir string) (bool, error) {
 		if !ok {
 			return false, nil
 		}
-		sources = append(sources, source{p, t})
+		sources = append(sources, source{Named: p, tensor: t})
 	}
 	return fingerprint(sources) == m.Weights, nil
 }
