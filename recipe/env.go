@@ -48,14 +48,16 @@ type Summary struct {
 	Skipped         int                `json:"skipped_steps,omitempty"` // left out for gradients that were not finite
 	Parameters      int                `json:"parameters"`
 	Trainable       int                `json:"trainable_parameters"`
-	Tokens          int64              `json:"tokens"`                 // supervised, over the run
-	Seconds         float64            `json:"seconds"`                // training, over all sessions of the run
-	SetupSeconds    float64            `json:"setup_seconds"`          // from the command to the first step, of this session
-	TokensPerS      float64            `json:"tokens_per_s"`           // Tokens/Seconds
-	TrainLoss       float64            `json:"train_loss"`             // of the last step
-	Validation      map[string]float64 `json:"validation,omitempty"`   // metrics of the last evaluation
-	Unigram         float64            `json:"unigram_loss,omitempty"` // held-out loss of token frequencies
-	Bigram          float64            `json:"bigram_loss,omitempty"`  // held-out loss of pair frequencies
+	Tokens          int64              `json:"tokens"`               // supervised, over the run
+	Seconds         float64            `json:"seconds"`              // training, over all sessions of the run
+	SetupSeconds    float64            `json:"setup_seconds"`        // from the command to the first step, of this session
+	TokensPerS      float64            `json:"tokens_per_s"`         // Tokens/Seconds
+	TrainLoss       float64            `json:"train_loss"`           // of the last step
+	Validation      map[string]float64 `json:"validation,omitempty"` // metrics of the weights that are kept: of the best evaluation with early stopping, else of the last one
+	ValidationStep  int                `json:"validation_step,omitempty"`
+	Last            map[string]float64 `json:"validation_last,omitempty"` // metrics of the last evaluation, where the kept weights are earlier ones
+	Unigram         float64            `json:"unigram_loss,omitempty"`    // held-out loss of token frequencies
+	Bigram          float64            `json:"bigram_loss,omitempty"`     // held-out loss of pair frequencies
 	BytesPerToken   float64            `json:"bytes_per_token,omitempty"`
 	PeakMemoryBytes int64              `json:"peak_memory_bytes"` // of the device
 	VocabSize       int                `json:"vocab_size"`

@@ -80,6 +80,9 @@ func (p *pretraining) evaluate(ctx context.Context, r *run) (map[string]float64,
 	}, err
 }
 
+// measures are the names in what evaluate returns.
+func (p *pretraining) measures() []string { return []string{"loss", "perplexity", "bits_per_byte"} }
+
 func (p *pretraining) identity() map[string]string {
 	return map[string]string{"contents of data": fingerprint(p.corpus.train)}
 }

@@ -17,7 +17,7 @@ import (
 func (r *run) saveResult(out train.Outcome) (err error) {
 	values := r.masters()
 	best := r.loop.Checkpoints.Path(out.BestStep)
-	if r.c.EarlyStopping.Metric != "" && out.BestStep > 0 && out.BestStep != out.Step {
+	if r.keepsBest(out) {
 		weights, err := safetensors.Open(filepath.Join(best, r.trained.weights()))
 		if err != nil {
 			return fmt.Errorf("open the best checkpoint: %w", err)
@@ -40,6 +40,11 @@ func (r *run) saveResult(out train.Outcome) (err error) {
 		err = f.finish(r)
 	}
 	return err
+}
+
+// keepsBest tells whether the result is weights of an earlier step than the last.
+func (r *run) keepsBest(out train.Outcome) bool {
+	return r.c.EarlyStopping.Metric != "" && out.BestStep > 0 && out.BestStep != out.Step
 }
 
 // masters reads the optimizer's f32 values of the parameters.

@@ -56,6 +56,11 @@ type finisher interface {
 	finish(r *run) error
 }
 
+// measurer is a stage that knows before the first evaluation what it will measure; train_loss need not be named.
+type measurer interface {
+	measures() []string
+}
+
 // keeper is a stage with a state of its own between steps, which checkpoints hold.
 type keeper interface {
 	keep(dir string) error    // writes the state into a checkpoint
@@ -268,12 +273,26 @@ func (r *run) openLoop() error {
 		Aside: func(name string) bool { return strings.HasPrefix(name, criticPrefix) },
 	}
 	if c.EarlyStopping.Metric != "" {
-		r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
-			Patience: c.EarlyStopping.Patience, MinDelta: c.EarlyStopping.MinDelta}
+		if err := r.stopEarly(); err != nil {
+			return err
+		}
 	}
 	if c.Samples.Every > 0 {
 		r.loop.Every = append(r.loop.Every, train.Every{Steps: c.Samples.Every, Do: r.samples})
 	}
+	return nil
+}
+
+// stopEarly lets the loop watch a metric, if there is such a one. Where that is not known before it is measured, the loop
+// measures before the first step.
+func (r *run) stopEarly() error {
+	c := r.c
+	r.loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
+		Patience: c.EarlyStopping.Patience, MinDelta: c.EarlyStopping.MinDelta}
+	if m, ok := r.stage.(measurer); ok {
+		return r.loop.Stopping.Check(m.measures())
+	}
+	r.loop.EvalFirst = true
 	return nil
 }
 
@@ -309,7 +328,7 @@ func (r *run) start() error {
 	step := 0
 	if r.c.Resume {
 		if step = points.Newest(); step > 0 {
-			if err := r.loop.Resume(step, mayDiffer); err != nil {
+			if err := r.loop.Resume(step, r.mayDiffer); err != nil {
 				return err
 			}
 			if k, ok := r.stage.(keeper); ok {
@@ -365,13 +384,37 @@ func (r *run) identity() map[string]string {
 	return id
 }
 
-// mayDiffer tells the keys that may change on resume: those that do not change the updates, and steps,
-// which only decides where the run ends (and, where the schedule looks at it, the rates from here on).
-func mayDiffer(key string) bool {
+// ignorer is a stage some of whose keys change nothing as the others are.
+type ignorer interface {
+	ignores(key string) bool
+}
+
+// mayDiffer tells the keys that may change on resume: those that do not change the updates, those of what is not in use, and
+// steps and epochs, which only decide where the run ends (and, where the schedule looks at it, the rates from here on).
+func (r *run) mayDiffer(key string) bool {
+	i, ok := r.stage.(ignorer)
+	return differsFreely(key) || r.c.ignores(key) || ok && i.ignores(key)
+}
+
+// ignores tells the keys of methods that are not trained by.
+func (c *Training) ignores(key string) bool {
+	_, virtual := promptKinds[c.Method]
+	switch group, _, _ := strings.Cut(key, "."); group {
+	case "lora":
+		return c.Method != "lora" && c.Method != "qlora"
+	case "qlora":
+		return c.Method != "qlora"
+	case "prompt":
+		return !virtual
+	}
+	return false
+}
+
+func differsFreely(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
 		"iterations", "reward_timeout", "reward_retries", "rollout_batch_size",
-		"out", "steps", "resume", "device", "threads", "recompute", "memory", "save_dtype", "shard_size",
+		"out", "steps", "epochs", "resume", "device", "threads", "recompute", "memory", "save_dtype", "shard_size",
 		"optimizer.on_nonfinite", "optimizer.max_skips", "optimizer.paged", "tokenizer.path", "model":
 		return true
 	}
@@ -440,7 +483,10 @@ func (r *run) summary(out train.Outcome) *Summary {
 		s.TokensPerS = float64(out.Tokens) / out.Seconds
 	}
 	if out.Eval != nil {
-		s.Validation = out.Eval.Metrics
+		s.Validation, s.ValidationStep = out.Eval.Metrics, out.Eval.Step
+	}
+	if !out.Interrupted && r.keepsBest(out) {
+		s.Last, s.Validation, s.ValidationStep = s.Validation, out.BestMetrics, out.BestStep
 	}
 	if out.First != nil {
 		s.Before = out.First.Metrics

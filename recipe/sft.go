@@ -132,6 +132,38 @@ func (s *tuning) evaluate(ctx context.Context, r *run) (map[string]float64, erro
 	return metrics, s.forgotten(ctx, r, metrics)
 }
 
+// measures are the names in what evaluate returns.
+func (s *tuning) measures() []string {
+	var names []string
+	if s.heldOut() {
+		names = append(names, "loss", "perplexity")
+		for _, e := range s.sources {
+			if len(s.sources) > 1 && e.held != nil {
+				names = append(names, "loss/"+e.name)
+			}
+		}
+	}
+	if s.general != nil {
+		names = append(names, "general_loss", "forgetting")
+	}
+	return names
+}
+
+// ignores tells the keys of sources and replay that are not in use.
+func (s *tuning) ignores(key string) bool {
+	switch {
+	case key == "data_weights" || key == "data_temperature":
+		return !s.c.mixes()
+	case key == "replay.data": // judged by its contents
+		return s.replay != nil
+	case key == "replay.ratio":
+		return s.replay == nil
+	case key == "replay.self_tokens":
+		return !s.c.Replay.Self
+	}
+	return false
+}
+
 func (s *tuning) identity() map[string]string {
 	id := map[string]string{"contents of data": s.fingerprint()}
 	if s.replay != nil {

@@ -23,8 +23,21 @@ type EarlyStopping struct {
 	MinDelta float64 // by how much a value must be better than the best
 }
 
+// trainLoss is the metric that every evaluation has: the mean loss of the steps since the last one.
+const trainLoss = "train_loss"
+
 // stopped reports whether patience has run out.
 func (e *EarlyStopping) stopped(s *State) bool { return e.Patience > 0 && s.Worse >= e.Patience }
+
+// Check refuses a metric that is not among those that the evaluations of a run have, which may or may not name train_loss.
+func (e *EarlyStopping) Check(known []string) error {
+	if e.Metric == "" || e.Metric == trainLoss || slices.Contains(known, e.Metric) {
+		return nil
+	}
+	known = append([]string{trainLoss}, known...)
+	slices.Sort(known)
+	return fmt.Errorf("early_stopping.metric is %q, but the evaluation has only: %s", e.Metric, strings.Join(slices.Compact(known), ", "))
+}
 
 // observe counts an evaluation and reports whether it is the best so far.
 func (e *EarlyStopping) observe(s *State, metrics map[string]float64) (best bool, err error) {
@@ -33,9 +46,8 @@ func (e *EarlyStopping) observe(s *State, metrics map[string]float64) (best bool
 		name = "loss"
 	}
 	v, ok := metrics[name]
-	if !ok && e.Metric != "" {
-		known := strings.Join(slices.Sorted(maps.Keys(metrics)), ", ")
-		return false, fmt.Errorf("early_stopping.metric is %q, but the evaluation has only: %s", name, known)
+	if err := e.Check(slices.Collect(maps.Keys(metrics))); err != nil {
+		return false, err
 	}
 	switch {
 	case !ok || !isFinite(v):
@@ -59,7 +71,7 @@ func (l *Loop) evaluate(ctx context.Context, counts bool) (best bool, err error)
 	}
 	metrics = maps.Clone(metrics)
 	if l.state.SinceEval > 0 {
-		metrics["train_loss"] = l.state.LossSinceEval / float64(l.state.SinceEval)
+		metrics[trainLoss] = l.state.LossSinceEval / float64(l.state.SinceEval)
 	}
 	if counts {
 		l.state.LossSinceEval, l.state.SinceEval = 0, 0
@@ -74,6 +86,9 @@ func (l *Loop) evaluate(ctx context.Context, counts bool) (best bool, err error)
 				return false, err
 			}
 		}
+	}
+	if best {
+		l.state.BestMetrics = metrics
 	}
 	l.last = &EvalEvent{Step: l.state.Step, Metrics: metrics, Best: best, Took: time.Since(begin).Seconds(), Seconds: l.seconds()}
 	return best, l.emit(*l.last)

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"hone/data"
@@ -103,6 +105,9 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			return l.leave(ctx, err)
 		}
 		l.first = l.last
+		if err := l.Stopping.Check(slices.Collect(maps.Keys(l.first.Metrics))); err != nil {
+			return l.leave(ctx, err)
+		}
 	}
 	for l.state.Step < l.Steps && !l.Stopping.stopped(&l.state) {
 		err := l.once(ctx)

@@ -33,6 +33,8 @@ type State struct {
 	Best          float64 `json:"best"`      // best value of the watched metric
 	BestStep      int     `json:"best_step"` // where it was; 0: no evaluation yet
 	Worse         int     `json:"worse"`     // evaluations since then
+
+	BestMetrics map[string]float64 `json:"best_metrics,omitempty"` // all that the best evaluation measured
 }
 
 // advance counts a step that was made.

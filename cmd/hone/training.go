@@ -168,7 +168,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 		fmt.Fprintf(w, "bigram baseline\t%.4f\n", s.Bigram)
 	}
 	if v, ok := s.Validation["loss"]; ok {
-		fmt.Fprintf(w, "held-out loss\t%.4f\n", v)
+		fmt.Fprintf(w, "held-out loss\t%.4f%s\n", v, keptNote(s))
 	}
 	fmt.Fprintf(w, "peak memory\t%s%s\n", bytesText(s.PeakMemoryBytes), against(s))
 	fmt.Fprintf(w, "report\t%s/report.html\n", s.Out)
@@ -176,6 +176,14 @@ func summarise(out io.Writer, s *recipe.Summary) {
 		fmt.Fprintf(w, "%s\t%s\n", filepath.Base(s.ModelDir), s.ModelDir)
 	}
 	w.Flush()
+}
+
+// keptNote says of which weights the held-out loss is, where they are not the last.
+func keptNote(s *recipe.Summary) string {
+	if s.Last == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (of step %d, whose weights are kept; of step %d: %.4f)", s.ValidationStep, s.Steps, s.Last["loss"])
 }
 
 // showMetrics prints numbers by name.
