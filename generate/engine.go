@@ -19,6 +19,8 @@ type Options struct {
 	Stop         []string // generation ends before the first of these texts, wherever token borders lie
 	EOS          []int32  // tokens that end a sequence
 	BatchSize    int      // sequences that run side by side; at least 1
+	// Value, if not nil, makes a number of each row of the hidden states [n, C] that tokens are drawn from, [n, 1]: a critic's head.
+	Value func(hidden *tensor.Tensor) *tensor.Tensor
 }
 
 // DefaultOptions samples up to 128 tokens for 16 sequences at a time.
@@ -56,6 +58,7 @@ const (
 type Output struct {
 	Tokens   []int32   // the new tokens, an end-of-text token included
 	LogProbs []float32 // of each, under the model itself (temperature 1, no filter), from the kernel that training uses
+	Values   []float32 // what Options.Value made of the state that each was drawn from
 	Text     string    // of the new tokens, without the end-of-text token and what follows a stop string
 	Finish   Finish
 }
@@ -116,6 +119,7 @@ type sequence struct {
 	stream  *textStream
 	text    strings.Builder
 	logp    []float32
+	values  []float32
 	finish  Finish
 	sampler *Sampler
 }
@@ -314,8 +318,27 @@ func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
 	if err := r.dev.Read(nll, loss); err != nil {
 		return err
 	}
+	if err := r.value(h, slots); err != nil {
+		return err
+	}
 	for i, slot := range slots {
 		r.add(slot, ids[i], -nll[i])
+	}
+	return nil
+}
+
+// value notes what the states that tokens were drawn from are worth.
+func (r *run) value(h *tensor.Tensor, slots []int) error {
+	if r.opt.Value == nil {
+		return nil
+	}
+	v, err := r.opt.Value(h).Float32s()
+	if err != nil {
+		return err
+	}
+	for i, slot := range slots {
+		s := r.slots[slot]
+		s.values = append(s.values, v[i])
 	}
 	return nil
 }
@@ -355,7 +378,7 @@ func (r *run) add(slot int, id int32, logp float32) {
 func (r *run) outputs() []Output {
 	out := make([]Output, len(r.seqs))
 	for i, s := range r.seqs {
-		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Text: s.text.String(), Finish: s.finish}
+		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Values: s.values, Text: s.text.String(), Finish: s.finish}
 	}
 	return out
 }

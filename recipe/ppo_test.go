@@ -361,3 +361,33 @@ func TestControl(t *testing.T) {
 		}
 	}
 }
+
+// TestValuesComeWithAnswers: the values that come with the writing of answers are, bit for bit, those of a pass over them.
+func TestValuesComeWithAnswers(t *testing.T) {
+	from, prompts := base(t), promptFile(t)
+	for _, args := range few(2, [][]string{{"dtype=f32"}, {"method=prefix", "prompt.num_virtual_tokens=3"}, {"dtype=bf16", "rollout_batch_size=3"}}...) {
+		r := tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), args...).run(Env{})
+		dev := cpu.New(cpu.Options{Threads: 2})
+		compared := 0
+		r.env = Env{Device: dev, Events: func(e train.Event) {
+			if _, ok := e.(train.RolloutEvent); !ok {
+				return
+			}
+			s := r.stage.(*rolling)
+			for _, a := range s.state.Answers {
+				written := slices.Clone(a.Values)
+				b := dealAnswers([]*rollout{a}, 1)[0]
+				if err := inferring(context.Background(), r.tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
+					t.Error(err)
+				}
+				if compared += len(written); len(written) != a.tokens() || !slices.Equal(written, a.Values) {
+					t.Errorf("%v: values %v came with an answer, a pass over it gives %v", args, written, a.Values)
+				}
+			}
+		}}
+		if _, err := execute(context.Background(), r); err != nil || compared == 0 {
+			t.Errorf("%v: %d compared, %v", args, compared, err)
+		}
+		dev.Close()
+	}
+}

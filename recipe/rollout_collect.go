@@ -96,29 +96,37 @@ func (s *rolling) write(ctx context.Context, from []question, questions []int, g
 	o := s.stop
 	random := tensor.NewRandom(s.t.Seed, draw)
 	o.Seed = random.Uint64()
+	if s.valuesCome() {
+		o.Value = s.critic.head.Forward
+	}
 	outs, err := generate.New(s.r.env.Device, s.r.tape.DType, s.r.model, s.r.tok).Run(ctx, prompts, o, nil)
 	if err != nil {
 		return nil, err
 	}
 	for i, out := range outs {
 		a := answers[i]
-		a.IDs, a.LogProbs, a.Text, a.Ended = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Text, out.Finish != generate.FinishLength
+		a.IDs, a.LogProbs, a.Values, a.Text, a.Ended = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Values, out.Text, out.Finish != generate.FinishLength
 	}
 	return answers, nil
+}
+
+// valuesCome tells that answers are written with their values, whose head is on the states that tokens are drawn from.
+func (s *rolling) valuesCome() bool {
+	return s.critic != nil && !s.critic.separate && s.c.Temperature == 1
 }
 
 // recallRows is about how many tokens go through a model at once where nothing is trained.
 const recallRows = 4096
 
-// recall computes what is needed of the answers besides themselves: log-probabilities under the reference, values of the
-// critic and, where the temperature is not 1, the policy's own log-probabilities at it.
+// recall computes what is needed of the answers and was not at hand when they were written: log-probabilities under the reference,
+// values of a separate critic and, where the temperature is not 1, the policy's own log-probabilities at it.
 func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 	longest := 1
 	for _, a := range answers {
 		longest = max(longest, len(a.IDs))
 	}
 	for _, b := range dealAnswers(answers, max(1, recallRows/longest)) {
-		if s.critic != nil || s.c.Temperature != 1 {
+		if s.critic != nil && !s.valuesCome() || s.c.Temperature != 1 {
 			if err := inferring(ctx, s.r.tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
 				return err
 			}

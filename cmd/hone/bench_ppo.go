@@ -28,11 +28,11 @@ type ppoWorkload struct {
 	config                 string
 	vocab                  int // of config
 	prompts, prompt, wrote int // prompts of an iteration, tokens of each and tokens of each answer
-	epochs, rank           int
+	rank                   int
 }
 
 var ppoWorkloads = map[string]ppoWorkload{
-	"W5_ppo_smollm135m": {config: smollm, vocab: 49152, prompts: 16, prompt: 64, wrote: 64, epochs: 4, rank: 16},
+	"W5_ppo_smollm135m": {config: smollm, vocab: 49152, prompts: 16, prompt: 64, wrote: 64, rank: 16},
 }
 
 // benchPPO is the result of hone bench ppo: medians over iterations.
@@ -41,6 +41,7 @@ type benchPPO struct {
 	DType        string  `json:"dtype"`
 	Threads      int     `json:"threads"`
 	Iterations   int     `json:"iterations"` // timed
+	Epochs       int     `json:"epochs"`     // over the answers of an iteration
 	SPerIter     float64 `json:"s_per_iteration"`
 	RolloutS     float64 `json:"rollout_s"`  // answers written
 	ScoringS     float64 `json:"scoring_s"`  // log-probabilities under the reference, values, rewards
@@ -75,13 +76,14 @@ func benchPPOCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&r.Workload, "workload", "W5_ppo_smollm135m", "the only one: W5_ppo_smollm135m")
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
+	cmd.Flags().IntVar(&r.Epochs, "epochs", 4, "of the training of an iteration, one update each")
 	cmd.Flags().IntVar(&r.Iterations, "iterations", 2, "iterations to time, after one to warm up")
 	return cmd
 }
 
 func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
-	if r.Iterations < 1 || r.Threads < 1 {
-		return fmt.Errorf("iterations is %d and threads %d; both must be at least 1", r.Iterations, r.Threads)
+	if r.Iterations < 1 || r.Threads < 1 || r.Epochs < 1 {
+		return fmt.Errorf("iterations is %d, epochs %d and threads %d; all must be at least 1", r.Iterations, r.Epochs, r.Threads)
 	}
 	dtype, err := device.ParseDType(r.DType)
 	if err != nil {
@@ -124,7 +126,7 @@ func (w *ppoWorkload) recipe(dir string, r *benchPPO) []string {
 		keys = append(keys, key+"="+filepath.Join(dir, file))
 	}
 	for key, n := range map[string]int{"lora.r": w.rank, "prompts_per_iteration": w.prompts, "max_completion_length": w.wrote, "sequence_length": w.prompt + w.wrote,
-		"batch_size": w.prompts, "num_ppo_epochs": w.epochs, "iterations": r.Iterations + 1, "threads": r.Threads} {
+		"batch_size": w.prompts, "num_ppo_epochs": r.Epochs, "iterations": r.Iterations + 1, "threads": r.Threads} {
 		keys = append(keys, fmt.Sprintf("%s=%d", key, n))
 	}
 	return keys

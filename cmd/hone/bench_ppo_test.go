@@ -10,8 +10,8 @@ import (
 // TestBenchPPO times a tiny workload: the parts make up an iteration, and answers have the length that is timed.
 func TestBenchPPO(t *testing.T) {
 	w := ppoWorkload{config: `{"model_type":"llama","hidden_size":16,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":32,"vocab_size":300,"max_position_embeddings":64}`,
-		vocab: 300, prompts: 4, prompt: 6, wrote: 5, epochs: 3, rank: 2}
-	r := benchPPO{DType: "f32", Threads: 1, Iterations: 1} // one, so that the medians are all of the same
+		vocab: 300, prompts: 4, prompt: 6, wrote: 5, rank: 2}
+	r := benchPPO{DType: "f32", Threads: 1, Iterations: 1, Epochs: 3} // one, so that the medians are all of the same
 	if err := r.run(context.Background(), w); err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestBenchPPO(t *testing.T) {
 	if tokens := r.TokensPerS * r.RolloutS; math.Abs(tokens-20) > 0.1 {
 		t.Errorf("%v tokens written, of 20", tokens)
 	}
-	for _, bad := range []benchPPO{{DType: "f32", Threads: 1}, {DType: "f8", Threads: 1, Iterations: 1}} {
+	for _, bad := range []benchPPO{{DType: "f32", Threads: 1, Epochs: 1}, {DType: "f8", Threads: 1, Iterations: 1, Epochs: 1}} {
 		if err := bad.run(context.Background(), w); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}

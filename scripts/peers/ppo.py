@@ -5,7 +5,7 @@
     python scripts/peers/ppo.py --workload W5_ppo_smollm135m --threads 2
 
 generate with a key/value cache, then the reference (the base with the adapter off), the old log-probabilities and values, a
-reward model of the same shape, GAE, and four epochs of one update each with the clipped losses. Everything is random.
+reward model of the same shape, GAE, and epochs of one update each with the clipped losses. Everything is random.
 Log-probabilities are taken at the answers' tokens alone, as hone takes them.
 """
 
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
-PROMPT, NEW, BATCH, EPOCHS, RANK = 64, 64, 16, 4, 16
+PROMPT, NEW, BATCH, RANK = 64, 64, 16, 16
 KL_COEF, GAMMA, LAM, CLIP, CLIP_VALUE, VF_COEF = 0.05, 1.0, 0.95, 0.2, 0.2, 0.1
 CONFIG = dict(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
               num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=2048, attn_implementation="sdpa",
@@ -32,6 +32,7 @@ def arguments():
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=1, help="to time; the last counts")
+    parser.add_argument("--epochs", type=int, default=4, help="of the training of an iteration, one update each")
     return parser.parse_args()
 
 
@@ -95,7 +96,7 @@ def main():
         batch = score(policy, head, judge, ids)
         times.append(time.perf_counter())
         policy.train()
-        for _ in range(EPOCHS):
+        for _ in range(options.epochs):
             loss(policy, head, ids, *batch).backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
@@ -103,7 +104,7 @@ def main():
         times.append(time.perf_counter())
     rollout, scoring, training = (round(b - a, 2) for a, b in zip(times, times[1:]))
     print(json.dumps({
-        "peer": "torch", "version": torch.__version__, "workload": options.workload, "dtype": options.dtype, "threads": options.threads,
+        "peer": "torch", "version": torch.__version__, "workload": options.workload, "dtype": options.dtype, "epochs": options.epochs, "threads": options.threads,
         "s_per_iteration": round(times[-1] - times[0], 2), "rollout_s": rollout, "scoring_s": scoring, "training_s": training,
         "rollout_tokens_per_s": round(BATCH * NEW / rollout, 1), "cpu_s": round(time.process_time(), 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)}))
