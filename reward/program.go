@@ -67,6 +67,7 @@ func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error)
 		defer cancel()
 	}
 	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
+	together(cmd)
 	cmd.WaitDelay = time.Second // a child of the program may hold the pipes open
 	complaints := &tail{}
 	cmd.Stdin, cmd.Stderr = &in, complaints
