@@ -3,7 +3,7 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-let who = localStorage.getItem("annotator") || "";
+let who = sessionStorage.getItem("annotator") || localStorage.getItem("annotator") || ""; // a tab keeps its own when another tab takes another
 let pair = 0, since = 0, busy = false, timer = 0;
 
 async function call(path, body) {
@@ -54,7 +54,7 @@ function show(v) {
   if (!pair) {
     $("message").textContent = v.trouble ? "No more answers are coming: " + v.trouble
       : p.waiting ? "The next answers are being written …" : "All pairs are judged. Thank you!";
-    if (p.waiting && !v.trouble) timer = setTimeout(next, 1500);
+    if (p.waiting && !v.trouble) timer = setTimeout(() => next(), 1500);
     return;
   }
   const turns = typeof v.prompt === "string" ? [turn("", v.prompt)] : v.prompt.map((m) => turn(m.role, words(m.content)));
@@ -66,22 +66,22 @@ function show(v) {
   since = performance.now();
 }
 
-async function act(path, body) {
+async function act(path, body, said = "") {
   if (busy) return;
   busy = true;
   document.querySelectorAll("button").forEach((b) => b.disabled = true);
   try {
     show(await call(path, body));
-    note("");
+    note(said);
   } catch (e) {
     note(e.message || "the server does not answer; is hone label still running?");
-    if (e.status === 409) setTimeout(next, 0);
+    if (e.status === 409) setTimeout(() => next(e.message), 0); // judged in another tab: say so beside the next pair
   }
   busy = false;
   document.querySelectorAll("button").forEach((b) => b.disabled = false);
 }
 
-const next = () => act("/api/next?annotator=" + encodeURIComponent(who));
+const next = (said = "") => act("/api/next?annotator=" + encodeURIComponent(who), undefined, said);
 const undo = () => act("/api/undo", { annotator: who });
 const judge = (verdict) => pair && act("/api/judge", {
   pair, annotator: who, verdict, comment: $("comment").value, seconds: (performance.now() - since) / 1000,
@@ -98,6 +98,7 @@ $("login").addEventListener("submit", (e) => {
   e.preventDefault();
   who = $("name").value.trim();
   if (!who) return;
+  sessionStorage.setItem("annotator", who);
   localStorage.setItem("annotator", who);
   next();
 });
