@@ -64,8 +64,8 @@ const (
 	parquetFormat = "parquet"
 )
 
-// tokenCounter makes counters of a text's tokens; nil when path names no tokenizer.
-func tokenCounter(path string) (func() func(string) int, error) {
+// TokenCounter makes counters of a text's tokens; nil when path names no tokenizer.
+func TokenCounter(path string) (func() func(string) int, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -138,7 +138,7 @@ func (c *Curate) Run(ctx context.Context, env Env) (*curate.Result, *data.Stats,
 	}
 	cfg := curate.Config{Dir: c.Out, Steps: steps, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
 		Passes: c.passes(), Fingerprint: c.fingerprint(key + files), Notes: notes, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat}
-	if cfg.Tokens, err = tokenCounter(c.Tokenizer); err != nil {
+	if cfg.Tokens, err = TokenCounter(c.Tokenizer); err != nil {
 		return nil, nil, err
 	}
 	if cfg.Workers == 0 {

@@ -50,8 +50,8 @@ type funnelRow struct {
 
 // reasonRow is a rule of a step, with documents that it rejected.
 type reasonRow struct {
-	Step, Reason, Documents, Text string
-	Examples                      []curate.Example
+	Step, Reason, Number, Text string
+	Examples                   []curate.Example
 }
 
 // labelled is the words that a step judged by.
@@ -144,9 +144,17 @@ func funnelRows(r *curate.Result) []funnelRow {
 		}
 		rows = append(rows, row(plain(s.Name), s.Kept, note))
 	}
-	left := r.Kept
-	left.Documents, left.Bytes, left.Tokens = left.Documents+r.Near.Documents, left.Bytes+r.Near.Bytes, left.Tokens+r.Near.Tokens
-	return append(rows, row("exact duplicates", left, removedNote(r.Exact.Documents)), row("near duplicates", r.Kept, removedNote(r.Near.Documents)))
+	exact := less(before, r.Exact)
+	rows = append(rows, row("exact duplicates", exact, removedNote(r.Exact.Documents)), row("near duplicates", less(exact, r.Near), removedNote(r.Near.Documents)))
+	for _, c := range r.Cuts {
+		note := fmt.Sprintf("%s; %s cut out of %s documents", removedNote(c.Dropped.Documents), bytesText(c.Bytes), grouped(float64(c.Changed)))
+		rows = append(rows, row("repeated "+plain(c.Name), c.Kept, note))
+	}
+	return rows
+}
+
+func less(a, b curate.Count) curate.Count {
+	return curate.Count{Documents: a.Documents - b.Documents, Bytes: a.Bytes - b.Bytes, Tokens: a.Tokens - b.Tokens}
 }
 
 func removedNote(documents int64) string {
@@ -170,7 +178,13 @@ func reasonRows(r *curate.Result) []reasonRow {
 		})
 		for _, reason := range reasons {
 			c := s.Rejected[reason]
-			rows = append(rows, reasonRow{plain(s.Name), reason, grouped(float64(c.Documents)), bytesText(c.Bytes), examples[[2]string{s.Name, reason}]})
+			rows = append(rows, reasonRow{plain(s.Name), reason, grouped(float64(c.Documents)) + " documents", bytesText(c.Bytes), examples[[2]string{s.Name, reason}]})
+		}
+	}
+	for _, c := range r.Cuts {
+		const cut = "repeated" // the reason of its examples
+		if c.Spans > 0 {
+			rows = append(rows, reasonRow{plain(c.Name), "cut out, as it stood before", grouped(float64(c.Spans)) + " places", bytesText(c.Bytes), examples[[2]string{c.Name, cut}]})
 		}
 	}
 	return rows

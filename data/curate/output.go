@@ -167,17 +167,22 @@ func (w *parquetWriter) commit() error {
 
 func (w *parquetWriter) abort() { w.file.Abort() }
 
-// createPart makes the file of a part.
-func (r *runner) createPart(i int) (lineWriter, error) {
-	path := r.path(partName(i, r.cfg.Parquet))
-	if r.cfg.Parquet {
-		f := r.state.Funnel
-		scores := slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scores)), func(name string) bool { return name == documentBytes })
-		for _, p := range r.cfg.Passes {
-			scores = append(scores, p.cutScore())
-		}
-		slices.Sort(scores)
-		return createParquet(path, slices.Compact(scores), slices.Sorted(maps.Keys(f.Labels)))
+// createPart makes the file of a part whose documents may have the given scores and labels.
+func createPart(path string, asParquet bool, scores, labels []string) (lineWriter, error) {
+	if asParquet {
+		return createParquet(path, scores, labels)
 	}
 	return createJSONL(path)
+}
+
+// createPart makes the file of a part of the result.
+func (r *runner) createPart(i int) (lineWriter, error) {
+	f := r.state.Funnel
+	scores := slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scores)), func(name string) bool { return name == documentBytes })
+	for _, p := range r.cfg.Passes {
+		scores = append(scores, p.cutScore())
+	}
+	slices.Sort(scores)
+	scores = slices.Compact(scores)
+	return createPart(r.path(partName(i, r.cfg.Parquet)), r.cfg.Parquet, scores, slices.Sorted(maps.Keys(f.Labels)))
 }

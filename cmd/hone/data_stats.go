@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hone/data"
+	"hone/data/curate"
+	"hone/recipe"
+)
+
+// sourceFlags are the flags of commands that read documents.
+func sourceFlags(cmd *cobra.Command, s *data.Sources) {
+	cmd.Flags().StringVar(&s.Field, "text-field", "text", "JSON key or Parquet column that holds the text")
+	cmd.Flags().StringVar((*string)(&s.OnBadRecord), "on-bad-record", "error", "at a malformed record: error, or skip and count it")
+}
+
+func statsCommand(a *app) *cobra.Command {
+	s, tokenizer := data.Sources{}, ""
+	cfg := curate.SurveyConfig{Workers: runtime.GOMAXPROCS(0)}
+	cmd := &cobra.Command{
+		Use: "stats DATA...", Short: "Count documents, text, tokens, copies and common lines",
+		Long: "Reads files, folders or globs once and counts: documents, bytes, characters, words, lines, tokens with a tokenizer, quantiles of the lengths,\n" +
+			"documents that equal an earlier one, kinds of files, scripts of the letters, the most common lines. Memory does not grow with the data.",
+		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			s.Paths = args
+			if cfg.Tokens, err = recipe.TokenCounter(tokenizer); err != nil {
+				return err
+			}
+			bar := newProgress(a.err, 0)
+			cfg.Progress = func(n int64) { bar.live(fmt.Sprintf("%d documents", n), false) }
+			stats := &data.Stats{}
+			survey, err := curate.Look(cmd.Context(), s.Documents(stats), cfg)
+			bar.clear()
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.notes(), stats)
+			return a.result(survey, func(w io.Writer) { showSurvey(w, survey) })
+		},
+	}
+	sourceFlags(cmd, &s)
+	cmd.Flags().StringVar(&tokenizer, "tokenizer", "", "folder or file of a tokenizer to count tokens with")
+	cmd.Flags().IntVar(&cfg.CommonLines, "lines", 15, "common lines to list")
+	return cmd
+}
+
+func showSurvey(out io.Writer, s *curate.Survey) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	count := func(name string, n int64) { fmt.Fprintf(w, "%s\t%d\n", name, n) }
+	count("documents", s.Documents)
+	count("bytes", s.Bytes)
+	count("characters", s.Characters)
+	count("words", s.Words)
+	count("lines", s.Lines)
+	if s.Tokens > 0 {
+		fmt.Fprintf(w, "tokens\t%d (%.2f bytes each)\n", s.Tokens, quotient(s.Bytes, s.Tokens))
+	}
+	fmt.Fprintf(w, "copies\t%d documents (%.1f%%), %s, equal an earlier one\n", s.Duplicates.Documents, 100*s.DuplicateShare, bytesText(s.Duplicates.Bytes))
+	w.Flush()
+
+	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\nlength in\tmean\tmin\t5%\t25%\tmedian\t75%\t95%\t99%\tmax\t")
+	for _, unit := range slices.Sorted(maps.Keys(s.Lengths)) {
+		l := s.Lengths[unit]
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t\n", unit, l.Mean, l.Min, l.P5, l.P25, l.P50, l.P75, l.P95, l.P99, l.Max)
+	}
+	w.Flush()
+	parts(out, "files", s.Extensions)
+	parts(out, "letters", s.Scripts)
+	if len(s.CommonLines) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "\nmost common lines")
+	for _, l := range s.CommonLines {
+		fmt.Fprintf(out, "%9d  %s\n", l.Count, l.Text)
+	}
+	if s.LinesMissed > 0 {
+		fmt.Fprintf(out, "each stands up to %d times more: there are too many different lines to count all\n", s.LinesMissed)
+	}
+}
+
+// parts prints the largest parts of a kind in a line.
+func parts(out io.Writer, kind string, list []curate.Part) {
+	const shown = 8
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "\n%s:", kind)
+	for i, p := range list[:min(len(list), shown)] {
+		sep := ","
+		if i == 0 {
+			sep = ""
+		}
+		fmt.Fprintf(out, "%s %s %.1f%%", sep, p.Name, 100*p.Share)
+	}
+	if len(list) > shown {
+		fmt.Fprintf(out, " and %d more", len(list)-shown)
+	}
+	fmt.Fprintln(out)
+}
