@@ -19,8 +19,14 @@ type Memory struct {
 	Logits      int64 `json:"logits_bytes"`          // the part of the logits that is held at a time
 	Peak        int64 `json:"peak_bytes"`            // the most that is in use at any time
 	Recompute   int   `json:"recompute_layers"`      // layers that are run again in the backward pass
-	FLOPs       FLOPs `json:"flops"`                 // of a micro-batch, forward and backward, layers that are run again counted twice
-	Work        Work  `json:"work"`                  // of a step: all micro-batches and the update
+	FLOPs       FLOPs `json:"flops"`                 // of a micro-batch, forward and backward, layers that are run again counted twice; see Once
+	Forward     FLOPs `json:"-"`                     // of the model alone, once
+	Work        Work  `json:"-"`                     // of a step: all micro-batches and the update
+}
+
+// Once is the operations of a micro-batch of which none is counted twice, for a model whose layers are alike.
+func (m *Memory) Once(layers int) int64 {
+	return m.FLOPs.Total() - m.Forward.Total()*int64(m.Recompute)/int64(max(1, layers))
 }
 
 // Step is a training step to be run on a Device for its memory.
@@ -59,7 +65,9 @@ func measure(d *Device, s Step) (m Memory, err error) {
 	m.Optimizer, m.Paged = base-before-m.Weights, d.paged
 	tape := s.Tape()
 	tape.Train(0, 0, 0)
+	d.work = Work{}
 	s.Forward(tape)
+	forward := d.work.FLOPs()
 	m.Activations = d.inUse - base
 	tape.Reset()
 	d.ResetPeak()                     // loading a model holds nothing that a step does not
@@ -69,7 +77,7 @@ func measure(d *Device, s Step) (m Memory, err error) {
 		tape.Backward(s.Loss(tape))
 		tape.Reset()
 	}
-	m.FLOPs = d.work.FLOPs()
+	m.FLOPs, m.Forward = d.work.FLOPs(), forward
 	m.Work.Add(d.work, int64(s.Micros))
 	d.work = Work{}
 	m.Gradients, m.Logits = d.inUse-base, d.logits

@@ -45,6 +45,7 @@ func TestMeasure(t *testing.T) {
 			t.Errorf("%d micro-batches: the peak is %d, want about %d", micros, m.Peak, p)
 		}
 		want.Peak = 0
+		want.Forward.MatMul = want.FLOPs.MatMul / 2
 		want.Work.F32.Narrow, want.Work.Updated = int64(micros)*want.FLOPs.MatMul, 7*size
 		if want.Work.Moved = got.Work.Moved; got.Work.Moved < int64(micros)*4*n*out {
 			t.Errorf("%d micro-batches: %d bytes are moved", micros, got.Work.Moved)

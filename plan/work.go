@@ -71,6 +71,18 @@ func (a *Arithmetic) add(b Arithmetic, n int64) {
 	a.AttentionGrad += n * b.AttentionGrad
 }
 
+// Filled is the work of batches that hold a share of the rows: the weights are unpacked and updated all the same.
+func (w Work) Filled(share float64) Work {
+	part := func(n *int64) { *n = int64(share * float64(*n)) }
+	for _, a := range []*Arithmetic{&w.F32, &w.BF16} {
+		for _, n := range []*int64{&a.Wide, &a.Narrow, &a.Few, &a.Attention, &a.AttentionGrad} {
+			part(n)
+		}
+	}
+	part(&w.Moved)
+	return w
+}
+
 // FLOPs are the operations of both types.
 func (w *Work) FLOPs() FLOPs {
 	a := w.F32

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hone/device"
+	"hone/plan"
 	"hone/train"
 )
 
@@ -17,6 +18,7 @@ type Env struct {
 	Progress func(stage string, done, total int64)
 	Log      *slog.Logger // may be nil
 	Begun    time.Time    // when the command began, to tell how long it took until the first step; zero: with the recipe
+	Rates    plan.Rates   // of the machine, to say beforehand how long a step takes; zero where they are not known
 }
 
 func (e Env) withDefaults() Env {
@@ -64,4 +66,6 @@ type Summary struct {
 
 	Before             map[string]float64 `json:"validation_before,omitempty"`    // metrics before the first step, with eval.on_start
 	PlannedMemoryBytes int64              `json:"planned_memory_bytes,omitempty"` // what the plan said before the run
+	StepSeconds        float64            `json:"step_seconds,omitempty"`         // median of the steps of this session
+	PlannedStepSeconds float64            `json:"planned_step_seconds,omitempty"` // what the plan said, at the rates of the machine
 }

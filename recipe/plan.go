@@ -2,13 +2,16 @@ package recipe
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"hone/data"
 	"hone/model"
@@ -17,39 +20,107 @@ import (
 	"hone/tokenizer"
 )
 
-// Plan is the memory that a step of the recipe will hold. With memory set it is that of the chosen recompute, and an error
-// when nothing fits.
-func (c *SFT) Plan() (plan.Memory, error) {
-	config, err := readConfig(c.Model)
-	if err != nil {
-		return plan.Memory{}, err
-	}
-	return c.Training.plan(config, c.Model)
+// Planned is what is known of a run before it is started.
+type Planned struct {
+	Stage string `json:"stage"`
+	plan.Memory
+	KVCache     int64   `json:"kv_cache_bytes"`         // of what the model writes in the run
+	Steps       int     `json:"steps"`                  // updates
+	Tokens      int64   `json:"tokens"`                 // fed in them
+	StepSeconds float64 `json:"step_seconds,omitempty"` // at the rates of the machine; 0 where they are not known
+	Seconds     float64 `json:"seconds,omitempty"`      // all steps, without evaluations, samples and checkpoints
 }
 
-// Plan is the memory that a step of the recipe will hold, as (*SFT).Plan is. The vocabulary of a tokenizer that is not
+// Print writes the plan as a table.
+func (p *Planned) Print(out io.Writer) {
+	p.Memory.Print(out)
+	row := func(name, format string, values ...any) {
+		fmt.Fprintf(out, "%-16s  "+format+"\n", append([]any{name}, values...)...)
+	}
+	if p.KVCache > 0 {
+		row("KV cache", "%10s  while the model writes", plan.Bytes(p.KVCache))
+	}
+	row("steps", "%10d  %s tokens in all", p.Steps, Count(float64(p.Tokens)))
+	if p.StepSeconds > 0 {
+		row("time of a step", "%10s  at the rates of this machine, measured now", fmt.Sprintf("%.3g s", p.StepSeconds))
+		row("time", "%10s  without evaluations and checkpoints", time.Duration(p.Seconds*float64(time.Second)).Round(time.Second))
+	}
+}
+
+// Plan says what the run will take, and starts nothing. With memory set it is with the chosen recompute, and an error when
+// nothing fits. Examples are read and counted; what that writes is removed again.
+func (c *SFT) Plan(ctx context.Context, env Env) (*Planned, error) {
+	config, err := readConfig(c.Model)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.Training.plan(config, c.Model)
+	if err != nil {
+		return nil, err
+	}
+	steps, fill, err := c.count(ctx, env.withDefaults())
+	if err != nil {
+		return nil, err
+	}
+	return c.Training.planned("sft", m, steps, fill, env.Rates), nil
+}
+
+// count opens the examples and returns the steps of the run and the share of its batches that they fill.
+func (c *SFT) count(ctx context.Context, env Env) (steps int, fill float64, err error) {
+	dir, err := os.MkdirTemp("", "hone-plan-")
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	s := &tuning{c: c}
+	r := &run{stage: s, c: &c.Training, dir: c.Model, env: env, folder: runFolder{dir}}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.openTokenizer(r); err != nil {
+		return 0, 0, err
+	}
+	if err := s.openExamples(ctx, r); err != nil {
+		return 0, 0, err
+	}
+	return cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.fill(), nil
+}
+
+// Plan says what the run will take, as (*SFT).Plan does. The vocabulary of a tokenizer that is not
 // trained yet is taken to be as large as was asked for.
-func (c *Pretrain) Plan() (plan.Memory, error) {
+func (c *Pretrain) Plan(_ context.Context, env Env) (*Planned, error) {
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.Training.plan(config, c.Model.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return c.Training.planned("pretrain", m, c.Steps, 1, env.Rates), nil
+}
+
+// config is that of the model, before there is a tokenizer.
+func (c *Pretrain) config() ([]byte, error) {
 	if c.Model.Dir != "" {
-		config, err := readConfig(c.Model.Dir)
-		if err != nil {
-			return plan.Memory{}, err
-		}
-		return c.Training.plan(config, c.Model.Dir)
+		return readConfig(c.Model.Dir)
 	}
 	vocab := c.Tokenizer.VocabSize
 	if c.Tokenizer.Path != "" {
 		tok, err := tokenizer.Load(c.Tokenizer.Path)
 		if err != nil {
-			return plan.Memory{}, err
+			return nil, err
 		}
 		vocab = tok.VocabSize()
 	}
-	config, err := c.Model.NewConfig(vocab, c.SequenceLength)
-	if err != nil {
-		return plan.Memory{}, err
-	}
-	return c.Training.plan(config, "")
+	return c.Model.NewConfig(vocab, c.SequenceLength)
+}
+
+// planned is the plan of steps of a memory and work, whose batches hold a share of the most.
+func (c *Training) planned(stage string, m plan.Memory, steps int, fill float64, rates plan.Rates) *Planned {
+	full := float64(c.BatchSize * c.SequenceLength * c.GradientAccumulationSteps)
+	work := m.Work.Filled(fill)
+	p := &Planned{Stage: stage, Memory: m, Steps: steps, Tokens: int64(fill * full * float64(steps)), StepSeconds: work.Time(rates).Seconds()}
+	p.Seconds = float64(steps) * p.StepSeconds
+	return p
 }
 
 func readConfig(dir string) ([]byte, error) {

@@ -46,8 +46,11 @@ func TestMemoryBudget(t *testing.T) {
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		p, err := c.Plan()
-		return c, p.Peak, err
+		p, err := c.Plan(t.Context(), Env{})
+		if err != nil {
+			return c, 0, err
+		}
+		return c, p.Peak, nil
 	}
 	_, none, _ := plan()
 	_, all, _ := plan("recompute=layers")
@@ -78,7 +81,7 @@ func TestMemoryInRun(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := c.Plan()
+	p, err := c.Plan(t.Context(), Env{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -83,6 +83,7 @@ type run struct {
 	opt     *optim.AdamW
 	tape    *tensor.Tape
 	metrics *train.Metrics
+	clock   *stepClock
 	loop    *train.Loop
 	planned plan.Memory // zero where it is not planned
 	plans   bool        // the step is that of predicting the next token, whose memory is planned
@@ -135,8 +136,7 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	peak := map[string]any{"peak_memory_bytes": r.env.Device.Memory().Peak}
-	if err := r.metrics.Append(train.InfoEvent{Step: out.Step, Values: peak}); err != nil {
+	if err := r.measured(out); err != nil {
 		return nil, err
 	}
 	sum := r.summary(out)
@@ -344,7 +344,8 @@ func (r *run) start() error {
 	if r.metrics, err = train.OpenMetrics(r.folder.path(metricsName), step, r.env.Events); err != nil {
 		return err
 	}
-	r.loop.Record = r.metrics
+	r.clock = &stepClock{Recorder: r.metrics}
+	r.loop.Record = r.clock
 	switch {
 	case r.c.Resume && step == 0:
 		err = r.say("there is no checkpoint to resume in " + r.c.Out + ": starting from the beginning")
@@ -427,11 +428,14 @@ func (r *run) describe() error {
 	values := map[string]any{
 		"parameters": nn.Count(r.model.Params), "trainable_parameters": nn.Count(r.trained.params()),
 		"vocab_size": r.model.Shape().Vocab, "tokenizer_tokens": r.tok.VocabSize(),
-		"flops_per_token": flopsPerToken(r.model, r.c.SequenceLength, r.c.Method == "full"),
+		"flops_per_token": r.flopsPerToken(),
 		"device":          r.env.Device.Name(), "dtype": r.c.DType, "steps": r.c.Steps,
 	}
 	if r.planned.Peak > 0 {
 		values["planned_memory"] = r.planned
+	}
+	if t := r.stepTime(); t > 0 {
+		values["planned_step_seconds"] = t.Seconds()
 	}
 	more, note := r.stage.info()
 	for key, value := range more {
@@ -453,6 +457,14 @@ func (r *run) describe() error {
 	r.setup = time.Since(r.env.Begun).Seconds()
 	values["setup_seconds"] = r.setup
 	return r.metrics.Append(train.InfoEvent{Step: r.loop.Step(), Values: values})
+}
+
+// flopsPerToken is the arithmetic of training on one token, none of it counted twice: the plan's, where there is one.
+func (r *run) flopsPerToken() float64 {
+	if r.planned.Peak > 0 {
+		return float64(r.planned.Once(r.model.Shape().Layers)) / float64(r.c.BatchSize*r.c.SequenceLength)
+	}
+	return flopsPerToken(r.model, r.c.SequenceLength, r.c.Method == "full")
 }
 
 // flopsPerToken is the arithmetic of training on one token: 6 per weight of a matrix product (Kaplan et al.,
@@ -478,6 +490,7 @@ func (r *run) summary(out train.Outcome) *Summary {
 		Out:        r.c.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
 		Skipped: out.Skipped, Parameters: nn.Count(r.model.Params), Trainable: nn.Count(r.trained.params()), Tokens: out.Tokens, Seconds: out.Seconds, SetupSeconds: r.setup,
 		TrainLoss: out.Loss, PeakMemoryBytes: r.env.Device.Memory().Peak, PlannedMemoryBytes: r.planned.Peak, VocabSize: r.tok.VocabSize(),
+		StepSeconds: r.clock.median(), PlannedStepSeconds: r.stepTime().Seconds(),
 	}
 	if out.Seconds > 0 {
 		s.TokensPerS = float64(out.Tokens) / out.Seconds

@@ -50,13 +50,7 @@ func (s *tuning) close() error {
 }
 
 func (s *tuning) openData(ctx context.Context, r *run) (err error) {
-	if r.tok, err = tokenizer.Load(s.c.Model); err != nil {
-		return err
-	}
-	if bos, ok := r.tok.BOS(); ok {
-		r.begin = []int32{bos}
-	}
-	if s.template, err = s.c.template(r.tok); err != nil {
+	if err := s.openTokenizer(r); err != nil {
 		return err
 	}
 	if err := s.openExamples(ctx, r); err != nil {
@@ -74,6 +68,17 @@ func (s *tuning) openData(ctx context.Context, r *run) (err error) {
 	return s.checkExamples(r)
 }
 
+func (s *tuning) openTokenizer(r *run) (err error) {
+	if r.tok, err = tokenizer.Load(s.c.Model); err != nil {
+		return err
+	}
+	if bos, ok := r.tok.BOS(); ok {
+		r.begin = []int32{bos}
+	}
+	s.template, err = s.c.template(r.tok)
+	return err
+}
+
 // marks are the marked tokens of an example.
 func (s *tuning) marks(store *data.Store, d int64) []int32 {
 	from, to := store.Document(d)
@@ -84,13 +89,9 @@ func (s *tuning) marks(store *data.Store, d int64) []int32 {
 
 // mix deals out packs of examples and windows of replayed text, and fixes the number of steps.
 func (s *tuning) mix(r *run) (err error) {
-	ours, packs := 1.0, int64(0)
-	if s.replay != nil {
-		ours -= s.c.Replay.Ratio
-	}
+	ours := s.ours()
 	var weighted []data.Weighted
 	for i, share := range s.shares() {
-		packs += s.sources[i].packs.Count()
 		weighted = append(weighted, data.Weighted{Units: s.sources[i].packs, Weight: ours * share})
 	}
 	if s.replay != nil {
@@ -104,9 +105,26 @@ func (s *tuning) mix(r *run) (err error) {
 		return err
 	}
 	if r.c.Steps == 0 {
-		r.c.Steps = max(1, int(math.Ceil(s.c.Epochs*float64(packs)/ours/float64(s.mixture.PerStep()))))
+		r.c.Steps = s.stepsOf(s.c.Epochs)
 	}
 	return nil
+}
+
+// ours is the share of the sequences that are examples; the others are replayed text.
+func (s *tuning) ours() float64 {
+	if len(s.c.Replay.Data) == 0 && !s.c.Replay.Self {
+		return 1
+	}
+	return 1 - s.c.Replay.Ratio
+}
+
+// stepsOf is how many steps show every example so many times.
+func (s *tuning) stepsOf(epochs float64) int {
+	packs, perStep := int64(0), s.c.BatchSize*s.c.GradientAccumulationSteps
+	for _, e := range s.sources {
+		packs += e.packs.Count()
+	}
+	return max(1, int(math.Ceil(epochs*float64(packs)/s.ours()/float64(perStep))))
 }
 
 func (s *tuning) config(*run) ([]byte, error) { return nil, nil }
@@ -207,11 +225,26 @@ func (s *tuning) info() (map[string]any, string) {
 			sum("held_examples", e.held.Documents())
 		}
 	}
-	fill := float64(values["train_tokens"].(int64)) / float64(packs*int64(s.c.SequenceLength))
+	fill := s.packFill()
 	values["packs"], values["pack_fill"] = packs, fill
 	cut, left := cutAndLeft(&s.stats)
 	values["examples_cut"], values["examples_left_out"] = cut, left
 	return values, fmt.Sprintf("examples: %s; %d sequences, %.0f%% full", counted(&s.stats), packs, 100*fill)
+}
+
+// packFill is the share of the packs of examples that tokens fill.
+func (s *tuning) packFill() float64 {
+	tokens, packs := int64(0), int64(0)
+	for _, e := range s.sources {
+		tokens, packs = tokens+e.train.Tokens(), packs+e.packs.Count()
+	}
+	return float64(tokens) / float64(packs*int64(s.c.SequenceLength))
+}
+
+// fill counts replayed text as full.
+func (s *tuning) fill() float64 {
+	ours := s.ours()
+	return s.packFill()*ours + 1 - ours
 }
 
 func (s *tuning) summarise(*Summary) {}

@@ -145,7 +145,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	r.GFLOPS = float64(work.FLOPs().Total()) / r.SPerStep / 1e9
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
-	r.PlannedS = work.Time(peak.rates()).Seconds()
+	r.PlannedS = work.Time(peak.rates(cpu.MeasurePeak(r.Threads))).Seconds()
 	return writeHeapProfile(r.memProfile)
 }
 

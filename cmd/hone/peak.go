@@ -53,12 +53,11 @@ func (p *peakMeter) share(gflops float64) float64 {
 	return gflops / p.best
 }
 
-// rates are the machine's, the arithmetic as far as this meter knows better. It takes a second and, for the time, 256 MiB.
-func (p *peakMeter) rates() plan.Rates {
-	now := cpu.MeasurePeak(p.threads)
-	r := plan.Rates{F32: max(p.f32, now.F32), BF16: now.BF16, ReadGBs: now.ReadGBs, CopyGBs: now.CopyGBs, UpdateGBs: now.UpdateGBs}
-	if p.bf16 && now.BF16 > 0 {
-		r.BF16 = max(now.BF16, p.best)
+// rates are those of a whole measurement, the arithmetic as far as this meter knows better.
+func (p *peakMeter) rates(whole cpu.Peak) plan.Rates {
+	r := plan.Rates{F32: max(p.f32, whole.F32), BF16: whole.BF16, ReadGBs: whole.ReadGBs, CopyGBs: whole.CopyGBs, UpdateGBs: whole.UpdateGBs}
+	if p.bf16 && r.BF16 > 0 {
+		r.BF16 = max(r.BF16, p.best)
 	}
 	return r
 }

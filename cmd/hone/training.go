@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hone/plan"
+	"hone/device/cpu"
 	"hone/recipe"
 	"hone/report"
 )
@@ -35,7 +35,7 @@ func trainings() map[string]training {
 	return all
 }
 
-// command makes the command. A recipe whose memory can be planned has --dry-run.
+// command makes the command. A recipe whose run can be planned has --dry-run.
 func (t training) command(a *app) *cobra.Command {
 	defaults, _ := t.defaults()
 	dry := false
@@ -49,7 +49,7 @@ func (t training) command(a *app) *cobra.Command {
 				return err
 			}
 			if dry {
-				return a.dryRun(c.(planner))
+				return a.dryRun(cmd.Context(), c.(planner), shared)
 			}
 			s, err := a.train(cmd.Context(), c, shared)
 			if err != nil {
@@ -64,7 +64,7 @@ func (t training) command(a *app) *cobra.Command {
 		},
 	}
 	if _, ok := defaults.(planner); ok {
-		cmd.Flags().BoolVar(&dry, "dry-run", false, "say how much memory the run will take, and start nothing")
+		cmd.Flags().BoolVar(&dry, "dry-run", false, "say what the run will take of memory and time, and start nothing")
 	}
 	return cmd
 }
@@ -72,22 +72,25 @@ func (t training) command(a *app) *cobra.Command {
 // validation is what was measured on held-out data.
 func validation(s *recipe.Summary) map[string]float64 { return s.Validation }
 
-// planner is a recipe whose memory can be planned.
+// planner is a recipe whose run can be planned.
 type planner interface {
 	Validate() error
-	Plan() (plan.Memory, error)
+	Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error)
 }
 
 // dryRun prints what a run would need.
-func (a *app) dryRun(r planner) error {
+func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	m, err := r.Plan()
+	progress := newProgress(a.err, 0)
+	rates := newPeakMeter(c.Threads, c.DType).rates(cpu.RoughPeak(c.Threads))
+	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Rates: rates})
+	progress.clear()
 	if err != nil {
 		return err
 	}
-	return a.result(m, m.Print)
+	return a.result(p, p.Print)
 }
 
 // splitArgs tells a recipe's path, the first argument without "=", from overrides.
@@ -132,7 +135,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = newPeakMeter(c.Threads, c.DType)
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: p.peak.rates(cpu.RoughPeak(c.Threads))})
 	p.clear()
 	if err != nil {
 		return nil, err
@@ -143,12 +146,12 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	return s, nil
 }
 
-// against words the plan of the memory beside what was taken.
-func against(s *recipe.Summary) string {
-	if s.PlannedMemoryBytes == 0 {
+// against words a plan beside what was taken, where there is one.
+func against(planned string, p, measured float64) string {
+	if !(p > 0 && measured > 0) {
 		return ""
 	}
-	return fmt.Sprintf(" (planned: %s, %+.0f%%)", bytesText(s.PlannedMemoryBytes), 100*(float64(s.PlannedMemoryBytes)/float64(s.PeakMemoryBytes)-1))
+	return fmt.Sprintf(" (planned: %s, %+.0f%%)", planned, 100*(p/measured-1))
 }
 
 // summarise prints the outcome of a run as a table.
@@ -170,7 +173,10 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if v, ok := s.Validation["loss"]; ok {
 		fmt.Fprintf(w, "held-out loss\t%.4f%s\n", v, keptNote(s))
 	}
-	fmt.Fprintf(w, "peak memory\t%s%s\n", bytesText(s.PeakMemoryBytes), against(s))
+	fmt.Fprintf(w, "peak memory\t%s%s\n", bytesText(s.PeakMemoryBytes), against(bytesText(s.PlannedMemoryBytes), float64(s.PlannedMemoryBytes), float64(s.PeakMemoryBytes)))
+	if s.StepSeconds > 0 {
+		fmt.Fprintf(w, "time of a step\t%.3g s%s\n", s.StepSeconds, against(fmt.Sprintf("%.3g s", s.PlannedStepSeconds), s.PlannedStepSeconds, s.StepSeconds))
+	}
 	fmt.Fprintf(w, "report\t%s/report.html\n", s.Out)
 	if s.ModelDir != "" {
 		fmt.Fprintf(w, "%s\t%s\n", filepath.Base(s.ModelDir), s.ModelDir)
