@@ -182,7 +182,6 @@ type gemmKernels struct {
 	copyRows       packFunc // Rows rows of 8·Vecs f32
 	widenRows      packFunc // Rows rows of 8·Vecs bf16 become f32
 	pairRows       packFunc // Rows pairs of rows of 8·Vecs bf16 become rows of 8·Vecs pairs
-	narrowRows     packFunc // Rows rows of 8·Vecs f32 become bf16, rounded to nearest even
 
 	stripesA stripePacker // of mr
 	stripesB stripePacker // of nr

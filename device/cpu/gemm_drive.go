@@ -30,8 +30,10 @@ type gemmBlock struct {
 	s          *gemmScratch
 	i, m, j, n int
 	offA, offB int            // elements from A and B to this product's
-	c          unsafe.Pointer // where sums go: C or scratch, at (i, j)
+	c          unsafe.Pointer // where sums go: C or scratch, at (i+top, j)
 	ldc        int            // its row stride in bytes
+	offC       int            // elements from C to (i, j)
+	top        int            // of the block's rows, the first that has its sums at c
 }
 
 // task computes task t.
@@ -42,61 +44,68 @@ func (p *gemmPlan) task(t int, s *gemmScratch) {
 	b.i, b.m = partOf(t%p.mTasks, p.mTasks, p.M, p.mStep)
 	b.j, b.n = partOf(t/p.mTasks, p.nTasks, p.N, p.nStep)
 	b.offA, b.offB = product*p.StrideA, product*p.StrideB
-	offC := product*p.StrideC + b.i*p.LDC + b.j
-	b.c, b.ldc = p.C.at(offC), p.LDC*4
+	b.offC = product*p.StrideC + b.i*p.LDC + b.j
+	b.c, b.ldc = p.C.at(b.offC), p.LDC*4
 	if !p.targetF {
 		b.ldc = roundUp(b.n, 16) * 4
-		grow(&s.c, b.m*b.ldc/4)
+		grow(&s.c, b.sumRows()*b.ldc/4)
 		b.c = unsafe.Pointer(&s.c[0])
-		if p.Accumulate {
-			b.eachRow(offC, widenRow)
-		}
 	}
-	if p.units == 0 {
+	switch {
+	case p.units == 0:
+		b.first(0, b.m)
 		b.empty()
-	}
-	if p.few != nil {
+		b.last(0, b.m)
+	case p.few != nil:
+		b.first(0, b.m)
 		b.fewRows()
-	} else {
+		b.last(0, b.m)
+	default:
 		for u := 0; u < p.units; u += p.kBlock {
 			b.addBlock(u, min(p.kBlock, p.units-u))
 		}
 	}
-	if p.Accumulate && p.Bias != nil {
-		b.addBias()
+}
+
+// sumRows is how many rows of sums a block with a C in bf16 holds in scratch: those of a stripe where
+// K is one block, else all.
+func (b *gemmBlock) sumRows() int {
+	if b.few == nil && 0 < b.units && b.units <= b.kBlock {
+		return min(b.k.mr, b.m)
 	}
-	if !p.targetF {
-		b.eachRow(offC, narrowRow)
+	return b.m
+}
+
+// first prepares the sums of rows i to i+m of the block, before anything is added to them.
+func (b *gemmBlock) first(i, m int) {
+	if b.targetF {
+		return
+	}
+	if b.sumRows() < b.m {
+		b.top = i
+	}
+	if b.Accumulate {
+		b.eachRow(i, m, vecBF16ToF32)
 	}
 }
 
-// eachRow calls f with each row of the scratch sums and its place in the bf16 C.
-func (b *gemmBlock) eachRow(offC int, f func(k *gemmKernels, p *packArgs, sums []float32, c []uint16)) {
-	for r := range b.m {
-		c := halvesAt(b.C.at(offC+r*b.LDC), b.n)
-		f(b.k, &b.s.pack, floatsAt(unsafe.Add(b.c, r*b.ldc), b.n), c)
+// last ends rows i to i+m of the block, to which everything was added: they are still in the first caches.
+func (b *gemmBlock) last(i, m int) {
+	if b.Accumulate && b.Bias != nil {
+		b.addBias(i, m)
+	}
+	if !b.targetF {
+		b.eachRow(i, m, func(sums []float32, c []uint16) { vecF32ToBF16(c, sums) })
 	}
 }
 
-func widenRow(k *gemmKernels, p *packArgs, sums []float32, c []uint16) {
-	n := len(c) &^ 7
-	if n > 0 {
-		*p = packArgs{Dst: unsafe.Pointer(&sums[0]), Src: unsafe.Pointer(&c[0]), Rows: 1, Vecs: n / 8}
-		k.widenRows(p)
-	}
-	for i := n; i < len(c); i++ {
-		sums[i] = fromBF16(c[i])
-	}
-}
+// sums are those of row i of the block.
+func (b *gemmBlock) sums(i int) []float32 { return floatsAt(unsafe.Add(b.c, (i-b.top)*b.ldc), b.n) }
 
-func narrowRow(k *gemmKernels, p *packArgs, sums []float32, c []uint16) {
-	n := len(c) &^ 7
-	if n > 0 {
-		*p = packArgs{Dst: unsafe.Pointer(&c[0]), Src: unsafe.Pointer(&sums[0]), Rows: 1, Vecs: n / 8}
-		k.narrowRows(p)
-	}
-	for i := n; i < len(c); i++ {
-		c[i] = toBF16(sums[i])
+// eachRow calls f with the scratch sums of rows i to i+m and their places in the bf16 C.
+func (b *gemmBlock) eachRow(i, m int, f func(sums []float32, c []uint16)) {
+	for r := i; r < i+m; r++ {
+		f(b.sums(r), halvesAt(b.C.at(b.offC+r*b.LDC), b.n))
 	}
 }
 
@@ -106,7 +115,7 @@ func (b *gemmBlock) empty() {
 		return
 	}
 	for r := range b.m {
-		row := floatsAt(unsafe.Add(b.c, r*b.ldc), b.n)
+		row := b.sums(r)
 		clear(row)
 		if b.Bias != nil {
 			copy(row, b.Bias[b.j:])
@@ -115,9 +124,9 @@ func (b *gemmBlock) empty() {
 }
 
 // addBias adds the bias to sums that began with C, a rare case.
-func (b *gemmBlock) addBias() {
-	for r := range b.m {
-		row := floatsAt(unsafe.Add(b.c, r*b.ldc), b.n)
+func (b *gemmBlock) addBias(i, m int) {
+	for r := i; r < i+m; r++ {
+		row := b.sums(r)
 		for j, v := range b.Bias[b.j : b.j+b.n] {
 			row[j] += v
 		}
@@ -155,7 +164,14 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 		m := min(stripeGroup*b.k.mr, b.m-i)
 		a := b.prepareA(b.i+i, m, u, kc)
 		for r := 0; r < m; r += b.k.mr {
-			b.stripe(a, add, i, r, min(b.k.mr, m-r), full, pitch)
+			rows := min(b.k.mr, m-r)
+			if u == 0 {
+				b.first(i+r, rows)
+			}
+			b.stripe(a, add, i, r, rows, full, pitch)
+			if u+kc == b.units {
+				b.last(i+r, rows)
+			}
 		}
 	}
 }
@@ -210,6 +226,7 @@ func (b *gemmBlock) askNextA(a packedA, count int) {
 // setC points the tile at row i, column j of the block. A bias has no rows: LDAdd is 0.
 func (b *gemmBlock) setC(add unsafe.Pointer, i, j int) {
 	t := &b.s.tile
+	i -= b.top
 	t.C = unsafe.Add(b.c, i*b.ldc+4*j)
 	t.Add = nil
 	if add != nil {

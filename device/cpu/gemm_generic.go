@@ -22,7 +22,7 @@ func genericGemmKernels(f cpuid.Features) *gemmKernels {
 	k := &gemmKernels{
 		name: "generic", mr: 4, nr: 8, lanes: 8,
 		transpose: transposeGeneric, transposeWiden: transposeWidenGeneric, copyRows: copyRowsGeneric,
-		widenRows: widenRowsGeneric, pairRows: pairRowsGeneric, narrowRows: narrowRowsGeneric, l2: cacheSize(f),
+		widenRows: widenRowsGeneric, pairRows: pairRowsGeneric, l2: cacheSize(f),
 	}
 	k.stripesA = genericStripes(k.mr)
 	k.stripesB = genericStripes(k.nr)
@@ -153,15 +153,6 @@ func pairRowsGeneric(p *packArgs) {
 		odd := halvesAt(unsafe.Add(p.Src, (2*r+1)*p.SrcStride), 8*p.Vecs)
 		for i, v := range halvesAt(unsafe.Add(p.Src, 2*r*p.SrcStride), 8*p.Vecs) {
 			dst[i] = uint32(odd[i])<<16 | uint32(v)
-		}
-	}
-}
-
-func narrowRowsGeneric(p *packArgs) {
-	for r := range p.Rows {
-		dst := halvesAt(unsafe.Add(p.Dst, r*p.DstStride), 8*p.Vecs)
-		for i, v := range floatsAt(unsafe.Add(p.Src, r*p.SrcStride), 8*p.Vecs) {
-			dst[i] = toBF16(v)
 		}
 	}
 }

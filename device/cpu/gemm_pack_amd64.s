@@ -283,49 +283,6 @@ vector:
 	VZEROUPPER
 	RET
 
-// func narrowRowsAVX2(p *packArgs)
-TEXT ·narrowRowsAVX2(SB), NOSPLIT, $0-8
-	MOVQ         p+0(FP), DI
-	MOVQ         0(DI), R8
-	MOVQ         8(DI), R9
-	MOVQ         16(DI), R11
-	MOVQ         24(DI), R10
-	MOVQ         32(DI), R12
-	MOVQ         40(DI), R13
-	VPCMPEQD     Y0, Y0, Y0
-	VPSRLD       $17, Y0, Y5
-	VPSRLD       $31, Y0, Y6
-	VPSLLD       $22, Y6, Y7
-
-row:
-	MOVQ         R8, DX
-	MOVQ         R9, SI
-	MOVQ         R13, CX
-
-vector:
-	VMOVUPS      (SI), Y0
-	VPSRLD       $16, Y0, Y1
-	VPAND        Y6, Y1, Y1
-	VPADDD       Y5, Y1, Y1
-	VPADDD       Y0, Y1, Y1
-	VCMPPS       $3, Y0, Y0, Y2
-	VPOR         Y7, Y0, Y3
-	VBLENDVPS    Y2, Y3, Y1, Y1
-	VPSRLD       $16, Y1, Y1
-	VEXTRACTI128 $1, Y1, X2
-	VPACKUSDW    X2, X1, X1
-	VMOVDQU      X1, (DX)
-	ADDQ         $32, SI
-	ADDQ         $16, DX
-	DECQ         CX
-	JNZ          vector
-	ADDQ         R11, R8
-	ADDQ         R10, R9
-	DECQ         R12
-	JNZ          row
-	VZEROUPPER
-	RET
-
 // func copyStripes16AVX2(p *packArgs)
 TEXT ·copyStripes16AVX2(SB), NOSPLIT, $0-8
 	MOVQ         p+0(FP), DI

@@ -380,21 +380,21 @@ func bf16Of(f []float32) []uint16 {
 
 // TestNarrow compares the rounding to bf16 with the scalar one where it is delicate.
 func TestNarrow(t *testing.T) {
-	for _, k := range gemmPaths(t) {
-		var in []float32
-		for hi := range uint32(1 << 16) {
-			for _, lo := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
-				in = append(in, math.Float32frombits(hi<<16|lo))
-			}
-		}
-		out := make([]uint16, len(in))
-		narrowRow(k, new(packArgs), in, out)
-		for i, v := range in {
-			if out[i] != toBF16(v) {
-				t.Fatalf("%s: %x rounds to %x, want %x", k.name, math.Float32bits(v), out[i], toBF16(v))
-			}
+	var in []float32
+	for hi := range uint32(1 << 16) {
+		for _, lo := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
+			in = append(in, math.Float32frombits(hi<<16|lo))
 		}
 	}
+	eachPath(t, func(t *testing.T) {
+		out := make([]uint16, len(in))
+		vecF32ToBF16(out, in)
+		for i, v := range in {
+			if out[i] != toBF16(v) {
+				t.Fatalf("%x rounds to %x, want %x", math.Float32bits(v), out[i], toBF16(v))
+			}
+		}
+	})
 }
 
 // TestGemmArguments: the assembly counts on fields of 8 bytes, and misuse is refused by name.

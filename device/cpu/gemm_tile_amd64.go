@@ -338,9 +338,6 @@ func widenRowsAVX2(p *packArgs)
 func pairRowsAVX2(p *packArgs)
 
 //go:noescape
-func narrowRowsAVX2(p *packArgs)
-
-//go:noescape
 func copyStripes16AVX2(p *packArgs)
 
 //go:noescape

@@ -15,7 +15,7 @@ const (
 	packPitch
 )
 
-var packFunctions = []string{"transposeAVX2", "transposeWidenAVX2", "copyRowsAVX2", "widenRowsAVX2", "pairRowsAVX2", "narrowRowsAVX2",
+var packFunctions = []string{"transposeAVX2", "transposeWidenAVX2", "copyRowsAVX2", "widenRowsAVX2", "pairRowsAVX2",
 	"copyStripes16AVX2", "copyStripes32AVX2", "copyStripes96AVX2", "copyStripes192AVX2",
 	"widenStripes16AVX2", "widenStripes32AVX2", "widenStripes96AVX2", "widenStripes192AVX2",
 	"pairStripes32AVX2", "pairStripes192AVX2"}
@@ -41,7 +41,6 @@ func packers() string {
 		a.op("VPOR Y1, Y0, Y0")
 		a.op("VMOVUPS Y0, (DX)")
 	})
-	rows(&a, "narrowRowsAVX2", 32, 16, 1, func() { narrow(&a) })
 	for _, width := range []int{16, 32, 96, 192} {
 		stripes(&a, "copy", width)
 	}
@@ -150,9 +149,6 @@ func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
 	a.op("MOVQ %s, R10", field(packSrcStride))
 	a.op("MOVQ %s, R12", field(packRows))
 	a.op("MOVQ %s, R13", field(packVecs))
-	if name == "narrowRowsAVX2" {
-		narrowConstants(a)
-	}
 	if masked {
 		a.op("MOVQ %s, BX", field(packMask))
 		a.op("TESTQ BX, BX")
@@ -190,31 +186,6 @@ func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
 	a.op("JNZ row")
 	a.op("VZEROUPPER")
 	a.op("RET")
-}
-
-// narrowConstants sets Y5 to 0x7fff, Y6 to 1 and Y7 to the quiet bit of a NaN, in each lane.
-func narrowConstants(a *asm) {
-	a.op("VPCMPEQD Y0, Y0, Y0")
-	a.op("VPSRLD $17, Y0, Y5")
-	a.op("VPSRLD $31, Y0, Y6")
-	a.op("VPSLLD $22, Y6, Y7")
-}
-
-// narrow rounds 8 floats to bf16, to nearest even: add 0x7fff and the lowest
-// bit that stays, take the upper half. A NaN keeps its upper half and becomes quiet.
-func narrow(a *asm) {
-	a.op("VMOVUPS (SI), Y0")
-	a.op("VPSRLD $16, Y0, Y1")
-	a.op("VPAND Y6, Y1, Y1")
-	a.op("VPADDD Y5, Y1, Y1")
-	a.op("VPADDD Y0, Y1, Y1")
-	a.op("VCMPPS $3, Y0, Y0, Y2")
-	a.op("VPOR Y7, Y0, Y3")
-	a.op("VBLENDVPS Y2, Y3, Y1, Y1")
-	a.op("VPSRLD $16, Y1, Y1")
-	a.op("VEXTRACTI128 $1, Y1, X2")
-	a.op("VPACKUSDW X2, X1, X1")
-	a.op("VMOVDQU X1, (DX)")
 }
 
 // transpose writes a function that turns 8 rows of 32-bit units into columns:
