@@ -5,6 +5,6 @@ import "github.com/spf13/cobra"
 func dataCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "data", Short: "Know a corpus, clean it, mix it", Example: "  hone data stats crawl/\n  hone data curate data=crawl/ out=curated",
 		Args: cobra.ArbitraryArgs, RunE: onlyCommands}
-	cmd.AddCommand(curateCommand(a), statsCommand(a), sampleCommand(a), mixCommand(a))
+	cmd.AddCommand(curateCommand(a), statsCommand(a), sampleCommand(a), mixCommand(a), checkCommand(a))
 	return cmd
 }

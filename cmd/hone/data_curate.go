@@ -52,11 +52,14 @@ func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
 	}
 	shown := *result
 	shown.Clusters, shown.Examples = nil, nil // in curation.json
-	return a.result(shown, func(w io.Writer) { funnel(w, &shown, c.Out) })
+	return a.result(shown, func(w io.Writer) {
+		funnel(w, &shown)
+		fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", c.Out, c.Out)
+	})
 }
 
 // funnel prints how many documents each step left.
-func funnel(out io.Writer, r *curate.Result, dir string) {
+func funnel(out io.Writer, r *curate.Result) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(name string, c curate.Count, note string) {
 		tokens := ""
@@ -91,7 +94,6 @@ func funnel(out io.Writer, r *curate.Result, dir string) {
 		row("repeated "+c.Name, c.Kept, fmt.Sprintf("%d cut out of %d documents, %d %s", c.Spans, c.Changed+c.Dropped.Documents, c.Dropped.Documents, c.Reason))
 	}
 	w.Flush()
-	fmt.Fprintf(out, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", dir, dir)
 }
 
 func quotient(a, b int64) float64 {

@@ -27,6 +27,8 @@ type Doc struct {
 	whole int64    // bytes before any step
 	words []string // of words, while the text is as it was
 	lines []string
+
+	parsed *talk // the record that the text is, nil before it is asked for
 }
 
 // Step looks at one document at a time. Apply may change the text (by SetText) and returns why the document is rejected, "" to keep it:
@@ -43,7 +45,7 @@ func (d *Doc) place() string { return data.Document{Source: d.Source, Record: d.
 
 // SetText changes the text.
 func (d *Doc) SetText(text string) {
-	d.Text, d.words, d.lines = text, nil, nil
+	d.Text, d.words, d.lines, d.parsed = text, nil, nil, nil
 }
 
 // Words are the runs of characters other than white space.

@@ -177,7 +177,7 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 			return o
 		}
 		if w.hasher != nil {
-			k.signature = w.hasher.signature(doc)
+			k.signature = w.hasher.signature(doc.compared(w.r.cfg.Records))
 		}
 		o.kept = append(o.kept, k)
 	}

@@ -154,7 +154,7 @@ func BenchmarkSteps(b *testing.B) {
 			bench(b, name+"/"+s.Name, texts, func(d *Doc) { s.Apply(d) })
 		}
 		h := DefaultMinHash().hasher()
-		bench(b, name+"/minhash", texts, func(d *Doc) { h.signature(d) })
+		bench(b, name+"/minhash", texts, func(d *Doc) { h.signature(d.Text) })
 	}
 }
 

@@ -62,9 +62,9 @@ func splitmix(state *uint64) uint64 {
 	return z ^ z>>31
 }
 
-// signature is the upper halves of the least hash of the document's n-grams for each of Bands*Rows hash functions.
-func (h *hasher) signature(d *Doc) []uint32 {
-	words := normalWords(d.Text)
+// signature is the upper halves of the least hash of the text's n-grams for each of Bands*Rows hash functions.
+func (h *hasher) signature(text string) []uint32 {
+	words := normalWords(text)
 	for i := range h.min {
 		h.min[i] = math.MaxUint64
 	}

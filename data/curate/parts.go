@@ -143,6 +143,10 @@ func (p *parting) work(w int, it *item) error {
 		return err
 	}
 	it.counts.Kept.plus(it.line.size())
+	if p.r.cfg.Records {
+		it.out, err = compact(it.line.Text)
+		return err
+	}
 	it.out, err = it.line.encode()
 	return err
 }

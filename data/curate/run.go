@@ -26,6 +26,7 @@ type Config struct {
 	Passes      []Pass                       // then, in their order, what stood before is cut out of documents
 	SortEntries int                          // entries that are sorted in memory, 24 bytes each; 0: 4 million
 	Parquet     bool                         // parts are .parquet and not .jsonl.zst
+	Records     bool                         // documents are records of fine-tuning data, kept as they are; near duplicates are those with near prompts
 	Tokens      func() func(text string) int // makes what counts the tokens of a text, one for each goroutine; nil: tokens are not counted
 	Notes       []string                     // what the user should know about the steps
 	Progress    func(stage string, documents int64)

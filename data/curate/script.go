@@ -1,6 +1,10 @@
 package curate
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
 	"unicode"
 )
 
@@ -63,4 +67,25 @@ func scriptOf(r rune) int {
 		}
 	}
 	return len(scripts)
+}
+
+// mainScript is the one with the most letters, "" when there are none.
+func mainScript(counts map[string]int64) string {
+	names := slices.Sorted(maps.Keys(counts))
+	if len(names) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(counts[a], counts[b]), cmp.Compare(b, a)) })
+}
+
+func isScript(name string) bool {
+	return slices.Contains(strings.Split(scriptNames(), ", "), name)
+}
+
+func scriptNames() string {
+	names := []string{}
+	for _, s := range scripts {
+		names = append(names, s.name)
+	}
+	return strings.Join(append(names, otherScript), ", ")
 }

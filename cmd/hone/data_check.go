@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hone/data/curate"
+	"hone/recipe"
+	"hone/report"
+)
+
+func checkCommand(a *app) *cobra.Command {
+	defaults := recipe.DefaultCheck()
+	return &cobra.Command{
+		Use: "check FILE... [path=value ...]", Short: "Look through data for fine-tuning and preferences, and keep what is sound",
+		Long: "Reads records of hone sft and hone dpo (messages, prompt and completion, Alpaca, ShareGPT, chosen and rejected) and counts, by reason, those that\n" +
+			"cannot be read, have an empty or refused answer, a length far from most, another script, equal answers, listed words, or a prompt that\n" +
+			"nearly stood before. With out=DIR the others are kept as they are, and hone sft data=DIR reads them.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+		Example: "  hone data check sft.jsonl\n  hone data check pairs.jsonl out=sound scripts.keep=Latin words.lists=toxic.txt checks=format,same_answers,refusals,words",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c := recipe.DefaultCheck()
+			var files, overrides []string
+			path := ""
+			for _, arg := range args {
+				switch {
+				case strings.Contains(arg, "="):
+					overrides = append(overrides, arg)
+				case strings.HasSuffix(arg, ".yaml") || strings.HasSuffix(arg, ".yml"):
+					path = arg
+				default:
+					files = append(files, arg)
+				}
+			}
+			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+				return err
+			}
+			c.Data = append(c.Data, files...)
+			return a.check(cmd, &c)
+		},
+	}
+}
+
+// check runs the recipe and prints what it found.
+func (a *app) check(cmd *cobra.Command, c *recipe.Check) error {
+	bar := newProgress(a.err, 0)
+	result, stats, err := c.Run(cmd.Context(), recipe.Env{Progress: func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d records", stage, n), false) }})
+	bar.clear()
+	if err != nil {
+		return err
+	}
+	if stats.Documents > 0 {
+		fmt.Fprintln(a.notes(), stats)
+	}
+	if c.Out != "" {
+		if _, err := report.WriteCuration(c.Out); err != nil {
+			return err
+		}
+	}
+	shown := *result
+	shown.Clusters = nil // in curation.json
+	return a.result(shown, func(w io.Writer) {
+		funnel(w, &shown)
+		showExamples(w, &shown)
+		if c.Out != "" {
+			fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; duplicates.jsonl has the copies\nnext: hone sft data=%s model=DIR out=runs/tuned\n", c.Out, c.Out)
+		}
+	})
+}
+
+// showExamples prints a record for each reason.
+func showExamples(w io.Writer, r *curate.Result) {
+	const most = 160
+	seen := map[string]bool{}
+	for _, e := range r.Examples {
+		key := e.Step + ": " + e.Reason
+		if seen[key] {
+			continue
+		}
+		if len(seen) == 0 {
+			fmt.Fprintln(w, "\nfor example")
+		}
+		seen[key] = true
+		text := []rune(strings.Join(strings.Fields(e.Text), " "))
+		fmt.Fprintf(w, "  %s, %s\n    %s\n", key, e.Place, string(text[:min(len(text), most)]))
+	}
+}

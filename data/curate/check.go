@@ -1,0 +1,246 @@
+package curate
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"hone/data"
+)
+
+// Format rejects records that no recipe of fine-tuning or preferences can read, and such with an empty answer.
+func Format() Step {
+	return Step{Name: "format", Apply: func(d *Doc) string {
+		t := d.talk()
+		if t.problem != "" {
+			return t.problem
+		}
+		for _, a := range t.answers {
+			if !strings.ContainsFunc(a, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsSymbol(r) }) {
+				return "empty answer"
+			}
+		}
+		d.Score("format.prompt_characters", float64(utf8.RuneCountInString(t.prompt)))
+		d.Score("format.answer_characters", float64(t.answerLength()))
+		return ""
+	}}
+}
+
+// answerLength is the characters of all answers; of a preference, those of the chosen one.
+func (t *talk) answerLength() int {
+	n := 0
+	for _, a := range t.wanted() {
+		n += utf8.RuneCountInString(a)
+	}
+	return n
+}
+
+// wanted are the answers that a model is to give.
+func (t *talk) wanted() []string {
+	if t.rejected {
+		return t.answers[:1]
+	}
+	return t.answers
+}
+
+// Refusals rejects records whose answer refuses or speaks of being a model.
+type Refusals struct {
+	Lists  []string `yaml:"lists" doc:"files with a phrase a line, beside the built-in ones"`
+	Within int      `yaml:"within" doc:"characters at the beginning of an answer in which a phrase must stand; 0: anywhere"`
+}
+
+// DefaultRefusals looks at the beginning of answers.
+func DefaultRefusals() Refusals { return Refusals{Within: 200} }
+
+// refusals are phrases that models refuse with, in lower case, with straight apostrophes.
+var refusals = []string{
+	"as an ai", "as a language model", "as a large language model", "as an artificial intelligence", "i'm just an ai", "i am just an ai", "i'm an ai", "i am an ai",
+	"i'm sorry, but i", "i am sorry, but i", "i'm sorry, i can", "i apologize, but i", "sorry, but i can't", "sorry, but i cannot", "sorry, i can't", "sorry, i cannot",
+	"i cannot assist", "i can't assist", "i cannot help with", "i can't help with", "i cannot fulfill", "i can't fulfill", "i cannot provide", "i can't provide",
+	"i cannot comply", "i can't comply", "i must decline", "i'm unable to", "i am unable to", "i'm not able to", "i am not able to", "i don't have access to",
+	"my knowledge cutoff", "my training data only",
+}
+
+// Step reads the lists and makes the step.
+func (c Refusals) Step() (Step, error) {
+	if c.Within < 0 {
+		return Step{}, fmt.Errorf("refusals.within is %d; it must be at least 0", c.Within)
+	}
+	phrases := refusals
+	if len(c.Lists) > 0 {
+		more, err := readLists(c.Lists)
+		if err != nil {
+			return Step{}, err
+		}
+		phrases = append(phrases[:len(phrases):len(phrases)], more...)
+	}
+	m, err := newMatcher(phrases)
+	if err != nil {
+		return Step{}, err
+	}
+	return Step{Name: "refusals", Apply: func(d *Doc) string {
+		for _, a := range d.talk().wanted() {
+			a = strings.ReplaceAll(strings.ToLower(a), "’", "'")
+			if c.Within > 0 && len(a) > c.Within {
+				a = a[:c.Within]
+			}
+			if m.count([]byte(a)) > 0 {
+				return "refused answer"
+			}
+		}
+		return ""
+	}}, nil
+}
+
+// Outliers rejects records whose prompt or answer is far shorter or longer than most: outside of Tukey's fences of the logarithms of the lengths
+// ("Exploratory Data Analysis", 1977), Fence times the distance of the quartiles away from them.
+type Outliers struct {
+	Fence float64 `yaml:"fence" doc:"distances of the quartiles; 3 is what Tukey calls far out"`
+}
+
+// DefaultOutliers has Tukey's value.
+func DefaultOutliers() Outliers { return Outliers{Fence: 3} }
+
+// Step looks at all records once to learn the quartiles, and makes the step.
+func (c Outliers) Step(ctx context.Context, docs iter.Seq2[data.Document, error], workers int) (Step, error) {
+	if !(c.Fence > 0) || math.IsInf(c.Fence, 0) {
+		return Step{}, fmt.Errorf("outliers.fence is %v; it must be above 0", c.Fence)
+	}
+	prompts, answers := Distribution{}, Distribution{}
+	work := func() func([]data.Document) [2]Distribution {
+		return func(docs []data.Document) [2]Distribution {
+			found := [2]Distribution{{}, {}}
+			for _, d := range docs {
+				if t := parseTalk(d.Text); t.problem == "" {
+					found[0].add(float64(utf8.RuneCountInString(t.prompt)), lengthDigits, true)
+					found[1].add(float64(t.answerLength()), lengthDigits, true)
+				}
+			}
+			return found
+		}
+	}
+	err := eachBatch(ctx, docs, workers, work, func(found [2]Distribution) error {
+		prompts.merge(found[0])
+		answers.merge(found[1])
+		return nil
+	})
+	if err != nil {
+		return Step{}, err
+	}
+	prompt, answer := c.fences(prompts), c.fences(answers)
+	return Step{Name: "outliers", Apply: func(d *Doc) string {
+		t := d.talk()
+		if reason := prompt.outside(utf8.RuneCountInString(t.prompt), "prompt"); reason != "" {
+			return reason
+		}
+		return answer.outside(t.answerLength(), "answer")
+	}}, nil
+}
+
+// fences are the lengths between which one is no outlier.
+type fences struct{ low, high float64 }
+
+func (c Outliers) fences(d Distribution) fences {
+	q1, q3 := max(1, d.Quantile(0.25)), max(1, d.Quantile(0.75))
+	ratio := max(q3/q1, 1.5) // lengths that are all alike have no far ones within this
+	return fences{q1 / math.Pow(ratio, c.Fence), q3 * math.Pow(ratio, c.Fence)}
+}
+
+func (f fences) outside(n int, what string) string {
+	switch {
+	case float64(n) < f.low && n > 0: // records without a prompt are no outliers
+		return what + " far shorter than most"
+	case float64(n) > f.high:
+		return what + " far longer than most"
+	}
+	return ""
+}
+
+// ScriptMix notes the script of prompts and answers, and rejects records of which too many letters are of other scripts than the kept ones.
+type ScriptMix struct {
+	Keep     []string `yaml:"keep" doc:"scripts to keep, such as Latin, Han, Cyrillic; empty: all"`
+	MaxOther float64  `yaml:"max_other" doc:"share of the letters that may be of others"`
+}
+
+// Validate reports the first value that cannot be meant.
+func (c ScriptMix) Validate() error {
+	for _, name := range c.Keep {
+		if !isScript(name) {
+			return fmt.Errorf("scripts.keep names %q; known are %s", name, scriptNames())
+		}
+	}
+	if !(c.MaxOther >= 0 && c.MaxOther <= 1) {
+		return fmt.Errorf("scripts.max_other is %v; it must be between 0 and 1", c.MaxOther)
+	}
+	return nil
+}
+
+// Step makes the step.
+func (c ScriptMix) Step() Step {
+	return Step{Name: "scripts", Apply: func(d *Doc) string {
+		t := d.talk()
+		asked, answered := Scripts(t.prompt), Scripts(strings.Join(t.answers, "\n"))
+		label := mainScript(answered)
+		if p := mainScript(asked); p != label && p != "" && label != "" {
+			label = p + " to " + label
+		}
+		d.Label("scripts.main", label)
+		if len(c.Keep) == 0 {
+			return ""
+		}
+		kept, all := int64(0), int64(0)
+		for _, counts := range []map[string]int64{asked, answered} {
+			for name, n := range counts {
+				all += n
+				for _, k := range c.Keep {
+					if k == name {
+						kept += n
+					}
+				}
+			}
+		}
+		if all > 0 && float64(all-kept) > c.MaxOther*float64(all) {
+			return "another script"
+		}
+		return ""
+	}}
+}
+
+// SameAnswers rejects preferences whose answers differ by no more than case, punctuation and layout, and records whose answer is the prompt.
+func SameAnswers() Step {
+	return Step{Name: "same_answers", Apply: func(d *Doc) string {
+		t := d.talk()
+		words := func(s string) string { return strings.Join(normalWords(s), " ") }
+		if t.rejected {
+			if words(t.answers[0]) == words(t.answers[1]) && words(t.answers[0]) != "" {
+				return "chosen and rejected differ in layout only"
+			}
+			return ""
+		}
+		for _, a := range t.answers {
+			if w := words(a); len(w) >= 20 && w == words(t.prompt) {
+				return "the answer is the prompt"
+			}
+		}
+		return ""
+	}}
+}
+
+// OnTalk makes a step for texts one for records: it looks at the answers, and with all at the prompt too.
+func OnTalk(s Step, all bool) Step {
+	return Step{Name: s.Name, Apply: func(d *Doc) string {
+		t := d.talk()
+		text := strings.Join(t.wanted(), "\n")
+		if all {
+			text = t.prompt + "\n" + strings.Join(t.answers, "\n")
+		}
+		of := &Doc{Text: text}
+		reason := s.Apply(of)
+		d.notes = append(d.notes, of.notes...)
+		return reason
+	}}
+}

@@ -1,0 +1,132 @@
+package curate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"strings"
+
+	"hone/data"
+)
+
+// talk is a record of fine-tuning data as text: what is asked, and what is answered.
+type talk struct {
+	prompt   string
+	answers  []string // of the assistant; chosen and rejected of a preference
+	rejected bool     // the last answer is one that was rejected
+	problem  string   // why no one can learn from the record; empty when one can
+}
+
+// talk reads the record that the text is.
+func (d *Doc) talk() *talk {
+	if d.parsed == nil {
+		d.parsed = parseTalk([]byte(d.Text))
+	}
+	return d.parsed
+}
+
+func parseTalk(record []byte) *talk {
+	var keys struct{ Chosen, Rejected json.RawMessage }
+	if json.Unmarshal(record, &keys) == nil && (keys.Chosen != nil || keys.Rejected != nil) {
+		p, err := data.ParsePreference(record)
+		if err != nil {
+			return &talk{problem: problemOf(err)}
+		}
+		t, other := talkOf(p.Chosen, p.Turns), talkOf(p.Rejected, p.Turns)
+		t.answers, t.rejected = []string{strings.Join(t.answers, "\n"), strings.Join(other.answers, "\n")}, true
+		return t
+	}
+	e, err := data.ParseExample(record)
+	if err != nil {
+		return &talk{problem: problemOf(err)}
+	}
+	return talkOf(e, 0)
+}
+
+// talkOf is an example whose first messages are asked, whoever says them.
+func talkOf(e data.Example, asked int) *talk {
+	t := &talk{}
+	if e.Messages == nil {
+		t.prompt, t.answers = e.Prompt, []string{e.Completion + e.Text}
+		return t
+	}
+	var prompt []string
+	for i, m := range e.Messages {
+		var message struct {
+			Role    string
+			Content json.RawMessage
+		}
+		_ = json.Unmarshal(m, &message) // it was parsed
+		answer := message.Role == "assistant" || message.Role == "model"
+		switch text := contentText(message.Content); {
+		case answer && i >= asked:
+			t.answers = append(t.answers, text)
+		case message.Role == "user" || answer:
+			prompt = append(prompt, text)
+		}
+	}
+	t.prompt = strings.Join(prompt, "\n")
+	return t
+}
+
+// contentText is a message's content: a text, or the texts in a list of parts.
+func contentText(content json.RawMessage) string {
+	var text string
+	if json.Unmarshal(content, &text) == nil {
+		return text
+	}
+	var parts []struct{ Text string }
+	if json.Unmarshal(content, &parts) != nil {
+		return string(content)
+	}
+	var all []string
+	for _, p := range parts {
+		all = append(all, p.Text)
+	}
+	return strings.Join(all, "\n")
+}
+
+// Particulars of a record in an error, which would make a reason of their own each.
+var (
+	keyList     = regexp.MustCompile(`with the keys .* is of`)
+	particulars = regexp.MustCompile(`\d+|"[^"]*"`)
+)
+
+// problemOf words an error so that it is the same for every record that has it.
+func problemOf(err error) string {
+	var unusable *data.Unusable
+	switch text := err.Error(); {
+	case errors.As(err, &unusable) && unusable.Reason == data.EqualAnswers:
+		return "chosen and rejected are equal"
+	case errors.As(err, &unusable) && unusable.Reason == data.EmptyAnswer, strings.Contains(text, "of the assistant, is empty"), strings.Contains(text, "completion is empty"):
+		return "empty answer"
+	case strings.Contains(text, "is no JSON object"):
+		return "no JSON object"
+	default:
+		text, _, _ = strings.Cut(keyList.ReplaceAllString(text, "is of"), "; known are")
+		return particulars.ReplaceAllString(text, "…")
+	}
+}
+
+// compared is the text by which near duplicates are found: of records the prompt, where there is one.
+func (d *Doc) compared(records bool) string {
+	if !records {
+		return d.Text
+	}
+	t := d.talk()
+	if t.prompt != "" {
+		return t.prompt
+	}
+	return strings.Join(t.answers, "\n")
+}
+
+// compact is a record without insignificant space, as a line.
+func compact(record string) ([]byte, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(record)); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
