@@ -142,8 +142,9 @@ type tileArgs struct {
 	AInc, BInc, CInc, AddInc int
 	Mask                     *[8]int32      // lanes of the last vector that count, -1 for yes; nil means all
 	Bits                     uint64         // the same as one bit a lane, always set
-	Next                     unsafe.Pointer // memory asked for: of a kernel for few rows, as much as it reads of B
-	Lines                    int            // of a tile of all rows: lines of each of as many rows from Next on, RS apart, and as many again for each tile
+	Next                     unsafe.Pointer // memory a tile of all rows asks for, RS apart: Lines lines of each of as many rows,
+	Lines                    int            // and as many again for each tile
+	Units                    int            // of k in all, in blocks of K; of a kernel for few rows
 }
 
 // packFunc rearranges or converts part of an operand; see packArgs and gemmKernels.
@@ -172,7 +173,8 @@ type gemmKernels struct {
 	bf16   [][]tileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
 
 	// Kernels for few rows, by rows-1: B is stored [N, K] with BS from column to column, A has its columns
-	// side by side, and a row of B is a multiple of fewUnits. A tile has one vector of columns. nil: there are none.
+	// side by side, and a row of B is a multiple of fewUnits. A tile has one vector of columns and is the sum over all
+	// blocks of k, without a mask. nil: there are none.
 	fewF32   []tileFunc
 	fewWiden []tileFunc // B is bf16, A f32
 	fewPairs []tileFunc // both are bf16

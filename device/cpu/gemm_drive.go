@@ -10,6 +10,7 @@ type gemmScratch struct {
 	b     []float32 // B of a panel or a block
 	c     []float32 // sums of a task whose C is bf16
 	stage []float32 // rows at the edge of an operand
+	sums  []float32 // of a product of few rows, lane by lane
 	tile  tileArgs
 	pack  packArgs
 	job   gemmPlan // gemmSerial's

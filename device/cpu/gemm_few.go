@@ -5,15 +5,20 @@ import "unsafe"
 // With few rows, as in decoding, the time of a product is that of reading B, and
 // packing would take longer than multiplying. The kernels for few rows read the
 // weights where they are, once, and sum in the same order as the tiles do.
+//
+// The lanes of a vector are not neighbouring columns: a block of columns is cut into as many runs as
+// a vector has lanes, and lane i walks through the rows of B of run i. What a core reads is thus one
+// long stream for each lane, which it recognises and fetches ahead; rows read side by side,
+// of a few cache lines each, it does not.
 const (
 	// fewMax is the most rows, in tiles: with more, packing B pays.
 	fewMax = 2
 	// fewUnits divides the units of k in a row of B.
 	fewUnits = 8
-	// fewBytes is about what a task reads of B, and what is not worth a second worker.
-	fewBytes = 128 << 10
-	// fewAhead is how much of B may wait in the second cache.
-	fewAhead = 256 << 10
+	// fewBytes is about the least that a task reads of B, where that is worth a second worker.
+	fewBytes = 256 << 10
+	// fewStays is how much of B stays in the second cache from one stripe of A to the next.
+	fewStays = 128 << 10
 )
 
 // fewKernels are the kernels for few rows, nil where the product does not suit them.
@@ -39,97 +44,135 @@ func (p *gemmPlan) fewKernels() []tileFunc {
 // cutFew sets the sizes of the tasks: columns alone, the same number for each thread.
 func (p *gemmPlan) cutFew(threads int) {
 	bytes := p.N * p.K * p.B.size()
-	p.nTasks = min(ceilDiv(bytes, fewBytes), 4*threads)
-	if bytes > fewBytes/4 {
-		p.nTasks = roundUp(p.nTasks, threads)
+	p.nTasks = min(bytes/fewBytes, 4*threads) / threads * threads
+	if p.nTasks == 0 && bytes > fewBytes/8 {
+		p.nTasks = threads
 	}
 	p.mTasks, p.mStep, p.nStep = 1, p.M, p.k.lanes
-	p.nTasks = min(p.nTasks, ceilDiv(p.N, p.nStep))
+	p.nTasks = max(min(p.nTasks, ceilDiv(p.N, p.nStep)), 1)
 	p.tasks = p.nTasks * p.Batch
 }
 
-// fewRows computes the block, a vector of columns after the other.
+// fewRows computes the block.
 func (b *gemmBlock) fewRows() {
-	a := b.prepareA(b.i, b.m, 0, b.units)
-	group, last := 1, b.n-b.n%b.k.lanes
-	if b.kBlock >= b.units { // several vectors in a call, as many as stay in the first cache
-		group = max(fewBytes/8/(b.k.lanes*b.K*b.B.size()), 1)
+	a, lanes, row := b.prepareA(b.i, b.m, 0, b.units), b.k.lanes, b.LDB*b.B.size()
+	j := 0
+	for left := b.n / lanes; left > 0; {
+		run := fewRun(left, row)
+		b.fewColumns(a, fewRuns{j: j, n: run * lanes, run: run, src: b.B.at(b.offB + (b.j+j)*b.LDB), row: row})
+		j += run * lanes
+		left -= run
 	}
-	for j := 0; j < last; {
-		n := min(group, (last-j)/b.k.lanes)
-		for u := 0; u < b.units; u += b.kBlock {
-			src := b.B.at(b.fewOffset(j, u))
-			b.fewTiles(a, fewTile{j: j, n: n * b.k.lanes, u: u, src: src, stride: b.LDB * b.B.size(), next: b.fewNext(j, u)})
+	if j < b.n { // fewer than there are lanes
+		src, row := b.stageFew(j)
+		b.fewColumns(a, fewRuns{j: j, n: b.n - j, run: 1, src: src, row: row})
+	}
+}
+
+// fewRun is the length of the next runs of rows where left could be: not so that many begin in the same
+// set of the first cache, which has 64 lines of 64 bytes in each way.
+func fewRun(left, row int) int {
+	collide := func(run int) bool { return run > 1 && run*row/64%16 == 0 }
+	if !collide(left) {
+		return left
+	}
+	for run := left / 2; run > left/4; run-- {
+		if !collide(run) && !collide(left-run) {
+			return run
 		}
-		j += n * b.k.lanes
 	}
-	if last == b.n {
-		return
-	}
-	for u := 0; u < b.units; u += b.kBlock {
-		src, stride := b.stageFew(last, u, min(b.kBlock, b.units-u))
-		b.fewTiles(a, fewTile{j: last, n: b.n - last, u: u, src: src, stride: stride, next: src})
-	}
+	return left
 }
 
-// fewOffset is the element of B where column j of the block begins, at unit u.
-func (b *gemmBlock) fewOffset(j, u int) int {
-	if b.pairs {
-		u *= 2
-	}
-	return b.offB + (b.j+j)*b.LDB + u
-}
-
-// fewNext is what to ask for while columns from j on are read at unit u: as much of the columns behind them, in the
-// order of memory. Where those are too much to wait in the second cache, it is what is read anyway.
-func (b *gemmBlock) fewNext(j, u int) unsafe.Pointer {
-	at, next := b.fewOffset(j, 0), b.k.lanes*b.LDB
-	if next*b.B.size() > fewAhead {
-		return b.B.at(b.fewOffset(j, u))
-	}
-	return b.B.at(min(at+next+b.k.lanes*(b.fewOffset(j, u)-at), b.B.n-1))
-}
-
-// stageFew copies the rows of the last columns, fewer than a vector has, for units u to u+kc.
-func (b *gemmBlock) stageFew(j, u, kc int) (src unsafe.Pointer, stride int) {
-	elements := kc
-	if b.pairs {
-		elements *= 2
-	}
-	size := b.B.size()
-	stride = elements*size + 64
-	grow(&b.s.stage, b.k.lanes*stride/4)
-	clear(b.s.stage[:b.k.lanes*stride/4])
+// stageFew copies the rows of B from column j of the block on, fewer than there are lanes.
+func (b *gemmBlock) stageFew(j int) (src unsafe.Pointer, row int) {
+	bytes := b.K * b.B.size()
+	row = bytes + 64
+	grow(&b.s.stage, b.k.lanes*row/4)
+	clear(b.s.stage[:b.k.lanes*row/4])
 	src = unsafe.Pointer(&b.s.stage[0])
 	for r := range b.n - j {
-		row := b.B.at(b.fewOffset(j+r, u))
-		copy(unsafe.Slice((*byte)(unsafe.Add(src, r*stride)), elements*size), unsafe.Slice((*byte)(row), elements*size))
+		from := b.B.at(b.offB + (b.j+j+r)*b.LDB)
+		copy(unsafe.Slice((*byte)(unsafe.Add(src, r*row)), bytes), unsafe.Slice((*byte)(from), bytes))
 	}
-	return src, stride
+	return src, row
 }
 
-// fewTile is n columns from j on, for the block of k at unit u: their rows of B from src on.
-type fewTile struct {
-	j, n, u   int
-	src, next unsafe.Pointer
-	stride    int // bytes
+// fewRuns is n columns from j on: one run of rows of B for each lane, one behind the other from src on. With n less
+// than there are lanes the runs have one row, and the last lanes do not count.
+type fewRuns struct {
+	j, n, run int
+	src       unsafe.Pointer
+	row       int // bytes from row to row
 }
 
-// fewTiles computes the columns of f for all rows.
-func (b *gemmBlock) fewTiles(a packedA, f fewTile) {
-	add := b.begin(f.u, min(b.kBlock, b.units-f.u))
+// fewColumns computes the columns of f for all rows of A.
+func (b *gemmBlock) fewColumns(a packedA, f fewRuns) {
+	lanes := b.k.lanes
+	ld := f.run*lanes + lanes // elements of a row of sums
+	grow(&b.s.sums, b.m*ld)
 	t := &b.s.tile
-	t.RS, t.CS, t.BS = a.rs, a.cs, f.stride
-	t.BInc, t.CInc = b.k.lanes*f.stride, 4*b.k.lanes
-	if add != nil {
-		t.AddInc = t.CInc
+	*t = tileArgs{K: b.kBlock, Units: b.units, RS: a.rs, CS: a.cs, BS: f.run * f.row, BInc: f.row, CInc: 4 * lanes, LDC: 4 * ld}
+	if b.Accumulate || b.Bias != nil {
+		b.fewBegin(f, ld)
+		t.AddInc, t.LDAdd = t.CInc, t.LDC
 	}
-	b.mask(f.n, ceilDiv(f.n, b.k.lanes))
-	for r := 0; r < b.m; r += b.k.mr {
-		t.A, t.B, t.Next = unsafe.Add(a.p, r/b.k.mr*a.stripe+f.u*a.cs), f.src, f.next
-		b.setC(add, r, f.j)
-		b.few[min(b.k.mr, b.m-r)-1](t)
-		f.next = f.src
+	step := f.run
+	if b.m > b.k.mr {
+		step = max(fewStays/(lanes*f.row), 1)
+	}
+	for i := 0; i < f.run; i += step {
+		t.Count = min(step, f.run-i)
+		for r := 0; r < b.m; r += b.k.mr {
+			t.A, t.B = unsafe.Add(a.p, r/b.k.mr*a.stripe), unsafe.Add(f.src, i*f.row)
+			t.C = unsafe.Pointer(&b.s.sums[r*ld+i*lanes])
+			if t.AddInc != 0 {
+				t.Add = t.C
+			}
+			b.few[min(b.k.mr, b.m-r)-1](t)
+		}
 	}
 	*t = tileArgs{}
+	b.fewEnd(f, ld)
+}
+
+// fewBegin puts what the sums begin with where the kernels add it: C or the bias, lane by lane.
+func (b *gemmBlock) fewBegin(f fewRuns, ld int) {
+	lanes := b.k.lanes
+	for r := range b.m {
+		from := b.Bias
+		if b.Accumulate {
+			from = floatsAt(unsafe.Add(b.c, r*b.ldc), b.n)[f.j:]
+		} else {
+			from = from[b.j+f.j:]
+		}
+		sums := b.s.sums[r*ld : (r+1)*ld]
+		for c := range f.n {
+			sums[c%f.run*lanes+c/f.run] = from[c]
+		}
+	}
+}
+
+// fewEnd moves the sums to where their columns are.
+func (b *gemmBlock) fewEnd(f fewRuns, ld int) {
+	lanes := b.k.lanes
+	for r := range b.m {
+		sums, c := b.s.sums[r*ld:(r+1)*ld], floatsAt(unsafe.Add(b.c, r*b.ldc), b.n)[f.j:]
+		switch {
+		case f.run == 1:
+			copy(c[:f.n], sums)
+		case f.run < 8:
+			for i := range f.n {
+				c[i] = sums[i%f.run*lanes+i/f.run]
+			}
+		default:
+			p := &b.s.pack
+			*p = packArgs{SrcStride: 4 * lanes, DstStride: 4 * f.run, Vecs: lanes / 8}
+			for t := 0; t < f.run; t += 8 {
+				t := min(t, f.run-8)
+				p.Src, p.Dst = unsafe.Pointer(&sums[t*lanes]), unsafe.Pointer(&c[t])
+				b.k.transpose(p)
+			}
+		}
+	}
 }

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func fewAVX21(t *tileArgs)
-TEXT ·fewAVX21(SB), NOSPLIT, $48-8
+TEXT ·fewAVX21(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -20,32 +20,35 @@ TEXT ·fewAVX21(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -56,9 +59,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -99,35 +106,22 @@ units:
 	ADDQ         $32, BX
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -142,7 +136,7 @@ stored:
 	RET
 
 // func fewAVX22(t *tileArgs)
-TEXT ·fewAVX22(SB), NOSPLIT, $48-8
+TEXT ·fewAVX22(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -157,36 +151,36 @@ TEXT ·fewAVX22(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -197,9 +191,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -256,44 +254,26 @@ units:
 	ADDQ         $32, BX
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y1, Y1
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y1, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y1, Y1
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y1, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -308,7 +288,7 @@ stored:
 	RET
 
 // func fewAVX23(t *tileArgs)
-TEXT ·fewAVX23(SB), NOSPLIT, $48-8
+TEXT ·fewAVX23(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -323,40 +303,37 @@ TEXT ·fewAVX23(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -367,9 +344,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -442,53 +423,30 @@ units:
 	ADDQ         $32, BX
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y1, Y1
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y2, Y2
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y1, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y2, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y1, Y1
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y2, Y2
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y1, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y2, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -503,7 +461,7 @@ stored:
 	RET
 
 // func fewAVX24(t *tileArgs)
-TEXT ·fewAVX24(SB), NOSPLIT, $48-8
+TEXT ·fewAVX24(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -518,46 +476,40 @@ TEXT ·fewAVX24(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -568,9 +520,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -660,62 +616,34 @@ units:
 	ADDQ         $32, R8
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y1, Y1
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y2, Y2
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y3, Y3
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y1, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y2, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y3, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y1, Y1
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y3, Y3
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y1, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y2, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y3, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -730,7 +658,7 @@ stored:
 	RET
 
 // func fewWidenAVX21(t *tileArgs)
-TEXT ·fewWidenAVX21(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX21(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -745,33 +673,36 @@ TEXT ·fewWidenAVX21(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -782,9 +713,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -859,35 +794,22 @@ units:
 	ADDQ         $64, BX
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -902,7 +824,7 @@ stored:
 	RET
 
 // func fewWidenAVX22(t *tileArgs)
-TEXT ·fewWidenAVX22(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX22(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -917,37 +839,37 @@ TEXT ·fewWidenAVX22(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -958,9 +880,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -1067,44 +993,26 @@ units:
 	ADDQ         $64, BX
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y1, Y1
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y1, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y1, Y1
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y1, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1119,7 +1027,7 @@ stored:
 	RET
 
 // func fewWidenAVX23(t *tileArgs)
-TEXT ·fewWidenAVX23(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX23(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1134,41 +1042,38 @@ TEXT ·fewWidenAVX23(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -1179,9 +1084,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -1320,53 +1229,30 @@ units:
 	ADDQ         $64, BX
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y1, Y1
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y2, Y2
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y1, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y2, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y1, Y1
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y2, Y2
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y1, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y2, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1381,7 +1267,7 @@ stored:
 	RET
 
 // func fewWidenAVX24(t *tileArgs)
-TEXT ·fewWidenAVX24(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX24(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1396,47 +1282,41 @@ TEXT ·fewWidenAVX24(SB), NOSPLIT, $48-8
 	MOVQ         32(DI), R10
 	MOVQ         40(DI), R11
 	MOVQ         48(DI), R12
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   28(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 
 units:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	ADDQ         $256, DX
 	MOVQ         CX, SI
 	VMOVUPS      (SI), Y4
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y5
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y6
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y7
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Y5, Y4, Y12
 	VUNPCKHPS    Y5, Y4, Y13
@@ -1447,9 +1327,13 @@ units:
 	VUNPCKLPD    Y15, Y13, Y6
 	VUNPCKHPD    Y15, Y13, Y7
 	VMOVUPS      (SI), Y8
+	PREFETCHT1   768(SI)
 	VMOVUPS      (SI)(R12*1), Y9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS      (SI)(R12*2), Y10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS      (SI)(R13*1), Y11
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Y9, Y8, Y12
 	VUNPCKHPS    Y9, Y8, Y13
 	VUNPCKLPS    Y11, Y10, Y14
@@ -1621,62 +1505,34 @@ units:
 	ADDQ         $64, R8
 	SUBQ         $8, AX
 	JNZ          units
-
-finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
-	MOVQ         120(DI), AX
-	TESTQ        AX, AX
-	JNZ          masked
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
+	MOVQ         48(SP), AX
 	VADDPS       0(DX), Y0, Y0
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y1, Y1
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y2, Y2
-	ADDQ         R9, DX
+	ADDQ         AX, DX
 	VADDPS       0(DX), Y3, Y3
 
 store:
+	MOVQ         56(DI), AX
 	VMOVUPS      Y0, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y1, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y2, 0(SI)
-	ADDQ         R13, SI
+	ADDQ         AX, SI
 	VMOVUPS      Y3, 0(SI)
-	JMP          stored
-
-masked:
-	VMOVUPS      (AX), Y15
-	TESTQ        DX, DX
-	JZ           storemasked
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y0, Y0
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y1, Y1
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y2, Y2
-	ADDQ         R9, DX
-	VMASKMOVPS   0(DX), Y15, Y12
-	VADDPS       Y12, Y3, Y3
-
-storemasked:
-	VMASKMOVPS   Y0, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y1, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y2, Y15, 0(SI)
-	ADDQ         R13, SI
-	VMASKMOVPS   Y3, Y15, 0(SI)
-
-stored:
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1691,7 +1547,7 @@ stored:
 	RET
 
 // func fewAVX5121(t *tileArgs)
-TEXT ·fewAVX5121(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5121(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1708,22 +1564,26 @@ TEXT ·fewAVX5121(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -1732,28 +1592,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -1764,9 +1611,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -1777,9 +1628,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -1790,9 +1645,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -1850,7 +1709,7 @@ whole:
 	VBROADCASTSS 28(BX), Z24
 	VFMADD231PS  Z15, Z24, Z0
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 36(BX), Z24
@@ -1871,19 +1730,29 @@ whole:
 	ADDQ         $64, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1898,7 +1767,7 @@ store:
 	RET
 
 // func fewAVX5122(t *tileArgs)
-TEXT ·fewAVX5122(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5122(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1915,26 +1784,27 @@ TEXT ·fewAVX5122(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -1943,28 +1813,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -1975,9 +1832,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -1988,9 +1849,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -2001,9 +1866,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -2077,7 +1946,7 @@ whole:
 	VBROADCASTSS 28(BX)(R10*1), Z25
 	VFMADD231PS  Z15, Z25, Z1
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -2114,23 +1983,33 @@ whole:
 	ADDQ         $64, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2145,7 +2024,7 @@ store:
 	RET
 
 // func fewAVX5123(t *tileArgs)
-TEXT ·fewAVX5123(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5123(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2162,30 +2041,28 @@ TEXT ·fewAVX5123(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -2194,28 +2071,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -2226,9 +2090,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -2239,9 +2107,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -2252,9 +2124,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -2344,7 +2220,7 @@ whole:
 	VBROADCASTSS 28(BX)(R10*2), Z26
 	VFMADD231PS  Z15, Z26, Z2
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -2397,27 +2273,37 @@ whole:
 	ADDQ         $64, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2432,7 +2318,7 @@ store:
 	RET
 
 // func fewAVX5124(t *tileArgs)
-TEXT ·fewAVX5124(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5124(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2449,36 +2335,31 @@ TEXT ·fewAVX5124(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -2487,28 +2368,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -2519,9 +2387,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -2532,9 +2404,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -2545,9 +2421,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -2653,7 +2533,7 @@ whole:
 	VBROADCASTSS 28(R8), Z27
 	VFMADD231PS  Z15, Z27, Z3
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -2723,31 +2603,42 @@ whole:
 	ADDQ         $64, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2762,7 +2653,7 @@ store:
 	RET
 
 // func fewAVX5125(t *tileArgs)
-TEXT ·fewAVX5125(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5125(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2779,40 +2670,32 @@ TEXT ·fewAVX5125(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -2821,28 +2704,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -2853,9 +2723,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -2866,9 +2740,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -2879,9 +2757,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -3003,7 +2885,7 @@ whole:
 	VBROADCASTSS 28(R8)(R10*1), Z28
 	VFMADD231PS  Z15, Z28, Z4
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -3089,35 +2971,46 @@ whole:
 	ADDQ         $64, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3132,7 +3025,7 @@ store:
 	RET
 
 // func fewAVX5126(t *tileArgs)
-TEXT ·fewAVX5126(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5126(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3149,44 +3042,33 @@ TEXT ·fewAVX5126(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -3195,28 +3077,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -3227,9 +3096,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -3240,9 +3113,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -3253,9 +3130,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -3393,7 +3274,7 @@ whole:
 	VBROADCASTSS 28(R8)(R10*2), Z29
 	VFMADD231PS  Z15, Z29, Z5
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -3495,39 +3376,50 @@ whole:
 	ADDQ         $64, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3542,7 +3434,7 @@ store:
 	RET
 
 // func fewAVX5127(t *tileArgs)
-TEXT ·fewAVX5127(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5127(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3559,34 +3451,11 @@ TEXT ·fewAVX5127(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -3594,6 +3463,13 @@ next:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -3601,8 +3477,10 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -3611,28 +3489,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -3643,9 +3508,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -3656,9 +3525,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -3669,9 +3542,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -3825,7 +3702,7 @@ whole:
 	VBROADCASTSS 28(R9), Z24
 	VFMADD231PS  Z15, Z24, Z6
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -3944,43 +3821,55 @@ whole:
 	ADDQ         $64, R9
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
+	ADDQ         $32, R9
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z6, K1, Z6
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z6, Z6
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z6, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z6, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3995,7 +3884,7 @@ store:
 	RET
 
 // func fewAVX5128(t *tileArgs)
-TEXT ·fewAVX5128(SB), NOSPLIT, $48-8
+TEXT ·fewAVX5128(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4012,37 +3901,11 @@ TEXT ·fewAVX5128(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -4050,6 +3913,13 @@ next:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -4058,8 +3928,10 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -4068,28 +3940,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -4100,9 +3959,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -4113,9 +3976,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -4126,9 +3993,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -4298,7 +4169,7 @@ whole:
 	VBROADCASTSS 28(R9)(R10*1), Z25
 	VFMADD231PS  Z15, Z25, Z7
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	VFMADD231PS  Z16, Z24, Z0
 	VBROADCASTSS 32(BX)(R10*1), Z25
@@ -4433,47 +4304,59 @@ whole:
 	ADDQ         $64, R9
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
+	ADDQ         $32, R9
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z6, K1, Z6
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z7, K1, Z7
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z6, Z6
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z7, Z7
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z6, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z7, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z6, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z7, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4488,7 +4371,7 @@ store:
 	RET
 
 // func fewWidenAVX5121(t *tileArgs)
-TEXT ·fewWidenAVX5121(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5121(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4505,23 +4388,27 @@ TEXT ·fewWidenAVX5121(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -4530,28 +4417,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -4562,9 +4436,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -4575,9 +4453,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -4588,9 +4470,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -4682,7 +4568,7 @@ whole:
 	VBROADCASTSS 60(BX), Z24
 	VFMADD231PS  Z15, Z24, Z0
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -4735,19 +4621,29 @@ whole:
 	ADDQ         $128, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4762,7 +4658,7 @@ store:
 	RET
 
 // func fewWidenAVX5122(t *tileArgs)
-TEXT ·fewWidenAVX5122(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5122(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4779,27 +4675,28 @@ TEXT ·fewWidenAVX5122(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -4808,28 +4705,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -4840,9 +4724,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -4853,9 +4741,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -4866,9 +4758,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -4992,7 +4888,7 @@ whole:
 	VBROADCASTSS 60(BX)(R10*1), Z25
 	VFMADD231PS  Z15, Z25, Z1
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -5077,23 +4973,33 @@ whole:
 	ADDQ         $128, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5108,7 +5014,7 @@ store:
 	RET
 
 // func fewWidenAVX5123(t *tileArgs)
-TEXT ·fewWidenAVX5123(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5123(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5125,31 +5031,29 @@ TEXT ·fewWidenAVX5123(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -5158,28 +5062,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -5190,9 +5081,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -5203,9 +5098,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -5216,9 +5115,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -5374,7 +5277,7 @@ whole:
 	VBROADCASTSS 60(BX)(R10*2), Z26
 	VFMADD231PS  Z15, Z26, Z2
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -5491,27 +5394,37 @@ whole:
 	ADDQ         $128, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5526,7 +5439,7 @@ store:
 	RET
 
 // func fewWidenAVX5124(t *tileArgs)
-TEXT ·fewWidenAVX5124(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5124(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5543,37 +5456,32 @@ TEXT ·fewWidenAVX5124(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -5582,28 +5490,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -5614,9 +5509,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -5627,9 +5526,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -5640,9 +5543,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -5830,7 +5737,7 @@ whole:
 	VBROADCASTSS 60(R8), Z27
 	VFMADD231PS  Z15, Z27, Z3
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -5980,31 +5887,42 @@ whole:
 	ADDQ         $128, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
+	ADDQ         $64, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6019,7 +5937,7 @@ store:
 	RET
 
 // func fewWidenAVX5125(t *tileArgs)
-TEXT ·fewWidenAVX5125(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5125(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6036,41 +5954,33 @@ TEXT ·fewWidenAVX5125(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -6079,28 +5989,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -6111,9 +6008,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -6124,9 +6025,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -6137,9 +6042,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -6359,7 +6268,7 @@ whole:
 	VBROADCASTSS 60(R8)(R10*1), Z28
 	VFMADD231PS  Z15, Z28, Z4
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -6541,35 +6450,46 @@ whole:
 	ADDQ         $128, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
+	ADDQ         $64, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6584,7 +6504,7 @@ store:
 	RET
 
 // func fewWidenAVX5126(t *tileArgs)
-TEXT ·fewWidenAVX5126(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5126(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6601,45 +6521,34 @@ TEXT ·fewWidenAVX5126(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -6648,28 +6557,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -6680,9 +6576,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -6693,9 +6593,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -6706,9 +6610,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -6960,7 +6868,7 @@ whole:
 	VBROADCASTSS 60(R8)(R10*2), Z29
 	VFMADD231PS  Z15, Z29, Z5
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -7174,39 +7082,50 @@ whole:
 	ADDQ         $128, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
+	ADDQ         $64, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -7221,7 +7140,7 @@ store:
 	RET
 
 // func fewWidenAVX5127(t *tileArgs)
-TEXT ·fewWidenAVX5127(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5127(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7238,34 +7157,11 @@ TEXT ·fewWidenAVX5127(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -7273,6 +7169,13 @@ next:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -7280,9 +7183,11 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -7291,28 +7196,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -7323,9 +7215,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -7336,9 +7232,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -7349,9 +7249,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -7635,7 +7539,7 @@ whole:
 	VBROADCASTSS 60(R9), Z24
 	VFMADD231PS  Z15, Z24, Z6
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -7882,43 +7786,55 @@ whole:
 	ADDQ         $128, R9
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z6, K1, Z6
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z6, Z6
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z6, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z6, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -7933,7 +7849,7 @@ store:
 	RET
 
 // func fewWidenAVX5128(t *tileArgs)
-TEXT ·fewWidenAVX5128(SB), NOSPLIT, $48-8
+TEXT ·fewWidenAVX5128(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7950,37 +7866,11 @@ TEXT ·fewWidenAVX5128(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -7988,6 +7878,13 @@ next:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -7996,9 +7893,11 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	SHRQ         $1, AX
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
 	KXNORW       K2, K2, K2
 
 units:
@@ -8007,28 +7906,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -8039,9 +7925,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -8052,9 +7942,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -8065,9 +7959,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -8383,7 +8281,7 @@ whole:
 	VBROADCASTSS 60(R9)(R10*1), Z25
 	VFMADD231PS  Z15, Z25, Z7
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VPSLLD       $16, Z16, Z30
 	VBROADCASTSS 64(BX), Z24
 	VFMADD231PS  Z30, Z24, Z0
@@ -8662,47 +8560,59 @@ whole:
 	ADDQ         $128, R9
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $64, BX
+	ADDQ         $64, R8
+	ADDQ         $64, R9
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z6, K1, Z6
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z7, K1, Z7
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z6, Z6
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z7, Z7
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z6, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z7, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z6, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z7, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -8717,7 +8627,7 @@ store:
 	RET
 
 // func fewAVX512BF161(t *tileArgs)
-TEXT ·fewAVX512BF161(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF161(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8734,22 +8644,26 @@ TEXT ·fewAVX512BF161(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -8758,28 +8672,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -8790,9 +8691,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -8803,9 +8708,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -8816,9 +8725,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -8884,7 +8797,7 @@ whole:
 	LONG         $0x403ed262
 	WORD         $0xc752 // VDPBF16PS Z15, Z24, Z0
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -8913,19 +8826,29 @@ whole:
 	ADDQ         $64, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -8940,7 +8863,7 @@ store:
 	RET
 
 // func fewAVX512BF162(t *tileArgs)
-TEXT ·fewAVX512BF162(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF162(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8957,26 +8880,27 @@ TEXT ·fewAVX512BF162(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -8985,28 +8909,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -9017,9 +8928,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -9030,9 +8945,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -9043,9 +8962,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -9135,7 +9058,7 @@ whole:
 	LONG         $0x4036d262
 	WORD         $0xcf52 // VDPBF16PS Z15, Z25, Z1
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -9188,23 +9111,33 @@ whole:
 	ADDQ         $64, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -9219,7 +9152,7 @@ store:
 	RET
 
 // func fewAVX512BF163(t *tileArgs)
-TEXT ·fewAVX512BF163(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF163(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9236,30 +9169,28 @@ TEXT ·fewAVX512BF163(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -9268,28 +9199,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -9300,9 +9218,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -9313,9 +9235,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -9326,9 +9252,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -9442,7 +9372,7 @@ whole:
 	LONG         $0x402ed262
 	WORD         $0xd752 // VDPBF16PS Z15, Z26, Z2
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -9519,27 +9449,37 @@ whole:
 	ADDQ         $64, BX
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -9554,7 +9494,7 @@ store:
 	RET
 
 // func fewAVX512BF164(t *tileArgs)
-TEXT ·fewAVX512BF164(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF164(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9571,36 +9511,31 @@ TEXT ·fewAVX512BF164(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -9609,28 +9544,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -9641,9 +9563,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -9654,9 +9580,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -9667,9 +9597,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -9807,7 +9741,7 @@ whole:
 	LONG         $0x4026d262
 	WORD         $0xdf52 // VDPBF16PS Z15, Z27, Z3
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -9909,31 +9843,42 @@ whole:
 	ADDQ         $64, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -9948,7 +9893,7 @@ store:
 	RET
 
 // func fewAVX512BF165(t *tileArgs)
-TEXT ·fewAVX512BF165(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF165(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9965,40 +9910,32 @@ TEXT ·fewAVX512BF165(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -10007,28 +9944,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -10039,9 +9963,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -10052,9 +9980,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -10065,9 +9997,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -10229,7 +10165,7 @@ whole:
 	LONG         $0x401ed262
 	WORD         $0xe752 // VDPBF16PS Z15, Z28, Z4
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -10355,35 +10291,46 @@ whole:
 	ADDQ         $64, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -10398,7 +10345,7 @@ store:
 	RET
 
 // func fewAVX512BF166(t *tileArgs)
-TEXT ·fewAVX512BF166(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF166(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10415,44 +10362,33 @@ TEXT ·fewAVX512BF166(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -10461,28 +10397,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -10493,9 +10416,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -10506,9 +10433,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -10519,9 +10450,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -10707,7 +10642,7 @@ whole:
 	LONG         $0x4016d262
 	WORD         $0xef52 // VDPBF16PS Z15, Z29, Z5
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -10857,39 +10792,50 @@ whole:
 	ADDQ         $64, R8
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -10904,7 +10850,7 @@ store:
 	RET
 
 // func fewAVX512BF167(t *tileArgs)
-TEXT ·fewAVX512BF167(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF167(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10921,34 +10867,11 @@ TEXT ·fewAVX512BF167(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -10956,6 +10879,13 @@ next:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -10963,8 +10893,10 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -10973,28 +10905,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -11005,9 +10924,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -11018,9 +10941,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -11031,9 +10958,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -11243,7 +11174,7 @@ whole:
 	LONG         $0x403ed262
 	WORD         $0xf752 // VDPBF16PS Z15, Z24, Z6
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -11418,43 +11349,55 @@ whole:
 	ADDQ         $64, R9
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
+	ADDQ         $32, R9
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z6, K1, Z6
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z6, Z6
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z6, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z6, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -11469,7 +11412,7 @@ store:
 	RET
 
 // func fewAVX512BF168(t *tileArgs)
-TEXT ·fewAVX512BF168(SB), NOSPLIT, $48-8
+TEXT ·fewAVX512BF168(SB), NOSPLIT, $56-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -11486,37 +11429,11 @@ TEXT ·fewAVX512BF168(SB), NOSPLIT, $48-8
 	MOVQ         48(DI), R12
 	MOVQ         128(DI), AX
 	KMOVW        AX, K1
-	MOVQ         136(DI), AX
-	MOVQ         AX, 40(SP)
 	MOVL         $255, AX
 	KMOVW        AX, K3
+	LEAQ         (R12)(R12*2), R13
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -11524,6 +11441,13 @@ next:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         152(DI), R11
+	MOVQ         24(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         64(DI), AX
+	MOVQ         AX, 48(SP)
+
+block:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -11532,8 +11456,10 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	LEAQ         (R12)(R12*2), R13
-	MOVQ         40(SP), DX
+	MOVQ         72(DI), AX
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, R11
 	KXNORW       K2, K2, K2
 
 units:
@@ -11542,28 +11468,15 @@ units:
 	KMOVW        K3, K2
 
 whole:
-	PREFETCHT1   0(DX)
-	PREFETCHT1   64(DX)
-	PREFETCHT1   128(DX)
-	PREFETCHT1   192(DX)
-	PREFETCHT1   256(DX)
-	PREFETCHT1   320(DX)
-	PREFETCHT1   384(DX)
-	PREFETCHT1   448(DX)
-	PREFETCHT1   512(DX)
-	PREFETCHT1   576(DX)
-	PREFETCHT1   640(DX)
-	PREFETCHT1   704(DX)
-	PREFETCHT1   768(DX)
-	PREFETCHT1   832(DX)
-	PREFETCHT1   896(DX)
-	PREFETCHT1   960(DX)
-	ADDQ         $1024, DX
 	MOVQ         CX, SI
 	VMOVUPS.Z    (SI), K2, Z8
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z9
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z10
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z11
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z9, Z8, Z24
 	VUNPCKHPS    Z9, Z8, Z25
@@ -11574,9 +11487,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z10
 	VUNPCKHPD    Z27, Z25, Z11
 	VMOVUPS.Z    (SI), K2, Z12
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z13
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z14
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z15
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z13, Z12, Z24
 	VUNPCKHPS    Z13, Z12, Z25
@@ -11587,9 +11504,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z14
 	VUNPCKHPD    Z27, Z25, Z15
 	VMOVUPS.Z    (SI), K2, Z16
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z17
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z18
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z19
+	PREFETCHT1   768(SI)(R13*1)
 	LEAQ         (SI)(R12*4), SI
 	VUNPCKLPS    Z17, Z16, Z24
 	VUNPCKHPS    Z17, Z16, Z25
@@ -11600,9 +11521,13 @@ whole:
 	VUNPCKLPD    Z27, Z25, Z18
 	VUNPCKHPD    Z27, Z25, Z19
 	VMOVUPS.Z    (SI), K2, Z20
+	PREFETCHT1   768(SI)
 	VMOVUPS.Z    (SI)(R12*1), K2, Z21
+	PREFETCHT1   768(SI)(R12*1)
 	VMOVUPS.Z    (SI)(R12*2), K2, Z22
+	PREFETCHT1   768(SI)(R12*2)
 	VMOVUPS.Z    (SI)(R13*1), K2, Z23
+	PREFETCHT1   768(SI)(R13*1)
 	VUNPCKLPS    Z21, Z20, Z24
 	VUNPCKHPS    Z21, Z20, Z25
 	VUNPCKLPS    Z23, Z22, Z26
@@ -11836,7 +11761,7 @@ whole:
 	LONG         $0x4036d262
 	WORD         $0xff52 // VDPBF16PS Z15, Z25, Z7
 	CMPQ         AX, $8
-	JLE          finish
+	JLE          half
 	VBROADCASTSS 32(BX), Z24
 	LONG         $0x403eb262
 	WORD         $0xc052 // VDPBF16PS Z16, Z24, Z0
@@ -12035,47 +11960,59 @@ whole:
 	ADDQ         $64, R9
 	SUBQ         $16, AX
 	JNZ          units
+	JMP          finish
+
+half:
+	ADDQ         $32, CX
+	ADDQ         $32, BX
+	ADDQ         $32, R8
+	ADDQ         $32, R9
 
 finish:
-	MOVQ         DX, 40(SP)
-	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         40(SP), DX
 	TESTQ        DX, DX
 	JZ           store
-	VADDPS       0(DX), Z0, K1, Z0
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z1, K1, Z1
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z2, K1, Z2
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z3, K1, Z3
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z4, K1, Z4
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z5, K1, Z5
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z6, K1, Z6
-	ADDQ         R9, DX
-	VADDPS       0(DX), Z7, K1, Z7
+	MOVQ         48(SP), AX
+	VADDPS       0(DX), Z0, Z0
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z1, Z1
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z2, Z2
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z3, Z3
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z4, Z4
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z5, Z5
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z6, Z6
+	ADDQ         AX, DX
+	VADDPS       0(DX), Z7, Z7
 
 store:
-	VMOVUPS      Z0, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z1, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z2, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z3, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z4, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z5, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z6, K1, 0(SI)
-	ADDQ         R13, SI
-	VMOVUPS      Z7, K1, 0(SI)
+	MOVQ         56(DI), AX
+	VMOVUPS      Z0, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z1, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z2, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z3, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z4, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z5, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z6, 0(SI)
+	ADDQ         AX, SI
+	VMOVUPS      Z7, 0(SI)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         56(DI), AX
+	MOVQ         AX, 48(SP)
+	TESTQ        R11, R11
+	JNZ          block
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX

@@ -112,11 +112,14 @@ type streamArgs struct {
 // streams are the loops over memory of one instruction set.
 type streams struct{ read, copy, update func(s *streamArgs) }
 
-// measureMemory sets the bandwidths of peak, with arrays of the given size.
+// measureMemory sets the bandwidths of peak, with arrays of the given size, in memory of the kind that buffers of a
+// Device have: with small pages, reading is up to half as fast, by where the system happened to find them.
 func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
+	m := newMemory(0)
+	defer m.close()
 	var arrays [4][]float32
 	for i := range arrays {
-		arrays[i] = alignedFloats(bytes / 4)
+		arrays[i] = floatsAt(m.alloc(int64(bytes)).base(), bytes/4)
 		clear(arrays[i]) // touch every page
 	}
 	loops := streamLoops(f)

@@ -9,11 +9,20 @@ import "fmt"
 // cache, where a line does not stay.
 //
 // Registers are those of tile; SI walks over rows of B, R13 is three times
-// B's stride, DX what is asked for ahead of its use.
+// B's stride, R11 the units of k behind the current block.
 type few struct {
 	tile
 	widen bool // B is bf16 and A f32: a unit of B is two of k
 }
+
+// What is added to the sums of the current block of k: its address and row stride.
+const (
+	slotAddNow   = "40(SP)"
+	slotLDAddNow = "48(SP)"
+)
+
+// fewAhead is how far ahead of its use each row of B is asked for, in bytes.
+const fewAhead = 768
 
 // fewKinds are the kernels for few rows: instruction set, and whether B is widened.
 var fewKinds = []few{{tile{isa: avx2, v: 1}, false}, {tile{isa: avx2, v: 1}, true}, {tile{isa: avx512, v: 1}, false}, {tile{isa: avx512, v: 1}, true},
@@ -57,20 +66,25 @@ func (f few) perUnit() int {
 }
 
 func (f few) write() {
-	f.load(fmt.Sprintf("few%s%d", f.kind(), f.r), 48)
-	f.op("MOVQ %s, AX", field(argNext))
-	f.op("MOVQ AX, %s", slotNext)
+	f.load(fmt.Sprintf("few%s%d", f.kind(), f.r), 56)
 	if f.lanes == 16 {
 		f.op("MOVL $255, AX")
 		f.op("KMOVW AX, K3")
 	}
+	f.op("LEAQ (R12)(R12*2), R13")
 	f.label("next")
-	f.begin()
+	f.cursors()
+	f.op("MOVQ %s, R11", field(argUnits))
+	f.setAdd(slotAdd, field(argLDAdd))
+	f.label("block")
+	f.clear()
+	f.op("MOVQ %s, AX", field(argK))
+	f.op("CMPQ R11, AX")
+	f.op("CMOVQLT R11, AX")
+	f.op("SUBQ AX, R11")
 	if f.widen {
 		f.op("SHRQ $1, AX")
 	}
-	f.op("LEAQ (R12)(R12*2), R13")
-	f.op("MOVQ %s, DX", slotNext)
 	if f.lanes == 16 {
 		f.op("KXNORW K2, K2, K2")
 	}
@@ -81,37 +95,59 @@ func (f few) write() {
 		f.op("KMOVW K3, K2")
 		f.label("whole")
 	}
-	f.fetch()
 	f.transpose()
 	for u := range f.lanes {
 		if u == 8 {
 			f.op("CMPQ AX, $8")
-			f.op("JLE finish")
+			f.op("JLE half")
 		}
 		f.multiply(u)
 	}
-	f.op("ADDQ $%d, CX", 4*f.lanes)
-	for i := 0; i < f.r; i += 3 {
-		f.op("ADDQ $%d, %s", 4*f.lanes*f.perUnit(), []string{"BX", "R8", "R9"}[i/3])
-	}
+	f.forward(f.lanes)
 	f.op("SUBQ $%d, AX", f.lanes)
 	f.op("JNZ units")
-	f.label("finish")
-	f.op("MOVQ DX, %s", slotNext)
-	f.op("MOVQ %s, R13", field(argLDC))
+	if f.lanes == 16 {
+		f.op("JMP finish")
+		f.label("half")
+		f.forward(8)
+		f.label("finish")
+	}
 	f.finish()
+	f.setAdd(slotC, field(argLDC))
+	f.op("TESTQ R11, R11")
+	f.op("JNZ block")
 	f.advance()
 	f.op("VZEROUPPER")
 	f.op("RET")
 }
 
-// fetch asks for as many bytes further on as this step reads.
-func (f few) fetch() {
-	bytes := 4 * f.lanes * f.lanes
-	for off := 0; off < bytes; off += 64 {
-		f.op("PREFETCHT1 %d(DX)", off)
+// setAdd says what is added to the next block's sums.
+func (f few) setAdd(add, ld string) {
+	f.op("MOVQ %s, AX", add)
+	f.op("MOVQ AX, %s", slotAddNow)
+	f.op("MOVQ %s, AX", ld)
+	f.op("MOVQ AX, %s", slotLDAddNow)
+}
+
+// forward moves the cursors by n units of B.
+func (f few) forward(n int) {
+	f.op("ADDQ $%d, CX", 4*n)
+	for i := 0; i < f.r; i += 3 {
+		f.op("ADDQ $%d, %s", 4*n*f.perUnit(), []string{"BX", "R8", "R9"}[i/3])
 	}
-	f.op("ADDQ $%d, DX", bytes)
+}
+
+// finish stores the sums of a block, added to what there is to add.
+func (f few) finish() {
+	f.op("MOVQ %s, SI", slotC)
+	f.op("MOVQ %s, DX", slotAddNow)
+	f.op("TESTQ DX, DX")
+	f.op("JZ store")
+	f.op("MOVQ %s, AX", slotLDAddNow)
+	f.eachRow("DX", "AX", func(r, v int, at string) { f.op("VADDPS %s, %s, %s", at, f.acc(r, v), f.acc(r, v)) })
+	f.label("store")
+	f.op("MOVQ %s, AX", field(argLDC))
+	f.eachRow("SI", "AX", func(r, v int, at string) { f.op("VMOVUPS %s, %s", f.acc(r, v), at) })
 }
 
 // transpose reads a vector of each row and leaves unit i of all rows in unit(i).
@@ -124,6 +160,7 @@ func (f few) transpose() {
 			} else {
 				f.op("VMOVUPS %s, %s", at, f.unit(i+j))
 			}
+			f.op("PREFETCHT1 %d%s", fewAhead, at)
 		}
 		if i+4 < f.lanes {
 			f.op("LEAQ (SI)(R12*4), SI")

@@ -23,6 +23,7 @@ const (
 	argBits
 	argNext
 	argLines
+	argUnits
 )
 
 // isa is an instruction set with its tile: up to rows by vecs vectors.
@@ -155,6 +156,12 @@ func (t tile) begin() {
 			t.op("ADDQ R13, SI")
 		}
 	}
+	t.cursors()
+	t.clear()
+}
+
+// cursors sets the cursors to a tile.
+func (t tile) cursors() {
 	t.op("MOVQ %s, BX", slotA)
 	t.op("MOVQ %s, CX", slotB)
 	t.op("MOVQ %s, AX", field(argK))
@@ -166,6 +173,10 @@ func (t tile) begin() {
 		t.op("LEAQ (R8)(R10*2), R9")
 		t.op("ADDQ R10, R9")
 	}
+}
+
+// clear begins new sums.
+func (t tile) clear() {
 	for r := range t.r {
 		for v := range t.v {
 			if t.lanes == 16 {
