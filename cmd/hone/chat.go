@@ -46,7 +46,7 @@ func chatCommand(a *app) *cobra.Command {
 }
 
 const chatHelp = "  /reset          forget the conversation\n  /system [TEXT]  tell the model something else, or nothing, and forget the conversation\n" +
-	"  /save FILE      write the conversation as JSON\n  /help           show this\n"
+	"  /save FILE      write the conversation as JSON\n  /adapter [N...] use these of several adapters, by number, 0 for none; without a number list them\n  /help           show this\n"
 
 type chatSettings struct {
 	system, template string
@@ -64,6 +64,7 @@ type talk struct {
 	system   string
 	messages []chat.Message // the system message left out
 	console  *console
+	adapters *adapters // nil with one adapter or none
 }
 
 func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
@@ -79,7 +80,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 		return err
 	}
 	defer m.close()
-	t := &talk{app: a, model: m, opt: s.opt, system: s.system}
+	t := &talk{app: a, model: m, opt: s.opt, system: s.system, adapters: s.flags.choices(m)}
 	if t.template, err = chatTemplate(s.flags.templateDir(dir), s.template, m.tok); err != nil {
 		return err
 	}
@@ -105,11 +106,11 @@ func chatTemplate(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, e
 	return t, err
 }
 
-// templateDir is the folder whose template a model is spoken to by: the adapter's where its run left one there, or else the model's, dir.
+// templateDir is the folder whose template a model is spoken to by: that of the first adapter whose run left one there, or else the model's, dir.
 func (f *modelFlags) templateDir(dir string) string {
-	if f.adapter != "" {
-		if _, err := chat.Load(f.adapter, chat.Tokens{}); !errors.Is(err, chat.ErrNoTemplate) {
-			return f.adapter
+	for _, a := range f.adapters {
+		if _, err := chat.Load(a, chat.Tokens{}); !errors.Is(err, chat.ErrNoTemplate) {
+			return a
 		}
 	}
 	return dir
@@ -215,6 +216,8 @@ func (t *talk) command(text string) error {
 		t.system, t.messages = rest, nil
 	case "/save":
 		return t.save(rest)
+	case "/adapter":
+		return t.choose(rest)
 	case "/help":
 		fmt.Fprint(t.err, chatHelp)
 	default:

@@ -13,6 +13,7 @@ import (
 	"hone/eval"
 	"hone/generate"
 	"hone/model"
+	"hone/nn"
 	"hone/tokenizer"
 )
 
@@ -21,16 +22,24 @@ type loaded struct {
 	dev     device.Device
 	dtype   device.DType
 	model   *model.Model
-	adapter adapter.Adapter      // nil without --adapter
+	adapter onModel              // nil without --adapter
 	tok     *tokenizer.Tokenizer // nil for commands that work on ids
 	close   func()
+}
+
+// onModel is an adapter on a model, or several.
+type onModel interface {
+	Wrapped() nn.Model
+	Params() []nn.Named
+	Free()
 }
 
 // modelFlags are the flags of commands that open a model.
 type modelFlags struct {
 	device, dtype string
 	threads       int
-	adapter       string
+	adapters      []string
+	weights       []float64        // of the adapters' updates; empty: 1 each
 	bits          int              // of the weights of linear layers; 0: as dtype
 	notes         func() io.Writer // beside the result
 }
@@ -81,10 +90,10 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 		fmt.Fprintln(f.notes(), "note:", note)
 	}
 	l := &loaded{dev: dev, dtype: dtype, model: m, close: func() { m.Free(); done() }}
-	if f.adapter == "" {
+	if len(f.adapters) == 0 {
 		return l, nil
 	}
-	if l.adapter, err = adapter.OpenAny(f.adapter, adapter.Model{Model: m.Model, Params: m.Params}, dev, dtype); err != nil {
+	if l.adapter, err = f.openAdapters(adapter.Model{Model: m.Model, Params: m.Params}, dev, dtype); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -93,13 +102,32 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 	return l, nil
 }
 
+// openAdapters puts the adapters on a model: one of any kind, or several whose updates add up.
+func (f *modelFlags) openAdapters(m adapter.Model, dev device.Device, dtype device.DType) (onModel, error) {
+	if len(f.adapters) == 1 && len(f.weights) == 0 {
+		return adapter.OpenAny(f.adapters[0], m, dev, dtype)
+	}
+	if len(f.weights) > 0 && len(f.weights) != len(f.adapters) {
+		return nil, fmt.Errorf("--adapter-weights has %d numbers and there are %d adapters; give each one", len(f.weights), len(f.adapters))
+	}
+	s, err := adapter.OpenSum(f.adapters, m, dev, dtype)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.weights) > 0 {
+		s.Use(f.weights)
+	}
+	return s, nil
+}
+
 func (f *modelFlags) add(cmd *cobra.Command) {
 	f.notes = cmd.ErrOrStderr
 	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
 	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
-	cmd.Flags().StringVar(&f.adapter, "adapter", "", "folder of an adapter to put on the model")
+	cmd.Flags().StringArrayVar(&f.adapters, "adapter", nil, "folder of an adapter to put on the model; given several times, the updates of LoRA adapters add up")
+	cmd.Flags().Float64SliceVar(&f.weights, "adapter-weights", nil, "factors on the adapters' updates, as in 0.7,0.3; not set: 1 each")
 }
 
 func generateCommand(a *app) *cobra.Command {

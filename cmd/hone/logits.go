@@ -74,6 +74,9 @@ func (c logitsSettings) run(dir string, flags *modelFlags) (*logitsResult, error
 	if err != nil {
 		return nil, fmt.Errorf("read tokens %s: %w", c.ids, err)
 	}
+	if c.grads && len(flags.adapters) > 1 { // their parameters have the same names
+		return nil, errors.New("--grads is of one adapter; name one by --adapter")
+	}
 	m, err := flags.open(dir)
 	if err != nil {
 		return nil, err

@@ -133,7 +133,7 @@ func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (
 // packedLogProbs are the predictions of the adapter beside the packed weights that it was trained with.
 func (f *modelFlags) packedLogProbs(base, adapterDir string, ids []int32) ([]float32, error) {
 	packed := *f
-	packed.adapter = adapterDir
+	packed.adapters = []string{adapterDir}
 	m, err := packed.open(base)
 	if err != nil {
 		return nil, err
