@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"hone/data"
+	"hone/model"
+	"hone/plan"
 )
 
 // SFT is the recipe of supervised fine-tuning: a model learns answers from examples.
@@ -43,7 +45,7 @@ type Replay struct {
 func DefaultSFT() SFT {
 	c := SFT{DataTemperature: 1, ValidationFraction: 0.05, OnBadRecord: "error", LossOn: "answers", TooLong: "cut", Packing: true, Epochs: 1,
 		Replay: Replay{Ratio: 0.1, SelfTokens: 16384}, Training: defaultTraining()}
-	c.Steps, c.SequenceLength, c.BatchSize = 0, 1024, 4
+	c.Steps, c.SequenceLength, c.BatchSize = 0, 0, 4
 	c.Optimizer.LearningRate, c.Optimizer.Beta2, c.Optimizer.WeightDecay = 0, 0.999, 0
 	c.Schedule = Schedule{Name: "linear", WarmupSteps: 0.03}
 	c.Eval.Every, c.Checkpoint.KeepBest = 50, true
@@ -68,6 +70,9 @@ func (c *SFT) Validate() error {
 			c.Optimizer.LearningRate = promptRate
 		}
 	}
+	if c.SequenceLength == 0 {
+		c.SequenceLength = c.longest(1024)
+	}
 	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
 	c.Checkpoint.KeepBest = c.Checkpoint.KeepBest && heldOut
 	training := c.Training
@@ -75,6 +80,23 @@ func (c *SFT) Validate() error {
 		training.Steps = 1 // known when the examples are counted
 	}
 	return cmp.Or(c.validateInput(), c.validateExamples(), training.validate(heldOut))
+}
+
+// longest is how many tokens the model in c.Model reads beside virtual ones, at most most. What is wrong with the model is told where it is opened.
+func (c *SFT) longest(most int) int {
+	config, err := readConfig(c.Model)
+	if err != nil {
+		return most
+	}
+	m, err := model.Declare(config, plan.NewDevice())
+	if err != nil || m.Shape().MaxPositions <= 0 {
+		return most
+	}
+	room := m.Shape().MaxPositions
+	if _, virtual := promptKinds[c.Method]; virtual {
+		room -= c.Prompt.NumVirtualTokens
+	}
+	return min(most, max(room, 2))
 }
 
 func (c *SFT) validateInput() error {

@@ -74,3 +74,22 @@ func measuredAt(events []train.Event, step int) map[string]float64 {
 	}
 	return nil
 }
+
+// TestSFTSequenceLength: without the key a sequence is as long as the model allows.
+func TestSFTSequenceLength(t *testing.T) {
+	from, examples := base(t), exampleFile(t, "completion")
+	for method, want := range map[string]int{"full": 64, "prompt": 44} {
+		c := DefaultSFT()
+		if err := Override(&c, []string{"model=" + from, "data=" + examples, "out=" + t.TempDir(), "method=" + method}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Validate(); err != nil || c.SequenceLength != want {
+			t.Errorf("%s: sequences of %d, want %d; %v", method, c.SequenceLength, want, err)
+		}
+	}
+	c := DefaultSFT()
+	c.Model = t.TempDir()
+	if c.longest(1024) != 1024 {
+		t.Error("a folder without a model says how long sequences are")
+	}
+}

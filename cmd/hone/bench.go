@@ -31,6 +31,7 @@ type workload struct {
 	batch, t int
 	rank     int            // of a LoRA on all linear layers; 0: all weights are trained
 	packing  device.Packing // of the frozen weights
+	floor    bool           // nothing is trained but the first norm, which the gradient must reach: the least that any adapter costs
 }
 
 // smollm is the shape of SmolLM-135M.
@@ -42,6 +43,7 @@ var workloads = map[string]workload{
 	"W1_babygpt":            {config: `{"model_type":"gpt2","n_embd":384,"n_layer":6,"n_head":6,"vocab_size":65,"n_positions":256,"tie_word_embeddings":false}`, batch: 8, t: 256},
 	"W2_gpt2_124m":          {config: `{"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"vocab_size":50257,"n_positions":1024}`, batch: 4, t: 256},
 	"W3_smollm135m_full":    {config: smollm, batch: 2, t: 512},
+	"W3_smollm135m_frozen":  {config: smollm, batch: 2, t: 512, floor: true},
 	"W3_smollm135m_lora16":  {config: smollm, batch: 2, t: 512, rank: 16},
 	"W3_smollm135m_qlora16": {config: smollm, batch: 2, t: 512, rank: 16, packing: device.NF4},
 }
@@ -51,6 +53,7 @@ type benchTrain struct {
 	Workload     string  `json:"workload"`
 	DType        string  `json:"dtype"`
 	Optimizer    string  `json:"optimizer"` // adamw or adamw8bit
+	Recompute    int     `json:"recompute"` // layers that are run again in the backward pass
 	Threads      int     `json:"threads"`
 	Steps        int     `json:"steps"`
 	SPerStep     float64 `json:"s_per_step"` // median
@@ -60,6 +63,7 @@ type benchTrain struct {
 	ShareOfPeak  float64 `json:"share_of_peak"` // of the f32 peak, or of the bf16 one where the machine has it
 	PeakRSSMB    float64 `json:"peak_rss_mb"`
 	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
+	StepMB       float64 `json:"step_mb"`        // of these what a step holds beside weights and optimizer: activations, gradients, logits
 	PlannedMB    float64 `json:"planned_mb"`     // what package plan says of them
 	PlannedS     float64 `json:"planned_s"`      // what it says of a step's time at the rates of this machine, measured in the same run
 	Loss         float64 `json:"loss"`           // of the last step
@@ -91,6 +95,7 @@ func benchTrainCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&r.Workload, "workload", "W1_babygpt", "one of "+workloadNames())
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().StringVar(&r.Optimizer, "optimizer", "adamw", "adamw or adamw8bit")
+	cmd.Flags().IntVar(&r.Recompute, "recompute", 0, "layers to run again in the backward pass instead of keeping what it needs")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.Steps, "steps", 5, "steps to time, after one to warm up")
 	cmd.Flags().StringVar(&r.cpuProfile, "cpuprofile", "", "write a CPU profile of the timed steps to this file, for go tool pprof")
@@ -106,8 +111,8 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if r.Optimizer != "adamw" && r.Optimizer != "adamw8bit" {
 		return fmt.Errorf("optimizer %q is unknown; use adamw or adamw8bit", r.Optimizer)
 	}
-	if r.Steps < 1 || r.Threads < 1 {
-		return fmt.Errorf("steps is %d and threads %d; both must be at least 1", r.Steps, r.Threads)
+	if r.Steps < 1 || r.Threads < 1 || r.Recompute < 0 {
+		return fmt.Errorf("steps is %d and threads %d, which must be at least 1, and recompute %d, which must be at least 0", r.Steps, r.Threads, r.Recompute)
 	}
 	dtype, err := device.ParseDType(r.DType)
 	if err != nil {
@@ -131,7 +136,8 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	step := w.step(m, params, dev, dtype, r.Optimizer == "adamw8bit")
+	step := w.step(m, params, dev, dtype, r)
+	kept := dev.Memory().InUse
 	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
 		return err
 	}
@@ -145,6 +151,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	r.GFLOPS = float64(work.FLOPs().Total()) / r.SPerStep / 1e9
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
+	r.StepMB = float64(dev.Memory().Peak-kept) / 1e6
 	r.PlannedS = work.Time(peak.rates(cpu.MeasurePeak(r.Threads))).Seconds()
 	return writeHeapProfile(r.memProfile)
 }
@@ -161,7 +168,7 @@ func (r *benchTrain) plan(w workload, dtype device.DType) (work plan.Work, err e
 	if err != nil {
 		return work, err
 	}
-	step := w.step(m, params, dev, dtype, r.Optimizer == "adamw8bit")
+	step := w.step(m, params, dev, dtype, r)
 	before := dev.Work() // packing the weights is no part of a step
 	_, err = step(0)
 	r.PlannedMB = float64(dev.Memory().Peak) / 1e6
@@ -199,7 +206,10 @@ func workloadNames() string { return strings.Join(slices.Sorted(maps.Keys(worklo
 
 // trained are the parameters to train, those of an adapter where there is one.
 func (w workload) trained(m *model.Model, dev device.Device, dtype device.DType) ([]nn.Named, error) {
-	if w.rank == 0 {
+	switch {
+	case w.floor:
+		return firstNorm(m.Params), nil
+	case w.rank == 0:
 		return m.Params, nil
 	}
 	c := adapter.Default()
@@ -211,14 +221,26 @@ func (w workload) trained(m *model.Model, dev device.Device, dtype device.DType)
 	return l.Params(), l.Initialize(dev, dtype, 1)
 }
 
+// firstNorm freezes all parameters but those of the first norm of the first layer.
+func firstNorm(params []nn.Named) (first []nn.Named) {
+	for _, p := range params {
+		if strings.Contains(p.Name, "layers.0.input_layernorm") {
+			first = append(first, p)
+		} else {
+			p.Freeze()
+		}
+	}
+	return first
+}
+
 // step is a full training step on random tokens.
-func (w workload) step(m *model.Model, trained []nn.Named, dev device.Device, dtype device.DType, eightBit bool) func(i int) (float64, error) {
+func (w workload) step(m *model.Model, trained []nn.Named, dev device.Device, dtype device.DType, r *benchTrain) func(i int) (float64, error) {
 	var params []optim.Param
 	for _, p := range trained {
 		params = append(params, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) > 1})
 	}
 	config := optim.Default()
-	config.EightBit = eightBit
+	config.EightBit = r.Optimizer == "adamw8bit"
 	o := optim.New(dev, params, config)
 	tape := tensor.NewTape(dev, dtype)
 	random := rand.New(rand.NewPCG(1, 2))
@@ -234,7 +256,9 @@ func (w workload) step(m *model.Model, trained []nn.Named, dev device.Device, dt
 	return func(i int) (loss float64, err error) {
 		failed := tensor.Try(func() {
 			tape.Train(1, i, 0)
-			l := tensor.LinearCrossEntropy(m.Hidden(nn.NewInput(tape, ids, positions, offsets)), m.Head(), tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: n})
+			in := nn.NewInput(tape, ids, positions, offsets)
+			in.Recompute = r.Recompute
+			l := tensor.LinearCrossEntropy(m.Hidden(in), m.Head(), tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: n})
 			loss, err = l.Item()
 			tape.Backward(l)
 			tape.Reset()
