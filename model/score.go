@@ -107,9 +107,9 @@ func OpenScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptio
 }
 
 func openScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	config, err := ReadConfig(dir)
 	if err != nil {
-		return nil, fmt.Errorf("it has no readable config.json: %w", err)
+		return nil, err
 	}
 	weights, err := safetensors.Open(dir)
 	if err != nil {
@@ -169,9 +169,9 @@ func (m *Model) Scored(dtype device.DType, o ScorerOptions) *Scorer {
 // IsOf tells whether the model, loaded and not trained, is that of a folder: one with the same configuration and, by the
 // fingerprint, the same weights, and without a scalar head.
 func (m *Model) IsOf(dir string) (bool, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	config, err := ReadConfig(dir)
 	if err != nil {
-		return false, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
+		return false, fmt.Errorf("open model %s: %w", dir, err)
 	}
 	var mine, other map[string]any
 	if err := errors.Join(json.Unmarshal(config, &other), json.Unmarshal(m.Config, &mine)); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,9 +123,9 @@ func (c *Training) planned(stage string, m plan.Memory, steps int, fill float64,
 }
 
 func readConfig(dir string) ([]byte, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	config, err := model.ReadConfig(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open model %s: it has no readable config.json: %w", dir, err)
+		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}
 	return config, nil
 }

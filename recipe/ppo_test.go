@@ -125,7 +125,7 @@ func TestEqualRewardsTeachNothing(t *testing.T) {
 					t.Errorf("%s: gradient %v, loss %v", loss, s.GradNorm, s.Loss)
 				}
 			}
-			if r := rolloutEvents(events)[0].Metrics; r["frac_reward_zero_std"] != 1 {
+			if r := rolloutEvents(events)[0].Metrics; r["frac_reward_zero_std"] != 1 || r["objective/scores_std"] != 0 {
 				t.Errorf("%s: %v", loss, r)
 			}
 			if !bytes.Equal(read(t, from, "model.safetensors"), read(t, sum.ModelDir, "model.safetensors")) {

@@ -240,7 +240,11 @@ func (s *rolling) describe(answers []*rollout) map[string]float64 {
 			ended.add(0)
 		}
 	}
-	m := map[string]float64{"objective/scores": raw.Mean, "objective/scores_std": raw.Std(), "completions/mean_length": length.mean(), "completions/eos_share": ended.mean()}
+	spread := 0.0 // of equal scores
+	if raw.M2 > 0 {
+		spread = raw.Std()
+	}
+	m := map[string]float64{"objective/scores": raw.Mean, "objective/scores_std": spread, "completions/mean_length": length.mean(), "completions/eos_share": ended.mean()}
 	if s.algorithm.needsReference() {
 		m["objective/kl"] = kl.mean()
 	}
