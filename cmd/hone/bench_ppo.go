@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/adapter"
 	"hone/device"
 	"hone/model"
 	"hone/recipe"
@@ -42,6 +43,7 @@ type benchPPO struct {
 	Threads      int     `json:"threads"`
 	Iterations   int     `json:"iterations"` // timed
 	Epochs       int     `json:"epochs"`     // over the answers of an iteration
+	Reward       string  `json:"reward"`     // model, or adapter on the policy's base
 	SPerIter     float64 `json:"s_per_iteration"`
 	RolloutS     float64 `json:"rollout_s"`  // answers written
 	ScoringS     float64 `json:"scoring_s"`  // log-probabilities under the reference, values, rewards
@@ -49,6 +51,7 @@ type benchPPO struct {
 	TokensPerS   float64 `json:"rollout_tokens_per_s"`
 	PeakRSSMB    float64 `json:"peak_rss_mb"`
 	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
+	SharedMB     float64 `json:"shared_base_mb"` // what one base for several saves, by the run
 }
 
 func benchPPOCommand(a *app) *cobra.Command {
@@ -77,6 +80,7 @@ func benchPPOCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.Epochs, "epochs", 4, "of the training of an iteration, one update each")
+	cmd.Flags().StringVar(&r.Reward, "reward", "model", "what gives rewards: a model of its own, or an adapter on the policy's base")
 	cmd.Flags().IntVar(&r.Iterations, "iterations", 2, "iterations to time, after one to warm up")
 	return cmd
 }
@@ -84,6 +88,9 @@ func benchPPOCommand(a *app) *cobra.Command {
 func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 	if r.Iterations < 1 || r.Threads < 1 || r.Epochs < 1 {
 		return fmt.Errorf("iterations is %d, epochs %d and threads %d; all must be at least 1", r.Iterations, r.Epochs, r.Threads)
+	}
+	if r.Reward != "model" && r.Reward != "adapter" {
+		return fmt.Errorf("reward is %q; use model or adapter", r.Reward)
 	}
 	dtype, err := device.ParseDType(r.DType)
 	if err != nil {
@@ -99,7 +106,7 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 		return err
 	}
 	defer done()
-	if err := w.files(ctx, dir, dev, dtype); err != nil {
+	if err := w.files(ctx, dir, dev, dtype, r.Reward); err != nil {
 		return err
 	}
 	c := recipe.DefaultPPO()
@@ -115,7 +122,7 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 		return context.Canceled
 	}
 	r.medians(w, clock.iterations[1:])
-	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6
+	r.PeakRSSMB, r.PeakDeviceMB, r.SharedMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6, float64(clock.shared)/1e6
 	return nil
 }
 
@@ -132,8 +139,8 @@ func (w *ppoWorkload) recipe(dir string, r *benchPPO) []string {
 	return keys
 }
 
-// files makes the policy, the reward model, their tokenizer and the prompts.
-func (w *ppoWorkload) files(ctx context.Context, dir string, dev device.Device, dtype device.DType) error {
+// files makes the policy, the reward model or adapter, their tokenizer and the prompts.
+func (w *ppoWorkload) files(ctx context.Context, dir string, dev device.Device, dtype device.DType, kind string) error {
 	policy, reward := filepath.Join(dir, "policy"), filepath.Join(dir, "reward")
 	m, err := model.New([]byte(w.config), dev, dtype, 1)
 	if err != nil {
@@ -148,7 +155,11 @@ func (w *ppoWorkload) files(ctx context.Context, dir string, dev device.Device, 
 	if err != nil {
 		return err
 	}
-	err = s.Save(reward, dtype, model.Values)
+	if kind == "adapter" {
+		err = w.saveAdapter(policy, reward, s, dev, dtype)
+	} else {
+		err = s.Save(reward, dtype, model.Values)
+	}
 	s.Free()
 	if err != nil {
 		return err
@@ -158,6 +169,21 @@ func (w *ppoWorkload) files(ctx context.Context, dir string, dev device.Device, 
 		err = errors.Join(err, os.WriteFile(filepath.Join(folder, "tokenizer.json"), text, 0o666))
 	}
 	return errors.Join(err, os.WriteFile(filepath.Join(dir, "prompts.txt"), w.lines(), 0o666))
+}
+
+// saveAdapter writes a fresh LoRA on the policy with the scorer's head.
+func (w *ppoWorkload) saveAdapter(policy, dir string, s *model.Scorer, dev device.Device, dtype device.DType) error {
+	c := adapter.Default()
+	c.BaseModel, c.TaskType, c.R, c.LoraAlpha, c.ModulesToSave = policy, adapter.TaskSequence, w.rank, 2*float64(w.rank), []string{s.Score.Layout.Module()}
+	l, err := adapter.Attach(adapter.Model{Model: s.Model.Model, Params: s.Params}, c)
+	if err != nil {
+		return err
+	}
+	defer l.Free()
+	if err := l.Initialize(dev, dtype, 3); err != nil {
+		return err
+	}
+	return l.Save(dir, dtype, model.Values)
 }
 
 // tokenizer is one of bytes, so that a text has as many tokens as letters, with names for all that the model can write.
@@ -199,12 +225,17 @@ func (w *ppoWorkload) lines() []byte {
 type ppoClock struct {
 	began      time.Time // training of the last iteration
 	iterations []ppoTimes
+	shared     int64 // bytes that one base saves
 }
 
 type ppoTimes struct{ whole, rollout, scoring, training, length float64 }
 
 func (c *ppoClock) event(e train.Event) {
 	switch e := e.(type) {
+	case train.InfoEvent:
+		if n, ok := e.Values["shared_base_bytes"].(int64); ok {
+			c.shared = n
+		}
 	case train.RolloutEvent:
 		c.began = time.Now()
 		c.iterations = append(c.iterations, ppoTimes{whole: e.Took, rollout: e.Metrics["time/rollout"], scoring: e.Metrics["time/scoring"], length: e.Metrics["completions/mean_length"]})

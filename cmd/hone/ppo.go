@@ -13,7 +13,8 @@ func ppoCommand(a *app) *cobra.Command {
 			"answers, and the policy learns from them, held to what it was by the KL divergence. Rewards are folders of reward models,\n" +
 			"go_parser, gofmt, length:TOKENS, format:REGEX and program:PATH ARGUMENTS, which reads JSON lines and prints scores.",
 		example: "  hone ppo model=runs/tuned/model reward=runs/reward/model prompts=prompts.jsonl out=runs/ppo\n" +
-			"  hone ppo model=runs/tuned/model reward=go_parser prompts=prompts.jsonl out=runs/ppo method=lora kl_target=6",
+			"  hone ppo model=runs/tuned/model reward=go_parser prompts=prompts.jsonl out=runs/ppo method=lora kl_target=6\n" +
+			"  hone ppo model=runs/tuned/model reward=runs/reward/adapter prompts=prompts.jsonl out=runs/ppo method=lora critic.kind=separate critic.model=runs/reward/adapter",
 		defaults: func() (trainer, *recipe.Training) {
 			c := recipe.DefaultPPO()
 			return &c, &c.Training
