@@ -19,7 +19,7 @@ var layers = map[string]int{
 	"report": 4, "plan": 4, "model": 4, "train": 4, "eval": 4,
 	"model/": 3, "generate": 3, "adapter": 3,
 	"nn": 2, "data/curate": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
-	"device/cpu": 1, "tensor": 1, "data": 1, "chat": 1, "convert": 1,
+	"device/cpu": 1, "device/cuda": 1, "tensor": 1, "data": 1, "chat": 1, "convert": 1,
 	"device": 0, "hub": 0, "tokenizer": 0, "safetensors": 0, "gguf": 0,
 	"reward":    0,
 	"internal/": -1,
@@ -27,12 +27,18 @@ var layers = map[string]int{
 
 // bans are imports that the layers would allow, each with the reason against it.
 var bans = []struct{ from, to, reason string }{
+	{"tensor", "device/cuda", "a device is passed in"},
 	{"tensor", "device/cpu", "a device is passed in, so that another can be"},
+	{"nn", "device/cuda", "a device is passed in"},
 	{"nn", "device/cpu", "a device is passed in"},
+	{"model", "device/cuda", "a device is passed in"},
 	{"model", "device/cpu", "a device is passed in"},
+	{"train", "device/cuda", "a device is passed in"},
 	{"train", "device/cpu", "a device is passed in"},
 	{"recipe", "device/cpu", "only cmd/hone picks a device"},
+	{"recipe", "device/cuda", "only cmd/hone picks a device"},
 	{"device/cpu", "tensor", "kernels know buffers and sizes only"},
+	{"device/cuda", "tensor", "kernels know buffers and sizes only"},
 	{"data", "tensor", "batches are host numbers; recipe moves them to the device"},
 	{"loss", "optim", "a loss takes tensors and counts"},
 	{"loss", "data", "a loss takes tensors and counts"},

@@ -11,7 +11,11 @@
 // the device itself sticks and is reported by Sync or Read.
 package device
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // DType is the type of the elements of a Buffer.
 type DType uint8
@@ -57,6 +61,18 @@ func ParseDType(s string) (DType, error) {
 		}
 	}
 	return 0, fmt.Errorf("unknown dtype %q: use f32 or bf16", s)
+}
+
+// ParseName reads the names of devices that recipes use: cpu, cuda, and cuda:N for card N, as the driver counts.
+func ParseName(s string) (kind string, index int, err error) {
+	kind, number, numbered := strings.Cut(s, ":")
+	if numbered {
+		index, err = strconv.Atoi(number)
+	}
+	if kind != "cpu" && kind != "cuda" || numbered && kind == "cpu" || err != nil || index < 0 {
+		return "", 0, fmt.Errorf("device is %q; use cpu, cuda or cuda:N", s)
+	}
+	return kind, index, nil
 }
 
 // Buffer is a typed span of a device's memory: elements Off to Off+Len of Mem.
@@ -139,9 +155,28 @@ type OutOfMemory struct {
 	Device         string
 	Asked          int64 // bytes
 	InUse, Largest int64 // bytes held now, and the largest span that was free
+	Total          int64 // of the device; 0 when that is not known
+	Holders        []Holder
+}
+
+// Holder is who asked for memory that is in use: a function, such as "tensor.Linear".
+type Holder struct {
+	Name  string
+	Bytes int64
 }
 
 func (e *OutOfMemory) Error() string {
-	return fmt.Sprintf("%s is out of memory: %d MiB asked with %d MiB in use; lower batch_size or sequence_length, or set recompute: layers",
-		e.Device, e.Asked>>20, e.InUse>>20)
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s is out of memory: %d MiB asked with %d MiB in use", e.Device, e.Asked>>20, e.InUse>>20)
+	if e.Total > 0 {
+		fmt.Fprintf(&s, " of %d MiB", e.Total>>20)
+	}
+	if len(e.Holders) > 0 {
+		s.WriteString(", held by")
+		for i, h := range e.Holders[:min(len(e.Holders), 5)] {
+			fmt.Fprintf(&s, "%s %s (%d MiB)", strings.Repeat(",", min(i, 1)), h.Name, h.Bytes>>20)
+		}
+	}
+	s.WriteString("; lower batch_size or sequence_length, or set recompute: layers")
+	return s.String()
 }

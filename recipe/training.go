@@ -26,7 +26,7 @@ type Training struct {
 	NEFTuneNoiseAlpha         float64 `yaml:"neftune_noise_alpha" doc:"noise on the embedded tokens in training, uniform in ±alpha/sqrt(tokens·channels); 5 is usual in fine-tuning; 0: none"`
 	LabelSmoothing            float64 `yaml:"label_smoothing" doc:"share of the target given to all tokens alike; 0: off"`
 
-	Device    string `yaml:"device" doc:"where to compute: cpu"`
+	Device    string `yaml:"device" doc:"where to compute: cpu, cuda, or cuda:N for card N"`
 	DType     string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
 	Threads   int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 	Method    string `yaml:"method" doc:"which weights are trained: full, lora (few new ones beside the frozen model), qlora (the same, the frozen model in few bits), or prompt, prefix or ptuning (tokens before every text)"`
@@ -113,8 +113,8 @@ func (c *Training) validateBatch() error {
 }
 
 func (c *Training) validateMachine() error {
-	if c.Device != "cpu" {
-		return fmt.Errorf("device is %q; use cpu", c.Device)
+	if _, _, err := device.ParseName(c.Device); err != nil {
+		return err
 	}
 	if _, err := c.dtype(); err != nil {
 		return fmt.Errorf("dtype is %q; use f32 or bf16", c.DType)

@@ -2,19 +2,49 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cuda"
 )
 
 // openDevice opens the device that a recipe names. The caller closes it.
 func openDevice(name string, threads int) (dev device.Device, closeDevice func(), err error) {
-	if name != "cpu" {
-		return nil, nil, fmt.Errorf("device %q is unknown; use cpu", name)
+	kind, index, err := device.ParseName(name)
+	if err != nil {
+		return nil, nil, err
 	}
 	if threads < 0 {
 		return nil, nil, fmt.Errorf("threads is %d; use a positive number, or 0 for all cores", threads)
 	}
+	if kind == "cuda" {
+		o := cudaOptions()
+		o.Index = index
+		d, err := cuda.Open(o)
+		if err != nil {
+			return nil, nil, fmt.Errorf("device %s cannot be opened: %w", name, err)
+		}
+		return d, func() { _ = d.Close() }, nil // what failed has been reported by a step
+	}
 	d := cpu.New(cpu.Options{Threads: threads})
 	return d, func() { d.Close() }, nil
+}
+
+// cudaOptions say where this machine has NVIDIA's libraries, and where compiled kernels are kept.
+func cudaOptions() cuda.Options {
+	var o cuda.Options
+	for _, name := range []string{"CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"} {
+		if dir := os.Getenv(name); dir != "" {
+			o.Libraries = append(o.Libraries, dir)
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		o.Libraries = append(o.Libraries, filepath.Join(home, ".local"))
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		o.Cache = filepath.Join(dir, "hone", "kernels")
+	}
+	return o
 }

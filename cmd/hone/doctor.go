@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/device/cpu"
+	"hone/device/cuda"
 	"hone/internal/cpuid"
 )
 
@@ -28,6 +29,7 @@ type diagnosis struct {
 	CopyGBs      float64        `json:"copy_gb_per_s"`
 	UpdateGBs    float64        `json:"update_gb_per_s"`
 	Corpus       string         `json:"corpus"` // where the quickstart's text is
+	CUDA         cuda.Report    `json:"cuda"`
 }
 
 func doctorCommand(a *app) *cobra.Command {
@@ -40,7 +42,7 @@ func doctorCommand(a *app) *cobra.Command {
 			host, p := cpuid.Host(), cpu.MeasurePeak(0)
 			d := diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
 				Instructions: instructions(host), Caches: caches(host),
-				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs}
+				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs, CUDA: cuda.Inspect(cudaOptions())}
 			if globs, err := standardLibrary(cmd.Context()); err == nil {
 				d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
 			}
@@ -96,7 +98,23 @@ func (d *diagnosis) text(out io.Writer) {
 	} else {
 		fmt.Fprintln(w, "quickstart\tGo's source was not found; give data=PATH")
 	}
+	d.cudaText(w)
 	w.Flush()
+}
+
+// cudaText says which cards can be used, and what is missing for them.
+func (d *diagnosis) cudaText(w io.Writer) {
+	for _, line := range [][2]string{{"driver", d.CUDA.Driver}, {"nvrtc", d.CUDA.Compiler}, {"cublaslt", d.CUDA.Products}} {
+		if line[1] != "" {
+			fmt.Fprintf(w, "cuda\t%s %s\n", line[0], line[1])
+		}
+	}
+	for _, card := range d.CUDA.Cards {
+		fmt.Fprintf(w, "cuda\t%s\n", card)
+	}
+	for _, what := range d.CUDA.Missing {
+		fmt.Fprintf(w, "cuda\tmissing: %s\n", what)
+	}
 }
 
 // bytesText is a number of bytes in the unit that shows it with three digits or so.

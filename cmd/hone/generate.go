@@ -122,7 +122,7 @@ func (f *modelFlags) openAdapters(m adapter.Model, dev device.Device, dtype devi
 
 func (f *modelFlags) add(cmd *cobra.Command) {
 	f.notes = cmd.ErrOrStderr
-	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute")
+	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
 	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")

@@ -18,8 +18,8 @@ import (
 
 // scoreFlags are the choices of hone score.
 type scoreFlags struct {
-	prompt, file, template, dtype string
-	threads, bits                 int
+	prompt, file, template, device, dtype string
+	threads, bits                         int
 }
 
 func scoreCommand(a *app) *cobra.Command {
@@ -45,7 +45,7 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dev, done, err := openDevice("cpu", f.threads)
+			dev, done, err := openDevice(f.device, f.threads)
 			if err != nil {
 				return err
 			}
@@ -71,6 +71,7 @@ func scoreCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&f.template, "chat-template", "", "name or file of a chat template (default: the model's own)")
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
+	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
 	return cmd
 }

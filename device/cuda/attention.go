@@ -1,0 +1,139 @@
+package cuda
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"hone/device"
+	"hone/internal/arena"
+)
+
+// kernels/attention.cu: one of each for heads of up to 64, 128 and 256 channels
+var (
+	kernelsAttention   = [3]kernel{{"attention", "attention_forward_2"}, {"attention", "attention_forward_4"}, {"attention", "attention_forward_8"}}
+	kernelsAttentionDQ = [3]kernel{{"attention", "attention_dq_2"}, {"attention", "attention_dq_4"}, {"attention", "attention_dq_8"}}
+	kernelsAttentionDK = [3]kernel{{"attention", "attention_dkv_2"}, {"attention", "attention_dkv_4"}, {"attention", "attention_dkv_8"}}
+	kernelDelta        = kernel{"attention", "attention_delta"}
+)
+
+// Sizes of kernels/attention.cu.
+const (
+	attentionOwn  = 16
+	attentionSeen = 32
+	widestHead    = 256
+)
+
+type attentionArgs struct {
+	o, q, k, v        floats
+	gradO, dq, dk, dv floats
+	lse, delta        pointer
+	tiles             pointer
+	heads, kvHeads, d int32
+	window            int32
+	scale, softCap    float32
+}
+
+// attentionTile is struct Tile of kernels/attention.cu.
+const attentionTile = 5 // ints
+
+// tileCache holds the tiles of the last sequences on the card: all layers of a model are called with the same.
+type tileCache struct {
+	mu            sync.Mutex // held while a call of Attention is queued
+	sequences     []device.Sequence
+	queries, keys int // tiles
+	memory        *arena.Span
+}
+
+// ready puts the tiles of sequences on the card: those of queries, then those of keys.
+func (t *tileCache) ready(d *Device, sequences []device.Sequence) {
+	if t.memory != nil && slices.Equal(t.sequences, sequences) {
+		return
+	}
+	var list []int32
+	add := func(s device.Sequence, n int) (count int) {
+		for first := 0; first < n; first += attentionOwn {
+			list = append(list, int32(s.Q), int32(s.QLen), int32(s.K), int32(s.KLen), int32(first))
+			count++
+		}
+		return count
+	}
+	t.queries, t.keys = 0, 0
+	for _, s := range sequences {
+		t.queries += add(s, s.QLen)
+	}
+	for _, s := range sequences {
+		t.keys += add(s, s.KLen)
+	}
+	t.sequences = slices.Clone(sequences)
+	if t.memory != nil {
+		d.arena.Free(t.memory)
+	}
+	t.memory = d.room(int64(len(list)) * 4)
+	d.upload(pointer(t.memory.Base()), list)
+}
+
+// queryTiles and keyTiles are where the tiles are.
+func (t *tileCache) queryTiles() pointer { return pointer(t.memory.Base()) }
+
+func (t *tileCache) keyTiles() pointer {
+	return t.queryTiles() + pointer(4*attentionTile*t.queries)
+}
+
+// attentionOf checks the operands. variant is the index of the kernels for heads so wide.
+func attentionOf(op string, a device.Attention) (args attentionArgs, variant int) {
+	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || a.D <= 0 || a.D > widestHead || a.Window < 0 {
+		panic(fmt.Sprintf("cuda: %s of %d heads on %d, each of %d channels (%d at most), in a window of %d", op, a.Heads, a.KVHeads, a.D, widestHead, a.Window))
+	}
+	rows, keys := rowsOf(op, a.Q, a.Heads*a.D), rowsOf(op, a.K, a.KVHeads*a.D)
+	for _, s := range a.Sequences {
+		if s.Q < 0 || s.QLen < 0 || s.K < 0 || s.KLen < s.QLen || s.Q+s.QLen > rows || s.K+s.KLen > keys {
+			panic(fmt.Sprintf("cuda: %s of %+v with %d rows of queries and %d of keys", op, s, rows, keys))
+		}
+	}
+	for a.D > 64<<variant {
+		variant++
+	}
+	return attentionArgs{o: floatsOf(op, a.O, a.Q.Len), q: viewOf(a.Q), k: viewOf(a.K), v: floatsOf(op, a.V, a.K.Len),
+		lse: optionalF32s(op, a.LSE, rows*a.Heads), heads: int32(a.Heads), kvHeads: int32(a.KVHeads), d: int32(a.D), window: int32(a.Window),
+		scale: a.Scale, softCap: a.SoftCap}, variant
+}
+
+// attentionShared are the bytes of shared memory for so many rows of d channels without and with padding.
+func attentionShared(d, plain, padded int) int { return 4 * (plain*d + padded*(d+1)) }
+
+// Attention computes softmax(Scale·Q·Kᵀ + mask)·V.
+func (d *Device) Attention(a device.Attention) {
+	args, variant := attentionOf("Attention", a)
+	d.tiles.mu.Lock()
+	defer d.tiles.mu.Unlock()
+	d.tiles.ready(d, a.Sequences)
+	args.tiles = d.tiles.queryTiles()
+	run(d, kernelsAttention[variant], shape{x: d.tiles.queries, y: a.Heads, threads: 128,
+		shared: attentionShared(a.D, attentionOwn+attentionSeen, attentionSeen)}, &args)
+}
+
+// AttentionGrad is the gradient of Attention.
+func (d *Device) AttentionGrad(a device.AttentionGrad) {
+	const op = "AttentionGrad"
+	args, variant := attentionOf(op, a.Attention)
+	if args.lse == 0 {
+		panic("cuda: AttentionGrad without LSE")
+	}
+	args.gradO, args.dq = floatsOf(op, a.DO, a.Q.Len), floatsOf(op, a.DQ, a.Q.Len)
+	args.dk, args.dv = floatsOf(op, a.DK, a.K.Len), floatsOf(op, a.DV, a.K.Len)
+	delta, release := d.scratch(a.LSE.Len)
+	defer release()
+	args.delta = delta
+	d.tiles.mu.Lock()
+	defer d.tiles.mu.Unlock()
+	d.tiles.ready(d, a.Sequences)
+	args.tiles = d.tiles.queryTiles()
+	s := shape{x: d.tiles.queries, y: a.Heads, threads: 128}
+	run(d, kernelDelta, s, &args)
+	s.shared = attentionShared(a.D, 2*attentionOwn, 2*attentionSeen)
+	run(d, kernelsAttentionDQ[variant], s, &args)
+	args.tiles = d.tiles.keyTiles()
+	s.x, s.y = d.tiles.keys, a.KVHeads
+	run(d, kernelsAttentionDK[variant], s, &args)
+}

@@ -1,0 +1,240 @@
+package cuda
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"hone/internal/dl"
+)
+
+// cublasLt is NVIDIA's library of matrix products. The numbers of enumerations are those of cublasLt.h and library_types.h.
+type cublasLt struct {
+	library   *dl.Library
+	version   int
+	handle    uintptr
+	workspace uintptr
+	tf32      bool
+
+	descCreate, descSet, layoutCreate, layoutSet uintptr
+	preferenceCreate, preferenceSet              uintptr
+	preferenceFree, heuristic                    uintptr
+	matmul, status                               uintptr
+
+	mu       sync.Mutex
+	products map[productKey]*product
+}
+
+// workspaceBytes is what NVIDIA recommends for Hopper.
+const workspaceBytes = 32 << 20
+
+func openCublasLt(folders []string, major int, tf32 bool) (*cublasLt, error) {
+	lib, err := libraryLt.open(folders, major)
+	if err != nil {
+		return nil, err
+	}
+	l := &cublasLt{library: lib, tf32: tf32, products: map[productKey]*product{}}
+	var create, version uintptr
+	err = lib.Functions(map[string]*uintptr{"cublasLtCreate": &create, "cublasLtGetVersion": &version, "cublasLtMatmulDescCreate": &l.descCreate,
+		"cublasLtMatmulDescSetAttribute": &l.descSet, "cublasLtMatrixLayoutCreate": &l.layoutCreate, "cublasLtMatrixLayoutSetAttribute": &l.layoutSet,
+		"cublasLtMatmulPreferenceCreate": &l.preferenceCreate, "cublasLtMatmulPreferenceSetAttribute": &l.preferenceSet,
+		"cublasLtMatmulPreferenceDestroy": &l.preferenceFree, "cublasLtMatmulAlgoGetHeuristic": &l.heuristic, "cublasLtMatmul": &l.matmul, "cublasLtGetStatusString": &l.status})
+	if err != nil {
+		return nil, err
+	}
+	l.version = int(dl.Call(version))
+	l.handle = create // until start has made one
+	return l, nil
+}
+
+// productKey is what the choice of an algorithm depends on.
+type productKey struct {
+	m, n, k, lda, ldb, ldc, batch int
+	strideA, strideB, strideC     int
+	transA, transB, half, halfC   bool
+	bias, accumulate              bool
+	alignA, alignB, alignC        uint32
+}
+
+// product is a prepared call.
+type product struct {
+	desc, a, b, c uintptr
+	algorithm     [8]uint64
+	none          bool // the library has none
+}
+
+// heuristicResult is cublasLtMatmulHeuristicResult_t.
+type heuristicResult struct {
+	algorithm [8]uint64
+	workspace uintptr
+	state     int32
+	waves     float32
+	reserved  [4]int32
+}
+
+// product queues g. Row-major matrices are column-major ones transposed, so the library is asked for Cᵀ = op(B)ᵀ·op(A)ᵀ.
+func (l *cublasLt) product(n *nvidia, g *gemm) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.start(n); err != nil {
+		return err
+	}
+	key := productKey{m: g.m, n: g.n, k: g.k, lda: g.lda, ldb: g.ldb, ldc: g.ldc, batch: g.batch, strideA: g.strideA, strideB: g.strideB, strideC: g.strideC,
+		transA: g.transA, transB: g.transB, half: g.half, halfC: g.halfC, bias: g.bias != 0, accumulate: g.accumulate,
+		alignA: alignment(g.a), alignB: alignment(g.b), alignC: alignment(g.c)}
+	p, ok := l.products[key]
+	if !ok {
+		var err error
+		if p, err = l.prepare(n, g, key); err != nil {
+			return err
+		}
+		l.products[key] = p
+	}
+	if p.none {
+		return errNoProduct
+	}
+	if g.bias != 0 {
+		const biasPointer = 8
+		if err := l.set(n, l.descSet, p.desc, biasPointer, unsafe.Pointer(&g.bias), 8); err != nil {
+			return err
+		}
+	}
+	alpha, beta := float32(1), float32(0)
+	if g.accumulate {
+		beta = 1
+	}
+	return l.do(n, l.matmul, l.handle, p.desc, uintptr(unsafe.Pointer(&alpha)), uintptr(g.b), p.b, uintptr(g.a), p.a, uintptr(unsafe.Pointer(&beta)),
+		uintptr(g.c), p.c, uintptr(g.c), p.c, uintptr(unsafe.Pointer(&p.algorithm)), l.workspace, workspaceBytes, n.stream)
+}
+
+// start makes the library's handle and its workspace at the first product.
+func (l *cublasLt) start(n *nvidia) error {
+	if l.workspace != 0 {
+		return nil
+	}
+	base, ok := n.Reserve(workspaceBytes)
+	if !ok || !n.Commit(base, 0, workspaceBytes) {
+		return fmt.Errorf("no memory for cuBLASLt's workspace of %d MiB", workspaceBytes>>20)
+	}
+	create := l.handle
+	if err := l.do(n, create, uintptr(unsafe.Pointer(&l.handle))); err != nil {
+		l.handle = create
+		return err
+	}
+	l.workspace = base
+	return nil
+}
+
+// do calls a function of the library with the context current.
+//
+//go:uintptrescapes
+func (l *cublasLt) do(n *nvidia, function uintptr, args ...uintptr) error {
+	code := n.status(function, args...)
+	if code != 0 {
+		return fmt.Errorf("cuBLASLt: %s", dl.String(dl.Call(l.status, uintptr(code))))
+	}
+	return nil
+}
+
+// set sets an attribute of size bytes.
+func (l *cublasLt) set(n *nvidia, function, of, attribute uintptr, value unsafe.Pointer, size uintptr) error {
+	return l.do(n, function, of, attribute, uintptr(value), size)
+}
+
+// alignment is the largest power of two, up to 256, that divides an address.
+func alignment(p pointer) uint32 {
+	a := uint32(256)
+	for uint32(p)&(a-1) != 0 {
+		a /= 2
+	}
+	return a
+}
+
+// prepare makes the descriptions of a product and asks for an algorithm.
+func (l *cublasLt) prepare(n *nvidia, g *gemm, key productKey) (*product, error) {
+	const compute32, compute32TF32, real32 = 68, 77, 0
+	compute := uintptr(compute32)
+	if l.tf32 && !g.half {
+		compute = compute32TF32
+	}
+	p := &product{}
+	if err := l.do(n, l.descCreate, uintptr(unsafe.Pointer(&p.desc)), compute, real32); err != nil {
+		return nil, err
+	}
+	const opT, descTransA, descTransB, descEpilogue, epilogueBias = 1, 3, 4, 7, 4
+	for _, s := range []struct {
+		on        bool
+		attribute uintptr
+		value     int32
+	}{{g.transB, descTransA, opT}, {g.transA, descTransB, opT}, {g.bias != 0, descEpilogue, epilogueBias}} {
+		if s.on {
+			if err := l.set(n, l.descSet, p.desc, s.attribute, unsafe.Pointer(&s.value), 4); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := l.layouts(n, g, p); err != nil {
+		return nil, err
+	}
+	return p, l.choose(n, key, p)
+}
+
+// layouts describes the operands: rows and columns are those of the transposed ones, as stored.
+func (l *cublasLt) layouts(n *nvidia, g *gemm, p *product) error {
+	type2 := map[bool]uintptr{false: 0, true: 14} // CUDA_R_32F, CUDA_R_16BF
+	turned := func(rows, cols int, trans bool) (int, int) {
+		if trans {
+			return cols, rows
+		}
+		return rows, cols
+	}
+	for _, m := range []struct {
+		to         *uintptr
+		half       bool
+		rows, cols int
+		trans      bool
+		ld, stride int
+	}{{&p.b, g.half, g.n, g.k, g.transB, g.ldb, g.strideB}, {&p.a, g.half, g.k, g.m, g.transA, g.lda, g.strideA}, {&p.c, g.halfC, g.n, g.m, false, g.ldc, g.strideC}} {
+		rows, cols := turned(m.rows, m.cols, m.trans)
+		if err := l.do(n, l.layoutCreate, uintptr(unsafe.Pointer(m.to)), type2[m.half], uintptr(rows), uintptr(cols), uintptr(m.ld)); err != nil {
+			return err
+		}
+		if g.batch <= 1 {
+			continue
+		}
+		const batchCount, batchOffset = 5, 6
+		count, offset := int32(g.batch), int64(m.stride)
+		if err := l.set(n, l.layoutSet, *m.to, batchCount, unsafe.Pointer(&count), 4); err != nil {
+			return err
+		}
+		if err := l.set(n, l.layoutSet, *m.to, batchOffset, unsafe.Pointer(&offset), 8); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// choose asks the library's heuristic for an algorithm.
+func (l *cublasLt) choose(n *nvidia, key productKey, p *product) error {
+	var preference uintptr
+	if err := l.do(n, l.preferenceCreate, uintptr(unsafe.Pointer(&preference))); err != nil {
+		return err
+	}
+	defer func() { _ = l.do(n, l.preferenceFree, preference) }()
+	const workspace, alignA, alignB, alignC, alignD = 1, 5, 6, 7, 8
+	size := uint64(workspaceBytes)
+	if err := l.set(n, l.preferenceSet, preference, workspace, unsafe.Pointer(&size), 8); err != nil {
+		return err
+	}
+	for attribute, value := range map[uintptr]uint32{alignA: key.alignB, alignB: key.alignA, alignC: key.alignC, alignD: key.alignC} {
+		if err := l.set(n, l.preferenceSet, preference, attribute, unsafe.Pointer(&value), 4); err != nil {
+			return err
+		}
+	}
+	var result heuristicResult
+	var count int32
+	code := n.status(l.heuristic, l.handle, p.desc, p.b, p.a, p.c, p.c, preference, 1, uintptr(unsafe.Pointer(&result)), uintptr(unsafe.Pointer(&count)))
+	p.none = code != 0 || count == 0 || result.state != 0
+	p.algorithm = result.algorithm
+	return nil
+}

@@ -1,0 +1,223 @@
+// Package cuda computes the kernels of package device on an NVIDIA GPU. The driver and the libraries are opened at run time,
+// the kernels (kernels/*.cu) are compiled for the card at hand and kept on disk; nothing of CUDA is needed to build.
+//
+// Kernels are queued and run while the program goes on; Read and Sync wait. Every result depends on the operands alone: sums
+// have a fixed order, and no kernel adds to floats atomically.
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"hone/device"
+	"hone/internal/arena"
+	"hone/internal/half"
+)
+
+// Options are the settings of a Device. The zero value takes the first card.
+type Options struct {
+	// Index is the number of the card, as the driver counts them.
+	Index int
+	// MemoryLimit is the most bytes the device may take of the card; 0 means all there is.
+	MemoryLimit int64
+	// Libraries are folders to look for libcublasLt and libnvrtc in, before the usual ones.
+	Libraries []string
+	// Cache is the folder for compiled kernels; without one they are compiled anew each time.
+	Cache string
+	// TF32 lets products of F32 matrices use tensor cores, with inputs rounded to 10 bits after the point.
+	TF32 bool
+}
+
+// Device is an NVIDIA GPU as a device.Device. Make it with Open, release it with Close. It may be used by several goroutines
+// as long as no two calls touch the same buffer, one of them writing.
+type Device struct {
+	driver  driver
+	card    card
+	arena   *arena.Arena
+	staging *staging
+	failure *int32      // in pinned memory: what a kernel found wrong
+	tables  *arena.Span // code books
+
+	mu        sync.Mutex
+	functions map[kernel]function
+	blocks    map[*block]struct{} // allocated ones
+	err       error               // the first since the last Sync
+	tiles     tileCache
+}
+
+var _ device.Device = (*Device)(nil)
+
+// Open opens a card. The error says what is missing and what to do about it.
+func Open(o Options) (*Device, error) {
+	d, err := openNvidia(o)
+	if err != nil {
+		return nil, err
+	}
+	return newDevice(d, sizesFor(d.card(), o.MemoryLimit))
+}
+
+// Sizes of the allocator: addresses of a buffer fit every vector load; a large one begins on a page of 512 bytes that
+// copies like. Address space is reserved for the whole card at once and gets memory as it is needed.
+const (
+	smallAlign = 256
+	largeAlign = 4096
+	largeSize  = 1 << 20
+)
+
+func sizesFor(c card, limit int64) arena.Sizes {
+	return arena.Sizes{SmallAlign: smallAlign, LargeAlign: largeAlign, Large: largeSize, SmallSegment: 64 << 20, LargeSegment: c.memory, Limit: limit}
+}
+
+func newDevice(dr driver, z arena.Sizes) (*Device, error) {
+	d := &Device{driver: dr, card: dr.card(), functions: map[kernel]function{}, blocks: map[*block]struct{}{}}
+	d.arena = arena.New(dr, z)
+	var err error
+	if d.staging, err = newStaging(dr); err != nil {
+		return nil, err
+	}
+	word, err := dr.pin(4)
+	if err != nil {
+		return nil, fmt.Errorf("pin memory for the card to report to: %w", err)
+	}
+	d.failure = (*int32)(word)
+	d.writeTables()
+	return d, nil
+}
+
+// Close gives all memory back. No buffer of the device may be used after it.
+func (d *Device) Close() error {
+	err := d.Sync()
+	return errors.Join(err, d.driver.close())
+}
+
+// Name is the card's, e.g. "cuda (NVIDIA H200, sm_90, 141 GB)".
+func (d *Device) Name() string {
+	return fmt.Sprintf("cuda (%s, sm_%d, %d GB)", d.card.name, d.card.arch, d.card.memory/1e9)
+}
+
+// fail keeps the first error for Sync.
+func (d *Device) fail(err error) {
+	if err == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.err = err
+	}
+}
+
+// failures are what kernels report, by code.
+var failures = [...]string{"", "Rope: a position outside of the tables", "CrossEntropy: a target that is no column",
+	"Embedding: an id outside of the table", "Combine: an index that is no row"}
+
+// Sync waits for all kernels and reports the first failure since the last Sync.
+func (d *Device) Sync() error {
+	d.fail(d.driver.sync())
+	if code := *d.failure; code != 0 {
+		*d.failure = 0
+		d.fail(fmt.Errorf("cuda: %s", failures[min(int(code), len(failures)-1)]))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.err
+	d.err = nil
+	return err
+}
+
+// Write copies src into dst; see device.Device.
+func (d *Device) Write(dst device.Buffer, src any) {
+	switch s := src.(type) {
+	case []float32:
+		checkLen("Write", dst, len(s))
+		if dst.DType == device.BF16 {
+			writeAs(d, dst, s, half.BFromFloat32)
+			return
+		}
+		writeAs(d, need(dst, device.F32), s, keep)
+	case []uint16:
+		checkLen("Write", dst, len(s))
+		if dst.DType == device.F32 {
+			writeAs(d, dst, s, widen)
+			return
+		}
+		writeAs(d, need(dst, device.BF16), s, keep)
+	case []int32:
+		checkLen("Write", dst, len(s))
+		writeAs(d, need(dst, device.I32), s, keep)
+		blockOf(dst).remember(dst.Off, s)
+	case []uint8:
+		checkLen("Write", dst, len(s))
+		writeAs(d, need(dst, device.U8), s, keep)
+	default:
+		panic(fmt.Sprintf("cuda: Write of a %T", src))
+	}
+}
+
+func keep[T any](v T) T { return v }
+
+// writeAs copies src to the card in pieces of the staging buffers, converted.
+func writeAs[S, T any](d *Device, dst device.Buffer, src []S, convert func(S) T) {
+	to, size := address(dst), int64(unsafe.Sizeof(*new(T)))
+	_, plain := any(src).([]T)
+	for len(src) > 0 {
+		part := d.staging.get()
+		n := min(len(src), int(stagingBytes/size))
+		if plain {
+			copy(unsafe.Slice((*S)(part.memory), n), src[:n])
+		} else {
+			to := unsafe.Slice((*T)(part.memory), n)
+			for i := range to {
+				to[i] = convert(src[i])
+			}
+		}
+		d.fail(d.driver.upload(to, part.memory, int64(n)*size))
+		d.fail(d.staging.put(part))
+		src, to = src[n:], to+pointer(int64(n)*size)
+	}
+}
+
+// Read waits for the device and copies src into dst; see device.Device.
+func (d *Device) Read(dst any, src device.Buffer) error {
+	var err error
+	switch t := dst.(type) {
+	case []float32:
+		checkLen("Read", src, len(t))
+		if src.DType == device.BF16 {
+			bits := make([]uint16, len(t))
+			err = readAs(d, bits, src)
+			for i, b := range bits {
+				t[i] = widen(b)
+			}
+			break
+		}
+		err = readAs(d, t, need(src, device.F32))
+	case []uint16:
+		checkLen("Read", src, len(t))
+		err = readAs(d, t, need(src, device.BF16))
+	case []int32:
+		checkLen("Read", src, len(t))
+		err = readAs(d, t, need(src, device.I32))
+	case []uint8:
+		checkLen("Read", src, len(t))
+		err = readAs(d, t, need(src, device.U8))
+	default:
+		panic(fmt.Sprintf("cuda: Read into a %T", dst))
+	}
+	return errors.Join(err, d.Sync())
+}
+
+func readAs[T any](d *Device, dst []T, src device.Buffer) error {
+	if len(dst) == 0 {
+		return nil
+	}
+	return d.driver.download(unsafe.Pointer(unsafe.SliceData(dst)), address(src), int64(len(dst))*int64(unsafe.Sizeof(dst[0])))
+}
+
+func checkLen(op string, b device.Buffer, n int) {
+	if b.Len != n {
+		panic(fmt.Sprintf("cuda: %s of %d elements with a buffer of %d", op, n, b.Len))
+	}
+}

@@ -1,0 +1,77 @@
+package cuda
+
+import "unsafe"
+
+// pointer is an address in the memory of the card, or of pinned memory of the host, which the card sees at the same one.
+type pointer uint64
+
+// driver is what the device needs of the hardware. There are two: nvidia, and one in the tests that runs the same kernels,
+// compiled as C++, on the host. Work is queued in order on one stream; what fails is reported by the call or by sync.
+type driver interface {
+	card() card
+
+	// reserve and commit are arena.Source.
+	Reserve(size int64) (base uintptr, ok bool)
+	Commit(base uintptr, lo, hi int64) bool
+	// pin returns zeroed memory of the host that the card reads and writes, too.
+	pin(size int64) (unsafe.Pointer, error)
+	unpin(unsafe.Pointer) error
+
+	// upload queues a copy from pinned memory, which must stay as it is until then; download waits and copies.
+	upload(dst pointer, src unsafe.Pointer, n int64) error
+	download(dst unsafe.Pointer, src pointer, n int64) error
+	// clear queues n bytes of zero.
+	clear(dst pointer, n int64) error
+
+	// load finds a kernel, compiling its file if need be.
+	load(k kernel) (function, error)
+	// launch queues a kernel with args, a pointer to its structure of size bytes, which is copied before the call returns.
+	launch(f function, s shape, args unsafe.Pointer, size uintptr) error
+	// gemm queues a product. It returns errNoProduct for one that the library does not have.
+	gemm(g *gemm) error
+
+	// mark makes a place in the stream, from an old one if there is any (else 0); wait returns when the card has passed it.
+	mark(old mark) (mark, error)
+	wait(mark) error
+	// sync waits until all that is queued is done.
+	sync() error
+	close() error
+}
+
+// card says what the hardware is.
+type card struct {
+	name       string
+	arch       int   // of sm_90: 90
+	memory     int64 // bytes
+	processors int   // streaming multiprocessors
+	shared     int   // bytes of shared memory that a block can have
+}
+
+// kernel names a function of a file of kernels.
+type kernel struct{ file, name string }
+
+// function is a loaded kernel. What it means is up to the driver.
+type function uintptr
+
+// mark is an event in the stream.
+type mark uintptr
+
+// shape is how a kernel is launched.
+type shape struct {
+	x, y, z int // blocks
+	threads int // of a block
+	shared  int // bytes of dynamic shared memory
+}
+
+// gemm is a product for the matrix library: C = op(A)·op(B) (+ C) (+ bias in each row), row-major, in f32. A and B have one
+// type; C has it, too, or is F32. bias has the type of C.
+type gemm struct {
+	a, b, c, bias             pointer // bias 0: none
+	m, n, k                   int
+	lda, ldb, ldc             int
+	transA, transB            bool
+	half, halfC               bool // A and B, and C, are BF16
+	accumulate                bool
+	batch                     int
+	strideA, strideB, strideC int
+}

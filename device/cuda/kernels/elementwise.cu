@@ -1,0 +1,244 @@
+// Elementwise kernels. A thread handles four neighbouring elements: 16 bytes of F32, 8 of BF16.
+
+// The numbers of device.UnaryOp, device.BinaryOp.
+enum { IDENTITY, SILU, GELU, GELU_ERF, RELU, TANH, SIGMOID, EXP, LOG, SQUARE, LOG_SIGMOID };
+enum { ADD, SUB, MUL, DIV, MAX, MIN };
+
+__device__ __forceinline__ i64 quad() { return ((i64)blockIdx.x * blockDim.x + threadIdx.x) * 4; }
+
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+// gelu_inner is √(2/π)·(x+0.044715x³).
+__device__ __forceinline__ float gelu_inner(float x) { return 0.7978845608028654f * (x + 0.044715f * x * x * x); }
+
+// times is a·b for a factor that vanishes faster than x grows: 0·Inf is 0.
+__device__ __forceinline__ float times(float small, float x) { return small == 0.0f ? 0.0f : small * x; }
+
+__device__ float unary_of(int op, float x) {
+	switch (op) {
+	case SILU: {
+		float s = sigmoid(x);
+		return times(s, x);
+	}
+	case GELU: // x/2·(1+tanh(u)) is x·sigmoid(2u), which does not cancel where tanh is near -1
+		return times(sigmoid(2.0f * gelu_inner(x)), x);
+	case GELU_ERF: // 1+erf(z) is erfc(-z), which does not cancel either
+		return times(0.5f * erfcf(-0.70710678118654752f * x), x);
+	case RELU: return x > 0.0f || x != x ? x : 0.0f;
+	case TANH: return tanhf(x);
+	case SIGMOID: return sigmoid(x);
+	case EXP: return expf(x);
+	case LOG: return logf(x);
+	case SQUARE: return x * x;
+	case LOG_SIGMOID: return (x > 0.0f ? 0.0f : x) - log1pf(expf(-fabsf(x)));
+	}
+	return x;
+}
+
+__device__ float unary_slope(int op, float x) {
+	switch (op) {
+	case SILU: {
+		float s = sigmoid(x);
+		return s + times(s * (1.0f - s), x);
+	}
+	case GELU: {
+		float s = sigmoid(2.0f * gelu_inner(x)), d = 2.0f * s * (1.0f - s);
+		return d == 0.0f ? s : s + x * d * 0.7978845608028654f * (1.0f + 3.0f * 0.044715f * x * x);
+	}
+	case GELU_ERF: return 0.5f * erfcf(-0.70710678118654752f * x) + times(0.3989422804014327f * expf(-0.5f * x * x), x);
+	case RELU: return x > 0.0f ? 1.0f : x != x ? x : 0.0f;
+	case TANH: {
+		float t = tanhf(x);
+		return 1.0f - t * t;
+	}
+	case SIGMOID: {
+		float s = sigmoid(x);
+		return s * (1.0f - s);
+	}
+	case EXP: return expf(x);
+	case LOG: return 1.0f / x;
+	case SQUARE: return 2.0f * x;
+	case LOG_SIGMOID: return sigmoid(-x);
+	}
+	return 1.0f;
+}
+
+__device__ float binary_of(int op, float a, float b) {
+	switch (op) {
+	case ADD: return a + b;
+	case SUB: return a - b;
+	case MUL: return a * b;
+	case DIV: return a / b;
+	case MAX: return a != a || a > b ? a : b;
+	default: return a != a || a < b ? a : b;
+	}
+}
+
+struct FillArgs {
+	void *y;
+	i64 n;
+	u32 bits;
+	int size; // bytes of an element
+};
+
+KERNEL(fill, 256, FillArgs) {
+	for (i64 i = quad(); i < a.n && i < quad() + 4; i++) {
+		if (a.size == 4)
+			((u32 *)a.y)[i] = a.bits;
+		else if (a.size == 2)
+			((u16 *)a.y)[i] = (u16)a.bits;
+		else
+			((u8 *)a.y)[i] = (u8)a.bits;
+	}
+}
+
+struct UnaryArgs {
+	Floats y, x, dy;
+	i64 n;
+	int op, acc;
+};
+
+KERNEL(unary, 256, UnaryArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float x[4];
+	load4(a.x, i, a.n, x);
+#pragma unroll
+	for (int j = 0; j < 4; j++) x[j] = unary_of(a.op, x[j]);
+	store4(a.y, i, a.n, x);
+}
+
+KERNEL(unary_grad, 256, UnaryArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float x[4], dy[4], sum[4] = {0, 0, 0, 0};
+	load4(a.x, i, a.n, x);
+	load4(a.dy, i, a.n, dy);
+	if (a.acc) load4(a.y, i, a.n, sum);
+#pragma unroll
+	for (int j = 0; j < 4; j++) sum[j] += unary_slope(a.op, x[j]) * dy[j];
+	store4(a.y, i, a.n, sum);
+}
+
+struct BinaryArgs {
+	Floats y, a, b;
+	i64 n;
+	int op;
+};
+
+KERNEL(binary, 256, BinaryArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float u[4], v[4];
+	load4(a.a, i, a.n, u);
+	load4(a.b, i, a.n, v);
+#pragma unroll
+	for (int j = 0; j < 4; j++) u[j] = binary_of(a.op, u[j], v[j]);
+	store4(a.y, i, a.n, u);
+}
+
+struct ScaledArgs {
+	Floats y, x; // x absent: y is scaled
+	i64 n;
+	float a;
+};
+
+KERNEL(add_scaled, 256, ScaledArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float y[4], x[4];
+	load4(a.y, i, a.n, y);
+	if (a.x.p) {
+		load4(a.x, i, a.n, x);
+#pragma unroll
+		for (int j = 0; j < 4; j++) y[j] += a.a * x[j];
+	} else {
+#pragma unroll
+		for (int j = 0; j < 4; j++) y[j] *= a.a;
+	}
+	store4(a.y, i, a.n, y);
+}
+
+struct GatedArgs {
+	Floats y, gate, up, dgate, dup, dy;
+	i64 n;
+	int op;
+};
+
+KERNEL(gated, 256, GatedArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float g[4], u[4];
+	load4(a.gate, i, a.n, g);
+	load4(a.up, i, a.n, u);
+#pragma unroll
+	for (int j = 0; j < 4; j++) g[j] = unary_of(a.op, g[j]) * u[j];
+	store4(a.y, i, a.n, g);
+}
+
+KERNEL(gated_grad, 256, GatedArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float g[4], u[4], dy[4], dg[4], du[4];
+	load4(a.gate, i, a.n, g);
+	load4(a.up, i, a.n, u);
+	load4(a.dy, i, a.n, dy);
+#pragma unroll
+	for (int j = 0; j < 4; j++) {
+		dg[j] = unary_slope(a.op, g[j]) * u[j] * dy[j];
+		du[j] = unary_of(a.op, g[j]) * dy[j];
+	}
+	store4(a.dgate, i, a.n, dg);
+	store4(a.dup, i, a.n, du);
+}
+
+struct CopyArgs {
+	Floats dst, src;
+	i64 dst_stride, src_stride, rows;
+	int cols, acc;
+	int quads; // of a row
+};
+
+KERNEL(copy2d, 256, CopyArgs) {
+	i64 at = (i64)blockIdx.x * blockDim.x + threadIdx.x;
+	i64 r = at / a.quads;
+	int c = (int)(at - r * a.quads) * 4;
+	if (r >= a.rows) return;
+	Floats dst = from(a.dst, r * a.dst_stride), src = from(a.src, r * a.src_stride);
+	float x[4], y[4];
+	load4(src, c, a.cols, x);
+	if (a.acc) {
+		load4(dst, c, a.cols, y);
+#pragma unroll
+		for (int j = 0; j < 4; j++) x[j] += y[j];
+	}
+	store4(dst, c, a.cols, x);
+}
+
+struct DropoutArgs {
+	Floats y, x;
+	i64 n;
+	u32 lo, hi; // of the mixed key
+	u32 threshold;
+	float scale;
+};
+
+__device__ __forceinline__ u32 fmix(u32 x) {
+	x = (x ^ x >> 16) * 0x85ebca6bu;
+	x = (x ^ x >> 13) * 0xc2b2ae35u;
+	return x ^ x >> 16;
+}
+
+KERNEL(dropout, 256, DropoutArgs) {
+	i64 i = quad();
+	if (i >= a.n) return;
+	float x[4];
+	load4(a.x, i, a.n, x);
+#pragma unroll
+	for (int j = 0; j < 4; j++) {
+		u64 at = (u64)(i + j);
+		u32 r = fmix(fmix((u32)at ^ a.lo) + (a.hi ^ (u32)(at >> 32)));
+		x[j] = r < a.threshold ? 0.0f : x[j] * a.scale;
+	}
+	store4(a.y, i, a.n, x);
+}

@@ -1,0 +1,90 @@
+// Reductions to one number and to a row. Partial results have an order that the sizes alone fix.
+
+enum { SUM, SUM_SQUARES, MAX_ABS, NON_FINITE };
+
+// Elements of a part: a block's.
+#define PART 16384
+
+struct ReduceArgs {
+	Floats x;
+	float *parts, *y;
+	i64 n; // elements of x, and then parts
+	int op;
+};
+
+__device__ __forceinline__ float reduced(int op, float sum, float v) {
+	switch (op) {
+	case SUM: return sum + v;
+	case SUM_SQUARES: return sum + v * v;
+	case MAX_ABS: return max_nan(sum, fabsf(v));
+	default: return sum + (v - v != 0.0f ? 1.0f : 0.0f); // Inf-Inf and NaN-NaN are NaN
+	}
+}
+
+KERNEL(reduce_parts, 256, ReduceArgs) {
+	i64 lo = (i64)blockIdx.x * PART, hi = lo + PART < a.n ? lo + PART : a.n;
+	float sum = 0.0f;
+	for (i64 i = lo + threadIdx.x * 4; i < hi; i += 1024) {
+		float x[4];
+		load4(a.x, i, hi, x);
+		for (int j = 0; j < 4; j++) sum = reduced(a.op, sum, x[j]);
+	}
+	sum = a.op == MAX_ABS ? block_max<256>(sum) : block_sum<256>(sum);
+	if (threadIdx.x == 0) a.parts[blockIdx.x] = sum;
+}
+
+// reduce_final is one block over the parts.
+KERNEL(reduce_final, 256, ReduceArgs) {
+	float sum = 0.0f;
+	for (i64 i = threadIdx.x; i < a.n; i += 256) sum = a.op == MAX_ABS ? max_nan(sum, a.parts[i]) : sum + a.parts[i];
+	sum = a.op == MAX_ABS ? block_max<256>(sum) : block_sum<256>(sum);
+	if (threadIdx.x == 0) a.y[0] = sum;
+}
+
+// Sums over rows. With x alone the plain sums of columns; with norm also those of dy·(x-mean)·rstd.
+struct ColumnArgs {
+	Floats dy, x;            // [rows, c]; x absent for plain sums
+	const float *mean, *rstd; // of rows; mean absent for RMSNorm
+	float *parts;            // [chunks, 2, c]
+	float *sum, *dot;        // [c], optional: what the parts of dy and of dy·x' are added to
+	i64 rows;
+	int c, chunk, chunks; // chunk: rows that a block adds
+	int acc;
+};
+
+// column_parts adds the rows of a chunk: 32 columns in a block, a row to each warp at a time.
+KERNEL(column_parts, 256, ColumnArgs) {
+	__shared__ float sums[8][WARP], dots[8][WARP];
+	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+	int c = blockIdx.x * WARP + lane;
+	i64 lo = (i64)blockIdx.y * a.chunk, hi = lo + a.chunk < a.rows ? lo + a.chunk : a.rows;
+	float sum = 0.0f, dot = 0.0f;
+	if (c < a.c)
+		for (i64 r = lo + warp; r < hi; r += 8) {
+			float dy = load(a.dy, r * a.c + c);
+			sum += dy;
+			if (a.x.p) dot += dy * ((load(a.x, r * a.c + c) - (a.mean ? a.mean[r] : 0.0f)) * a.rstd[r]);
+		}
+	sums[warp][lane] = sum;
+	dots[warp][lane] = dot;
+	__syncthreads();
+	if (warp != 0 || c >= a.c) return;
+	for (int w = 1; w < 8; w++) {
+		sum += sums[w][lane];
+		dot += dots[w][lane];
+	}
+	a.parts[(i64)blockIdx.y * 2 * a.c + c] = sum;
+	a.parts[((i64)blockIdx.y * 2 + 1) * a.c + c] = dot;
+}
+
+KERNEL(column_final, 256, ColumnArgs) {
+	int c = blockIdx.x * 256 + threadIdx.x;
+	if (c >= a.c) return;
+	float sum = 0.0f, dot = 0.0f;
+	for (i64 k = 0; k < a.chunks; k++) {
+		sum += a.parts[k * 2 * a.c + c];
+		dot += a.parts[(k * 2 + 1) * a.c + c];
+	}
+	if (a.sum) a.sum[c] = a.acc ? a.sum[c] + sum : sum;
+	if (a.dot) a.dot[c] = a.acc ? a.dot[c] + dot : dot;
+}

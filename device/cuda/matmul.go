@@ -1,0 +1,108 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"hone/device"
+)
+
+// kernels/matmul.cu
+var (
+	kernelMatMul = kernel{"matmul", "matmul"}
+	kernelFinish = kernel{"matmul", "finish"}
+)
+
+// errNoProduct is what the matrix library answers for a product that it does not have.
+var errNoProduct = errors.New("the library has no such product")
+
+type matMulArgs struct {
+	a, b, c, bias             floats
+	product                   pointer
+	strideA, strideB, strideC int64
+	lda, ldb, ldc             int64
+	m, n, k                   int32
+	transA, transB, acc       int32
+}
+
+// MatMul computes C (+)= op(A)·op(B) (+ Bias): by the matrix library where it can, in its own kernel where not.
+//
+// Of the contract one clause does not hold: the library picks its algorithm by all sizes, so a row of C may round differently
+// when M or N are others. The same call always gives the same bits.
+func (d *Device) MatMul(m device.MatMul) {
+	a := matMulOf(m)
+	if m.M == 0 || m.N == 0 {
+		return
+	}
+	if m.K == 0 {
+		d.finish(m, a)
+		return
+	}
+	if err := d.library(m, a); !errors.Is(err, errNoProduct) {
+		d.fail(err)
+		return
+	}
+	run(d, kernelMatMul, shape{x: over(m.N, 64), y: over(m.M, 64), z: max(m.Batch, 1), threads: 256}, &a)
+}
+
+// library queues the product on the matrix library, whose result has C's type if A has, and else is F32.
+func (d *Device) library(m device.MatMul, a matMulArgs) error {
+	g := gemm{a: a.a.p, b: a.b.p, c: a.c.p, bias: a.bias.p, m: m.M, n: m.N, k: m.K, lda: int(a.lda), ldb: int(a.ldb), ldc: int(a.ldc),
+		transA: m.TransA, transB: m.TransB, half: a.a.half == 1, halfC: a.c.half == 1, accumulate: m.Accumulate,
+		batch: max(m.Batch, 1), strideA: m.StrideA, strideB: m.StrideB, strideC: m.StrideC}
+	if (g.half || !g.halfC) && (g.bias == 0 || a.bias.half == a.c.half) {
+		return d.driver.gemm(&g)
+	}
+	// F32 operands with a BF16 result, or a bias of another type than the result's.
+	product, release := d.scratch(g.batch * g.m * g.n)
+	defer release()
+	g.c, g.ldc, g.strideC, g.bias, g.halfC, g.accumulate = product, g.n, g.m*g.n, 0, false, false
+	if err := d.driver.gemm(&g); err != nil {
+		return err
+	}
+	a.product = product
+	d.finish(m, a)
+	return nil
+}
+
+// finish computes C (+)= product (+ bias), the product being nothing when there is none.
+func (d *Device) finish(m device.MatMul, a matMulArgs) {
+	run(d, kernelFinish, shape{x: over(m.N, 256), y: min(m.M, 4096), z: max(m.Batch, 1), threads: 256}, &a)
+}
+
+// matMulOf checks that the operands fit.
+func matMulOf(m device.MatMul) matMulArgs {
+	if m.A.DType != m.B.DType {
+		panic(fmt.Sprintf("cuda: MatMul of %s by %s", m.A.DType, m.B.DType))
+	}
+	shapeA, shapeB := [2]int{m.M, m.K}, [2]int{m.K, m.N}
+	if m.TransA {
+		shapeA = [2]int{m.K, m.M}
+	}
+	if m.TransB {
+		shapeB = [2]int{m.N, m.K}
+	}
+	batch := max(m.Batch, 1)
+	lda, okA := fit(m.A, shapeA, m.LDA, batch, m.StrideA)
+	ldb, okB := fit(m.B, shapeB, m.LDB, batch, m.StrideB)
+	ldc, okC := fit(m.C, [2]int{m.M, m.N}, m.LDC, batch, m.StrideC)
+	if m.M < 0 || m.N < 0 || m.K < 0 || !okA || !okB || !okC || !m.Bias.IsZero() && m.Bias.Len < m.N {
+		panic(fmt.Sprintf("cuda: MatMul of M=%d N=%d K=%d does not fit its operands: A %d elements, row stride %d, transposed %v; "+
+			"B %d, %d, %v; C %d, %d; bias %d; batch %d with strides %d, %d, %d", m.M, m.N, m.K, m.A.Len, m.LDA, m.TransA,
+			m.B.Len, m.LDB, m.TransB, m.C.Len, m.LDC, m.Bias.Len, batch, m.StrideA, m.StrideB, m.StrideC))
+	}
+	return matMulArgs{a: viewOf(m.A), b: viewOf(m.B), c: viewOf(m.C), bias: viewOf(m.Bias),
+		strideA: int64(m.StrideA), strideB: int64(m.StrideB), strideC: int64(m.StrideC), lda: int64(lda), ldb: int64(ldb), ldc: int64(ldc),
+		m: int32(m.M), n: int32(m.N), k: int32(m.K), transA: bit(m.TransA), transB: bit(m.TransB), acc: bit(m.Accumulate)}
+}
+
+// fit says whether batch matrices of the given shape lie within b, and what their row stride is.
+func fit(b device.Buffer, shape [2]int, ld, batch, stride int) (int, bool) {
+	if ld == 0 {
+		ld = shape[1]
+	}
+	if shape[0] <= 0 || shape[1] <= 0 {
+		return ld, true
+	}
+	return ld, ld >= shape[1] && stride >= 0 && (batch-1)*stride+(shape[0]-1)*ld+shape[1] <= b.Len
+}

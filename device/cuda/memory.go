@@ -1,0 +1,222 @@
+package cuda
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"hone/device"
+	"hone/internal/arena"
+)
+
+// block is what a Buffer's Mem points to: memory of the card, or pinned memory of the host.
+type block struct {
+	span   *arena.Span
+	pinned unsafe.Pointer // instead of span
+	size   int64          // bytes
+	freed  bool
+	by     [8]uintptr // who asked for it
+	// ints are the numbers that the host wrote to an I32 buffer, so that indices are checked without waiting for the card;
+	// unknown where a kernel wrote. nil before the first Write.
+	ints []int32
+}
+
+// unknown stands for a number that only the card knows.
+const unknown = math.MinInt32
+
+// remember keeps what was written to elements from off on.
+func (b *block) remember(off int, v []int32) {
+	if b.ints == nil {
+		b.ints = make([]int32, b.size/4)
+		for i := range b.ints {
+			b.ints[i] = unknown
+		}
+	}
+	copy(b.ints[off:], v)
+}
+
+// forget says that a kernel writes to b.
+func forget(b device.Buffer) {
+	if ints := blockOf(b).ints; ints != nil {
+		for i := range ints[b.Off : b.Off+b.Len] {
+			ints[b.Off+i] = unknown
+		}
+	}
+}
+
+// known are the numbers of an I32 buffer as far as the host knows them; nil when it does not.
+func known(b device.Buffer) []int32 {
+	address(need(b, device.I32))
+	if ints := blockOf(b).ints; ints != nil {
+		return ints[b.Off : b.Off+b.Len]
+	}
+	return nil
+}
+
+// Alloc returns n elements of type t, not cleared.
+func (d *Device) Alloc(n int, t device.DType) device.Buffer {
+	if n < 0 {
+		panic(fmt.Sprintf("cuda: Alloc of %d elements", n))
+	}
+	size := int64(n) * int64(t.Size())
+	b := &block{size: size, span: d.arena.Alloc(size)}
+	if b.span == nil {
+		panic(d.outOfMemory(size))
+	}
+	runtime.Callers(2, b.by[:])
+	d.mu.Lock()
+	d.blocks[b] = struct{}{}
+	d.mu.Unlock()
+	return device.Buffer{Mem: b, Len: n, DType: t}
+}
+
+// Free gives back a buffer that Alloc made. Kernels that are queued may still use it: whoever gets the memory next is queued
+// behind them.
+func (d *Device) Free(b device.Buffer) {
+	k := blockOf(b)
+	if b.Off != 0 {
+		panic("cuda: Free of a slice of a buffer")
+	}
+	d.mu.Lock()
+	twice := k.freed
+	k.freed = true
+	delete(d.blocks, k)
+	d.mu.Unlock()
+	if twice {
+		panic("cuda: buffer freed twice")
+	}
+	if k.pinned != nil {
+		d.fail(d.driver.sync()) // pinned memory goes back to the system at once
+		d.fail(d.driver.unpin(k.pinned))
+		return
+	}
+	d.arena.Free(k.span)
+}
+
+// Memory counts the bytes of the card's buffers.
+func (d *Device) Memory() device.MemoryStats {
+	inUse, peak, held := d.arena.Stats()
+	own := d.own()
+	return device.MemoryStats{InUse: inUse - own, Peak: peak - own, Held: held}
+}
+
+// own is what the device holds for itself.
+func (d *Device) own() int64 {
+	n := d.tables.Size()
+	d.tiles.mu.Lock()
+	defer d.tiles.mu.Unlock()
+	if d.tiles.memory != nil {
+		n += d.tiles.memory.Size()
+	}
+	return n
+}
+
+// ResetPeak sets the peak of Memory to what is in use now.
+func (d *Device) ResetPeak() { d.arena.ResetPeak() }
+
+var _ device.Pager = (*Device)(nil)
+
+// AllocPaged returns n elements of zero in pinned memory of the host, where the card reads and writes them in place. No file
+// is made, but dir must be a folder, as for every device.
+func (d *Device) AllocPaged(dir string, n int, t device.DType) (device.Buffer, error) {
+	if s, err := os.Stat(dir); err != nil || !s.IsDir() {
+		return device.Buffer{}, fmt.Errorf("page to %s: it is no folder", dir)
+	}
+	size := int64(n) * int64(t.Size())
+	p, err := d.driver.pin(max(size, 1))
+	if err != nil {
+		return device.Buffer{}, fmt.Errorf("pin %d MiB of the host's memory: %w", size>>20, err)
+	}
+	return device.Buffer{Mem: &block{pinned: p, size: size}, Len: n, DType: t}, nil
+}
+
+// Evict does nothing: what is paged is never in the card's memory.
+func (d *Device) Evict(b device.Buffer) {
+	if blockOf(b).pinned == nil {
+		panic("cuda: Evict of a buffer that is not paged")
+	}
+}
+
+func blockOf(b device.Buffer) *block {
+	k, ok := b.Mem.(*block)
+	if !ok {
+		panic(fmt.Sprintf("cuda: a buffer of another device (%T)", b.Mem))
+	}
+	return k
+}
+
+// need is b, which must have type t.
+func need(b device.Buffer, t device.DType) device.Buffer {
+	if !b.IsZero() && b.DType != t {
+		panic(fmt.Sprintf("cuda: a %s buffer where %s is needed", b.DType, t))
+	}
+	return b
+}
+
+// address is that of b's first element, 0 for the absent buffer.
+func address(b device.Buffer) pointer {
+	if b.IsZero() {
+		if b.Len != 0 {
+			panic("cuda: a buffer with elements but no memory")
+		}
+		return 0
+	}
+	k := blockOf(b)
+	if k.freed {
+		panic("cuda: use of a freed buffer")
+	}
+	size := int64(b.DType.Size())
+	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > k.size {
+		panic(fmt.Sprintf("cuda: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, k.size))
+	}
+	base := uintptr(k.pinned)
+	if k.span != nil {
+		base = k.span.Base()
+	}
+	return pointer(base) + pointer(int64(b.Off)*size)
+}
+
+// outOfMemory says what was asked and who holds what is in use.
+func (d *Device) outOfMemory(asked int64) *device.OutOfMemory {
+	e := &device.OutOfMemory{Device: "cuda", Asked: asked, InUse: d.Memory().InUse, Largest: d.arena.Largest(asked), Total: d.card.memory}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	held := map[string]int64{}
+	for b := range d.blocks {
+		held[owner(b.by[:])] += b.size
+	}
+	for name, n := range held {
+		e.Holders = append(e.Holders, device.Holder{Name: name, Bytes: n})
+	}
+	slices.SortFunc(e.Holders, func(a, b device.Holder) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Name, b.Name))
+	})
+	return e
+}
+
+// owner is the function that asked for memory: the first exported one above the device, since helpers ask for others.
+func owner(by []uintptr) string {
+	first := ""
+	frames := runtime.CallersFrames(by)
+	for {
+		f, more := frames.Next()
+		name := f.Function[strings.LastIndex(f.Function, "/")+1:]
+		if f.Function != "" && !strings.Contains(f.Function, "/device/cuda.") {
+			if first == "" {
+				first = name
+			}
+			dot := strings.LastIndex(name, ".")
+			if c := name[dot+1]; c >= 'A' && c <= 'Z' {
+				return name
+			}
+		}
+		if !more {
+			return cmp.Or(first, "unknown")
+		}
+	}
+}

@@ -1,0 +1,397 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"hone/internal/atomicfile"
+	"hone/internal/dl"
+)
+
+// nvidia is the driver of a real card. The numbers of enumerations are those of cuda.h.
+type nvidia struct {
+	cu       cu
+	compiler *nvrtc
+	lt       *cublasLt // nil when the library is not there
+	cache    string
+	info     card
+	device   int32
+	context  uintptr
+	stream   uintptr
+	grain    int64 // of memory behind addresses
+
+	mu        sync.Mutex
+	modules   map[string]uintptr
+	committed map[uintptr]int64 // bytes by base
+	allowed   map[function]int  // bytes of dynamic shared memory
+}
+
+// cu are the functions of libcuda.
+type cu struct {
+	library *dl.Library
+	version int // of CUDA that the driver is made for, e.g. 12040
+
+	init, driverVersion, errorName, errorText             uintptr
+	deviceCount, deviceGet, deviceName, deviceAttribute   uintptr
+	deviceMemory, contextRetain, contextRelease           uintptr
+	contextSet                                            uintptr
+	addressReserve, memCreate, memMap, memAccess          uintptr
+	memRelease, memGrain                                  uintptr
+	hostAlloc, hostFree, toDevice, toHost, memset         uintptr
+	streamCreate, streamSync                              uintptr
+	eventCreate, eventRecord, eventSync                   uintptr
+	moduleLoad, moduleFunction, functionAttribute, launch uintptr
+}
+
+func openCU() (*cu, error) {
+	lib, err := dl.Open(driverPaths()...)
+	if err != nil {
+		return nil, fmt.Errorf("there is no NVIDIA driver here (%v): install it (nvidia-smi lists the cards), or use device: cpu", err)
+	}
+	c := &cu{library: lib}
+	err = lib.Functions(map[string]*uintptr{"cuInit": &c.init, "cuDriverGetVersion": &c.driverVersion, "cuGetErrorName": &c.errorName,
+		"cuGetErrorString": &c.errorText, "cuDeviceGetCount": &c.deviceCount, "cuDeviceGet": &c.deviceGet, "cuDeviceGetName": &c.deviceName,
+		"cuDeviceGetAttribute": &c.deviceAttribute, "cuDeviceTotalMem_v2": &c.deviceMemory, "cuDevicePrimaryCtxRetain": &c.contextRetain,
+		"cuDevicePrimaryCtxRelease_v2": &c.contextRelease, "cuCtxSetCurrent": &c.contextSet, "cuMemAddressReserve": &c.addressReserve,
+		"cuMemCreate": &c.memCreate, "cuMemMap": &c.memMap, "cuMemSetAccess": &c.memAccess, "cuMemRelease": &c.memRelease,
+		"cuMemGetAllocationGranularity": &c.memGrain, "cuMemHostAlloc": &c.hostAlloc, "cuMemFreeHost": &c.hostFree,
+		"cuMemcpyHtoDAsync_v2": &c.toDevice, "cuMemcpyDtoHAsync_v2": &c.toHost, "cuMemsetD8Async": &c.memset,
+		"cuStreamCreate": &c.streamCreate, "cuStreamSynchronize": &c.streamSync, "cuEventCreate": &c.eventCreate, "cuEventRecord": &c.eventRecord,
+		"cuEventSynchronize": &c.eventSync, "cuModuleLoadData": &c.moduleLoad, "cuModuleGetFunction": &c.moduleFunction,
+		"cuFuncSetAttribute": &c.functionAttribute, "cuLaunchKernel": &c.launch})
+	if err != nil {
+		return nil, fmt.Errorf("%w; update the NVIDIA driver", err)
+	}
+	if err := c.do(c.init, 0); err != nil {
+		return nil, fmt.Errorf("start the NVIDIA driver: %w; nvidia-smi may say more", err)
+	}
+	var version int32
+	if err := c.do(c.driverVersion, uintptr(unsafe.Pointer(&version))); err != nil {
+		return nil, err
+	}
+	c.version = int(version)
+	return c, nil
+}
+
+// do calls a function whose result is a CUresult.
+//
+//go:uintptrescapes
+func (c *cu) do(function uintptr, args ...uintptr) error {
+	if code := int32(dl.Call(function, args...)); code != 0 {
+		return &cuError{code: code, name: c.text(c.errorName, code), text: c.text(c.errorText, code)}
+	}
+	return nil
+}
+
+func (c *cu) text(function uintptr, code int32) string {
+	var p uintptr
+	if dl.Call(function, uintptr(code), uintptr(unsafe.Pointer(&p))) != 0 {
+		return fmt.Sprintf("error %d", code)
+	}
+	return dl.String(p)
+}
+
+// cuError is a result of the driver.
+type cuError struct {
+	code       int32
+	name, text string
+}
+
+func (e *cuError) Error() string { return fmt.Sprintf("%s (%s)", e.text, e.name) }
+
+// cards describes the cards that the driver sees.
+func (c *cu) cards() ([]card, error) {
+	var count int32
+	if err := c.do(c.deviceCount, uintptr(unsafe.Pointer(&count))); err != nil {
+		return nil, fmt.Errorf("count the cards: %w", err)
+	}
+	var list []card
+	for i := range count {
+		info, _, err := c.describe(int(i))
+		if err != nil {
+			return nil, fmt.Errorf("ask card %d what it is: %w", i, err)
+		}
+		list = append(list, info)
+	}
+	return list, nil
+}
+
+func (c *cu) describe(index int) (info card, device int32, err error) {
+	if err := c.do(c.deviceGet, uintptr(unsafe.Pointer(&device)), uintptr(index)); err != nil {
+		return info, 0, err
+	}
+	name, memory := make([]byte, 256), uintptr(0)
+	if err := c.do(c.deviceName, uintptr(unsafe.Pointer(&name[0])), uintptr(len(name)-1), uintptr(device)); err != nil {
+		return info, 0, err
+	}
+	if err := c.do(c.deviceMemory, uintptr(unsafe.Pointer(&memory)), uintptr(device)); err != nil {
+		return info, 0, err
+	}
+	var values [4]int32
+	for i, attribute := range [4]uintptr{75, 76, 16, 97} { // compute capability, multiprocessors, shared memory of a block at most
+		if err := c.do(c.deviceAttribute, uintptr(unsafe.Pointer(&values[i])), attribute, uintptr(device)); err != nil {
+			return info, 0, err
+		}
+	}
+	text := dl.String(uintptr(unsafe.Pointer(&name[0])))
+	return card{name: text, arch: int(10*values[0] + values[1]), memory: int64(memory), processors: int(values[2]), shared: int(values[3])}, device, nil
+}
+
+func openNvidia(o Options) (*nvidia, error) {
+	c, err := openCU()
+	if err != nil {
+		return nil, err
+	}
+	cards, err := c.cards()
+	if err != nil {
+		return nil, err
+	}
+	if o.Index < 0 || o.Index >= len(cards) {
+		return nil, fmt.Errorf("card %d is asked for and the driver sees %d; CUDA_VISIBLE_DEVICES may hide some", o.Index, len(cards))
+	}
+	n := &nvidia{cu: *c, cache: o.Cache, modules: map[string]uintptr{}, committed: map[uintptr]int64{}, allowed: map[function]int{}}
+	if n.info, n.device, err = c.describe(o.Index); err != nil {
+		return nil, err
+	}
+	if n.info.arch < 80 {
+		return nil, fmt.Errorf("%s is of compute capability %.1f; 8.0 (A100, RTX 30) or later is needed, for bf16", n.info.name, float64(n.info.arch)/10)
+	}
+	if n.compiler, err = openNVRTC(o.Libraries, c.version/1000); err != nil {
+		return nil, err
+	}
+	if err := n.start(); err != nil {
+		return nil, err
+	}
+	if n.lt, err = openCublasLt(o.Libraries, c.version/1000, o.TF32); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// start makes the context and the stream.
+func (n *nvidia) start() error {
+	if err := n.cu.do(n.cu.contextRetain, uintptr(unsafe.Pointer(&n.context)), uintptr(n.device)); err != nil {
+		return fmt.Errorf("use %s: %w", n.info.name, err)
+	}
+	const nonBlocking = 1
+	if err := n.do(n.cu.streamCreate, uintptr(unsafe.Pointer(&n.stream)), nonBlocking); err != nil {
+		return fmt.Errorf("make a stream on %s: %w", n.info.name, err)
+	}
+	p, grain := n.property(), uintptr(0)
+	if err := n.do(n.cu.memGrain, uintptr(unsafe.Pointer(&grain)), uintptr(unsafe.Pointer(&p)), 0); err != nil {
+		return fmt.Errorf("ask %s how it divides memory: %w", n.info.name, err)
+	}
+	n.grain = int64(grain)
+	return nil
+}
+
+// do calls a function of the driver with the context current on this thread, which goroutines change.
+//
+//go:uintptrescapes
+func (n *nvidia) do(function uintptr, args ...uintptr) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := n.cu.do(n.cu.contextSet, n.context); err != nil {
+		return err
+	}
+	return n.cu.do(function, args...)
+}
+
+// status is do for functions of other libraries, whose results are not the driver's.
+//
+//go:uintptrescapes
+func (n *nvidia) status(function uintptr, args ...uintptr) int32 {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := n.cu.do(n.cu.contextSet, n.context); err != nil {
+		return -1
+	}
+	return int32(dl.Call(function, args...))
+}
+
+func (n *nvidia) card() card { return n.info }
+
+// allocationProperty is CUmemAllocationProp: pinned memory of a device.
+type allocationProperty struct {
+	kind, handles     int32
+	location, device  int32
+	windows           uintptr
+	compression, rdma uint8
+	usage             uint16
+	reserved          [4]uint8
+}
+
+func (n *nvidia) property() allocationProperty {
+	return allocationProperty{kind: 1, location: 1, device: n.device}
+}
+
+// accessDescription is CUmemAccessDesc.
+type accessDescription struct{ location, device, flags int32 }
+
+func (n *nvidia) Reserve(size int64) (base uintptr, ok bool) {
+	size = (size + n.grain - 1) / n.grain * n.grain
+	err := n.do(n.cu.addressReserve, uintptr(unsafe.Pointer(&base)), uintptr(size), 0, 0, 0)
+	return base, err == nil
+}
+
+// commitStep is how much memory is put behind addresses at a time, so that a growing pool makes few calls.
+const commitStep = 64 << 20
+
+func (n *nvidia) Commit(base uintptr, _, hi int64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	have := n.committed[base]
+	if hi <= have {
+		return true
+	}
+	for _, step := range []int64{commitStep, n.grain} {
+		size := (hi - have + step - 1) / step * step
+		if n.commit(base+uintptr(have), size) == nil {
+			n.committed[base] = have + size
+			return true
+		}
+	}
+	return false
+}
+
+// commit puts size bytes of memory at an address.
+func (n *nvidia) commit(at uintptr, size int64) error {
+	p, handle := n.property(), uintptr(0)
+	if err := n.do(n.cu.memCreate, uintptr(unsafe.Pointer(&handle)), uintptr(size), uintptr(unsafe.Pointer(&p)), 0); err != nil {
+		return err
+	}
+	defer func() { _ = n.do(n.cu.memRelease, handle) }() // the mapping keeps it
+	if err := n.do(n.cu.memMap, at, uintptr(size), 0, handle, 0); err != nil {
+		return err
+	}
+	access := accessDescription{location: 1, device: n.device, flags: 3}
+	return n.do(n.cu.memAccess, at, uintptr(size), uintptr(unsafe.Pointer(&access)), 1)
+}
+
+func (n *nvidia) pin(size int64) (unsafe.Pointer, error) {
+	var p uintptr
+	const portableAndMapped = 3
+	if err := n.do(n.cu.hostAlloc, uintptr(unsafe.Pointer(&p)), uintptr(size), portableAndMapped); err != nil {
+		return nil, err
+	}
+	clear(unsafe.Slice((*byte)(dl.Pointer(p)), size))
+	return dl.Pointer(p), nil
+}
+
+func (n *nvidia) unpin(p unsafe.Pointer) error { return n.do(n.cu.hostFree, uintptr(p)) }
+
+func (n *nvidia) upload(dst pointer, src unsafe.Pointer, size int64) error {
+	return n.do(n.cu.toDevice, uintptr(dst), uintptr(src), uintptr(size), n.stream)
+}
+
+func (n *nvidia) download(dst unsafe.Pointer, src pointer, size int64) error {
+	if err := n.do(n.cu.toHost, uintptr(dst), uintptr(src), uintptr(size), n.stream); err != nil {
+		return err
+	}
+	return n.sync()
+}
+
+func (n *nvidia) clear(dst pointer, size int64) error {
+	return n.do(n.cu.memset, uintptr(dst), 0, uintptr(size), n.stream)
+}
+
+// load compiles the kernel's file unless the cache has it.
+func (n *nvidia) load(k kernel) (function, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	module, ok := n.modules[k.file]
+	if !ok {
+		code, err := n.code(k.file)
+		if err != nil {
+			return 0, err
+		}
+		if err := n.do(n.cu.moduleLoad, uintptr(unsafe.Pointer(&module)), uintptr(unsafe.Pointer(&code[0]))); err != nil {
+			return 0, fmt.Errorf("load %s.cu for sm_%d: %w", k.file, n.info.arch, err)
+		}
+		n.modules[k.file] = module
+	}
+	name, f := append([]byte(k.name), 0), uintptr(0)
+	err := n.do(n.cu.moduleFunction, uintptr(unsafe.Pointer(&f)), module, uintptr(unsafe.Pointer(&name[0])))
+	return function(f), err
+}
+
+// code is a compiled file. A cache that cannot be read or written only costs time.
+func (n *nvidia) code(file string) ([]byte, error) {
+	text := source(file)
+	path := filepath.Join(n.cache, cacheName(file, text, n.info.arch, n.compiler.version))
+	if n.cache != "" {
+		if code, err := os.ReadFile(path); err == nil && len(code) > 0 {
+			return code, nil
+		}
+	}
+	code, err := n.compiler.compileFor(n.info.arch, file, text)
+	if err != nil || n.cache == "" {
+		return code, err
+	}
+	if os.MkdirAll(n.cache, 0o755) == nil {
+		_ = atomicfile.WriteFile(path, code)
+	}
+	return code, nil
+}
+
+// plainShared is the dynamic shared memory that a kernel has without asking: 48 KiB less what it declares.
+const plainShared = 40 << 10
+
+func (n *nvidia) launch(f function, s shape, args unsafe.Pointer, _ uintptr) error {
+	if err := n.allow(f, s.shared); err != nil {
+		return err
+	}
+	parameters := [1]unsafe.Pointer{args}
+	return n.do(n.cu.launch, uintptr(f), uintptr(s.x), uintptr(s.y), uintptr(s.z), uintptr(s.threads), 1, 1, uintptr(s.shared), n.stream,
+		uintptr(unsafe.Pointer(&parameters)), 0)
+}
+
+// allow lets a kernel have more shared memory than the plain amount.
+func (n *nvidia) allow(f function, bytes int) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if bytes <= plainShared || bytes <= n.allowed[f] {
+		return nil
+	}
+	if bytes > n.info.shared {
+		return fmt.Errorf("it needs %d KiB of shared memory and %s has %d", bytes>>10, n.info.name, n.info.shared>>10)
+	}
+	const mostDynamic = 8
+	if err := n.do(n.cu.functionAttribute, uintptr(f), mostDynamic, uintptr(bytes)); err != nil {
+		return err
+	}
+	n.allowed[f] = bytes
+	return nil
+}
+
+func (n *nvidia) mark(old mark) (mark, error) {
+	event := uintptr(old)
+	if event == 0 {
+		const withoutTiming = 2
+		if err := n.do(n.cu.eventCreate, uintptr(unsafe.Pointer(&event)), withoutTiming); err != nil {
+			return 0, err
+		}
+	}
+	return mark(event), n.do(n.cu.eventRecord, event, n.stream)
+}
+
+func (n *nvidia) wait(m mark) error { return n.do(n.cu.eventSync, uintptr(m)) }
+
+func (n *nvidia) sync() error { return n.do(n.cu.streamSync, n.stream) }
+
+func (n *nvidia) gemm(g *gemm) error {
+	if n.lt == nil {
+		return errNoProduct
+	}
+	return n.lt.product(n, g)
+}
+
+// close lets go of the context: what was made in it goes with it.
+func (n *nvidia) close() error {
+	return errors.Join(n.sync(), n.cu.do(n.cu.contextRelease, uintptr(n.device)))
+}

@@ -1,0 +1,99 @@
+package cuda
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"hone/internal/dl"
+)
+
+// nvrtc is NVIDIA's compiler as a library. It needs no card.
+type nvrtc struct {
+	library                                               *dl.Library
+	version                                               string
+	create, compile, logSize, log, cubinSize, cubin, free uintptr
+	errorString, archCount, archs                         uintptr
+}
+
+func openNVRTC(folders []string, major int) (*nvrtc, error) {
+	lib, err := libraryNVRTC.open(folders, major)
+	if err != nil {
+		return nil, err
+	}
+	n := &nvrtc{library: lib}
+	var version uintptr
+	err = lib.Functions(map[string]*uintptr{"nvrtcVersion": &version, "nvrtcCreateProgram": &n.create, "nvrtcCompileProgram": &n.compile,
+		"nvrtcGetProgramLogSize": &n.logSize, "nvrtcGetProgramLog": &n.log, "nvrtcGetCUBINSize": &n.cubinSize, "nvrtcGetCUBIN": &n.cubin,
+		"nvrtcDestroyProgram": &n.free, "nvrtcGetErrorString": &n.errorString, "nvrtcGetNumSupportedArchs": &n.archCount, "nvrtcGetSupportedArchs": &n.archs})
+	if err != nil {
+		return nil, err
+	}
+	var major32, minor32 int32
+	if err := n.do(version, uintptr(unsafe.Pointer(&major32)), uintptr(unsafe.Pointer(&minor32))); err != nil {
+		return nil, err
+	}
+	n.version = fmt.Sprintf("%d.%d", major32, minor32)
+	return n, nil
+}
+
+//go:uintptrescapes
+func (n *nvrtc) do(function uintptr, args ...uintptr) error {
+	if code := int32(dl.Call(function, args...)); code != 0 {
+		return fmt.Errorf("NVRTC: %s", dl.String(dl.Call(n.errorString, uintptr(code))))
+	}
+	return nil
+}
+
+// supported are the architectures that it compiles for, e.g. 80, 90, 100.
+func (n *nvrtc) supported() ([]int, error) {
+	var count int32
+	if err := n.do(n.archCount, uintptr(unsafe.Pointer(&count))); err != nil {
+		return nil, err
+	}
+	list := make([]int32, count)
+	if err := n.do(n.archs, uintptr(unsafe.Pointer(unsafe.SliceData(list)))); err != nil {
+		return nil, err
+	}
+	var archs []int
+	for _, a := range list {
+		archs = append(archs, int(a))
+	}
+	return archs, nil
+}
+
+// compileFor makes the code of a file of kernels for sm_arch. The error holds what the compiler says.
+func (n *nvrtc) compileFor(arch int, name, text string) (code []byte, err error) {
+	src, file := append([]byte(text), 0), append([]byte(name+".cu"), 0)
+	var program uintptr
+	if err := n.do(n.create, uintptr(unsafe.Pointer(&program)), uintptr(unsafe.Pointer(&src[0])), uintptr(unsafe.Pointer(&file[0])), 0, 0, 0); err != nil {
+		return nil, err
+	}
+	defer func() { _ = n.do(n.free, uintptr(unsafe.Pointer(&program))) }()
+	options := [][]byte{fmt.Appendf(nil, "--gpu-architecture=sm_%d\x00", arch), []byte("--std=c++17\x00"), []byte("-lineinfo\x00")}
+	pointers := make([]*byte, len(options))
+	for i, o := range options {
+		pointers[i] = &o[0]
+	}
+	if err := n.do(n.compile, program, uintptr(len(options)), uintptr(unsafe.Pointer(&pointers[0]))); err != nil {
+		return nil, fmt.Errorf("compile %s.cu for sm_%d: %w\n%s", name, arch, err, n.logOf(program))
+	}
+	var size uintptr
+	if err := n.do(n.cubinSize, program, uintptr(unsafe.Pointer(&size))); err != nil {
+		return nil, err
+	}
+	code = make([]byte, size)
+	return code, n.do(n.cubin, program, uintptr(unsafe.Pointer(&code[0])))
+}
+
+func (n *nvrtc) logOf(program uintptr) string {
+	var size uintptr
+	if err := n.do(n.logSize, program, uintptr(unsafe.Pointer(&size))); err != nil || size <= 1 {
+		return ""
+	}
+	text := make([]byte, size)
+	if err := n.do(n.log, program, uintptr(unsafe.Pointer(&text[0]))); err != nil {
+		return ""
+	}
+	return strings.TrimRight(string(text), "\x00")
+}

@@ -1,0 +1,46 @@
+package cuda
+
+import (
+	"crypto/sha256"
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+)
+
+//go:embed kernels
+var kernels embed.FS
+
+// files names the files of kernels.
+func files() []string {
+	entries, err := kernels.ReadDir("kernels")
+	if err != nil {
+		panic(err) // they are embedded
+	}
+	var list []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".cu"); ok {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// source is a file of kernels with what all have in common before it.
+func source(file string) string {
+	var s strings.Builder
+	for _, name := range []string{"common.cuh", file + ".cu"} {
+		text, err := kernels.ReadFile(path.Join("kernels", name))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Fprintf(&s, "#line 1 %q\n%s\n", name, text)
+	}
+	return s.String()
+}
+
+// cacheName is that of a compiled file in the cache: it changes with whatever the code depends on.
+func cacheName(file, text string, arch int, compiler string) string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(arch, "\x00", compiler, "\x00", text)))
+	return fmt.Sprintf("%s-sm%d-%x.cubin", file, arch, sum[:8])
+}

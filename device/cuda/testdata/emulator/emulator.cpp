@@ -1,0 +1,248 @@
+// Runs kernels on the host for tests: the blocks of a grid one after the other, the threads of a block as fibers on one
+// thread of the system. A fiber runs until a barrier or an exchange within its warp; then the next one does. Fibers run in
+// rising or falling order: a kernel whose result depends on it has a race. Static and dynamic shared memory is of one block,
+// and the dynamic one holds NaN before it is written. What touches memory outside of what is mapped ends the kernel with a message.
+#include "emulated.h"
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#ifndef __x86_64__
+#include <ucontext.h>
+#endif
+
+extern "C" {
+Dim3 threadIdx, blockIdx, blockDim, gridDim;
+alignas(128) unsigned char hone_shared[HONE_DYNAMIC_SHARED];
+}
+
+namespace {
+
+const int MOST = 1024;          // threads of a block
+const size_t STACK = 64 << 10;  // bytes of a fiber
+enum State { READY, AT_BARRIER, AT_EXCHANGE, DONE };
+
+#ifdef __x86_64__
+typedef void *Context; // its stack pointer
+extern "C" void hone_switch(Context *save, Context to);
+asm(".text\n.globl hone_switch\n.hidden hone_switch\nhone_switch:\n"
+    "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
+    "mov %rsp,(%rdi)\nmov %rsi,%rsp\n"
+    "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n");
+#else
+typedef ucontext_t Context;
+void hone_switch(Context *save, Context &to) { swapcontext(save, &to); }
+#endif
+
+struct Fiber {
+	Context context;
+	char *stack;
+	State state;
+	unsigned given; // in an exchange
+	bool out;       // the exchange is complete: what is in its warp's slots may be read
+};
+
+struct Warp {
+	unsigned slot[2][32];
+	int turn; // slots are used by turns, so that a fast lane does not overwrite what a slow one still reads
+	int arrived;
+};
+
+Fiber fibers[MOST];
+Warp warps[MOST / 32];
+Context scheduler;
+int running, threads, at_barrier, done;
+void (*body)(const void *);
+const void *arguments;
+char *message;
+int message_size;
+const char *trouble;
+
+void yield() { hone_switch(&fibers[running].context, scheduler); }
+
+void entry() {
+	body(arguments);
+	fibers[running].state = DONE;
+	done++;
+	yield();
+	abort(); // a finished fiber is not resumed
+}
+
+void prepare(Fiber &f) {
+	if (!f.stack) f.stack = (char *)mmap(0, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	f.state = READY;
+	f.out = false;
+#ifdef __x86_64__
+	void **top = (void **)(f.stack + STACK - 16);
+	*--top = 0; // where entry would return to; keeps the stack aligned as a call does
+	*--top = (void *)entry;
+	for (int i = 0; i < 6; i++) *--top = 0;
+	f.context = top;
+#else
+	getcontext(&f.context);
+	f.context.uc_stack.ss_sp = f.stack;
+	f.context.uc_stack.ss_size = STACK;
+	f.context.uc_link = 0;
+	makecontext(&f.context, entry, 0);
+#endif
+}
+
+void resume(int t) {
+	running = t;
+	threadIdx = Dim3{(unsigned)t % blockDim.x, (unsigned)t / blockDim.x, 0};
+	hone_switch(&scheduler, fibers[t].context);
+}
+
+int lanes(int warp) { return threads - warp * 32 < 32 ? threads - warp * 32 : 32; }
+
+// block runs the fibers of a block to their end; what cannot go on is a mistake in the kernel.
+bool block(bool falling) {
+	at_barrier = done = 0;
+	memset(warps, 0, sizeof warps);
+	for (int t = 0; t < threads; t++) prepare(fibers[t]);
+	while (done < threads) {
+		bool moved = false;
+		for (int i = 0; i < threads; i++) {
+			int t = falling ? threads - 1 - i : i;
+			Fiber &f = fibers[t];
+			if (f.state == AT_EXCHANGE && f.out) f.state = READY;
+			if (f.state != READY) continue;
+			moved = true;
+			resume(t);
+		}
+		if (at_barrier == threads) {
+			at_barrier = 0;
+			for (int t = 0; t < threads; t++) fibers[t].state = READY;
+			moved = true;
+		}
+		if (!moved) {
+			trouble = "some threads wait at a barrier or a shuffle that others never reach";
+			return false;
+		}
+	}
+	return true;
+}
+
+sigjmp_buf escape;
+__thread bool inside;
+struct sigaction old_segv, old_bus;
+void *faulted;
+
+void on_fault(int sig, siginfo_t *info, void *context) {
+	if (inside) {
+		faulted = info->si_addr;
+		siglongjmp(escape, 1);
+	}
+	struct sigaction *old = sig == SIGSEGV ? &old_segv : &old_bus;
+	if (old->sa_flags & SA_SIGINFO)
+		old->sa_sigaction(sig, info, context);
+	else if (old->sa_handler != SIG_DFL && old->sa_handler != SIG_IGN)
+		old->sa_handler(sig);
+	else
+		signal(sig, SIG_DFL);
+}
+
+bool grid(int shared, bool falling) {
+	unsigned long blocks = (unsigned long)gridDim.x * gridDim.y * gridDim.z;
+	for (unsigned long i = 0; i < blocks; i++) {
+		unsigned long b = falling ? blocks - 1 - i : i;
+		blockIdx = Dim3{(unsigned)(b % gridDim.x), (unsigned)(b / gridDim.x % gridDim.y), (unsigned)(b / gridDim.x / gridDim.y)};
+		memset(hone_shared, 0xff, shared);
+		if (!block(falling)) return false;
+	}
+	return true;
+}
+
+} // namespace
+
+extern "C" void hone_block_barrier() {
+	fibers[running].state = AT_BARRIER;
+	at_barrier++;
+	yield();
+}
+
+extern "C" unsigned hone_exchange(unsigned mask, unsigned v, int lane) {
+	int t = running, w = t / 32, n = lanes(w);
+	Warp &warp = warps[w];
+	int turn = warp.turn;
+	warp.slot[turn][t % 32] = v;
+	if (++warp.arrived == n) { // the last one lets the others go
+		warp.arrived = 0;
+		warp.turn = 1 - turn;
+		for (int i = w * 32; i < w * 32 + n; i++)
+			if (i != t) fibers[i].out = true;
+	} else {
+		fibers[t].out = false;
+		fibers[t].state = AT_EXCHANGE;
+		yield();
+	}
+	return lane < n ? warp.slot[turn][lane] : v;
+}
+
+// hone_launch runs a kernel and returns 0, or 1 with a message.
+extern "C" int hone_launch(void (*kernel)(const void *), const void *args, const unsigned *shape, int shared, int falling, char *text, int size) {
+	gridDim = Dim3{shape[0], shape[1], shape[2]};
+	blockDim = Dim3{shape[3], 1, 1};
+	threads = (int)shape[3];
+	body = kernel;
+	arguments = args;
+	if (threads < 1 || threads > MOST || shared > HONE_DYNAMIC_SHARED) {
+		snprintf(text, size, "%d threads and %d bytes of shared memory", threads, shared);
+		return 1;
+	}
+	struct sigaction catcher;
+	memset(&catcher, 0, sizeof catcher);
+	catcher.sa_sigaction = on_fault;
+	catcher.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+	sigaction(SIGSEGV, &catcher, &old_segv);
+	sigaction(SIGBUS, &catcher, &old_bus);
+	int failed = 0;
+	if (sigsetjmp(escape, 1)) {
+		snprintf(text, size, "thread %d of block %u %u %u touches %p, which is outside every buffer", running, blockIdx.x, blockIdx.y, blockIdx.z, faulted);
+		failed = 1;
+	} else {
+		inside = true;
+		if (!grid(shared, falling)) {
+			snprintf(text, size, "in block %u %u %u %s", blockIdx.x, blockIdx.y, blockIdx.z, trouble);
+			failed = 1;
+		}
+	}
+	inside = false;
+	sigaction(SIGSEGV, &old_segv, 0);
+	sigaction(SIGBUS, &old_bus, 0);
+	return failed;
+}
+
+// Product is the twin of the driver's gemm in Go, with the library's loops as plainly as can be.
+struct Product {
+	const void *a, *b;
+	void *c;
+	const void *bias;
+	long m, n, k, lda, ldb, ldc, trans_a, trans_b, half, half_c, accumulate, batch, stride_a, stride_b, stride_c;
+};
+
+static float number(const void *p, long i, long half) {
+	return half ? __uint_as_float((unsigned)((const unsigned short *)p)[i] << 16) : ((const float *)p)[i];
+}
+
+extern "C" void hone_product(const Product *p) {
+	for (long s = 0; s < p->batch; s++)
+		for (long i = 0; i < p->m; i++)
+			for (long j = 0; j < p->n; j++) {
+				float sum = 0;
+				for (long k = 0; k < p->k; k++)
+					sum += number(p->a, s * p->stride_a + (p->trans_a ? k * p->lda + i : i * p->lda + k), p->half) *
+					       number(p->b, s * p->stride_b + (p->trans_b ? j * p->ldb + k : k * p->ldb + j), p->half);
+				long at = s * p->stride_c + i * p->ldc + j;
+				if (p->accumulate) sum += number(p->c, at, p->half_c);
+				if (p->bias) sum += number(p->bias, j, p->half_c);
+				if (!p->half_c) {
+					((float *)p->c)[at] = sum;
+					continue;
+				}
+				unsigned b = __float_as_uint(sum);
+				((unsigned short *)p->c)[at] = sum != sum ? 0x7fff : (unsigned short)((b + 0x7fff + (b >> 16 & 1)) >> 16);
+			}
+}

@@ -1,0 +1,129 @@
+package arena
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// addresses is a source of address space alone: limit bytes of memory behind it.
+type addresses struct {
+	next             uintptr
+	limit, committed int64
+	most             int64 // of a reservation; 0: any
+}
+
+func (a *addresses) Reserve(size int64) (uintptr, bool) {
+	if a.most > 0 && size > a.most {
+		return 0, false
+	}
+	base := a.next + 1<<40
+	a.next = base + uintptr(size)
+	return base, true
+}
+
+func (a *addresses) Commit(_ uintptr, lo, hi int64) bool {
+	if a.limit > 0 && a.committed+hi-lo > a.limit {
+		return false
+	}
+	a.committed += hi - lo
+	return true
+}
+
+var sizes = Sizes{SmallAlign: 64, LargeAlign: 4096, Large: 1 << 16, SmallSegment: 1 << 20, LargeSegment: 1 << 30}
+
+func TestJoinsFreeSpans(t *testing.T) {
+	for _, order := range [][]int{{0, 1, 2}, {2, 1, 0}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}} {
+		m := New(&addresses{}, sizes)
+		var s []*Span
+		for range 3 {
+			s = append(s, m.Alloc(1<<18))
+		}
+		_, _, held := m.Stats()
+		for _, i := range order {
+			if !m.Free(s[i]) || m.Free(s[i]) || !s[i].Freed() {
+				t.Errorf("order %v: freeing a span twice is not told from once", order)
+			}
+		}
+		if got := m.Largest(1 << 18); got != 3<<18 {
+			t.Errorf("order %v leaves a largest span of %d bytes, want %d", order, got, 3<<18)
+		}
+		m.Alloc(3 << 18)
+		if _, _, got := m.Stats(); got != held {
+			t.Errorf("order %v: held grew from %d to %d", order, held, got)
+		}
+	}
+}
+
+func TestStepsRepeat(t *testing.T) {
+	m := New(&addresses{}, sizes)
+	var held [3]int64
+	for step := range held {
+		r := rand.New(rand.NewPCG(1, 2)) // every step asks alike
+		var live []*Span
+		for range 2000 {
+			if len(live) > 0 && r.IntN(2) == 0 {
+				i := r.IntN(len(live))
+				m.Free(live[i])
+				live = append(live[:i], live[i+1:]...)
+				continue
+			}
+			n := int64(r.ExpFloat64() * []float64{100, 200000}[r.IntN(2)])
+			s := m.Alloc(n)
+			if s.Size() != n || s.Base()%64 != 0 {
+				t.Fatalf("a span of %d bytes at %#x for %d asked", s.Size(), s.Base(), n)
+			}
+			for _, other := range live {
+				if s.Base() < other.Base()+uintptr(other.Size()) && other.Base() < s.Base()+uintptr(n) {
+					t.Fatalf("two spans share memory")
+				}
+			}
+			live = append(live, s)
+		}
+		for _, s := range live {
+			m.Free(s)
+		}
+		inUse, peak, now := m.Stats()
+		if inUse != 0 || peak == 0 {
+			t.Errorf("%d bytes in use after all was freed, peak %d", inUse, peak)
+		}
+		held[step] = now
+	}
+	if held[2] != held[1] {
+		t.Errorf("equal steps hold %v bytes", held)
+	}
+}
+
+func TestRunsOut(t *testing.T) {
+	for name, m := range map[string]*Arena{
+		"the limit":        New(&addresses{}, Sizes{SmallAlign: 64, LargeAlign: 4096, Large: 1 << 16, SmallSegment: 1 << 20, LargeSegment: 1 << 30, Limit: 1 << 20}),
+		"the memory":       New(&addresses{limit: 1 << 20}, sizes),
+		"reserved address": New(&addresses{limit: 1 << 20, most: 1 << 20}, sizes),
+	} {
+		a := m.Alloc(1 << 19)
+		if a == nil {
+			t.Fatalf("%s: nothing for half of it", name)
+		}
+		if m.Alloc(1<<19+4096) != nil {
+			t.Errorf("%s: there is more than all", name)
+		}
+		b := m.Alloc(1 << 19)
+		if b == nil {
+			t.Fatalf("%s: nothing for the other half", name)
+		}
+		m.Free(a)
+		m.Free(b)
+		if m.Alloc(1<<20) == nil {
+			t.Errorf("%s: what was freed is not used again", name)
+		}
+	}
+}
+
+func TestResetPeak(t *testing.T) {
+	m := New(&addresses{}, sizes)
+	s := m.Alloc(1000)
+	m.Free(s)
+	m.ResetPeak()
+	if inUse, peak, _ := m.Stats(); inUse != 0 || peak != 0 {
+		t.Errorf("in use %d, peak %d; want 0, 0", inUse, peak)
+	}
+}

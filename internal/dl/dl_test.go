@@ -1,0 +1,43 @@
+package dl
+
+import (
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+)
+
+func TestCall(t *testing.T) {
+	name := map[string]string{"linux": "libc.so.6", "darwin": "/usr/lib/libSystem.B.dylib"}[runtime.GOOS]
+	if name == "" {
+		t.Skip("no C library to call on " + runtime.GOOS)
+	}
+	l, err := Open("libthereisnone.so", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid, length uintptr
+	if err := l.Functions(map[string]*uintptr{"getpid": &pid, "strlen": &length}); err != nil {
+		t.Fatal(err)
+	}
+	if got := int(int32(Call(pid))); got != os.Getpid() {
+		t.Errorf("getpid gives %d, want %d", got, os.Getpid())
+	}
+	text := []byte("seventeen letters\x00")
+	if got := Call(length, uintptr(unsafe.Pointer(&text[0]))); got != 17 {
+		t.Errorf("strlen gives %d, want 17", got)
+	}
+	if _, err := l.Function("there_is_no_such_function"); err == nil || !strings.Contains(err.Error(), "there_is_no_such_function") {
+		t.Errorf("a function that is not there: %v", err)
+	}
+}
+
+func TestOpenSaysWhatIsMissing(t *testing.T) {
+	if _, err := Open(); err == nil {
+		t.Error("nothing was opened without an error")
+	}
+	if _, err := Open("libthereisnone.so.1"); err == nil || !strings.Contains(err.Error(), "libthereisnone") {
+		t.Errorf("a library that is not there: %v", err)
+	}
+}
