@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ func (c *DPO) Validate() error {
 			c.Optimizer.LearningRate = dpoAdapterRate
 		}
 	}
+	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	if types := append(loss.PreferenceTypes(), kto); !slices.Contains(types, c.LossType) {
 		return fmt.Errorf("loss_type is %q; use one of %s", c.LossType, strings.Join(types, ", "))
 	}

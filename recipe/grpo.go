@@ -63,6 +63,7 @@ func (c *GRPO) Validate() error {
 			c.Optimizer.LearningRate = grpoAdapterRate
 		}
 	}
+	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	if _, ok := groupLosses[c.LossType]; !ok {
 		return fmt.Errorf("loss_type is %q; use grpo, dr_grpo, dapo, gspo or rloo", c.LossType)
 	}

@@ -65,6 +65,7 @@ func (c *PPO) Validate() error {
 			c.Optimizer.LearningRate = ppoAdapterRate
 		}
 	}
+	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	if c.NumPPOEpochs < 1 {
 		return fmt.Errorf("num_ppo_epochs is %d; it must be at least 1", c.NumPPOEpochs)
 	}

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func DefaultReward() Reward {
 // preferenceTraining is defaultTraining for learning from preferences.
 func preferenceTraining() Training {
 	t := defaultTraining()
-	t.Steps, t.SequenceLength, t.BatchSize = 0, 1024, 8
+	t.Steps, t.SequenceLength, t.BatchSize = 0, 0, 8
 	t.Optimizer.LearningRate, t.Optimizer.Beta2, t.Optimizer.WeightDecay = 0, 0.999, 0
 	t.Schedule = Schedule{Name: "linear", WarmupSteps: 0.03}
 	t.Eval.Every = 50
@@ -59,6 +60,7 @@ func (c *Reward) Validate() error {
 			c.Optimizer.LearningRate = rewardAdapterRate
 		}
 	}
+	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	switch {
 	case c.Head != string(model.ScoreLayout) && c.Head != string(model.ValueLayout):
 		return fmt.Errorf("head is %q; use score or v_head", c.Head)

@@ -300,3 +300,24 @@ func TestAdapterScores(t *testing.T) {
 		t.Errorf("%d bytes are left", n)
 	}
 }
+
+// TestSequenceLengths: without the key a sequence is as long as the model allows, in every stage.
+func TestSequenceLengths(t *testing.T) {
+	from, pairs, prompts := base(t), preferenceFile(t, "pairs"), promptFile(t)
+	for method, want := range map[string]int{"full": 64, "prefix": 44} {
+		reward, dpo, ppo, grpo := DefaultReward(), DefaultDPO(), DefaultPPO(), DefaultGRPO()
+		for _, c := range []struct {
+			recipe interface{ Validate() error }
+			t      *Training
+			data   string
+		}{{&reward, &reward.Training, "data=" + pairs}, {&dpo, &dpo.Training, "data=" + pairs}, {&ppo, &ppo.Training, "prompts=" + prompts}, {&grpo, &grpo.Training, "prompts=" + prompts}} {
+			set(t, c.recipe, "model="+from, c.data, "out=o", "method="+method)
+			if strings.HasPrefix(c.data, "prompts") {
+				set(t, c.recipe, "reward=go_parser", "max_completion_length=8")
+			}
+			if err := c.recipe.Validate(); err != nil || c.t.SequenceLength != want {
+				t.Errorf("%T, %s: sequences of %d, want %d; %v", c.recipe, method, c.t.SequenceLength, want, err)
+			}
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (c *SFT) Validate() error {
 		}
 	}
 	if c.SequenceLength == 0 {
-		c.SequenceLength = c.longest(1024)
+		c.SequenceLength = c.longest(c.Model)
 	}
 	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
 	c.Checkpoint.KeepBest = c.Checkpoint.KeepBest && heldOut
@@ -82,9 +82,10 @@ func (c *SFT) Validate() error {
 	return cmp.Or(c.validateInput(), c.validateExamples(), training.validate(heldOut))
 }
 
-// longest is how many tokens the model in c.Model reads beside virtual ones, at most most. What is wrong with the model is told where it is opened.
-func (c *SFT) longest(most int) int {
-	config, err := readConfig(c.Model)
+// longest is how many tokens the model in dir reads beside virtual ones, at most 1024. What is wrong with the model is told where it is opened.
+func (c *Training) longest(dir string) int {
+	const most = 1024
+	config, err := readConfig(dir)
 	if err != nil {
 		return most
 	}

@@ -88,8 +88,7 @@ func TestSFTSequenceLength(t *testing.T) {
 		}
 	}
 	c := DefaultSFT()
-	c.Model = t.TempDir()
-	if c.longest(1024) != 1024 {
+	if c.longest(t.TempDir()) != 1024 {
 		t.Error("a folder without a model says how long sequences are")
 	}
 }

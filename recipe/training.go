@@ -19,7 +19,7 @@ type Training struct {
 	Resume bool   `yaml:"resume" doc:"go on from the newest checkpoint in out"`
 
 	BatchSize                 int     `yaml:"batch_size" doc:"sequences per micro-batch"`
-	SequenceLength            int     `yaml:"sequence_length" doc:"tokens per sequence; in sft 0 is 1024, or as many as the model reads"`
+	SequenceLength            int     `yaml:"sequence_length" doc:"tokens per sequence; but for pretrain 0 is 1024, or as many as the model reads"`
 	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" doc:"micro-batches per update"`
 	Dropout                   float64 `yaml:"dropout" doc:"share of activations that are dropped in training"`
 	ZLoss                     float64 `yaml:"z_loss" doc:"weight of the squared log-partition in the loss; 0: off"`
