@@ -295,6 +295,10 @@ func TestAdapterScores(t *testing.T) {
 			j.Free()
 		}
 		m.Free()
+		lost := rebased(t, dir, "some/model")
+		if err := (&Judge{tape: tensor.NewTape(dev, device.F32)}).open(lost, dev, device.F32, JudgeOptions{}); err == nil || !strings.Contains(err.Error(), "base_model_name_or_path") {
+			t.Errorf("%s on a base that is not there: %v", name, err)
+		}
 	}
 	if n := dev.Memory().InUse; n != 0 {
 		t.Errorf("%d bytes are left", n)

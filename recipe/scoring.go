@@ -75,6 +75,9 @@ func (j *Judge) open(dir string, dev device.Device, dtype device.DType, o JudgeO
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(head.BaseModel); err != nil {
+		return fmt.Errorf("the adapter %s is on %q, which is no folder here; write where its base is into base_model_name_or_path of its %s: %w", dir, head.BaseModel, adapter.ConfigName, err)
+	}
 	trained := func(l model.Layout) bool { return slices.Contains(head.ModulesToSave, l.Module()) }
 	if trained(model.ValueLayout) {
 		scorer.Layout = model.ValueLayout
