@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -168,30 +166,6 @@ func (m *Model) Alloc(dtype device.DType, packed Packed) {
 	}
 }
 
-// ReadConfig reads config.json of a model folder. Where there is none the error says what else the folder is.
-func ReadConfig(dir string) ([]byte, error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
-	if !errors.Is(err, os.ErrNotExist) {
-		if err != nil {
-			err = fmt.Errorf("it has no readable config.json: %w", err)
-		}
-		return config, err
-	}
-	has := func(name string) bool {
-		_, err := os.Stat(filepath.Join(dir, name))
-		return err == nil
-	}
-	switch {
-	case has("adapter_config.json"):
-		return nil, fmt.Errorf("it is an adapter, not a model; fold it into its base by hone merge: %w", err)
-	case has(filepath.Join("model", "config.json")):
-		return nil, fmt.Errorf("it is the folder of a run; its model is %s: %w", filepath.Join(dir, "model"), err)
-	case has(filepath.Join("adapter", "adapter_config.json")):
-		return nil, fmt.Errorf("it is the folder of a run; its adapter is %s: %w", filepath.Join(dir, "adapter"), err)
-	}
-	return nil, fmt.Errorf("it has no readable config.json: %w", err)
-}
-
 // Open loads a model folder.
 func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 	return OpenPacked(dir, dev, dtype, Packed{})
@@ -201,7 +175,7 @@ func Open(dir string, dev device.Device, dtype device.DType) (*Model, error) {
 func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed) (*Model, error) {
 	config, err := ReadConfig(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open model %s: %w", dir, err)
+		return nil, err
 	}
 	m, err := Declare(config, dev)
 	if err != nil {

@@ -3,7 +3,6 @@ package model
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -106,20 +105,6 @@ func TestBadModels(t *testing.T) {
 	} {
 		if _, err := New([]byte(c.config), dev, device.F32, 1); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v does not say %q", name, err, c.want)
-		}
-	}
-}
-
-// TestOtherFolders: an error says what a folder is that is no model's.
-func TestOtherFolders(t *testing.T) {
-	for file, want := range map[string]string{"adapter_config.json": "it is an adapter", "model/config.json": "its model is", "adapter/adapter_config.json": "its adapter is", "README.md": "no readable config.json"} {
-		dir := t.TempDir()
-		path := filepath.Join(dir, file)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte("{}"), 0o666)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Open(dir, devicetest.NewReference(), device.F32); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("a folder with %s: %v", file, err)
 		}
 	}
 }

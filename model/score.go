@@ -99,18 +99,18 @@ func (s *Scorer) Scores(in nn.Input, index *tensor.Tensor) *tensor.Tensor {
 // OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a fresh head; with
 // ScoreLayout its output layer is left out.
 func OpenScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
-	s, err := openScorer(dir, dev, dtype, o)
+	config, err := ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openScorer(dir, config, dev, dtype, o)
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-func openScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
-	config, err := ReadConfig(dir)
-	if err != nil {
-		return nil, err
-	}
+func openScorer(dir string, config []byte, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
 	weights, err := safetensors.Open(dir)
 	if err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ func (m *Model) Scored(dtype device.DType, o ScorerOptions) *Scorer {
 func (m *Model) IsOf(dir string) (bool, error) {
 	config, err := ReadConfig(dir)
 	if err != nil {
-		return false, fmt.Errorf("open model %s: %w", dir, err)
+		return false, err
 	}
 	var mine, other map[string]any
 	if err := errors.Join(json.Unmarshal(config, &other), json.Unmarshal(m.Config, &mine)); err != nil {

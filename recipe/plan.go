@@ -49,7 +49,7 @@ func (p *Planned) Print(out io.Writer) {
 // Plan says what the run will take, and starts nothing. With memory set it is with the chosen recompute, and an error when
 // nothing fits. Examples are read and counted; what that writes is removed again.
 func (c *SFT) Plan(ctx context.Context, env Env) (*Planned, error) {
-	config, err := readConfig(c.Model)
+	config, err := model.ReadConfig(c.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (c *Pretrain) Plan(_ context.Context, env Env) (*Planned, error) {
 // config is that of the model, before there is a tokenizer.
 func (c *Pretrain) config() ([]byte, error) {
 	if c.Model.Dir != "" {
-		return readConfig(c.Model.Dir)
+		return model.ReadConfig(c.Model.Dir)
 	}
 	vocab := c.Tokenizer.VocabSize
 	if c.Tokenizer.Path != "" {
@@ -120,14 +120,6 @@ func (c *Training) planned(stage string, m plan.Memory, steps int, fill float64,
 	p := &Planned{Stage: stage, Memory: m, Steps: steps, Tokens: int64(fill * full * float64(steps)), StepSeconds: work.Time(rates).Seconds()}
 	p.Seconds = float64(steps) * p.StepSeconds
 	return p
-}
-
-func readConfig(dir string) ([]byte, error) {
-	config, err := model.ReadConfig(dir)
-	if err != nil {
-		return nil, fmt.Errorf("open model %s: %w", dir, err)
-	}
-	return config, nil
 }
 
 // plan is the memory of a step, and with c.Memory sets c.Recompute to the fewest layers that fit. dir is the model's

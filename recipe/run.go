@@ -206,7 +206,7 @@ func (r *run) planMemory() error {
 	}
 	config, err := r.stage.config(r)
 	if err == nil && config == nil {
-		config, err = readConfig(r.dir)
+		config, err = model.ReadConfig(r.dir)
 	}
 	if err != nil {
 		return err

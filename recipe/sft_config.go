@@ -85,7 +85,7 @@ func (c *SFT) Validate() error {
 // longest is how many tokens the model in dir reads beside virtual ones, at most 1024. What is wrong with the model is told where it is opened.
 func (c *Training) longest(dir string) int {
 	const most = 1024
-	config, err := readConfig(dir)
+	config, err := model.ReadConfig(dir)
 	if err != nil {
 		return most
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hone/model"
 	"hone/plan"
 )
 
@@ -64,9 +65,9 @@ func shapeOf(name string) ([]byte, error) {
 	}
 	if info, err := os.Stat(name); err == nil {
 		if info.IsDir() {
-			return readConfig(name)
+			return model.ReadConfig(name)
 		}
-		return readConfig(filepath.Dir(name))
+		return model.ReadConfig(filepath.Dir(name))
 	}
 	if n, err := parseCount(name); err == nil {
 		return sizedShape(n)

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"hone/internal/spell"
 )
 
 // version is what hone calls itself.
@@ -75,6 +79,8 @@ func run(ctx context.Context, a *app, args []string) int {
 	for _, c := range commands {
 		root.AddCommand(c(a))
 	}
+	root.SetFlagErrorFunc(flagError)
+	sayUsage(root)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(a.err, "hone:", err)
 		return 1
@@ -88,11 +94,42 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	near := ""
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.SuggestionsMinimumDistance = min(2, len(args[0])/2)
 	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
 		near = fmt.Sprintf("did you mean %q? ", names[0])
 	}
 	return fmt.Errorf("unknown command %q; %s%s --help lists them", args[0], near, cmd.CommandPath())
+}
+
+// flagError words err, which the flags of a command line gave, with the nearest flag to one that there is not.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+		return fmt.Errorf("%w; %s --help says what flags take", err, cmd.CommandPath())
+	}
+	name := unknown.GetSpecifiedName()
+	near, best := "", max(2, len(name)/3)+1
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if d := spell.Distance(name, f.Name); d < best {
+			near, best = fmt.Sprintf("did you mean --%s? ", f.Name), d
+		}
+	})
+	return fmt.Errorf("unknown flag --%s; %s%s --help lists them", name, near, cmd.CommandPath())
+}
+
+// sayUsage makes a command and those below it answer a wrong number of arguments with how they are used.
+func sayUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) != nil {
+				return fmt.Errorf("%d arguments were given; use: %s", len(args), cmd.UseLine())
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		sayUsage(c)
+	}
 }
 
 // result prints v as the command's one object with --json, and otherwise calls text.

@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/adapter"
 	"hone/hub"
+	"hone/model"
 )
 
 func pullCommand(a *app) *cobra.Command {
@@ -116,17 +118,12 @@ func hubCache(home string) string {
 	return filepath.Join(home, "hub")
 }
 
-// modelDir is the folder that a model's name on the command line means: the folder of that name, or else a model of the cache.
+// modelDir is the folder that a model's name means, on the command line and in recipes: the folder of that name, or else a model of the cache.
 func modelDir(arg string) (string, error) {
-	if strings.EqualFold(filepath.Ext(arg), ".gguf") {
-		return "", fmt.Errorf("%s is a GGUF file; hone import %s makes a model folder of it", arg, arg)
-	}
-	if _, err := os.Stat(arg); err == nil {
-		return arg, nil
-	}
+	_, missing := os.Stat(arg)
 	name, err := hub.ParseName(arg)
-	if err != nil || strings.Count(name.Repo, "/") != 1 {
-		return arg, nil // opening it says what is wrong
+	if missing == nil || err != nil || strings.Count(name.Repo, "/") != 1 {
+		return arg, isModel(arg)
 	}
 	home, err := hubHome()
 	if err != nil {
@@ -136,4 +133,13 @@ func modelDir(arg string) (string, error) {
 		return dir, nil
 	}
 	return "", fmt.Errorf("there is no folder %s and no model of that name in the cache; hone pull %s downloads it", arg, arg)
+}
+
+// isModel says what is wrong with a path that is neither the folder of a model nor, for reward models, that of an adapter.
+func isModel(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, adapter.ConfigName)); err == nil {
+		return nil
+	}
+	_, err := model.ReadConfig(dir)
+	return err
 }

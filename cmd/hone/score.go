@@ -50,7 +50,11 @@ func scoreCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer done()
-			judge, err := recipe.OpenJudge(args[0], dev, dtype, recipe.JudgeOptions{Template: f.template, Packed: model.Packed{Packing: packing}})
+			dir, err := modelDir(args[0])
+			if err != nil {
+				return err
+			}
+			judge, err := recipe.OpenJudge(dir, dev, dtype, recipe.JudgeOptions{Template: f.template, Packed: model.Packed{Packing: packing}})
 			if err != nil {
 				return err
 			}

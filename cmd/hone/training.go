@@ -48,6 +48,9 @@ func (t training) command(a *app) *cobra.Command {
 			if err := recipe.LoadConfig(c, path, overrides); err != nil {
 				return err
 			}
+			if err := resolveModels(c); err != nil {
+				return err
+			}
 			if dry {
 				return a.dryRun(cmd.Context(), c.(planner), shared)
 			}
@@ -93,6 +96,16 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 	return a.result(p, p.Print)
 }
 
+// resolveModels puts folders in the place of names of models in the cache.
+func resolveModels(c trainer) (err error) {
+	for _, key := range c.Models() {
+		if *key, err = modelDir(*key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // splitArgs tells a recipe's path, the first argument without "=", from overrides.
 func splitArgs(args []string) (path string, overrides []string) {
 	if len(args) > 0 && !strings.Contains(args[0], "=") {
@@ -118,6 +131,7 @@ func keys(c any) string {
 
 // trainer is a recipe of training.
 type trainer interface {
+	Models() []*string
 	Validate() error
 	Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error)
 }

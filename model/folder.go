@@ -1,0 +1,48 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ReadConfig reads the config.json of a model folder. The error says what dir is instead of one.
+func ReadConfig(dir string) ([]byte, error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil {
+		return nil, fmt.Errorf("open model %s: %w", dir, noFolder(dir, err))
+	}
+	return config, nil
+}
+
+// noFolder words why dir, whose config.json cannot be read because of err, is no model.
+func noFolder(dir string, err error) error {
+	info, statErr := os.Stat(dir)
+	isDir := statErr == nil && info.IsDir()
+	switch {
+	case !isDir && strings.EqualFold(filepath.Ext(dir), ".gguf"):
+		return fmt.Errorf("this is a GGUF file; hone import %s makes a model folder of it", dir)
+	case errors.Is(statErr, fs.ErrNotExist):
+		return errors.New("there is no such folder; name one with config.json and weights")
+	case statErr != nil || isDir && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !isDir:
+		return errors.New("this is a file; name the folder with config.json and weights")
+	}
+	has := func(name ...string) bool {
+		_, err := os.Stat(filepath.Join(append([]string{dir}, name...)...))
+		return err == nil
+	}
+	switch {
+	case has("adapter_config.json"):
+		return errors.New("this is the folder of an adapter; name its base, and the adapter with --adapter, or fold it in with hone merge")
+	case has("model", "config.json"):
+		return fmt.Errorf("this is the folder of a run; its model is %s", filepath.Join(dir, "model"))
+	case has("adapter", "adapter_config.json"):
+		return fmt.Errorf("this is the folder of a run; its adapter is %s", filepath.Join(dir, "adapter"))
+	}
+	return errors.New("the folder has no config.json; name one with config.json and weights")
+}
