@@ -226,13 +226,22 @@ func TestOneBase(t *testing.T) {
 			if math.Abs(float64(said-saved)) > 0.03*float64(saved) { // the tables of positions are not counted
 				t.Errorf("%s on %s: one base saves %d bytes and the run says %d", args, kind, saved, said)
 			}
-			checkRaw(t, one.Out, judge.ModelDir)
+			checkRaw(t, one.Out, judge.ModelDir, JudgeOptions{})
 		}
+		sum, _, err := start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), "method=qlora", "reward="+judge.ModelDir, "iterations=2"), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packing, err := device.PackingOf(4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkRaw(t, sum.Out, judge.ModelDir, JudgeOptions{Packed: model.Packed{Packing: packing}})
 	}
 }
 
 // checkRaw compares the scores of a run's last answers with those of the reward model by itself.
-func checkRaw(t *testing.T, out, judge string) {
+func checkRaw(t *testing.T, out, judge string, o JudgeOptions) {
 	t.Helper()
 	var state rollingState
 	if err := json.Unmarshal(read(t, out, "checkpoints", "step-8", rolloutsName), &state); err != nil {
@@ -240,7 +249,7 @@ func checkRaw(t *testing.T, out, judge string) {
 	}
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()
-	j, err := OpenJudge(judge, dev, device.F32, JudgeOptions{})
+	j, err := OpenJudge(judge, dev, device.F32, o)
 	if err != nil {
 		t.Fatal(err)
 	}
