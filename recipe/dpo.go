@@ -46,12 +46,7 @@ const (
 
 // Validate fills in what depends on other keys and reports the first key that cannot be meant, and the remedy.
 func (c *DPO) Validate() error {
-	if c.Optimizer.LearningRate == 0 {
-		c.Optimizer.LearningRate = dpoRate
-		if c.Method != "full" {
-			c.Optimizer.LearningRate = dpoAdapterRate
-		}
-	}
+	c.fallbackRate(dpoRate, dpoAdapterRate)
 	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	if types := append(loss.PreferenceTypes(), kto); !slices.Contains(types, c.LossType) {
 		return fmt.Errorf("loss_type is %q; use one of %s", c.LossType, strings.Join(types, ", "))

@@ -57,12 +57,7 @@ const (
 
 // Validate fills in what depends on other keys and reports the first key that cannot be meant, and the remedy.
 func (c *GRPO) Validate() error {
-	if c.Optimizer.LearningRate == 0 {
-		c.Optimizer.LearningRate = grpoRate
-		if c.Method != "full" {
-			c.Optimizer.LearningRate = grpoAdapterRate
-		}
-	}
+	c.fallbackRate(grpoRate, grpoAdapterRate)
 	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	if _, ok := groupLosses[c.LossType]; !ok {
 		return fmt.Errorf("loss_type is %q; use grpo, dr_grpo, dapo, gspo or rloo", c.LossType)

@@ -59,12 +59,7 @@ const (
 
 // Validate fills in what depends on other keys and reports the first key that cannot be meant, and the remedy.
 func (c *PPO) Validate() error {
-	if c.Optimizer.LearningRate == 0 {
-		c.Optimizer.LearningRate = ppoRate
-		if c.Method != "full" {
-			c.Optimizer.LearningRate = ppoAdapterRate
-		}
-	}
+	c.fallbackRate(ppoRate, ppoAdapterRate)
 	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	if c.NumPPOEpochs < 1 {
 		return fmt.Errorf("num_ppo_epochs is %d; it must be at least 1", c.NumPPOEpochs)

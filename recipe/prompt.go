@@ -26,6 +26,25 @@ var promptKinds = map[string]string{"prompt": adapter.PromptTuning, "prefix": ad
 // are few of them (PEFT's examples take 1e-2 to 3e-2).
 const promptRate = 1e-2
 
+// promptFactor is promptRate in terms of the rate of other adapters in fine-tuning, for stages with rates of their own.
+const promptFactor = promptRate / adapterRate
+
+// fallbackRate sets the learning rate where the recipe names none: for all weights, or for an adapter.
+func (c *Training) fallbackRate(full, adapter float64) {
+	if c.Optimizer.LearningRate != 0 {
+		return
+	}
+	_, virtual := promptKinds[c.Method]
+	switch {
+	case c.Method == "full":
+		c.Optimizer.LearningRate = full
+	case virtual:
+		c.Optimizer.LearningRate = adapter * promptFactor
+	default:
+		c.Optimizer.LearningRate = adapter
+	}
+}
+
 func (p *Prompt) validate() error {
 	switch {
 	case p.NumVirtualTokens < 1:

@@ -54,12 +54,7 @@ const (
 
 // Validate fills in what depends on other keys and reports the first key that cannot be meant, and the remedy.
 func (c *Reward) Validate() error {
-	if c.Optimizer.LearningRate == 0 {
-		c.Optimizer.LearningRate = rewardRate
-		if c.Method != "full" {
-			c.Optimizer.LearningRate = rewardAdapterRate
-		}
-	}
+	c.fallbackRate(rewardRate, rewardAdapterRate)
 	c.SequenceLength = cmp.Or(c.SequenceLength, c.longest(c.Model))
 	switch {
 	case c.Head != string(model.ScoreLayout) && c.Head != string(model.ValueLayout):

@@ -314,10 +314,11 @@ func TestAdapterScores(t *testing.T) {
 	}
 }
 
-// TestSequenceLengths: without the key a sequence is as long as the model allows, in every stage.
-func TestSequenceLengths(t *testing.T) {
+// TestStageDefaults: without the keys a sequence is as long as the model allows, and the learning rate the method's, in every stage.
+func TestStageDefaults(t *testing.T) {
 	from, pairs, prompts := base(t), preferenceFile(t, "pairs"), promptFile(t)
-	for method, want := range map[string]int{"full": 64, "prefix": 44} {
+	rates := map[string][]float64{}
+	for method, want := range map[string]int{"full": 64, "qlora": 64, "prefix": 44} {
 		reward, dpo, ppo, grpo := DefaultReward(), DefaultDPO(), DefaultPPO(), DefaultGRPO()
 		for _, c := range []struct {
 			recipe interface{ Validate() error }
@@ -331,6 +332,12 @@ func TestSequenceLengths(t *testing.T) {
 			if err := c.recipe.Validate(); err != nil || c.t.SequenceLength != want {
 				t.Errorf("%T, %s: sequences of %d, want %d; %v", c.recipe, method, c.t.SequenceLength, want, err)
 			}
+			rates[method] = append(rates[method], c.t.Optimizer.LearningRate)
+		}
+	}
+	for i := range 4 { // reward, dpo, ppo, grpo
+		if full, lora, prefix := rates["full"][i], rates["qlora"][i], rates["prefix"][i]; math.Abs(lora-10*full) > 1e-12 || math.Abs(prefix-50*lora) > 1e-9 {
+			t.Errorf("stage %d: learning rates %v, %v, %v", i, full, lora, prefix)
 		}
 	}
 }
