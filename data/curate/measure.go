@@ -1,0 +1,184 @@
+package curate
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"math"
+	"os"
+	"slices"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+)
+
+// Agreement is how what a search for near duplicates removes agrees with the exact Jaccard similarities of the same word n-grams.
+type Agreement struct {
+	Threshold float64 `json:"threshold"` // similarity from which documents count as duplicates
+	Pairs     int     `json:"pairs"`     // that reach it
+	Found     int     `json:"found"`     // of them, in one cluster
+	Recall    float64 `json:"recall"`    // Found / Pairs
+	Removed   int     `json:"removed"`   // documents
+	Right     int     `json:"right"`     // of them, with a similarity to the kept document that reaches the threshold
+	Precision float64 `json:"precision"` // Right / Removed
+}
+
+// MeasureNear searches for near duplicates as Run does, computes the similarity of every pair that reaches the least threshold, and compares. Documents
+// whose text stood before are left out. Memory holds the n-grams of all documents.
+func MeasureNear(ctx context.Context, docs iter.Seq2[data.Document, error], near MinHash, thresholds []float64, workers int) (_ []Agreement, documents int, err error) {
+	dir, err := os.MkdirTemp("", "hone-near-")
+	if err != nil {
+		return nil, 0, fmt.Errorf("measure: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	var sets [][]uint64
+	seen := map[uint64]bool{}
+	distinct := func(yield func(data.Document, error) bool) {
+		for d, err := range docs {
+			if err == nil {
+				if key := xxh3.Hash(d.Text); seen[key] {
+					continue
+				} else {
+					seen[key] = true
+				}
+				sets = append(sets, near.grams(string(d.Text)))
+			}
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+	r := &runner{cfg: Config{Dir: dir, Near: &near, Workers: workers, ShardBytes: 256 << 20, SortEntries: 4 << 20}}
+	if err := r.open(); err != nil {
+		return nil, 0, err
+	}
+	if err := r.filter(ctx, distinct); err != nil {
+		return nil, 0, err
+	}
+	same, err := r.duplicates(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	pairs := alikePairs(sets, slices.Min(thresholds))
+	var out []Agreement
+	for _, t := range thresholds {
+		a := Agreement{Threshold: t}
+		for _, p := range pairs {
+			if p.similarity < t {
+				continue
+			}
+			a.Pairs++
+			if same.near.root(p.a) == same.near.root(p.b) {
+				a.Found++
+			}
+		}
+		for doc := range same.near.parent {
+			if kept, other := same.near.keptInstead(doc); other {
+				a.Removed++
+				if exactSimilarity(sets[doc], sets[kept]) >= t {
+					a.Right++
+				}
+			}
+		}
+		a.Recall, a.Precision = share(a.Found, a.Pairs), share(a.Right, a.Removed)
+		out = append(out, a)
+	}
+	return out, len(sets), nil
+}
+
+// grams are the hashes of a text's word n-grams, each once, in ascending order.
+func (c MinHash) grams(text string) []uint64 {
+	words := normalWords(text)
+	n := min(c.NGram, max(1, len(words)))
+	var set []uint64
+	for i := 0; i+n <= len(words); i++ {
+		g := uint64(0)
+		for _, w := range words[i : i+n] {
+			g = (g ^ xxh3.HashString(w)) * 0x9fb21c651e98df25
+			g ^= g >> 32
+		}
+		set = append(set, g)
+	}
+	slices.Sort(set)
+	return slices.Clip(slices.Compact(set))
+}
+
+// exactSimilarity is the Jaccard similarity of two sets in ascending order.
+func exactSimilarity(a, b []uint64) float64 {
+	both := 0
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		switch c := cmp.Compare(a[i], b[j]); {
+		case c < 0:
+			i++
+		case c > 0:
+			j++
+		default:
+			both++
+			i++
+			j++
+		}
+	}
+	return share(both, len(a)+len(b)-both)
+}
+
+// alikePair is two documents with their similarity.
+type alikePair struct {
+	a, b       uint64
+	similarity float64
+}
+
+// alikePairs are all pairs of sets whose similarity reaches least. Of two such sets, the first elements in the order of how rare they are, |x| - least*|x| + 1
+// of them, have one in common (Bayardo et al., "Scaling Up All Pairs Similarity Search", 2007; Xiao et al., 2008), so that only such pairs are compared.
+func alikePairs(sets [][]uint64, least float64) []alikePair {
+	prefixes := rarest(sets, least)
+	order := make([]int, len(sets)) // by size, so that a set is compared with smaller ones
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(len(sets[x]), len(sets[y])) })
+	index := map[uint64][]int{}
+	last := make([]int, len(sets)) // the set for which another was last compared, plus one
+	var out []alikePair
+	for _, x := range order {
+		for _, g := range prefixes[x] {
+			for _, y := range index[g] {
+				if last[y] == x+1 || float64(len(sets[y])) < least*float64(len(sets[x])) {
+					continue
+				}
+				last[y] = x + 1
+				if s := exactSimilarity(sets[x], sets[y]); s >= least {
+					out = append(out, alikePair{uint64(min(x, y)), uint64(max(x, y)), s})
+				}
+			}
+			index[g] = append(index[g], x)
+		}
+	}
+	return out
+}
+
+// rarest are the first elements of each set in the order of how many sets have them.
+func rarest(sets [][]uint64, least float64) [][]uint64 {
+	all := slices.Concat(sets...)
+	slices.Sort(all)
+	in := func(g uint64) int { // sets that have it
+		from, _ := slices.BinarySearch(all, g)
+		to, _ := slices.BinarySearch(all, g+1)
+		if g == math.MaxUint64 {
+			to = len(all)
+		}
+		return to - from
+	}
+	out := make([][]uint64, len(sets))
+	for i, set := range sets {
+		counts := make(map[uint64]int, len(set))
+		for _, g := range set {
+			counts[g] = in(g)
+		}
+		sorted := slices.Clone(set)
+		slices.SortFunc(sorted, func(x, y uint64) int { return cmp.Or(cmp.Compare(counts[x], counts[y]), cmp.Compare(x, y)) })
+		out[i] = slices.Clone(sorted[:min(len(sorted), len(sorted)-int(math.Ceil(least*float64(len(sorted))-1e-9))+1)])
+	}
+	return out
+}
