@@ -64,20 +64,26 @@ func benchDedupCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// dedupRows measures the default setting and that with a threshold.
+// dedupRows measures the default setting and those with a threshold.
 func dedupRows(ctx context.Context, name string, docs iter.Seq2[data.Document, error]) ([]benchDedup, error) {
 	var rows []benchDedup
-	for _, threshold := range []float64{0, 0.8} {
+	for _, how := range []struct {
+		threshold float64
+		exact     bool
+	}{{0, false}, {0.8, false}, {0.8, true}} {
 		near := curate.DefaultMinHash()
-		near.Threshold = threshold
+		near.Threshold, near.Exact = how.threshold, how.exact
 		begin := time.Now()
 		found, n, err := curate.MeasureNear(ctx, docs, near, []float64{0.75, 0.8, 0.85, 0.9}, runtime.GOMAXPROCS(0))
 		if err != nil {
 			return nil, err
 		}
 		setting := fmt.Sprintf("%d x %d", near.Bands, near.Rows)
-		if threshold > 0 {
-			setting += fmt.Sprintf(", near.threshold=%v", threshold)
+		if near.Threshold > 0 {
+			setting += fmt.Sprintf(", near.threshold=%v", near.Threshold)
+		}
+		if near.Exact {
+			setting += " near.exact=true"
 		}
 		rows = append(rows, benchDedup{name, setting, n, time.Since(begin).Seconds(), found})
 	}

@@ -39,6 +39,7 @@ type keptDoc struct {
 	json      []byte // its line
 	hash      uint64
 	signature []uint32 // nil without a search for near duplicates
+	grams     []uint64 // nil unless they are compared
 }
 
 // newFunnel counts nothing yet.
@@ -177,7 +178,11 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 			return o
 		}
 		if w.hasher != nil {
-			k.signature = w.hasher.signature(doc.compared(w.r.cfg.Records))
+			compared := doc.compared(w.r.cfg.Records)
+			k.signature = w.hasher.signature(compared)
+			if w.r.cfg.Near.Exact {
+				k.grams = w.r.cfg.Near.grams(compared)
+			}
 		}
 		o.kept = append(o.kept, k)
 	}

@@ -1,6 +1,7 @@
 package curate
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -17,6 +18,7 @@ type MinHash struct {
 	Bands     int     `yaml:"bands" doc:"groups of hashes; documents that agree in one group are compared"`
 	Rows      int     `yaml:"rows" doc:"hashes per group"`
 	Threshold float64 `yaml:"threshold" doc:"least similarity, estimated from all hashes, of duplicates; 0: agreeing in one group is enough"`
+	Exact     bool    `yaml:"exact" doc:"with a threshold: compare all n-grams and not the estimate; they take about as much disk as the text while it runs"`
 	Seed      uint64  `yaml:"seed" doc:"of the hashes"`
 }
 
@@ -32,6 +34,8 @@ func (c MinHash) Validate() error {
 		return fmt.Errorf("near.bands is %d and near.rows %d; both must be at least 1 and there may be %d hashes", c.Bands, c.Rows, 1<<14)
 	case !(c.Threshold >= 0 && c.Threshold <= 1):
 		return fmt.Errorf("near.threshold is %v; it must be between 0 and 1", c.Threshold)
+	case c.Exact && c.Threshold == 0:
+		return errors.New("near.exact compares with near.threshold, which is 0; set it, as in near.threshold=0.8")
 	}
 	return nil
 }

@@ -220,12 +220,20 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries}
 	defer s.remove()
 	var read *signatures
-	if kind == bandKeys && r.cfg.Near.Threshold > 0 {
+	if kind == bandKeys && r.cfg.Near.Threshold > 0 && !r.cfg.Near.Exact {
 		var err error
 		if read, err = r.openSignatures(); err != nil {
 			return err
 		}
 		defer read.close()
+	}
+	var sets *gramSets
+	if kind == bandKeys && r.cfg.Near.Exact {
+		var err error
+		if sets, err = r.openGrams(); err != nil {
+			return err
+		}
+		defer sets.close()
 	}
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
@@ -247,6 +255,14 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 			continue
 		case kind == exactKeys && m.bytes != m.first.bytes:
 			continue
+		case sets != nil:
+			alike, err := sets.alike(m)
+			if err != nil {
+				return err
+			}
+			if !alike {
+				continue
+			}
 		case read != nil:
 			alike, err := read.alike(&first, m, r.cfg.Near.Threshold)
 			if err != nil {

@@ -188,6 +188,35 @@ func TestRunRefusesAnotherRecipe(t *testing.T) {
 	}
 }
 
+func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
+	docs := corpus(1500)
+	var first string
+	broken := errors.New("broken")
+	for workers := range 3 {
+		c := config(t.TempDir(), workers+1)
+		c.Near.Threshold, c.Near.Exact = 0.8, true
+		if workers == 2 {
+			if _, err := Run(t.Context(), stream(docs, func(i int) error {
+				if i == 1100 {
+					return broken
+				}
+				return nil
+			}), c); !errors.Is(err, broken) {
+				t.Fatalf("error %v", err)
+			}
+		}
+		r, err := Run(t.Context(), stream(docs, goOn), c)
+		if err != nil || r.Near.Documents < 20 {
+			t.Fatalf("%+v, error %v", r, err)
+		}
+		if first == "" {
+			first = content(t, c.Dir)
+		} else if content(t, c.Dir) != first {
+			t.Errorf("%d workers give another result", workers+1)
+		}
+	}
+}
+
 func TestThresholdSparesWhatIsOnlyPartlyAlike(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	var docs []data.Document

@@ -21,7 +21,8 @@ type shardWriter struct {
 	text    *jsonlWriter
 	keys    *atomicfile.File
 	buffer  *bufio.Writer
-	pending bool // something was read since the last shard
+	grams   *gramWriter // nil unless they are compared
+	pending bool        // something was read since the last shard
 }
 
 // take writes what a batch left over and ends the shard when it is full.
@@ -56,6 +57,16 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 			return fmt.Errorf("curate: %w", err)
 		}
 		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
+		if w.r.comparesGrams() {
+			if w.grams, err = createGrams(w.r.path(workName, gramsName(i))); err != nil {
+				return err
+			}
+		}
+	}
+	if w.grams != nil {
+		if err := w.grams.write(d.grams); err != nil {
+			return err
+		}
 	}
 	w.count.plus(d.size)
 	return errors.Join(w.text.writeRaw(d.json), writeKeys(w.buffer, d))
@@ -80,14 +91,18 @@ func (w *shardWriter) close() error {
 	}
 	s := &w.r.state
 	if w.text != nil {
-		if err := errors.Join(w.text.commit(), w.buffer.Flush(), w.keys.Commit()); err != nil {
+		err := errors.Join(w.text.commit(), w.buffer.Flush(), w.keys.Commit())
+		if w.grams != nil {
+			err = errors.Join(err, w.grams.commit())
+		}
+		if err != nil {
 			return fmt.Errorf("curate: %w", err)
 		}
 		s.Shards = append(s.Shards, w.count)
 	}
 	s.Input = w.input
 	s.Funnel.merge(&w.funnel)
-	w.text, w.keys, w.count, w.pending = nil, nil, Count{}, false
+	w.text, w.keys, w.grams, w.count, w.pending = nil, nil, nil, Count{}, false
 	return w.r.save()
 }
 
@@ -96,6 +111,9 @@ func (w *shardWriter) abort() {
 		w.text.abort()
 		if w.keys != nil {
 			w.keys.Abort()
+		}
+		if w.grams != nil {
+			w.grams.abort()
 		}
 	}
 }

@@ -1,0 +1,136 @@
+package curate
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sort"
+
+	"hone/internal/atomicfile"
+)
+
+func gramsName(shard int) string { return fmt.Sprintf("kept-%05d.grams", shard) }
+
+func endsName(grams string) string { return grams + "-ends" }
+
+// comparesGrams reports whether near duplicates are compared by all their n-grams.
+func (r *runner) comparesGrams() bool { return r.cfg.Near != nil && r.cfg.Near.Exact }
+
+// gramWriter writes the n-grams of a shard's documents one after the other, and beside them where each ends.
+type gramWriter struct {
+	files   [2]*atomicfile.File // n-grams, ends
+	buffers [2]*bufio.Writer
+	end     uint64 // n-grams so far
+}
+
+func createGrams(path string) (*gramWriter, error) {
+	w := &gramWriter{}
+	for i, p := range []string{path, endsName(path)} {
+		f, err := atomicfile.Create(p)
+		if err != nil {
+			w.abort()
+			return nil, fmt.Errorf("curate: %w", err)
+		}
+		w.files[i], w.buffers[i] = f, bufio.NewWriterSize(f, 1<<18)
+	}
+	return w, nil
+}
+
+func (w *gramWriter) write(grams []uint64) error {
+	for _, g := range grams {
+		if err := binary.Write(w.buffers[0], binary.LittleEndian, g); err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
+	}
+	w.end += uint64(len(grams))
+	return binary.Write(w.buffers[1], binary.LittleEndian, w.end)
+}
+
+func (w *gramWriter) commit() error {
+	var errs []error
+	for i, f := range w.files {
+		errs = append(errs, w.buffers[i].Flush(), f.Commit())
+	}
+	return errors.Join(errs...)
+}
+
+func (w *gramWriter) abort() {
+	for _, f := range w.files {
+		if f != nil {
+			f.Abort()
+		}
+	}
+}
+
+// gramSets reads the n-grams of any documents.
+type gramSets struct {
+	grams, ends []*os.File
+	first       []uint64 // number of each shard's first document
+	threshold   float64
+	last        uint64   // the document whose n-grams are set, plus one
+	set         []uint64 // those of the first of a group, which is compared with many
+}
+
+func (r *runner) openGrams() (*gramSets, error) {
+	s := &gramSets{threshold: r.cfg.Near.Threshold}
+	for i := range r.state.Shards {
+		s.first = append(s.first, uint64(r.before(i)))
+		path := r.path(workName, gramsName(i))
+		for p, files := range map[string]*[]*os.File{path: &s.grams, endsName(path): &s.ends} {
+			f, err := os.Open(p)
+			if err != nil {
+				s.close()
+				return nil, fmt.Errorf("curate: %w", err)
+			}
+			*files = append(*files, f)
+		}
+	}
+	return s, nil
+}
+
+func (s *gramSets) close() {
+	for _, files := range [][]*os.File{s.grams, s.ends} {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+}
+
+// read returns the n-grams of a document in ascending order.
+func (s *gramSets) read(doc uint64) ([]uint64, error) {
+	i := sort.Search(len(s.first), func(i int) bool { return s.first[i] > doc }) - 1
+	at := int64(doc - s.first[i])
+	var ends [16]byte // of the document before and of this one
+	from := ends[8:]
+	if at > 0 {
+		from, at = ends[:], at-1
+	}
+	if _, err := s.ends[i].ReadAt(from, 8*at); err != nil {
+		return nil, fmt.Errorf("curate: read %s: %w", s.ends[i].Name(), err)
+	}
+	begin, end := binary.LittleEndian.Uint64(ends[:]), binary.LittleEndian.Uint64(ends[8:])
+	raw := make([]byte, 8*(end-begin))
+	if _, err := s.grams[i].ReadAt(raw, 8*int64(begin)); err != nil {
+		return nil, fmt.Errorf("curate: read %s: %w", s.grams[i].Name(), err)
+	}
+	set := make([]uint64, end-begin)
+	for i := range set {
+		set[i] = binary.LittleEndian.Uint64(raw[8*i:])
+	}
+	return set, nil
+}
+
+// alike reports whether the similarity of a member and the first of its key reaches the threshold.
+func (s *gramSets) alike(m member) (bool, error) {
+	if s.last != m.first.doc+1 {
+		set, err := s.read(m.first.doc)
+		if err != nil {
+			return false, err
+		}
+		s.last, s.set = m.first.doc+1, set
+	}
+	other, err := s.read(m.doc)
+	return err == nil && exactSimilarity(s.set, other) >= s.threshold, err
+}
