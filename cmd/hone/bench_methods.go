@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,42 +9,59 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"hone/plan"
 	"hone/recipe"
+	"hone/train"
 )
 
 // benchMethod is a row of hone bench methods.
 type benchMethod struct {
-	Method      string  `json:"method"`
-	Rate        float64 `json:"learning_rate"`
-	Before      float64 `json:"held_out_loss_before"`
-	Loss        float64 `json:"held_out_loss"`
-	Trainable   int     `json:"trainable_parameters"`
-	SPerStep    float64 `json:"s_per_step"`
-	PeakBytes   int64   `json:"peak_memory_bytes"`
-	PlannedPeak int64   `json:"planned_memory_bytes"`
+	Method      string       `json:"method"`
+	Rate        float64      `json:"learning_rate"`
+	Before      float64      `json:"held_out_loss_before"`
+	Loss        float64      `json:"held_out_loss"` // the mean of all seeds
+	Losses      []float64    `json:"losses"`        // by seed
+	Tried       [][2]float64 `json:"tried"`         // with --sweep: learning rates and the losses of the first seed with them
+	Trainable   int          `json:"trainable_parameters"`
+	SPerStep    float64      `json:"s_per_step"` // median
+	PeakBytes   int64        `json:"peak_memory_bytes"`
+	PlannedPeak int64        `json:"planned_memory_bytes"`
 }
 
-// methodRates are learning rates that suit the model of the quickstart: of 1, 2 and 5 times the powers of ten those with the
-// lowest held-out loss. Other methods take the recipe's.
-var methodRates = map[string]string{"full": "2e-3", "lora": "1e-2", "qlora": "1e-2"}
+// methodRates are learning rates that suit the model of the quickstart, of 1, 2 and 5 times the powers of ten. Other methods take the recipe's.
+var methodRates = map[string]string{"full": "2e-3", "lora": "1e-2", "qlora": "1e-2", "prompt": "0.3"}
+
+// methodsBench is what hone bench methods compares, and how.
+type methodsBench struct {
+	methods []string
+	rates   map[string]string
+	sweep   bool
+	seeds   int
+}
 
 func benchMethodsCommand(a *app) *cobra.Command {
-	var methods []string
+	var b methodsBench
 	cmd := &cobra.Command{
 		Use: "methods MODEL [path=value ...]", Short: "Fine-tune by one method after the other and compare loss, time and memory",
-		Long: "Runs hone sft once for each method, on the same examples in the same order, and prints a table. Any key of hone sft can be set;\n" +
-			"learning rates are those that suit the quickstart's model unless optimizer.learning_rate is set.",
-		Example: "  hone quickstart --out q && hone bench methods q/model data=q/pairs.jsonl steps=100 chat_template=zephyr sequence_length=256",
-		Args:    cobra.MinimumNArgs(1),
+		Long: "Runs hone sft for each method, on the same examples in the same order, and prints a table. Any key of hone sft can be set. Learning rates are\n" +
+			"each method's own (--rates; not set: those that suit the quickstart's model); --sweep tries half and twice as much as well, and keeps the best.",
+		Example: "  hone quickstart --out q && hone bench methods q/model data=q/pairs.jsonl steps=50 chat_template=zephyr lora.r=8 --sweep --seeds 3\n" +
+			"  hone bench methods HuggingFaceTB/SmolLM2-135M data=q/pairs.jsonl steps=60 dtype=bf16 --rates full=1.3e-4,lora=1.3e-3,qlora=1.3e-3,prompt=0.03",
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			dir, err := modelDir(args[0])
+			if err != nil {
+				return err
+			}
+			if b.seeds < 1 {
+				return fmt.Errorf("--seeds is %d; it must be at least 1", b.seeds)
+			}
 			var rows []benchMethod
-			for _, method := range methods {
-				row, err := a.benchMethod(cmd.Context(), method, args[0], args[1:])
+			for _, method := range b.methods {
+				row, err := b.compare(cmd.Context(), a, method, append([]string{"model=" + dir}, args[1:]...))
 				if err != nil {
 					return fmt.Errorf("%s: %w", method, err)
 				}
@@ -52,28 +70,69 @@ func benchMethodsCommand(a *app) *cobra.Command {
 			return a.result(rows, func(w io.Writer) { printMethods(w, rows) })
 		},
 	}
-	cmd.Flags().StringSliceVar(&methods, "methods", recipe.Methods(), "what to compare")
+	cmd.Flags().StringSliceVar(&b.methods, "methods", recipe.Methods(), "what to compare")
+	cmd.Flags().StringToStringVar(&b.rates, "rates", nil, "learning rates, as in full=2e-5,lora=2e-4")
+	cmd.Flags().BoolVar(&b.sweep, "sweep", false, "try half and twice the learning rates as well, and keep each method's best")
+	cmd.Flags().IntVar(&b.seeds, "seeds", 1, "runs of each method with its learning rate, with the seeds 1, 2, ...")
 	return cmd
 }
 
-// benchMethod runs one of them in a folder that is removed afterwards.
-func (a *app) benchMethod(ctx context.Context, method, model string, overrides []string) (row benchMethod, err error) {
+// compare finds the learning rate of a method and runs it with every seed.
+func (b *methodsBench) compare(ctx context.Context, a *app, method string, keys []string) (best benchMethod, err error) {
+	for _, factor := range b.factors() {
+		row, err := b.once(ctx, a, method, keys, factor, 1)
+		if err != nil {
+			return best, err
+		}
+		tried := append(best.Tried, [2]float64{row.Rate, row.Loss})
+		if best.Method == "" || row.Loss < best.Loss {
+			best = row
+		}
+		best.Tried = tried
+	}
+	factor := best.Rate / best.Tried[0][0]
+	best.Losses = []float64{best.Loss}
+	for seed := 2; seed <= b.seeds; seed++ {
+		row, err := b.once(ctx, a, method, keys, factor, seed)
+		if err != nil {
+			return best, err
+		}
+		best.Losses = append(best.Losses, row.Loss)
+		best.Loss += (row.Loss - best.Loss) / float64(seed)
+	}
+	return best, nil
+}
+
+// factors are on the learning rates; the first is 1.
+func (b *methodsBench) factors() []float64 {
+	if b.sweep {
+		return []float64{1, 0.5, 2}
+	}
+	return []float64{1}
+}
+
+// once runs a method in a folder that is removed afterwards.
+func (b *methodsBench) once(ctx context.Context, a *app, method string, keys []string, factor float64, seed int) (row benchMethod, err error) {
 	dir, err := os.MkdirTemp("", "hone-methods-")
 	if err != nil {
 		return row, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := recipe.DefaultSFT()
-	args := []string{"model=" + model, "method=" + method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0"}
-	if rate := methodRates[method]; rate != "" && !slices.ContainsFunc(overrides, func(s string) bool { return strings.HasPrefix(s, "optimizer.learning_rate=") }) {
+	args := []string{"method=" + method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", seed)}
+	if rate := cmp.Or(b.rates[method], methodRates[method]); rate != "" {
 		args = append(args, "optimizer.learning_rate="+rate)
 	}
 	if err := recipe.LoadConfig(&c, "", args); err != nil {
 		return row, err
 	}
-	if err := recipe.Override(&c, overrides); err != nil {
+	if err := recipe.Override(&c, keys); err != nil {
 		return row, err
 	}
+	if err := c.Validate(); err != nil { // fills the learning rate in
+		return row, err
+	}
+	c.Optimizer.LearningRate *= factor
 	s, err := a.train(ctx, &c, &c.Training)
 	if err != nil {
 		return row, err
@@ -81,8 +140,25 @@ func (a *app) benchMethod(ctx context.Context, method, model string, overrides [
 	if s.Interrupted {
 		return row, context.Canceled
 	}
+	seconds, err := stepSeconds(filepath.Join(c.Out, "metrics.jsonl"))
 	return benchMethod{Method: method, Rate: c.Optimizer.LearningRate, Before: s.Before["loss"], Loss: s.Validation["loss"], Trainable: s.Trainable,
-		SPerStep: s.Seconds / float64(s.Steps), PeakBytes: s.PeakMemoryBytes, PlannedPeak: s.PlannedMemoryBytes}, nil
+		SPerStep: seconds, PeakBytes: s.PeakMemoryBytes, PlannedPeak: s.PlannedMemoryBytes}, err
+}
+
+// stepSeconds is the median time of a run's steps, without what is done between them.
+func stepSeconds(path string) (float64, error) {
+	events, err := train.ReadMetrics(path)
+	var times []float64
+	for _, e := range events {
+		if e, ok := e.(train.StepEvent); ok {
+			times = append(times, e.StepTime)
+		}
+	}
+	if err != nil || len(times) == 0 {
+		return 0, err
+	}
+	slices.Sort(times)
+	return times[len(times)/2], nil
 }
 
 // printMethods writes the table of docs/methods.md.
@@ -92,6 +168,14 @@ func printMethods(w io.Writer, rows []benchMethod) {
 		fmt.Fprintf(w, "| none | | %.4f | | | | |\n", rows[0].Before)
 	}
 	for _, r := range rows {
-		fmt.Fprintf(w, "| %s | %g | %.4f | %d | %.3f | %s | %s |\n", r.Method, r.Rate, r.Loss, r.Trainable, r.SPerStep, plan.Bytes(r.PeakBytes), plan.Bytes(r.PlannedPeak))
+		fmt.Fprintf(w, "| %s | %g | %s | %d | %.3f | %s | %s |\n", r.Method, r.Rate, r.lossText(), r.Trainable, r.SPerStep, plan.Bytes(r.PeakBytes), plan.Bytes(r.PlannedPeak))
 	}
+}
+
+// lossText is the loss, with the largest distance of a seed's from it.
+func (r *benchMethod) lossText() string {
+	if len(r.Losses) < 2 {
+		return fmt.Sprintf("%.4f", r.Loss)
+	}
+	return fmt.Sprintf("%.4f ± %.4f", r.Loss, max(slices.Max(r.Losses)-r.Loss, r.Loss-slices.Min(r.Losses)))
 }
