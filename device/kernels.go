@@ -67,6 +67,11 @@ type Kernels interface {
 
 	// Reduce computes one F32 number from x into y[0].
 	Reduce(op ReduceOp, y, x Buffer)
+	// Split stores an F32 x in two halves of the same size: high (BF16) is x rounded to nearest, of two as near the one
+	// further from zero, and rest (U8, two bytes for each element) is what Join needs to give x back bit for bit. A NaN stays one.
+	Split(high, rest, x Buffer)
+	// Join computes the x (F32) that was split.
+	Join(x, high, rest Buffer)
 	// AdamW updates parameters in place; see the type.
 	AdamW(AdamW)
 }
@@ -230,13 +235,14 @@ type CrossEntropy struct {
 //	g = Scale·Grad;  M = Beta1·M + (1-Beta1)·g;  V = Beta2·V + (1-Beta2)·g²
 //	Param -= LR·(M/(1-Beta1^Step)/(sqrt(V/(1-Beta2^Step))+Eps) + Decay·Param)
 //
-// Param, M and V are F32; Grad is F32 or BF16. Half (BF16, optional) receives Param rounded. With MScale and VScale, M and V
+// Param, M and V are F32; Grad is F32 or BF16. With Rest, Param is BF16 and both are the halves of F32 parameters, as Split
+// makes them. With MScale and VScale, M and V
 // are U8 and the moments are kept as codes of DynamicMap(true) and DynamicMap(false): read as code·scale, and rounded
 // after Param was changed, each block of DynamicBlock elements by its own largest magnitude.
 type AdamW struct {
 	Param, Grad, M, V Buffer
 	MScale, VScale    Buffer // F32 [ceil(len/DynamicBlock)], or absent
-	Half              Buffer
+	Rest              Buffer // U8 [2·len], or absent
 	LR, Beta1, Beta2  float32
 	Eps, Decay, Scale float32
 	Step              int // counted from 1

@@ -1,7 +1,7 @@
 // Package optim updates parameters from their gradients.
 //
 // An optimizer owns the state that belongs to the parameters: the moments of
-// Adam and, for parameters kept in bf16, the f32 masters that the updates go to.
+// Adam and, for parameters kept in bf16, what they lack to the f32 masters that the updates go to.
 package optim
 
 import (
@@ -15,7 +15,7 @@ import (
 // Param is a tensor to be trained and how to treat it.
 type Param struct {
 	Name    string         // the name in checkpoints and in messages
-	Tensor  *tensor.Tensor // F32, or BF16 with an F32 master kept here
+	Tensor  *tensor.Tensor // F32, or BF16, the upper half of an F32 master whose rest is kept here
 	Decay   bool           // whether weight decay applies: not to norms and biases
 	LRScale float32        // factor on the learning rate; 0 means 1
 }
@@ -38,8 +38,8 @@ func Default() Config {
 }
 
 // AdamW is Adam with decoupled weight decay and clipping by the global norm of
-// the gradients. Its memory is 8 bytes per F32 parameter, 12 per BF16 parameter; with 8-bit moments (Dettmers et al., "8-bit
-// Optimizers via Block-wise Quantization", 2021) about 2 and 6.
+// the gradients. Its memory is 8 bytes per F32 parameter, 10 per BF16 parameter; with 8-bit moments (Dettmers et al., "8-bit
+// Optimizers via Block-wise Quantization", 2021) about 2 and 4.
 type AdamW struct {
 	dev     device.Device
 	pager   device.Pager // nil when the state is in memory
@@ -53,11 +53,11 @@ type AdamW struct {
 // slot is one parameter with its state.
 type slot struct {
 	Param
-	master device.Buffer // F32; the parameter itself unless it is BF16
+	rest   device.Buffer // U8, of the halves of F32 values where the parameter is BF16: see device.Device's Split
 	m, v   device.Buffer // F32, or U8 with scales
 	mScale device.Buffer // F32, a block's each; zero Buffers for F32 moments
 	vScale device.Buffer
-	paged  bool // master and moments live in files
+	paged  bool // rest and moments live in files
 }
 
 // New allocates the state of params on dev: moments of zero and masters equal
@@ -107,7 +107,7 @@ func (o *AdamW) add(p Param) error {
 		p.LRScale = 1
 	}
 	n := p.Tensor.Len()
-	o.slots = append(o.slots, slot{Param: p, master: p.Tensor.Buffer(), paged: o.pager != nil && n >= largeState})
+	o.slots = append(o.slots, slot{Param: p, paged: o.pager != nil && n >= largeState})
 	s := &o.slots[len(o.slots)-1]
 	moment := device.F32
 	if o.config.EightBit && n >= largeState {
@@ -123,11 +123,10 @@ func (o *AdamW) add(p Param) error {
 		return err
 	}
 	if s.halved() {
-		s.master = device.Buffer{}
-		if s.master, err = o.alloc(s, n, device.F32); err != nil {
+		// Zeros: the masters begin as the parameters are.
+		if s.rest, err = o.alloc(s, 2*n, device.U8); err != nil {
 			return err
 		}
-		o.dev.Unary(device.Identity, s.master, p.Tensor.Buffer())
 		o.evict(s, 0, n)
 	}
 	return nil
@@ -145,11 +144,7 @@ func (o *AdamW) alloc(s *slot, n int, t device.DType) (device.Buffer, error) {
 func (o *AdamW) Free() {
 	for i := range o.slots {
 		s := &o.slots[i]
-		buffers := []device.Buffer{s.m, s.v, s.mScale, s.vScale}
-		if s.halved() {
-			buffers = append(buffers, s.master)
-		}
-		for _, b := range buffers {
+		for _, b := range []device.Buffer{s.m, s.v, s.mScale, s.vScale, s.rest} {
 			if !b.IsZero() {
 				o.dev.Free(b)
 			}
@@ -159,7 +154,7 @@ func (o *AdamW) Free() {
 	o.slots = nil
 }
 
-// halved reports whether the parameter is BF16 and the master a buffer of its own.
+// halved reports whether the parameter is BF16 and the master in halves.
 func (s *slot) halved() bool { return s.Tensor.DType() == device.BF16 }
 
 // Step updates every parameter that has a gradient at learning rate lr and frees
@@ -215,9 +210,9 @@ func (o *AdamW) update(s *slot, lr, scale float32) {
 
 // operands sets k to work on elements lo to hi.
 func (s *slot) operands(k *device.AdamW, lo, hi int) {
-	k.Param, k.Grad, k.M, k.V = s.master.Slice(lo, hi), s.Tensor.Grad().Slice(lo, hi), s.m.Slice(lo, hi), s.v.Slice(lo, hi)
+	k.Param, k.Grad, k.M, k.V = s.Tensor.Buffer().Slice(lo, hi), s.Tensor.Grad().Slice(lo, hi), s.m.Slice(lo, hi), s.v.Slice(lo, hi)
 	if s.halved() {
-		k.Half = s.Tensor.Buffer().Slice(lo, hi)
+		k.Rest = s.rest.Slice(2*lo, 2*hi)
 	}
 	if !s.mScale.IsZero() {
 		first, last := lo/device.DynamicBlock, (hi+device.DynamicBlock-1)/device.DynamicBlock
@@ -233,7 +228,7 @@ func (o *AdamW) evict(s *slot, lo, hi int) {
 	o.pager.Evict(s.m.Slice(lo, hi))
 	o.pager.Evict(s.v.Slice(lo, hi))
 	if s.halved() {
-		o.pager.Evict(s.master.Slice(lo, hi))
+		o.pager.Evict(s.rest.Slice(2*lo, 2*hi))
 	}
 }
 

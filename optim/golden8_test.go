@@ -48,7 +48,7 @@ func TestGolden8(t *testing.T) {
 				few(t, fmt.Sprintf("small weight at step %d", step), small, floats(t, golden, fmt.Sprint("small.", step)))
 			}
 		}
-		checkStates(t, dev, golden, opt)
+		checkStates(t, golden, opt)
 	})
 }
 
@@ -81,7 +81,7 @@ func few(t *testing.T, what string, p *tensor.Tensor, want []float64) {
 	}
 }
 
-func checkStates(t *testing.T, dev device.Device, golden *safetensors.Archive, opt *optim.AdamW) {
+func checkStates(t *testing.T, golden *safetensors.Archive, opt *optim.AdamW) {
 	t.Helper()
 	for _, s := range opt.State() {
 		if s.Name != "large" || s.Kind == optim.Master {
@@ -89,9 +89,9 @@ func checkStates(t *testing.T, dev device.Device, golden *safetensors.Archive, o
 		}
 		name := map[optim.Kind]string{optim.Moment1: "m", optim.Moment2: "v", optim.Moment1Scale: "m_scale", optim.Moment2Scale: "v_scale"}[s.Kind]
 		want, _ := golden.Tensor(name)
-		if s.Buffer.DType == device.F32 {
-			got, numbers := make([]float32, s.Buffer.Len), floats(t, golden, name)
-			if err := dev.Read(got, s.Buffer); err != nil {
+		if s.DType() == device.F32 {
+			got, numbers := make([]float32, s.Len()), floats(t, golden, name)
+			if err := s.Read(got); err != nil {
 				t.Fatal(err)
 			}
 			for i, w := range numbers {
@@ -99,8 +99,8 @@ func checkStates(t *testing.T, dev device.Device, golden *safetensors.Archive, o
 			}
 			continue
 		}
-		got, off := make([]uint8, s.Buffer.Len), 0
-		if err := dev.Read(got, s.Buffer); err != nil {
+		got, off := make([]uint8, s.Len()), 0
+		if err := s.Read(got); err != nil {
 			t.Fatal(err)
 		}
 		for i, w := range want.Data {

@@ -1,6 +1,10 @@
 package optim
 
-import "hone/device"
+import (
+	"fmt"
+
+	"hone/device"
+)
 
 // Kind tells the parts of a parameter's state apart.
 type Kind uint8
@@ -15,17 +19,61 @@ const (
 	Moment2Scale
 )
 
-// State is one tensor of the optimizer's state: its buffer, F32 or U8, to be read
-// for a checkpoint or written when one is loaded.
+// State is one tensor of the optimizer's state, F32 or U8, to be read for a checkpoint or written when one is loaded.
 type State struct {
-	Kind   Kind
-	Name   string // of the parameter
-	Shape  []int  // the parameter's, [blocks] of scales
-	Buffer device.Buffer
-	evict  func()
+	Kind         Kind
+	Name         string // of the parameter
+	Shape        []int  // the parameter's, [blocks] of scales
+	dev          device.Device
+	buffer, rest device.Buffer // the values, or the halves of F32 values
+	evict        func()
 }
 
-// Done says that the buffer was read or written; one that is paged goes out of memory.
+// Len is the number of values.
+func (s *State) Len() int { return s.buffer.Len }
+
+// DType is the type of the values, F32 or U8.
+func (s *State) DType() device.DType {
+	if s.buffer.DType == device.U8 {
+		return device.U8
+	}
+	return device.F32
+}
+
+// Values calls use with the values, which are not to be changed; where they are in halves, they are whole as long as the call lasts.
+func (s *State) Values(use func(b device.Buffer)) {
+	if s.rest.IsZero() {
+		use(s.buffer)
+		return
+	}
+	whole := s.dev.Alloc(s.buffer.Len, device.F32)
+	defer s.dev.Free(whole)
+	s.dev.Join(whole, s.buffer, s.rest)
+	use(whole)
+}
+
+// Read copies the values to host memory: []float32, or []uint8 of a U8 state.
+func (s *State) Read(to any) (err error) {
+	s.Values(func(b device.Buffer) { err = s.dev.Read(to, b) })
+	if err != nil {
+		return fmt.Errorf("read %s from the device: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Write sets the values, which are of the type that Read takes; a bf16 parameter changes with its master.
+func (s *State) Write(values any) {
+	if s.rest.IsZero() {
+		s.dev.Write(s.buffer, values)
+		return
+	}
+	whole := s.dev.Alloc(s.buffer.Len, device.F32)
+	defer s.dev.Free(whole)
+	s.dev.Write(whole, values)
+	s.dev.Split(s.buffer, s.rest, whole)
+}
+
+// Done says that the values were read or written; one that is paged goes out of memory.
 func (s *State) Done() {
 	if s.evict != nil {
 		s.evict()
@@ -38,11 +86,14 @@ func (o *AdamW) State() []State {
 	var all []State
 	for i := range o.slots {
 		s := &o.slots[i]
-		for kind, b := range []device.Buffer{Master: s.master, Moment1: s.m, Moment2: s.v, Moment1Scale: s.mScale, Moment2Scale: s.vScale} {
+		for kind, b := range []device.Buffer{Master: s.Tensor.Buffer(), Moment1: s.m, Moment2: s.v, Moment1Scale: s.mScale, Moment2Scale: s.vScale} {
 			if b.IsZero() {
 				continue
 			}
-			one := State{Kind: Kind(kind), Name: s.Name, Shape: s.Tensor.Shape, Buffer: b, evict: func() { o.evict(s, 0, s.Tensor.Len()) }}
+			one := State{Kind: Kind(kind), Name: s.Name, Shape: s.Tensor.Shape, dev: o.dev, buffer: b, evict: func() { o.evict(s, 0, s.Tensor.Len()) }}
+			if one.Kind == Master {
+				one.rest = s.rest
+			}
 			if one.Kind >= Moment1Scale {
 				one.Shape = []int{b.Len}
 			}
@@ -55,15 +106,8 @@ func (o *AdamW) State() []State {
 // Updates is the number of updates made so far: the exponent of the bias correction.
 func (o *AdamW) Updates() int { return o.updates }
 
-// Restored ends the loading of a checkpoint after every buffer of State has been
-// written: it rounds the masters into the bf16 parameters and sets Updates.
+// Restored ends the loading of a checkpoint after all of State has been written: it sets Updates.
 func (o *AdamW) Restored(updates int) error {
 	o.updates = updates
-	for i := range o.slots {
-		if s := &o.slots[i]; s.halved() {
-			o.dev.Unary(device.Identity, s.Tensor.Buffer(), s.master)
-			o.evict(s, 0, s.Tensor.Len())
-		}
-	}
 	return o.dev.Sync()
 }

@@ -85,9 +85,15 @@ func (d *Device) ColumnSum(_, x device.Buffer, _ bool) { d.move(x) }
 // Reduce reads.
 func (d *Device) Reduce(_ device.ReduceOp, _, x device.Buffer) { d.move(x) }
 
+// Split reads numbers and writes their halves.
+func (d *Device) Split(high, rest, x device.Buffer) { d.move(high, rest, x) }
+
+// Join reads halves and writes numbers.
+func (d *Device) Join(x, high, rest device.Buffer) { d.move(x, high, rest) }
+
 // AdamW reads the gradient, and reads and writes parameters and moments.
 func (d *Device) AdamW(k device.AdamW) {
-	d.work.Updated += size(k.Param, k.Param, k.Grad, k.M, k.M, k.V, k.V, k.Half)
+	d.work.Updated += size(k.Param, k.Param, k.Rest, k.Rest, k.Grad, k.M, k.M, k.V, k.V)
 }
 
 // Pack reads numbers and writes codes.

@@ -21,12 +21,13 @@ func TestWork(t *testing.T) {
 	product(16, 200, 300, device.BF16, false) // the gradient of few rows is no decoding
 	x, y := buffer(1000, device.F32), buffer(1000, device.BF16)
 	d.Unary(device.SiLU, y, x)
-	d.AdamW(device.AdamW{Param: x, Grad: x, M: x, V: x, Half: y})
+	d.AdamW(device.AdamW{Param: x, Grad: x, M: x, V: x})
+	d.AdamW(device.AdamW{Param: y, Rest: buffer(2000, device.U8), Grad: x, M: x, V: x})
 	d.Unpack(x, device.Packed{Packing: device.Int8, Rows: 10, Cols: 100, Codes: buffer(1000, device.U8)})
 	want := plan.Work{
 		F32:  plan.Arithmetic{Wide: 2 * 100 * 200 * 300, Narrow: 2 * 100 * 16 * 300},
 		BF16: plan.Arithmetic{Few: 2 * 16 * 200 * 300, Narrow: 2 * 16 * 200 * 300},
-		Read: 2 * 200 * 300, Moved: 6000, Updated: 7*4000 + 2000, Packed: 5000,
+		Read: 2 * 200 * 300, Moved: 6000, Updated: 7*4000 + 4*2000 + 5*4000, Packed: 5000,
 	}
 	if got := d.Work(); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)

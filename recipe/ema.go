@@ -17,7 +17,7 @@ type ema struct {
 	dev    device.Device
 	params []nn.Named
 	values map[string]device.Buffer // F32, by name
-	master map[string]device.Buffer // of the optimizer
+	master map[string]optim.State   // of the optimizer
 }
 
 // emaName is the file of a checkpoint with the averages, and emaSuffix stands behind the name of the result's folder.
@@ -28,15 +28,15 @@ const (
 
 // newEMA begins with the present weights of params.
 func newEMA(dev device.Device, decay float64, params []nn.Named, opt *optim.AdamW) *ema {
-	e := &ema{decay: float32(decay), dev: dev, params: params, values: map[string]device.Buffer{}, master: map[string]device.Buffer{}}
+	e := &ema{decay: float32(decay), dev: dev, params: params, values: map[string]device.Buffer{}, master: map[string]optim.State{}}
 	for _, s := range opt.State() {
 		if s.Kind == optim.Master {
-			e.master[s.Name] = s.Buffer
+			e.master[s.Name] = s
 		}
 	}
 	for _, p := range params {
 		e.values[p.Name] = dev.Alloc(p.Len(), device.F32)
-		dev.Unary(device.Identity, e.values[p.Name], e.master[p.Name])
+		e.of(p, func(average, weights device.Buffer) { dev.Unary(device.Identity, average, weights) })
 	}
 	return e
 }
@@ -44,9 +44,18 @@ func newEMA(dev device.Device, decay float64, params []nn.Named, opt *optim.Adam
 // update moves the averages towards the weights.
 func (e *ema) update() {
 	for _, p := range e.params {
-		e.dev.Scale(e.values[p.Name], e.decay)
-		e.dev.AddScaled(e.values[p.Name], 1-e.decay, e.master[p.Name])
+		e.of(p, func(average, weights device.Buffer) {
+			e.dev.Scale(average, e.decay)
+			e.dev.AddScaled(average, 1-e.decay, weights)
+		})
 	}
+}
+
+// of calls f with the average of a parameter and its present weights.
+func (e *ema) of(p nn.Named, f func(average, weights device.Buffer)) {
+	master := e.master[p.Name]
+	master.Values(func(weights device.Buffer) { f(e.values[p.Name], weights) })
+	master.Done()
 }
 
 func (e *ema) free() {

@@ -57,7 +57,9 @@ func (r *run) masters() func(nn.Named) ([]float32, error) {
 	}
 	return func(p nn.Named) ([]float32, error) {
 		v := make([]float32, p.Len())
-		return v, r.env.Device.Read(v, byName[p.Name].Buffer)
+		s := byName[p.Name]
+		defer s.Done()
+		return v, s.Read(v)
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"hone/device"
 	"hone/internal/atomicfile"
 )
 
@@ -84,7 +83,7 @@ func (l *Loop) save() error {
 		}
 	}
 	c := l.Checkpoints
-	bytes, err := c.write(l.Tape.Dev, l.state, l.Optimizer)
+	bytes, err := c.write(l.state, l.Optimizer)
 	if err != nil {
 		return &unsavable{c.saveError(l.state.Step, err)}
 	}
@@ -110,7 +109,7 @@ func (c *Checkpoints) saveError(step int, err error) error {
 
 // write makes the folder of a checkpoint: under another name until its files are there, and
 // counting only once the marker is. A failure leaves nothing behind.
-func (c *Checkpoints) write(dev device.Device, s State, o Optimizer) (bytes int64, err error) {
+func (c *Checkpoints) write(s State, o Optimizer) (bytes int64, err error) {
 	temp, final := filepath.Join(c.Dir, fmt.Sprintf(".step-%d%s", s.Step, tempSuffix)), c.Path(s.Step)
 	defer func() {
 		if err != nil {
@@ -120,7 +119,7 @@ func (c *Checkpoints) write(dev device.Device, s State, o Optimizer) (bytes int6
 	if err := errors.Join(os.RemoveAll(temp), os.RemoveAll(final), os.MkdirAll(temp, 0o755)); err != nil {
 		return 0, err
 	}
-	if err := c.writeFiles(temp, dev, s, o); err != nil {
+	if err := c.writeFiles(temp, s, o); err != nil {
 		return 0, err
 	}
 	if err := os.Rename(temp, final); err != nil {
@@ -145,7 +144,7 @@ const (
 	tempSuffix       = ".unfinished"
 )
 
-func (c *Checkpoints) writeFiles(dir string, dev device.Device, s State, o Optimizer) error {
+func (c *Checkpoints) writeFiles(dir string, s State, o Optimizer) error {
 	for name, v := range map[string]any{stateFile: s, recipeFile: c.Recipe} {
 		text, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
@@ -160,7 +159,7 @@ func (c *Checkpoints) writeFiles(dir string, dev device.Device, s State, o Optim
 			return err
 		}
 	}
-	return c.writeTensors(dir, dev, o.State())
+	return c.writeTensors(dir, o.State())
 }
 
 // fileSizes lists the files below dir by their path in it.
@@ -310,7 +309,7 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 		return fmt.Errorf("resume: checkpoint %s is of another recipe: %s; go back to those values, or start a new run in another out",
 			dir, strings.Join(diff, ", "))
 	}
-	if err := l.Checkpoints.readTensors(dir, l.Tape.Dev, l.Optimizer.State()); err != nil {
+	if err := l.Checkpoints.readTensors(dir, l.Optimizer.State()); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	if err := l.Optimizer.Restored(state.Updates); err != nil {

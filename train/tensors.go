@@ -34,16 +34,16 @@ func (c *Checkpoints) place(s optim.State) (file, name string) {
 func (c *Checkpoints) weightsFile() string { return cmp.Or(c.Weights, "model.safetensors") }
 
 // writeTensors writes the weights and the moments, one tensor at a time in host memory.
-func (c *Checkpoints) writeTensors(dir string, dev device.Device, states []optim.State) error {
+func (c *Checkpoints) writeTensors(dir string, states []optim.State) error {
 	for _, file := range []string{c.weightsFile(), optimizerFile} {
-		if err := c.writeTensorFile(dir, file, dev, states); err != nil {
+		if err := c.writeTensorFile(dir, file, states); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Checkpoints) writeTensorFile(dir, file string, dev device.Device, states []optim.State) error {
+func (c *Checkpoints) writeTensorFile(dir, file string, states []optim.State) error {
 	var plan []safetensors.Info
 	for _, s := range states {
 		if f, name := c.place(s); f == file {
@@ -61,7 +61,7 @@ func (c *Checkpoints) writeTensorFile(dir, file string, dev device.Device, state
 		if f != file {
 			continue
 		}
-		if err := host.write(w, name, dev, s.Buffer); err != nil {
+		if err := host.write(w, name, &s); err != nil {
 			return err
 		}
 		s.Done()
@@ -71,7 +71,7 @@ func (c *Checkpoints) writeTensorFile(dir, file string, dev device.Device, state
 
 // fileType is the type of a state's tensor in its file.
 func fileType(s optim.State) safetensors.DType {
-	if s.Buffer.DType == device.U8 {
+	if s.DType() == device.U8 {
 		return safetensors.U8
 	}
 	return safetensors.F32
@@ -83,35 +83,26 @@ type hostTensor struct {
 	bytes  []uint8
 }
 
-func (h *hostTensor) write(w *safetensors.Writer, name string, dev device.Device, b device.Buffer) error {
-	var to any
-	if b.DType == device.U8 {
-		h.bytes = slices.Grow(h.bytes[:0], b.Len)[:b.Len]
-		to = h.bytes
-	} else {
-		h.floats = slices.Grow(h.floats[:0], b.Len)[:b.Len]
-		to = h.floats
+func (h *hostTensor) write(w *safetensors.Writer, name string, s *optim.State) error {
+	if s.DType() == device.U8 {
+		h.bytes = slices.Grow(h.bytes[:0], s.Len())[:s.Len()]
+		return errors.Join(s.Read(h.bytes), w.Write(name, h.bytes))
 	}
-	if err := dev.Read(to, b); err != nil {
-		return fmt.Errorf("read %s from the device: %w", name, err)
-	}
-	if b.DType == device.U8 {
-		return w.Write(name, h.bytes)
-	}
-	return w.WriteFloat32(name, h.floats)
+	h.floats = slices.Grow(h.floats[:0], s.Len())[:s.Len()]
+	return errors.Join(s.Read(h.floats), w.WriteFloat32(name, h.floats))
 }
 
 // readTensors fills the buffers of states from a checkpoint, which must hold exactly them.
-func (c *Checkpoints) readTensors(dir string, dev device.Device, states []optim.State) error {
+func (c *Checkpoints) readTensors(dir string, states []optim.State) error {
 	for _, file := range []string{c.weightsFile(), optimizerFile} {
-		if err := c.readTensorFile(filepath.Join(dir, file), file, dev, states); err != nil {
+		if err := c.readTensorFile(filepath.Join(dir, file), file, states); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *Checkpoints) readTensorFile(path, file string, dev device.Device, states []optim.State) (err error) {
+func (c *Checkpoints) readTensorFile(path, file string, states []optim.State) (err error) {
 	a, err := safetensors.Open(path)
 	if err != nil {
 		return err
@@ -128,8 +119,8 @@ func (c *Checkpoints) readTensorFile(path, file string, dev device.Device, state
 		if !ok || t.DType != fileType(s) || !slices.Equal(t.Shape, s.Shape) {
 			return fmt.Errorf("%s has no %v tensor %s of shape %v: it is of another model", path, fileType(s), name, s.Shape)
 		}
-		if s.Buffer.DType == device.U8 {
-			dev.Write(s.Buffer, t.Data)
+		if s.DType() == device.U8 {
+			s.Write(t.Data)
 			s.Done()
 			continue
 		}
@@ -137,7 +128,7 @@ func (c *Checkpoints) readTensorFile(path, file string, dev device.Device, state
 		if err != nil {
 			return fmt.Errorf("read %s of %s: %w", name, path, err)
 		}
-		dev.Write(s.Buffer, values)
+		s.Write(values)
 		s.Done()
 	}
 	if n := len(a.Names()); n != wanted {

@@ -143,8 +143,8 @@ func (m *toy) bits(t testing.TB) map[string][]uint32 {
 	t.Helper()
 	all := make(map[string][]uint32)
 	for _, s := range m.opt.State() {
-		v := make([]float32, s.Buffer.Len)
-		if err := m.dev.Read(v, s.Buffer); err != nil {
+		v := make([]float32, s.Len())
+		if err := s.Read(v); err != nil {
 			t.Fatal(err)
 		}
 		u := make([]uint32, len(v))

@@ -8,13 +8,13 @@ import (
 )
 
 // AdamW updates parameters in place; see device.AdamW. All its memory streams
-// through once; the bf16 copy is made while a piece of Param is in the cache.
+// through once; halves are joined and split while a piece of them is in the cache.
 func (d *Device) AdamW(k device.AdamW) {
 	if k.Step < 1 {
 		panic(fmt.Sprintf("cpu: AdamW at step %d", k.Step))
 	}
 	n := k.Param.Len
-	p := f32sOf("AdamW", k.Param, n)
+	p := paramsOf(k)
 	var m, v []float32
 	var coded *moments8
 	if k.MScale.IsZero() {
@@ -23,28 +23,49 @@ func (d *Device) AdamW(k device.AdamW) {
 		coded = d.moments8(k, n)
 	}
 	g := floatsOf("AdamW", k.Grad, n)
-	var half []uint16
-	if !k.Half.IsZero() {
-		half = floatsOf("AdamW", k.Half, n).h
-		if half == nil && n > 0 {
-			panic("cpu: AdamW with a half copy that is not bf16")
-		}
-	}
 	a := adamwNumbers(k)
 	d.each(n, func(lo, hi int) {
-		var buf chunk
+		var grads, params chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)
+			x := p.load(lo, end, params[:])
 			if coded != nil {
-				coded.update(p[lo:end], g.load(lo, end, buf[:]), lo, end, &a)
+				coded.update(x, g.load(lo, end, grads[:]), lo, end, &a)
 			} else {
-				vecAdamW(p[lo:end], g.load(lo, end, buf[:]), m[lo:end], v[lo:end], &a)
+				vecAdamW(x, g.load(lo, end, grads[:]), m[lo:end], v[lo:end], &a)
 			}
-			if half != nil {
-				vecF32ToBF16(half[lo:end], p[lo:end])
-			}
+			p.store(lo, end, x)
 		}
 	})
+}
+
+// params are F32 parameters, whole or in halves.
+type params struct {
+	whole []float32
+	halves
+}
+
+func paramsOf(k device.AdamW) params {
+	if k.Rest.IsZero() {
+		return params{whole: f32sOf("AdamW", k.Param, k.Param.Len)}
+	}
+	return params{halves: pairOfHalves("AdamW", k.Param, k.Rest)}
+}
+
+// load returns parameters lo to hi, in buf if they are in halves.
+func (p params) load(lo, hi int, buf []float32) []float32 {
+	if p.whole != nil {
+		return p.whole[lo:hi]
+	}
+	p.join(buf[:hi-lo], lo)
+	return buf[:hi-lo]
+}
+
+// store puts x back, which load returned.
+func (p params) store(lo, hi int, x []float32) {
+	if p.whole == nil {
+		p.split(x, lo)
+	}
 }
 
 // adamwNumbers folds the bias corrections, computed in float64, into the step.

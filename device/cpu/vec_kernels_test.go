@@ -340,25 +340,29 @@ func TestAdamWKernel(t *testing.T) {
 			g, gv := v.random(n, gt)
 			m, _ := v.random(n, device.F32)
 			s, _ := v.random(n, device.F32)
-			half := v.Alloc(n, device.BF16)
 			v.Binary(device.Mul, s, s, s)
+			high, rest, m2, s2 := v.Alloc(n, device.BF16), v.Alloc(2*n, device.U8), v.Alloc(n, device.F32), v.Alloc(n, device.F32)
+			v.Split(high, rest, p)
+			v.Unary(device.Identity, m2, m)
+			v.Unary(device.Identity, s2, s)
 			p0, m0, s0 := v.values(p), v.values(m), v.values(s)
-			k := device.AdamW{Param: p, Grad: g, M: m, V: s, Half: half, LR: 0.01, Beta1: 0.9, Beta2: 0.99, Eps: 1e-6, Decay: 0.1, Scale: 2, Step: 2}
+			k := device.AdamW{Param: p, Grad: g, M: m, V: s, LR: 0.01, Beta1: 0.9, Beta2: 0.99, Eps: 1e-6, Decay: 0.1, Scale: 2, Step: 2}
 			v.AdamW(k)
-			h := make([]uint16, n)
-			if err := v.Read(h, half); err != nil {
-				t.Fatal(err)
-			}
-			for i, got := range v.values(p) {
+			after := v.values(p)
+			k.Param, k.Rest, k.M, k.V = high, rest, m2, s2
+			v.AdamW(k)
+			v.Join(p, high, rest)
+			halves := v.values(p)
+			for i, got := range after {
 				gi := 2 * float64(gv[i])
 				mi := 0.9*float64(m0[i]) + 0.1*gi
 				vi := 0.99*float64(s0[i]) + 0.01*gi*gi
 				want := float64(p0[i]) - 0.01*(mi/(1-0.81)/(math.Sqrt(vi/(1-0.9801))+1e-6)+0.1*float64(p0[i]))
-				if !close32(got, want, 1e-5, 1e-6) || h[i] != toBF16(got) {
-					t.Fatalf("parameter %d of %d is %g (%x), want %g", i, n, got, h[i], want)
+				if !close32(got, want, 1e-5, 1e-6) || halves[i] != got {
+					t.Fatalf("parameter %d of %d is %g, in halves %g, want %g", i, n, got, halves[i], want)
 				}
 			}
-			for _, b := range []device.Buffer{p, g, m, s, half} {
+			for _, b := range []device.Buffer{p, g, m, s, high, rest, m2, s2} {
 				v.Free(b)
 			}
 		}

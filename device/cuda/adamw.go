@@ -12,14 +12,43 @@ import (
 var (
 	kernelAdamW  = kernel{"adamw", "adamw"}
 	kernelAdamW8 = kernel{"adamw", "adamw8"}
+	kernelSplit  = kernel{"adamw", "split"}
+	kernelJoin   = kernel{"adamw", "join"}
 )
 
+// params are F32 values, whole or in halves.
+type params struct{ whole, high, rest pointer }
+
+func halvesOf(op string, high, rest device.Buffer) params {
+	if rest.Len != 2*high.Len {
+		panic(fmt.Sprintf("cuda: %s with halves of %d and %d bytes", op, 2*high.Len, rest.Len))
+	}
+	return params{high: address(need(high, device.BF16)), rest: address(need(rest, device.U8))}
+}
+
+type splitArgs struct {
+	x      pointer
+	halves params
+	n      int64
+}
+
+// Split stores x in two halves; see device.Device.
+func (d *Device) Split(high, rest, x device.Buffer) {
+	a := splitArgs{x: f32sOf("Split", x, high.Len), halves: halvesOf("Split", high, rest), n: int64(x.Len)}
+	run(d, kernelSplit, line(over(x.Len, 256), 256), &a)
+}
+
+// Join computes the x that was split.
+func (d *Device) Join(x, high, rest device.Buffer) {
+	a := splitArgs{x: f32sOf("Join", x, high.Len), halves: halvesOf("Join", high, rest), n: int64(x.Len)}
+	run(d, kernelJoin, line(over(x.Len, 256), 256), &a)
+}
+
 type adamWArgs struct {
-	param                             pointer
+	param                             params
 	grad                              floats
 	m, v                              pointer
 	mScale, vScale                    pointer
-	half                              pointer
 	codes                             pointer
 	n                                 int64
 	scale, beta1, rest1, beta2, rest2 float32
@@ -35,14 +64,13 @@ func (d *Device) AdamW(k device.AdamW) {
 	n := k.Param.Len
 	corr1 := 1 / (1 - math.Pow(float64(k.Beta1), float64(k.Step)))
 	corr2 := 1 / (1 - math.Pow(float64(k.Beta2), float64(k.Step)))
-	a := adamWArgs{param: f32sOf(op, k.Param, n), grad: floatsOf(op, k.Grad, n), n: int64(n), codes: d.tableAt(tableDynamic),
+	a := adamWArgs{grad: floatsOf(op, k.Grad, n), n: int64(n), codes: d.tableAt(tableDynamic),
 		scale: k.Scale, beta1: k.Beta1, rest1: 1 - k.Beta1, beta2: k.Beta2, rest2: 1 - k.Beta2,
 		step: float32(float64(k.LR) * corr1), corr2: float32(corr2), eps: k.Eps, keep: float32(1 - float64(k.LR)*float64(k.Decay))}
-	if !k.Half.IsZero() {
-		if k.Half.DType != device.BF16 && n > 0 {
-			panic("cuda: AdamW with a half copy that is not bf16")
-		}
-		a.half = floatsOf(op, k.Half, n).p
+	if k.Rest.IsZero() {
+		a.param.whole = f32sOf(op, k.Param, n)
+	} else {
+		a.param = halvesOf(op, k.Param, k.Rest)
 	}
 	if k.MScale.IsZero() {
 		a.m, a.v = f32sOf(op, k.M, n), f32sOf(op, k.V, n)

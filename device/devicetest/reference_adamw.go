@@ -8,7 +8,7 @@ import (
 
 // AdamW is one optimizer step.
 func (r *Reference) AdamW(a device.AdamW) {
-	p, grad, half := floats(a.Param), floats(a.Grad), floats(a.Half)
+	p, grad := floats(a.Param), floats(a.Grad) // a Param in BF16 is not rounded here, and Rest has nothing to hold
 	m, keepM := moment(a.M, a.MScale, true)
 	v, keepV := moment(a.V, a.VScale, false)
 	b1, b2 := float64(a.Beta1), float64(a.Beta2)
@@ -19,13 +19,30 @@ func (r *Reference) AdamW(a device.AdamW) {
 		m[i] = b1*m[i] + (1-b1)*g
 		v[i] = b2*v[i] + (1-b2)*g*g
 		p[i] -= float64(a.LR) * (m[i]/c1/(math.Sqrt(v[i]/c2)+float64(a.Eps)) + float64(a.Decay)*p[i])
-		if half != nil {
-			half[i] = p[i]
-		}
 	}
 	keepM()
 	keepV()
 }
+
+// Split keeps all of x in high, since this device never rounds.
+func (r *Reference) Split(high, rest, x device.Buffer) {
+	same("Split", bytesOfHalves(rest), x.Len)
+	copyAll("Split", high, x)
+}
+
+// Join takes all of x from high.
+func (r *Reference) Join(x, high, rest device.Buffer) {
+	same("Join", bytesOfHalves(rest), x.Len)
+	copyAll("Join", x, high)
+}
+
+func copyAll(op string, dst, src device.Buffer) {
+	same(op, dst.Len, src.Len)
+	copy(floats(dst), floats(src))
+}
+
+// bytesOfHalves is the number of elements whose rest this is.
+func bytesOfHalves(rest device.Buffer) int { return len(bytes(rest)) / 2 }
 
 // moment reads a moment, of codes where there are scales, and says how to keep the new one.
 func moment(b, scales device.Buffer, signed bool) (values []float64, keep func()) {

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"CrossEntropy", testCrossEntropy},
 		{"Reduce", testReduce},
 		{"ColumnSum", testColumnSum},
+		{"Split", testSplit},
 		{"AdamW", testAdamW},
 		{"AdamW8", testAdamW8},
 		{"Paged", testPaged},

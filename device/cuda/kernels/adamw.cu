@@ -1,11 +1,50 @@
-// The optimizer's step; see device.AdamW.
+// The optimizer's step, and parameters in halves; see device.AdamW and device.Device's Split.
+
+// Params are F32, whole or, where whole is null, in halves.
+struct Params {
+	float *whole;
+	u16 *high, *rest;
+};
+
+// A value is, as an integer, its upper half shifted up plus the rest as a signed number, since rounding to nearest adds
+// half of what is cut off.
+__device__ __forceinline__ float joined(const Params &p, i64 i) {
+	if (p.whole) return p.whole[i];
+	return __uint_as_float(((u32)p.high[i] << 16) + (u32)(int)(short)p.rest[i]);
+}
+
+__device__ __forceinline__ void put(const Params &p, i64 i, float x) {
+	if (p.whole) {
+		p.whole[i] = x;
+		return;
+	}
+	u32 b = __float_as_uint(x);
+	if (x != x) b = (b & 0xffff0000u) | 1u << 22; // rounded, it might become a number
+	p.high[i] = (u16)((b + 0x8000u) >> 16);
+	p.rest[i] = (u16)b;
+}
+
+struct SplitArgs {
+	float *x;
+	Params halves;
+	i64 n;
+};
+
+KERNEL(split, 256, SplitArgs) {
+	i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
+	if (i < a.n) put(a.halves, i, a.x[i]);
+}
+
+KERNEL(join, 256, SplitArgs) {
+	i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
+	if (i < a.n) a.x[i] = joined(a.halves, i);
+}
 
 struct AdamWArgs {
-	float *param;
+	Params param;
 	Floats grad;
 	void *m, *v;              // F32, or codes
 	float *m_scale, *v_scale; // of blocks of 256, where there are codes
-	u16 *half;                // optional
 	const float *codes;       // [2, 256]: the numbers of the codes of m and of v
 	i64 n;
 	float scale, beta1, rest1, beta2, rest2;
@@ -24,11 +63,9 @@ KERNEL(adamw, 256, AdamWArgs) {
 	i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
 	if (i >= a.n) return;
 	float m = ((float *)a.m)[i], v = ((float *)a.v)[i];
-	float p = step_of(a, a.param[i], load(a.grad, i), m, v);
-	a.param[i] = p;
+	put(a.param, i, step_of(a, joined(a.param, i), load(a.grad, i), m, v));
 	((float *)a.m)[i] = m;
 	((float *)a.v)[i] = v;
-	if (a.half) a.half[i] = narrow(p);
 }
 
 // code_of is the nearest of 256 ascending numbers, the lower one of two as near.
@@ -51,9 +88,7 @@ KERNEL(adamw8, 256, AdamWArgs) {
 	if (i < a.n) {
 		m = codes[mc[i]] * a.m_scale[block];
 		v = codes[256 + vc[i]] * a.v_scale[block];
-		float p = step_of(a, a.param[i], load(a.grad, i), m, v);
-		a.param[i] = p;
-		if (a.half) a.half[i] = narrow(p);
+		put(a.param, i, step_of(a, joined(a.param, i), load(a.grad, i), m, v));
 	}
 	float most_m = block_max<256>(fabsf(m)), most_v = block_max<256>(fabsf(v));
 	if (i < a.n) {
