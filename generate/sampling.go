@@ -215,14 +215,16 @@ func sumWeights(cs []candidate) float64 {
 
 // argmax is the index of the largest logit, the first among equals.
 func argmax(logits []float32) (int, error) {
-	best, finite := 0, true
+	best, top := -1, float32(math.Inf(-1))
 	for i, x := range logits {
-		if x > logits[best] {
-			best = i
+		if x <= top {
+			continue
 		}
-		finite = finite && x == x
+		if best, top = i, x; x != x {
+			break
+		}
 	}
-	if len(logits) == 0 || !finite || math.IsInf(float64(logits[best]), 0) {
+	if best < 0 || top != top || math.IsInf(float64(top), 0) {
 		return 0, fmt.Errorf("the model's logits are not finite: its weights are damaged or training diverged")
 	}
 	return best, nil

@@ -35,7 +35,7 @@ type benchGenerate struct {
 	DecodeS          float64 `json:"decode_s"`     // the rest
 	WeightsMB        float64 `json:"weights_mb"`   // read for each new token of a batch
 	BandwidthGBS     float64 `json:"bandwidth_gb_s"`
-	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the bandwidth measured in the same run
+	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the best bandwidth measured just before and after
 	PeakRSSMB        float64 `json:"peak_rss_mb"`
 
 	runs int
@@ -107,7 +107,7 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	return nil
 }
 
-// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth measured between them.
+// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth just before and after that run.
 func (r *benchGenerate) best(timed func(tokens int) (float64, error)) error {
 	whole := 0.0
 	for i := range r.runs {
@@ -115,17 +115,17 @@ func (r *benchGenerate) best(timed func(tokens int) (float64, error)) error {
 		if err != nil {
 			return err
 		}
+		if i == 0 || prompt < r.PromptS {
+			r.PromptS = prompt
+		}
+		before := cpu.ReadBandwidth(r.Threads)
 		all, err := timed(newTokens)
 		if err != nil {
 			return err
 		}
-		if i == 0 || prompt < r.PromptS {
-			r.PromptS = prompt
+		if bandwidth := max(before, cpu.ReadBandwidth(r.Threads)); i == 0 || all < whole {
+			whole, r.BandwidthGBS = all, bandwidth
 		}
-		if i == 0 || all < whole {
-			whole = all
-		}
-		r.BandwidthGBS = max(r.BandwidthGBS, cpu.MeasurePeak(r.Threads).ReadGBs)
 	}
 	r.DecodeS = whole - r.PromptS
 	return nil

@@ -62,6 +62,7 @@ func (p *pool) gemm(g *gemmArgs) {
 	p.mu.Lock()
 	p.gemmJob.gemmArgs = *g
 	p.gemmJob.plan(p.gemmKernels, p.threads)
+	p.deal()
 	p.staged = p.gemmTask
 	p.dispatch(p.gemmJob.tasks)
 	p.staged = nil
@@ -69,7 +70,24 @@ func (p *pool) gemm(g *gemmArgs) {
 	p.mu.Unlock()
 }
 
-func (p *pool) runGemmTask(worker, task int) { p.gemmJob.task(task, p.gemmScratch[worker]) }
+func (p *pool) runGemmTask(worker, task int) {
+	if p.shares.each > 0 {
+		task = p.shares.take(worker)
+	}
+	p.gemmJob.task(task, p.gemmScratch[worker])
+}
+
+// deal gives each worker tasks of its own where the product reads a weight for few rows.
+func (p *pool) deal() {
+	each, job := 0, &p.gemmJob
+	if job.few != nil && job.Batch == 1 {
+		p.ahead.follow(job)
+		if job.tasks > 1 && job.tasks%p.threads == 0 {
+			each = job.tasks / p.threads
+		}
+	}
+	p.shares.deal(each)
+}
 
 // gemmSerial computes g on the calling goroutine, with the same bits as gemm. It
 // may be called within a task of a pool, with scratch that no other task uses

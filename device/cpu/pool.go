@@ -32,6 +32,10 @@ type pool struct {
 	gemmScratch []*gemmScratch // one for each worker
 	gemmJob     gemmPlan
 	gemmTask    func(worker, task int) // gemmJob's, made once
+	shares      shares                 // of gemmJob
+
+	ahead   lookahead
+	fetched []fetched // by each worker
 
 	_     [64]byte
 	claim atomic.Uint64 // next task << 32 | number of tasks
@@ -56,6 +60,7 @@ func newPool(threads int) *pool { return newPoolWith(threads, hostGemmKernels())
 // newPoolWith is newPool with the matrix kernels to use, for tests.
 func newPoolWith(threads int, k *gemmKernels) *pool {
 	p := &pool{threads: max(threads, 1), gemmKernels: k}
+	p.shares.next, p.fetched = make([]share, p.threads), make([]fetched, p.threads)
 	p.gemmTask = p.runGemmTask
 	for range p.threads {
 		p.gemmScratch = append(p.gemmScratch, newGemmScratch(k))
@@ -148,6 +153,9 @@ func (p *pool) take(worker int) bool {
 // waitDone returns when all tasks of the job have finished.
 func (p *pool) waitDone(tasks int64) {
 	for spins := 1; p.done.Load() != tasks; spins++ {
+		if p.fetch(0) {
+			continue
+		}
 		spinPause(8)
 		if spins%64 == 0 {
 			runtime.Gosched() // the worker may be waiting for this processor
@@ -172,7 +180,7 @@ func (p *pool) wakeUp(n int) {
 func (p *pool) work(i int, w *worker) {
 	defer p.ended.Done()
 	for !p.quit.Load() {
-		if p.take(i) || p.spin() {
+		if p.take(i) || p.spin(i) {
 			continue
 		}
 		w.asleep.Store(true)
@@ -184,14 +192,16 @@ func (p *pool) work(i int, w *worker) {
 	}
 }
 
-// spin waits for tasks and reports whether there are some; false means it is time to sleep.
-func (p *pool) spin() bool {
+// spin waits for tasks as worker i and reports whether there are some; false means it is time to sleep.
+func (p *pool) spin(i int) bool {
 	for start := time.Now(); ; {
 		for range 16 {
 			if p.hasTasks() || p.quit.Load() {
 				return true
 			}
-			spinPause(4)
+			if !p.fetch(i) {
+				spinPause(4)
+			}
 		}
 		if time.Since(start) > idleSpin {
 			return false

@@ -6,3 +6,12 @@ package cpu
 //
 //go:noescape
 func spinPause(n int)
+
+// fetchBytes is what fetchLines asks for.
+const fetchBytes = 12 * 64
+
+// fetchLines asks for fetchBytes bytes from at on, to the second cache, and waits about as long as they take: what is
+// asked for while too much is on its way is forgotten.
+//
+//go:noescape
+func fetchLines(at uintptr)

@@ -167,46 +167,61 @@ func vecDropout(y, x []float32, d dropoutKey, index uint32) {
 
 // vecSum is the sum of x.
 func vecSum(x []float32) float32 {
-	return pairwise(len(x), func(lo, hi int) float32 {
-		n := hi - lo
-		var s float32
-		if n > 0 && !vecSumDoor(&x[lo], n, &s) {
-			s = genericSum(x[lo:hi])
-		}
-		return s
-	})
+	if len(x) <= vecLane {
+		return sumPiece(x)
+	}
+	return pairwise(len(x), func(lo, hi int) float32 { return sumPiece(x[lo:hi]) })
+}
+
+// The pieces of sums: at most vecLane elements. Rows are seldom longer, and short ones cost more to divide than to add.
+
+func sumPiece(x []float32) (s float32) {
+	if len(x) > 0 && !vecSumDoor(&x[0], len(x), &s) {
+		s = genericSum(x)
+	}
+	return s
+}
+
+func sumSquaresPiece(x []float32, sub float32) (s float32) {
+	if len(x) > 0 && !vecSumSquaresDoor(&x[0], len(x), sub, &s) {
+		s = genericSumSquares(x, sub)
+	}
+	return s
+}
+
+func dotPiece(a, b []float32) (s float32) {
+	if len(a) > 0 && !vecDotDoor(&a[0], &b[0], len(a), &s) {
+		s = genericDot(a, b)
+	}
+	return s
+}
+
+func expSumPiece(y, x []float32, sub float32) (s float32) {
+	if len(x) > 0 && !vecExpSumDoor(&y[0], &x[0], len(x), sub, &s) {
+		s = genericExpSum(y, x, sub)
+	}
+	return s
 }
 
 // vecSumSquares is the sum of (x-sub)².
 func vecSumSquares(x []float32, sub float32) float32 {
-	return pairwise(len(x), func(lo, hi int) float32 {
-		n := hi - lo
-		var s float32
-		if n > 0 && !vecSumSquaresDoor(&x[lo], n, sub, &s) {
-			s = genericSumSquares(x[lo:hi], sub)
-		}
-		return s
-	})
+	if len(x) <= vecLane {
+		return sumSquaresPiece(x, sub)
+	}
+	return pairwise(len(x), func(lo, hi int) float32 { return sumSquaresPiece(x[lo:hi], sub) })
 }
 
 // vecDot is the sum of a·b.
 func vecDot(a, b []float32) float32 {
 	b = b[:len(a)]
-	return pairwise(len(a), func(lo, hi int) float32 {
-		n := hi - lo
-		var s float32
-		if n > 0 && !vecDotDoor(&a[lo], &b[lo], n, &s) {
-			s = genericDot(a[lo:hi], b[lo:hi])
-		}
-		return s
-	})
+	if len(a) <= vecLane {
+		return dotPiece(a, b)
+	}
+	return pairwise(len(a), func(lo, hi int) float32 { return dotPiece(a[lo:hi], b[lo:hi]) })
 }
 
 // pairwise adds f over pieces of vecLane elements of [0, n) in a binary tree.
 func pairwise(n int, f func(lo, hi int) float32) float32 {
-	if n <= vecLane {
-		return f(0, n)
-	}
 	var t sumTree
 	for lo := 0; lo < n; lo += vecLane {
 		t.add(f(lo, min(lo+vecLane, n)))
@@ -279,14 +294,10 @@ func vecNonFinitePiece(x []float32) int {
 // vecExpSum computes y = exp(x-sub) and returns the sum of y; y may be x.
 func vecExpSum(y, x []float32, sub float32) float32 {
 	y = y[:len(x)]
-	return pairwise(len(x), func(lo, hi int) float32 {
-		n := hi - lo
-		var s float32
-		if n > 0 && !vecExpSumDoor(&y[lo], &x[lo], n, sub, &s) {
-			s = genericExpSum(y[lo:hi], x[lo:hi], sub)
-		}
-		return s
-	})
+	if len(x) <= vecLane {
+		return expSumPiece(y, x, sub)
+	}
+	return pairwise(len(x), func(lo, hi int) float32 { return expSumPiece(y[lo:hi], x[lo:hi], sub) })
 }
 
 // vecSoftmax computes y = softmax(x) of one row; y may be x.
