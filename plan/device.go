@@ -72,6 +72,12 @@ func (d *Device) Memory() device.MemoryStats {
 	return device.MemoryStats{InUse: d.inUse, Peak: d.peak, Held: d.peak}
 }
 
+// Paged is the bytes of paged buffers that are held.
+func (d *Device) Paged() int64 { return d.paged }
+
+// Logits is the most bytes of logits, with their gradient, that were held at a time.
+func (d *Device) Logits() int64 { return d.logits }
+
 // ResetPeak sets the peak to what is in use.
 func (d *Device) ResetPeak() { d.peak = d.inUse }
 

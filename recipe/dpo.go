@@ -74,7 +74,11 @@ func (c *DPO) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return execute(ctx, &run{stage: &preferring{c: c, meter: newMeter()}, c: &c.Training, whole: c, dir: c.Model, env: env})
+	return execute(ctx, c.run(env))
+}
+
+func (c *DPO) run(env Env) *run {
+	return &run{stage: &preferring{c: c, meter: newMeter()}, c: &c.Training, whole: c, dir: c.Model, env: env}
 }
 
 // preferring is the stage of DPO.

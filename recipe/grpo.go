@@ -83,8 +83,12 @@ func (c *GRPO) Run(ctx context.Context, env Env) (*Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	return execute(ctx, c.run(env))
+}
+
+func (c *GRPO) run(env Env) *run {
 	s := &rolling{c: &c.Rollouts, t: &c.Training, epochs: c.NumIterations, algorithm: &grpo{c}, meter: newMeter()}
-	return execute(ctx, &run{stage: s, c: &c.Training, whole: c, dir: c.Model, env: env})
+	return &run{stage: s, c: &c.Training, whole: c, dir: c.Model, env: env}
 }
 
 type grpo struct{ c *GRPO }

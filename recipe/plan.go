@@ -28,6 +28,8 @@ type Planned struct {
 	Tokens      int64   `json:"tokens"`                 // fed in them
 	StepSeconds float64 `json:"step_seconds,omitempty"` // at the rates of the machine; 0 where they are not known
 	Seconds     float64 `json:"seconds,omitempty"`      // all steps, without evaluations, samples and checkpoints
+
+	RolloutSeconds float64 `json:"rollout_seconds,omitempty"` // to write and score the answers of an iteration
 }
 
 // Print writes the plan as a table.
@@ -42,6 +44,9 @@ func (p *Planned) Print(out io.Writer) {
 	row("steps", "%10d  %s tokens in all", p.Steps, Count(float64(p.Tokens)))
 	if p.StepSeconds > 0 {
 		row("time of a step", "%10s  at the rates of this machine, measured now", fmt.Sprintf("%.3g s", p.StepSeconds))
+		if p.RolloutSeconds > 0 {
+			row("time of answers", "%10s  to write and score those of an iteration, all as long as they may be", fmt.Sprintf("%.3g s", p.RolloutSeconds))
+		}
 		row("time", "%10s  without evaluations and checkpoints", time.Duration(p.Seconds*float64(time.Second)).Round(time.Second))
 	}
 }

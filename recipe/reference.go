@@ -20,6 +20,14 @@ const referenceName = "reference.safetensors"
 // without its adapter. They are computed once and kept in the run's folder, for when it is resumed; fingerprint says of which
 // records they are.
 func (r *run) reference(ctx context.Context, fingerprint string, lists map[string][]judged) error {
+	if r.rehearsal {
+		for _, list := range lists {
+			for i := range list {
+				list[i].ref = make([]float32, len(list[i].answers))
+			}
+		}
+		return nil
+	}
 	path := r.folder.path(referenceName)
 	if r.c.Resume && r.loop.Checkpoints.Newest() > 0 {
 		if err := readReference(path, fingerprint, lists); !errors.Is(err, os.ErrNotExist) {

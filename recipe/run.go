@@ -87,7 +87,9 @@ type run struct {
 	loop    *train.Loop
 	planned plan.Memory // zero where it is not planned
 	plans   bool        // the step is that of predicting the next token, whose memory is planned
-	setup   float64     // seconds from the command to the first step
+
+	rehearsal bool    // nothing is computed; see rehearse
+	setup     float64 // seconds from the command to the first step
 }
 
 // execute runs a stage: data, model, loop, and the result in OUT. When ctx is cancelled it saves,
@@ -127,7 +129,7 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 	if err := r.stage.openData(ctx, r); err != nil {
 		return nil, err
 	}
-	for _, part := range []func() error{r.openModel, r.openLoop, func() error { return r.beforehand(ctx) }, r.start, r.describe} {
+	for _, part := range []func() error{r.openModel, r.openOptimizer, r.openLoop, func() error { return r.beforehand(ctx) }, r.start, r.describe} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -147,7 +149,7 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 	return sum, r.saveResult(out)
 }
 
-// openModel makes or loads the model and its optimizer.
+// openModel makes or loads the model and what is trained of it.
 func (r *run) openModel() (err error) {
 	dtype, err := r.c.dtype()
 	if err != nil {
@@ -179,7 +181,7 @@ func (r *run) openModel() (err error) {
 		}
 	}
 	r.tape = tensor.NewTape(r.env.Device, dtype)
-	return r.openOptimizer()
+	return nil
 }
 
 func (r *run) openOptimizer() (err error) {

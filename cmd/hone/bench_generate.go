@@ -14,6 +14,7 @@ import (
 	"hone/device/cpu"
 	"hone/generate"
 	"hone/model"
+	"hone/plan"
 )
 
 // generations are the workloads of bench generate: sequences that run side by side, of the model of W3.
@@ -37,6 +38,7 @@ type benchGenerate struct {
 	BandwidthGBS     float64 `json:"bandwidth_gb_s"`
 	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the best bandwidth measured just before and after
 	PeakRSSMB        float64 `json:"peak_rss_mb"`
+	PlannedS         float64 `json:"planned_s"` // what the plan says of the whole, at the rates of this machine
 
 	runs int
 }
@@ -104,7 +106,27 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	r.TokensPerS = float64(batch*newTokens) / (r.PromptS + r.DecodeS)
 	r.ShareOfBandwidth = r.WeightsMB / 1e3 * (newTokens - 1) / r.DecodeS / r.BandwidthGBS
 	r.PeakRSSMB = peakRSS()
-	return nil
+	r.PlannedS, err = r.planned(ctx, m.Config, prompts, dtype)
+	return err
+}
+
+// planned is how long the same takes by the plan.
+func (r *benchGenerate) planned(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType) (float64, error) {
+	dev := plan.NewDevice()
+	m, err := model.Declare(config, dev)
+	if err != nil {
+		return 0, err
+	}
+	m.Alloc(dtype, model.Packed{})
+	opt := generate.DefaultOptions()
+	opt.MaxNewTokens, opt.Temperature, opt.BatchSize = newTokens, 0, len(prompts)
+	if _, err := generate.New(dev, dtype, m, nil).Run(ctx, prompts, opt, nil); err != nil {
+		return 0, err
+	}
+	rates := newPeakMeter(r.Threads, r.DType).rates(cpu.MeasurePeak(r.Threads))
+	rates.ReadGBs = max(rates.ReadGBs, r.BandwidthGBS)
+	work := dev.Work()
+	return work.Time(rates).Seconds(), nil
 }
 
 // best takes the fastest prompt and the fastest whole run, with the memory's bandwidth just before and after that run.

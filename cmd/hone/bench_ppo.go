@@ -18,6 +18,7 @@ import (
 
 	"hone/adapter"
 	"hone/device"
+	"hone/device/cpu"
 	"hone/model"
 	"hone/recipe"
 	"hone/tokenizer"
@@ -52,6 +53,11 @@ type benchPPO struct {
 	PeakRSSMB    float64 `json:"peak_rss_mb"`
 	PeakDeviceMB float64 `json:"peak_device_mb"` // of the tensors alone
 	SharedMB     float64 `json:"shared_base_mb"` // what one base for several saves, by the run
+
+	PlannedMB        float64 `json:"planned_mb"`         // what the plan says of them
+	PlannedS         float64 `json:"planned_s"`          // of an iteration, at the rates of this machine
+	PlannedAnswersS  float64 `json:"planned_answers_s"`  // of rollout and scoring
+	PlannedTrainingS float64 `json:"planned_training_s"` // of all epochs
 }
 
 func benchPPOCommand(a *app) *cobra.Command {
@@ -71,8 +77,8 @@ func benchPPOCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.result(r, func(out io.Writer) {
-				fmt.Fprintf(out, "%s %s, %d threads: %.2f s per iteration (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
-					r.Workload, r.DType, r.Threads, r.SPerIter, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
+				fmt.Fprintf(out, "%s %s, %d threads: %.2f s per iteration, planned %.2f (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
+					r.Workload, r.DType, r.Threads, r.SPerIter, r.PlannedS, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
 			})
 		},
 	}
@@ -123,6 +129,12 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 	}
 	r.medians(w, clock.iterations[1:])
 	r.PeakRSSMB, r.PeakDeviceMB, r.SharedMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6, float64(clock.shared)/1e6
+	p, err := c.Plan(ctx, recipe.Env{Rates: newPeakMeter(r.Threads, r.DType).rates(cpu.MeasurePeak(r.Threads))})
+	if err != nil {
+		return err
+	}
+	r.PlannedMB, r.PlannedAnswersS, r.PlannedTrainingS = float64(p.Peak)/1e6, p.RolloutSeconds, p.StepSeconds*float64(r.Epochs)
+	r.PlannedS = r.PlannedAnswersS + r.PlannedTrainingS
 	return nil
 }
 

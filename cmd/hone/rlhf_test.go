@@ -51,8 +51,21 @@ func TestPreferenceCommands(t *testing.T) {
 		{"ppo", "reward=" + at("reward/adapter"), "prompts=" + at("prompts.jsonl"), "iterations=1", "max_completion_length=4"},
 		{"grpo", "reward=format:yes", "prompts=" + at("prompts.jsonl"), "iterations=1", "max_completion_length=4", "prompts_per_iteration=2"},
 	} {
+		var planned struct {
+			Stage   string
+			Peak    int64 `json:"peak_bytes"`
+			Steps   int
+			Seconds float64
+		}
+		out := mustHone(t, append(args, base, "out="+at(args[0]), "sequence_length=32", "--dry-run")...)
+		if err := json.Unmarshal([]byte(out), &planned); err != nil || planned.Stage != args[0] || planned.Peak == 0 || planned.Steps == 0 || planned.Seconds == 0 {
+			t.Errorf("%s --dry-run: %s, %v", args[0], out, err)
+		}
+		if _, err := os.Stat(at(args[0])); err == nil {
+			t.Errorf("%s --dry-run started a run", args[0])
+		}
 		var sum struct{ Model string }
-		out := mustHone(t, append(args, base, "out="+at(args[0]), "sequence_length=32")...)
+		out = mustHone(t, append(args, base, "out="+at(args[0]), "sequence_length=32")...)
 		if err := json.Unmarshal([]byte(out), &sum); err != nil || sum.Model == "" {
 			t.Errorf("%s: %s, %v", args[0], out, err)
 		}
