@@ -28,7 +28,9 @@ func (d *Device) MatMul(k device.MatMul) {
 
 // Attention counts the two products of the forward pass.
 func (d *Device) Attention(k device.Attention) {
-	d.arithmetic(k.Q.DType).Attention += attention(k)
+	a := d.arithmetic(k.Q.DType)
+	all, short := attention(k)
+	a.Attention, a.Short = a.Attention+all, a.Short+short
 	for _, s := range k.Sequences {
 		if s.QLen <= fewMost {
 			d.work.Read += 2 * int64(s.KLen) * int64(k.KVHeads) * int64(k.D) * int64(k.K.DType.Size())
@@ -38,14 +40,15 @@ func (d *Device) Attention(k device.Attention) {
 
 // AttentionGrad counts four products.
 func (d *Device) AttentionGrad(k device.AttentionGrad) {
-	d.arithmetic(k.Q.DType).AttentionGrad += 2 * attention(k.Attention)
+	a := d.arithmetic(k.Q.DType)
+	all, short := attention(k.Attention)
+	a.AttentionGrad, a.ShortGrad = a.AttentionGrad+2*all, a.ShortGrad+2*short
 }
 
-// attention is 4·D for each head and each pair of a query and a key that it may see.
-func attention(k device.Attention) int64 {
-	var pairs int64
+// attention is 4·D for each head and each pair of a query and a key that it may see, and of that what is lost on short sequences.
+func attention(k device.Attention) (all, short int64) {
 	for _, s := range k.Sequences {
-		before := s.KLen - s.QLen
+		before, pairs := s.KLen-s.QLen, int64(0)
 		for q := range s.QLen {
 			n := before + q + 1
 			if k.Window > 0 {
@@ -53,6 +56,8 @@ func attention(k device.Attention) int64 {
 			}
 			pairs += int64(n)
 		}
+		n := 4 * int64(k.D) * int64(k.Heads) * pairs
+		all, short = all+n, short+n*halfLength/int64(max(1, s.KLen))
 	}
-	return 4 * int64(k.D) * int64(k.Heads) * pairs
+	return all, short
 }

@@ -23,6 +23,8 @@ type Arithmetic struct {
 	Few           int64 `json:"few"`    // products of at most 16 rows with a weight, whose time is that of reading it
 	Attention     int64 `json:"attention"`
 	AttentionGrad int64 `json:"attention_grad"` // four products; a kernel that computes the scores again has a fifth, which is no work of the model
+	Short         int64 `json:"short"`          // further operations that attention would do in the time that it loses on short sequences
+	ShortGrad     int64 `json:"short_grad"`
 }
 
 // The bounds of narrow products and of few rows.
@@ -41,17 +43,24 @@ type Rates struct {
 }
 
 // shares are the parts of a machine's peak that kinds of kernels reach, one number for all models. They are means of device/cpu on a Zen 4,
-// each measured alone: wide, narrow and few by products of training shapes (hone bench gemm has the wide ones), attention by
-// BenchmarkAttention with sequences of 512. Short sequences reach less, and long ones more.
+// each kernel measured alone: wide, narrow and few by products of training shapes (hone bench gemm has the wide ones), attention by
+// BenchmarkAttention on sequences of 256, 512 and 1024, whose length over length+halfLength is the rest.
 type shares struct{ wide, narrow, few, attention, attentionGrad float64 }
 
 var (
-	sharesF32  = shares{wide: 0.86, narrow: 0.6, few: 0.45, attention: 0.55, attentionGrad: 0.42}
-	sharesBF16 = shares{wide: 0.86, narrow: 0.5, few: 0.48, attention: 0.42, attentionGrad: 0.28}
+	sharesF32  = shares{wide: 0.86, narrow: 0.6, few: 0.45, attention: 0.70, attentionGrad: 0.54}
+	sharesBF16 = shares{wide: 0.86, narrow: 0.5, few: 0.48, attention: 0.50, attentionGrad: 0.36}
 )
 
-// shareRead is that of the bandwidth of reading which decoding reaches.
-const shareRead = 0.8
+const (
+	// halfLength is the length of sequences on which attention is half as fast as on long ones.
+	halfLength = 128
+	// shareRead is that of the bandwidth of reading which decoding reaches.
+	shareRead = 0.8
+	// together is the share of a step that is left when cores have waited for each other at the end of each kernel; docs/performance.md has
+	// 4 to 8 % of waiting by profiles of whole steps.
+	together = 0.95
+)
 
 // Add counts n times the work of b.
 func (w *Work) Add(b Work, n int64) {
@@ -69,13 +78,15 @@ func (a *Arithmetic) add(b Arithmetic, n int64) {
 	a.Few += n * b.Few
 	a.Attention += n * b.Attention
 	a.AttentionGrad += n * b.AttentionGrad
+	a.Short += n * b.Short
+	a.ShortGrad += n * b.ShortGrad
 }
 
 // Filled is the work of batches that hold a share of the rows: the weights are unpacked and updated all the same.
 func (w Work) Filled(share float64) Work {
 	part := func(n *int64) { *n = int64(share * float64(*n)) }
 	for _, a := range []*Arithmetic{&w.F32, &w.BF16} {
-		for _, n := range []*int64{&a.Wide, &a.Narrow, &a.Few, &a.Attention, &a.AttentionGrad} {
+		for _, n := range []*int64{&a.Wide, &a.Narrow, &a.Few, &a.Attention, &a.AttentionGrad, &a.Short, &a.ShortGrad} {
 			part(n)
 		}
 	}
@@ -103,12 +114,12 @@ func (w *Work) Time(r Rates) time.Duration {
 	few += float64(w.BF16.Few) / (sharesBF16.few * half)
 	ns := w.F32.ns(r.F32, sharesF32) + w.BF16.ns(half, sharesBF16) + max(few, float64(w.Read)/(shareRead*r.ReadGBs)) +
 		float64(w.Moved+w.Packed)/r.CopyGBs + float64(w.Updated)/r.UpdateGBs
-	return time.Duration(ns)
+	return time.Duration(ns / together)
 }
 
 // ns is nanoseconds at a peak in GFLOP/s, those of few rows left out.
 func (a Arithmetic) ns(peak float64, s shares) float64 {
-	return (float64(a.Wide)/s.wide + float64(a.Narrow)/s.narrow + float64(a.Attention)/s.attention + float64(a.AttentionGrad)/s.attentionGrad) / peak
+	return (float64(a.Wide)/s.wide + float64(a.Narrow)/s.narrow + float64(a.Attention+a.Short)/s.attention + float64(a.AttentionGrad+a.ShortGrad)/s.attentionGrad) / peak
 }
 
 // Work is what the device was asked for so far.

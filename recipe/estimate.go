@@ -30,7 +30,7 @@ type Estimate struct {
 	Offload        string  `yaml:"offload" doc:"what lives in the host's memory: none, optimizer or params (both)"`
 	R              int     `yaml:"r" doc:"rank of lora and qlora"`
 	VirtualTokens  int     `yaml:"num_virtual_tokens" doc:"of method=prompt"`
-	MFU            float64 `yaml:"mfu" doc:"share of the GPU's peak that the model's operations reach; 0: the default of the GPU's generation"`
+	MFU            float64 `yaml:"mfu" doc:"share of the GPU's peak that the model's operations reach; 0: the default of the GPU's generation, which is less for more than 128 GPUs"`
 	USDPerGPUHour  float64 `yaml:"usd_per_gpu_hour" doc:"price of a GPU; 0: from the price table"`
 	Provider       string  `yaml:"provider" doc:"aws, gcp, azure, lambda, runpod ...; not set: the reference price of the GPU, else the cheapest"`
 	Spot           bool    `yaml:"spot" doc:"at spot prices"`
@@ -117,7 +117,7 @@ func (c *Estimate) validate() error {
 		return fmt.Errorf("%s is %q, the nearest is %s; use %s", key, value, plan.Nearest(of, value), strings.Join(of, ", "))
 	}
 	if c.Stage == "ppo" || c.Stage == "grpo" {
-		return fmt.Errorf("stage is %s, whose time goes mostly into writing answers, which is not planned yet; plan pretrain, sft, reward or dpo", c.Stage)
+		return fmt.Errorf("stage is %s, whose time goes mostly into writing answers, which is not planned on GPUs yet; plan pretrain, sft, reward or dpo, or ask hone %s --dry-run for this machine", c.Stage, c.Stage)
 	}
 	if err := errors.Join(one("stage", c.Stage, "pretrain", "sft", "reward", "dpo"), one("method", c.Method, "full", "lora", "qlora", "prompt"),
 		one("recompute", c.Recompute, "auto", "none", "layers"), one("optimizer", c.Optimizer, "adamw", "adamw8bit"),
@@ -416,7 +416,7 @@ func (e *estimator) fill(g plan.GPU, l layout, usd float64) {
 }
 
 func (e *estimator) cost(g plan.GPU, l layout, usd float64) plan.Cost {
-	mfu := g.MFU
+	mfu := g.Utilisation(l.GPUs)
 	if e.c.MFU > 0 {
 		mfu = e.c.MFU
 	}

@@ -16,6 +16,9 @@ type filler interface {
 
 // stepTime is how long a step will take at the rates of the machine; 0 where it is not known.
 func (r *run) stepTime() time.Duration {
+	if r.foreseen != nil {
+		return time.Duration(r.foreseen.StepSeconds * float64(time.Second))
+	}
 	work := r.planned.Work
 	if f, ok := r.stage.(filler); ok {
 		work = work.Filled(f.fill())

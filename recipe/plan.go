@@ -30,6 +30,8 @@ type Planned struct {
 	Seconds     float64 `json:"seconds,omitempty"`      // all steps, without evaluations, samples and checkpoints
 
 	RolloutSeconds float64 `json:"rollout_seconds,omitempty"` // to write and score the answers of an iteration
+
+	perToken float64 // operations of a token of the steps
 }
 
 // Print writes the plan as a table.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -352,20 +351,5 @@ func TestBadRecords(t *testing.T) {
 	}
 	if !strings.Contains(said, "skipped 1") {
 		t.Errorf("messages:\n%s", said)
-	}
-}
-
-// TestFlops compares with a count by hand: 6 flops per weight that multiplies, and attention's products.
-func TestFlops(t *testing.T) {
-	dev := cpu.New(cpu.Options{Threads: 1})
-	defer dev.Close()
-	config := `{"model_type":"llama","vocab_size":10,"hidden_size":4,"intermediate_size":6,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":8}`
-	m, err := model.New([]byte(config), dev, device.F32, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	weights := 4*4*4 + 3*4*6 + 3*4 + 10*4 // attention, feed-forward, norms, head; not the embedding
-	if got, want := flopsPerToken(m, 8, true), float64(6*weights+12*1*4*8/2); math.Abs(got-want) > 1e-9 {
-		t.Errorf("%v flops per token, want %v", got, want)
 	}
 }

@@ -24,6 +24,14 @@ type rehearsed interface {
 	// step is alike.
 	rehearse(r *run) (steps int, alike bool)
 	kvCache(r *run) int64 // bytes of the keys and values of what is written
+	repeat(r *run) stage  // the stage of r, before its models are there, on the same data
+}
+
+// ahead rehearses a run whose data is open.
+func (r *run) ahead(ctx context.Context, s rehearsed) (*Planned, error) {
+	other := &run{c: r.c, whole: r.whole, dir: r.dir, tok: r.tok, begin: r.begin, lent: true}
+	other.stage = s.repeat(other)
+	return other.rehearse(ctx, "", Env{Rates: r.env.Rates})
 }
 
 // rehearse plans the run that r would make on a machine with the rates.
@@ -46,11 +54,13 @@ func (r *run) rehearse(ctx context.Context, stage string, env Env) (p *Planned, 
 }
 
 func (r *run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error) {
-	if err := r.stage.openData(ctx, r); err != nil {
-		return nil, err
+	if !r.lent {
+		if err := r.stage.openData(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	p := &Planned{}
-	if err := r.openModel(); err != nil {
+	if err := r.openModel(ctx); err != nil {
 		return nil, err
 	}
 	p.Weights = dev.Memory().InUse
@@ -132,6 +142,7 @@ func (r *run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 		work = work.Filled(mean / float64(most))
 	}
 	p.FLOPs = work.FLOPs()
+	p.perToken = float64(p.FLOPs.Total()) / (mean * float64(together))
 	p.StepSeconds = work.Time(r.env.Rates).Seconds() / float64(together)
 	p.RolloutSeconds = wrote.Time(r.env.Rates).Seconds()
 	p.Seconds = p.StepSeconds*float64(p.Steps) + p.RolloutSeconds*math.Ceil(float64(p.Steps)/float64(together))
@@ -142,6 +153,32 @@ func (r *run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 func (r *run) cacheBytes(sequences, n int) int64 {
 	s := r.model.Shape()
 	return 2 * int64(s.Layers) * int64(s.KVHeads*s.HeadDim) * int64(r.tape.DType.Size()) * int64(sequences) * int64(n)
+}
+
+func (s *rewarding) repeat(*run) stage {
+	return &rewarding{c: s.c, records: s.records.lent(), template: s.template, meter: newMeter()}
+}
+
+// lent are the same records, to be closed by their owner.
+func (s *judgements) lent() *judgements {
+	all := *s
+	all.files = nil
+	return &all
+}
+
+func (s *preferring) repeat(*run) stage {
+	other := *s
+	other.records, other.meter = s.records.lent(), newMeter()
+	return &other
+}
+
+func (s *rolling) repeat(r *run) stage {
+	other := *s
+	other.r, other.meter, other.lent, other.state = r, newMeter(), true, rollingState{KL: s.state.KL}
+	if c := s.critic; c != nil {
+		other.critic = &critic{separate: c.separate, dir: c.dir, warmup: c.warmup, rate: c.rate}
+	}
+	return &other
 }
 
 func (s *rewarding) rehearse(*run) (int, bool) { return 1, true }

@@ -2,10 +2,49 @@ package recipe
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"hone/device/cpu"
+	"hone/train"
 )
+
+// TestRehearsedRun: a run that knows the rates of its machine tells beforehand what it then takes.
+func TestRehearsedRun(t *testing.T) {
+	from := base(t)
+	for name, c := range map[string]planning{
+		"reward": tinyReward(t, from, preferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "run"), "steps=3"),
+		"dpo":    tinyDPO(t, from, preferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "run"), "steps=3", "method=lora"),
+		"kto":    tinyDPO(t, from, preferenceFile(t, "verdicts"), filepath.Join(t.TempDir(), "run"), "steps=3", "loss_type=kto"),
+		"ppo":    tinyPPO(t, from, promptFile(t), filepath.Join(t.TempDir(), "run"), "iterations=1"),
+		"grpo":   tinyGRPO(t, from, promptFile(t), filepath.Join(t.TempDir(), "run"), "iterations=1", "method=lora"),
+	} {
+		dev := cpu.New(cpu.Options{Threads: 1})
+		told := map[string]any{}
+		sum, err := c.Run(context.Background(), Env{Device: dev, Rates: slow, Events: func(e train.Event) {
+			switch e := e.(type) {
+			case train.InfoEvent:
+				maps.Copy(told, e.Values)
+			case train.MessageEvent:
+				if strings.HasPrefix(e.Text, "plan the run") {
+					t.Errorf("%s: %s", name, e.Text)
+				}
+			}
+		}})
+		if left := dev.Memory().InUse; err != nil || left != 0 {
+			t.Errorf("%s: %v, %d bytes are left", name, err, left)
+			continue
+		}
+		dev.Close()
+		off := float64(sum.PlannedMemoryBytes)/float64(sum.PeakMemoryBytes) - 1
+		if !(off > -0.1 && off < 0.1) || !(sum.PlannedStepSeconds > 0) || told["flops_per_token"] == nil {
+			t.Errorf("%s: planned %d bytes and %v s a step, took %d; %v", name, sum.PlannedMemoryBytes, sum.PlannedStepSeconds, sum.PeakMemoryBytes, told)
+		}
+	}
+}
 
 // planning is a recipe that can be planned and run.
 type planning interface {

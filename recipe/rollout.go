@@ -57,6 +57,7 @@ type rolling struct {
 	entropy   share              // of its tokens
 	last      map[string]float64 // metrics of the last iteration of this session
 	base      int64              // bytes that the model's weights take
+	lent      bool               // the data is another's
 	r         *run
 }
 
@@ -303,7 +304,7 @@ func (s *rolling) close() error {
 	if s.rewards != nil {
 		s.rewards.free()
 	}
-	if s.ptx != nil {
+	if s.ptx != nil && !s.lent {
 		return s.ptx.close()
 	}
 	return nil

@@ -88,8 +88,11 @@ type run struct {
 	planned plan.Memory // zero where it is not planned
 	plans   bool        // the step is that of predicting the next token, whose memory is planned
 
-	rehearsal bool    // nothing is computed; see rehearse
-	setup     float64 // seconds from the command to the first step
+	rehearsal bool     // nothing is computed; see rehearse
+	lent      bool     // the stage's data is open, and another's
+	foreseen  *Planned // by a rehearsal; nil where there was none
+	unplanned error    // why there was none
+	setup     float64  // seconds from the command to the first step
 }
 
 // execute runs a stage: data, model, loop, and the result in OUT. When ctx is cancelled it saves,
@@ -129,7 +132,7 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 	if err := r.stage.openData(ctx, r); err != nil {
 		return nil, err
 	}
-	for _, part := range []func() error{r.openModel, r.openOptimizer, r.openLoop, func() error { return r.beforehand(ctx) }, r.start, r.describe} {
+	for _, part := range []func() error{func() error { return r.openModel(ctx) }, r.openOptimizer, r.openLoop, func() error { return r.beforehand(ctx) }, r.start, r.describe} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -150,12 +153,12 @@ func (r *run) all(ctx context.Context) (*Summary, error) {
 }
 
 // openModel makes or loads the model and what is trained of it.
-func (r *run) openModel() (err error) {
+func (r *run) openModel(ctx context.Context) (err error) {
 	dtype, err := r.c.dtype()
 	if err != nil {
 		return err
 	}
-	if err := r.planMemory(); err != nil {
+	if err := r.planMemory(ctx); err != nil {
 		return err
 	}
 	if r.model, err = r.newModel(dtype); err != nil {
@@ -198,23 +201,30 @@ func (r *run) openOptimizer() (err error) {
 	return nil
 }
 
-// planMemory plans the memory of a step and, where the recipe says how much there is, chooses recompute.
-func (r *run) planMemory() error {
-	if !r.plans {
-		if r.c.Memory != "" {
-			return errors.New("memory is not planned for this stage; leave it out and set recompute")
-		}
+// planMemory plans a step and, where the recipe says how much memory there is, chooses recompute. Other stages than those of predicting the
+// next token are rehearsed where the rates of the machine are known; that this fails is no reason not to run.
+func (r *run) planMemory(ctx context.Context) error {
+	switch s, ok := r.stage.(rehearsed); {
+	case r.rehearsal:
 		return nil
-	}
-	config, err := r.stage.config(r)
-	if err == nil && config == nil {
-		config, err = model.ReadConfig(r.dir)
-	}
-	if err != nil {
+	case r.plans:
+		config, err := r.stage.config(r)
+		if err == nil && config == nil {
+			config, err = model.ReadConfig(r.dir)
+		}
+		if err != nil {
+			return err
+		}
+		r.planned, err = r.c.plan(config, r.dir)
 		return err
+	case r.c.Memory != "":
+		return errors.New("memory is not planned for this stage; leave it out and set recompute")
+	case ok && r.env.Rates != plan.Rates{}:
+		if r.foreseen, r.unplanned = r.ahead(ctx, s); r.foreseen != nil {
+			r.planned = r.foreseen.Memory
+		}
 	}
-	r.planned, err = r.c.plan(config, r.dir)
-	return err
+	return nil
 }
 
 func (r *run) newModel(dtype device.DType) (*model.Model, error) {
@@ -430,11 +440,16 @@ func (r *run) describe() error {
 	values := map[string]any{
 		"parameters": nn.Count(r.model.Params), "trainable_parameters": nn.Count(r.trained.params()),
 		"vocab_size": r.model.Shape().Vocab, "tokenizer_tokens": r.tok.VocabSize(),
-		"flops_per_token": r.flopsPerToken(),
-		"device":          r.env.Device.Name(), "dtype": r.c.DType, "steps": r.c.Steps,
+
+		"device": r.env.Device.Name(), "dtype": r.c.DType, "steps": r.c.Steps,
 	}
 	if r.planned.Peak > 0 {
-		values["planned_memory"] = r.planned
+		values["planned_memory"], values["flops_per_token"] = r.planned, r.flopsPerToken()
+	}
+	if r.unplanned != nil {
+		if err := r.say(r.unplanned.Error()); err != nil {
+			return err
+		}
 	}
 	if t := r.stepTime(); t > 0 {
 		values["planned_step_seconds"] = t.Seconds()
@@ -461,29 +476,12 @@ func (r *run) describe() error {
 	return r.metrics.Append(train.InfoEvent{Step: r.loop.Step(), Values: values})
 }
 
-// flopsPerToken is the arithmetic of training on one token, none of it counted twice: the plan's, where there is one.
+// flopsPerToken is the arithmetic of training on one token by the plan, in stages of predicting the next token none of it counted twice.
 func (r *run) flopsPerToken() float64 {
-	if r.planned.Peak > 0 {
-		return float64(r.planned.Once(r.model.Shape().Layers)) / float64(r.c.BatchSize*r.c.SequenceLength)
+	if r.foreseen != nil {
+		return r.foreseen.perToken
 	}
-	return flopsPerToken(r.model, r.c.SequenceLength, r.c.Method == "full")
-}
-
-// flopsPerToken is the arithmetic of training on one token: 6 per weight of a matrix product (Kaplan et al.,
-// 2020), 4 per frozen one, and 12·L·H·D per token that attention looks back at, half the sequence on average. Of the
-// experts, those count that work on a token.
-func flopsPerToken(m *model.Model, sequenceLength int, full bool) float64 {
-	s := m.Shape()
-	n := nn.Count(m.Params)
-	if !s.Tied {
-		n -= s.Vocab * s.Hidden // the embedding is looked up, not multiplied
-	}
-	n -= s.Layers * (s.Experts - s.ExpertsPerToken) * 3 * s.Hidden * s.FFN
-	perWeight := 4.0
-	if full {
-		perWeight = 6
-	}
-	return perWeight*float64(n) + 12*float64(s.Layers*s.Heads*s.HeadDim)*float64(sequenceLength)/2
+	return float64(r.planned.Once(r.model.Shape().Layers)) / float64(r.c.BatchSize*r.c.SequenceLength)
 }
 
 func (r *run) summary(out train.Outcome) *Summary {

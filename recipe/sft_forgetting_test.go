@@ -122,7 +122,7 @@ func TestCheckPackingFindsLeaks(t *testing.T) {
 	s := &tuning{c: c}
 	r := &run{stage: s, c: &c.Training, whole: c, dir: c.Model, env: Env{Device: dev}.withDefaults(), folder: runFolder{c.Out}, plans: true}
 	defer r.free()
-	for _, part := range []func() error{func() error { return r.folder.open(false) }, func() error { return s.openData(context.Background(), r) }, r.openModel, r.openOptimizer} {
+	for _, part := range []func() error{func() error { return r.folder.open(false) }, func() error { return s.openData(context.Background(), r) }, func() error { return r.openModel(context.Background()) }, r.openOptimizer} {
 		if err := part(); err != nil {
 			t.Fatal(err)
 		}

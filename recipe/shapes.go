@@ -2,10 +2,10 @@ package recipe
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,13 +67,31 @@ func shapeOf(name string) ([]byte, error) {
 		if info.IsDir() {
 			return model.ReadConfig(name)
 		}
-		return model.ReadConfig(filepath.Dir(name))
+		return readConfigFile(name)
 	}
 	if n, err := parseCount(name); err == nil {
 		return sizedShape(n)
 	}
 	return nil, fmt.Errorf("model %q is no folder, no size such as 7B and no known name, of which the nearest is %s; known are %s",
 		name, plan.Nearest(Shapes(), strings.ToLower(name)), strings.Join(Shapes(), ", "))
+}
+
+// readConfigFile reads a config.json by whatever name.
+func readConfigFile(path string) ([]byte, error) {
+	const most = 1 << 20
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(text) > most {
+		err = fmt.Errorf("it is larger than any config.json")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w; name a config.json or a folder with one", path, err)
+	}
+	return text, nil
 }
 
 // sizedShape is a Llama of about n parameters with the proportions of GPT-3 and Llama: hidden size 128 times the layers.

@@ -78,6 +78,7 @@ func printPlan(out io.Writer, r *recipe.Estimated) {
 			row("  "+part.name, "%s", plan.Bytes(part.bytes))
 		}
 	}
+	row("  KV cache", "%s, when a micro-batch of such sequences is written; not in the sum", plan.Bytes(m.KVCache))
 	if m.Host > 0 {
 		row("memory of the host", "%s for each GPU", plan.Bytes(m.Host))
 	}
