@@ -30,6 +30,7 @@ type Config struct {
 	Stride    int   // from 1 to Length
 	BatchSize int   // windows that run side by side
 	MaxTokens int64 // stop after about this many scored tokens; 0: all
+	First     int   // score only so many tokens of each document; 0: all
 	// Progress is called now and then with the tokens scored so far; may be nil.
 	Progress func(tokens int64)
 }
@@ -43,8 +44,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("stride is %d: use 1 to sequence_length, which is %d", c.Stride, c.Length)
 	case c.BatchSize < 1:
 		return fmt.Errorf("batch_size is %d: use at least 1", c.BatchSize)
-	case c.MaxTokens < 0:
-		return fmt.Errorf("max_tokens is %d: use 0 (all) or more", c.MaxTokens)
+	case c.MaxTokens < 0 || c.First < 0:
+		return fmt.Errorf("max_tokens is %d, of each document %d: use 0 (all) or more", c.MaxTokens, c.First)
 	}
 	return nil
 }
@@ -61,16 +62,62 @@ type Result struct {
 	Stride      int     `json:"stride"`
 }
 
+// Document is the outcome for one document.
+type Document struct {
+	Nats   float64 // negative log-probability of the scored tokens
+	Tokens int
+	Bytes  int // that these tokens spell
+}
+
+// BitsPerByte is comparable between tokenizers; 0 when nothing was scored.
+func (d Document) BitsPerByte() float64 {
+	if d.Bytes == 0 {
+		return 0
+	}
+	return d.Nats / math.Ln2 / float64(d.Bytes)
+}
+
+// Perplexity is that of a token; 1 when nothing was scored.
+func (d Document) Perplexity() float64 { return math.Exp(d.Nats / float64(max(1, d.Tokens))) }
+
+// Each measures m on every text by itself. Texts run side by side in batches, which changes no more than the rounding of what one scores.
+func Each(ctx context.Context, m Model, texts [][]byte, cfg Config) ([]Document, error) {
+	r, err := newRunner(m, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer r.tape.Reset()
+	r.each = make([]Document, len(texts))
+	for i, text := range texts {
+		r.current = i
+		if err := r.document(ctx, text); err != nil {
+			return nil, fmt.Errorf("evaluate: %w", err)
+		}
+	}
+	if err := r.flush(ctx); err != nil {
+		return nil, fmt.Errorf("evaluate: %w", err)
+	}
+	return r.each, nil
+}
+
+// newRunner checks the configuration.
+func newRunner(m Model, cfg Config) (*runner, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if most := m.Shape().MaxPositions; most > 0 && cfg.Length > most {
+		return nil, fmt.Errorf("sequence_length is %d, but the model's context is %d: lower it", cfg.Length, most)
+	}
+	return &runner{Model: m, cfg: cfg, tape: tensor.NewTape(m.Dev, m.DType), result: Result{Length: cfg.Length, Stride: cfg.Stride}}, nil
+}
+
 // Run measures m on documents. Each starts after the tokenizer's end-of-text (or else beginning-of-text) token, as documents do
 // in pre-training, so that its first token is scored too; with a tokenizer that has neither, the first token only gives context.
 func Run(ctx context.Context, m Model, docs iter.Seq2[data.Document, error], cfg Config) (Result, error) {
-	if err := cfg.Validate(); err != nil {
+	r, err := newRunner(m, cfg)
+	if err != nil {
 		return Result{}, err
 	}
-	if most := m.Shape().MaxPositions; most > 0 && cfg.Length > most {
-		return Result{}, fmt.Errorf("sequence_length is %d, but the model's context is %d: lower it", cfg.Length, most)
-	}
-	r := &runner{Model: m, cfg: cfg, tape: tensor.NewTape(m.Dev, m.DType), result: Result{Length: cfg.Length, Stride: cfg.Stride}}
 	defer r.tape.Reset()
 	for doc, err := range docs {
 		if err != nil {
@@ -99,11 +146,14 @@ type runner struct {
 	pending int // scored tokens in the batch
 	nats    float64
 	result  Result
+	each    []Document // nil when only all documents together are measured
+	current int        // the document at hand
 }
 
 // batch is windows packed one after the other.
 type batch struct {
 	ids, targets, positions []int32
+	owners                  []int32 // the document of each, when they are measured one by one
 	offsets                 []int32
 }
 
@@ -120,6 +170,9 @@ func (r *runner) document(ctx context.Context, text []byte) error {
 		r.tokens = append(r.tokens, id)
 	}
 	r.tokens = r.Tokenizer.Encode(r.tokens, text)
+	if r.cfg.First > 0 {
+		r.tokens = r.tokens[:min(len(r.tokens), r.cfg.First+1)]
+	}
 	scored := 1 // tokens before it need no more scoring; the first has nothing before it
 	for from := 0; scored < len(r.tokens); from += r.cfg.Stride {
 		to := min(from+r.cfg.Length, len(r.tokens)-1) // inputs; the last target is token to
@@ -147,8 +200,14 @@ func (r *runner) window(ctx context.Context, from, to, scored int) error {
 		if i+1 >= scored {
 			target = r.tokens[i+1]
 			r.pending++
-			r.result.Bytes += int64(len(r.Tokenizer.TokenBytes(target)))
+			n := len(r.Tokenizer.TokenBytes(target))
+			r.result.Bytes += int64(n)
+			if r.each != nil {
+				d := &r.each[r.current]
+				d.Tokens, d.Bytes = d.Tokens+1, d.Bytes+n
+			}
 		}
+		b.owners = append(b.owners, int32(r.current))
 		b.ids, b.targets, b.positions = append(b.ids, r.tokens[i]), append(b.targets, target), append(b.positions, int32(i-from))
 	}
 	b.offsets = append(b.offsets, int32(len(b.ids)))
@@ -184,11 +243,14 @@ func (r *runner) flush(ctx context.Context) error {
 	for i, t := range b.targets {
 		if t >= 0 {
 			r.nats -= float64(losses[i])
+			if r.each != nil {
+				r.each[b.owners[i]].Nats -= float64(losses[i])
+			}
 		}
 	}
 	r.result.Tokens += int64(r.pending)
 	r.pending = 0
-	*b = batch{b.ids[:0], b.targets[:0], b.positions[:0], b.offsets[:0]}
+	*b = batch{b.ids[:0], b.targets[:0], b.positions[:0], b.owners[:0], b.offsets[:0]}
 	if r.cfg.Progress != nil {
 		r.cfg.Progress(r.result.Tokens)
 	}

@@ -24,7 +24,7 @@ type Curate struct {
 	IDField     string   `yaml:"id_field" doc:"the same for its name"`
 	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
 	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
-	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, language, urls, words, pii, gopher_quality, gopher_repetition, c4, fineweb, code, decontaminate"`
+	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, language, urls, words, pii, gopher_quality, gopher_repetition, c4, fineweb, code, decontaminate, classifier, perplexity"`
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact and near (or minhash) of documents, then what stood before of paragraphs, lines and substring"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
 	Format      string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
@@ -42,6 +42,8 @@ type Curate struct {
 	FineWeb          curate.FineWeb          `yaml:"fineweb"`
 	Code             curate.Code             `yaml:"code"`
 	Decontaminate    curate.Decontaminate    `yaml:"decontaminate"`
+	Classifier       curate.Classifier       `yaml:"classifier"`
+	Perplexity       Perplexity              `yaml:"perplexity"`
 	Near             curate.MinHash          `yaml:"near"`
 	Paragraphs       curate.Repeats          `yaml:"paragraphs"`
 	Lines            curate.Repeats          `yaml:"lines"`
@@ -54,7 +56,7 @@ func DefaultCurate() Curate {
 		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
 		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, Language: curate.DefaultLanguage(), URLs: curate.DefaultURLs(), PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
 		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
-		Decontaminate: curate.DefaultDecontaminate(), Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
+		Decontaminate: curate.DefaultDecontaminate(), Classifier: curate.DefaultClassifier(), Perplexity: defaultPerplexity(), Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
 	}
 }
 
@@ -102,7 +104,7 @@ func (c *Curate) Validate() error {
 			return fmt.Errorf("dedup names %q; known are %s", name, strings.Join(known, ", "))
 		}
 	}
-	chosen, err := c.chosen(nil)
+	chosen, err := c.chosen(&stepRun{})
 	if err != nil {
 		return err
 	}
@@ -125,19 +127,24 @@ func (c *Curate) Run(ctx context.Context, env Env) (*curate.Result, *data.Stats,
 		return nil, nil, err
 	}
 	env = env.withDefaults()
-	var notes []string
-	steps, files, err := c.steps(&notes)
-	if err != nil {
-		return nil, nil, err
-	}
 	sources := data.Sources{Paths: c.Data, Field: c.TextField, URLField: c.URLField, IDField: c.IDField,
 		OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
 	key, err := sources.Key()
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := curate.Config{Dir: c.Out, Steps: steps, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
-		Passes: c.passes(), Fingerprint: c.fingerprint(key + files), Notes: notes, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat}
+	run := &stepRun{ctx: ctx, env: env, sources: sources}
+	defer run.free()
+	filters, files, err := c.filesKey(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	fingerprint := c.fingerprint(key + files)
+	if err := curate.Claim(c.Out, fingerprint); err != nil { // before filters put files there
+		return nil, nil, err
+	}
+	cfg := curate.Config{Dir: c.Out, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
+		Passes: c.passes(), Fingerprint: fingerprint, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat}
 	if cfg.Tokens, err = TokenCounter(c.Tokenizer); err != nil {
 		return nil, nil, err
 	}
@@ -147,6 +154,14 @@ func (c *Curate) Run(ctx context.Context, env Env) (*curate.Result, *data.Stats,
 	if slices.Contains(c.Dedup, "near") || slices.Contains(c.Dedup, "minhash") {
 		cfg.Near = &c.Near
 	}
+	for _, f := range filters {
+		step, err := f.make()
+		if err != nil {
+			return nil, nil, err
+		}
+		cfg.Steps = append(cfg.Steps, step)
+	}
+	cfg.Notes = run.notes
 	stats := &data.Stats{}
 	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
 	if err == nil {

@@ -1,7 +1,10 @@
 package recipe
 
 import (
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -17,13 +20,28 @@ type filter struct {
 	make     func() (curate.Step, error)
 }
 
+// stepRun is what steps are made with.
+type stepRun struct {
+	ctx     context.Context
+	env     Env
+	sources data.Sources
+	notes   []string // that the user is told
+	frees   []func() // give back what steps hold
+}
+
+func (r *stepRun) free() {
+	for _, f := range r.frees {
+		f()
+	}
+}
+
 // plain is a step that needs no more than its values.
 func plain(name string, step curate.Step) filter {
 	return filter{name: name, make: func() (curate.Step, error) { return step, nil }}
 }
 
-// known are all filters. notes are what the user is told about the files that they read.
-func (c *Curate) known(notes *[]string) []filter {
+// known are all filters.
+func (c *Curate) known(r *stepRun) []filter {
 	u := c.URLs
 	return []filter{
 		plain("mend", curate.Mend()),
@@ -40,16 +58,58 @@ func (c *Curate) known(notes *[]string) []filter {
 		{name: "decontaminate", validate: c.Decontaminate.Validate, files: c.Decontaminate.Against, make: func() (curate.Step, error) {
 			step, note, err := c.Decontaminate.Step()
 			if note != "" {
-				*notes = append(*notes, note)
+				r.notes = append(r.notes, note)
 			}
 			return step, err
+		}},
+		{name: "classifier", validate: c.Classifier.Validate, files: c.Classifier.Files(), make: func() (curate.Step, error) {
+			m, err := c.classifier()
+			if err != nil {
+				return curate.Step{}, err
+			}
+			r.notes = append(r.notes, "classifier: "+m.Report.String())
+			return m.Step(c.Classifier.Threshold), nil
+		}},
+		{name: "perplexity", validate: c.Perplexity.Validate, files: c.Perplexity.files(), make: func() (curate.Step, error) {
+			sample := r.sources
+			if len(c.Perplexity.Reference) > 0 {
+				sample.Paths = c.Perplexity.Reference
+			}
+			g, free, err := c.Perplexity.gauge(r.ctx, r.env, c.Out, sample)
+			if err != nil {
+				return curate.Step{}, err
+			}
+			r.frees = append(r.frees, free)
+			return g.step(), nil
 		}},
 	}
 }
 
+// classifier reads the classifier, or trains it; a run that goes on finds the one that it trained in its folder.
+func (c *Curate) classifier() (*curate.TextClassifier, error) {
+	if c.Classifier.Model != "" {
+		return curate.LoadClassifier(c.Classifier.Model)
+	}
+	path := filepath.Join(c.Out, classifierName)
+	if _, err := os.Stat(path); err == nil {
+		return curate.LoadClassifier(path)
+	}
+	m, err := c.Classifier.Train()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(c.Out, 0o777); err != nil {
+		return nil, err
+	}
+	return m, m.Save(path)
+}
+
+// classifierName is the file of a classifier that was trained for a run.
+const classifierName = "classifier.safetensors"
+
 // chosen are the filters that the recipe names, in their order.
-func (c *Curate) chosen(notes *[]string) (list []filter, err error) {
-	known := c.known(notes)
+func (c *Curate) chosen(r *stepRun) (list []filter, err error) {
+	known := c.known(r)
 	for i, name := range c.Filters {
 		at := slices.IndexFunc(known, func(f filter) bool { return f.name == name })
 		if at < 0 {
@@ -67,9 +127,9 @@ func (c *Curate) chosen(notes *[]string) (list []filter, err error) {
 	return list, nil
 }
 
-// steps are the steps that filters name, and a key of the files that they read.
-func (c *Curate) steps(notes *[]string) (steps []curate.Step, key string, err error) {
-	chosen, err := c.chosen(notes)
+// filesKey identifies the files that the chosen filters read.
+func (c *Curate) filesKey(r *stepRun) (list []filter, key string, err error) {
+	chosen, err := c.chosen(r)
 	if err != nil {
 		return nil, "", err
 	}
@@ -81,11 +141,6 @@ func (c *Curate) steps(notes *[]string) (steps []curate.Step, key string, err er
 			}
 			key += k
 		}
-		step, err := f.make()
-		if err != nil {
-			return nil, "", err
-		}
-		steps = append(steps, step)
 	}
-	return steps, key, nil
+	return chosen, key, nil
 }

@@ -160,6 +160,15 @@ func (r *runner) path(parts ...string) string {
 func shardName(i int) string { return fmt.Sprintf("kept-%05d.jsonl.zst", i) }
 func keysName(i int) string  { return fmt.Sprintf("kept-%05d.keys", i) }
 
+// Claim makes a folder that of a fingerprint, for one who puts files there before Run does. It refuses the folder of another.
+func Claim(dir, fingerprint string) error {
+	r := &runner{cfg: Config{Dir: dir, Fingerprint: fingerprint}}
+	if err := r.open(); err != nil {
+		return err
+	}
+	return r.save()
+}
+
 func (r *runner) open() error {
 	if err := os.MkdirAll(r.path(workName), 0o777); err != nil {
 		return fmt.Errorf("curate: %w", err)
@@ -180,6 +189,8 @@ func (r *runner) open() error {
 		return fmt.Errorf("curate: %s is damaged; remove the folder and start again", r.path(stateName))
 	case r.state.Fingerprint != r.cfg.Fingerprint:
 		return fmt.Errorf("%s holds the work of another recipe or of other data; name another folder, or remove this one", r.cfg.Dir)
+	case r.state.Input == 0 && len(r.state.Shards) == 0 && !r.state.Filtered: // claimed
+		r.state.Funnel = r.newFunnel()
 	}
 	return nil
 }
