@@ -22,6 +22,7 @@ type Curate struct {
 	TextField   string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
 	URLField    string   `yaml:"url_field" doc:"JSON key or Parquet column of where a document was found; where there is none, it has none"`
 	IDField     string   `yaml:"id_field" doc:"the same for its name"`
+	OnSameID    string   `yaml:"on_same_id" doc:"at a document with the id of an earlier one: keep both and say so, skip it, or error"`
 	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
 	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
 	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, language, urls, words, pii, gopher_quality, gopher_repetition, c4, fineweb, code, decontaminate, classifier, perplexity"`
@@ -53,7 +54,7 @@ type Curate struct {
 // DefaultCurate returns the recipe with every default filled in: prose from the web. For source code set filters=mend,code,pii.
 func DefaultCurate() Curate {
 	return Curate{
-		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
+		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", OnSameID: "keep", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
 		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, Language: curate.DefaultLanguage(), URLs: curate.DefaultURLs(), PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
 		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
 		Decontaminate: curate.DefaultDecontaminate(), Classifier: curate.DefaultClassifier(), Perplexity: defaultPerplexity(), Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
@@ -95,6 +96,8 @@ func (c *Curate) Validate() error {
 		return fmt.Errorf("shard_mib is %d; it must be at least 1", c.ShardMiB)
 	case c.Format != jsonlFormat && c.Format != parquetFormat:
 		return fmt.Errorf("format is %q; use %s or %s", c.Format, jsonlFormat, parquetFormat)
+	case c.OnSameID != "keep" && c.OnSameID != "skip" && c.OnSameID != "error":
+		return fmt.Errorf("on_same_id is %q; use keep, skip or error", c.OnSameID)
 	case c.Threads < 0:
 		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
 	}
@@ -161,7 +164,7 @@ func (c *Curate) Run(ctx context.Context, env Env) (*curate.Result, *data.Stats,
 		}
 		cfg.Steps = append(cfg.Steps, step)
 	}
-	cfg.Notes = run.notes
+	cfg.Notes, cfg.SameID = run.notes, curate.SameID(c.OnSameID)
 	stats := &data.Stats{}
 	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
 	if err == nil {
@@ -187,7 +190,7 @@ func (c *Curate) passes() (passes []curate.Pass) {
 // fingerprint is that of all that the result depends on.
 func (c *Curate) fingerprint(input string) string {
 	all := Flatten(c)
-	for _, key := range []string{"out", "threads"} {
+	for _, key := range []string{"out", "threads", "on_same_id"} {
 		delete(all, key)
 	}
 	var b strings.Builder

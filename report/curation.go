@@ -144,17 +144,10 @@ func funnelRows(r *curate.Result) []funnelRow {
 		}
 		rows = append(rows, row(plain(s.Name), s.Kept, note))
 	}
-	exact := less(before, r.Exact)
-	rows = append(rows, row("exact duplicates", exact, removedNote(r.Exact.Documents)), row("near duplicates", less(exact, r.Near), removedNote(r.Near.Documents)))
-	for _, c := range r.Cuts {
-		note := fmt.Sprintf("%s; %s cut out of %s documents", removedNote(c.Dropped.Documents), bytesText(c.Bytes), grouped(float64(c.Changed)))
-		rows = append(rows, row("repeated "+plain(c.Name), c.Kept, note))
+	for _, s := range r.Stages() {
+		rows = append(rows, row(s.Name, s.Left, cmp.Or(s.Note, "none removed")))
 	}
 	return rows
-}
-
-func less(a, b curate.Count) curate.Count {
-	return curate.Count{Documents: a.Documents - b.Documents, Bytes: a.Bytes - b.Bytes, Tokens: a.Tokens - b.Tokens}
 }
 
 func removedNote(documents int64) string {

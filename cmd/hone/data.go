@@ -6,5 +6,6 @@ func dataCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "data", Short: "Know a corpus, clean it, mix it", Example: "  hone data stats crawl/\n  hone data curate data=crawl/ out=curated",
 		Args: cobra.ArbitraryArgs, RunE: onlyCommands}
 	cmd.AddCommand(curateCommand(a), statsCommand(a), sampleCommand(a), mixCommand(a), checkCommand(a))
+	cmd.AddCommand(dedupCommand(a), decontaminateCommand(a), classifierCommand(a))
 	return cmd
 }

@@ -35,8 +35,23 @@ func curateCommand(a *app) *cobra.Command {
 
 // curate runs the recipe, writes its report and prints the funnel.
 func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
+	env := recipe.Env{}
+	if slices.Contains(c.Filters, "perplexity") {
+		dir, err := modelDir(c.Perplexity.Model)
+		if err != nil {
+			return err
+		}
+		c.Perplexity.Model = dir
+		dev, done, err := openDevice("cpu", c.Threads)
+		if err != nil {
+			return err
+		}
+		defer done()
+		env.Device = dev
+	}
 	bar := newProgress(a.err, 0)
-	result, stats, err := c.Run(ctx, recipe.Env{Progress: func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d documents", stage, n), false) }})
+	env.Progress = func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d documents", stage, n), false) }
+	result, stats, err := c.Run(ctx, env)
 	bar.clear()
 	if err != nil {
 		return err
@@ -44,7 +59,7 @@ func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
 	if note := stats.String(); stats.Documents > 0 {
 		fmt.Fprintln(a.notes(), note)
 	}
-	for _, note := range result.Notes {
+	for _, note := range append(stats.Unreadable, result.Notes...) {
 		fmt.Fprintln(a.notes(), note)
 	}
 	if _, err := report.WriteCuration(c.Out); err != nil {
@@ -77,21 +92,8 @@ func funnel(out io.Writer, r *curate.Result) {
 	for _, s := range r.Steps {
 		row(s.Name, s.Kept, reasons(s))
 	}
-	left := r.Read
-	if len(r.Steps) > 0 {
-		left = r.Steps[len(r.Steps)-1].Kept
-	}
-	for _, gone := range []struct {
-		name string
-		curate.Count
-	}{{"exact duplicates", r.Exact}, {"near duplicates", r.Near}} {
-		left.Documents -= gone.Documents
-		left.Bytes -= gone.Bytes
-		left.Tokens -= gone.Tokens
-		row(gone.name, left, removed(gone.Count))
-	}
-	for _, c := range r.Cuts {
-		row("repeated "+c.Name, c.Kept, fmt.Sprintf("%d cut out of %d documents, %d %s", c.Spans, c.Changed+c.Dropped.Documents, c.Dropped.Documents, c.Reason))
+	for _, s := range r.Stages() {
+		row(s.Name, s.Left, s.Note)
 	}
 	w.Flush()
 }
@@ -101,13 +103,6 @@ func quotient(a, b int64) float64 {
 		return 0
 	}
 	return float64(a) / float64(b)
-}
-
-func removed(c curate.Count) string {
-	if c.Documents == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%d removed", c.Documents)
 }
 
 // reasons lists why a step rejected, the most frequent first.

@@ -38,6 +38,7 @@ type keptDoc struct {
 	size      Count
 	json      []byte // its line
 	hash      uint64
+	id        uint64   // the hash of its name, 0 without one
 	signature []uint32 // nil without a search for near duplicates
 	grams     []uint64 // nil unless they are compared
 }
@@ -174,6 +175,9 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 	for _, doc := range docs {
 		o.funnel.score(documentBytes, float64(doc.whole), true)
 		k := keptDoc{size: doc.size, hash: xxh3.HashString(doc.Text)}
+		if doc.ID != "" {
+			k.id = max(1, xxh3.HashString(doc.ID))
+		}
 		if k.json, o.err = newLine(doc).encode(); o.err != nil {
 			return o
 		}

@@ -13,14 +13,19 @@ import (
 type copied struct {
 	Removed string `json:"removed"`
 	Kept    string `json:"kept"`
-	Kind    string `json:"kind"` // exact or near
+	Kind    string `json:"kind"` // exact, near or id
 }
 
 // copies says which documents are copies of which.
-type copies struct{ exact, near *clusters }
+//
+// ids are documents of one name, whatever their texts.
+type copies struct{ exact, near, ids *clusters }
 
 // of says what is kept in place of a document, and why; kind is empty for one that stays.
 func (c copies) of(doc uint64) (kept uint64, kind string) {
+	if kept, other := c.ids.keptInstead(doc); other {
+		return kept, "id"
+	}
 	if kept, other := c.exact.keptInstead(doc); other {
 		return kept, "exact"
 	}
@@ -34,7 +39,8 @@ func (c copies) of(doc uint64) (kept uint64, kind string) {
 func (c copies) has(doc uint64) bool {
 	_, exact := c.exact.parent[doc]
 	_, near := c.near.parent[doc]
-	return exact || near
+	_, id := c.ids.parent[doc]
+	return exact || near || id
 }
 
 // removal is a document that is left out for another.
@@ -168,6 +174,8 @@ func (p *parting) note(it *item) error {
 	switch it.copied {
 	case "exact":
 		it.counts.Exact.plus(whole.line.size())
+	case "id":
+		it.counts.IDs.plus(whole.line.size())
 	case "near":
 		it.counts.Near.plus(whole.line.size())
 	}

@@ -1,6 +1,7 @@
 package curate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"hone/data"
 	"hone/internal/atomicfile"
@@ -28,6 +30,7 @@ type Config struct {
 	Parquet     bool                         // parts are .parquet and not .jsonl.zst
 	Records     bool                         // documents are records of fine-tuning data, kept as they are; near duplicates are those with near prompts
 	Tokens      func() func(text string) int // makes what counts the tokens of a text, one for each goroutine; nil: tokens are not counted
+	SameID      SameID                       // what happens to documents that have the name of another
 	Notes       []string                     // what the user should know about the steps
 	Progress    func(stage string, documents int64)
 }
@@ -67,6 +70,7 @@ type Result struct {
 	Steps    []StepCount `json:"steps"`
 	Exact    Count       `json:"exact_duplicates"` // removed
 	Near     Count       `json:"near_duplicates"`  // removed
+	IDs      Count       `json:"duplicate_ids"`    // removed, when the policy is to skip them
 	Cuts     []CutCount  `json:"cuts,omitempty"`
 	Kept     Count       `json:"kept"`
 	Notes    []string    `json:"notes,omitempty"`
@@ -95,6 +99,9 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 	if err := r.open(); err != nil {
 		return nil, err
 	}
+	if was := r.state.SameID; was != "" && was != cmp.Or(cfg.SameID, KeepSameID) {
+		return nil, fmt.Errorf("%s was made with on_same_id=%s; name another folder, or remove this one", cfg.Dir, was)
+	}
 	if r.state.Result != nil {
 		return r.state.Result, nil
 	}
@@ -107,6 +114,7 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 	if err != nil {
 		return nil, err
 	}
+	r.state.SameID = cmp.Or(cfg.SameID, KeepSameID)
 	if err := r.passes(ctx, same); err != nil {
 		return nil, err
 	}
@@ -125,20 +133,22 @@ type state struct {
 	Funnel      Result  `json:"funnel"`
 	Result      *Result `json:"result,omitempty"`
 
+	SameID SameID      `json:"same_id,omitempty"` // the policy of what follows
 	Passes []passState `json:"passes,omitempty"`
 	Parts  []parted    `json:"parts"`
 }
 
 // parted is what became of a shard's documents.
 type parted struct {
-	Kept, Exact, Near Count
-	Cuts              []CutCount
+	Kept, Exact, Near, IDs Count
+	Cuts                   []CutCount
 }
 
 func (p *parted) plus(q *parted) {
 	p.Kept.plus(q.Kept)
 	p.Exact.plus(q.Exact)
 	p.Near.plus(q.Near)
+	p.IDs.plus(q.IDs)
 	for i, c := range q.Cuts {
 		if i == len(p.Cuts) {
 			p.Cuts = append(p.Cuts, CutCount{})
@@ -151,6 +161,7 @@ type runner struct {
 	cfg      Config
 	state    state
 	clusters []Cluster // to show
+	notes    []string
 }
 
 func (r *runner) path(parts ...string) string {
@@ -214,7 +225,10 @@ func (r *runner) save() error {
 
 // duplicates finds which documents are copies of which.
 func (r *runner) duplicates(ctx context.Context) (copies, error) {
-	same := copies{newClusters(), newClusters()}
+	same := copies{newClusters(), newClusters(), newClusters()}
+	if err := r.sameIDs(ctx, same.ids); err != nil {
+		return same, err
+	}
 	if r.cfg.Exact {
 		if err := r.group(ctx, same.exact, exactKeys); err != nil {
 			return same, err
@@ -228,8 +242,6 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 
 // group joins the documents that share a key of a kind.
 func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
-	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries}
-	defer s.remove()
 	var read *signatures
 	if kind == bandKeys && r.cfg.Near.Threshold > 0 && !r.cfg.Near.Exact {
 		var err error
@@ -246,6 +258,32 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 		}
 		defer sets.close()
 	}
+	var first []uint32 // of the group
+	return r.eachMember(ctx, kind, func(m member) error {
+		switch {
+		case m.n == 1:
+			first = nil
+			return nil
+		case kind == exactKeys && m.bytes != m.first.bytes:
+			return nil
+		case sets != nil:
+			if alike, err := sets.alike(m); err != nil || !alike {
+				return err
+			}
+		case read != nil:
+			if alike, err := read.alike(&first, m, r.cfg.Near.Threshold); err != nil || !alike {
+				return err
+			}
+		}
+		c.join(m.first, m.entry)
+		return nil
+	})
+}
+
+// eachMember calls f for the keys of a kind of all documents, in their order.
+func (r *runner) eachMember(ctx context.Context, kind keyKind, f func(member) error) error {
+	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries}
+	defer s.remove()
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		if err := ctx.Err(); err != nil {
@@ -256,34 +294,13 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 		}
 		base += uint64(shard.Documents)
 	}
-	var first []uint32 // of the group
 	for m, err := range members(s.sorted()) {
-		switch {
-		case err != nil:
-			return fmt.Errorf("curate: %w", err)
-		case m.n == 1:
-			first = nil
-			continue
-		case kind == exactKeys && m.bytes != m.first.bytes:
-			continue
-		case sets != nil:
-			alike, err := sets.alike(m)
-			if err != nil {
-				return err
-			}
-			if !alike {
-				continue
-			}
-		case read != nil:
-			alike, err := read.alike(&first, m, r.cfg.Near.Threshold)
-			if err != nil {
-				return err
-			}
-			if !alike {
-				continue
-			}
+		if err == nil {
+			err = f(m)
 		}
-		c.join(m.first, m.entry)
+		if err != nil {
+			return fmt.Errorf("curate: %w", err)
+		}
 	}
 	return ctx.Err()
 }
@@ -294,8 +311,8 @@ func (r *runner) finish() (*Result, error) {
 	for _, p := range r.state.Parts {
 		all.plus(&p)
 	}
-	result.Kept, result.Exact, result.Near, result.Cuts = all.Kept, all.Exact, all.Near, all.Cuts
-	result.Clusters, result.Notes = r.clusters, r.cfg.Notes
+	result.Kept, result.Exact, result.Near, result.IDs, result.Cuts = all.Kept, all.Exact, all.Near, all.IDs, all.Cuts
+	result.Clusters, result.Notes = r.clusters, append(slices.Clone(r.cfg.Notes), r.notes...)
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err == nil {
 		err = atomicfile.WriteFile(r.path(resultName), append(text, '\n'))

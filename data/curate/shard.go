@@ -72,11 +72,15 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 	return errors.Join(w.text.writeRaw(d.json), writeKeys(w.buffer, d))
 }
 
-// writeKeys writes a record of fixed size: hash, length and signature.
+// keyBytes is what stands before the signature.
+const keyBytes = 24
+
+// writeKeys writes a record of fixed size: hashes of the text and of the name, length and signature.
 func writeKeys(w io.Writer, d *keptDoc) error {
-	b := make([]byte, 0, 16+4*len(d.signature))
+	b := make([]byte, 0, keyBytes+4*len(d.signature))
 	b = binary.LittleEndian.AppendUint64(b, d.hash)
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.size.Bytes))
+	b = binary.LittleEndian.AppendUint64(b, d.id)
 	for _, s := range d.signature {
 		b = binary.LittleEndian.AppendUint32(b, s)
 	}
@@ -124,6 +128,7 @@ type keyKind int
 const (
 	exactKeys keyKind = iota // the hash of the whole text
 	bandKeys                 // hashes of the bands of the signature
+	idKeys                   // the hash of the name
 )
 
 func (r *runner) hashes() int {
@@ -141,7 +146,7 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 	}
 	defer file.Close()
 	in := bufio.NewReaderSize(file, 1<<18)
-	record := make([]byte, 16+4*r.hashes())
+	record := make([]byte, keyBytes+4*r.hashes())
 	for doc := base; ; doc++ {
 		if _, err := io.ReadFull(in, record); err == io.EOF {
 			return nil
@@ -149,9 +154,15 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 			return fmt.Errorf("curate: read %s: %w", file.Name(), err)
 		}
 		e := entry{key: binary.LittleEndian.Uint64(record), doc: doc, bytes: uint32(binary.LittleEndian.Uint64(record[8:]))}
-		if kind == exactKeys {
+		switch kind {
+		case exactKeys:
 			err = f(e)
-		} else {
+		case idKeys:
+			e.key, e.bytes = binary.LittleEndian.Uint64(record[16:]), 0 // whatever its length, the first stays
+			if e.key != 0 {
+				err = f(e)
+			}
+		case bandKeys:
 			for _, key := range r.cfg.Near.bands(signatureOf(record)) {
 				e.key = key
 				err = errors.Join(err, f(e))
@@ -164,9 +175,9 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 }
 
 func signatureOf(record []byte) []uint32 {
-	sig := make([]uint32, (len(record)-16)/4)
+	sig := make([]uint32, (len(record)-keyBytes)/4)
 	for i := range sig {
-		sig[i] = binary.LittleEndian.Uint32(record[16+4*i:])
+		sig[i] = binary.LittleEndian.Uint32(record[keyBytes+4*i:])
 	}
 	return sig
 }
@@ -179,7 +190,7 @@ type signatures struct {
 }
 
 func (r *runner) openSignatures() (*signatures, error) {
-	s := &signatures{size: int64(16 + 4*r.hashes())}
+	s := &signatures{size: int64(keyBytes + 4*r.hashes())}
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		f, err := os.Open(r.path(workName, keysName(i)))
