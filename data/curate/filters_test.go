@@ -128,9 +128,8 @@ func FuzzFilters(f *testing.F) {
 	})
 }
 
-// BenchmarkSteps measures each step, on one core, on the source of Go's net and encoding packages and on made prose.
-// scripts/peers/curate.py does the same with datatrove.
-func BenchmarkSteps(b *testing.B) {
+// benchTexts are Go's net and encoding packages, and made prose.
+func benchTexts(b *testing.B) map[string][]string {
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
 		b.Skipf("no go command to find Go's source with: %v", err)
@@ -149,8 +148,14 @@ func BenchmarkSteps(b *testing.B) {
 	for n := range 400 {
 		made = append(made, prose(20+n))
 	}
-	for name, texts := range map[string][]string{"source": source, "prose": made} {
-		for _, s := range []Step{Mend(), DefaultPII().Step(), DefaultGopherRepetition().Step(), DefaultGopherQuality().Step(), DefaultC4().Step(), DefaultFineWeb().Step(), DefaultCode().Step()} {
+	return map[string][]string{"source": source, "prose": made}
+}
+
+// BenchmarkSteps measures each step, on one core. scripts/peers/curate.py does the same with datatrove.
+func BenchmarkSteps(b *testing.B) {
+	for name, texts := range benchTexts(b) {
+		steps := []Step{Mend(), DefaultPII().Step(), DefaultGopherRepetition().Step(), DefaultGopherQuality().Step(), DefaultC4().Step(), DefaultFineWeb().Step(), DefaultCode().Step()}
+		for _, s := range append(steps, listSteps(b, texts)...) {
 			bench(b, name+"/"+s.Name, texts, func(d *Doc) { s.Apply(d) })
 		}
 		h := DefaultMinHash().hasher()
