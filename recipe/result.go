@@ -24,8 +24,10 @@ func (r *run) saveResult(out train.Outcome) (err error) {
 		}
 		defer weights.Close()
 		values = fromArchive(weights)
-		if err := r.say(fmt.Sprintf("%s holds the weights of step %d, the best by early_stopping.metric (%s %.4f)",
-			r.trained.name(), out.BestStep, r.c.EarlyStopping.Metric, out.Best)); err != nil {
+		err = errors.Join(r.say(fmt.Sprintf("%s holds the weights of step %d, the best by early_stopping.metric (%s %.4f)",
+			r.trained.name(), out.BestStep, r.c.EarlyStopping.Metric, out.Best)),
+			r.metrics.Append(train.InfoEvent{Step: out.Step, Values: map[string]any{"kept_step": out.BestStep}}))
+		if err != nil {
 			return err
 		}
 	}

@@ -24,9 +24,9 @@ func (r *run) subtitle() string {
 func (r *run) tiles() []tile {
 	out := r.rewardTiles()
 	if len(r.evals) > 0 {
-		m := r.evals[len(r.evals)-1].Metrics
+		m, of := r.kept()
 		if loss, ok := m["loss"]; ok {
-			out = append(out, tile{"validation loss", exact(loss), r.against(loss)})
+			out = append(out, tile{"validation loss", exact(loss), r.against(loss) + of})
 		}
 		if v, ok := m["perplexity"]; ok {
 			out = append(out, tile{"perplexity", exact(v), "of the next held-out token"})
@@ -52,6 +52,18 @@ func (r *run) tiles() []tile {
 		out = append(out, tile{"time", duration(last.Seconds), compact(float64(last.Tokens)) + " tokens"})
 	}
 	return out
+}
+
+// kept are the metrics of the weights that the run's result holds, and of which step they are where that is not the last.
+func (r *run) kept() (metrics map[string]float64, of string) {
+	if step, ok := r.number("kept_step"); ok {
+		for _, e := range r.evals {
+			if e.Step == int(step) {
+				return e.Metrics, fmt.Sprintf("; of step %d, whose weights are kept", e.Step)
+			}
+		}
+	}
+	return r.evals[len(r.evals)-1].Metrics, ""
 }
 
 // against says how the loss stands to the baselines.

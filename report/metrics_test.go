@@ -33,3 +33,23 @@ func TestRewardsPage(t *testing.T) {
 		}
 	}
 }
+
+// TestKeptWeights: with early stopping the loss is that of the weights that are kept.
+func TestKeptWeights(t *testing.T) {
+	dir := t.TempDir()
+	lines := `{"event":"step","step":1,"loss":0.5,"tokens":10,"tokens_per_s":1}
+{"event":"eval","step":1,"metrics":{"loss":0.625,"perplexity":1.868}}
+{"event":"step","step":2,"loss":0.4,"tokens":20,"tokens_per_s":1}
+{"event":"eval","step":2,"metrics":{"loss":0.875,"perplexity":2.399}}
+{"event":"info","step":2,"values":{"kept_step":1}}
+`
+	if err := os.WriteFile(filepath.Join(dir, "metrics.jsonl"), []byte(lines), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	page := mustWrite(t, dir)
+	for _, want := range []string{"of step 1, whose weights are kept", "1.868"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
