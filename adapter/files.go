@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,10 +34,41 @@ func ReadConfig(dir string) (Config, error) {
 	if err := json.Unmarshal(text, &c); err != nil {
 		return c, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
 	}
-	if err := c.Validate(); err != nil {
+	if err := errors.Join(foreign(text), c.Validate()); err != nil {
 		return c, fmt.Errorf("open adapter %s: %w", dir, err)
 	}
 	return c, nil
+}
+
+// foreignKeys are those of PEFT's LoRA that change what is computed in a way that is not here, each with what is asked for.
+var foreignKeys = map[string]string{
+	"target_parameters":       "an update of parameters that are no layers, such as experts stored as one tensor",
+	"trainable_token_indices": "rows of the embedding",
+	"layer_replication":       "layers that are run several times",
+	"alora_invocation_tokens": "an update from certain tokens on",
+	"use_qalora":              "an input that is pooled first",
+	"use_bdlora":              "updates in blocks",
+	"arrow_config":            "a choice of adapters for each token",
+	"kasa_config":             "singular values between the matrices",
+	"monteclora_config":       "matrices that are drawn at random",
+}
+
+// foreign refuses an adapter_config.json with such keys: without them the adapter would compute something else.
+func foreign(text []byte) error {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(text, &keys); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(foreignKeys)) {
+		if v := string(keys[key]); !slices.Contains([]string{"", "null", "false", "[]", "{}"}, v) {
+			return fmt.Errorf("%s has %s, %s, which hone does not have; train it without, or merge it with PEFT", ConfigName, key, foreignKeys[key])
+		}
+	}
+	var start string // of other values than text none changes the base
+	if json.Unmarshal(keys["init_lora_weights"], &start) == nil && slices.Contains([]string{"olora", "corda", "loftq", "lora_ga"}, strings.ToLower(start)) {
+		return fmt.Errorf("init_lora_weights is %s, which changes the base before training; save it converted to an ordinary LoRA (path_initial_model_for_weight_conversion)", start)
+	}
+	return nil
 }
 
 func readConfig(dir string) ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"hone/adapter"
@@ -251,6 +252,32 @@ func TestBad(t *testing.T) {
 	}
 	if _, err := adapter.Open(dir, target, dev, device.F32); err == nil {
 		t.Error("an adapter of an unknown kind was opened")
+	}
+}
+
+// TestForeign refuses what PEFT computes in a way that is not here, and bears the keys as they are when nothing of it is asked for.
+func TestForeign(t *testing.T) {
+	read := func(keys string) error {
+		dir := t.TempDir()
+		text := `{"peft_type": "LORA", "r": 4, "target_modules": ["q_proj"]` + keys + `}`
+		if err := os.WriteFile(filepath.Join(dir, adapter.ConfigName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := adapter.ReadConfig(dir)
+		return err
+	}
+	if err := read(`, "target_parameters": null, "use_qalora": false, "layer_replication": null, "trainable_token_indices": [], "init_lora_weights": "eva"`); err != nil {
+		t.Error(err)
+	}
+	for keys, want := range map[string]string{
+		`, "target_parameters": ["mlp.experts.gate_up_proj"]`: "target_parameters, an update of parameters that are no layers",
+		`, "alora_invocation_tokens": [3, 4]`:                 "alora_invocation_tokens, an update from certain tokens on",
+		`, "layer_replication": [[0, 2], [1, 3]]`:             "layer_replication",
+		`, "init_lora_weights": "olora"`:                      "init_lora_weights is olora, which changes the base",
+	} {
+		if err := read(keys); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", keys, err)
+		}
 	}
 }
 
