@@ -21,16 +21,20 @@ func TestMemoryAndRaces(t *testing.T) {
 
 // TestConformance runs the suite on the card.
 func TestConformance(t *testing.T) {
-	devicetest.Run(t, func(t *testing.T) device.Device {
-		d, err := Open(Options{Libraries: folders()})
-		if err != nil {
-			t.Skip(err)
+	devicetest.Run(t, func(t *testing.T) device.Device { return openCard(t) })
+}
+
+// openCard opens the first card, or skips with what is missing.
+func openCard(t *testing.T) *Device {
+	t.Helper()
+	d, err := Open(Options{Libraries: folders()})
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
 		}
-		t.Cleanup(func() {
-			if err := d.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		return d
 	})
+	return d
 }
