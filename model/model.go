@@ -154,6 +154,17 @@ func NewPacked(config []byte, dev device.Device, dtype device.DType, packed Pack
 	return m, nil
 }
 
+// Made is NewPacked with matrices whose values fill makes, a piece or a whole matrix at a time; vectors get their usual first values.
+func Made(config []byte, dev device.Device, dtype device.DType, packed Packed, fill func([]float32)) (*Model, error) {
+	m, err := Declare(config, dev)
+	if err != nil {
+		return nil, err
+	}
+	packed.mark(m.Model)
+	nn.Make(m.Params, dev, dtype, fill)
+	return m, nil
+}
+
 // Alloc gives the weights of a declared model memory, and no values.
 func (m *Model) Alloc(dtype device.DType, packed Packed) {
 	packed.mark(m.Model)

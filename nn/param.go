@@ -141,6 +141,29 @@ func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint
 	}
 }
 
+// Make is Initialize with values that fill makes for what is random.
+func Make(params []Named, dev device.Device, dtype device.DType, fill func([]float32)) {
+	for _, p := range params {
+		if p.Storage != device.Unpacked {
+			v := make([]float32, p.Len())
+			fill(v)
+			p.Pack(dev, dtype, p.Storage, v)
+			continue
+		}
+		p.Alloc(dev, DTypeOf(p.Param, dtype))
+		if p.Init.Std == 0 && p.Init.Bound == 0 {
+			dev.Fill(p.Buffer(), p.Init.Value)
+			continue
+		}
+		v := make([]float32, min(p.Len(), 1<<20))
+		for lo := 0; lo < p.Len(); lo += len(v) {
+			part := v[:min(len(v), p.Len()-lo)]
+			fill(part)
+			dev.Write(p.Buffer().Slice(lo, lo+len(part)), part)
+		}
+	}
+}
+
 // drawPiece is how many values are drawn at a time, an even number: Normal makes them in pairs.
 const drawPiece = 1 << 16
 

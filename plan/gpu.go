@@ -67,6 +67,18 @@ var gpus = []GPU{
 
 var gpuAliases = map[string]string{"v100-32gb": "v100", "a100-80gb": "a100", "h100-sxm": "h100", "3090": "rtx3090", "4090": "rtx4090"}
 
+// GPUOf returns the GPU that a driver calls by a name such as NVIDIA H100 80GB HBM3; ok is false for one that is not known.
+func GPUOf(card string) (g GPU, ok bool) {
+	squeeze := func(s string) string { return strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(s)) }
+	card = squeeze(card)
+	for _, one := range gpus {
+		if strings.Contains(card, squeeze(one.Name)) && len(one.Name) > len(g.Name) {
+			g = one
+		}
+	}
+	return g, g.Name != ""
+}
+
 // FindGPU returns the GPU of a name such as h100, with case and spaces ignored.
 func FindGPU(name string) (GPU, error) {
 	key := strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), " ", "")

@@ -18,6 +18,7 @@ import (
 	"hone/adapter"
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cuda"
 	"hone/model"
 	"hone/nn"
 	"hone/optim"
@@ -32,7 +33,18 @@ type workload struct {
 	rank     int            // of a LoRA on all linear layers; 0: all weights are trained
 	packing  device.Packing // of the frozen weights
 	floor    bool           // nothing is trained but the first norm, which the gradient must reach: the least that any adapter costs
+	again    int            // layers that are run again in the backward pass, at least
 }
+
+// Shapes of the models that a GPU is measured with: Llama 3.2 1B, Llama 3 8B and 70B.
+const (
+	llama1b = `{"model_type":"llama","hidden_size":2048,"num_hidden_layers":16,"num_attention_heads":32,"num_key_value_heads":8,
+	"intermediate_size":8192,"vocab_size":128256,"tie_word_embeddings":true,"max_position_embeddings":8192,"rms_norm_eps":1e-5}`
+	llama8b = `{"model_type":"llama","hidden_size":4096,"num_hidden_layers":32,"num_attention_heads":32,"num_key_value_heads":8,
+	"intermediate_size":14336,"vocab_size":128256,"max_position_embeddings":8192,"rms_norm_eps":1e-5}`
+	llama70b = `{"model_type":"llama","hidden_size":8192,"num_hidden_layers":80,"num_attention_heads":64,"num_key_value_heads":8,
+	"intermediate_size":28672,"vocab_size":128256,"max_position_embeddings":8192,"rms_norm_eps":1e-5}`
+)
 
 // smollm is the shape of SmolLM-135M.
 const smollm = `{"model_type":"llama","hidden_size":576,"num_hidden_layers":30,"num_attention_heads":9,"num_key_value_heads":3,
@@ -42,6 +54,10 @@ const smollm = `{"model_type":"llama","hidden_size":576,"num_hidden_layers":30,"
 var workloads = map[string]workload{
 	"W1_babygpt":            {config: `{"model_type":"gpt2","n_embd":384,"n_layer":6,"n_head":6,"vocab_size":65,"n_positions":256,"tie_word_embeddings":false}`, batch: 8, t: 256},
 	"W2_gpt2_124m":          {config: `{"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"vocab_size":50257,"n_positions":1024}`, batch: 4, t: 256},
+	"gpt2_124m":             {config: `{"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"vocab_size":50257,"n_positions":1024}`, batch: 64, t: 1024},
+	"llama1b_full":          {config: llama1b, batch: 4, t: 4096},
+	"llama8b_lora":          {config: llama8b, batch: 1, t: 4096, rank: 16},
+	"llama70b_qlora":        {config: llama70b, batch: 1, t: 512, rank: 16, packing: device.NF4, again: 80},
 	"W3_smollm135m_full":    {config: smollm, batch: 2, t: 512},
 	"W3_smollm135m_frozen":  {config: smollm, batch: 2, t: 512, floor: true},
 	"W3_smollm135m_lora16":  {config: smollm, batch: 2, t: 512, rank: 16},
@@ -51,6 +67,7 @@ var workloads = map[string]workload{
 // benchTrain is the result of hone bench train.
 type benchTrain struct {
 	Workload     string  `json:"workload"`
+	Device       string  `json:"device"`
 	DType        string  `json:"dtype"`
 	Optimizer    string  `json:"optimizer"` // adamw or adamw8bit
 	Recompute    int     `json:"recompute"` // layers that are run again in the backward pass
@@ -87,12 +104,13 @@ func benchTrainCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s, %d threads: %.3f s per step (planned: %.3f), %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB\n",
-					r.Workload, r.DType, r.Threads, r.SPerStep, r.PlannedS, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB)
+				fmt.Fprintf(w, "%s %s, %s: %.3f s per step (planned: %.3f), %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB, %.0f MB of them tensors (planned: %.0f)\n",
+					r.Workload, r.DType, r.Device, r.SPerStep, r.PlannedS, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB, r.PeakDeviceMB, r.PlannedMB)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&r.Workload, "workload", "W1_babygpt", "one of "+workloadNames())
+	cmd.Flags().StringVar(&r.Device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().StringVar(&r.Optimizer, "optimizer", "adamw", "adamw or adamw8bit")
 	cmd.Flags().IntVar(&r.Recompute, "recompute", 0, "layers to run again in the backward pass instead of keeping what it needs")
@@ -118,17 +136,19 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	peak := newPeakMeter(r.Threads, r.DType)
-	dev, done, err := openDevice("cpu", r.Threads)
+	r.Recompute = max(r.Recompute, w.again)
+	dev, done, err := openDevice(r.Device, r.Threads)
 	if err != nil {
 		return err
 	}
 	defer done()
-	work, err := r.plan(w, dtype)
+	r.Device = dev.Name()
+	peak := newDeviceMeter(dev, r.Threads, r.DType)
+	useful, work, err := r.plans(w, dtype)
 	if err != nil {
 		return err
 	}
-	m, err := model.NewPacked([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, 1)
+	m, err := w.model(dev, dtype)
 	if err != nil {
 		return err
 	}
@@ -148,12 +168,43 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	slices.Sort(times)
 	r.SPerStep, r.Best = times[len(times)/2], times[0]
 	r.TokensPerS = float64(w.batch*w.t) / r.SPerStep
-	r.GFLOPS = float64(work.FLOPs().Total()) / r.SPerStep / 1e9
+	r.GFLOPS = float64(useful.FLOPs().Total()) / r.SPerStep / 1e9
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
 	r.StepMB = float64(dev.Memory().Peak-kept) / 1e6
-	r.PlannedS = work.Time(peak.rates(cpu.MeasurePeak(r.Threads))).Seconds()
+	if !peak.fixed {
+		r.PlannedS = work.Time(peak.rates(cpu.MeasurePeak(r.Threads))).Seconds()
+	}
 	return writeHeapProfile(r.memProfile)
+}
+
+// plans are the work of a step without and with what is computed twice: the one counts for the rate.
+func (r *benchTrain) plans(w workload, dtype device.DType) (useful, work plan.Work, err error) {
+	layers := r.Recompute
+	r.Recompute = 0
+	useful, err = r.plan(w, dtype)
+	if r.Recompute = layers; err != nil || layers == 0 {
+		return useful, useful, err
+	}
+	work, err = r.plan(w, dtype)
+	return useful, work, err
+}
+
+// model makes the model with random weights: on a GPU, whose models are large, with the same million numbers again and again.
+func (w workload) model(dev device.Device, dtype device.DType) (*model.Model, error) {
+	if _, ok := dev.(*cuda.Device); !ok {
+		return model.NewPacked([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, 1)
+	}
+	pool := make([]float32, 1<<20)
+	random := tensor.NewRandomFor(1, "pool")
+	random.Normal(pool, 0.02)
+	at := 0
+	return model.Made([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, func(v []float32) {
+		for len(v) > 0 {
+			n := copy(v, pool[at:])
+			v, at = v[n:], (at+n)%len(pool)
+		}
+	})
 }
 
 // plan runs the same step on a device that only counts, and returns what it counted.

@@ -4,21 +4,28 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cuda"
 	"hone/generate"
 	"hone/model"
 	"hone/plan"
 )
 
-// generations are the workloads of bench generate: sequences that run side by side, of the model of W3.
-var generations = map[string]int{"W4_gen_b1": 1, "W4_gen_b16": 16}
+// generations are the workloads of bench generate: a model, that of a workload of training, and sequences that run side by side.
+var generations = map[string]struct {
+	model string
+	batch int
+}{"W4_gen_b1": {"W3_smollm135m_full", 1}, "W4_gen_b16": {"W3_smollm135m_full", 16}, "llama8b_b1": {"llama8b_lora", 1}, "llama8b_b256": {"llama8b_lora", 256}}
 
 // The lengths of a generation, in tokens.
 const (
@@ -29,6 +36,7 @@ const (
 // benchGenerate is the result of hone bench generate.
 type benchGenerate struct {
 	Workload         string  `json:"workload"`
+	Device           string  `json:"device"`
 	DType            string  `json:"dtype"`
 	Threads          int     `json:"threads"`
 	TokensPerS       float64 `json:"tokens_per_s"` // new tokens of all sequences, prompt time included
@@ -52,12 +60,13 @@ func benchGenerateCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s, %d threads: %.1f tokens/s (prompt %.3f s, then %.1f s), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB\n",
-					r.Workload, r.DType, r.Threads, r.TokensPerS, r.PromptS, r.DecodeS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB)
+				fmt.Fprintf(w, "%s %s, %s: %.1f tokens/s (prompt %.3f s, then %.1f s), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB\n",
+					r.Workload, r.DType, r.Device, r.TokensPerS, r.PromptS, r.DecodeS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&r.Workload, "workload", "W4_gen_b1", "W4_gen_b1 or W4_gen_b16")
+	cmd.Flags().StringVar(&r.Workload, "workload", "W4_gen_b1", "one of "+strings.Join(slices.Sorted(maps.Keys(generations)), ", "))
+	cmd.Flags().StringVar(&r.Device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.runs, "runs", r.runs, "runs, of which the best counts")
@@ -65,10 +74,11 @@ func benchGenerateCommand(a *app) *cobra.Command {
 }
 
 func (r *benchGenerate) run(ctx context.Context) error {
-	batch, ok := generations[r.Workload]
+	g, ok := generations[r.Workload]
 	if !ok {
-		return fmt.Errorf("workload %q is unknown; use W4_gen_b1 or W4_gen_b16", r.Workload)
+		return fmt.Errorf("workload %q is unknown; use one of %s", r.Workload, strings.Join(slices.Sorted(maps.Keys(generations)), ", "))
 	}
+	batch := g.batch
 	if r.runs < 1 || r.Threads < 1 {
 		return fmt.Errorf("runs is %d and threads %d; both must be at least 1", r.runs, r.Threads)
 	}
@@ -76,12 +86,13 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dev, done, err := openDevice("cpu", r.Threads)
+	dev, done, err := openDevice(r.Device, r.Threads)
 	if err != nil {
 		return err
 	}
 	defer done()
-	m, err := model.New([]byte(workloads["W3_smollm135m_full"].config), dev, dtype, 1)
+	r.Device = dev.Name()
+	m, err := workloads[g.model].model(dev, dtype)
 	if err != nil {
 		return err
 	}
@@ -100,13 +111,19 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if err := r.best(timed); err != nil {
 		return err
 	}
+	_, onCard := dev.(*cuda.Device)
+	if gpu, ok := plan.GPUOf(r.Device); ok && onCard { // as its data sheet says
+		r.BandwidthGBS = gpu.Bandwidth
+	}
 	for _, p := range m.Params {
 		r.WeightsMB += float64(p.Len()*p.DType().Size()) / 1e6
 	}
 	r.TokensPerS = float64(batch*newTokens) / (r.PromptS + r.DecodeS)
 	r.ShareOfBandwidth = r.WeightsMB / 1e3 * (newTokens - 1) / r.DecodeS / r.BandwidthGBS
 	r.PeakRSSMB = peakRSS()
-	r.PlannedS, err = r.planned(ctx, m.Config, prompts, dtype)
+	if !onCard {
+		r.PlannedS, err = r.planned(ctx, m.Config, prompts, dtype)
+	}
 	return err
 }
 

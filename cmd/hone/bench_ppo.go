@@ -40,6 +40,7 @@ var ppoWorkloads = map[string]ppoWorkload{
 // benchPPO is the result of hone bench ppo: medians over iterations.
 type benchPPO struct {
 	Workload     string  `json:"workload"`
+	Device       string  `json:"device"`
 	DType        string  `json:"dtype"`
 	Threads      int     `json:"threads"`
 	Iterations   int     `json:"iterations"` // timed
@@ -77,12 +78,13 @@ func benchPPOCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.result(r, func(out io.Writer) {
-				fmt.Fprintf(out, "%s %s, %d threads: %.2f s per iteration, planned %.2f (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
-					r.Workload, r.DType, r.Threads, r.SPerIter, r.PlannedS, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
+				fmt.Fprintf(out, "%s %s, %s: %.2f s per iteration, planned %.2f (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
+					r.Workload, r.DType, r.Device, r.SPerIter, r.PlannedS, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&r.Workload, "workload", "W5_ppo_smollm135m", "the only one: W5_ppo_smollm135m")
+	cmd.Flags().StringVar(&r.Device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.Epochs, "epochs", 4, "of the training of an iteration, one update each")
@@ -107,11 +109,12 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	dev, done, err := openDevice("cpu", r.Threads)
+	dev, done, err := openDevice(r.Device, r.Threads)
 	if err != nil {
 		return err
 	}
 	defer done()
+	r.Device = dev.Name()
 	if err := w.files(ctx, dir, dev, dtype, r.Reward); err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 func TestBenchPPO(t *testing.T) {
 	w := ppoWorkload{config: `{"model_type":"llama","hidden_size":16,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":32,"vocab_size":300,"max_position_embeddings":64}`,
 		vocab: 300, prompts: 4, prompt: 6, wrote: 5, rank: 2}
-	r := benchPPO{DType: "f32", Threads: 1, Iterations: 1, Epochs: 3, Reward: "model"} // one, so that the medians are all of the same
+	r := benchPPO{Device: "cpu", DType: "f32", Threads: 1, Iterations: 1, Epochs: 3, Reward: "model"} // one, so that the medians are all of the same
 	if err := r.run(context.Background(), w); err != nil {
 		t.Fatal(err)
 	}
@@ -21,11 +21,11 @@ func TestBenchPPO(t *testing.T) {
 	if tokens := r.TokensPerS * r.RolloutS; math.Abs(tokens-20) > 0.1 {
 		t.Errorf("%v tokens written, of 20", tokens)
 	}
-	shared := benchPPO{DType: "f32", Threads: 1, Iterations: 1, Epochs: 1, Reward: "adapter"}
+	shared := benchPPO{Device: "cpu", DType: "f32", Threads: 1, Iterations: 1, Epochs: 1, Reward: "adapter"}
 	if err := shared.run(context.Background(), w); err != nil || shared.SharedMB <= 0 || r.SharedMB != 0 || shared.PeakDeviceMB >= r.PeakDeviceMB {
 		t.Errorf("a reward model on the policy's base: %+v, %v; one of its own: %+v", shared, err, r)
 	}
-	for _, bad := range []benchPPO{{DType: "f32", Threads: 1, Epochs: 1, Reward: "model"}, {DType: "f8", Threads: 1, Iterations: 1, Epochs: 1, Reward: "model"}, {DType: "f32", Threads: 1, Iterations: 1, Epochs: 1}} {
+	for _, bad := range []benchPPO{{Device: "cpu", DType: "f32", Threads: 1, Epochs: 1, Reward: "model"}, {Device: "cpu", DType: "f8", Threads: 1, Iterations: 1, Epochs: 1, Reward: "model"}, {Device: "cpu", DType: "f32", Threads: 1, Iterations: 1, Epochs: 1}} {
 		if err := bad.run(context.Background(), w); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cuda"
 	"hone/plan"
 )
 
@@ -19,6 +20,7 @@ type peakMeter struct {
 	best    float64
 	f32     float64   // of f32, whatever the dtype
 	at      time.Time // of the last measurement
+	fixed   bool      // best is not measured
 }
 
 // newPeakMeter measures for the name of a dtype of activations, f32 or bf16.
@@ -28,8 +30,23 @@ func newPeakMeter(threads int, dtype string) *peakMeter {
 	return p
 }
 
+// newDeviceMeter measures the processor, and takes a GPU's peak from its data sheet, which is known of bf16 alone.
+func newDeviceMeter(dev device.Device, threads int, dtype string) *peakMeter {
+	if _, ok := dev.(*cuda.Device); !ok {
+		return newPeakMeter(threads, dtype)
+	}
+	p := &peakMeter{bf16: dtype == device.BF16.String(), fixed: true}
+	if g, ok := plan.GPUOf(dev.Name()); ok && p.bf16 {
+		p.best = 1e3 * g.TFLOPS
+	}
+	return p
+}
+
 // measure takes less than 100 ms.
 func (p *peakMeter) measure() {
+	if p.fixed {
+		return
+	}
 	now := cpu.QuickPeak(p.threads)
 	rate := now.F32
 	if p.bf16 && now.BF16 > 0 {
@@ -53,8 +70,11 @@ func (p *peakMeter) share(gflops float64) float64 {
 	return gflops / p.best
 }
 
-// rates are those of a whole measurement, the arithmetic as far as this meter knows better.
+// rates are those of a whole measurement, the arithmetic as far as this meter knows better. Of a GPU none are known.
 func (p *peakMeter) rates(whole cpu.Peak) plan.Rates {
+	if p.fixed {
+		return plan.Rates{}
+	}
 	r := plan.Rates{F32: max(p.f32, whole.F32), BF16: whole.BF16, ReadGBs: whole.ReadGBs, CopyGBs: whole.CopyGBs, UpdateGBs: whole.UpdateGBs}
 	if p.bf16 && r.BF16 > 0 {
 		r.BF16 = max(r.BF16, p.best)

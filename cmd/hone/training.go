@@ -148,7 +148,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	}
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
-	p.peak = newPeakMeter(c.Threads, c.DType)
+	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
 	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: p.peak.rates(cpu.RoughPeak(c.Threads))})
 	p.clear()
 	if err != nil {
