@@ -41,23 +41,26 @@ tests() {
 	if [ $code != 0 ] || [ -z "$rows" ] || grep -q ' SKIP ' <<<"$rows"; then
 		failed=1
 		row "$name" "WRONG" "exit $code"
-		grep -vE '^(=== |ok|PASS|FAIL| *---)' "$log/$name" | head -20
+		grep -vE '^(=== |ok|PASS|FAIL| *---)' "$log/$name" | sort -u | head -20
 	fi
 }
 
 # bench LABEL SECONDS ARGUMENTS: a row with what the measurement prints
 bench() {
-	local label=$1 limit=$2
+	local label=$1 limit=$2 begun=$SECONDS
 	shift 2
 	if timeout "$limit" "$dir/hone" bench "$@" --device cuda >"$log/bench" 2>&1; then
-		row "$label" "$((SECONDS))s" "$(tail -1 "$log/bench")"
+		row "$label" "$((SECONDS - begun))s" "$(tail -1 "$log/bench")"
 	else
 		failed=1
 		row "$label" "NONE" "$(tail -1 "$log/bench")"
 	fi
 }
 
-"$dir/hone" doctor | grep -E '^(system|cuda)'
+"$dir/hone" doctor | grep -E '^(system|cuda)' | tee "$log/doctor"
+if [ "$what" = run ] && grep -q 'missing:' "$log/doctor"; then
+	exit 1
+fi
 row check result time
 tests TestConformance 240
 tests TestGolden 60
