@@ -36,6 +36,7 @@ type curateRun struct {
 // valueOfCuration is what hone bench curate is told.
 type valueOfCuration struct {
 	steps, seeds int
+	seed         uint64   // the first
 	raw, held    []string // the user's own texts; none: made ones
 	recipe       []string // keys of hone data curate
 	dir          string
@@ -71,6 +72,7 @@ func benchCurateCommand(a *app) *cobra.Command {
 	}
 	cmd.Flags().IntVar(&v.steps, "steps", 400, "training steps, of 1024 tokens")
 	cmd.Flags().IntVar(&v.seeds, "seeds", 3, "runs with each text")
+	cmd.Flags().Uint64Var(&v.seed, "seed", 1, "the first of the seeds")
 	cmd.Flags().StringSliceVar(&v.raw, "raw", nil, "text to curate (default: made of Go's standard library)")
 	cmd.Flags().StringSliceVar(&v.held, "held-out", nil, "text to judge by")
 	return cmd
@@ -102,7 +104,7 @@ func (v *valueOfCuration) run(ctx context.Context, a *app) (*benchCurate, error)
 	r := &benchCurate{Raw: curated.Read, Curated: curated.Kept}
 	tokenizer := ""
 	for seed := range uint64(v.seeds) {
-		run := curateRun{Seed: seed + 1}
+		run := curateRun{Seed: v.seed + seed}
 		for _, text := range []struct {
 			data []string
 			loss *float64

@@ -27,7 +27,7 @@ func statsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stats DATA...", Short: "Count documents, text, tokens, copies and common lines",
 		Long: "Reads files, folders or globs once and counts: documents, bytes, characters, words, lines, tokens with a tokenizer, quantiles of the lengths,\n" +
-			"documents that equal an earlier one, kinds of files, scripts of the letters, the most common lines. Memory does not grow with the data.",
+			"documents that equal an earlier one, kinds of files, languages, scripts of the letters, the most common lines. Memory does not grow with the data.",
 		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s.Paths = args
@@ -74,6 +74,7 @@ func showSurvey(out io.Writer, s *curate.Survey) {
 	}
 	w.Flush()
 	parts(out, "files", s.Extensions)
+	parts(out, "languages", s.Languages)
 	parts(out, "letters", s.Scripts)
 	if len(s.CommonLines) == 0 {
 		return

@@ -31,12 +31,13 @@ type Survey struct {
 	DuplicateShare float64            `json:"duplicate_share"` // of the documents
 	Lengths        map[string]Lengths `json:"lengths"`         // in bytes, characters, words and, where they are counted, tokens
 	Extensions     []Part             `json:"extensions"`      // of the files, the largest first
+	Languages      []Part             `json:"languages"`       // of whole documents, as the step of that name tells them; und where it is uncertain
 	Scripts        []Part             `json:"scripts"`         // letters by the way of writing; Bytes counts letters
 	CommonLines    []CommonLine       `json:"common_lines"`
 	LinesMissed    int64              `json:"lines_missed"` // a line that is not listed, or that a listed one lacks, stands at most this often
 
 	lengths map[string]Distribution
-	parts   map[string]map[string]Count // extensions and scripts
+	parts   map[string]map[string]Count // extensions, languages and scripts
 	common  commonLines
 	hashes  []entry // of a batch
 }
@@ -74,7 +75,7 @@ type SurveyConfig struct {
 const lengthDigits = 3
 
 func newSurvey() *Survey {
-	return &Survey{lengths: map[string]Distribution{}, parts: map[string]map[string]Count{"extensions": {}, "scripts": {}}, common: commonLines{}}
+	return &Survey{lengths: map[string]Distribution{}, parts: map[string]map[string]Count{"extensions": {}, "languages": {}, "scripts": {}}, common: commonLines{}}
 }
 
 // Look surveys documents in memory that does not grow with them.
@@ -151,11 +152,21 @@ func (s *Survey) add(d data.Document, tokens func(string) int) {
 		s.lengths[unit].add(float64(n), lengthDigits, true)
 	}
 	s.part("extensions", extension(d.Source), int64(len(text)))
+	s.part("languages", surveyLanguage(text), int64(len(text)))
 	for script, letters := range Scripts(text) {
 		s.part("scripts", script, letters)
 	}
 	s.Lines += s.common.add(text)
 	s.hashes = append(s.hashes, entry{key: xxh3.HashString(text), doc: uint64(s.Documents - 1), bytes: uint32(len(text))})
+}
+
+func surveyLanguage(text string) string {
+	c := DefaultLanguage()
+	code, confidence := c.detect(text)
+	if confidence < c.MinConfidence {
+		return undetermined
+	}
+	return code
 }
 
 func countWords(text string) int {
@@ -219,7 +230,7 @@ func (s *Survey) finish(lines int) {
 		s.Lengths[unit] = Lengths{Mean: rounded(float64(total)/float64(s.Documents), lengthDigits), Min: d.Quantile(0), P5: d.Quantile(.05), P25: d.Quantile(.25),
 			P50: d.Quantile(.5), P75: d.Quantile(.75), P95: d.Quantile(.95), P99: d.Quantile(.99), Max: d.Quantile(1)}
 	}
-	s.Extensions, s.Scripts = partsOf(s.parts["extensions"]), partsOf(s.parts["scripts"])
+	s.Extensions, s.Languages, s.Scripts = partsOf(s.parts["extensions"]), partsOf(s.parts["languages"]), partsOf(s.parts["scripts"])
 	s.CommonLines = s.common.top(lines)
 }
 

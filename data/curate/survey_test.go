@@ -48,6 +48,9 @@ func TestLookCountsEverything(t *testing.T) {
 		if len(s.Scripts) != 2 || s.Scripts[1] != (Part{"Cyrillic", 1, 5, s.Scripts[1].Share}) {
 			t.Errorf("scripts %+v", s.Scripts)
 		}
+		if n := len(s.Languages); n == 0 || s.Languages[0].Bytes == 0 {
+			t.Errorf("languages %+v", s.Languages)
+		}
 		if got := fmt.Sprint(s.CommonLines, s.LinesMissed); got != "[{a line of all 2898} {a copy 101}] 0" {
 			t.Errorf("lines %s", got)
 		}
