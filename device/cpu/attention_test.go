@@ -129,7 +129,7 @@ func TestAttentionThreads(t *testing.T) {
 func TestAttentionSameBits(t *testing.T) {
 	shapes, pieces := []attentionShape{{1, 600, 4, 2, 64, 0}, {1, 530, 3, 1, 40, 300}}, []int{1, 7, 64, 257}
 	if testing.Short() {
-		shapes, pieces = []attentionShape{{1, 300, 2, 1, 16, 0}, {1, 290, 2, 1, 24, 200}}, []int{7, 257}
+		shapes, pieces = []attentionShape{{1, 300, 2, 1, 16, 0}, {1, 290, 2, 1, 24, 200}}, []int{1, 7, 257}
 	}
 	eachKernels(t, func(t *testing.T, k *gemmKernels) {
 		d := newDevice(2, 0, k)

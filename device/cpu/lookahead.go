@@ -32,6 +32,11 @@ type lookahead struct {
 // follow notes that the weight of p comes now.
 func (a *lookahead) follow(p *gemmPlan) {
 	at := uintptr(p.B.p)
+	if a.last != nil && a.last.next != nil && a.last.next.at == at { // as it was guessed
+		a.last = a.last.next
+		a.next.Store(a.last.next)
+		return
+	}
 	w := a.weights[at]
 	if w == nil {
 		if a.weights == nil || len(a.weights) == aheadWeights {
