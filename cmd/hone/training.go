@@ -210,7 +210,7 @@ func keptNote(s *recipe.Summary) string {
 func showMetrics(out io.Writer, metrics map[string]float64) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(metrics)) {
-		fmt.Fprintf(w, "%s\t%.4f\n", name, metrics[name])
+		fmt.Fprintf(w, "%s\t%s\n", name, fixed(metrics[name]))
 	}
 	w.Flush()
 }
