@@ -1,0 +1,100 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// killCorpus writes documents with repeated lines, passages and copies, and returns their file.
+func killCorpus(t *testing.T, n int) string {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 9))
+	var b bytes.Buffer
+	last := ""
+	for i := range n {
+		text := ""
+		for range 40 {
+			text += fmt.Sprintf("word%d ", r.IntN(100000))
+		}
+		switch i % 5 {
+		case 1:
+			text = last
+		case 2:
+			text += "\nSubscribe to our newsletter and never miss what is new.\n" + text[:120]
+		case 3:
+			text += "and " + last
+		}
+		last = text
+		fmt.Fprintf(&b, "{\"text\": %q, \"id\": %d}\n", text, i)
+	}
+	path := filepath.Join(t.TempDir(), "corpus.jsonl")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestCurateSurvivesKill: a process that is killed at any moment, without a chance to clean up, leaves a folder that the next one goes on from, to the same
+// result. The time until the kill grows until a process comes to its end.
+func TestCurateSurvivesKill(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 5000
+	if testing.Short() {
+		n = 1500
+	}
+	from := killCorpus(t, n)
+	start := func(out string) *exec.Cmd {
+		cmd := exec.Command(self)
+		cmd.Args = []string{"hone", "data", "curate", "data=" + from, "out=" + out, "filters=mend,language,pii", "language.min_confidence=0",
+			"dedup=exact,near,paragraphs,lines,substring", "shard_mib=1", "threads=2"}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	want, out := filepath.Join(t.TempDir(), "want"), filepath.Join(t.TempDir(), "out")
+	begin := time.Now()
+	if err := start(want).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	whole, kills := time.Since(begin), 0
+	for after := whole / 4; ; after += whole / 4 {
+		cmd := start(out)
+		alarm := time.AfterFunc(after, func() { cmd.Process.Kill() })
+		err := cmd.Wait()
+		alarm.Stop()
+		if err == nil {
+			break
+		}
+		if kills++; kills > 100 {
+			t.Fatal("killed processes come to no end")
+		}
+	}
+	if kills == 0 {
+		t.Error("no process was killed")
+	}
+	parts, err := filepath.Glob(filepath.Join(want, "*"))
+	if err != nil || len(parts) < 4 {
+		t.Fatalf("%v, %v", parts, err)
+	}
+	for _, path := range parts {
+		name := filepath.Base(path)
+		a, errA := os.ReadFile(path)
+		b, errB := os.ReadFile(filepath.Join(out, name))
+		if errA != nil || errB != nil || !bytes.Equal(a, b) && name != "recipe.yaml" && name != "state.json" && name != "report.html" {
+			t.Errorf("after %d kills %s is another (%v, %v)", kills, name, errA, errB)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(out, "work")); err == nil {
+		t.Errorf("work is left behind: %v", left)
+	}
+}
