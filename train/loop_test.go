@@ -205,6 +205,13 @@ func TestEarlyStopping(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), `early_stopping.metric is "bleu", but the evaluation has only: gain, loss, train_loss`) {
 		t.Errorf("unknown metric: %v", err)
 	}
+	run := script(t, t.TempDir(), []float64{1, 2}, func(l *Loop) {
+		l.EvalFirst, l.Stopping = true, EarlyStopping{Metric: "bleu", Patience: 1}
+		l.Evaluate = func(context.Context) (map[string]float64, error) { return map[string]float64{"loss": 1}, nil }
+	})
+	if out, err := run.Run(context.Background()); err == nil || !strings.Contains(err.Error(), `"bleu", but the evaluation has only: loss, train_loss`) || out.Step != 0 {
+		t.Errorf("unknown metric with an evaluation before the first step: after %d steps, %v", out.Step, err)
+	}
 }
 
 // TestTrainLoss: an evaluation also tells the mean training loss since the one before.
