@@ -11,14 +11,24 @@ func newClusters() *clusters {
 	return &clusters{map[uint64]uint64{}, map[uint64]uint32{}}
 }
 
+// root is for one goroutine at a time, as it shortens the way for the next call; after settle all may call it.
 func (c *clusters) root(doc uint64) uint64 {
 	p, ok := c.parent[doc]
 	if !ok || p == doc {
 		return doc
 	}
 	r := c.root(p)
-	c.parent[doc] = r
+	if r != p {
+		c.parent[doc] = r
+	}
 	return r
+}
+
+// settle makes every way to a root one step long, so that root only reads from then on.
+func (c *clusters) settle() {
+	for doc := range c.parent {
+		c.root(doc)
+	}
 }
 
 // keptRules say which copy is kept, by the kind of the copies: equal texts have equal lengths.
