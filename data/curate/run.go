@@ -226,6 +226,11 @@ func (r *runner) save() error {
 // duplicates finds which documents are copies of which.
 func (r *runner) duplicates(ctx context.Context) (copies, error) {
 	same := copies{newClusters(), newClusters(), newClusters()}
+	defer func() { // shards are read by several goroutines
+		for _, c := range []*clusters{same.ids, same.exact, same.near} {
+			c.settle()
+		}
+	}()
 	if err := r.sameIDs(ctx, same.ids); err != nil {
 		return same, err
 	}
