@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Matrix products of training in PyTorch (MKL in f32, oneDNN in bf16) and numpy (OpenBLAS); one JSON line per row.
+"""Matrix products of training in PyTorch (MKL in f32, oneDNN in bf16), numpy (OpenBLAS) and oneDNN in f32; one JSON line per row.
 
     pip install torch==2.15.0 numpy==2.4.6
     OPENBLAS_NUM_THREADS=2 python scripts/peers/gemm.py --threads 2 [--seconds 0.3] [--dtype f32,bf16] [--large]
@@ -41,6 +41,14 @@ def forms(x, w, dy):
     yield "dw", n, k, m, lambda: dw.addmm_(dy.T, x)
 
 
+def onednn_forms(x, w, dy):
+    """oneDNN in f32, by the operator that compiled PyTorch uses: it allocates what it returns. dw is left out, whose first operand it copies."""
+    (m, k), n = x.shape, w.shape[0]
+    product = lambda a, b: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+    yield "forward", m, n, k, lambda: product(x, w)
+    yield "dx", m, k, n, lambda: product(dy, w.T)
+
+
 def numpy_forms(x, w, dy):
     (m, k), n = x.shape, w.shape[0]
     y, dx, dw = numpy.empty_like(dy), numpy.empty_like(x), numpy.empty_like(w)
@@ -77,6 +85,7 @@ def main():
             operands = [torch.randn(shape, dtype=dtype) for shape in ((m, k), (n, k), (m, n))]
             report("torch", name, forms(*operands), options.seconds)
             if name == "f32":
+                report("onednn", name, onednn_forms(*operands), options.seconds)
                 report("numpy", name, numpy_forms(*(t.numpy() for t in operands)), options.seconds)
         report("torch", name, attention(dtype), options.seconds, ATTENTION)
 
