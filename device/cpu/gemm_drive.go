@@ -188,17 +188,20 @@ func (b *gemmBlock) stripe(a packedA, add unsafe.Pointer, i, r, rows, full, pitc
 	b.setC(add, i+r, 0)
 	t.B = unsafe.Pointer(&b.s.b[0])
 	if b.i+i+r+b.k.mr < b.M {
-		b.askNextA(a, full)
+		b.askNextA(a, max(full, 1)) // of the narrower panels only a first one asks
 	}
 	b.call(rows, b.k.nr, full)
-	t.Lines = 0
 	for j, at := full*b.k.nr, full*pitch; j < b.n; at += pitch {
+		if j > 0 {
+			t.Lines = 0
+		}
 		n := b.panel(j)
 		b.setC(add, i+r, j)
 		t.B = unsafe.Pointer(&b.s.b[at])
 		b.call(rows, n, 1)
 		j += n
 	}
+	t.Lines = 0
 }
 
 // panel is the width of the panel of B at column j. A last panel of one vector
@@ -219,7 +222,7 @@ func (b *gemmBlock) setA(a packedA, stripe int) {
 // askNextA makes each of count tiles ask for its share of the stripe of A after the one that setA set. What was packed is in
 // the second cache already.
 func (b *gemmBlock) askNextA(a packedA, count int) {
-	if t := &b.s.tile; !a.packed && count > 0 {
+	if t := &b.s.tile; !a.packed {
 		t.Next, t.Lines = unsafe.Add(t.A, a.stripe), ceilDiv(ceilDiv(t.K*t.CS, 64), count)
 	}
 }
