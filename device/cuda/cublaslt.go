@@ -15,11 +15,12 @@ type cublasLt struct {
 	handle    uintptr
 	workspace uintptr
 	tf32      bool
+	call      func(function uintptr, args ...uintptr) int32 // with the card's context current
 
 	descCreate, descSet, layoutCreate, layoutSet uintptr
 	preferenceCreate, preferenceSet              uintptr
 	preferenceFree, heuristic                    uintptr
-	matmul, status                               uintptr
+	matmul, text                                 uintptr
 
 	mu       sync.Mutex
 	products map[productKey]*product
@@ -28,17 +29,19 @@ type cublasLt struct {
 // workspaceBytes is what NVIDIA recommends for Hopper.
 const workspaceBytes = 32 << 20
 
-func openCublasLt(folders []string, major int, tf32 bool) (*cublasLt, error) {
+func openCublasLt(folders []string, major int) (*cublasLt, error) {
 	lib, err := libraryLt.open(folders, major)
 	if err != nil {
 		return nil, err
 	}
-	l := &cublasLt{library: lib, tf32: tf32, products: map[productKey]*product{}}
+	l := &cublasLt{library: lib, products: map[productKey]*product{}, call: func(function uintptr, args ...uintptr) int32 {
+		return int32(dl.Call(function, args...))
+	}}
 	var create, version uintptr
 	err = lib.Functions(map[string]*uintptr{"cublasLtCreate": &create, "cublasLtGetVersion": &version, "cublasLtMatmulDescCreate": &l.descCreate,
 		"cublasLtMatmulDescSetAttribute": &l.descSet, "cublasLtMatrixLayoutCreate": &l.layoutCreate, "cublasLtMatrixLayoutSetAttribute": &l.layoutSet,
 		"cublasLtMatmulPreferenceCreate": &l.preferenceCreate, "cublasLtMatmulPreferenceSetAttribute": &l.preferenceSet,
-		"cublasLtMatmulPreferenceDestroy": &l.preferenceFree, "cublasLtMatmulAlgoGetHeuristic": &l.heuristic, "cublasLtMatmul": &l.matmul, "cublasLtGetStatusString": &l.status})
+		"cublasLtMatmulPreferenceDestroy": &l.preferenceFree, "cublasLtMatmulAlgoGetHeuristic": &l.heuristic, "cublasLtMatmul": &l.matmul, "cublasLtGetStatusString": &l.text})
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +88,10 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 	p, ok := l.products[key]
 	if !ok {
 		var err error
-		if p, err = l.prepare(n, g, key); err != nil {
+		if p, err = l.prepare(g); err != nil {
+			return err
+		}
+		if err := l.choose(key, p); err != nil {
 			return err
 		}
 		l.products[key] = p
@@ -95,7 +101,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 	}
 	if g.bias != 0 {
 		const biasPointer = 8
-		if err := l.set(n, l.descSet, p.desc, biasPointer, unsafe.Pointer(&g.bias), 8); err != nil {
+		if err := l.set(l.descSet, p.desc, biasPointer, unsafe.Pointer(&g.bias), 8); err != nil {
 			return err
 		}
 	}
@@ -103,7 +109,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 	if g.accumulate {
 		beta = 1
 	}
-	return l.do(n, l.matmul, l.handle, p.desc, uintptr(unsafe.Pointer(&alpha)), uintptr(g.b), p.b, uintptr(g.a), p.a, uintptr(unsafe.Pointer(&beta)),
+	return l.do(l.matmul, l.handle, p.desc, uintptr(unsafe.Pointer(&alpha)), uintptr(g.b), p.b, uintptr(g.a), p.a, uintptr(unsafe.Pointer(&beta)),
 		uintptr(g.c), p.c, uintptr(g.c), p.c, uintptr(unsafe.Pointer(&p.algorithm)), l.workspace, workspaceBytes, n.stream)
 }
 
@@ -117,7 +123,7 @@ func (l *cublasLt) start(n *nvidia) error {
 		return fmt.Errorf("no memory for cuBLASLt's workspace of %d MiB", workspaceBytes>>20)
 	}
 	create := l.handle
-	if err := l.do(n, create, uintptr(unsafe.Pointer(&l.handle))); err != nil {
+	if err := l.do(create, uintptr(unsafe.Pointer(&l.handle))); err != nil {
 		l.handle = create
 		return err
 	}
@@ -125,20 +131,24 @@ func (l *cublasLt) start(n *nvidia) error {
 	return nil
 }
 
-// do calls a function of the library with the context current.
+// do calls a function of the library.
 //
 //go:uintptrescapes
-func (l *cublasLt) do(n *nvidia, function uintptr, args ...uintptr) error {
-	code := n.status(function, args...)
-	if code != 0 {
-		return fmt.Errorf("cuBLASLt: %s", dl.String(dl.Call(l.status, uintptr(code))))
+func (l *cublasLt) do(function uintptr, args ...uintptr) error {
+	if code := l.code(function, args...); code != 0 {
+		return fmt.Errorf("cuBLASLt: %s", dl.String(dl.Call(l.text, uintptr(code))))
 	}
 	return nil
 }
 
+// code is do for a result that is no error. Calls go through here, since a function value does not keep alive what arguments point to.
+//
+//go:uintptrescapes
+func (l *cublasLt) code(function uintptr, args ...uintptr) int32 { return l.call(function, args...) }
+
 // set sets an attribute of size bytes.
-func (l *cublasLt) set(n *nvidia, function, of, attribute uintptr, value unsafe.Pointer, size uintptr) error {
-	return l.do(n, function, of, attribute, uintptr(value), size)
+func (l *cublasLt) set(function, of, attribute uintptr, value unsafe.Pointer, size uintptr) error {
+	return l.do(function, of, attribute, uintptr(value), size)
 }
 
 // alignment is the largest power of two, up to 256, that divides an address.
@@ -150,15 +160,15 @@ func alignment(p pointer) uint32 {
 	return a
 }
 
-// prepare makes the descriptions of a product and asks for an algorithm.
-func (l *cublasLt) prepare(n *nvidia, g *gemm, key productKey) (*product, error) {
+// prepare makes the descriptions of a product.
+func (l *cublasLt) prepare(g *gemm) (*product, error) {
 	const compute32, compute32TF32, real32 = 68, 77, 0
 	compute := uintptr(compute32)
 	if l.tf32 && !g.half {
 		compute = compute32TF32
 	}
 	p := &product{}
-	if err := l.do(n, l.descCreate, uintptr(unsafe.Pointer(&p.desc)), compute, real32); err != nil {
+	if err := l.do(l.descCreate, uintptr(unsafe.Pointer(&p.desc)), compute, real32); err != nil {
 		return nil, err
 	}
 	const opT, descTransA, descTransB, descEpilogue, epilogueBias = 1, 3, 4, 7, 4
@@ -168,19 +178,16 @@ func (l *cublasLt) prepare(n *nvidia, g *gemm, key productKey) (*product, error)
 		value     int32
 	}{{g.transB, descTransA, opT}, {g.transA, descTransB, opT}, {g.bias != 0, descEpilogue, epilogueBias}} {
 		if s.on {
-			if err := l.set(n, l.descSet, p.desc, s.attribute, unsafe.Pointer(&s.value), 4); err != nil {
+			if err := l.set(l.descSet, p.desc, s.attribute, unsafe.Pointer(&s.value), 4); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := l.layouts(n, g, p); err != nil {
-		return nil, err
-	}
-	return p, l.choose(n, key, p)
+	return p, l.layouts(g, p)
 }
 
 // layouts describes the operands: rows and columns are those of the transposed ones, as stored.
-func (l *cublasLt) layouts(n *nvidia, g *gemm, p *product) error {
+func (l *cublasLt) layouts(g *gemm, p *product) error {
 	type2 := map[bool]uintptr{false: 0, true: 14} // CUDA_R_32F, CUDA_R_16BF
 	turned := func(rows, cols int, trans bool) (int, int) {
 		if trans {
@@ -196,7 +203,7 @@ func (l *cublasLt) layouts(n *nvidia, g *gemm, p *product) error {
 		ld, stride int
 	}{{&p.b, g.half, g.n, g.k, g.transB, g.ldb, g.strideB}, {&p.a, g.half, g.k, g.m, g.transA, g.lda, g.strideA}, {&p.c, g.halfC, g.n, g.m, false, g.ldc, g.strideC}} {
 		rows, cols := turned(m.rows, m.cols, m.trans)
-		if err := l.do(n, l.layoutCreate, uintptr(unsafe.Pointer(m.to)), type2[m.half], uintptr(rows), uintptr(cols), uintptr(m.ld)); err != nil {
+		if err := l.do(l.layoutCreate, uintptr(unsafe.Pointer(m.to)), type2[m.half], uintptr(rows), uintptr(cols), uintptr(m.ld)); err != nil {
 			return err
 		}
 		if g.batch <= 1 {
@@ -204,10 +211,10 @@ func (l *cublasLt) layouts(n *nvidia, g *gemm, p *product) error {
 		}
 		const batchCount, batchOffset = 5, 6
 		count, offset := int32(g.batch), int64(m.stride)
-		if err := l.set(n, l.layoutSet, *m.to, batchCount, unsafe.Pointer(&count), 4); err != nil {
+		if err := l.set(l.layoutSet, *m.to, batchCount, unsafe.Pointer(&count), 4); err != nil {
 			return err
 		}
-		if err := l.set(n, l.layoutSet, *m.to, batchOffset, unsafe.Pointer(&offset), 8); err != nil {
+		if err := l.set(l.layoutSet, *m.to, batchOffset, unsafe.Pointer(&offset), 8); err != nil {
 			return err
 		}
 	}
@@ -215,26 +222,34 @@ func (l *cublasLt) layouts(n *nvidia, g *gemm, p *product) error {
 }
 
 // choose asks the library's heuristic for an algorithm.
-func (l *cublasLt) choose(n *nvidia, key productKey, p *product) error {
-	var preference uintptr
-	if err := l.do(n, l.preferenceCreate, uintptr(unsafe.Pointer(&preference))); err != nil {
+func (l *cublasLt) choose(key productKey, p *product) error {
+	preference, err := l.preference(key)
+	if err != nil {
 		return err
 	}
-	defer func() { _ = l.do(n, l.preferenceFree, preference) }()
-	const workspace, alignA, alignB, alignC, alignD = 1, 5, 6, 7, 8
-	size := uint64(workspaceBytes)
-	if err := l.set(n, l.preferenceSet, preference, workspace, unsafe.Pointer(&size), 8); err != nil {
-		return err
-	}
-	for attribute, value := range map[uintptr]uint32{alignA: key.alignB, alignB: key.alignA, alignC: key.alignC, alignD: key.alignC} {
-		if err := l.set(n, l.preferenceSet, preference, attribute, unsafe.Pointer(&value), 4); err != nil {
-			return err
-		}
-	}
+	defer func() { _ = l.do(l.preferenceFree, preference) }()
 	var result heuristicResult
 	var count int32
-	code := n.status(l.heuristic, l.handle, p.desc, p.b, p.a, p.c, p.c, preference, 1, uintptr(unsafe.Pointer(&result)), uintptr(unsafe.Pointer(&count)))
+	code := l.code(l.heuristic, l.handle, p.desc, p.b, p.a, p.c, p.c, preference, 1, uintptr(unsafe.Pointer(&result)), uintptr(unsafe.Pointer(&count)))
 	p.none = code != 0 || count == 0 || result.state != 0
 	p.algorithm = result.algorithm
 	return nil
+}
+
+// preference is what an algorithm may need: room, and operands that are aligned no better than these.
+func (l *cublasLt) preference(key productKey) (preference uintptr, err error) {
+	if err := l.do(l.preferenceCreate, uintptr(unsafe.Pointer(&preference))); err != nil {
+		return 0, err
+	}
+	const workspace, alignA, alignB, alignC, alignD = 1, 5, 6, 7, 8
+	size := uint64(workspaceBytes)
+	if err := l.set(l.preferenceSet, preference, workspace, unsafe.Pointer(&size), 8); err != nil {
+		return 0, err
+	}
+	for attribute, value := range map[uintptr]uint32{alignA: key.alignB, alignB: key.alignA, alignC: key.alignC, alignD: key.alignC} {
+		if err := l.set(l.preferenceSet, preference, attribute, unsafe.Pointer(&value), 4); err != nil {
+			return 0, err
+		}
+	}
+	return preference, nil
 }

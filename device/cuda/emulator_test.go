@@ -24,7 +24,6 @@ import (
 type emulatorLibrary struct {
 	*dl.Library
 	launch, product uintptr
-	mu              sync.Mutex // one kernel at a time: its threads and shared memory are static
 }
 
 // emulators builds the library once for all tests.
@@ -59,7 +58,7 @@ func buildEmulator() (*emulatorLibrary, error) {
 	}
 	out := filepath.Join(dir, "emulator.so")
 	cmd := exec.Command(compiler, "-std=c++17", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-Wall", "-Werror", "-Wno-unknown-pragmas", "-Wno-unused",
-		"-I"+shim, "-I"+dir, "-o", out, filepath.Join(dir, "all.cpp"), filepath.Join(shim, "emulator.cpp"))
+		"-I"+shim, "-I"+dir, "-o", out, filepath.Join(dir, "all.cpp"), filepath.Join(shim, "emulator.cpp"), filepath.Join(shim, "driver.cpp"))
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("compile the kernels for the host: %w\n%s", err, text)
 	}
@@ -199,8 +198,6 @@ func (e *emulated) launch(f function, s shape, args unsafe.Pointer, size uintptr
 	if int(size) != e.sizes[f] {
 		return fmt.Errorf("%s takes %d bytes of arguments and is given %d: the structures in Go and CUDA differ", e.names[f], e.sizes[f], size)
 	}
-	e.emulatorLibrary.mu.Lock()
-	defer e.emulatorLibrary.mu.Unlock()
 	if e.order != both {
 		return e.once(f, s, args, e.order == falling)
 	}

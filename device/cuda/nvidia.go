@@ -17,7 +17,7 @@ import (
 type nvidia struct {
 	cu       cu
 	compiler *nvrtc
-	lt       *cublasLt // nil when the library is not there
+	lt       *cublasLt
 	cache    string
 	info     card
 	device   int32
@@ -48,13 +48,18 @@ type cu struct {
 	moduleLoad, moduleFunction, functionAttribute, launch uintptr
 }
 
-func openCU() (*cu, error) {
+// findCU opens the driver's library where it usually is.
+func findCU() (*cu, error) {
 	lib, err := dl.Open(driverPaths()...)
 	if err != nil {
 		return nil, fmt.Errorf("there is no NVIDIA driver here (%v): install it (nvidia-smi lists the cards), or use device: cpu", err)
 	}
+	return openCU(lib)
+}
+
+func openCU(lib *dl.Library) (*cu, error) {
 	c := &cu{library: lib}
-	err = lib.Functions(map[string]*uintptr{"cuInit": &c.init, "cuDriverGetVersion": &c.driverVersion, "cuGetErrorName": &c.errorName,
+	err := lib.Functions(map[string]*uintptr{"cuInit": &c.init, "cuDriverGetVersion": &c.driverVersion, "cuGetErrorName": &c.errorName,
 		"cuGetErrorString": &c.errorText, "cuDeviceGetCount": &c.deviceCount, "cuDeviceGet": &c.deviceGet, "cuDeviceGetName": &c.deviceName,
 		"cuDeviceGetAttribute": &c.deviceAttribute, "cuDeviceTotalMem_v2": &c.deviceMemory, "cuDevicePrimaryCtxRetain": &c.contextRetain,
 		"cuDevicePrimaryCtxRelease_v2": &c.contextRelease, "cuCtxSetCurrent": &c.contextSet, "cuMemAddressReserve": &c.addressReserve,
@@ -143,10 +148,26 @@ func (c *cu) describe(index int) (info card, device int32, err error) {
 }
 
 func openNvidia(o Options) (*nvidia, error) {
-	c, err := openCU()
+	c, err := findCU()
 	if err != nil {
 		return nil, err
 	}
+	n, err := c.open(o)
+	if err != nil {
+		return nil, err
+	}
+	if n.compiler, err = openNVRTC(o.Libraries, c.version/1000); err != nil {
+		return nil, err
+	}
+	if n.lt, err = openCublasLt(o.Libraries, c.version/1000); err != nil {
+		return nil, err
+	}
+	n.lt.tf32, n.lt.call = o.TF32, n.status
+	return n, nil
+}
+
+// open makes a driver of a card, without compiler and matrix library.
+func (c *cu) open(o Options) (*nvidia, error) {
 	cards, err := c.cards()
 	if err != nil {
 		return nil, err
@@ -161,16 +182,7 @@ func openNvidia(o Options) (*nvidia, error) {
 	if n.info.arch < 80 {
 		return nil, fmt.Errorf("%s is of compute capability %.1f; 8.0 (A100, RTX 30) or later is needed, for bf16", n.info.name, float64(n.info.arch)/10)
 	}
-	if n.compiler, err = openNVRTC(o.Libraries, c.version/1000); err != nil {
-		return nil, err
-	}
-	if err := n.start(); err != nil {
-		return nil, err
-	}
-	if n.lt, err = openCublasLt(o.Libraries, c.version/1000, o.TF32); err != nil {
-		return nil, err
-	}
-	return n, nil
+	return n, n.start()
 }
 
 // start makes the context and the stream.
@@ -384,12 +396,7 @@ func (n *nvidia) wait(m mark) error { return n.do(n.cu.eventSync, uintptr(m)) }
 
 func (n *nvidia) sync() error { return n.do(n.cu.streamSync, n.stream) }
 
-func (n *nvidia) gemm(g *gemm) error {
-	if n.lt == nil {
-		return errNoProduct
-	}
-	return n.lt.product(n, g)
-}
+func (n *nvidia) gemm(g *gemm) error { return n.lt.product(n, g) }
 
 // close lets go of the context: what was made in it goes with it.
 func (n *nvidia) close() error {

@@ -14,7 +14,7 @@ type Report struct {
 // Inspect looks for the driver, its cards and then the libraries, and opens no card.
 func Inspect(o Options) Report {
 	var r Report
-	c, err := openCU()
+	c, err := findCU()
 	if err != nil {
 		r.Missing = append(r.Missing, err.Error())
 		return r
@@ -33,7 +33,7 @@ func Inspect(o Options) Report {
 	} else {
 		r.Compiler = fmt.Sprintf("%s (%s)", n.version, n.library.Path)
 	}
-	if l, err := openCublasLt(o.Libraries, major, false); err != nil {
+	if l, err := openCublasLt(o.Libraries, major); err != nil {
 		r.Missing = append(r.Missing, err.Error())
 	} else {
 		r.Products = fmt.Sprintf("%d (%s)", l.version, l.library.Path)

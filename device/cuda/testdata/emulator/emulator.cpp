@@ -3,6 +3,7 @@
 // rising or falling order: a kernel whose result depends on it has a race. Static and dynamic shared memory is of one block,
 // and the dynamic one holds NaN before it is written. What touches memory outside of what is mapped ends the kernel with a message.
 #include "emulated.h"
+#include <mutex>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -181,8 +182,10 @@ extern "C" unsigned hone_exchange(unsigned mask, unsigned v, int lane) {
 	return lane < n ? warp.slot[turn][lane] : v;
 }
 
-// hone_launch runs a kernel and returns 0, or 1 with a message.
+// hone_launch runs a kernel, one at a time since its threads and shared memory are static, and returns 0, or 1 with a message.
 extern "C" int hone_launch(void (*kernel)(const void *), const void *args, const unsigned *shape, int shared, int falling, char *text, int size) {
+	static std::mutex one;
+	std::lock_guard<std::mutex> held(one);
 	gridDim = Dim3{shape[0], shape[1], shape[2]};
 	blockDim = Dim3{shape[3], 1, 1};
 	threads = (int)shape[3];

@@ -1,0 +1,164 @@
+// A libcuda for tests: the functions that the device calls, with the signatures of cuda.h, over the host's memory and the
+// emulated kernels. It refuses what a real one would: calls without a context on the thread, other streams, sizes that are
+// no multiple of the granularity, more shared memory than was asked for.
+#include <dlfcn.h>
+#include <map>
+#include <mutex>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+extern "C" int hone_launch(void (*kernel)(const void *), const void *args, const unsigned *shape, int shared, int falling, char *text, int size);
+
+namespace {
+
+typedef int CUresult, CUdevice;
+typedef unsigned long long CUdeviceptr, CUhandle;
+typedef void *CUcontext, *CUstream, *CUevent, *CUmodule, *CUfunction;
+
+struct Location {
+	int type, id;
+};
+struct AllocationProp {
+	int type, handles;
+	Location location;
+	void *windows;
+	struct {
+		unsigned char compression, rdma;
+		unsigned short usage;
+		unsigned char reserved[4];
+	} flags;
+};
+struct AccessDesc {
+	Location location;
+	int flags;
+};
+
+enum { OK = 0, INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500, INVALID_HANDLE = 400 };
+const size_t GRAIN = 2 << 20;
+char the_context, the_stream, the_module;
+thread_local CUcontext current;
+std::mutex lock;
+std::map<CUfunction, int> allowed;
+
+bool ours(CUstream s) { return s == &the_stream; }
+
+} // namespace
+
+#define NEEDS_CONTEXT \
+	if (current != &the_context) return INVALID_CONTEXT
+#define NEEDS_STREAM(s) \
+	NEEDS_CONTEXT;         \
+	if (!ours(s)) return INVALID_HANDLE
+
+extern "C" {
+CUresult cuInit(unsigned flags) { return flags == 0 ? OK : INVALID_VALUE; }
+CUresult cuDriverGetVersion(int *v) { return *v = 13020, OK; }
+CUresult cuGetErrorName(CUresult, const char **s) { return *s = "CUDA_ERROR_OF_THE_TEST", OK; }
+CUresult cuGetErrorString(CUresult, const char **s) { return *s = "an error of the test's driver", OK; }
+CUresult cuDeviceGetCount(int *n) { return *n = 1, OK; }
+CUresult cuDeviceGet(CUdevice *d, int i) { return i == 0 ? (*d = 7, OK) : INVALID_VALUE; }
+CUresult cuDeviceGetName(char *name, int n, CUdevice d) { return d == 7 ? (strncpy(name, "NVIDIA H100 of the test", n), OK) : INVALID_VALUE; }
+CUresult cuDeviceGetAttribute(int *v, int attribute, CUdevice d) {
+	if (d != 7) return INVALID_VALUE;
+	switch (attribute) {
+	case 75: return *v = 9, OK;
+	case 76: return *v = 0, OK;
+	case 16: return *v = 132, OK;
+	case 97: return *v = 227 << 10, OK;
+	}
+	return INVALID_VALUE;
+}
+CUresult cuDeviceTotalMem_v2(size_t *n, CUdevice d) { return d == 7 ? (*n = (size_t)1 << 30, OK) : INVALID_VALUE; }
+CUresult cuDevicePrimaryCtxRetain(CUcontext *c, CUdevice d) { return d == 7 ? (*c = &the_context, OK) : INVALID_VALUE; }
+CUresult cuDevicePrimaryCtxRelease_v2(CUdevice d) { return d == 7 ? OK : INVALID_VALUE; }
+CUresult cuCtxSetCurrent(CUcontext c) { return current = c, OK; }
+
+static bool plain(const AllocationProp *p) { return p->type == 1 && p->handles == 0 && p->location.type == 1 && p->location.id == 7 && !p->windows; }
+
+CUresult cuMemGetAllocationGranularity(size_t *n, const AllocationProp *p, int option) {
+	NEEDS_CONTEXT;
+	return plain(p) && option == 0 ? (*n = GRAIN, OK) : INVALID_VALUE;
+}
+CUresult cuMemAddressReserve(CUdeviceptr *p, size_t size, size_t align, CUdeviceptr at, unsigned long long flags) {
+	NEEDS_CONTEXT;
+	if (size == 0 || size % GRAIN || align || at || flags) return INVALID_VALUE;
+	void *m = mmap(0, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return m == MAP_FAILED ? INVALID_VALUE : (*p = (CUdeviceptr)m, OK);
+}
+CUresult cuMemCreate(CUhandle *h, size_t size, const AllocationProp *p, unsigned long long flags) {
+	NEEDS_CONTEXT;
+	return plain(p) && size % GRAIN == 0 && !flags ? (*h = size, OK) : INVALID_VALUE;
+}
+CUresult cuMemMap(CUdeviceptr p, size_t size, size_t offset, CUhandle h, unsigned long long flags) {
+	NEEDS_CONTEXT;
+	return p % 4096 == 0 && size == h && !offset && !flags ? OK : INVALID_VALUE;
+}
+CUresult cuMemSetAccess(CUdeviceptr p, size_t size, const AccessDesc *d, size_t count) {
+	NEEDS_CONTEXT;
+	if (count != 1 || d->location.type != 1 || d->location.id != 7 || d->flags != 3) return INVALID_VALUE;
+	return mprotect((void *)p, size, PROT_READ | PROT_WRITE) ? INVALID_VALUE : OK;
+}
+CUresult cuMemRelease(CUhandle h) { return h ? OK : INVALID_VALUE; }
+CUresult cuMemHostAlloc(void **p, size_t size, unsigned flags) {
+	NEEDS_CONTEXT;
+	return flags == 3 ? (*p = aligned_alloc(4096, (size + 4095) / 4096 * 4096), memset(*p, 0xff, size), OK) : INVALID_VALUE;
+}
+CUresult cuMemFreeHost(void *p) { return free(p), OK; }
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t n, CUstream s) {
+	NEEDS_STREAM(s);
+	return memcpy((void *)to, from, n), OK;
+}
+CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t n, CUstream s) {
+	NEEDS_STREAM(s);
+	return memcpy(to, (void *)from, n), OK;
+}
+CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char v, size_t n, CUstream s) {
+	NEEDS_STREAM(s);
+	return memset((void *)to, v, n), OK;
+}
+CUresult cuStreamCreate(CUstream *s, unsigned flags) {
+	NEEDS_CONTEXT;
+	return flags == 1 ? (*s = &the_stream, OK) : INVALID_VALUE;
+}
+CUresult cuStreamSynchronize(CUstream s) {
+	NEEDS_STREAM(s);
+	return OK;
+}
+CUresult cuEventCreate(CUevent *e, unsigned flags) {
+	NEEDS_CONTEXT;
+	return flags == 2 ? (*e = malloc(1), OK) : INVALID_VALUE;
+}
+CUresult cuEventRecord(CUevent e, CUstream s) {
+	NEEDS_STREAM(s);
+	return e ? OK : INVALID_HANDLE;
+}
+CUresult cuEventSynchronize(CUevent e) { return e ? OK : INVALID_HANDLE; }
+CUresult cuModuleLoadData(CUmodule *m, const void *image) {
+	NEEDS_CONTEXT;
+	return memcmp(image, "compiled", 8) ? INVALID_VALUE : (*m = &the_module, OK);
+}
+CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
+	NEEDS_CONTEXT;
+	return m == &the_module && (*f = dlsym(RTLD_DEFAULT, name)) ? OK : NOT_FOUND;
+}
+CUresult cuFuncSetAttribute(CUfunction f, int attribute, int value) {
+	NEEDS_CONTEXT;
+	std::lock_guard<std::mutex> held(lock);
+	return attribute == 8 && value <= 227 << 10 ? (allowed[f] = value, OK) : INVALID_VALUE;
+}
+CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, CUstream s, void **params, void **extra) {
+	NEEDS_STREAM(s);
+	{
+		std::lock_guard<std::mutex> held(lock);
+		if (by != 1 || bz != 1 || extra || (int)shared > (allowed.count(f) ? allowed[f] : 46 << 10)) return INVALID_VALUE;
+	}
+	unsigned shape[4] = {gx, gy, gz, bx};
+	char text[512];
+	return hone_launch((void (*)(const void *))f, params[0], shape, (int)shared, 0, text, sizeof text) ? INVALID_VALUE : OK;
+}
+
+// In the place of cuBLASLt: descriptions are made of nothing, and no product is there.
+int hone_described() { return 0; }
+int hone_no_product() { return 15; } // CUBLAS_STATUS_NOT_SUPPORTED
+}
