@@ -75,6 +75,17 @@ func (d *Device) Alloc(n int, t device.DType) device.Buffer {
 	return device.Buffer{Mem: b, Len: n, DType: t}
 }
 
+var _ device.Zeroer = (*Device)(nil)
+
+// AllocZero is Alloc of zeros.
+func (d *Device) AllocZero(n int, t device.DType) device.Buffer {
+	b := d.Alloc(n, t)
+	if n > 0 {
+		d.fail(d.driver.clear(address(b), blockOf(b).size))
+	}
+	return b
+}
+
 // Free gives back a buffer that Alloc made. Kernels that are queued may still use it: whoever gets the memory next is queued
 // behind them.
 func (d *Device) Free(b device.Buffer) {

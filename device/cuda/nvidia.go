@@ -27,7 +27,8 @@ type nvidia struct {
 
 	mu        sync.Mutex
 	modules   map[string]uintptr
-	committed map[uintptr]int64 // bytes by base
+	reserved  map[uintptr]int64 // bytes of address space by base
+	committed map[uintptr]int64 // and of memory behind it
 	allowed   map[function]int  // bytes of dynamic shared memory
 }
 
@@ -41,7 +42,7 @@ type cu struct {
 	deviceMemory, contextRetain, contextRelease           uintptr
 	contextSet                                            uintptr
 	addressReserve, memCreate, memMap, memAccess          uintptr
-	memRelease, memGrain                                  uintptr
+	memRelease, memGrain, memUnmap, addressFree           uintptr
 	hostAlloc, hostFree, toDevice, toHost, memset         uintptr
 	streamCreate, streamSync                              uintptr
 	eventCreate, eventRecord, eventSync                   uintptr
@@ -63,7 +64,7 @@ func openCU(lib *dl.Library) (*cu, error) {
 		"cuGetErrorString": &c.errorText, "cuDeviceGetCount": &c.deviceCount, "cuDeviceGet": &c.deviceGet, "cuDeviceGetName": &c.deviceName,
 		"cuDeviceGetAttribute": &c.deviceAttribute, "cuDeviceTotalMem_v2": &c.deviceMemory, "cuDevicePrimaryCtxRetain": &c.contextRetain,
 		"cuDevicePrimaryCtxRelease_v2": &c.contextRelease, "cuCtxSetCurrent": &c.contextSet, "cuMemAddressReserve": &c.addressReserve,
-		"cuMemCreate": &c.memCreate, "cuMemMap": &c.memMap, "cuMemSetAccess": &c.memAccess, "cuMemRelease": &c.memRelease,
+		"cuMemCreate": &c.memCreate, "cuMemMap": &c.memMap, "cuMemSetAccess": &c.memAccess, "cuMemRelease": &c.memRelease, "cuMemUnmap": &c.memUnmap, "cuMemAddressFree": &c.addressFree,
 		"cuMemGetAllocationGranularity": &c.memGrain, "cuMemHostAlloc": &c.hostAlloc, "cuMemFreeHost": &c.hostFree,
 		"cuMemcpyHtoDAsync_v2": &c.toDevice, "cuMemcpyDtoHAsync_v2": &c.toHost, "cuMemsetD8Async": &c.memset,
 		"cuStreamCreate": &c.streamCreate, "cuStreamSynchronize": &c.streamSync, "cuEventCreate": &c.eventCreate, "cuEventRecord": &c.eventRecord,
@@ -175,7 +176,7 @@ func (c *cu) open(o Options) (*nvidia, error) {
 	if o.Index < 0 || o.Index >= len(cards) {
 		return nil, fmt.Errorf("card %d is asked for and the driver sees %d; CUDA_VISIBLE_DEVICES may hide some", o.Index, len(cards))
 	}
-	n := &nvidia{cu: *c, cache: o.Cache, modules: map[string]uintptr{}, committed: map[uintptr]int64{}, allowed: map[function]int{}}
+	n := &nvidia{cu: *c, cache: o.Cache, modules: map[string]uintptr{}, reserved: map[uintptr]int64{}, committed: map[uintptr]int64{}, allowed: map[function]int{}}
 	if n.info, n.device, err = c.describe(o.Index); err != nil {
 		return nil, err
 	}
@@ -247,8 +248,13 @@ type accessDescription struct{ location, device, flags int32 }
 
 func (n *nvidia) Reserve(size int64) (base uintptr, ok bool) {
 	size = (size + n.grain - 1) / n.grain * n.grain
-	err := n.do(n.cu.addressReserve, uintptr(unsafe.Pointer(&base)), uintptr(size), 0, 0, 0)
-	return base, err == nil
+	if n.do(n.cu.addressReserve, uintptr(unsafe.Pointer(&base)), uintptr(size), 0, 0, 0) != nil {
+		return 0, false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reserved[base] = size
+	return base, true
 }
 
 // commitStep is how much memory is put behind addresses at a time, so that a growing pool makes few calls.
@@ -262,7 +268,7 @@ func (n *nvidia) Commit(base uintptr, _, hi int64) bool {
 		return true
 	}
 	for _, step := range []int64{commitStep, n.grain} {
-		size := (hi - have + step - 1) / step * step
+		size := min((hi-have+step-1)/step*step, n.reserved[base]-have)
 		if n.commit(base+uintptr(have), size) == nil {
 			n.committed[base] = have + size
 			return true
@@ -398,7 +404,14 @@ func (n *nvidia) sync() error { return n.do(n.cu.streamSync, n.stream) }
 
 func (n *nvidia) gemm(g *gemm) error { return n.lt.product(n, g) }
 
-// close lets go of the context: what was made in it goes with it.
+// close gives the memory back and lets go of the context.
 func (n *nvidia) close() error {
-	return errors.Join(n.sync(), n.cu.do(n.cu.contextRelease, uintptr(n.device)))
+	err := n.sync()
+	for base, size := range n.reserved {
+		if have := n.committed[base]; have > 0 {
+			err = errors.Join(err, n.do(n.cu.memUnmap, base, uintptr(have)))
+		}
+		err = errors.Join(err, n.do(n.cu.addressFree, base, uintptr(size)))
+	}
+	return errors.Join(err, n.cu.do(n.cu.contextRelease, uintptr(n.device)))
 }

@@ -72,3 +72,40 @@ func noProducts(t *testing.T, l *dl.Library) *cublasLt {
 	}
 	return lt
 }
+
+// TestOutOfMemoryNamesHolders asks for more than the test's driver makes at once. Functions of this package are passed over as owners.
+func TestOutOfMemoryNamesHolders(t *testing.T) {
+	d := openFake(t)
+	var buffers []device.Buffer
+	defer func() {
+		var e *device.OutOfMemory
+		if err, ok := recover().(error); !ok || !errors.As(err, &e) {
+			t.Fatalf("the panic is %v", err)
+		}
+		if e.Asked != 3<<28 || e.InUse != 1<<29 || len(e.Holders) != 1 || e.Holders[0].Name != "testing.tRunner" || e.Holders[0].Bytes != 1<<29 {
+			t.Errorf("the error is %+v", e)
+		}
+		for _, b := range buffers {
+			d.Free(b)
+		}
+	}()
+	buffers = append(buffers, d.Alloc(1<<27, device.F32))
+	d.Alloc(3<<26, device.F32)
+}
+
+// TestAllocZero gives memory that was used before.
+func TestAllocZero(t *testing.T) {
+	d := openFake(t)
+	d.Free(d.Alloc(5000, device.F32))
+	b, got := d.AllocZero(5000, device.F32), make([]float32, 5000)
+	if err := d.Read(got, b); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got {
+		if v != 0 {
+			t.Fatalf("element %d is %g", i, v)
+		}
+	}
+	d.Free(b)
+	d.Free(d.AllocZero(0, device.U8))
+}

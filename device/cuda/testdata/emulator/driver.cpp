@@ -2,6 +2,7 @@
 // emulated kernels. It refuses what a real one would: calls without a context on the thread, other streams, sizes that are
 // no multiple of the granularity, more shared memory than was asked for.
 #include <dlfcn.h>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <stdlib.h>
@@ -34,12 +35,14 @@ struct AccessDesc {
 	int flags;
 };
 
-enum { OK = 0, INVALID_VALUE = 1, INVALID_CONTEXT = 201, NOT_FOUND = 500, INVALID_HANDLE = 400 };
+enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, INVALID_HANDLE = 400 };
 const size_t GRAIN = 2 << 20;
 char the_context, the_stream, the_module;
 thread_local CUcontext current;
 std::mutex lock;
 std::map<CUfunction, int> allowed;
+std::map<CUdeviceptr, size_t> reserved;
+const size_t MOST = (size_t)700 << 20; // of memory that is made at once
 
 bool ours(CUstream s) { return s == &the_stream; }
 
@@ -84,20 +87,38 @@ CUresult cuMemAddressReserve(CUdeviceptr *p, size_t size, size_t align, CUdevice
 	NEEDS_CONTEXT;
 	if (size == 0 || size % GRAIN || align || at || flags) return INVALID_VALUE;
 	void *m = mmap(0, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return m == MAP_FAILED ? INVALID_VALUE : (*p = (CUdeviceptr)m, OK);
+	if (m == MAP_FAILED) return INVALID_VALUE;
+	std::lock_guard<std::mutex> held(lock);
+	reserved[*p = (CUdeviceptr)m] = size;
+	return OK;
 }
 CUresult cuMemCreate(CUhandle *h, size_t size, const AllocationProp *p, unsigned long long flags) {
 	NEEDS_CONTEXT;
-	return plain(p) && size % GRAIN == 0 && !flags ? (*h = size, OK) : INVALID_VALUE;
+	if (size > MOST) return OUT_OF_MEMORY;
+	return plain(p) && size > 0 && size % GRAIN == 0 && !flags ? (*h = size, OK) : INVALID_VALUE;
 }
 CUresult cuMemMap(CUdeviceptr p, size_t size, size_t offset, CUhandle h, unsigned long long flags) {
 	NEEDS_CONTEXT;
-	return p % 4096 == 0 && size == h && !offset && !flags ? OK : INVALID_VALUE;
+	std::lock_guard<std::mutex> held(lock);
+	auto r = reserved.upper_bound(p);
+	if (r == reserved.begin() || p + size > std::prev(r)->first + std::prev(r)->second) return INVALID_VALUE;
+	return size == h && !offset && !flags ? OK : INVALID_VALUE;
 }
 CUresult cuMemSetAccess(CUdeviceptr p, size_t size, const AccessDesc *d, size_t count) {
 	NEEDS_CONTEXT;
 	if (count != 1 || d->location.type != 1 || d->location.id != 7 || d->flags != 3) return INVALID_VALUE;
 	return mprotect((void *)p, size, PROT_READ | PROT_WRITE) ? INVALID_VALUE : OK;
+}
+CUresult cuMemUnmap(CUdeviceptr p, size_t size) {
+	NEEDS_CONTEXT;
+	return size == 0 || size % GRAIN || mprotect((void *)p, size, PROT_NONE) ? INVALID_VALUE : OK;
+}
+CUresult cuMemAddressFree(CUdeviceptr p, size_t size) {
+	NEEDS_CONTEXT;
+	std::lock_guard<std::mutex> held(lock);
+	if (!reserved.count(p) || reserved[p] != size) return INVALID_VALUE;
+	reserved.erase(p);
+	return munmap((void *)p, size) ? INVALID_VALUE : OK;
 }
 CUresult cuMemRelease(CUhandle h) { return h ? OK : INVALID_VALUE; }
 CUresult cuMemHostAlloc(void **p, size_t size, unsigned flags) {
