@@ -162,6 +162,7 @@ type runner struct {
 	state    state
 	clusters []Cluster // to show
 	notes    []string
+	spare    [][]entry // buffers of the workers' sorters, for the next shard
 }
 
 func (r *runner) path(parts ...string) string {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"slices"
 )
 
 // passState is how far a pass is: the scans that are done, and the shards that the one at hand has seen.
@@ -73,9 +74,10 @@ func (r *runner) scanShard(ctx context.Context, pass int, same copies) error {
 	state := &r.state.Passes[pass]
 	keys := r.cfg.Passes[pass].scans[state.Scans].keys
 	sorters := make([]*sorter, r.cfg.Workers)
+	r.spare = slices.Grow(r.spare, r.cfg.Workers)[:r.cfg.Workers]
 	for w := range sorters {
 		name := fmt.Sprintf("keys-%d-%d-%05d-%d", pass, state.Scans, state.Shards, w)
-		sorters[w] = &sorter{dir: r.path(workName), name: name, limit: max(1, r.cfg.SortEntries/r.cfg.Workers), sync: true}
+		sorters[w] = &sorter{dir: r.path(workName), name: name, limit: max(1, r.cfg.SortEntries/r.cfg.Workers), sync: true, buffer: r.spare[w]}
 	}
 	work := func(w int, it *item) error {
 		if stays, err := r.view(it, pass, nil); !stays || err != nil {
@@ -97,10 +99,11 @@ func (r *runner) scanShard(ctx context.Context, pass int, same copies) error {
 	if err := r.eachItem(ctx, in, work, func(*item) error { return nil }); err != nil {
 		return err
 	}
-	for _, s := range sorters {
+	for w, s := range sorters {
 		if err := s.spill(); err != nil {
 			return fmt.Errorf("curate: %w", err)
 		}
+		r.spare[w] = s.buffer[:0]
 		for i := range s.runs {
 			state.Runs = append(state.Runs, fmt.Sprintf("%s-%d", s.name, i))
 		}
