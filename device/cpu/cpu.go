@@ -59,7 +59,7 @@ func newDevice(threads int, limit int64, k *gemmKernels) *Device {
 // the device may be used after it.
 func (d *Device) Close() {
 	d.pool.close()
-	d.memory.close()
+	d.memory.segments.close()
 }
 
 // Name says what the device is and how many workers it has, e.g. "cpu (2 threads)".
@@ -85,7 +85,7 @@ func (d *Device) Alloc(n int, t device.DType) device.Buffer {
 // until it is needed.
 func (d *Device) AllocZero(n int, t device.DType) device.Buffer {
 	b := d.Alloc(n, t)
-	if !spanOf(b).fresh {
+	if !blockOf(b).span.Fresh() {
 		d.Fill(b, 0)
 	}
 	return b
@@ -93,22 +93,22 @@ func (d *Device) AllocZero(n int, t device.DType) device.Buffer {
 
 // Free gives back a buffer that Alloc made. It panics on a slice of one and when called twice.
 func (d *Device) Free(b device.Buffer) {
-	s := spanOf(b)
+	k := blockOf(b)
 	if b.Off != 0 {
 		panic("cpu: Free of a slice of a buffer")
 	}
-	if s.mapping != nil {
-		s.unmap()
+	if k.mapping != nil {
+		k.unmap()
 		return
 	}
-	d.memory.free(s)
+	d.memory.free(k)
 }
 
 // Memory counts the bytes of the device's buffers.
 func (d *Device) Memory() device.MemoryStats { return d.memory.stats() }
 
 // ResetPeak sets the peak of Memory to what is in use now.
-func (d *Device) ResetPeak() { d.memory.resetPeak() }
+func (d *Device) ResetPeak() { d.memory.arena.ResetPeak() }
 
 // Sync returns nil: kernels are finished when they return, and the processor does not fail.
 func (d *Device) Sync() error { return nil }
@@ -201,27 +201,27 @@ func view(b device.Buffer, t device.DType) unsafe.Pointer {
 		}
 		return nil
 	}
-	s := spanOf(b)
-	if s.free {
+	k := blockOf(b)
+	if k.freed {
 		panic("cpu: use of a freed buffer")
 	}
 	if b.DType != t {
 		panic(fmt.Sprintf("cpu: a %s buffer where %s is needed", b.DType, t))
 	}
 	size := int64(t.Size())
-	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > s.asked {
-		panic(fmt.Sprintf("cpu: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, s.asked))
+	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > k.bytes {
+		panic(fmt.Sprintf("cpu: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, k.bytes))
 	}
 	if b.Len == 0 {
-		return s.base()
+		return k.start
 	}
-	return unsafe.Add(s.base(), int64(b.Off)*size)
+	return unsafe.Add(k.start, int64(b.Off)*size)
 }
 
-func spanOf(b device.Buffer) *span {
-	s, ok := b.Mem.(*span)
+func blockOf(b device.Buffer) *block {
+	k, ok := b.Mem.(*block)
 	if !ok {
 		panic(fmt.Sprintf("cpu: a buffer of another device (%T)", b.Mem))
 	}
-	return s
+	return k
 }

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"unsafe"
 
 	"hone/device"
 	"hone/internal/mapped"
@@ -17,25 +18,25 @@ func (d *Device) AllocPaged(dir string, n int, t device.DType) (device.Buffer, e
 	if err != nil {
 		return device.Buffer{}, fmt.Errorf("page %d MiB to disk: %w", size>>20, err)
 	}
-	s := &span{segment: &segment{bytes: file.Bytes()}, size: size, asked: size, mapping: file}
-	return device.Buffer{Mem: s, Len: n, DType: t}, nil
+	k := &block{start: unsafe.Pointer(unsafe.SliceData(file.Bytes())), bytes: size, mapping: file}
+	return device.Buffer{Mem: k, Len: n, DType: t}, nil
 }
 
 // Evict takes whole pages of a paged buffer out of the process's memory.
 func (d *Device) Evict(b device.Buffer) {
-	s := spanOf(b)
-	if s.mapping == nil {
+	k := blockOf(b)
+	if k.mapping == nil {
 		panic("cpu: Evict of a buffer that is not paged")
 	}
 	size := int64(b.DType.Size())
-	s.mapping.Evict(int64(b.Off)*size, int64(b.Off+b.Len)*size)
+	k.mapping.Evict(int64(b.Off)*size, int64(b.Off+b.Len)*size)
 }
 
-// unmap gives a paged span's memory and file back.
-func (s *span) unmap() {
-	if s.free {
+// unmap gives a paged block's memory and file back.
+func (k *block) unmap() {
+	if k.freed {
 		panic("cpu: buffer freed twice")
 	}
-	s.mapping.Close()
-	*s = span{segment: s.segment, free: true, mapping: s.mapping}
+	k.freed = true
+	k.mapping.Close()
 }

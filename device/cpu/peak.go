@@ -138,10 +138,10 @@ func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 // pages, reading is up to half as fast, by where the system happened to find them.
 func withStreams(bytes int, f func(arrays *[4][]float32)) {
 	m := newMemory(0)
-	defer m.close()
+	defer m.segments.close()
 	var arrays [4][]float32
 	for i := range arrays {
-		arrays[i] = floatsAt(m.alloc(int64(bytes)).base(), bytes/4)
+		arrays[i] = floatsAt(m.alloc(int64(bytes)).start, bytes/4)
 		clear(arrays[i]) // touch every page
 	}
 	f(&arrays)

@@ -61,10 +61,17 @@ type Span struct {
 	prev, next *Span // neighbours in address order
 	asked      int64 // bytes that the owner asked for
 	free       bool
+	fresh      bool
 }
 
 // Base is the address of the first byte.
 func (s *Span) Base() uintptr { return s.segment.base + uintptr(s.off) }
+
+// Place is the base of the reservation that the span lies in and the span's offset there.
+func (s *Span) Place() (base uintptr, off int64) { return s.segment.base, s.off }
+
+// Fresh says whether no earlier span had any of these bytes.
+func (s *Span) Fresh() bool { return s.fresh }
 
 // Size is the number of bytes that were asked for.
 func (s *Span) Size() int64 { return s.asked }
@@ -193,7 +200,7 @@ func (m *Arena) extend(p *pool, g *segment, size int64) *Span {
 		p.remove(prev)
 		prev = prev.prev
 	}
-	s := &Span{segment: g, off: off, size: size, prev: prev}
+	s := &Span{segment: g, off: off, size: size, prev: prev, fresh: off == g.top}
 	if prev != nil {
 		prev.next = s
 	}

@@ -127,3 +127,23 @@ func TestResetPeak(t *testing.T) {
 		t.Errorf("in use %d, peak %d; want 0, 0", inUse, peak)
 	}
 }
+
+// TestFresh allocates where nothing was, in holes and across what was used.
+func TestFresh(t *testing.T) {
+	m := New(&addresses{}, sizes)
+	a, b := m.Alloc(1<<18), m.Alloc(1<<18)
+	if base, off := b.Place(); !a.Fresh() || !b.Fresh() || base+uintptr(off) != b.Base() || base != a.Base() {
+		t.Errorf("the first spans: fresh %v and %v, the second at %#x+%d", a.Fresh(), b.Fresh(), base, off)
+	}
+	m.Free(a)
+	if m.Alloc(1 << 17).Fresh() {
+		t.Error("a part of a freed span counts as fresh")
+	}
+	m.Free(b)
+	if m.Alloc(1 << 19).Fresh() {
+		t.Error("a span that begins in a freed one counts as fresh")
+	}
+	if !m.Alloc(1 << 18).Fresh() {
+		t.Error("a span behind all others is not fresh")
+	}
+}
