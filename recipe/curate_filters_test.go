@@ -99,8 +99,8 @@ func resultFiles(t testing.TB, dir string) string {
 func TestCurateByPerplexity(t *testing.T) {
 	run := filepath.Join(t.TempDir(), "run")
 	mustRun(t, tiny(t, textFolder(t), run, "steps=30", "optimizer.learning_rate=0.01"))
-	args := []string{"filters=perplexity", "perplexity.model=" + filepath.Join(run, "model"), "perplexity.keep=head,middle", "perplexity.head=33", "perplexity.tail=66",
-		"perplexity.tokens=64", "perplexity.batch_tokens=256", "perplexity.sample=60", "shard_mib=1"}
+	args := []string{"filters=perplexity", "perplexity.model=" + filepath.Join(run, "model"), "perplexity.keep=head,middle", "perplexity.head=33", "perplexity.tail=60",
+		"perplexity.tokens=64", "perplexity.batch_tokens=256", "perplexity.sample=300", "shard_mib=1"}
 	from, want := mixed(t, 300), filepath.Join(t.TempDir(), "want")
 	result, err := runCurate(t, t.Context(), curated(t, from, want, args...), 1, quietly)
 	if err != nil {
