@@ -10,6 +10,7 @@ import (
 	"context"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"hone/data"
 )
@@ -78,6 +79,9 @@ func share(a, b int) float64 {
 
 // endsSentence reports whether a line ends as a sentence does.
 func endsSentence(line string) bool {
+	if line == "" || line[len(line)-1] < utf8.RuneSelf && !strings.ContainsRune("\"')].!?", rune(line[len(line)-1])) {
+		return false // most lines of source code
+	}
 	line = strings.TrimRight(line, "\"')]”’»")
 	for _, end := range []string{".", "!", "?", "。", "！", "？", "…", "؟", "।"} {
 		if strings.HasSuffix(line, end) {

@@ -155,13 +155,13 @@ func paragraphs(text string) []string {
 
 // repeated is the share of the elements that stood before, and the bytes in them.
 func repeated(list []string) (elements float64, bytes int) {
-	seen, n := make(map[string]bool, len(list)), 0
+	seen, n := make(map[string]struct{}, len(list)), 0
 	for _, s := range list {
-		if seen[s] {
+		before := len(seen)
+		if seen[s] = struct{}{}; len(seen) == before {
 			n++
 			bytes += len(s)
 		}
-		seen[s] = true
 	}
 	return share(n, len(list)), bytes
 }

@@ -69,8 +69,8 @@ var (
 	ipv4  = regexp.MustCompile(`\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b`)
 	local = regexp.MustCompile(`^(10\.|127\.|0\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.|255\.)`)
 	phone = regexp.MustCompile(`\+\d{1,3}[ .-]?\(?\d{1,4}\)?([ .-]?\d{2,4}){2,4}\b`)
-	keys  = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----|` +
-		`\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}\b|` +
+	block = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----`)
+	token = regexp.MustCompile(`\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bxox[abprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bhf_[A-Za-z0-9]{30,}\b|` +
 		`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)
 )
 
@@ -78,23 +78,21 @@ var (
 func (c PII) Step() Step { return Step{Name: "pii", Apply: c.apply} }
 
 func (c PII) apply(d *Doc) string {
-	text := d.Text // regular expressions are slow, so each waits for what no match lacks
-	if c.Keys && containsAny(text, "PRIVATE KEY", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "sk-", "hf_", "eyJ") {
-		text = keys.ReplaceAllString(text, "<KEY>")
+	text := d.Text
+	if c.Keys && strings.Contains(text, "PRIVATE KEY") {
+		text = block.ReplaceAllString(text, "<KEY>")
 	}
-	if c.Email && strings.Contains(text, "@") {
-		text = email.ReplaceAllString(text, "<EMAIL>")
+	if c.Keys {
+		text = onLines(text, hasToken, func(line string) string { return token.ReplaceAllString(line, "<KEY>") })
 	}
-	if c.IP && hasDottedNumbers(text) {
-		text = ipv4.ReplaceAllStringFunc(text, func(ip string) string {
-			if local.MatchString(ip) {
-				return ip
-			}
-			return "<IP>"
-		})
+	if c.Email {
+		text = onLines(text, hasAt, func(line string) string { return email.ReplaceAllString(line, "<EMAIL>") })
 	}
-	if c.Phone && strings.Contains(text, "+") {
-		text = phone.ReplaceAllString(text, "<PHONE>")
+	if c.IP {
+		text = onLines(text, hasDottedNumbers, func(line string) string { return ipv4.ReplaceAllStringFunc(line, maskPublic) })
+	}
+	if c.Phone {
+		text = onLines(text, hasPlusDigit, func(line string) string { return phone.ReplaceAllString(line, "<PHONE>") })
 	}
 	if text != d.Text {
 		d.SetText(text)
@@ -102,8 +100,47 @@ func (c PII) apply(d *Doc) string {
 	return ""
 }
 
-func containsAny(text string, marks ...string) bool {
+// onLines puts mask(line) in the place of each line that has what no match lacks. Regular expressions are slow, and few
+// lines need them.
+func onLines(text string, has func(string) bool, mask func(line string) string) string {
+	if !has(text) {
+		return text
+	}
+	var b strings.Builder
+	b.Grow(len(text))
+	for line := range strings.Lines(text) {
+		if has(line) {
+			line = mask(line)
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+func maskPublic(ip string) string {
+	if local.MatchString(ip) {
+		return ip
+	}
+	return "<IP>"
+}
+
+func hasAt(text string) bool { return strings.Contains(text, "@") }
+
+// hasToken reports whether the beginning of a token stands in a text.
+func hasToken(text string) bool {
+	marks := []string{"AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "sk-", "hf_", "eyJ"}
 	return slices.ContainsFunc(marks, func(m string) bool { return strings.Contains(text, m) })
+}
+
+// hasPlusDigit reports whether a digit follows a plus.
+func hasPlusDigit(text string) bool {
+	for {
+		_, after, found := strings.Cut(text, "+")
+		if !found || after != "" && isDigit(after[0]) {
+			return found
+		}
+		text = after
+	}
 }
 
 // hasDottedNumbers reports whether three points stand between digits with at most three digits from one to the next.
