@@ -111,8 +111,8 @@ func newRunner(m Model, cfg Config) (*runner, error) {
 	return &runner{Model: m, cfg: cfg, tape: tensor.NewTape(m.Dev, m.DType), result: Result{Length: cfg.Length, Stride: cfg.Stride}}, nil
 }
 
-// Run measures m on documents. Each starts after the tokenizer's end-of-text (or else beginning-of-text) token, as documents do
-// in pre-training, so that its first token is scored too; with a tokenizer that has neither, the first token only gives context.
+// Run measures m on documents. Each starts after what the tokenizer's post-processor puts before a text, or else the
+// end-of-text (or else beginning-of-text) token, so that its first token is scored too; with a tokenizer that has neither, the first token only gives context.
 func Run(ctx context.Context, m Model, docs iter.Seq2[data.Document, error], cfg Config) (Result, error) {
 	r, err := newRunner(m, cfg)
 	if err != nil {
@@ -163,13 +163,13 @@ func (r *runner) document(ctx context.Context, text []byte) error {
 		return nil
 	}
 	r.result.Documents++
-	r.tokens = r.tokens[:0]
-	if id, ok := r.Tokenizer.EOS(); ok {
-		r.tokens = append(r.tokens, id)
-	} else if id, ok := r.Tokenizer.BOS(); ok {
-		r.tokens = append(r.tokens, id)
+	before, _ := r.Tokenizer.Special()
+	if id, ok := r.Tokenizer.EOS(); ok && len(before) == 0 {
+		before = append(before, id)
+	} else if id, ok := r.Tokenizer.BOS(); ok && len(before) == 0 {
+		before = append(before, id)
 	}
-	r.tokens = r.Tokenizer.Encode(r.tokens, text)
+	r.tokens = r.Tokenizer.Encode(append(r.tokens[:0], before...), text)
 	if r.cfg.First > 0 {
 		r.tokens = r.tokens[:min(len(r.tokens), r.cfg.First+1)]
 	}

@@ -203,20 +203,12 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 		return err
 	}
 	defer m.close()
-	eos, ends := m.tok.EOS()
-	if ends {
+	if eos, ok := m.tok.EOS(); ok {
 		opt.EOS = []int32{eos}
 	}
-	var ids [][]int32
-	for _, p := range prompts {
-		x := m.tok.Encode(nil, []byte(p))
-		if len(x) == 0 {
-			if !ends {
-				return fmt.Errorf("the prompt is empty and the tokenizer has no end-of-text token to start from; give a prompt")
-			}
-			x = []int32{eos}
-		}
-		ids = append(ids, x)
+	ids, err := promptIDs(m.tok, prompts)
+	if err != nil {
+		return err
 	}
 	w := bufio.NewWriter(a.out)
 	defer w.Flush()
@@ -242,6 +234,24 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 			fmt.Fprintf(w, "%s%s\n---\n", r.Prompt, r.Text)
 		}
 	})
+}
+
+// promptIDs are the tokens of prompts, after those that the tokenizer's post-processor puts before a text (BOS, for a Llama).
+// An empty prompt begins with them or else with the end of the text before.
+func promptIDs(tok *tokenizer.Tokenizer, prompts []string) (ids [][]int32, err error) {
+	for _, p := range prompts {
+		before, _ := tok.Special()
+		x := tok.Encode(before, []byte(p))
+		if len(x) == 0 {
+			eos, ok := tok.EOS()
+			if !ok {
+				return nil, fmt.Errorf("the prompt is empty and the tokenizer has no end-of-text token to start from; give a prompt")
+			}
+			x = []int32{eos}
+		}
+		ids = append(ids, x)
+	}
+	return ids, nil
 }
 
 func evalCommand(a *app) *cobra.Command {
