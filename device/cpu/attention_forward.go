@@ -22,16 +22,13 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	clear(w.sum[:n])
 	lo, _ := a.visible(s, t.lo/a.group)
 	_, hi := a.visible(s, (t.hi-1)/a.group)
-	few := a.fewKernel(w, n)
 	for k0 := lo / forwardKeys * forwardKeys; k0 < hi; k0 += forwardKeys {
 		k1 := min(k0+forwardKeys, hi)
 		first := max(lo-k0, 0) / w.panel * w.panel
-		if few == nil {
-			w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first, false)
-		}
-		a.setValues(w, a.keyRows(a.v, s, t.kv, k0, k1), first, few != nil)
+		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first, false)
+		w.packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
 		for r := t.lo; r < t.hi; r += step {
-			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo, few: few}
+			b := rowBlock{s: s, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
 				a.forwardBlock(w, &b)
 			}
@@ -46,10 +43,8 @@ func (w *attentionWorker) blockRows(n int) int { return roundUp(n, w.rows()) }
 // rowBlock is m rows from r on, at row at of the scratch, with a block of keys k0 to k1.
 type rowBlock struct {
 	s        *device.Sequence
-	kv       int
 	r, m, at int
 	k0, k1   int
-	few      tileFunc // multiplies with keys as they lie; nil: they are packed
 }
 
 // tileRanges sets w.tileLo and w.tileHi to the keys of the block that each tile of
@@ -137,11 +132,7 @@ func (a *attention) scores(w *attentionWorker, b *rowBlock, rows, panels []float
 // forwardBlock adds a block of keys to the outputs of a block of rows.
 func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 	ld := scoreStride(forwardKeys)
-	if b.few != nil {
-		a.fewScores(w, b, ld)
-	} else {
-		a.scores(w, b, w.q, w.kT, a.units, w.s, ld)
-	}
+	a.scores(w, b, w.q, w.kT, a.units, w.s, ld)
 	first := true // no row has seen a key before
 	for i := range b.m {
 		first = first && w.sum[b.at+i] == 0
@@ -163,7 +154,7 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 	}
 	w.multiplySeen(&product{
 		m: b.m, n: a.dp, a: &w.s[0], rs: ld, cs: 1,
-		b: w.values, bs: w.valueStride, panels: w.panel, c: &out[0], ldc: a.dp,
+		b: &w.vRow[0], bs: a.dp, panels: w.panel, c: &out[0], ldc: a.dp,
 	})
 	if first {
 		return

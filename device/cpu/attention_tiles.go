@@ -16,8 +16,6 @@ type attentionWorker struct {
 	q, do              []float32 // rows of scaled queries and of output gradients
 	kT, vT             []float32 // panels of keys and values, transposed; see packTransposed
 	kRow, vRow         []float32 // rows of keys and values
-	values             *float32  // rows of values that the forward pass multiplies with, and their stride
-	valueStride        int
 	s, ds              []float32 // scores, then probabilities; gradients of scores
 	o, part            []float32 // rows of outputs; those of one block of keys
 	dq, dk, dv         []float32 // rows of gradients
