@@ -68,7 +68,7 @@ func TestJobFiles(t *testing.T) {
 func TestSlurmScript(t *testing.T) {
 	bash, err := exec.LookPath("bash")
 	if err != nil {
-		t.Skip("bash is not here")
+		t.Skipf("no bash to run the Slurm script with: %v", err)
 	}
 	job := jobs(t)["small"]
 	job.Binary = ""

@@ -118,7 +118,7 @@ func TestBadPrograms(t *testing.T) {
 // TestProgramEndsWhole: with a program that hangs ends what it has started.
 func TestProgramEndsWhole(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("there are no process groups")
+		t.Skip("Windows has no process groups, by which a program's children are ended")
 	}
 	left := filepath.Join(t.TempDir(), "left")
 	s := mustParse(t, script(t, "(while :; do echo x >> "+left+"; sleep 0.02; done) & wait"), Options{Timeout: 300 * time.Millisecond})

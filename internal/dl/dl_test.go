@@ -9,16 +9,18 @@ import (
 )
 
 func TestCall(t *testing.T) {
-	name := map[string]string{"linux": "libc.so.6", "darwin": "/usr/lib/libSystem.B.dylib"}[runtime.GOOS]
-	if name == "" {
-		t.Skip("no C library to call on " + runtime.GOOS)
+	c, known := map[string]struct{ library, getpid string }{
+		"linux": {"libc.so.6", "getpid"}, "darwin": {"/usr/lib/libSystem.B.dylib", "getpid"}, "windows": {"msvcrt.dll", "_getpid"},
+	}[runtime.GOOS]
+	if !known {
+		t.Skip("libraries cannot be opened without cgo on " + runtime.GOOS)
 	}
-	l, err := Open("libthereisnone.so", name)
+	l, err := Open("libthereisnone.so", c.library)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var pid, length uintptr
-	if err := l.Functions(map[string]*uintptr{"getpid": &pid, "strlen": &length}); err != nil {
+	if err := l.Functions(map[string]*uintptr{c.getpid: &pid, "strlen": &length}); err != nil {
 		t.Fatal(err)
 	}
 	if got := int(int32(Call(pid))); got != os.Getpid() {
