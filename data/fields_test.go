@@ -80,3 +80,36 @@ func TestUnreadableFilesAreSkippedAndNamed(t *testing.T) {
 		t.Error("without the policy nothing stops")
 	}
 }
+
+// TestSourcesOffsets: a document's offset is where its line or piece begins in the unpacked file.
+func TestSourcesOffsets(t *testing.T) {
+	lines := "\ufeff{\"text\": \"a\"}\r\n\n  {\"text\": \"" + strings.Repeat("b", 600_000) + "\"}\n{\"text\": \"" + strings.Repeat("l", 700_000) + "\"}\n{\"text\": \"c\"}\n{\"text\": \"d\"}"
+	long := strings.Repeat("a line of text\n", 30_000)
+	files := map[string]string{"a.jsonl": lines, "b.jsonl.gz": lines, "c.txt": long, "d.txt.zst": long, "e.parquet": pq("row")}
+	packed := map[string]string{"a.jsonl": lines, "b.jsonl.gz": gz(lines), "c.txt": long, "d.txt.zst": zst(long), "e.parquet": files["e.parquet"]}
+	dir := tree(t, packed)
+	n := 0
+	for d, err := range (Sources{Paths: []string{dir}, OnBadRecord: SkipBadRecord, MaxRecord: 650_000, PieceBytes: 100_000}).Documents(&Stats{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+		name := strings.TrimPrefix(d.Source, dir+"/")
+		if name == "e.parquet" {
+			if d.Offset != -1 || d.Record != 1 {
+				t.Errorf("a row of Parquet has offset %d and record %d", d.Offset, d.Record)
+			}
+			continue
+		}
+		begin := string(d.Text)
+		if strings.Contains(name, "jsonl") {
+			begin = `{"text": "` + begin + `"}`
+		}
+		if at := strings.TrimLeft(files[name][d.Offset:], " \ufeff"); !strings.HasPrefix(at, begin) {
+			t.Errorf("%s: at offset %d stands %.20q", d.Place(), d.Offset, at)
+		}
+	}
+	if want := 4 + 4 + 5 + 5 + 1; n != want {
+		t.Errorf("%d documents, want %d", n, want)
+	}
+}

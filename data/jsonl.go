@@ -15,6 +15,7 @@ import (
 func (k *sink) jsonl(f sourceFile, r io.Reader) error {
 	lines := lineReader{r: bufio.NewReaderSize(r, 1<<18), limit: k.cfg.MaxRecord}
 	for n := 1; ; n++ {
+		offset := lines.read
 		line, err := lines.next()
 		if err == io.EOF {
 			return nil
@@ -25,7 +26,7 @@ func (k *sink) jsonl(f sourceFile, r io.Reader) error {
 		if n == 1 {
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))
 		}
-		if err := k.jsonLine(Document{Source: f.path, Record: n}, line, err == errLong); err != nil {
+		if err := k.jsonLine(Document{Source: f.path, Record: n, Offset: offset}, line, err == errLong); err != nil {
 			return err
 		}
 	}
@@ -73,6 +74,7 @@ var errLong = errors.New("line too long")
 type lineReader struct {
 	r     *bufio.Reader
 	limit int
+	read  int64 // bytes so far
 	buf   []byte
 }
 
@@ -82,7 +84,7 @@ func (l *lineReader) next() ([]byte, error) {
 	long, some := false, false
 	for {
 		part, err := l.r.ReadSlice('\n')
-		some = some || len(part) > 0
+		some, l.read = some || len(part) > 0, l.read+int64(len(part))
 		end := err == nil
 		if end {
 			part = part[:len(part)-1]

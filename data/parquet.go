@@ -38,7 +38,7 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 	for row := 1; ; {
 		n, err := column.read(values)
 		for _, v := range values[:n] {
-			d := Document{Source: f.path, Record: row}
+			d := Document{Source: f.path, Record: row, Offset: -1}
 			var broken error
 			if d.URL, broken = url.next(); broken == nil {
 				d.ID, broken = id.next()

@@ -76,7 +76,7 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 		if err := dec.Decode(&object); err != nil {
 			return fail(n, err)
 		}
-		if err := k.record(Document{Source: f.path, Record: n}, object); err != nil {
+		if err := k.record(Document{Source: f.path, Record: n, Offset: -1}, object); err != nil {
 			return err
 		}
 	}
@@ -108,7 +108,7 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 			return fmt.Errorf("read %s: %w; repair the file", f.path, err)
 		}
 		line, _ := rows.FieldPos(0)
-		d := Document{Source: f.path, Record: line}
+		d := Document{Source: f.path, Record: line, Offset: -1}
 		if short {
 			if err := k.bad(Malformed, fmt.Errorf("%s: %d fields, but %d columns", d.Place(), len(row), len(names))); err != nil {
 				return err
@@ -138,7 +138,7 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 	rows := parquet.NewGenericReader[map[string]any](file, file.Schema())
 	defer rows.Close()
 	for n := 1; ; n++ {
-		d := Document{Source: f.path, Record: n}
+		d := Document{Source: f.path, Record: n, Offset: -1}
 		text, err := parquetObject(rows)
 		switch {
 		case err == io.EOF:

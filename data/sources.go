@@ -256,7 +256,7 @@ const sniffBytes = 8000
 // text passes a text file on, in pieces if it is large.
 func (k *sink) text(f sourceFile, r io.Reader) error {
 	buf := make([]byte, 0, min(int64(k.cfg.PieceBytes), f.info.Size())+1)
-	record := 1
+	record, offset := 1, int64(0)
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -271,17 +271,17 @@ func (k *sink) text(f sourceFile, r io.Reader) error {
 		case last && record == 1 && len(buf) == 0:
 			return k.useless(f, Empty, "is empty")
 		case last && len(buf) <= k.cfg.PieceBytes:
-			return k.piece(Document{Text: buf, Source: f.path, Record: record})
+			return k.piece(Document{Text: buf, Source: f.path, Record: record, Offset: offset})
 		case !last && cap(buf) <= k.cfg.PieceBytes: // more came out of a compressed file than its size promised
 			buf = slices.Grow(buf, min(len(buf), k.cfg.PieceBytes+1-len(buf)))
 			continue
 		}
 		cut := pieceEnd(buf[:k.cfg.PieceBytes])
 		rest := append(make([]byte, 0, k.cfg.PieceBytes+1), buf[cut:]...)
-		if err := k.piece(Document{Text: buf[:cut:cut], Source: f.path, Record: record, Continued: true}); err != nil {
+		if err := k.piece(Document{Text: buf[:cut:cut], Source: f.path, Record: record, Offset: offset, Continued: true}); err != nil {
 			return err
 		}
-		buf = rest
+		buf, offset = rest, offset+int64(cut)
 		record++
 	}
 }

@@ -20,6 +20,7 @@ type Doc struct {
 	Text   string
 	Source string // the file it came from
 	Record int    // its line, row or piece, counted from 1
+	Offset int64  // bytes in front of it in the unpacked file, -1 for rows
 	URL    string // where it was found, "" when that is not known
 	ID     string // its name, likewise
 
@@ -57,9 +58,38 @@ func (d *Doc) Words() []string {
 	return d.words
 }
 
+// countWords is how many there are.
+func (d *Doc) countWords() int {
+	if d.words == nil {
+		return countWords(d.Text)
+	}
+	return len(d.words)
+}
+
+// countWords is how many runs of characters other than white space a text has.
+func countWords(text string) int {
+	n, inside := 0, false
+	for i := 0; i < len(text); {
+		c := text[i]
+		size, space := 1, c == ' ' || '\t' <= c && c <= '\r'
+		if c >= utf8.RuneSelf {
+			var r rune
+			r, size = utf8.DecodeRuneInString(text[i:])
+			space = unicode.IsSpace(r)
+		}
+		if !space && !inside {
+			n++
+		}
+		inside = !space
+		i += size
+	}
+	return n
+}
+
 // Lines are the lines that are not blank, without white space around them.
 func (d *Doc) Lines() []string {
 	if d.lines == nil {
+		d.lines = make([]string, 0, strings.Count(d.Text, "\n")+1)
 		for line := range strings.Lines(d.Text) {
 			if line = strings.TrimSpace(line); line != "" {
 				d.lines = append(d.lines, line)
@@ -79,16 +109,17 @@ func share(a, b int) float64 {
 
 // endsSentence reports whether a line ends as a sentence does.
 func endsSentence(line string) bool {
-	if line == "" || line[len(line)-1] < utf8.RuneSelf && !strings.ContainsRune("\"')].!?", rune(line[len(line)-1])) {
-		return false // most lines of source code
-	}
-	line = strings.TrimRight(line, "\"')]”’»")
-	for _, end := range []string{".", "!", "?", "。", "！", "？", "…", "؟", "।"} {
-		if strings.HasSuffix(line, end) {
+	for {
+		last, n := utf8.DecodeLastRuneInString(line)
+		switch last {
+		case '.', '!', '?', '。', '！', '？', '…', '؟', '।':
 			return true
+		case '"', '\'', ')', ']', '”', '’', '»':
+			line = line[:len(line)-n]
+		default:
+			return false
 		}
 	}
-	return false
 }
 
 func hasLetter(word string) bool { return strings.ContainsFunc(word, unicode.IsLetter) }

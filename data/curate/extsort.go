@@ -25,7 +25,10 @@ type entry struct {
 const entryBytes = 24
 
 func compareEntries(a, b entry) int {
-	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.doc, b.doc), cmp.Compare(a.at, b.at))
+	if a.key != b.key { // nearly always, and cmp.Or would compare all
+		return cmp.Compare(a.key, b.key)
+	}
+	return cmp.Or(cmp.Compare(a.doc, b.doc), cmp.Compare(a.at, b.at))
 }
 
 // sorter sorts more entries than memory holds: full buffers are sorted and written as runs, which are merged at the end. The order

@@ -36,7 +36,7 @@ type outcome struct {
 // keptDoc is a document that every step kept, with what duplicates are found by.
 type keptDoc struct {
 	size      Count
-	json      []byte // its line
+	stored    []byte // its record in a shard
 	hash      uint64
 	id        uint64   // the hash of its name, 0 without one
 	signature []uint32 // nil without a search for near duplicates
@@ -161,7 +161,7 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 	o := outcome{funnel: w.r.newFunnel()}
 	docs := make([]*Doc, 0, len(b.docs))
 	for _, d := range b.docs {
-		doc := &Doc{Text: string(d.Text), Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID}
+		doc := &Doc{Text: string(d.Text), Source: d.Source, Record: d.Record, Offset: d.Offset, URL: d.URL, ID: d.ID}
 		doc.size = w.size(doc.Text)
 		doc.whole = doc.size.Bytes
 		o.funnel.Read.plus(doc.size)
@@ -178,7 +178,8 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 		if doc.ID != "" {
 			k.id = max(1, xxh3.HashString(doc.ID))
 		}
-		if k.json, o.err = newLine(doc).encode(); o.err != nil {
+		l := newLine(doc)
+		if k.stored, o.err = l.store(make([]byte, 0, len(l.Text)+512)); o.err != nil {
 			return o
 		}
 		if w.hasher != nil {

@@ -3,6 +3,8 @@ package curate
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
 )
 
 // GopherQuality are the rules for what is prose (Rae et al., 2021, table A1). Bounds that are 0 do not hold.
@@ -49,6 +51,11 @@ func (c GopherQuality) apply(d *Doc) string {
 	d.Score("gopher_quality.word_length", mean)
 	d.Score("gopher_quality.letters", share(letters, n))
 	d.Score("gopher_quality.stop_words", float64(len(seen)))
+	hashes, dots := share(strings.Count(d.Text, "#"), n), share(strings.Count(d.Text, "...")+strings.Count(d.Text, "…"), n)
+	d.Score("gopher_quality.hash_signs", hashes)
+	d.Score("gopher_quality.ellipses", dots)
+	d.Score("gopher_quality.bullets", bullets)
+	d.Score("gopher_quality.cut_lines", ellipses)
 	switch {
 	case n < c.MinWords:
 		return "too few words"
@@ -58,9 +65,9 @@ func (c GopherQuality) apply(d *Doc) string {
 		return "short words"
 	case c.MaxWordLength > 0 && mean > c.MaxWordLength:
 		return "long words"
-	case c.MaxSymbols > 0 && share(strings.Count(d.Text, "#"), n) > c.MaxSymbols:
+	case c.MaxSymbols > 0 && hashes > c.MaxSymbols:
 		return "hash signs"
-	case c.MaxSymbols > 0 && share(strings.Count(d.Text, "...")+strings.Count(d.Text, "…"), n) > c.MaxSymbols:
+	case c.MaxSymbols > 0 && dots > c.MaxSymbols:
 		return "ellipses"
 	case c.MaxBullets > 0 && bullets > c.MaxBullets:
 		return "bullet lists"
@@ -155,10 +162,9 @@ func paragraphs(text string) []string {
 
 // repeated is the share of the elements that stood before, and the bytes in them.
 func repeated(list []string) (elements float64, bytes int) {
-	seen, n := make(map[string]struct{}, len(list)), 0
+	seen, n := newTable(len(list)), 0
 	for _, s := range list {
-		before := len(seen)
-		if seen[s] = struct{}{}; len(seen) == before {
+		if seen.add(xxh3.HashString(s)) > 1 {
 			n++
 			bytes += len(s)
 		}

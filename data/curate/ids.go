@@ -57,10 +57,10 @@ func (r *runner) lineOf(doc uint64) (line, error) {
 			continue
 		}
 		at := uint64(r.before(shard))
-		for raw, err := range readLines(r.path(workName, shardName(shard))) {
-			it := &item{raw: raw}
+		for raw, err := range readStored(r.path(workName, shardName(shard))) {
+			it := &item{}
 			if err == nil && at == doc {
-				err = it.decode()
+				err = it.line.load(raw)
 			}
 			if err != nil || at == doc {
 				return it.line, err

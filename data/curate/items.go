@@ -1,17 +1,9 @@
 package curate
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"iter"
-	"os"
 	"sync"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // item is a document of a shard on its way through workers.
@@ -19,20 +11,13 @@ type item struct {
 	doc    uint64 // its number in the order of the corpus
 	kept   uint64 // the document that is kept in its place
 	copied string // exact or near, "" for a document that stays
-	raw    []byte // its line
+	stored []byte // as it lies in its shard
 	marks  [][]mark
 	line   line
 	out    []byte // what is to be written
 	counts parted
 	cut    []Example
 	scores []note // of what was cut
-}
-
-func (it *item) decode() error {
-	if err := json.Unmarshal(it.raw, &it.line); err != nil {
-		return fmt.Errorf("curate: a line of a shard is damaged: %w", err)
-	}
-	return nil
 }
 
 // itemBatch is what goes from hand to hand.
@@ -108,7 +93,7 @@ func dealItems(ctx context.Context, items iter.Seq2[*item, error], todo, inOrder
 			return err
 		}
 		b.items = append(b.items, it)
-		if b.bytes += len(it.raw); len(b.items) == batchDocs || b.bytes >= batchBytes {
+		if b.bytes += len(it.stored); len(b.items) == batchDocs || b.bytes >= batchBytes {
 			if err := send(); err != nil {
 				return err
 			}
@@ -147,8 +132,8 @@ func (r *runner) items(in shardReader) iter.Seq2[*item, error] {
 			}
 		}
 		doc := uint64(r.before(in.shard))
-		for raw, err := range readLines(r.path(workName, shardName(in.shard))) {
-			it := &item{doc: doc, raw: raw, marks: make([][]mark, len(marks))}
+		for stored, err := range readStored(r.path(workName, shardName(in.shard))) {
+			it := &item{doc: doc, stored: stored, marks: make([][]mark, len(marks))}
 			it.kept, it.copied = in.same.of(doc)
 			for i, m := range marks {
 				if err == nil {
@@ -159,38 +144,6 @@ func (r *runner) items(in shardReader) iter.Seq2[*item, error] {
 				return
 			}
 			doc++
-		}
-	}
-}
-
-// readLines yields the lines of a packed file.
-func readLines(path string) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		f, err := os.Open(path)
-		if err != nil {
-			yield(nil, fmt.Errorf("curate: %w", err))
-			return
-		}
-		defer f.Close()
-		z, err := zstd.NewReader(bufio.NewReaderSize(f, 1<<18), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			yield(nil, fmt.Errorf("curate: %w", err))
-			return
-		}
-		defer z.Close()
-		in := bufio.NewReaderSize(z, 1<<18)
-		for {
-			raw, err := in.ReadBytes('\n')
-			if errors.Is(err, io.EOF) && len(raw) == 0 {
-				return
-			}
-			if err != nil {
-				yield(nil, fmt.Errorf("curate: read %s: %w", f.Name(), err))
-				return
-			}
-			if !yield(raw, nil) {
-				return
-			}
 		}
 	}
 }

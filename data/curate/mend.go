@@ -18,6 +18,9 @@ func Mend() Step { return Step{Name: "mend", Apply: mend} }
 
 func mend(d *Doc) string {
 	text := d.Text
+	if plainASCII(text) {
+		return ""
+	}
 	if !utf8.ValidString(text) {
 		if decoded, err := charmap.Windows1252.NewDecoder().String(text); err == nil && !strings.Contains(text, "\x00") {
 			text = decoded
@@ -38,12 +41,23 @@ func mend(d *Doc) string {
 	return ""
 }
 
+// plainASCII reports whether a text has nothing to mend for certain.
+func plainASCII(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c >= 0x7f || c < ' ' && c != '\n' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}
+
 // garbled is what UTF-8 of accented letters and typographic marks looks like when it is read as Windows-1252.
 var garbled = regexp.MustCompile(`[ÃÂ][\x{80}-\x{bf}€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[™œ\x{9d}˜“”¦¢]`)
 
 // unmojibake decodes a garbled text again where all of it can be.
 func unmojibake(text string) string {
-	if !garbled.MatchString(text) {
+	begins := func(of string) bool { return strings.Contains(text, of) } // the expression is slow
+	if !begins("Ã") && !begins("Â") && !begins("â€") || !garbled.MatchString(text) {
 		return text
 	}
 	raw, err := charmap.Windows1252.NewEncoder().String(text)
@@ -78,23 +92,31 @@ var (
 func (c PII) Step() Step { return Step{Name: "pii", Apply: c.apply} }
 
 func (c PII) apply(d *Doc) string {
-	text := d.Text
+	text, n := d.Text, 0
+	by := func(mask string) func(string) string {
+		return func(string) string { n++; return mask }
+	}
 	if c.Keys && strings.Contains(text, "PRIVATE KEY") {
-		text = block.ReplaceAllString(text, "<KEY>")
+		text = block.ReplaceAllStringFunc(text, by("<KEY>"))
 	}
-	if c.Keys {
-		text = onLines(text, hasToken, func(line string) string { return token.ReplaceAllString(line, "<KEY>") })
+	public := func(ip string) string {
+		if local.MatchString(ip) {
+			return ip
+		}
+		return by("<IP>")(ip)
 	}
-	if c.Email {
-		text = onLines(text, hasAt, func(line string) string { return email.ReplaceAllString(line, "<EMAIL>") })
+	for _, kind := range []struct {
+		on   bool
+		has  func(string) bool
+		find *regexp.Regexp
+		mask func(string) string
+	}{{c.Keys, hasToken, token, by("<KEY>")}, {c.Email, hasAt, email, by("<EMAIL>")}, {c.IP, hasDottedNumbers, ipv4, public}, {c.Phone, hasPlusDigit, phone, by("<PHONE>")}} {
+		if kind.on {
+			text = onLines(text, kind.has, func(line string) string { return kind.find.ReplaceAllStringFunc(line, kind.mask) })
+		}
 	}
-	if c.IP {
-		text = onLines(text, hasDottedNumbers, func(line string) string { return ipv4.ReplaceAllStringFunc(line, maskPublic) })
-	}
-	if c.Phone {
-		text = onLines(text, hasPlusDigit, func(line string) string { return phone.ReplaceAllString(line, "<PHONE>") })
-	}
-	if text != d.Text {
+	d.Score("pii.masked", float64(n))
+	if n > 0 {
 		d.SetText(text)
 	}
 	return ""
@@ -115,13 +137,6 @@ func onLines(text string, has func(string) bool, mask func(line string) string) 
 		b.WriteString(line)
 	}
 	return b.String()
-}
-
-func maskPublic(ip string) string {
-	if local.MatchString(ip) {
-		return ip
-	}
-	return "<IP>"
 }
 
 func hasAt(text string) bool { return strings.Contains(text, "@") }

@@ -178,7 +178,7 @@ func (m *mixer) over() bool {
 }
 
 func (m *mixer) write(s *mixing, d data.Document) error {
-	l := line{Text: string(d.Text), Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID}
+	l := newLine(&Doc{Text: string(d.Text), Source: d.Source, Record: d.Record, Offset: d.Offset, URL: d.URL, ID: d.ID})
 	if m.cfg.Tokens != nil {
 		l.Tokens = int64(m.cfg.Tokens(l.Text))
 	}

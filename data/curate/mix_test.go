@@ -2,13 +2,14 @@ package curate
 
 import (
 	"errors"
-	"fmt"
 	"iter"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"hone/data"
 )
@@ -121,12 +122,15 @@ func TestMixIsWholeOrNotThere(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, workName)); err == nil {
 		t.Error("the work folder is left")
 	}
-	want := fmt.Sprint(read(t, dir))
+	want := read(t, dir)
 	if _, err := Mix(t.Context(), c); err == nil || !strings.Contains(err.Error(), "already holds") {
 		t.Errorf("error %v", err)
 	}
 	c.Dir = t.TempDir()
-	if _, err := Mix(t.Context(), c); err != nil || fmt.Sprint(read(t, c.Dir)) != want {
-		t.Errorf("the same mix is another one; error %v", err)
+	if _, err := Mix(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, read(t, c.Dir)); diff != "" {
+		t.Errorf("the same mix is another one: %s", diff)
 	}
 }

@@ -20,6 +20,7 @@ type line struct {
 	Text   string         `json:"text"`
 	Source string         `json:"source"`
 	Record int            `json:"record"`
+	Offset *int64         `json:"offset,omitempty"` // nil for rows
 	URL    string         `json:"url,omitempty"`
 	ID     string         `json:"id,omitempty"`
 	Tokens int64          `json:"tokens,omitempty"` // where they are counted
@@ -27,7 +28,11 @@ type line struct {
 }
 
 func newLine(d *Doc) line {
-	return line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID, Tokens: d.size.Tokens, Scores: d.scores()}
+	l := line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID, Tokens: d.size.Tokens, Scores: d.scores()}
+	if d.Offset >= 0 {
+		l.Offset = &d.Offset
+	}
+	return l
 }
 
 // encode is the line with its end.
@@ -59,46 +64,46 @@ func partName(i int, asParquet bool) string {
 	return fmt.Sprintf("part-%05d.jsonl.zst", i)
 }
 
-// jsonlWriter writes lines of JSON into a packed file.
-type jsonlWriter struct {
+// packedFile is a file that is packed as it is written.
+type packedFile struct {
+	*zstd.Encoder
 	file *atomicfile.File
-	zst  *zstd.Encoder
 }
 
-func createJSONL(path string) (*jsonlWriter, error) {
+func createPacked(path string, level zstd.EncoderLevel) (*packedFile, error) {
 	f, err := atomicfile.Create(path)
 	if err != nil {
 		return nil, fmt.Errorf("curate: %w", err)
 	}
-	z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1))
+	z, err := zstd.NewWriter(f, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(level))
 	if err != nil {
 		f.Abort()
 		return nil, fmt.Errorf("curate: %w", err)
 	}
-	return &jsonlWriter{f, z}, nil
+	return &packedFile{z, f}, nil
 }
 
-func (w *jsonlWriter) write(_ line, encoded []byte) error { return w.writeRaw(encoded) }
-
-// writeRaw writes a line that is encoded.
-func (w *jsonlWriter) writeRaw(text []byte) error {
-	_, err := w.zst.Write(text)
-	return err
-}
-
-func (w *jsonlWriter) commit() error {
-	if err := errors.Join(w.zst.Close(), w.file.Commit()); err != nil {
+func (w *packedFile) commit() error {
+	if err := errors.Join(w.Close(), w.file.Commit()); err != nil {
 		return fmt.Errorf("curate: %w", err)
 	}
 	return nil
 }
 
-func (w *jsonlWriter) abort() {
-	w.zst.Close() //nolint:errcheck // the file goes away
+func (w *packedFile) abort() {
+	w.Close() //nolint:errcheck // the file goes away
 	w.file.Abort()
 }
 
-// parquetWriter writes rows: text, source, record, url, id, tokens, and what steps judged by in a group of optional columns.
+// jsonlWriter writes lines of JSON.
+type jsonlWriter struct{ *packedFile }
+
+func (w jsonlWriter) write(_ line, encoded []byte) error {
+	_, err := w.Write(encoded)
+	return err
+}
+
+// parquetWriter writes rows: text, source, record, offset, url, id, tokens, and what steps judged by in a group of optional columns.
 type parquetWriter struct {
 	file   *atomicfile.File
 	rows   *parquet.GenericWriter[map[string]any]
@@ -115,7 +120,7 @@ func createParquet(path string, scores, labels []string) (*parquetWriter, error)
 	if err != nil {
 		return nil, fmt.Errorf("curate: %w", err)
 	}
-	columns := parquet.Group{"text": parquet.String(), "source": parquet.String(), "record": parquet.Int(64), "url": parquet.Optional(parquet.String()),
+	columns := parquet.Group{"text": parquet.String(), "source": parquet.String(), "record": parquet.Int(64), "offset": parquet.Optional(parquet.Int(64)), "url": parquet.Optional(parquet.String()),
 		"id": parquet.Optional(parquet.String()), "tokens": parquet.Optional(parquet.Int(64))}
 	group := parquet.Group{}
 	for _, name := range scores {
@@ -132,11 +137,14 @@ func createParquet(path string, scores, labels []string) (*parquetWriter, error)
 }
 
 func (w *parquetWriter) write(l line, _ []byte) error {
-	row := map[string]any{"text": l.Text, "source": l.Source, "record": int64(l.Record), "url": nil, "id": nil, "tokens": nil}
+	row := map[string]any{"text": l.Text, "source": l.Source, "record": int64(l.Record), "offset": nil, "url": nil, "id": nil, "tokens": nil}
 	for name, value := range map[string]string{"url": l.URL, "id": l.ID} {
 		if value != "" {
 			row[name] = value
 		}
+	}
+	if l.Offset != nil {
+		row["offset"] = l.Offset // 0, too
 	}
 	if l.Tokens > 0 {
 		row["tokens"] = l.Tokens
@@ -144,7 +152,12 @@ func (w *parquetWriter) write(l line, _ []byte) error {
 	if len(w.scores) > 0 {
 		group := make(map[string]any, len(w.scores))
 		for _, name := range w.scores {
-			group[name] = l.Scores[name] // nil where there is none
+			switch v := l.Scores[name].(type) {
+			case float64:
+				group[name] = &v // a plain 0 would be no value
+			default:
+				group[name] = v // nil where there is none
+			}
 		}
 		row["scores"] = group
 	}
@@ -172,7 +185,11 @@ func createPart(path string, asParquet bool, scores, labels []string) (lineWrite
 	if asParquet {
 		return createParquet(path, scores, labels)
 	}
-	return createJSONL(path)
+	f, err := createPacked(path, zstd.SpeedDefault)
+	if err != nil {
+		return nil, err
+	}
+	return jsonlWriter{f}, nil
 }
 
 // createPart makes the file of a part of the result.

@@ -14,7 +14,7 @@ import (
 )
 
 // read gives all records of the parts in a folder, which is named as data.
-func read(t *testing.T, dir string) (records []line) {
+func read(t testing.TB, dir string) (records []line) {
 	t.Helper()
 	for d, err := range (data.Sources{Paths: []string{dir}, Records: true}).Documents(&data.Stats{}) {
 		if err != nil {
@@ -35,6 +35,7 @@ func TestBothFormatsHoldTheSame(t *testing.T) {
 	for dir, asParquet := range map[string]bool{jsonl: false, rows: true} {
 		c := config(dir, 2)
 		c.Parquet = asParquet
+		c.Steps = append(c.Steps, Step{Name: "zero", Apply: func(d *Doc) string { d.Score("zero.score", 0); return "" }})
 		if _, err := Run(t.Context(), stream(docs, goOn), c); err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +48,7 @@ func TestBothFormatsHoldTheSame(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, l := range want[:10] {
-		if l.Source != "c.jsonl" || l.Record < 1 || l.Tokens != int64(len(strings.Fields(l.Text))) || l.Scores["length.characters"] == 0 {
+		if l.Source != "c.jsonl" || l.Record < 1 || l.Tokens != int64(len(strings.Fields(l.Text))) || *l.Offset != 0 || l.Scores["length.characters"] == 0 || l.Scores["zero.score"] != 0.0 {
 			t.Errorf("provenance %+v", l)
 		}
 	}

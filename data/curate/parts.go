@@ -162,22 +162,22 @@ func (p *parting) note(it *item) error {
 	if !p.same.has(it.doc) {
 		return nil
 	}
-	whole := &item{raw: it.raw} // without cuts
-	if err := whole.decode(); err != nil {
+	var whole line // without cuts
+	if err := whole.load(it.stored); err != nil {
 		return err
 	}
-	p.places[it.doc] = whole.line.place()
-	p.browser.see(it.doc, whole.line)
+	p.places[it.doc] = whole.place()
+	p.browser.see(it.doc, whole)
 	if it.copied != "" {
 		p.removed = append(p.removed, removal{it.doc, it.kept, it.copied})
 	}
 	switch it.copied {
 	case "exact":
-		it.counts.Exact.plus(whole.line.size())
+		it.counts.Exact.plus(whole.size())
 	case "id":
-		it.counts.IDs.plus(whole.line.size())
+		it.counts.IDs.plus(whole.size())
 	case "near":
-		it.counts.Near.plus(whole.line.size())
+		it.counts.Near.plus(whole.size())
 	}
 	return nil
 }

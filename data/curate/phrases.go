@@ -2,24 +2,50 @@ package curate
 
 import "github.com/zeebo/xxh3"
 
-// phrases counts the n-grams of a document's words by their hashes, which 64 bits keep apart within a document.
+// table counts hashes of 64 bits, which keep apart what a document has.
+type table struct {
+	keys   []uint64 // open addressing, a power of two and at least twice as many as there are different hashes; 0 is free
+	counts []uint32
+}
+
+// newTable has room for n different hashes.
+func newTable(n int) table {
+	size := 16
+	for size < 2*n {
+		size *= 2
+	}
+	return table{make([]uint64, size), make([]uint32, size)}
+}
+
+// add adds one to a hash and returns how often it came now.
+func (t *table) add(hash uint64) uint32 {
+	hash |= 1 // not free
+	at := hash >> 8 & uint64(len(t.keys)-1)
+	for t.keys[at] != 0 && t.keys[at] != hash {
+		at = (at + 1) & uint64(len(t.keys)-1)
+	}
+	t.keys[at] = hash
+	t.counts[at]++
+	return t.counts[at]
+}
+
+func (t *table) reset() {
+	clear(t.keys)
+	clear(t.counts)
+}
+
+// phrases counts the n-grams of a document's words by their hashes.
 type phrases struct {
+	table
 	words   []uint64 // hashes
 	lengths []int    // bytes
-	keys    []uint64 // open addressing, a power of two and at least twice as many as there are words; 0 is free
-	counts  []uint32
 }
 
 func newPhrases(words []string) *phrases {
-	p := &phrases{words: make([]uint64, len(words)), lengths: make([]int, len(words))}
+	p := &phrases{newTable(len(words)), make([]uint64, len(words)), make([]int, len(words))}
 	for i, w := range words {
 		p.words[i], p.lengths[i] = xxh3.HashString(w), len(w)
 	}
-	size := 16
-	for size < 2*len(words) {
-		size *= 2
-	}
-	p.keys, p.counts = make([]uint64, size), make([]uint32, size)
 	return p
 }
 
@@ -30,19 +56,7 @@ func (p *phrases) count(i, n int) uint32 {
 		g = (g ^ w) * 0x9fb21c651e98df25
 		g ^= g >> 32
 	}
-	g |= 1 // not free
-	at := g >> 8 & uint64(len(p.keys)-1)
-	for p.keys[at] != 0 && p.keys[at] != g {
-		at = (at + 1) & uint64(len(p.keys)-1)
-	}
-	p.keys[at] = g
-	p.counts[at]++
-	return p.counts[at]
-}
-
-func (p *phrases) reset() {
-	clear(p.keys)
-	clear(p.counts)
+	return p.add(g)
 }
 
 // bytes is the length of the phrase of n words at i, with single spaces.

@@ -126,6 +126,7 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 
 // state is what is done.
 type state struct {
+	Format      int     `json:"format"` // of the work folder
 	Fingerprint string  `json:"fingerprint"`
 	Input       int64   `json:"input"` // documents that the shards cover
 	Shards      []Count `json:"shards"`
@@ -193,7 +194,7 @@ func (r *runner) open() error {
 	text, err := os.ReadFile(r.path(stateName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.state = state{Fingerprint: r.cfg.Fingerprint, Funnel: r.newFunnel()}
+		r.state = state{Format: workFormat, Fingerprint: r.cfg.Fingerprint, Funnel: r.newFunnel()}
 		return nil
 	case err != nil:
 		return fmt.Errorf("curate: %w", err)
@@ -201,6 +202,8 @@ func (r *runner) open() error {
 		return fmt.Errorf("curate: %s is damaged; remove the folder and start again", r.path(stateName))
 	case r.state.Fingerprint != r.cfg.Fingerprint:
 		return fmt.Errorf("%s holds the work of another recipe or of other data; name another folder, or remove this one", r.cfg.Dir)
+	case r.state.Format != workFormat && r.state.Result == nil:
+		return fmt.Errorf("%s was begun by another version of hone; remove it and start again", r.cfg.Dir)
 	case r.state.Input == 0 && len(r.state.Shards) == 0 && !r.state.Filtered: // claimed
 		r.state.Funnel = r.newFunnel()
 	}

@@ -126,7 +126,7 @@ func (r *runner) sets(pass, scan int) (sets []markSet) {
 
 // view makes of an item what the first passes leave of it, and reports whether they leave it.
 func (r *runner) view(it *item, passes int, tokens func(string) int) (stays bool, err error) {
-	if err := it.decode(); err != nil {
+	if err := it.line.load(it.stored); err != nil {
 		return false, err
 	}
 	for i := range passes {

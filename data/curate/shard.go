@@ -18,7 +18,7 @@ type shardWriter struct {
 	input   int64  // documents read so far
 	funnel  Result // since the last shard
 	count   Count
-	text    *jsonlWriter
+	text    *packedFile
 	keys    *atomicfile.File
 	buffer  *bufio.Writer
 	grams   *gramWriter // nil unless they are compared
@@ -50,7 +50,7 @@ func (w *shardWriter) take(b *batch, o outcome) error {
 func (w *shardWriter) write(d *keptDoc) (err error) {
 	if w.text == nil {
 		i := len(w.r.state.Shards)
-		if w.text, err = createJSONL(w.r.path(workName, shardName(i))); err != nil {
+		if w.text, err = createShard(w.r.path(workName, shardName(i))); err != nil {
 			return err
 		}
 		if w.keys, err = atomicfile.Create(w.r.path(workName, keysName(i))); err != nil {
@@ -69,7 +69,7 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 		}
 	}
 	w.count.plus(d.size)
-	return errors.Join(w.text.writeRaw(d.json), writeKeys(w.buffer, d))
+	return errors.Join(w.text.writeStored(d.stored), writeKeys(w.buffer, d))
 }
 
 // keyBytes is what stands before the signature.

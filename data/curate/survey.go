@@ -169,14 +169,6 @@ func surveyLanguage(text string) string {
 	return code
 }
 
-func countWords(text string) int {
-	n := 0
-	for range strings.FieldsSeq(text) {
-		n++
-	}
-	return n
-}
-
 // extension is that of a file's content: .jsonl of a.jsonl.gz.
 func extension(path string) string {
 	ext := strings.ToLower(filepath.Ext(path))

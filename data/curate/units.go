@@ -90,6 +90,19 @@ func nextParagraph(text string) int {
 	return end
 }
 
+// normalASCII is what is compared of a character: its lower case, 0 of a digit, nothing of the rest.
+var normalASCII = func() (of [utf8.RuneSelf]byte) {
+	for c := range of {
+		switch {
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z':
+			of[c] = byte(c | 0x20)
+		case '0' <= c && c <= '9':
+			of[c] = '0'
+		}
+	}
+	return of
+}()
+
 // normal appends what is compared of a line or paragraph.
 func (c Repeats) normal(out []byte, unit string) []byte {
 	if !c.Normalize {
@@ -97,26 +110,30 @@ func (c Repeats) normal(out []byte, unit string) []byte {
 	}
 	gap := false
 	for i := 0; i < len(unit); {
-		r, n := rune(unit[i]), 1
-		if r >= utf8.RuneSelf {
+		r, n := rune(normalASCII[unit[i]&0x7f]), 1
+		if unit[i] >= utf8.RuneSelf {
 			r, n = utf8.DecodeRuneInString(unit[i:])
-			r = unicode.ToLower(r)
-		} else if 'A' <= r && r <= 'Z' {
-			r += 'a' - 'A'
+			switch r = unicode.ToLower(r); {
+			case unicode.In(r, unicode.L, unicode.M, unicode.S):
+			case unicode.IsDigit(r):
+				r = '0'
+			default:
+				r = 0
+			}
 		}
 		i += n
-		switch {
-		case 'a' <= r && r <= 'z' || r >= utf8.RuneSelf && unicode.In(r, unicode.L, unicode.M, unicode.S):
-		case '0' <= r && r <= '9' || r >= utf8.RuneSelf && unicode.IsDigit(r):
-			r = '0'
-		default:
+		if r == 0 {
 			gap = len(out) > 0
 			continue
 		}
 		if gap {
 			out, gap = append(out, ' '), false
 		}
-		out = utf8.AppendRune(out, r)
+		if r < utf8.RuneSelf {
+			out = append(out, byte(r))
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
 	}
 	if len(out) == 0 { // nothing but punctuation
 		return append(out, unit...)

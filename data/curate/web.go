@@ -113,14 +113,14 @@ func (c FineWeb) apply(d *Doc) string {
 		if endsSentence(line) {
 			ends++
 		}
-		if utf8.RuneCountInString(line) <= shortLine {
+		if len(line) <= shortLine || len(line) <= utf8.UTFMax*shortLine && utf8.RuneCountInString(line) <= shortLine {
 			short++
 		}
 		characters += len(line)
 	}
 	_, again := repeated(lines)
 	punctuation, shorts, dup := share(ends, len(lines)), share(short, len(lines)), share(again, characters)
-	newlines := share(strings.Count(d.Text, "\n"), len(d.Words()))
+	newlines := share(strings.Count(d.Text, "\n"), d.countWords())
 	d.Score("fineweb.punctuation", punctuation)
 	d.Score("fineweb.short_lines", shorts)
 	d.Score("fineweb.dup_chars", dup)

@@ -21,7 +21,7 @@ from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFi
 from datatrove.pipeline.dedup import SentDedupConfig, SentenceDedupFilter, SentenceDedupSignature, SentenceFindDedups
 from datatrove.pipeline.dedup.minhash import MinhashConfig, MinhashDedupSignature
 from datatrove.pipeline.filters import C4BadWordsFilter, C4QualityFilter, FastTextClassifierFilter, FineWebQualityFilter, GopherQualityFilter, GopherRepetitionFilter, URLFilter
-from datatrove.pipeline.formatters import PIIFormatter
+from datatrove.pipeline.formatters import FTFYFormatter, PIIFormatter
 from tldextract import TLDExtract
 
 WORDS = """farmer captain brother printer winter committee river lantern neighbour house stone ship cargo road town chair walked
@@ -125,8 +125,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=3)
     seconds = parser.parse_args().seconds
     signature = MinhashDedupSignature(output_folder="/tmp/unused", config=MinhashConfig())
-    pii = PIIFormatter()
+    pii, mend = PIIFormatter(), FTFYFormatter()
     steps = {
+        "mend": lambda d: mend.format(d.text),
         "pii": lambda d: pii.format(d.text),
         "gopher_repetition": GopherRepetitionFilter().filter,
         "gopher_quality": GopherQualityFilter().filter,
