@@ -125,6 +125,28 @@ type Device interface {
 	Kernels
 }
 
+// Later is a device that computes on while a result is on its way to the host. It is optional: see ReadLater.
+type Later interface {
+	// ReadLater begins to copy src, as it is after what was asked of the device so far, into dst, a []float32 or []int32 of its
+	// type and length. The function that it returns is to be called once, waits for that alone, and says what Read would.
+	ReadLater(dst any, src Buffer) func() error
+}
+
+// ReadLater begins to copy src into dst, where d can do that while it computes; where not, it reads.
+func ReadLater(d Device, dst any, src Buffer) func() error {
+	if l, ok := d.(Later); ok {
+		return l.ReadLater(dst, src)
+	}
+	err := d.Read(dst, src)
+	return func() error { return err }
+}
+
+// Apart is a device whose memory is not the host's. It is optional.
+type Apart interface {
+	// HostFree is how many bytes of the host's memory can be taken for copies of what is on the device.
+	HostFree() int64
+}
+
 // Pager is a device that can keep buffers in files, for state that is touched once a step. It is optional.
 type Pager interface {
 	// AllocPaged returns n elements of zero in a nameless file in dir, on a disk with room for them.

@@ -161,7 +161,8 @@ func (s *slot) halved() bool { return s.Tensor.DType() == device.BF16 }
 // the gradients. It returns the global L2 norm of the gradients before clipping.
 //
 // If the norm is not finite it returns a *NonFinite that names the tensors, and
-// neither weights nor state have changed; the gradients are freed all the same.
+// neither weights nor state have changed; the gradients are freed all the same. It does not wait for the update: a
+// device that fails in it says so when something is read next.
 func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
 	norm, err := o.Check()
 	if err != nil {
@@ -180,7 +181,7 @@ func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
 			s.Tensor.FreeGrad()
 		}
 	}
-	return norm, o.dev.Sync()
+	return norm, nil
 }
 
 // pagedPart is the number of elements of paged state that are in memory at a time: a few MiB of each of its buffers,

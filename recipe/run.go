@@ -284,6 +284,9 @@ func (r *run) openLoop() error {
 		KeepLast: c.Checkpoint.KeepLast, KeepBest: r.keepBest(), Weights: r.trained.weights(), Recipe: r.identity(), Extra: r.extra,
 		Aside: func(name string) bool { return strings.HasPrefix(name, criticPrefix) },
 	}
+	if apart, ok := r.env.Device.(device.Apart); ok {
+		r.loop.Checkpoints.Room = apart.HostFree
+	}
 	if c.EarlyStopping.Metric != "" {
 		if err := r.stopEarly(); err != nil {
 			return err

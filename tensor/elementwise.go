@@ -163,8 +163,11 @@ func Sum(x *Tensor) *Tensor {
 	return y
 }
 
-// gradScalar reads the gradient of a scalar.
+// gradScalar is the gradient of a scalar, read from the device unless the host knows it.
 func (t *Tensor) gradScalar() float32 {
+	if t.grad.one {
+		return 1
+	}
 	var v [1]float32
 	if err := t.dev.Read(v[:], t.grad.buf); err != nil {
 		panic(&Error{"Backward", err.Error()})
@@ -177,4 +180,16 @@ func (t *Tensor) Item() (float64, error) {
 	check(t.Len() == 1, "Item", "tensor %v has more than one element", t.Shape)
 	v, err := t.Float32s()
 	return float64(v[0]), err
+}
+
+// ItemLater begins to read a scalar in F32, such as a loss. The function that it returns is to be called once and waits for that
+// alone, so that a device has its next work by then.
+func (t *Tensor) ItemLater() func() (float64, error) {
+	check(t.Len() == 1 && t.dtype == device.F32, "ItemLater", "tensor %v of %v is not one F32 number", t.Shape, t.dtype)
+	v := make([]float32, 1)
+	wait := device.ReadLater(t.dev, v, t.Buffer())
+	return func() (float64, error) {
+		err := wait()
+		return float64(v[0]), err
+	}
 }

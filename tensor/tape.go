@@ -235,6 +235,7 @@ func (t *Tape) Backward(loss *Tensor) {
 	t.freeResults(loss)
 	g, _ := loss.gradBuffer()
 	t.Dev.Fill(g, 1)
+	loss.grad.one = true
 	t.unwind(0)
 }
 
@@ -292,6 +293,7 @@ func (x *Tensor) gradBuffer() (buf device.Buffer, acc bool) {
 		x.grad.release(x.dev)
 		x.grad = own
 	}
+	x.grad.one = false
 	return x.grad.buf, true
 }
 

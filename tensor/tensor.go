@@ -45,6 +45,7 @@ type storage struct {
 	buf    device.Buffer
 	refs   int
 	parent *storage // whose memory this is a part of, nil for memory of its own
+	one    bool     // holds nothing but 1, as the gradient that a backward pass begins with
 }
 
 // NewParam returns a parameter: a tensor outside any tape whose gradient

@@ -57,11 +57,12 @@ type Loop struct {
 
 	state   State
 	started time.Time // of this session, less the seconds of earlier ones
-	saved   int       // step of the newest checkpoint
+	saved   int       // step of the newest checkpoint, also while it is being written
 	savedAt time.Time
 	last    *EvalEvent
-	first   *EvalEvent // before the first step
-	stop    string     // reason of a Stop
+	first   *EvalEvent   // before the first step
+	stop    string       // reason of a Stop
+	writing chan written // nil: no checkpoint is being written
 }
 
 // Stop is returned by Batches to end the run in good order before its last step, as early stopping does.
@@ -191,7 +192,7 @@ func (l *Loop) gradients(ctx context.Context, batches []data.Batch) (float64, er
 	if err := checkBatches(batches); err != nil {
 		return 0, fmt.Errorf("batch of step %d: %w", l.state.Step+1, err)
 	}
-	loss := 0.0
+	var parts []func() (float64, error)
 	for i := range batches {
 		if err := ctx.Err(); err != nil {
 			return 0, err
@@ -200,7 +201,15 @@ func (l *Loop) gradients(ctx context.Context, batches []data.Batch) (float64, er
 		if err != nil {
 			return 0, fmt.Errorf("step %d: %w", l.state.Step+1, err)
 		}
-		loss += part
+		parts = append(parts, part)
+	}
+	loss := 0.0
+	for _, part := range parts { // read when all work is on the device, which goes on meanwhile
+		v, err := part()
+		if err != nil {
+			return 0, &unsavable{fmt.Errorf("step %d: %w", l.state.Step+1, err)}
+		}
+		loss += v
 	}
 	return loss, nil
 }
@@ -222,21 +231,16 @@ func checkBatches(batches []data.Batch) error {
 	return nil
 }
 
-// micro adds the gradients of one micro-batch and returns its part of the loss.
-func (l *Loop) micro(i int, b data.Batch) (loss float64, err error) {
+// micro adds the gradients of one micro-batch and returns its part of the loss, to be waited for.
+func (l *Loop) micro(i int, b data.Batch) (loss func() (float64, error), err error) {
 	defer l.Tape.Reset()
-	var read error
 	err = tensor.Try(func() {
 		l.Tape.Train(l.Seed, l.state.Step, i)
 		t := l.Objective(l.Tape, b)
-		var v []float32
-		if v, read = t.Float32s(); read != nil {
-			return
-		}
-		loss = float64(v[0])
+		loss = t.ItemLater()
 		l.Tape.Backward(t)
 	})
-	return loss, errors.Join(err, read)
+	return loss, err
 }
 
 // update makes the step unless the loss is not finite, which is reported as the gradients' fault is.
@@ -255,6 +259,9 @@ func (l *Loop) update(loss float64, lr float32) (norm float64, err error) {
 // between does what is due after a step: evaluation, whatever else, and last the
 // checkpoint, which thereby holds the outcome of the evaluation.
 func (l *Loop) between(ctx context.Context) error {
+	if err := l.written(false); err != nil {
+		return err
+	}
 	step := l.state.Step
 	best := false
 	if l.Evaluate != nil && due(step, l.EvalEvery) {
@@ -298,9 +305,11 @@ func (l *Loop) finish(ctx context.Context) error {
 		}
 	}
 	if l.Checkpoints != nil && l.saved != l.state.Step {
-		return l.save()
+		if err := l.save(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return l.written(true)
 }
 
 // leave ends a run before its time: gradients are dropped and what was reached is saved.
@@ -312,11 +321,12 @@ func (l *Loop) leave(ctx context.Context, cause error) (Outcome, error) {
 		out.Interrupted, cause = true, nil
 	}
 	if bad := (*unsavable)(nil); errors.As(cause, &bad) {
-		return out, bad.error
+		return out, errors.Join(bad.error, l.written(true))
 	}
 	if l.Checkpoints != nil && l.saved != l.state.Step {
 		cause = errors.Join(cause, l.save())
 	}
+	cause = errors.Join(cause, l.written(true))
 	out.State = l.state
 	return out, cause
 }

@@ -59,6 +59,9 @@ type Checkpoints struct {
 	Aside    func(name string) bool // weights that are no part of the model, such as a critic's: they stand with the optimizer's state; may be nil
 	Recipe   map[string]string      // what the run is; see Resume
 	Extra    func(dir string) error // writes further files into a checkpoint; may be nil
+	Room     func() int64           // bytes of the host's memory for a copy of the state, which is then written while training goes on; nil: training waits
+
+	copy []part // of the last state that was copied, whose memory the next takes over
 }
 
 // The files of a checkpoint.
@@ -72,8 +75,12 @@ const (
 // Path is the folder of the checkpoint of a step.
 func (c *Checkpoints) Path(step int) string { return filepath.Join(c.Dir, "step-"+strconv.Itoa(step)) }
 
-// save writes a checkpoint of the present state and then removes those no longer wanted.
+// save writes a checkpoint of the present state and then removes those no longer wanted, in the background where Checkpoints has
+// room for a copy.
 func (l *Loop) save() error {
+	if err := l.written(true); err != nil {
+		return err
+	}
 	begin := time.Now()
 	l.state.Updates, l.state.Seed = l.Optimizer.Updates(), l.Seed
 	l.seconds()
@@ -82,17 +89,47 @@ func (l *Loop) save() error {
 			return err
 		}
 	}
-	c := l.Checkpoints
-	bytes, err := c.write(l.state, l.Optimizer)
+	c, state := l.Checkpoints, l.state
+	finish, err := c.begin(state, l.Optimizer)
 	if err != nil {
-		return &unsavable{c.saveError(l.state.Step, err)}
+		return &unsavable{c.saveError(state.Step, err)}
 	}
-	l.saved, l.savedAt = l.state.Step, time.Now()
-	if err := c.prune(l.state); err != nil {
-		return &unsavable{err}
+	l.saved, l.savedAt = state.Step, time.Now()
+	l.writing = make(chan written, 1)
+	write := func(to chan<- written) {
+		bytes, err := finish()
+		if err != nil {
+			err = c.saveError(state.Step, err)
+		} else {
+			err = c.prune(state)
+		}
+		to <- written{err, CheckpointEvent{Step: state.Step, Path: c.Path(state.Step), Bytes: bytes, Took: time.Since(begin).Seconds(), Seconds: state.Seconds}}
 	}
-	return l.emit(CheckpointEvent{Step: l.state.Step, Path: c.Path(l.state.Step), Bytes: bytes,
-		Took: time.Since(begin).Seconds(), Seconds: l.state.Seconds})
+	if c.Room != nil {
+		go write(l.writing)
+		return nil
+	}
+	write(l.writing)
+	return l.written(true)
+}
+
+// written is what became of a checkpoint.
+type written struct {
+	err   error
+	event CheckpointEvent
+}
+
+// written takes note of the checkpoint that is being written, if there is one, and with wait waits until it is.
+func (l *Loop) written(wait bool) error {
+	if l.writing == nil || !wait && len(l.writing) == 0 {
+		return nil
+	}
+	w := <-l.writing
+	l.writing = nil
+	if w.err != nil {
+		return &unsavable{w.err}
+	}
+	return l.emit(w.event)
 }
 
 // saveError says in one sentence what failed and what is left.
@@ -107,21 +144,54 @@ func (c *Checkpoints) saveError(step int, err error) error {
 	return fmt.Errorf("save %s: %w; %s", c.Path(step), err, kept)
 }
 
-// write makes the folder of a checkpoint: under another name until its files are there, and
-// counting only once the marker is. A failure leaves nothing behind.
-func (c *Checkpoints) write(s State, o Optimizer) (bytes int64, err error) {
+// begin takes the state that a checkpoint is to hold, and returns what writes the rest of it: files under another name until they
+// are there, and counting only once the marker is. A failure leaves nothing behind. Without Room for the tensors they are read as they are written.
+func (c *Checkpoints) begin(s State, o Optimizer) (finish func() (bytes int64, err error), err error) {
 	temp, final := filepath.Join(c.Dir, fmt.Sprintf(".step-%d%s", s.Step, tempSuffix)), c.Path(s.Step)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(temp), os.RemoveAll(final))
+	clean := func(err error) error { return errors.Join(err, os.RemoveAll(temp), os.RemoveAll(final)) }
+	if err := errors.Join(clean(nil), os.MkdirAll(temp, 0o755)); err != nil {
+		return nil, err
+	}
+	if err := c.writeFiles(temp, s); err != nil {
+		return nil, clean(err)
+	}
+	parts := c.partsOf(o.State())
+	write := func() (int64, error) {
+		if err := c.writeTensors(temp, parts); err != nil {
+			return 0, clean(err)
 		}
-	}()
-	if err := errors.Join(os.RemoveAll(temp), os.RemoveAll(final), os.MkdirAll(temp, 0o755)); err != nil {
-		return 0, err
+		bytes, err := complete(temp, final)
+		if err != nil {
+			err = clean(err)
+		}
+		return bytes, err
 	}
-	if err := c.writeFiles(temp, s, o); err != nil {
-		return 0, err
+	if c.Room == nil {
+		return write, nil
 	}
+	if c.copy == nil && c.Room() < sizeOf(parts) {
+		bytes, err := write()
+		return func() (int64, error) { return bytes, err }, err
+	}
+	for i := range parts {
+		if err := parts[i].read(); err != nil {
+			return nil, clean(err)
+		}
+	}
+	c.copy = parts
+	return write, nil
+}
+
+// sizeOf is the bytes of parts on the host.
+func sizeOf(parts []part) (bytes int64) {
+	for _, p := range parts {
+		bytes += int64(p.Len()) * int64(p.DType().Size())
+	}
+	return bytes
+}
+
+// complete gives a checkpoint its name and then its marker.
+func complete(temp, final string) (bytes int64, err error) {
 	if err := os.Rename(temp, final); err != nil {
 		return 0, err
 	}
@@ -144,7 +214,8 @@ const (
 	tempSuffix       = ".unfinished"
 )
 
-func (c *Checkpoints) writeFiles(dir string, s State, o Optimizer) error {
+// writeFiles writes all but the tensors.
+func (c *Checkpoints) writeFiles(dir string, s State) error {
 	for name, v := range map[string]any{stateFile: s, recipeFile: c.Recipe} {
 		text, err := json.MarshalIndent(v, "", "  ")
 		if err != nil {
@@ -155,11 +226,9 @@ func (c *Checkpoints) writeFiles(dir string, s State, o Optimizer) error {
 		}
 	}
 	if c.Extra != nil {
-		if err := c.Extra(dir); err != nil {
-			return err
-		}
+		return c.Extra(dir)
 	}
-	return c.writeTensors(dir, o.State())
+	return nil
 }
 
 // fileSizes lists the files below dir by their path in it.

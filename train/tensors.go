@@ -33,8 +33,25 @@ func (c *Checkpoints) place(s optim.State) (file, name string) {
 
 func (c *Checkpoints) weightsFile() string { return cmp.Or(c.Weights, "model.safetensors") }
 
+// part is a tensor of a checkpoint: a state of the optimizer, and its values where they are on the host already.
+type part struct {
+	optim.State
+	floats []float32
+	bytes  []uint8
+}
+
+// partsOf are the tensors of states. Where those of an earlier checkpoint were copied, they have its memory, still to be filled.
+func (c *Checkpoints) partsOf(states []optim.State) []part {
+	list := make([]part, len(states))
+	copy(list, c.copy)
+	for i, s := range states {
+		list[i].State = s
+	}
+	return list
+}
+
 // writeTensors writes the weights and the moments, one tensor at a time in host memory.
-func (c *Checkpoints) writeTensors(dir string, states []optim.State) error {
+func (c *Checkpoints) writeTensors(dir string, states []part) error {
 	for _, file := range []string{c.weightsFile(), optimizerFile} {
 		if err := c.writeTensorFile(dir, file, states); err != nil {
 			return err
@@ -43,11 +60,11 @@ func (c *Checkpoints) writeTensors(dir string, states []optim.State) error {
 	return nil
 }
 
-func (c *Checkpoints) writeTensorFile(dir, file string, states []optim.State) error {
+func (c *Checkpoints) writeTensorFile(dir, file string, states []part) error {
 	var plan []safetensors.Info
 	for _, s := range states {
-		if f, name := c.place(s); f == file {
-			plan = append(plan, safetensors.Info{Name: name, DType: fileType(s), Shape: s.Shape})
+		if f, name := c.place(s.State); f == file {
+			plan = append(plan, safetensors.Info{Name: name, DType: fileType(s.State), Shape: s.Shape})
 		}
 	}
 	w, err := safetensors.Create(filepath.Join(dir, file), plan, map[string]string{"format": "pt"})
@@ -57,14 +74,13 @@ func (c *Checkpoints) writeTensorFile(dir, file string, states []optim.State) er
 	defer w.Abort()
 	var host hostTensor
 	for _, s := range states {
-		f, name := c.place(s)
+		f, name := c.place(s.State)
 		if f != file {
 			continue
 		}
 		if err := host.write(w, name, &s); err != nil {
 			return err
 		}
-		s.Done()
 	}
 	return w.Commit()
 }
@@ -83,13 +99,35 @@ type hostTensor struct {
 	bytes  []uint8
 }
 
-func (h *hostTensor) write(w *safetensors.Writer, name string, s *optim.State) error {
-	if s.DType() == device.U8 {
-		h.bytes = slices.Grow(h.bytes[:0], s.Len())[:s.Len()]
-		return errors.Join(s.Read(h.bytes), w.Write(name, h.bytes))
+func (h *hostTensor) write(w *safetensors.Writer, name string, p *part) error {
+	switch {
+	case p.floats != nil:
+		return w.WriteFloat32(name, p.floats)
+	case p.bytes != nil:
+		return w.Write(name, p.bytes)
 	}
-	h.floats = slices.Grow(h.floats[:0], s.Len())[:s.Len()]
-	return errors.Join(s.Read(h.floats), w.WriteFloat32(name, h.floats))
+	own := part{State: p.State, floats: h.floats, bytes: h.bytes}
+	if err := own.read(); err != nil {
+		return err
+	}
+	h.floats, h.bytes = own.floats, own.bytes
+	if p.DType() == device.U8 {
+		return w.Write(name, own.bytes)
+	}
+	return w.WriteFloat32(name, own.floats)
+}
+
+// read copies the values to the host, into the memory that p has if that is enough.
+func (p *part) read() (err error) {
+	if n := p.Len(); p.DType() == device.U8 {
+		p.bytes = slices.Grow(p.bytes[:0], n)[:n]
+		err = p.Read(p.bytes)
+	} else {
+		p.floats = slices.Grow(p.floats[:0], n)[:n]
+		err = p.Read(p.floats)
+	}
+	p.Done()
+	return err
 }
 
 // readTensors fills the buffers of states from a checkpoint, which must hold exactly them.

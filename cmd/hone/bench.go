@@ -310,9 +310,10 @@ func (w workload) step(m *model.Model, trained []nn.Named, dev device.Device, dt
 			in := nn.NewInput(tape, ids, positions, offsets)
 			in.Recompute = r.Recompute
 			l := tensor.LinearCrossEntropy(m.Hidden(in), m.Head(), tape.Ints(targets), tensor.CrossEntropyOptions{Tokens: n})
-			loss, err = l.Item()
+			later := l.ItemLater()
 			tape.Backward(l)
 			tape.Reset()
+			loss, err = later()
 		})
 		if failed != nil {
 			return 0, failed

@@ -102,7 +102,7 @@ func (d *Device) writeTables() {
 	for i, f := range all {
 		bits[i] = int32(math.Float32bits(f))
 	}
-	d.upload(pointer(d.tables.Base()), bits)
+	write(d, pointer(d.tables.Base()), bits, keep)
 }
 
 func (d *Device) tableAt(i int) pointer { return pointer(d.tables.Base()) + pointer(4*i) }

@@ -70,7 +70,7 @@ func (t *tileCache) ready(d *Device, sequences []device.Sequence) {
 		d.arena.Free(t.memory)
 	}
 	t.memory = d.room(int64(len(list)) * 4)
-	d.upload(pointer(t.memory.Base()), list)
+	write(d, pointer(t.memory.Base()), list, keep)
 }
 
 // queryTiles and keyTiles are where the tiles are.

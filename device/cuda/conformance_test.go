@@ -16,7 +16,7 @@ func TestConformanceEmulated(t *testing.T) {
 
 // TestMemoryAndRaces runs the suite with buffers that end where the memory does, and each kernel in two orders of its threads.
 func TestMemoryAndRaces(t *testing.T) {
-	devicetest.Run(t, func(t *testing.T) device.Device { return openEmulated(t, both, true) })
+	devicetest.Run(t, func(t *testing.T) device.Device { return openLate(t, both, true, kernelsLate) })
 }
 
 // TestConformance runs the suite on the card.

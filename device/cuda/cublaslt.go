@@ -110,7 +110,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 		beta = 1
 	}
 	return l.do(l.matmul, l.handle, p.desc, uintptr(unsafe.Pointer(&alpha)), uintptr(g.b), p.b, uintptr(g.a), p.a, uintptr(unsafe.Pointer(&beta)),
-		uintptr(g.c), p.c, uintptr(g.c), p.c, uintptr(unsafe.Pointer(&p.algorithm)), l.workspace, workspaceBytes, n.stream)
+		uintptr(g.c), p.c, uintptr(g.c), p.c, uintptr(unsafe.Pointer(&p.algorithm)), l.workspace, workspaceBytes, n.streams[compute])
 }
 
 // start makes the library's handle and its workspace at the first product.

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"unsafe"
 
 	"hone/device"
 	"hone/internal/arena"
@@ -37,13 +36,14 @@ type Device struct {
 	card    card
 	arena   *arena.Arena
 	staging *staging
+	letters letters
 	failure *int32      // in pinned memory: what a kernel found wrong
 	tables  *arena.Span // code books
 
 	mu        sync.Mutex
 	functions map[kernel]function
 	blocks    map[*block]struct{} // allocated ones
-	err       error               // the first since the last Sync
+	err       error               // the first of the driver
 	tiles     tileCache
 }
 
@@ -74,7 +74,7 @@ func newDevice(dr driver, z arena.Sizes) (*Device, error) {
 	d := &Device{driver: dr, card: dr.card(), functions: map[kernel]function{}, blocks: map[*block]struct{}{}}
 	d.arena = arena.New(dr, z)
 	var err error
-	if d.staging, err = newStaging(dr); err != nil {
+	if d.staging, err = newStaging(d); err != nil {
 		return nil, err
 	}
 	word, err := dr.pin(4)
@@ -97,7 +97,7 @@ func (d *Device) Name() string {
 	return fmt.Sprintf("cuda (%s, sm_%d, %d GB)", d.card.name, d.card.arch, d.card.memory/1e9)
 }
 
-// fail keeps the first error for Sync.
+// fail keeps the driver's first error for all Syncs to come.
 func (d *Device) fail(err error) {
 	if err == nil {
 		return
@@ -113,18 +113,22 @@ func (d *Device) fail(err error) {
 var failures = [...]string{"", "Rope: a position outside of the tables", "CrossEntropy: a target that is no column",
 	"Embedding: an id outside of the table", "Combine: an index that is no row"}
 
-// Sync waits for all kernels and reports the first failure since the last Sync.
+// Sync waits for all kernels and reports what failed; see trouble.
 func (d *Device) Sync() error {
 	d.fail(d.driver.sync())
-	if code := *d.failure; code != 0 {
-		*d.failure = 0
-		d.fail(fmt.Errorf("cuda: %s", failures[min(int(code), len(failures)-1)]))
-	}
+	return d.trouble()
+}
+
+// trouble is the first failure that is known of. What a kernel found wrong with its operands is said once; what the driver
+// could not do stays, so that no weights that are half updated are ever saved.
+func (d *Device) trouble() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.err
-	d.err = nil
-	return err
+	if code := *d.failure; code != 0 && d.err == nil {
+		*d.failure = 0
+		return fmt.Errorf("cuda: %s", failures[min(int(code), len(failures)-1)])
+	}
+	return d.err
 }
 
 // Write copies src into dst; see device.Device.
@@ -133,51 +137,30 @@ func (d *Device) Write(dst device.Buffer, src any) {
 	case []float32:
 		checkLen("Write", dst, len(s))
 		if dst.DType == device.BF16 {
-			writeAs(d, dst, s, half.BFromFloat32)
+			write(d, address(dst), s, half.BFromFloat32)
 			return
 		}
-		writeAs(d, need(dst, device.F32), s, keep)
+		write(d, address(need(dst, device.F32)), s, keep)
 	case []uint16:
 		checkLen("Write", dst, len(s))
 		if dst.DType == device.F32 {
-			writeAs(d, dst, s, widen)
+			write(d, address(dst), s, widen)
 			return
 		}
-		writeAs(d, need(dst, device.BF16), s, keep)
+		write(d, address(need(dst, device.BF16)), s, keep)
 	case []int32:
 		checkLen("Write", dst, len(s))
-		writeAs(d, need(dst, device.I32), s, keep)
+		write(d, address(need(dst, device.I32)), s, keep)
 		blockOf(dst).remember(dst.Off, s)
 	case []uint8:
 		checkLen("Write", dst, len(s))
-		writeAs(d, need(dst, device.U8), s, keep)
+		write(d, address(need(dst, device.U8)), s, keep)
 	default:
 		panic(fmt.Sprintf("cuda: Write of a %T", src))
 	}
 }
 
 func keep[T any](v T) T { return v }
-
-// writeAs copies src to the card in pieces of the staging buffers, converted.
-func writeAs[S, T any](d *Device, dst device.Buffer, src []S, convert func(S) T) {
-	to, size := address(dst), int64(unsafe.Sizeof(*new(T)))
-	_, plain := any(src).([]T)
-	for len(src) > 0 {
-		part := d.staging.get()
-		n := min(len(src), int(stagingBytes/size))
-		if plain {
-			copy(unsafe.Slice((*S)(part.memory), n), src[:n])
-		} else {
-			to := unsafe.Slice((*T)(part.memory), n)
-			for i := range to {
-				to[i] = convert(src[i])
-			}
-		}
-		d.fail(d.driver.upload(to, part.memory, int64(n)*size))
-		d.fail(d.staging.put(part))
-		src, to = src[n:], to+pointer(int64(n)*size)
-	}
-}
 
 // Read waits for the device and copies src into dst; see device.Device.
 func (d *Device) Read(dst any, src device.Buffer) error {
@@ -187,33 +170,26 @@ func (d *Device) Read(dst any, src device.Buffer) error {
 		checkLen("Read", src, len(t))
 		if src.DType == device.BF16 {
 			bits := make([]uint16, len(t))
-			err = readAs(d, bits, src)
+			err = read(d, bits, address(src))
 			for i, b := range bits {
 				t[i] = widen(b)
 			}
 			break
 		}
-		err = readAs(d, t, need(src, device.F32))
+		err = read(d, t, address(need(src, device.F32)))
 	case []uint16:
 		checkLen("Read", src, len(t))
-		err = readAs(d, t, need(src, device.BF16))
+		err = read(d, t, address(need(src, device.BF16)))
 	case []int32:
 		checkLen("Read", src, len(t))
-		err = readAs(d, t, need(src, device.I32))
+		err = read(d, t, address(need(src, device.I32)))
 	case []uint8:
 		checkLen("Read", src, len(t))
-		err = readAs(d, t, need(src, device.U8))
+		err = read(d, t, address(need(src, device.U8)))
 	default:
 		panic(fmt.Sprintf("cuda: Read into a %T", dst))
 	}
 	return errors.Join(err, d.Sync())
-}
-
-func readAs[T any](d *Device, dst []T, src device.Buffer) error {
-	if len(dst) == 0 {
-		return nil
-	}
-	return d.driver.download(unsafe.Pointer(unsafe.SliceData(dst)), address(src), int64(len(dst))*int64(unsafe.Sizeof(dst[0])))
 }
 
 func checkLen(op string, b device.Buffer, n int) {

@@ -5,8 +5,19 @@ import "unsafe"
 // pointer is an address in the memory of the card, or of pinned memory of the host, which the card sees at the same one.
 type pointer uint64
 
+// queue is a stream of the card: what is queued on one runs in order, and beside what is queued on others.
+type queue uint8
+
+// The queues.
+const (
+	compute queue = iota // kernels, products, and what must stand between them
+	inward               // copies from the host to the card
+	outward              // copies from the card to the host
+	queues  = iota
+)
+
 // driver is what the device needs of the hardware. There are two: nvidia, and one in the tests that runs the same kernels,
-// compiled as C++, on the host. Work is queued in order on one stream; what fails is reported by the call or by sync.
+// compiled as C++, on the host. What fails is reported by the call or by sync.
 type driver interface {
 	card() card
 
@@ -17,23 +28,24 @@ type driver interface {
 	pin(size int64) (unsafe.Pointer, error)
 	unpin(unsafe.Pointer) error
 
-	// upload queues a copy from pinned memory, which must stay as it is until then; download waits and copies.
-	upload(dst pointer, src unsafe.Pointer, n int64) error
-	download(dst unsafe.Pointer, src pointer, n int64) error
-	// clear queues n bytes of zero.
+	// copy queues a copy of n bytes. Memory of the host must be pinned, and stay as it is until then.
+	copy(q queue, dst, src pointer, n int64) error
+	// clear queues n bytes of zero on compute.
 	clear(dst pointer, n int64) error
 
 	// load finds a kernel, compiling its file if need be.
 	load(k kernel) (function, error)
-	// launch queues a kernel with args, a pointer to its structure of size bytes, which is copied before the call returns.
+	// launch queues on compute a kernel with args, a pointer to its structure of size bytes, which is copied before the call returns.
 	launch(f function, s shape, args unsafe.Pointer, size uintptr) error
-	// gemm queues a product. It returns errNoProduct for one that the library does not have.
+	// gemm queues on compute a product. It returns errNoProduct for one that the library does not have.
 	gemm(g *gemm) error
 
-	// mark makes a place in the stream, from an old one if there is any (else 0); wait returns when the card has passed it.
-	mark(old mark) (mark, error)
+	// mark makes a place in a queue, from an old one if there is any (else 0). The host waits until the card has passed it;
+	// await lets what is queued on q from here on wait for that.
+	mark(q queue, old mark) (mark, error)
 	wait(mark) error
-	// sync waits until all that is queued is done.
+	await(q queue, m mark) error
+	// sync waits until all that is queued on any queue is done.
 	sync() error
 	close() error
 }
@@ -53,7 +65,7 @@ type kernel struct{ file, name string }
 // function is a loaded kernel. What it means is up to the driver.
 type function uintptr
 
-// mark is an event in the stream.
+// mark is an event in a queue.
 type mark uintptr
 
 // shape is how a kernel is launched.

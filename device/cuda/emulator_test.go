@@ -72,6 +72,7 @@ func buildEmulator() (*emulatorLibrary, error) {
 // emulated is a driver that runs the kernels on the host.
 type emulated struct {
 	*emulatorLibrary
+	queued
 	order   order
 	regions []region
 	sizes   map[function]int // of argument structures
@@ -164,19 +165,18 @@ func (e *emulated) unpin(p unsafe.Pointer) error {
 	return unix.Munmap(m)
 }
 
-func (e *emulated) upload(dst pointer, src unsafe.Pointer, n int64) error {
-	copy(unsafe.Slice((*byte)(dl.Pointer(uintptr(dst))), n), unsafe.Slice((*byte)(src), n))
-	return nil
-}
-
-func (e *emulated) download(dst unsafe.Pointer, src pointer, n int64) error {
-	copy(unsafe.Slice((*byte)(dst), n), unsafe.Slice((*byte)(dl.Pointer(uintptr(src))), n))
-	return nil
+func (e *emulated) copy(q queue, dst, src pointer, n int64) error {
+	return e.push(q, func() error {
+		copy(unsafe.Slice((*byte)(dl.Pointer(uintptr(dst))), n), unsafe.Slice((*byte)(dl.Pointer(uintptr(src))), n))
+		return nil
+	})
 }
 
 func (e *emulated) clear(dst pointer, n int64) error {
-	clear(unsafe.Slice((*byte)(dl.Pointer(uintptr(dst))), n))
-	return nil
+	return e.push(compute, func() error {
+		clear(unsafe.Slice((*byte)(dl.Pointer(uintptr(dst))), n))
+		return nil
+	})
 }
 
 func (e *emulated) load(k kernel) (function, error) {
@@ -198,6 +198,12 @@ func (e *emulated) launch(f function, s shape, args unsafe.Pointer, size uintptr
 	if int(size) != e.sizes[f] {
 		return fmt.Errorf("%s takes %d bytes of arguments and is given %d: the structures in Go and CUDA differ", e.names[f], e.sizes[f], size)
 	}
+	own := bytes.Clone(unsafe.Slice((*byte)(args), size))
+	return e.push(compute, func() error { return e.ordered(f, s, unsafe.Pointer(&own[0])) })
+}
+
+// ordered runs a kernel in the driver's order of its threads.
+func (e *emulated) ordered(f function, s shape, args unsafe.Pointer) error {
 	if e.order != both {
 		return e.once(f, s, args, e.order == falling)
 	}
@@ -287,13 +293,11 @@ func (e *emulated) gemm(g *gemm) error {
 	p := emulatedProduct{a: g.a, b: g.b, c: g.c, bias: g.bias, m: int64(g.m), n: int64(g.n), k: int64(g.k), lda: int64(g.lda), ldb: int64(g.ldb), ldc: int64(g.ldc),
 		transA: int64(bit(g.transA)), transB: int64(bit(g.transB)), half: int64(bit(g.half)), halfC: int64(bit(g.halfC)), accumulate: int64(bit(g.accumulate)),
 		batch: int64(g.batch), strideA: int64(g.strideA), strideB: int64(g.strideB), strideC: int64(g.strideC)}
-	dl.Call(e.product, uintptr(unsafe.Pointer(&p)))
-	return nil
+	return e.push(compute, func() error {
+		dl.Call(e.product, uintptr(unsafe.Pointer(&p)))
+		return nil
+	})
 }
-
-func (e *emulated) mark(mark) (mark, error) { return 1, nil }
-func (e *emulated) wait(mark) error         { return nil }
-func (e *emulated) sync() error             { return nil }
 
 func (e *emulated) close() (err error) {
 	e.mu.Lock()
@@ -310,14 +314,20 @@ func (e *emulated) close() (err error) {
 // openEmulated returns a device on the host, or skips without a compiler. With guard every buffer ends where the memory does.
 func openEmulated(t testing.TB, o order, guard bool) *Device {
 	t.Helper()
-	l, err := emulators()
+	return openLate(t, o, guard, copiesLate)
+}
+
+// openLate is openEmulated with what is late said.
+func openLate(t testing.TB, o order, guard bool, l lateness) *Device {
+	t.Helper()
+	library, err := emulators()
 	if errors.Is(err, errNoCompiler) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &emulated{emulatorLibrary: l, order: o, guard: guard, sizes: map[function]int{}, names: map[function]string{}, pins: map[unsafe.Pointer][]byte{}}
+	e := &emulated{emulatorLibrary: library, queued: queued{late: l}, order: o, guard: guard, sizes: map[function]int{}, names: map[function]string{}, pins: map[unsafe.Pointer][]byte{}}
 	sizes := sizesFor(e.card(), 0)
 	if guard {
 		sizes = arena.Sizes{SmallAlign: 16, LargeAlign: 16, SmallSegment: 16, LargeSegment: 16}

@@ -140,22 +140,12 @@ func (d *Device) scratch(n int) (p pointer, release func()) {
 // sendInts copies small numbers for a kernel to the card, into memory that release gives back.
 func (d *Device) sendInts(v []int32) (p pointer, release func()) {
 	p, release = d.scratch(len(v))
-	d.upload(p, v)
+	write(d, p, v, keep)
 	return p, release
 }
 
-func (d *Device) upload(to pointer, v []int32) {
-	for len(v) > 0 {
-		part := d.staging.get()
-		n := copy(unsafe.Slice((*int32)(part.memory), stagingBytes/4), v)
-		d.fail(d.driver.upload(to, part.memory, int64(n)*4))
-		d.fail(d.staging.put(part))
-		v, to = v[n:], to+pointer(4*n)
-	}
-}
-
 // failureWord is where kernels report to.
-func (d *Device) failureWord() pointer { return pointer(uintptr(unsafe.Pointer(d.failure))) }
+func (d *Device) failureWord() pointer { return at(unsafe.Pointer(d.failure)) }
 
 func widen(b uint16) float32 { return math.Float32frombits(uint32(b) << 16) }
 

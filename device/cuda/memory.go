@@ -118,7 +118,7 @@ func (d *Device) Memory() device.MemoryStats {
 
 // own is what the device holds for itself.
 func (d *Device) own() int64 {
-	n := d.tables.Size()
+	n := d.tables.Size() + d.staging.landing.Size()
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
 	if d.tiles.memory != nil {

@@ -22,7 +22,7 @@ type nvidia struct {
 	info     card
 	device   int32
 	context  uintptr
-	stream   uintptr
+	streams  [queues]uintptr
 	grain    int64 // of memory behind addresses
 
 	mu        sync.Mutex
@@ -43,8 +43,8 @@ type cu struct {
 	contextSet                                            uintptr
 	addressReserve, memCreate, memMap, memAccess          uintptr
 	memRelease, memGrain, memUnmap, addressFree           uintptr
-	hostAlloc, hostFree, toDevice, toHost, memset         uintptr
-	streamCreate, streamSync                              uintptr
+	hostAlloc, hostFree, memcpy, memset                   uintptr
+	streamCreate, streamSync, streamWait                  uintptr
 	eventCreate, eventRecord, eventSync                   uintptr
 	moduleLoad, moduleFunction, functionAttribute, launch uintptr
 }
@@ -66,8 +66,8 @@ func openCU(lib *dl.Library) (*cu, error) {
 		"cuDevicePrimaryCtxRelease_v2": &c.contextRelease, "cuCtxSetCurrent": &c.contextSet, "cuMemAddressReserve": &c.addressReserve,
 		"cuMemCreate": &c.memCreate, "cuMemMap": &c.memMap, "cuMemSetAccess": &c.memAccess, "cuMemRelease": &c.memRelease, "cuMemUnmap": &c.memUnmap, "cuMemAddressFree": &c.addressFree,
 		"cuMemGetAllocationGranularity": &c.memGrain, "cuMemHostAlloc": &c.hostAlloc, "cuMemFreeHost": &c.hostFree,
-		"cuMemcpyHtoDAsync_v2": &c.toDevice, "cuMemcpyDtoHAsync_v2": &c.toHost, "cuMemsetD8Async": &c.memset,
-		"cuStreamCreate": &c.streamCreate, "cuStreamSynchronize": &c.streamSync, "cuEventCreate": &c.eventCreate, "cuEventRecord": &c.eventRecord,
+		"cuMemcpyAsync": &c.memcpy, "cuMemsetD8Async": &c.memset,
+		"cuStreamCreate": &c.streamCreate, "cuStreamSynchronize": &c.streamSync, "cuStreamWaitEvent": &c.streamWait, "cuEventCreate": &c.eventCreate, "cuEventRecord": &c.eventRecord,
 		"cuEventSynchronize": &c.eventSync, "cuModuleLoadData": &c.moduleLoad, "cuModuleGetFunction": &c.moduleFunction,
 		"cuFuncSetAttribute": &c.functionAttribute, "cuLaunchKernel": &c.launch})
 	if err != nil {
@@ -186,14 +186,16 @@ func (c *cu) open(o Options) (*nvidia, error) {
 	return n, n.start()
 }
 
-// start makes the context and the stream.
+// start makes the context and the streams.
 func (n *nvidia) start() error {
 	if err := n.cu.do(n.cu.contextRetain, uintptr(unsafe.Pointer(&n.context)), uintptr(n.device)); err != nil {
 		return fmt.Errorf("use %s: %w", n.info.name, err)
 	}
 	const nonBlocking = 1
-	if err := n.do(n.cu.streamCreate, uintptr(unsafe.Pointer(&n.stream)), nonBlocking); err != nil {
-		return fmt.Errorf("make a stream on %s: %w", n.info.name, err)
+	for q := range n.streams {
+		if err := n.do(n.cu.streamCreate, uintptr(unsafe.Pointer(&n.streams[q])), nonBlocking); err != nil {
+			return fmt.Errorf("make a stream on %s: %w", n.info.name, err)
+		}
 	}
 	p, grain := n.property(), uintptr(0)
 	if err := n.do(n.cu.memGrain, uintptr(unsafe.Pointer(&grain)), uintptr(unsafe.Pointer(&p)), 0); err != nil {
@@ -303,19 +305,13 @@ func (n *nvidia) pin(size int64) (unsafe.Pointer, error) {
 
 func (n *nvidia) unpin(p unsafe.Pointer) error { return n.do(n.cu.hostFree, uintptr(p)) }
 
-func (n *nvidia) upload(dst pointer, src unsafe.Pointer, size int64) error {
-	return n.do(n.cu.toDevice, uintptr(dst), uintptr(src), uintptr(size), n.stream)
-}
-
-func (n *nvidia) download(dst unsafe.Pointer, src pointer, size int64) error {
-	if err := n.do(n.cu.toHost, uintptr(dst), uintptr(src), uintptr(size), n.stream); err != nil {
-		return err
-	}
-	return n.sync()
+// copy needs no direction: addresses are unified, and the driver sees what they are of.
+func (n *nvidia) copy(q queue, dst, src pointer, size int64) error {
+	return n.do(n.cu.memcpy, uintptr(dst), uintptr(src), uintptr(size), n.streams[q])
 }
 
 func (n *nvidia) clear(dst pointer, size int64) error {
-	return n.do(n.cu.memset, uintptr(dst), 0, uintptr(size), n.stream)
+	return n.do(n.cu.memset, uintptr(dst), 0, uintptr(size), n.streams[compute])
 }
 
 // load compiles the kernel's file unless the cache has it.
@@ -365,7 +361,7 @@ func (n *nvidia) launch(f function, s shape, args unsafe.Pointer, _ uintptr) err
 		return err
 	}
 	parameters := [1]unsafe.Pointer{args}
-	return n.do(n.cu.launch, uintptr(f), uintptr(s.x), uintptr(s.y), uintptr(s.z), uintptr(s.threads), 1, 1, uintptr(s.shared), n.stream,
+	return n.do(n.cu.launch, uintptr(f), uintptr(s.x), uintptr(s.y), uintptr(s.z), uintptr(s.threads), 1, 1, uintptr(s.shared), n.streams[compute],
 		uintptr(unsafe.Pointer(&parameters)), 0)
 }
 
@@ -387,7 +383,7 @@ func (n *nvidia) allow(f function, bytes int) error {
 	return nil
 }
 
-func (n *nvidia) mark(old mark) (mark, error) {
+func (n *nvidia) mark(q queue, old mark) (mark, error) {
 	event := uintptr(old)
 	if event == 0 {
 		const withoutTiming = 2
@@ -395,12 +391,21 @@ func (n *nvidia) mark(old mark) (mark, error) {
 			return 0, err
 		}
 	}
-	return mark(event), n.do(n.cu.eventRecord, event, n.stream)
+	return mark(event), n.do(n.cu.eventRecord, event, n.streams[q])
 }
 
 func (n *nvidia) wait(m mark) error { return n.do(n.cu.eventSync, uintptr(m)) }
 
-func (n *nvidia) sync() error { return n.do(n.cu.streamSync, n.stream) }
+func (n *nvidia) await(q queue, m mark) error {
+	return n.do(n.cu.streamWait, n.streams[q], uintptr(m), 0)
+}
+
+func (n *nvidia) sync() (err error) {
+	for _, stream := range n.streams {
+		err = errors.Join(err, n.do(n.cu.streamSync, stream))
+	}
+	return err
+}
 
 func (n *nvidia) gemm(g *gemm) error { return n.lt.product(n, g) }
 

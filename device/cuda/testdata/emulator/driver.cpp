@@ -1,10 +1,11 @@
 // A libcuda for tests: the functions that the device calls, with the signatures of cuda.h, over the host's memory and the
-// emulated kernels. It refuses what a real one would: calls without a context on the thread, other streams, sizes that are
+// emulated kernels. It refuses what a real one would: calls without a context on the thread, streams that it did not make, sizes that are
 // no multiple of the granularity, more shared memory than was asked for.
 #include <dlfcn.h>
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <set>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -37,14 +38,18 @@ struct AccessDesc {
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, NOT_FOUND = 500, INVALID_HANDLE = 400 };
 const size_t GRAIN = 2 << 20;
-char the_context, the_stream, the_module;
+char the_context, the_module;
+std::set<CUstream> streams;
 thread_local CUcontext current;
 std::mutex lock;
 std::map<CUfunction, int> allowed;
 std::map<CUdeviceptr, size_t> reserved;
 const size_t MOST = (size_t)700 << 20; // of memory that is made at once
 
-bool ours(CUstream s) { return s == &the_stream; }
+bool ours(CUstream s) {
+	std::lock_guard<std::mutex> held(lock);
+	return streams.count(s);
+}
 
 } // namespace
 
@@ -126,13 +131,9 @@ CUresult cuMemHostAlloc(void **p, size_t size, unsigned flags) {
 	return flags == 3 ? (*p = aligned_alloc(4096, (size + 4095) / 4096 * 4096), memset(*p, 0xff, size), OK) : INVALID_VALUE;
 }
 CUresult cuMemFreeHost(void *p) { return free(p), OK; }
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t n, CUstream s) {
+CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t n, CUstream s) {
 	NEEDS_STREAM(s);
-	return memcpy((void *)to, from, n), OK;
-}
-CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t n, CUstream s) {
-	NEEDS_STREAM(s);
-	return memcpy(to, (void *)from, n), OK;
+	return memcpy((void *)to, (void *)from, n), OK;
 }
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char v, size_t n, CUstream s) {
 	NEEDS_STREAM(s);
@@ -140,7 +141,8 @@ CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char v, size_t n, CUstream s) 
 }
 CUresult cuStreamCreate(CUstream *s, unsigned flags) {
 	NEEDS_CONTEXT;
-	return flags == 1 ? (*s = &the_stream, OK) : INVALID_VALUE;
+	std::lock_guard<std::mutex> held(lock);
+	return flags == 1 ? (streams.insert(*s = malloc(1)), OK) : INVALID_VALUE;
 }
 CUresult cuStreamSynchronize(CUstream s) {
 	NEEDS_STREAM(s);
@@ -153,6 +155,10 @@ CUresult cuEventCreate(CUevent *e, unsigned flags) {
 CUresult cuEventRecord(CUevent e, CUstream s) {
 	NEEDS_STREAM(s);
 	return e ? OK : INVALID_HANDLE;
+}
+CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned flags) {
+	NEEDS_STREAM(s);
+	return e && flags == 0 ? OK : INVALID_HANDLE;
 }
 CUresult cuEventSynchronize(CUevent e) { return e ? OK : INVALID_HANDLE; }
 CUresult cuModuleLoadData(CUmodule *m, const void *image) {
