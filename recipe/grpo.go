@@ -94,6 +94,7 @@ func (c *GRPO) run(env Env) *run {
 type grpo struct{ c *GRPO }
 
 func (g *grpo) needsReference() bool { return g.c.Beta > 0 }
+func (g *grpo) entropyBonus() bool   { return g.c.EntropyCoef > 0 }
 
 // advantages compares the answers to a prompt with one another.
 func (g *grpo) advantages(s *rolling, answers []*rollout) map[string]float64 {
@@ -141,7 +142,7 @@ func (g *grpo) loss(s *rolling, x *pass) *tensor.Tensor {
 		kl := loss.KL(g.c.KLEstimator, x.logProbs, x.ref(), weights)
 		total = tensor.Add(total, tensor.Scale(kl, float32(g.c.Beta)))
 	}
-	if g.c.EntropyCoef > 0 {
+	if g.entropyBonus() {
 		total = tensor.Add(total, tensor.Scale(loss.Entropy(x.entropy, x.perToken()), float32(g.c.EntropyCoef)))
 	}
 	return total

@@ -122,6 +122,7 @@ func (c *PPO) run(env Env) *run {
 type ppo struct{ c *PPO }
 
 func (p *ppo) needsReference() bool { return true } // its KL divergence is a metric in any case
+func (p *ppo) entropyBonus() bool   { return p.c.EntropyCoef > 0 }
 
 // advantages are those of GAE over rewards for each token: minus the weighted KL estimate, and the score at the last one.
 func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
@@ -199,7 +200,7 @@ func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 		kl := loss.KL(p.c.KLEstimator, x.logProbs, x.ref(), perToken)
 		total = tensor.Add(total, tensor.Scale(kl, float32(s.state.KL.Coefficient)))
 	}
-	if p.c.EntropyCoef > 0 {
+	if p.entropyBonus() {
 		total = tensor.Add(total, tensor.Scale(loss.Entropy(x.entropy, perToken), float32(p.c.EntropyCoef)))
 	}
 	return total

@@ -30,6 +30,7 @@ type algorithm interface {
 	// loss is that of a micro-batch; p holds the policy's log-probabilities.
 	loss(s *rolling, p *pass) *tensor.Tensor
 	needsReference() bool
+	entropyBonus() bool // the loss has a term of the entropy
 }
 
 // rolling is the stage of learning from rollouts: in each iteration the model writes answers, they are scored, and the

@@ -75,7 +75,11 @@ func (s *rolling) forward(t *tensor.Tape, m nn.Model, b *data.Batch, in inputOpt
 	if s.c.Temperature != 1 {
 		h = tensor.Scale(h, float32(1/s.c.Temperature))
 	}
-	p.logProbs, p.entropy = tensor.LogProbs(h, m.Head(), t.Ints(targets))
+	logProbs := tensor.LogProbs
+	if s.algorithm.entropyBonus() {
+		logProbs = tensor.LogProbsAndEntropy
+	}
+	p.logProbs, p.entropy = logProbs(h, m.Head(), t.Ints(targets))
 	return p
 }
 

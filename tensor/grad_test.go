@@ -42,6 +42,13 @@ func one(f func(t *Tape, x []*Tensor) *Tensor) func(*Tape, []*Tensor) []*Tensor 
 	return func(t *Tape, x []*Tensor) []*Tensor { return []*Tensor{f(t, x)} }
 }
 
+// constant is a tensor of the tape that wants no gradient, of the numbers of random.
+func constant(t *Tape, seed uint64, shape ...int) *Tensor {
+	c := t.empty(device.F32, shape...)
+	t.Dev.Write(c.Buffer(), random(seed, shape...).values)
+	return c
+}
+
 // expertOf makes expert e a linear layer of rows e*out to (e+1)*out of w.
 func expertOf(w *Tensor, out int) func(int, *Tensor) *Tensor {
 	return func(e int, x *Tensor) *Tensor {
@@ -173,24 +180,32 @@ func gradCases() []gradCase {
 			return LinearCrossEntropy(x[0], Head{x[1], x[2], 1.5}, t.Ints(targets), CrossEntropyOptions{Tokens: 4, ZLoss: 0.1})
 		})},
 		{"LogProbs, soft-capped", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
-			l, e := LogProbs(x[0], Head{x[1], nil, 0.8}, t.Ints(targets))
+			l, e := LogProbsAndEntropy(x[0], Head{x[1], nil, 0.8}, t.Ints(targets))
 			return []*Tensor{l, e}
 		}},
 		{"Head.Logits, soft-capped", []leaf{random(1, 5, 3), random(2, 7, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Head{x[1], nil, 0.8}.Logits(x[0])
 		})},
 		{"LogProbs, both", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, func(t *Tape, x []*Tensor) []*Tensor {
-			l, e := LogProbs(x[0], Head{x[1], x[2], 0}, t.Ints(targets))
+			l, e := LogProbsAndEntropy(x[0], Head{x[1], x[2], 0}, t.Ints(targets))
 			return []*Tensor{l, e}
 		}},
 		{"LogProbs, entropy alone", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
-			_, e := LogProbs(x[0], Head{x[1], nil, 0}, t.Ints(targets))
+			_, e := LogProbsAndEntropy(x[0], Head{x[1], nil, 0}, t.Ints(targets))
 			return []*Tensor{e}
 		}},
 		{"LogProbs, log-probability alone", []leaf{random(1, 5, 3), random(2, 7, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
 			l, _ := LogProbs(x[0], Head{x[1], nil, 0}, t.Ints(targets))
 			return []*Tensor{l}
 		}},
+		{"LogProbs, frozen head", []leaf{random(1, 5, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			l, _ := LogProbs(x[0], Head{constant(t, 2, 7, 3), constant(t, 3, 7), 0}, t.Ints(targets))
+			return []*Tensor{l, x[0]} // whose gradient has more than one part
+		}},
+		{"LogProbs, frozen head, soft-capped", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			l, _ := LogProbs(x[0], Head{constant(t, 2, 7, 3), nil, 0.8}, t.Ints(targets))
+			return l
+		})},
 	}
 	for op := device.Identity; op <= device.LogSigmoid; op++ {
 		l := random(uint64(op), 3, 4)

@@ -52,24 +52,64 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 	return y
 }
 
-// LogProbs gives for each row the log-probability of its target and the entropy of the whole
-// distribution, both [N] in F32 and 0 where the target is negative. The backward pass computes the
-// logits again, since every row may carry its own gradient.
+// LogProbs gives for each row the log-probability of its target and the entropy of the whole distribution, both [N] in F32 and 0
+// where the target is negative. The entropy is to look at: no gradient passes through it.
+//
+// Under a head that is not trained, what a row's log-probability does to its hidden state is computed on the way forward, while the
+// logits are there, and the backward pass multiplies it by the row's own gradient. Otherwise that pass computes the logits again.
 func LogProbs(h *Tensor, top Head, targets *Tensor) (logp, entropy *Tensor) {
-	t := tapeOf("LogProbs", h)
-	head := newHead("LogProbs", t, h, top, targets)
-	logp, entropy = t.empty(device.F32, head.n), t.empty(device.F32, head.n)
-	for lo := 0; lo < head.n; lo += head.chunk {
-		head.run(lo, logp.data, entropy.data, nil, nil, false)
+	const op = "LogProbs"
+	t := tapeOf(op, h)
+	if !t.wants(h) || t.wants(top.Weight, top.Bias) {
+		return newHead(op, t, h, top, targets).logProbs(false)
 	}
-	t.Dev.Scale(logp.Buffer(), -1)
+	head := newHead(op, t, h, top, targets)
+	head.allocGrads()
+	logp, entropy = head.forward(true)
+	dh := head.dh
+	t.push(logp, func() {
+		index := make([]int32, head.n)
+		for i := range index {
+			index[i] = int32(i)
+		}
+		rows, dx := t.scratch(head.n, device.I32), t.scratch(h.Len(), h.dtype)
+		t.Dev.Write(rows.buf, index)
+		g, _ := logp.gradBuffer()
+		t.Dev.Scale(g, -1) // the kernel's loss is -logp
+		t.Dev.Combine(device.Combine{C: head.c, K: 1, Y: dx.buf, X: dh.Buffer(), Index: rows.buf, Weights: g})
+		rows.release(t.Dev)
+		giveGrad(h, dx)
+	}, dh)
+	return logp, entropy
+}
+
+// LogProbsAndEntropy is LogProbs with a gradient of the entropy, too.
+func LogProbsAndEntropy(h *Tensor, top Head, targets *Tensor) (logp, entropy *Tensor) {
+	const op = "LogProbsAndEntropy"
+	return newHead(op, tapeOf(op, h), h, top, targets).logProbs(true)
+}
+
+// forward computes log-probabilities and entropies and, with grads, what -log-probability adds to the gradients.
+func (k *head) forward(grads bool) (logp, entropy *Tensor) {
+	logp, entropy = k.t.empty(device.F32, k.n), k.t.empty(device.F32, k.n)
+	for lo := 0; lo < k.n; lo += k.chunk {
+		k.run(lo, logp.data, entropy.data, nil, nil, grads)
+	}
+	k.t.Dev.Scale(logp.Buffer(), -1)
+	return logp, entropy
+}
+
+// logProbs computes the logits again in the backward pass, since every row may carry its own gradient.
+func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
+	t, h, top := k.t, k.h, k.Head
+	logp, entropy = k.forward(false)
 	if !t.wants(h, top.Weight, top.Bias) {
 		return logp, entropy
 	}
 	// One closure serves both results: it sits under logp, which comes last on the tape's way back.
 	var dEntropy *storage
 	t.push(logp, func() {
-		zero := t.scratch(head.n, device.F32)
+		zero := t.scratch(k.n, device.F32)
 		t.Dev.Fill(zero.buf, 0)
 		dlogp, dent := zero, zero
 		if logp.grad != nil {
@@ -80,18 +120,21 @@ func LogProbs(h *Tensor, top Head, targets *Tensor) (logp, entropy *Tensor) {
 		if dEntropy != nil {
 			dent = dEntropy
 		}
-		losses := t.scratch(head.n, device.F32)
+		losses := t.scratch(k.n, device.F32)
 		t.scopes = append(t.scopes, nil)
-		head.allocGrads()
-		for lo := 0; lo < head.n; lo += head.chunk {
-			head.run(lo, losses, nil, dlogp, dent, true)
+		k.allocGrads()
+		for lo := 0; lo < k.n; lo += k.chunk {
+			k.run(lo, losses, nil, dlogp, dent, true)
 		}
-		head.giveGrads(1)
+		k.giveGrads(1)
 		t.closeScope(nil)
 		losses.release(t.Dev)
 		zero.release(t.Dev)
 		dEntropy.release(t.Dev)
-	}, h, top.Weight, top.Bias, targets)
+	}, h, top.Weight, top.Bias, k.targets)
+	if !both {
+		return logp, entropy
+	}
 	t.push(entropy, func() {
 		dEntropy = entropy.grad.retain()
 		if logp.grad == nil { // so that the closure above runs
