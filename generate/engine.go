@@ -3,6 +3,7 @@ package generate
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -111,17 +112,16 @@ func (e *Engine) Run(ctx context.Context, prompts [][]int32, opt Options, emit f
 
 // sequence is one prompt on its way.
 type sequence struct {
-	index   int     // of the prompt
-	tokens  []int32 // prompt and new tokens
-	prompt  int     // length of the prompt
-	held    int     // how many of its tokens the cache has already
-	limit   int     // of len(tokens)
-	stream  *textStream
-	text    strings.Builder
-	logp    []float32
-	values  []float32
-	finish  Finish
-	sampler *Sampler
+	index  int     // of the prompt
+	tokens []int32 // prompt and new tokens
+	prompt int     // length of the prompt
+	held   int     // how many of its tokens the cache has already
+	limit  int     // of len(tokens)
+	stream *textStream
+	text   strings.Builder
+	logp   []float32
+	values []float32
+	finish Finish
 }
 
 // run is the state of one call of Run.
@@ -134,18 +134,23 @@ type run struct {
 	cache *nn.Cache
 	next  int  // prompt that starts next
 	keep  bool // the cache keeps a sequence that has ended
-	rows  []float32
+	twins []twin
+
+	samplers []*Sampler // one for each core that draws
+	rows     []float32  // logits that tokens are drawn from
 }
+
+// twin is a sequence in slot to that begins with the prompt of the one in slot from, whose keys and values it takes over.
+type twin struct{ from, to int }
 
 func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) (*run, error) {
 	r := &run{Engine: e, opt: opt, emit: emit}
 	shape := e.model.Shape()
-	sampler := NewSampler(opt.Sampling)
 	for i, p := range prompts {
 		if err := checkPrompt(p, shape); err != nil {
 			return nil, fmt.Errorf("prompt %d %w", i+1, err)
 		}
-		s := &sequence{index: i, tokens: slices.Clone(p), prompt: len(p), limit: len(p) + opt.MaxNewTokens, sampler: sampler}
+		s := &sequence{index: i, tokens: slices.Clone(p), prompt: len(p), limit: len(p) + opt.MaxNewTokens}
 		if shape.MaxPositions > 0 {
 			s.limit = min(s.limit, shape.MaxPositions)
 		}
@@ -155,6 +160,9 @@ func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) 
 		r.seqs = append(r.seqs, s)
 	}
 	r.slots = make([]*sequence, min(opt.BatchSize, len(prompts)))
+	for range runtime.GOMAXPROCS(0) {
+		r.samplers = append(r.samplers, NewSampler(opt.Sampling))
+	}
 	return r, nil
 }
 
@@ -233,7 +241,8 @@ func (r *run) outgrown() int {
 	return -1
 }
 
-// admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots.
+// admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots. A prompt that is being prefilled for
+// another sequence is no more work: its twin goes on from the last token, which is the next to go through the model.
 func (r *run) admit() []int {
 	var fresh []int
 	total := 0
@@ -241,15 +250,27 @@ func (r *run) admit() []int {
 		if s != nil || r.next == len(r.seqs) {
 			continue
 		}
-		n := r.seqs[r.next].prompt
-		if total += n; total > r.prefill && len(fresh) > 0 {
+		next := r.seqs[r.next]
+		if from := r.samePrompt(fresh, next); from >= 0 {
+			r.twins = append(r.twins, twin{from, slot})
+		} else if total += next.prompt; total > r.prefill && len(fresh) > 0 {
 			break
+		} else {
+			fresh = append(fresh, slot)
 		}
-		r.slots[slot] = r.seqs[r.next]
-		fresh = append(fresh, slot)
+		r.slots[slot] = next
 		r.next++
 	}
 	return fresh
+}
+
+// samePrompt is the slot among those given whose sequence has the prompt of s, -1 without one.
+func (r *run) samePrompt(slots []int, s *sequence) int {
+	at := slices.IndexFunc(slots, func(slot int) bool { return slices.Equal(r.slots[slot].tokens, s.tokens) })
+	if at < 0 {
+		return -1
+	}
+	return slots[at]
 }
 
 // start runs the tokens of the given slots, packed, and draws the next of each. A long prompt, always
@@ -276,71 +297,24 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 	if err != nil {
 		return err
 	}
-	h := r.model.Hidden(in)
-	if len(draw) == 0 {
-		return r.dev.Sync()
-	}
 	last := make([]int32, len(in.Sequences))
 	for i, s := range in.Sequences {
 		last[i] = int32(s.Q + s.QLen - 1)
 	}
-	if len(last) < h.Rows() {
-		h = tensor.Rows(h, r.tape.Ints(last))
+	var h *tensor.Tensor
+	if len(last) == in.IDs.Len() {
+		h = r.model.Hidden(in)
+	} else {
+		h = nn.HiddenAt(r.model, in, last)
 	}
+	if len(draw) == 0 {
+		return r.dev.Sync()
+	}
+	for _, t := range r.twins {
+		r.cache.Copy(t.to, t.from, r.slots[t.to].prompt-1)
+	}
+	r.twins = r.twins[:0]
 	return r.drawAll(h, draw)
-}
-
-// drawAll computes the logits of h's rows in F32, draws a token for each slot and lets the training kernel
-// say how likely the model found it.
-func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
-	head := r.model.Head()
-	n, v := h.Rows(), head.Weight.Shape[0]
-	logits := r.dev.Alloc(n*v, device.F32)
-	defer r.dev.Free(logits)
-	loss := r.dev.Alloc(n, device.F32)
-	defer r.dev.Free(loss)
-	head.Compute(r.dev, logits, h.Buffer())
-	r.rows = slices.Grow(r.rows[:0], n*v)[:n*v]
-	if err := r.dev.Read(r.rows, logits); err != nil {
-		return err
-	}
-	ids := make([]int32, n)
-	for i, slot := range slots {
-		s := r.slots[slot]
-		id, err := s.sampler.Pick(r.rows[i*v:(i+1)*v], s.tokens, uint64(s.index), len(s.tokens))
-		if err != nil {
-			return err
-		}
-		ids[i] = id
-	}
-	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: r.tape.Ints(ids).Buffer(), Loss: loss})
-	nll := make([]float32, n)
-	if err := r.dev.Read(nll, loss); err != nil {
-		return err
-	}
-	if err := r.value(h, slots); err != nil {
-		return err
-	}
-	for i, slot := range slots {
-		r.add(slot, ids[i], -nll[i])
-	}
-	return nil
-}
-
-// value notes what the states that tokens were drawn from are worth.
-func (r *run) value(h *tensor.Tensor, slots []int) error {
-	if r.opt.Value == nil {
-		return nil
-	}
-	v, err := r.opt.Value(h).Float32s()
-	if err != nil {
-		return err
-	}
-	for i, slot := range slots {
-		s := r.slots[slot]
-		s.values = append(s.values, v[i])
-	}
-	return nil
 }
 
 // add appends a token to the sequence of a slot, and frees the slot when that ends it.

@@ -185,6 +185,53 @@ func (e example) checkGrad(t *testing.T, name string, got []float32) {
 	}
 }
 
+// TestHiddenAt: asked for some rows, a model gives them the bits that they have among all, and the gradients that follow from them.
+func TestHiddenAt(t *testing.T) {
+	dev := cpu.New(cpu.Options{})
+	defer dev.Close()
+	for _, name := range golden {
+		m, err := Open(goldenDir(name), dev, device.F32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := loadExample(t, goldenDir(name))
+		rows := []int32{1, 4, 5, e.offset[1] - 1, e.offset[1], int32(len(e.ids) - 2)}
+		pass := func(of func(in nn.Input, tape *tensor.Tape) *tensor.Tensor) (h []float32, grads [][]float32) {
+			tape := tensor.NewTape(dev, device.F32)
+			defer tape.Reset()
+			tape.Train(1, 0, 0)
+			x := of(nn.NewInput(tape, e.ids, e.positions, e.offset), tape)
+			h, errH := x.Float32s()
+			tape.Backward(tensor.Sum(tensor.Mul(x, x)))
+			for _, p := range m.Params {
+				g, err := p.GradFloat32s()
+				if err != nil || errH != nil {
+					t.Fatal(err, errH)
+				}
+				p.FreeGrad()
+				grads = append(grads, g)
+			}
+			return h, grads
+		}
+		want, wantGrads := pass(func(in nn.Input, tape *tensor.Tape) *tensor.Tensor { return tensor.Rows(m.Hidden(in), tape.Ints(rows)) })
+		got, grads := pass(func(in nn.Input, _ *tensor.Tape) *tensor.Tensor { return nn.HiddenAt(m, in, rows) })
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: the hidden states differ", name)
+		}
+		for i, p := range m.Params {
+			var diff, norm float64
+			for j, w := range wantGrads[i] {
+				d := float64(grads[i][j]) - float64(w)
+				diff, norm = diff+d*d, norm+float64(w)*float64(w)
+			}
+			if !(math.Sqrt(diff) <= 1e-5*math.Sqrt(norm)) {
+				t.Errorf("%s: the gradient of %s is off by %.2e of its norm", name, p.Name, math.Sqrt(diff/norm))
+			}
+		}
+		m.Free()
+	}
+}
+
 // TestCacheEqualsFullForward feeds the golden sequences in uneven pieces through the key/value cache.
 func TestCacheEqualsFullForward(t *testing.T) {
 	for kind, dev := range devices(t) {

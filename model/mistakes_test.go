@@ -64,12 +64,12 @@ func (e example) misses(t *testing.T, m *Model, dev device.Device) float64 {
 	tape := tensor.NewTape(dev, device.F32)
 	defer tape.Reset()
 	tape.Infer()
-	l := nn.Loss(m, nn.NewInput(tape, e.ids, e.positions, e.offset), e.targets, tensor.CrossEntropyOptions{Tokens: e.supervised})
-	loss, err := l.Total.Item()
+	in := nn.NewInput(tape, e.ids, e.positions, e.offset)
+	loss, err := nn.Loss(m, in, e.targets, tensor.CrossEntropyOptions{Tokens: e.supervised}).Total.Item()
 	if err != nil {
 		t.Fatal(err)
 	}
-	logits, err := nn.Logits(m, l.Hidden, nil).Float32s()
+	logits, err := nn.Logits(m, m.Hidden(in), nil).Float32s()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,9 +91,9 @@ func (s *Scorer) Free() {
 	s.Model.Free()
 }
 
-// Scores are the scores of the rows of in that index [S] (I32) names, such as the last of each sequence: [S, 1] in F32.
-func (s *Scorer) Scores(in nn.Input, index *tensor.Tensor) *tensor.Tensor {
-	return s.Score.Forward(tensor.Rows(s.Hidden(in), index))
+// Scores are the scores of some rows of in, such as the last of each sequence: [S, 1] in F32.
+func (s *Scorer) Scores(in nn.Input, rows []int32) *tensor.Tensor {
+	return s.Score.Forward(nn.HiddenAt(s, in, rows))
 }
 
 // OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a fresh head; with

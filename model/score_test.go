@@ -69,7 +69,7 @@ func scores(t *testing.T, s *Scorer, sequences [][]int32) []float32 {
 		}
 		offsets, last = append(offsets, int32(len(ids))), append(last, int32(len(ids)-1))
 	}
-	v, err := s.Scores(nn.NewInput(tape, ids, positions, offsets), tape.Ints(last)).Float32s()
+	v, err := s.Scores(nn.NewInput(tape, ids, positions, offsets), last).Float32s()
 	if err != nil {
 		t.Fatal(err)
 	}

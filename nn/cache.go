@@ -66,6 +66,19 @@ func (c *Cache) Free() {
 	}
 }
 
+// Copy puts the first n tokens of slot from into slot to, in place of what it held.
+func (c *Cache) Copy(to, from, n int) {
+	room, rows := c.Capacity+c.virtual, c.virtual+n
+	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {
+		for _, x := range list {
+			at, src := to*room*c.width, from*room*c.width
+			c.dev.Copy2D(device.Copy2D{Dst: x.Buffer().Slice(at, at+rows*c.width), DstStride: c.width,
+				Src: x.Buffer().Slice(src, src+rows*c.width), SrcStride: c.width, Rows: rows, Cols: c.width})
+		}
+	}
+	c.lengths[to], c.reach[to] = n, c.reach[from]
+}
+
 // Len is the number of tokens held in a slot.
 func (c *Cache) Len(slot int) int { return c.lengths[slot] }
 

@@ -4,7 +4,6 @@ import "hone/tensor"
 
 // Losses are what Loss computes.
 type Losses struct {
-	Hidden  *tensor.Tensor // of the model, [N, C]
 	Total   *tensor.Tensor // what is trained on, a scalar [1]
 	Balance *tensor.Tensor // the load-balancing loss before its coefficient, a scalar [1]; nil when there is none
 }
@@ -32,19 +31,22 @@ func (in Input) AddBalance(m Model, loss *tensor.Tensor, share float32) (total, 
 // The second counts by the input's share of the o.Tokens supervised tokens, so that micro-batches add up to their average.
 func Loss(m Model, in Input, targets []int32, o tensor.CrossEntropyOptions) Losses {
 	in = in.Balanced(m)
-	h := m.Hidden(in)
-	l := Losses{Hidden: h}
-	l.Total, l.Balance = in.AddBalance(m, tensor.LinearCrossEntropy(h, m.Head(), h.Tape().Ints(targets), o), share(targets, o.Tokens))
+	h, targets, supervised := supervisedHidden(m, in, targets)
+	var l Losses
+	l.Total, l.Balance = in.AddBalance(m, tensor.LinearCrossEntropy(h, m.Head(), h.Tape().Ints(targets), o), float32(supervised)/float32(o.Tokens))
 	return l
 }
 
-// share is the part of the tokens that targets supervise.
-func share(targets []int32, tokens int) float32 {
-	n := 0
-	for _, t := range targets {
+// supervisedHidden are the hidden states of the rows that have a target, and their targets.
+func supervisedHidden(m Model, in Input, targets []int32) (h *tensor.Tensor, of []int32, supervised int) {
+	var rows []int32
+	for i, t := range targets {
 		if t >= 0 {
-			n++
+			rows, of = append(rows, int32(i)), append(of, t)
 		}
 	}
-	return float32(n) / float32(tokens)
+	if len(rows) == 0 || len(rows) == len(targets) {
+		return m.Hidden(in), targets, len(rows)
+	}
+	return HiddenAt(m, in, rows), of, len(rows)
 }

@@ -9,7 +9,7 @@ import (
 
 // Model is a decoder-only language model.
 type Model interface {
-	// Hidden runs the model up to its final norm: [N, C].
+	// Hidden runs the model up to its final norm: [N, C], or of the rows alone that HiddenAt asks for.
 	Hidden(in Input) *tensor.Tensor
 	// Head is the output layer.
 	Head() tensor.Head
@@ -37,6 +37,9 @@ type Input struct {
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
 	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
+	kept      []int32        // rows that HiddenAt asks for; nil: all
+	keptIndex *tensor.Tensor // the same on the device
+	last      int            // number of the layer that gives them alone
 	positions []int32        // Positions on the host
 	prefix    *tensor.Tensor // keys and values before every sequence, [P, layers*2*K*D]
 	expected  []int          // of each sequence: the length it will reach, when that is known to be more than its positions tell
@@ -51,6 +54,27 @@ func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
 		in.Sequences = append(in.Sequences, device.Sequence{Q: at, QLen: n, K: at, KLen: n})
 	}
 	return in
+}
+
+// HiddenAt runs the model up to its final norm for some rows of in, such as those that predict an answer's tokens: [R, C], with the
+// bits that Hidden gives them. Of the last layer's other rows only keys and values are computed, which is all that is needed of them.
+func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
+	index := in.IDs.Tape().Ints(rows)
+	if in.Balance != nil { // the loss is of all that routers pick
+		in.kept = nil
+		return tensor.Rows(m.Hidden(in), index)
+	}
+	in.kept, in.keptIndex, in.last = rows, index, m.Shape().Layers-1
+	return m.Hidden(in)
+}
+
+// Kept is those rows of x [N, C], an input of layer i, whose results the layer has to give. Attend keeps the same rows, so that a layer
+// takes what it adds to them, or computes beside them, from Kept.
+func (in Input) Kept(i int, x *tensor.Tensor) *tensor.Tensor {
+	if in.kept == nil || i != in.last {
+		return x
+	}
+	return tensor.Rows(x, in.keptIndex)
 }
 
 // length is that of sequence s as scaled rotary positions count it.
@@ -94,7 +118,7 @@ func (in Input) Layer(i int, x *tensor.Tensor, f func(*tensor.Tensor) *tensor.Te
 	return x.Tape().Scope(func() *tensor.Tensor { return f(x) })
 }
 
-// Attend is the attention of layer i: q [N, H*D], k and v [N, K*D] of the new tokens, result [N, H*D].
+// Attend is the attention of layer i: q [N, H*D], k and v [N, K*D] of the new tokens, result [N, H*D], or of the rows that are Kept.
 // With a cache, k and v are first put into it and the queries see all that is there.
 func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *tensor.Tensor {
 	s.Sequences = in.Sequences
@@ -104,7 +128,7 @@ func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *
 	if in.Cache != nil {
 		k, v = in.Cache.put(i, k, v, in.Sequences)
 	}
-	return tensor.Attention(q, k, v, s)
+	return in.Kept(i, tensor.Attention(q, k, v, s))
 }
 
 // Logits are the scores of the next token for the given rows of h, or for all when rows is nil: [R, V].

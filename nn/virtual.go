@@ -76,7 +76,15 @@ func (v *Virtual) Hidden(in Input) *tensor.Tensor {
 	prompt := v.Prompt(t)
 	v.embedding.after = func(x *tensor.Tensor) *tensor.Tensor { return tensor.Prepend(x, prompt, at, 0) }
 	defer func() { v.embedding.after = nil }()
-	return tensor.Rows(v.Model.Hidden(v.shift(in, at)), t.Ints(v.textRows(in.IDs.Len(), at)))
+	rows := v.textRows(in.IDs.Len(), at)
+	if in.kept != nil {
+		text := rows
+		rows = make([]int32, len(in.kept))
+		for i, row := range in.kept {
+			rows[i] = text[row]
+		}
+	}
+	return HiddenAt(v.Model, v.shift(in, at), rows)
 }
 
 // Embed looks ids up as the model does, scale and all: [N, C].

@@ -210,7 +210,7 @@ func answerLogProbs(m nn.Model, t *tensor.Tape, b *data.Batch) *tensor.Tensor {
 func logProbsOf(m nn.Model, in nn.Input, b *data.Batch) *tensor.Tensor {
 	rows, targets, owner := supervisedRows(b)
 	t := in.IDs.Tape()
-	h := tensor.Rows(m.Hidden(in), t.Ints(rows))
+	h := nn.HiddenAt(m, in, rows)
 	logp, _ := tensor.LogProbs(h, m.Head(), t.Ints(targets))
 	return tensor.SumBy(logp, t.Ints(owner), len(b.Offsets)-1)
 }

@@ -126,7 +126,7 @@ func (s *rewarding) setLoop(r *run) error {
 // objective is the loss of pairs, whose sequences stand in the order chosen, rejected, chosen, …
 func (s *rewarding) objective(t *tensor.Tape, b data.Batch, in inputOptions) *tensor.Tensor {
 	d := b.Extra.(*dealt)
-	scores := s.scorer.Scores(in.input(t, &b), t.Ints(lastRows(b.Offsets)))
+	scores := s.scorer.Scores(in.input(t, &b), lastRows(b.Offsets))
 	chosen, rejected := everySecond(scores)
 	var margins *tensor.Tensor
 	if s.c.Margin {

@@ -238,7 +238,7 @@ func TestRewardLayouts(t *testing.T) {
 		}
 		tape := tensor.NewTape(dev, device.F32)
 		tape.Infer()
-		v, err := s.Scores(nn.NewInput(tape, []int32{1, 2, 3}, []int32{0, 1, 2}, []int32{0, 3}), tape.Ints([]int32{2})).Float32s()
+		v, err := s.Scores(nn.NewInput(tape, []int32{1, 2, 3}, []int32{0, 1, 2}, []int32{0, 3}), []int32{2}).Float32s()
 		if err != nil || v[0] == 0 {
 			t.Errorf("%s: score %v, %v", head, v, err)
 		}

@@ -61,7 +61,7 @@ func begin(t *tensor.Tape, b *data.Batch) (p *pass, targets []int32) {
 
 // run computes the hidden states of a model at the answers' tokens: [M, C].
 func (p *pass) run(m nn.Model, in inputOptions) *tensor.Tensor {
-	return tensor.Rows(m.Hidden(in.input(p.tape, p.batch)), p.tape.Ints(p.rows))
+	return nn.HiddenAt(m, in.input(p.tape, p.batch), p.rows)
 }
 
 // forward runs a policy on the answers' tokens.
@@ -70,7 +70,7 @@ func (s *rolling) forward(t *tensor.Tape, m nn.Model, b *data.Batch, in inputOpt
 	if p.in = in.input(t, b); t.Recording() {
 		p.in = p.in.Balanced(m)
 	}
-	p.hidden = tensor.Rows(m.Hidden(p.in), t.Ints(p.rows))
+	p.hidden = nn.HiddenAt(m, p.in, p.rows)
 	h := p.hidden
 	if s.c.Temperature != 1 {
 		h = tensor.Scale(h, float32(1/s.c.Temperature))

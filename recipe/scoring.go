@@ -164,7 +164,7 @@ func (j *Judge) ScoreTokens(ctx context.Context, sequences [][]int32) ([]float64
 		}
 		err := inferring(ctx, j.tape, func() error {
 			in := nn.NewInput(j.tape, b.IDs, b.Positions, b.Offsets)
-			scores = append(scores, values(j.scorer.Scores(in, j.tape.Ints(lastRows(b.Offsets))))...)
+			scores = append(scores, values(j.scorer.Scores(in, lastRows(b.Offsets)))...)
 			return nil
 		})
 		if err != nil {

@@ -256,13 +256,12 @@ func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits,
 		} else {
 			tape.Infer()
 		}
-		in := nn.NewInput(tape, b.ids, b.positions, b.offsets)
-		if b.supervised == 0 {
-			logits = nn.Logits(m.model, m.model.Hidden(in), nil)
-			return
+		in := nn.NewInput(tape, b.ids, b.positions, b.offsets).Balanced(m.model)
+		h := m.model.Hidden(in)
+		if logits = nn.Logits(m.model, h, nil); b.supervised > 0 {
+			loss = tensor.LinearCrossEntropy(h, m.model.Head(), tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
+			loss, _ = in.AddBalance(m.model, loss, 1)
 		}
-		l := nn.Loss(m.model, in, b.targets, tensor.CrossEntropyOptions{Tokens: b.supervised})
-		logits, loss = nn.Logits(m.model, l.Hidden, nil), l.Total
 	})
 	return logits, loss, err
 }

@@ -92,7 +92,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
-	h := tensor.Add(x, in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
+	h := tensor.Add(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
 	fed := b.MLP.Forward(b.PreFeedforwardLayerNorm.Forward(h))
 	return tensor.Add(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
 }

@@ -82,7 +82,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 }
 
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
-	h := tensor.Add(x, in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
+	h := tensor.Add(in.Kept(i, x), in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
 	return tensor.Add(h, in.Drop(b.MLP.forward(b.Ln2.Forward(h))))
 }
 

@@ -87,6 +87,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := in.Drop(b.Attention.forward(b.InputLayerNorm.Forward(x), i, in, rotation))
+	x = in.Kept(i, x)
 	if b.parallel {
 		fed := in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(x)))
 		return tensor.Add(tensor.Add(fed, attended), x)

@@ -94,7 +94,8 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := b.InputLayerNorm.Forward(x)
-	return tensor.Add(tensor.Add(in.Drop(b.SelfAttn.forward(h, i, in, rotation)), in.Drop(b.MLP.forward(h))), x)
+	attended := in.Drop(b.SelfAttn.forward(h, i, in, rotation))
+	return tensor.Add(tensor.Add(attended, in.Drop(b.MLP.forward(in.Kept(i, h)))), in.Kept(i, x))
 }
 
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {

@@ -84,7 +84,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 }
 
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Add(x, in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
+	h := tensor.Add(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
 	return tensor.Add(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 

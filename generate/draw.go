@@ -1,0 +1,82 @@
+package generate
+
+import (
+	"slices"
+	"sync"
+
+	"hone/device"
+	"hone/tensor"
+)
+
+// drawAll computes the logits of h's rows in F32, draws a token for each slot and lets the training kernel
+// say how likely the model found it.
+func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
+	head := r.model.Head()
+	n, v := h.Rows(), head.Weight.Shape[0]
+	logits := r.dev.Alloc(n*v, device.F32)
+	defer r.dev.Free(logits)
+	loss := r.dev.Alloc(n, device.F32)
+	defer r.dev.Free(loss)
+	head.Compute(r.dev, logits, h.Buffer())
+	r.rows = slices.Grow(r.rows[:0], n*v)[:n*v]
+	if err := r.dev.Read(r.rows, logits); err != nil {
+		return err
+	}
+	ids, err := r.pick(slots, v)
+	if err != nil {
+		return err
+	}
+	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: r.tape.Ints(ids).Buffer(), Loss: loss})
+	nll := make([]float32, n)
+	if err := r.dev.Read(nll, loss); err != nil {
+		return err
+	}
+	if err := r.value(h, slots); err != nil {
+		return err
+	}
+	for i, slot := range slots {
+		r.add(slot, ids[i], -nll[i])
+	}
+	return nil
+}
+
+// pick draws a token of the vocabulary of v for each slot from its row of logits. Rows are dealt out to all cores; what is drawn
+// does not depend on who draws it.
+func (r *run) pick(slots []int, v int) ([]int32, error) {
+	ids, errs := make([]int32, len(slots)), make([]error, len(slots))
+	var group sync.WaitGroup
+	for w, sampler := range r.samplers[:min(len(r.samplers), len(slots))] {
+		work := func() {
+			for i := w; i < len(slots); i += len(r.samplers) {
+				s := r.slots[slots[i]]
+				ids[i], errs[i] = sampler.Pick(r.rows[i*v:(i+1)*v], s.tokens, uint64(s.index), len(s.tokens))
+			}
+		}
+		if w+1 == len(r.samplers) || w+1 == len(slots) {
+			work()
+		} else {
+			group.Go(work)
+		}
+	}
+	group.Wait()
+	if at := slices.IndexFunc(errs, func(err error) bool { return err != nil }); at >= 0 {
+		return nil, errs[at]
+	}
+	return ids, nil
+}
+
+// value notes what the states that tokens were drawn from are worth.
+func (r *run) value(h *tensor.Tensor, slots []int) error {
+	if r.opt.Value == nil {
+		return nil
+	}
+	v, err := r.opt.Value(h).Float32s()
+	if err != nil {
+		return err
+	}
+	for i, slot := range slots {
+		s := r.slots[slot]
+		s.values = append(s.values, v[i])
+	}
+	return nil
+}
