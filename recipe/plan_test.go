@@ -23,12 +23,18 @@ func TestPlanIsMeasured(t *testing.T) {
 		nearPlan(t, args, sum)
 	}
 	from, examples := base(t), exampleFile(t, "completion")
-	for _, args := range [][]string{{"method=lora"}, {"method=lora", "lora.dropout=0.1", "recompute=layers", "dtype=bf16"}} {
+	tuned := func(args ...string) *Summary {
 		sum, _, err := tune(t, tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), append([]string{"steps=2"}, args...)...))
 		if err != nil {
 			t.Fatal(err)
 		}
-		nearPlan(t, args, sum)
+		return sum
+	}
+	for _, args := range [][]string{{"method=lora", "loss_on=all"}, {"method=lora", "loss_on=all", "lora.dropout=0.1", "recompute=layers", "dtype=bf16"}} {
+		nearPlan(t, args, tuned(args...))
+	}
+	if sum := tuned("method=lora"); !(sum.PeakMemoryBytes < sum.PlannedMemoryBytes) { // the plan is of sequences that are answers throughout
+		t.Errorf("answers alone take %d bytes, planned are %d", sum.PeakMemoryBytes, sum.PlannedMemoryBytes)
 	}
 }
 
