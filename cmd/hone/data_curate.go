@@ -19,9 +19,9 @@ func curateCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "curate [RECIPE.yaml] [path=value ...]",
 		Short: "Filter documents and remove copies",
-		Long: "Puts documents through filters that mend or reject them with a reason, removes exact and near duplicates, and writes what is left with where it\n" +
+		Long: "Puts documents through filters that mend or reject them with a reason, removes documents that equal or nearly equal (near.threshold) another, and writes what is left with where it\n" +
 			"comes from. Memory does not grow with the corpus, but for the copies found. A run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
-		Example: "  hone data curate data=crawl/ out=curated\n  hone data curate data=src/ out=code filters=mend,code,pii near.threshold=0.8",
+		Example: "  hone data curate data=crawl/ out=curated\n  hone data curate data=src/ out=code filters=mend,code,pii",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := recipe.DefaultCurate()
 			path, overrides := splitArgs(args)

@@ -17,11 +17,11 @@ func dedupCommand(a *app) *cobra.Command {
 		Short: "Remove copies from a corpus and change nothing else",
 		Long: "Removes, by one or more of\n" +
 			"  exact       documents with equal texts: the first stays\n" +
-			"  minhash     near duplicates: the longest stays\n" +
+			"  minhash     documents that share at least near.threshold of their word 5-grams: the longest stays\n" +
 			"  paragraphs  paragraphs that stood before, anywhere in the corpus\n" +
 			"  lines       the same of lines\n" +
 			"  substring   spans of at least substring.length bytes that stood before, in text or code\n" +
-			"It is hone data curate without filters, so its keys hold too: near.threshold=0.8, lines.min_chars=50, format=parquet, threads=4 …",
+			"It is hone data curate without filters, so its keys hold too: near.threshold=0.9, lines.min_chars=50, format=parquet, threads=4 …",
 		Example: "  hone data dedup crawl/ --by exact,minhash --out unique\n  hone data dedup src/ --by exact,substring substring.whole=lines --out code",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := recipe.DefaultCurate()

@@ -40,7 +40,6 @@ type keptDoc struct {
 	hash      uint64
 	id        uint64   // the hash of its name, 0 without one
 	signature []uint32 // nil without a search for near duplicates
-	grams     []uint64 // nil unless they are compared
 }
 
 // newFunnel counts nothing yet.
@@ -183,11 +182,7 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 			return o
 		}
 		if w.hasher != nil {
-			compared := doc.compared(w.r.cfg.Records)
-			k.signature = w.hasher.signature(compared)
-			if w.r.cfg.Near.Exact {
-				k.grams = w.r.cfg.Near.grams(compared)
-			}
+			k.signature = w.hasher.signature(doc.compared(w.r.cfg.Records))
 		}
 		o.kept = append(o.kept, k)
 	}

@@ -2,9 +2,11 @@ package curate
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"sort"
 
@@ -15,8 +17,62 @@ func gramsName(shard int) string { return fmt.Sprintf("kept-%05d.grams", shard) 
 
 func endsName(grams string) string { return grams + "-ends" }
 
-// comparesGrams reports whether near duplicates are compared by all their n-grams.
-func (r *runner) comparesGrams() bool { return r.cfg.Near != nil && r.cfg.Near.Exact }
+// documentSet is a set of documents by their number: a bit for each of the corpus.
+type documentSet []uint64
+
+func newDocumentSet(documents int64) documentSet { return make(documentSet, documents/64+1) }
+
+func (s documentSet) add(doc uint64)      { s[doc/64] |= 1 << (doc % 64) }
+func (s documentSet) has(doc uint64) bool { return s[doc/64]>>(doc%64)&1 == 1 }
+
+// writeGrams writes the n-grams of the documents that agree in a band with another, which are few, shard by shard. Those of a shard that an earlier call
+// wrote are the same.
+func (r *runner) writeGrams(ctx context.Context, bands iter.Seq2[entry, error]) error {
+	compared := newDocumentSet(r.before(len(r.state.Shards)))
+	for m, err := range members(bands) {
+		if err != nil {
+			return err
+		}
+		if m.n > 1 {
+			compared.add(m.first.doc)
+			compared.add(m.doc)
+		}
+	}
+	for shard := range r.state.Shards {
+		if _, err := os.Stat(r.path(workName, endsName(gramsName(shard)))); err == nil {
+			continue
+		}
+		if err := r.writeShardGrams(ctx, shard, compared); err != nil {
+			return err
+		}
+		r.progress("near duplicates", r.before(shard+1))
+	}
+	return nil
+}
+
+func (r *runner) writeShardGrams(ctx context.Context, shard int, compared documentSet) error {
+	out, err := createGrams(r.path(workName, gramsName(shard)))
+	if err != nil {
+		return err
+	}
+	work := func(_ int, it *item) error {
+		if !compared.has(it.doc) {
+			return nil
+		}
+		if err := it.line.load(it.stored); err != nil {
+			return err
+		}
+		it.grams = r.cfg.Near.grams((&Doc{Text: it.line.Text}).compared(r.cfg.Records))
+		return nil
+	}
+	everything := copies{newClusters(), newClusters(), newClusters()}
+	err = r.eachItem(ctx, shardReader{shard: shard, same: everything}, work, func(it *item) error { return out.write(it.grams) })
+	if err != nil {
+		out.abort()
+		return err
+	}
+	return out.commit()
+}
 
 // gramWriter writes the n-grams of a shard's documents one after the other, and beside them where each ends.
 type gramWriter struct {
@@ -39,21 +95,25 @@ func createGrams(path string) (*gramWriter, error) {
 }
 
 func (w *gramWriter) write(grams []uint64) error {
+	var b [8]byte
 	for _, g := range grams {
-		if err := binary.Write(w.buffers[0], binary.LittleEndian, g); err != nil {
+		if _, err := w.buffers[0].Write(binary.LittleEndian.AppendUint64(b[:0], g)); err != nil {
 			return fmt.Errorf("curate: %w", err)
 		}
 	}
 	w.end += uint64(len(grams))
-	return binary.Write(w.buffers[1], binary.LittleEndian, w.end)
+	_, err := w.buffers[1].Write(binary.LittleEndian.AppendUint64(b[:0], w.end))
+	return err
 }
 
 func (w *gramWriter) commit() error {
-	var errs []error
-	for i, f := range w.files {
-		errs = append(errs, w.buffers[i].Flush(), f.Commit())
+	for i, f := range w.files { // the ends last: where they are, the shard is done
+		if err := errors.Join(w.buffers[i].Flush(), f.Commit()); err != nil {
+			w.abort()
+			return fmt.Errorf("curate: %w", err)
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func (w *gramWriter) abort() {

@@ -19,7 +19,12 @@ const (
 func (r *runner) sameIDs(ctx context.Context, c *clusters) error {
 	n := int64(0)
 	var example member
-	err := r.eachMember(ctx, idKeys, func(m member) error {
+	keys, err := r.sortKeys(ctx, idKeys)
+	defer keys.remove()
+	if err != nil {
+		return err
+	}
+	err = eachMember(ctx, keys, func(m member) error {
 		if m.n == 1 {
 			return nil
 		}

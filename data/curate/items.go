@@ -8,10 +8,11 @@ import (
 
 // item is a document of a shard on its way through workers.
 type item struct {
-	doc    uint64 // its number in the order of the corpus
-	kept   uint64 // the document that is kept in its place
-	copied string // exact or near, "" for a document that stays
-	stored []byte // as it lies in its shard
+	doc    uint64   // its number in the order of the corpus
+	kept   uint64   // the document that is kept in its place
+	copied string   // exact or near, "" for a document that stays
+	stored []byte   // as it lies in its shard
+	grams  []uint64 // where they are compared
 	marks  [][]mark
 	line   line
 	out    []byte // what is to be written

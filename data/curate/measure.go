@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/zeebo/xxh3"
 
@@ -25,15 +26,22 @@ type Agreement struct {
 	Precision float64 `json:"precision"` // Right / Removed
 }
 
+// NearMeasure is what MeasureNear found.
+type NearMeasure struct {
+	Documents int         `json:"documents"` // distinct texts
+	Seconds   float64     `json:"seconds"`   // of the search
+	Agreement []Agreement `json:"agreement"`
+}
+
 // MeasureNear searches for near duplicates as Run does, computes the similarity of every pair that reaches the least threshold, and compares. Documents
-// whose text stood before are left out. Memory holds the n-grams of all documents.
-func MeasureNear(ctx context.Context, docs iter.Seq2[data.Document, error], near MinHash, thresholds []float64, workers int) (_ []Agreement, documents int, err error) {
+// whose text stood before are left out. Memory holds all texts and their n-grams.
+func MeasureNear(ctx context.Context, docs iter.Seq2[data.Document, error], near MinHash, thresholds []float64, workers int) (*NearMeasure, error) {
 	dir, err := os.MkdirTemp("", "hone-near-")
 	if err != nil {
-		return nil, 0, fmt.Errorf("measure: %w", err)
+		return nil, fmt.Errorf("measure: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	var sets [][]uint64
+	var texts []string
 	seen := map[uint64]bool{}
 	distinct := func(yield func(data.Document, error) bool) {
 		for d, err := range docs {
@@ -43,26 +51,32 @@ func MeasureNear(ctx context.Context, docs iter.Seq2[data.Document, error], near
 				} else {
 					seen[key] = true
 				}
-				sets = append(sets, near.grams(string(d.Text)))
+				texts = append(texts, string(d.Text))
 			}
 			if !yield(d, err) {
 				return
 			}
 		}
 	}
+	begin := time.Now()
 	r := &runner{cfg: Config{Dir: dir, Near: &near, Workers: workers, ShardBytes: 256 << 20, SortEntries: 4 << 20}}
 	if err := r.open(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	if err := r.filter(ctx, distinct); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	same, err := r.duplicates(ctx)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
+	took := time.Since(begin)
+	sets := make([][]uint64, len(texts))
+	for i, text := range texts {
+		sets[i] = near.grams(text)
+	}
+	m := &NearMeasure{Documents: len(texts), Seconds: took.Seconds()}
 	pairs := alikePairs(sets, slices.Min(thresholds))
-	var out []Agreement
 	for _, t := range thresholds {
 		a := Agreement{Threshold: t}
 		for _, p := range pairs {
@@ -83,24 +97,15 @@ func MeasureNear(ctx context.Context, docs iter.Seq2[data.Document, error], near
 			}
 		}
 		a.Recall, a.Precision = share(a.Found, a.Pairs), share(a.Right, a.Removed)
-		out = append(out, a)
+		m.Agreement = append(m.Agreement, a)
 	}
-	return out, len(sets), nil
+	return m, nil
 }
 
 // grams are the hashes of a text's word n-grams, each once, in ascending order.
 func (c MinHash) grams(text string) []uint64 {
-	words := normalWords(text)
-	n := min(c.NGram, max(1, len(words)))
 	var set []uint64
-	for i := 0; i+n <= len(words); i++ {
-		g := uint64(0)
-		for _, w := range words[i : i+n] {
-			g = (g ^ xxh3.HashString(w)) * 0x9fb21c651e98df25
-			g ^= g >> 32
-		}
-		set = append(set, g)
-	}
+	c.eachGram(text, func(g uint64) { set = append(set, g) })
 	slices.Sort(set)
 	return slices.Clip(slices.Compact(set))
 }

@@ -61,29 +61,33 @@ func TestRecallOfNearDuplicates(t *testing.T) {
 		}
 	}
 	near := DefaultMinHash()
-	all, n, err := MeasureNear(t.Context(), stream(docs, goOn), near, []float64{0.8, 0.9}, 2)
+	near.Threshold = 0
+	measured, err := MeasureNear(t.Context(), stream(docs, goOn), near, []float64{0.8, 0.9}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
+	all, n := measured.Agreement, measured.Documents
 	if n >= len(docs) || all[0].Pairs < families {
 		t.Errorf("%d of %d documents, %+v", n, len(docs), all)
 	}
 	if all[0].Recall < 0.95 || all[1].Recall < 0.99 {
 		t.Errorf("recall %+v", all)
 	}
-	near.Threshold = 0.8
-	strict, _, err := MeasureNear(t.Context(), stream(docs, goOn), near, []float64{0.75, 0.8}, 2)
+	near.Threshold, near.Exact = 0.8, false
+	measured, err = MeasureNear(t.Context(), stream(docs, goOn), near, []float64{0.75, 0.8}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
+	strict := measured.Agreement
 	if strict[0].Precision < 0.95 || strict[1].Precision <= all[0].Precision {
 		t.Errorf("precision %+v, without a threshold %+v", strict, all)
 	}
 	near.Exact = true
-	exact, _, err := MeasureNear(t.Context(), stream(docs, goOn), near, []float64{0.8}, 2)
+	measured, err = MeasureNear(t.Context(), stream(docs, goOn), near, []float64{0.8}, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
+	exact := measured.Agreement
 	if exact[0].Recall < 0.95 || exact[0].Precision != 1 { // families are of two, so that nothing is removed for a third
 		t.Errorf("compared exactly %+v", exact)
 	}

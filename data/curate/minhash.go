@@ -1,7 +1,6 @@
 package curate
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -17,13 +16,15 @@ type MinHash struct {
 	NGram     int     `yaml:"ngram" doc:"words per n-gram"`
 	Bands     int     `yaml:"bands" doc:"groups of hashes; documents that agree in one group are compared"`
 	Rows      int     `yaml:"rows" doc:"hashes per group"`
-	Threshold float64 `yaml:"threshold" doc:"least similarity, estimated from all hashes, of duplicates; 0: agreeing in one group is enough"`
-	Exact     bool    `yaml:"exact" doc:"with a threshold: compare all n-grams and not the estimate; they take about as much disk as the text while it runs"`
+	Threshold float64 `yaml:"threshold" doc:"least similarity of duplicates; 0: agreeing in one group is enough, as with datatrove and for FineWeb"`
+	Exact     bool    `yaml:"exact" doc:"the similarity is that of all n-grams, which take 8 bytes each on the disk meanwhile, of documents that agree with another; false: it is estimated from the hashes"`
 	Seed      uint64  `yaml:"seed" doc:"of the hashes"`
 }
 
-// DefaultMinHash has datatrove's values.
-func DefaultMinHash() MinHash { return MinHash{NGram: 5, Bands: 14, Rows: 8, Seed: 1} }
+// DefaultMinHash searches as datatrove does, and then compares what it found: documents that agree in a group may be alike by half only.
+func DefaultMinHash() MinHash {
+	return MinHash{NGram: 5, Bands: 14, Rows: 8, Threshold: 0.8, Exact: true, Seed: 1}
+}
 
 // Validate reports the first value that cannot be meant.
 func (c MinHash) Validate() error {
@@ -34,8 +35,6 @@ func (c MinHash) Validate() error {
 		return fmt.Errorf("near.bands is %d and near.rows %d; both must be at least 1 and there may be %d hashes", c.Bands, c.Rows, 1<<14)
 	case !(c.Threshold >= 0 && c.Threshold <= 1):
 		return fmt.Errorf("near.threshold is %v; it must be between 0 and 1", c.Threshold)
-	case c.Exact && c.Threshold == 0:
-		return errors.New("near.exact compares with near.threshold, which is 0; set it, as in near.threshold=0.8")
 	}
 	return nil
 }
@@ -68,28 +67,33 @@ func splitmix(state *uint64) uint64 {
 
 // signature is the upper halves of the least hash of the text's n-grams for each of Bands*Rows hash functions.
 func (h *hasher) signature(text string) []uint32 {
-	words := normalWords(text)
 	for i := range h.min {
 		h.min[i] = math.MaxUint64
 	}
-	n := min(h.c.NGram, max(1, len(words)))
-	hashes := make([]uint64, len(words))
-	for i, w := range words {
-		hashes[i] = xxh3.HashString(w)
-	}
-	for i := 0; i+n <= max(n, len(words)); i++ {
-		g := uint64(0)
-		for _, w := range hashes[min(i, len(hashes)):min(i+n, len(hashes))] {
-			g = (g ^ w) * 0x9fb21c651e98df25
-			g ^= g >> 32
-		}
-		h.add(g)
-	}
+	h.c.eachGram(text, h.add)
 	sig := make([]uint32, len(h.min))
 	for i, m := range h.min {
 		sig[i] = uint32(m >> 32)
 	}
 	return sig
+}
+
+// eachGram calls f for the hash of every n-gram; a shorter text is one, and an empty one, too.
+func (c MinHash) eachGram(text string, f func(uint64)) {
+	words := normalWords(text)
+	hashes := make([]uint64, len(words))
+	for i, w := range words {
+		hashes[i] = xxh3.HashString(w)
+	}
+	n := min(c.NGram, len(words))
+	for i := 0; i+n <= len(words) && (n > 0 || i == 0); i++ {
+		g := uint64(0)
+		for _, w := range hashes[i : i+n] {
+			g = (g ^ w) * 0x9fb21c651e98df25
+			g ^= g >> 32
+		}
+		f(g)
+	}
 }
 
 // add takes an n-gram's hash in: multiply-add functions modulo 2^64, whose upper halves are near uniform (Dietzfelbinger et al., 1997).

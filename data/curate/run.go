@@ -103,7 +103,7 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 		return nil, fmt.Errorf("%s was made with on_same_id=%s; name another folder, or remove this one", cfg.Dir, was)
 	}
 	if r.state.Result != nil {
-		return r.state.Result, nil
+		return r.state.Result, r.clear() // once more, as a run may have been stopped there
 	}
 	if !r.state.Filtered {
 		if err := r.filter(ctx, docs); err != nil {
@@ -170,7 +170,7 @@ func (r *runner) path(parts ...string) string {
 	return filepath.Join(append([]string{r.cfg.Dir}, parts...)...)
 }
 
-func shardName(i int) string { return fmt.Sprintf("kept-%05d.jsonl.zst", i) }
+func shardName(i int) string { return fmt.Sprintf("kept-%05d.zst", i) }
 func keysName(i int) string  { return fmt.Sprintf("kept-%05d.keys", i) }
 
 // Claim makes a folder that of a fingerprint, for one who puts files there before Run does. It refuses the folder of another.
@@ -251,59 +251,71 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 
 // group joins the documents that share a key of a kind.
 func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
-	var read *signatures
-	if kind == bandKeys && r.cfg.Near.Threshold > 0 && !r.cfg.Near.Exact {
-		var err error
-		if read, err = r.openSignatures(); err != nil {
-			return err
-		}
-		defer read.close()
+	keys, err := r.sortKeys(ctx, kind)
+	defer keys.remove()
+	if err != nil {
+		return err
 	}
-	var sets *gramSets
-	if kind == bandKeys && r.cfg.Near.Exact {
-		var err error
-		if sets, err = r.openGrams(); err != nil {
-			return err
-		}
-		defer sets.close()
+	alike, done, err := r.comparison(ctx, kind, keys)
+	if err != nil {
+		return err
 	}
-	var first []uint32 // of the group
-	return r.eachMember(ctx, kind, func(m member) error {
-		switch {
-		case m.n == 1:
-			first = nil
+	defer done()
+	return eachMember(ctx, keys, func(m member) error {
+		if m.n == 1 {
 			return nil
-		case kind == exactKeys && m.bytes != m.first.bytes:
-			return nil
-		case sets != nil:
-			if alike, err := sets.alike(m); err != nil || !alike {
-				return err
-			}
-		case read != nil:
-			if alike, err := read.alike(&first, m, r.cfg.Near.Threshold); err != nil || !alike {
-				return err
-			}
 		}
-		c.join(m.first, m.entry)
-		return nil
+		same, err := alike(m)
+		if same {
+			c.join(m.first, m.entry)
+		}
+		return err
 	})
 }
 
-// eachMember calls f for the keys of a kind of all documents, in their order.
-func (r *runner) eachMember(ctx context.Context, kind keyKind, f func(member) error) error {
+// comparison decides whether an entry is a copy of the first of its key.
+func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (alike func(member) (bool, error), done func(), err error) {
+	switch {
+	case kind == exactKeys:
+		return func(m member) (bool, error) { return m.bytes == m.first.bytes, nil }, func() {}, nil
+	case r.cfg.Near.Threshold == 0:
+		return func(member) (bool, error) { return true, nil }, func() {}, nil
+	case r.cfg.Near.Exact:
+		if err := r.writeGrams(ctx, keys.sorted()); err != nil {
+			return nil, nil, err
+		}
+		sets, err := r.openGrams()
+		if err != nil {
+			return nil, nil, err
+		}
+		return sets.alike, sets.close, nil
+	}
+	read, err := r.openSignatures()
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(m member) (bool, error) { return read.alike(m, r.cfg.Near.Threshold) }, read.close, nil
+}
+
+// sortKeys puts the keys of a kind of all documents in their order.
+func (r *runner) sortKeys(ctx context.Context, kind keyKind) (*sorter, error) {
 	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries}
-	defer s.remove()
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		if err := ctx.Err(); err != nil {
-			return err
+			return s, err
 		}
 		if err := r.eachKey(i, base, kind, s.add); err != nil {
-			return err
+			return s, err
 		}
 		base += uint64(shard.Documents)
 	}
-	for m, err := range members(s.sorted()) {
+	return s, nil
+}
+
+// eachMember calls f for sorted keys.
+func eachMember(ctx context.Context, keys *sorter, f func(member) error) error {
+	for m, err := range members(keys.sorted()) {
 		if err == nil {
 			err = f(m)
 		}
@@ -314,7 +326,7 @@ func (r *runner) eachMember(ctx context.Context, kind keyKind, f func(member) er
 	return ctx.Err()
 }
 
-// finish sums up and removes what was only needed on the way.
+// finish sums up.
 func (r *runner) finish() (*Result, error) {
 	result, all := r.state.Funnel, parted{}
 	for _, p := range r.state.Parts {
@@ -333,8 +345,13 @@ func (r *runner) finish() (*Result, error) {
 	if err := r.save(); err != nil {
 		return nil, err
 	}
+	return &result, r.clear()
+}
+
+// clear removes what is only needed on the way.
+func (r *runner) clear() error {
 	if err := os.RemoveAll(r.path(workName)); err != nil {
-		return nil, fmt.Errorf("curate: %w", err)
+		return fmt.Errorf("curate: %w", err)
 	}
-	return &result, nil
+	return nil
 }

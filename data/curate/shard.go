@@ -21,8 +21,7 @@ type shardWriter struct {
 	text    *packedFile
 	keys    *atomicfile.File
 	buffer  *bufio.Writer
-	grams   *gramWriter // nil unless they are compared
-	pending bool        // something was read since the last shard
+	pending bool // something was read since the last shard
 }
 
 // take writes what a batch left over and ends the shard when it is full.
@@ -57,16 +56,6 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 			return fmt.Errorf("curate: %w", err)
 		}
 		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
-		if w.r.comparesGrams() {
-			if w.grams, err = createGrams(w.r.path(workName, gramsName(i))); err != nil {
-				return err
-			}
-		}
-	}
-	if w.grams != nil {
-		if err := w.grams.write(d.grams); err != nil {
-			return err
-		}
 	}
 	w.count.plus(d.size)
 	return errors.Join(w.text.writeStored(d.stored), writeKeys(w.buffer, d))
@@ -96,9 +85,6 @@ func (w *shardWriter) close() error {
 	s := &w.r.state
 	if w.text != nil {
 		err := errors.Join(w.text.commit(), w.buffer.Flush(), w.keys.Commit())
-		if w.grams != nil {
-			err = errors.Join(err, w.grams.commit())
-		}
 		if err != nil {
 			return fmt.Errorf("curate: %w", err)
 		}
@@ -106,7 +92,7 @@ func (w *shardWriter) close() error {
 	}
 	s.Input = w.input
 	s.Funnel.merge(&w.funnel)
-	w.text, w.keys, w.grams, w.count, w.pending = nil, nil, nil, Count{}, false
+	w.text, w.keys, w.count, w.pending = nil, nil, Count{}, false
 	return w.r.save()
 }
 
@@ -115,9 +101,6 @@ func (w *shardWriter) abort() {
 		w.text.abort()
 		if w.keys != nil {
 			w.keys.Abort()
-		}
-		if w.grams != nil {
-			w.grams.abort()
 		}
 	}
 }
@@ -187,6 +170,8 @@ type signatures struct {
 	files []*os.File
 	first []uint64 // number of each file's first document
 	size  int64
+	last  uint64   // the document whose signature is at hand, plus one
+	of    []uint32 // that
 }
 
 func (r *runner) openSignatures() (*signatures, error) {
@@ -220,13 +205,14 @@ func (s *signatures) read(doc uint64) ([]uint32, error) {
 }
 
 // alike reports whether a member's signature is like that of the first of its key, which is read once.
-func (s *signatures) alike(first *[]uint32, m member, threshold float64) (bool, error) {
+func (s *signatures) alike(m member, threshold float64) (bool, error) {
 	var err error
-	if *first == nil {
-		if *first, err = s.read(m.first.doc); err != nil {
+	if s.last != m.first.doc+1 {
+		if s.of, err = s.read(m.first.doc); err != nil {
 			return false, err
 		}
+		s.last = m.first.doc + 1
 	}
 	other, err := s.read(m.doc)
-	return err == nil && similarity(*first, other) >= threshold, err
+	return err == nil && similarity(s.of, other) >= threshold, err
 }
