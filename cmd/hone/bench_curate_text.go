@@ -2,57 +2,134 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"go/ast"
+	"go/doc/comment"
+	"go/parser"
+	"go/token"
 	"io"
-	"math/rand/v2"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/zeebo/xxh3"
 
 	"hone/data"
+	"hone/data/curate"
 	"hone/internal/atomicfile"
 )
 
-// Sizes of the texts that hone bench curate makes.
+// prose is what Go's source holds for the crawl of hone bench curate. Folders go as a whole into one part or the other, so that no file is judged by that a
+// neighbour of it was trained on.
+type prose struct {
+	good, held []string // pages that people wrote: the comments of a file, those of at least minWords words, in their order, each once
+	machine    []string // source that programs wrote
+}
+
+// Which text makes a page.
 const (
-	cleanBytes = 3 << 19
-	heldShare  = 20 // one file in so many is held out
+	minWords  = 15  // of a comment
+	minPage   = 500 // bytes
+	folders   = 20  // are parted: by the hash of its name a folder is one of so many,
+	heldParts = 1   // of which so many are held out
+	goodParts = 7   // and so many go into the crawl
 )
 
-// makeTexts writes raw.jsonl and held.jsonl from Go's standard library, the same ones every time.
-func (v *valueOfCuration) makeTexts(ctx context.Context) error {
-	src, err := standardLibrary(ctx)
+// readProse reads the folder src of Go: the same text for the same release, wherever it is. Tests' data and vendored copies are left out.
+func readProse(ctx context.Context, src fs.FS) (*prose, error) {
+	p := &prose{}
+	err := fs.WalkDir(src, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		if d.IsDir() && (d.Name() == "testdata" || d.Name() == "vendor") {
+			return fs.SkipDir
+		}
+		part := xxh3.HashString(path.Dir(name)) % folders
+		if d.IsDir() || path.Ext(name) != ".go" || part >= heldParts+goodParts {
+			return nil
+		}
+		text, err := fs.ReadFile(src, name)
+		if err == nil {
+			p.add(text, part < heldParts)
+		}
+		return err
+	})
+	if err == nil && (len(p.good) == 0 || len(p.held) == 0 || len(p.machine) == 0) {
+		err = errors.New("the source of Go's standard library is not whole (go env GOROOT); name texts by --raw and --held-out")
+	}
+	return p, err
+}
+
+// add sorts a file in; one that does not parse, such as an example of an error, has no page.
+func (p *prose) add(source []byte, held bool) {
+	f, err := parser.ParseFile(token.NewFileSet(), "", source, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		return
+	}
+	if ast.IsGenerated(f) {
+		if !held {
+			p.machine = append(p.machine, string(source))
+		}
+		return
+	}
+	switch page := commentsOf(f); {
+	case len(page) < minPage:
+	case held:
+		p.held = append(p.held, page)
+	default:
+		p.good = append(p.good, page)
+	}
+}
+
+// commentsOf is a page of a file's comments, paragraphs in one line as on a web page. Notices of copyright are none.
+func commentsOf(f *ast.File) string {
+	var b strings.Builder
+	parse, print := comment.Parser{}, comment.Printer{TextWidth: -1}
+	seen := map[string]bool{}
+	for _, group := range f.Comments {
+		text := group.Text()
+		if seen[text] || len(strings.Fields(text)) < minWords || strings.HasPrefix(text, "Copyright") {
+			continue
+		}
+		seen[text] = true
+		b.Write(print.Text(parse.Parse(text)))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// clean takes out of the held-out pages those that share 13 words in a row with a page of the crawl.
+func (p *prose) clean(crawl string) error {
+	d := curate.DefaultDecontaminate()
+	d.Against = []string{crawl}
+	step, _, err := d.Step()
 	if err != nil {
 		return err
 	}
-	var clean, held []string
-	bytes := 0
-	for d, err := range (data.Sources{Paths: src}).Documents(&data.Stats{}) {
-		if err != nil {
-			return err
-		}
-		name := d.Source[strings.LastIndex(d.Source, "/src/")+1:] // the same wherever Go is
-		switch h := xxh3.HashString(name); {
-		case h%heldShare == 0:
-			held = append(held, string(d.Text))
-		case h%12 == 1 && bytes < cleanBytes: // from all over the library
-			clean = append(clean, string(d.Text))
-			bytes += len(d.Text)
+	var kept []string
+	for _, text := range p.held {
+		if step.Apply(&curate.Doc{Text: text}) == "" {
+			kept = append(kept, text)
 		}
 	}
-	if err := writeTexts(v.held[0], held); err != nil {
-		return err
-	}
-	return writeTexts(v.raw[0], dirty(rand.New(rand.NewPCG(1, 1)), clean))
+	p.held = kept
+	return nil
 }
 
-func writeTexts(path string, texts []string) error {
-	return atomicfile.WriteTo(path, func(w io.Writer) error {
+// page is a document of the crawl, by its kind.
+type page struct{ kind, text string }
+
+// writePages writes pages with ids that begin with their kinds.
+func writePages(file string, pages []page) error {
+	return atomicfile.WriteTo(file, func(w io.Writer) error {
 		e := json.NewEncoder(w)
-		for _, t := range texts {
-			if err := e.Encode(map[string]string{"text": t}); err != nil {
+		for i, p := range pages {
+			if err := e.Encode(map[string]string{"id": fmt.Sprintf("%s %d", p.kind, i), "text": p.text}); err != nil {
 				return err
 			}
 		}
@@ -60,78 +137,32 @@ func writeTexts(path string, texts []string) error {
 	})
 }
 
-// dirty puts among texts what crawls are full of, until it is about twice as much as they are: mirrors of some of them, changed a little or not at all, pages
-// of one template, generated tables, minified scripts and dumps of data.
-func dirty(r *rand.Rand, clean []string) []string {
-	size := 0
-	for _, t := range clean {
-		size += len(t)
+// kindsOf counts the pages of the made crawl and those that curation left, in the order of the kinds' names.
+func kindsOf(raw, curated []string) ([]kindCount, error) {
+	before, err := countKinds(raw)
+	if err != nil {
+		return nil, err
 	}
-	kinds := []func(*rand.Rand) string{
-		func(r *rand.Rand) string { return mirrored(r, clean[r.IntN(1+len(clean)/20)]) }, // a twentieth is popular
-		templatePage, generatedTable, minified, dump,
+	after, err := countKinds(curated)
+	var kinds []kindCount
+	for _, kind := range slices.Sorted(maps.Keys(before)) {
+		kinds = append(kinds, kindCount{kind, before[kind], after[kind]})
 	}
-	out := append([]string(nil), clean...)
-	shares := []int{size, size / 4, size / 4, size / 4, size / 4} // of each kind
-	for kind, left := range shares {
-		for left > 0 {
-			t := kinds[kind](r)
-			out = append(out, t)
-			left -= len(t)
+	return kinds, err
+}
+
+// countKinds counts pages by the kinds in their ids.
+func countKinds(paths []string) (map[string]curate.Count, error) {
+	counts := map[string]curate.Count{}
+	for d, err := range (data.Sources{Paths: paths, IDField: "id"}).Documents(&data.Stats{}) {
+		if err != nil {
+			return nil, err
 		}
+		kind := d.ID[:max(0, strings.LastIndexByte(d.ID, ' '))]
+		c := counts[kind]
+		c.Documents++
+		c.Bytes += int64(len(d.Text))
+		counts[kind] = c
 	}
-	r.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out
-}
-
-// mirrored is a text as another site has it: one in three as it is, the others with a notice and some lines gone.
-func mirrored(r *rand.Rand, text string) string {
-	if r.IntN(3) == 0 {
-		return text
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "// Mirrored on 2025-%02d-%02d from site %d.\n", 1+r.IntN(12), 1+r.IntN(28), r.IntN(1000))
-	for line := range strings.Lines(text) {
-		if r.IntN(200) > 0 {
-			b.WriteString(line)
-		}
-	}
-	return b.String()
-}
-
-func templatePage(r *rand.Rand) string {
-	return fmt.Sprintf("<html><head><title>Package index, page %d</title></head>\n<body>\n<ul class=\"nav\"><li>Home</li><li>Packages</li><li>About</li><li>Contact us</li></ul>\n"+
-		"<p>Showing results %d to %d. Sign in to save your search. Please enable cookies to get the most out of this site.</p>\n"+
-		"<p>We and our partners store information on a device, such as cookies, and process personal data for personalised ads and content measurement.</p>\n"+
-		"<div class=\"footer\">Terms of use. Privacy policy. All rights reserved. Server %d.</div>\n</body></html>\n", r.IntN(1e6), r.IntN(1e6), r.IntN(1e6), r.IntN(100))
-}
-
-func generatedTable(r *rand.Rand) string {
-	var b strings.Builder
-	b.WriteString("// Code generated by tablegen; DO NOT EDIT.\n\npackage tables\n\nvar table = [...]uint32{\n")
-	for range 20 + r.IntN(200) {
-		b.WriteByte('\t')
-		for range 8 {
-			fmt.Fprintf(&b, "0x%08x, ", r.Uint32())
-		}
-		b.WriteByte('\n')
-	}
-	return b.String() + "}\n"
-}
-
-func minified(r *rand.Rand) string {
-	var b strings.Builder
-	for range 200 + r.IntN(600) {
-		fmt.Fprintf(&b, "function %c%d(%c,%c){return %c.%s(%d)?%c[%d]:!1}", 'a'+rune(r.IntN(26)), r.IntN(99), 'a'+rune(r.IntN(26)), 'a'+rune(r.IntN(26)), 'a'+rune(r.IntN(26)),
-			[]string{"has", "get", "indexOf", "call"}[r.IntN(4)], r.IntN(999), 'a'+rune(r.IntN(26)), r.IntN(99))
-	}
-	return b.String()
-}
-
-func dump(r *rand.Rand) string {
-	raw := make([]byte, 3000+r.IntN(9000))
-	for i := range raw {
-		raw[i] = byte(r.Uint32())
-	}
-	return base64.StdEncoding.EncodeToString(raw)
+	return counts, nil
 }

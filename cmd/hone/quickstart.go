@@ -117,11 +117,9 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 // standardLibrary is a glob for each folder of Go's packages. The compiler and the other programs in cmd, a quarter of them
 // generated tables, and vendored code are left out.
 func standardLibrary(ctx context.Context) ([]string, error) {
-	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
-	src := filepath.Join(strings.TrimSpace(string(root)), "src")
-	folders, listErr := os.ReadDir(src)
-	if err := errors.Join(err, listErr); err != nil || len(folders) == 0 {
-		return nil, errors.New("the source of Go's standard library is not at hand (go env GOROOT); name texts to train on with data=PATH")
+	src, folders, err := goSource(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w; name texts to train on with data=PATH", err)
 	}
 	var globs []string
 	for _, f := range folders {
@@ -130,4 +128,15 @@ func standardLibrary(ctx context.Context) ([]string, error) {
 		}
 	}
 	return globs, nil
+}
+
+// goSource is the folder of Go's own source, with what is in it.
+func goSource(ctx context.Context) (src string, folders []os.DirEntry, err error) {
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	src = filepath.Join(strings.TrimSpace(string(root)), "src")
+	folders, listErr := os.ReadDir(src)
+	if err := errors.Join(err, listErr); err != nil || len(folders) == 0 {
+		return "", nil, errors.New("the source of Go's standard library is not at hand (go env GOROOT)")
+	}
+	return src, folders, nil
 }
