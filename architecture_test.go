@@ -12,16 +12,21 @@ import (
 	"testing"
 )
 
+// top is the layer of the program.
+const top = 8
+
 // layers says how high a package stands; a package imports only lower ones. Longer paths win.
 var layers = map[string]int{
-	"cmd/hone": 6,
-	"recipe":   5, "serve/": 5,
+	"cmd/hone":  top,
+	"recipe/rl": 7, "recipe/cluster": 7,
+	"recipe/lm": 6, "recipe/preference": 6, "recipe/curation": 6, "recipe/recipetest": 6,
+	"recipe": 5, "recipe/judge": 5, "serve/": 5,
 	"report": 4, "plan": 4, "model": 4, "train": 4, "eval": 4,
 	"model/": 3, "generate": 3, "adapter": 3,
-	"nn": 2, "data/curate": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
+	"nn": 2, "data/curate": 2, "recipe/example": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
 	"device/cpu": 1, "device/cuda": 1, "tensor": 1, "data": 1, "chat": 1, "convert": 1,
 	"device": 0, "hub": 0, "tokenizer": 0, "safetensors": 0, "gguf": 0,
-	"reward":    0,
+	"reward": 0, "recipe/config": 0,
 	"internal/": -1,
 }
 
@@ -37,6 +42,12 @@ var bans = []struct{ from, to, reason string }{
 	{"train", "device/cpu", "a device is passed in"},
 	{"recipe", "device/cpu", "only cmd/hone picks a device"},
 	{"recipe", "device/cuda", "only cmd/hone picks a device"},
+	{"recipe/lm", "device/", "only cmd/hone picks a device"},
+	{"recipe/preference", "device/", "only cmd/hone picks a device"},
+	{"recipe/rl", "device/", "only cmd/hone picks a device"},
+	{"recipe/judge", "device/", "only cmd/hone picks a device"},
+	{"recipe/curation", "device/", "only cmd/hone picks a device"},
+	{"recipe/cluster", "device/", "only cmd/hone picks a device"},
 	{"device/cpu", "tensor", "kernels know buffers and sizes only"},
 	{"device/cuda", "tensor", "kernels know buffers and sizes only"},
 	{"data", "tensor", "batches are host numbers; recipe moves them to the device"},
@@ -68,7 +79,7 @@ func TestLayers(t *testing.T) {
 			continue
 		}
 		for _, imp := range p.imports {
-			if slices.Contains(bannedStd, imp) && level < 6 {
+			if slices.Contains(bannedStd, imp) && level < top {
 				t.Errorf("%s imports %s: only cmd/hone does", p.path, imp)
 			}
 			to, ours := strings.CutPrefix(imp, "hone/")
@@ -84,7 +95,7 @@ func TestLayers(t *testing.T) {
 				}
 			}
 		}
-		if level < 6 {
+		if level < top {
 			for _, at := range p.exits {
 				t.Errorf("%s: only cmd/hone exits and reads the environment or the command line", at)
 			}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hone/internal/atomicfile"
+	"hone/tokenizer"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -112,3 +114,33 @@ func Names() []string {
 
 // Source returns the template's text.
 func (t *Template) Source() string { return t.source }
+
+// Choose is the template of the given name or file, or without one that of the model in dir, whose tokenizer is tok; nil when it has none.
+func Choose(name, dir string, tok *tokenizer.Tokenizer) (*Template, error) {
+	config := tok.Config()
+	tokens := Tokens{BOS: config.BOS, EOS: config.EOS, PAD: config.PAD, UNK: config.UNK}
+	if name == "" {
+		t, err := Load(dir, tokens)
+		if errors.Is(err, ErrNoTemplate) {
+			return nil, nil
+		}
+		return t, err
+	}
+	source, err := os.ReadFile(name)
+	if err == nil {
+		return New(string(source), "", tokens)
+	}
+	t, err := Builtin(name, tokens)
+	if err != nil {
+		return nil, fmt.Errorf("chat_template: %w", err)
+	}
+	return t, nil
+}
+
+// Save puts the template with a model, as transformers does; without one it does nothing.
+func (t *Template) Save(dir string) error {
+	if t == nil {
+		return nil
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(t.Source()))
+}

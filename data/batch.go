@@ -32,6 +32,27 @@ func (b *Batch) Supervised() int {
 	return n
 }
 
+// LastRows lists the rows of the sequences' last tokens.
+func (b *Batch) LastRows() []int32 {
+	rows := make([]int32, len(b.Offsets)-1)
+	for s := range rows {
+		rows[s] = b.Offsets[s+1] - 1
+	}
+	return rows
+}
+
+// SupervisedRows lists the rows that have a target, the targets, and the sequence of each.
+func (b *Batch) SupervisedRows() (rows, targets, owner []int32) {
+	for s := range len(b.Offsets) - 1 {
+		for row := b.Offsets[s]; row < b.Offsets[s+1]; row++ {
+			if b.Targets[row] >= 0 {
+				rows, targets, owner = append(rows, row), append(targets, b.Targets[row]), append(owner, int32(s))
+			}
+		}
+	}
+	return rows, targets, owner
+}
+
 func newBatch(rows int) Batch {
 	return Batch{
 		IDs:       make([]int32, 0, rows),

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Mark is a token id with the bit that says whether the token is supervised: what a store of examples holds. Its vocabulary is
@@ -17,6 +19,19 @@ func Mark(id int32, supervised bool) int32 {
 
 // Unmark is the inverse of Mark.
 func Unmark(mark int32) (id int32, supervised bool) { return mark >> 1, mark&1 == 1 }
+
+// HashMarks is a hash of lists of tokens, marked or not.
+func HashMarks(marks ...[]int32) uint64 {
+	h := xxh3.New()
+	var b [4]byte
+	for _, list := range marks {
+		for _, m := range append([]int32{int32(len(list))}, list...) {
+			b = [4]byte{byte(m), byte(m >> 8), byte(m >> 16), byte(m >> 24)}
+			h.Write(b[:])
+		}
+	}
+	return h.Sum64()
+}
 
 // Packs are the examples of a store of marked tokens, each whole in one pack of at most L tokens. Within a pack the examples
 // are sequences of their own, which cannot see each other, and nothing is padded.

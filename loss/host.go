@@ -153,3 +153,22 @@ func LeaveOneOut(rewards []float64, size int) []float64 {
 	}
 	return out
 }
+
+// Correlation is that of Pearson of two lists of one length; NaN where one of them does not vary.
+func Correlation(a, b []float64) float64 {
+	n := float64(len(a))
+	var ma, mb, ab, aa, bb float64
+	for i := range a {
+		ma += a[i] / n
+		mb += b[i] / n
+	}
+	for i := range a {
+		ab += (a[i] - ma) * (b[i] - mb)
+		aa += (a[i] - ma) * (a[i] - ma)
+		bb += (b[i] - mb) * (b[i] - mb)
+	}
+	if aa == 0 || bb == 0 {
+		return math.NaN()
+	}
+	return ab / math.Sqrt(aa*bb)
+}

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"hone/tensor"
@@ -118,4 +119,17 @@ func Bytes(n int64) string {
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
 	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}
+
+// Count writes a large number, as in 1.5e12 or 300B.
+func Count(n float64) string {
+	for _, u := range []struct {
+		size float64
+		name string
+	}{{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "K"}} {
+		if math.Abs(n) >= u.size {
+			return fmt.Sprintf("%.4g%s", n/u.size, u.name)
+		}
+	}
+	return fmt.Sprintf("%.4g", n)
 }

@@ -21,7 +21,7 @@ type Env struct {
 	Rates    plan.Rates   // of the machine, to say beforehand how long a step takes; zero where they are not known
 }
 
-func (e Env) withDefaults() Env {
+func (e Env) WithDefaults() Env {
 	if e.Events == nil {
 		e.Events = func(train.Event) {}
 	}

@@ -9,21 +9,16 @@ import (
 	"hone/train"
 )
 
-// filler is a stage whose batches are not always full.
-type filler interface {
-	fill() float64 // the share of a full batch that they hold on average
-}
-
 // stepTime is how long a step will take at the rates of the machine; 0 where it is not known.
-func (r *run) stepTime() time.Duration {
+func (r *Run) stepTime() time.Duration {
 	if r.foreseen != nil {
 		return time.Duration(r.foreseen.StepSeconds * float64(time.Second))
 	}
 	work := r.planned.Work
-	if f, ok := r.stage.(filler); ok {
-		work = work.Filled(f.fill())
+	if f, ok := r.Stage.(Filler); ok {
+		work = work.Filled(f.Fill())
 	}
-	return work.Time(r.env.Rates)
+	return work.Time(r.Env.Rates)
 }
 
 // stepClock passes events on and keeps how long steps took.
@@ -57,13 +52,13 @@ func (c *stepClock) median() float64 {
 const compared = "plan and measurement"
 
 // measured records what the session took, and beside it what was planned.
-func (r *run) measured(out train.Outcome) error {
-	peak, step := r.env.Device.Memory().Peak, r.clock.median()
+func (r *Run) measured(out train.Outcome) error {
+	peak, step := r.Env.Device.Memory().Peak, r.clock.median()
 	values := map[string]any{"peak_memory_bytes": peak}
 	if step > 0 {
 		values["step_seconds"] = step
 	}
-	if err := r.metrics.Append(train.InfoEvent{Step: out.Step, Values: values}); err != nil || r.planned.Peak == 0 {
+	if err := r.Metrics.Append(train.InfoEvent{Step: out.Step, Values: values}); err != nil || r.planned.Peak == 0 {
 		return err
 	}
 	off := func(planned, measured float64) string { return fmt.Sprintf("%+.1f%%", 100*(planned/measured-1)) }
@@ -72,5 +67,5 @@ func (r *run) measured(out train.Outcome) error {
 	if planned := r.stepTime().Seconds(); planned > 0 && step > 0 {
 		t.Rows = append(t.Rows, []string{"time of a step", fmt.Sprintf("%.4g s", planned), fmt.Sprintf("%.4g s", step), off(planned, step)})
 	}
-	return r.metrics.Append(t)
+	return r.Metrics.Append(t)
 }

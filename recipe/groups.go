@@ -9,16 +9,6 @@ import (
 
 // The groups of keys that every recipe of training shares.
 
-// Tokenizer says where the tokenizer comes from.
-type Tokenizer struct {
-	Path      string `yaml:"path" doc:"tokenizer.json or a folder with one; not set: that of the model folder, else one is trained on the data"`
-	VocabSize int    `yaml:"vocab_size" doc:"tokens of a tokenizer to be trained, the 256 bytes and the special tokens included"`
-	Pattern   string `yaml:"pattern" doc:"how a tokenizer to be trained cuts text into words: gpt2 or llama3"`
-}
-
-func (t *Tokenizer) setShort(s string) { t.Path = s }
-func (t *Tokenizer) short() string     { return "" }
-
 // Optimizer holds the constants of AdamW and what happens when gradients are not finite.
 type Optimizer struct {
 	Name         string  `yaml:"name" doc:"adamw, or adamw8bit (moments in 8 bits: a quarter of the memory)"`

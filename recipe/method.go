@@ -51,10 +51,10 @@ func (c *Training) validateMethod() error {
 	case "full":
 		return nil
 	case "lora", "qlora":
-		if _, err := c.LoRA.config(""); err != nil {
+		if _, err := c.LoRA.Config(""); err != nil {
 			return err
 		}
-		_, err := c.packed()
+		_, err := c.Packed()
 		return err
 	}
 	if _, ok := promptKinds[c.Method]; ok {
@@ -63,8 +63,8 @@ func (c *Training) validateMethod() error {
 	return fmt.Errorf("method is %q; use %s", c.Method, strings.Join(Methods(), ", "))
 }
 
-// packed is how the frozen weights are stored; modules that are trained in full are not.
-func (c *Training) packed() (model.Packed, error) {
+// Packed is how the frozen weights are stored; modules that are trained in full are not.
+func (c *Training) Packed() (model.Packed, error) {
 	if c.Method != "qlora" {
 		return model.Packed{}, nil
 	}
@@ -75,14 +75,14 @@ func (c *Training) packed() (model.Packed, error) {
 	return model.Packed{Packing: packing, Keep: c.LoRA.ModulesToSave}, nil
 }
 
-// trainsBase tells that weights of the model itself are trained, so that what it was is lost, adapter or not.
-func (c *Training) trainsBase() bool {
+// TrainsBase tells that weights of the model itself are trained, so that what it was is lost, adapter or not.
+func (c *Training) TrainsBase() bool {
 	lora := c.Method == "lora" || c.Method == "qlora"
 	return c.Method == "full" || lora && (len(c.LoRA.ModulesToSave) > 0 || c.LoRA.Bias != "none" && c.LoRA.Bias != "")
 }
 
-// config is adapter_config.json of the keys.
-func (l *LoRA) config(base string) (adapter.Config, error) {
+// Config is adapter_config.json of the keys.
+func (l *LoRA) Config(base string) (adapter.Config, error) {
 	c := adapter.Default()
 	c.BaseModel, c.R, c.LoraAlpha, c.LoraDropout, c.Bias, c.UseRSLoRA = base, l.R, l.Alpha, l.Dropout, l.Bias, l.UseRSLoRA
 	c.UseDoRA = l.UseDoRA
@@ -144,43 +144,44 @@ func pairs[T any](key string, list []string, into map[string]T) error {
 	return nil
 }
 
-// trained is what a run trains and writes.
-type trained interface {
-	name() string           // of the result's folder in OUT
-	weights() string        // the weights' file in it, and in a checkpoint
-	params() []nn.Named     // that the optimizer updates
-	files(dir string) error // writes what stands beside the weights
-	save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
-	free()
+// Trained is what a run trains and writes.
+type Trained interface {
+	Name() string           // of the result's folder in OUT
+	Weights() string        // the weights' file in it, and in a checkpoint
+	Params() []nn.Named     // that the optimizer updates
+	PEFT() adapter.Adapter  // that is put on the model; nil with all weights
+	Files(dir string) error // writes what stands beside the weights
+	Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
+	Free()
 }
 
 // method puts what the recipe's method trains on the model.
-func (r *run) method(dtype device.DType) (trained, error) {
-	if r.c.Method == "full" {
-		return &fullModel{r.model, r.tok}, nil
+func (r *Run) method(dtype device.DType) (Trained, error) {
+	if r.Training.Method == "full" {
+		return &fullModel{r.Model, r.Tokenizer}, nil
 	}
-	if kind, ok := promptKinds[r.c.Method]; ok {
+	if kind, ok := promptKinds[r.Training.Method]; ok {
 		return r.prompt(kind, dtype)
 	}
-	config, err := r.c.LoRA.config(r.dir)
+	config, err := r.Training.LoRA.Config(r.From)
 	if err != nil {
 		return nil, err
 	}
-	if r.head != "" {
-		config.TaskType, config.ModulesToSave = adapter.TaskSequence, append(slices.Clone(config.ModulesToSave), r.head)
+	if r.Head != "" {
+		config.TaskType, config.ModulesToSave = adapter.TaskSequence, append(slices.Clone(config.ModulesToSave), r.Head)
 	}
 	if err := r.checkModules(config.TargetModules); err != nil {
 		return nil, err
 	}
-	l, err := adapter.Attach(adapter.Model{Model: r.model.Model, Params: r.model.Params}, config)
+	l, err := adapter.Attach(adapter.Model{Model: r.Model.Model, Params: r.Model.Params}, config)
 	if err != nil {
 		return nil, fmt.Errorf("lora.%w", err)
 	}
-	if err := l.Initialize(r.env.Device, dtype, r.c.Seed); err != nil {
+	if err := l.Initialize(r.Env.Device, dtype, r.Training.Seed); err != nil {
 		l.Free()
 		return nil, fmt.Errorf("lora.%w", err)
 	}
-	return &adapted{l, r.tok}, nil
+	return &adapted{l, r.Tokenizer}, nil
 }
 
 // speedUp makes the matrices B learn faster than A (LoRA+, Hayou et al., 2024), unless the ratio is 0.
@@ -193,8 +194,8 @@ func (l *LoRA) speedUp(list []optim.Param) {
 }
 
 // checkModules refuses names of layers that no layer has: PEFT passes over them, and a slip of the fingers would train less than meant.
-func (r *run) checkModules(m adapter.Modules) error {
-	layers := nn.Layers(r.model.Model)
+func (r *Run) checkModules(m adapter.Modules) error {
+	layers := nn.Layers(r.Model.Model)
 	for _, name := range m.Names {
 		best, bestDistance := "", 1<<30
 		for _, l := range layers {
@@ -220,16 +221,17 @@ type fullModel struct {
 	tok   *tokenizer.Tokenizer
 }
 
-func (f *fullModel) name() string       { return modelName }
-func (f *fullModel) weights() string    { return safetensors.SingleName }
-func (f *fullModel) params() []nn.Named { return f.model.Params }
-func (f *fullModel) free()              {}
+func (f *fullModel) Name() string          { return ModelName }
+func (f *fullModel) Weights() string       { return safetensors.SingleName }
+func (f *fullModel) Params() []nn.Named    { return f.model.Params }
+func (f *fullModel) Free()                 {}
+func (f *fullModel) PEFT() adapter.Adapter { return nil }
 
-func (f *fullModel) files(dir string) error {
+func (f *fullModel) Files(dir string) error {
 	return errors.Join(atomicfile.WriteFile(filepath.Join(dir, "config.json"), f.model.Config), f.tok.Save(dir))
 }
 
-func (f *fullModel) save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+func (f *fullModel) Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
 	return errors.Join(f.model.Save(dir, dtype, values), f.tok.Save(dir))
 }
 
@@ -239,13 +241,23 @@ type adapted struct {
 	tok *tokenizer.Tokenizer
 }
 
-func (a *adapted) name() string       { return adapterName }
-func (a *adapted) weights() string    { return adapter.WeightsName }
-func (a *adapted) params() []nn.Named { return a.Params() }
-func (a *adapted) free()              { a.Free() }
+func (a *adapted) Name() string          { return AdapterName }
+func (a *adapted) Weights() string       { return adapter.WeightsName }
+func (a *adapted) PEFT() adapter.Adapter { return a.Adapter }
 
-func (a *adapted) files(dir string) error { return errors.Join(a.SaveConfig(dir), a.tok.Save(dir)) }
+func (a *adapted) Files(dir string) error {
+	return errors.Join(a.Adapter.SaveConfig(dir), a.tok.Save(dir))
+}
 
-func (a *adapted) save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
-	return errors.Join(a.Save(dir, dtype, values), a.tok.Save(dir))
+func (a *adapted) Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
+	return errors.Join(a.Adapter.Save(dir, dtype, values), a.tok.Save(dir))
+}
+
+// WithoutAdapter runs f on the base of the model that is trained.
+func (r *Run) WithoutAdapter(f func() error) error {
+	if a := r.Trained.PEFT(); a != nil {
+		a.Enable(false)
+		defer a.Enable(true)
+	}
+	return f()
 }

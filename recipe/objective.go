@@ -4,51 +4,43 @@ import (
 	"hone/data"
 	"hone/nn"
 	"hone/tensor"
+	"hone/tokenizer"
 	"hone/train"
 )
 
 // nextToken is the objective of predicting the next token.
 type nextToken struct {
-	model     nn.Model
-	options   tensor.CrossEntropyOptions // but for Tokens
-	dropout   float32
-	noise     float32 // NEFTune's alpha
-	recompute int     // layers
-	balance   float64 // load-balancing loss of the step at hand, summed over its micro-batches
+	model   nn.Model
+	options tensor.CrossEntropyOptions // but for Tokens
+	inputs  Inputs
+	balance float64 // load-balancing loss of the step at hand, summed over its micro-batches
 }
 
-// objective sets what the loop trains: the next token, with the recipe's regularisation.
-func (r *run) objective() error {
+// TrainNextToken sets what the loop trains: the next token, with the recipe's regularisation.
+func (r *Run) TrainNextToken() error {
 	o, err := r.nextToken()
 	if err != nil {
 		return err
 	}
-	r.loop.Objective = o.loss
-	if r.model.Shape().RouterLoss > 0 {
-		r.loop.Metrics = o.metrics
+	r.Loop.Objective = o.loss
+	if r.Model.Shape().RouterLoss > 0 {
+		r.Loop.Metrics = o.metrics
 	}
 	return nil
 }
 
-func (r *run) nextToken() (*nextToken, error) {
-	again, err := r.c.recompute(r.model.Shape().Layers)
+func (r *Run) nextToken() (*nextToken, error) {
+	again, err := r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	return &nextToken{
-		model: r.model, dropout: float32(r.c.Dropout), noise: float32(r.c.NEFTuneNoiseAlpha), recompute: again,
-		options: tensor.CrossEntropyOptions{ZLoss: float32(r.c.ZLoss), Smoothing: float32(r.c.LabelSmoothing)},
+		model: r.Model, inputs: Inputs{Dropout: float32(r.Training.Dropout), Noise: float32(r.Training.NEFTuneNoiseAlpha), Recompute: again},
+		options: tensor.CrossEntropyOptions{ZLoss: float32(r.Training.ZLoss), Smoothing: float32(r.Training.LabelSmoothing)},
 	}, err
-}
-
-// input puts a batch on the tape's device.
-func (o *nextToken) input(tape *tensor.Tape, b data.Batch) nn.Input {
-	x := nn.NewInput(tape, b.IDs, b.Positions, b.Offsets)
-	x.Dropout, x.Noise, x.Recompute = o.dropout, o.noise, o.recompute
-	return x
 }
 
 func (o *nextToken) loss(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
 	options := o.options
 	options.Tokens = b.Tokens
-	l := nn.Loss(o.model, o.input(tape, b), b.Targets, options)
+	l := nn.Loss(o.model, o.inputs.Of(tape, &b), b.Targets, options)
 	if l.Balance != nil {
 		v, err := l.Balance.Item()
 		if err != nil {
@@ -66,10 +58,50 @@ func (o *nextToken) metrics() map[string]float64 {
 	return m
 }
 
-// heldOut is the objective of evaluations: the next token and nothing else.
-func heldOut(m nn.Model) train.Objective {
+// HeldOut is the objective of evaluations: the next token and nothing else.
+func HeldOut(m nn.Model) train.Objective {
 	return func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
 		h := m.Hidden(nn.NewInput(tape, b.IDs, b.Positions, b.Offsets))
 		return tensor.LinearCrossEntropy(h, m.Head(), tape.Ints(b.Targets), tensor.CrossEntropyOptions{Tokens: b.Tokens})
 	}
+}
+
+// Inputs are the parts of nn.Input that a run sets in training.
+type Inputs struct {
+	Dropout   float32
+	Noise     float32 // NEFTune's alpha
+	Recompute int     // layers
+}
+
+// Of puts a batch on the tape's device, as the model takes it.
+func (in Inputs) Of(t *tensor.Tape, b *data.Batch) nn.Input {
+	x := nn.NewInput(t, b.IDs, b.Positions, b.Offsets)
+	x.Dropout, x.Noise, x.Recompute = in.Dropout, in.Noise, in.Recompute
+	return x
+}
+
+// Balanced adds the load-balancing loss of a run with the input, and notes it.
+func Balanced(m nn.Model, in nn.Input, l *tensor.Tensor, share float32, to *train.Meter) *tensor.Tensor {
+	l, balance := in.AddBalance(m, l, share)
+	if balance != nil {
+		to.Add("router_aux_loss", tensor.Values(balance)...)
+	}
+	return l
+}
+
+// Parts is a sequence of marked tokens as text that is learned or not.
+func Parts(tok *tokenizer.Tokenizer, marks []int32) (parts []train.Part) {
+	for at := 0; at < len(marks); {
+		_, learned := data.Unmark(marks[at])
+		var ids []int32
+		for ; at < len(marks); at++ {
+			id, same := data.Unmark(marks[at])
+			if same != learned {
+				break
+			}
+			ids = append(ids, id)
+		}
+		parts = append(parts, train.Part{Text: string(tok.Decode(ids)), Supervised: learned})
+	}
+	return parts
 }

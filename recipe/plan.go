@@ -2,11 +2,9 @@ package recipe
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"hone/model"
 	"hone/plan"
 	"hone/tensor"
-	"hone/tokenizer"
 )
 
 // Planned is what is known of a run before it is started.
@@ -43,7 +40,7 @@ func (p *Planned) Print(out io.Writer) {
 	if p.KVCache > 0 {
 		row("KV cache", "%10s  while the model writes", plan.Bytes(p.KVCache))
 	}
-	row("steps", "%10d  %s tokens in all", p.Steps, Count(float64(p.Tokens)))
+	row("steps", "%10d  %s tokens in all", p.Steps, plan.Count(float64(p.Tokens)))
 	if p.StepSeconds > 0 {
 		row("time of a step", "%10s  at the rates of this machine, measured now", fmt.Sprintf("%.3g s", p.StepSeconds))
 		if p.RolloutSeconds > 0 {
@@ -53,75 +50,8 @@ func (p *Planned) Print(out io.Writer) {
 	}
 }
 
-// Plan says what the run will take, and starts nothing. With memory set it is with the chosen recompute, and an error when
-// nothing fits. Examples are read and counted; what that writes is removed again.
-func (c *SFT) Plan(ctx context.Context, env Env) (*Planned, error) {
-	config, err := model.ReadConfig(c.Model)
-	if err != nil {
-		return nil, err
-	}
-	m, err := c.Training.plan(config, c.Model)
-	if err != nil {
-		return nil, err
-	}
-	steps, fill, err := c.count(ctx, env.withDefaults())
-	if err != nil {
-		return nil, err
-	}
-	return c.Training.planned("sft", m, steps, fill, env.Rates), nil
-}
-
-// count opens the examples and returns the steps of the run and the share of its batches that they fill.
-func (c *SFT) count(ctx context.Context, env Env) (steps int, fill float64, err error) {
-	dir, err := os.MkdirTemp("", "hone-plan-")
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &tuning{c: c}
-	r := &run{stage: s, c: &c.Training, dir: c.Model, env: env, folder: runFolder{dir}}
-	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.openTokenizer(r); err != nil {
-		return 0, 0, err
-	}
-	if err := s.openExamples(ctx, r); err != nil {
-		return 0, 0, err
-	}
-	return cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.fill(), nil
-}
-
-// Plan says what the run will take, as (*SFT).Plan does. The vocabulary of a tokenizer that is not
-// trained yet is taken to be as large as was asked for.
-func (c *Pretrain) Plan(_ context.Context, env Env) (*Planned, error) {
-	config, err := c.config()
-	if err != nil {
-		return nil, err
-	}
-	m, err := c.Training.plan(config, c.Model.Dir)
-	if err != nil {
-		return nil, err
-	}
-	return c.Training.planned("pretrain", m, c.Steps, 1, env.Rates), nil
-}
-
-// config is that of the model, before there is a tokenizer.
-func (c *Pretrain) config() ([]byte, error) {
-	if c.Model.Dir != "" {
-		return model.ReadConfig(c.Model.Dir)
-	}
-	vocab := c.Tokenizer.VocabSize
-	if c.Tokenizer.Path != "" {
-		tok, err := tokenizer.Load(c.Tokenizer.Path)
-		if err != nil {
-			return nil, err
-		}
-		vocab = tok.VocabSize()
-	}
-	return c.Model.NewConfig(vocab, c.SequenceLength)
-}
-
-// planned is the plan of steps of a memory and work, whose batches hold a share of the most.
-func (c *Training) planned(stage string, m plan.Memory, steps int, fill float64, rates plan.Rates) *Planned {
+// Planned is the plan of steps of a memory and work, whose batches hold a share of the most.
+func (c *Training) Planned(stage string, m plan.Memory, steps int, fill float64, rates plan.Rates) *Planned {
 	full := float64(c.BatchSize * c.SequenceLength * c.GradientAccumulationSteps)
 	work := m.Work.Filled(fill)
 	p := &Planned{Stage: stage, Memory: m, Steps: steps, Tokens: int64(fill * full * float64(steps)), StepSeconds: work.Time(rates).Seconds()}
@@ -129,10 +59,10 @@ func (c *Training) planned(stage string, m plan.Memory, steps int, fill float64,
 	return p
 }
 
-// plan is the memory of a step, and with c.Memory sets c.Recompute to the fewest layers that fit. dir is the model's
+// PlanStep is the memory of a step, and with c.Memory sets c.Recompute to the fewest layers that fit. dir is the model's
 // folder, empty for a new one.
-func (c *Training) plan(config []byte, dir string) (plan.Memory, error) {
-	p, err := c.step(config, dir)
+func (c *Training) PlanStep(config []byte, dir string) (plan.Memory, error) {
+	p, err := c.MeasureStep(config, dir)
 	if err != nil || c.Memory == "" {
 		return p.Memory, err
 	}
@@ -143,7 +73,7 @@ func (c *Training) plan(config []byte, dir string) (plan.Memory, error) {
 	least, most := 0, p.layers
 	for least < most {
 		c.Recompute = strconv.Itoa((least + most) / 2)
-		if p, err = c.step(config, dir); err != nil {
+		if p, err = c.MeasureStep(config, dir); err != nil {
 			return p.Memory, err
 		}
 		if p.Peak <= budget {
@@ -153,7 +83,7 @@ func (c *Training) plan(config []byte, dir string) (plan.Memory, error) {
 		}
 	}
 	c.Recompute = strconv.Itoa(least)
-	if p, err = c.step(config, dir); err == nil && p.Peak > budget {
+	if p, err = c.MeasureStep(config, dir); err == nil && p.Peak > budget {
 		err = c.tooLittle(p.Memory, budget, config, dir)
 	}
 	return p.Memory, err
@@ -165,30 +95,30 @@ type planned struct {
 	layers int
 }
 
-// step plans a step as c is.
-func (c *Training) step(config []byte, dir string) (p planned, err error) {
-	dtype, err := c.dtype()
+// MeasureStep plans a step as c is.
+func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error) {
+	dtype, err := c.ComputeDType()
 	if err != nil {
 		return p, err
 	}
 	dev := plan.NewDevice()
 	plain := *c // values to start from are neither read nor decomposed
 	plain.LoRA.Init, plain.Prompt.Init = "true", "random"
-	r := &run{c: &plain, dir: dir, env: Env{Device: dev}}
+	r := &Run{Training: &plain, From: dir, Env: Env{Device: dev}}
 	b := c.fullBatch()
 	var o *nextToken
 	p.Memory, err = plan.Measure(dev, plan.Step{
 		Weights: func() (err error) {
-			if r.model, err = model.Declare(config, dev); err != nil {
+			if r.Model, err = model.Declare(config, dev); err != nil {
 				return err
 			}
-			packed, err := c.packed()
+			packed, err := c.Packed()
 			if err != nil {
 				return err
 			}
-			r.model.Alloc(dtype, packed)
-			p.layers = r.model.Shape().Layers
-			if r.trained, err = r.method(dtype); err != nil {
+			r.Model.Alloc(dtype, packed)
+			p.layers = r.Model.Shape().Layers
+			if r.Trained, err = r.method(dtype); err != nil {
 				return err
 			}
 			o, err = r.nextToken()
@@ -196,13 +126,13 @@ func (c *Training) step(config []byte, dir string) (p planned, err error) {
 		},
 		Optimizer: r.openOptimizer,
 		Tape:      func() *tensor.Tape { return tensor.NewTape(dev, dtype) },
-		Forward:   func(tape *tensor.Tape) { o.model.Hidden(o.input(tape, b)) },
+		Forward:   func(tape *tensor.Tape) { o.model.Hidden(o.inputs.Of(tape, &b)) },
 		Loss:      func(tape *tensor.Tape) *tensor.Tensor { return o.loss(tape, b) },
 		Micros:    c.GradientAccumulationSteps,
-		Update:    func() error { _, err := r.opt.Step(1); return err },
+		Update:    func() error { _, err := r.Optimizer.Step(1); return err },
 	})
 	if err == nil {
-		p.Recompute, err = c.recompute(p.layers)
+		p.Recompute, err = c.RecomputedLayers(p.layers)
 	}
 	return p, err
 }
@@ -226,7 +156,7 @@ func (c *Training) tooLittle(p plan.Memory, budget int64, config []byte, dir str
 	for _, change := range c.lower(dir) {
 		other := *c
 		change.set(&other)
-		q, err := other.step(config, dir)
+		q, err := other.MeasureStep(config, dir)
 		if err != nil {
 			continue // not for this model
 		}

@@ -22,15 +22,12 @@ type Prompt struct {
 // promptKinds are the methods of virtual tokens by the kinds of adapters they train.
 var promptKinds = map[string]string{"prompt": adapter.PromptTuning, "prefix": adapter.PrefixTuning, "ptuning": adapter.PTuning}
 
-// promptRate is the learning rate of virtual tokens where the recipe names none: they start far from what helps, and there
-// are few of them (PEFT's examples take 1e-2 to 3e-2).
-const promptRate = 1e-2
+// promptFactor is the learning rate of virtual tokens in terms of that of other adapters, where the recipe names none: they start far
+// from what helps, and there are few of them. In fine-tuning it makes 1e-2 (PEFT's examples take 1e-2 to 3e-2).
+const promptFactor = 50
 
-// promptFactor is promptRate in terms of the rate of other adapters in fine-tuning, for stages with rates of their own.
-const promptFactor = promptRate / adapterRate
-
-// fallbackRate sets the learning rate where the recipe names none: for all weights, or for an adapter.
-func (c *Training) fallbackRate(full, adapter float64) {
+// FallbackRate sets the learning rate where the recipe names none: for all weights, or for an adapter.
+func (c *Training) FallbackRate(full, adapter float64) {
 	if c.Optimizer.LearningRate != 0 {
 		return
 	}
@@ -60,47 +57,47 @@ func (p *Prompt) validate() error {
 }
 
 // prompt puts virtual tokens before the model's sequences.
-func (r *run) prompt(kind string, dtype device.DType) (trained, error) {
-	c := r.c.Prompt
-	config := adapter.PromptConfig{PeftType: kind, TaskType: adapter.TaskCausal, BaseModel: r.dir, NumVirtualTokens: c.NumVirtualTokens}
-	if r.head != "" {
-		config.TaskType, config.ModulesToSave = adapter.TaskSequence, []string{r.head}
+func (r *Run) prompt(kind string, dtype device.DType) (Trained, error) {
+	c := r.Training.Prompt
+	config := adapter.PromptConfig{PeftType: kind, TaskType: adapter.TaskCausal, BaseModel: r.From, NumVirtualTokens: c.NumVirtualTokens}
+	if r.Head != "" {
+		config.TaskType, config.ModulesToSave = adapter.TaskSequence, []string{r.Head}
 	}
 	switch kind {
 	case adapter.PromptTuning:
 		config.Init = map[string]string{"random": "RANDOM", "text": "TEXT", "vocabulary": "SAMPLE_VOCAB"}[c.Init]
 		if config.InitText = c.InitText; c.Init == "text" {
-			config.Tokenizer = r.dir
+			config.Tokenizer = r.From
 		}
 	case adapter.PrefixTuning:
 		config.PrefixProjection, config.EncoderHiddenSize = c.Projection, c.EncoderHiddenSize
 	case adapter.PTuning:
 		config.Reparameterized, config.EncoderNumLayers, config.EncoderHiddenSize = "MLP", 2, c.EncoderHiddenSize
 	}
-	p, err := adapter.AttachPrompt(adapter.Model{Model: r.model.Model, Params: r.model.Params}, config, true)
+	p, err := adapter.AttachPrompt(adapter.Model{Model: r.Model.Model, Params: r.Model.Params}, config, true)
 	if err != nil {
 		return nil, fmt.Errorf("prompt.%w", err)
 	}
-	p.Initialize(r.env.Device, dtype, r.c.Seed)
+	p.Initialize(r.Env.Device, dtype, r.Training.Seed)
 	if kind == adapter.PromptTuning && c.Init != "random" {
-		if err := p.FromTokens(r.env.Device, dtype, r.firstTokens()); err != nil {
+		if err := p.FromTokens(r.Env.Device, dtype, r.firstTokens()); err != nil {
 			p.Free()
 			return nil, err
 		}
 	}
-	r.model.Model = p.Wrapped()
-	return &virtual{adapted{p, r.tok}, p}, nil
+	r.Model.Model = p.Wrapped()
+	return &virtual{adapted{p, r.Tokenizer}, p}, nil
 }
 
 // firstTokens are those whose embeddings the virtual tokens start as.
-func (r *run) firstTokens() []int32 {
-	if r.c.Prompt.Init == "text" {
-		return r.tok.EncodeWithSpecial(nil, []byte(r.c.Prompt.InitText))
+func (r *Run) firstTokens() []int32 {
+	if r.Training.Prompt.Init == "text" {
+		return r.Tokenizer.EncodeWithSpecial(nil, []byte(r.Training.Prompt.InitText))
 	}
-	random := tensor.NewRandomFor(r.c.Seed, "prompt_embeddings")
-	ids := make([]int32, r.c.Prompt.NumVirtualTokens)
+	random := tensor.NewRandomFor(r.Training.Seed, "prompt_embeddings")
+	ids := make([]int32, r.Training.Prompt.NumVirtualTokens)
 	for i := range ids {
-		ids[i] = int32(random.Uint64() % uint64(r.tok.VocabSize()))
+		ids[i] = int32(random.Uint64() % uint64(r.Tokenizer.VocabSize()))
 	}
 	return ids
 }
@@ -111,16 +108,16 @@ type virtual struct {
 	prompt *adapter.Prompt
 }
 
-func (v *virtual) weights() string {
+func (v *virtual) Weights() string {
 	if v.prompt.Encoded() {
 		return "prompt_encoder.safetensors"
 	}
 	return adapter.WeightsName
 }
 
-func (v *virtual) files(dir string) error {
+func (v *virtual) Files(dir string) error {
 	if !v.prompt.Encoded() {
-		return v.adapted.files(dir)
+		return v.adapted.Files(dir)
 	}
 	return errors.Join(v.prompt.Save(dir, device.F32, func(p nn.Named) ([]float32, error) { return p.Float32s() }), v.tok.Save(dir))
 }

@@ -9,7 +9,6 @@ import (
 
 	"hone/data"
 	"hone/plan"
-	"hone/reward"
 	"hone/tensor"
 	"hone/train"
 )
@@ -18,32 +17,23 @@ import (
 // that only counts. What it writes is in a folder that is removed. Models are opened but not read, rules and programs that
 // score answers are not asked, and answers are as long as they may be.
 
-// rehearsed is a stage with something to leave out or to look at in a rehearsal.
-type rehearsed interface {
-	// rehearse prepares the stage, once its models are there, and returns the steps that belong together and whether each
-	// step is alike.
-	rehearse(r *run) (steps int, alike bool)
-	kvCache(r *run) int64 // bytes of the keys and values of what is written
-	repeat(r *run) stage  // the stage of r, before its models are there, on the same data
-}
-
 // ahead rehearses a run whose data is open.
-func (r *run) ahead(ctx context.Context, s rehearsed) (*Planned, error) {
-	other := &run{c: r.c, whole: r.whole, dir: r.dir, tok: r.tok, begin: r.begin, lent: true}
-	other.stage = s.repeat(other)
-	return other.rehearse(ctx, "", Env{Rates: r.env.Rates})
+func (r *Run) ahead(ctx context.Context, s Rehearsed) (*Planned, error) {
+	other := &Run{Training: r.Training, Recipe: r.Recipe, From: r.From, Tokenizer: r.Tokenizer, Begin: r.Begin, lent: true}
+	other.Stage = s.Repeat(other)
+	return other.Rehearse(ctx, "", Env{Rates: r.Env.Rates})
 }
 
-// rehearse plans the run that r would make on a machine with the rates.
-func (r *run) rehearse(ctx context.Context, stage string, env Env) (p *Planned, err error) {
+// Rehearse plans the run that r would make on a machine with the rates.
+func (r *Run) Rehearse(ctx context.Context, stage string, env Env) (p *Planned, err error) {
 	dir, err := os.MkdirTemp("", "hone-plan-")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	dev := plan.NewDevice()
-	r.rehearsal, r.folder, r.env = true, runFolder{dir}, env.withDefaults()
-	r.env.Device, r.env.Events = dev, func(train.Event) {}
+	r.Rehearsal, r.Folder, r.Env = true, Folder{dir}, env.WithDefaults()
+	r.Env.Device, r.Env.Events = dev, func(train.Event) {}
 	defer r.free()
 	failed := tensor.Try(func() { p, err = r.rehearseOn(ctx, dev) })
 	if err := errors.Join(failed, err); err != nil {
@@ -53,9 +43,9 @@ func (r *run) rehearse(ctx context.Context, stage string, env Env) (p *Planned, 
 	return p, nil
 }
 
-func (r *run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error) {
+func (r *Run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error) {
 	if !r.lent {
-		if err := r.stage.openData(ctx, r); err != nil {
+		if err := r.Stage.OpenData(ctx, r); err != nil {
 			return nil, err
 		}
 	}
@@ -74,14 +64,14 @@ func (r *run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error
 		}
 	}
 	var err error
-	if r.metrics, err = train.OpenMetrics(r.folder.path(metricsName), 0, nil); err != nil {
+	if r.Metrics, err = train.OpenMetrics(r.Folder.Path(metricsName), 0, nil); err != nil {
 		return nil, err
 	}
-	for _, param := range trainable(r.trained.params()) {
+	for _, param := range Trainable(r.Trained.Params()) {
 		p.Gradients += 4 * int64(param.Tensor.Len())
 	}
-	p.Steps = r.c.Steps
-	if p.Recompute, err = r.c.recompute(r.model.Shape().Layers); err != nil {
+	p.Steps = r.Training.Steps
+	if p.Recompute, err = r.Training.RecomputedLayers(r.Model.Shape().Layers); err != nil {
 		return nil, err
 	}
 	return p, r.rehearseSteps(ctx, dev, p)
@@ -91,17 +81,17 @@ func (r *run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error
 const looked = 100
 
 // rehearseSteps counts an iteration of steps, and the memory of the largest of those that were looked at.
-func (r *run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
-	stage := r.stage.(rehearsed)
-	together, alike := stage.rehearse(r)
-	p.KVCache = stage.kvCache(r)
-	r.loop.Evaluate, r.loop.Every, r.loop.Checkpoints, r.loop.Stopping, r.loop.Metrics = nil, nil, nil, train.EarlyStopping{}, nil
+func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
+	stage := r.Stage.(Rehearsed)
+	together, alike := stage.Rehearse(r)
+	p.KVCache = stage.KVCache(r)
+	r.Loop.Evaluate, r.Loop.Every, r.Loop.Checkpoints, r.Loop.Stopping, r.Loop.Metrics = nil, nil, nil, train.EarlyStopping{}, nil
 	base, before := dev.Memory().InUse, dev.Work()
 	dev.ResetPeak()
 	var largest []data.Batch
 	rows, most, steps, at := 0, 0, 0, 0
-	for step := 0; step < r.c.Steps && steps < looked; step += max(1, r.c.Steps/looked) {
-		batches, err := r.loop.Batches(ctx, step)
+	for step := 0; step < r.Training.Steps && steps < looked; step += max(1, r.Training.Steps/looked) {
+		batches, err := r.Loop.Batches(ctx, step)
 		if err != nil {
 			return err
 		}
@@ -120,18 +110,18 @@ func (r *run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	p.Tokens = int64(mean * float64(p.Steps))
 	wrote := dev.Work() // what an iteration begins with, where steps are not alike
 	wrote.Add(before, -1)
-	r.tape.Train(0, 0, 0)
-	r.loop.Objective(r.tape, largest[0])
+	r.Tape.Train(0, 0, 0)
+	r.Loop.Objective(r.Tape, largest[0])
 	p.Activations = dev.Memory().InUse - base
-	r.tape.Reset()
+	r.Tape.Reset()
 	before = dev.Work()
 	if alike {
 		wrote = plan.Work{}
-		deal := r.loop.Batches
-		r.loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, at) }
+		deal := r.Loop.Batches
+		r.Loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, at) }
 	}
-	r.loop.Steps = together
-	if _, err := r.loop.Run(ctx); err != nil {
+	r.Loop.Steps = together
+	if _, err := r.Loop.Run(ctx); err != nil {
 		return err
 	}
 	p.Peak, p.Logits = dev.Memory().Peak, dev.Logits()
@@ -143,116 +133,27 @@ func (r *run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	}
 	p.FLOPs = work.FLOPs()
 	p.perToken = float64(p.FLOPs.Total()) / (mean * float64(together))
-	p.StepSeconds = work.Time(r.env.Rates).Seconds() / float64(together)
-	p.RolloutSeconds = wrote.Time(r.env.Rates).Seconds()
+	p.StepSeconds = work.Time(r.Env.Rates).Seconds() / float64(together)
+	p.RolloutSeconds = wrote.Time(r.Env.Rates).Seconds()
 	p.Seconds = p.StepSeconds*float64(p.Steps) + p.RolloutSeconds*math.Ceil(float64(p.Steps)/float64(together))
 	return nil
 }
 
-// cacheBytes are those of the keys and values of sequences of n tokens.
-func (r *run) cacheBytes(sequences, n int) int64 {
-	s := r.model.Shape()
-	return 2 * int64(s.Layers) * int64(s.KVHeads*s.HeadDim) * int64(r.tape.DType.Size()) * int64(sequences) * int64(n)
+// CacheBytes are those of the keys and values of sequences of n tokens.
+func (r *Run) CacheBytes(sequences, n int) int64 {
+	s := r.Model.Shape()
+	return 2 * int64(s.Layers) * int64(s.KVHeads*s.HeadDim) * int64(r.Tape.DType.Size()) * int64(sequences) * int64(n)
 }
 
-func (s *rewarding) repeat(*run) stage {
-	return &rewarding{c: s.c, records: s.records.lent(), template: s.template, meter: newMeter()}
-}
-
-// lent are the same records, to be closed by their owner.
-func (s *judgements) lent() *judgements {
-	all := *s
-	all.files = nil
-	return &all
-}
-
-func (s *preferring) repeat(*run) stage {
-	other := *s
-	other.records, other.meter = s.records.lent(), newMeter()
-	return &other
-}
-
-func (s *rolling) repeat(r *run) stage {
-	other := *s
-	other.r, other.meter, other.lent, other.state = r, newMeter(), true, rollingState{KL: s.state.KL}
-	if c := s.critic; c != nil {
-		other.critic = &critic{separate: c.separate, dir: c.dir, warmup: c.warmup, rate: c.rate}
-	}
-	return &other
-}
-
-func (s *rewarding) rehearse(*run) (int, bool) { return 1, true }
-func (s *rewarding) kvCache(*run) int64        { return 0 }
-
-func (s *preferring) rehearse(*run) (int, bool) { return 1, true }
-
-func (s *preferring) kvCache(r *run) int64 { return r.sampleCache() }
-
-// sampleCache is that of the samples that are written while a model is trained.
-func (r *run) sampleCache() int64 {
-	if r.c.Samples.Every == 0 {
+// SampleCache is that of the samples that are written while a model is trained.
+func (r *Run) SampleCache() int64 {
+	if r.Training.Samples.Every == 0 {
 		return 0
 	}
-	ids, _ := r.stage.prompts(r)
+	ids, _ := r.Stage.Prompts(r)
 	longest := 0
 	for _, prompt := range ids {
 		longest = max(longest, len(prompt))
 	}
-	return r.cacheBytes(len(ids), longest+r.c.Samples.MaxTokens)
-}
-
-// rehearse lets answers run to their end and has no rule or program score them.
-func (s *rolling) rehearse(*run) (int, bool) {
-	s.stop.EOS, s.stop.Stop, s.stop.Temperature = nil, nil, 0
-	for i := range s.rewards.sources {
-		if s.rewards.sources[i].rule != nil {
-			s.rewards.sources[i].rule = unasked{}
-		}
-	}
-	return s.c.updates(s.epochs), false
-}
-
-func (s *rolling) kvCache(r *run) int64 {
-	longest := 0
-	for _, q := range s.prompt {
-		longest = max(longest, len(q.ids))
-	}
-	return r.cacheBytes(min(s.c.RolloutBatchSize, s.c.answers()), longest+s.c.MaxCompletionLength)
-}
-
-// unasked scores nothing.
-type unasked struct{}
-
-// Score is 0 for each.
-func (unasked) Score(_ context.Context, answers []reward.Answer) ([]float64, error) {
-	return make([]float64, len(answers)), nil
-}
-
-// Plan says what the run will take, and starts nothing. Records are read and counted; what that writes is removed again.
-func (c *Reward) Plan(ctx context.Context, env Env) (*Planned, error) {
-	own := *c
-	own.Resume = false
-	return own.run(env).rehearse(ctx, "reward", env)
-}
-
-// Plan says what the run will take, as (*Reward).Plan does. The pass of the reference over all records before the first step is not in it.
-func (c *DPO) Plan(ctx context.Context, env Env) (*Planned, error) {
-	own := *c
-	own.Resume = false
-	return own.run(env).rehearse(ctx, "dpo", env)
-}
-
-// Plan says what the run will take, as (*Reward).Plan does, with the time that the answers of an iteration take to be
-// written and scored beside that of a step. They are taken to be as long as they may be; what programs take that score them is not in it.
-func (c *PPO) Plan(ctx context.Context, env Env) (*Planned, error) {
-	own := *c
-	own.Resume = false
-	return own.run(env).rehearse(ctx, "ppo", env)
-}
-
-// Plan says what the run will take, as (*PPO).Plan does.
-func (c *GRPO) Plan(ctx context.Context, env Env) (*Planned, error) {
-	own := *c
-	own.Resume = false
-	return own.run(env).rehearse(ctx, "grpo", env)
+	return r.CacheBytes(len(ids), longest+r.Training.Samples.MaxTokens)
 }

@@ -3,10 +3,13 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 
 	"hone/data"
 	"hone/device"
+	"hone/model"
+	"hone/plan"
 	"hone/safetensors"
 	"hone/train"
 )
@@ -46,10 +49,10 @@ type Training struct {
 	Samples       Samples       `yaml:"samples"`
 }
 
-// defaultTraining returns the defaults. The schedule is constant after its warm-up, so that a finished run can be
+// DefaultTraining returns the defaults. The schedule is constant after its warm-up, so that a finished run can be
 // continued with more steps as if it had been longer from the start; cosine or wsd give lower losses where the number
 // of steps is known.
-func defaultTraining() Training {
+func DefaultTraining() Training {
 	return Training{
 		Steps: 1000, Seed: 1, BatchSize: 8, SequenceLength: 256, GradientAccumulationSteps: 1,
 		Device: "cpu", DType: "f32", Method: "full", Recompute: "none",
@@ -65,8 +68,18 @@ func defaultTraining() Training {
 	}
 }
 
-// validate reports the first key that cannot be meant; heldOut tells whether the run holds data out.
-func (c *Training) validate(heldOut bool) error {
+// DefaultTuning is defaultTraining for learning from preferences and rewards.
+func DefaultTuning() Training {
+	t := DefaultTraining()
+	t.Steps, t.SequenceLength, t.BatchSize = 0, 0, 8
+	t.Optimizer.LearningRate, t.Optimizer.Beta2, t.Optimizer.WeightDecay = 0, 0.999, 0
+	t.Schedule = Schedule{Name: "linear", WarmupSteps: 0.03}
+	t.Eval.Every = 50
+	return t
+}
+
+// ValidateTraining reports the first key that cannot be meant; heldOut tells whether the run holds data out.
+func (c *Training) ValidateTraining(heldOut bool) error {
 	for _, check := range []func() error{
 		c.validateRun, c.validateBatch, c.validateMachine, c.Optimizer.validate, c.Schedule.validate,
 		func() error { return c.validateEval(heldOut) }, c.Checkpoint.validate, c.Samples.validate,
@@ -116,10 +129,10 @@ func (c *Training) validateMachine() error {
 	if _, _, err := device.ParseName(c.Device); err != nil {
 		return err
 	}
-	if _, err := c.dtype(); err != nil {
+	if _, err := c.ComputeDType(); err != nil {
 		return fmt.Errorf("dtype is %q; use f32 or bf16", c.DType)
 	}
-	if _, err := c.saveDType(); err != nil {
+	if _, err := c.ResultDType(); err != nil {
 		return fmt.Errorf("save_dtype is %q; use f32 or bf16", c.SaveDType)
 	}
 	if _, err := safetensors.ParseSize(c.ShardSize); err != nil {
@@ -128,7 +141,7 @@ func (c *Training) validateMachine() error {
 	if c.Threads < 0 {
 		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
 	}
-	if _, err := c.recompute(1); err != nil {
+	if _, err := c.RecomputedLayers(1); err != nil {
 		return err
 	}
 	if c.Memory != "" {
@@ -158,12 +171,12 @@ func (c *Training) validateEval(heldOut bool) error {
 	return nil
 }
 
-func (c *Training) dtype() (device.DType, error) { return floatType(c.DType) }
+func (c *Training) ComputeDType() (device.DType, error) { return floatType(c.DType) }
 
-// saveDType is the type of the weights in the final model.
-func (c *Training) saveDType() (device.DType, error) {
+// ResultDType is the type of the weights in the final model.
+func (c *Training) ResultDType() (device.DType, error) {
 	if c.SaveDType == "" {
-		return c.dtype()
+		return c.ComputeDType()
 	}
 	return floatType(c.SaveDType)
 }
@@ -176,8 +189,8 @@ func floatType(name string) (device.DType, error) {
 	return t, err
 }
 
-// recompute is how many of a model's layers are run again in the backward pass.
-func (c *Training) recompute(layers int) (int, error) {
+// RecomputedLayers is how many of a model's layers are run again in the backward pass.
+func (c *Training) RecomputedLayers(layers int) (int, error) {
 	switch c.Recompute {
 	case "none":
 		return 0, nil
@@ -191,12 +204,37 @@ func (c *Training) recompute(layers int) (int, error) {
 	return min(n, layers), nil
 }
 
-// mixture says how the data becomes batches.
-func (c *Training) mixture() data.MixtureConfig {
+// MixtureConfig says how the data becomes batches.
+func (c *Training) MixtureConfig() data.MixtureConfig {
 	return data.MixtureConfig{BatchSize: c.BatchSize, Accumulation: c.GradientAccumulationSteps, Seed: c.Seed}
 }
 
 // rate is the learning rate as a function of the step.
 func (c *Training) rate() func(step int) float32 {
 	return train.Schedule(c.Schedule).Rate(c.Optimizer.LearningRate, c.Steps)
+}
+
+// Longest is how many tokens the model in dir reads beside virtual ones, at most 1024. What is wrong with the model is told where it is opened.
+func (c *Training) Longest(dir string) int {
+	const most = 1024
+	config, err := model.ReadConfig(dir)
+	if err != nil {
+		return most
+	}
+	m, err := model.Declare(config, plan.NewDevice())
+	if err != nil || m.Shape().MaxPositions <= 0 {
+		return most
+	}
+	room := m.Shape().MaxPositions
+	if _, virtual := promptKinds[c.Method]; virtual {
+		room -= c.Prompt.NumVirtualTokens
+	}
+	return min(most, max(room, 2))
+}
+
+func (c *Training) Workers() int {
+	if c.Threads > 0 {
+		return c.Threads
+	}
+	return runtime.GOMAXPROCS(0)
 }

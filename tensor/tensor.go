@@ -211,3 +211,16 @@ func Try(f func()) (err error) {
 
 // ErrNoTape is returned where a tensor of a tape was expected.
 var ErrNoTape = errors.New("no operand belongs to a tape; make the input with Tape.Ints or Tape.Floats")
+
+// Values reads a tensor in the midst of a step, which a failure of the device ends as its other failures do.
+func Values(x *Tensor) []float64 {
+	v, err := x.Float32s()
+	if err != nil {
+		panic(&Error{Op: "read", Problem: err.Error()})
+	}
+	wide := make([]float64, len(v))
+	for i := range v {
+		wide[i] = float64(v[i])
+	}
+	return wide
+}

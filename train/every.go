@@ -94,6 +94,20 @@ func (l *Loop) evaluate(ctx context.Context, counts bool) (best bool, err error)
 	return best, l.emit(*l.last)
 }
 
+// Infer runs f in a pass without gradients.
+func Infer(ctx context.Context, tape *tensor.Tape, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	defer tape.Reset()
+	var err error
+	failed := tensor.Try(func() {
+		tape.Infer()
+		err = f()
+	})
+	return errors.Join(failed, err)
+}
+
 // HeldOut is the mean of the objective over all supervised tokens of the batches, without
 // dropout and gradients. Batches may be normalised by any counts of their own.
 func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch], objective Objective) (loss float64, tokens int64, err error) {

@@ -16,6 +16,9 @@ import (
 	"hone/data"
 	"hone/data/curate"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/curation"
+	"hone/recipe/lm"
 	"hone/tokenizer"
 )
 
@@ -83,17 +86,17 @@ Keys are those of hone data curate; the default is filters=` + defaultValueFilte
 }
 
 func (v *valueOfCuration) run(ctx context.Context, a *app) (*benchCurate, error) {
-	c := recipe.DefaultCurate()
+	c := curation.DefaultCurate()
 	made := len(v.raw) == 0
 	if made {
 		if err := v.makeTexts(ctx, a); err != nil {
 			return nil, err
 		}
 	}
-	if err := recipe.LoadConfig(&c, "", []string{"filters=" + defaultValueFilters, "language.keep=en"}); err != nil {
+	if err := config.Load(&c, "", []string{"filters=" + defaultValueFilters, "language.keep=en"}); err != nil {
 		return nil, err
 	}
-	if err := recipe.Override(&c, v.recipe); err != nil {
+	if err := config.Override(&c, v.recipe); err != nil {
 		return nil, err
 	}
 	tok, err := v.tokenizer(ctx)
@@ -169,7 +172,7 @@ func (v *valueOfCuration) tokenizer(ctx context.Context) (string, error) {
 }
 
 // texts curates: the raw text first, the wholly curated one last.
-func (v *valueOfCuration) texts(ctx context.Context, a *app, c *recipe.Curate, tok string) ([]valueText, error) {
+func (v *valueOfCuration) texts(ctx context.Context, a *app, c *curation.Curate, tok string) ([]valueText, error) {
 	texts := []valueText{{Name: "raw", paths: v.raw}}
 	for i, t := range partsOf(c) {
 		part := *c
@@ -190,26 +193,26 @@ func (v *valueOfCuration) texts(ctx context.Context, a *app, c *recipe.Curate, t
 	return texts, nil
 }
 
-// curation is some of the steps of a recipe.
-type curation struct {
+// curationSteps are some of the steps of a recipe.
+type curationSteps struct {
 	name           string
 	filters, dedup []string
 }
 
 // partsOf are parts of a curation that differ from one another, and all of it last.
-func partsOf(c *recipe.Curate) (parts []curation) {
-	all := curation{"curated", c.Filters, c.Dedup}
+func partsOf(c *curation.Curate) (parts []curationSteps) {
+	all := curationSteps{"curated", c.Filters, c.Dedup}
 	if len(c.Dedup) > 0 && len(c.Filters) > 0 {
-		parts = append(parts, curation{"deduplicated", nil, c.Dedup})
+		parts = append(parts, curationSteps{"deduplicated", nil, c.Dedup})
 	}
 	if slices.Contains(c.Filters, "language") {
 		alone := slices.DeleteFunc(slices.Clone(c.Filters), func(name string) bool { return name != "mend" && name != "language" })
 		if len(alone) < len(c.Filters) {
-			parts = append(parts, curation{"language alone", alone, nil})
+			parts = append(parts, curationSteps{"language alone", alone, nil})
 		}
 	}
 	if len(c.Dedup) > 0 && len(c.Filters) > 0 {
-		parts = append(parts, curation{"filtered", c.Filters, nil})
+		parts = append(parts, curationSteps{"filtered", c.Filters, nil})
 	}
 	return append(parts, all)
 }
@@ -217,13 +220,13 @@ func partsOf(c *recipe.Curate) (parts []curation) {
 // train trains a small model for a short time. Its two layers and fresh weights of deviation 0.08, about the root of 1/160, are learnt quickly; with the 0.02
 // that is usual for wide models a run of this length ends before the model knows pairs of tokens, at a loss that depends on the seed more than on the text.
 func (v *valueOfCuration) train(ctx context.Context, a *app, text []string, seed uint64, tok string) (*recipe.Summary, error) {
-	p := recipe.DefaultPretrain()
+	p := lm.DefaultPretrain()
 	args := []string{
 		fmt.Sprintf("seed=%d", seed), fmt.Sprintf("steps=%d", v.steps), "tokenizer.path=" + tok, "sequence_length=128", "batch_size=8",
 		"model.hidden_size=160", "model.num_hidden_layers=2", "model.num_attention_heads=4", "model.initializer_range=0.08", "model.tie_word_embeddings=true",
 		"optimizer.learning_rate=4e-3", "schedule.name=cosine", "schedule.warmup_steps=0.1", "eval.every=0", fmt.Sprintf("eval.max_tokens=%d", heldTokens), "checkpoint.every=0",
 	}
-	if err := recipe.LoadConfig(&p, "", args); err != nil {
+	if err := config.Load(&p, "", args); err != nil {
 		return nil, err
 	}
 	out, err := os.MkdirTemp(v.dir, "run-")

@@ -13,7 +13,8 @@ import (
 	"testing/fstest"
 
 	"hone/data/curate"
-	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/curation"
 )
 
 // TestPaired has the data that the test was published with (Student 1908), and R's answer: t.test(group1, group2, paired = TRUE).
@@ -50,8 +51,8 @@ func TestPartsOfACuration(t *testing.T) {
 		{"filters=fineweb dedup=", "curated [fineweb] []"},
 		{"filters= dedup=near", "curated [] [near]"},
 	} {
-		r := recipe.DefaultCurate()
-		if err := recipe.Override(&r, strings.Fields(c.keys)); err != nil {
+		r := curation.DefaultCurate()
+		if err := config.Override(&r, strings.Fields(c.keys)); err != nil {
 			t.Fatal(err)
 		}
 		var got []string

@@ -14,6 +14,8 @@ import (
 
 	"hone/plan"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/lm"
 	"hone/train"
 )
 
@@ -118,15 +120,15 @@ func (b *methodsBench) once(ctx context.Context, a *app, method string, keys []s
 		return row, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	c := recipe.DefaultSFT()
+	c := lm.DefaultSFT()
 	args := []string{"method=" + method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", seed)}
 	if rate := cmp.Or(b.rates[method], methodRates[method]); rate != "" {
 		args = append(args, "optimizer.learning_rate="+rate)
 	}
-	if err := recipe.LoadConfig(&c, "", args); err != nil {
+	if err := config.Load(&c, "", args); err != nil {
 		return row, err
 	}
-	if err := recipe.Override(&c, keys); err != nil {
+	if err := config.Override(&c, keys); err != nil {
 		return row, err
 	}
 	if err := c.Validate(); err != nil { // fills the learning rate in

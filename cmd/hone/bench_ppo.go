@@ -21,6 +21,8 @@ import (
 	"hone/device/cpu"
 	"hone/model"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/rl"
 	"hone/tokenizer"
 	"hone/train"
 )
@@ -118,8 +120,8 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 	if err := w.files(ctx, dir, dev, dtype, r.Reward); err != nil {
 		return err
 	}
-	c := recipe.DefaultPPO()
-	if err := recipe.Override(&c, w.recipe(dir, r)); err != nil {
+	c := rl.DefaultPPO()
+	if err := config.Override(&c, w.recipe(dir, r)); err != nil {
 		return err
 	}
 	var clock ppoClock

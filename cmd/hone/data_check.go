@@ -9,11 +9,13 @@ import (
 
 	"hone/data/curate"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/curation"
 	"hone/report"
 )
 
 func checkCommand(a *app) *cobra.Command {
-	defaults := recipe.DefaultCheck()
+	defaults := curation.DefaultCheck()
 	return &cobra.Command{
 		Use: "check FILE... [path=value ...]", Short: "Look through data for fine-tuning and preferences, and keep what is sound",
 		Long: "Reads records of hone sft and hone dpo (messages, prompt and completion, Alpaca, ShareGPT, chosen and rejected) and counts, by reason, those that\n" +
@@ -21,7 +23,7 @@ func checkCommand(a *app) *cobra.Command {
 			"nearly stood before. With out=DIR the others are kept as they are, and hone sft data=DIR reads them.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone data check sft.jsonl\n  hone data check pairs.jsonl out=sound scripts.keep=Latin words.lists=toxic.txt checks=format,same_answers,refusals,words",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := recipe.DefaultCheck()
+			c := curation.DefaultCheck()
 			var files, overrides []string
 			path := ""
 			for _, arg := range args {
@@ -34,7 +36,7 @@ func checkCommand(a *app) *cobra.Command {
 					files = append(files, arg)
 				}
 			}
-			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
 			c.Data = append(c.Data, files...)
@@ -44,7 +46,7 @@ func checkCommand(a *app) *cobra.Command {
 }
 
 // check runs the recipe and prints what it found.
-func (a *app) check(cmd *cobra.Command, c *recipe.Check) error {
+func (a *app) check(cmd *cobra.Command, c *curation.Check) error {
 	bar := newProgress(a.err, 0)
 	result, stats, err := c.Run(cmd.Context(), recipe.Env{Progress: func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d records", stage, n), false) }})
 	bar.clear()

@@ -11,11 +11,13 @@ import (
 
 	"hone/data/curate"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/curation"
 	"hone/report"
 )
 
 func curateCommand(a *app) *cobra.Command {
-	defaults := recipe.DefaultCurate()
+	defaults := curation.DefaultCurate()
 	return &cobra.Command{
 		Use:   "curate [RECIPE.yaml] [path=value ...]",
 		Short: "Filter documents and remove copies",
@@ -23,9 +25,9 @@ func curateCommand(a *app) *cobra.Command {
 			"comes from. Memory does not grow with the corpus, but for the copies found. A run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone data curate data=crawl/ out=curated\n  hone data curate data=src/ out=code filters=mend,code,pii",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := recipe.DefaultCurate()
+			c := curation.DefaultCurate()
 			path, overrides := splitArgs(args)
-			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
 			return a.curate(cmd.Context(), &c)
@@ -34,7 +36,7 @@ func curateCommand(a *app) *cobra.Command {
 }
 
 // curate runs the recipe, writes its report and prints the funnel.
-func (a *app) curate(ctx context.Context, c *recipe.Curate) error {
+func (a *app) curate(ctx context.Context, c *curation.Curate) error {
 	env := recipe.Env{}
 	if slices.Contains(c.Filters, "perplexity") {
 		dir, err := modelDir(c.Perplexity.Model)

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
+	"hone/recipe/curation"
 
-	"hone/recipe"
+	"github.com/spf13/cobra"
 )
 
 func decontaminateCommand(a *app) *cobra.Command {
-	c := recipe.DefaultCurate()
+	c := curation.DefaultCurate()
 	c.Filters, c.Dedup, c.Out = []string{"decontaminate"}, nil, "decontaminated"
 	cmd := &cobra.Command{
 		Use:   "decontaminate DATA ... --against FILES [path=value ...]",

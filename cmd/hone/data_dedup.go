@@ -6,7 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/curation"
 )
 
 func dedupCommand(a *app) *cobra.Command {
@@ -24,7 +25,7 @@ func dedupCommand(a *app) *cobra.Command {
 			"It is hone data curate without filters, so its keys hold too: near.threshold=0.9, lines.min_chars=50, format=parquet, threads=4 …",
 		Example: "  hone data dedup crawl/ --by exact,minhash --out unique\n  hone data dedup src/ --by exact,substring substring.whole=lines --out code",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := recipe.DefaultCurate()
+			c := curation.DefaultCurate()
 			c.Filters, c.Dedup, c.Out = nil, by, out
 			if err := readData(&c, args); err != nil {
 				return err
@@ -38,7 +39,7 @@ func dedupCommand(a *app) *cobra.Command {
 }
 
 // readData takes the files to read from the arguments, and keys of the recipe as path=value.
-func readData(c *recipe.Curate, args []string) error {
+func readData(c *curation.Curate, args []string) error {
 	var overrides []string
 	for _, arg := range args {
 		if strings.Contains(arg, "=") {
@@ -50,5 +51,5 @@ func readData(c *recipe.Curate, args []string) error {
 	if len(c.Data) == 0 {
 		return errors.New("there is no data; name files, folders or globs")
 	}
-	return recipe.Override(c, overrides)
+	return config.Override(c, overrides)
 }

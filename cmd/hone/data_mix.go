@@ -8,11 +8,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/data/curate"
-	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/curation"
 )
 
 func mixCommand(a *app) *cobra.Command {
-	defaults := recipe.DefaultMix()
+	defaults := curation.DefaultMix()
 	return &cobra.Command{
 		Use: "mix [RECIPE.yaml] [SRC=WEIGHT ...] [path=value ...]", Short: "Mix sources by weight into one corpus",
 		Long: "Writes documents of several sources in turn, so that at every point each has its share of the text, and says how many documents of each there\n" +
@@ -20,16 +21,16 @@ func mixCommand(a *app) *cobra.Command {
 			"data_temperature evens the shares out. The result depends on the sources and the recipe alone.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone data mix wiki/=0.7 code/=0.3 out=mixed amount=1000000000\n  hone data mix data=de/,en/,fr/ data_temperature=3 out=mixed until=all format=parquet",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := recipe.DefaultMix()
+			c := curation.DefaultMix()
 			path, rest := splitArgs(args)
 			var overrides []string
-			var weighed recipe.Mix
+			var weighed curation.Mix
 			for _, arg := range rest {
 				if !weighed.SourceWeight(arg) {
 					overrides = append(overrides, arg)
 				}
 			}
-			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
 			if len(weighed.Data) > 0 {

@@ -12,7 +12,7 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
-	"hone/recipe"
+	"hone/recipe/curation"
 )
 
 // sourceFlags are the flags of commands that read documents.
@@ -31,7 +31,7 @@ func statsCommand(a *app) *cobra.Command {
 		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s.Paths = args
-			if cfg.Tokens, err = recipe.TokenCounter(tokenizer); err != nil {
+			if cfg.Tokens, err = curation.TokenCounter(tokenizer); err != nil {
 				return err
 			}
 			bar := newProgress(a.err, 0)

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/preference"
 )
 
 func dpoCommand(a *app) *cobra.Command { return dpoStage().command(a) }
@@ -16,7 +17,7 @@ func dpoStage() training {
 		example: "  hone dpo model=runs/tuned/model data=preferences.jsonl out=runs/dpo\n" +
 			"  hone dpo model=runs/tuned/model data=verdicts.jsonl out=runs/kto loss_type=kto method=lora",
 		defaults: func() (trainer, *recipe.Training) {
-			c := recipe.DefaultDPO()
+			c := preference.DefaultDPO()
 			return &c, &c.Training
 		},
 		metrics: validation,

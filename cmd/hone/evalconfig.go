@@ -6,7 +6,7 @@ import (
 	"os"
 
 	"hone/data"
-	"hone/recipe"
+	"hone/recipe/config"
 )
 
 // evalConfig is the keys of hone eval.
@@ -20,7 +20,7 @@ type evalConfig struct {
 
 // read takes path=value arguments.
 func (c *evalConfig) read(args []string) error {
-	if err := recipe.Override(c, args); err != nil {
+	if err := config.Override(c, args); err != nil {
 		return err
 	}
 	if len(c.Data) == 0 {

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/rl"
 )
 
 func grpoCommand(a *app) *cobra.Command {
@@ -14,7 +15,7 @@ func grpoCommand(a *app) *cobra.Command {
 		example: "  hone grpo model=runs/tuned/model reward=go_parser prompts=prompts.jsonl out=runs/grpo\n" +
 			"  hone grpo model=runs/tuned/model reward=\"program:./score.py\" prompts=prompts.jsonl out=runs/rloo loss_type=rloo",
 		defaults: func() (trainer, *recipe.Training) {
-			c := recipe.DefaultGRPO()
+			c := rl.DefaultGRPO()
 			return &c, &c.Training
 		},
 		metrics: func(s *recipe.Summary) map[string]float64 { return s.Metrics },

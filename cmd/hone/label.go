@@ -19,7 +19,7 @@ import (
 	"hone/data"
 	"hone/generate"
 	"hone/internal/atomicfile"
-	"hone/recipe"
+	"hone/recipe/example"
 	"hone/serve/label"
 )
 
@@ -143,7 +143,7 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 		defer closeWriters(writers)
 	}
 	if s.prompts != "" {
-		spoken, err := recipe.PromptsAs(s.promptsAs).Spoken(writers[0].template != nil)
+		spoken, err := example.PromptsAs(s.promptsAs).Spoken(writers[0].template != nil)
 		if err != nil {
 			return err
 		}

@@ -13,14 +13,15 @@ import (
 
 	"hone/internal/atomicfile"
 	"hone/plan"
-	"hone/recipe"
+	"hone/recipe/cluster"
+	"hone/recipe/config"
 )
 
 // launchers lists what --launch can be.
 func launchers() string { return strings.Join(slices.Sorted(maps.Keys(plan.Launchers())), ", ") }
 
 // launch writes the job files of a plan and returns their paths.
-func (a *app) launch(launcher string, c *recipe.Estimate, e *recipe.Estimated) ([]string, error) {
+func (a *app) launch(launcher string, c *cluster.Estimate, e *cluster.Estimated) ([]string, error) {
 	name, ok := plan.Launchers()[launcher]
 	if !ok {
 		return nil, fmt.Errorf("--launch is %q; use one of %s", launcher, launchers())
@@ -50,10 +51,10 @@ func fillJob(job *plan.Job, keys, own []string) error {
 		return fmt.Errorf("stage is %s, for which no job is written", job.Stage)
 	}
 	c, shared := s.defaults()
-	if err := recipe.Override(c, keys); err != nil {
+	if err := config.Override(c, keys); err != nil {
 		return err
 	}
-	if err := recipe.Override(c, own); err != nil {
+	if err := config.Override(c, own); err != nil {
 		return fmt.Errorf("launch.set: %w", err)
 	}
 	device := shared.Device
@@ -71,12 +72,12 @@ func fillJob(job *plan.Job, keys, own []string) error {
 	}
 	job.Out = shared.Out
 	usual, _ := s.defaults()
-	job.Recipe, err = recipe.EncodeChanged(c, usual)
+	job.Recipe, err = config.EncodeChanged(c, usual)
 	return err
 }
 
 // printLaunched says what was written and what to do with it.
-func printLaunched(w io.Writer, launcher string, c *recipe.Estimate, paths []string) {
+func printLaunched(w io.Writer, launcher string, c *cluster.Estimate, paths []string) {
 	fmt.Fprintf(w, "\nwrote %s\n", strings.Join(paths, " and "))
 	start := map[string]string{"slurm": "sbatch ", "k8s": "kubectl apply -f ", "skypilot": "sky jobs launch "}[launcher] + filepath.Base(paths[0])
 	if launcher == "skypilot" && c.Launch.Binary == "" {

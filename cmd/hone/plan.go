@@ -9,26 +9,27 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/plan"
-	"hone/recipe"
+	"hone/recipe/cluster"
+	"hone/recipe/config"
 )
 
 func planCommand(a *app) *cobra.Command {
-	defaults := recipe.DefaultEstimate()
+	defaults := cluster.DefaultEstimate()
 	launcher := ""
 	cmd := &cobra.Command{
 		Use:   "plan [PLAN.yaml] [path=value ...]",
 		Short: "Say what a run on GPUs takes: memory, time, energy and money",
 		Long: "Says what a run on GPUs takes before it is started: memory by part, time at a stated utilisation, energy and money, and with\n" +
-			"max_usd, max_hours and gpus the cheapest machines that keep to a budget. Known models: " + strings.Join(recipe.Shapes(), ", ") +
+			"max_usd, max_hours and gpus the cheapest machines that keep to a budget. Known models: " + strings.Join(cluster.Shapes(), ", ") +
 			".\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone plan model=gpt3-175b tokens=300e9 gpu=v100\n" +
 			"  hone plan model=llama-3-8b stage=sft method=qlora tokens=50M gpu=rtx4090\n" +
 			"  hone plan model=7B max_usd=100000 max_hours=720\n" +
 			"  hone plan model=llama-3-8b stage=sft method=lora tokens=50M gpu=h100 --launch slurm launch.data=answers.jsonl",
 		RunE: func(_ *cobra.Command, args []string) error {
-			c := recipe.DefaultEstimate()
+			c := cluster.DefaultEstimate()
 			path, overrides := splitArgs(args)
-			if err := recipe.LoadConfig(&c, path, overrides); err != nil {
+			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
 			r, err := c.Run()
@@ -42,7 +43,7 @@ func planCommand(a *app) *cobra.Command {
 				}
 			}
 			result := struct {
-				*recipe.Estimated
+				*cluster.Estimated
 				Launch []string `json:"launch,omitempty"` // files that were written
 			}{r, files}
 			return a.result(result, func(w io.Writer) {
@@ -58,13 +59,13 @@ func planCommand(a *app) *cobra.Command {
 }
 
 // printPlan writes a plan as a table, with what it assumes.
-func printPlan(out io.Writer, r *recipe.Estimated) {
+func printPlan(out io.Writer, r *cluster.Estimated) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, values ...any) {
 		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, values...))
 	}
-	row("model", "%s, %s parameters, %s trained (%s)", r.Model, recipe.Count(float64(r.Parameters)), recipe.Count(float64(r.Trainable)), r.Method)
-	row("tokens", "%s in sequences of %d", recipe.Count(r.Tokens), r.SequenceLength)
+	row("model", "%s, %s parameters, %s trained (%s)", r.Model, plan.Count(float64(r.Parameters)), plan.Count(float64(r.Trainable)), r.Method)
+	row("tokens", "%s in sequences of %d", plan.Count(r.Tokens), r.SequenceLength)
 	row("operations", "%.3g, %.3g for a token", r.FLOPs, r.FLOPsPerToken)
 	row("machine", "%d x %s, ZeRO %d, tensor parallel %d, recompute %s, offload %s", r.GPUs, r.GPU.Name, r.ZeRO, r.TensorParallel, r.Recompute, r.Offload)
 	m := r.Memory
@@ -82,9 +83,9 @@ func printPlan(out io.Writer, r *recipe.Estimated) {
 	if m.Host > 0 {
 		row("memory of the host", "%s for each GPU", plan.Bytes(m.Host))
 	}
-	row("time", "%s GPU hours, %.4g hours (%.4g days)", recipe.Money(r.GPUHours), r.Hours, r.Hours/24)
-	row("energy", "%s kWh", recipe.Money(r.KWh))
-	row("cost", "$%s", recipe.Money(r.USD))
+	row("time", "%s GPU hours, %.4g hours (%.4g days)", cluster.Money(r.GPUHours), r.Hours, r.Hours/24)
+	row("energy", "%s kWh", cluster.Money(r.KWh))
+	row("cost", "$%s", cluster.Money(r.USD))
 	w.Flush()
 	fmt.Fprintf(out, "\nassumed: %.4g TFLOP/s of %g on each GPU, $%.4g for an hour of one%s,\nenergy at the GPU's power limit and PUE %g; communication is in the utilisation\n",
 		r.TFLOPS, r.GPU.TFLOPS, r.USDPerGPUHour, source(r.Price), plan.PUE)
@@ -98,15 +99,15 @@ func source(p *plan.Price) string {
 	return fmt.Sprintf(" (%s, %s; %s, %s)", p.Provider, p.Machine, p.Source, p.Date)
 }
 
-func printAdvice(out io.Writer, r *recipe.Estimated) {
+func printAdvice(out io.Writer, r *cluster.Estimated) {
 	if o := r.Cheaper; o != nil && o.Cost < r.USD {
-		fmt.Fprintf(out, "cheapest offer: $%s on %s %s (%s)\n", recipe.Money(o.Cost), o.Provider, o.Machine, o.Date)
+		fmt.Fprintf(out, "cheapest offer: $%s on %s %s (%s)\n", cluster.Money(o.Cost), o.Provider, o.Machine, o.Date)
 	}
 	if !r.Fits {
 		fmt.Fprintf(out, "it does not fit; change one of: %s\n", strings.Join(r.Lower, ", "))
 	}
 	if a := r.Advice; a != nil {
 		fmt.Fprintf(out, "%.3g tokens for each parameter; 20 are compute-optimal: %s tokens for this model, or %s parameters on %s tokens for the same operations\n",
-			a.TokensPerParameter, recipe.Count(a.OptimalTokens), recipe.Count(a.SameCompute), recipe.Count(a.SameComputeTokens))
+			a.TokensPerParameter, plan.Count(a.OptimalTokens), plan.Count(a.SameCompute), plan.Count(a.SameComputeTokens))
 	}
 }

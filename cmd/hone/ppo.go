@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/rl"
 )
 
 func ppoCommand(a *app) *cobra.Command {
@@ -16,7 +17,7 @@ func ppoCommand(a *app) *cobra.Command {
 			"  hone ppo model=runs/tuned/model reward=go_parser prompts=prompts.jsonl out=runs/ppo method=lora kl_target=6\n" +
 			"  hone ppo model=runs/tuned/model reward=runs/reward/adapter prompts=prompts.jsonl out=runs/ppo method=lora critic.kind=separate critic.model=runs/reward/adapter",
 		defaults: func() (trainer, *recipe.Training) {
-			c := recipe.DefaultPPO()
+			c := rl.DefaultPPO()
 			return &c, &c.Training
 		},
 		metrics: func(s *recipe.Summary) map[string]float64 { return s.Metrics },

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/lm"
 )
 
 func pretrainCommand(a *app) *cobra.Command { return pretrainStage().command(a) }
@@ -15,7 +16,7 @@ func pretrainStage() training {
 		example: "  hone pretrain data=corpus/ out=runs/first steps=2000 model.hidden_size=256\n" +
 			"  hone pretrain recipe.yaml out=runs/second resume=true",
 		defaults: func() (trainer, *recipe.Training) {
-			c := recipe.DefaultPretrain()
+			c := lm.DefaultPretrain()
 			return &c, &c.Training
 		},
 	}

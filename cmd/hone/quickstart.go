@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/lm"
 )
 
 // stage is a part of the quickstart; each goes on from the folder of the one before.
@@ -87,7 +89,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		}
 		q.out = dir
 	}
-	c := recipe.DefaultPretrain()
+	c := lm.DefaultPretrain()
 	args := []string{
 		"out=" + q.out, fmt.Sprintf("steps=%d", q.steps), "tokenizer.vocab_size=1024", "sequence_length=256", "batch_size=4",
 		"model.hidden_size=160", "model.num_hidden_layers=4", "model.num_attention_heads=4", "model.tie_word_embeddings=true",
@@ -104,10 +106,10 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		args = append(args, "data="+strings.Join(src, ","))
 		c.Samples.Prompts = []string{"// NewReader returns ", "func (b *Buffer) ", "\tif err != nil {\n", "package strings\n\nimport ("}
 	}
-	if err := recipe.LoadConfig(&c, "", args); err != nil {
+	if err := config.Load(&c, "", args); err != nil {
 		return nil, err
 	}
-	if err := recipe.Override(&c, q.overrides); err != nil {
+	if err := config.Override(&c, q.overrides); err != nil {
 		return nil, err
 	}
 	q.out = c.Out

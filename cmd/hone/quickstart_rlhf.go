@@ -15,10 +15,16 @@ import (
 	"hone/chat"
 	"hone/data"
 	"hone/device"
+	"hone/eval"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/model"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/judge"
+	"hone/recipe/lm"
+	"hone/recipe/preference"
+	"hone/recipe/rl"
 	"hone/reward"
 	"hone/tensor"
 	"hone/tokenizer"
@@ -180,30 +186,30 @@ func quickPreferences(ctx context.Context, w *answerer, list []task, path string
 }
 
 // judgeStage measures a stage on held-out tasks: what it writes, and how it finds what people and sft write.
-func judgeStage(ctx context.Context, name string, w, sft *answerer, judge *recipe.Judge, held []task) (row, error) {
+func judgeStage(ctx context.Context, name string, w, sft *answerer, rm *judge.Judge, held []task) (row, error) {
 	answers, err := w.answer(ctx, held, 7)
 	if err != nil {
 		return row{}, err
 	}
 	r := row{Stage: name}
 	var marks [][]int32
-	var texts []recipe.ScoreText
+	var texts []judge.Text
 	parsed := 0
 	for i, a := range answers {
 		marks = append(marks, a.marks)
-		texts = append(texts, recipe.ScoreText{Messages: []chat.Message{chat.NewMessage("user", held[i].instruction)}, Answer: a.text})
+		texts = append(texts, judge.Text{Messages: []chat.Message{chat.NewMessage("user", held[i].instruction)}, Answer: a.text})
 		if reward.Parses(held[i].instruction, a.text) {
 			parsed++
 		}
 	}
 	r.ParseRate = float64(parsed) / float64(len(held))
-	r.ParseCI[0], r.ParseCI[1] = recipe.Wilson(float64(parsed), float64(len(held)))
-	scores, err := judge.Score(ctx, texts)
+	r.ParseCI[0], r.ParseCI[1] = eval.Wilson(float64(parsed), float64(len(held)))
+	scores, err := rm.Score(ctx, texts)
 	if err != nil {
 		return r, err
 	}
 	r.Reward, r.RewardCI = interval(scores)
-	under, err := recipe.AnswerLogProbs(ctx, sft.model, sft.tape, marks)
+	under, err := preference.AnswerLogProbs(ctx, sft.model, sft.tape, marks)
 	if err != nil {
 		return r, err
 	}
@@ -236,7 +242,7 @@ func (w *answerer) heldOutLoss(ctx context.Context, held []task) (float64, [2]fl
 		marks, tokens = append(marks, list), append(tokens, n)
 		total += n
 	}
-	sums, err := recipe.AnswerLogProbs(ctx, w.model, w.tape, marks)
+	sums, err := preference.AnswerLogProbs(ctx, w.model, w.tape, marks)
 	if err != nil {
 		return 0, [2]float64{}, err
 	}
@@ -298,7 +304,7 @@ func (e *tooFew) Error() string {
 
 // quickRLHF goes on from the tuned model in OUT/sft-full: preferences, a reward model, PPO and DPO, and the table of all stages.
 func quickRLHF(ctx context.Context, a *app, q *quickstart, results map[string]*recipe.Summary) ([]row, error) {
-	c := recipe.DefaultSFT()
+	c := lm.DefaultSFT()
 	train, held, err := tasks(filepath.Join(q.out, "pairs.jsonl"), c.ValidationFraction)
 	if err != nil {
 		return nil, err
@@ -383,8 +389,8 @@ func (q *quickstart) open(stage string, dev device.Device) (*answerer, error) {
 func (q *quickstart) scaled(n int) int { return max(1, n*q.steps/2000) }
 
 func quickReward(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
-	c := recipe.DefaultReward()
-	if err := recipe.LoadConfig(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("reward"),
+	c := preference.DefaultReward()
+	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("reward"),
 		"sequence_length=256", "batch_size=8", fmt.Sprint("steps=", q.scaled(60)), "optimizer.learning_rate=3e-4", "validation_fraction=0.15",
 		"center_rewards_coefficient=0.01", "eval.every=0", "checkpoint.keep_last=1"}); err != nil {
 		return nil, err
@@ -393,8 +399,8 @@ func quickReward(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, e
 }
 
 func quickPPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
-	c := recipe.DefaultPPO()
-	if err := recipe.LoadConfig(&c, "", []string{"model=" + q.path("sft-full", "model"), "reward=" + q.path("reward", "model"), "prompts=" + q.path("prompts.jsonl"),
+	c := rl.DefaultPPO()
+	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "reward=" + q.path("reward", "model"), "prompts=" + q.path("prompts.jsonl"),
 		"out=" + q.path("ppo"), "sequence_length=256", fmt.Sprint("max_completion_length=", quickAnswer), fmt.Sprint("iterations=", q.scaled(12)),
 		"prompts_per_iteration=64", "rollout_batch_size=64", "num_ppo_epochs=2", "num_mini_batches=2", "batch_size=16", "optimizer.learning_rate=1e-4",
 		"kl_coef=0.02", "use_score_scaling=true", "use_score_norm=true", "missing_eos_penalty=1", "checkpoint.keep_last=1", "diagnosis.on=warn"}); err != nil {
@@ -404,8 +410,8 @@ func quickPPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, erro
 }
 
 func quickDPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
-	c := recipe.DefaultDPO()
-	if err := recipe.LoadConfig(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("dpo"),
+	c := preference.DefaultDPO()
+	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("dpo"),
 		"sequence_length=256", "batch_size=8", fmt.Sprint("steps=", q.scaled(40)), "optimizer.learning_rate=5e-5", "validation_fraction=0.15",
 		"eval.every=0", "checkpoint.keep_last=1"}); err != nil {
 		return nil, err
@@ -425,7 +431,7 @@ func (q *quickstart) table(ctx context.Context, held []task) (rows []row, err er
 		return nil, err
 	}
 	defer sft.free()
-	judge, err := recipe.OpenJudge(q.path("reward", "model"), dev, device.F32, recipe.JudgeOptions{})
+	judge, err := judge.Open(q.path("reward", "model"), dev, device.F32, judge.Options{})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"hone/recipe"
+	"hone/recipe/lm"
 )
 
 func TestAnnotator(t *testing.T) {
@@ -76,7 +77,7 @@ func TestQuickTable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	train, held, err := tasks(q.path("pairs.jsonl"), recipe.DefaultSFT().ValidationFraction)
+	train, held, err := tasks(q.path("pairs.jsonl"), lm.DefaultSFT().ValidationFraction)
 	if err != nil || len(train)+len(held) != 60 || len(held) == 0 {
 		t.Fatalf("%d and %d tasks, %v", len(train), len(held), err)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"hone/plan"
 	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/lm"
 )
 
 // quickSFT teaches the pretrained model to write functions from their comments and signatures.
@@ -21,9 +23,9 @@ func quickSFT(method string) func(context.Context, *app, *quickstart) (*recipe.S
 		if _, err := writePairs(pairs, q.source); err != nil {
 			return nil, err
 		}
-		c := recipe.DefaultSFT()
+		c := lm.DefaultSFT()
 		steps := max(q.steps/20, 1)
-		if err := recipe.LoadConfig(&c, "", []string{
+		if err := config.Load(&c, "", []string{
 			"model=" + filepath.Join(q.out, "model"), "data=" + pairs, "out=" + filepath.Join(q.out, "sft-"+method), "method=" + method,
 			fmt.Sprint("steps=", steps), "chat_template=zephyr", "sequence_length=256", "batch_size=8", "too_long=drop", "optimizer.learning_rate=" + methodRates[method],
 			"eval.on_start=true", fmt.Sprint("eval.every=", max(steps/2, 1)), "eval.max_tokens=16384", "samples.max_tokens=80", "samples.temperature=0",

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/preference"
 )
 
 func rewardCommand(a *app) *cobra.Command { return rewardStage().command(a) }
@@ -16,7 +17,7 @@ func rewardStage() training {
 		example: "  hone reward model=runs/tuned/model data=preferences.jsonl out=runs/reward\n" +
 			"  hone reward model=runs/tuned/model data=preferences.jsonl out=runs/reward method=lora center_rewards_coefficient=0.01",
 		defaults: func() (trainer, *recipe.Training) {
-			c := recipe.DefaultReward()
+			c := preference.DefaultReward()
 			return &c, &c.Training
 		},
 		metrics: validation,

@@ -13,7 +13,7 @@ import (
 	"hone/chat"
 	"hone/device"
 	"hone/model"
-	"hone/recipe"
+	"hone/recipe/judge"
 )
 
 // scoreFlags are the choices of hone score.
@@ -54,7 +54,7 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			judge, err := recipe.OpenJudge(dir, dev, dtype, recipe.JudgeOptions{Template: f.template, Packed: model.Packed{Packing: packing}})
+			judge, err := judge.Open(dir, dev, dtype, judge.Options{Template: f.template, Packed: model.Packed{Packing: packing}})
 			if err != nil {
 				return err
 			}
@@ -95,10 +95,10 @@ func oneLine(s string) string {
 	return string(line)
 }
 
-func (f *scoreFlags) texts(in io.Reader, args []string) ([]recipe.ScoreText, error) {
-	var texts []recipe.ScoreText
+func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
+	var texts []judge.Text
 	for _, t := range args {
-		texts = append(texts, recipe.ScoreText{Prompt: f.prompt, Answer: t})
+		texts = append(texts, judge.Text{Prompt: f.prompt, Answer: t})
 	}
 	if f.file == "" {
 		if len(texts) == 0 {
@@ -128,7 +128,7 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]recipe.ScoreText, err
 }
 
 // scoreText reads a line of a file to score.
-func scoreText(line []byte) (t recipe.ScoreText, err error) {
+func scoreText(line []byte) (t judge.Text, err error) {
 	var record struct {
 		Text               string
 		Prompt, Completion json.RawMessage
@@ -151,5 +151,5 @@ func scoreText(line []byte) (t recipe.ScoreText, err error) {
 	if json.Unmarshal(record.Prompt, &prompt) != nil || json.Unmarshal(record.Completion, &completion) != nil {
 		return t, errors.New("prompt and completion must both be texts or both lists of messages")
 	}
-	return recipe.ScoreText{Messages: append(prompt, completion...)}, nil
+	return judge.Text{Messages: append(prompt, completion...)}, nil
 }

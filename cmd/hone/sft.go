@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/recipe"
+	"hone/recipe/lm"
 )
 
 func sftCommand(a *app) *cobra.Command { return sftStage().command(a) }
@@ -15,7 +16,7 @@ func sftStage() training {
 		example: "  hone sft model=runs/first/model data=examples.jsonl out=runs/tuned\n" +
 			"  hone sft model=runs/first/model data=examples.jsonl out=runs/adapter method=lora lora.r=16",
 		defaults: func() (trainer, *recipe.Training) {
-			c := recipe.DefaultSFT()
+			c := lm.DefaultSFT()
 			return &c, &c.Training
 		},
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/data"
-	"hone/recipe"
+	"hone/recipe/config"
 	"hone/tokenizer"
 )
 
@@ -40,7 +40,7 @@ func tokenizerTrain(a *app) *cobra.Command {
 		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192 pattern=llama3",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := tokenizerConfig{VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
-			if err := recipe.Override(&c, args); err != nil {
+			if err := config.Override(&c, args); err != nil {
 				return err
 			}
 			if len(c.Data) == 0 || c.Out == "" {

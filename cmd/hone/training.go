@@ -15,6 +15,7 @@ import (
 
 	"hone/device/cpu"
 	"hone/recipe"
+	"hone/recipe/config"
 	"hone/report"
 )
 
@@ -45,7 +46,7 @@ func (t training) command(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, shared := t.defaults()
 			path, overrides := splitArgs(args)
-			if err := recipe.LoadConfig(c, path, overrides); err != nil {
+			if err := config.Load(c, path, overrides); err != nil {
 				return err
 			}
 			if err := resolveModels(c); err != nil {
@@ -118,7 +119,7 @@ func splitArgs(args []string) (path string, overrides []string) {
 func keys(c any) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, f := range recipe.Fields(c) {
+	for _, f := range config.Fields(c) {
 		doc := f.Doc
 		if f.Default != "" {
 			doc += " [" + f.Default + "]"

@@ -1,0 +1,177 @@
+package cluster
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"hone/model"
+	"hone/plan"
+	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/lm"
+)
+
+// Launch holds what job files need beside the plan. Paths are those on the machines, relative to the folder that they share.
+type Launch struct {
+	Out       string   `yaml:"out" doc:"folder that the job files are written to"`
+	Name      string   `yaml:"name" doc:"of the job; not set: from stage and model"`
+	Data      string   `yaml:"data" doc:"data of the run on the machines"`
+	Model     string   `yaml:"model" doc:"folder of the weights on the machines; not set: model, where it is a folder, else models/NAME"`
+	Set       []string `yaml:"set" doc:"further keys of the run's recipe, as in optimizer.learning_rate=3e-4,eval.every=500"`
+	Binary    string   `yaml:"binary" doc:"URL from which the machines fetch hone; not set: named when the job is started"`
+	Image     string   `yaml:"image" doc:"k8s: container image that hone runs in"`
+	DiskGiB   int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: twice the checkpoints and 100"`
+	MaxHours  float64  `yaml:"max_hours" doc:"slurm: the longest that a session may be; the run goes on in the next"`
+	Partition string   `yaml:"partition" doc:"slurm: partition"`
+	Account   string   `yaml:"account" doc:"slurm: account"`
+}
+
+func defaultLaunch() Launch {
+	return Launch{Out: "launch", Data: "data", Image: "nvidia/cuda:12.8.1-base-ubuntu24.04", MaxHours: 24}
+}
+
+// tokensPerUpdate is the batch that launched pre-training aims at, as GPT-3 125M to 1.3B had (Brown et al., 2020, table 2.1).
+const tokensPerUpdate = 512 << 10
+
+// Job is the planned run of e as schedulers are told of it, but for its recipe, which is that of the stage with keys.
+func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
+	l := c.Launch
+	if err := l.validate(e); err != nil {
+		return j, nil, err
+	}
+	j = plan.Job{Name: dnsLabel(cmp.Or(l.Name, "hone-"+c.Stage+"-"+c.Model)), Stage: c.Stage, Result: recipe.ModelName, GPU: e.GPU, Spot: c.Spot, Binary: l.Binary,
+		Image: l.Image, Partition: l.Partition, Account: l.Account}
+	if j.Name == "" {
+		return j, nil, fmt.Errorf("launch.name is %q; it needs a letter or a digit", l.Name)
+	}
+	if c.Method != "full" {
+		j.Result = recipe.AdapterName
+	}
+	most := 8
+	if e.Price != nil && e.Price.Provider != plan.Reference {
+		most, j.Provider = e.Price.GPUs, e.Price.Provider
+	}
+	for j.GPUs = min(most, e.GPUs); e.GPUs%j.GPUs != 0; {
+		j.GPUs--
+	}
+	j.Machines = e.GPUs / j.GPUs
+	j.LimitMinutes = int(math.Ceil(60 * max(0.5, min(l.MaxHours, 1.25*e.Hours+0.25))))
+	j.HostGiB = j.GPUs*12 + int(math.Ceil(float64(e.Memory.Host)*float64(j.GPUs)/(1<<30)))
+	j.DiskGiB = cmp.Or(l.DiskGiB, 100+2*int(math.Ceil((2*float64(e.Parameters)+12*float64(e.Trainable))/(1<<30))))
+	j.Out = "runs/" + j.Name
+	j.Assumptions = []string{
+		fmt.Sprintf("Planned: %s of %s, %s, %s tokens on %d x %s.", c.Stage, c.Model, c.Method, plan.Count(e.Tokens), e.GPUs, e.GPU.Name),
+		fmt.Sprintf("%s of %s a GPU, %.4g hours, $%s at $%.4g for an hour of a GPU.", plan.Bytes(e.Memory.Peak), plan.Bytes(e.Memory.Capacity), e.Hours, Money(e.USD), e.USDPerGPUHour),
+	}
+	for i, line := range j.Assumptions {
+		j.Assumptions[i] = strings.Join(strings.Fields(line), " ") // a line of comment, whatever the model is called
+	}
+	keys, err = c.launchKeys(e, j.Out)
+	return j, keys, err
+}
+
+func (l *Launch) validate(e *Estimated) error {
+	switch {
+	case !e.Fits:
+		return fmt.Errorf("the run does not fit on %d %s, so no job is written; change one of: %s", e.GPUs, e.GPU.Name, strings.Join(e.Lower, ", "))
+	case !(l.MaxHours >= 0.5 && l.MaxHours <= 24*365):
+		return fmt.Errorf("launch.max_hours is %v; it must be from 0.5 to 8760", l.MaxHours)
+	case l.DiskGiB < 0:
+		return fmt.Errorf("launch.disk_gib is %d; it must be at least 0", l.DiskGiB)
+	case l.Out == "":
+		return fmt.Errorf("launch.out is empty; name a folder for the job files")
+	case strings.ContainsFunc(l.Partition+l.Account+l.Binary+l.Image, func(r rune) bool { return r <= ' ' }):
+		return fmt.Errorf("launch.partition, account, binary and image are words; one of them has a space")
+	}
+	return nil
+}
+
+// dnsLabel makes a name of at most 40 letters, digits and hyphens of a text; schedulers add to it.
+func dnsLabel(text string) string {
+	label := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			return r
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, text)
+	return strings.Trim(label[:min(len(label), 40)], "-")
+}
+
+// launchKeys are the keys of the run's recipe that the plan decided.
+func (c *Estimate) launchKeys(e *Estimated, out string) (keys []string, err error) {
+	micros := 1
+	if c.Stage == "pretrain" {
+		micros = max(1, int(math.Round(float64(tokensPerUpdate)/float64(e.TokensPerStep))))
+	}
+	add := func(key string, value any) { keys = append(keys, fmt.Sprint(key, "=", value)) }
+	add("out", out)
+	add("device", "cuda")
+	add("dtype", "bf16")
+	add("method", c.Method)
+	add("recompute", e.Recompute)
+	add("batch_size", e.BatchSize)
+	add("sequence_length", e.SequenceLength)
+	add("gradient_accumulation_steps", micros)
+	add("optimizer.name", c.Optimizer)
+	add("optimizer.paged", c.Offload != "none")
+	add("lora.r", c.R)
+	add("prompt.num_virtual_tokens", c.VirtualTokens)
+	add("data", c.Launch.Data)
+	add("steps", int64(math.Ceil(e.Tokens/float64(e.TokensPerStep*micros))))
+	if c.Stage == "pretrain" && c.Launch.Model == "" {
+		shape, err := c.newShape()
+		return append(keys, shape...), err
+	}
+	add("model", cmp.Or(c.Launch.Model, c.weightsFolder()))
+	return keys, nil
+}
+
+// weightsFolder is where the weights lie when launch.model does not say.
+func (c *Estimate) weightsFolder() string {
+	if _, known := shapes[strings.ToLower(c.Model)]; known {
+		return "models/" + strings.ToLower(c.Model)
+	}
+	if _, err := parseCount(c.Model); err == nil {
+		return "models/" + dnsLabel(c.Model)
+	}
+	return c.Model
+}
+
+// newShape are the keys of the model that pre-training starts.
+func (c *Estimate) newShape() (keys []string, err error) {
+	text, err := shapeOf(c.Model)
+	if err != nil {
+		return nil, err
+	}
+	p := lm.Pretrain{}
+	if err := json.Unmarshal(text, &p.Model); err != nil {
+		return nil, fmt.Errorf("config.json of %s: %w", c.Model, err)
+	}
+	kind := p.Model.Architecture()
+	if kind == "mistral" {
+		kind = "llama" // model.sliding_window makes it one
+	}
+	if kind != "llama" && kind != "gpt2" {
+		return nil, fmt.Errorf("a new model of a run can be llama or gpt2, and %s is a %s; go on from a folder with launch.model=DIR, or plan a size such as 7B", c.Model, kind)
+	}
+	p.Model.ModelType = &kind
+	m, err := model.Declare(text, plan.NewDevice())
+	if err != nil {
+		return nil, err
+	}
+	keys = append(keys, fmt.Sprint("tokenizer.vocab_size=", m.Shape().Vocab))
+	for key, value := range config.Flatten(&p) {
+		if strings.HasPrefix(key, "model.") {
+			keys = append(keys, key+"="+value)
+		}
+	}
+	slices.Sort(keys)
+	return keys, nil
+}

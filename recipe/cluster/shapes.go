@@ -1,0 +1,130 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hone/model"
+	"hone/plan"
+)
+
+// shapes are the config.json texts of models that are known by name, as far as a plan needs them: of the folders on the
+// hub, and of Brown et al. (2020), table 2.1, for GPT-3.
+var shapes = map[string]string{
+	"gpt2-124m": gpt2Shape(768, 12, 12, 1024), "gpt2-355m": gpt2Shape(1024, 24, 16, 1024),
+	"gpt2-774m": gpt2Shape(1280, 36, 20, 1024), "gpt2-1.5b": gpt2Shape(1600, 48, 25, 1024),
+	"gpt3-6.7b": gpt2Shape(4096, 32, 32, 2048), "gpt3-13b": gpt2Shape(5120, 40, 40, 2048),
+	"gpt3-175b": gpt2Shape(12288, 96, 96, 2048),
+
+	"llama-7b": llamaShape(32000, 4096, 11008, 32, 32, 32, 2048), "llama-13b": llamaShape(32000, 5120, 13824, 40, 40, 40, 2048),
+	"llama-30b": llamaShape(32000, 6656, 17920, 60, 52, 52, 2048), "llama-65b": llamaShape(32000, 8192, 22016, 80, 64, 64, 2048),
+	"llama-2-7b": llamaShape(32000, 4096, 11008, 32, 32, 32, 4096), "llama-2-13b": llamaShape(32000, 5120, 13824, 40, 40, 40, 4096),
+	"llama-2-70b": llamaShape(32000, 8192, 28672, 80, 64, 8, 4096),
+	"llama-3-8b":  llamaShape(128256, 4096, 14336, 32, 32, 8, 8192), "llama-3-70b": llamaShape(128256, 8192, 28672, 80, 64, 8, 8192),
+	"llama-3-405b": llamaShape(128256, 16384, 53248, 126, 128, 8, 8192),
+	"mistral-7b":   strings.Replace(llamaShape(32000, 4096, 14336, 32, 32, 8, 8192), `"llama"`, `"mistral","sliding_window":4096`, 1),
+	"mixtral-8x7b": strings.Replace(llamaShape(32000, 4096, 14336, 32, 32, 8, 8192), `"llama"`, `"mixtral","num_local_experts":8,"num_experts_per_tok":2`, 1),
+	"phi-2": `{"model_type":"phi","vocab_size":51200,"hidden_size":2560,"intermediate_size":10240,"num_hidden_layers":32,
+"num_attention_heads":32,"max_position_embeddings":2048,"partial_rotary_factor":0.4,"hidden_act":"gelu_new"}`,
+
+	"qwen2.5-0.5b": qwenShape(151936, 896, 4864, 24, 14, 2, true), "qwen2.5-1.5b": qwenShape(151936, 1536, 8960, 28, 12, 2, true),
+	"qwen2.5-3b": qwenShape(151936, 2048, 11008, 36, 16, 2, true), "qwen2.5-7b": qwenShape(152064, 3584, 18944, 28, 28, 4, false),
+	"qwen2.5-14b": qwenShape(152064, 5120, 13824, 48, 40, 8, false), "qwen2.5-32b": qwenShape(152064, 5120, 27648, 64, 40, 8, false),
+	"qwen2.5-72b": qwenShape(152064, 8192, 29568, 80, 64, 8, false),
+}
+
+func gpt2Shape(c, layers, heads, t int) string {
+	return fmt.Sprintf(`{"model_type":"gpt2","vocab_size":50257,"n_embd":%d,"n_layer":%d,"n_head":%d,"n_positions":%d}`, c, layers, heads, t)
+}
+
+func llamaShape(v, c, f, layers, heads, kv, t int) string {
+	return fmt.Sprintf(`{"model_type":"llama","vocab_size":%d,"hidden_size":%d,"intermediate_size":%d,"num_hidden_layers":%d,`+
+		`"num_attention_heads":%d,"num_key_value_heads":%d,"max_position_embeddings":%d}`, v, c, f, layers, heads, kv, t)
+}
+
+func qwenShape(v, c, f, layers, heads, kv int, tied bool) string {
+	return strings.Replace(llamaShape(v, c, f, layers, heads, kv, 4096), `"llama"`, fmt.Sprintf(`"qwen2","tie_word_embeddings":%v`, tied), 1)
+}
+
+// Shapes lists the names of the models that a plan knows.
+func Shapes() []string { return slices.Sorted(maps.Keys(shapes)) }
+
+// shapeOf is the config.json of a model: a folder or file of one, a name among Shapes, or a size such as 7B.
+func shapeOf(name string) ([]byte, error) {
+	if name == "" {
+		return nil, fmt.Errorf("model is not set; give a folder with a config.json, a size such as 7B, or one of %s", strings.Join(Shapes(), ", "))
+	}
+	if text, ok := shapes[strings.ToLower(name)]; ok {
+		return []byte(text), nil
+	}
+	if info, err := os.Stat(name); err == nil {
+		if info.IsDir() {
+			return model.ReadConfig(name)
+		}
+		return readConfigFile(name)
+	}
+	if n, err := parseCount(name); err == nil {
+		return sizedShape(n)
+	}
+	return nil, fmt.Errorf("model %q is no folder, no size such as 7B and no known name, of which the nearest is %s; known are %s",
+		name, plan.Nearest(Shapes(), strings.ToLower(name)), strings.Join(Shapes(), ", "))
+}
+
+// readConfigFile reads a config.json by whatever name.
+func readConfigFile(path string) ([]byte, error) {
+	const most = 1 << 20
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("model: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(text) > most {
+		err = fmt.Errorf("it is larger than any config.json")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w; name a config.json or a folder with one", path, err)
+	}
+	return text, nil
+}
+
+// sizedShape is a Llama of about n parameters with the proportions of GPT-3 and Llama: hidden size 128 times the layers.
+// Below a billion the head shares the embedding table.
+func sizedShape(n float64) ([]byte, error) {
+	if !(n >= 50e6 && n <= 20e12) {
+		return nil, fmt.Errorf("a model of %.3g parameters cannot be planned by its size; use 50M to 20T, or a config.json", n)
+	}
+	const v, ratio = 32000, 128
+	tables, tied := 2.0, n < 1e9
+	if tied {
+		tables = 1
+	}
+	c := math.Max(1, math.Round(math.Cbrt(n*ratio/12)/ratio)) * ratio
+	layers := math.Max(1, math.Round((n-tables*v*c)/(12*c*c)))
+	f := math.Max(8, math.Round((n-tables*v*c-4*layers*c*c)/(3*layers*c)/8)*8)
+	heads := int(c) / ratio
+	text := llamaShape(v, int(c), int(f), int(layers), heads, heads, 4096)
+	return []byte(strings.Replace(text, `"llama"`, fmt.Sprintf(`"llama","tie_word_embeddings":%v`, tied), 1)), nil
+}
+
+// parseCount reads a number such as 300e9, 7B or 2T.
+func parseCount(text string) (float64, error) {
+	scale, digits := 1.0, strings.ToUpper(strings.TrimSpace(text))
+	for i, unit := range []string{"K", "M", "B", "T"} {
+		if number, ok := strings.CutSuffix(digits, unit); ok {
+			digits, scale = number, math.Pow(1000, float64(i+1))
+			break
+		}
+	}
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil || math.IsNaN(n) || math.Abs(n*scale) > 1e18 {
+		return 0, fmt.Errorf("%q is no number such as 300e9, 7B or 2T", text)
+	}
+	return n * scale, nil
+}

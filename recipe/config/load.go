@@ -1,0 +1,63 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"hone/internal/atomicfile"
+)
+
+// FileName is the file of a result's folder with its recipe, every default filled in.
+const FileName = "recipe.yaml"
+
+// Save keeps the recipe that config points to in a folder.
+func Save(dir string, config any) error {
+	text, err := Encode(config)
+	if err != nil {
+		return fmt.Errorf("write the recipe: %w", err)
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, FileName), text)
+}
+
+// Load reads the recipe file at path, if there is one, over the values in config and
+// then the arguments path=value. Validate is the caller's.
+func Load(config any, path string, overrides []string) error {
+	if path != "" {
+		text, err := readRecipe(path)
+		if err != nil {
+			return err
+		}
+		if err := Decode(config, path, text); err != nil {
+			return err
+		}
+	}
+	return Override(config, overrides)
+}
+
+// readRecipe reads a file that is small enough to be a recipe.
+func readRecipe(path string) ([]byte, error) {
+	const most = 1 << 20
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the recipe: %w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("read the recipe: %s is no file of at most %d bytes", path, most)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the recipe: %w", err)
+	}
+	return text, nil
+}
+
+// Given points at the keys that are set.
+func Given(keys ...*string) (set []*string) {
+	for _, key := range keys {
+		if *key != "" {
+			set = append(set, key)
+		}
+	}
+	return set
+}

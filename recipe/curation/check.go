@@ -1,0 +1,160 @@
+package curation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+	"hone/data/curate"
+	"hone/recipe"
+	"hone/recipe/config"
+)
+
+// Check is the recipe of looking through data for fine-tuning and preferences, and of keeping what is sound. DefaultCheck gives the defaults; data has none.
+type Check struct {
+	Data        []string `yaml:"data" doc:"files, folders or globs of records: .jsonl, .json, .parquet, .csv, each also .gz or .zst"`
+	Out         string   `yaml:"out" doc:"folder of what is kept, records as they are: part-N.jsonl.zst, report.html, curation.json, duplicates.jsonl; empty: only a report"`
+	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	Checks      []string `yaml:"checks" doc:"in the order of their work: format, same_answers, refusals, outliers, length, scripts, language, words"`
+	Dedup       []string `yaml:"dedup" doc:"which copies go: exact (equal records), near (alike prompts)"`
+	ShardMiB    int      `yaml:"shard_mib" doc:"records in a part, in MiB"`
+	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
+
+	Refusals curate.Refusals  `yaml:"refusals"`
+	Outliers curate.Outliers  `yaml:"outliers"`
+	Length   curate.Length    `yaml:"length"`
+	Scripts  curate.ScriptMix `yaml:"scripts"`
+	Language curate.Language  `yaml:"language"`
+	Words    curate.Words     `yaml:"words"`
+	Near     curate.MinHash   `yaml:"near"`
+}
+
+// DefaultCheck returns the recipe with every default filled in. Prompts are short, so near ones are compared by three words and by all hashes.
+func DefaultCheck() Check {
+	near := curate.DefaultMinHash()
+	near.NGram, near.Threshold = 3, 0.8
+	return Check{OnBadRecord: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
+		Refusals: curate.DefaultRefusals(), Outliers: curate.DefaultOutliers(), Language: curate.Language{Sample: 600}, Near: near}
+}
+
+// Validate reports the first key that cannot be meant, and the remedy.
+func (c *Check) Validate() error {
+	known := []string{"format", "same_answers", "refusals", "outliers", "length", "scripts", "language", "words"}
+	switch {
+	case len(c.Data) == 0:
+		return errors.New("data is not set; name files of records, as in hone data check sft.jsonl")
+	case c.ShardMiB < 1:
+		return fmt.Errorf("shard_mib is %d; it must be at least 1", c.ShardMiB)
+	case c.Threads < 0:
+		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
+	case len(c.Checks) == 0 || c.Checks[0] != "format":
+		return errors.New("checks must begin with format: the others need records that can be read")
+	}
+	for i, name := range c.Checks {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("checks names %q; known are %s", name, strings.Join(known, ", "))
+		}
+		if slices.Contains(c.Checks[:i], name) {
+			return fmt.Errorf("checks names %s twice", name)
+		}
+	}
+	for _, name := range c.Dedup {
+		if name != "exact" && name != "near" {
+			return fmt.Errorf("dedup names %q; use exact, near or both", name)
+		}
+	}
+	for _, err := range []error{c.Length.Validate(), c.Scripts.Validate(), c.Language.Validate(), c.Words.Validate(), c.Near.Validate()} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run checks. When ctx is cancelled, what is finished stays and the same call with the same out goes on from there.
+func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *data.Stats, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, nil, err
+	}
+	env = env.WithDefaults()
+	sources := data.Sources{Paths: c.Data, OnBadRecord: data.BadRecord(c.OnBadRecord), Records: true}
+	key, err := sources.Key()
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := c.fileKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg := curate.Config{Dir: c.Out, Records: true, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
+		Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }}
+	if cfg.Workers == 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if cfg.Dir == "" {
+		if cfg.Dir, err = os.MkdirTemp("", "hone-check-"); err != nil {
+			return nil, nil, fmt.Errorf("check: %w", err)
+		}
+		defer os.RemoveAll(cfg.Dir)
+	}
+	if slices.Contains(c.Dedup, "near") {
+		cfg.Near = &c.Near
+	}
+	all := config.Flatten(c)
+	delete(all, "out")
+	delete(all, "threads")
+	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("check %s %s %q", key, files, all)))
+	for _, name := range c.Checks {
+		step, err := c.step(ctx, name, sources, cfg.Workers)
+		if err != nil {
+			return nil, nil, err
+		}
+		cfg.Steps = append(cfg.Steps, step)
+	}
+	stats := &data.Stats{}
+	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
+	if err == nil && c.Out != "" {
+		err = config.Save(c.Out, c)
+	}
+	return result, stats, err
+}
+
+// fileKey identifies the user's lists.
+func (c *Check) fileKey() (string, error) {
+	lists := slices.Clone(c.Refusals.Lists)
+	if slices.Contains(c.Checks, "words") {
+		lists = append(lists, c.Words.Lists...)
+	}
+	if len(lists) == 0 {
+		return "", nil
+	}
+	return data.Sources{Paths: lists}.Key()
+}
+
+func (c *Check) step(ctx context.Context, name string, sources data.Sources, workers int) (curate.Step, error) {
+	switch name {
+	case "format":
+		return curate.Format(), nil
+	case "same_answers":
+		return curate.SameAnswers(), nil
+	case "refusals":
+		return c.Refusals.Step()
+	case "outliers":
+		return c.Outliers.Step(ctx, sources.Documents(&data.Stats{}), workers)
+	case "length":
+		return curate.OnTalk(c.Length.Step(), false), nil
+	case "scripts":
+		return c.Scripts.Step(), nil
+	case "language":
+		return curate.OnTalk(c.Language.Step(), false), nil
+	}
+	words, err := c.Words.Step()
+	return curate.OnTalk(words, true), err
+}

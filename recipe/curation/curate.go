@@ -1,0 +1,202 @@
+// Package curation has the recipes that make data: a clean corpus of a raw one, a mix of several, sound records of any.
+package curation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+	"hone/data/curate"
+	"hone/recipe"
+	"hone/recipe/config"
+	"hone/tokenizer"
+)
+
+// Curate is the recipe of making a clean corpus of a raw one. DefaultCurate gives the defaults; data and out have none.
+type Curate struct {
+	Data        []string `yaml:"data" doc:"files, folders or globs of text, source code, .jsonl or .parquet, each also .gz or .zst"`
+	Out         string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst or .parquet, report.html, curation.json, duplicates.jsonl; an unfinished one is gone on with"`
+	TextField   string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
+	URLField    string   `yaml:"url_field" doc:"JSON key or Parquet column of where a document was found; where there is none, it has none"`
+	IDField     string   `yaml:"id_field" doc:"the same for its name"`
+	OnSameID    string   `yaml:"on_same_id" doc:"at a document with the id of an earlier one: keep both and say so, skip it, or error"`
+	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
+	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, language, urls, words, pii, gopher_quality, gopher_repetition, c4, fineweb, code, decontaminate, classifier, perplexity"`
+	Dedup       []string `yaml:"dedup" doc:"which copies go: exact and near (or minhash) of documents, then what stood before of paragraphs, lines and substring"`
+	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
+	Format      string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
+	Tokenizer   string   `yaml:"tokenizer" doc:"folder or file of a tokenizer to count tokens with; empty: they are not counted"`
+	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
+
+	Length           curate.Length           `yaml:"length"`
+	Language         curate.Language         `yaml:"language"`
+	URLs             curate.URLs             `yaml:"urls"`
+	Words            curate.Words            `yaml:"words"`
+	PII              curate.PII              `yaml:"pii"`
+	GopherQuality    curate.GopherQuality    `yaml:"gopher_quality"`
+	GopherRepetition curate.GopherRepetition `yaml:"gopher_repetition"`
+	C4               curate.C4               `yaml:"c4"`
+	FineWeb          curate.FineWeb          `yaml:"fineweb"`
+	Code             curate.Code             `yaml:"code"`
+	Decontaminate    curate.Decontaminate    `yaml:"decontaminate"`
+	Classifier       curate.Classifier       `yaml:"classifier"`
+	Perplexity       Perplexity              `yaml:"perplexity"`
+	Near             curate.MinHash          `yaml:"near"`
+	Paragraphs       curate.Repeats          `yaml:"paragraphs"`
+	Lines            curate.Repeats          `yaml:"lines"`
+	Substring        curate.Substring        `yaml:"substring"`
+}
+
+// DefaultCurate returns the recipe with every default filled in: prose from the web. For source code set filters=mend,code,pii.
+func DefaultCurate() Curate {
+	return Curate{
+		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", OnSameID: "keep", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
+		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, Language: curate.DefaultLanguage(), URLs: curate.DefaultURLs(), PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
+		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
+		Decontaminate: curate.DefaultDecontaminate(), Classifier: curate.DefaultClassifier(), Perplexity: defaultPerplexity(), Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
+	}
+}
+
+// The formats of parts.
+const (
+	jsonlFormat   = "jsonl.zst"
+	parquetFormat = "parquet"
+)
+
+// TokenCounter makes counters of a text's tokens; nil when path names no tokenizer.
+func TokenCounter(path string) (func() func(string) int, error) {
+	if path == "" {
+		return nil, nil
+	}
+	tok, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() func(string) int {
+		enc, ids := tok.NewEncoder(), []int32{}
+		return func(text string) int {
+			ids = enc.Encode(ids[:0], []byte(text))
+			return len(ids)
+		}
+	}, nil
+}
+
+// Validate reports the first key that cannot be meant, and the remedy.
+func (c *Curate) Validate() error {
+	switch {
+	case len(c.Data) == 0:
+		return errors.New("data is not set; name files, folders or globs of text, as in data=crawl/")
+	case c.Out == "":
+		return errors.New("out is not set; name the folder of the result, as in out=curated")
+	case c.ShardMiB < 1:
+		return fmt.Errorf("shard_mib is %d; it must be at least 1", c.ShardMiB)
+	case c.Format != jsonlFormat && c.Format != parquetFormat:
+		return fmt.Errorf("format is %q; use %s or %s", c.Format, jsonlFormat, parquetFormat)
+	case c.OnSameID != "keep" && c.OnSameID != "skip" && c.OnSameID != "error":
+		return fmt.Errorf("on_same_id is %q; use keep, skip or error", c.OnSameID)
+	case c.Threads < 0:
+		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
+	}
+	known := []string{"exact", "near", "minhash", "paragraphs", "lines", "substring"}
+	for _, name := range c.Dedup {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("dedup names %q; known are %s", name, strings.Join(known, ", "))
+		}
+	}
+	chosen, err := c.chosen(&stepRun{})
+	if err != nil {
+		return err
+	}
+	for _, f := range chosen {
+		if f.validate != nil && f.validate() != nil {
+			return f.validate()
+		}
+	}
+	for _, err := range []error{c.Near.Validate(), c.Paragraphs.Validate("paragraphs"), c.Lines.Validate("lines"), c.Substring.Validate()} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run curates. When ctx is cancelled, what is finished stays and the same call goes on from there.
+func (c *Curate) Run(ctx context.Context, env recipe.Env) (*curate.Result, *data.Stats, error) {
+	if err := c.Validate(); err != nil {
+		return nil, nil, err
+	}
+	env = env.WithDefaults()
+	sources := data.Sources{Paths: c.Data, Field: c.TextField, URLField: c.URLField, IDField: c.IDField,
+		OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
+	key, err := sources.Key()
+	if err != nil {
+		return nil, nil, err
+	}
+	run := &stepRun{ctx: ctx, env: env, sources: sources}
+	defer run.free()
+	filters, files, err := c.filesKey(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	fingerprint := c.fingerprint(key + files)
+	if err := curate.Claim(c.Out, fingerprint); err != nil { // before filters put files there
+		return nil, nil, err
+	}
+	cfg := curate.Config{Dir: c.Out, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
+		Passes: c.passes(), Fingerprint: fingerprint, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat}
+	if cfg.Tokens, err = TokenCounter(c.Tokenizer); err != nil {
+		return nil, nil, err
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
+	}
+	if slices.Contains(c.Dedup, "near") || slices.Contains(c.Dedup, "minhash") {
+		cfg.Near = &c.Near
+	}
+	for _, f := range filters {
+		step, err := f.make()
+		if err != nil {
+			return nil, nil, err
+		}
+		cfg.Steps = append(cfg.Steps, step)
+	}
+	cfg.Notes, cfg.SameID = run.notes, curate.SameID(c.OnSameID)
+	stats := &data.Stats{}
+	result, err := curate.Run(ctx, sources.Documents(stats), cfg)
+	if err == nil {
+		err = config.Save(c.Out, c)
+	}
+	return result, stats, err
+}
+
+// passes are what dedup cuts out of documents: the largest units first.
+func (c *Curate) passes() (passes []curate.Pass) {
+	if slices.Contains(c.Dedup, "paragraphs") {
+		passes = append(passes, c.Paragraphs.Paragraphs())
+	}
+	if slices.Contains(c.Dedup, "lines") {
+		passes = append(passes, c.Lines.Lines())
+	}
+	if slices.Contains(c.Dedup, "substring") {
+		passes = append(passes, c.Substring.Pass())
+	}
+	return passes
+}
+
+// fingerprint is that of all that the result depends on.
+func (c *Curate) fingerprint(input string) string {
+	all := config.Flatten(c)
+	for _, key := range []string{"out", "threads", "on_same_id"} {
+		delete(all, key)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %q", input, all)
+	return fmt.Sprintf("%016x", xxh3.HashString(b.String()))
+}

@@ -1,0 +1,129 @@
+// Package example turns records of fine-tuning - conversations, prompts with answers, prompts alone - into tokens, by chat template,
+// and says which of them are learned.
+package example
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hone/chat"
+	"hone/data"
+	"hone/tokenizer"
+)
+
+// Reasons for which examples and prompts are left out or changed.
+const (
+	Unanswered data.Reason = "examples without a token to learn"
+	CutShort   data.Reason = "examples cut at sequence_length"
+	TooLong    data.Reason = "examples over sequence_length"
+	LongPrompt data.Reason = "prompts that leave no room for an answer"
+)
+
+// CutAndLeft are how many examples were cut, and how many left out for each reason.
+func CutAndLeft(stats *data.Stats) (cut int, left map[string]int) {
+	left = map[string]int{}
+	for reason, n := range stats.Skipped {
+		if reason == CutShort {
+			cut = n
+		} else {
+			left[string(reason)] = n
+		}
+	}
+	return cut, left
+}
+
+// Counted says what became of the records.
+func Counted(stats *data.Stats) string {
+	cut, left := CutAndLeft(stats)
+	text := fmt.Sprintf("%d records of %d files", stats.Documents, stats.Files)
+	if cut > 0 {
+		text += fmt.Sprintf(", %d %s", cut, CutShort)
+	}
+	for i, reason := range slices.Sorted(maps.Keys(left)) {
+		if i == 0 {
+			text += "; left out: "
+		} else {
+			text += ", "
+		}
+		text += fmt.Sprintf("%d %s", left[reason], reason)
+	}
+	return text
+}
+
+// Encoder makes tokens of records. It is not for several goroutines at once.
+type Encoder struct {
+	Tokenizer *tokenizer.Tokenizer
+	Template  *chat.Template // nil: conversations are errors
+	enc       *tokenizer.Encoder
+}
+
+// NewEncoder returns one for a model with the tokenizer and the template, nil where it has none.
+func NewEncoder(tok *tokenizer.Tokenizer, template *chat.Template) *Encoder {
+	return &Encoder{Tokenizer: tok, Template: template, enc: tok.NewEncoder()}
+}
+
+// Example is the record as tokens and which of them are learned.
+func (e *Encoder) Example(record []byte) (ids []int32, supervised []bool, err error) {
+	ex, err := data.ParseExample(record)
+	if err != nil {
+		return nil, nil, err
+	}
+	if ex.Messages == nil {
+		ids, supervised = e.Completion(&ex)
+		return ids, supervised, nil
+	}
+	return e.Turns(&ex, 0)
+}
+
+// Turns renders a conversation by the chat template; the assistant's tokens in the messages from number first on are learned.
+func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []bool, err error) {
+	if e.Template == nil {
+		return nil, nil, fmt.Errorf("the example is a conversation and the model has no chat template; set chat_template to a file or one of %s",
+			strings.Join(chat.Names(), ", "))
+	}
+	messages, err := chatMessages(ex)
+	if err != nil {
+		return nil, nil, err
+	}
+	enc, err := e.Template.Encode(e.Tokenizer, messages, chat.Options{Tools: ex.Tools})
+	if err != nil {
+		return nil, nil, err
+	}
+	supervised = make([]bool, len(enc.IDs))
+	for i, message := range enc.Answer {
+		supervised[i] = int(message) >= first
+	}
+	return enc.IDs, supervised, nil
+}
+
+func chatMessages(ex *data.Example) ([]chat.Message, error) {
+	messages := make([]chat.Message, len(ex.Messages))
+	for i, m := range ex.Messages {
+		if err := json.Unmarshal(m, &messages[i]); err != nil {
+			return nil, err
+		}
+	}
+	return messages, nil
+}
+
+// Completion puts the tokenizer's begin and end marks around a prompt with its completion, or a plain text, all of which is
+// learned. Prompt and completion are tokenised apart, as they are when the model is used.
+func (e *Encoder) Completion(ex *data.Example) (ids []int32, supervised []bool) {
+	if bos, ok := e.Tokenizer.BOS(); ok {
+		ids = append(ids, bos)
+	}
+	ids = e.enc.Encode(ids, []byte(ex.Prompt))
+	prompt := len(ids)
+	ids = e.enc.Encode(ids, []byte(ex.Completion+ex.Text))
+	if eos, ok := e.Tokenizer.EOS(); ok {
+		ids = append(ids, eos)
+	}
+	supervised = make([]bool, len(ids))
+	for i := prompt; i < len(ids); i++ {
+		supervised[i] = true
+	}
+	return ids, supervised
+}

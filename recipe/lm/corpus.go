@@ -1,0 +1,190 @@
+package lm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+
+	"github.com/zeebo/xxh3"
+
+	"hone/data"
+	"hone/internal/atomicfile"
+	"hone/recipe"
+	"hone/tokenizer"
+)
+
+// Folders of a run with what is made of its data before it starts.
+const (
+	tokensName    = "tokens"
+	tokenizerName = "tokenizer"
+)
+
+// Corpus is the text of a run as tokens.
+type Corpus struct {
+	Tokenizer   *tokenizer.Tokenizer
+	Train, Held *data.Store // held is nil when nothing is held out
+	Stats       data.Stats  // of the training text
+	Begin       []int32     // tokens before each document
+}
+
+func (c *Corpus) Close() error {
+	err := c.Train.Close()
+	if c.Held != nil {
+		err = errors.Join(err, c.Held.Close())
+	}
+	return err
+}
+
+// Open loads or trains the tokenizer and turns the text into token stores below OUT/tokens.
+func (c *Pretrain) Open(ctx context.Context, folder recipe.Folder, env recipe.Env) (*Corpus, error) {
+	tok, err := c.tokenizer(ctx, folder, env)
+	if err != nil {
+		return nil, err
+	}
+	out := &Corpus{Tokenizer: tok}
+	if bos, ok := tok.BOS(); ok {
+		out.Begin = []int32{bos}
+	}
+	fraction := c.ValidationFraction
+	if len(c.ValidationData) > 0 {
+		fraction = 0
+	}
+	out.Train, out.Held, err = c.build(ctx, out, folder, env, c.Data, fraction, &out.Stats)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.ValidationData) > 0 {
+		if out.Held, _, err = c.build(ctx, out, folder, env, c.ValidationData, 0, new(data.Stats)); err != nil {
+			return nil, errors.Join(err, out.Train.Close())
+		}
+	}
+	return out, out.check()
+}
+
+// check refuses stores that cannot be trained on or judged by.
+func (o *Corpus) check() error {
+	var err error
+	switch {
+	case o.Train.Supervised() < 1 && o.Held != nil:
+		err = errors.New("nothing is left to train on: hold out less by validation_fraction, or give more documents in data")
+	case o.Train.Supervised() < 1:
+		err = errors.New("the data holds no document of two tokens or more; give more text in data")
+	case o.Held != nil && o.Held.Supervised() < 1:
+		err = errors.New("the held-out data holds no document of two tokens or more; raise validation_fraction or give more text in validation_data")
+	}
+	if err != nil {
+		return errors.Join(err, o.Close())
+	}
+	return nil
+}
+
+func (c *Pretrain) sources(paths []string) data.Sources {
+	return data.Sources{Paths: paths, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
+}
+
+// build makes the token stores of some files; stats receives what was read.
+func (c *Pretrain) build(ctx context.Context, o *Corpus, folder recipe.Folder, env recipe.Env, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
+	src := c.sources(paths)
+	key, err := src.Key()
+	if err != nil {
+		return nil, nil, err
+	}
+	var end []int32
+	if eos, ok := o.Tokenizer.EOS(); ok {
+		end = []int32{eos}
+	}
+	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
+		Dir: folder.Path(tokensName), Fingerprint: o.Tokenizer.Fingerprint(), Vocab: o.Tokenizer.VocabSize(),
+		Encoder: func() data.Encoder { return data.TextEncoder{Tokenizer: o.Tokenizer.NewEncoder()} },
+		Begin:   o.Begin, End: end, Validation: fraction, CutSingle: true, SourceKey: key, Stats: stats, Workers: c.Workers(),
+		Progress: func(p data.Progress) { env.Progress("tokens", p.Bytes, 0) },
+	})
+}
+
+// tokenizer is the one that is named, that of the model to go on from, or a new one.
+func (c *Pretrain) tokenizer(ctx context.Context, folder recipe.Folder, env recipe.Env) (*tokenizer.Tokenizer, error) {
+	path := c.Tokenizer.Path
+	if path == "" {
+		path = c.Model.Dir
+	}
+	if path == "" {
+		return c.trainedTokenizer(ctx, folder, env)
+	}
+	tok, err := tokenizer.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if missing := tok.MissingBytes(); len(missing) > 0 {
+		return nil, fmt.Errorf("tokenizer %s has no token for %d of the 256 bytes, so text would be lost; use another one", path, len(missing))
+	}
+	return tok, nil
+}
+
+// tokenizerText is the most text that a tokenizer is trained on: more changes little.
+const tokenizerText = 1 << 30
+
+// trainedTokenizer trains a tokenizer on the data, or takes the one in OUT/tokenizer that was
+// trained on the same files in the same way.
+func (c *Pretrain) trainedTokenizer(ctx context.Context, folder recipe.Folder, env recipe.Env) (*tokenizer.Tokenizer, error) {
+	src := c.sources(c.Data)
+	key, err := src.Key()
+	if err != nil {
+		return nil, err
+	}
+	key = fmt.Sprintf("%s %d %s\n", key, c.Tokenizer.VocabSize, c.Tokenizer.Pattern)
+	dir, marker := folder.Path(tokenizerName), "trained-on"
+	if old, err := os.ReadFile(filepath.Join(dir, marker)); err == nil && string(old) == key {
+		if tok, err := tokenizer.Load(dir); err == nil {
+			return tok, nil
+		}
+	}
+	tok, err := tokenizer.Train(ctx, texts(src, tokenizerText), tokenizer.TrainConfig{
+		VocabSize: c.Tokenizer.VocabSize, Pattern: c.Tokenizer.Pattern, Workers: c.Workers(),
+		SpecialTokens: []string{endOfText}, BOS: endOfText, EOS: endOfText,
+		Progress: func(p tokenizer.TrainProgress) { env.Progress("tokenizer: "+p.Stage, p.Done, p.Total) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.RemoveAll(filepath.Join(dir, marker)), tok.Save(dir)); err != nil {
+		return nil, err
+	}
+	return tok, atomicfile.Mark(dir, marker, []byte(key))
+}
+
+// texts reads documents until about most bytes were given.
+func texts(src data.Sources, most int64) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		sum := int64(0)
+		for d, err := range src.Documents(&data.Stats{}) {
+			if !yield(d.Text, err) || err != nil {
+				return
+			}
+			if sum += int64(len(d.Text)); sum >= most {
+				return
+			}
+		}
+	}
+}
+
+// fingerprint tells token stores apart by their sizes and samples of their tokens, in a time that
+// does not depend on the size.
+func fingerprint(s *data.Store) string {
+	if s == nil {
+		return ""
+	}
+	const places, length = 64, 256
+	h := xxh3.New()
+	ids := make([]int32, min(length, s.Tokens()))
+	for i := range int64(places) {
+		s.Read(ids, (s.Tokens()-int64(len(ids)))*i/(places-1))
+		if err := binary.Write(h, binary.LittleEndian, ids); err != nil {
+			panic(err) // a hash takes every write
+		}
+	}
+	return fmt.Sprintf("%d tokens in %d documents, hash %016x", s.Tokens(), s.Documents(), h.Sum64())
+}

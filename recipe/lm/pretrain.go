@@ -1,0 +1,182 @@
+// Package lm has the recipes that learn to predict the next token: pre-training on text, and supervised fine-tuning on examples.
+package lm
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+
+	"hone/data"
+	"hone/model"
+	"hone/recipe"
+	"hone/tokenizer"
+	"hone/train"
+)
+
+// Run trains a model on raw text: tokenizer, token stores, model, loop, and the result in
+// OUT/model. When ctx is cancelled it saves, and the summary says Interrupted.
+func (c *Pretrain) Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return recipe.Execute(ctx, &recipe.Run{Stage: &pretraining{c: c}, Training: &c.Training, Recipe: c, From: c.Model.Dir, Env: env, NextToken: true})
+}
+
+// pretraining is the stage of training on raw text.
+type pretraining struct {
+	c       *Pretrain
+	corpus  *Corpus
+	mixture *data.Mixture
+	base    data.Baseline
+}
+
+func (p *pretraining) Close() error {
+	if p.corpus == nil {
+		return nil
+	}
+	return p.corpus.Close()
+}
+
+func (p *pretraining) OpenData(ctx context.Context, r *recipe.Run) (err error) {
+	if p.corpus, err = p.c.Open(ctx, r.Folder, r.Env); err != nil {
+		return err
+	}
+	r.Tokenizer, r.Begin = p.corpus.Tokenizer, p.corpus.Begin
+	windows, err := data.NewWindows(p.corpus.Train, p.c.SequenceLength)
+	if err != nil {
+		return err
+	}
+	if p.mixture, err = data.NewMixture(r.Training.MixtureConfig(), data.Weighted{Units: windows, Weight: 1}); err != nil || p.corpus.Held == nil {
+		return err
+	}
+	p.base, err = data.Baselines(p.corpus.Train, p.corpus.Held, 1<<24, int64(p.c.Eval.MaxTokens))
+	return err
+}
+
+// Config is that of a new model, with the tokenizer's special tokens.
+func (p *pretraining) Config(r *recipe.Run) ([]byte, error) {
+	if p.c.Model.Dir != "" {
+		return nil, nil
+	}
+	text, err := p.c.Model.NewConfig(r.Tokenizer.VocabSize(), p.c.SequenceLength)
+	if err != nil {
+		return nil, err
+	}
+	return withSpecialTokens(text, r.Tokenizer)
+}
+
+func (p *pretraining) SetLoop(r *recipe.Run) (err error) {
+	r.Loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return p.mixture.Step(step), nil }
+	if p.corpus.Held != nil {
+		r.Loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return p.evaluate(ctx, r) }
+	}
+	return r.TrainNextToken()
+}
+
+func (p *pretraining) evaluate(ctx context.Context, r *recipe.Run) (map[string]float64, error) {
+	objective := recipe.HeldOut(r.Model)
+	windows, err := data.NewWindows(p.corpus.Held, p.c.SequenceLength)
+	if err != nil {
+		return nil, err
+	}
+	loss, _, err := train.HeldOut(ctx, r.Tape, data.Sequential(windows, p.c.BatchSize, int64(p.c.Eval.MaxTokens)), objective)
+	return map[string]float64{
+		"loss": loss, "perplexity": math.Exp(loss), "bits_per_byte": p.corpus.Held.BitsPerByte(loss),
+	}, err
+}
+
+// Measures are the names in what evaluate returns.
+func (p *pretraining) Measures() []string { return []string{"loss", "perplexity", "bits_per_byte"} }
+
+func (p *pretraining) Identity() map[string]string {
+	return map[string]string{"contents of data": fingerprint(p.corpus.Train)}
+}
+
+func (p *pretraining) Info() (map[string]any, string) {
+	values := map[string]any{
+		"train_tokens": p.corpus.Train.Tokens(), "train_documents": p.corpus.Train.Documents(),
+		"bytes_per_token": p.corpus.Train.BytesPerToken(), "tokens_per_step": p.mixture.PerStep() * int64(p.c.SequenceLength),
+		"steps_per_epoch": float64(p.mixture.PerEpoch()) / float64(p.mixture.PerStep()),
+	}
+	if p.corpus.Held != nil {
+		values["held_tokens"], values["held_documents"] = p.corpus.Held.Tokens(), p.corpus.Held.Documents()
+		values["unigram_loss"], values["bigram_loss"] = p.base.Unigram, p.base.Bigram
+	}
+	return values, "data: " + p.corpus.Stats.String()
+}
+
+func (p *pretraining) Beside(string) error { return nil }
+
+func (p *pretraining) Example(*recipe.Run) []train.Part { return nil }
+
+func (p *pretraining) Summarise(s *recipe.Summary) {
+	s.Unigram, s.Bigram, s.BytesPerToken = p.base.Unigram, p.base.Bigram, p.corpus.Train.BytesPerToken()
+}
+
+// Prompts are those of the recipe or the beginnings of held-out documents, as tokens and as text.
+// They leave room for at least one new token.
+func (p *pretraining) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
+	if len(r.Training.Samples.Prompts) > 0 || p.corpus.Held == nil {
+		return r.GivenPrompts()
+	}
+	most := r.Model.Shape().MaxPositions - 1
+	for d := range min(3, p.corpus.Held.Documents()) {
+		t := beginning(p.corpus.Held, d, min(most, 16))
+		ids = append(ids, t)
+		texts = append(texts, string(r.Tokenizer.Decode(t[min(len(t), len(r.Begin)):])))
+	}
+	return ids, texts
+}
+
+func beginning(s *data.Store, d int64, most int) []int32 {
+	from, to := s.Document(d)
+	t := make([]int32, min(int64(most), to-from))
+	s.Read(t, from)
+	return t
+}
+
+// withSpecialTokens adds the tokenizer's special tokens to a config.json.
+func withSpecialTokens(text []byte, tok *tokenizer.Tokenizer) ([]byte, error) {
+	config := map[string]any{}
+	if err := json.Unmarshal(text, &config); err != nil {
+		return nil, err
+	}
+	for key, token := range map[string]func() (int32, bool){
+		"bos_token_id": tok.BOS, "eos_token_id": tok.EOS, "pad_token_id": tok.PAD,
+	} {
+		if id, ok := token(); ok {
+			config[key] = id
+		}
+	}
+	return json.MarshalIndent(config, "", "  ")
+}
+
+// Plan says what the run will take, as (*SFT).Plan does. The vocabulary of a tokenizer that is not
+// trained yet is taken to be as large as was asked for.
+func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, error) {
+	config, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.Training.PlanStep(config, c.Model.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return c.Training.Planned("pretrain", m, c.Steps, 1, env.Rates), nil
+}
+
+// config is that of the model, before there is a tokenizer.
+func (c *Pretrain) config() ([]byte, error) {
+	if c.Model.Dir != "" {
+		return model.ReadConfig(c.Model.Dir)
+	}
+	vocab := c.Tokenizer.VocabSize
+	if c.Tokenizer.Path != "" {
+		tok, err := tokenizer.Load(c.Tokenizer.Path)
+		if err != nil {
+			return nil, err
+		}
+		vocab = tok.VocabSize()
+	}
+	return c.Model.NewConfig(vocab, c.SequenceLength)
+}

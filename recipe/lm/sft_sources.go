@@ -1,0 +1,162 @@
+package lm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"hone/data"
+	"hone/recipe"
+	"hone/recipe/example"
+	"hone/train"
+)
+
+// examples are those of one source of the data.
+type examples struct {
+	name        string
+	train, held *data.Store // marked tokens; held is nil when nothing is held out
+	packs       *data.Packs
+	heldPacks   *data.Packs
+}
+
+func (e *examples) close() error {
+	var errs []error
+	for _, store := range []*data.Store{e.train, e.held} {
+		if store != nil {
+			errs = append(errs, store.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mixes tells whether the entries of data are sources of their own, with shares of the batches.
+func (c *SFT) mixes() bool {
+	return len(c.Data) > 1 && (len(c.DataWeights) > 0 || c.DataTemperature != 1)
+}
+
+// openExamples turns the records into stores of marked tokens: one for all data, or one for each entry where they are mixed.
+func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
+	entries := [][]string{s.c.Data}
+	if s.c.mixes() {
+		entries = nil
+		for _, path := range s.c.Data {
+			entries = append(entries, []string{path})
+		}
+	}
+	fraction := s.c.ValidationFraction
+	if len(s.c.ValidationData) > 0 {
+		fraction = 0
+	}
+	for _, paths := range entries {
+		e := &examples{name: strings.TrimSuffix(filepath.Base(paths[0]), filepath.Ext(paths[0]))}
+		s.sources = append(s.sources, e)
+		var stats data.Stats
+		var err error
+		if e.train, e.held, err = s.build(ctx, r, paths, fraction, &stats); err != nil {
+			return err
+		}
+		s.stats.Add(&stats)
+		if e.train.Documents() == 0 || e.held != nil && e.held.Documents() == 0 {
+			return fmt.Errorf("no example is left to learn from or to hold out (%s); raise sequence_length or give more examples", example.Counted(&stats))
+		}
+	}
+	if len(s.c.ValidationData) > 0 {
+		var err error
+		if s.sources[0].held, _, err = s.build(ctx, r, s.c.ValidationData, 0, &data.Stats{}); err != nil {
+			return err
+		}
+		if s.sources[0].held.Documents() == 0 {
+			return errors.New("no example of validation_data is left to hold out; raise sequence_length or give more examples")
+		}
+	}
+	return s.pack()
+}
+
+func (s *tuning) pack() (err error) {
+	for _, e := range s.sources {
+		if e.packs, err = data.NewPacks(e.train, s.c.SequenceLength, s.c.Packing); err != nil {
+			return err
+		}
+		if e.held == nil {
+			continue
+		}
+		if e.heldPacks, err = data.NewPacks(e.held, s.c.SequenceLength, s.c.Packing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shares are the parts of the sequences that the sources get: by data_weights or by size, each to the power of one over
+// data_temperature (Raffel et al., "Exploring the Limits of Transfer Learning", 2020, section 3.5.2).
+func (s *tuning) shares() []float64 {
+	shares, sum := make([]float64, len(s.sources)), 0.0
+	for i, e := range s.sources {
+		w := float64(e.packs.Count())
+		if len(s.c.DataWeights) > 0 && s.c.mixes() {
+			w, _ = strconv.ParseFloat(s.c.DataWeights[i], 64) // validated
+		}
+		shares[i] = math.Pow(w, 1/s.c.DataTemperature)
+		sum += shares[i]
+	}
+	for i := range shares {
+		shares[i] /= sum
+	}
+	return shares
+}
+
+// heldOut tells whether examples are held out.
+func (s *tuning) heldOut() bool { return s.sources[0].held != nil }
+
+// heldLoss is the loss on all held-out examples, and puts that of each source into metrics where there are several.
+func (s *tuning) heldLoss(ctx context.Context, r *recipe.Run, metrics map[string]float64) (float64, error) {
+	sum, tokens := 0.0, 0.0
+	for _, e := range s.sources {
+		if e.heldPacks == nil {
+			continue
+		}
+		loss, n, err := train.HeldOut(ctx, r.Tape, data.Sequential(e.heldPacks, s.c.BatchSize, int64(s.c.Eval.MaxTokens)), recipe.HeldOut(r.Model))
+		if err != nil {
+			return 0, err
+		}
+		if len(s.sources) > 1 {
+			metrics["loss/"+e.name] = loss
+		}
+		sum, tokens = sum+loss*float64(n), tokens+float64(n)
+	}
+	return sum / tokens, nil
+}
+
+// fingerprint is that of all examples to learn from.
+func (s *tuning) fingerprint() string {
+	var parts []string
+	for _, e := range s.sources {
+		parts = append(parts, fingerprint(e.train))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
+	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(s.c.OnBadRecord), Records: true}
+	key, err := src.Key()
+	if err != nil {
+		return nil, nil, err
+	}
+	how := ""
+	if s.template != nil {
+		how = s.template.Source()
+	}
+	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
+		Dir: r.Folder.Path(tokensName), Vocab: 2 * r.Tokenizer.VocabSize(),
+		Fingerprint: fmt.Sprintf("%s examples %s %s %d %q", r.Tokenizer.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, how),
+		Encoder: func() data.Encoder {
+			return &recordEncoder{example.NewEncoder(r.Tokenizer, s.template), s.c}
+		},
+		Validation: fraction, SourceKey: key, Stats: stats, Workers: s.c.Workers(),
+		Progress: func(p data.Progress) { r.Env.Progress("examples", p.Bytes, 0) },
+	})
+}

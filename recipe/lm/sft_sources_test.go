@@ -1,0 +1,69 @@
+package lm
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hone/device/cpu"
+	"hone/recipe"
+	"hone/recipe/recipetest"
+	"hone/train"
+)
+
+// TestSources: entries of data with weights are sources of their own, whose share of the batches is the weights' and whose
+// held-out losses are told apart.
+func TestSources(t *testing.T) {
+	from := base(t)
+	both := recipetest.ExampleFile(t, "completion") + "," + recipetest.ExampleFile(t, "messages")
+	_, events, err := tune(t, tinySFT(t, from, both, filepath.Join(t.TempDir(), "run"), "steps=4", "chat_template=zephyr", "data_weights=3,1", "validation_fraction=0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := evaluations(events)[0]
+	if a, b := m["loss/completion"], m["loss/messages"]; a == 0 || b == 0 || a == b || m["loss"] < min(a, b) || m["loss"] > max(a, b) {
+		t.Errorf("the metrics are %v", m)
+	}
+	for _, e := range events {
+		if e, ok := e.(train.InfoEvent); ok && e.Values["train_examples"] != nil && e.Values["train_examples"].(int64) < 200 {
+			t.Errorf("the examples of one source only: %v", e.Values)
+		}
+	}
+	for args, want := range map[string]string{"data_weights=1": "give each entry one", "data_weights=1,x": "give numbers above 0", "data_temperature=0": "must be above 0"} {
+		_, _, err := tune(t, tinySFT(t, from, both, filepath.Join(t.TempDir(), "run"), "steps=1", args))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+func TestShares(t *testing.T) {
+	from := base(t)
+	for _, c := range []struct {
+		args []string
+		want float64 // of the first source
+	}{
+		{[]string{"data_weights=3,1"}, 0.75},
+		{[]string{"data_weights=9,1", "data_temperature=2"}, 0.75},
+		{[]string{"data_temperature=1e9"}, 0.5},
+	} {
+		both := recipetest.ExampleFile(t, "completion") + "," + recipetest.ExampleFile(t, "messages")
+		config := tinySFT(t, from, both, filepath.Join(t.TempDir(), "run"), append([]string{"steps=1", "chat_template=zephyr"}, c.args...)...)
+		if err := config.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		dev := cpu.New(cpu.Options{Threads: 1})
+		s := &tuning{c: config}
+		r := &recipe.Run{Stage: s, Training: &config.Training, Recipe: config, From: config.Model, Env: recipe.Env{Device: dev}.WithDefaults(), Folder: recipe.Folder{Dir: t.TempDir()}}
+		if err := s.OpenData(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.shares(); len(got) != 2 || math.Abs(got[0]-c.want) > 1e-6 || math.Abs(got[0]+got[1]-1) > 1e-12 {
+			t.Errorf("%v: shares %v", c.args, got)
+		}
+		s.Close()
+		dev.Close()
+	}
+}

@@ -1,0 +1,79 @@
+package lm
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"testing"
+
+	"hone/device/cpu"
+	"hone/recipe"
+	"hone/recipe/recipetest"
+	"hone/train"
+)
+
+// usage is the memory of a run at some step.
+type usage struct {
+	inUse, held int64  // of the device
+	total       uint64 // bytes that were ever allocated on the Go heap
+	resident    int64  // of the process; 0 where the system does not tell
+}
+
+// raced reports whether the race detector watches the test.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+func usageNow(dev *cpu.Device) usage {
+	debug.FreeOSMemory()
+	var heap runtime.MemStats
+	runtime.ReadMemStats(&heap)
+	m := dev.Memory()
+	u := usage{inUse: m.InUse, held: m.Held, total: heap.TotalAlloc}
+	if statm, err := os.ReadFile("/proc/self/statm"); err == nil {
+		var size int64
+		if _, err := fmt.Fscan(bytes.NewReader(statm), &size, &u.resident); err == nil {
+			u.resident *= int64(os.Getpagesize())
+		}
+	}
+	return u
+}
+
+// TestSteadyMemory trains for 400 steps, with evaluations, samples and checkpoints among them: after the first hundred the
+// device asks for nothing more, the process does not grow, and a step puts only handles and closures on the Go heap.
+func TestSteadyMemory(t *testing.T) {
+	const early, soon, late = 110, 140, 390 // there is no evaluation between the first two
+	text, out := recipetest.TextFolder(t), t.TempDir()
+	for _, dtype := range []string{"f32", "bf16"} {
+		dev := cpu.New(cpu.Options{Threads: 2})
+		defer dev.Close()
+		var at [late + 1]usage
+		events := func(e train.Event) {
+			if s, ok := e.(train.StepEvent); ok && (s.Step == early || s.Step == soon || s.Step == late) {
+				at[s.Step] = usageNow(dev)
+			}
+		}
+		c := tiny(t, text, out+"/"+dtype, "steps=400", "eval.every=50", "samples.every=50", "samples.max_tokens=8", "checkpoint.every=50", "dtype="+dtype)
+		if _, err := c.Run(context.Background(), recipe.Env{Device: dev, Events: events}); err != nil {
+			t.Fatal(err)
+		}
+		a, b := at[early], at[late]
+		if a.held == 0 || b.inUse != a.inUse || b.held != a.held {
+			t.Errorf("%s: the device has %d bytes in use and holds %d after %d steps, %d and %d after %d", dtype, a.inUse, a.held, early, b.inUse, b.held, late)
+		}
+		// the race detector keeps notes of the memory of its own in the process
+		if grown := b.resident - a.resident; grown > 4<<20 && !raced() {
+			t.Errorf("%s: the process grew by %d bytes in %d steps", dtype, grown, late-early)
+		}
+		step := (at[soon].total - a.total) / (soon - early)
+		t.Logf("%s: %d bytes a step on the Go heap, resident %d, then %d", dtype, step, a.resident, b.resident)
+		if step > 100<<10 {
+			t.Errorf("%s: a step allocates %d bytes on the Go heap", dtype, step)
+		}
+	}
+}

@@ -1,0 +1,155 @@
+package preference
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+
+	"hone/model"
+	"hone/recipe"
+	"hone/safetensors"
+	"hone/tensor"
+	"hone/train"
+)
+
+// referenceName is the file of a run with the log-probabilities of the reference model.
+const referenceName = "reference.safetensors"
+
+// reference sets for every item of the lists the log-probabilities of its answers under the model as it is before training,
+// without its adapter. They are computed once and kept in the run's folder, for when it is resumed; fingerprint says of which
+// records they are.
+func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map[string][]judged) error {
+	if r.Rehearsal {
+		for _, list := range lists {
+			for i := range list {
+				list[i].ref = make([]float32, len(list[i].answers))
+			}
+		}
+		return nil
+	}
+	path := r.Folder.Path(referenceName)
+	if r.Training.Resume && r.Loop.Checkpoints.Newest() > 0 {
+		if err := readReference(path, fingerprint, lists); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	err := r.WithoutAdapter(func() error { return computeReference(ctx, r, lists) })
+	if err != nil {
+		return fmt.Errorf("log-probabilities of the reference: %w", err)
+	}
+	return writeReference(path, fingerprint, lists)
+}
+
+func computeReference(ctx context.Context, r *recipe.Run, lists map[string][]judged) error {
+	total, done := 0, 0
+	for _, list := range lists {
+		total += len(list)
+	}
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		list := lists[name]
+		picks := make([]int, len(list))
+		for i := range picks {
+			picks[i] = i
+		}
+		for _, b := range deal(list, picks, r.Training.BatchSize) {
+			err := train.Infer(ctx, r.Tape, func() error {
+				logp, err := answerLogProbs(r.Model, r.Tape, &b).Float32s()
+				if err != nil {
+					return err
+				}
+				for _, j := range b.Extra.(*dealt).items {
+					n := len(j.answers)
+					j.ref, logp = slices.Clone(logp[:n]), logp[n:]
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			done += len(b.Extra.(*dealt).items)
+			r.Env.Progress("reference", int64(done), int64(total))
+		}
+	}
+	return nil
+}
+
+func writeReference(path, fingerprint string, lists map[string][]judged) error {
+	var plan []safetensors.Info
+	flat := map[string][]float32{}
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		for i := range lists[name] {
+			flat[name] = append(flat[name], lists[name][i].ref...)
+		}
+		if n := len(flat[name]); n > 0 {
+			plan = append(plan, safetensors.Info{Name: name, DType: safetensors.F32, Shape: []int{n}})
+		}
+	}
+	w, err := safetensors.Create(path, plan, map[string]string{"records": fingerprint})
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	for _, p := range plan {
+		if err := w.WriteFloat32(p.Name, flat[p.Name]); err != nil {
+			return err
+		}
+	}
+	return w.Commit()
+}
+
+// readReference fills the items; the error is os.ErrNotExist where there is no file for these records.
+func readReference(path, fingerprint string, lists map[string][]judged) error {
+	a, err := safetensors.Open(path)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if a.Metadata()["records"] != fingerprint {
+		return os.ErrNotExist
+	}
+	for name, list := range lists {
+		if len(list) == 0 {
+			continue
+		}
+		t, ok := a.Tensor(name)
+		if !ok {
+			return os.ErrNotExist
+		}
+		v, err := t.Float32()
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			n := len(list[i].answers)
+			if len(v) < n {
+				return os.ErrNotExist
+			}
+			list[i].ref, v = v[:n:n], v[n:]
+		}
+	}
+	return nil
+}
+
+// AnswerLogProbs are the log-probabilities of the supervised tokens of sequences of marked tokens (see data.Mark) under a
+// model, summed for each.
+func AnswerLogProbs(ctx context.Context, m *model.Model, tape *tensor.Tape, sequences [][]int32) ([]float64, error) {
+	items, picks := make([]judged, len(sequences)), make([]int, len(sequences))
+	for i, marks := range sequences {
+		items[i], picks[i] = judged{answers: [][]int32{marks}}, i
+	}
+	const together = 16
+	var sums []float64
+	for _, b := range deal(items, picks, together) {
+		err := train.Infer(ctx, tape, func() error {
+			sums = append(sums, tensor.Values(answerLogProbs(m.Model, tape, &b))...)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sums, nil
+}

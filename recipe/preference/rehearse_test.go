@@ -1,0 +1,27 @@
+package preference
+
+import (
+	"hone/recipe/recipetest"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRehearsedRun: a run that knows the rates of its machine tells beforehand what it then takes.
+func TestRehearsedRun(t *testing.T) {
+	from, run := base(t), func() string { return filepath.Join(t.TempDir(), "run") }
+	recipetest.Foretold(t, "reward", tinyReward(t, from, recipetest.PreferenceFile(t, "pairs"), run(), "steps=3"))
+	recipetest.Foretold(t, "dpo", tinyDPO(t, from, recipetest.PreferenceFile(t, "pairs"), run(), "steps=3", "method=lora"))
+	recipetest.Foretold(t, "kto", tinyDPO(t, from, recipetest.PreferenceFile(t, "verdicts"), run(), "steps=3", "loss_type=kto"))
+}
+
+// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with adapters and losses of each kind.
+func TestRehearsal(t *testing.T) {
+	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
+	for _, args := range []string{"steps=3", "epochs=0.2 method=lora"} {
+		recipetest.Rehearsed(t, "reward "+args, func(out string) recipetest.Planning { return tinyReward(t, from, pairs, out, strings.Fields(args)...) })
+	}
+	for _, args := range []string{"steps=3", "steps=3 method=qlora recompute=layers", "steps=3 loss_type=kto gradient_accumulation_steps=2"} {
+		recipetest.Rehearsed(t, "dpo "+args, func(out string) recipetest.Planning { return tinyDPO(t, from, pairs, out, strings.Fields(args)...) })
+	}
+}

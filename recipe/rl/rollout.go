@@ -1,0 +1,380 @@
+// Package rl has the recipes that learn from rewards on answers which the model writes itself: PPO and the GRPO family.
+package rl
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hone/chat"
+	"hone/data"
+	"hone/device"
+	"hone/generate"
+	"hone/internal/atomicfile"
+	"hone/loss"
+	"hone/model"
+	"hone/optim"
+	"hone/plan"
+	"hone/recipe"
+	"hone/recipe/example"
+	"hone/tensor"
+	"hone/tokenizer"
+	"hone/train"
+)
+
+// algorithm is what PPO and the GRPO family do not share.
+type algorithm interface {
+	// advantages says how good each token of the answers was, and what of it is worth a metric.
+	advantages(s *rolling, answers []*rollout) map[string]float64
+	// loss is that of a micro-batch; p holds the policy's log-probabilities.
+	loss(s *rolling, p *pass) *tensor.Tensor
+	needsReference() bool
+	entropyBonus() bool // the loss has a term of the entropy
+}
+
+// rolling is the stage of learning from rollouts: in each iteration the model writes answers, they are scored, and the
+// following steps learn from them. Which answers a step learns from, and in which order, is a function of the step.
+type rolling struct {
+	c         *Rollouts
+	t         *recipe.Training
+	epochs    int
+	algorithm algorithm
+	critic    *critic      // nil without one
+	ref       *model.Model // a copy of the model as it is before training; nil with an adapter, which is switched off, or without reference
+	rewards   *rewards
+	template  *chat.Template
+	prompt    []example.Prompt
+	held      []example.Prompt
+	stats     data.Stats
+	stop      generate.Options // what ends an answer
+	meter     *train.Meter
+	ptx       *ptx
+	ema       *ema // nil without one
+	again     int  // layers to run again in the backward pass
+	state     rollingState
+	far       share              // approximate KL of the update at hand
+	entropy   share              // of its tokens
+	last      map[string]float64 // metrics of the last iteration of this session
+	base      int64              // bytes that the model's weights take
+	lent      bool               // the data is another's
+	r         *recipe.Run
+}
+
+// rollingState is what a run needs besides the weights to go on bit for bit.
+type rollingState struct {
+	Iteration int            `json:"iteration"` // that Answers are of, from 0
+	Answers   []*rollout     `json:"answers"`   // nil before the first iteration
+	Stopped   bool           `json:"stopped"`   // the policy is target_kl away from the one that wrote
+	KL        loss.KLControl `json:"kl"`
+	Scores    loss.Moments   `json:"scores"`
+	Far       share          `json:"far"`     // approximate KL of the last update
+	Entropy   share          `json:"entropy"` // over the updates of the iteration
+	Watch     watch          `json:"watch"`
+}
+
+// share is a sum and a count.
+type share struct {
+	Sum   float64 `json:"sum"`
+	Count float64 `json:"count"`
+}
+
+func (s *share) add(v ...float64) {
+	for _, x := range v {
+		s.Sum += x
+		s.Count++
+	}
+}
+
+func (s share) mean() float64 { return s.Sum / max(s.Count, 1) }
+
+// rollout is an answer that the policy wrote.
+type rollout struct {
+	Prompt     int       `json:"prompt"`     // number of the example.Prompt
+	IDs        []int32   `json:"ids"`        // prompt and answer
+	From       int       `json:"from"`       // the first token of the answer
+	LogProbs   []float32 `json:"logprobs"`   // of its tokens when it was written
+	Ref        []float32 `json:"ref"`        // under the reference
+	Values     []float32 `json:"values"`     // of the critic
+	Text       string    `json:"text"`       // of the answer
+	Ended      bool      `json:"ended"`      // by an end token or a stop string
+	Raw        float64   `json:"raw"`        // the score as it was given
+	Score      float64   `json:"score"`      // as it counts
+	Advantages []float64 `json:"advantages"` // of its tokens, or one for all of them
+	Returns    []float64 `json:"returns"`
+}
+
+func (a *rollout) tokens() int { return len(a.IDs) - a.From }
+
+// kl sums the estimates of an answer's tokens.
+func (a *rollout) kl(estimator string) float64 {
+	sum := 0.0
+	for i := range a.Ref {
+		sum += loss.EstimateKL(estimator, float64(a.LogProbs[i])-float64(a.Ref[i]))
+	}
+	return sum
+}
+
+func (s *rolling) OpenData(ctx context.Context, r *recipe.Run) (err error) {
+	s.r = r
+	if r.Tokenizer, err = tokenizer.Load(s.c.Model); err != nil {
+		return err
+	}
+	if bos, ok := r.Tokenizer.BOS(); ok {
+		r.Begin = []int32{bos}
+	}
+	if s.template, err = chat.Choose(s.c.ChatTemplate, s.c.Model, r.Tokenizer); err != nil {
+		return err
+	}
+	if s.prompt, err = s.questions(ctx, s.c.Prompts, &s.stats); err != nil {
+		return err
+	}
+	if len(s.c.ValidationPrompts) > 0 {
+		if s.held, err = s.questions(ctx, s.c.ValidationPrompts, &data.Stats{}); err != nil {
+			return err
+		}
+	}
+	if len(s.prompt) == 0 || len(s.c.ValidationPrompts) > 0 && len(s.held) == 0 {
+		return fmt.Errorf("no prompt is left (%s); raise sequence_length, lower max_completion_length, or give other prompts", s.stats.String())
+	}
+	s.setStops()
+	if s.t.Steps == 0 {
+		s.t.Steps = s.c.Iterations * s.c.updates(s.epochs)
+	}
+	if s.ptx != nil {
+		return s.ptx.open(ctx, r, s.c)
+	}
+	return nil
+}
+
+// setStops collects what ends an answer.
+func (s *rolling) setStops() {
+	s.stop = generate.DefaultOptions()
+	s.stop.EOS, _ = s.c.stopIDs() // validated
+	if eos, ok := s.r.Tokenizer.EOS(); ok {
+		s.stop.EOS = append(s.stop.EOS, eos)
+	}
+	s.stop.Stop = slices.Clone(s.c.StopStrings)
+	if s.template != nil {
+		ids, texts := s.template.Stops(s.r.Tokenizer)
+		s.stop.EOS, s.stop.Stop = append(s.stop.EOS, ids...), append(s.stop.Stop, texts...)
+	}
+	s.stop.Temperature, s.stop.MaxNewTokens, s.stop.BatchSize = s.c.Temperature, s.c.MaxCompletionLength, s.c.RolloutBatchSize
+}
+
+func (s *rolling) Config(*recipe.Run) ([]byte, error) { return nil, nil }
+
+// Open loads the policy and, where its own weights are trained, a copy for the reference.
+func (s *rolling) Open(r *recipe.Run, dtype device.DType) (m *model.Model, err error) {
+	packed, err := r.Training.Packed()
+	if err != nil {
+		return nil, err
+	}
+	before := r.Env.Device.Memory().InUse
+	if m, err = model.OpenPacked(r.From, r.Env.Device, dtype, packed); err != nil {
+		return nil, err
+	}
+	s.base = r.Env.Device.Memory().InUse - before
+	if top := m.Head(); s.c.Temperature != 1 && (top.Bias != nil || top.SoftCap != 0) {
+		m.Free()
+		return nil, fmt.Errorf("temperature is %v, which this model's output layer (with a bias or a soft cap) cannot be trained at; use 1", s.c.Temperature)
+	}
+	if s.t.TrainsBase() && s.algorithm.needsReference() {
+		if s.ref, err = model.OpenPacked(r.From, r.Env.Device, dtype, packed); err != nil {
+			m.Free()
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// frozen is the model before training, as it lies in memory; nil when it does not.
+func (s *rolling) frozen(r *recipe.Run) *model.Model {
+	if !s.t.TrainsBase() {
+		return r.Model
+	}
+	return s.ref
+}
+
+// With adds the critic to what is trained and opens what gives rewards; adapters of both go on the policy's base where it is theirs.
+func (s *rolling) With(r *recipe.Run, t recipe.Trained, dtype device.DType) (recipe.Trained, error) {
+	err := r.WithoutAdapter(func() (err error) {
+		if s.rewards, err = s.openRewards(r, dtype); err == nil && s.critic != nil {
+			err = s.critic.open(r, s.frozen(r), dtype)
+		}
+		return err
+	})
+	if err != nil || s.critic == nil {
+		return t, err
+	}
+	return &withCritic{t, s.critic}, nil
+}
+
+func (s *rolling) Close() error {
+	if s.ema != nil {
+		s.ema.free()
+	}
+	if s.ref != nil {
+		s.ref.Free()
+	}
+	if s.rewards != nil {
+		s.rewards.free()
+	}
+	if s.ptx != nil && !s.lent {
+		return s.ptx.close()
+	}
+	return nil
+}
+
+func (s *rolling) SetLoop(r *recipe.Run) (err error) {
+	s.again, err = r.Training.RecomputedLayers(r.Model.Shape().Layers)
+	r.Loop.Batches = s.step
+	r.Loop.Objective = s.objective
+	r.Loop.Metrics = s.made
+	if s.held != nil {
+		r.Loop.Evaluate = s.evaluate
+	}
+	if s.c.EMADecay > 0 {
+		policy := r.Trained
+		if w, ok := policy.(*withCritic); ok {
+			policy = w.Trained
+		}
+		s.ema = newEMA(r.Env.Device, s.c.EMADecay, policy.Params(), r.Optimizer)
+		r.Loop.Every = append(r.Loop.Every, train.Every{Steps: 1, Do: func(context.Context, int) ([]train.Event, error) {
+			if !s.state.Stopped {
+				s.ema.update()
+			}
+			return nil, nil
+		}})
+	}
+	return err
+}
+
+// step is the stream of batches: it writes answers when an iteration begins and then deals them out.
+func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
+	per := s.c.updates(s.epochs)
+	iteration, update := step/per, step%per
+	if s.state.Answers == nil || s.state.Iteration != iteration {
+		if err := s.collect(ctx, iteration, step); err != nil {
+			return nil, err
+		}
+	} else if s.c.TargetKL > 0 && s.state.Far.mean() > s.c.TargetKL {
+		s.state.Stopped = true
+	}
+	if s.state.Stopped {
+		return nil, train.ErrNoUpdate
+	}
+	s.far, s.entropy = share{}, share{}
+	if s.critic != nil {
+		s.critic.warm(s.r, iteration)
+	}
+	n, part := len(s.state.Answers), update%s.c.NumMiniBatches
+	epoch := iteration*s.epochs + update/s.c.NumMiniBatches
+	var list []*rollout
+	for i := part * n / s.c.NumMiniBatches; i < (part+1)*n/s.c.NumMiniBatches; i++ {
+		list = append(list, s.state.Answers[data.Draw(s.t.Seed, int64(n), int64(epoch*n+i))])
+	}
+	batches := dealAnswers(list, s.t.BatchSize)
+	if s.ptx != nil {
+		batches = s.ptx.mix(batches, step)
+	}
+	return batches, nil
+}
+
+// Keep writes the state into a checkpoint.
+func (s *rolling) Keep(dir string) error {
+	text, err := json.Marshal(&s.state)
+	if err == nil && s.ema != nil {
+		err = s.ema.keep(dir)
+	}
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, rolloutsName), text)
+}
+
+// rolloutsName is the file of a checkpoint with the answers that are being learned from.
+const rolloutsName = "rollouts.json"
+
+// Restore reads the state of a checkpoint.
+func (s *rolling) Restore(dir string) error {
+	text, err := os.ReadFile(filepath.Join(dir, rolloutsName))
+	if err != nil {
+		return err
+	}
+	s.state = rollingState{}
+	if err := json.Unmarshal(text, &s.state); err != nil || s.ema == nil {
+		return err
+	}
+	return s.ema.restore(dir)
+}
+
+func (s *rolling) Identity() map[string]string {
+	list := make([][]int32, len(s.prompt))
+	for i := range s.prompt {
+		list[i] = s.prompt[i].IDs
+	}
+	return map[string]string{"contents of prompts": fmt.Sprintf("%016x", data.HashMarks(list...))}
+}
+
+func (s *rolling) Info() (map[string]any, string) {
+	who, saved := s.sharing()
+	values := map[string]any{"prompts": len(s.prompt), "validation_prompts": len(s.held), "answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs)}
+	note := fmt.Sprintf("prompts: %s; %d to answer%s%s", s.stats.String(), len(s.prompt), s.taken(), s.rewards.note)
+	if len(who) > 0 {
+		values["shared_base_bytes"] = saved
+		note += fmt.Sprintf("; adapters on one base in memory, with the policy or its reference: %s (%s less)", strings.Join(who, ", "), plan.Bytes(saved))
+	}
+	return values, note
+}
+
+// sharing says what is put on the policy's base and how many bytes that saves: the weights that each would have loaded.
+func (s *rolling) sharing() (who []string, saved int64) {
+	add := func(name string, m *model.Scorer) {
+		who, saved = append(who, name), saved+s.base
+		if top := m.Head().Weight; m.Score.Layout == model.ScoreLayout && !m.Shape().Tied { // it would have no output layer
+			saved -= int64(top.Len()) * int64(top.DType().Size())
+		}
+	}
+	for _, source := range s.rewards.sources {
+		if source.judge != nil && source.judge.Shared {
+			add("the reward model "+source.name, source.judge.Scorer.Scorer)
+		}
+	}
+	if s.critic != nil && s.critic.shared {
+		add("the critic", s.critic.scorer)
+	}
+	return who, saved
+}
+
+func (s *rolling) Example(*recipe.Run) []train.Part { return nil }
+
+func (s *rolling) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
+	if len(r.Training.Samples.Prompts) > 0 {
+		return r.GivenPrompts()
+	}
+	list := s.held
+	if list == nil {
+		list = s.prompt
+	}
+	for _, q := range list[:min(3, len(list))] {
+		ids, texts = append(ids, q.IDs), append(texts, q.Text)
+	}
+	return ids, texts
+}
+
+func (s *rolling) Beside(dir string) error       { return s.template.Save(dir) }
+func (s *rolling) Summarise(sum *recipe.Summary) { sum.Metrics = s.last }
+
+// LearningRates scales the learning rate of the critic.
+func (s *rolling) LearningRates(list []optim.Param) {
+	if s.critic != nil {
+		s.critic.learningRates(list, s.t.Optimizer.LearningRate)
+	}
+}
+
+// Aside tells the critic's parameters.
+func (s *rolling) Aside(name string) bool { return strings.HasPrefix(name, criticPrefix) }

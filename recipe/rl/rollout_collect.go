@@ -1,0 +1,273 @@
+package rl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"hone/data"
+	"hone/generate"
+	"hone/internal/atomicfile"
+	"hone/loss"
+	"hone/nn"
+	"hone/recipe"
+	"hone/recipe/example"
+	"hone/tensor"
+	"hone/train"
+)
+
+// collect writes and scores the answers of an iteration.
+func (s *rolling) collect(ctx context.Context, iteration, step int) error {
+	begin := time.Now()
+	questions := make([]int, s.c.PromptsPerIteration)
+	for i := range questions {
+		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
+	}
+	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
+	if err != nil {
+		return err
+	}
+	wrote, begun := time.Since(begin).Seconds(), time.Now()
+	if err := errors.Join(s.recall(ctx, answers), checkRecalled(answers)); err != nil {
+		return err
+	}
+	if err := s.score(ctx, s.prompt, answers); err != nil {
+		return s.keepAnswers(err, answers, iteration)
+	}
+	scored := time.Since(begun).Seconds()
+	s.shape(answers)
+	metrics := s.describe(answers)
+	for name, v := range s.algorithm.advantages(s, answers) {
+		metrics[name] = v
+	}
+	metrics["time/rollout"], metrics["time/scoring"] = wrote, scored
+	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers))
+	s.state.Iteration, s.state.Answers, s.state.Stopped, s.state.Far, s.state.Entropy = iteration, answers, false, share{}, share{}
+	s.last = finite(metrics)
+	return errors.Join(s.tell(train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}), s.diagnose(stop))
+}
+
+func (s *rolling) tell(e train.Event) error { return s.r.Metrics.Append(e) }
+
+// finite leaves out what JSON has no word for.
+func finite(metrics map[string]float64) map[string]float64 {
+	for name, v := range metrics {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			delete(metrics, name)
+		}
+	}
+	return metrics
+}
+
+// keepAnswers writes answers that could not be scored beside the run, so that they are not lost, and adds to why where they are.
+func (s *rolling) keepAnswers(why error, answers []*rollout, iteration int) error {
+	var text []byte
+	for _, a := range answers {
+		line, err := json.Marshal(map[string]any{"prompt": s.prompt[a.Prompt].Text, "answer": a.Text, "ended": a.Ended})
+		if err != nil {
+			return errors.Join(why, err)
+		}
+		text = append(append(text, line...), '\n')
+	}
+	path := s.r.Folder.Path(filepath.Join("rollouts", fmt.Sprintf("iteration-%d.jsonl", iteration+1)))
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return errors.Join(why, err)
+	}
+	if err := atomicfile.WriteFile(path, text); err != nil {
+		return errors.Join(why, err)
+	}
+	return fmt.Errorf("%w; the answers are kept in %s", why, path)
+}
+
+// write lets the policy answer the questions, each as often as generations says.
+func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []int, generations int, draw uint64) ([]*rollout, error) {
+	var prompts [][]int32
+	var answers []*rollout
+	for _, q := range questions {
+		for range generations {
+			prompts = append(prompts, from[q].IDs)
+			answers = append(answers, &rollout{Prompt: q, From: len(from[q].IDs)})
+		}
+	}
+	o := s.stop
+	random := tensor.NewRandom(s.t.Seed, draw)
+	o.Seed = random.Uint64()
+	if s.valuesCome() {
+		o.Value = s.critic.head.Forward
+	}
+	outs, err := generate.New(s.r.Env.Device, s.r.Tape.DType, s.r.Model, s.r.Tokenizer).Run(ctx, prompts, o, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i, out := range outs {
+		a := answers[i]
+		a.IDs, a.LogProbs, a.Values, a.Text, a.Ended = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Values, out.Text, out.Finish != generate.FinishLength
+	}
+	return answers, nil
+}
+
+// valuesCome tells that answers are written with their values, whose head is on the states that tokens are drawn from.
+func (s *rolling) valuesCome() bool {
+	return s.critic != nil && !s.critic.separate && s.c.Temperature == 1
+}
+
+// recallRows is about how many tokens go through a model at once where nothing is trained.
+const recallRows = 4096
+
+// recall computes what is needed of the answers and was not at hand when they were written: log-probabilities under the reference,
+// values of a separate critic and, where the temperature is not 1, the policy's own log-probabilities at it.
+func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
+	longest := 1
+	for _, a := range answers {
+		longest = max(longest, len(a.IDs))
+	}
+	for _, b := range dealAnswers(answers, max(1, recallRows/longest)) {
+		if s.critic != nil && !s.valuesCome() || s.c.Temperature != 1 {
+			if err := train.Infer(ctx, s.r.Tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
+				return err
+			}
+		}
+		if !s.algorithm.needsReference() {
+			continue
+		}
+		m := nn.Model(s.r.Model)
+		if s.ref != nil {
+			m = s.ref
+		}
+		err := s.r.WithoutAdapter(func() error {
+			return train.Infer(ctx, s.r.Tape, func() error {
+				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{})
+				return p.spread(p.logProbs, func(a *rollout, v []float32) { a.Ref = v })
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("log-probabilities of the reference: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *rolling) recallPolicy(b *data.Batch) {
+	var p *pass
+	if s.c.Temperature != 1 {
+		p = s.forward(s.r.Tape, s.r.Model, b, recipe.Inputs{})
+		p.mustSpread(p.logProbs, func(a *rollout, v []float32) { a.LogProbs = v })
+	} else if p, _ = begin(s.r.Tape, b); !s.critic.separate {
+		p.hidden = p.run(s.r.Model, recipe.Inputs{})
+	}
+	if s.critic != nil {
+		p.mustSpread(s.critic.forward(p, recipe.Inputs{}), func(a *rollout, v []float32) { a.Values = v })
+	}
+}
+
+// checkRecalled refuses answers of a policy or a critic that has diverged, which no update and no file could hold.
+func checkRecalled(answers []*rollout) error {
+	for _, a := range answers {
+		for name, list := range map[string][]float32{"log-probabilities": a.LogProbs, "log-probabilities under the reference": a.Ref, "values of the critic": a.Values} {
+			for _, v := range list {
+				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
+					return fmt.Errorf("the %s are not finite: training diverged; go back to an earlier checkpoint with a lower optimizer.learning_rate", name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// spread gives each answer its part of a tensor of tokens.
+func (p *pass) spread(x *tensor.Tensor, give func(*rollout, []float32)) error {
+	v, err := x.Float32s()
+	if err != nil {
+		return err
+	}
+	for _, a := range p.answers {
+		n := a.tokens()
+		give(a, v[:n:n])
+		v = v[n:]
+	}
+	return nil
+}
+
+func (p *pass) mustSpread(x *tensor.Tensor, give func(*rollout, []float32)) {
+	if err := p.spread(x, give); err != nil {
+		panic(&tensor.Error{Op: "read", Problem: err.Error()})
+	}
+}
+
+// score asks the rewards, with the policy's adapter off the base that they may share with it.
+func (s *rolling) score(ctx context.Context, from []example.Prompt, answers []*rollout) error {
+	return s.r.WithoutAdapter(func() error { return s.rewards.score(ctx, from, answers) })
+}
+
+// shape turns scores as they were given into what counts.
+func (s *rolling) shape(answers []*rollout) {
+	raw := make([]float64, len(answers))
+	for i, a := range answers {
+		raw[i] = a.Raw
+	}
+	s.state.Scores.Add(raw)
+	for _, a := range answers {
+		a.Score = a.Raw
+		if s.c.ScoreScaling {
+			if s.c.UseScoreNorm {
+				a.Score -= s.state.Scores.Mean
+			}
+			a.Score /= s.state.Scores.Std()
+		}
+		if s.c.ScoreClip > 0 {
+			a.Score = min(max(a.Score, -s.c.ScoreClip), s.c.ScoreClip)
+		}
+		if !a.Ended {
+			a.Score -= s.c.MissingEOS
+		}
+	}
+}
+
+// describe are the metrics of an iteration's answers, by TRL's names where it has one.
+func (s *rolling) describe(answers []*rollout) map[string]float64 {
+	var raw loss.Moments
+	var length, ended, kl share
+	for _, a := range answers {
+		raw.Add([]float64{a.Raw})
+		length.add(float64(a.tokens()))
+		if kl.add(a.kl(loss.K1)); a.Ended {
+			ended.add(1)
+		} else {
+			ended.add(0)
+		}
+	}
+	spread := 0.0 // of equal scores
+	if raw.M2 > 0 {
+		spread = raw.Std()
+	}
+	m := map[string]float64{"objective/scores": raw.Mean, "objective/scores_std": spread, "completions/mean_length": length.mean(), "completions/eos_share": ended.mean()}
+	if s.algorithm.needsReference() {
+		m["objective/kl"] = kl.mean()
+	}
+	return m
+}
+
+// evaluate answers the held-out prompts, always with the same random numbers, and scores them.
+func (s *rolling) evaluate(ctx context.Context) (map[string]float64, error) {
+	questions := make([]int, len(s.held))
+	for i := range questions {
+		questions[i] = i
+	}
+	answers, err := s.write(ctx, s.held, questions, 1, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.recall(ctx, answers); err != nil {
+		return nil, err
+	}
+	if err := s.score(ctx, s.held, answers); err != nil {
+		return nil, err
+	}
+	return finite(s.describe(answers)), nil
+}

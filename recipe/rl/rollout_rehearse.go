@@ -1,0 +1,44 @@
+package rl
+
+import (
+	"context"
+	"hone/recipe"
+	"hone/reward"
+	"hone/train"
+)
+
+func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
+	other := *s
+	other.r, other.meter, other.lent, other.state = r, train.NewMeter(), true, rollingState{KL: s.state.KL}
+	if c := s.critic; c != nil {
+		other.critic = &critic{separate: c.separate, dir: c.dir, warmup: c.warmup, rate: c.rate}
+	}
+	return &other
+}
+
+// Rehearse lets answers run to their end and has no rule or program score them.
+func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
+	s.stop.EOS, s.stop.Stop, s.stop.Temperature = nil, nil, 0
+	for i := range s.rewards.sources {
+		if s.rewards.sources[i].rule != nil {
+			s.rewards.sources[i].rule = unasked{}
+		}
+	}
+	return s.c.updates(s.epochs), false
+}
+
+func (s *rolling) KVCache(r *recipe.Run) int64 {
+	longest := 0
+	for _, q := range s.prompt {
+		longest = max(longest, len(q.IDs))
+	}
+	return r.CacheBytes(min(s.c.RolloutBatchSize, s.c.answers()), longest+s.c.MaxCompletionLength)
+}
+
+// unasked scores nothing.
+type unasked struct{}
+
+// Score is 0 for each.
+func (unasked) Score(_ context.Context, answers []reward.Answer) ([]float64, error) {
+	return make([]float64, len(answers)), nil
+}
