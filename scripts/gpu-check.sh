@@ -57,6 +57,16 @@ bench() {
 	fi
 }
 
+# kernels SECONDS: a row for each kernel that is timed
+kernels() {
+	if timeout "$1" "$dir/hone" bench kernels --device cuda >"$log/kernels" 2>&1; then
+		while read -r line; do row kernel "" "$line"; done <"$log/kernels"
+	else
+		failed=1
+		row kernels "NONE" "$(tail -1 "$log/kernels")"
+	fi
+}
+
 "$dir/hone" doctor | grep -E '^(system|cuda)' | tee "$log/doctor"
 if [ "$what" = run ] && grep -q 'missing:' "$log/doctor"; then
 	exit 1
@@ -77,6 +87,7 @@ if [ "$what" = run ]; then
 			row "compute-sanitizer $tool" "FAIL" "$(grep -m1 '=========' "$log/$tool")"
 		fi
 	done
+	kernels 60
 	bench gpt2_124m 60 train --workload gpt2_124m --dtype bf16 --steps 5
 	bench llama1b_full 60 train --workload llama1b_full --dtype bf16 --steps 5
 	bench llama8b_lora 90 train --workload llama8b_lora --dtype bf16 --steps 5

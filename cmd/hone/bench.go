@@ -91,7 +91,7 @@ type benchTrain struct {
 func benchCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "bench", Short: "Measure speed and memory", Example: "  hone bench train --workload W1_babygpt --dtype f32 --steps 10 --json\n  hone bench gemm",
 		Args: cobra.ArbitraryArgs, RunE: onlyCommands}
-	cmd.AddCommand(benchTrainCommand(a), benchMethodsCommand(a), benchDedupCommand(a), benchCurateCommand(a), benchGenerateCommand(a), benchTokenizerCommand(a), benchLoadCommand(a), benchPPOCommand(a), benchGEMMCommand(a))
+	cmd.AddCommand(benchTrainCommand(a), benchMethodsCommand(a), benchDedupCommand(a), benchCurateCommand(a), benchGenerateCommand(a), benchTokenizerCommand(a), benchLoadCommand(a), benchPPOCommand(a), benchGEMMCommand(a), benchKernelsCommand(a))
 	return cmd
 }
 

@@ -34,50 +34,68 @@ type attentionArgs struct {
 	scale, softCap    float32
 }
 
-// attentionTile is struct Tile of kernels/attention.cu.
-const attentionTile = 5 // ints
-
 // tileCache holds the tiles of the last sequences on the card: all layers of a model are called with the same.
 type tileCache struct {
-	mu            sync.Mutex // held while a call of Attention is queued
-	sequences     []device.Sequence
-	queries, keys int // tiles
-	memory        *arena.Span
+	mu        sync.Mutex // held while a call of Attention is queued
+	sequences []device.Sequence
+	lists     []tileList
 }
 
-// ready puts the tiles of sequences on the card: those of queries, then those of keys.
-func (t *tileCache) ready(d *Device, sequences []device.Sequence) {
-	if t.memory != nil && slices.Equal(t.sequences, sequences) {
-		return
-	}
-	var list []int32
-	add := func(s device.Sequence, n int) (count int) {
-		for first := 0; first < n; first += attentionOwn {
-			list = append(list, int32(s.Q), int32(s.QLen), int32(s.K), int32(s.KLen), int32(first))
-			count++
+// tileList are tiles of own queries, or keys, each.
+type tileList struct {
+	keys   bool
+	own, n int
+	memory *arena.Span
+}
+
+// tile is struct Tile of kernels/attention.cuh.
+type tile struct {
+	s     device.Sequence
+	first int
+}
+
+// of puts the tiles of a call's sequences on the card unless they are there, and says how many there are. Windows and heads do not matter.
+func (t *tileCache) of(d *Device, a device.Attention, keys bool, own int) (pointer, int) {
+	if !slices.Equal(t.sequences, a.Sequences) {
+		for _, l := range t.lists {
+			d.arena.Free(l.memory)
 		}
-		return count
+		t.lists, t.sequences = t.lists[:0], slices.Clone(a.Sequences)
 	}
-	t.queries, t.keys = 0, 0
-	for _, s := range sequences {
-		t.queries += add(s, s.QLen)
+	i := slices.IndexFunc(t.lists, func(l tileList) bool { return l.keys == keys && l.own == own })
+	if i < 0 {
+		i = len(t.lists)
+		t.lists = append(t.lists, newTiles(d, a.Sequences, keys, own))
 	}
-	for _, s := range sequences {
-		t.keys += add(s, s.KLen)
-	}
-	t.sequences = slices.Clone(sequences)
-	if t.memory != nil {
-		d.arena.Free(t.memory)
-	}
-	t.memory = d.room(int64(len(list)) * 4)
-	write(d, pointer(t.memory.Base()), list, keep)
+	return pointer(t.lists[i].memory.Base()), t.lists[i].n
 }
 
-// queryTiles and keyTiles are where the tiles are.
-func (t *tileCache) queryTiles() pointer { return pointer(t.memory.Base()) }
-
-func (t *tileCache) keyTiles() pointer {
-	return t.queryTiles() + pointer(4*attentionTile*t.queries)
+// newTiles orders tiles by the work in them, most first, so that no long one begins when all others are done.
+func newTiles(d *Device, sequences []device.Sequence, keys bool, own int) tileList {
+	var tiles []tile
+	for _, s := range sequences {
+		n := s.QLen
+		if keys {
+			n = s.KLen
+		}
+		for first := 0; first < n; first += own {
+			tiles = append(tiles, tile{s, first})
+		}
+	}
+	work := func(t tile) int {
+		if keys {
+			return t.s.KLen - t.first
+		}
+		return t.s.KLen - t.s.QLen + t.first
+	}
+	slices.SortStableFunc(tiles, func(x, y tile) int { return work(y) - work(x) })
+	list := make([]int32, 0, 5*len(tiles))
+	for _, t := range tiles {
+		list = append(list, int32(t.s.Q), int32(t.s.QLen), int32(t.s.K), int32(t.s.KLen), int32(t.first))
+	}
+	memory := d.room(int64(len(list)) * 4)
+	write(d, pointer(memory.Base()), list, keep)
+	return tileList{keys, own, len(tiles), memory}
 }
 
 // attentionOf checks the operands. variant is the index of the kernels for heads so wide.
@@ -107,10 +125,13 @@ func (d *Device) Attention(a device.Attention) {
 	args, variant := attentionOf("Attention", a)
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
-	d.tiles.ready(d, a.Sequences)
-	args.tiles = d.tiles.queryTiles()
-	run(d, kernelsAttention[variant], shape{x: d.tiles.queries, y: a.Heads, threads: 128,
-		shared: attentionShared(a.D, attentionOwn+attentionSeen, attentionSeen)}, &args)
+	if f := d.flashFor(a.D, args.o, args.q, args.k, args.v); f != nil {
+		d.flashForward(f, a, &args)
+		return
+	}
+	tiles, n := d.tiles.of(d, a, false, attentionOwn)
+	args.tiles = tiles
+	run(d, kernelsAttention[variant], shape{x: n, y: a.Heads, threads: 128, shared: attentionShared(a.D, attentionOwn+attentionSeen, attentionSeen)}, &args)
 }
 
 // AttentionGrad is the gradient of Attention.
@@ -127,13 +148,17 @@ func (d *Device) AttentionGrad(a device.AttentionGrad) {
 	args.delta = delta
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
-	d.tiles.ready(d, a.Sequences)
-	args.tiles = d.tiles.queryTiles()
-	s := shape{x: d.tiles.queries, y: a.Heads, threads: 128}
+	if f := d.flashFor(a.D, args.o, args.q, args.k, args.v, args.gradO, args.dq, args.dk, args.dv); f != nil {
+		d.flashGrad(f, a.Attention, &args)
+		return
+	}
+	tiles, n := d.tiles.of(d, a.Attention, false, attentionOwn)
+	args.tiles = tiles
+	s := shape{x: n, y: a.Heads, threads: 128}
 	run(d, kernelDelta, s, &args)
 	s.shared = attentionShared(a.D, 2*attentionOwn, 2*attentionSeen)
 	run(d, kernelsAttentionDQ[variant], s, &args)
-	args.tiles = d.tiles.keyTiles()
-	s.x, s.y = d.tiles.keys, a.KVHeads
+	args.tiles, s.x = d.tiles.of(d, a.Attention, true, attentionOwn)
+	s.y = a.KVHeads
 	run(d, kernelsAttentionDK[variant], s, &args)
 }

@@ -121,8 +121,8 @@ func (d *Device) own() int64 {
 	n := d.tables.Size() + d.staging.landing.Size()
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
-	if d.tiles.memory != nil {
-		n += d.tiles.memory.Size()
+	for _, l := range d.tiles.lists {
+		n += l.memory.Size()
 	}
 	return n
 }

@@ -343,7 +343,7 @@ func (n *nvidia) code(file string) ([]byte, error) {
 			return code, nil
 		}
 	}
-	code, err := n.compiler.compileFor(n.info.arch, file, text)
+	code, _, err := n.compiler.compileFor(n.info.arch, file, text)
 	if err != nil || n.cache == "" {
 		return code, err
 	}

@@ -62,28 +62,29 @@ func (n *nvrtc) supported() ([]int, error) {
 	return archs, nil
 }
 
-// compileFor makes the code of a file of kernels for sm_arch. The error holds what the compiler says.
-func (n *nvrtc) compileFor(arch int, name, text string) (code []byte, err error) {
+// compileFor makes the code of a file of kernels for sm_arch. log is what the compiler says of registers and memory; the error
+// holds what it says is wrong.
+func (n *nvrtc) compileFor(arch int, name, text string) (code []byte, log string, err error) {
 	src, file := append([]byte(text), 0), append([]byte(name+".cu"), 0)
 	var program uintptr
 	if err := n.do(n.create, uintptr(unsafe.Pointer(&program)), uintptr(unsafe.Pointer(&src[0])), uintptr(unsafe.Pointer(&file[0])), 0, 0, 0); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = n.do(n.free, uintptr(unsafe.Pointer(&program))) }()
-	options := [][]byte{fmt.Appendf(nil, "--gpu-architecture=sm_%d\x00", arch), []byte("--std=c++17\x00"), []byte("-lineinfo\x00")}
+	options := [][]byte{fmt.Appendf(nil, "--gpu-architecture=sm_%d\x00", arch), []byte("--std=c++17\x00"), []byte("-lineinfo\x00"), []byte("--ptxas-options=-v\x00")}
 	pointers := make([]*byte, len(options))
 	for i, o := range options {
 		pointers[i] = &o[0]
 	}
 	if err := n.do(n.compile, program, uintptr(len(options)), uintptr(unsafe.Pointer(&pointers[0]))); err != nil {
-		return nil, fmt.Errorf("compile %s.cu for sm_%d: %w\n%s", name, arch, err, n.logOf(program))
+		return nil, "", fmt.Errorf("compile %s.cu for sm_%d: %w\n%s", name, arch, err, n.logOf(program))
 	}
 	var size uintptr
 	if err := n.do(n.cubinSize, program, uintptr(unsafe.Pointer(&size))); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	code = make([]byte, size)
-	return code, n.do(n.cubin, program, uintptr(unsafe.Pointer(&code[0])))
+	return code, n.logOf(program), n.do(n.cubin, program, uintptr(unsafe.Pointer(&code[0])))
 }
 
 func (n *nvrtc) logOf(program uintptr) string {

@@ -3,7 +3,9 @@ package cuda
 import (
 	"flag"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -41,7 +43,7 @@ func TestCompile(t *testing.T) {
 			continue
 		}
 		for _, file := range files() {
-			code, err := n.compileFor(arch, file, source(file))
+			code, log, err := n.compileFor(arch, file, source(file))
 			if err != nil {
 				t.Error(err)
 				continue
@@ -49,6 +51,25 @@ func TestCompile(t *testing.T) {
 			if len(code) < 4 || string(code[1:4]) != "ELF" {
 				t.Errorf("%s for sm_%d is %d bytes that are no ELF file", file, arch, len(code))
 			}
+			checkUsage(t, arch, log)
+		}
+	}
+}
+
+// usage finds in the compiler's log what a kernel takes: name, bytes that do not fit into registers, registers.
+var usage = regexp.MustCompile(`entry function '(\w+)' for '\w+'[^']*?(\d+) bytes spill stores[^']*?Used (\d+) registers`)
+
+// checkUsage logs what kernels take, and refuses one whose variables do not fit into registers but for a few that loops do not need.
+func checkUsage(t *testing.T, arch int, log string) {
+	t.Helper()
+	found := usage.FindAllStringSubmatch(log, -1)
+	if len(found) == 0 {
+		t.Errorf("the compiler says nothing of registers: %q", log)
+	}
+	for _, m := range found {
+		t.Logf("sm_%d %s: %s registers, %s bytes outside of them", arch, m[1], m[3], m[2])
+		if spilled, err := strconv.Atoi(m[2]); err != nil || spilled > 128 {
+			t.Errorf("%s for sm_%d keeps %s bytes outside of registers", m[1], arch, m[2])
 		}
 	}
 }

@@ -26,17 +26,28 @@ func files() []string {
 	return list
 }
 
-// source is a file of kernels with what all have in common before it.
+// source is a file of kernels with what all have in common before it, and what it includes in place.
 func source(file string) string {
 	var s strings.Builder
-	for _, name := range []string{"common.cuh", file + ".cu"} {
-		text, err := kernels.ReadFile(path.Join("kernels", name))
-		if err != nil {
-			panic(err)
-		}
-		fmt.Fprintf(&s, "#line 1 %q\n%s\n", name, text)
-	}
+	include(&s, "common.cuh")
+	include(&s, file+".cu")
 	return s.String()
+}
+
+func include(s *strings.Builder, name string) {
+	text, err := kernels.ReadFile(path.Join("kernels", name))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(s, "#line 1 %q\n", name)
+	for i, line := range strings.Split(string(text), "\n") {
+		if included, ok := strings.CutPrefix(line, `#include "`); ok {
+			include(s, strings.TrimSuffix(included, `"`))
+			fmt.Fprintf(s, "#line %d %q\n", i+2, name)
+			continue
+		}
+		s.WriteString(line + "\n")
+	}
 }
 
 // cacheName is that of a compiled file in the cache: it changes with whatever the code depends on.

@@ -3,49 +3,15 @@
 // gradients of K and V: a block has 16 keys and walks over tiles of 32 queries of all heads that read them, so that no
 // two blocks add to the same place.
 
-#define OWN 16   // queries, or keys, of a block: four of each warp
-#define SEEN 32  // keys, or queries, of a tile: one of each lane
+constexpr int OWN = 16;  // queries, or keys, of a block: four of each warp
+constexpr int SEEN = 32; // keys, or queries, of a tile: one of each lane
 
-// Tile is the part of a sequence that a block works on.
-struct Tile {
-	int q, q_len, k, k_len; // device.Sequence
-	int first;              // of the block's queries or keys, within the sequence
-};
-
-struct AttentionArgs {
-	Floats o, q, k, v;             // o, q [rows, heads·d]; k, v [rows, kv_heads·d]
-	Floats grad_o, dq, dk, dv;
-	float *lse;                    // [rows, heads], optional in the forward pass
-	float *delta;                  // [rows, heads]: Σ grad_o·o
-	const Tile *tiles;
-	int heads, kv_heads, d;
-	int window;
-	float scale, cap;
-};
+#include "attention.cuh"
 
 // rows_to_shared copies count rows of d channels, the rest of the tile is 0; rows are pitch apart in shared memory.
 __device__ void rows_to_shared(float *to, int pitch, const Floats &x, i64 first, i64 stride, int d, int count, int rows) {
 	for (int r = threadIdx.x / WARP; r < rows; r += 4)
 		for (int c = threadIdx.x % WARP; c < d; c += WARP) to[r * pitch + c] = r < count ? load(x, first + r * stride + c) : 0.0f;
-}
-
-// Score is what becomes of scale·q·k.
-__device__ __forceinline__ float score(const AttentionArgs &a, float dot) {
-	float s = a.scale * dot;
-	return a.cap > 0.0f ? a.cap * tanhf(s / a.cap) : s;
-}
-
-// slope is the derivative of a score by q·k.
-__device__ __forceinline__ float slope(const AttentionArgs &a, float s) {
-	if (!(a.cap > 0.0f)) return a.scale;
-	float t = s / a.cap;
-	return a.scale * (1.0f - t * t);
-}
-
-// visible says whether query i sees key j.
-__device__ __forceinline__ bool visible(const AttentionArgs &a, const Tile &t, int i, int j) {
-	int last = t.k_len - t.q_len + i;
-	return i < t.q_len && j < t.k_len && j <= last && (a.window == 0 || j > last - a.window);
 }
 
 // keys_of are the first and the last key, rounded to tiles, that the block's queries see.

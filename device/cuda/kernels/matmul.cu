@@ -9,8 +9,8 @@ struct MatMulArgs {
 	int trans_a, trans_b, acc;
 };
 
-#define TILE 64
-#define STEP 16
+constexpr int TILE = 64;
+constexpr int STEP = 16;
 
 // matmul computes a tile of C of one product of the batch; each thread has 4×4 elements, 16 apart.
 KERNEL(matmul, 256, MatMulArgs) {

@@ -14,6 +14,13 @@ extern Dim3 threadIdx, blockIdx, blockDim, gridDim;
 extern unsigned char hone_shared[HONE_DYNAMIC_SHARED];
 void hone_block_barrier();
 unsigned hone_exchange(unsigned mask, unsigned v, int lane); // what the lane of this warp gave
+// All lanes of a warp give what is at in, work computes the results of all 32 at once, and each gets its own.
+void hone_together(const void *in, int in_bytes, void *out, int out_bytes, void (*work)(const unsigned char *in, unsigned char *out));
+void hone_refuse(const char *why); // ends the kernel with a message
+bool hone_is_shared(const void *p, int bytes);
+extern unsigned long hone_conflicts; // reads of shared memory that take longer because two rows are in the same banks
+void hone_copy_later(void *to, const void *from, int bytes, int there);
+void hone_copy_now();
 }
 
 #define KERNEL(name, threads, args)                                       \
@@ -69,3 +76,61 @@ static inline int __shfl_sync(unsigned mask, int v, int lane) { return (int)hone
 static inline unsigned __shfl_sync(unsigned mask, unsigned v, int lane) { return hone_exchange(mask, v, lane & 31); }
 template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, int o) { return __shfl_sync(mask, v, (int)hone_lane() ^ o); }
 static inline void __syncwarp(unsigned mask = 0xffffffffu) { hone_exchange(mask, 0, hone_lane()); }
+
+// Tensor cores, as kernels/mma.cuh describes them. A product's sum runs over k in order and is then added to c.
+struct HoneProduct {
+	float c[4];
+	unsigned a[4], b[2];
+};
+static inline float hone_wide(unsigned v, int upper) { return __uint_as_float(upper ? v & 0xffff0000u : v << 16); }
+static void hone_mma_warp(const unsigned char *in, unsigned char *out) {
+	const HoneProduct *p = (const HoneProduct *)in;
+	float (*c)[4] = (float (*)[4])out;
+	float a[16][16], b[16][8], sum[16][8] = {};
+	for (int lane = 0; lane < 32; lane++)
+		for (int e = 0; e < 2; e++) {
+			int g = lane / 4, t = 2 * (lane % 4) + e;
+			for (int i = 0; i < 4; i++) a[g + i % 2 * 8][t + i / 2 * 8] = hone_wide(p[lane].a[i], e);
+			for (int i = 0; i < 2; i++) b[t + i * 8][g] = hone_wide(p[lane].b[i], e);
+		}
+	for (int i = 0; i < 16; i++)
+		for (int k = 0; k < 16; k++)
+			for (int j = 0; j < 8; j++) sum[i][j] += a[i][k] * b[k][j];
+	for (int lane = 0; lane < 32; lane++)
+		for (int i = 0; i < 4; i++) c[lane][i] = p[lane].c[i] + sum[lane / 4 + i / 2 * 8][2 * (lane % 4) + i % 2];
+}
+static inline void mma(float c[4], const unsigned a[4], const unsigned b[2]) {
+	HoneProduct p;
+	memcpy(p.c, c, 16), memcpy(p.a, a, 16), memcpy(p.b, b, 8);
+	hone_together(&p, sizeof p, c, 16, hone_mma_warp);
+}
+
+template <bool TRANSPOSED> static void hone_matrices_warp(const unsigned char *in, unsigned char *out) {
+	const unsigned short *const *rows = (const unsigned short *const *)in;
+	unsigned (*r)[4] = (unsigned (*)[4])out;
+	for (int m = 0; m < 4; m++) {
+		unsigned banks = 0;
+		for (int i = 0; i < 8; i++) {
+			const void *row = rows[8 * m + i];
+			if ((unsigned long)row % 16 || !hone_is_shared(row, 16)) return hone_refuse("a matrix is read whose row is not in shared memory, or not on 16 bytes");
+			banks |= 1u << (unsigned long)row / 16 % 8;
+		}
+		hone_conflicts += banks != 0xff;
+		for (int lane = 0; lane < 32; lane++) {
+			int g = lane / 4, t = 2 * (lane % 4);
+			if (TRANSPOSED)
+				r[lane][m] = rows[8 * m + t][g] | (unsigned)rows[8 * m + t + 1][g] << 16;
+			else
+				r[lane][m] = rows[8 * m + g][t] | (unsigned)rows[8 * m + g][t + 1] << 16;
+		}
+	}
+}
+static inline void load_matrices(unsigned r[4], const unsigned short *row) { hone_together(&row, sizeof row, r, 16, hone_matrices_warp<false>); }
+static inline void load_transposed(unsigned r[4], const unsigned short *row) { hone_together(&row, sizeof row, r, 16, hone_matrices_warp<true>); }
+
+// Copies are made when they are waited for: what is read before is still what it was.
+template <int BYTES> static inline void copy_async(void *to, const void *from, bool there) {
+	if ((unsigned long)to % BYTES || (unsigned long)from % BYTES) hone_refuse("a copy to shared memory is not aligned");
+	hone_copy_later(to, from, BYTES, there);
+}
+static inline void wait_copies() { hone_copy_now(); }

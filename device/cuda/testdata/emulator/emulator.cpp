@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <vector>
 
 #ifndef __x86_64__
 #include <ucontext.h>
@@ -37,16 +38,24 @@ typedef ucontext_t Context;
 void hone_switch(Context *save, Context &to) { swapcontext(save, &to); }
 #endif
 
+struct Copy {
+	void *to;
+	const void *from;
+	int bytes;
+	bool there;
+};
+
 struct Fiber {
 	Context context;
 	char *stack;
 	State state;
-	unsigned given; // in an exchange
-	bool out;       // the exchange is complete: what is in its warp's slots may be read
+	bool out; // the exchange is complete: what is in its warp's slots may be read
+	std::vector<Copy> copies; // that have not been waited for
 };
 
+const int GIVEN = 64; // bytes that a lane can give, and get
 struct Warp {
-	unsigned slot[2][32];
+	alignas(16) unsigned char slot[2][32 * GIVEN], result[2][32 * GIVEN];
 	int turn; // slots are used by turns, so that a fast lane does not overwrite what a slow one still reads
 	int arrived;
 };
@@ -54,7 +63,8 @@ struct Warp {
 Fiber fibers[MOST];
 Warp warps[MOST / 32];
 Context scheduler;
-int running, threads, at_barrier, done;
+int running, threads, at_barrier, done, shared_bytes;
+int step; // to the next thread: 1, or -1
 void (*body)(const void *);
 const void *arguments;
 char *message;
@@ -75,6 +85,7 @@ void prepare(Fiber &f) {
 	if (!f.stack) f.stack = (char *)mmap(0, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	f.state = READY;
 	f.out = false;
+	f.copies.clear();
 #ifdef __x86_64__
 	void **top = (void **)(f.stack + STACK - 16);
 	*--top = 0; // where entry would return to; keeps the stack aligned as a call does
@@ -90,28 +101,32 @@ void prepare(Fiber &f) {
 #endif
 }
 
-void resume(int t) {
+void resume(int t, Context *from) {
 	running = t;
-	threadIdx = Dim3{(unsigned)t % blockDim.x, (unsigned)t / blockDim.x, 0};
-	hone_switch(&scheduler, fibers[t].context);
+	threadIdx.x = t;
+	hone_switch(from, fibers[t].context);
+}
+
+bool ready(int t) {
+	Fiber &f = fibers[t];
+	if (f.state == AT_EXCHANGE && f.out) f.state = READY;
+	return f.state == READY;
 }
 
 int lanes(int warp) { return threads - warp * 32 < 32 ? threads - warp * 32 : 32; }
 
 // block runs the fibers of a block to their end; what cannot go on is a mistake in the kernel.
-bool block(bool falling) {
+bool block() {
 	at_barrier = done = 0;
-	memset(warps, 0, sizeof warps);
+	for (int w = 0; w < MOST / 32; w++) warps[w].turn = warps[w].arrived = 0;
 	for (int t = 0; t < threads; t++) prepare(fibers[t]);
 	while (done < threads) {
 		bool moved = false;
 		for (int i = 0; i < threads; i++) {
-			int t = falling ? threads - 1 - i : i;
-			Fiber &f = fibers[t];
-			if (f.state == AT_EXCHANGE && f.out) f.state = READY;
-			if (f.state != READY) continue;
+			int t = step < 0 ? threads - 1 - i : i;
+			if (!ready(t)) continue;
 			moved = true;
-			resume(t);
+			resume(t, &scheduler);
 		}
 		if (at_barrier == threads) {
 			at_barrier = 0;
@@ -146,12 +161,13 @@ void on_fault(int sig, siginfo_t *info, void *context) {
 }
 
 bool grid(int shared, bool falling) {
+	step = falling ? -1 : 1;
 	unsigned long blocks = (unsigned long)gridDim.x * gridDim.y * gridDim.z;
 	for (unsigned long i = 0; i < blocks; i++) {
 		unsigned long b = falling ? blocks - 1 - i : i;
 		blockIdx = Dim3{(unsigned)(b % gridDim.x), (unsigned)(b / gridDim.x % gridDim.y), (unsigned)(b / gridDim.x / gridDim.y)};
 		memset(hone_shared, 0xff, shared);
-		if (!block(falling)) return false;
+		if (!block()) return false;
 	}
 	return true;
 }
@@ -164,12 +180,14 @@ extern "C" void hone_block_barrier() {
 	yield();
 }
 
-extern "C" unsigned hone_exchange(unsigned mask, unsigned v, int lane) {
+// meet is where the lanes of a warp wait for each other, each with what it gives; the last one works on all. It returns the turn.
+static int meet(const void *in, int bytes, void (*work)(const unsigned char *in, unsigned char *out)) {
 	int t = running, w = t / 32, n = lanes(w);
 	Warp &warp = warps[w];
 	int turn = warp.turn;
-	warp.slot[turn][t % 32] = v;
-	if (++warp.arrived == n) { // the last one lets the others go
+	memcpy(warp.slot[turn] + t % 32 * bytes, in, bytes);
+	if (++warp.arrived == n) { // lets the others go
+		if (work) work(warp.slot[turn], warp.result[turn]);
 		warp.arrived = 0;
 		warp.turn = 1 - turn;
 		for (int i = w * 32; i < w * 32 + n; i++)
@@ -177,15 +195,61 @@ extern "C" unsigned hone_exchange(unsigned mask, unsigned v, int lane) {
 	} else {
 		fibers[t].out = false;
 		fibers[t].state = AT_EXCHANGE;
-		yield();
+		int next = t + step; // of the same warp: no need to ask who is ready
+		if (next >= 0 && next / 32 == w && next < threads && ready(next))
+			resume(next, &fibers[t].context);
+		else
+			yield();
 	}
-	return lane < n ? warp.slot[turn][lane] : v;
+	return turn;
+}
+
+extern "C" unsigned hone_exchange(unsigned mask, unsigned v, int lane) {
+	Warp &warp = warps[running / 32];
+	if (lane >= lanes(running / 32)) lane = running % 32;
+	int turn = meet(&v, sizeof v, 0);
+	return ((unsigned *)warp.slot[turn])[lane];
+}
+
+extern "C" void hone_together(const void *in, int in_bytes, void *out, int out_bytes, void (*work)(const unsigned char *in, unsigned char *out)) {
+	if (lanes(running / 32) != 32) hone_refuse("a warp that is not whole uses its tensor cores");
+	Warp &warp = warps[running / 32];
+	int turn = meet(in, in_bytes, work);
+	memcpy(out, warp.result[turn] + running % 32 * out_bytes, out_bytes);
+}
+
+extern "C" void hone_refuse(const char *why) {
+	trouble = why;
+	siglongjmp(escape, 2);
+}
+
+extern "C" bool hone_is_shared(const void *p, int bytes) {
+	const unsigned char *at = (const unsigned char *)p;
+	return at >= hone_shared && at + bytes <= hone_shared + shared_bytes;
+}
+
+unsigned long hone_conflicts;
+
+extern "C" void hone_copy_later(void *to, const void *from, int bytes, int there) {
+	const unsigned char *at = (const unsigned char *)to;
+	if (at >= hone_shared && at < hone_shared + HONE_DYNAMIC_SHARED && !hone_is_shared(to, bytes)) hone_refuse("a copy goes behind the shared memory of the block");
+	fibers[running].copies.push_back(Copy{to, from, bytes, there != 0});
+}
+
+extern "C" void hone_copy_now() {
+	for (const Copy &c : fibers[running].copies)
+		if (c.there)
+			memcpy(c.to, c.from, c.bytes);
+		else
+			memset(c.to, 0, c.bytes);
+	fibers[running].copies.clear();
 }
 
 // hone_launch runs a kernel, one at a time since its threads and shared memory are static, and returns 0, or 1 with a message.
 extern "C" int hone_launch(void (*kernel)(const void *), const void *args, const unsigned *shape, int shared, int falling, char *text, int size) {
 	static std::mutex one;
 	std::lock_guard<std::mutex> held(one);
+	threadIdx = Dim3{0, 0, 0};
 	gridDim = Dim3{shape[0], shape[1], shape[2]};
 	blockDim = Dim3{shape[3], 1, 1};
 	threads = (int)shape[3];
@@ -202,7 +266,11 @@ extern "C" int hone_launch(void (*kernel)(const void *), const void *args, const
 	sigaction(SIGSEGV, &catcher, &old_segv);
 	sigaction(SIGBUS, &catcher, &old_bus);
 	int failed = 0;
-	if (sigsetjmp(escape, 1)) {
+	shared_bytes = shared;
+	if (int why = sigsetjmp(escape, 1); why == 2) {
+		snprintf(text, size, "thread %d of block %u %u %u: %s", running, blockIdx.x, blockIdx.y, blockIdx.z, trouble);
+		failed = 1;
+	} else if (why) {
 		snprintf(text, size, "thread %d of block %u %u %u touches %p, which is outside every buffer", running, blockIdx.x, blockIdx.y, blockIdx.z, faulted);
 		failed = 1;
 	} else {

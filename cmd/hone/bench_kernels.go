@@ -1,0 +1,139 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hone/device"
+)
+
+// kernelBench is one kernel to time: call queues it once.
+type kernelBench struct {
+	name string
+	ops  float64 // of multiplications and additions in a call
+	call func()
+}
+
+// benchKernel is what one was measured at.
+type benchKernel struct {
+	Kernel string  `json:"kernel"`
+	Device string  `json:"device"`
+	S      float64 `json:"s"` // of a call
+	GFLOPS float64 `json:"gflops"`
+}
+
+func benchKernelsCommand(a *app) *cobra.Command {
+	name, threads, tokens := "cpu", runtime.GOMAXPROCS(0), 4096
+	cmd := &cobra.Command{
+		Use: "kernels", Short: "Time single kernels in the shapes of Llama 3 8B and GPT-2", Example: "  hone bench kernels --device cuda --json",
+		RunE: func(*cobra.Command, []string) error {
+			if tokens < 1 {
+				return fmt.Errorf("tokens is %d; use a positive number", tokens)
+			}
+			dev, done, err := openDevice(name, threads)
+			if err != nil {
+				return err
+			}
+			defer done()
+			m := &kernelMemory{dev: dev, rand: rand.New(rand.NewPCG(1, 2))}
+			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches} {
+				for _, k := range group(m, tokens) {
+					r, err := k.time(dev)
+					if err != nil {
+						return err
+					}
+					if err := a.kernelResult(r); err != nil {
+						return err
+					}
+				}
+				m.free()
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&name, "device", name, "where to compute: cpu, cuda or cuda:N")
+	cmd.Flags().IntVar(&threads, "threads", threads, "cores to use")
+	cmd.Flags().IntVar(&tokens, "tokens", tokens, "length of a sequence")
+	return cmd
+}
+
+func (a *app) kernelResult(r benchKernel) error {
+	if a.json {
+		return json.NewEncoder(a.out).Encode(r)
+	}
+	_, err := fmt.Fprintf(a.out, "%-44s %10.3f ms  %9.0f GFLOP/s\n", r.Kernel, 1e3*r.S, r.GFLOPS)
+	return err
+}
+
+// time calls the kernel for a quarter of a second, after once to warm up.
+func (k *kernelBench) time(dev device.Device) (benchKernel, error) {
+	k.call()
+	if err := dev.Sync(); err != nil {
+		return benchKernel{}, err
+	}
+	calls, begin := 0, time.Now()
+	for batch := 1; time.Since(begin) < 250*time.Millisecond; batch = min(2*batch, 64) {
+		for range batch { // queued together
+			k.call()
+		}
+		if err := dev.Sync(); err != nil {
+			return benchKernel{}, err
+		}
+		calls += batch
+	}
+	s := time.Since(begin).Seconds() / float64(calls)
+	return benchKernel{Kernel: k.name, Device: dev.Name(), S: s, GFLOPS: k.ops / s / 1e9}, nil
+}
+
+// kernelMemory makes operands of random numbers.
+type kernelMemory struct {
+	dev     device.Device
+	rand    *rand.Rand
+	buffers []device.Buffer
+}
+
+func (m *kernelMemory) normal(n int, t device.DType) device.Buffer {
+	b, part := m.dev.Alloc(n, t), make([]float32, min(n, 1<<16))
+	m.buffers = append(m.buffers, b)
+	for i := range part {
+		part[i] = float32(m.rand.NormFloat64())
+	}
+	for lo := 0; lo < n; lo += len(part) {
+		hi := min(lo+len(part), n)
+		m.dev.Write(b.Slice(lo, hi), part[:hi-lo])
+	}
+	return b
+}
+
+func (m *kernelMemory) free() {
+	for _, b := range m.buffers {
+		m.dev.Free(b)
+	}
+	m.buffers = nil
+}
+
+// attentionBenches are causal attention and its gradient in bf16, with the operations of what is not hidden: two products
+// forward, five in the gradient.
+func attentionBenches(m *kernelMemory, tokens int) (list []kernelBench) {
+	for _, s := range []struct{ heads, kv, d, sequences int }{{32, 8, 128, 1}, {12, 12, 64, 4}, {8, 4, 256, 1}} {
+		rows := s.sequences * tokens
+		q, k := rows*s.heads*s.d, rows*s.kv*s.d
+		a := device.Attention{O: m.normal(q, device.BF16), Q: m.normal(q, device.BF16), K: m.normal(k, device.BF16), V: m.normal(k, device.BF16),
+			LSE: m.normal(rows*s.heads, device.F32), Heads: s.heads, KVHeads: s.kv, D: s.d, Scale: float32(1 / math.Sqrt(float64(s.d)))}
+		for i := range s.sequences {
+			a.Sequences = append(a.Sequences, device.Sequence{Q: i * tokens, QLen: tokens, K: i * tokens, KLen: tokens})
+		}
+		g := device.AttentionGrad{Attention: a, DO: m.normal(q, device.BF16), DQ: m.normal(q, device.BF16), DK: m.normal(k, device.BF16), DV: m.normal(k, device.BF16)}
+		product := float64(s.sequences*s.heads*s.d) * float64(tokens) * float64(tokens+1)
+		name := fmt.Sprintf("%d of %d tokens, %d heads on %d of %d", s.sequences, tokens, s.heads, s.kv, s.d)
+		list = append(list, kernelBench{"attention " + name, 2 * product, func() { m.dev.Attention(a) }},
+			kernelBench{"gradient " + name, 5 * product, func() { m.dev.AttentionGrad(g) }})
+	}
+	return list
+}
