@@ -15,6 +15,8 @@ func TestCuratedFolders(t *testing.T) {
 		{"part-0.jsonl report.html curation.json duplicates.jsonl curation-state.json", "part-0.jsonl"},
 		{"part-0.jsonl part-1.jsonl report.html mixture.json", "part-0.jsonl part-1.jsonl"},
 		{"part-0.jsonl curation-state.json", "unfinished"},
+		{"part-0.jsonl mixture-state.json", "unfinished"},
+		{"part-0.jsonl mixture-state.json mixture.json", "part-0.jsonl"},
 		{"part-0.jsonl other.jsonl", "other.jsonl part-0.jsonl"},
 	} {
 		dir := t.TempDir()
@@ -31,7 +33,7 @@ func TestCuratedFolders(t *testing.T) {
 			}
 			got = append(got, filepath.Base(d.Source))
 		}
-		if all := strings.Join(got, " "); all != test.want && (test.want != "unfinished" || !strings.Contains(all, "unfinished curation")) {
+		if all := strings.Join(got, " "); all != test.want && (test.want != "unfinished" || !strings.Contains(all, "unfinished")) {
 			t.Errorf("%s: %q, want %q", test.files, all, test.want)
 		}
 	}

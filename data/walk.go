@@ -127,16 +127,20 @@ func (w *walker) folder(dir string) error {
 const (
 	CurationState  = "curation-state.json"
 	CurationResult = "curation.json"
+	MixtureState   = "mixture-state.json"
 	MixtureResult  = "mixture.json"
 )
 
-// isCurated reports whether only the parts in a folder are documents. An unfinished curation is an error.
+// isCurated reports whether only the parts in a folder are documents. An unfinished one is an error.
 func isCurated(dir string, entries []fs.DirEntry) (bool, error) {
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
 	}
 	if has(CurationState) && !has(CurationResult) {
 		return false, fmt.Errorf("read data: %s holds an unfinished curation; run the same hone data command again to finish it", dir)
+	}
+	if has(MixtureState) && !has(MixtureResult) {
+		return false, fmt.Errorf("read data: %s holds an unfinished mix; run the same hone data mix again to finish it", dir)
 	}
 	return has(CurationResult) || has(MixtureResult), nil
 }

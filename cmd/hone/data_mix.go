@@ -18,7 +18,8 @@ func mixCommand(a *app) *cobra.Command {
 		Use: "mix [RECIPE.yaml] [SRC=WEIGHT ...] [path=value ...]", Short: "Mix sources by weight into one corpus",
 		Long: "Writes documents of several sources in turn, so that at every point each has its share of the text, and says how many documents of each there\n" +
 			"are and how often a source was repeated. Weights are SRC=WEIGHT or data_weights; without any a source's weight is its size, and\n" +
-			"data_temperature evens the shares out. The result depends on the sources and the recipe alone.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+			"data_temperature evens the shares out. The result depends on the sources and the recipe alone;\n" +
+			"a run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone data mix wiki/=0.7 code/=0.3 out=mixed amount=1000000000\n  hone data mix data=de/,en/,fr/ data_temperature=3 out=mixed until=all format=parquet",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := curation.DefaultMix()

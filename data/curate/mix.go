@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -19,12 +20,13 @@ import (
 type Ingredient struct {
 	Name   string
 	Docs   func() iter.Seq2[data.Document, error] // from the beginning, the same every time
-	Weight float64                                // share of the text, relative to the others'; positive
+	Weight func() (float64, error)                // share of the text, relative to the others'; positive; asked for when a mix begins
 }
 
 // MixConfig says what Mix does.
 type MixConfig struct {
 	Dir         string // folder of the result: part-N.jsonl.zst or .parquet, mixture.json
+	Fingerprint string // of the values and the sources: another one does not go on from what is there
 	Ingredients []Ingredient
 	Amount      int64                      // tokens, or bytes where they are not counted, to write; 0: as All says
 	All         bool                       // without an Amount: until every source was read once, the others again; else until the first one ends
@@ -53,14 +55,18 @@ type MixedSource struct {
 }
 
 // Mix writes documents of several sources in turn, so that at every point each has its share of the text to within one document: the next document is of
-// the source that is furthest behind. A source that ends begins anew.
+// the source that is furthest behind. A source that ends begins anew. It goes on from the parts that an earlier call with the same Fingerprint finished.
 func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 	m, err := newMixer(cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer m.release()
-	for {
+	if text, err := os.ReadFile(m.path(data.MixtureResult)); err == nil { // it was finished
+		done := &Mixed{}
+		return done, json.Unmarshal(text, done)
+	}
+	for !m.enough() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -70,7 +76,7 @@ func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 		case err != nil:
 			return nil, err
 		case ok:
-		case !s.gave:
+		case s.Position == 0:
 			return nil, fmt.Errorf("mix: %s holds no document", s.Name)
 		case m.over():
 			return m.finish()
@@ -81,51 +87,110 @@ func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 		if err := m.write(s, d); err != nil {
 			return nil, err
 		}
-		if cfg.Amount > 0 && m.amount(m.total) >= cfg.Amount {
-			return m.finish()
-		}
 	}
+	return m.finish()
 }
+
+// enough reports whether the amount is written.
+func (m *mixer) enough() bool { return m.cfg.Amount > 0 && m.amount(m.total) >= m.cfg.Amount }
 
 type mixer struct {
 	cfg     MixConfig
 	sources []*mixing
+	state   mixState
 	total   Count
 	part    lineWriter // nil between parts
 	inPart  int64      // bytes of text
-	parts   int        // begun
+}
+
+// mixState is what is in the parts that are done.
+type mixState struct {
+	Fingerprint string      `json:"fingerprint"`
+	Parts       int         `json:"parts"`
+	Total       Count       `json:"total"`
+	Sources     []mixSource `json:"sources"`
+}
+
+// mixSource is how far a source is.
+type mixSource struct {
+	Portion  float64 `json:"portion"` // its weight
+	Count    Count   `json:"count"`
+	Repeated Count   `json:"repeated"`
+	Passes   int     `json:"passes"`   // begun
+	Position int     `json:"position"` // documents of this pass
+	Ended    bool    `json:"ended"`    // once
 }
 
 // mixing is a source that is being read.
 type mixing struct {
 	Ingredient
-	count, repeated Count
-	passes          int  // begun
-	gave            bool // a document in this pass
-	ended           bool // once
-	pull            func() (data.Document, error, bool)
-	stop            func()
+	mixSource
+	pull func() (data.Document, error, bool)
+	stop func()
 }
 
+// newMixer begins a mix, or goes on with the one that is in the folder.
 func newMixer(cfg MixConfig) (*mixer, error) {
 	m := &mixer{cfg: cfg}
-	for _, i := range cfg.Ingredients {
-		m.sources = append(m.sources, &mixing{Ingredient: i})
-	}
-	for _, pattern := range []string{data.CurationState, data.CurationResult, data.MixtureResult, "part-*"} {
-		if found, _ := filepath.Glob(filepath.Join(cfg.Dir, pattern)); len(found) > 0 {
-			return nil, fmt.Errorf("%s already holds a corpus (%s); name another folder, or remove this one", cfg.Dir, filepath.Base(found[0]))
-		}
-	}
-	if err := errors.Join(os.RemoveAll(m.path(workName)), os.MkdirAll(m.path(workName), 0o777)); err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o777); err != nil {
 		return nil, fmt.Errorf("mix: %w", err)
+	}
+	text, err := os.ReadFile(m.path(data.MixtureState))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m, m.start()
+	case err != nil:
+		return nil, fmt.Errorf("mix: %w", err)
+	case json.Unmarshal(text, &m.state) != nil || len(m.state.Sources) != len(cfg.Ingredients) && m.state.Fingerprint == cfg.Fingerprint:
+		return nil, fmt.Errorf("mix: %s is damaged; remove the folder and start again", m.path(data.MixtureState))
+	case m.state.Fingerprint != cfg.Fingerprint:
+		return nil, fmt.Errorf("%s holds the mix of another recipe or of other data; name another folder, or remove this one", cfg.Dir)
+	}
+	if _, err := atomicfile.Clean(cfg.Dir); err != nil {
+		return nil, fmt.Errorf("mix: %w", err)
+	}
+	m.total = m.state.Total
+	for i, ingredient := range cfg.Ingredients {
+		m.sources = append(m.sources, &mixing{Ingredient: ingredient, mixSource: m.state.Sources[i]})
 	}
 	return m, nil
 }
 
-func (m *mixer) path(parts ...string) string {
-	return filepath.Join(append([]string{m.cfg.Dir}, parts...)...)
+// start begins a mix in a folder that has none.
+func (m *mixer) start() error {
+	for _, pattern := range []string{data.CurationState, data.CurationResult, data.MixtureResult, "part-*"} {
+		if found, _ := filepath.Glob(m.path(pattern)); len(found) > 0 {
+			return fmt.Errorf("%s already holds a corpus (%s); name another folder, or remove this one", m.cfg.Dir, filepath.Base(found[0]))
+		}
+	}
+	m.state.Fingerprint = m.cfg.Fingerprint
+	for _, ingredient := range m.cfg.Ingredients {
+		weight, err := ingredient.Weight()
+		if err != nil {
+			return err
+		}
+		m.sources = append(m.sources, &mixing{Ingredient: ingredient, mixSource: mixSource{Portion: weight}})
+	}
+	return m.save()
 }
+
+// save writes down what the parts hold that are done.
+func (m *mixer) save() error {
+	m.state.Total, m.state.Sources = m.total, nil
+	for _, s := range m.sources {
+		m.state.Sources = append(m.state.Sources, s.mixSource)
+	}
+	text, err := json.Marshal(m.state)
+	if err == nil {
+		err = atomicfile.WriteFile(m.path(data.MixtureState), text)
+	}
+	if err != nil {
+		return fmt.Errorf("mix: %w", err)
+	}
+	return nil
+}
+
+func (m *mixer) path(name string) string { return filepath.Join(m.cfg.Dir, name) }
 
 // release ends what is open.
 func (m *mixer) release() {
@@ -140,13 +205,32 @@ func (m *mixer) release() {
 // next is the next document of the pass; ok is false behind the last.
 func (s *mixing) next() (d data.Document, ok bool, err error) {
 	if s.pull == nil {
-		s.pull, s.stop = iter.Pull2(s.Docs())
-		s.passes++
-		s.gave = false
+		if err := s.open(); err != nil {
+			return d, false, err
+		}
 	}
 	d, err, ok = s.pull()
-	s.gave, s.ended = s.gave || ok, s.ended || !ok
+	if ok {
+		s.Position++
+	}
+	s.Ended = s.Ended || !ok
 	return d, ok, err
+}
+
+// open begins a pass, or reads past the documents that a run before this one wrote of it.
+func (s *mixing) open() error {
+	s.pull, s.stop = iter.Pull2(s.Docs())
+	if s.Position == 0 {
+		s.Passes++
+	}
+	for i := range s.Position {
+		if _, err, ok := s.pull(); err != nil {
+			return err
+		} else if !ok {
+			return fmt.Errorf("mix: %s ends after %d documents and had more before; start again in another folder", s.Name, i)
+		}
+	}
+	return nil
 }
 
 // rewind makes next begin another pass.
@@ -154,12 +238,12 @@ func (s *mixing) rewind() {
 	if s.stop != nil {
 		s.stop()
 	}
-	s.pull, s.stop = nil, nil
+	s.pull, s.stop, s.Position = nil, nil, 0
 }
 
 // behind is the source that has least of what it should have, the first of several.
 func (m *mixer) behind() *mixing {
-	has := func(s *mixing) float64 { return float64(m.amount(s.count)) / s.Weight }
+	has := func(s *mixing) float64 { return float64(m.amount(s.Count)) / s.Portion }
 	return slices.MinFunc(m.sources, func(a, b *mixing) int { return cmp.Compare(has(a), has(b)) })
 }
 
@@ -173,7 +257,7 @@ func (m *mixer) amount(c Count) int64 {
 
 // over reports whether the mix ends, now that a source has.
 func (m *mixer) over() bool {
-	unended := func(s *mixing) bool { return !s.ended }
+	unended := func(s *mixing) bool { return !s.Ended }
 	return m.cfg.Amount == 0 && (!m.cfg.All || !slices.ContainsFunc(m.sources, unended))
 }
 
@@ -195,10 +279,10 @@ func (m *mixer) write(s *mixing, d data.Document) error {
 		return fmt.Errorf("mix: %w", err)
 	}
 	size := l.size()
-	s.count.plus(size)
+	s.Count.plus(size)
 	m.total.plus(size)
-	if s.passes > 1 {
-		s.repeated.plus(size)
+	if s.Passes > 1 {
+		s.Repeated.plus(size)
 	}
 	if m.cfg.Progress != nil {
 		m.cfg.Progress(m.total.Documents, m.amount(m.total))
@@ -210,8 +294,7 @@ func (m *mixer) write(s *mixing, d data.Document) error {
 }
 
 func (m *mixer) begin() (err error) {
-	m.part, err = createPart(m.path(workName, partName(m.parts, m.cfg.Parquet)), m.cfg.Parquet, nil, nil)
-	m.parts++
+	m.part, err = createPart(m.path(partName(m.state.Parts, m.cfg.Parquet)), m.cfg.Parquet, nil, nil)
 	return err
 }
 
@@ -219,35 +302,34 @@ func (m *mixer) end() error {
 	if m.part == nil {
 		return nil
 	}
-	err := m.part.commit()
+	if err := m.part.commit(); err != nil {
+		return err
+	}
 	m.part, m.inPart = nil, 0
-	return err
+	m.state.Parts++
+	return m.save()
 }
 
-// finish gives the parts their names and writes down what they are.
+// finish writes down what the parts are.
 func (m *mixer) finish() (*Mixed, error) {
 	if err := m.end(); err != nil {
 		return nil, err
 	}
-	r := &Mixed{Unit: "bytes", Total: m.total, Parts: m.parts}
+	r := &Mixed{Unit: "bytes", Total: m.total, Parts: m.state.Parts}
 	if m.cfg.Tokens != nil {
 		r.Unit = "tokens"
 	}
 	weights := 0.0
 	for _, s := range m.sources {
-		weights += s.Weight
+		weights += s.Portion
 	}
 	for _, s := range m.sources {
-		r.Sources = append(r.Sources, MixedSource{Name: s.Name, Wanted: s.Weight / weights, Share: share(int(m.amount(s.count)), int(m.amount(m.total))),
-			Count: s.count, Passes: s.passes, Repeated: s.repeated})
+		r.Sources = append(r.Sources, MixedSource{Name: s.Name, Wanted: s.Portion / weights, Share: share(int(m.amount(s.Count)), int(m.amount(m.total))),
+			Count: s.Count, Passes: s.Passes, Repeated: s.Repeated})
 	}
 	text, err := json.MarshalIndent(r, "", "  ")
-	for i := range m.parts {
-		name := partName(i, m.cfg.Parquet)
-		err = errors.Join(err, os.Rename(m.path(workName, name), m.path(name)))
-	}
 	if err == nil {
-		err = errors.Join(os.Remove(m.path(workName)), atomicfile.WriteFile(m.path(data.MixtureResult), append(text, '\n')))
+		err = atomicfile.WriteFile(m.path(data.MixtureResult), append(text, '\n'))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mix: %w", err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +17,7 @@ import (
 
 // ingredient is a source of n documents of about the given length.
 func ingredient(name string, n, length int, weight float64) Ingredient {
-	return Ingredient{Name: name, Weight: weight, Docs: func() iter.Seq2[data.Document, error] {
+	return Ingredient{Name: name, Weight: func() (float64, error) { return weight, nil }, Docs: func() iter.Seq2[data.Document, error] {
 		return func(yield func(data.Document, error) bool) {
 			for i := range n {
 				if !yield(data.Document{Text: []byte(strings.Repeat(name+" ", length+i%7)), Source: name, Record: i + 1}, nil) {
@@ -93,44 +94,91 @@ func TestMixEnds(t *testing.T) {
 }
 
 func TestMixIsWholeOrNotThere(t *testing.T) {
-	dir := t.TempDir()
-	broken := errors.New("broken")
-	bad := ingredient("bad", 5, 10, 1)
-	bad.Docs = func() iter.Seq2[data.Document, error] {
-		return stream(corpus(50), func(i int) error {
-			if i == 20 {
-				return broken
-			}
-			return nil
-		})
-	}
-	c := MixConfig{Dir: dir, Ingredients: []Ingredient{ingredient("a", 50, 100, 1), bad}, ShardBytes: 1000, All: true}
-	if _, err := Mix(t.Context(), c); !errors.Is(err, broken) {
-		t.Fatalf("error %v", err)
-	}
-	if parts, _ := filepath.Glob(filepath.Join(dir, "*.zst")); len(parts) != 0 {
-		t.Errorf("%v stand there", parts)
-	}
-	c.Ingredients = []Ingredient{ingredient("a", 50, 100, 1), ingredient("none", 0, 1, 1)}
+	c := MixConfig{Dir: t.TempDir(), Ingredients: []Ingredient{ingredient("a", 50, 100, 1), ingredient("none", 0, 1, 1)}}
 	if _, err := Mix(t.Context(), c); err == nil || !strings.Contains(err.Error(), "none holds no document") {
 		t.Errorf("error %v", err)
 	}
-	c.Ingredients = []Ingredient{ingredient("a", 50, 100, 1), ingredient("b", 50, 100, 2)}
-	if _, err := Mix(t.Context(), c); err != nil {
+	if _, err := (data.Sources{Paths: []string{c.Dir}}).Files(); err == nil || !strings.Contains(err.Error(), "unfinished mix") {
+		t.Errorf("error %v", err)
+	}
+	c.Fingerprint = "other"
+	if _, err := Mix(t.Context(), c); err == nil || !strings.Contains(err.Error(), "another recipe") {
+		t.Errorf("error %v", err)
+	}
+	if err := os.Remove(filepath.Join(c.Dir, data.MixtureState)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, workName)); err == nil {
-		t.Error("the work folder is left")
+	if err := os.WriteFile(filepath.Join(c.Dir, "part-00000.jsonl"), nil, 0o644); err != nil {
+		t.Fatal(err)
 	}
-	want := read(t, dir)
 	if _, err := Mix(t.Context(), c); err == nil || !strings.Contains(err.Error(), "already holds") {
 		t.Errorf("error %v", err)
 	}
-	c.Dir = t.TempDir()
-	if _, err := Mix(t.Context(), c); err != nil {
+}
+
+// TestMixGoesOnWhereItWasStopped: runs that are stopped again and again come to the result of one that is not, and write no part twice.
+func TestMixGoesOnWhereItWasStopped(t *testing.T) {
+	mix := func(dir string, stopAfter int) (*Mixed, error) {
+		given, broken := 0, errors.New("broken")
+		c := MixConfig{Dir: dir, ShardBytes: 20_000, All: true, Ingredients: []Ingredient{ingredient("a", 300, 100, 1), ingredient("b", 50, 100, 2), ingredient("c", 30, 10, 1)}}
+		for i, from := range c.Ingredients {
+			c.Ingredients[i].Docs = func() iter.Seq2[data.Document, error] {
+				return func(yield func(data.Document, error) bool) {
+					for d := range from.Docs() {
+						if given++; given == stopAfter {
+							yield(d, broken)
+							return
+						}
+						if !yield(d, nil) {
+							return
+						}
+					}
+				}
+			}
+		}
+		m, err := Mix(t.Context(), c)
+		if err != nil && !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		return m, err
+	}
+	whole, stopped := t.TempDir(), t.TempDir()
+	want, err := mix(whole, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, read(t, c.Dir)); diff != "" {
-		t.Errorf("the same mix is another one: %s", diff)
+	written := map[string]time.Time{}
+	stops := 0
+	var got *Mixed
+	for after := 200; ; after += 200 {
+		var err error
+		got, err = mix(stopped, after)
+		parts, _ := filepath.Glob(filepath.Join(stopped, "part-*"))
+		for _, part := range parts {
+			info, err := os.Stat(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if was, ok := written[part]; ok && was != info.ModTime() {
+				t.Errorf("%s was written again", part)
+			}
+			written[part] = info.ModTime()
+		}
+		if err == nil {
+			break
+		}
+		stops++
+	}
+	if stops < 3 {
+		t.Errorf("%d stops", stops)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(read(t, whole), read(t, stopped)); diff != "" {
+		t.Error(diff)
+	}
+	if again, err := mix(stopped, 1); err != nil || !cmp.Equal(want, again) {
+		t.Errorf("a finished mix gives %+v, %v", again, err)
 	}
 }

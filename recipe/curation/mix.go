@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/zeebo/xxh3"
+
 	"hone/data"
 	"hone/data/curate"
 	"hone/recipe/config"
@@ -20,7 +22,7 @@ type Mix struct {
 	Data            []string `yaml:"data" doc:"the sources: each a file, folder or glob of text, source code, .jsonl or .parquet"`
 	DataWeights     []string `yaml:"data_weights" doc:"for each source its share of the text, relative to the others; empty: by size"`
 	DataTemperature float64  `yaml:"data_temperature" doc:"shares are to the power of 1/this: 1 as they are, larger evens them out"`
-	Out             string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst or .parquet, mixture.json"`
+	Out             string   `yaml:"out" doc:"folder of the result: part-N.jsonl.zst or .parquet, mixture.json; an unfinished one is gone on with"`
 	Amount          int64    `yaml:"amount" doc:"bytes of text to write, or tokens where a tokenizer is named; sources that end begin anew; 0: see until"`
 	Until           string   `yaml:"until" doc:"without an amount: first (a source ends) or all (have been read once, the others again meanwhile)"`
 	TextField       string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
@@ -63,7 +65,7 @@ func (c *Mix) Validate() error {
 	return nil
 }
 
-// Run mixes. What it writes depends on the sources and the recipe alone.
+// Run mixes. What it writes depends on the sources and the recipe alone. A run that was stopped goes on with the next call.
 func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*curate.Mixed, *data.Stats, error) {
 	if err := c.Validate(); err != nil {
 		return nil, nil, err
@@ -76,15 +78,21 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 	if counter != nil {
 		cfg.Tokens = counter()
 	}
-	stats := &data.Stats{}
+	stats, key := &data.Stats{}, ""
 	for i, path := range c.Data {
 		s := data.Sources{Paths: []string{path}, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
 		in := curate.Ingredient{Name: path, Docs: func() iter.Seq2[data.Document, error] { return s.Documents(stats) }}
-		if in.Weight, err = c.weight(i, s, cfg.Tokens); err != nil {
+		in.Weight = func() (float64, error) { return c.weight(i, s, cfg.Tokens) }
+		cfg.Ingredients = append(cfg.Ingredients, in)
+		k, err := s.Key()
+		if err != nil {
 			return nil, nil, err
 		}
-		cfg.Ingredients = append(cfg.Ingredients, in)
+		key += k
 	}
+	all := Flatten(c)
+	delete(all, "out")
+	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("mix %s %q", key, all)))
 	mixed, err := curate.Mix(ctx, cfg)
 	return mixed, stats, err
 }
