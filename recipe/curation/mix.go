@@ -90,7 +90,7 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 		}
 		key += k
 	}
-	all := Flatten(c)
+	all := config.Flatten(c)
 	delete(all, "out")
 	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("mix %s %q", key, all)))
 	mixed, err := curate.Mix(ctx, cfg)
