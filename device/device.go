@@ -145,6 +145,14 @@ func ReadLater(d Device, dst any, src Buffer) func() error {
 type Apart interface {
 	// HostFree is how many bytes of the host's memory can be taken for copies of what is on the device.
 	HostFree() int64
+	// Stash begins to copy b to the host and returns a buffer there, which only Unstash and Free take. Meanwhile b can be read, and
+	// be freed, but not be changed.
+	Stash(b Buffer) Buffer
+	// Unstash begins to copy what was stashed to fresh memory of the device. It can be used after Arrived, or be freed.
+	Unstash(stashed Buffer) Buffer
+	// Arrived lets all that is asked of the device from here on wait until a buffer of Unstash has its values. What it was stashed
+	// in can be freed then.
+	Arrived(Buffer)
 }
 
 // Pager is a device that can keep buffers in files, for state that is touched once a step. It is optional.

@@ -5,6 +5,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 
 	"hone/device"
 )
@@ -13,20 +14,23 @@ import (
 type Device struct {
 	inUse, peak int64
 	paged       int64 // bytes of paged buffers that are held
+	stash, most int64 // bytes of stashed buffers, and the most that there were
 	logits      int64 // the most bytes of logits and their gradient at a time
 	work        Work
 }
 
 // buffer is the Mem of the device's buffers.
 type buffer struct {
-	bytes int64
-	paged bool
-	freed bool
+	bytes   int64
+	paged   bool
+	stashed bool
+	freed   bool
 }
 
 var (
 	_ device.Device = (*Device)(nil)
 	_ device.Pager  = (*Device)(nil)
+	_ device.Apart  = (*Device)(nil)
 )
 
 // NewDevice returns a device with nothing in use.
@@ -60,12 +64,37 @@ func (d *Device) Free(b device.Buffer) {
 		panic(fmt.Sprintf("plan: Free of a %T that is not in use", b.Mem))
 	}
 	m.freed = true
-	if m.paged {
+	switch {
+	case m.paged:
 		d.paged -= m.bytes
-		return
+	case m.stashed:
+		d.stash -= m.bytes
+	default:
+		d.inUse -= m.bytes
 	}
-	d.inUse -= m.bytes
 }
+
+// HostFree is as much as there can be.
+func (d *Device) HostFree() int64 { return math.MaxInt64 }
+
+// Stash counts a buffer's bytes as the host's.
+func (d *Device) Stash(b device.Buffer) device.Buffer {
+	m := &buffer{bytes: size(b), stashed: true}
+	d.stash += m.bytes
+	d.most = max(d.most, d.stash)
+	return device.Buffer{Mem: m, Len: b.Len, DType: b.DType}
+}
+
+// Unstash counts a fresh buffer.
+func (d *Device) Unstash(stashed device.Buffer) device.Buffer {
+	return d.Alloc(stashed.Len, stashed.DType)
+}
+
+// Arrived does nothing.
+func (d *Device) Arrived(device.Buffer) {}
+
+// Stashed is the most bytes that were stashed at a time.
+func (d *Device) Stashed() int64 { return d.most }
 
 // Memory counts the bytes as declared; paged buffers are not among them.
 func (d *Device) Memory() device.MemoryStats {

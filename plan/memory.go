@@ -12,17 +12,18 @@ import (
 // Memory is what a training step holds on the device, in bytes. The parts are not held all at the same time: gradients
 // appear as activations go, so that the peak is less than their sum.
 type Memory struct {
-	Weights     int64 `json:"weights_bytes"`         // of the model and of what the method adds
-	Gradients   int64 `json:"gradients_bytes"`       // of all that is trained, before the update
-	Optimizer   int64 `json:"optimizer_bytes"`       // its state, as far as it is on the device
-	Paged       int64 `json:"paged_bytes,omitempty"` // its state in files
-	Activations int64 `json:"activations_bytes"`     // what is kept of a micro-batch for the backward pass, the loss not included
-	Logits      int64 `json:"logits_bytes"`          // the part of the logits that is held at a time
-	Peak        int64 `json:"peak_bytes"`            // the most that is in use at any time
-	Recompute   int   `json:"recompute_layers"`      // layers that are run again in the backward pass
-	FLOPs       FLOPs `json:"flops"`                 // of a micro-batch, forward and backward, layers that are run again counted twice; see Once
-	Forward     FLOPs `json:"-"`                     // of the model alone, once
-	Work        Work  `json:"-"`                     // of a step: all micro-batches and the update
+	Weights     int64 `json:"weights_bytes"`             // of the model and of what the method adds
+	Gradients   int64 `json:"gradients_bytes"`           // of all that is trained, before the update
+	Optimizer   int64 `json:"optimizer_bytes"`           // its state, as far as it is on the device
+	Paged       int64 `json:"paged_bytes,omitempty"`     // its state in files, or in the host's memory beside a card
+	Offloaded   int64 `json:"offloaded_bytes,omitempty"` // inputs of layers that wait on the host for the backward pass
+	Activations int64 `json:"activations_bytes"`         // what is kept of a micro-batch for the backward pass, the loss not included
+	Logits      int64 `json:"logits_bytes"`              // the part of the logits that is held at a time
+	Peak        int64 `json:"peak_bytes"`                // the most that is in use at any time
+	Recompute   int   `json:"recompute_layers"`          // layers that are run again in the backward pass
+	FLOPs       FLOPs `json:"flops"`                     // of a micro-batch, forward and backward, layers that are run again counted twice; see Once
+	Forward     FLOPs `json:"-"`                         // of the model alone, once
+	Work        Work  `json:"-"`                         // of a step: all micro-batches and the update
 }
 
 // Once is the operations of a micro-batch of which none is counted twice, for a model whose layers are alike.
@@ -81,7 +82,7 @@ func measure(d *Device, s Step) (m Memory, err error) {
 	m.FLOPs, m.Forward = d.work.FLOPs(), forward
 	m.Work.Add(d.work, int64(s.Micros))
 	d.work = Work{}
-	m.Gradients, m.Logits = d.inUse-base, d.logits
+	m.Gradients, m.Logits, m.Offloaded = d.inUse-base, d.logits, d.most
 	if err := s.Update(); err != nil {
 		return m, err
 	}
@@ -99,7 +100,10 @@ func (m *Memory) Print(out io.Writer) {
 	row("gradients", m.Gradients, "freed one by one in the update")
 	row("optimizer", m.Optimizer, "")
 	if m.Paged > 0 {
-		row("optimizer, paged", m.Paged, "in files, not in the peak")
+		row("optimizer, paged", m.Paged, "in files, or beside a card in the host's memory; not in the peak")
+	}
+	if m.Offloaded > 0 {
+		row("offloaded", m.Offloaded, "activations on the host, not in the peak")
 	}
 	note := ""
 	if m.Recompute > 0 {

@@ -12,7 +12,7 @@ import (
 // Optimizer holds the constants of AdamW and what happens when gradients are not finite.
 type Optimizer struct {
 	Name         string  `yaml:"name" doc:"adamw, or adamw8bit (moments in 8 bits: a quarter of the memory)"`
-	Paged        bool    `yaml:"paged" doc:"keep the optimizer's state in files in out; a few MiB of it are in memory at a time"`
+	Paged        bool    `yaml:"paged" doc:"keep the optimizer's state in files in out, beside a card in the host's memory; a few MiB of it are on the device at a time"`
 	LearningRate float64 `yaml:"learning_rate" doc:"peak learning rate; schedule.* shapes it; 0, where it is the default: one for the method"`
 	Beta1        float64 `yaml:"beta1" doc:"decay of the first moment"`
 	Beta2        float64 `yaml:"beta2" doc:"decay of the second moment"`

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hone/data"
+	"hone/device"
 	"hone/model"
 	"hone/plan"
 	"hone/tensor"
@@ -125,7 +126,7 @@ func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error)
 			return err
 		},
 		Optimizer: r.openOptimizer,
-		Tape:      func() *tensor.Tape { return tensor.NewTape(dev, dtype) },
+		Tape:      func() *tensor.Tape { return c.tape(dev, dtype) },
 		Forward:   func(tape *tensor.Tape) { o.model.Hidden(o.inputs.Of(tape, &b)) },
 		Loss:      func(tape *tensor.Tape) *tensor.Tensor { return o.loss(tape, b) },
 		Micros:    c.GradientAccumulationSteps,
@@ -208,6 +209,9 @@ func (c *Training) lower(dir string) []lowered {
 	}
 	if !c.Optimizer.Paged {
 		list = append(list, lowered{key: "optimizer.paged=true", set: func(t *Training) { t.Optimizer.Paged = true }})
+	}
+	if kind, _, _ := device.ParseName(c.Device); kind == "cuda" && !c.ActivationOffloading {
+		list = append(list, lowered{key: "activation_offloading=true", set: func(t *Training) { t.ActivationOffloading = true }})
 	}
 	if c.Method == "full" && dir != "" {
 		list = append(list, lowered{key: "method=lora", set: func(t *Training) { t.Method = "lora" }})

@@ -124,7 +124,7 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	if _, err := r.Loop.Run(ctx); err != nil {
 		return err
 	}
-	p.Peak, p.Logits = dev.Memory().Peak, dev.Logits()
+	p.Peak, p.Logits, p.Offloaded = dev.Memory().Peak, dev.Logits(), dev.Stashed()
 	work := dev.Work()
 	work.Add(before, -1)
 	p.Work = work

@@ -142,7 +142,7 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	r.Tape = tensor.NewTape(r.Env.Device, dtype)
+	r.Tape = r.Training.tape(r.Env.Device, dtype)
 	return nil
 }
 
@@ -374,7 +374,7 @@ func differsFreely(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
 		"iterations", "reward_timeout", "reward_retries", "rollout_batch_size",
-		"out", "steps", "epochs", "resume", "device", "threads", "recompute", "memory", "save_dtype", "shard_size",
+		"out", "steps", "epochs", "resume", "device", "threads", "recompute", "activation_offloading", "memory", "save_dtype", "shard_size",
 		"optimizer.on_nonfinite", "optimizer.max_skips", "optimizer.paged", "tokenizer.path", "model":
 		return true
 	}

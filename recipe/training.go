@@ -11,6 +11,7 @@ import (
 	"hone/model"
 	"hone/plan"
 	"hone/safetensors"
+	"hone/tensor"
 	"hone/train"
 )
 
@@ -29,14 +30,15 @@ type Training struct {
 	NEFTuneNoiseAlpha         float64 `yaml:"neftune_noise_alpha" doc:"noise on the embedded tokens in training, uniform in ±alpha/sqrt(tokens·channels); 5 is usual in fine-tuning; 0: none"`
 	LabelSmoothing            float64 `yaml:"label_smoothing" doc:"share of the target given to all tokens alike; 0: off"`
 
-	Device    string `yaml:"device" doc:"where to compute: cpu, cuda, or cuda:N for card N"`
-	DType     string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
-	Threads   int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
-	Method    string `yaml:"method" doc:"which weights are trained: full, lora (few new ones beside the frozen model), qlora (the same, the frozen model in few bits), or prompt, prefix or ptuning (tokens before every text)"`
-	Recompute string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
-	Memory    string `yaml:"memory" doc:"the most that tensors may take, as in 6GiB: recompute is then the fewest layers that fit"`
-	SaveDType string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
-	ShardSize string `yaml:"shard_size" doc:"largest file of weights in out/model, as in 2GB; not set: 5GB"`
+	Device               string `yaml:"device" doc:"where to compute: cpu, cuda, or cuda:N for card N"`
+	DType                string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
+	Threads              int    `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
+	Method               string `yaml:"method" doc:"which weights are trained: full, lora (few new ones beside the frozen model), qlora (the same, the frozen model in few bits), or prompt, prefix or ptuning (tokens before every text)"`
+	Recompute            string `yaml:"recompute" doc:"less memory for more time: none, layers, or how many layers to run again in the backward pass"`
+	ActivationOffloading bool   `yaml:"activation_offloading" doc:"on a card: what recompute keeps of each layer waits for the backward pass in the host's memory"`
+	Memory               string `yaml:"memory" doc:"the most that tensors may take, as in 6GiB: recompute is then the fewest layers that fit"`
+	SaveDType            string `yaml:"save_dtype" doc:"of the weights in out/model: f32 or bf16; not set: dtype"`
+	ShardSize            string `yaml:"shard_size" doc:"largest file of weights in out/model, as in 2GB; not set: 5GB"`
 
 	LoRA          LoRA          `yaml:"lora"`
 	QLoRA         QLoRA         `yaml:"qlora"`
@@ -149,6 +151,16 @@ func (c *Training) validateMachine() error {
 			return err
 		}
 	}
+	return c.validateOffload()
+}
+
+func (c *Training) validateOffload() error {
+	switch kind, _, _ := device.ParseName(c.Device); {
+	case c.ActivationOffloading && kind == "cpu":
+		return errors.New("activation_offloading moves what a card holds to the host's memory, and device is cpu; leave it out")
+	case c.ActivationOffloading && c.Recompute == "none" && c.Memory == "":
+		return errors.New("activation_offloading is of layers that are run again, and recompute is none; set recompute=layers")
+	}
 	return nil
 }
 
@@ -202,6 +214,15 @@ func (c *Training) RecomputedLayers(layers int) (int, error) {
 		return 0, fmt.Errorf("recompute is %q; use none, layers or a number of layers", c.Recompute)
 	}
 	return min(n, layers), nil
+}
+
+// tape is a tape for the run's steps.
+func (c *Training) tape(dev device.Device, dtype device.DType) *tensor.Tape {
+	t := tensor.NewTape(dev, dtype)
+	if apart, ok := dev.(device.Apart); ok && c.ActivationOffloading {
+		t.Offload = apart
+	}
+	return t
 }
 
 // MixtureConfig says how the data becomes batches.

@@ -8,6 +8,9 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	before := t.random
 	recording := t.record
 	t.record = false
+	if recording {
+		t.stash(x)
+	}
 	out := t.Scope(func() *Tensor { return f(x) })
 	t.record = recording
 	if !recording {
@@ -19,6 +22,7 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 		t.again(x, out, f)
 		t.random = after
 	}, append(also, x)...)
+	t.leave(x)
 	return out
 }
 

@@ -16,9 +16,12 @@ import (
 type Tape struct {
 	Dev   device.Device
 	DType device.DType // of activations: F32 or BF16
+	// Offload is the device if inputs of recomputed layers are to wait for the backward pass on the host, else nil.
+	Offload device.Apart
 
-	record  bool // leave closures for the backward pass
-	train   bool // dropout is on; also while a recomputed layer runs unrecorded
+	away    []*Tensor // that are on the host alone, in the order in which they went
+	record  bool      // leave closures for the backward pass
+	train   bool      // dropout is on; also while a recomputed layer runs unrecorded
 	random  Random
 	entries []entry
 	scopes  [][]*Tensor
@@ -183,6 +186,7 @@ func (t *Tape) unsave(xs []*Tensor) {
 		if x.saved--; x.saved > 0 {
 			continue
 		}
+		t.unstash(x)
 		if t.inScope(x) {
 			continue // its scope is still open and will free it
 		}
@@ -213,6 +217,9 @@ func (t *Tape) inScope(x *Tensor) bool {
 // value makes sure that a saved tensor's data is there.
 func (t *Tape) value(xs []*Tensor) {
 	for _, x := range xs {
+		if x.data == nil && !x.stashed.IsZero() {
+			t.back(x)
+		}
 		if x.data == nil && x.dropped {
 			t.value(x.deps)
 			x.data = &storage{buf: t.Dev.Alloc(x.Len(), x.dtype), refs: 1}

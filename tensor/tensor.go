@@ -38,6 +38,8 @@ type Tensor struct {
 	rebuild   func()    // fills data again from deps, for values cheaper to compute than to keep
 	deps      []*Tensor // what rebuild reads; the operation saved them for its own backward pass
 	dropped   bool      // data was given up and rebuild will bring it back
+
+	stashed, coming device.Buffer // the value on the host, and on its way back from there
 }
 
 // storage is a device buffer shared by counting.

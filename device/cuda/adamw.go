@@ -70,20 +70,65 @@ func (d *Device) AdamW(k device.AdamW) {
 	if k.Rest.IsZero() {
 		a.param.whole = f32sOf(op, k.Param, n)
 	} else {
-		a.param = halvesOf(op, k.Param, k.Rest)
+		a.param = params{high: address(need(k.Param, device.BF16)), rest: stateOf(k.Rest, device.U8, 2*n)}
 	}
 	if k.MScale.IsZero() {
-		a.m, a.v = f32sOf(op, k.M, n), f32sOf(op, k.V, n)
-		run(d, kernelAdamW, line(over(n, 256), 256), &a)
+		a.m, a.v = stateOf(k.M, device.F32, n), stateOf(k.V, device.F32, n)
+	} else {
+		blocks := over(n, device.DynamicBlock)
+		a.m, a.v = stateOf(k.M, device.U8, n), stateOf(k.V, device.U8, n)
+		a.mScale, a.vScale = f32sOf(op, k.MScale, blocks), f32sOf(op, k.VScale, blocks)
+	}
+	paged := pagedOperands(&a, &k)
+	if len(paged) == 0 {
+		d.adamW(&a)
 		return
 	}
-	if k.M.Len != n || k.V.Len != n {
-		panic("cuda: AdamW with moments of another size")
+	for lo := 0; lo < n; lo += d.paging.part {
+		hi := min(lo+d.paging.part, n)
+		part := a.slice(lo, hi)
+		d.paging.update(pagedOperands(&part, &k), lo, hi, func() { d.adamW(&part) })
 	}
-	blocks := over(n, device.DynamicBlock)
-	a.m, a.v = address(need(k.M, device.U8)), address(need(k.V, device.U8))
-	a.mScale, a.vScale = f32sOf(op, k.MScale, blocks), f32sOf(op, k.VScale, blocks)
-	run(d, kernelAdamW8, line(blocks, 256), &a)
+}
+
+// stateOf is where state that may be paged is.
+func stateOf(b device.Buffer, t device.DType, n int) pointer {
+	if b.Len != n {
+		panic(fmt.Sprintf("cuda: AdamW with state of %d elements where %d are needed", b.Len, n))
+	}
+	return place(need(b, t))
+}
+
+// adamW queues the kernel.
+func (d *Device) adamW(a *adamWArgs) {
+	if a.mScale == 0 {
+		run(d, kernelAdamW, line(over(int(a.n), 256), 256), a)
+		return
+	}
+	run(d, kernelAdamW8, line(over(int(a.n), device.DynamicBlock), 256), a)
+}
+
+// slice is the update of elements lo to hi, lo being a multiple of device.DynamicBlock.
+func (a adamWArgs) slice(lo, hi int) adamWArgs {
+	move := func(p *pointer, bytes int) {
+		if *p != 0 {
+			*p += pointer(lo * bytes)
+		}
+	}
+	moment := 4
+	if a.mScale != 0 {
+		moment = 1
+		a.mScale += pointer(lo / device.DynamicBlock * 4)
+		a.vScale += pointer(lo / device.DynamicBlock * 4)
+	}
+	move(&a.m, moment)
+	move(&a.v, moment)
+	move(&a.param.whole, 4)
+	move(&a.param.high, 2)
+	move(&a.param.rest, 2)
+	move(&a.grad.p, 4-2*int(a.grad.half))
+	a.n = int64(hi - lo)
+	return a
 }
 
 // Where code books stand in the device's table.

@@ -35,16 +35,19 @@ type Device struct {
 	driver  driver
 	card    card
 	arena   *arena.Arena
+	host    *arena.Arena // of pinned memory
 	staging *staging
 	letters letters
 	failure *int32      // in pinned memory: what a kernel found wrong
 	tables  *arena.Span // code books
 
 	mu        sync.Mutex
+	marks     []mark // that can be made anew
 	functions map[kernel]function
 	blocks    map[*block]struct{} // allocated ones
 	err       error               // the first of the driver
 	tiles     tileCache
+	paging    paging
 }
 
 var _ device.Device = (*Device)(nil)
@@ -72,7 +75,8 @@ func sizesFor(c card, limit int64) arena.Sizes {
 
 func newDevice(dr driver, z arena.Sizes) (*Device, error) {
 	d := &Device{driver: dr, card: dr.card(), functions: map[kernel]function{}, blocks: map[*block]struct{}{}}
-	d.arena = arena.New(dr, z)
+	d.arena, d.paging = arena.New(dr, z), paging{d: d, part: pagedPart, round: 1}
+	d.host = arena.New(&hostMemory{d}, hostSizes)
 	var err error
 	if d.staging, err = newStaging(d); err != nil {
 		return nil, err

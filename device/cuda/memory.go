@@ -16,11 +16,16 @@ import (
 
 // block is what a Buffer's Mem points to: memory of the card, or pinned memory of the host.
 type block struct {
-	span   *arena.Span
-	pinned unsafe.Pointer // instead of span
-	size   int64          // bytes
-	freed  bool
-	by     [8]uintptr // who asked for it
+	span     *arena.Span
+	pinned   unsafe.Pointer // instead of span
+	paging   *paging        // of pinned memory
+	round    int            // of the paging, in which it updated bytes from to to
+	from, to int64
+	stash    *arena.Span // in pinned memory, of what Stash returned, instead of the others
+	moving   mark        // of a copy to or from a stash that the compute queue has not waited for
+	size     int64       // bytes
+	freed    bool
+	by       [8]uintptr // who asked for it
 	// ints are the numbers that the host wrote to an I32 buffer, so that indices are checked without waiting for the card;
 	// unknown where a kernel wrote. nil before the first Write.
 	ints []int32
@@ -93,6 +98,7 @@ func (d *Device) Free(b device.Buffer) {
 	if b.Off != 0 {
 		panic("cuda: Free of a slice of a buffer")
 	}
+	d.settleMove(k)
 	d.mu.Lock()
 	twice := k.freed
 	k.freed = true
@@ -100,6 +106,10 @@ func (d *Device) Free(b device.Buffer) {
 	d.mu.Unlock()
 	if twice {
 		panic("cuda: buffer freed twice")
+	}
+	if k.stash != nil {
+		d.host.Free(k.stash)
+		return
 	}
 	if k.pinned != nil {
 		d.fail(d.driver.sync()) // pinned memory goes back to the system at once
@@ -124,6 +134,9 @@ func (d *Device) own() int64 {
 	for _, l := range d.tiles.lists {
 		n += l.memory.Size()
 	}
+	if d.paging.memory != nil {
+		n += d.paging.memory.Size()
+	}
 	return n
 }
 
@@ -132,18 +145,21 @@ func (d *Device) ResetPeak() { d.arena.ResetPeak() }
 
 var _ device.Pager = (*Device)(nil)
 
-// AllocPaged returns n elements of zero in pinned memory of the host, where the card reads and writes them in place. No file
+// AllocPaged returns n elements of zero in pinned memory of the host; see paging. No file
 // is made, but dir must be a folder, as for every device.
 func (d *Device) AllocPaged(dir string, n int, t device.DType) (device.Buffer, error) {
 	if s, err := os.Stat(dir); err != nil || !s.IsDir() {
 		return device.Buffer{}, fmt.Errorf("page to %s: it is no folder", dir)
 	}
 	size := int64(n) * int64(t.Size())
+	if free := d.HostFree(); size > free {
+		return device.Buffer{}, fmt.Errorf("page %d MiB to the host's memory, of which %d MiB can be had; optimizer.name=adamw8bit needs less", size>>20, free>>20)
+	}
 	p, err := d.driver.pin(max(size, 1))
 	if err != nil {
 		return device.Buffer{}, fmt.Errorf("pin %d MiB of the host's memory: %w", size>>20, err)
 	}
-	return device.Buffer{Mem: &block{pinned: p, size: size}, Len: n, DType: t}, nil
+	return device.Buffer{Mem: &block{pinned: p, paging: &d.paging, size: size}, Len: n, DType: t}, nil
 }
 
 // Evict does nothing: what is paged is never in the card's memory.
@@ -171,6 +187,16 @@ func need(b device.Buffer, t device.DType) device.Buffer {
 
 // address is that of b's first element, 0 for the absent buffer.
 func address(b device.Buffer) pointer {
+	if !b.IsZero() {
+		if k := blockOf(b); k.paging != nil {
+			k.paging.settle()
+		}
+	}
+	return place(b)
+}
+
+// place is address for who takes care of paged buffers itself.
+func place(b device.Buffer) pointer {
 	if b.IsZero() {
 		if b.Len != 0 {
 			panic("cuda: a buffer with elements but no memory")
@@ -184,6 +210,9 @@ func address(b device.Buffer) pointer {
 	size := int64(b.DType.Size())
 	if b.Off < 0 || b.Len < 0 || int64(b.Off+b.Len)*size > k.size {
 		panic(fmt.Sprintf("cuda: elements %d:%d of a buffer of %d bytes", b.Off, b.Off+b.Len, k.size))
+	}
+	if k.stash != nil {
+		panic("cuda: use of a buffer that is on the host")
 	}
 	base := uintptr(k.pinned)
 	if k.span != nil {

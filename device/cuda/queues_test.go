@@ -15,7 +15,7 @@ type queued struct {
 	late  lateness
 	mu    sync.Mutex
 	lists [queues]list
-	marks []place
+	marks []spot
 	err   error // the first of what ran late
 }
 
@@ -33,8 +33,8 @@ type list struct {
 	done  int
 }
 
-// place is before task at of a queue.
-type place struct {
+// spot is before task at of a queue.
+type spot struct {
 	queue queue
 	at    int
 }
@@ -69,7 +69,7 @@ func (e *queued) run(q queue, end int) error {
 func (e *queued) mark(q queue, old mark) (mark, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	at := place{q, len(e.lists[q].tasks)}
+	at := spot{q, len(e.lists[q].tasks)}
 	if old != 0 {
 		e.marks[old-1] = at
 		return old, nil
@@ -78,9 +78,9 @@ func (e *queued) mark(q queue, old mark) (mark, error) {
 	return mark(len(e.marks)), nil
 }
 
-func (e *queued) placeOf(m mark) (place, error) {
+func (e *queued) placeOf(m mark) (spot, error) {
 	if m == 0 || int(m) > len(e.marks) {
-		return place{}, fmt.Errorf("there is no mark %d", m)
+		return spot{}, fmt.Errorf("there is no mark %d", m)
 	}
 	return e.marks[m-1], nil
 }

@@ -40,6 +40,8 @@ func TestValidate(t *testing.T) {
 		{"threads=-1", "threads is -1"},
 		{"recompute=some", "recompute is"},
 		{"recompute=-2", "recompute is"},
+		{"activation_offloading=true recompute=layers", "device is cpu"},
+		{"activation_offloading=true device=cuda", "recompute is none"},
 		{"model.model_type=rnn", "model.model_type is"},
 		{"model.hidden_size=100 model.num_attention_heads=3", "not a multiple of model.num_attention_heads"},
 		{"model.hidden_size=-4", "model.hidden_size is -4"},

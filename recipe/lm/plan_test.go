@@ -83,6 +83,28 @@ func TestMemoryBudget(t *testing.T) {
 	}
 }
 
+// TestOffloadIsPlanned: with activation_offloading the inputs of layers count as the host's.
+func TestOffloadIsPlanned(t *testing.T) {
+	plan := func(args ...string) *recipe.Planned {
+		c := tiny(t, "corpus", filepath.Join(t.TempDir(), "run"), append([]string{"model.num_hidden_layers=6", "batch_size=16", "device=cuda", "recompute=layers"}, args...)...)
+		if err := c.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Plan(t.Context(), recipe.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	held, away := plan(), plan("activation_offloading=true")
+	if held.Offloaded != 0 || away.Offloaded == 0 || held.Activations-away.Activations != away.Offloaded {
+		t.Errorf("%d bytes are offloaded; activations take %d with it and %d without", away.Offloaded, away.Activations, held.Activations)
+	}
+	if !(away.Peak < held.Peak) {
+		t.Errorf("the peak is %d with offloading and %d without", away.Peak, held.Peak)
+	}
+}
+
 // TestMemoryInRun: a run with a budget keeps it.
 func TestMemoryInRun(t *testing.T) {
 	c := tiny(t, recipetest.TextFolder(t), filepath.Join(t.TempDir(), "run"), "steps=2", "model.num_hidden_layers=6")
