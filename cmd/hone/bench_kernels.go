@@ -15,9 +15,10 @@ import (
 
 // kernelBench is one kernel to time: call queues it once.
 type kernelBench struct {
-	name string
-	ops  float64 // of multiplications and additions in a call
-	call func()
+	name  string
+	ops   float64 // multiplications and additions in a call
+	bytes int     // read and written at least, where that is what takes the time; else 0
+	call  func()
 }
 
 // benchKernel is what one was measured at.
@@ -26,6 +27,7 @@ type benchKernel struct {
 	Device string  `json:"device"`
 	S      float64 `json:"s"` // of a call
 	GFLOPS float64 `json:"gflops"`
+	GBS    float64 `json:"gb_s,omitempty"` // of kernels that memory holds up
 }
 
 func benchKernelsCommand(a *app) *cobra.Command {
@@ -42,7 +44,7 @@ func benchKernelsCommand(a *app) *cobra.Command {
 			}
 			defer done()
 			m := &kernelMemory{dev: dev, rand: rand.New(rand.NewPCG(1, 2))}
-			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches} {
+			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches, decodeBenches} {
 				for _, k := range group(m, tokens) {
 					r, err := k.time(dev)
 					if err != nil {
@@ -67,7 +69,11 @@ func (a *app) kernelResult(r benchKernel) error {
 	if a.json {
 		return json.NewEncoder(a.out).Encode(r)
 	}
-	_, err := fmt.Fprintf(a.out, "%-44s %10.3f ms  %9.0f GFLOP/s\n", r.Kernel, 1e3*r.S, r.GFLOPS)
+	rate := fmt.Sprintf("%9.0f GFLOP/s", r.GFLOPS)
+	if r.GBS > 0 {
+		rate = fmt.Sprintf("%9.1f GB/s", r.GBS)
+	}
+	_, err := fmt.Fprintf(a.out, "%-56s %10.3f ms %s\n", r.Kernel, 1e3*r.S, rate)
 	return err
 }
 
@@ -88,7 +94,7 @@ func (k *kernelBench) time(dev device.Device) (benchKernel, error) {
 		calls += batch
 	}
 	s := time.Since(begin).Seconds() / float64(calls)
-	return benchKernel{Kernel: k.name, Device: dev.Name(), S: s, GFLOPS: k.ops / s / 1e9}, nil
+	return benchKernel{Kernel: k.name, Device: dev.Name(), S: s, GFLOPS: k.ops / s / 1e9, GBS: float64(k.bytes) / s / 1e9}, nil
 }
 
 // kernelMemory makes operands of random numbers.
@@ -132,8 +138,24 @@ func attentionBenches(m *kernelMemory, tokens int) (list []kernelBench) {
 		g := device.AttentionGrad{Attention: a, DO: m.normal(q, device.BF16), DQ: m.normal(q, device.BF16), DK: m.normal(k, device.BF16), DV: m.normal(k, device.BF16)}
 		product := float64(s.sequences*s.heads*s.d) * float64(tokens) * float64(tokens+1)
 		name := fmt.Sprintf("%d of %d tokens, %d heads on %d of %d", s.sequences, tokens, s.heads, s.kv, s.d)
-		list = append(list, kernelBench{"attention " + name, 2 * product, func() { m.dev.Attention(a) }},
-			kernelBench{"gradient " + name, 5 * product, func() { m.dev.AttentionGrad(g) }})
+		list = append(list, kernelBench{name: "attention " + name, ops: 2 * product, call: func() { m.dev.Attention(a) }},
+			kernelBench{name: "gradient " + name, ops: 5 * product, call: func() { m.dev.AttentionGrad(g) }})
+	}
+	return list
+}
+
+// decodeBenches are attention of one token of each sequence to a cache of so many tokens, in the shape of Llama 3 8B.
+func decodeBenches(m *kernelMemory, tokens int) (list []kernelBench) {
+	const heads, kv, d = 32, 8, 128
+	for _, batch := range []int{1, 16} {
+		q, k := batch*heads*d, batch*tokens*kv*d
+		a := device.Attention{O: m.normal(q, device.BF16), Q: m.normal(q, device.BF16), K: m.normal(k, device.BF16), V: m.normal(k, device.BF16),
+			Heads: heads, KVHeads: kv, D: d, Scale: float32(1 / math.Sqrt(d))}
+		for i := range batch {
+			a.Sequences = append(a.Sequences, device.Sequence{Q: i, QLen: 1, K: i * tokens, KLen: tokens})
+		}
+		list = append(list, kernelBench{name: fmt.Sprintf("decode %d on a cache of %d tokens, %d heads on %d of %d", batch, tokens, heads, kv, d),
+			ops: 4 * float64(q) * float64(tokens), bytes: 4 * k, call: func() { m.dev.Attention(a) }})
 	}
 	return list
 }

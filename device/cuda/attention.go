@@ -2,11 +2,8 @@ package cuda
 
 import (
 	"fmt"
-	"slices"
-	"sync"
 
 	"hone/device"
-	"hone/internal/arena"
 )
 
 // kernels/attention.cu: one of each for heads of up to 64, 128 and 256 channels
@@ -32,70 +29,6 @@ type attentionArgs struct {
 	heads, kvHeads, d int32
 	window            int32
 	scale, softCap    float32
-}
-
-// tileCache holds the tiles of the last sequences on the card: all layers of a model are called with the same.
-type tileCache struct {
-	mu        sync.Mutex // held while a call of Attention is queued
-	sequences []device.Sequence
-	lists     []tileList
-}
-
-// tileList are tiles of own queries, or keys, each.
-type tileList struct {
-	keys   bool
-	own, n int
-	memory *arena.Span
-}
-
-// tile is struct Tile of kernels/attention.cuh.
-type tile struct {
-	s     device.Sequence
-	first int
-}
-
-// of puts the tiles of a call's sequences on the card unless they are there, and says how many there are. Windows and heads do not matter.
-func (t *tileCache) of(d *Device, a device.Attention, keys bool, own int) (pointer, int) {
-	if !slices.Equal(t.sequences, a.Sequences) {
-		for _, l := range t.lists {
-			d.arena.Free(l.memory)
-		}
-		t.lists, t.sequences = t.lists[:0], slices.Clone(a.Sequences)
-	}
-	i := slices.IndexFunc(t.lists, func(l tileList) bool { return l.keys == keys && l.own == own })
-	if i < 0 {
-		i = len(t.lists)
-		t.lists = append(t.lists, newTiles(d, a.Sequences, keys, own))
-	}
-	return pointer(t.lists[i].memory.Base()), t.lists[i].n
-}
-
-// newTiles orders tiles by the work in them, most first, so that no long one begins when all others are done.
-func newTiles(d *Device, sequences []device.Sequence, keys bool, own int) tileList {
-	var tiles []tile
-	for _, s := range sequences {
-		n := s.QLen
-		if keys {
-			n = s.KLen
-		}
-		for first := 0; first < n; first += own {
-			tiles = append(tiles, tile{s, first})
-		}
-	}
-	work := func(t tile) int {
-		if keys {
-			return t.s.KLen - t.first
-		}
-		return t.s.KLen - t.s.QLen + t.first
-	}
-	slices.SortStableFunc(tiles, func(x, y tile) int { return work(y) - work(x) })
-	list := make([]int32, 0, 5*len(tiles))
-	for _, t := range tiles {
-		list = append(list, int32(t.s.Q), int32(t.s.QLen), int32(t.s.K), int32(t.s.KLen), int32(t.first))
-	}
-	memory := d.room(int64(len(list)) * 4)
-	write(d, pointer(memory.Base()), list, keep)
-	return tileList{keys, own, len(tiles), memory}
 }
 
 // attentionOf checks the operands. variant is the index of the kernels for heads so wide.
@@ -126,12 +59,16 @@ func (d *Device) Attention(a device.Attention) {
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
 	if f := d.flashFor(a.D, args.o, args.q, args.k, args.v); f != nil {
-		d.flashForward(f, a, &args)
+		if isDecode(a.Sequences) {
+			d.decode(f, a, args)
+		} else {
+			d.flashForward(f, a, &args)
+		}
 		return
 	}
-	tiles, n := d.tiles.of(d, a, false, attentionOwn)
-	args.tiles = tiles
-	run(d, kernelsAttention[variant], shape{x: n, y: a.Heads, threads: 128, shared: attentionShared(a.D, attentionOwn+attentionSeen, attentionSeen)}, &args)
+	tiles := d.tiles.of(d, a, division{what: queries, own: attentionOwn})
+	args.tiles = tiles.at()
+	run(d, kernelsAttention[variant], shape{x: tiles.n, y: a.Heads, threads: 128, shared: attentionShared(a.D, attentionOwn+attentionSeen, attentionSeen)}, &args)
 }
 
 // AttentionGrad is the gradient of Attention.
@@ -152,13 +89,13 @@ func (d *Device) AttentionGrad(a device.AttentionGrad) {
 		d.flashGrad(f, a.Attention, &args)
 		return
 	}
-	tiles, n := d.tiles.of(d, a.Attention, false, attentionOwn)
-	args.tiles = tiles
-	s := shape{x: n, y: a.Heads, threads: 128}
+	tiles := d.tiles.of(d, a.Attention, division{what: queries, own: attentionOwn})
+	args.tiles = tiles.at()
+	s := shape{x: tiles.n, y: a.Heads, threads: 128}
 	run(d, kernelDelta, s, &args)
 	s.shared = attentionShared(a.D, 2*attentionOwn, 2*attentionSeen)
 	run(d, kernelsAttentionDQ[variant], s, &args)
-	args.tiles, s.x = d.tiles.of(d, a.Attention, true, attentionOwn)
-	s.y = a.KVHeads
+	tiles = d.tiles.of(d, a.Attention, division{what: keys, own: attentionOwn})
+	args.tiles, s.x, s.y = tiles.at(), tiles.n, a.KVHeads
 	run(d, kernelsAttentionDK[variant], s, &args)
 }

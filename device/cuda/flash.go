@@ -4,25 +4,28 @@ import "hone/device"
 
 // flash are the sizes of kernels/flash.cuh for heads of up to so many channels.
 type flash struct {
-	d                int // channels in shared memory; those behind a head's are 0
-	own, seen        int // rows of queries that a block has, rows of keys that it sees at a time
-	dqOwn, dqSeen    int
-	dkvOwn, dkvSeen  int // keys, queries
-	dkvThreads       int
-	forward, dq, dkv kernel
+	d                 int // channels in shared memory; those behind a head's are 0
+	own, seen         int // rows of queries that a block has, rows of keys that it sees at a time
+	dqOwn, dqSeen     int
+	dkvOwn, dkvSeen   int // keys, queries
+	dkvThreads        int
+	chunk             int // keys of a part; see decode.go
+	forward, dq, dkv  kernel
+	decode, decodeSum kernel
 }
 
 // flashes are in rising order; the sizes are those that FLASH is given.
 var flashes = [4]flash{
-	flashOf(flash{d: 64, own: 128, seen: 64, dqOwn: 128, dqSeen: 64, dkvOwn: 128, dkvSeen: 32, dkvThreads: 128}, "64"),
-	flashOf(flash{d: 96, own: 128, seen: 64, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 64, dkvThreads: 128}, "96"),
-	flashOf(flash{d: 128, own: 128, seen: 64, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 32, dkvThreads: 128}, "128"),
-	flashOf(flash{d: 256, own: 64, seen: 32, dqOwn: 64, dqSeen: 16, dkvOwn: 64, dkvSeen: 16, dkvThreads: 256}, "256"),
+	flashOf(flash{d: 64, own: 128, seen: 64, dqOwn: 128, dqSeen: 64, dkvOwn: 128, dkvSeen: 32, dkvThreads: 128, chunk: 128}, "64"),
+	flashOf(flash{d: 96, own: 128, seen: 64, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 64, dkvThreads: 128, chunk: 128}, "96"),
+	flashOf(flash{d: 128, own: 128, seen: 64, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 32, dkvThreads: 128, chunk: 128}, "128"),
+	flashOf(flash{d: 256, own: 64, seen: 32, dqOwn: 64, dqSeen: 16, dkvOwn: 64, dkvSeen: 16, dkvThreads: 256, chunk: 64}, "256"),
 }
 
 func flashOf(f flash, width string) flash {
 	file := "flash" + width
 	f.forward, f.dq, f.dkv = kernel{file, "flash_forward_" + width}, kernel{file, "flash_dq_" + width}, kernel{file, "flash_dkv_" + width}
+	f.decode, f.decodeSum = kernel{file, "decode_" + width}, kernel{file, "decode_sum_" + width}
 	return f
 }
 
@@ -59,17 +62,17 @@ func (d *Device) flashFor(width int, operands ...floats) *flash {
 
 // flashForward queues the kernel of Attention; the tiles are locked.
 func (d *Device) flashForward(f *flash, a device.Attention, args *attentionArgs) {
-	tiles, n := d.tiles.of(d, a, false, f.own)
-	args.tiles = tiles
-	run(d, f.forward, shape{x: a.Heads, y: n, threads: 128, shared: f.forwardShared()}, args)
+	l := d.tiles.of(d, a, division{what: queries, own: f.own})
+	args.tiles = l.at()
+	run(d, f.forward, shape{x: a.Heads, y: l.n, threads: 128, shared: f.forwardShared()}, args)
 }
 
 // flashGrad queues those of AttentionGrad; the first leaves delta for the second.
 func (d *Device) flashGrad(f *flash, a device.Attention, args *attentionArgs) {
-	tiles, n := d.tiles.of(d, a, false, f.dqOwn)
-	args.tiles = tiles
-	run(d, f.dq, shape{x: a.Heads, y: n, threads: 128, shared: f.dqShared()}, args)
-	tiles, n = d.tiles.of(d, a, true, f.dkvOwn)
-	args.tiles = tiles
-	run(d, f.dkv, shape{x: a.KVHeads, y: n, threads: f.dkvThreads, shared: f.dkvShared()}, args)
+	l := d.tiles.of(d, a, division{what: queries, own: f.dqOwn})
+	args.tiles = l.at()
+	run(d, f.dq, shape{x: a.Heads, y: l.n, threads: 128, shared: f.dqShared()}, args)
+	l = d.tiles.of(d, a, division{what: keys, own: f.dkvOwn})
+	args.tiles = l.at()
+	run(d, f.dkv, shape{x: a.KVHeads, y: l.n, threads: f.dkvThreads, shared: f.dkvShared()}, args)
 }

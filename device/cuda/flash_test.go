@@ -5,6 +5,7 @@ package cuda
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"hone/device"
@@ -30,9 +31,10 @@ func TestFlash(t *testing.T) {
 	d := openEmulated(t, rising, false)
 	before := *conflicts(t)
 	for i, width := range []int{40, 72, 104, 136} {
-		runAttention(d, width, device.BF16)
+		runAttention(d, width, 21, device.BF16)
+		runAttention(d, width, 3, device.BF16)
 		f := &flashes[i]
-		for _, k := range []kernel{f.forward, f.dq, f.dkv} {
+		for _, k := range []kernel{f.forward, f.dq, f.dkv, f.decode, f.decodeSum} {
 			if _, ok := d.functions[k]; !ok {
 				t.Errorf("%s did not run for heads of %d channels", k.name, width)
 			}
@@ -49,8 +51,8 @@ func TestFlash(t *testing.T) {
 // TestFlashFallsBack has attention that tensor cores cannot do: other types, widths that are not copied 16 bytes at a time.
 func TestFlashFallsBack(t *testing.T) {
 	d := openEmulated(t, rising, false)
-	runAttention(d, 64, device.F32)
-	runAttention(d, 36, device.BF16)
+	runAttention(d, 64, 21, device.F32)
+	runAttention(d, 36, 3, device.BF16)
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,9 +63,9 @@ func TestFlashFallsBack(t *testing.T) {
 	}
 }
 
-// runAttention computes attention of a few queries and its gradient.
-func runAttention(d *Device, width int, dtype device.DType) {
-	const rows, heads, kv = 21, 2, 1
+// runAttention computes attention of the last queries of a sequence and its gradient.
+func runAttention(d *Device, width, queries int, dtype device.DType) {
+	const rows, heads, kv = 140, 2, 1
 	r := rand.New(rand.NewPCG(1, 2))
 	buffer := func(n int, t device.DType) device.Buffer {
 		v := make([]float32, n)
@@ -76,11 +78,47 @@ func runAttention(d *Device, width int, dtype device.DType) {
 	}
 	q, k := rows*heads*width, rows*kv*width
 	a := device.AttentionGrad{Attention: device.Attention{O: buffer(q, dtype), Q: buffer(q, dtype), K: buffer(k, dtype), V: buffer(k, dtype), LSE: buffer(rows*heads, device.F32),
-		Heads: heads, KVHeads: kv, D: width, Scale: float32(1 / math.Sqrt(float64(width))), Sequences: []device.Sequence{{QLen: rows, KLen: rows}}},
+		Heads: heads, KVHeads: kv, D: width, Scale: float32(1 / math.Sqrt(float64(width))), Sequences: []device.Sequence{{QLen: queries, KLen: rows}}},
 		DO: buffer(q, dtype), DQ: buffer(q, dtype), DK: buffer(k, dtype), DV: buffer(k, dtype)}
 	d.Attention(a.Attention)
 	d.AttentionGrad(a)
 	for _, b := range []device.Buffer{a.O, a.Q, a.K, a.V, a.LSE, a.DO, a.DQ, a.DK, a.DV} {
 		d.Free(b)
+	}
+}
+
+// TestDecodeIsTheSameInABatch gives a sequence the same bits whatever is computed beside it.
+func TestDecodeIsTheSameInABatch(t *testing.T) {
+	d := openEmulated(t, rising, false)
+	const width, heads, kv, keys = 64, 4, 2, 300
+	r := rand.New(rand.NewPCG(3, 4))
+	values := func(n int) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		return v
+	}
+	buffer := func(v []float32) device.Buffer {
+		b := d.Alloc(len(v), device.BF16)
+		d.Write(b, v)
+		return b
+	}
+	q, k, v := values(3*heads*width), values(2*keys*kv*width), values(2*keys*kv*width)
+	a := device.Attention{O: buffer(q), Q: buffer(q), K: buffer(k), V: buffer(v), Heads: heads, KVHeads: kv, D: width, Scale: 0.125}
+	read := func(s ...device.Sequence) []uint16 {
+		a.Sequences = s
+		d.Attention(a)
+		bits := make([]uint16, heads*width)
+		if err := d.Read(bits, a.O.Slice(0, len(bits))); err != nil {
+			t.Fatal(err)
+		}
+		return bits
+	}
+	one := device.Sequence{Q: 0, QLen: 1, K: 3, KLen: keys - 3}
+	alone := read(one)
+	beside := read(device.Sequence{Q: 1, QLen: 2, K: keys, KLen: keys - 40}, one)
+	if !slices.Equal(alone, beside) {
+		t.Error("a sequence has other bits beside another one")
 	}
 }

@@ -46,6 +46,8 @@ var attentionCases = []attentionCase{
 	{"width 192", 1, 1, 192, 0, 0, packed(67)},
 	{"decode", 4, 2, 64, 0, 0, []device.Sequence{{Q: 0, QLen: 1, K: 3, KLen: 270}, {Q: 1, QLen: 1, K: 300, KLen: 1}}},
 	{"decode in a window", 6, 2, 32, 100, 0, []device.Sequence{{Q: 0, QLen: 1, K: 0, KLen: 700}}},
+	{"few queries of many heads", 24, 2, 72, 0, 0, []device.Sequence{{Q: 1, QLen: 3, K: 2, KLen: 290}, {Q: 4, QLen: 1, K: 292, KLen: 128}}},
+	{"few queries, soft cap and window", 4, 2, 256, 70, 2, []device.Sequence{{Q: 0, QLen: 2, K: 0, KLen: 200}}},
 	{"prefill behind a cache", 2, 1, 32, 0, 0, []device.Sequence{{Q: 2, QLen: 65, K: 0, KLen: 333}}},
 	{"no queries", 2, 1, 16, 0, 0, []device.Sequence{{Q: 0, QLen: 0, K: 0, KLen: 7}, {Q: 0, QLen: 4, K: 7, KLen: 6}}},
 }

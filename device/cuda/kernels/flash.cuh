@@ -121,9 +121,10 @@ template <int M, int N, class F> __device__ __forceinline__ void each(F f) {
 __device__ __forceinline__ int row_of(int e) { return e / 2 * 8 + threadIdx.x % WARP / 4; }
 __device__ __forceinline__ int column_of(int e) { return threadIdx.x % 4 * 2 + e % 2; }
 
-// weigh makes probabilities of the products s: queries from i0, keys from j0 on. o and sum, of what came before, are scaled
-// down when there is a larger score.
-template <int M, int N, int C> __device__ __forceinline__ void weigh(const AttentionArgs &a, const Tile &t, int i0, int j0, float s[M][N][4], float most[M][2], float sum[M][2], float o[M][C][4]) {
+// weigh makes probabilities of the products s, of those that are seen where some are hidden. o and sum, of what came before, are
+// scaled down when there is a larger score.
+template <int M, int N, int C, class Seen>
+__device__ __forceinline__ void weigh(const AttentionArgs &a, float s[M][N][4], float most[M][2], float sum[M][2], float o[M][C][4], bool some_hidden, Seen seen) {
 	// scores in units of ln 2; whether there is a cap or a mask is asked once for all
 	if (a.cap > 0.0f) {
 		float inner = a.scale / a.cap, outer = a.cap * LOG2E;
@@ -132,9 +133,9 @@ template <int M, int N, int C> __device__ __forceinline__ void weigh(const Atten
 		float scale = a.scale * LOG2E;
 		each<M, N>([&](int m, int n, int e) { s[m][n][e] *= scale; });
 	}
-	if (some_hidden(a, t, i0, 16 * M, j0, 8 * N))
+	if (some_hidden)
 		each<M, N>([&](int m, int n, int e) {
-			if (!visible(a, t, i0 + 16 * m + row_of(e), j0 + 8 * n + column_of(e))) s[m][n][e] = -INF;
+			if (!seen(m, n, e)) s[m][n][e] = -INF;
 		});
 #pragma unroll
 	for (int m = 0; m < M; m++)
@@ -187,7 +188,8 @@ template <int D, int M, int SEEN> __device__ __forceinline__ void flash_forward(
 		__syncthreads(); // this tile is here, and the last one has been read
 		if (j0 + SEEN < hi) fetch_seen(j0 + SEEN);
 		scores<D, M, N>(s, qs, mine, ks);
-		weigh<M, N, C>(a, t, t.first + mine, j0, s, most, sum, o);
+		weigh<M, N, C>(a, s, most, sum, o, some_hidden(a, t, t.first + mine, 16 * M, j0, SEEN),
+		               [&](int m, int n, int e) { return visible(a, t, t.first + mine + 16 * m + row_of(e), j0 + 8 * n + column_of(e)); });
 		add_weighted<D, M, N, C>(o, s, vs, 0);
 	}
 	float inverse[M][2];

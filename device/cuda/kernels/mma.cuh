@@ -41,6 +41,10 @@ template <int BYTES> __device__ __forceinline__ void copy_async(void *to, const 
 // wait_copies returns when this thread's copies are done; a barrier tells the other threads.
 __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
+// commit_copies makes a group of this thread's copies since the last one; wait_copies_but waits for all groups but the last ones.
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int GROUPS> __device__ __forceinline__ void wait_copies_but() { asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory"); }
+
 // pack2 rounds two numbers to bf16, the first in the lower half.
 __device__ __forceinline__ u32 pack2(float low, float high) {
 	u32 r;
@@ -76,12 +80,13 @@ template <int D> __device__ __forceinline__ const u16 *sideways(const u16 *tile,
 	return tile + at<D>(row + (lane & 7) + (lane >> 4 << 3), 2 * k + (lane >> 3 & 1));
 }
 
-// fetch starts the copy of ROWS rows of d channels, stride apart; rows behind count and channels behind d become 0.
-template <int D, int ROWS, int THREADS> __device__ __forceinline__ void fetch(u16 *to, const u16 *x, i64 stride, int d, int count) {
+// fetch starts the copy of ROWS rows of d channels, stride apart; rows behind count and channels behind d become 0. thread
+// is the number among those that call it together.
+template <int D, int ROWS, int THREADS> __device__ __forceinline__ void fetch(u16 *to, const u16 *x, i64 stride, int d, int count, int thread = threadIdx.x) {
 	static_assert(ROWS * (D / 8) % THREADS == 0, "every thread copies as many chunks");
 #pragma unroll 2 // more addresses at once would not fit into registers
 	for (int i = 0; i < ROWS * (D / 8) / THREADS; i++) {
-		int e = i * THREADS + threadIdx.x, r = e / (D / 8), c = e % (D / 8);
+		int e = i * THREADS + thread, r = e / (D / 8), c = e % (D / 8);
 		bool there = r < count && c * 8 < d;
 		copy_async<16>(to + at<D>(r, c), there ? x + r * stride + c * 8 : x, there);
 	}

@@ -20,7 +20,8 @@ void hone_refuse(const char *why); // ends the kernel with a message
 bool hone_is_shared(const void *p, int bytes);
 extern unsigned long hone_conflicts; // reads of shared memory that take longer because two rows are in the same banks
 void hone_copy_later(void *to, const void *from, int bytes, int there);
-void hone_copy_now();
+void hone_copies_end_group();
+void hone_copy_now(int but); // all groups but the last ones, with -1 also what is in none yet
 }
 
 #define KERNEL(name, threads, args)                                       \
@@ -133,4 +134,6 @@ template <int BYTES> static inline void copy_async(void *to, const void *from, b
 	if ((unsigned long)to % BYTES || (unsigned long)from % BYTES) hone_refuse("a copy to shared memory is not aligned");
 	hone_copy_later(to, from, BYTES, there);
 }
-static inline void wait_copies() { hone_copy_now(); }
+static inline void wait_copies() { hone_copy_now(-1); }
+static inline void commit_copies() { hone_copies_end_group(); }
+template <int GROUPS> static inline void wait_copies_but() { hone_copy_now(GROUPS); }

@@ -43,6 +43,7 @@ struct Copy {
 	const void *from;
 	int bytes;
 	bool there;
+	int group;
 };
 
 struct Fiber {
@@ -51,6 +52,7 @@ struct Fiber {
 	State state;
 	bool out; // the exchange is complete: what is in its warp's slots may be read
 	std::vector<Copy> copies; // that have not been waited for
+	int groups;               // of copies that were ended
 };
 
 const int GIVEN = 64; // bytes that a lane can give, and get
@@ -86,6 +88,7 @@ void prepare(Fiber &f) {
 	f.state = READY;
 	f.out = false;
 	f.copies.clear();
+	f.groups = 0;
 #ifdef __x86_64__
 	void **top = (void **)(f.stack + STACK - 16);
 	*--top = 0; // where entry would return to; keeps the stack aligned as a call does
@@ -233,16 +236,22 @@ unsigned long hone_conflicts;
 extern "C" void hone_copy_later(void *to, const void *from, int bytes, int there) {
 	const unsigned char *at = (const unsigned char *)to;
 	if (at >= hone_shared && at < hone_shared + HONE_DYNAMIC_SHARED && !hone_is_shared(to, bytes)) hone_refuse("a copy goes behind the shared memory of the block");
-	fibers[running].copies.push_back(Copy{to, from, bytes, there != 0});
+	fibers[running].copies.push_back(Copy{to, from, bytes, there != 0, fibers[running].groups});
 }
 
-extern "C" void hone_copy_now() {
-	for (const Copy &c : fibers[running].copies)
-		if (c.there)
+extern "C" void hone_copies_end_group() { fibers[running].groups++; }
+
+extern "C" void hone_copy_now(int but) {
+	Fiber &f = fibers[running];
+	std::vector<Copy> later;
+	for (const Copy &c : f.copies)
+		if (but >= 0 && c.group >= f.groups - but)
+			later.push_back(c);
+		else if (c.there)
 			memcpy(c.to, c.from, c.bytes);
 		else
 			memset(c.to, 0, c.bytes);
-	fibers[running].copies.clear();
+	f.copies.swap(later);
 }
 
 // hone_launch runs a kernel, one at a time since its threads and shared memory are static, and returns 0, or 1 with a message.

@@ -1,0 +1,113 @@
+// Attention of a few queries on a long cache: the keys of a sequence are cut into parts of CHUNK, from the first key of the cache
+// on, and a block takes one for all heads that read it, so that a cache is read once and by many. What the parts leave is added
+// up in their order, or written at once where there is one. How a sequence is cut depends on its length alone. See flash.cuh.
+
+// Part is a part of the keys of a sequence.
+struct Part {
+	int q, q_len, k, k_len; // device.Sequence
+	int first;              // key
+	int index, count;       // of the sequence's parts, which are neighbours in the list
+};
+
+struct DecodeArgs {
+	AttentionArgs attention; // without tiles
+	const Part *parts;
+	float *sums;  // [parts, kv_heads, rows, d] of values weighted by exp2(score - most)
+	float *stats; // [parts, kv_heads, rows, 2]: most, and the sum of weights
+	int rows;     // 16·groups of queries times heads on one key/value head
+	int unused;
+};
+
+// decode gives 16 rows, which are pairs of query and head, to a block, and a quarter of the keys to each of its warps.
+template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeArgs &x) {
+	constexpr int KEYS = CHUNK / WARPS, N = KEYS / 8, C = D / 8, PITCH = D + 8;
+	DYNAMIC_SHARED(u16, shared); // queries, keys, values; then what each warp has summed
+	__shared__ float mosts[WARPS][16], weights[WARPS][16];
+	const AttentionArgs &a = x.attention;
+	Part p = x.parts[blockIdx.x];
+	Tile t = {p.q, p.q_len, p.k, p.k_len, 0};
+	int group = a.heads / a.kv_heads, kv = blockIdx.y, row0 = blockIdx.z * 16, rows = group * p.q_len - row0;
+	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, mine = warp * KEYS, j0 = p.first + mine;
+	if (rows <= 0) return; // all of the block
+	i64 q_stride = (i64)a.heads * a.d, k_stride = (i64)a.kv_heads * a.d, kv_at = (i64)(t.k + j0) * k_stride + kv * a.d;
+	u16 *qs = shared, *ks = qs + 16 * D, *vs = ks + CHUNK * D;
+	auto q_at = [&](int row) { return (i64)(t.q + (row0 + row) / group) * q_stride + (kv * group + (row0 + row) % group) * a.d; };
+	for (int e = threadIdx.x; e < 16 * C; e += WARP * WARPS) {
+		int r = e / C, c = e % C;
+		bool there = r < rows && c * 8 < a.d;
+		copy_async<16>(qs + at<D>(r, c), there ? bf16(a.q) + q_at(r) + c * 8 : bf16(a.q), there);
+	}
+	fetch<D, KEYS, WARP>(ks + mine * D, bf16(a.k) + kv_at, k_stride, a.d, t.k_len - j0, lane);
+	commit_copies();
+	fetch<D, KEYS, WARP>(vs + mine * D, bf16(a.v) + kv_at, k_stride, a.d, t.k_len - j0, lane);
+	commit_copies();
+	float o[1][C][4], s[1][N][4], most[1][2] = {{-INF, -INF}}, sum[1][2] = {};
+	each<1, C>([&](int m, int n, int e) { o[m][n][e] = 0.0f; });
+	wait_copies_but<1>();
+	__syncthreads(); // queries and keys are here
+	scores<D, 1, N>(s, qs, 0, ks + mine * D);
+	int query[2] = {(row0 + row_of(0)) / group, (row0 + row_of(2)) / group};
+	weigh<1, N, C>(a, s, most, sum, o, true, [&](int, int n, int e) { return visible(a, t, query[e / 2], j0 + 8 * n + column_of(e)); });
+	wait_copies_but<0>();
+	__syncwarp(); // a warp's values are its own
+	add_weighted<D, 1, N, C>(o, s, vs + mine * D, 0);
+	__syncthreads();
+	float *all = (float *)shared;
+	each<1, C>([&](int, int n, int e) { all[(warp * 16 + row_of(e)) * PITCH + 8 * n + column_of(e)] = o[0][n][e]; });
+	for (int h = 0; h < 2; h++) {
+		float w = quad_sum(sum[0][h]);
+		if (lane % 4 == 0) mosts[warp][row_of(2 * h)] = most[0][h], weights[warp][row_of(2 * h)] = w;
+	}
+	__syncthreads();
+	for (int r = warp; r < min(rows, 16); r += WARPS) {
+		float top = mosts[0][r], total = 0.0f, scale[WARPS];
+#pragma unroll
+		for (int w = 1; w < WARPS; w++) top = max_nan(mosts[w][r], top);
+#pragma unroll
+		for (int w = 0; w < WARPS; w++) {
+			scale[w] = exp2_fast(mosts[w][r] - (top == -INF ? 0.0f : top));
+			total += scale[w] * weights[w][r];
+		}
+		i64 part = ((i64)blockIdx.x * a.kv_heads + kv) * x.rows + row0 + r;
+		for (int c = lane; c < a.d; c += WARP) {
+			float v = 0.0f;
+#pragma unroll
+			for (int w = 0; w < WARPS; w++) v += scale[w] * all[(w * 16 + r) * PITCH + c];
+			if (p.count == 1)
+				store(a.o, q_at(r) + c, v / total);
+			else
+				x.sums[part * a.d + c] = v;
+		}
+		if (lane != 0) continue;
+		if (p.count > 1)
+			x.stats[2 * part] = top, x.stats[2 * part + 1] = total;
+		else if (a.lse)
+			a.lse[q_at(r) / a.d] = top * LN2 + logf(total);
+	}
+}
+
+// decode_sum adds up the parts of each sequence that has more than one, a warp for a row.
+__device__ __forceinline__ void decode_sum(const DecodeArgs &x) {
+	const AttentionArgs &a = x.attention;
+	Part p = x.parts[blockIdx.x];
+	if (p.index != 0 || p.count == 1) return; // all of the block
+	int group = a.heads / a.kv_heads, kv = blockIdx.y, lane = threadIdx.x % WARP;
+	i64 step = (i64)a.kv_heads * x.rows;
+	for (int r = threadIdx.x / WARP; r < group * p.q_len; r += WARPS) {
+		i64 first = ((i64)blockIdx.x * a.kv_heads + kv) * x.rows + r, at = ((i64)(p.q + r / group) * a.heads + kv * group + r % group) * a.d;
+		float top = -INF, total = 0.0f;
+		for (int i = 0; i < p.count; i++) top = max_nan(x.stats[2 * (first + i * step)], top);
+		for (int i = 0; i < p.count; i++) total += exp2_fast(x.stats[2 * (first + i * step)] - top) * x.stats[2 * (first + i * step) + 1];
+		for (int c = lane; c < a.d; c += WARP) {
+			float v = 0.0f;
+			for (int i = 0; i < p.count; i++) v += exp2_fast(x.stats[2 * (first + i * step)] - top) * x.sums[(first + i * step) * a.d + c];
+			store(a.o, at + c, v / total);
+		}
+		if (a.lse && lane == 0) a.lse[at / a.d] = top * LN2 + logf(total);
+	}
+}
+
+// DECODE has the kernels for heads of up to D channels; device/cuda/decode.go has the same sizes.
+#define DECODE(D, CHUNK)                                              \
+	KERNEL(decode_##D, 128, DecodeArgs) { decode<D, CHUNK>(a); }         \
+	KERNEL(decode_sum_##D, 128, DecodeArgs) { decode_sum(a); }
