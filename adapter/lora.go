@@ -52,6 +52,9 @@ func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tenso
 	return tensor.Add(y, tensor.Sub(base(x), base(dropped))) // PEFT drops what the magnitudes change, not the base's own
 }
 
+// ReadsWeight tells that DoRA measures the layer's weight each time.
+func (p *pair) ReadsWeight() bool { return p.M != nil }
+
 // magnified is DoRA (Liu et al., 2024): the weight W + scale·B·A, its rows brought to the length M. The length that they have is
 // taken for a constant, as in the paper's section 4.3; the layer's bias stays as it is.
 func (p *pair) magnified(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {

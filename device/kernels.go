@@ -126,6 +126,7 @@ type MatMul struct {
 	M, N, K          int
 	A, B, C          Buffer
 	TransA, TransB   bool   // A is stored [K, M], B is stored [N, K]
+	Arranged         bool   // B is the Buf of an Arranged, made with the same K, N and TransB; Batch is 1
 	LDA, LDB, LDC    int    // row strides in elements; 0 means dense
 	Accumulate       bool   // C += instead of C =
 	Bias             Buffer // optional [N]

@@ -13,6 +13,9 @@ type Adapter interface {
 	Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor
 }
 
+// WeightReader is an adapter that may compute with the weights of its layer, and not by way of base alone.
+type WeightReader interface{ ReadsWeight() bool }
+
 // Projection is a linear layer that can be adapted: *Linear or *Conv1D.
 type Projection interface {
 	Sizes() (in, out int)
@@ -59,6 +62,19 @@ func (l *Linear) Adapt(a Adapter) { l.adapter = a }
 
 // Adapted is the adapter, nil without one.
 func (l *Linear) Adapted() Adapter { return l.adapter }
+
+// Arrange lets the device keep the weights of m's linear layers and head in the order in which it multiplies by them fastest. It freezes
+// them for good: it is for a model that only generates.
+func Arrange(m Model) {
+	for _, layer := range Layers(m) {
+		if r, ok := layer.Adapted().(WeightReader); ok && r.ReadsWeight() {
+			continue
+		}
+		weight, _ := layer.Parameters()
+		weight.Arrange(!layer.InFirst())
+	}
+	m.Head().Weight.Arrange(true)
+}
 
 func adapted(a Adapter, x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	if a == nil {

@@ -13,6 +13,10 @@ func Rows(x, index *Tensor) *Tensor { return lookup(tapeOf("Rows", x, index), x.
 
 func lookup(t *Tape, dtype device.DType, table, ids *Tensor) *Tensor {
 	y := t.empty(dtype, ids.Len(), table.Cols())
+	if table.order != nil {
+		t.Dev.(device.Arranger).ArrangedRows(y.Buffer(), *table.order, ids.Buffer())
+		return y
+	}
 	t.Dev.Embedding(y.Buffer(), table.Buffer(), ids.Buffer())
 	if t.wants(table) {
 		t.push(y, func() {

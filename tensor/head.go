@@ -28,11 +28,11 @@ func (h Head) Compute(dev device.Device, logits, x device.Buffer) {
 // project computes the logits before the cap.
 func (h Head) project(dev device.Device, logits, x device.Buffer) {
 	v, c := h.Weight.Shape[0], h.Weight.Cols()
-	m := device.MatMul{M: x.Len / c, N: v, K: c, A: x, B: h.Weight.Buffer(), TransB: true, C: logits}
+	m := device.MatMul{M: x.Len / c, N: v, K: c, A: x, TransB: true, C: logits}
 	if h.Bias != nil {
 		m.Bias = h.Bias.Buffer()
 	}
-	dev.MatMul(m)
+	matMul(dev, m, h.Weight)
 }
 
 // cap applies the soft cap to logits, which become logits/cap unless capped is the same memory.

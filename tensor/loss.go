@@ -231,7 +231,7 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 func (k *head) addGrads(d, h device.Buffer, lo, rows int) {
 	dev := k.t.Dev
 	if k.dh != nil {
-		dev.MatMul(device.MatMul{M: rows, N: k.c, K: k.v, A: d, B: k.Weight.Buffer(), C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)})
+		matMul(dev, device.MatMul{M: rows, N: k.c, K: k.v, A: d, C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)}, k.Weight)
 	}
 	if k.dw != nil {
 		dev.MatMul(device.MatMul{M: k.v, N: k.c, K: rows, A: d, TransA: true, B: h, C: k.dw.Buffer(), Accumulate: lo > 0})

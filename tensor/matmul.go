@@ -25,7 +25,7 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 	if b != nil {
 		m.Bias = b.Buffer()
 	}
-	t.matMul(m, w)
+	matMul(t.Dev, m, w)
 	if !t.wants(x, w, b) {
 		return y
 	}
@@ -38,7 +38,7 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 		dy := y.grad.buf
 		if x.needsGrad { // dx = dy·w
 			dx, acc := x.gradBuffer()
-			t.matMul(device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst, C: dx, Accumulate: acc}, w)
+			matMul(t.Dev, device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst, C: dx, Accumulate: acc}, w)
 		}
 		if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
 			dw, acc := w.gradBuffer()

@@ -37,28 +37,54 @@ func (t *Tensor) Packing() device.Packing {
 	return t.packed.Packing
 }
 
-// dense is the tensor's memory; for a packed one it is memory that done frees.
+// dense is the tensor's memory; for a packed or arranged one it is memory that done frees.
 func (t *Tensor) dense() (buf device.Buffer, done func()) {
-	if t.packed == nil {
+	if t.packed == nil && t.order == nil {
 		return t.Buffer(), func() {}
 	}
 	buf = t.dev.Alloc(t.Len(), t.dtype)
-	t.dev.Unpack(buf, *t.packed)
+	if t.packed != nil {
+		t.dev.Unpack(buf, *t.packed)
+	} else {
+		t.dev.(device.Arranger).Rearrange(buf, *t.order)
+	}
 	return buf, func() { t.dev.Free(buf) }
 }
 
-// matMul is a product with the weight w for B, which may be packed.
-func (t *Tape) matMul(m device.MatMul, w *Tensor) {
+// matMul is a product with the weight w for B, which may be packed or arranged.
+func matMul(dev device.Device, m device.MatMul, w *Tensor) {
+	if a := w.order; a != nil && a.TransB == m.TransB {
+		m.B, m.Arranged = a.Buf, true
+		dev.MatMul(m)
+		return
+	}
 	buf, done := w.dense()
 	defer done()
 	m.B = buf
-	t.Dev.MatMul(m)
+	dev.MatMul(m)
+}
+
+// Arrange lets the device keep a parameter in the order in which its products read it fastest, where it has one. outFirst tells Linear's weights, which
+// embeddings may be too, from Conv1D's. The parameter is frozen for good; only linear layers, heads and embeddings can use it.
+func (t *Tensor) Arrange(outFirst bool) {
+	arranger, ok := t.dev.(device.Arranger)
+	if !ok || t.data == nil || t.order != nil {
+		return
+	}
+	k, n := t.Shape[0], t.Cols()
+	if outFirst {
+		k, n = n, k
+	}
+	if a, ok := arranger.Arrange(t.data.buf, k, n, outFirst); ok {
+		t.Free()
+		t.order, t.needsGrad = &a, false
+	}
 }
 
 // noMemory says why a tensor has no buffer.
 func (t *Tensor) noMemory() *Error {
-	if t.packed != nil {
-		return &Error{"Buffer", fmt.Sprintf("tensor %v is packed; only linear layers can use it", t.Shape)}
+	if t.packed != nil || t.order != nil {
+		return &Error{"Buffer", fmt.Sprintf("tensor %v is packed or arranged; only linear layers can use it", t.Shape)}
 	}
 	return &Error{"Buffer", fmt.Sprintf("tensor %v has no memory", t.Shape)}
 }

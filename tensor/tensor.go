@@ -29,7 +29,8 @@ type Tensor struct {
 	tape  *Tape // nil for parameters and constants
 
 	data   *storage
-	packed *device.Packed // of a parameter in few bits, instead of data
+	packed *device.Packed   // of a parameter in few bits, instead of data
+	order  *device.Arranged // of a parameter in the device's order, instead of data
 	grad   *storage
 	saved  int // operations that need the value in their backward pass
 
@@ -81,6 +82,10 @@ func (t *Tensor) Free() {
 		t.packed.Free(t.dev)
 		t.packed = nil
 	}
+	if t.order != nil {
+		t.dev.Free(t.order.Buf)
+		t.order = nil
+	}
 }
 
 // Len is the number of elements.
@@ -118,8 +123,8 @@ func (t *Tensor) Buffer() device.Buffer {
 // Freeze stops gradients from being computed for a parameter.
 func (t *Tensor) Freeze() { t.needsGrad = false }
 
-// Thaw is the opposite of Freeze. A packed parameter stays frozen.
-func (t *Tensor) Thaw() { t.needsGrad = t.packed == nil }
+// Thaw is the opposite of Freeze. A packed or arranged parameter stays frozen.
+func (t *Tensor) Thaw() { t.needsGrad = t.packed == nil && t.order == nil }
 
 // Write changes the values of a parameter that has memory, a slice as for device.Write.
 func (t *Tensor) Write(values any) { t.dev.Write(t.Buffer(), values) }

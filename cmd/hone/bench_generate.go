@@ -18,7 +18,9 @@ import (
 	"hone/device/cuda"
 	"hone/generate"
 	"hone/model"
+	"hone/nn"
 	"hone/plan"
+	"hone/tensor"
 )
 
 // generations are the workloads of bench generate: a model, that of a workload of training, and sequences that run side by side.
@@ -97,6 +99,9 @@ func (r *benchGenerate) run(ctx context.Context) error {
 		return err
 	}
 	defer m.Free()
+	if err := tensor.Try(func() { nn.Arrange(m.Model) }); err != nil {
+		return err
+	}
 	engine, prompts := generate.New(dev, dtype, m, nil), randomPrompts(batch, m.Shape().Vocab)
 	timed := func(tokens int) (float64, error) {
 		opt := generate.DefaultOptions()

@@ -75,6 +75,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	if err != nil {
 		return err
 	}
+	s.flags.generates = true
 	m, err := s.flags.load(dir)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"hone/generate"
 	"hone/model"
 	"hone/nn"
+	"hone/tensor"
 	"hone/tokenizer"
 )
 
@@ -41,6 +42,7 @@ type modelFlags struct {
 	adapters      []string
 	weights       []float64        // of the adapters' updates; empty: 1 each
 	bits          int              // of the weights of linear layers; 0: as dtype
+	generates     bool             // nothing but text is made with the model
 	notes         func() io.Writer // beside the result
 }
 
@@ -90,16 +92,29 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 		fmt.Fprintln(f.notes(), "note:", note)
 	}
 	l := &loaded{dev: dev, dtype: dtype, model: m, close: func() { m.Free(); done() }}
-	if len(f.adapters) == 0 {
-		return l, nil
+	base := m.Model
+	if len(f.adapters) > 0 {
+		err = f.adapt(l)
 	}
-	if l.adapter, err = f.openAdapters(adapter.Model{Model: m.Model, Params: m.Params}, dev, dtype); err != nil {
+	if err == nil && f.generates {
+		err = tensor.Try(func() { nn.Arrange(base) })
+	}
+	if err != nil {
 		l.close()
 		return nil, err
 	}
-	m.Model = l.adapter.Wrapped()
-	l.close = func() { l.adapter.Free(); m.Free(); done() }
 	return l, nil
+}
+
+// adapt puts the adapters on the model.
+func (f *modelFlags) adapt(l *loaded) (err error) {
+	m, free := l.model, l.close
+	if l.adapter, err = f.openAdapters(adapter.Model{Model: m.Model, Params: m.Params}, l.dev, l.dtype); err != nil {
+		return err
+	}
+	m.Model = l.adapter.Wrapped()
+	l.close = func() { l.adapter.Free(); free() }
+	return nil
 }
 
 // openAdapters puts the adapters on a model: one of any kind, or several whose updates add up.
@@ -198,6 +213,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	if err := opt.Validate(); err != nil {
 		return err
 	}
+	flags.generates = true
 	m, err := flags.load(dir)
 	if err != nil {
 		return err

@@ -335,6 +335,7 @@ func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, er
 	if err != nil {
 		return nil, err
 	}
+	s.flags.generates = true
 	m, err := s.flags.load(dir)
 	if err != nil {
 		return nil, err

@@ -48,6 +48,7 @@ type gemmArgs struct {
 	A, B, C                   mat
 	LDA, LDB, LDC             int // elements between rows as stored; 0 means dense
 	TransA, TransB            bool
+	Arranged                  bool      // B is in panels; see arranged.go
 	Accumulate                bool      // C += instead of C =
 	Bias                      []float32 // optional, N elements
 	Batch                     int       // number of products; 0 means 1
@@ -56,7 +57,7 @@ type gemmArgs struct {
 
 // gemm computes g on all workers. It panics when an operand is too small.
 func (p *pool) gemm(g *gemmArgs) {
-	if !g.check() {
+	if !g.check(p.gemmKernels) {
 		return
 	}
 	p.mu.Lock()
@@ -80,7 +81,7 @@ func (p *pool) runGemmTask(worker, task int) {
 // deal gives each worker tasks of its own where the product reads a weight for few rows.
 func (p *pool) deal() {
 	each, job := 0, &p.gemmJob
-	if job.few != nil && job.Batch == 1 {
+	if (job.few != nil || job.stream) && job.Batch == 1 {
 		p.ahead.follow(job)
 		if job.tasks > 1 && job.tasks%p.threads == 0 {
 			each = job.tasks / p.threads
@@ -94,7 +95,7 @@ func (p *pool) deal() {
 // meanwhile (newGemmScratch(hostGemmKernels())); it allocates only while the
 // scratch grows to the largest product seen.
 func gemmSerial(g *gemmArgs, s *gemmScratch) {
-	if !g.check() {
+	if !g.check(s.k) {
 		return
 	}
 	p := &s.job
@@ -108,7 +109,7 @@ func gemmSerial(g *gemmArgs, s *gemmScratch) {
 
 // check fills in defaults and reports whether there is something to compute. It
 // panics with the shapes when an operand does not fit.
-func (g *gemmArgs) check() bool {
+func (g *gemmArgs) check(k *gemmKernels) bool {
 	a, b := [2]int{g.M, g.K}, [2]int{g.K, g.N}
 	if g.TransA {
 		a = [2]int{g.K, g.M}
@@ -118,7 +119,7 @@ func (g *gemmArgs) check() bool {
 	}
 	g.Batch = max(g.Batch, 1)
 	ok := g.M >= 0 && g.N >= 0 && g.K >= 0 &&
-		g.A.fits(a, &g.LDA, g.Batch, g.StrideA) && g.B.fits(b, &g.LDB, g.Batch, g.StrideB) &&
+		g.A.fits(a, &g.LDA, g.Batch, g.StrideA) && g.fitsB(b, k) &&
 		g.C.fits([2]int{g.M, g.N}, &g.LDC, g.Batch, g.StrideC) &&
 		(g.Bias == nil || len(g.Bias) >= g.N)
 	if !ok {
@@ -127,6 +128,15 @@ func (g *gemmArgs) check() bool {
 			g.B.n, g.LDB, g.TransB, g.C.n, g.LDC, len(g.Bias), g.Batch, g.StrideA, g.StrideB, g.StrideC))
 	}
 	return g.M > 0 && g.N > 0
+}
+
+// fitsB says whether B has the given shape.
+func (g *gemmArgs) fitsB(b [2]int, k *gemmKernels) bool {
+	if !g.Arranged {
+		return g.B.fits(b, &g.LDB, g.Batch, g.StrideB)
+	}
+	pairs := g.A.bf16 && k.bf16 != nil
+	return g.Batch == 1 && g.B.bf16 == pairs && g.A.bf16 == pairs && g.B.n == k.arrangedLen(g.K, g.N, pairs)
 }
 
 // fits says whether batch matrices of the given shape lie within m. It sets ld

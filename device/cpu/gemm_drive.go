@@ -61,6 +61,10 @@ func (p *gemmPlan) task(t int, s *gemmScratch) {
 		b.first(0, b.m)
 		b.fewRows()
 		b.last(0, b.m)
+	case p.stream:
+		b.first(0, b.m)
+		b.streamPanels()
+		b.last(0, b.m)
 	default:
 		for u := 0; u < p.units; u += p.kBlock {
 			b.addBlock(u, min(p.kBlock, p.units-u))
@@ -71,7 +75,7 @@ func (p *gemmPlan) task(t int, s *gemmScratch) {
 // sumRows is how many rows of sums a block with a C in bf16 holds in scratch: those of a stripe where
 // K is one block, else all.
 func (b *gemmBlock) sumRows() int {
-	if b.few == nil && 0 < b.units && b.units <= b.kBlock {
+	if b.few == nil && !b.stream && 0 < b.units && b.units <= b.kBlock {
 		return min(b.k.mr, b.m)
 	}
 	return b.m
@@ -154,12 +158,10 @@ func (b *gemmBlock) begin(u, kc int) (add unsafe.Pointer) {
 	return add
 }
 
-// byStripes packs all of B into the second cache and multiplies one stripe of A
+// byStripes puts all of B into the second cache and multiplies one stripe of A
 // after the other with it.
 func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
-	pitch := roundUp(kc, 16)*b.k.nr + 16 // no multiple of 4 KiB
-	grow(&b.s.b, pitch*(ceilDiv(b.n, b.k.nr)+2))
-	full := b.packB(pitch, u, kc)
+	p := b.prepareB(u, kc)
 	b.s.tile.BS = 4 * b.k.nr
 	for i := 0; i < b.m; i += stripeGroup * b.k.mr {
 		m := min(stripeGroup*b.k.mr, b.m-i)
@@ -169,7 +171,7 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 			if u == 0 {
 				b.first(i+r, rows)
 			}
-			b.stripe(a, add, i, r, rows, full, pitch)
+			b.stripe(a, p, add, i, r, rows)
 			if u+kc == b.units {
 				b.last(i+r, rows)
 			}
@@ -178,26 +180,26 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 }
 
 // stripe multiplies one stripe of A, at row i+r of the block, with all panels of B.
-func (b *gemmBlock) stripe(a packedA, add unsafe.Pointer, i, r, rows, full, pitch int) {
+func (b *gemmBlock) stripe(a packedA, p packedB, add unsafe.Pointer, i, r, rows int) {
 	t := &b.s.tile
 	b.setA(a, r/b.k.mr)
-	t.BInc, t.CInc, t.AddInc = 4*pitch, 4*b.k.nr, 0
+	t.BInc, t.CInc, t.AddInc = p.pitch, 4*b.k.nr, 0
 	if add != nil {
 		t.AddInc = 4 * b.k.nr
 	}
 	b.setC(add, i+r, 0)
-	t.B = unsafe.Pointer(&b.s.b[0])
+	t.B = p.p
 	if b.i+i+r+b.k.mr < b.M {
-		b.askNextA(a, max(full, 1)) // of the narrower panels only a first one asks
+		b.askNextA(a, max(p.full, 1)) // of the narrower panels only a first one asks
 	}
-	b.call(rows, b.k.nr, full)
-	for j, at := full*b.k.nr, full*pitch; j < b.n; at += pitch {
+	b.call(rows, b.k.nr, p.full)
+	for j, at := p.full*b.k.nr, p.full*p.pitch; j < b.n; at += p.pitch {
 		if j > 0 {
 			t.Lines = 0
 		}
 		n := b.panel(j)
 		b.setC(add, i+r, j)
-		t.B = unsafe.Pointer(&b.s.b[at])
+		t.B = unsafe.Add(p.p, at)
 		b.call(rows, n, 1)
 		j += n
 	}
@@ -208,7 +210,7 @@ func (b *gemmBlock) stripe(a packedA, add unsafe.Pointer, i, r, rows, full, pitc
 // could not keep the multipliers busy: it takes a vector from the one before.
 func (b *gemmBlock) panel(j int) int {
 	nr, lanes, left := b.k.nr, b.k.lanes, b.n-j
-	if left > nr && left <= nr+lanes && nr > 2*lanes {
+	if !b.Arranged && left > nr && left <= nr+lanes && nr > 2*lanes {
 		return nr - lanes
 	}
 	return min(nr, left)

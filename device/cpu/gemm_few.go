@@ -27,7 +27,7 @@ func (p *gemmPlan) fewKernels() []tileFunc {
 	if p.B.bf16 {
 		wide = 2
 	}
-	if p.TransA || !p.TransB || p.M > fewMax*p.k.mr || p.K == 0 || p.K%(wide*fewUnits) != 0 {
+	if p.Arranged || p.TransA || !p.TransB || p.M > fewMax*p.k.mr || p.K == 0 || p.K%(wide*fewUnits) != 0 {
 		return nil
 	}
 	switch {
@@ -41,14 +41,14 @@ func (p *gemmPlan) fewKernels() []tileFunc {
 	return nil
 }
 
-// cutFew sets the sizes of the tasks: columns alone, the same number for each thread.
-func (p *gemmPlan) cutFew(threads int) {
+// cutFew sets the sizes of the tasks: columns alone, in steps, the same number for each thread.
+func (p *gemmPlan) cutFew(threads, step int) {
 	bytes := p.N * p.K * p.B.size()
 	p.nTasks = min(bytes/fewBytes, 4*threads) / threads * threads
 	if p.nTasks == 0 && bytes > fewBytes/8 {
 		p.nTasks = threads
 	}
-	p.mTasks, p.mStep, p.nStep = 1, p.M, p.k.lanes
+	p.mTasks, p.mStep, p.nStep = 1, p.M, step
 	p.nTasks = max(min(p.nTasks, ceilDiv(p.N, p.nStep)), 1)
 	p.tasks = p.nTasks * p.Batch
 }

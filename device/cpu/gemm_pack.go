@@ -96,6 +96,23 @@ func (b *gemmBlock) columnsOf(m mat, dst unsafe.Pointer, off, u int, sh rowShape
 	b.rowsOf(m, dst, off+u*sh.ld, sh)
 }
 
+// packedB is the panels of B of a block: the first at p, each pitch bytes after the one before. Those of full width come first.
+type packedB struct {
+	p           unsafe.Pointer
+	pitch, full int
+}
+
+// prepareB returns op(B) for units u to u+kc.
+func (b *gemmBlock) prepareB(u, kc int) packedB {
+	if b.Arranged {
+		return packedB{b.arrangedB(b.j, u), 4 * b.k.nr * b.panelUnits, b.n / b.k.nr}
+	}
+	pitch := roundUp(kc, 16)*b.k.nr + 16 // no multiple of 4 KiB
+	grow(&b.s.b, pitch*(ceilDiv(b.n, b.k.nr)+2))
+	full := b.packB(pitch, u, kc)
+	return packedB{unsafe.Pointer(&b.s.b[0]), 4 * pitch, full}
+}
+
 // packB packs the panels of op(B) for units u to u+kc, each at its pitch in
 // floats, and returns how many have full width. They come first.
 func (b *gemmBlock) packB(pitch, u, kc int) (full int) {

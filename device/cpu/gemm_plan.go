@@ -9,18 +9,20 @@ const kBlockMax = 256
 // by one worker.
 type gemmPlan struct {
 	gemmArgs
-	k       *gemmKernels
-	tiles   [][]tileFunc
-	few     []tileFunc // for few rows, nil where B is packed
-	pairs   bool       // a unit of k is a pair of bf16
-	units   int        // K in units
-	kBlock  int        // units in a block of k
-	mStep   int        // rows of a task are a multiple of it
-	nStep   int        // columns of a task likewise
-	mTasks  int
-	nTasks  int
-	tasks   int
-	targetF bool // C is F32 and the kernels write it directly
+	k          *gemmKernels
+	tiles      [][]tileFunc
+	few        []tileFunc // for few rows, nil where B is packed
+	stream     bool       // few rows by an arranged B
+	panelUnits int        // units in a panel of an arranged B
+	pairs      bool       // a unit of k is a pair of bf16
+	units      int        // K in units
+	kBlock     int        // units in a block of k
+	mStep      int        // rows of a task are a multiple of it
+	nStep      int        // columns of a task likewise
+	mTasks     int
+	nTasks     int
+	tasks      int
+	targetF    bool // C is F32 and the kernels write it directly
 }
 
 // plan chooses the blocks. Only kBlock decides about the bits of the result.
@@ -33,9 +35,14 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	}
 	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
 	p.targetF = !p.C.bf16
-	if p.few = p.fewKernels(); p.few != nil {
-		p.cutFew(threads)
-	} else {
+	_, p.panelUnits = arrangedUnits(p.K, p.pairs)
+	p.few, p.stream = p.fewKernels(), p.Arranged && p.M <= fewMax*k.mr && p.K > 0
+	switch {
+	case p.few != nil:
+		p.cutFew(threads, k.lanes)
+	case p.stream:
+		p.cutFew(threads, k.nr)
+	default:
 		p.cut(threads)
 	}
 }

@@ -42,7 +42,7 @@ func (a *lookahead) follow(p *gemmPlan) {
 		if a.weights == nil || len(a.weights) == aheadWeights {
 			a.weights, a.last = map[uintptr]*weight{}, nil
 		}
-		w = &weight{at: at, bytes: p.N * p.LDB * p.B.size()}
+		w = &weight{at: at, bytes: p.B.n * p.B.size()}
 		a.weights[at] = w
 	}
 	if a.last != nil {

@@ -14,7 +14,7 @@ func (d *Device) MatMul(m device.MatMul) {
 	g := gemmArgs{
 		M: m.M, N: m.N, K: m.K,
 		A: matOf(m.A), B: matOf(m.B), C: matOf(m.C),
-		LDA: m.LDA, LDB: m.LDB, LDC: m.LDC, TransA: m.TransA, TransB: m.TransB,
+		LDA: m.LDA, LDB: m.LDB, LDC: m.LDC, TransA: m.TransA, TransB: m.TransB, Arranged: m.Arranged,
 		Accumulate: m.Accumulate,
 		Batch:      m.Batch, StrideA: m.StrideA, StrideB: m.StrideB, StrideC: m.StrideC,
 	}

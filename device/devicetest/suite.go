@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"AdamW8", testAdamW8},
 		{"Paged", testPaged},
 		{"Pack", testPack},
+		{"Arrange", testArrange},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -1,0 +1,165 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"hone/device"
+)
+
+// An arranged weight is what a product would pack it to: panels of nr columns, each with all of k, one behind the other. A product
+// of few rows reads it as one stream, which memory is fastest with, and has nothing to shuffle; one of many has
+// nothing to pack. The panels are multiplied by the same tiles in the same blocks of k.
+
+var _ device.Arranger = (*Device)(nil)
+
+// arrangedUnits is the number of units of k, and how many a panel has: packers write them by eights.
+func arrangedUnits(k int, bf16 bool) (units, panel int) {
+	if bf16 {
+		k = (k + 1) / 2
+	}
+	return k, roundUp(k, 8)
+}
+
+// arrangedLen is the number of elements of an arranged op(B) [k, n].
+func (k *gemmKernels) arrangedLen(depth, n int, bf16 bool) int {
+	_, units := arrangedUnits(depth, bf16)
+	if bf16 {
+		units *= 2
+	}
+	return roundUp(n, k.nr) * units
+}
+
+// Arrange copies a weight into panels. On a machine without instructions for pairs of bf16 a bf16 weight stays as it is:
+// its panels would be of f32.
+func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
+	kernels, m := d.pool.gemmKernels, matOf(b)
+	if m.bf16 && kernels.bf16 == nil || k == 0 || n == 0 {
+		return device.Arranged{}, false
+	}
+	if m.n != k*n {
+		panic(fmt.Sprintf("cpu: Arrange of %d elements as %d×%d", m.n, k, n))
+	}
+	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(kernels.arrangedLen(k, n, m.bf16), b.DType)}
+	g := gemmArgs{N: n, K: k, B: m, LDB: n, TransB: transB}
+	if transB {
+		g.LDB = k
+	}
+	d.pool.arrange(matOf(a.Buf), g)
+	return a, true
+}
+
+// arrange copies the B of g into panels.
+func (p *pool) arrange(dst mat, g gemmArgs) {
+	plan := gemmPlan{gemmArgs: g, k: p.gemmKernels, pairs: g.B.bf16}
+	plan.units, plan.panelUnits = arrangedUnits(g.K, g.B.bf16)
+	p.runWorkers(ceilDiv(g.N, plan.k.nr), func(worker, panel int) {
+		j := panel * plan.k.nr
+		b := gemmBlock{gemmPlan: &plan, s: p.gemmScratch[worker]}
+		b.arrangePanel(unsafe.Add(dst.p, 4*j*plan.panelUnits), j, min(plan.k.nr, g.N-j))
+	})
+}
+
+// arrangePanel packs n columns of op(B) from column j on.
+func (b *gemmBlock) arrangePanel(dst unsafe.Pointer, j, n int) {
+	nr := b.k.nr
+	if n < nr {
+		clear(floatsAt(dst, nr*b.panelUnits))
+	}
+	switch {
+	case b.TransB:
+		b.transposeB(dst, j, n, 0, b.units)
+	default:
+		b.columnsOf(b.B, dst, j, 0, rowShape{rows: b.units, cols: n, ld: b.LDB, dstStride: 4 * nr})
+	}
+}
+
+// arrangedB is where unit u of the panel of column j is.
+func (b *gemmBlock) arrangedB(j, u int) unsafe.Pointer {
+	return unsafe.Add(b.B.p, 4*(j*b.panelUnits+u*b.k.nr))
+}
+
+// streamPanels computes the block for few rows: one panel after the other as they lie.
+func (b *gemmBlock) streamPanels() {
+	a, t := b.prepareA(b.i, b.m, 0, b.units), &b.s.tile
+	for j := 0; j < b.n; j += b.k.nr {
+		for u := 0; u < b.units; u += b.kBlock {
+			add := b.begin(u, min(b.kBlock, b.units-u))
+			t.BS = 4 * b.k.nr
+			for r := 0; r < b.m; r += b.k.mr {
+				b.setA(a, r/b.k.mr)
+				t.A = unsafe.Add(t.A, u*t.CS)
+				b.setC(add, r, j)
+				t.B = b.arrangedB(b.j+j, u)
+				b.call(min(b.k.mr, b.m-r), min(b.k.nr, b.n-j), 1)
+			}
+		}
+	}
+	*t = tileArgs{}
+}
+
+// panels is an arranged weight as its elements are found.
+type panels struct {
+	device.Arranged
+	mat
+	nr, units int
+}
+
+func (d *Device) panelsOf(op string, a device.Arranged) panels {
+	k, m := d.pool.gemmKernels, matOf(a.Buf)
+	if m.n != k.arrangedLen(a.K, a.N, m.bf16) {
+		panic(fmt.Sprintf("cpu: %s of a weight %d×%d in %d elements", op, a.K, a.N, m.n))
+	}
+	_, units := arrangedUnits(a.K, m.bf16)
+	return panels{a, m, k.nr, units}
+}
+
+// value is element [k, n] of op(B).
+func (p *panels) value(k, n int) float32 {
+	at := n/p.nr*p.units*p.nr + n%p.nr
+	if p.bf16 {
+		return fromBF16(halvesAt(p.p, p.n)[2*(at+k/2*p.nr)+k%2])
+	}
+	return floatsAt(p.p, p.n)[at+k*p.nr]
+}
+
+// Rearrange puts the weight back in the order that it had.
+func (d *Device) Rearrange(y device.Buffer, a device.Arranged) {
+	p, to := d.panelsOf("Rearrange", a), floatsOf("Rearrange", y, a.K*a.N)
+	rows, cols, at := a.K, a.N, p.value
+	if a.TransB {
+		rows, cols, at = a.N, a.K, func(n, k int) float32 { return p.value(k, n) }
+	}
+	d.eachRows(rows, cols, func(_, lo, hi int) {
+		for r := lo; r < hi; r++ {
+			to.fill(r*cols, cols, func(c int) float32 { return at(r, c) })
+		}
+	})
+}
+
+// ArrangedRows copies rows of a weight that was stored [N, K].
+func (d *Device) ArrangedRows(y device.Buffer, a device.Arranged, ids device.Buffer) {
+	p, rows, to := d.panelsOf("ArrangedRows", a), i32s(ids), floatsOf("ArrangedRows", y, ids.Len*a.K)
+	for _, id := range rows {
+		if !a.TransB || id < 0 || int(id) >= a.N {
+			panic(fmt.Sprintf("cpu: ArrangedRows of row %d of %d (stored as rows: %v)", id, a.N, a.TransB))
+		}
+	}
+	d.eachRows(len(rows), a.K, func(_, lo, hi int) {
+		for r := lo; r < hi; r++ {
+			to.fill(r*a.K, a.K, func(k int) float32 { return p.value(k, int(rows[r])) })
+		}
+	})
+}
+
+// fill sets n elements from lo on to what f gives for each.
+func (v floats) fill(lo, n int, f func(int) float32) {
+	var buf chunk
+	for i := 0; i < n; i += vecChunk {
+		part := v.out(lo+i, lo+min(i+vecChunk, n), buf[:])
+		for j := range part {
+			part[j] = f(i + j)
+		}
+		v.store(lo+i, part)
+	}
+}
