@@ -30,6 +30,7 @@ type Planned struct {
 	RolloutSeconds float64 `json:"rollout_seconds,omitempty"` // to write and score the answers of an iteration
 
 	perToken float64 // operations of a token of the steps
+	layers   int     // of the model
 }
 
 // Print writes the plan as a table.
@@ -63,31 +64,42 @@ func (c *Training) Planned(stage string, m plan.Memory, steps int, fill float64,
 // PlanStep is the memory of a step, and with c.Memory sets c.Recompute to the fewest layers that fit. dir is the model's
 // folder, empty for a new one.
 func (c *Training) PlanStep(config []byte, dir string) (plan.Memory, error) {
-	p, err := c.MeasureStep(config, dir)
+	var p planned
+	err := c.fit(c.lower(dir), func() (peak int64, layers int, err error) {
+		p, err = c.MeasureStep(config, dir)
+		return p.Peak, p.layers, err
+	})
+	return p.Memory, err
+}
+
+// fit measures the run as c is. Where c says how much memory there is, it sets c.Recompute to the fewest of the layers with which the
+// peak keeps to it, and measures that last; where none does, the error names the changes that would.
+func (c *Training) fit(changes []Change, measure func() (peak int64, layers int, err error)) error {
+	peak, most, err := measure()
 	if err != nil || c.Memory == "" {
-		return p.Memory, err
+		return err
 	}
 	budget, err := parseBytes(c.Memory)
 	if err != nil {
-		return plan.Memory{}, err
+		return err
 	}
-	least, most := 0, p.layers
+	least := 0
 	for least < most {
 		c.Recompute = strconv.Itoa((least + most) / 2)
-		if p, err = c.MeasureStep(config, dir); err != nil {
-			return p.Memory, err
+		if peak, _, err = measure(); err != nil {
+			return err
 		}
-		if p.Peak <= budget {
+		if peak <= budget {
 			most = (least + most) / 2
 		} else {
 			least = (least+most)/2 + 1
 		}
 	}
 	c.Recompute = strconv.Itoa(least)
-	if p, err = c.MeasureStep(config, dir); err == nil && p.Peak > budget {
-		err = c.tooLittle(p.Memory, budget, config, dir)
+	if peak, _, err = measure(); err == nil && peak > budget {
+		err = c.tooLittle(peak, budget, changes, measure)
 	}
-	return p.Memory, err
+	return err
 }
 
 // planned is the memory of a step of a model.
@@ -151,73 +163,78 @@ func (c *Training) fullBatch() data.Batch {
 	return b
 }
 
+// Change is one of a recipe that may take less memory.
+type Change struct {
+	Key  string // as it is written: key=value
+	Make func() // makes it
+	Undo func() // puts back what was; nil where it is a key of Training
+}
+
 // tooLittle says what fits when recomputing every layer does not.
-func (c *Training) tooLittle(p plan.Memory, budget int64, config []byte, dir string) error {
-	var fits, all []lowered
-	for _, change := range c.lower(dir) {
-		other := *c
-		change.set(&other)
-		q, err := other.MeasureStep(config, dir)
-		if err != nil {
-			continue // not for this model
+func (c *Training) tooLittle(peak, budget int64, changes []Change, measure func() (peak int64, layers int, err error)) error {
+	type result struct {
+		text string
+		peak int64
+	}
+	var fits, all []result
+	for _, change := range changes {
+		old := *c
+		change.Make()
+		lower, _, err := measure()
+		if *c = old; change.Undo != nil {
+			change.Undo()
 		}
-		change.peak = q.Peak
-		all = append(all, change)
-		if q.Peak <= budget {
-			fits = append(fits, change)
+		if err != nil || lower >= peak {
+			continue // not for this model, or of no use
+		}
+		r := result{fmt.Sprintf("%s (%s)", change.Key, plan.Bytes(lower)), lower}
+		if all = append(all, r); lower <= budget {
+			fits = append(fits, r)
 		}
 	}
-	text := fmt.Sprintf("memory is %s and a step needs %s even with every layer run again", c.Memory, plan.Bytes(p.Peak))
-	byPeak := func(a, b lowered) int { return cmp.Compare(a.peak, b.peak) }
+	words := func(list []result) string {
+		var parts []string
+		for _, r := range list {
+			parts = append(parts, r.text)
+		}
+		return strings.Join(parts, ", ")
+	}
+	text := fmt.Sprintf("memory is %s and a step needs %s even with every layer run again", c.Memory, plan.Bytes(peak))
 	switch {
 	case len(fits) > 0:
-		slices.SortStableFunc(fits, func(a, b lowered) int { return byPeak(b, a) })
+		slices.SortStableFunc(fits, func(a, b result) int { return cmp.Compare(b.peak, a.peak) })
 		return errors.New(text + "; what fits: " + words(fits))
 	case len(all) > 0:
-		slices.SortStableFunc(all, byPeak)
+		slices.SortStableFunc(all, func(a, b result) int { return cmp.Compare(a.peak, b.peak) })
 		return errors.New(text + "; no single change is enough, the largest are: " + words(all[:min(3, len(all))]))
 	}
 	return errors.New(text + "; use a smaller model or raise memory")
 }
 
-// lowered is a change of the recipe that takes less memory.
-type lowered struct {
-	key  string
-	set  func(*Training)
-	peak int64
-}
-
-func words(list []lowered) string {
-	var parts []string
-	for _, l := range list {
-		parts = append(parts, fmt.Sprintf("%s (%s)", l.key, plan.Bytes(l.peak)))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// lower lists the changes that can be made.
-func (c *Training) lower(dir string) []lowered {
-	var list []lowered
+// lower lists the changes of common keys.
+func (c *Training) lower(dir string) []Change {
+	var list []Change
+	change := func(key string, make func()) { list = append(list, Change{Key: key, Make: make}) }
 	for n := c.BatchSize / 2; n >= 1; n /= 2 {
-		list = append(list, lowered{key: fmt.Sprintf("batch_size=%d", n), set: func(t *Training) { t.BatchSize = n }})
+		change(fmt.Sprintf("batch_size=%d", n), func() { c.BatchSize = n })
 	}
 	if n := c.SequenceLength / 2; n >= 2 {
-		list = append(list, lowered{key: fmt.Sprintf("sequence_length=%d", n), set: func(t *Training) { t.SequenceLength = n }})
+		change(fmt.Sprintf("sequence_length=%d", n), func() { c.SequenceLength = n })
 	}
 	if c.Optimizer.Name == "adamw" {
-		list = append(list, lowered{key: "optimizer.name=adamw8bit", set: func(t *Training) { t.Optimizer.Name = "adamw8bit" }})
+		change("optimizer.name=adamw8bit", func() { c.Optimizer.Name = "adamw8bit" })
 	}
 	if !c.Optimizer.Paged {
-		list = append(list, lowered{key: "optimizer.paged=true", set: func(t *Training) { t.Optimizer.Paged = true }})
+		change("optimizer.paged=true", func() { c.Optimizer.Paged = true })
 	}
 	if kind, _, _ := device.ParseName(c.Device); kind == "cuda" && !c.ActivationOffloading {
-		list = append(list, lowered{key: "activation_offloading=true", set: func(t *Training) { t.ActivationOffloading = true }})
+		change("activation_offloading=true", func() { c.ActivationOffloading = true })
 	}
 	if c.Method == "full" && dir != "" {
-		list = append(list, lowered{key: "method=lora", set: func(t *Training) { t.Method = "lora" }})
+		change("method=lora", func() { c.Method = "lora" })
 	}
 	if c.DType == "f32" {
-		list = append(list, lowered{key: "dtype=bf16", set: func(t *Training) { t.DType = "bf16" }})
+		change("dtype=bf16", func() { c.DType = "bf16" })
 	}
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 
 	"hone/data"
 	"hone/plan"
@@ -17,39 +18,54 @@ import (
 // that only counts. What it writes is in a folder that is removed. Models are opened but not read, rules and programs that
 // score answers are not asked, and answers are as long as they may be.
 
-// ahead rehearses a run whose data is open.
-func (r *Run) ahead(ctx context.Context, s Rehearsed) (*Planned, error) {
-	other := &Run{Training: r.Training, Recipe: r.Recipe, From: r.From, Tokenizer: r.Tokenizer, Begin: r.Begin, lent: true}
-	other.Stage = s.Repeat(other)
-	return other.Rehearse(ctx, "", Env{Rates: r.Env.Rates})
-}
-
-// Rehearse plans the run that r would make on a machine with the rates.
+// Rehearse plans the run that r would make on a machine with the rates. Where the recipe says how much memory there is, that is with the
+// fewest layers run again with which it fits.
 func (r *Run) Rehearse(ctx context.Context, stage string, env Env) (p *Planned, err error) {
-	dir, err := os.MkdirTemp("", "hone-plan-")
+	err = r.rehearsing(env, func() error {
+		if err := r.Stage.OpenData(ctx, r); err != nil {
+			return err
+		}
+		p, err = r.ahead(ctx)
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	dev := plan.NewDevice()
-	r.Rehearsal, r.Folder, r.Env = true, Folder{dir}, env.WithDefaults()
-	r.Env.Device, r.Env.Events = dev, func(train.Event) {}
-	defer r.free()
-	failed := tensor.Try(func() { p, err = r.rehearseOn(ctx, dev) })
-	if err := errors.Join(failed, err); err != nil {
-		return nil, fmt.Errorf("plan the run: %w", err)
 	}
 	p.Stage = stage
 	return p, nil
 }
 
-func (r *Run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error) {
-	if !r.lent {
-		if err := r.Stage.OpenData(ctx, r); err != nil {
-			return nil, err
+// ahead plans a run whose data is open, and sets its Recompute where the recipe says how much memory there is.
+func (r *Run) ahead(ctx context.Context) (p *Planned, err error) {
+	s := r.Stage.(Rehearsed)
+	err = r.Training.fit(slices.Concat(r.Training.lower(r.From), s.Lower()), func() (int64, int, error) {
+		other := &Run{Training: r.Training, Recipe: r.Recipe, From: r.From, Tokenizer: r.Tokenizer, Begin: r.Begin}
+		other.Stage = s.Repeat(other)
+		if err := other.rehearsing(Env{Rates: r.Env.Rates}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
+			return 0, 0, fmt.Errorf("plan the run: %w", err)
 		}
+		return p.Peak, p.layers, nil
+	})
+	return p, err
+}
+
+// rehearsing calls f with a device that only counts and a folder that is removed after it.
+func (r *Run) rehearsing(env Env, f func() error) (err error) {
+	dir, err := os.MkdirTemp("", "hone-plan-")
+	if err != nil {
+		return err
 	}
-	p := &Planned{}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	r.Rehearsal, r.Folder, r.Env = true, Folder{dir}, env.WithDefaults()
+	r.Env.Device, r.Env.Events = plan.NewDevice(), func(train.Event) {}
+	defer r.free()
+	failed := tensor.Try(func() { err = f() })
+	return errors.Join(failed, err)
+}
+
+// rehearse opens what a run does, on data that is open already, and makes an iteration of steps.
+func (r *Run) rehearse(ctx context.Context) (*Planned, error) {
+	p, dev := &Planned{}, r.Env.Device.(*plan.Device)
 	if err := r.openModel(ctx); err != nil {
 		return nil, err
 	}
@@ -70,8 +86,8 @@ func (r *Run) rehearseOn(ctx context.Context, dev *plan.Device) (*Planned, error
 	for _, param := range Trainable(r.Trained.Params()) {
 		p.Gradients += 4 * int64(param.Tensor.Len())
 	}
-	p.Steps = r.Training.Steps
-	if p.Recompute, err = r.Training.RecomputedLayers(r.Model.Shape().Layers); err != nil {
+	p.Steps, p.layers = r.Training.Steps, r.Model.Shape().Layers
+	if p.Recompute, err = r.Training.RecomputedLayers(p.layers); err != nil {
 		return nil, err
 	}
 	return p, r.rehearseSteps(ctx, dev, p)

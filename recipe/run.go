@@ -48,7 +48,6 @@ type Run struct {
 
 	clock     *stepClock
 	planned   plan.Memory // zero where it is not planned
-	lent      bool        // the stage's data is open, and another's
 	foreseen  *Planned    // by a rehearsal; nil where there was none
 	unplanned error       // why there was none
 	setup     float64     // seconds from the command to the first step
@@ -163,7 +162,7 @@ func (r *Run) openOptimizer() (err error) {
 // planMemory plans a step and, where the recipe says how much memory there is, chooses recompute. Other stages than those of predicting the
 // next token are rehearsed where the rates of the machine are known; that this fails is no reason not to run.
 func (r *Run) planMemory(ctx context.Context) error {
-	switch s, ok := r.Stage.(Rehearsed); {
+	switch _, ok := r.Stage.(Rehearsed); {
 	case r.Rehearsal:
 		return nil
 	case r.NextToken:
@@ -176,11 +175,11 @@ func (r *Run) planMemory(ctx context.Context) error {
 		}
 		r.planned, err = r.Training.PlanStep(config, r.From)
 		return err
-	case r.Training.Memory != "":
-		return errors.New("memory is not planned for this stage; leave it out and set recompute")
-	case ok && r.Env.Rates != plan.Rates{}:
-		if r.foreseen, r.unplanned = r.ahead(ctx, s); r.foreseen != nil {
+	case ok && (r.Training.Memory != "" || r.Env.Rates != plan.Rates{}):
+		if r.foreseen, r.unplanned = r.ahead(ctx); r.unplanned == nil {
 			r.planned = r.foreseen.Memory
+		} else if r.Training.Memory != "" {
+			return r.unplanned
 		}
 	}
 	return nil

@@ -73,4 +73,5 @@ type Rehearsed interface {
 	Rehearse(r *Run) (steps int, alike bool)
 	KVCache(r *Run) int64 // bytes of the keys and values of what is written
 	Repeat(r *Run) Stage  // the stage of r, before its models are there, on the same data
+	Lower() []Change      // of its own keys, to take less memory
 }

@@ -348,6 +348,7 @@ func (s *preferring) Repeat(*recipe.Run) recipe.Stage {
 	return &other
 }
 
+func (s *preferring) Lower() []recipe.Change           { return nil }
 func (s *preferring) Rehearse(*recipe.Run) (int, bool) { return 1, true }
 func (s *preferring) KVCache(r *recipe.Run) int64      { return r.SampleCache() }
 

@@ -25,3 +25,14 @@ func TestRehearsal(t *testing.T) {
 		recipetest.Rehearsed(t, "dpo "+args, func(out string) recipetest.Planning { return tinyDPO(t, from, pairs, out, strings.Fields(args)...) })
 	}
 }
+
+// TestMemoryBudget: memory decides how many layers are run again.
+func TestMemoryBudget(t *testing.T) {
+	from, pairs := base(t, "model.num_hidden_layers=6", "steps=2"), recipetest.PreferenceFile(t, "pairs")
+	recipetest.KeepsTo(t, "reward", func(out string, args ...string) recipetest.Planning {
+		return tinyReward(t, from, pairs, out, append(args, "steps=2", "batch_size=16")...)
+	})
+	recipetest.KeepsTo(t, "dpo", func(out string, args ...string) recipetest.Planning {
+		return tinyDPO(t, from, pairs, out, append(args, "steps=2", "batch_size=16", "method=lora")...)
+	})
+}

@@ -217,6 +217,7 @@ func (s *rewarding) Repeat(*recipe.Run) recipe.Stage {
 	return &rewarding{c: s.c, records: s.records.lent(), template: s.template, meter: train.NewMeter()}
 }
 
+func (s *rewarding) Lower() []recipe.Change           { return nil }
 func (s *rewarding) Rehearse(*recipe.Run) (int, bool) { return 1, true }
 func (s *rewarding) KVCache(*recipe.Run) int64        { return 0 }
 

@@ -190,10 +190,10 @@ func TestBadPreferences(t *testing.T) {
 }
 
 // base trains the model that is started from.
-func base(t testing.TB) string {
+func base(t testing.TB, args ...string) string {
 	t.Helper()
 	c := lm.DefaultPretrain()
-	return recipetest.Base(t, &c)
+	return recipetest.Base(t, &c, args...)
 }
 
 func tinyReward(t testing.TB, modelDir, data, out string, args ...string) *Reward {

@@ -2,6 +2,7 @@ package recipetest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -80,5 +81,38 @@ func Rehearsed(t *testing.T, name string, make func(out string) Planning) {
 		t.Errorf("%s: the cache of keys and values is %d bytes", name, p.KVCache)
 	} else if rollouts != (p.RolloutSeconds > 0) {
 		t.Errorf("%s: answers take %v s", name, p.RolloutSeconds)
+	}
+}
+
+// KeepsTo looks whether a recipe with half of the memory that running layers again saves keeps to it, in its plan and in its run, and
+// whether it says what would fit where nothing does.
+func KeepsTo(t *testing.T, name string, make func(out string, args ...string) Planning) {
+	t.Helper()
+	planned := func(args ...string) (*recipe.Planned, error) {
+		c := make(filepath.Join(t.TempDir(), "run"), args...)
+		if err := c.Validate(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return c.Plan(t.Context(), recipe.Env{})
+	}
+	none, err := planned()
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	all, err := planned("recompute=layers")
+	if err != nil || !(all.Peak < none.Peak) {
+		t.Fatalf("%s: a peak of %d bytes, and of %d with all layers run again, %v", name, none.Peak, all.Peak, err)
+	}
+	budget := (none.Peak + all.Peak) / 2
+	p, err := planned(fmt.Sprint("memory=", budget))
+	if err != nil || p.Peak > budget || p.Recompute == 0 {
+		t.Errorf("%s: a plan within %d bytes: %+v, %v", name, budget, p, err)
+	}
+	sum, _, err := Start(t, make(filepath.Join(t.TempDir(), "run"), fmt.Sprint("memory=", budget)), 1)
+	if err != nil || sum.PeakMemoryBytes > budget || sum.PlannedMemoryBytes != p.Peak {
+		t.Errorf("%s: a run within %d bytes: %+v, %v", name, budget, sum, err)
+	}
+	if _, err := planned(fmt.Sprint("memory=", all.Peak-1)); err == nil || !strings.Contains(err.Error(), "what fits: ") {
+		t.Errorf("%s: a byte too little: %v", name, err)
 	}
 }

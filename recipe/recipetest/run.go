@@ -175,9 +175,9 @@ func Tiny(t testing.TB, c any, text, out string, args ...string) {
 }
 
 // Base trains, by a recipe of pre-training, the model that other stages start from.
-func Base(t testing.TB, c Recipe) string {
+func Base(t testing.TB, c Recipe, args ...string) string {
 	t.Helper()
-	Tiny(t, c, TextFolder(t), filepath.Join(t.TempDir(), "base"), "steps=60", "optimizer.learning_rate=0.01", "dropout=0", "sequence_length=64")
+	Tiny(t, c, TextFolder(t), filepath.Join(t.TempDir(), "base"), append([]string{"steps=60", "optimizer.learning_rate=0.01", "dropout=0", "sequence_length=64"}, args...)...)
 	sum, _, err := Start(t, c, 1)
 	if err != nil {
 		t.Fatal(err)

@@ -397,10 +397,10 @@ func TestValuesComeWithAnswers(t *testing.T) {
 }
 
 // base trains the model that is started from.
-func base(t testing.TB) string {
+func base(t testing.TB, args ...string) string {
 	t.Helper()
 	c := lm.DefaultPretrain()
-	return recipetest.Base(t, &c)
+	return recipetest.Base(t, &c, args...)
 }
 
 // tinyReward is a recipe of the reward model that scores.

@@ -30,3 +30,14 @@ func TestRehearsal(t *testing.T) {
 		return tinyGRPO(t, from, prompts, out, "iterations=1", "beta=0.1")
 	})
 }
+
+// TestMemoryBudget: memory decides how many layers are run again.
+func TestMemoryBudget(t *testing.T) {
+	from, prompts := base(t, "model.num_hidden_layers=6", "steps=2"), promptFile(t)
+	recipetest.KeepsTo(t, "ppo", func(out string, args ...string) recipetest.Planning {
+		return tinyPPO(t, from, prompts, out, append(args, "iterations=1", "batch_size=8", "rollout_batch_size=2", "critic.kind=separate")...)
+	})
+	recipetest.KeepsTo(t, "grpo", func(out string, args ...string) recipetest.Planning {
+		return tinyGRPO(t, from, prompts, out, append(args, "iterations=1", "batch_size=16", "rollout_batch_size=2")...)
+	})
+}

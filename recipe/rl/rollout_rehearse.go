@@ -2,6 +2,8 @@ package rl
 
 import (
 	"context"
+	"fmt"
+
 	"hone/recipe"
 	"hone/reward"
 	"hone/train"
@@ -18,7 +20,7 @@ func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 
 // Rehearse lets answers run to their end and has no rule or program score them.
 func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
-	s.stop.EOS, s.stop.Stop, s.stop.Temperature = nil, nil, 0
+	s.stop.EOS, s.stop.Stop, s.stop.Temperature, s.stop.BatchSize = nil, nil, 0, s.c.RolloutBatchSize
 	for i := range s.rewards.sources {
 		if s.rewards.sources[i].rule != nil {
 			s.rewards.sources[i].rule = unasked{}
@@ -41,4 +43,13 @@ type unasked struct{}
 // Score is 0 for each.
 func (unasked) Score(_ context.Context, answers []reward.Answer) ([]float64, error) {
 	return make([]float64, len(answers)), nil
+}
+
+// Lower writes fewer answers side by side.
+func (s *rolling) Lower() (list []recipe.Change) {
+	was := s.c.RolloutBatchSize
+	for n := min(was, s.c.answers()) / 2; n >= 1; n /= 2 {
+		list = append(list, recipe.Change{Key: fmt.Sprintf("rollout_batch_size=%d", n), Make: func() { s.c.RolloutBatchSize = n }, Undo: func() { s.c.RolloutBatchSize = was }})
+	}
+	return list
 }
