@@ -185,6 +185,17 @@ func (e example) checkGrad(t *testing.T, name string, got []float32) {
 	}
 }
 
+// countedModel counts the rows that go through a model.
+type countedModel struct {
+	nn.Model
+	rows int
+}
+
+func (c *countedModel) Hidden(in nn.Input) *tensor.Tensor {
+	c.rows += in.IDs.Len()
+	return c.Model.Hidden(in)
+}
+
 // TestHiddenAt: asked for some rows, a model gives them the bits that they have among all, and the gradients that follow from them.
 func TestHiddenAt(t *testing.T) {
 	dev := cpu.New(cpu.Options{})
@@ -195,7 +206,14 @@ func TestHiddenAt(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := loadExample(t, goldenDir(name))
-		rows := []int32{1, 4, 5, e.offset[1] - 1, e.offset[1], int32(len(e.ids) - 2)}
+		e.ids, e.positions, e.offset = nil, nil, []int32{0} // two prompts of two and three answers, and a lone one
+		for _, ids := range [][]int32{{3, 1, 4, 1, 5, 9}, {2, 7, 1, 8, 2, 8}, {3, 1, 4, 1, 6}, {2, 7, 1, 8, 3, 1, 2}, {5, 5, 6}, {3, 1, 4, 1, 5, 7, 7, 2, 3}} {
+			for p, id := range ids {
+				e.ids, e.positions = append(e.ids, id), append(e.positions, int32(p))
+			}
+			e.offset = append(e.offset, int32(len(e.ids)))
+		}
+		rows := []int32{3, 4, 10, 15, 16, 22, 24, 26, 29, 32}
 		pass := func(of func(in nn.Input, tape *tensor.Tape) *tensor.Tensor) (h []float32, grads [][]float32) {
 			tape := tensor.NewTape(dev, device.F32)
 			defer tape.Reset()
@@ -214,7 +232,11 @@ func TestHiddenAt(t *testing.T) {
 			return h, grads
 		}
 		want, wantGrads := pass(func(in nn.Input, tape *tensor.Tape) *tensor.Tensor { return tensor.Rows(m.Hidden(in), tape.Ints(rows)) })
-		got, grads := pass(func(in nn.Input, _ *tensor.Tape) *tensor.Tensor { return nn.HiddenAt(m, in, rows) })
+		counted := &countedModel{Model: m}
+		got, grads := pass(func(in nn.Input, _ *tensor.Tape) *tensor.Tensor { return nn.HiddenAt(counted, in, rows) })
+		if shared := m.Shape().RouterLoss == 0 && m.Shape().OwnAfter == 0; shared && counted.rows != len(e.ids)-4-2*2 {
+			t.Errorf("%s: %d of %d rows ran", name, counted.rows, len(e.ids))
+		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: the hidden states differ", name)
 		}

@@ -24,6 +24,7 @@ type Shape struct {
 	Experts, ExpertsPerToken                            int     // feed-forwards of a layer and how many of them work on a token; 0: one for all
 	RouterLoss                                          float32 // coefficient of the load-balancing loss in training, 0: off
 	Virtual                                             int     // tokens that stand before every sequence, which no text has; MaxPositions is without them
+	OwnAfter                                            int     // a longer sequence is rotated by frequencies that depend on its length; 0: never
 	LongAfter                                           int     // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
 }
 
@@ -40,6 +41,8 @@ type Input struct {
 	kept      []int32        // rows that HiddenAt asks for; nil: all
 	keptIndex *tensor.Tensor // the same on the device
 	last      int            // number of the layer that gives them alone
+	ids       []int32        // IDs on the host; nil where nothing is shared
+	spread    *tensor.Tensor // rows of keys and values as the sequences have them, where some are shared
 	positions []int32        // Positions on the host
 	prefix    *tensor.Tensor // keys and values before every sequence, [P, layers*2*K*D]
 	expected  []int          // of each sequence: the length it will reach, when that is known to be more than its positions tell
@@ -48,7 +51,7 @@ type Input struct {
 // NewInput puts a packed batch on the tape's device: ids and positions [N], and offsets
 // [S+1], sequence s being rows offsets[s] to offsets[s+1].
 func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
-	in := Input{IDs: t.Ints(ids), Positions: t.Ints(positions), positions: positions}
+	in := Input{IDs: t.Ints(ids), Positions: t.Ints(positions), ids: ids, positions: positions}
 	for s := range len(offsets) - 1 {
 		at, n := int(offsets[s]), int(offsets[s+1]-offsets[s])
 		in.Sequences = append(in.Sequences, device.Sequence{Q: at, QLen: n, K: at, KLen: n})
@@ -57,14 +60,16 @@ func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
 }
 
 // HiddenAt runs the model up to its final norm for some rows of in, such as those that predict an answer's tokens: [R, C], with the
-// bits that Hidden gives them. Of the last layer's other rows only keys and values are computed, which is all that is needed of them.
+// bits that Hidden gives them. Of the last layer's other rows only keys and values are computed, which is all that is needed of them, and
+// what sequences begin with alike runs once.
 func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
-	index := in.IDs.Tape().Ints(rows)
 	if in.Balance != nil { // the loss is of all that routers pick
 		in.kept = nil
-		return tensor.Rows(m.Hidden(in), index)
+		return tensor.Rows(m.Hidden(in), in.IDs.Tape().Ints(rows))
 	}
-	in.kept, in.keptIndex, in.last = rows, index, m.Shape().Layers-1
+	s := m.Shape()
+	in, rows = in.shared(s, rows)
+	in.kept, in.keptIndex, in.last = rows, in.IDs.Tape().Ints(rows), s.Layers-1
 	return m.Hidden(in)
 }
 
@@ -128,7 +133,7 @@ func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *
 	if in.Cache != nil {
 		k, v = in.Cache.put(i, k, v, in.Sequences)
 	}
-	return in.Kept(i, tensor.Attention(q, k, v, s))
+	return in.Kept(i, tensor.Attention(q, in.spreadKeys(k), in.spreadKeys(v), s))
 }
 
 // Logits are the scores of the next token for the given rows of h, or for all when rows is nil: [R, V].

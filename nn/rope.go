@@ -177,6 +177,14 @@ func (c *RopeConfig) LongAfter() int {
 	return 0
 }
 
+// OwnAfter is the length beyond which a sequence is rotated by frequencies that depend on its length, 0 where none is.
+func (c *RopeConfig) OwnAfter() int {
+	if c.Type == "dynamic" {
+		return c.MaxPositions
+	}
+	return c.LongAfter()
+}
+
 // regime tells sequences apart that are rotated by different frequencies: it is 0, or a length for which frequencies
 // are the sequence's own.
 func (c *RopeConfig) regime(length int) int {

@@ -115,7 +115,7 @@ func (v *Virtual) textRows(n int, at []int) []int32 {
 // shift moves the positions behind the virtual tokens, and makes room for their rows before rows at.
 func (v *Virtual) shift(in Input, at []int) Input {
 	out, before := in, 0
-	out.positions, out.Sequences, out.expected = nil, nil, nil
+	out.ids, out.positions, out.Sequences, out.expected = nil, nil, nil, nil
 	for i, s := range in.Sequences {
 		fresh := before < len(at) && at[before] == s.Q
 		q := device.Sequence{Q: s.Q + before*v.Tokens, QLen: s.QLen, K: s.K, KLen: s.KLen}

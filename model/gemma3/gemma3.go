@@ -138,7 +138,7 @@ func (m *Model) Free() {
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Global.Context(), Tied: c.TieWordEmbeddings, LongAfter: c.Global.LongAfter()}
+		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Global.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Global.OwnAfter(), LongAfter: c.Global.LongAfter()}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.

@@ -153,7 +153,7 @@ func (m *Model) Free() { m.rope.Free() }
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	s := nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, LongAfter: c.Rope.LongAfter(),
+		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
 		Experts: c.NumLocalExperts, ExpertsPerToken: c.NumExpertsPerTok}
 	if c.OutputRouterLogits {
 		s.RouterLoss = float32(c.RouterAuxLossCoef)

@@ -110,7 +110,7 @@ func (m *Model) Free() { m.rope.Free() }
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads,
-		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, LongAfter: c.Rope.LongAfter()}
+		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
