@@ -86,3 +86,22 @@ func (p *Packed) Free(d Device) {
 	}
 	*p = Packed{}
 }
+
+// PackedMultiplier is a device that multiplies by matrices in few bits without writing their numbers to memory. It is optional:
+// see MatMulPacked.
+type PackedMultiplier interface {
+	// MatMulPacked is MatMul with the numbers of p, rounded to A's type, for B. It does nothing and reports false where it is
+	// not able to, or where unpacking is faster.
+	MatMulPacked(m MatMul, p Packed) bool
+}
+
+// MatMulPacked computes m with the numbers of p for B, which is absent in m. They have A's type.
+func MatMulPacked(d Device, m MatMul, p Packed) {
+	if x, ok := d.(PackedMultiplier); ok && x.MatMulPacked(m, p) {
+		return
+	}
+	m.B = d.Alloc(p.Rows*p.Cols, m.A.DType)
+	defer d.Free(m.B)
+	d.Unpack(m.B, p)
+	d.MatMul(m)
+}

@@ -53,6 +53,10 @@ func (t *Tensor) dense() (buf device.Buffer, done func()) {
 
 // matMul is a product with the weight w for B, which may be packed or arranged.
 func matMul(dev device.Device, m device.MatMul, w *Tensor) {
+	if w.packed != nil {
+		device.MatMulPacked(dev, m, *w.packed)
+		return
+	}
 	if a := w.order; a != nil && a.TransB == m.TransB {
 		m.B, m.Arranged = a.Buf, true
 		dev.MatMul(m)

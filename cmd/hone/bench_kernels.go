@@ -44,7 +44,7 @@ func benchKernelsCommand(a *app) *cobra.Command {
 			}
 			defer done()
 			m := &kernelMemory{dev: dev, rand: rand.New(rand.NewPCG(1, 2))}
-			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches, decodeBenches} {
+			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches, decodeBenches, fewRowsBenches} {
 				for _, k := range group(m, tokens) {
 					r, err := k.time(dev)
 					if err != nil {
@@ -158,4 +158,35 @@ func decodeBenches(m *kernelMemory, tokens int) (list []kernelBench) {
 			ops: 4 * float64(q) * float64(tokens), bytes: 4 * k, call: func() { m.dev.Attention(a) }})
 	}
 	return list
+}
+
+// fewRowsBenches are products of a few tokens by a weight of Llama 3 8B's feed-forward layer, in bf16 and in NF4.
+func fewRowsBenches(m *kernelMemory, _ int) (list []kernelBench) {
+	const out, in = 14336, 4096
+	w := m.normal(out*in, device.BF16)
+	p := m.packed(device.NF4, out, in)
+	for _, rows := range []int{1, 8} {
+		mm := device.MatMul{M: rows, N: out, K: in, A: m.normal(rows*in, device.BF16), TransB: true, C: m.normal(rows*out, device.BF16)}
+		packed, ops := mm, 2*float64(rows)*out*in
+		mm.B = w
+		list = append(list, kernelBench{name: fmt.Sprintf("product of %d by %d x %d", rows, out, in), ops: ops, bytes: 2 * out * in, call: func() { m.dev.MatMul(mm) }},
+			kernelBench{name: fmt.Sprintf("product of %d by %d x %d in NF4", rows, out, in), ops: ops, bytes: p.Codes.Len + p.Scales.Len + 4*p.Nested.Len,
+				call: func() { device.MatMulPacked(m.dev, packed, p) }})
+	}
+	return list
+}
+
+// packed makes a matrix of random numbers in few bits.
+func (m *kernelMemory) packed(packing device.Packing, rows, cols int) device.Packed {
+	p := device.NewPacked(m.dev, packing, rows, cols)
+	for _, b := range []device.Buffer{p.Codes, p.Scales, p.Nested, p.Offset} {
+		if !b.IsZero() {
+			m.buffers = append(m.buffers, b)
+		}
+	}
+	whole := m.normal(rows*cols, device.F32)
+	m.dev.Pack(p, whole)
+	m.dev.Free(whole)
+	m.buffers = m.buffers[:len(m.buffers)-1]
+	return p
 }

@@ -25,10 +25,10 @@ type matMulArgs struct {
 	transA, transB, acc       int32
 }
 
-// MatMul computes C (+)= op(A)·op(B) (+ Bias): by the matrix library where it can, in its own kernel where not.
+// MatMul computes C (+)= op(A)·op(B) (+ Bias): by the matrix library where it can, in kernels of its own where not, and for few rows.
 //
 // Of the contract one clause does not hold: the library picks its algorithm by all sizes, so a row of C may round differently
-// when M or N are others. The same call always gives the same bits.
+// when M or N are others. The same call always gives the same bits. A row of a product of few rows does not depend on the others.
 func (d *Device) MatMul(m device.MatMul) {
 	a := matMulOf(m)
 	if m.M == 0 || m.N == 0 {
@@ -36,6 +36,9 @@ func (d *Device) MatMul(m device.MatMul) {
 	}
 	if m.K == 0 {
 		d.finish(m, a)
+		return
+	}
+	if d.fewRows(m, a) {
 		return
 	}
 	if err := d.library(m, a); !errors.Is(err, errNoProduct) {
@@ -105,4 +108,19 @@ func fit(b device.Buffer, shape [2]int, ld, batch, stride int) (int, bool) {
 		return ld, true
 	}
 	return ld, ld >= shape[1] && stride >= 0 && (batch-1)*stride+(shape[0]-1)*ld+shape[1] <= b.Len
+}
+
+// matMulPackedOf checks that the operands fit where B is p.
+func matMulPackedOf(m device.MatMul, p device.Packed) matMulArgs {
+	if rows, cols := m.K, m.N; m.TransB && (p.Rows != cols || p.Cols != rows) || !m.TransB && (p.Rows != rows || p.Cols != cols) {
+		panic(fmt.Sprintf("cuda: MatMul of M=%d N=%d K=%d, transposed %v, by %d×%d packed numbers", m.M, m.N, m.K, m.TransB, p.Rows, p.Cols))
+	}
+	lda, okA := fit(m.A, [2]int{m.M, m.K}, m.LDA, 1, 0)
+	ldc, okC := fit(m.C, [2]int{m.M, m.N}, m.LDC, 1, 0)
+	if m.M < 0 || !okA || !okC || !m.Bias.IsZero() && m.Bias.Len < m.N {
+		panic(fmt.Sprintf("cuda: MatMul of M=%d N=%d K=%d does not fit its operands: A %d elements, row stride %d; C %d, %d; bias %d", m.M, m.N, m.K,
+			m.A.Len, m.LDA, m.C.Len, m.LDC, m.Bias.Len))
+	}
+	return matMulArgs{a: viewOf(m.A), c: viewOf(m.C), bias: viewOf(m.Bias), lda: int64(lda), ldc: int64(ldc), m: int32(m.M), n: int32(m.N), k: int32(m.K),
+		transB: bit(m.TransB), acc: bit(m.Accumulate)}
 }

@@ -26,20 +26,22 @@ type packedArgs struct {
 	cols           int32
 }
 
-func (d *Device) packedOf(op string, p device.Packed, x device.Buffer) packedArgs {
+// packedOf checks the buffers of p.
+func (d *Device) packedOf(op string, p device.Packed) packedArgs {
 	codes, scales, nested, offset := p.Sizes()
 	if p.Packing != device.NF4 && p.Packing != device.Int8 || p.Codes.Len != codes || p.Scales.Len != scales || p.Nested.Len != nested || p.Offset.Len != offset {
 		panic(fmt.Sprintf("cuda: %s of %d×%d in packing %d with buffers of %d, %d, %d and %d elements", op, p.Rows, p.Cols, p.Packing,
 			p.Codes.Len, p.Scales.Len, p.Nested.Len, p.Offset.Len))
 	}
-	return packedArgs{x: floatsOf(op, x, p.Rows*p.Cols), codes: address(need(p.Codes, device.U8)), scales: address(need(p.Scales, device.U8)),
+	return packedArgs{codes: address(need(p.Codes, device.U8)), scales: address(need(p.Scales, device.U8)),
 		nested: address(need(p.Nested, device.F32)), offset: address(need(p.Offset, device.F32)),
-		dynamic: d.tableAt(tableDynamic), nf4: d.tableAt(tableNF4), n: int64(x.Len), cols: int32(p.Cols)}
+		dynamic: d.tableAt(tableDynamic), nf4: d.tableAt(tableNF4), n: int64(p.Rows) * int64(p.Cols), cols: int32(p.Cols)}
 }
 
 // Pack stores x in few bits.
 func (d *Device) Pack(p device.Packed, x device.Buffer) {
-	a := d.packedOf("Pack", p, x)
+	a := d.packedOf("Pack", p)
+	a.x = floatsOf("Pack", x, p.Rows*p.Cols)
 	if p.Packing == device.Int8 {
 		run(d, kernelPackInt8, line(p.Rows, 256), &a)
 		return
@@ -56,7 +58,8 @@ func (d *Device) Pack(p device.Packed, x device.Buffer) {
 
 // Unpack computes the numbers that p stands for.
 func (d *Device) Unpack(y device.Buffer, p device.Packed) {
-	a := d.packedOf("Unpack", p, y)
+	a := d.packedOf("Unpack", p)
+	a.x = floatsOf("Unpack", y, p.Rows*p.Cols)
 	if p.Packing == device.Int8 {
 		run(d, kernelUnpackInt8, line(p.Rows, 256), &a)
 		return

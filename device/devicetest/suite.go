@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Paged", testPaged},
 		{"Pack", testPack},
 		{"Arrange", testArrange},
+		{"MatMulPacked", testMatMulPacked},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

@@ -19,6 +19,26 @@ func testMatMul(p *pair) {
 		})
 	}
 	p.batchedMatMul()
+	p.fewRows()
+}
+
+// fewRows checks products of few rows by dense matrices, as decoding has them.
+func (p *pair) fewRows() {
+	for i, s := range sample([][3]int{{1, 40, 64}, {3, 17, 72}, {8, 129, 256}, {13, 24, 1096}, {16, 9, 520}, {2, 8, 2056}}) {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			m, n, k := s[0], s[1], s[2]
+			a, b := p.normal(m*(k+8), t[0], 1), p.normal(n*k, t[0], 1)
+			c, bias := p.normal(m*n, t[1], 1), p.normal(n, t[1], 1)
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				mm := device.MatMul{M: m, N: n, K: k, A: at(a), LDA: k + 8, B: at(b), TransB: true, C: at(c), Accumulate: i%2 == 0}
+				if i%3 == 0 {
+					mm.Bias = at(bias)
+				}
+				d.MatMul(mm)
+			})
+			p.check(label("MatMul of few rows %v%s", s, types), c, productTolerance(k, t[0]))
+		})
+	}
 }
 
 // matMul checks one product; the bits of form are TransA, TransB and Accumulate.

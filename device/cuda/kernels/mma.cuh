@@ -45,6 +45,14 @@ __device__ __forceinline__ void wait_copies() { asm volatile("cp.async.wait_all;
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int GROUPS> __device__ __forceinline__ void wait_copies_but() { asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory"); }
 
+// read_once reads 16 bytes that nobody will read again, where it is called: volatile, for else the compiler puts a loop's reads
+// between the products that they should be ahead of.
+__device__ __forceinline__ uint4 read_once(const void *p) {
+	uint4 v;
+	asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p));
+	return v;
+}
+
 // pack2 rounds two numbers to bf16, the first in the lower half.
 __device__ __forceinline__ u32 pack2(float low, float high) {
 	u32 r;
@@ -62,6 +70,16 @@ __device__ __forceinline__ float exp2_fast(float x) {
 __device__ __forceinline__ u32 pack2(float low, float high) { return narrow(low) | (u32)narrow(high) << 16; }
 __device__ __forceinline__ float exp2_fast(float x) { return exp2f(x); }
 #endif
+
+// unpack8 makes bf16 of 8 numbers in NF4, two in a byte, the first in its upper half; table has what the codes stand for.
+__device__ __forceinline__ uint4 unpack8(u32 codes, const float *table, float scale) {
+	uint4 v;
+	v.x = pack2(table[codes >> 4 & 15] * scale, table[codes & 15] * scale);
+	v.y = pack2(table[codes >> 12 & 15] * scale, table[codes >> 8 & 15] * scale);
+	v.z = pack2(table[codes >> 20 & 15] * scale, table[codes >> 16 & 15] * scale);
+	v.w = pack2(table[codes >> 28] * scale, table[codes >> 24 & 15] * scale);
+	return v;
+}
 
 // Tiles in shared memory have rows of D bf16, D a multiple of 32, in chunks of eight. The chunks of a row change places, so that
 // the same one of eight rows below each other lies in all banks.

@@ -137,3 +137,10 @@ template <int BYTES> static inline void copy_async(void *to, const void *from, b
 static inline void wait_copies() { hone_copy_now(-1); }
 static inline void commit_copies() { hone_copies_end_group(); }
 template <int GROUPS> static inline void wait_copies_but() { hone_copy_now(GROUPS); }
+
+static inline uint4 read_once(const void *p) {
+	if ((unsigned long)p % 16) hone_refuse("16 bytes are read that are not aligned");
+	uint4 v;
+	memcpy(&v, p, 16);
+	return v;
+}
