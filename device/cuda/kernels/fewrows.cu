@@ -65,6 +65,7 @@ KERNEL(few_rows, 256, FewRowsArgs) {
 			low[i] = row_part(a, g, k);
 			high[i] = a.m > 8 ? row_part(a, g + 8, k) : none;
 		}
+		__syncwarp(); // else the compiler puts reads behind the products that they should be ahead of
 #pragma unroll
 		for (int i = 0; i < AHEAD; i++) multiply(c, low[i], high[i], w[i]);
 	}
