@@ -76,6 +76,31 @@ func Arrange(m Model) {
 	m.Head().Weight.Arrange(true)
 }
 
+// ArrangeBeside is Arrange for a while in which the model only generates: its weights stay, and the device has a copy in its order until
+// done is called. It panics, as any allocation does, when the device is full, with nothing left behind.
+func ArrangeBeside(m Model) (done func()) {
+	var copies []func()
+	done = func() {
+		for _, free := range copies {
+			free()
+		}
+		copies = nil
+	}
+	whole := false
+	defer func() {
+		if !whole {
+			done()
+		}
+	}()
+	for _, layer := range Layers(m) {
+		weight, _ := layer.Parameters()
+		copies = append(copies, weight.ArrangeBeside(!layer.InFirst()))
+	}
+	copies = append(copies, m.Head().Weight.ArrangeBeside(true))
+	whole = true
+	return done
+}
+
 func adapted(a Adapter, x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	if a == nil {
 		return base(x)

@@ -28,9 +28,10 @@ type buffer struct {
 }
 
 var (
-	_ device.Device = (*Device)(nil)
-	_ device.Pager  = (*Device)(nil)
-	_ device.Apart  = (*Device)(nil)
+	_ device.Device   = (*Device)(nil)
+	_ device.Pager    = (*Device)(nil)
+	_ device.Apart    = (*Device)(nil)
+	_ device.Arranger = (*Device)(nil)
 )
 
 // NewDevice returns a device with nothing in use.

@@ -5,6 +5,19 @@ import "hone/device"
 // The kernels compute nothing; see package device for what they are. These count the bytes that they read and write; products are
 // in flops.go.
 
+// Arrange counts a copy of a weight.
+func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
+	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(k*n, b.DType)}
+	d.move(a.Buf, b)
+	return a, true
+}
+
+// Rearrange reads and writes.
+func (d *Device) Rearrange(y device.Buffer, a device.Arranged) { d.move(y, a.Buf) }
+
+// ArrangedRows reads the rows that it writes.
+func (d *Device) ArrangedRows(y device.Buffer, _ device.Arranged, _ device.Buffer) { d.move(y, y) }
+
 // Fill writes.
 func (d *Device) Fill(y device.Buffer, _ float32) { d.move(y) }
 

@@ -13,7 +13,7 @@ func Rows(x, index *Tensor) *Tensor { return lookup(tapeOf("Rows", x, index), x.
 
 func lookup(t *Tape, dtype device.DType, table, ids *Tensor) *Tensor {
 	y := t.empty(dtype, ids.Len(), table.Cols())
-	if table.order != nil {
+	if table.data == nil && table.order != nil {
 		t.Dev.(device.Arranger).ArrangedRows(y.Buffer(), *table.order, ids.Buffer())
 		return y
 	}

@@ -39,7 +39,7 @@ func (t *Tensor) Packing() device.Packing {
 
 // dense is the tensor's memory; for a packed or arranged one it is memory that done frees.
 func (t *Tensor) dense() (buf device.Buffer, done func()) {
-	if t.packed == nil && t.order == nil {
+	if t.data != nil || t.packed == nil && t.order == nil {
 		return t.Buffer(), func() {}
 	}
 	buf = t.dev.Alloc(t.Len(), t.dtype)
@@ -71,18 +71,41 @@ func matMul(dev device.Device, m device.MatMul, w *Tensor) {
 // Arrange lets the device keep a parameter in the order in which its products read it fastest, where it has one. outFirst tells Linear's weights, which
 // embeddings may be too, from Conv1D's. The parameter is frozen for good; only linear layers, heads and embeddings can use it.
 func (t *Tensor) Arrange(outFirst bool) {
+	if a := t.arranged(outFirst); a != nil {
+		t.Free()
+		t.order, t.needsGrad = a, false
+	}
+}
+
+// ArrangeBeside is Arrange for a while in which the parameter's values do not change: it keeps them, and products use an arranged copy until
+// done is called.
+func (t *Tensor) ArrangeBeside(outFirst bool) (done func()) {
+	a := t.arranged(outFirst)
+	if a == nil {
+		return func() {}
+	}
+	t.order = a
+	return func() {
+		t.dev.Free(a.Buf)
+		t.order = nil
+	}
+}
+
+// arranged is a copy in the device's order, nil where there is none or the parameter has one.
+func (t *Tensor) arranged(outFirst bool) *device.Arranged {
 	arranger, ok := t.dev.(device.Arranger)
 	if !ok || t.data == nil || t.order != nil {
-		return
+		return nil
 	}
 	k, n := t.Shape[0], t.Cols()
 	if outFirst {
 		k, n = n, k
 	}
-	if a, ok := arranger.Arrange(t.data.buf, k, n, outFirst); ok {
-		t.Free()
-		t.order, t.needsGrad = &a, false
+	a, ok := arranger.Arrange(t.data.buf, k, n, outFirst)
+	if !ok {
+		return nil
 	}
+	return &a
 }
 
 // noMemory says why a tensor has no buffer.

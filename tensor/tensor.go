@@ -30,7 +30,7 @@ type Tensor struct {
 
 	data   *storage
 	packed *device.Packed   // of a parameter in few bits, instead of data
-	order  *device.Arranged // of a parameter in the device's order, instead of data
+	order  *device.Arranged // of a parameter in the device's order, instead of data or, for a while, beside it
 	grad   *storage
 	saved  int // operations that need the value in their backward pass
 

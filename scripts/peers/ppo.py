@@ -33,6 +33,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--iterations", type=int, default=1, help="to time; the last counts")
     parser.add_argument("--epochs", type=int, default=4, help="of the training of an iteration, one update each")
+    parser.add_argument("--merge", action="store_true", help="merge the adapter into the weights while answers are written")
     return parser.parse_args()
 
 
@@ -89,9 +90,13 @@ def main():
     for _ in range(options.iterations):
         times = [time.perf_counter()]
         policy.eval()
+        if options.merge:
+            policy.merge_adapter()
         with torch.no_grad():
             ids = policy.generate(input_ids=prompts, attention_mask=torch.ones_like(prompts), do_sample=True, top_k=0,
                                   temperature=1.0, min_new_tokens=NEW, max_new_tokens=NEW, pad_token_id=0, eos_token_id=2)
+        if options.merge:
+            policy.unmerge_adapter()
         times.append(time.perf_counter())
         batch = score(policy, head, judge, ids)
         times.append(time.perf_counter())
@@ -104,7 +109,7 @@ def main():
         times.append(time.perf_counter())
     rollout, scoring, training = (round(b - a, 2) for a, b in zip(times, times[1:]))
     print(json.dumps({
-        "peer": "torch", "version": torch.__version__, "workload": options.workload, "dtype": options.dtype, "epochs": options.epochs, "threads": options.threads,
+        "peer": "torch", "version": torch.__version__, "workload": options.workload, "dtype": options.dtype, "epochs": options.epochs, "merge": options.merge, "threads": options.threads,
         "s_per_iteration": round(times[-1] - times[0], 2), "rollout_s": rollout, "scoring_s": scoring, "training_s": training,
         "rollout_tokens_per_s": round(BATCH * NEW / rollout, 1), "cpu_s": round(time.process_time(), 1),
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)}))
