@@ -105,16 +105,25 @@ func TestArrangedSameBits(t *testing.T) {
 				return outs, grad
 			}
 			want, wantGrad := run()
-			nn.Arrange(m.Model)
-			got, gotGrad := run()
-			for i := range want {
-				if !slices.Equal(got[i].Tokens, want[i].Tokens) || !slices.Equal(got[i].LogProbs, want[i].LogProbs) {
-					t.Errorf("%s %v: prompt %d is continued with %v, with weights as they were %v", name, dtype, i, got[i].Tokens, want[i].Tokens)
+			same := func(how string) {
+				got, gotGrad := run()
+				for i := range want {
+					if !slices.Equal(got[i].Tokens, want[i].Tokens) || !slices.Equal(got[i].LogProbs, want[i].LogProbs) {
+						t.Errorf("%s %v, %s: prompt %d is continued with %v, with weights as they were %v", name, dtype, how, i, got[i].Tokens, want[i].Tokens)
+					}
+				}
+				if !slices.Equal(gotGrad, wantGrad) || slices.Max(wantGrad) == 0 {
+					t.Errorf("%s %v, %s: the gradient of %s is %v, with weights as they were %v", name, dtype, how, first.Name, gotGrad[:4], wantGrad[:4])
 				}
 			}
-			if !slices.Equal(gotGrad, wantGrad) || slices.Max(wantGrad) == 0 {
-				t.Errorf("%s %v: the gradient of %s is %v, with weights as they were %v", name, dtype, first.Name, gotGrad[:4], wantGrad[:4])
+			before := dev.Memory().InUse
+			done := nn.ArrangeBeside(m.Model)
+			same("arranged beside")
+			if done(); dev.Memory().InUse != before {
+				t.Errorf("%s %v: %d bytes are in use after an arranged copy was there, %d before", name, dtype, dev.Memory().InUse, before)
 			}
+			nn.Arrange(m.Model)
+			same("arranged")
 			m.Free()
 			if held := dev.Memory().InUse; held != 0 {
 				t.Errorf("%s %v: %d bytes are in use after the model was freed", name, dtype, held)
