@@ -58,7 +58,8 @@ type Stats struct {
 	Bytes       int64          `json:"bytes"`
 	InvalidUTF8 int            `json:"invalid_utf8"` // documents with bytes that are not UTF-8
 	Skipped     map[Reason]int `json:"skipped,omitempty"`
-	Unreadable  []string       `json:"unreadable,omitempty"` // the first of the files counted so, and what is wrong with them
+	Unreadable  []string       `json:"unreadable,omitempty"`  // the first of the files and folders counted so, and what is wrong with them
+	BadRecords  []string       `json:"bad_records,omitempty"` // the same of records that are malformed, without text or too long
 }
 
 func (s *Stats) skip(r Reason, n int) {
@@ -80,7 +81,21 @@ func (s *Stats) Add(o *Stats) {
 	for reason, n := range o.Skipped {
 		s.skip(reason, n)
 	}
-	s.Unreadable = append(s.Unreadable, o.Unreadable[:min(len(o.Unreadable), namedFiles-len(s.Unreadable))]...)
+	for _, what := range o.Unreadable {
+		name(&s.Unreadable, what)
+	}
+	for _, what := range o.BadRecords {
+		name(&s.BadRecords, what)
+	}
+}
+
+// named is how many unreadable files, and bad records, are named.
+const named = 20
+
+func name(list *[]string, what string) {
+	if len(*list) < named {
+		*list = append(*list, what)
+	}
 }
 
 func (s *Stats) count(d Document) {

@@ -2,6 +2,8 @@ package data
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,8 +78,28 @@ func TestUnreadableFilesAreSkippedAndNamed(t *testing.T) {
 			t.Errorf("%q does not name %s", stats.Unreadable[i], name)
 		}
 	}
-	if _, _, err := read(Sources{Paths: []string{dir}}, dir); err == nil {
-		t.Error("without the policy nothing stops")
+	if _, _, err := read(Sources{Paths: []string{dir}}, dir); err == nil || !strings.Contains(err.Error(), "on_bad_file=skip") {
+		t.Errorf("without the policy: %v", err)
+	}
+}
+
+// TestEntriesThatCannotBeReadAreSkippedAndNamed: a link that the system does not follow stands for a folder without permission.
+func TestEntriesThatCannotBeReadAreSkippedAndNamed(t *testing.T) {
+	dir := tree(t, map[string]string{"a.jsonl": `{"text": "before"}`, "z.jsonl": `{"text": "after"}` + "\n{broken\n"})
+	if err := os.Symlink(strings.Repeat("x", 300), filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	s := Sources{Paths: []string{dir}, OnBadFile: SkipBadRecord, OnBadRecord: SkipBadRecord}
+	docs, stats, err := read(s, dir)
+	if err != nil || len(docs) != 2 || stats.Skipped[Unreadable] != 1 || len(stats.Unreadable) != 1 || !strings.Contains(stats.Unreadable[0], "link") {
+		t.Errorf("%q, %+v, %v", docs, stats, err)
+	}
+	if stats.Skipped[Malformed] != 1 || len(stats.BadRecords) != 1 || !strings.Contains(stats.BadRecords[0], "z.jsonl:2: not valid JSON") {
+		t.Errorf("%+v", stats)
+	}
+	s.OnBadFile = FailOnBadRecord
+	if _, _, err := read(s, dir); err == nil || !strings.Contains(err.Error(), "link") {
+		t.Errorf("error %v", err)
 	}
 }
 

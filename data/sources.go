@@ -70,7 +70,7 @@ func (s Sources) withDefaults() (Sources, error) {
 
 // Files lists the files that Documents reads, in its order.
 func (s Sources) Files() ([]string, error) {
-	files, err := expand(s.Paths, &Stats{})
+	files, err := expand(s.Paths, &Stats{}, s.OnBadFile)
 	var out []string
 	for _, f := range files {
 		out = append(out, f.path)
@@ -84,7 +84,7 @@ func (s Sources) Key() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	files, err := expand(s.Paths, &Stats{})
+	files, err := expand(s.Paths, &Stats{}, s.OnBadFile)
 	if err != nil {
 		return "", err
 	}
@@ -111,7 +111,7 @@ func (s Sources) Documents(stats *Stats) iter.Seq2[Document, error] {
 			yield(Document{}, err)
 			return
 		}
-		files, err := expand(s.Paths, stats)
+		files, err := expand(s.Paths, stats, r.OnBadFile)
 		if err != nil {
 			yield(Document{}, err)
 			return
@@ -192,6 +192,7 @@ func (k *sink) emit(d Document) error {
 func (k *sink) bad(r Reason, err error) error {
 	if k.cfg.OnBadRecord == SkipBadRecord {
 		k.stats.skip(r, 1)
+		name(&k.stats.BadRecords, err.Error())
 		return nil
 	}
 	return fmt.Errorf("%w; repair it or set on_bad_record=skip", err)
@@ -229,17 +230,12 @@ func (k *sink) file(f sourceFile) error {
 // unreadable deals with a file that cannot be opened, unpacked or read to its end; what was read before stays.
 func (k *sink) unreadable(f sourceFile, err error) error {
 	if k.cfg.OnBadFile != SkipBadRecord {
-		return err
+		return fmt.Errorf("%w; repair it, leave it out of the data, or where there is such a key set on_bad_file=skip", err)
 	}
 	k.stats.skip(Unreadable, 1)
-	if len(k.stats.Unreadable) < namedFiles {
-		k.stats.Unreadable = append(k.stats.Unreadable, err.Error())
-	}
+	name(&k.stats.Unreadable, err.Error())
 	return nil
 }
-
-// namedFiles is how many unreadable files are named.
-const namedFiles = 20
 
 // useless counts a file without text that was found in a folder, and refuses one that was named.
 func (k *sink) useless(f sourceFile, r Reason, what string) error {

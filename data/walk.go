@@ -18,9 +18,9 @@ type sourceFile struct {
 }
 
 // expand turns files, folders and globs into the files behind them, each once: the arguments in the order given, within each
-// by path. Hidden entries of folders are counted and left out.
-func expand(args []string, stats *Stats) ([]sourceFile, error) {
-	w := walker{stats: stats, seen: map[string]bool{}}
+// by path. Hidden entries of folders are counted and left out, and so are entries that cannot be read when they may be skipped.
+func expand(args []string, stats *Stats, onBad BadRecord) ([]sourceFile, error) {
+	w := walker{stats: stats, onBad: onBad, seen: map[string]bool{}}
 	for _, arg := range args {
 		if err := w.argument(arg); err != nil {
 			return nil, err
@@ -34,6 +34,7 @@ func expand(args []string, stats *Stats) ([]sourceFile, error) {
 
 type walker struct {
 	stats *Stats
+	onBad BadRecord       // what happens to entries of folders that cannot be read
 	seen  map[string]bool // real paths of files and folders that were taken
 	files []sourceFile
 }
@@ -113,13 +114,26 @@ func (w *walker) folder(dir string) error {
 		if errors.Is(err, fs.ErrNotExist) || isLoop(err) {
 			continue // a link to nowhere or to itself
 		}
-		if err != nil {
-			return fmt.Errorf("read data: %w", err)
+		if err == nil {
+			err = w.entry(path, info, false)
+		} else {
+			err = fmt.Errorf("read data: %w", err)
 		}
-		if err := w.entry(path, info, false); err != nil {
+		if err := w.unreadable(err); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// unreadable deals with an entry of a folder that cannot be read.
+func (w *walker) unreadable(err error) error {
+	var path *fs.PathError
+	if w.onBad != SkipBadRecord || !errors.As(err, &path) {
+		return err
+	}
+	w.stats.skip(Unreadable, 1)
+	name(&w.stats.Unreadable, err.Error())
 	return nil
 }
 

@@ -53,9 +53,7 @@ func (a *app) check(cmd *cobra.Command, c *curation.Check) error {
 	if err != nil {
 		return err
 	}
-	if stats.Documents > 0 {
-		fmt.Fprintln(a.notes(), stats)
-	}
+	a.noteRead(stats)
 	if c.Out != "" {
 		if _, err := report.WriteCuration(c.Out); err != nil {
 			return err

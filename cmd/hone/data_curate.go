@@ -58,10 +58,8 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) error {
 	if err != nil {
 		return err
 	}
-	if note := stats.String(); stats.Documents > 0 {
-		fmt.Fprintln(a.notes(), note)
-	}
-	for _, note := range append(stats.Unreadable, result.Notes...) {
+	a.noteRead(stats)
+	for _, note := range result.Notes {
 		fmt.Fprintln(a.notes(), note)
 	}
 	if _, err := report.WriteCuration(c.Out); err != nil {

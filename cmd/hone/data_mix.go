@@ -47,9 +47,7 @@ func mixCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(stats.Skipped) > 0 {
-				fmt.Fprintln(a.notes(), stats)
-			}
+			a.noteRead(stats)
 			return a.result(mixed, func(w io.Writer) { showMix(w, mixed, c.Out) })
 		},
 	}

@@ -29,9 +29,13 @@ func sampleCommand(a *app) *cobra.Command {
 				return errors.New("--json tells what was drawn, so that the documents need a file: set --out FILE")
 			}
 			s.Paths = args
-			drawn, seen, err := curate.Sample(s.Documents(&data.Stats{}), n, seed)
+			stats := &data.Stats{}
+			drawn, seen, err := curate.Sample(s.Documents(stats), n, seed)
 			if err != nil {
 				return err
+			}
+			if len(stats.Skipped) > 0 {
+				a.noteRead(stats)
 			}
 			if out == "" {
 				return writeSample(a.out, drawn, s.Records)

@@ -18,7 +18,19 @@ import (
 // sourceFlags are the flags of commands that read documents.
 func sourceFlags(cmd *cobra.Command, s *data.Sources) {
 	cmd.Flags().StringVar(&s.Field, "text-field", "text", "JSON key or Parquet column that holds the text")
-	cmd.Flags().StringVar((*string)(&s.OnBadRecord), "on-bad-record", "error", "at a malformed record: error, or skip and count it")
+	cmd.Flags().StringVar((*string)(&s.OnBadRecord), "on-bad-record", "error", "at a malformed record: error, or skip and name it")
+	cmd.Flags().StringVar((*string)(&s.OnBadFile), "on-bad-file", "error", "at a file that cannot be read or unpacked: error, or skip and name it")
+}
+
+// noteRead says what was read and what was left out.
+func (a *app) noteRead(stats *data.Stats) {
+	if stats.Documents == 0 && len(stats.Skipped) == 0 {
+		return // an earlier run read it
+	}
+	fmt.Fprintln(a.notes(), stats)
+	for _, what := range slices.Concat(stats.BadRecords, stats.Unreadable) {
+		fmt.Fprintln(a.notes(), "left out:", what)
+	}
 }
 
 func statsCommand(a *app) *cobra.Command {
@@ -27,7 +39,7 @@ func statsCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "stats DATA...", Short: "Count documents, text, tokens, copies and common lines",
 		Long: "Reads files, folders or globs once and counts: documents, bytes, characters, words, lines, tokens with a tokenizer, quantiles of the lengths,\n" +
-			"documents that equal an earlier one, kinds of files, languages, scripts of the letters, the most common lines. Memory does not grow with the data.",
+			"documents that equal an earlier one, kinds of files, languages (of one in eight), scripts of the letters, the most common lines. Memory does not grow with the data.",
 		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s.Paths = args
@@ -42,7 +54,7 @@ func statsCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.notes(), stats)
+			a.noteRead(stats)
 			return a.result(survey, func(w io.Writer) { showSurvey(w, survey) })
 		},
 	}

@@ -104,3 +104,21 @@ func BenchmarkPasses(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLook is hone data stats on one worker.
+func BenchmarkLook(b *testing.B) {
+	for name, texts := range benchTexts(b) {
+		bytes := 0
+		for _, text := range texts {
+			bytes += len(text)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(bytes))
+			for b.Loop() {
+				if _, err := Look(b.Context(), stream(documents(texts), goOn), SurveyConfig{Workers: 1}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -71,11 +71,11 @@ func (c commonLines) merge(o commonLines) (taken int64) {
 	return taken
 }
 
-// top are the n most frequent lines that stand more than once.
-func (c commonLines) top(n int) []CommonLine {
+// top are the n most frequent lines that stand more than once, and more often than one that is missing may stand.
+func (c commonLines) top(n int, missed int64) []CommonLine {
 	list := []CommonLine{}
 	for _, l := range c {
-		if l.Count > 1 {
+		if l.Count > max(1, missed) {
 			list = append(list, l)
 		}
 	}

@@ -31,10 +31,10 @@ type Survey struct {
 	DuplicateShare float64            `json:"duplicate_share"` // of the documents
 	Lengths        map[string]Lengths `json:"lengths"`         // in bytes, characters, words and, where they are counted, tokens
 	Extensions     []Part             `json:"extensions"`      // of the files, the largest first
-	Languages      []Part             `json:"languages"`       // of whole documents, as the step of that name tells them; und where it is uncertain
+	Languages      []Part             `json:"languages"`       // of a sample of the documents, all where they are few, as the step of that name tells them; und where it is uncertain
 	Scripts        []Part             `json:"scripts"`         // letters by the way of writing; Bytes counts letters
 	CommonLines    []CommonLine       `json:"common_lines"`
-	LinesMissed    int64              `json:"lines_missed"` // a line that is not listed, or that a listed one lacks, stands at most this often
+	LinesMissed    int64              `json:"lines_missed"` // a line that is not listed stands at most this often, and a listed one at most so much more often
 
 	lengths map[string]Distribution
 	parts   map[string]map[string]Count // extensions, languages and scripts
@@ -97,8 +97,11 @@ func Look(ctx context.Context, docs iter.Seq2[data.Document, error], cfg SurveyC
 		}
 		return func(docs []data.Document) *Survey {
 			s := newSurvey()
-			for _, d := range docs {
+			for i, d := range docs {
 				s.add(d, tokens)
+				if i < languageDocs {
+					s.part("languages", surveyLanguage(string(d.Text)), int64(len(d.Text)))
+				}
 			}
 			return s
 		}
@@ -152,13 +155,15 @@ func (s *Survey) add(d data.Document, tokens func(string) int) {
 		s.lengths[unit].add(float64(n), lengthDigits, true)
 	}
 	s.part("extensions", extension(d.Source), int64(len(text)))
-	s.part("languages", surveyLanguage(text), int64(len(text)))
 	for script, letters := range Scripts(text) {
 		s.part("scripts", script, letters)
 	}
 	s.Lines += s.common.add(text)
 	s.hashes = append(s.hashes, entry{key: xxh3.HashString(text), doc: uint64(s.Documents - 1), bytes: uint32(len(text))})
 }
+
+// languageDocs is in how many documents of each batch the language is looked at, which takes longer than all the rest.
+const languageDocs = 16
 
 func surveyLanguage(text string) string {
 	c := DefaultLanguage()
@@ -223,7 +228,7 @@ func (s *Survey) finish(lines int) {
 			P50: d.Quantile(.5), P75: d.Quantile(.75), P95: d.Quantile(.95), P99: d.Quantile(.99), Max: d.Quantile(1)}
 	}
 	s.Extensions, s.Languages, s.Scripts = partsOf(s.parts["extensions"]), partsOf(s.parts["languages"]), partsOf(s.parts["scripts"])
-	s.CommonLines = s.common.top(lines)
+	s.CommonLines = s.common.top(lines, s.LinesMissed)
 }
 
 func partsOf(counts map[string]Count) []Part {

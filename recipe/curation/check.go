@@ -21,7 +21,8 @@ import (
 type Check struct {
 	Data        []string `yaml:"data" doc:"files, folders or globs of records: .jsonl, .json, .parquet, .csv, each also .gz or .zst"`
 	Out         string   `yaml:"out" doc:"folder of what is kept, records as they are: part-N.jsonl.zst, report.html, curation.json, duplicates.jsonl; empty: only a report"`
-	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and name it"`
+	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
 	Checks      []string `yaml:"checks" doc:"in the order of their work: format, same_answers, refusals, outliers, length, scripts, language, words"`
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact (equal records), near (alike prompts)"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"records in a part, in MiB"`
@@ -40,7 +41,7 @@ type Check struct {
 func DefaultCheck() Check {
 	near := curate.DefaultMinHash()
 	near.NGram, near.Threshold = 3, 0.8
-	return Check{OnBadRecord: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
+	return Check{OnBadRecord: "error", OnBadFile: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
 		Refusals: curate.DefaultRefusals(), Outliers: curate.DefaultOutliers(), Language: curate.Language{Sample: 600}, Near: near}
 }
 
@@ -84,7 +85,7 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 		return nil, nil, err
 	}
 	env = env.WithDefaults()
-	sources := data.Sources{Paths: c.Data, OnBadRecord: data.BadRecord(c.OnBadRecord), Records: true}
+	sources := data.Sources{Paths: c.Data, OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile), Records: true}
 	key, err := sources.Key()
 	if err != nil {
 		return nil, nil, err

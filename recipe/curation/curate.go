@@ -26,7 +26,7 @@ type Curate struct {
 	URLField    string   `yaml:"url_field" doc:"JSON key or Parquet column of where a document was found; where there is none, it has none"`
 	IDField     string   `yaml:"id_field" doc:"the same for its name"`
 	OnSameID    string   `yaml:"on_same_id" doc:"at a document with the id of an earlier one: keep both and say so, skip it, or error"`
-	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	OnBadRecord string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and name it"`
 	OnBadFile   string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
 	Filters     []string `yaml:"filters" doc:"in the order of their work: mend, length, language, urls, words, pii, gopher_quality, gopher_repetition, c4, fineweb, code, decontaminate, classifier, perplexity"`
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact and near (or minhash) of documents, then what stood before of paragraphs, lines and substring"`

@@ -26,7 +26,8 @@ type Mix struct {
 	Amount          int64    `yaml:"amount" doc:"bytes of text to write, or tokens where a tokenizer is named; sources that end begin anew; 0: see until"`
 	Until           string   `yaml:"until" doc:"without an amount: first (a source ends) or all (have been read once, the others again meanwhile)"`
 	TextField       string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
-	OnBadRecord     string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and count it"`
+	OnBadRecord     string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and name it"`
+	OnBadFile       string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
 	Tokenizer       string   `yaml:"tokenizer" doc:"folder or file of a tokenizer: shares and amount are of its tokens; empty: of bytes"`
 	ShardMiB        int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
 	Format          string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
@@ -34,7 +35,7 @@ type Mix struct {
 
 // DefaultMix returns the recipe with every default filled in.
 func DefaultMix() Mix {
-	return Mix{DataTemperature: 1, Until: "first", TextField: "text", OnBadRecord: "error", ShardMiB: 256, Format: jsonlFormat}
+	return Mix{DataTemperature: 1, Until: "first", TextField: "text", OnBadRecord: "error", OnBadFile: "error", ShardMiB: 256, Format: jsonlFormat}
 }
 
 // Validate reports the first key that cannot be meant, and the remedy.
@@ -80,7 +81,7 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 	}
 	stats, key := &data.Stats{}, ""
 	for i, path := range c.Data {
-		s := data.Sources{Paths: []string{path}, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
+		s := data.Sources{Paths: []string{path}, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
 		in := curate.Ingredient{Name: path, Docs: func() iter.Seq2[data.Document, error] { return s.Documents(stats) }}
 		in.Weight = func() (float64, error) { return c.weight(i, s, cfg.Tokens) }
 		cfg.Ingredients = append(cfg.Ingredients, in)
