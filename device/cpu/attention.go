@@ -143,6 +143,20 @@ func (a *attention) queryRow(v floats, s *device.Sequence, kv, r int) headRows {
 	return headRows{v: v, off: ((s.Q+i)*a.Heads + kv*a.group + g) * a.D, d: a.D, n: 1}
 }
 
+// askRead asks for row r of the given matrices of queries, to be read.
+func (a *attention) askRead(s *device.Sequence, kv, r int, of ...floats) {
+	for _, v := range of {
+		x := a.queryRow(v, s, kv, r)
+		x.askRead(0)
+	}
+}
+
+// askWrite asks for row r of a matrix of queries, to be written.
+func (a *attention) askWrite(s *device.Sequence, kv, r int, v floats) {
+	x := a.queryRow(v, s, kv, r)
+	x.askWrite(0)
+}
+
 // keyRows are keys lo to hi of head kv in a matrix of keys.
 func (a *attention) keyRows(v floats, s *device.Sequence, kv, lo, hi int) headRows {
 	stride := a.KVHeads * a.D

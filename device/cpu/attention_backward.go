@@ -51,6 +51,7 @@ func (a *attention) loadRows(w *attentionWorker, s *device.Sequence, t attention
 	grow(&w.stage, 2*a.D)
 	first, last := a.seeing(s, t.lo*backwardKeys, min(t.hi*backwardKeys, s.KLen))
 	for r := first * a.group; r < last*a.group; r++ {
+		a.askRead(s, t.kv, min(r+rowsAhead, last*a.group-1), a.do, a.o, a.q)
 		do, o := a.queryRow(a.do, s, t.kv, r), a.queryRow(a.o, s, t.kv, r)
 		at := do.off
 		w.lse[r] = a.lse[at/a.D]
@@ -68,6 +69,7 @@ type keyBlock struct {
 func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBlock) {
 	n := b.k1 - b.k0
 	keys, values := a.keyRows(a.k, s, b.kv, b.k0, b.k1), a.keyRows(a.v, s, b.kv, b.k0, b.k1)
+	dk, dv := a.keyRows(a.dk, s, b.kv, b.k0, b.k1), a.keyRows(a.dv, s, b.kv, b.k0, b.k1)
 	clear(w.dk[:n*a.dp])
 	clear(w.dv[:n*a.dp])
 	first, last := a.seeing(s, b.k0, b.k1)
@@ -76,11 +78,14 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 		w.packTransposed(&w.vT, values, 0, true)
 		w.packRows(&w.kRow, keys, 0, a.dp)
 	}
+	for j := range n {
+		dk.askWrite(j)
+		dv.askWrite(j)
+	}
 	step := w.blockRows(backwardRowBlock)
 	for r := first * a.group / step * step; r < last*a.group; r += step {
 		a.backwardBlock(w, s, b, r, min(r+step, s.QLen*a.group))
 	}
-	dk, dv := a.keyRows(a.dk, s, b.kv, b.k0, b.k1), a.keyRows(a.dv, s, b.kv, b.k0, b.k1)
 	for j := range n {
 		if a.scale != 1 {
 			vecScale(w.dk[j*a.dp:][:a.D], a.scale)
@@ -99,7 +104,7 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 	grow(&w.s, rows*ld)
 	grow(&w.ds, rows*ld)
 	grow(&w.slope, backwardKeys)
-	t := rowBlock{s: s, r: lo, m: hi - lo, k0: b.k0, k1: b.k1}
+	t := rowBlock{s: s, kv: b.kv, r: lo, m: hi - lo, k0: b.k0, k1: b.k1}
 	if !a.tileRanges(w, &t) {
 		return
 	}
@@ -145,6 +150,7 @@ func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
 		from, to = max(0, from-w.rows()), to+w.rows()
 		p, g := w.s[i*ld:i*ld+to], w.ds[i*ld:i*ld+to]
 		lo, hi := a.rowRange(t, i)
+		a.askWrite(t.s, t.kv, t.r+i, a.dq)
 		if lo < hi {
 			a.gradRow(w, p[lo:hi], g[lo:hi], w.lse[t.r+i])
 		}

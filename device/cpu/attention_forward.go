@@ -28,7 +28,7 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first, false)
 		w.packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
 		for r := t.lo; r < t.hi; r += step {
-			b := rowBlock{s: s, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
+			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
 				a.forwardBlock(w, &b)
 			}
@@ -43,6 +43,7 @@ func (w *attentionWorker) blockRows(n int) int { return roundUp(n, w.rows()) }
 // rowBlock is m rows from r on, at row at of the scratch, with a block of keys k0 to k1.
 type rowBlock struct {
 	s        *device.Sequence
+	kv       int
 	r, m, at int
 	k0, k1   int
 }
@@ -96,6 +97,7 @@ func (a *attention) loadQueries(w *attentionWorker, s *device.Sequence, kv, lo, 
 		return
 	}
 	for r := lo; r < hi; r++ {
+		a.askRead(s, kv, min(r+rowsAhead, hi-1), a.q)
 		row := w.q[(r-lo)*ld : (r-lo)*ld+a.D]
 		x := a.queryRow(a.q, s, kv, r)
 		x.copyRow(row, 0)
@@ -138,6 +140,7 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 		first = first && w.sum[b.at+i] == 0
 		row := w.s[i*ld : (i+1)*ld]
 		lo, hi := a.rowRange(b, i)
+		a.askWrite(b.s, b.kv, b.r+i, a.o)
 		w.blockMax[i], w.blockSum[i] = a.softmaxRow(row[lo:hi])
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		clear(row[from:max(lo, from)])

@@ -77,6 +77,7 @@ func (a *attention) loadQueryPairs(w *attentionWorker, s *device.Sequence, kv, l
 	grow(&w.stage, a.D)
 	stage := w.stage[:a.D]
 	for r := lo; r < hi; r++ {
+		a.askRead(s, kv, min(r+rowsAhead, hi-1), a.q)
 		x := a.queryRow(a.q, s, kv, r)
 		x.copyRow(stage, 0)
 		vecScale(stage, power)

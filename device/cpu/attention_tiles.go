@@ -239,6 +239,24 @@ func (x *headRows) address(r int) unsafe.Pointer {
 	return unsafe.Pointer(&x.v.f[at])
 }
 
+// Rows of a head are too far apart for the machine to foresee the next, so they are asked for some rows ahead, and
+// those that will be written long before: the first write to a line waits for memory as a read does.
+const rowsAhead = 12
+
+// askRead asks for row r to be read.
+func (x *headRows) askRead(r int) { askToRead(x.address(r), x.bytes()) }
+
+// askWrite asks for row r to be written.
+func (x *headRows) askWrite(r int) { askToWrite(x.address(r), x.bytes()) }
+
+// bytes is the size of a row.
+func (x *headRows) bytes() int {
+	if x.v.h != nil {
+		return 2 * x.d
+	}
+	return 4 * x.d
+}
+
 // copyRow copies row r to the front of dst.
 func (x *headRows) copyRow(dst []float32, r int) {
 	at := x.off + r*x.stride

@@ -2,6 +2,8 @@
 
 package cpu
 
+import "unsafe"
+
 // spinPause tells the core n times that it is in a waiting loop.
 //
 //go:noescape
@@ -15,3 +17,13 @@ const fetchBytes = 12 * 64
 //
 //go:noescape
 func fetchLines(at uintptr)
+
+// askToRead asks the first cache for bytes from at on, which a moment later will be read.
+//
+//go:noescape
+func askToRead(at unsafe.Pointer, bytes int)
+
+// askToWrite asks the first cache for bytes from at on as its own, which a moment later will be written.
+//
+//go:noescape
+func askToWrite(at unsafe.Pointer, bytes int)

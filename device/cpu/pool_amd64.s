@@ -29,3 +29,27 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	PREFETCHT1 704(SI)
 	PAUSE
 	RET
+
+// func askToRead(at unsafe.Pointer, bytes int)
+TEXT ·askToRead(SB), NOSPLIT, $0-16
+	MOVQ at+0(FP), SI
+	MOVQ bytes+8(FP), CX
+
+line:
+	PREFETCHT0 (SI)
+	ADDQ $64, SI
+	SUBQ $64, CX
+	JG   line
+	RET
+
+// func askToWrite(at unsafe.Pointer, bytes int)
+TEXT ·askToWrite(SB), NOSPLIT, $0-16
+	MOVQ at+0(FP), SI
+	MOVQ bytes+8(FP), CX
+
+line:
+	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI), which the assembler does not know
+	ADDQ $64, SI
+	SUBQ $64, CX
+	JG   line
+	RET

@@ -2,7 +2,10 @@
 
 package cpu
 
-import "runtime"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // spinPause gives other goroutines a chance; there is no instruction for waiting here.
 func spinPause(int) { runtime.Gosched() }
@@ -11,3 +14,7 @@ const fetchBytes = 12 * 64
 
 // fetchLines would ask for memory; no kernel here is fast enough to wait for it.
 func fetchLines(uintptr) {}
+
+// askToRead and askToWrite would ask for memory as well.
+func askToRead(unsafe.Pointer, int)  {}
+func askToWrite(unsafe.Pointer, int) {}
