@@ -193,8 +193,10 @@ type Sequence struct{ Q, QLen, K, KLen int }
 // Attention computes O = softmax(Scale·Q·Kᵀ + mask)·V per sequence and head; head h reads key/value
 // head h·KVHeads/Heads. LSE (F32 [rows of Q, Heads], optional) receives the log-sum-exp of each
 // query's scaled scores, which the gradient needs. SoftCap > 0 applies cap·tanh(score/cap) before masking.
+// Q, K and V may be columns of one matrix, their gradients likewise: then LDQ and LDKV are the elements between rows.
 type Attention struct {
 	O, Q, K, V     Buffer // O, Q [rows, Heads*D]; K, V [rows, KVHeads*D]
+	LDQ, LDKV      int    // row strides of Q and DQ, and of K, V, DK and DV, in elements; 0 means dense
 	LSE            Buffer
 	Heads, KVHeads int
 	D              int
@@ -204,11 +206,45 @@ type Attention struct {
 	Sequences      []Sequence
 }
 
+// Strides are the row strides of Q, and of K and V.
+func (a *Attention) Strides() (q, kv int) {
+	q, kv = a.LDQ, a.LDKV
+	if q == 0 {
+		q = a.Heads * a.D
+	}
+	if kv == 0 {
+		kv = a.KVHeads * a.D
+	}
+	return q, kv
+}
+
+// Rows are the rows of Q, and those of K and V. Where the sizes do not fit each other, or a sequence does not fit them, ok is false.
+func (a *Attention) Rows() (queries, keys int, ok bool) {
+	width, kvWidth := a.Heads*a.D, a.KVHeads*a.D
+	q, kv := a.Strides()
+	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || a.D <= 0 || a.Window < 0 || q < width || kv < kvWidth {
+		return 0, 0, false
+	}
+	queries, keys = rowsOf(a.Q.Len, width, q), rowsOf(a.K.Len, kvWidth, kv)
+	if a.O.Len != queries*width || rowsOf(a.V.Len, kvWidth, kv) != keys {
+		return 0, 0, false
+	}
+	for _, s := range a.Sequences {
+		if s.Q < 0 || s.QLen < 0 || s.K < 0 || s.KLen < s.QLen || s.Q+s.QLen > queries || s.K+s.KLen > keys {
+			return 0, 0, false
+		}
+	}
+	return queries, keys, true
+}
+
+// rowsOf is the number of rows of width elements, stride apart, in n elements.
+func rowsOf(n, width, stride int) int { return max(0, n-width+stride) / stride }
+
 // AttentionGrad is the gradient of Attention. It overwrites DQ, DK and DV (rows outside all sequences
 // are left as they are); O, Q, K, V, LSE are those of the forward pass.
 type AttentionGrad struct {
 	Attention
-	DO, DQ, DK, DV Buffer
+	DO, DQ, DK, DV Buffer // as long as O, Q, K, V
 }
 
 // CrossEntropy works on N rows of V logits (F32). For each row n with Targets[n] >= 0 it computes

@@ -136,6 +136,16 @@ func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *
 	return in.Kept(i, tensor.Attention(q, in.spreadKeys(k), in.spreadKeys(v), s))
 }
 
+// AttendColumns is Attend of q, k and v that stand side by side in one matrix [N, (H+2K)*D].
+func (in Input) AttendColumns(i int, qkv *tensor.Tensor, s tensor.AttentionShape) *tensor.Tensor {
+	if in.prefix == nil && in.Cache == nil && in.spread == nil {
+		s.Sequences = in.Sequences
+		return in.Kept(i, tensor.AttentionColumns(qkv, s))
+	}
+	p := tensor.SplitCols(qkv, s.Heads*s.D, s.KVHeads*s.D, s.KVHeads*s.D)
+	return in.Attend(i, p[0], p[1], p[2], s)
+}
+
 // Logits are the scores of the next token for the given rows of h, or for all when rows is nil: [R, V].
 // They come in the tape's dtype.
 func Logits(m Model, h *tensor.Tensor, rows *tensor.Tensor) *tensor.Tensor {

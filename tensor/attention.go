@@ -15,26 +15,68 @@ type AttentionShape struct {
 // q [N, H*D], k and v [rows, K*D], result [N, H*D]. Memory is linear in N (Dao et al., "FlashAttention", 2022).
 func Attention(q, k, v *Tensor, s AttentionShape) *Tensor {
 	t := tapeOf("Attention", q)
-	check(q.Cols() == s.Heads*s.D && k.Cols() == s.KVHeads*s.D && v.Cols() == k.Cols(), "Attention",
-		"q %v, k %v, v %v do not fit %d heads and %d key/value heads of %d", q.Shape, k.Shape, v.Shape, s.Heads, s.KVHeads, s.D)
-	check(s.Heads%s.KVHeads == 0, "Attention", "%d heads are not a multiple of %d key/value heads", s.Heads, s.KVHeads)
-	o := t.empty(q.dtype, q.Shape...)
-	a := device.Attention{O: o.Buffer(), Q: q.Buffer(), K: k.Buffer(), V: v.Buffer(), Heads: s.Heads, KVHeads: s.KVHeads,
-		D: s.D, Scale: s.Scale, Window: s.Window, SoftCap: s.SoftCap, Sequences: s.Sequences}
-	if !t.wants(q, k, v) {
-		t.Dev.Attention(a)
-		return o
-	}
-	lse := t.empty(device.F32, q.Rows(), s.Heads)
-	a.LSE = lse.Buffer()
-	t.Dev.Attention(a)
-	t.push(o, func() {
+	s.check(q.Cols() == s.Heads*s.D && k.Cols() == s.KVHeads*s.D && v.Cols() == k.Cols(), q, k, v)
+	set := func(a *device.Attention) { a.Q, a.K, a.V = q.Buffer(), k.Buffer(), v.Buffer() }
+	return t.attention(s, set, func(g device.AttentionGrad) {
 		dq, dk, dv := t.scratch(q.Len(), q.dtype), t.scratch(k.Len(), k.dtype), t.scratch(v.Len(), v.dtype)
-		a.O, a.Q, a.K, a.V, a.LSE = o.Buffer(), q.Buffer(), k.Buffer(), v.Buffer(), lse.Buffer()
-		t.Dev.AttentionGrad(device.AttentionGrad{Attention: a, DO: o.grad.buf, DQ: dq.buf, DK: dk.buf, DV: dv.buf})
+		g.DQ, g.DK, g.DV = dq.buf, dk.buf, dv.buf
+		t.Dev.AttentionGrad(g)
 		giveGrad(q, dq)
 		giveGrad(k, dk)
 		giveGrad(v, dv)
-	}, q, k, v, o, lse)
+	}, q, k, v)
+}
+
+// AttentionColumns is Attention of a q, k and v that stand side by side in one matrix, as a fused projection makes them:
+// qkv [N, (H+2K)*D]. It takes them where they are, and their gradients go there.
+func AttentionColumns(qkv *Tensor, s AttentionShape) *Tensor {
+	t := tapeOf("AttentionColumns", qkv)
+	q, kv, c := s.Heads*s.D, s.KVHeads*s.D, qkv.Cols()
+	s.check(c == q+2*kv, qkv)
+	columns := func(b device.Buffer) [3]device.Buffer {
+		return [3]device.Buffer{b, b.Slice(q, b.Len), b.Slice(q+kv, b.Len)}
+	}
+	set := func(a *device.Attention) {
+		b := columns(qkv.Buffer())
+		a.Q, a.K, a.V, a.LDQ, a.LDKV = b[0], b[1], b[2], c, c
+	}
+	return t.attention(s, set, func(g device.AttentionGrad) {
+		d := t.scratch(qkv.Len(), qkv.dtype)
+		b := columns(d.buf)
+		g.DQ, g.DK, g.DV = b[0], b[1], b[2]
+		t.Dev.AttentionGrad(g)
+		giveGrad(qkv, d)
+	}, qkv)
+}
+
+func (s *AttentionShape) check(fits bool, operands ...*Tensor) {
+	var shapes [][]int
+	for _, x := range operands {
+		shapes = append(shapes, x.Shape)
+	}
+	check(fits, "Attention", "%v do not fit %d heads and %d key/value heads of %d", shapes, s.Heads, s.KVHeads, s.D)
+	check(s.Heads%s.KVHeads == 0, "Attention", "%d heads are not a multiple of %d key/value heads", s.Heads, s.KVHeads)
+}
+
+// attention runs the kernel: set sets the operands, the first of which has a row for each query, and backward is given a
+// call that lacks but the gradients' places.
+func (t *Tape) attention(s AttentionShape, set func(*device.Attention), backward func(device.AttentionGrad), operands ...*Tensor) *Tensor {
+	n := operands[0].Rows()
+	o, lse := t.empty(operands[0].dtype, n, s.Heads*s.D), (*Tensor)(nil)
+	a := device.Attention{O: o.Buffer(), Heads: s.Heads, KVHeads: s.KVHeads, D: s.D, Scale: s.Scale, Window: s.Window, SoftCap: s.SoftCap, Sequences: s.Sequences}
+	recorded := t.wants(operands...)
+	if recorded {
+		lse = t.empty(device.F32, n, s.Heads)
+		a.LSE = lse.Buffer()
+	}
+	set(&a)
+	t.Dev.Attention(a)
+	if recorded {
+		t.push(o, func() {
+			a.O, a.LSE = o.Buffer(), lse.Buffer()
+			set(&a)
+			backward(device.AttentionGrad{Attention: a, DO: o.grad.buf})
+		}, append(operands, o, lse)...)
+	}
 	return o
 }

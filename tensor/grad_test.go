@@ -124,6 +124,10 @@ func gradCases() []gradCase {
 		{"Attention windowed", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, Window: 2})},
 		{"Attention soft-capped", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, SoftCap: 0.7})},
 		{"Attention grouped, windowed and soft-capped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3, Window: 3, SoftCap: 0.7})},
+		{"AttentionColumns", []leaf{random(1, 8, 16)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			s := AttentionShape{Heads: 4, KVHeads: 2, D: 2, Scale: 0.6, Sequences: []device.Sequence{{QLen: 3, KLen: 3}, {Q: 3, QLen: 5, K: 3, KLen: 5}}}
+			return Add(AttentionColumns(x[0], s), SplitCols(x[0], 8, 8)[0])
+		})},
 		{"Embedding", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Embedding(t.Ints([]int32{4, 0, 4, 2}), x[0]) })},
 		{"Rows", []leaf{random(1, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Rows(x[0], t.Ints([]int32{1, 1, 3})) })},
 		{"Experts", []leaf{random(1, 6, 3), random(2, 6, 4), random(3, 20, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {

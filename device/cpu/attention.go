@@ -33,8 +33,8 @@ const (
 // attention is a call of Attention or AttentionGrad, kept for the next one.
 type attention struct {
 	device.AttentionGrad
-	q, k, v, o     floats
-	do, dq, dk, dv floats
+	q, k, v, o     headMatrix
+	do, dq, dk, dv headMatrix
 	lse            []float32
 	group          int // query heads of a key/value head
 	dp             int // D rounded up to vectors
@@ -99,31 +99,39 @@ func (d *Device) AttentionGrad(c device.AttentionGrad) {
 	a.AttentionGrad = device.AttentionGrad{}
 }
 
+// headMatrix is a matrix with a row for each token, in which heads stand side by side.
+type headMatrix struct {
+	floats
+	stride int // elements between rows
+}
+
+func headsOf(op string, b device.Buffer, n, stride int) headMatrix {
+	return headMatrix{floatsOf(op, b, n), stride}
+}
+
 // check views the operands and panics when they do not fit each other.
 func (a *attention) check(op string) {
-	if a.Heads <= 0 || a.KVHeads <= 0 || a.D <= 0 || a.Heads%a.KVHeads != 0 {
-		panic(fmt.Sprintf("cpu: %s of %d heads with %d key/value heads of %d channels", op, a.Heads, a.KVHeads, a.D))
+	queries, _, ok := a.Rows()
+	if !ok {
+		panic(fmt.Sprintf("cpu: %s of %d heads with %d key/value heads of %d channels in a window of %d: Q %d elements, row stride %d; K %d, V %d, %d; O %d; sequences %v",
+			op, a.Heads, a.KVHeads, a.D, a.Window, a.Q.Len, a.LDQ, a.K.Len, a.V.Len, a.LDKV, a.O.Len, a.Sequences))
 	}
-	queries, keys := rowsOf(op, a.Q, a.Heads*a.D), rowsOf(op, a.K, a.KVHeads*a.D)
-	a.q, a.o = floatsOf(op, a.Q, a.Q.Len), floatsOf(op, a.O, a.Q.Len)
-	a.k, a.v = floatsOf(op, a.K, a.K.Len), floatsOf(op, a.V, a.K.Len)
+	q, kv := a.Strides()
+	a.q, a.o = headsOf(op, a.Q, a.Q.Len, q), headsOf(op, a.O, a.O.Len, a.Heads*a.D)
+	a.k, a.v = headsOf(op, a.K, a.K.Len, kv), headsOf(op, a.V, a.V.Len, kv)
 	a.lse = optionalF32s(op, a.LSE, queries*a.Heads)
-	for _, s := range a.Sequences {
-		if s.Q < 0 || s.QLen < 0 || s.Q+s.QLen > queries || s.K < 0 || s.KLen < s.QLen || s.K+s.KLen > keys {
-			panic(fmt.Sprintf("cpu: %s of sequence %+v in %d rows of queries and %d of keys", op, s, queries, keys))
-		}
-	}
 	a.group = a.Heads / a.KVHeads
 	a.dp = roundUp(a.D, a.workers[0].kernels.lanes)
 	a.chooseUnits(a.q.h != nil && a.k.h != nil && a.v.h != nil)
 }
 
 func (a *attention) checkGrad() {
+	const op = "AttentionGrad"
 	if a.LSE.IsZero() {
 		panic("cpu: AttentionGrad without the LSE of the forward pass")
 	}
-	a.do, a.dq = floatsOf("AttentionGrad", a.DO, a.Q.Len), floatsOf("AttentionGrad", a.DQ, a.Q.Len)
-	a.dk, a.dv = floatsOf("AttentionGrad", a.DK, a.K.Len), floatsOf("AttentionGrad", a.DV, a.K.Len)
+	a.do, a.dq = headsOf(op, a.DO, a.O.Len, a.o.stride), headsOf(op, a.DQ, a.Q.Len, a.q.stride)
+	a.dk, a.dv = headsOf(op, a.DK, a.K.Len, a.k.stride), headsOf(op, a.DV, a.V.Len, a.v.stride)
 	a.chooseUnits(a.pairs && a.do.h != nil)
 }
 
@@ -138,13 +146,13 @@ func (a *attention) visible(s *device.Sequence, i int) (lo, hi int) {
 
 // queryRows are the rows of key/value head kv in a matrix of queries; row r is
 // found by queryRow.
-func (a *attention) queryRow(v floats, s *device.Sequence, kv, r int) headRows {
+func (a *attention) queryRow(v headMatrix, s *device.Sequence, kv, r int) headRows {
 	i, g := r/a.group, r%a.group
-	return headRows{v: v, off: ((s.Q+i)*a.Heads + kv*a.group + g) * a.D, d: a.D, n: 1}
+	return headRows{v: v.floats, off: (s.Q+i)*v.stride + (kv*a.group+g)*a.D, d: a.D, n: 1}
 }
 
 // askRead asks for row r of the given matrices of queries, to be read.
-func (a *attention) askRead(s *device.Sequence, kv, r int, of ...floats) {
+func (a *attention) askRead(s *device.Sequence, kv, r int, of ...headMatrix) {
 	for _, v := range of {
 		x := a.queryRow(v, s, kv, r)
 		x.askRead(0)
@@ -152,15 +160,14 @@ func (a *attention) askRead(s *device.Sequence, kv, r int, of ...floats) {
 }
 
 // askWrite asks for row r of a matrix of queries, to be written.
-func (a *attention) askWrite(s *device.Sequence, kv, r int, v floats) {
+func (a *attention) askWrite(s *device.Sequence, kv, r int, v headMatrix) {
 	x := a.queryRow(v, s, kv, r)
 	x.askWrite(0)
 }
 
 // keyRows are keys lo to hi of head kv in a matrix of keys.
-func (a *attention) keyRows(v floats, s *device.Sequence, kv, lo, hi int) headRows {
-	stride := a.KVHeads * a.D
-	return headRows{v: v, off: (s.K+lo)*stride + kv*a.D, stride: stride, d: a.D, n: hi - lo}
+func (a *attention) keyRows(v headMatrix, s *device.Sequence, kv, lo, hi int) headRows {
+	return headRows{v: v.floats, off: (s.K+lo)*v.stride + kv*a.D, stride: v.stride, d: a.D, n: hi - lo}
 }
 
 // planForward makes tasks of rows, the costliest first. Where there are few, they

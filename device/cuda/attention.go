@@ -27,25 +27,23 @@ type attentionArgs struct {
 	lse, delta        pointer
 	tiles             pointer
 	heads, kvHeads, d int32
+	ldq, ldkv         int32
 	window            int32
 	scale, softCap    float32
 }
 
 // attentionOf checks the operands. variant is the index of the kernels for heads so wide.
 func attentionOf(op string, a device.Attention) (args attentionArgs, variant int) {
-	if a.Heads <= 0 || a.KVHeads <= 0 || a.Heads%a.KVHeads != 0 || a.D <= 0 || a.D > widestHead || a.Window < 0 {
-		panic(fmt.Sprintf("cuda: %s of %d heads on %d, each of %d channels (%d at most), in a window of %d", op, a.Heads, a.KVHeads, a.D, widestHead, a.Window))
+	rows, _, ok := a.Rows()
+	if !ok || a.D > widestHead {
+		panic(fmt.Sprintf("cuda: %s of %d heads on %d, each of %d channels (%d at most), in a window of %d: Q %d elements, row stride %d; K %d, V %d, %d; O %d; sequences %v",
+			op, a.Heads, a.KVHeads, a.D, widestHead, a.Window, a.Q.Len, a.LDQ, a.K.Len, a.V.Len, a.LDKV, a.O.Len, a.Sequences))
 	}
-	rows, keys := rowsOf(op, a.Q, a.Heads*a.D), rowsOf(op, a.K, a.KVHeads*a.D)
-	for _, s := range a.Sequences {
-		if s.Q < 0 || s.QLen < 0 || s.K < 0 || s.KLen < s.QLen || s.Q+s.QLen > rows || s.K+s.KLen > keys {
-			panic(fmt.Sprintf("cuda: %s of %+v with %d rows of queries and %d of keys", op, s, rows, keys))
-		}
-	}
+	q, kv := a.Strides()
 	for a.D > 64<<variant {
 		variant++
 	}
-	return attentionArgs{o: floatsOf(op, a.O, a.Q.Len), q: viewOf(a.Q), k: viewOf(a.K), v: floatsOf(op, a.V, a.K.Len),
+	return attentionArgs{o: viewOf(a.O), q: viewOf(a.Q), k: viewOf(a.K), v: viewOf(a.V), ldq: int32(q), ldkv: int32(kv),
 		lse: optionalF32s(op, a.LSE, rows*a.Heads), heads: int32(a.Heads), kvHeads: int32(a.KVHeads), d: int32(a.D), window: int32(a.Window),
 		scale: a.Scale, softCap: a.SoftCap}, variant
 }
@@ -58,7 +56,7 @@ func (d *Device) Attention(a device.Attention) {
 	args, variant := attentionOf("Attention", a)
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
-	if f := d.flashFor(a.D, args.o, args.q, args.k, args.v); f != nil {
+	if f := d.flashFor(&args, args.o, args.q, args.k, args.v); f != nil {
 		if isDecode(a.Sequences) {
 			d.decode(f, a, args)
 		} else {
@@ -78,14 +76,14 @@ func (d *Device) AttentionGrad(a device.AttentionGrad) {
 	if args.lse == 0 {
 		panic("cuda: AttentionGrad without LSE")
 	}
-	args.gradO, args.dq = floatsOf(op, a.DO, a.Q.Len), floatsOf(op, a.DQ, a.Q.Len)
-	args.dk, args.dv = floatsOf(op, a.DK, a.K.Len), floatsOf(op, a.DV, a.K.Len)
+	args.gradO, args.dq = floatsOf(op, a.DO, a.O.Len), floatsOf(op, a.DQ, a.Q.Len)
+	args.dk, args.dv = floatsOf(op, a.DK, a.K.Len), floatsOf(op, a.DV, a.V.Len)
 	delta, release := d.scratch(a.LSE.Len)
 	defer release()
 	args.delta = delta
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
-	if f := d.flashFor(a.D, args.o, args.q, args.k, args.v, args.gradO, args.dq, args.dk, args.dv); f != nil {
+	if f := d.flashFor(&args, args.o, args.q, args.k, args.v, args.gradO, args.dq, args.dk, args.dv); f != nil {
 		d.flashGrad(f, a.Attention, &args)
 		return
 	}

@@ -37,10 +37,10 @@ func (f *flash) dkvShared() int     { return 2 * f.d * (2*f.dkvOwn + 4*f.dkvSeen
 // reservedShared is what a block's fixed arrays and the card itself take of shared memory beside the dynamic one, at most.
 const reservedShared = 3 << 10
 
-// flashFor are the kernels on tensor cores for heads of d channels, nil where the operands are not bf16 that can be copied 16
+// flashFor are the kernels on tensor cores for a's heads, nil where the operands are not bf16 that can be copied 16
 // bytes at a time.
-func (d *Device) flashFor(width int, operands ...floats) *flash {
-	if width%8 != 0 {
+func (d *Device) flashFor(a *attentionArgs, operands ...floats) *flash {
+	if a.d%8 != 0 || a.ldq%8 != 0 || a.ldkv%8 != 0 {
 		return nil
 	}
 	for _, x := range operands {
@@ -50,7 +50,7 @@ func (d *Device) flashFor(width int, operands ...floats) *flash {
 	}
 	for i := range flashes {
 		f := &flashes[i]
-		if width <= f.d {
+		if int(a.d) <= f.d {
 			if max(f.forwardShared(), f.dqShared(), f.dkvShared())+reservedShared > d.card.shared {
 				return nil
 			}

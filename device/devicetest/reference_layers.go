@@ -114,7 +114,8 @@ func (r *Reference) Rope(a device.Rope) {
 // keys (zero where hidden), with the derivative of each score by q·k, and the
 // log-sum-exp of the scores.
 func probabilities(a device.Attention, s device.Sequence, h, i int) (p, ds []float64, lse float64) {
-	q, kv := head(a.Q, s.Q+i, h, a.Heads, a.D), h*a.KVHeads/a.Heads
+	qStride, kvStride := a.Strides()
+	q, kv := head(a.Q, s.Q+i, h, qStride, a.D), h*a.KVHeads/a.Heads
 	p, ds = make([]float64, s.KLen), make([]float64, s.KLen)
 	last := s.KLen - s.QLen + i
 	first := 0
@@ -123,7 +124,7 @@ func probabilities(a device.Attention, s device.Sequence, h, i int) (p, ds []flo
 	}
 	highest := math.Inf(-1)
 	for j := first; j <= last; j++ {
-		p[j] = float64(a.Scale) * dot(q, head(a.K, s.K+j, kv, a.KVHeads, a.D))
+		p[j] = float64(a.Scale) * dot(q, head(a.K, s.K+j, kv, kvStride, a.D))
 		ds[j] = float64(a.Scale)
 		if a.SoftCap > 0 {
 			t := math.Tanh(p[j] / float64(a.SoftCap))
@@ -143,9 +144,9 @@ func probabilities(a device.Attention, s device.Sequence, h, i int) (p, ds []flo
 	return p, ds, highest + math.Log(sum)
 }
 
-// head is the D channels of one head in one row.
-func head(b device.Buffer, row, h, heads, d int) []float64 {
-	at := (row*heads + h) * d
+// head is the d channels of head h in one row of a matrix whose rows are stride apart.
+func head(b device.Buffer, row, h, stride, d int) []float64 {
+	at := row*stride + h*d
 	return floats(b)[at : at+d]
 }
 
@@ -173,15 +174,16 @@ func eachQuery(a device.Attention, f func(s device.Sequence, h, i int)) {
 
 // Attention computes softmax(Scale·Q·Kᵀ + mask)·V.
 func (r *Reference) Attention(a device.Attention) {
+	_, stride := a.Strides()
 	eachQuery(a, func(s device.Sequence, h, i int) {
 		p, _, lse := probabilities(a, s, h, i)
-		o := head(a.O, s.Q+i, h, a.Heads, a.D)
+		o := head(a.O, s.Q+i, h, a.Heads*a.D, a.D)
 		fill(o, 0)
 		for j, w := range p {
 			if w == 0 {
 				continue // a hidden key must not pass its NaN on
 			}
-			for c, v := range head(a.V, s.K+j, h*a.KVHeads/a.Heads, a.KVHeads, a.D) {
+			for c, v := range head(a.V, s.K+j, h*a.KVHeads/a.Heads, stride, a.D) {
 				o[c] += w * v
 			}
 		}
@@ -194,19 +196,20 @@ func (r *Reference) Attention(a device.Attention) {
 // AttentionGrad is the gradient of Attention; it recomputes all probabilities
 // and does not look at O and LSE.
 func (r *Reference) AttentionGrad(a device.AttentionGrad) {
+	qStride, kvStride := a.Strides()
 	for _, s := range a.Sequences {
-		clearRows(a.DQ, s.Q, s.QLen, a.Heads*a.D)
-		clearRows(a.DK, s.K, s.KLen, a.KVHeads*a.D)
-		clearRows(a.DV, s.K, s.KLen, a.KVHeads*a.D)
+		clearRows(a.DQ, s.Q, s.QLen, a.Heads*a.D, qStride)
+		clearRows(a.DK, s.K, s.KLen, a.KVHeads*a.D, kvStride)
+		clearRows(a.DV, s.K, s.KLen, a.KVHeads*a.D, kvStride)
 	}
 	eachQuery(a.Attention, func(s device.Sequence, h, i int) {
 		p, ds, _ := probabilities(a.Attention, s, h, i)
 		kv := h * a.KVHeads / a.Heads
-		q, do, dq := head(a.Q, s.Q+i, h, a.Heads, a.D), head(a.DO, s.Q+i, h, a.Heads, a.D), head(a.DQ, s.Q+i, h, a.Heads, a.D)
+		q, do, dq := head(a.Q, s.Q+i, h, qStride, a.D), head(a.DO, s.Q+i, h, a.Heads*a.D, a.D), head(a.DQ, s.Q+i, h, qStride, a.D)
 		delta, dp := 0.0, make([]float64, s.KLen)
 		for j, w := range p {
 			if w != 0 {
-				dp[j] = dot(do, head(a.V, s.K+j, kv, a.KVHeads, a.D))
+				dp[j] = dot(do, head(a.V, s.K+j, kv, kvStride, a.D))
 				delta += w * dp[j]
 			}
 		}
@@ -215,7 +218,7 @@ func (r *Reference) AttentionGrad(a device.AttentionGrad) {
 				continue
 			}
 			g := w * (dp[j] - delta) * ds[j] // by q·k
-			k, dk, dv := head(a.K, s.K+j, kv, a.KVHeads, a.D), head(a.DK, s.K+j, kv, a.KVHeads, a.D), head(a.DV, s.K+j, kv, a.KVHeads, a.D)
+			k, dk, dv := head(a.K, s.K+j, kv, kvStride, a.D), head(a.DK, s.K+j, kv, kvStride, a.D), head(a.DV, s.K+j, kv, kvStride, a.D)
 			for c := range a.D {
 				dq[c] += g * k[c]
 				dk[c] += g * q[c]
@@ -225,8 +228,10 @@ func (r *Reference) AttentionGrad(a device.AttentionGrad) {
 	})
 }
 
-func clearRows(b device.Buffer, row, rows, width int) {
-	fill(floats(b)[row*width:(row+rows)*width], 0)
+func clearRows(b device.Buffer, row, rows, width, stride int) {
+	for r := row; r < row+rows; r++ {
+		fill(floats(b)[r*stride:r*stride+width], 0)
+	}
 }
 
 // Embedding copies rows of the table.

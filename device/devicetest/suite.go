@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Norm", testNorm},
 		{"Rope", testRope},
 		{"Attention", testAttention},
+		{"AttentionColumns", testAttentionColumns},
 		{"AttentionNaN", testAttentionNaN},
 		{"Embedding", testEmbedding},
 		{"Route", testRoute},

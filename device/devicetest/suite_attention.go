@@ -1,6 +1,7 @@
 package devicetest
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -76,9 +77,8 @@ func (p *pair) attention(c attentionCase, t device.DType) {
 	queries, keys := c.rows()
 	nq, nk := queries*c.heads*c.d, keys*c.kv*c.d
 	q, k, v := p.normal(nq, t, 1.5), p.normal(nk, t, 1.5), p.normal(nk, t, 1)
-	o, lse := p.normal(nq, t, 1), p.normal(queries*c.heads, device.F32, 1)
-	do, dq := p.normal(nq, t, 1), p.normal(nq, t, 1)
-	dk, dv := p.normal(nk, t, 1), p.normal(nk, t, 1)
+	dq, dk, dv := p.normal(nq, t, 1), p.normal(nk, t, 1), p.normal(nk, t, 1)
+	o, lse, do := p.normal(nq, t, 1), p.normal(queries*c.heads, device.F32, 1), p.normal(nq, t, 1)
 	p.both(func(d device.Device, at func(operand) device.Buffer) {
 		a := device.Attention{
 			O: at(o), Q: at(q), K: at(k), V: at(v), LSE: at(lse), Heads: c.heads, KVHeads: c.kv, D: c.d,
@@ -100,6 +100,43 @@ func (p *pair) attention(c attentionCase, t device.DType) {
 	p.check(name+": DQ", dq, tol)
 	p.check(name+": DK", dk, tol)
 	p.check(name+": DV", dv, tol)
+}
+
+// testAttentionColumns has q, k and v, and their gradients, as columns of one matrix. What stands between must stay.
+func testAttentionColumns(p *pair) {
+	for _, t := range floatTypes {
+		for _, c := range []attentionCase{{"", 3, 1, 8, 0, 0, packed(19, 40)}, {"", 4, 4, 16, 0, 0, packed(70)}} {
+			p.attentionColumns(c, t)
+			p.freeAll()
+		}
+	}
+}
+
+func (p *pair) attentionColumns(c attentionCase, t device.DType) {
+	const gap = 5
+	rows, _ := c.rows()
+	wide, narrow := c.heads*c.d, c.kv*c.d
+	stride := wide + 2*narrow + gap
+	whole, grad := p.normal(rows*stride, t, 1), p.normal(rows*stride, t, 1)
+	o, do, lse := p.normal(rows*wide, t, 1), p.normal(rows*wide, t, 1), p.normal(rows*c.heads, device.F32, 1)
+	columns := func(b device.Buffer) (q, k, v device.Buffer) {
+		return b.Slice(0, b.Len), b.Slice(wide, b.Len), b.Slice(wide+narrow, b.Len)
+	}
+	p.both(func(d device.Device, at func(operand) device.Buffer) {
+		g := device.AttentionGrad{Attention: device.Attention{O: at(o), LDQ: stride, LDKV: stride, LSE: at(lse), Heads: c.heads,
+			KVHeads: c.kv, D: c.d, Scale: 0.3, Sequences: c.sequences}, DO: at(do)}
+		g.Q, g.K, g.V = columns(at(whole))
+		g.DQ, g.DK, g.DV = columns(at(grad))
+		d.Attention(g.Attention)
+		d.AttentionGrad(g)
+	})
+	name, tol := fmt.Sprintf("columns of %d and %d heads, %s", c.heads, c.kv, t), tolerance{rel: 2e-5, abs: 2e-6, ofMax: 5e-6}
+	p.check(name+": LSE", lse, tol)
+	if t == device.BF16 {
+		tol.ofMax = 1e-2 // gradients start from an output that was rounded
+	}
+	p.check(name+": O", o, tol)
+	p.check(name+": gradient", grad, tol)
 }
 
 // testAttentionNaN puts a NaN into one key: every query that sees it must show it.

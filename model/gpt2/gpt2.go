@@ -87,9 +87,7 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
 }
 
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
-	c := x.Cols()
-	qkv := tensor.SplitCols(a.CAttn.Forward(x), c, c, c)
-	return a.CProj.Forward(in.Attend(i, qkv[0], qkv[1], qkv[2], a.shape))
+	return a.CProj.Forward(in.AttendColumns(i, a.CAttn.Forward(x), a.shape))
 }
 
 func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {

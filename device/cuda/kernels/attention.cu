@@ -43,7 +43,7 @@ template <int COLUMNS> __device__ void attention_forward(const AttentionArgs &a)
 	Tile t = a.tiles[blockIdx.x];
 	int d = a.d, pitch = d + 1, head = blockIdx.y, kv = head * a.kv_heads / a.heads;
 	int lane = threadIdx.x % WARP, mine = threadIdx.x / WARP * 4;
-	i64 q_stride = (i64)a.heads * d, k_stride = (i64)a.kv_heads * d;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * d;
 	float *qs = shared, *ks = qs + OWN * d, *vs = ks + SEEN * pitch;
 	rows_to_shared(qs, d, a.q, (t.q + t.first) * q_stride + head * d, q_stride, d, t.q_len - t.first, OWN);
 	float most[4], sum[4], o[4][COLUMNS];
@@ -79,7 +79,7 @@ template <int COLUMNS> __device__ void attention_forward(const AttentionArgs &a)
 		if (i >= t.q_len) continue;
 		i64 row = t.q + i;
 		for (int c = 0; c < COLUMNS; c++)
-			if (lane + c * WARP < d) store(a.o, row * q_stride + head * d + lane + c * WARP, o[r][c] / sum[r]);
+			if (lane + c * WARP < d) store(a.o, row * o_stride + head * d + lane + c * WARP, o[r][c] / sum[r]);
 		if (a.lse && lane == 0) a.lse[row * a.heads + head] = most[r] + logf(sum[r]);
 	}
 }
@@ -105,10 +105,10 @@ template <int COLUMNS> __device__ void attention_dq(const AttentionArgs &a) {
 	Tile t = a.tiles[blockIdx.x];
 	int d = a.d, pitch = d + 1, head = blockIdx.y, kv = head * a.kv_heads / a.heads;
 	int lane = threadIdx.x % WARP, mine = threadIdx.x / WARP * 4;
-	i64 q_stride = (i64)a.heads * d, k_stride = (i64)a.kv_heads * d, at = (t.q + t.first) * q_stride + head * d;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * d, at = (t.q + t.first) * q_stride + head * d;
 	float *qs = shared, *gs = qs + OWN * d, *ks = gs + OWN * d, *vs = ks + SEEN * pitch;
 	rows_to_shared(qs, d, a.q, at, q_stride, d, t.q_len - t.first, OWN);
-	rows_to_shared(gs, d, a.grad_o, at, q_stride, d, t.q_len - t.first, OWN);
+	rows_to_shared(gs, d, a.grad_o, (t.q + t.first) * o_stride + head * d, o_stride, d, t.q_len - t.first, OWN);
 	float lse[4], delta[4], dq[4][COLUMNS];
 	for (int r = 0; r < 4; r++) {
 		i64 row = t.q + min(t.first + mine + r, t.q_len - 1);
@@ -151,7 +151,7 @@ template <int COLUMNS> __device__ void attention_dkv(const AttentionArgs &a) {
 	Tile t = a.tiles[blockIdx.x];
 	int d = a.d, pitch = d + 1, kv = blockIdx.y, off = t.k_len - t.q_len;
 	int lane = threadIdx.x % WARP, mine = threadIdx.x / WARP * 4;
-	i64 q_stride = (i64)a.heads * d, k_stride = (i64)a.kv_heads * d, at = (t.k + t.first) * k_stride + kv * d;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * d, at = (t.k + t.first) * k_stride + kv * d;
 	float *ks = shared, *vs = ks + OWN * d, *qs = vs + OWN * d, *gs = qs + SEEN * pitch;
 	rows_to_shared(ks, d, a.k, at, k_stride, d, t.k_len - t.first, OWN);
 	rows_to_shared(vs, d, a.v, at, k_stride, d, t.k_len - t.first, OWN);
@@ -165,7 +165,7 @@ template <int COLUMNS> __device__ void attention_dkv(const AttentionArgs &a) {
 		for (int i0 = lo; i0 < hi; i0 += SEEN) {
 			__syncthreads();
 			rows_to_shared(qs, pitch, a.q, (t.q + i0) * q_stride + head * d, q_stride, d, t.q_len - i0, SEEN);
-			rows_to_shared(gs, pitch, a.grad_o, (t.q + i0) * q_stride + head * d, q_stride, d, t.q_len - i0, SEEN);
+			rows_to_shared(gs, pitch, a.grad_o, (t.q + i0) * o_stride + head * d, o_stride, d, t.q_len - i0, SEEN);
 			__syncthreads();
 			float p[4] = {0, 0, 0, 0}, ds[4] = {0, 0, 0, 0};
 			for (int c = 0; c < d; c++) {

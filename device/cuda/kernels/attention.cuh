@@ -7,12 +7,13 @@ struct Tile {
 };
 
 struct AttentionArgs {
-	Floats o, q, k, v;             // o, q [rows, heads·d]; k, v [rows, kv_heads·d]
+	Floats o, q, k, v;             // o, q [rows, heads·d]; k, v [rows, kv_heads·d]; o and grad_o are dense
 	Floats grad_o, dq, dk, dv;
 	float *lse;                    // [rows, heads], optional in the forward pass
 	float *delta;                  // [rows, heads]: Σ grad_o·o
 	const Tile *tiles;
 	int heads, kv_heads, d;
+	int ldq, ldkv;                 // row strides of q and dq, and of k, v, dk and dv
 	int window;
 	float scale, cap;
 };

@@ -29,13 +29,14 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 	int group = a.heads / a.kv_heads, kv = blockIdx.y, row0 = blockIdx.z * 16, rows = group * p.q_len - row0;
 	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, mine = warp * KEYS, j0 = p.first + mine;
 	if (rows <= 0) return; // all of the block
-	i64 q_stride = (i64)a.heads * a.d, k_stride = (i64)a.kv_heads * a.d, kv_at = (i64)(t.k + j0) * k_stride + kv * a.d;
+	i64 k_stride = a.ldkv, kv_at = (t.k + j0) * k_stride + kv * a.d;
 	u16 *qs = shared, *ks = qs + 16 * D, *vs = ks + CHUNK * D;
-	auto q_at = [&](int row) { return (i64)(t.q + (row0 + row) / group) * q_stride + (kv * group + (row0 + row) % group) * a.d; };
+	auto head_at = [&](int row, i64 stride) { return (t.q + (row0 + row) / group) * stride + (kv * group + (row0 + row) % group) * a.d; };
+	auto o_at = [&](int row) { return head_at(row, (i64)a.heads * a.d); };
 	for (int e = threadIdx.x; e < 16 * C; e += WARP * WARPS) {
 		int r = e / C, c = e % C;
 		bool there = r < rows && c * 8 < a.d;
-		copy_async<16>(qs + at<D>(r, c), there ? bf16(a.q) + q_at(r) + c * 8 : bf16(a.q), there);
+		copy_async<16>(qs + at<D>(r, c), there ? bf16(a.q) + head_at(r, a.ldq) + c * 8 : bf16(a.q), there);
 	}
 	fetch<D, KEYS, WARP>(ks + mine * D, bf16(a.k) + kv_at, k_stride, a.d, t.k_len - j0, lane);
 	commit_copies();
@@ -74,7 +75,7 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 #pragma unroll
 			for (int w = 0; w < WARPS; w++) v += scale[w] * all[(w * 16 + r) * PITCH + c];
 			if (p.count == 1)
-				store(a.o, q_at(r) + c, v / total);
+				store(a.o, o_at(r) + c, v / total);
 			else
 				x.sums[part * a.d + c] = v;
 		}
@@ -82,7 +83,7 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 		if (p.count > 1)
 			x.stats[2 * part] = top, x.stats[2 * part + 1] = total;
 		else if (a.lse)
-			a.lse[q_at(r) / a.d] = top * LN2 + logf(total);
+			a.lse[o_at(r) / a.d] = top * LN2 + logf(total);
 	}
 }
 

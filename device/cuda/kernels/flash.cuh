@@ -162,7 +162,8 @@ template <int D, int M, int SEEN> __device__ __forceinline__ void flash_forward(
 	DYNAMIC_SHARED(u16, shared); // queries, then two times keys and values
 	Tile t = a.tiles[blockIdx.y];
 	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP, mine = threadIdx.x / WARP * 16 * M;
-	i64 q_stride = (i64)a.heads * a.d, k_stride = (i64)a.kv_heads * a.d, q_at = (i64)(t.q + t.first) * q_stride + head * a.d;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * a.d;
+	i64 o_stride = (i64)a.heads * a.d, o_at = (t.q + t.first) * o_stride + head * a.d;
 	i64 kv_at = t.k * k_stride + kv * a.d;
 	u16 *qs = shared, *stages = qs + OWN * D;
 	int lo, hi, odd = 0;
@@ -204,7 +205,7 @@ template <int D, int M, int SEEN> __device__ __forceinline__ void flash_forward(
 		}
 	keep<D, M, C>(qs, mine, 0, o, inverse); // a warp's queries are its own
 	__syncthreads();
-	write_rows<D, OWN, THREADS>(bf16(a.o) + q_at, q_stride, a.d, t.q_len - t.first, qs);
+	write_rows<D, OWN, THREADS>(bf16(a.o) + o_at, o_stride, a.d, t.q_len - t.first, qs);
 }
 
 // slopes makes of the products s the gradient of q·k over scale, and of dp, the gradient of probabilities, these themselves.
@@ -245,7 +246,8 @@ template <int D, int M, int SEEN> __device__ __forceinline__ void flash_dq(const
 	__shared__ float deltas[OWN];
 	Tile t = a.tiles[blockIdx.y];
 	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP, mine = threadIdx.x / WARP * 16 * M;
-	i64 q_stride = (i64)a.heads * a.d, k_stride = (i64)a.kv_heads * a.d, q_at = (i64)(t.q + t.first) * q_stride + head * a.d;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * a.d;
+	i64 o_stride = (i64)a.heads * a.d, o_at = (t.q + t.first) * o_stride + head * a.d;
 	i64 kv_at = t.k * k_stride + kv * a.d;
 	u16 *qs = shared, *gs = qs + OWN * D, *stages = gs + OWN * D;
 	int lo, hi, odd = 0;
@@ -256,13 +258,13 @@ template <int D, int M, int SEEN> __device__ __forceinline__ void flash_dq(const
 		fetch<D, SEEN, THREADS>(to + SEEN * D, bf16(a.v) + kv_at + j0 * k_stride, k_stride, a.d, t.k_len - j0);
 	};
 	fetch<D, OWN, THREADS>(qs, bf16(a.q) + q_at, q_stride, a.d, t.q_len - t.first);
-	fetch<D, OWN, THREADS>(gs, bf16(a.grad_o) + q_at, q_stride, a.d, t.q_len - t.first);
+	fetch<D, OWN, THREADS>(gs, bf16(a.grad_o) + o_at, o_stride, a.d, t.q_len - t.first);
 	fetch_seen(lo);
 	for (int r = mine; r < mine + 16 * M; r++) {
 		float part = 0.0f;
 		if (t.first + r < t.q_len)
 			for (int c = lane * 2; c < a.d; c += 2 * WARP) {
-				u32 x = *(const u32 *)(bf16(a.o) + q_at + r * q_stride + c), y = *(const u32 *)(bf16(a.grad_o) + q_at + r * q_stride + c);
+				u32 x = *(const u32 *)(bf16(a.o) + o_at + r * o_stride + c), y = *(const u32 *)(bf16(a.grad_o) + o_at + r * o_stride + c);
 				part += __uint_as_float(x << 16) * __uint_as_float(y << 16) + __uint_as_float(x & 0xffff0000u) * __uint_as_float(y & 0xffff0000u);
 			}
 		part = warp_sum(part);
@@ -307,7 +309,7 @@ template <int D, int M, int SEEN, int PARTS> __device__ __forceinline__ void fla
 	Tile t = a.tiles[blockIdx.y];
 	int group = a.heads / a.kv_heads, kv = blockIdx.x, warp = threadIdx.x / WARP;
 	int mine = warp % WARPS * 16 * M, from = warp / WARPS * C, off = t.k_len - t.q_len;
-	i64 q_stride = (i64)a.heads * a.d, k_stride = (i64)a.kv_heads * a.d, k_at = (i64)(t.k + t.first) * k_stride + kv * a.d;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * a.d, k_at = (t.k + t.first) * k_stride + kv * a.d;
 	u16 *ks = shared, *vs = ks + OWN * D, *stages = vs + OWN * D;
 	// queries that see one of the keys, in tiles; of the heads of the group one after the other
 	int lo = max(0, t.first - off) / SEEN * SEEN, hi = t.q_len;
@@ -315,10 +317,10 @@ template <int D, int M, int SEEN, int PARTS> __device__ __forceinline__ void fla
 	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN), count = tiles * group;
 	auto fetch_seen = [&](int n) {
 		int head = kv * group + n / tiles, i0 = lo + n % tiles * SEEN;
-		i64 q_at = (i64)(t.q + i0) * q_stride + head * a.d;
+		i64 q_at = (t.q + i0) * q_stride + head * a.d, o_at = (t.q + i0) * o_stride + head * a.d;
 		u16 *to = stages + n % 2 * 2 * SEEN * D;
 		fetch<D, SEEN, THREADS>(to, bf16(a.q) + q_at, q_stride, a.d, t.q_len - i0);
-		fetch<D, SEEN, THREADS>(to + SEEN * D, bf16(a.grad_o) + q_at, q_stride, a.d, t.q_len - i0);
+		fetch<D, SEEN, THREADS>(to + SEEN * D, bf16(a.grad_o) + o_at, o_stride, a.d, t.q_len - i0);
 		if (threadIdx.x < 2 * SEEN) {
 			int i = threadIdx.x % SEEN, what = threadIdx.x / SEEN;
 			const float *all = what ? a.delta : a.lse;
