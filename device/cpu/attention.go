@@ -39,9 +39,8 @@ type attention struct {
 	group          int // query heads of a key/value head
 	dp             int // D rounded up to vectors
 
-	pairs bool    // products multiply pairs of bf16; see attention_pairs.go
-	units int     // D in units of a product
-	scale float32 // what scores are still to be multiplied by, the rest being in the queries
+	pairs bool // products multiply pairs of bf16; see attention_pairs.go
+	units int  // D in units of a product
 
 	workers  []*attentionWorker
 	tasks    []attentionTask

@@ -16,7 +16,7 @@ func (a *attention) backward(w *attentionWorker, t attentionTask) {
 	grow(&w.kRow, backwardKeys*a.dp)
 	grow(&w.dk, (backwardKeys+w.rows())*a.dp)
 	grow(&w.dv, (backwardKeys+w.rows())*a.dp)
-	a.loadRows(w, s, t)
+	a.rowSums(w, s, t)
 	var dq []float32
 	if t.partial >= 0 {
 		dq = a.partials[t.partial : t.partial+rows*a.dp]
@@ -43,8 +43,8 @@ func (a *attention) storeQueryGrad(s *device.Sequence, kv, r int, dq []float32) 
 	x.storeRow(0, dq)
 }
 
-// loadRows sets w.lse and w.delta = Σ dO·O for the rows that see the task's blocks.
-func (a *attention) loadRows(w *attentionWorker, s *device.Sequence, t attentionTask) {
+// rowSums sets w.lse and w.delta = Σ dO·O for the rows that see the task's blocks.
+func (a *attention) rowSums(w *attentionWorker, s *device.Sequence, t attentionTask) {
 	rows := s.QLen * a.group
 	grow(&w.lse, rows)
 	grow(&w.delta, rows)
@@ -74,8 +74,8 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 	clear(w.dv[:n*a.dp])
 	first, last := a.seeing(s, b.k0, b.k1)
 	if first < last {
-		w.packTransposed(&w.kT, keys, 0, false)
-		w.packTransposed(&w.vT, values, 0, true)
+		w.packTransposed(&w.kT, keys, 0)
+		w.packTransposed(&w.vT, values, 0)
 		w.packRows(&w.kRow, keys, 0, a.dp)
 	}
 	for j := range n {
@@ -87,9 +87,7 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 		a.backwardBlock(w, s, b, r, min(r+step, s.QLen*a.group))
 	}
 	for j := range n {
-		if a.scale != 1 {
-			vecScale(w.dk[j*a.dp:][:a.D], a.scale)
-		}
+		vecScale(w.dk[j*a.dp:][:a.D], a.Scale)
 		dk.storeRow(j, w.dk[j*a.dp:])
 		dv.storeRow(j, w.dv[j*a.dp:])
 	}
@@ -98,8 +96,6 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 // backwardBlock adds what rows lo to hi give to the gradients of a block of keys,
 // and what these give to theirs.
 func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyBlock, lo, hi int) {
-	a.loadQueries(w, s, b.kv, lo, hi)
-	a.loadOutputGrads(w, s, b.kv, lo, hi)
 	ld, rows := scoreStride(backwardKeys), w.blockRows(backwardRowBlock)
 	grow(&w.s, rows*ld)
 	grow(&w.ds, rows*ld)
@@ -108,6 +104,8 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 	if !a.tileRanges(w, &t) {
 		return
 	}
+	a.loadRows(w, &w.q, a.q, &t)
+	a.loadRows(w, &w.do, a.do, &t)
 	a.scoreGrads(w, &t)
 	if a.pairs {
 		a.pairScoreGrads(w, &t)
@@ -119,28 +117,11 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 	a.addKeyGrads(w, b.k1-b.k0, hi-lo)
 }
 
-// loadOutputGrads copies rows of dO to w.do and puts -delta behind each: with the row of
-// ones behind the values, the product is dP - delta.
-func (a *attention) loadOutputGrads(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
-	ld := a.queryStride(w)
-	grow(&w.do, (hi-lo+1)*ld)
-	if a.pairs {
-		a.loadOutputGradPairs(w, s, kv, lo, hi)
-		return
-	}
-	for r := lo; r < hi; r++ {
-		row := w.do[(r-lo)*ld : (r-lo+1)*ld]
-		x := a.queryRow(a.do, s, kv, r)
-		x.copyRow(row, 0)
-		row[a.D] = -w.delta[r]
-	}
-}
-
 // scoreGrads computes the probabilities (w.s) and score gradients (w.ds) of a block of rows.
 func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
 	ld := scoreStride(backwardKeys)
 	a.scores(w, t, w.q, w.kT, a.units, w.s, ld)
-	a.scores(w, t, w.do, w.vT, a.units+1, w.ds, ld)
+	a.scores(w, t, w.do, w.vT, a.units, w.ds, ld)
 	for i := range t.m {
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		if from == to {
@@ -152,7 +133,7 @@ func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
 		lo, hi := a.rowRange(t, i)
 		a.askWrite(t.s, t.kv, t.r+i, a.dq)
 		if lo < hi {
-			a.gradRow(w, p[lo:hi], g[lo:hi], w.lse[t.r+i])
+			a.gradRow(w, p[lo:hi], g[lo:hi], w.lse[t.r+i], w.delta[t.r+i])
 		}
 		clear(p[from:max(lo, from)])
 		clear(g[from:max(lo, from)])
@@ -161,24 +142,18 @@ func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
 	}
 }
 
-// gradRow replaces scores x by probabilities, and g = dP - delta by the gradient of the scores before scaling.
-func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse float32) {
+// gradRow replaces products of queries and keys, x, by probabilities, and g = dP by the gradient of the products before scaling.
+func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse, delta float32) {
 	if a.SoftCap == 0 {
-		if a.scale != 1 {
-			vecScale(x, a.scale)
-		}
-		vecExpSum(x, x, lse)
-		vecMul(g, g, x)
+		vecScoreGrad(x, g, a.Scale, lse, delta)
 		return
 	}
-	vecScale(x, a.scale/a.SoftCap)
+	vecScale(x, a.Scale/a.SoftCap)
 	slope := w.slope[:len(x)]
 	vecFill(slope, 1)
 	vecUnaryGrad(device.Tanh, slope, x, slope)
 	vecUnary(device.Tanh, x, x)
-	vecScale(x, a.SoftCap)
-	vecExpSum(x, x, lse)
-	vecMul(g, g, x)
+	vecScoreGrad(x, g, a.SoftCap, lse, delta)
 	vecMul(g, g, slope)
 }
 

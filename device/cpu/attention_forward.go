@@ -10,7 +10,7 @@ import (
 func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	s := &a.Sequences[t.sequence]
 	n := t.hi - t.lo
-	a.loadQueries(w, s, t.kv, t.lo, t.hi)
+	a.loadRows(w, &w.q, a.q, &rowBlock{s: s, kv: t.kv, r: t.lo, m: n})
 	grow(&w.o, n*a.dp)
 	grow(&w.max, n)
 	grow(&w.sum, n)
@@ -25,7 +25,7 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	for k0 := lo / forwardKeys * forwardKeys; k0 < hi; k0 += forwardKeys {
 		k1 := min(k0+forwardKeys, hi)
 		first := max(lo-k0, 0) / w.panel * w.panel
-		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first, false)
+		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first)
 		w.packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
@@ -88,20 +88,17 @@ func (a *attention) rowRange(b *rowBlock, i int) (lo, hi int) {
 // tiles, and no power of two, which would fall on the same cache sets.
 func scoreStride(n int) int { return n + 48 }
 
-// loadQueries copies rows lo to hi, scaled, to w.q.
-func (a *attention) loadQueries(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
+// loadRows copies rows lo to hi of a matrix of queries to scratch. Pairs have a row of zeros behind the last.
+func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v headMatrix, t *rowBlock) {
 	ld := a.queryStride(w)
-	grow(&w.q, (hi-lo+1)*ld)
-	if a.pairs {
-		a.loadQueryPairs(w, s, kv, lo, hi)
-		return
+	grow(dst, (t.m+1)*ld)
+	for i := range t.m {
+		a.askRead(t.s, t.kv, t.r+min(i+rowsAhead, t.m-1), v)
+		x := a.queryRow(v, t.s, t.kv, t.r+i)
+		w.copyUnits((*dst)[i*ld:i*ld+a.dp], &x, 0)
 	}
-	for r := lo; r < hi; r++ {
-		a.askRead(s, kv, min(r+rowsAhead, hi-1), a.q)
-		row := w.q[(r-lo)*ld : (r-lo)*ld+a.D]
-		x := a.queryRow(a.q, s, kv, r)
-		x.copyRow(row, 0)
-		vecScale(row, a.Scale)
+	if a.pairs {
+		clear((*dst)[t.m*ld : (t.m+1)*ld])
 	}
 }
 
@@ -169,20 +166,22 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
 	}
 }
 
-// softmaxRow replaces scores by exp(score - max) and returns max and the sum, which is 0 for no scores only.
+// softmaxRow replaces products of queries and keys by exp(score - max) and returns max and the sum, which is 0 for no scores only.
 func (a *attention) softmaxRow(x []float32) (highest, sum float32) {
 	if len(x) == 0 {
 		return 0, 0
 	}
-	if a.SoftCap > 0 {
-		vecScale(x, a.scale/a.SoftCap)
+	if a.SoftCap == 0 && a.Scale > 0 {
+		return vecMaxExpSum(x, x, a.Scale)
+	}
+	if a.SoftCap == 0 {
+		vecScale(x, a.Scale)
+	} else {
+		vecScale(x, a.Scale/a.SoftCap)
 		vecUnary(device.Tanh, x, x)
 		vecScale(x, a.SoftCap)
-	} else if a.scale != 1 {
-		vecScale(x, a.scale)
 	}
-	highest = vecMax(x)
-	return highest, vecExpSum(x, x, highest)
+	return vecMaxExpSum(x, x, 1)
 }
 
 // join adds the output of a block, relative to its own maximum, to row r.

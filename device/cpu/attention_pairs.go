@@ -1,11 +1,6 @@
 package cpu
 
-import (
-	"math"
-	"unsafe"
-
-	"hone/device"
-)
+import "unsafe"
 
 // Where queries, keys, values and output gradients are bf16 and the machine multiplies pairs
 // of it, so do the products of attention, with sums in f32: probabilities and the gradients
@@ -15,21 +10,13 @@ import (
 //
 // Scratch holds pairs in float32, as the scratch of the matrix product does.
 
-// pairOfOnes is two bf16 ones.
-var pairOfOnes = math.Float32frombits(0x3f803f80)
-
-// chooseUnits decides whether products multiply pairs, where the operands are bf16. A power of
-// two scales queries in bf16 exactly; what remains of the scale is left to the scores.
+// chooseUnits decides whether products multiply pairs, where the operands are bf16.
 func (a *attention) chooseUnits(bf16 bool) {
 	k := a.workers[0].kernels
-	a.pairs, a.units, a.scale = bf16 && k.bf16 != nil, a.D, 1
+	a.pairs, a.units = bf16 && k.bf16 != nil, a.D
 	tiles := k.f32
 	if a.pairs {
 		tiles, a.units = k.bf16, (a.D+1)/2
-		frac, _ := math.Frexp(float64(a.Scale))
-		if a.scale = float32(2 * frac); a.Scale == 0 {
-			a.scale = 1
-		}
 	}
 	for _, w := range a.workers {
 		w.tiles, w.pairs = tiles, a.pairs
@@ -69,37 +56,6 @@ func narrowInPlace(row []float32, from, to int) {
 	if to%2 != 0 {
 		h[to] = 0
 	}
-}
-
-// loadQueryPairs is loadQueries for pairs, with a row of zeros behind the last.
-func (a *attention) loadQueryPairs(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
-	ld, power := a.queryStride(w), a.Scale/a.scale
-	grow(&w.stage, a.D)
-	stage := w.stage[:a.D]
-	for r := lo; r < hi; r++ {
-		a.askRead(s, kv, min(r+rowsAhead, hi-1), a.q)
-		x := a.queryRow(a.q, s, kv, r)
-		x.copyRow(stage, 0)
-		vecScale(stage, power)
-		row := halvesOf(w.q[(r-lo)*ld : (r-lo+1)*ld])
-		vecF32ToBF16(row[:a.D], stage)
-		clear(row[a.D:])
-	}
-	clear(w.q[(hi-lo)*ld : (hi-lo+1)*ld])
-}
-
-// loadOutputGradPairs is loadOutputGrads for pairs, with a row of zeros behind the last. The two halves
-// of the unit behind a row are -delta and what rounding took from it, 16 bits of it together.
-func (a *attention) loadOutputGradPairs(w *attentionWorker, s *device.Sequence, kv, lo, hi int) {
-	ld := a.queryStride(w)
-	for r := lo; r < hi; r++ {
-		row := halvesOf(w.do[(r-lo)*ld : (r-lo+1)*ld])
-		x := a.queryRow(a.do, s, kv, r)
-		x.copyHalves(row, 0)
-		high := toBF16(-w.delta[r])
-		row[2*a.units], row[2*a.units+1] = high, toBF16(-w.delta[r]-fromBF16(high))
-	}
-	clear(w.do[(hi-lo)*ld : (hi-lo+1)*ld])
 }
 
 // packPairs is packRows for pairs. A missing last row is zero.

@@ -172,17 +172,16 @@ type headRows struct {
 	n              int
 }
 
-// panelSize is the number of elements of a transposed panel: d rows, one more
-// for a row of ones, and what the transposition of whole eights overwrites.
-func (w *attentionWorker) panelSize(d int) int { return (roundUp(d, 8) + 1) * w.panel }
+// panelSize is the number of elements of a transposed panel: d rows and what the transposition of whole eights overwrites.
+func (w *attentionWorker) panelSize(d int) int { return roundUp(d, 8) * w.panel }
 
 // packTransposed writes x transposed: panel p holds [d][panel] units, those
 // of keys p*panel to (p+1)*panel, zero behind the last key. Rows from first on are
-// packed, first being a multiple of the panel. With ones, row d of each panel is 1.
-func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int, ones bool) {
-	units, row, one := w.unitsOf(x.d), x.stride*4, float32(1)
+// packed, first being a multiple of the panel.
+func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int) {
+	units, row := w.unitsOf(x.d), x.stride*4
 	if w.pairs {
-		row, one = x.stride*2, pairOfOnes
+		row = x.stride * 2
 	}
 	size := w.panelSize(units)
 	grow(dst, roundUp(x.n, w.panel)/w.panel*size)
@@ -199,12 +198,6 @@ func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int, 
 			p.Src, p.SrcStride = unsafe.Pointer(&w.stage[0]), d8*4
 		}
 		w.kernels.transpose(p)
-	}
-	if !ones {
-		return
-	}
-	for p := first / w.panel; p*w.panel < x.n; p++ {
-		vecFill((*dst)[p*size+units*w.panel:][:w.panel], one)
 	}
 }
 

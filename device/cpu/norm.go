@@ -1,18 +1,6 @@
 package cpu
 
-import (
-	"math"
-
-	"hone/device"
-)
-
-// normRows are the operands of a row-wise norm as the row functions take them.
-type normRows struct {
-	c          int
-	center     bool
-	mean, rstd []float32 // per row, nil when absent
-	w          []float32 // weight with its offset, ones when there is none
-}
+import "hone/device"
 
 // normWeights returns the effective weight of each channel in scratch.
 func normWeights(op string, s []float32, weight device.Buffer, c int, offset float32) []float32 {
@@ -36,11 +24,8 @@ func (d *Device) Norm(k device.Norm) {
 	x, y := floatsOf("Norm", k.X, n*k.C), floatsOf("Norm", k.Y, n*k.C)
 	s := d.vectors.get(2 * k.C)
 	defer d.vectors.put(s)
-	r := normRows{
-		c: k.C, center: k.Center,
-		mean: optionalF32s("Norm", k.Mean, n), rstd: optionalF32s("Norm", k.Rstd, n),
-		w: normWeights("Norm", s.f, k.Weight, k.C, k.WeightOffset),
-	}
+	means, rstds := optionalF32s("Norm", k.Mean, n), optionalF32s("Norm", k.Rstd, n)
+	w := normWeights("Norm", s.f, k.Weight, k.C, k.WeightOffset)
 	var bias []float32
 	if !k.Bias.IsZero() {
 		bias = s.f[k.C : 2*k.C]
@@ -51,27 +36,17 @@ func (d *Device) Norm(k device.Norm) {
 		defer d.vectors.put(t)
 		for i := lo; i < hi; i++ {
 			row := x.load(i*k.C, (i+1)*k.C, t.f)
-			mean, rstd := r.moments(row, k.Eps)
-			if r.mean != nil {
-				r.mean[i] = mean
-			}
-			if r.rstd != nil {
-				r.rstd[i] = rstd
-			}
 			out := y.out(i*k.C, (i+1)*k.C, t.f)
-			vecNormApply(out, row, r.w, bias, mean, rstd)
+			mean, rstd := vecNorm(out, row, w, bias, k.Center, k.Eps)
+			if means != nil {
+				means[i] = mean
+			}
+			if rstds != nil {
+				rstds[i] = rstd
+			}
 			y.store(i*k.C, out)
 		}
 	})
-}
-
-// moments are the mean (0 for RMSNorm) and 1/sqrt(mean square + eps) of a row.
-func (r *normRows) moments(row []float32, eps float32) (mean, rstd float32) {
-	if r.center {
-		mean = vecSum(row) / float32(r.c)
-	}
-	square := vecSumSquares(row, mean) / float32(r.c)
-	return mean, float32(1 / math.Sqrt(float64(square+eps)))
 }
 
 // NormGrad is the gradient of Norm. With g = dy·w and x' = x-Mean it is

@@ -1,6 +1,10 @@
 package cpu
 
-import "hone/device"
+import (
+	"math"
+
+	"hone/device"
+)
 
 // This file is the one place where kernels meet rows of float32. Each function
 // handles every length and any alignment, takes the widest instructions that the
@@ -302,8 +306,38 @@ func vecExpSum(y, x []float32, sub float32) float32 {
 
 // vecSoftmax computes y = softmax(x) of one row; y may be x.
 func vecSoftmax(y, x []float32) {
+	if n := len(x); 0 < n && n <= vecLane && vecSoftmaxDoor(&y[:n][0], &x[0], n) {
+		return
+	}
 	sum := vecExpSum(y, x, vecMax(x))
 	vecScale(y[:len(x)], 1/sum)
+}
+
+// vecMaxExpSum finds m, the largest x·scale, computes y = exp(x·scale-m) and returns m and the sum of y; y may be x.
+// scale is above 0, and len(x) at most vecLane.
+func vecMaxExpSum(y, x []float32, scale float32) (m, sum float32) {
+	n := len(x)
+	if n > 0 && vecMaxExpSumDoor(&y[:n][0], &x[0], n, scale, &m, &sum) {
+		return m, sum
+	}
+	m = vecMax(x) * scale
+	for i, v := range x {
+		y[i] = v * scale
+	}
+	return m, vecExpSum(y[:n], y[:n], m)
+}
+
+// vecScoreGrad computes p = exp(p·scale-sub) and g = (g-delta)·p.
+func vecScoreGrad(p, g []float32, scale, sub, delta float32) {
+	n := len(p)
+	if n == 0 || vecScoreGradDoor(&p[0], &g[:n][0], n, scale, sub, delta) {
+		return
+	}
+	vecScale(p, scale)
+	vecExpSum(p, p, sub)
+	for i, v := range p {
+		g[i] = (g[i] - delta) * v
+	}
 }
 
 // vecExpMoments returns Σ exp(x-sub) and Σ exp(x-sub)·(x-sub); a term of the
@@ -329,6 +363,28 @@ func vecSoftmaxGrad(y, x []float32, g softmaxGrad) {
 	if !vecSoftmaxGradDoor(&y[0], &x[0], n, g.sub, g.a, g.b, g.c) {
 		genericSoftmaxGrad(y, x, g)
 	}
+}
+
+// vecNorm computes y = (x-mean)·rstd·w + b with rstd = 1/sqrt(mean of (x-mean)² + eps), where mean is that of the row or, without
+// center, 0. y may be x. b may be nil.
+func vecNorm(y, x, w, b []float32, center bool, eps float32) (mean, rstd float32) {
+	n := len(x)
+	if 0 < n && n <= vecLane {
+		y, w, c := y[:n], w[:n], float32(n)
+		switch {
+		case !center && b == nil && vecRMSNormDoor(&y[0], &x[0], &w[0], n, c, eps, &rstd):
+			return 0, rstd
+		case center && b != nil && vecLayerNormDoor(&y[0], &x[0], &w[0], &b[:n][0], n, c, eps, &mean, &rstd):
+			return mean, rstd
+		}
+	}
+	if center {
+		mean = vecSum(x) / float32(n)
+	}
+	square := vecSumSquares(x, mean) / float32(n)
+	rstd = float32(1 / math.Sqrt(float64(square+eps)))
+	vecNormApply(y, x, w, b, mean, rstd)
+	return mean, rstd
 }
 
 // vecNormApply computes y = (x-mean)·rstd·w + b; y may be x. b may be nil.

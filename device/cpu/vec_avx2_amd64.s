@@ -4822,6 +4822,146 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecScoreGradAVX2(p *float32, dp *float32, n int, scale float32, sub float32, delta float32)
+TEXT ·vecScoreGradAVX2(SB), NOSPLIT, $0-36
+	MOVQ          p+0(FP), DI
+	MOVQ          dp+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  scale+24(FP), Y0
+	VBROADCASTSS  sub+28(FP), Y1
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y4
+	VBROADCASTSS  vecConstAVX2<>+96(SB), Y7
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y5
+	VBROADCASTSS  vecConstAVX2<>+160(SB), Y8
+	VBROADCASTSS  vecConstAVX2<>+192(SB), Y6
+	VBROADCASTSS  delta+32(FP), Y2
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(DI)(AX*1), Y9
+	VMOVUPS       32(DI)(AX*1), Y10
+	VFMSUB213PS   Y1, Y0, Y9
+	VFMSUB213PS   Y1, Y0, Y10
+	VMINPS        Y9, Y3, Y9
+	VMINPS        Y10, Y3, Y10
+	VMAXPS        Y9, Y4, Y9
+	VMAXPS        Y10, Y4, Y10
+	VMOVAPS       Y5, Y11
+	VFMADD231PS   Y7, Y9, Y11
+	VMOVAPS       Y5, Y12
+	VFMADD231PS   Y7, Y10, Y12
+	VSUBPS        Y5, Y11, Y13
+	VSUBPS        Y5, Y12, Y14
+	VFNMADD231PS  Y8, Y13, Y9
+	VFNMADD231PS  Y8, Y14, Y10
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y14, Y10
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y14
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y9, Y14
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y13
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y10, Y13
+	VFMADD213PS   Y6, Y9, Y14
+	VFMADD213PS   Y6, Y10, Y13
+	VFMADD213PS   Y6, Y9, Y14
+	VFMADD213PS   Y6, Y10, Y13
+	VPSLLD        $23, Y11, Y11
+	VPSLLD        $23, Y12, Y12
+	VMULPS        Y11, Y14, Y14
+	VMULPS        Y12, Y13, Y13
+	VMOVUPS       0(SI)(AX*1), Y12
+	VMOVUPS       32(SI)(AX*1), Y11
+	VSUBPS        Y2, Y12, Y12
+	VSUBPS        Y2, Y11, Y11
+	VMULPS        Y14, Y12, Y12
+	VMULPS        Y13, Y11, Y11
+	VMOVUPS       Y12, 0(SI)(AX*1)
+	VMOVUPS       Y11, 32(SI)(AX*1)
+	VMOVUPS       Y14, 0(DI)(AX*1)
+	VMOVUPS       Y13, 32(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(DI)(AX*1), Y9
+	VFMSUB213PS   Y1, Y0, Y9
+	VMINPS        Y9, Y3, Y9
+	VMAXPS        Y9, Y4, Y9
+	VMOVAPS       Y5, Y10
+	VFMADD231PS   Y7, Y9, Y10
+	VSUBPS        Y5, Y10, Y11
+	VFNMADD231PS  Y8, Y11, Y9
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y11, Y9
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y9, Y11
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y9, Y11
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y9, Y11
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y9, Y11
+	VFMADD213PS   Y6, Y9, Y11
+	VFMADD213PS   Y6, Y9, Y11
+	VPSLLD        $23, Y10, Y10
+	VMULPS        Y10, Y11, Y11
+	VMOVUPS       0(SI)(AX*1), Y10
+	VSUBPS        Y2, Y10, Y10
+	VMULPS        Y11, Y10, Y10
+	VMOVUPS       Y10, 0(SI)(AX*1)
+	VMOVUPS       Y11, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(DI)(AX*1), Y15, Y9
+	VFMSUB213PS   Y1, Y0, Y9
+	VMINPS        Y9, Y3, Y9
+	VMAXPS        Y9, Y4, Y9
+	VMOVAPS       Y5, Y10
+	VFMADD231PS   Y7, Y9, Y10
+	VSUBPS        Y5, Y10, Y11
+	VFNMADD231PS  Y8, Y11, Y9
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y11, Y9
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y9, Y11
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y9, Y11
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y9, Y11
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y9, Y11
+	VFMADD213PS   Y6, Y9, Y11
+	VFMADD213PS   Y6, Y9, Y11
+	VPSLLD        $23, Y10, Y10
+	VMULPS        Y10, Y11, Y11
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y10
+	VSUBPS        Y2, Y10, Y10
+	VMULPS        Y11, Y10, Y10
+	VMASKMOVPS    Y10, Y15, 0(SI)(AX*1)
+	VMASKMOVPS    Y11, Y15, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecNormScaleAVX2(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 TEXT ·vecNormScaleAVX2(SB), NOSPLIT, $0-40
 	MOVQ          y+0(FP), DI
@@ -5921,8 +6061,6 @@ done:
 	VADDPS        X14, X0, X0
 	VPERMILPS     $0xb1, X0, X14
 	VADDPS        X14, X0, X0
-	MOVQ          s+24(FP), DX
-	VMOVSS        X0, (DX)
 	VADDPS        Y3, Y2, Y2
 	VEXTRACTF128  $1, Y2, X14
 	VADDPS        X14, X2, X2
@@ -5930,6 +6068,8 @@ done:
 	VADDPS        X14, X2, X2
 	VPERMILPS     $0xb1, X2, X14
 	VADDPS        X14, X2, X2
+	MOVQ          s+24(FP), DX
+	VMOVSS        X0, (DX)
 	MOVQ          w+32(FP), DX
 	VMOVSS        X2, (DX)
 	VZEROUPPER    
@@ -6022,8 +6162,6 @@ done:
 	VADDPS        X14, X0, X0
 	VPERMILPS     $0xb1, X0, X14
 	VADDPS        X14, X0, X0
-	MOVQ          s+40(FP), DX
-	VMOVSS        X0, (DX)
 	VADDPS        Y5, Y3, Y3
 	VADDPS        Y4, Y3, Y3
 	VEXTRACTF128  $1, Y3, X14
@@ -6032,8 +6170,886 @@ done:
 	VADDPS        X14, X3, X3
 	VPERMILPS     $0xb1, X3, X14
 	VADDPS        X14, X3, X3
+	MOVQ          s+40(FP), DX
+	VMOVSS        X0, (DX)
 	MOVQ          sx+48(FP), DX
 	VMOVSS        X3, (DX)
+	VZEROUPPER    
+	RET           
+
+// func vecSoftmaxAVX2(y *float32, x *float32, n int)
+TEXT ·vecSoftmaxAVX2(SB), NOSPLIT, $0-24
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y6
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y4
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y5
+	SUBQ          $24, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Y7
+	VMOVUPS       32(SI)(AX*1), Y8
+	VMOVUPS       64(SI)(AX*1), Y9
+	VCMPPS        $3, Y7, Y7, Y10
+	VORPS         Y10, Y0, Y0
+	VCMPPS        $3, Y8, Y8, Y10
+	VORPS         Y10, Y1, Y1
+	VCMPPS        $3, Y9, Y9, Y10
+	VORPS         Y10, Y2, Y2
+	VMAXPS        Y7, Y3, Y3
+	VMAXPS        Y8, Y4, Y4
+	VMAXPS        Y9, Y5, Y5
+	ADDQ          $96, AX
+	SUBQ          $24, CX
+	JGE           many
+
+many_end:
+	ADDQ          $24, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Y7
+	VCMPPS        $3, Y7, Y7, Y8
+	VORPS         Y8, Y0, Y0
+	VMAXPS        Y7, Y3, Y3
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y7
+	VBLENDVPS     Y15, Y7, Y6, Y7
+	VCMPPS        $3, Y7, Y7, Y8
+	VORPS         Y8, Y0, Y0
+	VMAXPS        Y7, Y3, Y3
+
+done:
+	VORPS         Y2, Y0, Y0
+	VORPS         Y1, Y0, Y0
+	VMOVMSKPS     Y0, R12
+	VMAXPS        Y5, Y3, Y3
+	VMAXPS        Y4, Y3, Y3
+	VEXTRACTF128  $1, Y3, X12
+	VMAXPS        X12, X3, X3
+	VPERMILPS     $0x4e, X3, X12
+	VMAXPS        X12, X3, X3
+	VPERMILPS     $0xb1, X3, X12
+	VMAXPS        X12, X3, X3
+	VBROADCASTSS  X3, Y14
+	TESTL         R12, R12
+	JEQ           ordered
+	VBROADCASTSS  vecConstAVX2<>+1632(SB), Y14
+
+ordered:
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y3
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	SUBQ          $24, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VMOVUPS       32(SI)(AX*1), Y5
+	VMOVUPS       64(SI)(AX*1), Y6
+	VSUBPS        Y14, Y4, Y4
+	VSUBPS        Y14, Y5, Y5
+	VSUBPS        Y14, Y6, Y6
+	VMINPS        Y4, Y3, Y4
+	VMINPS        Y5, Y3, Y5
+	VMINPS        Y6, Y3, Y6
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y7
+	VMAXPS        Y4, Y7, Y4
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y7
+	VMAXPS        Y5, Y7, Y5
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y7
+	VMAXPS        Y6, Y7, Y6
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y4, Y7
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y5, Y8
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y9
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y9
+	VSUBPS        vecConstAVX2<>+128(SB), Y7, Y10
+	VSUBPS        vecConstAVX2<>+128(SB), Y8, Y11
+	VSUBPS        vecConstAVX2<>+128(SB), Y9, Y12
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y10, Y4
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y11, Y5
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y12, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y10, Y4
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y11, Y5
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y12, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y12
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y4, Y12
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y5, Y11
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y10
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y4, Y12
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y5, Y11
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y10
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y4, Y12
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y5, Y11
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y10
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y4, Y12
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y5, Y11
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y10
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y4, Y12
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y11
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y10
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y4, Y12
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y11
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y10
+	VPSLLD        $23, Y7, Y7
+	VPSLLD        $23, Y8, Y8
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y7, Y12, Y12
+	VMULPS        Y8, Y11, Y11
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       Y12, 0(DI)(AX*1)
+	VMOVUPS       Y11, 32(DI)(AX*1)
+	VMOVUPS       Y10, 64(DI)(AX*1)
+	VADDPS        Y12, Y0, Y0
+	VADDPS        Y11, Y1, Y1
+	VADDPS        Y10, Y2, Y2
+	ADDQ          $96, AX
+	SUBQ          $24, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $24, CX
+	SUBQ          $8, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VSUBPS        Y14, Y4, Y4
+	VMINPS        Y4, Y3, Y4
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y5
+	VMAXPS        Y4, Y5, Y4
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y5
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y4, Y5
+	VSUBPS        vecConstAVX2<>+128(SB), Y5, Y6
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y6, Y4
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y6, Y4
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y6
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y4, Y6
+	VPSLLD        $23, Y5, Y5
+	VMULPS        Y5, Y6, Y6
+	VMOVUPS       Y6, 0(DI)(AX*1)
+	VADDPS        Y6, Y0, Y0
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $8, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y4
+	VSUBPS        Y14, Y4, Y4
+	VMINPS        Y4, Y3, Y4
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y5
+	VMAXPS        Y4, Y5, Y4
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y5
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y4, Y5
+	VSUBPS        vecConstAVX2<>+128(SB), Y5, Y6
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y6, Y4
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y6, Y4
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y6
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y4, Y6
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y4, Y6
+	VPSLLD        $23, Y5, Y5
+	VMULPS        Y5, Y6, Y6
+	VMASKMOVPS    Y6, Y15, 0(DI)(AX*1)
+	VANDPS        Y15, Y6, Y6
+	VADDPS        Y6, Y0, Y0
+
+done2:
+	VADDPS        Y2, Y0, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $1, Y0, X12
+	VADDPS        X12, X0, X0
+	VPERMILPS     $0x4e, X0, X12
+	VADDPS        X12, X0, X0
+	VPERMILPS     $0xb1, X0, X12
+	VADDPS        X12, X0, X0
+	VMOVSS        vecConstAVX2<>+416(SB), X1
+	VDIVSS        X0, X1, X1
+	VBROADCASTSS  X1, Y13
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	SUBQ          $24, CX
+	JLT           many3_end
+
+many3:
+	VMOVUPS       0(DI)(AX*1), Y0
+	VMOVUPS       32(DI)(AX*1), Y1
+	VMOVUPS       64(DI)(AX*1), Y2
+	VMULPS        Y13, Y0, Y0
+	VMULPS        Y13, Y1, Y1
+	VMULPS        Y13, Y2, Y2
+	VMOVUPS       Y0, 0(DI)(AX*1)
+	VMOVUPS       Y1, 32(DI)(AX*1)
+	VMOVUPS       Y2, 64(DI)(AX*1)
+	ADDQ          $96, AX
+	SUBQ          $24, CX
+	JGE           many3
+
+many3_end:
+	ADDQ          $24, CX
+	SUBQ          $8, CX
+	JLT           single3_end
+
+single3:
+	VMOVUPS       0(DI)(AX*1), Y0
+	VMULPS        Y13, Y0, Y0
+	VMOVUPS       Y0, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single3
+
+single3_end:
+	ADDQ          $8, CX
+
+rest3:
+	TESTQ         CX, CX
+	JEQ           done3
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(DI)(AX*1), Y15, Y0
+	VMULPS        Y13, Y0, Y0
+	VMASKMOVPS    Y0, Y15, 0(DI)(AX*1)
+
+done3:
+	VZEROUPPER    
+	RET           
+
+// func vecMaxExpSumAVX2(y *float32, x *float32, n int, scale float32, m *float32, s *float32)
+TEXT ·vecMaxExpSumAVX2(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y6
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y4
+	VBROADCASTSS  vecConstAVX2<>+1280(SB), Y5
+	SUBQ          $24, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Y7
+	VMOVUPS       32(SI)(AX*1), Y8
+	VMOVUPS       64(SI)(AX*1), Y9
+	VCMPPS        $3, Y7, Y7, Y10
+	VORPS         Y10, Y0, Y0
+	VCMPPS        $3, Y8, Y8, Y10
+	VORPS         Y10, Y1, Y1
+	VCMPPS        $3, Y9, Y9, Y10
+	VORPS         Y10, Y2, Y2
+	VMAXPS        Y7, Y3, Y3
+	VMAXPS        Y8, Y4, Y4
+	VMAXPS        Y9, Y5, Y5
+	ADDQ          $96, AX
+	SUBQ          $24, CX
+	JGE           many
+
+many_end:
+	ADDQ          $24, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Y7
+	VCMPPS        $3, Y7, Y7, Y8
+	VORPS         Y8, Y0, Y0
+	VMAXPS        Y7, Y3, Y3
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y7
+	VBLENDVPS     Y15, Y7, Y6, Y7
+	VCMPPS        $3, Y7, Y7, Y8
+	VORPS         Y8, Y0, Y0
+	VMAXPS        Y7, Y3, Y3
+
+done:
+	VORPS         Y2, Y0, Y0
+	VORPS         Y1, Y0, Y0
+	VMOVMSKPS     Y0, R12
+	VMAXPS        Y5, Y3, Y3
+	VMAXPS        Y4, Y3, Y3
+	VEXTRACTF128  $1, Y3, X13
+	VMAXPS        X13, X3, X3
+	VPERMILPS     $0x4e, X3, X13
+	VMAXPS        X13, X3, X3
+	VPERMILPS     $0xb1, X3, X13
+	VMAXPS        X13, X3, X3
+	VBROADCASTSS  X3, Y14
+	TESTL         R12, R12
+	JEQ           ordered
+	VBROADCASTSS  vecConstAVX2<>+1632(SB), Y14
+
+ordered:
+	VMULSS        scale+24(FP), X14, X14
+	MOVQ          m+32(FP), DX
+	VMOVSS        X14, (DX)
+	VBROADCASTSS  X14, Y14
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  scale+24(FP), Y3
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y4
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	SUBQ          $24, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Y5
+	VMOVUPS       32(SI)(AX*1), Y6
+	VMOVUPS       64(SI)(AX*1), Y7
+	VFMSUB213PS   Y14, Y3, Y5
+	VFMSUB213PS   Y14, Y3, Y6
+	VFMSUB213PS   Y14, Y3, Y7
+	VMINPS        Y5, Y4, Y5
+	VMINPS        Y6, Y4, Y6
+	VMINPS        Y7, Y4, Y7
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y8
+	VMAXPS        Y5, Y8, Y5
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y8
+	VMAXPS        Y6, Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y8
+	VMAXPS        Y7, Y8, Y7
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y5, Y8
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y9
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y9
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y7, Y10
+	VSUBPS        vecConstAVX2<>+128(SB), Y8, Y11
+	VSUBPS        vecConstAVX2<>+128(SB), Y9, Y12
+	VSUBPS        vecConstAVX2<>+128(SB), Y10, Y13
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y11, Y5
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y12, Y6
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y13, Y7
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y11, Y5
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y12, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y13, Y7
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y13
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y5, Y13
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y12
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y12
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y7, Y11
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y5, Y13
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y12
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y7, Y11
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y5, Y13
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y12
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y7, Y11
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y5, Y13
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y12
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y7, Y11
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y13
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y12
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y7, Y11
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y13
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y12
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y7, Y11
+	VPSLLD        $23, Y8, Y8
+	VPSLLD        $23, Y9, Y9
+	VPSLLD        $23, Y10, Y10
+	VMULPS        Y8, Y13, Y13
+	VMULPS        Y9, Y12, Y12
+	VMULPS        Y10, Y11, Y11
+	VMOVUPS       Y13, 0(DI)(AX*1)
+	VMOVUPS       Y12, 32(DI)(AX*1)
+	VMOVUPS       Y11, 64(DI)(AX*1)
+	VADDPS        Y13, Y0, Y0
+	VADDPS        Y12, Y1, Y1
+	VADDPS        Y11, Y2, Y2
+	ADDQ          $96, AX
+	SUBQ          $24, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $24, CX
+	SUBQ          $8, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Y5
+	VFMSUB213PS   Y14, Y3, Y5
+	VMINPS        Y5, Y4, Y5
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y6
+	VMAXPS        Y5, Y6, Y5
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y6
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y5, Y6
+	VSUBPS        vecConstAVX2<>+128(SB), Y6, Y7
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y7, Y5
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y7, Y5
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y7
+	VPSLLD        $23, Y6, Y6
+	VMULPS        Y6, Y7, Y7
+	VMOVUPS       Y7, 0(DI)(AX*1)
+	VADDPS        Y7, Y0, Y0
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $8, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y5
+	VFMSUB213PS   Y14, Y3, Y5
+	VMINPS        Y5, Y4, Y5
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y6
+	VMAXPS        Y5, Y6, Y5
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y6
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y5, Y6
+	VSUBPS        vecConstAVX2<>+128(SB), Y6, Y7
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y7, Y5
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y7, Y5
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y5, Y7
+	VPSLLD        $23, Y6, Y6
+	VMULPS        Y6, Y7, Y7
+	VMASKMOVPS    Y7, Y15, 0(DI)(AX*1)
+	VANDPS        Y15, Y7, Y7
+	VADDPS        Y7, Y0, Y0
+
+done2:
+	VADDPS        Y2, Y0, Y0
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $1, Y0, X13
+	VADDPS        X13, X0, X0
+	VPERMILPS     $0x4e, X0, X13
+	VADDPS        X13, X0, X0
+	VPERMILPS     $0xb1, X0, X13
+	VADDPS        X13, X0, X0
+	MOVQ          s+40(FP), DX
+	VMOVSS        X0, (DX)
+	VZEROUPPER    
+	RET           
+
+// func vecRMSNormAVX2(y *float32, x *float32, w *float32, n int, c float32, eps float32, rstd *float32)
+TEXT ·vecRMSNormAVX2(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          w+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	VXORPS        Y3, Y3, Y3
+	SUBQ          $32, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VMOVUPS       32(SI)(AX*1), Y5
+	VMOVUPS       64(SI)(AX*1), Y6
+	VMOVUPS       96(SI)(AX*1), Y7
+	VFMADD231PS   Y4, Y4, Y0
+	VFMADD231PS   Y5, Y5, Y1
+	VFMADD231PS   Y6, Y6, Y2
+	VFMADD231PS   Y7, Y7, Y3
+	ADDQ          $128, AX
+	SUBQ          $32, CX
+	JGE           many
+
+many_end:
+	ADDQ          $32, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VFMADD231PS   Y4, Y4, Y0
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y4
+	VFMADD231PS   Y4, Y4, Y0
+
+done:
+	VADDPS        Y2, Y0, Y0
+	VADDPS        Y3, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $1, Y0, X13
+	VADDPS        X13, X0, X0
+	VPERMILPS     $0x4e, X0, X13
+	VADDPS        X13, X0, X0
+	VPERMILPS     $0xb1, X0, X13
+	VADDPS        X13, X0, X0
+	VDIVSS        c+32(FP), X0, X0
+	VADDSS        eps+36(FP), X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        vecConstAVX2<>+416(SB), X1
+	VDIVSS        X0, X1, X1
+	MOVQ          rstd+40(FP), DX
+	VMOVSS        X1, (DX)
+	VBROADCASTSS  X1, Y14
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	SUBQ          $32, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Y0
+	VMOVUPS       32(SI)(AX*1), Y1
+	VMOVUPS       64(SI)(AX*1), Y2
+	VMOVUPS       96(SI)(AX*1), Y3
+	VMULPS        Y14, Y0, Y0
+	VMULPS        Y14, Y1, Y1
+	VMULPS        Y14, Y2, Y2
+	VMULPS        Y14, Y3, Y3
+	VMOVUPS       0(R8)(AX*1), Y4
+	VMOVUPS       32(R8)(AX*1), Y5
+	VMOVUPS       64(R8)(AX*1), Y6
+	VMOVUPS       96(R8)(AX*1), Y7
+	VMULPS        Y4, Y0, Y0
+	VMULPS        Y5, Y1, Y1
+	VMULPS        Y6, Y2, Y2
+	VMULPS        Y7, Y3, Y3
+	VMOVUPS       Y0, 0(DI)(AX*1)
+	VMOVUPS       Y1, 32(DI)(AX*1)
+	VMOVUPS       Y2, 64(DI)(AX*1)
+	VMOVUPS       Y3, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $32, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $32, CX
+	SUBQ          $8, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Y0
+	VMULPS        Y14, Y0, Y0
+	VMOVUPS       0(R8)(AX*1), Y1
+	VMULPS        Y1, Y0, Y0
+	VMOVUPS       Y0, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $8, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y0
+	VMULPS        Y14, Y0, Y0
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y1
+	VMULPS        Y1, Y0, Y0
+	VMASKMOVPS    Y0, Y15, 0(DI)(AX*1)
+
+done2:
+	VZEROUPPER    
+	RET           
+
+// func vecLayerNormAVX2(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
+TEXT ·vecLayerNormAVX2(SB), NOSPLIT, $0-64
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          w+16(FP), R8
+	MOVQ          b+24(FP), R9
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	VXORPS        Y3, Y3, Y3
+	SUBQ          $32, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VMOVUPS       32(SI)(AX*1), Y5
+	VMOVUPS       64(SI)(AX*1), Y6
+	VMOVUPS       96(SI)(AX*1), Y7
+	VADDPS        Y4, Y0, Y0
+	VADDPS        Y5, Y1, Y1
+	VADDPS        Y6, Y2, Y2
+	VADDPS        Y7, Y3, Y3
+	ADDQ          $128, AX
+	SUBQ          $32, CX
+	JGE           many
+
+many_end:
+	ADDQ          $32, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VADDPS        Y4, Y0, Y0
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y4
+	VADDPS        Y4, Y0, Y0
+
+done:
+	VADDPS        Y2, Y0, Y0
+	VADDPS        Y3, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $1, Y0, X12
+	VADDPS        X12, X0, X0
+	VPERMILPS     $0x4e, X0, X12
+	VADDPS        X12, X0, X0
+	VPERMILPS     $0xb1, X0, X12
+	VADDPS        X12, X0, X0
+	VDIVSS        c+40(FP), X0, X0
+	MOVQ          mean+48(FP), DX
+	VMOVSS        X0, (DX)
+	VBROADCASTSS  X0, Y14
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	VXORPS        Y0, Y0, Y0
+	VXORPS        Y1, Y1, Y1
+	VXORPS        Y2, Y2, Y2
+	VXORPS        Y3, Y3, Y3
+	SUBQ          $32, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VMOVUPS       32(SI)(AX*1), Y5
+	VMOVUPS       64(SI)(AX*1), Y6
+	VMOVUPS       96(SI)(AX*1), Y7
+	VSUBPS        Y14, Y4, Y4
+	VSUBPS        Y14, Y5, Y5
+	VSUBPS        Y14, Y6, Y6
+	VSUBPS        Y14, Y7, Y7
+	VFMADD231PS   Y4, Y4, Y0
+	VFMADD231PS   Y5, Y5, Y1
+	VFMADD231PS   Y6, Y6, Y2
+	VFMADD231PS   Y7, Y7, Y3
+	ADDQ          $128, AX
+	SUBQ          $32, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $32, CX
+	SUBQ          $8, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Y4
+	VSUBPS        Y14, Y4, Y4
+	VFMADD231PS   Y4, Y4, Y0
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $8, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y4
+	VSUBPS        Y14, Y4, Y4
+	VANDPS        Y15, Y4, Y4
+	VFMADD231PS   Y4, Y4, Y0
+
+done2:
+	VADDPS        Y2, Y0, Y0
+	VADDPS        Y3, Y1, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $1, Y0, X12
+	VADDPS        X12, X0, X0
+	VPERMILPS     $0x4e, X0, X12
+	VADDPS        X12, X0, X0
+	VPERMILPS     $0xb1, X0, X12
+	VADDPS        X12, X0, X0
+	VDIVSS        c+40(FP), X0, X0
+	VADDSS        eps+44(FP), X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        vecConstAVX2<>+416(SB), X1
+	VDIVSS        X0, X1, X1
+	MOVQ          rstd+56(FP), DX
+	VMOVSS        X1, (DX)
+	VBROADCASTSS  X1, Y13
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	SUBQ          $32, CX
+	JLT           many3_end
+
+many3:
+	VMOVUPS       0(SI)(AX*1), Y0
+	VMOVUPS       32(SI)(AX*1), Y1
+	VMOVUPS       64(SI)(AX*1), Y2
+	VMOVUPS       96(SI)(AX*1), Y3
+	VSUBPS        Y14, Y0, Y0
+	VSUBPS        Y14, Y1, Y1
+	VSUBPS        Y14, Y2, Y2
+	VSUBPS        Y14, Y3, Y3
+	VMULPS        Y13, Y0, Y0
+	VMULPS        Y13, Y1, Y1
+	VMULPS        Y13, Y2, Y2
+	VMULPS        Y13, Y3, Y3
+	VMOVUPS       0(R8)(AX*1), Y4
+	VMOVUPS       32(R8)(AX*1), Y5
+	VMOVUPS       64(R8)(AX*1), Y6
+	VMOVUPS       96(R8)(AX*1), Y7
+	VMOVUPS       0(R9)(AX*1), Y8
+	VMOVUPS       32(R9)(AX*1), Y9
+	VMOVUPS       64(R9)(AX*1), Y10
+	VMOVUPS       96(R9)(AX*1), Y11
+	VFMADD231PS   Y4, Y0, Y8
+	VFMADD231PS   Y5, Y1, Y9
+	VFMADD231PS   Y6, Y2, Y10
+	VFMADD231PS   Y7, Y3, Y11
+	VMOVUPS       Y8, 0(DI)(AX*1)
+	VMOVUPS       Y9, 32(DI)(AX*1)
+	VMOVUPS       Y10, 64(DI)(AX*1)
+	VMOVUPS       Y11, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $32, CX
+	JGE           many3
+
+many3_end:
+	ADDQ          $32, CX
+	SUBQ          $8, CX
+	JLT           single3_end
+
+single3:
+	VMOVUPS       0(SI)(AX*1), Y0
+	VSUBPS        Y14, Y0, Y0
+	VMULPS        Y13, Y0, Y0
+	VMOVUPS       0(R8)(AX*1), Y1
+	VMOVUPS       0(R9)(AX*1), Y2
+	VFMADD231PS   Y1, Y0, Y2
+	VMOVUPS       Y2, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single3
+
+single3_end:
+	ADDQ          $8, CX
+
+rest3:
+	TESTQ         CX, CX
+	JEQ           done3
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y0
+	VSUBPS        Y14, Y0, Y0
+	VMULPS        Y13, Y0, Y0
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y1
+	VMASKMOVPS    0(R9)(AX*1), Y15, Y2
+	VFMADD231PS   Y1, Y0, Y2
+	VMASKMOVPS    Y2, Y15, 0(DI)(AX*1)
+
+done3:
 	VZEROUPPER    
 	RET           
 

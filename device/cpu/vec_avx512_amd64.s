@@ -5357,6 +5357,198 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecScoreGradAVX512(p *float32, dp *float32, n int, scale float32, sub float32, delta float32)
+TEXT ·vecScoreGradAVX512(SB), NOSPLIT, $0-36
+	MOVQ          p+0(FP), DI
+	MOVQ          dp+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  scale+24(FP), Z0
+	VBROADCASTSS  sub+28(FP), Z1
+	VBROADCASTSS  vecConstAVX512<>+4(SB), Z3
+	VBROADCASTSS  vecConstAVX512<>+8(SB), Z4
+	VBROADCASTSS  vecConstAVX512<>+12(SB), Z7
+	VBROADCASTSS  vecConstAVX512<>+16(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+20(SB), Z8
+	VBROADCASTSS  vecConstAVX512<>+24(SB), Z9
+	VBROADCASTSS  vecConstAVX512<>+28(SB), Z10
+	VBROADCASTSS  vecConstAVX512<>+32(SB), Z11
+	VBROADCASTSS  vecConstAVX512<>+36(SB), Z12
+	VBROADCASTSS  vecConstAVX512<>+40(SB), Z13
+	VBROADCASTSS  vecConstAVX512<>+44(SB), Z14
+	VBROADCASTSS  vecConstAVX512<>+48(SB), Z6
+	VBROADCASTSS  delta+32(FP), Z2
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(DI)(AX*1), Z15
+	VMOVUPS       64(DI)(AX*1), Z16
+	VMOVUPS       128(DI)(AX*1), Z17
+	VMOVUPS       192(DI)(AX*1), Z18
+	VFMSUB213PS   Z1, Z0, Z15
+	VFMSUB213PS   Z1, Z0, Z16
+	VFMSUB213PS   Z1, Z0, Z17
+	VFMSUB213PS   Z1, Z0, Z18
+	VMINPS        Z15, Z3, Z15
+	VMINPS        Z16, Z3, Z16
+	VMINPS        Z17, Z3, Z17
+	VMINPS        Z18, Z3, Z18
+	VMAXPS        Z15, Z4, Z15
+	VMAXPS        Z16, Z4, Z16
+	VMAXPS        Z17, Z4, Z17
+	VMAXPS        Z18, Z4, Z18
+	VMOVAPS       Z5, Z19
+	VFMADD231PS   Z7, Z15, Z19
+	VMOVAPS       Z5, Z20
+	VFMADD231PS   Z7, Z16, Z20
+	VMOVAPS       Z5, Z21
+	VFMADD231PS   Z7, Z17, Z21
+	VMOVAPS       Z5, Z22
+	VFMADD231PS   Z7, Z18, Z22
+	VSUBPS        Z5, Z19, Z23
+	VSUBPS        Z5, Z20, Z24
+	VSUBPS        Z5, Z21, Z25
+	VSUBPS        Z5, Z22, Z26
+	VFNMADD231PS  Z8, Z23, Z15
+	VFNMADD231PS  Z8, Z24, Z16
+	VFNMADD231PS  Z8, Z25, Z17
+	VFNMADD231PS  Z8, Z26, Z18
+	VFNMADD231PS  Z9, Z23, Z15
+	VFNMADD231PS  Z9, Z24, Z16
+	VFNMADD231PS  Z9, Z25, Z17
+	VFNMADD231PS  Z9, Z26, Z18
+	VMOVAPS       Z11, Z26
+	VFMADD231PS   Z15, Z10, Z26
+	VMOVAPS       Z11, Z25
+	VFMADD231PS   Z16, Z10, Z25
+	VMOVAPS       Z11, Z24
+	VFMADD231PS   Z17, Z10, Z24
+	VMOVAPS       Z11, Z23
+	VFMADD231PS   Z18, Z10, Z23
+	VFMADD213PS   Z12, Z15, Z26
+	VFMADD213PS   Z12, Z16, Z25
+	VFMADD213PS   Z12, Z17, Z24
+	VFMADD213PS   Z12, Z18, Z23
+	VFMADD213PS   Z13, Z15, Z26
+	VFMADD213PS   Z13, Z16, Z25
+	VFMADD213PS   Z13, Z17, Z24
+	VFMADD213PS   Z13, Z18, Z23
+	VFMADD213PS   Z14, Z15, Z26
+	VFMADD213PS   Z14, Z16, Z25
+	VFMADD213PS   Z14, Z17, Z24
+	VFMADD213PS   Z14, Z18, Z23
+	VFMADD213PS   Z6, Z15, Z26
+	VFMADD213PS   Z6, Z16, Z25
+	VFMADD213PS   Z6, Z17, Z24
+	VFMADD213PS   Z6, Z18, Z23
+	VFMADD213PS   Z6, Z15, Z26
+	VFMADD213PS   Z6, Z16, Z25
+	VFMADD213PS   Z6, Z17, Z24
+	VFMADD213PS   Z6, Z18, Z23
+	VPSLLD        $23, Z19, Z19
+	VPSLLD        $23, Z20, Z20
+	VPSLLD        $23, Z21, Z21
+	VPSLLD        $23, Z22, Z22
+	VMULPS        Z19, Z26, Z26
+	VMULPS        Z20, Z25, Z25
+	VMULPS        Z21, Z24, Z24
+	VMULPS        Z22, Z23, Z23
+	VMOVUPS       0(SI)(AX*1), Z22
+	VMOVUPS       64(SI)(AX*1), Z21
+	VMOVUPS       128(SI)(AX*1), Z20
+	VMOVUPS       192(SI)(AX*1), Z19
+	VSUBPS        Z2, Z22, Z22
+	VSUBPS        Z2, Z21, Z21
+	VSUBPS        Z2, Z20, Z20
+	VSUBPS        Z2, Z19, Z19
+	VMULPS        Z26, Z22, Z22
+	VMULPS        Z25, Z21, Z21
+	VMULPS        Z24, Z20, Z20
+	VMULPS        Z23, Z19, Z19
+	VMOVUPS       Z22, 0(SI)(AX*1)
+	VMOVUPS       Z21, 64(SI)(AX*1)
+	VMOVUPS       Z20, 128(SI)(AX*1)
+	VMOVUPS       Z19, 192(SI)(AX*1)
+	VMOVUPS       Z26, 0(DI)(AX*1)
+	VMOVUPS       Z25, 64(DI)(AX*1)
+	VMOVUPS       Z24, 128(DI)(AX*1)
+	VMOVUPS       Z23, 192(DI)(AX*1)
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(DI)(AX*1), Z15
+	VFMSUB213PS   Z1, Z0, Z15
+	VMINPS        Z15, Z3, Z15
+	VMAXPS        Z15, Z4, Z15
+	VMOVAPS       Z5, Z16
+	VFMADD231PS   Z7, Z15, Z16
+	VSUBPS        Z5, Z16, Z17
+	VFNMADD231PS  Z8, Z17, Z15
+	VFNMADD231PS  Z9, Z17, Z15
+	VMOVAPS       Z11, Z17
+	VFMADD231PS   Z15, Z10, Z17
+	VFMADD213PS   Z12, Z15, Z17
+	VFMADD213PS   Z13, Z15, Z17
+	VFMADD213PS   Z14, Z15, Z17
+	VFMADD213PS   Z6, Z15, Z17
+	VFMADD213PS   Z6, Z15, Z17
+	VPSLLD        $23, Z16, Z16
+	VMULPS        Z16, Z17, Z17
+	VMOVUPS       0(SI)(AX*1), Z16
+	VSUBPS        Z2, Z16, Z16
+	VMULPS        Z17, Z16, Z16
+	VMOVUPS       Z16, 0(SI)(AX*1)
+	VMOVUPS       Z17, 0(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(DI)(AX*1), K1, Z15
+	VFMSUB213PS   Z1, Z0, Z15
+	VMINPS        Z15, Z3, Z15
+	VMAXPS        Z15, Z4, Z15
+	VMOVAPS       Z5, Z16
+	VFMADD231PS   Z7, Z15, Z16
+	VSUBPS        Z5, Z16, Z17
+	VFNMADD231PS  Z8, Z17, Z15
+	VFNMADD231PS  Z9, Z17, Z15
+	VMOVAPS       Z11, Z17
+	VFMADD231PS   Z15, Z10, Z17
+	VFMADD213PS   Z12, Z15, Z17
+	VFMADD213PS   Z13, Z15, Z17
+	VFMADD213PS   Z14, Z15, Z17
+	VFMADD213PS   Z6, Z15, Z17
+	VFMADD213PS   Z6, Z15, Z17
+	VPSLLD        $23, Z16, Z16
+	VMULPS        Z16, Z17, Z17
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z16
+	VSUBPS        Z2, Z16, Z16
+	VMULPS        Z17, Z16, Z16
+	VMOVUPS       Z16, K1, 0(SI)(AX*1)
+	VMOVUPS       Z17, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecNormScaleAVX512(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 TEXT ·vecNormScaleAVX512(SB), NOSPLIT, $0-40
 	MOVQ          y+0(FP), DI
@@ -6673,8 +6865,6 @@ done:
 	VADDPS        X31, X0, X0
 	VPERMILPS     $0xb1, X0, X31
 	VADDPS        X31, X0, X0
-	MOVQ          s+24(FP), DX
-	VMOVSS        X0, (DX)
 	VADDPS        Z6, Z4, Z4
 	VADDPS        Z7, Z5, Z5
 	VADDPS        Z5, Z4, Z4
@@ -6686,6 +6876,8 @@ done:
 	VADDPS        X31, X4, X4
 	VPERMILPS     $0xb1, X4, X31
 	VADDPS        X31, X4, X4
+	MOVQ          s+24(FP), DX
+	VMOVSS        X0, (DX)
 	MOVQ          w+32(FP), DX
 	VMOVSS        X4, (DX)
 	VZEROUPPER    
@@ -6790,8 +6982,6 @@ done:
 	VADDPS        X31, X0, X0
 	VPERMILPS     $0xb1, X0, X31
 	VADDPS        X31, X0, X0
-	MOVQ          s+40(FP), DX
-	VMOVSS        X0, (DX)
 	VADDPS        Z6, Z4, Z4
 	VADDPS        Z7, Z5, Z5
 	VADDPS        Z5, Z4, Z4
@@ -6803,8 +6993,971 @@ done:
 	VADDPS        X31, X4, X4
 	VPERMILPS     $0xb1, X4, X31
 	VADDPS        X31, X4, X4
+	MOVQ          s+40(FP), DX
+	VMOVSS        X0, (DX)
 	MOVQ          sx+48(FP), DX
 	VMOVSS        X4, (DX)
+	VZEROUPPER    
+	RET           
+
+// func vecSoftmaxAVX512(y *float32, x *float32, n int)
+TEXT ·vecSoftmaxAVX512(SB), NOSPLIT, $0-24
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z8
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z4
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z7
+	KXORW         K7, K7, K7
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Z9
+	VMOVUPS       64(SI)(AX*1), Z10
+	VMOVUPS       128(SI)(AX*1), Z11
+	VMOVUPS       192(SI)(AX*1), Z12
+	VCMPPS        $3, Z9, Z9, K2
+	KORW          K2, K7, K7
+	VCMPPS        $3, Z10, Z10, K3
+	KORW          K3, K7, K7
+	VCMPPS        $3, Z11, Z11, K4
+	KORW          K4, K7, K7
+	VCMPPS        $3, Z12, Z12, K5
+	KORW          K5, K7, K7
+	VMAXPS        Z9, Z4, Z4
+	VMAXPS        Z10, Z5, Z5
+	VMAXPS        Z11, Z6, Z6
+	VMAXPS        Z12, Z7, Z7
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Z9
+	VCMPPS        $3, Z9, Z9, K2
+	KORW          K2, K7, K7
+	VMAXPS        Z9, Z4, Z4
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z9
+	VBLENDMPS     Z9, Z8, K1, Z9
+	VCMPPS        $3, Z9, Z9, K2
+	KORW          K2, K7, K7
+	VMAXPS        Z9, Z4, Z4
+
+done:
+	KMOVW         K7, R12
+	VMAXPS        Z6, Z4, Z4
+	VMAXPS        Z7, Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $1, Z4, Y29
+	VMAXPS        Y29, Y4, Y4
+	VEXTRACTF32X4 $1, Y4, X29
+	VMAXPS        X29, X4, X4
+	VPERMILPS     $0x4e, X4, X29
+	VMAXPS        X29, X4, X4
+	VPERMILPS     $0xb1, X4, X29
+	VMAXPS        X29, X4, X4
+	VBROADCASTSS  X4, Z31
+	TESTL         R12, R12
+	JEQ           ordered
+	VBROADCASTSS  vecConstAVX512<>+204(SB), Z31
+
+ordered:
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX512<>+4(SB), Z4
+	VBROADCASTSS  vecConstAVX512<>+8(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+12(SB), Z8
+	VBROADCASTSS  vecConstAVX512<>+16(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+20(SB), Z9
+	VBROADCASTSS  vecConstAVX512<>+24(SB), Z10
+	VBROADCASTSS  vecConstAVX512<>+28(SB), Z11
+	VBROADCASTSS  vecConstAVX512<>+32(SB), Z12
+	VBROADCASTSS  vecConstAVX512<>+36(SB), Z13
+	VBROADCASTSS  vecConstAVX512<>+40(SB), Z14
+	VBROADCASTSS  vecConstAVX512<>+44(SB), Z15
+	VBROADCASTSS  vecConstAVX512<>+48(SB), Z7
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Z16
+	VMOVUPS       64(SI)(AX*1), Z17
+	VMOVUPS       128(SI)(AX*1), Z18
+	VMOVUPS       192(SI)(AX*1), Z19
+	VSUBPS        Z31, Z16, Z16
+	VSUBPS        Z31, Z17, Z17
+	VSUBPS        Z31, Z18, Z18
+	VSUBPS        Z31, Z19, Z19
+	VMINPS        Z16, Z4, Z16
+	VMINPS        Z17, Z4, Z17
+	VMINPS        Z18, Z4, Z18
+	VMINPS        Z19, Z4, Z19
+	VMAXPS        Z16, Z5, Z16
+	VMAXPS        Z17, Z5, Z17
+	VMAXPS        Z18, Z5, Z18
+	VMAXPS        Z19, Z5, Z19
+	VMOVAPS       Z6, Z20
+	VFMADD231PS   Z8, Z16, Z20
+	VMOVAPS       Z6, Z21
+	VFMADD231PS   Z8, Z17, Z21
+	VMOVAPS       Z6, Z22
+	VFMADD231PS   Z8, Z18, Z22
+	VMOVAPS       Z6, Z23
+	VFMADD231PS   Z8, Z19, Z23
+	VSUBPS        Z6, Z20, Z24
+	VSUBPS        Z6, Z21, Z25
+	VSUBPS        Z6, Z22, Z26
+	VSUBPS        Z6, Z23, Z27
+	VFNMADD231PS  Z9, Z24, Z16
+	VFNMADD231PS  Z9, Z25, Z17
+	VFNMADD231PS  Z9, Z26, Z18
+	VFNMADD231PS  Z9, Z27, Z19
+	VFNMADD231PS  Z10, Z24, Z16
+	VFNMADD231PS  Z10, Z25, Z17
+	VFNMADD231PS  Z10, Z26, Z18
+	VFNMADD231PS  Z10, Z27, Z19
+	VMOVAPS       Z12, Z27
+	VFMADD231PS   Z16, Z11, Z27
+	VMOVAPS       Z12, Z26
+	VFMADD231PS   Z17, Z11, Z26
+	VMOVAPS       Z12, Z25
+	VFMADD231PS   Z18, Z11, Z25
+	VMOVAPS       Z12, Z24
+	VFMADD231PS   Z19, Z11, Z24
+	VFMADD213PS   Z13, Z16, Z27
+	VFMADD213PS   Z13, Z17, Z26
+	VFMADD213PS   Z13, Z18, Z25
+	VFMADD213PS   Z13, Z19, Z24
+	VFMADD213PS   Z14, Z16, Z27
+	VFMADD213PS   Z14, Z17, Z26
+	VFMADD213PS   Z14, Z18, Z25
+	VFMADD213PS   Z14, Z19, Z24
+	VFMADD213PS   Z15, Z16, Z27
+	VFMADD213PS   Z15, Z17, Z26
+	VFMADD213PS   Z15, Z18, Z25
+	VFMADD213PS   Z15, Z19, Z24
+	VFMADD213PS   Z7, Z16, Z27
+	VFMADD213PS   Z7, Z17, Z26
+	VFMADD213PS   Z7, Z18, Z25
+	VFMADD213PS   Z7, Z19, Z24
+	VFMADD213PS   Z7, Z16, Z27
+	VFMADD213PS   Z7, Z17, Z26
+	VFMADD213PS   Z7, Z18, Z25
+	VFMADD213PS   Z7, Z19, Z24
+	VPSLLD        $23, Z20, Z20
+	VPSLLD        $23, Z21, Z21
+	VPSLLD        $23, Z22, Z22
+	VPSLLD        $23, Z23, Z23
+	VMULPS        Z20, Z27, Z27
+	VMULPS        Z21, Z26, Z26
+	VMULPS        Z22, Z25, Z25
+	VMULPS        Z23, Z24, Z24
+	VMOVUPS       Z27, 0(DI)(AX*1)
+	VMOVUPS       Z26, 64(DI)(AX*1)
+	VMOVUPS       Z25, 128(DI)(AX*1)
+	VMOVUPS       Z24, 192(DI)(AX*1)
+	VADDPS        Z27, Z0, Z0
+	VADDPS        Z26, Z1, Z1
+	VADDPS        Z25, Z2, Z2
+	VADDPS        Z24, Z3, Z3
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Z16
+	VSUBPS        Z31, Z16, Z16
+	VMINPS        Z16, Z4, Z16
+	VMAXPS        Z16, Z5, Z16
+	VMOVAPS       Z6, Z17
+	VFMADD231PS   Z8, Z16, Z17
+	VSUBPS        Z6, Z17, Z18
+	VFNMADD231PS  Z9, Z18, Z16
+	VFNMADD231PS  Z10, Z18, Z16
+	VMOVAPS       Z12, Z18
+	VFMADD231PS   Z16, Z11, Z18
+	VFMADD213PS   Z13, Z16, Z18
+	VFMADD213PS   Z14, Z16, Z18
+	VFMADD213PS   Z15, Z16, Z18
+	VFMADD213PS   Z7, Z16, Z18
+	VFMADD213PS   Z7, Z16, Z18
+	VPSLLD        $23, Z17, Z17
+	VMULPS        Z17, Z18, Z18
+	VMOVUPS       Z18, 0(DI)(AX*1)
+	VADDPS        Z18, Z0, Z0
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $16, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z16
+	VSUBPS        Z31, Z16, Z16
+	VMINPS        Z16, Z4, Z16
+	VMAXPS        Z16, Z5, Z16
+	VMOVAPS       Z6, Z17
+	VFMADD231PS   Z8, Z16, Z17
+	VSUBPS        Z6, Z17, Z18
+	VFNMADD231PS  Z9, Z18, Z16
+	VFNMADD231PS  Z10, Z18, Z16
+	VMOVAPS       Z12, Z18
+	VFMADD231PS   Z16, Z11, Z18
+	VFMADD213PS   Z13, Z16, Z18
+	VFMADD213PS   Z14, Z16, Z18
+	VFMADD213PS   Z15, Z16, Z18
+	VFMADD213PS   Z7, Z16, Z18
+	VFMADD213PS   Z7, Z16, Z18
+	VPSLLD        $23, Z17, Z17
+	VMULPS        Z17, Z18, Z18
+	VMOVUPS       Z18, K1, 0(DI)(AX*1)
+	VMOVAPS.Z     Z18, K1, Z18
+	VADDPS        Z18, Z0, Z0
+
+done2:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y29
+	VADDPS        Y29, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0x4e, X0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0xb1, X0, X29
+	VADDPS        X29, X0, X0
+	VMOVSS        vecConstAVX512<>+52(SB), X1
+	VDIVSS        X0, X1, X1
+	VBROADCASTSS  X1, Z30
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many3_end
+
+many3:
+	VMOVUPS       0(DI)(AX*1), Z0
+	VMOVUPS       64(DI)(AX*1), Z1
+	VMOVUPS       128(DI)(AX*1), Z2
+	VMOVUPS       192(DI)(AX*1), Z3
+	VMULPS        Z30, Z0, Z0
+	VMULPS        Z30, Z1, Z1
+	VMULPS        Z30, Z2, Z2
+	VMULPS        Z30, Z3, Z3
+	VMOVUPS       Z0, 0(DI)(AX*1)
+	VMOVUPS       Z1, 64(DI)(AX*1)
+	VMOVUPS       Z2, 128(DI)(AX*1)
+	VMOVUPS       Z3, 192(DI)(AX*1)
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many3
+
+many3_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single3_end
+
+single3:
+	VMOVUPS       0(DI)(AX*1), Z0
+	VMULPS        Z30, Z0, Z0
+	VMOVUPS       Z0, 0(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single3
+
+single3_end:
+	ADDQ          $16, CX
+
+rest3:
+	TESTQ         CX, CX
+	JEQ           done3
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(DI)(AX*1), K1, Z0
+	VMULPS        Z30, Z0, Z0
+	VMOVUPS       Z0, K1, 0(DI)(AX*1)
+
+done3:
+	VZEROUPPER    
+	RET           
+
+// func vecMaxExpSumAVX512(y *float32, x *float32, n int, scale float32, m *float32, s *float32)
+TEXT ·vecMaxExpSumAVX512(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z8
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z4
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+164(SB), Z7
+	KXORW         K7, K7, K7
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Z9
+	VMOVUPS       64(SI)(AX*1), Z10
+	VMOVUPS       128(SI)(AX*1), Z11
+	VMOVUPS       192(SI)(AX*1), Z12
+	VCMPPS        $3, Z9, Z9, K2
+	KORW          K2, K7, K7
+	VCMPPS        $3, Z10, Z10, K3
+	KORW          K3, K7, K7
+	VCMPPS        $3, Z11, Z11, K4
+	KORW          K4, K7, K7
+	VCMPPS        $3, Z12, Z12, K5
+	KORW          K5, K7, K7
+	VMAXPS        Z9, Z4, Z4
+	VMAXPS        Z10, Z5, Z5
+	VMAXPS        Z11, Z6, Z6
+	VMAXPS        Z12, Z7, Z7
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Z9
+	VCMPPS        $3, Z9, Z9, K2
+	KORW          K2, K7, K7
+	VMAXPS        Z9, Z4, Z4
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z9
+	VBLENDMPS     Z9, Z8, K1, Z9
+	VCMPPS        $3, Z9, Z9, K2
+	KORW          K2, K7, K7
+	VMAXPS        Z9, Z4, Z4
+
+done:
+	KMOVW         K7, R12
+	VMAXPS        Z6, Z4, Z4
+	VMAXPS        Z7, Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $1, Z4, Y30
+	VMAXPS        Y30, Y4, Y4
+	VEXTRACTF32X4 $1, Y4, X30
+	VMAXPS        X30, X4, X4
+	VPERMILPS     $0x4e, X4, X30
+	VMAXPS        X30, X4, X4
+	VPERMILPS     $0xb1, X4, X30
+	VMAXPS        X30, X4, X4
+	VBROADCASTSS  X4, Z31
+	TESTL         R12, R12
+	JEQ           ordered
+	VBROADCASTSS  vecConstAVX512<>+204(SB), Z31
+
+ordered:
+	VMULSS        scale+24(FP), X31, X31
+	MOVQ          m+32(FP), DX
+	VMOVSS        X31, (DX)
+	VBROADCASTSS  X31, Z31
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  scale+24(FP), Z4
+	VBROADCASTSS  vecConstAVX512<>+4(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+8(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+12(SB), Z9
+	VBROADCASTSS  vecConstAVX512<>+16(SB), Z7
+	VBROADCASTSS  vecConstAVX512<>+20(SB), Z10
+	VBROADCASTSS  vecConstAVX512<>+24(SB), Z11
+	VBROADCASTSS  vecConstAVX512<>+28(SB), Z12
+	VBROADCASTSS  vecConstAVX512<>+32(SB), Z13
+	VBROADCASTSS  vecConstAVX512<>+36(SB), Z14
+	VBROADCASTSS  vecConstAVX512<>+40(SB), Z15
+	VBROADCASTSS  vecConstAVX512<>+44(SB), Z16
+	VBROADCASTSS  vecConstAVX512<>+48(SB), Z8
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Z17
+	VMOVUPS       64(SI)(AX*1), Z18
+	VMOVUPS       128(SI)(AX*1), Z19
+	VMOVUPS       192(SI)(AX*1), Z20
+	VFMSUB213PS   Z31, Z4, Z17
+	VFMSUB213PS   Z31, Z4, Z18
+	VFMSUB213PS   Z31, Z4, Z19
+	VFMSUB213PS   Z31, Z4, Z20
+	VMINPS        Z17, Z5, Z17
+	VMINPS        Z18, Z5, Z18
+	VMINPS        Z19, Z5, Z19
+	VMINPS        Z20, Z5, Z20
+	VMAXPS        Z17, Z6, Z17
+	VMAXPS        Z18, Z6, Z18
+	VMAXPS        Z19, Z6, Z19
+	VMAXPS        Z20, Z6, Z20
+	VMOVAPS       Z7, Z21
+	VFMADD231PS   Z9, Z17, Z21
+	VMOVAPS       Z7, Z22
+	VFMADD231PS   Z9, Z18, Z22
+	VMOVAPS       Z7, Z23
+	VFMADD231PS   Z9, Z19, Z23
+	VMOVAPS       Z7, Z24
+	VFMADD231PS   Z9, Z20, Z24
+	VSUBPS        Z7, Z21, Z25
+	VSUBPS        Z7, Z22, Z26
+	VSUBPS        Z7, Z23, Z27
+	VSUBPS        Z7, Z24, Z28
+	VFNMADD231PS  Z10, Z25, Z17
+	VFNMADD231PS  Z10, Z26, Z18
+	VFNMADD231PS  Z10, Z27, Z19
+	VFNMADD231PS  Z10, Z28, Z20
+	VFNMADD231PS  Z11, Z25, Z17
+	VFNMADD231PS  Z11, Z26, Z18
+	VFNMADD231PS  Z11, Z27, Z19
+	VFNMADD231PS  Z11, Z28, Z20
+	VMOVAPS       Z13, Z28
+	VFMADD231PS   Z17, Z12, Z28
+	VMOVAPS       Z13, Z27
+	VFMADD231PS   Z18, Z12, Z27
+	VMOVAPS       Z13, Z26
+	VFMADD231PS   Z19, Z12, Z26
+	VMOVAPS       Z13, Z25
+	VFMADD231PS   Z20, Z12, Z25
+	VFMADD213PS   Z14, Z17, Z28
+	VFMADD213PS   Z14, Z18, Z27
+	VFMADD213PS   Z14, Z19, Z26
+	VFMADD213PS   Z14, Z20, Z25
+	VFMADD213PS   Z15, Z17, Z28
+	VFMADD213PS   Z15, Z18, Z27
+	VFMADD213PS   Z15, Z19, Z26
+	VFMADD213PS   Z15, Z20, Z25
+	VFMADD213PS   Z16, Z17, Z28
+	VFMADD213PS   Z16, Z18, Z27
+	VFMADD213PS   Z16, Z19, Z26
+	VFMADD213PS   Z16, Z20, Z25
+	VFMADD213PS   Z8, Z17, Z28
+	VFMADD213PS   Z8, Z18, Z27
+	VFMADD213PS   Z8, Z19, Z26
+	VFMADD213PS   Z8, Z20, Z25
+	VFMADD213PS   Z8, Z17, Z28
+	VFMADD213PS   Z8, Z18, Z27
+	VFMADD213PS   Z8, Z19, Z26
+	VFMADD213PS   Z8, Z20, Z25
+	VPSLLD        $23, Z21, Z21
+	VPSLLD        $23, Z22, Z22
+	VPSLLD        $23, Z23, Z23
+	VPSLLD        $23, Z24, Z24
+	VMULPS        Z21, Z28, Z28
+	VMULPS        Z22, Z27, Z27
+	VMULPS        Z23, Z26, Z26
+	VMULPS        Z24, Z25, Z25
+	VMOVUPS       Z28, 0(DI)(AX*1)
+	VMOVUPS       Z27, 64(DI)(AX*1)
+	VMOVUPS       Z26, 128(DI)(AX*1)
+	VMOVUPS       Z25, 192(DI)(AX*1)
+	VADDPS        Z28, Z0, Z0
+	VADDPS        Z27, Z1, Z1
+	VADDPS        Z26, Z2, Z2
+	VADDPS        Z25, Z3, Z3
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Z17
+	VFMSUB213PS   Z31, Z4, Z17
+	VMINPS        Z17, Z5, Z17
+	VMAXPS        Z17, Z6, Z17
+	VMOVAPS       Z7, Z18
+	VFMADD231PS   Z9, Z17, Z18
+	VSUBPS        Z7, Z18, Z19
+	VFNMADD231PS  Z10, Z19, Z17
+	VFNMADD231PS  Z11, Z19, Z17
+	VMOVAPS       Z13, Z19
+	VFMADD231PS   Z17, Z12, Z19
+	VFMADD213PS   Z14, Z17, Z19
+	VFMADD213PS   Z15, Z17, Z19
+	VFMADD213PS   Z16, Z17, Z19
+	VFMADD213PS   Z8, Z17, Z19
+	VFMADD213PS   Z8, Z17, Z19
+	VPSLLD        $23, Z18, Z18
+	VMULPS        Z18, Z19, Z19
+	VMOVUPS       Z19, 0(DI)(AX*1)
+	VADDPS        Z19, Z0, Z0
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $16, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z17
+	VFMSUB213PS   Z31, Z4, Z17
+	VMINPS        Z17, Z5, Z17
+	VMAXPS        Z17, Z6, Z17
+	VMOVAPS       Z7, Z18
+	VFMADD231PS   Z9, Z17, Z18
+	VSUBPS        Z7, Z18, Z19
+	VFNMADD231PS  Z10, Z19, Z17
+	VFNMADD231PS  Z11, Z19, Z17
+	VMOVAPS       Z13, Z19
+	VFMADD231PS   Z17, Z12, Z19
+	VFMADD213PS   Z14, Z17, Z19
+	VFMADD213PS   Z15, Z17, Z19
+	VFMADD213PS   Z16, Z17, Z19
+	VFMADD213PS   Z8, Z17, Z19
+	VFMADD213PS   Z8, Z17, Z19
+	VPSLLD        $23, Z18, Z18
+	VMULPS        Z18, Z19, Z19
+	VMOVUPS       Z19, K1, 0(DI)(AX*1)
+	VMOVAPS.Z     Z19, K1, Z19
+	VADDPS        Z19, Z0, Z0
+
+done2:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y30
+	VADDPS        Y30, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X30
+	VADDPS        X30, X0, X0
+	VPERMILPS     $0x4e, X0, X30
+	VADDPS        X30, X0, X0
+	VPERMILPS     $0xb1, X0, X30
+	VADDPS        X30, X0, X0
+	MOVQ          s+40(FP), DX
+	VMOVSS        X0, (DX)
+	VZEROUPPER    
+	RET           
+
+// func vecRMSNormAVX512(y *float32, x *float32, w *float32, n int, c float32, eps float32, rstd *float32)
+TEXT ·vecRMSNormAVX512(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          w+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Z4
+	VMOVUPS       64(SI)(AX*1), Z5
+	VMOVUPS       128(SI)(AX*1), Z6
+	VMOVUPS       192(SI)(AX*1), Z7
+	VFMADD231PS   Z4, Z4, Z0
+	VFMADD231PS   Z5, Z5, Z1
+	VFMADD231PS   Z6, Z6, Z2
+	VFMADD231PS   Z7, Z7, Z3
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Z4
+	VFMADD231PS   Z4, Z4, Z0
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z4
+	VFMADD231PS   Z4, Z4, Z0
+
+done:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y30
+	VADDPS        Y30, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X30
+	VADDPS        X30, X0, X0
+	VPERMILPS     $0x4e, X0, X30
+	VADDPS        X30, X0, X0
+	VPERMILPS     $0xb1, X0, X30
+	VADDPS        X30, X0, X0
+	VDIVSS        c+32(FP), X0, X0
+	VADDSS        eps+36(FP), X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        vecConstAVX512<>+52(SB), X1
+	VDIVSS        X0, X1, X1
+	MOVQ          rstd+40(FP), DX
+	VMOVSS        X1, (DX)
+	VBROADCASTSS  X1, Z31
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Z0
+	VMOVUPS       64(SI)(AX*1), Z1
+	VMOVUPS       128(SI)(AX*1), Z2
+	VMOVUPS       192(SI)(AX*1), Z3
+	VMULPS        Z31, Z0, Z0
+	VMULPS        Z31, Z1, Z1
+	VMULPS        Z31, Z2, Z2
+	VMULPS        Z31, Z3, Z3
+	VMOVUPS       0(R8)(AX*1), Z4
+	VMOVUPS       64(R8)(AX*1), Z5
+	VMOVUPS       128(R8)(AX*1), Z6
+	VMOVUPS       192(R8)(AX*1), Z7
+	VMULPS        Z4, Z0, Z0
+	VMULPS        Z5, Z1, Z1
+	VMULPS        Z6, Z2, Z2
+	VMULPS        Z7, Z3, Z3
+	VMOVUPS       Z0, 0(DI)(AX*1)
+	VMOVUPS       Z1, 64(DI)(AX*1)
+	VMOVUPS       Z2, 128(DI)(AX*1)
+	VMOVUPS       Z3, 192(DI)(AX*1)
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Z0
+	VMULPS        Z31, Z0, Z0
+	VMOVUPS       0(R8)(AX*1), Z1
+	VMULPS        Z1, Z0, Z0
+	VMOVUPS       Z0, 0(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $16, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z0
+	VMULPS        Z31, Z0, Z0
+	VMOVUPS.Z     0(R8)(AX*1), K1, Z1
+	VMULPS        Z1, Z0, Z0
+	VMOVUPS       Z0, K1, 0(DI)(AX*1)
+
+done2:
+	VZEROUPPER    
+	RET           
+
+// func vecLayerNormAVX512(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
+TEXT ·vecLayerNormAVX512(SB), NOSPLIT, $0-64
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          w+16(FP), R8
+	MOVQ          b+24(FP), R9
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Z4
+	VMOVUPS       64(SI)(AX*1), Z5
+	VMOVUPS       128(SI)(AX*1), Z6
+	VMOVUPS       192(SI)(AX*1), Z7
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z5, Z1, Z1
+	VADDPS        Z6, Z2, Z2
+	VADDPS        Z7, Z3, Z3
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Z4
+	VADDPS        Z4, Z0, Z0
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z4
+	VADDPS        Z4, Z0, Z0
+
+done:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y29
+	VADDPS        Y29, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0x4e, X0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0xb1, X0, X29
+	VADDPS        X29, X0, X0
+	VDIVSS        c+40(FP), X0, X0
+	MOVQ          mean+48(FP), DX
+	VMOVSS        X0, (DX)
+	VBROADCASTSS  X0, Z31
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many2_end
+
+many2:
+	VMOVUPS       0(SI)(AX*1), Z4
+	VMOVUPS       64(SI)(AX*1), Z5
+	VMOVUPS       128(SI)(AX*1), Z6
+	VMOVUPS       192(SI)(AX*1), Z7
+	VSUBPS        Z31, Z4, Z4
+	VSUBPS        Z31, Z5, Z5
+	VSUBPS        Z31, Z6, Z6
+	VSUBPS        Z31, Z7, Z7
+	VFMADD231PS   Z4, Z4, Z0
+	VFMADD231PS   Z5, Z5, Z1
+	VFMADD231PS   Z6, Z6, Z2
+	VFMADD231PS   Z7, Z7, Z3
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single2_end
+
+single2:
+	VMOVUPS       0(SI)(AX*1), Z4
+	VSUBPS        Z31, Z4, Z4
+	VFMADD231PS   Z4, Z4, Z0
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $16, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z4
+	VSUBPS        Z31, Z4, Z4
+	VMOVAPS.Z     Z4, K1, Z4
+	VFMADD231PS   Z4, Z4, Z0
+
+done2:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y29
+	VADDPS        Y29, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0x4e, X0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0xb1, X0, X29
+	VADDPS        X29, X0, X0
+	VDIVSS        c+40(FP), X0, X0
+	VADDSS        eps+44(FP), X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        vecConstAVX512<>+52(SB), X1
+	VDIVSS        X0, X1, X1
+	MOVQ          rstd+56(FP), DX
+	VMOVSS        X1, (DX)
+	VBROADCASTSS  X1, Z30
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many3_end
+
+many3:
+	VMOVUPS       0(SI)(AX*1), Z0
+	VMOVUPS       64(SI)(AX*1), Z1
+	VMOVUPS       128(SI)(AX*1), Z2
+	VMOVUPS       192(SI)(AX*1), Z3
+	VSUBPS        Z31, Z0, Z0
+	VSUBPS        Z31, Z1, Z1
+	VSUBPS        Z31, Z2, Z2
+	VSUBPS        Z31, Z3, Z3
+	VMULPS        Z30, Z0, Z0
+	VMULPS        Z30, Z1, Z1
+	VMULPS        Z30, Z2, Z2
+	VMULPS        Z30, Z3, Z3
+	VMOVUPS       0(R8)(AX*1), Z4
+	VMOVUPS       64(R8)(AX*1), Z5
+	VMOVUPS       128(R8)(AX*1), Z6
+	VMOVUPS       192(R8)(AX*1), Z7
+	VMOVUPS       0(R9)(AX*1), Z8
+	VMOVUPS       64(R9)(AX*1), Z9
+	VMOVUPS       128(R9)(AX*1), Z10
+	VMOVUPS       192(R9)(AX*1), Z11
+	VFMADD231PS   Z4, Z0, Z8
+	VFMADD231PS   Z5, Z1, Z9
+	VFMADD231PS   Z6, Z2, Z10
+	VFMADD231PS   Z7, Z3, Z11
+	VMOVUPS       Z8, 0(DI)(AX*1)
+	VMOVUPS       Z9, 64(DI)(AX*1)
+	VMOVUPS       Z10, 128(DI)(AX*1)
+	VMOVUPS       Z11, 192(DI)(AX*1)
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many3
+
+many3_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single3_end
+
+single3:
+	VMOVUPS       0(SI)(AX*1), Z0
+	VSUBPS        Z31, Z0, Z0
+	VMULPS        Z30, Z0, Z0
+	VMOVUPS       0(R8)(AX*1), Z1
+	VMOVUPS       0(R9)(AX*1), Z2
+	VFMADD231PS   Z1, Z0, Z2
+	VMOVUPS       Z2, 0(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single3
+
+single3_end:
+	ADDQ          $16, CX
+
+rest3:
+	TESTQ         CX, CX
+	JEQ           done3
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z0
+	VSUBPS        Z31, Z0, Z0
+	VMULPS        Z30, Z0, Z0
+	VMOVUPS.Z     0(R8)(AX*1), K1, Z1
+	VMOVUPS.Z     0(R9)(AX*1), K1, Z2
+	VFMADD231PS   Z1, Z0, Z2
+	VMOVUPS       Z2, K1, 0(DI)(AX*1)
+
+done3:
 	VZEROUPPER    
 	RET           
 

@@ -67,14 +67,10 @@ func BenchmarkRows(b *testing.B) {
 			}
 		},
 		"rmsnorm_512": each(func(lo, hi int) {
-			r := normRows{c: c}
-			_, rstd := r.moments(x[lo:hi], 1e-5)
-			vecNormApply(y[lo:hi], x[lo:hi], w[:c], nil, 0, rstd)
+			vecNorm(y[lo:hi], x[lo:hi], w[:c], nil, false, 1e-5)
 		}),
 		"layernorm_512": each(func(lo, hi int) {
-			r := normRows{c: c, center: true}
-			mean, rstd := r.moments(x[lo:hi], 1e-5)
-			vecNormApply(y[lo:hi], x[lo:hi], w[:c], z[:c], mean, rstd)
+			vecNorm(y[lo:hi], x[lo:hi], w[:c], z[:c], true, 1e-5)
 		}),
 		"rmsnorm_grad_512": each(func(lo, hi int) {
 			_, dot := vecNormDots(z[lo:hi], w[:c], x[lo:hi], 0)

@@ -273,6 +273,19 @@ func vecSoftmaxGradDoor(y *float32, x *float32, n int, sub float32, a float32, b
 	return false
 }
 
+// vecScoreGradDoor runs the widest assembly there is and reports whether there was any.
+func vecScoreGradDoor(p *float32, dp *float32, n int, scale float32, sub float32, delta float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecScoreGradAVX512(p, dp, n, scale, sub, delta)
+		return true
+	case pathAVX2:
+		vecScoreGradAVX2(p, dp, n, scale, sub, delta)
+		return true
+	}
+	return false
+}
+
 // vecNormScaleDoor runs the widest assembly there is and reports whether there was any.
 func vecNormScaleDoor(y *float32, x *float32, w *float32, n int, mean float32, rstd float32) bool {
 	switch vecUse {
@@ -442,6 +455,58 @@ func vecNormDotsDoor(dy *float32, w *float32, x *float32, n int, mean float32, s
 	return false
 }
 
+// vecSoftmaxDoor runs the widest assembly there is and reports whether there was any.
+func vecSoftmaxDoor(y *float32, x *float32, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecSoftmaxAVX512(y, x, n)
+		return true
+	case pathAVX2:
+		vecSoftmaxAVX2(y, x, n)
+		return true
+	}
+	return false
+}
+
+// vecMaxExpSumDoor runs the widest assembly there is and reports whether there was any.
+func vecMaxExpSumDoor(y *float32, x *float32, n int, scale float32, m *float32, s *float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecMaxExpSumAVX512(y, x, n, scale, m, s)
+		return true
+	case pathAVX2:
+		vecMaxExpSumAVX2(y, x, n, scale, m, s)
+		return true
+	}
+	return false
+}
+
+// vecRMSNormDoor runs the widest assembly there is and reports whether there was any.
+func vecRMSNormDoor(y *float32, x *float32, w *float32, n int, c float32, eps float32, rstd *float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecRMSNormAVX512(y, x, w, n, c, eps, rstd)
+		return true
+	case pathAVX2:
+		vecRMSNormAVX2(y, x, w, n, c, eps, rstd)
+		return true
+	}
+	return false
+}
+
+// vecLayerNormDoor runs the widest assembly there is and reports whether there was any.
+func vecLayerNormDoor(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecLayerNormAVX512(y, x, w, b, n, c, eps, mean, rstd)
+		return true
+	case pathAVX2:
+		vecLayerNormAVX2(y, x, w, b, n, c, eps, mean, rstd)
+		return true
+	}
+	return false
+}
+
 // vecWidenDoor runs the widest assembly there is and reports whether there was any.
 func vecWidenDoor(y *float32, x *uint16, n int) bool {
 	switch vecUse {
@@ -571,6 +636,9 @@ func vecDropoutAVX512(y *float32, x *float32, n int, scale float32, lo uint32, h
 func vecSoftmaxGradAVX512(y *float32, x *float32, n int, sub float32, a float32, b float32, c float32)
 
 //go:noescape
+func vecScoreGradAVX512(p *float32, dp *float32, n int, scale float32, sub float32, delta float32)
+
+//go:noescape
 func vecNormScaleAVX512(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 
 //go:noescape
@@ -608,6 +676,18 @@ func vecExpMomentsAVX512(x *float32, n int, sub float32, s *float32, w *float32)
 
 //go:noescape
 func vecNormDotsAVX512(dy *float32, w *float32, x *float32, n int, mean float32, s *float32, sx *float32)
+
+//go:noescape
+func vecSoftmaxAVX512(y *float32, x *float32, n int)
+
+//go:noescape
+func vecMaxExpSumAVX512(y *float32, x *float32, n int, scale float32, m *float32, s *float32)
+
+//go:noescape
+func vecRMSNormAVX512(y *float32, x *float32, w *float32, n int, c float32, eps float32, rstd *float32)
+
+//go:noescape
+func vecLayerNormAVX512(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
 
 //go:noescape
 func vecWidenAVX512(y *float32, x *uint16, n int)
@@ -718,6 +798,9 @@ func vecDropoutAVX2(y *float32, x *float32, n int, scale float32, lo uint32, hi 
 func vecSoftmaxGradAVX2(y *float32, x *float32, n int, sub float32, a float32, b float32, c float32)
 
 //go:noescape
+func vecScoreGradAVX2(p *float32, dp *float32, n int, scale float32, sub float32, delta float32)
+
+//go:noescape
 func vecNormScaleAVX2(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 
 //go:noescape
@@ -755,6 +838,18 @@ func vecExpMomentsAVX2(x *float32, n int, sub float32, s *float32, w *float32)
 
 //go:noescape
 func vecNormDotsAVX2(dy *float32, w *float32, x *float32, n int, mean float32, s *float32, sx *float32)
+
+//go:noescape
+func vecSoftmaxAVX2(y *float32, x *float32, n int)
+
+//go:noescape
+func vecMaxExpSumAVX2(y *float32, x *float32, n int, scale float32, m *float32, s *float32)
+
+//go:noescape
+func vecRMSNormAVX2(y *float32, x *float32, w *float32, n int, c float32, eps float32, rstd *float32)
+
+//go:noescape
+func vecLayerNormAVX2(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
 
 //go:noescape
 func vecWidenAVX2(y *float32, x *uint16, n int)

@@ -29,6 +29,9 @@ func vecDropoutDoor(y *float32, x *float32, n int, scale float32, lo uint32, hi 
 func vecSoftmaxGradDoor(y *float32, x *float32, n int, sub float32, a float32, b float32, c float32) bool {
 	return false
 }
+func vecScoreGradDoor(p *float32, dp *float32, n int, scale float32, sub float32, delta float32) bool {
+	return false
+}
 func vecNormScaleDoor(y *float32, x *float32, w *float32, n int, mean float32, rstd float32) bool {
 	return false
 }
@@ -50,6 +53,16 @@ func vecNonFiniteDoor(x *float32, n int, s *float32) bool                       
 func vecExpSumDoor(y *float32, x *float32, n int, sub float32, s *float32) bool     { return false }
 func vecExpMomentsDoor(x *float32, n int, sub float32, s *float32, w *float32) bool { return false }
 func vecNormDotsDoor(dy *float32, w *float32, x *float32, n int, mean float32, s *float32, sx *float32) bool {
+	return false
+}
+func vecSoftmaxDoor(y *float32, x *float32, n int) bool { return false }
+func vecMaxExpSumDoor(y *float32, x *float32, n int, scale float32, m *float32, s *float32) bool {
+	return false
+}
+func vecRMSNormDoor(y *float32, x *float32, w *float32, n int, c float32, eps float32, rstd *float32) bool {
+	return false
+}
+func vecLayerNormDoor(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32) bool {
 	return false
 }
 func vecWidenDoor(y *float32, x *uint16, n int) bool { return false }

@@ -210,3 +210,102 @@ func TestNormRows(t *testing.T) {
 		}
 	})
 }
+
+// TestScoreRows checks what attention makes of rows of scores, forward and backward.
+func TestScoreRows(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(31, 32))
+		const scale, delta = 0.125, 0.25
+		for _, n := range lengths() {
+			if n == 0 || n > vecLane {
+				continue
+			}
+			x, dp := make([]float32, n), make([]float32, n)
+			fillTest(r, x, 8, false)
+			fillTest(r, dp, 1, false)
+			g, y := newGuarded(n, n%5)
+			m, sum := vecMaxExpSum(y, x, scale)
+			g.check(t, "max and sum of exp", n)
+			if want := vecMax(x) * scale; m != want {
+				t.Fatalf("n=%d: max %g, want %g", n, m, want)
+			}
+			total := 0.0
+			for i, v := range x {
+				e := math.Exp(float64(v*scale - m))
+				if total += e; !close32(y[i], e, 2*ulp, 1.7e-38) {
+					t.Fatalf("n=%d: exp(%g·scale-%g) = %g, want %g", n, v, m, y[i], e)
+				}
+			}
+			if !close32(sum, total, 1e-6, 0) {
+				t.Fatalf("n=%d: sum %g, want %g", n, sum, total)
+			}
+			gp, p := newGuarded(n, n%3)
+			gd, d := newGuarded(n, n%4)
+			copy(p, x)
+			copy(d, dp)
+			vecScoreGrad(p, d, scale, m, delta)
+			gp.check(t, "probabilities", n)
+			gd.check(t, "gradients of scores", n)
+			sameBits(t, "probabilities", p, y)
+			for i := range d {
+				if want := (float64(dp[i]) - delta) * float64(p[i]); !close32(d[i], want, 1e-6, 1e-37) {
+					t.Fatalf("n=%d: gradient %g, want %g", n, d[i], want)
+				}
+			}
+			x[n/2] = nan32
+			if m, sum := vecMaxExpSum(y, x, scale); m == m || sum == sum {
+				t.Fatalf("n=%d: NaN gives max %g and sum %g", n, m, sum)
+			}
+		}
+	})
+}
+
+// TestWholeNorms checks norms whose moments and outputs come from one call.
+func TestWholeNorms(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(33, 34))
+		const eps = 1e-5
+		for _, n := range append(lengths(), vecLane+5) {
+			if n == 0 {
+				continue
+			}
+			x, w, bias := make([]float32, n), make([]float32, n), make([]float32, n)
+			for _, s := range [][]float32{x, w, bias} {
+				fillTest(r, s, 1, false)
+			}
+			for _, center := range []bool{false, true} {
+				for _, b := range [][]float32{nil, bias} {
+					var mean, square float64
+					for _, v := range x {
+						mean += float64(v) / float64(n)
+					}
+					if !center {
+						mean = 0
+					}
+					for _, v := range x {
+						square += (float64(v) - mean) * (float64(v) - mean) / float64(n)
+					}
+					rstd := 1 / math.Sqrt(square+eps)
+					g, y := newGuarded(n, n%5)
+					gotMean, gotRstd := vecNorm(y, x, w, b, center, eps)
+					g.check(t, "norm", n)
+					if !close32(gotMean, mean, 1e-6, 3e-7) || !close32(gotRstd, rstd, 2e-6*rstd*rstd*max(1, mean*mean), 0) {
+						t.Fatalf("n=%d: mean %g, rstd %g, want %g, %g", n, gotMean, gotRstd, mean, rstd)
+					}
+					for i, v := range x {
+						want := (float64(v) - float64(gotMean)) * float64(gotRstd) * float64(w[i])
+						if b != nil {
+							want += float64(b[i])
+						}
+						if !close32(y[i], want, 1e-6, 1e-6) {
+							t.Fatalf("n=%d: %g, want %g", n, y[i], want)
+						}
+					}
+					same := append([]float32(nil), x...)
+					vecNorm(same, same, w, b, center, eps)
+					sameBits(t, "norm in place", same, y)
+				}
+			}
+		}
+	})
+}

@@ -167,6 +167,8 @@ func (e *emitter) one(i int, in instr, lane int) {
 		s.fma("VFMADD")
 	case "fnma":
 		s.fma("VFNMADD")
+	case "fms":
+		s.fma("VFMSUB")
 	case "sel":
 		s.sel()
 	case "keepge":

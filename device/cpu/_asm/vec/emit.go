@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -55,7 +56,9 @@ type emitter struct {
 	idxReg  int
 	ptrReg  map[string]string
 	frame   map[string]arg
-	freeMin int // first register for temporaries
+	freeMin int            // first register for temporaries
+	scalars map[string]int // registers of numbers that one stage leaves to the next, in all lanes
+	suffix  string         // of the stage's labels
 
 	// state of the body being written
 	lanesNow int
@@ -113,7 +116,7 @@ var pointerRegs = []string{"DI", "SI", "R8", "R9", "R10"}
 
 // emitKernel writes k for an instruction set.
 func emitKernel(set isa, pool *constPool, k *kernel) string {
-	e := &emitter{isa: set, k: k, b: record(k.body), pool: pool, ptrReg: map[string]string{}, frame: map[string]arg{}}
+	e := &emitter{isa: set, k: k, pool: pool, ptrReg: map[string]string{}, frame: map[string]arg{}, scalars: map[string]int{}}
 	args, total := layout(k.args)
 	for _, a := range args {
 		e.frame[a.name] = a
@@ -122,11 +125,33 @@ func emitKernel(set isa, pool *constPool, k *kernel) string {
 	if set.wide {
 		e.unroll = k.unroll[1]
 	}
-	e.plan()
+	for _, name := range k.scalars {
+		e.regs--
+		e.scalars[name] = e.regs
+	}
 	fmt.Fprintf(e, "\n// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", k.asmName(set), k.goArgs(), k.asmName(set), total)
-	e.prologue()
-	e.loops()
-	e.results()
+	stages := k.stages
+	if k.body != nil {
+		stages = []stage{{k.body, nil}}
+	}
+	for i, stage := range stages {
+		if i > 0 {
+			e.suffix = fmt.Sprint(i + 1)
+		}
+		e.b = record(stage.body)
+		e.plan()
+		if i == 0 {
+			e.pointers()
+		}
+		e.prologue()
+		e.loops()
+		if stage.after != nil {
+			e.foldAll()
+			stage.after(e)
+			continue
+		}
+		e.results()
+	}
 	e.op("VZEROUPPER")
 	e.op("RET")
 	return e.String()
@@ -181,7 +206,10 @@ func (e *emitter) assign(consts []value) {
 		r++
 	}
 	for v := value(0); int(v) < e.b.values; v++ {
-		if _, ok := e.b.params[v]; ok {
+		name, ok := e.b.params[v]
+		if s, left := e.scalars[name]; ok && left {
+			e.pinned[v] = s
+		} else if ok {
 			e.pinned[v] = r
 			r++
 		}
@@ -217,22 +245,27 @@ func (e *emitter) fits() (ok bool) {
 	return true
 }
 
-func (e *emitter) prologue() {
+// pointers loads the arguments that point to vectors.
+func (e *emitter) pointers() {
 	next := 0
 	for _, a := range e.k.args {
-		f := e.frame[a.name]
-		switch {
-		case a.name == "n":
-			e.op("MOVQ n+%d(FP), CX", f.off)
-		case strings.HasPrefix(a.typ, "*") && !a.isResult(e.b):
+		if strings.HasPrefix(a.typ, "*") && !e.isResult(a.name) {
 			e.ptrReg[a.name] = pointerRegs[next]
 			next++
-			e.op("MOVQ %s+%d(FP), %s", a.name, f.off, e.ptrReg[a.name])
+			e.op("MOVQ %s+%d(FP), %s", a.name, e.frame[a.name].off, e.ptrReg[a.name])
 		}
 	}
+}
+
+func (e *emitter) prologue() {
+	e.op("MOVQ n+%d(FP), CX", e.frame["n"].off)
 	e.op("XORQ AX, AX")
 	for v := value(0); int(v) < e.b.values; v++ {
-		if name, ok := e.b.params[v]; ok {
+		name, ok := e.b.params[v]
+		if _, left := e.scalars[name]; ok && left {
+			continue
+		}
+		if ok {
 			e.op("VBROADCASTSS %s+%d(FP), %s", name, e.frame[name].off, e.reg(e.pinned[v]))
 		} else if bits, ok := e.b.consts[v]; ok {
 			if r, ok := e.pinned[v]; ok {
@@ -258,13 +291,14 @@ func (e *emitter) prologue() {
 	}
 }
 
-func (a arg) isResult(b *body) bool {
-	for _, r := range b.accs {
-		if r.result == a.name {
+// isResult reports whether an argument is where a number goes.
+func (e *emitter) isResult(name string) bool {
+	for _, r := range e.b.accs {
+		if r.result == name {
 			return true
 		}
 	}
-	return false
+	return slices.Contains(e.k.results, name)
 }
 
 func (e *emitter) hasUnord() bool {
@@ -290,9 +324,9 @@ func (e *emitter) loops() {
 		e.loop("many", e.unroll)
 	}
 	e.loop("single", 1)
-	fmt.Fprintf(e, "\nrest:\n")
+	fmt.Fprintf(e, "\nrest%s:\n", e.suffix)
 	e.op("TESTQ CX, CX")
-	e.op("JEQ done")
+	e.op("JEQ done%s", e.suffix)
 	if e.wide {
 		e.op("MOVL $1, DX")
 		e.op("SHLL CX, DX")
@@ -305,10 +339,11 @@ func (e *emitter) loops() {
 		e.op("VMOVUPS (DX), Y15")
 	}
 	e.bodyCode(1, true)
-	fmt.Fprintf(e, "\ndone:\n")
+	fmt.Fprintf(e, "\ndone%s:\n", e.suffix)
 }
 
 func (e *emitter) loop(label string, lanes int) {
+	label += e.suffix
 	step := lanes * e.lanes
 	e.op("SUBQ $%d, CX", step)
 	e.op("JLT %s_end", label)
@@ -334,7 +369,24 @@ func (e *emitter) mem(bits uint32) string {
 
 // results folds the accumulators and stores them.
 func (e *emitter) results() {
-	nan := false
+	nan := e.foldAll()
+	for i, a := range e.b.accs {
+		if a.result == "" {
+			continue
+		}
+		e.op("MOVQ %s+%d(FP), DX", a.result, e.frame[a.result].off)
+		e.op("VMOVSS X%d, (DX)", e.accReg[i][0])
+		if nan {
+			e.op("TESTL R12, R12")
+			e.op("JEQ ordered")
+			e.op("MOVL $0x7fc00000, (DX)")
+			fmt.Fprintf(e, "\nordered:\n")
+		}
+	}
+}
+
+// foldAll leaves the total of each accumulator in the lowest lane of its first register. Where one watches for NaN, that is what R12 says.
+func (e *emitter) foldAll() (nan bool) {
 	for i, a := range e.b.accs {
 		lanes := e.accReg[i]
 		for n := len(lanes); n > 1; n = (n + 1) / 2 {
@@ -361,18 +413,8 @@ func (e *emitter) results() {
 			e.fold(a, fmt.Sprintf("Y%d", t), fmt.Sprintf("Y%d", r))
 		}
 		e.narrow(a, r, t)
-		if a.result == "" {
-			continue
-		}
-		e.op("MOVQ %s+%d(FP), DX", a.result, e.frame[a.result].off)
-		e.op("VMOVSS X%d, (DX)", r)
-		if nan {
-			e.op("TESTL R12, R12")
-			e.op("JEQ ordered")
-			e.op("MOVL $0x7fc00000, (DX)")
-			fmt.Fprintf(e, "\nordered:\n")
-		}
 	}
+	return nan
 }
 
 // narrow folds the 8 elements of register r into its lowest, with t as scratch.

@@ -111,6 +111,9 @@ func (b *body) sra(x value, n int) value { return b.emit("sra", n, x) }
 func (b *body) fma(x, y, z value) value  { return b.emit("fma", 0, x, y, z) }
 func (b *body) fnma(x, y, z value) value { return b.emit("fnma", 0, x, y, z) }
 
+// fms is x·y - z.
+func (b *body) fms(x, y, z value) value { return b.emit("fms", 0, x, y, z) }
+
 // atMost and atLeast bound x, the second argument; a NaN x stays.
 func (b *body) atMost(bound, x value) value  { return b.emit("min", 0, bound, x) }
 func (b *body) atLeast(bound, x value) value { return b.emit("max", 0, bound, x) }

@@ -11,6 +11,11 @@ type kernel struct {
 	unroll [2]int // vectors side by side, AVX2 and AVX-512
 	body   func(b *body)
 	text   func(set isa) string // instead of body
+
+	// Or a row is passed over several times.
+	stages  []stage
+	scalars []string // that stages leave to later ones, by which these call them as parameters
+	results []string // arguments that stages store numbers to
 }
 
 func (k *kernel) asmName(set isa) string { return "vec" + k.name + set.name }
@@ -89,6 +94,7 @@ func kernels() []*kernel {
 	all = append(all, gatedBack("SiLU", (*body).siluBoth), gatedBack("GELU", (*body).geluBoth))
 	all = append(all, rowKernels()...)
 	all = append(all, sumKernels()...)
+	all = append(all, stagedKernels()...)
 	return append(all, convertKernels()...)
 }
 
@@ -157,6 +163,12 @@ func rowKernels() []*kernel {
 			e := b.exp(d)
 			f := b.fma(b.atLeast(b.c(-1e30), d), b.p("b"), b.p("a"))
 			b.store("y", b.fma(e, f, b.p("c")))
+		}),
+		// p = exp(p·scale - sub), dp = (dp - delta)·p: what attention's backward pass makes of a row of scores.
+		plain("ScoreGrad", "p *float32, dp *float32, n int, scale float32, sub float32, delta float32", [2]int{2, 4}, func(b *body) {
+			p := b.exp(b.fms(b.load("p"), b.p("scale"), b.p("sub")))
+			b.store("dp", b.mul(b.sub(b.load("dp"), b.p("delta")), p))
+			b.store("p", p)
 		}),
 		plain("NormScale", "y *float32, x *float32, w *float32, n int, mean float32, rstd float32", [2]int{4, 4}, func(b *body) {
 			d := b.mul(b.sub(b.load("x"), b.p("mean")), b.p("rstd"))
