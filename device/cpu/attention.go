@@ -143,19 +143,30 @@ func (a *attention) visible(s *device.Sequence, i int) (lo, hi int) {
 	return lo, hi
 }
 
-// queryRows are the rows of key/value head kv in a matrix of queries; row r is
-// found by queryRow.
+// query is the query of row r, and which of the heads on its key/value head.
+func (a *attention) query(r int) (i, g int) {
+	if a.group == 1 { // a division for each row is felt
+		return r, 0
+	}
+	return r / a.group, r % a.group
+}
+
+// lseAt is where the log-sum-exp of row r is.
+func (a *attention) lseAt(s *device.Sequence, kv, r int) int {
+	i, g := a.query(r)
+	return (s.Q+i)*a.Heads + kv*a.group + g
+}
+
+// queryRow is row r of key/value head kv in a matrix of queries.
 func (a *attention) queryRow(v headMatrix, s *device.Sequence, kv, r int) headRows {
-	i, g := r/a.group, r%a.group
+	i, g := a.query(r)
 	return headRows{v: v.floats, off: (s.Q+i)*v.stride + (kv*a.group+g)*a.D, d: a.D, n: 1}
 }
 
-// askRead asks for row r of the given matrices of queries, to be read.
-func (a *attention) askRead(s *device.Sequence, kv, r int, of ...headMatrix) {
-	for _, v := range of {
-		x := a.queryRow(v, s, kv, r)
-		x.askRead(0)
-	}
+// askRead asks for row r of a matrix of queries, to be read.
+func (a *attention) askRead(s *device.Sequence, kv, r int, v headMatrix) {
+	x := a.queryRow(v, s, kv, r)
+	x.askRead(0)
 }
 
 // askWrite asks for row r of a matrix of queries, to be written.

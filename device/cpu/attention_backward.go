@@ -51,11 +51,13 @@ func (a *attention) rowSums(w *attentionWorker, s *device.Sequence, t attentionT
 	grow(&w.stage, 2*a.D)
 	first, last := a.seeing(s, t.lo*backwardKeys, min(t.hi*backwardKeys, s.KLen))
 	for r := first * a.group; r < last*a.group; r++ {
-		a.askRead(s, t.kv, min(r+rowsAhead, last*a.group-1), a.do, a.o, a.q)
+		next := min(r+rowsAhead, last*a.group-1)
+		a.askRead(s, t.kv, next, a.do)
+		a.askRead(s, t.kv, next, a.o)
+		a.askRead(s, t.kv, next, a.q)
 		do, o := a.queryRow(a.do, s, t.kv, r), a.queryRow(a.o, s, t.kv, r)
-		at := do.off
-		w.lse[r] = a.lse[at/a.D]
-		w.delta[r] = vecDot(do.v.load(at, at+a.D, w.stage), o.v.load(at, at+a.D, w.stage[a.D:]))
+		w.lse[r] = a.lse[a.lseAt(s, t.kv, r)]
+		w.delta[r] = vecDot(do.v.load(do.off, do.off+a.D, w.stage), o.v.load(o.off, o.off+a.D, w.stage[a.D:]))
 	}
 }
 
@@ -104,24 +106,25 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 	if !a.tileRanges(w, &t) {
 		return
 	}
-	a.loadRows(w, &w.q, a.q, &t)
-	a.loadRows(w, &w.do, a.do, &t)
-	a.scoreGrads(w, &t)
+	q, do := a.loadRows(w, &w.q, a.q, &t), a.loadRows(w, &w.do, a.do, &t)
+	a.scoreGrads(w, &t, q, do)
+	p, g := productRows{&w.s[0], ld}, productRows{&w.ds[0], ld}
 	if a.pairs {
-		a.pairScoreGrads(w, &t)
+		p, g, q, do = a.pairScoreGrads(w, &t, q, do)
 	}
 	w.multiplySeen(&product{
 		m: t.m, n: a.dp, a: &w.ds[0], rs: ld, cs: 1,
 		b: &w.kRow[0], bs: a.dp, panels: w.panel, c: &b.dq[lo*a.dp], ldc: a.dp, add: true,
 	})
-	a.addKeyGrads(w, b.k1-b.k0, hi-lo)
+	a.addKeyGrads(w, b.k1-b.k0, hi-lo, p, do, w.dv)
+	a.addKeyGrads(w, b.k1-b.k0, hi-lo, g, q, w.dk)
 }
 
 // scoreGrads computes the probabilities (w.s) and score gradients (w.ds) of a block of rows.
-func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock) {
+func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock, q, do productRows) {
 	ld := scoreStride(backwardKeys)
-	a.scores(w, t, w.q, w.kT, a.units, w.s, ld)
-	a.scores(w, t, w.do, w.vT, a.units, w.ds, ld)
+	a.scores(w, t, q, w.kT, w.s, ld)
+	a.scores(w, t, do, w.vT, w.ds, ld)
 	for i := range t.m {
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		if from == to {
@@ -157,14 +160,9 @@ func (a *attention) gradRow(w *attentionWorker, x, g []float32, lse, delta float
 	vecMul(g, g, slope)
 }
 
-// addKeyGrads adds the part of n rows to the gradients of the first m keys of the block. Only
+// addKeyGrads adds the part of n rows, weights·x, to the gradients of the first m keys of the block. Only
 // tiles of rows that see one of the keys of a tile count; the scores of the others were not computed.
-func (a *attention) addKeyGrads(w *attentionWorker, m, n int) {
-	ld := scoreStride(backwardKeys)
-	s, ds, do, q, bs := w.s, w.ds, w.do, w.q, a.queryStride(w)
-	if a.pairs {
-		s, ds, do, q, bs = w.sPairs, w.dsPairs, w.doPairs, w.qPairs, a.dp
-	}
+func (a *attention) addKeyGrads(w *attentionWorker, m, n int, weights, x productRows, grads []float32) {
 	for j, end := 0, 0; j < m; j = end {
 		first, last := w.seenBy(j, min(j+w.rows(), m))
 		for end = j + w.rows(); end < m; end += w.rows() { // as many keys as the same rows see
@@ -177,15 +175,12 @@ func (a *attention) addKeyGrads(w *attentionWorker, m, n int) {
 			continue
 		}
 		lo, hi := w.unitsOf(first*w.rows()), w.unitsOf(min(last*w.rows(), n))
-		p := product{
+		w.multiply(&product{
 			m: end - j, n: a.dp, k: hi - lo,
-			a: &s[lo*ld+j], rs: 1, cs: ld,
-			b: &do[lo*bs], bs: bs, panels: w.panel,
-			c: &w.dv[j*a.dp], ldc: a.dp, add: true,
-		}
-		w.multiply(&p)
-		p.a, p.b, p.c = &ds[lo*ld+j], &q[lo*bs], &w.dk[j*a.dp]
-		w.multiply(&p)
+			a: ahead(weights.at(lo), j), rs: 1, cs: weights.stride,
+			b: x.at(lo), bs: x.stride, panels: w.panel,
+			c: &grads[j*a.dp], ldc: a.dp, add: true,
+		})
 	}
 }
 
@@ -211,7 +206,8 @@ func (a *attention) sumPartials(_ *attentionWorker, t attentionTask) {
 	block := s.QLen * a.group * a.dp
 	for r := t.lo; r < t.hi; r++ {
 		sum := a.partials[t.partial+r*a.dp:][:a.dp]
-		first, last := a.visible(s, r/a.group)
+		query, _ := a.query(r)
+		first, last := a.visible(s, query)
 		for b := max(1, first/backwardKeys); b*backwardKeys < last; b++ {
 			vecAdd(sum, sum, a.partials[t.partial+b*block+r*a.dp:][:a.dp])
 		}

@@ -10,11 +10,14 @@ import (
 func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	s := &a.Sequences[t.sequence]
 	n := t.hi - t.lo
-	a.loadRows(w, &w.q, a.q, &rowBlock{s: s, kv: t.kv, r: t.lo, m: n})
+	step := w.blockRows(forwardRowBlock)
+	for r := range min(step, n) {
+		a.askRead(s, t.kv, t.lo+r, a.q)
+	}
+	q := a.loadRows(w, &w.q, a.q, &rowBlock{s: s, kv: t.kv, r: t.lo, m: n})
 	grow(&w.o, n*a.dp)
 	grow(&w.max, n)
 	grow(&w.sum, n)
-	step := w.blockRows(forwardRowBlock)
 	grow(&w.s, step*scoreStride(forwardKeys))
 	grow(&w.part, step*a.dp)
 	grow(&w.blockMax, step)
@@ -30,7 +33,7 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
-				a.forwardBlock(w, &b)
+				a.forwardBlock(w, &b, productRows{q.at(b.at), q.stride}, t.hi)
 			}
 		}
 	}
@@ -79,7 +82,8 @@ func (w *attentionWorker) seenBy(lo, hi int) (first, last int) {
 
 // rowRange is the part of the keys that row i of the block sees.
 func (a *attention) rowRange(b *rowBlock, i int) (lo, hi int) {
-	lo, hi = a.visible(b.s, (b.r+i)/a.group)
+	query, _ := a.query(b.r + i)
+	lo, hi = a.visible(b.s, query)
 	lo, hi = max(lo, b.k0)-b.k0, max(min(hi, b.k1)-b.k0, 0)
 	return min(lo, hi), hi
 }
@@ -88,8 +92,20 @@ func (a *attention) rowRange(b *rowBlock, i int) (lo, hi int) {
 // tiles, and no power of two, which would fall on the same cache sets.
 func scoreStride(n int) int { return n + 48 }
 
-// loadRows copies rows lo to hi of a matrix of queries to scratch. Pairs have a row of zeros behind the last.
-func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v headMatrix, t *rowBlock) {
+// productRows are rows of units that products read, stride apart.
+type productRows struct {
+	p      *float32
+	stride int
+}
+
+func (x productRows) at(r int) *float32 { return ahead(x.p, r*x.stride) }
+
+// loadRows returns the rows of a block in a matrix of queries: where they are, or copied to scratch. Pairs have a row of
+// zeros behind an odd last one.
+func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v headMatrix, t *rowBlock) productRows {
+	if x := a.queryRow(v, t.s, t.kv, t.r); a.inPlace(v) && (!a.pairs || t.m%2 == 0) {
+		return productRows{(*float32)(x.address(0)), w.unitsOf(v.stride)}
+	}
 	ld := a.queryStride(w)
 	grow(dst, (t.m+1)*ld)
 	for i := range t.m {
@@ -100,15 +116,29 @@ func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v headMatrix, t
 	if a.pairs {
 		clear((*dst)[t.m*ld : (t.m+1)*ld])
 	}
+	return productRows{&(*dst)[0], ld}
+}
+
+// inPlace reports whether products can read rows of v where they are: whole vectors of units, evenly spaced, and not so that
+// the rows of a tile push each other out of the first cache.
+func (a *attention) inPlace(v headMatrix) bool {
+	const alias = 2048
+	if a.group > 1 || a.D != a.dp {
+		return false
+	}
+	if a.pairs {
+		return v.stride%2 == 0 && 2*v.stride%alias != 0
+	}
+	return v.h == nil && 4*v.stride%alias != 0
 }
 
 // queryStride is the row stride of queries and output gradients in scratch: dp and a vector units.
 func (a *attention) queryStride(w *attentionWorker) int { return a.dp + w.kernels.lanes }
 
-// scores computes A·xᵀ for the rows of a block and the keys that they see, where x is
-// packed in panels of k units, into rows of ld elements at c.
-func (a *attention) scores(w *attentionWorker, b *rowBlock, rows, panels []float32, k int, c []float32, ld int) {
-	q, size := a.queryStride(w), w.panelSize(a.units)
+// scores computes the products of the rows of a block and the keys that they see, which are
+// packed in panels, into rows of ld elements at c.
+func (a *attention) scores(w *attentionWorker, b *rowBlock, rows productRows, panels, c []float32, ld int) {
+	size := w.panelSize(a.units)
 	for j := 0; j < b.k1-b.k0; j += w.panel {
 		first, last := w.seenBy(j, j+w.panel)
 		if first == last {
@@ -120,24 +150,27 @@ func (a *attention) scores(w *attentionWorker, b *rowBlock, rows, panels []float
 		}
 		i := first * w.rows()
 		w.multiply(&product{
-			m: min(last*w.rows(), b.m) - i, n: min(roundUp(n, w.kernels.lanes), w.panel), k: k,
-			a: &rows[(b.at+i)*q], rs: q, cs: 1,
+			m: min(last*w.rows(), b.m) - i, n: min(roundUp(n, w.kernels.lanes), w.panel), k: a.units,
+			a: rows.at(i), rs: rows.stride, cs: 1,
 			b: &panels[j/w.panel*size], bs: w.panel, panels: size,
 			c: &c[i*ld+j], ldc: ld,
 		})
 	}
 }
 
-// forwardBlock adds a block of keys to the outputs of a block of rows.
-func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock) {
+// forwardBlock adds a block of keys to the outputs of a block of rows, the task's last of which is end-1.
+func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, q productRows, end int) {
 	ld := scoreStride(forwardKeys)
-	a.scores(w, b, w.q, w.kT, a.units, w.s, ld)
+	a.scores(w, b, q, w.kT, w.s, ld)
 	first := true // no row has seen a key before
 	for i := range b.m {
 		first = first && w.sum[b.at+i] == 0
 		row := w.s[i*ld : (i+1)*ld]
 		lo, hi := a.rowRange(b, i)
 		a.askWrite(b.s, b.kv, b.r+i, a.o)
+		if next := b.r + b.m + i; next < end {
+			a.askRead(b.s, b.kv, next, a.q)
+		}
 		w.blockMax[i], w.blockSum[i] = a.softmaxRow(row[lo:hi])
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		clear(row[from:max(lo, from)])
@@ -217,7 +250,6 @@ func (a *attention) storeOutput(w *attentionWorker, s *device.Sequence, t attent
 	}
 	vecUnary(device.Log, w.sum[:n], w.sum[:n])
 	for r := range n {
-		x := a.queryRow(a.o, s, t.kv, t.lo+r)
-		a.lse[x.off/a.D] = w.max[r] + w.sum[r]
+		a.lse[a.lseAt(s, t.kv, t.lo+r)] = w.max[r] + w.sum[r]
 	}
 }

@@ -83,7 +83,7 @@ func (w *attentionWorker) packPairs(dst []float32, x headRows, first, dp int) {
 
 // pairScoreGrads makes pairs of what the products of a block of rows read: score gradients along keys, in place,
 // and along rows these, the probabilities, queries and output gradients.
-func (a *attention) pairScoreGrads(w *attentionWorker, t *rowBlock) {
+func (a *attention) pairScoreGrads(w *attentionWorker, t *rowBlock, q, do productRows) (pPairs, gPairs, qPairs, doPairs productRows) {
 	ld := scoreStride(backwardKeys)
 	for i := range t.m {
 		if from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]; from < to {
@@ -96,24 +96,23 @@ func (a *attention) pairScoreGrads(w *attentionWorker, t *rowBlock) {
 		clear(w.s[t.m*ld : (t.m+1)*ld])
 		clear(w.ds[t.m*ld : (t.m+1)*ld])
 	}
-	keys, q := roundUp(t.k1-t.k0, 8), a.queryStride(w)
-	w.pairUp(&w.sPairs, w.s, scratchRows{t.m, keys, ld, ld})
-	w.pairUp(&w.dsPairs, w.ds, scratchRows{t.m, keys, ld, ld})
-	w.pairUp(&w.qPairs, w.q, scratchRows{t.m, a.dp, q, a.dp})
-	w.pairUp(&w.doPairs, w.do, scratchRows{t.m, a.dp, q, a.dp})
+	keys := roundUp(t.k1-t.k0, 8)
+	return w.pairUp(&w.sPairs, productRows{&w.s[0], ld}, t.m, keys), w.pairUp(&w.dsPairs, productRows{&w.ds[0], ld}, t.m, keys),
+		w.pairUp(&w.qPairs, q, t.m, a.dp), w.pairUp(&w.doPairs, do, t.m, a.dp)
 }
 
-// scratchRows is the shape of n rows of d bf16: their stride and that of rows of pairs made of them, in units.
-type scratchRows struct{ n, d, stride, pairStride int }
-
-// pairUp makes rows of pairs of rows of bf16; an odd last row has one of zeros behind it. d is a multiple of 8.
-func (w *attentionWorker) pairUp(dst *[]float32, src []float32, x scratchRows) {
-	rows := (x.n + 1) / 2
-	grow(dst, (rows+w.rows())*x.pairStride)
+// pairUp makes rows of pairs of n rows of d bf16; an odd last row has one of zeros behind it. d is a multiple of 8.
+func (w *attentionWorker) pairUp(dst *[]float32, src productRows, n, d int) productRows {
+	rows, stride := (n+1)/2, d
+	if stride%128 == 0 {
+		stride += 16 // no power of two, which would fall on the same cache sets
+	}
+	grow(dst, (rows+w.rows())*stride)
 	p := &w.pack
 	*p = packArgs{
-		Dst: unsafe.Pointer(&(*dst)[0]), DstStride: x.pairStride * 4,
-		Src: unsafe.Pointer(&src[0]), SrcStride: x.stride * 4, Rows: rows, Vecs: x.d / 8,
+		Dst: unsafe.Pointer(&(*dst)[0]), DstStride: stride * 4,
+		Src: unsafe.Pointer(src.p), SrcStride: src.stride * 4, Rows: rows, Vecs: d / 8,
 	}
 	w.kernels.pairRows(p)
+	return productRows{&(*dst)[0], stride}
 }

@@ -22,6 +22,24 @@ DATA vecIota<>+56(SB)/4, $14
 DATA vecIota<>+60(SB)/4, $15
 GLOBL vecIota<>(SB), RODATA|NOPTR, $64
 
+DATA vecUpperWords<>+0(SB)/4, $0x00030001
+DATA vecUpperWords<>+4(SB)/4, $0x00070005
+DATA vecUpperWords<>+8(SB)/4, $0x000b0009
+DATA vecUpperWords<>+12(SB)/4, $0x000f000d
+DATA vecUpperWords<>+16(SB)/4, $0x00130011
+DATA vecUpperWords<>+20(SB)/4, $0x00170015
+DATA vecUpperWords<>+24(SB)/4, $0x001b0019
+DATA vecUpperWords<>+28(SB)/4, $0x001f001d
+DATA vecUpperWords<>+32(SB)/4, $0x00230021
+DATA vecUpperWords<>+36(SB)/4, $0x00270025
+DATA vecUpperWords<>+40(SB)/4, $0x002b0029
+DATA vecUpperWords<>+44(SB)/4, $0x002f002d
+DATA vecUpperWords<>+48(SB)/4, $0x00330031
+DATA vecUpperWords<>+52(SB)/4, $0x00370035
+DATA vecUpperWords<>+56(SB)/4, $0x003b0039
+DATA vecUpperWords<>+60(SB)/4, $0x003f003d
+GLOBL vecUpperWords<>(SB), RODATA|NOPTR, $64
+
 DATA vecConstAVX512<>+0(SB)/4, $0x80000000
 DATA vecConstAVX512<>+4(SB)/4, $0x42b20000
 DATA vecConstAVX512<>+8(SB)/4, $0xc2af0000
@@ -7966,6 +7984,30 @@ TEXT ·vecWidenAVX512(SB), NOSPLIT, $0-24
 	MOVQ y+0(FP), DI
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
+	SUBQ $64, CX
+	JLT rest
+
+many:
+	VPMOVZXWD 0(SI), Z0
+	VPSLLD $16, Z0, Z0
+	VMOVUPS Z0, 0(DI)
+	VPMOVZXWD 32(SI), Z1
+	VPSLLD $16, Z1, Z1
+	VMOVUPS Z1, 64(DI)
+	VPMOVZXWD 64(SI), Z2
+	VPSLLD $16, Z2, Z2
+	VMOVUPS Z2, 128(DI)
+	VPMOVZXWD 96(SI), Z3
+	VPSLLD $16, Z3, Z3
+	VMOVUPS Z3, 192(DI)
+	ADDQ $128, SI
+	ADDQ $256, DI
+	SUBQ $64, CX
+	JGE many
+
+rest:
+	ADDQ $64, CX
+	JEQ done
 
 widen:
 	VPMOVZXWD 0(SI), Z0
@@ -7975,6 +8017,8 @@ widen:
 	ADDQ $64, DI
 	SUBQ $16, CX
 	JNE widen
+
+done:
 	VZEROUPPER
 	RET
 
@@ -7984,23 +8028,52 @@ TEXT ·vecRoundAVX512(SB), NOSPLIT, $0-24
 	MOVQ x+8(FP), SI
 	MOVQ n+16(FP), CX
 	VPTERNLOGD $255, Z15, Z15, Z15
-	VPSRLD $31, Z15, Z14     // 1
-	VPSRLD $17, Z15, Z13     // 0x7fff
-	VPSLLD $6, Z14, Z12      // 0x40
+	VPSRLD $17, Z15, Z14     // 0x7fff
+	VPSRLD $31, Z15, Z13     // 1
+	VPSLLD $16, Z13, Z12     // the bit that decides a tie
+	VPSLLD $22, Z13, Z11     // the quiet bit of a NaN
+	VMOVDQU32 vecUpperWords<>+0(SB), Z10
+	SUBQ $32, CX
+	JLT last
+
+two:
+	VMOVUPS 0(SI), Z0
+	VPTESTMD Z12, Z0, K1
+	VCMPPS $3, Z0, Z0, K3
+	VPADDD Z14, Z0, Z2
+	VPADDD Z13, Z2, K1, Z2
+	VPORD Z11, Z0, K3, Z2
+	VMOVUPS 64(SI), Z1
+	VPTESTMD Z12, Z1, K2
+	VCMPPS $3, Z1, Z1, K4
+	VPADDD Z14, Z1, Z3
+	VPADDD Z13, Z3, K2, Z3
+	VPORD Z11, Z1, K4, Z3
+	VPERMT2W Z3, Z10, Z2
+	VMOVUPS Z2, (DI)
+	ADDQ $128, SI
+	ADDQ $64, DI
+	SUBQ $32, CX
+	JGE two
+
+last:
+	ADDQ $32, CX
+	JEQ done
 
 round:
 	VMOVUPS (SI), Z0
-	VPSRLD $16, Z0, Z1
-	VPANDD Z14, Z1, Z2
-	VPADDD Z13, Z0, Z3
-	VPADDD Z2, Z3, Z3
-	VPSRLD $16, Z3, Z3
-	VCMPPS $3, Z0, Z0, K2
-	VPORD Z12, Z1, K2, Z3
-	VPMOVDW Z3, (DI)
+	VPTESTMD Z12, Z0, K1
+	VCMPPS $3, Z0, Z0, K3
+	VPADDD Z14, Z0, Z2
+	VPADDD Z13, Z2, K1, Z2
+	VPORD Z11, Z0, K3, Z2
+	VPSRLD $16, Z2, Z2
+	VPMOVDW Z2, (DI)
 	ADDQ $64, SI
 	ADDQ $32, DI
 	SUBQ $16, CX
 	JNE round
+
+done:
 	VZEROUPPER
 	RET

@@ -59,7 +59,7 @@ func assembly(set isa, all []*kernel) string {
 	return header + "//go:build !noasm\n\n#include \"textflag.h\"\n\n" + tables(set) + pool.data() + b.String()
 }
 
-// tables are the element numbers of a vector and, for AVX2, the window that tail masks are read from.
+// tables are the element numbers of a vector, for AVX2 the window that tail masks are read from, for AVX-512 the places of upper words.
 func tables(set isa) string {
 	var b strings.Builder
 	for i := range set.lanes {
@@ -67,6 +67,10 @@ func tables(set isa) string {
 	}
 	fmt.Fprintf(&b, "GLOBL vecIota<>(SB), RODATA|NOPTR, $%d\n\n", 4*set.lanes)
 	if set.wide {
+		for i := range 16 { // of two vectors, those of the first and then those of the second
+			fmt.Fprintf(&b, "DATA vecUpperWords<>+%d(SB)/4, $0x%08x\n", 4*i, (4*i+3)<<16|(4*i+1))
+		}
+		b.WriteString("GLOBL vecUpperWords<>(SB), RODATA|NOPTR, $64\n\n")
 		return b.String()
 	}
 	for i := range 2 * set.lanes {
