@@ -16,6 +16,8 @@ type Kernels interface {
 	Unary(op UnaryOp, y, x Buffer)
 	// UnaryGrad computes dx[i] (+)= op'(x[i])·dy[i]; dx may be dy when acc is false.
 	UnaryGrad(op UnaryOp, dx, x, dy Buffer, acc bool)
+	// UnaryBoth computes y[i] = op(x[i]) and d[i] = op'(x[i])·d[i], reading x once.
+	UnaryBoth(op UnaryOp, y, d, x Buffer)
 	// Binary computes y[i] = a[i] op b[i]; y may be a or b.
 	Binary(op BinaryOp, y, a, b Buffer)
 	// AddScaled computes y[i] += a·x[i].

@@ -27,6 +27,9 @@ func (d *Device) Unary(_ device.UnaryOp, y, x device.Buffer) { d.move(y, x) }
 // UnaryGrad reads two and writes one.
 func (d *Device) UnaryGrad(_ device.UnaryOp, dx, x, dy device.Buffer, _ bool) { d.move(dx, x, dy) }
 
+// UnaryBoth reads two and writes two.
+func (d *Device) UnaryBoth(_ device.UnaryOp, y, dy, x device.Buffer) { d.move(y, dy, dy, x) }
+
 // Binary reads two and writes one.
 func (d *Device) Binary(_ device.BinaryOp, y, a, b device.Buffer) { d.move(y, a, b) }
 

@@ -71,9 +71,15 @@ func Unary(op device.UnaryOp, x *Tensor) *Tensor {
 	compute()
 	if t.wants(x) {
 		y.rebuild, y.deps = compute, []*Tensor{x}
+		y.both = func() {
+			dx := y.takeGrad()
+			t.Dev.UnaryBoth(op, y.Buffer(), dx.buf, x.Buffer())
+			x.addGrad(dx)
+		}
 		t.push(y, func() {
-			dx, acc := x.gradBuffer()
-			t.Dev.UnaryGrad(op, dx, x.Buffer(), y.grad.buf, acc)
+			dx := y.takeGrad()
+			t.Dev.UnaryGrad(op, dx.buf, x.Buffer(), dx.buf, false)
+			x.addGrad(dx)
 		}, x)
 	}
 	return y

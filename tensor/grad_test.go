@@ -174,6 +174,19 @@ func gradCases() []gradCase {
 				return Add(Mul(n, Unary(device.SiLU, n)), n)
 			})
 		})},
+		{"a dropped activation before a linear layer", []leaf{random(1, 3, 4), random(2, 4, 4), random(3, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor { // value and gradient come in one go
+				return Linear(Unary(device.GELU, Linear(x[0], x[1], nil)), x[2], nil)
+			})
+		})},
+		{"a dropped activation used three times", []leaf{random(1, 3, 4), random(2, 4, 4), random(3, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor {
+				h := Linear(x[0], x[1], nil)
+				y := Unary(device.GELU, h)
+				first := Add(Scale(y, 2), Scale(h, 3))
+				return Add(first, Mul(Linear(y, x[2], nil), y))
+			})
+		})},
 		{"LinearCrossEntropy", []leaf{random(1, 5, 3), random(2, 7, 3), random(3, 7)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return LinearCrossEntropy(x[0], Head{x[1], x[2], 0}, t.Ints(targets), CrossEntropyOptions{Tokens: 4})
 		})},

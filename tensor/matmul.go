@@ -30,17 +30,18 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 		return y
 	}
 
-	saved := []*Tensor{w}
-	if w.needsGrad {
-		saved = append(saved, x)
+	late := x
+	if !w.needsGrad {
+		late = nil
 	}
-	t.push(y, func() {
+	t.pushLate(y, func() {
 		dy := y.grad.buf
 		if x.needsGrad { // dx = dy·w
 			dx, acc := x.gradBuffer()
 			matMul(t.Dev, device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst, C: dx, Accumulate: acc}, w)
 		}
 		if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
+			t.late(x)
 			dw, acc := w.gradBuffer()
 			g := device.MatMul{M: out, N: in, K: n, A: dy, B: x.Buffer(), TransA: true, C: dw, Accumulate: acc}
 			if !outFirst {
@@ -52,6 +53,6 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 			db, acc := b.gradBuffer()
 			t.Dev.ColumnSum(db, dy, acc)
 		}
-	}, saved...)
+	}, late, w)
 	return y
 }

@@ -31,6 +31,7 @@ type Tape struct {
 type entry struct {
 	out      *Tensor // nil: backward is no gradient and always runs
 	saved    []*Tensor
+	late     *Tensor // a saved value that backward asks for itself, with Tape.late; or nil
 	backward func()
 }
 
@@ -166,7 +167,28 @@ func (t *Tape) wants(inputs ...*Tensor) bool {
 func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
 	out.needsGrad, out.recorded = true, true
 	saved = t.save(saved)
-	t.entries = append(t.entries, entry{out, saved, backward})
+	t.entries = append(t.entries, entry{out: out, saved: saved, backward: backward})
+}
+
+// pushLate is push of an operation that asks for the value of x when it has given x its gradient.
+func (t *Tape) pushLate(out *Tensor, backward func(), x *Tensor, saved ...*Tensor) {
+	t.push(out, backward, saved...)
+	if len(t.save([]*Tensor{x})) > 0 {
+		t.entries[len(t.entries)-1].late = x
+	}
+}
+
+// late makes sure that the data of an operation's late x is there. If it must be rebuilt and the operation that made x is the
+// next in the backward pass, nothing will add to the gradient of x any more, and both are done in one go.
+func (t *Tape) late(x *Tensor) {
+	last := len(t.entries) - 1
+	if x.data != nil || !x.dropped || x.both == nil || x.grad == nil || last < 0 || t.entries[last].out != x {
+		t.value([]*Tensor{x})
+		return
+	}
+	t.value(x.deps)
+	x.data = &storage{buf: t.Dev.Alloc(x.Len(), x.dtype), refs: 1}
+	x.both()
 }
 
 func (t *Tape) save(xs []*Tensor) []*Tensor {
@@ -286,6 +308,9 @@ func (t *Tape) drop(e *entry) {
 	}
 	e.out.FreeGrad()
 	t.unsave(e.saved)
+	if e.late != nil {
+		t.unsave([]*Tensor{e.late})
+	}
 }
 
 // gradBuffer is x's gradient to write to: acc is true when there is something to add to.
@@ -302,6 +327,14 @@ func (x *Tensor) gradBuffer() (buf device.Buffer, acc bool) {
 	}
 	x.grad.one = false
 	return x.grad.buf, true
+}
+
+// takeGrad takes x's gradient from it, to be changed.
+func (x *Tensor) takeGrad() *storage {
+	x.gradBuffer() // no longer shared
+	g := x.grad
+	x.grad = nil
+	return g
 }
 
 // gradType is F32 for parameters, whose gradients add up over micro-batches, else the tensor's own.

@@ -37,6 +37,7 @@ type Tensor struct {
 	needsGrad bool
 	recorded  bool      // made by an operation on the tape, so that its gradient is passed on
 	rebuild   func()    // fills data again from deps, for values cheaper to compute than to keep
+	both      func()    // fills data again and gives deps their gradients, where x's own is complete; nil: no such thing
 	deps      []*Tensor // what rebuild reads; the operation saved them for its own backward pass
 	dropped   bool      // data was given up and rebuild will bring it back
 

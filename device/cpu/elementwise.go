@@ -99,6 +99,25 @@ func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool)
 	})
 }
 
+// UnaryBoth computes y = op(x) and dy = op'(x)·dy.
+func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
+	if op > device.LogSigmoid {
+		panic(badOp("unary", uint8(op)))
+	}
+	n := y.Len
+	out, grad, in := floatsOf("UnaryBoth", y, n), floatsOf("UnaryBoth", dy, n), floatsOf("UnaryBoth", x, n)
+	d.each(n, func(lo, hi int) {
+		var a, b, t chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			v, g := out.out(lo, end, t[:]), grad.load(lo, end, b[:])
+			vecUnaryBoth(op, v, g, in.load(lo, end, a[:]))
+			out.store(lo, v)
+			grad.store(lo, g)
+		}
+	})
+}
+
 // Binary computes y = a op b.
 func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 	if op > device.Min {

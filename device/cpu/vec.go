@@ -61,6 +61,15 @@ func vecUnaryGrad(op device.UnaryOp, d, x, dy []float32) {
 	}
 }
 
+// vecUnaryBoth computes y = op(x) and d = op'(x)·d.
+func vecUnaryBoth(op device.UnaryOp, y, d, x []float32) {
+	n := len(x)
+	if n > 0 && !vecUnaryBothDoor(op, &y[:n][0], &d[:n][0], &x[0], n) {
+		vecUnary(op, y, x)
+		vecUnaryGrad(op, d, x, d)
+	}
+}
+
 // vecBinary computes y = a op b; y may be a or b.
 func vecBinary(op device.BinaryOp, y, a, b []float32) {
 	n := len(a)

@@ -3297,6 +3297,575 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecSiLUBothAVX2(y *float32, d *float32, x *float32, n int)
+TEXT ·vecSiLUBothAVX2(SB), NOSPLIT, $0-32
+	MOVQ          y+0(FP), DI
+	MOVQ          d+8(FP), SI
+	MOVQ          x+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+416(SB), Y0
+	VBROADCASTSS  vecConstAVX2<>+0(SB), Y5
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y1
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y2
+	VBROADCASTSS  vecConstAVX2<>+96(SB), Y6
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+192(SB), Y4
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R8)(AX*1), Y7
+	VMOVUPS       32(R8)(AX*1), Y8
+	VPXOR         Y5, Y7, Y9
+	VPXOR         Y5, Y8, Y10
+	VMINPS        Y9, Y1, Y9
+	VMINPS        Y10, Y1, Y10
+	VMAXPS        Y9, Y2, Y9
+	VMAXPS        Y10, Y2, Y10
+	VMOVAPS       Y3, Y11
+	VFMADD231PS   Y6, Y9, Y11
+	VMOVAPS       Y3, Y12
+	VFMADD231PS   Y6, Y10, Y12
+	VSUBPS        Y3, Y11, Y13
+	VSUBPS        Y3, Y12, Y14
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y14, Y10
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y14, Y10
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y14
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y9, Y14
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y13
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y10, Y13
+	VFMADD213PS   Y4, Y9, Y14
+	VFMADD213PS   Y4, Y10, Y13
+	VFMADD213PS   Y4, Y9, Y14
+	VFMADD213PS   Y4, Y10, Y13
+	VPSLLD        $23, Y11, Y11
+	VPSLLD        $23, Y12, Y12
+	VMULPS        Y11, Y14, Y14
+	VMULPS        Y12, Y13, Y13
+	VADDPS        Y0, Y14, Y14
+	VADDPS        Y0, Y13, Y13
+	VDIVPS        Y14, Y0, Y14
+	VDIVPS        Y13, Y0, Y13
+	VMULPS        Y14, Y7, Y12
+	VMULPS        Y13, Y8, Y11
+	VSUBPS        Y14, Y0, Y10
+	VSUBPS        Y13, Y0, Y9
+	VFMADD213PS   Y0, Y10, Y7
+	VFMADD213PS   Y0, Y9, Y8
+	VMULPS        Y7, Y14, Y14
+	VMULPS        Y8, Y13, Y13
+	VMOVUPS       Y12, 0(DI)(AX*1)
+	VMOVUPS       Y11, 32(DI)(AX*1)
+	VMOVUPS       0(SI)(AX*1), Y11
+	VMOVUPS       32(SI)(AX*1), Y12
+	VMULPS        Y11, Y14, Y14
+	VMULPS        Y12, Y13, Y13
+	VMOVUPS       Y14, 0(SI)(AX*1)
+	VMOVUPS       Y13, 32(SI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R8)(AX*1), Y7
+	VPXOR         Y5, Y7, Y8
+	VMINPS        Y8, Y1, Y8
+	VMAXPS        Y8, Y2, Y8
+	VMOVAPS       Y3, Y9
+	VFMADD231PS   Y6, Y8, Y9
+	VSUBPS        Y3, Y9, Y10
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y10, Y8
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y10, Y8
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y8, Y10
+	VFMADD213PS   Y4, Y8, Y10
+	VFMADD213PS   Y4, Y8, Y10
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y9, Y10, Y10
+	VADDPS        Y0, Y10, Y10
+	VDIVPS        Y10, Y0, Y10
+	VMULPS        Y10, Y7, Y9
+	VSUBPS        Y10, Y0, Y8
+	VFMADD213PS   Y0, Y8, Y7
+	VMULPS        Y7, Y10, Y10
+	VMOVUPS       Y9, 0(DI)(AX*1)
+	VMOVUPS       0(SI)(AX*1), Y9
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       Y10, 0(SI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y7
+	VPXOR         Y5, Y7, Y8
+	VMINPS        Y8, Y1, Y8
+	VMAXPS        Y8, Y2, Y8
+	VMOVAPS       Y3, Y9
+	VFMADD231PS   Y6, Y8, Y9
+	VSUBPS        Y3, Y9, Y10
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y10, Y8
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y10, Y8
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y8, Y10
+	VFMADD213PS   Y4, Y8, Y10
+	VFMADD213PS   Y4, Y8, Y10
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y9, Y10, Y10
+	VADDPS        Y0, Y10, Y10
+	VDIVPS        Y10, Y0, Y10
+	VMULPS        Y10, Y7, Y9
+	VSUBPS        Y10, Y0, Y8
+	VFMADD213PS   Y0, Y8, Y7
+	VMULPS        Y7, Y10, Y10
+	VMASKMOVPS    Y9, Y15, 0(DI)(AX*1)
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y9
+	VMULPS        Y9, Y10, Y10
+	VMASKMOVPS    Y10, Y15, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
+// func vecGELUBothAVX2(y *float32, d *float32, x *float32, n int)
+TEXT ·vecGELUBothAVX2(SB), NOSPLIT, $0-32
+	MOVQ          y+0(FP), DI
+	MOVQ          d+8(FP), SI
+	MOVQ          x+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y5
+	VBROADCASTSS  vecConstAVX2<>+416(SB), Y0
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y1
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y2
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y6
+	VBROADCASTSS  vecConstAVX2<>+1696(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+1728(SB), Y4
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R8)(AX*1), Y7
+	VMOVUPS       32(R8)(AX*1), Y8
+	VMULPS        Y7, Y7, Y9
+	VMULPS        Y8, Y8, Y10
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y5, Y9
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y5, Y10
+	VMULPS        Y9, Y7, Y9
+	VMULPS        Y10, Y8, Y10
+	VPXOR         vecConstAVX2<>+0(SB), Y9, Y9
+	VPXOR         vecConstAVX2<>+0(SB), Y10, Y10
+	VMINPS        Y9, Y1, Y9
+	VMINPS        Y10, Y1, Y10
+	VMAXPS        Y9, Y2, Y9
+	VMAXPS        Y10, Y2, Y10
+	VMOVAPS       Y6, Y11
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y9, Y11
+	VMOVAPS       Y6, Y12
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y10, Y12
+	VSUBPS        Y6, Y11, Y13
+	VSUBPS        Y6, Y12, Y14
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y14, Y10
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y14, Y10
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y14
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y9, Y14
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y13
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y10, Y13
+	VPSLLD        $23, Y11, Y11
+	VPSLLD        $23, Y12, Y12
+	VMULPS        Y11, Y14, Y14
+	VMULPS        Y12, Y13, Y13
+	VADDPS        Y0, Y14, Y14
+	VADDPS        Y0, Y13, Y13
+	VDIVPS        Y14, Y0, Y14
+	VDIVPS        Y13, Y0, Y13
+	VMULPS        Y14, Y7, Y12
+	VMULPS        Y13, Y8, Y11
+	VMINPS        Y7, Y4, Y7
+	VMINPS        Y8, Y4, Y8
+	VMAXPS        Y7, Y3, Y7
+	VMAXPS        Y8, Y3, Y8
+	VMULPS        Y7, Y7, Y7
+	VMULPS        Y8, Y8, Y8
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y5, Y7
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y5, Y8
+	VSUBPS        Y14, Y0, Y10
+	VSUBPS        Y13, Y0, Y9
+	VMULPS        Y10, Y12, Y10
+	VMULPS        Y9, Y11, Y9
+	VFMADD231PS   Y7, Y10, Y14
+	VFMADD231PS   Y8, Y9, Y13
+	VMOVUPS       Y12, 0(DI)(AX*1)
+	VMOVUPS       Y11, 32(DI)(AX*1)
+	VMOVUPS       0(SI)(AX*1), Y11
+	VMOVUPS       32(SI)(AX*1), Y12
+	VMULPS        Y11, Y14, Y14
+	VMULPS        Y12, Y13, Y13
+	VMOVUPS       Y14, 0(SI)(AX*1)
+	VMOVUPS       Y13, 32(SI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R8)(AX*1), Y7
+	VMULPS        Y7, Y7, Y8
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y5, Y8
+	VMULPS        Y8, Y7, Y8
+	VPXOR         vecConstAVX2<>+0(SB), Y8, Y8
+	VMINPS        Y8, Y1, Y8
+	VMAXPS        Y8, Y2, Y8
+	VMOVAPS       Y6, Y9
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y8, Y9
+	VSUBPS        Y6, Y9, Y10
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y10, Y8
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y10, Y8
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y8, Y10
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y9, Y10, Y10
+	VADDPS        Y0, Y10, Y10
+	VDIVPS        Y10, Y0, Y10
+	VMULPS        Y10, Y7, Y9
+	VMINPS        Y7, Y4, Y7
+	VMAXPS        Y7, Y3, Y7
+	VMULPS        Y7, Y7, Y7
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y5, Y7
+	VSUBPS        Y10, Y0, Y8
+	VMULPS        Y8, Y9, Y8
+	VFMADD231PS   Y7, Y8, Y10
+	VMOVUPS       Y9, 0(DI)(AX*1)
+	VMOVUPS       0(SI)(AX*1), Y9
+	VMULPS        Y9, Y10, Y10
+	VMOVUPS       Y10, 0(SI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y7
+	VMULPS        Y7, Y7, Y8
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y5, Y8
+	VMULPS        Y8, Y7, Y8
+	VPXOR         vecConstAVX2<>+0(SB), Y8, Y8
+	VMINPS        Y8, Y1, Y8
+	VMAXPS        Y8, Y2, Y8
+	VMOVAPS       Y6, Y9
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y8, Y9
+	VSUBPS        Y6, Y9, Y10
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y10, Y8
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y10, Y8
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y8, Y10
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y8, Y10
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y9, Y10, Y10
+	VADDPS        Y0, Y10, Y10
+	VDIVPS        Y10, Y0, Y10
+	VMULPS        Y10, Y7, Y9
+	VMINPS        Y7, Y4, Y7
+	VMAXPS        Y7, Y3, Y7
+	VMULPS        Y7, Y7, Y7
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y5, Y7
+	VSUBPS        Y10, Y0, Y8
+	VMULPS        Y8, Y9, Y8
+	VFMADD231PS   Y7, Y8, Y10
+	VMASKMOVPS    Y9, Y15, 0(DI)(AX*1)
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y9
+	VMULPS        Y9, Y10, Y10
+	VMASKMOVPS    Y10, Y15, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
+// func vecGELUErfBothAVX2(y *float32, d *float32, x *float32, n int)
+TEXT ·vecGELUErfBothAVX2(SB), NOSPLIT, $0-32
+	MOVQ          y+0(FP), DI
+	MOVQ          d+8(FP), SI
+	MOVQ          x+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+416(SB), Y0
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y1
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y2
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R8)(AX*1), Y3
+	VMOVUPS       32(R8)(AX*1), Y4
+	VPAND         vecConstAVX2<>+512(SB), Y3, Y5
+	VPAND         vecConstAVX2<>+512(SB), Y4, Y6
+	VFMADD132PS   vecConstAVX2<>+544(SB), Y0, Y5
+	VFMADD132PS   vecConstAVX2<>+544(SB), Y0, Y6
+	VDIVPS        Y5, Y0, Y5
+	VDIVPS        Y6, Y0, Y6
+	VBROADCASTSS  vecConstAVX2<>+608(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+576(SB), Y5, Y7
+	VBROADCASTSS  vecConstAVX2<>+608(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+576(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+640(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+640(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+672(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+672(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+704(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+704(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+736(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+736(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+768(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+768(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+800(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+800(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+832(SB), Y5, Y7
+	VFMADD213PS   vecConstAVX2<>+832(SB), Y6, Y8
+	VMULPS        vecConstAVX2<>+864(SB), Y3, Y9
+	VMULPS        vecConstAVX2<>+864(SB), Y4, Y10
+	VMULPS        Y3, Y9, Y9
+	VMULPS        Y4, Y10, Y10
+	VMINPS        Y9, Y1, Y9
+	VMINPS        Y10, Y1, Y10
+	VMAXPS        Y9, Y2, Y9
+	VMAXPS        Y10, Y2, Y10
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y9, Y11
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y12
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y10, Y12
+	VSUBPS        vecConstAVX2<>+128(SB), Y11, Y13
+	VSUBPS        vecConstAVX2<>+128(SB), Y12, Y14
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y14, Y10
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y13, Y9
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y14, Y10
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y14
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y9, Y14
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y13
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y10, Y13
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y9, Y14
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y10, Y13
+	VPSLLD        $23, Y11, Y11
+	VPSLLD        $23, Y12, Y12
+	VMULPS        Y11, Y14, Y14
+	VMULPS        Y12, Y13, Y13
+	VMULPS        vecConstAVX2<>+896(SB), Y14, Y12
+	VMULPS        vecConstAVX2<>+896(SB), Y13, Y11
+	VMULPS        Y5, Y7, Y7
+	VMULPS        Y6, Y8, Y8
+	VMULPS        Y7, Y12, Y12
+	VMULPS        Y8, Y11, Y11
+	VSUBPS        Y12, Y0, Y8
+	VSUBPS        Y11, Y0, Y7
+	VBROADCASTSS  vecConstAVX2<>+928(SB), Y6
+	VCMPPS        $1, Y3, Y6, Y5
+	VBLENDVPS     Y5, Y8, Y12, Y8
+	VBROADCASTSS  vecConstAVX2<>+928(SB), Y5
+	VCMPPS        $1, Y4, Y5, Y6
+	VBLENDVPS     Y6, Y7, Y11, Y7
+	VMULPS        Y8, Y3, Y6
+	VMULPS        Y7, Y4, Y5
+	VMULPS        vecConstAVX2<>+1792(SB), Y3, Y3
+	VMULPS        vecConstAVX2<>+1792(SB), Y4, Y4
+	VFMADD231PS   Y14, Y3, Y8
+	VFMADD231PS   Y13, Y4, Y7
+	VMOVUPS       Y6, 0(DI)(AX*1)
+	VMOVUPS       Y5, 32(DI)(AX*1)
+	VMOVUPS       0(SI)(AX*1), Y5
+	VMOVUPS       32(SI)(AX*1), Y6
+	VMULPS        Y5, Y8, Y8
+	VMULPS        Y6, Y7, Y7
+	VMOVUPS       Y8, 0(SI)(AX*1)
+	VMOVUPS       Y7, 32(SI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R8)(AX*1), Y3
+	VPAND         vecConstAVX2<>+512(SB), Y3, Y4
+	VFMADD132PS   vecConstAVX2<>+544(SB), Y0, Y4
+	VDIVPS        Y4, Y0, Y4
+	VBROADCASTSS  vecConstAVX2<>+608(SB), Y5
+	VFMADD231PS   vecConstAVX2<>+576(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+640(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+672(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+704(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+736(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+768(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+800(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+832(SB), Y4, Y5
+	VMULPS        vecConstAVX2<>+864(SB), Y3, Y6
+	VMULPS        Y3, Y6, Y6
+	VMINPS        Y6, Y1, Y6
+	VMAXPS        Y6, Y2, Y6
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y7
+	VSUBPS        vecConstAVX2<>+128(SB), Y7, Y8
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y8, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VPSLLD        $23, Y7, Y7
+	VMULPS        Y7, Y8, Y8
+	VMULPS        vecConstAVX2<>+896(SB), Y8, Y7
+	VMULPS        Y4, Y5, Y5
+	VMULPS        Y5, Y7, Y7
+	VSUBPS        Y7, Y0, Y5
+	VBROADCASTSS  vecConstAVX2<>+928(SB), Y4
+	VCMPPS        $1, Y3, Y4, Y6
+	VBLENDVPS     Y6, Y5, Y7, Y5
+	VMULPS        Y5, Y3, Y6
+	VMULPS        vecConstAVX2<>+1792(SB), Y3, Y3
+	VFMADD231PS   Y8, Y3, Y5
+	VMOVUPS       Y6, 0(DI)(AX*1)
+	VMOVUPS       0(SI)(AX*1), Y6
+	VMULPS        Y6, Y5, Y5
+	VMOVUPS       Y5, 0(SI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y3
+	VPAND         vecConstAVX2<>+512(SB), Y3, Y4
+	VFMADD132PS   vecConstAVX2<>+544(SB), Y0, Y4
+	VDIVPS        Y4, Y0, Y4
+	VBROADCASTSS  vecConstAVX2<>+608(SB), Y5
+	VFMADD231PS   vecConstAVX2<>+576(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+640(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+672(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+704(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+736(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+768(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+800(SB), Y4, Y5
+	VFMADD213PS   vecConstAVX2<>+832(SB), Y4, Y5
+	VMULPS        vecConstAVX2<>+864(SB), Y3, Y6
+	VMULPS        Y3, Y6, Y6
+	VMINPS        Y6, Y1, Y6
+	VMAXPS        Y6, Y2, Y6
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y7
+	VSUBPS        vecConstAVX2<>+128(SB), Y7, Y8
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y8, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VPSLLD        $23, Y7, Y7
+	VMULPS        Y7, Y8, Y8
+	VMULPS        vecConstAVX2<>+896(SB), Y8, Y7
+	VMULPS        Y4, Y5, Y5
+	VMULPS        Y5, Y7, Y7
+	VSUBPS        Y7, Y0, Y5
+	VBROADCASTSS  vecConstAVX2<>+928(SB), Y4
+	VCMPPS        $1, Y3, Y4, Y6
+	VBLENDVPS     Y6, Y5, Y7, Y5
+	VMULPS        Y5, Y3, Y6
+	VMULPS        vecConstAVX2<>+1792(SB), Y3, Y3
+	VFMADD231PS   Y8, Y3, Y5
+	VMASKMOVPS    Y6, Y15, 0(DI)(AX*1)
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y6
+	VMULPS        Y6, Y5, Y5
+	VMASKMOVPS    Y5, Y15, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecAddBinaryAVX2(y *float32, a *float32, b *float32, n int)
 TEXT ·vecAddBinaryAVX2(SB), NOSPLIT, $0-32
 	MOVQ          y+0(FP), DI

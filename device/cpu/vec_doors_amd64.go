@@ -124,6 +124,37 @@ func vecUnaryGradDoor(op device.UnaryOp, d *float32, x *float32, dy *float32, n 
 	return false
 }
 
+// vecUnaryBothDoor runs the widest assembly there is and reports whether there was any.
+func vecUnaryBothDoor(op device.UnaryOp, y *float32, d *float32, x *float32, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		switch op {
+		case device.SiLU:
+			vecSiLUBothAVX512(y, d, x, n)
+		case device.GELU:
+			vecGELUBothAVX512(y, d, x, n)
+		case device.GELUErf:
+			vecGELUErfBothAVX512(y, d, x, n)
+		default:
+			return false
+		}
+		return true
+	case pathAVX2:
+		switch op {
+		case device.SiLU:
+			vecSiLUBothAVX2(y, d, x, n)
+		case device.GELU:
+			vecGELUBothAVX2(y, d, x, n)
+		case device.GELUErf:
+			vecGELUErfBothAVX2(y, d, x, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
 // vecBinaryDoor runs the widest assembly there is and reports whether there was any.
 func vecBinaryDoor(op device.BinaryOp, y *float32, a *float32, b *float32, n int) bool {
 	switch vecUse {
@@ -594,6 +625,15 @@ func vecSquareGradAVX512(d *float32, x *float32, dy *float32, n int)
 func vecLogSigmoidGradAVX512(d *float32, x *float32, dy *float32, n int)
 
 //go:noescape
+func vecSiLUBothAVX512(y *float32, d *float32, x *float32, n int)
+
+//go:noescape
+func vecGELUBothAVX512(y *float32, d *float32, x *float32, n int)
+
+//go:noescape
+func vecGELUErfBothAVX512(y *float32, d *float32, x *float32, n int)
+
+//go:noescape
 func vecAddBinaryAVX512(y *float32, a *float32, b *float32, n int)
 
 //go:noescape
@@ -754,6 +794,15 @@ func vecSquareGradAVX2(d *float32, x *float32, dy *float32, n int)
 
 //go:noescape
 func vecLogSigmoidGradAVX2(d *float32, x *float32, dy *float32, n int)
+
+//go:noescape
+func vecSiLUBothAVX2(y *float32, d *float32, x *float32, n int)
+
+//go:noescape
+func vecGELUBothAVX2(y *float32, d *float32, x *float32, n int)
+
+//go:noescape
+func vecGELUErfBothAVX2(y *float32, d *float32, x *float32, n int)
 
 //go:noescape
 func vecAddBinaryAVX2(y *float32, a *float32, b *float32, n int)

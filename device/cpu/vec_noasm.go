@@ -14,6 +14,9 @@ func vecUnaryDoor(op device.UnaryOp, y *float32, x *float32, n int) bool { retur
 func vecUnaryGradDoor(op device.UnaryOp, d *float32, x *float32, dy *float32, n int) bool {
 	return false
 }
+func vecUnaryBothDoor(op device.UnaryOp, y *float32, d *float32, x *float32, n int) bool {
+	return false
+}
 func vecBinaryDoor(op device.BinaryOp, y *float32, a *float32, b *float32, n int) bool { return false }
 func vecGatedDoor(op device.UnaryOp, y *float32, gate *float32, up *float32, n int) bool {
 	return false

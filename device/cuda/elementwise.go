@@ -72,6 +72,12 @@ func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool)
 	run(d, kernelUnaryGrad, quads(n), &a)
 }
 
+// UnaryBoth computes y = op(x) and dy = op'(x)·dy.
+func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
+	d.Unary(op, y, x)
+	d.UnaryGrad(op, dy, x, dy, false)
+}
+
 type binaryArgs struct {
 	y, a, b floats
 	n       int64

@@ -95,6 +95,12 @@ func (r *Reference) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bo
 	}
 }
 
+// UnaryBoth computes y = op(x) and dy = op'(x)·dy.
+func (r *Reference) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
+	r.Unary(op, y, x)
+	r.UnaryGrad(op, dy, x, dy, false)
+}
+
 func binary(op device.BinaryOp, a, b float64) float64 {
 	switch op {
 	case device.Add:

@@ -79,15 +79,19 @@ func (p *pair) unaryGrad(name string, op device.UnaryOp) {
 		for _, n := range sizesFor(t) {
 			x, dy := p.arguments(op, n, t[0]), p.normal(n, t[1], 1)
 			dx, sum, same := p.empty(n, t[2]), p.normal(n, t[2], 1), p.normal(n, t[1], 1)
+			y, both := p.empty(n, t[2]), p.normal(n, t[1], 1)
 			p.both(func(d device.Device, at func(operand) device.Buffer) {
 				d.UnaryGrad(op, at(dx), at(x), at(dy), false)
 				d.UnaryGrad(op, at(sum), at(x), at(dy), true)
 				d.UnaryGrad(op, at(same), at(x), at(same), false)
+				d.UnaryBoth(op, at(y), at(both), at(x))
 			})
 			tol := tolerance{rel: 1e-5, abs: 3e-6, ofMax: 1e-6}
 			p.check(label("%s gradient %d%s", name, n, types), dx, tol)
 			p.check(label("%s gradient %d%s accumulated", name, n, types), sum, tolerance{rel: 1e-5, abs: 3e-6, ofMax: 1e-6})
 			p.check(label("%s gradient %d%s in place", name, n, types), same, tol)
+			p.check(label("%s %d%s with its gradient", name, n, types), y, tight)
+			p.check(label("%s gradient %d%s with the value", name, n, types), both, tol)
 		}
 	})
 }

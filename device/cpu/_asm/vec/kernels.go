@@ -89,6 +89,7 @@ func kernels() []*kernel {
 	var all []*kernel
 	all = append(all, unaryKernels()...)
 	all = append(all, gradKernels()...)
+	all = append(all, bothKernels()...)
 	all = append(all, binaryKernels()...)
 	all = append(all, gated("SiLU", (*body).silu), gated("GELU", (*body).gelu))
 	all = append(all, gatedBack("SiLU", (*body).siluBoth), gatedBack("GELU", (*body).geluBoth))
@@ -128,6 +129,22 @@ func gradKernels() []*kernel {
 		grad("Square", [2]int{4, 4}, func(b *body, x value) value { return b.add(x, x) }),
 		grad("LogSigmoid", [2]int{2, 4}, func(b *body, x value) value { return b.sigmoid(b.neg(x)) }),
 	}
+}
+
+// bothKernels are y = f(x) and d = f'(x)·d, for those functions whose outputs are rebuilt in a backward pass.
+func bothKernels() []*kernel {
+	both := func(op string, f func(b *body, x value) (act, slope value)) *kernel {
+		return &kernel{name: op + "Both", family: "UnaryBoth", op: "device." + op, args: signature("y *float32, d *float32, x *float32, n int"), unroll: [2]int{2, 3},
+			body: func(b *body) {
+				act, slope := f(b, b.load("x"))
+				b.store("y", act)
+				b.store("d", b.mul(slope, b.load("d")))
+			}}
+	}
+	return []*kernel{both("SiLU", (*body).siluBoth), both("GELU", (*body).geluBoth), both("GELUErf", func(b *body, x value) (value, value) {
+		cdf, e := b.normal(x)
+		return b.mul(x, cdf), b.fma(b.mul(x, b.c(0.3989422804014327)), e, cdf)
+	})}
 }
 
 func binaryKernels() []*kernel {
