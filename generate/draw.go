@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"errors"
 	"slices"
 	"sync"
 
@@ -18,17 +19,12 @@ func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
 	loss := r.dev.Alloc(n, device.F32)
 	defer r.dev.Free(loss)
 	head.Compute(r.dev, logits, h.Buffer())
-	r.rows = slices.Grow(r.rows[:0], n*v)[:n*v]
-	if err := r.dev.Read(r.rows, logits); err != nil {
-		return err
+	draw := r.drawHere
+	if _, ok := r.dev.(device.Sampler); ok && r.opt.RepetitionPenalty == 1 {
+		draw = r.drawThere
 	}
-	ids, err := r.pick(slots, v)
+	ids, nll, err := draw(logits, loss, slots, v)
 	if err != nil {
-		return err
-	}
-	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: r.tape.Ints(ids).Buffer(), Loss: loss})
-	nll := make([]float32, n)
-	if err := r.dev.Read(nll, loss); err != nil {
 		return err
 	}
 	if err := r.value(h, slots); err != nil {
@@ -38,6 +34,44 @@ func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
 		r.add(slot, ids[i], -nll[i])
 	}
 	return nil
+}
+
+// drawHere draws from logits [len(slots), v] on the host, and says what the device's loss is of each token.
+func (r *run) drawHere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
+	r.rows = slices.Grow(r.rows[:0], logits.Len)[:logits.Len]
+	if err := r.dev.Read(r.rows, logits); err != nil {
+		return nil, nil, err
+	}
+	if ids, err = r.pick(slots, v); err != nil {
+		return nil, nil, err
+	}
+	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: r.tape.Ints(ids).Buffer(), Loss: loss})
+	nll = make([]float32, len(slots))
+	return ids, nll, r.dev.Read(nll, loss)
+}
+
+// drawThere draws on the device, the same tokens from the same logits.
+func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
+	random := make([]int32, 0, 2*len(slots))
+	for _, slot := range slots {
+		s := r.slots[slot]
+		bits := Bits(r.opt.Seed, uint64(s.index), uint64(len(s.tokens)))
+		random = append(random, int32(bits), int32(bits>>32))
+	}
+	drawn := r.dev.Alloc(len(slots), device.I32)
+	defer r.dev.Free(drawn)
+	r.dev.(device.Sampler).Sample(device.Sample{V: v, Logits: logits, Random: r.tape.Ints(random).Buffer(), IDs: drawn,
+		Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP})
+	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: drawn, Loss: loss})
+	ids, nll = make([]int32, len(slots)), make([]float32, len(slots))
+	waitIDs, waitLoss := device.ReadLater(r.dev, ids, drawn), device.ReadLater(r.dev, nll, loss)
+	if err := errors.Join(waitIDs(), waitLoss()); err != nil {
+		return nil, nil, err
+	}
+	if slices.Contains(ids, -1) {
+		return nil, nil, errNotFinite
+	}
+	return ids, nll, nil
 }
 
 // pick draws a token of the vocabulary of v for each slot from its row of logits. Rows are dealt out to all cores; what is drawn

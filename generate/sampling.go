@@ -6,9 +6,13 @@
 package generate
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
+
+	"hone/device"
 )
 
 // Sampling says how a token is chosen from a row of logits. The steps run in the order of Hugging
@@ -78,7 +82,7 @@ func (s *Sampler) Pick(logits []float32, history []int32, sequence uint64, posit
 	s.collect(logits, logits[best])
 	s.topP(len(logits))
 	s.minP()
-	return s.draw(Uniform(s.opt.Seed, sequence, uint64(position))), nil
+	return s.draw(Bits(s.opt.Seed, sequence, uint64(position))), nil
 }
 
 // penalise makes tokens of history less likely (Keskar et al., 2019, "CTRL"), each once however often it occurs.
@@ -108,7 +112,7 @@ func (s *Sampler) collect(logits []float32, top float32) {
 		least = s.kth(logits, k)
 	}
 	s.cands = s.cands[:0]
-	inv := float32(min(1/s.opt.Temperature, 1e30)) // finite, so that the best token keeps weight 1
+	inv := device.Inverse(s.opt.Temperature)
 	for i, x := range logits {
 		if d := (x - top) * inv; x >= least && d > -80 { // e^-80 is lost in any sum with the best token's 1
 			s.cands = append(s.cands, candidate{int32(i), exp32(d)})
@@ -157,10 +161,11 @@ func (s *Sampler) topP(vocab int) {
 		return
 	}
 	total := sumWeights(s.cands)
-	least := float32((1 - s.opt.TopP) * total / float64(vocab))
+	limit, _ := bits.Mul64(device.Fraction(s.opt.TopP), total)
+	least := (total - limit) / uint64(vocab)
 	kept := s.cands[:0]
 	for _, c := range s.cands {
-		if c.weight >= least {
+		if c.mass() >= least {
 			kept = append(kept, c)
 		}
 	}
@@ -173,13 +178,13 @@ func (s *Sampler) topP(vocab int) {
 		}
 		return int(a.id - b.id)
 	})
-	before := 0.0
+	before := uint64(0)
 	for i, c := range kept {
-		if i > 0 && before >= s.opt.TopP*total {
+		if i > 0 && before >= limit {
 			kept = kept[:i]
 			break
 		}
-		before += float64(c.weight)
+		before += c.mass()
 	}
 	s.cands = kept
 }
@@ -193,25 +198,30 @@ func (s *Sampler) minP() {
 	s.cands = slices.DeleteFunc(s.cands, func(c candidate) bool { return c.weight < least })
 }
 
-// draw inverts the cumulative distribution of the candidates at u in [0, 1).
-func (s *Sampler) draw(u float64) int32 {
-	left := u * sumWeights(s.cands)
+// draw inverts the cumulative distribution of the candidates at random/2^64.
+func (s *Sampler) draw(random uint64) int32 {
+	left, _ := bits.Mul64(random, sumWeights(s.cands))
 	for _, c := range s.cands {
-		left -= float64(c.weight)
-		if left < 0 {
+		m := c.mass()
+		if left < m {
 			return c.id
 		}
+		left -= m
 	}
-	return s.cands[len(s.cands)-1].id // rounding left nothing over
+	panic("generate: masses that do not add up")
 }
 
-func sumWeights(cs []candidate) float64 {
-	sum := 0.0
+// mass is the weight in whole units of 2^-40: sums of them are the same in whatever order a device adds.
+func (c candidate) mass() uint64 { return uint64(c.weight * (1 << 40)) }
+
+func sumWeights(cs []candidate) (sum uint64) {
 	for _, c := range cs {
-		sum += float64(c.weight)
+		sum += c.mass()
 	}
 	return sum
 }
+
+var errNotFinite = errors.New("the model's logits are not finite: its weights are damaged or training diverged")
 
 // argmax is the index of the largest logit, the first among equals.
 func argmax(logits []float32) (int, error) {
@@ -225,7 +235,7 @@ func argmax(logits []float32) (int, error) {
 		}
 	}
 	if best < 0 || top != top || math.IsInf(float64(top), 0) {
-		return 0, fmt.Errorf("the model's logits are not finite: its weights are damaged or training diverged")
+		return 0, errNotFinite
 	}
 	return best, nil
 }
@@ -235,12 +245,9 @@ func tied(logits []float32, best int) bool {
 	return slices.Contains(logits[best+1:], logits[best])
 }
 
-// Uniform is the random number in [0, 1) of a place in a sequence: two rounds of the splitmix64 finaliser
+// Bits is the random number of a place in a sequence: two rounds of the splitmix64 finaliser
 // (Steele, Lea & Flood, 2014) over each counter, so neighbouring places are unrelated.
-func Uniform(seed, sequence, position uint64) float64 {
-	h := mix(mix(mix(seed)+sequence) + position)
-	return float64(h>>11) / (1 << 53)
-}
+func Bits(seed, sequence, position uint64) uint64 { return mix(mix(mix(seed)+sequence) + position) }
 
 func mix(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
@@ -256,6 +263,7 @@ func exp32(x float32) float32 {
 	t := x * 1.44269504
 	n := int32(t - 0.5) // truncation toward zero rounds t-½ <= 0 to the nearest integer to t
 	f := t - float32(n)
-	p := 1 + f*(0.693147181+f*(0.240223490+f*(5.55038101e-2+f*(9.66636852e-3+f*1.33813025e-3))))
+	// The conversions forbid fused operations, so that weights are the same on all processors.
+	p := 1 + float32(f*(0.693147181+float32(f*(0.240223490+float32(f*(5.55038101e-2+float32(f*(9.66636852e-3+float32(f*1.33813025e-3)))))))))
 	return p * math.Float32frombits(uint32(n+127)<<23)
 }

@@ -182,14 +182,18 @@ func exact(row []float32, opt Sampling) []float64 {
 	return out
 }
 
+func uniform(seed, sequence, position uint64) float64 {
+	return float64(Bits(seed, sequence, position)>>11) / (1 << 53)
+}
+
 func TestUniformIsFlatAndUnrelatedBetweenPlaces(t *testing.T) {
 	const n = 20000
 	var sum, lag, cross float64
 	for i := range uint64(n) {
-		u := Uniform(42, 3, i) - 0.5
+		u := uniform(42, 3, i) - 0.5
 		sum += u
-		lag += u * (Uniform(42, 3, i+1) - 0.5)
-		cross += u * (Uniform(42, 4, i) - 0.5)
+		lag += u * (uniform(42, 3, i+1) - 0.5)
+		cross += u * (uniform(42, 4, i) - 0.5)
 	}
 	// Standard errors: 0.289/sqrt(n) for the mean, 1/12/sqrt(n) for the products; five of them are allowed.
 	if math.Abs(sum/n) > 5*0.289/math.Sqrt(n) {

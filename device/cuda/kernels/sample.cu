@@ -1,0 +1,197 @@
+// Draws a token from each row of logits; see device.Sample. A block has a row. Weights are those of the CPU to the bit, and sums are of
+// whole numbers, so that no order of adding makes a difference. Sets of tokens are found by halving the range of what they have
+// in common, a logit or a weight, since both have as many values as their bits say and no more.
+
+#define SAMPLERS 512
+
+struct SampleArgs {
+	const float *logits;
+	const int *random; // [rows, 2]
+	int *ids;
+	u64 top_p; // of 2^64; 0: off
+	int v, k;  // k 0: off
+	float inverse, min_p;
+	int greedy, unused;
+};
+
+// key orders floats as integers.
+__device__ __forceinline__ u32 key(float x) {
+	u32 b = __float_as_uint(x);
+	return b >> 31 ? ~b : b | 0x80000000u;
+}
+
+// exp_of is generate's exp32, operation by operation.
+__device__ __forceinline__ float exp_of(float x) {
+	float t = __fmul_rn(x, 1.44269504f);
+	int n = (int)__fadd_rn(t, -0.5f);
+	float f = __fadd_rn(t, -(float)n);
+	float p = __fadd_rn(9.66636852e-3f, __fmul_rn(f, 1.33813025e-3f));
+	p = __fadd_rn(5.55038101e-2f, __fmul_rn(f, p));
+	p = __fadd_rn(0.240223490f, __fmul_rn(f, p));
+	p = __fadd_rn(0.693147181f, __fmul_rn(f, p));
+	p = __fadd_rn(1.0f, __fmul_rn(f, p));
+	return __fmul_rn(p, __uint_as_float((u32)(n + 127) << 23));
+}
+
+// mass is a weight as a whole number.
+__device__ __forceinline__ u64 mass(float w) { return (u64)__fmul_rn(w, 1099511627776.0f); }
+
+__device__ __forceinline__ u64 high64(u64 a, u64 b) {
+	u64 al = (u32)a, ah = a >> 32, bl = (u32)b, bh = b >> 32;
+	u64 low = al * bl, m1 = ah * bl + (low >> 32), m2 = al * bh + (u32)m1;
+	return ah * bh + (m1 >> 32) + (m2 >> 32);
+}
+
+struct Row {
+	const float *x;
+	int v;
+	float top, inverse;
+	u32 least; // key of a logit: those below are out
+};
+
+// weight is that of token i, 0 of one that is out.
+__device__ __forceinline__ float weight(const Row &r, int i) {
+	float x = r.x[i], d = __fmul_rn(__fadd_rn(x, -r.top), r.inverse);
+	return key(x) >= r.least && d > -80.0f ? exp_of(d) : 0.0f;
+}
+
+__device__ __forceinline__ u64 block_add(u64 *shared, u64 n) {
+	shared[threadIdx.x] = n;
+	__syncthreads();
+	for (int half = SAMPLERS / 2; half > 0; half /= 2) {
+		if ((int)threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+		__syncthreads();
+	}
+	u64 sum = shared[0];
+	__syncthreads();
+	return sum;
+}
+
+// above is the mass of all tokens whose weight, as an integer, is above bits.
+__device__ __forceinline__ u64 above(const Row &r, u64 *shared, u32 bits) {
+	u64 n = 0;
+	for (int i = threadIdx.x; i < r.v; i += SAMPLERS) {
+		float w = weight(r, i);
+		if (__float_as_uint(w) > bits) n += mass(w);
+	}
+	return block_add(shared, n);
+}
+
+// reach is the least bits above which there is no more than most of the mass.
+__device__ __forceinline__ u32 reach(const Row &r, u64 *shared, u64 most, u64 *over) {
+	u32 lo = 0, hi = 0x3f800000u; // the weight 1, above which there is none
+	while (lo < hi) {
+		u32 middle = lo + (hi - lo) / 2;
+		if (above(r, shared, middle) <= most)
+			hi = middle;
+		else
+			lo = middle + 1;
+	}
+	*over = above(r, shared, lo);
+	return lo;
+}
+
+// amount is what token i adds in the order of the ids: with bits 1 if its weight is that, else its mass if its weight is at least from.
+__device__ __forceinline__ u64 amount(const Row &r, int i, u32 bits, u32 from) {
+	float w = weight(r, i);
+	u32 b = __float_as_uint(w);
+	if (bits) return b == bits;
+	return b >= from ? mass(w) : 0;
+}
+
+// place is the token with which the amounts, added up in the order of the ids, first exceed target.
+__device__ __forceinline__ void place(const Row &r, u64 *shared, u32 bits, u32 from, u64 target, int *id) {
+	int part = (r.v + SAMPLERS - 1) / SAMPLERS, lo = (int)threadIdx.x * part, hi = lo + part < r.v ? lo + part : r.v;
+	u64 n = 0, before = 0;
+	for (int i = lo; i < hi; i++) n += amount(r, i, bits, from);
+	shared[threadIdx.x] = n;
+	__syncthreads();
+	for (int t = 0; t < (int)threadIdx.x; t++) before += shared[t];
+	if (before <= target && target < before + n)
+		for (int i = lo; i < hi; i++) {
+			before += amount(r, i, bits, from);
+			if (before > target) {
+				*id = i;
+				break;
+			}
+		}
+	__syncthreads();
+}
+
+// largest finds the greatest logit, the first among equals, and returns false when the row is not finite.
+__device__ __forceinline__ bool largest(const SampleArgs &a, const float *x, u64 *shared, int *best, bool *tied) {
+	u64 most = 0, bad = 0;
+	for (int i = threadIdx.x; i < a.v; i += SAMPLERS) {
+		bad += x[i] != x[i] || x[i] == INF;
+		u64 n = (u64)key(x[i] == 0.0f ? 0.0f : x[i]) << 32 | (u32)(0x7fffffff - i); // -0 and 0 are equals
+		if (n > most) most = n;
+	}
+	shared[threadIdx.x] = most;
+	__syncthreads();
+	for (int half = SAMPLERS / 2; half > 0; half /= 2) {
+		if ((int)threadIdx.x < half && shared[threadIdx.x + half] > shared[threadIdx.x]) shared[threadIdx.x] = shared[threadIdx.x + half];
+		__syncthreads();
+	}
+	most = shared[0];
+	__syncthreads();
+	*best = 0x7fffffff - (int)(u32)most;
+	u64 same = 0;
+	for (int i = threadIdx.x; i < a.v; i += SAMPLERS) same += x[i] == x[*best];
+	*tied = block_add(shared, same) > 1;
+	return block_add(shared, bad) == 0 && x[*best] != -INF;
+}
+
+// kth is the key of the k-th largest logit.
+__device__ __forceinline__ u32 kth(const Row &r, u64 *shared, int k) {
+	u32 lo = 0, hi = 0xffffffffu;
+	while (lo < hi) { // the greatest key that k logits reach
+		u32 middle = lo + (hi - lo) / 2 + 1;
+		u64 n = 0;
+		for (int i = threadIdx.x; i < r.v; i += SAMPLERS) n += key(r.x[i]) >= middle;
+		if (block_add(shared, n) >= (u64)k)
+			lo = middle;
+		else
+			hi = middle - 1;
+	}
+	return lo == key(-0.0f) + 1 ? lo - 1 : lo; // 0 lets -0 in
+}
+
+KERNEL(sample, SAMPLERS, SampleArgs) {
+	__shared__ u64 shared[SAMPLERS];
+	__shared__ int id;
+	const float *x = a.logits + (i64)blockIdx.x * a.v;
+	int best;
+	bool tied;
+	bool finite = largest(a, x, shared, &best, &tied);
+	if (!finite || a.greedy || (a.k == 1 && !tied)) {
+		if (threadIdx.x == 0) a.ids[blockIdx.x] = finite ? best : -1;
+		return;
+	}
+	Row r = {x, a.v, x[best], a.inverse, 0};
+	if (a.k > 0 && a.k < a.v) r.least = kth(r, shared, a.k);
+	u64 random = (u64)(u32)a.random[2 * blockIdx.x + 1] << 32 | (u32)a.random[2 * blockIdx.x];
+	u32 from = a.min_p > 0.0f ? __float_as_uint(a.min_p) : 0;
+	if (!a.top_p) {
+		u64 total = 0;
+		for (int i = threadIdx.x; i < a.v; i += SAMPLERS) total += amount(r, i, 0, from);
+		place(r, shared, 0, from, high64(random, block_add(shared, total)), &id);
+	} else {
+		// The tokens in falling order of their weights, equal ones in the order of their ids, until their mass reaches limit.
+		u64 limit = high64(a.top_p, above(r, shared, 0)), over, kept;
+		u32 cut = reach(r, shared, limit ? limit - 1 : 0, &over);
+		if (from > cut) {
+			kept = above(r, shared, from - 1);
+		} else {
+			u64 own = mass(__uint_as_float(cut)), ties = 0;
+			for (int i = threadIdx.x; i < a.v; i += SAMPLERS) ties += __float_as_uint(weight(r, i)) == cut;
+			ties = block_add(shared, ties);
+			u64 wanted = own ? (limit - over + own - 1) / own : ties;
+			if (wanted < 1) wanted = 1;
+			kept = over + (wanted < ties ? wanted : ties) * own;
+		}
+		u64 target = high64(random, kept);
+		u32 bits = reach(r, shared, target, &over);
+		place(r, shared, bits, 0, (target - over) / mass(__uint_as_float(bits)), &id);
+	}
+	if (threadIdx.x == 0) a.ids[blockIdx.x] = id;
+}
