@@ -155,6 +155,12 @@ type Apart interface {
 	Arrived(Buffer)
 }
 
+// Loose is a device on which a row of a product may round otherwise when there are few rows. It is optional.
+type Loose interface {
+	// FewRows is the number of rows from which on a row does not depend on how many there are.
+	FewRows() int
+}
+
 // Pager is a device that can keep buffers in files, for state that is touched once a step. It is optional.
 type Pager interface {
 	// AllocPaged returns n elements of zero in a nameless file in dir, on a disk with room for them.
@@ -178,35 +184,4 @@ func AllocZero(d Device, n int, t DType) Buffer {
 	b := d.Alloc(n, t)
 	d.Fill(b, 0)
 	return b
-}
-
-// OutOfMemory is the panic value of an allocation that cannot be met.
-type OutOfMemory struct {
-	Device         string
-	Asked          int64 // bytes
-	InUse, Largest int64 // bytes held now, and the largest span that was free
-	Total          int64 // of the device; 0 when that is not known
-	Holders        []Holder
-}
-
-// Holder is who asked for memory that is in use: a function, such as "tensor.Linear".
-type Holder struct {
-	Name  string
-	Bytes int64
-}
-
-func (e *OutOfMemory) Error() string {
-	var s strings.Builder
-	fmt.Fprintf(&s, "%s is out of memory: %d MiB asked with %d MiB in use", e.Device, e.Asked>>20, e.InUse>>20)
-	if e.Total > 0 {
-		fmt.Fprintf(&s, " of %d MiB", e.Total>>20)
-	}
-	if len(e.Holders) > 0 {
-		s.WriteString(", held by")
-		for i, h := range e.Holders[:min(len(e.Holders), 5)] {
-			fmt.Fprintf(&s, "%s %s (%d MiB)", strings.Repeat(",", min(i, 1)), h.Name, h.Bytes>>20)
-		}
-	}
-	s.WriteString("; lower batch_size or sequence_length, or set recompute: layers")
-	return s.String()
 }

@@ -19,11 +19,12 @@ type cublasLt struct {
 
 	descCreate, descSet, layoutCreate, layoutSet uintptr
 	preferenceCreate, preferenceSet              uintptr
-	preferenceFree, heuristic                    uintptr
+	preferenceFree, heuristic, check             uintptr
 	matmul, text                                 uintptr
 
 	mu       sync.Mutex
 	products map[productKey]*product
+	steady   map[productKey]*product // those of steadyRows, whose algorithms serve others
 }
 
 // workspaceBytes is what NVIDIA recommends for Hopper.
@@ -34,14 +35,14 @@ func openCublasLt(folders []string, major int) (*cublasLt, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &cublasLt{library: lib, products: map[productKey]*product{}, call: func(function uintptr, args ...uintptr) int32 {
+	l := &cublasLt{library: lib, products: map[productKey]*product{}, steady: map[productKey]*product{}, call: func(function uintptr, args ...uintptr) int32 {
 		return int32(dl.Call(function, args...))
 	}}
 	var create, version uintptr
 	err = lib.Functions(map[string]*uintptr{"cublasLtCreate": &create, "cublasLtGetVersion": &version, "cublasLtMatmulDescCreate": &l.descCreate,
 		"cublasLtMatmulDescSetAttribute": &l.descSet, "cublasLtMatrixLayoutCreate": &l.layoutCreate, "cublasLtMatrixLayoutSetAttribute": &l.layoutSet,
 		"cublasLtMatmulPreferenceCreate": &l.preferenceCreate, "cublasLtMatmulPreferenceSetAttribute": &l.preferenceSet,
-		"cublasLtMatmulPreferenceDestroy": &l.preferenceFree, "cublasLtMatmulAlgoGetHeuristic": &l.heuristic, "cublasLtMatmul": &l.matmul, "cublasLtGetStatusString": &l.text})
+		"cublasLtMatmulPreferenceDestroy": &l.preferenceFree, "cublasLtMatmulAlgoGetHeuristic": &l.heuristic, "cublasLtMatmulAlgoCheck": &l.check, "cublasLtMatmul": &l.matmul, "cublasLtGetStatusString": &l.text})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +92,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 		if p, err = l.prepare(g); err != nil {
 			return err
 		}
-		if err := l.choose(key, p); err != nil {
+		if err := l.choose(g, key, p); err != nil {
 			return err
 		}
 		l.products[key] = p
@@ -151,9 +152,9 @@ func (l *cublasLt) set(function, of, attribute uintptr, value unsafe.Pointer, si
 	return l.do(function, of, attribute, uintptr(value), size)
 }
 
-// alignment is the largest power of two, up to 256, that divides an address.
+// alignment is the largest power of two, up to the 16 that algorithms ask for, that divides an address.
 func alignment(p pointer) uint32 {
-	a := uint32(256)
+	a := uint32(16)
 	for uint32(p)&(a-1) != 0 {
 		a /= 2
 	}
@@ -221,9 +222,49 @@ func (l *cublasLt) layouts(g *gemm, p *product) error {
 	return nil
 }
 
-// choose asks the library's heuristic for an algorithm.
-func (l *cublasLt) choose(key productKey, p *product) error {
-	preference, err := l.preference(key)
+// Rows of a product with many rows do not depend on how many there are: all such products with a weight run the algorithm that is
+// chosen for steadyRows of them, which adds each sum up in one piece. Products of fewer rows than manyRows, as decoding has them,
+// would not keep the card busy with it, unless they have as many columns as a vocabulary.
+const (
+	manyRows    = 512
+	manyColumns = 32768
+	steadyRows  = 4096
+)
+
+func isSteady(g *gemm) bool {
+	return !g.transA && g.batch <= 1 && (g.m >= manyRows || g.n >= manyColumns)
+}
+
+// choose decides on an algorithm.
+func (l *cublasLt) choose(g *gemm, key productKey, p *product) error {
+	if !isSteady(g) {
+		return l.ask(key, p, false)
+	}
+	key.m = steadyRows
+	model, ok := l.steady[key]
+	if !ok {
+		all := *g
+		all.m = steadyRows
+		var err error
+		if model, err = l.prepare(&all); err != nil {
+			return err
+		}
+		if err := l.ask(key, model, true); err != nil {
+			return err
+		}
+		l.steady[key] = model
+	}
+	var result heuristicResult
+	if !model.none && l.code(l.check, l.handle, p.desc, p.b, p.a, p.c, p.c, uintptr(unsafe.Pointer(&model.algorithm)), uintptr(unsafe.Pointer(&result))) == 0 {
+		p.algorithm = model.algorithm
+		return nil
+	}
+	return l.ask(key, p, false)
+}
+
+// ask lets the library's heuristic choose, with whole among algorithms that do not divide sums.
+func (l *cublasLt) ask(key productKey, p *product, whole bool) error {
+	preference, err := l.preference(key, whole)
 	if err != nil {
 		return err
 	}
@@ -237,7 +278,7 @@ func (l *cublasLt) choose(key productKey, p *product) error {
 }
 
 // preference is what an algorithm may need: room, and operands that are aligned no better than these.
-func (l *cublasLt) preference(key productKey) (preference uintptr, err error) {
+func (l *cublasLt) preference(key productKey, whole bool) (preference uintptr, err error) {
 	if err := l.do(l.preferenceCreate, uintptr(unsafe.Pointer(&preference))); err != nil {
 		return 0, err
 	}
@@ -245,6 +286,13 @@ func (l *cublasLt) preference(key productKey) (preference uintptr, err error) {
 	size := uint64(workspaceBytes)
 	if err := l.set(l.preferenceSet, preference, workspace, unsafe.Pointer(&size), 8); err != nil {
 		return 0, err
+	}
+	if whole {
+		const reductions, none = 3, uint32(0)
+		value := none
+		if err := l.set(l.preferenceSet, preference, reductions, unsafe.Pointer(&value), 4); err != nil {
+			return 0, err
+		}
 	}
 	for attribute, value := range map[uintptr]uint32{alignA: key.alignB, alignB: key.alignA, alignC: key.alignC, alignD: key.alignC} {
 		if err := l.set(l.preferenceSet, preference, attribute, unsafe.Pointer(&value), 4); err != nil {

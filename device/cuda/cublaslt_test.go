@@ -26,14 +26,14 @@ func TestProductsAreDescribed(t *testing.T) {
 		if p.desc == 0 || p.a == 0 || p.b == 0 || p.c == 0 {
 			t.Fatalf("%+v: a description is missing: %+v", g, p)
 		}
-		if _, err := l.preference(productKey{alignA: 16, alignB: 2, alignC: 256}); err != nil {
+		if _, err := l.preference(productKey{alignA: 16, alignB: 2, alignC: 16}, has(0)); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
 func TestAlignment(t *testing.T) {
-	for p, want := range map[pointer]uint32{0x1000: 256, 0x1010: 16, 0x1002: 2, 0x1004: 4, 0x10100: 256, 0x1001: 1} {
+	for p, want := range map[pointer]uint32{0x1000: 16, 0x1010: 16, 0x1002: 2, 0x1004: 4, 0x1018: 8, 0x1001: 1} {
 		if got := alignment(p); got != want {
 			t.Errorf("%#x is aligned to %d, want %d", uint64(p), got, want)
 		}

@@ -35,6 +35,7 @@ type Device struct {
 	driver  driver
 	card    card
 	arena   *arena.Arena
+	most    int64        // bytes that the arena may have
 	host    *arena.Arena // of pinned memory
 	staging *staging
 	letters letters
@@ -75,6 +76,9 @@ func sizesFor(c card, limit int64) arena.Sizes {
 
 func newDevice(dr driver, z arena.Sizes) (*Device, error) {
 	d := &Device{driver: dr, card: dr.card(), functions: map[kernel]function{}, blocks: map[*block]struct{}{}}
+	if d.most = d.card.memory; z.Limit > 0 {
+		d.most = min(d.most, z.Limit)
+	}
 	d.arena, d.paging = arena.New(dr, z), paging{d: d, part: pagedPart, round: 1}
 	d.host = arena.New(&hostMemory{d}, hostSizes)
 	var err error

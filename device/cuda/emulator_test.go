@@ -320,6 +320,12 @@ func openEmulated(t testing.TB, o order, guard bool) *Device {
 // openLate is openEmulated with what is late said.
 func openLate(t testing.TB, o order, guard bool, l lateness) *Device {
 	t.Helper()
+	return openLimited(t, o, guard, l, 0)
+}
+
+// openLimited is openLate with no more memory than limit, if that is above 0.
+func openLimited(t testing.TB, o order, guard bool, l lateness, limit int64) *Device {
+	t.Helper()
 	library, err := emulators()
 	if errors.Is(err, errNoCompiler) {
 		t.Skip(err)
@@ -328,7 +334,7 @@ func openLate(t testing.TB, o order, guard bool, l lateness) *Device {
 		t.Fatal(err)
 	}
 	e := &emulated{emulatorLibrary: library, queued: queued{late: l}, order: o, guard: guard, sizes: map[function]int{}, names: map[function]string{}, pins: map[unsafe.Pointer][]byte{}}
-	sizes := sizesFor(e.card(), 0)
+	sizes := sizesFor(e.card(), limit)
 	if guard {
 		sizes = arena.Sizes{SmallAlign: 16, LargeAlign: 16, SmallSegment: 16, LargeSegment: 16}
 	}

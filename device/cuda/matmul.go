@@ -27,8 +27,8 @@ type matMulArgs struct {
 
 // MatMul computes C (+)= op(A)·op(B) (+ Bias): by the matrix library where it can, in kernels of its own where not, and for few rows.
 //
-// Of the contract one clause does not hold: the library picks its algorithm by all sizes, so a row of C may round differently
-// when M or N are others. The same call always gives the same bits. A row of a product of few rows does not depend on the others.
+// Of the contract one clause holds in part: a row of C may round otherwise when there are fewer rows than FewRows, and when N is
+// another. The same call always gives the same bits. A row of a product of few rows does not depend on the others.
 func (d *Device) MatMul(m device.MatMul) {
 	a := matMulOf(m)
 	if m.M == 0 || m.N == 0 {
@@ -47,6 +47,11 @@ func (d *Device) MatMul(m device.MatMul) {
 	}
 	run(d, kernelMatMul, shape{x: over(m.N, 64), y: over(m.M, 64), z: max(m.Batch, 1), threads: 256}, &a)
 }
+
+var _ device.Loose = (*Device)(nil)
+
+// FewRows is the number of rows from which on they do not depend on how many there are; see cublaslt.go.
+func (d *Device) FewRows() int { return manyRows }
 
 // library queues the product on the matrix library, whose result has C's type if A has, and else is F32.
 func (d *Device) library(m device.MatMul, a matMulArgs) error {

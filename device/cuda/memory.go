@@ -25,7 +25,7 @@ type block struct {
 	moving   mark        // of a copy to or from a stash that the compute queue has not waited for
 	size     int64       // bytes
 	freed    bool
-	by       [8]uintptr // who asked for it
+	by       [callers]uintptr // who asked for it
 	// ints are the numbers that the host wrote to an I32 buffer, so that indices are checked without waiting for the card;
 	// unknown where a kernel wrote. nil before the first Write.
 	ints []int32
@@ -223,15 +223,23 @@ func place(b device.Buffer) pointer {
 
 // outOfMemory says what was asked and who holds what is in use.
 func (d *Device) outOfMemory(asked int64) *device.OutOfMemory {
-	e := &device.OutOfMemory{Device: "cuda", Asked: asked, InUse: d.Memory().InUse, Largest: d.arena.Largest(asked), Total: d.card.memory}
+	var by [callers]uintptr
+	runtime.Callers(2, by[:])
+	e := &device.OutOfMemory{Device: "cuda", Asked: asked, InUse: d.Memory().InUse, Largest: d.arena.Largest(asked), Total: d.most}
+	_, e.For = owner(by[:])
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	held := map[string]int64{}
-	for b := range d.blocks {
-		held[owner(b.by[:])] += b.size
+	type holder struct {
+		name string
+		use  device.Use
 	}
-	for name, n := range held {
-		e.Holders = append(e.Holders, device.Holder{Name: name, Bytes: n})
+	held := map[holder]int64{{"device/cuda", device.Workspace}: d.own()}
+	for b := range d.blocks {
+		name, use := owner(b.by[:])
+		held[holder{name, use}] += b.size
+	}
+	for h, n := range held {
+		e.Holders = append(e.Holders, device.Holder{Use: h.use, Name: h.name, Bytes: n})
 	}
 	slices.SortFunc(e.Holders, func(a, b device.Holder) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Name, b.Name))
@@ -239,24 +247,41 @@ func (d *Device) outOfMemory(asked int64) *device.OutOfMemory {
 	return e
 }
 
-// owner is the function that asked for memory: the first exported one above the device, since helpers ask for others.
-func owner(by []uintptr) string {
-	first := ""
+// callers is how many functions of the stack are looked at.
+const callers = 16
+
+// uses tells what memory is for by a function that took part in asking for it; an earlier line counts more.
+var uses = []struct {
+	function string
+	use      device.Use
+}{
+	{"/nn.NewCache", device.KVCache}, {"/nn.(*Cache)", device.KVCache}, {"/optim.", device.OptimizerState},
+	{"/tensor.(*Tensor).gradBuffer", device.Gradients}, {"/tensor.(*head).allocGrads", device.Gradients},
+	{"/device.NewPacked", device.Weights}, {"/tensor.(*Tensor).Alloc", device.Weights}, {"/tensor.(*Tensor).Set", device.Weights},
+	{"/tensor.", device.Activations}, {"/generate.", device.Activations},
+}
+
+// owner is the function that asked for memory, the first exported one above the device, since helpers ask for others, and what for.
+func owner(by []uintptr) (name string, use device.Use) {
+	first, rank := "", len(uses)
 	frames := runtime.CallersFrames(by)
-	for {
-		f, more := frames.Next()
-		name := f.Function[strings.LastIndex(f.Function, "/")+1:]
-		if f.Function != "" && !strings.Contains(f.Function, "/device/cuda.") {
-			if first == "" {
-				first = name
-			}
-			dot := strings.LastIndex(name, ".")
-			if c := name[dot+1]; c >= 'A' && c <= 'Z' {
-				return name
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		if f.Function == "" || strings.Contains(f.Function, "/device/cuda.") {
+			continue
+		}
+		for i := range rank {
+			if strings.Contains(f.Function, uses[i].function) {
+				rank, use = i, uses[i].use
+				break
 			}
 		}
-		if !more {
-			return cmp.Or(first, "unknown")
+		short := f.Function[strings.LastIndex(f.Function, "/")+1:]
+		first = cmp.Or(first, short)
+		if c := short[strings.LastIndex(short, ".")+1]; name == "" && c >= 'A' && c <= 'Z' {
+			name = short
 		}
 	}
+	return cmp.Or(name, first, "unknown"), use
 }

@@ -4,8 +4,10 @@ package cuda
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"hone/device"
@@ -60,10 +62,11 @@ func openFake(t *testing.T) *Device {
 // noProducts is a matrix library that describes everything and has nothing.
 func noProducts(t *testing.T, l *dl.Library) *cublasLt {
 	t.Helper()
-	lt := &cublasLt{library: l, products: map[productKey]*product{}}
-	to := map[string]*uintptr{"hone_no_product": &lt.heuristic}
-	if err := l.Functions(to); err != nil {
-		t.Fatal(err)
+	lt := &cublasLt{library: l, products: map[productKey]*product{}, steady: map[productKey]*product{}}
+	for _, f := range []*uintptr{&lt.heuristic, &lt.check} {
+		if err := l.Functions(map[string]*uintptr{"hone_no_product": f}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, f := range []*uintptr{&lt.handle, &lt.descCreate, &lt.descSet, &lt.layoutCreate, &lt.layoutSet, &lt.preferenceCreate, &lt.preferenceSet, &lt.preferenceFree} {
 		if err := l.Functions(map[string]*uintptr{"hone_described": f}); err != nil {
@@ -82,7 +85,8 @@ func TestOutOfMemoryNamesHolders(t *testing.T) {
 		if err, ok := recover().(error); !ok || !errors.As(err, &e) {
 			t.Fatalf("the panic is %v", err)
 		}
-		if e.Asked != 3<<28 || e.InUse != 1<<29 || len(e.Holders) != 1 || e.Holders[0].Name != "testing.tRunner" || e.Holders[0].Bytes != 1<<29 {
+		if e.Asked != 3<<28 || e.InUse != 1<<29 || len(e.Holders) != 2 || e.Holders[0].Name != "testing.tRunner" || e.Holders[0].Bytes != 1<<29 ||
+			e.Holders[1].Use != device.Workspace {
 			t.Errorf("the error is %+v", e)
 		}
 		for _, b := range buffers {
@@ -108,4 +112,89 @@ func TestAllocZero(t *testing.T) {
 	}
 	d.Free(b)
 	d.Free(d.AllocZero(0, device.U8))
+}
+
+// TestSteadyAlgorithm: the library is asked once for all products of many rows with a weight, and for each of few rows. The test's
+// library answers with the sizes that it is asked for.
+func TestSteadyAlgorithm(t *testing.T) {
+	d := openFake(t)
+	n, l := d.driver.(*nvidia), d.driver.(*nvidia).lt
+	for name, f := range map[string]*uintptr{"hone_layout": &l.layoutCreate, "hone_heuristic": &l.heuristic, "hone_described": &l.check, "hone_matmul": &l.matmul} {
+		if err := l.library.Functions(map[string]*uintptr{name: f}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chosen := func(g gemm) uint64 {
+		g.a, g.b, g.c, g.lda, g.ldb, g.ldc = 4096, 8192, 16384, g.k, g.k, g.n
+		if g.transA {
+			g.lda = g.m
+		}
+		if err := l.product(n, &g); err != nil {
+			t.Fatal(err)
+		}
+		for key, p := range l.products {
+			if key.m == g.m && key.n == g.n && key.transA == g.transA {
+				return p.algorithm[0]
+			}
+		}
+		t.Fatalf("%+v was not prepared", g)
+		return 0
+	}
+	for _, c := range []struct {
+		g    gemm
+		want uint64
+	}{
+		{gemm{m: 512, n: 64, k: 32, transB: true}, steadyRows}, {gemm{m: 777, n: 64, k: 32, transB: true}, steadyRows}, {gemm{m: 511, n: 64, k: 32, transB: true}, 511},
+		{gemm{m: 5, n: 40000, k: 32, transB: true}, steadyRows}, {gemm{m: 600, n: 64, k: 32, transA: true}, 600},
+	} {
+		if got := chosen(c.g); got != c.want {
+			t.Errorf("%+v runs the algorithm for %d rows, want %d", c.g, got, c.want)
+		}
+	}
+	if len(l.steady) != 2 {
+		t.Errorf("%d algorithms were asked for, want 2", len(l.steady))
+	}
+}
+
+// TestRowsDoNotDependOnOthers multiplies on a card what training and scoring do, with different numbers of rows.
+func TestRowsDoNotDependOnOthers(t *testing.T) {
+	d := openCard(t)
+	for _, s := range [][2]int{{4096, 4096}, {14336, 4096}, {4096, 14336}, {1024, 4096}, {128256, 4096}, {768, 768}, {50304, 768}} {
+		const most = 5000
+		n, k := s[0], s[1]
+		a, b := d.Alloc(most*k, device.BF16), d.Alloc(n*k, device.BF16)
+		writeNormal(d, a)
+		writeNormal(d, b)
+		var want []uint16
+		for _, m := range []int{most, 4096, 1000, manyRows} {
+			c := d.Alloc(m*n, device.BF16)
+			d.MatMul(device.MatMul{M: m, N: n, K: k, A: a.Slice(0, m*k), B: b, TransB: true, C: c})
+			got := make([]uint16, manyRows*n)
+			if err := d.Read(got, c.Slice(0, manyRows*n)); err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = got
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("N=%d K=%d: rows with %d beside them differ from those with %d", n, k, m, most)
+			}
+			d.Free(c)
+		}
+		d.Free(a)
+		d.Free(b)
+	}
+}
+
+// writeNormal fills a buffer with random numbers, which repeat after a million.
+func writeNormal(d *Device, b device.Buffer) {
+	r := rand.New(rand.NewPCG(1, 2))
+	v := make([]float32, 1<<20+7)
+	for i := range v {
+		v[i] = float32(r.NormFloat64())
+	}
+	for at := 0; at < b.Len; at += len(v) {
+		hi := min(at+len(v), b.Len)
+		d.Write(b.Slice(at, hi), v[:hi-at])
+	}
 }

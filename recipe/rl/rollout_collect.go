@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hone/data"
+	"hone/device"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/loss"
@@ -124,14 +125,14 @@ func (s *rolling) valuesCome() bool {
 const recallRows = 4096
 
 // recall computes what is needed of the answers and was not at hand when they were written: log-probabilities under the reference,
-// values of a separate critic and, where the temperature is not 1, the policy's own log-probabilities at it.
+// values of a separate critic and, where recallsPolicy, the policy's own log-probabilities.
 func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 	longest := 1
 	for _, a := range answers {
 		longest = max(longest, len(a.IDs))
 	}
 	for _, b := range dealAnswers(answers, max(1, recallRows/longest)) {
-		if s.critic != nil && !s.valuesCome() || s.c.Temperature != 1 {
+		if s.critic != nil && !s.valuesCome() || s.recallsPolicy() {
 			if err := train.Infer(ctx, s.r.Tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
 				return err
 			}
@@ -156,9 +157,16 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 	return nil
 }
 
+// recallsPolicy tells that the log-probabilities from when an answer was written are not those that training begins with: at
+// another temperature, and on a device that rounds a token's products otherwise when many are beside it.
+func (s *rolling) recallsPolicy() bool {
+	_, loose := s.r.Env.Device.(device.Loose)
+	return loose || s.c.Temperature != 1
+}
+
 func (s *rolling) recallPolicy(b *data.Batch) {
 	var p *pass
-	if s.c.Temperature != 1 {
+	if s.recallsPolicy() {
 		p = s.forward(s.r.Tape, s.r.Model, b, recipe.Inputs{})
 		p.mustSpread(p.logProbs, func(a *rollout, v []float32) { a.LogProbs = v })
 	} else if p, _ = begin(s.r.Tape, b); !s.critic.separate {

@@ -1,0 +1,72 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"hone/device"
+	"hone/model"
+	"hone/nn"
+	"hone/optim"
+	"hone/tensor"
+)
+
+// TestOutOfMemory trains and generates on a card that is too small for it. The error says what was asked for and what the memory is
+// held for, and a smaller batch then goes through.
+func TestOutOfMemory(t *testing.T) {
+	d := openLimited(t, rising, false, copiesLate, 22<<20)
+	m, err := model.Open(filepath.Join("..", "..", "testdata", "golden", "llama_tied"), d, device.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var params []optim.Param
+	for _, p := range m.Params {
+		params = append(params, optim.Param{Name: p.Name, Tensor: p.Tensor})
+	}
+	weights := d.Memory().InUse
+	o := optim.New(d, params, optim.Default())
+	defer o.Free()
+	state := d.Memory().InUse - weights
+	tape := tensor.NewTape(d, device.F32)
+	step := func(b int) error {
+		defer tape.Reset()
+		ids := make([]int32, b*100)
+		x := newBatch(ids, ids, b, 100)
+		return tensor.Try(func() {
+			tape.Train(1, 0, 0)
+			tape.Backward(nn.Loss(m, nn.NewInput(tape, x.ids, x.positions, x.offsets), x.targets, tensor.CrossEntropyOptions{Tokens: x.supervised}).Total)
+		})
+	}
+	e := asOutOfMemory(t, step(30))
+	held := map[device.Use]int64{}
+	for _, h := range e.Holders {
+		held[h.Use] += h.Bytes
+	}
+	if e.For != device.Activations || held[device.Weights] < weights || held[device.OptimizerState] != state || held[device.Activations] == 0 ||
+		held[device.Workspace] == 0 || held[device.Unknown] != 0 {
+		t.Errorf("asked for %v; held are %v, of which weights should be %d and the optimizer %d: %v", e.For, held, weights, state, e)
+	}
+	if err := step(1); err != nil {
+		t.Fatalf("a small batch after a large one: %v", err)
+	}
+	e = asOutOfMemory(t, tensor.Try(func() { nn.NewCache(d, device.F32, m.Shape(), 4, 1<<16) }))
+	if e.For != device.KVCache {
+		t.Errorf("asked for %v: %v", e.For, e)
+	}
+	if b, err := d.AllocPaged(t.TempDir(), 1<<50, device.U8); err == nil {
+		t.Errorf("paged %d bytes", b.Len)
+	}
+}
+
+func asOutOfMemory(t *testing.T, err error) *device.OutOfMemory {
+	t.Helper()
+	var e *device.OutOfMemory
+	if !errors.As(err, &e) {
+		t.Fatalf("the error is %v", err)
+	}
+	t.Log(e)
+	return e
+}
