@@ -31,6 +31,7 @@ type pair struct {
 	M       *nn.Param // [out], the magnitudes of DoRA, or nil
 	scale   float32
 	dropout float32
+	alone   bool           // base is the layer as it is, not under another adapter
 	layer   nn.Layer       // the adapted one
 	a0, b0  *tensor.Tensor // where PiSSA's update starts; nil for others
 }
@@ -38,7 +39,11 @@ type pair struct {
 // Forward adds the low-rank update to what the layer computes.
 func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	dropped := tensor.Dropout(x, p.dropout)
-	if p.M == nil {
+	switch {
+	case p.M == nil && p.a0 == nil && p.alone:
+		weight, bias := p.layer.Parameters()
+		return tensor.Updated(x, weight.Tensor, value(bias), !p.layer.InFirst(), dropped, tensor.Update{A: p.A.Tensor, B: p.B.Tensor, Scale: p.scale})
+	case p.M == nil:
 		y := base(x)
 		if p.a0 != nil {
 			y = tensor.LowRank(y, x, p.a0, p.b0, -p.scale)
@@ -59,12 +64,16 @@ func (p *pair) ReadsWeight() bool { return p.M != nil }
 // taken for a constant, as in the paper's section 4.3; the layer's bias stays as it is.
 func (p *pair) magnified(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	weight, bias := p.layer.Parameters()
-	var b *tensor.Tensor
-	if bias != nil {
-		b = bias.Tensor
-	}
 	inverse := tensor.InverseNorms(x.Tape(), weight.Tensor, p.A.Tensor, p.B.Tensor, p.scale, p.layer.InFirst())
-	return tensor.Magnitude(tensor.LowRank(base(x), x, p.A.Tensor, p.B.Tensor, p.scale), p.M.Tensor, inverse, b)
+	return tensor.Magnitude(tensor.LowRank(base(x), x, p.A.Tensor, p.B.Tensor, p.scale), p.M.Tensor, inverse, value(bias))
+}
+
+// value is the tensor of an optional parameter.
+func value(p *nn.Param) *tensor.Tensor {
+	if p == nil {
+		return nil
+	}
+	return p.Tensor
 }
 
 // Model is what an adapter can be put on.
@@ -91,7 +100,7 @@ func Attach(m Model, c Config) (*LoRA, error) {
 		in, out := layer.Sizes()
 		r, scale := c.rank(layer.Name)
 		p := &pair{A: nn.NewParam(nn.Init{Bound: 1 / math.Sqrt(float64(in))}, r, in), B: nn.NewParam(nn.Init{}, out, r),
-			scale: scale, dropout: float32(c.LoraDropout), layer: layer}
+			scale: scale, dropout: float32(c.LoraDropout), alone: true, layer: layer}
 		if c.UseDoRA {
 			p.M = nn.NewParam(nn.Init{Value: 1}, out)
 		}

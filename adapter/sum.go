@@ -67,6 +67,7 @@ func (s *Sum) Use(weights []float64) {
 			if weights[i] != 0 {
 				weighted := *p
 				weighted.scale *= float32(weights[i])
+				weighted.alone = false
 				stacks[layer] = append(stacks[layer], &weighted)
 			}
 			layer.Adapt(nil)

@@ -2,56 +2,112 @@ package tensor
 
 import "hone/device"
 
-// LowRank computes y + scale·(x·aᵀ)·bᵀ: the update of a linear layer by two thin matrices (LoRA, Hu et al., 2021).
+// Update is a low-rank update of a linear layer's weight, w + Scale·B·A (LoRA, Hu et al., 2021).
+type Update struct {
+	A, B  *Tensor // [R, in], [out, R]
+	Scale float32
+}
+
+// Updated is Linear, or Conv1D where the weight is stored [in, out], plus u.Scale·(z·u.Aᵀ)·u.Bᵀ: a linear layer with a low-rank
+// update that sees z [N, in], which is x or x after dropout.
+func Updated(x, w, b *Tensor, outFirst bool, z *Tensor, u Update) *Tensor {
+	return affine("Updated", x, w, b, outFirst, &lowRank{Update: u, x: z})
+}
+
+// LowRank computes y + scale·(x·aᵀ)·bᵀ.
 // y [N, out], x [N, in], a [R, in], b [out, R]. It takes y's memory over: y must be fresh, and nothing else may
 // need its value.
 func LowRank(y, x, a, b *Tensor, scale float32) *Tensor {
-	t := tapeOf("LowRank", y, x)
-	n, in, r, out := x.Rows(), x.Cols(), a.Shape[0], b.Shape[0]
-	check(a.Cols() == in && b.Cols() == r && y.Cols() == out && y.Rows() == n, "LowRank",
-		"output %v and input %v do not match weights %v and %v", y.Shape, x.Shape, a.Shape, b.Shape)
-	check(x.dtype == a.dtype && x.dtype == b.dtype && x.dtype == y.dtype, "LowRank", "operands are %v, %v, %v and %v", y.dtype, x.dtype, a.dtype, b.dtype)
-	check(y.saved == 0 && y.rebuild == nil, "LowRank", "another operation needs the value of y")
-
-	u := t.empty(x.dtype, n, r) // scale·x·aᵀ
-	t.Dev.MatMul(device.MatMul{M: n, N: r, K: in, A: x.Buffer(), B: a.Buffer(), TransB: true, C: u.Buffer()})
-	t.Dev.Scale(u.Buffer(), scale)
-	z := t.alias(y)
-	t.Dev.MatMul(device.MatMul{M: n, N: out, K: r, A: u.Buffer(), B: b.Buffer(), TransB: true, C: z.Buffer(), Accumulate: true})
+	const op = "LowRank"
+	t := tapeOf(op, y, x)
+	l := lowRank{Update: Update{a, b, scale}, x: x}
+	l.check(op, y.Rows(), y.Cols(), y.dtype)
+	check(y.saved == 0 && y.rebuild == nil, op, "another operation needs the value of y")
+	l.down(t)
+	z, up := t.alias(y), l.up()
+	up.M, up.N, up.C, up.Accumulate = y.Rows(), y.Cols(), z.Buffer(), true
+	t.Dev.MatMul(up)
 	if !t.wants(y, x, a, b) {
 		return z
 	}
 	t.push(z, func() {
-		dz := z.grad.buf
-		if b.needsGrad { // db = dzᵀ·u
-			db, acc := b.gradBuffer()
-			t.Dev.MatMul(device.MatMul{M: out, N: r, K: n, A: dz, B: u.Buffer(), TransA: true, C: db, Accumulate: acc})
-		}
-		if x.needsGrad || a.needsGrad {
-			t.lowRankInput(x, a, b, dz, scale)
-		}
+		du := l.upGrads(t, z.grad.buf)
+		l.inputGrad(t, du)
+		l.downGrad(t, du)
+		du.release(t.Dev)
 		if y.needsGrad {
 			y.addGrad(z.grad.retain())
 		}
-	}, x, u)
+	}, x, l.u)
 	return z
 }
 
-// lowRankInput carries the gradient dz of LowRank on to x and a: with du = scale·dz·b, da = duᵀ·x and dx = du·a.
-func (t *Tape) lowRankInput(x, a, b *Tensor, dz device.Buffer, scale float32) {
-	n, in, r, out := x.Rows(), x.Cols(), a.Shape[0], b.Shape[0]
-	du := t.scratch(n*r, x.dtype)
-	defer du.release(t.Dev)
-	t.Dev.MatMul(device.MatMul{M: n, N: r, K: out, A: dz, B: b.Buffer(), C: du.buf})
-	t.Dev.Scale(du.buf, scale)
-	if a.needsGrad {
-		da, acc := a.gradBuffer()
-		t.Dev.MatMul(device.MatMul{M: r, N: in, K: n, A: du.buf, B: x.Buffer(), TransA: true, C: da, Accumulate: acc})
+// lowRank is an update at work on x.
+type lowRank struct {
+	Update
+	x *Tensor
+	u *Tensor // Scale·x·Aᵀ, [N, R]
+}
+
+func (l *lowRank) check(op string, n, out int, dtype device.DType) {
+	r, in := l.A.Shape[0], l.x.Cols()
+	check(l.A.Cols() == in && l.B.Cols() == r && l.B.Shape[0] == out && l.x.Rows() == n, op,
+		"an output of %d×%d and input %v do not match the update %v, %v", n, out, l.x.Shape, l.A.Shape, l.B.Shape)
+	check(l.x.dtype == l.A.dtype && l.x.dtype == l.B.dtype && l.x.dtype == dtype, op, "operands are %v, %v, %v and %v", dtype, l.x.dtype, l.A.dtype, l.B.dtype)
+}
+
+// down computes u.
+func (l *lowRank) down(t *Tape) {
+	n, r := l.x.Rows(), l.A.Shape[0]
+	l.u = t.empty(l.x.dtype, n, r)
+	t.Dev.MatMul(device.MatMul{M: n, N: r, K: l.x.Cols(), A: l.x.Buffer(), B: l.A.Buffer(), TransB: true, C: l.u.Buffer()})
+	t.Dev.Scale(l.u.Buffer(), l.Scale)
+}
+
+// up is the product u·Bᵀ, to be added to what the layer computes.
+func (l *lowRank) up() device.MatMul {
+	return device.MatMul{K: l.A.Shape[0], A: l.u.Buffer(), B: l.B.Buffer(), TransB: true}
+}
+
+// upGrads adds dB = dyᵀ·u to the gradient of B, with dy that of the layer's output, and returns du = Scale·dy·B, nil where nobody
+// needs it.
+func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
+	n, r, out := l.x.Rows(), l.A.Shape[0], l.B.Shape[0]
+	if l.B.needsGrad {
+		db, acc := l.B.gradBuffer()
+		t.Dev.MatMul(device.MatMul{M: out, N: r, K: n, A: dy, B: l.u.Buffer(), TransA: true, C: db, Accumulate: acc})
 	}
-	if x.needsGrad {
-		dx, acc := x.gradBuffer()
-		t.Dev.MatMul(device.MatMul{M: n, N: in, K: r, A: du.buf, B: a.Buffer(), C: dx, Accumulate: acc})
+	if !l.x.needsGrad && !l.A.needsGrad {
+		return nil
 	}
+	du = t.scratch(n*r, l.x.dtype)
+	t.Dev.MatMul(device.MatMul{M: n, N: r, K: out, A: dy, B: l.B.Buffer(), C: du.buf})
+	t.Dev.Scale(du.buf, l.Scale)
+	return du
+}
+
+// downGrad adds dA = duᵀ·x to the gradient of A.
+func (l *lowRank) downGrad(t *Tape, du *storage) {
+	if l.A.needsGrad {
+		da, acc := l.A.gradBuffer()
+		t.Dev.MatMul(device.MatMul{M: l.A.Shape[0], N: l.x.Cols(), K: l.x.Rows(), A: du.buf, B: l.x.Buffer(), TransA: true, C: da, Accumulate: acc})
+	}
+}
+
+// back is the product du·A, to be added to the gradient of x.
+func (l *lowRank) back(du *storage) device.MatMul {
+	return device.MatMul{K: l.A.Shape[0], A: du.buf, B: l.A.Buffer()}
+}
+
+// inputGrad adds du·A to the gradient of x by itself.
+func (l *lowRank) inputGrad(t *Tape, du *storage) {
+	if !l.x.needsGrad {
+		return
+	}
+	dx, acc := l.x.gradBuffer()
+	m := l.back(du)
+	m.M, m.N, m.C, m.Accumulate = l.x.Rows(), l.x.Cols(), dx, acc
+	t.Dev.MatMul(m)
 }
 
 // alias is a new tensor in the memory of x.

@@ -3,13 +3,13 @@ package tensor
 import "hone/device"
 
 // Linear computes y = x·wᵀ + b: x [N, in], w [out, in] as torch stores it, b [out] or nil, y [N, out].
-func Linear(x, w, b *Tensor) *Tensor { return affine("Linear", x, w, b, true) }
+func Linear(x, w, b *Tensor) *Tensor { return affine("Linear", x, w, b, true, nil) }
 
 // Conv1D computes y = x·w + b with w [in, out], the layout of GPT-2's checkpoints.
-func Conv1D(x, w, b *Tensor) *Tensor { return affine("Conv1D", x, w, b, false) }
+func Conv1D(x, w, b *Tensor) *Tensor { return affine("Conv1D", x, w, b, false, nil) }
 
-// affine is Linear when w is stored [out, in] and Conv1D when it is stored [in, out].
-func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
+// affine is Linear when w is stored [out, in] and Conv1D when it is stored [in, out], with an update or without.
+func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 	t := tapeOf(op, x)
 	out, in := w.Shape[0], w.Shape[1]
 	if !outFirst {
@@ -25,20 +25,37 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 	if b != nil {
 		m.Bias = b.Buffer()
 	}
-	matMul(t.Dev, m, w)
-	if !t.wants(x, w, b) {
+	inputs, saved := []*Tensor{x, w, b}, []*Tensor{w}
+	late := w.needsGrad // the backward pass wants x, once x has its gradient
+	if low == nil {
+		matMul(t.Dev, m, w)
+	} else {
+		low.check(op, n, out, x.dtype)
+		low.down(t)
+		matMulPlus(t.Dev, m, w, low.up())
+		inputs, saved = append(inputs, low.x, low.A, low.B), append(saved, low.u)
+		if low.x == x {
+			late = late || low.A.needsGrad
+		} else {
+			saved = append(saved, low.x)
+		}
+	}
+	if !t.wants(inputs...) {
 		return y
 	}
-
-	late := x
-	if !w.needsGrad {
-		late = nil
+	lateX := x
+	if !late {
+		lateX = nil
 	}
 	t.pushLate(y, func() {
 		dy := y.grad.buf
-		if x.needsGrad { // dx = dy·w
-			dx, acc := x.gradBuffer()
-			matMul(t.Dev, device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst, C: dx, Accumulate: acc}, w)
+		dx := device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst} // dy·w
+		switch {
+		case low != nil:
+			low.affineGrad(t, x, w, dx)
+		case x.needsGrad:
+			dx.C, dx.Accumulate = x.gradBuffer()
+			matMul(t.Dev, dx, w)
 		}
 		if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
 			t.late(x)
@@ -53,6 +70,27 @@ func affine(op string, x, w, b *Tensor, outFirst bool) *Tensor {
 			db, acc := b.gradBuffer()
 			t.Dev.ColumnSum(db, dy, acc)
 		}
-	}, late, w)
+	}, lateX, saved...)
 	return y
+}
+
+// affineGrad adds to the gradients of the update and of the inputs of the layer that it is of, for x the product dx of the gradient of
+// the output and w.
+func (l *lowRank) affineGrad(t *Tape, x, w *Tensor, dx device.MatMul) {
+	du := l.upGrads(t, dx.A)
+	defer du.release(t.Dev)
+	if x.needsGrad {
+		dx.C, dx.Accumulate = x.gradBuffer()
+		if l.x == x {
+			matMulPlus(t.Dev, dx, w, l.back(du))
+		} else {
+			matMul(t.Dev, dx, w)
+		}
+	}
+	if l.x != x {
+		l.inputGrad(t, du)
+	} else if l.A.needsGrad {
+		t.late(x)
+	}
+	l.downGrad(t, du)
 }

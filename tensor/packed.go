@@ -57,15 +57,32 @@ func matMul(dev device.Device, m device.MatMul, w *Tensor) {
 		device.MatMulPacked(dev, m, *w.packed)
 		return
 	}
-	if a := w.order; a != nil && a.TransB == m.TransB {
-		m.B, m.Arranged = a.Buf, true
-		dev.MatMul(m)
+	done := w.operand(&m)
+	dev.MatMul(m)
+	done()
+}
+
+// matMulPlus is matMul with a second product added.
+func matMulPlus(dev device.Device, m device.MatMul, w *Tensor, plus device.MatMul) {
+	if w.packed != nil {
+		matMul(dev, m, w)
+		plus.M, plus.N, plus.C, plus.Accumulate = m.M, m.N, m.C, true
+		dev.MatMul(plus)
 		return
 	}
-	buf, done := w.dense()
-	defer done()
-	m.B = buf
-	dev.MatMul(m)
+	done := w.operand(&m)
+	device.MatMulPlus(dev, m, plus)
+	done()
+}
+
+// operand makes t the B of m. done is called after the product.
+func (t *Tensor) operand(m *device.MatMul) (done func()) {
+	if a := t.order; a != nil && a.TransB == m.TransB {
+		m.B, m.Arranged = a.Buf, true
+		return func() {}
+	}
+	m.B, done = t.dense()
+	return done
 }
 
 // Arrange lets the device keep a parameter in the order in which its products read it fastest, where it has one. outFirst tells Linear's weights, which

@@ -53,6 +53,7 @@ type gemmArgs struct {
 	Bias                      []float32 // optional, N elements
 	Batch                     int       // number of products; 0 means 1
 	StrideA, StrideB, StrideC int       // elements between the operands of successive products
+	Plus                      gemmPlus  // added at the end, where Batch is 1
 }
 
 // gemm computes g on all workers. It panics when an operand is too small.
@@ -67,7 +68,7 @@ func (p *pool) gemm(g *gemmArgs) {
 	p.staged = p.gemmTask
 	p.dispatch(p.gemmJob.tasks)
 	p.staged = nil
-	p.gemmJob.gemmArgs = gemmArgs{} // keep no memory alive
+	p.gemmJob.gemmArgs, p.gemmPlus.gemmArgs = gemmArgs{}, gemmArgs{} // keep no memory alive
 	p.mu.Unlock()
 }
 
@@ -100,11 +101,12 @@ func gemmSerial(g *gemmArgs, s *gemmScratch) {
 	}
 	p := &s.job
 	p.gemmArgs = *g
+	p.plus = &s.jobPlus
 	p.plan(s.k, 1)
 	for t := range p.tasks {
 		p.task(t, s)
 	}
-	p.gemmArgs = gemmArgs{}
+	p.gemmArgs, s.jobPlus.gemmArgs = gemmArgs{}, gemmArgs{}
 }
 
 // check fills in defaults and reports whether there is something to compute. It
@@ -121,7 +123,7 @@ func (g *gemmArgs) check(k *gemmKernels) bool {
 	ok := g.M >= 0 && g.N >= 0 && g.K >= 0 &&
 		g.A.fits(a, &g.LDA, g.Batch, g.StrideA) && g.fitsB(b, k) &&
 		g.C.fits([2]int{g.M, g.N}, &g.LDC, g.Batch, g.StrideC) &&
-		(g.Bias == nil || len(g.Bias) >= g.N)
+		(g.Bias == nil || len(g.Bias) >= g.N) && (g.Plus.K == 0 || g.Batch == 1 && g.Plus.check(g.M, g.N))
 	if !ok {
 		panic(fmt.Sprintf("cpu: gemm of M=%d N=%d K=%d does not fit its operands: A %d elements, row stride %d, transposed %v; "+
 			"B %d, %d, %v; C %d, %d; bias %d; batch %d with strides %d, %d, %d", g.M, g.N, g.K, g.A.n, g.LDA, g.TransA,

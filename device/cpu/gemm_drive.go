@@ -5,15 +5,17 @@ import "unsafe"
 // gemmScratch is the memory a worker packs operands into. It belongs to one
 // task at a time and grows to what the largest product needs.
 type gemmScratch struct {
-	k     *gemmKernels
-	a     []float32 // A of a stripe or a block
-	b     []float32 // B of a panel or a block
-	c     []float32 // sums of a task whose C is bf16
-	stage []float32 // rows at the edge of an operand
-	sums  []float32 // of a product of few rows, lane by lane
-	tile  tileArgs
-	pack  packArgs
-	job   gemmPlan // gemmSerial's
+	k       *gemmKernels
+	a       []float32 // A of a stripe or a block
+	b       []float32 // B of a panel or a block
+	c       []float32 // sums of a task whose C is bf16
+	stage   []float32 // rows at the edge of an operand
+	sums    []float32 // of a product of few rows, lane by lane
+	tile    tileArgs
+	pack    packArgs
+	job     gemmPlan // gemmSerial's
+	jobPlus gemmPlan
+	plus    *gemmScratch // of what is added to a product
 }
 
 func newGemmScratch(k *gemmKernels) *gemmScratch { return &gemmScratch{k: k} }
@@ -56,20 +58,28 @@ func (p *gemmPlan) task(t int, s *gemmScratch) {
 	case p.units == 0:
 		b.first(0, b.m)
 		b.empty()
-		b.last(0, b.m)
+		b.whole()
 	case p.few != nil:
 		b.first(0, b.m)
 		b.fewRows()
-		b.last(0, b.m)
+		b.whole()
 	case p.stream:
 		b.first(0, b.m)
 		b.streamPanels()
-		b.last(0, b.m)
+		b.whole()
 	default:
 		for u := 0; u < p.units; u += p.kBlock {
 			b.addBlock(u, min(p.kBlock, p.units-u))
 		}
 	}
+}
+
+// whole ends all rows of the block, to which everything but Plus was added.
+func (b *gemmBlock) whole() {
+	if b.Plus.K > 0 {
+		b.addPlus()
+	}
+	b.last(0, b.m)
 }
 
 // sumRows is how many rows of sums a block with a C in bf16 holds in scratch: those of a stripe where
@@ -161,18 +171,30 @@ func (b *gemmBlock) begin(u, kc int) (add unsafe.Pointer) {
 // byStripes puts all of B into the second cache and multiplies one stripe of A
 // after the other with it.
 func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
-	p := b.prepareB(u, kc)
+	p, ends := b.prepareB(u, kc), u+kc == b.units
+	plus, packed, more := gemmBlock{}, packedB{}, ends && b.Plus.K > 0
+	if more {
+		plus = b.plusBlock()
+		packed = plus.prepareB(0, plus.units)
+	}
 	b.s.tile.BS = 4 * b.k.nr
 	for i := 0; i < b.m; i += stripeGroup * b.k.mr {
 		m := min(stripeGroup*b.k.mr, b.m-i)
-		a := b.prepareA(b.i+i, m, u, kc)
+		a, aPlus := b.prepareA(b.i+i, m, u, kc), packedA{}
+		if more {
+			aPlus = plus.prepareA(b.i+i, m, 0, plus.units)
+		}
 		for r := 0; r < m; r += b.k.mr {
 			rows := min(b.k.mr, m-r)
 			if u == 0 {
 				b.first(i+r, rows)
 			}
 			b.stripe(a, p, add, i, r, rows)
-			if u+kc == b.units {
+			if more {
+				plus.c, plus.top = b.c, b.top
+				plus.stripe(aPlus, packed, plus.c, i, r, rows)
+			}
+			if ends {
 				b.last(i+r, rows)
 			}
 		}

@@ -22,19 +22,16 @@ type gemmPlan struct {
 	mTasks     int
 	nTasks     int
 	tasks      int
-	targetF    bool // C is F32 and the kernels write it directly
+	targetF    bool      // C is F32 and the kernels write it directly
+	plus       *gemmPlan // of Plus, where that is something
 }
 
 // plan chooses the blocks. Only kBlock decides about the bits of the result.
 func (p *gemmPlan) plan(k *gemmKernels, threads int) {
-	p.k = k
-	p.pairs = p.A.bf16 && p.B.bf16 && k.bf16 != nil
-	p.tiles, p.units = k.f32, p.K
-	if p.pairs {
-		p.tiles, p.units = k.bf16, (p.K+1)/2
+	p.order(k)
+	if p.Plus.K > 0 {
+		p.plus.planPlus(p)
 	}
-	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
-	p.targetF = !p.C.bf16
 	_, p.panelUnits = arrangedUnits(p.K, p.pairs)
 	p.few, p.stream = p.fewKernels(), p.Arranged && p.M <= fewMax*k.mr && p.K > 0
 	switch {
@@ -45,6 +42,18 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	default:
 		p.cut(threads)
 	}
+}
+
+// order sets what the order of the sums depends on.
+func (p *gemmPlan) order(k *gemmKernels) {
+	p.k = k
+	p.pairs = p.A.bf16 && p.B.bf16 && k.bf16 != nil
+	p.tiles, p.units = k.f32, p.K
+	if p.pairs {
+		p.tiles, p.units = k.bf16, (p.K+1)/2
+	}
+	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
+	p.targetF = !p.C.bf16
 }
 
 // cut sets the sizes of the tasks. A task packs a block of B, kBlock by its columns,

@@ -6,8 +6,26 @@ import (
 	"hone/device"
 )
 
+var _ device.Adder = (*Device)(nil)
+
 // MatMul computes C (+)= op(A)·op(B) (+ Bias). The product checks that its operands fit.
-func (d *Device) MatMul(m device.MatMul) {
+func (d *Device) MatMul(m device.MatMul) { d.matMul(m, gemmPlus{}) }
+
+// MatMulPlus computes m, to which plus is added. One of very many k is a product of its own.
+func (d *Device) MatMulPlus(m, plus device.MatMul) {
+	if plus.A.DType != plus.B.DType {
+		panic(fmt.Sprintf("cpu: MatMulPlus of %s by %s", plus.A.DType, plus.B.DType))
+	}
+	if plus.K > plusMax {
+		d.matMul(m, gemmPlus{})
+		plus.M, plus.N, plus.C, plus.LDC, plus.Accumulate = m.M, m.N, m.C, m.LDC, true
+		d.MatMul(plus)
+		return
+	}
+	d.matMul(m, gemmPlus{K: plus.K, A: matOf(plus.A), B: matOf(plus.B), LDA: plus.LDA, LDB: plus.LDB, TransA: plus.TransA, TransB: plus.TransB})
+}
+
+func (d *Device) matMul(m device.MatMul, plus gemmPlus) {
 	if m.A.DType != m.B.DType {
 		panic(fmt.Sprintf("cpu: MatMul of %s by %s", m.A.DType, m.B.DType))
 	}
@@ -16,7 +34,7 @@ func (d *Device) MatMul(m device.MatMul) {
 		A: matOf(m.A), B: matOf(m.B), C: matOf(m.C),
 		LDA: m.LDA, LDB: m.LDB, LDC: m.LDC, TransA: m.TransA, TransB: m.TransB, Arranged: m.Arranged,
 		Accumulate: m.Accumulate,
-		Batch:      m.Batch, StrideA: m.StrideA, StrideB: m.StrideB, StrideC: m.StrideC,
+		Batch:      m.Batch, StrideA: m.StrideA, StrideB: m.StrideB, StrideC: m.StrideC, Plus: plus,
 	}
 	if !m.Bias.IsZero() {
 		bias := floatsOf("MatMul", m.Bias, m.N)

@@ -31,6 +31,7 @@ type pool struct {
 	gemmKernels *gemmKernels
 	gemmScratch []*gemmScratch // one for each worker
 	gemmJob     gemmPlan
+	gemmPlus    gemmPlan               // what is added to gemmJob
 	gemmTask    func(worker, task int) // gemmJob's, made once
 	shares      shares                 // of gemmJob
 
@@ -61,7 +62,7 @@ func newPool(threads int) *pool { return newPoolWith(threads, hostGemmKernels())
 func newPoolWith(threads int, k *gemmKernels) *pool {
 	p := &pool{threads: max(threads, 1), gemmKernels: k}
 	p.shares.next, p.fetched = make([]share, p.threads), make([]fetched, p.threads)
-	p.gemmTask = p.runGemmTask
+	p.gemmTask, p.gemmJob.plus = p.runGemmTask, &p.gemmPlus
 	for range p.threads {
 		p.gemmScratch = append(p.gemmScratch, newGemmScratch(k))
 	}

@@ -1,0 +1,61 @@
+package cpu
+
+// A product may have a second one added to it, such as the low-rank update of a linear layer. Its sums over k are few,
+// so alone it would take as long as C takes to be read and written. Here each stripe of C gets them while it is in
+// the first caches, and a C in bf16 is rounded once.
+
+// gemmPlus is what is added: a product of the M, N and C of the first.
+type gemmPlus struct {
+	K              int // 0: nothing
+	A, B           mat
+	LDA, LDB       int
+	TransA, TransB bool
+}
+
+// plusMax is the largest K of it, so that its sums are one block.
+const plusMax = kBlockMax
+
+// check fills in defaults and reports whether the operands fit.
+func (g *gemmPlus) check(m, n int) bool {
+	a, b := [2]int{m, g.K}, [2]int{g.K, n}
+	if g.TransA {
+		a = [2]int{g.K, m}
+	}
+	if g.TransB {
+		b = [2]int{n, g.K}
+	}
+	return 0 <= g.K && g.K <= plusMax && g.A.fits(a, &g.LDA, 1, 0) && g.B.fits(b, &g.LDB, 1, 0)
+}
+
+// planPlus plans what is added to p, whose tasks it follows.
+func (p *gemmPlan) planPlus(base *gemmPlan) {
+	g := &base.Plus
+	p.gemmArgs = gemmArgs{M: base.M, N: base.N, K: g.K, A: g.A, B: g.B, C: base.C, LDA: g.LDA, LDB: g.LDB, LDC: base.LDC, TransA: g.TransA, TransB: g.TransB,
+		Accumulate: true}
+	p.order(base.k)
+}
+
+// plusBlock is the part of the second product for b's part of C, with memory of its own.
+func (b *gemmBlock) plusBlock() gemmBlock {
+	if b.s.plus == nil {
+		b.s.plus = newGemmScratch(b.k)
+	}
+	p := gemmBlock{gemmPlan: b.plus, s: b.s.plus, i: b.i, m: b.m, j: b.j, n: b.n, c: b.c, ldc: b.ldc}
+	p.begin(0, p.units)
+	p.s.tile.BS = 4 * b.k.nr
+	return p
+}
+
+// addPlus adds the second product to the finished sums of the block.
+func (b *gemmBlock) addPlus() {
+	p := b.plusBlock()
+	packed := p.prepareB(0, p.units)
+	for i := 0; i < p.m; i += stripeGroup * p.k.mr {
+		m := min(stripeGroup*p.k.mr, p.m-i)
+		a := p.prepareA(p.i+i, m, 0, p.units)
+		for r := 0; r < m; r += p.k.mr {
+			p.stripe(a, packed, p.c, i, r, min(p.k.mr, m-r))
+		}
+	}
+	p.s.tile = tileArgs{}
+}
