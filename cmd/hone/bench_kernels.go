@@ -44,7 +44,7 @@ func benchKernelsCommand(a *app) *cobra.Command {
 			}
 			defer done()
 			m := &kernelMemory{dev: dev, rand: rand.New(rand.NewPCG(1, 2))}
-			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches, decodeBenches, fewRowsBenches} {
+			for _, group := range []func(*kernelMemory, int) []kernelBench{attentionBenches, decodeBenches, fewRowsBenches, unpackedBenches} {
 				for _, k := range group(m, tokens) {
 					r, err := k.time(dev)
 					if err != nil {
@@ -172,6 +172,25 @@ func fewRowsBenches(m *kernelMemory, _ int) (list []kernelBench) {
 		list = append(list, kernelBench{name: fmt.Sprintf("product of %d by %d x %d", rows, out, in), ops: ops, bytes: 2 * out * in, call: func() { m.dev.MatMul(mm) }},
 			kernelBench{name: fmt.Sprintf("product of %d by %d x %d in NF4", rows, out, in), ops: ops, bytes: p.Codes.Len + p.Scales.Len + 4*p.Nested.Len,
 				call: func() { device.MatMulPacked(m.dev, packed, p) }})
+	}
+	return list
+}
+
+// unpackedBenches are products of 256 tokens by the same weight in NF4, both that a linear layer needs, and in bf16.
+func unpackedBenches(m *kernelMemory, tokens int) (list []kernelBench) {
+	const out, in = 14336, 4096
+	rows := min(tokens, 256)
+	w, p := m.normal(out*in, device.BF16), m.packed(device.NF4, out, in)
+	x, y := m.normal(rows*in, device.BF16), m.normal(rows*out, device.BF16)
+	for _, form := range []struct {
+		name string
+		m    device.MatMul
+	}{{"product", device.MatMul{M: rows, N: out, K: in, A: x, TransB: true, C: y}}, {"gradient", device.MatMul{M: rows, N: in, K: out, A: y, C: x}}} {
+		dense := form.m
+		dense.B = w
+		name, ops := fmt.Sprintf("%s of %d by %d x %d", form.name, rows, out, in), 2*float64(rows)*out*in
+		list = append(list, kernelBench{name: name, ops: ops, call: func() { m.dev.MatMul(dense) }},
+			kernelBench{name: name + " in NF4", ops: ops, call: func() { device.MatMulPacked(m.dev, form.m, p) }})
 	}
 	return list
 }

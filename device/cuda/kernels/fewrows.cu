@@ -4,19 +4,12 @@
 // of the warps, depend on k alone: a row has the same bits in any batch of up to 16.
 
 #include "mma.cuh"
-
-struct FewRowsArgs {
-	Floats a, b, c, bias; // a [m, k], b [n, k] bf16; bias optional
-	const u8 *codes, *scales; // b in NF4 instead; see device.Packed
-	const float *nested, *offset, *dynamic, *nf4;
-	i64 lda, ldb, ldc;
-	int m, n, k, acc;
-};
+#include "product.cuh"
 
 constexpr int WARPS = 8;
 
 // finish_rows adds up what the warps have for 8 columns and writes it.
-__device__ __forceinline__ void finish_rows(const FewRowsArgs &x, const float c[4]) {
+__device__ __forceinline__ void finish_rows(const ProductArgs &x, const float c[4]) {
 	__shared__ float parts[WARPS][16][8];
 	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 #pragma unroll
@@ -33,7 +26,7 @@ __device__ __forceinline__ void finish_rows(const FewRowsArgs &x, const float c[
 }
 
 // row_part is 8 numbers of a row of A, or nothing.
-__device__ __forceinline__ uint4 row_part(const FewRowsArgs &x, int row, int k) {
+__device__ __forceinline__ uint4 row_part(const ProductArgs &x, int row, int k) {
 	uint4 none = {0, 0, 0, 0};
 	return row < x.m && k < x.k ? *(const uint4 *)((const u16 *)x.a.p + row * x.lda + k) : none;
 }
@@ -46,7 +39,7 @@ __device__ __forceinline__ void multiply(float c[4], uint4 low, uint4 high, uint
 	mma(c, a2, b2);
 }
 
-KERNEL(few_rows, 256, FewRowsArgs) {
+KERNEL(few_rows, 256, ProductArgs) {
 	constexpr int STEP = 32, AHEAD = 4; // numbers of a row that a warp reads at once, and how often before it computes
 	int lane = threadIdx.x % WARP, g = lane / 4, column = blockIdx.x * 8 + g;
 	const u16 *row = (const u16 *)a.b.p + column * a.ldb;
@@ -73,14 +66,14 @@ KERNEL(few_rows, 256, FewRowsArgs) {
 }
 
 // few_rows_nf4 has 32 numbers of B in a lane's 16 bytes, half a block of 64; k is a multiple of 64.
-KERNEL(few_rows_nf4, 256, FewRowsArgs) {
+KERNEL(few_rows_nf4, 256, ProductArgs) {
 	constexpr int STEP = 128, AHEAD = 2;
 	__shared__ float table[16];
 	if (threadIdx.x < 16) table[threadIdx.x] = a.nf4[threadIdx.x];
 	__syncthreads();
 	int lane = threadIdx.x % WARP, g = lane / 4, column = blockIdx.x * 8 + g;
 	uint4 none = {0, 0, 0, 0};
-	float c[4] = {0, 0, 0, 0}, offset = a.offset[0];
+	float c[4] = {0, 0, 0, 0};
 	for (int k0 = threadIdx.x / WARP * STEP; k0 < a.k; k0 += AHEAD * WARPS * STEP) {
 		uint4 codes[AHEAD];
 		float scale[AHEAD];
@@ -90,7 +83,7 @@ KERNEL(few_rows_nf4, 256, FewRowsArgs) {
 			i64 at = (i64)column * a.k + k;
 			bool there = column < a.n && k < a.k;
 			codes[i] = there ? read_once(a.codes + at / 2) : none;
-			scale[i] = there ? __fadd_rn(__fmul_rn(a.dynamic[a.scales[at / 64]], a.nested[at / 64 / 256]), offset) : 0.0f;
+			scale[i] = there ? scale_of(a, at / 64) : 0.0f;
 		}
 #pragma unroll
 		for (int i = 0; i < AHEAD; i++) {
