@@ -178,11 +178,13 @@ func answered(e *Example) error {
 	return e.checkTurns()
 }
 
-// conversations takes two answers that are lists of messages.
+// conversations takes two answers that are lists of messages. A prompt that is a text, as in UltraFeedback, stands at their beginning already; where they
+// have nothing but the answer, it is what the user asked.
 func (p *Preference) conversations(fields map[string]json.RawMessage) error {
 	var prompt []json.RawMessage
-	if v := fields["prompt"]; !isNull(v) && json.Unmarshal(v, &prompt) != nil {
-		return errors.New("prompt is no list of messages, but chosen and rejected are")
+	asked := ""
+	if v := fields["prompt"]; !isNull(v) && json.Unmarshal(v, &prompt) != nil && json.Unmarshal(v, &asked) != nil {
+		return errors.New("prompt is neither a text nor a list of messages")
 	}
 	for key, e := range map[string]*Example{"chosen": &p.Chosen, "rejected": &p.Rejected} {
 		var list []json.RawMessage
@@ -192,6 +194,10 @@ func (p *Preference) conversations(fields map[string]json.RawMessage) error {
 		*e = Example{Format: Messages}
 		if !isNull(fields["tools"]) {
 			e.Tools = fields["tools"]
+		}
+		var first turn
+		if asked != "" && len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Role != nil && *first.Role == "assistant" {
+			e.add("user", asked)
 		}
 		for _, m := range slices.Concat(prompt, list) {
 			e.Messages = append(e.Messages, compact(m))

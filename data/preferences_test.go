@@ -24,6 +24,9 @@ func TestParsePreference(t *testing.T) {
 			prompt: "\n\nHuman: Sky?\n\nAssistant:", chosen: " It is blue", rejected: " It is green", turns: 1},
 		{name: "conversation", record: `{"prompt":[{"role":"user","content":"Sky?"}],"chosen":[{"role":"assistant","content":"blue"}],
 			"rejected":[{"role":"assistant","content":"green"}]}`, turns: 1},
+		{name: "the prompt once more, as a text", record: `{"prompt":"Sky?","chosen":[{"role":"user","content":"Sky?"},{"role":"assistant","content":"blue"}],
+			"rejected":[{"role":"user","content":"Sky?"},{"role":"assistant","content":"green"}]}`, turns: 1},
+		{name: "the prompt as a text only", record: `{"prompt":"Sky?","chosen":[{"role":"assistant","content":"blue"}],"rejected":[{"role":"assistant","content":"green"}]}`, turns: 1},
 		{name: "whole conversations", record: `{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}],
 			"rejected":[{"role": "user", "content": "a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"e"}]}`, turns: 3},
 	} {

@@ -186,7 +186,7 @@ func (v *valueOfCuration) texts(ctx context.Context, a *app, c *curation.Curate,
 			return nil, fmt.Errorf("nothing is left of the text %q; use filters that suit it", t.name)
 		}
 		fmt.Fprintf(a.notes(), "\n%s:\n", t.name)
-		funnel(a.notes(), result)
+		funnel(a.notes(), result, "documents")
 		texts[0].Count = result.Read
 		texts = append(texts, valueText{Name: t.name, Keys: []string{fmt.Sprint("filters=", t.filters), fmt.Sprint("dedup=", t.dedup)}, Count: result.Kept, paths: []string{part.Out}})
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/data"
 	"hone/data/curate"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -62,7 +63,7 @@ func (a *app) check(cmd *cobra.Command, c *curation.Check) error {
 	shown := *result
 	shown.Clusters = nil // in curation.json
 	return a.result(shown, func(w io.Writer) {
-		funnel(w, &shown)
+		funnel(w, &shown, "records")
 		showExamples(w, &shown)
 		if c.Out != "" {
 			fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; duplicates.jsonl has the copies\nnext: hone sft data=%s model=DIR out=runs/tuned\n", c.Out, c.Out)
@@ -85,5 +86,8 @@ func showExamples(w io.Writer, r *curate.Result) {
 		seen[key] = true
 		text := []rune(strings.Join(strings.Fields(e.Text), " "))
 		fmt.Fprintf(w, "  %s, %s\n    %s\n", key, e.Place, string(text[:min(len(text), most)]))
+		if strings.HasSuffix(e.Reason, "of no known format") {
+			fmt.Fprintf(w, "    give its keys other names; known are %s; chosen and rejected\n", data.Formats)
+		}
 	}
 }

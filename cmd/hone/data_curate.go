@@ -68,26 +68,30 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) error {
 	shown := *result
 	shown.Clusters, shown.Examples = nil, nil // in curation.json
 	return a.result(shown, func(w io.Writer) {
-		funnel(w, &shown)
+		funnel(w, &shown, "documents")
 		fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", c.Out, c.Out)
 	})
 }
 
-// funnel prints how many documents each step left.
-func funnel(out io.Writer, r *curate.Result) {
+// funnel prints how many documents, or what they are called, each step left.
+func funnel(out io.Writer, r *curate.Result, documents string) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	unit, unitName := 1e6, "MB"
+	if r.Read.Bytes < 1e6 {
+		unit, unitName = 1e3, "kB"
+	}
 	row := func(name string, c curate.Count, note string) {
 		tokens := ""
 		if r.Read.Tokens > 0 {
 			tokens = fmt.Sprintf("%d\t", c.Tokens)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.1f MB\t%s%5.1f%%\t  %s\n", name, c.Documents, float64(c.Bytes)/1e6, tokens, 100*quotient(c.Bytes, r.Read.Bytes), note)
+		fmt.Fprintf(w, "%s\t%d\t%.1f %s\t%s%5.1f%%\t  %s\n", name, c.Documents, float64(c.Bytes)/unit, unitName, tokens, 100*quotient(c.Bytes, r.Read.Bytes), note)
 	}
 	tokens := ""
 	if r.Read.Tokens > 0 {
 		tokens = "tokens\t"
 	}
-	fmt.Fprintf(w, "\tdocuments\ttext\t%sof all\t\n", tokens)
+	fmt.Fprintf(w, "\t%s\ttext\t%sof all\t\n", documents, tokens)
 	row("read", r.Read, "")
 	for _, s := range r.Steps {
 		row(s.Name, s.Kept, reasons(s))

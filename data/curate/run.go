@@ -73,6 +73,7 @@ type Result struct {
 	IDs      Count       `json:"duplicate_ids"`    // removed, when the policy is to skip them
 	Cuts     []CutCount  `json:"cuts,omitempty"`
 	Kept     Count       `json:"kept"`
+	Searched []string    `json:"searched,omitempty"` // kinds of duplicates: exact, near
 	Notes    []string    `json:"notes,omitempty"`
 	Examples []Example   `json:"examples,omitempty"`
 
@@ -299,7 +300,11 @@ func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (al
 
 // sortKeys puts the keys of a kind of all documents in their order.
 func (r *runner) sortKeys(ctx context.Context, kind keyKind) (*sorter, error) {
-	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries}
+	most := r.before(len(r.state.Shards)) // keys
+	if kind == bandKeys {
+		most *= int64(r.cfg.Near.Bands)
+	}
+	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries, buffer: make([]entry, 0, min(most, int64(r.cfg.SortEntries)))}
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		if err := ctx.Err(); err != nil {
@@ -333,6 +338,12 @@ func (r *runner) finish() (*Result, error) {
 		all.plus(&p)
 	}
 	result.Kept, result.Exact, result.Near, result.IDs, result.Cuts = all.Kept, all.Exact, all.Near, all.IDs, all.Cuts
+	if r.cfg.Exact {
+		result.Searched = append(result.Searched, "exact")
+	}
+	if r.cfg.Near != nil {
+		result.Searched = append(result.Searched, "near")
+	}
 	result.Clusters, result.Notes = r.clusters, append(slices.Clone(r.cfg.Notes), r.notes...)
 	text, err := json.MarshalIndent(result, "", "  ")
 	if err == nil {

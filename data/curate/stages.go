@@ -1,6 +1,9 @@
 package curate
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Stage is what the removal of copies left.
 type Stage struct {
@@ -27,8 +30,14 @@ func (r *Result) Stages() []Stage {
 	if r.IDs.Documents > 0 {
 		remove("duplicate ids", r.IDs)
 	}
-	remove("exact duplicates", r.Exact)
-	remove("near duplicates", r.Near)
+	for _, kind := range []struct {
+		name string
+		gone Count
+	}{{"exact", r.Exact}, {"near", r.Near}} {
+		if kind.gone.Documents > 0 || slices.Contains(r.Searched, kind.name) {
+			remove(kind.name+" duplicates", kind.gone)
+		}
+	}
 	for _, c := range r.Cuts {
 		note := ""
 		if c.Spans > 0 {

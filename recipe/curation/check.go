@@ -41,7 +41,7 @@ type Check struct {
 func DefaultCheck() Check {
 	near := curate.DefaultMinHash()
 	near.NGram, near.Threshold = 3, 0.8
-	return Check{OnBadRecord: "error", OnBadFile: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
+	return Check{OnBadRecord: "skip", OnBadFile: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
 		Refusals: curate.DefaultRefusals(), Outliers: curate.DefaultOutliers(), Language: curate.Language{Sample: 600}, Near: near}
 }
 
