@@ -36,7 +36,7 @@ const (
 	minPage   = 500 // bytes
 	folders   = 20  // are parted: by the hash of its name a folder is one of so many,
 	heldParts = 1   // of which so many are held out
-	goodParts = 7   // and so many go into the crawl
+	goodParts = 4   // and so many go into the crawl
 )
 
 // readProse reads the folder src of Go: the same text for the same release, wherever it is. Tests' data and vendored copies are left out.
