@@ -194,6 +194,9 @@ func (v *valueOfCuration) texts(ctx context.Context, a *app, c *curation.Curate,
 	return texts, nil
 }
 
+// filteredText is the text after all filters and before deduplication.
+const filteredText = "filtered"
+
 // curationSteps are some of the steps of a recipe.
 type curationSteps struct {
 	name           string
@@ -213,7 +216,7 @@ func partsOf(c *curation.Curate) (parts []curationSteps) {
 		}
 	}
 	if len(c.Dedup) > 0 && len(c.Filters) > 0 {
-		parts = append(parts, curationSteps{"filtered", c.Filters, nil})
+		parts = append(parts, curationSteps{filteredText, c.Filters, nil})
 	}
 	return append(parts, all)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"text/tabwriter"
 
 	"gonum.org/v1/gonum/stat"
@@ -19,6 +20,8 @@ type benchCurate struct {
 	Texts   []valueText `json:"texts"`           // raw first, curated last
 	Kinds   []kindCount `json:"kinds,omitempty"` // of pages, in the made crawl
 	Verdict string      `json:"verdict"`
+
+	Copies *pairedSummary `json:"deduplication_after_filters,omitempty"` // filtered less curated
 }
 
 // kindCount is how many pages of a kind the crawl has, and how many curation left.
@@ -34,6 +37,10 @@ type pairedSummary struct {
 	Error float64 `json:"standard_error"` // of the mean
 	Low   float64 `json:"low"`            // Student's 95% interval
 	High  float64 `json:"high"`
+}
+
+func (s pairedSummary) String() string {
+	return fmt.Sprintf("%.4f ± %.4f (95%%: %.4f to %.4f)", s.Mean, s.Error, s.Low, s.High)
 }
 
 // paired summarises a less b, which have equal lengths of at least 2.
@@ -57,15 +64,19 @@ func (r *benchCurate) summarise() {
 		s := paired(raw, r.Texts[i+1].Losses)
 		r.Texts[i+1].Gain = &s
 	}
-	s := *r.Texts[len(r.Texts)-1].Gain
-	found := fmt.Sprintf("%.4f ± %.4f (95%%: %.4f to %.4f)", s.Mean, s.Error, s.Low, s.High)
+	curated := r.Texts[len(r.Texts)-1]
+	if i := slices.IndexFunc(r.Texts, func(t valueText) bool { return t.Name == filteredText }); i >= 0 {
+		s := paired(r.Texts[i].Losses, curated.Losses)
+		r.Copies = &s
+	}
+	s := *curated.Gain
 	switch {
 	case s.Low > 0:
-		r.Verdict = "curated text gives a lower held-out loss than as many tokens of raw text: by " + found
+		r.Verdict = "curated text gives a lower held-out loss than as many tokens of raw text: by " + s.String()
 	case s.High < 0:
-		r.Verdict = "curated text gives a HIGHER held-out loss than as many tokens of raw text: raw less curated is " + found
+		r.Verdict = "curated text gives a HIGHER held-out loss than as many tokens of raw text: raw less curated is " + s.String()
 	default:
-		r.Verdict = fmt.Sprintf("these %d pairs do not show that curated text gives a lower held-out loss: raw less curated is %s", len(raw), found)
+		r.Verdict = fmt.Sprintf("these %d pairs do not show that curated text gives a lower held-out loss: raw less curated is %s", len(raw), s)
 	}
 }
 
@@ -78,7 +89,8 @@ func showValue(out io.Writer, r *benchCurate) {
 		}
 		w.Flush()
 	}
-	fmt.Fprintf(out, "\nheld-out loss after %d tokens of each text, nats per token\nseed\t", r.Tokens)
+	fmt.Fprintf(out, "\nheld-out loss after about %d tokens of each text, nats per token\n", r.Tokens)
+	fmt.Fprint(w, "seed\t")
 	for _, t := range r.Texts {
 		fmt.Fprintf(w, "%s\t", t.Name)
 	}
@@ -101,5 +113,8 @@ func showValue(out io.Writer, r *benchCurate) {
 		fmt.Fprintln(w)
 	}
 	w.Flush()
+	if r.Copies != nil {
+		fmt.Fprintf(out, "\nremoving copies from the filtered text lowers the loss by %s\n", r.Copies)
+	}
 	fmt.Fprintf(out, "\n%s\n", r.Verdict)
 }

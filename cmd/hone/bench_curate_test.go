@@ -37,9 +37,14 @@ func TestValueVerdict(t *testing.T) {
 		{[]float64{4.2, 4.1, 4.2}, "gives a HIGHER"},
 		{[]float64{3.9, 4.2, 4.0}, "do not show"},
 	} {
-		r := benchCurate{Texts: []valueText{{Name: "raw", Losses: []float64{4, 4, 4.02}}, {Name: "curated", Losses: c.curated}}}
-		if r.summarise(); !strings.Contains(r.Verdict, c.want) || r.Texts[0].Gain != nil {
+		raw := []float64{4, 4, 4.02}
+		r := benchCurate{Seeds: []uint64{1, 2, 3}, Texts: []valueText{{Name: "raw", Losses: raw}, {Name: filteredText, Losses: raw}, {Name: "curated", Losses: c.curated}}}
+		if r.summarise(); !strings.Contains(r.Verdict, c.want) || r.Texts[0].Gain != nil || *r.Copies != *r.Texts[2].Gain {
 			t.Errorf("%v: %s", c.curated, r.Verdict)
+		}
+		var out strings.Builder
+		if showValue(&out, &r); !strings.Contains(out.String(), r.Verdict) || !strings.Contains(out.String(), r.Copies.String()) {
+			t.Errorf("%v: printed %s", c.curated, out.String())
 		}
 	}
 }
