@@ -92,6 +92,9 @@ func ArrangeBeside(m Model) (done func()) {
 			done()
 		}
 	}()
+	if v, ok := m.(*Virtual); ok {
+		m = v.Model
+	}
 	for _, layer := range Layers(m) {
 		weight, _ := layer.Parameters()
 		copies = append(copies, weight.ArrangeBeside(!layer.InFirst()))

@@ -103,7 +103,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 		o.Value = s.critic.head.Forward
 	}
 	done := func() {}
-	_ = tensor.Try(func() { done = nn.ArrangeBeside(s.r.Model) }) // without room for it, writing is slower
+	_ = tensor.Try(func() { done = nn.ArrangeBeside(s.r.Model.Model) }) // without room for it, writing is slower
 	outs, err := generate.New(s.r.Env.Device, s.r.Tape.DType, s.r.Model, s.r.Tokenizer).Run(ctx, prompts, o, nil)
 	done()
 	if err != nil {
