@@ -96,8 +96,8 @@ func Gated(act device.UnaryOp, gate, up *Tensor) *Tensor {
 	if t.wants(gate, up) {
 		y.rebuild, y.deps = compute, []*Tensor{gate, up}
 		t.push(y, func() {
-			dgate, dup := t.scratch(gate.Len(), gate.dtype), t.scratch(up.Len(), up.dtype)
-			t.Dev.GatedGrad(act, dgate.buf, dup.buf, gate.Buffer(), up.Buffer(), y.grad.buf)
+			dgate, dup := t.scratch(gate.Len(), gate.dtype), y.takeGrad()
+			t.Dev.GatedGrad(act, dgate.buf, dup.buf, gate.Buffer(), up.Buffer(), dup.buf)
 			giveGrad(gate, dgate)
 			giveGrad(up, dup)
 		}, gate, up)
