@@ -23,9 +23,26 @@ func TestAllocAlignment(t *testing.T) {
 		if b.Len != n || len(f32s(b)) != n {
 			t.Errorf("Alloc(%d) has %d elements", n, b.Len)
 		}
-		if at := uintptr(unsafe.Pointer(unsafe.SliceData(f32s(b)))); at%smallAlign != 0 {
+		if at := uintptr(unsafe.Pointer(unsafe.SliceData(f32s(b)))); at%bufferAlign != 0 {
 			t.Errorf("Alloc(%d) is at %#x", n, at)
 		}
+	}
+}
+
+// TestAllocApart: buffers of 2ⁿ bytes are not 2ⁿ bytes apart, neither in a set of the first cache nor in bits 12 to 27 folded.
+func TestAllocApart(t *testing.T) {
+	d := newTestDevice(t, Options{Threads: 1})
+	seen := map[uintptr]bool{}
+	for range 8 {
+		at := uintptr(unsafe.Pointer(unsafe.SliceData(f32s(d.Alloc(1<<24, device.F32)))))
+		place := at % 4096
+		for i := range 8 {
+			place |= (at>>(12+i) ^ at>>(27-i)) & 1 << (12 + i)
+		}
+		if seen[place] {
+			t.Errorf("two of eight buffers of 64 MiB fall on %#x", place)
+		}
+		seen[place] = true
 	}
 }
 
@@ -204,7 +221,8 @@ func TestAllocTraining(t *testing.T) {
 }
 
 func TestAllocLimit(t *testing.T) {
-	d := newTestDevice(t, Options{Threads: 1, MemoryLimit: 1 << 20})
+	const limit = 1<<20 + largeGap
+	d := newTestDevice(t, Options{Threads: 1, MemoryLimit: limit})
 	a := d.Alloc(1<<19, device.U8)
 	func() {
 		defer func() {
@@ -218,8 +236,8 @@ func TestAllocLimit(t *testing.T) {
 	}()
 	d.Free(a)
 	d.Free(d.Alloc(1<<20, device.U8)) // the free span grows to it
-	if m := d.Memory(); m.Held > 1<<20 {
-		t.Errorf("%d bytes held, the limit is %d", m.Held, 1<<20)
+	if m := d.Memory(); m.Held > limit {
+		t.Errorf("%d bytes held, the limit is %d", m.Held, limit)
 	}
 }
 

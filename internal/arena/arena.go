@@ -24,6 +24,7 @@ type Source interface {
 type Sizes struct {
 	SmallAlign, LargeAlign     int64 // of small and large buffers
 	Large                      int64 // where large begins
+	LargeGap                   int64 // bytes left free behind each large buffer, a multiple of LargeAlign
 	SmallSegment, LargeSegment int64 // reservations, unless a buffer needs more; half as much when there is not so much
 	Limit                      int64 // the most bytes in use from the source; 0 for no limit
 }
@@ -41,6 +42,7 @@ type Arena struct {
 // pool is a set of segments with one alignment.
 type pool struct {
 	align    int64
+	gap      int64
 	reserve  int64
 	segments []*segment
 	free     []*Span // sorted by size, then address
@@ -82,7 +84,7 @@ func (s *Span) Freed() bool { return s.free }
 // New returns an allocator of memory of source.
 func New(source Source, z Sizes) *Arena {
 	return &Arena{source: source, limit: z.Limit, large: z.Large, pools: [2]pool{
-		{align: z.SmallAlign, reserve: z.SmallSegment}, {align: z.LargeAlign, reserve: z.LargeSegment},
+		{align: z.SmallAlign, reserve: z.SmallSegment}, {align: z.LargeAlign, gap: z.LargeGap, reserve: z.LargeSegment},
 	}}
 }
 
@@ -98,7 +100,7 @@ func (m *Arena) Alloc(n int64) *Span {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.poolOf(n)
-	size := max((n+p.align-1)/p.align, 1) * p.align
+	size := max((n+p.align-1)/p.align, 1)*p.align + p.gap
 	s := p.take(size)
 	if s == nil {
 		s = m.grow(p, size)

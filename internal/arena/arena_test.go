@@ -54,6 +54,27 @@ func TestJoinsFreeSpans(t *testing.T) {
 	}
 }
 
+func TestGap(t *testing.T) {
+	z := sizes
+	z.LargeGap = 2 * z.LargeAlign
+	m := New(&addresses{}, z)
+	a, b, small := m.Alloc(1<<20), m.Alloc(1<<20), m.Alloc(1<<10)
+	if apart := int64(b.Base() - a.Base()); apart != 1<<20+z.LargeGap {
+		t.Errorf("spans are %d bytes apart, want %d", apart, 1<<20+z.LargeGap)
+	}
+	if next := m.Alloc(1 << 10); next.Base()-small.Base() != 1<<10 {
+		t.Errorf("small spans are %d bytes apart", next.Base()-small.Base())
+	}
+	if inUse, _, _ := m.Stats(); inUse != 2<<20+2<<10 || a.Size() != 1<<20 {
+		t.Errorf("%d bytes are in use, the first span has %d", inUse, a.Size())
+	}
+	m.Free(a)
+	m.Free(b)
+	if got := m.Alloc(2 << 20); got.Base() != a.segment.base {
+		t.Errorf("freed spans were not used again")
+	}
+}
+
 func TestStepsRepeat(t *testing.T) {
 	m := New(&addresses{}, sizes)
 	var held [3]int64
