@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Pack", testPack},
 		{"Arrange", testArrange},
 		{"MatMulPacked", testMatMulPacked},
+		{"MatMulPlus", testMatMulPlus},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {

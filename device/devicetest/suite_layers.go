@@ -94,6 +94,44 @@ func (p *pair) batchedMatMul() {
 	})
 }
 
+// testMatMulPlus adds products in all forms to others, of few rows and many, of few sums and of more than a device may take at once.
+func testMatMulPlus(p *pair) {
+	for _, s := range sample([][4]int{{1, 1, 1, 1}, {1, 60, 96, 16}, {7, 33, 40, 5}, {16, 96, 64, 8}, {40, 50, 0, 16}, {50, 130, 300, 16}, {20, 30, 17, 300}}) {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			for form := range 8 {
+				p.matMulPlus(label("MatMulPlus %v%s form %d", s, types, form), s, form, t)
+			}
+		})
+	}
+}
+
+// matMulPlus checks one pair of products; the bits of form are TransA and TransB of the second and Accumulate of the first.
+func (p *pair) matMulPlus(name string, s [4]int, form int, t []device.DType) {
+	m, n, k, r := s[0], s[1], s[2], s[3]
+	lda, ldb, ldc := r+3, n+1, n+5
+	transA, transB := form&1 != 0, form&2 != 0
+	sizeA, sizeB := m*lda, r*ldb
+	if transA {
+		lda = m + 3
+		sizeA = r * lda
+	}
+	if transB {
+		ldb = r + 1
+		sizeB = n * ldb
+	}
+	x, w, bias := p.normal(max(m*k, 1), t[0], 1), p.normal(max(n*k, 1), t[0], 1), p.normal(n, device.F32, 1)
+	a, b, c := p.normal(sizeA, t[0], 1), p.normal(sizeB, t[0], 1), p.normal(m*ldc, t[1], 1)
+	p.both(func(d device.Device, at func(operand) device.Buffer) {
+		first := device.MatMul{M: m, N: n, K: k, A: at(x), B: at(w), TransB: true, C: at(c), LDC: ldc, Accumulate: form&4 != 0, Bias: at(bias)}
+		device.MatMulPlus(d, first, device.MatMul{K: r, A: at(a), B: at(b), TransA: transA, TransB: transB, LDA: lda, LDB: ldb})
+	})
+	tol := productTolerance(k+r, t[0])
+	if t[1] == device.BF16 { // one of the two may round in between
+		tol.rel, tol.ofMax = 1.0/128, 1.0/128
+	}
+	p.check(name, c, tol)
+}
+
 var normShapes = [][2]int{{1, 1}, {1, 8}, {3, 7}, {5, 64}, {2, 100}, {17, 384}, {65, 129}, {300, 65}, {2, 1030}, {3, 4100}}
 
 func testNorm(p *pair) {
