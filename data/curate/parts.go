@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"unique"
 
+	"hone/data"
 	"hone/internal/atomicfile"
 )
 
@@ -49,11 +51,21 @@ type removal struct {
 	kind      string
 }
 
+// place is where a document comes from; the names of files, which many share, are held once.
+type place struct {
+	source unique.Handle[string]
+	record int
+}
+
+func (p place) String() string {
+	return data.Document{Source: p.source.Value(), Record: p.record}.Place()
+}
+
 // parting turns shards into parts.
 type parting struct {
 	r       *runner
 	same    copies
-	places  map[uint64]string // of documents with copies
+	places  map[uint64]place // of documents with copies
 	removed []removal
 	browser *browser
 	tokens  []func(text string) int // of each worker, nil when they are not counted
@@ -61,7 +73,7 @@ type parting struct {
 
 // write writes the parts, which are shards without the duplicates and without what the passes cut, and then which document stands for which.
 func (r *runner) write(ctx context.Context, same copies) error {
-	p := &parting{r: r, same: same, places: map[uint64]string{}, browser: newBrowser(same), tokens: r.counters()}
+	p := &parting{r: r, same: same, places: map[uint64]place{}, browser: newBrowser(same), tokens: r.counters()}
 	for i := range r.state.Shards {
 		if err := p.part(ctx, i); err != nil {
 			return err
@@ -71,7 +83,7 @@ func (r *runner) write(ctx context.Context, same copies) error {
 		out := json.NewEncoder(w)
 		out.SetEscapeHTML(false)
 		for _, x := range p.removed {
-			if err := out.Encode(copied{p.places[x.doc], p.places[x.kept], x.kind}); err != nil {
+			if err := out.Encode(copied{p.places[x.doc].String(), p.places[x.kept].String(), x.kind}); err != nil {
 				return err
 			}
 		}
@@ -166,7 +178,7 @@ func (p *parting) note(it *item) error {
 	if err := whole.load(it.stored); err != nil {
 		return err
 	}
-	p.places[it.doc] = whole.place()
+	p.places[it.doc] = place{unique.Make(whole.Source), whole.Record}
 	p.browser.see(it.doc, whole)
 	if it.copied != "" {
 		p.removed = append(p.removed, removal{it.doc, it.kept, it.copied})
