@@ -27,6 +27,15 @@ func NewCost(flops float64, g GPU, n int, mfu, usd float64) Cost {
 	return c
 }
 
+// Spend adds GPU hours of another part of the run, in which so many operations are done.
+func (c *Cost) Spend(hours, flops float64, g GPU, n int, usd float64) {
+	c.FLOPs += flops
+	c.GPUHours += hours
+	c.Hours += hours / float64(n)
+	c.KWh += hours * g.Watts / 1000 * PUE
+	c.USD += hours * usd
+}
+
 // Advice compares tokens with parameters (Hoffmann et al., 2022: about 20 tokens for each parameter are the best use of
 // a given compute).
 type Advice struct {

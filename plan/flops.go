@@ -18,7 +18,8 @@ func (d *Device) MatMul(k device.MatMul) {
 	switch {
 	case k.M <= fewMost && k.TransB && !k.TransA:
 		a.Few += n
-		d.work.Read += int64(k.N) * int64(k.K) * int64(k.B.DType.Size()) * int64(max(1, k.Batch))
+		a.Weights += int64(k.N) * int64(k.K) * int64(k.B.DType.Size()) * int64(max(1, k.Batch))
+		d.work.Calls++
 	case min(k.M, k.N, k.K) <= narrowMost:
 		a.Narrow += n
 	default:
@@ -31,6 +32,9 @@ func (d *Device) Attention(k device.Attention) {
 	a := d.arithmetic(k.Q.DType)
 	all, short := attention(k)
 	a.Attention, a.Short = a.Attention+all, a.Short+short
+	if len(k.Sequences) > 0 && k.Sequences[0].QLen <= fewMost {
+		d.work.Calls++
+	}
 	for _, s := range k.Sequences {
 		if s.QLen <= fewMost {
 			d.work.Read += 2 * int64(s.KLen) * int64(k.KVHeads) * int64(k.D) * int64(k.K.DType.Size())

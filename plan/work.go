@@ -10,7 +10,8 @@ import (
 type Work struct {
 	F32     Arithmetic `json:"f32"`
 	BF16    Arithmetic `json:"bf16"`           // of operands in bf16
-	Read    int64      `json:"read_bytes"`     // of weights and of keys and values, by kernels that use each only a few times, as in decoding
+	Read    int64      `json:"read_bytes"`     // of keys and values, by attention of few queries, as in decoding
+	Calls   int64      `json:"calls"`          // of kernels for few rows, which take a time even for nothing
 	Moved   int64      `json:"moved_bytes"`    // read and written by kernels that are no products
 	Updated int64      `json:"updated_bytes"`  // the same of the optimizer
 	Packed  int64      `json:"unpacked_bytes"` // written of weights that are held in few bits
@@ -18,9 +19,10 @@ type Work struct {
 
 // Arithmetic is floating-point operations by the kind of kernel, an addition or a multiplication each.
 type Arithmetic struct {
-	Wide          int64 `json:"wide"`   // products
-	Narrow        int64 `json:"narrow"` // products with a side of at most 32, as adapters have them
-	Few           int64 `json:"few"`    // products of at most 16 rows with a weight, whose time is that of reading it
+	Wide          int64 `json:"wide"`          // products
+	Narrow        int64 `json:"narrow"`        // products with a side of at most 32, as adapters have them
+	Few           int64 `json:"few"`           // products of at most 16 rows with a weight, whose time is for the most part that of reading it
+	Weights       int64 `json:"weights_bytes"` // read by those
 	Attention     int64 `json:"attention"`
 	AttentionGrad int64 `json:"attention_grad"` // four products; a kernel that computes the scores again has a fifth, which is no work of the model
 	Short         int64 `json:"short"`          // further operations that attention would do in the time that it loses on short sequences
@@ -40,22 +42,32 @@ type Rates struct {
 	ReadGBs   float64 `json:"read_gb_per_s"`
 	CopyGBs   float64 `json:"copy_gb_per_s"`
 	UpdateGBs float64 `json:"update_gb_per_s"`
+
+	FewF32  FewRows `json:"few_rows_f32"`
+	FewBF16 FewRows `json:"few_rows_bf16"`
+	CallUS  float64 `json:"call_us"` // of a kernel for few rows with nothing to do
+}
+
+// FewRows is how fast products of few rows go: weights are read at GBs with a single row, and each further row is multiplied at GFLOPS.
+type FewRows struct {
+	GBs    float64 `json:"gb_per_s"`
+	GFLOPS float64 `json:"gflops"`
 }
 
 // shares are the parts of a machine's peak that kinds of kernels reach, one number for all models. They are means of device/cpu on a Zen 4,
-// each kernel measured alone: wide, narrow and few by products of training shapes (hone bench gemm has the wide ones), attention by
+// each kernel measured alone: wide and narrow by products of training shapes (hone bench gemm has the wide ones), attention by
 // BenchmarkAttention on sequences of 256, 512 and 1024, whose length over length+halfLength is the rest.
-type shares struct{ wide, narrow, few, attention, attentionGrad float64 }
+type shares struct{ wide, narrow, attention, attentionGrad float64 }
 
 var (
-	sharesF32  = shares{wide: 0.86, narrow: 0.6, few: 0.45, attention: 0.70, attentionGrad: 0.54}
-	sharesBF16 = shares{wide: 0.86, narrow: 0.5, few: 0.48, attention: 0.50, attentionGrad: 0.36}
+	sharesF32  = shares{wide: 0.86, narrow: 0.6, attention: 0.70, attentionGrad: 0.54}
+	sharesBF16 = shares{wide: 0.86, narrow: 0.5, attention: 0.50, attentionGrad: 0.36}
 )
 
 const (
 	// halfLength is the length of sequences on which attention is half as fast as on long ones.
 	halfLength = 128
-	// shareRead is that of the bandwidth of reading which decoding reaches.
+	// shareRead is that of the bandwidth of reading which attention of few queries reaches.
 	shareRead = 0.8
 	// together is the share of a step that is left when cores have waited for each other at the end of each kernel; docs/performance.md has
 	// 4 to 8 % of waiting by profiles of whole steps.
@@ -67,6 +79,7 @@ func (w *Work) Add(b Work, n int64) {
 	w.F32.add(b.F32, n)
 	w.BF16.add(b.BF16, n)
 	w.Read += n * b.Read
+	w.Calls += n * b.Calls
 	w.Moved += n * b.Moved
 	w.Updated += n * b.Updated
 	w.Packed += n * b.Packed
@@ -76,6 +89,7 @@ func (a *Arithmetic) add(b Arithmetic, n int64) {
 	a.Wide += n * b.Wide
 	a.Narrow += n * b.Narrow
 	a.Few += n * b.Few
+	a.Weights += n * b.Weights
 	a.Attention += n * b.Attention
 	a.AttentionGrad += n * b.AttentionGrad
 	a.Short += n * b.Short
@@ -104,17 +118,23 @@ func (w *Work) FLOPs() FLOPs {
 // Time is how long the work takes at the rates of a machine, each kind of kernel at its share of the peak, one after the other.
 // It is zero where no rates are known.
 func (w *Work) Time(r Rates) time.Duration {
-	if !(r.F32 > 0 && r.ReadGBs > 0 && r.CopyGBs > 0 && r.UpdateGBs > 0) {
+	if !(r.F32 > 0 && r.ReadGBs > 0 && r.CopyGBs > 0 && r.UpdateGBs > 0 && r.FewF32.GBs > 0 && r.FewBF16.GBs > 0) {
 		return 0
 	}
-	half, few := r.BF16, float64(w.F32.Few)/(sharesF32.few*r.F32)
+	half := r.BF16
 	if half == 0 {
 		half = r.F32 // bf16 is widened
 	}
-	few += float64(w.BF16.Few) / (sharesBF16.few * half)
-	ns := w.F32.ns(r.F32, sharesF32) + w.BF16.ns(half, sharesBF16) + max(few, float64(w.Read)/(shareRead*r.ReadGBs)) +
+	few := w.F32.few(r.FewF32, device.F32) + w.BF16.few(r.FewBF16, device.BF16) + 1e3*float64(w.Calls)*r.CallUS
+	ns := w.F32.ns(r.F32, sharesF32) + w.BF16.ns(half, sharesBF16) + float64(w.Read)/(shareRead*r.ReadGBs) +
 		float64(w.Moved+w.Packed)/r.CopyGBs + float64(w.Updated)/r.UpdateGBs
-	return time.Duration(ns / together)
+	return time.Duration(ns/together + few) // what was measured of few rows has the waiting in it
+}
+
+// few is nanoseconds of products of few rows.
+func (a Arithmetic) few(r FewRows, t device.DType) float64 {
+	further := float64(a.Few) - 2*float64(a.Weights)/float64(t.Size()) // operations of all rows but the first of each product
+	return float64(a.Weights)/r.GBs + further/max(r.GFLOPS, 1)
 }
 
 // ns is nanoseconds at a peak in GFLOP/s, those of few rows left out.

@@ -25,9 +25,9 @@ func TestWork(t *testing.T) {
 	d.AdamW(device.AdamW{Param: y, Rest: buffer(2000, device.U8), Grad: x, M: x, V: x})
 	d.Unpack(x, device.Packed{Packing: device.Int8, Rows: 10, Cols: 100, Codes: buffer(1000, device.U8)})
 	want := plan.Work{
-		F32:  plan.Arithmetic{Wide: 2 * 100 * 200 * 300, Narrow: 2 * 100 * 16 * 300},
-		BF16: plan.Arithmetic{Few: 2 * 16 * 200 * 300, Narrow: 2 * 16 * 200 * 300},
-		Read: 2 * 200 * 300, Moved: 6000, Updated: 7*4000 + 4*2000 + 5*4000, Packed: 5000,
+		F32:   plan.Arithmetic{Wide: 2 * 100 * 200 * 300, Narrow: 2 * 100 * 16 * 300},
+		BF16:  plan.Arithmetic{Few: 2 * 16 * 200 * 300, Weights: 2 * 200 * 300, Narrow: 2 * 16 * 200 * 300},
+		Calls: 1, Moved: 6000, Updated: 7*4000 + 4*2000 + 5*4000, Packed: 5000,
 	}
 	if got := d.Work(); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
@@ -41,7 +41,8 @@ func TestWork(t *testing.T) {
 
 // TestTime: each kind of work takes time at its own rate, and nothing is said where a rate is not known.
 func TestTime(t *testing.T) {
-	rates := plan.Rates{F32: 100, BF16: 200, ReadGBs: 10, CopyGBs: 20, UpdateGBs: 40}
+	few := plan.FewRows{GBs: 10, GFLOPS: 50}
+	rates := plan.Rates{F32: 100, BF16: 200, ReadGBs: 10, CopyGBs: 20, UpdateGBs: 40, FewF32: few, FewBF16: few, CallUS: 10}
 	at := func(w plan.Work, r plan.Rates) time.Duration { // cores wait for each other for a twentieth
 		return time.Duration(0.95 * float64(w.Time(r))).Round(time.Microsecond)
 	}
@@ -56,8 +57,7 @@ func TestTime(t *testing.T) {
 		"moved":          {plan.Work{Moved: 20e9}, time.Second},
 		"update":         {plan.Work{Updated: 40e9}, time.Second},
 		"unpacked":       {plan.Work{Packed: 10e9, Moved: 10e9}, time.Second},
-		"reading":        {plan.Work{Read: 8e9, F32: plan.Arithmetic{Few: 1e9}}, time.Second},
-		"many few rows":  {plan.Work{Read: 1e9, F32: plan.Arithmetic{Few: 45e9}}, time.Second},
+		"keys, values":   {plan.Work{Read: 8e9}, time.Second},
 		"all, in a line": {plan.Work{Moved: 20e9, Updated: 40e9, F32: plan.Arithmetic{Wide: 86e9}}, 3 * time.Second},
 	} {
 		if got := at(c.work, rates); got != c.want {
@@ -65,10 +65,28 @@ func TestTime(t *testing.T) {
 		}
 	}
 	w := plan.Work{BF16: plan.Arithmetic{Wide: 86e9}}
-	if got := at(w, plan.Rates{F32: 100, ReadGBs: 1, CopyGBs: 1, UpdateGBs: 1}); got != time.Second {
+	if got := at(w, plan.Rates{F32: 100, ReadGBs: 1, CopyGBs: 1, UpdateGBs: 1, FewF32: few, FewBF16: few}); got != time.Second {
 		t.Errorf("without an instruction for bf16: %v", got)
 	}
 	if got := at(w, plan.Rates{F32: 100}); got != 0 {
 		t.Errorf("without bandwidths: %v", got)
+	}
+}
+
+// TestTimeOfFewRows: weights take the time of reading them with one row, further rows that of multiplying, and calls their own; no waiting is added.
+func TestTimeOfFewRows(t *testing.T) {
+	rates := plan.Rates{F32: 1, ReadGBs: 1, CopyGBs: 1, UpdateGBs: 1, FewF32: plan.FewRows{GBs: 20, GFLOPS: 100}, FewBF16: plan.FewRows{GBs: 10, GFLOPS: 50}, CallUS: 5}
+	for name, c := range map[string]struct {
+		work plan.Work
+		want time.Duration
+	}{
+		"one row":     {plan.Work{F32: plan.Arithmetic{Weights: 20e9, Few: 10e9}}, time.Second},
+		"three rows":  {plan.Work{F32: plan.Arithmetic{Weights: 20e9, Few: 30e9}}, 1200 * time.Millisecond},
+		"bf16":        {plan.Work{BF16: plan.Arithmetic{Weights: 10e9, Few: 30e9}}, 1400 * time.Millisecond},
+		"their calls": {plan.Work{Calls: 1000}, 5 * time.Millisecond},
+	} {
+		if got := c.work.Time(rates).Round(time.Microsecond); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
 	}
 }

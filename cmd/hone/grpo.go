@@ -7,7 +7,9 @@ import (
 	"hone/recipe/rl"
 )
 
-func grpoCommand(a *app) *cobra.Command {
+func grpoCommand(a *app) *cobra.Command { return grpoStage().command(a) }
+
+func grpoStage() training {
 	return training{
 		name: "grpo", short: "Train a policy on groups of answers: GRPO and kin",
 		long: "Trains a policy on groups of answers to the same prompt, each compared with the others of its group: GRPO, Dr. GRPO, DAPO, GSPO and\n" +
@@ -19,5 +21,5 @@ func grpoCommand(a *app) *cobra.Command {
 			return &c, &c.Training
 		},
 		metrics: func(s *recipe.Summary) map[string]float64 { return s.Metrics },
-	}.command(a)
+	}
 }

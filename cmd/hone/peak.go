@@ -75,7 +75,8 @@ func (p *peakMeter) rates(whole cpu.Peak) plan.Rates {
 	if p.fixed {
 		return plan.Rates{}
 	}
-	r := plan.Rates{F32: max(p.f32, whole.F32), BF16: whole.BF16, ReadGBs: whole.ReadGBs, CopyGBs: whole.CopyGBs, UpdateGBs: whole.UpdateGBs}
+	r := plan.Rates{F32: max(p.f32, whole.F32), BF16: whole.BF16, ReadGBs: whole.ReadGBs, CopyGBs: whole.CopyGBs, UpdateGBs: whole.UpdateGBs,
+		FewF32: plan.FewRows(whole.FewF32), FewBF16: plan.FewRows(whole.FewBF16), CallUS: whole.CallUS}
 	if p.bf16 && r.BF16 > 0 {
 		r.BF16 = max(r.BF16, p.best)
 	}

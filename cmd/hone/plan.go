@@ -73,17 +73,24 @@ func printPlan(out io.Writer, r *cluster.Estimated) {
 	for _, part := range []struct {
 		name  string
 		bytes int64
-	}{{"weights", m.Weights}, {"gradients", m.Gradients}, {"optimizer", m.Optimizer}, {"activations", m.Activations}, {"logits", m.Logits},
-		{"gathered layers", m.Gathered}, {"reserved", m.Reserved}} {
+	}{{"weights", m.Weights}, {"reference", m.Reference}, {"reward model", m.Reward}, {"critic", m.Critic}, {"gradients", m.Gradients}, {"optimizer", m.Optimizer}, {"activations", m.Activations}, {"logits", m.Logits},
+		{"gathered layers", m.Gathered}, {"reserved", m.Reserved}, {"workspace", m.Workspace}} {
 		if part.bytes > 0 {
 			row("  "+part.name, "%s", plan.Bytes(part.bytes))
 		}
 	}
-	row("  KV cache", "%s, when a micro-batch of such sequences is written; not in the sum", plan.Bytes(m.KVCache))
+	if r.RolloutHours > 0 {
+		row("  KV cache", "%s while answers are written, when there are no gradients and activations", plan.Bytes(m.KVCache))
+	} else {
+		row("  KV cache", "%s, when a micro-batch of such sequences is written; not in the sum", plan.Bytes(m.KVCache))
+	}
 	if m.Host > 0 {
 		row("memory of the host", "%s for each GPU", plan.Bytes(m.Host))
 	}
 	row("time", "%s GPU hours, %.4g hours (%.4g days)", cluster.Money(r.GPUHours), r.Hours, r.Hours/24)
+	if r.RolloutHours > 0 {
+		row("  of that", "%.4g hours of writing answers, %.4g of scoring them, %.4g of training", r.RolloutHours, r.ScoringHours, r.TrainingHours)
+	}
 	row("energy", "%s kWh", cluster.Money(r.KWh))
 	row("cost", "$%s", cluster.Money(r.USD))
 	w.Flush()

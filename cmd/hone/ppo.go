@@ -7,7 +7,9 @@ import (
 	"hone/recipe/rl"
 )
 
-func ppoCommand(a *app) *cobra.Command {
+func ppoCommand(a *app) *cobra.Command { return ppoStage().command(a) }
+
+func ppoStage() training {
 	return training{
 		name: "ppo", short: "Train a policy by PPO from a reward model or rules",
 		long: "Trains a policy by proximal policy optimisation: in each iteration the model answers prompts, a reward model or rules score the\n" +
@@ -21,5 +23,5 @@ func ppoCommand(a *app) *cobra.Command {
 			return &c, &c.Training
 		},
 		metrics: func(s *recipe.Summary) map[string]float64 { return s.Metrics },
-	}.command(a)
+	}
 }

@@ -30,7 +30,7 @@ type training struct {
 // trainings are the commands that train, by name.
 func trainings() map[string]training {
 	all := map[string]training{}
-	for _, s := range []training{pretrainStage(), sftStage(), rewardStage(), dpoStage()} {
+	for _, s := range []training{pretrainStage(), sftStage(), rewardStage(), dpoStage(), ppoStage(), grpoStage()} {
 		all[s.name] = s
 	}
 	return all

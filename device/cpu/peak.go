@@ -1,10 +1,13 @@
 package cpu
 
 import (
+	"math"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
+	"hone/device"
 	"hone/internal/cpuid"
 )
 
@@ -17,7 +20,14 @@ type Peak struct {
 	ReadGBs   float64 // GB/s of reading memory, beyond all caches
 	CopyGBs   float64 // GB/s of copying, bytes read plus bytes written
 	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
+
+	FewF32, FewBF16 FewRows
+	CallUS          float64 // microseconds of a product so small that it is handing out and waiting
 }
+
+// FewRows is how fast products of few rows go, as decoding has them: each weight is read once, at GBs with a single row, and
+// each further row is multiplied at GFLOPS.
+type FewRows struct{ GBs, GFLOPS float64 }
 
 // MeasurePeak measures everything in Peak, best of several runs; it takes about
 // a second and 256 MiB. Threads 0 means all cores.
@@ -26,6 +36,7 @@ func MeasurePeak(threads int) Peak {
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5)
 	p.measureMemory(cpuid.Host(), &peak, streamBytes, 5)
+	peak.measureFew(2*streamBytes, 5)
 	return peak
 }
 
@@ -36,6 +47,7 @@ func RoughPeak(threads int) Peak {
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
 	p.measureMemory(cpuid.Host(), &peak, streamBytes/4, 2)
+	peak.measureFew(streamBytes, 2)
 	return peak
 }
 
@@ -132,6 +144,47 @@ func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 		peak.CopyGBs = 2 * p.bestStream(loops.copy, arrays, 1, runs)
 		peak.UpdateGBs = 7 * p.bestStream(loops.update, arrays, 1, runs)
 	})
+}
+
+// measureFew times the kernel of few rows on weights of the given size in all, beyond the caches, best of runs.
+func (peak *Peak) measureFew(bytes, runs int) {
+	const out, in, most = 2048, 1024, 16
+	d := New(Options{Threads: peak.Threads})
+	defer d.Close()
+	for t, few := range map[device.DType]*FewRows{device.F32: &peak.FewF32, device.BF16: &peak.FewBF16} {
+		weights := make([]device.Buffer, bytes/(out*in*t.Size()))
+		for i := range weights {
+			weights[i] = d.Alloc(out*in, t)
+			d.Fill(weights[i], 0)
+		}
+		x, y := d.Alloc(most*in, t), d.Alloc(most*out, t)
+		d.Fill(x, 0)
+		one := d.fewest(runs, 1, out, in, x, y, weights)
+		all := d.fewest(runs, most, out, in, x, y, weights)
+		few.GBs = float64(len(weights)*out*in*t.Size()) / float64(one)
+		few.GFLOPS = 2 * (most - 1) * float64(len(weights)*out*in) / float64(max(all-one, 1))
+		if t == device.F32 { // the first small square of a weight, which stays in the cache
+			const calls, side = 1000, 64
+			peak.CallUS = float64(d.fewest(runs, 1, side, side, x, y, slices.Repeat(weights[:1], calls))) / calls / 1e3
+		}
+		for _, b := range append(weights, x, y) {
+			d.Free(b)
+		}
+	}
+}
+
+// fewest is the shortest time of multiplying rows with all weights.
+func (d *Device) fewest(runs, rows, out, in int, x, y device.Buffer, weights []device.Buffer) time.Duration {
+	part := func(b device.Buffer, n int) device.Buffer { b.Len = n; return b }
+	best := time.Duration(math.MaxInt64)
+	for range runs {
+		start := time.Now()
+		for _, w := range weights {
+			d.MatMul(device.MatMul{M: rows, N: out, K: in, A: part(x, rows*in), B: part(w, out*in), C: part(y, rows*out), TransB: true})
+		}
+		best = min(best, time.Since(start))
+	}
+	return best
 }
 
 // withStreams calls f with arrays of the given size, in memory of the kind that buffers of a Device have: with small

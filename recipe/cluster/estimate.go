@@ -19,12 +19,12 @@ import (
 // Estimate holds the keys of hone plan.
 type Estimate struct {
 	Model          string  `yaml:"model" doc:"a folder with a config.json, a name such as llama-3-8b, or a size such as 7B"`
-	Stage          string  `yaml:"stage" doc:"pretrain, sft, reward or dpo"`
+	Stage          string  `yaml:"stage" doc:"pretrain, sft, reward, dpo, ppo or grpo"`
 	Method         string  `yaml:"method" doc:"full, lora, qlora or prompt"`
-	Tokens         string  `yaml:"tokens" doc:"to train on in all, as in 300e9 or 2T; auto: 20 for each parameter, in pretrain alone"`
+	Tokens         string  `yaml:"tokens" doc:"to train on in all, as in 300e9 or 2T (ppo and grpo: of prompts and answers, once); auto: 20 for each parameter, in pretrain alone"`
 	GPU            string  `yaml:"gpu" doc:"such as h100; not set: the cheapest of the price table on which the run fits"`
 	GPUs           string  `yaml:"gpus" doc:"how many, the most that may be with a budget; auto: the fewest that fit"`
-	SequenceLength int     `yaml:"sequence_length" doc:"tokens per sequence; 0: the model's own, 8192 at most"`
+	SequenceLength int     `yaml:"sequence_length" doc:"tokens per sequence; 0: the model's own, 8192 at most (ppo and grpo: 1024, prompt and answer)"`
 	BatchSize      int     `yaml:"batch_size" doc:"sequences per GPU and micro-batch"`
 	Recompute      string  `yaml:"recompute" doc:"none, layers (less memory for a third more time), or auto: layers where nothing else fits"`
 	Optimizer      string  `yaml:"optimizer" doc:"adamw or adamw8bit"`
@@ -40,13 +40,14 @@ type Estimate struct {
 	Prices         string  `yaml:"prices" doc:"your own price table, a CSV file with the columns of plan/prices.csv"`
 	MaxUSD         float64 `yaml:"max_usd" doc:"the most that the run may cost; 0: any"`
 	MaxHours       float64 `yaml:"max_hours" doc:"the longest that it may take; 0: any"`
+	Rollout        Rollout `yaml:"rollout"`
 	Launch         Launch  `yaml:"launch"`
 }
 
 // DefaultEstimate returns the defaults.
 func DefaultEstimate() Estimate {
 	return Estimate{Stage: "pretrain", Method: "full", Tokens: "auto", GPUs: "auto", BatchSize: 1, Recompute: "auto", Optimizer: "adamw",
-		ZeRO: "auto", TensorParallel: "auto", Offload: "none", R: 16, VirtualTokens: 20, Launch: defaultLaunch()}
+		ZeRO: "auto", TensorParallel: "auto", Offload: "none", R: 16, VirtualTokens: 20, Rollout: defaultRollout(), Launch: defaultLaunch()}
 }
 
 // Estimated is the outcome of a plan.
@@ -72,6 +73,9 @@ type Estimated struct {
 	Fits           bool        `json:"fits"`
 	Lower          []string    `json:"lower,omitempty"` // what to change when it does not fit
 	plan.Cost
+	TrainingHours float64      `json:"training_hours,omitempty"` // of Hours, in ppo and grpo
+	ScoringHours  float64      `json:"scoring_hours,omitempty"`
+	RolloutHours  float64      `json:"rollout_hours,omitempty"`
 	USDPerGPUHour float64      `json:"usd_per_gpu_hour"`
 	Price         *plan.Price  `json:"price,omitempty"` // nil: the user's
 	Cheaper       *Offer       `json:"cheapest_offer,omitempty"`
@@ -91,8 +95,11 @@ type estimator struct {
 	prices []plan.Price
 	base   plan.Sharded
 	heads  int
+	hidden int
 	out    Estimated
 	steps  map[string]plan.Memory // of a micro-batch by recompute
+	reward []byte                 // config.json of the reward model; nil without one
+	wrote  written
 }
 
 // Run plans.
@@ -101,7 +108,7 @@ func (c *Estimate) Run() (*Estimated, error) {
 		return nil, err
 	}
 	e := &estimator{c: c, steps: map[string]plan.Memory{}}
-	for _, step := range []func() error{e.readModel, e.readPrices, e.measure} {
+	for _, step := range []func() error{e.readModel, e.readPrices, e.measure, e.measureRollout} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -119,12 +126,12 @@ func (c *Estimate) validate() error {
 		}
 		return fmt.Errorf("%s is %q, the nearest is %s; use %s", key, value, plan.Nearest(of, value), strings.Join(of, ", "))
 	}
-	if c.Stage == "ppo" || c.Stage == "grpo" {
-		return fmt.Errorf("stage is %s, whose time goes mostly into writing answers, which is not planned on GPUs yet; plan pretrain, sft, reward or dpo, or ask hone %s --dry-run for this machine", c.Stage, c.Stage)
-	}
-	if err := errors.Join(one("stage", c.Stage, "pretrain", "sft", "reward", "dpo"), one("method", c.Method, "full", "lora", "qlora", "prompt"),
+	if err := errors.Join(one("stage", c.Stage, "pretrain", "sft", "reward", "dpo", "ppo", "grpo"), one("method", c.Method, "full", "lora", "qlora", "prompt"),
 		one("recompute", c.Recompute, "auto", "none", "layers"), one("optimizer", c.Optimizer, "adamw", "adamw8bit"),
 		one("zero", c.ZeRO, "auto", "0", "1", "2", "3"), one("offload", c.Offload, "none", "optimizer", "params")); err != nil {
+		return err
+	}
+	if err := c.Rollout.validate(); err != nil {
 		return err
 	}
 	if c.Stage == "pretrain" && c.Method != "full" {
@@ -181,16 +188,24 @@ func (e *estimator) readModel() (err error) {
 	}
 	b.Layer = b.Linear / int64(s.Layers)
 	b.Trainable = map[string]int64{"full": b.Params, "lora": lora, "qlora": lora, "prompt": int64(c.VirtualTokens) * int64(s.Hidden)}[c.Method]
-	if c.Stage == "dpo" && c.Method == "full" {
-		b.Copies = 1 // an adapter's reference is the model without it
-	}
-	e.base, e.heads = b, s.Heads
+	e.base, e.heads, e.hidden = b, s.Heads, s.Hidden
 	e.out = Estimated{Model: c.Model, Stage: c.Stage, Method: c.Method, Parameters: b.Params, Trainable: b.Trainable,
 		SequenceLength: c.SequenceLength, BatchSize: c.BatchSize, Offload: c.Offload}
 	if e.out.SequenceLength == 0 {
 		e.out.SequenceLength = min(8192, s.MaxPositions)
+		if c.writes() {
+			e.out.SequenceLength = min(1024, s.MaxPositions) // as the recipes
+		}
+	}
+	if err := e.readRollout(); err != nil {
+		return err
 	}
 	e.out.Memory.KVCache = 2 * 2 * int64(s.Layers*s.KVHeads*s.HeadDim) * int64(e.out.SequenceLength) * int64(c.BatchSize)
+	if c.writes() {
+		e.out.Memory.KVCache *= int64(c.Rollout.RolloutBatchSize)
+		e.out.Memory.KVCache /= int64(c.BatchSize)
+		e.base.KVCache = e.out.Memory.KVCache
+	}
 	return e.readTokens()
 }
 
@@ -241,7 +256,7 @@ func (e *estimator) measure() (err error) {
 		}
 		e.steps[recompute] = p.Memory
 	}
-	e.out.FLOPsPerToken = e.perToken("none")
+	e.out.FLOPsPerToken = e.perToken("none") // with what ppo and grpo write and judge added below
 	if e.c.Stage == "pretrain" {
 		a := plan.Chinchilla(e.base.Params, e.out.Tokens)
 		e.out.Advice = &a
@@ -264,7 +279,10 @@ func (e *estimator) perToken(recompute string) float64 {
 	if e.c.Method == "lora" || e.c.Method == "qlora" {
 		n += 6 * float64(e.base.Trainable)
 	}
-	return n
+	if e.c.critic() {
+		n *= 2
+	}
+	return n * float64(e.c.epochs())
 }
 
 // layouts are the ways to spread the model over n GPUs that the keys allow, the fastest first.
@@ -293,8 +311,12 @@ func (e *estimator) layouts(n int) (list []layout, err error) {
 				}
 				m := e.steps[recompute]
 				s.Activations, s.Logits = m.Activations, m.Logits
+				s.Scratch = plan.Scratch(e.out.BatchSize*e.out.SequenceLength, e.heads, e.hidden)
 				if recompute == "layers" {
 					s.Working = e.steps["none"].Activations / int64(max(1, m.Recompute))
+				}
+				if e.c.critic() { // its layers are kept beside the policy's
+					s.Activations *= 2
 				}
 				list = append(list, layout{recompute, s, s.Memory()})
 			}
@@ -413,10 +435,22 @@ func (e *estimator) price(g plan.GPU, n int) (float64, *plan.Price, error) {
 func (e *estimator) fill(g plan.GPU, l layout, usd float64) {
 	o, kv := &e.out, e.out.Memory.KVCache
 	o.GPU, o.GPUs, o.ZeRO, o.TensorParallel, o.Recompute, o.Memory = g, l.GPUs, l.ZeRO, l.TP, l.recompute, l.memory
-	o.Memory.KVCache, o.Memory.Capacity = kv, int64(g.MemoryGB*(1<<30))
+	if !e.c.writes() {
+		o.Memory.KVCache = kv
+	}
+	o.Memory.Capacity = int64(g.MemoryGB * (1 << 30))
 	o.TokensPerStep = o.BatchSize * o.SequenceLength * l.GPUs / l.TP
 	o.Cost, o.USDPerGPUHour = e.cost(g, l, usd), usd
+	if e.c.writes() {
+		hours := func(flops float64) float64 { return flops / (o.TFLOPS * 1e12) / 3600 / float64(l.GPUs) }
+		o.RolloutHours, o.ScoringHours = e.writingHours(g, o.TFLOPS/g.TFLOPS)/float64(l.GPUs), hours(o.Tokens*e.judging())
+		o.TrainingHours = o.Hours - o.RolloutHours - o.ScoringHours
+		o.FLOPsPerToken = e.perToken("none") + e.judging() + (e.wrote.prompt+e.wrote.flops)/float64(o.SequenceLength)
+	}
 }
+
+// judging is the operations of judging a token.
+func (e *estimator) judging() float64 { return e.wrote.scoring / float64(e.out.SequenceLength) }
 
 func (e *estimator) cost(g plan.GPU, l layout, usd float64) plan.Cost {
 	mfu := g.Utilisation(l.GPUs)
@@ -424,7 +458,8 @@ func (e *estimator) cost(g plan.GPU, l layout, usd float64) plan.Cost {
 		mfu = e.c.MFU
 	}
 	once, again := e.perToken("none"), e.perToken(l.recompute)
-	c := plan.NewCost(e.out.Tokens*again, g, l.GPUs, mfu, usd)
+	c := plan.NewCost(e.out.Tokens*(again+e.judging()), g, l.GPUs, mfu, usd)
+	c.Spend(e.writingHours(g, mfu), e.out.Tokens/float64(e.out.SequenceLength)*(e.wrote.prompt+e.wrote.flops), g, l.GPUs, usd)
 	c.MFU *= once / again // what is run twice is no use of the peak
 	return c
 }

@@ -126,6 +126,9 @@ func (e *estimator) lower(g plan.GPU, n int) []string {
 		{fmt.Sprintf("batch_size=%d", e.c.BatchSize/2), func(c *Estimate) { c.BatchSize /= 2 }},
 		{fmt.Sprintf("sequence_length=%d", e.out.SequenceLength/2), func(c *Estimate) { c.SequenceLength = e.out.SequenceLength / 2 }},
 	}
+	if n := e.c.Rollout.RolloutBatchSize / 2; e.c.writes() && n > 0 {
+		changes = append(changes, change{fmt.Sprintf("rollout.rollout_batch_size=%d", n), func(c *Estimate) { c.Rollout.RolloutBatchSize = n }})
+	}
 	if e.c.Stage != "pretrain" {
 		changes = append(changes, change{"method=lora", func(c *Estimate) { c.Method = "lora" }}, change{"method=qlora", func(c *Estimate) { c.Method = "qlora" }})
 	}

@@ -166,6 +166,53 @@ func TestPlannedMethods(t *testing.T) {
 	}
 }
 
+// TestPlannedRollouts: a stage that writes has the models, the cache and the hours of that beside its training.
+func TestPlannedRollouts(t *testing.T) {
+	keys := []string{"model=llama-3-8b", "tokens=10M", "gpu=h100", "gpus=8", "zero=3", "tensor_parallel=1", "recompute=layers"}
+	of := func(more ...string) *Estimated { return estimated(t, append(keys, more...)...) }
+	ppo, sft := of("stage=ppo"), of("stage=sft", "sequence_length=1024")
+	m, n := ppo.Memory, float64(ppo.Parameters)
+	if m.Weights != sft.Memory.Weights || m.Reference != m.Weights || m.Reward != m.Weights || m.Critic != 0 || math.Abs(8*float64(m.Reference)/(2*n)-1) > 1e-6 {
+		t.Errorf("models of PPO: %+v", m)
+	}
+	if want := int64(2 * 2 * 32 * 8 * 128 * 1024 * 64); m.KVCache != want { // keys and values in bf16: layers, heads, channels, tokens, answers
+		t.Errorf("a cache of %d bytes, want %d", m.KVCache, want)
+	}
+	if m.Peak != m.Weights+m.Reference+m.Reward+m.Optimizer+m.Gathered+m.Reserved+m.Workspace+max(m.KVCache, m.Gradients+m.Activations+m.Logits) {
+		t.Errorf("the peak is not of the parts: %+v", m)
+	}
+	if math.Abs(ppo.TrainingHours/sft.Hours-4) > 0.01 || math.Abs(ppo.RolloutHours+ppo.ScoringHours+ppo.TrainingHours-ppo.Hours) > 1e-9*ppo.Hours {
+		t.Errorf("%v hours of writing, %v of scoring, %v of training, %v in all; SFT takes %v", ppo.RolloutHours, ppo.ScoringHours, ppo.TrainingHours, ppo.Hours, sft.Hours)
+	}
+	// A third of a step for each of two passes, the layers run again once: 2 of 4 in sft, but that a reward model has no output layer.
+	if ratio := ppo.ScoringHours / sft.Hours; math.Abs(ratio-0.5) > 0.02 {
+		t.Errorf("scoring takes %v of the hours of SFT", ratio)
+	}
+	// Ten thousand sequences, 64 at a time: the prompts of 768 tokens at 0.402 of 989 TFLOP/s, and 256 times the 15 GB of weights that products read (the embedding is not), at 0.55 of 3.35 TB/s, and the cache.
+	read := 10e6 / 1024 / 64 * 256 * (2*(n-128256*4096) + 64*float64(m.KVCache)/64*(1024-128)/1024) / (0.55 * 3350e9) / 3600 / 8
+	prompts := 10e6 / 1024 * 768 * (2*(n-2*128256*4096) + 4*32*32*128*768/2) / (0.402 * 989.4e12) / 3600 / 8
+	if math.Abs(ppo.RolloutHours/(read+prompts)-1) > 0.05 {
+		t.Errorf("writing takes %v hours, by hand %v and %v", ppo.RolloutHours, read, prompts)
+	}
+	if grpo := of("stage=grpo", "rollout.reward=rule"); grpo.Memory.Reference != 0 || grpo.Memory.Reward != 0 || grpo.ScoringHours != 0 || math.Abs(grpo.TrainingHours/sft.Hours-1) > 0.01 {
+		t.Errorf("GRPO with a rule: %+v", grpo)
+	}
+	if lora := of("stage=ppo", "method=lora"); lora.Memory.Reference != 0 || lora.ScoringHours < 0.9*ppo.ScoringHours {
+		t.Errorf("an adapter's reference is the model without it: %+v", lora)
+	}
+	critic := of("stage=ppo", "rollout.critic=separate")
+	if whole := m.Weights + m.Gradients + m.Optimizer; math.Abs(float64(critic.Memory.Critic)/float64(whole)-1) > 1e-6 || critic.TrainingHours < 1.99*ppo.TrainingHours {
+		t.Errorf("a critic of %d bytes, %v hours", critic.Memory.Critic, critic.TrainingHours)
+	}
+	if wide := of("stage=ppo", "rollout.rollout_batch_size=256"); !(wide.RolloutHours < 0.75*ppo.RolloutHours) {
+		t.Errorf("writing 256 side by side takes %v hours, 64 take %v", wide.RolloutHours, ppo.RolloutHours)
+	}
+	small := estimated(t, "model=llama-3-8b", "stage=ppo", "tokens=10M", "gpu=rtx4090", "gpus=1", "method=qlora")
+	if small.Fits || len(small.Lower) == 0 {
+		t.Errorf("on 24 GB: %v, %v", small.Fits, small.Lower)
+	}
+}
+
 // TestBudget: the cheapest plan keeps to its limits, and what cannot be had is said with what can.
 func TestBudget(t *testing.T) {
 	free := estimated(t, "model=7B")
@@ -219,18 +266,21 @@ func TestNonsense(t *testing.T) {
 		"model=7B gpu=h100 tokens=nan": "no number",
 		"model=7B gpu=h101":            "the nearest is h100",
 		"model=7B stage=pretain":       "the nearest is pretrain",
-		"model=7B stage=ppo":           "hone ppo --dry-run",
-		"model=7B stage=sft":           "tokens is not set",
-		"model=7B method=lora":         "use stage=sft",
-		"model=7B gpu=h100 gpus=5 tensor_parallel=5": "cannot be divided",
-		"model=7B gpu=h100 gpus=4 tensor_parallel=3": "must divide",
-		"model=7B gpu=h100 mfu=2":                    "mfu is 2",
-		"model=7B gpu=h100 batch_size=0":             "batch_size is 0",
-		"model=7B gpu=h100 r=0":                      "r is 0",
-		"model=7B gpu=h100 max_usd=-1":               "max_usd is -1",
-		"model=7B gpu=h100 provider=azur":            "no h100 of azur",
-		"model=7B gpu=h100 prices=missing.csv":       "missing.csv",
-		"model=7B gpu=h100 sequence_length=9999999":  "at most",
+		"model=7B stage=ppo":           "tokens is not set",
+		"model=7B stage=ppo tokens=1M sequence_length=256": "lower the first",
+		"model=7B stage=ppo tokens=1M rollout.mbu=2":       "rollout.mbu is 2",
+		"model=7B stage=grpo tokens=1M rollout.reward=9x":  "rollout.reward: ",
+		"model=7B stage=sft":                               "tokens is not set",
+		"model=7B method=lora":                             "use stage=sft",
+		"model=7B gpu=h100 gpus=5 tensor_parallel=5":       "cannot be divided",
+		"model=7B gpu=h100 gpus=4 tensor_parallel=3":       "must divide",
+		"model=7B gpu=h100 mfu=2":                          "mfu is 2",
+		"model=7B gpu=h100 batch_size=0":                   "batch_size is 0",
+		"model=7B gpu=h100 r=0":                            "r is 0",
+		"model=7B gpu=h100 max_usd=-1":                     "max_usd is -1",
+		"model=7B gpu=h100 provider=azur":                  "no h100 of azur",
+		"model=7B gpu=h100 prices=missing.csv":             "missing.csv",
+		"model=7B gpu=h100 sequence_length=9999999":        "at most",
 	} {
 		_, err := estimateOf(strings.Fields(keys)...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

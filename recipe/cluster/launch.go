@@ -21,6 +21,7 @@ type Launch struct {
 	Name      string   `yaml:"name" doc:"of the job; not set: from stage and model"`
 	Data      string   `yaml:"data" doc:"data of the run on the machines"`
 	Model     string   `yaml:"model" doc:"folder of the weights on the machines; not set: model, where it is a folder, else models/NAME"`
+	Reward    string   `yaml:"reward" doc:"ppo, grpo: what scores, a folder on the machines or a rule; not set: models/reward, or the folder of rollout.reward"`
 	Set       []string `yaml:"set" doc:"further keys of the run's recipe, as in optimizer.learning_rate=3e-4,eval.every=500"`
 	Binary    string   `yaml:"binary" doc:"URL from which the machines fetch hone; not set: named when the job is started"`
 	Image     string   `yaml:"image" doc:"k8s: container image that hone runs in"`
@@ -123,25 +124,55 @@ func (c *Estimate) launchKeys(e *Estimated, out string) (keys []string, err erro
 	add("optimizer.paged", c.Offload != "none")
 	add("lora.r", c.R)
 	add("prompt.num_virtual_tokens", c.VirtualTokens)
+	if c.writes() {
+		return append(keys, c.rolloutKeys(e)...), nil
+	}
 	add("data", c.Launch.Data)
 	add("steps", int64(math.Ceil(e.Tokens/float64(e.TokensPerStep*micros))))
 	if c.Stage == "pretrain" && c.Launch.Model == "" {
 		shape, err := c.newShape()
 		return append(keys, shape...), err
 	}
-	add("model", cmp.Or(c.Launch.Model, c.weightsFolder()))
+	add("model", cmp.Or(c.Launch.Model, weightsFolder(c.Model)))
 	return keys, nil
 }
 
+// rolloutKeys are those of the recipes of ppo and grpo, whose iterations have the answers that all GPUs write side by side.
+func (c *Estimate) rolloutKeys(e *Estimated) (keys []string) {
+	add := func(key string, value any) { keys = append(keys, fmt.Sprint(key, "=", value)) }
+	answers, generations := c.Rollout.RolloutBatchSize*e.GPUs/e.TensorParallel, 1
+	epochs := "num_ppo_epochs"
+	if c.Stage == "grpo" {
+		epochs, generations = "num_iterations", min(8, answers)
+	} else {
+		add("critic.kind", c.Rollout.Critic)
+	}
+	add(epochs, c.epochs())
+	add("prompts", c.Launch.Data)
+	add("model", cmp.Or(c.Launch.Model, weightsFolder(c.Model)))
+	switch c.Rollout.Reward {
+	case "rule", "":
+		add("reward", cmp.Or(c.Launch.Reward, "models/reward"))
+	default:
+		add("reward", cmp.Or(c.Launch.Reward, weightsFolder(c.Rollout.Reward)))
+	}
+	add("num_generations", generations)
+	add("prompts_per_iteration", max(1, answers/generations))
+	add("rollout_batch_size", c.Rollout.RolloutBatchSize)
+	add("max_completion_length", c.Rollout.MaxCompletionLength)
+	add("iterations", int64(math.Ceil(e.Tokens/float64(e.SequenceLength*answers))))
+	return keys
+}
+
 // weightsFolder is where the weights lie when launch.model does not say.
-func (c *Estimate) weightsFolder() string {
-	if _, known := shapes[strings.ToLower(c.Model)]; known {
-		return "models/" + strings.ToLower(c.Model)
+func weightsFolder(name string) string {
+	if _, known := shapes[strings.ToLower(name)]; known {
+		return "models/" + strings.ToLower(name)
 	}
-	if _, err := parseCount(c.Model); err == nil {
-		return "models/" + dnsLabel(c.Model)
+	if _, err := parseCount(name); err == nil {
+		return "models/" + dnsLabel(name)
 	}
-	return c.Model
+	return name
 }
 
 // newShape are the keys of the model that pre-training starts.

@@ -1,0 +1,5 @@
+package cuda
+
+// OwnBytes is what a Device takes of a card beside buffers and the driver's context, at most: the workspace of cuBLASLt, where what the host writes lands,
+// and what is committed ahead of small and of large buffers. Scratch of kernels, which goes with sizes, comes on top.
+const OwnBytes = workspaceBytes + smallPiece*smallPieces + largePiece*largePieces + 2*commitStep
