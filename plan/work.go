@@ -45,7 +45,7 @@ type Rates struct {
 
 	FewF32  FewRows `json:"few_rows_f32"`
 	FewBF16 FewRows `json:"few_rows_bf16"`
-	CallUS  float64 `json:"call_us"` // of a kernel for few rows with nothing to do
+	CallUS  float64 `json:"call_us"` // of a kernel for few rows beside its work
 }
 
 // FewRows is how fast products of few rows go: weights are read at GBs with a single row, and each further row is multiplied at GFLOPS.

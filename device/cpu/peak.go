@@ -3,7 +3,6 @@ package cpu
 import (
 	"math"
 	"runtime"
-	"slices"
 	"time"
 	"unsafe"
 
@@ -22,7 +21,7 @@ type Peak struct {
 	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
 
 	FewF32, FewBF16 FewRows
-	CallUS          float64 // microseconds of a product so small that it is handing out and waiting
+	CallUS          float64 // microseconds that a product of few rows takes beside its work: handing out and waiting
 }
 
 // FewRows is how fast products of few rows go, as decoding has them: each weight is read once, at GBs with a single row, and
@@ -47,7 +46,14 @@ func RoughPeak(threads int) Peak {
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
 	p.measureMemory(cpuid.Host(), &peak, streamBytes/4, 2)
-	peak.measureFew(streamBytes, 2)
+	peak.measureFew(streamBytes, 3)
+	return peak
+}
+
+// FewPeak measures products of few rows only, in about a fifth of a second.
+func FewPeak(threads int) Peak {
+	peak := Peak{Threads: threadsOrAll(threads)}
+	peak.measureFew(2*streamBytes, 3)
 	return peak
 }
 
@@ -146,28 +152,37 @@ func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 	})
 }
 
-// measureFew times the kernel of few rows on weights of the given size in all, beyond the caches, best of runs.
+// measureFew times the kernel of few rows on weights of the given size in all, beyond the caches, best of runs; of less where kernels are slow, as in an
+// emulator, so that a run takes no more than about 20 ms. A call's own time is what the same weights take longer in pieces.
 func (peak *Peak) measureFew(bytes, runs int) {
-	const out, in, most = 2048, 1024, 16
+	const in, most, small, pieces = 1152, 16, 64, 16 // rows are no multiple of 4 KiB apart, which share a set of the first cache
 	d := New(Options{Threads: peak.Threads})
 	defer d.Close()
 	for t, few := range map[device.DType]*FewRows{device.F32: &peak.FewF32, device.BF16: &peak.FewBF16} {
-		weights := make([]device.Buffer, bytes/(out*in*t.Size()))
+		x, y, square := d.Alloc(most*in, t), d.Alloc(most*2048, t), d.Alloc(small*small, t)
+		d.Fill(x, 0)
+		d.Fill(square, 0)
+		probe := d.fewest(2, most, small, small, x, y, []device.Buffer{square})
+		rows := int(20*time.Millisecond/probe) * small * small / in // of weights, in 20 ms
+		out := min(2048, max(small, rows/pieces*pieces))
+		weights := make([]device.Buffer, min(bytes/(out*in*t.Size()), max(1, rows/out)))
+		var parts []device.Buffer
 		for i := range weights {
 			weights[i] = d.Alloc(out*in, t)
 			d.Fill(weights[i], 0)
+			for p := range pieces {
+				parts = append(parts, weights[i].Slice(p*(out/pieces)*in, (p+1)*(out/pieces)*in))
+			}
 		}
-		x, y := d.Alloc(most*in, t), d.Alloc(most*out, t)
-		d.Fill(x, 0)
 		one := d.fewest(runs, 1, out, in, x, y, weights)
 		all := d.fewest(runs, most, out, in, x, y, weights)
 		few.GBs = float64(len(weights)*out*in*t.Size()) / float64(one)
 		few.GFLOPS = 2 * (most - 1) * float64(len(weights)*out*in) / float64(max(all-one, 1))
-		if t == device.F32 { // the first small square of a weight, which stays in the cache
-			const calls, side = 1000, 64
-			peak.CallUS = float64(d.fewest(runs, 1, side, side, x, y, slices.Repeat(weights[:1], calls))) / calls / 1e3
+		if t == device.F32 {
+			longer := d.fewest(runs, 1, out/pieces, in, x, y, parts) - one
+			peak.CallUS = max(0, float64(longer)/float64(len(parts)-len(weights))/1e3)
 		}
-		for _, b := range append(weights, x, y) {
+		for _, b := range append(weights, x, y, square) {
 			d.Free(b)
 		}
 	}
