@@ -80,7 +80,7 @@ if [ "$what" = run ]; then
 	for tool in memcheck racecheck initcheck; do
 		if [ -z "$sanitizer" ]; then
 			row "compute-sanitizer $tool" "NONE" "it is not here"
-		elif (cd device/cuda && timeout 60 "$sanitizer" --tool "$tool" --error-exitcode 9 "$dir/cuda.test" -test.short -test.run '^TestGolden$' -libraries "$libraries") >"$log/$tool" 2>&1; then
+		elif (cd device/cuda && timeout 90 "$sanitizer" --tool "$tool" --error-exitcode 9 "$dir/cuda.test" -test.short -test.run '^(TestGolden|TestConformance)$/^(gpt2.*|llama.*|Attention|MatMul|MatMulPacked)$' -libraries "$libraries") >"$log/$tool" 2>&1; then
 			row "compute-sanitizer $tool" "PASS" ""
 		else
 			failed=1

@@ -18,7 +18,7 @@ type flash struct {
 var flashes = [4]flash{
 	flashOf(flash{d: 64, own: 128, seen: 64, dqOwn: 128, dqSeen: 64, dkvOwn: 128, dkvSeen: 32, dkvThreads: 128, chunk: 128}, "64"),
 	flashOf(flash{d: 96, own: 128, seen: 64, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 64, dkvThreads: 128, chunk: 128}, "96"),
-	flashOf(flash{d: 128, own: 128, seen: 64, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 32, dkvThreads: 128, chunk: 128}, "128"),
+	flashOf(flash{d: 128, own: 128, seen: 32, dqOwn: 128, dqSeen: 32, dkvOwn: 64, dkvSeen: 32, dkvThreads: 128, chunk: 128}, "128"),
 	flashOf(flash{d: 256, own: 64, seen: 32, dqOwn: 64, dqSeen: 16, dkvOwn: 64, dkvSeen: 16, dkvThreads: 256, chunk: 64}, "256"),
 }
 
