@@ -2,15 +2,18 @@
 # Checks the CUDA device on a machine with a card, and measures it, in less than ten minutes. Needs no Go there:
 #
 #     bash scripts/gpu-check.sh build DIR          # where Go is: the binaries hone and cuda.test in DIR
-#     bash scripts/gpu-check.sh run DIR [LIBRARIES]  # where the card is, in a checkout: one table on the standard output
+#     bash scripts/gpu-check.sh run DIR [LIBRARIES [checks|speed]]  # where the card is, in a checkout: all, or a half of it
+#     bash scripts/gpu-check.sh emulate DIR  # without a card: the same tests on the host, and no measurements
 #
-# LIBRARIES is a folder with libnvrtc and libcublasLt, or one that pip installed NVIDIA's wheels into. Without a card,
-# bash scripts/gpu-check.sh emulate DIR runs the same tests on the host, and no measurements.
+# LIBRARIES is a folder with libnvrtc and libcublasLt, or one that pip installed NVIDIA's wheels into ("" for none). Speed is compared with
+# PyTorch, transformers and PEFT of $PYTHON (python3) where they are installed. Logs and lines of JSON go to $OUT as well, where that is set.
+# Expected, not measured: checks 4 minutes (suite 60 s, golden 20, trajectories 20, samples and rows 20, sanitizer 120); speed 5 minutes and a half (kernels 30 s,
+# hone 150, peers 150). The limits below are for what hangs; one part that fails leaves the others to run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-} dir=${2:-}
 if [ -z "$dir" ]; then
-	sed -n '2,9s/^# \{0,1\}//p' "$0"
+	sed -n '2,13s/^# \{0,1\}//p' "$0"
 	exit 2
 fi
 
@@ -20,12 +23,18 @@ if [ "$what" = build ]; then
 	exit
 fi
 
-dir=$(cd "$dir" && pwd) libraries=${3:-} suffix="" failed=0
+dir=$(cd "$dir" && pwd) || exit 2
+libraries=${3:-} part=${4:-all} suffix="" failed=0 python=${PYTHON:-python3}
 [ -z "$libraries" ] || libraries=$(cd "$libraries" && pwd)
 [ "$what" != emulate ] || suffix=Emulated
 export CUDA_HOME=${libraries:-${CUDA_HOME:-}}
-log=$(mktemp -d)
-trap 'rm -rf "$log"' EXIT
+if [ -n "${OUT:-}" ]; then
+	log=$OUT
+	mkdir -p "$log"
+else
+	log=$(mktemp -d)
+	trap 'rm -rf "$log"' EXIT
+fi
 
 row() { printf '%-34s %-8s %s\n' "$1" "$2" "$3"; }
 
@@ -45,16 +54,55 @@ tests() {
 	fi
 }
 
-# bench LABEL SECONDS ARGUMENTS: a row with what the measurement prints
-bench() {
-	local label=$1 limit=$2 begun=$SECONDS
-	shift 2
-	if timeout "$limit" "$dir/hone" bench "$@" --device cuda >"$log/bench" 2>&1; then
-		row "$label" "$((SECONDS - begun))s" "$(tail -1 "$log/bench")"
-	else
+# field NAME FILE: a number of the last line of JSON
+field() { tail -1 "$2" 2>/dev/null | sed -nE "s/.*\"$1\": ?([-+0-9.eE]+).*/\1/p"; }
+
+readonly columns='%-15s %13s %7s %13s %7s %-13s %10s %10s %8s  %s\n'
+
+# compare WORKLOAD COMMAND KIND AIM SECONDS ARGUMENTS: a row with hone's measurement beside that of the peer, one after the other. KIND is what the aim is of:
+# train (RATIO,MFU), memory (GB of the tensors' peak), bandwidth (share) or none.
+compare() {
+	local name=$1 command=$2 kind=$3 aim=$4 limit=$5 hone="$log/$1.json" peer="$log/$1.peer.json"
+	shift 5
+	if ! timeout "$limit" "$dir/hone" bench "$command" --workload "$name" --device cuda --dtype bf16 --json "$@" >"$hone" 2>"$log/$name.log"; then
 		failed=1
-		row "$label" "NONE" "$(tail -1 "$log/bench")"
+		: >"$hone"
 	fi
+	: >"$peer"
+	if [ "$with_peer" = yes ]; then
+		local steps=()
+		[ "$command" != train ] || steps=(--steps 3)
+		timeout "$limit" "$python" "scripts/peers/$command.py" --workload "$name" --device cuda --dtype bf16 "${steps[@]}" >"$peer" 2>"$log/$name.peer.log" || : >"$peer"
+	fi
+	local share=share_of_peak
+	[ "$command" = train ] || share=share_of_bandwidth
+	# shellcheck disable=SC2046
+	printf "$columns" "$name" $(awk -v hone="$(field tokens_per_s "$hone")" -v share="$(field $share "$hone")" -v peer="$(field tokens_per_s "$peer")" \
+		-v peak="$(field peak_device_mb "$hone")" -v planned="$(field planned_mb "$hone")" -v kind="$kind" -v aim="$aim" '
+		function number(v, format) { return v == "" ? "none" : sprintf(format, v) }
+		BEGIN {
+			ratio = hone == "" || peer == "" || peer == 0 ? "" : hone / peer
+			off = peak == "" || planned == "" || planned == 0 ? "" : 100 * (peak / planned - 1)
+			split(aim, a, ","); verdict = "PASS"; unknown = 0; text = "-"
+			if (kind == "train") {
+				text = ">=" a[1] "x" (a[2] ? ",>=" 100 * a[2] "%" : "")
+				if (ratio == "") unknown = 1; else if (ratio < a[1]) verdict = "SHORT"
+				if (a[2] && share < a[2]) verdict = "SHORT"
+			} else if (kind == "memory") {
+				text = "<=" a[1] "GB"
+				if (peak / 1000 > a[1]) verdict = "SHORT"
+			} else if (kind == "bandwidth") {
+				text = ">=" 100 * a[1] "%"
+				if (share < a[1]) verdict = "SHORT"
+			} else verdict = "-"
+			if (off != "" && (off > 5 || off < -5)) verdict = "SHORT"
+			if (unknown && verdict == "PASS") verdict = "UNKNOWN"
+			if (hone == "") verdict = "FAILED"
+			print number(hone, "%.0f"), number(share == "" ? "" : 100 * share, "%.1f%%"), number(peer, "%.0f"), number(ratio, "%.2fx"), text, \
+				number(peak == "" ? "" : peak / 1000, "%.2f"), number(planned == "" ? "" : planned / 1000, "%.2f"), number(off, "%+.1f%%"), verdict
+		}')
+	[ -s "$hone" ] || tail -1 "$log/$name.log"
+	[ "$with_peer" != yes ] || [ -s "$peer" ] || echo "  the peer: $(tail -1 "$log/$name.peer.log")"
 }
 
 # kernels SECONDS: a row for each kernel that is timed
@@ -67,15 +115,9 @@ kernels() {
 	fi
 }
 
-"$dir/hone" doctor | grep -E '^(system|cuda)' | tee "$log/doctor"
-if [ "$what" = run ] && grep -q 'missing:' "$log/doctor"; then
-	exit 1
-fi
-row check result time
-tests TestConformance 240
-tests TestGolden 60
-tests TestTrajectory 60
-if [ "$what" = run ]; then
+# sanitizers: a row for each tool of NVIDIA's compute-sanitizer
+sanitizers() {
+	local sanitizer tool
 	sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 	for tool in memcheck racecheck initcheck; do
 		if [ -z "$sanitizer" ]; then
@@ -87,13 +129,41 @@ if [ "$what" = run ]; then
 			row "compute-sanitizer $tool" "FAIL" "$(grep -m1 '=========' "$log/$tool")"
 		fi
 	done
+}
+
+echo "commit      $(git rev-parse HEAD 2>/dev/null || echo unknown)"
+echo "card        $(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'nvidia-smi is not here')"
+"$dir/hone" doctor | grep -E '^(system|cuda)' | tee "$log/doctor"
+if [ "$what" = run ] && grep -q 'missing:' "$log/doctor"; then
+	exit 1
+fi
+if [ "$part" != speed ]; then
+	row check result time
+	tests TestConformance 240
+	tests TestGolden 60
+	tests TestTrajectory 60
+	tests TestSample 60
+	if [ "$what" = run ]; then
+		tests TestRowsDoNotDependOnOthers 60
+		sanitizers
+	fi
+fi
+if [ "$what" = run ] && [ "$part" != checks ]; then
+	with_peer=no
+	versions=$("$python" -c 'import torch, transformers, peft
+assert torch.cuda.is_available()
+print("torch", torch.__version__, "transformers", transformers.__version__, "peft", peft.__version__)' 2>/dev/null) && with_peer=yes
+	echo "peer        ${versions:-none: $python has no PyTorch with CUDA, transformers and peft}"
 	kernels 60
-	bench gpt2_124m 60 train --workload gpt2_124m --dtype bf16 --steps 5
-	bench llama1b_full 60 train --workload llama1b_full --dtype bf16 --steps 5
-	bench llama8b_lora 90 train --workload llama8b_lora --dtype bf16 --steps 5
-	bench llama70b_qlora 240 train --workload llama70b_qlora --dtype bf16 --steps 3
-	bench llama8b_b1 60 generate --workload llama8b_b1 --dtype bf16 --runs 1
-	bench llama8b_b256 90 generate --workload llama8b_b256 --dtype bf16 --runs 1
+	echo "The share is of the card's dense bf16 peak (training) or of its bandwidth (generation); memory in GB is the peak of hone's tensors."
+	# shellcheck disable=SC2059
+	printf "$columns" workload "hone tokens/s" share "peer tokens/s" ratio aim "peak GB" "planned GB" off result
+	compare gpt2_124m train train 1.0 90 --steps 5
+	compare llama1b_full train train 1.5,0.5 60 --steps 5
+	compare llama8b_lora train train 1.5,0.5 90 --steps 5
+	compare llama70b_qlora train memory 48 150 --steps 3
+	compare llama8b_b1 generate bandwidth 0.8 60 --runs 1
+	compare llama8b_b256 generate none - 60 --runs 1
 fi
 echo "$([ $failed = 0 ] && echo "all is well" || echo "something is wrong"), ${SECONDS}s"
 exit $failed

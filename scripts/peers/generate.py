@@ -5,6 +5,7 @@
     python scripts/peers/generate.py --workload W4_gen_b1 --dtype f32 --threads 2 [--tokens 128]
 
 64 random prompt tokens, then greedy decoding; tokens_per_s counts new tokens over all sequences, prompt time included.
+The workloads of a GPU are in card.py: --workload llama8b_b1 --device cuda --dtype bf16.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 
 import torch
 
+import card
 from models import WORKLOADS, Cache, Model
 
 PROMPT = 64
@@ -21,7 +23,9 @@ PROMPT = 64
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--workload", required=True, choices=[w for w in WORKLOADS if w.startswith("W4")])
+    parser.add_argument("--workload", required=True, choices=[w for w in WORKLOADS if w.startswith("W4")] + list(card.GENERATE))
+    parser.add_argument("--device", default="cpu", help="of the workloads of a GPU: cuda, or cpu with --tiny")
+    parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=128)
@@ -44,6 +48,8 @@ def generate(model, shape, dtype, tokens: int) -> tuple[float, float]:
 def main():
     options = arguments()
     torch.set_num_threads(options.threads)
+    if options.workload in card.GENERATE:
+        return card.generate(options)
     torch.manual_seed(1)
     shape = WORKLOADS[options.workload]
     dtype = torch.bfloat16 if options.dtype == "bf16" else torch.float32

@@ -8,6 +8,7 @@ A step is forward, loss, backward and AdamW on random tokens. The workload with 
 the model of transformers with PEFT's adapters (pip install transformers==5.24.0 peft==0.21.2). bf16 keeps f32 master weights and autocasts the forward
 pass (--pure: bf16 weights and moments throughout, which is less exact and no faster peer is known). Allocators are
 tried from outside: LD_PRELOAD=libtcmalloc_minimal.so.4 or libjemalloc.so.2, THP_MEM_ALLOC_ENABLE=1 for huge pages.
+The workloads of a GPU are in card.py: --workload llama1b_full --device cuda --dtype bf16.
 """
 
 import argparse
@@ -21,16 +22,18 @@ import time
 import torch
 import torch.nn.functional as F
 
+import card
 from models import WORKLOADS, Model, adapt, peft_model
 
 
 def arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--workload", required=True, choices=[w for w in WORKLOADS if not w.startswith("W4")])
+    parser.add_argument("--workload", required=True, choices=[w for w in WORKLOADS if not w.startswith("W4")] + list(card.TRAIN))
+    parser.add_argument("--device", default="cpu", help="of the workloads of a GPU: cuda, or cpu with --tiny")
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
-    for flag in ("--compile", "--fused", "--pure", "--peft"):
+    for flag in ("--compile", "--fused", "--pure", "--peft", "--tiny"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
@@ -38,6 +41,8 @@ def arguments():
 def main():
     options = arguments()
     torch.set_num_threads(options.threads)
+    if options.workload in card.TRAIN:
+        return card.train(options)
     torch.manual_seed(1)
     shape = WORKLOADS[options.workload]
     if options.peft:
