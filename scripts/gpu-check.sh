@@ -10,7 +10,7 @@
 # Expected, not measured: checks 4 minutes (suite 60 s, golden 20, trajectories 20, samples and rows 20, sanitizer 120); speed 5 minutes and a half (kernels 30 s,
 # hone 150, peers 150). The limits below are for what hangs; one part that fails leaves the others to run.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 2
 what=${1:-} dir=${2:-}
 if [ -z "$dir" ]; then
 	sed -n '2,13s/^# \{0,1\}//p' "$0"
@@ -29,8 +29,10 @@ libraries=${3:-} part=${4:-all} suffix="" failed=0 python=${PYTHON:-python3}
 [ "$what" != emulate ] || suffix=Emulated
 export CUDA_HOME=${libraries:-${CUDA_HOME:-}}
 if [ -n "${OUT:-}" ]; then
-	log=$OUT
-	mkdir -p "$log"
+	mkdir -p "$OUT" && log=$(cd "$OUT" && pwd) || exit 2
+	exec > >(tee "$log/table.txt")
+	table=$!
+	trap 'exec >/dev/null; wait $table' EXIT
 else
 	log=$(mktemp -d)
 	trap 'rm -rf "$log"' EXIT
@@ -76,7 +78,7 @@ compare() {
 	fi
 	local share=share_of_peak
 	[ "$command" = train ] || share=share_of_bandwidth
-	# shellcheck disable=SC2046
+	# shellcheck disable=SC2046,SC2059
 	printf "$columns" "$name" $(awk -v hone="$(field tokens_per_s "$hone")" -v share="$(field $share "$hone")" -v peer="$(field tokens_per_s "$peer")" \
 		-v peak="$(field peak_device_mb "$hone")" -v planned="$(field planned_mb "$hone")" -v kind="$kind" -v aim="$aim" '
 		function number(v, format) { return v == "" ? "none" : sprintf(format, v) }
