@@ -75,7 +75,7 @@ func (c *Training) PlanStep(config []byte, dir string) (plan.Memory, error) {
 // fit measures the run as c is. Where c says how much memory there is, it sets c.Recompute to the fewest of the layers with which the
 // peak keeps to it, and measures that last; where none does, the error names the changes that would.
 func (c *Training) fit(changes []Change, measure func() (peak int64, layers int, err error)) error {
-	peak, most, err := measure()
+	_, most, err := measure()
 	if err != nil || c.Memory == "" {
 		return err
 	}
@@ -83,6 +83,7 @@ func (c *Training) fit(changes []Change, measure func() (peak int64, layers int,
 	if err != nil {
 		return err
 	}
+	var peak int64
 	least := 0
 	for least < most {
 		c.Recompute = strconv.Itoa((least + most) / 2)

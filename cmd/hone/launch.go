@@ -77,7 +77,7 @@ func fillJob(job *plan.Job, keys, own []string) error {
 }
 
 // printLaunched says what was written and what to do with it.
-func printLaunched(w io.Writer, launcher string, c *cluster.Estimate, paths []string) {
+func printLaunched(w io.Writer, launcher string, c *cluster.Estimate, gpus int, paths []string) {
 	fmt.Fprintf(w, "\nwrote %s\n", strings.Join(paths, " and "))
 	start := map[string]string{"slurm": "sbatch ", "k8s": "kubectl apply -f ", "skypilot": "sky jobs launch "}[launcher] + filepath.Base(paths[0])
 	if launcher == "skypilot" && c.Launch.Binary == "" {
@@ -87,5 +87,7 @@ func printLaunched(w io.Writer, launcher string, c *cluster.Estimate, paths []st
 	if launcher == "k8s" && c.Launch.Binary == "" {
 		fmt.Fprintln(w, "first set HONE_URL in it, where the machines fetch hone; launch.binary=URL does that")
 	}
-	fmt.Fprintln(w, "the recipe says device: cuda, and this version of hone computes on the CPU alone; launch.set=device=cpu runs there")
+	if gpus > 1 {
+		fmt.Fprintf(w, "a run of hone computes on one GPU, so on %d this is a plan on paper; launch.set=device=cpu runs on the processors of one machine\n", gpus)
+	}
 }

@@ -49,7 +49,7 @@ func planCommand(a *app) *cobra.Command {
 			return a.result(result, func(w io.Writer) {
 				printPlan(w, r)
 				if launcher != "" {
-					printLaunched(w, launcher, &c, files)
+					printLaunched(w, launcher, &c, r.GPUs, files)
 				}
 			})
 		},

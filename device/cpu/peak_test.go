@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -27,10 +28,13 @@ func TestPeak(t *testing.T) {
 
 func TestBenchGEMM(t *testing.T) {
 	rows := BenchGEMM(2, []GEMMShape{{"NT", false, 64, 48, 32, 0}, {"TN", true, 64, 48, 32, 2}}, 1)
+	peaks := map[bool]float64{}
 	for _, r := range rows {
-		if r.GFLOPS <= 0 || r.ShareOfPeak <= 0 || r.ShareOfPeak > 1.2 {
-			t.Errorf("%+v", r)
+		peak := r.GFLOPS / r.ShareOfPeak // the best of the run, whatever else the machine did
+		if first, ok := peaks[r.BF16]; !(r.GFLOPS > 0 && peak > 0) || ok && math.Abs(peak/first-1) > 1e-9 {
+			t.Errorf("%+v is a share of %v, before of %v", r, peak, first)
 		}
+		peaks[r.BF16] = peak
 	}
 	defer func() {
 		if recover() == nil {
