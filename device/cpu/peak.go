@@ -155,14 +155,14 @@ func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 // measureFew times the kernel of few rows on weights of the given size in all, beyond the caches, best of runs; of less where kernels are slow, as in an
 // emulator, so that a run takes no more than about 20 ms. A call's own time is what the same weights take longer in pieces.
 func (peak *Peak) measureFew(bytes, runs int) {
-	const in, most, small, pieces = 1152, 16, 64, 16 // rows are no multiple of 4 KiB apart, which share a set of the first cache
+	const in, most, small, pieces = 1152, 16, 512, 16 // rows are no multiple of 4 KiB apart, which share a set of the first cache
 	d := New(Options{Threads: peak.Threads})
 	defer d.Close()
 	for t, few := range map[device.DType]*FewRows{device.F32: &peak.FewF32, device.BF16: &peak.FewBF16} {
 		x, y, square := d.Alloc(most*in, t), d.Alloc(most*2048, t), d.Alloc(small*small, t)
 		d.Fill(x, 0)
 		d.Fill(square, 0)
-		probe := d.fewest(2, most, small, small, x, y, []device.Buffer{square})
+		probe := d.fewest(2, most, small, small, x, y, []device.Buffer{square}) // large enough that a call's own time is lost in it
 		rows := int(20*time.Millisecond/probe) * small * small / in // of weights, in 20 ms
 		out := min(2048, max(small, rows/pieces*pieces))
 		weights := make([]device.Buffer, min(bytes/(out*in*t.Size()), max(1, rows/out)))
