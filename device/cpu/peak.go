@@ -163,7 +163,7 @@ func (peak *Peak) measureFew(bytes, runs int) {
 		d.Fill(x, 0)
 		d.Fill(square, 0)
 		probe := d.fewest(2, most, small, small, x, y, []device.Buffer{square}) // large enough that a call's own time is lost in it
-		rows := int(20*time.Millisecond/probe) * small * small / in // of weights, in 20 ms
+		rows := int(20*time.Millisecond/probe) * small * small / in             // of weights, in 20 ms
 		out := min(2048, max(small, rows/pieces*pieces))
 		weights := make([]device.Buffer, min(bytes/(out*in*t.Size()), max(1, rows/out)))
 		var parts []device.Buffer
