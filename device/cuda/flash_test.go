@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,8 +17,11 @@ import (
 func conflicts(t *testing.T) *uint64 {
 	t.Helper()
 	l, err := emulators()
-	if err != nil {
+	if errors.Is(err, errNoCompiler) {
 		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	p, err := l.Function("hone_conflicts")
 	if err != nil {
