@@ -29,7 +29,20 @@ type emulatorLibrary struct {
 // emulators builds the library once for all tests.
 var emulators = sync.OnceValues(buildEmulator)
 
-var errNoCompiler = errors.New("the kernels are not run on the host: g++ is not here")
+var errNoCompiler = errors.New("g++ is not installed here, which the kernels are built with to run on the host")
+
+// needEmulator is the library, and skips a test where there is no compiler to build it with.
+func needEmulator(t testing.TB) *emulatorLibrary {
+	t.Helper()
+	l, err := emulators()
+	if errors.Is(err, errNoCompiler) {
+		t.Skipf("%v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
 
 func buildEmulator() (*emulatorLibrary, error) {
 	compiler, err := exec.LookPath("g++")
@@ -326,13 +339,7 @@ func openLate(t testing.TB, o order, guard bool, l lateness) *Device {
 // openLimited is openLate with no more memory than limit, if that is above 0.
 func openLimited(t testing.TB, o order, guard bool, l lateness, limit int64) *Device {
 	t.Helper()
-	library, err := emulators()
-	if errors.Is(err, errNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	library := needEmulator(t)
 	e := &emulated{emulatorLibrary: library, queued: queued{late: l}, order: o, guard: guard, sizes: map[function]int{}, names: map[function]string{}, pins: map[unsafe.Pointer][]byte{}}
 	sizes := sizesFor(e.card(), limit)
 	if guard {

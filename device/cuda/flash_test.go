@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -16,13 +15,7 @@ import (
 // conflicts counts the reads of matrices whose rows were in the same banks of shared memory, on the host so far.
 func conflicts(t *testing.T) *uint64 {
 	t.Helper()
-	l, err := emulators()
-	if errors.Is(err, errNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := needEmulator(t)
 	p, err := l.Function("hone_conflicts")
 	if err != nil {
 		t.Fatal(err)

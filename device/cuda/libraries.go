@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -41,6 +42,9 @@ var below = []string{"", "lib64", "lib", "bin", "nvidia/*/lib", "nvidia/*/bin", 
 var usual = []string{"/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr",
 	"/usr/lib/python3/dist-packages", "/usr/local/lib/python3*/dist-packages", "/usr/local/lib/python3*/site-packages"}
 
+// errNotFound is of a library that is nowhere.
+var errNotFound = errors.New("was not found")
+
 // open opens the newest version of l for drivers of CUDA up to major (0: of any) in folders or the usual ones.
 func (l library) open(folders []string, major int) (*dl.Library, error) {
 	found := l.find(slices.Concat(folders, usual))
@@ -53,14 +57,14 @@ func (l library) open(folders []string, major int) (*dl.Library, error) {
 	if len(found) == 0 || len(fit) > 0 {
 		if lib, err := dl.Open(append(fit, l.bare(major)...)...); err == nil {
 			return lib, nil
-		} else if len(fit) > 0 {
+		} else if len(fit) > 0 || !dl.Absent(err) {
 			return nil, fmt.Errorf("open lib%s: %w", l.name, err)
 		}
 	}
 	if len(found) > 0 {
 		return nil, fmt.Errorf("%s is of a newer CUDA than the driver's %d; %s", found[0], major, l.remedy(major))
 	}
-	return nil, fmt.Errorf("lib%s was not found; %s", l.name, l.remedy(major))
+	return nil, fmt.Errorf("lib%s %w; %s", l.name, errNotFound, l.remedy(major))
 }
 
 // remedy says how to get the library.

@@ -10,23 +10,27 @@ import (
 // noDevice is CUDA_ERROR_NO_DEVICE of cuda.h.
 const noDevice = 100
 
-// needLibrary skips a test where a library of NVIDIA's is not installed. With -libraries it has to be there. That what is
-// there can be used is for the test to say.
+// needLibrary skips a test where a library of NVIDIA's is not installed. With -libraries it has to be there, and what is there has to open.
 func needLibrary(t testing.TB, l library) {
 	t.Helper()
-	if _, err := l.open(folders(), 0); err != nil {
-		if *libraries != "" {
-			t.Fatalf("-libraries %s: %v", *libraries, err)
-		}
-		t.Skipf("lib%s is not installed here: %v", l.name, err)
+	_, err := l.open(folders(), 0)
+	if *libraries == "" && errors.Is(err, errNotFound) {
+		t.Skipf("a library of NVIDIA's is not installed here: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("-libraries %q: %v", *libraries, err)
 	}
 }
 
 // needCard skips a test where there is no NVIDIA driver or no card behind it.
 func needCard(t testing.TB) {
 	t.Helper()
-	if _, err := dl.Open(driverPaths()...); err != nil {
+	_, err := dl.Open(driverPaths()...)
+	if err != nil && dl.Absent(err) {
 		t.Skipf("no NVIDIA driver is installed here: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	c, err := findCU()
 	if e := (*cuError)(nil); errors.As(err, &e) && e.code == noDevice {
@@ -43,6 +47,6 @@ func needCard(t testing.TB) {
 		t.Skip("the NVIDIA driver sees no card here")
 	}
 	if cards[0].arch < 80 {
-		t.Skipf("%s is older than the cards that hone computes on", cards[0].name)
+		t.Skipf("no card of compute capability 8.0 or above is here: %s has %d.%d", cards[0].name, cards[0].arch/10, cards[0].arch%10)
 	}
 }

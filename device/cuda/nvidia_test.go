@@ -23,13 +23,7 @@ func TestDriverCalls(t *testing.T) {
 
 func openFake(t *testing.T) *Device {
 	t.Helper()
-	l, err := emulators()
-	if errors.Is(err, errNoCompiler) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := needEmulator(t)
 	c, err := openCU(l.Library)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ package dl
 
 import (
 	"fmt"
-	"strings"
 	"unsafe"
 )
 
@@ -25,7 +24,7 @@ func Open(paths ...string) (*Library, error) {
 		if err == nil {
 			return &Library{Path: path, handle: handle}, nil
 		}
-		if last == nil || !missing(err) {
+		if last == nil || !absent(err) {
 			last = err
 		}
 	}
@@ -35,8 +34,8 @@ func Open(paths ...string) (*Library, error) {
 	return nil, last
 }
 
-// missing says whether a library was not found at all, rather than found and unfit.
-func missing(err error) bool { return strings.Contains(err.Error(), "No such file") }
+// Absent says of an error of Open whether no library was found at all, rather than one that is unfit.
+func Absent(err error) bool { return absent(err) }
 
 // Find is the address of a function, 0 when the library has none of that name.
 func (l *Library) Find(name string) uintptr { return find(l.handle, name) }

@@ -1,7 +1,10 @@
+//go:build !nodl && (linux || darwin || windows) && (amd64 || arm64)
+
 package dl
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -9,12 +12,9 @@ import (
 )
 
 func TestCall(t *testing.T) {
-	c, known := map[string]struct{ library, getpid string }{
+	c := map[string]struct{ library, getpid string }{
 		"linux": {"libc.so.6", "getpid"}, "darwin": {"/usr/lib/libSystem.B.dylib", "getpid"}, "windows": {"msvcrt.dll", "_getpid"},
 	}[runtime.GOOS]
-	if !known {
-		t.Skip("libraries cannot be opened without cgo on " + runtime.GOOS)
-	}
 	l, err := Open("libthereisnone.so", c.library)
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +32,20 @@ func TestCall(t *testing.T) {
 	}
 	if _, err := l.Function("there_is_no_such_function"); err == nil || !strings.Contains(err.Error(), "there_is_no_such_function") {
 		t.Errorf("a function that is not there: %v", err)
+	}
+}
+
+// TestAbsent tells a library that is not there from a file that is none.
+func TestAbsent(t *testing.T) {
+	if _, err := Open("libthereisnone.so"); err == nil || !Absent(err) {
+		t.Errorf("no library: %v", err)
+	}
+	unfit := filepath.Join(t.TempDir(), "unfit.so")
+	if err := os.WriteFile(unfit, []byte("no library"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(unfit, "libthereisnone.so"); err == nil || Absent(err) {
+		t.Errorf("an unfit one: %v", err)
 	}
 }
 

@@ -2,10 +2,19 @@
 
 package dl
 
-import "github.com/ebitengine/purego"
+import (
+	"strings"
+
+	"github.com/ebitengine/purego"
+)
 
 func open(path string) (uintptr, error) {
 	return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
+}
+
+// absent knows dlopen's message, which is all that it gives: "No such file or directory" on Linux, "(no such file)" on macOS.
+func absent(err error) bool {
+	return strings.Contains(strings.ToLower(err.Error()), "no such file")
 }
 
 func find(handle uintptr, name string) uintptr {
