@@ -3,6 +3,9 @@
 package cuda
 
 import (
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"hone/device"
@@ -30,7 +33,12 @@ func openCard(t *testing.T) *Device {
 	needCard(t)
 	needLibrary(t, libraryNVRTC)
 	needLibrary(t, libraryLt)
-	d, err := Open(Options{Libraries: folders()})
+	o := Options{Libraries: folders()}
+	if dir, err := os.UserCacheDir(); err == nil {
+		o.Cache = filepath.Join(dir, "hone", "kernels") // the program's: compiling takes longer than the tests
+	}
+	compileOnce.Do(func() { compileAll(t, o) })
+	d, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,4 +48,27 @@ func openCard(t *testing.T) *Device {
 		}
 	})
 	return d
+}
+
+var compileOnce sync.Once
+
+// compileAll puts all kernels into the cache, side by side, before tests that run side by side would each compile what they share.
+func compileAll(t *testing.T, o Options) {
+	t.Helper()
+	n, err := openNvidia(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for _, file := range files() {
+		all.Go(func() {
+			if _, err := n.code(file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if err := n.close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -100,11 +100,8 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 	if p.none {
 		return errNoProduct
 	}
-	if g.bias != 0 {
-		const biasPointer = 8
-		if err := l.set(l.descSet, p.desc, biasPointer, unsafe.Pointer(&g.bias), 8); err != nil {
-			return err
-		}
+	if err := l.setBias(g, p); err != nil {
+		return err
 	}
 	alpha, beta := float32(1), float32(0)
 	if g.accumulate {
@@ -184,7 +181,19 @@ func (l *cublasLt) prepare(g *gemm) (*product, error) {
 			}
 		}
 	}
+	if err := l.setBias(g, p); err != nil { // the choice of an algorithm may look at it
+		return nil, err
+	}
 	return p, l.layouts(g, p)
+}
+
+// setBias says where the bias is, if there is one.
+func (l *cublasLt) setBias(g *gemm, p *product) error {
+	if g.bias == 0 {
+		return nil
+	}
+	const biasPointer = 8
+	return l.set(l.descSet, p.desc, biasPointer, unsafe.Pointer(&g.bias), 8)
 }
 
 // layouts describes the operands: rows and columns are those of the transposed ones, as stored.

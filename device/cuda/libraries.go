@@ -31,7 +31,7 @@ func driverPaths() []string {
 		return []string{"nvcuda.dll"}
 	}
 	return []string{"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/usr/lib64/libcuda.so.1", "/usr/lib/x86_64-linux-gnu/libcuda.so.1",
-		"/usr/lib/aarch64-linux-gnu/libcuda.so.1"}
+		"/usr/lib/aarch64-linux-gnu/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1"} // the last one in containers
 }
 
 // below are the places of libraries below a folder: a folder of libraries, a toolkit, an environment of Python, its site-packages.

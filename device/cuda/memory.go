@@ -126,9 +126,15 @@ func (d *Device) Memory() device.MemoryStats {
 	return device.MemoryStats{InUse: inUse - own, Peak: peak - own, Held: held}
 }
 
-// own is what the device holds for itself.
+// own is what the device holds for itself; a card may be too full for it to have come to have anything.
 func (d *Device) own() int64 {
-	n := d.tables.Size() + d.staging.landing.Size()
+	var n int64
+	if d.staging != nil {
+		n += d.staging.landing.Size()
+	}
+	if d.tables != nil {
+		n += d.tables.Size()
+	}
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
 	for _, l := range d.tiles.lists {

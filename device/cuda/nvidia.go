@@ -202,6 +202,22 @@ func (n *nvidia) start() error {
 		return fmt.Errorf("ask %s how it divides memory: %w", n.info.name, err)
 	}
 	n.grain = int64(grain)
+	return n.tryMemory()
+}
+
+// tryMemory makes a little memory and gives it back, so that a card that makes none says why: Reserve and Commit only say that there is no more.
+func (n *nvidia) tryMemory() error {
+	var base uintptr
+	if err := n.do(n.cu.addressReserve, uintptr(unsafe.Pointer(&base)), uintptr(n.grain), 0, 0, 0); err != nil {
+		return fmt.Errorf("reserve addresses on %s: %w", n.info.name, err)
+	}
+	err := n.commit(base, n.grain)
+	if err == nil {
+		err = n.do(n.cu.memUnmap, base, uintptr(n.grain))
+	}
+	if err = errors.Join(err, n.do(n.cu.addressFree, base, uintptr(n.grain))); err != nil {
+		return fmt.Errorf("make memory on %s: %w; nvidia-smi says who has it", n.info.name, err)
+	}
 	return nil
 }
 
