@@ -28,6 +28,8 @@ libraries=${3:-} part=${4:-all} suffix="" failed=0 python=${PYTHON:-python3}
 [ -z "$libraries" ] || libraries=$(cd "$libraries" && pwd)
 [ "$what" != emulate ] || suffix=Emulated
 export CUDA_HOME=${libraries:-${CUDA_HOME:-}}
+[ -n "${XDG_CACHE_HOME:-}${HOME:-}" ] || export XDG_CACHE_HOME=/tmp/hone-cache # where compiled kernels are kept
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True                       # else the peer of llama1b_full may not fit into 80 GB
 if [ -n "${OUT:-}" ]; then
 	mkdir -p "$OUT" && log=$(cd "$OUT" && pwd) || exit 2
 	exec > >(tee "$log/table.txt")

@@ -58,6 +58,7 @@ type productKey struct {
 	transA, transB, half, halfC   bool
 	bias, accumulate              bool
 	alignA, alignB, alignC        uint32
+	alignBias                     uint32
 }
 
 // product is a prepared call.
@@ -85,7 +86,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 	}
 	key := productKey{m: g.m, n: g.n, k: g.k, lda: g.lda, ldb: g.ldb, ldc: g.ldc, batch: g.batch, strideA: g.strideA, strideB: g.strideB, strideC: g.strideC,
 		transA: g.transA, transB: g.transB, half: g.half, halfC: g.halfC, bias: g.bias != 0, accumulate: g.accumulate,
-		alignA: alignment(g.a), alignB: alignment(g.b), alignC: alignment(g.c)}
+		alignA: alignment(g.a), alignB: alignment(g.b), alignC: alignment(g.c), alignBias: alignment(g.bias)}
 	p, ok := l.products[key]
 	if !ok {
 		var err error
@@ -181,7 +182,7 @@ func (l *cublasLt) prepare(g *gemm) (*product, error) {
 			}
 		}
 	}
-	if err := l.setBias(g, p); err != nil { // the choice of an algorithm may look at it
+	if err := l.setBias(g, p); err != nil { // the choice of an algorithm looks at its alignment
 		return nil, err
 	}
 	return p, l.layouts(g, p)
