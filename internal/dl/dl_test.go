@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"unsafe"
 )
@@ -33,6 +34,23 @@ func TestCall(t *testing.T) {
 	if _, err := l.Function("there_is_no_such_function"); err == nil || !strings.Contains(err.Error(), "there_is_no_such_function") {
 		t.Errorf("a function that is not there: %v", err)
 	}
+}
+
+// TestAbsentSideBySide fails to open libraries from many goroutines, which change threads: what failed must be said each time.
+func TestAbsentSideBySide(t *testing.T) {
+	var all sync.WaitGroup
+	for range 32 {
+		all.Go(func() {
+			for range 50 {
+				if _, err := Open("libthereisnone.so"); err == nil || !Absent(err) {
+					t.Errorf("no library: %v", err)
+					return
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	all.Wait()
 }
 
 // TestAbsent tells a library that is not there from a file that is none.

@@ -3,12 +3,16 @@
 package dl
 
 import (
+	"runtime"
 	"strings"
 
 	"github.com/ebitengine/purego"
 )
 
+// open stays on a thread, since dlerror knows only of those that failed on its own.
 func open(path string) (uintptr, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	return purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 }
 
