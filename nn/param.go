@@ -9,6 +9,7 @@ package nn
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,11 +144,12 @@ func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint
 
 // Make is Initialize with values that fill makes for what is random.
 func Make(params []Named, dev device.Device, dtype device.DType, fill func([]float32)) {
+	var whole []float32 // of a parameter that is packed, used again for the next
 	for _, p := range params {
 		if p.Storage != device.Unpacked {
-			v := make([]float32, p.Len())
-			fill(v)
-			p.Pack(dev, dtype, p.Storage, v)
+			whole = slices.Grow(whole[:0], p.Len())[:p.Len()]
+			fill(whole)
+			p.Pack(dev, dtype, p.Storage, whole)
 			continue
 		}
 		p.Alloc(dev, DTypeOf(p.Param, dtype))

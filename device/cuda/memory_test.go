@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/internal/half"
 	"hone/model"
 	"hone/nn"
 	"hone/optim"
@@ -69,4 +70,28 @@ func asOutOfMemory(t *testing.T, err error) *device.OutOfMemory {
 	}
 	t.Log(e)
 	return e
+}
+
+// TestWriteMany writes as many numbers as several cores convert, as they are and rounded.
+func TestWriteMany(t *testing.T) {
+	d, v := openFake(t), make([]float32, 300001)
+	for i := range v {
+		v[i] = float32(i) + 0.3
+	}
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		b, got := d.Alloc(len(v), dtype), make([]float32, len(v))
+		d.Write(b, v)
+		if err := d.Read(got, b); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range v {
+			if dtype == device.BF16 {
+				want = widen(half.BFromFloat32(want))
+			}
+			if got[i] != want {
+				t.Fatalf("%s: number %d is %g, want %g", dtype, i, got[i], want)
+			}
+		}
+		d.Free(b)
+	}
 }

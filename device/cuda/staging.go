@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"unsafe"
 
@@ -112,17 +113,33 @@ func write[S, T any](d *Device, to pointer, src []S, convert func(S) T) {
 	for len(src) > 0 {
 		p := d.staging.get(int64(len(src)) * size)
 		n := min(len(src), int(p.size/size))
-		if plain {
-			copy(unsafe.Slice((*S)(p.memory), n), src[:n])
-		} else {
-			to := unsafe.Slice((*T)(p.memory), n)
-			for i := range to {
-				to[i] = convert(src[i])
+		inBands(n, func(lo, hi int) {
+			if plain {
+				copy(unsafe.Slice((*S)(p.memory), n)[lo:hi], src[lo:hi])
+				return
 			}
-		}
+			to := unsafe.Slice((*T)(p.memory), n)[lo:hi]
+			for i, v := range src[lo:hi] {
+				to[i] = convert(v)
+			}
+		})
 		d.fail(d.staging.send(p, to, int64(n)*size))
 		src, to = src[n:], to+pointer(int64(n)*size)
 	}
+}
+
+// inBands calls f for parts of n elements, side by side where there are many: one core is slower than the bus.
+func inBands(n int, f func(lo, hi int)) {
+	const band = 64 << 10
+	if n <= band || runtime.GOMAXPROCS(0) == 1 {
+		f(0, n)
+		return
+	}
+	var all sync.WaitGroup
+	for lo := 0; lo < n; lo += band {
+		all.Go(func() { f(lo, min(lo+band, n)) })
+	}
+	all.Wait()
 }
 
 // read waits for src and copies it to the host: while the host empties one piece, the card fills others.
