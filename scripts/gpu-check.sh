@@ -19,7 +19,7 @@ fi
 
 if [ "$what" = build ]; then
 	mkdir -p "$dir"
-	CGO_ENABLED=0 go build -trimpath -o "$dir/hone" ./cmd/hone && CGO_ENABLED=0 go test -trimpath -c -o "$dir/cuda.test" ./device/cuda
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$dir/hone" ./cmd/hone && CGO_ENABLED=0 go test -trimpath -ldflags "-s -w" -c -o "$dir/cuda.test" ./device/cuda
 	exit
 fi
 
