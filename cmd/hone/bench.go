@@ -210,6 +210,7 @@ func (w workload) model(dev device.Device, dtype device.DType) (*model.Model, er
 // plan runs the same step on a device that only counts, and returns what it counted.
 func (r *benchTrain) plan(w workload, dtype device.DType) (work plan.Work, err error) {
 	dev := plan.NewDevice()
+	dev.OnCard = strings.HasPrefix(r.Device, "cuda")
 	m, err := model.Declare([]byte(w.config), dev)
 	if err != nil {
 		return work, err

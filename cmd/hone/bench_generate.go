@@ -122,6 +122,9 @@ func (r *benchGenerate) run(ctx context.Context) error {
 		r.BandwidthGBS = gpu.Bandwidth
 	}
 	for _, p := range m.Params {
+		if s := m.Shape(); len(p.Shape) == 2 && p.Shape[0] == s.Vocab && p.Tensor != m.Head().Weight {
+			continue // of the table of an embedding that is no head a token reads a row
+		}
 		r.WeightsMB += float64(p.Len()*p.DType().Size()) / 1e6
 	}
 	r.TokensPerS = float64(batch*newTokens) / (r.PromptS + r.DecodeS)
