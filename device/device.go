@@ -161,6 +161,16 @@ type Loose interface {
 	FewRows() int
 }
 
+// Wide is a device that is fast at products of many rows alone. It is optional.
+type Wide interface {
+	// LogitRows is how many rows of logits a head's loss computes at a time, at least.
+	LogitRows() int
+}
+
+// CardLogitRows is LogitRows of a GPU: 1.6 GB of logits and their gradient with a vocabulary of 128k. A chunk of logits reads the head
+// twice and adds to all of its gradient, which with fewer rows takes longer than the products.
+const CardLogitRows = 2048
+
 // Pager is a device that can keep buffers in files, for state that is touched once a step. It is optional.
 type Pager interface {
 	// AllocPaged returns n elements of zero in a nameless file in dir, on a disk with room for them.

@@ -1,5 +1,7 @@
 package device
 
+import "cmp"
+
 // Kernels are the operations every device must have. Float operands are F32
 // or BF16 and may be mixed within a call unless stated; arithmetic and
 // reductions are in f32. NaN and Inf pass through every kernel. Results do not
@@ -258,6 +260,7 @@ type AttentionGrad struct {
 // with the uniform distribution: (1-s)·onehot + s/V.
 type CrossEntropy struct {
 	V              int
+	LD             int    // elements from a row of Logits and DLogits to the next; 0: V. What is between rows is left alone
 	Logits         Buffer // F32 [N, V]
 	Targets        Buffer // I32 [N]
 	Loss           Buffer // F32 [N]
@@ -268,6 +271,9 @@ type CrossEntropy struct {
 	ZLoss          float32
 	Smoothing      float32
 }
+
+// Stride is the number of elements from a row of logits to the next.
+func (k *CrossEntropy) Stride() int { return cmp.Or(k.LD, k.V) }
 
 // AdamW is one step of Adam with decoupled weight decay (Loshchilov & Hutter, 2019):
 //

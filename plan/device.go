@@ -12,6 +12,8 @@ import (
 
 // Device counts memory and work and computes nothing: what is read from it is zero, or what the destination held.
 type Device struct {
+	OnCard bool // plans for device/cuda
+
 	inUse, peak int64
 	paged       int64 // bytes of paged buffers that are held
 	stash, most int64 // bytes of stashed buffers, and the most that there were
@@ -27,7 +29,16 @@ type buffer struct {
 	freed   bool
 }
 
+// LogitRows is that of the device that is planned for.
+func (d *Device) LogitRows() int {
+	if d.OnCard {
+		return device.CardLogitRows
+	}
+	return 0
+}
+
 var (
+	_ device.Wide     = (*Device)(nil)
 	_ device.Device   = (*Device)(nil)
 	_ device.Pager    = (*Device)(nil)
 	_ device.Apart    = (*Device)(nil)

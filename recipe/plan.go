@@ -109,6 +109,12 @@ type planned struct {
 	layers int
 }
 
+// onCard says whether the run's device is a GPU.
+func (c *Training) onCard() bool {
+	kind, _, _ := device.ParseName(c.Device)
+	return kind == "cuda"
+}
+
 // MeasureStep plans a step as c is.
 func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error) {
 	dtype, err := c.ComputeDType()
@@ -116,6 +122,7 @@ func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error)
 		return p, err
 	}
 	dev := plan.NewDevice()
+	dev.OnCard = c.onCard()
 	plain := *c // values to start from are neither read nor decomposed
 	plain.LoRA.Init, plain.Prompt.Init = "true", "random"
 	r := &Run{Training: &plain, From: dir, Env: Env{Device: dev}}
@@ -228,7 +235,7 @@ func (c *Training) lower(dir string) []Change {
 	if !c.Optimizer.Paged {
 		change("optimizer.paged=true", func() { c.Optimizer.Paged = true })
 	}
-	if kind, _, _ := device.ParseName(c.Device); kind == "cuda" && !c.ActivationOffloading {
+	if c.onCard() && !c.ActivationOffloading {
 		change("activation_offloading=true", func() { c.ActivationOffloading = true })
 	}
 	if c.Method == "full" && dir != "" {

@@ -57,7 +57,9 @@ func (r *Run) rehearsing(env Env, f func() error) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r.Rehearsal, r.Folder, r.Env = true, Folder{dir}, env.WithDefaults()
-	r.Env.Device, r.Env.Events = plan.NewDevice(), func(train.Event) {}
+	dev := plan.NewDevice()
+	dev.OnCard = r.Training.onCard()
+	r.Env.Device, r.Env.Events = dev, func(train.Event) {}
 	defer r.free()
 	failed := tensor.Try(func() { err = f() })
 	return errors.Join(failed, err)

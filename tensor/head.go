@@ -21,14 +21,14 @@ func (h Head) Logits(x *Tensor) *Tensor {
 
 // Compute writes the scores of the rows of x [N, C] to logits [N, V] in F32, outside of any tape.
 func (h Head) Compute(dev device.Device, logits, x device.Buffer) {
-	h.project(dev, logits, x)
+	h.project(dev, logits, x, h.Weight.Shape[0])
 	h.cap(dev, logits, logits)
 }
 
-// project computes the logits before the cap.
-func (h Head) project(dev device.Device, logits, x device.Buffer) {
+// project computes the logits before the cap, rows ld elements apart.
+func (h Head) project(dev device.Device, logits, x device.Buffer, ld int) {
 	v, c := h.Weight.Shape[0], h.Weight.Cols()
-	m := device.MatMul{M: x.Len / c, N: v, K: c, A: x, TransB: true, C: logits}
+	m := device.MatMul{M: x.Len / c, N: v, K: c, A: x, TransB: true, C: logits, LDC: ld}
 	if h.Bias != nil {
 		m.Bias = h.Bias.Buffer()
 	}

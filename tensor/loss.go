@@ -9,12 +9,16 @@ type CrossEntropyOptions struct {
 	Smoothing float32 // label smoothing, 0 for off
 }
 
-// The logits that are held at a time: chunkFloats elements, but at least chunkRows rows. Every chunk reads the
-// weights of the head twice and adds to their gradient, which fewer rows would not pay for.
+// The logits that are held at a time: chunkFloats elements, but at least chunkRows rows, or as many as a device.Wide asks for. Every chunk
+// reads the weights of the head twice and adds to their gradient, which fewer rows would not pay for.
 const (
 	chunkFloats = 12 << 20
 	chunkRows   = 256
 )
+
+// rowMultiple is what the distance of rows of logits is a multiple of, so that each begins on 16 bytes in either type: matrix units
+// are fed so, and the vocabulary of GPT-2 is odd.
+const rowMultiple = 8
 
 // LinearCrossEntropy is the loss of a language model from its last hidden states, without ever holding
 // all logits: h [N, C], targets [N] (I32, negative for none). It returns the scalar sum of
@@ -151,6 +155,7 @@ type head struct {
 	t              *Tape
 	h, targets     *Tensor
 	n, c, v, chunk int
+	ld             int                 // elements from a row of logits to the next
 	ce             device.CrossEntropy // options
 	dh, dw, db     *Tensor             // gradients of h, Weight and Bias, where wanted
 }
@@ -163,8 +168,14 @@ func newHead(op string, t *Tape, h *Tensor, top Head, targets *Tensor) *head {
 	check(h.dtype == w.dtype, op, "hidden states are %v and the head is %v", h.dtype, w.dtype)
 	// Equal chunks, of a multiple of 64 rows for the kernels' sake.
 	most := max(chunkFloats/k.v, chunkRows)
+	if wide, ok := t.Dev.(device.Wide); ok {
+		most = max(most, wide.LogitRows())
+	}
 	pieces := max(1, (k.n+most-1)/most)
 	k.chunk = ((k.n+pieces-1)/pieces + 63) / 64 * 64
+	if k.ld = k.v; top.Bias == nil { // whose gradient is of rows without gaps
+		k.ld = (k.v + rowMultiple - 1) / rowMultiple * rowMultiple
+	}
 	return k
 }
 
@@ -186,16 +197,16 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 	dev, hi := k.t.Dev, min(lo+k.chunk, k.n)
 	rows := hi - lo
 	h := k.h.Buffer().Slice(lo*k.c, hi*k.c)
-	logits := k.t.scratch(rows*k.v, device.F32)
-	k.project(dev, logits.buf, h)
+	logits := k.t.scratch(rows*k.ld, device.F32)
+	k.project(dev, logits.buf, h, k.ld)
 	capped := logits
 	if k.SoftCap > 0 { // the gradient needs the logits divided by the cap, too
-		capped = k.t.scratch(rows*k.v, device.F32)
+		capped = k.t.scratch(rows*k.ld, device.F32)
 		k.cap(dev, capped.buf, logits.buf)
 	}
 
 	ce := k.ce
-	ce.V, ce.Logits, ce.Targets, ce.Loss = k.v, capped.buf, k.targets.Buffer().Slice(lo, hi), losses.buf.Slice(lo, hi)
+	ce.V, ce.LD, ce.Logits, ce.Targets, ce.Loss = k.v, k.ld, capped.buf, k.targets.Buffer().Slice(lo, hi), losses.buf.Slice(lo, hi)
 	if entropies != nil {
 		ce.Entropy = entropies.buf.Slice(lo, hi)
 	}
@@ -208,7 +219,7 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 	d := capped
 	if grads {
 		if k.h.dtype != device.F32 {
-			d = k.t.scratch(rows*k.v, k.h.dtype)
+			d = k.t.scratch(rows*k.ld, k.h.dtype)
 		}
 		ce.DLogits = d.buf
 	}
@@ -231,10 +242,10 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 func (k *head) addGrads(d, h device.Buffer, lo, rows int) {
 	dev := k.t.Dev
 	if k.dh != nil {
-		matMul(dev, device.MatMul{M: rows, N: k.c, K: k.v, A: d, C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)}, k.Weight)
+		matMul(dev, device.MatMul{M: rows, N: k.c, K: k.v, A: d, LDA: k.ld, C: k.dh.Buffer().Slice(lo*k.c, (lo+rows)*k.c)}, k.Weight)
 	}
 	if k.dw != nil {
-		dev.MatMul(device.MatMul{M: k.v, N: k.c, K: rows, A: d, TransA: true, B: h, C: k.dw.Buffer(), Accumulate: lo > 0})
+		dev.MatMul(device.MatMul{M: k.v, N: k.c, K: rows, A: d, LDA: k.ld, TransA: true, B: h, C: k.dw.Buffer(), Accumulate: lo > 0})
 	}
 	if k.db != nil {
 		dev.ColumnSum(k.db.Buffer(), d, lo > 0)

@@ -9,7 +9,7 @@ import (
 
 // crossEntropy is one call of CrossEntropy with its operands viewed.
 type crossEntropy struct {
-	v                       int
+	v, ld                   int
 	logits                  []float32
 	targets                 []int32
 	loss, entropy           []float32
@@ -30,11 +30,12 @@ type crossEntropy struct {
 func (d *Device) CrossEntropy(k device.CrossEntropy) {
 	n := k.Targets.Len
 	const op = "CrossEntropy"
-	if k.V <= 0 {
-		panic(fmt.Sprintf("cpu: CrossEntropy with %d columns", k.V))
+	ld := k.Stride()
+	if k.V <= 0 || ld < k.V {
+		panic(fmt.Sprintf("cpu: CrossEntropy with %d columns, %d from a row to the next", k.V, ld))
 	}
 	c := crossEntropy{
-		v: k.V, logits: f32sOf(op, k.Logits, n*k.V), targets: i32s(k.Targets),
+		v: k.V, ld: ld, logits: f32sOf(op, k.Logits, n*ld), targets: i32s(k.Targets),
 		loss: f32sOf(op, k.Loss, n), entropy: optionalF32s(op, k.Entropy, n),
 		weights: optionalF32s(op, k.Weights, n), entropyWeights: optionalF32s(op, k.EntropyWeights, n),
 		zLoss: float64(k.ZLoss), smoothing: float64(k.Smoothing),
@@ -45,7 +46,7 @@ func (d *Device) CrossEntropy(k device.CrossEntropy) {
 		}
 	}
 	if !k.DLogits.IsZero() {
-		c.grad, c.hasGrad = floatsOf(op, k.DLogits, n*k.V), true
+		c.grad, c.hasGrad = floatsOf(op, k.DLogits, n*ld), true
 	}
 	d.eachRows(n, k.V, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -61,7 +62,7 @@ func (c *crossEntropy) row(i int) {
 		c.skip(i)
 		return
 	}
-	x := c.logits[i*c.v : (i+1)*c.v]
+	x := c.logits[i*c.ld:][:c.v]
 	m := rowMoments(x, c.entropy != nil || c.entropyWeights != nil)
 	z := m.lse()
 	loss := z - float64(x[t])
@@ -88,9 +89,9 @@ func (c *crossEntropy) skip(i int) {
 		return
 	}
 	if c.grad.h != nil {
-		clear(c.grad.h[i*c.v : (i+1)*c.v])
+		clear(c.grad.h[i*c.ld:][:c.v])
 	} else {
-		clear(c.grad.f[i*c.v : (i+1)*c.v])
+		clear(c.grad.f[i*c.ld:][:c.v])
 	}
 }
 
@@ -113,7 +114,7 @@ func (c *crossEntropy) gradient(i, target int, m moments) {
 		c: float32(-w * c.smoothing / float64(c.v)),
 	}
 	var buf chunk
-	row := i * c.v
+	row := i * c.ld
 	for lo := 0; lo < c.v; lo += vecChunk {
 		hi := min(lo+vecChunk, c.v)
 		y := c.grad.out(row+lo, row+hi, buf[:])

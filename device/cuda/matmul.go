@@ -53,6 +53,11 @@ var _ device.Loose = (*Device)(nil)
 // FewRows is the number of rows from which on they do not depend on how many there are; see cublaslt.go.
 func (d *Device) FewRows() int { return manyRows }
 
+var _ device.Wide = (*Device)(nil)
+
+// LogitRows is that of GPUs.
+func (d *Device) LogitRows() int { return device.CardLogitRows }
+
 // library queues the product on the matrix library, whose result has C's type if A has, and else is F32.
 func (d *Device) library(m device.MatMul, a matMulArgs) error {
 	g := gemm{a: a.a.p, b: a.b.p, c: a.c.p, bias: a.bias.p, m: m.M, n: m.N, k: m.K, lda: int(a.lda), ldb: int(a.ldb), ldc: int(a.ldc),

@@ -20,7 +20,7 @@ type crossEntropyArgs struct {
 	weights, entropyWeights pointer
 	dlogits                 floats
 	failure                 pointer
-	v                       int32
+	v, ld                   int32
 	zLoss, smoothing        float32
 }
 
@@ -28,17 +28,18 @@ type crossEntropyArgs struct {
 func (d *Device) CrossEntropy(k device.CrossEntropy) {
 	const op = "CrossEntropy"
 	n := k.Targets.Len
-	if k.V <= 0 {
-		panic(fmt.Sprintf("cuda: CrossEntropy with %d columns", k.V))
+	ld := k.Stride()
+	if k.V <= 0 || ld < k.V {
+		panic(fmt.Sprintf("cuda: CrossEntropy with %d columns, %d from a row to the next", k.V, ld))
 	}
 	for i, t := range known(k.Targets) {
 		if int(t) >= k.V {
 			panic(fmt.Sprintf("cuda: CrossEntropy with target %d in row %d of %d columns", t, i, k.V))
 		}
 	}
-	a := crossEntropyArgs{logits: f32sOf(op, k.Logits, n*k.V), targets: address(k.Targets), loss: f32sOf(op, k.Loss, n), entropy: optionalF32s(op, k.Entropy, n),
-		weights: optionalF32s(op, k.Weights, n), entropyWeights: optionalF32s(op, k.EntropyWeights, n), dlogits: optionalFloats(op, k.DLogits, n*k.V),
-		failure: d.failureWord(), v: int32(k.V), zLoss: k.ZLoss, smoothing: k.Smoothing}
+	a := crossEntropyArgs{logits: f32sOf(op, k.Logits, n*ld), targets: address(k.Targets), loss: f32sOf(op, k.Loss, n), entropy: optionalF32s(op, k.Entropy, n),
+		weights: optionalF32s(op, k.Weights, n), entropyWeights: optionalF32s(op, k.EntropyWeights, n), dlogits: optionalFloats(op, k.DLogits, n*ld),
+		failure: d.failureWord(), v: int32(k.V), ld: int32(ld), zLoss: k.ZLoss, smoothing: k.Smoothing}
 	if k.V <= 512 {
 		run(d, kernelsCrossEntropy[0], line(n, 32), &a)
 		return

@@ -261,7 +261,7 @@ func (r *Reference) CrossEntropy(a device.CrossEntropy) {
 		return floats(b)[n]
 	}
 	for n, target := range ints(a.Targets) {
-		x := floats(a.Logits)[n*a.V : (n+1)*a.V]
+		x := floats(a.Logits)[n*a.Stride():][:a.V]
 		loss, entropy, dloss, dentropy := crossEntropyRow(a, x, int(target))
 		floats(a.Loss)[n] = loss
 		if !a.Entropy.IsZero() {
@@ -271,7 +271,7 @@ func (r *Reference) CrossEntropy(a device.CrossEntropy) {
 			continue
 		}
 		w, we := optional(a.Weights, n, 1), optional(a.EntropyWeights, n, 0)
-		dx := floats(a.DLogits)[n*a.V : (n+1)*a.V]
+		dx := floats(a.DLogits)[n*a.Stride():][:a.V]
 		for j := range x {
 			dx[j] = 0
 			if target >= 0 {

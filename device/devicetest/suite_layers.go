@@ -239,14 +239,14 @@ func testEmbedding(p *pair) {
 
 func testCrossEntropy(p *pair) {
 	for _, s := range sample([][2]int{{1, 1}, {1, 5}, {3, 16}, {7, 65}, {20, 100}, {5, 1030}, {3, 5000}, {2, 20001}, {300, 31}}) {
-		for options := range 16 {
+		for options := range 32 {
 			p.crossEntropy(s[0], s[1], options)
 		}
 		p.freeAll()
 	}
 }
 
-// crossEntropy checks one call; options are bits: no weights, z-loss and smoothing, gradient in place, BF16 gradient.
+// crossEntropy checks one call; options are bits: no weights, z-loss and smoothing, gradient in place, BF16 gradient, rows apart.
 func (p *pair) crossEntropy(n, v, options int) {
 	targets := make([]int32, n)
 	for i := range targets {
@@ -259,8 +259,12 @@ func (p *pair) crossEntropy(n, v, options int) {
 	if options&8 != 0 {
 		dtype = device.BF16
 	}
-	x, ids, loss, entropy := p.normal(n*v, device.F32, 3), p.ints(targets), p.empty(n, device.F32), p.empty(n, device.F32)
-	w, we, dx := p.normal(n, device.F32, 1), p.normal(n, device.F32, 1), p.empty(n*v, dtype)
+	ld := v
+	if options&16 != 0 {
+		ld += 3
+	}
+	x, ids, loss, entropy := p.normal(n*ld, device.F32, 3), p.ints(targets), p.empty(n, device.F32), p.empty(n, device.F32)
+	w, we, dx := p.normal(n, device.F32, 1), p.normal(n, device.F32, 1), p.empty(n*ld, dtype)
 	inPlace := options&4 != 0 && dtype == device.F32
 	p.both(func(d device.Device, at func(operand) device.Buffer) {
 		c := device.CrossEntropy{V: v, Logits: at(x), Targets: at(ids), Loss: at(loss), DLogits: at(dx)}
@@ -269,6 +273,9 @@ func (p *pair) crossEntropy(n, v, options int) {
 		}
 		if options&2 != 0 {
 			c.ZLoss, c.Smoothing = 0.01, 0.1
+		}
+		if ld != v {
+			c.LD = ld
 		}
 		if inPlace {
 			c.DLogits = at(x)

@@ -1,13 +1,13 @@
 // Cross-entropy of rows of logits, a block to a row: the row is read once for its sums and once for its gradient.
 
 struct CrossEntropyArgs {
-	const float *logits;                    // [rows, v]
+	const float *logits;                    // [rows, v], ld from a row to the next
 	const int *targets;                     // [rows]
 	float *loss, *entropy;                  // [rows]; entropy optional
 	const float *weights, *entropy_weights; // [rows], optional
 	Floats dlogits;                         // [rows, v], optional; may be logits
 	Failure *failure;
-	int v;
+	int v, ld;
 	float z_loss, smoothing;
 };
 
@@ -44,9 +44,9 @@ __device__ __forceinline__ void moved(Moments &m, float max) {
 template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) {
 	i64 row = blockIdx.x;
 	int target = a.targets[row];
-	const float *x = a.logits + row * a.v;
+	const float *x = a.logits + row * a.ld;
 	Floats dx = a.dlogits;
-	if (dx.p) dx = from(dx, row * a.v);
+	if (dx.p) dx = from(dx, row * a.ld);
 	if (target < 0 || target >= a.v) {
 		if (threadIdx.x == 0) {
 			if (target >= 0) a.failure->code = 2;
