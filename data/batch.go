@@ -103,6 +103,13 @@ func (b *Batch) AppendMarked(marks []int32) {
 	b.Offsets = append(b.Offsets, int32(len(b.IDs)))
 }
 
+// AppendContexts is AppendMarked without a row for the sequence's last token, which has no target.
+func (b *Batch) AppendContexts(marks []int32) {
+	b.AppendMarked(marks)
+	n := len(b.IDs) - 1
+	b.IDs, b.Targets, b.Positions, b.Offsets[len(b.Offsets)-1] = b.IDs[:n], b.Targets[:n], b.Positions[:n], int32(n)
+}
+
 // String gives the batch's sizes, for messages.
 func (b *Batch) String() string {
 	return fmt.Sprintf("%d rows in %d sequences, %d of %d supervised", b.Rows(), len(b.Offsets)-1, b.Supervised(), b.Tokens)

@@ -22,6 +22,9 @@ type Options struct {
 	BatchSize    int      // sequences that run side by side; at least 1
 	// Value, if not nil, makes a number of each row of the hidden states [n, C] that tokens are drawn from, [n, 1]: a critic's head.
 	Value func(hidden *tensor.Tensor) *tensor.Tensor
+	// Results, if not nil, keeps what the model's linear layers compute. It must have room for all tokens of prompts and continuations
+	// but for the last of each, and the model be nn.Shape.Reusable.
+	Results *tensor.Results
 }
 
 // DefaultOptions samples up to 128 tokens for 16 sequences at a time.
@@ -60,6 +63,7 @@ type Output struct {
 	Tokens   []int32   // the new tokens, an end-of-text token included
 	LogProbs []float32 // of each, under the model itself (temperature 1, no filter), from the kernel that training uses
 	Values   []float32 // what Options.Value made of the state that each was drawn from
+	Rows     []int32   // of prompt and continuation but for the last token: number in Options.Results
 	Text     string    // of the new tokens, without the end-of-text token and what follows a stop string
 	Finish   Finish
 }
@@ -121,6 +125,7 @@ type sequence struct {
 	text   strings.Builder
 	logp   []float32
 	values []float32
+	rows   []int32 // of the tokens that the cache has, in Options.Results
 	finish Finish
 }
 
@@ -301,20 +306,39 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 	for i, s := range in.Sequences {
 		last[i] = int32(s.Q + s.QLen - 1)
 	}
-	var h *tensor.Tensor
-	if len(last) == in.IDs.Len() {
-		h = r.model.Hidden(in)
-	} else {
-		h = nn.HiddenAt(r.model, in, last)
-	}
+	h := r.hidden(in, slots, last)
 	if len(draw) == 0 {
 		return r.dev.Sync()
 	}
 	for _, t := range r.twins {
 		r.cache.Copy(t.to, t.from, r.slots[t.to].prompt-1)
+		if r.opt.Results != nil {
+			r.slots[t.to].rows = slices.Clone(r.slots[t.from].rows[:r.slots[t.to].prompt-1])
+		}
 	}
 	r.twins = r.twins[:0]
 	return r.drawAll(h, draw)
+}
+
+// hidden is the model's state at rows last of in, which has the tokens of slots.
+func (r *run) hidden(in nn.Input, slots []int, last []int32) *tensor.Tensor {
+	switch {
+	case r.opt.Results != nil:
+		at := r.opt.Results.Rows()
+		for i, s := range in.Sequences {
+			for row := range s.QLen {
+				r.slots[slots[i]].rows = append(r.slots[slots[i]].rows, int32(at+s.Q+row))
+			}
+		}
+		h := nn.HiddenKept(r.model, in, r.opt.Results)
+		if len(last) < h.Rows() {
+			h = tensor.Rows(h, r.tape.Ints(last))
+		}
+		return h
+	case len(last) == in.IDs.Len():
+		return r.model.Hidden(in)
+	}
+	return nn.HiddenAt(r.model, in, last)
 }
 
 // add appends a token to the sequence of a slot, and frees the slot when that ends it.
@@ -352,7 +376,7 @@ func (r *run) add(slot int, id int32, logp float32) {
 func (r *run) outputs() []Output {
 	out := make([]Output, len(r.seqs))
 	for i, s := range r.seqs {
-		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Values: s.values, Text: s.text.String(), Finish: s.finish}
+		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Values: s.values, Rows: s.rows, Text: s.text.String(), Finish: s.finish}
 	}
 	return out
 }

@@ -38,14 +38,16 @@ type Input struct {
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
 	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
-	kept      []int32        // rows that HiddenAt asks for; nil: all
-	keptIndex *tensor.Tensor // the same on the device
-	last      int            // number of the layer that gives them alone
-	ids       []int32        // IDs on the host; nil where nothing is shared
-	spread    *tensor.Tensor // rows of keys and values as the sequences have them, where some are shared
-	positions []int32        // Positions on the host
-	prefix    *tensor.Tensor // keys and values before every sequence, [P, layers*2*K*D]
-	expected  []int          // of each sequence: the length it will reach, when that is known to be more than its positions tell
+	kept      []int32         // rows that HiddenAt asks for; nil: all
+	results   *tensor.Results // of linear layers, known of these very rows; nil: none
+	known     []int32         // number of each row in results
+	keptIndex *tensor.Tensor  // the same on the device
+	last      int             // number of the layer that gives them alone
+	ids       []int32         // IDs on the host; nil where nothing is shared
+	spread    *tensor.Tensor  // rows of keys and values as the sequences have them, where some are shared
+	positions []int32         // Positions on the host
+	prefix    *tensor.Tensor  // keys and values before every sequence, [P, layers*2*K*D]
+	expected  []int           // of each sequence: the length it will reach, when that is known to be more than its positions tell
 }
 
 // NewInput puts a packed batch on the tape's device: ids and positions [N], and offsets
@@ -69,8 +71,33 @@ func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
 	}
 	s := m.Shape()
 	in, rows = in.shared(s, rows)
-	in.kept, in.keptIndex, in.last = rows, in.IDs.Tape().Ints(rows), s.Layers-1
-	return m.Hidden(in)
+	t := in.IDs.Tape()
+	in.kept, in.keptIndex, in.last = rows, t.Ints(rows), s.Layers-1
+	if in.results == nil || in.Recompute > 0 || len(rows) == len(in.known) {
+		return m.Hidden(in)
+	}
+	asked := make([]int32, len(rows))
+	for i, row := range rows {
+		asked[i] = in.known[row]
+	}
+	return t.Reuse(in.results, []*tensor.Tensor{t.Ints(in.known), t.Ints(asked)}, func() *tensor.Tensor { return m.Hidden(in) })
+}
+
+// HiddenKept is Hidden of all rows of in, with what m's linear layers make of them added to results.
+func HiddenKept(m Model, in Input, results *tensor.Results) *tensor.Tensor {
+	return in.IDs.Tape().Keep(results, in.IDs.Len(), func() *tensor.Tensor { return m.Hidden(in) })
+}
+
+// Reusing is in with what HiddenKept added to results when m, with the same parameters, ran on the same tokens: row i of in was row rows[i]
+// there. HiddenAt then has the same bits without the products, once.
+func (in Input) Reusing(results *tensor.Results, rows []int32) Input {
+	in.results, in.known = results, rows
+	return in
+}
+
+// Reusable tells that a model of this shape runs the same linear layers on all rows of its input, so that their results can be kept.
+func (s Shape) Reusable() bool {
+	return s.Experts == 0 && s.Virtual == 0 && s.OwnAfter == 0 && s.LongAfter == 0
 }
 
 // Kept is those rows of x [N, C], an input of layer i, whose results the layer has to give. Attend keeps the same rows, so that a layer

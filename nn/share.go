@@ -39,7 +39,7 @@ func (in Input) shared(s Shape, rows []int32) (Input, []int32) {
 		p.add(f)
 	}
 	t := in.IDs.Tape()
-	in.ids, in.positions, in.Sequences = p.ids, p.positions, p.sequences
+	in.ids, in.positions, in.known, in.Sequences = p.ids, p.positions, p.known, p.sequences
 	in.IDs, in.Positions, in.spread = t.Ints(p.ids), t.Ints(p.positions), t.Ints(append(p.to, p.common...))
 	moved := make([]int32, len(rows))
 	for i, row := range rows {
@@ -107,6 +107,7 @@ func alike(a, b []int32) int {
 type repack struct {
 	in             Input
 	ids, positions []int32
+	known          []int32 // as in Input
 	sequences      []device.Sequence
 	to             []int32 // where a row of in is now
 	common         []int32 // rows of what is shared, whose keys come behind those of all rows of in
@@ -142,6 +143,9 @@ func (p *repack) add(f family) {
 func (p *repack) take(row, n int) {
 	p.ids = append(p.ids, p.in.ids[row:row+n]...)
 	p.positions = append(p.positions, p.in.positions[row:row+n]...)
+	if p.in.known != nil {
+		p.known = append(p.known, p.in.known[row:row+n]...)
+	}
 }
 
 // spreadKeys puts keys or values of what is shared before those of each sequence that shares it.

@@ -128,10 +128,21 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	p.Tokens = int64(mean * float64(p.Steps))
 	wrote := dev.Work() // what an iteration begins with, where steps are not alike
 	wrote.Add(before, -1)
-	r.Tape.Train(0, 0, 0)
-	r.Loop.Objective(r.Tape, largest[0])
-	p.Activations = dev.Memory().InUse - base
-	r.Tape.Reset()
+	forward := func() plan.Work {
+		before := dev.Work()
+		r.Tape.Train(0, 0, 0)
+		r.Loop.Objective(r.Tape, largest[0])
+		p.Activations = dev.Memory().InUse - base
+		r.Tape.Reset()
+		work := dev.Work()
+		work.Add(before, -1)
+		return work
+	}
+	first, spared := forward(), plan.Work{}
+	if !alike {
+		spared = forward() // what only the first update may know from the writing
+		spared.Add(first, -1)
+	}
 	before = dev.Work()
 	if alike {
 		wrote = plan.Work{}
@@ -142,10 +153,16 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	if _, err := r.Loop.Run(ctx); err != nil {
 		return err
 	}
-	p.Peak, p.Logits, p.Offloaded = dev.Memory().Peak, dev.Logits(), dev.Stashed()
 	work := dev.Work()
 	work.Add(before, -1)
+	work.Add(spared, -1)
 	p.Work = work
+	if !alike && r.Training.Steps > together { // the next iteration begins with what all models have by then
+		if _, err := r.Loop.Batches(ctx, together); err != nil {
+			return err
+		}
+	}
+	p.Peak, p.Logits, p.Offloaded = dev.Memory().Peak, dev.Logits(), dev.Stashed()
 	if alike {
 		work = work.Filled(mean / float64(most))
 	}

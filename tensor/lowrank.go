@@ -59,9 +59,10 @@ func (l *lowRank) check(op string, n, out int, dtype device.DType) {
 // down computes u.
 func (l *lowRank) down(t *Tape) {
 	n, r := l.x.Rows(), l.A.Shape[0]
-	l.u = t.empty(l.x.dtype, n, r)
-	t.Dev.MatMul(device.MatMul{M: n, N: r, K: l.x.Cols(), A: l.x.Buffer(), B: l.A.Buffer(), TransB: true, C: l.u.Buffer()})
-	t.Dev.Scale(l.u.Buffer(), l.Scale)
+	l.u = t.product(l.x.dtype, n, r, func(u *Tensor) {
+		t.Dev.MatMul(device.MatMul{M: n, N: r, K: l.x.Cols(), A: l.x.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()})
+		t.Dev.Scale(u.Buffer(), l.Scale)
+	})
 }
 
 // up is the product u·Bᵀ, to be added to what the layer computes.

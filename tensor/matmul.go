@@ -20,19 +20,24 @@ func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 	check(x.dtype == w.dtype, op, "input is %v and weight is %v", x.dtype, w.dtype)
 	check(b == nil || b.Len() == out, op, "bias does not match weight %v", w.Shape)
 
-	y := t.empty(x.dtype, n, out)
-	m := device.MatMul{M: n, N: out, K: in, A: x.Buffer(), TransB: outFirst, C: y.Buffer()}
-	if b != nil {
-		m.Bias = b.Buffer()
-	}
 	inputs, saved := []*Tensor{x, w, b}, []*Tensor{w}
 	late := w.needsGrad // the backward pass wants x, once x has its gradient
-	if low == nil {
-		matMul(t.Dev, m, w)
-	} else {
+	if low != nil {
 		low.check(op, n, out, x.dtype)
 		low.down(t)
-		matMulPlus(t.Dev, m, w, low.up())
+	}
+	y := t.product(x.dtype, n, out, func(y *Tensor) {
+		m := device.MatMul{M: n, N: out, K: in, A: x.Buffer(), TransB: outFirst, C: y.Buffer()}
+		if b != nil {
+			m.Bias = b.Buffer()
+		}
+		if low == nil {
+			matMul(t.Dev, m, w)
+		} else {
+			matMulPlus(t.Dev, m, w, low.up())
+		}
+	})
+	if low != nil {
 		inputs, saved = append(inputs, low.x, low.A, low.B), append(saved, low.u)
 		if low.x == x {
 			late = late || low.A.needsGrad

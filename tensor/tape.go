@@ -23,6 +23,7 @@ type Tape struct {
 	record  bool      // leave closures for the backward pass
 	train   bool      // dropout is on; also while a recomputed layer runs unrecorded
 	random  Random
+	results *Results // of linear layers that are kept or reused in the pass at hand; nil: none
 	entries []entry
 	scopes  [][]*Tensor
 }

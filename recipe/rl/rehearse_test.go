@@ -21,7 +21,7 @@ func TestRehearsal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range []string{"", "method=lora dtype=bf16", "critic.kind=separate"} {
+	for _, args := range []string{"", "method=lora dtype=bf16 num_mini_batches=1 batch_size=8", "critic.kind=separate"} {
 		recipetest.Rehearsed(t, "ppo "+args, func(out string) recipetest.Planning {
 			return tinyPPO(t, from, prompts, out, append(strings.Fields(args), "reward="+sum.ModelDir, "iterations=1")...)
 		})

@@ -53,8 +53,9 @@ type rolling struct {
 	stop      generate.Options // what ends an answer
 	meter     *train.Meter
 	ptx       *ptx
-	ema       *ema // nil without one
-	again     int  // layers to run again in the backward pass
+	ema       *ema            // nil without one
+	again     int             // layers to run again in the backward pass
+	kept      *tensor.Results // what the policy's layers computed when it wrote, until the first update; or nil
 	state     rollingState
 	far       share              // approximate KL of the update at hand
 	entropy   share              // of its tokens
@@ -105,6 +106,8 @@ type rollout struct {
 	Score      float64   `json:"score"`      // as it counts
 	Advantages []float64 `json:"advantages"` // of its tokens, or one for all of them
 	Returns    []float64 `json:"returns"`
+
+	kept []int32 // of its tokens but for the last: row in rolling.kept
 }
 
 func (a *rollout) tokens() int { return len(a.IDs) - a.From }
@@ -214,6 +217,7 @@ func (s *rolling) With(r *recipe.Run, t recipe.Trained, dtype device.DType) (rec
 }
 
 func (s *rolling) Close() error {
+	s.forget()
 	if s.ema != nil {
 		s.ema.free()
 	}

@@ -30,6 +30,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	for i := range questions {
 		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
 	}
+	s.keep(questions)
 	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 	o := s.stop
 	random := tensor.NewRandom(s.t.Seed, draw)
 	o.Seed = random.Uint64()
-	if s.valuesCome() {
+	if o.Results = s.kept; s.valuesCome() {
 		o.Value = s.critic.head.Forward
 	}
 	done := func() {}
@@ -111,6 +112,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 	}
 	for i, out := range outs {
 		a := answers[i]
+		a.kept = out.Rows
 		a.IDs, a.LogProbs, a.Values, a.Text, a.Ended = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Values, out.Text, out.Finish != generate.FinishLength
 	}
 	return answers, nil
@@ -266,6 +268,7 @@ func (s *rolling) describe(answers []*rollout) map[string]float64 {
 
 // evaluate answers the held-out prompts, always with the same random numbers, and scores them.
 func (s *rolling) evaluate(ctx context.Context) (map[string]float64, error) {
+	s.forget()
 	questions := make([]int, len(s.held))
 	for i := range questions {
 		questions[i] = i

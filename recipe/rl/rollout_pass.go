@@ -26,7 +26,7 @@ func dealAnswers(list []*rollout, size int) (batches []data.Batch) {
 		d := &rolled{answers: list[at:min(at+size, len(list))], tokens: tokens, whole: len(list)}
 		b := data.Batch{Tokens: tokens, Extra: d}
 		for _, a := range d.answers {
-			b.AppendMarked(a.marks())
+			b.AppendContexts(a.marks())
 		}
 		batches = append(batches, b)
 	}
@@ -69,9 +69,12 @@ func (p *pass) run(m nn.Model, in recipe.Inputs) *tensor.Tensor {
 func (s *rolling) forward(t *tensor.Tape, m nn.Model, b *data.Batch, in recipe.Inputs) *pass {
 	p, targets := begin(t, b)
 	if p.in = in.Of(t, b); t.Recording() {
-		p.in = p.in.Balanced(m)
+		p.in = s.known(p.in.Balanced(m), p.answers)
 	}
 	p.hidden = nn.HiddenAt(m, p.in, p.rows)
+	if t.Recording() {
+		s.forget()
+	}
 	h := p.hidden
 	if s.c.Temperature != 1 {
 		h = tensor.Scale(h, float32(1/s.c.Temperature))

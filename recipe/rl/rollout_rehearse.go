@@ -11,7 +11,7 @@ import (
 
 func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 	other := *s
-	other.r, other.meter, other.lent, other.state = r, train.NewMeter(), true, rollingState{KL: s.state.KL}
+	other.r, other.meter, other.lent, other.state, other.kept = r, train.NewMeter(), true, rollingState{KL: s.state.KL}, nil
 	if c := s.critic; c != nil {
 		other.critic = &critic{separate: c.separate, dir: c.dir, warmup: c.warmup, rate: c.rate}
 	}

@@ -1,0 +1,95 @@
+package tensor
+
+import (
+	"slices"
+
+	"hone/device"
+)
+
+// Results are what the linear layers of a model made of rows that went through it in passes without gradients, such as the tokens of an
+// answer while it was written. A recorded pass over the same rows takes them from here, so that of the layers only the backward pass is
+// left: the first update that learns from an answer asks for what writing it has computed.
+type Results struct {
+	room, rows int       // that there is memory for, and that are held
+	list       []*Tensor // of each product [room, out], in the order in which a pass asks for them; nil once they were used
+	next       int       // product that the pass at hand asks for
+	lost       bool      // there was no memory for them
+	reuse      []*Tensor // indices of the rows that the pass at hand runs on; nil: it adds to what is held
+}
+
+// NewResults holds nothing and has room for a number of rows.
+func NewResults(room int) *Results { return &Results{room: room} }
+
+// Rows is the number of rows that are held: those of the next pass come behind them.
+func (r *Results) Rows() int { return r.rows }
+
+// Free gives the memory back.
+func (r *Results) Free() {
+	for _, p := range r.list {
+		if p != nil {
+			p.Free()
+		}
+	}
+	*r = Results{lost: true}
+}
+
+// Keep runs f, all of whose linear layers see n rows, and adds what they make of them to r. It does without where the device has no room.
+func (t *Tape) Keep(r *Results, n int, f func() *Tensor) *Tensor {
+	check(!t.record && (r.lost || r.rows+n <= r.room), "Keep", "%d rows do not fit beside %d of %d", n, r.rows, r.room)
+	defer t.with(r, nil)()
+	out := f()
+	r.rows += n
+	return out
+}
+
+// Reuse runs f on rows that are held, whose linear layers take their results from r. Each may be used once. The layers see the rows of
+// one of the indices [N], which differ in length.
+func (t *Tape) Reuse(r *Results, indices []*Tensor, f func() *Tensor) *Tensor {
+	defer t.with(r, indices)()
+	return f()
+}
+
+func (t *Tape) with(r *Results, reuse []*Tensor) (done func()) {
+	r.next, r.reuse, t.results = 0, reuse, r
+	return func() { t.results = nil }
+}
+
+// product is a matrix [n, out] that compute fills, unless it is known already.
+func (t *Tape) product(dtype device.DType, n, out int, compute func(y *Tensor)) *Tensor {
+	r := t.results
+	if r != nil && !r.lost && r.reuse != nil {
+		return r.give(t, n, out)
+	}
+	y := t.empty(dtype, n, out)
+	compute(y)
+	if r != nil && !r.lost && Try(func() { r.take(y) }) != nil {
+		r.Free()
+	}
+	return y
+}
+
+// take adds the rows of y to those of the product at hand.
+func (r *Results) take(y *Tensor) {
+	if r.next == len(r.list) {
+		values := NewParam(r.room, y.Cols())
+		values.Alloc(y.dev, y.dtype)
+		r.list = append(r.list, values)
+	}
+	to, c := r.list[r.next], y.Cols()
+	r.next++
+	y.dev.Copy2D(device.Copy2D{Dst: to.Buffer().Slice(r.rows*c, (r.rows+y.Rows())*c), DstStride: c, Src: y.Buffer(), SrcStride: c, Rows: y.Rows(), Cols: c})
+}
+
+// give is the product at hand of n rows, which is then no longer held.
+func (r *Results) give(t *Tape, n, out int) *Tensor {
+	at := slices.IndexFunc(r.reuse, func(index *Tensor) bool { return index.Len() == n })
+	check(at >= 0 && r.next < len(r.list) && r.list[r.next] != nil && r.list[r.next].Cols() == out, "Reuse",
+		"product %d, [%d, %d], is not what was kept", r.next+1, n, out)
+	from := r.list[r.next]
+	r.list[r.next] = nil
+	r.next++
+	y := t.empty(from.dtype, n, out)
+	t.Dev.Embedding(y.Buffer(), from.Buffer(), r.reuse[at].Buffer())
+	from.Free()
+	return y
+}

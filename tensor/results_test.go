@@ -1,0 +1,114 @@
+package tensor
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"hone/device"
+	"hone/device/devicetest"
+)
+
+// counting counts products, and after some allocations has no memory left.
+type counting struct {
+	device.Device
+	products, allocations, last int
+}
+
+func (d *counting) MatMul(m device.MatMul) {
+	d.products++
+	d.Device.MatMul(m)
+}
+
+func (d *counting) Alloc(n int, t device.DType) device.Buffer {
+	if d.allocations++; d.allocations == d.last {
+		panic(&device.OutOfMemory{Device: "counting", Asked: int64(n)})
+	}
+	return d.Device.Alloc(n, t)
+}
+
+// TestResults: a recorded pass over rows that went through the layers before, in two parts and another order, makes no product in its forward
+// pass; its result and gradients are what they are without. Nothing is left in memory, also where there was none for what should be kept.
+func TestResults(t *testing.T) {
+	const c, hidden, n = 4, 6, 5
+	order := []int32{3, 0, 4, 1, 2} // row i of the recorded pass is row order[i] of those before
+	x := floats(n * c)
+	for _, short := range []bool{false, true} {
+		dev := &counting{Device: devicetest.NewReference()}
+		w, b, a, up, down := param(dev, hidden, c), param(dev, hidden), param(dev, 2, c), param(dev, hidden, 2), param(dev, hidden, c)
+		params := []*Tensor{w, b, a, up, down}
+		before := dev.Memory().InUse
+		layers := func(x *Tensor) *Tensor {
+			return x.Tape().Scope(func() *Tensor {
+				h := Unary(device.SiLU, Updated(x, w, b, true, x, Update{a, up, 0.5}))
+				return Conv1D(h, down, nil)
+			})
+		}
+		tape := NewTape(dev, device.F32)
+		pass := func(r *Results) (list [][]float32, products int) {
+			tape.Train(1, 0, 0)
+			in := make([]float32, 0, n*c)
+			for _, row := range order {
+				in = append(in, x[row*c:(row+1)*c]...)
+			}
+			h := tape.Floats(in, n, c)
+			start := dev.products
+			var y *Tensor
+			if r == nil {
+				y = layers(h)
+			} else {
+				y = tape.Reuse(r, []*Tensor{tape.Ints(order)}, func() *Tensor { return layers(h) })
+			}
+			products = dev.products - start
+			values, err := y.Float32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, values)
+			tape.Backward(Sum(Mul(y, y)))
+			for _, p := range params {
+				grad, err := p.GradFloat32s()
+				if err != nil {
+					t.Fatal(err)
+				}
+				list = append(list, grad)
+				p.FreeGrad()
+			}
+			tape.Reset()
+			return list, products
+		}
+		want, all := pass(nil)
+		r := NewResults(n)
+		for _, part := range [][2]int{{0, 2}, {2, n}} {
+			tape.Infer()
+			rows := tape.Floats(x[part[0]*c:part[1]*c], part[1]-part[0], c)
+			if short && part[0] == 0 {
+				dev.last = dev.allocations + 4 // what is to be kept of the second product
+			}
+			tape.Keep(r, part[1]-part[0], func() *Tensor { return layers(rows) })
+			tape.Reset()
+		}
+		if held := dev.Memory().InUse - before; (held > 0) == short {
+			t.Errorf("short of memory %v: %d bytes are held", short, held)
+		}
+		got, products := pass(r)
+		if !slices.EqualFunc(got, want, slices.Equal[[]float32]) {
+			t.Errorf("short of memory %v: %v, without results %v", short, got, want)
+		}
+		if all != 4 || (products > 0) != short {
+			t.Errorf("short of memory %v: %d products of %d", short, products, all)
+		}
+		if err := Try(func() { pass(r) }); !short && (err == nil || !strings.Contains(err.Error(), "not what was kept")) {
+			t.Errorf("used twice: %v", err)
+		}
+		tape.Reset()
+		r.Free()
+		if held := dev.Memory().InUse - before; held != 0 {
+			t.Errorf("short of memory %v: %d bytes are left", short, held)
+		}
+	}
+	tape := NewTape(devicetest.NewReference(), device.F32)
+	if err := Try(func() { tape.Keep(NewResults(2), 3, func() *Tensor { return nil }) }); err == nil || !strings.Contains(err.Error(), "do not fit") {
+		t.Errorf("three rows in a room for two: %v", err)
+	}
+}
