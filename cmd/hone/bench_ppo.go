@@ -61,6 +61,8 @@ type benchPPO struct {
 	PlannedS         float64 `json:"planned_s"`          // of an iteration, at the rates of this machine
 	PlannedAnswersS  float64 `json:"planned_answers_s"`  // of rollout and scoring
 	PlannedTrainingS float64 `json:"planned_training_s"` // of all epochs
+
+	cpuProfile string // file to write, empty for none
 }
 
 func benchPPOCommand(a *app) *cobra.Command {
@@ -92,6 +94,7 @@ func benchPPOCommand(a *app) *cobra.Command {
 	cmd.Flags().IntVar(&r.Epochs, "epochs", 4, "of the training of an iteration, one update each")
 	cmd.Flags().StringVar(&r.Reward, "reward", "model", "what gives rewards: a model of its own, or an adapter on the policy's base")
 	cmd.Flags().IntVar(&r.Iterations, "iterations", 2, "iterations to time, after one to warm up")
+	cmd.Flags().StringVar(&r.cpuProfile, "cpuprofile", "", "write a CPU profile of all iterations to this file, for go tool pprof")
 	return cmd
 }
 
@@ -125,8 +128,12 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 		return err
 	}
 	var clock ppoClock
-	s, err := c.Run(ctx, recipe.Env{Device: dev, Events: clock.event})
+	stop, err := startCPUProfile(r.cpuProfile)
 	if err != nil {
+		return err
+	}
+	s, err := c.Run(ctx, recipe.Env{Device: dev, Events: clock.event})
+	if err = errors.Join(err, stop()); err != nil {
 		return err
 	}
 	if s.Interrupted {
