@@ -85,6 +85,9 @@ type benchTrain struct {
 	PlannedS     float64 `json:"planned_s"`      // what it says of a step's time at the rates of this machine, measured in the same run
 	Loss         float64 `json:"loss"`           // of the last step
 
+	Kernels []cuda.KernelTime `json:"kernels,omitempty"` // of the timed steps, where --kernels asks for them
+
+	kernels                bool
 	cpuProfile, memProfile string // files to write, empty for none
 }
 
@@ -106,6 +109,7 @@ func benchTrainCommand(a *app) *cobra.Command {
 			return a.result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s, %s: %.3f s per step (planned: %.3f), %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB, %.0f MB of them tensors (planned: %.0f)\n",
 					r.Workload, r.DType, r.Device, r.SPerStep, r.PlannedS, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB, r.PeakDeviceMB, r.PlannedMB)
+				printKernels(w, r.Kernels)
 			})
 		},
 	}
@@ -116,6 +120,7 @@ func benchTrainCommand(a *app) *cobra.Command {
 	cmd.Flags().IntVar(&r.Recompute, "recompute", 0, "layers to run again in the backward pass instead of keeping what it needs")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
 	cmd.Flags().IntVar(&r.Steps, "steps", 5, "steps to time, after one to warm up")
+	cmd.Flags().BoolVar(&r.kernels, "kernels", false, "show how long a card took for each kernel of the timed steps, which slows them")
 	cmd.Flags().StringVar(&r.cpuProfile, "cpuprofile", "", "write a CPU profile of the timed steps to this file, for go tool pprof")
 	cmd.Flags().StringVar(&r.memProfile, "memprofile", "", "write a profile of the Go heap after the last step to this file")
 	return cmd
@@ -137,7 +142,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 		return err
 	}
 	r.Recompute = max(r.Recompute, w.again)
-	dev, done, err := openDevice(r.Device, r.Threads)
+	dev, done, err := openTimed(r.Device, r.Threads, r.kernels)
 	if err != nil {
 		return err
 	}
@@ -161,8 +166,14 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
 		return err
 	}
+	if _, err := kernelTimes(dev); err != nil { // what came before is not counted
+		return err
+	}
 	times, err := r.time(cmd.Context(), step, peak)
 	if err != nil {
+		return err
+	}
+	if r.Kernels, err = kernelTimes(dev); err != nil {
 		return err
 	}
 	slices.Sort(times)

@@ -50,8 +50,11 @@ type benchGenerate struct {
 	PeakRSSMB        float64 `json:"peak_rss_mb"`
 	PlannedS         float64 `json:"planned_s"` // what the plan says of the whole, at the rates of this machine
 
-	runs int
-	few  cpu.Peak // of products of few rows, just before and after the run that counts
+	Kernels []cuda.KernelTime `json:"kernels,omitempty"` // of the last run, where --kernels asks for them
+
+	kernels bool
+	runs    int
+	few     cpu.Peak // of products of few rows, just before and after the run that counts
 }
 
 func benchGenerateCommand(a *app) *cobra.Command {
@@ -65,6 +68,7 @@ func benchGenerateCommand(a *app) *cobra.Command {
 			return a.result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s, %s: %.1f tokens/s (prompt %.3f s, then %.1f s), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB\n",
 					r.Workload, r.DType, r.Device, r.TokensPerS, r.PromptS, r.DecodeS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB)
+				printKernels(w, r.Kernels)
 			})
 		},
 	}
@@ -72,6 +76,7 @@ func benchGenerateCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&r.Device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
 	cmd.Flags().StringVar(&r.DType, "dtype", "f32", "f32 or bf16")
 	cmd.Flags().IntVar(&r.Threads, "threads", runtime.GOMAXPROCS(0), "cores to use")
+	cmd.Flags().BoolVar(&r.kernels, "kernels", false, "show how long a card took for each kernel of the last run, which slows it")
 	cmd.Flags().IntVar(&r.runs, "runs", r.runs, "runs, of which the best counts")
 	return cmd
 }
@@ -89,7 +94,7 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dev, done, err := openDevice(r.Device, r.Threads)
+	dev, done, err := openTimed(r.Device, r.Threads, r.kernels)
 	if err != nil {
 		return err
 	}
@@ -105,6 +110,9 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	}
 	engine, prompts := generate.New(dev, dtype, m, nil), randomPrompts(batch, m.Shape().Vocab)
 	timed := func(tokens int) (float64, error) {
+		if _, err := kernelTimes(dev); err != nil { // only the last run counts
+			return 0, err
+		}
 		opt := generate.DefaultOptions()
 		opt.MaxNewTokens, opt.Temperature, opt.BatchSize = tokens, 0, batch
 		begin := time.Now()
@@ -115,6 +123,9 @@ func (r *benchGenerate) run(ctx context.Context) error {
 		return err
 	}
 	if err := r.best(timed); err != nil {
+		return err
+	}
+	if r.Kernels, err = kernelTimes(dev); err != nil {
 		return err
 	}
 	_, onCard := dev.(*cuda.Device)

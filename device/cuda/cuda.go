@@ -27,6 +27,8 @@ type Options struct {
 	Cache string
 	// TF32 lets products of F32 matrices use tensor cores, with inputs rounded to 10 bits after the point.
 	TF32 bool
+	// Timing measures how long the card takes for each kernel; see Device.Times. It makes queueing slower.
+	Timing bool
 }
 
 // Device is an NVIDIA GPU as a device.Device. Make it with Open, release it with Close. It may be used by several goroutines
@@ -59,7 +61,11 @@ func Open(o Options) (*Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newDevice(d, sizesFor(d.card(), o.MemoryLimit))
+	sizes := sizesFor(d.card(), o.MemoryLimit)
+	if o.Timing {
+		return newDevice(newStopwatch(d), sizes)
+	}
+	return newDevice(d, sizes)
 }
 
 // Sizes of the allocator: addresses of a buffer fit every vector load; a large one begins on a page of 512 bytes that

@@ -45,7 +45,7 @@ type cu struct {
 	memRelease, memGrain, memUnmap, addressFree           uintptr
 	hostAlloc, hostFree, memcpy, memset                   uintptr
 	streamCreate, streamSync, streamWait                  uintptr
-	eventCreate, eventRecord, eventSync                   uintptr
+	eventCreate, eventRecord, eventSync, eventElapsed     uintptr
 	moduleLoad, moduleFunction, functionAttribute, launch uintptr
 }
 
@@ -68,7 +68,7 @@ func openCU(lib *dl.Library) (*cu, error) {
 		"cuMemGetAllocationGranularity": &c.memGrain, "cuMemHostAlloc": &c.hostAlloc, "cuMemFreeHost": &c.hostFree,
 		"cuMemcpyAsync": &c.memcpy, "cuMemsetD8Async": &c.memset,
 		"cuStreamCreate": &c.streamCreate, "cuStreamSynchronize": &c.streamSync, "cuStreamWaitEvent": &c.streamWait, "cuEventCreate": &c.eventCreate, "cuEventRecord": &c.eventRecord,
-		"cuEventSynchronize": &c.eventSync, "cuModuleLoadData": &c.moduleLoad, "cuModuleGetFunction": &c.moduleFunction,
+		"cuEventSynchronize": &c.eventSync, "cuEventElapsedTime": &c.eventElapsed, "cuModuleLoadData": &c.moduleLoad, "cuModuleGetFunction": &c.moduleFunction,
 		"cuFuncSetAttribute": &c.functionAttribute, "cuLaunchKernel": &c.launch})
 	if err != nil {
 		return nil, fmt.Errorf("%w; update the NVIDIA driver", err)

@@ -23,6 +23,26 @@ func TestDriverCalls(t *testing.T) {
 
 func openFake(t *testing.T) *Device {
 	t.Helper()
+	return openOver(t, fakeDriver(t))
+}
+
+// openOver is a device over a driver that is the test's or wraps it.
+func openOver(t *testing.T, dr driver) *Device {
+	t.Helper()
+	d, err := newDevice(dr, sizesFor(dr.card(), 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func fakeDriver(t *testing.T) *nvidia {
+	t.Helper()
 	l := needEmulator(t)
 	c, err := openCU(l.Library)
 	if err != nil {
@@ -41,16 +61,7 @@ func openFake(t *testing.T) *Device {
 	}
 	n.lt = noProducts(t, l.Library)
 	n.lt.call = n.status
-	d, err := newDevice(n, sizesFor(n.info, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return n
 }
 
 // noProducts is a matrix library that describes everything and has nothing.
