@@ -63,10 +63,16 @@ func (d *Device) library(m device.MatMul, a matMulArgs) error {
 	g := gemm{a: a.a.p, b: a.b.p, c: a.c.p, bias: a.bias.p, m: m.M, n: m.N, k: m.K, lda: int(a.lda), ldb: int(a.ldb), ldc: int(a.ldc),
 		transA: m.TransA, transB: m.TransB, half: a.a.half == 1, halfC: a.c.half == 1, accumulate: m.Accumulate,
 		batch: max(m.Batch, 1), strideA: m.StrideA, strideB: m.StrideB, strideC: m.StrideC}
-	if (g.half || !g.halfC) && (g.bias == 0 || a.bias.half == a.c.half) {
+	if (g.half || !g.halfC) && (g.bias == 0 || !g.halfC && a.bias.half == 0) {
 		return d.driver.gemm(&g)
 	}
-	// F32 operands with a BF16 result, or a bias of another type than the result's.
+	if g.half && g.halfC && !g.accumulate {
+		// The library rounds before it adds a bias, and once more after it; to what is in C it adds before. An F32 bias is rounded alone.
+		d.finish(m, a)
+		g.bias, g.accumulate = 0, true
+		return d.driver.gemm(&g)
+	}
+	// F32 operands with a BF16 result, or a bias of another type than the result's, or one beside what is in C.
 	product, release := d.scratch(g.batch * g.m * g.n)
 	defer release()
 	g.c, g.ldc, g.strideC, g.bias, g.halfC, g.accumulate = product, g.n, g.m*g.n, 0, false, false
