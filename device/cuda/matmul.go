@@ -38,7 +38,7 @@ func (d *Device) MatMul(m device.MatMul) {
 		d.finish(m, a)
 		return
 	}
-	if d.fewRows(m, a) {
+	if d.fewRows(m, a) || d.thin(m, a) {
 		return
 	}
 	if err := d.library(m, a); !errors.Is(err, errNoProduct) {
@@ -86,7 +86,7 @@ func (d *Device) library(m device.MatMul, a matMulArgs) error {
 
 // finish computes C (+)= product (+ bias), the product being nothing when there is none.
 func (d *Device) finish(m device.MatMul, a matMulArgs) {
-	run(d, kernelFinish, shape{x: over(m.N, 256), y: min(m.M, 4096), z: max(m.Batch, 1), threads: 256}, &a)
+	run(d, kernelFinish, shape{x: over(m.N, 1024), y: min(m.M, 4096), z: max(m.Batch, 1), threads: 256}, &a)
 }
 
 // matMulOf checks that the operands fit.

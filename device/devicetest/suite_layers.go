@@ -20,6 +20,31 @@ func testMatMul(p *pair) {
 	}
 	p.batchedMatMul()
 	p.fewRows()
+	p.fewColumns()
+}
+
+// fewColumns checks products with few columns, as adapters of low rank have them.
+func (p *pair) fewColumns() {
+	for i, s := range sample([][3]int{{70, 16, 264}, {130, 5, 1040}, {65, 33, 520}, {97, 64, 256}, {257, 8, 1536}}) {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			for _, trans := range []bool{false, true} {
+				m, n, k, ldb := s[0], s[1], s[2], s[1]+3
+				if trans {
+					ldb = k + 8
+				}
+				a, b := p.normal(m*(k+8), t[0], 1), p.normal(max(n, k)*ldb, t[0], 1)
+				c, bias := p.normal(m*(n+1), t[1], 1), p.normal(n, t[1], 1)
+				p.both(func(d device.Device, at func(operand) device.Buffer) {
+					mm := device.MatMul{M: m, N: n, K: k, A: at(a), LDA: k + 8, B: at(b), LDB: ldb, TransB: trans, C: at(c), LDC: n + 1, Accumulate: i%2 == 0}
+					if i%3 == 0 {
+						mm.Bias = at(bias)
+					}
+					d.MatMul(mm)
+				})
+				p.check(label("MatMul of few columns %v%s transposed %v", s, types, trans), c, productTolerance(k, t[0]))
+			}
+		})
+	}
 }
 
 // fewRows checks products of few rows by dense matrices, as decoding has them.

@@ -48,17 +48,25 @@ KERNEL(matmul, 256, MatMulArgs) {
 		}
 }
 
-// finish computes C (+)= product (+ bias): what a product in another type, or none, is made into.
+// finish computes C (+)= product (+ bias), four columns in a thread: what a product in another type, or none, is made into.
 KERNEL(finish, 256, MatMulArgs) {
 	i64 batch = blockIdx.z;
-	Floats C = from(a.c, batch * a.stride_c);
-	int j = blockIdx.x * 256 + threadIdx.x;
+	Floats C = from(a.c, batch * a.stride_c), product = {(void *)a.product, 0, 1};
+	int j = (blockIdx.x * 256 + threadIdx.x) * 4;
 	if (j >= a.n) return;
-	float bias = a.bias.p ? load(a.bias, j) : 0.0f;
+	float bias[4] = {0, 0, 0, 0};
+	if (a.bias.p) load4(a.bias, j, a.n, bias);
 	for (int i = blockIdx.y; i < a.m; i += gridDim.y) {
-		float v = bias;
-		if (a.product) v += a.product[(batch * a.m + i) * a.n + j];
-		if (a.acc) v += load(C, i * a.ldc + j);
-		store(C, i * a.ldc + j, v);
+		Floats row = from(C, i * a.ldc);
+		float v[4] = {bias[0], bias[1], bias[2], bias[3]}, u[4];
+		if (a.product) {
+			load4(from(product, (batch * a.m + i) * a.n), j, a.n, u);
+			for (int k = 0; k < 4; k++) v[k] += u[k];
+		}
+		if (a.acc) {
+			load4(row, j, a.n, u);
+			for (int k = 0; k < 4; k++) v[k] += u[k];
+		}
+		store4(row, j, a.n, v);
 	}
 }

@@ -1,0 +1,54 @@
+package cuda
+
+import "hone/device"
+
+// kernels/thin.cu
+var (
+	kernelThinTurn = kernel{"thin", "thin_turn"}
+	kernelThinSum  = kernel{"thin", "thin_sum"}
+	kernelsThin    = [3]kernel{{"thin", "thin_16"}, {"thin", "thin_32"}, {"thin", "thin_64"}} // by the columns they have
+)
+
+// Products are thin with so many columns at most, sums of so many at least and more rows than this: with fewer the library is as fast.
+const (
+	mostThin      = 64
+	leastThinSum  = 256
+	leastThinRows = 64
+	thinRows      = 128 // of a block
+	thinChunk     = 512
+)
+
+// thinArgs is struct ThinArgs of kernels/thin.cu.
+type thinArgs struct {
+	c, bias       floats
+	a, b          pointer
+	turned, parts pointer
+	lda, ldb, ldc int64
+	m, n, k       int32
+	acc           int32
+}
+
+// thin queues a product of few columns, and reports false for what its kernels do not read.
+func (d *Device) thin(m device.MatMul, a matMulArgs) bool {
+	if m.N > mostThin || m.K < leastThinSum || m.M < leastThinRows || m.TransA || m.Batch > 1 || m.K%8 != 0 || !chunked(a.a, a.lda) || m.TransB && !chunked(a.b, a.ldb) {
+		return false
+	}
+	chunks := over(m.K, thinChunk)
+	parts, release := d.scratch(chunks * m.M * m.N)
+	defer release()
+	x := thinArgs{c: a.c, bias: a.bias, a: a.a.p, b: a.b.p, parts: parts, lda: a.lda, ldb: a.ldb, ldc: a.ldc, m: a.m, n: a.n, k: a.k, acc: a.acc}
+	if !m.TransB {
+		turned, release := d.scratch(over(m.N*m.K, 2))
+		defer release()
+		x.turned = turned
+		run(d, kernelThinTurn, line(over(m.K, 256), 256), &x)
+		x.b, x.ldb = turned, int64(m.K)
+	}
+	wide := 0
+	for limit := 16; m.N > limit; limit *= 2 {
+		wide++
+	}
+	run(d, kernelsThin[wide], shape{x: over(m.M, thinRows), y: chunks, threads: 128}, &x)
+	run(d, kernelThinSum, line(over(m.M*m.N, 256), 256), &x)
+	return true
+}
