@@ -15,7 +15,8 @@ var (
 )
 
 type crossEntropyArgs struct {
-	logits, targets         pointer
+	logits                  floats
+	targets                 pointer
 	loss, entropy           pointer
 	weights, entropyWeights pointer
 	dlogits                 floats
@@ -37,7 +38,7 @@ func (d *Device) CrossEntropy(k device.CrossEntropy) {
 			panic(fmt.Sprintf("cuda: CrossEntropy with target %d in row %d of %d columns", t, i, k.V))
 		}
 	}
-	a := crossEntropyArgs{logits: f32sOf(op, k.Logits, n*ld), targets: address(k.Targets), loss: f32sOf(op, k.Loss, n), entropy: optionalF32s(op, k.Entropy, n),
+	a := crossEntropyArgs{logits: floatsOf(op, need(k.Logits, device.F32), n*ld), targets: address(k.Targets), loss: f32sOf(op, k.Loss, n), entropy: optionalF32s(op, k.Entropy, n),
 		weights: optionalF32s(op, k.Weights, n), entropyWeights: optionalF32s(op, k.EntropyWeights, n), dlogits: optionalFloats(op, k.DLogits, n*ld),
 		failure: d.failureWord(), v: int32(k.V), ld: int32(ld), zLoss: k.ZLoss, smoothing: k.Smoothing}
 	if k.V <= 512 {

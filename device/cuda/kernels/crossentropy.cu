@@ -1,7 +1,7 @@
 // Cross-entropy of rows of logits, a block to a row: the row is read once for its sums and once for its gradient.
 
 struct CrossEntropyArgs {
-	const float *logits;                    // [rows, v], ld from a row to the next
+	Floats logits;                          // [rows, v] in F32, ld from a row to the next
 	const int *targets;                     // [rows]
 	float *loss, *entropy;                  // [rows]; entropy optional
 	const float *weights, *entropy_weights; // [rows], optional
@@ -16,21 +16,24 @@ struct Moments {
 	float max, sum, weighted, plain;
 };
 
-// add joins one logit. While all are -Inf the maximum stays so and nothing is added.
-__device__ __forceinline__ void add(Moments &m, float x) {
-	m.plain += x;
-	if (x > m.max || x != x) {
+// add joins four logits, those behind the last being -Inf. While all are -Inf the maximum stays so and nothing is added.
+__device__ __forceinline__ void add(Moments &m, const float x[4]) {
+	float most = max_nan(max_nan(x[0], x[1]), max_nan(x[2], x[3]));
+	if (most > m.max || most != most) {
 		if (m.sum != 0.0f) {
-			float shift = m.max - x, f = expf(shift);
+			float shift = m.max - most, f = expf(shift);
 			m.weighted = f * (m.weighted + shift * m.sum);
 			m.sum *= f;
 		}
-		m.max = x;
+		m.max = most;
 	}
-	float d = x - m.max, e = expf(d);
-	if (x == -INF) return;
-	m.sum += e;
-	if (e != 0.0f) m.weighted += e * d;
+#pragma unroll
+	for (int j = 0; j < 4; j++) {
+		if (x[j] == -INF) continue;
+		float d = x[j] - m.max, e = expf(d);
+		m.sum += e;
+		if (e != 0.0f) m.weighted += e * d;
+	}
 }
 
 // moved are the sums of m relative to another maximum.
@@ -44,8 +47,7 @@ __device__ __forceinline__ void moved(Moments &m, float max) {
 template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) {
 	i64 row = blockIdx.x;
 	int target = a.targets[row];
-	const float *x = a.logits + row * a.ld;
-	Floats dx = a.dlogits;
+	Floats x = from(a.logits, row * a.ld), dx = a.dlogits;
 	if (dx.p) dx = from(dx, row * a.ld);
 	if (target < 0 || target >= a.v) {
 		if (threadIdx.x == 0) {
@@ -58,12 +60,22 @@ template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) 
 		return;
 	}
 	Moments m = {-INF, 0.0f, 0.0f, 0.0f};
-	for (int j = threadIdx.x; j < a.v; j += THREADS) add(m, x[j]);
+	for (int j = threadIdx.x * 4; j < a.v; j += THREADS * 4) {
+		float u[4];
+		load4(x, j, a.v, u);
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			if (j + i < a.v)
+				m.plain += u[i];
+			else
+				u[i] = -INF;
+		add(m, u);
+	}
 	float most = block_max<THREADS>(m.max);
 	moved(m, most);
 	float sum = block_sum<THREADS>(m.sum), weighted = block_sum<THREADS>(m.weighted);
 	float mean = a.smoothing != 0.0f ? block_sum<THREADS>(m.plain) / a.v : 0.0f;
-	float at = x[target]; // before the gradient may overwrite it
+	float at = load(x, target); // before the gradient may overwrite it
 	float log_sum = logf(sum), z = most + log_sum, entropy = log_sum - weighted / sum;
 	__syncthreads();
 	if (threadIdx.x == 0) {
@@ -74,12 +86,18 @@ template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) 
 	if (!dx.p) return;
 	float w = a.weights ? a.weights[row] : 1.0f, e = a.entropy_weights ? a.entropy_weights[row] : 0.0f;
 	// The gradient is w·((1+2·z_loss·z)·p - t) - e·p·(x-z + entropy), where t mixes the target with the uniform distribution.
-	float scale = w * (1.0f + 2.0f * a.z_loss * z), uniform = w * a.smoothing / a.v;
-	for (int j = threadIdx.x; j < a.v; j += THREADS) {
-		float d = x[j] - most, p = expf(d) / sum, g = scale * p - uniform;
-		if (e != 0.0f && p != 0.0f) g -= e * p * ((d - log_sum) + entropy);
-		if (j == target) g -= w * (1.0f - a.smoothing);
-		store(dx, j, g);
+	float scale = w * (1.0f + 2.0f * a.z_loss * z), uniform = w * a.smoothing / a.v, inverse = 1.0f / sum;
+	for (int j = threadIdx.x * 4; j < a.v; j += THREADS * 4) {
+		float g[4];
+		load4(x, j, a.v, g);
+#pragma unroll
+		for (int i = 0; i < 4; i++) {
+			float d = g[i] - most, p = expf(d) * inverse;
+			g[i] = scale * p - uniform;
+			if (e != 0.0f && p != 0.0f) g[i] -= e * p * ((d - log_sum) + entropy);
+			if (j + i == target) g[i] -= w * (1.0f - a.smoothing);
+		}
+		store4(dx, j, a.v, g);
 	}
 }
 
