@@ -8,26 +8,32 @@ import (
 
 // kernels/norm.cu
 var (
-	kernelsNorm     = rowKernels{kernel{"norm", "norm_rows_32"}, kernel{"norm", "norm_rows_256"}}
-	kernelsNormGrad = rowKernels{kernel{"norm", "norm_grad_32"}, kernel{"norm", "norm_grad_256"}}
+	kernelsNorm     = rowKernels{{"norm", "norm_rows_1024"}, {"norm", "norm_rows_8192"}, {"norm", "norm_rows_32768"}}
+	kernelsNormGrad = rowKernels{{"norm", "norm_grad_1024"}, {"norm", "norm_grad_8192"}, {"norm", "norm_grad_32768"}}
 	kernelRope      = kernel{"norm", "rope"}
 )
 
-// rowKernels are a kernel for rows that a warp does, and one for rows that a block does.
-type rowKernels [2]kernel
+// rowKernels are a kernel for rows that a warp does, one for rows that a block does, and one for those that need a large block.
+type rowKernels [3]kernel
 
 // runRows queues a kernel over n rows of c elements.
 func runRows[A any](d *Device, k rowKernels, n, c int, args *A) {
-	if c <= 512 {
-		run(d, k[0], line(n, 32), args)
-		return
+	switch {
+	case c <= 1024:
+		run(d, k[0], line(over(n, 8), 256), args)
+	case c <= 8192:
+		run(d, k[1], line(n, 256), args)
+	case c <= 32768:
+		run(d, k[2], line(n, 1024), args)
+	default:
+		panic(fmt.Sprintf("cuda: %s of rows of %d channels; 32768 at most", k[0].file, c))
 	}
-	run(d, k[1], line(n, 256), args)
 }
 
 type normArgs struct {
 	y, x, weight, bias floats
 	mean, rstd         pointer
+	rows               int64
 	c, center          int32
 	eps, offset        float32
 }
@@ -37,13 +43,14 @@ func (d *Device) Norm(k device.Norm) {
 	const op = "Norm"
 	n := rowsOf(op, k.X, k.C)
 	a := normArgs{y: floatsOf(op, k.Y, k.X.Len), x: viewOf(k.X), weight: optionalFloats(op, k.Weight, k.C), bias: optionalFloats(op, k.Bias, k.C),
-		mean: optionalF32s(op, k.Mean, n), rstd: optionalF32s(op, k.Rstd, n), c: int32(k.C), center: bit(k.Center), eps: k.Eps, offset: k.WeightOffset}
+		mean: optionalF32s(op, k.Mean, n), rstd: optionalF32s(op, k.Rstd, n), rows: int64(n), c: int32(k.C), center: bit(k.Center), eps: k.Eps, offset: k.WeightOffset}
 	runRows(d, kernelsNorm, n, k.C, &a)
 }
 
 type normGradArgs struct {
 	dx, dy, x, weight floats
 	mean, rstd        pointer
+	rows              int64
 	c, acc            int32
 	offset            float32
 }
@@ -53,7 +60,7 @@ func (d *Device) NormGrad(k device.NormGrad) {
 	const op = "NormGrad"
 	n := rowsOf(op, k.X, k.C)
 	a := normGradArgs{dx: floatsOf(op, k.DX, k.X.Len), dy: floatsOf(op, k.DY, k.X.Len), x: viewOf(k.X), weight: optionalFloats(op, k.Weight, k.C),
-		rstd: f32sOf(op, k.Rstd, n), c: int32(k.C), acc: bit(k.AccX), offset: k.WeightOffset}
+		rstd: f32sOf(op, k.Rstd, n), rows: int64(n), c: int32(k.C), acc: bit(k.AccX), offset: k.WeightOffset}
 	if k.Center {
 		a.mean = f32sOf(op, k.Mean, n)
 	}

@@ -46,12 +46,12 @@ type columnArgs struct {
 // columns adds up columns of a.dy, and of the products with a.x where that is given.
 func (d *Device) columns(a columnArgs) {
 	rows, c := int(a.rows), int(a.c)
-	chunk := max(64, over(rows, 64)) // by the sizes alone
+	chunk := max(64, over(rows, 128)) // by the sizes alone
 	chunks := over(rows, chunk)
 	parts, release := d.scratch(2 * chunks * c)
 	defer release()
 	a.parts, a.chunk, a.chunks = parts, int32(chunk), int32(chunks)
-	run(d, kernelColumnParts, shape{x: over(c, 32), y: chunks, threads: 256}, &a)
+	run(d, kernelColumnParts, shape{x: over(c, 128), y: chunks, threads: 256}, &a)
 	run(d, kernelColumnFinal, line(over(c, 256), 256), &a)
 }
 

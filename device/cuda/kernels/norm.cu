@@ -1,95 +1,109 @@
-// RMSNorm and LayerNorm, a block to a row (of one warp where rows are short, as those of heads are), and rotary positions.
+// RMSNorm and LayerNorm, a warp to a row or, where rows are long, a block, and rotary positions.
 
 struct NormArgs {
 	Floats y, x, weight, bias;
 	float *mean, *rstd; // [rows], optional
+	i64 rows;
 	int c, center;
 	float eps, offset;
 };
 
-template <int THREADS> __device__ void norm_rows(const NormArgs &a) {
-	i64 row = blockIdx.x;
+// row_sum is the sum of v over the threads of a row: a warp or a block.
+template <int THREADS> __device__ __forceinline__ float row_sum(float v) {
+	if constexpr (THREADS == WARP)
+		return warp_sum(v);
+	else
+		return block_sum<THREADS>(v);
+}
+
+// each_quad calls f with the number and the first channel of each four that a thread has of a row. Unrolled, so that what is
+// indexed by the number stays in registers.
+template <int THREADS, int QUADS, class F> __device__ __forceinline__ void each_quad(int channels, F f) {
+#pragma unroll
+	for (int q = 0; q < QUADS; q++) {
+		int c = (q * THREADS + threadIdx.x % THREADS) * 4;
+		if (c < channels) f(q, c);
+	}
+}
+
+// norm_rows reads a row once: QUADS·4·THREADS channels at most.
+template <int THREADS, int QUADS> __device__ void norm_rows(const NormArgs &a) {
+	i64 row = (i64)blockIdx.x * (blockDim.x / THREADS) + threadIdx.x / THREADS;
+	if (row >= a.rows) return;
 	Floats x = from(a.x, row * a.c), y = from(a.y, row * a.c);
-	float mean = 0.0f, square = 0.0f;
-	if (a.center) {
-		for (int c = threadIdx.x * 4; c < a.c; c += 4 * THREADS) {
-			float v[4];
-			load4(x, c, a.c, v);
-			mean += (v[0] + v[1]) + (v[2] + v[3]);
-		}
-		mean = block_sum<THREADS>(mean) / a.c;
-	}
-	for (int c = threadIdx.x * 4; c < a.c; c += 4 * THREADS) {
-		float v[4];
-		load4(x, c, a.c, v);
+	float v[QUADS][4], mean = 0.0f, square = 0.0f;
+	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
+		load4(x, c, a.c, v[q]);
+		mean += (v[q][0] + v[q][1]) + (v[q][2] + v[q][3]);
+	});
+	mean = a.center ? row_sum<THREADS>(mean) / a.c : 0.0f;
+	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
 		for (int j = 0; j < 4; j++)
-			if (c + j < a.c) square += (v[j] - mean) * (v[j] - mean);
-	}
-	float rstd = 1.0f / sqrtf(block_sum<THREADS>(square) / a.c + a.eps);
-	if (threadIdx.x == 0) {
+			if (c + j < a.c) square += (v[q][j] - mean) * (v[q][j] - mean);
+	});
+	float rstd = 1.0f / sqrtf(row_sum<THREADS>(square) / a.c + a.eps);
+	if (threadIdx.x % THREADS == 0) {
 		if (a.mean) a.mean[row] = mean;
 		if (a.rstd) a.rstd[row] = rstd;
 	}
-	for (int c = threadIdx.x * 4; c < a.c; c += 4 * THREADS) {
-		float v[4], w[4] = {1, 1, 1, 1}, b[4] = {0, 0, 0, 0};
-		load4(x, c, a.c, v);
+	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
+		float w[4] = {1, 1, 1, 1}, b[4] = {0, 0, 0, 0};
 		if (a.weight.p) {
 			load4(a.weight, c, a.c, w);
 			for (int j = 0; j < 4; j++) w[j] += a.offset;
 		}
 		if (a.bias.p) load4(a.bias, c, a.c, b);
-		for (int j = 0; j < 4; j++) v[j] = (v[j] - mean) * rstd * w[j] + b[j];
-		store4(y, c, a.c, v);
-	}
+		for (int j = 0; j < 4; j++) v[q][j] = (v[q][j] - mean) * rstd * w[j] + b[j];
+		store4(y, c, a.c, v[q]);
+	});
 }
 
 struct NormGradArgs {
 	Floats dx, dy, x, weight;
 	const float *mean, *rstd; // mean absent for RMSNorm
+	i64 rows;
 	int c, acc;
 	float offset;
 };
 
 // norm_grad is dx = rstd·(g - mean(g) - x̂·mean(g·x̂)) with g = dy·w, without mean(g) for RMSNorm. dx may be dy.
-template <int THREADS> __device__ void norm_grad(const NormGradArgs &a) {
-	i64 row = blockIdx.x;
+template <int THREADS, int QUADS> __device__ void norm_grad(const NormGradArgs &a) {
+	i64 row = (i64)blockIdx.x * (blockDim.x / THREADS) + threadIdx.x / THREADS;
+	if (row >= a.rows) return;
 	Floats x = from(a.x, row * a.c), dy = from(a.dy, row * a.c), dx = from(a.dx, row * a.c);
-	float mean = a.mean ? a.mean[row] : 0.0f, rstd = a.rstd[row], sum = 0.0f, dot = 0.0f;
-	for (int c = threadIdx.x * 4; c < a.c; c += 4 * THREADS) {
-		float g[4], v[4], w[4] = {1, 1, 1, 1};
-		load4(dy, c, a.c, g);
-		load4(x, c, a.c, v);
+	float g[QUADS][4], v[QUADS][4], mean = a.mean ? a.mean[row] : 0.0f, rstd = a.rstd[row], sum = 0.0f, dot = 0.0f;
+	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
+		float w[4] = {1, 1, 1, 1};
+		load4(dy, c, a.c, g[q]);
+		load4(x, c, a.c, v[q]);
 		if (a.weight.p) {
 			load4(a.weight, c, a.c, w);
-			for (int j = 0; j < 4; j++) g[j] *= w[j] + a.offset;
+			for (int j = 0; j < 4; j++) g[q][j] *= w[j] + a.offset;
 		}
 		for (int j = 0; j < 4; j++)
 			if (c + j < a.c) {
-				sum += g[j];
-				dot += g[j] * ((v[j] - mean) * rstd);
+				v[q][j] = (v[q][j] - mean) * rstd;
+				sum += g[q][j];
+				dot += g[q][j] * v[q][j];
 			}
-	}
-	sum = block_sum<THREADS>(sum) / a.c;
-	dot = block_sum<THREADS>(dot) / a.c;
+	});
+	sum = row_sum<THREADS>(sum) / a.c;
+	dot = row_sum<THREADS>(dot) / a.c;
 	if (!a.mean) sum = 0.0f;
-	for (int c = threadIdx.x * 4; c < a.c; c += 4 * THREADS) {
-		float g[4], v[4], w[4] = {1, 1, 1, 1}, old[4] = {0, 0, 0, 0};
-		load4(dy, c, a.c, g);
-		load4(x, c, a.c, v);
-		if (a.weight.p) {
-			load4(a.weight, c, a.c, w);
-			for (int j = 0; j < 4; j++) g[j] *= w[j] + a.offset;
-		}
+	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
+		float old[4] = {0, 0, 0, 0};
 		if (a.acc) load4(dx, c, a.c, old);
-		for (int j = 0; j < 4; j++) g[j] = old[j] + rstd * (g[j] - sum - (v[j] - mean) * rstd * dot);
-		store4(dx, c, a.c, g);
-	}
+		for (int j = 0; j < 4; j++) g[q][j] = old[j] + rstd * (g[q][j] - sum - v[q][j] * dot);
+		store4(dx, c, a.c, g[q]);
+	});
 }
 
-KERNEL(norm_rows_32, 32, NormArgs) { norm_rows<32>(a); }
-KERNEL(norm_rows_256, 256, NormArgs) { norm_rows<256>(a); }
-KERNEL(norm_grad_32, 32, NormGradArgs) { norm_grad<32>(a); }
-KERNEL(norm_grad_256, 256, NormGradArgs) { norm_grad<256>(a); }
+KERNEL(norm_rows_1024, 256, NormArgs) { norm_rows<WARP, 8>(a); }
+KERNEL(norm_rows_8192, 256, NormArgs) { norm_rows<256, 8>(a); }
+KERNEL(norm_rows_32768, 1024, NormArgs) { norm_rows<1024, 8>(a); }
+KERNEL(norm_grad_1024, 256, NormGradArgs) { norm_grad<WARP, 8>(a); }
+KERNEL(norm_grad_8192, 256, NormGradArgs) { norm_grad<256, 8>(a); }
+KERNEL(norm_grad_32768, 1024, NormGradArgs) { norm_grad<1024, 8>(a); }
 
 struct RopeArgs {
 	Floats y, x;

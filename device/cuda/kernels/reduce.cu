@@ -52,29 +52,35 @@ struct ColumnArgs {
 	int acc;
 };
 
-// column_parts adds the rows of a chunk: 32 columns in a block, a row to each warp at a time.
+// column_parts adds the rows of a chunk: 128 columns in a block, four to a thread and a row to each warp at a time.
 KERNEL(column_parts, 256, ColumnArgs) {
-	__shared__ float sums[8][WARP], dots[8][WARP];
+	__shared__ float sums[8][4][WARP], dots[8][4][WARP];
 	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-	int c = blockIdx.x * WARP + lane;
+	int c = (blockIdx.x * WARP + lane) * 4;
 	i64 lo = (i64)blockIdx.y * a.chunk, hi = lo + a.chunk < a.rows ? lo + a.chunk : a.rows;
-	float sum = 0.0f, dot = 0.0f;
+	float sum[4] = {0, 0, 0, 0}, dot[4] = {0, 0, 0, 0};
 	if (c < a.c)
+#pragma unroll 4
 		for (i64 r = lo + warp; r < hi; r += 8) {
-			float dy = load(a.dy, r * a.c + c);
-			sum += dy;
-			if (a.x.p) dot += dy * ((load(a.x, r * a.c + c) - (a.mean ? a.mean[r] : 0.0f)) * a.rstd[r]);
+			float dy[4], x[4];
+			load4(from(a.dy, r * a.c), c, a.c, dy);
+			if (a.x.p) {
+				load4(from(a.x, r * a.c), c, a.c, x);
+				float mean = a.mean ? a.mean[r] : 0.0f, rstd = a.rstd[r];
+				for (int j = 0; j < 4; j++) dot[j] += dy[j] * ((x[j] - mean) * rstd);
+			}
+			for (int j = 0; j < 4; j++) sum[j] += dy[j];
 		}
-	sums[warp][lane] = sum;
-	dots[warp][lane] = dot;
+	for (int j = 0; j < 4; j++) sums[warp][j][lane] = sum[j], dots[warp][j][lane] = dot[j];
 	__syncthreads();
-	if (warp != 0 || c >= a.c) return;
-	for (int w = 1; w < 8; w++) {
-		sum += sums[w][lane];
-		dot += dots[w][lane];
+	if (warp >= 4 || c + warp >= a.c) return;
+	float all = 0.0f, product = 0.0f; // of column c+warp
+	for (int w = 0; w < 8; w++) {
+		all += sums[w][warp][lane];
+		product += dots[w][warp][lane];
 	}
-	a.parts[(i64)blockIdx.y * 2 * a.c + c] = sum;
-	a.parts[((i64)blockIdx.y * 2 + 1) * a.c + c] = dot;
+	a.parts[(i64)blockIdx.y * 2 * a.c + c + warp] = all;
+	a.parts[((i64)blockIdx.y * 2 + 1) * a.c + c + warp] = product;
 }
 
 KERNEL(column_final, 256, ColumnArgs) {
