@@ -14,21 +14,10 @@ type Encoded struct {
 	Text   string
 }
 
-// Answers is the number of ids that the model is to write itself. A conversation with none teaches nothing.
-func (e Encoded) Answers() int {
-	n := 0
-	for _, m := range e.Answer {
-		if m >= 0 {
-			n++
-		}
-	}
-	return n
-}
-
 // Encode renders a conversation and encodes it. The template's own special tokens become their ids, and no others are added: what a
 // message says is text, even where it spells a special token. A token belongs to an answer when one of its bytes does.
 func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, opt Options) (Encoded, error) {
-	r, err := t.RenderSpans(messages, opt)
+	r, err := t.Render(messages, opt)
 	if err != nil {
 		return Encoded{}, err
 	}

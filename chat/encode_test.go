@@ -61,12 +61,9 @@ func TestEncode(t *testing.T) {
 	if !slices.Equal(e.IDs, tok.EncodeWithSpecial(nil, []byte(e.Text))) {
 		t.Error("the ids are not those of the text")
 	}
-	if n := e.Answers(); n == 0 || n >= len(e.IDs) {
-		t.Errorf("%d of %d ids are answers", n, len(e.IDs))
-	}
 	user, err := p.Encode(tok, messages[:1], Options{AddGenerationPrompt: true})
-	if err != nil || user.Answers() != 0 {
-		t.Errorf("a prompt has %d answers (%v)", user.Answers(), err)
+	if err != nil || slices.ContainsFunc(user.Answer, func(m int32) bool { return m >= 0 }) {
+		t.Errorf("a prompt has answers: %v (%v)", user.Answer, err)
 	}
 }
 
@@ -119,8 +116,8 @@ func TestDoubleBOS(t *testing.T) {
 
 func TestMessages(t *testing.T) {
 	m := conversation(t, `[{"content":"x\u00e9","role":"user","z":[1.0,null],"a":{"b":2}}]`)
-	if m[0].Role() != "user" || m[0].Content() != "xé" {
-		t.Errorf("got %s %q", m[0].Role(), m[0].Content())
+	if m[0].role != "user" || m[0].Content() != "xé" {
+		t.Errorf("got %s %q", m[0].role, m[0].Content())
 	}
 	if out, err := json.Marshal(m); err != nil || string(out) != `[{"content":"xé","role":"user","z":[1.0,null],"a":{"b":2}}]` && string(out) != `[{"content":"x\u00e9","role":"user","z":[1.0,null],"a":{"b":2}}]` {
 		t.Errorf("got %s, %v", out, err)
@@ -144,7 +141,7 @@ func TestRenderRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	user, answer := NewMessage("user", "x"), NewMessage("assistant", "y")
+	user := NewMessage("user", "x")
 	cases := []struct {
 		name     string
 		messages []Message
@@ -153,8 +150,6 @@ func TestRenderRefuses(t *testing.T) {
 	}{
 		{"no messages", nil, Options{}, "at least one message"},
 		{"roles", []Message{user, user}, Options{}, "must alternate"},
-		{"both ends", []Message{user, answer}, Options{AddGenerationPrompt: true, ContinueFinalMessage: true}, "exclude each other"},
-		{"nothing to continue", conversation(t, `[{"role":"assistant"}]`), Options{ContinueFinalMessage: true}, "no text to continue"},
 		{"tools", []Message{user}, Options{Tools: json.RawMessage(`{}`)}, "tools must be a JSON list"},
 		{"bad tools", []Message{user}, Options{Tools: json.RawMessage(`[`)}, "tools"},
 		{"bad variable", []Message{user}, Options{Vars: map[string]json.RawMessage{"x": json.RawMessage(`?`)}}, "variable x"},
@@ -200,8 +195,8 @@ func TestLoad(t *testing.T) {
 		m := []Message{NewMessage("user", "x")}
 		a, err1 := p.Render(m, Options{})
 		b, err2 := p.Render(m, Options{Tools: json.RawMessage(`[]`)})
-		if a != c.plain || b != c.tools || err1 != nil || err2 != nil {
-			t.Errorf("%s: got %q and %q (%v, %v)", c.name, a, b, err1, err2)
+		if a.Text != c.plain || b.Text != c.tools || err1 != nil || err2 != nil {
+			t.Errorf("%s: got %q and %q (%v, %v)", c.name, a.Text, b.Text, err1, err2)
 		}
 	}
 	for config, want := range map[string]string{"": "no chat template", `{}`: "no chat template", `{"chat_template":null}`: "no chat template", `{"chat_template":7}`: "must be a text", `{`: "read chat template", `{"chat_template":"{{"}`: "line 1"} {
@@ -227,8 +222,8 @@ func TestBuiltin(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if text, err := p.Render([]Message{NewMessage("user", "hello")}, Options{AddGenerationPrompt: true}); err != nil || !strings.Contains(text, "hello") {
-			t.Errorf("%s: %q, %v", name, text, err)
+		if r, err := p.Render([]Message{NewMessage("user", "hello")}, Options{AddGenerationPrompt: true}); err != nil || !strings.Contains(r.Text, "hello") {
+			t.Errorf("%s: %q, %v", name, r.Text, err)
 		}
 	}
 	for _, name := range []string{"nope", "../template.go", ""} {

@@ -22,10 +22,9 @@ type golden struct {
 type goldenCase struct {
 	Template, Conversation string
 	Options                struct {
-		Add      bool `json:"add_generation_prompt"`
-		Continue bool `json:"continue_final_message"`
-		Tools    json.RawMessage
-		Vars     map[string]json.RawMessage
+		Add   bool `json:"add_generation_prompt"`
+		Tools json.RawMessage
+		Vars  map[string]json.RawMessage
 	}
 	Text       *string
 	Error      string
@@ -33,7 +32,7 @@ type goldenCase struct {
 }
 
 func (c goldenCase) options() Options {
-	return Options{Tools: c.Options.Tools, Vars: c.Options.Vars, AddGenerationPrompt: c.Options.Add, ContinueFinalMessage: c.Options.Continue,
+	return Options{Tools: c.Options.Tools, Vars: c.Options.Vars, AddGenerationPrompt: c.Options.Add,
 		Now: func() time.Time { return time.Date(2026, 3, 7, 14, 5, 9, 0, time.UTC) }}
 }
 
@@ -89,7 +88,8 @@ func checkGolden(t *testing.T, g golden) {
 	for _, c := range g.Cases {
 		p := g.template(t, c.Template)
 		name := c.Template + " " + c.Conversation
-		got, err := p.Render(g.Conversations[c.Conversation], c.options())
+		r, err := p.Render(g.Conversations[c.Conversation], c.options())
+		got := r.Text
 		switch {
 		case c.Text == nil && err == nil:
 			t.Errorf("%s %+v: got %q, the reference fails with %s", name, c.Options, got, c.Error)

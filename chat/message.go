@@ -23,9 +23,6 @@ func NewMessage(role, content string) Message {
 	return Message{fmt.Appendf(nil, `{"role":%s,"content":%s}`, r, c), role}
 }
 
-// Role returns who speaks: system, user, assistant, tool.
-func (m Message) Role() string { return m.role }
-
 // Content returns the message's text; "" when it has none, or blocks.
 func (m Message) Content() string {
 	var v struct{ Content any }
@@ -33,27 +30,6 @@ func (m Message) Content() string {
 		return ""
 	}
 	s, _ := v.Content.(string)
-	return s
-}
-
-// lastText is what a continuation of the message continues: its content, or the last text block of it.
-func (m Message) lastText() string {
-	var v struct{ Content json.RawMessage }
-	if json.Unmarshal(m.raw, &v) != nil {
-		return ""
-	}
-	var s string
-	if json.Unmarshal(v.Content, &s) == nil {
-		return s
-	}
-	var blocks []struct{ Text *string }
-	if json.Unmarshal(v.Content, &blocks) == nil {
-		for _, b := range blocks {
-			if b.Text != nil {
-				s = *b.Text
-			}
-		}
-	}
 	return s
 }
 

@@ -24,15 +24,12 @@ type Rendered struct {
 	Input   []Span   // what was copied from messages, tools and variables; the rest is the template's own words
 }
 
-// RenderSpans renders a conversation and finds the model's answers in it, each with the tokens that end a turn, in any template.
+// Render renders a conversation and finds the model's answers in it, each with the tokens that end a turn, in any template.
 //
 // A template with {% generation %} blocks says itself what the answers are. For any other, the answer to message i is what the
 // template writes while its loop is at message i, less the header, which is what it also writes when asked for the
 // prompt of that answer, and less the white space after the end of the turn.
-func (t *Template) RenderSpans(messages []Message, opt Options) (Rendered, error) {
-	if opt.ContinueFinalMessage {
-		return Rendered{}, fmt.Errorf("render chat template: a conversation to be continued has no last answer yet")
-	}
+func (t *Template) Render(messages []Message, opt Options) (Rendered, error) {
 	in, err := t.inputs(messages, opt)
 	if err != nil {
 		return Rendered{}, fmt.Errorf("render chat template: %w", err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"hone/internal/jinja"
@@ -47,45 +46,7 @@ type Options struct {
 	Vars      map[string]json.RawMessage // further variables of the template, such as enable_thinking
 	// AddGenerationPrompt ends the text with what begins an answer, for the model to go on from.
 	AddGenerationPrompt bool
-	// ContinueFinalMessage leaves the last message open, for the model to continue it.
-	ContinueFinalMessage bool
-	Now                  func() time.Time // what the template takes for the time; nil: year 1
-}
-
-// Render returns the text of a conversation.
-func (t *Template) Render(messages []Message, opt Options) (string, error) {
-	r, err := t.render(messages, opt)
-	if err != nil {
-		return "", fmt.Errorf("render chat template: %w", err)
-	}
-	s := r.Text.String()
-	if opt.ContinueFinalMessage {
-		return cutAtMark(s, messages[len(messages)-1])
-	}
-	return s, nil
-}
-
-// continueMark is put at the end of a message that is to be continued, to find it again.
-const continueMark = "CONTINUE_FINAL_MESSAGE_TAG "
-
-// cutAtMark ends a text where the message to continue ends. A template that trims messages loses their trailing white space.
-func cutAtMark(s string, final Message) (string, error) {
-	at := strings.LastIndex(s, strings.TrimSpace(continueMark))
-	if at < 0 || !strings.Contains(s, strings.TrimFunc(final.lastText(), jinja.IsSpace)) {
-		return "", errors.New("the final message cannot be continued: the template leaves it out or changes it")
-	}
-	if strings.HasPrefix(s[at:], continueMark) {
-		return s[:at], nil
-	}
-	return strings.TrimRightFunc(s[:at], jinja.IsSpace), nil
-}
-
-func (t *Template) render(messages []Message, opt Options) (r jinja.Result, err error) {
-	in, err := t.inputs(messages, opt)
-	if err != nil {
-		return r, err
-	}
-	return in.render(len(messages), opt.AddGenerationPrompt)
+	Now                 func() time.Time // what the template takes for the time; nil: year 1
 }
 
 // inputs are what a template sees of a conversation. They can be rendered several times: templates cannot change them.
@@ -100,9 +61,6 @@ func (t *Template) inputs(messages []Message, opt Options) (*inputs, error) {
 	if len(messages) == 0 {
 		return nil, errors.New("the conversation is empty; give at least one message")
 	}
-	if opt.ContinueFinalMessage && opt.AddGenerationPrompt {
-		return nil, errors.New("continuing the final message and beginning a new one exclude each other")
-	}
 	vars, err := t.variables(opt)
 	if err != nil {
 		return nil, err
@@ -111,11 +69,6 @@ func (t *Template) inputs(messages []Message, opt Options) (*inputs, error) {
 	for i, m := range messages {
 		if items[i], err = m.value(i); err != nil {
 			return nil, fmt.Errorf("message %d: %w", i+1, err)
-		}
-	}
-	if opt.ContinueFinalMessage {
-		if err := markFinal(items[len(items)-1], int32(len(items))); err != nil {
-			return nil, err
 		}
 	}
 	in := &inputs{t.plain, items, vars, opt.Now}
@@ -162,21 +115,4 @@ func (t *Template) variables(opt Options) (map[string]jinja.Value, error) {
 		vars[name] = v
 	}
 	return vars, nil
-}
-
-// markFinal puts the mark at the end of a message's text, the last text block where it has blocks.
-func markFinal(m jinja.Value, source int32) error {
-	content := m.Get("content")
-	if s, ok := content.Text(); ok {
-		m.Set("content", jinja.String(s+continueMark, source))
-		return nil
-	}
-	blocks := content.Items()
-	for i := len(blocks) - 1; i >= 0; i-- {
-		if s, ok := blocks[i].Get("text").Text(); ok {
-			blocks[i].Set("text", jinja.String(s+continueMark, source))
-			return nil
-		}
-	}
-	return errors.New("the final message has no text to continue")
 }

@@ -32,9 +32,6 @@ func (s *Session) Close() {
 	s.tokens = nil
 }
 
-// Held is the number of tokens whose keys and values the session has.
-func (s *Session) Held() int { return len(s.tokens) }
-
 // Run continues a prompt of at least one token as [Engine.Run] does. When the context is cancelled it returns what there is of the
 // output, with Finish empty, and the context's error; the session can go on.
 func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit func(text string)) (Output, error) {

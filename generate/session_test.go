@@ -58,12 +58,12 @@ func TestSession(t *testing.T) {
 			t.Errorf("turn %d: %d tokens go through the model, want %d", turn, m.tokens, fresh)
 		}
 		held = slices.Concat(prompt, got.Tokens)
-		if s.Held() != len(held)-1 {
-			t.Errorf("turn %d: %d tokens are held, want %d", turn, s.Held(), len(held)-1)
+		if len(s.tokens) != len(held)-1 {
+			t.Errorf("turn %d: %d tokens are held, want %d", turn, len(s.tokens), len(held)-1)
 		}
 	}
 	s.Close()
-	if s.Held() != 0 {
+	if s.tokens != nil || s.cache != nil {
 		t.Error("a closed session holds tokens")
 	}
 }

@@ -36,16 +36,6 @@ func (t Tensor) Float32() ([]float32, error) {
 	return out, nil
 }
 
-// BFloat16 returns the elements of a floating-point tensor as bfloat16 bit patterns, in new memory.
-func (t Tensor) BFloat16() ([]uint16, error) {
-	if !t.DType.Float() {
-		return nil, fmt.Errorf("tensor %s holds no floating-point numbers", t.Info)
-	}
-	out := make([]uint16, t.Elements())
-	ToBFloat16(out, t.Data, t.DType)
-	return out, nil
-}
-
 // Slice is the elements lo to hi of the tensor, without a copy, as a tensor of one dimension.
 func (t Tensor) Slice(lo, hi int) Tensor {
 	size := t.DType.Size()

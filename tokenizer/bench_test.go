@@ -82,13 +82,6 @@ func BenchmarkEncode(b *testing.B) {
 				}
 			})
 		}
-		b.Run(pattern+"/EncodeAll2", func(b *testing.B) {
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for b.Loop() {
-				tok.EncodeAll(docs, 2)
-			}
-		})
 		b.Run(pattern+"/scan", func(b *testing.B) {
 			b.SetBytes(int64(size))
 			words := 0

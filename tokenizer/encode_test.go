@@ -152,11 +152,6 @@ func TestEncodeFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	for _, workers := range []int{0, 1, 3, 1000} {
-		if got := tok.EncodeAll(docs, workers); !slices.EqualFunc(got, g.GPT2, slices.Equal[[]int32]) {
-			t.Errorf("EncodeAll with %d workers differs", workers)
-		}
-	}
 }
 
 // An expression without a scanner of its own runs on the engine and gives the same ids.

@@ -73,23 +73,6 @@ func parseSPMModel(data []byte) (model, error) {
 	return f.model()
 }
 
-// ParseSentencePiece reads a tokenizer from the content of a SentencePiece model (tokenizer.model), BPE or Unigram. A text gets the model's
-// BOS where there is one, else its EOS, when the post-processor's tokens are asked for.
-func ParseSentencePiece(data []byte) (*Tokenizer, error) {
-	m, err := parseSPMModel(data)
-	if err == nil {
-		err = m.setDefaultParts()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("parse tokenizer.model: %w", err)
-	}
-	t, err := newTokenizer(m)
-	if err != nil {
-		return nil, fmt.Errorf("parse tokenizer.model: %w", err)
-	}
-	return t, nil
-}
-
 // readVocabAndMerges reads GPT-2's pair of files: byte-level BPE.
 func readVocabAndMerges(vocab []byte, dir string) (model, error) {
 	m := model{kind: "BPE", unkID: -1}

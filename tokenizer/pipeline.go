@@ -2,23 +2,14 @@ package tokenizer
 
 import "strings"
 
-// Options say how EncodeWith and EncodeSpans read a text.
+// Options say how EncodeSpans reads a text. The reference gives the same ids with encode_special_tokens=!ParseSpecial and
+// add_special_tokens=AddSpecial.
 type Options struct {
 	ParseSpecial bool // special tokens written in the text become their ids; else they are plain text
 	AddSpecial   bool // the post-processor adds its tokens, such as BOS
 }
 
-// EncodeWith appends the ids of text to dst. The reference gives the same ids with encode_special_tokens=!ParseSpecial and
-// add_special_tokens=AddSpecial.
-func (e *Encoder) EncodeWith(dst []int32, text []byte, o Options) []int32 {
-	if !o.AddSpecial {
-		return e.encode(dst, text, o.ParseSpecial)
-	}
-	dst = e.encode(append(dst, e.t.post.before...), text, o.ParseSpecial)
-	return append(dst, e.t.post.after...)
-}
-
-// EncodeSpans returns the ids of text, those of EncodeWith, and for each the bytes of text that it stands for. Spans are in order. A token
+// EncodeSpans returns the ids of text and for each the bytes of text that it stands for. Spans are in order. A token
 // of a byte-level model covers exactly its bytes, so that spans tile the text. Elsewhere a token that normalization made covers the
 // characters it was made from: several tokens may cover the same character, and no token covers what was removed. Tokens that
 // AddSpecial adds have empty spans.

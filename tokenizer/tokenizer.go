@@ -72,29 +72,6 @@ func (t *Tokenizer) EncodeWithSpecial(dst []int32, text []byte) []int32 {
 	return e.EncodeWithSpecial(dst, text)
 }
 
-// EncodeAll encodes documents in parallel with the given number of goroutines, special tokens read as plain text.
-func (t *Tokenizer) EncodeAll(docs [][]byte, workers int) [][]int32 {
-	out := make([][]int32, len(docs))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range max(1, min(workers, len(docs))) {
-		wg.Go(func() {
-			e := t.NewEncoder()
-			var ids []int32
-			for i := range next {
-				ids = e.Encode(ids[:0], docs[i])
-				out[i] = slices.Clone(ids)
-			}
-		})
-	}
-	for i := range docs {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	return out
-}
-
 // VocabSize returns the largest id plus one: the rows that an embedding needs. It counts added tokens and unused ids.
 func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
 
@@ -150,13 +127,6 @@ func (t *Tokenizer) checkConfig(c Config) error {
 		}
 	}
 	return nil
-}
-
-// EncodeWith appends the ids of text to dst; see [Encoder.EncodeWith].
-func (t *Tokenizer) EncodeWith(dst []int32, text []byte, o Options) []int32 {
-	e := t.encoders.Get().(*Encoder)
-	defer t.encoders.Put(e)
-	return e.EncodeWith(dst, text, o)
 }
 
 // Special returns the ids that the post-processor puts before and after a text.

@@ -115,7 +115,7 @@ func TestChat(t *testing.T) {
 	}
 	// hone generate reads special tokens as text, so the fresh program is hone chat with the conversation inside of a template.
 	whole := filepath.Join(t.TempDir(), "whole.jinja")
-	if err := os.WriteFile(whole, []byte("{% raw %}"+text+"{% endraw %}{{ '\\n' if false }}"), 0o644); err != nil {
+	if err := os.WriteFile(whole, []byte("{% raw %}"+text.Text+"{% endraw %}{{ '\\n' if false }}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	fresh, errs, code := hone(t, "x\n", append(args, "--template", whole)...)

@@ -70,9 +70,6 @@ func (d *Device) Name() string {
 	return fmt.Sprintf("cpu (%d threads)", d.threads)
 }
 
-// Threads is the number of workers.
-func (d *Device) Threads() int { return d.threads }
-
 // Alloc returns n elements of type t, not cleared, aligned to 64 bytes.
 func (d *Device) Alloc(n int, t device.DType) device.Buffer {
 	if n < 0 {

@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"math"
 
 	"hone/device"
 )
@@ -31,16 +30,16 @@ func (d *Device) Route(a device.Route) {
 	parts, _ := rowParts(n, a.E)
 	sums := make([]float64, parts*a.E)
 	d.eachRows(n, a.E, func(part, lo, hi int) {
-		buf, p := make([]float32, a.E), make([]float64, a.E)
+		buf, p := make([]float32, a.E), make([]float32, a.E)
 		for i := lo; i < hi; i++ {
 			x := r.logits.load(i*a.E, (i+1)*a.E, buf)
-			r.pick(i, x, p)
+			r.pick(i, x)
 			if sum == nil {
 				continue
 			}
-			softmaxOf(p, x)
+			vecSoftmax(p, x)
 			for e, v := range p {
-				sums[part*a.E+e] += v
+				sums[part*a.E+e] += float64(v)
 			}
 		}
 	})
@@ -53,8 +52,8 @@ func (d *Device) Route(a device.Route) {
 	}
 }
 
-// pick sets the experts of row i and their weights; p is scratch. Experts are put in by insertion: K is small.
-func (r *route) pick(i int, x []float32, p []float64) {
+// pick sets the experts of row i and their weights. Experts are put in by insertion: K is small.
+func (r *route) pick(i int, x []float32) {
 	picked := r.index[i*r.k : i*r.k : (i+1)*r.k]
 	for e, v := range x {
 		at := len(picked)
@@ -74,26 +73,11 @@ func (r *route) pick(i int, x []float32, p []float64) {
 	for _, e := range picked {
 		logits = append(logits, x[e])
 	}
-	softmaxOf(p[:r.k], logits)
-	for j, v := range p[:r.k] {
-		r.weights[i*r.k+j] = float32(v)
-	}
+	vecSoftmax(r.weights[i*r.k:(i+1)*r.k], logits)
 }
 
 // above orders logits: NaN stands above all others.
 func above(v, w float32) bool { return v > w || v != v && w == w }
-
-// softmaxOf computes p = softmax(x).
-func softmaxOf(p []float64, x []float32) {
-	most, sum := float64(vecMax(x)), 0.0
-	for i, v := range x {
-		p[i] = math.Exp(float64(v) - most)
-		sum += p[i]
-	}
-	for i := range p {
-		p[i] /= sum
-	}
-}
 
 // RouteGrad is the gradient of Route.
 func (d *Device) RouteGrad(a device.RouteGrad) {
@@ -102,12 +86,12 @@ func (d *Device) RouteGrad(a device.RouteGrad) {
 	dlogits, dweights := floatsOf(op, a.DLogits, n*a.E), f32sOf(op, a.DWeights, n*a.K)
 	dsum := optionalF32s(op, a.DProbSum, a.E)
 	d.eachRows(n, a.E, func(_, lo, hi int) {
-		buf, out, p := make([]float32, a.E), make([]float32, a.E), make([]float64, a.E)
+		buf, out, p := make([]float32, a.E), make([]float32, a.E), make([]float32, a.E)
 		for i := lo; i < hi; i++ {
 			y := dlogits.out(i*a.E, (i+1)*a.E, out)
 			clear(y)
 			if dsum != nil {
-				softmaxOf(p, r.logits.load(i*a.E, (i+1)*a.E, buf))
+				vecSoftmax(p, r.logits.load(i*a.E, (i+1)*a.E, buf))
 				addSoftmaxGrad(y, p, dsum)
 			}
 			r.addWeightGrad(y, i, dweights[i*a.K:(i+1)*a.K])
@@ -117,13 +101,13 @@ func (d *Device) RouteGrad(a device.RouteGrad) {
 }
 
 // addSoftmaxGrad adds the gradient of x, for p = softmax(x) and the gradient dp of p.
-func addSoftmaxGrad(y []float32, p []float64, dp []float32) {
+func addSoftmaxGrad(y, p, dp []float32) {
 	mean := 0.0
 	for e, v := range p {
-		mean += v * float64(dp[e])
+		mean += float64(v) * float64(dp[e])
 	}
 	for e, v := range p {
-		y[e] += float32(v * (float64(dp[e]) - mean))
+		y[e] += float32(float64(v) * (float64(dp[e]) - mean))
 	}
 }
 

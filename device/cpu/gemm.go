@@ -91,24 +91,6 @@ func (p *pool) deal() {
 	p.shares.deal(each)
 }
 
-// gemmSerial computes g on the calling goroutine, with the same bits as gemm. It
-// may be called within a task of a pool, with scratch that no other task uses
-// meanwhile (newGemmScratch(hostGemmKernels())); it allocates only while the
-// scratch grows to the largest product seen.
-func gemmSerial(g *gemmArgs, s *gemmScratch) {
-	if !g.check(s.k) {
-		return
-	}
-	p := &s.job
-	p.gemmArgs = *g
-	p.plus = &s.jobPlus
-	p.plan(s.k, 1)
-	for t := range p.tasks {
-		p.task(t, s)
-	}
-	p.gemmArgs, s.jobPlus.gemmArgs = gemmArgs{}, gemmArgs{}
-}
-
 // check fills in defaults and reports whether there is something to compute. It
 // panics with the shapes when an operand does not fit.
 func (g *gemmArgs) check(k *gemmKernels) bool {

@@ -5,17 +5,15 @@ import "unsafe"
 // gemmScratch is the memory a worker packs operands into. It belongs to one
 // task at a time and grows to what the largest product needs.
 type gemmScratch struct {
-	k       *gemmKernels
-	a       []float32 // A of a stripe or a block
-	b       []float32 // B of a panel or a block
-	c       []float32 // sums of a task whose C is bf16
-	stage   []float32 // rows at the edge of an operand
-	sums    []float32 // of a product of few rows, lane by lane
-	tile    tileArgs
-	pack    packArgs
-	job     gemmPlan // gemmSerial's
-	jobPlus gemmPlan
-	plus    *gemmScratch // of what is added to a product
+	k     *gemmKernels
+	a     []float32 // A of a stripe or a block
+	b     []float32 // B of a panel or a block
+	c     []float32 // sums of a task whose C is bf16
+	stage []float32 // rows at the edge of an operand
+	sums  []float32 // of a product of few rows, lane by lane
+	tile  tileArgs
+	pack  packArgs
+	plus  *gemmScratch // of what is added to a product
 }
 
 func newGemmScratch(k *gemmKernels) *gemmScratch { return &gemmScratch{k: k} }

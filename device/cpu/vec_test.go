@@ -159,6 +159,25 @@ func unaryOps() []device.UnaryOp {
 	return ops
 }
 
+func (p vecPath) String() string {
+	switch p {
+	case pathAVX2:
+		return "avx2"
+	case pathAVX512:
+		return "avx512"
+	}
+	return "generic"
+}
+
+// vecPaths are all paths that the machine can take.
+func vecPaths() []vecPath {
+	var all []vecPath
+	for p := pathGeneric; p <= vecBest(); p++ {
+		all = append(all, p)
+	}
+	return all
+}
+
 // eachPath runs f on every path that this machine can take.
 func eachPath(t *testing.T, f func(t *testing.T)) {
 	for _, p := range vecPaths() {

@@ -78,9 +78,6 @@ func (s *Span) Fresh() bool { return s.fresh }
 // Size is the number of bytes that were asked for.
 func (s *Span) Size() int64 { return s.asked }
 
-// Freed says whether the span was given back.
-func (s *Span) Freed() bool { return s.free }
-
 // New returns an allocator of memory of source.
 func New(source Source, z Sizes) *Arena {
 	return &Arena{source: source, limit: z.Limit, large: z.Large, pools: [2]pool{

@@ -40,7 +40,7 @@ func TestJoinsFreeSpans(t *testing.T) {
 		}
 		_, _, held := m.Stats()
 		for _, i := range order {
-			if !m.Free(s[i]) || m.Free(s[i]) || !s[i].Freed() {
+			if !m.Free(s[i]) || m.Free(s[i]) || !s[i].free {
 				t.Errorf("order %v: freeing a span twice is not told from once", order)
 			}
 		}

@@ -37,9 +37,6 @@ func Open(paths ...string) (*Library, error) {
 // Absent says of an error of Open whether no library was found at all, rather than one that is unfit.
 func Absent(err error) bool { return absent(err) }
 
-// Find is the address of a function, 0 when the library has none of that name.
-func (l *Library) Find(name string) uintptr { return find(l.handle, name) }
-
 // Function is the address of a function that the library must have.
 func (l *Library) Function(name string) (uintptr, error) {
 	if p := find(l.handle, name); p != 0 {

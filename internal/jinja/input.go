@@ -39,30 +39,8 @@ func Object(source int32) Value {
 // IsNone reports whether the value is None, or the zero Value.
 func (v Value) IsNone() bool { return v.v == nil }
 
-// IsObject reports whether the value is a dict.
-func (v Value) IsObject() bool { _, ok := v.v.(*dict); return ok }
-
 // IsList reports whether the value is a list.
 func (v Value) IsList() bool { _, ok := v.v.(*list); return ok }
-
-// Text returns the value's text; ok is false when it is no string.
-func (v Value) Text() (s string, ok bool) {
-	t, ok := v.v.(Text)
-	return t.s, ok
-}
-
-// Items returns the items of a list.
-func (v Value) Items() []Value {
-	l, ok := v.v.(*list)
-	if !ok {
-		return nil
-	}
-	out := make([]Value, len(l.items))
-	for i, x := range l.items {
-		out[i] = Value{x}
-	}
-	return out
-}
 
 // Keys returns the keys of a dict in order.
 func (v Value) Keys() []string {

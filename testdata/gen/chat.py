@@ -66,7 +66,6 @@ CONVERSATIONS = {
 OPTIONS = [
     {},
     {"add_generation_prompt": True},
-    {"continue_final_message": True},
     {"tools": TOOLS, "add_generation_prompt": True},
     {"tools": TOOLS},
     {"vars": {"enable_thinking": False}, "add_generation_prompt": True},
@@ -79,10 +78,9 @@ def render(template, messages, opt):
     kw = dict(TOKENS, **opt.get("vars", {}))
     try:
         text, spans = u.render_jinja_template(
-            [messages], tools=opt.get("tools"), chat_template=template, add_generation_prompt=opt.get("add_generation_prompt", False),
-            continue_final_message=opt.get("continue_final_message", False), **kw)
+            [messages], tools=opt.get("tools"), chat_template=template, add_generation_prompt=opt.get("add_generation_prompt", False), **kw)
         out = {"text": text[0]}
-        if "endgeneration" in template and not opt.get("continue_final_message"):
+        if "endgeneration" in template:
             _, spans = u.render_jinja_template([messages], tools=opt.get("tools"), chat_template=template, return_assistant_tokens_mask=True,
                                                add_generation_prompt=opt.get("add_generation_prompt", False), **kw)
             b = [len(text[0][:i].encode()) for i in range(len(text[0]) + 1)]
@@ -109,8 +107,6 @@ def main():
         for conv, messages in CONVERSATIONS.items():
             for opt in OPTIONS:
                 if opt.get("tools") and not ("tool" in conv or conv in ("one", "call", "system")):
-                    continue
-                if opt.get("continue_final_message") and messages[-1]["role"] != "assistant":
                     continue
                 if "enable_thinking" in opt.get("vars", {}) and "enable_thinking" not in templates[name]:
                     continue
