@@ -22,9 +22,10 @@ type Options struct {
 	BatchSize    int      // sequences that run side by side; at least 1
 	// Value, if not nil, makes a number of each row of the hidden states [n, C] that tokens are drawn from, [n, 1]: a critic's head.
 	Value func(hidden *tensor.Tensor) *tensor.Tensor
-	// Results, if not nil, keeps what the model's linear layers compute. It must have room for all tokens of prompts and continuations
-	// but for the last of each, and the model be nn.Shape.Reusable.
+	// Results, if not nil, keeps what the model's linear layers compute for the prompts for which Keep is true. It must have room for all tokens of
+	// these and their continuations, and the model be nn.Shape.Reusable.
 	Results *tensor.Results
+	Keep    func(prompt int) bool
 }
 
 // DefaultOptions samples up to 128 tokens for 16 sequences at a time.
@@ -63,7 +64,7 @@ type Output struct {
 	Tokens   []int32   // the new tokens, an end-of-text token included
 	LogProbs []float32 // of each, under the model itself (temperature 1, no filter), from the kernel that training uses
 	Values   []float32 // what Options.Value made of the state that each was drawn from
-	Rows     []int32   // of prompt and continuation but for the last token: number in Options.Results
+	Rows     []int32   // of prompt and continuation but for the last token: number in Options.Results; nil where they are not kept
 	Text     string    // of the new tokens, without the end-of-text token and what follows a stop string
 	Finish   Finish
 }
@@ -312,7 +313,7 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 	}
 	for _, t := range r.twins {
 		r.cache.Copy(t.to, t.from, r.slots[t.to].prompt-1)
-		if r.opt.Results != nil {
+		if r.opt.Results != nil && r.opt.Keep(r.slots[t.to].index) {
 			r.slots[t.to].rows = slices.Clone(r.slots[t.from].rows[:r.slots[t.to].prompt-1])
 		}
 	}
@@ -322,23 +323,40 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 
 // hidden is the model's state at rows last of in, which has the tokens of slots.
 func (r *run) hidden(in nn.Input, slots []int, last []int32) *tensor.Tensor {
-	switch {
-	case r.opt.Results != nil:
-		at := r.opt.Results.Rows()
-		for i, s := range in.Sequences {
-			for row := range s.QLen {
-				r.slots[slots[i]].rows = append(r.slots[slots[i]].rows, int32(at+s.Q+row))
-			}
-		}
-		h := nn.HiddenKept(r.model, in, r.opt.Results)
-		if len(last) < h.Rows() {
-			h = tensor.Rows(h, r.tape.Ints(last))
-		}
-		return h
-	case len(last) == in.IDs.Len():
+	kept := r.keptRows(in, slots)
+	switch all := in.IDs.Len(); {
+	case len(kept) == 0 && len(last) < all:
+		return nn.HiddenAt(r.model, in, last)
+	case len(kept) == 0:
 		return r.model.Hidden(in)
+	case len(last) < all:
+		return tensor.Rows(nn.HiddenKept(r.model, in, r.opt.Results, kept), r.tape.Ints(last))
 	}
-	return nn.HiddenAt(r.model, in, last)
+	return nn.HiddenKept(r.model, in, r.opt.Results, kept)
+}
+
+// keptRows are the rows of in whose results are kept, and gives each its number.
+func (r *run) keptRows(in nn.Input, slots []int) (kept []int32) {
+	if r.opt.Results == nil {
+		return nil
+	}
+	held := r.opt.Results.Rows()
+	for i, s := range in.Sequences {
+		if !r.keeps(slots[i]) {
+			continue
+		}
+		seq := r.slots[slots[i]]
+		for row := range s.QLen {
+			seq.rows = append(seq.rows, int32(held+len(kept)))
+			kept = append(kept, int32(s.Q+row))
+		}
+	}
+	return kept
+}
+
+// keeps tells whether results of the sequence in a slot are kept: they are asked for, or those of a twin that has none of its own yet.
+func (r *run) keeps(slot int) bool {
+	return r.opt.Keep(r.slots[slot].index) || slices.ContainsFunc(r.twins, func(t twin) bool { return t.from == slot && r.opt.Keep(r.slots[t.to].index) })
 }
 
 // add appends a token to the sequence of a slot, and frees the slot when that ends it.
@@ -376,7 +394,10 @@ func (r *run) add(slot int, id int32, logp float32) {
 func (r *run) outputs() []Output {
 	out := make([]Output, len(r.seqs))
 	for i, s := range r.seqs {
-		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Values: s.values, Rows: s.rows, Text: s.text.String(), Finish: s.finish}
+		out[i] = Output{Tokens: s.tokens[s.prompt:], LogProbs: s.logp, Values: s.values, Text: s.text.String(), Finish: s.finish}
+		if r.opt.Results != nil && r.opt.Keep(i) {
+			out[i].Rows = s.rows
+		}
 	}
 	return out
 }

@@ -14,6 +14,7 @@ type Results struct {
 	list       []*Tensor // of each product [room, out], in the order in which a pass asks for them; nil once they were used
 	next       int       // product that the pass at hand asks for
 	lost       bool      // there was no memory for them
+	taken      *Tensor   // index of the rows of the pass at hand that are added
 	reuse      []*Tensor // indices of the rows that the pass at hand runs on; nil: it adds to what is held
 }
 
@@ -33,9 +34,12 @@ func (r *Results) Free() {
 	*r = Results{lost: true}
 }
 
-// Keep runs f, all of whose linear layers see n rows, and adds what they make of them to r. It does without where the device has no room.
-func (t *Tape) Keep(r *Results, n int, f func() *Tensor) *Tensor {
+// Keep runs f, all of whose linear layers see the same rows, and adds what they make of those at index [N] to r. It does without where the
+// device has no room.
+func (t *Tape) Keep(r *Results, index *Tensor, f func() *Tensor) *Tensor {
+	n := index.Len()
 	check(!t.record && (r.lost || r.rows+n <= r.room), "Keep", "%d rows do not fit beside %d of %d", n, r.rows, r.room)
+	r.taken = index
 	defer t.with(r, nil)()
 	out := f()
 	r.rows += n
@@ -68,7 +72,7 @@ func (t *Tape) product(dtype device.DType, n, out int, compute func(y *Tensor)) 
 	return y
 }
 
-// take adds the rows of y to those of the product at hand.
+// take adds rows of y to those of the product at hand.
 func (r *Results) take(y *Tensor) {
 	if r.next == len(r.list) {
 		values := NewParam(r.room, y.Cols())
@@ -77,7 +81,7 @@ func (r *Results) take(y *Tensor) {
 	}
 	to, c := r.list[r.next], y.Cols()
 	r.next++
-	y.dev.Copy2D(device.Copy2D{Dst: to.Buffer().Slice(r.rows*c, (r.rows+y.Rows())*c), DstStride: c, Src: y.Buffer(), SrcStride: c, Rows: y.Rows(), Cols: c})
+	y.dev.Embedding(to.Buffer().Slice(r.rows*c, (r.rows+r.taken.Len())*c), y.Buffer(), r.taken.Buffer())
 }
 
 // give is the product at hand of n rows, which is then no longer held.

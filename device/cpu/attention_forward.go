@@ -29,15 +29,30 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 		k1 := min(k0+forwardKeys, hi)
 		first := max(lo-k0, 0) / w.panel * w.panel
 		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first)
-		w.packRows(&w.vRow, a.keyRows(a.v, s, t.kv, k0, k1), first, a.dp)
+		values := a.loadValues(w, a.keyRows(a.v, s, t.kv, k0, k1), first, n)
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
-				a.forwardBlock(w, &b, productRows{q.at(b.at), q.stride}, t.hi)
+				a.forwardBlock(w, &b, forwardOperands{productRows{q.at(b.at), q.stride}, values}, t.hi)
 			}
 		}
 	}
 	a.storeOutput(w, s, t)
+}
+
+// forwardOperands are the rows of queries of a block and those of values.
+type forwardOperands struct{ q, v productRows }
+
+// fewQueries is the most rows of queries for which copying values takes longer than their being apart.
+const fewQueries = 8
+
+// loadValues returns rows first and on of x as n rows of queries read them: where they are, or packed.
+func (a *attention) loadValues(w *attentionWorker, x headRows, first, n int) productRows {
+	if n <= fewQueries && x.v.h == nil && a.D == a.dp {
+		return productRows{(*float32)(x.address(0)), x.stride}
+	}
+	w.packRows(&w.vRow, x, first, a.dp)
+	return productRows{&w.vRow[0], a.dp}
 }
 
 // blockRows is the number of rows of a block: about n, in whole tiles.
@@ -159,9 +174,9 @@ func (a *attention) scores(w *attentionWorker, b *rowBlock, rows productRows, pa
 }
 
 // forwardBlock adds a block of keys to the outputs of a block of rows, the task's last of which is end-1.
-func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, q productRows, end int) {
+func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, x forwardOperands, end int) {
 	ld := scoreStride(forwardKeys)
-	a.scores(w, b, q, w.kT, w.s, ld)
+	a.scores(w, b, x.q, w.kT, w.s, ld)
 	first := true // no row has seen a key before
 	for i := range b.m {
 		first = first && w.sum[b.at+i] == 0
@@ -187,7 +202,7 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, q productRows,
 	}
 	w.multiplySeen(&product{
 		m: b.m, n: a.dp, a: &w.s[0], rs: ld, cs: 1,
-		b: &w.vRow[0], bs: a.dp, panels: w.panel, c: &out[0], ldc: a.dp,
+		b: x.v.p, bs: x.v.stride, panels: w.panel, c: &out[0], ldc: a.dp,
 	})
 	if first {
 		return

@@ -56,6 +56,7 @@ type rolling struct {
 	ema       *ema            // nil without one
 	again     int             // layers to run again in the backward pass
 	kept      *tensor.Results // what the policy's layers computed when it wrote, until the first update; or nil
+	keeps     map[int]bool    // numbers of the answers of which it is
 	state     rollingState
 	far       share              // approximate KL of the update at hand
 	entropy   share              // of its tokens
@@ -275,17 +276,25 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 	if s.critic != nil {
 		s.critic.warm(s.r, iteration)
 	}
-	n, part := len(s.state.Answers), update%s.c.NumMiniBatches
-	epoch := iteration*s.epochs + update/s.c.NumMiniBatches
 	var list []*rollout
-	for i := part * n / s.c.NumMiniBatches; i < (part+1)*n/s.c.NumMiniBatches; i++ {
-		list = append(list, s.state.Answers[data.Draw(s.t.Seed, int64(n), int64(epoch*n+i))])
+	for _, i := range s.turn(iteration, update) {
+		list = append(list, s.state.Answers[i])
 	}
 	batches := dealAnswers(list, s.t.BatchSize)
 	if s.ptx != nil {
 		batches = s.ptx.mix(batches, step)
 	}
 	return batches, nil
+}
+
+// turn are the numbers of the answers that an update of an iteration learns from, in its order.
+func (s *rolling) turn(iteration, update int) (list []int) {
+	n, part := s.c.answers(), update%s.c.NumMiniBatches
+	epoch := iteration*s.epochs + update/s.c.NumMiniBatches
+	for i := part * n / s.c.NumMiniBatches; i < (part+1)*n/s.c.NumMiniBatches; i++ {
+		list = append(list, int(data.Draw(s.t.Seed, int64(n), int64(epoch*n+i))))
+	}
+	return list
 }
 
 // Keep writes the state into a checkpoint.

@@ -30,7 +30,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	for i := range questions {
 		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
 	}
-	s.keep(questions)
+	s.keep(iteration, questions)
 	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
 	if err != nil {
 		return err
@@ -100,7 +100,10 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 	o := s.stop
 	random := tensor.NewRandom(s.t.Seed, draw)
 	o.Seed = random.Uint64()
-	if o.Results = s.kept; s.valuesCome() {
+	if s.kept != nil {
+		o.Results, o.Keep = s.kept, func(i int) bool { return s.keeps[i] }
+	}
+	if s.valuesCome() {
 		o.Value = s.critic.head.Forward
 	}
 	done := func() {}

@@ -6,19 +6,21 @@ import (
 	"hone/tensor"
 )
 
-// keep makes ready for the policy's layers to keep what they compute while answers to the questions are written, where the first update
-// that learns from them sees them all at once: it is by the policy that wrote, so its forward pass is known but for attention and what stands
-// between the layers. It takes less than what the update itself keeps for its backward pass, but beside the copy of the weights that is there
-// for writing; where the recipe bounds memory, the run does without.
-func (s *rolling) keep(questions []int) {
+// keep makes ready for the policy's layers to keep what they compute while answers to the questions are written, of those that the first
+// micro-batch of the iteration learns from: it is by the policy that wrote, so its forward pass is known but for attention and what stands
+// between the layers. That takes less than what the micro-batch itself keeps for its backward pass, but beside the copy of the weights that is
+// there for writing; where the recipe bounds memory, the run does without.
+func (s *rolling) keep(iteration int, questions []int) {
 	s.forget()
-	_, loose := s.r.Env.Device.(device.Loose)
-	if loose || s.t.Memory != "" || s.c.NumMiniBatches > 1 || s.t.BatchSize < s.c.answers() || s.again > 0 || !s.r.Model.Shape().Reusable() {
+	if _, loose := s.r.Env.Device.(device.Loose); loose || s.t.Memory != "" || s.again > 0 || !s.r.Model.Shape().Reusable() {
 		return
 	}
+	first := s.turn(iteration, 0)
 	room := 0
-	for _, q := range questions {
-		room += s.c.NumGenerations * (len(s.prompt[q].IDs) + s.c.MaxCompletionLength - 1)
+	s.keeps = map[int]bool{}
+	for _, i := range first[:min(s.t.BatchSize, len(first))] {
+		s.keeps[i] = true
+		room += len(s.prompt[questions[i/s.c.NumGenerations]].IDs) + s.c.MaxCompletionLength
 	}
 	s.kept = tensor.NewResults(room)
 }

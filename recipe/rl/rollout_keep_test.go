@@ -29,18 +29,18 @@ func (d *multiplying) MatMulPlus(m, plus device.MatMul) {
 
 // TestFirstUpdateKnowsTheAnswers: a run whose first update of an iteration takes from the writing what the layers computed has the bits of one that
 // computes it again, as one does whose memory is bounded, and multiplies less. That holds for packed answers to one prompt, written in
-// parts, and for weights in few bits; it does not where an update sees a part of the answers.
+// parts, for an update that sees some of the answers at a time, and for weights in few bits.
 func TestFirstUpdateKnowsTheAnswers(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	reward := []string{"iterations=2", "samples.every=0", "checkpoint.every=1000"}
 	for _, test := range recipetest.Few(3, []struct {
 		args []string
 		grpo bool
-		same bool // operations
 	}{
 		{args: []string{"method=lora", "batch_size=8", "num_mini_batches=1"}},
 		{args: []string{"method=lora", "batch_size=16", "max_completion_length=9"}, grpo: true},
-		{args: []string{"method=lora", "batch_size=8"}, same: true},
+		{args: []string{"method=lora", "batch_size=3"}},
+		{args: []string{"method=lora", "batch_size=5", "num_generations=3", "rollout_batch_size=7"}, grpo: true},
 		{args: []string{"method=full", "batch_size=16", "rollout_batch_size=3"}, grpo: true},
 		{args: []string{"method=lora", "lora.use_dora=true", "dtype=bf16", "batch_size=8", "num_mini_batches=1", "rollout_batch_size=5", "temperature=0.8"}},
 		{args: []string{"method=qlora", "batch_size=8", "num_mini_batches=1", "critic.kind=separate"}},
@@ -72,7 +72,7 @@ func TestFirstUpdateKnowsTheAnswers(t *testing.T) {
 		if !bytes.Equal(weights[0], weights[1]) {
 			t.Errorf("%v: other weights", test.args)
 		}
-		if saved := 1 - float64(flops[1])/float64(flops[0]); saved > 0.05 == test.same || saved < 0 {
+		if saved := 1 - float64(flops[1])/float64(flops[0]); !(saved > 0.01) {
 			t.Errorf("%v: %d operations, %d without what is known", test.args, flops[1], flops[0])
 		} else {
 			t.Logf("%v: %.1f%% of the operations less", test.args, 100*saved)
