@@ -1,7 +1,6 @@
 package rl
 
 import (
-	"hone/device"
 	"hone/nn"
 	"hone/tensor"
 )
@@ -12,7 +11,7 @@ import (
 // there for writing; where the recipe bounds memory, the run does without.
 func (s *rolling) keep(iteration int, questions []int) {
 	s.forget()
-	if _, loose := s.r.Env.Device.(device.Loose); loose || s.t.Memory != "" || s.again > 0 || !s.r.Model.Shape().Reusable() {
+	if s.loose() || s.t.Memory != "" || s.again > 0 || !s.r.Model.Shape().Reusable() {
 		return
 	}
 	first := s.turn(iteration, 0)
