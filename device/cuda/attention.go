@@ -59,6 +59,8 @@ func (d *Device) Attention(a device.Attention) {
 	if f := d.flashFor(&args, args.o, args.q, args.k, args.v); f != nil {
 		if isDecode(a.Sequences) {
 			d.decode(f, a, args)
+		} else if h := d.hopperFor(&args); h != nil {
+			d.hopperForward(h, a, &args)
 		} else {
 			d.flashForward(f, a, &args)
 		}
@@ -84,7 +86,11 @@ func (d *Device) AttentionGrad(a device.AttentionGrad) {
 	d.tiles.mu.Lock()
 	defer d.tiles.mu.Unlock()
 	if f := d.flashFor(&args, args.o, args.q, args.k, args.v, args.gradO, args.dq, args.dk, args.dv); f != nil {
-		d.flashGrad(f, a.Attention, &args)
+		if h := d.hopperFor(&args); h != nil {
+			d.hopperGrad(h, a.Attention, &args)
+		} else {
+			d.flashGrad(f, a.Attention, &args)
+		}
 		return
 	}
 	tiles := d.tiles.of(d, a.Attention, division{what: queries, own: attentionOwn})

@@ -60,7 +60,7 @@ func compileAll(t *testing.T, o Options) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	for _, file := range files() {
+	for _, file := range filesFor(n.info.arch) {
 		all.Go(func() {
 			if _, err := n.code(file); err != nil {
 				t.Error(err)

@@ -57,6 +57,7 @@ type card struct {
 	memory     int64 // bytes
 	processors int   // streaming multiprocessors
 	shared     int   // bytes of shared memory that a block can have
+	warpgroups bool  // has kernels/hopper.cuh: the card and the compiler know products of warpgroups
 }
 
 // kernel names a function of a file of kernels.

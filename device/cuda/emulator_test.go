@@ -112,7 +112,7 @@ type region struct {
 }
 
 func (e *emulated) card() card {
-	return card{name: "emulated", arch: 90, memory: 1 << 30, processors: 1, shared: 227 << 10}
+	return card{name: "emulated", arch: 90, memory: 1 << 30, processors: 1, shared: 227 << 10, warpgroups: true}
 }
 
 func (e *emulated) Reserve(size int64) (uintptr, bool) {

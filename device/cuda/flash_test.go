@@ -62,6 +62,11 @@ func TestFlashFallsBack(t *testing.T) {
 
 // runAttention computes attention of the last queries of a sequence and its gradient.
 func runAttention(d *Device, width, queries int, dtype device.DType) {
+	runAttentionOf(d, device.Attention{D: width, Scale: float32(1 / math.Sqrt(float64(width)))}, queries, dtype)
+}
+
+// runAttentionOf is runAttention with width, scale and cap of how.
+func runAttentionOf(d *Device, how device.Attention, queries int, dtype device.DType) {
 	const rows, heads, kv = 140, 2, 1
 	r := rand.New(rand.NewPCG(1, 2))
 	buffer := func(n int, t device.DType) device.Buffer {
@@ -73,9 +78,10 @@ func runAttention(d *Device, width, queries int, dtype device.DType) {
 		d.Write(b, v)
 		return b
 	}
+	width := how.D
 	q, k := rows*heads*width, rows*kv*width
 	a := device.AttentionGrad{Attention: device.Attention{O: buffer(q, dtype), Q: buffer(q, dtype), K: buffer(k, dtype), V: buffer(k, dtype), LSE: buffer(rows*heads, device.F32),
-		Heads: heads, KVHeads: kv, D: width, Scale: float32(1 / math.Sqrt(float64(width))), Sequences: []device.Sequence{{QLen: queries, KLen: rows}}},
+		Heads: heads, KVHeads: kv, D: width, Scale: how.Scale, SoftCap: how.SoftCap, Sequences: []device.Sequence{{QLen: queries, KLen: rows}}},
 		DO: buffer(q, dtype), DQ: buffer(q, dtype), DK: buffer(k, dtype), DV: buffer(k, dtype)}
 	d.Attention(a.Attention)
 	d.AttentionGrad(a)

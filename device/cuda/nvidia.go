@@ -160,6 +160,7 @@ func openNvidia(o Options) (*nvidia, error) {
 	if n.compiler, err = openNVRTC(o.Libraries, c.version/1000); err != nil {
 		return nil, err
 	}
+	n.info.warpgroups = n.info.arch == hopperArch && n.compiler.major >= 12
 	if n.lt, err = openCublasLt(o.Libraries, c.version/1000); err != nil {
 		return nil, err
 	}

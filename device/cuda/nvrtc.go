@@ -12,6 +12,7 @@ import (
 type nvrtc struct {
 	library                                               *dl.Library
 	version                                               string
+	major                                                 int // of version
 	create, compile, logSize, log, cubinSize, cubin, free uintptr
 	errorString, archCount, archs                         uintptr
 }
@@ -33,6 +34,7 @@ func openNVRTC(folders []string, major int) (*nvrtc, error) {
 	if err := n.do(version, uintptr(unsafe.Pointer(&major32)), uintptr(unsafe.Pointer(&minor32))); err != nil {
 		return nil, err
 	}
+	n.major = int(major32)
 	n.version = fmt.Sprintf("%d.%d", major32, minor32)
 	return n, nil
 }
@@ -71,7 +73,7 @@ func (n *nvrtc) compileFor(arch int, name, text string) (code []byte, log string
 		return nil, "", err
 	}
 	defer func() { _ = n.do(n.free, uintptr(unsafe.Pointer(&program))) }()
-	options := [][]byte{fmt.Appendf(nil, "--gpu-architecture=sm_%d\x00", arch), []byte("--std=c++17\x00"), []byte("-lineinfo\x00"), []byte("--ptxas-options=-v\x00")}
+	options := [][]byte{fmt.Appendf(nil, "--gpu-architecture=%s\x00", target(name, arch)), []byte("--std=c++17\x00"), []byte("-lineinfo\x00"), []byte("--ptxas-options=-v\x00")}
 	pointers := make([]*byte, len(options))
 	for i, o := range options {
 		pointers[i] = &o[0]

@@ -42,7 +42,7 @@ func TestCompile(t *testing.T) {
 		if testing.Short() && arch != 90 {
 			continue
 		}
-		for _, file := range files() {
+		for _, file := range filesFor(arch) {
 			code, log, err := n.compileFor(arch, file, source(file))
 			if err != nil {
 				t.Error(err)

@@ -5,11 +5,30 @@ import (
 	"embed"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
 //go:embed kernels
 var kernels embed.FS
+
+// hopperArch is the architecture that files of kernels whose name begins with hopper are for: what they use is in no other, before or after.
+const hopperArch = 90
+
+func isHopper(file string) bool { return strings.HasPrefix(file, "hopper") }
+
+// target is what a file of kernels is compiled for on sm_arch.
+func target(file string, arch int) string {
+	if isHopper(file) {
+		return fmt.Sprintf("sm_%da", arch)
+	}
+	return fmt.Sprintf("sm_%d", arch)
+}
+
+// filesFor are the files that sm_arch can have.
+func filesFor(arch int) []string {
+	return slices.DeleteFunc(files(), func(file string) bool { return isHopper(file) && arch != hopperArch })
+}
 
 // files names the files of kernels.
 func files() []string {

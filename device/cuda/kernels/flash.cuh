@@ -8,11 +8,9 @@
 // A hidden key has weight 0, which does not hide a NaN or infinity in its value from the other queries of its tile. Rows
 // outside of a sequence are not read.
 
-#include "attention.cuh"
-#include "mma.cuh"
+#include "tiles.cuh"
 
 constexpr int WARPS = 4; // rows of warps
-constexpr float LOG2E = 1.44269504088896341f, LN2 = 0.69314718055994531f;
 
 // scores computes c = x·yᵀ: 16·M rows of tile x from row on, by N·8 rows of tile y.
 template <int D, int M, int N> __device__ __forceinline__ void scores(float c[M][N][4], const u16 *x, int row, const u16 *y) {
@@ -81,32 +79,6 @@ template <int D, int ROWS, int THREADS> __device__ __forceinline__ void write_ro
 	}
 }
 
-__device__ __forceinline__ u16 *bf16(const Floats &x) { return (u16 *)x.p; }
-
-// some_hidden says whether a block's queries, from i to i+queries, do not all see the keys from j to j+keys.
-__device__ __forceinline__ bool some_hidden(const AttentionArgs &a, const Tile &t, int i, int queries, int j, int keys) {
-	int first = t.k_len - t.q_len + i, last = first + queries - 1;
-	return i + queries > t.q_len || j + keys > t.k_len || j + keys - 1 > first || (a.window > 0 && j <= last - a.window);
-}
-
-// keys_of are the first key that a block's queries see, rounded to tiles, and the one after the last.
-template <int OWN, int SEEN> __device__ __forceinline__ void keys_of(const AttentionArgs &a, const Tile &t, int &lo, int &hi) {
-	int off = t.k_len - t.q_len;
-	lo = a.window > 0 ? max(0, off + t.first - a.window + 1) / SEEN * SEEN : 0;
-	hi = off + min(t.first + OWN, t.q_len);
-}
-
-// quad_max is the largest of the four threads that have a row.
-__device__ __forceinline__ float quad_max(float v) {
-	v = max_nan(v, __shfl_xor_sync(ALL, v, 1));
-	return max_nan(v, __shfl_xor_sync(ALL, v, 2));
-}
-
-__device__ __forceinline__ float quad_sum(float v) {
-	v += __shfl_xor_sync(ALL, v, 1);
-	return v + __shfl_xor_sync(ALL, v, 2);
-}
-
 // each calls f with the place of every number of a c of M by N tiles.
 template <int M, int N, class F> __device__ __forceinline__ void each(F f) {
 #pragma unroll
@@ -116,10 +88,6 @@ template <int M, int N, class F> __device__ __forceinline__ void each(F f) {
 #pragma unroll
 			for (int e = 0; e < 4; e++) f(m, n, e);
 }
-
-// row_of and column_of are where number e of a tile of c is in it, of this thread.
-__device__ __forceinline__ int row_of(int e) { return e / 2 * 8 + threadIdx.x % WARP / 4; }
-__device__ __forceinline__ int column_of(int e) { return threadIdx.x % 4 * 2 + e % 2; }
 
 // weigh makes probabilities of the products s, of those that are seen where some are hidden. o and sum, of what came before, are
 // scaled down when there is a larger score.

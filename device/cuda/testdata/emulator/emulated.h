@@ -22,6 +22,12 @@ extern unsigned long hone_conflicts; // reads of shared memory that take longer 
 void hone_copy_later(void *to, const void *from, int bytes, int there);
 void hone_copies_end_group();
 void hone_copy_now(int but); // all groups but the last ones, with -1 also what is in none yet
+void hone_copies_shown();
+struct HoneWide;
+void hone_product_later(const struct HoneWide *p);
+void hone_products_end_group();
+void hone_products_now(int but);
+void hone_settled(const void *registers);
 }
 
 #define KERNEL(name, threads, args)                                       \
@@ -31,6 +37,7 @@ void hone_copy_now(int but); // all groups but the last ones, with -1 also what 
 	extern "C" void name(const void *p) { name##_body(*(const args *)p); } \
 	static void name##_body(const args &a)
 
+#define KERNEL_BLOCKS(name, threads, blocks, args) KERNEL(name, threads, args)
 #define DYNAMIC_SHARED(type, name) type *name = (type *)hone_shared
 
 #define __global__
@@ -144,3 +151,65 @@ static inline uint4 read_once(const void *p) {
 	memcpy(&v, p, 16);
 	return v;
 }
+
+// Products of warpgroups, as kernels/warpgroup.cuh describes them. They are computed when they are waited for, from what registers
+// and shared memory hold then.
+struct HoneWide {
+	float (*c)[4];
+	int n; // columns
+	const unsigned *a; // or null, for a_tile
+	unsigned long a_tile, b_tile;
+	bool rows, add;
+	int group;
+};
+const unsigned HONE_SHARED_AT = 1040; // where shared memory begins for descriptions of operands
+static inline unsigned shared_address(const void *p) { return (unsigned)((const unsigned char *)p - hone_shared) + HONE_SHARED_AT; }
+
+// hone_swizzled reads a number of an operand that lies at bytes from its first one, before chunks change places.
+static float hone_swizzled(unsigned long tile, unsigned bytes) {
+	unsigned at = ((unsigned)(tile & 0x3fff) << 4) + bytes;
+	at ^= (at >> 7 & 7) << 4;
+	const unsigned char *p = hone_shared + (at - HONE_SHARED_AT);
+	if (at < HONE_SHARED_AT || !hone_is_shared(p, 2)) return hone_refuse("a product reads outside of the shared memory of the block"), 0.0f;
+	return __uint_as_float((unsigned)*(const unsigned short *)p << 16);
+}
+
+static void hone_wide_warp(const unsigned char *in, unsigned char *) {
+	HoneWide *const *p = (HoneWide *const *)in;
+	const HoneWide &first = *p[0];
+	float a[16][16], b[16][128];
+	if (first.b_tile >> 62 != 1 || (!first.a && first.a_tile >> 62 != 1)) return hone_refuse("an operand is not in panels of 128 bytes");
+	unsigned leading = (unsigned)(first.b_tile >> 16 & 0x3fff) << 4, stride = (unsigned)(first.b_tile >> 32 & 0x3fff) << 4;
+	for (int k = 0; k < 16; k++)
+		for (int n = 0; n < first.n; n++)
+			b[k][n] = hone_swizzled(first.b_tile, first.rows ? n / 64 * leading + n % 64 * 2 + k / 8 * stride + k % 8 * 128 : n / 8 * stride + n % 8 * 128 + k * 2);
+	unsigned a_stride = (unsigned)(first.a_tile >> 32 & 0x3fff) << 4, row = threadIdx.x / 32 % 4 * 16;
+	for (int lane = 0; lane < 32; lane++)
+		for (int e = 0; e < 8; e++) {
+			int g = lane / 4 + e / 2 % 2 * 8, t = 2 * (lane % 4) + e % 2 + e / 4 * 8;
+			a[g][t] = first.a ? hone_wide(p[lane]->a[e / 2], e % 2) : hone_swizzled(first.a_tile, (row + g) / 8 * a_stride + (row + g) % 8 * 128 + t * 2);
+		}
+	for (int lane = 0; lane < 32; lane++)
+		for (int n = 0; n < first.n / 8; n++)
+			for (int i = 0; i < 4; i++) {
+				float sum = 0;
+				for (int k = 0; k < 16; k++) sum += a[lane / 4 + i / 2 * 8][k] * b[k][8 * n + 2 * (lane % 4) + i % 2];
+				float &c = p[lane]->c[n][i];
+				c = p[lane]->add ? c + sum : sum;
+			}
+}
+
+template <bool ROWS, int N> static inline void warpgroup_mma(float (&c)[N][4], unsigned long long a, unsigned long long b, bool add) {
+	HoneWide p = {c, N * 8, 0, a, b, ROWS, add, 0};
+	hone_product_later(&p);
+}
+template <bool ROWS, int N> static inline void warpgroup_mma(float (&c)[N][4], const unsigned (&a)[4], unsigned long long b, bool add) {
+	HoneWide p = {c, N * 8, a, 0, b, ROWS, add, 0};
+	hone_product_later(&p);
+}
+static inline void warpgroup_begin() {}
+static inline void warpgroup_commit() { hone_products_end_group(); }
+template <int GROUPS> static inline void warpgroup_wait() { hone_products_now(GROUPS); }
+static inline void show_tensor_cores() { hone_copies_shown(); }
+template <int N> static inline void settle(float (&c)[N][4]) { hone_settled(c); }
+template <int N> static inline void settle(unsigned (&a)[N][4]) { hone_settled(a); }

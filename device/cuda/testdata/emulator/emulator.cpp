@@ -53,6 +53,9 @@ struct Fiber {
 	bool out; // the exchange is complete: what is in its warp's slots may be read
 	std::vector<Copy> copies; // that have not been waited for
 	int groups;               // of copies that were ended
+	bool unshown;             // copies were made that products do not see yet
+	std::vector<HoneWide> products; // that have not been waited for
+	int product_groups;
 };
 
 const int GIVEN = 64; // bytes that a lane can give, and get
@@ -88,7 +91,9 @@ void prepare(Fiber &f) {
 	f.state = READY;
 	f.out = false;
 	f.copies.clear();
-	f.groups = 0;
+	f.products.clear();
+	f.groups = f.product_groups = 0;
+	f.unshown = false;
 #ifdef __x86_64__
 	void **top = (void **)(f.stack + STACK - 16);
 	*--top = 0; // where entry would return to; keeps the stack aligned as a call does
@@ -244,6 +249,7 @@ extern "C" void hone_copies_end_group() { fibers[running].groups++; }
 extern "C" void hone_copy_now(int but) {
 	Fiber &f = fibers[running];
 	std::vector<Copy> later;
+	f.unshown = f.unshown || !f.copies.empty();
 	for (const Copy &c : f.copies)
 		if (but >= 0 && c.group >= f.groups - but)
 			later.push_back(c);
@@ -252,6 +258,34 @@ extern "C" void hone_copy_now(int but) {
 		else
 			memset(c.to, 0, c.bytes);
 	f.copies.swap(later);
+}
+
+extern "C" void hone_copies_shown() { fibers[running].unshown = false; }
+
+extern "C" void hone_product_later(const HoneWide *p) {
+	for (int t = 0; t < threads; t++)
+		if (fibers[t].unshown) return hone_refuse("a product begins before all copies are shown to the tensor cores");
+	Fiber &f = fibers[running];
+	f.products.push_back(*p);
+	f.products.back().group = f.product_groups;
+}
+
+extern "C" void hone_products_end_group() { fibers[running].product_groups++; }
+
+extern "C" void hone_products_now(int but) {
+	Fiber &f = fibers[running];
+	size_t n = 0;
+	for (; n < f.products.size() && f.products[n].group < f.product_groups - but; n++) {
+		HoneWide *p = &f.products[n];
+		hone_together(&p, sizeof p, 0, 0, hone_wide_warp);
+	}
+	f.products.erase(f.products.begin(), f.products.begin() + n);
+}
+
+// hone_settled refuses what a kernel does with registers before it has waited for the products that use them.
+extern "C" void hone_settled(const void *registers) {
+	for (const HoneWide &p : fibers[running].products)
+		if (p.c == registers || p.a == registers) hone_refuse("registers are used before the product with them has been waited for");
 }
 
 // hone_launch runs a kernel, one at a time since its threads and shared memory are static, and returns 0, or 1 with a message.

@@ -1,0 +1,429 @@
+// What hopper64.cu and hopper128.cu are made of: attention as in flash.cuh, whose blocks own and see the same, for heads of exactly
+// D channels without a soft cap, by products of warpgroups (Shah et al., "FlashAttention-3", 2024). Each warpgroup of a block has
+// 64 of its rows. The products that make a tile's scores and those that use the last tile's weights are on their way together, and
+// a warpgroup computes the weights of the one while the others go on, so tensor cores seldom wait for exponentials.
+//
+// What comes out is the same for the same operands, whatever the order of blocks: no two add to the same place. For that the gradient
+// computes scores twice, for dQ and for dK and dV.
+
+#include "tiles.cuh"
+#include "warpgroup.cuh"
+
+#ifndef HONE_EMULATED
+// KERNEL_BLOCKS takes no more registers than let so many blocks run at a time on a multiprocessor.
+#define KERNEL_BLOCKS(name, threads, blocks, args) extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ args a)
+#endif
+
+constexpr int GROUP = 128; // threads of a warpgroup, which has 64 rows
+
+// panels is shared memory from a multiple of 1024 bytes on.
+__device__ __forceinline__ u16 *panels() {
+	DYNAMIC_SHARED(unsigned char, all);
+	return (u16 *)(all + (-shared_address(all) & 1023));
+}
+
+// in_panel is where a chunk of eight columns of a row is in a tile of ROWS rows.
+template <int ROWS> __device__ __forceinline__ int in_panel(int row, int chunk) { return chunk / 8 * ROWS * 64 + row * 64 + ((chunk % 8 ^ row % 8) << 3); }
+
+// gather starts the copy of ROWS rows of D channels, stride apart; rows behind count become 0.
+template <int D, int ROWS, int THREADS> __device__ __forceinline__ void gather(u16 *to, const u16 *x, i64 stride, int count) {
+	static_assert(THREADS % (D / 8) == 0, "a thread's chunks are below each other");
+	constexpr int STEP = THREADS / (D / 8);
+	int r0 = threadIdx.x / (D / 8), c = threadIdx.x % (D / 8);
+	const u16 *from = x + r0 * stride + c * 8;
+#pragma unroll
+	for (int i = 0; i < (ROWS + STEP - 1) / STEP; i++) {
+		int r = r0 + i * STEP;
+		bool there = r < count;
+		if (ROWS % STEP == 0 || r < ROWS) copy_async<16>(to + in_panel<ROWS>(r, c), there ? from + i * STEP * stride : x, there);
+	}
+}
+
+// outer computes c = x·yᵀ over D columns; x and y are of panels of X and Y rows.
+template <int D, int X, int Y, int N> __device__ __forceinline__ void outer(float (&c)[N][4], u64 x, u64 y) {
+#pragma unroll
+	for (int k = 0; k < D / 16; k++) warpgroup_mma<false>(c, moved(x, k / 4 * X * 128 + k % 4 * 32), moved(y, k / 4 * Y * 128 + k % 4 * 32), k > 0);
+}
+
+// weighted computes c += w·y, y the K·16 rows of a tile.
+template <int K, int N> __device__ __forceinline__ void weighted(float (&c)[N][4], const u32 (&w)[K][4], u64 y) {
+#pragma unroll
+	for (int k = 0; k < K; k++) warpgroup_mma<true>(c, w[k], moved(y, k * 2048), true);
+}
+
+template <int N> __device__ __forceinline__ void zero(float (&c)[N][4]) {
+#pragma unroll
+	for (int n = 0; n < N; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0.0f;
+}
+
+// rounded makes rows a of sums c.
+template <int K, int N> __device__ __forceinline__ void rounded(u32 (&a)[K][4], const float (&c)[N][4]) {
+	static_assert(N == 2 * K, "");
+#pragma unroll
+	for (int k = 0; k < K; k++)
+#pragma unroll
+		for (int i = 0; i < 4; i++) a[k][i] = pack2(c[2 * k + i / 2][i % 2 * 2], c[2 * k + i / 2][i % 2 * 2 + 1]);
+}
+
+// keep puts factors·c, rounded, into a tile from a row on, that of the warp; factors are of rows g and g+8.
+template <int ROWS, int N> __device__ __forceinline__ void keep(u16 *tile, int row, const float (&c)[N][4], float f0, float f1) {
+	int lane = threadIdx.x % WARP;
+#pragma unroll
+	for (int n = 0; n < N; n++)
+#pragma unroll
+		for (int h = 0; h < 2; h++) {
+			float f = h ? f1 : f0;
+			*(u32 *)(tile + in_panel<ROWS>(row + 8 * h + lane / 4, n) + lane % 4 * 2) = pack2(c[n][2 * h] * f, c[n][2 * h + 1] * f);
+		}
+}
+
+// write_rows copies the first count rows of a tile to memory.
+template <int D, int ROWS, int THREADS> __device__ __forceinline__ void write_rows(u16 *to, i64 stride, int count, const u16 *tile) {
+	for (int e = threadIdx.x; e < ROWS * (D / 8); e += THREADS) {
+		int r = e / (D / 8), c = e % (D / 8);
+		if (r < count) *(uint4 *)(to + r * stride + c * 8) = *(const uint4 *)(tile + in_panel<ROWS>(r, c));
+	}
+}
+
+// arrived waits for this thread's copies, and for those of the others; products may read them then.
+__device__ __forceinline__ void arrived() {
+	wait_copies();
+	show_tensor_cores();
+	__syncthreads();
+}
+
+// weigh makes probabilities of the products s and leaves in old what the sums so far are to be multiplied by.
+template <int N, class Seen>
+__device__ __forceinline__ void weigh(float scale, float (&s)[N][4], float most[2], float sum[2], float old[2], bool hidden, Seen seen) {
+	if (hidden)
+#pragma unroll
+		for (int n = 0; n < N; n++)
+#pragma unroll
+			for (int e = 0; e < 4; e++)
+				if (!seen(n, e)) s[n][e] = -INF;
+#pragma unroll
+	for (int h = 0; h < 2; h++) {
+		float top = most[h];
+#pragma unroll
+		for (int n = 0; n < N; n++) top = max_fast(s[n][2 * h + 1], max_fast(s[n][2 * h], top));
+		top = max_fast(top, __shfl_xor_sync(ALL, top, 1));
+		top = max_fast(top, __shfl_xor_sync(ALL, top, 2));
+		float base = top == -INF ? 0.0f : top * scale, part = 0.0f;
+		old[h] = exp2_fast(most[h] * scale - base);
+		most[h] = top;
+#pragma unroll
+		for (int n = 0; n < N; n++)
+#pragma unroll
+			for (int e = 2 * h; e < 2 * h + 2; e++) part += s[n][e] = exp2_fast(s[n][e] * scale - base);
+		sum[h] = sum[h] * old[h] + part;
+	}
+}
+
+template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_forward(const AttentionArgs &a) {
+	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8;
+	u16 *shared = panels(); // queries, then two tiles of keys and two of values
+	Tile t = a.tiles[blockIdx.y];
+	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP;
+	int group = threadIdx.x / GROUP * 64, mine = threadIdx.x / WARP * 16; // first rows of the warpgroup and the warp
+	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * D;
+	i64 o_stride = (i64)a.heads * D, o_at = (t.q + t.first) * o_stride + head * D;
+	i64 kv_at = t.k * k_stride + kv * D;
+	u16 *qs = shared, *ks = qs + OWN * D, *vs = ks + 2 * SEEN * D;
+	int lo, hi;
+	keys_of<OWN, SEEN>(a, t, lo, hi);
+	int count = (hi - lo + SEEN - 1) / SEEN;
+	auto gather_seen = [&](u16 *to, const Floats &x, int n) {
+		int j0 = lo + n * SEEN;
+		gather<D, SEEN, THREADS>(to + n % 2 * SEEN * D, bf16(x) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+	};
+	u64 q_tile = operand(qs + group * 64, 0), k_tile = operand(ks, 0), v_tile = operand(vs, SEEN * 128);
+	float o[C][4], s[N][4], most[2] = {-INF, -INF}, sum[2] = {0.0f, 0.0f}, old[2], scale = a.scale * LOG2E;
+	u32 p[N / 2][4];
+	auto weigh_tile = [&](int n) {
+		int i0 = t.first + mine, j0 = lo + n * SEEN;
+		weigh<N>(scale, s, most, sum, old, some_hidden(a, t, i0, 16, j0, SEEN), [&](int n, int e) { return visible(a, t, i0 + row_of(e), j0 + 8 * n + column_of(e)); });
+	};
+	gather<D, OWN, THREADS>(qs, bf16(a.q) + q_at, q_stride, t.q_len - t.first);
+	gather_seen(ks, a.k, 0);
+	zero(o);
+	arrived();
+	warpgroup_begin();
+	outer<D, OWN, SEEN, N>(s, q_tile, k_tile);
+	warpgroup_commit();
+	gather_seen(vs, a.v, 0);
+	if (count > 1) gather_seen(ks, a.k, 1);
+	warpgroup_wait<0>();
+	settle(s);
+	weigh_tile(0);
+	rounded<N / 2, N>(p, s);
+	// The products of a tile's keys and of the last tile's values are on their way together; the weights of the one are computed
+	// while the other is.
+	for (int n = 1; n < count; n++) {
+		arrived();
+		warpgroup_begin();
+		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % 2 * SEEN * D * 2));
+		warpgroup_commit();
+		weighted<N / 2, C>(o, p, moved(v_tile, (n - 1) % 2 * SEEN * D * 2));
+		warpgroup_commit();
+		gather_seen(vs, a.v, n);
+		if (n + 1 < count) gather_seen(ks, a.k, n + 1);
+		warpgroup_wait<1>();
+		settle(s);
+		weigh_tile(n);
+		warpgroup_wait<0>();
+		settle(o);
+		settle(p);
+#pragma unroll
+		for (int c = 0; c < C; c++) o[c][0] *= old[0], o[c][1] *= old[0], o[c][2] *= old[1], o[c][3] *= old[1];
+		rounded<N / 2, N>(p, s);
+	}
+	arrived();
+	warpgroup_begin();
+	weighted<N / 2, C>(o, p, moved(v_tile, (count - 1) % 2 * SEEN * D * 2));
+	warpgroup_commit();
+	warpgroup_wait<0>();
+	settle(o);
+	float inverse[2];
+#pragma unroll
+	for (int h = 0; h < 2; h++) {
+		float all = quad_sum(sum[h]);
+		int i = t.first + mine + 8 * h + lane / 4;
+		inverse[h] = 1.0f / all;
+		if (a.lse && lane % 4 == 0 && i < t.q_len) a.lse[(i64)(t.q + i) * a.heads + head] = most[h] * a.scale + logf(all);
+	}
+	keep<OWN, C>(qs, mine, o, inverse[0], inverse[1]); // its queries have been read
+	__syncthreads();
+	write_rows<D, OWN, THREADS>(bf16(a.o) + o_at, o_stride, t.q_len - t.first, qs);
+}
+
+// slope makes of products s and dp the probability, in s, and the gradient of q·k over scale, in dp.
+template <int N, class Lse, class Delta, class Seen>
+__device__ __forceinline__ void slopes(float scale, float (&s)[N][4], float (&dp)[N][4], Lse lse, Delta delta, bool hidden, Seen seen) {
+	if (hidden)
+#pragma unroll
+		for (int n = 0; n < N; n++)
+#pragma unroll
+			for (int e = 0; e < 4; e++)
+				if (!seen(n, e)) s[n][e] = -INF, dp[n][e] = 0.0f;
+#pragma unroll
+	for (int n = 0; n < N; n++)
+#pragma unroll
+		for (int e = 0; e < 4; e++) {
+			s[n][e] = exp2_fast(s[n][e] * scale - lse(n, e));
+			dp[n][e] = s[n][e] * (dp[n][e] - delta(n, e));
+		}
+}
+
+// hopper_dq also leaves delta for hopper_dkv.
+template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dq(const AttentionArgs &a) {
+	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8;
+	__shared__ float deltas[OWN];
+	u16 *shared = panels(); // queries, their gradients of o, three tiles of keys and two of values
+	Tile t = a.tiles[blockIdx.y];
+	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP;
+	int group = threadIdx.x / GROUP * 64, mine = threadIdx.x / WARP * 16;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * D;
+	i64 o_stride = (i64)a.heads * D, o_at = (t.q + t.first) * o_stride + head * D;
+	i64 kv_at = t.k * k_stride + kv * D;
+	u16 *qs = shared, *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + 3 * SEEN * D;
+	int lo, hi;
+	keys_of<OWN, SEEN>(a, t, lo, hi);
+	int count = (hi - lo + SEEN - 1) / SEEN;
+	auto gather_seen = [&](int n) {
+		int j0 = lo + n * SEEN;
+		gather<D, SEEN, THREADS>(ks + n % 3 * SEEN * D, bf16(a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+		gather<D, SEEN, THREADS>(vs + n % 2 * SEEN * D, bf16(a.v) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+	};
+	gather<D, OWN, THREADS>(qs, bf16(a.q) + q_at, q_stride, t.q_len - t.first);
+	gather<D, OWN, THREADS>(gs, bf16(a.grad_o) + o_at, o_stride, t.q_len - t.first);
+	gather_seen(0);
+	for (int r = mine; r < mine + 16; r++) {
+		float part = 0.0f;
+		if (t.first + r < t.q_len)
+			for (int c = lane * 2; c < D; c += 2 * WARP) {
+				u32 x = *(const u32 *)(bf16(a.o) + o_at + r * o_stride + c), y = *(const u32 *)(bf16(a.grad_o) + o_at + r * o_stride + c);
+				part += __uint_as_float(x << 16) * __uint_as_float(y << 16) + __uint_as_float(x & 0xffff0000u) * __uint_as_float(y & 0xffff0000u);
+			}
+		part = warp_sum(part);
+		if (lane == 0) deltas[r] = part;
+		if (lane == 0 && t.first + r < t.q_len) a.delta[(i64)(t.q + t.first + r) * a.heads + head] = part;
+	}
+	__syncwarp();
+	u64 q_tile = operand(qs + group * 64, 0), g_tile = operand(gs + group * 64, 0), k_tile = operand(ks, SEEN * 128), v_tile = operand(vs, 0);
+	float dq[C][4], s[N][4], dp[N][4], lse[2], delta[2], scale = a.scale * LOG2E;
+	u32 ds[N / 2][4];
+	zero(dq);
+#pragma unroll
+	for (int h = 0; h < 2; h++) {
+		int r = mine + 8 * h + lane / 4;
+		lse[h] = LOG2E * a.lse[(i64)(t.q + min(t.first + r, t.q_len - 1)) * a.heads + head];
+		delta[h] = deltas[r];
+	}
+	auto score_tile = [&](int n) {
+		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % 3 * SEEN * D * 2));
+		outer<D, OWN, SEEN, N>(dp, g_tile, moved(v_tile, n % 2 * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto slope_tile = [&](int n) {
+		int i0 = t.first + mine, j0 = lo + n * SEEN;
+		settle(s);
+		settle(dp);
+		slopes<N>(scale, s, dp, [&](int, int e) { return lse[e / 2]; }, [&](int, int e) { return delta[e / 2]; }, some_hidden(a, t, i0, 16, j0, SEEN),
+		          [&](int n, int e) { return visible(a, t, i0 + row_of(e), j0 + 8 * n + column_of(e)); });
+	};
+	arrived();
+	warpgroup_begin();
+	score_tile(0);
+	if (count > 1) gather_seen(1);
+	warpgroup_wait<0>();
+	slope_tile(0);
+	rounded<N / 2, N>(ds, dp);
+	for (int n = 1; n < count; n++) {
+		arrived();
+		warpgroup_begin();
+		score_tile(n);
+		weighted<N / 2, C>(dq, ds, moved(k_tile, (n - 1) % 3 * SEEN * D * 2));
+		warpgroup_commit();
+		if (n + 1 < count) gather_seen(n + 1);
+		warpgroup_wait<1>();
+		slope_tile(n);
+		warpgroup_wait<0>();
+		settle(dq);
+		settle(ds);
+		rounded<N / 2, N>(ds, dp);
+	}
+	warpgroup_begin();
+	weighted<N / 2, C>(dq, ds, moved(k_tile, (count - 1) % 3 * SEEN * D * 2));
+	warpgroup_commit();
+	warpgroup_wait<0>();
+	settle(dq);
+	__syncthreads(); // the queries have been read
+	keep<OWN, C>(qs, mine, dq, a.scale, a.scale);
+	__syncthreads();
+	write_rows<D, OWN, THREADS>(bf16(a.dq) + q_at, q_stride, t.q_len - t.first, qs);
+}
+
+template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dkv(const AttentionArgs &a) {
+	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8;
+	__shared__ float2 stats[3][2][SEEN / 2]; // lse and delta of each tile
+	u16 *shared = panels();                  // keys, values, then three tiles of queries and gradients of o
+	Tile t = a.tiles[blockIdx.y];
+	int heads = a.heads / a.kv_heads, kv = blockIdx.x, off = t.k_len - t.q_len;
+	int group = threadIdx.x / GROUP * 64, mine = threadIdx.x / WARP * 16;
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D, k_at = (t.k + t.first) * k_stride + kv * D;
+	u16 *ks = shared, *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + 3 * SEEN * D;
+	// queries that see one of the keys, in tiles; of the heads of the group one after the other
+	int lo = max(0, t.first - off) / SEEN * SEEN, hi = t.q_len;
+	if (a.window > 0) hi = min(hi, t.first + OWN - 1 + a.window - off);
+	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN), count = tiles * heads;
+	auto gather_seen = [&](int n) {
+		int head = kv * heads + n / tiles, i0 = lo + n % tiles * SEEN;
+		i64 q_at = (t.q + i0) * q_stride + head * D, o_at = (t.q + i0) * o_stride + head * D;
+		gather<D, SEEN, THREADS>(qs + n % 3 * SEEN * D, bf16(a.q) + q_at, q_stride, t.q_len - i0);
+		gather<D, SEEN, THREADS>(gs + n % 3 * SEEN * D, bf16(a.grad_o) + o_at, o_stride, t.q_len - i0);
+		if (threadIdx.x < 2 * SEEN) {
+			int i = threadIdx.x % SEEN, what = threadIdx.x / SEEN;
+			const float *all = what ? a.delta : a.lse;
+			bool there = i0 + i < t.q_len;
+			copy_async<4>((float *)stats[n % 3][what] + i, there ? all + (i64)(t.q + i0 + i) * a.heads + head : all, there);
+		}
+	};
+	gather<D, OWN, THREADS>(ks, bf16(a.k) + k_at, k_stride, t.k_len - t.first);
+	gather<D, OWN, THREADS>(vs, bf16(a.v) + k_at, k_stride, t.k_len - t.first);
+	if (count > 0) gather_seen(0);
+	u64 k_tile = operand(ks + group * 64, 0), v_tile = operand(vs + group * 64, 0), q_tile = operand(qs, SEEN * 128), g_tile = operand(gs, SEEN * 128);
+	float dk[C][4], dv[C][4], s[N][4], dp[N][4], scale = a.scale * LOG2E;
+	u32 p[N / 2][4], ds[N / 2][4];
+	zero(dk);
+	zero(dv);
+	auto score_tile = [&](int n) {
+		outer<D, OWN, SEEN, N>(s, k_tile, moved(q_tile, n % 3 * SEEN * D * 2));
+		warpgroup_commit();
+		outer<D, OWN, SEEN, N>(dp, v_tile, moved(g_tile, n % 3 * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto add_tile = [&](int n) {
+		weighted<N / 2, C>(dv, p, moved(g_tile, n % 3 * SEEN * D * 2));
+		weighted<N / 2, C>(dk, ds, moved(q_tile, n % 3 * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto hide = [&](int n, float (&x)[N][4], float with) {
+		int i0 = lo + n % tiles * SEEN, j0 = t.first + mine;
+		if (!some_hidden(a, t, i0, SEEN, j0, 16)) return;
+#pragma unroll
+		for (int n = 0; n < N; n++)
+#pragma unroll
+			for (int e = 0; e < 4; e++)
+				if (!visible(a, t, i0 + 8 * n + column_of(e), j0 + row_of(e))) x[n][e] = with;
+	};
+	auto weigh_tile = [&](int n) {
+		const float2 *lses = stats[n % 3][0];
+		settle(s);
+		hide(n, s, -INF);
+#pragma unroll
+		for (int n = 0; n < N; n++) {
+			float2 l = lses[4 * n + threadIdx.x % 4];
+			l.x *= LOG2E, l.y *= LOG2E;
+#pragma unroll
+			for (int e = 0; e < 4; e++) s[n][e] = exp2_fast(s[n][e] * scale - (e % 2 ? l.y : l.x));
+		}
+	};
+	auto slope_tile = [&](int n) {
+		const float2 *deltas = stats[n % 3][1];
+		settle(dp);
+		hide(n, dp, 0.0f);
+#pragma unroll
+		for (int n = 0; n < N; n++) {
+			float2 d = deltas[4 * n + threadIdx.x % 4];
+#pragma unroll
+			for (int e = 0; e < 4; e++) dp[n][e] = s[n][e] * (dp[n][e] - (e % 2 ? d.y : d.x));
+		}
+	};
+	if (count > 0) {
+		arrived();
+		warpgroup_begin();
+		score_tile(0);
+		if (count > 1) gather_seen(1);
+		warpgroup_wait<1>();
+		weigh_tile(0);
+		warpgroup_wait<0>();
+		slope_tile(0);
+		rounded<N / 2, N>(p, s);
+		rounded<N / 2, N>(ds, dp);
+		for (int n = 1; n < count; n++) {
+			arrived();
+			warpgroup_begin();
+			score_tile(n);
+			add_tile(n - 1);
+			if (n + 1 < count) gather_seen(n + 1);
+			warpgroup_wait<2>();
+			weigh_tile(n);
+			warpgroup_wait<1>();
+			slope_tile(n);
+			warpgroup_wait<0>();
+			settle(dk);
+			settle(dv);
+			settle(p);
+			settle(ds);
+			rounded<N / 2, N>(p, s);
+			rounded<N / 2, N>(ds, dp);
+		}
+		warpgroup_begin();
+		add_tile(count - 1);
+		warpgroup_wait<0>();
+		settle(dk);
+		settle(dv);
+	}
+	wait_copies();   // of keys that no query sees
+	__syncthreads(); // all have read the keys
+	keep<OWN, C>(ks, mine, dk, a.scale, a.scale);
+	keep<OWN, C>(vs, mine, dv, 1.0f, 1.0f);
+	__syncthreads();
+	write_rows<D, OWN, THREADS>(bf16(a.dk) + k_at, k_stride, t.k_len - t.first, ks);
+	write_rows<D, OWN, THREADS>(bf16(a.dv) + k_at, k_stride, t.k_len - t.first, vs);
+}
+
+// These make the kernels for heads of D channels, so many blocks at a time on a multiprocessor; device/cuda/hopper.go has the same sizes.
+#define HOPPER_FORWARD(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_forward_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_forward<D, GROUPS, SEEN>(a); }
+#define HOPPER_DQ(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_dq_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dq<D, GROUPS, SEEN>(a); }
+#define HOPPER_DKV(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_dkv_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dkv<D, GROUPS, SEEN>(a); }

@@ -1,0 +1,78 @@
+// Products of warpgroups, as PTX has them for sm_90a alone: four warps, one after the other from a multiple of four on, multiply
+// 64 rows of bf16 by a tile in shared memory, which the tensor cores read by themselves while the warps go on; sums in f32.
+// testdata/emulator/emulated.h has them for the host.
+//
+// A tile of D columns, a multiple of 64, lies in panels of 64 columns one after the other, each with rows of 128 bytes whose
+// chunks of 16 change places as in at<64> (PTX ISA, "Shared memory matrix layout", 128-byte swizzling), from a multiple of 1024
+// bytes on. The sums c[N/8][4] and a[4] are in registers as mma has them for a warp, which has rows 16·(warp%4) on.
+
+#ifndef HONE_EMULATED
+
+#define SUMS_4(i) "+f"(c[i][0]), "+f"(c[i][1]), "+f"(c[i][2]), "+f"(c[i][3])
+#define SUMS_32(i) SUMS_4(i), SUMS_4(i + 1), SUMS_4(i + 2), SUMS_4(i + 3), SUMS_4(i + 4), SUMS_4(i + 5), SUMS_4(i + 6), SUMS_4(i + 7)
+#define NAMES_32 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
+#define NAMES_64 NAMES_32 ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+
+template <bool ROWS> __device__ __forceinline__ void warpgroup_mma(float (&c)[8][4], u64 a, u64 b, bool add) {
+	asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
+	             "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" NAMES_32 "}, %32, %33, p, 1, 1, 0, %35;\n}"
+	             : SUMS_32(0)
+	             : "l"(a), "l"(b), "r"((int)add), "n"(ROWS ? 1 : 0));
+}
+
+template <bool ROWS> __device__ __forceinline__ void warpgroup_mma(float (&c)[8][4], const u32 (&a)[4], u64 b, bool add) {
+	asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %37, 0;\n"
+	             "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" NAMES_32 "}, {%32,%33,%34,%35}, %36, p, 1, 1, %38;\n}"
+	             : SUMS_32(0)
+	             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"(ROWS ? 1 : 0));
+}
+
+template <bool ROWS> __device__ __forceinline__ void warpgroup_mma(float (&c)[16][4], u64 a, u64 b, bool add) {
+	asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+	             "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" NAMES_64 "}, %64, %65, p, 1, 1, 0, %67;\n}"
+	             : SUMS_32(0), SUMS_32(8)
+	             : "l"(a), "l"(b), "r"((int)add), "n"(ROWS ? 1 : 0));
+}
+
+template <bool ROWS> __device__ __forceinline__ void warpgroup_mma(float (&c)[16][4], const u32 (&a)[4], u64 b, bool add) {
+	asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %69, 0;\n"
+	             "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" NAMES_64 "}, {%64,%65,%66,%67}, %68, p, 1, 1, %70;\n}"
+	             : SUMS_32(0), SUMS_32(8)
+	             : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"((int)add), "n"(ROWS ? 1 : 0));
+}
+
+// warpgroup_begin stands before the first product of those that registers or shared memory were changed for.
+__device__ __forceinline__ void warpgroup_begin() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+
+// warpgroup_commit makes a group of the products since the last one; warpgroup_wait waits for all groups but the last ones.
+__device__ __forceinline__ void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int GROUPS> __device__ __forceinline__ void warpgroup_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(GROUPS) : "memory"); }
+
+// show_tensor_cores makes this thread's writes to shared memory, and its copies that it waited for, visible to products.
+__device__ __forceinline__ void show_tensor_cores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// settle keeps the compiler from moving what is done with the sums, or with the rows a, to before a wait for their product.
+template <int N> __device__ __forceinline__ void settle(float (&c)[N][4]) {
+#pragma unroll
+	for (int n = 0; n < N; n++) asm volatile("" : "+f"(c[n][0]), "+f"(c[n][1]), "+f"(c[n][2]), "+f"(c[n][3])::"memory");
+}
+template <int N> __device__ __forceinline__ void settle(u32 (&a)[N][4]) {
+#pragma unroll
+	for (int n = 0; n < N; n++) asm volatile("" : "+r"(a[n][0]), "+r"(a[n][1]), "+r"(a[n][2]), "+r"(a[n][3])::"memory");
+}
+
+// max_fast is max_nan.
+__device__ __forceinline__ float max_fast(float a, float b) {
+	float r;
+	asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+	return r;
+}
+#else
+__device__ __forceinline__ float max_fast(float a, float b) { return max_nan(a, b); }
+#endif
+
+// operand describes a tile in shared memory, from row and column on that p points to; panel is the distance in bytes of its panels.
+__device__ __forceinline__ u64 operand(const u16 *p, int panel) {
+	return (u64)(shared_address(p) >> 4 & 0x3fff) | (u64)(panel >> 4) << 16 | (u64)(1024 >> 4) << 32 | 1ull << 62;
+}
+__device__ __forceinline__ u64 moved(u64 operand, int bytes) { return operand + (bytes >> 4); }
