@@ -107,17 +107,18 @@ type features struct {
 }
 
 // of finds a text's features.
-func (f *features) of(text string, ngram, words, buckets int) []uint32 {
-	f.words, f.keys = wordSpans(text[:min(len(text), 32*words)], f.words[:0]), f.keys[:0]
-	all := f.words[:min(len(f.words), words)]
-	for i := range all {
+func (f *features) of(text string, ngram, most, buckets int) []uint32 {
+	words := wordSpans(text[:min(len(text), 32*most)], most, f.words[:0])
+	keys := f.keys[:0]
+	for i := range words {
 		h := uint64(0)
-		for n := 0; n < ngram && i+n < len(all); n++ {
-			h = h*rollFactor + all[i+n].hash
-			f.keys = append(f.keys, uint32(mix(h+uint64(n)))&uint32(buckets-1))
+		for n, w := range words[i:min(len(words), i+ngram)] {
+			h = h*rollFactor + w.hash
+			keys = append(keys, uint32(mix(h+uint64(n)))&uint32(buckets-1))
 		}
 	}
-	return f.keys
+	f.words, f.keys = words, keys
+	return keys
 }
 
 // Probability is that of a text being positive; 0.5 for one without words.
@@ -311,7 +312,7 @@ func (c *TextClassifier) Save(path string) error {
 }
 
 // classifierFormat names the features; another way to make them would be another format.
-const classifierFormat = "hone text classifier 1"
+const classifierFormat = "hone text classifier 2"
 
 // LoadClassifier reads what Save wrote.
 func LoadClassifier(path string) (*TextClassifier, error) {

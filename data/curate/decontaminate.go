@@ -4,11 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"hone/data"
 )
@@ -126,7 +125,7 @@ func stringsOf(value any, out []string) []string {
 
 // text takes the n-grams of a text that is long enough.
 func (e *evaluation) text(text string) bool {
-	words := wordSpans(text, nil)
+	words := wordSpans(text, math.MaxInt, nil)
 	if len(words) < e.MinWords {
 		return false
 	}
@@ -144,7 +143,7 @@ func (e *evaluation) text(text string) bool {
 }
 
 func (e *evaluation) apply(d *Doc) string {
-	words := wordSpans(d.Text, nil)
+	words := wordSpans(d.Text, math.MaxInt, nil)
 	var hits []mark // in bytes
 	covered, count := make(map[int]bool), 0
 	file := uint16(0)
@@ -202,59 +201,6 @@ func (e *evaluation) cut(d *Doc, hits []mark) bool {
 	}
 	d.SetText(strings.Join(pieces, "\n\n"))
 	return true
-}
-
-// span is a word of a text.
-type span struct {
-	hash    uint64
-	at, end int
-}
-
-// wordSpans appends the words of a text: runs of letters and digits, compared in lower case, and single characters of scripts without spaces.
-func wordSpans(text string, out []span) []span {
-	const offset, prime = 0xcbf29ce484222325, 0x100000001b3
-	hash, at := uint64(offset), -1
-	end := func(i int) {
-		if at >= 0 {
-			out = append(out, span{mix(hash), at, i})
-			hash, at = offset, -1
-		}
-	}
-	for i := 0; i < len(text); {
-		b := text[i]
-		if b < utf8.RuneSelf {
-			if 'A' <= b && b <= 'Z' {
-				b += 'a' - 'A'
-			}
-			if 'a' <= b && b <= 'z' || '0' <= b && b <= '9' {
-				if at < 0 {
-					at = i
-				}
-				hash = (hash ^ uint64(b)) * prime
-			} else {
-				end(i)
-			}
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(text[i:])
-		alone := unspaced(r)
-		if alone || !isWordRune(r) {
-			end(i)
-		}
-		if isWordRune(r) {
-			if at < 0 {
-				at = i
-			}
-			hash = (hash ^ uint64(unicode.ToLower(r))) * prime
-		}
-		i += n
-		if alone {
-			end(i)
-		}
-	}
-	end(len(text))
-	return out
 }
 
 // eachGram calls f with the hashes of n words in a row, from word i on.

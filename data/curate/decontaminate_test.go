@@ -112,7 +112,7 @@ func TestDecontaminateRefusesWhatCannotBeMeant(t *testing.T) {
 
 // TestGramsAreThoseOfTheirWords: the hash of n words does not depend on what was before them.
 func TestGramsAreThoseOfTheirWords(t *testing.T) {
-	words := wordSpans(prose(20), nil)
+	words := wordSpans(prose(20), 1000, nil)
 	for _, n := range []int{1, 2, 13} {
 		eachGram(words, n, func(i int, key uint64) {
 			eachGram(words[i:i+n], n, func(_ int, alone uint64) {
@@ -122,7 +122,7 @@ func TestGramsAreThoseOfTheirWords(t *testing.T) {
 			})
 		})
 	}
-	if got := fmt.Sprint(len(wordSpans("a B-c, d1 人们 x", nil))); got != "7" {
+	if got := fmt.Sprint(len(wordSpans("a B-c, d1 人们 x", 100, nil))); got != "7" {
 		t.Errorf("%s words", got)
 	}
 }

@@ -3,7 +3,7 @@
 
     pip install "datatrove[processing]==0.10.1" spacy nltk fasttext-numpy2-wheel
     go test ./data/curate -run xxx -bench 'Steps|URLs|Passes' -cpu 1
-    python scripts/peers/curate.py [--seconds 3]
+    python scripts/peers/curate.py [--seconds 3] [--steps classifier,words]
 
 Documents are read before the clock starts, and each filter sees each document fresh.
 """
@@ -123,7 +123,9 @@ def lines(kind: str, all_texts: list[str]):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=3)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--steps", help="names of steps with commas between them; all of them where it is not given")
+    args = parser.parse_args()
+    seconds, wanted = args.seconds, args.steps and args.steps.split(",")
     signature = MinhashDedupSignature(output_folder="/tmp/unused", config=MinhashConfig())
     pii, mend = PIIFormatter(), FTFYFormatter()
     steps = {
@@ -137,10 +139,14 @@ def main():
         "decontaminate": decontaminate(),
         "minhash": lambda d: signature.get_signature(signature.get_shingles(d.text)),
     }
-    urls(seconds)
+    if not wanted or "urls" in wanted:
+        urls(seconds)
     for kind, all_texts in texts().items():
-        lines(kind, all_texts)
+        if not wanted or "lines" in wanted:
+            lines(kind, all_texts)
         for name, step in {**steps, "classifier": classifier(all_texts)}.items():
+            if wanted and name not in wanted:
+                continue
             step(Document(text=all_texts[0], id="0"))  # loads what it needs
             done, begin = 0, time.perf_counter()
             for i, text in enumerate(all_texts):
