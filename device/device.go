@@ -157,8 +157,14 @@ type Apart interface {
 
 // Loose is a device on which a row of a product may round otherwise when there are few rows. It is optional.
 type Loose interface {
-	// FewRows is the number of rows from which on a row does not depend on how many there are.
+	// FewRows is the number of rows from which on a row does not depend on how many there are; 0 where it never does.
 	FewRows() int
+}
+
+// IsLoose says whether a row of a product may round otherwise on d when there are few rows.
+func IsLoose(d Device) bool {
+	l, ok := d.(Loose)
+	return ok && l.FewRows() > 0
 }
 
 // Wide is a device that is fast at products of many rows alone. It is optional.

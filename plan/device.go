@@ -37,12 +37,41 @@ func (d *Device) LogitRows() int {
 	return 0
 }
 
+// FewRows is that of the device that is planned for: 0 for one whose rows never depend on how many there are.
+func (d *Device) FewRows() int {
+	if d.OnCard {
+		return cardUnpackedRows + 1
+	}
+	return 0
+}
+
+// Own is what the device that is planned for takes beside buffers, where it is a card.
+func (d *Device) Own() int64 {
+	switch {
+	case !d.OnCard:
+		return 0
+	case d.paged > 0:
+		return workspaceBytes + cardPagedBytes
+	}
+	return workspaceBytes
+}
+
+// scratch counts n F32 numbers that a card's kernel takes for the time of a call.
+func (d *Device) scratch(n int) {
+	if d.OnCard {
+		d.peak = max(d.peak, d.inUse+4*int64(n))
+	}
+}
+
 var (
 	_ device.Wide     = (*Device)(nil)
 	_ device.Device   = (*Device)(nil)
 	_ device.Pager    = (*Device)(nil)
 	_ device.Apart    = (*Device)(nil)
 	_ device.Arranger = (*Device)(nil)
+	_ device.Loose    = (*Device)(nil)
+
+	_ device.PackedMultiplier = (*Device)(nil)
 )
 
 // NewDevice returns a device with nothing in use.

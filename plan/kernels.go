@@ -5,8 +5,11 @@ import "hone/device"
 // The kernels compute nothing; see package device for what they are. These count the bytes that they read and write; products are
 // in flops.go.
 
-// Arrange counts a copy of a weight.
+// Arrange counts a copy of a weight; a card leaves weights as they are.
 func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
+	if d.OnCard {
+		return device.Arranged{}, false
+	}
 	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(k*n, b.DType)}
 	d.move(a.Buf, b)
 	return a, true
@@ -49,6 +52,7 @@ func (d *Device) GatedGrad(_ device.UnaryOp, dgate, dup, gate, up, dy device.Buf
 
 // Copy2D reads and writes the part that is copied.
 func (d *Device) Copy2D(c device.Copy2D) {
+	d.work.Calls++
 	d.work.Moved += int64(c.Rows) * int64(c.Cols) * int64(c.Src.DType.Size()+c.Dst.DType.Size())
 }
 
@@ -109,6 +113,7 @@ func (d *Device) Join(x, high, rest device.Buffer) { d.move(x, high, rest) }
 
 // AdamW reads the gradient, and reads and writes parameters and moments.
 func (d *Device) AdamW(k device.AdamW) {
+	d.work.Calls++
 	d.work.Updated += size(k.Param, k.Param, k.Rest, k.Rest, k.Grad, k.M, k.M, k.V, k.V)
 }
 
@@ -116,4 +121,7 @@ func (d *Device) AdamW(k device.AdamW) {
 func (d *Device) Pack(p device.Packed, x device.Buffer) { d.move(p.Codes, x) }
 
 // Unpack reads codes and writes numbers.
-func (d *Device) Unpack(y device.Buffer, p device.Packed) { d.work.Packed += size(y, p.Codes) }
+func (d *Device) Unpack(y device.Buffer, p device.Packed) {
+	d.work.Calls++
+	d.work.Packed += size(y, p.Codes)
+}

@@ -20,6 +20,7 @@ type Memory struct {
 	Activations int64 `json:"activations_bytes"`         // what is kept of a micro-batch for the backward pass, the loss not included
 	Logits      int64 `json:"logits_bytes"`              // the part of the logits that is held at a time
 	Peak        int64 `json:"peak_bytes"`                // the most that is in use at any time
+	Own         int64 `json:"own_bytes,omitempty"`       // of a card, beside buffers; not in the peak
 	Recompute   int   `json:"recompute_layers"`          // layers that are run again in the backward pass
 	FLOPs       FLOPs `json:"flops"`                     // of a micro-batch, forward and backward, layers that are run again counted twice; see Once
 	Forward     FLOPs `json:"-"`                         // of the model alone, once
@@ -30,6 +31,9 @@ type Memory struct {
 func (m *Memory) Once(layers int) int64 {
 	return m.FLOPs.Total() - m.Forward.Total()*int64(m.Recompute)/int64(max(1, layers))
 }
+
+// Needed is the most that is taken of the device at any time.
+func (m *Memory) Needed() int64 { return m.Peak + m.Own }
 
 // Step is a training step to be run on a Device for its memory.
 type Step struct {
@@ -87,7 +91,7 @@ func measure(d *Device, s Step) (m Memory, err error) {
 		return m, err
 	}
 	m.Work.Add(d.work, 1)
-	m.Peak = d.peak
+	m.Peak, m.Own = d.peak, d.Own()
 	return m, nil
 }
 
@@ -112,6 +116,9 @@ func (m *Memory) Print(out io.Writer) {
 	row("activations", m.Activations, note)
 	row("logits", m.Logits, "held a piece at a time")
 	row("peak", m.Peak, "the parts are not all held at the same time")
+	if m.Own > 0 {
+		row("card's own", m.Own, "beside the peak, at most: for copies, the library of products, memory committed ahead")
+	}
 }
 
 // Bytes writes a size with a unit, such as 1.25 GiB.

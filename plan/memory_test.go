@@ -50,6 +50,7 @@ func TestMeasure(t *testing.T) {
 		if want.Work.Moved = got.Work.Moved; got.Work.Moved < int64(micros)*4*n*out {
 			t.Errorf("%d micro-batches: %d bytes are moved", micros, got.Work.Moved)
 		}
+		want.Work.Calls = int64(3 + 5*micros)
 		if got != want {
 			t.Errorf("%d micro-batches: %+v, want %+v", micros, got, want)
 		}

@@ -61,6 +61,9 @@ const (
 	reservedBytes = 1 << 30
 	// workspaceBytes is cuda.OwnBytes, which a test holds it to: this package, which recipes plan with, opens no library.
 	workspaceBytes = 180 << 20
+	// cardPagedBytes is cuda.PagedBytes and cardUnpackedRows cuda.MostUnpackedRows, by the same test.
+	cardPagedBytes   = 30 << 20
+	cardUnpackedRows = 511
 )
 
 // Memory is what each GPU holds. Activations are those of full training, for adapters, too, which may keep less.

@@ -11,7 +11,7 @@ type Work struct {
 	F32     Arithmetic `json:"f32"`
 	BF16    Arithmetic `json:"bf16"`           // of operands in bf16
 	Read    int64      `json:"read_bytes"`     // of keys and values, by attention of few queries, as in decoding
-	Calls   int64      `json:"calls"`          // of kernels for few rows, which take a time even for nothing
+	Calls   int64      `json:"calls"`          // of kernels, which take a time even for nothing
 	Moved   int64      `json:"moved_bytes"`    // read and written by kernels that are no products
 	Updated int64      `json:"updated_bytes"`  // the same of the optimizer
 	Packed  int64      `json:"unpacked_bytes"` // written of weights that are held in few bits
@@ -35,7 +35,7 @@ const (
 	fewMost    = 16
 )
 
-// Rates are what a machine can do at most, as cpu.MeasurePeak finds them.
+// Rates are what a machine can do at most, as cpu.MeasurePeak finds them, and how fast it writes tokens.
 type Rates struct {
 	F32       float64 `json:"f32_gflops"`
 	BF16      float64 `json:"bf16_gflops"` // 0 without an instruction for it
@@ -45,7 +45,7 @@ type Rates struct {
 
 	FewF32  FewRows `json:"few_rows_f32"`
 	FewBF16 FewRows `json:"few_rows_bf16"`
-	CallUS  float64 `json:"call_us"` // of a kernel for few rows beside its work
+	CallUS  float64 `json:"call_us"` // of a kernel beside its work: the host's part, handing out to cores, waiting for them
 }
 
 // FewRows is how fast products of few rows go: weights are read at GBs with a single row, and each further row is multiplied at GFLOPS.
@@ -116,9 +116,9 @@ func (w *Work) FLOPs() FLOPs {
 }
 
 // Time is how long the work takes at the rates of a machine, each kind of kernel at its share of the peak, one after the other.
-// It is zero where no rates are known.
+// It is zero where a rate that it needs is not known.
 func (w *Work) Time(r Rates) time.Duration {
-	if !(r.F32 > 0 && r.ReadGBs > 0 && r.CopyGBs > 0 && r.UpdateGBs > 0 && r.FewF32.GBs > 0 && r.FewBF16.GBs > 0) {
+	if !(r.F32 > 0 && r.ReadGBs > 0 && r.CopyGBs > 0 && r.UpdateGBs > 0) || w.F32.Weights > 0 && !(r.FewF32.GBs > 0) || w.BF16.Weights > 0 && !(r.FewBF16.GBs > 0) {
 		return 0
 	}
 	half := r.BF16
@@ -134,6 +134,9 @@ func (w *Work) Time(r Rates) time.Duration {
 // few is nanoseconds of products of few rows.
 func (a Arithmetic) few(r FewRows, t device.DType) float64 {
 	further := float64(a.Few) - 2*float64(a.Weights)/float64(t.Size()) // operations of all rows but the first of each product
+	if a.Weights == 0 {
+		return 0
+	}
 	return float64(a.Weights)/r.GBs + further/max(r.GFLOPS, 1)
 }
 
@@ -162,4 +165,7 @@ func size(list ...device.Buffer) (n int64) {
 }
 
 // move counts a kernel that reads and writes buffers once.
-func (d *Device) move(list ...device.Buffer) { d.work.Moved += size(list...) }
+func (d *Device) move(list ...device.Buffer) {
+	d.work.Moved += size(list...)
+	d.work.Calls++
+}

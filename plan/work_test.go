@@ -27,7 +27,7 @@ func TestWork(t *testing.T) {
 	want := plan.Work{
 		F32:   plan.Arithmetic{Wide: 2 * 100 * 200 * 300, Narrow: 2 * 100 * 16 * 300},
 		BF16:  plan.Arithmetic{Few: 2 * 16 * 200 * 300, Weights: 2 * 200 * 300, Narrow: 2 * 16 * 200 * 300},
-		Calls: 1, Moved: 6000, Updated: 7*4000 + 4*2000 + 5*4000, Packed: 5000,
+		Calls: 8, Moved: 6000, Updated: 7*4000 + 4*2000 + 5*4000, Packed: 5000,
 	}
 	if got := d.Work(); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
@@ -70,6 +70,14 @@ func TestTime(t *testing.T) {
 	}
 	if got := at(w, plan.Rates{F32: 100}); got != 0 {
 		t.Errorf("without bandwidths: %v", got)
+	}
+	unknown := rates
+	unknown.FewF32 = plan.FewRows{}
+	if got := at(w, unknown); got == 0 {
+		t.Error("a rate that is not needed is asked for")
+	}
+	if got := at(plan.Work{F32: plan.Arithmetic{Weights: 1}}, unknown); got != 0 {
+		t.Errorf("without the rate of few rows: %v", got)
 	}
 }
 

@@ -67,7 +67,7 @@ func (c *Training) PlanStep(config []byte, dir string) (plan.Memory, error) {
 	var p planned
 	err := c.fit(c.lower(dir), func() (peak int64, layers int, err error) {
 		p, err = c.MeasureStep(config, dir)
-		return p.Peak, p.layers, err
+		return p.Needed(), p.layers, err
 	})
 	return p.Memory, err
 }

@@ -44,7 +44,7 @@ func (r *Run) ahead(ctx context.Context) (p *Planned, err error) {
 		if err := other.rehearsing(Env{Rates: r.Env.Rates}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
 			return 0, 0, fmt.Errorf("plan the run: %w", err)
 		}
-		return p.Peak, p.layers, nil
+		return p.Needed(), p.layers, nil
 	})
 	return p, err
 }
@@ -162,7 +162,7 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 			return err
 		}
 	}
-	p.Peak, p.Logits, p.Offloaded = dev.Memory().Peak, dev.Logits(), dev.Stashed()
+	p.Peak, p.Own, p.Logits, p.Offloaded = dev.Memory().Peak, dev.Own(), dev.Logits(), dev.Stashed()
 	if alike {
 		work = work.Filled(mean / float64(most))
 	}

@@ -183,9 +183,11 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
 	r.StepMB = float64(dev.Memory().Peak-kept) / 1e6
-	if !peak.fixed {
-		r.PlannedS = work.Time(peak.rates(cpu.MeasurePeak(r.Threads))).Seconds()
+	rates, err := peak.foreseen(cpu.MeasurePeak)
+	if err != nil {
+		return err
 	}
+	r.PlannedS = work.Time(rates).Seconds()
 	return writeHeapProfile(r.memProfile)
 }
 

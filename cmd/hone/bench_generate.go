@@ -48,13 +48,15 @@ type benchGenerate struct {
 	BandwidthGBS     float64 `json:"bandwidth_gb_s"`
 	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the best bandwidth measured just before and after
 	PeakRSSMB        float64 `json:"peak_rss_mb"`
-	PlannedS         float64 `json:"planned_s"` // what the plan says of the whole, at the rates of this machine
+	PeakDeviceMB     float64 `json:"peak_device_mb"` // of the tensors alone, while tokens are written
+	PlannedMB        float64 `json:"planned_mb"`     // what the plan says of them
+	PlannedS         float64 `json:"planned_s"`      // what it says of the whole, at the rates of this machine; 0 of a GPU, whose rates it does not know
 
 	Kernels []cuda.KernelTime `json:"kernels,omitempty"` // of the last run, where --kernels asks for them
 
 	kernels bool
 	runs    int
-	few     cpu.Peak // of products of few rows, just before and after the run that counts
+	writes  decoding // just before and after the run that counts
 }
 
 func benchGenerateCommand(a *app) *cobra.Command {
@@ -66,8 +68,9 @@ func benchGenerateCommand(a *app) *cobra.Command {
 				return err
 			}
 			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "%s %s, %s: %.1f tokens/s (prompt %.3f s, then %.1f s), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB\n",
-					r.Workload, r.DType, r.Device, r.TokensPerS, r.PromptS, r.DecodeS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB)
+				fmt.Fprintf(w, "%s %s, %s: %.1f tokens/s (prompt %.3f s, then %.1f s, planned %.1f), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB, %.0f MB of them tensors (planned: %.0f)\n",
+					r.Workload, r.DType, r.Device, r.TokensPerS, r.PromptS, r.DecodeS, r.PlannedS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB,
+					r.PeakDeviceMB, r.PlannedMB)
 				printKernels(w, r.Kernels)
 			})
 		},
@@ -108,6 +111,7 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if err := tensor.Try(func() { nn.Arrange(m.Model) }); err != nil {
 		return err
 	}
+	dev.ResetPeak() // making a model holds more than one that is loaded does
 	engine, prompts := generate.New(dev, dtype, m, nil), randomPrompts(batch, m.Shape().Vocab)
 	timed := func(tokens int) (float64, error) {
 		if _, err := kernelTimes(dev); err != nil { // only the last run counts
@@ -122,7 +126,7 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if _, err := timed(2); err != nil { // memory is touched and pools have grown after it
 		return err
 	}
-	if err := r.best(timed); err != nil {
+	if err := r.best(dev, dtype, timed); err != nil {
 		return err
 	}
 	if r.Kernels, err = kernelTimes(dev); err != nil {
@@ -140,36 +144,51 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	}
 	r.TokensPerS = float64(batch*newTokens) / (r.PromptS + r.DecodeS)
 	r.ShareOfBandwidth = r.WeightsMB / 1e3 * (newTokens - 1) / r.DecodeS / r.BandwidthGBS
-	r.PeakRSSMB = peakRSS()
-	if !onCard {
-		r.PlannedS, err = r.planned(ctx, m.Config, prompts, dtype)
-	}
-	return err
+	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
+	return r.plan(ctx, m.Config, prompts, dtype, onCard)
 }
 
-// planned is how long the same takes by the plan.
-func (r *benchGenerate) planned(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType) (float64, error) {
+// plan sets what the plan says of the same.
+func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType, onCard bool) error {
 	dev := plan.NewDevice()
+	dev.OnCard = onCard
 	m, err := model.Declare(config, dev)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	m.Alloc(dtype, model.Packed{})
+	if err := tensor.Try(func() { nn.Arrange(m.Model) }); err != nil {
+		return err
+	}
+	dev.ResetPeak()
+	before := dev.Work()
 	opt := generate.DefaultOptions()
 	opt.MaxNewTokens, opt.Temperature, opt.BatchSize = newTokens, 0, len(prompts)
 	if _, err := generate.New(dev, dtype, m, nil).Run(ctx, prompts, opt, nil); err != nil {
-		return 0, err
+		return err
 	}
-	whole := cpu.MeasurePeak(r.Threads)
-	whole.FewF32, whole.FewBF16, whole.CallUS = r.few.FewF32, r.few.FewBF16, r.few.CallUS
-	rates := newPeakMeter(r.Threads, r.DType).rates(whole)
+	r.PlannedMB = float64(dev.Memory().Peak) / 1e6
+	if onCard {
+		return nil
+	}
+	rates := newPeakMeter(r.Threads, r.DType).rates(cpu.MeasurePeak(r.Threads), r.writes)
 	rates.ReadGBs = r.BandwidthGBS
 	work := dev.Work()
-	return work.Time(rates).Seconds(), nil
+	work.Add(before, -1)
+	r.PlannedS = work.Time(rates).Seconds()
+	return nil
 }
 
-// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth just before and after that run.
-func (r *benchGenerate) best(timed func(tokens int) (float64, error)) error {
+// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth and, on a processor, how fast tokens are
+// written, just before and after that run.
+func (r *benchGenerate) best(dev device.Device, dtype device.DType, timed func(tokens int) (float64, error)) error {
+	machine := func() (bandwidth float64, d decoding, err error) {
+		if _, ok := dev.(*cpu.Device); ok {
+			d, err = measureDecoding(r.Threads, dtype)
+			bandwidth = cpu.ReadBandwidth(r.Threads)
+		}
+		return bandwidth, d, err
+	}
 	whole := 0.0
 	for i := range r.runs {
 		prompt, err := timed(1)
@@ -179,19 +198,20 @@ func (r *benchGenerate) best(timed func(tokens int) (float64, error)) error {
 		if i == 0 || prompt < r.PromptS {
 			r.PromptS = prompt
 		}
-		before, few := cpu.ReadBandwidth(r.Threads), cpu.FewPeak(r.Threads)
+		bandwidth, before, err := machine()
+		if err != nil {
+			return err
+		}
 		all, err := timed(newTokens)
 		if err != nil {
 			return err
 		}
-		if after := cpu.FewPeak(r.Threads); after.FewF32.GBs+after.FewBF16.GBs > few.FewF32.GBs+few.FewBF16.GBs {
-			few = after
+		later, after, err := machine()
+		if err != nil {
+			return err
 		}
 		if i == 0 || all < whole {
-			r.few = few
-		}
-		if bandwidth := max(before, cpu.ReadBandwidth(r.Threads)); i == 0 || all < whole {
-			whole, r.BandwidthGBS = all, bandwidth
+			whole, r.BandwidthGBS, r.writes = all, max(bandwidth, later), before.mean(after)
 		}
 	}
 	r.DecodeS = whole - r.PromptS

@@ -10,9 +10,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/device"
 	"hone/device/cpu"
 	"hone/device/cuda"
 	"hone/internal/cpuid"
+	"hone/plan"
 )
 
 // diagnosis is the result of hone doctor.
@@ -28,7 +30,10 @@ type diagnosis struct {
 	ReadGBs      float64        `json:"read_gb_per_s"`
 	CopyGBs      float64        `json:"copy_gb_per_s"`
 	UpdateGBs    float64        `json:"update_gb_per_s"`
-	Corpus       string         `json:"corpus"` // where the quickstart's text is
+	FewF32       plan.FewRows   `json:"few_rows_f32"` // of products of few rows, as writing tokens has them
+	FewBF16      plan.FewRows   `json:"few_rows_bf16"`
+	CallUS       float64        `json:"call_us"` // of a kernel beside its work
+	Corpus       string         `json:"corpus"`  // where the quickstart's text is
 	CUDA         cuda.Report    `json:"cuda"`
 }
 
@@ -40,9 +45,14 @@ func doctorCommand(a *app) *cobra.Command {
 			dev := cpu.New(cpu.Options{})
 			defer dev.Close()
 			host, p := cpuid.Host(), cpu.MeasurePeak(0)
+			writes, err := measureDecoding(0, device.F32, device.BF16)
+			if err != nil {
+				return err
+			}
 			d := diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
 				Instructions: instructions(host), Caches: caches(host),
-				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs, CUDA: cuda.Inspect(cudaOptions())}
+				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
+				FewF32: writes.F32, FewBF16: writes.BF16, CallUS: writes.CallUS, CUDA: cuda.Inspect(cudaOptions())}
 			if globs, err := standardLibrary(cmd.Context()); err == nil {
 				d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
 			}
@@ -93,6 +103,13 @@ func (d *diagnosis) text(out io.Writer) {
 		fmt.Fprintln(w, "bf16\tno instruction for it here: bf16 saves memory, not time")
 	}
 	fmt.Fprintf(w, "memory\tread %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\n", d.ReadGBs, d.CopyGBs, d.UpdateGBs)
+	for _, few := range []struct {
+		name string
+		plan.FewRows
+	}{{"f32", d.FewF32}, {"bf16", d.FewBF16}} {
+		fmt.Fprintf(w, "few rows\t%s: weights at %.0f GB/s, each further row at %.0f GFLOP/s\n", few.name, few.GBs, few.GFLOPS)
+	}
+	fmt.Fprintf(w, "a kernel\t%.1f µs beside its work\n", d.CallUS)
 	if d.Corpus != "" {
 		fmt.Fprintf(w, "quickstart\ttrains on %s\n", d.Corpus)
 	} else {

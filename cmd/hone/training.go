@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/device"
 	"hone/device/cpu"
+	"hone/plan"
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/report"
@@ -88,7 +90,13 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 		return err
 	}
 	progress := newProgress(a.err, 0)
-	rates := newPeakMeter(c.Threads, c.DType).rates(cpu.RoughPeak(c.Threads))
+	var rates plan.Rates // of a GPU none are known
+	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
+		var err error
+		if rates, err = newPeakMeter(c.Threads, c.DType).foreseen(cpu.RoughPeak); err != nil {
+			return err
+		}
+	}
 	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Rates: rates})
 	progress.clear()
 	if err != nil {
@@ -150,7 +158,11 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: p.peak.rates(cpu.RoughPeak(c.Threads))})
+	rates, err := p.peak.foreseen(cpu.RoughPeak)
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: rates})
 	p.clear()
 	if err != nil {
 		return nil, err

@@ -1,12 +1,10 @@
 package cpu
 
 import (
-	"math"
 	"runtime"
 	"time"
 	"unsafe"
 
-	"hone/device"
 	"hone/internal/cpuid"
 )
 
@@ -19,14 +17,7 @@ type Peak struct {
 	ReadGBs   float64 // GB/s of reading memory, beyond all caches
 	CopyGBs   float64 // GB/s of copying, bytes read plus bytes written
 	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
-
-	FewF32, FewBF16 FewRows
-	CallUS          float64 // microseconds that a product of few rows takes beside its work: handing out and waiting
 }
-
-// FewRows is how fast products of few rows go, as decoding has them: each weight is read once, at GBs with a single row, and
-// each further row is multiplied at GFLOPS.
-type FewRows struct{ GBs, GFLOPS float64 }
 
 // MeasurePeak measures everything in Peak, best of several runs; it takes about
 // a second and 256 MiB. Threads 0 means all cores.
@@ -35,7 +26,6 @@ func MeasurePeak(threads int) Peak {
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5)
 	p.measureMemory(cpuid.Host(), &peak, streamBytes, 5)
-	peak.measureFew(2*streamBytes, 5)
 	return peak
 }
 
@@ -46,14 +36,6 @@ func RoughPeak(threads int) Peak {
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
 	p.measureMemory(cpuid.Host(), &peak, streamBytes/4, 2)
-	peak.measureFew(streamBytes, 3)
-	return peak
-}
-
-// FewPeak measures products of few rows only, in about a fifth of a second.
-func FewPeak(threads int) Peak {
-	peak := Peak{Threads: threadsOrAll(threads)}
-	peak.measureFew(2*streamBytes, 3)
 	return peak
 }
 
@@ -150,56 +132,6 @@ func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 		peak.CopyGBs = 2 * p.bestStream(loops.copy, arrays, 1, runs)
 		peak.UpdateGBs = 7 * p.bestStream(loops.update, arrays, 1, runs)
 	})
-}
-
-// measureFew times the kernel of few rows on weights of the given size in all, beyond the caches, best of runs; of less where kernels are slow, as in an
-// emulator, so that a run takes no more than about 20 ms. A call's own time is what the same weights take longer in pieces.
-func (peak *Peak) measureFew(bytes, runs int) {
-	const in, most, small, pieces = 1152, 16, 512, 16 // rows are no multiple of 4 KiB apart, which share a set of the first cache
-	d := New(Options{Threads: peak.Threads})
-	defer d.Close()
-	for t, few := range map[device.DType]*FewRows{device.F32: &peak.FewF32, device.BF16: &peak.FewBF16} {
-		x, y, square := d.Alloc(most*in, t), d.Alloc(most*2048, t), d.Alloc(small*small, t)
-		d.Fill(x, 0)
-		d.Fill(square, 0)
-		probe := d.fewest(2, most, small, small, x, y, []device.Buffer{square}) // large enough that a call's own time is lost in it
-		rows := int(20*time.Millisecond/probe) * small * small / in             // of weights, in 20 ms
-		out := min(2048, max(small, rows/pieces*pieces))
-		weights := make([]device.Buffer, min(bytes/(out*in*t.Size()), max(1, rows/out)))
-		var parts []device.Buffer
-		for i := range weights {
-			weights[i] = d.Alloc(out*in, t)
-			d.Fill(weights[i], 0)
-			for p := range pieces {
-				parts = append(parts, weights[i].Slice(p*(out/pieces)*in, (p+1)*(out/pieces)*in))
-			}
-		}
-		one := d.fewest(runs, 1, out, in, x, y, weights)
-		all := d.fewest(runs, most, out, in, x, y, weights)
-		few.GBs = float64(len(weights)*out*in*t.Size()) / float64(one)
-		few.GFLOPS = 2 * (most - 1) * float64(len(weights)*out*in) / float64(max(all-one, 1))
-		if t == device.F32 {
-			longer := d.fewest(runs, 1, out/pieces, in, x, y, parts) - one
-			peak.CallUS = max(0, float64(longer)/float64(len(parts)-len(weights))/1e3)
-		}
-		for _, b := range append(weights, x, y, square) {
-			d.Free(b)
-		}
-	}
-}
-
-// fewest is the shortest time of multiplying rows with all weights.
-func (d *Device) fewest(runs, rows, out, in int, x, y device.Buffer, weights []device.Buffer) time.Duration {
-	part := func(b device.Buffer, n int) device.Buffer { b.Len = n; return b }
-	best := time.Duration(math.MaxInt64)
-	for range runs {
-		start := time.Now()
-		for _, w := range weights {
-			d.MatMul(device.MatMul{M: rows, N: out, K: in, A: part(x, rows*in), B: part(w, out*in), C: part(y, rows*out), TransB: true})
-		}
-		best = min(best, time.Since(start))
-	}
-	return best
 }
 
 // withStreams calls f with arrays of the given size, in memory of the kind that buffers of a Device have: with small

@@ -249,6 +249,7 @@ func (e *estimator) readPrices() (err error) {
 func (e *estimator) measure() (err error) {
 	for _, recompute := range []string{"none", "layers"} {
 		t := recipe.DefaultTraining()
+		t.Device = "cuda"
 		t.BatchSize, t.SequenceLength, t.DType, t.Recompute = e.out.BatchSize, e.out.SequenceLength, "bf16", recompute
 		p, err := t.MeasureStep(e.config, "")
 		if err != nil {

@@ -136,6 +136,7 @@ func (e *estimator) measureRollout() error {
 		return nil
 	}
 	t := recipe.DefaultTraining()
+	t.Device = "cuda"
 	t.BatchSize, t.SequenceLength, t.DType = e.out.BatchSize, e.out.SequenceLength, "bf16"
 	p, err := t.MeasureStep(e.reward, "")
 	if err != nil {
@@ -148,6 +149,7 @@ func (e *estimator) measureRollout() error {
 // write is the work of writing answers of so many tokens to so many prompts.
 func (e *estimator) write(sequences, tokens int) (plan.Work, error) {
 	dev := plan.NewDevice()
+	dev.OnCard = true
 	m, err := model.Declare(e.config, dev)
 	if err != nil {
 		return plan.Work{}, err

@@ -17,7 +17,6 @@ import (
 	"hone/internal/atomicfile"
 	"hone/loss"
 	"hone/nn"
-	"hone/plan"
 	"hone/recipe"
 	"hone/recipe/example"
 	"hone/tensor"
@@ -165,15 +164,8 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 
 // recallsPolicy tells that the log-probabilities from when an answer was written are not those that training begins with: at
 // another temperature, and on a device that rounds a token's products otherwise when many are beside it.
-func (s *rolling) recallsPolicy() bool { return s.loose() || s.c.Temperature != 1 }
-
-// loose tells that the device, or the one that is planned for, rounds a token's products otherwise when many are beside it.
-func (s *rolling) loose() bool {
-	if planned, ok := s.r.Env.Device.(*plan.Device); ok {
-		return planned.OnCard
-	}
-	_, ok := s.r.Env.Device.(device.Loose)
-	return ok
+func (s *rolling) recallsPolicy() bool {
+	return device.IsLoose(s.r.Env.Device) || s.c.Temperature != 1
 }
 
 func (s *rolling) recallPolicy(b *data.Batch) {

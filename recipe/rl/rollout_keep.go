@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"hone/device"
 	"hone/nn"
 	"hone/tensor"
 )
@@ -11,7 +12,7 @@ import (
 // there for writing; where the recipe bounds memory, the run does without.
 func (s *rolling) keep(iteration int, questions []int) {
 	s.forget()
-	if s.loose() || s.t.Memory != "" || s.again > 0 || !s.r.Model.Shape().Reusable() {
+	if device.IsLoose(s.r.Env.Device) || s.t.Memory != "" || s.again > 0 || !s.r.Model.Shape().Reusable() {
 		return
 	}
 	first := s.turn(iteration, 0)
