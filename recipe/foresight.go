@@ -14,11 +14,7 @@ func (r *Run) stepTime() time.Duration {
 	if r.foreseen != nil {
 		return time.Duration(r.foreseen.StepSeconds * float64(time.Second))
 	}
-	work := r.planned.Work
-	if f, ok := r.Stage.(Filler); ok {
-		work = work.Filled(f.Fill())
-	}
-	return work.Time(r.Env.Rates)
+	return r.planned.Work.Time(r.Env.Rates)
 }
 
 // stepClock passes events on and keeps how long steps took.

@@ -52,23 +52,31 @@ func (p *Planned) Print(out io.Writer) {
 	}
 }
 
-// Planned is the plan of steps of a memory and work, whose batches hold a share of the most.
-func (c *Training) Planned(stage string, m plan.Memory, steps int, fill float64, rates plan.Rates) *Planned {
+// Planned is the plan of steps of a memory and work, whose batches hold a share of the rows of full ones.
+func (c *Training) Planned(stage string, m plan.Memory, steps int, rows float64, rates plan.Rates) *Planned {
 	full := float64(c.BatchSize * c.SequenceLength * c.GradientAccumulationSteps)
-	work := m.Work.Filled(fill)
-	p := &Planned{Stage: stage, Memory: m, Steps: steps, Tokens: int64(fill * full * float64(steps)), StepSeconds: work.Time(rates).Seconds()}
+	p := &Planned{Stage: stage, Memory: m, Steps: steps, Tokens: int64(rows * full * float64(steps)), StepSeconds: m.Work.Time(rates).Seconds()}
 	p.Seconds = float64(steps) * p.StepSeconds
 	return p
 }
 
-// PlanStep is the memory of a step, and with c.Memory sets c.Recompute to the fewest layers that fit. dir is the model's
-// folder, empty for a new one.
-func (c *Training) PlanStep(config []byte, dir string) (plan.Memory, error) {
+// PlanStep is the memory of a step of the largest micro-batches, and the work of one as they are on average. With c.Memory it sets c.Recompute to
+// the fewest layers that fit. dir is the model's folder, empty for a new one. fill is called whenever sizes of c have changed.
+func (c *Training) PlanStep(config []byte, dir string, fill func() (Fill, error)) (plan.Memory, error) {
 	var p planned
+	var f Fill
 	err := c.fit(c.lower(dir), func() (peak int64, layers int, err error) {
-		p, err = c.MeasureStep(config, dir)
+		if f, err = fill(); err != nil {
+			return 0, 0, err
+		}
+		p, err = c.MeasureStep(config, dir, f.Largest)
 		return p.Needed(), p.layers, err
 	})
+	if err != nil {
+		return p.Memory, err
+	}
+	typical, err := c.MeasureStep(config, dir, f.Typical)
+	p.Work = typical.Work.Filled(f.Rows * float64(c.BatchSize*c.SequenceLength) / float64(f.Typical.Rows()))
 	return p.Memory, err
 }
 
@@ -115,8 +123,14 @@ func (c *Training) onCard() bool {
 	return kind == "cuda"
 }
 
-// MeasureStep plans a step as c is.
-func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error) {
+// MeasureFull plans a step of full batches of a new model.
+func (c *Training) MeasureFull(config []byte) (planned, error) {
+	full, _ := c.Full()
+	return c.MeasureStep(config, "", full.Largest)
+}
+
+// MeasureStep plans a step as c is, of such micro-batches.
+func (c *Training) MeasureStep(config []byte, dir string, b data.Batch) (p planned, err error) {
 	dtype, err := c.ComputeDType()
 	if err != nil {
 		return p, err
@@ -126,7 +140,6 @@ func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error)
 	plain := *c // values to start from are neither read nor decomposed
 	plain.LoRA.Init, plain.Prompt.Init = "true", "random"
 	r := &Run{Training: &plain, From: dir, Env: Env{Device: dev}}
-	b := c.fullBatch()
 	var o *nextToken
 	p.Memory, err = plan.Measure(dev, plan.Step{
 		Weights: func() (err error) {
@@ -158,8 +171,8 @@ func (c *Training) MeasureStep(config []byte, dir string) (p planned, err error)
 	return p, err
 }
 
-// fullBatch is a micro-batch of the recipe's sizes without content.
-func (c *Training) fullBatch() data.Batch {
+// Full is the Fill of batches that are full, each sequence one text, and learned throughout.
+func (c *Training) Full() (Fill, error) {
 	n := c.BatchSize * c.SequenceLength
 	b := data.Batch{IDs: make([]int32, n), Targets: make([]int32, n), Positions: make([]int32, n), Offsets: []int32{0}, Tokens: n}
 	for i := range n {
@@ -168,7 +181,7 @@ func (c *Training) fullBatch() data.Batch {
 	for s := range c.BatchSize {
 		b.Offsets = append(b.Offsets, int32((s+1)*c.SequenceLength))
 	}
-	return b
+	return Fill{Rows: 1, Largest: b, Typical: b}, nil
 }
 
 // Change is one of a recipe that may take less memory.

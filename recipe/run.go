@@ -173,7 +173,11 @@ func (r *Run) planMemory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.planned, err = r.Training.PlanStep(config, r.From)
+		fill := r.Training.Full
+		if f, ok := r.Stage.(Filler); ok {
+			fill = f.Fill
+		}
+		r.planned, err = r.Training.PlanStep(config, r.From, fill)
 		return err
 	case ok && (r.Training.Memory != "" || r.Env.Rates != plan.Rates{}):
 		if r.foreseen, r.unplanned = r.ahead(ctx); r.unplanned == nil {

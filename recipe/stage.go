@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+	"hone/data"
 	"hone/device"
 	"hone/model"
 	"hone/optim"
@@ -61,9 +62,16 @@ type Ignorer interface {
 	Ignores(key string) bool
 }
 
-// Filler is a stage whose batches are not always full.
+// Filler is a stage whose batches are not always full, or of whose tokens some are not learned.
 type Filler interface {
-	Fill() float64 // the share of a full batch that they hold on average
+	// Fill is that of batches of the sizes that the recipe has now.
+	Fill() (Fill, error)
+}
+
+// Fill is what micro-batches hold.
+type Fill struct {
+	Rows             float64 // share of the rows of a full one that they have on average
+	Largest, Typical data.Batch
 }
 
 // Rehearsed is a stage with something to leave out or to look at in a rehearsal.

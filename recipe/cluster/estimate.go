@@ -251,7 +251,7 @@ func (e *estimator) measure() (err error) {
 		t := recipe.DefaultTraining()
 		t.Device = "cuda"
 		t.BatchSize, t.SequenceLength, t.DType, t.Recompute = e.out.BatchSize, e.out.SequenceLength, "bf16", recompute
-		p, err := t.MeasureStep(e.config, "")
+		p, err := t.MeasureFull(e.config)
 		if err != nil {
 			return fmt.Errorf("model %s: %w", e.c.Model, err)
 		}

@@ -138,7 +138,7 @@ func (e *estimator) measureRollout() error {
 	t := recipe.DefaultTraining()
 	t.Device = "cuda"
 	t.BatchSize, t.SequenceLength, t.DType = e.out.BatchSize, e.out.SequenceLength, "bf16"
-	p, err := t.MeasureStep(e.reward, "")
+	p, err := t.MeasureFull(e.reward)
 	if err != nil {
 		return fmt.Errorf("rollout.reward: %w", err)
 	}

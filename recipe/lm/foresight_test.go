@@ -59,6 +59,25 @@ func TestPlannedSteps(t *testing.T) {
 	}
 }
 
+// TestPlannedAnswers: rows of which nothing is learned take less of the head's time; with replayed text, which is not there yet, all count.
+func TestPlannedAnswers(t *testing.T) {
+	from, examples := base(t), recipetest.ExampleFile(t, "completion")
+	plan := func(args ...string) *recipe.Planned {
+		p, err := tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), args...).Plan(t.Context(), recipe.Env{Rates: recipetest.Slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	answers, all, replayed := plan(), plan("loss_on=all"), plan("replay.self=true")
+	if !(answers.StepSeconds < 0.95*all.StepSeconds && all.StepSeconds < replayed.StepSeconds) || !(answers.Peak < all.Peak && all.Peak < replayed.Peak) {
+		t.Errorf("planned %v, %v and %v s, %d, %d and %d bytes", answers.StepSeconds, all.StepSeconds, replayed.StepSeconds, answers.Peak, all.Peak, replayed.Peak)
+	}
+	if answers.Tokens != all.Tokens {
+		t.Errorf("planned %d tokens, %d when all are learned", answers.Tokens, all.Tokens)
+	}
+}
+
 // TestPlanBesideRun: a run that knows the rates of its machine records what was planned and what was measured.
 func TestPlanBesideRun(t *testing.T) {
 	c := tiny(t, recipetest.TextFolder(t), filepath.Join(t.TempDir(), "run"), "steps=3")

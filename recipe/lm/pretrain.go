@@ -158,7 +158,7 @@ func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, err
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.Training.PlanStep(config, c.Model.Dir)
+	m, err := c.Training.PlanStep(config, c.Model.Dir, c.Full)
 	if err != nil {
 		return nil, err
 	}

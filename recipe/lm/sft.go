@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
+	"sort"
 
 	"hone/chat"
 	"hone/data"
@@ -30,6 +32,7 @@ func (c *SFT) Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error) 
 type tuning struct {
 	c           *SFT
 	sources     []*examples
+	packed      int           // the length that they are packed to
 	replay      *Corpus       // nil without replay
 	text        *Corpus       // of forgetting.data, nil without it
 	general     *data.Windows // text to measure forgetting on, nil without any
@@ -229,10 +232,34 @@ func (s *tuning) packFill() float64 {
 	return float64(tokens) / float64(packs*int64(s.c.SequenceLength))
 }
 
-// Fill counts replayed text as full.
-func (s *tuning) Fill() float64 {
-	ours := s.ours()
-	return s.packFill()*ours + 1 - ours
+// looked is how many steps' examples are looked at to find the largest and a typical batch of them.
+const looked = 100
+
+// Fill looks at batches of examples. Text that is replayed is not there beforehand: with it batches count as full and learned throughout, as they do at
+// another length than examples were packed to.
+func (s *tuning) Fill() (recipe.Fill, error) {
+	if s.ours() < 1 || s.c.SequenceLength != s.packed {
+		return s.c.Full()
+	}
+	var weighted []data.Weighted
+	for i, share := range s.shares() {
+		weighted = append(weighted, data.Weighted{Units: s.sources[i].packs, Weight: share})
+	}
+	mixture, err := data.NewMixture(s.c.MixtureConfig(), weighted...)
+	if err != nil {
+		return recipe.Fill{}, err
+	}
+	var batches []data.Batch
+	steps, sum := s.stepsOf(1), 0
+	size := func(b *data.Batch) int { return b.Rows() + b.Supervised() }
+	for step := 0; step < steps; step += max(1, steps/looked) {
+		for _, b := range mixture.Step(step) {
+			batches, sum = append(batches, b), sum+size(&b)
+		}
+	}
+	slices.SortFunc(batches, func(a, b data.Batch) int { return size(&a) - size(&b) })
+	typical := sort.Search(len(batches)-1, func(i int) bool { return size(&batches[i]) >= sum/len(batches) })
+	return recipe.Fill{Rows: s.packFill(), Largest: batches[len(batches)-1], Typical: batches[typical]}, nil
 }
 
 func (s *tuning) Summarise(*recipe.Summary) {}
@@ -269,37 +296,29 @@ func (s *tuning) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 
 // Plan says what the run will take, and starts nothing. With memory set it is with the chosen recompute, and an error when
 // nothing fits. Examples are read and counted; what that writes is removed again.
-func (c *SFT) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error) {
+func (c *SFT) Plan(ctx context.Context, env recipe.Env) (p *recipe.Planned, err error) {
 	config, err := model.ReadConfig(c.Model)
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.Training.PlanStep(config, c.Model)
-	if err != nil {
-		return nil, err
-	}
-	steps, fill, err := c.count(ctx, env.WithDefaults())
-	if err != nil {
-		return nil, err
-	}
-	return c.Training.Planned("sft", m, steps, fill, env.Rates), nil
-}
-
-// count opens the examples and returns the steps of the run and the share of its batches that they fill.
-func (c *SFT) count(ctx context.Context, env recipe.Env) (steps int, fill float64, err error) {
 	dir, err := os.MkdirTemp("", "hone-plan-")
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &tuning{c: c}
-	r := &recipe.Run{Stage: s, Training: &c.Training, From: c.Model, Env: env, Folder: recipe.Folder{Dir: dir}}
+	r := &recipe.Run{Stage: s, Training: &c.Training, From: c.Model, Env: env.WithDefaults(), Folder: recipe.Folder{Dir: dir}}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	if err := s.openTokenizer(r); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	if err := s.openExamples(ctx, r); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
-	return cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.Fill(), nil
+	m, err := c.Training.PlanStep(config, c.Model, s.Fill)
+	if err != nil {
+		return nil, err
+	}
+	ours := s.ours()
+	return c.Training.Planned("sft", m, cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.packFill()*ours+1-ours, env.Rates), nil
 }

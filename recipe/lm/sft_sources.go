@@ -77,6 +77,7 @@ func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 }
 
 func (s *tuning) pack() (err error) {
+	s.packed = s.c.SequenceLength
 	for _, e := range s.sources {
 		if e.packs, err = data.NewPacks(e.train, s.c.SequenceLength, s.c.Packing); err != nil {
 			return err
