@@ -80,15 +80,20 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 		w.packTransposed(&w.vT, values, 0)
 		w.packRows(&w.kRow, keys, 0, a.dp)
 	}
-	for j := range n {
-		dk.askWrite(j)
-		dv.askWrite(j)
-	}
 	step := w.blockRows(backwardRowBlock)
 	for r := first * a.group / step * step; r < last*a.group; r += step {
 		a.backwardBlock(w, s, b, r, min(r+step, s.QLen*a.group))
 	}
+	// Asked for before the products, the rows of a block push each other out of the first cache: there are as many as it holds.
+	for j := range min(rowsAhead, n) {
+		dk.askWrite(j)
+		dv.askWrite(j)
+	}
 	for j := range n {
+		if next := j + rowsAhead; next < n {
+			dk.askWrite(next)
+			dv.askWrite(next)
+		}
 		vecScale(w.dk[j*a.dp:][:a.D], a.Scale)
 		dk.storeRow(j, w.dk[j*a.dp:])
 		dv.storeRow(j, w.dv[j*a.dp:])
