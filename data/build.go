@@ -248,7 +248,9 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 		err = b.flush()
 	}
 	for b.inFlight > 0 { // also after an error: finished shards are kept
-		err = errors.Join(err, b.take(<-b.results))
+		if failed := b.take(<-b.results); err == nil {
+			err = failed // of the others the cause is likely the same
+		}
 	}
 	close(b.jobs)
 	workers.Wait()

@@ -169,7 +169,7 @@ func TestSourcesErrors(t *testing.T) {
 		want    string
 		skipped map[Reason]int // with on_bad_record skip; nil if it stays an error
 	}{
-		{"missing.txt", Sources{}, "missing.txt: no such file", nil},
+		{"missing.txt", Sources{}, "there is no file or folder missing.txt", nil},
 		{"*.nothing", Sources{}, "no file matches", nil},
 		{"folder", Sources{}, "no files to read in", nil},
 		{"empty.txt", Sources{}, "empty.txt: the file is empty", nil},

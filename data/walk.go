@@ -44,8 +44,11 @@ func (w *walker) argument(arg string) error {
 	if err == nil {
 		return w.entry(arg, info, true)
 	}
-	if !errors.Is(err, fs.ErrNotExist) || !strings.ContainsAny(arg, "*?[") {
+	if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read data: %w", err)
+	}
+	if !strings.ContainsAny(arg, "*?[") {
+		return fmt.Errorf("read data: there is no file or folder %s; name one that is there, or a pattern", arg)
 	}
 	paths, err := glob(arg)
 	if err != nil {

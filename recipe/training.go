@@ -3,6 +3,8 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 
@@ -78,6 +80,24 @@ func DefaultTuning() Training {
 	t.Schedule = Schedule{Name: "linear", WarmupSteps: 0.03}
 	t.Eval.Every = 50
 	return t
+}
+
+// ApartFrom refuses an out in one of the folders that a key names: the files of the run would be read as data when it goes on.
+func (c *Training) ApartFrom(key string, data []string) error {
+	out, err := filepath.Abs(c.Out)
+	if err != nil || c.Out == "" {
+		return nil // what is wrong with it is told elsewhere
+	}
+	for _, path := range data {
+		dir, err := filepath.Abs(path)
+		if info, missing := os.Stat(dir); err != nil || missing != nil || !info.IsDir() {
+			continue
+		}
+		if inside, err := filepath.Rel(dir, out); err == nil && filepath.IsLocal(inside) {
+			return fmt.Errorf("out %s lies in the folder %s of %s, so the run would read its own files as data; name a folder elsewhere", c.Out, path, key)
+		}
+	}
+	return nil
 }
 
 // ValidateTraining reports the first key that cannot be meant; heldOut tells whether the run holds data out.

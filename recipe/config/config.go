@@ -2,6 +2,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -80,12 +81,12 @@ func Fields(config any) []Field {
 // in errors. Unknown keys, keys given twice and values of another type are errors with
 // the line and, where there is one, the nearest key.
 func Decode(config any, name string, text []byte) error {
+	if blank(text) {
+		return nil
+	}
 	var doc yaml.Node
 	if err := yaml.Load(text, &doc, yaml.WithSingleDocument()); err != nil {
 		return fmt.Errorf("%s: not valid YAML: %s", name, oneLine(err))
-	}
-	if len(doc.Content) == 0 {
-		return nil // empty, or comments only
 	}
 	d := decoder{name: name, settings: settings(config)}
 	root := resolve(doc.Content[0])
@@ -96,6 +97,16 @@ func Decode(config any, name string, text []byte) error {
 		return d.fail(root, "a recipe is a list of lines KEY: VALUE")
 	}
 	return d.mapping("", root, 0)
+}
+
+// blank reports whether a YAML text has nothing but comments, in which the library misses a document.
+func blank(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // decoder walks the nodes of one YAML text.

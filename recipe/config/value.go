@@ -101,7 +101,7 @@ func (s *setting) setNode(n *yaml.Node) error {
 		}
 		return s.setList(items)
 	case n.Kind != yaml.ScalarNode:
-		return fmt.Errorf("%s takes %s, not a group or list of values", s.path, s.typeName())
+		return fmt.Errorf("%s is a group or list of values here; give it one of the type %s", s.path, s.typeName())
 	case n.Tag == "!!binary":
 		return fmt.Errorf("%s is binary; write it as text", s.path)
 	case n.Tag == "!!null":

@@ -81,8 +81,8 @@ func (e *Encoder) Example(record []byte) (ids []int32, supervised []bool, err er
 // Turns renders a conversation by the chat template; the assistant's tokens in the messages from number first on are learned.
 func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []bool, err error) {
 	if e.Template == nil {
-		return nil, nil, fmt.Errorf("the example is a conversation and the model has no chat template; set chat_template to a file or one of %s",
-			strings.Join(chat.Names(), ", "))
+		return nil, nil, fmt.Errorf("the example is a conversation and the model has no chat template; set chat_template=zephyr, which suits "+
+			"a tokenizer that hone trained, another of %s, or a file", strings.Join(chat.Names(), ", "))
 	}
 	messages, err := chatMessages(ex)
 	if err != nil {

@@ -38,7 +38,7 @@ func DefaultPretrain() Pretrain {
 // Validate reports the first key that cannot be meant, and the remedy.
 func (c *Pretrain) Validate() error {
 	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
-	return cmp.Or(c.validateInput(), c.Training.ValidateTraining(heldOut), c.Model.validate(c.SequenceLength))
+	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(heldOut), c.Model.validate(c.SequenceLength))
 }
 
 func (c *Pretrain) validateInput() error {

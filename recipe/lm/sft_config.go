@@ -71,7 +71,7 @@ func (c *SFT) Validate() error {
 	if training.Steps == 0 && c.Epochs > 0 {
 		training.Steps = 1 // known when the examples are counted
 	}
-	return cmp.Or(c.validateInput(), c.validateExamples(), training.ValidateTraining(heldOut))
+	return cmp.Or(c.validateInput(), c.validateExamples(), c.ApartFrom("data", c.Data), training.ValidateTraining(heldOut))
 }
 
 func (c *SFT) validateInput() error {

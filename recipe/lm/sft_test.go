@@ -191,7 +191,7 @@ func TestSFTBadInput(t *testing.T) {
 		want string
 	}{
 		{`{"question":"q"}`, nil, "x.jsonl:1: a record with the keys question is of no known format"},
-		{talk, nil, "x.jsonl:1: the example is a conversation and the model has no chat template; set chat_template to a file or one of"},
+		{talk, nil, "x.jsonl:1: the example is a conversation and the model has no chat template; set chat_template=zephyr"},
 		{talk + talk, []string{"chat_template=no-such"}, `chat template "no-such" is unknown`},
 		{`{"prompt":"p","completion":"c"}`, []string{"lora.target_modules=query", "method=lora"}, "no linear layer of the model is called; did you mean"},
 		{`{"prompt":"p","completion":"c"}`, []string{"method=half"}, `method is "half"; use full, lora, qlora`},

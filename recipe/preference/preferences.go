@@ -2,6 +2,7 @@
 package preference
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func (p *Preferences) validate(t recipe.Training) error {
 	if t.Steps == 0 {
 		t.Steps = 1 // known when the records are counted
 	}
-	return t.ValidateTraining(p.heldOut())
+	return cmp.Or(t.ApartFrom("data", p.Data), t.ValidateTraining(p.heldOut()))
 }
 
 // judged is a preference, or an answer with a verdict, as tokens.

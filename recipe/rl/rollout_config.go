@@ -1,6 +1,7 @@
 package rl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -92,7 +93,7 @@ func (c *Rollouts) validate(t recipe.Training, epochs int) error {
 	if _, err := c.weights(); err != nil {
 		return err
 	}
-	return t.ValidateTraining(len(c.ValidationPrompts) > 0)
+	return cmp.Or(t.ApartFrom("prompts", c.Prompts), t.ValidateTraining(len(c.ValidationPrompts) > 0))
 }
 
 func (c *Rollouts) validateInput() error {
