@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/device/cpu"
 	"hone/device/devicetest"
 	"hone/model/gemma2"
 	"hone/model/llama"
@@ -305,5 +306,21 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%q with stops %q gave %q, want %q", c.text, c.stops, got, c.want)
 		}
+	}
+}
+
+// TestTokensLeaveLittleOnTheHeap: what a layer of a token makes on the Go heap stays few objects, for between two products memory is idle.
+func TestTokensLeaveLittleOnTheHeap(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	e := New(dev, device.F32, tinyModel(t, dev), nil)
+	run := func(tokens int) float64 {
+		opt := DefaultOptions()
+		opt.MaxNewTokens, opt.Temperature = tokens, 0
+		return testing.AllocsPerRun(3, func() { mustRun(t, e, [][]int32{{5, 9, 200}}, opt) })
+	}
+	const layers, most = 2, 80
+	if got := (run(42) - run(2)) / 40 / layers; got > most {
+		t.Errorf("%.0f objects a token and layer, want at most %d", got, most)
 	}
 }

@@ -42,7 +42,12 @@ func NewLinear(in, out int, bias bool, std float64) *Linear {
 }
 
 // Forward maps x [N, in] to [N, out].
-func (l *Linear) Forward(x *tensor.Tensor) *tensor.Tensor { return adapted(l.adapter, x, l.base) }
+func (l *Linear) Forward(x *tensor.Tensor) *tensor.Tensor {
+	if l.adapter == nil {
+		return l.base(x)
+	}
+	return l.adapter.Forward(x, l.base)
+}
 
 func (l *Linear) base(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Linear(x, l.Weight.Tensor, value(l.Bias))
@@ -104,13 +109,6 @@ func ArrangeBeside(m Model) (done func()) {
 	return done
 }
 
-func adapted(a Adapter, x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
-	if a == nil {
-		return base(x)
-	}
-	return a.Forward(x, base)
-}
-
 // Conv1D is y = x·W + b, a linear layer in the layout of GPT-2's checkpoints.
 type Conv1D struct {
 	Weight  *Param `hf:"weight"` // [in, out]
@@ -124,7 +122,12 @@ func NewConv1D(in, out int, std float64) *Conv1D {
 }
 
 // Forward maps x [N, in] to [N, out].
-func (l *Conv1D) Forward(x *tensor.Tensor) *tensor.Tensor { return adapted(l.adapter, x, l.base) }
+func (l *Conv1D) Forward(x *tensor.Tensor) *tensor.Tensor {
+	if l.adapter == nil {
+		return l.base(x)
+	}
+	return l.adapter.Forward(x, l.base)
+}
 
 func (l *Conv1D) base(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Conv1D(x, l.Weight.Tensor, l.Bias.Tensor)

@@ -50,11 +50,9 @@ func AttentionColumns(qkv *Tensor, s AttentionShape) *Tensor {
 }
 
 func (s *AttentionShape) check(fits bool, operands ...*Tensor) {
-	var shapes [][]int
-	for _, x := range operands {
-		shapes = append(shapes, x.Shape)
+	if !fits {
+		check(false, "Attention", "%v do not fit %d heads and %d key/value heads of %d", operands, s.Heads, s.KVHeads, s.D)
 	}
-	check(fits, "Attention", "%v do not fit %d heads and %d key/value heads of %d", shapes, s.Heads, s.KVHeads, s.D)
 	check(s.Heads%s.KVHeads == 0, "Attention", "%d heads are not a multiple of %d key/value heads", s.Heads, s.KVHeads)
 }
 

@@ -5,7 +5,7 @@ import "hone/device"
 // Add computes a + b elementwise.
 func Add(a, b *Tensor) *Tensor {
 	t := tapeOf("Add", a, b)
-	check(a.Len() == b.Len(), "Add", "shapes %v and %v differ", a.Shape, b.Shape)
+	check(a.Len() == b.Len(), "Add", "shapes %v and %v differ", a, b)
 	y := t.empty(a.dtype, a.Shape...)
 	t.Dev.Binary(device.Add, y.Buffer(), a.Buffer(), b.Buffer())
 	if t.wants(a, b) {
@@ -67,10 +67,9 @@ func Scale(x *Tensor, a float32) *Tensor {
 func Unary(op device.UnaryOp, x *Tensor) *Tensor {
 	t := tapeOf("Unary", x)
 	y := t.empty(x.dtype, x.Shape...)
-	compute := func() { t.Dev.Unary(op, y.Buffer(), x.Buffer()) }
-	compute()
+	t.Dev.Unary(op, y.Buffer(), x.Buffer())
 	if t.wants(x) {
-		y.rebuild, y.deps = compute, []*Tensor{x}
+		y.rebuild, y.deps = func() { t.Dev.Unary(op, y.Buffer(), x.Buffer()) }, []*Tensor{x}
 		y.both = func() {
 			dx := y.takeGrad()
 			t.Dev.UnaryBoth(op, y.Buffer(), dx.buf, x.Buffer())
@@ -89,12 +88,11 @@ func Unary(op device.UnaryOp, x *Tensor) *Tensor {
 // GeGLU with device.GELU (Shazeer, "GLU Variants Improve Transformer", 2020). All are [N, F].
 func Gated(act device.UnaryOp, gate, up *Tensor) *Tensor {
 	t := tapeOf("Gated", gate)
-	check(gate.Len() == up.Len(), "Gated", "gate %v and up %v differ", gate.Shape, up.Shape)
+	check(gate.Len() == up.Len(), "Gated", "gate %v and up %v differ", gate, up)
 	y := t.empty(gate.dtype, gate.Shape...)
-	compute := func() { t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer()) }
-	compute()
+	t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer())
 	if t.wants(gate, up) {
-		y.rebuild, y.deps = compute, []*Tensor{gate, up}
+		y.rebuild, y.deps = func() { t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer()) }, []*Tensor{gate, up}
 		t.push(y, func() {
 			dgate, dup := t.scratch(gate.Len(), gate.dtype), y.takeGrad()
 			t.Dev.GatedGrad(act, dgate.buf, dup.buf, gate.Buffer(), up.Buffer(), dup.buf)

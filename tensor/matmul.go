@@ -11,72 +11,90 @@ func Conv1D(x, w, b *Tensor) *Tensor { return affine("Conv1D", x, w, b, false, n
 // affine is Linear when w is stored [out, in] and Conv1D when it is stored [in, out], with an update or without.
 func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 	t := tapeOf(op, x)
-	out, in := w.Shape[0], w.Shape[1]
+	l := layer{x: x, w: w, b: b, outFirst: outFirst, low: low, n: x.Rows()}
+	l.out, l.in = w.Shape[0], w.Shape[1]
 	if !outFirst {
-		out, in = in, out
+		l.out, l.in = l.in, l.out
 	}
-	n := x.Rows()
-	check(x.Cols() == in, op, "input %v does not match weight %v", x.Shape, w.Shape)
+	check(x.Cols() == l.in, op, "input %v does not match weight %v", x, w)
 	check(x.dtype == w.dtype, op, "input is %v and weight is %v", x.dtype, w.dtype)
-	check(b == nil || b.Len() == out, op, "bias does not match weight %v", w.Shape)
+	check(b == nil || b.Len() == l.out, op, "bias does not match weight %v", w)
 
-	inputs, saved := []*Tensor{x, w, b}, []*Tensor{w}
-	late := w.needsGrad // the backward pass wants x, once x has its gradient
 	if low != nil {
-		low.check(op, n, out, x.dtype)
+		low.check(op, l.n, l.out, x.dtype)
 		low.down(t)
 	}
-	y := t.product(x.dtype, n, out, func(y *Tensor) {
-		m := device.MatMul{M: n, N: out, K: in, A: x.Buffer(), TransB: outFirst, C: y.Buffer()}
-		if b != nil {
-			m.Bias = b.Buffer()
-		}
-		if low == nil {
-			matMul(t.Dev, m, w)
-		} else {
-			matMulPlus(t.Dev, m, w, low.up())
-		}
-	})
-	if low != nil {
-		inputs, saved = append(inputs, low.x, low.A, low.B), append(saved, low.u)
-		if low.x == x {
+	y := t.product(x.dtype, l.n, l.out, l.compute)
+	if t.wants(x, w, b) || low != nil && t.wants(low.x, low.A, low.B) {
+		l.record(t, y)
+	}
+	return y
+}
+
+// layer is what the backward pass of affine needs to know.
+type layer struct {
+	x, w, b    *Tensor
+	outFirst   bool
+	low        *lowRank // nil without an update
+	n, out, in int
+}
+
+// compute fills y, the layer's output.
+func (l *layer) compute(y *Tensor) {
+	m := device.MatMul{M: l.n, N: l.out, K: l.in, A: l.x.Buffer(), TransB: l.outFirst, C: y.Buffer()}
+	if l.b != nil {
+		m.Bias = l.b.Buffer()
+	}
+	if l.low == nil {
+		matMul(y.tape.Dev, m, l.w)
+	} else {
+		matMulPlus(y.tape.Dev, m, l.w, l.low.up())
+	}
+}
+
+// record leaves the gradient of y on the tape.
+func (l layer) record(t *Tape, y *Tensor) {
+	saved := []*Tensor{l.w}
+	late := l.w.needsGrad // the backward pass wants x, once x has its gradient
+	if low := l.low; low != nil {
+		saved = append(saved, low.u)
+		if low.x == l.x {
 			late = late || low.A.needsGrad
 		} else {
 			saved = append(saved, low.x)
 		}
 	}
-	if !t.wants(inputs...) {
-		return y
-	}
-	lateX := x
+	lateX := l.x
 	if !late {
 		lateX = nil
 	}
-	t.pushLate(y, func() {
-		dy := y.grad.buf
-		dx := device.MatMul{M: n, N: in, K: out, A: dy, TransB: !outFirst} // dy·w
-		switch {
-		case low != nil:
-			low.affineGrad(t, x, w, dx)
-		case x.needsGrad:
-			dx.C, dx.Accumulate = x.gradBuffer()
-			matMul(t.Dev, dx, w)
+	t.pushLate(y, func() { l.grad(t, y.grad.buf) }, lateX, saved...)
+}
+
+// grad adds to the gradients of the layer's operands for dy, that of its output.
+func (l *layer) grad(t *Tape, dy device.Buffer) {
+	x, w, b := l.x, l.w, l.b
+	dx := device.MatMul{M: l.n, N: l.in, K: l.out, A: dy, TransB: !l.outFirst} // dy·w
+	switch {
+	case l.low != nil:
+		l.low.affineGrad(t, x, w, dx)
+	case x.needsGrad:
+		dx.C, dx.Accumulate = x.gradBuffer()
+		matMul(t.Dev, dx, w)
+	}
+	if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
+		t.late(x)
+		dw, acc := w.gradBuffer()
+		g := device.MatMul{M: l.out, N: l.in, K: l.n, A: dy, B: x.Buffer(), TransA: true, C: dw, Accumulate: acc}
+		if !l.outFirst {
+			g.M, g.N, g.A, g.B = l.in, l.out, x.Buffer(), dy
 		}
-		if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
-			t.late(x)
-			dw, acc := w.gradBuffer()
-			g := device.MatMul{M: out, N: in, K: n, A: dy, B: x.Buffer(), TransA: true, C: dw, Accumulate: acc}
-			if !outFirst {
-				g.M, g.N, g.A, g.B = in, out, x.Buffer(), dy
-			}
-			t.Dev.MatMul(g)
-		}
-		if b != nil && b.needsGrad {
-			db, acc := b.gradBuffer()
-			t.Dev.ColumnSum(db, dy, acc)
-		}
-	}, lateX, saved...)
-	return y
+		t.Dev.MatMul(g)
+	}
+	if b != nil && b.needsGrad {
+		db, acc := b.gradBuffer()
+		t.Dev.ColumnSum(db, dy, acc)
+	}
 }
 
 // affineGrad adds to the gradients of the update and of the inputs of the layer that it is of, for x the product dx of the gradient of

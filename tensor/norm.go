@@ -17,46 +17,66 @@ func LayerNorm(x, w, b *Tensor, eps float32) *Tensor {
 func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 	t := tapeOf(op, x)
 	k.C = w.Len()
-	check(x.Cols()%k.C == 0, op, "weight %v does not match rows of %v", w.Shape, x.Shape)
+	check(x.Cols()%k.C == 0, op, "weight %v does not match rows of %v", w, x)
 	y := t.empty(x.dtype, x.Shape...)
-	rstd, mean := t.empty(device.F32, x.Len()/k.C), (*Tensor)(nil)
-	if k.Center {
-		mean = t.empty(device.F32, x.Len()/k.C)
+	l, recorded := normed{k: k, x: x, w: w, b: b}, t.wants(x, w, b)
+	if recorded {
+		l.rstd = t.empty(device.F32, x.Len()/k.C)
 	}
-	compute := func() {
-		k := k
-		k.X, k.Y, k.Weight, k.Rstd = x.Buffer(), y.Buffer(), w.Buffer(), rstd.Buffer()
-		if mean != nil {
-			k.Mean = mean.Buffer()
-		}
-		if b != nil {
-			k.Bias = b.Buffer()
-		}
-		t.Dev.Norm(k)
+	if recorded && k.Center {
+		l.mean = t.empty(device.F32, x.Len()/k.C)
 	}
-	compute()
-	if !t.wants(x, w, b) {
-		return y
+	l.compute(y)
+	if recorded {
+		l.record(y)
 	}
-	y.rebuild, y.deps = compute, []*Tensor{x, w, b, rstd, mean}
-	t.push(y, func() {
-		g := device.NormGrad{C: k.C, DY: y.grad.buf, X: x.Buffer(), Weight: w.Buffer(), Rstd: rstd.Buffer(),
-			Center: k.Center, WeightOffset: k.WeightOffset}
-		if mean != nil {
-			g.Mean = mean.Buffer()
-		}
-		var dx *storage
-		if x.needsGrad {
-			g.DX, g.AccX = x.gradBuffer()
-		} else { // the kernel always writes DX
-			dx = t.scratch(x.Len(), x.dtype)
-			g.DX = dx.buf
-		}
-		g.AccW = t.normWeightGrads(&g, w, b)
-		t.Dev.NormGrad(g)
-		dx.release(t.Dev)
-	}, x, w, b, rstd, mean)
 	return y
+}
+
+// normed is one norm: its settings, and the tensors beside its output.
+type normed struct {
+	k          device.Norm
+	x, w, b    *Tensor
+	rstd, mean *Tensor // for the gradient; nil without it, mean in RMSNorm, too
+}
+
+func (l *normed) compute(y *Tensor) {
+	k := l.k
+	k.X, k.Y, k.Weight = l.x.Buffer(), y.Buffer(), l.w.Buffer()
+	if l.rstd != nil {
+		k.Rstd = l.rstd.Buffer()
+	}
+	if l.mean != nil {
+		k.Mean = l.mean.Buffer()
+	}
+	if l.b != nil {
+		k.Bias = l.b.Buffer()
+	}
+	y.tape.Dev.Norm(k)
+}
+
+func (l normed) record(y *Tensor) {
+	y.rebuild, y.deps = func() { l.compute(y) }, []*Tensor{l.x, l.w, l.b, l.rstd, l.mean}
+	y.tape.push(y, func() { l.grad(y.tape, y.grad.buf) }, l.x, l.w, l.b, l.rstd, l.mean)
+}
+
+// grad adds to the gradients of the norm's operands for dy, that of its output.
+func (l *normed) grad(t *Tape, dy device.Buffer) {
+	g := device.NormGrad{C: l.k.C, DY: dy, X: l.x.Buffer(), Weight: l.w.Buffer(), Rstd: l.rstd.Buffer(),
+		Center: l.k.Center, WeightOffset: l.k.WeightOffset}
+	if l.mean != nil {
+		g.Mean = l.mean.Buffer()
+	}
+	var dx *storage
+	if l.x.needsGrad {
+		g.DX, g.AccX = l.x.gradBuffer()
+	} else { // the kernel always writes DX
+		dx = t.scratch(l.x.Len(), l.x.dtype)
+		g.DX = dx.buf
+	}
+	g.AccW = t.normWeightGrads(&g, l.w, l.b)
+	t.Dev.NormGrad(g)
+	dx.release(t.Dev)
 }
 
 // normWeightGrads sets the outputs for the gradients of w and b and reports whether they

@@ -50,19 +50,30 @@ func (r *RopeTable) Free() {
 // head's rotated part pairs with channel i of the second half.
 func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
 	t := tapeOf("Rope", x)
-	check(x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x.Shape)
-	check(positions.Len() == x.Rows(), "Rope", "%d positions for %v", positions.Len(), x.Shape)
+	check(x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x)
+	check(positions.Len() == x.Rows(), "Rope", "positions %v for %v", positions, x)
 	y := t.empty(x.dtype, x.Shape...)
-	k := device.Rope{Cos: table.Cos.Buffer(), Sin: table.Sin.Buffer(), Heads: heads, D: x.Cols() / heads, Rotary: table.Rotary}
+	k := table.rotation(x, heads)
 	k.Y, k.X, k.Positions = y.Buffer(), x.Buffer(), positions.Buffer()
 	t.Dev.Rope(k)
 	if t.wants(x) {
-		t.push(y, func() {
-			dx := t.scratch(x.Len(), x.dtype)
-			k.Y, k.X, k.Positions, k.Inverse = dx.buf, y.grad.buf, positions.Buffer(), true
-			t.Dev.Rope(k)
-			x.addGrad(dx)
-		}, positions, table.Cos, table.Sin)
+		recordRope(t, x, y, positions, table, heads)
 	}
 	return y
+}
+
+// recordRope leaves the gradient of y, the rotated x, on the tape: rotation by the opposite angles.
+func recordRope(t *Tape, x, y, positions *Tensor, table *RopeTable, heads int) {
+	t.push(y, func() {
+		dx := t.scratch(x.Len(), x.dtype)
+		k := table.rotation(x, heads)
+		k.Y, k.X, k.Positions, k.Inverse = dx.buf, y.grad.buf, positions.Buffer(), true
+		t.Dev.Rope(k)
+		x.addGrad(dx)
+	}, positions, table.Cos, table.Sin)
+}
+
+// rotation is a call that rotates the heads of x, without operands.
+func (r *RopeTable) rotation(x *Tensor, heads int) device.Rope {
+	return device.Rope{Cos: r.Cos.Buffer(), Sin: r.Sin.Buffer(), Heads: heads, D: x.Cols() / heads, Rotary: r.Rotary}
 }

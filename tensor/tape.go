@@ -26,7 +26,18 @@ type Tape struct {
 	results *Results // of linear layers that are kept or reused in the pass at hand; nil: none
 	entries []entry
 	scopes  [][]*Tensor
+	slab    []node // for the next tensors
 }
+
+// node is a tensor with memory of its own, as operations make them by the hundred for each token: one piece of the heap's for many.
+type node struct {
+	Tensor
+	own  storage
+	dims [2]int
+}
+
+// slabNodes is how many nodes are made at a time.
+const slabNodes = 16
 
 // entry is one recorded operation.
 type entry struct {
@@ -143,8 +154,15 @@ func (t *Tape) freeAll(made []*Tensor, keep *Tensor) {
 
 // empty makes a tensor of this tape, not cleared, without gradient.
 func (t *Tape) empty(dtype device.DType, shape ...int) *Tensor {
-	x := &Tensor{Shape: shape, dtype: dtype, dev: t.Dev, tape: t}
-	x.data = &storage{buf: t.Dev.Alloc(x.Len(), dtype), refs: 1}
+	if len(t.slab) == 0 {
+		t.slab = make([]node, slabNodes)
+	}
+	n := &t.slab[0]
+	t.slab = t.slab[1:]
+	x := &n.Tensor
+	x.Shape, x.dtype, x.dev, x.tape = append(n.dims[:0], shape...), dtype, t.Dev, t
+	n.own = storage{buf: t.Dev.Alloc(x.Len(), dtype), refs: 1}
+	x.data = &n.own
 	top := len(t.scopes) - 1
 	t.scopes[top] = append(t.scopes[top], x)
 	return x

@@ -104,6 +104,9 @@ func (t *Tensor) Rows() int { return t.Len() / max(t.Cols(), 1) }
 // Cols is the last dimension.
 func (t *Tensor) Cols() int { return t.Shape[len(t.Shape)-1] }
 
+// String is the shape, as messages name a tensor.
+func (t *Tensor) String() string { return fmt.Sprint(t.Shape) }
+
 // DType is the type of the elements.
 func (t *Tensor) DType() device.DType { return t.dtype }
 

@@ -46,6 +46,7 @@ type pool struct {
 	reserve  int64
 	segments []*segment
 	free     []*Span // sorted by size, then address
+	slab     []Span  // for the next spans
 }
 
 // segment is one reservation. Bytes below top are divided into spans; those above have never been used.
@@ -199,7 +200,7 @@ func (m *Arena) extend(p *pool, g *segment, size int64) *Span {
 		p.remove(prev)
 		prev = prev.prev
 	}
-	s := &Span{segment: g, off: off, size: size, prev: prev, fresh: off == g.top}
+	s := p.span(Span{segment: g, off: off, size: size, prev: prev, fresh: off == g.top})
 	if prev != nil {
 		prev.next = s
 	}
@@ -230,34 +231,51 @@ func (p *pool) take(size int64) *Span {
 	if i == len(p.free) {
 		return nil
 	}
-	f := p.free[i]
+	s := p.free[i]
 	p.free = slices.Delete(p.free, i, i+1)
-	// A new span, so that a stale handle of an earlier owner stays a freed one.
-	s := &Span{segment: f.segment, off: f.off, size: size, prev: f.prev, next: f.next}
-	if f.size > size {
-		rest := &Span{segment: f.segment, off: f.off + size, size: f.size - size, prev: s, next: f.next, free: true}
-		s.next = rest
-		rest.link()
-		p.insert(rest)
+	if s.size == size {
+		s.free = false
+		return s
 	}
+	// What is left stays the free span that it was; its beginning is a new one.
+	rest := s
+	s = p.span(Span{segment: rest.segment, off: rest.off, size: size, prev: rest.prev, next: rest})
+	rest.off, rest.size = rest.off+size, rest.size-size
 	s.link()
+	p.insert(rest)
 	return s
 }
 
-// give makes s free.
+// give makes s free. The free span is another than s, so that a stale handle of its owner stays a freed one: that of a free
+// neighbour, which nobody has a handle of, or a new one.
 func (p *pool) give(s *Span) {
-	f := &Span{segment: s.segment, off: s.off, size: s.size, prev: s.prev, next: s.next, free: true}
-	if b := f.prev; b != nil && b.free {
-		p.remove(b)
-		f.off, f.size, f.prev = b.off, f.size+b.size, b.prev
+	before, after := s.prev, s.next
+	var f *Span
+	if before != nil && before.free {
+		p.remove(before)
+		f = before
+		f.size += s.size
+	} else {
+		f = p.span(Span{segment: s.segment, off: s.off, size: s.size, prev: before, free: true})
 	}
-	if n := f.next; n != nil && n.free {
-		p.remove(n)
-		f.size, f.next = f.size+n.size, n.next
+	if f.next = after; after != nil && after.free {
+		p.remove(after)
+		f.size, f.next = f.size+after.size, after.next
 	}
 	f.link()
 	p.insert(f)
 	*s = Span{segment: s.segment, free: true} // what is left of s only tells that it is freed
+}
+
+// span is a new one. They are made some at a time: a token takes hundreds of buffers.
+func (p *pool) span(s Span) *Span {
+	if len(p.slab) == 0 {
+		p.slab = make([]Span, 32)
+	}
+	n := &p.slab[0]
+	p.slab = p.slab[1:]
+	*n = s
+	return n
 }
 
 // link makes s's neighbours know it.

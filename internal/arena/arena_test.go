@@ -168,3 +168,28 @@ func TestFresh(t *testing.T) {
 		t.Error("a span behind all others is not fresh")
 	}
 }
+
+// TestStaleHandles: a span that was given back stays so when others take its place.
+func TestStaleHandles(t *testing.T) {
+	m := New(&addresses{}, sizes)
+	var old []*Span
+	for range 3 {
+		old = append(old, m.Alloc(1<<18))
+	}
+	for _, s := range old {
+		m.Free(s)
+	}
+	for _, n := range []int64{1 << 17, 1 << 18, 3<<18 - 1<<17 - 1<<18} { // the first two leave a rest, the last takes it whole
+		if s := m.Alloc(n); s == nil || s.free {
+			t.Fatalf("%d bytes were not found in what was given back", n)
+		}
+	}
+	if got := m.Largest(1 << 18); got != 0 {
+		t.Errorf("%d bytes are free behind all that was given back and taken again", got)
+	}
+	for i, s := range old {
+		if !s.free || m.Free(s) {
+			t.Errorf("the handle of span %d, given back before, works again", i)
+		}
+	}
+}
