@@ -79,21 +79,37 @@ func (b *gemmBlock) arrangedB(j, u int) unsafe.Pointer {
 	return unsafe.Add(b.B.p, 4*(j*b.panelUnits+u*b.k.nr))
 }
 
-// streamPanels computes the block for few rows: one panel after the other as they lie.
+// streamMost is about the most that one call of a kernel reads: assembly cannot be preempted.
+const streamMost = 4 << 20
+
+// streamPanels computes the block for few rows: one panel after the other as they lie. A single stripe of rows takes many panels in a
+// call, so that nothing comes between reading one and the next; two take a block of k of a panel, which the second finds in the first cache.
 func (b *gemmBlock) streamPanels() {
-	a, t := b.prepareA(b.i, b.m, 0, b.units), &b.s.tile
-	for j := 0; j < b.n; j += b.k.nr {
-		for u := 0; u < b.units; u += b.kBlock {
+	a, t, nr := b.prepareA(b.i, b.m, 0, b.units), &b.s.tile, b.k.nr
+	panel, depth, most := 4*nr*b.panelUnits, b.kBlock, 1
+	if b.m <= b.k.mr {
+		depth, most = b.units, max(streamMost/panel, 1)
+	}
+	for j := 0; j < b.n; {
+		cols, count := nr, min((b.n-j)/nr, most)
+		if count == 0 {
+			cols, count = b.n-j, 1
+		}
+		for u := 0; u < b.units; u += depth {
 			add := b.begin(u, min(b.kBlock, b.units-u))
-			t.BS = 4 * b.k.nr
+			t.Units, t.BS, t.BInc, t.CInc = min(depth, b.units-u), 4*nr, panel, 4*nr
+			if add != nil {
+				t.AddInc = t.CInc
+			}
 			for r := 0; r < b.m; r += b.k.mr {
 				b.setA(a, r/b.k.mr)
 				t.A = unsafe.Add(t.A, u*t.CS)
 				b.setC(add, r, j)
 				t.B = b.arrangedB(b.j+j, u)
-				b.call(min(b.k.mr, b.m-r), min(b.k.nr, b.n-j), 1)
+				b.call(min(b.k.mr, b.m-r), cols, count)
 			}
 		}
+		j += cols * count
 	}
 	*t = tileArgs{}
 }

@@ -156,7 +156,7 @@ type tileArgs struct {
 	Bits                     uint64         // the same as one bit a lane, always set
 	Next                     unsafe.Pointer // memory a tile of all rows asks for, RS apart: Lines lines of each of as many rows,
 	Lines                    int            // and as many again for each tile
-	Units                    int            // of k in all, in blocks of K; of a kernel for few rows
+	Units                    int            // of k in all, in blocks of K whose sums are added up; 0: K is one block
 }
 
 // packFunc rearranges or converts part of an operand; see packArgs and gemmKernels.

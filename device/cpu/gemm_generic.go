@@ -40,23 +40,34 @@ func halvesAt(p unsafe.Pointer, n int) []uint16 { return unsafe.Slice((*uint16)(
 
 // tileGeneric computes tiles of rows × 8; see tileArgs.
 func tileGeneric(t *tileArgs, rows int) {
+	one := *t
 	for i := range t.Count {
 		// Each tile from the first one: a pointer moved on after the last would point behind its memory.
 		a, b, c, add := unsafe.Add(t.A, i*t.AInc), unsafe.Add(t.B, i*t.BInc), unsafe.Add(t.C, i*t.CInc), t.Add
 		if add != nil {
 			add = unsafe.Add(add, i*t.AddInc)
 		}
-		var sum [4][8]float32
-		for r := 0; r < rows; r += 2 {
-			if r+1 < rows {
-				tileRows2(t, unsafe.Add(a, r*t.RS), b, &sum[r], &sum[r+1])
-			} else {
-				tileRow(t, unsafe.Add(a, r*t.RS), b, &sum[r])
-			}
+		one.K, one.LDAdd = t.K, t.LDAdd
+		blockGeneric(&one, rows, a, b, c, add)
+		for u := t.K; u < t.Units; u += t.K { // further blocks of k are added to the first
+			one.K, one.LDAdd = min(t.K, t.Units-u), t.LDC
+			blockGeneric(&one, rows, unsafe.Add(a, u*t.CS), unsafe.Add(b, u*t.BS), c, c)
 		}
-		for r := range rows {
-			finishRow(t, r, c, add, &sum[r])
+	}
+}
+
+// blockGeneric computes a tile over one block of k.
+func blockGeneric(t *tileArgs, rows int, a, b, c, add unsafe.Pointer) {
+	var sum [4][8]float32
+	for r := 0; r < rows; r += 2 {
+		if r+1 < rows {
+			tileRows2(t, unsafe.Add(a, r*t.RS), b, &sum[r], &sum[r+1])
+		} else {
+			tileRow(t, unsafe.Add(a, r*t.RS), b, &sum[r])
 		}
+	}
+	for r := range rows {
+		finishRow(t, r, c, add, &sum[r])
 	}
 }
 

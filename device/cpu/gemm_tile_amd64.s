@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tileAVX21x1(t *tileArgs)
-TEXT ·tileAVX21x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX21x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -32,9 +32,17 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VXORPS       Y0, Y0, Y0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
+	PREFETCHT1   2048(CX)
 	VBROADCASTSS (BX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	ADDQ         R12, CX
@@ -42,8 +50,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -66,6 +74,22 @@ storemasked:
 	VMASKMOVPS   Y0, Y15, 0(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -80,7 +104,7 @@ stored:
 	RET
 
 // func tileAVX21x2(t *tileArgs)
-TEXT ·tileAVX21x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX21x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -108,9 +132,17 @@ next:
 	MOVQ         72(DI), AX
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
+	PREFETCHT1   2048(CX)
 	VMOVUPS      32(CX), Y13
 	VBROADCASTSS (BX), Y15
 	VFMADD231PS  Y12, Y15, Y0
@@ -120,8 +152,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -148,6 +180,23 @@ storemasked:
 	VMASKMOVPS   Y1, Y15, 32(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -162,7 +211,7 @@ stored:
 	RET
 
 // func tileAVX21x3(t *tileArgs)
-TEXT ·tileAVX21x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX21x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -192,11 +241,20 @@ next:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
+	PREFETCHT1   2048(CX)
 	VMOVUPS      32(CX), Y13
 	VMOVUPS      64(CX), Y14
+	PREFETCHT1   2112(CX)
 	VBROADCASTSS (BX), Y15
 	VFMADD231PS  Y12, Y15, Y0
 	VFMADD231PS  Y13, Y15, Y1
@@ -206,8 +264,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -238,6 +296,24 @@ storemasked:
 	VMASKMOVPS   Y2, Y15, 64(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -252,7 +328,7 @@ stored:
 	RET
 
 // func tileAVX22x1(t *tileArgs)
-TEXT ·tileAVX22x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX22x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -283,6 +359,13 @@ next:
 	MOVQ         72(DI), AX
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -295,8 +378,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -328,6 +411,23 @@ storemasked:
 	VMASKMOVPS   Y1, Y15, 0(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -342,7 +442,7 @@ stored:
 	RET
 
 // func tileAVX22x2(t *tileArgs)
-TEXT ·tileAVX22x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX22x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -375,6 +475,13 @@ next:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -390,8 +497,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -431,6 +538,25 @@ storemasked:
 	VMASKMOVPS   Y3, Y15, 32(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -445,7 +571,7 @@ stored:
 	RET
 
 // func tileAVX22x3(t *tileArgs)
-TEXT ·tileAVX22x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX22x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -482,6 +608,13 @@ next:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -500,8 +633,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -549,6 +682,27 @@ storemasked:
 	VMASKMOVPS   Y5, Y15, 64(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -563,7 +717,7 @@ stored:
 	RET
 
 // func tileAVX23x1(t *tileArgs)
-TEXT ·tileAVX23x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX23x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -598,6 +752,13 @@ next:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -612,8 +773,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -654,6 +815,24 @@ storemasked:
 	VMASKMOVPS   Y2, Y15, 0(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -668,7 +847,7 @@ stored:
 	RET
 
 // func tileAVX23x2(t *tileArgs)
-TEXT ·tileAVX23x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX23x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -706,6 +885,13 @@ next:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -724,8 +910,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -778,6 +964,27 @@ storemasked:
 	VMASKMOVPS   Y5, Y15, 32(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -792,7 +999,7 @@ stored:
 	RET
 
 // func tileAVX23x3(t *tileArgs)
-TEXT ·tileAVX23x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX23x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -836,6 +1043,13 @@ next:
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
 	VXORPS       Y8, Y8, Y8
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -858,8 +1072,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -924,6 +1138,30 @@ storemasked:
 	VMASKMOVPS   Y8, Y15, 64(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -938,7 +1176,7 @@ stored:
 	RET
 
 // func tileAVX24x1(t *tileArgs)
-TEXT ·tileAVX24x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX24x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1001,6 +1239,13 @@ none:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1018,8 +1263,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -1069,6 +1314,25 @@ storemasked:
 	VMASKMOVPS   Y3, Y15, 0(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1083,7 +1347,7 @@ stored:
 	RET
 
 // func tileAVX24x2(t *tileArgs)
-TEXT ·tileAVX24x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX24x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1150,6 +1414,13 @@ none:
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1172,8 +1443,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -1239,6 +1510,29 @@ storemasked:
 	VMASKMOVPS   Y7, Y15, 32(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1253,7 +1547,7 @@ stored:
 	RET
 
 // func tileAVX24x3(t *tileArgs)
-TEXT ·tileAVX24x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX24x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1328,6 +1622,13 @@ none:
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1355,8 +1656,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	MOVQ         120(DI), AX
 	TESTQ        AX, AX
 	JNZ          masked
@@ -1438,6 +1739,33 @@ storemasked:
 	VMASKMOVPS   Y11, Y15, 64(SI)
 
 stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1452,7 +1780,7 @@ stored:
 	RET
 
 // func tileAVX5121x1(t *tileArgs)
-TEXT ·tileAVX5121x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5121x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1481,9 +1809,17 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
+	PREFETCHT1   2048(CX)
 	VBROADCASTSS (BX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	ADDQ         R12, CX
@@ -1491,14 +1827,30 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
 
 store:
 	VMOVUPS      Z0, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1513,7 +1865,7 @@ store:
 	RET
 
 // func tileAVX5121x2(t *tileArgs)
-TEXT ·tileAVX5121x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5121x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1544,10 +1896,19 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
+	PREFETCHT1   2048(CX)
 	VMOVUPS      64(CX), Z25
+	PREFETCHT1   2112(CX)
 	VBROADCASTSS (BX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -1556,8 +1917,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -1566,6 +1927,23 @@ column:
 store:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1580,7 +1958,7 @@ store:
 	RET
 
 // func tileAVX5121x3(t *tileArgs)
-TEXT ·tileAVX5121x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5121x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1613,11 +1991,21 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
+	PREFETCHT1   2048(CX)
 	VMOVUPS      64(CX), Z25
+	PREFETCHT1   2112(CX)
 	VMOVUPS      128(CX), Z26
+	PREFETCHT1   2176(CX)
 	VBROADCASTSS (BX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -1627,8 +2015,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -1639,6 +2027,24 @@ store:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1653,7 +2059,7 @@ store:
 	RET
 
 // func tileAVX5122x1(t *tileArgs)
-TEXT ·tileAVX5122x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5122x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1686,6 +2092,13 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -1698,8 +2111,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -1710,6 +2123,23 @@ store:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1724,7 +2154,7 @@ store:
 	RET
 
 // func tileAVX5122x2(t *tileArgs)
-TEXT ·tileAVX5122x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5122x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1761,6 +2191,13 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -1776,8 +2213,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -1792,6 +2229,25 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z2, 0(SI)
 	VMOVUPS      Z3, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1806,7 +2262,7 @@ store:
 	RET
 
 // func tileAVX5122x3(t *tileArgs)
-TEXT ·tileAVX5122x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5122x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1847,6 +2303,13 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -1865,8 +2328,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -1885,6 +2348,27 @@ store:
 	VMOVUPS      Z3, 0(SI)
 	VMOVUPS      Z4, 64(SI)
 	VMOVUPS      Z5, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1899,7 +2383,7 @@ store:
 	RET
 
 // func tileAVX5123x1(t *tileArgs)
-TEXT ·tileAVX5123x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5123x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1936,6 +2420,13 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -1950,8 +2441,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -1966,6 +2457,24 @@ store:
 	VMOVUPS      Z1, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z2, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -1980,7 +2489,7 @@ store:
 	RET
 
 // func tileAVX5123x2(t *tileArgs)
-TEXT ·tileAVX5123x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5123x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2023,6 +2532,13 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2041,8 +2557,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -2063,6 +2579,27 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z4, 0(SI)
 	VMOVUPS      Z5, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2077,7 +2614,7 @@ store:
 	RET
 
 // func tileAVX5123x3(t *tileArgs)
-TEXT ·tileAVX5123x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5123x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2126,6 +2663,13 @@ next:
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2148,8 +2692,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -2176,6 +2720,30 @@ store:
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, 64(SI)
 	VMOVUPS      Z8, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2190,7 +2758,7 @@ store:
 	RET
 
 // func tileAVX5124x1(t *tileArgs)
-TEXT ·tileAVX5124x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5124x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2233,6 +2801,13 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2250,8 +2825,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -2270,6 +2845,25 @@ store:
 	VMOVUPS      Z2, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z3, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2284,7 +2878,7 @@ store:
 	RET
 
 // func tileAVX5124x2(t *tileArgs)
-TEXT ·tileAVX5124x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5124x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2335,6 +2929,13 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2357,8 +2958,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -2385,6 +2986,29 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2399,7 +3023,7 @@ store:
 	RET
 
 // func tileAVX5124x3(t *tileArgs)
-TEXT ·tileAVX5124x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5124x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2458,6 +3082,13 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2485,8 +3116,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -2521,6 +3152,33 @@ store:
 	VMOVUPS      Z9, 0(SI)
 	VMOVUPS      Z10, 64(SI)
 	VMOVUPS      Z11, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2535,7 +3193,7 @@ store:
 	RET
 
 // func tileAVX5125x1(t *tileArgs)
-TEXT ·tileAVX5125x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5125x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2582,6 +3240,13 @@ next:
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2601,8 +3266,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -2625,6 +3290,26 @@ store:
 	VMOVUPS      Z3, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z4, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2639,7 +3324,7 @@ store:
 	RET
 
 // func tileAVX5125x2(t *tileArgs)
-TEXT ·tileAVX5125x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5125x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2696,6 +3381,13 @@ next:
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
 	VPXORQ       Z9, Z9, Z9
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2721,8 +3413,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -2755,6 +3447,31 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z8, 0(SI)
 	VMOVUPS      Z9, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2769,7 +3486,7 @@ store:
 	RET
 
 // func tileAVX5125x3(t *tileArgs)
-TEXT ·tileAVX5125x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5125x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2836,6 +3553,13 @@ next:
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2867,8 +3591,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -2911,6 +3635,36 @@ store:
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, 64(SI)
 	VMOVUPS      Z14, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -2925,7 +3679,7 @@ store:
 	RET
 
 // func tileAVX5126x1(t *tileArgs)
-TEXT ·tileAVX5126x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5126x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2976,6 +3730,13 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2997,8 +3758,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -3025,6 +3786,27 @@ store:
 	VMOVUPS      Z4, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z5, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3039,7 +3821,7 @@ store:
 	RET
 
 // func tileAVX5126x2(t *tileArgs)
-TEXT ·tileAVX5126x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5126x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3102,6 +3884,13 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3130,8 +3919,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -3170,6 +3959,33 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z10, 0(SI)
 	VMOVUPS      Z11, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3184,7 +4000,7 @@ store:
 	RET
 
 // func tileAVX5126x3(t *tileArgs)
-TEXT ·tileAVX5126x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5126x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3259,6 +4075,13 @@ next:
 	VPXORQ       Z15, Z15, Z15
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3294,8 +4117,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -3346,6 +4169,39 @@ store:
 	VMOVUPS      Z15, 0(SI)
 	VMOVUPS      Z16, 64(SI)
 	VMOVUPS      Z17, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3360,7 +4216,7 @@ store:
 	RET
 
 // func tileAVX5127x1(t *tileArgs)
-TEXT ·tileAVX5127x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5127x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3417,6 +4273,13 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3441,8 +4304,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -3473,6 +4336,30 @@ store:
 	VMOVUPS      Z5, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z6, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3487,7 +4374,7 @@ store:
 	RET
 
 // func tileAVX5127x2(t *tileArgs)
-TEXT ·tileAVX5127x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5127x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3558,6 +4445,13 @@ next:
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3590,8 +4484,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -3636,6 +4530,37 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3650,7 +4575,7 @@ store:
 	RET
 
 // func tileAVX5127x3(t *tileArgs)
-TEXT ·tileAVX5127x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5127x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3735,6 +4660,13 @@ next:
 	VPXORQ       Z18, Z18, Z18
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3775,8 +4707,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -3835,6 +4767,44 @@ store:
 	VMOVUPS      Z18, 0(SI)
 	VMOVUPS      Z19, 64(SI)
 	VMOVUPS      Z20, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -3849,7 +4819,7 @@ store:
 	RET
 
 // func tileAVX5128x1(t *tileArgs)
-TEXT ·tileAVX5128x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5128x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3936,6 +4906,13 @@ none:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3962,8 +4939,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -3998,6 +4975,31 @@ store:
 	VMOVUPS      Z6, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z7, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4012,7 +5014,7 @@ store:
 	RET
 
 // func tileAVX5128x2(t *tileArgs)
-TEXT ·tileAVX5128x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5128x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4115,6 +5117,13 @@ none:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4150,8 +5159,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -4202,6 +5211,39 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z14, 0(SI)
 	VMOVUPS      Z15, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4216,7 +5258,7 @@ store:
 	RET
 
 // func tileAVX5128x3(t *tileArgs)
-TEXT ·tileAVX5128x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX5128x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4335,6 +5377,13 @@ none:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4379,8 +5428,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -4447,6 +5496,47 @@ store:
 	VMOVUPS      Z21, 0(SI)
 	VMOVUPS      Z22, 64(SI)
 	VMOVUPS      Z23, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4461,7 +5551,7 @@ store:
 	RET
 
 // func tileAVX512BF161x1(t *tileArgs)
-TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4490,9 +5580,17 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
+	PREFETCHT1   2048(CX)
 	VBROADCASTSS (BX), Z27
 	LONG         $0x40269262
 	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
@@ -4501,14 +5599,30 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
 
 store:
 	VMOVUPS      Z0, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4523,7 +5637,7 @@ store:
 	RET
 
 // func tileAVX512BF161x2(t *tileArgs)
-TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4554,10 +5668,19 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
+	PREFETCHT1   2048(CX)
 	VMOVUPS      64(CX), Z25
+	PREFETCHT1   2112(CX)
 	VBROADCASTSS (BX), Z27
 	LONG         $0x40269262
 	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
@@ -4568,8 +5691,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -4578,6 +5701,23 @@ column:
 store:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4592,7 +5732,7 @@ store:
 	RET
 
 // func tileAVX512BF161x3(t *tileArgs)
-TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4625,11 +5765,21 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
+	PREFETCHT1   2048(CX)
 	VMOVUPS      64(CX), Z25
+	PREFETCHT1   2112(CX)
 	VMOVUPS      128(CX), Z26
+	PREFETCHT1   2176(CX)
 	VBROADCASTSS (BX), Z27
 	LONG         $0x40269262
 	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
@@ -4642,8 +5792,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -4654,6 +5804,24 @@ store:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4668,7 +5836,7 @@ store:
 	RET
 
 // func tileAVX512BF162x1(t *tileArgs)
-TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4701,6 +5869,13 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4715,8 +5890,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -4727,6 +5902,23 @@ store:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4741,7 +5933,7 @@ store:
 	RET
 
 // func tileAVX512BF162x2(t *tileArgs)
-TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4778,6 +5970,13 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4797,8 +5996,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -4813,6 +6012,25 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z2, 0(SI)
 	VMOVUPS      Z3, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4827,7 +6045,7 @@ store:
 	RET
 
 // func tileAVX512BF162x3(t *tileArgs)
-TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4868,6 +6086,13 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4892,8 +6117,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -4912,6 +6137,27 @@ store:
 	VMOVUPS      Z3, 0(SI)
 	VMOVUPS      Z4, 64(SI)
 	VMOVUPS      Z5, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -4926,7 +6172,7 @@ store:
 	RET
 
 // func tileAVX512BF163x1(t *tileArgs)
-TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4963,6 +6209,13 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4980,8 +6233,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -4996,6 +6249,24 @@ store:
 	VMOVUPS      Z1, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z2, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5010,7 +6281,7 @@ store:
 	RET
 
 // func tileAVX512BF163x2(t *tileArgs)
-TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5053,6 +6324,13 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5077,8 +6355,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -5099,6 +6377,27 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z4, 0(SI)
 	VMOVUPS      Z5, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5113,7 +6412,7 @@ store:
 	RET
 
 // func tileAVX512BF163x3(t *tileArgs)
-TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5162,6 +6461,13 @@ next:
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5193,8 +6499,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -5221,6 +6527,30 @@ store:
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, 64(SI)
 	VMOVUPS      Z8, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5235,7 +6565,7 @@ store:
 	RET
 
 // func tileAVX512BF164x1(t *tileArgs)
-TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5278,6 +6608,13 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5299,8 +6636,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -5319,6 +6656,25 @@ store:
 	VMOVUPS      Z2, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z3, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5333,7 +6689,7 @@ store:
 	RET
 
 // func tileAVX512BF164x2(t *tileArgs)
-TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5384,6 +6740,13 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5414,8 +6777,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -5442,6 +6805,29 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5456,7 +6842,7 @@ store:
 	RET
 
 // func tileAVX512BF164x3(t *tileArgs)
-TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5515,6 +6901,13 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5554,8 +6947,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -5590,6 +6983,33 @@ store:
 	VMOVUPS      Z9, 0(SI)
 	VMOVUPS      Z10, 64(SI)
 	VMOVUPS      Z11, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5604,7 +7024,7 @@ store:
 	RET
 
 // func tileAVX512BF165x1(t *tileArgs)
-TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5651,6 +7071,13 @@ next:
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5675,8 +7102,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -5699,6 +7126,26 @@ store:
 	VMOVUPS      Z3, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z4, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5713,7 +7160,7 @@ store:
 	RET
 
 // func tileAVX512BF165x2(t *tileArgs)
-TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5770,6 +7217,13 @@ next:
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
 	VPXORQ       Z9, Z9, Z9
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5805,8 +7259,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -5839,6 +7293,31 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z8, 0(SI)
 	VMOVUPS      Z9, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -5853,7 +7332,7 @@ store:
 	RET
 
 // func tileAVX512BF165x3(t *tileArgs)
-TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5920,6 +7399,13 @@ next:
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5966,8 +7452,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -6010,6 +7496,36 @@ store:
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, 64(SI)
 	VMOVUPS      Z14, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6024,7 +7540,7 @@ store:
 	RET
 
 // func tileAVX512BF166x1(t *tileArgs)
-TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6075,6 +7591,13 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6102,8 +7625,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -6130,6 +7653,27 @@ store:
 	VMOVUPS      Z4, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z5, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6144,7 +7688,7 @@ store:
 	RET
 
 // func tileAVX512BF166x2(t *tileArgs)
-TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6207,6 +7751,13 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6247,8 +7798,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -6287,6 +7838,33 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z10, 0(SI)
 	VMOVUPS      Z11, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6301,7 +7879,7 @@ store:
 	RET
 
 // func tileAVX512BF166x3(t *tileArgs)
-TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6376,6 +7954,13 @@ next:
 	VPXORQ       Z15, Z15, Z15
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6429,8 +8014,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -6481,6 +8066,39 @@ store:
 	VMOVUPS      Z15, 0(SI)
 	VMOVUPS      Z16, 64(SI)
 	VMOVUPS      Z17, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6495,7 +8113,7 @@ store:
 	RET
 
 // func tileAVX512BF167x1(t *tileArgs)
-TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6552,6 +8170,13 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6583,8 +8208,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -6615,6 +8240,30 @@ store:
 	VMOVUPS      Z5, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z6, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6629,7 +8278,7 @@ store:
 	RET
 
 // func tileAVX512BF167x2(t *tileArgs)
-TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6700,6 +8349,13 @@ next:
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6746,8 +8402,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -6792,6 +8448,37 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -6806,7 +8493,7 @@ store:
 	RET
 
 // func tileAVX512BF167x3(t *tileArgs)
-TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6891,6 +8578,13 @@ next:
 	VPXORQ       Z18, Z18, Z18
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6952,8 +8646,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -7012,6 +8706,44 @@ store:
 	VMOVUPS      Z18, 0(SI)
 	VMOVUPS      Z19, 64(SI)
 	VMOVUPS      Z20, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -7026,7 +8758,7 @@ store:
 	RET
 
 // func tileAVX512BF168x1(t *tileArgs)
-TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7113,6 +8845,13 @@ none:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -7147,8 +8886,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, K1, Z0
@@ -7183,6 +8922,31 @@ store:
 	VMOVUPS      Z6, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z7, K1, 0(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -7197,7 +8961,7 @@ store:
 	RET
 
 // func tileAVX512BF168x2(t *tileArgs)
-TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7300,6 +9064,13 @@ none:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -7351,8 +9122,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -7403,6 +9174,39 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z14, 0(SI)
 	VMOVUPS      Z15, K1, 64(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX
@@ -7417,7 +9221,7 @@ store:
 	RET
 
 // func tileAVX512BF168x3(t *tileArgs)
-TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $48-8
+TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $72-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7536,6 +9340,13 @@ none:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -7604,8 +9415,8 @@ column:
 	DECQ         AX
 	JNZ          column
 	MOVQ         16(SP), SI
-	MOVQ         24(SP), DX
-	MOVQ         64(DI), R9
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
 	TESTQ        DX, DX
 	JZ           store
 	VADDPS       0(DX), Z0, Z0
@@ -7672,6 +9483,47 @@ store:
 	VMOVUPS      Z21, 0(SI)
 	VMOVUPS      Z22, 64(SI)
 	VMOVUPS      Z23, K1, 128(SI)
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	JMP          column
+
+whole:
 	MOVQ         88(DI), AX
 	ADDQ         AX, 0(SP)
 	MOVQ         96(DI), AX

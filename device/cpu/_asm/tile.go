@@ -66,13 +66,19 @@ type tile struct {
 }
 
 const (
-	slotA     = "0(SP)"
-	slotB     = "8(SP)"
-	slotC     = "16(SP)"
-	slotAdd   = "24(SP)"
-	slotCount = "32(SP)"
-	slotNext  = "40(SP)"
+	slotA      = "0(SP)"
+	slotB      = "8(SP)"
+	slotC      = "16(SP)"
+	slotAdd    = "24(SP)"
+	slotCount  = "32(SP)"
+	slotNext   = "40(SP)"
+	slotLeft   = "48(SP)" // units of k behind the current block
+	slotPlus   = "56(SP)" // what is added to the sums of the current block
+	slotLDPlus = "64(SP)" // its row stride
 )
+
+// streamAhead is how far ahead a tile of one row asks for B, in bytes: its time is that of reading B.
+const streamAhead = 2048
 
 func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
 func (t tile) b(v int) string      { return fmt.Sprintf("%s%d", t.reg, t.isa.rows*t.isa.vecs+v) }
@@ -105,7 +111,7 @@ func (t tile) aRow(r int) string {
 func (t tile) bytes() int { return 4 * t.lanes }
 
 func (t tile) write() {
-	t.load(t.function(t.r, t.v), 48)
+	t.load(t.function(t.r, t.v), 72)
 	t.op("MOVQ %s, AX", field(argNext))
 	t.op("MOVQ AX, %s", slotNext)
 	t.label("next")
@@ -113,14 +119,47 @@ func (t tile) write() {
 		t.ahead()
 	}
 	t.begin()
+	t.op("MOVQ %s, DX", field(argUnits))
+	t.op("SUBQ AX, DX")
+	t.op("MOVQ DX, %s", slotLeft)
+	t.setPlus(slotAdd, field(argLDAdd))
 	t.label("column")
 	t.column()
 	t.op("DECQ AX")
 	t.op("JNZ column")
 	t.finish()
+	t.block()
 	t.advance()
 	t.op("VZEROUPPER")
 	t.op("RET")
+}
+
+// setPlus says what is added to the next sums.
+func (t tile) setPlus(add, ld string) {
+	t.op("MOVQ %s, DX", add)
+	t.op("MOVQ DX, %s", slotPlus)
+	t.op("MOVQ %s, DX", ld)
+	t.op("MOVQ DX, %s", slotLDPlus)
+}
+
+// block goes to the tile's next block of k, if there is one; the cursors are there.
+func (t tile) block() {
+	t.op("MOVQ %s, DX", slotLeft)
+	t.op("TESTQ DX, DX")
+	t.op("JLE whole")
+	t.op("MOVQ %s, AX", field(argK))
+	t.op("CMPQ DX, AX")
+	t.op("CMOVQLT DX, AX")
+	t.op("SUBQ AX, DX")
+	t.op("MOVQ DX, %s", slotLeft)
+	t.setPlus(slotC, field(argLDC))
+	if t.r > 6 {
+		t.op("LEAQ (R8)(R10*2), R9")
+		t.op("ADDQ R10, R9")
+	}
+	t.clear()
+	t.op("JMP column")
+	t.label("whole")
 }
 
 // load begins a kernel: what changes from tile to tile goes to the frame, the strides to registers.
@@ -215,6 +254,9 @@ func (t tile) ahead() {
 func (t tile) column() {
 	for v := range t.v {
 		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
+		if off := v * t.bytes(); t.r == 1 && off%64 == 0 {
+			t.op("PREFETCHT1 %d(CX)", streamAhead+off)
+		}
 	}
 	for r := range t.r {
 		t.op("VBROADCASTSS %s, %s", t.aRow(r), t.bcast(r))
@@ -240,8 +282,8 @@ func (t tile) column() {
 // mask count in the last vector.
 func (t tile) finish() {
 	t.op("MOVQ %s, SI", slotC)
-	t.op("MOVQ %s, DX", slotAdd)
-	t.op("MOVQ %s, R9", field(argLDAdd))
+	t.op("MOVQ %s, DX", slotPlus)
+	t.op("MOVQ %s, R9", slotLDPlus)
 	if t.lanes == 16 {
 		t.op("TESTQ DX, DX")
 		t.op("JZ store")
