@@ -13,12 +13,15 @@ type hopper struct {
 type warpgroups struct {
 	kernel
 	groups, seen int
+	owned, tiles int // matrices in shared memory: of its own rows, and of tiles that it sees
 }
 
 // hoppers have the sizes that hopper64.cu and hopper128.cu give.
 var hoppers = [2]hopper{
-	hopperOf("64", hopper{d: 64, forward: warpgroups{groups: 1, seen: 64}, dq: warpgroups{groups: 1, seen: 64}, dkv: warpgroups{groups: 1, seen: 64}}),
-	hopperOf("128", hopper{d: 128, forward: warpgroups{groups: 2, seen: 64}, dq: warpgroups{groups: 2, seen: 64}, dkv: warpgroups{groups: 2, seen: 64}}),
+	hopperOf("64", hopper{d: 64,
+		forward: warpgroups{groups: 2, seen: 64, owned: 1, tiles: 8}, dq: warpgroups{groups: 1, seen: 64, owned: 2, tiles: 5}, dkv: warpgroups{groups: 1, seen: 64, owned: 2, tiles: 6}}),
+	hopperOf("128", hopper{d: 128,
+		forward: warpgroups{groups: 2, seen: 64, owned: 1, tiles: 8}, dq: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 9}, dkv: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 6}}),
 }
 
 func hopperOf(width string, h hopper) hopper {
@@ -40,21 +43,21 @@ func (d *Device) hopperFor(a *attentionArgs) *hopper {
 	return nil
 }
 
-// runWarpgroups queues a kernel whose tiles, of queries or keys, are of the given number of heads. In shared memory it has owned
-// matrices of its own rows and seen ones of a tile that it sees, from a multiple of 1024 bytes on.
-func (d *Device) runWarpgroups(w warpgroups, a device.Attention, args *attentionArgs, what divided, heads, owned, seen int) {
-	l := d.tiles.of(d, a, division{what: what, own: 64 * w.groups})
+// runWarpgroups queues a kernel whose tiles, of queries or keys, are of so many heads. Its matrices lie in shared memory from a
+// multiple of 1024 bytes on.
+func (d *Device) runWarpgroups(w warpgroups, a device.Attention, args *attentionArgs, what divided, heads int) {
+	own := 64 * w.groups
+	l := d.tiles.of(d, a, division{what: what, own: own})
 	args.tiles = l.at()
-	shared := 1024 + 2*a.D*(owned*64*w.groups+seen*w.seen)
-	run(d, w.kernel, shape{x: heads, y: l.n, threads: 128 * w.groups, shared: shared}, args)
+	run(d, w.kernel, shape{x: heads, y: l.n, threads: 128 * w.groups, shared: 1024 + 2*a.D*(w.owned*own+w.tiles*w.seen)}, args)
 }
 
 func (d *Device) hopperForward(h *hopper, a device.Attention, args *attentionArgs) {
-	d.runWarpgroups(h.forward, a, args, queries, a.Heads, 1, 4)
+	d.runWarpgroups(h.forward, a, args, queries, a.Heads)
 }
 
 // hopperGrad queues the kernels of AttentionGrad; the first leaves delta for the second.
 func (d *Device) hopperGrad(h *hopper, a device.Attention, args *attentionArgs) {
-	d.runWarpgroups(h.dq, a, args, queries, a.Heads, 2, 5)
-	d.runWarpgroups(h.dkv, a, args, keys, a.KVHeads, 2, 6)
+	d.runWarpgroups(h.dq, a, args, queries, a.Heads)
+	d.runWarpgroups(h.dkv, a, args, keys, a.KVHeads)
 }

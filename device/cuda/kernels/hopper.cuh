@@ -16,6 +16,9 @@
 
 constexpr int GROUP = 128; // threads of a warpgroup, which has 64 rows
 
+// group_of is a thread's warpgroup. The shuffle tells the compiler that a warp has but one, so that operands stay in uniform registers.
+__device__ __forceinline__ int group_of() { return __shfl_sync(ALL, (int)threadIdx.x / GROUP, 0); }
+
 // panels is shared memory from a multiple of 1024 bytes on.
 __device__ __forceinline__ u16 *panels() {
 	DYNAMIC_SHARED(unsigned char, all);
@@ -85,11 +88,23 @@ template <int D, int ROWS, int THREADS> __device__ __forceinline__ void write_ro
 	}
 }
 
-// arrived waits for this thread's copies, and for those of the others; products may read them then.
+// arrived waits for this thread's copies, and for those of the others; products may read them then. arrived_but lets the last groups be.
+template <int GROUPS> __device__ __forceinline__ void arrived_but() {
+	wait_copies_but<GROUPS>();
+	show_tensor_cores();
+	__syncthreads();
+}
 __device__ __forceinline__ void arrived() {
 	wait_copies();
 	show_tensor_cores();
 	__syncthreads();
+}
+
+// ready says at a meeting that this thread's copies are there, and that it reads no more of what came before.
+__device__ __forceinline__ void ready(u64 *meeting) {
+	wait_copies();
+	show_tensor_cores();
+	meeting_arrive(meeting);
 }
 
 // weigh makes probabilities of the products s and leaves in old what the sums so far are to be multiplied by.
@@ -103,38 +118,42 @@ __device__ __forceinline__ void weigh(float scale, float (&s)[N][4], float most[
 				if (!seen(n, e)) s[n][e] = -INF;
 #pragma unroll
 	for (int h = 0; h < 2; h++) {
-		float top = most[h];
+		float tops[4] = {most[h], most[h], most[h], most[h]}, parts[4] = {0.0f, 0.0f, 0.0f, 0.0f}; // four chains, for one has to wait for itself
 #pragma unroll
-		for (int n = 0; n < N; n++) top = max_fast(s[n][2 * h + 1], max_fast(s[n][2 * h], top));
+		for (int n = 0; n < N; n++)
+#pragma unroll
+			for (int e = 0; e < 2; e++) tops[n % 2 * 2 + e] = max_fast(s[n][2 * h + e], tops[n % 2 * 2 + e]);
+		float top = max_fast(max_fast(tops[0], tops[1]), max_fast(tops[2], tops[3]));
 		top = max_fast(top, __shfl_xor_sync(ALL, top, 1));
 		top = max_fast(top, __shfl_xor_sync(ALL, top, 2));
-		float base = top == -INF ? 0.0f : top * scale, part = 0.0f;
+		float base = top == -INF ? 0.0f : top * scale;
 		old[h] = exp2_fast(most[h] * scale - base);
 		most[h] = top;
 #pragma unroll
 		for (int n = 0; n < N; n++)
 #pragma unroll
-			for (int e = 2 * h; e < 2 * h + 2; e++) part += s[n][e] = exp2_fast(s[n][e] * scale - base);
-		sum[h] = sum[h] * old[h] + part;
+			for (int e = 0; e < 2; e++) parts[n % 2 * 2 + e] += s[n][2 * h + e] = exp2_fast(s[n][2 * h + e] * scale - base);
+		sum[h] = sum[h] * old[h] + ((parts[0] + parts[1]) + (parts[2] + parts[3]));
 	}
 }
 
 template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_forward(const AttentionArgs &a) {
 	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8;
-	u16 *shared = panels(); // queries, then two tiles of keys and two of values
+	__shared__ u64 meeting;
+	u16 *shared = panels(); // queries, then four tiles of keys and four of values
 	Tile t = a.tiles[blockIdx.y];
 	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP;
-	int group = threadIdx.x / GROUP * 64, mine = threadIdx.x / WARP * 16; // first rows of the warpgroup and the warp
+	int group = group_of() * 64, mine = threadIdx.x / WARP * 16; // first rows of the warpgroup and the warp
 	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * D;
 	i64 o_stride = (i64)a.heads * D, o_at = (t.q + t.first) * o_stride + head * D;
 	i64 kv_at = t.k * k_stride + kv * D;
-	u16 *qs = shared, *ks = qs + OWN * D, *vs = ks + 2 * SEEN * D;
+	u16 *qs = shared, *ks = qs + OWN * D, *vs = ks + 4 * SEEN * D;
 	int lo, hi;
 	keys_of<OWN, SEEN>(a, t, lo, hi);
 	int count = (hi - lo + SEEN - 1) / SEEN;
 	auto gather_seen = [&](u16 *to, const Floats &x, int n) {
 		int j0 = lo + n * SEEN;
-		gather<D, SEEN, THREADS>(to + n % 2 * SEEN * D, bf16(x) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+		gather<D, SEEN, THREADS>(to + n % 4 * SEEN * D, bf16(x) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
 	};
 	u64 q_tile = operand(qs + group * 64, 0), k_tile = operand(ks, 0), v_tile = operand(vs, SEEN * 128);
 	float o[C][4], s[N][4], most[2] = {-INF, -INF}, sum[2] = {0.0f, 0.0f}, old[2], scale = a.scale * LOG2E;
@@ -145,13 +164,24 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_fo
 	};
 	gather<D, OWN, THREADS>(qs, bf16(a.q) + q_at, q_stride, t.q_len - t.first);
 	gather_seen(ks, a.k, 0);
+	commit_copies();
+	if (count > 1) gather_seen(ks, a.k, 1);
+	gather_seen(vs, a.v, 0);
+	commit_copies();
 	zero(o);
-	arrived();
+	if (threadIdx.x == 0) meeting_begin(&meeting, THREADS);
+	arrived_but<1>();
+	// In tile n a thread says that its part of what the next one needs is there, and starts to copy what the one after needs, over what
+	// nobody reads any more since all are at this tile: a warpgroup can be ahead of the other by one, whose products go on meanwhile.
+	auto go_on = [&](int n) {
+		ready(&meeting);
+		if (n + 2 < count) gather_seen(ks, a.k, n + 2);
+		if (n + 1 < count) gather_seen(vs, a.v, n + 1);
+	};
 	warpgroup_begin();
 	outer<D, OWN, SEEN, N>(s, q_tile, k_tile);
 	warpgroup_commit();
-	gather_seen(vs, a.v, 0);
-	if (count > 1) gather_seen(ks, a.k, 1);
+	go_on(0);
 	warpgroup_wait<0>();
 	settle(s);
 	weigh_tile(0);
@@ -159,14 +189,13 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_fo
 	// The products of a tile's keys and of the last tile's values are on their way together; the weights of the one are computed
 	// while the other is.
 	for (int n = 1; n < count; n++) {
-		arrived();
+		meeting_wait(&meeting, n - 1);
 		warpgroup_begin();
-		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % 2 * SEEN * D * 2));
+		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % 4 * SEEN * D * 2));
 		warpgroup_commit();
-		weighted<N / 2, C>(o, p, moved(v_tile, (n - 1) % 2 * SEEN * D * 2));
+		weighted<N / 2, C>(o, p, moved(v_tile, (n - 1) % 4 * SEEN * D * 2));
 		warpgroup_commit();
-		gather_seen(vs, a.v, n);
-		if (n + 1 < count) gather_seen(ks, a.k, n + 1);
+		go_on(n);
 		warpgroup_wait<1>();
 		settle(s);
 		weigh_tile(n);
@@ -177,9 +206,9 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_fo
 		for (int c = 0; c < C; c++) o[c][0] *= old[0], o[c][1] *= old[0], o[c][2] *= old[1], o[c][3] *= old[1];
 		rounded<N / 2, N>(p, s);
 	}
-	arrived();
+	meeting_wait(&meeting, count - 1);
 	warpgroup_begin();
-	weighted<N / 2, C>(o, p, moved(v_tile, (count - 1) % 2 * SEEN * D * 2));
+	weighted<N / 2, C>(o, p, moved(v_tile, (count - 1) % 4 * SEEN * D * 2));
 	warpgroup_commit();
 	warpgroup_wait<0>();
 	settle(o);
@@ -214,29 +243,32 @@ __device__ __forceinline__ void slopes(float scale, float (&s)[N][4], float (&dp
 		}
 }
 
-// hopper_dq also leaves delta for hopper_dkv.
-template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dq(const AttentionArgs &a) {
-	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8;
+// hopper_dq also leaves delta for hopper_dkv. AHEAD is how many tiles are under way: with 2 warpgroups go on as in hopper_forward,
+// with 1 they do together and a block takes less of shared memory.
+template <int D, int GROUPS, int SEEN, int AHEAD> __device__ __forceinline__ void hopper_dq(const AttentionArgs &a) {
+	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8, KEYS = 2 * AHEAD + 1, VALUES = 2 * AHEAD;
 	__shared__ float deltas[OWN];
-	u16 *shared = panels(); // queries, their gradients of o, three tiles of keys and two of values
+	__shared__ u64 meeting;
+	u16 *shared = panels(); // queries, their gradients of o, tiles of keys and of values
 	Tile t = a.tiles[blockIdx.y];
 	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP;
-	int group = threadIdx.x / GROUP * 64, mine = threadIdx.x / WARP * 16;
+	int group = group_of() * 64, mine = threadIdx.x / WARP * 16;
 	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * D;
 	i64 o_stride = (i64)a.heads * D, o_at = (t.q + t.first) * o_stride + head * D;
 	i64 kv_at = t.k * k_stride + kv * D;
-	u16 *qs = shared, *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + 3 * SEEN * D;
+	u16 *qs = shared, *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + KEYS * SEEN * D;
 	int lo, hi;
 	keys_of<OWN, SEEN>(a, t, lo, hi);
 	int count = (hi - lo + SEEN - 1) / SEEN;
 	auto gather_seen = [&](int n) {
 		int j0 = lo + n * SEEN;
-		gather<D, SEEN, THREADS>(ks + n % 3 * SEEN * D, bf16(a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
-		gather<D, SEEN, THREADS>(vs + n % 2 * SEEN * D, bf16(a.v) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+		gather<D, SEEN, THREADS>(ks + n % KEYS * SEEN * D, bf16(a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+		gather<D, SEEN, THREADS>(vs + n % VALUES * SEEN * D, bf16(a.v) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
 	};
 	gather<D, OWN, THREADS>(qs, bf16(a.q) + q_at, q_stride, t.q_len - t.first);
 	gather<D, OWN, THREADS>(gs, bf16(a.grad_o) + o_at, o_stride, t.q_len - t.first);
 	gather_seen(0);
+	if (AHEAD == 2 && count > 1) gather_seen(1);
 	for (int r = mine; r < mine + 16; r++) {
 		float part = 0.0f;
 		if (t.first + r < t.q_len)
@@ -260,8 +292,8 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dq
 		delta[h] = deltas[r];
 	}
 	auto score_tile = [&](int n) {
-		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % 3 * SEEN * D * 2));
-		outer<D, OWN, SEEN, N>(dp, g_tile, moved(v_tile, n % 2 * SEEN * D * 2));
+		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % KEYS * SEEN * D * 2));
+		outer<D, OWN, SEEN, N>(dp, g_tile, moved(v_tile, n % VALUES * SEEN * D * 2));
 		warpgroup_commit();
 	};
 	auto slope_tile = [&](int n) {
@@ -271,20 +303,28 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dq
 		slopes<N>(scale, s, dp, [&](int, int e) { return lse[e / 2]; }, [&](int, int e) { return delta[e / 2]; }, some_hidden(a, t, i0, 16, j0, SEEN),
 		          [&](int n, int e) { return visible(a, t, i0 + row_of(e), j0 + 8 * n + column_of(e)); });
 	};
+	if (threadIdx.x == 0) meeting_begin(&meeting, THREADS);
 	arrived();
+	auto go_on = [&](int n) {
+		if (AHEAD == 2) ready(&meeting);
+		if (n + AHEAD < count) gather_seen(n + AHEAD);
+	};
 	warpgroup_begin();
 	score_tile(0);
-	if (count > 1) gather_seen(1);
+	go_on(0);
 	warpgroup_wait<0>();
 	slope_tile(0);
 	rounded<N / 2, N>(ds, dp);
 	for (int n = 1; n < count; n++) {
-		arrived();
+		if (AHEAD == 2)
+			meeting_wait(&meeting, n - 1);
+		else
+			arrived();
 		warpgroup_begin();
 		score_tile(n);
-		weighted<N / 2, C>(dq, ds, moved(k_tile, (n - 1) % 3 * SEEN * D * 2));
+		weighted<N / 2, C>(dq, ds, moved(k_tile, (n - 1) % KEYS * SEEN * D * 2));
 		warpgroup_commit();
-		if (n + 1 < count) gather_seen(n + 1);
+		go_on(n);
 		warpgroup_wait<1>();
 		slope_tile(n);
 		warpgroup_wait<0>();
@@ -293,7 +333,7 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dq
 		rounded<N / 2, N>(ds, dp);
 	}
 	warpgroup_begin();
-	weighted<N / 2, C>(dq, ds, moved(k_tile, (count - 1) % 3 * SEEN * D * 2));
+	weighted<N / 2, C>(dq, ds, moved(k_tile, (count - 1) % KEYS * SEEN * D * 2));
 	warpgroup_commit();
 	warpgroup_wait<0>();
 	settle(dq);
@@ -309,7 +349,7 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dk
 	u16 *shared = panels();                  // keys, values, then three tiles of queries and gradients of o
 	Tile t = a.tiles[blockIdx.y];
 	int heads = a.heads / a.kv_heads, kv = blockIdx.x, off = t.k_len - t.q_len;
-	int group = threadIdx.x / GROUP * 64, mine = threadIdx.x / WARP * 16;
+	int group = group_of() * 64, mine = threadIdx.x / WARP * 16;
 	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D, k_at = (t.k + t.first) * k_stride + kv * D;
 	u16 *ks = shared, *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + 3 * SEEN * D;
 	// queries that see one of the keys, in tiles; of the heads of the group one after the other
@@ -425,5 +465,5 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dk
 
 // These make the kernels for heads of D channels, so many blocks at a time on a multiprocessor; device/cuda/hopper.go has the same sizes.
 #define HOPPER_FORWARD(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_forward_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_forward<D, GROUPS, SEEN>(a); }
-#define HOPPER_DQ(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_dq_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dq<D, GROUPS, SEEN>(a); }
+#define HOPPER_DQ(D, GROUPS, SEEN, AHEAD, BLOCKS) KERNEL_BLOCKS(hopper_dq_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dq<D, GROUPS, SEEN, AHEAD>(a); }
 #define HOPPER_DKV(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_dkv_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dkv<D, GROUPS, SEEN>(a); }

@@ -67,6 +67,16 @@ __device__ __forceinline__ float max_fast(float a, float b) {
 	asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
 	return r;
 }
+
+// A meeting, in shared memory, is a barrier of so many threads that say when they are there and wait later: what a thread does
+// between holds nobody up. Phases are counted from 0.
+__device__ __forceinline__ void meeting_begin(u64 *m, int threads) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(m)), "r"(threads) : "memory"); }
+__device__ __forceinline__ void meeting_arrive(u64 *m) {
+	asm volatile("{\n.reg .b64 state;\nmbarrier.arrive.shared::cta.b64 state, [%0];\n}" ::"r"(shared_address(m)) : "memory");
+}
+__device__ __forceinline__ void meeting_wait(u64 *m, int phase) {
+	asm volatile("{\n.reg .pred over;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra AGAIN;\n}" ::"r"(shared_address(m)), "r"(phase & 1) : "memory");
+}
 #else
 __device__ __forceinline__ float max_fast(float a, float b) { return max_nan(a, b); }
 #endif

@@ -28,6 +28,10 @@ void hone_product_later(const struct HoneWide *p);
 void hone_products_end_group();
 void hone_products_now(int but);
 void hone_settled(const void *registers);
+struct HoneMeeting;
+void hone_meeting_begin(struct HoneMeeting *m, int threads);
+void hone_meeting_arrive(struct HoneMeeting *m);
+void hone_meeting_wait(struct HoneMeeting *m, int phase);
 }
 
 #define KERNEL(name, threads, args)                                       \
@@ -210,6 +214,14 @@ template <bool ROWS, int N> static inline void warpgroup_mma(float (&c)[N][4], c
 static inline void warpgroup_begin() {}
 static inline void warpgroup_commit() { hone_products_end_group(); }
 template <int GROUPS> static inline void warpgroup_wait() { hone_products_now(GROUPS); }
+struct HoneMeeting {
+	short threads, missing; // of this phase
+	int phase;
+};
+static_assert(sizeof(HoneMeeting) == 8, "it is in the place of an mbarrier");
+static inline void meeting_begin(unsigned long long *m, int threads) { hone_meeting_begin((HoneMeeting *)m, threads); }
+static inline void meeting_arrive(unsigned long long *m) { hone_meeting_arrive((HoneMeeting *)m); }
+static inline void meeting_wait(unsigned long long *m, int phase) { hone_meeting_wait((HoneMeeting *)m, phase); }
 static inline void show_tensor_cores() { hone_copies_shown(); }
 template <int N> static inline void settle(float (&c)[N][4]) { hone_settled(c); }
 template <int N> static inline void settle(unsigned (&a)[N][4]) { hone_settled(a); }

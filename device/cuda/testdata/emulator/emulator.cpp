@@ -24,7 +24,7 @@ namespace {
 
 const int MOST = 1024;          // threads of a block
 const size_t STACK = 64 << 10;  // bytes of a fiber
-enum State { READY, AT_BARRIER, AT_EXCHANGE, DONE };
+enum State { READY, AT_BARRIER, AT_EXCHANGE, AT_MEETING, DONE };
 
 #ifdef __x86_64__
 typedef void *Context; // its stack pointer
@@ -56,6 +56,8 @@ struct Fiber {
 	bool unshown;             // copies were made that products do not see yet
 	std::vector<HoneWide> products; // that have not been waited for
 	int product_groups;
+	const HoneMeeting *meeting; // AT_MEETING: until this phase of it is over
+	int phase;
 };
 
 const int GIVEN = 64; // bytes that a lane can give, and get
@@ -118,6 +120,7 @@ void resume(int t, Context *from) {
 bool ready(int t) {
 	Fiber &f = fibers[t];
 	if (f.state == AT_EXCHANGE && f.out) f.state = READY;
+	if (f.state == AT_MEETING && (f.meeting->phase & 1) != f.phase) f.state = READY;
 	return f.state == READY;
 }
 
@@ -280,6 +283,21 @@ extern "C" void hone_products_now(int but) {
 		hone_together(&p, sizeof p, 0, 0, hone_wide_warp);
 	}
 	f.products.erase(f.products.begin(), f.products.begin() + n);
+}
+
+extern "C" void hone_meeting_begin(HoneMeeting *m, int threads) { *m = HoneMeeting{(short)threads, (short)threads, 0}; }
+
+extern "C" void hone_meeting_arrive(HoneMeeting *m) {
+	if (fibers[running].unshown) return hone_refuse("a thread says that its copies are there before it has shown them to the tensor cores");
+	if (--m->missing == 0) m->missing = m->threads, m->phase++;
+}
+
+extern "C" void hone_meeting_wait(HoneMeeting *m, int phase) {
+	Fiber &f = fibers[running];
+	f.meeting = m, f.phase = phase & 1;
+	if ((m->phase & 1) != f.phase) return;
+	f.state = AT_MEETING;
+	yield();
 }
 
 // hone_settled refuses what a kernel does with registers before it has waited for the products that use them.
