@@ -38,14 +38,73 @@ func (d *Device) MatMul(m device.MatMul) {
 		d.finish(m, a)
 		return
 	}
-	if d.fewRows(m, a) || d.thin(m, a) {
+	if d.fewRows(m, a) || d.thin(m, a) || d.cut(m, a) {
 		return
 	}
-	if err := d.library(m, a); !errors.Is(err, errNoProduct) {
-		d.fail(err)
-		return
+	if m.K >= leastSum {
+		if err := d.library(m, a); !errors.Is(err, errNoProduct) {
+			d.fail(err)
+			return
+		}
 	}
 	run(d, kernelMatMul, shape{x: over(m.N, 64), y: over(m.M, 64), z: max(m.Batch, 1), threads: 256}, &a)
+}
+
+// The library takes 6 to 9 times as long for a large side that is no multiple of eight, as GPT-2's vocabulary of 50257, wherever its rows begin
+// (bf16 on an H100). So such a product is cut there; the rest is too small to matter. Sums of fewer than eight are left to the own kernel.
+const (
+	leastCut = 4096
+	leastSum = 8
+)
+
+// cut queues a product in two parts, and reports false for one that needs no cut.
+func (d *Device) cut(m device.MatMul, a matMulArgs) bool {
+	if a.a.half == 0 || m.Batch > 1 {
+		return false
+	}
+	m.LDA, m.LDB, m.LDC = int(a.lda), int(a.ldb), int(a.ldc)
+	rest := m
+	behind := func(b device.Buffer, n, stride int, turned bool) device.Buffer {
+		if turned {
+			stride = 1
+		}
+		return b.Slice(n*stride, b.Len)
+	}
+	uneven := func(n int) bool { return n%8 != 0 && n >= leastCut }
+	switch {
+	case uneven(m.N):
+		n := m.N / 8 * 8
+		m.N, rest.N = n, m.N-n
+		rest.B, rest.C = behind(m.B, n, m.LDB, !m.TransB), m.C.Slice(n, m.C.Len)
+		if !m.Bias.IsZero() {
+			rest.Bias = m.Bias.Slice(n, m.Bias.Len)
+		}
+	case uneven(m.M) && m.TransA:
+		n := m.M / 8 * 8
+		m.M, rest.M = n, m.M-n
+		rest.A, rest.C = m.A.Slice(n, m.A.Len), m.C.Slice(n*m.LDC, m.C.Len)
+	case uneven(m.K):
+		n := m.K / 8 * 8
+		m.K, rest.K = n, m.K-n
+		rest.A, rest.B = behind(m.A, n, m.LDA, !m.TransA), behind(m.B, n, m.LDB, m.TransB)
+		m, rest = rest, m // the smaller part is what rounds on its own
+		rest.Accumulate, rest.Bias = true, device.Buffer{}
+	default:
+		return false
+	}
+	d.MatMul(m)
+	d.MatMul(rest)
+	return true
+}
+
+var _ device.Adder = (*Device)(nil)
+
+// MatMulPlus computes the smaller product first, to which the library adds the other in its registers, at no cost.
+func (d *Device) MatMulPlus(m, plus device.MatMul) {
+	plus.M, plus.N, plus.C, plus.LDC, plus.Accumulate, plus.Bias = m.M, m.N, m.C, m.LDC, m.Accumulate, m.Bias
+	m.Accumulate, m.Bias = true, device.Buffer{}
+	d.MatMul(plus)
+	d.MatMul(m)
 }
 
 var _ device.Loose = (*Device)(nil)

@@ -9,10 +9,11 @@ var (
 	kernelsThin    = [3]kernel{{"thin", "thin_16"}, {"thin", "thin_32"}, {"thin", "thin_64"}} // by the columns they have
 )
 
-// Products are thin with so many columns at most, sums of so many at least and more rows than this: with fewer the library is as fast.
+// Products are thin with so many columns at most, and sums of so many at least: with 16 columns and sums of 4096 the library takes 17 us
+// and these kernels 27, with sums of 14336 256 and 64 (4096 rows, on an H100).
 const (
 	mostThin      = 64
-	leastThinSum  = 256
+	leastThinSum  = 6144
 	leastThinRows = 64
 	thinRows      = 128 // of a block
 	thinChunk     = 512
