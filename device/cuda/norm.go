@@ -8,26 +8,33 @@ import (
 
 // kernels/norm.cu
 var (
-	kernelsNorm     = rowKernels{{"norm", "norm_rows_1024"}, {"norm", "norm_rows_8192"}, {"norm", "norm_rows_32768"}}
-	kernelsNormGrad = rowKernels{{"norm", "norm_grad_1024"}, {"norm", "norm_grad_8192"}, {"norm", "norm_grad_32768"}}
-	kernelRope      = kernel{"norm", "rope"}
+	kernelsNorm = []rowKernel{{1024, 32, kernel{"norm", "norm_rows_1024"}}, {2048, 256, kernel{"norm", "norm_rows_2048"}}, {4096, 512, kernel{"norm", "norm_rows_4096"}},
+		{8192, 1024, kernel{"norm", "norm_rows_8192"}}, {32768, 1024, kernel{"norm", "norm_rows_32768"}}}
+	kernelsNormGrad = []rowKernel{{256, 32, kernel{"norm", "norm_grad_256"}}, {1024, 128, kernel{"norm", "norm_grad_1024"}}, {2048, 256, kernel{"norm", "norm_grad_2048"}},
+		{4096, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1024, kernel{"norm", "norm_grad_8192"}}, {32768, 1024, kernel{"norm", "norm_grad_32768"}}}
+	kernelRope = kernel{"norm", "rope"}
 )
 
-// rowKernels are a kernel for rows that a warp does, one for rows that a block does, and one for those that need a large block.
-type rowKernels [3]kernel
+// rowKernel is a kernel for rows of so many elements at most, each done by so many threads.
+type rowKernel struct {
+	most, threads int
+	kernel
+}
 
-// runRows queues a kernel over n rows of c elements.
-func runRows[A any](d *Device, k rowKernels, n, c int, args *A) {
-	switch {
-	case c <= 1024:
-		run(d, k[0], line(over(n, 8), 256), args)
-	case c <= 8192:
-		run(d, k[1], line(n, 256), args)
-	case c <= 32768:
-		run(d, k[2], line(n, 1024), args)
-	default:
-		panic(fmt.Sprintf("cuda: %s of rows of %d channels; 32768 at most", k[0].file, c))
+// runRows queues the first of kernels that rows of c elements fit over n of them.
+func runRows[A any](d *Device, kernels []rowKernel, n, c int, args *A) {
+	for _, k := range kernels {
+		if c > k.most {
+			continue
+		}
+		threads := k.threads
+		if threads == 32 { // eight rows to a block
+			threads = 256
+		}
+		run(d, k.kernel, line(over(n, threads/k.threads), threads), args)
+		return
 	}
+	panic(fmt.Sprintf("cuda: %s of rows of %d channels; %d at most", kernels[0].file, c, kernels[len(kernels)-1].most))
 }
 
 type normArgs struct {

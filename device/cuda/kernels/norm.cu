@@ -87,9 +87,8 @@ template <int THREADS, int QUADS> __device__ void norm_grad(const NormGradArgs &
 				dot += g[q][j] * v[q][j];
 			}
 	});
-	sum = row_sum<THREADS>(sum) / a.c;
+	sum = a.mean ? row_sum<THREADS>(sum) / a.c : 0.0f;
 	dot = row_sum<THREADS>(dot) / a.c;
-	if (!a.mean) sum = 0.0f;
 	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
 		float old[4] = {0, 0, 0, 0};
 		if (a.acc) load4(dx, c, a.c, old);
@@ -98,11 +97,17 @@ template <int THREADS, int QUADS> __device__ void norm_grad(const NormGradArgs &
 	});
 }
 
+// Eight channels in a thread keep enough reads under way; a warp with more of them does short rows as fast forward.
 KERNEL(norm_rows_1024, 256, NormArgs) { norm_rows<WARP, 8>(a); }
-KERNEL(norm_rows_8192, 256, NormArgs) { norm_rows<256, 8>(a); }
+KERNEL(norm_rows_2048, 256, NormArgs) { norm_rows<256, 2>(a); }
+KERNEL(norm_rows_4096, 512, NormArgs) { norm_rows<512, 2>(a); }
+KERNEL(norm_rows_8192, 1024, NormArgs) { norm_rows<1024, 2>(a); }
 KERNEL(norm_rows_32768, 1024, NormArgs) { norm_rows<1024, 8>(a); }
-KERNEL(norm_grad_1024, 256, NormGradArgs) { norm_grad<WARP, 8>(a); }
-KERNEL(norm_grad_8192, 256, NormGradArgs) { norm_grad<256, 8>(a); }
+KERNEL(norm_grad_256, 256, NormGradArgs) { norm_grad<WARP, 2>(a); }
+KERNEL(norm_grad_1024, 128, NormGradArgs) { norm_grad<128, 2>(a); }
+KERNEL(norm_grad_2048, 256, NormGradArgs) { norm_grad<256, 2>(a); }
+KERNEL(norm_grad_4096, 512, NormGradArgs) { norm_grad<512, 2>(a); }
+KERNEL(norm_grad_8192, 1024, NormGradArgs) { norm_grad<1024, 2>(a); }
 KERNEL(norm_grad_32768, 1024, NormGradArgs) { norm_grad<1024, 8>(a); }
 
 struct RopeArgs {

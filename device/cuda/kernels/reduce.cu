@@ -54,23 +54,35 @@ struct ColumnArgs {
 
 // column_parts adds the rows of a chunk: 128 columns in a block, four to a thread and a row to each warp at a time.
 KERNEL(column_parts, 256, ColumnArgs) {
+	constexpr int AHEAD = 8; // rows that a thread reads before it adds them up
 	__shared__ float sums[8][4][WARP], dots[8][4][WARP];
 	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
 	int c = (blockIdx.x * WARP + lane) * 4;
 	i64 lo = (i64)blockIdx.y * a.chunk, hi = lo + a.chunk < a.rows ? lo + a.chunk : a.rows;
 	float sum[4] = {0, 0, 0, 0}, dot[4] = {0, 0, 0, 0};
-	if (c < a.c)
-#pragma unroll 4
-		for (i64 r = lo + warp; r < hi; r += 8) {
-			float dy[4], x[4];
-			load4(from(a.dy, r * a.c), c, a.c, dy);
-			if (a.x.p) {
-				load4(from(a.x, r * a.c), c, a.c, x);
-				float mean = a.mean ? a.mean[r] : 0.0f, rstd = a.rstd[r];
-				for (int j = 0; j < 4; j++) dot[j] += dy[j] * ((x[j] - mean) * rstd);
-			}
-			for (int j = 0; j < 4; j++) sum[j] += dy[j];
+	for (i64 r0 = lo + warp; c < a.c && r0 < hi; r0 += 8 * AHEAD) {
+		float dy[AHEAD][4], x[AHEAD][4];
+#pragma unroll
+		for (int i = 0; i < AHEAD; i++) {
+			i64 r = r0 + 8 * i;
+			if (r < hi)
+				load4(from(a.dy, r * a.c), c, a.c, dy[i]);
+			else
+				dy[i][0] = dy[i][1] = dy[i][2] = dy[i][3] = 0.0f;
 		}
+		if (a.x.p)
+#pragma unroll
+			for (int i = 0; i < AHEAD; i++)
+				if (r0 + 8 * i < hi) load4(from(a.x, (r0 + 8 * i) * a.c), c, a.c, x[i]);
+#pragma unroll
+		for (int i = 0; i < AHEAD; i++) {
+			i64 r = r0 + 8 * i;
+			for (int j = 0; j < 4; j++) sum[j] += dy[i][j];
+			if (!a.x.p || r >= hi) continue;
+			float mean = a.mean ? a.mean[r] : 0.0f, rstd = a.rstd[r];
+			for (int j = 0; j < 4; j++) dot[j] += dy[i][j] * ((x[i][j] - mean) * rstd);
+		}
+	}
 	for (int j = 0; j < 4; j++) sums[warp][j][lane] = sum[j], dots[warp][j][lane] = dot[j];
 	__syncthreads();
 	if (warp >= 4 || c + warp >= a.c) return;
