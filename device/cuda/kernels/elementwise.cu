@@ -6,7 +6,7 @@ enum { ADD, SUB, MUL, DIV, MAX, MIN };
 
 __device__ __forceinline__ i64 quad() { return ((i64)blockIdx.x * blockDim.x + threadIdx.x) * 4; }
 
-__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + expf(-x)); } // to two units in the last place, and 0 for 1/Inf
 
 // gelu_inner is √(2/π)·(x+0.044715x³).
 __device__ __forceinline__ float gelu_inner(float x) { return 0.7978845608028654f * (x + 0.044715f * x * x * x); }
@@ -14,7 +14,7 @@ __device__ __forceinline__ float gelu_inner(float x) { return 0.7978845608028654
 // times is a·b for a factor that vanishes faster than x grows: 0·Inf is 0.
 __device__ __forceinline__ float times(float small, float x) { return small == 0.0f ? 0.0f : small * x; }
 
-__device__ float unary_of(int op, float x) {
+__device__ __forceinline__ float unary_of(int op, float x) {
 	switch (op) {
 	case SILU: {
 		float s = sigmoid(x);
@@ -35,7 +35,7 @@ __device__ float unary_of(int op, float x) {
 	return x;
 }
 
-__device__ float unary_slope(int op, float x) {
+__device__ __forceinline__ float unary_slope(int op, float x) {
 	switch (op) {
 	case SILU: {
 		float s = sigmoid(x);
@@ -61,6 +61,27 @@ __device__ float unary_slope(int op, float x) {
 	case LOG_SIGMOID: return sigmoid(-x);
 	}
 	return 1.0f;
+}
+
+template <int OP> struct Op {
+	static constexpr int value = OP;
+};
+
+// with_op calls f with the operation as a constant, so that a thread decides once and not for each element.
+template <class F> __device__ __forceinline__ void with_op(int op, F f) {
+	switch (op) {
+	case SILU: return f(Op<SILU>());
+	case GELU: return f(Op<GELU>());
+	case GELU_ERF: return f(Op<GELU_ERF>());
+	case RELU: return f(Op<RELU>());
+	case TANH: return f(Op<TANH>());
+	case SIGMOID: return f(Op<SIGMOID>());
+	case EXP: return f(Op<EXP>());
+	case LOG: return f(Op<LOG>());
+	case SQUARE: return f(Op<SQUARE>());
+	case LOG_SIGMOID: return f(Op<LOG_SIGMOID>());
+	default: return f(Op<IDENTITY>());
+	}
 }
 
 __device__ float binary_of(int op, float a, float b) {
@@ -103,8 +124,10 @@ KERNEL(unary, 256, UnaryArgs) {
 	if (i >= a.n) return;
 	float x[4];
 	load4(a.x, i, a.n, x);
+	with_op(a.op, [&](auto op) {
 #pragma unroll
-	for (int j = 0; j < 4; j++) x[j] = unary_of(a.op, x[j]);
+		for (int j = 0; j < 4; j++) x[j] = unary_of(op.value, x[j]);
+	});
 	store4(a.y, i, a.n, x);
 }
 
@@ -115,8 +138,10 @@ KERNEL(unary_grad, 256, UnaryArgs) {
 	load4(a.x, i, a.n, x);
 	load4(a.dy, i, a.n, dy);
 	if (a.acc) load4(a.y, i, a.n, sum);
+	with_op(a.op, [&](auto op) {
 #pragma unroll
-	for (int j = 0; j < 4; j++) sum[j] += unary_slope(a.op, x[j]) * dy[j];
+		for (int j = 0; j < 4; j++) sum[j] += unary_slope(op.value, x[j]) * dy[j];
+	});
 	store4(a.y, i, a.n, sum);
 }
 
@@ -171,8 +196,10 @@ KERNEL(gated, 256, GatedArgs) {
 	float g[4], u[4];
 	load4(a.gate, i, a.n, g);
 	load4(a.up, i, a.n, u);
+	with_op(a.op, [&](auto op) {
 #pragma unroll
-	for (int j = 0; j < 4; j++) g[j] = unary_of(a.op, g[j]) * u[j];
+		for (int j = 0; j < 4; j++) g[j] = unary_of(op.value, g[j]) * u[j];
+	});
 	store4(a.y, i, a.n, g);
 }
 
@@ -183,11 +210,13 @@ KERNEL(gated_grad, 256, GatedArgs) {
 	load4(a.gate, i, a.n, g);
 	load4(a.up, i, a.n, u);
 	load4(a.dy, i, a.n, dy);
+	with_op(a.op, [&](auto op) {
 #pragma unroll
-	for (int j = 0; j < 4; j++) {
-		dg[j] = unary_slope(a.op, g[j]) * u[j] * dy[j];
-		du[j] = unary_of(a.op, g[j]) * dy[j];
-	}
+		for (int j = 0; j < 4; j++) {
+			dg[j] = unary_slope(op.value, g[j]) * u[j] * dy[j];
+			du[j] = unary_of(op.value, g[j]) * dy[j];
+		}
+	});
 	store4(a.dgate, i, a.n, dg);
 	store4(a.dup, i, a.n, du);
 }

@@ -77,6 +77,7 @@ static inline unsigned __float_as_uint(float f) {
 static inline float __int_as_float(int v) { return __uint_as_float((unsigned)v); }
 static inline float __fmul_rn(float a, float b) { return a * b; } // the build forbids fused ones
 static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fdividef(float a, float b) { return a / b; }
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 
