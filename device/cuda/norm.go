@@ -9,9 +9,9 @@ import (
 // kernels/norm.cu
 var (
 	kernelsNorm = []rowKernel{{1024, 32, kernel{"norm", "norm_rows_1024"}}, {2048, 256, kernel{"norm", "norm_rows_2048"}}, {4096, 512, kernel{"norm", "norm_rows_4096"}},
-		{8192, 1024, kernel{"norm", "norm_rows_8192"}}, {32768, 1024, kernel{"norm", "norm_rows_32768"}}}
+		{8192, 1024, kernel{"norm", "norm_rows_8192"}}, {16384, 1024, kernel{"norm", "norm_rows_16384"}}}
 	kernelsNormGrad = []rowKernel{{256, 32, kernel{"norm", "norm_grad_256"}}, {1024, 128, kernel{"norm", "norm_grad_1024"}}, {2048, 256, kernel{"norm", "norm_grad_2048"}},
-		{4096, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1024, kernel{"norm", "norm_grad_8192"}}, {32768, 1024, kernel{"norm", "norm_grad_32768"}}}
+		{4096, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1024, kernel{"norm", "norm_grad_8192"}}, {16384, 1024, kernel{"norm", "norm_grad_16384"}}}
 	kernelRope = kernel{"norm", "rope"}
 )
 

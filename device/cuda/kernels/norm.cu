@@ -102,13 +102,13 @@ KERNEL(norm_rows_1024, 256, NormArgs) { norm_rows<WARP, 8>(a); }
 KERNEL(norm_rows_2048, 256, NormArgs) { norm_rows<256, 2>(a); }
 KERNEL(norm_rows_4096, 512, NormArgs) { norm_rows<512, 2>(a); }
 KERNEL(norm_rows_8192, 1024, NormArgs) { norm_rows<1024, 2>(a); }
-KERNEL(norm_rows_32768, 1024, NormArgs) { norm_rows<1024, 8>(a); }
+KERNEL(norm_rows_16384, 1024, NormArgs) { norm_rows<1024, 4>(a); }
 KERNEL(norm_grad_256, 256, NormGradArgs) { norm_grad<WARP, 2>(a); }
 KERNEL(norm_grad_1024, 128, NormGradArgs) { norm_grad<128, 2>(a); }
 KERNEL(norm_grad_2048, 256, NormGradArgs) { norm_grad<256, 2>(a); }
 KERNEL(norm_grad_4096, 512, NormGradArgs) { norm_grad<512, 2>(a); }
 KERNEL(norm_grad_8192, 1024, NormGradArgs) { norm_grad<1024, 2>(a); }
-KERNEL(norm_grad_32768, 1024, NormGradArgs) { norm_grad<1024, 8>(a); }
+KERNEL(norm_grad_16384, 1024, NormGradArgs) { norm_grad<1024, 4>(a); }
 
 struct RopeArgs {
 	Floats y, x;
