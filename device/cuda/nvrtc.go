@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unsafe"
 
@@ -21,6 +22,11 @@ func openNVRTC(folders []string, major int) (*nvrtc, error) {
 	lib, err := libraryNVRTC.open(folders, major)
 	if err != nil {
 		return nil, err
+	}
+	// What it opens when it compiles stands beside it, where the system does not look: 13.0 has no path of its own for it.
+	builtins, _ := filepath.Glob(filepath.Join(filepath.Dir(lib.Path), "libnvrtc-builtins.so*")) // the pattern is none of the user's
+	if len(builtins) > 0 {
+		_, _ = dl.Open(builtins...) // a compiler that cannot do without says so
 	}
 	n := &nvrtc{library: lib}
 	var version uintptr

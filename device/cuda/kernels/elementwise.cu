@@ -63,26 +63,20 @@ __device__ __forceinline__ float unary_slope(int op, float x) {
 	return 1.0f;
 }
 
-template <int OP> struct Op {
-	static constexpr int value = OP;
-};
-
-// with_op calls f with the operation as a constant, so that a thread decides once and not for each element.
-template <class F> __device__ __forceinline__ void with_op(int op, F f) {
-	switch (op) {
-	case SILU: return f(Op<SILU>());
-	case GELU: return f(Op<GELU>());
-	case GELU_ERF: return f(Op<GELU_ERF>());
-	case RELU: return f(Op<RELU>());
-	case TANH: return f(Op<TANH>());
-	case SIGMOID: return f(Op<SIGMOID>());
-	case EXP: return f(Op<EXP>());
-	case LOG: return f(Op<LOG>());
-	case SQUARE: return f(Op<SQUARE>());
-	case LOG_SIGMOID: return f(Op<LOG_SIGMOID>());
-	default: return f(Op<IDENTITY>());
+// WITH_OP does something with the operation as a constant OP, so that a thread decides once and not for each element.
+#define WITH_OP(op, something)                                                                       \
+	switch (op) {                                                                                       \
+		OP_CASE(SILU, something) OP_CASE(GELU, something) OP_CASE(GELU_ERF, something)                     \
+		OP_CASE(RELU, something) OP_CASE(TANH, something) OP_CASE(SIGMOID, something)                      \
+		OP_CASE(EXP, something) OP_CASE(LOG, something) OP_CASE(SQUARE, something)                         \
+		OP_CASE(LOG_SIGMOID, something) OP_CASE(IDENTITY, something)                                       \
 	}
-}
+#define OP_CASE(name, something)                                                                     \
+	case name: {                                                                                        \
+		constexpr int OP = name;                                                                           \
+		_Pragma("unroll") for (int j = 0; j < 4; j++) something;                                           \
+		break;                                                                                             \
+	}
 
 __device__ float binary_of(int op, float a, float b) {
 	switch (op) {
@@ -124,10 +118,7 @@ KERNEL(unary, 256, UnaryArgs) {
 	if (i >= a.n) return;
 	float x[4];
 	load4(a.x, i, a.n, x);
-	with_op(a.op, [&](auto op) {
-#pragma unroll
-		for (int j = 0; j < 4; j++) x[j] = unary_of(op.value, x[j]);
-	});
+	WITH_OP(a.op, x[j] = unary_of(OP, x[j]))
 	store4(a.y, i, a.n, x);
 }
 
@@ -138,10 +129,7 @@ KERNEL(unary_grad, 256, UnaryArgs) {
 	load4(a.x, i, a.n, x);
 	load4(a.dy, i, a.n, dy);
 	if (a.acc) load4(a.y, i, a.n, sum);
-	with_op(a.op, [&](auto op) {
-#pragma unroll
-		for (int j = 0; j < 4; j++) sum[j] += unary_slope(op.value, x[j]) * dy[j];
-	});
+	WITH_OP(a.op, sum[j] += unary_slope(OP, x[j]) * dy[j])
 	store4(a.y, i, a.n, sum);
 }
 
@@ -196,10 +184,7 @@ KERNEL(gated, 256, GatedArgs) {
 	float g[4], u[4];
 	load4(a.gate, i, a.n, g);
 	load4(a.up, i, a.n, u);
-	with_op(a.op, [&](auto op) {
-#pragma unroll
-		for (int j = 0; j < 4; j++) g[j] = unary_of(op.value, g[j]) * u[j];
-	});
+	WITH_OP(a.op, g[j] = unary_of(OP, g[j]) * u[j])
 	store4(a.y, i, a.n, g);
 }
 
@@ -210,13 +195,7 @@ KERNEL(gated_grad, 256, GatedArgs) {
 	load4(a.gate, i, a.n, g);
 	load4(a.up, i, a.n, u);
 	load4(a.dy, i, a.n, dy);
-	with_op(a.op, [&](auto op) {
-#pragma unroll
-		for (int j = 0; j < 4; j++) {
-			dg[j] = unary_slope(op.value, g[j]) * u[j] * dy[j];
-			du[j] = unary_of(op.value, g[j]) * dy[j];
-		}
-	});
+	WITH_OP(a.op, (dg[j] = unary_slope(OP, g[j]) * u[j] * dy[j], du[j] = unary_of(OP, g[j]) * dy[j]))
 	store4(a.dgate, i, a.n, dg);
 	store4(a.dup, i, a.n, du);
 }
