@@ -1,4 +1,4 @@
-#include "hopper.cuh"
+#include "hoppergrad.cuh"
 
 HOPPER_FORWARD(128, 2, 64, 1)
 HOPPER_DQ(128, 2, 64, 2, 1)
