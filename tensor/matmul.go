@@ -82,16 +82,30 @@ func (l *layer) grad(t *Tape, dy device.Buffer) {
 		dx.C, dx.Accumulate = x.gradBuffer()
 		matMul(t.Dev, dx, w)
 	}
-	if w.needsGrad { // dw = dyᵀ·x, or xᵀ·dy
+	var dw device.MatMul // dyᵀ·x, or xᵀ·dy
+	if w.needsGrad {
 		t.late(x)
-		dw, acc := w.gradBuffer()
-		g := device.MatMul{M: l.out, N: l.in, K: l.n, A: dy, B: x.Buffer(), TransA: true, C: dw, Accumulate: acc}
+		dw = device.MatMul{M: l.out, N: l.in, K: l.n, A: dy, B: x.Buffer(), TransA: true}
 		if !l.outFirst {
-			g.M, g.N, g.A, g.B = l.in, l.out, x.Buffer(), dy
+			dw.M, dw.N, dw.A, dw.B = l.in, l.out, x.Buffer(), dy
 		}
-		t.Dev.MatMul(g)
+		dw.C, dw.Accumulate = w.gradBuffer()
 	}
-	if b != nil && b.needsGrad {
+	paramGrads(t, dw, b, dy)
+}
+
+// paramGrads computes dw, where it is a product, and adds the sums of the columns of dy to the gradient of b, which may be nil.
+func paramGrads(t *Tape, dw device.MatMul, b *Tensor, dy device.Buffer) {
+	wanted := b != nil && b.needsGrad
+	if wanted && dw.M > 0 && dw.B == dy { // they are at hand in the product
+		db, acc := b.gradBuffer()
+		device.MatMulSums(t.Dev, dw, db, acc)
+		return
+	}
+	if dw.M > 0 {
+		t.Dev.MatMul(dw)
+	}
+	if wanted {
 		db, acc := b.gradBuffer()
 		t.Dev.ColumnSum(db, dy, acc)
 	}

@@ -54,6 +54,8 @@ type gemmArgs struct {
 	Batch                     int       // number of products; 0 means 1
 	StrideA, StrideB, StrideC int       // elements between the operands of successive products
 	Plus                      gemmPlus  // added at the end, where Batch is 1
+	Sums                      []float32 // optional, N elements: the sums of the columns of B, which is not transposed, K and Batch not 0
+	AddSums                   bool      // Sums += instead of Sums =
 }
 
 // gemm computes g on all workers. It panics when an operand is too small.
@@ -105,7 +107,7 @@ func (g *gemmArgs) check(k *gemmKernels) bool {
 	ok := g.M >= 0 && g.N >= 0 && g.K >= 0 &&
 		g.A.fits(a, &g.LDA, g.Batch, g.StrideA) && g.fitsB(b, k) &&
 		g.C.fits([2]int{g.M, g.N}, &g.LDC, g.Batch, g.StrideC) &&
-		(g.Bias == nil || len(g.Bias) >= g.N) && (g.Plus.K == 0 || g.Batch == 1 && g.Plus.check(g.M, g.N))
+		(g.Bias == nil || len(g.Bias) >= g.N) && (g.Sums == nil || g.fitsSums()) && (g.Plus.K == 0 || g.Batch == 1 && g.Plus.check(g.M, g.N))
 	if !ok {
 		panic(fmt.Sprintf("cpu: gemm of M=%d N=%d K=%d does not fit its operands: A %d elements, row stride %d, transposed %v; "+
 			"B %d, %d, %v; C %d, %d; bias %d; batch %d with strides %d, %d, %d", g.M, g.N, g.K, g.A.n, g.LDA, g.TransA,
@@ -121,6 +123,11 @@ func (g *gemmArgs) fitsB(b [2]int, k *gemmKernels) bool {
 	}
 	pairs := g.A.bf16 && k.bf16 != nil
 	return g.Batch == 1 && g.B.bf16 == pairs && g.A.bf16 == pairs && g.B.n == k.arrangedLen(g.K, g.N, pairs)
+}
+
+// fitsSums says whether the columns of B can be summed.
+func (g *gemmArgs) fitsSums() bool {
+	return len(g.Sums) >= g.N && !g.TransB && !g.Arranged && g.K > 0 && g.Batch == 1
 }
 
 // fits says whether batch matrices of the given shape lie within m. It sets ld

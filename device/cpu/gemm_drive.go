@@ -176,6 +176,9 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 		packed = plus.prepareB(0, plus.units)
 	}
 	b.s.tile.BS = 4 * b.k.nr
+	if b.Sums != nil && b.i == 0 {
+		b.sumColumns(p, u)
+	}
 	for i := 0; i < b.m; i += stripeGroup * b.k.mr {
 		m := min(stripeGroup*b.k.mr, b.m-i)
 		a, aPlus := b.prepareA(b.i+i, m, u, kc), packedA{}
@@ -196,6 +199,27 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 				b.last(i+r, rows)
 			}
 		}
+	}
+}
+
+// ones are units of k, 1 as an f32 and as a pair of bf16.
+var ones, onePairs = float32(1), uint32(0x3f803f80)
+
+// sumColumns adds the columns of a packed block of B, from unit u on, to Sums: the product of a row of ones with it.
+func (b *gemmBlock) sumColumns(p packedB, u int) {
+	t := &b.s.tile
+	t.A, t.RS, t.CS = unsafe.Pointer(&ones), 0, 0
+	if b.pairs {
+		t.A = unsafe.Pointer(&onePairs)
+	}
+	for j, at := 0, p.p; j < b.n; at = unsafe.Add(at, p.pitch) {
+		n := b.panel(j)
+		t.B, t.C, t.Add = at, unsafe.Pointer(&b.Sums[b.j+j]), nil
+		if u > 0 || b.AddSums {
+			t.Add = t.C
+		}
+		b.call(1, n, 1)
+		j += n
 	}
 }
 

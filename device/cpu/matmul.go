@@ -6,7 +6,10 @@ import (
 	"hone/device"
 )
 
-var _ device.Adder = (*Device)(nil)
+var (
+	_ device.Adder  = (*Device)(nil)
+	_ device.Summer = (*Device)(nil)
+)
 
 // MatMul computes C (+)= op(A)·op(B) (+ Bias). The product checks that its operands fit.
 func (d *Device) MatMul(m device.MatMul) { d.matMul(m, gemmPlus{}) }
@@ -25,17 +28,21 @@ func (d *Device) MatMulPlus(m, plus device.MatMul) {
 	d.matMul(m, gemmPlus{K: plus.K, A: matOf(plus.A), B: matOf(plus.B), LDA: plus.LDA, LDB: plus.LDB, TransA: plus.TransA, TransB: plus.TransB})
 }
 
+// MatMulSums computes m and sums the columns of its B, which are packed anyway.
+func (d *Device) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
+	g := gemmOf(m)
+	if g.M == 0 || g.K == 0 {
+		d.MatMul(m)
+		d.ColumnSum(sums, m.B.Slice(0, m.K*m.N), acc)
+		return
+	}
+	g.Sums, g.AddSums = f32sOf("MatMulSums", sums, g.N), acc
+	d.pool.gemm(&g)
+}
+
 func (d *Device) matMul(m device.MatMul, plus gemmPlus) {
-	if m.A.DType != m.B.DType {
-		panic(fmt.Sprintf("cpu: MatMul of %s by %s", m.A.DType, m.B.DType))
-	}
-	g := gemmArgs{
-		M: m.M, N: m.N, K: m.K,
-		A: matOf(m.A), B: matOf(m.B), C: matOf(m.C),
-		LDA: m.LDA, LDB: m.LDB, LDC: m.LDC, TransA: m.TransA, TransB: m.TransB, Arranged: m.Arranged,
-		Accumulate: m.Accumulate,
-		Batch:      m.Batch, StrideA: m.StrideA, StrideB: m.StrideB, StrideC: m.StrideC, Plus: plus,
-	}
+	g := gemmOf(m)
+	g.Plus = plus
 	if !m.Bias.IsZero() {
 		bias := floatsOf("MatMul", m.Bias, m.N)
 		s := d.scratch.get(m.N)
@@ -43,6 +50,20 @@ func (d *Device) matMul(m device.MatMul, plus gemmPlus) {
 		g.Bias = bias.load(0, m.N, s.f)
 	}
 	d.pool.gemm(&g)
+}
+
+// gemmOf is m without its bias.
+func gemmOf(m device.MatMul) gemmArgs {
+	if m.A.DType != m.B.DType {
+		panic(fmt.Sprintf("cpu: MatMul of %s by %s", m.A.DType, m.B.DType))
+	}
+	return gemmArgs{
+		M: m.M, N: m.N, K: m.K,
+		A: matOf(m.A), B: matOf(m.B), C: matOf(m.C),
+		LDA: m.LDA, LDB: m.LDB, LDC: m.LDC, TransA: m.TransA, TransB: m.TransB, Arranged: m.Arranged,
+		Accumulate: m.Accumulate,
+		Batch:      m.Batch, StrideA: m.StrideA, StrideB: m.StrideB, StrideC: m.StrideC,
+	}
 }
 
 // matOf views an F32 or BF16 buffer as an operand.

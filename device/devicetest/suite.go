@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Arrange", testArrange},
 		{"MatMulPacked", testMatMulPacked},
 		{"MatMulPlus", testMatMulPlus},
+		{"MatMulSums", testMatMulSums},
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
