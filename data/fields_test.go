@@ -78,8 +78,10 @@ func TestUnreadableFilesAreSkippedAndNamed(t *testing.T) {
 			t.Errorf("%q does not name %s", stats.Unreadable[i], name)
 		}
 	}
-	if _, _, err := read(Sources{Paths: []string{dir}}, dir); err == nil || !strings.Contains(err.Error(), "on_bad_file=skip") {
-		t.Errorf("without the policy: %v", err)
+	for policy, want := range map[BadRecord]string{FailOnBadRecord: "set on_bad_file=skip", "": "repair it or leave it out"} {
+		if _, _, err := read(Sources{Paths: []string{dir}, OnBadFile: policy}, dir); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("with the policy %q: %v", policy, err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +34,7 @@ type Sources struct {
 	Field       string    // JSON key or Parquet column of the text; "" means "text"
 	URLField    string    // JSON key or Parquet column of where a document was found; "" reads none
 	IDField     string    // the same for its name, a string or a number
-	OnBadRecord BadRecord // "" means FailOnBadRecord
+	OnBadRecord BadRecord // "" is FailOnBadRecord where the user has no such choice, of which the error says nothing
 	OnBadFile   BadRecord // the same for files that cannot be read, unpacked or trusted; what came before the damage stays
 	MaxRecord   int       // bytes of the largest JSONL line or Parquet text; 0 means 64 MiB
 	PieceBytes  int       // text files are cut, at line ends, into pieces up to this size; 0 means 1 MiB, and less for a single file
@@ -47,16 +48,10 @@ func (s Sources) withDefaults() (Sources, error) {
 	if s.Field == "" {
 		s.Field = "text"
 	}
-	if s.OnBadRecord == "" {
-		s.OnBadRecord = FailOnBadRecord
-	}
-	if s.OnBadRecord != FailOnBadRecord && s.OnBadRecord != SkipBadRecord {
+	if s.OnBadRecord != "" && s.OnBadRecord != FailOnBadRecord && s.OnBadRecord != SkipBadRecord {
 		return s, fmt.Errorf("on_bad_record is %q; it must be %q or %q", s.OnBadRecord, FailOnBadRecord, SkipBadRecord)
 	}
-	if s.OnBadFile == "" {
-		s.OnBadFile = FailOnBadRecord
-	}
-	if s.OnBadFile != FailOnBadRecord && s.OnBadFile != SkipBadRecord {
+	if s.OnBadFile != "" && s.OnBadFile != FailOnBadRecord && s.OnBadFile != SkipBadRecord {
 		return s, fmt.Errorf("on_bad_file is %q; it must be %q or %q", s.OnBadFile, FailOnBadRecord, SkipBadRecord)
 	}
 	if s.MaxRecord <= 0 {
@@ -89,9 +84,9 @@ func (s Sources) Key() (string, error) {
 		return "", err
 	}
 	h := xxh3.New()
-	fmt.Fprintf(h, "%q %q %d %d %v\n", s.Field, s.OnBadRecord, s.MaxRecord, s.pieceBytes(files), s.Records)
-	if s.URLField != "" || s.IDField != "" || s.OnBadFile != FailOnBadRecord {
-		fmt.Fprintf(h, "%q %q %q\n", s.URLField, s.IDField, s.OnBadFile)
+	fmt.Fprintf(h, "%q %q %d %d %v\n", s.Field, cmp.Or(s.OnBadRecord, FailOnBadRecord), s.MaxRecord, s.pieceBytes(files), s.Records)
+	if s.URLField != "" || s.IDField != "" || s.OnBadFile == SkipBadRecord {
+		fmt.Fprintf(h, "%q %q %q\n", s.URLField, s.IDField, cmp.Or(s.OnBadFile, FailOnBadRecord))
 	}
 	for _, f := range files {
 		path, err := filepath.Abs(f.path)
@@ -195,6 +190,9 @@ func (k *sink) bad(r Reason, err error) error {
 		name(&k.stats.BadRecords, err.Error())
 		return nil
 	}
+	if k.cfg.OnBadRecord == "" {
+		return fmt.Errorf("%w; repair it or take it out", err)
+	}
 	return fmt.Errorf("%w; repair it or set on_bad_record=skip", err)
 }
 
@@ -229,8 +227,11 @@ func (k *sink) file(f sourceFile) error {
 
 // unreadable deals with a file that cannot be opened, unpacked or read to its end; what was read before stays.
 func (k *sink) unreadable(f sourceFile, err error) error {
-	if k.cfg.OnBadFile != SkipBadRecord {
-		return fmt.Errorf("%w; repair it, leave it out of the data, or where there is such a key set on_bad_file=skip", err)
+	switch k.cfg.OnBadFile {
+	case "":
+		return fmt.Errorf("%w; repair it or leave it out of the data", err)
+	case FailOnBadRecord:
+		return fmt.Errorf("%w; repair it, leave it out of the data, or set on_bad_file=skip", err)
 	}
 	k.stats.skip(Unreadable, 1)
 	name(&k.stats.Unreadable, err.Error())

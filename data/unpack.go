@@ -45,7 +45,7 @@ func unpack(r io.Reader, packing string, maxRatio int) (io.Reader, func(), error
 
 func unpackError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the compressed file is cut short; copy it again")
+		return errors.New("the compressed file is cut short")
 	}
 	return fmt.Errorf("the compressed file cannot be unpacked: %w", err)
 }

@@ -27,7 +27,7 @@ func expand(args []string, stats *Stats, onBad BadRecord) ([]sourceFile, error) 
 		}
 	}
 	if len(w.files) == 0 {
-		return nil, fmt.Errorf("no files to read in %s", strings.Join(args, ", "))
+		return nil, fmt.Errorf("no files to read in %s; name what holds text, .jsonl or .parquet", strings.Join(args, ", "))
 	}
 	return w.files, nil
 }

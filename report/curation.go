@@ -27,17 +27,14 @@ var curationJS string
 
 // curation is what curation.html shows.
 type curation struct {
-	Title, Subtitle string
-	CSS             template.CSS
-	JS              template.JS
-	Tiles           []tile
-	Funnel          []funnelRow
-	Tokens          string // heading of the tokens: counted or estimated
-	Reasons         []reasonRow
-	Histograms      []*histogram
-	Labels          []labelled
-	Clusters        []clusterView
-	Recipe          string
+	frame
+	Funnel     []funnelRow
+	Tokens     string // heading of the tokens: counted or estimated
+	Reasons    []reasonRow
+	Histograms []*histogram
+	Labels     []labelled
+	Clusters   []clusterView
+	Recipe     string
 }
 
 // funnelRow is what a step left.
@@ -99,14 +96,13 @@ func WriteCuration(dir string) (string, error) {
 
 func curationPage(r *curate.Result) *curation {
 	p := &curation{
-		Subtitle: fmt.Sprintf("%s documents read · %s kept", grouped(float64(r.Read.Documents)), grouped(float64(r.Kept.Documents))),
-		CSS:      template.CSS(pageCSS + curationCSS), JS: template.JS(curationJS), Tokens: "tokens",
-		Funnel: funnelRows(r), Reasons: reasonRows(r), Labels: labels(r),
+		frame: frame{CSS: template.CSS(pageCSS + curationCSS), JS: template.JS(curationJS), Tiles: curationTiles(r),
+			Subtitle: fmt.Sprintf("%s documents read · %s kept", grouped(float64(r.Read.Documents)), grouped(float64(r.Kept.Documents)))},
+		Tokens: "tokens", Funnel: funnelRows(r), Reasons: reasonRows(r), Labels: labels(r),
 	}
 	if r.Read.Tokens == 0 {
 		p.Tokens = fmt.Sprintf("tokens, at %d bytes each", bytesPerToken)
 	}
-	p.Tiles = curationTiles(r)
 	for _, name := range slices.Sorted(maps.Keys(r.Scores)) {
 		p.Histograms = append(p.Histograms, newHistogram(name, r.Scores[name]))
 	}

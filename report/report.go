@@ -12,6 +12,9 @@ import (
 	"hone/internal/atomicfile"
 )
 
+//go:embed frame.html
+var frameHTML string
+
 //go:embed page.html
 var pageHTML string
 
@@ -21,21 +24,26 @@ var pageCSS string
 //go:embed page.js
 var pageJS string
 
-// page is what page.html shows.
-type page struct {
+// frame is what all pages have: frame.html.
+type frame struct {
 	Title, Subtitle string
 	CSS             template.CSS
 	JS              template.JS
 	Tiles           []tile
-	Loss            *figure
-	Small           []*figure // learning rate, gradient norm, throughput
-	Metrics         []*figure // of the objective, one each
-	Tables          []titled
-	Evals           *table
-	Samples         []sample
-	Notes           []note
-	Facts           []fact
-	Recipe, Config  string // recipe.yaml and config.json as they are
+}
+
+// page is what page.html shows.
+type page struct {
+	frame
+	Loss           *figure
+	Small          []*figure // learning rate, gradient norm, throughput
+	Metrics        []*figure // of the objective, one each
+	Tables         []titled
+	Evals          *table
+	Samples        []sample
+	Notes          []note
+	Facts          []fact
+	Recipe, Config string // recipe.yaml and config.json as they are
 }
 
 // tile is one number at the top of the page.
@@ -70,7 +78,7 @@ func Write(dir string) (string, error) {
 
 // execute fills a page in.
 func execute(html string, data any) ([]byte, error) {
-	t, err := template.New("page").Parse(html)
+	t, err := template.New("page").Parse(frameHTML + html)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +91,8 @@ func execute(html string, data any) ([]byte, error) {
 
 func (r *run) page() *page {
 	p := &page{
-		Title: r.name, Subtitle: r.subtitle(), CSS: template.CSS(pageCSS), JS: template.JS(pageJS),
-		Tiles: r.tiles(), Loss: r.lossFigure(), Evals: r.evalTable(), Metrics: r.metricFigures(), Tables: r.tables, Samples: r.samples, Notes: r.notes,
+		frame: frame{Title: r.name, Subtitle: r.subtitle(), CSS: template.CSS(pageCSS), JS: template.JS(pageJS), Tiles: r.tiles()},
+		Loss:  r.lossFigure(), Evals: r.evalTable(), Metrics: r.metricFigures(), Tables: r.tables, Samples: r.samples, Notes: r.notes,
 		Facts: r.facts(), Recipe: r.recipe, Config: r.config,
 	}
 	for _, f := range []*figure{r.rateFigure(), r.normFigure(), r.speedFigure()} {

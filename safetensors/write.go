@@ -70,6 +70,7 @@ func Create(path string, plan []Info, metadata map[string]string) (*Writer, erro
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	if err := w.add(path, plan, metadata); err != nil {
+		w.Abort()
 		return nil, err
 	}
 	return w, nil

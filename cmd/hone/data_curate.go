@@ -69,7 +69,12 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) error {
 	shown.Clusters, shown.Examples = nil, nil // in curation.json
 	return a.result(shown, func(w io.Writer) {
 		funnel(w, &shown, "documents")
-		fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\nnext: hone pretrain data=%s out=runs/first\n", c.Out, c.Out)
+		fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\n", c.Out)
+		if shown.Kept.Documents == 0 {
+			fmt.Fprintln(w, "nothing is left to train on: see the reasons above, and begin again in another folder")
+			return
+		}
+		fmt.Fprintf(w, "next: hone pretrain data=%s out=runs/first\n", c.Out)
 	})
 }
 

@@ -32,7 +32,7 @@ func sampleCommand(a *app) *cobra.Command {
 			stats := &data.Stats{}
 			drawn, seen, err := curate.Sample(s.Documents(stats), n, seed)
 			if err != nil {
-				return err
+				return byFlags{err}
 			}
 			if len(stats.Skipped) > 0 {
 				a.noteRead(stats)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,15 @@ func sourceFlags(cmd *cobra.Command, s *data.Sources) {
 	cmd.Flags().StringVar(&s.Field, "text-field", "text", "JSON key or Parquet column that holds the text")
 	cmd.Flags().StringVar((*string)(&s.OnBadRecord), "on-bad-record", "error", "at a malformed record: error, or skip and name it")
 	cmd.Flags().StringVar((*string)(&s.OnBadFile), "on-bad-file", "error", "at a file that cannot be read or unpacked: error, or skip and name it")
+}
+
+// byFlags is an error of sources of which the choices are flags and no keys.
+type byFlags struct{ error }
+
+func (e byFlags) Unwrap() error { return e.error }
+
+func (e byFlags) Error() string {
+	return strings.NewReplacer("on_bad_record=", "--on-bad-record=", "on_bad_file=", "--on-bad-file=").Replace(e.error.Error())
 }
 
 // noteRead says what was read and what was left out.
@@ -52,7 +62,7 @@ func statsCommand(a *app) *cobra.Command {
 			survey, err := curate.Look(cmd.Context(), s.Documents(stats), cfg)
 			bar.clear()
 			if err != nil {
-				return err
+				return byFlags{err}
 			}
 			a.noteRead(stats)
 			return a.result(survey, func(w io.Writer) { showSurvey(w, survey) })

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hone/internal/spell"
+	"hone/plan"
 )
 
 // version is what hone calls itself.
@@ -53,6 +54,8 @@ type app struct {
 	in       io.Reader
 	out, err io.Writer
 	json     bool // one result object on out, everything else on err
+
+	foreseenBy map[machine]plan.Rates // what foreseen measured
 }
 
 func main() {

@@ -99,3 +99,25 @@ func (p *peakMeter) dtype() device.DType {
 	}
 	return device.F32
 }
+
+// machine is what rates are measured of.
+type machine struct {
+	threads int
+	dtype   device.DType
+}
+
+// foreseen are the rates to plan a run with, measured once for all runs of a command.
+func (a *app) foreseen(p *peakMeter) (plan.Rates, error) {
+	m := machine{p.threads, p.dtype()}
+	if r, ok := a.foreseenBy[m]; ok && !p.fixed {
+		return r, nil
+	}
+	r, err := p.foreseen(cpu.RoughPeak)
+	if err == nil && !p.fixed {
+		if a.foreseenBy == nil {
+			a.foreseenBy = map[machine]plan.Rates{}
+		}
+		a.foreseenBy[m] = r
+	}
+	return r, err
+}

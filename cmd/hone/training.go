@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/device"
-	"hone/device/cpu"
 	"hone/plan"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -93,7 +92,7 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 	var rates plan.Rates // of a GPU none are known
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
 		var err error
-		if rates, err = newPeakMeter(c.Threads, c.DType).foreseen(cpu.RoughPeak); err != nil {
+		if rates, err = a.foreseen(newPeakMeter(c.Threads, c.DType)); err != nil {
 			return err
 		}
 	}
@@ -158,7 +157,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
-	rates, err := p.peak.foreseen(cpu.RoughPeak)
+	rates, err := a.foreseen(p.peak)
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 			return nil, err
 		case ok:
 		case s.Position == 0:
-			return nil, fmt.Errorf("mix: %s holds no document", s.Name)
+			return nil, fmt.Errorf("mix: %s holds no document; leave it out", s.Name)
 		case m.over():
 			return m.finish()
 		default:
@@ -133,7 +133,7 @@ type mixing struct {
 func newMixer(cfg MixConfig) (*mixer, error) {
 	m := &mixer{cfg: cfg}
 	if err := os.MkdirAll(cfg.Dir, 0o777); err != nil {
-		return nil, fmt.Errorf("mix: %w", err)
+		return nil, fmt.Errorf("mix: %w; name another folder for the result", err)
 	}
 	text, err := os.ReadFile(m.path(data.MixtureState))
 	switch {

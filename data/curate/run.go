@@ -185,7 +185,7 @@ func Claim(dir, fingerprint string) error {
 
 func (r *runner) open() error {
 	if err := os.MkdirAll(r.path(workName), 0o777); err != nil {
-		return fmt.Errorf("curate: %w", err)
+		return fmt.Errorf("curate: %w; name another folder for the result", err)
 	}
 	for _, dir := range []string{r.cfg.Dir, r.path(workName)} {
 		if _, err := atomicfile.Clean(dir); err != nil {

@@ -203,5 +203,8 @@ func plain(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("%w; free some space and start again", err)
 	}
+	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%w; name a file in a folder that is there and can be written to", err)
+	}
 	return err
 }

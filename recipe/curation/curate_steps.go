@@ -100,7 +100,7 @@ func (c *Curate) classifier() (*curate.TextClassifier, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(c.Out, 0o777); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("curate: %w; name another folder for the result", err)
 	}
 	return m, m.Save(path)
 }
