@@ -18,6 +18,7 @@ type Env struct {
 	Progress func(stage string, done, total int64)
 	Log      *slog.Logger // may be nil
 	Begun    time.Time    // when the command began, to tell how long it took until the first step; zero: with the recipe
+	Memory   int64        // bytes that the device has at most; 0 where it is not known
 	Rates    plan.Rates   // of the machine, to say beforehand how long a step takes; zero where they are not known
 }
 

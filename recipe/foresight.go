@@ -45,7 +45,7 @@ func (c *stepClock) median() float64 {
 }
 
 // compared is the title of the table that sets the plan of a run beside what was measured.
-const compared = "plan and measurement"
+const compared = "Plan and measurement"
 
 // measured records what the session took, and beside it what was planned.
 func (r *Run) measured(out train.Outcome) error {

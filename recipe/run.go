@@ -119,6 +119,10 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 	if err := r.planMemory(ctx); err != nil {
 		return err
 	}
+	if has := r.Env.Memory; has > 0 && r.planned.Peak > has {
+		return fmt.Errorf("the run takes %s of memory and the machine has %s; memory=%dMiB makes it fit or says what would",
+			plan.Bytes(r.planned.Peak), plan.Bytes(has), has*4/5>>20)
+	}
 	if r.Model, err = r.newModel(dtype); err != nil {
 		return err
 	}

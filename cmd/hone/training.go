@@ -161,7 +161,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: rates})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: rates, Memory: memoryOf(dev)})
 	p.clear()
 	if err != nil {
 		return nil, err

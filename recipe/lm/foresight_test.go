@@ -105,7 +105,7 @@ func TestPlanBesideRun(t *testing.T) {
 	if sum.PlannedStepSeconds != p.StepSeconds || !(sum.StepSeconds > 0) || info["planned_step_seconds"] != p.StepSeconds || info["step_seconds"] != sum.StepSeconds {
 		t.Errorf("the run says %v and %v s, its metrics %v; planned were %v s", sum.PlannedStepSeconds, sum.StepSeconds, info, p.StepSeconds)
 	}
-	if table.Title != "plan and measurement" || len(table.Rows) != 2 || table.Rows[0][1] != plan.Bytes(p.Peak) || !strings.HasSuffix(table.Rows[1][3], "%") {
+	if table.Title != "Plan and measurement" || len(table.Rows) != 2 || table.Rows[0][1] != plan.Bytes(p.Peak) || !strings.HasSuffix(table.Rows[1][3], "%") {
 		t.Errorf("the table is %+v", table)
 	}
 }
