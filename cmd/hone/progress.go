@@ -50,7 +50,7 @@ func (p *progress) clear() {
 // live rewrites the live line, or prints it when the last one is two seconds old.
 func (p *progress) live(text string, milestone bool) {
 	if p.terminal {
-		fmt.Fprint(p.w, "\r\x1b[K"+text)
+		fmt.Fprint(p.w, "\r\x1b[K"+p.fitted(text))
 		p.open = true
 		return
 	}
@@ -58,6 +58,19 @@ func (p *progress) live(text string, milestone bool) {
 		p.shown = time.Now()
 		fmt.Fprintln(p.w, text)
 	}
+}
+
+// fitted is text cut to the width of the terminal: what runs over into a second line is not rewritten.
+func (p *progress) fitted(text string) string {
+	f, ok := p.w.(*os.File)
+	if !ok {
+		return text
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if runes := []rune(text); err == nil && 0 < width && width <= len(runes) {
+		return string(runes[:width-1])
+	}
+	return text
 }
 
 // stage shows how far the preparation of a run is.
@@ -134,13 +147,13 @@ func (p *progress) step(e train.StepEvent) string {
 		fmt.Fprintf(&b, "  held-out %.4f", p.val)
 	}
 	fmt.Fprintf(&b, "  %6.0f tokens/s", p.speed)
-	if p.peak != nil && p.flops > 0 {
-		p.peak.refresh()
-		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.share(p.speed*p.flops/1e9))
-	}
 	if left := p.steps - e.Step; left > 0 {
 		eta := time.Duration(float64(left) * e.Seconds / float64(e.Step) * float64(time.Second))
 		fmt.Fprintf(&b, "  ETA %s", eta.Round(time.Second))
+	}
+	if p.peak != nil && p.flops > 0 {
+		p.peak.refresh()
+		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.share(p.speed*p.flops/1e9))
 	}
 	return b.String()
 }
