@@ -111,6 +111,7 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 		in.Sequences = append(in.Sequences, device.Sequence{Q: len(ids), QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
 		for p := range add {
 			positions = append(positions, int32(have+p))
+			in.places = append(in.places, int32(slot*(c.Capacity+c.virtual)+c.virtual+have+p))
 		}
 		ids = append(ids, tokens[i]...)
 		c.lengths[slot] += add
@@ -119,18 +120,15 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 	}
 	in.positions = positions
 	in.IDs, in.Positions = t.Ints(ids), t.Ints(positions)
+	if _, ok := c.dev.(device.Placer); ok {
+		in.placeIndex = t.Ints(in.places).Buffer()
+	}
 	return in, nil
 }
 
-// put appends the new keys and values of layer i and returns all of them.
-func (c *Cache) put(i int, k, v *tensor.Tensor, sequences []device.Sequence) (keys, values *tensor.Tensor) {
-	w := c.width
-	for _, s := range sequences {
-		at := s.K + s.KLen - s.QLen
-		for _, p := range [][2]*tensor.Tensor{{c.keys[i], k}, {c.values[i], v}} {
-			c.dev.Copy2D(device.Copy2D{Dst: p[0].Buffer().Slice(at*w, (at+s.QLen)*w), DstStride: w,
-				Src: p[1].Buffer().Slice(s.Q*w, (s.Q+s.QLen)*w), SrcStride: w, Rows: s.QLen, Cols: w})
-		}
-	}
+// put appends the new keys and values of layer i of in and returns all of them.
+func (c *Cache) put(i int, k, v *tensor.Tensor, in Input) (keys, values *tensor.Tensor) {
+	device.PutRows(c.dev, c.keys[i].Buffer(), k.Buffer(), in.placeIndex, in.places)
+	device.PutRows(c.dev, c.values[i].Buffer(), v.Buffer(), in.placeIndex, in.places)
 	return c.keys[i], c.values[i]
 }

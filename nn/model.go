@@ -38,6 +38,9 @@ type Input struct {
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
 	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
+	places     []int32       // rows of the cache that the tokens' keys and values go to
+	placeIndex device.Buffer // the same on a device that reads them
+
 	kept      []int32         // rows that HiddenAt asks for; nil: all
 	results   *tensor.Results // of linear layers, known of these very rows; nil: none
 	known     []int32         // number of each row in results
@@ -159,7 +162,7 @@ func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *
 		k, v, s.Sequences = in.prepend(i, k, v)
 	}
 	if in.Cache != nil {
-		k, v = in.Cache.put(i, k, v, in.Sequences)
+		k, v = in.Cache.put(i, k, v, in)
 	}
 	return in.Kept(i, tensor.Attention(q, in.spreadKeys(k), in.spreadKeys(v), s))
 }

@@ -51,6 +51,7 @@ type Device struct {
 	err       error               // the first of the driver
 	tiles     tileCache
 	paging    paging
+	held      held
 }
 
 var _ device.Device = (*Device)(nil)
@@ -81,7 +82,8 @@ func sizesFor(c card, limit int64) arena.Sizes {
 }
 
 func newDevice(dr driver, z arena.Sizes) (*Device, error) {
-	d := &Device{driver: dr, card: dr.card(), functions: map[kernel]function{}, blocks: map[*block]struct{}{}}
+	d := &Device{card: dr.card(), functions: map[kernel]function{}, blocks: map[*block]struct{}{}}
+	d.driver = orderly{dr, d}
 	if d.most = d.card.memory; z.Limit > 0 {
 		d.most = min(d.most, z.Limit)
 	}
@@ -125,7 +127,7 @@ func (d *Device) fail(err error) {
 
 // failures are what kernels report, by code.
 var failures = [...]string{"", "Rope: a position outside of the tables", "CrossEntropy: a target that is no column",
-	"Embedding: an id outside of the table", "Combine: an index that is no row"}
+	"Embedding: an id outside of the table", "Combine: an index that is no row", "PutRows: a place that is no row"}
 
 // Sync waits for all kernels and reports what failed; see trouble.
 func (d *Device) Sync() error {

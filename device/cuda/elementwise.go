@@ -90,6 +90,9 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 		panic(badOp("binary", uint8(op)))
 	}
 	args := binaryArgs{y: viewOf(y), a: floatsOf("Binary", a, y.Len), b: floatsOf("Binary", b, y.Len), n: int64(y.Len), op: int32(op)}
+	if op == device.Add && d.addToHeld(args) {
+		return
+	}
 	run(d, kernelBinary, quads(y.Len), &args)
 }
 
@@ -121,7 +124,9 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 	checkUnary(act)
 	n := y.Len
 	a := gatedArgs{y: viewOf(y), gate: floatsOf("Gated", gate, n), up: floatsOf("Gated", up, n), n: int64(n), op: int32(act)}
-	run(d, kernelGated, quads(n), &a)
+	if !d.gateHeld(a) {
+		run(d, kernelGated, quads(n), &a)
+	}
 }
 
 // GatedGrad computes dgate = act'(gate)·up·dy and dup = act(gate)·dy.

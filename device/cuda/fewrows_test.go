@@ -4,8 +4,10 @@ package cuda
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"hone/device"
@@ -35,7 +37,7 @@ func TestFewRowsAreTheSameInABatch(t *testing.T) {
 				t.Errorf("%s: row %d has other bits in a batch", name, i)
 			}
 		}
-		if _, ok := d.functions[kernel{"fewrows", name}]; !ok {
+		if ran := func(k kernel) bool { return strings.HasPrefix(k.name, name) }; !slices.ContainsFunc(slices.Collect(maps.Keys(d.functions)), ran) {
 			t.Errorf("%s did not run", name)
 		}
 	}

@@ -86,18 +86,23 @@ func run[A any](d *Device, k kernel, s shape, args *A) {
 	if s.x == 0 || s.y == 0 {
 		return
 	}
-	if s.z == 0 {
-		s.z = 1
-	}
+	d.held.mu.Lock()
+	defer d.held.mu.Unlock()
+	d.release()
+	d.launch(k, s, unsafe.Pointer(args), unsafe.Sizeof(*args))
+}
+
+// launch queues a kernel; what is held is locked.
+func (d *Device) launch(k kernel, s shape, args unsafe.Pointer, size uintptr) {
+	s.z = max(s.z, 1)
 	if s.x > math.MaxInt32 || s.y > 65535 || s.z > 65535 {
 		panic(fmt.Sprintf("cuda: %s over a grid of %d×%d×%d blocks", k.name, s.x, s.y, s.z))
 	}
 	f, err := d.function(k)
-	if err != nil {
-		d.fail(err)
-		return
+	if err == nil {
+		err = d.driver.launch(f, s, args, size)
 	}
-	if err := d.driver.launch(f, s, unsafe.Pointer(args), unsafe.Sizeof(*args)); err != nil {
+	if err != nil {
 		d.fail(fmt.Errorf("cuda: %s: %w", k.name, err))
 	}
 }
@@ -116,7 +121,7 @@ func (d *Device) function(k kernel) (function, error) {
 	}
 	f, err := d.driver.load(k)
 	if err != nil {
-		return 0, fmt.Errorf("cuda: kernel %s: %w", k.name, err)
+		return 0, err
 	}
 	d.functions[k] = f
 	return f, nil

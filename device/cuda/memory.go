@@ -73,7 +73,9 @@ func (d *Device) Alloc(n int, t device.DType) device.Buffer {
 	if b.span == nil {
 		panic(d.outOfMemory(size))
 	}
-	runtime.Callers(2, b.by[:])
+	if size >= d.most>>20 { // looking costs more than all else that making a buffer does
+		runtime.Callers(2, b.by[:])
+	}
 	d.mu.Lock()
 	d.blocks[b] = struct{}{}
 	d.mu.Unlock()
@@ -269,6 +271,9 @@ var uses = []struct {
 
 // owner is the function that asked for memory, the first exported one above the device, since helpers ask for others, and what for.
 func owner(by []uintptr) (name string, use device.Use) {
+	if by[0] == 0 {
+		return "small buffers", device.Activations
+	}
 	first, rank := "", len(uses)
 	frames := runtime.CallersFrames(by)
 	for more := true; more; {

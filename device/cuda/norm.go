@@ -12,7 +12,6 @@ var (
 		{8192, 1024, kernel{"norm", "norm_rows_8192"}}, {16384, 1024, kernel{"norm", "norm_rows_16384"}}}
 	kernelsNormGrad = []rowKernel{{256, 32, kernel{"norm", "norm_grad_256"}}, {1024, 128, kernel{"norm", "norm_grad_1024"}}, {2048, 256, kernel{"norm", "norm_grad_2048"}},
 		{4096, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1024, kernel{"norm", "norm_grad_8192"}}, {16384, 1024, kernel{"norm", "norm_grad_16384"}}}
-	kernelRope = kernel{"norm", "rope"}
 )
 
 // rowKernel is a kernel for rows of so many elements at most, each done by so many threads.
@@ -80,33 +79,6 @@ func (d *Device) NormGrad(k device.NormGrad) {
 		d.columns(c)
 	}
 	runRows(d, kernelsNormGrad, n, k.C, &a)
-}
-
-type ropeArgs struct {
-	y, x                    floats
-	cos, sin                pointer
-	positions               pointer
-	failure                 pointer
-	rows                    int64
-	heads, d, half, inverse int32
-	limit                   int32
-}
-
-// Rope rotates pairs (i, i+Rotary/2) of each head by the angle of the row's position.
-func (d *Device) Rope(r device.Rope) {
-	width := r.Heads * r.D
-	n, half := rowsOf("Rope", r.X, width), r.Rotary/2
-	if r.Rotary < 0 || r.Rotary > r.D || r.Rotary%2 != 0 || r.Positions.Len != n || r.Cos.Len != r.Sin.Len {
-		panic(fmt.Sprintf("cuda: Rope of %d channels in heads of %d, %d rows with %d positions, %d cosines and %d sines",
-			r.Rotary, r.D, n, r.Positions.Len, r.Cos.Len, r.Sin.Len))
-	}
-	a := ropeArgs{y: floatsOf("Rope", r.Y, r.X.Len), x: viewOf(r.X), cos: f32sOf("Rope", r.Cos, r.Cos.Len), sin: f32sOf("Rope", r.Sin, r.Sin.Len),
-		positions: address(r.Positions), failure: d.failureWord(), rows: int64(n), heads: int32(r.Heads), d: int32(r.D), half: int32(half),
-		inverse: bit(r.Inverse), limit: int32(r.Cos.Len / max(half, 1))}
-	if half > 0 {
-		checkIndices("Rope", "position", known(r.Positions), int(a.limit))
-	}
-	run(d, kernelRope, line(over(n*r.Heads*(r.D-half), 256), 256), &a)
 }
 
 // checkIndices panics on an index outside of a table of limit rows. Those that only the card knows, its kernels check.

@@ -123,7 +123,8 @@ func TestAllocZero(t *testing.T) {
 // library answers with the sizes that it is asked for.
 func TestSteadyAlgorithm(t *testing.T) {
 	d := openFake(t)
-	n, l := d.driver.(*nvidia), d.driver.(*nvidia).lt
+	n := d.driver.(orderly).driver.(*nvidia)
+	l := n.lt
 	for name, f := range map[string]*uintptr{"hone_layout": &l.layoutCreate, "hone_heuristic": &l.heuristic, "hone_described": &l.check, "hone_matmul": &l.matmul} {
 		if err := l.library.Functions(map[string]*uintptr{name: f}); err != nil {
 			t.Fatal(err)

@@ -18,7 +18,7 @@ type KernelTime struct {
 // Times are those of all that was queued since the last call of Times, the longest first, on a device that was opened with
 // Options.Timing; else nil. It waits for the card. What overlaps is counted twice, so the sum can be more than the whole.
 func (d *Device) Times() ([]KernelTime, error) {
-	w, ok := d.driver.(*stopwatch)
+	w, ok := d.driver.(orderly).driver.(*stopwatch)
 	if !ok {
 		return nil, nil
 	}

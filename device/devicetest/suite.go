@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"AttentionColumns", testAttentionColumns},
 		{"AttentionNaN", testAttentionNaN},
 		{"Embedding", testEmbedding},
+		{"PutRows", testPutRows},
 		{"Route", testRoute},
 		{"Combine", testCombine},
 		{"CrossEntropy", testCrossEntropy},

@@ -267,6 +267,24 @@ func testEmbedding(p *pair) {
 	}
 }
 
+func testPutRows(p *pair) {
+	p.eachTypes(2, func(types string, t []device.DType) {
+		for _, s := range [][3]int{{1, 1, 1}, {5, 3, 7}, {40, 64, 100}, {20, 65, 20}, {3, 1030, 4}} {
+			n, c, r := s[0], s[1], s[2]
+			x, y := p.normal(n*c, t[0], 1), p.normal(r*c, t[1], 1)
+			rows := make([]int32, r)
+			for i, row := range p.rand.Perm(r) {
+				rows[i] = int32(row)
+			}
+			places := p.ints(rows[:n])
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				device.PutRows(d, at(y), at(x), at(places), rows[:n])
+			})
+			p.check(label("PutRows %v%s", s, types), y, exact)
+		}
+	})
+}
+
 func testCrossEntropy(p *pair) {
 	for _, s := range sample([][2]int{{1, 1}, {1, 5}, {3, 16}, {7, 65}, {20, 100}, {5, 1030}, {3, 5000}, {2, 20001}, {300, 31}}) {
 		for options := range 32 {

@@ -98,9 +98,9 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 }
 
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	q := rotation.Rotate(a.QProj.Forward(x), a.shape.Heads)
-	k := rotation.Rotate(a.KProj.Forward(x), a.shape.KVHeads)
-	return a.OProj.Forward(in.Attend(i, q, k, a.VProj.Forward(x), a.shape))
+	q, k, v := a.QProj.Forward(x), a.KProj.Forward(x), a.VProj.Forward(x)
+	q, k = rotation.Rotate(q, a.shape.Heads), rotation.Rotate(k, a.shape.KVHeads)
+	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
 
 // Head is the output layer, the embedding table itself when tied.

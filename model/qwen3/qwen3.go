@@ -92,9 +92,8 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 }
 
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	q := rotation.Rotate(a.QNorm.Forward(a.QProj.Forward(x)), a.shape.Heads)
-	k := rotation.Rotate(a.KNorm.Forward(a.KProj.Forward(x)), a.shape.KVHeads)
-	v := a.VProj.Forward(x)
+	q, k, v := a.QProj.Forward(x), a.KProj.Forward(x), a.VProj.Forward(x)
+	q, k = rotation.Rotate(a.QNorm.Forward(q), a.shape.Heads), rotation.Rotate(a.KNorm.Forward(k), a.shape.KVHeads)
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
 

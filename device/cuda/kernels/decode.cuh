@@ -88,7 +88,8 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 }
 
 // decode_sum adds up the parts of each sequence that has more than one, a warp for a row.
-__device__ __forceinline__ void decode_sum(const DecodeArgs &x) {
+template <int D> __device__ __forceinline__ void decode_sum(const DecodeArgs &x) {
+	constexpr int C = (D + WARP - 1) / WARP;
 	const AttentionArgs &a = x.attention;
 	Part p = x.parts[blockIdx.x];
 	if (p.index != 0 || p.count == 1) return; // all of the block
@@ -96,14 +97,21 @@ __device__ __forceinline__ void decode_sum(const DecodeArgs &x) {
 	i64 step = (i64)a.kv_heads * x.rows;
 	for (int r = threadIdx.x / WARP; r < group * p.q_len; r += WARPS) {
 		i64 first = ((i64)blockIdx.x * a.kv_heads + kv) * x.rows + r, at = ((i64)(p.q + r / group) * a.heads + kv * group + r % group) * a.d;
-		float top = -INF, total = 0.0f;
-		for (int i = 0; i < p.count; i++) top = max_nan(x.stats[2 * (first + i * step)], top);
-		for (int i = 0; i < p.count; i++) total += exp2_fast(x.stats[2 * (first + i * step)] - top) * x.stats[2 * (first + i * step) + 1];
-		for (int c = lane; c < a.d; c += WARP) {
-			float v = 0.0f;
-			for (int i = 0; i < p.count; i++) v += exp2_fast(x.stats[2 * (first + i * step)] - top) * x.sums[(first + i * step) * a.d + c];
-			store(a.o, at + c, v / total);
+		float top = -INF, total = 0.0f, v[C] = {};
+		for (int i = lane; i < p.count; i += WARP) top = max_nan(x.stats[2 * (first + i * step)], top);
+		top = warp_max(top);
+		for (int i = lane; i < p.count; i += WARP) total += exp2_fast(x.stats[2 * (first + i * step)] - top) * x.stats[2 * (first + i * step) + 1];
+		total = warp_sum(total);
+#pragma unroll 4 // reads under way at once
+		for (int i = 0; i < p.count; i++) {
+			float scale = exp2_fast(x.stats[2 * (first + i * step)] - top);
+#pragma unroll
+			for (int c = 0; c < C; c++)
+				if (c * WARP + lane < a.d) v[c] += scale * x.sums[(first + i * step) * a.d + c * WARP + lane];
 		}
+#pragma unroll
+		for (int c = 0; c < C; c++)
+			if (c * WARP + lane < a.d) store(a.o, at + c * WARP + lane, v[c] / total);
 		if (a.lse && lane == 0) a.lse[at / a.d] = top * LN2 + logf(total);
 	}
 }
@@ -111,4 +119,4 @@ __device__ __forceinline__ void decode_sum(const DecodeArgs &x) {
 // DECODE has the kernels for heads of up to D channels; device/cuda/decode.go has the same sizes.
 #define DECODE(D, CHUNK)                                              \
 	KERNEL(decode_##D, 128, DecodeArgs) { decode<D, CHUNK>(a); }         \
-	KERNEL(decode_sum_##D, 128, DecodeArgs) { decode_sum(a); }
+	KERNEL(decode_sum_##D, 128, DecodeArgs) { decode_sum<D>(a); }

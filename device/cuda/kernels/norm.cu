@@ -110,37 +110,61 @@ KERNEL(norm_grad_4096, 512, NormGradArgs) { norm_grad<512, 2>(a); }
 KERNEL(norm_grad_8192, 1024, NormGradArgs) { norm_grad<1024, 2>(a); }
 KERNEL(norm_grad_16384, 1024, NormGradArgs) { norm_grad<1024, 4>(a); }
 
-struct RopeArgs {
-	Floats y, x;
-	const float *cos, *sin; // [P, half]
-	const int *positions;   // [rows]
-	Failure *failure;
-	i64 rows;
-	int heads, d, half, inverse;
-	int limit; // rows of cos and sin
+// Rotated are heads that are rotated, and put into rows of a cache.
+struct Rotated {
+	Floats y, x, cache; // y [rows, heads·d]; y is absent where heads only go to the cache, the cache where they do not
+	int heads, unused;
 };
 
-// rope gives a pair, or one of the channels behind the rotary ones, to a thread.
-KERNEL(rope, 256, RopeArgs) {
-	i64 at = (i64)blockIdx.x * 256 + threadIdx.x;
+struct RotateArgs {
+	const float *cos, *sin; // [limit, half]
+	const int *positions;   // [rows], of cos and sin
+	const int *places;      // [rows], of the caches
+	Failure *failure;
+	i64 rows;
+	int d, half, inverse, limit, room, unused; // of pairs; of rows of cos and sin, and of the caches
+	Rotated parts[4];
+};
+
+// rotate gives a pair, or one of the channels behind the rotary ones, to a thread, of part blockIdx.y.
+KERNEL(rotate, 256, RotateArgs) {
+	const Rotated &p = a.parts[blockIdx.y];
+	i64 n = (i64)blockIdx.x * 256 + threadIdx.x;
 	int width = a.d - a.half; // pairs and channels of a head
-	i64 head = at / width;
-	int i = (int)(at - head * width);
-	i64 row = head / a.heads;
+	i64 head = n / width;
+	int i = (int)(n - head * width);
+	i64 row = head / p.heads, base = head * a.d, cached = 0;
 	if (row >= a.rows) return;
-	i64 base = head * a.d;
+	if (p.cache.p) {
+		int place = a.places[row];
+		if (place < 0 || place >= a.room) {
+			a.failure->code = 5;
+			return;
+		}
+		cached = base + (place - row) * p.heads * a.d;
+	}
+	auto put = [&](int c, float v) {
+		if (p.y.p) store(p.y, base + c, v);
+		if (p.cache.p) store(p.cache, cached + c, p.y.p && p.y.half ? widen(narrow(v)) : v);
+	};
+	float v = load(p.x, base + a.half + i);
 	if (i >= a.half) { // behind the pairs
-		store(a.y, base + a.half + i, load(a.x, base + a.half + i));
+		put(a.half + i, v);
 		return;
 	}
-	int position = a.positions[row];
-	if (position < 0 || position >= a.limit) {
-		a.failure->code = 1;
-		return;
+	float u = load(p.x, base + i);
+	if (p.y.p) {
+		int position = a.positions[row];
+		if (position < 0 || position >= a.limit) {
+			a.failure->code = 1;
+			return;
+		}
+		float c = a.cos[(i64)position * a.half + i], s = a.sin[(i64)position * a.half + i];
+		if (a.inverse) s = -s;
+		float turned = u * c - v * s;
+		v = v * c + u * s;
+		u = turned;
 	}
-	float c = a.cos[(i64)position * a.half + i], s = a.sin[(i64)position * a.half + i];
-	if (a.inverse) s = -s;
-	float u = load(a.x, base + i), v = load(a.x, base + a.half + i);
-	store(a.y, base + i, u * c - v * s);
-	store(a.y, base + a.half + i, v * c + u * s);
+	put(i, u);
+	put(a.half + i, v);
 }

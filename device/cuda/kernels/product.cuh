@@ -1,10 +1,10 @@
-// What the kernels of fewrows.cu and nf4.cu share: C (+)= A·op(B) (+ bias), A in bf16.
+// What the kernels of fewrows.cu and nf4.cu for weights in NF4 share: C (+)= A·op(B) (+ bias), A in bf16.
 
 struct ProductArgs {
-	Floats a, b, c, bias;     // a [m, k], b [n, k] bf16; bias optional
-	const u8 *codes, *scales; // b in NF4 instead; see device.Packed
+	Floats a, c, bias;        // a [m, k] bf16; bias optional
+	const u8 *codes, *scales; // of b; see device.Packed
 	const float *nested, *offset, *dynamic, *nf4;
-	i64 lda, ldb, ldc;
+	i64 lda, ldc;
 	int m, n, k, acc;
 };
 

@@ -121,10 +121,18 @@ __device__ __forceinline__ void place(const Row &r, u64 *shared, u32 bits, u32 f
 // largest finds the greatest logit, the first among equals, and returns false when the row is not finite.
 __device__ __forceinline__ bool largest(const SampleArgs &a, const float *x, u64 *shared, int *best, bool *tied) {
 	u64 most = 0, bad = 0;
-	for (int i = threadIdx.x; i < a.v; i += SAMPLERS) {
-		bad += x[i] != x[i] || x[i] == INF;
-		u64 n = (u64)key(x[i] == 0.0f ? 0.0f : x[i]) << 32 | (u32)(0x7fffffff - i); // -0 and 0 are equals
-		if (n > most) most = n;
+	Floats row = {(void *)x, 0, (u64)x % 16 == 0};
+#pragma unroll 4 // reads under way at once
+	for (int i = 4 * threadIdx.x; i < a.v; i += 4 * SAMPLERS) {
+		float q[4];
+		load4(row, i, a.v, q);
+#pragma unroll
+		for (int j = 0; j < 4; j++) {
+			if (i + j >= a.v) break;
+			bad += q[j] != q[j] || q[j] == INF;
+			u64 n = (u64)key(q[j] == 0.0f ? 0.0f : q[j]) << 32 | (u32)(0x7fffffff - i - j); // -0 and 0 are equals
+			if (n > most) most = n;
+		}
 	}
 	shared[threadIdx.x] = most;
 	__syncthreads();
@@ -136,7 +144,8 @@ __device__ __forceinline__ bool largest(const SampleArgs &a, const float *x, u64
 	__syncthreads();
 	*best = 0x7fffffff - (int)(u32)most;
 	u64 same = 0;
-	for (int i = threadIdx.x; i < a.v; i += SAMPLERS) same += x[i] == x[*best];
+	if (a.k == 1 && !a.greedy)
+		for (int i = threadIdx.x; i < a.v; i += SAMPLERS) same += x[i] == x[*best];
 	*tied = block_add(shared, same) > 1;
 	return block_add(shared, bad) == 0 && x[*best] != -INF;
 }

@@ -1,0 +1,171 @@
+package cuda
+
+import (
+	"slices"
+	"sync"
+	"unsafe"
+)
+
+// held is a launch that waits for the next call, which it may take over: a token that is decoded is hundreds of launches, each of which
+// waits for the one before. What it waits for comes before anything else is queued, so nobody sees a difference: each element is
+// computed by the same operations, and all that the calls would have written is.
+type held struct {
+	mu   sync.Mutex
+	few  fewArgs // products of the same rows; none when count is 0
+	uses []use   // of what is held
+
+	rotate    rotateArgs // or rotations of the same rows, and places of them
+	rotations int
+}
+
+// use is memory that a launch reads or writes.
+type use struct {
+	from, to pointer
+	writes   bool
+}
+
+// useOf is the use of rows of n elements, stride apart.
+func useOf(x floats, rows int32, stride int64, n int32, writes bool) use {
+	size := pointer(4)
+	if x.half == 1 {
+		size = 2
+	}
+	if x.p == 0 || rows == 0 {
+		return use{}
+	}
+	return use{x.p, x.p + size*pointer(int64(rows-1)*stride+int64(n)), writes}
+}
+
+// clash says whether a must come after b.
+func (a use) clash(b use) bool { return (a.writes || b.writes) && a.from < b.to && b.from < a.to }
+
+// free says whether what has these uses can run beside what is held.
+func (h *held) free(uses []use) bool {
+	return !slices.ContainsFunc(uses, func(a use) bool { return slices.ContainsFunc(h.uses, a.clash) })
+}
+
+// holdProduct joins the product x to those that are held, or holds it in their place.
+func (d *Device) holdProduct(x fewArgs) {
+	h, f := &d.held, &x.few[0]
+	uses := []use{useOf(floats{p: x.a, half: 1}, x.m, x.lda, x.k, false), useOf(floats{p: f.b, half: 1}, f.n, f.ldb, x.k, false),
+		useOf(f.bias, 1, 0, f.n, false), useOf(f.c, x.m, f.ldc, f.n, true)}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := h.few.count; n > 0 && int(n) < len(h.few.few) && h.few.a == x.a && h.few.lda == x.lda && h.few.m == x.m && h.few.k == x.k && h.free(uses) {
+		last := &h.few.few[n-1]
+		f.first = last.first + int32(over(int(last.n), 8))
+		h.few.few[n], h.few.count, h.uses = *f, n+1, append(h.uses, uses...)
+		return
+	}
+	d.release()
+	h.few, h.uses = x, append(h.uses[:0], uses...)
+}
+
+// addToHeld has what is held compute a sum with its product.
+func (d *Device) addToHeld(x binaryArgs) bool {
+	h := &d.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := &h.few.few[0]
+	other := x.a
+	if other.p == f.c.p {
+		other = x.b
+	}
+	if h.few.count != 1 || !h.makes(f, x.n) || x.a.p != f.c.p && x.b.p != f.c.p || other.p == f.c.p {
+		return false
+	}
+	// A thread reads and writes one element of each, but others may still read the operands of the product.
+	if y := useOf(x.y, 1, 0, int32(x.n), true); slices.ContainsFunc(h.uses, y.clash) {
+		return false
+	}
+	f.x, f.y = other, x.y
+	d.release()
+	return true
+}
+
+// gateHeld has what is held, two products, compute act(gate)·up.
+func (d *Device) gateHeld(x gatedArgs) bool {
+	h := &d.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	gate, up := &h.few.few[0], &h.few.few[1]
+	if h.few.count != 2 || gate.n != up.n || !h.makes(gate, x.n) || !h.makes(up, x.n) || x.gate.p != gate.c.p || x.up.p != up.c.p {
+		return false
+	}
+	if y := useOf(x.y, 1, 0, int32(x.n), true); slices.ContainsFunc(h.uses, y.clash) {
+		return false
+	}
+	gate.y, h.few.act = x.y, x.op
+	d.release()
+	return true
+}
+
+// makes says whether f makes n elements without gaps.
+func (h *held) makes(f *few, n int64) bool {
+	return n == int64(h.few.m)*int64(f.n) && (f.ldc == int64(f.n) || h.few.m == 1)
+}
+
+// release queues what is held, which is locked.
+func (d *Device) release() {
+	if d.held.rotations > 0 {
+		d.releaseRotation()
+	}
+	if d.held.few.count > 0 {
+		d.releaseProducts()
+	}
+}
+
+func (d *Device) releaseProducts() {
+	x := &d.held.few
+	wide := bit(x.m > 8)
+	last := x.few[x.count-1]
+	k, blocks := kernelsFewRows[wide], int(last.first)+over(int(last.n), 8)
+	if x.count == 2 && x.few[0].y.p != 0 {
+		x.few[1].first = 0
+		k, blocks = kernelsFewPairs[wide], over(int(last.n), 8)
+	}
+	d.launch(k, line(blocks, 256), unsafe.Pointer(x), unsafe.Sizeof(*x))
+	d.held.few.count = 0
+}
+
+// orderly is a driver that queues what is held before it does anything else.
+type orderly struct {
+	driver
+	d *Device
+}
+
+func (o orderly) release() {
+	o.d.held.mu.Lock()
+	defer o.d.held.mu.Unlock()
+	o.d.release()
+}
+
+func (o orderly) copy(q queue, dst, src pointer, n int64) error {
+	o.release()
+	return o.driver.copy(q, dst, src, n)
+}
+
+func (o orderly) clear(dst pointer, n int64) error {
+	o.release()
+	return o.driver.clear(dst, n)
+}
+
+func (o orderly) gemm(g *gemm) error {
+	o.release()
+	return o.driver.gemm(g)
+}
+
+func (o orderly) mark(q queue, old mark) (mark, error) {
+	o.release()
+	return o.driver.mark(q, old)
+}
+
+func (o orderly) await(q queue, m mark) error {
+	o.release()
+	return o.driver.await(q, m)
+}
+
+func (o orderly) sync() error {
+	o.release()
+	return o.driver.sync()
+}

@@ -1,0 +1,159 @@
+//go:build linux && (amd64 || arm64)
+
+package cuda
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"unsafe"
+
+	"hone/device"
+)
+
+// holdCase are calls on buffers of a device, and what they become: the kernels that run when nothing comes between the calls.
+type holdCase struct {
+	name    string
+	calls   func(d *Device, b []device.Buffer) []func()
+	kernels []string
+}
+
+// The sizes of the cases: rows of channels, and places of a cache.
+const (
+	heldRows, heldIn, heldOut = 3, 64, 40
+	heldHeads, heldWidth      = 2, 20
+	heldPlaces                = 7
+)
+
+// heldProduct multiplies the rows in x by the weight w.
+func heldProduct(y, x, w device.Buffer) device.MatMul {
+	return device.MatMul{M: heldRows, N: heldOut, K: heldIn, A: x, B: w, C: y, TransB: true}
+}
+
+// holdCases work on x, another x, three weights, three results and two more, a table of angles with its positions, and a cache with places.
+var holdCases = []holdCase{
+	{"three products", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.MatMul(heldProduct(b[6], b[0], b[3])) }, func() { d.MatMul(heldProduct(b[7], b[0], b[4])) }}
+	}, []string{"few_rows_8"}},
+	{"other rows", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.MatMul(heldProduct(b[6], b[1], b[3])) }}
+	}, []string{"few_rows_8", "few_rows_8"}},
+	{"a sum of two products", func(d *Device, b []device.Buffer) []func() {
+		second := heldProduct(b[5], b[0], b[3])
+		second.Accumulate = true
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.MatMul(second) }}
+	}, []string{"few_rows_8", "few_rows_8"}},
+	{"a product and a sum", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.Binary(device.Add, b[8], b[8], b[5]) }}
+	}, []string{"few_rows_8"}},
+	{"a product and its double", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.Binary(device.Add, b[8], b[5], b[5]) }}
+	}, []string{"few_rows_8", "binary"}},
+	{"a sum over what the product reads", func(d *Device, b []device.Buffer) []func() {
+		x := b[0].Slice(0, heldRows*heldOut)
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.Binary(device.Add, x, b[8], b[5]) }}
+	}, []string{"few_rows_8", "binary"}},
+	{"a gated pair", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.MatMul(heldProduct(b[6], b[0], b[3])) },
+			func() { d.Gated(device.SiLU, b[8], b[5], b[6]) }}
+	}, []string{"few_pairs_8"}},
+	{"a gated pair, turned round", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.MatMul(heldProduct(b[6], b[0], b[3])) },
+			func() { d.Gated(device.SiLU, b[8], b[6], b[5]) }}
+	}, []string{"few_rows_8", "gated"}},
+	{"queries, keys and values", func(d *Device, b []device.Buffer) []func() {
+		turn := device.Rope{Cos: b[10], Sin: b[11], Positions: b[12], Heads: heldHeads, D: heldWidth, Rotary: 16}
+		q, k := turn, turn
+		q.Y, q.X, k.Y, k.X = b[8], b[5], b[9], b[6]
+		return []func(){func() { d.Rope(q) }, func() { d.Rope(k) }, func() { d.PutRows(b[14], b[9], b[13]) }, func() { d.PutRows(b[15], b[7], b[13]) }}
+	}, []string{"rotate"}},
+	{"a rotation of what is rotated", func(d *Device, b []device.Buffer) []func() {
+		turn := device.Rope{Cos: b[10], Sin: b[11], Positions: b[12], Heads: heldHeads, D: heldWidth, Rotary: 16}
+		first, second := turn, turn
+		first.Y, first.X, second.Y, second.X = b[8], b[5], b[9], b[8]
+		return []func(){func() { d.Rope(first) }, func() { d.Rope(second) }, func() { d.PutRows(b[14], b[8], b[13]) }}
+	}, []string{"rotate", "rotate"}},
+	{"rows over what was put", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.PutRows(b[14], b[5], b[13]) }, func() { d.PutRows(b[14], b[6], b[13]) }}
+	}, []string{"rotate", "rotate"}},
+}
+
+// TestWhatIsHeld: calls that become one launch leave the bits in all memory that they leave one by one.
+func TestWhatIsHeld(t *testing.T) {
+	for _, c := range holdCases {
+		t.Run(c.name, func(t *testing.T) {
+			d := openEmulated(t, both, true)
+			ran := &named{driver: d.driver.(orderly).driver, names: map[function]string{}}
+			d.driver = orderly{ran, d}
+			apart := c.run(t, d, func() {
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			})
+			ran.ran = nil
+			together := c.run(t, d, func() {})
+			if !slices.Equal(apart, together) {
+				t.Error("other bits than one by one")
+			}
+			if !slices.Equal(ran.ran, c.kernels) {
+				t.Errorf("ran %v, want %v", ran.ran, c.kernels)
+			}
+		})
+	}
+}
+
+// run makes the buffers, calls between after each call, and prints what is in all of the buffers then.
+func (c *holdCase) run(t *testing.T, d *Device, between func()) (bits []string) {
+	var b []device.Buffer
+	r := rand.New(rand.NewPCG(1, 2))
+	random := func(n int, t device.DType) device.Buffer {
+		v, x := make([]float32, n), d.Alloc(n, t)
+		for i := range v {
+			v[i] = float32(r.NormFloat64())
+		}
+		d.Write(x, v)
+		return x
+	}
+	for _, n := range []int{heldRows * heldIn, heldRows * heldIn, heldOut * heldIn, heldOut * heldIn, heldOut * heldIn, heldRows * heldOut,
+		heldRows * heldOut, heldRows * heldOut, heldRows * heldOut, heldRows * heldOut} {
+		b = append(b, random(n, device.BF16))
+	}
+	b = append(b, random(4*8, device.F32), random(4*8, device.F32), d.Alloc(heldRows, device.I32), d.Alloc(heldRows, device.I32),
+		random(heldPlaces*heldOut, device.BF16), random(heldPlaces*heldOut, device.BF16))
+	d.Write(b[12], []int32{2, 0, 3})
+	d.Write(b[13], []int32{6, 1, 4})
+	for _, call := range c.calls(d, b) {
+		call()
+		between()
+	}
+	for _, x := range b {
+		if x.DType != device.I32 {
+			v := make([]float32, x.Len)
+			if err := d.Read(v, x); err != nil {
+				t.Fatal(err)
+			}
+			bits = append(bits, fmt.Sprint(v))
+		}
+		d.Free(x)
+	}
+	return bits
+}
+
+// named is a driver that notes the kernels that run.
+type named struct {
+	driver
+	names map[function]string
+	ran   []string
+}
+
+func (n *named) load(k kernel) (function, error) {
+	f, err := n.driver.load(k)
+	n.names[f] = k.name
+	return f, err
+}
+
+func (n *named) launch(f function, s shape, args unsafe.Pointer, size uintptr) error {
+	n.ran = append(n.ran, n.names[f])
+	return n.driver.launch(f, s, args, size)
+}
