@@ -111,7 +111,6 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 		in.Sequences = append(in.Sequences, device.Sequence{Q: len(ids), QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
 		for p := range add {
 			positions = append(positions, int32(have+p))
-			in.places = append(in.places, int32(slot*(c.Capacity+c.virtual)+c.virtual+have+p))
 		}
 		ids = append(ids, tokens[i]...)
 		c.lengths[slot] += add
@@ -120,10 +119,21 @@ func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, erro
 	}
 	in.positions = positions
 	in.IDs, in.Positions = t.Ints(ids), t.Ints(positions)
-	if _, ok := c.dev.(device.Placer); ok {
+	return in.placed(t), nil
+}
+
+// placed is in with the rows of its cache that the keys and values of its sequences go to.
+func (in Input) placed(t *tensor.Tape) Input {
+	in.places = nil
+	for _, s := range in.Sequences {
+		for p := range s.QLen {
+			in.places = append(in.places, int32(s.K+s.KLen-s.QLen+p))
+		}
+	}
+	if _, ok := t.Dev.(device.Placer); ok {
 		in.placeIndex = t.Ints(in.places).Buffer()
 	}
-	return in, nil
+	return in
 }
 
 // put appends the new keys and values of layer i of in and returns all of them.

@@ -140,7 +140,11 @@ func (v *Virtual) shift(in Input, at []int) Input {
 		}
 		out.Sequences = append(out.Sequences, q)
 	}
-	out.Positions = in.IDs.Tape().Ints(out.positions)
+	t := in.IDs.Tape()
+	out.Positions = t.Ints(out.positions)
+	if in.Cache != nil {
+		return out.placed(t)
+	}
 	return out
 }
 
