@@ -20,6 +20,7 @@ type peakMeter struct {
 	best    float64
 	f32     float64   // of f32, whatever the dtype
 	at      time.Time // of the last measurement
+	beaten  bool      // by a rate that was asked for since
 	fixed   bool      // best is not measured
 }
 
@@ -52,12 +53,12 @@ func (p *peakMeter) measure() {
 	if p.bf16 && now.BF16 > 0 {
 		rate = now.BF16
 	}
-	p.best, p.f32, p.at = max(p.best, rate), max(p.f32, now.F32), time.Now()
+	p.best, p.f32, p.at, p.beaten = max(p.best, rate), max(p.f32, now.F32), time.Now(), false
 }
 
-// refresh measures again where the last measurement is old. Call it while nothing else runs.
+// refresh measures again where the last measurement is old, or cannot have been of a machine at rest. Call it while nothing else runs.
 func (p *peakMeter) refresh() {
-	if time.Since(p.at) > peakEvery {
+	if age := time.Since(p.at); age > peakEvery || p.beaten && age > peakEvery/30 {
 		p.measure()
 	}
 }
@@ -67,6 +68,7 @@ func (p *peakMeter) share(gflops float64) float64 {
 	if p.best == 0 {
 		return 0
 	}
+	p.beaten = p.beaten || gflops > p.best
 	return gflops / p.best
 }
 
