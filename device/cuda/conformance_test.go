@@ -42,12 +42,7 @@ func openCard(t *testing.T) *Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return closedAfter(t, d)
 }
 
 var compileOnce sync.Once

@@ -349,6 +349,11 @@ func openLimited(t testing.TB, o order, guard bool, l lateness, limit int64) *De
 	if err != nil {
 		t.Fatal(err)
 	}
+	return closedAfter(t, d)
+}
+
+// closedAfter is d, which is closed when the test is over.
+func closedAfter(t testing.TB, d *Device) *Device {
 	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)

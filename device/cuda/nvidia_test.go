@@ -33,12 +33,7 @@ func openOver(t *testing.T, dr driver) *Device {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return d
+	return closedAfter(t, d)
 }
 
 func fakeDriver(t *testing.T) *nvidia {
