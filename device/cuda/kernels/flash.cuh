@@ -229,15 +229,10 @@ template <int D, int M, int SEEN> __device__ __forceinline__ void flash_dq(const
 	fetch<D, OWN, THREADS>(gs, bf16(a.grad_o) + o_at, o_stride, a.d, t.q_len - t.first);
 	fetch_seen(lo);
 	for (int r = mine; r < mine + 16 * M; r++) {
-		float part = 0.0f;
-		if (t.first + r < t.q_len)
-			for (int c = lane * 2; c < a.d; c += 2 * WARP) {
-				u32 x = *(const u32 *)(bf16(a.o) + o_at + r * o_stride + c), y = *(const u32 *)(bf16(a.grad_o) + o_at + r * o_stride + c);
-				part += __uint_as_float(x << 16) * __uint_as_float(y << 16) + __uint_as_float(x & 0xffff0000u) * __uint_as_float(y & 0xffff0000u);
-			}
-		part = warp_sum(part);
+		bool there = t.first + r < t.q_len;
+		float part = warp_sum(there ? part_of_dot(bf16(a.o) + o_at + r * o_stride, bf16(a.grad_o) + o_at + r * o_stride, a.d) : 0.0f);
 		if (lane == 0) deltas[r] = part;
-		if (lane == 0 && t.first + r < t.q_len) a.delta[(i64)(t.q + t.first + r) * a.heads + head] = part;
+		if (lane == 0 && there) a.delta[(i64)(t.q + t.first + r) * a.heads + head] = part;
 	}
 	__syncwarp();
 	float dq[M][C][4], s[M][N][4], dp[M][N][4], lse[M][2], delta[M][2], scale[M][2];

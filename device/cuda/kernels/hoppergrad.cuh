@@ -47,15 +47,10 @@ template <int D, int GROUPS, int SEEN, int AHEAD> __device__ __forceinline__ voi
 	gather_seen(0);
 	if (AHEAD == 2 && count > 1) gather_seen(1);
 	for (int r = mine; r < mine + 16; r++) {
-		float part = 0.0f;
-		if (t.first + r < t.q_len)
-			for (int c = lane * 2; c < D; c += 2 * WARP) {
-				u32 x = *(const u32 *)(bf16(a.o) + o_at + r * o_stride + c), y = *(const u32 *)(bf16(a.grad_o) + o_at + r * o_stride + c);
-				part += __uint_as_float(x << 16) * __uint_as_float(y << 16) + __uint_as_float(x & 0xffff0000u) * __uint_as_float(y & 0xffff0000u);
-			}
-		part = warp_sum(part);
+		bool there = t.first + r < t.q_len;
+		float part = warp_sum(there ? part_of_dot(bf16(a.o) + o_at + r * o_stride, bf16(a.grad_o) + o_at + r * o_stride, D) : 0.0f);
 		if (lane == 0) deltas[r] = part;
-		if (lane == 0 && t.first + r < t.q_len) a.delta[(i64)(t.q + t.first + r) * a.heads + head] = part;
+		if (lane == 0 && there) a.delta[(i64)(t.q + t.first + r) * a.heads + head] = part;
 	}
 	__syncwarp();
 	u64 q_tile = operand(qs + group * 64, 0), g_tile = operand(gs + group * 64, 0), k_tile = operand(ks, SEEN * 128), v_tile = operand(vs, 0);
@@ -206,6 +201,7 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dk
 		hide<N>(a, t, i0, t.first + mine, dp, 0.0f);
 		slope_columns<N>(s, dp, stats[n % 3][1]);
 	};
+	auto round_tile = [&] { rounded<N / 2, N>(p, s), rounded<N / 2, N>(ds, dp); };
 	if (count > 0) {
 		arrived();
 		warpgroup_begin();
@@ -215,8 +211,7 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dk
 		weigh_tile(0);
 		warpgroup_wait<0>();
 		slope_tile(0);
-		rounded<N / 2, N>(p, s);
-		rounded<N / 2, N>(ds, dp);
+		round_tile();
 		for (int n = 1; n < count; n++) {
 			arrived();
 			i0 = i0 + SEEN == end ? lo : i0 + SEEN;
@@ -233,8 +228,7 @@ template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dk
 			settle(dv);
 			settle(p);
 			settle(ds);
-			rounded<N / 2, N>(p, s);
-			rounded<N / 2, N>(ds, dp);
+			round_tile();
 		}
 		warpgroup_begin();
 		add_tile(count - 1);

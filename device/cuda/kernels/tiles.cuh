@@ -1,4 +1,4 @@
-// What flash.cuh and hopper.cuh share: which keys a tile of queries sees, and where a thread's sums are.
+// What flash.cuh and hopper.cuh share: which keys a tile of queries sees, where a thread's sums are, and the dot product of rows.
 
 #include "attention.cuh"
 #include "mma.cuh"
@@ -34,3 +34,13 @@ __device__ __forceinline__ float quad_sum(float v) {
 // row_of and column_of are where number e of a c is in it, of this thread.
 __device__ __forceinline__ int row_of(int e) { return e / 2 * 8 + threadIdx.x % WARP / 4; }
 __device__ __forceinline__ int column_of(int e) { return threadIdx.x % 4 * 2 + e % 2; }
+
+// part_of_dot is what a lane has of Σ x·y over d channels.
+__device__ __forceinline__ float part_of_dot(const u16 *x, const u16 *y, int d) {
+	float part = 0.0f;
+	for (int c = threadIdx.x % WARP * 2; c < d; c += 2 * WARP) {
+		u32 u = *(const u32 *)(x + c), v = *(const u32 *)(y + c);
+		part += __uint_as_float(u << 16) * __uint_as_float(v << 16) + __uint_as_float(u & 0xffff0000u) * __uint_as_float(v & 0xffff0000u);
+	}
+	return part;
+}
