@@ -2,7 +2,7 @@ package device
 
 // Adder is a device that can add a second product to a first one while the sums are at hand. It is optional: see MatMulPlus.
 type Adder interface {
-	// MatMulPlus computes m and adds to its C a product of the same M and N. A BF16 C is rounded once.
+	// MatMulPlus computes m and adds to its C a product of the same M and N. A BF16 C is rounded once, or once more with plus alone in it.
 	MatMulPlus(m, plus MatMul)
 }
 

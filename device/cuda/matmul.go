@@ -41,23 +41,23 @@ func (d *Device) MatMul(m device.MatMul) {
 	if d.fewRows(m, a) || d.thin(m, a) || d.cut(m, a) {
 		return
 	}
-	if m.K >= leastSum {
-		if err := d.library(m, a); !errors.Is(err, errNoProduct) {
-			d.fail(err)
-			return
-		}
+	if err := d.library(m, a); !errors.Is(err, errNoProduct) {
+		d.fail(err)
+		return
 	}
+	d.plain(m, a)
+}
+
+// plain queues a product on the own kernel.
+func (d *Device) plain(m device.MatMul, a matMulArgs) {
 	run(d, kernelMatMul, shape{x: over(m.N, 64), y: over(m.M, 64), z: max(m.Batch, 1), threads: 256}, &a)
 }
 
-// The library takes 6 to 9 times as long for a large side that is no multiple of eight, as GPT-2's vocabulary of 50257, wherever its rows begin
-// (bf16 on an H100). So such a product is cut there; the rest is too small to matter. Sums of fewer than eight are left to the own kernel.
-const (
-	leastCut = 4096
-	leastSum = 8
-)
+// leastCut is the least side that a product is cut at. Where one is no multiple of eight, as GPT-2's vocabulary of 50257, the library takes 1.5
+// (rows), 6 (columns) and 9 times (sums) as long, wherever the rows begin (bf16 on an H100).
+const leastCut = 4096
 
-// cut queues a product in two parts, and reports false for one that needs no cut.
+// cut queues a product in two parts, the second of fewer than eight rows, columns or sums, and reports false for one that needs no cut.
 func (d *Device) cut(m device.MatMul, a matMulArgs) bool {
 	if a.a.half == 0 || m.Batch > 1 {
 		return false
@@ -87,8 +87,10 @@ func (d *Device) cut(m device.MatMul, a matMulArgs) bool {
 		n := m.K / 8 * 8
 		m.K, rest.K = n, m.K-n
 		rest.A, rest.B = behind(m.A, n, m.LDA, !m.TransA), behind(m.B, n, m.LDB, m.TransB)
-		m, rest = rest, m // the smaller part is what rounds on its own
-		rest.Accumulate, rest.Bias = true, device.Buffer{}
+		d.plain(rest, matMulOf(rest)) // first, for it is the smaller part that rounds by itself
+		m.Accumulate, m.Bias = true, device.Buffer{}
+		d.MatMul(m)
+		return true
 	default:
 		return false
 	}
@@ -99,7 +101,7 @@ func (d *Device) cut(m device.MatMul, a matMulArgs) bool {
 
 var _ device.Adder = (*Device)(nil)
 
-// MatMulPlus computes the smaller product first, to which the library adds the other in its registers, at no cost.
+// MatMulPlus computes plus first, to which the library adds the larger product in its registers, at no cost.
 func (d *Device) MatMulPlus(m, plus device.MatMul) {
 	plus.M, plus.N, plus.C, plus.LDC, plus.Accumulate, plus.Bias = m.M, m.N, m.C, m.LDC, m.Accumulate, m.Bias
 	m.Accumulate, m.Bias = true, device.Buffer{}
