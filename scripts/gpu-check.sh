@@ -7,7 +7,7 @@
 #
 # LIBRARIES is a folder with libnvrtc and libcublasLt, or one that pip installed NVIDIA's wheels into ("" for none). Speed is compared with
 # PyTorch, transformers and PEFT of $PYTHON (python3) where they are installed. Logs and lines of JSON go to $OUT as well, where that is set.
-# On an H100 the tests take 15 s, the kernels 7, hone's workloads 150 (90 of them to make 70B parameters) and the peers 120; the sanitizers up to 270.
+# On an H100 the tests take some 20 s, the kernels 7, hone's workloads 150 (90 of them to make 70B parameters) and the peers 120; the sanitizers up to 270.
 # The limits below are for what hangs; one part that fails leaves the others to run.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2

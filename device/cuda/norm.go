@@ -8,30 +8,25 @@ import (
 
 // kernels/norm.cu
 var (
-	kernelsNorm = []rowKernel{{1024, 32, kernel{"norm", "norm_rows_1024"}}, {2048, 256, kernel{"norm", "norm_rows_2048"}}, {4096, 512, kernel{"norm", "norm_rows_4096"}},
-		{8192, 1024, kernel{"norm", "norm_rows_8192"}}, {16384, 1024, kernel{"norm", "norm_rows_16384"}}}
-	kernelsNormGrad = []rowKernel{{256, 32, kernel{"norm", "norm_grad_256"}}, {1024, 128, kernel{"norm", "norm_grad_1024"}}, {2048, 256, kernel{"norm", "norm_grad_2048"}},
-		{4096, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1024, kernel{"norm", "norm_grad_8192"}}, {16384, 1024, kernel{"norm", "norm_grad_16384"}}}
+	kernelsNorm = []rowKernel{{1024, 8, 256, kernel{"norm", "norm_rows_1024"}}, {2048, 1, 256, kernel{"norm", "norm_rows_2048"}}, {4096, 1, 512, kernel{"norm", "norm_rows_4096"}},
+		{8192, 1, 1024, kernel{"norm", "norm_rows_8192"}}, {16384, 1, 1024, kernel{"norm", "norm_rows_16384"}}}
+	kernelsNormGrad = []rowKernel{{256, 8, 256, kernel{"norm", "norm_grad_256"}}, {1024, 1, 128, kernel{"norm", "norm_grad_1024"}}, {2048, 1, 256, kernel{"norm", "norm_grad_2048"}},
+		{4096, 1, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1, 1024, kernel{"norm", "norm_grad_8192"}}, {16384, 1, 1024, kernel{"norm", "norm_grad_16384"}}}
 )
 
-// rowKernel is a kernel for rows of so many elements at most, each done by so many threads.
+// rowKernel is a kernel for rows of so many elements at most, whose blocks have so many rows and threads.
 type rowKernel struct {
-	most, threads int
+	most, rows, threads int
 	kernel
 }
 
 // runRows queues the first of kernels that rows of c elements fit over n of them.
 func runRows[A any](d *Device, kernels []rowKernel, n, c int, args *A) {
 	for _, k := range kernels {
-		if c > k.most {
-			continue
+		if c <= k.most {
+			run(d, k.kernel, line(over(n, k.rows), k.threads), args)
+			return
 		}
-		threads := k.threads
-		if threads == 32 { // eight rows to a block
-			threads = 256
-		}
-		run(d, k.kernel, line(over(n, threads/k.threads), threads), args)
-		return
 	}
 	panic(fmt.Sprintf("cuda: %s of rows of %d channels; %d at most", kernels[0].file, c, kernels[len(kernels)-1].most))
 }

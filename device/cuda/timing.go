@@ -97,6 +97,9 @@ func (w *stopwatch) measure(q queue, name string, do func() error) error {
 		return err
 	}
 	if err := do(); err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.spare = append(w.spare, from)
 		return err
 	}
 	to, err := w.stamp(q)
