@@ -35,7 +35,7 @@ func openTimed(name string, threads int, timing bool) (dev device.Device, closeD
 		return d, func() { _ = d.Close() }, nil // what failed has been reported by a step
 	}
 	if timing {
-		return nil, nil, fmt.Errorf("only a card times its kernels; use --device cuda, or --cpuprofile")
+		return nil, nil, fmt.Errorf("only a card times its kernels; use --device cuda")
 	}
 	d := cpu.New(cpu.Options{Threads: threads})
 	return d, func() { d.Close() }, nil
