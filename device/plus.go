@@ -16,3 +16,19 @@ func MatMulPlus(d Device, m, plus MatMul) {
 	plus.M, plus.N, plus.C, plus.LDC, plus.Accumulate = m.M, m.N, m.C, m.LDC, true
 	d.MatMul(plus)
 }
+
+// Scaler is a device that can scale a product while the sums are at hand. It is optional: see MatMulScaled.
+type Scaler interface {
+	// MatMulScaled computes m, which neither accumulates nor has a bias, times a. A BF16 C may be rounded before it is scaled as well.
+	MatMulScaled(m MatMul, a float32)
+}
+
+// MatMulScaled computes C = a·op(A)·op(B) on d. C is dense; Accumulate and Bias are absent, and Batch is 1.
+func MatMulScaled(d Device, m MatMul, a float32) {
+	if s, ok := d.(Scaler); ok {
+		s.MatMulScaled(m, a)
+		return
+	}
+	d.MatMul(m)
+	d.Scale(m.C, a)
+}

@@ -13,11 +13,9 @@ func TestMade(t *testing.T) {
 	defer dev.Close()
 	config := []byte(`{"model_type":"llama","hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":16,"vocab_size":20,"max_position_embeddings":8}`)
 	filled := 0
-	m, err := Made(config, dev, device.F32, Packed{Packing: device.NF4}, func(v []float32) {
-		filled += len(v)
-		for i := range v {
-			v[i] = 0.5
-		}
+	m, err := Made(config, dev, device.F32, Packed{Packing: device.NF4}, func(b device.Buffer) {
+		filled += b.Len
+		dev.Fill(b, 0.5)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -154,8 +154,8 @@ func NewPacked(config []byte, dev device.Device, dtype device.DType, packed Pack
 	return m, nil
 }
 
-// Made is NewPacked with matrices whose values fill makes, a piece or a whole matrix at a time; vectors get their usual first values.
-func Made(config []byte, dev device.Device, dtype device.DType, packed Packed, fill func([]float32)) (*Model, error) {
+// Made is NewPacked with matrices whose values fill writes, into F32 or BF16; vectors get their usual first values.
+func Made(config []byte, dev device.Device, dtype device.DType, packed Packed, fill func(device.Buffer)) (*Model, error) {
 	m, err := Declare(config, dev)
 	if err != nil {
 		return nil, err

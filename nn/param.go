@@ -9,7 +9,6 @@ package nn
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -142,14 +141,14 @@ func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint
 	}
 }
 
-// Make is Initialize with values that fill makes for what is random.
-func Make(params []Named, dev device.Device, dtype device.DType, fill func([]float32)) {
-	var whole []float32 // of a parameter that is packed, used again for the next
+// Make is Initialize with values that fill writes to buffers, F32 or BF16, for what is random.
+func Make(params []Named, dev device.Device, dtype device.DType, fill func(device.Buffer)) {
 	for _, p := range params {
 		if p.Storage != device.Unpacked {
-			whole = slices.Grow(whole[:0], p.Len())[:p.Len()]
+			whole := dev.Alloc(p.Len(), device.F32)
 			fill(whole)
-			p.Pack(dev, dtype, p.Storage, whole)
+			p.PackBuffer(dev, dtype, p.Storage, whole)
+			dev.Free(whole)
 			continue
 		}
 		p.Alloc(dev, DTypeOf(p.Param, dtype))
@@ -157,12 +156,7 @@ func Make(params []Named, dev device.Device, dtype device.DType, fill func([]flo
 			dev.Fill(p.Buffer(), p.Init.Value)
 			continue
 		}
-		v := make([]float32, min(p.Len(), 1<<20))
-		for lo := 0; lo < p.Len(); lo += len(v) {
-			part := v[:min(len(v), p.Len()-lo)]
-			fill(part)
-			dev.Write(p.Buffer().Slice(lo, lo+len(part)), part)
-		}
+		fill(p.Buffer())
 	}
 }
 

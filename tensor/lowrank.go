@@ -60,8 +60,7 @@ func (l *lowRank) check(op string, n, out int, dtype device.DType) {
 func (l *lowRank) down(t *Tape) {
 	n, r := l.x.Rows(), l.A.Shape[0]
 	l.u = t.product(l.x.dtype, n, r, func(u *Tensor) {
-		t.Dev.MatMul(device.MatMul{M: n, N: r, K: l.x.Cols(), A: l.x.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()})
-		t.Dev.Scale(u.Buffer(), l.Scale)
+		device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: l.x.Cols(), A: l.x.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()}, l.Scale)
 	})
 }
 
@@ -82,8 +81,7 @@ func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
 		return nil
 	}
 	du = t.scratch(n*r, l.x.dtype)
-	t.Dev.MatMul(device.MatMul{M: n, N: r, K: out, A: dy, B: l.B.Buffer(), C: du.buf})
-	t.Dev.Scale(du.buf, l.Scale)
+	device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: out, A: dy, B: l.B.Buffer(), C: du.buf}, l.Scale)
 	return du
 }
 

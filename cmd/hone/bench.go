@@ -203,19 +203,25 @@ func (r *benchTrain) plans(w workload, dtype device.DType) (useful, work plan.Wo
 	return useful, work, err
 }
 
-// model makes the model with random weights: on a GPU, whose models are large, with the same million numbers again and again.
+// drawnNumbers is how many random numbers the weights of a GPU's models are made of. It is prime, so that no two rows of a matrix are the same.
+const drawnNumbers = 1<<24 - 3
+
+// model makes the model with random weights: on a GPU, whose models are large, with the same numbers again and again, copied on the card.
 func (w workload) model(dev device.Device, dtype device.DType) (*model.Model, error) {
 	if _, ok := dev.(*cuda.Device); !ok {
 		return model.NewPacked([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, 1)
 	}
-	pool := make([]float32, 1<<20)
+	numbers := make([]float32, drawnNumbers)
 	random := tensor.NewRandomFor(1, "pool")
-	random.Normal(pool, 0.02)
-	at := 0
-	return model.Made([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, func(v []float32) {
-		for len(v) > 0 {
-			n := copy(v, pool[at:])
-			v, at = v[n:], (at+n)%len(pool)
+	random.Normal(numbers, 0.02)
+	pool, at := dev.Alloc(len(numbers), device.F32), 0
+	defer dev.Free(pool)
+	dev.Write(pool, numbers)
+	return model.Made([]byte(w.config), dev, dtype, model.Packed{Packing: w.packing}, func(b device.Buffer) {
+		for b.Len > 0 {
+			n := min(b.Len, pool.Len-at)
+			dev.Unary(device.Identity, b.Slice(0, n), pool.Slice(at, at+n))
+			b, at = b.Slice(n, b.Len), (at+n)%pool.Len
 		}
 	})
 }

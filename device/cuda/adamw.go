@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 
 	"hone/device"
 )
@@ -44,15 +45,28 @@ func (d *Device) Join(x, high, rest device.Buffer) {
 	run(d, kernelJoin, line(over(x.Len, 256), 256), &a)
 }
 
-type adamWArgs struct {
-	param                             params
-	grad                              floats
-	m, v                              pointer
-	mScale, vScale                    pointer
+// updated is struct Updated of kernels/adamw.cu.
+type updated struct {
+	param          params
+	grad           floats
+	m, v           pointer
+	mScale, vScale pointer
+	n              int64
+	step, keep     float32
+	first, _       int32
+}
+
+// adamWConstants are what the tensors of a launch share.
+type adamWConstants struct {
 	codes                             pointer
-	n                                 int64
 	scale, beta1, rest1, beta2, rest2 float32
-	step, corr2, eps, keep            float32
+	corr2, eps                        float32
+	count                             int32 // of tensors
+}
+
+type adamWArgs struct {
+	adamWConstants
+	of [40]updated
 }
 
 // AdamW updates parameters in place; see device.AdamW.
@@ -64,30 +78,30 @@ func (d *Device) AdamW(k device.AdamW) {
 	n := k.Param.Len
 	corr1 := 1 / (1 - math.Pow(float64(k.Beta1), float64(k.Step)))
 	corr2 := 1 / (1 - math.Pow(float64(k.Beta2), float64(k.Step)))
-	a := adamWArgs{grad: floatsOf(op, k.Grad, n), n: int64(n), codes: d.tableAt(tableDynamic),
-		scale: k.Scale, beta1: k.Beta1, rest1: 1 - k.Beta1, beta2: k.Beta2, rest2: 1 - k.Beta2,
-		step: float32(float64(k.LR) * corr1), corr2: float32(corr2), eps: k.Eps, keep: float32(1 - float64(k.LR)*float64(k.Decay))}
+	c := adamWConstants{codes: d.tableAt(tableDynamic), scale: k.Scale, beta1: k.Beta1, rest1: 1 - k.Beta1, beta2: k.Beta2, rest2: 1 - k.Beta2,
+		corr2: float32(corr2), eps: k.Eps}
+	t := updated{grad: floatsOf(op, k.Grad, n), n: int64(n), step: float32(float64(k.LR) * corr1), keep: float32(1 - float64(k.LR)*float64(k.Decay))}
 	if k.Rest.IsZero() {
-		a.param.whole = f32sOf(op, k.Param, n)
+		t.param.whole = f32sOf(op, k.Param, n)
 	} else {
-		a.param = params{high: address(need(k.Param, device.BF16)), rest: stateOf(k.Rest, device.U8, 2*n)}
+		t.param = params{high: address(need(k.Param, device.BF16)), rest: stateOf(k.Rest, device.U8, 2*n)}
 	}
 	if k.MScale.IsZero() {
-		a.m, a.v = stateOf(k.M, device.F32, n), stateOf(k.V, device.F32, n)
+		t.m, t.v = stateOf(k.M, device.F32, n), stateOf(k.V, device.F32, n)
 	} else {
 		blocks := over(n, device.DynamicBlock)
-		a.m, a.v = stateOf(k.M, device.U8, n), stateOf(k.V, device.U8, n)
-		a.mScale, a.vScale = f32sOf(op, k.MScale, blocks), f32sOf(op, k.VScale, blocks)
+		t.m, t.v = stateOf(k.M, device.U8, n), stateOf(k.V, device.U8, n)
+		t.mScale, t.vScale = f32sOf(op, k.MScale, blocks), f32sOf(op, k.VScale, blocks)
 	}
-	paged := pagedOperands(&a, &k)
+	paged := pagedOperands(&t, &k)
 	if len(paged) == 0 {
-		d.adamW(&a)
+		d.holdUpdate(c, t)
 		return
 	}
 	for lo := 0; lo < n; lo += d.paging.part {
 		hi := min(lo+d.paging.part, n)
-		part := a.slice(lo, hi)
-		d.paging.update(pagedOperands(&part, &k), lo, hi, func() { d.adamW(&part) })
+		part := t.slice(lo, hi)
+		d.paging.update(pagedOperands(&part, &k), lo, hi, func() { d.holdUpdate(c, part) })
 	}
 }
 
@@ -99,36 +113,85 @@ func stateOf(b device.Buffer, t device.DType, n int) pointer {
 	return place(need(b, t))
 }
 
-// adamW queues the kernel.
-func (d *Device) adamW(a *adamWArgs) {
-	if a.mScale == 0 {
-		run(d, kernelAdamW, line(over(int(a.n), 256), 256), a)
+// blocks is how many of a grid update t.
+func (t *updated) blocks() int {
+	if t.mScale == 0 {
+		return over(int(t.n), 1024)
+	}
+	return over(int(t.n), device.DynamicBlock)
+}
+
+// uses are those of t's memory.
+func (t *updated) uses() []use {
+	moment := pointer(4)
+	if t.mScale != 0 {
+		moment = 1
+	}
+	state := func(p, bytes pointer) use {
+		if p == 0 {
+			return use{}
+		}
+		return use{p, p + bytes, true}
+	}
+	n, scales := pointer(t.n), pointer(4*t.blocks())
+	return []use{state(t.param.whole, 4*n), state(t.param.high, 2*n), state(t.param.rest, 2*n), state(t.m, moment*n), state(t.v, moment*n),
+		state(t.mScale, scales), state(t.vScale, scales), useOf(t.grad, 1, 0, t.n, false)}
+}
+
+// holdUpdate joins t to the updates that are held, or holds it in their place.
+func (d *Device) holdUpdate(c adamWConstants, t updated) {
+	if t.n == 0 {
 		return
 	}
-	run(d, kernelAdamW8, line(over(int(a.n), device.DynamicBlock), 256), a)
+	h := &d.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, uses := &h.update, t.uses()
+	c.count = a.count
+	if a.count == 0 || int(a.count) == len(a.of) || a.adamWConstants != c || (a.of[0].mScale == 0) != (t.mScale == 0) || !h.free(uses) {
+		d.release()
+		a.adamWConstants, a.count = c, 0
+	} else {
+		last := &a.of[a.count-1]
+		t.first = last.first + int32(last.blocks())
+	}
+	a.of[a.count] = t
+	a.count++
+	h.uses = append(h.uses, uses...)
+}
+
+// releaseUpdates queues the updates that are held, which are locked.
+func (d *Device) releaseUpdates() {
+	a := &d.held.update
+	last, k := &a.of[a.count-1], kernelAdamW
+	if last.mScale != 0 {
+		k = kernelAdamW8
+	}
+	d.launch(k, line(int(last.first)+last.blocks(), 256), unsafe.Pointer(a), unsafe.Sizeof(*a))
+	a.count = 0
 }
 
 // slice is the update of elements lo to hi, lo being a multiple of device.DynamicBlock.
-func (a adamWArgs) slice(lo, hi int) adamWArgs {
+func (t updated) slice(lo, hi int) updated {
 	move := func(p *pointer, bytes int) {
 		if *p != 0 {
 			*p += pointer(lo * bytes)
 		}
 	}
 	moment := 4
-	if a.mScale != 0 {
+	if t.mScale != 0 {
 		moment = 1
-		a.mScale += pointer(lo / device.DynamicBlock * 4)
-		a.vScale += pointer(lo / device.DynamicBlock * 4)
+		t.mScale += pointer(lo / device.DynamicBlock * 4)
+		t.vScale += pointer(lo / device.DynamicBlock * 4)
 	}
-	move(&a.m, moment)
-	move(&a.v, moment)
-	move(&a.param.whole, 4)
-	move(&a.param.high, 2)
-	move(&a.param.rest, 2)
-	move(&a.grad.p, 4-2*int(a.grad.half))
-	a.n = int64(hi - lo)
-	return a
+	move(&t.m, moment)
+	move(&t.v, moment)
+	move(&t.param.whole, 4)
+	move(&t.param.high, 2)
+	move(&t.param.rest, 2)
+	move(&t.grad.p, 4-2*int(t.grad.half))
+	t.n = int64(hi - lo)
+	return t
 }
 
 // Where code books stand in the device's table.

@@ -104,7 +104,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 	if err := l.setBias(g, p); err != nil {
 		return err
 	}
-	alpha, beta := float32(1), float32(0)
+	alpha, beta := g.scale, float32(0)
 	if g.accumulate {
 		beta = 1
 	}

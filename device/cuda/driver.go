@@ -76,14 +76,15 @@ type shape struct {
 	shared  int // bytes of dynamic shared memory
 }
 
-// gemm is a product for the matrix library: C = op(A)·op(B) (+ C) (+ bias in each row), row-major, in f32. A and B have one
+// gemm is a product for the matrix library: C = scale·op(A)·op(B) (+ C) (+ bias in each row), row-major, in f32. A and B have one
 // type; C has it, too, or is F32. bias has the type of C.
 type gemm struct {
 	a, b, c, bias             pointer // bias 0: none
 	m, n, k                   int
 	lda, ldb, ldc             int
 	transA, transB            bool
-	half, halfC               bool // A and B, and C, are BF16
+	half, halfC               bool    // A and B, and C, are BF16
+	scale                     float32 // of the product
 	accumulate                bool
 	batch                     int
 	strideA, strideB, strideC int

@@ -293,6 +293,7 @@ type emulatedProduct struct {
 	a, b, c, bias                                                          pointer
 	m, n, k, lda, ldb, ldc, transA, transB, half, halfC, accumulate, batch int64
 	strideA, strideB, strideC                                              int64
+	scale                                                                  float32
 }
 
 // gemm multiplies what the library would, but for odd strides, which go to the device's own kernel.
@@ -305,7 +306,7 @@ func (e *emulated) gemm(g *gemm) error {
 	}
 	p := emulatedProduct{a: g.a, b: g.b, c: g.c, bias: g.bias, m: int64(g.m), n: int64(g.n), k: int64(g.k), lda: int64(g.lda), ldb: int64(g.ldb), ldc: int64(g.ldc),
 		transA: int64(bit(g.transA)), transB: int64(bit(g.transB)), half: int64(bit(g.half)), halfC: int64(bit(g.halfC)), accumulate: int64(bit(g.accumulate)),
-		batch: int64(g.batch), strideA: int64(g.strideA), strideB: int64(g.strideB), strideC: int64(g.strideC)}
+		batch: int64(g.batch), strideA: int64(g.strideA), strideB: int64(g.strideB), strideC: int64(g.strideC), scale: g.scale}
 	return e.push(compute, func() error {
 		dl.Call(e.product, uintptr(unsafe.Pointer(&p)))
 		return nil

@@ -16,6 +16,9 @@ type held struct {
 
 	rotate    rotateArgs // or rotations of the same rows, and places of them
 	rotations int
+
+	reduce reduceArgs // or reductions by the same operation, reduce.go
+	update adamWArgs  // or updates at the same step, adamw.go
 }
 
 // use is memory that a launch reads or writes.
@@ -25,7 +28,7 @@ type use struct {
 }
 
 // useOf is the use of rows of n elements, stride apart.
-func useOf(x floats, rows int32, stride int64, n int32, writes bool) use {
+func useOf(x floats, rows int32, stride, n int64, writes bool) use {
 	size := pointer(4)
 	if x.half == 1 {
 		size = 2
@@ -33,7 +36,7 @@ func useOf(x floats, rows int32, stride int64, n int32, writes bool) use {
 	if x.p == 0 || rows == 0 {
 		return use{}
 	}
-	return use{x.p, x.p + size*pointer(int64(rows-1)*stride+int64(n)), writes}
+	return use{x.p, x.p + size*pointer(int64(rows-1)*stride+n), writes}
 }
 
 // clash says whether a must come after b.
@@ -47,8 +50,8 @@ func (h *held) free(uses []use) bool {
 // holdProduct joins the product x to those that are held, or holds it in their place.
 func (d *Device) holdProduct(x fewArgs) {
 	h, f := &d.held, &x.few[0]
-	uses := []use{useOf(floats{p: x.a, half: 1}, x.m, x.lda, x.k, false), useOf(floats{p: f.b, half: 1}, f.n, f.ldb, x.k, false),
-		useOf(f.bias, 1, 0, f.n, false), useOf(f.c, x.m, f.ldc, f.n, true)}
+	uses := []use{useOf(floats{p: x.a, half: 1}, x.m, x.lda, int64(x.k), false), useOf(floats{p: f.b, half: 1}, f.n, f.ldb, int64(x.k), false),
+		useOf(f.bias, 1, 0, int64(f.n), false), useOf(f.c, x.m, f.ldc, int64(f.n), true)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n := h.few.count; n > 0 && int(n) < len(h.few.few) && h.few.a == x.a && h.few.lda == x.lda && h.few.m == x.m && h.few.k == x.k && h.free(uses) {
@@ -75,7 +78,7 @@ func (d *Device) addToHeld(x binaryArgs) bool {
 		return false
 	}
 	// A thread reads and writes one element of each, but others may still read the operands of the product.
-	if y := useOf(x.y, 1, 0, int32(x.n), true); slices.ContainsFunc(h.uses, y.clash) {
+	if y := useOf(x.y, 1, 0, x.n, true); slices.ContainsFunc(h.uses, y.clash) {
 		return false
 	}
 	f.x, f.y = other, x.y
@@ -92,7 +95,7 @@ func (d *Device) gateHeld(x gatedArgs) bool {
 	if h.few.count != 2 || gate.n != up.n || !h.makes(gate, x.n) || !h.makes(up, x.n) || x.gate.p != gate.c.p || x.up.p != up.c.p {
 		return false
 	}
-	if y := useOf(x.y, 1, 0, int32(x.n), true); slices.ContainsFunc(h.uses, y.clash) {
+	if y := useOf(x.y, 1, 0, x.n, true); slices.ContainsFunc(h.uses, y.clash) {
 		return false
 	}
 	gate.y, h.few.act = x.y, x.op
@@ -113,6 +116,13 @@ func (d *Device) release() {
 	if d.held.few.count > 0 {
 		d.releaseProducts()
 	}
+	if d.held.reduce.count > 0 {
+		d.releaseReductions()
+	}
+	if d.held.update.count > 0 {
+		d.releaseUpdates()
+	}
+	d.held.uses = d.held.uses[:0]
 }
 
 func (d *Device) releaseProducts() {

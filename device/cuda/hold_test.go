@@ -77,6 +77,39 @@ var holdCases = []holdCase{
 	{"rows over what was put", func(d *Device, b []device.Buffer) []func() {
 		return []func(){func() { d.PutRows(b[14], b[5], b[13]) }, func() { d.PutRows(b[14], b[6], b[13]) }}
 	}, []string{"rotate", "rotate"}},
+	{"norms of three tensors", func(d *Device, b []device.Buffer) []func() {
+		return []func(){heldSum(d, device.SumSquares, b[10], 0, b[0]), heldSum(d, device.SumSquares, b[10], 1, b[2]), heldSum(d, device.SumSquares, b[10], 2, b[11])}
+	}, []string{"reduce_parts", "reduce_final"}},
+	{"a sum of a sum", func(d *Device, b []device.Buffer) []func() {
+		return []func(){heldSum(d, device.Sum, b[10], 0, b[0]), heldSum(d, device.Sum, b[10], 1, b[10].Slice(0, 1))}
+	}, []string{"reduce_parts", "reduce_final", "reduce_parts", "reduce_final"}},
+	{"a sum and a largest number", func(d *Device, b []device.Buffer) []func() {
+		return []func(){heldSum(d, device.Sum, b[10], 0, b[0]), heldSum(d, device.MaxAbs, b[10], 1, b[0])}
+	}, []string{"reduce_parts", "reduce_final", "reduce_parts", "reduce_final"}},
+	{"updates of two tensors", func(d *Device, b []device.Buffer) []func() {
+		first, second := heldUpdate(b, 0), heldUpdate(b, 8)
+		second.LR, second.Decay = 0.2, 0.5
+		return []func(){func() { d.AdamW(first) }, func() { d.AdamW(second) }}
+	}, []string{"adamw"}},
+	{"two updates of a tensor", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.AdamW(heldUpdate(b, 0)) }, func() { d.AdamW(heldUpdate(b, 0)) }}
+	}, []string{"adamw", "adamw"}},
+	{"updates at two scales", func(d *Device, b []device.Buffer) []func() {
+		first, second := heldUpdate(b, 0), heldUpdate(b, 8)
+		second.Scale = 0.5
+		return []func(){func() { d.AdamW(first) }, func() { d.AdamW(second) }}
+	}, []string{"adamw", "adamw"}},
+}
+
+// heldSum reduces x to number i of y.
+func heldSum(d *Device, op device.ReduceOp, y device.Buffer, i int, x device.Buffer) func() {
+	return func() { d.Reduce(op, y.Slice(i, i+1), x) }
+}
+
+// heldUpdate updates 8 numbers of b[11] from at on, whose moments are in b[10].
+func heldUpdate(b []device.Buffer, at int) device.AdamW {
+	return device.AdamW{Param: b[11].Slice(at, at+8), Grad: b[0].Slice(at, at+8), M: b[10].Slice(at, at+8), V: b[10].Slice(16+at, 24+at),
+		LR: 0.1, Beta1: 0.5, Eps: 1e-8, Scale: 2, Step: 1}
 }
 
 // TestWhatIsHeld: calls that become one launch leave the bits in all memory that they leave one by one.

@@ -38,7 +38,7 @@ func (d *Device) MatMul(m device.MatMul) {
 		d.finish(m, a)
 		return
 	}
-	if d.fewRows(m, a) || d.thin(m, a) || d.cut(m, a) {
+	if d.fewRows(m, a) || d.thin(m, a, 1) || d.cut(m, a) {
 		return
 	}
 	if err := d.library(m, a); !errors.Is(err, errNoProduct) {
@@ -109,6 +109,25 @@ func (d *Device) MatMulPlus(m, plus device.MatMul) {
 	d.MatMul(m)
 }
 
+var _ device.Scaler = (*Device)(nil)
+
+// MatMulScaled leaves the scale to what adds up the sums, in f32. Few rows, which may wait to be joined, are scaled by themselves.
+func (d *Device) MatMulScaled(m device.MatMul, scale float32) {
+	if a := matMulOf(m); m.M > mostFewRows && m.N > 0 && m.K > 0 && a.a.half == a.c.half {
+		if d.thin(m, a, scale) {
+			return
+		}
+		g := gemmOf(m, a)
+		g.scale = scale
+		if err := d.driver.gemm(&g); !errors.Is(err, errNoProduct) {
+			d.fail(err)
+			return
+		}
+	}
+	d.MatMul(m)
+	d.Scale(m.C, scale)
+}
+
 var _ device.Loose = (*Device)(nil)
 
 // FewRows is the number of rows from which on they do not depend on how many there are; see cublaslt.go.
@@ -119,11 +138,16 @@ var _ device.Wide = (*Device)(nil)
 // LogitRows is that of GPUs.
 func (d *Device) LogitRows() int { return device.CardLogitRows }
 
-// library queues the product on the matrix library, whose result has C's type if A has, and else is F32.
-func (d *Device) library(m device.MatMul, a matMulArgs) error {
-	g := gemm{a: a.a.p, b: a.b.p, c: a.c.p, bias: a.bias.p, m: m.M, n: m.N, k: m.K, lda: int(a.lda), ldb: int(a.ldb), ldc: int(a.ldc),
+// gemmOf is m for the matrix library.
+func gemmOf(m device.MatMul, a matMulArgs) gemm {
+	return gemm{a: a.a.p, b: a.b.p, c: a.c.p, bias: a.bias.p, m: m.M, n: m.N, k: m.K, lda: int(a.lda), ldb: int(a.ldb), ldc: int(a.ldc), scale: 1,
 		transA: m.TransA, transB: m.TransB, half: a.a.half == 1, halfC: a.c.half == 1, accumulate: m.Accumulate,
 		batch: max(m.Batch, 1), strideA: m.StrideA, strideB: m.StrideB, strideC: m.StrideC}
+}
+
+// library queues the product on the matrix library, whose result has C's type if A has, and else is F32.
+func (d *Device) library(m device.MatMul, a matMulArgs) error {
+	g := gemmOf(m, a)
 	if (g.half || !g.halfC) && (g.bias == 0 || !g.halfC && a.bias.half == 0) {
 		return d.driver.gemm(&g)
 	}

@@ -64,5 +64,5 @@ func (d *Device) Unpack(y device.Buffer, p device.Packed) {
 		run(d, kernelUnpackInt8, line(p.Rows, 256), &a)
 		return
 	}
-	run(d, kernelUnpackNF4, line(over(y.Len, 2048), 256), &a)
+	run(d, kernelUnpackNF4, line(over(y.Len, 8192), 256), &a)
 }

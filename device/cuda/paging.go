@@ -113,7 +113,7 @@ func (o *pagedOperand) span(lo, hi int) (from, to int64) {
 }
 
 // pagedOperands are those of an update's buffers that are paged; the pointers are the arguments to set.
-func pagedOperands(a *adamWArgs, k *device.AdamW) (list []pagedOperand) {
+func pagedOperands(a *updated, k *device.AdamW) (list []pagedOperand) {
 	for _, o := range []struct {
 		b    device.Buffer
 		size int64

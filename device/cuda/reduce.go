@@ -1,6 +1,10 @@
 package cuda
 
-import "hone/device"
+import (
+	"unsafe"
+
+	"hone/device"
+)
 
 // kernels/reduce.cu
 var (
@@ -12,11 +16,18 @@ var (
 
 const reducePart = 16384 // PART of kernels/reduce.cu
 
-type reduceArgs struct {
+// reduced is struct Reduced.
+type reduced struct {
 	x        floats
-	parts, y pointer
+	y        pointer
 	n        int64
-	op       int32
+	first, _ int32
+}
+
+type reduceArgs struct {
+	parts     pointer
+	op, count int32
+	of        [100]reduced
 }
 
 // Reduce computes one number from all of x: parts first, then the parts in order.
@@ -24,13 +35,41 @@ func (d *Device) Reduce(op device.ReduceOp, y, x device.Buffer) {
 	if op > device.NonFinite {
 		panic(badOp("reduce", uint8(op)))
 	}
-	count := over(x.Len, reducePart)
+	d.holdReduction(int32(op), reduced{x: viewOf(x), y: f32sOf("Reduce", y, 1), n: int64(x.Len)})
+}
+
+// holdReduction joins x to the reductions that are held, or holds it in their place.
+func (d *Device) holdReduction(op int32, x reduced) {
+	h := &d.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	uses := []use{useOf(x.x, 1, 0, x.n, false), {x.y, x.y + 4, true}}
+	r := &h.reduce
+	if r.count == 0 || int(r.count) == len(r.of) || r.op != op || !h.free(uses) {
+		d.release()
+		r.op = op
+	} else {
+		last := &r.of[r.count-1]
+		x.first = last.first + int32(over(int(last.n), reducePart))
+	}
+	r.of[r.count] = x
+	r.count++
+	h.uses = append(h.uses, uses...)
+}
+
+// releaseReductions queues the reductions that are held, which are locked.
+func (d *Device) releaseReductions() {
+	r := &d.held.reduce
+	last := r.of[r.count-1]
+	count := int(last.first) + over(int(last.n), reducePart)
 	parts, release := d.scratch(count)
 	defer release()
-	a := reduceArgs{x: viewOf(x), parts: parts, y: f32sOf("Reduce", y, 1), n: int64(x.Len), op: int32(op)}
-	run(d, kernelReduceParts, line(count, 256), &a)
-	a.n = int64(count)
-	run(d, kernelReduceFinal, line(1, 256), &a)
+	r.parts = parts
+	if count > 0 {
+		d.launch(kernelReduceParts, line(count, 256), unsafe.Pointer(r), unsafe.Sizeof(*r))
+	}
+	d.launch(kernelReduceFinal, line(int(r.count), 256), unsafe.Pointer(r), unsafe.Sizeof(*r))
+	r.count = 0
 }
 
 type columnArgs struct {

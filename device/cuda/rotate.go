@@ -111,11 +111,11 @@ func (h *held) joinRotation(x rotateArgs) bool {
 // uses are those of the first part.
 func (a *rotateArgs) uses() []use {
 	p, width := &a.parts[0], a.parts[0].heads*a.d
-	to := useOf(p.y, int32(a.rows), int64(width), width, true)
+	to := useOf(p.y, int32(a.rows), int64(width), int64(width), true)
 	if a.places != 0 {
-		to = useOf(p.cache, a.room, int64(width), width, true)
+		to = useOf(p.cache, a.room, int64(width), int64(width), true)
 	}
-	return []use{useOf(p.x, int32(a.rows), int64(width), width, false), to}
+	return []use{useOf(p.x, int32(a.rows), int64(width), int64(width), false), to}
 }
 
 // releaseRotation queues the rotations that are held, which are locked.

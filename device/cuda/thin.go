@@ -27,17 +27,19 @@ type thinArgs struct {
 	lda, ldb, ldc int64
 	m, n, k       int32
 	acc           int32
+	scale         float32 // of the product
+	_             int32
 }
 
-// thin queues a product of few columns, and reports false for what its kernels do not read.
-func (d *Device) thin(m device.MatMul, a matMulArgs) bool {
+// thin queues a product of few columns times scale, and reports false for what its kernels do not read.
+func (d *Device) thin(m device.MatMul, a matMulArgs, scale float32) bool {
 	if m.N > mostThin || m.K < leastThinSum || m.M < leastThinRows || m.TransA || m.Batch > 1 || m.K%8 != 0 || !chunked(a.a, a.lda) || m.TransB && !chunked(a.b, a.ldb) {
 		return false
 	}
 	chunks := over(m.K, thinChunk)
 	parts, release := d.scratch(chunks * m.M * m.N)
 	defer release()
-	x := thinArgs{c: a.c, bias: a.bias, a: a.a.p, b: a.b.p, parts: parts, lda: a.lda, ldb: a.ldb, ldc: a.ldc, m: a.m, n: a.n, k: a.k, acc: a.acc}
+	x := thinArgs{c: a.c, bias: a.bias, a: a.a.p, b: a.b.p, parts: parts, lda: a.lda, ldb: a.ldb, ldc: a.ldc, m: a.m, n: a.n, k: a.k, acc: a.acc, scale: scale}
 	if !m.TransB {
 		turned, release := d.scratch(over(m.N*m.K, 2))
 		defer release()

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Arrange", testArrange},
 		{"MatMulPacked", testMatMulPacked},
 		{"MatMulPlus", testMatMulPlus},
+		{"MatMulScaled", testMatMulScaled},
 		{"MatMulSums", testMatMulSums},
 	}
 	for _, g := range groups {

@@ -162,6 +162,27 @@ func (p *pair) matMulPlus(name string, s [4]int, form int, t []device.DType) {
 	p.check(name, c, tol)
 }
 
+// testMatMulScaled scales products of the forms that low-rank updates have: of few rows and many, few columns, and long sums.
+func testMatMulScaled(p *pair) {
+	for _, s := range sample([][3]int{{1, 8, 96}, {7, 33, 40}, {40, 16, 300}, {64, 8, 6200}, {70, 50, 6200}, {20, 16, 0}}) {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			for form := range 2 {
+				m, n, k := s[0], s[1], s[2]
+				x, w, c := p.normal(max(m*k, 1), t[0], 1), p.normal(max(n*k, 1), t[0], 1), p.empty(m*n, t[1])
+				p.both(func(d device.Device, at func(operand) device.Buffer) {
+					device.MatMulScaled(d, device.MatMul{M: m, N: n, K: k, A: at(x), B: at(w), TransB: form == 1, C: at(c)}, -1.3)
+				})
+				tol := productTolerance(k, t[0])
+				if t[1] == device.BF16 { // it may round once more
+					tol.rel, tol.ofMax = 1.0/128, 1.0/128
+				}
+				p.check(label("MatMulScaled %v%s form %d", s, types, form), c, tol)
+				p.freeAll()
+			}
+		})
+	}
+}
+
 var normShapes = [][2]int{{1, 1}, {1, 8}, {3, 7}, {5, 64}, {2, 100}, {17, 384}, {65, 129}, {300, 65}, {2, 1030}, {3, 4100}}
 
 func testNorm(p *pair) {

@@ -40,32 +40,52 @@ KERNEL(join, 256, SplitArgs) {
 	if (i < a.n) a.x[i] = joined(a.halves, i);
 }
 
-struct AdamWArgs {
+// Updated is a tensor to update.
+struct Updated {
 	Params param;
 	Floats grad;
 	void *m, *v;              // F32, or codes
 	float *m_scale, *v_scale; // of blocks of 256, where there are codes
-	const float *codes;       // [2, 256]: the numbers of the codes of m and of v
 	i64 n;
-	float scale, beta1, rest1, beta2, rest2;
-	float step, corr2, eps, keep; // step: the rate over the first bias correction; corr2: 1 over the second; keep: 1-rate·decay
+	float step, keep; // the rate over the first bias correction; 1-rate·decay
+	int first, pad;   // block
 };
 
-// step is Adam's step of one parameter; m and v are changed.
-__device__ __forceinline__ float step_of(const AdamWArgs &a, float p, float g, float &m, float &v) {
+struct AdamWArgs {
+	const float *codes; // [2, 256]: the numbers of the codes of m and of v
+	float scale, beta1, rest1, beta2, rest2, corr2, eps; // corr2: 1 over the second bias correction
+	int count;
+	Updated of[40];
+};
+
+// step_of is Adam's step of one parameter; m and v are changed.
+__device__ __forceinline__ float step_of(const AdamWArgs &a, const Updated &t, float p, float g, float &m, float &v) {
 	g *= a.scale;
 	m = a.beta1 * m + a.rest1 * g;
 	v = a.beta2 * v + a.rest2 * g * g;
-	return a.keep * p - a.step * m / (sqrtf(v * a.corr2) + a.eps);
+	return t.keep * p - t.step * m / (sqrtf(v * a.corr2) + a.eps);
 }
 
+// adamw gives 1024 elements to a block, of which a thread reads four before it writes.
 KERNEL(adamw, 256, AdamWArgs) {
-	i64 i = (i64)blockIdx.x * 256 + threadIdx.x;
-	if (i >= a.n) return;
-	float m = ((float *)a.m)[i], v = ((float *)a.v)[i];
-	put(a.param, i, step_of(a, joined(a.param, i), load(a.grad, i), m, v));
-	((float *)a.m)[i] = m;
-	((float *)a.v)[i] = v;
+	constexpr int EACH = 4;
+	const Updated &t = a.of[owner(a.of, a.count, blockIdx.x)];
+	float *ms = (float *)t.m, *vs = (float *)t.v;
+	i64 first = (i64)(blockIdx.x - t.first) * 256 * EACH + threadIdx.x;
+	float p[EACH], g[EACH], m[EACH], v[EACH];
+#pragma unroll
+	for (int e = 0; e < EACH; e++) {
+		i64 i = first + e * 256;
+		if (i < t.n) p[e] = joined(t.param, i), g[e] = load(t.grad, i), m[e] = ms[i], v[e] = vs[i];
+	}
+#pragma unroll
+	for (int e = 0; e < EACH; e++) {
+		i64 i = first + e * 256;
+		if (i >= t.n) return;
+		put(t.param, i, step_of(a, t, p[e], g[e], m[e], v[e]));
+		ms[i] = m[e];
+		vs[i] = v[e];
+	}
 }
 
 // code_of is the nearest of 256 ascending numbers, the lower one of two as near.
@@ -82,21 +102,22 @@ KERNEL(adamw8, 256, AdamWArgs) {
 	codes[threadIdx.x] = a.codes[threadIdx.x];
 	codes[256 + threadIdx.x] = a.codes[256 + threadIdx.x];
 	__syncthreads();
-	i64 block = blockIdx.x, i = block * 256 + threadIdx.x;
-	u8 *mc = (u8 *)a.m, *vc = (u8 *)a.v;
+	const Updated &t = a.of[owner(a.of, a.count, blockIdx.x)];
+	i64 block = blockIdx.x - t.first, i = block * 256 + threadIdx.x;
+	u8 *mc = (u8 *)t.m, *vc = (u8 *)t.v;
 	float m = 0.0f, v = 0.0f;
-	if (i < a.n) {
-		m = codes[mc[i]] * a.m_scale[block];
-		v = codes[256 + vc[i]] * a.v_scale[block];
-		put(a.param, i, step_of(a, joined(a.param, i), load(a.grad, i), m, v));
+	if (i < t.n) {
+		m = codes[mc[i]] * t.m_scale[block];
+		v = codes[256 + vc[i]] * t.v_scale[block];
+		put(t.param, i, step_of(a, t, joined(t.param, i), load(t.grad, i), m, v));
 	}
 	float most_m = block_max<256>(fabsf(m)), most_v = block_max<256>(fabsf(v));
-	if (i < a.n) {
+	if (i < t.n) {
 		mc[i] = (u8)code_of(codes, m * (1.0f / fmaxf(most_m, 1e-38f)));
 		vc[i] = (u8)code_of(codes + 256, v * (1.0f / fmaxf(most_v, 1e-38f)));
 	}
 	if (threadIdx.x == 0) {
-		a.m_scale[block] = most_m;
-		a.v_scale[block] = most_v;
+		t.m_scale[block] = most_m;
+		t.v_scale[block] = most_v;
 	}
 }

@@ -102,6 +102,19 @@ __device__ __forceinline__ void store4(const Floats &v, i64 i, i64 n, const floa
 		if (i + j < n) store(v, i + j, x[j]);
 }
 
+// owner is the one of count buffers that share a grid whose block this is: they are in order, and each says which of the blocks is its first.
+template <class T> __device__ __forceinline__ int owner(const T *of, int count, int block) {
+	int lo = 0;
+	for (int hi = count; hi - lo > 1;) {
+		int middle = (lo + hi) / 2;
+		if (of[middle].first <= block)
+			lo = middle;
+		else
+			hi = middle;
+	}
+	return lo;
+}
+
 // max_nan is the larger one, NaN when either is: fmaxf would drop it.
 __device__ __forceinline__ float max_nan(float a, float b) { return a > b || a != a ? a : b; }
 

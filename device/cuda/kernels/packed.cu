@@ -1,5 +1,7 @@
 // Matrices in few bits; see device.Packed. Products and sums that fix a code are rounded one by one: no fused ones.
 
+#include "mma.cuh"
+
 struct PackedArgs {
 	Floats x; // what is packed, or unpacked
 	u8 *codes, *scales;
@@ -62,15 +64,13 @@ KERNEL(pack_int8, 256, PackedArgs) {
 	if (threadIdx.x == 0) a.nested[row] = most;
 }
 
-// unpack_nf4 writes eight numbers in a thread: four bytes of codes, within one block of 64.
-KERNEL(unpack_nf4, 256, PackedArgs) {
-	__shared__ float codes[16];
-	if (threadIdx.x < 16) codes[threadIdx.x] = a.nf4[threadIdx.x];
-	__syncthreads();
-	i64 i = ((i64)blockIdx.x * 256 + threadIdx.x) * 8;
-	if (i >= a.n) return;
-	i64 block = i / 64;
-	float scale = __fadd_rn(__fmul_rn(a.dynamic[a.scales[block]], a.nested[block / 256]), a.offset[0]);
+__device__ __forceinline__ float scale_of(const PackedArgs &a, i64 block) {
+	return __fadd_rn(__fmul_rn(a.dynamic[a.scales[block]], a.nested[block / 256]), a.offset[0]);
+}
+
+// unpack_eight writes eight numbers from i on: four bytes of codes, within one block of 64.
+__device__ __forceinline__ void unpack_eight(const PackedArgs &a, i64 i, const float *codes) {
+	float scale = scale_of(a, i / 64);
 	for (int j = 0; j < 8; j += 4) {
 		float y[4] = {0, 0, 0, 0};
 		for (int k = 0; k < 4; k += 2)
@@ -81,6 +81,28 @@ KERNEL(unpack_nf4, 256, PackedArgs) {
 			}
 		if (i + j < a.n) store4(a.x, i + j, a.n, y);
 	}
+}
+
+// unpack_nf4 writes four times eight numbers in a thread, in bf16 all of whose codes are read before.
+KERNEL(unpack_nf4, 256, PackedArgs) {
+	constexpr int TURNS = 4, TURN = 256 * 8;
+	__shared__ float codes[16];
+	if (threadIdx.x < 16) codes[threadIdx.x] = a.nf4[threadIdx.x];
+	__syncthreads();
+	i64 first = (i64)blockIdx.x * TURNS * TURN + threadIdx.x * 8;
+	if (first + (TURNS - 1) * TURN + 8 > a.n || !a.x.half || ((unsigned long long)a.x.p | (unsigned long long)a.codes * 4) % 16) {
+		for (i64 i = first; i < a.n && i < first + TURNS * TURN; i += TURN) unpack_eight(a, i, codes);
+		return;
+	}
+	u32 words[TURNS];
+	float scales[TURNS];
+#pragma unroll
+	for (int t = 0; t < TURNS; t++) {
+		words[t] = *(const u32 *)(a.codes + (first + t * TURN) / 2);
+		scales[t] = scale_of(a, (first + t * TURN) / 64);
+	}
+#pragma unroll
+	for (int t = 0; t < TURNS; t++) *(uint4 *)((u16 *)a.x.p + first + t * TURN) = unpack8(words[t], codes, scales[t]);
 }
 
 KERNEL(unpack_int8, 256, PackedArgs) {

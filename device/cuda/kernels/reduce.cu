@@ -5,11 +5,18 @@ enum { SUM, SUM_SQUARES, MAX_ABS, NON_FINITE };
 // Elements of a part: a block's.
 #define PART 16384
 
-struct ReduceArgs {
+// Reduced is a buffer that is reduced to y[0].
+struct Reduced {
 	Floats x;
-	float *parts, *y;
-	i64 n; // elements of x, and then parts
-	int op;
+	float *y;
+	i64 n;
+	int first, pad; // the first of its parts among those of all
+};
+
+struct ReduceArgs {
+	float *parts;
+	int op, count;
+	Reduced of[100];
 };
 
 __device__ __forceinline__ float reduced(int op, float sum, float v) {
@@ -22,23 +29,26 @@ __device__ __forceinline__ float reduced(int op, float sum, float v) {
 }
 
 KERNEL(reduce_parts, 256, ReduceArgs) {
-	i64 lo = (i64)blockIdx.x * PART, hi = lo + PART < a.n ? lo + PART : a.n;
+	const Reduced &r = a.of[owner(a.of, a.count, blockIdx.x)];
+	i64 lo = (i64)(blockIdx.x - r.first) * PART, hi = lo + PART < r.n ? lo + PART : r.n;
 	float sum = 0.0f;
 	for (i64 i = lo + threadIdx.x * 4; i < hi; i += 1024) {
 		float x[4];
-		load4(a.x, i, hi, x);
+		load4(r.x, i, hi, x);
 		for (int j = 0; j < 4; j++) sum = reduced(a.op, sum, x[j]);
 	}
 	sum = a.op == MAX_ABS ? block_max<256>(sum) : block_sum<256>(sum);
 	if (threadIdx.x == 0) a.parts[blockIdx.x] = sum;
 }
 
-// reduce_final is one block over the parts.
+// reduce_final gives the parts of a buffer to a block.
 KERNEL(reduce_final, 256, ReduceArgs) {
+	const Reduced &r = a.of[blockIdx.x];
+	int n = (int)((r.n + PART - 1) / PART);
 	float sum = 0.0f;
-	for (i64 i = threadIdx.x; i < a.n; i += 256) sum = a.op == MAX_ABS ? max_nan(sum, a.parts[i]) : sum + a.parts[i];
+	for (int i = threadIdx.x; i < n; i += 256) sum = a.op == MAX_ABS ? max_nan(sum, a.parts[r.first + i]) : sum + a.parts[r.first + i];
 	sum = a.op == MAX_ABS ? block_max<256>(sum) : block_sum<256>(sum);
-	if (threadIdx.x == 0) a.y[0] = sum;
+	if (threadIdx.x == 0) r.y[0] = sum;
 }
 
 // Sums over rows. With x alone the plain sums of columns; with norm also those of dy·(x-mean)·rstd.

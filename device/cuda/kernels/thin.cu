@@ -14,6 +14,8 @@ struct ThinArgs {
 	float *parts;       // [⌈k/CHUNK⌉, m, n]
 	i64 lda, ldb, ldc;
 	int m, n, k, acc;
+	float scale;
+	int pad;
 };
 
 // thin_turn transposes B, a thread a row of it.
@@ -87,6 +89,7 @@ KERNEL(thin_sum, 256, ThinArgs) {
 	if (i >= size) return;
 	float v = 0.0f;
 	for (int p = 0; p * CHUNK < a.k; p++) v += a.parts[p * size + i];
+	v *= a.scale;
 	i64 at = i / a.n * a.ldc + i % a.n;
 	if (a.bias.p) v += load(a.bias, i % a.n);
 	if (a.acc) v += load(a.c, at);

@@ -353,6 +353,7 @@ struct Product {
 	void *c;
 	const void *bias;
 	long m, n, k, lda, ldb, ldc, trans_a, trans_b, half, half_c, accumulate, batch, stride_a, stride_b, stride_c;
+	float scale;
 };
 
 static float number(const void *p, long i, long half) {
@@ -367,6 +368,7 @@ extern "C" void hone_product(const Product *p) {
 				for (long k = 0; k < p->k; k++)
 					sum += number(p->a, s * p->stride_a + (p->trans_a ? k * p->lda + i : i * p->lda + k), p->half) *
 					       number(p->b, s * p->stride_b + (p->trans_b ? j * p->ldb + k : k * p->ldb + j), p->half);
+				sum *= p->scale;
 				long at = s * p->stride_c + i * p->ldc + j;
 				if (p->accumulate) sum += number(p->c, at, p->half_c);
 				if (p->bias) sum += number(p->bias, j, p->half_c);
