@@ -38,7 +38,7 @@ func (d *Device) MatMul(m device.MatMul) {
 		d.finish(m, a)
 		return
 	}
-	if d.fewRows(m, a) || d.thin(m, a, 1) || d.cut(m, a) {
+	if d.fewRows(m, a) || d.thin(m, a, 1) || d.short(m, a) || d.cut(m, a) {
 		return
 	}
 	if err := d.library(m, a); !errors.Is(err, errNoProduct) {

@@ -21,6 +21,7 @@ func testMatMul(p *pair) {
 	p.batchedMatMul()
 	p.fewRows()
 	p.fewColumns()
+	p.shortSums()
 	for _, types := range [][]device.DType{{device.BF16, device.BF16}, {device.BF16, device.F32}} { // a vocabulary may be odd
 		p.matMul(label("MatMul of many columns %v", types), [3]int{17, 4099, 8}, 6, types)
 		p.matMul(label("MatMul of many rows %v", types), [3]int{4098, 18, 9}, 1, types)
@@ -49,6 +50,24 @@ func (p *pair) fewColumns() {
 				p.check(label("MatMul of few columns %v%s transposed %v", s, types, trans), c, productTolerance(k, t[0]))
 			}
 		})
+	}
+}
+
+// shortSums checks products with many columns of few numbers each, as the other half of an adapter has them.
+func (p *pair) shortSums() {
+	for _, s := range sample([][3]int{{70, 520, 8}, {64, 512, 16}, {145, 776, 24}, {65, 528, 64}}) {
+		for form := range 4 {
+			m, n, k, ldb := s[0], s[1], s[2], s[1]+8
+			if form&1 != 0 {
+				ldb = k + 16
+			}
+			a, b, c := p.normal(m*(k+8), device.BF16, 1), p.normal(max(n, k)*ldb, device.BF16, 1), p.normal(m*(n+8), device.BF16, 1)
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				d.MatMul(device.MatMul{M: m, N: n, K: k, A: at(a), LDA: k + 8, B: at(b), LDB: ldb, TransB: form&1 != 0, C: at(c), LDC: n + 8, Accumulate: form&2 != 0})
+			})
+			p.check(label("MatMul of short sums %v form %d", s, form), c, productTolerance(k, device.BF16))
+			p.freeAll()
+		}
 	}
 }
 

@@ -95,3 +95,74 @@ KERNEL(thin_sum, 256, ThinArgs) {
 	if (a.acc) v += load(a.c, at);
 	store(a.c, at, v);
 }
+
+// Products with short sums: C (+)= A·op(B) with at most 64 numbers in a sum, as the second half of a low-rank update has them. The time is that of writing C:
+// a warp keeps 64 columns of B and goes down 128 rows, and a lane's sums are eight neighbours of a row, as columns are given to the tiles of mma.
+
+constexpr int STRIP = 64, DOWN = 128; // columns and rows of a warp
+
+struct ShortArgs {
+	u16 *c;           // [m, n]
+	const u16 *a, *b; // [m, k]; [k, n], or [n, k]
+	i64 lda, ldb, ldc;
+	int m, n, k, acc;
+};
+
+// add2 adds what is in C.
+__device__ __forceinline__ u32 add2(u32 c, float u, float v) { return pack2(u + __uint_as_float(c << 16), v + __uint_as_float(c & 0xffff0000u)); }
+
+// short_product has sums of up to 16·STEPS numbers; B is [n, k] where it is TURNED.
+template <int STEPS, bool TURNED> __device__ __forceinline__ void short_product(const ShortArgs &x) {
+	int lane = threadIdx.x % WARP, g = lane / 4, q = lane % 4;
+	int column0 = (blockIdx.x * WARPS + threadIdx.x / WARP) * STRIP, row0 = blockIdx.y * DOWN;
+	if (column0 >= x.n) return;
+	u32 b[STEPS][8][2];
+#pragma unroll
+	for (int s = 0; s < STEPS; s++)
+#pragma unroll
+		for (int n = 0; n < 8; n++) {
+			int column = column0 + n / 4 * 32 + g / 2 * 8 + n % 4 * 2 + g % 2, k = 16 * s + 4 * q;
+			b[s][n][0] = b[s][n][1] = 0;
+			if (column >= x.n || k >= x.k) continue;
+			if (TURNED) {
+				uint2 v = *(const uint2 *)(x.b + column * x.ldb + k);
+				b[s][n][0] = v.x, b[s][n][1] = v.y;
+			} else {
+				const u16 *v = x.b + k * x.ldb + column;
+				b[s][n][0] = v[0] | (u32)v[x.ldb] << 16, b[s][n][1] = v[2 * x.ldb] | (u32)v[3 * x.ldb] << 16;
+			}
+		}
+#pragma unroll 2
+	for (int row = row0 + g; row - g < min(row0 + DOWN, x.m); row += 16) {
+		float c[8][4];
+#pragma unroll
+		for (int n = 0; n < 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0.0f;
+		uint2 none = {0, 0};
+#pragma unroll
+		for (int s = 0; s < STEPS; s++) {
+			int k = 16 * s + 4 * q;
+			uint2 low = row < x.m && k < x.k ? *(const uint2 *)(x.a + row * x.lda + k) : none;
+			uint2 high = row + 8 < x.m && k < x.k ? *(const uint2 *)(x.a + (row + 8) * x.lda + k) : none;
+			u32 a[4] = {low.x, high.x, low.y, high.y};
+#pragma unroll
+			for (int n = 0; n < 8; n++) mma(c[n], a, b[s][n]);
+		}
+#pragma unroll
+		for (int part = 0; part < 4; part++) { // row and row+8, the first 32 columns and the others
+			int h = part / 2, n = part % 2 * 4, at = row + 8 * h, column = column0 + part % 2 * 32 + 8 * q;
+			if (at >= x.m || column >= x.n) continue;
+			uint4 *to = (uint4 *)(x.c + at * x.ldc + column), old = {0, 0, 0, 0};
+			if (x.acc) old = *to;
+			uint4 v = {add2(old.x, c[n][2 * h], c[n][2 * h + 1]), add2(old.y, c[n + 1][2 * h], c[n + 1][2 * h + 1]),
+			           add2(old.z, c[n + 2][2 * h], c[n + 2][2 * h + 1]), add2(old.w, c[n + 3][2 * h], c[n + 3][2 * h + 1])};
+			*to = v;
+		}
+	}
+}
+
+KERNEL(short_16, 128, ShortArgs) { short_product<1, false>(a); }
+KERNEL(short_32, 128, ShortArgs) { short_product<2, false>(a); }
+KERNEL(short_64, 128, ShortArgs) { short_product<4, false>(a); }
+KERNEL(short_turned_16, 128, ShortArgs) { short_product<1, true>(a); }
+KERNEL(short_turned_32, 128, ShortArgs) { short_product<2, true>(a); }
+KERNEL(short_turned_64, 128, ShortArgs) { short_product<4, true>(a); }
