@@ -40,7 +40,7 @@ func (d *Device) LogitRows() int {
 // FewRows is that of the device that is planned for: 0 for one whose rows never depend on how many there are.
 func (d *Device) FewRows() int {
 	if d.OnCard {
-		return cardUnpackedRows + 1
+		return cardFewRows
 	}
 	return 0
 }

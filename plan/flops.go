@@ -29,7 +29,10 @@ func (d *Device) MatMul(k device.MatMul) {
 
 // MatMulPacked counts a product that unpacks weights on the way, which device/cuda does under these conditions; no other device does.
 func (d *Device) MatMulPacked(k device.MatMul, p device.Packed) bool {
-	if !d.OnCard || p.Packing != device.NF4 || k.A.DType != device.BF16 || k.TransA || k.Batch > 1 || k.M > cardUnpackedRows || k.K%8 != 0 || k.LDA%8 != 0 || p.Cols%device.NF4Block != 0 {
+	if !d.OnCard || p.Packing != device.NF4 || k.A.DType != device.BF16 || k.TransA || k.Batch > 1 || k.K%8 != 0 || k.LDA%8 != 0 || p.Cols%device.NF4Block != 0 {
+		return false
+	}
+	if (k.M > cardUnpackedRows || k.N < cardUnpackedColumns) && (k.M > cardFewUnpackedRows || !k.TransB) {
 		return false
 	}
 	k.B = p.Codes

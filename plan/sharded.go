@@ -61,9 +61,12 @@ const (
 	reservedBytes = 1 << 30
 	// workspaceBytes is cuda.OwnBytes, which a test holds it to: this package, which recipes plan with, opens no library.
 	workspaceBytes = 180 << 20
-	// cardPagedBytes is cuda.PagedBytes and cardUnpackedRows cuda.MostUnpackedRows, by the same test.
-	cardPagedBytes   = 30 << 20
-	cardUnpackedRows = 511
+	// cardPagedBytes is cuda.PagedBytes, cardFewRows what a card's FewRows says, and the others are cuda's limits of products by NF4, by the same test.
+	cardPagedBytes      = 30 << 20
+	cardFewRows         = 512
+	cardFewUnpackedRows = 16
+	cardUnpackedRows    = 64
+	cardUnpackedColumns = 12288
 )
 
 // Memory is what each GPU holds. Activations are those of full training, for adapters, too, which may keep less.

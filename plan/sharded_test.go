@@ -26,7 +26,7 @@ func TestWorkspace(t *testing.T) {
 func TestCard(t *testing.T) {
 	host, card := plan.NewDevice(), plan.NewDevice()
 	card.OnCard = true
-	if device.IsLoose(host) || !device.IsLoose(card) || host.Own() != 0 || card.Own() != cuda.OwnBytes || host.FewRows() != 0 || card.FewRows() != cuda.MostUnpackedRows+1 {
+	if device.IsLoose(host) || !device.IsLoose(card) || host.Own() != 0 || card.Own() != cuda.OwnBytes || host.FewRows() != 0 || card.FewRows() != (&cuda.Device{}).FewRows() {
 		t.Errorf("own bytes %d and %d, few rows %d and %d", host.Own(), card.Own(), host.FewRows(), card.FewRows())
 	}
 	paged, err := card.AllocPaged("", 10, device.F32)
@@ -35,8 +35,8 @@ func TestCard(t *testing.T) {
 	}
 	card.Free(paged)
 
-	const in, out = 128, 256
-	peak := func(d *plan.Device, rows int, dt device.DType, packing device.Packing) int64 {
+	const in = 128
+	peak := func(d *plan.Device, rows, out int, dt device.DType, packing device.Packing) int64 {
 		w := device.NewPacked(d, packing, out, in)
 		defer w.Free(d)
 		m := device.MatMul{M: rows, N: out, K: in, A: d.Alloc(rows*in, dt), C: d.Alloc(rows*out, dt), TransB: true}
@@ -46,30 +46,32 @@ func TestCard(t *testing.T) {
 		return d.Memory().Peak - before
 	}
 	for _, c := range []struct {
-		d       *plan.Device
-		rows    int
-		dt      device.DType
-		packing device.Packing
-		want    int64
+		d         *plan.Device
+		rows, out int
+		dt        device.DType
+		packing   device.Packing
+		want      int64 // bytes of a number
 	}{
-		{card, 511, device.BF16, device.NF4, 0}, {card, 512, device.BF16, device.NF4, 2 * in * out}, {card, 16, device.F32, device.NF4, 4 * in * out},
-		{card, 16, device.BF16, device.Int8, 2 * in * out}, {host, 16, device.BF16, device.NF4, 2 * in * out},
+		{card, cuda.FewUnpackedRows, 256, device.BF16, device.NF4, 0}, {card, cuda.FewUnpackedRows + 1, 256, device.BF16, device.NF4, 2},
+		{card, cuda.MostUnpackedRows, cuda.LeastUnpackedColumns, device.BF16, device.NF4, 0}, {card, cuda.MostUnpackedRows + 1, cuda.LeastUnpackedColumns, device.BF16, device.NF4, 2},
+		{card, cuda.MostUnpackedRows, cuda.LeastUnpackedColumns - 1, device.BF16, device.NF4, 2},
+		{card, 16, 256, device.F32, device.NF4, 4}, {card, 16, 256, device.BF16, device.Int8, 2}, {host, 16, 256, device.BF16, device.NF4, 2},
 	} {
 		before := c.d.Work()
-		if got := peak(c.d, c.rows, c.dt, c.packing); got != c.want {
-			t.Errorf("%d rows in %s by packing %d on a card (%v) take %d bytes beside, want %d", c.rows, c.dt, c.packing, c.d.OnCard, got, c.want)
+		if got, want := peak(c.d, c.rows, c.out, c.dt, c.packing), c.want*in*int64(c.out); got != want {
+			t.Errorf("%d rows in %s by %d columns in packing %d on a card (%v) take %d bytes beside, want %d", c.rows, c.dt, c.out, c.packing, c.d.OnCard, got, want)
 		}
 		work := c.d.Work()
 		work.Add(before, -1)
-		if got := work.FLOPs().MatMul; got != 2*int64(c.rows)*in*out {
+		if got := work.FLOPs().MatMul; got != 2*int64(c.rows)*in*int64(c.out) {
 			t.Errorf("%d rows are %d operations", c.rows, got)
 		}
 	}
-	w := host.Alloc(in*out, device.F32)
-	if _, ok := host.Arrange(w, in, out, true); !ok {
+	w := host.Alloc(in*in, device.F32)
+	if _, ok := host.Arrange(w, in, in, true); !ok {
 		t.Error("a processor arranges no weights")
 	}
-	if _, ok := card.Arrange(w, in, out, true); ok {
+	if _, ok := card.Arrange(w, in, in, true); ok {
 		t.Error("a card arranges weights")
 	}
 }

@@ -3,7 +3,6 @@
 package cuda
 
 import (
-	"errors"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -43,40 +42,49 @@ func TestFewRowsAreTheSameInABatch(t *testing.T) {
 	}
 }
 
-// TestPackedProductsHaveKernels has a product by NF4 in each size and form of kernels/nf4.cu, without a bf16 copy of the matrix.
-// Rows have the same bits in both sizes.
+// TestPackedProductsHaveKernels has products by NF4 in both forms of kernels/nf4.cu, without a bf16 copy of the matrix. A row has the same bits
+// among few and among many. What the kernels are slow at is left to the library.
 func TestPackedProductsHaveKernels(t *testing.T) {
-	const in, out, few, many = 64, 72, 20, 130
+	const in, out, few, many = 128, leastUnpackedColumns + 64, 20, mostUnpackedRows
 	d := openEmulated(t, rising, false)
-	x, y := normal(d, many*in, device.BF16), normal(d, many*out, device.BF16)
-	p, w := device.NewPacked(d, device.NF4, out, in), normal(d, in*out, device.F32)
-	d.Pack(p, w)
-	toY, toX := d.Alloc(many*out, device.BF16), d.Alloc(many*in, device.BF16)
-	before := d.Memory().InUse
-	d.ResetPeak()
-	var bits [2][]uint16
-	for i, rows := range []int{few, many} {
-		device.MatMulPacked(d, device.MatMul{M: rows, N: out, K: in, A: x.Slice(0, rows*in), TransB: true, C: toY.Slice(0, rows*out)}, p)
-		device.MatMulPacked(d, device.MatMul{M: rows, N: in, K: out, A: y.Slice(0, rows*out), C: toX.Slice(0, rows*in)}, p)
+	x, y := normal(d, (many+1)*in, device.BF16), d.Alloc((many+1)*out, device.BF16)
+	for _, form := range []struct {
+		transB     bool
+		rows, cols int // of the matrix
+		kernel     kernel
+	}{{true, out, in, kernelNF4Forward}, {false, in, out, kernelNF4Gradient}} {
+		p := device.NewPacked(d, device.NF4, form.rows, form.cols)
+		d.Pack(p, normal(d, out*in, device.F32))
+		product := func(rows, columns int) device.MatMul {
+			return device.MatMul{M: rows, N: columns, K: in, A: x.Slice(0, rows*in), TransB: form.transB, C: y.Slice(0, rows*columns)}
+		}
+		before := d.Memory().InUse
+		d.ResetPeak()
+		var bits [2][]uint16
+		for i, rows := range []int{few, many} {
+			device.MatMulPacked(d, product(rows, out), p)
+			bits[i] = make([]uint16, few*out)
+			if err := d.Read(bits[i], y.Slice(0, few*out)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if peak := d.Memory().Peak; peak != before {
-			t.Errorf("products of %d rows took %d bytes of memory", rows, peak-before)
+			t.Errorf("%s took %d bytes of memory", form.kernel.name, peak-before)
 		}
-		forward, gradient := make([]uint16, few*out), make([]uint16, few*in)
-		if err := errors.Join(d.Read(forward, toY.Slice(0, few*out)), d.Read(gradient, toX.Slice(0, few*in))); err != nil {
-			t.Fatal(err)
+		if !slices.Equal(bits[0], bits[1]) {
+			t.Errorf("%s: a row has other bits among %d than among %d", form.kernel.name, few, many)
 		}
-		bits[i] = append(forward, gradient...)
-	}
-	if !slices.Equal(bits[0], bits[1]) {
-		t.Errorf("a row has other bits among %d than among %d", few, many)
-	}
-	for _, k := range slices.Concat(kernelsNF4Forward[:], kernelsNF4Gradient[:]) {
-		if _, ok := d.functions[k]; !ok {
-			t.Errorf("%s did not run", k.name)
+		if _, ok := d.functions[form.kernel]; !ok {
+			t.Errorf("%s did not run", form.kernel.name)
 		}
-	}
-	if d.MatMulPacked(device.MatMul{M: mostUnpackedRows + 1, N: out, K: in, A: x, TransB: true, C: y}, p) {
-		t.Error("more rows than that are not left to the library")
+		if d.MatMulPacked(product(many+1, out), p) {
+			t.Error("more rows than that are not left to the library")
+		}
+		narrow := p
+		narrow.Rows, narrow.Cols = min(form.rows, leastUnpackedColumns-64), min(form.cols, leastUnpackedColumns-64)
+		if d.MatMulPacked(product(many, leastUnpackedColumns-64), narrow) {
+			t.Error("fewer columns than that are not left to the library")
+		}
 	}
 }
 

@@ -2,27 +2,35 @@ package cuda
 
 import "hone/device"
 
-// kernels/nf4.cu: for tiles of 64 rows, and of 128
+// kernels/nf4.cu
 var (
-	kernelsNF4Forward  = [2]kernel{{"nf4", "nf4_forward_64"}, {"nf4", "nf4_forward_128"}}
-	kernelsNF4Gradient = [2]kernel{{"nf4", "nf4_gradient_64"}, {"nf4", "nf4_gradient_128"}}
+	kernelNF4Forward  = kernel{"nf4", "nf4_forward"}
+	kernelNF4Gradient = kernel{"nf4", "nf4_gradient"}
 )
 
 // Sizes of kernels/nf4.cu.
 const (
 	nf4Step    = 64
+	nf4Rows    = 64
 	nf4Columns = 128
 )
 
-// mostUnpackedRows is the number of rows up to which unpacking on the way is taken to be faster than a bf16 copy of the matrix and
-// the library's product; docs/cuda.md has the calculation. From 512 on the library's rows do not depend on how many there are.
-const mostUnpackedRows = 511
+// Unpacking on the way is faster than a bf16 copy of the matrix and the library's product with so many rows at most, if there are so many columns at least:
+// with fewer there are not enough blocks to keep an H100 busy. docs/cuda.md has the measurements.
+const (
+	mostUnpackedRows     = 64
+	leastUnpackedColumns = 12288
+)
 
 var _ device.PackedMultiplier = (*Device)(nil)
 
 // MatMulPacked multiplies by a matrix in NF4 that is unpacked on the way.
 func (d *Device) MatMulPacked(m device.MatMul, p device.Packed) bool {
-	if p.Packing != device.NF4 || m.TransA || m.Batch > 1 || m.M == 0 || m.N == 0 || m.M > mostUnpackedRows || m.K%8 != 0 || p.Cols%device.NF4Block != 0 {
+	if p.Packing != device.NF4 || m.TransA || m.Batch > 1 || m.M == 0 || m.N == 0 || m.K%8 != 0 || p.Cols%device.NF4Block != 0 {
+		return false
+	}
+	few := m.TransB && m.M <= mostFewRows
+	if !few && (m.M > mostUnpackedRows || m.N < leastUnpackedColumns) {
 		return false
 	}
 	a, w := matMulPackedOf(m, p), d.packedOf("MatMulPacked", p)
@@ -31,17 +39,14 @@ func (d *Device) MatMulPacked(m device.MatMul, p device.Packed) bool {
 	}
 	x := productArgs{a: a.a, c: a.c, bias: a.bias, codes: w.codes, scales: w.scales, nested: w.nested, offset: w.offset, dynamic: w.dynamic, nf4: w.nf4,
 		lda: a.lda, ldc: a.ldc, m: a.m, n: a.n, k: a.k, acc: a.acc}
-	if m.TransB && m.M <= mostFewRows {
+	if few {
 		run(d, kernelFewRowsNF4, line(over(m.N, 8), 256), &x)
 		return true
 	}
-	kernels := kernelsNF4Gradient
+	k := kernelNF4Gradient
 	if m.TransB {
-		kernels = kernelsNF4Forward
+		k = kernelNF4Forward
 	}
-	// the large tile, unless it would leave multiprocessors without work
-	tall := m.M > 64 && over(m.M, 128)*over(m.N, nf4Columns) >= d.card.processors
-	rows := 64 << bit(tall)
-	run(d, kernels[bit(tall)], shape{x: over(m.M, rows), y: over(m.N, nf4Columns), threads: 128, shared: 2 * 2 * nf4Step * (rows + nf4Columns)}, &x)
+	run(d, k, shape{x: over(m.M, nf4Rows), y: over(m.N, nf4Columns), threads: 128, shared: 2 * 2 * nf4Step * (nf4Rows + nf4Columns)}, &x)
 	return true
 }

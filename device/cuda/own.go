@@ -7,5 +7,9 @@ const OwnBytes = workspaceBytes + smallPiece*smallPieces + largePiece*largePiece
 // PagedBytes is what comes on top where optimizer state is paged: the parts of it that are on the card.
 const PagedBytes = pagedSlots * pagedPart * pagedBytes
 
-// MostUnpackedRows is the number of rows up to which a product by NF4 weights unpacks them on the way.
-const MostUnpackedRows = mostUnpackedRows
+// Products by NF4 weights unpack them on the way with FewUnpackedRows at most in X·Wᵀ, and in all of MostUnpackedRows at most that have LeastUnpackedColumns.
+const (
+	FewUnpackedRows      = mostFewRows
+	MostUnpackedRows     = mostUnpackedRows
+	LeastUnpackedColumns = leastUnpackedColumns
+)

@@ -1,12 +1,12 @@
 // Products by a matrix in NF4 that is unpacked into shared memory on its way to the tensor cores: X·Wᵀ of a linear layer and dY·W of its
-// gradient. A block has 32·M rows by 128 columns of C, each of its four warps a quarter, and goes through k in steps of 64. For each step a thread unpacks
+// gradient. A block has 64 rows by 128 columns of C, each of its four warps a quarter, and goes through k in steps of 64. For each step a thread unpacks
 // one block of 64 numbers, which share a scale: a row of the 128 by 64 of W in a step of the first form, half a row of the 64 by 128 in one
 // of the second. While a step is computed, A's next part is copied and the next codes are read; there are two tiles of each.
 
 #include "mma.cuh"
 #include "product.cuh"
 
-constexpr int STEP = 64, COLUMNS = 128, THREADS = 128, N = COLUMNS / 2 / 8;
+constexpr int STEP = 64, ROWS = 64, COLUMNS = 128, THREADS = 128, M = ROWS / 2 / 16, N = COLUMNS / 2 / 8;
 
 // PackedBlock is what a thread unpacks.
 struct PackedBlock {
@@ -51,13 +51,13 @@ __device__ __forceinline__ void write2(const ProductArgs &x, int row, int column
 }
 
 // nf4_product: FORWARD is X·Wᵀ, W [n, k]; else it is dY·W, W [k, n].
-template <bool FORWARD, int M> __device__ __forceinline__ void nf4_product(const ProductArgs &x) {
-	constexpr int OWN = 32 * M, TILE_A = OWN * STEP, TILE_B = COLUMNS * STEP;
+template <bool FORWARD> __device__ __forceinline__ void nf4_product(const ProductArgs &x) {
+	constexpr int TILE_A = ROWS * STEP, TILE_B = COLUMNS * STEP;
 	DYNAMIC_SHARED(u16, shared); // two times a tile of A and one of B
 	__shared__ float table[16];
 	if (threadIdx.x < 16) table[threadIdx.x] = x.nf4[threadIdx.x];
 	__syncthreads();
-	int row0 = blockIdx.x * OWN, column0 = blockIdx.y * COLUMNS, warp = threadIdx.x / WARP;
+	int row0 = blockIdx.x * ROWS, column0 = blockIdx.y * COLUMNS, warp = threadIdx.x / WARP;
 	int my_row = warp % 2 * 16 * M, my_column = warp / 2 * 8 * N;
 	int r = FORWARD ? threadIdx.x : threadIdx.x % STEP, part = FORWARD ? 0 : threadIdx.x / STEP; // of the tile of B, which this thread unpacks
 	auto read = [&](int k0) {
@@ -70,7 +70,7 @@ template <bool FORWARD, int M> __device__ __forceinline__ void nf4_product(const
 		else
 			unpack_block<COLUMNS>(tile, r, 8 * part, b, table);
 	};
-	auto copy = [&](u16 *tile, int k0) { fetch<STEP, OWN, THREADS>(tile, (const u16 *)x.a.p + row0 * x.lda + k0, x.lda, x.k - k0, x.m - row0); };
+	auto copy = [&](u16 *tile, int k0) { fetch<STEP, ROWS, THREADS>(tile, (const u16 *)x.a.p + row0 * x.lda + k0, x.lda, x.k - k0, x.m - row0); };
 	float c[M][N][4];
 #pragma unroll
 	for (int m = 0; m < M; m++)
@@ -118,7 +118,5 @@ template <bool FORWARD, int M> __device__ __forceinline__ void nf4_product(const
 				write2(x, row0 + my_row + 16 * m + 8 * h + lane / 4, column0 + my_column + 8 * n + lane % 4 * 2, c[m][n][2 * h], c[m][n][2 * h + 1]);
 }
 
-KERNEL(nf4_forward_64, 128, ProductArgs) { nf4_product<true, 2>(a); }
-KERNEL(nf4_forward_128, 128, ProductArgs) { nf4_product<true, 4>(a); }
-KERNEL(nf4_gradient_64, 128, ProductArgs) { nf4_product<false, 2>(a); }
-KERNEL(nf4_gradient_128, 128, ProductArgs) { nf4_product<false, 4>(a); }
+KERNEL(nf4_forward, 128, ProductArgs) { nf4_product<true>(a); }
+KERNEL(nf4_gradient, 128, ProductArgs) { nf4_product<false>(a); }
