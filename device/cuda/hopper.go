@@ -9,19 +9,19 @@ type hopper struct {
 	forward, dq, dkv warpgroups
 }
 
-// warpgroups is a kernel of so many warpgroups, each of which owns 64 rows; it sees so many at a time.
+// warpgroups is a kernel of so many warpgroups, each of which owns 64 rows, and one more that copies tiles of so many rows for them.
 type warpgroups struct {
 	kernel
 	groups, seen int
-	owned, tiles int // matrices in shared memory: of its own rows, and of tiles that it sees
+	owned, tiles int // in shared memory: matrices of its own rows, and tiles that it sees, of two matrices each
 }
 
 // hoppers have the sizes that hopper64.cu and hopper128.cu give.
 var hoppers = [2]hopper{
 	hopperOf("64", hopper{d: 64,
-		forward: warpgroups{groups: 2, seen: 64, owned: 1, tiles: 8}, dq: warpgroups{groups: 1, seen: 64, owned: 2, tiles: 5}, dkv: warpgroups{groups: 1, seen: 64, owned: 2, tiles: 6}}),
+		forward: warpgroups{groups: 4, seen: 64, owned: 1, tiles: 4}, dq: warpgroups{groups: 3, seen: 64, owned: 2, tiles: 4}, dkv: warpgroups{groups: 3, seen: 64, owned: 2, tiles: 5}}),
 	hopperOf("128", hopper{d: 128,
-		forward: warpgroups{groups: 2, seen: 64, owned: 1, tiles: 8}, dq: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 9}, dkv: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 6}}),
+		forward: warpgroups{groups: 2, seen: 128, owned: 1, tiles: 2}, dq: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 4}, dkv: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 4}}),
 }
 
 func hopperOf(width string, h hopper) hopper {
@@ -49,7 +49,7 @@ func (d *Device) runWarpgroups(w warpgroups, a device.Attention, args *attention
 	own := 64 * w.groups
 	l := d.tiles.of(d, a, division{what: what, own: own})
 	args.tiles = l.at()
-	run(d, w.kernel, shape{x: heads, y: l.n, threads: 128 * w.groups, shared: 1024 + 2*a.D*(w.owned*own+w.tiles*w.seen)}, args)
+	run(d, w.kernel, shape{x: heads, y: l.n, threads: 128 * (w.groups + 1), shared: 1024 + 2*a.D*(w.owned*own+2*w.tiles*w.seen)}, args)
 }
 
 func (d *Device) hopperForward(h *hopper, a device.Attention, args *attentionArgs) {

@@ -2,127 +2,173 @@
 
 #include "hopper.cuh"
 
-// slope makes of products s and dp the probability, in s, and the gradient of q·k over scale, in dp.
-template <int N, class Lse, class Delta, class Seen>
-__device__ __forceinline__ void slopes(float scale, float (&s)[N][4], float (&dp)[N][4], Lse lse, Delta delta, bool hidden, Seen seen) {
-	if (hidden)
-#pragma unroll
-		for (int n = 0; n < N; n++)
-#pragma unroll
-			for (int e = 0; e < 4; e++)
-				if (!seen(n, e)) s[n][e] = -INF, dp[n][e] = 0.0f;
+// weigh_rows makes probabilities of products, slope_rows the gradient of q·k over scale, in dp, of these and of their gradient; what they
+// need is of rows g and g+8.
+template <int N> __device__ __forceinline__ void weigh_rows(float (&s)[N][4], float scale, const float lse[2]) {
 #pragma unroll
 	for (int n = 0; n < N; n++)
 #pragma unroll
-		for (int e = 0; e < 4; e++) {
-			s[n][e] = exp2_fast(s[n][e] * scale - lse(n, e));
-			dp[n][e] = s[n][e] * (dp[n][e] - delta(n, e));
-		}
+		for (int e = 0; e < 4; e++) s[n][e] = exp2_fast(s[n][e] * scale - lse[e / 2]);
+}
+template <int N> __device__ __forceinline__ void slope_rows(const float (&s)[N][4], float (&dp)[N][4], const float delta[2]) {
+#pragma unroll
+	for (int n = 0; n < N; n++)
+#pragma unroll
+		for (int e = 0; e < 4; e++) dp[n][e] = s[n][e] * (dp[n][e] - delta[e / 2]);
 }
 
-// hopper_dq also leaves delta for hopper_dkv. AHEAD is how many tiles are under way: with 2 warpgroups go on as in hopper_forward,
-// with 1 they do together and a block takes less of shared memory.
-template <int D, int GROUPS, int SEEN, int AHEAD> __device__ __forceinline__ void hopper_dq(const AttentionArgs &a) {
-	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8, KEYS = 2 * AHEAD + 1, VALUES = 2 * AHEAD;
-	__shared__ float deltas[OWN];
-	__shared__ u64 meeting;
-	u16 *shared = panels(); // queries, their gradients of o, tiles of keys and of values
+// half_of is not negative, and there when half of the probabilities are.
+template <int N> __device__ __forceinline__ float half_of(const float (&p)[N][4]) {
+	u32 all = 0;
+#pragma unroll
+	for (int n = 1; n < N; n += 2)
+#pragma unroll
+		for (int e = 0; e < 4; e++) all |= __float_as_uint(p[n][e]);
+	return __uint_as_float(all);
+}
+
+// part_of_row is what a thread has of Σ x·y over a row of D channels, which a quad shares.
+template <int D> __device__ __forceinline__ float part_of_row(const u16 *x, const u16 *y) {
+	float part = 0.0f;
+#pragma unroll
+	for (int c = 0; c < D / 32; c++) {
+		uint4 u = ((const uint4 *)x)[c * 4 + threadIdx.x % 4], v = ((const uint4 *)y)[c * 4 + threadIdx.x % 4];
+		u32 us[4] = {u.x, u.y, u.z, u.w}, vs[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+		for (int i = 0; i < 4; i++)
+			part += __uint_as_float(us[i] << 16) * __uint_as_float(vs[i] << 16) + __uint_as_float(us[i] & 0xffff0000u) * __uint_as_float(vs[i] & 0xffff0000u);
+	}
+	return part;
+}
+
+// hopper_dq also leaves delta for hopper_dkv.
+template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ void hopper_dq(const AttentionArgs &a) {
+	constexpr int OWN = 64 * GROUPS, N = SEEN / 8, C = D / 8;
+	static_assert(TILES > 2, "the copies of a tile are announced after those of the next have begun, when a warpgroup needs the last one still");
+	__shared__ Ring<TILES> ring;
+	__shared__ u64 written[GROUPS];
+	u16 *qs = panels(), *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + TILES * SEEN * D; // queries, their gradients of o, tiles of keys and of values
 	Tile t = a.tiles[blockIdx.y];
-	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP;
-	int group = group_of() * 64, mine = threadIdx.x / WARP * 16;
-	i64 q_stride = a.ldq, k_stride = a.ldkv, q_at = (t.q + t.first) * q_stride + head * D;
-	i64 o_stride = (i64)a.heads * D, o_at = (t.q + t.first) * o_stride + head * D;
-	i64 kv_at = t.k * k_stride + kv * D;
-	u16 *qs = shared, *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + KEYS * SEEN * D;
+	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP, group = group_of();
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D;
 	int lo, hi;
 	keys_of<OWN, SEEN>(a, t, lo, hi);
-	int count = (hi - lo + SEEN - 1) / SEEN;
-	auto gather_seen = [&](int n) {
-		int j0 = lo + n * SEEN;
-		gather<D, SEEN, THREADS>(ks + n % KEYS * SEEN * D, bf16(a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
-		gather<D, SEEN, THREADS>(vs + n % VALUES * SEEN * D, bf16(a.v) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
-	};
-	gather<D, OWN, THREADS>(qs, bf16(a.q) + q_at, q_stride, t.q_len - t.first);
-	gather<D, OWN, THREADS>(gs, bf16(a.grad_o) + o_at, o_stride, t.q_len - t.first);
-	gather_seen(0);
-	if (AHEAD == 2 && count > 1) gather_seen(1);
-	for (int r = mine; r < mine + 16; r++) {
-		bool there = t.first + r < t.q_len;
-		float part = warp_sum(there ? part_of_dot(bf16(a.o) + o_at + r * o_stride, bf16(a.grad_o) + o_at + r * o_stride, D) : 0.0f);
-		if (lane == 0) deltas[r] = part;
-		if (lane == 0 && there) a.delta[(i64)(t.q + t.first + r) * a.heads + head] = part;
+	int count = (max(0, hi - lo) + SEEN - 1) / SEEN;
+	if (threadIdx.x < GROUPS) meeting_begin(written + threadIdx.x, GROUP);
+	begin(ring, GROUPS);
+	if (group == GROUPS) {
+		fewer_registers<copying(GROUPS)>();
+		i64 kv_at = t.k * k_stride + kv * D;
+		gather<D, OWN>(qs, bf16(a.q) + (t.q + t.first) * q_stride + head * D, q_stride, t.q_len - t.first);
+		gather<D, OWN>(gs, bf16(a.grad_o) + (t.q + t.first) * o_stride + head * D, o_stride, t.q_len - t.first);
+		supply(ring, count, [&](int what, int n, int at) {
+			int j0 = lo + n * SEEN;
+			gather<D, SEEN>((what ? vs : ks) + at * SEEN * D, bf16(what ? a.v : a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
+		});
+		return;
 	}
-	__syncwarp();
-	u64 q_tile = operand(qs + group * 64, 0), g_tile = operand(gs + group * 64, 0), k_tile = operand(ks, SEEN * 128), v_tile = operand(vs, 0);
+	more_registers<multiplying(GROUPS)>();
+	int first = t.first + group * 64, mine = threadIdx.x / WARP * 16; // of the warpgroup in the sequence, of the warp in the block
+	// tiles that this warpgroup sees
+	int seen = first < t.q_len ? (max(0, t.k_len - t.q_len + min(first + 64, t.q_len) - lo) + SEEN - 1) / SEEN : 0;
+	u64 q_tile = operand(qs + group * 64 * 64, 0), g_tile = operand(gs + group * 64 * 64, 0), k_tile = operand(ks, SEEN * 128), v_tile = operand(vs, 0);
 	float dq[C][4], s[N][4], dp[N][4], lse[2], delta[2], scale = a.scale * LOG2E;
 	u32 ds[N / 2][4];
-	zero(dq);
 #pragma unroll
 	for (int h = 0; h < 2; h++) {
-		int r = mine + 8 * h + lane / 4;
-		lse[h] = LOG2E * a.lse[(i64)(t.q + min(t.first + r, t.q_len - 1)) * a.heads + head];
-		delta[h] = deltas[r];
+		int i = t.first + mine + 8 * h + lane / 4;
+		i64 row = t.q + min(i, t.q_len - 1);
+		lse[h] = LOG2E * a.lse[row * a.heads + head];
+		delta[h] = quad_sum(part_of_row<D>(bf16(a.o) + row * o_stride + head * D, bf16(a.grad_o) + row * o_stride + head * D));
+		if (lane % 4 == 0 && i < t.q_len) a.delta[row * a.heads + head] = delta[h];
 	}
-	auto score_tile = [&](int n) {
-		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, n % KEYS * SEEN * D * 2));
-		outer<D, OWN, SEEN, N>(dp, g_tile, moved(v_tile, n % VALUES * SEEN * D * 2));
-		warpgroup_commit();
-	};
-	auto slope_tile = [&](int n) {
-		int i0 = t.first + mine, j0 = lo + n * SEEN;
-		settle(s);
-		settle(dp);
-		slopes<N>(scale, s, dp, [&](int, int e) { return lse[e / 2]; }, [&](int, int e) { return delta[e / 2]; }, some_hidden(a, t, i0, 16, j0, SEEN),
-		          [&](int n, int e) { return visible(a, t, i0 + row_of(e), j0 + 8 * n + column_of(e)); });
-	};
-	if (threadIdx.x == 0) meeting_begin(&meeting, THREADS);
-	arrived();
-	auto go_on = [&](int n) {
-		if (AHEAD == 2) ready(&meeting);
-		if (n + AHEAD < count) gather_seen(n + AHEAD);
-	};
-	warpgroup_begin();
-	score_tile(0);
-	go_on(0);
-	warpgroup_wait<0>();
-	slope_tile(0);
-	rounded<N / 2, N>(ds, dp);
-	for (int n = 1; n < count; n++) {
-		if (AHEAD == 2)
-			meeting_wait(&meeting, n - 1);
-		else
-			arrived();
+	Turn now = {0, 0}, last;
+	auto score_tile = [&] {
+		meeting_wait(&ring.full[0][now.at], now.phase);
 		warpgroup_begin();
-		score_tile(n);
-		weighted<N / 2, C>(dq, ds, moved(k_tile, (n - 1) % KEYS * SEEN * D * 2));
+		outer<D, OWN, SEEN, N>(s, q_tile, moved(k_tile, now.at * SEEN * D * 2));
 		warpgroup_commit();
-		go_on(n);
+		meeting_wait(&ring.full[1][now.at], now.phase);
+		outer<D, OWN, SEEN, N>(dp, g_tile, moved(v_tile, now.at * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto add_tile = [&] {
+		weighted<N / 2, C>(dq, ds, moved(k_tile, last.at * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	int from[2], to[2];
+	bool hidden;
+	auto weigh_tile = [&](int n) {
+		settle(s);
+		int i0 = t.first + mine, j0 = lo + n * SEEN;
+		hidden = some_hidden(a, t, i0, 16, j0, SEEN);
+		if (hidden) {
+			keys_seen(a, t, i0, j0, from, to);
+			hide<N>(s, from, to, -INF);
+		}
+		weigh_rows<N>(s, scale, lse);
+		settle(s);
+	};
+	auto slope_tile = [&] {
+		settle(dp);
+		release(&ring.empty[1][now.at]);
+		if (hidden) hide<N>(dp, from, to, 0.0f);
+		slope_rows<N>(s, dp, delta);
+		settle(dp);
+	};
+	auto round_tile = [&] {
+		rounded<N / 2, N>(ds, dp);
+		last = now;
+		advance<TILES>(now);
+	};
+	zero(dq);
+	if (seen > 0) {
+		score_tile();
 		warpgroup_wait<1>();
-		slope_tile(n);
+		weigh_tile(0);
+		warpgroup_wait<0>();
+		slope_tile();
+		round_tile();
+		for (int n = 1; n < seen; n++) {
+			score_tile();
+			add_tile();
+			warpgroup_wait<2>();
+			weigh_tile(n);
+			warpgroup_wait<1>();
+			slope_tile();
+			warpgroup_wait<0>();
+			settle(dq);
+			settle(ds);
+			release(&ring.empty[0][last.at]);
+			round_tile();
+		}
+		warpgroup_begin();
+		add_tile();
 		warpgroup_wait<0>();
 		settle(dq);
-		settle(ds);
-		rounded<N / 2, N>(ds, dp);
+		release(&ring.empty[0][last.at]);
 	}
-	warpgroup_begin();
-	weighted<N / 2, C>(dq, ds, moved(k_tile, (count - 1) % KEYS * SEEN * D * 2));
-	warpgroup_commit();
-	warpgroup_wait<0>();
-	settle(dq);
-	__syncthreads(); // the queries have been read
-	keep<OWN, C>(qs, mine, dq, a.scale, a.scale);
-	__syncthreads();
-	write_rows<D, OWN, THREADS>(bf16(a.dq) + q_at, q_stride, t.q_len - t.first, qs);
+	for (int n = seen; n < count; n++, advance<TILES>(now))
+#pragma unroll
+		for (int what = 0; what < 2; what++) {
+			meeting_wait(&ring.full[what][now.at], now.phase);
+			release(&ring.empty[what][now.at]);
+		}
+	keep<OWN, C>(qs, mine, dq, a.scale, a.scale); // its queries have been read
+	group_meets(written + group);
+	write_rows<D, OWN>(bf16(a.dq) + (t.q + first) * q_stride + head * D, q_stride, t.q_len - first, qs + group * 64 * 64);
 }
 
-// Of the products of keys, which are rows, by queries, which are columns: hide sets those that a query does not see.
-template <int N> __device__ __forceinline__ void hide(const AttentionArgs &a, const Tile &t, int i0, int j0, float (&x)[N][4], float with) {
-	if (!some_hidden(a, t, i0, 8 * N, j0, 16)) return;
+// queries_seen are those from i0 on that see this thread's keys, as hide wants them; j is the warp's first key.
+__device__ __forceinline__ void queries_seen(const AttentionArgs &a, const Tile &t, int i0, int j, int lo[2], int hi[2]) {
+	int from = i0 + threadIdx.x % 4 * 2;
+	j += threadIdx.x % WARP / 4;
 #pragma unroll
-	for (int n = 0; n < N; n++)
-#pragma unroll
-		for (int e = 0; e < 4; e++)
-			if (!visible(a, t, i0 + 8 * n + column_of(e), j0 + row_of(e))) x[n][e] = with;
+	for (int h = 0; h < 2; h++, j += 8) {
+		int begin = j - (t.k_len - t.q_len);
+		lo[h] = begin - from;
+		hi[h] = j < t.k_len ? min(a.window > 0 ? begin + a.window : t.q_len, t.q_len) - from : 0;
+	}
 }
 
 // weigh_columns makes probabilities of products, slope_columns the gradient of q·k over scale of these and of their gradient dp.
@@ -144,106 +190,142 @@ template <int N> __device__ __forceinline__ void slope_columns(const float (&s)[
 	}
 }
 
-template <int D, int GROUPS, int SEEN> __device__ __forceinline__ void hopper_dkv(const AttentionArgs &a) {
-	constexpr int OWN = 64 * GROUPS, THREADS = GROUP * GROUPS, N = SEEN / 8, C = D / 8;
-	__shared__ float2 stats[3][2][SEEN / 2]; // lse and delta of each tile
-	u16 *shared = panels();                  // keys, values, then three tiles of queries and gradients of o
+template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ void hopper_dkv(const AttentionArgs &a) {
+	constexpr int OWN = 64 * GROUPS, N = SEEN / 8, C = D / 8;
+	static_assert(TILES > 2 + (OWN - 64) / SEEN, "as in hopper_dq, when a warpgroup has passed over tiles that see only keys of the others");
+	__shared__ float2 stats[TILES][2][SEEN / 2]; // lse and delta of each tile
+	__shared__ Ring<TILES> ring;
+	__shared__ u64 written[GROUPS];
+	u16 *ks = panels(), *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + TILES * SEEN * D; // keys, values, tiles of queries and gradients of o
 	Tile t = a.tiles[blockIdx.y];
-	int heads = a.heads / a.kv_heads, kv = blockIdx.x, off = t.k_len - t.q_len;
-	int group = group_of() * 64, mine = threadIdx.x / WARP * 16;
-	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D, k_at = (t.k + t.first) * k_stride + kv * D;
-	u16 *ks = shared, *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + 3 * SEEN * D;
+	int heads = a.heads / a.kv_heads, kv = blockIdx.x, off = t.k_len - t.q_len, group = group_of();
+	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D;
 	// queries that see one of the keys, in tiles; of the heads of the group one after the other
 	int lo = max(0, t.first - off) / SEEN * SEEN, hi = t.q_len;
 	if (a.window > 0) hi = min(hi, t.first + OWN - 1 + a.window - off);
 	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN), count = tiles * heads, end = lo + tiles * SEEN;
-	int i0 = lo, next_i0 = lo, next_head = kv * heads; // of the tile at work, and of the next to be copied
-	auto gather_seen = [&](int n) {
-		int i0 = next_i0, head = next_head;
-		next_i0 += SEEN;
-		if (next_i0 == end) next_i0 = lo, next_head++;
-		i64 q_at = (t.q + i0) * q_stride + head * D, o_at = (t.q + i0) * o_stride + head * D;
-		gather<D, SEEN, THREADS>(qs + n % 3 * SEEN * D, bf16(a.q) + q_at, q_stride, t.q_len - i0);
-		gather<D, SEEN, THREADS>(gs + n % 3 * SEEN * D, bf16(a.grad_o) + o_at, o_stride, t.q_len - i0);
-		if (threadIdx.x < 2 * SEEN) {
-			int i = threadIdx.x % SEEN, what = threadIdx.x / SEEN;
-			const float *all = what ? a.delta : a.lse;
-			bool there = i0 + i < t.q_len;
-			copy_async<4>((float *)stats[n % 3][what] + i, there ? all + (i64)(t.q + i0 + i) * a.heads + head : all, there);
-		}
-	};
-	gather<D, OWN, THREADS>(ks, bf16(a.k) + k_at, k_stride, t.k_len - t.first);
-	gather<D, OWN, THREADS>(vs, bf16(a.v) + k_at, k_stride, t.k_len - t.first);
-	if (count > 0) gather_seen(0);
-	u64 k_tile = operand(ks + group * 64, 0), v_tile = operand(vs + group * 64, 0), q_tile = operand(qs, SEEN * 128), g_tile = operand(gs, SEEN * 128);
+	if (threadIdx.x < GROUPS) meeting_begin(written + threadIdx.x, GROUP);
+	begin(ring, GROUPS);
+	if (group == GROUPS) {
+		fewer_registers<copying(GROUPS)>();
+		i64 k_at = (t.k + t.first) * k_stride + kv * D;
+		if (count == 0) return; // no query sees the keys
+		gather<D, OWN>(ks, bf16(a.k) + k_at, k_stride, t.k_len - t.first);
+		gather<D, OWN>(vs, bf16(a.v) + k_at, k_stride, t.k_len - t.first);
+		int i0 = lo, head = kv * heads;
+		supply(ring, count, [&](int what, int, int at) {
+			i64 stride = what ? o_stride : q_stride;
+			gather<D, SEEN>((what ? gs : qs) + at * SEEN * D, bf16(what ? a.grad_o : a.q) + (t.q + i0) * stride + head * D, stride, t.q_len - i0);
+			int i = threadIdx.x % GROUP;
+			if (i < SEEN) {
+				const float *all = what ? a.delta : a.lse;
+				bool there = i0 + i < t.q_len;
+				copy_async<4>((float *)stats[at][what] + i, there ? all + (i64)(t.q + i0 + i) * a.heads + head : all, there);
+			}
+			if (what == 0) return;
+			i0 += SEEN;
+			if (i0 == end) i0 = lo, head++;
+		});
+		return;
+	}
+	more_registers<multiplying(GROUPS)>();
+	int first = t.first + group * 64, mine = threadIdx.x / WARP * 16; // of the warpgroup in the sequence, of the warp in the block
+	u64 k_tile = operand(ks + group * 64 * 64, 0), v_tile = operand(vs + group * 64 * 64, 0), q_tile = operand(qs, SEEN * 128), g_tile = operand(gs, SEEN * 128);
 	float dk[C][4], dv[C][4], s[N][4], dp[N][4], scale = a.scale * LOG2E;
 	u32 p[N / 2][4], ds[N / 2][4];
+	int i0 = lo, from[2], to[2];
+	bool hidden;
+	Turn now = {0, 0}, last;
+	auto score_tile = [&] {
+		meeting_wait(&ring.full[0][now.at], now.phase);
+		warpgroup_begin();
+		outer<D, OWN, SEEN, N>(s, k_tile, moved(q_tile, now.at * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto slope_products = [&] {
+		meeting_wait(&ring.full[1][now.at], now.phase);
+		warpgroup_begin();
+		outer<D, OWN, SEEN, N>(dp, v_tile, moved(g_tile, now.at * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto add_tile = [&] {
+		weighted<N / 2, C>(dv, p, moved(g_tile, last.at * SEEN * D * 2));
+		weighted<N / 2, C>(dk, ds, moved(q_tile, last.at * SEEN * D * 2));
+		warpgroup_commit();
+	};
+	auto weigh_tile = [&] {
+		settle(s);
+		hidden = some_hidden(a, t, i0, SEEN, t.first + mine, 16);
+		if (hidden) {
+			queries_seen(a, t, i0, t.first + mine, from, to);
+			hide<N>(s, from, to, -INF);
+		}
+		weigh_columns<N>(s, scale, stats[now.at][0]);
+		settle(s);
+	};
+	auto slope_tile = [&] {
+		settle(dp);
+		if (hidden) hide<N>(dp, from, to, 0.0f);
+		slope_columns<N>(s, dp, stats[now.at][1]);
+		settle(dp);
+	};
+	auto release_both = [&](const Turn &of) {
+		release(&ring.empty[0][of.at]);
+		release(&ring.empty[1][of.at]);
+	};
+	auto go_on = [&] {
+		advance<TILES>(now);
+		i0 += SEEN;
+		if (i0 == end) i0 = lo;
+	};
+	bool begun = false;
 	zero(dk);
 	zero(dv);
-	auto score_tile = [&](int n) {
-		outer<D, OWN, SEEN, N>(s, k_tile, moved(q_tile, n % 3 * SEEN * D * 2));
-		warpgroup_commit();
-		outer<D, OWN, SEEN, N>(dp, v_tile, moved(g_tile, n % 3 * SEEN * D * 2));
-		warpgroup_commit();
-	};
-	auto add_tile = [&](int n) {
-		weighted<N / 2, C>(dv, p, moved(g_tile, n % 3 * SEEN * D * 2));
-		weighted<N / 2, C>(dk, ds, moved(q_tile, n % 3 * SEEN * D * 2));
-		warpgroup_commit();
-	};
-	auto weigh_tile = [&](int n) {
-		settle(s);
-		hide<N>(a, t, i0, t.first + mine, s, -INF);
-		weigh_columns<N>(s, scale, stats[n % 3][0]);
-	};
-	auto slope_tile = [&](int n) {
-		settle(dp);
-		hide<N>(a, t, i0, t.first + mine, dp, 0.0f);
-		slope_columns<N>(s, dp, stats[n % 3][1]);
-	};
-	auto round_tile = [&] { rounded<N / 2, N>(p, s), rounded<N / 2, N>(ds, dp); };
-	if (count > 0) {
-		arrived();
-		warpgroup_begin();
-		score_tile(0);
-		if (count > 1) gather_seen(1);
-		warpgroup_wait<1>();
-		weigh_tile(0);
-		warpgroup_wait<0>();
-		slope_tile(0);
-		round_tile();
-		for (int n = 1; n < count; n++) {
-			arrived();
-			i0 = i0 + SEEN == end ? lo : i0 + SEEN;
-			warpgroup_begin();
-			score_tile(n);
-			add_tile(n - 1);
-			if (n + 1 < count) gather_seen(n + 1);
-			warpgroup_wait<2>();
-			weigh_tile(n);
+	for (int n = 0; n < count; n++, go_on()) {
+		if (i0 + SEEN <= first - off) { // they see no key of this warpgroup
+			meeting_wait(&ring.full[0][now.at], now.phase);
+			meeting_wait(&ring.full[1][now.at], now.phase);
+			release_both(now);
+			continue;
+		}
+		score_tile();
+		if (begun) {
+			add_tile();
 			warpgroup_wait<1>();
-			slope_tile(n);
-			warpgroup_wait<0>();
+			weigh_tile();
+			warpgroup_wait_after<0>(half_of<N>(s));
 			settle(dk);
 			settle(dv);
 			settle(p);
 			settle(ds);
-			round_tile();
+			release_both(last);
+		} else {
+			warpgroup_wait<0>();
+			weigh_tile();
+			begun = true;
 		}
+		slope_products(); // not before: registers for all would not do
+		rounded<N / 2, N>(p, s);
+		warpgroup_wait<0>();
+		slope_tile();
+		rounded<N / 2, N>(ds, dp);
+		last = now;
+	}
+	if (begun) {
 		warpgroup_begin();
-		add_tile(count - 1);
+		add_tile();
 		warpgroup_wait<0>();
 		settle(dk);
 		settle(dv);
+		release_both(last);
 	}
-	wait_copies();   // of keys that no query sees
-	__syncthreads(); // all have read the keys
-	keep<OWN, C>(ks, mine, dk, a.scale, a.scale);
+	keep<OWN, C>(ks, mine, dk, a.scale, a.scale); // its keys and values have been read
 	keep<OWN, C>(vs, mine, dv, 1.0f, 1.0f);
-	__syncthreads();
-	write_rows<D, OWN, THREADS>(bf16(a.dk) + k_at, k_stride, t.k_len - t.first, ks);
-	write_rows<D, OWN, THREADS>(bf16(a.dv) + k_at, k_stride, t.k_len - t.first, vs);
+	group_meets(written + group);
+	i64 k_at = (t.k + first) * k_stride + kv * D;
+	write_rows<D, OWN>(bf16(a.dk) + k_at, k_stride, t.k_len - first, ks + group * 64 * 64);
+	write_rows<D, OWN>(bf16(a.dv) + k_at, k_stride, t.k_len - first, vs + group * 64 * 64);
 }
 
-#define HOPPER_DQ(D, GROUPS, SEEN, AHEAD, BLOCKS) KERNEL_BLOCKS(hopper_dq_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dq<D, GROUPS, SEEN, AHEAD>(a); }
-#define HOPPER_DKV(D, GROUPS, SEEN, BLOCKS) KERNEL_BLOCKS(hopper_dkv_##D, GROUP * GROUPS, BLOCKS, AttentionArgs) { hopper_dkv<D, GROUPS, SEEN>(a); }
+#define HOPPER_DQ(D, GROUPS, SEEN, TILES) KERNEL_BLOCKS(hopper_dq_##D, GROUP * (GROUPS + 1), 1, AttentionArgs) { hopper_dq<D, GROUPS, SEEN, TILES>(a); }
+#define HOPPER_DKV(D, GROUPS, SEEN, TILES) KERNEL_BLOCKS(hopper_dkv_##D, GROUP * (GROUPS + 1), 1, AttentionArgs) { hopper_dkv<D, GROUPS, SEEN, TILES>(a); }

@@ -48,6 +48,14 @@ __device__ __forceinline__ void warpgroup_begin() { asm volatile("wgmma.fence.sy
 __device__ __forceinline__ void warpgroup_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int GROUPS> __device__ __forceinline__ void warpgroup_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(GROUPS) : "memory"); }
 
+// warpgroup_wait_after waits when x has been computed, which is not negative. The compiler puts other waits before all that does not
+// need the products, so that it is not computed while they go on; it does not before what may be a write.
+template <int GROUPS> __device__ __forceinline__ void warpgroup_wait_after(float x) {
+	DYNAMIC_SHARED(float, never);
+	asm volatile("{\n.reg .pred p;\nsetp.eq.s32 p, %0, 0x80000001;\n@p st.volatile.shared.u32 [%1], %0;\n}" ::"r"(__float_as_uint(x)), "r"(shared_address(never)) : "memory");
+	warpgroup_wait<GROUPS>();
+}
+
 // show_tensor_cores makes this thread's writes to shared memory, and its copies that it waited for, visible to products.
 __device__ __forceinline__ void show_tensor_cores() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
@@ -77,6 +85,10 @@ __device__ __forceinline__ void meeting_arrive(u64 *m) {
 __device__ __forceinline__ void meeting_wait(u64 *m, int phase) {
 	asm volatile("{\n.reg .pred over;\nAGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 over, [%0], %1;\n@!over bra AGAIN;\n}" ::"r"(shared_address(m)), "r"(phase & 1) : "memory");
 }
+
+// more_registers and fewer_registers change how many this warpgroup's threads have, a multiple of 8, out of those of the block.
+template <int N> __device__ __forceinline__ void more_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+template <int N> __device__ __forceinline__ void fewer_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 #else
 __device__ __forceinline__ float max_fast(float a, float b) { return max_nan(a, b); }
 #endif

@@ -88,6 +88,10 @@ static inline float __shfl_sync(unsigned mask, float v, int lane) { return __uin
 static inline int __shfl_sync(unsigned mask, int v, int lane) { return (int)hone_exchange(mask, (unsigned)v, lane & 31); }
 static inline unsigned __shfl_sync(unsigned mask, unsigned v, int lane) { return hone_exchange(mask, v, lane & 31); }
 template <class T> static inline T __shfl_xor_sync(unsigned mask, T v, int o) { return __shfl_sync(mask, v, (int)hone_lane() ^ o); }
+static inline int __any_sync(unsigned mask, int is) {
+	for (int o = 1; o < 32; o *= 2) is |= __shfl_xor_sync(mask, is, o);
+	return is;
+}
 static inline void __syncwarp(unsigned mask = 0xffffffffu) { hone_exchange(mask, 0, hone_lane()); }
 
 // Tensor cores, as kernels/mma.cuh describes them. A product's sum runs over k in order and is then added to c.
@@ -215,6 +219,9 @@ template <bool ROWS, int N> static inline void warpgroup_mma(float (&c)[N][4], c
 static inline void warpgroup_begin() {}
 static inline void warpgroup_commit() { hone_products_end_group(); }
 template <int GROUPS> static inline void warpgroup_wait() { hone_products_now(GROUPS); }
+template <int GROUPS> static inline void warpgroup_wait_after(float) { hone_products_now(GROUPS); }
+template <int N> static inline void more_registers() {}
+template <int N> static inline void fewer_registers() {}
 struct HoneMeeting {
 	short threads, missing; // of this phase
 	int phase;
