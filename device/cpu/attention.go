@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"hone/device"
 )
@@ -63,8 +64,14 @@ func newAttention(p *pool) *attention {
 	for range p.threads {
 		a.workers = append(a.workers, newAttentionWorker(p.gemmKernels))
 	}
-	a.forwardTask = func(worker, task int) { a.forward(a.workers[worker], a.tasks[task]) }
-	a.backwardTask = func(worker, task int) { a.backward(a.workers[worker], a.tasks[task]) }
+	a.forwardTask = func(worker, task int) {
+		a.expectForward(a.workers[worker], task)
+		a.forward(a.workers[worker], a.tasks[task])
+	}
+	a.backwardTask = func(worker, task int) {
+		a.expectBackward(a.workers[worker], task)
+		a.backward(a.workers[worker], a.tasks[task])
+	}
 	a.sumTask = func(worker, task int) { a.sumPartials(a.workers[worker], a.tasks[task]) }
 	return a
 }
@@ -106,6 +113,23 @@ type headMatrix struct {
 
 func headsOf(op string, b device.Buffer, n, stride int) headMatrix {
 	return headMatrix{floatsOf(op, b, n), stride}
+}
+
+// address is where element at is.
+func (v *headMatrix) address(at int) unsafe.Pointer {
+	if v.h != nil {
+		return unsafe.Pointer(&v.h[at])
+	}
+	return unsafe.Pointer(&v.f[at])
+}
+
+// storeRow stores src from element at on, rounded if need be.
+func (v *headMatrix) storeRow(at int, src []float32) {
+	if v.h != nil {
+		vecF32ToBF16(v.h[at:at+len(src)], src)
+		return
+	}
+	copy(v.f[at:at+len(src)], src)
 }
 
 // check views the operands and panics when they do not fit each other.
@@ -157,26 +181,14 @@ func (a *attention) lseAt(s *device.Sequence, kv, r int) int {
 	return (s.Q+i)*a.Heads + kv*a.group + g
 }
 
-// queryRow is row r of key/value head kv in a matrix of queries.
-func (a *attention) queryRow(v headMatrix, s *device.Sequence, kv, r int) headRows {
+// rowAt is where row r of key/value head kv begins in a matrix of queries.
+func (a *attention) rowAt(v *headMatrix, s *device.Sequence, kv, r int) int {
 	i, g := a.query(r)
-	return headRows{v: v.floats, off: (s.Q+i)*v.stride + (kv*a.group+g)*a.D, d: a.D, n: 1}
-}
-
-// askRead asks for row r of a matrix of queries, to be read.
-func (a *attention) askRead(s *device.Sequence, kv, r int, v headMatrix) {
-	x := a.queryRow(v, s, kv, r)
-	x.askRead(0)
-}
-
-// askWrite asks for row r of a matrix of queries, to be written.
-func (a *attention) askWrite(s *device.Sequence, kv, r int, v headMatrix) {
-	x := a.queryRow(v, s, kv, r)
-	x.askWrite(0)
+	return (s.Q+i)*v.stride + (kv*a.group+g)*a.D
 }
 
 // keyRows are keys lo to hi of head kv in a matrix of keys.
-func (a *attention) keyRows(v headMatrix, s *device.Sequence, kv, lo, hi int) headRows {
+func (a *attention) keyRows(v *headMatrix, s *device.Sequence, kv, lo, hi int) headRows {
 	return headRows{v: v.floats, off: (s.K+lo)*v.stride + kv*a.D, stride: v.stride, d: a.D, n: hi - lo}
 }
 

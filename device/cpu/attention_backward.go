@@ -39,8 +39,7 @@ func (a *attention) backward(w *attentionWorker, t attentionTask) {
 func (a *attention) storeQueryGrad(s *device.Sequence, kv, r int, dq []float32) {
 	dq = dq[:a.D]
 	vecScale(dq, a.Scale)
-	x := a.queryRow(a.dq, s, kv, r)
-	x.storeRow(0, dq)
+	a.dq.storeRow(a.rowAt(&a.dq, s, kv, r), dq)
 }
 
 // rowSums sets w.lse and w.delta = Σ dO·O for the rows that see the task's blocks.
@@ -50,14 +49,17 @@ func (a *attention) rowSums(w *attentionWorker, s *device.Sequence, t attentionT
 	grow(&w.delta, rows)
 	grow(&w.stage, 2*a.D)
 	first, last := a.seeing(s, t.lo*backwardKeys, min(t.hi*backwardKeys, s.KLen))
-	for r := first * a.group; r < last*a.group; r++ {
-		next := min(r+rowsAhead, last*a.group-1)
-		a.askRead(s, t.kv, next, a.do)
-		a.askRead(s, t.kv, next, a.o)
-		a.askRead(s, t.kv, next, a.q)
-		do, o := a.queryRow(a.do, s, t.kv, r), a.queryRow(a.o, s, t.kv, r)
+	first, last = first*a.group, max(first, last)*a.group
+	asked := [...]headRows{a.queryRows(&a.q, s, t.kv, first, last), a.queryRows(&a.do, s, t.kv, first, last), a.queryRows(&a.o, s, t.kv, first, last)}
+	for r := first; r < last; r++ {
+		if query, head := a.query(r - first); head == 0 {
+			for i := range asked {
+				asked[i].follow(query, false)
+			}
+		}
+		do, o := a.rowAt(&a.do, s, t.kv, r), a.rowAt(&a.o, s, t.kv, r)
 		w.lse[r] = a.lse[a.lseAt(s, t.kv, r)]
-		w.delta[r] = vecDot(do.v.load(do.off, do.off+a.D, w.stage), o.v.load(o.off, o.off+a.D, w.stage[a.D:]))
+		w.delta[r] = vecDot(a.do.load(do, do+a.D, w.stage), a.o.load(o, o+a.D, w.stage[a.D:]))
 	}
 }
 
@@ -70,8 +72,8 @@ type keyBlock struct {
 // backwardKeys computes the gradients of one block of keys.
 func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBlock) {
 	n := b.k1 - b.k0
-	keys, values := a.keyRows(a.k, s, b.kv, b.k0, b.k1), a.keyRows(a.v, s, b.kv, b.k0, b.k1)
-	dk, dv := a.keyRows(a.dk, s, b.kv, b.k0, b.k1), a.keyRows(a.dv, s, b.kv, b.k0, b.k1)
+	keys, values := a.keyRows(&a.k, s, b.kv, b.k0, b.k1), a.keyRows(&a.v, s, b.kv, b.k0, b.k1)
+	dk, dv := a.keyRows(&a.dk, s, b.kv, b.k0, b.k1), a.keyRows(&a.dv, s, b.kv, b.k0, b.k1)
 	clear(w.dk[:n*a.dp])
 	clear(w.dv[:n*a.dp])
 	first, last := a.seeing(s, b.k0, b.k1)
@@ -85,15 +87,9 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 		a.backwardBlock(w, s, b, r, min(r+step, s.QLen*a.group))
 	}
 	// Asked for before the products, the rows of a block push each other out of the first cache: there are as many as it holds.
-	for j := range min(rowsAhead, n) {
-		dk.askWrite(j)
-		dv.askWrite(j)
-	}
 	for j := range n {
-		if next := j + rowsAhead; next < n {
-			dk.askWrite(next)
-			dv.askWrite(next)
-		}
+		dk.follow(j, true)
+		dv.follow(j, true)
 		vecScale(w.dk[j*a.dp:][:a.D], a.Scale)
 		dk.storeRow(j, w.dk[j*a.dp:])
 		dv.storeRow(j, w.dv[j*a.dp:])
@@ -111,7 +107,7 @@ func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyB
 	if !a.tileRanges(w, &t) {
 		return
 	}
-	q, do := a.loadRows(w, &w.q, a.q, &t), a.loadRows(w, &w.do, a.do, &t)
+	q, do := a.loadRows(w, &w.q, &a.q, &t), a.loadRows(w, &w.do, &a.do, &t)
 	a.scoreGrads(w, &t, q, do)
 	p, g := productRows{&w.s[0], ld}, productRows{&w.ds[0], ld}
 	if a.pairs {
@@ -130,6 +126,8 @@ func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock, q, do productRow
 	ld := scoreStride(backwardKeys)
 	a.scores(w, t, q, w.kT, w.s, ld)
 	a.scores(w, t, do, w.vT, w.ds, ld)
+	grads := a.queryRows(&a.dq, t.s, t.kv, t.r, t.r+t.m)
+	grads.ask(0, grads.n, true)
 	for i := range t.m {
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		if from == to {
@@ -139,7 +137,7 @@ func (a *attention) scoreGrads(w *attentionWorker, t *rowBlock, q, do productRow
 		from, to = max(0, from-w.rows()), to+w.rows()
 		p, g := w.s[i*ld:i*ld+to], w.ds[i*ld:i*ld+to]
 		lo, hi := a.rowRange(t, i)
-		a.askWrite(t.s, t.kv, t.r+i, a.dq)
+		w.askComing()
 		if lo < hi {
 			a.gradRow(w, p[lo:hi], g[lo:hi], w.lse[t.r+i], w.delta[t.r+i])
 		}

@@ -11,10 +11,9 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	s := &a.Sequences[t.sequence]
 	n := t.hi - t.lo
 	step := w.blockRows(forwardRowBlock)
-	for r := range min(step, n) {
-		a.askRead(s, t.kv, t.lo+r, a.q)
-	}
-	q := a.loadRows(w, &w.q, a.q, &rowBlock{s: s, kv: t.kv, r: t.lo, m: n})
+	queries := a.queryRows(&a.q, s, t.kv, t.lo, min(t.lo+step, t.hi))
+	queries.ask(0, queries.n, false)
+	q := a.loadRows(w, &w.q, &a.q, &rowBlock{s: s, kv: t.kv, r: t.lo, m: n})
 	grow(&w.o, n*a.dp)
 	grow(&w.max, n)
 	grow(&w.sum, n)
@@ -28,8 +27,8 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	for k0 := lo / forwardKeys * forwardKeys; k0 < hi; k0 += forwardKeys {
 		k1 := min(k0+forwardKeys, hi)
 		first := max(lo-k0, 0) / w.panel * w.panel
-		w.packTransposed(&w.kT, a.keyRows(a.k, s, t.kv, k0, k1), first)
-		values := a.loadValues(w, a.keyRows(a.v, s, t.kv, k0, k1), first, n)
+		w.packTransposed(&w.kT, a.keyRows(&a.k, s, t.kv, k0, k1), first)
+		values := a.loadValues(w, a.keyRows(&a.v, s, t.kv, k0, k1), first, n)
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
@@ -117,15 +116,15 @@ func (x productRows) at(r int) *float32 { return ahead(x.p, r*x.stride) }
 
 // loadRows returns the rows of a block in a matrix of queries: where they are, or copied to scratch. Pairs have a row of
 // zeros behind an odd last one.
-func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v headMatrix, t *rowBlock) productRows {
-	if x := a.queryRow(v, t.s, t.kv, t.r); a.inPlace(v) && (!a.pairs || t.m%2 == 0) {
-		return productRows{(*float32)(x.address(0)), w.unitsOf(v.stride)}
+func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v *headMatrix, t *rowBlock) productRows {
+	if a.inPlace(v) && (!a.pairs || t.m%2 == 0) {
+		return productRows{(*float32)(v.address(a.rowAt(v, t.s, t.kv, t.r))), w.unitsOf(v.stride)}
 	}
 	ld := a.queryStride(w)
 	grow(dst, (t.m+1)*ld)
+	x := headRows{v: v.floats, d: a.D}
 	for i := range t.m {
-		a.askRead(t.s, t.kv, t.r+min(i+rowsAhead, t.m-1), v)
-		x := a.queryRow(v, t.s, t.kv, t.r+i)
+		x.off = a.rowAt(v, t.s, t.kv, t.r+i)
 		w.copyUnits((*dst)[i*ld:i*ld+a.dp], &x, 0)
 	}
 	if a.pairs {
@@ -136,7 +135,7 @@ func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v headMatrix, t
 
 // inPlace reports whether products can read rows of v where they are: whole vectors of units, evenly spaced, and not so that
 // the rows of a tile push each other out of the first cache.
-func (a *attention) inPlace(v headMatrix) bool {
+func (a *attention) inPlace(v *headMatrix) bool {
 	const alias = 2048
 	if a.group > 1 || a.D != a.dp {
 		return false
@@ -178,14 +177,14 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, x forwardOpera
 	ld := scoreStride(forwardKeys)
 	a.scores(w, b, x.q, w.kT, w.s, ld)
 	first := true // no row has seen a key before
+	next, outputs := a.queryRows(&a.q, b.s, b.kv, b.r+b.m, min(b.r+2*b.m, end)), a.queryRows(&a.o, b.s, b.kv, b.r, b.r+b.m)
+	next.ask(0, next.n, false)
+	outputs.ask(0, outputs.n, true)
 	for i := range b.m {
 		first = first && w.sum[b.at+i] == 0
 		row := w.s[i*ld : (i+1)*ld]
 		lo, hi := a.rowRange(b, i)
-		a.askWrite(b.s, b.kv, b.r+i, a.o)
-		if next := b.r + b.m + i; next < end {
-			a.askRead(b.s, b.kv, next, a.q)
-		}
+		w.askComing()
 		w.blockMax[i], w.blockSum[i] = a.softmaxRow(row[lo:hi])
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
 		clear(row[from:max(lo, from)])
@@ -257,8 +256,7 @@ func (a *attention) storeOutput(w *attentionWorker, s *device.Sequence, t attent
 	for r := range n {
 		o := w.o[r*a.dp:][:a.D]
 		vecScale(o, 1/w.sum[r])
-		x := a.queryRow(a.o, s, t.kv, t.lo+r)
-		x.storeRow(0, o)
+		a.o.storeRow(a.rowAt(&a.o, s, t.kv, t.lo+r), o)
 	}
 	if a.lse == nil {
 		return

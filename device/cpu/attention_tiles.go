@@ -27,6 +27,8 @@ type attentionWorker struct {
 	sPairs, dsPairs, doPairs, qPairs []float32 // rows 2r and 2r+1 of s, ds, do and q as row r of pairs
 
 	tileLo, tileHi []int // keys that each tile of a block of rows sees
+
+	coming, left []comingRows // of the next task; those that were not asked for
 }
 
 func newAttentionWorker(k *gemmKernels) *attentionWorker {
@@ -231,16 +233,6 @@ func (x *headRows) address(r int) unsafe.Pointer {
 	}
 	return unsafe.Pointer(&x.v.f[at])
 }
-
-// Rows of a head are too far apart for the machine to foresee the next, so they are asked for some rows ahead, and
-// those that will be written long before: the first write to a line waits for memory as a read does.
-const rowsAhead = 12
-
-// askRead asks for row r to be read.
-func (x *headRows) askRead(r int) { askToRead(x.address(r), x.bytes()) }
-
-// askWrite asks for row r to be written.
-func (x *headRows) askWrite(r int) { askToWrite(x.address(r), x.bytes()) }
 
 // bytes is the size of a row.
 func (x *headRows) bytes() int {

@@ -35,6 +35,7 @@ type gemmBlock struct {
 	ldc        int            // its row stride in bytes
 	offC       int            // elements from C to (i, j)
 	top        int            // of the block's rows, the first that has its sums at c
+	rounds     bool           // the sums of a stripe go to a bf16 C next
 }
 
 // task computes task t.
@@ -175,7 +176,7 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 		plus = b.plusBlock()
 		packed = plus.prepareB(0, plus.units)
 	}
-	b.s.tile.BS = 4 * b.k.nr
+	b.s.tile.BS, b.rounds = 4*b.k.nr, ends && !b.targetF
 	if b.Sums != nil && b.i == 0 {
 		b.sumColumns(p, u)
 	}
@@ -276,11 +277,13 @@ func (b *gemmBlock) askNextA(a packedA, count int) {
 // setC points the tile at row i, column j of the block. A bias has no rows: LDAdd is 0.
 func (b *gemmBlock) setC(add unsafe.Pointer, i, j int) {
 	t := &b.s.tile
-	i -= b.top
-	t.C = unsafe.Add(b.c, i*b.ldc+4*j)
+	t.C, t.Out = unsafe.Add(b.c, (i-b.top)*b.ldc+4*j), nil
+	if b.rounds {
+		t.Out, t.LDOut = b.C.at(b.offC+i*b.LDC+j), 2*b.LDC
+	}
 	t.Add = nil
 	if add != nil {
-		t.Add = unsafe.Add(add, i*t.LDAdd+4*j)
+		t.Add = unsafe.Add(add, (i-b.top)*t.LDAdd+4*j)
 	}
 }
 

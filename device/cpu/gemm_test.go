@@ -411,7 +411,7 @@ func TestNarrow(t *testing.T) {
 
 // TestGemmArguments: the assembly counts on fields of 8 bytes, and misuse is refused by name.
 func TestGemmArguments(t *testing.T) {
-	if s := unsafe.Sizeof(tileArgs{}); s != 20*8 {
+	if s := unsafe.Sizeof(tileArgs{}); s != 22*8 {
 		t.Errorf("tileArgs has %d bytes", s)
 	}
 	if s := unsafe.Sizeof(packArgs{}); s != 9*8 {

@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tileAVX21x1(t *tileArgs)
-TEXT ·tileAVX21x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX21x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -22,6 +22,8 @@ TEXT ·tileAVX21x1(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -104,7 +106,7 @@ whole:
 	RET
 
 // func tileAVX21x2(t *tileArgs)
-TEXT ·tileAVX21x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX21x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -121,6 +123,8 @@ TEXT ·tileAVX21x2(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -211,7 +215,7 @@ whole:
 	RET
 
 // func tileAVX21x3(t *tileArgs)
-TEXT ·tileAVX21x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX21x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -228,6 +232,8 @@ TEXT ·tileAVX21x3(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -328,7 +334,7 @@ whole:
 	RET
 
 // func tileAVX22x1(t *tileArgs)
-TEXT ·tileAVX22x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX22x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -345,6 +351,8 @@ TEXT ·tileAVX22x1(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -442,7 +450,7 @@ whole:
 	RET
 
 // func tileAVX22x2(t *tileArgs)
-TEXT ·tileAVX22x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX22x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -459,6 +467,8 @@ TEXT ·tileAVX22x2(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -571,7 +581,7 @@ whole:
 	RET
 
 // func tileAVX22x3(t *tileArgs)
-TEXT ·tileAVX22x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX22x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -588,6 +598,8 @@ TEXT ·tileAVX22x3(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -717,7 +729,7 @@ whole:
 	RET
 
 // func tileAVX23x1(t *tileArgs)
-TEXT ·tileAVX23x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX23x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -734,6 +746,8 @@ TEXT ·tileAVX23x1(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -847,7 +861,7 @@ whole:
 	RET
 
 // func tileAVX23x2(t *tileArgs)
-TEXT ·tileAVX23x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX23x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -864,6 +878,8 @@ TEXT ·tileAVX23x2(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -999,7 +1015,7 @@ whole:
 	RET
 
 // func tileAVX23x3(t *tileArgs)
-TEXT ·tileAVX23x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX23x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1016,6 +1032,8 @@ TEXT ·tileAVX23x3(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1176,7 +1194,7 @@ whole:
 	RET
 
 // func tileAVX24x1(t *tileArgs)
-TEXT ·tileAVX24x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX24x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1193,6 +1211,8 @@ TEXT ·tileAVX24x1(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -1217,6 +1237,24 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $16, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $14 // PREFETCHW 14(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $14 // PREFETCHW 14(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $14 // PREFETCHW 14(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $14 // PREFETCHW 14(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1347,7 +1385,7 @@ whole:
 	RET
 
 // func tileAVX24x2(t *tileArgs)
-TEXT ·tileAVX24x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX24x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1364,6 +1402,8 @@ TEXT ·tileAVX24x2(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -1388,6 +1428,24 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1547,7 +1605,7 @@ whole:
 	RET
 
 // func tileAVX24x3(t *tileArgs)
-TEXT ·tileAVX24x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX24x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1564,6 +1622,8 @@ TEXT ·tileAVX24x3(SB), NOSPLIT, $72-8
 	MOVQ         48(DI), R12
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -1588,6 +1648,24 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $48, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $46 // PREFETCHW 46(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $46 // PREFETCHW 46(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $46 // PREFETCHW 46(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $46 // PREFETCHW 46(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1780,7 +1858,7 @@ whole:
 	RET
 
 // func tileAVX5121x1(t *tileArgs)
-TEXT ·tileAVX5121x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5121x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1799,6 +1877,8 @@ TEXT ·tileAVX5121x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1865,7 +1945,7 @@ whole:
 	RET
 
 // func tileAVX5121x2(t *tileArgs)
-TEXT ·tileAVX5121x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5121x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1884,6 +1964,8 @@ TEXT ·tileAVX5121x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -1958,7 +2040,7 @@ whole:
 	RET
 
 // func tileAVX5121x3(t *tileArgs)
-TEXT ·tileAVX5121x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5121x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1977,6 +2059,8 @@ TEXT ·tileAVX5121x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2059,7 +2143,7 @@ whole:
 	RET
 
 // func tileAVX5122x1(t *tileArgs)
-TEXT ·tileAVX5122x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5122x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2078,6 +2162,8 @@ TEXT ·tileAVX5122x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2154,7 +2240,7 @@ whole:
 	RET
 
 // func tileAVX5122x2(t *tileArgs)
-TEXT ·tileAVX5122x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5122x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2173,6 +2259,8 @@ TEXT ·tileAVX5122x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2262,7 +2350,7 @@ whole:
 	RET
 
 // func tileAVX5122x3(t *tileArgs)
-TEXT ·tileAVX5122x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5122x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2281,6 +2369,8 @@ TEXT ·tileAVX5122x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2383,7 +2473,7 @@ whole:
 	RET
 
 // func tileAVX5123x1(t *tileArgs)
-TEXT ·tileAVX5123x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5123x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2402,6 +2492,8 @@ TEXT ·tileAVX5123x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2489,7 +2581,7 @@ whole:
 	RET
 
 // func tileAVX5123x2(t *tileArgs)
-TEXT ·tileAVX5123x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5123x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2508,6 +2600,8 @@ TEXT ·tileAVX5123x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2614,7 +2708,7 @@ whole:
 	RET
 
 // func tileAVX5123x3(t *tileArgs)
-TEXT ·tileAVX5123x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5123x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2633,6 +2727,8 @@ TEXT ·tileAVX5123x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2758,7 +2854,7 @@ whole:
 	RET
 
 // func tileAVX5124x1(t *tileArgs)
-TEXT ·tileAVX5124x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5124x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2777,6 +2873,8 @@ TEXT ·tileAVX5124x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -2878,7 +2976,7 @@ whole:
 	RET
 
 // func tileAVX5124x2(t *tileArgs)
-TEXT ·tileAVX5124x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5124x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2897,6 +2995,8 @@ TEXT ·tileAVX5124x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3023,7 +3123,7 @@ whole:
 	RET
 
 // func tileAVX5124x3(t *tileArgs)
-TEXT ·tileAVX5124x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5124x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3042,6 +3142,8 @@ TEXT ·tileAVX5124x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3193,7 +3295,7 @@ whole:
 	RET
 
 // func tileAVX5125x1(t *tileArgs)
-TEXT ·tileAVX5125x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5125x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3212,6 +3314,8 @@ TEXT ·tileAVX5125x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3324,7 +3428,7 @@ whole:
 	RET
 
 // func tileAVX5125x2(t *tileArgs)
-TEXT ·tileAVX5125x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5125x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3343,6 +3447,8 @@ TEXT ·tileAVX5125x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3486,7 +3592,7 @@ whole:
 	RET
 
 // func tileAVX5125x3(t *tileArgs)
-TEXT ·tileAVX5125x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5125x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3505,6 +3611,8 @@ TEXT ·tileAVX5125x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3679,7 +3787,7 @@ whole:
 	RET
 
 // func tileAVX5126x1(t *tileArgs)
-TEXT ·tileAVX5126x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5126x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3698,6 +3806,8 @@ TEXT ·tileAVX5126x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -3821,7 +3931,7 @@ whole:
 	RET
 
 // func tileAVX5126x2(t *tileArgs)
-TEXT ·tileAVX5126x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5126x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3840,6 +3950,8 @@ TEXT ·tileAVX5126x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4000,7 +4112,7 @@ whole:
 	RET
 
 // func tileAVX5126x3(t *tileArgs)
-TEXT ·tileAVX5126x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5126x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4019,6 +4131,8 @@ TEXT ·tileAVX5126x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4216,7 +4330,7 @@ whole:
 	RET
 
 // func tileAVX5127x1(t *tileArgs)
-TEXT ·tileAVX5127x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5127x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4235,6 +4349,8 @@ TEXT ·tileAVX5127x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4374,7 +4490,7 @@ whole:
 	RET
 
 // func tileAVX5127x2(t *tileArgs)
-TEXT ·tileAVX5127x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5127x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4393,6 +4509,8 @@ TEXT ·tileAVX5127x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4575,7 +4693,7 @@ whole:
 	RET
 
 // func tileAVX5127x3(t *tileArgs)
-TEXT ·tileAVX5127x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5127x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4594,6 +4712,8 @@ TEXT ·tileAVX5127x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -4819,7 +4939,7 @@ whole:
 	RET
 
 // func tileAVX5128x1(t *tileArgs)
-TEXT ·tileAVX5128x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5128x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4838,6 +4958,8 @@ TEXT ·tileAVX5128x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -4866,6 +4988,36 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -5014,7 +5166,7 @@ whole:
 	RET
 
 // func tileAVX5128x2(t *tileArgs)
-TEXT ·tileAVX5128x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5128x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5033,6 +5185,8 @@ TEXT ·tileAVX5128x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -5061,6 +5215,36 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -5258,7 +5442,7 @@ whole:
 	RET
 
 // func tileAVX5128x3(t *tileArgs)
-TEXT ·tileAVX5128x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX5128x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5277,6 +5461,8 @@ TEXT ·tileAVX5128x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -5305,6 +5491,36 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -5551,7 +5767,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x1(t *tileArgs)
-TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5570,6 +5786,8 @@ TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5637,7 +5855,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x2(t *tileArgs)
-TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5656,6 +5874,8 @@ TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5732,7 +5952,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x3(t *tileArgs)
-TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5751,6 +5971,8 @@ TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5836,7 +6058,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x1(t *tileArgs)
-TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5855,6 +6077,8 @@ TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -5933,7 +6157,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x2(t *tileArgs)
-TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5952,6 +6176,8 @@ TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6045,7 +6271,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x3(t *tileArgs)
-TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6064,6 +6290,8 @@ TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6172,7 +6400,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x1(t *tileArgs)
-TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6191,6 +6419,8 @@ TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6281,7 +6511,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x2(t *tileArgs)
-TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6300,6 +6530,8 @@ TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6412,7 +6644,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x3(t *tileArgs)
-TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6431,6 +6663,8 @@ TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6565,7 +6799,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x1(t *tileArgs)
-TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6584,6 +6818,8 @@ TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6689,7 +6925,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x2(t *tileArgs)
-TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6708,6 +6944,8 @@ TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -6842,7 +7080,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x3(t *tileArgs)
-TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6861,6 +7099,8 @@ TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -7024,7 +7264,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x1(t *tileArgs)
-TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7043,6 +7283,8 @@ TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -7160,7 +7402,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x2(t *tileArgs)
-TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7179,6 +7421,8 @@ TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -7332,7 +7576,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x3(t *tileArgs)
-TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7351,6 +7595,8 @@ TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -7540,7 +7786,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x1(t *tileArgs)
-TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7559,6 +7805,8 @@ TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -7688,7 +7936,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x2(t *tileArgs)
-TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7707,6 +7955,8 @@ TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -7879,7 +8129,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x3(t *tileArgs)
-TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7898,6 +8148,8 @@ TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -8113,7 +8365,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x1(t *tileArgs)
-TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8132,6 +8384,8 @@ TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -8278,7 +8532,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x2(t *tileArgs)
-TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8297,6 +8551,8 @@ TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -8493,7 +8749,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x3(t *tileArgs)
-TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8512,6 +8768,8 @@ TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         16(SP), SI
@@ -8758,7 +9016,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x1(t *tileArgs)
-TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8777,6 +9035,8 @@ TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -8805,6 +9065,36 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8961,7 +9251,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x2(t *tileArgs)
-TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8980,6 +9270,8 @@ TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -9008,6 +9300,36 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -9221,7 +9543,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x3(t *tileArgs)
-TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $72-8
+TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $80-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9240,6 +9562,8 @@ TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $72-8
 	KMOVW        AX, K1
 	MOVQ         136(DI), AX
 	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
 
 next:
 	MOVQ         144(DI), AX
@@ -9268,6 +9592,36 @@ line:
 	MOVQ         BX, 40(SP)
 
 none:
+	MOVQ         72(SP), SI
+	TESTQ        SI, SI
+	JZ           apart
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R13
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+	ADDQ         R13, SI
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
+
+apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)

@@ -18,12 +18,12 @@ const fetchBytes = 12 * 64
 //go:noescape
 func fetchLines(at uintptr)
 
-// askToRead asks the first cache for bytes from at on, which a moment later will be read.
+// askToRead asks the second cache for the bytes at the beginning of rows that are stride bytes apart.
 //
 //go:noescape
-func askToRead(at unsafe.Pointer, bytes int)
+func askToRead(at unsafe.Pointer, bytes, stride, rows int)
 
-// askToWrite asks the first cache for bytes from at on as its own, which a moment later will be written.
+// askToWrite is askToRead for what will be written: the first cache gets it as its core's own.
 //
 //go:noescape
-func askToWrite(at unsafe.Pointer, bytes int)
+func askToWrite(at unsafe.Pointer, bytes, stride, rows int)

@@ -30,26 +30,44 @@ TEXT ·fetchLines(SB), NOSPLIT, $0-8
 	PAUSE
 	RET
 
-// func askToRead(at unsafe.Pointer, bytes int)
-TEXT ·askToRead(SB), NOSPLIT, $0-16
-	MOVQ at+0(FP), SI
-	MOVQ bytes+8(FP), CX
+// func askToRead(at unsafe.Pointer, bytes, stride, rows int)
+TEXT ·askToRead(SB), NOSPLIT, $0-32
+	MOVQ at+0(FP), DI
+	MOVQ bytes+8(FP), DX
+	MOVQ stride+16(FP), AX
+	MOVQ rows+24(FP), BX
+
+row:
+	MOVQ DI, SI
+	MOVQ DX, CX
 
 line:
-	PREFETCHT0 (SI)
+	PREFETCHT1 (SI)
 	ADDQ $64, SI
 	SUBQ $64, CX
 	JG   line
+	ADDQ AX, DI
+	DECQ BX
+	JNZ  row
 	RET
 
-// func askToWrite(at unsafe.Pointer, bytes int)
-TEXT ·askToWrite(SB), NOSPLIT, $0-16
-	MOVQ at+0(FP), SI
-	MOVQ bytes+8(FP), CX
+// func askToWrite(at unsafe.Pointer, bytes, stride, rows int)
+TEXT ·askToWrite(SB), NOSPLIT, $0-32
+	MOVQ at+0(FP), DI
+	MOVQ bytes+8(FP), DX
+	MOVQ stride+16(FP), AX
+	MOVQ rows+24(FP), BX
+
+row:
+	MOVQ DI, SI
+	MOVQ DX, CX
 
 line:
 	BYTE $0x0f; BYTE $0x0d; BYTE $0x0e // PREFETCHW (SI), which the assembler does not know
 	ADDQ $64, SI
 	SUBQ $64, CX
 	JG   line
+	ADDQ AX, DI
+	DECQ BX
+	JNZ  row
 	RET

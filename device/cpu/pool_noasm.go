@@ -16,5 +16,5 @@ const fetchBytes = 12 * 64
 func fetchLines(uintptr) {}
 
 // askToRead and askToWrite would ask for memory as well.
-func askToRead(unsafe.Pointer, int)  {}
-func askToWrite(unsafe.Pointer, int) {}
+func askToRead(unsafe.Pointer, int, int, int)  {}
+func askToWrite(unsafe.Pointer, int, int, int) {}

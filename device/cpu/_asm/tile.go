@@ -24,6 +24,8 @@ const (
 	argNext
 	argLines
 	argUnits
+	argOut
+	argLDOut
 )
 
 // isa is an instruction set with its tile: up to rows by vecs vectors.
@@ -75,6 +77,7 @@ const (
 	slotLeft   = "48(SP)" // units of k behind the current block
 	slotPlus   = "56(SP)" // what is added to the sums of the current block
 	slotLDPlus = "64(SP)" // its row stride
+	slotOut    = "72(SP)"
 )
 
 // streamAhead is how far ahead a tile of one row asks for B, in bytes: its time is that of reading B.
@@ -111,12 +114,15 @@ func (t tile) aRow(r int) string {
 func (t tile) bytes() int { return 4 * t.lanes }
 
 func (t tile) write() {
-	t.load(t.function(t.r, t.v), 72)
+	t.load(t.function(t.r, t.v), 80)
 	t.op("MOVQ %s, AX", field(argNext))
 	t.op("MOVQ AX, %s", slotNext)
+	t.op("MOVQ %s, AX", field(argOut))
+	t.op("MOVQ AX, %s", slotOut)
 	t.label("next")
 	if t.r == t.isa.rows {
 		t.ahead()
+		t.out()
 	}
 	t.begin()
 	t.op("MOVQ %s, DX", field(argUnits))
@@ -248,6 +254,25 @@ func (t tile) ahead() {
 	t.op("JNZ line")
 	t.op("MOVQ BX, %s", slotNext)
 	t.label("none")
+}
+
+// out asks for the place of the tile's sums in a bf16 C, which is written when the stripe is done.
+func (t tile) out() {
+	size := 2 * t.v * t.lanes
+	t.op("MOVQ %s, SI", slotOut)
+	t.op("TESTQ SI, SI")
+	t.op("JZ apart")
+	t.op("ADDQ $%d, %s", size, slotOut)
+	t.op("MOVQ %s, R13", field(argLDOut))
+	for r := range t.r {
+		for _, off := range []int{0, size - 2} {
+			t.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $%d // PREFETCHW %[1]d(SI)", off)
+		}
+		if r < t.r-1 {
+			t.op("ADDQ R13, SI")
+		}
+	}
+	t.label("apart")
 }
 
 // column adds the product of one column of A and one row of B.
