@@ -29,6 +29,11 @@ func (a *attention) backward(w *attentionWorker, t attentionTask) {
 		a.backwardKeys(w, s, keyBlock{kv: t.kv, k0: b * backwardKeys, k1: min((b+1)*backwardKeys, s.KLen), dq: dq})
 	}
 	if t.partial < 0 {
+		if a.group == 1 {
+			grads := a.queryRows(&a.dq, s, t.kv, 0, rows)
+			grads.storeRows(0, rows, scaledRows{x: dq, ld: a.dp, scale: []float32{a.Scale}})
+			return
+		}
 		for r := range rows {
 			a.storeQueryGrad(s, t.kv, r, dq[r*a.dp:])
 		}
@@ -52,14 +57,21 @@ func (a *attention) rowSums(w *attentionWorker, s *device.Sequence, t attentionT
 	first, last = first*a.group, max(first, last)*a.group
 	asked := [...]headRows{a.queryRows(&a.q, s, t.kv, first, last), a.queryRows(&a.do, s, t.kv, first, last), a.queryRows(&a.o, s, t.kv, first, last)}
 	for r := first; r < last; r++ {
-		if query, head := a.query(r - first); head == 0 {
-			for i := range asked {
-				asked[i].follow(query, false)
-			}
-		}
-		do, o := a.rowAt(&a.do, s, t.kv, r), a.rowAt(&a.o, s, t.kv, r)
 		w.lse[r] = a.lse[a.lseAt(s, t.kv, r)]
-		w.delta[r] = vecDot(a.do.load(do, do+a.D, w.stage), a.o.load(o, o+a.D, w.stage[a.D:]))
+	}
+	for r := 0; r < asked[0].n; r += aheadRows {
+		for i := range asked {
+			asked[i].follow(r, false)
+		}
+		end := min(r+aheadRows, asked[0].n)
+		if a.group == 1 {
+			dotRows(w.delta[first+r:], &asked[1], &asked[2], r, end, w.stage)
+			continue
+		}
+		for r := first + r*a.group; r < first+end*a.group; r++ {
+			do, o := a.rowAt(&a.do, s, t.kv, r), a.rowAt(&a.o, s, t.kv, r)
+			w.delta[r] = vecDot(a.do.load(do, do+a.D, w.stage), a.o.load(o, o+a.D, w.stage[a.D:]))
+		}
 	}
 }
 
@@ -87,12 +99,12 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 		a.backwardBlock(w, s, b, r, min(r+step, s.QLen*a.group))
 	}
 	// Asked for before the products, the rows of a block push each other out of the first cache: there are as many as it holds.
-	for j := range n {
+	for j := 0; j < n; j += aheadRows {
 		dk.follow(j, true)
 		dv.follow(j, true)
-		vecScale(w.dk[j*a.dp:][:a.D], a.Scale)
-		dk.storeRow(j, w.dk[j*a.dp:])
-		dv.storeRow(j, w.dv[j*a.dp:])
+		end := min(j+aheadRows, n)
+		dk.storeRows(j, end, scaledRows{x: w.dk[j*a.dp:], ld: a.dp, scale: []float32{a.Scale}})
+		dv.storeRows(j, end, scaledRows{x: w.dv[j*a.dp:], ld: a.dp})
 	}
 }
 

@@ -253,10 +253,19 @@ func expOf(x float32) float32 { return float32(math.Exp(float64(x))) }
 // storeOutput divides the rows by their sums and writes them.
 func (a *attention) storeOutput(w *attentionWorker, s *device.Sequence, t attentionTask) {
 	n := t.hi - t.lo
+	grow(&w.inverse, n)
 	for r := range n {
-		o := w.o[r*a.dp:][:a.D]
-		vecScale(o, 1/w.sum[r])
-		a.o.storeRow(a.rowAt(&a.o, s, t.kv, t.lo+r), o)
+		w.inverse[r] = 1 / w.sum[r]
+	}
+	if a.group == 1 {
+		outputs := a.queryRows(&a.o, s, t.kv, t.lo, t.hi)
+		outputs.storeRows(0, n, scaledRows{w.o, a.dp, w.inverse, 1})
+	} else {
+		for r := range n {
+			o := w.o[r*a.dp:][:a.D]
+			vecScale(o, w.inverse[r])
+			a.o.storeRow(a.rowAt(&a.o, s, t.kv, t.lo+r), o)
+		}
 	}
 	if a.lse == nil {
 		return

@@ -19,7 +19,7 @@ type attentionWorker struct {
 	s, ds              []float32 // scores, then probabilities; gradients of scores
 	o, part            []float32 // rows of outputs; those of one block of keys
 	dq, dk, dv         []float32 // rows of gradients
-	max, sum           []float32 // of the rows of o
+	max, sum, inverse  []float32 // of the rows of o; of sum
 	blockMax, blockSum []float32 // of a block of rows and keys
 	lse, delta         []float32 // of all rows of a sequence
 	stage, slope       []float32

@@ -26,6 +26,7 @@ func main() {
 	write(*out, "gemm_few_amd64.s", amd64Head+fews())
 	write(*out, "gemm_pack_amd64.s", amd64Head+packers())
 	write(*out, "halves_amd64.s", amd64Head+halves())
+	write(*out, "rows_amd64.s", amd64Head+headRows())
 	write(*out, "peak_loops_amd64.s", amd64Head+peaks())
 	write(*out, "gemm_tile_amd64.go", goFile(declarations()))
 }
