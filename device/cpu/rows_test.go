@@ -12,7 +12,7 @@ func TestRows(t *testing.T) {
 	for _, d := range []int{16, 64, 72, 112, 128} {
 		x, scale := randomFloats(n*ld), randomFloats(n)
 		copy(x[3:], special)
-		a, b := bf16Of(randomFloats(n*stride)), bf16Of(randomFloats(n*stride+5)[5:])
+		a, b := bf16Of(randomFloats(n*stride)), bf16Of(randomFloats(n*stride + 5)[5:])
 		copy(a[2*stride:], bf16Of(special))
 		eachPath(t, func(t *testing.T) {
 			for _, s := range [][]float32{nil, scale} {
