@@ -31,6 +31,9 @@ type Kernels interface {
 	// GatedGrad computes dgate[i] = act'(gate[i])·up[i]·dy[i] and dup[i] = act(gate[i])·dy[i].
 	// dgate may be gate, dup may be up or dy.
 	GatedGrad(act UnaryOp, dgate, dup, gate, up, dy Buffer)
+	// GatedBoth computes y[i] = act(gate[i])·up[i], dgate[i] = act'(gate[i])·up[i]·d[i] and d[i] = act(gate[i])·d[i],
+	// reading gate and up once. y, dgate and d are none of the others.
+	GatedBoth(act UnaryOp, y, dgate, d, gate, up Buffer)
 	// Copy2D copies rows×cols elements between matrices with row strides (in elements), adding when acc.
 	Copy2D(c Copy2D)
 	// Dropout computes y[i] = x[i]/(1-p) where the counter-based random number of (key, i)

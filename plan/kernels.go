@@ -50,6 +50,11 @@ func (d *Device) GatedGrad(_ device.UnaryOp, dgate, dup, gate, up, dy device.Buf
 	d.move(dgate, dup, gate, up, dy)
 }
 
+// GatedBoth reads three and writes three.
+func (d *Device) GatedBoth(_ device.UnaryOp, y, dgate, dy, gate, up device.Buffer) {
+	d.move(y, dgate, dy, dy, gate, up)
+}
+
 // Copy2D reads and writes the part that is copied.
 func (d *Device) Copy2D(c device.Copy2D) {
 	d.work.Calls++

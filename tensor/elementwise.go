@@ -93,11 +93,19 @@ func Gated(act device.UnaryOp, gate, up *Tensor) *Tensor {
 	t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer())
 	if t.wants(gate, up) {
 		y.rebuild, y.deps = func() { t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer()) }, []*Tensor{gate, up}
-		t.push(y, func() {
+		back := func(compute func(dgate, dup device.Buffer)) {
 			dgate, dup := t.scratch(gate.Len(), gate.dtype), y.takeGrad()
-			t.Dev.GatedGrad(act, dgate.buf, dup.buf, gate.Buffer(), up.Buffer(), dup.buf)
+			compute(dgate.buf, dup.buf)
 			giveGrad(gate, dgate)
 			giveGrad(up, dup)
+		}
+		y.both = func() {
+			back(func(dgate, dup device.Buffer) {
+				t.Dev.GatedBoth(act, y.Buffer(), dgate, dup, gate.Buffer(), up.Buffer())
+			})
+		}
+		t.push(y, func() {
+			back(func(dgate, dup device.Buffer) { t.Dev.GatedGrad(act, dgate, dup, gate.Buffer(), up.Buffer(), dup) })
 		}, gate, up)
 	}
 	return y

@@ -191,6 +191,17 @@ func gradCases() []gradCase {
 				return Linear(Unary(device.GELU, Linear(x[0], x[1], nil)), x[2], nil)
 			})
 		})},
+		{"a dropped gate before a linear layer", []leaf{random(1, 3, 4), random(2, 5, 4), random(3, 5, 4), random(4, 4, 5)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor {
+				return Linear(Gated(device.SiLU, Linear(x[0], x[1], nil), Linear(x[0], x[2], nil)), x[3], nil)
+			})
+		})},
+		{"a dropped gate of one number twice", []leaf{random(1, 3, 4), random(2, 5, 4), random(4, 4, 5)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor {
+				h := Linear(x[0], x[1], nil)
+				return Linear(Gated(device.GELU, h, h), x[2], nil)
+			})
+		})},
 		{"a dropped activation used three times", []leaf{random(1, 3, 4), random(2, 4, 4), random(3, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return t.Scope(func() *Tensor {
 				h := Linear(x[0], x[1], nil)

@@ -205,3 +205,24 @@ func (d *Device) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy device.B
 		}
 	})
 }
+
+// GatedBoth computes y = act(gate)·up, dgate = act'(gate)·up·dy and dy = act(gate)·dy.
+func (d *Device) GatedBoth(act device.UnaryOp, y, dgate, dy, gate, up device.Buffer) {
+	if act > device.LogSigmoid {
+		panic(badOp("unary", uint8(act)))
+	}
+	n := y.Len
+	out, dg, grad := floatsOf("GatedBoth", y, n), floatsOf("GatedBoth", dgate, n), floatsOf("GatedBoth", dy, n)
+	g, u := floatsOf("GatedBoth", gate, n), floatsOf("GatedBoth", up, n)
+	d.each(n, func(lo, hi int) {
+		var buf [5]chunk
+		for ; lo < hi; lo += vecChunk {
+			end := min(lo+vecChunk, hi)
+			v, slope, down := out.out(lo, end, buf[0][:]), dg.out(lo, end, buf[1][:]), grad.load(lo, end, buf[2][:])
+			vecGatedBoth(act, v, slope, down, g.load(lo, end, buf[3][:]), u.load(lo, end, buf[4][:]))
+			out.store(lo, v)
+			dg.store(lo, slope)
+			grad.store(lo, down)
+		}
+	})
+}

@@ -149,6 +149,15 @@ func vecGatedGrad(act device.UnaryOp, g gatedGrad) {
 	}
 }
 
+// vecGatedBoth computes y = act(gate)·up, dgate = act'(gate)·up·d and d = act(gate)·d.
+func vecGatedBoth(act device.UnaryOp, y, dgate, d, gate, up []float32) {
+	n := len(gate)
+	if n > 0 && !vecGatedBothDoor(act, &y[:n][0], &dgate[:n][0], &d[:n][0], &gate[0], &up[:n][0], n) {
+		vecGated(act, y, gate, up)
+		vecGatedGrad(act, gatedGrad{dgate, d, gate, up, d})
+	}
+}
+
 func genericGatedGrad(act device.UnaryOp, g gatedGrad) {
 	var a, b [256]float32
 	for lo := 0; lo < len(g.gate); lo += len(a) {

@@ -4938,6 +4938,400 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecSiLUGatedBothAVX2(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
+TEXT ·vecSiLUGatedBothAVX2(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          dgate+8(FP), SI
+	MOVQ          d+16(FP), R8
+	MOVQ          gate+24(FP), R9
+	MOVQ          up+32(FP), R10
+	MOVQ          n+40(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+416(SB), Y0
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y1
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y2
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+192(SB), Y4
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R9)(AX*1), Y5
+	VMOVUPS       32(R9)(AX*1), Y6
+	VPXOR         vecConstAVX2<>+0(SB), Y5, Y7
+	VPXOR         vecConstAVX2<>+0(SB), Y6, Y8
+	VMINPS        Y7, Y1, Y7
+	VMINPS        Y8, Y1, Y8
+	VMAXPS        Y7, Y2, Y7
+	VMAXPS        Y8, Y2, Y8
+	VMOVAPS       Y3, Y9
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y7, Y9
+	VMOVAPS       Y3, Y10
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y8, Y10
+	VSUBPS        Y3, Y9, Y11
+	VSUBPS        Y3, Y10, Y12
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y11, Y7
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y12, Y8
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y11, Y7
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y12, Y8
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y12
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y7, Y12
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y8, Y11
+	VFMADD213PS   Y4, Y7, Y12
+	VFMADD213PS   Y4, Y8, Y11
+	VFMADD213PS   Y4, Y7, Y12
+	VFMADD213PS   Y4, Y8, Y11
+	VPSLLD        $23, Y9, Y9
+	VPSLLD        $23, Y10, Y10
+	VMULPS        Y9, Y12, Y12
+	VMULPS        Y10, Y11, Y11
+	VADDPS        Y0, Y12, Y12
+	VADDPS        Y0, Y11, Y11
+	VDIVPS        Y12, Y0, Y12
+	VDIVPS        Y11, Y0, Y11
+	VMULPS        Y12, Y5, Y10
+	VMULPS        Y11, Y6, Y9
+	VSUBPS        Y12, Y0, Y8
+	VSUBPS        Y11, Y0, Y7
+	VFMADD213PS   Y0, Y8, Y5
+	VFMADD213PS   Y0, Y7, Y6
+	VMULPS        Y5, Y12, Y12
+	VMULPS        Y6, Y11, Y11
+	VMOVUPS       0(R10)(AX*1), Y6
+	VMOVUPS       32(R10)(AX*1), Y5
+	VMOVUPS       0(R8)(AX*1), Y7
+	VMOVUPS       32(R8)(AX*1), Y8
+	VMULPS        Y6, Y10, Y13
+	VMULPS        Y5, Y9, Y14
+	VMOVUPS       Y13, 0(DI)(AX*1)
+	VMOVUPS       Y14, 32(DI)(AX*1)
+	VMULPS        Y7, Y6, Y6
+	VMULPS        Y8, Y5, Y5
+	VMULPS        Y6, Y12, Y12
+	VMULPS        Y5, Y11, Y11
+	VMOVUPS       Y12, 0(SI)(AX*1)
+	VMOVUPS       Y11, 32(SI)(AX*1)
+	VMULPS        Y7, Y10, Y10
+	VMULPS        Y8, Y9, Y9
+	VMOVUPS       Y10, 0(R8)(AX*1)
+	VMOVUPS       Y9, 32(R8)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R9)(AX*1), Y5
+	VPXOR         vecConstAVX2<>+0(SB), Y5, Y6
+	VMINPS        Y6, Y1, Y6
+	VMAXPS        Y6, Y2, Y6
+	VMOVAPS       Y3, Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y7
+	VSUBPS        Y3, Y7, Y8
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y8, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y8
+	VFMADD213PS   Y4, Y6, Y8
+	VFMADD213PS   Y4, Y6, Y8
+	VPSLLD        $23, Y7, Y7
+	VMULPS        Y7, Y8, Y8
+	VADDPS        Y0, Y8, Y8
+	VDIVPS        Y8, Y0, Y8
+	VMULPS        Y8, Y5, Y7
+	VSUBPS        Y8, Y0, Y6
+	VFMADD213PS   Y0, Y6, Y5
+	VMULPS        Y5, Y8, Y8
+	VMOVUPS       0(R10)(AX*1), Y5
+	VMOVUPS       0(R8)(AX*1), Y6
+	VMULPS        Y5, Y7, Y9
+	VMOVUPS       Y9, 0(DI)(AX*1)
+	VMULPS        Y6, Y5, Y5
+	VMULPS        Y5, Y8, Y8
+	VMOVUPS       Y8, 0(SI)(AX*1)
+	VMULPS        Y6, Y7, Y7
+	VMOVUPS       Y7, 0(R8)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(R9)(AX*1), Y15, Y5
+	VPXOR         vecConstAVX2<>+0(SB), Y5, Y6
+	VMINPS        Y6, Y1, Y6
+	VMAXPS        Y6, Y2, Y6
+	VMOVAPS       Y3, Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y7
+	VSUBPS        Y3, Y7, Y8
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y8, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y8
+	VFMADD213PS   Y4, Y6, Y8
+	VFMADD213PS   Y4, Y6, Y8
+	VPSLLD        $23, Y7, Y7
+	VMULPS        Y7, Y8, Y8
+	VADDPS        Y0, Y8, Y8
+	VDIVPS        Y8, Y0, Y8
+	VMULPS        Y8, Y5, Y7
+	VSUBPS        Y8, Y0, Y6
+	VFMADD213PS   Y0, Y6, Y5
+	VMULPS        Y5, Y8, Y8
+	VMASKMOVPS    0(R10)(AX*1), Y15, Y5
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y6
+	VMULPS        Y5, Y7, Y9
+	VMASKMOVPS    Y9, Y15, 0(DI)(AX*1)
+	VMULPS        Y6, Y5, Y5
+	VMULPS        Y5, Y8, Y8
+	VMASKMOVPS    Y8, Y15, 0(SI)(AX*1)
+	VMULPS        Y6, Y7, Y7
+	VMASKMOVPS    Y7, Y15, 0(R8)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
+// func vecGELUGatedBothAVX2(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
+TEXT ·vecGELUGatedBothAVX2(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          dgate+8(FP), SI
+	MOVQ          d+16(FP), R8
+	MOVQ          gate+24(FP), R9
+	MOVQ          up+32(FP), R10
+	MOVQ          n+40(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  vecConstAVX2<>+416(SB), Y0
+	VBROADCASTSS  vecConstAVX2<>+32(SB), Y1
+	VBROADCASTSS  vecConstAVX2<>+64(SB), Y2
+	VBROADCASTSS  vecConstAVX2<>+1696(SB), Y3
+	VBROADCASTSS  vecConstAVX2<>+1728(SB), Y4
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R9)(AX*1), Y5
+	VMOVUPS       32(R9)(AX*1), Y6
+	VMULPS        Y5, Y5, Y7
+	VMULPS        Y6, Y6, Y8
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y9
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y9, Y7
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y9
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y9, Y8
+	VMULPS        Y7, Y5, Y7
+	VMULPS        Y8, Y6, Y8
+	VPXOR         vecConstAVX2<>+0(SB), Y7, Y7
+	VPXOR         vecConstAVX2<>+0(SB), Y8, Y8
+	VMINPS        Y7, Y1, Y7
+	VMINPS        Y8, Y1, Y8
+	VMAXPS        Y7, Y2, Y7
+	VMAXPS        Y8, Y2, Y8
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y9
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y7, Y9
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y10
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y8, Y10
+	VSUBPS        vecConstAVX2<>+128(SB), Y9, Y11
+	VSUBPS        vecConstAVX2<>+128(SB), Y10, Y12
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y11, Y7
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y12, Y8
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y11, Y7
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y12, Y8
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y12
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y7, Y12
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y11
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y8, Y11
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y7, Y12
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y8, Y11
+	VPSLLD        $23, Y9, Y9
+	VPSLLD        $23, Y10, Y10
+	VMULPS        Y9, Y12, Y12
+	VMULPS        Y10, Y11, Y11
+	VADDPS        Y0, Y12, Y12
+	VADDPS        Y0, Y11, Y11
+	VDIVPS        Y12, Y0, Y12
+	VDIVPS        Y11, Y0, Y11
+	VMULPS        Y12, Y5, Y10
+	VMULPS        Y11, Y6, Y9
+	VMINPS        Y5, Y4, Y5
+	VMINPS        Y6, Y4, Y6
+	VMAXPS        Y5, Y3, Y5
+	VMAXPS        Y6, Y3, Y6
+	VMULPS        Y5, Y5, Y5
+	VMULPS        Y6, Y6, Y6
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y8
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y8, Y5
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y8
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y8, Y6
+	VSUBPS        Y12, Y0, Y8
+	VSUBPS        Y11, Y0, Y7
+	VMULPS        Y8, Y10, Y8
+	VMULPS        Y7, Y9, Y7
+	VFMADD231PS   Y5, Y8, Y12
+	VFMADD231PS   Y6, Y7, Y11
+	VMOVUPS       0(R10)(AX*1), Y6
+	VMOVUPS       32(R10)(AX*1), Y7
+	VMOVUPS       0(R8)(AX*1), Y5
+	VMOVUPS       32(R8)(AX*1), Y8
+	VMULPS        Y6, Y10, Y13
+	VMULPS        Y7, Y9, Y14
+	VMOVUPS       Y13, 0(DI)(AX*1)
+	VMOVUPS       Y14, 32(DI)(AX*1)
+	VMULPS        Y5, Y6, Y6
+	VMULPS        Y8, Y7, Y7
+	VMULPS        Y6, Y12, Y12
+	VMULPS        Y7, Y11, Y11
+	VMOVUPS       Y12, 0(SI)(AX*1)
+	VMOVUPS       Y11, 32(SI)(AX*1)
+	VMULPS        Y5, Y10, Y10
+	VMULPS        Y8, Y9, Y9
+	VMOVUPS       Y10, 0(R8)(AX*1)
+	VMOVUPS       Y9, 32(R8)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R9)(AX*1), Y5
+	VMULPS        Y5, Y5, Y6
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y7
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y7, Y6
+	VMULPS        Y6, Y5, Y6
+	VPXOR         vecConstAVX2<>+0(SB), Y6, Y6
+	VMINPS        Y6, Y1, Y6
+	VMAXPS        Y6, Y2, Y6
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y7
+	VSUBPS        vecConstAVX2<>+128(SB), Y7, Y8
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y8, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VPSLLD        $23, Y7, Y7
+	VMULPS        Y7, Y8, Y8
+	VADDPS        Y0, Y8, Y8
+	VDIVPS        Y8, Y0, Y8
+	VMULPS        Y8, Y5, Y7
+	VMINPS        Y5, Y4, Y5
+	VMAXPS        Y5, Y3, Y5
+	VMULPS        Y5, Y5, Y5
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y6
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y6, Y5
+	VSUBPS        Y8, Y0, Y6
+	VMULPS        Y6, Y7, Y6
+	VFMADD231PS   Y5, Y6, Y8
+	VMOVUPS       0(R10)(AX*1), Y5
+	VMOVUPS       0(R8)(AX*1), Y6
+	VMULPS        Y5, Y7, Y9
+	VMOVUPS       Y9, 0(DI)(AX*1)
+	VMULPS        Y6, Y5, Y5
+	VMULPS        Y5, Y8, Y8
+	VMOVUPS       Y8, 0(SI)(AX*1)
+	VMULPS        Y6, Y7, Y7
+	VMOVUPS       Y7, 0(R8)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(R9)(AX*1), Y15, Y5
+	VMULPS        Y5, Y5, Y6
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y7
+	VFMADD132PS   vecConstAVX2<>+448(SB), Y7, Y6
+	VMULPS        Y6, Y5, Y6
+	VPXOR         vecConstAVX2<>+0(SB), Y6, Y6
+	VMINPS        Y6, Y1, Y6
+	VMAXPS        Y6, Y2, Y6
+	VBROADCASTSS  vecConstAVX2<>+128(SB), Y7
+	VFMADD231PS   vecConstAVX2<>+96(SB), Y6, Y7
+	VSUBPS        vecConstAVX2<>+128(SB), Y7, Y8
+	VFNMADD231PS  vecConstAVX2<>+160(SB), Y8, Y6
+	VFNMADD231PS  vecConstAVX2<>+224(SB), Y8, Y6
+	VBROADCASTSS  vecConstAVX2<>+288(SB), Y8
+	VFMADD231PS   vecConstAVX2<>+256(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+320(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+352(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+384(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VFMADD213PS   vecConstAVX2<>+192(SB), Y6, Y8
+	VPSLLD        $23, Y7, Y7
+	VMULPS        Y7, Y8, Y8
+	VADDPS        Y0, Y8, Y8
+	VDIVPS        Y8, Y0, Y8
+	VMULPS        Y8, Y5, Y7
+	VMINPS        Y5, Y4, Y5
+	VMAXPS        Y5, Y3, Y5
+	VMULPS        Y5, Y5, Y5
+	VBROADCASTSS  vecConstAVX2<>+480(SB), Y6
+	VFMADD132PS   vecConstAVX2<>+1760(SB), Y6, Y5
+	VSUBPS        Y8, Y0, Y6
+	VMULPS        Y6, Y7, Y6
+	VFMADD231PS   Y5, Y6, Y8
+	VMASKMOVPS    0(R10)(AX*1), Y15, Y5
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y6
+	VMULPS        Y5, Y7, Y9
+	VMASKMOVPS    Y9, Y15, 0(DI)(AX*1)
+	VMULPS        Y6, Y5, Y5
+	VMULPS        Y5, Y8, Y8
+	VMASKMOVPS    Y8, Y15, 0(SI)(AX*1)
+	VMULPS        Y6, Y7, Y7
+	VMASKMOVPS    Y7, Y15, 0(R8)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecAxpyAVX2(y *float32, x *float32, n int, a float32)
 TEXT ·vecAxpyAVX2(SB), NOSPLIT, $0-28
 	MOVQ          y+0(FP), DI

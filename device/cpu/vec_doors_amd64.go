@@ -252,6 +252,33 @@ func vecGatedGradDoor(op device.UnaryOp, dgate *float32, dup *float32, gate *flo
 	return false
 }
 
+// vecGatedBothDoor runs the widest assembly there is and reports whether there was any.
+func vecGatedBothDoor(op device.UnaryOp, y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		switch op {
+		case device.SiLU:
+			vecSiLUGatedBothAVX512(y, dgate, d, gate, up, n)
+		case device.GELU:
+			vecGELUGatedBothAVX512(y, dgate, d, gate, up, n)
+		default:
+			return false
+		}
+		return true
+	case pathAVX2:
+		switch op {
+		case device.SiLU:
+			vecSiLUGatedBothAVX2(y, dgate, d, gate, up, n)
+		case device.GELU:
+			vecGELUGatedBothAVX2(y, dgate, d, gate, up, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
 // vecAxpyDoor runs the widest assembly there is and reports whether there was any.
 func vecAxpyDoor(y *float32, x *float32, n int, a float32) bool {
 	switch vecUse {
@@ -664,6 +691,12 @@ func vecSiLUGatedGradAVX512(dgate *float32, dup *float32, gate *float32, up *flo
 func vecGELUGatedGradAVX512(dgate *float32, dup *float32, gate *float32, up *float32, dy *float32, n int)
 
 //go:noescape
+func vecSiLUGatedBothAVX512(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
+
+//go:noescape
+func vecGELUGatedBothAVX512(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
+
+//go:noescape
 func vecAxpyAVX512(y *float32, x *float32, n int, a float32)
 
 //go:noescape
@@ -833,6 +866,12 @@ func vecSiLUGatedGradAVX2(dgate *float32, dup *float32, gate *float32, up *float
 
 //go:noescape
 func vecGELUGatedGradAVX2(dgate *float32, dup *float32, gate *float32, up *float32, dy *float32, n int)
+
+//go:noescape
+func vecSiLUGatedBothAVX2(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
+
+//go:noescape
+func vecGELUGatedBothAVX2(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
 
 //go:noescape
 func vecAxpyAVX2(y *float32, x *float32, n int, a float32)

@@ -24,6 +24,9 @@ func vecGatedDoor(op device.UnaryOp, y *float32, gate *float32, up *float32, n i
 func vecGatedGradDoor(op device.UnaryOp, dgate *float32, dup *float32, gate *float32, up *float32, dy *float32, n int) bool {
 	return false
 }
+func vecGatedBothDoor(op device.UnaryOp, y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int) bool {
+	return false
+}
 func vecAxpyDoor(y *float32, x *float32, n int, a float32) bool { return false }
 func vecScaleDoor(x *float32, n int, a float32) bool            { return false }
 func vecDropoutDoor(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32) bool {

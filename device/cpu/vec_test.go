@@ -405,10 +405,20 @@ func TestGated(t *testing.T) {
 				vecGatedGrad(act, gatedGrad{dgate, dup, gate, up, dy})
 				ga.check(t, "dgate", n)
 				gb.check(t, "dup", n)
+				gv, value := newGuarded(n, n%4)
+				gs, slope := newGuarded(n, n%3)
+				gd, both := newGuarded(n, n%7)
+				copy(both, dy)
+				vecGatedBoth(act, value, slope, both, gate, up)
+				gv.check(t, "y with gradients", n)
+				gs.check(t, "dgate with y", n)
+				gd.check(t, "dup with y", n)
+				sameBits(t, "dgate with y", slope, dgate)
+				sameBits(t, "dup with y", both, dup)
 				for i := range gate {
 					a, da := f(float64(gate[i])), df(float64(gate[i]))
 					u, d := float64(up[i]), float64(dy[i])
-					if !close32(y[i], a*u, 1e-5, 1e-8) || !close32(dup[i], a*d, 1e-5, 1e-8) || !close32(dgate[i], da*u*d, 1e-5, 1e-6*math.Abs(u*d)) {
+					if !close32(y[i], a*u, 1e-5, 1e-8) || !close32(value[i], a*u, 1e-5, 1e-8) || !close32(dup[i], a*d, 1e-5, 1e-8) || !close32(dgate[i], da*u*d, 1e-5, 1e-6*math.Abs(u*d)) {
 						t.Fatalf("act %d n=%d at %g %g %g: y %g dup %g dgate %g", act, n, gate[i], up[i], dy[i], y[i], dup[i], dgate[i])
 					}
 				}

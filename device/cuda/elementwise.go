@@ -46,16 +46,16 @@ func (d *Device) Fill(y device.Buffer, v float32) {
 }
 
 type unaryArgs struct {
-	y, x, dy floats
-	n        int64
-	op, acc  int32
+	y, x, dy, value floats
+	n               int64
+	op, acc         int32
 }
 
 // Unary computes y = op(x).
 func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
 	checkUnary(op)
 	a := unaryArgs{y: viewOf(y), x: floatsOf("Unary", x, y.Len), n: int64(y.Len), op: int32(op)}
-	run(d, kernelUnary, quads(y.Len), &a)
+	run(d, kernelUnary, octets(y.Len), &a)
 }
 
 func checkUnary(op device.UnaryOp) {
@@ -69,13 +69,16 @@ func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool)
 	checkUnary(op)
 	n := dx.Len
 	a := unaryArgs{y: viewOf(dx), x: floatsOf("UnaryGrad", x, n), dy: floatsOf("UnaryGrad", dy, n), n: int64(n), op: int32(op), acc: bit(acc)}
-	run(d, kernelUnaryGrad, quads(n), &a)
+	run(d, kernelUnaryGrad, octets(n), &a)
 }
 
 // UnaryBoth computes y = op(x) and dy = op'(x)·dy.
 func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
-	d.Unary(op, y, x)
-	d.UnaryGrad(op, dy, x, dy, false)
+	checkUnary(op)
+	n := y.Len
+	a := unaryArgs{value: viewOf(y), x: floatsOf("UnaryBoth", x, n), dy: floatsOf("UnaryBoth", dy, n), n: int64(n), op: int32(op)}
+	a.y = a.dy
+	run(d, kernelUnaryGrad, octets(n), &a)
 }
 
 type binaryArgs struct {
@@ -93,7 +96,7 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 	if op == device.Add && d.addToHeld(args) {
 		return
 	}
-	run(d, kernelBinary, quads(y.Len), &args)
+	run(d, kernelBinary, octets(y.Len), &args)
 }
 
 type scaledArgs struct {
@@ -125,7 +128,7 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 	n := y.Len
 	a := gatedArgs{y: viewOf(y), gate: floatsOf("Gated", gate, n), up: floatsOf("Gated", up, n), n: int64(n), op: int32(act)}
 	if !d.gateHeld(a) {
-		run(d, kernelGated, quads(n), &a)
+		run(d, kernelGated, octets(n), &a)
 	}
 }
 
@@ -135,7 +138,17 @@ func (d *Device) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy device.B
 	n := dgate.Len
 	a := gatedArgs{dgate: viewOf(dgate), dup: floatsOf("GatedGrad", dup, n), gate: floatsOf("GatedGrad", gate, n),
 		up: floatsOf("GatedGrad", up, n), dy: floatsOf("GatedGrad", dy, n), n: int64(n), op: int32(act)}
-	run(d, kernelGatedGrad, quads(n), &a)
+	run(d, kernelGatedGrad, octets(n), &a)
+}
+
+// GatedBoth computes y = act(gate)·up, dgate = act'(gate)·up·dy and dy = act(gate)·dy.
+func (d *Device) GatedBoth(act device.UnaryOp, y, dgate, dy, gate, up device.Buffer) {
+	checkUnary(act)
+	n := y.Len
+	a := gatedArgs{y: viewOf(y), dgate: floatsOf("GatedBoth", dgate, n), dy: floatsOf("GatedBoth", dy, n), gate: floatsOf("GatedBoth", gate, n),
+		up: floatsOf("GatedBoth", up, n), n: int64(n), op: int32(act)}
+	a.dup = a.dy
+	run(d, kernelGatedGrad, octets(n), &a)
 }
 
 type copyArgs struct {

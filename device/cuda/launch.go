@@ -16,6 +16,9 @@ type floats struct {
 	wide int32 // aligned to four elements
 }
 
+// packed says whether eight elements of v can be read at once, as packed of kernels/common.cuh does.
+func (v floats) packed() bool { return v.half == 1 && v.p%16 == 0 }
+
 // floatsOf views b, which kernel op needs to have n elements.
 func floatsOf(op string, b device.Buffer, n int) floats {
 	if b.Len != n {
@@ -112,6 +115,9 @@ func line(blocks, threads int) shape { return shape{x: blocks, y: 1, threads: th
 
 // quads is the grid of an elementwise kernel: a thread has four elements.
 func quads(n int) shape { return line(over(n, 1024), 256) }
+
+// octets is that of one whose threads have eight.
+func octets(n int) shape { return line(over(n, 2048), 256) }
 
 func (d *Device) function(k kernel) (function, error) {
 	d.mu.Lock()

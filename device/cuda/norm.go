@@ -8,10 +8,11 @@ import (
 
 // kernels/norm.cu
 var (
-	kernelsNorm = []rowKernel{{1024, 8, 256, kernel{"norm", "norm_rows_1024"}}, {2048, 1, 256, kernel{"norm", "norm_rows_2048"}}, {4096, 1, 512, kernel{"norm", "norm_rows_4096"}},
-		{8192, 1, 1024, kernel{"norm", "norm_rows_8192"}}, {16384, 1, 1024, kernel{"norm", "norm_rows_16384"}}}
-	kernelsNormGrad = []rowKernel{{256, 8, 256, kernel{"norm", "norm_grad_256"}}, {1024, 1, 128, kernel{"norm", "norm_grad_1024"}}, {2048, 1, 256, kernel{"norm", "norm_grad_2048"}},
-		{4096, 1, 512, kernel{"norm", "norm_grad_4096"}}, {8192, 1, 1024, kernel{"norm", "norm_grad_8192"}}, {16384, 1, 1024, kernel{"norm", "norm_grad_16384"}}}
+	kernelsNorm = []rowKernel{{256, 8, 256, kernel{"norm", "norm_rows_256"}}, {768, 8, 256, kernel{"norm", "norm_rows_768"}},
+		{1024, 8, 256, kernel{"norm", "norm_rows_1024"}}, {2048, 1, 128, kernel{"norm", "norm_rows_2048"}}, {4096, 1, 256, kernel{"norm", "norm_rows_4096"}},
+		{8192, 1, 512, kernel{"norm", "norm_rows_8192"}}, {16384, 1, 1024, kernel{"norm", "norm_rows_16384"}}}
+	kernelsNormGrad    = [2][2]kernel{{{"norm", "rms_grad"}, {"norm", "rms_grad_packed"}}, {{"norm", "layer_grad"}, {"norm", "layer_grad_packed"}}}
+	kernelNormGradLong = kernel{"norm", "norm_grad_long"}
 )
 
 // rowKernel is a kernel for rows of so many elements at most, whose blocks have so many rows and threads.
@@ -50,13 +51,16 @@ func (d *Device) Norm(k device.Norm) {
 
 type normGradArgs struct {
 	dx, dy, x, weight floats
-	mean, rstd        pointer
+	mean, rstd, parts pointer
 	rows              int64
-	c, acc            int32
+	c, acc, chunk     int32
 	offset            float32
 }
 
-// NormGrad is the gradient of Norm: that of the weights first, since DX may be DY.
+// mostKept is the longest row that the gradient of a norm keeps in registers.
+const mostKept = 4096
+
+// NormGrad is the gradient of Norm.
 func (d *Device) NormGrad(k device.NormGrad) {
 	const op = "NormGrad"
 	n := rowsOf(op, k.X, k.C)
@@ -65,15 +69,37 @@ func (d *Device) NormGrad(k device.NormGrad) {
 	if k.Center {
 		a.mean = f32sOf(op, k.Mean, n)
 	}
-	dw, db := optionalF32s(op, k.DWeight, k.C), optionalF32s(op, k.DBias, k.C)
-	if dw != 0 || db != 0 {
-		c := columnArgs{dy: a.dy, mean: a.mean, rstd: a.rstd, sum: db, dot: dw, rows: int64(n), c: a.c, acc: bit(k.AccW)}
-		if dw != 0 {
-			c.x = a.x
-		}
-		d.columns(c)
+	c := columnArgs{dy: a.dy, mean: a.mean, rstd: a.rstd, sum: optionalF32s(op, k.DBias, k.C), dot: optionalF32s(op, k.DWeight, k.C),
+		rows: int64(n), c: a.c, acc: bit(k.AccW)}
+	if k.C <= mostKept {
+		d.normGrad(a, c)
+		return
 	}
-	runRows(d, kernelsNormGrad, n, k.C, &a)
+	if c.dot != 0 {
+		c.x = a.x
+	}
+	if c.sum != 0 || c.dot != 0 {
+		d.columns(c) // before DX is written, which may be DY
+	}
+	run(d, kernelNormGradLong, line(n, 1024), &a)
+}
+
+// normGrad computes the gradients of rows and, where c has them, those of weight and bias with them.
+func (d *Device) normGrad(a normGradArgs, c columnArgs) {
+	n, threads := int(a.rows), 32*over(int(a.c), 256)
+	chunk := over(n, multiprocessors*(1024/threads)) // by the sizes alone; 1024 threads have registers
+	blocks := over(n, max(chunk, 1))
+	a.chunk = int32(chunk)
+	if c.sum != 0 || c.dot != 0 {
+		parts, release := d.scratch(2 * blocks * int(a.c))
+		defer release()
+		a.parts, c.parts, c.chunks = parts, parts, int32(blocks)
+	}
+	fast := a.c%8 == 0 && a.dx.packed() && a.dy.packed() && a.x.packed()
+	run(d, kernelsNormGrad[bit(a.mean != 0)][bit(fast)], line(blocks, threads), &a)
+	if c.sum != 0 || c.dot != 0 {
+		d.addParts(c)
+	}
 }
 
 // checkIndices panics on an index outside of a table of limit rows. Those that only the card knows, its kernels check.

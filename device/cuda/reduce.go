@@ -82,16 +82,29 @@ type columnArgs struct {
 	acc              int32
 }
 
+// multiprocessors are those that a grid of one wave is made for, an H100's: sums are cut by the sizes alone, not by the card.
+const multiprocessors = 132
+
 // columns adds up columns of a.dy, and of the products with a.x where that is given.
 func (d *Device) columns(a columnArgs) {
 	rows, c := int(a.rows), int(a.c)
-	chunk := max(64, over(rows, 128)) // by the sizes alone
+	blocks := over(c, 256)
+	chunk := max(64, over(rows, max(1, 4*multiprocessors/blocks)))
 	chunks := over(rows, chunk)
 	parts, release := d.scratch(2 * chunks * c)
 	defer release()
 	a.parts, a.chunk, a.chunks = parts, int32(chunk), int32(chunks)
-	run(d, kernelColumnParts, shape{x: over(c, 128), y: chunks, threads: 256}, &a)
-	run(d, kernelColumnFinal, line(over(c, 256), 256), &a)
+	run(d, kernelColumnParts, shape{x: blocks, y: chunks, threads: 256}, &a)
+	d.addParts(a)
+}
+
+// addParts adds up the parts of columns.
+func (d *Device) addParts(a columnArgs) {
+	threads := 32
+	for threads < min(1024, 8*int(a.chunks)) {
+		threads *= 2
+	}
+	run(d, kernelColumnFinal, line(over(int(a.c), 8), threads), &a)
 }
 
 // ColumnSum computes y[c] (+)= the sum of column c of x.

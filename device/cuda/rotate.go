@@ -19,7 +19,7 @@ type rotated struct {
 type rotateArgs struct {
 	cos, sin, positions, places, failure pointer
 	rows                                 int64
-	d, half, inverse, limit, room, _     int32
+	d, half, inverse, limit, room, pairs int32
 	parts                                [4]rotated
 }
 
@@ -124,7 +124,28 @@ func (d *Device) releaseRotation() {
 	for _, p := range r.parts[:d.held.rotations] {
 		widest = max(widest, p.heads)
 	}
-	s := shape{x: over(int(r.rows)*int(widest*(r.d-r.half)), 256), y: d.held.rotations, threads: 256}
+	if r.pairs = 1; r.packed(d.held.rotations) {
+		r.pairs = 8
+	}
+	s := shape{x: over(int(r.rows)*int(widest*((r.d-r.half)/r.pairs)), 256), y: d.held.rotations, threads: 256}
+	if s.x >= 1<<24 { // threads are counted in 32 bits
+		panic(fmt.Sprintf("cuda: %d rows of %d heads of %d channels are too many to rotate at a time", r.rows, widest, r.d))
+	}
 	d.launch(kernelRotate, s, unsafe.Pointer(r), unsafe.Sizeof(*r))
 	d.held.rotations = 0
+}
+
+// packed says whether eight neighbouring pairs of each of the first n parts can be read at once.
+func (a *rotateArgs) packed(n int) bool {
+	if a.d%8 != 0 || a.half%8 != 0 || a.cos%16 != 0 || a.sin%16 != 0 {
+		return false
+	}
+	for _, p := range a.parts[:n] {
+		for _, f := range []floats{p.y, p.x, p.cache} {
+			if f.p != 0 && !f.packed() {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -171,6 +171,12 @@ func (r *Reference) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy devic
 	}
 }
 
+// GatedBoth computes y = act(gate)·up, dgate = act'(gate)·up·dy and dy = act(gate)·dy.
+func (r *Reference) GatedBoth(act device.UnaryOp, y, dgate, dy, gate, up device.Buffer) {
+	r.Gated(act, y, gate, up)
+	r.GatedGrad(act, dgate, dy, gate, up, dy)
+}
+
 // Copy2D copies a matrix between row strides.
 func (r *Reference) Copy2D(c device.Copy2D) {
 	dst, src := floats(c.Dst), floats(c.Src)

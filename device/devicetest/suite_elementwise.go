@@ -201,11 +201,13 @@ func (p *pair) gated(name string, op device.UnaryOp, n int, t []device.DType) {
 	y, dgate, dup := p.empty(n, t[1]), p.empty(n, t[1]), p.empty(n, t[0])
 	g2, u2, d2 := p.normal(n, t[0], 2), p.normal(n, t[0], 1), p.normal(n, t[1], 1)
 	g3 := p.normal(n, t[0], 2)
+	value, slope, both := p.empty(n, t[0]), p.empty(n, t[1]), p.normal(n, t[1], 1)
 	p.both(func(d device.Device, at func(operand) device.Buffer) {
 		d.Gated(op, at(y), at(gate), at(up))
 		d.GatedGrad(op, at(dgate), at(dup), at(gate), at(up), at(dy))
 		d.GatedGrad(op, at(g2), at(u2), at(g2), at(u2), at(dy))
 		d.GatedGrad(op, at(g3), at(d2), at(g3), at(up), at(d2))
+		d.GatedBoth(op, at(value), at(slope), at(both), at(gate), at(up))
 	})
 	tol := tolerance{rel: 1e-5, abs: 3e-6, ofMax: 1e-6}
 	p.check(name, y, tight)
@@ -215,6 +217,9 @@ func (p *pair) gated(name string, op device.UnaryOp, n int, t []device.DType) {
 	p.check(name+": dup in place of up", u2, tol)
 	p.check(name+": dgate in place of gate, dup of dy", g3, tol)
 	p.check(name+": dup in place of dy", d2, tol)
+	p.check(name+": y with its gradients", value, tight)
+	p.check(name+": dgate with y", slope, tol)
+	p.check(name+": dup with y", both, tol)
 }
 
 func testCopy2D(p *pair) {

@@ -5,6 +5,8 @@
 
 #ifndef HONE_EMULATED
 #define KERNEL(name, threads, args) extern "C" __global__ void __launch_bounds__(threads) name(const __grid_constant__ args a)
+// KERNEL_BLOCKS takes no more registers than let so many blocks run at a time on a multiprocessor.
+#define KERNEL_BLOCKS(name, threads, blocks, args) extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ args a)
 #define DYNAMIC_SHARED(type, name)                        \
 	extern __shared__ __align__(16) unsigned char shared_[]; \
 	type *name = (type *)shared_
@@ -48,6 +50,17 @@ __device__ __forceinline__ u16 narrow(float f) {
 #endif
 }
 
+// narrow2 is two bf16 numbers, the first one in the lower half.
+__device__ __forceinline__ u32 narrow2(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+	u32 u;
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(u) : "f"(b), "f"(a));
+	return u;
+#else
+	return narrow(a) | (u32)narrow(b) << 16;
+#endif
+}
+
 __device__ __forceinline__ float load(const Floats &v, i64 i) { return v.half ? widen(((const u16 *)v.p)[i]) : ((const float *)v.p)[i]; }
 
 __device__ __forceinline__ void store(const Floats &v, i64 i, float x) {
@@ -87,8 +100,7 @@ __device__ __forceinline__ void store4(const Floats &v, i64 i, i64 n, const floa
 	if (v.wide && i + 4 <= n) {
 		if (v.half) {
 			uint2 u;
-			u.x = narrow(x[0]) | (u32)narrow(x[1]) << 16;
-			u.y = narrow(x[2]) | (u32)narrow(x[3]) << 16;
+			u.x = narrow2(x[0], x[1]), u.y = narrow2(x[2], x[3]);
 			*(uint2 *)((u16 *)v.p + i) = u;
 		} else {
 			float4 f;
@@ -113,6 +125,57 @@ template <class T> __device__ __forceinline__ int owner(const T *of, int count, 
 			hi = middle;
 	}
 	return lo;
+}
+
+// packed says that eight neighbouring elements of v are one access: BF16 on 16 bytes.
+__device__ __forceinline__ bool packed(const Floats &v) { return v.half && (u64)v.p % 16 == 0; }
+
+// Eight is what was read of eight elements, not yet converted: a thread asks for all that it needs before it waits for any of it.
+template <bool PACKED> struct Eight {
+	uint4 u[PACKED ? 1 : 2];
+};
+
+// read8 reads elements i to i+7 of n; i is a multiple of 8. PACKED ones are all there; of others those behind the end are 0.
+template <bool PACKED> __device__ __forceinline__ void read8(Eight<PACKED> &e, const Floats &v, i64 i, i64 n) {
+	if constexpr (PACKED) {
+		e.u[0] = *(const uint4 *)((const u16 *)v.p + i);
+	} else {
+#pragma unroll
+		for (int h = 0; h < 2; h++) {
+			float x[4];
+			load4(v, i + 4 * h, n, x);
+			e.u[h].x = __float_as_uint(x[0]), e.u[h].y = __float_as_uint(x[1]), e.u[h].z = __float_as_uint(x[2]), e.u[h].w = __float_as_uint(x[3]);
+		}
+	}
+}
+
+template <bool PACKED> __device__ __forceinline__ void widen8(const Eight<PACKED> &e, float x[8]) {
+	const uint4 &u = e.u[0], &v = e.u[PACKED ? 0 : 1];
+	if constexpr (PACKED) {
+		x[0] = __uint_as_float(u.x << 16), x[1] = __uint_as_float(u.x & 0xffff0000u), x[2] = __uint_as_float(u.y << 16), x[3] = __uint_as_float(u.y & 0xffff0000u);
+		x[4] = __uint_as_float(u.z << 16), x[5] = __uint_as_float(u.z & 0xffff0000u), x[6] = __uint_as_float(u.w << 16), x[7] = __uint_as_float(u.w & 0xffff0000u);
+	} else {
+		x[0] = __uint_as_float(u.x), x[1] = __uint_as_float(u.y), x[2] = __uint_as_float(u.z), x[3] = __uint_as_float(u.w);
+		x[4] = __uint_as_float(v.x), x[5] = __uint_as_float(v.y), x[6] = __uint_as_float(v.z), x[7] = __uint_as_float(v.w);
+	}
+}
+
+template <bool PACKED> __device__ __forceinline__ void load8(const Floats &v, i64 i, i64 n, float x[8]) {
+	Eight<PACKED> e;
+	read8(e, v, i, n);
+	widen8(e, x);
+}
+
+// store8 writes what read8 reads.
+template <bool PACKED> __device__ __forceinline__ void store8(const Floats &v, i64 i, i64 n, const float x[8]) {
+	if constexpr (PACKED) {
+		uint4 u;
+		u.x = narrow2(x[0], x[1]), u.y = narrow2(x[2], x[3]), u.z = narrow2(x[4], x[5]), u.w = narrow2(x[6], x[7]);
+		*(uint4 *)((u16 *)v.p + i) = u;
+	} else {
+		store4(v, i, n, x);
+		store4(v, i + 4, n, x + 4);
+	}
 }
 
 // max_nan is the larger one, NaN when either is: fmaxf would drop it.

@@ -1,4 +1,5 @@
-// Elementwise kernels. A thread handles four neighbouring elements: 16 bytes of F32, 8 of BF16.
+// Elementwise kernels. A thread handles four neighbouring elements, or eight where training spends its time: 16 bytes of BF16, all of
+// which it reads before it computes.
 
 #include "unary.cuh"
 
@@ -6,6 +7,7 @@
 enum { ADD, SUB, MUL, DIV, MAX, MIN };
 
 __device__ __forceinline__ i64 quad() { return ((i64)blockIdx.x * blockDim.x + threadIdx.x) * 4; }
+__device__ __forceinline__ i64 octet() { return ((i64)blockIdx.x * blockDim.x + threadIdx.x) * 8; }
 
 // WITH_OP does something with the operation as a constant OP, so that a thread decides once and not for each element.
 #define WITH_OP(op, something)                                                                       \
@@ -18,7 +20,7 @@ __device__ __forceinline__ i64 quad() { return ((i64)blockIdx.x * blockDim.x + t
 #define OP_CASE(name, something)                                                                     \
 	case name: {                                                                                        \
 		constexpr int OP = name;                                                                           \
-		_Pragma("unroll") for (int j = 0; j < 4; j++) something;                                           \
+		_Pragma("unroll") for (int j = 0; j < 8; j++) something;                                           \
 		break;                                                                                             \
 	}
 
@@ -52,29 +54,51 @@ KERNEL(fill, 256, FillArgs) {
 }
 
 struct UnaryArgs {
-	Floats y, x, dy;
+	Floats y, x, dy, value; // value: of unary_grad, optional
 	i64 n;
 	int op, acc;
 };
 
-KERNEL(unary, 256, UnaryArgs) {
-	i64 i = quad();
-	if (i >= a.n) return;
-	float x[4];
-	load4(a.x, i, a.n, x);
+template <bool PACKED> __device__ __forceinline__ void unary8(const UnaryArgs &a, i64 i) {
+	float x[8];
+	load8<PACKED>(a.x, i, a.n, x);
 	WITH_OP(a.op, x[j] = unary_of(OP, x[j]))
-	store4(a.y, i, a.n, x);
+	store8<PACKED>(a.y, i, a.n, x);
+}
+
+KERNEL(unary, 256, UnaryArgs) {
+	i64 i = octet();
+	if (i >= a.n) return;
+	if (i + 8 <= a.n && packed(a.x) && packed(a.y))
+		unary8<true>(a, i);
+	else
+		unary8<false>(a, i);
+}
+
+// unary_grad also computes op(x) where that is asked for.
+template <bool PACKED> __device__ __forceinline__ void unary_grad8(const UnaryArgs &a, i64 i) {
+	Eight<PACKED> ex, edy;
+	float x[8], dy[8], sum[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+	read8(ex, a.x, i, a.n);
+	read8(edy, a.dy, i, a.n);
+	if (a.acc) load8<PACKED>(a.y, i, a.n, sum);
+	widen8(ex, x);
+	widen8(edy, dy);
+	if (a.value.p) {
+		WITH_OP(a.op, (sum[j] += unary_slope(OP, x[j]) * dy[j], x[j] = unary_of(OP, x[j])))
+		store8<PACKED>(a.value, i, a.n, x);
+	} else
+		WITH_OP(a.op, sum[j] += unary_slope(OP, x[j]) * dy[j])
+	store8<PACKED>(a.y, i, a.n, sum);
 }
 
 KERNEL(unary_grad, 256, UnaryArgs) {
-	i64 i = quad();
+	i64 i = octet();
 	if (i >= a.n) return;
-	float x[4], dy[4], sum[4] = {0, 0, 0, 0};
-	load4(a.x, i, a.n, x);
-	load4(a.dy, i, a.n, dy);
-	if (a.acc) load4(a.y, i, a.n, sum);
-	WITH_OP(a.op, sum[j] += unary_slope(OP, x[j]) * dy[j])
-	store4(a.y, i, a.n, sum);
+	if (i + 8 <= a.n && packed(a.x) && packed(a.dy) && packed(a.y) && (!a.value.p || packed(a.value)))
+		unary_grad8<true>(a, i);
+	else
+		unary_grad8<false>(a, i);
 }
 
 struct BinaryArgs {
@@ -83,15 +107,25 @@ struct BinaryArgs {
 	int op;
 };
 
-KERNEL(binary, 256, BinaryArgs) {
-	i64 i = quad();
-	if (i >= a.n) return;
-	float u[4], v[4];
-	load4(a.a, i, a.n, u);
-	load4(a.b, i, a.n, v);
+template <bool PACKED> __device__ __forceinline__ void binary8(const BinaryArgs &a, i64 i) {
+	Eight<PACKED> eu, ev;
+	float u[8], v[8];
+	read8(eu, a.a, i, a.n);
+	read8(ev, a.b, i, a.n);
+	widen8(eu, u);
+	widen8(ev, v);
 #pragma unroll
-	for (int j = 0; j < 4; j++) u[j] = binary_of(a.op, u[j], v[j]);
-	store4(a.y, i, a.n, u);
+	for (int j = 0; j < 8; j++) u[j] = binary_of(a.op, u[j], v[j]);
+	store8<PACKED>(a.y, i, a.n, u);
+}
+
+KERNEL(binary, 256, BinaryArgs) {
+	i64 i = octet();
+	if (i >= a.n) return;
+	if (i + 8 <= a.n && packed(a.a) && packed(a.b) && packed(a.y))
+		binary8<true>(a, i);
+	else
+		binary8<false>(a, i);
 }
 
 struct ScaledArgs {
@@ -117,31 +151,54 @@ KERNEL(add_scaled, 256, ScaledArgs) {
 }
 
 struct GatedArgs {
-	Floats y, gate, up, dgate, dup, dy;
+	Floats y, gate, up, dgate, dup, dy; // y is optional in gated_grad
 	i64 n;
 	int op;
 };
 
-KERNEL(gated, 256, GatedArgs) {
-	i64 i = quad();
-	if (i >= a.n) return;
-	float g[4], u[4];
-	load4(a.gate, i, a.n, g);
-	load4(a.up, i, a.n, u);
+template <bool PACKED> __device__ __forceinline__ void gated8(const GatedArgs &a, i64 i) {
+	Eight<PACKED> eg, eu;
+	float g[8], u[8];
+	read8(eg, a.gate, i, a.n);
+	read8(eu, a.up, i, a.n);
+	widen8(eg, g);
+	widen8(eu, u);
 	WITH_OP(a.op, g[j] = unary_of(OP, g[j]) * u[j])
-	store4(a.y, i, a.n, g);
+	store8<PACKED>(a.y, i, a.n, g);
+}
+
+KERNEL(gated, 256, GatedArgs) {
+	i64 i = octet();
+	if (i >= a.n) return;
+	if (i + 8 <= a.n && packed(a.gate) && packed(a.up) && packed(a.y))
+		gated8<true>(a, i);
+	else
+		gated8<false>(a, i);
+}
+
+template <bool PACKED> __device__ __forceinline__ void gated_grad8(const GatedArgs &a, i64 i) {
+	Eight<PACKED> eg, eu, edy;
+	float g[8], u[8], dy[8], value[8];
+	read8(eg, a.gate, i, a.n);
+	read8(eu, a.up, i, a.n);
+	read8(edy, a.dy, i, a.n);
+	widen8(eg, g);
+	widen8(eu, u);
+	widen8(edy, dy);
+	// act(gate) first, for it is in two of the three results.
+	WITH_OP(a.op, (value[j] = unary_of(OP, g[j]), g[j] = unary_slope(OP, g[j]) * u[j] * dy[j], u[j] *= value[j], dy[j] *= value[j]))
+	store8<PACKED>(a.dgate, i, a.n, g);
+	store8<PACKED>(a.dup, i, a.n, dy);
+	if (a.y.p) store8<PACKED>(a.y, i, a.n, u);
 }
 
 KERNEL(gated_grad, 256, GatedArgs) {
-	i64 i = quad();
+	i64 i = octet();
 	if (i >= a.n) return;
-	float g[4], u[4], dy[4], dg[4], du[4];
-	load4(a.gate, i, a.n, g);
-	load4(a.up, i, a.n, u);
-	load4(a.dy, i, a.n, dy);
-	WITH_OP(a.op, (dg[j] = unary_slope(OP, g[j]) * u[j] * dy[j], du[j] = unary_of(OP, g[j]) * dy[j]))
-	store4(a.dgate, i, a.n, dg);
-	store4(a.dup, i, a.n, du);
+	if (i + 8 <= a.n && packed(a.gate) && packed(a.up) && packed(a.dy) && packed(a.dgate) && packed(a.dup) && (!a.y.p || packed(a.y)))
+		gated_grad8<true>(a, i);
+	else
+		gated_grad8<false>(a, i);
 }
 
 struct CopyArgs {

@@ -10,11 +10,6 @@
 #include "tiles.cuh"
 #include "warpgroup.cuh"
 
-#ifndef HONE_EMULATED
-// KERNEL_BLOCKS takes no more registers than let so many blocks run at a time on a multiprocessor.
-#define KERNEL_BLOCKS(name, threads, blocks, args) extern "C" __global__ void __launch_bounds__(threads, blocks) name(const __grid_constant__ args a)
-#endif
-
 constexpr int GROUP = 128; // threads of a warpgroup, which has 64 rows
 
 // Registers of a thread that multiplies, in a block of so many warpgroups that do, and of one that copies.

@@ -16,99 +16,200 @@ template <int THREADS> __device__ __forceinline__ float row_sum(float v) {
 		return block_sum<THREADS>(v);
 }
 
-// each_quad calls f with the number and the first channel of each four that a thread has of a row. Unrolled, so that what is
-// indexed by the number stays in registers.
-template <int THREADS, int QUADS, class F> __device__ __forceinline__ void each_quad(int channels, F f) {
+// channels8 reads what there is for each channel, of c ones: a weight with its offset, or a bias. x is what it is where v is absent.
+__device__ __forceinline__ void channels8(const Floats &v, int i, int c, float offset, float x[8]) {
+	if (!v.p) return;
+	if (packed(v) && c % 8 == 0)
+		load8<true>(v, i, c, x);
+	else
+		load8<false>(v, i, c, x);
 #pragma unroll
-	for (int q = 0; q < QUADS; q++) {
-		int c = (q * THREADS + threadIdx.x % THREADS) * 4;
-		if (c < channels) f(q, c);
-	}
+	for (int j = 0; j < 8; j++) x[j] += offset;
 }
 
-// norm_rows reads a row once: QUADS·4·THREADS channels at most.
-template <int THREADS, int QUADS> __device__ void norm_rows(const NormArgs &a) {
-	i64 row = (i64)blockIdx.x * (blockDim.x / THREADS) + threadIdx.x / THREADS;
-	if (row >= a.rows) return;
+// norm_rows reads a row once: OCTETS·8·THREADS channels at most, eight neighbouring ones in a thread.
+template <int THREADS, int OCTETS, bool PACKED> __device__ __forceinline__ void norm_rows(const NormArgs &a, i64 row) {
 	Floats x = from(a.x, row * a.c), y = from(a.y, row * a.c);
-	float v[QUADS][4], mean = 0.0f, square = 0.0f;
-	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
-		load4(x, c, a.c, v[q]);
-		mean += (v[q][0] + v[q][1]) + (v[q][2] + v[q][3]);
-	});
+	int first = threadIdx.x % THREADS * 8;
+	Eight<PACKED> raw[OCTETS] = {};
+#pragma unroll
+	for (int q = 0; q < OCTETS; q++)
+		if (first + q * 8 * THREADS < a.c) read8(raw[q], x, first + q * 8 * THREADS, a.c);
+	float v[OCTETS][8], mean = 0.0f, square = 0.0f;
+#pragma unroll
+	for (int q = 0; q < OCTETS; q++) {
+		if (first + q * 8 * THREADS >= a.c) continue;
+		widen8(raw[q], v[q]);
+		mean += ((v[q][0] + v[q][1]) + (v[q][2] + v[q][3])) + ((v[q][4] + v[q][5]) + (v[q][6] + v[q][7]));
+	}
 	mean = a.center ? row_sum<THREADS>(mean) / a.c : 0.0f;
-	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
-		for (int j = 0; j < 4; j++)
-			if (c + j < a.c) square += (v[q][j] - mean) * (v[q][j] - mean);
-	});
+#pragma unroll
+	for (int q = 0; q < OCTETS; q++)
+#pragma unroll
+		for (int j = 0; j < 8; j++)
+			if (first + q * 8 * THREADS + (PACKED ? 0 : j) < a.c) square += (v[q][j] - mean) * (v[q][j] - mean);
 	float rstd = 1.0f / sqrtf(row_sum<THREADS>(square) / a.c + a.eps);
 	if (threadIdx.x % THREADS == 0) {
 		if (a.mean) a.mean[row] = mean;
 		if (a.rstd) a.rstd[row] = rstd;
 	}
-	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
-		float w[4] = {1, 1, 1, 1}, b[4] = {0, 0, 0, 0};
-		if (a.weight.p) {
-			load4(a.weight, c, a.c, w);
-			for (int j = 0; j < 4; j++) w[j] += a.offset;
-		}
-		if (a.bias.p) load4(a.bias, c, a.c, b);
-		for (int j = 0; j < 4; j++) v[q][j] = (v[q][j] - mean) * rstd * w[j] + b[j];
-		store4(y, c, a.c, v[q]);
-	});
+#pragma unroll
+	for (int q = 0; q < OCTETS; q++) {
+		int c = first + q * 8 * THREADS;
+		if (c >= a.c) continue;
+		float w[8] = {1, 1, 1, 1, 1, 1, 1, 1}, b[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+		channels8(a.weight, c, a.c, a.offset, w);
+		channels8(a.bias, c, a.c, 0.0f, b);
+#pragma unroll
+		for (int j = 0; j < 8; j++) v[q][j] = (v[q][j] - mean) * rstd * w[j] + b[j];
+		store8<PACKED>(y, c, a.c, v[q]);
+	}
+}
+
+template <int THREADS, int OCTETS> __device__ __forceinline__ void norm_any(const NormArgs &a) {
+	i64 row = (i64)blockIdx.x * (blockDim.x / THREADS) + threadIdx.x / THREADS;
+	if (row >= a.rows) return;
+	if (a.c % 8 == 0 && packed(a.x) && packed(a.y))
+		norm_rows<THREADS, OCTETS, true>(a, row);
+	else
+		norm_rows<THREADS, OCTETS, false>(a, row);
 }
 
 struct NormGradArgs {
 	Floats dx, dy, x, weight;
 	const float *mean, *rstd; // mean absent for RMSNorm
+	float *parts;             // [blocks, 2, c], optional: the sums over a block's rows of dy and of dy·x̂
 	i64 rows;
 	int c, acc;
+	int chunk; // rows of a block
 	float offset;
 };
 
-// norm_grad is dx = rstd·(g - mean(g) - x̂·mean(g·x̂)) with g = dy·w, without mean(g) for RMSNorm. dx may be dy.
-template <int THREADS, int QUADS> __device__ void norm_grad(const NormGradArgs &a) {
-	i64 row = (i64)blockIdx.x * (blockDim.x / THREADS) + threadIdx.x / THREADS;
-	if (row >= a.rows) return;
-	Floats x = from(a.x, row * a.c), dy = from(a.dy, row * a.c), dx = from(a.dx, row * a.c);
-	float g[QUADS][4], v[QUADS][4], mean = a.mean ? a.mean[row] : 0.0f, rstd = a.rstd[row], sum = 0.0f, dot = 0.0f;
-	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
-		float w[4] = {1, 1, 1, 1};
-		load4(dy, c, a.c, g[q]);
-		load4(x, c, a.c, v[q]);
-		if (a.weight.p) {
-			load4(a.weight, c, a.c, w);
-			for (int j = 0; j < 4; j++) g[q][j] *= w[j] + a.offset;
-		}
-		for (int j = 0; j < 4; j++)
-			if (c + j < a.c) {
-				v[q][j] = (v[q][j] - mean) * rstd;
-				sum += g[q][j];
-				dot += g[q][j] * v[q][j];
-			}
-	});
-	sum = a.mean ? row_sum<THREADS>(sum) / a.c : 0.0f;
-	dot = row_sum<THREADS>(dot) / a.c;
-	each_quad<THREADS, QUADS>(a.c, [&](int q, int c) {
-		float old[4] = {0, 0, 0, 0};
-		if (a.acc) load4(dx, c, a.c, old);
-		for (int j = 0; j < 4; j++) g[q][j] = old[j] + rstd * (g[q][j] - sum - v[q][j] * dot);
-		store4(dx, c, a.c, g[q]);
-	});
+// row_sums are the sums of two numbers over the block, in all threads; the first only if CENTER. Calls in turn have room 0 and 1, so
+// that one barrier is enough.
+template <bool CENTER> __device__ __forceinline__ float2 row_sums(float a, float b, int room) {
+	__shared__ float2 part[2][WARP];
+	float2 sum;
+	sum.x = CENTER ? warp_sum(a) : 0.0f, sum.y = warp_sum(b);
+	int warps = blockDim.x / WARP;
+	if (warps == 1) return sum;
+	if (threadIdx.x % WARP == 0) part[room][threadIdx.x / WARP] = sum;
+	__syncthreads();
+	sum.x = sum.y = 0.0f;
+	for (int i = 0; i < warps; i++) sum.x += part[room][i].x, sum.y += part[room][i].y;
+	return sum;
 }
 
-// Eight channels in a thread keep enough reads under way; a warp with more of them does short rows as fast forward.
-KERNEL(norm_rows_1024, 256, NormArgs) { norm_rows<WARP, 8>(a); }
-KERNEL(norm_rows_2048, 256, NormArgs) { norm_rows<256, 2>(a); }
-KERNEL(norm_rows_4096, 512, NormArgs) { norm_rows<512, 2>(a); }
-KERNEL(norm_rows_8192, 1024, NormArgs) { norm_rows<1024, 2>(a); }
-KERNEL(norm_rows_16384, 1024, NormArgs) { norm_rows<1024, 4>(a); }
-KERNEL(norm_grad_256, 256, NormGradArgs) { norm_grad<WARP, 2>(a); }
-KERNEL(norm_grad_1024, 128, NormGradArgs) { norm_grad<128, 2>(a); }
-KERNEL(norm_grad_2048, 256, NormGradArgs) { norm_grad<256, 2>(a); }
-KERNEL(norm_grad_4096, 512, NormGradArgs) { norm_grad<512, 2>(a); }
-KERNEL(norm_grad_8192, 1024, NormGradArgs) { norm_grad<1024, 2>(a); }
-KERNEL(norm_grad_16384, 1024, NormGradArgs) { norm_grad<1024, 4>(a); }
+// NormRow is what a thread has read of a row.
+template <bool PACKED> struct NormRow {
+	Eight<PACKED> dy, x;
+};
+
+template <bool PACKED> __device__ __forceinline__ void read_row(NormRow<PACKED> &r, const NormGradArgs &a, i64 row, int c) {
+	if (c >= a.c) return;
+	read8(r.dy, from(a.dy, row * a.c), c, a.c);
+	read8(r.x, from(a.x, row * a.c), c, a.c);
+}
+
+// norm_grad is dx = rstd·(g - mean(g) - x̂·mean(g·x̂)) with g = dy·w, without mean(g) for RMSNorm. dx may be dy. A block takes the
+// rows of its chunk one after the other, eight channels in a thread, asks for the next row before it adds one up, and keeps the sums
+// over rows that are the gradients of weight and bias.
+template <bool PACKED, bool CENTER> __device__ __forceinline__ void norm_grad(const NormGradArgs &a) {
+	i64 row = (i64)blockIdx.x * a.chunk, end = row + a.chunk < a.rows ? row + a.chunk : a.rows;
+	int c = threadIdx.x * 8;
+	NormRow<PACKED> r = {}, next = {};
+	Eight<PACKED> old = {};
+	float w[8] = {1, 1, 1, 1, 1, 1, 1, 1}, sum[8] = {0, 0, 0, 0, 0, 0, 0, 0}, dot[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+	if (PACKED) read_row(r, a, row, c);
+	if (c < a.c) channels8(a.weight, c, a.c, a.offset, w);
+	for (int room = 0; row < end; row++, room ^= 1) {
+		float g[8], v[8], mean = CENTER ? a.mean[row] : 0.0f, rstd = a.rstd[row], all = 0.0f, product = 0.0f;
+		if (!PACKED) read_row(r, a, row, c);
+		widen8(r.dy, g);
+		widen8(r.x, v);
+#pragma unroll
+		for (int j = 0; j < 8; j++) {
+			if (c + (PACKED ? 0 : j) >= a.c) continue;
+			v[j] = (v[j] - mean) * rstd;
+			if (CENTER) sum[j] += g[j];
+			dot[j] += g[j] * v[j];
+			g[j] *= w[j];
+			all += g[j];
+			product += g[j] * v[j];
+		}
+		Floats dx = from(a.dx, row * a.c);
+		if (a.acc && c < a.c) read8(old, dx, c, a.c);
+		if (PACKED && row + 1 < end) read_row(next, a, row + 1, c);
+		float2 means = row_sums<CENTER>(all, product, room);
+		means.x /= a.c, means.y /= a.c;
+		if (!PACKED) read_row(r, a, row, c); // once more, for registers do not hold it
+		if (c < a.c) {
+			float to[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+			if (a.acc) widen8(old, to);
+			widen8(r.dy, g);
+			widen8(r.x, v);
+#pragma unroll
+			for (int j = 0; j < 8; j++) to[j] += rstd * (g[j] * w[j] - means.x - (v[j] - mean) * rstd * means.y);
+			store8<PACKED>(dx, c, a.c, to);
+		}
+		if (PACKED) r = next;
+	}
+	if (!a.parts) return;
+	float *parts = a.parts + (i64)blockIdx.x * 2 * a.c + c;
+#pragma unroll
+	for (int j = 0; j < 8; j++)
+		if (c + j < a.c) {
+			if (CENTER) parts[j] = sum[j];
+			parts[a.c + j] = dot[j];
+		}
+}
+
+// Two octets in a thread keep enough reads under way; a warp with three or four does short rows faster than a block.
+KERNEL(norm_rows_256, 256, NormArgs) { norm_any<WARP, 1>(a); }
+KERNEL(norm_rows_768, 256, NormArgs) { norm_any<WARP, 3>(a); }
+KERNEL(norm_rows_1024, 256, NormArgs) { norm_any<WARP, 4>(a); }
+KERNEL(norm_rows_2048, 128, NormArgs) { norm_any<128, 2>(a); }
+KERNEL(norm_rows_4096, 256, NormArgs) { norm_any<256, 2>(a); }
+KERNEL(norm_rows_8192, 512, NormArgs) { norm_any<512, 2>(a); }
+KERNEL(norm_rows_16384, 1024, NormArgs) { norm_any<1024, 2>(a); }
+KERNEL_BLOCKS(rms_grad_packed, 512, 2, NormGradArgs) { norm_grad<true, false>(a); }
+KERNEL_BLOCKS(layer_grad_packed, 512, 2, NormGradArgs) { norm_grad<true, true>(a); }
+KERNEL(rms_grad, 512, NormGradArgs) { norm_grad<false, false>(a); }
+KERNEL(layer_grad, 512, NormGradArgs) { norm_grad<false, true>(a); }
+
+// norm_grad_long does a row of any length in a block, and reads it twice.
+KERNEL(norm_grad_long, 1024, NormGradArgs) {
+	i64 row = blockIdx.x;
+	Floats x = from(a.x, row * a.c), dy = from(a.dy, row * a.c), dx = from(a.dx, row * a.c);
+	float mean = a.mean ? a.mean[row] : 0.0f, rstd = a.rstd[row], all = 0.0f, product = 0.0f;
+	auto each = [&](int c, float g[4], float v[4]) {
+		float w[4] = {1, 1, 1, 1};
+		load4(dy, c, a.c, g);
+		load4(x, c, a.c, v);
+		if (a.weight.p) load4(a.weight, c, a.c, w);
+#pragma unroll
+		for (int j = 0; j < 4; j++) {
+			g[j] *= a.weight.p ? w[j] + a.offset : 1.0f;
+			v[j] = c + j < a.c ? (v[j] - mean) * rstd : 0.0f;
+		}
+	};
+	float g[4], v[4];
+	for (int c = threadIdx.x * 4; c < a.c; c += 4096) {
+		each(c, g, v);
+#pragma unroll
+		for (int j = 0; j < 4; j++) all += g[j], product += g[j] * v[j];
+	}
+	all = a.mean ? block_sum<1024>(all) / a.c : 0.0f;
+	product = block_sum<1024>(product) / a.c;
+	for (int c = threadIdx.x * 4; c < a.c; c += 4096) {
+		float to[4] = {0, 0, 0, 0};
+		each(c, g, v);
+		if (a.acc) load4(dx, c, a.c, to);
+#pragma unroll
+		for (int j = 0; j < 4; j++) to[j] += rstd * (g[j] - all - v[j] * product);
+		store4(dx, c, a.c, to);
+	}
+}
 
 // Rotated are heads that are rotated, and put into rows of a cache.
 struct Rotated {
@@ -122,49 +223,81 @@ struct RotateArgs {
 	const int *places;      // [rows], of the caches
 	Failure *failure;
 	i64 rows;
-	int d, half, inverse, limit, room, unused; // of pairs; of rows of cos and sin, and of the caches
+	int d, half, inverse, limit, room; // of pairs; of rows of cos and sin, and of the caches
+	int pairs;                         // of a thread: 8, where all is BF16 on 16 bytes, or 1
 	Rotated parts[4];
 };
 
-// rotate gives a pair, or one of the channels behind the rotary ones, to a thread, of part blockIdx.y.
-KERNEL(rotate, 256, RotateArgs) {
-	const Rotated &p = a.parts[blockIdx.y];
-	i64 n = (i64)blockIdx.x * 256 + threadIdx.x;
-	int width = a.d - a.half; // pairs and channels of a head
-	i64 head = n / width;
-	int i = (int)(n - head * width);
-	i64 row = head / p.heads, base = head * a.d, cached = 0;
+// rotate_pairs rotates N neighbouring pairs of a head, or moves as many of the channels behind the rotary ones. Eight are packed.
+template <int N> __device__ __forceinline__ void rotate_pairs(const RotateArgs &a, const Rotated &p) {
+	u32 n = blockIdx.x * 256u + threadIdx.x, pieces = (u32)(a.d - a.half) / N; // of a head
+	u32 head = n / pieces, row = head / (u32)p.heads;
+	int i = (int)(n - head * pieces) * N;
+	i64 base = (i64)head * a.d, upper = base + a.half + i, cached = 0;
 	if (row >= a.rows) return;
+	bool rotary = i < a.half, pair = rotary && p.y.p;
+	Eight<true> eu = {}, ev = {};
+	float u[N] = {}, v[N] = {}, c[N] = {}, s[N] = {};
+	if constexpr (N == 8) {
+		read8(ev, p.x, upper, upper + 8);
+		if (rotary) read8(eu, p.x, base + i, base + i + 8);
+	} else {
+		v[0] = load(p.x, upper);
+		if (rotary) u[0] = load(p.x, base + i);
+	}
 	if (p.cache.p) {
 		int place = a.places[row];
 		if (place < 0 || place >= a.room) {
 			a.failure->code = 5;
 			return;
 		}
-		cached = base + (place - row) * p.heads * a.d;
+		cached = ((i64)place - row) * p.heads * a.d;
 	}
-	auto put = [&](int c, float v) {
-		if (p.y.p) store(p.y, base + c, v);
-		if (p.cache.p) store(p.cache, cached + c, p.y.p && p.y.half ? widen(narrow(v)) : v);
-	};
-	float v = load(p.x, base + a.half + i);
-	if (i >= a.half) { // behind the pairs
-		put(a.half + i, v);
-		return;
-	}
-	float u = load(p.x, base + i);
-	if (p.y.p) {
+	if (pair) {
 		int position = a.positions[row];
 		if (position < 0 || position >= a.limit) {
 			a.failure->code = 1;
 			return;
 		}
-		float c = a.cos[(i64)position * a.half + i], s = a.sin[(i64)position * a.half + i];
-		if (a.inverse) s = -s;
-		float turned = u * c - v * s;
-		v = v * c + u * s;
-		u = turned;
+		const float *cos = a.cos + (i64)position * a.half + i, *sin = a.sin + (i64)position * a.half + i;
+#pragma unroll
+		for (int j = 0; j < N; j += 4)
+			if constexpr (N == 8) {
+				float4 c4 = *(const float4 *)(cos + j), s4 = *(const float4 *)(sin + j);
+				c[j] = c4.x, c[j + 1] = c4.y, c[j + 2] = c4.z, c[j + 3] = c4.w;
+				s[j] = s4.x, s[j + 1] = s4.y, s[j + 2] = s4.z, s[j + 3] = s4.w;
+			} else
+				c[0] = cos[0], s[0] = sin[0];
 	}
-	put(i, u);
-	put(a.half + i, v);
+	if constexpr (N == 8) {
+		widen8(ev, v);
+		if (rotary) widen8(eu, u);
+	}
+	if (pair)
+#pragma unroll
+		for (int j = 0; j < N; j++) {
+			float t = a.inverse ? -s[j] : s[j], turned = u[j] * c[j] - v[j] * t;
+			v[j] = v[j] * c[j] + u[j] * t;
+			u[j] = turned;
+		}
+	auto put = [&](i64 at, const float *x) {
+		if constexpr (N == 8) {
+			if (p.y.p) store8<true>(p.y, at, at + 8, x);
+			if (p.cache.p) store8<true>(p.cache, cached + at, cached + at + 8, x);
+		} else {
+			if (p.y.p) store(p.y, at, x[0]);
+			if (p.cache.p) store(p.cache, cached + at, p.y.p && p.y.half ? widen(narrow(x[0])) : x[0]);
+		}
+	};
+	if (rotary) put(base + i, u);
+	put(upper, v);
+}
+
+// rotate works on part blockIdx.y.
+KERNEL(rotate, 256, RotateArgs) {
+	const Rotated &p = a.parts[blockIdx.y];
+	if (a.pairs == 8)
+		rotate_pairs<8>(a, p);
+	else
+		rotate_pairs<1>(a, p);
 }

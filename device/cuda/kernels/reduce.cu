@@ -62,57 +62,77 @@ struct ColumnArgs {
 	int acc;
 };
 
-// column_parts adds the rows of a chunk: 128 columns in a block, four to a thread and a row to each warp at a time.
-KERNEL(column_parts, 256, ColumnArgs) {
-	constexpr int AHEAD = 8; // rows that a thread reads before it adds them up
-	__shared__ float sums[8][4][WARP], dots[8][4][WARP];
-	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-	int c = (blockIdx.x * WARP + lane) * 4;
+// column_sums adds the rows of a chunk: 256 columns in a block, eight to a thread and a row to each warp at a time.
+template <bool PACKED> __device__ __forceinline__ void column_sums(const ColumnArgs &a, float sum[8], float dot[8]) {
+	constexpr int AHEAD = PACKED ? 8 : 2; // rows that a thread reads before it adds them up
+	int c = (blockIdx.x * WARP + threadIdx.x % WARP) * 8;
 	i64 lo = (i64)blockIdx.y * a.chunk, hi = lo + a.chunk < a.rows ? lo + a.chunk : a.rows;
-	float sum[4] = {0, 0, 0, 0}, dot[4] = {0, 0, 0, 0};
-	for (i64 r0 = lo + warp; c < a.c && r0 < hi; r0 += 8 * AHEAD) {
-		float dy[AHEAD][4], x[AHEAD][4];
+	if (c >= a.c) return;
+	for (i64 r0 = lo + threadIdx.x / WARP; r0 < hi; r0 += 8 * AHEAD) {
+		Eight<PACKED> dy[AHEAD] = {};
+#pragma unroll
+		for (int i = 0; i < AHEAD; i++)
+			if (r0 + 8 * i < hi) read8(dy[i], from(a.dy, (r0 + 8 * i) * a.c), c, a.c);
 #pragma unroll
 		for (int i = 0; i < AHEAD; i++) {
 			i64 r = r0 + 8 * i;
-			if (r < hi)
-				load4(from(a.dy, r * a.c), c, a.c, dy[i]);
-			else
-				dy[i][0] = dy[i][1] = dy[i][2] = dy[i][3] = 0.0f;
-		}
-		if (a.x.p)
+			if (r >= hi) continue;
+			float v[8], x[8];
+			widen8(dy[i], v);
 #pragma unroll
-			for (int i = 0; i < AHEAD; i++)
-				if (r0 + 8 * i < hi) load4(from(a.x, (r0 + 8 * i) * a.c), c, a.c, x[i]);
-#pragma unroll
-		for (int i = 0; i < AHEAD; i++) {
-			i64 r = r0 + 8 * i;
-			for (int j = 0; j < 4; j++) sum[j] += dy[i][j];
-			if (!a.x.p || r >= hi) continue;
+			for (int j = 0; j < 8; j++) sum[j] += v[j];
+			if (PACKED || !a.x.p) continue;
+			load8<false>(from(a.x, r * a.c), c, a.c, x);
 			float mean = a.mean ? a.mean[r] : 0.0f, rstd = a.rstd[r];
-			for (int j = 0; j < 4; j++) dot[j] += dy[i][j] * ((x[i][j] - mean) * rstd);
+#pragma unroll
+			for (int j = 0; j < 8; j++) dot[j] += v[j] * ((x[j] - mean) * rstd);
 		}
 	}
-	for (int j = 0; j < 4; j++) sums[warp][j][lane] = sum[j], dots[warp][j][lane] = dot[j];
+}
+
+KERNEL(column_parts, 256, ColumnArgs) {
+	__shared__ float sums[8][8][WARP], dots[8][8][WARP];
+	int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+	float sum[8] = {0, 0, 0, 0, 0, 0, 0, 0}, dot[8] = {0, 0, 0, 0, 0, 0, 0, 0};
+	if (a.c % 8 == 0 && packed(a.dy) && !a.x.p)
+		column_sums<true>(a, sum, dot);
+	else
+		column_sums<false>(a, sum, dot);
+#pragma unroll
+	for (int j = 0; j < 8; j++) sums[warp][j][lane] = sum[j], dots[warp][j][lane] = dot[j];
 	__syncthreads();
-	if (warp >= 4 || c + warp >= a.c) return;
-	float all = 0.0f, product = 0.0f; // of column c+warp
+	int c = (blockIdx.x * WARP + lane) * 8 + warp;
+	if (c >= a.c) return;
+	float all = 0.0f, product = 0.0f;
 	for (int w = 0; w < 8; w++) {
 		all += sums[w][warp][lane];
 		product += dots[w][warp][lane];
 	}
-	a.parts[(i64)blockIdx.y * 2 * a.c + c + warp] = all;
-	a.parts[((i64)blockIdx.y * 2 + 1) * a.c + c + warp] = product;
+	a.parts[(i64)blockIdx.y * 2 * a.c + c] = all;
+	a.parts[((i64)blockIdx.y * 2 + 1) * a.c + c] = product;
 }
 
-KERNEL(column_final, 256, ColumnArgs) {
-	int c = blockIdx.x * 256 + threadIdx.x;
-	if (c >= a.c) return;
+// column_final adds up the parts of eight columns: up to 128 threads, a power of two, have a column, each some of the
+// parts in order, and their sums are added in pairs.
+KERNEL(column_final, 1024, ColumnArgs) {
+	constexpr int COLUMNS = 8;
+	__shared__ float shares[2][1024 / COLUMNS][COLUMNS];
+	int at = threadIdx.x % COLUMNS, share = threadIdx.x / COLUMNS, all = blockDim.x / COLUMNS, c = blockIdx.x * COLUMNS + at;
+	const float *parts = a.parts + c;
 	float sum = 0.0f, dot = 0.0f;
-	for (i64 k = 0; k < a.chunks; k++) {
-		sum += a.parts[k * 2 * a.c + c];
-		dot += a.parts[(k * 2 + 1) * a.c + c];
+#pragma unroll 4
+	for (i64 k = share; k < a.chunks && c < a.c; k += all) {
+		if (a.sum) sum += parts[k * 2 * a.c];
+		if (a.dot) dot += parts[(k * 2 + 1) * a.c];
 	}
-	if (a.sum) a.sum[c] = a.acc ? a.sum[c] + sum : sum;
-	if (a.dot) a.dot[c] = a.acc ? a.dot[c] + dot : dot;
+	shares[0][share][at] = sum, shares[1][share][at] = dot;
+	for (int half = all / 2; half; half /= 2) {
+		__syncthreads();
+		if (share >= half) continue;
+		shares[0][share][at] += shares[0][share + half][at];
+		shares[1][share][at] += shares[1][share + half][at];
+	}
+	if (share || c >= a.c) return;
+	if (a.sum) a.sum[c] = a.acc ? a.sum[c] + shares[0][0][at] : shares[0][0][at];
+	if (a.dot) a.dot[c] = a.acc ? a.dot[c] + shares[1][0][at] : shares[1][0][at];
 }

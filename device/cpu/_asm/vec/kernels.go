@@ -80,6 +80,19 @@ func gatedBack(op string, f func(b *body, x value) (value, value)) *kernel {
 		}}
 }
 
+// gatedBoth is y = f(gate)·up beside what gatedBack computes, whose dup takes the place of dy.
+func gatedBoth(op string, f func(b *body, x value) (value, value)) *kernel {
+	return &kernel{name: op + "GatedBoth", family: "GatedBoth", op: "device." + op,
+		args: signature("y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int"), unroll: [2]int{2, 3},
+		body: func(b *body) {
+			act, slope := f(b, b.load("gate"))
+			up, d := b.load("up"), b.load("d")
+			b.store("y", b.mul(act, up))
+			b.store("dgate", b.mul(slope, b.mul(up, d)))
+			b.store("d", b.mul(act, d))
+		}}
+}
+
 // plain is a kernel that is its own family.
 func plain(name, sig string, unroll [2]int, f func(b *body)) *kernel {
 	return &kernel{name: name, args: signature(sig), unroll: unroll, body: f}
@@ -93,6 +106,7 @@ func kernels() []*kernel {
 	all = append(all, binaryKernels()...)
 	all = append(all, gated("SiLU", (*body).silu), gated("GELU", (*body).gelu))
 	all = append(all, gatedBack("SiLU", (*body).siluBoth), gatedBack("GELU", (*body).geluBoth))
+	all = append(all, gatedBoth("SiLU", (*body).siluBoth), gatedBoth("GELU", (*body).geluBoth))
 	all = append(all, rowKernels()...)
 	all = append(all, sumKernels()...)
 	all = append(all, stagedKernels()...)
