@@ -128,5 +128,9 @@ func (d *Device) Pack(p device.Packed, x device.Buffer) { d.move(p.Codes, x) }
 // Unpack reads codes and writes numbers.
 func (d *Device) Unpack(y device.Buffer, p device.Packed) {
 	d.work.Calls++
-	d.work.Packed += size(y, p.Codes)
+	if p.Packing == device.Int8 {
+		d.work.Int8 += size(y, p.Codes)
+	} else {
+		d.work.NF4 += size(y, p.Codes)
+	}
 }

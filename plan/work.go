@@ -9,12 +9,13 @@ import (
 // Work is what a device is asked for, by what limits its kernels.
 type Work struct {
 	F32     Arithmetic `json:"f32"`
-	BF16    Arithmetic `json:"bf16"`           // of operands in bf16
-	Read    int64      `json:"read_bytes"`     // of keys and values, by attention of few queries, as in decoding
-	Calls   int64      `json:"calls"`          // of kernels, which take a time even for nothing
-	Moved   int64      `json:"moved_bytes"`    // read and written by kernels that are no products
-	Updated int64      `json:"updated_bytes"`  // the same of the optimizer
-	Packed  int64      `json:"unpacked_bytes"` // written of weights that are held in few bits
+	BF16    Arithmetic `json:"bf16"`          // of operands in bf16
+	Read    int64      `json:"read_bytes"`    // of keys and values, by attention of few queries, as in decoding
+	Calls   int64      `json:"calls"`         // of kernels, which take a time even for nothing
+	Moved   int64      `json:"moved_bytes"`   // read and written by kernels that are no products
+	Updated int64      `json:"updated_bytes"` // the same of the optimizer
+	NF4     int64      `json:"nf4_bytes"`     // read and written to unpack weights
+	Int8    int64      `json:"int8_bytes"`    // the same of the other packing
 }
 
 // Arithmetic is floating-point operations by the kind of kernel, an addition or a multiplication each.
@@ -35,7 +36,7 @@ const (
 	fewMost    = 16
 )
 
-// Rates are what a machine can do at most, as cpu.MeasurePeak finds them, and how fast it writes tokens.
+// Rates are what a machine can do at most, as cpu.MeasurePeak finds them, and how fast kernels are that no share of that tells of.
 type Rates struct {
 	F32       float64 `json:"f32_gflops"`
 	BF16      float64 `json:"bf16_gflops"` // 0 without an instruction for it
@@ -46,7 +47,12 @@ type Rates struct {
 	FewF32  FewRows `json:"few_rows_f32"`
 	FewBF16 FewRows `json:"few_rows_bf16"`
 	CallUS  float64 `json:"call_us"` // of a kernel beside its work: the host's part, handing out to cores, waiting for them
+	NF4GBs  float64 `json:"nf4_gb_per_s"`
+	Int8GBs float64 `json:"int8_gb_per_s"`
 }
+
+// Meter finds the rates of a machine that the time of such work depends on. The others may be missing.
+type Meter func(w Work) (Rates, error)
 
 // FewRows is how fast products of few rows go: weights are read at GBs with a single row, and each further row is multiplied at GFLOPS.
 type FewRows struct {
@@ -82,7 +88,8 @@ func (w *Work) Add(b Work, n int64) {
 	w.Calls += n * b.Calls
 	w.Moved += n * b.Moved
 	w.Updated += n * b.Updated
-	w.Packed += n * b.Packed
+	w.NF4 += n * b.NF4
+	w.Int8 += n * b.Int8
 }
 
 func (a *Arithmetic) add(b Arithmetic, n int64) {
@@ -118,17 +125,30 @@ func (w *Work) FLOPs() FLOPs {
 // Time is how long the work takes at the rates of a machine, each kind of kernel at its share of the peak, one after the other.
 // It is zero where a rate that it needs is not known.
 func (w *Work) Time(r Rates) time.Duration {
-	if !(r.F32 > 0 && r.ReadGBs > 0 && r.CopyGBs > 0 && r.UpdateGBs > 0) || w.F32.Weights > 0 && !(r.FewF32.GBs > 0) || w.BF16.Weights > 0 && !(r.FewBF16.GBs > 0) {
-		return 0
+	for _, part := range []struct {
+		work int64
+		rate float64
+	}{{1, min(r.F32, r.ReadGBs, r.CopyGBs, r.UpdateGBs)}, {w.F32.Weights, r.FewF32.GBs}, {w.BF16.Weights, r.FewBF16.GBs}, {w.NF4, r.NF4GBs}, {w.Int8, r.Int8GBs}} {
+		if part.work > 0 && !(part.rate > 0) {
+			return 0
+		}
 	}
 	half := r.BF16
 	if half == 0 {
 		half = r.F32 // bf16 is widened
 	}
-	few := w.F32.few(r.FewF32, device.F32) + w.BF16.few(r.FewBF16, device.BF16) + 1e3*float64(w.Calls)*r.CallUS
+	alone := w.F32.few(r.FewF32, device.F32) + w.BF16.few(r.FewBF16, device.BF16) + 1e3*float64(w.Calls)*r.CallUS + at(w.NF4, r.NF4GBs) + at(w.Int8, r.Int8GBs)
 	ns := w.F32.ns(r.F32, sharesF32) + w.BF16.ns(half, sharesBF16) + float64(w.Read)/(shareRead*r.ReadGBs) +
-		float64(w.Moved+w.Packed)/r.CopyGBs + float64(w.Updated)/r.UpdateGBs
-	return time.Duration(ns/together + few) // what was measured of few rows has the waiting in it
+		float64(w.Moved)/r.CopyGBs + float64(w.Updated)/r.UpdateGBs
+	return time.Duration(ns/together + alone) // what is measured with the kernels themselves has the waiting in it
+}
+
+// at is nanoseconds of bytes, of which there may be none.
+func at(bytes int64, gbs float64) float64 {
+	if bytes == 0 {
+		return 0
+	}
+	return float64(bytes) / gbs
 }
 
 // few is nanoseconds of products of few rows.
@@ -143,6 +163,15 @@ func (a Arithmetic) few(r FewRows, t device.DType) float64 {
 // ns is nanoseconds at a peak in GFLOP/s, those of few rows left out.
 func (a Arithmetic) ns(peak float64, s shares) float64 {
 	return (float64(a.Wide)/s.wide + float64(a.Narrow)/s.narrow + float64(a.Attention+a.Short)/s.attention + float64(a.AttentionGrad+a.ShortGrad)/s.attentionGrad) / peak
+}
+
+// TimeBy is Time at rates that are measured for it; without a measure it is 0.
+func (w *Work) TimeBy(measure Meter) (time.Duration, error) {
+	if measure == nil {
+		return 0, nil
+	}
+	r, err := measure(*w)
+	return w.Time(r), err
 }
 
 // Work is what the device was asked for so far.

@@ -3,19 +3,10 @@ package recipe
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"hone/plan"
 	"hone/train"
 )
-
-// stepTime is how long a step will take at the rates of the machine; 0 where it is not known.
-func (r *Run) stepTime() time.Duration {
-	if r.foreseen != nil {
-		return time.Duration(r.foreseen.StepSeconds * float64(time.Second))
-	}
-	return r.planned.Work.Time(r.Env.Rates)
-}
 
 // stepClock passes events on and keeps how long steps took.
 type stepClock struct {
@@ -60,7 +51,7 @@ func (r *Run) measured(out train.Outcome) error {
 	off := func(planned, measured float64) string { return fmt.Sprintf("%+.1f%%", 100*(planned/measured-1)) }
 	t := train.TableEvent{Step: out.Step, Title: compared, Head: []string{"", "planned", "measured", "off"},
 		Rows: [][]string{{"peak memory", plan.Bytes(r.planned.Peak), plan.Bytes(peak), off(float64(r.planned.Peak), float64(peak))}}}
-	if planned := r.stepTime().Seconds(); planned > 0 && step > 0 {
+	if planned := r.stepTime; planned > 0 && step > 0 {
 		t.Rows = append(t.Rows, []string{"time of a step", fmt.Sprintf("%.4g s", planned), fmt.Sprintf("%.4g s", step), off(planned, step)})
 	}
 	return r.Metrics.Append(t)

@@ -168,8 +168,15 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	}
 	p.FLOPs = work.FLOPs()
 	p.perToken = float64(p.FLOPs.Total()) / (mean * float64(together))
-	p.StepSeconds = work.Time(r.Env.Rates).Seconds() / float64(together)
-	p.RolloutSeconds = wrote.Time(r.Env.Rates).Seconds()
+	took, err := work.TimeBy(r.Env.Rates)
+	if err != nil {
+		return err
+	}
+	writing, err := wrote.TimeBy(r.Env.Rates)
+	if err != nil {
+		return err
+	}
+	p.StepSeconds, p.RolloutSeconds = took.Seconds()/float64(together), writing.Seconds()
 	p.Seconds = p.StepSeconds*float64(p.Steps) + p.RolloutSeconds*math.Ceil(float64(p.Steps)/float64(together))
 	return nil
 }

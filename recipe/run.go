@@ -48,6 +48,7 @@ type Run struct {
 
 	clock     *stepClock
 	planned   plan.Memory // zero where it is not planned
+	stepTime  float64     // seconds, of a step by the plan; 0 where it is not known
 	foreseen  *Planned    // by a rehearsal; nil where there was none
 	unplanned error       // why there was none
 	setup     float64     // seconds from the command to the first step
@@ -181,11 +182,15 @@ func (r *Run) planMemory(ctx context.Context) error {
 		if f, ok := r.Stage.(Filler); ok {
 			fill = f.Fill
 		}
-		r.planned, err = r.Training.PlanStep(config, r.From, fill)
+		if r.planned, err = r.Training.PlanStep(config, r.From, fill); err != nil {
+			return err
+		}
+		step, err := r.planned.Work.TimeBy(r.Env.Rates)
+		r.stepTime = step.Seconds()
 		return err
-	case ok && (r.Training.Memory != "" || r.Env.Rates != plan.Rates{}):
+	case ok && (r.Training.Memory != "" || r.Env.Rates != nil):
 		if r.foreseen, r.unplanned = r.ahead(ctx); r.unplanned == nil {
-			r.planned = r.foreseen.Memory
+			r.planned, r.stepTime = r.foreseen.Memory, r.foreseen.StepSeconds
 		} else if r.Training.Memory != "" {
 			return r.unplanned
 		}
@@ -405,8 +410,8 @@ func (r *Run) describe() error {
 			return err
 		}
 	}
-	if t := r.stepTime(); t > 0 {
-		values["planned_step_seconds"] = t.Seconds()
+	if r.stepTime > 0 {
+		values["planned_step_seconds"] = r.stepTime
 	}
 	more, note := r.Stage.Info()
 	for key, value := range more {
@@ -444,7 +449,7 @@ func (r *Run) summary(out train.Outcome) *Summary {
 		Out:        r.Training.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
 		Skipped: out.Skipped, Parameters: nn.Count(r.Model.Params), Trainable: nn.Count(r.Trained.Params()), Tokens: out.Tokens, Seconds: out.Seconds, SetupSeconds: r.setup,
 		TrainLoss: out.Loss, PeakMemoryBytes: r.Env.Device.Memory().Peak, PlannedMemoryBytes: r.planned.Peak, VocabSize: r.Tokenizer.VocabSize(),
-		StepSeconds: r.clock.median(), PlannedStepSeconds: r.stepTime().Seconds(),
+		StepSeconds: r.clock.median(), PlannedStepSeconds: r.stepTime,
 	}
 	if out.Seconds > 0 {
 		s.TokensPerS = float64(out.Tokens) / out.Seconds

@@ -183,11 +183,11 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	r.ShareOfPeak = peak.share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
 	r.StepMB = float64(dev.Memory().Peak-kept) / 1e6
-	rates, err := peak.foreseen(cpu.MeasurePeak)
+	planned, err := work.TimeBy(peak.meter())
 	if err != nil {
 		return err
 	}
-	r.PlannedS = work.Time(rates).Seconds()
+	r.PlannedS = planned.Seconds()
 	return writeHeapProfile(r.memProfile)
 }
 

@@ -56,7 +56,7 @@ type benchGenerate struct {
 
 	kernels bool
 	runs    int
-	writes  decoding // just before and after the run that counts
+	writes  plan.Rates // of few rows, as measured in the run that counts
 }
 
 func benchGenerateCommand(a *app) *cobra.Command {
@@ -112,7 +112,8 @@ func (r *benchGenerate) run(ctx context.Context) error {
 		return err
 	}
 	dev.ResetPeak() // making a model holds more than one that is loaded does
-	engine, prompts := generate.New(dev, dtype, m, nil), randomPrompts(batch, m.Shape().Vocab)
+	between := &halting{Model: m}
+	engine, prompts := generate.New(dev, dtype, between, nil), randomPrompts(batch, m.Shape().Vocab)
 	timed := func(tokens int) (float64, error) {
 		if _, err := kernelTimes(dev); err != nil { // only the last run counts
 			return 0, err
@@ -120,13 +121,14 @@ func (r *benchGenerate) run(ctx context.Context) error {
 		opt := generate.DefaultOptions()
 		opt.MaxNewTokens, opt.Temperature, opt.BatchSize = tokens, 0, batch
 		begin := time.Now()
+		between.took = 0
 		_, err := engine.Run(ctx, prompts, opt, nil)
-		return time.Since(begin).Seconds(), err
+		return (time.Since(begin) - between.took).Seconds(), err
 	}
 	if _, err := timed(2); err != nil { // memory is touched and pools have grown after it
 		return err
 	}
-	if err := r.best(dev, dtype, timed); err != nil {
+	if err := r.best(dev, dtype, between, timed); err != nil {
 		return err
 	}
 	if r.Kernels, err = kernelTimes(dev); err != nil {
@@ -171,23 +173,29 @@ func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int
 	if onCard {
 		return nil
 	}
-	rates := newPeakMeter(r.Threads, r.DType).rates(cpu.MeasurePeak(r.Threads), r.writes)
-	rates.ReadGBs = r.BandwidthGBS
 	work := dev.Work()
 	work.Add(before, -1)
+	meter := rateMeter{peak: newPeakMeter(r.Threads, r.DType), whole: cpu.MeasurePeak, known: r.writes}
+	rates, err := meter.rates(work)
+	rates.ReadGBs = r.BandwidthGBS
 	r.PlannedS = work.Time(rates).Seconds()
-	return nil
+	return err
 }
 
-// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth and, on a processor, how fast tokens are
-// written, just before and after that run.
-func (r *benchGenerate) best(dev device.Device, dtype device.DType, timed func(tokens int) (float64, error)) error {
-	machine := func() (bandwidth float64, d decoding, err error) {
-		if _, ok := dev.(*cpu.Device); ok {
-			d, err = measureDecoding(r.Threads, dtype)
-			bandwidth = cpu.ReadBandwidth(r.Threads)
+// best takes the fastest prompt and the fastest whole run, with the memory's bandwidth just before and after that run and, on a processor, how
+// fast tokens of other models were written in between.
+func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *halting, timed func(tokens int) (float64, error)) error {
+	bandwidth := func() float64 { return 0 }
+	var meter *decodeMeter
+	if _, ok := dev.(*cpu.Device); ok {
+		beside := cpu.New(cpu.Options{Threads: r.Threads})
+		defer beside.Close()
+		var err error
+		if meter, err = newDecodeMeter(beside, dtype, decodeUsual); err != nil {
+			return err
 		}
-		return bandwidth, d, err
+		defer meter.free()
+		bandwidth = func() float64 { return cpu.ReadBandwidth(r.Threads) }
 	}
 	whole := 0.0
 	for i := range r.runs {
@@ -198,24 +206,50 @@ func (r *benchGenerate) best(dev device.Device, dtype device.DType, timed func(t
 		if i == 0 || prompt < r.PromptS {
 			r.PromptS = prompt
 		}
-		bandwidth, before, err := machine()
-		if err != nil {
-			return err
+		before := bandwidth()
+		if meter != nil {
+			meter.forget()
+			between.do = meter.sample
 		}
 		all, err := timed(newTokens)
+		between.do = nil
 		if err != nil {
 			return err
 		}
-		later, after, err := machine()
-		if err != nil {
-			return err
-		}
+		after := bandwidth()
 		if i == 0 || all < whole {
-			whole, r.BandwidthGBS, r.writes = all, max(bandwidth, later), before.mean(after)
+			whole, r.BandwidthGBS = all, max(before, after)
+			if meter != nil {
+				r.writes = meter.known(dtype)
+			}
 		}
 	}
 	r.DecodeS = whole - r.PromptS
+	if meter != nil {
+		return meter.failed()
+	}
 	return nil
+}
+
+// halting is a model that lets something be done every few tokens, and knows how long that took.
+type halting struct {
+	*model.Model
+	do   func() // nil: nothing
+	took time.Duration
+	ran  int
+}
+
+// haltEvery is after how many tokens: the level of a shared machine's memory lasts for some tenths of a second, and longer.
+const haltEvery = 16
+
+// Hidden is that of the model.
+func (h *halting) Hidden(in nn.Input) *tensor.Tensor {
+	if h.ran++; h.do != nil && h.ran%haltEvery == 0 {
+		begin := time.Now()
+		h.do()
+		h.took += time.Since(begin)
+	}
+	return h.Model.Hidden(in)
 }
 
 func randomPrompts(batch, vocab int) [][]int32 {

@@ -18,7 +18,6 @@ import (
 
 	"hone/adapter"
 	"hone/device"
-	"hone/device/cpu"
 	"hone/model"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -141,11 +140,7 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 	}
 	r.medians(w, clock.iterations[1:])
 	r.PeakRSSMB, r.PeakDeviceMB, r.SharedMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6, float64(clock.shared)/1e6
-	rates, err := newDeviceMeter(dev, r.Threads, r.DType).foreseen(cpu.MeasurePeak)
-	if err != nil {
-		return err
-	}
-	p, err := c.Plan(ctx, recipe.Env{Rates: rates})
+	p, err := c.Plan(ctx, recipe.Env{Rates: newDeviceMeter(dev, r.Threads, r.DType).meter()})
 	if err != nil {
 		return err
 	}

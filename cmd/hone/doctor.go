@@ -32,8 +32,9 @@ type diagnosis struct {
 	UpdateGBs    float64        `json:"update_gb_per_s"`
 	FewF32       plan.FewRows   `json:"few_rows_f32"` // of products of few rows, as writing tokens has them
 	FewBF16      plan.FewRows   `json:"few_rows_bf16"`
-	CallUS       float64        `json:"call_us"` // of a kernel beside its work
-	Corpus       string         `json:"corpus"`  // where the quickstart's text is
+	CallUS       float64        `json:"call_us"`      // of a kernel beside its work
+	NF4GBs       float64        `json:"nf4_gb_per_s"` // of unpacking to f32, read and written
+	Corpus       string         `json:"corpus"`       // where the quickstart's text is
 	CUDA         cuda.Report    `json:"cuda"`
 }
 
@@ -45,20 +46,33 @@ func doctorCommand(a *app) *cobra.Command {
 			dev := cpu.New(cpu.Options{})
 			defer dev.Close()
 			host, p := cpuid.Host(), cpu.MeasurePeak(0)
-			writes, err := measureDecoding(0, device.F32, device.BF16)
+			writes, err := writingRates(dev)
 			if err != nil {
 				return err
 			}
 			d := diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
 				Instructions: instructions(host), Caches: caches(host),
 				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
-				FewF32: writes.F32, FewBF16: writes.BF16, CallUS: writes.CallUS, CUDA: cuda.Inspect(cudaOptions())}
+				FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
 			if globs, err := standardLibrary(cmd.Context()); err == nil {
 				d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
 			}
 			return a.result(d, d.text)
 		},
 	}
+}
+
+// writingRates are those of the kernels that no share of the peak tells of.
+func writingRates(dev *cpu.Device) (r plan.Rates, err error) {
+	var calls [2]float64
+	if r.FewF32, calls[0], err = measureDecoding(dev, device.F32); err != nil {
+		return r, err
+	}
+	if r.FewBF16, calls[1], err = measureDecoding(dev, device.BF16); err != nil {
+		return r, err
+	}
+	r.CallUS, r.NF4GBs = (calls[0]+calls[1])/2, measureUnpacking(dev, device.NF4, device.F32)
+	return r, nil
 }
 
 // instructions names the sets that a processor has.
@@ -110,6 +124,7 @@ func (d *diagnosis) text(out io.Writer) {
 		fmt.Fprintf(w, "few rows\t%s: weights at %.0f GB/s, each further row at %.0f GFLOP/s\n", few.name, few.GBs, few.GFLOPS)
 	}
 	fmt.Fprintf(w, "a kernel\t%.1f µs beside its work\n", d.CallUS)
+	fmt.Fprintf(w, "nf4\tunpacked at %.1f GB/s\n", d.NF4GBs)
 	if d.Corpus != "" {
 		fmt.Fprintf(w, "quickstart\ttrains on %s\n", d.Corpus)
 	} else {

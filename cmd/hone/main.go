@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"hone/internal/spell"
-	"hone/plan"
 )
 
 // version is what hone calls itself.
@@ -55,7 +54,7 @@ type app struct {
 	out, err io.Writer
 	json     bool // one result object on out, everything else on err
 
-	foreseenBy map[machine]plan.Rates // what foreseen measured
+	meters map[machine]*rateMeter // of runs that were planned
 }
 
 func main() {

@@ -72,54 +72,10 @@ func (p *peakMeter) share(gflops float64) float64 {
 	return gflops / p.best
 }
 
-// rates are those of a whole measurement, the arithmetic as far as this meter knows better. Of a GPU none are known.
-func (p *peakMeter) rates(whole cpu.Peak, d decoding) plan.Rates {
-	if p.fixed {
-		return plan.Rates{}
-	}
-	r := plan.Rates{F32: max(p.f32, whole.F32), BF16: whole.BF16, ReadGBs: whole.ReadGBs, CopyGBs: whole.CopyGBs, UpdateGBs: whole.UpdateGBs,
-		FewF32: d.F32, FewBF16: d.BF16, CallUS: d.CallUS}
-	if p.bf16 && r.BF16 > 0 {
-		r.BF16 = max(r.BF16, p.best)
-	}
-	return r
-}
-
-// foreseen are the rates to plan a run with, by a measurement of the whole machine such as cpu.RoughPeak.
-func (p *peakMeter) foreseen(measure func(threads int) cpu.Peak) (plan.Rates, error) {
-	if p.fixed {
-		return plan.Rates{}, nil
-	}
-	d, err := measureDecoding(p.threads, p.dtype())
-	return p.rates(measure(p.threads), d), err
-}
-
 // dtype is that of the activations.
 func (p *peakMeter) dtype() device.DType {
 	if p.bf16 {
 		return device.BF16
 	}
 	return device.F32
-}
-
-// machine is what rates are measured of.
-type machine struct {
-	threads int
-	dtype   device.DType
-}
-
-// foreseen are the rates to plan a run with, measured once for all runs of a command.
-func (a *app) foreseen(p *peakMeter) (plan.Rates, error) {
-	m := machine{p.threads, p.dtype()}
-	if r, ok := a.foreseenBy[m]; ok && !p.fixed {
-		return r, nil
-	}
-	r, err := p.foreseen(cpu.RoughPeak)
-	if err == nil && !p.fixed {
-		if a.foreseenBy == nil {
-			a.foreseenBy = map[machine]plan.Rates{}
-		}
-		a.foreseenBy[m] = r
-	}
-	return r, err
 }

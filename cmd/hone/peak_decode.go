@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"slices"
 	"time"
 
 	"hone/device"
@@ -17,20 +15,17 @@ import (
 	"hone/tensor"
 )
 
-// decoding is how fast tokens are written here, for the plan. It is measured with the engine that writes them, so that what the host
-// does for a token and what a kernel takes beside its work are in it as they are: two models have as many weights, in a few wide
+// decodeMeter times tokens that two models of zeros write, for the plan. They are written by the engine, so that what the host
+// does for a token and what a kernel takes beside its work are in it as they are: both have as many weights, in a few wide
 // layers and in many narrow ones, and what the second takes longer is the time of the kernels that it has more of.
-type decoding struct {
-	F32, BF16 plan.FewRows
-	CallUS    float64 // of a kernel beside its work: the host's part, handing out, waiting
-}
-
-// mean is that of two measurements.
-func (d decoding) mean(e decoding) decoding {
-	few := func(a, b plan.FewRows) plan.FewRows {
-		return plan.FewRows{GBs: (a.GBs + b.GBs) / 2, GFLOPS: (a.GFLOPS + b.GFLOPS) / 2}
-	}
-	return decoding{few(d.F32, e.F32), few(d.BF16, e.BF16), (d.CallUS + e.CallUS) / 2}
+//
+// Rates are of the mean time, not of the best: other guests of a machine take its memory for seconds at a time, in which reading is half as
+// fast, and a run that lasts has its share of them.
+type decodeMeter struct {
+	wide, narrow *decodeModel
+	weights      float64         // of each, in numbers
+	one, many    []time.Duration // of a token of the wide model, for one sequence and for decodeRows
+	thin         []time.Duration // of the narrow one, for one
 }
 
 // decodeSizes are those of the two models: a layer has 12·C² weights, so that a narrow model of the same weights has (wide/narrow)² the layers.
@@ -38,7 +33,7 @@ type decodeSizes struct{ wide, narrow, bytes int }
 
 var (
 	decodeUsual = decodeSizes{wide: 768, narrow: 192, bytes: 100 << 20} // beyond the caches
-	decodeSlow  = decodeSizes{wide: 192, narrow: 48}                    // where kernels are slow, as in an emulator, caches do not matter
+	decodeSmall = decodeSizes{wide: 192, narrow: 48}                    // for the time of kernels, and where they are slow, as in an emulator: then caches do not matter
 )
 
 const (
@@ -50,67 +45,115 @@ const (
 	decodeSlowAt = 3 * time.Millisecond
 )
 
-// measureDecoding takes 0.4 s and 200 MiB for each type. The types that are not measured have no rates.
-func measureDecoding(threads int, types ...device.DType) (d decoding, err error) {
-	dev := cpu.New(cpu.Options{Threads: threads})
-	defer dev.Close()
-	var calls []float64
-	for _, t := range types {
-		few, call, err := measureDecodingOf(dev, t)
-		if err != nil {
-			return d, fmt.Errorf("measure how fast this machine writes tokens: %w", err)
-		}
-		calls = append(calls, call...)
-		if t == device.BF16 {
-			d.BF16 = few
-		} else {
-			d.F32 = few
-		}
-	}
-	d.CallUS = max(0, median(calls)/1e3)
-	return d, nil
-}
-
-// measureDecodingOf returns the rates of few rows, and nanoseconds of a kernel by each run.
-func measureDecodingOf(dev *cpu.Device, t device.DType) (few plan.FewRows, calls []float64, err error) {
+// measureDecoding finds the rates of few rows, and the microseconds of a kernel beside its work. It takes 0.4 s and 200 MiB.
+func measureDecoding(dev *cpu.Device, t device.DType) (few plan.FewRows, call float64, err error) {
 	s := decodeUsual
 	probe, err := newDecodeModel(dev, t, s.narrow, 1)
 	if err != nil {
-		return few, nil, err
+		return few, 0, err
 	}
+	defer probe.Free()
 	probe.write(1) // memory is touched
 	if probe.write(1) > decodeSlowAt {
-		s = decodeSlow
+		s = decodeSmall
 	}
-	probe.Free()
-	layers := max(1, s.bytes/(12*s.wide*s.wide*t.Size()))
-	wide, err := newDecodeModel(dev, t, s.wide, layers)
+	m, err := newDecodeMeter(dev, t, s)
 	if err != nil {
-		return few, nil, err
+		return few, 0, err
 	}
-	defer wide.Free()
-	narrow, err := newDecodeModel(dev, t, s.narrow, layers*(s.wide/s.narrow)*(s.wide/s.narrow))
-	if err != nil {
-		return few, nil, err
+	defer m.free()
+	for begin := time.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && time.Since(begin) < decodeTime; {
+		m.sample()
 	}
-	defer narrow.Free()
-	one, all := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
-	begin := time.Now()
-	for i := 0; i < decodeRuns && (i == 0 || time.Since(begin) < decodeTime); i++ {
-		w := wide.write(1) // right before the narrow one, as memory changes its speed
-		calls = append(calls, float64(narrow.write(1)-w)/float64(narrow.calls-wide.calls))
-		one, all = min(one, w), min(all, wide.write(decodeRows))
-	}
-	weights := 12 * float64(s.wide*s.wide*layers)
-	few.GBs = weights * float64(t.Size()) / (float64(one) - max(0, median(calls))*float64(wide.calls))
-	few.GFLOPS = 2 * (decodeRows - 1) * weights / float64(max(all-one, 1))
-	return few, calls, errors.Join(probe.err, wide.err, narrow.err)
+	return m.rates(t), m.call(), errors.Join(probe.err, m.failed())
 }
 
-// median is that of a list, which it sorts.
-func median(list []float64) float64 {
-	slices.Sort(list)
-	return list[len(list)/2]
+// measureCall is the microseconds of a kernel beside its work, by models that are small: in 20 ms.
+func measureCall(dev *cpu.Device, t device.DType) (float64, error) {
+	m, err := newDecodeMeter(dev, t, decodeSmall)
+	if err != nil {
+		return 0, err
+	}
+	defer m.free()
+	for begin := time.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && time.Since(begin) < decodeTime; {
+		m.pair()
+	}
+	return m.call(), m.failed()
+}
+
+func newDecodeMeter(dev device.Device, t device.DType, s decodeSizes) (m *decodeMeter, err error) {
+	layers := max(1, s.bytes/(12*s.wide*s.wide*t.Size()))
+	m = &decodeMeter{weights: 12 * float64(s.wide*s.wide*layers)}
+	if m.wide, err = newDecodeModel(dev, t, s.wide, layers); err != nil {
+		return nil, err
+	}
+	if m.narrow, err = newDecodeModel(dev, t, s.narrow, layers*(s.wide/s.narrow)*(s.wide/s.narrow)); err != nil {
+		m.wide.Free()
+		return nil, err
+	}
+	m.wide.write(1) // memory is touched
+	m.narrow.write(1)
+	return m, nil
+}
+
+func (m *decodeMeter) free() {
+	m.wide.Free()
+	m.narrow.Free()
+}
+
+// failed is the first error of what was written.
+func (m *decodeMeter) failed() error { return errors.Join(m.wide.err, m.narrow.err) }
+
+// pair times both models with one sequence, one right after the other, as memory changes its speed.
+func (m *decodeMeter) pair() {
+	m.one = append(m.one, m.wide.write(1))
+	m.thin = append(m.thin, m.narrow.write(1))
+}
+
+// sample times all that rates are made of.
+func (m *decodeMeter) sample() {
+	m.pair()
+	m.many = append(m.many, m.wide.write(decodeRows))
+}
+
+// forget begins anew.
+func (m *decodeMeter) forget() { m.one, m.thin, m.many = nil, nil, nil }
+
+// known are the rates that samples of models of a type tell.
+func (m *decodeMeter) known(t device.DType) (r plan.Rates) {
+	r.CallUS = m.call()
+	if t == device.BF16 {
+		r.FewBF16 = m.rates(t)
+	} else {
+		r.FewF32 = m.rates(t)
+	}
+	return r
+}
+
+// callNS is nanoseconds of a kernel beside its work.
+func (m *decodeMeter) callNS() float64 {
+	return max(0, (mean(m.thin)-mean(m.one))/float64(m.narrow.calls-m.wide.calls))
+}
+
+// call is that in microseconds.
+func (m *decodeMeter) call() float64 { return m.callNS() / 1e3 }
+
+// rates are those of samples of models of a type.
+func (m *decodeMeter) rates(t device.DType) plan.FewRows {
+	one, many := mean(m.one), mean(m.many)
+	return plan.FewRows{
+		GBs:    m.weights * float64(t.Size()) / max(one-m.callNS()*float64(m.wide.calls), one/10),
+		GFLOPS: 2 * (decodeRows - 1) * m.weights / max(many-one, 1),
+	}
+}
+
+// mean is that of times, in nanoseconds.
+func mean(list []time.Duration) float64 {
+	sum := time.Duration(0)
+	for _, d := range list {
+		sum += d
+	}
+	return float64(sum) / float64(len(list))
 }
 
 // decodeModel is a Llama of zeros that writes tokens.

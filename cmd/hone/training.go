@@ -89,12 +89,9 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 		return err
 	}
 	progress := newProgress(a.err, 0)
-	var rates plan.Rates // of a GPU none are known
+	var rates plan.Meter // of a GPU none are known
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
-		var err error
-		if rates, err = a.foreseen(newPeakMeter(c.Threads, c.DType)); err != nil {
-			return err
-		}
+		rates = a.meter(newPeakMeter(c.Threads, c.DType))
 	}
 	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Rates: rates})
 	progress.clear()
@@ -157,11 +154,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
-	rates, err := a.foreseen(p.peak)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: rates, Memory: memoryOf(dev)})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: a.meter(p.peak), Memory: memoryOf(dev)})
 	p.clear()
 	if err != nil {
 		return nil, err

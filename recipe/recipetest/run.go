@@ -20,7 +20,10 @@ import (
 )
 
 // Slow is a machine on which a step of the tests takes a time that can be told from 0.
-var Slow = plan.Rates{F32: 1, ReadGBs: 1, CopyGBs: 1, UpdateGBs: 1, FewF32: plan.FewRows{GBs: 1, GFLOPS: 1}, FewBF16: plan.FewRows{GBs: 1, GFLOPS: 1}}
+func Slow(plan.Work) (plan.Rates, error) {
+	few := plan.FewRows{GBs: 1, GFLOPS: 1}
+	return plan.Rates{F32: 1, ReadGBs: 1, CopyGBs: 1, UpdateGBs: 1, FewF32: few, FewBF16: few, NF4GBs: 1, Int8GBs: 1}, nil
+}
 
 // Recipe is one of any stage.
 type Recipe interface {

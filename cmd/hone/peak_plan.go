@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/plan"
+)
+
+// rateMeter measures the rates that plans of runs on a processor need, each when work first asks for it: a run that writes nothing and
+// unpacks nothing does not wait for how fast that would be.
+type rateMeter struct {
+	peak  *peakMeter
+	whole func(threads int) cpu.Peak // cpu.RoughPeak, or one that takes longer
+	known plan.Rates
+}
+
+// littleFew is the share of all bytes up to which weights that products of few rows read are not worth measuring them: the head of a
+// reward model is such a weight.
+const littleFew = 0.01
+
+// rates is a plan.Meter.
+func (m *rateMeter) rates(w plan.Work) (plan.Rates, error) {
+	k := &m.known
+	if k.F32 == 0 {
+		m.arithmetic()
+	}
+	few, all := w.F32.Weights+w.BF16.Weights, w.Moved+w.Updated+w.Read
+	decodes := float64(few) > littleFew*float64(all+few)
+	dev := cpu.New(cpu.Options{Threads: m.peak.threads})
+	defer dev.Close()
+	for _, part := range []struct {
+		asked   bool
+		measure func() error
+	}{
+		{decodes && w.F32.Weights > 0 && k.FewF32.GBs == 0, func() error { return m.decoding(dev, device.F32, &k.FewF32) }},
+		{decodes && w.BF16.Weights > 0 && k.FewBF16.GBs == 0, func() error { return m.decoding(dev, device.BF16, &k.FewBF16) }},
+		{k.CallUS == 0, func() (err error) { k.CallUS, err = measureCall(dev, m.peak.dtype()); return err }},
+		{w.NF4 > 0 && k.NF4GBs == 0, func() error { k.NF4GBs = measureUnpacking(dev, device.NF4, m.peak.dtype()); return nil }},
+		{w.Int8 > 0 && k.Int8GBs == 0, func() error { k.Int8GBs = measureUnpacking(dev, device.Int8, m.peak.dtype()); return nil }},
+	} {
+		if !part.asked {
+			continue
+		}
+		if err := part.measure(); err != nil {
+			return plan.Rates{}, fmt.Errorf("measure how fast this machine is: %w", err)
+		}
+	}
+	r := *k
+	if !decodes {
+		r.FewF32, r.FewBF16 = plan.FewRows{GBs: r.ReadGBs, GFLOPS: r.F32}, plan.FewRows{GBs: r.ReadGBs, GFLOPS: r.F32}
+	}
+	return r, nil
+}
+
+// arithmetic sets the rates of the machine itself, those of arithmetic as far as the meter of the run knows better.
+func (m *rateMeter) arithmetic() {
+	now := m.whole(m.peak.threads)
+	k := &m.known
+	k.F32, k.BF16, k.ReadGBs, k.CopyGBs, k.UpdateGBs = max(m.peak.f32, now.F32), now.BF16, now.ReadGBs, now.CopyGBs, now.UpdateGBs
+	if m.peak.bf16 && k.BF16 > 0 {
+		k.BF16 = max(k.BF16, m.peak.best)
+	}
+}
+
+// decoding measures how fast tokens are written, which tells what a kernel takes as well.
+func (m *rateMeter) decoding(dev *cpu.Device, t device.DType, few *plan.FewRows) (err error) {
+	*few, m.known.CallUS, err = measureDecoding(dev, t)
+	return err
+}
+
+// meter is that of the rates to plan a run with, each measured once for all runs of a command; nil of a GPU, of which none are known.
+func (a *app) meter(p *peakMeter) plan.Meter {
+	if p.fixed {
+		return nil
+	}
+	key := machine{p.threads, p.dtype()}
+	if a.meters == nil {
+		a.meters = map[machine]*rateMeter{}
+	}
+	if a.meters[key] == nil {
+		a.meters[key] = &rateMeter{peak: p, whole: cpu.RoughPeak}
+	}
+	return a.meters[key].rates
+}
+
+// meter is one that takes its time, for benchmarks; nil of a GPU.
+func (p *peakMeter) meter() plan.Meter {
+	if p.fixed {
+		return nil
+	}
+	return (&rateMeter{peak: p, whole: cpu.MeasurePeak}).rates
+}
+
+// machine is what rates are measured of.
+type machine struct {
+	threads int
+	dtype   device.DType
+}
+
+const (
+	unpackedRows, unpackedCols = 1024, 2048 // of the weight that is unpacked to measure it: beyond the second cache
+	unpackings                 = 8
+	unpackTime                 = 50 * time.Millisecond // after which there are no more
+)
+
+// measureUnpacking is at how many GB/s weights are unpacked to numbers of a type: bytes read and written, the best of several runs in 10 ms or so.
+func measureUnpacking(dev *cpu.Device, packing device.Packing, t device.DType) float64 {
+	p, y := device.NewPacked(dev, packing, unpackedRows, unpackedCols), dev.Alloc(unpackedRows*unpackedCols, t)
+	defer dev.Free(y)
+	defer p.Free(dev)
+	dev.Fill(y, 1)
+	dev.Pack(p, y)
+	counter := plan.NewDevice()
+	counter.Unpack(y, p)
+	w := counter.Work()
+	best, begin := time.Duration(math.MaxInt64), time.Now()
+	for i := 0; i < unpackings && (i < 2 || time.Since(begin) < unpackTime); i++ {
+		start := time.Now()
+		dev.Unpack(y, p)
+		best = min(best, time.Since(start))
+	}
+	return float64(w.NF4+w.Int8) / float64(max(best, 1))
+}

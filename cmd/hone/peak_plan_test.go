@@ -1,0 +1,66 @@
+package main
+
+import (
+	"testing"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/plan"
+)
+
+// TestRatesThatAreAskedFor: only what the work needs is measured, and stays.
+func TestRatesThatAreAskedFor(t *testing.T) {
+	asked := 0
+	m := &rateMeter{peak: &peakMeter{threads: 1}, whole: func(int) cpu.Peak {
+		asked++
+		return cpu.Peak{F32: 1, ReadGBs: 2, CopyGBs: 3, UpdateGBs: 4}
+	}}
+	rates := func(w plan.Work) plan.Rates {
+		t.Helper()
+		r, err := m.rates(w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Time(r) == 0 {
+			t.Errorf("%+v cannot be timed at %+v", w, r)
+		}
+		return r
+	}
+	head := rates(plan.Work{F32: plan.Arithmetic{Few: 2000, Weights: 1000}, Moved: 1e6})
+	if head.NF4GBs != 0 || head.FewF32.GBs != head.ReadGBs || m.known.FewF32.GBs != 0 {
+		t.Errorf("for a step without decoding and packed weights %+v were measured", head)
+	}
+	packed := rates(plan.Work{NF4: 1e6, Int8: 1e6, Moved: 1e6})
+	if !(packed.NF4GBs > 0.01 && packed.Int8GBs > 0.01) || packed.FewF32.GBs != packed.ReadGBs {
+		t.Errorf("for packed weights %+v were measured", packed)
+	}
+	m.known.FewF32 = plan.FewRows{GBs: 5, GFLOPS: 6}
+	again := rates(plan.Work{F32: plan.Arithmetic{Few: 2e6, Weights: 1e6}, NF4: 1e6})
+	if again.NF4GBs != packed.NF4GBs || again.FewF32.GBs != 5 || again.CallUS != head.CallUS || asked != 1 {
+		t.Errorf("measured again: %+v, %d times", again, asked)
+	}
+}
+
+// TestMeters: runs of a command share what is measured of a machine; nothing is known of a GPU's rates.
+func TestMeters(t *testing.T) {
+	a := &app{}
+	if a.meter(&peakMeter{fixed: true}) != nil || (&peakMeter{fixed: true}).meter() != nil {
+		t.Error("a GPU has a meter")
+	}
+	a.meter(&peakMeter{threads: 1})
+	a.meter(&peakMeter{threads: 1, best: 5})
+	a.meter(&peakMeter{threads: 1, bf16: true})
+	if len(a.meters) != 2 {
+		t.Errorf("%d meters of two kinds of runs", len(a.meters))
+	}
+}
+
+// TestMeasureCall: a kernel takes a time, which small models tell.
+func TestMeasureCall(t *testing.T) {
+	dev := cpu.New(cpu.Options{})
+	defer dev.Close()
+	us, err := measureCall(dev, device.F32)
+	if err != nil || !(us >= 0 && us < 1e5) || dev.Memory().InUse != 0 {
+		t.Errorf("%v µs, %v, and %d bytes left", us, err, dev.Memory().InUse)
+	}
+}
