@@ -30,9 +30,9 @@ type buffer struct {
 }
 
 // LogitRows is that of the device that is planned for.
-func (d *Device) LogitRows() int {
+func (d *Device) LogitRows(vocabulary int) int {
 	if d.OnCard {
-		return device.CardLogitRows
+		return device.CardLogitRows(vocabulary)
 	}
 	return 0
 }

@@ -169,7 +169,7 @@ func newHead(op string, t *Tape, h *Tensor, top Head, targets *Tensor) *head {
 	// Equal chunks, of a multiple of 64 rows for the kernels' sake.
 	most := max(chunkFloats/k.v, chunkRows)
 	if wide, ok := t.Dev.(device.Wide); ok {
-		most = max(most, wide.LogitRows())
+		most = max(most, wide.LogitRows(k.v))
 	}
 	pieces := max(1, (k.n+most-1)/most)
 	k.chunk = ((k.n+pieces-1)/pieces + 63) / 64 * 64

@@ -136,7 +136,7 @@ func (d *Device) FewRows() int { return manyRows }
 var _ device.Wide = (*Device)(nil)
 
 // LogitRows is that of GPUs.
-func (d *Device) LogitRows() int { return device.CardLogitRows }
+func (d *Device) LogitRows(vocabulary int) int { return device.CardLogitRows(vocabulary) }
 
 // gemmOf is m for the matrix library.
 func gemmOf(m device.MatMul, a matMulArgs) gemm {
