@@ -32,3 +32,28 @@ func MatMulScaled(d Device, m MatMul, a float32) {
 	d.MatMul(m)
 	d.Scale(m.C, a)
 }
+
+// LowRankGrad is what the gradient DY [N, Out] of u·Bᵀ gives, with u = Scale·z for some z: DU [N, R] = Scale·DY·B, and DB [Out, R] = DYᵀ·U, in F32, which is
+// added to what is there when AccB. DY, U [N, R], B [Out, R] and DU have one type.
+type LowRankGrad struct {
+	N, R, Out int
+	DY, U, B  Buffer
+	DU, DB    Buffer
+	Scale     float32
+	AccB      bool
+}
+
+// LowRanker is a device that reads DY once for both products. It is optional: see LowRankGrads.
+type LowRanker interface {
+	// LowRankGrad computes g. It does nothing and reports false where it is not able to, or where two products are faster.
+	LowRankGrad(g LowRankGrad) bool
+}
+
+// LowRankGrads computes g on d.
+func LowRankGrads(d Device, g LowRankGrad) {
+	if l, ok := d.(LowRanker); ok && l.LowRankGrad(g) {
+		return
+	}
+	d.MatMul(MatMul{M: g.Out, N: g.R, K: g.N, A: g.DY, B: g.U, TransA: true, C: g.DB, Accumulate: g.AccB})
+	MatMulScaled(d, MatMul{M: g.N, N: g.R, K: g.Out, A: g.DY, B: g.B, C: g.DU}, g.Scale)
+}

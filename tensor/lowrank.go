@@ -73,15 +73,23 @@ func (l *lowRank) up() device.MatMul {
 // needs it.
 func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
 	n, r, out := l.x.Rows(), l.A.Shape[0], l.B.Shape[0]
+	wanted := l.x.needsGrad || l.A.needsGrad
+	if wanted {
+		du = t.scratch(n*r, l.x.dtype)
+	}
+	var db device.Buffer
+	acc := false
 	if l.B.needsGrad {
-		db, acc := l.B.gradBuffer()
+		db, acc = l.B.gradBuffer()
+	}
+	switch {
+	case wanted && l.B.needsGrad:
+		device.LowRankGrads(t.Dev, device.LowRankGrad{N: n, R: r, Out: out, DY: dy, U: l.u.Buffer(), B: l.B.Buffer(), DU: du.buf, DB: db, Scale: l.Scale, AccB: acc})
+	case wanted:
+		device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: out, A: dy, B: l.B.Buffer(), C: du.buf}, l.Scale)
+	case l.B.needsGrad:
 		t.Dev.MatMul(device.MatMul{M: out, N: r, K: n, A: dy, B: l.u.Buffer(), TransA: true, C: db, Accumulate: acc})
 	}
-	if !l.x.needsGrad && !l.A.needsGrad {
-		return nil
-	}
-	du = t.scratch(n*r, l.x.dtype)
-	device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: out, A: dy, B: l.B.Buffer(), C: du.buf}, l.Scale)
 	return du
 }
 

@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"MatMulPacked", testMatMulPacked},
 		{"MatMulPlus", testMatMulPlus},
 		{"MatMulScaled", testMatMulScaled},
+		{"LowRankGrad", testLowRankGrad},
 		{"MatMulSums", testMatMulSums},
 	}
 	for _, g := range groups {

@@ -202,6 +202,27 @@ func testMatMulScaled(p *pair) {
 	}
 }
 
+// testLowRankGrad computes what a low-rank update has of its output's gradient: of few rows, of many, and of more columns and rows than one part has.
+func testLowRankGrad(p *pair) {
+	for _, s := range sample([][3]int{{3, 40, 4}, {70, 264, 8}, {64, 256, 16}, {100, 300, 16}, {65, 520, 32}, {150, 272, 8}, {1100, 1032, 16}}) {
+		for i, t := range floatTypes {
+			n, out, r := s[0], s[1], s[2]
+			dy, u, b, du, db := p.normal(n*out, t, 1), p.normal(n*r, t, 1), p.normal(out*r, t, 1), p.empty(n*r, t), p.normal(out*r, device.F32, 1)
+			acc := (n+i)%2 == 0
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				device.LowRankGrads(d, device.LowRankGrad{N: n, R: r, Out: out, DY: at(dy), U: at(u), B: at(b), DU: at(du), DB: at(db), Scale: -0.7, AccB: acc})
+			})
+			tol := productTolerance(out, t)
+			if t == device.BF16 { // it may round once more
+				tol.rel, tol.ofMax = 1.0/128, 1.0/128
+			}
+			p.check(label("LowRankGrad %v %s: of the middle", s, t), du, tol)
+			p.check(label("LowRankGrad %v %s: of the second factor", s, t), db, productTolerance(n, t))
+			p.freeAll()
+		}
+	}
+}
+
 var normShapes = [][2]int{{1, 1}, {1, 8}, {3, 7}, {5, 64}, {2, 100}, {17, 384}, {65, 129}, {300, 65}, {2, 1030}, {3, 4100}}
 
 func testNorm(p *pair) {
