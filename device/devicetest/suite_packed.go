@@ -47,7 +47,7 @@ func (p *pair) pack(name string, packing device.Packing, s [2]int, x operand, t 
 
 // testMatMulPacked multiplies by packed matrices in both forms that linear layers need, beside dense rows and within wider ones.
 func testMatMulPacked(p *pair) {
-	shapes := [][3]int{{1, 17, 64}, {3, 40, 128}, {8, 9, 1088}, {13, 24, 192}, {16, 70, 64}, {17, 33, 64}, {40, 130, 256}, {129, 72, 128}, {5, 9, 70}, {150, 64, 64}, {19, 12352, 128}}
+	shapes := [][3]int{{1, 17, 64}, {3, 40, 128}, {8, 9, 1088}, {13, 24, 192}, {16, 70, 64}, {17, 33, 64}, {40, 130, 256}, {129, 72, 128}, {5, 9, 70}, {150, 64, 64}}
 	for i, s := range sample(shapes) {
 		for _, packing := range []device.Packing{device.NF4, device.Int8} {
 			for _, t := range floatTypes {
@@ -55,6 +55,10 @@ func testMatMulPacked(p *pair) {
 				p.freeAll()
 			}
 		}
+	}
+	for _, s := range [][3]int{{19, 12289, 64}, {19, 8, 12288}} { // as many columns as a device may want
+		p.matMulPacked(label("MatMul %v by many columns", s), device.NF4, s, true, device.BF16)
+		p.freeAll()
 	}
 }
 
