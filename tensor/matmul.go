@@ -19,6 +19,7 @@ func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 	check(x.Cols() == l.in, op, "input %v does not match weight %v", x, w)
 	check(x.dtype == w.dtype, op, "input is %v and weight is %v", x.dtype, w.dtype)
 	check(b == nil || b.Len() == l.out, op, "bias does not match weight %v", w)
+	l.w = t.unpacked(w, l.n)
 
 	if low != nil {
 		low.check(op, l.n, l.out, x.dtype)

@@ -51,6 +51,17 @@ func (t *Tensor) dense() (buf device.Buffer, done func()) {
 	return buf, func() { t.dev.Free(buf) }
 }
 
+// unpacked is the weight w of a layer with n rows: its numbers, where it is packed and the gradient, which needs them, too, comes at once. Fewer rows
+// than the device's products are steady with are multiplied as they were before.
+func (t *Tape) unpacked(w *Tensor, n int) *Tensor {
+	if loose, ok := t.Dev.(device.Loose); w.packed == nil || !t.repeats || ok && n < loose.FewRows() {
+		return w
+	}
+	y := t.empty(w.dtype, w.Shape[0], w.Cols())
+	t.Dev.Unpack(y.Buffer(), *w.packed)
+	return y
+}
+
 // matMul is a product with the weight w for B, which may be packed or arranged.
 func matMul(dev device.Device, m device.MatMul, w *Tensor) {
 	if w.packed != nil {
@@ -64,8 +75,7 @@ func matMul(dev device.Device, m device.MatMul, w *Tensor) {
 
 // matMulPlus is matMul with a second product added.
 func matMulPlus(dev device.Device, m device.MatMul, w *Tensor, plus device.MatMul) {
-	if w.packed != nil {
-		matMul(dev, m, w)
+	if p, ok := dev.(device.PackedMultiplier); ok && w.packed != nil && p.MatMulPacked(m, *w.packed) {
 		plus.M, plus.N, plus.C, plus.Accumulate = m.M, m.N, m.C, true
 		dev.MatMul(plus)
 		return

@@ -31,7 +31,10 @@ func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
 	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: x.needsGrad}
 	mark := len(t.entries)
 	t.scopes = append(t.scopes, nil) // holds the repeated output until the end
+	outer := t.repeats
+	t.repeats = true
 	repeated := t.Scope(func() *Tensor { return f(leaf) })
+	t.repeats = outer
 	repeated.addGrad(out.grad.retain())
 	t.unwind(mark)
 	t.closeScope(nil)

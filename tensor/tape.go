@@ -22,6 +22,7 @@ type Tape struct {
 	away    []*Tensor // that are on the host alone, in the order in which they went
 	record  bool      // leave closures for the backward pass
 	train   bool      // dropout is on; also while a recomputed layer runs unrecorded
+	repeats bool      // a recomputed layer runs again; its gradient comes next
 	random  Random
 	results *Results // of linear layers that are kept or reused in the pass at hand; nil: none
 	entries []entry

@@ -3,6 +3,7 @@ package tensor
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,64 @@ func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
 	tape.Reset()
 	if got := dev.Memory().InUse - before; got != 0 {
 		t.Errorf("%d bytes in use after Reset", got)
+	}
+}
+
+// unpacks counts what it unpacks.
+type unpacks struct {
+	*devicetest.Reference
+	count int
+}
+
+func (u *unpacks) Unpack(y device.Buffer, p device.Packed) {
+	u.count++
+	u.Reference.Unpack(y, p)
+}
+
+// TestRecomputeUnpacksTwice: a packed weight is unpacked for the forward pass, and once more for the layer that runs again and its gradient, which is that of a
+// layer that runs once.
+func TestRecomputeUnpacksTwice(t *testing.T) {
+	dev := &unpacks{Reference: devicetest.NewReference()}
+	w, v, a, b := NewParam(8, 64), param(dev, 64, 64), param(dev, 2, 64), param(dev, 8, 2)
+	w.Pack(dev, device.F32, device.NF4, floats(8*64))
+	before := dev.Memory().InUse
+	run := func(recompute bool) (grads [][]float32) {
+		tape := NewTape(dev, device.F32)
+		tape.Train(1, 0, 0)
+		layer := func(h *Tensor) *Tensor {
+			return Unary(device.SiLU, Updated(h, w, nil, true, h, Update{A: a, B: b, Scale: 2}))
+		}
+		x := Linear(tape.Floats(floats(3*64), 3, 64), v, nil)
+		if recompute {
+			x = Recompute(x, layer)
+		} else {
+			x = layer(x)
+		}
+		tape.Backward(Sum(x))
+		for _, p := range []*Tensor{v, a, b} {
+			g, err := p.GradFloat32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			grads = append(grads, g)
+			p.FreeGrad()
+		}
+		tape.Reset()
+		return grads
+	}
+	plain := run(false)
+	dev.count = 0
+	low := run(true)
+	if dev.count != 2 {
+		t.Errorf("the weight was unpacked %d times", dev.count)
+	}
+	for i := range plain {
+		if !slices.Equal(plain[i], low[i]) {
+			t.Errorf("gradient %d is %v recomputed and %v kept", i, low[i], plain[i])
+		}
+	}
+	if got := dev.Memory().InUse; got != before {
+		t.Errorf("%d bytes in use after Reset, %d before", got, before)
 	}
 }
 
