@@ -88,6 +88,10 @@ func testAdamW8(p *pair) {
 			param, high, rest := p.normal(n, device.F32, 1), p.empty(n, device.BF16), p.empty(2*n, device.U8)
 			m, v := p.empty(n, device.U8), p.empty(n, device.U8)
 			mScale, vScale := p.floats(device.F32, make([]float32, blocks)), p.floats(device.F32, make([]float32, blocks))
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				d.Fill(at(m), 0)
+				d.Fill(at(v), 0)
+			})
 			for step := 1; step <= 3; step++ {
 				grad := p.spread(n, t)
 				p.both(func(d device.Device, at func(operand) device.Buffer) {

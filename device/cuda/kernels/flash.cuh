@@ -61,6 +61,7 @@ template <int D, int M, int N, int C> __device__ __forceinline__ void add_weight
 // keep puts factor·c, rounded, into rows of a tile, C·8 columns from column 8·from on. factors are those of rows g and g+8 of each m.
 template <int D, int M, int C> __device__ __forceinline__ void keep(u16 *tile, int row, int from, const float c[M][C][4], const float factors[M][2]) {
 	int lane = threadIdx.x % WARP;
+	__syncwarp(); // its other threads may still read what a warp's rows had before
 #pragma unroll
 	for (int m = 0; m < M; m++)
 #pragma unroll

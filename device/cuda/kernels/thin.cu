@@ -26,7 +26,7 @@ KERNEL(thin_turn, 256, ThinArgs) {
 }
 
 // thin_parts multiplies by TILES·8 columns.
-template <int TILES, int AHEAD> __device__ __forceinline__ void thin_parts(const ThinArgs &x) {
+template <int TILES, int PIECES> __device__ __forceinline__ void thin_parts(const ThinArgs &x) {
 	int lane = threadIdx.x % WARP, g = lane / 4;
 	int first = (blockIdx.x * WARPS + threadIdx.x / WARP) * ROWS, lo = blockIdx.y * CHUNK, hi = min(lo + CHUNK, x.k);
 	if (first >= x.m) return;
@@ -39,23 +39,23 @@ template <int TILES, int AHEAD> __device__ __forceinline__ void thin_parts(const
 #pragma unroll
 		for (int n = 0; n < TILES; n++) c[m][n][0] = c[m][n][1] = c[m][n][2] = c[m][n][3] = 0.0f;
 	uint4 none = {0, 0, 0, 0};
-	for (int k0 = lo; k0 < hi; k0 += AHEAD * 32) {
-		uint4 u[AHEAD][4], v[AHEAD][TILES];
+	for (int k0 = lo; k0 < hi; k0 += PIECES * 32) {
+		uint4 u[PIECES][4], v[PIECES][TILES];
 #pragma unroll
-		for (int i = 0; i < AHEAD; i++) {
+		for (int i = 0; i < PIECES; i++) {
 			int k = k0 + i * 32 + lane % 4 * 8;
 #pragma unroll
 			for (int r = 0; r < 4; r++) u[i][r] = k < hi ? read_once(rows[r] + k) : none;
 		}
 #pragma unroll
-		for (int i = 0; i < AHEAD; i++) {
+		for (int i = 0; i < PIECES; i++) {
 			int k = k0 + i * 32 + lane % 4 * 8;
 #pragma unroll
 			for (int n = 0; n < TILES; n++) v[i][n] = k < hi && 8 * n + g < x.n ? *(const uint4 *)(x.b + (8 * n + g) * x.ldb + k) : none;
 		}
 		__syncwarp(); // else the compiler puts reads behind the products that they should be ahead of
 #pragma unroll
-		for (int i = 0; i < AHEAD; i++)
+		for (int i = 0; i < PIECES; i++)
 #pragma unroll
 			for (int n = 0; n < TILES; n++) {
 				u32 b[2] = {v[i][n].x, v[i][n].y}, b2[2] = {v[i][n].z, v[i][n].w};
@@ -100,6 +100,7 @@ KERNEL(thin_sum, 256, ThinArgs) {
 // a warp keeps 64 columns of B and goes down 128 rows, and a lane's sums are eight neighbours of a row, as columns are given to the tiles of mma.
 
 constexpr int STRIP = 64, DOWN = 128; // columns and rows of a warp
+constexpr int AHEAD = 2;              // times 16 rows that it reads before it writes: else each would wait for memory by itself
 
 struct ShortArgs {
 	u16 *c;           // [m, n]
@@ -132,30 +133,43 @@ template <int STEPS, bool TURNED> __device__ __forceinline__ void short_product(
 				b[s][n][0] = v[0] | (u32)v[x.ldb] << 16, b[s][n][1] = v[2 * x.ldb] | (u32)v[3 * x.ldb] << 16;
 			}
 		}
-#pragma unroll 2
-	for (int row = row0 + g; row - g < min(row0 + DOWN, x.m); row += 16) {
-		float c[8][4];
-#pragma unroll
-		for (int n = 0; n < 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0.0f;
+	for (int row = row0 + g; row - g < min(row0 + DOWN, x.m); row += 16 * AHEAD) {
+		u32 a[AHEAD][STEPS][4];
+		uint4 old[AHEAD][4], zero = {0, 0, 0, 0}; // of row and row+8, the first 32 columns and the others
 		uint2 none = {0, 0};
 #pragma unroll
-		for (int s = 0; s < STEPS; s++) {
-			int k = 16 * s + 4 * q;
-			uint2 low = row < x.m && k < x.k ? *(const uint2 *)(x.a + row * x.lda + k) : none;
-			uint2 high = row + 8 < x.m && k < x.k ? *(const uint2 *)(x.a + (row + 8) * x.lda + k) : none;
-			u32 a[4] = {low.x, high.x, low.y, high.y};
+		for (int i = 0; i < AHEAD; i++)
 #pragma unroll
-			for (int n = 0; n < 8; n++) mma(c[n], a, b[s][n]);
-		}
+			for (int s = 0; s < STEPS; s++) {
+				int r = row + 16 * i, k = 16 * s + 4 * q;
+				uint2 low = r < x.m && k < x.k ? *(const uint2 *)(x.a + r * x.lda + k) : none;
+				uint2 high = r + 8 < x.m && k < x.k ? *(const uint2 *)(x.a + (r + 8) * x.lda + k) : none;
+				a[i][s][0] = low.x, a[i][s][1] = high.x, a[i][s][2] = low.y, a[i][s][3] = high.y;
+			}
 #pragma unroll
-		for (int part = 0; part < 4; part++) { // row and row+8, the first 32 columns and the others
-			int h = part / 2, n = part % 2 * 4, at = row + 8 * h, column = column0 + part % 2 * 32 + 8 * q;
-			if (at >= x.m || column >= x.n) continue;
-			uint4 *to = (uint4 *)(x.c + at * x.ldc + column), old = {0, 0, 0, 0};
-			if (x.acc) old = *to;
-			uint4 v = {add2(old.x, c[n][2 * h], c[n][2 * h + 1]), add2(old.y, c[n + 1][2 * h], c[n + 1][2 * h + 1]),
-			           add2(old.z, c[n + 2][2 * h], c[n + 2][2 * h + 1]), add2(old.w, c[n + 3][2 * h], c[n + 3][2 * h + 1])};
-			*to = v;
+		for (int i = 0; i < AHEAD; i++)
+#pragma unroll
+			for (int part = 0; part < 4; part++) {
+				int r = row + 16 * i + part / 2 * 8, column = column0 + part % 2 * 32 + 8 * q;
+				old[i][part] = x.acc && r < x.m && column < x.n ? *(const uint4 *)(x.c + r * x.ldc + column) : zero;
+			}
+#pragma unroll
+		for (int i = 0; i < AHEAD; i++) {
+			float c[8][4];
+#pragma unroll
+			for (int n = 0; n < 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0.0f;
+#pragma unroll
+			for (int s = 0; s < STEPS; s++)
+#pragma unroll
+				for (int n = 0; n < 8; n++) mma(c[n], a[i][s], b[s][n]);
+#pragma unroll
+			for (int part = 0; part < 4; part++) {
+				int h = part / 2, n = part % 2 * 4, r = row + 16 * i + 8 * h, column = column0 + part % 2 * 32 + 8 * q;
+				const uint4 &o = old[i][part];
+				uint4 v = {add2(o.x, c[n][2 * h], c[n][2 * h + 1]), add2(o.y, c[n + 1][2 * h], c[n + 1][2 * h + 1]),
+				           add2(o.z, c[n + 2][2 * h], c[n + 2][2 * h + 1]), add2(o.w, c[n + 3][2 * h], c[n + 3][2 * h + 1])};
+				if (r < x.m && column < x.n) *(uint4 *)(x.c + r * x.ldc + column) = v;
+			}
 		}
 	}
 }
