@@ -303,7 +303,10 @@ func (r *Run) start() error {
 	}
 	step := 0
 	if r.Training.Resume {
-		if step = points.Newest(); step > 0 {
+		if step = points.Newest(); step > r.Loop.Steps {
+			return fmt.Errorf("the run is to end after step %d, but %s has made %d already; go on to at least that many, or begin anew in another folder", r.Loop.Steps, r.Training.Out, step)
+		}
+		if step > 0 {
 			if err := r.Loop.Resume(step, r.mayDiffer); err != nil {
 				return err
 			}

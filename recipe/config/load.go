@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -39,6 +41,9 @@ func Load(config any, path string, overrides []string) error {
 func readRecipe(path string) ([]byte, error) {
 	const most = 1 << 20
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the recipe: there is no file %s; name one that is there, or give keys alone, as path=value", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the recipe: %w", err)
 	}

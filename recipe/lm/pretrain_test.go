@@ -182,6 +182,7 @@ func TestPretrainRefuses(t *testing.T) {
 		{tiny(t, text, out), "already holds a run; go on with it by resume=true"},
 		{tiny(t, text, out, "resume=true", "seed=2", "optimizer.beta1=0.5"), "optimizer.beta1 was 0.9 and is 0.5, seed was 1 and is 2;"},
 		{tiny(t, text, out, "resume=true", "model.hidden_size=64"), "is of another recipe"},
+		{tiny(t, text, out, "resume=true", "steps=1"), "is to end after step 1, but"},
 		{tiny(t, small, out, "resume=true", "validation_fraction=0"), "contents of data was"},
 		{tiny(t, text, small), "which is a file"},
 		{tiny(t, text+"/none", t.TempDir()), "none"},
