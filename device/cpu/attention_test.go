@@ -249,6 +249,49 @@ func BenchmarkAttention(b *testing.B) {
 	}
 }
 
+// BenchmarkAttentionLayers is attention of the six layers of W1_babygpt, one after the other, in the columns of a fused projection:
+// what a layer reads is in the caches no more.
+func BenchmarkAttentionLayers(b *testing.B) {
+	const batch, length, heads, width = 8, 256, 6, 64
+	const n, c = batch * length, heads * width
+	d := New(Options{Threads: 2})
+	defer d.Close()
+	buffer := func(size int) device.Buffer {
+		x := d.Alloc(size, device.BF16)
+		d.Write(x, randomFloats(size))
+		return x
+	}
+	layers := make([]device.AttentionGrad, 6)
+	for i := range layers {
+		x, dx := buffer(3*n*c), buffer(3*n*c)
+		part := func(x device.Buffer, i int) device.Buffer { return x.Slice(i*c, 3*(n-1)*c+(i+1)*c) }
+		layers[i] = device.AttentionGrad{
+			Attention: device.Attention{Q: part(x, 0), K: part(x, 1), V: part(x, 2), LDQ: 3 * c, LDKV: 3 * c, O: buffer(n * c),
+				LSE: d.Alloc(n*heads, device.F32), Heads: heads, KVHeads: heads, D: width, Scale: 0.125},
+			DO: buffer(n * c), DQ: part(dx, 0), DK: part(dx, 1), DV: part(dx, 2),
+		}
+		for s := range batch {
+			at := s * length
+			layers[i].Sequences = append(layers[i].Sequences, device.Sequence{Q: at, QLen: length, K: at, KLen: length})
+		}
+		d.Attention(layers[i].Attention)
+	}
+	b.Run("forward", func(b *testing.B) {
+		for b.Loop() {
+			for i := range layers {
+				d.Attention(layers[i].Attention)
+			}
+		}
+	})
+	b.Run("backward", func(b *testing.B) {
+		for b.Loop() {
+			for i := range layers {
+				d.AttentionGrad(layers[i])
+			}
+		}
+	})
+}
+
 // BenchmarkDecode is one token of 16 sequences behind a cache.
 func BenchmarkDecode(b *testing.B) {
 	for _, batch := range []int{1, 16} {
