@@ -21,7 +21,7 @@ var hoppers = [2]hopper{
 	hopperOf("64", hopper{d: 64,
 		forward: warpgroups{groups: 4, seen: 64, owned: 1, tiles: 4}, dq: warpgroups{groups: 3, seen: 64, owned: 2, tiles: 4}, dkv: warpgroups{groups: 3, seen: 64, owned: 2, tiles: 5}}),
 	hopperOf("128", hopper{d: 128,
-		forward: warpgroups{groups: 2, seen: 128, owned: 1, tiles: 2}, dq: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 4}, dkv: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 4}}),
+		forward: warpgroups{groups: 3, seen: 64, owned: 1, tiles: 4}, dq: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 4}, dkv: warpgroups{groups: 2, seen: 64, owned: 2, tiles: 4}}),
 }
 
 func hopperOf(width string, h hopper) hopper {

@@ -135,6 +135,16 @@ __device__ __forceinline__ void release(u64 *empty) {
 	if (threadIdx.x % WARP == 0) meeting_arrive(empty);
 }
 
+// pass_over releases tiles that a warpgroup does not need, once they are there.
+template <int TILES> __device__ __forceinline__ void pass_over(Ring<TILES> &ring, Turn &t, int count) {
+	for (int n = 0; n < count; n++, advance<TILES>(t))
+#pragma unroll
+		for (int what = 0; what < 2; what++) {
+			meeting_wait(&ring.full[what][t.at], t.phase);
+			release(&ring.empty[what][t.at]);
+		}
+}
+
 // group_meets waits until all of a warpgroup are there, once; the meeting is of its threads.
 __device__ __forceinline__ void group_meets(u64 *meeting) {
 	meeting_arrive(meeting);
@@ -185,33 +195,43 @@ template <int N> __device__ __forceinline__ void weigh(float scale, float (&s)[N
 	}
 }
 
+// supply_keys copies count tiles of keys and values from key lo on.
+template <int D, int SEEN, int TILES>
+__device__ __forceinline__ void supply_keys(const AttentionArgs &a, const Tile &t, Ring<TILES> &ring, int lo, int count, u16 *ks, u16 *vs) {
+	i64 stride = a.ldkv, kv_at = t.k * stride + blockIdx.x / (a.heads / a.kv_heads) * D;
+	supply(ring, count, [&](int what, int n, int at) {
+		int j0 = lo + n * SEEN;
+		gather<D, SEEN>((what ? vs : ks) + at * SEEN * D, bf16(what ? a.v : a.k) + kv_at + j0 * stride, stride, t.k_len - j0);
+	});
+}
+
+// keys_in_tiles are the first key that a block's queries see, the tiles of keys from there on, and those that a warpgroup's 64 queries see.
+template <int OWN, int SEEN> __device__ __forceinline__ void keys_in_tiles(const AttentionArgs &a, const Tile &t, int group, int &lo, int &count, int &seen) {
+	int hi, first = t.first + group * 64;
+	keys_of<OWN, SEEN>(a, t, lo, hi);
+	count = (max(0, hi - lo) + SEEN - 1) / SEEN;
+	seen = first < t.q_len ? (max(0, t.k_len - t.q_len + min(first + 64, t.q_len) - lo) + SEEN - 1) / SEEN : 0;
+}
+
 template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ void hopper_forward(const AttentionArgs &a) {
 	constexpr int OWN = 64 * GROUPS, N = SEEN / 8, C = D / 8;
 	__shared__ Ring<TILES> ring;
 	__shared__ u64 written[GROUPS];
 	u16 *qs = panels(), *ks = qs + OWN * D, *vs = ks + TILES * SEEN * D; // queries, tiles of keys and of values
 	Tile t = a.tiles[blockIdx.y];
-	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP, group = group_of();
-	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D;
-	int lo, hi;
-	keys_of<OWN, SEEN>(a, t, lo, hi);
-	int count = (max(0, hi - lo) + SEEN - 1) / SEEN;
+	int head = blockIdx.x, lane = threadIdx.x % WARP, group = group_of(), lo, count, seen;
+	i64 q_stride = a.ldq, o_stride = (i64)a.heads * D;
+	keys_in_tiles<OWN, SEEN>(a, t, group, lo, count, seen);
 	if (threadIdx.x < GROUPS) meeting_begin(written + threadIdx.x, GROUP);
 	begin(ring, GROUPS);
 	if (group == GROUPS) {
 		fewer_registers<copying(GROUPS)>();
-		i64 kv_at = t.k * k_stride + kv * D;
 		gather<D, OWN>(qs, bf16(a.q) + (t.q + t.first) * q_stride + head * D, q_stride, t.q_len - t.first);
-		supply(ring, count, [&](int what, int n, int at) {
-			int j0 = lo + n * SEEN;
-			gather<D, SEEN>((what ? vs : ks) + at * SEEN * D, bf16(what ? a.v : a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
-		});
+		supply_keys<D, SEEN>(a, t, ring, lo, count, ks, vs);
 		return;
 	}
 	more_registers<multiplying(GROUPS)>();
 	int first = t.first + group * 64, mine = threadIdx.x / WARP * 16; // of the warpgroup in the sequence, of the warp in the block
-	// tiles that this warpgroup sees
-	int seen = first < t.q_len ? (max(0, t.k_len - t.q_len + min(first + 64, t.q_len) - lo) + SEEN - 1) / SEEN : 0;
 	u64 q_tile = operand(qs + group * 64 * 64, 0), k_tile = operand(ks, 0), v_tile = operand(vs, SEEN * 128);
 	float o[C][4], s[N][4], most[2] = {-INF, -INF}, sum[2] = {0.0f, 0.0f}, old[2], scale = a.scale * LOG2E;
 	u32 p[N / 2][4];
@@ -270,12 +290,7 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 		settle(o);
 		release(&ring.empty[1][last.at]);
 	}
-	for (int n = seen; n < count; n++, advance<TILES>(now))
-#pragma unroll
-		for (int what = 0; what < 2; what++) {
-			meeting_wait(&ring.full[what][now.at], now.phase);
-			release(&ring.empty[what][now.at]);
-		}
+	pass_over(ring, now, count - seen);
 	float inverse[2];
 #pragma unroll
 	for (int h = 0; h < 2; h++) {

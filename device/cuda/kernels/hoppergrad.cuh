@@ -41,6 +41,18 @@ template <int D> __device__ __forceinline__ float part_of_row(const u16 *x, cons
 	return part;
 }
 
+// stats_of_rows are the log-sum-exp, of base 2, and Σ grad_o·o of this thread's queries, and leaves the latter in a.delta; i is the warp's first query.
+template <int D> __device__ __forceinline__ void stats_of_rows(const AttentionArgs &a, const Tile &t, int i, float lse[2], float delta[2]) {
+	i += threadIdx.x % WARP / 4;
+#pragma unroll
+	for (int h = 0; h < 2; h++, i += 8) {
+		i64 at = (i64)(t.q + min(i, t.q_len - 1)) * a.heads + blockIdx.x;
+		lse[h] = LOG2E * a.lse[at];
+		delta[h] = quad_sum(part_of_row<D>(bf16(a.o) + at * D, bf16(a.grad_o) + at * D));
+		if (threadIdx.x % 4 == 0 && i < t.q_len) a.delta[at] = delta[h];
+	}
+}
+
 // hopper_dq also leaves delta for hopper_dkv.
 template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ void hopper_dq(const AttentionArgs &a) {
 	constexpr int OWN = 64 * GROUPS, N = SEEN / 8, C = D / 8;
@@ -49,39 +61,24 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 	__shared__ u64 written[GROUPS];
 	u16 *qs = panels(), *gs = qs + OWN * D, *ks = gs + OWN * D, *vs = ks + TILES * SEEN * D; // queries, their gradients of o, tiles of keys and of values
 	Tile t = a.tiles[blockIdx.y];
-	int head = blockIdx.x, kv = head / (a.heads / a.kv_heads), lane = threadIdx.x % WARP, group = group_of();
-	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D;
-	int lo, hi;
-	keys_of<OWN, SEEN>(a, t, lo, hi);
-	int count = (max(0, hi - lo) + SEEN - 1) / SEEN;
+	int head = blockIdx.x, group = group_of(), lo, count, seen;
+	i64 q_stride = a.ldq, o_stride = (i64)a.heads * D;
+	keys_in_tiles<OWN, SEEN>(a, t, group, lo, count, seen);
 	if (threadIdx.x < GROUPS) meeting_begin(written + threadIdx.x, GROUP);
 	begin(ring, GROUPS);
 	if (group == GROUPS) {
 		fewer_registers<copying(GROUPS)>();
-		i64 kv_at = t.k * k_stride + kv * D;
 		gather<D, OWN>(qs, bf16(a.q) + (t.q + t.first) * q_stride + head * D, q_stride, t.q_len - t.first);
 		gather<D, OWN>(gs, bf16(a.grad_o) + (t.q + t.first) * o_stride + head * D, o_stride, t.q_len - t.first);
-		supply(ring, count, [&](int what, int n, int at) {
-			int j0 = lo + n * SEEN;
-			gather<D, SEEN>((what ? vs : ks) + at * SEEN * D, bf16(what ? a.v : a.k) + kv_at + j0 * k_stride, k_stride, t.k_len - j0);
-		});
+		supply_keys<D, SEEN>(a, t, ring, lo, count, ks, vs);
 		return;
 	}
 	more_registers<multiplying(GROUPS)>();
 	int first = t.first + group * 64, mine = threadIdx.x / WARP * 16; // of the warpgroup in the sequence, of the warp in the block
-	// tiles that this warpgroup sees
-	int seen = first < t.q_len ? (max(0, t.k_len - t.q_len + min(first + 64, t.q_len) - lo) + SEEN - 1) / SEEN : 0;
 	u64 q_tile = operand(qs + group * 64 * 64, 0), g_tile = operand(gs + group * 64 * 64, 0), k_tile = operand(ks, SEEN * 128), v_tile = operand(vs, 0);
 	float dq[C][4], s[N][4], dp[N][4], lse[2], delta[2], scale = a.scale * LOG2E;
 	u32 ds[N / 2][4];
-#pragma unroll
-	for (int h = 0; h < 2; h++) {
-		int i = t.first + mine + 8 * h + lane / 4;
-		i64 row = t.q + min(i, t.q_len - 1);
-		lse[h] = LOG2E * a.lse[row * a.heads + head];
-		delta[h] = quad_sum(part_of_row<D>(bf16(a.o) + row * o_stride + head * D, bf16(a.grad_o) + row * o_stride + head * D));
-		if (lane % 4 == 0 && i < t.q_len) a.delta[row * a.heads + head] = delta[h];
-	}
+	stats_of_rows<D>(a, t, t.first + mine, lse, delta);
 	Turn now = {0, 0}, last;
 	auto score_tile = [&] {
 		meeting_wait(&ring.full[0][now.at], now.phase);
@@ -148,12 +145,7 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 		settle(dq);
 		release(&ring.empty[0][last.at]);
 	}
-	for (int n = seen; n < count; n++, advance<TILES>(now))
-#pragma unroll
-		for (int what = 0; what < 2; what++) {
-			meeting_wait(&ring.full[what][now.at], now.phase);
-			release(&ring.empty[what][now.at]);
-		}
+	pass_over(ring, now, count - seen);
 	keep<OWN, C>(qs, mine, dq, a.scale, a.scale); // its queries have been read
 	group_meets(written + group);
 	write_rows<D, OWN>(bf16(a.dq) + (t.q + first) * q_stride + head * D, q_stride, t.q_len - first, qs + group * 64 * 64);
@@ -190,6 +182,29 @@ template <int N> __device__ __forceinline__ void slope_columns(const float (&s)[
 	}
 }
 
+// supply_queries copies a block's keys and values, and tiles of queries from lo to end and of their gradients of o, with lse and delta, for
+// the heads that read those keys.
+template <int D, int OWN, int SEEN, int TILES>
+__device__ __forceinline__ void supply_queries(const AttentionArgs &a, const Tile &t, Ring<TILES> &ring, int lo, int end, u16 *shared, float2 (*stats)[2][SEEN / 2]) {
+	u16 *vs = shared + OWN * D, *qs = vs + OWN * D, *gs = qs + TILES * SEEN * D;
+	i64 k_at = (i64)(t.k + t.first) * a.ldkv + blockIdx.x * D;
+	gather<D, OWN>(shared, bf16(a.k) + k_at, a.ldkv, t.k_len - t.first);
+	gather<D, OWN>(vs, bf16(a.v) + k_at, a.ldkv, t.k_len - t.first);
+	int heads = a.heads / a.kv_heads, i0 = lo, head = blockIdx.x * heads, i = threadIdx.x % GROUP;
+	supply(ring, (end - lo) / SEEN * heads, [&](int what, int, int at) {
+		i64 stride = what ? (i64)a.heads * D : (i64)a.ldq;
+		gather<D, SEEN>((what ? gs : qs) + at * SEEN * D, bf16(what ? a.grad_o : a.q) + (t.q + i0) * stride + head * D, stride, t.q_len - i0);
+		if (i < SEEN) {
+			const float *all = what ? a.delta : a.lse;
+			bool there = i0 + i < t.q_len;
+			copy_async<4>((float *)stats[at][what] + i, there ? all + (i64)(t.q + i0 + i) * a.heads + head : all, there);
+		}
+		if (what == 0) return;
+		i0 += SEEN;
+		if (i0 == end) i0 = lo, head++;
+	});
+}
+
 template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ void hopper_dkv(const AttentionArgs &a) {
 	constexpr int OWN = 64 * GROUPS, N = SEEN / 8, C = D / 8;
 	static_assert(TILES > 2 + (OWN - 64) / SEEN, "as in hopper_dq, when a warpgroup has passed over tiles that see only keys of the others");
@@ -198,34 +213,15 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 	__shared__ u64 written[GROUPS];
 	u16 *ks = panels(), *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + TILES * SEEN * D; // keys, values, tiles of queries and gradients of o
 	Tile t = a.tiles[blockIdx.y];
-	int heads = a.heads / a.kv_heads, kv = blockIdx.x, off = t.k_len - t.q_len, group = group_of();
-	i64 q_stride = a.ldq, k_stride = a.ldkv, o_stride = (i64)a.heads * D;
-	// queries that see one of the keys, in tiles; of the heads of the group one after the other
-	int lo = max(0, t.first - off) / SEEN * SEEN, hi = t.q_len;
-	if (a.window > 0) hi = min(hi, t.first + OWN - 1 + a.window - off);
-	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN), count = tiles * heads, end = lo + tiles * SEEN;
+	int kv = blockIdx.x, off = t.k_len - t.q_len, group = group_of();
+	// tiles of queries that see one of the keys, for the heads that read these one after the other
+	int lo = max(0, t.first - off) / SEEN * SEEN, hi = a.window > 0 ? min(t.q_len, t.first + OWN - 1 + a.window - off) : t.q_len;
+	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN), count = tiles * (a.heads / a.kv_heads), end = lo + tiles * SEEN;
 	if (threadIdx.x < GROUPS) meeting_begin(written + threadIdx.x, GROUP);
 	begin(ring, GROUPS);
 	if (group == GROUPS) {
 		fewer_registers<copying(GROUPS)>();
-		i64 k_at = (t.k + t.first) * k_stride + kv * D;
-		if (count == 0) return; // no query sees the keys
-		gather<D, OWN>(ks, bf16(a.k) + k_at, k_stride, t.k_len - t.first);
-		gather<D, OWN>(vs, bf16(a.v) + k_at, k_stride, t.k_len - t.first);
-		int i0 = lo, head = kv * heads;
-		supply(ring, count, [&](int what, int, int at) {
-			i64 stride = what ? o_stride : q_stride;
-			gather<D, SEEN>((what ? gs : qs) + at * SEEN * D, bf16(what ? a.grad_o : a.q) + (t.q + i0) * stride + head * D, stride, t.q_len - i0);
-			int i = threadIdx.x % GROUP;
-			if (i < SEEN) {
-				const float *all = what ? a.delta : a.lse;
-				bool there = i0 + i < t.q_len;
-				copy_async<4>((float *)stats[at][what] + i, there ? all + (i64)(t.q + i0 + i) * a.heads + head : all, there);
-			}
-			if (what == 0) return;
-			i0 += SEEN;
-			if (i0 == end) i0 = lo, head++;
-		});
+		if (count > 0) supply_queries<D, OWN, SEEN>(a, t, ring, lo, end, ks, stats);
 		return;
 	}
 	more_registers<multiplying(GROUPS)>();
@@ -234,7 +230,7 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 	float dk[C][4], dv[C][4], s[N][4], dp[N][4], scale = a.scale * LOG2E;
 	u32 p[N / 2][4], ds[N / 2][4];
 	int i0 = lo, from[2], to[2];
-	bool hidden;
+	bool hidden, begun = false;
 	Turn now = {0, 0}, last;
 	auto score_tile = [&] {
 		meeting_wait(&ring.full[0][now.at], now.phase);
@@ -249,6 +245,7 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 		warpgroup_commit();
 	};
 	auto add_tile = [&] {
+		warpgroup_begin();
 		weighted<N / 2, C>(dv, p, moved(g_tile, last.at * SEEN * D * 2));
 		weighted<N / 2, C>(dk, ds, moved(q_tile, last.at * SEEN * D * 2));
 		warpgroup_commit();
@@ -269,23 +266,11 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 		slope_columns<N>(s, dp, stats[now.at][1]);
 		settle(dp);
 	};
-	auto release_both = [&](const Turn &of) {
-		release(&ring.empty[0][of.at]);
-		release(&ring.empty[1][of.at]);
-	};
-	auto go_on = [&] {
-		advance<TILES>(now);
-		i0 += SEEN;
-		if (i0 == end) i0 = lo;
-	};
-	bool begun = false;
-	zero(dk);
-	zero(dv);
-	for (int n = 0; n < count; n++, go_on()) {
+	auto added = [&] { settle(dk), settle(dv), settle(p), settle(ds); };
+	zero(dk), zero(dv);
+	for (int n = 0; n < count; n++, i0 = i0 + SEEN == end ? lo : i0 + SEEN) {
 		if (i0 + SEEN <= first - off) { // they see no key of this warpgroup
-			meeting_wait(&ring.full[0][now.at], now.phase);
-			meeting_wait(&ring.full[1][now.at], now.phase);
-			release_both(now);
+			pass_over(ring, now, 1);
 			continue;
 		}
 		score_tile();
@@ -294,11 +279,8 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 			warpgroup_wait<1>();
 			weigh_tile();
 			warpgroup_wait_after<0>(half_of<N>(s));
-			settle(dk);
-			settle(dv);
-			settle(p);
-			settle(ds);
-			release_both(last);
+			added();
+			release(&ring.empty[0][last.at]), release(&ring.empty[1][last.at]);
 		} else {
 			warpgroup_wait<0>();
 			weigh_tile();
@@ -310,21 +292,19 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 		slope_tile();
 		rounded<N / 2, N>(ds, dp);
 		last = now;
+		advance<TILES>(now);
 	}
 	if (begun) {
-		warpgroup_begin();
 		add_tile();
 		warpgroup_wait<0>();
-		settle(dk);
-		settle(dv);
-		release_both(last);
+		added();
 	}
 	keep<OWN, C>(ks, mine, dk, a.scale, a.scale); // its keys and values have been read
 	keep<OWN, C>(vs, mine, dv, 1.0f, 1.0f);
 	group_meets(written + group);
-	i64 k_at = (t.k + first) * k_stride + kv * D;
-	write_rows<D, OWN>(bf16(a.dk) + k_at, k_stride, t.k_len - first, ks + group * 64 * 64);
-	write_rows<D, OWN>(bf16(a.dv) + k_at, k_stride, t.k_len - first, vs + group * 64 * 64);
+	i64 k_at = (i64)(t.k + first) * a.ldkv + kv * D;
+	write_rows<D, OWN>(bf16(a.dk) + k_at, a.ldkv, t.k_len - first, ks + group * 64 * 64);
+	write_rows<D, OWN>(bf16(a.dv) + k_at, a.ldkv, t.k_len - first, vs + group * 64 * 64);
 }
 
 #define HOPPER_DQ(D, GROUPS, SEEN, TILES) KERNEL_BLOCKS(hopper_dq_##D, GROUP * (GROUPS + 1), 1, AttentionArgs) { hopper_dq<D, GROUPS, SEEN, TILES>(a); }
