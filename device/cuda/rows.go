@@ -9,7 +9,7 @@ import (
 
 // kernels/crossentropy.cu, kernels/embedding.cu
 var (
-	kernelsCrossEntropy = [2]kernel{{"crossentropy", "cross_entropy_32"}, {"crossentropy", "cross_entropy_512"}}
+	kernelsCrossEntropy = [3]kernel{{"crossentropy", "cross_entropy_32"}, {"crossentropy", "cross_entropy_1024"}, {"crossentropy", "cross_entropy_both_512"}}
 	kernelEmbedding     = kernel{"embedding", "embedding"}
 	kernelEmbeddingGrad = kernel{"embedding", "embedding_grad"}
 )
@@ -45,7 +45,11 @@ func (d *Device) CrossEntropy(k device.CrossEntropy) {
 		run(d, kernelsCrossEntropy[0], line(n, 32), &a)
 		return
 	}
-	run(d, kernelsCrossEntropy[1], line(n, 512), &a)
+	if a.entropy != 0 || a.entropyWeights != 0 {
+		run(d, kernelsCrossEntropy[2], line(n, 512), &a)
+		return
+	}
+	run(d, kernelsCrossEntropy[1], line(n, 1024), &a)
 }
 
 type embeddingArgs struct {

@@ -44,7 +44,47 @@ __device__ __forceinline__ void moved(Moments &m, float max) {
 	m.sum *= f;
 }
 
-template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) {
+// Tile is what a block reads of a row before it computes: AHEAD times four logits in a thread.
+template <int THREADS, int AHEAD> struct Tile {
+	static constexpr int SIZE = THREADS * 4 * AHEAD;
+	float x[AHEAD][4];
+};
+
+template <int THREADS> __device__ __forceinline__ int column(int h) { return (h * THREADS + (int)threadIdx.x) * 4; }
+
+// load_tile reports whether all of the tile is there.
+template <int THREADS, int AHEAD> __device__ __forceinline__ bool load_tile(Tile<THREADS, AHEAD> &t, const Floats &x, int from, int v) {
+	if (x.wide && from + t.SIZE <= v) {
+#pragma unroll
+		for (int h = 0; h < AHEAD; h++) {
+			float4 f = *(const float4 *)((const float *)x.p + from + column<THREADS>(h));
+			t.x[h][0] = f.x, t.x[h][1] = f.y, t.x[h][2] = f.z, t.x[h][3] = f.w;
+		}
+		return true;
+	}
+#pragma unroll
+	for (int h = 0; h < AHEAD; h++) load4(x, from + column<THREADS>(h), v, t.x[h]);
+	return from + t.SIZE <= v;
+}
+
+// add_tile is add of all of a tile without the weighted sum, which only the entropy needs. A NaN is not in the maximum, but in the sum.
+template <int THREADS, int AHEAD> __device__ __forceinline__ void add_tile(Moments &m, const Tile<THREADS, AHEAD> &t) {
+	float most = -INF;
+#pragma unroll
+	for (int h = 0; h < AHEAD; h++) most = fmaxf(most, fmaxf(fmaxf(t.x[h][0], t.x[h][1]), fmaxf(t.x[h][2], t.x[h][3])));
+	if (most > m.max) {
+		if (m.sum != 0.0f) m.sum *= expf(m.max - most);
+		m.max = most;
+	}
+	float none = m.max == -INF ? 0.0f : m.max; // exp(-Inf) is nothing, and -Inf less itself would be NaN
+#pragma unroll
+	for (int h = 0; h < AHEAD; h++)
+#pragma unroll
+		for (int i = 0; i < 4; i++) m.sum += expf(t.x[h][i] - none);
+}
+
+// cross_entropy also computes the entropy, and its gradient, with ENTROPY.
+template <int THREADS, int AHEAD, bool ENTROPY> __device__ void cross_entropy(const CrossEntropyArgs &a) {
 	i64 row = blockIdx.x;
 	int target = a.targets[row];
 	Floats x = from(a.logits, row * a.ld), dx = a.dlogits;
@@ -60,20 +100,26 @@ template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) 
 		return;
 	}
 	Moments m = {-INF, 0.0f, 0.0f, 0.0f};
-	for (int j = threadIdx.x * 4; j < a.v; j += THREADS * 4) {
-		float u[4];
-		load4(x, j, a.v, u);
+	Tile<THREADS, AHEAD> t;
+	for (int j0 = 0; j0 < a.v; j0 += t.SIZE) {
+		bool full = load_tile(t, x, j0, a.v);
 #pragma unroll
-		for (int i = 0; i < 4; i++)
-			if (j + i < a.v)
-				m.plain += u[i];
-			else
-				u[i] = -INF;
-		add(m, u);
+		for (int h = 0; h < AHEAD; h++)
+#pragma unroll
+			for (int i = 0; i < 4; i++) {
+				bool there = full || j0 + column<THREADS>(h) + i < a.v;
+				if (a.smoothing != 0.0f && there) m.plain += t.x[h][i];
+				if (!there) t.x[h][i] = -INF;
+			}
+		if (ENTROPY)
+#pragma unroll
+			for (int h = 0; h < AHEAD; h++) add(m, t.x[h]);
+		else
+			add_tile(m, t);
 	}
 	float most = block_max<THREADS>(m.max);
 	moved(m, most);
-	float sum = block_sum<THREADS>(m.sum), weighted = block_sum<THREADS>(m.weighted);
+	float sum = block_sum<THREADS>(m.sum), weighted = ENTROPY ? block_sum<THREADS>(m.weighted) : 0.0f;
 	float mean = a.smoothing != 0.0f ? block_sum<THREADS>(m.plain) / a.v : 0.0f;
 	float at = load(x, target); // before the gradient may overwrite it
 	float log_sum = logf(sum), z = most + log_sum, entropy = log_sum - weighted / sum;
@@ -84,22 +130,27 @@ template <int THREADS> __device__ void cross_entropy(const CrossEntropyArgs &a) 
 		if (a.entropy) a.entropy[row] = entropy;
 	}
 	if (!dx.p) return;
-	float w = a.weights ? a.weights[row] : 1.0f, e = a.entropy_weights ? a.entropy_weights[row] : 0.0f;
+	float w = a.weights ? a.weights[row] : 1.0f, e = ENTROPY && a.entropy_weights ? a.entropy_weights[row] : 0.0f;
 	// The gradient is w·((1+2·z_loss·z)·p - t) - e·p·(x-z + entropy), where t mixes the target with the uniform distribution.
 	float scale = w * (1.0f + 2.0f * a.z_loss * z), uniform = w * a.smoothing / a.v, inverse = 1.0f / sum;
-	for (int j = threadIdx.x * 4; j < a.v; j += THREADS * 4) {
-		float g[4];
-		load4(x, j, a.v, g);
+	for (int j0 = (a.v - 1) / t.SIZE * t.SIZE; j0 >= 0; j0 -= t.SIZE) { // backwards, for the end of the row is still in the cache
+		load_tile(t, x, j0, a.v);
 #pragma unroll
-		for (int i = 0; i < 4; i++) {
-			float d = g[i] - most, p = expf(d) * inverse;
-			g[i] = scale * p - uniform;
-			if (e != 0.0f && p != 0.0f) g[i] -= e * p * ((d - log_sum) + entropy);
-			if (j + i == target) g[i] -= w * (1.0f - a.smoothing);
+		for (int h = 0; h < AHEAD; h++) {
+			int j = j0 + column<THREADS>(h);
+			float *g = t.x[h];
+#pragma unroll
+			for (int i = 0; i < 4; i++) {
+				float d = g[i] - most, p = expf(d) * inverse;
+				g[i] = scale * p - uniform;
+				if (ENTROPY && e != 0.0f && p != 0.0f) g[i] -= e * p * ((d - log_sum) + entropy);
+				if (j + i == target) g[i] -= w * (1.0f - a.smoothing);
+			}
+			store4(dx, j, a.v, g);
 		}
-		store4(dx, j, a.v, g);
 	}
 }
 
-KERNEL(cross_entropy_32, 32, CrossEntropyArgs) { cross_entropy<32>(a); }
-KERNEL(cross_entropy_512, 512, CrossEntropyArgs) { cross_entropy<512>(a); }
+KERNEL(cross_entropy_32, 32, CrossEntropyArgs) { cross_entropy<32, 1, true>(a); }
+KERNEL(cross_entropy_1024, 1024, CrossEntropyArgs) { cross_entropy<1024, 4, false>(a); }
+KERNEL(cross_entropy_both_512, 512, CrossEntropyArgs) { cross_entropy<512, 4, true>(a); }
