@@ -129,6 +129,7 @@ func TestWhatIsHeld(t *testing.T) {
 			if !slices.Equal(apart, together) {
 				t.Error("other bits than one by one")
 			}
+			ran.ran = slices.DeleteFunc(ran.ran, func(name string) bool { return name == kernelWrite.name })
 			if !slices.Equal(ran.ran, c.kernels) {
 				t.Errorf("ran %v, want %v", ran.ran, c.kernels)
 			}

@@ -106,9 +106,32 @@ func (s *staging) send(p *piece, to pointer, n int64) (err error) {
 // at is the address of pinned memory, which the card sees at the same one.
 func at(p unsafe.Pointer) pointer { return pointer(uintptr(p)) }
 
+// kernels/write.cu
+var kernelWrite = kernel{"write", "write_bytes"}
+
+// writeArgs is struct WriteArgs.
+type writeArgs struct {
+	to    pointer
+	n, _  int32
+	bytes [2048]byte
+}
+
+// writeLittle has a kernel write src, which goes to the card with it: sooner than a copy that other queues must wait for.
+func writeLittle[S, T any](d *Device, to pointer, src []S, convert func(S) T) {
+	a := writeArgs{to: to, n: int32(len(src) * int(unsafe.Sizeof(*new(T))))}
+	for i, v := range src {
+		*(*T)(unsafe.Pointer(&a.bytes[uintptr(i)*unsafe.Sizeof(*new(T))])) = convert(v)
+	}
+	run(d, kernelWrite, line(1, 256), &a)
+}
+
 // write copies src to the card, converted, a piece at a time.
 func write[S, T any](d *Device, to pointer, src []S, convert func(S) T) {
 	size := int64(unsafe.Sizeof(*new(T)))
+	if n := len(src); n > 0 && int64(n)*size <= int64(len(writeArgs{}.bytes)) {
+		writeLittle(d, to, src, convert)
+		return
+	}
 	_, plain := any(src).([]T)
 	for len(src) > 0 {
 		p := d.staging.get(int64(len(src)) * size)

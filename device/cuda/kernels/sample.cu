@@ -122,17 +122,21 @@ __device__ __forceinline__ void place(const Row &r, u64 *shared, u32 bits, u32 f
 __device__ __forceinline__ bool largest(const SampleArgs &a, const float *x, u64 *shared, int *best, bool *tied) {
 	u64 most = 0, bad = 0;
 	Floats row = {(void *)x, 0, (u64)x % 16 == 0};
-#pragma unroll 4 // reads under way at once
-	for (int i = 4 * threadIdx.x; i < a.v; i += 4 * SAMPLERS) {
-		float q[4];
-		load4(row, i, a.v, q);
+	constexpr int AHEAD = 8; // reads under way at once
+	for (int first = 4 * threadIdx.x; first < a.v; first += AHEAD * 4 * SAMPLERS) {
+		float q[AHEAD][4];
 #pragma unroll
-		for (int j = 0; j < 4; j++) {
-			if (i + j >= a.v) break;
-			bad += q[j] != q[j] || q[j] == INF;
-			u64 n = (u64)key(q[j] == 0.0f ? 0.0f : q[j]) << 32 | (u32)(0x7fffffff - i - j); // -0 and 0 are equals
-			if (n > most) most = n;
-		}
+		for (int h = 0; h < AHEAD; h++) load4(row, first + h * 4 * SAMPLERS, a.v, q[h]);
+#pragma unroll
+		for (int h = 0; h < AHEAD; h++)
+#pragma unroll
+			for (int j = 0; j < 4; j++) {
+				int i = first + h * 4 * SAMPLERS + j;
+				float x = q[h][j];
+				u64 n = (u64)key(x == 0.0f ? 0.0f : x) << 32 | (u32)(0x7fffffff - i); // -0 and 0 are equals
+				if (i < a.v && (x != x || x == INF)) bad++;
+				if (i < a.v && n > most) most = n;
+			}
 	}
 	shared[threadIdx.x] = most;
 	__syncthreads();
