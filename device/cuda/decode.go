@@ -7,6 +7,7 @@ type decodeArgs struct {
 	attention   attentionArgs
 	parts       pointer
 	sums, stats pointer
+	ended       pointer
 	rows        int32
 	_           int32
 }
@@ -44,8 +45,6 @@ func (d *Device) decode(f *flash, a device.Attention, args attentionArgs) {
 	defer releaseSums()
 	stats, releaseStats := d.scratch(2 * rows)
 	defer releaseStats()
-	x.sums, x.stats = sums, stats
+	x.sums, x.stats, x.ended = sums, stats, d.tiles.counters(d, rows/decodeRows)
 	run(d, f.decode, s, &x)
-	s.z, s.shared = 1, 0
-	run(d, f.decodeSum, s, &x)
 }

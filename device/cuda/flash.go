@@ -4,14 +4,14 @@ import "hone/device"
 
 // flash are the sizes of kernels/flash.cuh for heads of up to so many channels.
 type flash struct {
-	d                 int // channels in shared memory; those behind a head's are 0
-	own, seen         int // rows of queries that a block has, rows of keys that it sees at a time
-	dqOwn, dqSeen     int
-	dkvOwn, dkvSeen   int // keys, queries
-	dkvThreads        int
-	chunk             int // keys of a part; see decode.go
-	forward, dq, dkv  kernel
-	decode, decodeSum kernel
+	d                int // channels in shared memory; those behind a head's are 0
+	own, seen        int // rows of queries that a block has, rows of keys that it sees at a time
+	dqOwn, dqSeen    int
+	dkvOwn, dkvSeen  int // keys, queries
+	dkvThreads       int
+	chunk            int // keys of a part; see decode.go
+	forward, dq, dkv kernel
+	decode           kernel
 }
 
 // flashes are in rising order; the sizes are those that FLASH is given.
@@ -25,7 +25,7 @@ var flashes = [4]flash{
 func flashOf(f flash, width string) flash {
 	file := "flash" + width
 	f.forward, f.dq, f.dkv = kernel{file, "flash_forward_" + width}, kernel{file, "flash_dq_" + width}, kernel{file, "flash_dkv_" + width}
-	f.decode, f.decodeSum = kernel{file, "decode_" + width}, kernel{file, "decode_sum_" + width}
+	f.decode = kernel{file, "decode_" + width}
 	return f
 }
 

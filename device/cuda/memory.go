@@ -142,6 +142,9 @@ func (d *Device) own() int64 {
 	for _, l := range d.tiles.lists {
 		n += l.memory.Size()
 	}
+	if d.tiles.ended != nil {
+		n += d.tiles.ended.Size()
+	}
 	if d.paging.memory != nil {
 		n += d.paging.memory.Size()
 	}

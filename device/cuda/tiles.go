@@ -14,6 +14,20 @@ type tileCache struct {
 	mu        sync.Mutex // held while a call of Attention is queued
 	sequences []device.Sequence
 	lists     map[division]*tileList
+	ended     *arena.Span // counters of kernels/decode.cuh, 0 unless one runs
+}
+
+// counters are n of them.
+func (t *tileCache) counters(d *Device, n int) pointer {
+	if size := int64(n) * 4; t.ended == nil || t.ended.Size() < size {
+		if t.ended != nil {
+			d.arena.Free(t.ended)
+			t.ended = nil
+		}
+		t.ended = d.room(max(size, 4<<10))
+		d.fail(d.driver.clear(pointer(t.ended.Base()), t.ended.Size()))
+	}
+	return pointer(t.ended.Base())
 }
 
 // division says how sequences are divided: their queries or keys into tiles (struct Tile of kernels/attention.cuh), or the keys that

@@ -1,6 +1,6 @@
 // Attention of a few queries on a long cache: the keys of a sequence are cut into parts of CHUNK, from the first key of the cache
-// on, and a block takes one for all heads that read it, so that a cache is read once and by many. What the parts leave is added
-// up in their order, or written at once where there is one. How a sequence is cut depends on its length alone. See flash.cuh.
+// on, and a block takes one for all heads that read it, so that a cache is read once and by many. The block that ends last adds up
+// what the parts leave, in their order; where there is one it is written at once. How a sequence is cut depends on its length alone. See flash.cuh.
 
 // Part is a part of the keys of a sequence.
 struct Part {
@@ -14,9 +14,51 @@ struct DecodeArgs {
 	const Part *parts;
 	float *sums;  // [parts, kv_heads, rows, d] of values weighted by exp2(score - most)
 	float *stats; // [parts, kv_heads, rows, 2]: most, and the sum of weights
+	int *ended;   // [parts, kv_heads, rows/16], 0 before and after: at a sequence's first part, how many of its blocks are done
 	int rows;     // 16·groups of queries times heads on one key/value head
 	int unused;
 };
+
+// ended_last says whether the other blocks that count are done, and what they wrote is seen.
+__device__ __forceinline__ bool ended_last(int *ended, int blocks) {
+	__shared__ int before;
+	__threadfence();
+	__syncthreads();
+	if (threadIdx.x == 0) before = atomicAdd(ended, 1);
+	__syncthreads();
+	if (before != blocks - 1) return false;
+	__threadfence();
+	if (threadIdx.x == 0) *ended = 0;
+	return true;
+}
+
+// add_parts adds up the parts of 16 rows of a sequence, a warp for a row. What other blocks wrote is read as volatile, past the cache of a multiprocessor.
+template <int D> __device__ __forceinline__ void add_parts(const DecodeArgs &x, const Part &p, int row0, int rows) {
+	constexpr int C = (D + WARP - 1) / WARP;
+	const AttentionArgs &a = x.attention;
+	int group = a.heads / a.kv_heads, kv = blockIdx.y, lane = threadIdx.x % WARP;
+	i64 step = (i64)a.kv_heads * x.rows;
+	for (int r = row0 + threadIdx.x / WARP; r < row0 + rows; r += WARPS) {
+		i64 first = ((i64)((int)blockIdx.x - p.index) * a.kv_heads + kv) * x.rows + r, at = ((i64)(p.q + r / group) * a.heads + kv * group + r % group) * a.d;
+		const volatile float *stats = x.stats + 2 * first, *sums = x.sums + first * a.d + lane;
+		float top = -INF, total = 0.0f, v[C] = {};
+		for (int i = lane; i < p.count; i += WARP) top = max_nan(stats[2 * i * step], top);
+		top = warp_max(top);
+		for (int i = lane; i < p.count; i += WARP) total += exp2_fast(stats[2 * i * step] - top) * stats[2 * i * step + 1];
+		total = warp_sum(total);
+#pragma unroll 4 // reads under way at once
+		for (int i = 0; i < p.count; i++) {
+			float scale = exp2_fast(stats[2 * i * step] - top);
+#pragma unroll
+			for (int c = 0; c < C; c++)
+				if (c * WARP + lane < a.d) v[c] += scale * sums[i * step * a.d + c * WARP];
+		}
+#pragma unroll
+		for (int c = 0; c < C; c++)
+			if (c * WARP + lane < a.d) store(a.o, at + c * WARP + lane, v[c] / total);
+		if (a.lse && lane == 0) a.lse[at / a.d] = top * LN2 + logf(total);
+	}
+}
 
 // decode gives 16 rows, which are pairs of query and head, to a block, and a quarter of the keys to each of its warps.
 template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeArgs &x) {
@@ -85,38 +127,11 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 		else if (a.lse)
 			a.lse[o_at(r) / a.d] = top * LN2 + logf(total);
 	}
-}
-
-// decode_sum adds up the parts of each sequence that has more than one, a warp for a row.
-template <int D> __device__ __forceinline__ void decode_sum(const DecodeArgs &x) {
-	constexpr int C = (D + WARP - 1) / WARP;
-	const AttentionArgs &a = x.attention;
-	Part p = x.parts[blockIdx.x];
-	if (p.index != 0 || p.count == 1) return; // all of the block
-	int group = a.heads / a.kv_heads, kv = blockIdx.y, lane = threadIdx.x % WARP;
-	i64 step = (i64)a.kv_heads * x.rows;
-	for (int r = threadIdx.x / WARP; r < group * p.q_len; r += WARPS) {
-		i64 first = ((i64)blockIdx.x * a.kv_heads + kv) * x.rows + r, at = ((i64)(p.q + r / group) * a.heads + kv * group + r % group) * a.d;
-		float top = -INF, total = 0.0f, v[C] = {};
-		for (int i = lane; i < p.count; i += WARP) top = max_nan(x.stats[2 * (first + i * step)], top);
-		top = warp_max(top);
-		for (int i = lane; i < p.count; i += WARP) total += exp2_fast(x.stats[2 * (first + i * step)] - top) * x.stats[2 * (first + i * step) + 1];
-		total = warp_sum(total);
-#pragma unroll 4 // reads under way at once
-		for (int i = 0; i < p.count; i++) {
-			float scale = exp2_fast(x.stats[2 * (first + i * step)] - top);
-#pragma unroll
-			for (int c = 0; c < C; c++)
-				if (c * WARP + lane < a.d) v[c] += scale * x.sums[(first + i * step) * a.d + c * WARP + lane];
-		}
-#pragma unroll
-		for (int c = 0; c < C; c++)
-			if (c * WARP + lane < a.d) store(a.o, at + c * WARP + lane, v[c] / total);
-		if (a.lse && lane == 0) a.lse[at / a.d] = top * LN2 + logf(total);
-	}
+	if (p.count == 1) return;
+	i64 first = ((i64)((int)blockIdx.x - p.index) * a.kv_heads + kv) * gridDim.z + blockIdx.z;
+	if (ended_last(x.ended + first, p.count)) add_parts<D>(x, p, row0, min(rows, 16));
 }
 
 // DECODE has the kernels for heads of up to D channels; device/cuda/decode.go has the same sizes.
-#define DECODE(D, CHUNK)                                              \
-	KERNEL(decode_##D, 128, DecodeArgs) { decode<D, CHUNK>(a); }         \
-	KERNEL(decode_sum_##D, 128, DecodeArgs) { decode_sum<D>(a); }
+#define DECODE(D, CHUNK) \
+	KERNEL(decode_##D, 128, DecodeArgs) { decode<D, CHUNK>(a); }

@@ -82,6 +82,8 @@ static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 
 static inline void __syncthreads() { hone_block_barrier(); }
+static inline void __threadfence() {} // one block runs after the other
+static inline int atomicAdd(int *p, int n) { return *p += n, *p - n; }
 
 static inline unsigned hone_lane() { return threadIdx.x % 32; }
 static inline float __shfl_sync(unsigned mask, float v, int lane) { return __uint_as_float(hone_exchange(mask, __float_as_uint(v), lane & 31)); }
@@ -160,6 +162,7 @@ static inline uint4 read_once(const void *p) {
 	memcpy(&v, p, 16);
 	return v;
 }
+static inline uint4 read_here(const void *p) { return read_once(p); }
 
 // Products of warpgroups, as kernels/warpgroup.cuh describes them. They are computed when they are waited for, from what registers
 // and shared memory hold then.
