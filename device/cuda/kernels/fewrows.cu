@@ -1,5 +1,5 @@
 // Products of a few rows: C (+)= A·Bᵀ (+ bias) with at most 16 rows of A, as when a token is decoded. The time is that of reading B once, so
-// a block takes 8 rows of B, which its warps share out along k in turns, and tensor cores do the products as they come: a lane's 16
+// a block takes 8 rows of B, which its warps share out along k in turns, 256 bytes of each row at a time, and tensor cores do the products as they come: a lane's 16
 // bytes are b of several mma as they are, since any order of k does when A is read in the same one. What a warp sums, and the order
 // of the warps, depend on k alone: a row has the same bits in any batch of up to 16.
 //
@@ -82,30 +82,29 @@ template <int N> __device__ __forceinline__ void few_end(const FewArgs &a, const
 
 // few_rows has AHEAD reads of each of N matrices under way before it computes. ROWS are 8 or 16.
 template <int N, int ROWS, int AHEAD> __device__ __forceinline__ void few_rows(const FewArgs &a) {
-	constexpr int STEP = 32; // numbers of a row that a warp reads at once
+	constexpr int STEP = 32, OWN = 4 * STEP; // numbers of a row that a warp reads at once, and that it has side by side
 	__shared__ float parts[N][WARPS][16][8];
 	int block = blockIdx.x, which = N > 1 ? 0 : (a.count > 1 && block >= a.few[1].first) + (a.count > 2 && block >= a.few[2].first);
 	const Few *few = a.few + which;
 	block -= few->first;
-	int lane = threadIdx.x % WARP, g = lane / 4, column = block * 8 + g;
+	int lane = threadIdx.x % WARP, g = lane / 4, column = block * 8 + g, start = threadIdx.x / WARP * OWN + lane % 4 * 8;
 	bool there = column < few->n;
 	const u16 *row[N];
 #pragma unroll
 	for (int n = 0; n < N; n++) row[n] = few[n].b + (there ? column : 0) * few[n].ldb;
-	uint4 none = {0, 0, 0, 0};
+	uint4 none = {0, 0, 0, 0}, w[AHEAD][N];
 	float c[N][4] = {};
 	const u16 *x = a.a + g * a.lda;
-	for (int k0 = threadIdx.x / WARP * STEP; k0 < a.k; k0 += AHEAD * WARPS * STEP) {
-		uint4 w[AHEAD][N], low[AHEAD], high[AHEAD];
+	for (int k0 = start; k0 - start < a.k; k0 += AHEAD / 4 * WARPS * OWN) {
+		uint4 low[AHEAD], high[AHEAD];
+		auto place = [&](int i) { return k0 + i / 4 * WARPS * OWN + i % 4 * STEP; };
+#pragma unroll
+		for (int i = 0; i < AHEAD; i++)
+#pragma unroll
+			for (int n = 0; n < N; n++) w[i][n] = there && place(i) < a.k ? read_here(row[n] + place(i)) : none;
 #pragma unroll
 		for (int i = 0; i < AHEAD; i++) {
-			int k = k0 + i * WARPS * STEP + lane % 4 * 8;
-#pragma unroll
-			for (int n = 0; n < N; n++) w[i][n] = there && k < a.k ? read_once(row[n] + k) : none;
-		}
-#pragma unroll
-		for (int i = 0; i < AHEAD; i++) {
-			int k = k0 + i * WARPS * STEP + lane % 4 * 8;
+			int k = place(i);
 			low[i] = row_part(x + k, g < a.m && k < a.k);
 			high[i] = row_part(x + 8 * a.lda + k, ROWS > 8 && g + 8 < a.m && k < a.k);
 		}

@@ -53,6 +53,13 @@ __device__ __forceinline__ uint4 read_once(const void *p) {
 	return v;
 }
 
+// read_here is read_once as an ordinary read, which the compiler moves behind no other one: of a loop's first reads it left some where their products are.
+__device__ __forceinline__ uint4 read_here(const void *p) {
+	uint4 v;
+	asm volatile("ld.global.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+	return v;
+}
+
 // pack2 rounds two numbers to bf16, the first in the lower half.
 __device__ __forceinline__ u32 pack2(float low, float high) {
 	u32 r;
