@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -157,19 +158,29 @@ func TestSteadyAlgorithm(t *testing.T) {
 	}
 }
 
-// TestRowsDoNotDependOnOthers multiplies on a card what training and scoring do, with different numbers of rows.
+// TestRowsDoNotDependOnOthers multiplies on a card what training and scoring do, with different numbers of rows, as layers with a bias and without.
 func TestRowsDoNotDependOnOthers(t *testing.T) {
 	d := openCard(t)
-	for _, s := range [][2]int{{4096, 4096}, {14336, 4096}, {4096, 14336}, {1024, 4096}, {128256, 4096}, {768, 768}, {50304, 768}} {
+	for _, s := range []struct {
+		n, k   int
+		biased bool
+	}{
+		{4096, 4096, false}, {14336, 4096, false}, {4096, 14336, false}, {1024, 4096, false}, {128256, 4096, false}, {768, 768, false}, {50304, 768, false},
+		{3072, 768, true}, {768, 3072, true}, {2304, 768, true}, {768, 768, true}, {512, 3584, true}, {3584, 3584, true},
+	} {
 		const most = 5000
-		n, k := s[0], s[1]
-		a, b := d.Alloc(most*k, device.BF16), d.Alloc(n*k, device.BF16)
+		n, k := s.n, s.k
+		a, b, bias := d.Alloc(most*k, device.BF16), d.Alloc(n*k, device.BF16), device.Buffer{}
 		writeNormal(d, a)
 		writeNormal(d, b)
+		if s.biased {
+			bias = d.Alloc(n, device.F32)
+			writeNormal(d, bias)
+		}
 		var want []uint16
 		for _, m := range []int{most, 4096, 1000, manyRows} {
 			c := d.Alloc(m*n, device.BF16)
-			d.MatMul(device.MatMul{M: m, N: n, K: k, A: a.Slice(0, m*k), B: b, TransB: true, C: c})
+			d.MatMul(device.MatMul{M: m, N: n, K: k, A: a.Slice(0, m*k), B: b, TransB: true, C: c, Bias: bias})
 			got := make([]uint16, manyRows*n)
 			if err := d.Read(got, c.Slice(0, manyRows*n)); err != nil {
 				t.Fatal(err)
@@ -184,6 +195,43 @@ func TestRowsDoNotDependOnOthers(t *testing.T) {
 		}
 		d.Free(a)
 		d.Free(b)
+		if s.biased {
+			d.Free(bias)
+		}
+	}
+}
+
+// TestBiasIsRoundedOnce adds on a card biases as large as the sums of a product. What rounds between differs in one element of thirteen.
+func TestBiasIsRoundedOnce(t *testing.T) {
+	d := openCard(t)
+	for _, s := range [][2]int{{3072, 768}, {768, 3072}, {2304, 768}, {768, 768}, {512, 3584}, {3584, 3584}, {64, 32}, {136, 24}} {
+		for _, transB := range []bool{false, true} {
+			const m = 1000
+			n, k := s[0], s[1]
+			a, b, bias, c, sums := d.Alloc(m*k, device.BF16), d.Alloc(n*k, device.BF16), d.Alloc(n, device.BF16), d.Alloc(m*n, device.BF16), d.Alloc(m*n, device.F32)
+			writeNormal(d, a)
+			writeNormal(d, b)
+			writeNormal(d, bias)
+			d.Scale(bias, float32(math.Sqrt(float64(k))))
+			d.MatMul(device.MatMul{M: m, N: n, K: k, A: a, B: b, TransB: transB, C: sums})
+			d.MatMul(device.MatMul{M: m, N: n, K: k, A: a, B: b, TransB: transB, C: c, Bias: bias})
+			got, product, added := make([]float32, m*n), make([]float32, m*n), make([]float32, n)
+			if err := errors.Join(d.Read(got, c), d.Read(product, sums), d.Read(added, bias)); err != nil {
+				t.Fatal(err)
+			}
+			other := 0
+			for i, v := range product {
+				if want := math.Float32bits(v + added[i%n]); math.Float32bits(got[i]) != (want+0x7fff+want>>16&1)&^0xffff {
+					other++
+				}
+			}
+			if other > m*n/100 {
+				t.Errorf("N=%d K=%d, transposed %v: %d of %d elements are not the rounded sum with the bias", n, k, transB, other, m*n)
+			}
+			for _, x := range []device.Buffer{a, b, bias, c, sums} {
+				d.Free(x)
+			}
+		}
 	}
 }
 

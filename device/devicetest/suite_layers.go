@@ -19,6 +19,7 @@ func testMatMul(p *pair) {
 		})
 	}
 	p.batchedMatMul()
+	p.manyRows()
 	p.fewRows()
 	p.fewColumns()
 	p.shortSums()
@@ -68,6 +69,20 @@ func (p *pair) shortSums() {
 			p.check(label("MatMul of short sums %v form %d", s, form), c, productTolerance(k, device.BF16))
 			p.freeAll()
 		}
+	}
+}
+
+// manyRows checks products with a bias of rows enough for what a device may do there alone.
+func (p *pair) manyRows() {
+	for i, s := range sample([][3]int{{512, 16, 24}, {777, 40, 8}, {1024, 8, 264}, {600, 8, 32}}) {
+		p.eachTypes(2, func(types string, t []device.DType) {
+			m, n, k := s[0], s[1], s[2]
+			a, b, c, bias := p.normal(m*k, t[0], 1), p.normal(n*k, t[0], 1), p.normal(m*(n+8), t[1], 1), p.normal(n, t[1], 1)
+			p.both(func(d device.Device, at func(operand) device.Buffer) {
+				d.MatMul(device.MatMul{M: m, N: n, K: k, A: at(a), B: at(b), TransB: i%2 == 0, C: at(c), LDC: n + 8, Bias: at(bias)})
+			})
+			p.check(label("MatMul of many rows and a bias %v%s", s, types), c, productTolerance(k, t[0]))
+		})
 	}
 }
 
