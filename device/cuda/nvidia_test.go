@@ -116,12 +116,12 @@ func TestAllocZero(t *testing.T) {
 }
 
 // TestSteadyAlgorithm: the library is asked once for all products of many rows with a weight, and for each of few rows. The test's
-// library answers with the sizes that it is asked for.
+// library answers with the sizes that it is asked for. Of what it has for a head the first is taken that overlaps.
 func TestSteadyAlgorithm(t *testing.T) {
 	d := openFake(t)
 	n := d.driver.(orderly).driver.(*nvidia)
 	l := n.lt
-	for name, f := range map[string]*uintptr{"hone_layout": &l.layoutCreate, "hone_heuristic": &l.heuristic, "hone_described": &l.check, "hone_matmul": &l.matmul} {
+	for name, f := range map[string]*uintptr{"hone_layout": &l.layoutCreate, "hone_heuristic": &l.heuristic, "hone_described": &l.check, "hone_matmul": &l.matmul, "hone_config": &l.config} {
 		if err := l.library.Functions(map[string]*uintptr{name: f}); err != nil {
 			t.Fatal(err)
 		}
@@ -148,13 +148,15 @@ func TestSteadyAlgorithm(t *testing.T) {
 	}{
 		{gemm{m: 512, n: 64, k: 32, transB: true}, steadyRows}, {gemm{m: 777, n: 64, k: 32, transB: true}, steadyRows}, {gemm{m: 511, n: 64, k: 32, transB: true}, 511},
 		{gemm{m: 5, n: 40000, k: 32, transB: true}, steadyRows}, {gemm{m: 600, n: 64, k: 32, transA: true}, 600},
+		{gemm{m: 700, n: 50000, k: 32, transB: true, half: true}, 200000 + steadyRows}, {gemm{m: 60000, n: 64, k: 32, transA: true, half: true}, 260000},
+		{gemm{m: 701, n: 50000, k: 32, transB: true, half: true, halfC: true}, steadyRows},
 	} {
 		if got := chosen(c.g); got != c.want {
 			t.Errorf("%+v runs the algorithm for %d rows, want %d", c.g, got, c.want)
 		}
 	}
-	if len(l.steady) != 2 {
-		t.Errorf("%d algorithms were asked for, want 2", len(l.steady))
+	if len(l.steady) != 4 {
+		t.Errorf("%d algorithms were asked for, want 4", len(l.steady))
 	}
 }
 
