@@ -128,7 +128,7 @@ func (d *Device) Memory() device.MemoryStats {
 	return device.MemoryStats{InUse: inUse - own, Peak: peak - own, Held: held}
 }
 
-// own is what the device holds for itself; a card may be too full for it to have come to have anything.
+// own is what the device holds for itself; a card may be too full for it to have come to have anything. It locks nothing: memory runs out under locks.
 func (d *Device) own() int64 {
 	var n int64
 	if d.staging != nil {
@@ -137,14 +137,7 @@ func (d *Device) own() int64 {
 	if d.tables != nil {
 		n += d.tables.Size()
 	}
-	d.tiles.mu.Lock()
-	defer d.tiles.mu.Unlock()
-	for _, l := range d.tiles.lists {
-		n += l.memory.Size()
-	}
-	if d.tiles.ended != nil {
-		n += d.tiles.ended.Size()
-	}
+	n += d.tiles.bytes.Load()
 	if d.paging.memory != nil {
 		n += d.paging.memory.Size()
 	}

@@ -62,6 +62,35 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// TestOutOfMemoryUnderLocks: what runs out of memory while it holds a lock says so as well, and leaves nothing behind.
+func TestOutOfMemoryUnderLocks(t *testing.T) {
+	d := openLimited(t, rising, false, copiesLate, 22<<20)
+	const rows, heads, width = 256, 2, 20
+	x, lse, y := d.AllocZero(rows*heads*width, device.F32), d.AllocZero(rows*heads, device.F32), d.AllocZero(1, device.F32)
+	all := device.Attention{O: x, Q: x, K: x, V: x, LSE: lse, Heads: heads, KVHeads: heads, D: width, Scale: 1}
+	for range rows {
+		all.Sequences = append(all.Sequences, device.Sequence{Q: len(all.Sequences), QLen: 1, K: len(all.Sequences), KLen: 1})
+	}
+	var full []device.Buffer
+	for size := 1 << 20; size > 0; size /= 2 {
+		for tensor.Try(func() { full = append(full, d.Alloc(size, device.F32)) }) == nil {
+		}
+	}
+	asOutOfMemory(t, tensor.Try(func() { d.Attention(all) }))
+	asOutOfMemory(t, tensor.Try(func() {
+		d.Reduce(device.Sum, y, full[0])
+		_ = d.Sync()
+	}))
+	for _, b := range full {
+		d.Free(b)
+	}
+	d.Attention(all)
+	d.Reduce(device.Sum, y, x)
+	if err := d.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func asOutOfMemory(t *testing.T, err error) *device.OutOfMemory {
 	t.Helper()
 	var e *device.OutOfMemory

@@ -60,6 +60,7 @@ func (d *Device) holdReduction(op int32, x reduced) {
 // releaseReductions queues the reductions that are held, which are locked.
 func (d *Device) releaseReductions() {
 	r := &d.held.reduce
+	defer func() { r.count = 0 }() // also when memory runs out: what they were to read and write may be another's soon
 	last := r.of[r.count-1]
 	count := int(last.first) + over(int(last.n), reducePart)
 	parts, release := d.scratch(count)
@@ -69,7 +70,6 @@ func (d *Device) releaseReductions() {
 		d.launch(kernelReduceParts, line(count, 256), unsafe.Pointer(r), unsafe.Sizeof(*r))
 	}
 	d.launch(kernelReduceFinal, line(int(r.count), 256), unsafe.Pointer(r), unsafe.Sizeof(*r))
-	r.count = 0
 }
 
 type columnArgs struct {

@@ -3,6 +3,7 @@ package cuda
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"hone/device"
 	"hone/internal/arena"
@@ -14,17 +15,30 @@ type tileCache struct {
 	mu        sync.Mutex // held while a call of Attention is queued
 	sequences []device.Sequence
 	lists     map[division]*tileList
-	ended     *arena.Span // counters of kernels/decode.cuh, 0 unless one runs
+	ended     *arena.Span  // counters of kernels/decode.cuh, 0 unless one runs
+	bytes     atomic.Int64 // of all of it on the card
+}
+
+// take is room for the cache, give gives it back.
+func (t *tileCache) take(d *Device, n int64) *arena.Span {
+	s := d.room(n)
+	t.bytes.Add(s.Size())
+	return s
+}
+
+func (t *tileCache) give(d *Device, s *arena.Span) {
+	t.bytes.Add(-s.Size())
+	d.arena.Free(s)
 }
 
 // counters are n of them.
 func (t *tileCache) counters(d *Device, n int) pointer {
 	if size := int64(n) * 4; t.ended == nil || t.ended.Size() < size {
 		if t.ended != nil {
-			d.arena.Free(t.ended)
+			t.give(d, t.ended)
 			t.ended = nil
 		}
-		t.ended = d.room(max(size, 4<<10))
+		t.ended = t.take(d, max(size, 4<<10))
 		d.fail(d.driver.clear(pointer(t.ended.Base()), t.ended.Size()))
 	}
 	return pointer(t.ended.Base())
@@ -59,7 +73,7 @@ func (l *tileList) at() pointer { return pointer(l.memory.Base()) }
 func (t *tileCache) of(d *Device, a device.Attention, how division) *tileList {
 	if t.lists == nil || !slices.Equal(t.sequences, a.Sequences) {
 		for _, l := range t.lists {
-			d.arena.Free(l.memory)
+			t.give(d, l.memory)
 		}
 		t.lists, t.sequences = map[division]*tileList{}, slices.Clone(a.Sequences)
 	}
@@ -72,7 +86,7 @@ func (t *tileCache) of(d *Device, a device.Attention, how division) *tileList {
 		} else {
 			words = l.addTiles(a.Sequences, how)
 		}
-		l.memory = d.room(int64(len(words)) * 4)
+		l.memory = t.take(d, int64(len(words))*4)
 		write(d, l.at(), words, keep)
 		t.lists[how] = l
 	}
