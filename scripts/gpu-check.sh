@@ -46,7 +46,7 @@ row() { printf '%-34s %-8s %s\n' "$1" "$2" "$3"; }
 tests() {
 	local name=$1$suffix
 	(cd device/cuda && timeout "$2" "$dir/cuda.test" -test.v -test.run "^$name\$" -libraries "$libraries") >"$log/$name" 2>&1
-	local code=$? rows
+	local code=$? rows part result took
 	rows=$(sed -nE 's|^ *--- ([A-Z]+): ([A-Za-z0-9_/]+) \((.*)\)|\2 \1 \3|p' "$log/$name")
 	while read -r part result took; do
 		[ -z "$part" ] || row "$part" "$result" "$took"
@@ -121,7 +121,8 @@ kernels() {
 
 # Parts of the suite that run side by side under NVIDIA's tools, which take long: together they have all files of kernels.
 readonly sanitized=(
-	'TestConformance$/^(Copy2D|Gated|Dropout|Norm|Rope|Embedding|PutRows|CrossEntropy|Reduce|ColumnSum)$'
+	'TestConformance$/^(Copy2D|Gated|Dropout|Norm|Rope)$'
+	'TestConformance$/^(Embedding|PutRows|CrossEntropy|Reduce|ColumnSum)$'
 	'TestConformance$/^(Route|Combine|AdamW8|Split|Pack|MatMulPacked|MatMulScaled|LowRankGrad)$'
 	'TestConformance$/^(MatMul|MatMulPlus)$'
 	'TestConformance$/^Attention$'
@@ -130,7 +131,7 @@ readonly sanitized=(
 
 # sanitizers: a row for each tool of NVIDIA's compute-sanitizer
 sanitizers() {
-	local sanitizer tool part code running=()
+	local sanitizer tool part code races running=()
 	sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 	if [ -z "$sanitizer" ]; then
 		row "compute-sanitizer" "NONE" "it is not here"
@@ -150,6 +151,9 @@ sanitizers() {
 	for tool in memcheck racecheck initcheck; do
 		for part in "${!sanitized[@]}"; do
 			code=$(cat "$log/$tool.$part.code")
+			# racecheck reports cuBLASLt's own kernels (nvjet) as well; with nothing else to say it passes
+			races=$(grep -a 'Race reported' "$log/$tool.$part")
+			if [ "$code" = 9 ] && [ -n "$races" ] && ! grep -vq nvjet <<<"$races"; then code=0; fi
 			case $code in
 			0) row "compute-sanitizer $tool" "PASS" "${sanitized[$part]}" ;;
 			124) row "compute-sanitizer $tool" "UNKNOWN" "${sanitized[$part]} took more than 60 s" ;;
