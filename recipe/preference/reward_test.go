@@ -28,9 +28,9 @@ func TestReward(t *testing.T) {
 	for _, form := range recipetest.Few(1, "pairs", "messages") {
 		for _, method := range recipetest.Few(1, "full", "lora") {
 			out := filepath.Join(t.TempDir(), "run")
-			args := []string{"method=" + method, "steps=120"}
+			args := []string{"method=" + method, "steps=200", "schedule.name=linear"} // at a constant rate what is learned goes up and down with rounding
 			if method == "lora" {
-				args = append(args, "optimizer.learning_rate=0.002", "lora.r=8", "steps=300", "schedule.name=linear")
+				args = append(args, "optimizer.learning_rate=0.002", "lora.r=8", "steps=300")
 			}
 			if form == "messages" {
 				args = append(args, "chat_template=zephyr")
