@@ -19,7 +19,7 @@ type Env struct {
 	Log      *slog.Logger // may be nil
 	Begun    time.Time    // when the command began, to tell how long it took until the first step; zero: with the recipe
 	Memory   int64        // bytes that the device has at most; 0 where it is not known
-	Rates    plan.Meter   // of the machine, asked once the work is known, to say beforehand how long a step takes; nil where they are not known
+	Meter    plan.Meter   // of the rates of the machine, asked once the work is known, to say beforehand how long a step takes; nil where they are not known
 }
 
 func (e Env) WithDefaults() Env {

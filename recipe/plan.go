@@ -53,10 +53,10 @@ func (p *Planned) Print(out io.Writer) {
 }
 
 // Planned is the plan of steps of a memory and work, whose batches hold a share of the rows of full ones.
-func (c *Training) Planned(stage string, m plan.Memory, steps int, rows float64, rates plan.Meter) (*Planned, error) {
+func (c *Training) Planned(stage string, m plan.Memory, steps int, rows float64, meter plan.Meter) (*Planned, error) {
 	full := float64(c.BatchSize * c.SequenceLength * c.GradientAccumulationSteps)
 	p := &Planned{Stage: stage, Memory: m, Steps: steps, Tokens: int64(rows * full * float64(steps))}
-	step, err := m.Work.TimeBy(rates)
+	step, err := m.Work.TimeBy(meter)
 	p.StepSeconds = step.Seconds()
 	p.Seconds = float64(steps) * p.StepSeconds
 	return p, err

@@ -41,7 +41,7 @@ func (r *Run) ahead(ctx context.Context) (p *Planned, err error) {
 	err = r.Training.fit(slices.Concat(r.Training.lower(r.From), s.Lower()), func() (int64, int, error) {
 		other := &Run{Training: r.Training, Recipe: r.Recipe, From: r.From, Tokenizer: r.Tokenizer, Begin: r.Begin}
 		other.Stage = s.Repeat(other)
-		if err := other.rehearsing(Env{Rates: r.Env.Rates}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
+		if err := other.rehearsing(Env{Meter: r.Env.Meter}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
 			return 0, 0, fmt.Errorf("plan the run: %w", err)
 		}
 		return p.Needed(), p.layers, nil
@@ -168,11 +168,11 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	}
 	p.FLOPs = work.FLOPs()
 	p.perToken = float64(p.FLOPs.Total()) / (mean * float64(together))
-	took, err := work.TimeBy(r.Env.Rates)
+	took, err := work.TimeBy(r.Env.Meter)
 	if err != nil {
 		return err
 	}
-	writing, err := wrote.TimeBy(r.Env.Rates)
+	writing, err := wrote.TimeBy(r.Env.Meter)
 	if err != nil {
 		return err
 	}

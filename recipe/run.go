@@ -185,10 +185,10 @@ func (r *Run) planMemory(ctx context.Context) error {
 		if r.planned, err = r.Training.PlanStep(config, r.From, fill); err != nil {
 			return err
 		}
-		step, err := r.planned.Work.TimeBy(r.Env.Rates)
+		step, err := r.planned.Work.TimeBy(r.Env.Meter)
 		r.stepTime = step.Seconds()
 		return err
-	case ok && (r.Training.Memory != "" || r.Env.Rates != nil):
+	case ok && (r.Training.Memory != "" || r.Env.Meter != nil):
 		if r.foreseen, r.unplanned = r.ahead(ctx); r.unplanned == nil {
 			r.planned, r.stepTime = r.foreseen.Memory, r.foreseen.StepSeconds
 		} else if r.Training.Memory != "" {

@@ -89,11 +89,11 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 		return err
 	}
 	progress := newProgress(a.err, 0)
-	var rates plan.Meter // of a GPU none are known
+	var meter plan.Meter // of a GPU none are known
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
-		rates = a.meter(newPeakMeter(c.Threads, c.DType))
+		meter = a.meter(newPeakMeter(c.Threads, c.DType))
 	}
-	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Rates: rates})
+	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Meter: meter})
 	progress.clear()
 	if err != nil {
 		return err
@@ -154,7 +154,7 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Rates: a.meter(p.peak), Memory: memoryOf(dev)})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meter(p.peak), Memory: memoryOf(dev)})
 	p.clear()
 	if err != nil {
 		return nil, err

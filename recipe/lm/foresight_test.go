@@ -26,7 +26,7 @@ func TestPlannedSteps(t *testing.T) {
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		p, err := c.Plan(t.Context(), recipe.Env{Rates: recipetest.Slow})
+		p, err := c.Plan(t.Context(), recipe.Env{Meter: recipetest.Slow})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestPlannedSteps(t *testing.T) {
 func TestPlannedAnswers(t *testing.T) {
 	from, examples := base(t), recipetest.ExampleFile(t, "completion")
 	plan := func(args ...string) *recipe.Planned {
-		p, err := tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), args...).Plan(t.Context(), recipe.Env{Rates: recipetest.Slow})
+		p, err := tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), args...).Plan(t.Context(), recipe.Env{Meter: recipetest.Slow})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,13 +83,13 @@ func TestPlanBesideRun(t *testing.T) {
 	c := tiny(t, recipetest.TextFolder(t), filepath.Join(t.TempDir(), "run"), "steps=3")
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()
-	p, err := c.Plan(t.Context(), recipe.Env{Rates: recipetest.Slow})
+	p, err := c.Plan(t.Context(), recipe.Env{Meter: recipetest.Slow})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var table train.TableEvent
 	info := map[string]any{}
-	sum, err := c.Run(context.Background(), recipe.Env{Device: dev, Rates: recipetest.Slow, Events: func(e train.Event) {
+	sum, err := c.Run(context.Background(), recipe.Env{Device: dev, Meter: recipetest.Slow, Events: func(e train.Event) {
 		switch e := e.(type) {
 		case train.TableEvent:
 			table = e

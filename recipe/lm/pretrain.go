@@ -162,7 +162,7 @@ func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, err
 	if err != nil {
 		return nil, err
 	}
-	return c.Training.Planned("pretrain", m, c.Steps, 1, env.Rates)
+	return c.Training.Planned("pretrain", m, c.Steps, 1, env.Meter)
 }
 
 // config is that of the model, before there is a tokenizer.

@@ -320,5 +320,5 @@ func (c *SFT) Plan(ctx context.Context, env recipe.Env) (p *recipe.Planned, err 
 		return nil, err
 	}
 	ours := s.ours()
-	return c.Training.Planned("sft", m, cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.packFill()*ours+1-ours, env.Rates)
+	return c.Training.Planned("sft", m, cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.packFill()*ours+1-ours, env.Meter)
 }

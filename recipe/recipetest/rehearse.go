@@ -19,7 +19,7 @@ func Foretold(t *testing.T, name string, c Recipe) {
 	t.Helper()
 	dev := cpu.New(cpu.Options{Threads: 1})
 	told := map[string]any{}
-	sum, err := c.Run(context.Background(), recipe.Env{Device: dev, Rates: Slow, Events: func(e train.Event) {
+	sum, err := c.Run(context.Background(), recipe.Env{Device: dev, Meter: Slow, Events: func(e train.Event) {
 		switch e := e.(type) {
 		case train.InfoEvent:
 			maps.Copy(told, e.Values)
@@ -57,7 +57,7 @@ func Rehearsed(t *testing.T, name string, make func(out string) Planning) {
 	if err := c.Validate(); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	p, err := c.Plan(t.Context(), recipe.Env{Rates: Slow})
+	p, err := c.Plan(t.Context(), recipe.Env{Meter: Slow})
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
