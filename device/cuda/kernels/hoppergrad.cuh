@@ -205,6 +205,15 @@ __device__ __forceinline__ void supply_queries(const AttentionArgs &a, const Til
 	});
 }
 
+// queries_in_tiles are the queries from lo to end, whole tiles, that see one of a block's keys, and the tiles of all heads that read these, one head after the other.
+template <int OWN, int SEEN> __device__ __forceinline__ void queries_in_tiles(const AttentionArgs &a, const Tile &t, int &lo, int &end, int &count) {
+	int off = t.k_len - t.q_len, hi = a.window > 0 ? min(t.q_len, t.first + OWN - 1 + a.window - off) : t.q_len;
+	lo = max(0, t.first - off) / SEEN * SEEN;
+	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN);
+	end = lo + tiles * SEEN;
+	count = tiles * (a.heads / a.kv_heads);
+}
+
 template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ void hopper_dkv(const AttentionArgs &a) {
 	constexpr int OWN = 64 * GROUPS, N = SEEN / 8, C = D / 8;
 	static_assert(TILES > 2 + (OWN - 64) / SEEN, "as in hopper_dq, when a warpgroup has passed over tiles that see only keys of the others");
@@ -213,10 +222,8 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 	__shared__ u64 written[GROUPS];
 	u16 *ks = panels(), *vs = ks + OWN * D, *qs = vs + OWN * D, *gs = qs + TILES * SEEN * D; // keys, values, tiles of queries and gradients of o
 	Tile t = a.tiles[blockIdx.y];
-	int kv = blockIdx.x, off = t.k_len - t.q_len, group = group_of();
-	// tiles of queries that see one of the keys, for the heads that read these one after the other
-	int lo = max(0, t.first - off) / SEEN * SEEN, hi = a.window > 0 ? min(t.q_len, t.first + OWN - 1 + a.window - off) : t.q_len;
-	int tiles = max(0, (hi - lo + SEEN - 1) / SEEN), count = tiles * (a.heads / a.kv_heads), end = lo + tiles * SEEN;
+	int kv = blockIdx.x, off = t.k_len - t.q_len, group = group_of(), lo, end, count;
+	queries_in_tiles<OWN, SEEN>(a, t, lo, end, count);
 	if (threadIdx.x < GROUPS) meeting_begin(written + threadIdx.x, GROUP);
 	begin(ring, GROUPS);
 	if (group == GROUPS) {
