@@ -50,7 +50,7 @@ __device__ __forceinline__ u16 narrow(float f) {
 #endif
 }
 
-// narrow2 is two bf16 numbers, the first one in the lower half.
+// narrow2 rounds two numbers to bf16, the first one in the lower half.
 __device__ __forceinline__ u32 narrow2(float a, float b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 	u32 u;

@@ -44,7 +44,7 @@ template <int D, int M, int N, int C> __device__ __forceinline__ void add_weight
 #pragma unroll
 		for (int m = 0; m < M; m++)
 #pragma unroll
-			for (int i = 0; i < 4; i++) ws[m][i] = pack2(w[m][2 * k + i / 2][i % 2 * 2], w[m][2 * k + i / 2][i % 2 * 2 + 1]);
+			for (int i = 0; i < 4; i++) ws[m][i] = narrow2(w[m][2 * k + i / 2][i % 2 * 2], w[m][2 * k + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
 		for (int c = 0; c < C; c += 2) {
 			u32 ys[4];
@@ -69,7 +69,7 @@ template <int D, int M, int C> __device__ __forceinline__ void keep(u16 *tile, i
 #pragma unroll
 			for (int h = 0; h < 2; h++)
 				*(u32 *)(tile + at<D>(row + 16 * m + 8 * h + lane / 4, from + n) + lane % 4 * 2) =
-				    pack2(c[m][n][2 * h] * factors[m][h], c[m][n][2 * h + 1] * factors[m][h]);
+				    narrow2(c[m][n][2 * h] * factors[m][h], c[m][n][2 * h + 1] * factors[m][h]);
 }
 
 // write_rows copies the first count rows of a tile to memory.

@@ -62,7 +62,7 @@ template <int K, int N> __device__ __forceinline__ void rounded(u32 (&a)[K][4], 
 #pragma unroll
 	for (int k = 0; k < K; k++)
 #pragma unroll
-		for (int i = 0; i < 4; i++) a[k][i] = pack2(c[2 * k + i / 2][i % 2 * 2], c[2 * k + i / 2][i % 2 * 2 + 1]);
+		for (int i = 0; i < 4; i++) a[k][i] = narrow2(c[2 * k + i / 2][i % 2 * 2], c[2 * k + i / 2][i % 2 * 2 + 1]);
 }
 
 // keep puts factors·c, rounded, into a tile from a row on, that of the warp; factors are of rows g and g+8.
@@ -73,7 +73,7 @@ template <int ROWS, int N> __device__ __forceinline__ void keep(u16 *tile, int r
 #pragma unroll
 		for (int h = 0; h < 2; h++) {
 			float f = h ? f1 : f0;
-			*(u32 *)(tile + in_panel<ROWS>(row + 8 * h + lane / 4, n) + lane % 4 * 2) = pack2(c[n][2 * h] * f, c[n][2 * h + 1] * f);
+			*(u32 *)(tile + in_panel<ROWS>(row + 8 * h + lane / 4, n) + lane % 4 * 2) = narrow2(c[n][2 * h] * f, c[n][2 * h + 1] * f);
 		}
 }
 

@@ -60,13 +60,6 @@ __device__ __forceinline__ uint4 read_here(const void *p) {
 	return v;
 }
 
-// pack2 rounds two numbers to bf16, the first in the lower half.
-__device__ __forceinline__ u32 pack2(float low, float high) {
-	u32 r;
-	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
-	return r;
-}
-
 // exp2_fast is 2 to the x to within 2^-22; what is below the normal numbers is 0.
 __device__ __forceinline__ float exp2_fast(float x) {
 	float r;
@@ -74,17 +67,16 @@ __device__ __forceinline__ float exp2_fast(float x) {
 	return r;
 }
 #else
-__device__ __forceinline__ u32 pack2(float low, float high) { return narrow(low) | (u32)narrow(high) << 16; }
 __device__ __forceinline__ float exp2_fast(float x) { return exp2f(x); }
 #endif
 
 // unpack8 makes bf16 of 8 numbers in NF4, two in a byte, the first in its upper half; table has what the codes stand for.
 __device__ __forceinline__ uint4 unpack8(u32 codes, const float *table, float scale) {
 	uint4 v;
-	v.x = pack2(table[codes >> 4 & 15] * scale, table[codes & 15] * scale);
-	v.y = pack2(table[codes >> 12 & 15] * scale, table[codes >> 8 & 15] * scale);
-	v.z = pack2(table[codes >> 20 & 15] * scale, table[codes >> 16 & 15] * scale);
-	v.w = pack2(table[codes >> 28] * scale, table[codes >> 24 & 15] * scale);
+	v.x = narrow2(table[codes >> 4 & 15] * scale, table[codes & 15] * scale);
+	v.y = narrow2(table[codes >> 12 & 15] * scale, table[codes >> 8 & 15] * scale);
+	v.z = narrow2(table[codes >> 20 & 15] * scale, table[codes >> 16 & 15] * scale);
+	v.w = narrow2(table[codes >> 28] * scale, table[codes >> 24 & 15] * scale);
 	return v;
 }
 

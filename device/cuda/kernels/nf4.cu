@@ -43,7 +43,7 @@ __device__ __forceinline__ void write2(const ProductArgs &x, int row, int column
 	if (x.bias.p) u += load(x.bias, column), v += both ? load(x.bias, column + 1) : 0.0f;
 	if (x.acc) u += load(x.c, to), v += both ? load(x.c, to + 1) : 0.0f;
 	if (both && x.c.half && (unsigned long long)((u16 *)x.c.p + to) % 4 == 0) {
-		*(u32 *)((u16 *)x.c.p + to) = pack2(u, v);
+		*(u32 *)((u16 *)x.c.p + to) = narrow2(u, v);
 		return;
 	}
 	store(x.c, to, u);

@@ -110,7 +110,7 @@ struct ShortArgs {
 };
 
 // add2 adds what is in C.
-__device__ __forceinline__ u32 add2(u32 c, float u, float v) { return pack2(u + __uint_as_float(c << 16), v + __uint_as_float(c & 0xffff0000u)); }
+__device__ __forceinline__ u32 add2(u32 c, float u, float v) { return narrow2(u + __uint_as_float(c << 16), v + __uint_as_float(c & 0xffff0000u)); }
 
 // short_product has sums of up to 16·STEPS numbers; B is [n, k] where it is TURNED.
 template <int STEPS, bool TURNED> __device__ __forceinline__ void short_product(const ShortArgs &x) {
