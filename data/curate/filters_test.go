@@ -83,6 +83,8 @@ func TestFiltersMend(t *testing.T) {
 		{Mend(), "plain", "plain"},
 		{Mend(), "caf\xe9", "café"},
 		{Mend(), "cafÃ© itâ€™s", "café it’s"},
+		{Mend(), "the cafÃ© was “closed” donâ€™t you know Ω", "the café was “closed” don’t you know Ω"}, // a part of a page
+		{Mend(), "Ω “MAÇÃ” «MANHû", "Ω “MAÇÃ” «MANHû"},
 		{Mend(), "Ã is a letter of São Paulo", "Ã is a letter of São Paulo"},
 		{Mend(), "e\u0301", "é"},
 		{Mend(), "a\r\nb\x00\x07c\ufeff", "a\nbc"},
@@ -90,6 +92,7 @@ func TestFiltersMend(t *testing.T) {
 		{DefaultPII().Step(), "from 8.8.8.8 to 192.168.1.7 in version 1.2.3", "from <IP> to 192.168.1.7 in version 1.2.3"},
 		{DefaultPII().Step(), "call +49 30 1234 5678, 1+2", "call <PHONE>, 1+2"},
 		{DefaultPII().Step(), "key AKIAIOSFODNN7EXAMPLE and ghp_" + strings.Repeat("a1", 18), "key <KEY> and <KEY>"},
+		{DefaultPII().Step(), "sk-proj-Ab1" + strings.Repeat("Xy2", 12) + " on example.org/sk-hynix-reports-third-quarter", "<KEY> on example.org/sk-hynix-reports-third-quarter"},
 		{DefaultPII().Step(), "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\n", "<KEY>\n"},
 		{DefaultCode().Step(), "// Copyright 2009 The Authors.\n// Use is governed by a licence.\n\npackage p\n", "package p\n"},
 		{DefaultCode().Step(), "/* Licensed under X */\nint main;\n", "int main;\n"},

@@ -54,17 +54,34 @@ func plainASCII(text string) bool {
 // garbled is what UTF-8 of accented letters and typographic marks looks like when it is read as Windows-1252.
 var garbled = regexp.MustCompile(`[ÃÂ][\x{80}-\x{bf}€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[™œ\x{9d}˜“”¦¢]`)
 
-// unmojibake decodes a garbled text again where all of it can be.
+// unmojibake decodes a garbled text again: all of it where that can be, otherwise what is garbled for certain, for a page may quote another.
 func unmojibake(text string) string {
 	begins := func(of string) bool { return strings.Contains(text, of) } // the expression is slow
 	if !begins("Ã") && !begins("Â") && !begins("â€") || !garbled.MatchString(text) {
 		return text
 	}
-	raw, err := charmap.Windows1252.NewEncoder().String(text)
-	if err != nil || !utf8.ValidString(raw) {
-		return text
+	if again, ok := decodedAgain(text); ok {
+		return again
 	}
-	return raw
+	var b strings.Builder
+	done := 0
+	for _, at := range garbled.FindAllStringIndex(text, -1) {
+		before, _ := utf8.DecodeLastRuneInString(text[:at[0]])
+		again, ok := decodedAgain(text[at[0]:at[1]])
+		if !ok || unicode.IsUpper(before) { // "MAÇÃ”" ends in a quotation mark
+			continue
+		}
+		b.WriteString(text[done:at[0]])
+		b.WriteString(again)
+		done = at[1]
+	}
+	return b.String() + text[done:]
+}
+
+// decodedAgain is a text that was decoded as Windows-1252, decoded as UTF-8.
+func decodedAgain(text string) (string, bool) {
+	raw, err := charmap.Windows1252.NewEncoder().String(text)
+	return raw, err == nil && utf8.ValidString(raw)
 }
 
 // PII masks what identifies people or opens doors: addresses of e-mail and of machines, telephone numbers, card numbers and keys.
@@ -105,12 +122,18 @@ func (c PII) apply(d *Doc) string {
 		}
 		return by("<IP>")(ip)
 	}
+	key := func(s string) string {
+		if strings.HasPrefix(s, "sk-") && s == strings.ToLower(s) {
+			return s // a part of an address, as "sk-hynix-reports-results"
+		}
+		return by("<KEY>")(s)
+	}
 	for _, kind := range []struct {
 		on   bool
 		has  func(string) bool
 		find *regexp.Regexp
 		mask func(string) string
-	}{{c.Keys, hasToken, token, by("<KEY>")}, {c.Email, hasAt, email, by("<EMAIL>")}, {c.IP, hasDottedNumbers, ipv4, public}, {c.Phone, hasPlusDigit, phone, by("<PHONE>")}} {
+	}{{c.Keys, hasToken, token, key}, {c.Email, hasAt, email, by("<EMAIL>")}, {c.IP, hasDottedNumbers, ipv4, public}, {c.Phone, hasPlusDigit, phone, by("<PHONE>")}} {
 		if kind.on {
 			text = onLines(text, kind.has, func(line string) string { return kind.find.ReplaceAllStringFunc(line, kind.mask) })
 		}
