@@ -105,6 +105,29 @@ func TestEntriesThatCannotBeReadAreSkippedAndNamed(t *testing.T) {
 	}
 }
 
+// TestNamedFilesAreSkipped: with on_bad_file=skip, files and folders without text that a user names are counted as those found in a folder are.
+func TestNamedFilesAreSkipped(t *testing.T) {
+	dir := tree(t, map[string]string{"a.jsonl": `{"text": "before"}`, "empty.jsonl": "", "empty.gz": gz(""), "bin.txt": "a\x00b", "z.jsonl": `{"text": "after"}`})
+	if err := os.Symlink(strings.Repeat("x", 300), filepath.Join(dir, "closed")); err != nil { // stands for a folder without permission
+		t.Fatal(err)
+	}
+	s := Sources{OnBadFile: SkipBadRecord}
+	for _, name := range []string{"a.jsonl", "empty.jsonl", "empty.gz", "bin.txt", "closed", "z.jsonl"} {
+		s.Paths = append(s.Paths, filepath.Join(dir, name))
+	}
+	docs, stats, err := read(s, dir)
+	want := map[Reason]int{Empty: 2, Binary: 1, Unreadable: 1}
+	if d := cmp.Diff(want, stats.Skipped); err != nil || len(docs) != 2 || d != "" {
+		t.Errorf("%q with error %v: %s", docs, err, d)
+	}
+	for _, i := range []int{1, 3, 4} {
+		one := Sources{Paths: s.Paths[i : i+1], OnBadFile: FailOnBadRecord}
+		if _, _, err := read(one, dir); err == nil || i < 4 && !strings.Contains(err.Error(), "or set on_bad_file=skip") {
+			t.Errorf("%s: error %v", s.Paths[i], err)
+		}
+	}
+}
+
 // TestSourcesOffsets: a document's offset is where its line or piece begins in the unpacked file.
 func TestSourcesOffsets(t *testing.T) {
 	lines := "\ufeff{\"text\": \"a\"}\r\n\n  {\"text\": \"" + strings.Repeat("b", 600_000) + "\"}\n{\"text\": \"" + strings.Repeat("l", 700_000) + "\"}\n{\"text\": \"c\"}\n{\"text\": \"d\"}"

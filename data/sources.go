@@ -28,7 +28,7 @@ const (
 //
 // By extension: .jsonl and .ndjson hold a JSON object per line, .parquet a row per document, everything else is text; each may
 // carry .gz or .zst behind it. A text file is one document, but one over PieceBytes comes in pieces. Files found in folders
-// that are binary (a NUL byte near the start) or empty are counted and left out; named by the user they are an error.
+// that are binary (a NUL byte near the start) or empty are counted and left out; named by the user they are an error, unless bad files are to be skipped.
 type Sources struct {
 	Paths       []string  // files, folders (read recursively) and globs (** for any depth)
 	Field       string    // JSON key or Parquet column of the text; "" means "text"
@@ -74,7 +74,12 @@ func (s Sources) Files() ([]string, error) {
 }
 
 // Key identifies the files, by path, size and time of change, and the options that decide what is read from them.
-func (s Sources) Key() (string, error) {
+func (s Sources) Key() (string, error) { return s.key(s.OnBadRecord, s.OnBadFile) }
+
+// PlaceKey is Key without what happens to what cannot be read: that decides whether reading goes on behind such a place, not what came before it.
+func (s Sources) PlaceKey() (string, error) { return s.key("", "") }
+
+func (s Sources) key(onBadRecord, onBadFile BadRecord) (string, error) {
 	s, err := s.withDefaults()
 	if err != nil {
 		return "", err
@@ -84,9 +89,9 @@ func (s Sources) Key() (string, error) {
 		return "", err
 	}
 	h := xxh3.New()
-	fmt.Fprintf(h, "%q %q %d %d %v\n", s.Field, cmp.Or(s.OnBadRecord, FailOnBadRecord), s.MaxRecord, s.pieceBytes(files), s.Records)
-	if s.URLField != "" || s.IDField != "" || s.OnBadFile == SkipBadRecord {
-		fmt.Fprintf(h, "%q %q %q\n", s.URLField, s.IDField, cmp.Or(s.OnBadFile, FailOnBadRecord))
+	fmt.Fprintf(h, "%q %q %d %d %v\n", s.Field, cmp.Or(onBadRecord, FailOnBadRecord), s.MaxRecord, s.pieceBytes(files), s.Records)
+	if s.URLField != "" || s.IDField != "" || onBadFile == SkipBadRecord {
+		fmt.Fprintf(h, "%q %q %q\n", s.URLField, s.IDField, cmp.Or(onBadFile, FailOnBadRecord))
 	}
 	for _, f := range files {
 		path, err := filepath.Abs(f.path)
@@ -238,10 +243,13 @@ func (k *sink) unreadable(f sourceFile, err error) error {
 	return nil
 }
 
-// useless counts a file without text that was found in a folder, and refuses one that was named.
+// useless counts a file without text that was found in a folder, or that may be skipped, and refuses another one that was named.
 func (k *sink) useless(f sourceFile, r Reason, what string) error {
-	if f.named {
+	switch {
+	case f.named && k.cfg.OnBadFile == "":
 		return fmt.Errorf("read %s: the file %s; remove it from the data", f.path, what)
+	case f.named && k.cfg.OnBadFile == FailOnBadRecord:
+		return fmt.Errorf("read %s: the file %s; remove it from the data, or set on_bad_file=skip", f.path, what)
 	}
 	k.stats.skip(r, 1)
 	return nil

@@ -18,7 +18,7 @@ type sourceFile struct {
 }
 
 // expand turns files, folders and globs into the files behind them, each once: the arguments in the order given, within each
-// by path. Hidden entries of folders are counted and left out, and so are entries that cannot be read when they may be skipped.
+// by path. Hidden entries of folders are counted and left out, and so are files and folders that cannot be read when they may be skipped.
 func expand(args []string, stats *Stats, onBad BadRecord) ([]sourceFile, error) {
 	w := walker{stats: stats, onBad: onBad, seen: map[string]bool{}}
 	for _, arg := range args {
@@ -34,7 +34,7 @@ func expand(args []string, stats *Stats, onBad BadRecord) ([]sourceFile, error) 
 
 type walker struct {
 	stats *Stats
-	onBad BadRecord       // what happens to entries of folders that cannot be read
+	onBad BadRecord       // what happens to files and folders that cannot be read
 	seen  map[string]bool // real paths of files and folders that were taken
 	files []sourceFile
 }
@@ -42,10 +42,10 @@ type walker struct {
 func (w *walker) argument(arg string) error {
 	info, err := os.Stat(arg)
 	if err == nil {
-		return w.entry(arg, info, true)
+		return w.unreadable(w.entry(arg, info, true))
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read data: %w", err)
+		return w.unreadable(fmt.Errorf("read data: %w", err))
 	}
 	if !strings.ContainsAny(arg, "*?[") {
 		return fmt.Errorf("read data: there is no file or folder %s; name one that is there, or a pattern", arg)
@@ -59,10 +59,12 @@ func (w *walker) argument(arg string) error {
 	}
 	for _, path := range paths {
 		info, err := os.Stat(path)
-		if err != nil {
-			return fmt.Errorf("read data: %w", err)
+		if err == nil {
+			err = w.entry(path, info, false)
+		} else {
+			err = fmt.Errorf("read data: %w", err)
 		}
-		if err := w.entry(path, info, false); err != nil {
+		if err := w.unreadable(err); err != nil {
 			return err
 		}
 	}
@@ -129,7 +131,7 @@ func (w *walker) folder(dir string) error {
 	return nil
 }
 
-// unreadable deals with an entry of a folder that cannot be read.
+// unreadable deals with a file or folder that cannot be read.
 func (w *walker) unreadable(err error) error {
 	var path *fs.PathError
 	if w.onBad != SkipBadRecord || !errors.As(err, &path) {

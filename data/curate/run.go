@@ -31,6 +31,7 @@ type Config struct {
 	Records     bool                         // documents are records of fine-tuning data, kept as they are; near duplicates are those with near prompts
 	Tokens      func() func(text string) int // makes what counts the tokens of a text, one for each goroutine; nil: tokens are not counted
 	SameID      SameID                       // what happens to documents that have the name of another
+	Policy      string                       // what happened to input that cannot be read: what is finished is refused with another one
 	Notes       []string                     // what the user should know about the steps
 	Progress    func(stage string, documents int64)
 }
@@ -103,6 +104,9 @@ func Run(ctx context.Context, docs iter.Seq2[data.Document, error], cfg Config) 
 	if was := r.state.SameID; was != "" && was != cmp.Or(cfg.SameID, KeepSameID) {
 		return nil, fmt.Errorf("%s was made with on_same_id=%s; name another folder, or remove this one", cfg.Dir, was)
 	}
+	if was := r.state.Policy; r.state.Result != nil && was != cfg.Policy {
+		return nil, fmt.Errorf("%s was made with %s; name another folder, or remove this one", cfg.Dir, was)
+	}
 	if r.state.Result != nil {
 		return r.state.Result, r.clear() // once more, as a run may have been stopped there
 	}
@@ -134,6 +138,7 @@ type state struct {
 	Filtered    bool    `json:"filtered"` // the shards are all
 	Funnel      Result  `json:"funnel"`
 	Result      *Result `json:"result,omitempty"`
+	Policy      string  `json:"policy,omitempty"` // that the result was made with
 
 	SameID SameID      `json:"same_id,omitempty"` // the policy of what follows
 	Passes []passState `json:"passes,omitempty"`
@@ -352,7 +357,7 @@ func (r *runner) finish() (*Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("curate: %w", err)
 	}
-	r.state.Result = &result
+	r.state.Result, r.state.Policy = &result, r.cfg.Policy
 	if err := r.save(); err != nil {
 		return nil, err
 	}

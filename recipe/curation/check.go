@@ -86,7 +86,7 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 	}
 	env = env.WithDefaults()
 	sources := data.Sources{Paths: c.Data, OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile), Records: true}
-	key, err := sources.Key()
+	key, err := sources.PlaceKey()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,7 +95,7 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 		return nil, nil, err
 	}
 	cfg := curate.Config{Dir: c.Out, Records: true, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
-		Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }}
+		Policy: badInput(c.OnBadRecord, c.OnBadFile), Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }}
 	if cfg.Workers == 0 {
 		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -109,8 +109,9 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 		cfg.Near = &c.Near
 	}
 	all := config.Flatten(c)
-	delete(all, "out")
-	delete(all, "threads")
+	for _, key := range []string{"out", "threads", "on_bad_record", "on_bad_file"} {
+		delete(all, key)
+	}
 	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("check %s %s %q", key, files, all)))
 	for _, name := range c.Checks {
 		step, err := c.step(ctx, name, sources, cfg.Workers)

@@ -135,7 +135,7 @@ func (c *Curate) Run(ctx context.Context, env recipe.Env) (*curate.Result, *data
 	env = env.WithDefaults()
 	sources := data.Sources{Paths: c.Data, Field: c.TextField, URLField: c.URLField, IDField: c.IDField,
 		OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
-	key, err := sources.Key()
+	key, err := sources.PlaceKey()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,7 +150,8 @@ func (c *Curate) Run(ctx context.Context, env recipe.Env) (*curate.Result, *data
 		return nil, nil, err
 	}
 	cfg := curate.Config{Dir: c.Out, Exact: slices.Contains(c.Dedup, "exact"), ShardBytes: int64(c.ShardMiB) << 20, Workers: c.Threads,
-		Passes: c.passes(), Fingerprint: fingerprint, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat}
+		Passes: c.passes(), Fingerprint: fingerprint, Progress: func(stage string, n int64) { env.Progress(stage, n, 0) }, Parquet: c.Format == parquetFormat,
+		Policy: badInput(c.OnBadRecord, c.OnBadFile)}
 	if cfg.Tokens, err = TokenCounter(c.Tokenizer); err != nil {
 		return nil, nil, err
 	}
@@ -190,10 +191,16 @@ func (c *Curate) passes() (passes []curate.Pass) {
 	return passes
 }
 
-// fingerprint is that of all that the result depends on.
+// badInput names the policies for what cannot be read. Another policy may go on with what is unfinished, as all is read again up to there: so a
+// run that stopped at such a place goes on with skip.
+func badInput(onBadRecord, onBadFile string) string {
+	return fmt.Sprintf("on_bad_record=%s on_bad_file=%s", onBadRecord, onBadFile)
+}
+
+// fingerprint is that of all that what is unfinished depends on.
 func (c *Curate) fingerprint(input string) string {
 	all := config.Flatten(c)
-	for _, key := range []string{"out", "threads", "on_same_id"} {
+	for _, key := range []string{"out", "threads", "on_same_id", "on_bad_record", "on_bad_file"} {
 		delete(all, key)
 	}
 	var b strings.Builder

@@ -1,6 +1,7 @@
 package curation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -222,5 +223,49 @@ func TestCurateTellsWhatFiltersLack(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want %q", args, err, want)
 		}
+	}
+}
+
+// TestBadRecordsMayBeSkippedLater: a run that stopped at a bad record goes on when it is told to skip these, as its error says, with the result of
+// a run that skipped from the first; what is finished is not taken for the work of another policy.
+func TestBadRecordsMayBeSkippedLater(t *testing.T) {
+	var b strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&b, "{\"text\": \"document %d %s\"}\n", i, strings.Repeat("word ", 100))
+		if i == 3500 {
+			b.WriteString("{broken\n")
+		}
+	}
+	from := filepath.Join(t.TempDir(), "a.jsonl")
+	if err := os.WriteFile(from, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run := func(out, policy string) (*data.Stats, error) {
+		c := curated(t, from, out, "filters=mend", "shard_mib=1", "on_bad_record="+policy)
+		_, stats, err := c.Run(t.Context(), recipe.Env{})
+		return stats, err
+	}
+	stopped, straight := filepath.Join(t.TempDir(), "stopped"), filepath.Join(t.TempDir(), "straight")
+	if _, err := run(stopped, "error"); err == nil || !strings.Contains(err.Error(), "a.jsonl:3502") {
+		t.Fatalf("error %v", err)
+	}
+	if shards, err := filepath.Glob(filepath.Join(stopped, "work", "kept-*.zst")); len(shards) == 0 {
+		t.Fatalf("no shard was finished: %v", err)
+	}
+	for _, out := range []string{stopped, straight} {
+		if stats, err := run(out, "skip"); err != nil || stats.Skipped[data.Malformed] != 1 {
+			t.Fatalf("skipped %v, error %v", stats, err)
+		}
+	}
+	parts, _ := filepath.Glob(filepath.Join(straight, "part-*"))
+	for _, part := range parts {
+		want, err1 := os.ReadFile(part)
+		got, err2 := os.ReadFile(filepath.Join(stopped, filepath.Base(part)))
+		if err := errors.Join(err1, err2); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s differs: %v", filepath.Base(part), err)
+		}
+	}
+	if _, err := run(straight, "error"); err == nil || !strings.Contains(err.Error(), "on_bad_record=skip") {
+		t.Errorf("what was made with skip is taken for made with error: %v", err)
 	}
 }
