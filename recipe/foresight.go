@@ -38,20 +38,21 @@ func (c *stepClock) median() float64 {
 // compared is the title of the table that sets the plan of a run beside what was measured.
 const compared = "Plan and measurement"
 
-// measured records what the session took, and beside it what was planned.
+// measured records what the session took, and beside it what was planned: nothing where it made no step, as when a run that was
+// done already is resumed.
 func (r *Run) measured(out train.Outcome) error {
 	peak, step := r.Env.Device.Memory().Peak, r.clock.median()
-	values := map[string]any{"peak_memory_bytes": peak}
-	if step > 0 {
-		values["step_seconds"] = step
+	if step == 0 {
+		return nil
 	}
+	values := map[string]any{"peak_memory_bytes": peak, "step_seconds": step}
 	if err := r.Metrics.Append(train.InfoEvent{Step: out.Step, Values: values}); err != nil || r.planned.Peak == 0 {
 		return err
 	}
 	off := func(planned, measured float64) string { return fmt.Sprintf("%+.1f%%", 100*(planned/measured-1)) }
 	t := train.TableEvent{Step: out.Step, Title: compared, Head: []string{"", "planned", "measured", "off"},
 		Rows: [][]string{{"peak memory", plan.Bytes(r.planned.Peak), plan.Bytes(peak), off(float64(r.planned.Peak), float64(peak))}}}
-	if planned := r.stepTime; planned > 0 && step > 0 {
+	if planned := r.stepTime; planned > 0 {
 		t.Rows = append(t.Rows, []string{"time of a step", fmt.Sprintf("%.4g s", planned), fmt.Sprintf("%.4g s", step), off(planned, step)})
 	}
 	return r.Metrics.Append(t)

@@ -451,8 +451,11 @@ func (r *Run) summary(out train.Outcome) *Summary {
 		StopReason: out.Reason,
 		Out:        r.Training.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
 		Skipped: out.Skipped, Parameters: nn.Count(r.Model.Params), Trainable: nn.Count(r.Trained.Params()), Tokens: out.Tokens, Seconds: out.Seconds, SetupSeconds: r.setup,
-		TrainLoss: out.Loss, PeakMemoryBytes: r.Env.Device.Memory().Peak, PlannedMemoryBytes: r.planned.Peak, VocabSize: r.Tokenizer.VocabSize(),
-		StepSeconds: r.clock.median(), PlannedStepSeconds: r.stepTime,
+		TrainLoss: out.Loss, PeakMemoryBytes: r.Env.Device.Memory().Peak, VocabSize: r.Tokenizer.VocabSize(),
+		StepSeconds: r.clock.median(),
+	}
+	if s.StepSeconds > 0 { // a plan is of steps
+		s.PlannedMemoryBytes, s.PlannedStepSeconds = r.planned.Peak, r.stepTime
 	}
 	if out.Seconds > 0 {
 		s.TokensPerS = float64(out.Tokens) / out.Seconds

@@ -90,21 +90,23 @@ func (a axis) widen() axis {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// ticks are at most n+1 round numbers from lo to hi.
-func ticks(lo, hi float64, n int) []float64 {
-	raw := (hi - lo) / float64(n)
-	unit := math.Pow(10, math.Floor(math.Log10(raw)))
-	for _, m := range []float64{1, 2, 5, 10} {
-		if unit*m >= raw {
-			unit *= m
-			break
+// ticks are as many round numbers from lo to hi as there are up to n+1. Whole leaves out fractions, as there are none of steps.
+func ticks(lo, hi float64, n int, whole bool) []float64 {
+	size := math.Pow(10, math.Floor(math.Log10((hi-lo)/float64(n)))-1)
+	for ; ; size *= 10 {
+		for _, m := range []float64{1, 2, 2.5, 5} {
+			unit := m * size
+			first, last := math.Ceil(lo/unit), math.Floor(hi/unit)
+			if last-first > float64(n) || whole && unit != math.Trunc(unit) {
+				continue
+			}
+			var out []float64
+			for i := first; i <= last; i++ {
+				out = append(out, i*unit)
+			}
+			return out
 		}
 	}
-	var out []float64
-	for i := math.Ceil(lo / unit); i*unit <= hi; i++ {
-		out = append(out, i*unit)
-	}
-	return out
 }
 
 // SVG is the drawing.
@@ -112,11 +114,11 @@ func (f *figure) SVG() template.HTML {
 	x, y := f.axes()
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, f.w, f.h, template.HTMLEscapeString(f.Title))
-	for _, v := range ticks(y.lo, y.hi, int(f.h/45)) {
+	for _, v := range ticks(y.lo, y.hi, int(f.h/45), false) {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`,
 			x.from, x.to, y.at(v), y.at(v), marginLeft-7, y.at(v)+4, f.format(v))
 	}
-	for _, v := range ticks(x.lo, x.hi, int(f.w/80)) {
+	for _, v := range ticks(x.lo, x.hi, int(f.w/80), true) {
 		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%g">%s</text>`, x.at(v), f.h-10, compact(v))
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // run is what the files of a run folder say.
@@ -134,7 +136,7 @@ func (r *run) add(text []byte) error {
 		if err := json.Unmarshal(text, &e); err != nil {
 			return err
 		}
-		r.evals = append(r.evals, e)
+		r.addEval(e)
 	case "rollout":
 		var o rollout
 		if err := json.Unmarshal(text, &o); err != nil {
@@ -150,15 +152,31 @@ func (r *run) add(text []byte) error {
 	case "sample":
 		r.samples = append(r.samples, sample{l.Step, l.Prompt, l.Text})
 	case "message":
-		r.notes = append(r.notes, note{l.Step, l.Text})
+		r.addNote(note{l.Step, l.Text})
 	case "skip":
-		r.notes = append(r.notes, note{l.Step, "skipped: " + l.Reason})
+		r.addNote(note{l.Step, "skipped: " + l.Reason})
 	case "info":
 		for k, v := range l.Values {
 			r.info[k] = v
 		}
 	}
 	return nil
+}
+
+// addEval appends an evaluation. A run that is resumed where it ended evaluates that step again: it stays one.
+func (r *run) addEval(e eval) {
+	if n := len(r.evals); n > 0 && r.evals[n-1].Step == e.Step && r.evals[n-1].Metrics != nil {
+		maps.Copy(r.evals[n-1].Metrics, e.Metrics)
+		return
+	}
+	r.evals = append(r.evals, e)
+}
+
+// addNote appends what was not said at that step already.
+func (r *run) addNote(n note) {
+	if !slices.Contains(r.notes, n) {
+		r.notes = append(r.notes, n)
+	}
 }
 
 // number is a numeric entry of the info events.

@@ -157,13 +157,44 @@ func TestTicksAreRound(t *testing.T) {
 	for _, c := range []struct {
 		lo, hi float64
 		n      int
+		whole  bool
 		want   string
 	}{
-		{0, 10, 5, "[0 2 4 6 8 10]"}, {2.9, 8.2, 8, "[3 4 5 6 7 8]"}, {0, 0.001, 4, "[0 0.0005 0.001]"}, {-1, 1, 4, "[-1 -0.5 0 0.5 1]"},
+		{0, 10, 5, false, "[0 2 4 6 8 10]"}, {2.9, 8.2, 8, false, "[3 4 5 6 7 8]"}, {0, 0.001, 4, false, "[0 0.00025 0.0005 0.00075 0.001]"}, {-1, 1, 4, false, "[-1 -0.5 0 0.5 1]"},
+		{0, 5, 12, false, "[0 0.5 1 1.5 2 2.5 3 3.5 4 4.5 5]"}, {0, 5, 12, true, "[0 1 2 3 4 5]"}, {0.5, 1.5, 4, true, "[1]"}, {1, 99, 4, true, "[20 40 60 80]"}, {1, 120, 4, true, "[25 50 75 100]"},
 	} {
-		if got := fmt.Sprint(ticks(c.lo, c.hi, c.n)); got != c.want {
-			t.Errorf("ticks(%v, %v, %d) = %s, want %s", c.lo, c.hi, c.n, got, c.want)
+		if got := fmt.Sprint(ticks(c.lo, c.hi, c.n, c.whole)); got != c.want {
+			t.Errorf("ticks(%v, %v, %d, %v) = %s, want %s", c.lo, c.hi, c.n, c.whole, got, c.want)
 		}
+	}
+}
+
+// TestSmallChartsHaveTicks: three to five of steps from 1 on, whatever their number; two of some small ones, that fractions would divide.
+func TestSmallChartsHaveTicks(t *testing.T) {
+	for last := 3; last < 5000; last++ {
+		least := 3
+		if last < 15 {
+			least = 2
+		}
+		if got := ticks(1, float64(last), 4, true); len(got) < least || len(got) > 5 {
+			t.Fatalf("steps 1 to %d have the ticks %v", last, got)
+		}
+	}
+}
+
+// TestAResumedEndIsOneEvaluation: resuming a run that is done evaluates its last step once more.
+func TestAResumedEndIsOneEvaluation(t *testing.T) {
+	r := &run{}
+	for _, text := range []string{
+		`{"event":"message","step":3,"text":"resumed"}`, `{"event":"eval","step":3,"metrics":{"loss":2,"train_loss":1}}`,
+		`{"event":"message","step":3,"text":"resumed"}`, `{"event":"eval","step":3,"metrics":{"loss":2.5}}`, `{"event":"eval","step":3}`,
+	} {
+		if err := r.add([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := fmt.Sprint(r.evals, r.notes), "[{3 map[loss:2.5 train_loss:1] false}] [{3 resumed}]"; got != want {
+		t.Errorf("the run holds %s, want %s", got, want)
 	}
 }
 

@@ -131,6 +131,9 @@ func TestLoadConfig(t *testing.T) {
 	if err := config.Load(&c, path, []string{"steps=7"}); err != nil || c.Steps != 7 || c.Out != "x" {
 		t.Errorf("steps %d, out %q, error %v", c.Steps, c.Out, err)
 	}
+	if err := config.Load(&c, filepath.Dir(path), nil); err == nil || !strings.Contains(err.Error(), "is a folder; give data and models by their keys") {
+		t.Errorf("a folder for a recipe: %v", err)
+	}
 	if err := config.Load(&c, path+"x", nil); err == nil || !strings.Contains(err.Error(), "there is no file "+path+"x; name one") {
 		t.Errorf("a recipe that does not exist: %v", err)
 	}

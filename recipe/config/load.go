@@ -47,6 +47,9 @@ func readRecipe(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the recipe: %w", err)
 	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("read the recipe: %s is a folder; give data and models by their keys, as in data=%s", path, path)
+	}
 	if !info.Mode().IsRegular() || info.Size() > most {
 		return nil, fmt.Errorf("read the recipe: %s is no file of at most %d bytes", path, most)
 	}

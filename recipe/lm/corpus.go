@@ -41,6 +41,11 @@ func (c *Corpus) Close() error {
 
 // Open loads or trains the tokenizer and turns the text into token stores below OUT/tokens.
 func (c *Pretrain) Open(ctx context.Context, folder recipe.Folder, env recipe.Env) (*Corpus, error) {
+	if len(c.ValidationData) > 0 { // a wrong name is told before a tokenizer is trained on the rest
+		if _, err := c.sources(c.ValidationData).Key(); err != nil {
+			return nil, err
+		}
+	}
 	tok, err := c.tokenizer(ctx, folder, env)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,15 @@ func DefaultPretrain() Pretrain {
 // Validate reports the first key that cannot be meant, and the remedy.
 func (c *Pretrain) Validate() error {
 	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
-	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(heldOut), c.Model.validate(c.SequenceLength))
+	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(heldOut), c.Model.validate(c.SequenceLength), c.validateMethod())
+}
+
+// validateMethod refuses methods that a new model has nothing for.
+func (c *Pretrain) validateMethod() error {
+	if c.Model.Dir == "" && c.Method != "full" {
+		return fmt.Errorf("method is %s, which trains beside a finished model; name one by model=DIR", c.Method)
+	}
+	return nil
 }
 
 func (c *Pretrain) validateInput() error {
@@ -53,9 +61,6 @@ func (c *Pretrain) validateInput() error {
 	}
 	if c.TextField == "" {
 		return errors.New("text_field is empty; name the JSON key or Parquet column of the text")
-	}
-	if c.Model.Dir == "" && c.Method != "full" {
-		return fmt.Errorf("method is %s, which trains beside a finished model; name one by model=DIR", c.Method)
 	}
 	if c.Tokenizer.Path != "" || c.Model.Dir != "" {
 		return nil

@@ -168,7 +168,7 @@ func TestPretrainContinue(t *testing.T) {
 
 // TestPretrainRefuses: each is one sentence that names the place, and nothing is lost.
 func TestPretrainRefuses(t *testing.T) {
-	text, out := recipetest.TextFolder(t), t.TempDir()
+	text, out, early := recipetest.TextFolder(t), t.TempDir(), t.TempDir()
 	mustRun(t, tiny(t, text, out))
 	before := recipetest.Read(t, out, "model/model.safetensors")
 	small := filepath.Join(t.TempDir(), "small.txt")
@@ -190,6 +190,9 @@ func TestPretrainRefuses(t *testing.T) {
 		{tiny(t, text, t.TempDir(), "model="+filepath.Join(out, "model"), "sequence_length=64"), "sequence_length is 64 but the model has only 32 positions"},
 		{tiny(t, text, t.TempDir(), "tokenizer="+text), "tokenizer"},
 		{tiny(t, text, t.TempDir(), "steps=0"), "steps is 0"},
+		{tiny(t, text, t.TempDir(), "method=loraa"), `method is "loraa"`},
+		{tiny(t, text, t.TempDir(), "method=lora"), "trains beside a finished model"},
+		{tiny(t, text, early, "validation_data=none"), "there is no file or folder none"},
 	} {
 		_, _, err := runTiny(t, e.c)
 		if err == nil || !strings.Contains(err.Error(), e.want) || strings.Contains(err.Error(), "\n") {
@@ -198,6 +201,9 @@ func TestPretrainRefuses(t *testing.T) {
 	}
 	if string(before) != string(recipetest.Read(t, out, "model/model.safetensors")) {
 		t.Error("a refused run changed the model")
+	}
+	if _, err := os.Stat(filepath.Join(early, tokenizerName)); err == nil {
+		t.Error("a tokenizer was trained before the name of the held-out text was looked up")
 	}
 }
 
