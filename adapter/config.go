@@ -86,7 +86,7 @@ func (m Modules) matcher() (func(name string) bool, error) {
 	if m.Pattern != "" {
 		re, err := regexp.Compile("^(?:" + m.Pattern + ")$")
 		if err != nil {
-			return nil, fmt.Errorf("pattern %q of modules is no regular expression of Go's: %w", m.Pattern, err)
+			return nil, fmt.Errorf("%q is no regular expression of Go's: %w", m.Pattern, err)
 		}
 		return re.MatchString, nil
 	}
@@ -112,6 +112,12 @@ func (c *Config) Validate() error {
 		return errors.New("target_modules is empty; name layers such as q_proj,v_proj or use all-linear")
 	case c.LoraBias:
 		return errors.New("lora_bias is not supported; leave it false")
+	}
+	if _, err := c.TargetModules.matcher(); err != nil {
+		return fmt.Errorf("target_modules: %w", err)
+	}
+	if _, err := c.ExcludeModules.matcher(); err != nil {
+		return fmt.Errorf("exclude_modules: %w", err)
 	}
 	if _, _, ok, err := c.pissa(); err != nil {
 		return err

@@ -90,13 +90,26 @@ func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []
 	}
 	enc, err := e.Template.Encode(e.Tokenizer, messages, chat.Options{Tools: ex.Tools})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, blame(ex.Messages, err)
 	}
 	supervised = make([]bool, len(enc.IDs))
 	for i, message := range enc.Answer {
 		supervised[i] = int(message) >= first
 	}
 	return enc.IDs, supervised, nil
+}
+
+// blame names the first message without a text, such as one of blocks, which most templates cannot write.
+func blame(messages []json.RawMessage, err error) error {
+	for i, m := range messages {
+		var has struct {
+			Content *string `json:"content"`
+		}
+		if json.Unmarshal(m, &has) != nil || has.Content == nil {
+			return fmt.Errorf("the content of message %d is no text, which the chat template may want: %w", i+1, err)
+		}
+	}
+	return err
 }
 
 func chatMessages(ex *data.Example) ([]chat.Message, error) {

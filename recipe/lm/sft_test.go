@@ -203,6 +203,9 @@ func TestSFTBadInput(t *testing.T) {
 		{talk, []string{"chat_template=chatml"}, "no example teaches the model to end its answer"},
 		{`{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"u"}]}`, nil, "x.jsonl:1: a record of the format messages: message 1, of the role assistant, is out of order"},
 		{`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":" "}]}`, nil, "x.jsonl:1: a record of the format messages: message 2, of the assistant, is empty"},
+		{`{"messages":[{"role":"user","content":[{"type":"text","text":"u"}]},{"role":"assistant","content":"a"}]}`, []string{"chat_template=zephyr"}, "x.jsonl:1: the content of message 1 is no text"},
+		{`{"messages":[{"role":"user"},{"role":"assistant","content":"a"}]}`, []string{"chat_template=zephyr"}, "x.jsonl:1: the content of message 1 is no text"},
+		{`{"prompt":"p","completion":"c"}`, []string{"lora.target_modules=(((", "method=lora"}, `lora.target_modules: "(((" is no regular expression`},
 	} {
 		out := filepath.Join(t.TempDir(), "run")
 		_, _, err := tune(t, tinySFT(t, from, file(c.data), out, append([]string{"steps=2", "validation_fraction=0"}, c.args...)...))
