@@ -81,8 +81,8 @@ func Declare(config []byte, dev device.Device) (*Model, error) {
 		Cross        bool            `json:"add_cross_attention"`
 		Encoder      bool            `json:"is_encoder_decoder"`
 	}
-	if err := json.Unmarshal(config, &head); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &head); err != nil {
+		return nil, err
 	}
 	if text, ok := textParts[head.ModelType]; ok {
 		config, err := text(config)

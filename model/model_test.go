@@ -82,6 +82,8 @@ func TestBadModels(t *testing.T) {
 	dev := devicetest.NewReference()
 	for name, c := range map[string]struct{ config, want string }{
 		"not JSON":         {`{`, "config.json"},
+		"a list":           {`[]`, "config.json is no object of keys and values, but of the type array"},
+		"a text":           {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":"big"`, 1), "config key hidden_size is of the wrong type (string)"},
 		"unknown type":     {`{"model_type":"bert"}`, `"bert" is not supported`},
 		"no heads":         {strings.Replace(tiny, `"num_attention_heads":2`, `"num_attention_heads":0`, 1), "num_attention_heads is 0"},
 		"heads do not fit": {strings.Replace(tiny, `"hidden_size":8`, `"hidden_size":9`, 1), "hidden_size 9 is not a multiple"},

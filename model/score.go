@@ -219,8 +219,8 @@ func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, err
 		return Declare(config, dev)
 	}
 	values := map[string]any{}
-	if err := json.Unmarshal(config, &values); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &values); err != nil {
+		return nil, err
 	}
 	if n, ok := values["num_labels"].(float64); ok && n != 1 {
 		return nil, fmt.Errorf("config.json has num_labels %v; a reward model has 1", n)

@@ -2,11 +2,27 @@ package nn
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
 	"hone/device"
 )
+
+// ReadConfig decodes the keys of a config.json that into points to has. Errors name the key.
+func ReadConfig(config []byte, into any) error {
+	err := json.Unmarshal(config, into)
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case ok && wrong.Field == "":
+		return fmt.Errorf("config.json is no object of keys and values, but of the type %s", wrong.Value)
+	case ok:
+		return fmt.Errorf("config key %s is of the wrong type (%s); is config.json damaged?", wrong.Field, wrong.Value)
+	case err != nil:
+		return fmt.Errorf("read config.json: %w", err)
+	}
+	return nil
+}
 
 // Activation is the function that a config.json names in hidden_act or activation_function.
 func Activation(name string) (device.UnaryOp, error) {
@@ -29,8 +45,8 @@ func Heads(config []byte, hidden, heads int, kvHeads, headDim *int) error {
 	var given struct {
 		KVHeads json.RawMessage `json:"num_key_value_heads"`
 	}
-	if err := json.Unmarshal(config, &given); err != nil {
-		return fmt.Errorf("read config.json: %w", err)
+	if err := ReadConfig(config, &given); err != nil {
+		return err
 	}
 	if *kvHeads == 0 || string(given.KVHeads) == "null" {
 		*kvHeads = heads

@@ -52,8 +52,8 @@ func ReadRope(config []byte, d RopeDefaults) (RopeConfig, error) {
 		Scaling    json.RawMessage `json:"rope_scaling"`
 		Parameters json.RawMessage `json:"rope_parameters"`
 	}
-	if err := json.Unmarshal(config, &top); err != nil {
-		return RopeConfig{}, fmt.Errorf("read config.json: %w", err)
+	if err := ReadConfig(config, &top); err != nil {
+		return RopeConfig{}, err
 	}
 	scaling := top.Scaling
 	if len(scaling) == 0 || string(scaling) == "null" {

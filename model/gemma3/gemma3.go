@@ -144,8 +144,8 @@ func (m *Model) Shape() nn.Shape {
 // New declares the model that config.json describes; its parameters have no memory yet.
 func New(config []byte, dev device.Device) (nn.Model, error) {
 	c := Default()
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &c); err != nil {
+		return nil, err
 	}
 	if err := c.complete(config); err != nil {
 		return nil, err
@@ -169,8 +169,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 // TextConfig is the config.json of the text model in one of model_type gemma3.
 func TextConfig(config []byte) ([]byte, error) {
 	var whole map[string]any
-	if err := json.Unmarshal(config, &whole); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &whole); err != nil {
+		return nil, err
 	}
 	text, ok := whole["text_config"].(map[string]any)
 	if !ok {
@@ -221,8 +221,8 @@ func (c *Config) readRopes(config []byte) (err error) {
 			Sliding json.RawMessage `json:"sliding_attention"`
 		} `json:"rope_parameters"`
 	}
-	if err := json.Unmarshal(config, &v5); err != nil {
-		return fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &v5); err != nil {
+		return err
 	}
 	d.LayerType, d.Theta = "sliding_attention", c.RopeLocalBaseFreq
 	if v5.RopeParameters.Sliding == nil {

@@ -3,7 +3,6 @@
 package gpt2
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -120,8 +119,8 @@ func (m *Model) Shape() nn.Shape {
 // New declares the model that config.json describes; its parameters have no memory yet.
 func New(config []byte, _ device.Device) (nn.Model, error) {
 	c := Default()
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &c); err != nil {
+		return nil, err
 	}
 	if c.NInner == 0 {
 		c.NInner = 4 * c.NEmbd

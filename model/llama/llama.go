@@ -4,7 +4,6 @@
 package llama
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 
@@ -120,8 +119,8 @@ func (m *Model) Shape() nn.Shape {
 // New declares the llama that config.json describes; its parameters have no memory yet.
 func New(config []byte, dev device.Device) (nn.Model, error) {
 	c := Default()
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &c); err != nil {
+		return nil, err
 	}
 	if c.SlidingWindow != nil {
 		return nil, fmt.Errorf("model_type llama has no sliding_window; use model_type mistral, or take the key out")
@@ -132,8 +131,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 // NewMistral declares the mistral that config.json describes.
 func NewMistral(config []byte, dev device.Device) (nn.Model, error) {
 	c := DefaultMistral()
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &c); err != nil {
+		return nil, err
 	}
 	c.AttentionBias, c.MLPBias = false, false // keys that mistral does not have
 	return build(c, config, dev)

@@ -3,7 +3,6 @@
 package mixtral
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -164,8 +163,8 @@ func (m *Model) Shape() nn.Shape {
 // New declares the model that config.json describes; its parameters have no memory yet.
 func New(config []byte, dev device.Device) (nn.Model, error) {
 	c := Default()
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &c); err != nil {
+		return nil, err
 	}
 	if err := c.complete(config); err != nil {
 		return nil, err

@@ -4,8 +4,6 @@
 package phi3
 
 import (
-	"encoding/json"
-	"fmt"
 	"math"
 
 	"hone/device"
@@ -123,8 +121,8 @@ func (m *Model) Shape() nn.Shape {
 // New declares the model that config.json describes; its parameters have no memory yet.
 func New(config []byte, dev device.Device) (nn.Model, error) {
 	c := Default()
-	if err := json.Unmarshal(config, &c); err != nil {
-		return nil, fmt.Errorf("read config.json: %w", err)
+	if err := nn.ReadConfig(config, &c); err != nil {
+		return nil, err
 	}
 	if err := c.complete(config); err != nil {
 		return nil, err
