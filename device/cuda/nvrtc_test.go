@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"flag"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -43,21 +44,28 @@ func TestCompile(t *testing.T) {
 			continue
 		}
 		for _, file := range filesFor(arch) {
-			code, log, err := n.compileFor(arch, file, source(file))
-			if err != nil {
-				t.Error(err)
-				continue
-			}
-			if len(code) < 4 || string(code[1:4]) != "ELF" {
-				t.Errorf("%s for sm_%d is %d bytes that are no ELF file", file, arch, len(code))
-			}
-			checkUsage(t, arch, log)
-			if m := serialized.FindString(log); m != "" && n.major < 13 {
-				t.Logf("%s for sm_%d has products that wait for each other, which NVRTC 13 leaves alone: %s", file, arch, m)
-			} else if m != "" {
-				t.Errorf("%s for sm_%d: products of warpgroups wait for each other: %s", file, arch, m)
-			}
+			t.Run(fmt.Sprintf("sm_%d/%s", arch, file), func(t *testing.T) {
+				t.Parallel()
+				checkCompiled(t, n, arch, file)
+			})
 		}
+	}
+}
+
+// checkCompiled compiles a file of kernels for sm_arch and looks at what came of it.
+func checkCompiled(t *testing.T, n *nvrtc, arch int, file string) {
+	code, log, err := n.compileFor(arch, file, source(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(code) < 4 || string(code[1:4]) != "ELF" {
+		t.Errorf("%s for sm_%d is %d bytes that are no ELF file", file, arch, len(code))
+	}
+	checkUsage(t, arch, log)
+	if m := serialized.FindString(log); m != "" && n.major < 13 {
+		t.Logf("%s for sm_%d has products that wait for each other, which NVRTC 13 leaves alone: %s", file, arch, m)
+	} else if m != "" {
+		t.Errorf("%s for sm_%d: products of warpgroups wait for each other: %s", file, arch, m)
 	}
 }
 

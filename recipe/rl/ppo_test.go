@@ -336,7 +336,7 @@ func TestControl(t *testing.T) {
 		t.Fatalf("the task is too easy: the reference has %v of %v", start0, best)
 	}
 	shared := []string{"max_completion_length=1", "reward=format:[aeiou]", "temperature=1", "optimizer.weight_decay=0", "batch_size=72", "schedule.name=linear"}
-	for _, sign := range []string{"1", "-1"} {
+	for _, sign := range recipetest.Few(1, "1", "-1") {
 		with := func(more ...string) []string {
 			return append(append(slices.Clone(shared), "reward_weights="+sign), more...)
 		}
