@@ -46,6 +46,9 @@ func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
 	}
 	out, in := floatsOf("Unary", y, n), floatsOf("Unary", x, n)
 	d.each(n, func(lo, hi int) {
+		if out.h != nil && in.h != nil && vecUnaryBF16Door(op, &out.h[lo], &in.h[lo], hi-lo) {
+			return
+		}
 		var buf chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)
@@ -107,6 +110,9 @@ func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
 	n := y.Len
 	out, grad, in := floatsOf("UnaryBoth", y, n), floatsOf("UnaryBoth", dy, n), floatsOf("UnaryBoth", x, n)
 	d.each(n, func(lo, hi int) {
+		if out.h != nil && grad.h != nil && in.h != nil && vecUnaryBothBF16Door(op, &out.h[lo], &grad.h[lo], &in.h[lo], hi-lo) {
+			return
+		}
 		var a, b, t chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)
@@ -173,6 +179,9 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 	n := y.Len
 	out, g, u := floatsOf("Gated", y, n), floatsOf("Gated", gate, n), floatsOf("Gated", up, n)
 	d.each(n, func(lo, hi int) {
+		if out.h != nil && g.h != nil && u.h != nil && vecGatedBF16Door(act, &out.h[lo], &g.h[lo], &u.h[lo], hi-lo) {
+			return
+		}
 		var a, b, t chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)
@@ -215,6 +224,10 @@ func (d *Device) GatedBoth(act device.UnaryOp, y, dgate, dy, gate, up device.Buf
 	out, dg, grad := floatsOf("GatedBoth", y, n), floatsOf("GatedBoth", dgate, n), floatsOf("GatedBoth", dy, n)
 	g, u := floatsOf("GatedBoth", gate, n), floatsOf("GatedBoth", up, n)
 	d.each(n, func(lo, hi int) {
+		if out.h != nil && dg.h != nil && grad.h != nil && g.h != nil && u.h != nil &&
+			vecGatedBothBF16Door(act, &out.h[lo], &dg.h[lo], &grad.h[lo], &g.h[lo], &u.h[lo], hi-lo) {
+			return
+		}
 		var buf [5]chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)

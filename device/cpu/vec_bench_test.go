@@ -29,6 +29,11 @@ func BenchmarkRows(b *testing.B) {
 	}
 	x, y, z, u, w, dw := rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
 	half := make([]uint16, n)
+	h, _ := v.random(n, device.BF16)
+	h2, _ := v.random(n, device.BF16)
+	h3, _ := v.random(n, device.BF16)
+	h4, _ := v.random(n, device.BF16)
+	h5, _ := v.random(n, device.BF16)
 	for op, name := range []string{"identity", "silu", "gelu", "gelu_erf", "relu", "tanh", "sigmoid", "exp", "log", "square", "logsigmoid"} {
 		b.Run(name, func(b *testing.B) { benchRows(b, n, func() { vecUnary(device.UnaryOp(op), y, x) }) })
 	}
@@ -43,24 +48,28 @@ func BenchmarkRows(b *testing.B) {
 		}
 	}
 	for name, f := range map[string]func(){
-		"add":         func() { vecAdd(y, x, z) },
-		"axpy":        func() { vecAxpy(y, 1e-9, x) },
-		"swiglu":      func() { vecGated(device.SiLU, y, x, z) },
-		"geglu":       func() { vecGated(device.GELU, y, x, z) },
-		"swiglu_grad": func() { vecGatedGrad(device.SiLU, gatedGrad{y, dw, x, z, u}) },
-		"geglu_grad":  func() { vecGatedGrad(device.GELU, gatedGrad{y, dw, x, z, u}) },
-		"dropout":     func() { vecDropout(y, x, dropoutKey{scale: 1.1, lo: 1, hi: 2, threshold: 1 << 29}, 0) },
-		"sum":         func() { vecSum(x) },
-		"sumsquares":  func() { vecSumSquares(x, 0) },
-		"dot":         func() { vecDot(x, z) },
-		"max":         func() { vecMax(x) },
-		"maxabs":      func() { vecMaxAbs(x) },
-		"nonfinite":   func() { vecNonFinite(x) },
-		"expsum":      func() { vecExpSum(y, x, 3) },
-		"expmoments":  func() { vecExpMoments(x[:vecLane], 3); vecExpMoments(x[vecLane:], 3) },
-		"softmaxgrad": func() { vecSoftmaxGrad(y, x, softmaxGrad{3, 1, 0, 0}) },
-		"bf16_widen":  func() { vecBF16ToF32(y, half) },
-		"bf16_round":  func() { vecF32ToBF16(half, x) },
+		"add":              func() { vecAdd(y, x, z) },
+		"axpy":             func() { vecAxpy(y, 1e-9, x) },
+		"swiglu":           func() { vecGated(device.SiLU, y, x, z) },
+		"geglu":            func() { vecGated(device.GELU, y, x, z) },
+		"swiglu_grad":      func() { vecGatedGrad(device.SiLU, gatedGrad{y, dw, x, z, u}) },
+		"geglu_grad":       func() { vecGatedGrad(device.GELU, gatedGrad{y, dw, x, z, u}) },
+		"dropout":          func() { vecDropout(y, x, dropoutKey{scale: 1.1, lo: 1, hi: 2, threshold: 1 << 29}, 0) },
+		"sum":              func() { vecSum(x) },
+		"sumsquares":       func() { vecSumSquares(x, 0) },
+		"dot":              func() { vecDot(x, z) },
+		"max":              func() { vecMax(x) },
+		"maxabs":           func() { vecMaxAbs(x) },
+		"nonfinite":        func() { vecNonFinite(x) },
+		"expsum":           func() { vecExpSum(y, x, 3) },
+		"expmoments":       func() { vecExpMoments(x[:vecLane], 3); vecExpMoments(x[vecLane:], 3) },
+		"softmaxgrad":      func() { vecSoftmaxGrad(y, x, softmaxGrad{3, 1, 0, 0}) },
+		"gelu_bf16":        func() { v.Unary(device.GELU, h, h2) },
+		"gelu_both_bf16":   func() { v.UnaryBoth(device.GELU, h, h3, h2) },
+		"swiglu_bf16":      func() { v.Gated(device.SiLU, h, h2, h3) },
+		"swiglu_both_bf16": func() { v.GatedBoth(device.SiLU, h, h4, h5, h2, h3) },
+		"bf16_widen":       func() { vecBF16ToF32(y, half) },
+		"bf16_round":       func() { vecF32ToBF16(half, x) },
 		"softmax_256": func() {
 			for lo := 0; lo < n; lo += 256 {
 				vecSoftmax(y[lo:lo+256], x[lo:lo+256])

@@ -279,6 +279,78 @@ func vecGatedBothDoor(op device.UnaryOp, y *float32, dgate *float32, d *float32,
 	return false
 }
 
+// vecUnaryBF16Door runs the widest assembly there is and reports whether there was any.
+func vecUnaryBF16Door(op device.UnaryOp, y *uint16, x *uint16, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		switch op {
+		case device.SiLU:
+			vecSiLUBF16AVX512(y, x, n)
+		case device.GELU:
+			vecGELUBF16AVX512(y, x, n)
+		case device.GELUErf:
+			vecGELUErfBF16AVX512(y, x, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
+// vecUnaryBothBF16Door runs the widest assembly there is and reports whether there was any.
+func vecUnaryBothBF16Door(op device.UnaryOp, y *uint16, d *uint16, x *uint16, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		switch op {
+		case device.SiLU:
+			vecSiLUBothBF16AVX512(y, d, x, n)
+		case device.GELU:
+			vecGELUBothBF16AVX512(y, d, x, n)
+		case device.GELUErf:
+			vecGELUErfBothBF16AVX512(y, d, x, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
+// vecGatedBF16Door runs the widest assembly there is and reports whether there was any.
+func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		switch op {
+		case device.SiLU:
+			vecSiLUGatedBF16AVX512(y, gate, up, n)
+		case device.GELU:
+			vecGELUGatedBF16AVX512(y, gate, up, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
+// vecGatedBothBF16Door runs the widest assembly there is and reports whether there was any.
+func vecGatedBothBF16Door(op device.UnaryOp, y *uint16, dgate *uint16, d *uint16, gate *uint16, up *uint16, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		switch op {
+		case device.SiLU:
+			vecSiLUGatedBothBF16AVX512(y, dgate, d, gate, up, n)
+		case device.GELU:
+			vecGELUGatedBothBF16AVX512(y, dgate, d, gate, up, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
 // vecAxpyDoor runs the widest assembly there is and reports whether there was any.
 func vecAxpyDoor(y *float32, x *float32, n int, a float32) bool {
 	switch vecUse {
@@ -695,6 +767,36 @@ func vecSiLUGatedBothAVX512(y *float32, dgate *float32, d *float32, gate *float3
 
 //go:noescape
 func vecGELUGatedBothAVX512(y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int)
+
+//go:noescape
+func vecSiLUBF16AVX512(y *uint16, x *uint16, n int)
+
+//go:noescape
+func vecGELUBF16AVX512(y *uint16, x *uint16, n int)
+
+//go:noescape
+func vecGELUErfBF16AVX512(y *uint16, x *uint16, n int)
+
+//go:noescape
+func vecSiLUBothBF16AVX512(y *uint16, d *uint16, x *uint16, n int)
+
+//go:noescape
+func vecGELUBothBF16AVX512(y *uint16, d *uint16, x *uint16, n int)
+
+//go:noescape
+func vecGELUErfBothBF16AVX512(y *uint16, d *uint16, x *uint16, n int)
+
+//go:noescape
+func vecSiLUGatedBF16AVX512(y *uint16, gate *uint16, up *uint16, n int)
+
+//go:noescape
+func vecGELUGatedBF16AVX512(y *uint16, gate *uint16, up *uint16, n int)
+
+//go:noescape
+func vecSiLUGatedBothBF16AVX512(y *uint16, dgate *uint16, d *uint16, gate *uint16, up *uint16, n int)
+
+//go:noescape
+func vecGELUGatedBothBF16AVX512(y *uint16, dgate *uint16, d *uint16, gate *uint16, up *uint16, n int)
 
 //go:noescape
 func vecAxpyAVX512(y *float32, x *float32, n int, a float32)

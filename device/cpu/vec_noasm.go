@@ -27,6 +27,16 @@ func vecGatedGradDoor(op device.UnaryOp, dgate *float32, dup *float32, gate *flo
 func vecGatedBothDoor(op device.UnaryOp, y *float32, dgate *float32, d *float32, gate *float32, up *float32, n int) bool {
 	return false
 }
+func vecUnaryBF16Door(op device.UnaryOp, y *uint16, x *uint16, n int) bool { return false }
+func vecUnaryBothBF16Door(op device.UnaryOp, y *uint16, d *uint16, x *uint16, n int) bool {
+	return false
+}
+func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n int) bool {
+	return false
+}
+func vecGatedBothBF16Door(op device.UnaryOp, y *uint16, dgate *uint16, d *uint16, gate *uint16, up *uint16, n int) bool {
+	return false
+}
 func vecAxpyDoor(y *float32, x *float32, n int, a float32) bool { return false }
 func vecScaleDoor(x *float32, n int, a float32) bool            { return false }
 func vecDropoutDoor(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32) bool {

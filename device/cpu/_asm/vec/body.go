@@ -184,7 +184,11 @@ func (e *emitter) one(i int, in instr, lane int) {
 }
 
 func (s *step) memory() {
-	at := fmt.Sprintf("%d(%s)(AX*1)", s.lane*s.lanes*4, s.ptrReg[s.in.ptr])
+	at := fmt.Sprintf("%d(%s)(AX*1)", s.lane*s.lanes*s.k.size(), s.ptrReg[s.in.ptr])
+	if s.k.bf16 {
+		s.bf16(at)
+		return
+	}
 	if s.in.op == "load" {
 		d := s.dst()
 		switch {
@@ -206,6 +210,30 @@ func (s *step) memory() {
 	default:
 		s.op("VMASKMOVPS %s, Y15, %s", v, at)
 	}
+}
+
+// bf16 loads or stores vectors of bf16. A store rounds as roundAVX512 does.
+func (s *step) bf16(at string) {
+	zeroed, masked := "", ""
+	if s.tail {
+		zeroed, masked = ".Z", "K1, "
+	}
+	if s.in.op == "load" {
+		d := s.dst()
+		s.op("VPMOVZXWD%s %s, %s%s", zeroed, at, masked, d)
+		s.op("VPSLLD $16, %s, %s", d, d)
+		return
+	}
+	r, a := s.alloc(), s.in.args
+	s.tmp = append(s.tmp, r)
+	x, y, tie, half, one, quiet := s.r(a[0]), s.reg(r), s.rm(a[1]), s.rm(a[2]), s.rm(a[3]), s.rm(a[4])
+	s.op("VPTESTMD%s, %s, %s", tie, x, s.mask())
+	s.op("VCMPPS $3, %s, %s, K6", x, x)
+	s.op("VPADDD%s, %s, %s", half, x, y)
+	s.op("VPADDD%s, %s, %s, %s", one, y, s.mask(), y)
+	s.op("VPORD%s, %s, K6, %s", quiet, x, y)
+	s.op("VPSRLD $16, %s, %s", y, y)
+	s.op("VPMOVDW %s, %s%s", y, masked, at)
 }
 
 func (s *step) name(op string) string {

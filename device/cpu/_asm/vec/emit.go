@@ -138,7 +138,7 @@ func emitKernel(set isa, pool *constPool, k *kernel) string {
 		if i > 0 {
 			e.suffix = fmt.Sprint(i + 1)
 		}
-		e.b = record(stage.body)
+		e.b = record(k, stage.body)
 		e.plan()
 		if i == 0 {
 			e.pointers()
@@ -352,7 +352,7 @@ func (e *emitter) loop(label string, lanes int) {
 	if e.b.counter {
 		e.op("VPADDD%s, %s, %s", e.mem(uint32(step)), e.reg(e.idxReg), e.reg(e.idxReg))
 	}
-	e.op("ADDQ $%d, AX", 4*step)
+	e.op("ADDQ $%d, AX", e.k.size()*step)
 	e.op("SUBQ $%d, CX", step)
 	e.op("JGE %s", label)
 	fmt.Fprintf(e, "\n%s_end:\n", label)

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // kernel is one assembly function per instruction set, behind the door of its family.
 type kernel struct {
@@ -11,6 +14,7 @@ type kernel struct {
 	unroll [2]int // vectors side by side, AVX2 and AVX-512
 	body   func(b *body)
 	text   func(set isa) string // instead of body
+	bf16   bool                 // vectors are bf16 in memory; for AVX-512 alone
 
 	// Or a row is passed over several times.
 	stages  []stage
@@ -26,6 +30,28 @@ func (k *kernel) goArgs() string {
 		s = append(s, a.name+" "+a.typ)
 	}
 	return strings.Join(s, ", ")
+}
+
+// in says whether k is written for an instruction set.
+func (k *kernel) in(set isa) bool { return set.wide || !k.bf16 }
+
+// size is that of an element, in bytes.
+func (k *kernel) size() int {
+	if k.bf16 {
+		return 2
+	}
+	return 4
+}
+
+// inBF16 is k on vectors of bf16: the same function of f32, rounded.
+func inBF16(k *kernel) *kernel {
+	twin := *k
+	twin.name, twin.family, twin.bf16 = k.name+"BF16", k.family+"BF16", true
+	twin.args = slices.Clone(k.args)
+	for i := range twin.args {
+		twin.args[i].typ = strings.Replace(twin.args[i].typ, "*float32", "*uint16", 1)
+	}
+	return &twin
 }
 
 // signature reads "y *float32, n int".
@@ -107,6 +133,14 @@ func kernels() []*kernel {
 	all = append(all, gated("SiLU", (*body).silu), gated("GELU", (*body).gelu))
 	all = append(all, gatedBack("SiLU", (*body).siluBoth), gatedBack("GELU", (*body).geluBoth))
 	all = append(all, gatedBoth("SiLU", (*body).siluBoth), gatedBoth("GELU", (*body).geluBoth))
+	for _, k := range all {
+		switch k.family {
+		case "Unary", "UnaryBoth", "Gated", "GatedBoth":
+			if strings.HasPrefix(k.op, "device.SiLU") || strings.HasPrefix(k.op, "device.GELU") {
+				all = append(all, inBF16(k))
+			}
+		}
+	}
 	all = append(all, rowKernels()...)
 	all = append(all, sumKernels()...)
 	all = append(all, stagedKernels()...)

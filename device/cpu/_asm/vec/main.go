@@ -48,6 +48,9 @@ func assembly(set isa, all []*kernel) string {
 	pool := &constPool{isa: set, at: map[uint32]int{}}
 	var b strings.Builder
 	for _, k := range all {
+		if !k.in(set) {
+			continue
+		}
 		if k.text == nil {
 			b.WriteString(emitKernel(set, pool, k))
 			continue
@@ -120,7 +123,9 @@ func doors(all []*kernel) string {
 		ks := members[name]
 		fmt.Fprintf(&b, "// vec%sDoor runs the widest assembly there is and reports whether there was any.\n%s {\nswitch vecUse {\n", name, doorSignature(name, ks[0]))
 		for _, set := range []isa{avx512, avx2} {
-			fmt.Fprintf(&b, "case path%s:\n%s", set.name, calls(set, ks))
+			if ks[0].in(set) {
+				fmt.Fprintf(&b, "case path%s:\n%s", set.name, calls(set, ks))
+			}
 		}
 		b.WriteString("}\nreturn false\n}\n\n")
 	}
@@ -153,7 +158,9 @@ func declarations(all []*kernel) string {
 	var b strings.Builder
 	for _, set := range []isa{avx512, avx2} {
 		for _, k := range all {
-			fmt.Fprintf(&b, "//go:noescape\nfunc %s(%s)\n\n", k.asmName(set), k.goArgs())
+			if k.in(set) {
+				fmt.Fprintf(&b, "//go:noescape\nfunc %s(%s)\n\n", k.asmName(set), k.goArgs())
+			}
 		}
 	}
 	return b.String()

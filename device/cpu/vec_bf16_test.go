@@ -1,0 +1,92 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"hone/device"
+)
+
+// bf16Case is an operation with operands in bf16: run computes what it overwrites of them, in f32 rows of n elements and by the door.
+type bf16Case struct {
+	name     string
+	operands int
+	rows     func(r [5][]float32)
+	door     func(h [5]*uint16, n int) bool
+}
+
+func bf16Cases(op device.UnaryOp) []bf16Case {
+	return []bf16Case{
+		{"unary", 2, func(r [5][]float32) { vecUnary(op, r[0], r[1]) },
+			func(h [5]*uint16, n int) bool { return vecUnaryBF16Door(op, h[0], h[1], n) }},
+		{"both", 3, func(r [5][]float32) { vecUnaryBoth(op, r[0], r[1], r[2]) },
+			func(h [5]*uint16, n int) bool { return vecUnaryBothBF16Door(op, h[0], h[1], h[2], n) }},
+		{"gated", 3, func(r [5][]float32) { vecGated(op, r[0], r[1], r[2]) },
+			func(h [5]*uint16, n int) bool { return vecGatedBF16Door(op, h[0], h[1], h[2], n) }},
+		{"gated both", 5, func(r [5][]float32) { vecGatedBoth(op, r[0], r[1], r[2], r[3], r[4]) },
+			func(h [5]*uint16, n int) bool { return vecGatedBothBF16Door(op, h[0], h[1], h[2], h[3], h[4], n) }},
+	}
+}
+
+// TestBF16Doors: kernels that read and write bf16 give the bits of f32 rows that are widened before and rounded after them, and
+// touch nothing beyond the end.
+func TestBF16Doors(t *testing.T) {
+	if vecUse != pathAVX512 {
+		t.Skip("this machine has no AVX-512")
+	}
+	r := rand.New(rand.NewPCG(17, 18))
+	for _, op := range []device.UnaryOp{device.SiLU, device.GELU, device.GELUErf} {
+		ran := 0
+		for _, c := range bf16Cases(op) {
+			for _, n := range append(lengths(), 1000) {
+				if n > 0 && checkBF16Door(t, r, c, n) {
+					ran++
+				}
+			}
+		}
+		if ran == 0 {
+			t.Errorf("no kernel of operation %d", op)
+		}
+	}
+}
+
+func checkBF16Door(t *testing.T, r *rand.Rand, c bf16Case, n int) bool {
+	const guard = 0x1234
+	var rows [5][]float32
+	var halves [5][]uint16
+	var at [5]*uint16
+	for i := range c.operands {
+		rows[i], halves[i] = make([]float32, n), make([]uint16, n+2)
+		fillTest(r, rows[i], 4, n%2 == 0)
+		h := halves[i][1 : n+1]
+		for j := range h {
+			if j%11 == 3 {
+				rows[i][j] = math.Float32frombits(r.Uint32()) // of any size
+			}
+			h[j] = toBF16(rows[i][j])
+		}
+		vecBF16ToF32(rows[i], h)
+		halves[i][0], halves[i][n+1], at[i] = guard, guard, &h[0]
+	}
+	if !c.door(at, n) {
+		return false
+	}
+	c.rows(rows)
+	for i := range c.operands {
+		if halves[i][0] != guard || halves[i][n+1] != guard {
+			t.Fatalf("%s of %d: operand %d is written outside", c.name, n, i)
+		}
+		for j, v := range rows[i] {
+			if got, want := halves[i][j+1], toBF16(v); got != want {
+				t.Fatalf("%s of %d: operand %d, element %d is %s, want %s", c.name, n, i, j, hexBF16(got), hexBF16(want))
+			}
+		}
+	}
+	return true
+}
+
+func hexBF16(h uint16) string {
+	return fmt.Sprintf("%#04x (%g)", h, math.Float32frombits(uint32(h)<<16))
+}
