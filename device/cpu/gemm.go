@@ -164,8 +164,8 @@ type tileArgs struct {
 	Next                     unsafe.Pointer // memory a tile of all rows asks for, RS apart: Lines lines of each of as many rows,
 	Lines                    int            // and as many again for each tile
 	Units                    int            // of k in all, in blocks of K whose sums are added up; 0: K is one block
-	Out                      unsafe.Pointer // bf16 that the sums will be rounded to: a tile of all rows asks for its lines, LDOut apart; nil means none
-	LDOut                    int
+	Out                      unsafe.Pointer // bf16 that the sums are rounded to, rows LDOut apart; nil means none. A tile of pairs stores them there and not in C,
+	LDOut                    int            // others, if of all rows, ask for the lines
 }
 
 // packFunc rearranges or converts part of an operand; see packArgs and gemmKernels.

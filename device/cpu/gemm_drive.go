@@ -35,7 +35,7 @@ type gemmBlock struct {
 	ldc        int            // its row stride in bytes
 	offC       int            // elements from C to (i, j)
 	top        int            // of the block's rows, the first that has its sums at c
-	rounds     bool           // the sums of a stripe go to a bf16 C next
+	rounds     bool           // the sums of a stripe go to a bf16 C next; where a tile multiplies pairs, by itself
 }
 
 // task computes task t.
@@ -78,7 +78,7 @@ func (b *gemmBlock) whole() {
 	if b.Plus.K > 0 {
 		b.addPlus()
 	}
-	b.last(0, b.m)
+	b.last(0, b.m, false)
 }
 
 // sumRows is how many rows of sums a block with a C in bf16 holds in scratch: those of a stripe where
@@ -104,11 +104,11 @@ func (b *gemmBlock) first(i, m int) {
 }
 
 // last ends rows i to i+m of the block, to which everything was added: they are still in the first caches.
-func (b *gemmBlock) last(i, m int) {
-	if b.Accumulate && b.Bias != nil {
+func (b *gemmBlock) last(i, m int, rounded bool) {
+	if b.biasLast() {
 		b.addBias(i, m)
 	}
-	if !b.targetF {
+	if !b.targetF && !rounded {
 		b.eachRow(i, m, func(sums []float32, c []uint16) { vecF32ToBF16(c, sums) })
 	}
 }
@@ -137,7 +137,9 @@ func (b *gemmBlock) empty() {
 	}
 }
 
-// addBias adds the bias to sums that began with C, a rare case.
+// biasLast says whether the bias is added to sums that began with C, a rare case.
+func (b *gemmBlock) biasLast() bool { return b.Accumulate && b.Bias != nil }
+
 func (b *gemmBlock) addBias(i, m int) {
 	for r := i; r < i+m; r++ {
 		row := b.sums(r)
@@ -176,7 +178,9 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 		plus = b.plusBlock()
 		packed = plus.prepareB(0, plus.units)
 	}
-	b.s.tile.BS, b.rounds = 4*b.k.nr, ends && !b.targetF
+	rounds := ends && !b.targetF && !b.biasLast()
+	b.s.tile.BS, b.rounds, plus.rounds = 4*b.k.nr, rounds && !more, rounds && more
+	rounded := b.rounds && b.pairs || plus.rounds && plus.pairs
 	if b.Sums != nil && b.i == 0 {
 		b.sumColumns(p, u)
 	}
@@ -197,7 +201,7 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 				plus.stripe(aPlus, packed, plus.c, i, r, rows)
 			}
 			if ends {
-				b.last(i+r, rows)
+				b.last(i+r, rows, rounded)
 			}
 		}
 	}

@@ -40,7 +40,7 @@ func (b *gemmBlock) plusBlock() gemmBlock {
 	if b.s.plus == nil {
 		b.s.plus = newGemmScratch(b.k)
 	}
-	p := gemmBlock{gemmPlan: b.plus, s: b.s.plus, i: b.i, m: b.m, j: b.j, n: b.n, c: b.c, ldc: b.ldc}
+	p := gemmBlock{gemmPlan: b.plus, s: b.s.plus, i: b.i, m: b.m, j: b.j, n: b.n, c: b.c, ldc: b.ldc, offC: b.offC}
 	p.begin(0, p.units)
 	p.s.tile.BS = 4 * b.k.nr
 	return p

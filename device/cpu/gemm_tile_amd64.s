@@ -1915,6 +1915,8 @@ column:
 
 store:
 	VMOVUPS      Z0, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2009,6 +2011,8 @@ column:
 store:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2111,6 +2115,8 @@ store:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2209,6 +2215,8 @@ store:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2317,6 +2325,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z2, 0(SI)
 	VMOVUPS      Z3, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2438,6 +2448,8 @@ store:
 	VMOVUPS      Z3, 0(SI)
 	VMOVUPS      Z4, 64(SI)
 	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2549,6 +2561,8 @@ store:
 	VMOVUPS      Z1, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z2, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2673,6 +2687,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z4, 0(SI)
 	VMOVUPS      Z5, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2816,6 +2832,8 @@ store:
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, 64(SI)
 	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -2943,6 +2961,8 @@ store:
 	VMOVUPS      Z2, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z3, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -3086,6 +3106,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -3254,6 +3276,8 @@ store:
 	VMOVUPS      Z9, 0(SI)
 	VMOVUPS      Z10, 64(SI)
 	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -3394,6 +3418,8 @@ store:
 	VMOVUPS      Z3, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z4, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -3553,6 +3579,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z8, 0(SI)
 	VMOVUPS      Z9, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -3743,6 +3771,8 @@ store:
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, 64(SI)
 	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -3896,6 +3926,8 @@ store:
 	VMOVUPS      Z4, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z5, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -4071,6 +4103,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z10, 0(SI)
 	VMOVUPS      Z11, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -4283,6 +4317,8 @@ store:
 	VMOVUPS      Z15, 0(SI)
 	VMOVUPS      Z16, 64(SI)
 	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -4452,6 +4488,8 @@ store:
 	VMOVUPS      Z5, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z6, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -4648,6 +4686,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -4887,6 +4927,8 @@ store:
 	VMOVUPS      Z18, 0(SI)
 	VMOVUPS      Z19, 64(SI)
 	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -5127,6 +5169,8 @@ store:
 	VMOVUPS      Z6, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z7, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -5395,6 +5439,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z14, 0(SI)
 	VMOVUPS      Z15, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -5712,6 +5758,8 @@ store:
 	VMOVUPS      Z21, 0(SI)
 	VMOVUPS      Z22, 64(SI)
 	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -5824,7 +5872,20 @@ column:
 	VADDPS       0(DX), Z0, K1, Z0
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -5919,8 +5980,24 @@ column:
 	VADDPS       64(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6023,9 +6100,28 @@ column:
 	VADDPS       128(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6123,9 +6219,26 @@ column:
 	VADDPS       0(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6233,11 +6346,34 @@ column:
 	VADDPS       64(DX), Z3, K1, Z3
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z2, 0(SI)
 	VMOVUPS      Z3, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6358,6 +6494,33 @@ column:
 	VADDPS       128(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -6365,6 +6528,8 @@ store:
 	VMOVUPS      Z3, 0(SI)
 	VMOVUPS      Z4, 64(SI)
 	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6474,11 +6639,32 @@ column:
 	VADDPS       0(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z2, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6601,6 +6787,34 @@ column:
 	VADDPS       64(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -6609,6 +6823,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z4, 0(SI)
 	VMOVUPS      Z5, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6750,6 +6966,43 @@ column:
 	VADDPS       128(DX), Z8, K1, Z8
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -6761,6 +7014,8 @@ store:
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, 64(SI)
 	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -6885,6 +7140,29 @@ column:
 	VADDPS       0(DX), Z3, K1, Z3
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -6892,6 +7170,8 @@ store:
 	VMOVUPS      Z2, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z3, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -7032,6 +7312,41 @@ column:
 	VADDPS       64(DX), Z7, K1, Z7
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -7043,6 +7358,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z6, 0(SI)
 	VMOVUPS      Z7, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -7208,6 +7525,53 @@ column:
 	VADDPS       128(DX), Z11, K1, Z11
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -7223,6 +7587,8 @@ store:
 	VMOVUPS      Z9, 0(SI)
 	VMOVUPS      Z10, 64(SI)
 	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -7359,6 +7725,33 @@ column:
 	VADDPS       0(DX), Z4, K1, Z4
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -7368,6 +7761,8 @@ store:
 	VMOVUPS      Z3, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z4, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -7523,6 +7918,48 @@ column:
 	VADDPS       64(DX), Z9, K1, Z9
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -7537,6 +7974,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z8, 0(SI)
 	VMOVUPS      Z9, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -7723,6 +8162,63 @@ column:
 	VADDPS       128(DX), Z14, K1, Z14
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -7742,6 +8238,8 @@ store:
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, 64(SI)
 	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -7890,6 +8388,37 @@ column:
 	VADDPS       0(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -7901,6 +8430,8 @@ store:
 	VMOVUPS      Z4, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z5, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -8071,6 +8602,55 @@ column:
 	VADDPS       64(DX), Z11, K1, Z11
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -8088,6 +8668,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z10, 0(SI)
 	VMOVUPS      Z11, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -8295,6 +8877,73 @@ column:
 	VADDPS       128(DX), Z17, K1, Z17
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -8318,6 +8967,8 @@ store:
 	VMOVUPS      Z15, 0(SI)
 	VMOVUPS      Z16, 64(SI)
 	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -8481,6 +9132,41 @@ column:
 	VADDPS       0(DX), Z6, K1, Z6
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -8494,6 +9180,8 @@ store:
 	VMOVUPS      Z5, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z6, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -8684,6 +9372,62 @@ column:
 	VADDPS       64(DX), Z13, K1, Z13
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -8704,6 +9448,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z12, 0(SI)
 	VMOVUPS      Z13, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -8937,6 +9683,83 @@ column:
 	VADDPS       128(DX), Z20, K1, Z20
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e2262
+	WORD         $0xf272 // VCVTNEPS2BF16 Z18, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xfb72 // VCVTNEPS2BF16 Z19, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xdc72 // VCVTNEPS2BF16 Z20, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -8964,6 +9787,8 @@ store:
 	VMOVUPS      Z18, 0(SI)
 	VMOVUPS      Z19, 64(SI)
 	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -9068,7 +9893,6 @@ none:
 	MOVQ         72(SP), SI
 	TESTQ        SI, SI
 	JZ           apart
-	ADDQ         $32, 72(SP)
 	MOVQ         168(DI), R13
 	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
 	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
@@ -9197,6 +10021,45 @@ column:
 	VADDPS       0(DX), Z7, K1, Z7
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, K1, 0(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -9212,6 +10075,8 @@ store:
 	VMOVUPS      Z6, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z7, K1, 0(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -9303,7 +10168,6 @@ none:
 	MOVQ         72(SP), SI
 	TESTQ        SI, SI
 	JZ           apart
-	ADDQ         $64, 72(SP)
 	MOVQ         168(DI), R13
 	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
 	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
@@ -9473,6 +10337,69 @@ column:
 	VADDPS       64(DX), Z15, K1, Z15
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, K1, 32(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -9496,6 +10423,8 @@ store:
 	ADDQ         R13, SI
 	VMOVUPS      Z14, 0(SI)
 	VMOVUPS      Z15, K1, 64(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole
@@ -9595,7 +10524,6 @@ none:
 	MOVQ         72(SP), SI
 	TESTQ        SI, SI
 	JZ           apart
-	ADDQ         $96, 72(SP)
 	MOVQ         168(DI), R13
 	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
 	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
@@ -9806,6 +10734,93 @@ column:
 	VADDPS       128(DX), Z23, K1, Z23
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xf372 // VCVTNEPS2BF16 Z3, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xfc72 // VCVTNEPS2BF16 Z4, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xdd72 // VCVTNEPS2BF16 Z5, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e6262
+	WORD         $0xe672 // VCVTNEPS2BF16 Z6, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xef72 // VCVTNEPS2BF16 Z7, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xf072 // VCVTNEPS2BF16 Z8, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xf972 // VCVTNEPS2BF16 Z9, Y31
+	VMOVDQU16    Y31, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xda72 // VCVTNEPS2BF16 Z10, Y27
+	VMOVDQU16    Y27, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xe372 // VCVTNEPS2BF16 Z11, Y28
+	VMOVDQU16    Y28, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xec72 // VCVTNEPS2BF16 Z12, Y29
+	VMOVDQU16    Y29, 0(DX)
+	LONG         $0x487e4262
+	WORD         $0xf572 // VCVTNEPS2BF16 Z13, Y30
+	VMOVDQU16    Y30, 32(DX)
+	LONG         $0x487e4262
+	WORD         $0xfe72 // VCVTNEPS2BF16 Z14, Y31
+	VMOVDQU16    Y31, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e4262
+	WORD         $0xdf72 // VCVTNEPS2BF16 Z15, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xe072 // VCVTNEPS2BF16 Z16, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xe972 // VCVTNEPS2BF16 Z17, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e2262
+	WORD         $0xf272 // VCVTNEPS2BF16 Z18, Y30
+	VMOVDQU16    Y30, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xfb72 // VCVTNEPS2BF16 Z19, Y31
+	VMOVDQU16    Y31, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xdc72 // VCVTNEPS2BF16 Z20, Y27
+	VMOVDQU16    Y27, K1, 64(DX)
+	ADDQ         R9, DX
+	LONG         $0x487e2262
+	WORD         $0xe572 // VCVTNEPS2BF16 Z21, Y28
+	VMOVDQU16    Y28, 0(DX)
+	LONG         $0x487e2262
+	WORD         $0xee72 // VCVTNEPS2BF16 Z22, Y29
+	VMOVDQU16    Y29, 32(DX)
+	LONG         $0x487e2262
+	WORD         $0xf772 // VCVTNEPS2BF16 Z23, Y30
+	VMOVDQU16    Y30, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -9837,6 +10852,8 @@ store:
 	VMOVUPS      Z21, 0(SI)
 	VMOVUPS      Z22, 64(SI)
 	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
 	MOVQ         48(SP), DX
 	TESTQ        DX, DX
 	JLE          whole

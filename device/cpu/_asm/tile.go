@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Fields of tileArgs, in order.
 const (
@@ -256,13 +259,15 @@ func (t tile) ahead() {
 	t.label("none")
 }
 
-// out asks for the place of the tile's sums in a bf16 C, which is written when the stripe is done.
+// out asks for the place of the tile's sums in a bf16 C, which is written when they or those of the stripe are there.
 func (t tile) out() {
 	size := 2 * t.v * t.lanes
 	t.op("MOVQ %s, SI", slotOut)
 	t.op("TESTQ SI, SI")
 	t.op("JZ apart")
-	t.op("ADDQ $%d, %s", size, slotOut)
+	if !t.bf16 {
+		t.op("ADDQ $%d, %s", size, slotOut)
+	}
 	t.op("MOVQ %s, R13", field(argLDOut))
 	for r := range t.r {
 		for _, off := range []int{0, size - 2} {
@@ -314,7 +319,11 @@ func (t tile) finish() {
 		t.op("JZ store")
 		t.eachRow("DX", "R9", t.addMasked)
 		t.label("store")
+		if t.bf16 {
+			t.round()
+		}
 		t.eachRow("SI", "R13", t.storeMasked)
+		t.label("stored")
 		return
 	}
 	t.op("MOVQ %s, AX", field(argMask))
@@ -334,6 +343,30 @@ func (t tile) finish() {
 	t.label("storemasked")
 	t.eachRow("SI", "R13", t.storeMasked)
 	t.label("stored")
+}
+
+// round stores the tile in a bf16 C, if there is one, and then nowhere else.
+func (t tile) round() {
+	t.op("MOVQ %s, DX", slotOut)
+	t.op("TESTQ DX, DX")
+	t.op("JZ keep")
+	t.op("ADDQ $%d, %s", 2*t.v*t.lanes, slotOut)
+	t.op("MOVQ %s, R9", field(argLDOut))
+	for r := range t.r {
+		for v := range t.v {
+			half, mask := strings.Replace(t.bcast(r*t.v+v), "Z", "Y", 1), ""
+			if v == t.v-1 {
+				mask = "K1, "
+			}
+			t.roundBF16(t.acc(r, v), half)
+			t.op("VMOVDQU16 %s, %s%d(DX)", half, mask, v*t.bytes()/2)
+		}
+		if r < t.r-1 {
+			t.op("ADDQ R9, DX")
+		}
+	}
+	t.op("JMP stored")
+	t.label("keep")
 }
 
 func (t tile) addMasked(r, v int, at string) {
@@ -385,18 +418,31 @@ func (t tile) advance() {
 	t.op("JNZ next")
 }
 
-// dotBF16 writes VDPBF16PS b, a, acc (EVEX.512.F3.0F38.W0 52 /r), which Go's
-// assembler does not know: acc += the products of pairs of bf16.
+// dotBF16 writes VDPBF16PS b, a, acc: acc += the products of pairs of bf16.
 func (t tile) dotBF16(b, a, acc string) {
-	num := func(reg string) (n int) { fmt.Sscanf(reg, "Z%d", &n); return n }
-	rm, vvvv, reg := num(b), num(a), num(acc)
+	t.evexBF16(0x52, number(b), number(a), number(acc), fmt.Sprintf("VDPBF16PS %s, %s, %s", b, a, acc))
+}
+
+// roundBF16 writes VCVTNEPS2BF16 x, y, which takes numbers below the normal ones for 0, as VDPBF16PS does.
+func (t tile) roundBF16(x, y string) {
+	t.evexBF16(0x72, number(x), 0, number(y), fmt.Sprintf("VCVTNEPS2BF16 %s, %s", x, y))
+}
+
+// evexBF16 writes an instruction EVEX.512.F3.0F38.W0 op /r, which Go's assembler does not know.
+func (t tile) evexBF16(op, rm, vvvv, reg int, text string) {
 	not := func(n, bit int) int { return ^n >> bit & 1 }
 	p0 := not(reg, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(reg, 4)<<4 | 2
 	p1 := (^vvvv&15)<<3 | 1<<2 | 2
 	p2 := 2<<5 | not(vvvv, 4)<<3
 	modrm := 3<<6 | reg&7<<3 | rm&7
 	t.op("LONG $%#08x", 0x62|p0<<8|p1<<16|p2<<24)
-	t.op("WORD $%#04x // VDPBF16PS %s, %s, %s", 0x52|modrm<<8, b, a, acc)
+	t.op("WORD $%#04x // %s", op|modrm<<8, text)
+}
+
+// number is that of a vector register.
+func number(reg string) (n int) {
+	fmt.Sscanf(reg[1:], "%d", &n)
+	return n
 }
 
 // declarations writes the Go side of all kernels.
