@@ -12,7 +12,7 @@ type CrossEntropyOptions struct {
 // The logits that are held at a time: chunkFloats elements, but at least chunkRows rows, or as many as a device.Wide asks for. Every chunk
 // reads the weights of the head twice and adds to their gradient, which fewer rows would not pay for.
 const (
-	chunkFloats = 12 << 20
+	chunkFloats = 26 << 20
 	chunkRows   = 256
 )
 
