@@ -12,6 +12,10 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
 what=${1:-} dir=${2:-}
+case "$what ${4:-all}" in
+"build all" | "emulate all" | "run all" | "run checks" | "run speed") ;;
+*) dir="" ;;
+esac
 if [ -z "$dir" ]; then
 	sed -n '2,13s/^# \{0,1\}//p' "$0"
 	exit 2
@@ -131,7 +135,7 @@ readonly sanitized=(
 
 # sanitizers: a row for each tool of NVIDIA's compute-sanitizer
 sanitizers() {
-	local sanitizer tool part code races running=()
+	local sanitizer tool part code races note running=()
 	sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null)
 	if [ -z "$sanitizer" ]; then
 		row "compute-sanitizer" "NONE" "it is not here"
@@ -151,11 +155,11 @@ sanitizers() {
 	for tool in memcheck racecheck initcheck; do
 		for part in "${!sanitized[@]}"; do
 			code=$(cat "$log/$tool.$part.code")
-			# racecheck reports cuBLASLt's own kernels (nvjet) as well; with nothing else to say it passes
-			races=$(grep -a 'Race reported' "$log/$tool.$part")
-			if [ "$code" = 9 ] && [ -n "$races" ] && ! grep -vq nvjet <<<"$races"; then code=0; fi
+			# racecheck reports cuBLASLt's own kernels (nvjet) as well; with nothing else to say, and results that are right, it passes
+			races=$(grep -a 'Race reported' "$log/$tool.$part") note=""
+			if [ "$code" = 9 ] && [ -n "$races" ] && ! grep -vq nvjet <<<"$races" && grep -aqx PASS "$log/$tool.$part"; then code=0 note=" (races within cuBLASLt alone)"; fi
 			case $code in
-			0) row "compute-sanitizer $tool" "PASS" "${sanitized[$part]}" ;;
+			0) row "compute-sanitizer $tool" "PASS" "${sanitized[$part]}$note" ;;
 			124) row "compute-sanitizer $tool" "UNKNOWN" "${sanitized[$part]} took more than 60 s" ;;
 			*)
 				failed=1
@@ -180,6 +184,7 @@ if [ "$part" != speed ]; then
 	tests TestSample 60
 	if [ "$what" = run ]; then
 		tests TestRowsDoNotDependOnOthers 60
+		tests TestBiasIsRoundedOnce 60
 		sanitizers
 	fi
 fi
