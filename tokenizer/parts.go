@@ -131,10 +131,13 @@ func buildParts[T any](key string, raw json.RawMessage, build func(p jsonPart, s
 	if err != nil {
 		return nil, err
 	}
-	out := make([]T, len(parts))
+	out, growth := make([]T, len(parts)), 1
 	for i, p := range parts {
 		if out[i], err = build(p, i); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", key, p.Type, err)
+		}
+		if growth *= p.growth(); growth > maxGrowth {
+			return nil, fmt.Errorf("%s %s: with it a text could become more than %d times as long", key, p.Type, maxGrowth)
 		}
 	}
 	return out, nil
@@ -143,4 +146,30 @@ func buildParts[T any](key string, raw json.RawMessage, build func(p jsonPart, s
 // errUnknownPart is wrapped with the kind and the type of the part.
 func errUnknownPart(supported string) error {
 	return fmt.Errorf("this type is not supported (supported: %s)", supported)
+}
+
+// maxGrowth is how many times as long all normalizers together, or all decoders, may make a text: of a damaged or hostile file
+// they would make gigabytes of a few bytes. Those of SentencePiece and BERT stay below a thousand.
+const maxGrowth = 4096
+
+// growth is how many bytes the part may make of one, rounded up; parts that add to a text once count 1.
+func (p *jsonPart) growth() int {
+	switch p.Type {
+	case "NFC", "NFD": // the worst cases of Unicode Standard Annex 15, section 9
+		return 3
+	case "NFKC", "NFKD":
+		return 11
+	case "Lowercase", "ByteLevel":
+		return 2
+	case "Bert", "BertNormalizer": // NFD, and letters in lower case
+		return 3 * 2
+	case "Replace":
+		if p.Pattern.String != nil {
+			return max(1, (len(p.Content)+len(*p.Pattern.String)-1)/len(*p.Pattern.String))
+		}
+		return 1 + len(p.Content) // a match may be empty
+	case "Precompiled":
+		return longestReplacement(p.Charsmap)
+	}
+	return 1
 }

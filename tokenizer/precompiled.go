@@ -46,6 +46,17 @@ func newPrecompiled(charsmap []byte, slot int) (normalizer, error) {
 	return p, nil
 }
 
+// longestReplacement is the length of the longest text in a charsmap that newPrecompiled takes.
+func longestReplacement(charsmap []byte) int {
+	most := 1
+	if len(charsmap) > 0 {
+		for text := range bytes.SplitSeq(charsmap[4+int64(binary.LittleEndian.Uint32(charsmap)):], []byte{0}) {
+			most = max(most, len(text))
+		}
+	}
+	return most
+}
+
 // lookup returns what stands for the shortest prefix of text in the table. The units of the trie: bits 0-7 are a label, bit 8 says
 // that a value follows, bits 10-30 (times 256 with bit 9) are the distance to the children.
 func (p *precompiled) lookup(text []byte) (replacement []byte, found bool) {

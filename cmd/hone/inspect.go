@@ -81,8 +81,11 @@ func inspect(path string) (*inspection, error) {
 	return r, err
 }
 
-// isGGUF looks at the first bytes.
+// isGGUF looks at the first bytes, unless the name says it.
 func isGGUF(path string) bool {
+	if filepath.Ext(path) == ".gguf" {
+		return true
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return false

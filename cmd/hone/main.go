@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -84,7 +85,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	root.SetFlagErrorFunc(flagError)
 	sayUsage(root)
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(a.err, "hone:", err)
+		fmt.Fprintln(a.err, "hone:", strings.ReplaceAll(shown(err.Error()), "\n", " ")) // files and templates have a say in it
 		return 1
 	}
 	return 0
