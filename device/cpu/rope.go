@@ -58,21 +58,23 @@ func (r *rope) row(n int, xs, ys []float32) {
 	}
 }
 
-// rotate turns the pairs (x[i], x[i+len(cos)]); y may be x.
+// rotate turns the pairs (x[i], x[i+len(cos)]), backwards where inverse; y may be x.
 func rotate(y, x, cos, sin []float32, inverse bool) {
-	half := len(cos)
+	half, sign := len(cos), float32(1)
+	if inverse {
+		sign = -1
+	}
+	if half == 0 {
+		return
+	}
 	x1, x2 := x[:half], x[half:2*half]
 	y1, y2 := y[:half], y[half:2*half]
 	sin = sin[:half]
-	if inverse {
-		for i, c := range cos {
-			u, v, s := x1[i], x2[i], sin[i]
-			y1[i], y2[i] = u*c+v*s, v*c-u*s
-		}
+	if vecRotateDoor(&y1[0], &y2[0], &x1[0], &x2[0], &cos[0], &sin[0], half, sign) {
 		return
 	}
 	for i, c := range cos {
-		u, v, s := x1[i], x2[i], sin[i]
-		y1[i], y2[i] = u*c-v*s, v*c+u*s
+		u, v, s := x1[i], x2[i], sin[i]*sign
+		y1[i], y2[i] = float32(u*c)-float32(v*s), float32(v*c)+float32(u*s)
 	}
 }

@@ -5925,6 +5925,102 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecRotateAVX2(y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32)
+TEXT ·vecRotateAVX2(SB), NOSPLIT, $0-60
+	MOVQ          y1+0(FP), DI
+	MOVQ          y2+8(FP), SI
+	MOVQ          x1+16(FP), R8
+	MOVQ          x2+24(FP), R9
+	MOVQ          cos+32(FP), R10
+	MOVQ          sin+40(FP), R11
+	MOVQ          n+48(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  sign+56(FP), Y0
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R8)(AX*1), Y1
+	VMOVUPS       32(R8)(AX*1), Y2
+	VMOVUPS       0(R9)(AX*1), Y3
+	VMOVUPS       32(R9)(AX*1), Y4
+	VMOVUPS       0(R10)(AX*1), Y5
+	VMOVUPS       32(R10)(AX*1), Y6
+	VMOVUPS       0(R11)(AX*1), Y7
+	VMOVUPS       32(R11)(AX*1), Y8
+	VMULPS        Y0, Y7, Y7
+	VMULPS        Y0, Y8, Y8
+	VMULPS        Y5, Y1, Y9
+	VMULPS        Y6, Y2, Y10
+	VMULPS        Y7, Y3, Y11
+	VMULPS        Y8, Y4, Y12
+	VSUBPS        Y11, Y9, Y9
+	VSUBPS        Y12, Y10, Y10
+	VMOVUPS       Y9, 0(DI)(AX*1)
+	VMOVUPS       Y10, 32(DI)(AX*1)
+	VMULPS        Y5, Y3, Y3
+	VMULPS        Y6, Y4, Y4
+	VMULPS        Y7, Y1, Y1
+	VMULPS        Y8, Y2, Y2
+	VADDPS        Y1, Y3, Y3
+	VADDPS        Y2, Y4, Y4
+	VMOVUPS       Y3, 0(SI)(AX*1)
+	VMOVUPS       Y4, 32(SI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R8)(AX*1), Y1
+	VMOVUPS       0(R9)(AX*1), Y2
+	VMOVUPS       0(R10)(AX*1), Y3
+	VMOVUPS       0(R11)(AX*1), Y4
+	VMULPS        Y0, Y4, Y4
+	VMULPS        Y3, Y1, Y5
+	VMULPS        Y4, Y2, Y6
+	VSUBPS        Y6, Y5, Y5
+	VMOVUPS       Y5, 0(DI)(AX*1)
+	VMULPS        Y3, Y2, Y2
+	VMULPS        Y4, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VMOVUPS       Y2, 0(SI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(R8)(AX*1), Y15, Y1
+	VMASKMOVPS    0(R9)(AX*1), Y15, Y2
+	VMASKMOVPS    0(R10)(AX*1), Y15, Y3
+	VMASKMOVPS    0(R11)(AX*1), Y15, Y4
+	VMULPS        Y0, Y4, Y4
+	VMULPS        Y3, Y1, Y5
+	VMULPS        Y4, Y2, Y6
+	VSUBPS        Y6, Y5, Y5
+	VMASKMOVPS    Y5, Y15, 0(DI)(AX*1)
+	VMULPS        Y3, Y2, Y2
+	VMULPS        Y4, Y1, Y1
+	VADDPS        Y1, Y2, Y2
+	VMASKMOVPS    Y2, Y15, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecNormScaleAVX2(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 TEXT ·vecNormScaleAVX2(SB), NOSPLIT, $0-40
 	MOVQ          y+0(FP), DI

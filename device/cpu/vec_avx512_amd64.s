@@ -9610,6 +9610,102 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecRotateAVX512(y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32)
+TEXT ·vecRotateAVX512(SB), NOSPLIT, $0-60
+	MOVQ          y1+0(FP), DI
+	MOVQ          y2+8(FP), SI
+	MOVQ          x1+16(FP), R8
+	MOVQ          x2+24(FP), R9
+	MOVQ          cos+32(FP), R10
+	MOVQ          sin+40(FP), R11
+	MOVQ          n+48(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  sign+56(FP), Z0
+	SUBQ          $32, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(R8)(AX*1), Z1
+	VMOVUPS       64(R8)(AX*1), Z2
+	VMOVUPS       0(R9)(AX*1), Z3
+	VMOVUPS       64(R9)(AX*1), Z4
+	VMOVUPS       0(R10)(AX*1), Z5
+	VMOVUPS       64(R10)(AX*1), Z6
+	VMOVUPS       0(R11)(AX*1), Z7
+	VMOVUPS       64(R11)(AX*1), Z8
+	VMULPS        Z0, Z7, Z7
+	VMULPS        Z0, Z8, Z8
+	VMULPS        Z5, Z1, Z9
+	VMULPS        Z6, Z2, Z10
+	VMULPS        Z7, Z3, Z11
+	VMULPS        Z8, Z4, Z12
+	VSUBPS        Z11, Z9, Z9
+	VSUBPS        Z12, Z10, Z10
+	VMOVUPS       Z9, 0(DI)(AX*1)
+	VMOVUPS       Z10, 64(DI)(AX*1)
+	VMULPS        Z5, Z3, Z3
+	VMULPS        Z6, Z4, Z4
+	VMULPS        Z7, Z1, Z1
+	VMULPS        Z8, Z2, Z2
+	VADDPS        Z1, Z3, Z3
+	VADDPS        Z2, Z4, Z4
+	VMOVUPS       Z3, 0(SI)(AX*1)
+	VMOVUPS       Z4, 64(SI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $32, CX
+	JGE           many
+
+many_end:
+	ADDQ          $32, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(R8)(AX*1), Z1
+	VMOVUPS       0(R9)(AX*1), Z2
+	VMOVUPS       0(R10)(AX*1), Z3
+	VMOVUPS       0(R11)(AX*1), Z4
+	VMULPS        Z0, Z4, Z4
+	VMULPS        Z3, Z1, Z5
+	VMULPS        Z4, Z2, Z6
+	VSUBPS        Z6, Z5, Z5
+	VMOVUPS       Z5, 0(DI)(AX*1)
+	VMULPS        Z3, Z2, Z2
+	VMULPS        Z4, Z1, Z1
+	VADDPS        Z1, Z2, Z2
+	VMOVUPS       Z2, 0(SI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(R8)(AX*1), K1, Z1
+	VMOVUPS.Z     0(R9)(AX*1), K1, Z2
+	VMOVUPS.Z     0(R10)(AX*1), K1, Z3
+	VMOVUPS.Z     0(R11)(AX*1), K1, Z4
+	VMULPS        Z0, Z4, Z4
+	VMULPS        Z3, Z1, Z5
+	VMULPS        Z4, Z2, Z6
+	VSUBPS        Z6, Z5, Z5
+	VMOVUPS       Z5, K1, 0(DI)(AX*1)
+	VMULPS        Z3, Z2, Z2
+	VMULPS        Z4, Z1, Z1
+	VADDPS        Z1, Z2, Z2
+	VMOVUPS       Z2, K1, 0(SI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecNormScaleAVX512(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 TEXT ·vecNormScaleAVX512(SB), NOSPLIT, $0-40
 	MOVQ          y+0(FP), DI

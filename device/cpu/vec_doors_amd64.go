@@ -416,6 +416,19 @@ func vecScoreGradDoor(p *float32, dp *float32, n int, scale float32, sub float32
 	return false
 }
 
+// vecRotateDoor runs the widest assembly there is and reports whether there was any.
+func vecRotateDoor(y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecRotateAVX512(y1, y2, x1, x2, cos, sin, n, sign)
+		return true
+	case pathAVX2:
+		vecRotateAVX2(y1, y2, x1, x2, cos, sin, n, sign)
+		return true
+	}
+	return false
+}
+
 // vecNormScaleDoor runs the widest assembly there is and reports whether there was any.
 func vecNormScaleDoor(y *float32, x *float32, w *float32, n int, mean float32, rstd float32) bool {
 	switch vecUse {
@@ -814,6 +827,9 @@ func vecSoftmaxGradAVX512(y *float32, x *float32, n int, sub float32, a float32,
 func vecScoreGradAVX512(p *float32, dp *float32, n int, scale float32, sub float32, delta float32)
 
 //go:noescape
+func vecRotateAVX512(y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32)
+
+//go:noescape
 func vecNormScaleAVX512(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)
 
 //go:noescape
@@ -989,6 +1005,9 @@ func vecSoftmaxGradAVX2(y *float32, x *float32, n int, sub float32, a float32, b
 
 //go:noescape
 func vecScoreGradAVX2(p *float32, dp *float32, n int, scale float32, sub float32, delta float32)
+
+//go:noescape
+func vecRotateAVX2(y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32)
 
 //go:noescape
 func vecNormScaleAVX2(y *float32, x *float32, w *float32, n int, mean float32, rstd float32)

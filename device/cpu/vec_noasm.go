@@ -48,6 +48,9 @@ func vecSoftmaxGradDoor(y *float32, x *float32, n int, sub float32, a float32, b
 func vecScoreGradDoor(p *float32, dp *float32, n int, scale float32, sub float32, delta float32) bool {
 	return false
 }
+func vecRotateDoor(y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32) bool {
+	return false
+}
 func vecNormScaleDoor(y *float32, x *float32, w *float32, n int, mean float32, rstd float32) bool {
 	return false
 }

@@ -260,6 +260,37 @@ func TestScoreRows(t *testing.T) {
 	})
 }
 
+// TestRotate checks that each path gives the bits of the formula, in place and not, and that the opposite angle turns back.
+func TestRotate(t *testing.T) {
+	eachPath(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(35, 36))
+		for _, half := range lengths() {
+			x, cos, sin := make([]float32, 2*half), make([]float32, half), make([]float32, half)
+			fillTest(r, x, 1, false)
+			for i := range cos {
+				s, c := math.Sincos(r.Float64() * 100)
+				cos[i], sin[i] = float32(c), float32(s)
+			}
+			want, back := make([]float32, 2*half), make([]float32, 2*half)
+			for i, c := range cos {
+				u, v, s := x[i], x[i+half], sin[i]
+				want[i], want[i+half] = float32(u*c)-float32(v*s), float32(v*c)+float32(u*s)
+				u, v = want[i], want[i+half]
+				back[i], back[i+half] = float32(u*c)+float32(v*s), float32(v*c)-float32(u*s)
+			}
+			g, y := newGuarded(2*half, half%5)
+			rotate(y, x, cos, sin, false)
+			sameBits(t, "rotated", y, want)
+			copy(y, x)
+			rotate(y, y, cos, sin, false)
+			sameBits(t, "rotated in place", y, want)
+			rotate(y, y, cos, sin, true)
+			sameBits(t, "turned back", y, back)
+			g.check(t, "rotated", 2*half)
+		}
+	})
+}
+
 // TestWholeNorms checks norms whose moments and outputs come from one call.
 func TestWholeNorms(t *testing.T) {
 	eachPath(t, func(t *testing.T) {

@@ -112,7 +112,7 @@ func (e *emitter) op(format string, args ...any) {
 
 func (e *emitter) reg(i int) string { return fmt.Sprintf("%s%d", e.prefix, i) }
 
-var pointerRegs = []string{"DI", "SI", "R8", "R9", "R10"}
+var pointerRegs = []string{"DI", "SI", "R8", "R9", "R10", "R11"}
 
 // emitKernel writes k for an instruction set.
 func emitKernel(set isa, pool *constPool, k *kernel) string {

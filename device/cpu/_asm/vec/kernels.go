@@ -235,6 +235,12 @@ func rowKernels() []*kernel {
 			b.store("dp", b.mul(b.sub(b.load("dp"), b.p("delta")), p))
 			b.store("p", p)
 		}),
+		// y1 = x1·cos - x2·sin, y2 = x2·cos + x1·sin with the sine times sign, each product rounded.
+		plain("Rotate", "y1 *float32, y2 *float32, x1 *float32, x2 *float32, cos *float32, sin *float32, n int, sign float32", [2]int{2, 2}, func(b *body) {
+			x1, x2, cos, sin := b.load("x1"), b.load("x2"), b.load("cos"), b.mul(b.load("sin"), b.p("sign"))
+			b.store("y1", b.sub(b.mul(x1, cos), b.mul(x2, sin)))
+			b.store("y2", b.add(b.mul(x2, cos), b.mul(x1, sin)))
+		}),
 		plain("NormScale", "y *float32, x *float32, w *float32, n int, mean float32, rstd float32", [2]int{4, 4}, func(b *body) {
 			d := b.mul(b.sub(b.load("x"), b.p("mean")), b.p("rstd"))
 			b.store("y", b.mul(d, b.load("w")))
