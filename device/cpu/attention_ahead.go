@@ -47,6 +47,13 @@ func (a *attention) queryRows(v *headMatrix, s *device.Sequence, kv, lo, hi int)
 	return headRows{v: v.floats, off: (s.Q+lo)*v.stride + kv*a.group*a.D, stride: v.stride, d: a.group * a.D, n: hi - lo}
 }
 
+// ownRows are those of rows lo to hi that are of head g of the group, in a matrix of queries, one for each token, and first is the first of them.
+func (a *attention) ownRows(v *headMatrix, s *device.Sequence, kv, g, lo, hi int) (x headRows, first int) {
+	first = lo + (g+a.group-lo%a.group)%a.group
+	n := max(0, ceilDiv(hi-first, a.group))
+	return headRows{v: v.floats, off: (s.Q+first/a.group)*v.stride + (kv*a.group+g)*a.D, stride: v.stride, d: a.D, n: n}, first
+}
+
 // comingRows are rows of a task to come, asked for up to row at.
 type comingRows struct {
 	headRows

@@ -28,14 +28,12 @@ func (a *attention) backward(w *attentionWorker, t attentionTask) {
 	for b := t.lo; b < t.hi; b++ {
 		a.backwardKeys(w, s, keyBlock{kv: t.kv, k0: b * backwardKeys, k1: min((b+1)*backwardKeys, s.KLen), dq: dq})
 	}
-	if t.partial < 0 {
-		if a.group == 1 {
-			grads := a.queryRows(&a.dq, s, t.kv, 0, rows)
-			grads.storeRows(0, rows, scaledRows{x: dq, ld: a.dp, scale: []float32{a.Scale}})
-			return
-		}
-		for r := range rows {
-			a.storeQueryGrad(s, t.kv, r, dq[r*a.dp:])
+	if t.partial >= 0 {
+		return
+	}
+	for g := range a.group {
+		if grads, first := a.ownRows(&a.dq, s, t.kv, g, 0, rows); grads.n > 0 {
+			grads.storeRows(0, grads.n, scaledRows{x: dq[first*a.dp:], ld: a.group * a.dp, scale: []float32{a.Scale}})
 		}
 	}
 }
@@ -64,13 +62,10 @@ func (a *attention) rowSums(w *attentionWorker, s *device.Sequence, t attentionT
 			asked[i].follow(r, false)
 		}
 		end := min(r+aheadRows, asked[0].n)
-		if a.group == 1 {
-			dotRows(w.delta[first+r:], &asked[1], &asked[2], r, end, w.stage)
-			continue
-		}
-		for r := first + r*a.group; r < first+end*a.group; r++ {
-			do, o := a.rowAt(&a.do, s, t.kv, r), a.rowAt(&a.o, s, t.kv, r)
-			w.delta[r] = vecDot(a.do.load(do, do+a.D, w.stage), a.o.load(o, o+a.D, w.stage[a.D:]))
+		for g := range a.group {
+			do, at := a.ownRows(&a.do, s, t.kv, g, first+r*a.group, first+end*a.group)
+			o, _ := a.ownRows(&a.o, s, t.kv, g, first+r*a.group, first+end*a.group)
+			dotRows(w.delta[at:], a.group, &do, &o, w.stage)
 		}
 	}
 }

@@ -122,10 +122,9 @@ func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v *headMatrix, 
 	}
 	ld := a.queryStride(w)
 	grow(dst, (t.m+1)*ld)
-	x := headRows{v: v.floats, d: a.D}
-	for i := range t.m {
-		x.off = a.rowAt(v, t.s, t.kv, t.r+i)
-		w.copyUnits((*dst)[i*ld:i*ld+a.dp], &x, 0)
+	for g := range a.group {
+		x, first := a.ownRows(v, t.s, t.kv, g, t.r, t.r+t.m)
+		w.copyRows((*dst)[min(first-t.r, t.m)*ld:], a.group*ld, &x, a.dp)
 	}
 	if a.pairs {
 		clear((*dst)[t.m*ld : (t.m+1)*ld])
@@ -257,14 +256,10 @@ func (a *attention) storeOutput(w *attentionWorker, s *device.Sequence, t attent
 	for r := range n {
 		w.inverse[r] = 1 / w.sum[r]
 	}
-	if a.group == 1 {
-		outputs := a.queryRows(&a.o, s, t.kv, t.lo, t.hi)
-		outputs.storeRows(0, n, scaledRows{w.o, a.dp, w.inverse, 1})
-	} else {
-		for r := range n {
-			o := w.o[r*a.dp:][:a.D]
-			vecScale(o, w.inverse[r])
-			a.o.storeRow(a.rowAt(&a.o, s, t.kv, t.lo+r), o)
+	for g := range a.group {
+		outputs, first := a.ownRows(&a.o, s, t.kv, g, t.lo, t.hi)
+		if r := first - t.lo; outputs.n > 0 {
+			outputs.storeRows(0, outputs.n, scaledRows{w.o[r*a.dp:], a.group * a.dp, w.inverse[r:], a.group})
 		}
 	}
 	if a.lse == nil {

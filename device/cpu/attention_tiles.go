@@ -225,6 +225,19 @@ func (w *attentionWorker) copyUnits(row []float32, x *headRows, r int) {
 	clear(row[x.d:])
 }
 
+// copyRows copies the rows of x to rows of dst, ld apart, as units with zeros behind them up to dp.
+func (w *attentionWorker) copyRows(dst []float32, ld int, x *headRows, dp int) {
+	if x.n > 0 && x.d == dp && (x.v.h == nil || w.pairs) {
+		_ = dst[(x.n-1)*ld+w.unitsOf(dp)-1]
+		w.pack = packArgs{Dst: unsafe.Pointer(&dst[0]), DstStride: 4 * ld, Src: x.address(0), SrcStride: x.stride * x.bytes() / x.d, Rows: x.n, Vecs: w.unitsOf(dp) / 8}
+		w.kernels.copyRows(&w.pack)
+		return
+	}
+	for r := range x.n {
+		w.copyUnits(dst[r*ld:r*ld+dp], x, r)
+	}
+}
+
 // address is where row r begins.
 func (x *headRows) address(r int) unsafe.Pointer {
 	at := x.off + r*x.stride

@@ -44,20 +44,20 @@ func (y *headRows) storeRows(lo, hi int, x scaledRows) {
 	}
 }
 
-// dotRows computes the dot products of rows lo to hi of x and y into d. stage holds two rows.
-func dotRows(d []float32, x, y *headRows, lo, hi int, stage []float32) {
-	if lo >= hi {
+// dotRows computes the dot products of the rows of x and y into each step-th element of d. stage holds two rows.
+func dotRows(d []float32, step int, x, y *headRows, stage []float32) {
+	if x.n == 0 {
 		return
 	}
 	n := x.d
 	if x.v.h != nil && y.v.h != nil && n%16 == 0 && n < 128 {
-		_, _, _ = d[hi-lo-1], x.v.h[x.off+(hi-1)*x.stride+n-1], y.v.h[y.off+(hi-1)*y.stride+n-1]
-		if dotRowsDoor(&rowsArgs{unsafe.Pointer(&d[0]), x.address(lo), y.address(lo), 4, 2 * x.stride, 2 * y.stride, hi - lo, n}) {
+		_, _, _ = d[(x.n-1)*step], x.v.h[x.off+(x.n-1)*x.stride+n-1], y.v.h[y.off+(x.n-1)*y.stride+n-1]
+		if dotRowsDoor(&rowsArgs{unsafe.Pointer(&d[0]), x.address(0), y.address(0), 4 * step, 2 * x.stride, 2 * y.stride, x.n, n}) {
 			return
 		}
 	}
-	for r := lo; r < hi; r++ {
+	for r := range x.n {
 		a, b := x.off+r*x.stride, y.off+r*y.stride
-		d[r-lo] = vecDot(x.v.load(a, a+n, stage), y.v.load(b, b+n, stage[n:]))
+		d[r*step] = vecDot(x.v.load(a, a+n, stage), y.v.load(b, b+n, stage[n:]))
 	}
 }

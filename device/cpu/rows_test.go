@@ -18,14 +18,15 @@ func TestRows(t *testing.T) {
 			for _, s := range [][]float32{nil, scale} {
 				checkStoreRows(t, d, scaledRows{append([]float32{}, x...), ld, s, min(len(s), 1)})
 			}
-			sums, want, stage := make([]float32, n), make([]float32, n), make([]float32, 2*d)
+			const step = 3
+			sums, want, stage := make([]float32, step*n), make([]float32, n), make([]float32, 2*d)
 			ra := headRows{v: floats{h: a}, off: 1, stride: stride - 1, d: d, n: n}
 			rb := headRows{v: floats{h: b}, stride: stride, d: d, n: n}
-			dotRows(sums[1:], &ra, &rb, 1, n, stage)
-			for r := 1; r < n; r++ {
+			dotRows(sums, step, &ra, &rb, stage)
+			for r := range n {
 				want[r] = vecDot(ra.v.load(1+r*(stride-1), 1+r*(stride-1)+d, stage), rb.v.load(r*stride, r*stride+d, stage[d:]))
-				if math.Float32bits(sums[r]) != math.Float32bits(want[r]) && want[r] == want[r] {
-					t.Errorf("rows of %d: the product of row %d is %v, want %v", d, r, sums[r], want[r])
+				if math.Float32bits(sums[step*r]) != math.Float32bits(want[r]) && want[r] == want[r] || sums[step*r+1] != 0 || sums[step*r+2] != 0 {
+					t.Errorf("rows of %d: the product of row %d is %v, want %v", d, r, sums[step*r:][:step], want[r])
 				}
 			}
 		})
