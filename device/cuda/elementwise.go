@@ -93,10 +93,12 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 		panic(badOp("binary", uint8(op)))
 	}
 	args := binaryArgs{y: viewOf(y), a: floatsOf("Binary", a, y.Len), b: floatsOf("Binary", b, y.Len), n: int64(y.Len), op: int32(op)}
-	if op == device.Add && d.addToHeld(args) {
-		return
+	switch {
+	case op != device.Add:
+		run(d, kernelBinary, octets(y.Len), &args)
+	case !d.addToHeld(args):
+		d.holdSum(args)
 	}
-	run(d, kernelBinary, octets(y.Len), &args)
 }
 
 type scaledArgs struct {

@@ -14,6 +14,9 @@ type held struct {
 	few  fewArgs // products of the same rows; none when count is 0
 	uses []use   // of what is held
 
+	sum    binaryArgs // or a sum, which the norm of it may compute
+	summed bool
+
 	rotate    rotateArgs // or rotations of the same rows, and places of them
 	rotations int
 
@@ -86,6 +89,36 @@ func (d *Device) addToHeld(x binaryArgs) bool {
 	return true
 }
 
+// holdSum holds a sum: in models a norm comes next that reads it.
+func (d *Device) holdSum(x binaryArgs) {
+	h := &d.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d.release()
+	h.sum, h.summed = x, x.n > 0
+	h.uses = append(h.uses, useOf(x.a, 1, 0, x.n, false), useOf(x.b, 1, 0, x.n, false), useOf(x.y, 1, 0, x.n, true))
+}
+
+// sumOfHeld has a norm compute the sum that is held, where its rows are those of the sum.
+func (d *Device) sumOfHeld(x *normArgs) bool {
+	h := &d.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s, c := &h.sum, int64(x.c)
+	if !h.summed || x.x != s.y || x.rows*c != s.n {
+		return false
+	}
+	uses := []use{useOf(x.weight, 1, 0, c, false), useOf(x.bias, 1, 0, c, false), {x.mean, x.mean + 4*pointer(x.rows), true}, {x.rstd, x.rstd + 4*pointer(x.rows), true}}
+	if x.y != s.y && x.y != s.a && x.y != s.b { // a thread reads its elements of all before it writes them
+		uses = append(uses, useOf(x.y, 1, 0, s.n, true))
+	}
+	if !h.free(uses) {
+		return false
+	}
+	x.x, x.plus, x.sum, h.summed = s.a, s.b, s.y, false
+	return true
+}
+
 // gateHeld has what is held, two products, compute act(gate)·up.
 func (d *Device) gateHeld(x gatedArgs) bool {
 	h := &d.held
@@ -110,6 +143,9 @@ func (h *held) makes(f *few, n int64) bool {
 
 // release queues what is held, which is locked.
 func (d *Device) release() {
+	if d.held.summed {
+		d.releaseSum()
+	}
 	if d.held.rotations > 0 {
 		d.releaseRotation()
 	}
@@ -123,6 +159,12 @@ func (d *Device) release() {
 		d.releaseUpdates()
 	}
 	d.held.uses = d.held.uses[:0]
+}
+
+func (d *Device) releaseSum() {
+	x := &d.held.sum
+	d.launch(kernelBinary, octets(int(x.n)), unsafe.Pointer(x), unsafe.Sizeof(*x))
+	d.held.summed = false
 }
 
 func (d *Device) releaseProducts() {

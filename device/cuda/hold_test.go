@@ -5,11 +5,16 @@ package cuda
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"unsafe"
 
 	"hone/device"
+	"hone/model"
+	"hone/nn"
+	"hone/tensor"
 )
 
 // holdCase are calls on buffers of a device, and what they become: the kernels that run when nothing comes between the calls.
@@ -77,6 +82,46 @@ var holdCases = []holdCase{
 	{"rows over what was put", func(d *Device, b []device.Buffer) []func() {
 		return []func(){func() { d.PutRows(b[14], b[5], b[13]) }, func() { d.PutRows(b[14], b[6], b[13]) }}
 	}, []string{"rotate", "rotate"}},
+	{"a sum and its norm", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Add, b[5], b[6], b[7]) }, func() { d.Norm(heldNorm(b, b[8], b[5])) }}
+	}, []string{"sum_norm_rows_256"}},
+	{"a sum and its norm, in place of what was added", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Add, b[6], b[6], b[7]) }, func() { d.Norm(heldNorm(b, b[7], b[6])) }}
+	}, []string{"sum_norm_rows_256"}},
+	{"a double and its norm, in its place", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Add, b[5], b[6], b[6]) }, func() { d.Norm(heldNorm(b, b[5], b[5])) }}
+	}, []string{"sum_norm_rows_256"}},
+	{"a sum and the norm of another", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Add, b[5], b[6], b[7]) }, func() { d.Norm(heldNorm(b, b[8], b[9])) }}
+	}, []string{"binary", "norm_rows_256"}},
+	{"a sum and the norm of one of its rows", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Add, b[5], b[6], b[7]) }, func() { d.Norm(heldNorm(b, b[8].Slice(0, heldOut), b[5].Slice(0, heldOut))) }}
+	}, []string{"binary", "norm_rows_256"}},
+	{"a difference and its norm", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Sub, b[5], b[6], b[7]) }, func() { d.Norm(heldNorm(b, b[8], b[5])) }}
+	}, []string{"binary", "norm_rows_256"}},
+	{"a sum and its norm, over rows that are still added", func(d *Device, b []device.Buffer) []func() {
+		n := 2 * heldOut
+		return []func(){func() { d.Binary(device.Add, b[5].Slice(0, n), b[6].Slice(0, n), b[7].Slice(0, n)) },
+			func() { d.Norm(heldNorm(b, b[6].Slice(heldOut, heldOut+n), b[5].Slice(0, n))) }}
+	}, []string{"binary", "norm_rows_256"}},
+	{"a sum and its norm, whose weight is the sum", func(d *Device, b []device.Buffer) []func() {
+		norm := heldNorm(b, b[8], b[5])
+		norm.Weight = b[5].Slice(0, heldOut)
+		return []func(){func() { d.Binary(device.Add, b[5], b[6], b[7]) }, func() { d.Norm(norm) }}
+	}, []string{"binary", "norm_rows_256"}},
+	{"a sum and its norm, whose factors are over what is added", func(d *Device, b []device.Buffer) []func() {
+		n := b[10].Len
+		norm := heldNorm(b, b[11], b[5].Slice(0, n))
+		norm.C, norm.Weight, norm.Rstd = n/4, device.Buffer{}, b[10].Slice(n-4, n)
+		return []func(){func() { d.Binary(device.Add, b[5].Slice(0, n), b[10], b[7].Slice(0, n)) }, func() { d.Norm(norm) }}
+	}, []string{"binary", "norm_rows_256"}},
+	{"a sum of a sum, and the norm of that", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.Binary(device.Add, b[5], b[6], b[7]) }, func() { d.Binary(device.Add, b[8], b[5], b[9]) }, func() { d.Norm(heldNorm(b, b[6], b[8])) }}
+	}, []string{"binary", "sum_norm_rows_256"}},
+	{"a product, its sum and the norm of that", func(d *Device, b []device.Buffer) []func() {
+		return []func(){func() { d.MatMul(heldProduct(b[5], b[0], b[2])) }, func() { d.Binary(device.Add, b[8], b[8], b[5]) }, func() { d.Norm(heldNorm(b, b[9], b[8])) }}
+	}, []string{"few_rows_8", "norm_rows_256"}},
 	{"norms of three tensors", func(d *Device, b []device.Buffer) []func() {
 		return []func(){heldSum(d, device.SumSquares, b[10], 0, b[0]), heldSum(d, device.SumSquares, b[10], 1, b[2]), heldSum(d, device.SumSquares, b[10], 2, b[11])}
 	}, []string{"reduce_parts", "reduce_final"}},
@@ -99,6 +144,11 @@ var holdCases = []holdCase{
 		second.Scale = 0.5
 		return []func(){func() { d.AdamW(first) }, func() { d.AdamW(second) }}
 	}, []string{"adamw", "adamw"}},
+}
+
+// heldNorm normalises the rows in x.
+func heldNorm(b []device.Buffer, y, x device.Buffer) device.Norm {
+	return device.Norm{C: heldOut, Y: y, X: x, Weight: b[2].Slice(0, heldOut), Rstd: b[10].Slice(0, x.Len/heldOut), Eps: 1e-5}
 }
 
 // heldSum reduces x to number i of y.
@@ -190,4 +240,39 @@ func (n *named) load(k kernel) (function, error) {
 func (n *named) launch(f function, s shape, args unsafe.Pointer, size uintptr) error {
 	n.ran = append(n.ran, n.names[f])
 	return n.driver.launch(f, s, args, size)
+}
+
+// TestSumsJoinNorms: sums with the residual stream are computed by the norms that read them, within blocks and from one to the next.
+func TestSumsJoinNorms(t *testing.T) {
+	d := openEmulated(t, rising, false)
+	ran := &named{driver: d.driver.(orderly).driver, names: map[function]string{}}
+	d.driver = orderly{ran, d}
+	const n = 20 // more rows than kernels of few rows take
+	var ids []int32
+	for i := range n {
+		ids = append(ids, int32(i))
+	}
+	for name, want := range map[string]int{"llama_untied": 2 * 2, "gemma2": 2 * 3, "mixtral": 2 * 2, "gpt2_tied": 2*2 + 1} { // GPT-2 adds positions to tokens
+		m, err := model.Open(filepath.Join("..", "..", "testdata", "golden", name), d, device.BF16)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tape := tensor.NewTape(d, device.BF16)
+		tape.Train(1, 0, 0)
+		ran.ran = nil
+		m.Hidden(nn.NewInput(tape, ids, ids, []int32{0, n}))
+		sums, joined := 0, 0
+		for _, k := range ran.ran {
+			if strings.HasPrefix(k, "sum_norm_rows") {
+				joined++
+			} else if k == kernelBinary.name {
+				sums++
+			}
+		}
+		if joined != want || sums != 0 {
+			t.Errorf("%s: norms compute %d sums and %d are apart, want %d and none", name, joined, sums, want)
+		}
+		tape.Reset()
+		m.Free()
+	}
 }

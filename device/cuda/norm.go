@@ -2,15 +2,15 @@ package cuda
 
 import (
 	"fmt"
+	"strconv"
 
 	"hone/device"
 )
 
 // kernels/norm.cu
 var (
-	kernelsNorm = []rowKernel{{256, 8, 256, kernel{"norm", "norm_rows_256"}}, {768, 8, 256, kernel{"norm", "norm_rows_768"}},
-		{1024, 8, 256, kernel{"norm", "norm_rows_1024"}}, {2048, 1, 128, kernel{"norm", "norm_rows_2048"}}, {4096, 1, 256, kernel{"norm", "norm_rows_4096"}},
-		{8192, 1, 512, kernel{"norm", "norm_rows_8192"}}, {16384, 1, 1024, kernel{"norm", "norm_rows_16384"}}}
+	kernelsNorm        = normKernels("norm_rows_")
+	kernelsSumNorm     = normKernels("sum_norm_rows_")
 	kernelsNormGrad    = [2][2]kernel{{{"norm", "rms_grad"}, {"norm", "rms_grad_packed"}}, {{"norm", "layer_grad"}, {"norm", "layer_grad_packed"}}}
 	kernelNormGradLong = kernel{"norm", "norm_grad_long"}
 )
@@ -19,6 +19,16 @@ var (
 type rowKernel struct {
 	most, rows, threads int
 	kernel
+}
+
+// normKernels are those for rows of up to so many channels, whose names begin alike.
+func normKernels(name string) []rowKernel {
+	kernels := []rowKernel{{most: 256, rows: 8, threads: 256}, {most: 768, rows: 8, threads: 256}, {most: 1024, rows: 8, threads: 256}, {most: 2048, rows: 1, threads: 128},
+		{most: 4096, rows: 1, threads: 256}, {most: 8192, rows: 1, threads: 512}, {most: 16384, rows: 1, threads: 1024}}
+	for i := range kernels {
+		kernels[i].kernel = kernel{"norm", name + strconv.Itoa(kernels[i].most)}
+	}
+	return kernels
 }
 
 // runRows queues the first of kernels that rows of c elements fit over n of them.
@@ -34,6 +44,7 @@ func runRows[A any](d *Device, kernels []rowKernel, n, c int, args *A) {
 
 type normArgs struct {
 	y, x, weight, bias floats
+	plus, sum          floats
 	mean, rstd         pointer
 	rows               int64
 	c, center          int32
@@ -46,7 +57,11 @@ func (d *Device) Norm(k device.Norm) {
 	n := rowsOf(op, k.X, k.C)
 	a := normArgs{y: floatsOf(op, k.Y, k.X.Len), x: viewOf(k.X), weight: optionalFloats(op, k.Weight, k.C), bias: optionalFloats(op, k.Bias, k.C),
 		mean: optionalF32s(op, k.Mean, n), rstd: optionalF32s(op, k.Rstd, n), rows: int64(n), c: int32(k.C), center: bit(k.Center), eps: k.Eps, offset: k.WeightOffset}
-	runRows(d, kernelsNorm, n, k.C, &a)
+	kernels := kernelsNorm
+	if d.sumOfHeld(&a) {
+		kernels = kernelsSumNorm
+	}
+	runRows(d, kernels, n, k.C, &a)
 }
 
 type normGradArgs struct {

@@ -2,6 +2,7 @@ package devicetest
 
 import (
 	"math"
+	"slices"
 
 	"hone/device"
 )
@@ -240,6 +241,9 @@ func testLowRankGrad(p *pair) {
 
 var normShapes = [][2]int{{1, 1}, {1, 8}, {3, 7}, {5, 64}, {2, 100}, {17, 384}, {65, 129}, {300, 65}, {2, 1030}, {3, 4100}}
 
+// sumNormShapes have rows of all lengths that devices tell apart.
+var sumNormShapes = [][2]int{{3, 7}, {9, 64}, {9, 384}, {3, 1000}, {2, 1030}, {2, 4096}, {1, 4100}, {1, 16384}}
+
 func testNorm(p *pair) {
 	for _, center := range []bool{false, true} {
 		for _, shape := range sample(normShapes) {
@@ -250,6 +254,11 @@ func testNorm(p *pair) {
 					}
 					p.norm(label("Norm %v%s center %v options %d", shape, types, center, options), shape, center, options, t)
 				}
+			})
+		}
+		for _, shape := range sample(sumNormShapes) {
+			p.eachTypes(2, func(types string, t []device.DType) {
+				p.normOfSum(label("Norm of a sum %v%s center %v", shape, types, center), shape, center, t)
 			})
 		}
 	}
@@ -294,6 +303,42 @@ func (p *pair) norm(name string, shape [2]int, center bool, options int, t []dev
 	p.check(name+": dx in place of dy", dySame, tol)
 	p.check(name+": dweight", dw, tolerance{rel: 2e-5, abs: 1e-5, ofMax: 1e-5})
 	p.check(name+": dbias", db, tolerance{rel: 2e-5, abs: 1e-5, ofMax: 1e-5})
+}
+
+// normOfSum checks that a norm which follows a sum at once leaves the bits of one which waits for it: a device may make one pass of both.
+func (p *pair) normOfSum(name string, shape [2]int, center bool, t []device.DType) {
+	n, c := shape[0], shape[1]
+	a, b, w := p.normal(n*c, t[0], 1), p.normal(n*c, t[1], 1), p.normal(c, t[1], 1)
+	made := []operand{p.empty(n*c, t[0]), p.empty(n*c, t[1]), p.empty(n, device.F32), p.empty(n, device.F32)}
+	k := device.Norm{C: c, X: made[0].dev, Y: made[1].dev, Rstd: made[2].dev, Weight: w.dev, Eps: 1e-5, Center: center}
+	if center {
+		k.Bias, k.Mean = w.dev, made[3].dev
+	}
+	var bits [2][]uint32
+	for i := range bits {
+		for _, o := range made {
+			p.dev.Fill(o.dev, 0)
+		}
+		p.dev.Binary(device.Add, k.X, a.dev, b.dev)
+		if i == 0 {
+			if err := p.dev.Sync(); err != nil {
+				p.Fatalf("%s: %v", name, err)
+			}
+		}
+		p.dev.Norm(k)
+		for _, o := range made {
+			v := make([]float32, o.devWhole.Len)
+			if err := p.dev.Read(v, o.devWhole); err != nil {
+				p.Fatalf("%s: %v", name, err)
+			}
+			for _, x := range v {
+				bits[i] = append(bits[i], math.Float32bits(x))
+			}
+		}
+	}
+	if !slices.Equal(bits[0], bits[1]) {
+		p.Errorf("%s: other bits, or other elements, than with a wait between", name)
+	}
 }
 
 func testRope(p *pair) {

@@ -2,6 +2,7 @@
 
 struct NormArgs {
 	Floats y, x, weight, bias;
+	Floats plus, sum;   // of sum_norm_rows: x + plus is kept in sum, and normalised
 	float *mean, *rstd; // [rows], optional
 	i64 rows;
 	int c, center;
@@ -27,19 +28,35 @@ __device__ __forceinline__ void channels8(const Floats &v, int i, int c, float o
 	for (int j = 0; j < 8; j++) x[j] += offset;
 }
 
-// norm_rows reads a row once: OCTETS·8·THREADS channels at most, eight neighbouring ones in a thread.
-template <int THREADS, int OCTETS, bool PACKED> __device__ __forceinline__ void norm_rows(const NormArgs &a, i64 row) {
+// add8 adds what was read of eight elements to x, keeps the sums in memory from element i of c on, and leaves x as they are there.
+template <bool PACKED> __device__ __forceinline__ void add8(float x[8], const Eight<PACKED> &plus, const Floats &sum, int i, int c) {
+	float p[8];
+	widen8(plus, p);
+#pragma unroll
+	for (int j = 0; j < 8; j++) {
+		x[j] += p[j];
+		if (PACKED || sum.half) x[j] = widen(narrow(x[j]));
+	}
+	store8<PACKED>(sum, i, c, x);
+}
+
+// norm_rows reads a row once: OCTETS·8·THREADS channels at most, eight neighbouring ones in a thread. With SUM it is the sum of two rows.
+template <int THREADS, int OCTETS, bool PACKED, bool SUM> __device__ __forceinline__ void norm_rows(const NormArgs &a, i64 row) {
 	Floats x = from(a.x, row * a.c), y = from(a.y, row * a.c);
 	int first = threadIdx.x % THREADS * 8;
-	Eight<PACKED> raw[OCTETS] = {};
+	Eight<PACKED> raw[OCTETS] = {}, plus[OCTETS] = {};
 #pragma unroll
-	for (int q = 0; q < OCTETS; q++)
-		if (first + q * 8 * THREADS < a.c) read8(raw[q], x, first + q * 8 * THREADS, a.c);
+	for (int q = 0; q < OCTETS; q++) {
+		if (first + q * 8 * THREADS >= a.c) continue;
+		read8(raw[q], x, first + q * 8 * THREADS, a.c);
+		if (SUM) read8(plus[q], from(a.plus, row * a.c), first + q * 8 * THREADS, a.c);
+	}
 	float v[OCTETS][8], mean = 0.0f, square = 0.0f;
 #pragma unroll
 	for (int q = 0; q < OCTETS; q++) {
 		if (first + q * 8 * THREADS >= a.c) continue;
 		widen8(raw[q], v[q]);
+		if (SUM) add8(v[q], plus[q], from(a.sum, row * a.c), first + q * 8 * THREADS, a.c);
 		mean += ((v[q][0] + v[q][1]) + (v[q][2] + v[q][3])) + ((v[q][4] + v[q][5]) + (v[q][6] + v[q][7]));
 	}
 	mean = a.center ? row_sum<THREADS>(mean) / a.c : 0.0f;
@@ -66,14 +83,21 @@ template <int THREADS, int OCTETS, bool PACKED> __device__ __forceinline__ void 
 	}
 }
 
-template <int THREADS, int OCTETS> __device__ __forceinline__ void norm_any(const NormArgs &a) {
+template <int THREADS, int OCTETS, bool SUM> __device__ __forceinline__ void norm_any(const NormArgs &a) {
 	i64 row = (i64)blockIdx.x * (blockDim.x / THREADS) + threadIdx.x / THREADS;
 	if (row >= a.rows) return;
-	if (a.c % 8 == 0 && packed(a.x) && packed(a.y))
-		norm_rows<THREADS, OCTETS, true>(a, row);
+	bool whole = a.c % 8 == 0 && packed(a.x) && packed(a.y);
+	if (SUM) whole = whole && packed(a.plus) && packed(a.sum);
+	if (whole)
+		norm_rows<THREADS, OCTETS, true, SUM>(a, row);
 	else
-		norm_rows<THREADS, OCTETS, false>(a, row);
+		norm_rows<THREADS, OCTETS, false, SUM>(a, row);
 }
+
+// NORM is a kernel for rows of so many channels at most, and one for sums of rows.
+#define NORM(channels, block, threads, octets)                                            \
+	KERNEL(norm_rows_##channels, block, NormArgs) { norm_any<threads, octets, false>(a); }   \
+	KERNEL(sum_norm_rows_##channels, block, NormArgs) { norm_any<threads, octets, true>(a); }
 
 struct NormGradArgs {
 	Floats dx, dy, x, weight;
@@ -165,13 +189,13 @@ template <bool PACKED, bool CENTER> __device__ __forceinline__ void norm_grad(co
 }
 
 // Two octets in a thread keep enough reads under way; a warp with three or four does short rows faster than a block.
-KERNEL(norm_rows_256, 256, NormArgs) { norm_any<WARP, 1>(a); }
-KERNEL(norm_rows_768, 256, NormArgs) { norm_any<WARP, 3>(a); }
-KERNEL(norm_rows_1024, 256, NormArgs) { norm_any<WARP, 4>(a); }
-KERNEL(norm_rows_2048, 128, NormArgs) { norm_any<128, 2>(a); }
-KERNEL(norm_rows_4096, 256, NormArgs) { norm_any<256, 2>(a); }
-KERNEL(norm_rows_8192, 512, NormArgs) { norm_any<512, 2>(a); }
-KERNEL(norm_rows_16384, 1024, NormArgs) { norm_any<1024, 2>(a); }
+NORM(256, 256, WARP, 1)
+NORM(768, 256, WARP, 3)
+NORM(1024, 256, WARP, 4)
+NORM(2048, 128, 128, 2)
+NORM(4096, 256, 256, 2)
+NORM(8192, 512, 512, 2)
+NORM(16384, 1024, 1024, 2)
 KERNEL_BLOCKS(rms_grad_packed, 512, 2, NormGradArgs) { norm_grad<true, false>(a); }
 KERNEL_BLOCKS(layer_grad_packed, 512, 2, NormGradArgs) { norm_grad<true, true>(a); }
 KERNEL(rms_grad, 512, NormGradArgs) { norm_grad<false, false>(a); }
