@@ -49,6 +49,7 @@ func TestPublishedRuns(t *testing.T) {
 		{"model=llama-3-70b tokens=15e12 gpu=h100 gpus=16384", 6.4e6, -0.16},
 		{"model=llama-3-405b tokens=15.6e12 gpu=h100 gpus=16384", 30.84e6, 0.02},
 		{"model=gpt2-1.5b tokens=33.55e9 gpu=h100 gpus=8", 8 * 24, 0.196},
+		{"model=llama-3-8b tokens=15e12 gpu=h100 gpus=128 sequence_length=8192", 15e12 / 6514 / 3600, -0.16}, // torchtitan's rate, not a run
 		// a miss
 		{"model=llama-3-8b tokens=15e12 gpu=h100 gpus=16384", 1.3e6, -0.52},
 	} {
