@@ -50,7 +50,7 @@ func (c *Estimate) critic() bool { return c.Stage == "ppo" && c.Rollout.Critic =
 func (r *Rollout) validate() error {
 	switch {
 	case r.MaxCompletionLength < 1 || r.RolloutBatchSize < 1 || r.RolloutBatchSize > 1<<16 || r.Epochs < 0 || r.Epochs > 1<<10:
-		return fmt.Errorf("rollout.max_completion_length is %d, rollout_batch_size %d and epochs %d; the first two must be at least 1", r.MaxCompletionLength, r.RolloutBatchSize, r.Epochs)
+		return fmt.Errorf("rollout.max_completion_length is %d, rollout_batch_size %d and epochs %d; the first two must be at least 1, and epochs at least 0", r.MaxCompletionLength, r.RolloutBatchSize, r.Epochs)
 	case r.Reference != "yes" && r.Reference != "no" && r.Reference != "auto":
 		return fmt.Errorf("rollout.reference is %q; use yes, no or auto", r.Reference)
 	case r.Critic != "head" && r.Critic != "separate":
