@@ -49,7 +49,7 @@ func usageNow(dev *cpu.Device) usage {
 func TestSteadyMemory(t *testing.T) {
 	const early, soon, late = 110, 140, 390 // there is no evaluation between the first two
 	text, out := recipetest.TextFolder(t), t.TempDir()
-	for _, dtype := range []string{"f32", "bf16"} {
+	for _, dtype := range recipetest.Few(1, "bf16", "f32") {
 		dev := cpu.New(cpu.Options{Threads: 2})
 		defer dev.Close()
 		var at [late + 1]usage
