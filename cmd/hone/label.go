@@ -197,6 +197,7 @@ func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, s
 // addPairs reads preference records; what they say is better is for the people to find out again.
 func (a *app) addPairs(ctx context.Context, store *label.Store, path string) error {
 	var pairs []label.Pair
+	leftOut := 0 // equal or empty answers: nothing to judge
 	for d, err := range (data.Sources{Paths: []string{path}, Records: true}).Documents(&data.Stats{}) {
 		if err != nil {
 			return err
@@ -204,7 +205,8 @@ func (a *app) addPairs(ctx context.Context, store *label.Store, path string) err
 		p, err := data.ParsePreference(d.Text)
 		var unusable *data.Unusable
 		if errors.As(err, &unusable) {
-			continue // equal or empty answers: nothing to judge
+			leftOut++
+			continue
 		}
 		pair := label.Pair{}
 		if err == nil {
@@ -216,6 +218,9 @@ func (a *app) addPairs(ctx context.Context, store *label.Store, path string) err
 		source := d.Place()
 		pair.Answers[0].Source, pair.Answers[1].Source = source+" chosen", source+" rejected"
 		pairs = append(pairs, pair)
+	}
+	if leftOut > 0 {
+		fmt.Fprintf(a.err, "left out: %d records of %s with equal or empty answers\n", leftOut, filepath.Base(path))
 	}
 	added, err := store.AddPairs(ctx, pairs)
 	a.tellAdded(path, len(pairs), added)

@@ -113,8 +113,12 @@ func TestLabelPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	if err := (&app{err: &output{}}).addPairs(t.Context(), store, path); err != nil {
+	said := &output{}
+	if err := (&app{err: said}).addPairs(t.Context(), store, path); err != nil {
 		t.Fatal(err)
+	}
+	if want := "left out: 1 records of pairs.jsonl with equal or empty answers\n2 of 2 are new"; !strings.HasPrefix(said.String(), want) {
+		t.Errorf("said %q, want %q", said.String(), want)
 	}
 	for _, want := range [][3]string{{`"a < b?"`, "yes", "no"}, {`[{"role":"user","content":"hi"}]`, "hello", "go away"}} {
 		p, err := store.Next(t.Context(), "ann")

@@ -131,8 +131,11 @@ func (p *Preferences) open(ctx context.Context, r *recipe.Run, parse func(*reade
 	if err := all.read(ctx, in, r.Folder.Dir); err != nil {
 		return all, nil, err
 	}
-	if len(all.items) == 0 || p.heldOut() && len(all.held) == 0 {
-		return all, nil, fmt.Errorf("no record is left to learn from or to hold out (%s); raise sequence_length or give more records", all.stats.String())
+	switch {
+	case len(all.items) == 0:
+		return all, nil, fmt.Errorf("no record is left to learn from (%s); raise sequence_length or give more records", all.stats.String())
+	case p.heldOut() && len(all.held) == 0:
+		return all, nil, fmt.Errorf("no record is left to hold out (%s); raise sequence_length, give others in validation_data, or set validation_fraction=0", all.stats.String())
 	}
 	if r.Training.Steps == 0 {
 		perStep := float64(r.Training.BatchSize * r.Training.GradientAccumulationSteps)

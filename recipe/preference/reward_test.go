@@ -187,6 +187,14 @@ func TestBadPreferences(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), string(example.LongPrompt)) {
 		t.Errorf("prompts longer than the sequence: %v", err)
 	}
+	long := filepath.Join(t.TempDir(), "long.jsonl")
+	if err := os.WriteFile(long, []byte(`{"prompt":"`+strings.Repeat("one and two ", 100)+`","chosen":"b","rejected":"c"}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = recipetest.Start(t, tinyReward(t, from, recipetest.PreferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "run"), "steps=1", "validation_data="+long), 1)
+	if err == nil || !strings.Contains(err.Error(), "no record is left to hold out") || !strings.Contains(err.Error(), "set validation_fraction=0") {
+		t.Errorf("nothing fits that is held out: %v", err)
+	}
 }
 
 // base trains the model that is started from.

@@ -109,14 +109,15 @@ document.querySelectorAll("[data-verdict]").forEach((b) => b.addEventListener("c
 
 const keys = { 1: "left", 2: "right", 3: "tie", 4: "bad", s: "skip", ArrowLeft: "left", ArrowRight: "right" };
 document.addEventListener("keydown", (e) => {
-  if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || $("work").hidden && e.key !== "u") return;
+  const key = e.key.length === 1 ? e.key.toLowerCase() : e.key; // caps lock or not
+  if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || $("work").hidden && key !== "u") return;
   if (e.target.tagName === "INPUT") {
     if (e.key === "Enter" || e.key === "Escape") e.target.blur();
     return;
   }
-  if (keys[e.key]) judge(keys[e.key]);
-  else if (e.key === "u") undo();
-  else if (e.key === "c") { e.preventDefault(); $("comment").focus(); }
+  if (keys[key]) judge(keys[key]);
+  else if (key === "u") undo();
+  else if (key === "c") { e.preventDefault(); $("comment").focus(); }
 });
 
 who ? next() : login();
