@@ -88,8 +88,7 @@ func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
 
 // HiddenKept is Hidden of all rows of in, with what m's linear layers make of some of them added to results.
 func HiddenKept(m Model, in Input, results *tensor.Results, rows []int32) *tensor.Tensor {
-	t := in.IDs.Tape()
-	return t.Keep(results, t.Ints(rows), func() *tensor.Tensor { return m.Hidden(in) })
+	return in.IDs.Tape().Keep(results, in.IDs.Len(), rows, func() *tensor.Tensor { return m.Hidden(in) })
 }
 
 // Reusing is in with what HiddenKept added to results when m, with the same parameters, ran on the same tokens: row i of in was row rows[i]

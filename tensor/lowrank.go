@@ -24,7 +24,7 @@ func LowRank(y, x, a, b *Tensor, scale float32) *Tensor {
 	l.check(op, y.Rows(), y.Cols(), y.dtype)
 	check(y.saved == 0 && y.rebuild == nil, op, "another operation needs the value of y")
 	l.down(t)
-	z, up := t.alias(y), l.up()
+	z, up := t.overwritten(y), l.up()
 	up.M, up.N, up.C, up.Accumulate = y.Rows(), y.Cols(), z.Buffer(), true
 	t.Dev.MatMul(up)
 	if !t.wants(y, x, a, b) {
@@ -117,10 +117,12 @@ func (l *lowRank) inputGrad(t *Tape, du *storage) {
 	t.Dev.MatMul(m)
 }
 
-// alias is a new tensor in the memory of x.
-func (t *Tape) alias(x *Tensor) *Tensor {
-	z := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain()}
-	top := len(t.scopes) - 1
-	t.scopes[top] = append(t.scopes[top], z)
-	return z
+// overwritten is a new tensor that begins with the values of x, in its memory unless that is kept.
+func (t *Tape) overwritten(x *Tensor) *Tensor {
+	if x.data.parent != nil {
+		z := t.empty(x.dtype, x.Shape...)
+		t.Dev.Unary(device.Identity, z.Buffer(), x.Buffer())
+		return z
+	}
+	return t.over(x.data.retain(), x.dtype, x.Shape...)
 }

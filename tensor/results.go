@@ -14,7 +14,8 @@ type Results struct {
 	list       []*Tensor // of each product [room, out], in the order in which a pass asks for them; nil once they were used
 	next       int       // product that the pass at hand asks for
 	lost       bool      // there was no memory for them
-	taken      *Tensor   // index of the rows of the pass at hand that are added
+	taken      *Tensor   // index of the rows of the pass at hand that are added; nil: all of them, in their order
+	adds       int       // number of them
 	reuse      []*Tensor // indices of the rows that the pass at hand runs on; nil: it adds to what is held
 }
 
@@ -28,21 +29,26 @@ func (r *Results) Rows() int { return r.rows }
 func (r *Results) Free() {
 	for _, p := range r.list {
 		if p != nil {
-			p.Free()
+			p.data.release(p.dev)
 		}
 	}
 	*r = Results{lost: true}
 }
 
-// Keep runs f, all of whose linear layers see the same rows, and adds what they make of those at index [N] to r. It does without where the
+// Keep runs f, all of whose linear layers see the same n rows, and adds what they make of some of these to r. It does without where the
 // device has no room.
-func (t *Tape) Keep(r *Results, index *Tensor, f func() *Tensor) *Tensor {
-	n := index.Len()
-	check(!t.record && (r.lost || r.rows+n <= r.room), "Keep", "%d rows do not fit beside %d of %d", n, r.rows, r.room)
-	r.taken = index
+func (t *Tape) Keep(r *Results, n int, rows []int32, f func() *Tensor) *Tensor {
+	check(!t.record && (r.lost || r.rows+len(rows) <= r.room), "Keep", "%d rows do not fit beside %d of %d", len(rows), r.rows, r.room)
+	r.taken, r.adds = nil, len(rows)
+	for i, row := range rows {
+		if len(rows) != n || int(row) != i {
+			r.taken = t.Ints(rows)
+			break
+		}
+	}
 	defer t.with(r, nil)()
 	out := f()
-	r.rows += n
+	r.rows += len(rows)
 	return out
 }
 
@@ -61,27 +67,49 @@ func (t *Tape) with(r *Results, reuse []*Tensor) (done func()) {
 // product is a matrix [n, out] that compute fills, unless it is known already.
 func (t *Tape) product(dtype device.DType, n, out int, compute func(y *Tensor)) *Tensor {
 	r := t.results
-	if r != nil && !r.lost && r.reuse != nil {
+	switch {
+	case r == nil || r.lost:
+	case r.reuse != nil:
 		return r.give(t, n, out)
+	default:
+		return r.product(t, dtype, n, out, compute)
 	}
 	y := t.empty(dtype, n, out)
 	compute(y)
-	if r != nil && !r.lost && Try(func() { r.take(y) }) != nil {
+	return y
+}
+
+// product computes a matrix [n, out], some or all rows of which are kept. Where all are, they are computed where they are kept.
+func (r *Results) product(t *Tape, dtype device.DType, n, out int, compute func(y *Tensor)) (y *Tensor) {
+	var place *storage
+	short := Try(func() { place = r.place(t.Dev, dtype, out) }) != nil
+	if short {
 		r.Free()
+	}
+	if !short && r.taken == nil {
+		y = t.over(place, dtype, n, out)
+		compute(y)
+		return y
+	}
+	y = t.empty(dtype, n, out)
+	compute(y)
+	if !short {
+		t.Dev.Embedding(place.buf, y.Buffer(), r.taken.Buffer())
+		place.release(t.Dev)
 	}
 	return y
 }
 
-// take adds rows of y to those of the product at hand.
-func (r *Results) take(y *Tensor) {
+// place is where the rows that are added to the product at hand belong.
+func (r *Results) place(dev device.Device, dtype device.DType, out int) *storage {
 	if r.next == len(r.list) {
-		values := NewParam(r.room, y.Cols())
-		values.Alloc(y.dev, y.dtype)
+		values := NewParam(r.room, out)
+		values.Alloc(dev, dtype)
 		r.list = append(r.list, values)
 	}
-	to, c := r.list[r.next], y.Cols()
+	to := r.list[r.next].data
 	r.next++
-	y.dev.Embedding(to.Buffer().Slice(r.rows*c, (r.rows+r.taken.Len())*c), y.Buffer(), r.taken.Buffer())
+	return to.slice(r.rows*out, (r.rows+r.adds)*out)
 }
 
 // give is the product at hand of n rows, which is then no longer held.
@@ -94,6 +122,6 @@ func (r *Results) give(t *Tape, n, out int) *Tensor {
 	r.next++
 	y := t.empty(from.dtype, n, out)
 	t.Dev.Embedding(y.Buffer(), from.Buffer(), r.reuse[at].Buffer())
-	from.Free()
+	from.data.release(t.Dev)
 	return y
 }

@@ -33,7 +33,12 @@ func TestResults(t *testing.T) {
 	const c, hidden, n = 4, 6, 5
 	order := []int32{3, 0, 4, 1, 2} // row i of the recorded pass is row order[i] of those before
 	x := floats(n * c)
-	for _, short := range []bool{false, true} {
+	for _, kind := range [][2]bool{{false, false}, {false, true}, {true, false}, {true, true}} {
+		short, beside := kind[0], 0 // rows before each part that are not kept
+		fails := 2                  // the allocation for what is to be kept of the second product
+		if kind[1] {
+			beside, fails = 1, 4
+		}
 		dev := &counting{Device: devicetest.NewReference()}
 		w, b, a, up, down := param(dev, hidden, c), param(dev, hidden), param(dev, 2, c), param(dev, hidden, 2), param(dev, hidden, c)
 		params := []*Tensor{w, b, a, up, down}
@@ -79,28 +84,28 @@ func TestResults(t *testing.T) {
 		}
 		want, all := pass(nil)
 		r := NewResults(n)
-		for _, part := range [][2]int{{0, 2}, {2, n}} { // with a row before each that is not kept
+		for _, part := range [][2]int{{0, 2}, {2, n}} {
 			tape.Infer()
-			rows := tape.Floats(append(floats(c), x[part[0]*c:part[1]*c]...), 1+part[1]-part[0], c)
+			rows := tape.Floats(append(floats(beside*c), x[part[0]*c:part[1]*c]...), beside+part[1]-part[0], c)
 			if short && part[0] == 0 {
-				dev.last = dev.allocations + 5 // what is to be kept of the second product
+				dev.last = dev.allocations + fails
 			}
 			index := make([]int32, part[1]-part[0])
 			for i := range index {
-				index[i] = int32(i + 1)
+				index[i] = int32(i + beside)
 			}
-			tape.Keep(r, tape.Ints(index), func() *Tensor { return layers(rows) })
+			tape.Keep(r, beside+len(index), index, func() *Tensor { return layers(rows) })
 			tape.Reset()
 		}
 		if held := dev.Memory().InUse - before; (held > 0) == short {
-			t.Errorf("short of memory %v: %d bytes are held", short, held)
+			t.Errorf("short of memory, rows beside %v: %d bytes are held", kind, held)
 		}
 		got, products := pass(r)
 		if !slices.EqualFunc(got, want, slices.Equal[[]float32]) {
-			t.Errorf("short of memory %v: %v, without results %v", short, got, want)
+			t.Errorf("short of memory, rows beside %v: %v, without results %v", kind, got, want)
 		}
 		if all != 4 || (products > 0) != short {
-			t.Errorf("short of memory %v: %d products of %d", short, products, all)
+			t.Errorf("short of memory, rows beside %v: %d products of %d", kind, products, all)
 		}
 		if err := Try(func() { pass(r) }); !short && (err == nil || !strings.Contains(err.Error(), "not what was kept")) {
 			t.Errorf("used twice: %v", err)
@@ -108,11 +113,29 @@ func TestResults(t *testing.T) {
 		tape.Reset()
 		r.Free()
 		if held := dev.Memory().InUse - before; held != 0 {
-			t.Errorf("short of memory %v: %d bytes are left", short, held)
+			t.Errorf("short of memory, rows beside %v: %d bytes are left", kind, held)
 		}
 	}
 	tape := NewTape(devicetest.NewReference(), device.F32)
-	if err := Try(func() { tape.Keep(NewResults(2), tape.Ints(make([]int32, 3)), func() *Tensor { return nil }) }); err == nil || !strings.Contains(err.Error(), "do not fit") {
+	if err := Try(func() { tape.Keep(NewResults(2), 3, make([]int32, 3), func() *Tensor { return nil }) }); err == nil || !strings.Contains(err.Error(), "do not fit") {
 		t.Errorf("three rows in a room for two: %v", err)
+	}
+}
+
+// TestKeptIsNotOverwritten: an operation that takes the memory of its operand over leaves what is kept alone.
+func TestKeptIsNotOverwritten(t *testing.T) {
+	dev := devicetest.NewReference()
+	w, a, b := param(dev, 3, 4), param(dev, 2, 4), param(dev, 3, 2)
+	tape := NewTape(dev, device.F32)
+	layer := func(x *Tensor) *Tensor { return LowRank(Linear(x, w, nil), x, a, b, 1) }
+	r, order := NewResults(2), []int32{0, 1}
+	tape.Infer()
+	x := tape.Floats(floats(8), 2, 4)
+	want, _ := tape.Keep(r, 2, order, func() *Tensor { return layer(x) }).Float32s()
+	tape.Train(1, 0, 0)
+	x = tape.Floats(floats(8), 2, 4)
+	got, err := tape.Reuse(r, []*Tensor{tape.Ints(order)}, func() *Tensor { return layer(x) }).Float32s()
+	if err != nil || !slices.Equal(got, want) || slices.Max(want) == 0 {
+		t.Errorf("%v, when it was kept %v: %v", got, want, err)
 	}
 }

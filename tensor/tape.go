@@ -155,15 +155,30 @@ func (t *Tape) freeAll(made []*Tensor, keep *Tensor) {
 
 // empty makes a tensor of this tape, not cleared, without gradient.
 func (t *Tape) empty(dtype device.DType, shape ...int) *Tensor {
+	n := t.node(dtype, shape)
+	n.own = storage{buf: t.Dev.Alloc(n.Len(), dtype), refs: 1}
+	n.data = &n.own
+	return t.scoped(&n.Tensor)
+}
+
+// over is a tensor in memory that it takes over.
+func (t *Tape) over(data *storage, dtype device.DType, shape ...int) *Tensor {
+	n := t.node(dtype, shape)
+	n.data = data
+	return t.scoped(&n.Tensor)
+}
+
+func (t *Tape) node(dtype device.DType, shape []int) *node {
 	if len(t.slab) == 0 {
 		t.slab = make([]node, slabNodes)
 	}
 	n := &t.slab[0]
 	t.slab = t.slab[1:]
-	x := &n.Tensor
-	x.Shape, x.dtype, x.dev, x.tape = append(n.dims[:0], shape...), dtype, t.Dev, t
-	n.own = storage{buf: t.Dev.Alloc(x.Len(), dtype), refs: 1}
-	x.data = &n.own
+	n.Shape, n.dtype, n.dev, n.tape = append(n.dims[:0], shape...), dtype, t.Dev, t
+	return n
+}
+
+func (t *Tape) scoped(x *Tensor) *Tensor {
 	top := len(t.scopes) - 1
 	t.scopes[top] = append(t.scopes[top], x)
 	return x
