@@ -9,11 +9,11 @@ type CrossEntropyOptions struct {
 	Smoothing float32 // label smoothing, 0 for off
 }
 
-// The logits that are held at a time: chunkFloats elements, but at least chunkRows rows, or as many as a device.Wide asks for. Every chunk
-// reads the weights of the head twice and adds to their gradient, which fewer rows would not pay for.
+// The logits that are held at a time: so many that their gradients take chunkBytes, but at least chunkRows rows, or as many as a
+// device.Wide asks for. Every chunk reads the weights of the head twice and adds to their gradient, which fewer rows would not pay for.
 const (
-	chunkFloats = 26 << 20
-	chunkRows   = 256
+	chunkBytes = 52 << 20
+	chunkRows  = 256
 )
 
 // rowMultiple is what the distance of rows of logits is a multiple of, so that each begins on 16 bytes in either type: matrix units
@@ -167,7 +167,7 @@ func newHead(op string, t *Tape, h *Tensor, top Head, targets *Tensor) *head {
 	check(targets.Len() == k.n, op, "%d targets for %v", targets.Len(), h.Shape)
 	check(h.dtype == w.dtype, op, "hidden states are %v and the head is %v", h.dtype, w.dtype)
 	// Equal chunks, of a multiple of 64 rows for the kernels' sake.
-	most := max(chunkFloats/k.v, chunkRows)
+	most := max(chunkBytes/(k.v*h.dtype.Size()), chunkRows)
 	if wide, ok := t.Dev.(device.Wide); ok {
 		most = max(most, wide.LogitRows(k.v))
 	}

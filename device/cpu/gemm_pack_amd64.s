@@ -199,6 +199,7 @@ row:
 	JZ           last
 
 vector:
+	PREFETCHT1   (SI)(R10*8)
 	VMOVUPS      (SI), Y0
 	VMOVUPS      Y0, (DX)
 	ADDQ         $32, SI

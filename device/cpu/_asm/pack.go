@@ -26,6 +26,7 @@ func packers() string {
 	transpose(&a, "transposeAVX2", false)
 	transpose(&a, "transposeWidenAVX2", true)
 	rows(&a, "copyRowsAVX2", 32, 32, 1, func() {
+		a.op("PREFETCHT1 (SI)(R10*8)") // rows that are copied lie far apart
 		a.op("VMOVUPS (SI), Y0")
 		a.op("VMOVUPS Y0, (DX)")
 	})
