@@ -103,7 +103,8 @@ func (b *gemmBlock) first(i, m int) {
 	}
 }
 
-// last ends rows i to i+m of the block, to which everything was added: they are still in the first caches.
+// last ends rows i to i+m of the block, to which everything was added: they are still in the first caches. Tiles may have rounded
+// them already.
 func (b *gemmBlock) last(i, m int, rounded bool) {
 	if b.biasLast() {
 		b.addBias(i, m)
@@ -140,6 +141,7 @@ func (b *gemmBlock) empty() {
 // biasLast says whether the bias is added to sums that began with C, a rare case.
 func (b *gemmBlock) biasLast() bool { return b.Accumulate && b.Bias != nil }
 
+// addBias adds it.
 func (b *gemmBlock) addBias(i, m int) {
 	for r := i; r < i+m; r++ {
 		row := b.sums(r)

@@ -34,7 +34,7 @@ func bf16Cases(op device.UnaryOp) []bf16Case {
 // touch nothing beyond the end.
 func TestBF16Doors(t *testing.T) {
 	if vecUse != pathAVX512 {
-		t.Skip("this machine has no AVX-512")
+		t.Skip("the kernels are for AVX-512, which is not to be had here")
 	}
 	r := rand.New(rand.NewPCG(17, 18))
 	for _, op := range []device.UnaryOp{device.SiLU, device.GELU, device.GELUErf} {
