@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hone/internal/atomicfile"
-	"hone/tokenizer"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"hone/internal/atomicfile"
+	"hone/tokenizer"
 )
 
 // ErrNoTemplate is what Load returns for a model folder without a chat template.

@@ -40,6 +40,7 @@ func (e TextEncoder) Encode(dst []int32, d Document, _ func(Reason)) ([]int32, e
 // Left is the error of an Encoder that leaves a document out.
 type Left struct{ Reason Reason }
 
+// Error gives the reason.
 func (l *Left) Error() string { return "left out: " + string(l.Reason) }
 
 // BuildConfig says how documents become token stores.

@@ -31,6 +31,7 @@ type Unusable struct {
 	Problem string
 }
 
+// Error gives the problem, in words for the person whose record it is.
 func (u *Unusable) Error() string { return u.Problem }
 
 // Reasons for which preferences are left out.

@@ -39,6 +39,7 @@ func (t DType) Size() int {
 	return 1
 }
 
+// String is the name in recipes and reports, such as bf16; ParseDType reads it.
 func (t DType) String() string {
 	switch t {
 	case F32:

@@ -38,6 +38,7 @@ const (
 	Workspace
 )
 
+// String is the use in the words of an OutOfMemory.
 func (u Use) String() string {
 	return [...]string{"something else", "weights", "gradients", "the optimizer's state", "activations", "keys and values", "workspace"}[u]
 }
@@ -57,6 +58,7 @@ func (u Use) remedy() string {
 	return "lower batch_size or sequence_length, or set recompute=layers"
 }
 
+// Error says what was asked for, what holds the memory, and what would take less of it.
 func (e *OutOfMemory) Error() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s is out of memory: %d MiB asked for %s with %d MiB in use", e.Device, e.Asked>>20, e.For, e.InUse>>20)

@@ -59,7 +59,7 @@ func (l *Linear) Sizes() (in, out int) { return l.Weight.Shape[1], l.Weight.Shap
 // Parameters are the layer's own.
 func (l *Linear) Parameters() (weight, bias *Param) { return l.Weight, l.Bias }
 
-// InFirst tells that the weight is stored [out, in].
+// InFirst is false: the weight is stored [out, in].
 func (l *Linear) InFirst() bool { return false }
 
 // Adapt sets the adapter.
@@ -139,7 +139,7 @@ func (l *Conv1D) Sizes() (in, out int) { return l.Weight.Shape[0], l.Weight.Shap
 // Parameters are the layer's own.
 func (l *Conv1D) Parameters() (weight, bias *Param) { return l.Weight, l.Bias }
 
-// InFirst tells that the weight is stored [in, out].
+// InFirst is true: the weight is stored [in, out].
 func (l *Conv1D) InFirst() bool { return true }
 
 // Adapt sets the adapter.

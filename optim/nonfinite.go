@@ -19,6 +19,7 @@ type BadTensor struct {
 	Len  int // elements in all
 }
 
+// Error names the first parameters at fault and counts the others.
 func (e *NonFinite) Error() string {
 	const shown = 3
 	var names []string
@@ -43,6 +44,7 @@ func (e *NonFinite) Names() []string {
 	return names
 }
 
+// String is the parameter and how many of its elements are at fault.
 func (t BadTensor) String() string {
 	if t.Bad == 0 {
 		return t.Name + " (too large to square)"

@@ -22,6 +22,7 @@ type Env struct {
 	Meter    plan.Meter   // of the rates of the machine, asked once the work is known, to say beforehand how long a step takes; nil where they are not known
 }
 
+// WithDefaults is e with something harmless in place of the functions and the log that are nil, and with Begun set to now where it is zero.
 func (e Env) WithDefaults() Env {
 	if e.Events == nil {
 		e.Events = func(train.Event) {}

@@ -3,14 +3,16 @@ package recipe
 import (
 	"errors"
 	"fmt"
-	"hone/recipe/config"
 	"os"
 	"path/filepath"
+
+	"hone/recipe/config"
 )
 
 // Folder is the folder of a run, OUT.
 type Folder struct{ Dir string }
 
+// Path is where name stands in the folder.
 func (f Folder) Path(name string) string { return filepath.Join(f.Dir, name) }
 
 // The contents of a run folder. What else may be there, such as a tokenizer and tokens, is no run: it is

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+
 	"hone/data"
 	"hone/device"
 	"hone/model"

@@ -72,7 +72,7 @@ func DefaultTraining() Training {
 	}
 }
 
-// DefaultTuning is defaultTraining for learning from preferences and rewards.
+// DefaultTuning is DefaultTraining for learning from preferences and rewards.
 func DefaultTuning() Training {
 	t := DefaultTraining()
 	t.Steps, t.SequenceLength, t.BatchSize = 0, 0, 8
@@ -203,6 +203,7 @@ func (c *Training) validateEval(heldOut bool) error {
 	return nil
 }
 
+// ComputeDType is the type of activations and matrices, F32 or BF16; another dtype is an error.
 func (c *Training) ComputeDType() (device.DType, error) { return floatType(c.DType) }
 
 // ResultDType is the type of the weights in the final model.
@@ -273,6 +274,7 @@ func (c *Training) Longest(dir string) int {
 	return min(most, max(room, 2))
 }
 
+// Workers is the number of cores to use: threads, or all where it is 0.
 func (c *Training) Workers() int {
 	if c.Threads > 0 {
 		return c.Threads

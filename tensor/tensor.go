@@ -194,6 +194,7 @@ func (s *storage) release(dev device.Device) {
 // Error is the panic value of a misused operation.
 type Error struct{ Op, Problem string }
 
+// Error names the operation and what is wrong with its operands.
 func (e *Error) Error() string { return "tensor." + e.Op + ": " + e.Problem }
 
 func check(ok bool, op, format string, args ...any) {

@@ -68,6 +68,7 @@ type Loop struct {
 // Stop is returned by Batches to end the run in good order before its last step, as early stopping does.
 type Stop struct{ Reason string } // one sentence
 
+// Error is the reason.
 func (s *Stop) Error() string { return s.Reason }
 
 // ErrNoUpdate is returned by Batches for a step that makes no update and only counts, so that what belongs to which step

@@ -44,6 +44,7 @@ type Result struct {
 // RaisedError is the error of a template that calls raise_exception.
 type RaisedError struct{ Message string }
 
+// Error passes the template's message on.
 func (e *RaisedError) Error() string { return "the template refuses this conversation: " + e.Message }
 
 // Parse reads a template. Its errors name the line.

@@ -1,8 +1,6 @@
 package config_test
 
 import (
-	"hone/recipe/config"
-	"hone/recipe/lm"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"hone/recipe/config"
+	"hone/recipe/lm"
 )
 
 func TestDecode(t *testing.T) {

@@ -3,16 +3,17 @@ package judge
 import (
 	"context"
 	"encoding/json"
-	"hone/device"
-	"hone/device/cpu"
-	"hone/model"
-	"hone/recipe/recipetest"
-	"hone/tensor"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"hone/device"
+	"hone/device/cpu"
+	"hone/model"
+	"hone/recipe/recipetest"
+	"hone/tensor"
 )
 
 // TestAdapterScores compares reward models that PEFT wrote as adapters with the scores it gives, on a base of their own and on

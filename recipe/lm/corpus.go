@@ -31,6 +31,7 @@ type Corpus struct {
 	Begin       []int32     // tokens before each document
 }
 
+// Close unmaps the tokens.
 func (c *Corpus) Close() error {
 	err := c.Train.Close()
 	if c.Held != nil {

@@ -2,12 +2,13 @@ package lm
 
 import (
 	"fmt"
-	"hone/recipe/recipetest"
 	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hone/recipe/recipetest"
 )
 
 // methods are those that train beside a frozen model, with the settings of the tests.

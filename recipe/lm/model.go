@@ -42,8 +42,11 @@ type Model struct {
 	LayerNormEpsilon   *float64 `yaml:"layer_norm_epsilon" json:"layer_norm_epsilon,omitempty" doc:"gpt2: added to the variance in norms (default 1e-5)"`
 }
 
+// SetShort reads "model: DIR", the folder of a model to go on from.
 func (m *Model) SetShort(s string) { *m = Model{Dir: s} }
-func (m *Model) Short() string     { return m.Dir }
+
+// Short is the folder, empty for a new model.
+func (m *Model) Short() string { return m.Dir }
 
 // gpt2Alias maps the general names to GPT-2's own, as transformers' attribute_map does.
 func (m *Model) gpt2Alias() {

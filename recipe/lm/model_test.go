@@ -1,9 +1,10 @@
 package lm
 
 import (
-	"hone/recipe/config"
 	"strings"
 	"testing"
+
+	"hone/recipe/config"
 )
 
 // TestValidate has one line for each thing that can be wrong.

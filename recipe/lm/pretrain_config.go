@@ -82,8 +82,11 @@ type Tokenizer struct {
 	Pattern   string `yaml:"pattern" doc:"how a tokenizer to be trained cuts text into words: gpt2 or llama3"`
 }
 
+// SetShort reads "tokenizer: PATH".
 func (t *Tokenizer) SetShort(s string) { t.Path = s }
-func (t *Tokenizer) Short() string     { return "" }
+
+// Short is empty: the group is always written key by key.
+func (t *Tokenizer) Short() string { return "" }
 
 // Models points at the keys that name folders of models and are set, so that a caller may put in their place the folders
 // that shorter names stand for.

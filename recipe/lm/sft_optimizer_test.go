@@ -1,11 +1,12 @@
 package lm
 
 import (
-	"hone/recipe/recipetest"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"hone/recipe/recipetest"
 )
 
 // TestOptimizerState: 8-bit moments resume bit for bit, and paged state makes the bits of unpaged state, in f32 and bf16.

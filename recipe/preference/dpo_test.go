@@ -3,12 +3,13 @@ package preference
 import (
 	"bytes"
 	"errors"
-	"hone/recipe/recipetest"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hone/recipe/recipetest"
 )
 
 func tinyDPO(t testing.TB, modelDir, data, out string, args ...string) *DPO {

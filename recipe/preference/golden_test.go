@@ -2,6 +2,9 @@ package preference
 
 import (
 	"encoding/json"
+	"path/filepath"
+	"testing"
+
 	"hone/data"
 	"hone/device"
 	"hone/device/cpu"
@@ -10,8 +13,6 @@ import (
 	"hone/recipe/recipetest"
 	"hone/tensor"
 	"hone/train"
-	"path/filepath"
-	"testing"
 )
 
 // goldenSteps are updates on pairs; answers begin at token From.

@@ -3,8 +3,6 @@ package preference
 import (
 	"errors"
 	"fmt"
-	"hone/recipe"
-	"hone/recipe/recipetest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +11,9 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"hone/recipe"
+	"hone/recipe/recipetest"
 )
 
 // TestPreferencesOnDisk: of preferences a few words are held in memory, not their tokens; nothing is left in the folder.

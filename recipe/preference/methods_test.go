@@ -1,14 +1,15 @@
 package preference
 
 import (
-	"hone/adapter"
-	"hone/recipe"
-	"hone/recipe/recipetest"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"hone/adapter"
+	"hone/recipe"
+	"hone/recipe/recipetest"
 )
 
 // TestRewardMethods trains a reward model by each adapter; what is saved scores again, alone and in a batch. With scores near 0

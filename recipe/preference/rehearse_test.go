@@ -1,10 +1,11 @@
 package preference
 
 import (
-	"hone/recipe/recipetest"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hone/recipe/recipetest"
 )
 
 // TestRehearsedRun: a run that knows the rates of its machine tells beforehand what it then takes.

@@ -3,12 +3,13 @@ package recipetest
 
 import (
 	"fmt"
-	"hone/recipe/config"
-	"hone/tensor"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hone/recipe/config"
+	"hone/tensor"
 )
 
 // TextFolder writes documents of a small language: arithmetic on words, so that there is something to learn.

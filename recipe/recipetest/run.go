@@ -3,6 +3,12 @@ package recipetest
 import (
 	"context"
 	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
 	"hone/adapter"
 	"hone/data"
 	"hone/device"
@@ -12,11 +18,6 @@ import (
 	"hone/plan"
 	"hone/recipe"
 	"hone/train"
-	"math"
-	"os"
-	"path/filepath"
-	"slices"
-	"testing"
 )
 
 // Slow is a machine on which a step of the tests takes a time that can be told from 0.

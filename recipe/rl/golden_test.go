@@ -2,6 +2,10 @@ package rl
 
 import (
 	"encoding/json"
+	"path/filepath"
+	"slices"
+	"testing"
+
 	"hone/device"
 	"hone/device/cpu"
 	"hone/loss"
@@ -11,9 +15,6 @@ import (
 	"hone/recipe/recipetest"
 	"hone/tensor"
 	"hone/train"
-	"path/filepath"
-	"slices"
-	"testing"
 )
 
 // TestGoldenSteps follows five updates of PPO by transformers and torch, in one micro-batch and in two.
