@@ -80,10 +80,10 @@ func (f *figure) axes() (x, y axis) {
 // widen makes an empty range one that can be drawn.
 func (a axis) widen() axis {
 	switch {
-	case a.lo > a.hi:
+	case a.lo > a.hi, a.lo == 0 && a.hi == 0:
 		a.lo, a.hi = 0, 1
 	case a.lo == a.hi:
-		a.lo, a.hi = a.lo-max(math.Abs(a.lo)/2, 1e-9), a.hi+max(math.Abs(a.hi)/2, 1e-9)
+		a.lo, a.hi = a.lo-math.Abs(a.lo)/2, a.hi+math.Abs(a.hi)/2
 	}
 	return a
 }

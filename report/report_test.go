@@ -182,6 +182,15 @@ func TestSmallChartsHaveTicks(t *testing.T) {
 	}
 }
 
+// TestConstantsHaveAnAxis: a curve that stays at a value is drawn among numbers of its size, and one at 0 below 1.
+func TestConstantsHaveAnAxis(t *testing.T) {
+	for v, want := range map[float64]axis{0: {lo: 0, hi: 1}, 4: {lo: 2, hi: 6}, -4: {lo: -6, hi: -2}} {
+		if got := (axis{lo: v, hi: v}).widen(); got != want {
+			t.Errorf("a curve at %v has the axis %v, want %v", v, got, want)
+		}
+	}
+}
+
 // TestAResumedEndIsOneEvaluation: resuming a run that is done evaluates its last step once more.
 func TestAResumedEndIsOneEvaluation(t *testing.T) {
 	r := &run{}
