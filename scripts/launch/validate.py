@@ -5,11 +5,12 @@
 
 Plans of several stages, methods and sizes are written to a temporary folder for each launcher. SkyPilot's files go through the schemas of
 task, resources and storage that the package itself uses, and through sky.Task; Kubernetes' through the API's schemas in strict mode (unknown
-fields are errors); Slurm's through `bash -n`, the sbatch parser where it is on the PATH (`sbatch --test-only`; without a controller it
-still refuses unknown options and bad values) and else a list of the manual's options. Every recipe.yaml is read by hone itself.
+fields are errors); Slurm's through `bash -n`, the sbatch parser where it is on the PATH (`sbatch --test-only`, with a configuration that names no
+controller: it still refuses unknown options and bad values) and else a list of the manual's options. Every recipe.yaml is read by hone itself.
 """
 
 import argparse
+import os
 import pathlib
 import re
 import shutil
@@ -32,6 +33,17 @@ PLANS = {
 # Options of sbatch that job files may have; https://slurm.schedmd.com/sbatch.html
 SBATCH = {"job-name", "nodes", "ntasks-per-node", "gpus-per-node", "cpus-per-task", "mem", "time", "partition", "account", "requeue",
           "open-mode", "output", "signal"}
+
+# The least that sbatch must read before it looks at a job; nothing answers there.
+SLURM_CONF = """ClusterName=none
+SlurmctldHost=localhost
+MessageTimeout=2
+AuthType=auth/none
+CredType=cred/none
+GresTypes=gpu
+NodeName=localhost
+PartitionName=all Nodes=localhost
+"""
 
 
 def skypilot(path):
@@ -75,7 +87,9 @@ def slurm(path):
     options = re.findall(r"^#SBATCH --([a-z-]+)", path.read_text(), re.MULTILINE)
     assert options and set(options) <= SBATCH, set(options) - SBATCH
     if shutil.which("sbatch"):
-        said = subprocess.run(["sbatch", "--test-only", path], capture_output=True, text=True).stderr
+        conf = path.parent.parent / "slurm.conf"
+        conf.write_text(SLURM_CONF)
+        said = subprocess.run(["sbatch", "--test-only", path], capture_output=True, text=True, env={**os.environ, "SLURM_CONF": str(conf)}).stderr
         assert not re.search(r"unrecognized|[Ii]nvalid|error:", said), said
 
 
