@@ -65,6 +65,9 @@ func TestWriteCuration(t *testing.T) {
 	if strings.Count(page, "<svg") != 2 {
 		t.Errorf("%d histograms", strings.Count(page, "<svg"))
 	}
+	if strings.Contains(page, `class="scroll"`) {
+		t.Error("a table is cut to a height: steps that come late would be out of sight")
+	}
 }
 
 func TestWriteCurationOfNothing(t *testing.T) {
