@@ -66,8 +66,8 @@ type FewRows struct {
 type shares struct{ wide, narrow, attention, attentionGrad float64 }
 
 var (
-	sharesF32  = shares{wide: 0.86, narrow: 0.6, attention: 0.70, attentionGrad: 0.54}
-	sharesBF16 = shares{wide: 0.86, narrow: 0.5, attention: 0.50, attentionGrad: 0.36}
+	sharesF32  = shares{wide: 0.86, narrow: 0.6, attention: 0.72, attentionGrad: 0.61}
+	sharesBF16 = shares{wide: 0.86, narrow: 0.5, attention: 0.59, attentionGrad: 0.48}
 )
 
 const (
