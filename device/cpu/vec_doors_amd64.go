@@ -283,6 +283,9 @@ func vecGatedBothDoor(op device.UnaryOp, y *float32, dgate *float32, d *float32,
 func vecUnaryBF16Door(op device.UnaryOp, y *uint16, x *uint16, n int) bool {
 	switch vecUse {
 	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
 		switch op {
 		case device.SiLU:
 			vecSiLUBF16AVX512(y, x, n)
@@ -302,6 +305,9 @@ func vecUnaryBF16Door(op device.UnaryOp, y *uint16, x *uint16, n int) bool {
 func vecUnaryBothBF16Door(op device.UnaryOp, y *uint16, d *uint16, x *uint16, n int) bool {
 	switch vecUse {
 	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
 		switch op {
 		case device.SiLU:
 			vecSiLUBothBF16AVX512(y, d, x, n)
@@ -321,6 +327,9 @@ func vecUnaryBothBF16Door(op device.UnaryOp, y *uint16, d *uint16, x *uint16, n 
 func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n int) bool {
 	switch vecUse {
 	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
 		switch op {
 		case device.SiLU:
 			vecSiLUGatedBF16AVX512(y, gate, up, n)
@@ -338,6 +347,9 @@ func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n 
 func vecGatedBothBF16Door(op device.UnaryOp, y *uint16, dgate *uint16, d *uint16, gate *uint16, up *uint16, n int) bool {
 	switch vecUse {
 	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
 		switch op {
 		case device.SiLU:
 			vecSiLUGatedBothBF16AVX512(y, dgate, d, gate, up, n)

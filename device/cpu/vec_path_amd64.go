@@ -14,3 +14,6 @@ func vecBest() vecPath {
 	}
 	return pathGeneric
 }
+
+// vecRounds says whether this machine has AVX-512's rounding to bf16.
+var vecRounds = cpuid.Host().HasAVX512BF16()

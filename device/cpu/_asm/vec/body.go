@@ -212,7 +212,7 @@ func (s *step) memory() {
 	}
 }
 
-// bf16 loads or stores vectors of bf16. A store rounds as roundAVX512 does.
+// bf16 loads or stores vectors of bf16. A store takes numbers below the normal ones for 0.
 func (s *step) bf16(at string) {
 	zeroed, masked := "", ""
 	if s.tail {
@@ -224,16 +224,20 @@ func (s *step) bf16(at string) {
 		s.op("VPSLLD $16, %s, %s", d, d)
 		return
 	}
-	r, a := s.alloc(), s.in.args
-	s.tmp = append(s.tmp, r)
-	x, y, tie, half, one, quiet := s.r(a[0]), s.reg(r), s.rm(a[1]), s.rm(a[2]), s.rm(a[3]), s.rm(a[4])
-	s.op("VPTESTMD%s, %s, %s", tie, x, s.mask())
-	s.op("VCMPPS $3, %s, %s, K6", x, x)
-	s.op("VPADDD%s, %s, %s", half, x, y)
-	s.op("VPADDD%s, %s, %s, %s", one, y, s.mask(), y)
-	s.op("VPORD%s, %s, K6, %s", quiet, x, y)
-	s.op("VPSRLD $16, %s, %s", y, y)
-	s.op("VPMOVDW %s, %s%s", y, masked, at)
+	x, y := s.r(s.in.args[0]), s.alloc()
+	s.tmp = append(s.tmp, y)
+	s.round(x, y)
+	s.op("VMOVDQU16 Y%d, %s%s", y, masked, at)
+}
+
+// round writes VCVTNEPS2BF16 (EVEX.512.F3.0F38.W0 72 /r), which Go's assembler does not know: register y is x rounded.
+func (s *step) round(x string, y int) {
+	var rm int
+	fmt.Sscanf(x, "Z%d", &rm)
+	not := func(n, bit int) int { return ^n >> bit & 1 }
+	p0 := not(y, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(y, 4)<<4 | 2
+	s.op("LONG $%#08x", 0x62|p0<<8|0x7e<<16|0x48<<24)
+	s.op("WORD $%#04x // VCVTNEPS2BF16 %s, Y%d", 0x72|(3<<6|y&7<<3|rm&7)<<8, x, y)
 }
 
 func (s *step) name(op string) string {

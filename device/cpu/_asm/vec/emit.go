@@ -138,7 +138,7 @@ func emitKernel(set isa, pool *constPool, k *kernel) string {
 		if i > 0 {
 			e.suffix = fmt.Sprint(i + 1)
 		}
-		e.b = record(k, stage.body)
+		e.b = record(stage.body)
 		e.plan()
 		if i == 0 {
 			e.pointers()

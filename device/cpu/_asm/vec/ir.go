@@ -38,11 +38,10 @@ type body struct {
 	byName  map[string]value
 	accs    []reduction
 	counter bool // the kernel uses the element index
-	bf16    bool // the vectors are bf16 in memory
 }
 
-func record(k *kernel, f func(*body)) *body {
-	b := &body{bf16: k.bf16,
+func record(f func(*body)) *body {
+	b := &body{
 		consts: map[value]uint32{}, byBits: map[uint32]value{},
 		params: map[value]string{}, byName: map[string]value{},
 	}
@@ -88,11 +87,7 @@ func (b *body) load(ptr string) value {
 }
 
 func (b *body) store(ptr string, v value) {
-	args := []value{v}
-	if b.bf16 { // constants of rounding
-		args = append(args, b.bits(1<<16), b.bits(0x7fff), b.bits(1), b.bits(1<<22))
-	}
-	b.code = append(b.code, instr{op: "store", dst: -1, args: args, ptr: ptr})
+	b.code = append(b.code, instr{op: "store", dst: -1, args: []value{v}, ptr: ptr})
 }
 
 func (b *body) add(x, y value) value  { return b.emit("add", 0, x, y) }

@@ -14,7 +14,7 @@ type kernel struct {
 	unroll [2]int // vectors side by side, AVX2 and AVX-512
 	body   func(b *body)
 	text   func(set isa) string // instead of body
-	bf16   bool                 // vectors are bf16 in memory; for AVX-512 alone
+	bf16   bool                 // vectors are bf16 in memory; for AVX-512 with VCVTNEPS2BF16 alone
 
 	// Or a row is passed over several times.
 	stages  []stage

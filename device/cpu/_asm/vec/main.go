@@ -124,12 +124,20 @@ func doors(all []*kernel) string {
 		fmt.Fprintf(&b, "// vec%sDoor runs the widest assembly there is and reports whether there was any.\n%s {\nswitch vecUse {\n", name, doorSignature(name, ks[0]))
 		for _, set := range []isa{avx512, avx2} {
 			if ks[0].in(set) {
-				fmt.Fprintf(&b, "case path%s:\n%s", set.name, calls(set, ks))
+				fmt.Fprintf(&b, "case path%s:\n%s%s", set.name, lacking(ks[0]), calls(set, ks))
 			}
 		}
 		b.WriteString("}\nreturn false\n}\n\n")
 	}
 	return b.String()
+}
+
+// lacking leaves a door of kernels for which this machine may lack an instruction.
+func lacking(k *kernel) string {
+	if !k.bf16 {
+		return ""
+	}
+	return "if !vecRounds {\nreturn false\n}\n"
 }
 
 // calls is the case of one instruction set.
