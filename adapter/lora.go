@@ -340,6 +340,7 @@ func (l *LoRA) Merge() error {
 	return nil
 }
 
+// merging is the layer that an update is added to, and the update.
 type merging struct {
 	in, out, r int
 	scale      float32

@@ -133,11 +133,6 @@ func (r *rooms) take(n int) (pack, space int) {
 // Count returns the number of packs.
 func (p *Packs) Count() int64 { return int64(len(p.ends)) }
 
-// Fill returns the share of the packs' room that tokens take.
-func (p *Packs) Fill() float64 {
-	return float64(p.store.Tokens()) / (float64(p.length) * float64(max(p.Count(), 1)))
-}
-
 func (p *Packs) maxRows() int { return p.length }
 
 func (p *Packs) pack(i int64) []int32 {

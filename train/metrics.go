@@ -26,7 +26,7 @@ type Metrics struct {
 func OpenMetrics(path string, step int, tell func(Event)) (*Metrics, error) {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("read %w", err)
+		return nil, fmt.Errorf("metrics of the run: %w", err)
 	}
 	kept := keepUntil(old, step)
 	if err != nil || len(kept) != len(old) {
@@ -36,7 +36,7 @@ func OpenMetrics(path string, step int, tell func(Event)) (*Metrics, error) {
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
-		return nil, fmt.Errorf("append to %w", err)
+		return nil, fmt.Errorf("metrics of the run: %w", err)
 	}
 	if tell == nil {
 		tell = func(Event) {}
@@ -69,7 +69,7 @@ func (m *Metrics) Append(e Event) error {
 		return fmt.Errorf("write %s: %w", m.path, err)
 	}
 	if _, err := m.file.Write(line); err != nil {
-		return fmt.Errorf("write %w; free some space and go on with resume=true", err)
+		return fmt.Errorf("metrics of the run: %w; free some space and go on with resume=true", err)
 	}
 	m.tell(e)
 	return nil
@@ -78,7 +78,7 @@ func (m *Metrics) Append(e Event) error {
 // Sync puts what was appended on the disk.
 func (m *Metrics) Sync() error {
 	if err := m.file.Sync(); err != nil {
-		return fmt.Errorf("flush %w", err)
+		return fmt.Errorf("metrics of the run: %w", err)
 	}
 	return nil
 }
