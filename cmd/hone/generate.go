@@ -229,9 +229,14 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	w := bufio.NewWriter(a.out)
 	defer w.Flush()
 	var emit func(int, string)
+	begin := "" // the prompt, until it stands before the first text: not where there is an error instead
 	if len(prompts) == 1 && !a.json {
-		fmt.Fprint(w, prompts[0])
-		emit = func(_ int, text string) { fmt.Fprint(w, text); w.Flush() }
+		begin = prompts[0]
+		emit = func(_ int, text string) {
+			fmt.Fprint(w, begin, text)
+			begin = ""
+			w.Flush()
+		}
 	}
 	outs, err := generate.New(m.dev, m.dtype, m.model, m.tok).Run(cmd.Context(), ids, opt, emit)
 	if err != nil {
@@ -243,7 +248,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	}
 	return a.result(map[string]any{"results": results}, func(io.Writer) {
 		if emit != nil {
-			fmt.Fprintln(w)
+			fmt.Fprintln(w, begin)
 			return
 		}
 		for _, r := range results {
