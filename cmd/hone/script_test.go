@@ -65,7 +65,7 @@ func setUpScript(e *testscript.Env) error {
 	return os.WriteFile(filepath.Join(e.WorkDir, "tiny.yaml"), []byte(tinyRecipe), 0o644)
 }
 
-// failure runs hone, which must exit with 1, print nothing on stdout and, as the last line on stderr, one line that
+// failure runs hone, which must exit with 1 and print, as the last line on stderr, one line that
 // matches the first argument: failure 'unknown key' pretrain dat=x.
 func failure(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
