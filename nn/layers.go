@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"hone/device"
 	"hone/tensor"
@@ -51,6 +52,22 @@ func (l *Linear) Forward(x *tensor.Tensor) *tensor.Tensor {
 
 func (l *Linear) base(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Linear(x, l.Weight.Tensor, value(l.Bias))
+}
+
+// Project is Forward of several layers of one x [N, in], at once where none is adapted.
+func Project(x *tensor.Tensor, layers ...*Linear) []*tensor.Tensor {
+	if slices.ContainsFunc(layers, func(l *Linear) bool { return l.adapter != nil }) {
+		ys := make([]*tensor.Tensor, len(layers))
+		for i, l := range layers {
+			ys[i] = l.Forward(x)
+		}
+		return ys
+	}
+	weights := make([]tensor.Weights, 0, 4)
+	for _, l := range layers {
+		weights = append(weights, tensor.Weights{W: l.Weight.Tensor, B: value(l.Bias)})
+	}
+	return tensor.Linears(x, weights...)
 }
 
 // Sizes are the numbers of channels in and out.
@@ -238,7 +255,8 @@ func NewGatedMLP(c, f int, bias bool, act device.UnaryOp, std float64) *GatedMLP
 
 // Forward maps x [N, C] to [N, C].
 func (m *GatedMLP) Forward(x *tensor.Tensor) *tensor.Tensor {
-	return m.DownProj.Forward(tensor.Gated(m.act, m.GateProj.Forward(x), m.UpProj.Forward(x)))
+	h := Project(x, m.GateProj, m.UpProj)
+	return m.DownProj.Forward(tensor.Gated(m.act, h[0], h[1]))
 }
 
 // value is the tensor of an optional parameter.

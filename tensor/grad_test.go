@@ -70,6 +70,9 @@ func gradCases() []gradCase {
 	targets := []int32{3, -100, 0, 6, 2}
 	cases := []gradCase{
 		{"Linear", []leaf{random(1, 4, 3), random(2, 5, 3), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return Linear(x[0], x[1], x[2]) })},
+		{"Linears", []leaf{random(1, 4, 3), random(2, 5, 3), random(3, 5), random(4, 2, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			return Linears(x[0], Weights{x[1], x[2]}, Weights{W: x[3]})
+		}},
 		{"Linear without bias", []leaf{random(1, 4, 3), random(2, 5, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Linear(x[0], x[1], nil) })},
 		{"Conv1D", []leaf{random(1, 4, 3), random(2, 3, 5), random(3, 5)}, one(func(t *Tape, x []*Tensor) *Tensor { return Conv1D(x[0], x[1], x[2]) })},
 		{"LowRank", []leaf{random(1, 4, 3), random(2, 5, 3), random(3, 2, 3), random(4, 5, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {

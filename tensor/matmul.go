@@ -1,6 +1,10 @@
 package tensor
 
-import "hone/device"
+import (
+	"slices"
+
+	"hone/device"
+)
 
 // Linear computes y = x·wᵀ + b: x [N, in], w [out, in] as torch stores it, b [out] or nil, y [N, out].
 func Linear(x, w, b *Tensor) *Tensor { return affine("Linear", x, w, b, true, nil) }
@@ -8,19 +12,40 @@ func Linear(x, w, b *Tensor) *Tensor { return affine("Linear", x, w, b, true, ni
 // Conv1D computes y = x·w + b with w [in, out], the layout of GPT-2's checkpoints.
 func Conv1D(x, w, b *Tensor) *Tensor { return affine("Conv1D", x, w, b, false, nil) }
 
+// Weights are the parameters of a linear layer: W [out, in] as torch stores it, B [out] or nil.
+type Weights struct{ W, B *Tensor }
+
+// Linears computes what several linear layers make of one x [N, in], each [N, out] of its own: at once, where the device can.
+func Linears(x *Tensor, layers ...Weights) []*Tensor {
+	t, ys := tapeOf("Linears", x), make([]*Tensor, len(layers))
+	if t.results != nil || slices.ContainsFunc(layers, func(w Weights) bool { return !w.W.readable(true) }) {
+		for i, w := range layers {
+			ys[i] = Linear(x, w.W, w.B)
+		}
+		return ys
+	}
+	for i, w := range layers {
+		l := newLayer("Linears", x, w.W, w.B, true)
+		ys[i] = t.empty(x.dtype, l.n, l.out)
+		m := l.product(ys[i])
+		w.W.operand(&m)
+		t.products = append(t.products, m)
+	}
+	device.MatMuls(t.Dev, t.products)
+	clear(t.products)
+	t.products = t.products[:0]
+	for i, w := range layers {
+		if t.wants(x, w.W, w.B) {
+			newLayer("Linears", x, w.W, w.B, true).record(t, ys[i])
+		}
+	}
+	return ys
+}
+
 // affine is Linear when w is stored [out, in] and Conv1D when it is stored [in, out], with an update or without.
 func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
-	t := tapeOf(op, x)
-	l := layer{x: x, w: w, b: b, outFirst: outFirst, low: low, n: x.Rows()}
-	l.out, l.in = w.Shape[0], w.Shape[1]
-	if !outFirst {
-		l.out, l.in = l.in, l.out
-	}
-	check(x.Cols() == l.in, op, "input %v does not match weight %v", x, w)
-	check(x.dtype == w.dtype, op, "input is %v and weight is %v", x.dtype, w.dtype)
-	check(b == nil || b.Len() == l.out, op, "bias does not match weight %v", w)
-	l.w = t.unpacked(w, l.n)
-
+	t, l := tapeOf(op, x), newLayer(op, x, w, b, outFirst)
+	l.low, l.w = low, t.unpacked(w, l.n)
 	if low != nil {
 		low.check(op, l.n, l.out, x.dtype)
 		low.down(t)
@@ -32,6 +57,19 @@ func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 	return y
 }
 
+// newLayer checks that the operands of a layer fit.
+func newLayer(op string, x, w, b *Tensor, outFirst bool) layer {
+	l := layer{x: x, w: w, b: b, outFirst: outFirst, n: x.Rows()}
+	l.out, l.in = w.Shape[0], w.Shape[1]
+	if !outFirst {
+		l.out, l.in = l.in, l.out
+	}
+	check(x.Cols() == l.in, op, "input %v does not match weight %v", x, w)
+	check(x.dtype == w.dtype, op, "input is %v and weight is %v", x.dtype, w.dtype)
+	check(b == nil || b.Len() == l.out, op, "bias does not match weight %v", w)
+	return l
+}
+
 // layer is what the backward pass of affine needs to know.
 type layer struct {
 	x, w, b    *Tensor
@@ -40,12 +78,18 @@ type layer struct {
 	n, out, in int
 }
 
-// compute fills y, the layer's output.
-func (l *layer) compute(y *Tensor) {
+// product is the layer's output y as a product that lacks its weight.
+func (l *layer) product(y *Tensor) device.MatMul {
 	m := device.MatMul{M: l.n, N: l.out, K: l.in, A: l.x.Buffer(), TransB: l.outFirst, C: y.Buffer()}
 	if l.b != nil {
 		m.Bias = l.b.Buffer()
 	}
+	return m
+}
+
+// compute fills y, the layer's output.
+func (l *layer) compute(y *Tensor) {
+	m := l.product(y)
 	if l.low == nil {
 		matMul(y.tape.Dev, m, l.w)
 	} else {

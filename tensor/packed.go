@@ -95,6 +95,14 @@ func (t *Tensor) operand(m *device.MatMul) (done func()) {
 	return done
 }
 
+// readable says whether products whose B is stored so can read t where it is.
+func (t *Tensor) readable(transB bool) bool {
+	if t.order != nil {
+		return t.order.TransB == transB
+	}
+	return t.packed == nil
+}
+
 // Arrange lets the device keep a parameter in the order in which its products read it fastest, where it has one. outFirst tells Linear's weights, which
 // embeddings may be too, from Conv1D's. The parameter is frozen for good; only linear layers, heads and embeddings can use it.
 func (t *Tensor) Arrange(outFirst bool) {

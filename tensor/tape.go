@@ -28,6 +28,8 @@ type Tape struct {
 	entries []entry
 	scopes  [][]*Tensor
 	slab    []node // for the next tensors
+
+	products []device.MatMul // that a call is about to compute
 }
 
 // node is a tensor with memory of its own, as operations make them by the hundred for each token: one piece of the heap's for many.

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 )
 
@@ -58,44 +59,75 @@ type gemmArgs struct {
 	AddSums                   bool      // Sums += instead of Sums =
 }
 
-// gemm computes g on all workers. It panics when an operand is too small.
-func (p *pool) gemm(g *gemmArgs) {
-	if !g.check(p.gemmKernels) {
-		return
+// gemmJob is a product at work, maybe beside others.
+type gemmJob struct {
+	gemmPlan
+	added gemmPlan // what is added to it
+}
+
+// gemm computes products, none of which reads what another writes, on all workers in one go. It panics when an operand is too small.
+func (p *pool) gemm(products ...*gemmArgs) {
+	for _, g := range products {
+		g.check(p.gemmKernels)
 	}
 	p.mu.Lock()
-	p.gemmJob.gemmArgs = *g
-	p.gemmJob.plan(p.gemmKernels, p.threads)
-	p.deal()
+	p.gemms = slices.Grow(p.gemms[:0], len(products))[:len(products)]
+	tasks := 0
+	for i, g := range products {
+		job := &p.gemms[i]
+		job.gemmArgs, job.plus = *g, &job.added
+		if g.M > 0 && g.N > 0 {
+			job.plan(p.gemmKernels, p.threads)
+			tasks += job.tasks
+		}
+	}
+	p.deal(tasks)
 	p.staged = p.gemmTask
-	p.dispatch(p.gemmJob.tasks)
+	p.dispatch(tasks)
 	p.staged = nil
-	p.gemmJob.gemmArgs, p.gemmPlus.gemmArgs = gemmArgs{}, gemmArgs{} // keep no memory alive
+	clear(p.gemms) // keep no memory alive
 	p.mu.Unlock()
 }
 
+// runGemmTask runs a task of the products: one of a worker's own parts of them, where they are dealt out.
 func (p *pool) runGemmTask(worker, task int) {
-	if p.shares.each > 0 {
-		task = p.shares.take(worker)
+	owner, owners := 0, 1
+	if each := p.shares.each; each > 0 {
+		t := p.shares.take(worker)
+		owner, task, owners = t/each, t%each, p.threads
 	}
-	p.gemmJob.task(task, p.gemmScratch[worker])
+	for i := range p.gemms {
+		job := &p.gemms[i]
+		own := job.tasks / owners
+		if task < own {
+			job.task(owner*own+task, p.gemmScratch[worker])
+			return
+		}
+		task -= own
+	}
 }
 
-// deal gives each worker tasks of its own where the product reads a weight for few rows.
-func (p *pool) deal() {
-	each, job := 0, &p.gemmJob
-	if (job.few != nil || job.stream) && job.Batch == 1 {
-		p.ahead.follow(job)
-		if job.tasks > 1 && job.tasks%p.threads == 0 {
-			each = job.tasks / p.threads
+// deal gives each worker tasks of its own where the products read weights for few rows.
+func (p *pool) deal(tasks int) {
+	each := 0
+	if tasks > 1 {
+		each = tasks / p.threads
+	}
+	for i := range p.gemms {
+		job := &p.gemms[i]
+		few := (job.few != nil || job.stream) && job.Batch == 1
+		if few {
+			p.ahead.follow(&job.gemmPlan)
+		}
+		if !few || job.tasks%p.threads != 0 {
+			each = 0
 		}
 	}
 	p.shares.deal(each)
 }
 
-// check fills in defaults and reports whether there is something to compute. It
-// panics with the shapes when an operand does not fit.
-func (g *gemmArgs) check(k *gemmKernels) bool {
+// check fills in defaults. It panics with the shapes when an operand does not fit.
+func (g *gemmArgs) check(k *gemmKernels) {
 	a, b := [2]int{g.M, g.K}, [2]int{g.K, g.N}
 	if g.TransA {
 		a = [2]int{g.K, g.M}
@@ -113,7 +145,6 @@ func (g *gemmArgs) check(k *gemmKernels) bool {
 			"B %d, %d, %v; C %d, %d; bias %d; batch %d with strides %d, %d, %d", g.M, g.N, g.K, g.A.n, g.LDA, g.TransA,
 			g.B.n, g.LDB, g.TransB, g.C.n, g.LDC, len(g.Bias), g.Batch, g.StrideA, g.StrideB, g.StrideC))
 	}
-	return g.M > 0 && g.N > 0
 }
 
 // fitsB says whether B has the given shape.

@@ -7,12 +7,32 @@ import (
 )
 
 var (
-	_ device.Adder  = (*Device)(nil)
-	_ device.Summer = (*Device)(nil)
+	_ device.Adder   = (*Device)(nil)
+	_ device.Summer  = (*Device)(nil)
+	_ device.Grouper = (*Device)(nil)
 )
 
 // MatMul computes C (+)= op(A)·op(B) (+ Bias). The product checks that its operands fit.
 func (d *Device) MatMul(m device.MatMul) { d.matMul(m, gemmPlus{}) }
+
+// MatMuls computes products side by side.
+func (d *Device) MatMuls(products []device.MatMul) {
+	var args [4]gemmArgs
+	var each [len(args)]*gemmArgs
+	var biases [len(args)]*scratch
+	for len(products) > 0 {
+		n := min(len(products), len(args))
+		for i := range n {
+			args[i], each[i] = gemmOf(products[i]), &args[i]
+			biases[i] = d.setBias(each[i], &products[i])
+		}
+		d.pool.gemm(each[:n]...)
+		for _, s := range biases[:n] {
+			d.scratch.put(s)
+		}
+		products = products[n:]
+	}
+}
 
 // MatMulPlus computes m, to which plus is added. One of very many k is a product of its own.
 func (d *Device) MatMulPlus(m, plus device.MatMul) {
@@ -43,13 +63,20 @@ func (d *Device) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
 func (d *Device) matMul(m device.MatMul, plus gemmPlus) {
 	g := gemmOf(m)
 	g.Plus = plus
-	if !m.Bias.IsZero() {
-		bias := floatsOf("MatMul", m.Bias, m.N)
-		s := d.scratch.get(m.N)
-		defer d.scratch.put(s)
-		g.Bias = bias.load(0, m.N, s.f)
-	}
+	s := d.setBias(&g, &m)
 	d.pool.gemm(&g)
+	d.scratch.put(s)
+}
+
+// setBias gives g the bias of m, in scratch if there is one.
+func (d *Device) setBias(g *gemmArgs, m *device.MatMul) *scratch {
+	if m.Bias.IsZero() {
+		return nil
+	}
+	bias := floatsOf("MatMul", m.Bias, m.N)
+	s := d.scratch.get(m.N)
+	g.Bias = bias.load(0, m.N, s.f)
+	return s
 }
 
 // gemmOf is m without its bias.

@@ -29,11 +29,10 @@ type pool struct {
 	staged func(worker, task int)
 
 	gemmKernels *gemmKernels
-	gemmScratch []*gemmScratch // one for each worker
-	gemmJob     gemmPlan
-	gemmPlus    gemmPlan               // what is added to gemmJob
-	gemmTask    func(worker, task int) // gemmJob's, made once
-	shares      shares                 // of gemmJob
+	gemmScratch []*gemmScratch         // one for each worker
+	gemms       []gemmJob              // that run
+	gemmTask    func(worker, task int) // of gemms, made once
+	shares      shares                 // of gemms
 
 	ahead   lookahead
 	fetched []fetched // by each worker
@@ -62,7 +61,7 @@ func newPool(threads int) *pool { return newPoolWith(threads, hostGemmKernels())
 func newPoolWith(threads int, k *gemmKernels) *pool {
 	p := &pool{threads: max(threads, 1), gemmKernels: k}
 	p.shares.next, p.fetched = make([]share, p.threads), make([]fetched, p.threads)
-	p.gemmTask, p.gemmJob.plus = p.runGemmTask, &p.gemmPlus
+	p.gemmTask = p.runGemmTask
 	for range p.threads {
 		p.gemmScratch = append(p.gemmScratch, newGemmScratch(k))
 	}

@@ -32,7 +32,11 @@ func (p *scratchPool) get(n int) *scratch {
 	return s
 }
 
+// put takes back what get lent; nil is nothing.
 func (p *scratchPool) put(s *scratch) {
+	if s == nil {
+		return
+	}
 	p.mu.Lock()
 	p.free = append(p.free, s)
 	p.mu.Unlock()

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) device.Device) {
 		{"Pack", testPack},
 		{"Arrange", testArrange},
 		{"MatMulPacked", testMatMulPacked},
+		{"MatMuls", testMatMuls},
 		{"MatMulPlus", testMatMulPlus},
 		{"MatMulScaled", testMatMulScaled},
 		{"LowRankGrad", testLowRankGrad},

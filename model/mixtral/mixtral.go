@@ -102,7 +102,8 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 }
 
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	q, k, v := a.QProj.Forward(x), a.KProj.Forward(x), a.VProj.Forward(x)
+	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
+	q, k, v := p[0], p[1], p[2]
 	q, k = rotation.Rotate(q, a.shape.Heads), rotation.Rotate(k, a.shape.KVHeads)
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }

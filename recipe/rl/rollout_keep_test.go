@@ -22,6 +22,12 @@ func (d *multiplying) MatMul(m device.MatMul) {
 	d.Device.MatMul(m)
 }
 
+func (d *multiplying) MatMuls(products []device.MatMul) {
+	for _, m := range products {
+		d.MatMul(m)
+	}
+}
+
 func (d *multiplying) MatMulPlus(m, plus device.MatMul) {
 	d.flops += 2 * m.M * m.N * (m.K + plus.K)
 	d.Device.MatMulPlus(m, plus)
