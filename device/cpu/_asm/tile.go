@@ -83,9 +83,6 @@ const (
 	slotOut    = "72(SP)"
 )
 
-// streamAhead is how far ahead a tile of one row asks for B, in bytes: its time is that of reading B.
-const streamAhead = 2048
-
 func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
 func (t tile) b(v int) string      { return fmt.Sprintf("%s%d", t.reg, t.isa.rows*t.isa.vecs+v) }
 
@@ -280,12 +277,13 @@ func (t tile) out() {
 	t.label("apart")
 }
 
-// column adds the product of one column of A and one row of B.
+// column adds the product of one column of A and one row of B. A tile of one row reads B once, which it says of each line, so that the
+// caches do not keep it for later: asking for lines to come made it slower than the machine's own foresight.
 func (t tile) column() {
 	for v := range t.v {
 		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
 		if off := v * t.bytes(); t.r == 1 && off%64 == 0 {
-			t.op("PREFETCHT1 %d(CX)", streamAhead+off)
+			t.op("PREFETCHNTA %d(CX)", off)
 		}
 	}
 	for r := range t.r {
