@@ -18,12 +18,13 @@ type Weights struct{ W, B *Tensor }
 // Linears computes what several linear layers make of one x [N, in], each [N, out] of its own: at once, where the device can.
 func Linears(x *Tensor, layers ...Weights) []*Tensor {
 	t, ys := tapeOf("Linears", x), make([]*Tensor, len(layers))
-	if t.results != nil || slices.ContainsFunc(layers, func(w Weights) bool { return !w.W.readable(true) }) {
+	if t.results != nil || slices.ContainsFunc(layers, func(w Weights) bool { return !w.W.readable(true) }) { // these take one at a time
 		for i, w := range layers {
 			ys[i] = Linear(x, w.W, w.B)
 		}
 		return ys
 	}
+	t.products = t.products[:0]
 	for i, w := range layers {
 		l := newLayer("Linears", x, w.W, w.B, true)
 		ys[i] = t.empty(x.dtype, l.n, l.out)
@@ -33,7 +34,6 @@ func Linears(x *Tensor, layers ...Weights) []*Tensor {
 	}
 	device.MatMuls(t.Dev, t.products)
 	clear(t.products)
-	t.products = t.products[:0]
 	for i, w := range layers {
 		if t.wants(x, w.W, w.B) {
 			newLayer("Linears", x, w.W, w.B, true).record(t, ys[i])
