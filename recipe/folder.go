@@ -42,7 +42,8 @@ func (f Folder) open(resume bool) error {
 	return nil
 }
 
-// Replace puts a folder made by write at name: whole, or not at all.
+// Replace puts a folder made by write at name: whole, or not at all. Where a crash came just before the new one took the place of the
+// old one, that is put back first.
 func (f Folder) Replace(name string, write func(dir string) error) (err error) {
 	temp, final, old := f.Path("."+name+".unfinished"), f.Path(name), f.Path("."+name+".old")
 	defer func() {
@@ -50,6 +51,11 @@ func (f Folder) Replace(name string, write func(dir string) error) (err error) {
 			err = errors.Join(err, os.RemoveAll(temp))
 		}
 	}()
+	if _, err := os.Stat(final); errors.Is(err, os.ErrNotExist) {
+		if err := os.Rename(old, final); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	if err := errors.Join(os.RemoveAll(temp), os.RemoveAll(old)); err != nil {
 		return err
 	}
