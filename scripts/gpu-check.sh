@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the CUDA device on a machine with a card, and measures it, in less than ten minutes. Needs no Go there:
 #
-#     bash scripts/gpu-check.sh build DIR          # where Go is: the binaries hone and cuda.test in DIR
+#     bash scripts/gpu-check.sh build DIR          # where Go is: the binaries hone and cuda.test in DIR, and their commit
 #     bash scripts/gpu-check.sh run DIR [LIBRARIES [checks|speed]]  # where the card is, in a checkout: all, or a half of it
 #     bash scripts/gpu-check.sh emulate DIR  # without a card: the same tests on the host, and no measurements
 #
@@ -23,6 +23,7 @@ fi
 
 if [ "$what" = build ]; then
 	mkdir -p "$dir"
+	git rev-parse HEAD >"$dir/commit" 2>/dev/null || echo unknown >"$dir/commit"
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o "$dir/hone" ./cmd/hone && CGO_ENABLED=0 go test -trimpath -ldflags "-s -w" -c -o "$dir/cuda.test" ./device/cuda
 	exit
 fi
@@ -170,7 +171,7 @@ sanitizers() {
 	done
 }
 
-echo "commit      $(git rev-parse HEAD 2>/dev/null || echo unknown)"
+echo "commit      $(cat "$dir/commit" 2>/dev/null || echo unknown)"
 echo "card        $(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo 'nvidia-smi is not here')"
 "$dir/hone" doctor | grep -E '^(system|cuda)' | tee "$log/doctor"
 if [ "$what" = run ] && grep -q 'missing:' "$log/doctor"; then
