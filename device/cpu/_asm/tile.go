@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"hone/device/cpu/_asm/evex"
 )
 
 // Fields of tileArgs, in order.
@@ -426,15 +428,11 @@ func (t tile) roundBF16(x, y string) {
 	t.evexBF16(0x72, number(x), 0, number(y), fmt.Sprintf("VCVTNEPS2BF16 %s, %s", x, y))
 }
 
-// evexBF16 writes an instruction EVEX.512.F3.0F38.W0 op /r, which Go's assembler does not know.
+// evexBF16 writes an instruction of AVX512_BF16.
 func (t tile) evexBF16(op, rm, vvvv, reg int, text string) {
-	not := func(n, bit int) int { return ^n >> bit & 1 }
-	p0 := not(reg, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(reg, 4)<<4 | 2
-	p1 := (^vvvv&15)<<3 | 1<<2 | 2
-	p2 := 2<<5 | not(vvvv, 4)<<3
-	modrm := 3<<6 | reg&7<<3 | rm&7
-	t.op("LONG $%#08x", 0x62|p0<<8|p1<<16|p2<<24)
-	t.op("WORD $%#04x // %s", op|modrm<<8, text)
+	long, word := evex.BF16(op, rm, vvvv, reg)
+	t.op("%s", long)
+	t.op("%s // %s", word, text)
 }
 
 // number is that of a vector register.

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+
+	"hone/device/cpu/_asm/evex"
 )
 
 var errNoRegister = errors.New("no free register")
@@ -230,14 +232,13 @@ func (s *step) bf16(at string) {
 	s.op("VMOVDQU16 Y%d, %s%s", y, masked, at)
 }
 
-// round writes VCVTNEPS2BF16 (EVEX.512.F3.0F38.W0 72 /r), which Go's assembler does not know: register y is x rounded.
+// round writes VCVTNEPS2BF16: register y is x rounded.
 func (s *step) round(x string, y int) {
 	var rm int
 	fmt.Sscanf(x, "Z%d", &rm)
-	not := func(n, bit int) int { return ^n >> bit & 1 }
-	p0 := not(y, 3)<<7 | not(rm, 4)<<6 | not(rm, 3)<<5 | not(y, 4)<<4 | 2
-	s.op("LONG $%#08x", 0x62|p0<<8|0x7e<<16|0x48<<24)
-	s.op("WORD $%#04x // VCVTNEPS2BF16 %s, Y%d", 0x72|(3<<6|y&7<<3|rm&7)<<8, x, y)
+	long, word := evex.BF16(0x72, rm, 0, y)
+	s.op("%s", long)
+	s.op("%s // VCVTNEPS2BF16 %s, Y%d", word, x, y)
 }
 
 func (s *step) name(op string) string {
