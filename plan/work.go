@@ -75,8 +75,8 @@ const (
 	halfLength = 128
 	// shareRead is that of the bandwidth of reading which attention of few queries reaches.
 	shareRead = 0.8
-	// together is the share of a step that is left when cores have waited for each other at the end of each kernel; docs/performance.md has
-	// 4 to 8 % of waiting by profiles of whole steps.
+	// together is the share of a step that is left when cores have waited for each other at the end of each kernel; docs/performance/training.md has
+	// 1 to 2 % of waiting by profiles of whole steps on an idle machine, and 5 % on one that others used.
 	together = 0.95
 )
 

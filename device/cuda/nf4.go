@@ -16,7 +16,7 @@ const (
 )
 
 // Unpacking on the way is faster than a bf16 copy of the matrix and the library's product with so many rows at most, if there are so many columns at least:
-// with fewer there are not enough blocks to keep an H100 busy. docs/cuda.md has the measurements.
+// with fewer there are not enough blocks to keep an H100 busy. docs/performance/cuda.md has the measurements.
 const (
 	mostUnpackedRows     = 64
 	leastUnpackedColumns = 12288
