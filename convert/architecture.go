@@ -107,7 +107,7 @@ var architectures = []architecture{
 	{gguf: "gemma3", hf: "gemma3_text", class: "Gemma3ForCausalLM", act: "gelu_pytorch_tanh", actKey: "hidden_activation", tied: true,
 		fields: slices.Concat(rmsFields, []field{{"attention.sliding_window", "sliding_window", 4096, false}, {"final_logit_softcapping", "final_logit_softcapping", nil, true}}),
 		rows: slices.Concat(gemmaOuter, straightRows, mlpRows, sandwichRows, []row{{headNorms[0].gguf, headNorms[0].hf, plusOne, false},
-			{headNorms[1].gguf, headNorms[1].hf, plusOne, false}}), always: map[string]any{"sliding_window_pattern": 6, "rope_local_base_freq": 10000.0}},
+			{headNorms[1].gguf, headNorms[1].hf, plusOne, false}}), always: map[string]any{"sliding_window_pattern": 6, "rope_local_base_freq": real(10000)}},
 	{gguf: "gpt2", hf: "gpt2", class: "GPT2LMHeadModel", act: "gelu_new", actKey: "activation_function", tied: true,
 		fields: []field{{"block_count", "n_layer", nil, false}, {"context_length", "n_positions", nil, false}, {"embedding_length", "n_embd", nil, false},
 			{"feed_forward_length", "n_inner", nil, false}, {"attention.head_count", "n_head", nil, false}, {"attention.layer_norm_epsilon", "layer_norm_epsilon", 1e-5, false}},

@@ -1,15 +1,29 @@
 package convert
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // config is a config.json.
 type config map[string]any
+
+// real is a number that config.json has as a float, whole or not: transformers 5 refuses a soft cap of 30 and takes 30.0.
+type real float64
+
+// MarshalJSON writes the number with a point or an exponent.
+func (r real) MarshalJSON() ([]byte, error) {
+	text, err := json.Marshal(float64(r))
+	if err == nil && !bytes.ContainsAny(text, ".e") {
+		text = append(text, ".0"...)
+	}
+	return text, err
+}
 
 func parseConfig(text []byte) (config, error) {
 	c := config{}
@@ -62,9 +76,14 @@ func (a architecture) fromMetadata(m *reader, ropeFactors map[string][]float32) 
 			if f.absent != nil {
 				c[f.hf] = f.absent
 			}
-			continue
+		} else {
+			c[f.hf] = m.number(key, 0)
 		}
-		c[f.hf] = m.number(key, 0)
+		if v, ok := c[f.hf].(float64); ok && isReal(f) {
+			if c[f.hf] = real(v); v == 0 && strings.HasSuffix(f.hf, "softcapping") { // none, for llama.cpp
+				c[f.hf] = nil
+			}
+		}
 	}
 	s := shape{layers: m.whole(a.gguf+".block_count", 0), hidden: m.whole(a.gguf+".embedding_length", 0), experts: m.whole(a.gguf+".expert_count", 0)}
 	s.heads.query = m.whole(a.gguf+".attention.head_count", 0)
@@ -121,12 +140,12 @@ func (a architecture) ropeFromMetadata(m *reader, c config, s shape, factors map
 	rotary := m.whole(prefix+"dimension_count", s.dim)
 	switch {
 	case a.hf == "gpt_neox":
-		c["rotary_emb_base"], c["rotary_pct"] = theta, float64(rotary)/float64(s.dim)
+		c["rotary_emb_base"], c["rotary_pct"] = real(theta), real(float64(rotary)/float64(s.dim))
 	case rotary != s.dim:
-		c["partial_rotary_factor"] = float64(rotary) / float64(s.dim)
+		c["partial_rotary_factor"] = real(float64(rotary) / float64(s.dim))
 		fallthrough
 	default:
-		c["rope_theta"] = theta
+		c["rope_theta"] = real(theta)
 	}
 	original := m.whole(prefix+"scaling.original_context_length", 0)
 	kind, factor := m.text(prefix+"scaling.type"), m.number(prefix+"scaling.factor", m.number(prefix+"scale_linear", 0))
@@ -142,12 +161,12 @@ func (a architecture) ropeFromMetadata(m *reader, c config, s shape, factors map
 		}
 		scaling = found
 	case kind == "linear" && factor > 0 || kind == "" && factor > 1:
-		scaling = config{"rope_type": "linear", "factor": factor}
+		scaling = config{"rope_type": "linear", "factor": real(factor)}
 	case kind == "yarn":
-		scaling = config{"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
+		scaling = config{"rope_type": "yarn", "factor": real(factor), "original_max_position_embeddings": original}
 		for key, to := range map[string]string{"yarn_attn_factor": "attention_factor", "yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"} {
 			if m.has(prefix + "scaling." + key) {
-				scaling[to] = m.number(prefix+"scaling."+key, 0)
+				scaling[to] = real(m.number(prefix+"scaling."+key, 0))
 			}
 		}
 	case kind != "" && kind != "none" && kind != "linear" && kind != "longrope":
@@ -199,7 +218,7 @@ func llama3Scaling(factors []float32, theta float64, dim int) (config, bool) {
 			same = same && math.Abs(float64(f-want[i])) <= 1e-4*math.Abs(float64(f))
 		}
 		if same {
-			return config{"rope_type": "llama3", "factor": shortest(float32(factor)), "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+			return config{"rope_type": "llama3", "factor": real(shortest(float32(factor))), "low_freq_factor": real(1), "high_freq_factor": real(4),
 				"original_max_position_embeddings": int(original)}, true
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -135,6 +136,10 @@ func TestRoundTrip(t *testing.T) {
 			if err := m.Save(out, 0); err != nil {
 				t.Fatal(err)
 			}
+			whole := regexp.MustCompile(`"(final_logit_softcapping|attn_logit_softcapping|rope_theta|rotary_pct|factor)": \d+[,\n]`)
+			if c, _ := os.ReadFile(filepath.Join(out, "config.json")); whole.Match(c) {
+				t.Errorf("transformers 5 wants a float and has %s", whole.Find(c))
+			}
 			back, err := model.Open(out, dev, device.F32)
 			if err != nil {
 				t.Fatal(err)
@@ -233,6 +238,7 @@ func TestRefused(t *testing.T) {
 		{"qwen2_window", "attention windows of qwen2", nil},
 		{"gemma2", "query_pre_attn_scalar is 3", nil},
 		{"gemma2", "layer 0 has full_attention", map[string]any{"query_pre_attn_scalar": 10, "layer_types": []string{"full_attention"}}},
+		{"gemma2_untied", "attn_logit_softcapping is null", map[string]any{"query_pre_attn_scalar": 10, "attention_bias": false}},
 		{"gemma3", "sliding_window_pattern is 3", map[string]any{"query_pre_attn_scalar": 10}},
 		{"gemma3_capped", "rotary base of layers with a window is 20", map[string]any{"query_pre_attn_scalar": 10}},
 		{"phi_tied", "has no place in a phi model", nil},
@@ -279,6 +285,9 @@ func TestCopy(t *testing.T) {
 	defer a.Close()
 	shards, _ := filepath.Glob(filepath.Join(out, "model-*.safetensors"))
 	c, _ := os.ReadFile(filepath.Join(out, "config.json"))
+	if !bytes.Contains(c, []byte(`"rope_theta": 10000.0`)) || !bytes.Contains(c, []byte(`"attention_dropout": 0.0`)) {
+		t.Errorf("numbers are not as they were written: %s", c)
+	}
 	template, _ := os.ReadFile(filepath.Join(out, "chat_template.jinja"))
 	if n != a.Bytes() || len(shards) < 3 || !bytes.Contains(c, []byte("bfloat16")) || string(template) != "x" {
 		t.Errorf("%d bytes of %d, %v, %s, %q", n, a.Bytes(), shards, c, template)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 
 	"hone/gguf"
 	"hone/internal/atomicfile"
@@ -261,14 +262,14 @@ func (m *Model) Save(dir string, stored safetensors.DType) error {
 
 // withType changes the type that config.json names.
 func withType(text []byte, stored safetensors.DType) ([]byte, error) {
-	c, err := parseConfig(text)
-	if err != nil {
-		return nil, err
+	c := map[string]json.RawMessage{} // so that all other values stay as they are written
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("read config.json: %w", err)
 	}
 	key := "torch_dtype"
 	if _, ok := c["dtype"]; ok {
 		key = "dtype"
 	}
-	c[key] = typeNames[stored]
+	c[key] = json.RawMessage(strconv.Quote(typeNames[stored]))
 	return json.MarshalIndent(c, "", "  ")
 }

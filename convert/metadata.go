@@ -108,6 +108,11 @@ func (a architecture) refuse(c config, s shape) error {
 	case a.hf == "gemma3_text":
 		return refuseGemma3(c, s)
 	case a.hf == "gemma2":
+		for _, key := range []string{"attn_logit_softcapping", "final_logit_softcapping"} {
+			if v, given := c[key]; given && v == nil {
+				return fmt.Errorf("%s is null, and GGUF files of gemma2 mean that there is one", key)
+			}
+		}
 		return refuseLayers(c, s, 2)
 	}
 	return nil

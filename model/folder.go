@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,24 @@ func ReadConfig(dir string) ([]byte, error) {
 		return nil, fmt.Errorf("open model %s: %w", dir, noFolder(dir, err))
 	}
 	return config, nil
+}
+
+// generationName is the file that says how texts are generated: which tokens end them, and sampling.
+const generationName = "generation_config.json"
+
+// readGeneration reads the generation_config.json of a model folder, nil where there is none.
+func readGeneration(dir string) ([]byte, error) {
+	text, err := os.ReadFile(filepath.Join(dir, generationName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &map[string]any{})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w; mend the file or take it out", generationName, err)
+	}
+	return text, nil
 }
 
 // noFolder words why dir, whose config.json cannot be read because of err, is no model.

@@ -99,7 +99,7 @@ func TestMistakesAreSeen(t *testing.T) {
 		{golden: "gemma2", mistake: "window one too small", changes: map[string]any{"sliding_window": 5}},
 		{golden: "gemma2", mistake: "window one too large", changes: map[string]any{"sliding_window": 7}},
 		{golden: "gemma2", mistake: "windows in the other layers", changes: map[string]any{"layer_types": []string{"full_attention", "sliding_attention", "full_attention"}}},
-		{golden: "gemma2", mistake: "no cap on scores", changes: map[string]any{"attn_logit_softcapping": 0}},
+		{golden: "gemma2", mistake: "no cap on scores", changes: map[string]any{"attn_logit_softcapping": nil}},
 		{golden: "gemma2", mistake: "no cap on logits", alter: func(m nn.Model) { m.(*gemma2.Model).Config.FinalLogitSoftcapping = nil }},
 		{golden: "gemma2", mistake: "scale of the head's size", changes: map[string]any{"query_pre_attn_scalar": 10}},
 		{golden: "gemma2", mistake: "erf GELU", changes: map[string]any{"hidden_activation": "gelu"}},

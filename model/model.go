@@ -64,6 +64,8 @@ type Model struct {
 	Type   string          // model_type
 	Config json.RawMessage // config.json as it was read or given
 	Params []nn.Named
+	// Generation is the generation_config.json of the folder that the model was opened from, nil if there is none.
+	Generation json.RawMessage
 	// LeftOut names the tensors of the checkpoint that are no part of the model, such as layers that predict further tokens.
 	LeftOut []string
 	// Weights tells the checkpoint that the model was read from apart from others: a hash of the names and of values of each tensor; 0 for a new model.
@@ -100,6 +102,9 @@ func Declare(config []byte, dev device.Device) (*Model, error) {
 	}
 	if head.Cross || head.Encoder {
 		return nil, errors.New("config.json describes a model with an encoder (add_cross_attention, is_encoder_decoder); hone has decoders alone")
+	}
+	if err := nn.CheckNumbers(config); err != nil {
+		return nil, err
 	}
 	m, err := build(config, dev)
 	if err != nil {
@@ -199,6 +204,10 @@ func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed
 	}
 	defer weights.Close()
 	if err := m.load(weights, dtype); err != nil {
+		m.Free()
+		return nil, fmt.Errorf("open model %s: %w", dir, err)
+	}
+	if m.Generation, err = readGeneration(dir); err != nil {
 		m.Free()
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}

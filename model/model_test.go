@@ -52,6 +52,45 @@ func TestSaveAndOpen(t *testing.T) {
 	}
 }
 
+// TestSaveKeepsWhatItWasGiven: readers with typed keys refuse 30 where they want 30.0, and generation_config.json says more than config.json.
+func TestSaveKeepsWhatItWasGiven(t *testing.T) {
+	dev, dir, again := devicetest.NewReference(), t.TempDir(), t.TempDir()
+	const config = `{"final_logit_softcapping":30.0,"attention_dropout":0.0,"big":12345678901234567890,"_name_or_path":"x/y",`
+	m, err := New([]byte(strings.Replace(strings.Replace(tiny, `{`, config, 1), "llama", "gemma2", 1)), dev, device.F32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Save(dir, device.F32, Values); err != nil {
+		t.Fatal(err)
+	}
+	const generation = `{"eos_token_id": [3, 5], "temperature": 0.6}`
+	path := filepath.Join(dir, "generation_config.json")
+	if err := os.WriteFile(path, []byte(generation), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if m, err = Open(dir, dev, device.F32); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Save(again, device.F32, Values); err != nil {
+		t.Fatal(err)
+	}
+	text, _ := os.ReadFile(filepath.Join(again, "config.json"))
+	for _, want := range []string{`"final_logit_softcapping": 30.0,`, `"attention_dropout": 0.0,`, `"big": 12345678901234567890,`, `"_name_or_path": "x/y",`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("config.json lacks %s: %s", want, text)
+		}
+	}
+	if text, _ := os.ReadFile(filepath.Join(again, "generation_config.json")); string(text) != generation+"\n" {
+		t.Errorf("generation_config.json is %s", text)
+	}
+	if err := os.WriteFile(path, []byte(generation[:9]), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, dev, device.F32); err == nil || !strings.Contains(err.Error(), "generation_config.json") {
+		t.Errorf("a damaged generation_config.json gives %v", err)
+	}
+}
+
 // TestFreshWeightsDependOnSeedAndNameAlone: adding a layer leaves the others' weights as they were.
 func TestFreshWeightsDependOnSeedAndNameAlone(t *testing.T) {
 	dev := devicetest.NewReference()
@@ -103,6 +142,16 @@ func TestBadModels(t *testing.T) {
 		"gemma2 scalar":    {`{"model_type":"gemma2","query_pre_attn_scalar":0}`, "query_pre_attn_scalar is 0"},
 		"neox heads":       {`{"model_type":"gpt_neox","hidden_size":10,"num_attention_heads":3}`, "hidden_size 10 is not a multiple"},
 		"phi rotary":       {`{"model_type":"phi","partial_rotary_factor":0.01}`, "partial_rotary_factor"},
+		"negative eps":     {strings.Replace(tiny, `{`, `{"rms_norm_eps":-1e-6,`, 1), "config key rms_norm_eps is -1e-06; it must be above 0"},
+		"tiny eps":         {strings.Replace(tiny, `{`, `{"rms_norm_eps":1e-60,`, 1), "config key rms_norm_eps is 1e-60"},
+		"eps of Python":    {strings.Replace(tiny, `{`, `{"rms_norm_eps": NaN,`, 1), "config key rms_norm_eps has a value that JSON does not have"},
+		"theta of Python":  {strings.Replace(tiny, `{`, `{"rope_theta":-Infinity,`, 1), "config key rope_theta has a value that JSON does not have"},
+		"no theta":         {strings.Replace(tiny, `{`, `{"rope_parameters":{"rope_theta":0},`, 1), "rope_parameters: config key rope_theta is 0"},
+		"gemma3 thetas":    {`{"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"rope_theta":-1}}}`, "sliding_attention: config key rope_theta is -1"},
+		"gemma2 cap":       {`{"model_type":"gemma2","final_logit_softcapping":0}`, "final_logit_softcapping is 0"},
+		"gpt2 eps":         {`{"model_type":"gpt2","layer_norm_epsilon":0}`, "layer_norm_epsilon is 0"},
+		"neox eps":         {`{"model_type":"gpt_neox","layer_norm_eps":-1}`, "layer_norm_eps is -1"},
+		"cut short":        {tiny[:50], "config.json is empty or cut short"},
 		"gpt2 heads":       {`{"model_type":"gpt2","n_embd":10,"n_head":3}`, "n_embd 10"},
 	} {
 		if _, err := New([]byte(c.config), dev, device.F32, 1); err == nil || !strings.Contains(err.Error(), c.want) {

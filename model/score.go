@@ -225,9 +225,7 @@ func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, err
 	if n, ok := values["num_labels"].(float64); ok && n != 1 {
 		return nil, fmt.Errorf("config.json has num_labels %v; a reward model has 1", n)
 	}
-	tied := values["tie_word_embeddings"]
-	values["tie_word_embeddings"] = true // so that there is no output layer of its own
-	text, err := json.Marshal(values)
+	text, err := nn.EditConfig(config, map[string]any{"tie_word_embeddings": true}) // so that there is no output layer of its own
 	if err != nil {
 		return nil, err
 	}
@@ -235,17 +233,14 @@ func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, err
 	if err != nil {
 		return nil, err
 	}
+	tied := values["tie_word_embeddings"]
 	clear(values)
 	if err := json.Unmarshal(m.Config, &values); err != nil {
 		return nil, err
 	}
-	if values["tie_word_embeddings"] = tied; tied == nil {
-		delete(values, "tie_word_embeddings")
-	}
-	values["architectures"] = []string{scoreClass(values["architectures"], classes[m.Type])}
-	values["num_labels"] = 1
-	values["id2label"], values["label2id"] = map[string]string{"0": "LABEL_0"}, map[string]int{"LABEL_0": 0}
-	m.Config, err = json.MarshalIndent(values, "", "  ")
+	m.Config, err = nn.EditConfig(m.Config, map[string]any{"tie_word_embeddings": tied,
+		"architectures": []string{scoreClass(values["architectures"], classes[m.Type])}, "num_labels": 1,
+		"id2label": map[string]string{"0": "LABEL_0"}, "label2id": map[string]int{"LABEL_0": 0}})
 	return m, err
 }
 

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -67,20 +68,31 @@ func (m *Model) saveConfig(dir string, dtype device.DType) error {
 	if _, ok := config["dtype"]; ok {
 		key = "dtype"
 	}
-	config[key] = map[device.DType]string{device.F32: "float32", device.BF16: "bfloat16"}[dtype]
+	set := map[string]any{key: map[device.DType]string{device.F32: "float32", device.BF16: "bfloat16"}[dtype]}
 	if config["architectures"] == nil {
-		config["architectures"] = []string{classes[m.Type]}
+		set["architectures"] = []string{classes[m.Type]}
 	}
-	generation := map[string]any{"_from_model_config": true}
-	for _, k := range []string{"bos_token_id", "eos_token_id", "pad_token_id"} {
-		if v := config[k]; v != nil {
-			generation[k] = v
+	generation := m.Generation
+	if generation == nil {
+		ids := map[string]any{"_from_model_config": true}
+		for _, k := range []string{"bos_token_id", "eos_token_id", "pad_token_id"} {
+			if v := config[k]; v != nil {
+				ids[k] = v
+			}
+		}
+		var err error
+		if generation, err = json.MarshalIndent(ids, "", "  "); err != nil {
+			return err
 		}
 	}
-	if err := writeJSON(filepath.Join(dir, "generation_config.json"), generation); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(dir, generationName), append(bytes.TrimSpace(generation), '\n')); err != nil {
 		return err
 	}
-	return writeJSON(filepath.Join(dir, "config.json"), config)
+	text, err := nn.EditConfig(m.Config, set)
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(filepath.Join(dir, "config.json"), append(text, '\n'))
 }
 
 // classes are the names of the architectures in transformers.
@@ -88,12 +100,4 @@ var classes = map[string]string{
 	"gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM", "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM",
 	"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "phi": "PhiForCausalLM",
 	"phi3": "Phi3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
-}
-
-func writeJSON(path string, v any) error {
-	text, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteFile(path, append(text, '\n'))
 }

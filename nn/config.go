@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"regexp"
 	"strings"
 
 	"hone/device"
@@ -13,7 +15,12 @@ import (
 func ReadConfig(config []byte, into any) error {
 	err := json.Unmarshal(config, into)
 	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	damage, damaged := errors.AsType[*json.SyntaxError](err)
 	switch {
+	case damaged && int(damage.Offset) >= len(config):
+		return errors.New("config.json is empty or cut short; copy the model's folder anew")
+	case damaged && keyBefore.Match(config[:damage.Offset-1]): // Python writes NaN and Infinity, which are no JSON
+		return fmt.Errorf("config key %s has a value that JSON does not have, such as NaN; give it a number", keyBefore.FindSubmatch(config[:damage.Offset-1])[1])
 	case ok && wrong.Field == "":
 		return fmt.Errorf("config.json is no object of keys and values, but of the type %s", wrong.Value)
 	case ok:
@@ -22,6 +29,59 @@ func ReadConfig(config []byte, into any) error {
 		return fmt.Errorf("read config.json: %w", err)
 	}
 	return nil
+}
+
+// keyBefore finds the key whose value follows.
+var keyBefore = regexp.MustCompile(`"([^"]*)"\s*:\s*-?$`)
+
+// aboveZero are keys of numbers that every model divides by, takes a root or a logarithm of, or scales with, at the top or among the rotary ones.
+var aboveZero = []string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
+	"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor", "factor"}
+
+// CheckNumbers refuses numbers of a config.json with which no model computes anything. In single precision they are still above 0 and finite.
+func CheckNumbers(config []byte) error {
+	values := map[string]json.RawMessage{}
+	if err := ReadConfig(config, &values); err != nil {
+		return err
+	}
+	for _, key := range aboveZero {
+		var v *float64
+		if text := values[key]; text == nil || json.Unmarshal(text, &v) != nil || v == nil {
+			continue // absent, null, or no number, which those who read it refuse
+		}
+		if f := float32(*v); !(f > 0) || math.IsInf(float64(f), 0) {
+			return fmt.Errorf("config key %s is %v; it must be above 0 and a number of single precision", key, *v)
+		}
+	}
+	for _, key := range []string{"rope_scaling", "rope_parameters", "full_attention", "sliding_attention"} { // version 5 has the last two inside the second
+		if inner := values[key]; len(inner) > 0 && inner[0] == '{' {
+			if err := CheckNumbers(inner); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	return nil
+}
+
+// EditConfig is a config.json with some keys set anew, or taken out where set has nil. All others stay as they are written: a soft cap of 30.0 is
+// still no whole number, which transformers 5 refuses there.
+func EditConfig(config []byte, set map[string]any) ([]byte, error) {
+	values := map[string]json.RawMessage{}
+	if err := ReadConfig(config, &values); err != nil {
+		return nil, err
+	}
+	for key, v := range set {
+		if v == nil {
+			delete(values, key)
+			continue
+		}
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("config key %s: %w", key, err)
+		}
+		values[key] = text
+	}
+	return json.MarshalIndent(values, "", "  ")
 }
 
 // Activation is the function that a config.json names in hidden_act or activation_function.

@@ -5,7 +5,6 @@ package gemma2
 
 import (
 	"errors"
-	"fmt"
 	"math"
 
 	"hone/device"
@@ -158,9 +157,6 @@ func (c *Config) complete(config []byte) (err error) {
 	}
 	if c.Bidirectional {
 		return errors.New("use_bidirectional_attention is true, but hone only trains and runs models that predict the next token")
-	}
-	if !(c.QueryPreAttnScalar > 0) {
-		return fmt.Errorf("query_pre_attn_scalar is %v; it must be above 0", c.QueryPreAttnScalar)
 	}
 	if c.LayerTypes == nil {
 		c.LayerTypes = nn.PatternedLayers(c.NumHiddenLayers, 2)

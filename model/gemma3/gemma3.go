@@ -5,7 +5,6 @@ package gemma3
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 
@@ -169,21 +168,21 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // TextConfig is the config.json of the text model in one of model_type gemma3.
 func TextConfig(config []byte) ([]byte, error) {
-	var whole map[string]any
+	var whole map[string]json.RawMessage
 	if err := nn.ReadConfig(config, &whole); err != nil {
 		return nil, err
 	}
-	text, ok := whole["text_config"].(map[string]any)
-	if !ok {
+	text := whole["text_config"]
+	if len(text) == 0 || text[0] != '{' {
 		return nil, errors.New("config.json of model_type gemma3 has no text_config")
 	}
+	set := map[string]any{"model_type": "gemma3_text", "architectures": []string{"Gemma3ForCausalLM"}}
 	for _, key := range []string{"bos_token_id", "eos_token_id", "pad_token_id", "dtype", "torch_dtype"} {
-		if v := whole[key]; v != nil { // the whole model's are those that it was made with
-			text[key] = v
+		if v := whole[key]; v != nil && string(v) != "null" { // the whole model's are those that it was made with
+			set[key] = v
 		}
 	}
-	text["model_type"], text["architectures"] = "gemma3_text", []string{"Gemma3ForCausalLM"}
-	return json.Marshal(text)
+	return nn.EditConfig(text, set)
 }
 
 // complete fills what depends on other keys and refuses what cannot be a model.
@@ -197,9 +196,6 @@ func (c *Config) complete(config []byte) (err error) {
 	}
 	if c.Bidirectional {
 		return errors.New("use_bidirectional_attention is true, but hone only trains and runs models that predict the next token")
-	}
-	if !(c.QueryPreAttnScalar > 0) {
-		return fmt.Errorf("query_pre_attn_scalar is %v; it must be above 0", c.QueryPreAttnScalar)
 	}
 	if c.LayerTypes == nil {
 		c.LayerTypes = nn.PatternedLayers(c.NumHiddenLayers, c.SlidingWindowPattern)

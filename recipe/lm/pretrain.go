@@ -3,11 +3,11 @@ package lm
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 
 	"hone/data"
 	"hone/model"
+	"hone/nn"
 	"hone/recipe"
 	"hone/tokenizer"
 	"hone/train"
@@ -137,18 +137,15 @@ func beginning(s *data.Store, d int64, most int) []int32 {
 
 // withSpecialTokens adds the tokenizer's special tokens to a config.json.
 func withSpecialTokens(text []byte, tok *tokenizer.Tokenizer) ([]byte, error) {
-	config := map[string]any{}
-	if err := json.Unmarshal(text, &config); err != nil {
-		return nil, err
-	}
+	set := map[string]any{}
 	for key, token := range map[string]func() (int32, bool){
 		"bos_token_id": tok.BOS, "eos_token_id": tok.EOS, "pad_token_id": tok.PAD,
 	} {
 		if id, ok := token(); ok {
-			config[key] = id
+			set[key] = id
 		}
 	}
-	return json.MarshalIndent(config, "", "  ")
+	return nn.EditConfig(text, set)
 }
 
 // Plan says what the run will take, as (*SFT).Plan does. The vocabulary of a tokenizer that is not
