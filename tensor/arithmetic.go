@@ -90,11 +90,11 @@ func choose(op device.BinaryOp, a, b *Tensor) *Tensor {
 		if op == device.Min {
 			over, other = a, b
 		}
-		gap, gb := t.scratch(a.Len(), a.dtype), t.scratch(a.Len(), a.dtype)
+		gap, gb := t.scratch(a.Len(), a.dtype), t.scratch(a.Len(), a.dtype) // gap is the difference, then a's gradient: dy less b's
 		t.Dev.Binary(device.Sub, gap.buf, over.Buffer(), other.Buffer())
 		t.Dev.UnaryGrad(device.ReLU, gb.buf, gap.buf, y.grad.buf, false)
 		t.Dev.Binary(device.Sub, gap.buf, y.grad.buf, gb.buf)
-		giveGrad(a, gap)
+		giveGrad(a, gap) // both are computed, and one may be for nothing: losses hold a constant beside a tensor and are short
 		giveGrad(b, gb)
 	}, a, b)
 	return y
@@ -113,6 +113,7 @@ func SumBy(x, index *Tensor, n int) *Tensor {
 	check(x.Len() == index.Len(), "SumBy", "%d groups are named for %d elements", index.Len(), x.Len())
 	y := t.empty(device.F32, n, 1)
 	t.Dev.Fill(y.Buffer(), 0)
+	// A table with one column: looking a group up is the gradient of adding to it, and the other way round.
 	t.Dev.EmbeddingGrad(y.Buffer(), x.Buffer(), index.Buffer())
 	if t.wants(x) {
 		t.push(y, func() {

@@ -60,6 +60,7 @@ func (s *AttentionShape) check(fits bool, operands ...*Tensor) {
 // call that lacks but the gradients' places.
 func (t *Tape) attention(s AttentionShape, set func(*device.Attention), backward func(device.AttentionGrad), operands ...*Tensor) *Tensor {
 	n := operands[0].Rows()
+	// lse [N, H] is the log-sum-exp of each row's scores, all that the backward pass needs to make probabilities again
 	o, lse := t.empty(operands[0].dtype, n, s.Heads*s.D), (*Tensor)(nil)
 	a := device.Attention{O: o.Buffer(), Heads: s.Heads, KVHeads: s.KVHeads, D: s.D, Scale: s.Scale, Window: s.Window, SoftCap: s.SoftCap, Sequences: s.Sequences}
 	recorded := t.wants(operands...)

@@ -76,7 +76,7 @@ func Unary(op device.UnaryOp, x *Tensor) *Tensor {
 			x.addGrad(dx)
 		}
 		t.push(y, func() {
-			dx := y.takeGrad()
+			dx := y.takeGrad() // dy becomes dx in its place: activations are the widest tensors of a model
 			t.Dev.UnaryGrad(op, dx.buf, x.Buffer(), dx.buf, false)
 			x.addGrad(dx)
 		}, x)
@@ -94,7 +94,7 @@ func Gated(act device.UnaryOp, gate, up *Tensor) *Tensor {
 	if t.wants(gate, up) {
 		y.rebuild, y.deps = func() { t.Dev.Gated(act, y.Buffer(), gate.Buffer(), up.Buffer()) }, []*Tensor{gate, up}
 		back := func(compute func(dgate, dup device.Buffer)) {
-			dgate, dup := t.scratch(gate.Len(), gate.dtype), y.takeGrad()
+			dgate, dup := t.scratch(gate.Len(), gate.dtype), y.takeGrad() // dy becomes the gradient of up in its place
 			compute(dgate.buf, dup.buf)
 			giveGrad(gate, dgate)
 			giveGrad(up, dup)
@@ -128,7 +128,7 @@ func Dropout(x *Tensor, p float32) *Tensor {
 	if !t.train || p == 0 {
 		return x
 	}
-	key := t.random.Uint64()
+	key := t.random.Uint64() // the mask is a function of it: the backward pass makes it again instead of keeping it
 	y := t.empty(x.dtype, x.Shape...)
 	t.Dev.Dropout(y.Buffer(), x.Buffer(), p, key)
 	if t.wants(x) {

@@ -13,6 +13,7 @@ func Rows(x, index *Tensor) *Tensor { return lookup(tapeOf("Rows", x, index), x.
 
 func lookup(t *Tape, dtype device.DType, table, ids *Tensor) *Tensor {
 	y := t.empty(dtype, ids.Len(), table.Cols())
+	// only a frozen table is kept in the order of the products alone: no gradient
 	if table.data == nil && table.order != nil {
 		t.Dev.(device.Arranger).ArrangedRows(y.Buffer(), *table.order, ids.Buffer())
 		return y
@@ -20,6 +21,7 @@ func lookup(t *Tape, dtype device.DType, table, ids *Tensor) *Tensor {
 	t.Dev.Embedding(y.Buffer(), table.Buffer(), ids.Buffer())
 	if t.wants(table) {
 		t.push(y, func() {
+			// A parameter's gradient, in F32, is added to in place: it is as large as the vocabulary, and few of its rows change.
 			if table.gradType() == device.F32 {
 				g, acc := table.gradBuffer()
 				if !acc {

@@ -51,14 +51,15 @@ func (r *Routing) order(t *Tape, index *Tensor, experts int) {
 	for _, e := range picked {
 		r.counts[e]++
 	}
-	next, at := make([]int32, experts), int32(0)
+	// counting sort: stable, so an expert sees its rows in their order and sums have a fixed one
+	next, at := make([]int32, experts), int32(0) // next[e] is where the next choice of expert e goes
 	for e, c := range r.counts {
 		next[e] = at
 		at += int32(c)
 	}
 	place, source := make([]int32, len(picked)), make([]int32, len(picked))
 	for j, e := range picked {
-		place[j], source[next[e]] = next[e], int32(j/r.k)
+		place[j], source[next[e]] = next[e], int32(j/r.k) // choice j is of row j/k
 		next[e]++
 	}
 	r.place, r.source = t.Ints(place), t.Ints(source)
@@ -212,7 +213,9 @@ func (b *Balance) Loss() *Tensor {
 	check(b.sum != nil && !b.made, "Balance.Loss", "no layer has routed rows, or the loss was made before")
 	b.made = true
 	t := b.sum.tape
-	share := make([]float32, len(b.counts)) // the gradient of the loss by the sums of probabilities
+	// The counts are constants: picking has no slope. With F(e) choices and S(e) probabilities over R rows the loss is
+	// E·Σ F(e)/R · S(e)/R, so its gradient by S(e), and by each row's probability of e, is E·F(e)/R².
+	share := make([]float32, len(b.counts))
 	for e, c := range b.counts {
 		share[e] = float32(float64(len(share)) * float64(c) / (float64(b.rows) * float64(b.rows)))
 	}

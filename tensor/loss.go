@@ -33,11 +33,13 @@ func LinearCrossEntropy(h *Tensor, top Head, targets *Tensor, o CrossEntropyOpti
 	return newHead(op, t, h, top, targets).loss(o)
 }
 
+// loss runs the chunks: for each, logits [chunk, V] in F32, from them the rows' losses and, in their place where the type allows, the
+// gradient of the logits, and from that the chunk's share of dh, dW and db.
 func (k *head) loss(o CrossEntropyOptions) *Tensor {
 	t := k.t
 	k.ce = device.CrossEntropy{ZLoss: o.ZLoss, Smoothing: o.Smoothing}
 	losses, weights := t.scratch(k.n, device.F32), t.scratch(k.n, device.F32)
-	t.Dev.Fill(weights.buf, 1/float32(o.Tokens))
+	t.Dev.Fill(weights.buf, 1/float32(o.Tokens)) // what each row's loss counts in the sum: gradients come out normalised
 	record := t.wants(k.h, k.Weight, k.Bias)
 	if record {
 		k.allocGrads()
@@ -51,6 +53,7 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 	losses.release(t.Dev)
 	weights.release(t.Dev)
 	if record {
+		// y is nearly always the loss itself, whose gradient is 1: then nothing is scaled and nothing read from the device.
 		t.push(y, func() { k.giveGrads(y.gradScalar()) }, k.dh, k.dw, k.db)
 	}
 	return y
@@ -70,8 +73,9 @@ func LogProbs(h *Tensor, top Head, targets *Tensor) (logp, entropy *Tensor) {
 	head := newHead(op, t, h, top, targets)
 	head.allocGrads()
 	logp, entropy = head.forward(true)
-	dh := head.dh
+	dh := head.dh // [N, C]: row n is d(-logp[n])/dh[n], for no row's log-probability depends on another row
 	t.push(logp, func() {
+		// dx[n] = g[n]·dh[n] by the kernel that weighs rows of experts: one choice a row, the row itself.
 		index := make([]int32, head.n)
 		for i := range index {
 			index[i] = int32(i)
@@ -124,6 +128,7 @@ func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
 		if dEntropy != nil {
 			dent = dEntropy
 		}
+		// In a backward pass there is no scope around an operation: without one dh, dw and db would be the pass's.
 		losses := t.scratch(k.n, device.F32)
 		t.scopes = append(t.scopes, nil)
 		k.allocGrads()

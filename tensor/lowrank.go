@@ -42,7 +42,11 @@ func LowRank(y, x, a, b *Tensor, scale float32) *Tensor {
 	return z
 }
 
-// lowRank is an update at work on x.
+// lowRank is an update at work on x. With s = Scale, u = s·x·Aᵀ and y += u·Bᵀ, the gradients for dy are
+//
+//	du = s·dy·B [N, R]    dB = dyᵀ·u [out, R]    dA = duᵀ·x [R, in]    dx = du·A [N, in]
+//
+// The scale is in u and du alone: both dB and dA get it once.
 type lowRank struct {
 	Update
 	x *Tensor

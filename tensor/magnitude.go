@@ -9,6 +9,7 @@ import (
 func InverseNorms(t *Tape, w, a, b *Tensor, scale float32, inFirst bool) *Tensor {
 	r, in, out := a.Shape[0], a.Cols(), b.Shape[0]
 	check(b.Cols() == r && w.Len() == in*out, "InverseNorms", "weight %v with %v and %v", w.Shape, a.Shape, b.Shape)
+	// v is the whole updated weight, in F32, for the time of this call: DoRA's direction needs the norm of the sum, not a sum of norms.
 	v := t.scratch(w.Len(), device.F32)
 	defer v.release(t.Dev)
 	plain, done := w.dense()
@@ -23,6 +24,7 @@ func InverseNorms(t *Tape, w, a, b *Tensor, scale float32, inFirst bool) *Tensor
 		m = device.MatMul{M: in, N: out, K: r, A: a.Buffer(), TransA: true, B: scaled.buf, TransB: true, C: v.buf, Accumulate: true}
 	}
 	t.Dev.MatMul(m)
+	// norms are the square roots of the sums of squares over in: a product with ones, then exp(-log/2): devices have no kernel for a norm alone
 	t.Dev.Unary(device.Square, v.buf, v.buf)
 	ones := t.scratch(in, device.F32)
 	defer ones.release(t.Dev)
@@ -36,7 +38,7 @@ func InverseNorms(t *Tape, w, a, b *Tensor, scale float32, inFirst bool) *Tensor
 }
 
 // Magnitude computes y = g·(z - bias) + bias with g = m·inverse for each column: the magnitudes m of DoRA (Liu et al., 2024) for the
-// directions whose inverse norms are a constant. z [N, C], m and inverse [C] in F32, bias [C] or nil.
+// directions whose inverse norms are a constant, as section 4.3 of the paper takes them: no gradient flows through a norm. z [N, C], m and inverse [C] in F32, bias [C] or nil.
 func Magnitude(z, m, inverse, bias *Tensor) *Tensor {
 	t := tapeOf("Magnitude", z)
 	c := z.Cols()
@@ -74,7 +76,7 @@ func (t *Tape) magnitudeGrad(y, z, m, inverse, bias, g *Tensor) {
 	rows := t.spread(g.Buffer(), z)
 	t.Dev.Binary(device.Mul, work.buf, y.grad.buf, rows.buf)
 	rows.release(t.Dev)
-	if bias != nil && bias.needsGrad { // what z's share of the bias does not have
+	if bias != nil && bias.needsGrad { // y = g·z + (1-g)·bias: g·dy reaches the bias through z, which holds it, the rest here
 		rest := t.scratch(z.Len(), z.dtype)
 		t.Dev.Binary(device.Sub, rest.buf, y.grad.buf, work.buf)
 		db, acc := bias.gradBuffer()
@@ -99,7 +101,7 @@ func (t *Tape) centred(dst device.Buffer, z, bias *Tensor) {
 	rows.release(t.Dev)
 }
 
-// spread is the vector v for every row of z.
+// spread is the vector v for every row of z, as a look-up of row 0 of a table with one row: elementwise kernels have no broadcasting.
 func (t *Tape) spread(v device.Buffer, z *Tensor) *storage {
 	none := t.scratch(z.Rows(), device.I32)
 	defer none.release(t.Dev)

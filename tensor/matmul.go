@@ -18,7 +18,8 @@ type Weights struct{ W, B *Tensor }
 // Linears computes what several linear layers make of one x [N, in], each [N, out] of its own: at once, where the device can.
 func Linears(x *Tensor, layers ...Weights) []*Tensor {
 	t, ys := tapeOf("Linears", x), make([]*Tensor, len(layers))
-	if t.results != nil || slices.ContainsFunc(layers, func(w Weights) bool { return !w.W.readable(true) }) { // these take one at a time
+	// a pass that keeps results numbers products one by one, and a packed weight is unpacked for the time of its own
+	if t.results != nil || slices.ContainsFunc(layers, func(w Weights) bool { return !w.W.readable(true) }) {
 		for i, w := range layers {
 			ys[i] = Linear(x, w.W, w.B)
 		}
@@ -100,7 +101,9 @@ func (l *layer) compute(y *Tensor) {
 // record leaves the gradient of y on the tape.
 func (l layer) record(t *Tape, y *Tensor) {
 	saved := []*Tensor{l.w}
-	late := l.w.needsGrad // the backward pass wants x, once x has its gradient
+	// dw = dyᵀ·x wants x, but only once x has its gradient: if x is a norm's or an activation's output that was dropped, making it
+	// again and passing its gradient on then are one pass over memory (Tape.late).
+	late := l.w.needsGrad
 	if low := l.low; low != nil {
 		saved = append(saved, low.u)
 		if low.x == l.x {
@@ -142,7 +145,7 @@ func (l *layer) grad(t *Tape, dy device.Buffer) {
 // paramGrads computes dw, where it is a product, and adds the sums of the columns of dy to the gradient of b, which may be nil.
 func paramGrads(t *Tape, dw device.MatMul, b *Tensor, dy device.Buffer) {
 	wanted := b != nil && b.needsGrad
-	if wanted && dw.M > 0 && dw.B == dy { // they are at hand in the product
+	if wanted && dw.M > 0 && dw.B == dy { // of Conv1D's xᵀ·dy: the product packs dy, and adds its columns up on the way
 		db, acc := b.gradBuffer()
 		device.MatMulSums(t.Dev, dw, db, acc)
 		return

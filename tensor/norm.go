@@ -33,7 +33,8 @@ func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 	return y
 }
 
-// normed is one norm: its settings, and the tensors beside its output.
+// normed is one norm: its settings, and the tensors beside its output. Only rstd = 1/sqrt(var+eps) and mean, a number a row, are kept for
+// the gradient; the output is made again from them where a layer above wants it.
 type normed struct {
 	k          device.Norm
 	x, w, b    *Tensor

@@ -6,12 +6,15 @@ import (
 	"hone/device"
 )
 
+// The life of an input that goes: stash (copying begins, the layer still reads x) → leave (the layer is through, the device's memory goes) →
+// come (a copy back is on its way) → back (the backward pass waits for it and uses it) → unstash.
+//
 // Inputs of recomputed layers may wait for the backward pass on the host: the copy goes there while the layer runs forward, whose
 // input the device holds anyway, and comes back while the layer above it runs backward.
 
 // stash begins to copy a layer's input x to the host, if the tape is to.
 func (t *Tape) stash(x *Tensor) {
-	own := x.tape == t && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil
+	own := x.tape == t && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil // else freeing it would free nothing
 	if t.Offload != nil && own && x.stashed.IsZero() {
 		x.stashed = t.Offload.Stash(x.data.buf)
 	}
@@ -33,7 +36,7 @@ func (t *Tape) back(x *Tensor) {
 	t.Offload.Arrived(x.coming)
 	x.data, x.coming = &storage{buf: x.coming, refs: 1}, device.Buffer{}
 	t.unstash(x)
-	if n := len(t.away); n > 0 {
+	if n := len(t.away); n > 0 { // the layer below is next: its input travels while this one runs
 		t.come(t.away[n-1])
 	}
 }

@@ -39,7 +39,7 @@ func (t *Tensor) Packing() device.Packing {
 
 // dense is the tensor's memory; for a packed or arranged one it is memory that done frees.
 func (t *Tensor) dense() (buf device.Buffer, done func()) {
-	if t.data != nil || t.packed == nil && t.order == nil {
+	if t.data != nil || t.packed == nil && t.order == nil { // data first: a copy in the device's order may stand beside it
 		return t.Buffer(), func() {}
 	}
 	buf = t.dev.Alloc(t.Len(), t.dtype)

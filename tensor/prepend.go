@@ -9,7 +9,7 @@ func Prepend(x, e *Tensor, at []int, from int) *Tensor {
 	n, c, p := x.Rows(), x.Cols(), e.Rows()
 	check(from >= 0 && from+c <= e.Cols() && x.dtype == e.dtype, "Prepend", "columns %d to %d of %v (%v) before rows of %v (%v)", from, from+c, e.Shape, e.dtype, x.Shape, x.dtype)
 	y := t.empty(x.dtype, n+len(at)*p, c)
-	// pieces calls f with the rows of x, and those of y, from one place to the next.
+	// pieces calls f with the rows of x, and those of y, from one place to the next: P rows more come before each piece than before the last.
 	pieces := func(f func(row, to, count int)) {
 		for i := range len(at) + 1 {
 			lo, hi := 0, n

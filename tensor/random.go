@@ -10,7 +10,7 @@ type Random struct{ key, count uint64 }
 func NewRandom(parts ...uint64) Random {
 	var r Random
 	for _, p := range parts {
-		r.key = mix(r.key ^ mix(p+0x9e3779b97f4a7c15))
+		r.key = mix(r.key ^ mix(p+0x9e3779b97f4a7c15)) // 2⁶⁴ divided by the golden ratio, odd: SplitMix64's step
 	}
 	return r
 }
@@ -31,12 +31,14 @@ func (r *Random) Uint64() uint64 {
 }
 
 // Float64 returns the next number, uniform in [0, 1).
-func (r *Random) Float64() float64 { return float64(r.Uint64()>>11) / (1 << 53) }
+func (r *Random) Float64() float64 { // the 53 bits that a float64 holds exactly
+	return float64(r.Uint64()>>11) / (1 << 53)
+}
 
 // Normal fills v with normal numbers of mean 0 and the given standard deviation (Box-Muller).
 func (r *Random) Normal(v []float32, std float64) {
 	for i := 0; i < len(v); i += 2 {
-		u, w := 1-r.Float64(), r.Float64()
+		u, w := 1-r.Float64(), r.Float64() // u in (0, 1]: its logarithm is finite
 		m := std * math.Sqrt(-2*math.Log(u))
 		sin, cos := math.Sincos(2 * math.Pi * w)
 		v[i] = float32(m * cos)

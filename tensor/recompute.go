@@ -5,7 +5,7 @@ package tensor
 // f must be a function of x, parameters, constants and the tensors of also, which are kept; its dropout masks come out the same.
 func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	t := tapeOf("Recompute", x)
-	before := t.random
+	before := t.random // the second run draws the same dropout masks from here
 	recording := t.record
 	t.record = false
 	if recording {
@@ -28,6 +28,7 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 
 // again repeats f(x) recorded and carries out's gradient back through it.
 func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
+	// A stand-in for x, whose gradient may already hold what others gave it: the repeated layer's is complete when unwind returns.
 	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: x.needsGrad}
 	mark := len(t.entries)
 	t.scopes = append(t.scopes, nil) // holds the repeated output until the end

@@ -6,7 +6,8 @@ import (
 	"hone/device"
 )
 
-// Tape records the operations of one pass and owns the memory of all they make.
+// Tape records the operations of one pass and owns the memory of all they make. It serves a whole run: a pass begins with Train or
+// Infer and ends with the next of these or Reset.
 //
 //	tape := NewTape(dev, device.F32)
 //	tape.Train(seed, step, micro)
@@ -19,15 +20,15 @@ type Tape struct {
 	// Offload is the device if inputs of recomputed layers are to wait for the backward pass on the host, else nil.
 	Offload device.Apart
 
-	away    []*Tensor // that are on the host alone, in the order in which they went
-	record  bool      // leave closures for the backward pass
-	train   bool      // dropout is on; also while a recomputed layer runs unrecorded
-	repeats bool      // a recomputed layer runs again; its gradient comes next
-	random  Random
-	results *Results // of linear layers that are kept or reused in the pass at hand; nil: none
-	entries []entry
-	scopes  [][]*Tensor
-	slab    []node // for the next tensors
+	away    []*Tensor   // that are on the host alone, in the order in which they went
+	record  bool        // leave closures for the backward pass
+	train   bool        // dropout is on; also while a recomputed layer runs unrecorded
+	repeats bool        // a recomputed layer runs again; its gradient comes next
+	random  Random      // of this pass: dropout masks are drawn in the order of the operations
+	results *Results    // of linear layers that are kept or reused in the pass at hand; nil: none
+	entries []entry     // in the order of the forward pass
+	scopes  [][]*Tensor // what the open scopes made, the innermost last; the first is the pass itself
+	slab    []node      // for the next tensors
 
 	products []device.MatMul // that a call is about to compute
 }
@@ -74,6 +75,7 @@ func (t *Tape) Recording() bool { return t.record }
 
 // Reset frees everything the pass made. Gradients of parameters stay.
 func (t *Tape) Reset() {
+	// what is left here belongs to a pass that ended early: Backward has taken its own entries off
 	for i := len(t.entries) - 1; i >= 0; i-- {
 		t.drop(&t.entries[i])
 	}
@@ -111,6 +113,7 @@ func (t *Tape) Scope(f func() *Tensor) *Tensor {
 // Between runs f with something switched on before it and off after it, such as an adapter that several models share their
 // layers with. In the backward pass, which may run f again, it is on for what f recorded, too.
 func (t *Tape) Between(on, off func(), f func() *Tensor) *Tensor {
+	// entries run from the last to the first, so what switches off in the backward pass is recorded first
 	if t.record {
 		t.entries = append(t.entries, entry{backward: off})
 	}
@@ -123,6 +126,8 @@ func (t *Tape) Between(on, off func(), f func() *Tensor) *Tensor {
 	return out
 }
 
+// closeScope ends the innermost scope. keep, its result, moves to the scope around it; a result that was made outside of it, as by a
+// layer that returns its input, is on that one's list already.
 func (t *Tape) closeScope(keep *Tensor) {
 	top := len(t.scopes) - 1
 	made := t.scopes[top]
@@ -150,7 +155,7 @@ func (t *Tape) freeAll(made []*Tensor, keep *Tensor) {
 		case x.rebuild != nil && !x.dropped:
 			x.data.release(t.Dev)
 			x.data, x.dropped = nil, true
-			x.deps = t.save(x.deps)
+			x.deps = t.save(x.deps) // what rebuild reads must last as long as x may be asked for
 		}
 	}
 }
@@ -200,7 +205,8 @@ func (t *Tape) wants(inputs ...*Tensor) bool {
 }
 
 // push records an operation: out's gradient exists when backward runs, and the
-// values of saved are at hand.
+// values of saved are at hand. An operation names what its closure reads, its own output too, and nothing else: every
+// saved tensor is memory until the backward pass has come by. Parameters may be named; they are nobody's to free.
 func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
 	out.needsGrad, out.recorded = true, true
 	saved = t.save(saved)
@@ -228,8 +234,9 @@ func (t *Tape) late(x *Tensor) {
 	x.both()
 }
 
+// save counts one more operation that needs the values of xs, and returns those that a tape owns.
 func (t *Tape) save(xs []*Tensor) []*Tensor {
-	kept := xs[:0:0]
+	kept := xs[:0:0] // not in place: xs may be the caller's
 	for _, x := range xs {
 		if x != nil && x.tape != nil {
 			x.saved++
@@ -299,7 +306,7 @@ func (t *Tape) Backward(loss *Tensor) {
 		return
 	}
 	t.freeResults(loss)
-	g, _ := loss.gradBuffer()
+	g, _ := loss.gradBuffer() // d loss / d loss
 	t.Dev.Fill(g, 1)
 	loss.grad.one = true
 	t.unwind(0)
@@ -325,7 +332,7 @@ func (t *Tape) unwind(mark int) {
 	for len(t.entries) > mark {
 		last := len(t.entries) - 1
 		e := t.entries[last]
-		t.entries[last] = entry{}
+		t.entries[last] = entry{} // so that the heap can take closure and tensors, too
 		t.entries = t.entries[:last]
 		if e.out == nil {
 			e.backward()
@@ -339,6 +346,7 @@ func (t *Tape) unwind(mark int) {
 	}
 }
 
+// drop lets go of what an entry held: the gradient of its output, which is passed on by now, and its saved values.
 func (t *Tape) drop(e *entry) {
 	if e.out == nil {
 		return
@@ -350,7 +358,8 @@ func (t *Tape) drop(e *entry) {
 	}
 }
 
-// gradBuffer is x's gradient to write to: acc is true when there is something to add to.
+// gradBuffer is x's gradient to write to: acc is true when there is something to add to. A fresh one is not cleared, so that a kernel
+// that can accumulate writes it in one pass; whoever has such a kernel calls this, others make a gradient and call addGrad.
 func (x *Tensor) gradBuffer() (buf device.Buffer, acc bool) {
 	if x.grad == nil {
 		x.grad = &storage{buf: x.dev.Alloc(x.Len(), x.gradType()), refs: 1}
@@ -382,7 +391,8 @@ func (x *Tensor) gradType() device.DType {
 	return x.dtype
 }
 
-// addGrad adds g to x's gradient and takes g over.
+// addGrad adds g to x's gradient and takes g over. The first one becomes the gradient without a copy; g may be shared with others
+// (retain), for gradBuffer copies before it changes what is shared.
 func (x *Tensor) addGrad(g *storage) {
 	if x.grad == nil && g.buf.DType == x.gradType() {
 		x.grad = g

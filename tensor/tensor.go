@@ -3,7 +3,36 @@
 // Every operation is one function that holds its forward and its backward pass:
 // it runs kernels of the device and, while the tape records, leaves a closure
 // that adds to the gradients of its inputs. Models call the functions and never
-// write a gradient.
+// write a gradient. The whole pattern, of an operation that computes y = a·x:
+//
+//	func Scale(x *Tensor, a float32) *Tensor {
+//		t := tapeOf("Scale", x)                             // who owns the result
+//		y := t.empty(x.dtype, x.Shape...)                   // not cleared, on the scope's list
+//		t.Dev.Unary(device.Identity, y.Buffer(), x.Buffer())
+//		t.Dev.Scale(y.Buffer(), a)
+//		if t.wants(x) {                                     // a training pass in which x needs a gradient
+//			t.push(y, func() {                              // y.grad is complete when this runs
+//				g := t.scratch(x.Len(), x.dtype)
+//				t.Dev.Unary(device.Identity, g.buf, y.grad.buf)
+//				t.Dev.Scale(g.buf, a)
+//				x.addGrad(g)                                // hands g over: x.grad is it, or grows by it
+//			})                                              // tensors after the closure: values that it reads
+//		}
+//		return y
+//	}
+//
+// # How long memory lives
+//
+// Buffers are counted. A value goes back to the device when its scope (Tape.Scope) has
+// ended and no recorded operation has it among its saved tensors; the backward pass lets
+// go of saved tensors entry by entry. Values with a rebuild function, the outputs of norms
+// and activations, are freed at the end of their scope all the same and made again when
+// the first closure asks for them: their inputs are kept instead, which others keep anyway.
+// A gradient of an activation lives from the first closure that adds to it until the one
+// that passes it on; a parameter's stays until the optimizer has used it.
+//
+// Nothing here is safe for concurrent use: one goroutine runs a tape, and the device hands
+// out the work of each call.
 //
 // Activations are matrices [N, C]: N rows (the tokens of all packed sequences),
 // C channels. Further letters: H query heads, K key/value heads, D head
@@ -32,7 +61,7 @@ type Tensor struct {
 	packed *device.Packed   // of a parameter in few bits, instead of data
 	order  *device.Arranged // of a parameter in the device's order, instead of data or, for a while, beside it
 	grad   *storage
-	saved  int // operations that need the value in their backward pass
+	saved  int // operations that need the value in their backward pass; it outlives its scope while above 0
 
 	needsGrad bool
 	recorded  bool      // made by an operation on the tape, so that its gradient is passed on
@@ -49,7 +78,7 @@ type storage struct {
 	buf    device.Buffer
 	refs   int
 	parent *storage // whose memory this is a part of, nil for memory of its own
-	one    bool     // holds nothing but 1, as the gradient that a backward pass begins with
+	one    bool     // holds nothing but 1, as the gradient that a backward pass begins with: the host need not wait to read it
 }
 
 // NewParam returns a parameter: a tensor outside any tape whose gradient
@@ -150,7 +179,7 @@ func (t *Tensor) FreeGrad() {
 	t.grad = nil
 }
 
-// Float32s reads the values back, widened to f32.
+// Float32s reads the values back, widened to f32. It waits for all that was asked of the device before.
 func (t *Tensor) Float32s() ([]float32, error) {
 	v := make([]float32, t.Len())
 	buf, done := t.dense()
@@ -184,6 +213,7 @@ func (s *storage) release(dev device.Device) {
 	if s.refs--; s.refs > 0 {
 		return
 	}
+	// a part has no memory to free; the whole is freed with the last of its parts
 	if s.parent != nil {
 		s.parent.release(dev)
 		return
