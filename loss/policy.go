@@ -32,14 +32,14 @@ func Policy(t Tokens, c Clip) (loss, ratio *tensor.Tensor) {
 func clipped(ratio, advantages, weights *tensor.Tensor, c Clip) *tensor.Tensor {
 	free := tensor.Mul(ratio, advantages)
 	held := tensor.Mul(tensor.Clamp(ratio, 1-c.Low, 1+c.High), advantages)
-	gain := tensor.Min(free, held)
+	gain := tensor.Min(free, held) // written as a gain, -loss: min here is the max of the formula
 	if c.Dual > 0 {
 		gain = tensor.Max(gain, dualFloor(advantages, c.Dual))
 	}
 	return tensor.Scale(tensor.Sum(tensor.Mul(gain, weights)), -1)
 }
 
-// dualFloor is dual·A where A < 0, and below anything elsewhere.
+// dualFloor is dual·A where A < 0, and below anything elsewhere. Advantages are constants, so the host may make it.
 func dualFloor(advantages *tensor.Tensor, dual float32) *tensor.Tensor {
 	v, err := advantages.Float32s()
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"hone/tensor"
 )
 
-// logSigmoid is log σ(a·x).
+// logSigmoid is log σ(a·x), by one kernel: log and σ apart underflow where a·x is far below 0, which is where the loss matters most.
 func logSigmoid(x *tensor.Tensor, a float32) *tensor.Tensor {
 	if a != 1 {
 		x = tensor.Scale(x, a)
@@ -160,6 +160,7 @@ func simpo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return mean(smoothed(tensor.Affine(gap, o.Beta, -o.Gamma), 1, o.Smoothing), o.Pairs)
 }
 
+// orpo: log-odds of a probability P = e^x per token are x - log(1 - e^x).
 func orpo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	chosen, rejected := perToken(p.Chosen, p.ChosenTokens), perToken(p.Rejected, p.RejectedTokens)
 	odds := tensor.Sub(tensor.Sub(chosen, rejected), tensor.Sub(log1mExp(chosen), log1mExp(rejected)))
@@ -167,7 +168,7 @@ func orpo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return tensor.Sub(likelihood, tensor.Scale(mean(logSigmoid(odds, 1), o.Pairs), o.Beta))
 }
 
-// log1mExp is log(1 - e^x) for x < 0; nearer to 0 than nearest it stays finite.
+// log1mExp is log(1 - e^x) for x < 0; nearer to 0 than nearest, as of an answer that the model is certain of, it stays finite.
 func log1mExp(x *tensor.Tensor) *tensor.Tensor {
 	const nearest = 1e-6
 	x = tensor.Min(x, x.Tape().Constant(slices.Repeat([]float32{-nearest}, x.Len()), x.Shape...))

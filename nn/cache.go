@@ -8,7 +8,11 @@ import (
 )
 
 // Cache holds the keys and values of tokens already seen, so that generating the next
-// one costs one token's work. It has slots, each for a sequence of up to Capacity tokens.
+// one costs one token's work. It has slots, each for a sequence of up to Capacity tokens. The rows of slot s in a layer's tensor are
+// s·(virtual+Capacity) and on: first those of virtual tokens, then the text's.
+//
+//	in, err := cache.Feed(tape, []int{0, 1}, [][]int32{prompt0, prompt1})   // then one token each, again and again
+//	logits := nn.Logits(m, m.Hidden(in), lastRows)
 type Cache struct {
 	Capacity int
 	dev      device.Device

@@ -89,7 +89,7 @@ func (l *Linear) Adapted() Adapter { return l.adapter }
 // them for good: it is for a model that only generates.
 func Arrange(m Model) {
 	for _, layer := range Layers(m) {
-		if r, ok := layer.Adapted().(WeightReader); ok && r.ReadsWeight() {
+		if r, ok := layer.Adapted().(WeightReader); ok && r.ReadsWeight() { // as DoRA does, which an arranged weight cannot serve
 			continue
 		}
 		weight, _ := layer.Parameters()
@@ -194,7 +194,7 @@ func (e *Embedding) finish(x *tensor.Tensor) *tensor.Tensor {
 func (e *Embedding) Scaled(ids *tensor.Tensor, scale float64) *tensor.Tensor {
 	x := tensor.Embedding(ids, e.Weight.Tensor)
 	s := float32(scale)
-	if x.DType() == device.BF16 {
+	if x.DType() == device.BF16 { // to the nearest, ties to even, in the upper half of the bits
 		bits := math.Float32bits(s)
 		s = math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 	}

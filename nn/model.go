@@ -28,7 +28,8 @@ type Shape struct {
 	LongAfter                                           int     // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
 }
 
-// Input is what a model runs on: the packed tokens of one or more sequences.
+// Input is what a model runs on: the packed tokens of one or more sequences, one behind the other without padding. It is a value: what
+// changes it (Reusing, Balanced, HiddenAt) gives back another, and a model passes it down to where a layer asks it.
 type Input struct {
 	IDs, Positions *tensor.Tensor    // [N] I32
 	Sequences      []device.Sequence // which rows belong together; without a cache keys stand where queries do
@@ -68,7 +69,7 @@ func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
 // bits that Hidden gives them. Of the last layer's other rows only keys and values are computed, which is all that is needed of them, and
 // what sequences begin with alike runs once.
 func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
-	if in.Balance != nil { // the loss is of all that routers pick
+	if in.Balance != nil { // the loss is of all that routers pick, so all rows must run
 		in.kept = nil
 		return tensor.Rows(m.Hidden(in), in.IDs.Tape().Ints(rows))
 	}
@@ -76,6 +77,7 @@ func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
 	in, rows = in.shared(s, rows)
 	t := in.IDs.Tape()
 	in.kept, in.keptIndex, in.last = rows, t.Ints(rows), s.Layers-1
+	// Results are told apart by their number of rows: all, or those asked for. A layer that is run again would ask for its results twice.
 	if in.results == nil || in.Recompute > 0 || len(rows) == len(in.known) {
 		return m.Hidden(in)
 	}
@@ -144,7 +146,7 @@ func (in Input) Drop(x *tensor.Tensor) *tensor.Tensor { return tensor.Dropout(x,
 
 // Layer runs layer number i, f, on x, keeping what the backward pass needs or recomputing it.
 func (in Input) Layer(i int, x *tensor.Tensor, f func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
-	if i < in.Recompute && in.Cache == nil {
+	if i < in.Recompute && in.Cache == nil { // the first layers: their inputs would be kept longest
 		if in.prefix != nil && in.prefix.Tape() != nil {
 			return tensor.Recompute(x, f, in.prefix)
 		}

@@ -2,6 +2,16 @@
 // found by their checkpoint names, linear layers, norms, embeddings, attention
 // with and without a key/value cache. Layers only run forward.
 //
+// A model is a tree of structs whose fields carry `hf` tags, the parts of names in a checkpoint:
+//
+//	type Block struct {
+//		Norm *nn.RMSNorm  `hf:"input_layernorm"` // model.layers.3.input_layernorm.weight
+//		MLP  *nn.GatedMLP `hf:"mlp"`             // model.layers.3.mlp.up_proj.weight …
+//	}
+//
+// Params finds every parameter by walking it, and Layers every linear layer, which adapters are put on. So loading, saving, counting, the
+// optimizer and adapters need no list that could be forgotten, and a model has no code for them.
+//
 // Letters: N rows (tokens), C channels, H query heads, K key/value heads, D head
 // dimension, F feed-forward width, V vocabulary.
 package nn
@@ -94,7 +104,7 @@ func walk(v reflect.Value, path []string, visit func(path []string, module any))
 		}
 		walk(v.Elem(), path, visit)
 	case reflect.Slice:
-		for i := range v.Len() {
+		for i := range v.Len() { // append may overwrite what a sibling wrote: visit joins its path before the next is made
 			walk(v.Index(i), append(path, strconv.Itoa(i)), visit)
 		}
 	case reflect.Struct:

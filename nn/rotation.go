@@ -40,6 +40,7 @@ func (r Rotation) Rotate(x *tensor.Tensor, heads int) *tensor.Tensor {
 // rotated for its own, whatever stands beside it in the batch: the highest position in it and 1, or what Cache.Expect said.
 func (r *Rope) At(in Input) Rotation {
 	need, regime := 1, 0
+	// One table serves all sequences if they are of one regime; dynamic scaling has one for each length, which is not worth keeping.
 	for i := range in.Sequences {
 		need = max(need, in.length(i))
 		own := r.regime(in.length(i))
@@ -63,7 +64,7 @@ func (r *Rope) table(regime, n int) *tensor.RopeTable {
 		}
 		size = last.Cos.Rows()
 	}
-	for size < n {
+	for size < n { // doubled, but not past the context unless a sequence is longer
 		size = max(min(2*size, r.Context()), n)
 	}
 	made := tensor.NewRopeTable(r.dev, r.frequencies(regime), size, r.scale())

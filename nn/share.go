@@ -20,6 +20,7 @@ func (in Input) shared(s Shape, rows []int32) (Input, []int32) {
 	if in.Cache != nil || in.ids == nil || in.Dropout > 0 || in.Noise > 0 || s.Virtual > 0 || len(in.Sequences) < 2 {
 		return in, rows
 	}
+	// Rows with equal tokens before them, at equal positions, have equal hidden states in every layer: causal attention sees no further.
 	begins := in.beginnings(rows)
 	for _, seq := range in.Sequences {
 		if s.OwnAfter > 0 && seq.QLen > s.OwnAfter {

@@ -2,6 +2,17 @@
 //
 // An optimizer owns the state that belongs to the parameters: the moments of
 // Adam and, for parameters kept in bf16, what they lack to the f32 masters that the updates go to.
+//
+//	o := optim.New(dev, params, optim.Default())
+//	for each step {
+//		…                          // backward passes add to the parameters' gradients
+//		norm, err := o.Step(lr)    // norm, check, clip, update; frees the gradients
+//	}
+//
+// The update of one element with gradient g, at update number t, clipped by s = min(1, MaxGradNorm/norm) (device/kernels.go, AdamW):
+//
+//	m = β₁·m + (1-β₁)·s·g        v = β₂·v + (1-β₂)·(s·g)²
+//	w = w - lr·λ·w - lr·(m/(1-β₁ᵗ))/(sqrt(v/(1-β₂ᵗ)) + ε)
 package optim
 
 import (
@@ -46,7 +57,7 @@ type AdamW struct {
 	dir     string       // of paged state
 	config  Config
 	slots   []slot
-	norms   device.Buffer // F32 [len(slots)], scratch of the norm
+	norms   device.Buffer // F32 [len(slots)], scratch of the norm: a sum of squares for each parameter
 	updates int           // made so far
 }
 
@@ -111,7 +122,7 @@ func (o *AdamW) add(p Param) error {
 	s := &o.slots[len(o.slots)-1]
 	moment := device.F32
 	if o.config.EightBit && n >= largeState {
-		moment = device.U8
+		moment = device.U8 // codes of a dynamic map, with a scale for each block of DynamicBlock elements
 		blocks := (n + device.DynamicBlock - 1) / device.DynamicBlock
 		s.mScale, s.vScale = device.AllocZero(o.dev, blocks, device.F32), device.AllocZero(o.dev, blocks, device.F32)
 	}
@@ -176,6 +187,7 @@ func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
 	o.updates++
 	for i := range o.slots {
 		s := &o.slots[i]
+		// Without a gradient nothing is known of a parameter in this step: neither decay nor the moments' own decline. So torch does.
 		if !s.Tensor.Grad().IsZero() {
 			o.update(s, lr, scale)
 			s.Tensor.FreeGrad()
@@ -262,7 +274,7 @@ func (o *AdamW) Check() (gradNorm float64, err error) {
 	if !math.IsNaN(norm) && !math.IsInf(norm, 0) {
 		return norm, nil
 	}
-	e := &NonFinite{Norm: norm}
+	e := &NonFinite{Norm: norm} // now that something is wrong, look closely: it costs a pass over each gradient at fault
 	for i := range o.slots {
 		if q := float64(squares[i]); math.IsNaN(q) || math.IsInf(q, 0) {
 			e.Tensors = append(e.Tensors, BadTensor{Name: o.slots[i].Name, Bad: o.countBad(i), Len: o.slots[i].Tensor.Len()})

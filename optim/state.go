@@ -90,6 +90,7 @@ func (o *AdamW) State() []State {
 			if b.IsZero() {
 				continue
 			}
+			// kind is the index: the list above is keyed by the kinds
 			one := State{Kind: Kind(kind), Name: s.Name, Shape: s.Tensor.Shape, dev: o.dev, buffer: b, evict: func() { o.evict(s, 0, s.Tensor.Len()) }}
 			if one.Kind == Master {
 				one.rest = s.rest

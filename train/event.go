@@ -130,11 +130,11 @@ func MarshalEvent(e Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := append([]byte(`{"event":"`+e.Kind()+`",`), body[1:]...)
+	line := append([]byte(`{"event":"`+e.Kind()+`",`), body[1:]...) // body is an object with at least a step: "{" gives way to the kind
 	return append(line, '\n'), nil
 }
 
-// UnmarshalEvent reads a line of metrics.jsonl; it returns nil for a kind it does not know.
+// UnmarshalEvent reads a line of metrics.jsonl; it returns nil for a kind it does not know, as a newer build may write.
 func UnmarshalEvent(line []byte) (Event, error) {
 	var kind struct {
 		Event string `json:"event"`

@@ -50,7 +50,7 @@ func (e *EarlyStopping) observe(s *State, metrics map[string]float64) (best bool
 		return false, err
 	}
 	switch {
-	case !ok || !isFinite(v):
+	case !ok || !isFinite(v): // train_loss before any step, or a model that broke: never better
 	case s.BestStep == 0, e.Max && v > s.Best+e.MinDelta, !e.Max && v < s.Best-e.MinDelta:
 		best = true
 	}
@@ -117,7 +117,7 @@ func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		b.Tokens = b.Supervised()
+		b.Tokens = b.Supervised() // the objective then gives the batch's own mean, which counts by its tokens in the sum
 		if b.Tokens == 0 {
 			continue
 		}

@@ -20,6 +20,7 @@ func (l *Loop) nonFinite(loss float64, bad *optim.NonFinite) error {
 		return fmt.Errorf("%s; the weights are as before the step: resume with optimizer.on_nonfinite=skip, "+
 			"or start again with a lower optimizer.learning_rate", reason)
 	}
+	// The step counts, so that data and learning rate go on as they would; the optimizer's count of updates does not.
 	l.state.Step++
 	l.state.Skipped++
 	l.state.SkippedInRow++

@@ -2,6 +2,19 @@
 // surrounds it: learning rate schedules, evaluation, early stopping, metrics and
 // checkpoints. It sees neither models nor losses: a recipe hands it a stream of
 // batches and an objective.
+//
+//	loop := train.Loop{Steps: 1000, Seed: 1, Tape: tape, Batches: stream, Objective: loss, Optimizer: adamw, Rate: schedule.Rate(3e-4, 1000)}
+//	if newest := checkpoints.Newest(); newest > 0 {
+//		err = loop.Resume(newest, mayDiffer)
+//	}
+//	outcome, err := loop.Run(ctx)
+//
+// A step is: the micro-batches of Batches(step), each forward and backward; their losses read; the update. After it comes what is due
+// then: evaluation, whatever Every lists, and last a checkpoint.
+//
+// What makes a run exact: batches are a function of (seed, step), randomness is of (seed, step, micro-batch), and the one normaliser of
+// a step is the number of supervised tokens of all its micro-batches. So the state between two steps is weights, moments and
+// a few counts (State), and a run that was killed goes on with the same bits.
 package train
 
 import (
@@ -55,7 +68,7 @@ type Loop struct {
 	Record      Recorder                                              // takes every event; may be nil
 	Metrics     func() map[string]float64                             // more about the step just made, for its event; may be nil
 
-	state   State
+	state   State     // all that a checkpoint holds of the loop itself
 	started time.Time // of this session, less the seconds of earlier ones
 	saved   int       // step of the newest checkpoint, also while it is being written
 	savedAt time.Time
@@ -157,7 +170,8 @@ func (l *Loop) once(ctx context.Context) error {
 	return l.between(ctx)
 }
 
-// step is the timed part: forward, backward, update.
+// step is the timed part: forward, backward, update. The device computes behind the host all the while: the host waits for it at the
+// losses, and in the optimizer for the norm of the gradients.
 func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	begin := time.Now()
 	loss, err := l.gradients(ctx, batches)
@@ -173,11 +187,11 @@ func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	if bad := (*optim.NonFinite)(nil); errors.As(err, &bad) {
 		return l.nonFinite(loss, bad)
 	}
-	if err != nil {
+	if err != nil { // of the device, which holds nothing any more that could be saved
 		return &unsavable{fmt.Errorf("update of step %d: %w", l.state.Step+1, err)}
 	}
 	took := time.Since(begin).Seconds()
-	rows, tokens := 0, batches[0].Tokens
+	rows, tokens := 0, batches[0].Tokens // every micro-batch carries the count of the whole batch
 	for i := range batches {
 		rows += batches[i].Rows()
 	}
@@ -235,10 +249,10 @@ func checkBatches(batches []data.Batch) error {
 // micro adds the gradients of one micro-batch and returns its part of the loss, to be waited for.
 func (l *Loop) micro(i int, b data.Batch) (loss func() (float64, error), err error) {
 	defer l.Tape.Reset()
-	err = tensor.Try(func() {
+	err = tensor.Try(func() { // operations panic at a full device and at shapes that do not fit
 		l.Tape.Train(l.Seed, l.state.Step, i)
 		t := l.Objective(l.Tape, b)
-		loss = t.ItemLater()
+		loss = t.ItemLater() // asked for before the backward pass, so that it comes while that runs
 		l.Tape.Backward(t)
 	})
 	return loss, err
@@ -260,7 +274,7 @@ func (l *Loop) update(loss float64, lr float32) (norm float64, err error) {
 // between does what is due after a step: evaluation, whatever else, and last the
 // checkpoint, which thereby holds the outcome of the evaluation.
 func (l *Loop) between(ctx context.Context) error {
-	if err := l.written(false); err != nil {
+	if err := l.written(false); err != nil { // of a checkpoint that is written while training goes on
 		return err
 	}
 	step := l.state.Step
@@ -271,6 +285,7 @@ func (l *Loop) between(ctx context.Context) error {
 			return err
 		}
 	}
+	// Done before the checkpoint: what a later session drops from metrics.jsonl are events after its step, and these happen at it.
 	for _, e := range l.Every {
 		if !due(step, e.Steps) {
 			continue
@@ -316,7 +331,7 @@ func (l *Loop) finish(ctx context.Context) error {
 // leave ends a run before its time: gradients are dropped and what was reached is saved.
 func (l *Loop) leave(ctx context.Context, cause error) (Outcome, error) {
 	l.Tape.Reset()
-	l.Optimizer.Discard()
+	l.Optimizer.Discard() // gradients of micro-batches before the one that failed
 	out := l.outcome()
 	if ctx.Err() != nil && errors.Is(cause, ctx.Err()) {
 		out.Interrupted, cause = true, nil

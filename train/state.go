@@ -49,6 +49,10 @@ func (s *State) advance(loss float64, tokens int) {
 // Checkpoints keeps states of a run in Dir, each in a folder step-N that also is a model
 // folder if Extra makes it one: model.safetensors (f32), optimizer.safetensors, state.json,
 // recipe.json, and complete.json, which is written last. A folder without it is unfinished.
+//
+// Whatever moment a crash falls into, the newest complete folder is whole: files are written under another name (.step-N.unfinished) and
+// put on the disk, the folder is renamed, then the marker is written with the sizes of all files; an old folder is removed marker
+// first, after the new one is complete.
 type Checkpoints struct {
 	Dir      string
 	Every    int                    // steps between checkpoints; 0: none by steps
@@ -105,7 +109,7 @@ func (l *Loop) save() error {
 		}
 		to <- written{err, CheckpointEvent{Step: state.Step, Path: c.Path(state.Step), Bytes: bytes, Took: time.Since(begin).Seconds(), Seconds: state.Seconds}}
 	}
-	if c.Room != nil {
+	if c.Room != nil { // begin has copied what changes from here on; a failure is met at the next step or save
 		go write(l.writing)
 		return nil
 	}
@@ -169,11 +173,11 @@ func (c *Checkpoints) begin(s State, o Optimizer) (finish func() (bytes int64, e
 	if c.Room == nil {
 		return write, nil
 	}
-	if c.copy == nil && c.Room() < sizeOf(parts) {
+	if c.copy == nil && c.Room() < sizeOf(parts) { // once there was room the memory is held, and asked for no more
 		bytes, err := write()
 		return func() (int64, error) { return bytes, err }, err
 	}
-	for i := range parts {
+	for i := range parts { // training waits for these copies alone
 		if err := parts[i].read(); err != nil {
 			return nil, clean(err)
 		}

@@ -85,7 +85,7 @@ func (c *Checkpoints) writeTensorFile(dir, file string, states []part) error {
 	return w.Commit()
 }
 
-// fileType is the type of a state's tensor in its file.
+// fileType is the type of a state's tensor in its file: F32 for bf16 weights too, whose masters a checkpoint holds.
 func fileType(s optim.State) safetensors.DType {
 	if s.DType() == device.U8 {
 		return safetensors.U8
@@ -169,6 +169,7 @@ func (c *Checkpoints) readTensorFile(path, file string, states []optim.State) (e
 		s.Write(values)
 		s.Done()
 	}
+	// every state was found, so a different number is tensors that this model does not have
 	if n := len(a.Names()); n != wanted {
 		return fmt.Errorf("%s has %d tensors, and this model %d: it is of another model", path, n, wanted)
 	}

@@ -1,6 +1,15 @@
 // Package llama is the Llama architecture (Touvron et al., 2023): pre-norm blocks with
 // RMSNorm, rotary positions, grouped-query attention and a SwiGLU feed-forward. Mistral
 // (Jiang et al., 2023) is the same with a sliding window.
+//
+// It is the architecture to read first, and the one to copy for a new one. Its parts:
+//
+//	Config             the keys of config.json, with transformers' defaults
+//	Model … Attention  the tree of parameters: joined by dots, the `hf` tags are the names in a checkpoint
+//	Hidden, forward    the forward pass; all rows of all sequences are one matrix [N, C]
+//	New, build         from a config.json to a declared model, whose parameters have no memory yet
+//
+// Nothing here knows of training or generation: nn.Input brings the cache, dropout, recompute and the rows that are asked for.
 package llama
 
 import (
@@ -78,7 +87,7 @@ type Attention struct {
 	shape tensor.AttentionShape
 }
 
-// Hidden runs the blocks over the tokens of in: [N, C].
+// Hidden runs the blocks over the tokens of in: [N, C]. The rotation is looked up once for all layers.
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
 	for i, block := range m.Body.Layers {
@@ -87,14 +96,17 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.Norm.Forward(x)
 }
 
+// forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)). Of the last layer only the rows that are asked for go on
+// (in.Kept), which attention's result is of already.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := tensor.Add(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
 	return tensor.Add(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
+// forward maps the normalised x [N, C] to [N, C].
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
-	q, k, v := p[0], p[1], p[2]
+	q, k, v := p[0], p[1], p[2] // [N, H*D], [N, K*D], [N, K*D]
 	q, k = rotation.Rotate(q, a.shape.Heads), rotation.Rotate(k, a.shape.KVHeads)
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
