@@ -1,5 +1,14 @@
-// Package adapter trains few parameters beside a frozen model: LoRA (Hu et al., 2021). Adapters are
-// read and written in the layout of PEFT: adapter_config.json and adapter_model.safetensors.
+// Package adapter trains few parameters beside a frozen model. Adapters are read and written in the layout of PEFT:
+// adapter_config.json and adapter_model.safetensors.
+//
+// There are two kinds. A LoRA (lora.go; with DoRA and PiSSA, which start or scale it otherwise) sits on linear layers: nn.Layers finds
+// them, Adapt puts a pair of matrices on each, and the model does not know. A Prompt (prompt.go: prompt tuning, prefix tuning,
+// p-tuning) puts virtual tokens before every sequence, by way of nn.Virtual. A Sum is several LoRAs in use at once.
+//
+//	lora, err := adapter.Attach(adapter.Model{Model: m, Params: params}, adapter.Default())   // freezes params
+//	err = lora.Initialize(dev, dtype, seed)             // memory and values: the model computes what it did
+//	… train lora.Params() …
+//	err = lora.Save(dir, dtype, values)                 // or lora.Merge()
 //
 // Letters: N rows (tokens), R rank.
 package adapter

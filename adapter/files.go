@@ -26,7 +26,7 @@ const (
 // ReadConfig reads adapter_config.json of dir. Keys that are absent have PEFT's defaults.
 func ReadConfig(dir string) (Config, error) {
 	c := Default()
-	c.TargetModules = Modules{}
+	c.TargetModules = Modules{} // PEFT chooses by the architecture then, which a file that PEFT saved has spelt out
 	text, err := readConfig(dir)
 	if err != nil {
 		return c, err
@@ -270,6 +270,7 @@ func (l *LoRA) SaveConfig(dir string) error {
 	if err != nil {
 		return err
 	}
+	// encoding/json sorts the keys of a map, not those of a struct
 	sorted := map[string]any{}
 	if err := json.Unmarshal(text, &sorted); err != nil {
 		return err

@@ -36,7 +36,8 @@ type pair struct {
 	a0, b0  *tensor.Tensor // where PiSSA's update starts; nil for others
 }
 
-// Forward adds the low-rank update to what the layer computes.
+// Forward adds the low-rank update to what the layer computes: in one operation with the layer's own product where nothing stands
+// between the two, which is the usual LoRA (see tensor.Updated).
 func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	dropped := tensor.Dropout(x, p.dropout)
 	switch {
@@ -99,6 +100,7 @@ func Attach(m Model, c Config) (*LoRA, error) {
 	for _, layer := range layers {
 		in, out := layer.Sizes()
 		r, scale := c.rank(layer.Name)
+		// A as torch's kaiming_uniform_(a=√5) has it, ±1/√in, and B of zeros: the first update is none, and B's gradient is not zero.
 		p := &pair{A: nn.NewParam(nn.Init{Bound: 1 / math.Sqrt(float64(in))}, r, in), B: nn.NewParam(nn.Init{}, out, r),
 			scale: scale, dropout: float32(c.LoraDropout), alone: true, layer: layer}
 		if c.UseDoRA {
@@ -289,6 +291,7 @@ func (p *pair) startMagnitudes(dev device.Device, dtype device.DType) {
 	tape.Infer()
 	weight, _ := p.layer.Parameters()
 	inverse := tensor.InverseNorms(tape, weight.Tensor, p.A.Tensor, p.B.Tensor, p.scale, p.layer.InFirst())
+	// M was filled with 1, and B is 0: M becomes 1/(1/‖W‖)
 	dev.Binary(device.Div, p.M.Buffer(), p.M.Buffer(), inverse.Buffer())
 }
 
@@ -316,6 +319,7 @@ func (l *LoRA) Merge() error {
 			return fmt.Errorf("merge %s: %w", l.layers[i].Name, err)
 		}
 		in, out := l.layers[i].Sizes()
+		// the same order as in Forward: the update, less where PiSSA began, then DoRA's magnitudes of the whole
 		how := merging{in: in, out: out, r: p.A.Shape[0], scale: p.scale, inFirst: l.layers[i].InFirst()}
 		update(w, a, b, how)
 		if p.a0 != nil {
@@ -347,7 +351,7 @@ type merging struct {
 	inFirst    bool
 }
 
-// update adds scale·b·a to w.
+// update adds scale·b·a to w, a row of the sum at a time in f32.
 func update(w, a, b []float32, m merging) {
 	row := make([]float32, m.in)
 	for o := range m.out {

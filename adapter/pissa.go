@@ -116,7 +116,7 @@ func subspace(w *mat.Dense, r, iterations int, random *tensor.Random) (d decompo
 	if r > min(out, in) {
 		return d, false
 	}
-	start := make([]float32, (in*r+1)/2*2)
+	start := make([]float32, (in*r+1)/2*2) // Normal draws in pairs
 	random.Normal(start, 1)
 	var y mat.Dense
 	y.Mul(w, dense(start[:in*r], []int{in, r}))
@@ -147,7 +147,8 @@ func basis(y *mat.Dense) *mat.Dense {
 	return mat.DenseCopyOf(q.Slice(0, rows, 0, cols))
 }
 
-// factors are A [r, in] and B [out, r] with scale·B·A the first r parts.
+// factors are A [r, in] and B [out, r] with scale·B·A the first r parts: each singular value goes to both in equal shares, as its
+// square root.
 func (d *decomposition) factors(r int, scale float64) (a, b []float32) {
 	out, _ := d.u.Dims()
 	in, _ := d.v.Dims()
@@ -174,6 +175,7 @@ func (l *LoRA) converted(values func(nn.Named) ([]float32, error)) (*LoRA, func(
 		}
 		return 2 * alpha
 	}
+	// alpha grows with the rank so that the scale, alpha/r or alpha/√r, stays
 	c.R, c.LoraAlpha, c.InitLoraWeights = 2*c.R, grow(c.LoraAlpha), true
 	c.RankPattern, c.AlphaPattern = maps.Clone(c.RankPattern), maps.Clone(c.AlphaPattern)
 	for name := range c.RankPattern {

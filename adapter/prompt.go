@@ -160,7 +160,7 @@ func (p *Prompt) rows(t *tensor.Tape) *tensor.Tensor {
 		act = device.Tanh
 	}
 	x := tensor.Embedding(t.Ints(all), p.params[0].Tensor)
-	for i := 1; i < len(p.params); i += 2 {
+	for i := 1; i < len(p.params); i += 2 { // weight, bias, weight, bias …, behind the embedding
 		if i > 1 {
 			x = tensor.Unary(act, x)
 		}

@@ -65,7 +65,7 @@ func (s *Sum) Use(weights []float64) {
 		for j, p := range l.pairs {
 			layer := l.layers[j].Projection
 			if weights[i] != 0 {
-				weighted := *p
+				weighted := *p // a copy: the adapter's own scale stays what its file says
 				weighted.scale *= float32(weights[i])
 				weighted.alone = false
 				stacks[layer] = append(stacks[layer], &weighted)
@@ -73,6 +73,7 @@ func (s *Sum) Use(weights []float64) {
 			layer.Adapt(nil)
 		}
 	}
+	// An order of a map, but each layer is set once.
 	for layer, updates := range stacks {
 		layer.Adapt(updates)
 	}

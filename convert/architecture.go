@@ -1,6 +1,15 @@
 // Package convert turns GGUF files into model folders in Hugging Face layout and back: weights, configuration, tokenizer. It works on
 // files and numbers alone and knows no tensor type.
 //
+// An architecture is a table (architectures below): which keys of the metadata are which of config.json, which tensor is which module, and what is
+// done to a tensor on the way. Both directions read the same table:
+//
+//	GGUF file ──► choose, fromMetadata, links, readVocabulary ──► Model  ──► Save: config.json, model.safetensors, tokenizer.json
+//	folder    ──► OpenFolder: toMetadata, links, tokenMetadata ──► Folder ──► Write
+//
+// What one form cannot say of the other is an error where the model would compute something else, and a note (Folder.Notes) where only other
+// programs would.
+//
 // What stands where in a GGUF file is llama.cpp's choice (conversion/*.py and src/llama-vocab.cpp there).
 package convert
 
@@ -39,7 +48,7 @@ type transform int
 
 const (
 	plain      transform = iota
-	queryRows            // each head's rows are interleaved, for rotary positions of neighbouring channels
+	queryRows            // each head's rows are interleaved: llama.cpp rotates channels 2i and 2i+1 together, the folder i and i+D/2
 	keyRows              // the same with the number of key/value heads
 	transposed           // Conv1D's weight [in, out] becomes [out, in]
 	plusOne              // norms that multiply by 1+w are stored as what is multiplied by

@@ -99,7 +99,7 @@ func (f *Folder) names() (list []string) {
 			continue
 		}
 		if f.arch.hf == "gpt2" && !strings.HasPrefix(n, prefix) && n != "lm_head.weight" {
-			n = prefix + n
+			n = prefix + n // tensor looks for both
 		}
 		list = append(list, n)
 	}
@@ -115,7 +115,7 @@ func (f *Folder) tensor(name string) safetensors.Tensor {
 }
 
 func (f *Folder) readTokens(dir string) error {
-	size := f.tensor(f.links[0].hf[0]).Shape[0]
+	size := f.tensor(f.links[0].hf[0]).Shape[0] // the first row of every architecture is its embedding
 	if f.arch.gguf == "llama" {
 		f.meta = append(f.meta, gguf.Pair{Key: "llama.vocab_size", Value: uint32(size)})
 	}

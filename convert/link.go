@@ -50,6 +50,7 @@ func (a architecture) links(layers, experts int, inGGUF bool, all []string) ([]l
 			return nil, fmt.Errorf("tensor %s has no place in a %s model; is the file of another architecture?", n, a.hf)
 		}
 	}
+	// by layers, as both forms have them
 	slices.SortStableFunc(list, func(a, b link) int { return a.layer - b.layer })
 	return list, nil
 }
@@ -92,6 +93,8 @@ func (t transform) backward(v []float32, shape []int, h heads) ([]float32, []int
 	return t.apply(v, shape, h, true)
 }
 
+// apply sees a matrix of rows as an array of more dimensions and swaps two of them: query rows [heads, 2, D/2, in] become [heads, D/2, 2, in],
+// rows of query, key and value of each head [heads, 3, D·in] become [3, heads, D·in].
 func (t transform) apply(v []float32, shape []int, h heads, back bool) ([]float32, []int, error) {
 	rows, cols := shape[0], len(v)/shape[0]
 	switch t {

@@ -134,7 +134,8 @@ func spaceMetadata(f tokenizerFile, parts, normal []component) (gguf.Metadata, e
 		{Key: "tokenizer.ggml.add_space_prefix", Value: prefix}}, nil
 }
 
-// listTokens gives tokens and their kinds by id and, for SentencePiece, scores by the order of merges.
+// listTokens gives tokens and their kinds by id and, for SentencePiece, scores by the order of merges: a SentencePiece model joins the pair whose
+// result scores best, so minus the merge's number gives the same order.
 func listTokens(t *tokenizer.Tokenizer, f tokenizerFile, size int, sentencePiece bool, merges [][2]string) gguf.Metadata {
 	names, kinds, scores := make([]string, size), make([]int32, size), make([]float32, size)
 	for id := range names {

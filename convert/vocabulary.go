@@ -38,7 +38,7 @@ type vocabulary struct {
 	ends   []int // ids that end an answer, the end of text first
 }
 
-// fillers are names that converters give to rows of the embedding that have no token.
+// filler tells the names that converters give to rows of the embedding that have no token.
 func filler(id int, name string) bool { return name == fmt.Sprintf("[PAD%d]", id) }
 
 // readVocabulary makes the tokenizer of a GGUF file, nil if the file has none.
@@ -257,6 +257,7 @@ func (v *vocabulary) merges(scores []float32) [][]string {
 				all = append(all, merge{name[:i], name[i:], scores[id], l, r, [2]int{utf8.RuneCountInString(name[:i]), utf8.RuneCountInString(name[i:])}})
 			}
 		}
+		// ties go as in the reference, whose sorts are stable: first by the ids of the parts, then all by the score
 		slices.SortStableFunc(all[first:], func(a, b merge) int { return cmp.Or(cmp.Compare(a.l, b.l), cmp.Compare(a.r, b.r)) })
 	}
 	slices.SortStableFunc(all, func(a, b merge) int {

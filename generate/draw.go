@@ -52,7 +52,7 @@ func (r *run) drawHere(logits, loss device.Buffer, slots []int, v int) (ids []in
 
 // drawThere draws on the device, the same tokens from the same logits.
 func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
-	random := make([]int32, 0, 2*len(slots))
+	random := make([]int32, 0, 2*len(slots)) // 64 bits a row in two words: devices have no 64-bit integers
 	for _, slot := range slots {
 		s := r.slots[slot]
 		bits := Bits(r.opt.Seed, uint64(s.index), uint64(len(s.tokens)))
@@ -80,6 +80,7 @@ func (r *run) pick(slots []int, v int) ([]int32, error) {
 	ids, errs := make([]int32, len(slots)), make([]error, len(slots))
 	var group sync.WaitGroup
 	for w, sampler := range r.samplers[:min(len(r.samplers), len(slots))] {
+		// worker w has rows w, w+W, w+2W …, and the last worker is this goroutine
 		work := func() {
 			for i := w; i < len(slots); i += len(r.samplers) {
 				s := r.slots[slots[i]]

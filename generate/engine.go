@@ -70,6 +70,13 @@ type Output struct {
 }
 
 // Engine generates with one model. It is for one goroutine.
+//
+//	engine := generate.New(dev, device.BF16, model, tok)
+//	outputs, err := engine.Run(ctx, [][]int32{prompt}, generate.DefaultOptions(), nil)
+//
+// A run has as many slots in its cache as sequences run side by side. Prompts take free slots and go through the model together
+// (start), then every sequence gets one token a pass (step) until it ends and frees its slot for the next prompt. No row of a pass
+// depends on what else is in it, so neither does a sequence on when it was started.
 type Engine struct {
 	dev   device.Device
 	dtype device.DType
@@ -139,7 +146,7 @@ type run struct {
 	slots []*sequence // by slot of the cache; nil is free
 	cache *nn.Cache
 	next  int  // prompt that starts next
-	keep  bool // the cache keeps a sequence that has ended
+	keep  bool // the cache keeps a sequence that has ended: it is a session's
 	twins []twin
 
 	samplers []*Sampler // one for each core that draws
@@ -205,6 +212,7 @@ func (r *run) all(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		// The order matters: a sequence that must be fed anew cannot take a step, and prompts fill free slots before the batch goes on.
 		if slot := r.outgrown(); slot >= 0 {
 			if err := r.start([]int{slot}); err != nil {
 				return err
@@ -259,7 +267,7 @@ func (r *run) admit() []int {
 		next := r.seqs[r.next]
 		if from := r.samePrompt(fresh, next); from >= 0 {
 			r.twins = append(r.twins, twin{from, slot})
-		} else if total += next.prompt; total > r.prefill && len(fresh) > 0 {
+		} else if total += next.prompt; total > r.prefill && len(fresh) > 0 { // a longer one goes alone, in pieces
 			break
 		} else {
 			fresh = append(fresh, slot)
@@ -303,7 +311,7 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 	if err != nil {
 		return err
 	}
-	last := make([]int32, len(in.Sequences))
+	last := make([]int32, len(in.Sequences)) // row of the last token of each, whose hidden state the next is drawn from
 	for i, s := range in.Sequences {
 		last[i] = int32(s.Q + s.QLen - 1)
 	}
@@ -311,6 +319,7 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 	if len(draw) == 0 {
 		return r.dev.Sync()
 	}
+	// What twins share is in the cache now. Their own last token is fed in the next pass, and draws with their own random numbers.
 	for _, t := range r.twins {
 		r.cache.Copy(t.to, t.from, r.slots[t.to].prompt-1)
 		if r.opt.Results != nil && r.opt.Keep(r.slots[t.to].index) {
@@ -368,7 +377,7 @@ func (r *run) add(slot int, id int32, logp float32) {
 	switch {
 	case slices.Contains(r.opt.EOS, id):
 		s.finish = FinishEOS
-	case s.stream != nil:
+	case s.stream != nil: // an end-of-text token has no text
 		if text, stopped = s.stream.add(id); stopped {
 			s.finish = FinishStop
 		}

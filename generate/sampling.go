@@ -76,7 +76,7 @@ func (s *Sampler) Pick(logits []float32, history []int32, sequence uint64, posit
 	if err != nil {
 		return 0, err
 	}
-	if s.opt.Temperature == 0 || s.opt.TopK == 1 && !tied(logits, best) {
+	if s.opt.Temperature == 0 || s.opt.TopK == 1 && !tied(logits, best) { // top-k keeps what equals the k-th, too
 		return int32(best), nil
 	}
 	s.collect(logits, logits[best])
@@ -200,7 +200,7 @@ func (s *Sampler) minP() {
 
 // draw inverts the cumulative distribution of the candidates at random/2^64.
 func (s *Sampler) draw(random uint64) int32 {
-	left, _ := bits.Mul64(random, sumWeights(s.cands))
+	left, _ := bits.Mul64(random, sumWeights(s.cands)) // the upper 64 bits: random·total/2^64, below total
 	for _, c := range s.cands {
 		m := c.mass()
 		if left < m {
@@ -230,7 +230,7 @@ func argmax(logits []float32) (int, error) {
 		if x <= top {
 			continue
 		}
-		if best, top = i, x; x != x {
+		if best, top = i, x; x != x { // NaN, which no comparison above turns away
 			break
 		}
 	}

@@ -68,7 +68,7 @@ func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit fun
 		s.Close() // after a failure the cache may hold anything
 		return Output{}, fmt.Errorf("generate: %w", err)
 	}
-	s.tokens = slices.Clone(seq.tokens[:s.cache.Len(0)])
+	s.tokens = slices.Clone(seq.tokens[:s.cache.Len(0)]) // the last token drawn was not fed: the cache does not have it
 	if err != nil {
 		return r.outputs()[0], fmt.Errorf("generate: %w", err)
 	}

@@ -32,6 +32,7 @@ func (s *textStream) end() string {
 	return text
 }
 
+// cut adds text to what is held and gives out what no stop string can begin in; a stop string may lie across several tokens.
 func (s *textStream) cut(more string) (text string, stopped bool) {
 	text = s.held + more
 	s.held = ""

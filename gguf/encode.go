@@ -62,14 +62,14 @@ func nearest(x float32) int {
 	if x != x || abs(x) > 4194303 {
 		return 0
 	}
-	v := float32(x) + 12582912 // the sum has its last place at 1
+	v := float32(x) + 12582912 // 1.5·2²³: the sum has its last place at 1, so the addition rounds; its lower bits are the integer
 	return int(math.Float32bits(v)&0x7fffff) - 0x400000
 }
 
 func encodeQ4_0(dst []byte, src []float32) {
 	for ; len(src) >= 32; dst, src = dst[18:], src[32:] {
 		top, _ := farthest(src[:32])
-		d := top / -8
+		d := top / -8 // the sign of d is such that the farthest is -8, for which there is one number more than for +7
 		id := inverse(d)
 		putScale(dst, d)
 		for i := range 16 {

@@ -50,6 +50,7 @@ func (s search) fit(x, weights []float32, best []byte) (scale, low float32) {
 	s.round(&q, x, inv, low)
 	keep(&q)
 	least := loss(x, weights, &q, scale, low)
+	// Round at scales near the obvious one, and for the numbers that come out solve for scale and offset by least squares.
 	for step := range s.steps + 1 {
 		inv := (s.first + float32(0.1*float32(step)) + float32(s.top)) / (high - low)
 		s.round(&q, x, inv, low)

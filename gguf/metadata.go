@@ -180,6 +180,7 @@ func (d *decoder) array() any {
 	return nil
 }
 
+// collect reads n values. Their number was bounded by the bytes that are there, so the memory asked for is too.
 func collect[T any](d *decoder, k kind, n uint64) []T {
 	out := make([]T, 0, n)
 	for range n {

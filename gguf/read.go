@@ -141,7 +141,7 @@ func (d *decoder) tensors(f *File, n int) (offsets []uint64, err error) {
 		if d.err == nil && (rank == 0 || rank > maxRank) {
 			return nil, fmt.Errorf("tensor %q has %d dimensions; 1 to %d are possible", info.Name, rank, maxRank)
 		}
-		for range rank {
+		for range rank { // a dimension that is too large stays too large, for check to refuse
 			info.Shape = append(info.Shape, int(min(d.uint(8), maxElements+1)))
 		}
 		slices.Reverse(info.Shape)
@@ -172,7 +172,7 @@ func (f *File) place(file []byte, at int, offsets []uint64) error {
 		}
 		align = uint64(a)
 	}
-	start := (uint64(at) + align - 1) &^ (align - 1)
+	start := (uint64(at) + align - 1) &^ (align - 1) // offsets count from the next multiple of the alignment
 	order := make([]int, len(f.Tensors))
 	for i := range order {
 		order[i] = i

@@ -1,6 +1,14 @@
 // Package gguf reads and writes model weights in the GGUF format, versions 2 and 3: typed metadata, tensors in plain or quantised
 // types, and their bytes. It knows no tensor type; files are mapped into memory, not read.
 //
+// A quantised type stores blocks of 32 or 256 numbers of a row, each with scales of its own (and offsets, in the _1 and K types): decode.go has
+// each layout as a formula. What the tensors are called and what the metadata means is package convert's business.
+//
+//	f, err := gguf.Open(path)
+//	defer f.Close()
+//	t, ok := f.Tensor("blk.0.attn_q.weight")
+//	values, err := t.Float32()                  // dequantised by all cores
+//
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Blocks of the quantised types: ggml-common.h there.
 package gguf
 

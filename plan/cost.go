@@ -51,6 +51,6 @@ const TokensPerParameter = 20
 // Chinchilla advises by 6·N·D operations.
 func Chinchilla(params int64, tokens float64) Advice {
 	n := float64(params)
-	best := math.Sqrt(n * tokens / TokensPerParameter)
+	best := math.Sqrt(n * tokens / TokensPerParameter) // 6·N·D = 6·best·(20·best)
 	return Advice{tokens / n, TokensPerParameter * n, best, TokensPerParameter * best}
 }

@@ -1,6 +1,14 @@
 // Package plan says what a run will need before it starts. It runs the program of a training step - the very tape, model,
 // adapter, optimizer and objective - on a device that computes nothing and counts the memory that would be held. So it knows
 // every architecture and every option that training knows, without a formula of its own to keep true.
+//
+//	d := plan.NewDevice()
+//	m, err := plan.Measure(d, plan.Step{…})     // what a recipe would run, with d for its device
+//	m.Peak, m.Work                              // bytes, and operations by what limits them
+//
+// Two halves share that. What a run of hone takes on this machine: Memory from Measure, and its time from Work at the rates of the machine
+// (work.go). What a model would take on rented GPUs: the same count of operations, and memory by Sharded (sharded.go), which does have formulas, since
+// hone itself runs on one card; GPUs, prices and job files are beside it (gpu.go, prices.go, launch.go).
 package plan
 
 import (
@@ -24,9 +32,9 @@ type Device struct {
 // buffer is the Mem of the device's buffers.
 type buffer struct {
 	bytes   int64
-	paged   bool
-	stashed bool
-	freed   bool
+	paged   bool // counts apart: it is in files or in the host's memory
+	stashed bool // likewise
+	freed   bool // a second Free is a mistake of the step, which a real device might not notice
 }
 
 // LogitRows is that of the device that is planned for.
@@ -63,6 +71,7 @@ func (d *Device) scratch(n int) {
 	}
 }
 
+// The optional interfaces that decide what is held: a step asks for them, so a plan without one would be of another step.
 var (
 	_ device.Wide     = (*Device)(nil)
 	_ device.Device   = (*Device)(nil)

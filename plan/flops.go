@@ -17,7 +17,7 @@ func (d *Device) MatMul(k device.MatMul) {
 	d.work.Calls++
 	a, n := d.arithmetic(k.A.DType), 2*int64(k.M)*int64(k.N)*int64(k.K)*int64(max(1, k.Batch))
 	switch {
-	case k.M <= fewMost && k.TransB && !k.TransA:
+	case k.M <= fewMost && k.TransB && !k.TransA: // x·Wᵀ of few rows: decoding
 		a.Few += n
 		a.Weights += int64(k.N) * int64(k.K) * int64(k.B.DType.Size()) * int64(max(1, k.Batch))
 	case min(k.M, k.N, k.K) <= narrowMost:

@@ -78,11 +78,12 @@ func (s Sharded) Memory() (m PerGPU) {
 		}
 		return int64(bytes / n)
 	}
+	// share divides by the GPUs that hold copies, from the ZeRO stage on in which that kind is divided, and by those that share layers.
 	base, state := s.baseBytes(), float64(adamBytes)
 	if s.EightBit {
 		state = adam8Bytes
 	}
-	own := 0.0
+	own := 0.0 // weights beside the base
 	if s.Method != "full" {
 		own = weightBytes * float64(s.Trainable)
 	}

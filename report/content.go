@@ -104,7 +104,7 @@ func smoothed(steps []step) []float64 {
 		case !finite(mean):
 			mean = s.Loss
 		default:
-			mean += (s.Loss - mean) / min(longest, 1+float64(i)/10)
+			mean += (s.Loss - mean) / min(longest, 1+float64(i)/10) // an average over as many steps as the divisor says
 		}
 		out[i] = mean
 	}
@@ -188,7 +188,7 @@ func (r *run) evalTable() *table {
 	}
 	every := (len(r.evals) + 49) / 50
 	for i, e := range r.evals {
-		if (len(r.evals)-1-i)%every != 0 {
+		if (len(r.evals)-1-i)%every != 0 { // counted from the end
 			continue
 		}
 		row := []string{grouped(float64(e.Step))}

@@ -99,6 +99,8 @@ func parseHeader(file []byte) (*header, error) {
 	return h, h.checkLayout(len(file) - h.size)
 }
 
+// decode reads the JSON object token by token: encoding/json into a map would hide keys that occur twice, of which two programs may
+// take different ones.
 func (h *header) decode(text []byte) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
@@ -291,7 +293,7 @@ func (h *header) encode() ([]byte, error) {
 	}
 	b.WriteString("}")
 	text := b.String()
-	text += strings.Repeat(" ", -len(text)&7)
+	text += strings.Repeat(" ", -len(text)&7) // as many as are missing to a multiple of 8
 	if len(text) > maxHeader {
 		return nil, fmt.Errorf("the header of %d bytes is larger than the format allows; use more shards", len(text))
 	}

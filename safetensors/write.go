@@ -43,6 +43,11 @@ func ParseSize(s string) (int64, error) {
 }
 
 // Writer writes the tensors of a plan, in any order, one at a time in memory. Nothing is visible before Commit.
+//
+//	w, err := safetensors.Create(path, plan, nil)      // the header is written: every size and place is known
+//	defer w.Abort()
+//	err = w.WriteFloat32(plan[0].Name, values)         // … for each tensor
+//	err = w.Commit()
 type Writer struct {
 	files   []*fileWriter
 	dir     string            // of a model folder; "" for a single file
@@ -142,6 +147,7 @@ func (w *Writer) add(path string, plan []Info, metadata map[string]string) error
 	for _, p := range plan {
 		h.entries = append(h.entries, entry{Info: p})
 	}
+	// the widest types first: data begins at a multiple of 8, so each tensor begins at a multiple of its element
 	slices.SortStableFunc(h.entries, func(a, b entry) int { return cmp.Compare(b.DType.Size(), a.DType.Size()) })
 	at := 0
 	for i := range h.entries {
@@ -216,7 +222,7 @@ func (w *Writer) WriteFloat32(name string, data []float32) error {
 // Commit makes the files visible, the index last, and removes weights that they replace. All tensors must have been written.
 func (w *Writer) Commit() error {
 	defer w.Abort()
-	for _, name := range slices.Sorted(maps.Keys(w.places)) {
+	for _, name := range slices.Sorted(maps.Keys(w.places)) { // the first one left is the error, the same in every run
 		return fmt.Errorf("write tensor %q: it was planned but never written", name)
 	}
 	for _, f := range w.files {
