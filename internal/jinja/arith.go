@@ -2,21 +2,19 @@ package jinja
 
 import (
 	"math"
+	"math/big"
 	"math/bits"
-	"strings"
 )
-
-func indexOf(s, sub string) int { return strings.Index(s, sub) }
 
 // binary is an arithmetic operator on two values, by Python's rules.
 func (st *state) binary(op string, a, b any) any {
 	st.defined(a)
-	st.defined(b)
-	ai, af, aInt, aOK := number(a)
-	bi, bf, bInt, bOK := number(b)
 	if t, ok := a.(Text); ok && op == "%" {
 		return st.printf(t, b)
 	}
+	st.defined(b)
+	ai, af, aInt, aOK := number(a)
+	bi, bf, bInt, bOK := number(b)
 	switch {
 	case aOK && bOK && aInt && bInt:
 		return st.ints(op, ai, bi)
@@ -35,8 +33,18 @@ func (st *state) binary(op string, a, b any) any {
 			return v
 		}
 	}
+	st.refuseBig(a, b)
 	st.fail("%s %s %s is not defined", typeName(a), op, typeName(b))
 	return nil
+}
+
+// refuseBig fails where one of two numbers has more than 64 bits: Python computes with them, hone only carries, orders and prints them.
+func (st *state) refuseBig(a, b any) {
+	_, bigA := a.(*big.Int)
+	_, bigB := b.(*big.Int)
+	if bigA || bigB {
+		st.fail("a template cannot compute with whole numbers of more than 64 bits")
+	}
 }
 
 func (st *state) join(a, b any) (any, bool) {
@@ -146,8 +154,7 @@ func (st *state) nonzero(zero bool) {
 
 func (st *state) intPower(a, b int64) any {
 	if b < 0 {
-		st.nonzero(a == 0)
-		return math.Pow(float64(a), float64(b))
+		return st.floatPower(float64(a), float64(b))
 	}
 	var v any = int64(1)
 	for ; b > 0 && v != int64(0); b-- {
@@ -174,10 +181,22 @@ func (st *state) floats(op string, a, b float64) any {
 	case "%":
 		st.nonzero(b == 0)
 		r := math.Mod(a, b)
-		if r != 0 && (r < 0) != (b < 0) {
+		switch {
+		case r == 0:
+			return math.Copysign(0, b)
+		case (r < 0) != (b < 0):
 			r += b
 		}
 		return r
+	}
+	return st.floatPower(a, b)
+}
+
+// floatPower may differ from Python's in the last digit, which is the C library's.
+func (st *state) floatPower(a, b float64) any {
+	st.nonzero(a == 0 && b < 0)
+	if a < 0 && b != math.Trunc(b) {
+		st.fail("a negative number to a broken power is not a real number")
 	}
 	return math.Pow(a, b)
 }

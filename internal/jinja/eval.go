@@ -1,6 +1,9 @@
 package jinja
 
-import "math/big"
+import (
+	"math/big"
+	"strings"
+)
 
 // maxEval bounds how deep expressions nest while they are evaluated.
 const maxEval = 5000
@@ -116,6 +119,14 @@ func (st *state) put(d *dict, key, value any) {
 	}
 }
 
+// lookup is dict.get for a key that a template computed.
+func (st *state) lookup(d *dict, key any) (v any, ok bool) {
+	if _, ok := hashKey(key); !ok {
+		st.fail("%s cannot be the key of a dict", typeName(key))
+	}
+	return d.get(key)
+}
+
 // args evaluates the arguments of a call.
 func (st *state) args(a arguments) (args []any, kw kwargs) {
 	for _, x := range a.pos {
@@ -151,10 +162,8 @@ func (st *state) apply(fn any, args []any, kw kwargs) any {
 		return fn.call(st, args, kw)
 	case *loop:
 		return fn.call(st, args)
-	case *method:
+	case *function:
 		return fn.call(st, args, kw)
-	case builtin:
-		return fn(st, args, kw)
 	}
 	st.defined(fn)
 	st.fail("%s cannot be called", typeName(fn))
@@ -203,12 +212,9 @@ func (st *state) contains(container, item any) bool {
 			st.fail("only a string can be in a string, not %s", typeName(item))
 		}
 		st.step(len(c.s)/64 + 1)
-		return indexOf(c.s, t.s) >= 0
+		return strings.Contains(c.s, t.s)
 	case *dict:
-		if _, ok := hashKey(item); !ok {
-			st.fail("%s cannot be the key of a dict", typeName(item))
-		}
-		_, ok := c.get(item)
+		_, ok := st.lookup(c, item)
 		return ok
 	case *namespace:
 		st.fail("Namespace cannot be searched with in")
@@ -257,7 +263,7 @@ func (st *state) property(x any, name string) (any, bool) {
 		}
 	}
 	if f := methodOf(x, name); f != nil {
-		return &method{name, func(st *state, args []any, kw kwargs) any { return f(st, x, args, kw) }}, true
+		return &function{name, func(st *state, args []any, kw kwargs) any { return f(st, x, args, kw) }}, true
 	}
 	return nil, false
 }
@@ -342,16 +348,13 @@ func (st *state) slice(v any, x sliceExpr) any {
 		st.fail("the step of a slice is zero")
 	}
 	n, ok := length(v)
-	if _, isDict := v.(*dict); isDict || !ok {
-		return undefined{"'" + typeName(v) + "' cannot be sliced"}
+	if l, isList := v.(*list); !ok || isList && l.kind > kindRange {
+		st.fail("%s cannot be sliced", typeName(v))
 	}
 	idx := sliceBounds{lo, hi, step, hasLo, hasHi}.indices(n)
 	switch c := v.(type) {
 	case *list:
 		st.step(idx.count)
-		if c.kind == kindView {
-			return undefined{"'" + c.name + "' cannot be sliced"}
-		}
 		out := &list{kind: c.kind}
 		for k := range idx.count {
 			out.items = append(out.items, c.items[idx.start+k*step])
@@ -370,7 +373,8 @@ func (st *state) slice(v any, x sliceExpr) any {
 		}
 		return b.text()
 	}
-	return undefined{"'" + typeName(v) + "' cannot be sliced"}
+	st.fail("%s cannot be sliced", typeName(v))
+	return nil
 }
 
 type sliceBounds struct {

@@ -131,23 +131,26 @@ func (st *state) exec(s stmt) flow {
 		return st.run(s.els)
 	case forStmt:
 		st.line = s.line
-		st.loopOver(s, st.iterate(st.eval(s.iter)), 0)
+		return st.loopOver(s, st.iterate(st.eval(s.iter)), 0)
 	case setStmt:
 		st.line = s.line
 		st.bind(s.target, st.eval(s.x), false)
 	case setBlock:
-		st.setBlock(s)
+		return st.setBlock(s)
 	case *macroStmt:
 		st.scope.vars[s.name] = &macro{def: s, scope: st.scope}
 	case callStmt:
 		st.callBlock(s)
 	case filterStmt:
 		st.line = s.line
-		t := st.block(s.body)
+		t, f := st.block(s.body)
+		if f != flowNext {
+			return f
+		}
 		st.line = s.line
 		st.emit(st.display(st.filterBody(s.filter, t)))
 	case withStmt:
-		st.with(s)
+		return st.with(s)
 	case generationStmt:
 		st.generation(s)
 	case breakStmt:
@@ -158,12 +161,13 @@ func (st *state) exec(s stmt) flow {
 	return flowNext
 }
 
-// block renders statements in a scope of their own to a text.
-func (st *state) block(body []stmt) Text {
-	return st.capture(func() {
+// block renders statements in a scope of their own to a text. One that ends otherwise than at its end writes nothing.
+func (st *state) block(body []stmt) (t Text, f flow) {
+	t = st.capture(func() {
 		defer st.open(st.scope)()
-		st.run(body)
+		f = st.run(body)
 	})
+	return t, f
 }
 
 // bind assigns a value to a target. A loop, a macro or with (owner true) that binds an input makes the scope about that input; an
@@ -203,17 +207,22 @@ func (st *state) checkPrivate(name string) {
 	}
 }
 
-func (st *state) setBlock(s setBlock) {
+func (st *state) setBlock(s setBlock) flow {
 	st.line = s.line
-	var v any = st.block(s.body)
+	t, f := st.block(s.body)
+	if f != flowNext {
+		return f
+	}
+	var v any = t
 	if s.filter != nil {
 		st.line = s.line
 		v = st.filterBody(s.filter, v)
 	}
 	st.bind(s.target, v, false)
+	return flowNext
 }
 
-func (st *state) with(s withStmt) {
+func (st *state) with(s withStmt) flow {
 	st.line = s.line
 	values := make([]any, len(s.values))
 	for i, x := range s.values {
@@ -223,28 +232,27 @@ func (st *state) with(s withStmt) {
 	for i, t := range s.targets {
 		st.bind(t, values[i], true)
 	}
-	st.run(s.body)
+	return st.run(s.body)
 }
 
 // generation notes where the body lands, when it lands in the template's own output.
 func (st *state) generation(s generationStmt) {
 	st.line = s.line
-	t := st.block(s.body)
+	t, _ := st.block(s.body) // the parser lets nothing leave it
 	if st.writer == 0 {
 		st.spans = append(st.spans, Span{len(st.out.buf), len(st.out.buf) + len(t.s)})
 	}
 	st.emit(t)
 }
 
-// loopOver runs a loop over items; depth counts recursive calls of the same loop.
-func (st *state) loopOver(s forStmt, items []any, depth int) {
+// loopOver runs a loop over items; depth counts recursive calls of the same loop. A break in the else part is that of the loop around.
+func (st *state) loopOver(s forStmt, items []any, depth int) flow {
 	if s.test != nil {
 		items = st.loopFilter(s, items)
 	}
 	if len(items) == 0 {
 		defer st.open(st.scope)()
-		st.run(s.els)
-		return
+		return st.run(s.els)
 	}
 	l := &loop{stmt: s, items: items, depth: depth, scope: st.scope}
 	for i, item := range items {
@@ -255,9 +263,10 @@ func (st *state) loopOver(s forStmt, items []any, depth int) {
 		f := st.run(s.body)
 		end()
 		if f == flowBreak {
-			return
+			break
 		}
 	}
+	return flowNext
 }
 
 func (st *state) loopFilter(s forStmt, items []any) []any {
@@ -317,14 +326,14 @@ func (l *loop) attr(st *state, name string) (any, bool) {
 	case "nextitem":
 		return at(l.index+1, "there is no next item"), true
 	case "cycle":
-		return &method{"cycle", func(st *state, args []any, _ kwargs) any {
+		return &function{"cycle", func(st *state, args []any, _ kwargs) any {
 			if len(args) == 0 {
 				st.fail("loop.cycle needs values")
 			}
 			return args[l.index%len(args)]
 		}}, true
 	case "changed":
-		return &method{"changed", func(st *state, args []any, _ kwargs) any {
+		return &function{"changed", func(st *state, args []any, _ kwargs) any {
 			v := tupleOf(args...)
 			same := l.asked && st.equal(l.changed, v, 0)
 			l.changed, l.asked = v, true

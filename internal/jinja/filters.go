@@ -42,7 +42,7 @@ func filterTable() map[string]builtin {
 		"abs": absFilter, "attr": attrFilter, "batch": batch, "capitalize": textFilter(capitalize), "center": center, "count": lengthFilter,
 		"d": defaultFilter, "default": defaultFilter, "dictsort": dictSort, "e": escapeHTML, "escape": escapeHTML, "first": first,
 		"float": floatFilter, "format": formatFilter, "groupby": groupBy, "indent": indent, "int": intFilter, "items": itemsFilter,
-		"join": joinFilter, "last": last, "length": lengthFilter, "list": listFilter, "lower": caseFilter(strings.ToLower), "map": mapFilter,
+		"join": joinFilter, "last": last, "length": lengthFilter, "list": listFilter, "lower": caseFilter(lower), "map": mapFilter,
 		"max": extreme(1), "min": extreme(-1), "reject": selectFilter("reject", false, false), "rejectattr": selectFilter("rejectattr", true, false),
 		"replace": replaceFilter, "reverse": reverse, "round": round, "safe": safeFilter, "select": selectFilter("select", false, true),
 		"selectattr": selectFilter("selectattr", true, true), "slice": sliceFilter, "sort": sortFilter, "string": stringFilter, "sum": sum,
@@ -55,7 +55,7 @@ func filterTable() map[string]builtin {
 func textFilter(f func(Text) Text) builtin {
 	return func(st *state, args []any, kw kwargs) any {
 		t := st.display(st.params("this filter", args, kw, "s")[0])
-		st.grow(2 * len(t.s))
+		st.grow(3 * len(t.s)) // a letter becomes three at most
 		return f(t)
 	}
 }
@@ -88,14 +88,14 @@ func center(st *state, args []any, kw kwargs) any {
 func titleWords(t Text) Text {
 	begin := true
 	return t.mapRuns(func(s string) string {
-		return strings.Map(func(r rune) rune {
+		return mapRunes(s, func(s string, i int, r rune) string {
 			was := begin
 			begin = IsSpace(r) || strings.ContainsRune("-({[<", r)
 			if was && !begin {
-				return unicode.ToUpper(r)
+				return upperRune(s, i, r)
 			}
-			return unicode.ToLower(r)
-		}, s)
+			return lowerRune(s, i, r)
+		})
 	})
 }
 
@@ -134,7 +134,10 @@ func lengthFilter(st *state, args []any, kw kwargs) any {
 func absFilter(st *state, args []any, kw kwargs) any {
 	v := st.params("abs", args, kw, "x")[0]
 	i, f, isInt, ok := number(v)
+	n, isBig := v.(*big.Int)
 	switch {
+	case isBig:
+		return new(big.Int).Abs(n)
 	case !ok:
 		st.defined(v)
 		st.fail("%s has no absolute value", typeName(v))
@@ -150,6 +153,7 @@ func absFilter(st *state, args []any, kw kwargs) any {
 func attrFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("attr", args, kw, "obj", "name")
 	name := st.display(p[1]).s
+	st.defined(p[0])
 	if v, ok := st.property(p[0], name); ok {
 		return v
 	}
@@ -188,6 +192,7 @@ func truncInt(f float64, def any) any {
 }
 
 func parseInt(s string, base int, def any) any {
+	s = asciiDigits(s)
 	if base < 2 || base > 36 || len(s) > 1000 {
 		return def
 	}
@@ -212,13 +217,18 @@ func floatFilter(st *state, args []any, kw kwargs) any {
 	}
 	st.defined(p[0])
 	if t, ok := p[0].(Text); ok {
-		s := strings.TrimFunc(t.s, IsSpace)
+		st.grow(len(t.s))
+		s := asciiDigits(strings.TrimFunc(t.s, IsSpace))
 		if f, err := strconv.ParseFloat(s, 64); (err == nil || math.IsInf(f, 0)) && !strings.ContainsAny(s, "xXpP") {
 			return f
 		}
 		return def
 	}
-	if _, f, _, ok := number(p[0]); ok {
+	if x := exact(p[0]); x != nil {
+		f, _ := x.Float64()
+		return f
+	}
+	if f, isFloat := p[0].(float64); isFloat { // NaN
 		return f
 	}
 	return def
@@ -227,9 +237,10 @@ func floatFilter(st *state, args []any, kw kwargs) any {
 // round rounds half to even, as Python, or up or down.
 func round(st *state, args []any, kw kwargs) any {
 	p := st.params("round", args, kw, "value", "precision", "method")
-	_, f, isInt, ok := number(p[0])
+	i, f, isInt, ok := number(p[0])
 	if !ok {
 		st.defined(p[0])
+		st.refuseBig(p[0], p[0])
 		st.fail("%s cannot be rounded", typeName(p[0]))
 	}
 	digits, how := st.integer("round", p[1], 0), "common"
@@ -239,15 +250,15 @@ func round(st *state, args []any, kw kwargs) any {
 	scale := math.Pow(10, float64(digits))
 	switch how {
 	case "ceil":
-		return math.Ceil(f*scale) / scale
+		return math.Ceil(f*scale)/scale + 0
 	case "floor":
-		return math.Floor(f*scale) / scale
+		return math.Floor(f*scale)/scale + 0 // no negative zero, which Python's floor, a whole number, does not have
 	case "common":
 	default:
 		st.fail("round knows common, ceil and floor, not %q", shorten(how))
 	}
 	if isInt && digits >= 0 {
-		return p[0]
+		return i // of a boolean, too
 	}
 	if digits < 0 || digits > 300 {
 		r := math.RoundToEven(f*scale) / scale
@@ -268,7 +279,7 @@ func wordCount(st *state, args []any, kw kwargs) any {
 
 func truncate(st *state, args []any, kw kwargs) any {
 	p := st.params("truncate", args, kw, "s", "length", "killwords", "end", "leeway")
-	t, end := st.display(p[0]), Text{s: "..."}
+	end := Text{s: "..."}
 	if given(p[3]) {
 		end = st.display(p[3])
 	}
@@ -280,9 +291,14 @@ func truncate(st *state, args []any, kw kwargs) any {
 	if keep < 0 || leeway < 0 {
 		st.fail("truncate needs a length of at least its end, and a leeway of at least 0")
 	}
-	if t.runeCount() <= n+leeway {
-		return t
+	size, ok := length(p[0])
+	switch {
+	case !ok:
+		st.fail("%s has no length", typeName(p[0]))
+	case size <= n+leeway:
+		return p[0]
 	}
+	t := st.text("truncate", p[0])
 	t = t.slice(0, offset(t.s, keep))
 	if i := strings.LastIndexByte(t.s, ' '); i >= 0 && !flag(p[2]) {
 		t = t.slice(0, i)
@@ -293,7 +309,7 @@ func truncate(st *state, args []any, kw kwargs) any {
 // indent puts spaces, or the given text, before each line but, unless told otherwise, the first and empty ones.
 func indent(st *state, args []any, kw kwargs) any {
 	p := st.params("indent", args, kw, "s", "width", "first", "blank")
-	t, by := st.display(p[0]), Text{}
+	t, by := st.text("indent", p[0]), Text{}
 	if w, ok := p[1].(Text); ok {
 		by = w
 	} else {
@@ -342,7 +358,8 @@ func safeFilter(st *state, args []any, kw kwargs) any {
 
 func urlEncode(st *state, args []any, kw kwargs) any {
 	v := st.params("urlencode", args, kw, "value")[0]
-	if _, ok := v.(*dict); ok {
+	switch v.(type) {
+	case *dict, *list:
 		st.fail("urlencode works on strings")
 	}
 	t := st.display(v)

@@ -43,8 +43,13 @@ func reverse(st *state, args []any, kw kwargs) any {
 	items := slices.Clone(st.iterate(v))
 	slices.Reverse(items)
 	st.step(len(items))
-	if _, ok := v.(Text); ok {
+	switch v := v.(type) {
+	case Text:
 		return st.joinTexts(Text{}, items)
+	case *list:
+		if v.kind == kindGenerator { // it cannot be read backwards, so the reference makes a list of it
+			return listOf(items)
+		}
 	}
 	return generator("reversed", items)
 }
@@ -90,7 +95,7 @@ func folded(get func(any) any, caseSensitive any) func(any) any {
 	return func(v any) any {
 		v = get(v)
 		if t, ok := v.(Text); ok {
-			return Text{s: strings.ToLower(t.s)}
+			return Text{s: lower(t.s)}
 		}
 		return v
 	}
@@ -177,10 +182,10 @@ func (st *state) sortBy(order []int, cmp func(a, b int) int) {
 }
 
 // sorted returns items in order of their keys.
-func (st *state) sorted(items []any, keys func(any) []any, backwards bool) []any {
-	order, by := make([]int, len(items)), make([]*list, len(items))
+func (st *state) sorted(items []any, key func(any) any, backwards bool) []any {
+	order, by := make([]int, len(items)), make([]any, len(items))
 	for i := range items {
-		order[i], by[i] = i, listOf(keys(items[i]))
+		order[i], by[i] = i, key(items[i])
 	}
 	sign := 1
 	if backwards {
@@ -194,23 +199,27 @@ func (st *state) sorted(items []any, keys func(any) []any, backwards bool) []any
 	return out
 }
 
+// sortFilter sorts by a list of attributes. The reference's keys are lists even for one, which matters for what has no order but equals
+// itself, such as undefined values.
 func sortFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("sort", args, kw, "value", "reverse", "case_sensitive", "attribute")
-	gets := []func(any) any{folded(st.getter(missing{}), p[2])}
+	attributes := []any{p[3]}
 	if t, ok := p[3].(Text); ok {
-		gets = nil
+		attributes = nil
 		for _, a := range strings.Split(t.s, ",") {
-			gets = append(gets, folded(st.getter(Text{s: strings.TrimSpace(a)}), p[2]))
+			attributes = append(attributes, Text{s: a})
 		}
-	} else if given(p[3]) {
-		gets = []func(any) any{folded(st.getter(p[3]), p[2])}
 	}
-	return listOf(st.sorted(st.iterate(p[0]), func(v any) []any {
+	var gets []func(any) any
+	for _, a := range attributes {
+		gets = append(gets, folded(st.getter(a), p[2]))
+	}
+	return listOf(st.sorted(st.iterate(p[0]), func(v any) any {
 		keys := make([]any, len(gets))
 		for i, get := range gets {
 			keys[i] = get(v)
 		}
-		return keys
+		return listOf(keys)
 	}, flag(p[1])))
 }
 
@@ -225,7 +234,7 @@ func dictSort(st *state, args []any, kw kwargs) any {
 		at = 1
 	}
 	get := folded(st.getter(at), p[1])
-	return listOf(st.sorted(d.items(), func(v any) []any { return []any{get(v)} }, flag(p[3])))
+	return listOf(st.sorted(d.items(), get, flag(p[3])))
 }
 
 func unique(st *state, args []any, kw kwargs) any {
@@ -275,7 +284,7 @@ func groupBy(st *state, args []any, kw kwargs) any {
 	var groups []any
 	var open *list
 	var openKey any
-	for _, v := range st.sorted(st.iterate(p[0]), func(v any) []any { return []any{key(v)} }, false) {
+	for _, v := range st.sorted(st.iterate(p[0]), key, false) {
 		if k := key(v); open == nil || !st.equal(k, openKey, 0) {
 			open, openKey = &list{}, k
 			groups = append(groups, &list{items: []any{get(v), open}, kind: kindTuple, name: "group"})

@@ -1,23 +1,17 @@
 package jinja
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // maxRange is the reference's bound of range().
 const maxRange = 100000
 
 // globals are the functions that every template sees.
-var globals = map[string]builtin{
-	"range":           rangeGlobal,
-	"dict":            dictGlobal,
-	"namespace":       namespaceGlobal,
-	"raise_exception": raiseException,
-	"strftime_now": func(st *state, args []any, kw kwargs) any {
-		format := st.text("strftime_now", st.params("strftime_now", args, kw, "format")[0]).s
-		st.grow(32 * len(format))
-		return Text{s: strftime(st.now(), format)}
-	},
+var globals = map[string]*function{
+	"range":           {"range", rangeGlobal},
+	"dict":            {"dict", dictGlobal},
+	"namespace":       {"namespace", namespaceGlobal},
+	"raise_exception": {"raise_exception", raiseException},
+	"strftime_now":    {"strftime_now", strftimeNow},
 }
 
 func rangeGlobal(st *state, args []any, kw kwargs) any {
@@ -58,6 +52,7 @@ func dictGlobal(st *state, args []any, kw kwargs) any {
 		st.fail("dict takes not more than one argument")
 	}
 	for _, a := range args {
+		st.defined(a)
 		if from, ok := a.(*dict); ok {
 			st.update(d, from)
 			continue
@@ -84,6 +79,12 @@ func namespaceGlobal(st *state, args []any, kw kwargs) any {
 		}
 	}
 	return &namespace{d}
+}
+
+func strftimeNow(st *state, args []any, kw kwargs) any {
+	format := st.text("strftime_now", st.params("strftime_now", args, kw, "format")[0]).s
+	st.grow(32 * len(format))
+	return Text{s: strftime(st.now(), format)}
 }
 
 func raiseException(st *state, args []any, kw kwargs) any {

@@ -42,12 +42,15 @@ type lexer struct {
 	starting bool   // the last match ended at the start of a line
 }
 
+// space is \s* as Python reads it, see IsSpace.
+const space = `[\s\v\x1c-\x1f\x{85}\p{Z}]*`
+
 // Number and name patterns as the reference has them; a number does not follow a dot, so x.1.2 reads as two subscripts.
 var (
 	floatPattern = regexp.MustCompile(`^(?:\d+_)*\d+(?:(?:\.(?:\d+_)*\d+)?[eE][+\-]?(?:\d+_)*\d+|\.(?:\d+_)*\d+)`)
 	intPattern   = regexp.MustCompile(`^(?:0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0[xX](?:_?[0-9a-fA-F])+|[1-9](?:_?\d)*|0(?:_?0)*)`)
-	rawPattern   = regexp.MustCompile(`^\{%([-+]?)\s*raw\s*(?:-%\}\s*|%\})`)
-	endRaw       = regexp.MustCompile(`\{%([-+]?)\s*endraw\s*(?:\+%\}|-%\}\s*|%\}\n?)`)
+	rawPattern   = regexp.MustCompile(`^\{%([-+]?)` + space + `raw` + space + `(?:-%\}` + space + `|%\})`)
+	endRaw       = regexp.MustCompile(`\{%([-+]?)` + space + `endraw` + space + `(?:\+%\}|-%\}` + space + `|%\}\n?)`)
 )
 
 // operators, longest first where one begins with another.
@@ -118,7 +121,7 @@ func (l *lexer) root() error {
 	}
 	data, kind, sign := rest[:at], rest[at+1], byte(0)
 	if raw := rawPattern.FindStringSubmatch(rest[at:]); raw != nil {
-		l.data(stripBefore(data, signOf(raw[1]), true, l.starting))
+		l.data(stripBefore(data, firstByte(raw[1]), true, l.starting))
 		l.advance(at + len(raw[0]))
 		return l.raw()
 	}
@@ -142,7 +145,7 @@ func (l *lexer) root() error {
 	return l.inside("}}", tokVarEnd)
 }
 
-func signOf(s string) byte {
+func firstByte(s string) byte {
 	if s == "" {
 		return 0
 	}
@@ -200,7 +203,7 @@ func (l *lexer) raw() error {
 		return l.fail("{%% raw %%} has no end; close it with {%% endraw %%}")
 	}
 	rest := l.src[l.pos:]
-	l.data(stripBefore(rest[:m[0]], signOf(rest[m[2]:m[3]]), true, l.starting))
+	l.data(stripBefore(rest[:m[0]], firstByte(rest[m[2]:m[3]]), true, l.starting))
 	l.advance(m[1])
 	return nil
 }

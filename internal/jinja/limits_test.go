@@ -34,6 +34,12 @@ func TestHostile(t *testing.T) {
 		{"center", "{{ 'a' | center(10000000000) }}", "longer than"},
 		{"printf width", "{{ '%99999999999d' % 1 }}", "above"},
 		{"format width", "{{ '{:99999999999}'.format(1) }}", "above"},
+		{"printf width from a value", "{{ '%*d' % (99999999999, 1) }}", "above"},
+		{"format width from a value", "{{ '{:{w}}'.format(1, w=99999999999) }}", "above"},
+		{"fields grow", "{% set x = 'a' * 10000000 %}{{ ('{0}' * 1000).format(x) }}", "than"},
+		{"ascii grows", "{% set x = '天' * 5000000 %}{{ '%a' % x }}", "than"},
+		{"tabs grow", "{{ ('\t' * 10000000).expandtabs(9999) }}", "than"},
+		{"wide tabs", "{{ '\t'.expandtabs(10000000000) }}", "above"},
 		{"power", "{{ 9 ** 99999999 }}", "too large"},
 		{"endless power", "{{ 1 ** 9999999999 }}", "steps"},
 		{"big range", "{{ range(10000000000) | list }}", "more than"},
@@ -156,8 +162,9 @@ func TestParseJSONRefuses(t *testing.T) {
 
 // FuzzTemplate parses and renders arbitrary templates: no panic, no endless run, and the runs of the result cover it.
 func FuzzTemplate(f *testing.F) {
-	vars, cases := readGolden(f)
-	for _, c := range cases {
+	var g cases
+	vars := readGolden(f, "golden", &g)
+	for _, c := range g.Cases {
 		f.Add(*c[0])
 	}
 	f.Fuzz(func(t *testing.T, source string) {

@@ -1,12 +1,15 @@
 package jinja
 
 import (
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// builtin is a function or filter of the language.
+// builtin is the code of a function or filter of the language.
 type builtin func(st *state, args []any, kw kwargs) any
 
 // methodFunc is a method of a value.
@@ -79,13 +82,23 @@ func (st *state) integer(what string, v any, def int) int {
 func flag(v any) bool { return given(v) && truth(v) }
 
 func methodOf(x any, name string) methodFunc {
-	switch x.(type) {
+	switch x := x.(type) {
 	case Text:
+		if name == "format" { // not in the table, as its fields may name any method
+			return formatMethod
+		}
 		return textMethods[name]
 	case *dict:
 		return dictMethods[name]
 	case *list:
-		return listMethods[name]
+		switch x.kind {
+		case kindList:
+			return listMethods[name]
+		case kindTuple, kindRange:
+			if name == "index" || name == "count" {
+				return listMethods[name]
+			}
+		}
 	}
 	return nil
 }
@@ -95,8 +108,8 @@ var textMethods = map[string]methodFunc{
 	"lstrip":       stripMethod(true, false),
 	"rstrip":       stripMethod(false, true),
 	"upper":        mapMethod(upper),
-	"lower":        mapMethod(strings.ToLower),
-	"casefold":     mapMethod(strings.ToLower),
+	"lower":        mapMethod(lower),
+	"casefold":     mapMethod(fold),
 	"swapcase":     mapMethod(swapCase),
 	"title":        mapMethod(title),
 	"capitalize":   func(st *state, self any, _ []any, _ kwargs) any { return capitalize(self.(Text)) },
@@ -116,20 +129,27 @@ var textMethods = map[string]methodFunc{
 	"rindex":       findMethod(strings.LastIndex, true),
 	"count":        countMethod,
 	"join":         joinMethod,
-	"format":       formatMethod,
 	"ljust":        justifyMethod(0, 1),
 	"rjust":        justifyMethod(1, 0),
 	"center":       justifyMethod(1, 1),
 	"zfill":        zfill,
-	"isdigit":      everyMethod(unicode.IsDigit),
-	"isdecimal":    everyMethod(func(r rune) bool { return unicode.Is(unicode.Nd, r) }),
-	"isnumeric":    everyMethod(unicode.IsNumber),
-	"isalpha":      everyMethod(unicode.IsLetter),
-	"isalnum":      everyMethod(func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }),
-	"isspace":      everyMethod(IsSpace),
-	"isupper":      caseMethod(unicode.IsUpper, unicode.IsLower),
-	"islower":      caseMethod(unicode.IsLower, unicode.IsUpper),
+	"expandtabs":   expandTabs,
+	"isdigit":      testMethod(every(isDigit)),
+	"isdecimal":    testMethod(every(unicode.IsDigit)),
+	"isnumeric":    testMethod(every(isNumeric)),
+	"isalpha":      testMethod(every(unicode.IsLetter)),
+	"isalnum":      testMethod(every(isAlphanumeric)),
+	"isspace":      testMethod(every(IsSpace)),
+	"isascii":      testMethod(func(s string) bool { return utf8.RuneCountInString(s) == len(s) }),
+	"isprintable":  testMethod(func(s string) bool { return s == "" || every(strconv.IsPrint)(s) }),
+	"isidentifier": testMethod(func(s string) bool { return namePattern.MatchString(s) }),
+	"isupper":      testMethod(isUpper),
+	"islower":      testMethod(isLower),
+	"istitle":      testMethod(isTitle),
 }
+
+// namePattern is a name of Python.
+var namePattern = regexp.MustCompile(`^[_\pL\p{Nl}][_\pL\pM\p{Nd}\p{Nl}\p{Pc}]*$`)
 
 // strip cuts characters off the ends; white space when chars is nil.
 func strip(t Text, chars *string, left, right bool) Text {
@@ -162,54 +182,50 @@ func stripMethod(left, right bool) methodFunc {
 func mapMethod(f func(string) string) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		st.params("a method that changes case", args, kw)
-		st.grow(2 * len(self.(Text).s))
+		st.grow(3 * len(self.(Text).s)) // a letter becomes three at most
 		return self.(Text).mapRuns(f)
 	}
 }
 
-// upper is strings.ToUpper and the one letter that gets longer in practice.
-func upper(s string) string { return strings.ReplaceAll(strings.ToUpper(s), "ß", "SS") }
-
-func swapCase(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsUpper(r) {
-			return unicode.ToLower(r)
-		}
-		return unicode.ToUpper(r)
-	}, s)
-}
-
-// title is str.title: a letter after a letter is small, any other large.
-func title(s string) string {
-	last := false
-	return strings.Map(func(r rune) rune {
-		letter := unicode.IsLetter(r)
-		defer func() { last = letter }()
-		if last {
-			return unicode.ToLower(r)
-		}
-		return unicode.ToTitle(r)
-	}, s)
-}
-
+// capitalize is str.capitalize: the first character in title case, the rest in lower case.
 func capitalize(t Text) Text {
 	_, n := utf8.DecodeRuneInString(t.s)
-	return concat(t.slice(0, n).mapRuns(strings.ToTitle), t.slice(n, len(t.s)).mapRuns(strings.ToLower))
+	first := t.slice(0, n).mapRuns(func(s string) string { return mapRunes(s, titleRune) })
+	return concat(first, t.slice(n, len(t.s)).mapRuns(lower))
 }
 
 func affixMethod(has func(s, affix string) bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
-		p := st.params("startswith or endswith", args, kw, "affix")
-		if l, ok := p[0].(*list); ok && l.kind == kindTuple {
-			for _, v := range l.items {
-				if has(self.(Text).s, st.text("startswith", v).s) {
-					return true
-				}
-			}
-			return false
+		p := st.params("startswith or endswith", args, kw, "affix", "start", "end")
+		s, _, ok := st.within(self.(Text), p[1], p[2])
+		affixes := []any{p[0]}
+		if l, isList := p[0].(*list); isList && l.kind == kindTuple {
+			affixes = l.items
 		}
-		return has(self.(Text).s, st.text("startswith", p[0]).s)
+		return slices.ContainsFunc(affixes, func(v any) bool { return has(s, st.text("startswith", v).s) }) && ok
 	}
+}
+
+// within is t[start:end] with the number of its first character, for methods that look into part of a string; ok is false when start is
+// behind the end of t, where not even the empty string is found.
+func (st *state) within(t Text, start, end any) (s string, first int, ok bool) {
+	st.step(len(t.s)/64 + 1)
+	if !given(start) && !given(end) {
+		return t.s, 0, true
+	}
+	n := t.runeCount()
+	b := sliceBounds{st.bound("a search", start, 0), st.bound("a search", end, n), 1, true, true}
+	idx := b.indices(n)
+	from := offset(t.s, idx.start)
+	return t.s[from : from+offset(t.s[from:], idx.count)], idx.start, b.lo <= n
+}
+
+// bound is an index that may be none or left out.
+func (st *state) bound(what string, v any, def int) int {
+	if v == nil {
+		return def
+	}
+	return st.integer(what, v, def)
 }
 
 func removePrefix(st *state, self any, args []any, kw kwargs) any {
@@ -418,26 +434,25 @@ func replaceMethod(st *state, self any, args []any, kw kwargs) any {
 
 func findMethod(find func(s, sub string) int, must bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
-		t, p := self.(Text), st.params("find", args, kw, "sub", "start", "end")
-		n := t.runeCount()
-		b := sliceBounds{st.integer("find", p[1], 0), st.integer("find", p[2], n), 1, true, true}.indices(n)
-		st.step(len(t.s)/64 + 1)
-		from := offset(t.s, b.start)
-		part := t.s[from : from+offset(t.s[from:], b.count)]
-		i := find(part, st.text("find", p[0]).s)
-		if i < 0 {
-			if must {
-				st.fail("the substring was not found")
-			}
-			return int64(-1)
+		p := st.params("find", args, kw, "sub", "start", "end")
+		part, first, ok := st.within(self.(Text), p[1], p[2])
+		if i := find(part, st.text("find", p[0]).s); ok && i >= 0 {
+			return int64(first + utf8.RuneCountInString(part[:i]))
 		}
-		return int64(b.start + utf8.RuneCountInString(part[:i]))
+		if must {
+			st.fail("the substring was not found")
+		}
+		return int64(-1)
 	}
 }
 
 func countMethod(st *state, self any, args []any, kw kwargs) any {
-	p := st.params("count", args, kw, "sub")
-	return int64(strings.Count(self.(Text).s, st.text("count", p[0]).s))
+	p := st.params("count", args, kw, "sub", "start", "end")
+	part, _, ok := st.within(self.(Text), p[1], p[2])
+	if !ok {
+		return int64(0)
+	}
+	return int64(strings.Count(part, st.text("count", p[0]).s))
 }
 
 func joinMethod(st *state, self any, args []any, kw kwargs) any {
@@ -509,29 +524,55 @@ func zfill(st *state, self any, args []any, kw kwargs) any {
 	return concat(t.slice(0, sign), st.pad(t.slice(sign, len(t.s)), Text{s: "0"}, width, 1, 0))
 }
 
-func everyMethod(is func(rune) bool) methodFunc {
+// testMethod is a method that asks something of the whole string.
+func testMethod(is func(string) bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		st.params("a method that tests characters", args, kw)
 		s := self.(Text).s
 		st.step(len(s)/64 + 1)
-		return s != "" && strings.IndexFunc(s, func(r rune) bool { return !is(r) }) < 0
+		return is(s)
 	}
 }
 
-func caseMethod(want, not func(rune) bool) methodFunc {
-	return func(st *state, self any, args []any, kw kwargs) any {
-		st.params("a method that tests case", args, kw)
-		s := self.(Text).s
-		st.step(len(s)/64 + 1)
-		return strings.IndexFunc(s, want) >= 0 && strings.IndexFunc(s, not) < 0
+// every asks it of each character; there must be one.
+func every(is func(rune) bool) func(string) bool {
+	return func(s string) bool { return s != "" && strings.IndexFunc(s, func(r rune) bool { return !is(r) }) < 0 }
+}
+
+// expandTabs puts spaces up to the next multiple of a width in the place of tabs; columns count from the last line end.
+func expandTabs(st *state, self any, args []any, kw kwargs) any {
+	t, width := self.(Text), st.integer("expandtabs", st.params("expandtabs", args, kw, "tabsize")[0], 8)
+	if width > maxWidth {
+		st.fail("a width is above %d", maxWidth)
 	}
+	st.repeatable(max(width, 1), int64(strings.Count(t.s, "\t")))
+	st.grow(len(t.s))
+	var b builder
+	column := 0
+	t.Runs(func(i, j int, o Origin) {
+		for _, r := range t.s[i:j] {
+			switch {
+			case r == '\t' && width > 0:
+				n := width - column%width
+				b.add(strings.Repeat(" ", n), o)
+				column += n
+			case r == '\t':
+			default:
+				b.add(string(r), o)
+				if column++; r == '\n' || r == '\r' {
+					column = 0
+				}
+			}
+		}
+	})
+	return b.text()
 }
 
 var dictMethods = map[string]methodFunc{
 	"get": func(st *state, self any, args []any, kw kwargs) any {
 		p := st.params("get", args, kw, "key", "default")
 		st.need("get", p[0])
-		if v, ok := self.(*dict).get(p[0]); ok {
+		if v, ok := st.lookup(self.(*dict), p[0]); ok {
 			return v
 		}
 		if !given(p[1]) {

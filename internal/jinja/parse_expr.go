@@ -1,6 +1,9 @@
 package jinja
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // tuple reads an expression or, where commas follow, a tuple. Without conditional, x if y stays unread, as in the head of a loop.
 func (p *parser) tuple(conditional, parens bool) expr {
@@ -373,6 +376,9 @@ func (p *parser) arguments() arguments {
 			a.starstar = p.expression()
 		case t.kind == tokName && p.ahead().kind == tokOp && p.ahead().text == "=":
 			p.pos += 2
+			if slices.Contains(a.names, t.text) {
+				p.fail("the argument %s is given twice", shorten(t.text))
+			}
 			a.names = append(a.names, t.text)
 			a.keywords = append(a.keywords, p.expression())
 		default:

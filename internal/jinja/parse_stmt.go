@@ -167,8 +167,7 @@ func (p *parser) statement() stmt {
 	case "with":
 		return p.with(line)
 	case "generation":
-		p.generation = true
-		return generationStmt{line, p.block("endgeneration")}
+		return p.generationBlock(line)
 	case "break", "continue":
 		if p.loops == 0 {
 			p.fail("%s stands outside of a loop", name)
@@ -181,6 +180,15 @@ func (p *parser) statement() stmt {
 	}
 	p.fail("the tag %q is unknown; chat templates have if, for, set, macro, call, filter, with, generation, break, continue and raw", shorten(name))
 	return nil
+}
+
+// generationBlock is a call block to the reference, so no break or continue leaves it.
+func (p *parser) generationBlock(line int) stmt {
+	loops := p.loops
+	p.generation, p.loops = true, 0
+	s := generationStmt{line, p.block("endgeneration")}
+	p.loops = loops
+	return s
 }
 
 func (p *parser) ifStatement(line int) stmt {
@@ -203,6 +211,7 @@ func (p *parser) ifStatement(line int) stmt {
 }
 
 func (p *parser) forStatement(line int) stmt {
+	p.loops++
 	s := forStmt{line: line, target: p.target(false)}
 	if !p.skipName("in") {
 		p.fail("expected \"in\", found %s", p.peek())
@@ -214,7 +223,6 @@ func (p *parser) forStatement(line int) stmt {
 	s.recursive = p.skipName("recursive")
 	p.expect(tokEnd)
 	var end string
-	p.loops++
 	s.body, end = p.body("endfor", "else")
 	p.loops--
 	if end == "else" {
@@ -277,7 +285,11 @@ func (p *parser) signature(m *macroStmt) {
 				return
 			}
 		}
-		m.params = append(m.params, p.expectName())
+		name := p.expectName()
+		if slices.Contains(m.params, name) {
+			p.fail("the parameter %s is listed twice", shorten(name))
+		}
+		m.params = append(m.params, name)
 		if p.skipOp("=") {
 			m.defaults = append(m.defaults, p.expression())
 		} else if len(m.defaults) > 0 {
@@ -331,6 +343,10 @@ func (p *parser) oneTarget(namespaces bool) expr {
 	switch name {
 	case "true", "True", "false", "False", "none", "None":
 		p.fail("cannot assign to %s", name)
+	case "loop":
+		if p.loops > 0 {
+			p.fail("cannot assign to loop inside of a loop")
+		}
 	}
 	if namespaces && p.skipOp(".") {
 		return nsExpr{name, p.expectName()}

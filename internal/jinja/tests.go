@@ -2,7 +2,7 @@ package jinja
 
 import (
 	"math/big"
-	"strings"
+	"slices"
 )
 
 // test evaluates x is name(args).
@@ -47,8 +47,15 @@ func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 		_, isFilter := st.filters[s.s]
 		return ok && (name == "filter" && isFilter || name == "test" && st.isTest(s.s))
 	case "odd", "even":
-		r := st.binary("%", v, int64(2))
-		return st.equal(r, int64(1), 0) == (name == "odd")
+		want := int64(0)
+		if name == "odd" {
+			want = 1
+		}
+		return st.equal(st.binary("%", v, int64(2)), want, 0)
+	case "lower", "upper":
+		s := st.display(v).s
+		st.step(len(s)/64 + 1)
+		return name == "lower" && isLower(s) || name == "upper" && isUpper(s)
 	}
 	st.fail("the test %q is unknown", shorten(name))
 	return false
@@ -57,7 +64,7 @@ func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 func (st *state) isTest(name string) bool {
 	_, a := tests[name]
 	_, b := compareTests[name]
-	return a || b || strings.Contains(" divisibleby sameas filter test odd even ", " "+name+" ")
+	return a || b || slices.Contains([]string{"divisibleby", "sameas", "filter", "test", "odd", "even", "lower", "upper"}, name)
 }
 
 // same is Python's is, for what templates compare with it.
@@ -66,13 +73,8 @@ func same(a, b any) bool {
 	case Text:
 		y, ok := b.(Text)
 		return ok && a.s == y.s
-	case builtin:
-		return false
 	}
 	if _, ok := b.(Text); ok {
-		return false
-	}
-	if _, ok := b.(builtin); ok {
 		return false
 	}
 	return a == b
@@ -114,18 +116,13 @@ var tests = map[string]func(v any) bool{
 	},
 	"callable": func(v any) bool {
 		switch v.(type) {
-		case *macro, *method, *loop, builtin, undefined:
+		case *macro, *function, *loop, undefined:
 			return true
 		}
 		return false
 	},
 	"escaped": func(any) bool { return false },
-	"lower":   func(v any) bool { t, ok := v.(Text); return ok && islower(t.s) },
-	"upper":   func(v any) bool { t, ok := v.(Text); return ok && isupper(t.s) },
 }
-
-func islower(s string) bool { return s != strings.ToUpper(s) && s == strings.ToLower(s) }
-func isupper(s string) bool { return s != strings.ToLower(s) && s == strings.ToUpper(s) }
 
 func isInteger(v any) bool {
 	switch v.(type) {

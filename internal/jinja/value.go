@@ -9,7 +9,7 @@ import (
 )
 
 // A value is nil (None), bool, int64, *big.Int (only carried and printed), float64, Text, *list, *dict, *namespace, undefined or a
-// callable: *macro, *loop, *method, builtin.
+// callable: *macro, *loop, *function.
 
 type listKind int
 
@@ -41,10 +41,10 @@ type namespace struct{ vars *dict }
 // undefined is what a missing name or attribute gives: it prints as nothing and is false; what else is done with it fails.
 type undefined struct{ hint string }
 
-// method is a bound method or property-less function.
-type method struct {
+// function is a function of the language or a method bound to its value. Functions are equal when they are the same one.
+type function struct {
 	name string
-	call func(st *state, args []any, kw kwargs) any
+	call builtin
 }
 
 // kwargs are the named arguments of a call, in order.
@@ -321,6 +321,9 @@ func (st *state) reprList(b *builder, l *list, depth int) {
 	case kindGenerator:
 		st.fail("a generator cannot be printed; make it a list first with |list")
 	case kindRange:
+		if l.name == "" {
+			st.fail("a slice of a range cannot be printed; make it a list first with |list")
+		}
 		b.str(l.name)
 		return
 	}
@@ -412,6 +415,9 @@ func (st *state) equal(a, b any, depth int) bool {
 		if !ok || a.kind != o.kind || len(a.items) != len(o.items) {
 			return false
 		}
+		if a.kind == kindGenerator {
+			return a == o
+		}
 		for i := range a.items {
 			if !st.equal(a.items[i], o.items[i], depth+1) {
 				return false
@@ -420,8 +426,6 @@ func (st *state) equal(a, b any, depth int) bool {
 		return true
 	case *dict:
 		return st.equalDicts(a, b, depth)
-	case builtin:
-		return false
 	}
 	return a == b
 }
@@ -452,6 +456,9 @@ func (st *state) compare(a, b any, depth int) int {
 			return cmpOrdered(af, bf)
 		}
 	}
+	if x, y := exact(a), exact(b); x != nil && y != nil {
+		return x.Cmp(y)
+	}
 	switch x := a.(type) {
 	case Text:
 		if y, ok := b.(Text); ok {
@@ -473,6 +480,21 @@ func (st *state) compare(a, b any, depth int) int {
 	st.defined(b)
 	st.fail("%s and %s cannot be compared", typeName(a), typeName(b))
 	return 0
+}
+
+// exact returns a number of any size; nil for what is none, and for NaN.
+func exact(v any) *big.Float {
+	i, f, isInt, ok := number(v)
+	n, isBig := v.(*big.Int)
+	switch {
+	case isBig:
+		return new(big.Float).SetInt(n)
+	case !ok || math.IsNaN(f):
+		return nil
+	case isInt:
+		return new(big.Float).SetInt64(i)
+	}
+	return big.NewFloat(f)
 }
 
 func cmpOrdered[T int64 | float64](a, b T) int {

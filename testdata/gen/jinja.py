@@ -4,7 +4,7 @@ Run:  python jinja.py        Versions: transformers 5.24.0, jinja2 3.1.6.
 
 Each case is [template, text], or [template, null] where the reference fails. The variables are VARS.
 """
-import datetime, json, os
+import copy, datetime, json, os
 import jinja2, transformers
 from transformers.utils import chat_template_utils as u
 
@@ -107,13 +107,15 @@ STATEMENTS = [
 
 def render(template):
     try:
-        return u._compile_jinja_template(template).render(**VARS)
+        return u._compile_jinja_template(template).render(**copy.deepcopy(VARS))  # some filters change their input
     except Exception:
         return None
 
 
-cases = [[t, render(t)] for t in WHITE + ["{{ " + e + " }}" for e in VALUES + METHODS + FILTERS + TOJSON + TESTS] + STATEMENTS]
-out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../internal/jinja/testdata/golden.json")
-with open(out, "w") as f:
-    f.write('{"vars": ' + json.dumps(VARS) + ',\n"cases": [\n' + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
-print(len(cases), "cases,", sum(c[1] is None for c in cases), "of them errors")
+OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../internal/jinja/testdata/")
+
+if __name__ == "__main__":
+    cases = [[t, render(t)] for t in WHITE + ["{{ " + e + " }}" for e in VALUES + METHODS + FILTERS + TOJSON + TESTS] + STATEMENTS]
+    with open(OUT + "golden.json", "w") as f:
+        f.write('{"vars": ' + json.dumps(VARS) + ',\n"cases": [\n' + ",\n".join(json.dumps(c) for c in cases) + "\n]}\n")
+    print(len(cases), "cases,", sum(c[1] is None for c in cases), "of them errors")
