@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hone/adapter"
@@ -101,17 +102,18 @@ func (l *LoRA) Config(base string) (adapter.Config, error) {
 	c.TargetModules, c.ExcludeModules, c.ModulesToSave = modules(l.TargetModules), modules(l.ExcludeModules), l.ModulesToSave
 	if l.Layers != "" {
 		for _, n := range strings.Split(l.Layers, ",") {
-			var i int
-			if _, err := fmt.Sscanf(strings.TrimSpace(n), "%d", &i); err != nil || i < 0 {
+			i, err := strconv.Atoi(strings.TrimSpace(n))
+			if err != nil || i < 0 {
 				return c, fmt.Errorf("lora.layers is %q; give numbers of layers, as in 0,1,20", l.Layers)
 			}
 			c.LayersToTransform = append(c.LayersToTransform, i)
 		}
 	}
-	if err := pairs("lora.rank_pattern", l.RankPattern, c.RankPattern); err != nil {
+	if err := pairs("lora.rank_pattern", l.RankPattern, c.RankPattern, strconv.Atoi); err != nil {
 		return c, err
 	}
-	if err := pairs("lora.alpha_pattern", l.AlphaPattern, c.AlphaPattern); err != nil {
+	number := func(text string) (float64, error) { return strconv.ParseFloat(text, 64) }
+	if err := pairs("lora.alpha_pattern", l.AlphaPattern, c.AlphaPattern, number); err != nil {
 		return c, err
 	}
 	if err := c.Validate(); err != nil {
@@ -129,14 +131,11 @@ func modules(names []string) adapter.Modules {
 }
 
 // pairs reads MODULE:NUMBER.
-func pairs[T any](key string, list []string, into map[string]T) error {
+func pairs[T any](key string, list []string, into map[string]T, parse func(string) (T, error)) error {
 	for _, text := range list {
 		at := strings.LastIndexByte(text, ':')
-		var v T
-		if at < 1 {
-			return fmt.Errorf("%s has %q; write MODULE:NUMBER", key, text)
-		}
-		if _, err := fmt.Sscan(text[at+1:], &v); err != nil {
+		v, err := parse(strings.TrimSpace(text[at+1:]))
+		if at < 1 || err != nil {
 			return fmt.Errorf("%s has %q; write MODULE:NUMBER", key, text)
 		}
 		into[text[:at]] = v

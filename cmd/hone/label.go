@@ -125,18 +125,24 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	if err := s.validate(args); err != nil {
 		return err
 	}
-	store, err := label.Open(ctx, s.store)
-	if err != nil {
-		return err
+	var store *label.Store
+	open := func() (err error) { store, err = label.Open(ctx, s.store); return err }
+	_, missing := os.Stat(s.store)
+	if missing == nil { // what is wrong with it is told first
+		if err := open(); err != nil {
+			return err
+		}
+		defer store.Close()
 	}
-	defer store.Close()
+	var in labelInput
 	if s.pairs != "" {
-		if err := a.addPairs(ctx, store, s.pairs); err != nil {
+		if err := a.readPairs(s.pairs, &in); err != nil {
 			return err
 		}
 	}
 	var writers []*writer
 	if len(args) > 0 {
+		var err error
 		if writers, err = openWriters(args[0], &s); err != nil {
 			return err
 		}
@@ -147,13 +153,25 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 		if err != nil {
 			return err
 		}
-		if err := a.addPrompts(ctx, store, s.prompts, spoken); err != nil {
+		if err := a.readPrompts(s.prompts, spoken, &in); err != nil {
 			return err
 		}
 	}
+	if missing != nil { // made only now, so that a call that is refused leaves none
+		if len(in.pairs)+len(in.prompts) == 0 {
+			return s.nothing()
+		}
+		if err := open(); err != nil {
+			return err
+		}
+		defer store.Close()
+	}
+	if err := a.addInput(ctx, store, s, in); err != nil {
+		return err
+	}
 	p, err := store.Progress(ctx, "")
 	if err == nil && p.Ready+p.Waiting == 0 {
-		err = fmt.Errorf("%s has nothing to judge; give prompts, as in hone label MODEL --prompts FILE", s.store)
+		err = s.nothing()
 	}
 	if err != nil {
 		return err
@@ -161,9 +179,40 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	return a.labelServe(ctx, store, writers, s)
 }
 
-// addPrompts reads prompts; with spoken a text is what the user says.
-func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, spoken bool) error {
-	var prompts []json.RawMessage
+func (s *labelSettings) nothing() error {
+	return fmt.Errorf("%s has nothing to judge; give prompts, as in hone label MODEL --prompts FILE", s.store)
+}
+
+// labelInput is what the files of a call hold.
+type labelInput struct {
+	prompts []json.RawMessage
+	pairs   []label.Pair
+}
+
+// addInput puts what was read into the store.
+func (a *app) addInput(ctx context.Context, store *label.Store, s labelSettings, in labelInput) error {
+	for _, file := range []struct {
+		path string
+		all  int
+		add  func() (int, error)
+	}{
+		{s.pairs, len(in.pairs), func() (int, error) { return store.AddPairs(ctx, in.pairs) }},
+		{s.prompts, len(in.prompts), func() (int, error) { return store.AddPrompts(ctx, in.prompts) }},
+	} {
+		if file.path == "" {
+			continue
+		}
+		added, err := file.add()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.err, "%d of %d are new from %s\n", added, file.all, filepath.Base(file.path))
+	}
+	return nil
+}
+
+// readPrompts reads prompts; with spoken a text is what the user says.
+func (a *app) readPrompts(path string, spoken bool, in *labelInput) error {
 	texts := 0
 	for p, err := range data.Prompts(data.Sources{Paths: []string{path}}, &data.Stats{}) {
 		if err != nil {
@@ -183,20 +232,17 @@ func (a *app) addPrompts(ctx context.Context, store *label.Store, path string, s
 		if err != nil {
 			return err
 		}
-		prompts = append(prompts, text)
+		in.prompts = append(in.prompts, text)
 	}
-	added, err := store.AddPrompts(ctx, prompts)
-	a.tellAdded(path, len(prompts), added)
 	if texts > 0 {
 		how := map[bool]string{true: "what the user says, by the chat template", false: "gone on from as they are"}[spoken]
 		fmt.Fprintf(a.err, "%d prompts are texts: they are %s (--prompts-as)\n", texts, how)
 	}
-	return err
+	return nil
 }
 
-// addPairs reads preference records; what they say is better is for the people to find out again.
-func (a *app) addPairs(ctx context.Context, store *label.Store, path string) error {
-	var pairs []label.Pair
+// readPairs reads preference records; what they say is better is for the people to find out again.
+func (a *app) readPairs(path string, in *labelInput) error {
 	leftOut := 0 // equal or empty answers: nothing to judge
 	for d, err := range (data.Sources{Paths: []string{path}, Records: true}).Documents(&data.Stats{}) {
 		if err != nil {
@@ -217,18 +263,12 @@ func (a *app) addPairs(ctx context.Context, store *label.Store, path string) err
 		}
 		source := d.Place()
 		pair.Answers[0].Source, pair.Answers[1].Source = source+" chosen", source+" rejected"
-		pairs = append(pairs, pair)
+		in.pairs = append(in.pairs, pair)
 	}
 	if leftOut > 0 {
 		fmt.Fprintf(a.err, "left out: %d records of %s with equal or empty answers\n", leftOut, filepath.Base(path))
 	}
-	added, err := store.AddPairs(ctx, pairs)
-	a.tellAdded(path, len(pairs), added)
-	return err
-}
-
-func (a *app) tellAdded(path string, all, added int) {
-	fmt.Fprintf(a.err, "%d of %d are new from %s\n", added, all, filepath.Base(path))
+	return nil
 }
 
 // pairOf is a preference as the page shows it.

@@ -113,8 +113,12 @@ func TestLabelPairs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	said := &output{}
-	if err := (&app{err: said}).addPairs(t.Context(), store, path); err != nil {
+	said, in := &output{}, labelInput{}
+	a := &app{err: said}
+	if err := a.readPairs(path, &in); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.addInput(t.Context(), store, labelSettings{pairs: path}, in); err != nil {
 		t.Fatal(err)
 	}
 	if want := "left out: 1 records of pairs.jsonl with equal or empty answers\n2 of 2 are new"; !strings.HasPrefix(said.String(), want) {
@@ -170,5 +174,8 @@ func TestLabelRefuses(t *testing.T) {
 		if code := run(t.Context(), &app{out: &output{}, err: &notes}, args); code != 1 || !strings.Contains(notes.String(), c.want) {
 			t.Errorf("%s: exit code %d, %s, want %q", c.args, code, notes.String(), c.want)
 		}
+	}
+	if left, err := filepath.Glob(store + "*"); err != nil || len(left) > 0 {
+		t.Errorf("calls that are refused leave %v, %v", left, err)
 	}
 }

@@ -85,15 +85,25 @@ func (c Refusals) Step() (Step, error) {
 	return Step{Name: "refusals", Apply: func(d *Doc) string {
 		for _, a := range d.talk().wanted() {
 			a = strings.ReplaceAll(strings.ToLower(a), "’", "'")
-			if c.Within > 0 && len(a) > c.Within {
-				a = a[:c.Within]
-			}
-			if m.count([]byte(a)) > 0 {
+			if m.count([]byte(firstRunes(a, c.Within))) > 0 {
 				return "refused answer"
 			}
 		}
 		return ""
 	}}, nil
+}
+
+// firstRunes is the first n characters of a text; all of it when n is 0.
+func firstRunes(text string, n int) string {
+	if n == 0 {
+		return text
+	}
+	for i := range text {
+		if n--; n < 0 {
+			return text[:i]
+		}
+	}
+	return text
 }
 
 // Outliers rejects records whose prompt or answer is far shorter or longer than most: outside of Tukey's fences of the logarithms of the lengths

@@ -45,6 +45,9 @@ func DefaultClassifier() Classifier {
 	return Classifier{Threshold: 0.5, Training: ClassifierTraining{NGram: 2, Buckets: 1 << 20, Examples: 20000, Words: 1000, Epochs: 5, LearningRate: 0.5, HeldOut: 0.1, Seed: 1}}
 }
 
+// minBuckets is the least number of weights.
+const minBuckets = 1 << 8
+
 // Files are what the classifier is made from.
 func (c Classifier) Files() []string {
 	if c.Model != "" {
@@ -64,8 +67,8 @@ func (c Classifier) Validate() error {
 	case t.NGram < 1 || t.NGram > 10 || t.Words < 1 || t.Words > 1<<20 || t.Epochs < 1 || t.Examples < 10:
 		return fmt.Errorf("classifier.training has ngram %d, words %d, epochs %d and examples %d; each must be at least 1, examples 10, and n-grams have up to 10 words",
 			t.NGram, t.Words, t.Epochs, t.Examples)
-	case t.Buckets < 1<<8 || t.Buckets > 1<<28 || t.Buckets&(t.Buckets-1) != 0:
-		return fmt.Errorf("classifier.training.buckets is %d; use a power of two from 256 to %d", t.Buckets, 1<<28)
+	case t.Buckets < minBuckets || t.Buckets > 1<<28 || t.Buckets&(t.Buckets-1) != 0:
+		return fmt.Errorf("classifier.training.buckets is %d; use a power of two from %d to %d", t.Buckets, minBuckets, 1<<28)
 	case !(t.LearningRate > 0) || math.IsInf(t.LearningRate, 0) || !(t.HeldOut > 0 && t.HeldOut < 1):
 		return fmt.Errorf("classifier.training.learning_rate is %v and held_out %v; the one must be above 0, the other between 0 and 1", t.LearningRate, t.HeldOut)
 	}
@@ -328,7 +331,7 @@ func LoadClassifier(path string) (*TextClassifier, error) {
 	n := weight.Elements()
 	c.NGram, _ = strconv.Atoi(m["ngram"])
 	c.Words, _ = strconv.Atoi(m["words"])
-	if m["format"] != classifierFormat || !some || !also || n&(n-1) != 0 || bias.Elements() != 1 || c.NGram < 1 || c.NGram > 10 || c.Words < 1 || c.Words > 1<<20 {
+	if m["format"] != classifierFormat || !some || !also || n < minBuckets || n&(n-1) != 0 || bias.Elements() != 1 || c.NGram < 1 || c.NGram > 10 || c.Words < 1 || c.Words > 1<<20 {
 		return nil, fmt.Errorf("%s holds no text classifier; train one by hone data classifier", path)
 	}
 	if c.Weights, err = weight.Float32(); err != nil {
@@ -338,7 +341,10 @@ func LoadClassifier(path string) (*TextClassifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Bias = b[0]
+	infinite := func(w float32) bool { return math.IsNaN(float64(w)) || math.IsInf(float64(w), 0) }
+	if c.Bias = b[0]; infinite(c.Bias) || slices.ContainsFunc(c.Weights, infinite) {
+		return nil, fmt.Errorf("%s has weights that are no numbers; train it anew by hone data classifier", path)
+	}
 	if err := json.Unmarshal([]byte(m["report"]), &c.Report); err != nil {
 		return nil, fmt.Errorf("%s: the report of the classifier is damaged: %w", path, err)
 	}

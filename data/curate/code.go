@@ -49,7 +49,7 @@ func (c Code) apply(d *Doc) string {
 	switch {
 	case c.MaxLineLength > 0 && longest > c.MaxLineLength:
 		return "long lines"
-	case c.MaxMeanLine > 0 && share(len(d.Text), lines) > c.MaxMeanLine:
+	case above(share(len(d.Text), lines), c.MaxMeanLine):
 		return "long lines on average"
 	case share(letters, all) < c.MinAlphanumeric:
 		return "few letters"

@@ -107,6 +107,9 @@ func share(a, b int) float64 {
 	return float64(a) / float64(b)
 }
 
+// above reports whether a value breaks an upper bound; one that is 0 does not hold.
+func above(value, most float64) bool { return most > 0 && value > most }
+
 // endsSentence reports whether a line ends as a sentence does.
 func endsSentence(line string) bool {
 	for {

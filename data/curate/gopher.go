@@ -63,15 +63,15 @@ func (c GopherQuality) apply(d *Doc) string {
 		return "too many words"
 	case mean < c.MinWordLength:
 		return "short words"
-	case c.MaxWordLength > 0 && mean > c.MaxWordLength:
+	case above(mean, c.MaxWordLength):
 		return "long words"
-	case c.MaxSymbols > 0 && hashes > c.MaxSymbols:
+	case above(hashes, c.MaxSymbols):
 		return "hash signs"
-	case c.MaxSymbols > 0 && dots > c.MaxSymbols:
+	case above(dots, c.MaxSymbols):
 		return "ellipses"
-	case c.MaxBullets > 0 && bullets > c.MaxBullets:
+	case above(bullets, c.MaxBullets):
 		return "bullet lists"
-	case c.MaxEllipses > 0 && ellipses > c.MaxEllipses:
+	case above(ellipses, c.MaxEllipses):
 		return "lines cut short"
 	case share(letters, n) < c.MinLetters:
 		return "words without letters"
@@ -119,12 +119,12 @@ func (c GopherRepetition) apply(d *Doc) string {
 	total := len(d.Text)
 	elements, characters := repeated(paragraphs(d.Text))
 	d.Score("gopher_repetition.dup_paragraph_chars", share(characters, total))
-	if elements > c.DupParagraphs || share(characters, total) > c.DupParagraphChars {
+	if above(elements, c.DupParagraphs) || above(share(characters, total), c.DupParagraphChars) {
 		return "repeated paragraphs"
 	}
 	elements, characters = repeated(d.Lines())
 	d.Score("gopher_repetition.dup_line_chars", share(characters, total))
-	if elements > c.DupLines || share(characters, total) > c.DupLineChars {
+	if above(elements, c.DupLines) || above(share(characters, total), c.DupLineChars) {
 		return "repeated lines"
 	}
 	p := newPhrases(d.Words())

@@ -28,6 +28,7 @@ type MixConfig struct {
 	Dir         string // folder of the result: part-N.jsonl.zst or .parquet, mixture.json
 	Fingerprint string // of the values and the sources: another one does not go on from what is there
 	Ingredients []Ingredient
+	Skip        []string                   // keys of the kinds of bad input that are passed over: a mix that stopped at such a place goes on with more of them, not with fewer
 	Amount      int64                      // tokens, or bytes where they are not counted, to write; 0: as All says
 	All         bool                       // without an Amount: until every source was read once, the others again; else until the first one ends
 	Tokens      func(text string) int      // counts the tokens of a text; nil: shares are of bytes
@@ -106,6 +107,7 @@ type mixer struct {
 // mixState is what is in the parts that are done.
 type mixState struct {
 	Fingerprint string      `json:"fingerprint"`
+	Skip        []string    `json:"skip,omitempty"`
 	Parts       int         `json:"parts"`
 	Total       Count       `json:"total"`
 	Sources     []mixSource `json:"sources"`
@@ -146,9 +148,15 @@ func newMixer(cfg MixConfig) (*mixer, error) {
 	case m.state.Fingerprint != cfg.Fingerprint:
 		return nil, fmt.Errorf("%s holds the mix of another recipe or of other data; name another folder, or remove this one", cfg.Dir)
 	}
+	for _, key := range m.state.Skip {
+		if !slices.Contains(cfg.Skip, key) {
+			return nil, fmt.Errorf("%s was made with %s=skip; name another folder, or remove this one", cfg.Dir, key)
+		}
+	}
 	if _, err := atomicfile.Clean(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("mix: %w", err)
 	}
+	m.state.Skip = cfg.Skip
 	m.total = m.state.Total
 	for i, ingredient := range cfg.Ingredients {
 		m.sources = append(m.sources, &mixing{Ingredient: ingredient, mixSource: m.state.Sources[i]})
@@ -163,7 +171,7 @@ func (m *mixer) start() error {
 			return fmt.Errorf("%s already holds a corpus (%s); name another folder, or remove this one", m.cfg.Dir, filepath.Base(found[0]))
 		}
 	}
-	m.state.Fingerprint = m.cfg.Fingerprint
+	m.state.Fingerprint, m.state.Skip = m.cfg.Fingerprint, m.cfg.Skip
 	for _, ingredient := range m.cfg.Ingredients {
 		weight, err := ingredient.Weight()
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 type C4 struct {
 	MinSentences     int  `yaml:"min_sentences" doc:"a document keeps at least this many sentences"`
 	MinWords         int  `yaml:"min_words" doc:"a line of fewer words goes"`
-	MaxWordLength    int  `yaml:"max_word_length" doc:"a line with a longer word goes"`
+	MaxWordLength    int  `yaml:"max_word_length" doc:"a line with a word of more characters goes; 0: any length"`
 	Punctuation      bool `yaml:"punctuation" doc:"a line that does not end as a sentence does goes"`
 	RejectCurly      bool `yaml:"reject_curly" doc:"a document with a curly bracket is rejected as code"`
 	RejectLoremIpsum bool `yaml:"reject_lorem_ipsum" doc:"a document with placeholder text is rejected"`
@@ -57,7 +57,7 @@ func (c C4) keeps(line string) bool {
 		return false
 	}
 	for _, w := range words {
-		if c.MaxWordLength > 0 && len(w) > c.MaxWordLength {
+		if c.MaxWordLength > 0 && len(w) > c.MaxWordLength && utf8.RuneCountInString(w) > c.MaxWordLength {
 			return false
 		}
 	}
@@ -128,11 +128,11 @@ func (c FineWeb) apply(d *Doc) string {
 	switch {
 	case punctuation < c.MinPunctuation:
 		return "lines without punctuation"
-	case c.MaxShortLines > 0 && shorts > c.MaxShortLines:
+	case above(shorts, c.MaxShortLines):
 		return "short lines"
-	case c.MaxDupChars > 0 && dup > c.MaxDupChars:
+	case above(dup, c.MaxDupChars):
 		return "repeated lines"
-	case c.MaxNewlines > 0 && newlines > c.MaxNewlines:
+	case above(newlines, c.MaxNewlines):
 		return "more lines than sentences"
 	}
 	return ""

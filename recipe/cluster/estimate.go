@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -120,16 +119,13 @@ func (c *Estimate) Run() (*Estimated, error) {
 }
 
 func (c *Estimate) validate() error {
-	one := func(key, value string, of ...string) error {
-		if slices.Contains(of, value) {
-			return nil
+	for _, choice := range []struct{ key, value, of string }{
+		{"stage", c.Stage, "pretrain, sft, reward, dpo, ppo, grpo"}, {"method", c.Method, "full, lora, qlora, prompt"}, {"recompute", c.Recompute, "auto, none, layers"},
+		{"optimizer", c.Optimizer, "adamw, adamw8bit"}, {"zero", c.ZeRO, "auto, 0, 1, 2, 3"}, {"offload", c.Offload, "none, optimizer, params"},
+	} {
+		if of := strings.Split(choice.of, ", "); !slices.Contains(of, choice.value) {
+			return fmt.Errorf("%s is %q, the nearest is %s; use %s", choice.key, choice.value, plan.Nearest(of, choice.value), choice.of)
 		}
-		return fmt.Errorf("%s is %q, the nearest is %s; use %s", key, value, plan.Nearest(of, value), strings.Join(of, ", "))
-	}
-	if err := errors.Join(one("stage", c.Stage, "pretrain", "sft", "reward", "dpo", "ppo", "grpo"), one("method", c.Method, "full", "lora", "qlora", "prompt"),
-		one("recompute", c.Recompute, "auto", "none", "layers"), one("optimizer", c.Optimizer, "adamw", "adamw8bit"),
-		one("zero", c.ZeRO, "auto", "0", "1", "2", "3"), one("offload", c.Offload, "none", "optimizer", "params")); err != nil {
-		return err
 	}
 	if err := c.Rollout.validate(); err != nil {
 		return err
@@ -146,9 +142,12 @@ func (c *Estimate) validate() error {
 	case !(c.MFU >= 0 && c.MFU <= 1):
 		return fmt.Errorf("mfu is %v; it is a share of the peak, above 0 and at most 1", c.MFU)
 	}
-	for key, v := range map[string]float64{"usd_per_gpu_hour": c.USDPerGPUHour, "max_usd": c.MaxUSD, "max_hours": c.MaxHours} {
-		if !(v >= 0 && v < 1e15) {
-			return fmt.Errorf("%s is %v; it must be at least 0", key, v)
+	for _, limit := range []struct {
+		key   string
+		value float64
+	}{{"usd_per_gpu_hour", c.USDPerGPUHour}, {"max_usd", c.MaxUSD}, {"max_hours", c.MaxHours}} {
+		if !(limit.value >= 0 && limit.value < 1e15) {
+			return fmt.Errorf("%s is %v; it must be at least 0", limit.key, limit.value)
 		}
 	}
 	return nil

@@ -79,20 +79,28 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 	if counter != nil {
 		cfg.Tokens = counter()
 	}
+	for key, policy := range map[string]string{"on_bad_record": c.OnBadRecord, "on_bad_file": c.OnBadFile} {
+		if policy == string(data.SkipBadRecord) {
+			cfg.Skip = append(cfg.Skip, key)
+		}
+	}
+	slices.Sort(cfg.Skip)
 	stats, key := &data.Stats{}, ""
 	for i, path := range c.Data {
 		s := data.Sources{Paths: []string{path}, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
 		in := curate.Ingredient{Name: path, Docs: func() iter.Seq2[data.Document, error] { return s.Documents(stats) }}
 		in.Weight = func() (float64, error) { return c.weight(i, s, cfg.Tokens) }
 		cfg.Ingredients = append(cfg.Ingredients, in)
-		k, err := s.Key()
+		k, err := s.PlaceKey()
 		if err != nil {
 			return nil, nil, err
 		}
 		key += k
 	}
 	all := config.Flatten(c)
-	delete(all, "out")
+	for _, key := range []string{"out", "on_bad_record", "on_bad_file"} { // none changes what was written before a bad place
+		delete(all, key)
+	}
 	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("mix %s %q", key, all)))
 	mixed, err := curate.Mix(ctx, cfg)
 	return mixed, stats, err

@@ -104,9 +104,12 @@ func (s *preferring) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if s.c.LossType != kto {
 		return nil
 	}
-	for of, wrong := range map[*[]judged]*[]judged{&s.records.items: &s.mismatched, &s.records.held: &s.heldWrong} {
+	for _, list := range []struct {
+		of    []judged
+		wrong *[]judged
+	}{{s.records.items, &s.mismatched}, {s.records.held, &s.heldWrong}} {
 		var file *markFile
-		*wrong, file, err = onDisk(r.Folder.Dir, func(add func(judged) error) error { return mismatch(*of, r.Training.SequenceLength, add) })
+		*list.wrong, file, err = onDisk(r.Folder.Dir, func(add func(judged) error) error { return mismatch(list.of, r.Training.SequenceLength, add) })
 		if s.records.files = append(s.records.files, file); err != nil {
 			return err
 		}

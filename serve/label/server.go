@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -220,6 +221,8 @@ func (s *Server) judge(w http.ResponseWriter, r *http.Request) {
 	switch err := s.store.Judge(r.Context(), j); {
 	case errors.Is(err, ErrJudged):
 		http.Error(w, "you have judged this pair already, perhaps in another tab; here is the next one", http.StatusConflict)
+	case errors.Is(err, ErrNoPair):
+		http.Error(w, "there is no such pair; reload the page", http.StatusNotFound)
 	case err != nil:
 		reply(w, nil, err)
 	default:
@@ -267,6 +270,11 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("something stands behind the object")
+		}
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

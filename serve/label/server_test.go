@@ -115,7 +115,7 @@ func TestPageRefuses(t *testing.T) {
 		{"an unknown verdict", "POST", "/api/judge", `{"pair":1,"annotator":"ann","verdict":"best"}`, nil, 400},
 		{"an unknown key", "POST", "/api/judge", `{"pare":1}`, nil, 400},
 		{"broken JSON", "POST", "/api/judge", `{`, nil, 400},
-		{"no such pair", "POST", "/api/judge", `{"pair":7,"annotator":"ann","verdict":"tie"}`, nil, 500},
+		{"no such pair", "POST", "/api/judge", `{"pair":7,"annotator":"ann","verdict":"tie"}`, nil, 404},
 		{"a get that would change", "GET", "/api/judge", "", nil, 404},
 	} {
 		if code, body := v.do(t, c.method, c.path, c.body, c.header); code != c.code {

@@ -56,6 +56,9 @@ type Judgement struct {
 // ErrJudged means that the annotator has judged the pair already, in another tab for instance.
 var ErrJudged = errors.New("this pair is judged already")
 
+// ErrNoPair means that there is no such pair, or one that is not shown.
+var ErrNoPair = errors.New("there is no such pair to judge")
+
 // Store is the SQLite file of pairs and judgements. It may be used by several goroutines.
 type Store struct {
 	db   *sql.DB
@@ -251,7 +254,7 @@ func Left(pair int64, annotator string) Verdict {
 	return B
 }
 
-// Judge keeps a judgement. It fails with ErrJudged when the annotator has judged the pair already.
+// Judge keeps a judgement. It fails with ErrJudged when the annotator has judged the pair already, with ErrNoPair when there is none.
 func (s *Store) Judge(ctx context.Context, j Judgement) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
 		done, err := tx.ExecContext(ctx, `INSERT INTO judgements (pair, annotator, verdict, left_answer, comment, seconds, at)
@@ -271,7 +274,7 @@ func (s *Store) Judge(ctx context.Context, j Judgement) error {
 		if there {
 			return ErrJudged
 		}
-		return fmt.Errorf("there is no pair %d to judge", j.Pair)
+		return fmt.Errorf("pair %d: %w", j.Pair, ErrNoPair)
 	})
 }
 
