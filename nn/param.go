@@ -94,7 +94,9 @@ func Layers(model any) []Layer {
 // walk visits what pointers the tagged fields hold, from the outside in.
 func walk(v reflect.Value, path []string, visit func(path []string, module any)) {
 	switch v.Kind() {
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Interface:
+		walk(v.Elem(), path, visit)
+	case reflect.Pointer:
 		if v.IsNil() {
 			return
 		}
