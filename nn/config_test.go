@@ -25,8 +25,11 @@ func TestReadConfig(t *testing.T) {
 		`{"hidden_size":"8"}`: "config key hidden_size is of the wrong type (string)",
 		`{"hidden_size":8.5}`: "config key hidden_size is of the wrong type (number 8.5)",
 		`[8]`:                 "is no object of keys and values, but of the type array",
-		`{`:                   "read config.json: unexpected end",
-		``:                    "read config.json",
+		`{`:                   "config.json is empty or cut short",
+		``:                    "config.json is empty or cut short",
+		`{"rope_theta": NaN}`: "config key rope_theta has a value that JSON does not have",
+		`{"a": -Infinity}`:    "config key a has a value that JSON does not have",
+		`{"a": 1], "b": 2}`:   "read config.json: invalid character",
 	} {
 		refused(t, text, ReadConfig([]byte(text), &c), want)
 	}
@@ -93,4 +96,33 @@ func TestPositive(t *testing.T) {
 	for key, v := range map[string]int{"vocab_size": 0, "num_hidden_layers": maxModules + 1, "num_local_experts": maxModules + 1, "head_dim": maxHeadDim + 1, "hidden_size": maxSize + 1} {
 		refused(t, key, Positive("fine", 1, key, v), "config key "+key+" is ")
 	}
+}
+
+// TestCheckNumbers: keys that must be above 0 are, at the top and in the groups of rotary positions; what is absent, null or no number is left to its reader.
+func TestCheckNumbers(t *testing.T) {
+	for _, fine := range []string{`{}`, `{"rope_theta":1,"rms_norm_eps":null}`, `{"rope_theta":"many"}`, `{"rope_scaling":{"rope_theta":5,"factor":"x"}}`} {
+		if err := CheckNumbers([]byte(fine)); err != nil {
+			t.Errorf("%s: %v", fine, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"rope_theta":0}`:    "config key rope_theta is 0",
+		`{"rope_theta":1e39}`: "config key rope_theta is 1e+39",
+		`{"rope_parameters":{"full_attention":{"rope_theta":-2}}}`: "rope_parameters: full_attention: config key rope_theta is -2",
+		`[]`: "no object",
+	} {
+		refused(t, text, CheckNumbers([]byte(text)), want)
+	}
+}
+
+// TestEditConfig: what is not set stays as it is written.
+func TestEditConfig(t *testing.T) {
+	got, err := EditConfig([]byte(`{"cap":30.0,"gone":1,"size":8}`), map[string]any{"gone": nil, "size": 16, "new": "x"})
+	if err != nil || strings.Join(strings.Fields(string(got)), "") != `{"cap":30.0,"new":"x","size":16}` {
+		t.Errorf("%s, %v", got, err)
+	}
+	_, err = EditConfig([]byte(`{`), nil)
+	refused(t, "damaged", err, "cut short")
+	_, err = EditConfig([]byte(`{}`), map[string]any{"f": func() {}})
+	refused(t, "no JSON", err, "config key f")
 }
