@@ -24,7 +24,7 @@ type Source interface {
 type Sizes struct {
 	SmallAlign, LargeAlign     int64 // of small and large buffers
 	Large                      int64 // where large begins
-	LargeGap                   int64 // bytes left free behind each large buffer, a multiple of LargeAlign
+	LargeGap                   int64 // bytes left free behind each large buffer where there is room, a multiple of LargeAlign
 	SmallSegment, LargeSegment int64 // reservations, unless a buffer needs more; half as much when there is not so much
 	Limit                      int64 // the most bytes in use from the source; 0 for no limit
 }
@@ -222,10 +222,10 @@ func (m *Arena) newSegment(p *pool, size int64) *segment {
 	}
 }
 
-// take is the smallest free span that holds size bytes, the rest split off.
-// Of equal ones it takes the lowest, so that the top of a segment stays free.
+// take is the smallest free span that holds size bytes, or all of them but the gap, the rest split off: two buffers fit where a
+// larger one was, though that had one gap. Of equal ones it takes the lowest, so that the top of a segment stays free.
 func (p *pool) take(size int64) *Span {
-	i, _ := slices.BinarySearchFunc(p.free, size, func(s *Span, size int64) int {
+	i, _ := slices.BinarySearchFunc(p.free, size-p.gap, func(s *Span, size int64) int {
 		return cmp.Or(cmp.Compare(s.size, size), 1) // the first of those not smaller
 	})
 	if i == len(p.free) {
@@ -233,7 +233,7 @@ func (p *pool) take(size int64) *Span {
 	}
 	s := p.free[i]
 	p.free = slices.Delete(p.free, i, i+1)
-	if s.size == size {
+	if s.size <= size {
 		s.free = false
 		return s
 	}

@@ -70,13 +70,22 @@ func TestGap(t *testing.T) {
 	}
 	m.Free(a)
 	m.Free(b)
-	if got := m.Alloc(2 << 20); got.Base() != a.segment.base {
+	_, _, held := m.Stats()
+	whole := m.Alloc(2<<20 + z.LargeGap) // all that there is, with one gap
+	if whole.Base() != a.segment.base {
 		t.Errorf("freed spans were not used again")
+	}
+	m.Free(whole)
+	first, second := m.Alloc(1<<20), m.Alloc(1<<20+z.LargeGap) // the second one's gap has no room
+	if _, _, now := m.Stats(); now != held || first.Base() == second.Base() {
+		t.Errorf("two spans in place of a larger one take the bytes held from %d to %d", held, now)
 	}
 }
 
 func TestStepsRepeat(t *testing.T) {
-	m := New(&addresses{}, sizes)
+	z := sizes
+	z.LargeGap = z.LargeAlign
+	m := New(&addresses{}, z)
 	var held [3]int64
 	for step := range held {
 		r := rand.New(rand.NewPCG(1, 2)) // every step asks alike
