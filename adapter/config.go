@@ -119,6 +119,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("bias is %q; use none, all or lora_only", c.Bias)
 	case c.TargetModules.IsZero():
 		return errors.New("target_modules is empty; name layers such as q_proj,v_proj or use all-linear")
+	case len(c.LayersToTransform) > 0 && c.TargetModules.Pattern != "" && c.TargetModules.Pattern != AllLinear:
+		return errors.New("target_modules is a regular expression, beside which PEFT takes no numbers of layers; say the layers in the expression, or list names")
 	case c.LoraBias:
 		return errors.New("lora_bias is not supported; leave it false")
 	}

@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -217,6 +218,12 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 			return fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", p.Name, t.Shape, p.Shape)
 		}
 	}
+	if l.tied != nil {
+		known[prefix+outputLayer+".weight"] = true
+		if err := l.checkTied(weights); err != nil {
+			return err
+		}
+	}
 	for _, name := range weights.Names() {
 		if !known[name] {
 			return fmt.Errorf("tensor %s has no place in the model; the adapter is of another model or kind", name)
@@ -226,6 +233,16 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 		t, _ := weights.Tensor(name)
 		return t.Float32()
 	})
+}
+
+// checkTied refuses an embedding that was trained apart from the output layer, which is the same in the base: hone would give both the new one.
+func (l *LoRA) checkTied(weights *safetensors.Archive) error {
+	in, _ := weights.Tensor(l.tied.Name)
+	out, ok := weights.Tensor(prefix + outputLayer + ".weight")
+	if !ok || !bytes.Equal(in.Data, out.Data) {
+		return fmt.Errorf("%s was trained apart from the output layer, and the base has one tensor for both; merge it with PEFT, or train it with hone", l.tied.Name)
+	}
+	return nil
 }
 
 // Save writes the adapter to dir, which it makes, in f32 or bf16; values gives each parameter's numbers. PiSSA's is converted to an
@@ -242,6 +259,9 @@ func (l *LoRA) Save(dir string, dtype device.DType, values func(nn.Named) ([]flo
 		stored = safetensors.BF16
 	}
 	params := l.Params()
+	if l.tied != nil {
+		params = append(params, nn.Named{Name: prefix + outputLayer + ".weight", Param: l.tied.Param})
+	}
 	slices.SortFunc(params, func(a, b nn.Named) int { return strings.Compare(a.Name, b.Name) })
 	var plan []safetensors.Info
 	for _, p := range params {
@@ -253,7 +273,11 @@ func (l *LoRA) Save(dir string, dtype device.DType, values func(nn.Named) ([]flo
 	}
 	defer w.Abort()
 	for _, p := range params {
-		v, err := values(p)
+		of := p
+		if l.tied != nil && p.Param == l.tied.Param {
+			of = *l.tied
+		}
+		v, err := values(of)
 		if err == nil {
 			err = w.WriteFloat32(p.Name, v)
 		}

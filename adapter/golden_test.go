@@ -234,7 +234,11 @@ func TestBad(t *testing.T) {
 		"target_modules selects no layer; the model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj": func(c *adapter.Config) {
 			c.TargetModules = adapter.Modules{Names: []string{"query"}}
 		},
-		"r is 0; it must be at least 1":                              func(c *adapter.Config) { c.R = 0 },
+		"r is 0; it must be at least 1": func(c *adapter.Config) { c.R = 0 },
+		"modules_to_save names lm_head, which is the embedding in this model; name embed_tokens": func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} },
+		"target_modules is a regular expression, beside which PEFT takes no numbers of layers; say the layers in the expression, or list names": func(c *adapter.Config) {
+			c.TargetModules, c.LayersToTransform = adapter.Modules{Pattern: ".*q_proj"}, []int{0}
+		},
 		"modules_to_save names score, which the model does not have": func(c *adapter.Config) { c.ModulesToSave = []string{"score"} },
 	} {
 		c := adapter.Default()

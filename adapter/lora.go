@@ -22,6 +22,7 @@ type LoRA struct {
 	base   nn.Model
 	own    []nn.Named // parameters of the base that are trained, by PEFT's names
 	layers []nn.Layer // those that are adapted, in the order of pairs
+	tied   *nn.Named  // of own: the embedding, where it is the output layer too
 }
 
 // pair is the adapter of one layer.
@@ -112,6 +113,13 @@ func Attach(m Model, c Config) (*LoRA, error) {
 		l.pairs, l.layers = append(l.pairs, p), append(l.layers, layer)
 		l.Config.FanInFanOut = l.Config.FanInFanOut || layer.InFirst()
 	}
+	if c.TargetModules.Pattern == AllLinear && len(c.LayersToTransform) > 0 { // PEFT takes numbers of layers beside names alone
+		var names []string
+		for _, layer := range layers {
+			names = append(names, layer.Name)
+		}
+		l.Config.TargetModules = Modules{Names: endings(names)}
+	}
 	if err := l.thaw(m); err != nil {
 		return nil, err
 	}
@@ -149,7 +157,7 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		}
 	}
 	if len(list) == 0 {
-		return nil, fmt.Errorf("target_modules selects no layer; the model has %s", endings(names))
+		return nil, fmt.Errorf("target_modules selects no layer; the model has %s", strings.Join(endings(names), ", "))
 	}
 	return list, nil
 }
@@ -170,14 +178,14 @@ func (c *Config) transforms(name string) bool {
 }
 
 // endings are the different last parts of names.
-func endings(names []string) string {
+func endings(names []string) []string {
 	var list []string
 	for _, n := range names {
 		if end := n[strings.LastIndexByte(n, '.')+1:]; !slices.Contains(list, end) {
 			list = append(list, end)
 		}
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // thaw lists the parameters of the base that are trained: modules_to_save and biases.
@@ -190,6 +198,7 @@ func (l *LoRA) thaw(m Model) error {
 	if err != nil {
 		return err
 	}
+	output, tied := outputOf(m)
 	for _, p := range m.Params {
 		module, last := split(p.Name)
 		trained := saved[module] || last == "bias" && (l.Config.Bias == "all" || l.Config.Bias == "lora_only" && adapted[module])
@@ -198,10 +207,49 @@ func (l *LoRA) thaw(m Model) error {
 			if adapted[module] { // PEFT wraps an adapted layer
 				module += ".base_layer"
 			}
-			l.own = append(l.own, nn.Named{Name: prefix + module + "." + last, Param: p.Param})
+			if module == output && !tied {
+				module = outputLayer
+			}
+			own := nn.Named{Name: prefix + module + "." + last, Param: p.Param}
+			if l.own = append(l.own, own); module == output && tied && l.Config.TaskType == TaskCausal {
+				l.tied = &own
+			}
 		}
 	}
+	l.nameOutput(output, tied)
 	return nil
+}
+
+// outputLayer is PEFT's name of the layer that gives logits, for it is that of transformers 5, whatever checkpoints call it.
+const outputLayer = "lm_head"
+
+// outputOf is the module that gives logits and whether it is the embedding.
+func outputOf(m Model) (module string, tied bool) {
+	head := m.Head().Weight
+	for _, p := range m.Params {
+		if p.Tensor == head {
+			module, _ = split(p.Name)
+		}
+	}
+	return module, m.Shape().Tied
+}
+
+// nameOutput writes modules_to_save as PEFT needs it: the output layer by its name, and also where it is the embedding, for PEFT would
+// leave it as it was.
+func (l *LoRA) nameOutput(output string, tied bool) {
+	var names []string
+	for _, name := range l.Config.ModulesToSave {
+		if !tied && (name == output || strings.HasSuffix(output, "."+name)) {
+			name = outputLayer
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	if l.tied != nil && !slices.Contains(names, outputLayer) {
+		names = append(names, outputLayer)
+	}
+	l.Config.ModulesToSave = names
 }
 
 // classifiers are the modules that PEFT names in the modules_to_save of every classifier, whether the model has them or not.
@@ -210,15 +258,22 @@ var classifiers = []string{"classifier", "score"}
 // savedModules are the modules of m that names, the ends of theirs, select to be trained in full.
 func savedModules(m Model, names []string, task string) (map[string]bool, error) {
 	saved, found := map[string]bool{}, map[string]bool{}
+	output, tied := outputOf(m)
 	for _, p := range m.Params {
 		module, _ := split(p.Name)
 		for _, name := range names {
-			if module == name || strings.HasSuffix(module, "."+name) {
+			if module == name || strings.HasSuffix(module, "."+name) || module == output && !tied && name == outputLayer {
 				saved[module], found[name] = true, true
 			}
 		}
 	}
 	for _, name := range names {
+		if name == outputLayer && tied && task == TaskCausal {
+			if !saved[output] {
+				return nil, fmt.Errorf("modules_to_save names %s, which is the embedding in this model; name %s", name, output[strings.LastIndexByte(output, '.')+1:])
+			}
+			continue
+		}
 		if !found[name] && !(task == TaskSequence && slices.Contains(classifiers, name)) {
 			return nil, fmt.Errorf("modules_to_save names %s, which the model does not have", name)
 		}

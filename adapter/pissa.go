@@ -184,7 +184,7 @@ func (l *LoRA) converted(values func(nn.Named) ([]float32, error)) (*LoRA, func(
 	for name := range c.AlphaPattern {
 		c.AlphaPattern[name] = grow(c.AlphaPattern[name])
 	}
-	twice := &LoRA{Config: c, own: l.own, layers: l.layers}
+	twice := &LoRA{Config: c, own: l.own, layers: l.layers, tied: l.tied}
 	joined := map[*nn.Param]func() ([]float32, error){}
 	for i, p := range l.pairs {
 		r, in, out := p.A.Shape[0], p.A.Shape[1], p.B.Shape[0]
