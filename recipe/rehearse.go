@@ -98,17 +98,17 @@ func (r *Run) rehearse(ctx context.Context) (*Planned, error) {
 // looked is how many steps' batches a rehearsal looks at to find the largest and the mean.
 const looked = 100
 
-// rehearseSteps counts an iteration of steps, and the memory of the largest of those that were looked at.
-func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
-	stage := r.Stage.(Rehearsed)
-	together, alike := stage.Rehearse(r)
-	p.KVCache = stage.KVCache(r)
-	r.Loop.Evaluate, r.Loop.Every, r.Loop.Checkpoints, r.Loop.Stopping, r.Loop.Metrics = nil, nil, nil, train.EarlyStopping{}, nil
-	base, before := dev.Memory().InUse, dev.Work()
-	dev.ResetPeak()
-	var largest []data.Batch
-	rows, most, steps, at := 0, 0, 0, 0
-	for step := 0; step < r.Training.Steps && steps < looked; step += max(1, r.Training.Steps/looked) {
+// dealt is what a rehearsal has seen of the batches of a run.
+type dealt struct {
+	largest     []data.Batch // of the step with the most rows
+	at          int          // number of that step
+	most        int          // its rows
+	rows, steps int          // of all that were looked at
+}
+
+// look deals out the batches of steps spread over the run. Where steps are not alike, the first of an iteration has what the others learn from.
+func (d *dealt) look(ctx context.Context, r *Run, alike bool) error {
+	for step := 0; step < r.Training.Steps && d.steps < looked; step += max(1, r.Training.Steps/looked) {
 		batches, err := r.Loop.Batches(ctx, step)
 		if err != nil {
 			return err
@@ -117,57 +117,86 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 		for i := range batches {
 			n += batches[i].Rows()
 		}
-		if rows, steps = rows+n, steps+1; n > most {
-			largest, most, at = batches, n, step
+		if d.rows, d.steps = d.rows+n, d.steps+1; n > d.most {
+			d.largest, d.most, d.at = batches, n, step
 		}
-		if !alike { // the first of an iteration has what the others learn from
-			break
+		if !alike {
+			return nil
 		}
 	}
-	mean := float64(rows) / float64(steps)
-	p.Tokens = int64(mean * float64(p.Steps))
-	wrote := dev.Work() // what an iteration begins with, where steps are not alike
-	wrote.Add(before, -1)
-	forward := func() plan.Work {
-		before := dev.Work()
-		r.Tape.Train(0, 0, 0)
-		r.Loop.Objective(r.Tape, largest[0])
-		p.Activations = dev.Memory().InUse - base
-		r.Tape.Reset()
-		work := dev.Work()
-		work.Add(before, -1)
-		return work
-	}
-	first, spared := forward(), plan.Work{}
-	if !alike {
-		spared = forward() // what only the first update may know from the writing
-		spared.Add(first, -1)
-	}
-	before = dev.Work()
-	if alike {
-		wrote = plan.Work{}
-		deal := r.Loop.Batches
-		r.Loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, at) }
-	}
-	r.Loop.Steps = together
-	if _, err := r.Loop.Run(ctx); err != nil {
-		return err
-	}
+	return nil
+}
+
+// mean is the rows of a step.
+func (d *dealt) mean() float64 { return float64(d.rows) / float64(d.steps) }
+
+// workOf is what f asks the device for.
+func workOf(dev *plan.Device, f func() error) (plan.Work, error) {
+	before := dev.Work()
+	err := f()
 	work := dev.Work()
 	work.Add(before, -1)
-	work.Add(spared, -1)
-	p.Work = work
+	return work, err
+}
+
+// rehearseSteps counts an iteration of steps, and the memory of the largest of those that were looked at. Where steps are alike the largest stands
+// for all of them and their work is brought to the mean; where they are not, as in PPO, the iteration is run as it is.
+func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
+	stage := r.Stage.(Rehearsed)
+	together, alike := stage.Rehearse(r)
+	p.KVCache = stage.KVCache(r)
+	r.Loop.Evaluate, r.Loop.Every, r.Loop.Checkpoints, r.Loop.Stopping, r.Loop.Metrics = nil, nil, nil, train.EarlyStopping{}, nil
+	base := dev.Memory().InUse
+	dev.ResetPeak()
+	var seen dealt
+	wrote, err := workOf(dev, func() error { return seen.look(ctx, r, alike) })
+	if err != nil {
+		return err
+	}
+	p.Tokens = int64(seen.mean() * float64(p.Steps))
+	first, spared := r.rehearseForward(dev, p, seen.largest[0], base), plan.Work{}
+	if !alike { // the first pass after answers were written takes results of the writing, which it uses up; the second computes them
+		spared = r.rehearseForward(dev, p, seen.largest[0], base)
+		spared.Add(first, -1)
+	} else {
+		wrote = plan.Work{} // batches were looked at, and nothing was written
+		deal := r.Loop.Batches
+		r.Loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, seen.at) }
+	}
+	r.Loop.Steps = together
+	if p.Work, err = workOf(dev, func() error { _, err := r.Loop.Run(ctx); return err }); err != nil {
+		return err
+	}
+	p.Work.Add(spared, -1)
 	if !alike && r.Training.Steps > together { // the next iteration begins with what all models have by then
 		if _, err := r.Loop.Batches(ctx, together); err != nil {
 			return err
 		}
 	}
 	p.Peak, p.Own, p.Logits, p.Offloaded = dev.Memory().Peak, dev.Own(), dev.Logits(), dev.Stashed()
+	work := p.Work
 	if alike {
-		work = work.Filled(mean / float64(most))
+		work = work.Filled(seen.mean() / float64(seen.most))
 	}
 	p.FLOPs = work.FLOPs()
-	p.perToken = float64(p.FLOPs.Total()) / (mean * float64(together))
+	p.perToken = float64(p.FLOPs.Total()) / (seen.mean() * float64(together))
+	return r.rehearseTime(p, work, wrote, together)
+}
+
+// rehearseForward is the work of a forward pass, and notes what it keeps for the backward pass above base.
+func (r *Run) rehearseForward(dev *plan.Device, p *Planned, b data.Batch, base int64) plan.Work {
+	work, _ := workOf(dev, func() error {
+		r.Tape.Train(0, 0, 0)
+		r.Loop.Objective(r.Tape, b)
+		p.Activations = dev.Memory().InUse - base
+		r.Tape.Reset()
+		return nil
+	})
+	return work
+}
+
+// rehearseTime sets the times of an iteration of so many steps, which do the work together, and of what is written before them.
+func (r *Run) rehearseTime(p *Planned, work, wrote plan.Work, together int) error {
 	took, err := work.TimeBy(r.Env.Meter)
 	if err != nil {
 		return err

@@ -55,16 +55,16 @@ func (c *Pretrain) Open(ctx context.Context, folder recipe.Folder, env recipe.En
 	if bos, ok := tok.BOS(); ok {
 		out.Begin = []int32{bos}
 	}
-	fraction := c.ValidationFraction
-	if len(c.ValidationData) > 0 {
-		fraction = 0
+	stores := c.stores(out, folder, env)
+	if stores.Stats = &out.Stats; len(c.ValidationData) == 0 {
+		stores.Validation = c.ValidationFraction
 	}
-	out.Train, out.Held, err = c.build(ctx, out, folder, env, c.Data, fraction, &out.Stats)
-	if err != nil {
+	if out.Train, out.Held, err = c.build(ctx, c.Data, stores); err != nil {
 		return nil, err
 	}
 	if len(c.ValidationData) > 0 {
-		if out.Held, _, err = c.build(ctx, out, folder, env, c.ValidationData, 0, new(data.Stats)); err != nil {
+		stores.Stats = new(data.Stats)
+		if out.Held, _, err = c.build(ctx, c.ValidationData, stores); err != nil {
 			return nil, errors.Join(err, out.Train.Close())
 		}
 	}
@@ -92,23 +92,42 @@ func (c *Pretrain) sources(paths []string) data.Sources {
 	return data.Sources{Paths: paths, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
 }
 
-// build makes the token stores of some files; stats receives what was read.
-func (c *Pretrain) build(ctx context.Context, o *Corpus, folder recipe.Folder, env recipe.Env, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
-	src := c.sources(paths)
-	key, err := src.Key()
-	if err != nil {
-		return nil, nil, err
-	}
+// stores is how the token stores of a run are made, of whatever files.
+func (c *Pretrain) stores(o *Corpus, folder recipe.Folder, env recipe.Env) data.BuildConfig {
 	var end []int32
 	if eos, ok := o.Tokenizer.EOS(); ok {
 		end = []int32{eos}
 	}
-	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
+	return data.BuildConfig{
 		Dir: folder.Path(tokensName), Fingerprint: o.Tokenizer.Fingerprint(), Vocab: o.Tokenizer.VocabSize(),
 		Encoder: func() data.Encoder { return data.TextEncoder{Tokenizer: o.Tokenizer.NewEncoder()} },
-		Begin:   o.Begin, End: end, Validation: fraction, CutSingle: true, SourceKey: key, Stats: stats, Workers: c.Workers(),
+		Begin:   o.Begin, End: end, CutSingle: true, Workers: c.Workers(),
 		Progress: func(p data.Progress) { env.Progress("tokens", p.Bytes, 0) },
-	})
+	}
+}
+
+// build makes the token stores of some files; stores.Stats receives what was read.
+func (c *Pretrain) build(ctx context.Context, paths []string, stores data.BuildConfig) (train, held *data.Store, err error) {
+	src := c.sources(paths)
+	if stores.SourceKey, err = src.Key(); err != nil {
+		return nil, nil, err
+	}
+	return data.Build(ctx, src.Documents(stores.Stats), stores)
+}
+
+// Text is files of text that a run reads beside its own data: to mix them in, or to measure a loss on them.
+type Text struct {
+	Paths       []string
+	Model       string // folder of the model, whose tokenizer cuts the text
+	OnBadRecord string
+	Validation  float64 // share of the documents that is held out
+}
+
+// Open turns the text into token stores below OUT/tokens.
+func (t Text) Open(ctx context.Context, r *recipe.Run) (*Corpus, error) {
+	c := DefaultPretrain()
+	c.Training, c.Data, c.Model.Dir, c.OnBadRecord, c.ValidationFraction = *r.Training, t.Paths, t.Model, t.OnBadRecord, t.Validation
+	return c.Open(ctx, r.Folder, r.Env)
 }
 
 // tokenizer is the one that is named, that of the model to go on from, or a new one.

@@ -22,9 +22,7 @@ func (s *tuning) openGeneral(ctx context.Context, r *recipe.Run) error {
 	store := (*data.Store)(nil)
 	switch {
 	case len(s.c.Forgetting.Data) > 0:
-		c := DefaultPretrain()
-		c.Data, c.Training, c.Model.Dir, c.OnBadRecord, c.ValidationFraction = s.c.Forgetting.Data, s.c.Training, s.c.Model, s.c.OnBadRecord, 0
-		text, err := c.Open(ctx, r.Folder, r.Env)
+		text, err := Text{Paths: s.c.Forgetting.Data, Model: s.c.Model, OnBadRecord: s.c.OnBadRecord}.Open(ctx, r)
 		if err != nil {
 			return fmt.Errorf("forgetting.data: %w", err)
 		}

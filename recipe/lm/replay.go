@@ -28,9 +28,7 @@ func (s *tuning) openReplay(ctx context.Context, r *recipe.Run) (err error) {
 	if len(paths) == 0 {
 		return nil
 	}
-	c := DefaultPretrain()
-	c.Data, c.Training, c.Model.Dir, c.OnBadRecord, c.ValidationFraction = paths, s.c.Training, s.c.Model, s.c.OnBadRecord, fraction
-	s.replay, err = c.Open(ctx, r.Folder, r.Env)
+	s.replay, err = Text{Paths: paths, Model: s.c.Model, OnBadRecord: s.c.OnBadRecord, Validation: fraction}.Open(ctx, r)
 	return err
 }
 

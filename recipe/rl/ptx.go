@@ -38,9 +38,7 @@ type ptx struct {
 type ptxPart struct{ tokens int }
 
 func (p *ptx) open(ctx context.Context, r *recipe.Run, rollouts *Rollouts) (err error) {
-	c := lm.DefaultPretrain()
-	c.Data, c.Training, c.Model.Dir, c.OnBadRecord, c.ValidationFraction = p.c.Data, *r.Training, rollouts.Model, rollouts.OnBadRecord, 0
-	if p.corpus, err = c.Open(ctx, r.Folder, r.Env); err != nil {
+	if p.corpus, err = (lm.Text{Paths: p.c.Data, Model: rollouts.Model, OnBadRecord: rollouts.OnBadRecord}).Open(ctx, r); err != nil {
 		return err
 	}
 	windows, err := data.NewWindows(p.corpus.Train, r.Training.SequenceLength)
