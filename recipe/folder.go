@@ -51,6 +51,7 @@ func (f Folder) Replace(name string, write func(dir string) error) (err error) {
 			err = errors.Join(err, os.RemoveAll(temp))
 		}
 	}()
+	// Between the two renames below there is a moment without final: a crash in it is mended here, by the next call.
 	if _, err := os.Stat(final); errors.Is(err, os.ErrNotExist) {
 		if err := os.Rename(old, final); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err

@@ -46,7 +46,7 @@ func (o *nextToken) loss(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
 		if err != nil {
 			panic(&tensor.Error{Op: "Loss", Problem: err.Error()})
 		}
-		o.balance += v * float64(b.Supervised()) / float64(b.Tokens)
+		o.balance += v * float64(b.Supervised()) / float64(b.Tokens) // by its share of the tokens, as it counts in the loss
 	}
 	return l.Total
 }

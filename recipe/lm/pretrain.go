@@ -1,4 +1,8 @@
 // Package lm has the recipes that learn to predict the next token: pre-training on text, and supervised fine-tuning on examples.
+//
+// Both turn their sources into token stores below OUT/tokens (corpus.go, sft_sources.go), cut these into windows or packs of sequence_length
+// tokens, and deal them out as a function of the step (data.Mixture). Which tokens are learned is marked in the stores: all of a text,
+// of examples the answers.
 package lm
 
 import (
@@ -31,7 +35,7 @@ type pretraining struct {
 }
 
 func (p *pretraining) Close() error {
-	if p.corpus == nil {
+	if p.corpus == nil { // OpenData failed
 		return nil
 	}
 	return p.corpus.Close()
@@ -49,6 +53,7 @@ func (p *pretraining) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if p.mixture, err = data.NewMixture(r.Training.MixtureConfig(), data.Weighted{Units: windows, Weight: 1}); err != nil || p.corpus.Held == nil {
 		return err
 	}
+	// what a model must beat to have learned anything: counts of tokens and pairs in the first 16 million of the training text
 	p.base, err = data.Baselines(p.corpus.Train, p.corpus.Held, 1<<24, int64(p.c.Eval.MaxTokens))
 	return err
 }

@@ -132,7 +132,7 @@ func (s *tuning) stepsOf(epochs float64) int {
 	for _, e := range s.sources {
 		packs += e.packs.Count()
 	}
-	return max(1, int(math.Ceil(epochs*float64(packs)/s.ours()/float64(perStep))))
+	return max(1, int(math.Ceil(epochs*float64(packs)/s.ours()/float64(perStep)))) // replayed sequences make an epoch longer
 }
 
 func (s *tuning) Config(*recipe.Run) ([]byte, error) { return nil, nil }
@@ -251,7 +251,7 @@ func (s *tuning) Fill() (recipe.Fill, error) {
 	}
 	var batches []data.Batch
 	steps, sum := s.stepsOf(1), 0
-	size := func(b *data.Batch) int { return b.Rows() + b.Supervised() }
+	size := func(b *data.Batch) int { return b.Rows() + b.Supervised() } // the head computes logits of learned tokens alone
 	for step := 0; step < steps; step += max(1, steps/looked) {
 		for _, b := range mixture.Step(step) {
 			batches, sum = append(batches, b), sum+size(&b)

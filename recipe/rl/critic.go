@@ -54,6 +54,7 @@ func (c *critic) open(r *recipe.Run, base *model.Model, dtype device.DType) erro
 		nn.Initialize(c.head.Params(), dev, dtype, r.Training.Seed)
 		return nil
 	}
+	// A model of its own: all its weights where the method trains all, else an adapter on a base, which may be the policy's own in memory.
 	options := model.ScorerOptions{Layout: model.ScoreLayout, Seed: r.Training.Seed}
 	_, err := os.Stat(filepath.Join(c.dir, adapter.ConfigName))
 	started := err == nil // from an adapter
@@ -154,7 +155,7 @@ func (c *critic) forward(p *pass, in recipe.Inputs) *tensor.Tensor {
 	if !c.shared {
 		return values()
 	}
-	return p.tape.Between(c.on, c.off, values)
+	return p.tape.Between(c.on, c.off, values) // also in the backward pass, which may run layers again
 }
 
 // warming tells whether the policy waits for the critic.

@@ -57,7 +57,7 @@ func (w *watch) see(d *Diagnosis, o observation) *finding {
 	case w.First.Entropy == 0:
 		w.First.Entropy = o.Entropy // of the first iteration's updates
 	}
-	if w.NegativeRow++; o.KL > -d.NegativeKL {
+	if w.NegativeRow++; o.KL > -d.NegativeKL { // an estimate may be a little below 0 by chance
 		w.NegativeRow = 0
 	}
 	if d.On == "off" || w.Seen < d.MinIterations {

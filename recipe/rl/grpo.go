@@ -129,6 +129,7 @@ func (g *grpo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 	return map[string]float64{"frac_reward_zero_std": float64(equal*size) / float64(len(rewards))}
 }
 
+// loss is policy [+ beta·KL] [- entropy_coef·entropy]; groupLosses says what makes a mean of it.
 func (g *grpo) loss(s *rolling, x *pass) *tensor.Tensor {
 	kind := groupLosses[g.c.LossType]
 	weights := x.constant(func(a *rollout, _ int) float64 { return kind.weight(g.c, x, a) })

@@ -132,6 +132,7 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 	coefficient := s.state.KL.Coefficient
 	rewards, advantages := make([][]float64, len(answers)), make([][]float64, len(answers))
 	var kl, total, penalty share
+	// r_t = -coefficient·kl_t, and the last token also gets the score of the whole answer
 	for i, a := range answers {
 		rewards[i] = make([]float64, a.tokens())
 		if p.c.KLIn == "reward" {
@@ -164,7 +165,7 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 	if p.c.WhitenAdv {
 		loss.Whiten(advantages, true)
 	}
-	s.state.KL.Update(kl.mean(), len(answers))
+	s.state.KL.Update(kl.mean(), len(answers)) // for the next iteration; this one's rewards have the coefficient of before
 	return metrics
 }
 
@@ -183,6 +184,8 @@ func explained(answers []*rollout) float64 {
 	return 1 - off.M2/returns.M2
 }
 
+// loss is policy + vf_coef·value [+ kl_coef·KL] [- entropy_coef·entropy], each a mean over the tokens of the whole batch; while the critic warms up
+// the value's part alone.
 func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 	perToken := x.perToken()
 	values := s.critic.forward(x, recipe.Inputs{Recompute: s.again})

@@ -1,4 +1,15 @@
 // Package rl has the recipes that learn from rewards on answers which the model writes itself: PPO and the GRPO family.
+//
+// Both are one stage, rolling, with an algorithm that gives advantages and a loss. An iteration, when train.Loop asks for the batches of its first step
+// (rolling.step):
+//
+//	collect: write (generate.Engine) ─► recall (reference, critic) ─► score (rewards) ─► shape ─► advantages   ─► state.Answers
+//	then, each of its steps:  turn ─► dealAnswers ─► objective: forward ─► algorithm.loss
+//
+// So the loop knows nothing of rollouts, and a checkpoint in the midst of an iteration needs the answers and a few counts (rollingState) to go on
+// bit for bit.
+//
+// Letters: M the tokens of the answers of a micro-batch, C channels.
 package rl
 
 import (
@@ -260,13 +271,13 @@ func (s *rolling) SetLoop(r *recipe.Run) (err error) {
 
 // step is the stream of batches: it writes answers when an iteration begins and then deals them out.
 func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
-	per := s.c.updates(s.epochs)
+	per := s.c.updates(s.epochs) // updates of an iteration: epochs × mini-batches
 	iteration, update := step/per, step%per
 	if s.state.Answers == nil || s.state.Iteration != iteration {
 		if err := s.collect(ctx, iteration, step); err != nil {
 			return nil, err
 		}
-	} else if s.c.TargetKL > 0 && s.state.Far.mean() > s.c.TargetKL {
+	} else if s.c.TargetKL > 0 && s.state.Far.mean() > s.c.TargetKL { // by the update before: no further pass is made to know
 		s.state.Stopped = true
 	}
 	if s.state.Stopped {
@@ -290,6 +301,7 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 // turn are the numbers of the answers that an update of an iteration learns from, in its order.
 func (s *rolling) turn(iteration, update int) (list []int) {
 	n, part := s.c.answers(), update%s.c.NumMiniBatches
+	// data.Draw is a permutation of n numbers, another one each n draws: every epoch goes through all answers in an order of its own
 	epoch := iteration*s.epochs + update/s.c.NumMiniBatches
 	for i := part * n / s.c.NumMiniBatches; i < (part+1)*n/s.c.NumMiniBatches; i++ {
 		list = append(list, int(data.Draw(s.t.Seed, int64(n), int64(epoch*n+i))))

@@ -30,7 +30,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	for i := range questions {
 		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
 	}
-	s.keep(iteration, questions)
+	s.keep(iteration, questions) // before writing, which fills it
 	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 		metrics[name] = v
 	}
 	metrics["time/rollout"], metrics["time/scoring"] = wrote, scored
-	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers))
+	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers)) // reads the entropy of the iteration before, which the next line clears
 	s.state.Iteration, s.state.Answers, s.state.Stopped, s.state.Far, s.state.Entropy = iteration, answers, false, share{}, share{}
 	s.last = finite(metrics)
 	return errors.Join(s.tell(train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}), s.diagnose(stop))
@@ -136,6 +136,7 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 	for _, a := range answers {
 		longest = max(longest, len(a.IDs))
 	}
+	// One micro-batch goes through all models before the next: what it holds is freed in between.
 	for _, b := range dealAnswers(answers, max(1, recallRows/longest)) {
 		if s.critic != nil && !s.valuesCome() || s.recallsPolicy() {
 			if err := train.Infer(ctx, s.r.Tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
@@ -151,7 +152,7 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 		}
 		err := s.r.WithoutAdapter(func() error {
 			return train.Infer(ctx, s.r.Tape, func() error {
-				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{})
+				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{}) // not recorded, so it leaves what is kept of the writing alone
 				return p.spread(p.logProbs, func(a *rollout, v []float32) { a.Ref = v })
 			})
 		})
@@ -226,7 +227,7 @@ func (s *rolling) shape(answers []*rollout) {
 	for i, a := range answers {
 		raw[i] = a.Raw
 	}
-	s.state.Scores.Add(raw)
+	s.state.Scores.Add(raw) // over the whole run, so that the scale does not jump with each iteration
 	for _, a := range answers {
 		a.Score = a.Raw
 		if s.c.ScoreScaling {
