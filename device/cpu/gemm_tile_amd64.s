@@ -1889,6 +1889,7 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
+	VPXOR        Y8, Y8, Y8
 	MOVQ         152(DI), DX
 	SUBQ         AX, DX
 	MOVQ         DX, 48(SP)
@@ -1898,14 +1899,15 @@ next:
 	MOVQ         DX, 64(SP)
 
 column:
-	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Y27
+	VFMADD231PS  0(CX), Y27, Y0
 	PREFETCHNTA  0(CX)
-	VBROADCASTSS (BX), Z27
-	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  32(CX), Y27, Y8
 	ADDQ         R12, CX
 	ADDQ         R11, BX
 	DECQ         AX
 	JNZ          column
+	VINSERTF64X4 $1, Y8, Z0, Z0
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -1930,6 +1932,7 @@ stored:
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
 	VPXORQ       Z0, Z0, Z0
+	VPXOR        Y8, Y8, Y8
 	JMP          column
 
 whole:
@@ -1980,6 +1983,8 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
 	MOVQ         152(DI), DX
 	SUBQ         AX, DX
 	MOVQ         DX, 48(SP)
@@ -1989,17 +1994,19 @@ next:
 	MOVQ         DX, 64(SP)
 
 column:
-	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Y27
+	VFMADD231PS  0(CX), Y27, Y0
 	PREFETCHNTA  0(CX)
-	VMOVUPS      64(CX), Z25
+	VFMADD231PS  32(CX), Y27, Y8
+	VFMADD231PS  64(CX), Y27, Y1
 	PREFETCHNTA  64(CX)
-	VBROADCASTSS (BX), Z27
-	VFMADD231PS  Z24, Z27, Z0
-	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  96(CX), Y27, Y9
 	ADDQ         R12, CX
 	ADDQ         R11, BX
 	DECQ         AX
 	JNZ          column
+	VINSERTF64X4 $1, Y8, Z0, Z0
+	VINSERTF64X4 $1, Y9, Z1, Z1
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -2027,6 +2034,8 @@ stored:
 	MOVQ         DX, 64(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
 	JMP          column
 
 whole:
@@ -2079,6 +2088,9 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
 	MOVQ         152(DI), DX
 	SUBQ         AX, DX
 	MOVQ         DX, 48(SP)
@@ -2088,20 +2100,23 @@ next:
 	MOVQ         DX, 64(SP)
 
 column:
-	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Y27
+	VFMADD231PS  0(CX), Y27, Y0
 	PREFETCHNTA  0(CX)
-	VMOVUPS      64(CX), Z25
+	VFMADD231PS  32(CX), Y27, Y8
+	VFMADD231PS  64(CX), Y27, Y1
 	PREFETCHNTA  64(CX)
-	VMOVUPS      128(CX), Z26
+	VFMADD231PS  96(CX), Y27, Y9
+	VFMADD231PS  128(CX), Y27, Y2
 	PREFETCHNTA  128(CX)
-	VBROADCASTSS (BX), Z27
-	VFMADD231PS  Z24, Z27, Z0
-	VFMADD231PS  Z25, Z27, Z1
-	VFMADD231PS  Z26, Z27, Z2
+	VFMADD231PS  160(CX), Y27, Y10
 	ADDQ         R12, CX
 	ADDQ         R11, BX
 	DECQ         AX
 	JNZ          column
+	VINSERTF64X4 $1, Y8, Z0, Z0
+	VINSERTF64X4 $1, Y9, Z1, Z1
+	VINSERTF64X4 $1, Y10, Z2, Z2
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -2132,6 +2147,9 @@ stored:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
 	JMP          column
 
 whole:
@@ -5846,6 +5864,7 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
+	VPXOR        Y8, Y8, Y8
 	MOVQ         152(DI), DX
 	SUBQ         AX, DX
 	MOVQ         DX, 48(SP)
@@ -5855,15 +5874,19 @@ next:
 	MOVQ         DX, 64(SP)
 
 column:
-	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Y27
+	VMOVUPS      0(CX), Y24
+	LONG         $0x20269262
+	WORD         $0xc052 // VDPBF16PS Y24, Y27, Y0
 	PREFETCHNTA  0(CX)
-	VBROADCASTSS (BX), Z27
-	LONG         $0x40269262
-	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	VMOVUPS      32(CX), Y24
+	LONG         $0x20261262
+	WORD         $0xc052 // VDPBF16PS Y24, Y27, Y8
 	ADDQ         R12, CX
 	ADDQ         R11, BX
 	DECQ         AX
 	JNZ          column
+	VINSERTF64X4 $1, Y8, Z0, Z0
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -5899,6 +5922,7 @@ stored:
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
 	VPXORQ       Z0, Z0, Z0
+	VPXOR        Y8, Y8, Y8
 	JMP          column
 
 whole:
@@ -5949,6 +5973,8 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
 	MOVQ         152(DI), DX
 	SUBQ         AX, DX
 	MOVQ         DX, 48(SP)
@@ -5958,19 +5984,27 @@ next:
 	MOVQ         DX, 64(SP)
 
 column:
-	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Y27
+	VMOVUPS      0(CX), Y24
+	LONG         $0x20269262
+	WORD         $0xc052 // VDPBF16PS Y24, Y27, Y0
 	PREFETCHNTA  0(CX)
-	VMOVUPS      64(CX), Z25
+	VMOVUPS      32(CX), Y24
+	LONG         $0x20261262
+	WORD         $0xc052 // VDPBF16PS Y24, Y27, Y8
+	VMOVUPS      64(CX), Y24
+	LONG         $0x20269262
+	WORD         $0xc852 // VDPBF16PS Y24, Y27, Y1
 	PREFETCHNTA  64(CX)
-	VBROADCASTSS (BX), Z27
-	LONG         $0x40269262
-	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
-	LONG         $0x40269262
-	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	VMOVUPS      96(CX), Y24
+	LONG         $0x20261262
+	WORD         $0xc852 // VDPBF16PS Y24, Y27, Y9
 	ADDQ         R12, CX
 	ADDQ         R11, BX
 	DECQ         AX
 	JNZ          column
+	VINSERTF64X4 $1, Y8, Z0, Z0
+	VINSERTF64X4 $1, Y9, Z1, Z1
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -6012,6 +6046,8 @@ stored:
 	MOVQ         DX, 64(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
 	JMP          column
 
 whole:
@@ -6064,6 +6100,9 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
 	MOVQ         152(DI), DX
 	SUBQ         AX, DX
 	MOVQ         DX, 48(SP)
@@ -6073,23 +6112,35 @@ next:
 	MOVQ         DX, 64(SP)
 
 column:
-	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Y27
+	VMOVUPS      0(CX), Y24
+	LONG         $0x20269262
+	WORD         $0xc052 // VDPBF16PS Y24, Y27, Y0
 	PREFETCHNTA  0(CX)
-	VMOVUPS      64(CX), Z25
+	VMOVUPS      32(CX), Y24
+	LONG         $0x20261262
+	WORD         $0xc052 // VDPBF16PS Y24, Y27, Y8
+	VMOVUPS      64(CX), Y24
+	LONG         $0x20269262
+	WORD         $0xc852 // VDPBF16PS Y24, Y27, Y1
 	PREFETCHNTA  64(CX)
-	VMOVUPS      128(CX), Z26
+	VMOVUPS      96(CX), Y24
+	LONG         $0x20261262
+	WORD         $0xc852 // VDPBF16PS Y24, Y27, Y9
+	VMOVUPS      128(CX), Y24
+	LONG         $0x20269262
+	WORD         $0xd052 // VDPBF16PS Y24, Y27, Y2
 	PREFETCHNTA  128(CX)
-	VBROADCASTSS (BX), Z27
-	LONG         $0x40269262
-	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
-	LONG         $0x40269262
-	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
-	LONG         $0x40269262
-	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VMOVUPS      160(CX), Y24
+	LONG         $0x20261262
+	WORD         $0xd052 // VDPBF16PS Y24, Y27, Y10
 	ADDQ         R12, CX
 	ADDQ         R11, BX
 	DECQ         AX
 	JNZ          column
+	VINSERTF64X4 $1, Y8, Z0, Z0
+	VINSERTF64X4 $1, Y9, Z1, Z1
+	VINSERTF64X4 $1, Y10, Z2, Z2
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -6137,6 +6188,9 @@ stored:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
+	VPXOR        Y8, Y8, Y8
+	VPXOR        Y9, Y9, Y9
+	VPXOR        Y10, Y10, Y10
 	JMP          column
 
 whole:

@@ -135,6 +135,9 @@ func (t tile) write() {
 	t.column()
 	t.op("DECQ AX")
 	t.op("JNZ column")
+	if t.halved() {
+		t.join()
+	}
 	t.finish()
 	t.block()
 	t.advance()
@@ -166,6 +169,7 @@ func (t tile) block() {
 		t.op("ADDQ R10, R9")
 	}
 	t.clear()
+	t.clearHalves()
 	t.op("JMP column")
 	t.label("whole")
 }
@@ -205,6 +209,7 @@ func (t tile) begin() {
 	}
 	t.cursors()
 	t.clear()
+	t.clearHalves()
 }
 
 // cursors sets the cursors to a tile.
@@ -279,14 +284,27 @@ func (t tile) out() {
 	t.label("apart")
 }
 
-// column adds the product of one column of A and one row of B. A tile of one row reads B once, which it says of each line, so that the
-// caches do not keep it for later: asking for lines to come made it slower than the machine's own foresight.
+// column adds the product of one column of A and one row of B.
 func (t tile) column() {
+	if t.halved() {
+		t.halfColumn()
+	} else {
+		t.wholeColumn()
+	}
+	t.op("ADDQ R12, CX")
+	t.op("ADDQ R11, BX")
+	if t.r > 3 {
+		t.op("ADDQ R11, R8")
+	}
+	if t.r > 6 {
+		t.op("ADDQ R11, R9")
+	}
+}
+
+func (t tile) wholeColumn() {
 	for v := range t.v {
 		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
-		if off := v * t.bytes(); t.r == 1 && off%64 == 0 {
-			t.op("PREFETCHNTA %d(CX)", off)
-		}
+		t.once(v * t.bytes())
 	}
 	for r := range t.r {
 		t.op("VBROADCASTSS %s, %s", t.aRow(r), t.bcast(r))
@@ -298,13 +316,51 @@ func (t tile) column() {
 			}
 		}
 	}
-	t.op("ADDQ R12, CX")
-	t.op("ADDQ R11, BX")
-	if t.r > 3 {
-		t.op("ADDQ R11, R8")
+}
+
+// halved says that the tile reads B in halves of its vectors. A single row reads B from memory and waits for nothing else: with two
+// loads for a line the core looks half as far ahead of what it waits for and leaves more to its prefetchers, which keep memory busier.
+func (t tile) halved() bool { return t.r == 1 && t.lanes == 16 }
+
+// once says of the line off bytes into a row of B, while it is being read, that the caches need not keep it: a single row reads B
+// once. Asking for lines to come made it slower than the machine's own foresight.
+func (t tile) once(off int) {
+	if t.r == 1 && off%64 == 0 {
+		t.op("PREFETCHNTA %d(CX)", off)
 	}
-	if t.r > 6 {
-		t.op("ADDQ R11, R9")
+}
+
+// half is the register of the sums of the lower or upper half of vector v.
+func (t tile) half(v, upper int) string { return fmt.Sprintf("Y%d", v+8*upper) }
+
+func (t tile) halfColumn() {
+	x := strings.Replace(t.bcast(0), "Z", "Y", 1)
+	t.op("VBROADCASTSS %s, %s", t.aRow(0), x)
+	for i := range 2 * t.v {
+		off, sum := 32*i, t.half(i/2, i%2)
+		if t.bf16 {
+			t.op("VMOVUPS %d(CX), Y24", off)
+			t.dotBF16("Y24", x, sum)
+		} else {
+			t.op("VFMADD231PS %d(CX), %s, %s", off, x, sum)
+		}
+		t.once(off)
+	}
+}
+
+// clearHalves begins new sums of the upper halves.
+func (t tile) clearHalves() {
+	for v := range t.v {
+		if t.halved() {
+			t.op("VPXOR %[1]s, %[1]s, %[1]s", t.half(v, 1))
+		}
+	}
+}
+
+// join makes whole vectors of the sums of halves.
+func (t tile) join() {
+	for v := range t.v {
+		t.op("VINSERTF64X4 $1, %s, %[2]s, %[2]s", t.half(v, 1), t.acc(0, v))
 	}
 }
 
@@ -419,20 +475,23 @@ func (t tile) advance() {
 }
 
 // dotBF16 writes VDPBF16PS b, a, acc: acc += the products of pairs of bf16.
-func (t tile) dotBF16(b, a, acc string) {
-	t.evexBF16(0x52, number(b), number(a), number(acc), fmt.Sprintf("VDPBF16PS %s, %s, %s", b, a, acc))
-}
+func (t tile) dotBF16(b, a, acc string) { t.evexBF16("VDPBF16PS", 0x52, b, a, acc) }
 
 // roundBF16 writes VCVTNEPS2BF16 x, y, which takes numbers below the normal ones for 0, as VDPBF16PS does.
-func (t tile) roundBF16(x, y string) {
-	t.evexBF16(0x72, number(x), 0, number(y), fmt.Sprintf("VCVTNEPS2BF16 %s, %s", x, y))
-}
+func (t tile) roundBF16(x, y string) { t.evexBF16("VCVTNEPS2BF16", 0x72, x, y) }
 
-// evexBF16 writes an instruction of AVX512_BF16.
-func (t tile) evexBF16(op, rm, vvvv, reg int, text string) {
-	long, word := evex.BF16(op, rm, vvvv, reg)
+// evexBF16 writes an instruction of AVX512_BF16 with its two or three registers.
+func (t tile) evexBF16(name string, op int, regs ...string) {
+	rm, reg, vvvv, bits := number(regs[0]), number(regs[len(regs)-1]), 0, 512
+	if len(regs) == 3 {
+		vvvv = number(regs[1])
+	}
+	if regs[0][0] == 'Y' {
+		bits = 256
+	}
+	long, word := evex.BF16(op, rm, vvvv, reg, bits)
 	t.op("%s", long)
-	t.op("%s // %s", word, text)
+	t.op("%s // %s %s", word, name, strings.Join(regs, ", "))
 }
 
 // number is that of a vector register.

@@ -236,7 +236,7 @@ func (s *step) bf16(at string) {
 func (s *step) round(x string, y int) {
 	var rm int
 	fmt.Sscanf(x, "Z%d", &rm)
-	long, word := evex.BF16(0x72, rm, 0, y)
+	long, word := evex.BF16(0x72, rm, 0, y, 512)
 	s.op("%s", long)
 	s.op("%s // VCVTNEPS2BF16 %s, Y%d", word, x, y)
 }
