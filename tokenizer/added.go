@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"bytes"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -77,10 +76,10 @@ func (s *addedSet) find(dst []addedMatch, text []byte, special bool) []addedMatc
 			continue
 		}
 		if tok.LStrip {
-			start = max(done, len(bytes.TrimRightFunc(text[:start], unicode.IsSpace)))
+			start = max(done, len(bytes.TrimRightFunc(text[:start], isWhite)))
 		}
 		if tok.RStrip {
-			end = len(text) - len(bytes.TrimLeftFunc(text[end:], unicode.IsSpace))
+			end = len(text) - len(bytes.TrimLeftFunc(text[end:], isWhite))
 		}
 		if start < done { // the whitespace that the last token took holds this one
 			continue
@@ -101,13 +100,12 @@ func (s *addedSet) longestAt(text []byte) *AddedToken {
 	return nil
 }
 
+// touchesWord reports whether a word character (\w of Unicode's regular expressions) stands before or after text[start:end].
 func touchesWord(text []byte, start, end int) bool {
+	props := unicodeProperties()
 	before, _ := utf8.DecodeLastRune(text[:start])
 	after, _ := utf8.DecodeRune(text[end:])
-	return isWord(before) || isWord(after)
+	return (props.of(before)|props.of(after))&propWord != 0 // the U+FFFD of an end or of invalid bytes is none
 }
 
-// isWord is \w: letters, marks, decimal digits, connectors (Unicode's definition for regular expressions).
-func isWord(r rune) bool {
-	return unicode.IsLetter(r) || unicode.In(r, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic) || r == 0x200C || r == 0x200D
-}
+func isWhite(r rune) bool { return unicodeProperties().of(r)&propWhite != 0 }

@@ -16,6 +16,12 @@ import (
 // readCases reads golden cases; testdata/gen/tokenizer_parts.py wrote them.
 func readCases[T any](t testing.TB, name string) []T {
 	t.Helper()
+	return readGzip[struct{ Cases []T }](t, name).Cases
+}
+
+// readGzip reads a golden file, and puts SentencePiece's usual charsmap where it names it.
+func readGzip[T any](t testing.TB, name string) (file T) {
+	t.Helper()
 	f, err := os.Open("testdata/" + name + ".json.gz")
 	if err != nil {
 		t.Fatal(err)
@@ -32,11 +38,10 @@ func readCases[T any](t testing.TB, name string) []T {
 	if bytes.Contains(data, []byte("NMT_NFKC")) {
 		data = bytes.ReplaceAll(data, []byte("NMT_NFKC"), nmtNFKC(t))
 	}
-	var file struct{ Cases []T }
 	if err := json.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
-	return file.Cases
+	return file
 }
 
 // nmtNFKC is SentencePiece's usual charsmap in base64. It is large, so the golden files hold it once, in the SentencePiece model "unigram".
@@ -74,34 +79,39 @@ func TestPartsEqualTheReference(t *testing.T) {
 	kinds := map[string]int{}
 	for _, c := range readCases[partCase](t, "parts") {
 		kinds[c.Kind]++
-		tok := &Tokenizer{}
-		var err error
-		switch c.Kind {
-		case "normalizer":
-			tok.normalizers, err = buildParts(c.Kind, c.Part, newNormalizer)
-		case "pre_tokenizer":
-			tok.preTokenizers, err = buildParts(c.Kind, c.Part, newPreTokenizer)
-		case "decoder":
-			tok.decodeSteps, err = buildParts(c.Kind, c.Part, newDecodeStep)
-		}
-		if err != nil {
-			t.Errorf("%s: %v", c.Part, err)
-			continue
-		}
-		bad := 0
-		for i := range c.In {
-			if got, want := runPart(t, tok, c.Kind, c.In[i], c.Out[i]); got != want {
-				if bad++; bad <= 3 {
-					t.Errorf("%s %.200s, %s:\n got %s\nwant %s", c.Kind, c.Part, c.In[i], got, want)
-				}
-			}
-		}
-		if bad > 3 {
-			t.Errorf("%s %.200s: %d of %d texts differ", c.Kind, c.Part, bad, len(c.In))
-		}
+		c.check(t)
 	}
 	if kinds["normalizer"] < 20 || kinds["pre_tokenizer"] < 50 || kinds["decoder"] < 15 {
 		t.Errorf("cases are missing: %v", kinds)
+	}
+}
+
+// check runs the component over the texts; it reports the first that differ.
+func (c *partCase) check(t *testing.T) {
+	tok := &Tokenizer{}
+	var err error
+	switch c.Kind {
+	case "normalizer":
+		tok.normalizers, err = buildParts(c.Kind, c.Part, newNormalizer)
+	case "pre_tokenizer":
+		tok.preTokenizers, err = buildParts(c.Kind, c.Part, newPreTokenizer)
+	case "decoder":
+		tok.decodeSteps, err = buildParts(c.Kind, c.Part, newDecodeStep)
+	}
+	if err != nil {
+		t.Errorf("%s: %v", c.Part, err)
+		return
+	}
+	bad := 0
+	for i := range c.In {
+		if got, want := runPart(t, tok, c.Kind, c.In[i], c.Out[i]); got != want {
+			if bad++; bad <= 3 {
+				t.Errorf("%s %.200s, %s:\n got %s\nwant %s", c.Kind, c.Part, c.In[i], got, want)
+			}
+		}
+	}
+	if bad > 3 {
+		t.Errorf("%s %.200s: %d of %d texts differ", c.Kind, c.Part, bad, len(c.In))
 	}
 }
 

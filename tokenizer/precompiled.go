@@ -162,12 +162,20 @@ func (p *precompiled) normalize(e *Encoder, c chunk) chunk {
 	return d.done()
 }
 
-// cluster returns the end of the grapheme cluster at i. It is exact for clusters shorter than 6 bytes; longer ones only need to be long.
+// cluster returns the end of the grapheme cluster at i (Unicode Standard Annex 29). It is exact for clusters shorter than 6 bytes; longer
+// ones only need to be long.
 func (p *precompiled) cluster(text []byte, i int) int {
 	r, size := utf8.DecodeRune(text[i:])
 	i += size
 	if r == '\r' && i < len(text) && text[i] == '\n' {
 		return i + 1
+	}
+	for i < len(text) && prepends(r) {
+		next, size := utf8.DecodeRune(text[i:])
+		if breaksCluster(next) {
+			return i
+		}
+		r, i = next, i+size
 	}
 	if breaksCluster(r) {
 		return i

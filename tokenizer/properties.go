@@ -122,7 +122,16 @@ func (p *properties) script(r rune) uint32 {
 	return scriptOther
 }
 
-// breaksCluster reports whether a grapheme cluster ends after r whatever follows.
+// breaksCluster reports whether a grapheme cluster ends before and after r whatever stands there.
 func breaksCluster(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cf, r) && r != 0x200C && r != 0x200D
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || unicode.Is(unicode.Cf, r) && r != 0x200C && r != 0x200D && !prepends(r)
+}
+
+// prepends reports whether r begins a grapheme cluster that goes on with what follows: signs over numbers, and the repha of some scripts.
+func prepends(r rune) bool {
+	switch r {
+	case 0xD4E, 0x111C2, 0x111C3, 0x1193F, 0x11941, 0x11A3A, 0x11A84, 0x11A85, 0x11A86, 0x11A87, 0x11A88, 0x11A89, 0x11D46, 0x11F02:
+		return true
+	}
+	return unicode.Is(unicode.Prepended_Concatenation_Mark, r)
 }

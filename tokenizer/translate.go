@@ -3,32 +3,15 @@ package tokenizer
 import (
 	"errors"
 	"strings"
-	"sync"
-	"unicode"
 )
 
-// onigWord is \w of the reference's engine (Oniguruma).
-const onigWord = `\p{L}\p{M}\p{N}\p{Pc}`
-
-// onigWordInClass is \w in [...], where that engine does not take Latin-1's fractions and exponents for word characters.
-var onigWordInClass = sync.OnceValue(func() string {
-	var s strings.Builder
-	s.WriteString(`\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}`)
-	span := func(lo, hi, stride rune) {
-		for ; lo <= hi; lo += max(stride, 1) {
-			if lo > unicode.MaxLatin1 {
-				s.WriteRune(lo)
-			}
-		}
-	}
-	for _, r := range unicode.No.R16 {
-		span(rune(r.Lo), rune(r.Hi), rune(r.Stride))
-	}
-	for _, r := range unicode.No.R32 {
-		span(rune(r.Lo), rune(r.Hi), rune(r.Stride))
-	}
-	return s.String()
-})
+// onigWordInClass is \w of the reference's engine (Oniguruma) in [...]: letters, marks, decimal digits, letter-like numbers, connectors, and
+// letters in circles and squares. Alone, \w takes the superscripts and fractions of Latin-1, too; both were read off the engine for every
+// character.
+const (
+	onigWordInClass = "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}Ⓐ-ⓩ\U0001F130-\U0001F149\U0001F150-\U0001F169\U0001F170-\U0001F189"
+	onigWord        = onigWordInClass + "²³¹¼-¾"
+)
 
 // translator spells an Oniguruma expression for regexp2: \w without joiners and fractions, classes in classes taken apart, possessive
 // quantifiers as atomic groups.
@@ -102,7 +85,7 @@ func (t *translator) escape(inClass bool) {
 	}
 	switch c := t.src[t.at+1]; {
 	case c == 'w' && inClass:
-		t.out.WriteString(onigWordInClass())
+		t.out.WriteString(onigWordInClass)
 		t.at += 2
 	case c == 'w':
 		t.out.WriteString("[" + onigWord + "]")
