@@ -48,6 +48,9 @@ func ParsePreference(record []byte) (Preference, error) {
 	if err := json.Unmarshal(record, &fields); err != nil {
 		return Preference{}, fmt.Errorf("the record is no JSON object: %w", err)
 	}
+	if !isNull(fields["completion"]) && !isNull(fields["label"]) && isNull(fields["chosen"]) {
+		return Preference{}, errors.New("this is one answer with a verdict (completion and label) and no preference between two; hone dpo learns from such records with loss_type=kto")
+	}
 	if isNull(fields["chosen"]) || isNull(fields["rejected"]) {
 		return Preference{}, errors.New("a preference needs chosen and rejected, with prompt or as whole transcripts")
 	}

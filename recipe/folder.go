@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"hone/recipe/config"
+	"hone/train"
 )
 
 // Folder is the folder of a run, OUT.
@@ -23,6 +24,9 @@ const (
 	ModelName       = "model"
 	AdapterName     = "adapter"
 )
+
+// Step is that of the newest checkpoint, 0 where there is none.
+func (f Folder) Step() int { return (&train.Checkpoints{Dir: f.Path(checkpointsName)}).Newest() }
 
 // open makes the folder and refuses to overwrite a run.
 func (f Folder) open(resume bool) error {

@@ -370,21 +370,7 @@ func (r *Run) identity() map[string]string {
 // steps and epochs, which only decide where the run ends (and, where the schedule looks at it, the rates from here on).
 func (r *Run) mayDiffer(key string) bool {
 	i, ok := r.Stage.(Ignorer)
-	return differsFreely(key) || r.Training.ignores(key) || ok && i.Ignores(key)
-}
-
-// ignores tells the keys of methods that are not trained by.
-func (c *Training) ignores(key string) bool {
-	_, virtual := promptKinds[c.Method]
-	switch group, _, _ := strings.Cut(key, "."); group {
-	case "lora":
-		return c.Method != "lora" && c.Method != "qlora"
-	case "qlora":
-		return c.Method != "qlora"
-	case "prompt":
-		return !virtual
-	}
-	return false
+	return differsFreely(key) || r.Training.Unused(key) != "" || ok && i.Ignores(key)
 }
 
 func differsFreely(key string) bool {

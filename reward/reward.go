@@ -52,7 +52,7 @@ func Parse(spec string, o Options) (s Source, ok bool, err error) {
 	case "length":
 		n, err := strconv.Atoi(arg)
 		if err != nil || n < 1 {
-			return nil, true, fmt.Errorf("reward length:%s: give a number of tokens, as in length:50", arg)
+			return nil, true, fmt.Errorf("reward %q has no number of tokens above 0; write length:50", spec)
 		}
 		return rule(func(a Answer) float64 { return -min(math.Abs(float64(a.Tokens)/float64(n)-1), 1) }), true, nil
 	case "format":

@@ -45,6 +45,9 @@ func TestRules(t *testing.T) {
 			t.Errorf("%s of %+v is %v, want %v, %v", c.spec, c.answer, got, c.want, err)
 		}
 	}
+	if _, _, err := Parse("length:", Options{}); err == nil || !strings.Contains(err.Error(), `reward "length:" has no number of tokens`) {
+		t.Errorf("length without a number: %v", err)
+	}
 	for _, bad := range []string{"length:", "length:-1", "format:(", "program:", "program:/does/not/exist", "program:" + t.TempDir()} {
 		if _, ok, err := Parse(bad, Options{}); !ok || err == nil {
 			t.Errorf("%s was taken", bad)

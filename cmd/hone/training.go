@@ -53,6 +53,10 @@ func (t training) command(a *app) *cobra.Command {
 			if err := resolveModels(c); err != nil {
 				return err
 			}
+			untouched, _ := t.defaults()
+			for _, note := range unused(c, untouched) {
+				fmt.Fprintln(a.err, "note:", note)
+			}
 			if dry {
 				return a.dryRun(cmd.Context(), c.(planner), shared)
 			}
@@ -134,9 +138,21 @@ func keys(c any) string {
 	return b.String()
 }
 
+// unused says which keys of a recipe are not as by default and change nothing.
+func unused(c, defaults trainer) (notes []string) {
+	before, now := config.Flatten(defaults), config.Flatten(c)
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if with := c.Unused(key); with != "" && now[key] != before[key] {
+			notes = append(notes, fmt.Sprintf("%s has no effect with %s", key, with))
+		}
+	}
+	return notes
+}
+
 // trainer is a recipe of training.
 type trainer interface {
 	Models() []*string
+	Unused(key string) string
 	Validate() error
 	Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error)
 }

@@ -175,6 +175,11 @@ func (c *Pretrain) trainedTokenizer(ctx context.Context, folder recipe.Folder, e
 	if err != nil {
 		return nil, err
 	}
+	if c.Resume && folder.Step() > 0 { // the tokenizer of a run stays that of its checkpoints
+		if old, err := tokenizer.Load(dir); err == nil && old.Fingerprint() != tok.Fingerprint() {
+			return nil, fmt.Errorf("the run in %s has a tokenizer that was trained on other data or with other keys of tokenizer; go on with the same, or begin anew in another folder", folder.Dir)
+		}
+	}
 	if err := errors.Join(os.RemoveAll(filepath.Join(dir, marker)), tok.Save(dir)); err != nil {
 		return nil, err
 	}

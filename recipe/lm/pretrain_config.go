@@ -91,3 +91,15 @@ func (t *Tokenizer) Short() string { return "" }
 // Models points at the keys that name folders of models and are set, so that a caller may put in their place the folders
 // that shorter names stand for.
 func (c *Pretrain) Models() []*string { return config.Given(&c.Model.Dir) }
+
+// Unused is that of the keys all recipes have and of tokenizers that are not to be trained.
+func (c *Pretrain) Unused(key string) string {
+	switch {
+	case key != "tokenizer.vocab_size" && key != "tokenizer.pattern":
+	case c.Tokenizer.Path != "":
+		return "tokenizer.path=" + c.Tokenizer.Path
+	case c.Model.Dir != "":
+		return "model=" + c.Model.Dir
+	}
+	return c.Training.Unused(key)
+}

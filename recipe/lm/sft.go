@@ -179,7 +179,7 @@ func (s *tuning) Measures() []string {
 func (s *tuning) Ignores(key string) bool {
 	switch {
 	case key == "data_weights" || key == "data_temperature":
-		return !s.c.mixes()
+		return s.c.Unused(key) != ""
 	case key == "replay.data": // judged by its contents
 		return s.replay != nil
 	case key == "replay.ratio":

@@ -92,6 +92,10 @@ func (c *SFT) validateInput() error {
 		return fmt.Errorf("replay.self_tokens is %d; it must be at least 1", c.Replay.SelfTokens)
 	case (len(c.Replay.Data) > 0 || c.Replay.Self) && !(c.Replay.Ratio > 0 && c.Replay.Ratio < 1):
 		return fmt.Errorf("replay.ratio is %v; it must be above 0 and below 1", c.Replay.Ratio)
+	case len(c.Replay.Data) == 0 && !c.Replay.Self && c.Replay.Ratio != DefaultSFT().Replay.Ratio:
+		return errors.New("replay.ratio is set, but there is nothing to mix in; name texts by replay.data, or set replay.self=true")
+	case !c.Replay.Self && c.Replay.SelfTokens != DefaultSFT().Replay.SelfTokens:
+		return errors.New("replay.self_tokens is set, but replay.self is not; set replay.self=true, or leave it out")
 	case c.Steps == 0 && !(c.Epochs > 0):
 		return fmt.Errorf("epochs is %v; set it above 0, or set steps", c.Epochs)
 	}
@@ -118,3 +122,16 @@ func (c *SFT) validateExamples() error {
 
 // Models is as of Pretrain.
 func (c *SFT) Models() []*string { return config.Given(&c.Model) }
+
+// Unused is that of the keys all recipes have and of sources that are not mixed.
+func (c *SFT) Unused(key string) string {
+	switch {
+	case (key == "data_weights" || key == "data_temperature") && !c.mixes():
+		return "a single entry of data"
+	case key == "validation_fraction" && len(c.ValidationData) > 0:
+		return "validation_data"
+	case key == "epochs":
+		return c.UnusedEpochs()
+	}
+	return c.Training.Unused(key)
+}

@@ -23,7 +23,7 @@ func TestSFTResumeIgnores(t *testing.T) {
 	if err := run("steps=2"); err != nil {
 		t.Fatal(err)
 	}
-	err := run("steps=4", "resume=true", "lora.r=2", "lora.dropout=0.5", "qlora.bits=8", "prompt.num_virtual_tokens=3", "replay.ratio=0.3", "replay.self_tokens=5",
+	err := run("steps=4", "resume=true", "lora.r=2", "lora.dropout=0.5", "qlora.bits=8", "prompt.num_virtual_tokens=3",
 		"data_temperature=2", "epochs=3")
 	if err != nil {
 		t.Errorf("keys of other methods: %v", err)

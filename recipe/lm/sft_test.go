@@ -194,6 +194,8 @@ func TestSFTBadInput(t *testing.T) {
 		{talk, nil, "x.jsonl:1: the example is a conversation and the model has no chat template; set chat_template=zephyr"},
 		{talk + talk, []string{"chat_template=no-such"}, `chat template "no-such" is unknown`},
 		{`{"prompt":"p","completion":"c"}`, []string{"lora.target_modules=query", "method=lora"}, "no linear layer of the model is called; did you mean"},
+		{`{"prompt":"p","completion":"c"}`, []string{"replay.ratio=0.2"}, "replay.ratio is set, but there is nothing to mix in"},
+		{`{"prompt":"p","completion":"c"}`, []string{"replay.self_tokens=9"}, "replay.self_tokens is set, but replay.self is not"},
 		{`{"prompt":"p","completion":"c"}`, []string{"method=half"}, `method is "half"; use full, lora, qlora`},
 		{`{"prompt":"p","completion":"c"}`, []string{"lora.rank_pattern=q_proj", "method=lora"}, "write MODULE:NUMBER"},
 		{`{"prompt":"` + strings.Repeat("one and two ", 100) + `","completion":"c"}`, nil, "no example is left to learn from"},

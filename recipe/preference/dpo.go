@@ -361,3 +361,12 @@ func (c *DPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error)
 	own.Resume = false
 	return own.run(env).Rehearse(ctx, "dpo", env)
 }
+
+// Unused is that of the keys all recipes have and of other losses.
+func (c *DPO) Unused(key string) string {
+	of := map[string]string{"simpo_gamma": "simpo", "desirable_weight": kto, "undesirable_weight": kto}[key]
+	if of != "" && of != c.LossType {
+		return "loss_type=" + c.LossType
+	}
+	return c.unused(key, &c.Training)
+}

@@ -382,3 +382,14 @@ func (s *judgements) lent() *judgements {
 
 // Models is as of Pretrain.
 func (c *Preferences) Models() []*string { return config.Given(&c.Model) }
+
+// unused is Unused of the keys that both recipes have.
+func (p *Preferences) unused(key string, t *recipe.Training) string {
+	switch {
+	case key == "validation_fraction" && len(p.ValidationData) > 0:
+		return "validation_data"
+	case key == "epochs":
+		return t.UnusedEpochs()
+	}
+	return t.Unused(key)
+}

@@ -227,3 +227,6 @@ func (c *Reward) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, err
 	own.Resume = false
 	return own.run(env).Rehearse(ctx, "reward", env)
 }
+
+// Unused is that of the keys all recipes have.
+func (c *Reward) Unused(key string) string { return c.unused(key, &c.Training) }

@@ -163,6 +163,7 @@ func TestBadPreferences(t *testing.T) {
 		"chosen and rejected are equal": `{"prompt":"a","chosen":"b","rejected":"b"}`,
 		"an answer is empty":            `{"prompt":"a","chosen":"b","rejected":""}`,
 		"needs chosen and rejected":     `{"prompt":"a","completion":"b"}`,
+		"loss_type=kto":                 `{"prompt":"a","completion":"b","label":true}`,
 	} {
 		path := filepath.Join(t.TempDir(), "bad.jsonl")
 		if err := os.WriteFile(path, []byte(good+record+"\n"), 0o666); err != nil {

@@ -171,3 +171,11 @@ func (c *GRPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error
 	own.Resume = false
 	return own.run(env).Rehearse(ctx, "grpo", env)
 }
+
+// Unused is that of the keys all recipes have and of a divergence that does not count.
+func (c *GRPO) Unused(key string) string {
+	if key == "kl_estimator" && c.Beta == 0 {
+		return "beta=0"
+	}
+	return c.unused(key, &c.Training)
+}

@@ -230,3 +230,14 @@ func (c *PPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error)
 func (c *PPO) Models() []*string {
 	return append(c.Rollouts.Models(), config.Given(&c.Critic.Model)...)
 }
+
+// Unused is that of the keys all recipes have and of parts that are off.
+func (c *PPO) Unused(key string) string {
+	switch {
+	case key == "kl_horizon" && c.KLTarget == 0:
+		return "kl_target=0"
+	case key == "ptx.coef" && !c.PTX.used():
+		return "ptx.data not set"
+	}
+	return c.unused(key, &c.Training)
+}

@@ -215,3 +215,19 @@ func (c *Rollouts) Models() []*string {
 	}
 	return models
 }
+
+// unused is Unused of the keys that both recipes have.
+func (c *Rollouts) unused(key string, t *recipe.Training) string {
+	programs := slices.ContainsFunc(c.Reward, func(spec string) bool { return strings.HasPrefix(spec, "program:") })
+	switch {
+	case key == "iterations":
+		return t.UnusedEpochs()
+	case (key == "reward_timeout" || key == "reward_retries") && !programs:
+		return "a reward that is no program"
+	case key == "use_score_norm" && !c.ScoreScaling:
+		return "use_score_scaling=false"
+	case strings.HasPrefix(key, "diagnosis.") && key != "diagnosis.on" && c.Diagnosis.On == "off":
+		return "diagnosis.on=off"
+	}
+	return t.Unused(key)
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"hone/recipe/config"
+)
+
+// TestUnusedKeys: keys that change nothing beside others are said, and the same keys are not where they count.
+func TestUnusedKeys(t *testing.T) {
+	for _, c := range []struct{ stage, args, want string }{
+		{"sft", "lora.r=4 qlora.bits=8 prompt.num_virtual_tokens=3", "lora.r has no effect with method=full|prompt.num_virtual_tokens has no effect with method=full|qlora.bits has no effect with method=full"},
+		{"sft", "method=qlora lora.r=4 qlora.bits=8", ""},
+		{"sft", "method=prefix prompt.num_virtual_tokens=3 prompt.encoder_hidden_size=8", "prompt.encoder_hidden_size has no effect with method=prefix"},
+		{"sft", "method=prefix prompt.projection=true prompt.encoder_hidden_size=8", ""},
+		{"sft", "method=ptuning prompt.init=text prompt.init_text=x", "prompt.init has no effect with method=ptuning|prompt.init_text has no effect with method=ptuning"},
+		{"sft", "epochs=2", ""},
+		{"sft", "epochs=2 steps=10", "epochs has no effect with steps=10"},
+		{"sft", "data=a data_weights=1", "data_weights has no effect with a single entry of data"},
+		{"sft", "data=a,b data_weights=1,2", ""},
+		{"sft", "validation_data=v validation_fraction=0.2", "validation_fraction has no effect with validation_data"},
+		{"pretrain", "schedule.decay_steps=5 schedule.min_lr_ratio=0.1", "schedule.decay_steps has no effect with schedule.name=constant|schedule.min_lr_ratio has no effect with schedule.name=constant"},
+		{"pretrain", "schedule.name=inverse_sqrt schedule.min_lr_ratio=0.1", ""},
+		{"pretrain", "schedule.name=wsd schedule.decay_steps=5", ""},
+		{"pretrain", "optimizer.max_skips=2 samples.max_tokens=3 early_stopping.patience=9", "early_stopping.patience has no effect with early_stopping.metric not set|optimizer.max_skips has no effect with optimizer.on_nonfinite=stop|samples.max_tokens has no effect with samples.every=0"},
+		{"pretrain", "optimizer.on_nonfinite=skip optimizer.max_skips=2 samples.every=5 samples.max_tokens=3 early_stopping.metric=loss early_stopping.patience=9", ""},
+		{"pretrain", "tokenizer.path=tok tokenizer.vocab_size=999", "tokenizer.vocab_size has no effect with tokenizer.path=tok"},
+		{"reward", "epochs=3 steps=4", "epochs has no effect with steps=4"},
+		{"dpo", "simpo_gamma=1 desirable_weight=2", "desirable_weight has no effect with loss_type=sigmoid|simpo_gamma has no effect with loss_type=sigmoid"},
+		{"dpo", "loss_type=kto desirable_weight=2", ""},
+		{"dpo", "loss_type=simpo simpo_gamma=1", ""},
+		{"ppo", "kl_horizon=5 ptx.coef=2 reward=gofmt reward_timeout=3", "kl_horizon has no effect with kl_target=0|ptx.coef has no effect with ptx.data not set|reward_timeout has no effect with a reward that is no program"},
+		{"ppo", "kl_target=1 kl_horizon=5 ptx.data=x ptx.coef=2 reward=program:true reward_timeout=3", ""},
+		{"grpo", "kl_estimator=k1 iterations=3 steps=9 diagnosis.on=off diagnosis.max_kl=3", "diagnosis.max_kl has no effect with diagnosis.on=off|iterations has no effect with steps=9|kl_estimator has no effect with beta=0"},
+		{"grpo", "beta=0.1 kl_estimator=k1 iterations=3 diagnosis.max_kl=3", ""},
+	} {
+		stage := trainings()[c.stage]
+		r, _ := stage.defaults()
+		if err := config.Load(r, "", strings.Fields(c.args)); err != nil {
+			t.Fatal(err)
+		}
+		defaults, _ := stage.defaults()
+		if got := strings.Join(unused(r, defaults), "|"); got != c.want {
+			t.Errorf("hone %s %s:\ngot  %s\nwant %s", c.stage, c.args, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package recipe
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hone/adapter"
+)
+
+// Unused says with which other key's value a key changes nothing, such as "method=full" for lora.r; "" where it may.
+func (c *Training) Unused(key string) string {
+	group, name, _ := strings.Cut(key, ".")
+	with := "" // what the answer is unless the key is in use
+	inUse := true
+	switch group {
+	case "lora", "qlora", "prompt":
+		with, inUse = "method="+c.Method, c.usesMethodKey(group, name)
+	case "early_stopping":
+		with, inUse = "early_stopping.metric not set", name == "metric" || c.EarlyStopping.Metric != ""
+	case "samples":
+		with, inUse = "samples.every=0", name == "every" || c.Samples.Every > 0
+	case "schedule":
+		decays := slices.Contains([]string{"linear", "cosine", "wsd"}, c.Schedule.Name)
+		with = "schedule.name=" + c.Schedule.Name
+		inUse = decays || name != "decay_steps" && (name != "min_lr_ratio" || c.Schedule.Name != "constant")
+	case "optimizer":
+		with, inUse = "optimizer.on_nonfinite="+c.Optimizer.OnNonFinite, name != "max_skips" || c.Optimizer.OnNonFinite == "skip"
+	}
+	if inUse {
+		return ""
+	}
+	return with
+}
+
+// usesMethodKey tells whether the method has the key group.name.
+func (c *Training) usesMethodKey(group, name string) bool {
+	kind := promptKinds[c.Method]
+	switch group {
+	case "lora":
+		return c.Method == "lora" || c.Method == "qlora"
+	case "qlora":
+		return c.Method == "qlora"
+	}
+	switch name {
+	case "init", "init_text":
+		return kind == adapter.PromptTuning
+	case "projection":
+		return kind == adapter.PrefixTuning
+	case "encoder_hidden_size":
+		return kind == adapter.PTuning || kind == adapter.PrefixTuning && c.Prompt.Projection
+	}
+	return kind != ""
+}
+
+// UnusedEpochs is Unused of a key that counts epochs or iterations, which only say how many steps there are.
+func (c *Training) UnusedEpochs() string {
+	if c.Steps > 0 {
+		return fmt.Sprintf("steps=%d", c.Steps)
+	}
+	return ""
+}
