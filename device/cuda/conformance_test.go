@@ -3,8 +3,11 @@
 package cuda
 
 import (
+	"errors"
+	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -38,6 +41,9 @@ func openCard(t *testing.T) *Device {
 		o.Cache = filepath.Join(dir, "hone", "kernels") // the program's: compiling takes longer than the tests
 	}
 	compileOnce.Do(func() { compileAll(t, o) })
+	if *allSpeak {
+		o.Cache = speakingCache
+	}
 	d, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +52,14 @@ func openCard(t *testing.T) *Device {
 }
 
 var compileOnce sync.Once
+
+// allSpeak is for racecheck, which does not see that a thread speaks for its warp: each speaks for itself.
+var allSpeak = flag.Bool("all-speak", false, "kernels in which every thread tells that it has read a tile, from a cache of their own")
+
+// speaking is a file of kernels in which every thread speaks for itself.
+func speaking(file string) string {
+	return strings.Replace(source(file), "constexpr int SPEAKS = WARP;", "constexpr int SPEAKS = 1;", 1)
+}
 
 // compileAll puts all kernels into the cache, side by side, before tests that run side by side would each compile what they share.
 func compileAll(t *testing.T, o Options) {
@@ -57,7 +71,11 @@ func compileAll(t *testing.T, o Options) {
 	var all sync.WaitGroup
 	for _, file := range filesFor(n.info.arch) {
 		all.Go(func() {
-			if _, err := n.code(file); err != nil {
+			code, err := n.code(file)
+			if err == nil && *allSpeak {
+				err = n.keepSpeaking(file, code)
+			}
+			if err != nil {
 				t.Error(err)
 			}
 		})
@@ -66,4 +84,17 @@ func compileAll(t *testing.T, o Options) {
 	if err := n.close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// speakingCache has the kernels of allSpeak.
+var speakingCache = filepath.Join(os.TempDir(), "hone-kernels-all-speak")
+
+// keepSpeaking puts a file of kernels, which is compiled to code, there, compiled anew where every thread is to speak for itself.
+func (n *nvidia) keepSpeaking(file string, code []byte) (err error) {
+	if text := speaking(file); text != source(file) {
+		if code, _, err = n.compiler.compileFor(n.info.arch, file, text); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.MkdirAll(speakingCache, 0o755), os.WriteFile(filepath.Join(speakingCache, cacheName(file, source(file), n.info.arch, n.compiler.version)), code, 0o644))
 }

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"strings"
 	"testing"
 
 	"hone/device"
@@ -62,6 +63,15 @@ func TestTarget(t *testing.T) {
 		}
 		if n != want {
 			t.Errorf("%d files of warpgroups for sm_%d, want %d", n, arch, want)
+		}
+	}
+}
+
+// TestEveryThreadSpeaks: what racecheck runs is not what training runs.
+func TestEveryThreadSpeaks(t *testing.T) {
+	for _, file := range filesFor(hopperArch) {
+		if warpgroups := strings.HasPrefix(file, "hopper"); (speaking(file) != source(file)) != warpgroups {
+			t.Errorf("%s differs where every thread speaks: %v", file, !warpgroups)
 		}
 	}
 }

@@ -92,6 +92,14 @@ func sizesFor(t []device.DType) []int {
 	return slices.Concat(small, large)
 }
 
+// sizesOf is sizesFor the i-th of operations that differ in what they compute alone: with -short the first has all sizes.
+func sizesOf(i int, t []device.DType) []int {
+	if testing.Short() && i > 0 {
+		return []int{63, 1025}
+	}
+	return sizesFor(t)
+}
+
 // sample is all of a list of shapes, with -short every third and the last.
 func sample[S any](all []S) []S {
 	if !testing.Short() {

@@ -184,15 +184,17 @@ func (p *pair) binaryNaN(name string, op device.BinaryOp) {
 }
 
 func testGated(p *pair) {
+	gates := 0
 	for _, u := range unaryOps {
 		if !u.gate {
 			continue
 		}
 		p.eachTypes(2, func(types string, t []device.DType) {
-			for _, n := range sizesFor(t) {
+			for _, n := range sizesOf(gates, t) {
 				p.gated(label("Gated %s %d%s", u.name, n, types), u.op, n, t)
 			}
 		})
+		gates++
 	}
 }
 

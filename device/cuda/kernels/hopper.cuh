@@ -10,7 +10,8 @@
 #include "tiles.cuh"
 #include "warpgroup.cuh"
 
-constexpr int GROUP = 128; // threads of a warpgroup, which has 64 rows
+constexpr int GROUP = 128;   // threads of a warpgroup, which has 64 rows
+constexpr int SPEAKS = WARP; // of so many threads one tells the warpgroup that copies that they have read a tile
 
 // Registers of a thread that multiplies, in a block of so many warpgroups that do, and of one that copies.
 __device__ constexpr int multiplying(int groups) { return groups == 2 ? 232 : groups == 3 ? 160 : 112; }
@@ -91,7 +92,7 @@ template <int TILES> struct Ring {
 };
 template <int TILES> __device__ __forceinline__ void begin(Ring<TILES> &ring, int groups) {
 	if (threadIdx.x == 0)
-		for (int i = 0; i < 2 * TILES; i++) meeting_begin(ring.full[0] + i, GROUP), meeting_begin(ring.empty[0] + i, groups * GROUP / WARP);
+		for (int i = 0; i < 2 * TILES; i++) meeting_begin(ring.full[0] + i, GROUP), meeting_begin(ring.empty[0] + i, groups * GROUP / SPEAKS);
 	__syncthreads();
 }
 
@@ -132,7 +133,7 @@ template <int TILES, class Copy> __device__ __forceinline__ void supply(Ring<TIL
 // release says that this warp needs a matrix no more.
 __device__ __forceinline__ void release(u64 *empty) {
 	__syncwarp();
-	if (threadIdx.x % WARP == 0) meeting_arrive(empty);
+	if (threadIdx.x % SPEAKS == 0) meeting_arrive(empty);
 }
 
 // pass_over releases tiles that a warpgroup does not need, once they are there.
