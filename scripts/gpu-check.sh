@@ -134,8 +134,8 @@ kernels() {
 	fi
 }
 
-# Parts of the suite that run side by side under each of NVIDIA's tools, which take long: together they have all files of kernels. A part is some
-# thousand calls at most. Threads of the first have nothing in common, so it is not for racecheck.
+# Parts of the suite that run side by side under each of NVIDIA's tools, which take long: together they have all files of kernels. A part is 2,500
+# launches at most. Threads of the first part share no memory, so it is not for racecheck.
 readonly sanitized=(
 	'TestConformance$/^Gated$'
 	'TestConformance$/^(Copy2D|Dropout|Rope|Embedding|PutRows|Reduce|ColumnSum)$'
