@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"hone/plan"
+	"hone/recipe"
+	"hone/recipe/config"
+	"hone/recipe/lm"
+	"hone/recipe/preference"
+	"hone/recipe/rl"
+)
+
+// planned is an estimate with the job of it.
+func planned(t *testing.T, keys ...string) (*Estimate, *Estimated, plan.Job, []string) {
+	t.Helper()
+	c := DefaultEstimate()
+	if err := config.Load(&c, "", keys); err != nil {
+		t.Fatalf("%v: %v", keys, err)
+	}
+	e, err := c.Run()
+	if err != nil {
+		t.Fatalf("%v: %v", keys, err)
+	}
+	job, list, err := c.Job(e)
+	if err != nil {
+		t.Fatalf("%v: %v", keys, err)
+	}
+	return &c, e, job, list
+}
+
+// stageRecipe is the recipe of a stage and what all have in it.
+func stageRecipe(stage string) (c interface{ Validate() error }, shared *recipe.Training) {
+	switch stage {
+	case "pretrain":
+		c := lm.DefaultPretrain()
+		return &c, &c.Training
+	case "sft":
+		c := lm.DefaultSFT()
+		return &c, &c.Training
+	case "reward":
+		c := preference.DefaultReward()
+		return &c, &c.Training
+	case "dpo":
+		c := preference.DefaultDPO()
+		return &c, &c.Training
+	case "ppo":
+		c := rl.DefaultPPO()
+		return &c, &c.Training
+	}
+	g := rl.DefaultGRPO()
+	return &g, &g.Training
+}
+
+// TestJobIsARecipe: the keys of a job of every stage are those of its recipe, which takes them, and its steps see the planned tokens, no more
+// than a step's too many.
+func TestJobIsARecipe(t *testing.T) {
+	for _, keys := range []string{
+		"stage=pretrain model=gpt2-124m gpus=2", "stage=pretrain model=mistral-7b gpus=8", "stage=sft method=lora", "stage=sft method=prompt num_virtual_tokens=7",
+		"stage=reward optimizer=adamw8bit", "stage=dpo method=qlora r=32", "stage=dpo offload=optimizer gpus=4", "stage=ppo rollout.critic=separate rollout.epochs=2 gpus=8 rollout.max_completion_length=32",
+		"stage=grpo rollout.reward=rule launch.reward=go_parser gpus=8 rollout.max_completion_length=32",
+	} {
+		all := append([]string{"model=gpt2-355m", "tokens=20M", "gpu=h100"}, strings.Fields(keys)...)
+		if strings.Contains(keys, "model=") {
+			all = all[1:]
+		}
+		c, e, job, list := planned(t, all...)
+		r, shared := stageRecipe(c.Stage)
+		if err := config.Override(r, list); err != nil {
+			t.Errorf("%s: %v", keys, err)
+			continue
+		}
+		shared.Device = "cpu"
+		if err := r.Validate(); err != nil {
+			t.Errorf("%s: %v", keys, err)
+		}
+		if shared.Out != job.Out || shared.Method != c.Method || shared.DType != "bf16" || shared.BatchSize != e.BatchSize || shared.SequenceLength != e.SequenceLength ||
+			shared.Optimizer.Name != c.Optimizer || shared.Optimizer.Paged != (c.Offload != "none") || shared.LoRA.R != c.R || shared.Prompt.NumVirtualTokens != c.VirtualTokens {
+			t.Errorf("%s: the recipe is %+v", keys, shared)
+		}
+		flat := config.Flatten(r)
+		perStep := float64(e.TokensPerStep * shared.GradientAccumulationSteps)
+		steps, _ := strconv.ParseFloat(flat["steps"], 64)
+		if c.writes() {
+			number := func(key string) float64 { v, _ := strconv.ParseFloat(flat[key], 64); return v }
+			perStep, steps = number("prompts_per_iteration")*number("num_generations")*float64(e.SequenceLength), number("iterations")
+			if want := "max_completion_length"; flat[want] != fmt.Sprint(c.Rollout.MaxCompletionLength) || flat["prompts"] != "data" {
+				t.Errorf("%s: %s is %s, prompts %s", keys, want, flat[want], flat["prompts"])
+			}
+		}
+		if seen := steps * perStep; seen < e.Tokens || seen >= e.Tokens+perStep {
+			t.Errorf("%s: %v steps of %v tokens see %v of %v", keys, steps, perStep, seen, e.Tokens)
+		}
+	}
+}
+
+// TestJobSizes: machines are whole, a session is as long as allowed, what is off the card is in the host's memory, and the disk holds what is written.
+func TestJobSizes(t *testing.T) {
+	base := []string{"model=llama-3-8b", "stage=sft", "tokens=100M", "gpu=h100"}
+	job := func(more ...string) (plan.Job, *Estimated) {
+		_, e, j, _ := planned(t, append(slices.Clone(base), more...)...)
+		return j, e
+	}
+	for gpus, want := range map[int][2]int{1: {1, 1}, 4: {1, 4}, 8: {1, 8}, 16: {2, 8}, 12: {2, 6}} { // of the reference's machines of 8
+		if j, _ := job(fmt.Sprint("gpus=", gpus), "method=lora"); j.Machines != want[0] || j.GPUs != want[1] || j.Result != recipe.AdapterName || j.Provider != "" {
+			t.Errorf("%d GPUs are %d machines of %d, result %s, provider %q", gpus, j.Machines, j.GPUs, j.Result, j.Provider)
+		}
+	}
+	full, e := job("gpus=8", "provider=aws", "spot=true")
+	if full.Provider != "aws" || !full.Spot || full.Result != recipe.ModelName || full.Name != "hone-sft-llama-3-8b" || full.Out != "runs/hone-sft-llama-3-8b" {
+		t.Errorf("%+v", full)
+	}
+	if want := int(math.Ceil(60 * max(0.5, 1.25*e.Hours+0.25))); full.LimitMinutes != want {
+		t.Errorf("a session of %d minutes for %.2f hours, want %d", full.LimitMinutes, e.Hours, want)
+	}
+	if short, _ := job("gpus=8", "launch.max_hours=0.5"); short.LimitMinutes != 30 {
+		t.Errorf("a session of %d minutes, half an hour is allowed", short.LimitMinutes)
+	}
+	paged, pe := job("gpus=8", "offload=optimizer")
+	if want := 8*12 + int(math.Ceil(float64(pe.Memory.Host)*8/(1<<30))); paged.HostGiB != want || paged.HostGiB <= full.HostGiB || pe.Memory.Host == 0 {
+		t.Errorf("%d GiB on the host, %d with the optimizer there, want %d", full.HostGiB, paged.HostGiB, want)
+	}
+	if n := float64(e.Parameters); full.DiskGiB < int(2*14*n/(1<<30)) {
+		t.Errorf("a disk of %d GiB holds no two checkpoints of %.0f parameters", full.DiskGiB, n)
+	}
+	if own, _ := job("gpus=8", "launch.disk_gib=77", "launch.name=My Run_1"); own.DiskGiB != 77 || own.Name != "my-run-1" {
+		t.Errorf("%d GiB of disk for %s", own.DiskGiB, own.Name)
+	}
+}
+
+// TestAssumptionsAreLines: they are comments of job files, whatever a folder is called.
+func TestAssumptionsAreLines(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a\nrm -rf\rb")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Skipf("this file system has no such names: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(shapes["gpt2-124m"]), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	c := DefaultEstimate()
+	c.Model, c.Stage, c.Tokens, c.GPU, c.GPUs = dir, "sft", "1M", "h100", "1"
+	e, err := c.Run()
+	if err != nil {
+		t.Fatal(err)
+	}
+	job, _, err := c.Job(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range job.Assumptions {
+		if strings.ContainsAny(line, "\n\r") {
+			t.Errorf("%q is not a line", line)
+		}
+	}
+}
+
+func TestLaunchRefuses(t *testing.T) {
+	for keys, want := range map[string]string{
+		"launch.max_hours=0.4":                      "launch.max_hours is 0.4; it must be from 0.5 to 8760",
+		"launch.max_hours=9000":                     "launch.max_hours is 9000",
+		"launch.disk_gib=-1":                        "launch.disk_gib is -1",
+		"launch.out=":                               "launch.out is empty",
+		"launch.partition=a\tb":                     "one of them has a space",
+		"launch.name=***":                           `launch.name is "***"; it needs a letter or a digit`,
+		"gpus=16 stage=pretrain model=mixtral-8x7b": "mixtral-8x7b is a mixtral; go on from a folder with launch.model=DIR",
+		"gpu=rtx4090 gpus=1 stage=sft tokens=1M":    "does not fit on 1 rtx4090, so no job is written; change one of: ",
+	} {
+		c := DefaultEstimate()
+		c.Model, c.GPU, c.GPUs = "llama-3-8b", "h100", "8"
+		if err := config.Load(&c, "", strings.Split(keys, " ")); err != nil {
+			t.Fatal(keys, err)
+		}
+		e, err := c.Run()
+		if err != nil {
+			t.Fatal(keys, err)
+		}
+		if _, _, err := c.Job(e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error %v, want %q", keys, err, want)
+		}
+	}
+}
+
+// TestDNSLabel: any text makes a label of DNS or nothing, and a label stays what it is.
+func TestDNSLabel(t *testing.T) {
+	label := regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
+	r := rand.New(rand.NewPCG(1, 2))
+	signs := []rune("abzAZ09-_. /ä人\n")
+	for range 2000 {
+		text := make([]rune, r.IntN(60))
+		for i := range text {
+			text[i] = signs[r.IntN(len(signs))]
+		}
+		got := dnsLabel(string(text))
+		if got != "" && !label.MatchString(got) || dnsLabel(got) != got || (got == "") != !strings.ContainsAny(string(text[:min(40, len(text))]), "abzAZ09") {
+			t.Fatalf("%q becomes %q", string(text), got)
+		}
+	}
+}
+
+func TestWeightsFolder(t *testing.T) {
+	for name, want := range map[string]string{"Llama-3-8B": "models/llama-3-8b", "7B": "models/7b", "1.3B": "models/1-3b", "runs/sft/model": "runs/sft/model", "/data/m": "/data/m"} {
+		if got := weightsFolder(name); got != want {
+			t.Errorf("the weights of %s are in %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestMoneyAndCounts(t *testing.T) {
+	for usd, want := range map[float64]string{0: "0.00", 0.005: "0.01", 99.994: "99.99", 100: "100", 999.6: "1,000", 12345: "12,345", 1234567.4: "1,234,567"} {
+		if got := Money(usd); got != want {
+			t.Errorf("%v dollars are %s, want %s", usd, got, want)
+		}
+	}
+	for text, want := range map[string]float64{"7B": 7e9, " 1.5t ": 1.5e12, "300e9": 3e11, "2K": 2000, "10m": 1e7, "0": 0, "-3": -3} {
+		if got, err := parseCount(text); err != nil || got != want {
+			t.Errorf("%q is %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "B", "seven", "1e400", "1e12T", "nan", "inf", "7BB"} {
+		if got, err := parseCount(text); err == nil {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}
