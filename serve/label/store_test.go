@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -197,5 +198,90 @@ func TestExport(t *testing.T) {
 	}
 	if got := strings.TrimSpace(out.String()); got != strings.Join(want, "\n") {
 		t.Errorf("export:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+// TestTwoProgramsOneStore: what one adds the other sees, and neither loses a verdict while both write.
+func TestTwoProgramsOneStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l.sqlite")
+	var stores [2]*Store
+	for i := range stores {
+		s, err := Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		stores[i] = s
+	}
+	fill(t, stores[0], 10)
+	var wg sync.WaitGroup
+	for i, s := range stores {
+		wg.Go(func() {
+			for pair := range int64(10) {
+				if err := s.Judge(context.Background(), Judgement{Pair: pair + 1, Annotator: fmt.Sprint("person ", i), Verdict: A, Left: B}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, s := range stores {
+		if all, err := s.Judgements(t.Context()); err != nil || len(all) != 20 {
+			t.Errorf("%d verdicts of 20, %v", len(all), err)
+		}
+	}
+}
+
+// TestStoreRefuses: files that are no store, and verdicts that no page sends.
+func TestStoreRefuses(t *testing.T) {
+	dir := t.TempDir()
+	text, other := filepath.Join(dir, "text.sqlite"), filepath.Join(dir, "missing", "l.sqlite")
+	if err := os.WriteFile(text, []byte(strings.Repeat("no database, but long enough to look at. ", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{text, dir, other} {
+		if s, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, error %v", path, s, err)
+		}
+	}
+	s := openStore(t)
+	fill(t, s, 1)
+	for _, j := range []Judgement{{Pair: 1, Annotator: "ann", Verdict: "best", Left: A}, {Pair: 1, Annotator: "ann", Verdict: A, Left: Tie}, {Pair: 1, Annotator: "ann"}} {
+		if err := s.Judge(t.Context(), j); err == nil || errors.Is(err, ErrJudged) || errors.Is(err, ErrNoPair) {
+			t.Errorf("%+v: error %v", j, err)
+		}
+	}
+	for _, pair := range []int64{0, 2, -1} {
+		if err := s.Judge(t.Context(), Judgement{Pair: pair, Annotator: "ann", Verdict: A, Left: A}); !errors.Is(err, ErrNoPair) {
+			t.Errorf("pair %d: error %v", pair, err)
+		}
+	}
+	if all, err := s.Judgements(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("kept %+v, %v", all, err)
+	}
+}
+
+// TestAnswersComeInOrder: prompts wait in the order in which they were added, a few at a time; a pair is its prompt and both answers.
+func TestAnswersComeInOrder(t *testing.T) {
+	s := openStore(t)
+	if n, err := s.AddPrompts(t.Context(), []json.RawMessage{prompt("c"), prompt("a"), prompt("b"), prompt("a")}); err != nil || n != 3 {
+		t.Fatalf("%d prompts, %v", n, err)
+	}
+	todo, err := s.Unanswered(t.Context(), 2)
+	if err != nil || len(todo) != 2 || string(todo[0].Prompt) != `"c"` || string(todo[1].Prompt) != `"a"` {
+		t.Fatalf("%v, %v", todo, err)
+	}
+	todo[0].Answers, todo[1].Answers = [2]Answer{{"x", "one"}, {"y", "two"}}, [2]Answer{{"same", ""}, {" same", ""}}
+	if err := s.SetAnswers(t.Context(), todo); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := s.Unanswered(t.Context(), 9)
+	p, nextErr := s.Next(t.Context(), "ann")
+	if err := errors.Join(err, nextErr); err != nil || len(rest) != 1 || string(rest[0].Prompt) != `"b"` || p == nil || p.Answers != todo[0].Answers {
+		t.Errorf("%v wait, next is %+v, %v", rest, p, err)
+	}
+	pair := func(a, b string) Pair { return Pair{Prompt: prompt("c"), Answers: [2]Answer{{Text: a}, {Text: b}}} }
+	if n, err := s.AddPairs(t.Context(), []Pair{pair("x", "y"), pair("y", "x"), pair("x", "y")}); err != nil || n != 2 {
+		t.Errorf("%d pairs are new, %v", n, err)
 	}
 }
