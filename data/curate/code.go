@@ -10,7 +10,7 @@ import (
 // Bounds that are 0 do not hold.
 type Code struct {
 	RejectGenerated bool    `yaml:"reject_generated" doc:"files that say in their first lines that a program wrote them"`
-	MaxLineLength   int     `yaml:"max_line_length" doc:"a file with a longer line is rejected as data or minified"`
+	MaxLineLength   int     `yaml:"max_line_length" doc:"a file with a line of more bytes, without its end, is rejected as data or minified"`
 	MaxMeanLine     float64 `yaml:"max_mean_line" doc:"mean bytes per line, likewise"`
 	MinAlphanumeric float64 `yaml:"min_alphanumeric" doc:"share of characters that are letters or digits"`
 	StripLicense    bool    `yaml:"strip_license" doc:"take a licence or copyright notice at the top away"`
@@ -31,11 +31,12 @@ func (c Code) apply(d *Doc) string {
 	if c.RejectGenerated && generated.MatchString(d.Text[:min(len(d.Text), 2000)]) {
 		return "generated"
 	}
-	longest, lines := 0, 0
+	longest, sum, lines := 0, 0, 0
 	for line := range strings.Lines(d.Text) {
-		longest = max(longest, len(line))
-		lines++
+		n := len(strings.TrimRight(line, "\r\n"))
+		longest, sum, lines = max(longest, n), sum+n, lines+1
 	}
+	mean := share(sum, lines)
 	letters, all := 0, 0
 	for _, r := range d.Text {
 		all++
@@ -44,12 +45,12 @@ func (c Code) apply(d *Doc) string {
 		}
 	}
 	d.Score("code.longest_line", float64(longest))
-	d.Score("code.mean_line", share(len(d.Text), lines))
+	d.Score("code.mean_line", mean)
 	d.Score("code.alphanumeric", share(letters, all))
 	switch {
 	case c.MaxLineLength > 0 && longest > c.MaxLineLength:
 		return "long lines"
-	case above(share(len(d.Text), lines), c.MaxMeanLine):
+	case above(mean, c.MaxMeanLine):
 		return "long lines on average"
 	case share(letters, all) < c.MinAlphanumeric:
 		return "few letters"
