@@ -99,6 +99,10 @@ const (
 	Log
 	Square
 	LogSigmoid
+
+	// UnaryOps is the number of functions: devices check by it, and tests go through all of them, so that one that is new and missing
+	// somewhere fails there.
+	UnaryOps
 )
 
 // BinaryOp names an elementwise function of two arguments.
@@ -112,6 +116,8 @@ const (
 	Div
 	Max
 	Min
+
+	BinaryOps // the number of functions, as UnaryOps is
 )
 
 // ReduceOp names a reduction of a whole buffer to one number.

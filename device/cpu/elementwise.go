@@ -36,7 +36,7 @@ func fillOf[T uint8 | uint16 | int32](s []T, v T) {
 
 // Unary computes y = op(x).
 func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
-	if op > device.LogSigmoid {
+	if op >= device.UnaryOps {
 		panic(badOp("unary", uint8(op)))
 	}
 	n := y.Len
@@ -76,7 +76,7 @@ func (d *Device) copyBF16(y, x device.Buffer) {
 
 // UnaryGrad computes dx (+)= op'(x)·dy.
 func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool) {
-	if op > device.LogSigmoid {
+	if op >= device.UnaryOps {
 		panic(badOp("unary", uint8(op)))
 	}
 	n := dx.Len
@@ -104,7 +104,7 @@ func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool)
 
 // UnaryBoth computes y = op(x) and dy = op'(x)·dy.
 func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
-	if op > device.LogSigmoid {
+	if op >= device.UnaryOps {
 		panic(badOp("unary", uint8(op)))
 	}
 	n := y.Len
@@ -126,7 +126,7 @@ func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
 
 // Binary computes y = a op b.
 func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
-	if op > device.Min {
+	if op >= device.BinaryOps {
 		panic(badOp("binary", uint8(op)))
 	}
 	n := y.Len
@@ -173,7 +173,7 @@ func (d *Device) Scale(y device.Buffer, a float32) {
 
 // Gated computes y = act(gate)·up.
 func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
-	if act > device.LogSigmoid {
+	if act >= device.UnaryOps {
 		panic(badOp("unary", uint8(act)))
 	}
 	n := y.Len
@@ -194,7 +194,7 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 
 // GatedGrad computes dgate = act'(gate)·up·dy and dup = act(gate)·dy.
 func (d *Device) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy device.Buffer) {
-	if act > device.LogSigmoid {
+	if act >= device.UnaryOps {
 		panic(badOp("unary", uint8(act)))
 	}
 	n := dgate.Len
@@ -217,7 +217,7 @@ func (d *Device) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy device.B
 
 // GatedBoth computes y = act(gate)·up, dgate = act'(gate)·up·dy and dy = act(gate)·dy.
 func (d *Device) GatedBoth(act device.UnaryOp, y, dgate, dy, gate, up device.Buffer) {
-	if act > device.LogSigmoid {
+	if act >= device.UnaryOps {
 		panic(badOp("unary", uint8(act)))
 	}
 	n := y.Len

@@ -153,7 +153,7 @@ func unaryTolerance(op device.UnaryOp) (rel, abs float64) {
 
 func unaryOps() []device.UnaryOp {
 	var ops []device.UnaryOp
-	for op := device.Identity; op <= device.LogSigmoid; op++ {
+	for op := device.Identity; op < device.UnaryOps; op++ {
 		ops = append(ops, op)
 	}
 	return ops

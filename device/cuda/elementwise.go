@@ -59,7 +59,7 @@ func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
 }
 
 func checkUnary(op device.UnaryOp) {
-	if op > device.LogSigmoid {
+	if op >= device.UnaryOps {
 		panic(badOp("unary", uint8(op)))
 	}
 }
@@ -89,7 +89,7 @@ type binaryArgs struct {
 
 // Binary computes y = a op b.
 func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
-	if op > device.Min {
+	if op >= device.BinaryOps {
 		panic(badOp("binary", uint8(op)))
 	}
 	args := binaryArgs{y: viewOf(y), a: floatsOf("Binary", a, y.Len), b: floatsOf("Binary", b, y.Len), n: int64(y.Len), op: int32(op)}

@@ -57,6 +57,9 @@ func (p *pair) arguments(op device.UnaryOp, n int, t device.DType) operand {
 }
 
 func testUnary(p *pair) {
+	if len(unaryOps) != int(device.UnaryOps) {
+		p.Fatalf("the suite has %d unary functions and package device %d: add what is new to unaryOps", len(unaryOps), device.UnaryOps)
+	}
 	for _, u := range unaryOps {
 		p.eachTypes(2, func(types string, t []device.DType) {
 			for _, n := range sizesFor(t) {
@@ -128,6 +131,9 @@ func testBinary(p *pair) {
 		name string
 		op   device.BinaryOp
 	}{{"add", device.Add}, {"sub", device.Sub}, {"mul", device.Mul}, {"div", device.Div}, {"max", device.Max}, {"min", device.Min}}
+	if len(ops) != int(device.BinaryOps) {
+		p.Fatalf("the suite has %d binary functions and package device %d: add what is new to ops", len(ops), device.BinaryOps)
+	}
 	p.eachTypes(3, func(types string, t []device.DType) {
 		for _, o := range ops {
 			for _, n := range sizesFor(t) {
