@@ -1,7 +1,9 @@
 package model
 
 import (
+	"encoding/json"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -29,6 +31,33 @@ func goldenModels() []string {
 }
 
 func goldenDir(name string) string { return filepath.Join("..", "testdata", "golden", name) }
+
+// TestArchitecturesAreWhole: each has numbers of the reference implementation, and the name of its class there, by which other programs open
+// what is saved.
+func TestArchitecturesAreWhole(t *testing.T) {
+	seen := map[string]bool{}
+	for _, name := range golden {
+		text, err := os.ReadFile(filepath.Join(goldenDir(name), "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c struct {
+			Type string `json:"model_type"`
+		}
+		if err := json.Unmarshal(text, &c); err != nil {
+			t.Fatal(err)
+		}
+		seen[c.Type] = true
+	}
+	for name := range architectures {
+		if !seen[name] {
+			t.Errorf("%s has no golden folder; add it to testdata/gen/models.py", name)
+		}
+		if classes[name] == "" {
+			t.Errorf("%s has no class in transformers; add it to classes", name)
+		}
+	}
+}
 
 // devices are those on which a model must give the reference implementation's numbers.
 func devices(t *testing.T) map[string]device.Device {
