@@ -72,58 +72,54 @@ func (p *pool) gemm(products ...*gemmArgs) {
 	}
 	p.mu.Lock()
 	p.gemms = slices.Grow(p.gemms[:0], len(products))[:len(products)]
-	tasks := 0
+	tasks, bytes, reads := 0, 0, true
 	for i, g := range products {
 		job := &p.gemms[i]
 		job.gemmArgs, job.plus = *g, &job.added
 		if g.M > 0 && g.N > 0 {
 			job.plan(p.gemmKernels, p.threads)
-			tasks += job.tasks
+			tasks, bytes = tasks+job.tasks, bytes+g.B.n*g.B.size()
+		}
+		reads = reads && job.reads()
+	}
+	p.staged = p.gemmTask
+	if reads && tasks > 1 {
+		p.ahead.follow(p.gemms)
+		p.shares.deal(tasks)
+		p.staged, tasks = p.shareTask, p.threads
+		if bytes < fewBytes/8 {
+			tasks = 1 // not worth a second worker
 		}
 	}
-	p.deal(tasks)
-	p.staged = p.gemmTask
 	p.dispatch(tasks)
 	p.staged = nil
 	clear(p.gemms) // keep no memory alive
 	p.mu.Unlock()
 }
 
-// runGemmTask runs a task of the products: one of a worker's own parts of them, where they are dealt out.
+// runGemmTask runs a task of the products.
 func (p *pool) runGemmTask(worker, task int) {
-	owner, owners := 0, 1
-	if each := p.shares.each; each > 0 {
-		t := p.shares.take(worker)
-		owner, task, owners = t/each, t%each, p.threads
-	}
 	for i := range p.gemms {
 		job := &p.gemms[i]
-		own := job.tasks / owners
-		if task < own {
-			job.task(owner*own+task, p.gemmScratch[worker])
+		if task < job.tasks {
+			job.task(task, 1, p.gemmScratch[worker])
 			return
 		}
-		task -= own
+		task -= job.tasks
 	}
 }
 
-// deal gives each worker tasks of its own where the products read weights for few rows.
-func (p *pool) deal(tasks int) {
-	each := 0
-	if tasks > 1 {
-		each = tasks / p.threads
-	}
-	for i := range p.gemms {
-		job := &p.gemms[i]
-		few := (job.few != nil || job.stream) && job.Batch == 1
-		if few {
-			p.ahead.follow(&job.gemmPlan)
-		}
-		if !few || job.tasks%p.threads != 0 {
-			each = 0
+// runShares runs tasks of products that read weights until none is left.
+func (p *pool) runShares(worker, _ int) {
+	for lo, hi := p.shares.take(worker); lo < hi; lo, hi = p.shares.take(worker) {
+		for i := range p.gemms {
+			job := &p.gemms[i]
+			if first := max(lo, 0); first < min(hi, job.tasks) {
+				job.task(first, min(hi, job.tasks)-first, p.gemmScratch[worker])
+			}
+			lo, hi = lo-job.tasks, hi-job.tasks
 		}
 	}
-	p.shares.deal(each)
 }
 
 // check fills in defaults. It panics with the shapes when an operand does not fit.

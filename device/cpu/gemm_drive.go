@@ -38,13 +38,17 @@ type gemmBlock struct {
 	rounds     bool           // the sums of a stripe go to a bf16 C next; where a tile multiplies pairs, by itself
 }
 
-// task computes task t.
-func (p *gemmPlan) task(t int, s *gemmScratch) {
+// task computes n tasks from t on: one, or some of a product that reads its weight, whose tasks stand side by side.
+func (p *gemmPlan) task(t, n int, s *gemmScratch) {
 	perProduct := p.mTasks * p.nTasks
 	product, t := t/perProduct, t%perProduct
 	b := gemmBlock{gemmPlan: p, s: s}
 	b.i, b.m = partOf(t%p.mTasks, p.mTasks, p.M, p.mStep)
 	b.j, b.n = partOf(t/p.mTasks, p.nTasks, p.N, p.nStep)
+	if n > 1 {
+		last, width := partOf(t+n-1, p.nTasks, p.N, p.nStep)
+		b.n = last + width - b.j
+	}
 	b.offA, b.offB = product*p.StrideA, product*p.StrideB
 	b.offC = product*p.StrideC + b.i*p.LDC + b.j
 	b.c, b.ldc = p.C.at(b.offC), p.LDC*4

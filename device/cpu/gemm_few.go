@@ -15,7 +15,7 @@ const (
 	fewMax = 2
 	// fewUnits divides the units of k in a row of B.
 	fewUnits = 8
-	// fewBytes is about the least that a task reads of B, where that is worth a second worker.
+	// fewBytes is about the least that a task reads of B in runs, and eight times what is worth a second worker.
 	fewBytes = 256 << 10
 	// fewStays is how much of B stays in the second cache from one stripe of A to the next.
 	fewStays = 128 << 10
@@ -41,15 +41,10 @@ func (p *gemmPlan) fewKernels() []tileFunc {
 	return nil
 }
 
-// cutFew sets the sizes of the tasks: columns alone, in steps, the same number for each thread.
-func (p *gemmPlan) cutFew(threads, step int) {
-	bytes := p.N * p.K * p.B.size()
-	p.nTasks = min(bytes/fewBytes, 4*threads) / threads * threads
-	if p.nTasks == 0 && bytes > fewBytes/8 {
-		p.nTasks = threads
-	}
+// cutFew sets the sizes of the tasks: columns alone, in steps, about n tasks.
+func (p *gemmPlan) cutFew(n, step int) {
 	p.mTasks, p.mStep, p.nStep = 1, p.M, step
-	p.nTasks = max(min(p.nTasks, ceilDiv(p.N, p.nStep)), 1)
+	p.nTasks = max(min(n, ceilDiv(p.N, p.nStep)), 1)
 	p.tasks = p.nTasks * p.Batch
 }
 

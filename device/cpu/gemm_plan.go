@@ -36,13 +36,16 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	p.few, p.stream = p.fewKernels(), p.Arranged && p.M <= fewMax*k.mr && p.K > 0
 	switch {
 	case p.few != nil:
-		p.cutFew(threads, k.lanes)
+		p.cutFew(max(min(p.N*p.K*p.B.size()/fewBytes, 4*threads), threads), k.lanes)
 	case p.stream:
-		p.cutFew(threads, k.nr)
+		p.cutFew(ceilDiv(p.N, k.nr), k.nr)
 	default:
 		p.cut(threads)
 	}
 }
+
+// reads says whether the product takes as long as reading its weight: its tasks are parts of the weight, in its order.
+func (p *gemmPlan) reads() bool { return (p.few != nil || p.stream) && p.Batch == 1 }
 
 // order sets what the order of the sums depends on.
 func (p *gemmPlan) order(k *gemmKernels) {

@@ -257,7 +257,7 @@ func gemmSerial(g *gemmArgs, s *gemmScratch) {
 	p := &gemmPlan{gemmArgs: *g, plus: new(gemmPlan)}
 	p.plan(s.k, 1)
 	for t := range p.tasks {
-		p.task(t, s)
+		p.task(t, 1, s)
 	}
 }
 

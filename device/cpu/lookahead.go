@@ -5,7 +5,7 @@ import "sync/atomic"
 // A product of few rows takes as long as its weight takes to come from memory, and between two of them memory is idle.
 // Weights follow each other in the same order for token after token. So the pool remembers
 // which came after which, and a worker that waits, for tasks or for other workers, meanwhile asks for the
-// beginning of its part of the weight that will probably come. A wrong guess costs a little bandwidth; asking for
+// beginning of its share of those that will probably come. A wrong guess costs a little bandwidth; asking for
 // memory that has been given back does nothing.
 
 const (
@@ -15,24 +15,31 @@ const (
 	aheadWeights = 1 << 14
 )
 
-// weight is an operand that few rows were multiplied by.
+// weights are the operands that few rows were multiplied by in one go.
+type weights struct {
+	of    [4]weight // beyond these nobody asks
+	units int       // of all that share the work
+	next  *weights  // what came after them the last time
+}
+
+// weight is one of them.
 type weight struct {
 	at    uintptr // only ever asked for
-	bytes int
-	next  *weight // what came after it the last time
+	units int
+	bytes uintptr // of a unit
 }
 
 // lookahead is what a pool knows about the order of weights. All but next is used under the pool's lock.
 type lookahead struct {
-	weights map[uintptr]*weight
-	last    *weight
-	next    atomic.Pointer[weight] // what will probably come next
+	weights map[uintptr]*weights // by the place of the first one
+	last    *weights
+	next    atomic.Pointer[weights] // what will probably come next
 }
 
-// follow notes that the weight of p comes now.
-func (a *lookahead) follow(p *gemmPlan) {
-	at := uintptr(p.B.p)
-	if a.last != nil && a.last.next != nil && a.last.next.at == at { // as it was guessed
+// follow notes that the weights of jobs come now.
+func (a *lookahead) follow(jobs []gemmJob) {
+	at := uintptr(jobs[0].B.p)
+	if a.last != nil && a.last.next != nil && a.last.next.of[0].at == at { // as it was guessed
 		a.last = a.last.next
 		a.next.Store(a.last.next)
 		return
@@ -40,9 +47,16 @@ func (a *lookahead) follow(p *gemmPlan) {
 	w := a.weights[at]
 	if w == nil {
 		if a.weights == nil || len(a.weights) == aheadWeights {
-			a.weights, a.last = map[uintptr]*weight{}, nil
+			a.weights, a.last = map[uintptr]*weights{}, nil
 		}
-		w = &weight{at: at, bytes: p.B.n * p.B.size()}
+		w = new(weights)
+		for i := range jobs {
+			p := &jobs[i].gemmPlan
+			if i < len(w.of) && p.tasks > 0 {
+				w.of[i] = weight{uintptr(p.B.p), p.tasks, uintptr(p.B.n * p.B.size() / p.tasks)}
+			}
+			w.units += p.tasks
+		}
 		a.weights[at] = w
 	}
 	if a.last != nil {
@@ -52,62 +66,85 @@ func (a *lookahead) follow(p *gemmPlan) {
 	a.next.Store(w.next)
 }
 
-// fetched is how far a worker has got in asking for a weight.
+// fetched is how far a worker has got in asking for weights.
 type fetched struct {
-	of      *weight
-	at, end uintptr
+	from    *weights
+	of      []weight // that come after the one at hand
+	lo, hi  int      // the worker's share of them
+	at, end uintptr  // of the one at hand
+	left    int      // bytes that it may ask for
 	_       [40]byte
 }
 
-// fetch asks for the next few lines of the worker's part of what will come, and reports whether there are some.
+// fetch asks for the next few lines of the worker's share of what will come, and reports whether there are some.
 func (p *pool) fetch(worker int) bool {
 	f, w := &p.fetched[worker], p.ahead.next.Load()
-	if w != f.of {
-		f.of, f.at, f.end = w, 0, 0
+	if w != f.from {
+		*f = fetched{from: w}
 		if w != nil {
-			part := uintptr(w.bytes / p.threads)
-			f.at = w.at + uintptr(worker)*part
-			f.end = f.at + min(part, aheadBytes)
+			f.of, f.left = w.of[:], aheadBytes
+			f.lo, f.hi = shareOf(worker, p.threads, w.units)
 		}
 	}
-	if f.at >= f.end {
+	for f.at >= f.end {
+		if len(f.of) == 0 {
+			return false
+		}
+		w := f.of[0]
+		f.at, f.end = w.at+uintptr(max(f.lo, 0))*w.bytes, w.at+uintptr(max(min(f.hi, w.units), 0))*w.bytes
+		f.lo, f.hi, f.of = f.lo-w.units, f.hi-w.units, f.of[1:]
+	}
+	if f.left <= 0 {
 		return false
 	}
 	fetchLines(f.at)
 	f.at += fetchBytes
+	f.left -= fetchBytes
 	return true
 }
 
-// shares deals the tasks of a product of few rows out: each worker has consecutive ones of its own, and takes those of
-// others when it has none left.
-type shares struct {
-	each int // tasks of a worker; 0: tasks are not dealt out
-	next []share
-}
+// shares deals the units of products of few rows out, which are columns of their weights in the order of memory. Each worker has consecutive
+// ones of its own, of which it takes half of what is left at a time, and when they are gone the last half of what is left to another. So
+// each reads long pieces of memory, and none waits long for another at the end.
+type shares []share
 
+// share is what is left to a worker: from unit lo, the upper half of the number, to unit hi.
 type share struct {
-	next atomic.Int32
-	_    [60]byte
+	left atomic.Uint64
+	_    [56]byte
 }
 
-// deal begins anew with each tasks for a worker.
-func (s *shares) deal(each int) {
-	s.each = each
-	for i := range s.next {
-		s.next[i].next.Store(0)
+// shareOf is the first unit of a worker and the one after the last.
+func shareOf(worker, workers, units int) (lo, hi int) {
+	return worker * units / workers, (worker + 1) * units / workers
+}
+
+// deal begins anew.
+func (s shares) deal(units int) {
+	for i := range s {
+		lo, hi := shareOf(i, len(s), units)
+		s[i].left.Store(uint64(lo)<<32 | uint64(hi))
 	}
 }
 
-// take is a task for a worker. It is called once for each task there is.
-func (s *shares) take(worker int) int {
-	for i := range s.next {
-		owner := (worker + i) % len(s.next)
-		if s.next[owner].next.Load() >= int32(s.each) {
-			continue
-		}
-		if n := int(s.next[owner].next.Add(1)) - 1; n < s.each {
-			return owner*s.each + n
+// take is the next units for a worker, from lo to hi; there are none left where these are equal.
+func (s shares) take(worker int) (lo, hi int) {
+	for i := range s {
+		share := &s[(worker+i)%len(s)].left
+		for {
+			left := share.Load()
+			lo, hi := int(left>>32), int(uint32(left))
+			if lo >= hi {
+				break
+			}
+			if i == 0 {
+				if mid := (lo + hi + 1) / 2; share.CompareAndSwap(left, uint64(mid)<<32|uint64(hi)) {
+					return lo, mid
+				}
+			} else if mid := (lo + hi) / 2; share.CompareAndSwap(left, uint64(lo)<<32|uint64(mid)) {
+				return mid, hi
+			}
 		}
 	}
-	panic("cpu: more tasks taken than dealt out")
+	return 0, 0
 }

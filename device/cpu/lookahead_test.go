@@ -6,68 +6,84 @@ import (
 	"testing"
 )
 
-// TestSharesAreTakenOnce: each task goes to one worker, and a worker's own come first.
+// TestSharesAreTakenOnce: each unit goes to one worker, its own come first and in large pieces, and of what is left to others
+// the end.
 func TestSharesAreTakenOnce(t *testing.T) {
-	const workers, each = 3, 50
-	s := shares{next: make([]share, workers)}
+	const workers, units = 3, 151
+	s := make(shares, workers)
 	for range 20 {
-		s.deal(each)
-		if first := s.take(1); first != each {
-			t.Fatalf("worker 1 begins with task %d, want %d", first, each)
+		s.deal(units)
+		own, end := shareOf(1, workers, units)
+		if lo, hi := s.take(1); lo != own || hi != own+(end-own+1)/2 {
+			t.Fatalf("worker 1, whose units are %d to %d, begins with %d to %d, want half of them", own, end, lo, hi)
 		}
-		var taken [workers * each]atomic.Int32
-		taken[each].Add(1)
-		var tokens atomic.Int32
-		tokens.Store(workers*each - 1)
+		s.deal(units)
+		var taken [units]atomic.Int32
 		var all sync.WaitGroup
 		for w := range workers {
 			all.Go(func() {
-				for tokens.Add(-1) >= 0 {
-					taken[s.take(w)].Add(1)
+				for lo, hi := s.take(w); lo < hi; lo, hi = s.take(w) {
+					for i := lo; i < hi; i++ {
+						taken[i].Add(1)
+					}
 				}
 			})
 		}
 		all.Wait()
 		for i := range taken {
 			if n := taken[i].Load(); n != 1 {
-				t.Fatalf("task %d was taken %d times", i, n)
+				t.Fatalf("unit %d was taken %d times", i, n)
 			}
 		}
 	}
+	s.deal(4 * workers)
+	for range 3 { // 2, 1 and 1
+		s.take(0)
+	}
+	if lo, hi := s.take(0); lo != 6 || hi != 8 {
+		t.Errorf("a worker without units takes %d to %d, want the last half of the next one's, 6 to 8", lo, hi)
+	}
 }
 
-// TestLookaheadLearnsTheOrder: from the second round on, the next weight is known, and each worker asks for the
-// beginning of its own part of it, once.
+// TestLookaheadLearnsTheOrder: from the second round on, the next weights are known, and each worker asks for the
+// beginning of its share of them, once.
 func TestLookaheadLearnsTheOrder(t *testing.T) {
 	p := &pool{threads: 2, fetched: make([]fetched, 2)} // without workers, who would ask as well
-	weights := make([]gemmPlan, 3)
-	for i := range weights {
-		weights[i].gemmArgs = gemmArgs{N: 1 << 12, K: 64, LDB: 64, B: matF32(make([]float32, 1<<18))}
+	groups := make([][]gemmJob, 3)
+	for i := range groups {
+		for range i + 1 {
+			var job gemmJob
+			job.gemmArgs, job.tasks = gemmArgs{N: 1 << 12, K: 64, LDB: 64, B: matF32(make([]float32, 1<<18))}, 64
+			groups[i] = append(groups[i], job)
+		}
 	}
-	follow := func(i int) *weight {
+	follow := func(i int) *weights {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.ahead.follow(&weights[i])
+		p.ahead.follow(groups[i])
 		return p.ahead.next.Load()
 	}
-	for i := range weights {
+	for i := range groups {
 		if w := follow(i); w != nil {
-			t.Fatalf("weight %d was never followed by another, but by %+v", i, w)
+			t.Fatalf("weights %d were never followed by others, but by %+v", i, w)
 		}
 	}
-	for i := range 6 {
-		w, want := follow(i%3), weights[(i+1)%3].B
-		if w != nil && w.at == uintptr(want.p) && w.bytes == 1<<20 {
-			continue
+	for i := range 4 {
+		w, want := follow(i%3), groups[(i+1)%3]
+		if w == nil || w.units != 64*len(want) || w.of[len(want)-1] != (weight{uintptr(want[len(want)-1].B.p), 64, 1 << 14}) {
+			t.Fatalf("after weights %d come %+v, want the %d of which the first is at %p", i%3, w, len(want), want[0].B.p)
 		}
-		t.Fatalf("after weight %d comes %+v, want the one at %p", i%3, w, want.p)
 	}
-	bytes := 0
+	follow(1) // three weights of 1 MB come: worker 1 has the second half of the second one, and the third
+	var asked []uintptr
 	for p.fetch(1) {
-		bytes += fetchBytes
+		asked = append(asked, p.fetched[1].at-fetchBytes-uintptr(groups[2][1].B.p))
 	}
-	if bytes < aheadBytes || bytes >= aheadBytes+fetchBytes || p.fetch(1) {
-		t.Errorf("asked for %d bytes, want %d and no more", bytes, aheadBytes)
+	if n := len(asked); n*fetchBytes < aheadBytes || (n-1)*fetchBytes >= aheadBytes || p.fetch(1) {
+		t.Errorf("asked for %d bytes, want %d and no more", n*fetchBytes, aheadBytes)
+	}
+	if asked[0] != 1<<19 {
+		t.Errorf("began to ask at byte %d of the second weight, want %d", asked[0], 1<<19)
 	}
 }
 
@@ -76,7 +92,9 @@ func TestLookaheadIsBounded(t *testing.T) {
 	var a lookahead
 	b := make([]float32, aheadWeights+10)
 	for i := range b {
-		a.follow(&gemmPlan{gemmArgs: gemmArgs{N: 1, K: 1, LDB: 1, B: matF32(b[i:])}})
+		job := make([]gemmJob, 1)
+		job[0].gemmArgs, job[0].tasks = gemmArgs{N: 1, K: 1, LDB: 1, B: matF32(b[i:])}, 1
+		a.follow(job)
 	}
 	if len(a.weights) > aheadWeights {
 		t.Errorf("%d weights are remembered, at most %d should be", len(a.weights), aheadWeights)

@@ -32,6 +32,7 @@ type pool struct {
 	gemmScratch []*gemmScratch         // one for each worker
 	gemms       []gemmJob              // that run
 	gemmTask    func(worker, task int) // of gemms, made once
+	shareTask   func(worker, task int) // likewise
 	shares      shares                 // of gemms
 
 	ahead   lookahead
@@ -60,8 +61,8 @@ func newPool(threads int) *pool { return newPoolWith(threads, hostGemmKernels())
 // newPoolWith is newPool with the matrix kernels to use, for tests.
 func newPoolWith(threads int, k *gemmKernels) *pool {
 	p := &pool{threads: max(threads, 1), gemmKernels: k}
-	p.shares.next, p.fetched = make([]share, p.threads), make([]fetched, p.threads)
-	p.gemmTask = p.runGemmTask
+	p.shares, p.fetched = make(shares, p.threads), make([]fetched, p.threads)
+	p.gemmTask, p.shareTask = p.runGemmTask, p.runShares
 	for range p.threads {
 		p.gemmScratch = append(p.gemmScratch, newGemmScratch(k))
 	}
