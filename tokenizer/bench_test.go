@@ -87,7 +87,7 @@ func BenchmarkEncode(b *testing.B) {
 			words := 0
 			for b.Loop() {
 				for _, d := range docs {
-					tok.pattern.words(tok.classes, d, func(int, int) { words++ })
+					tok.pattern.Words(d, func(int, int) { words++ })
 				}
 			}
 		})

@@ -3,12 +3,14 @@ package tokenizer
 import (
 	"fmt"
 	"unicode/utf8"
+
+	"hone/internal/bytepair"
 )
 
 // bpe merges pairs of symbols, lowest rank first. A word's first symbols are its bytes or its characters.
 type bpe struct {
 	merges    mergeTable
-	mergeList []pair           // in order of rank, for Save
+	mergeList []bytepair.Pair  // in order of rank, for Save
 	whole     map[string]int32 // word -> id; only with ignore_merges
 	bytes     bool             // symbols are bytes
 	byteID    [256]int32       // of each byte, or of <0x..>, which stands for it; -1 where there is none
@@ -38,7 +40,7 @@ func newBPE(m *model, bytes bool) (*bpe, error) {
 			word, ok := name, true
 			if bytes {
 				var raw []byte
-				raw, ok = byteAlphabet().read(name)
+				raw, ok = bytepair.ByteAlphabet().Read(name)
 				word = string(raw)
 			}
 			if ok {
@@ -55,7 +57,7 @@ func (b *bpe) setSymbols(m *model) error {
 	for i := range b.byteID {
 		name := fmt.Sprintf("<0x%02X>", i)
 		if b.bytes {
-			name = string(byteAlphabet().toRune[i])
+			name = string(bytepair.ByteAlphabet().Spelling[i])
 		}
 		id, ok := m.vocab[name]
 		if !ok {
@@ -89,7 +91,7 @@ func (b *bpe) setSymbols(m *model) error {
 
 func (b *bpe) setMerges(m *model) error {
 	b.merges = newMergeTable(len(m.merges))
-	b.mergeList = make([]pair, 0, len(m.merges))
+	b.mergeList = make([]bytepair.Pair, 0, len(m.merges))
 	for rank, pieces := range m.merges {
 		left, ok1 := m.vocab[pieces[0]]
 		right, ok2 := m.vocab[pieces[1]]
@@ -108,8 +110,8 @@ func (b *bpe) setMerges(m *model) error {
 		if m.ranks != nil {
 			order = int(m.ranks[rank])
 		}
-		b.merges.set(makePair(left, right), makeMerge(order, id))
-		b.mergeList = append(b.mergeList, makePair(left, right))
+		b.merges.set(bytepair.MakePair(left, right), makeMerge(order, id))
+		b.mergeList = append(b.mergeList, bytepair.MakePair(left, right))
 	}
 	return nil
 }

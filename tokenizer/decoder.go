@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"unicode/utf8"
+
+	"hone/internal/bytepair"
 )
 
 // decodeStep is a step from tokens to text. Tokens go through it one by one, so that decoding can be streamed.
@@ -71,7 +73,7 @@ func (d *spaceDecoder) flush(func(string)) { d.some = false }
 type byteLevelDecoder struct{}
 
 func (byteLevelDecoder) push(token string, emit func(string)) {
-	if b, ok := byteAlphabet().read(token); ok {
+	if b, ok := bytepair.ByteAlphabet().Read(token); ok {
 		token = string(b)
 	}
 	emit(token)

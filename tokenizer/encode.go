@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"hone/internal/bytepair"
 )
 
 const (
@@ -123,7 +125,7 @@ func (e *Encoder) longWord(dst []int32, word []byte) []int32 {
 	if len(word) > longestWord {
 		return e.miss(dst, word)
 	}
-	s := &e.long[hashWord(word)>>(64-13)]
+	s := &e.long[bytepair.Hash(word)>>(64-13)]
 	if string(s.word[:s.length]) == string(word) {
 		return append(dst, s.ids[:s.n]...)
 	}
@@ -135,20 +137,6 @@ func (e *Encoder) longWord(dst []int32, word []byte) []int32 {
 		s.n = uint8(copy(s.ids[:], ids))
 	}
 	return dst
-}
-
-// hashWord mixes a word of any length; its upper bits are the best.
-func hashWord(word []byte) uint64 {
-	h := uint64(len(word)) * 0x9E3779B97F4A7C15
-	for len(word) >= 8 {
-		h = (bits.RotateLeft64(h, 29) ^ binary.LittleEndian.Uint64(word)) * 0xD6E8FEB86659FD93
-		word = word[8:]
-	}
-	for _, b := range word {
-		h = (h ^ uint64(b)) * 0x100000001B3
-	}
-	h ^= h >> 32
-	return h * 0x9E3779B97F4A7C15
 }
 
 // mergeShort merges the leftmost pair of the lowest rank of e.symbols until none is left, finding it by a scan.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"hone/internal/bytepair"
 )
 
 // slowMerge is the definition: the leftmost pair of the lowest rank, again and again.
@@ -70,7 +72,7 @@ func TestCachesChangeNothing(t *testing.T) {
 		}
 		var single []int32
 		for i := 0; i < len(text); {
-			end := tok.pattern.scan(tok.classes, text, i)
+			end := tok.pattern.Scan(tok.classes, text, i)
 			single = append(single, tok.mergeFresh(text[i:end])...)
 			i = end
 		}
@@ -161,17 +163,17 @@ func TestEncodeFromManyGoroutines(t *testing.T) {
 // An expression without a scanner of its own runs on the engine and gives the same ids.
 func TestUnknownExpression(t *testing.T) {
 	g, data := readGolden(t), mustJSON(t, load(t, "gpt2"))
-	other := strings.Replace(regexGPT2, `|\s+(?!\S)|\s+`, `|\s+(?!\S)|(?:\s+)`, 1)
+	other := strings.Replace(bytepair.GPT2, `|\s+(?!\S)|\s+`, `|\s+(?!\S)|(?:\s+)`, 1)
 	split := fmt.Sprintf(`{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":%s},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]}`, quote(other))
 	tok, err := Parse(replacePart(t, data, "pre_tokenizer", split))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tok.pattern.scan != nil || tok.pattern.fallback == nil {
+	if tok.pattern.Scan != nil || tok.pattern.Regex != other {
 		t.Fatal("the expression is known")
 	}
 	for i, text := range g.Texts {
-		if string(neutral([]byte(text))) != text {
+		if !isASCII([]byte(text)) { // engines differ in newer characters
 			continue
 		}
 		if got := tok.Encode(nil, []byte(text)); !slices.Equal(got, g.GPT2[i]) {

@@ -118,7 +118,7 @@ func TestMergesBothWays(t *testing.T) {
 	data := mustJSON(t, want)
 	var pairs [][2]string
 	for _, p := range want.bpe.mergeList {
-		pairs = append(pairs, [2]string{want.tokens[p.left()].name, want.tokens[p.right()].name})
+		pairs = append(pairs, [2]string{want.tokens[p.Left()].name, want.tokens[p.Right()].name})
 	}
 	list, _ := json.Marshal(pairs)
 	got, err := Parse(replacePart(t, data, "model.merges", string(list)))

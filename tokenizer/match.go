@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"hone/internal/bytepair"
 )
 
 // match is a stretch of text that a pattern matches, or one between matches.
@@ -35,7 +37,7 @@ func newMatcher(p *jsonPattern) (matcher, error) {
 	case "^ +| +$":
 		return outerSpaces{}, nil
 	}
-	compiled, err := newPattern(*p.Regex)
+	compiled, err := bytepair.NewPattern(*p.Regex)
 	if err != nil {
 		return nil, err
 	}
@@ -78,18 +80,19 @@ func appendMatch(dst []match, m match) []match {
 }
 
 // expression matches a regular expression.
-type expression struct{ pattern *pattern }
+type expression struct{ pattern *bytepair.Pattern }
 
 func (x expression) find(dst []match, text []byte) []match {
-	if scan := x.pattern.scan; scan != nil {
+	if scan := x.pattern.Scan; scan != nil {
 		for i := 0; i < len(text); {
-			end := scan(unicodeClasses(), text, i)
+			end := scan(bytepair.Unicode(), text, i)
 			dst = append(dst, match{i, end, true})
 			i = end
 		}
 		return dst
 	}
-	return x.pattern.regexMatches(dst, text)
+	x.pattern.Matches(text, func(start, end int, is bool) { dst = append(dst, match{start, end, is}) })
+	return dst
 }
 
 // spaceRuns matches two spaces and more.

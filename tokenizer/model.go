@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"hone/internal/bytepair"
 )
 
 // model is a tokenizer in the terms of tokenizer.json, before the tables are built.
@@ -45,7 +47,7 @@ type wordModel interface {
 
 // newTokenizer checks m and builds the tables.
 func newTokenizer(m model) (*Tokenizer, error) {
-	t := &Tokenizer{classes: unicodeClasses(), parts: m.parts, kept: m.kept, byName: make(map[string]int32, len(m.vocab)+len(m.added))}
+	t := &Tokenizer{classes: bytepair.Unicode(), parts: m.parts, kept: m.kept, byName: make(map[string]int32, len(m.vocab)+len(m.added))}
 	if err := t.setVocab(&m); err != nil {
 		return nil, err
 	}
@@ -176,7 +178,7 @@ func (t *Tokenizer) setModel(m *model) (err error) {
 	for i := range t.tokens {
 		tok := &t.tokens[i]
 		tok.bytes = []byte(tok.name)
-		if b, ok := byteAlphabet().read(tok.name); ok && t.byteDecode && !tok.added {
+		if b, ok := bytepair.ByteAlphabet().Read(tok.name); ok && t.byteDecode && !tok.added {
 			tok.bytes = b
 		}
 	}
@@ -206,7 +208,7 @@ func (t *Tokenizer) readsBytes(m *model) bool {
 	t.prefixSpace = last.prefixSpace
 	switch {
 	case n == 1 && last.regex:
-		t.pattern, _ = newPattern(regexGPT2)
+		t.pattern, _ = bytepair.NewPattern(bytepair.GPT2)
 	case n == 2 && !last.regex && !last.prefixSpace:
 		if s, ok := t.preTokenizers[0].(*split); ok && s.scanner() != nil {
 			t.pattern = *s.scanner()

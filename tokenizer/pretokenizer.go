@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"unicode/utf8"
+
+	"hone/internal/bytepair"
 )
 
 // preTokenizer cuts a text into smaller pieces; some rewrite the text.
@@ -84,7 +86,7 @@ func (s *split) apply(e *Encoder, p *pieces) {
 }
 
 // scanner returns the split's scanner when all it does is cut into the scanner's words.
-func (s *split) scanner() *pattern {
+func (s *split) scanner() *bytepair.Pattern {
 	if x, ok := s.find.(expression); ok && s.then == isolated {
 		return x.pattern
 	}
@@ -109,11 +111,11 @@ func (b *byteLevelCut) apply(_ *Encoder, p *pieces) {
 	if !b.regex {
 		return
 	}
-	classes := unicodeClasses()
+	classes := bytepair.Unicode()
 	p.resplit(func(dst []cut, start, end int) []cut {
 		text := p.text[:end]
 		for start < end {
-			next := scanGPT2(classes, text, start)
+			next := bytepair.ScanGPT2(classes, text, start)
 			dst = append(dst, cut{start, next})
 			start = next
 		}

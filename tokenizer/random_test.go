@@ -81,7 +81,7 @@ func TestTrainEqualsTheReferenceOnRandomText(t *testing.T) {
 		}
 		var got jsonMerges
 		for _, p := range tok.bpe.mergeList {
-			got = append(got, [2]string{tok.tokens[p.left()].name, tok.tokens[p.right()].name})
+			got = append(got, [2]string{tok.tokens[p.Left()].name, tok.tokens[p.Right()].name})
 		}
 		if !slices.Equal(got, c.Merges) || tok.VocabSize() != c.Size {
 			t.Errorf("corpus %d %q, at least %d times, to %d:\n got %q\nwant %q", i, c.Docs, c.Least, c.VocabSize, got, c.Merges)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hone/internal/atomicfile"
+	"hone/internal/bytepair"
 )
 
 // Save writes tokenizer.json and tokenizer_config.json to dir, which it makes if need be. The reference libraries load them and give
@@ -101,10 +102,10 @@ func (t *Tokenizer) marshalConfig() ([]byte, error) {
 }
 
 // byteLevelParts are the components of a byte-level tokenizer that Train makes.
-func byteLevelParts(p pattern) (parts, error) {
+func byteLevelParts(p bytepair.Pattern) (parts, error) {
 	pre := byteLevelPart(false, true)
-	if p.regex != regexGPT2 {
-		split := object{{"type", "Split"}, {"pattern", object{{"Regex", p.regex}}}, {"behavior", "Isolated"}, {"invert", false}}
+	if p.Regex != bytepair.GPT2 {
+		split := object{{"type", "Split"}, {"pattern", object{{"Regex", p.Regex}}}, {"behavior", "Isolated"}, {"invert", false}}
 		pre = object{{"type", "Sequence"}, {"pretokenizers", []object{split, byteLevelPart(false, false)}}}
 	}
 	preTokenizer, err := pre.MarshalJSON()
@@ -134,7 +135,7 @@ func (t *Tokenizer) vocab() object {
 func (t *Tokenizer) mergeNames() any {
 	lines, pairs, spaces := make([]string, len(t.bpe.mergeList)), make([][2]string, len(t.bpe.mergeList)), false
 	for i, p := range t.bpe.mergeList {
-		left, right := t.tokens[p.left()].name, t.tokens[p.right()].name
+		left, right := t.tokens[p.Left()].name, t.tokens[p.Right()].name
 		pairs[i] = [2]string{left, right}
 		lines[i] = left + " " + right
 		spaces = spaces || strings.Count(lines[i], " ") != 1

@@ -6,7 +6,26 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+
+	"hone/internal/bytepair"
 )
+
+// Names of the built-in patterns for [TrainConfig.Pattern].
+const (
+	PatternGPT2   = "gpt2"   // GPT-2's: a word keeps one leading space; numbers of any length
+	PatternLlama3 = "llama3" // Llama 3's: case-blind contractions, numbers in groups of up to three, line ends apart
+)
+
+// patternByName resolves a built-in pattern's name.
+func patternByName(name string) (bytepair.Pattern, error) {
+	switch name {
+	case PatternGPT2, "":
+		return bytepair.NewPattern(bytepair.GPT2)
+	case PatternLlama3:
+		return bytepair.NewPattern(bytepair.Llama3)
+	}
+	return bytepair.Pattern{}, fmt.Errorf("unknown pattern %q: use %q or %q", name, PatternGPT2, PatternLlama3)
+}
 
 // TrainConfig says what Train makes. VocabSize is required; everything else may be left zero.
 type TrainConfig struct {
@@ -49,7 +68,7 @@ func (c *TrainConfig) Validate() error {
 		if slices.Index(c.SpecialTokens, s) != i {
 			return fmt.Errorf("special token %q is listed twice: remove one", s)
 		}
-		if b, ok := byteAlphabet().read(s); ok && len(b) == 1 {
+		if b, ok := bytepair.ByteAlphabet().Read(s); ok && len(b) == 1 {
 			return fmt.Errorf("special token %q is also the spelling of a byte: choose a longer one", s)
 		}
 	}
@@ -76,38 +95,33 @@ func Train(ctx context.Context, docs iter.Seq2[[]byte, error], cfg TrainConfig) 
 	if cfg.Progress == nil {
 		cfg.Progress = func(TrainProgress) {}
 	}
-	words, err := countWords(ctx, docs, &p, cfg)
-	if err != nil {
-		return nil, fmt.Errorf("train tokenizer: %w", err)
+	learned, err := bytepair.Learn(ctx, docs, bytepair.Config{
+		Pattern: &p, VocabSize: cfg.VocabSize, SpecialTokens: cfg.SpecialTokens, MinFrequency: cfg.MinFrequency, Workers: cfg.Workers, MaxWords: cfg.MaxWords,
+		Progress: func(stage string, done, total int64) { cfg.Progress(TrainProgress{stage, done, total}) },
+	})
+	if err == nil {
+		var t *Tokenizer
+		if t, err = fromLearned(learned, p, cfg); err == nil {
+			return t, nil
+		}
 	}
-	if len(words.entries) == 0 {
-		return nil, errors.New("train tokenizer: the documents hold no text (or, above MaxWords, no word twice): check the data path")
-	}
-	tr := newTrainer(cfg)
-	tr.load(words)
-	if err := tr.run(ctx); err != nil {
-		return nil, fmt.Errorf("train tokenizer: %w", err)
-	}
-	return tr.tokenizer(p)
+	return nil, fmt.Errorf("train tokenizer: %w", err)
 }
 
-func (tr *trainer) tokenizer(p pattern) (*Tokenizer, error) {
+// fromLearned puts byte-level components around what was learned.
+func fromLearned(learned bytepair.Learned, p bytepair.Pattern, cfg TrainConfig) (*Tokenizer, error) {
 	byteParts, err := byteLevelParts(p)
 	if err != nil {
-		return nil, fmt.Errorf("train tokenizer: %w", err)
+		return nil, err
 	}
-	m := model{kind: "BPE", parts: byteParts, vocab: tr.ids, unkID: -1, config: Config{
-		BOS: tr.cfg.BOS, EOS: tr.cfg.EOS, PAD: tr.cfg.PAD, ModelMaxLength: tr.cfg.ModelMaxLength, ChatTemplate: tr.cfg.ChatTemplate,
+	m := model{kind: "BPE", parts: byteParts, vocab: learned.IDs, unkID: -1, config: Config{
+		BOS: cfg.BOS, EOS: cfg.EOS, PAD: cfg.PAD, ModelMaxLength: cfg.ModelMaxLength, ChatTemplate: cfg.ChatTemplate,
 	}}
-	for id, s := range tr.cfg.SpecialTokens {
+	for id, s := range cfg.SpecialTokens {
 		m.added = append(m.added, AddedToken{ID: int32(id), Content: s, Special: true})
 	}
-	for _, p := range tr.finalMerges() {
-		m.merges = append(m.merges, [2]string{tr.names[p.left()], tr.names[p.right()]})
+	for _, p := range learned.Merges {
+		m.merges = append(m.merges, [2]string{learned.Names[p.Left()], learned.Names[p.Right()]})
 	}
-	t, err := newTokenizer(m)
-	if err != nil {
-		return nil, fmt.Errorf("train tokenizer: %w", err)
-	}
-	return t, nil
+	return newTokenizer(m)
 }

@@ -1,4 +1,4 @@
-package tokenizer
+package bytepair
 
 import (
 	"context"
@@ -16,11 +16,9 @@ const (
 // counter counts words in rounds of about roundBytes: workers share the pieces of a round, then their tables are joined and, if need be,
 // pruned. Rounds are cut by bytes of text, so the outcome does not depend on the number of workers.
 type counter struct {
-	classes *classes
-	pattern *pattern
-	cfg     TrainConfig
-	total   *wordTable
-	tables  []*wordTable // one per worker
+	cfg    Config
+	total  *wordTable
+	tables []*wordTable // one per worker
 }
 
 // round is copied text, cut into pieces that hold whole words.
@@ -29,11 +27,11 @@ type round struct {
 	pieces [][2]int
 }
 
-func countWords(ctx context.Context, docs iter.Seq2[[]byte, error], p *pattern, cfg TrainConfig) (*wordTable, error) {
+func countWords(ctx context.Context, docs iter.Seq2[[]byte, error], cfg Config) (*wordTable, error) {
 	if cfg.MaxWords <= 0 {
 		cfg.MaxWords = defaultWords
 	}
-	c := &counter{classes: unicodeClasses(), pattern: p, cfg: cfg, total: newWordTable(1 << 16)}
+	c := &counter{cfg: cfg, total: newWordTable(1 << 16)}
 	for range max(1, cfg.Workers) {
 		c.tables = append(c.tables, newWordTable(1<<12))
 	}
@@ -69,19 +67,19 @@ func (c *counter) fill(ctx context.Context, docs iter.Seq2[[]byte, error], fille
 		for at := 0; at < len(doc); {
 			end := len(doc)
 			if end-at > pieceBytes {
-				end = c.pattern.safeCut(c.classes, doc, at+pieceBytes)
+				end = c.cfg.Pattern.SafeCut(doc, at+pieceBytes)
 			}
 			r.add(doc[at:end])
 			at = end
 			if len(r.text) >= roundBytes {
 				filled <- r
 				r = (<-free).empty()
-				c.cfg.Progress(TrainProgress{Stage: "count", Done: seen})
+				c.cfg.Progress("count", seen, 0)
 			}
 		}
 	}
 	filled <- r
-	c.cfg.Progress(TrainProgress{Stage: "count", Done: seen})
+	c.cfg.Progress("count", seen, 0)
 	return ctx.Err()
 }
 
@@ -121,7 +119,7 @@ func (c *counter) count(r *round) {
 }
 
 func (c *counter) countPiece(table *wordTable, text []byte) {
-	c.pattern.words(c.classes, text, func(start, end int) {
+	c.cfg.Pattern.Words(text, func(start, end int) {
 		for ; end-start > maxTrainWord; start += maxTrainWord {
 			table.add(text[start:start+maxTrainWord], 1)
 		}

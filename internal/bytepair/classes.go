@@ -1,4 +1,4 @@
-package tokenizer
+package bytepair
 
 import (
 	"sync"
@@ -14,18 +14,18 @@ const (
 	classNonASCII              // in classes.ascii only: look the character up
 )
 
-// classes maps characters to classes: ASCII by one look-up, the rest by pages of 256 code points.
-type classes struct {
+// Classes maps characters to classes: ASCII by one look-up, the rest by pages of 256 code points.
+type Classes struct {
 	ascii [256]uint8
 	page  [0x110000 >> 8]uint16 // code point >> 8 -> index into pages
 	pages [][256]uint8
 }
 
-// unicodeClasses is the one table of the process, built on first use and never changed.
-var unicodeClasses = sync.OnceValue(newClasses)
+// Unicode is the one table of the process, built on first use and never changed.
+var Unicode = sync.OnceValue(newClasses)
 
-func newClasses() *classes {
-	c := &classes{pages: make([][256]uint8, 1, 160)} // page 0 is all "other"
+func newClasses() *Classes {
+	c := &Classes{pages: make([][256]uint8, 1, 160)} // page 0 is all "other"
 	c.fill(letterRanges, classLetter)
 	c.fill(numberRanges, classNumber)
 	c.fill(spaceRanges, classSpace)
@@ -40,7 +40,7 @@ func newClasses() *classes {
 	return c
 }
 
-func (c *classes) fill(ranges []uint32, class uint8) {
+func (c *Classes) fill(ranges []uint32, class uint8) {
 	for i := 0; i < len(ranges); i += 2 {
 		for r := ranges[i]; r <= ranges[i+1]; r++ {
 			p := &c.page[r>>8]
@@ -54,7 +54,7 @@ func (c *classes) fill(ranges []uint32, class uint8) {
 }
 
 // sharePages keeps one copy of equal pages: whole blocks of ideographs are one page of letters.
-func (c *classes) sharePages() {
+func (c *Classes) sharePages() {
 	first := make(map[[256]uint8]uint16)
 	pages := c.pages
 	c.pages = nil
@@ -69,12 +69,12 @@ func (c *classes) sharePages() {
 	}
 }
 
-func (c *classes) ofRune(r rune) uint8 {
+func (c *Classes) ofRune(r rune) uint8 {
 	return c.pages[c.page[uint32(r)>>8]][uint8(r)]
 }
 
 // at returns the class and the length in bytes of the character at text[i].
-func (c *classes) at(text []byte, i int) (class uint8, size int) {
+func (c *Classes) at(text []byte, i int) (class uint8, size int) {
 	if k := c.ascii[text[i]]; k != classNonASCII {
 		return k, 1
 	}
@@ -82,13 +82,13 @@ func (c *classes) at(text []byte, i int) (class uint8, size int) {
 }
 
 // decode is the slow half of at. Invalid UTF-8 decodes to U+FFFD, one byte long, which is "other".
-func (c *classes) decode(text []byte, i int) (class uint8, size int) {
+func (c *Classes) decode(text []byte, i int) (class uint8, size int) {
 	r, size := utf8.DecodeRune(text[i:])
 	return c.ofRune(r), size
 }
 
 // run returns the end of the run of characters of one class that continues at text[i].
-func (c *classes) run(text []byte, i int, class uint8) int {
+func (c *Classes) run(text []byte, i int, class uint8) int {
 	for i < len(text) {
 		k := c.ascii[text[i]]
 		if k == class {

@@ -1,9 +1,47 @@
-package tokenizer
+package bytepair
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"slices"
 )
+
+// Config says what Learn makes. MinFrequency, Workers and MaxWords may be left zero.
+type Config struct {
+	Pattern       *Pattern // cuts text into words
+	VocabSize     int      // tokens in all: special tokens, 256 bytes, merges; fewer come out of a text that has no more pairs
+	SpecialTokens []string // get the ids 0, 1, ...
+	MinFrequency  int64    // pairs seen less often are not merged; 0 and 1: no limit
+	Workers       int      // goroutines that count words; 0 and 1: one
+	MaxWords      int      // distinct words that are counted, see counter; 0: 4 Mi
+	// Progress is called now and then: "count" with bytes of text, of which nobody knows how many there are, and "merge" with tokens.
+	Progress func(stage string, done, total int64)
+}
+
+// Learned is a vocabulary with its merges.
+type Learned struct {
+	Names  []string         // spelling of each token, by id: special tokens, the 256 bytes in the order of their spelling, merges
+	IDs    map[string]int32 // the same the other way
+	Merges []Pair           // in order of rank
+}
+
+var errNoWords = errors.New("the documents hold no text (or, above MaxWords, no word twice): check the data path")
+
+// Learn counts the words of documents and merges the pair seen most often until the vocabulary is full. Documents may share a buffer.
+func Learn(ctx context.Context, docs iter.Seq2[[]byte, error], cfg Config) (Learned, error) {
+	words, err := countWords(ctx, docs, cfg)
+	if err != nil {
+		return Learned{}, err
+	}
+	if len(words.entries) == 0 {
+		return Learned{}, errNoWords
+	}
+	tr := newTrainer(cfg)
+	tr.load(words)
+	err = tr.run(ctx)
+	return Learned{tr.names, tr.ids, tr.finalMerges()}, err
+}
 
 // trainer finds merges. It follows the reference's trainer to the letter, so that both learn the same merges from the same text: a heap
 // holds pairs by count; a merge rewrites the words that hold its pair and pushes the pairs that this makes.
@@ -12,15 +50,15 @@ import (
 // as it was, and a pair may be in the heap more than once, each time with the words that were new then. A merge may thus be
 // found twice; finalMerges keeps the last, as a map from pairs would.
 type trainer struct {
-	cfg    TrainConfig
+	cfg    Config
 	names  []string         // token -> spelling
 	ids    map[string]int32 // spelling -> token
 	text   []int32          // all words' symbols, one after the other
 	words  []trainWord
 	pairs  []pairCount
-	index  map[pair]int32 // -> pairs
+	index  map[Pair]int32 // -> pairs
 	heap   []candidate
-	merged []pair
+	merged []Pair
 }
 
 type trainWord struct {
@@ -31,7 +69,7 @@ type trainWord struct {
 
 // pairCount is a pair's count, with the words that gained it since the last push.
 type pairCount struct {
-	pair  pair
+	pair  Pair
 	count int64
 	fresh []int32
 }
@@ -39,7 +77,7 @@ type pairCount struct {
 // candidate is a heap entry: a pair with its count when pushed, and words to look in.
 type candidate struct {
 	count int64
-	pair  pair
+	pair  Pair
 	words []int32
 }
 
@@ -48,12 +86,12 @@ func (c *candidate) before(d *candidate) bool {
 }
 
 // newTrainer lays out the first tokens: special tokens, then bytes in the order of their spelling.
-func newTrainer(cfg TrainConfig) *trainer {
-	tr := &trainer{cfg: cfg, ids: make(map[string]int32, cfg.VocabSize), index: make(map[pair]int32, 1<<16)}
+func newTrainer(cfg Config) *trainer {
+	tr := &trainer{cfg: cfg, ids: make(map[string]int32, cfg.VocabSize), index: make(map[Pair]int32, 1<<16)}
 	for _, s := range cfg.SpecialTokens {
 		tr.token(s)
 	}
-	runes := byteAlphabet().toRune
+	runes := ByteAlphabet().Spelling
 	slices.Sort(runes[:])
 	for _, r := range runes {
 		tr.token(string(r))
@@ -75,7 +113,7 @@ func (tr *trainer) token(name string) int32 {
 // load turns counted words into symbols and counts their pairs.
 func (tr *trainer) load(words *wordTable) {
 	var byteID [256]int32
-	for b, r := range byteAlphabet().toRune {
+	for b, r := range ByteAlphabet().Spelling {
 		byteID[b] = tr.ids[string(r)]
 	}
 	tr.text = make([]int32, 0, len(words.arena))
@@ -91,7 +129,7 @@ func (tr *trainer) load(words *wordTable) {
 	for i, w := range tr.words {
 		s := tr.text[w.at : w.at+int(w.n)]
 		for j := range len(s) - 1 {
-			tr.gain(makePair(s[j], s[j+1]), w.count, int32(i), nil)
+			tr.gain(MakePair(s[j], s[j+1]), w.count, int32(i), nil)
 		}
 	}
 	for i := range tr.pairs {
@@ -100,7 +138,7 @@ func (tr *trainer) load(words *wordTable) {
 }
 
 // at returns the index of a pair in tr.pairs.
-func (tr *trainer) at(p pair) int32 {
+func (tr *trainer) at(p Pair) int32 {
 	i, ok := tr.index[p]
 	if !ok {
 		i = int32(len(tr.pairs))
@@ -111,7 +149,7 @@ func (tr *trainer) at(p pair) int32 {
 }
 
 // gain counts a pair that has come to be in a word; touched collects the pairs to push.
-func (tr *trainer) gain(p pair, count int64, word int32, touched []int32) []int32 {
+func (tr *trainer) gain(p Pair, count int64, word int32, touched []int32) []int32 {
 	i := tr.at(p)
 	pc := &tr.pairs[i]
 	pc.count += count
@@ -151,16 +189,16 @@ func (tr *trainer) run(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			tr.cfg.Progress(TrainProgress{Stage: "merge", Done: int64(len(tr.names)), Total: total})
+			tr.cfg.Progress("merge", int64(len(tr.names)), total)
 		}
 	}
-	tr.cfg.Progress(TrainProgress{Stage: "merge", Done: int64(len(tr.names)), Total: int64(len(tr.names))})
+	tr.cfg.Progress("merge", int64(len(tr.names)), int64(len(tr.names)))
 	return nil
 }
 
 // apply merges a pair in the words that hold it.
 func (tr *trainer) apply(c candidate) {
-	id := tr.token(tr.names[c.pair.left()] + tr.names[c.pair.right()])
+	id := tr.token(tr.names[c.pair.Left()] + tr.names[c.pair.Right()])
 	tr.merged = append(tr.merged, c.pair)
 	var touched []int32
 	for _, w := range c.words {
@@ -172,24 +210,24 @@ func (tr *trainer) apply(c candidate) {
 }
 
 // mergeWord merges from left to right, in place. The neighbours' counts follow the word as it is at each step.
-func (tr *trainer) mergeWord(word int32, p pair, id int32, touched []int32) []int32 {
+func (tr *trainer) mergeWord(word int32, p Pair, id int32, touched []int32) []int32 {
 	w := &tr.words[word]
 	s := tr.text[w.at : w.at+int(w.n)]
 	out := 0
 	for i := 0; i < len(s); i++ {
-		if i+1 == len(s) || s[i] != p.left() || s[i+1] != p.right() {
+		if i+1 == len(s) || s[i] != p.Left() || s[i+1] != p.Right() {
 			s[out] = s[i]
 			out++
 			continue
 		}
 		if out > 0 {
-			tr.pairs[tr.at(makePair(s[out-1], p.left()))].count -= w.count
-			touched = tr.gain(makePair(s[out-1], id), w.count, word, touched)
+			tr.pairs[tr.at(MakePair(s[out-1], p.Left()))].count -= w.count
+			touched = tr.gain(MakePair(s[out-1], id), w.count, word, touched)
 		}
 		i++
 		if i+1 < len(s) {
-			tr.pairs[tr.at(makePair(p.right(), s[i+1]))].count -= w.count
-			touched = tr.gain(makePair(id, s[i+1]), w.count, word, touched)
+			tr.pairs[tr.at(MakePair(p.Right(), s[i+1]))].count -= w.count
+			touched = tr.gain(MakePair(id, s[i+1]), w.count, word, touched)
 		}
 		s[out] = id
 		out++
@@ -199,12 +237,12 @@ func (tr *trainer) mergeWord(word int32, p pair, id int32, touched []int32) []in
 }
 
 // finalMerges returns the merges in order, a repeated one at its last place.
-func (tr *trainer) finalMerges() []pair {
-	last := make(map[pair]int, len(tr.merged))
+func (tr *trainer) finalMerges() []Pair {
+	last := make(map[Pair]int, len(tr.merged))
 	for i, p := range tr.merged {
 		last[p] = i
 	}
-	out := make([]pair, 0, len(last))
+	out := make([]Pair, 0, len(last))
 	for i, p := range tr.merged {
 		if last[p] == i {
 			out = append(out, p)

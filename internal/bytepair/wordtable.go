@@ -1,4 +1,4 @@
-package tokenizer
+package bytepair
 
 import (
 	"cmp"
@@ -26,7 +26,7 @@ func newWordTable(n int) *wordTable {
 
 func (w *wordTable) word(e *wordCount) []byte { return w.arena[e.offset : e.offset+e.length] }
 
-func (w *wordTable) add(word []byte, count int64) { w.addHashed(word, hashWord(word), count) }
+func (w *wordTable) add(word []byte, count int64) { w.addHashed(word, Hash(word), count) }
 
 func (w *wordTable) addHashed(word []byte, hash uint64, count int64) {
 	mask := uint64(len(w.slots) - 1)

@@ -1,13 +1,13 @@
-package tokenizer
+package bytepair
 
-// scanner returns the end of the word that starts at text[i]; i < len(text), and the word is never empty. A word depends only on the text
+// Scanner returns the end of the word that starts at text[i]; i < len(text), and the word is never empty. A word depends only on the text
 // from i on, so that scanning may start at any word's start.
-type scanner func(c *classes, text []byte, i int) int
+type Scanner func(c *Classes, text []byte, i int) int
 
-// scanGPT2 cuts as GPT-2's pattern does:
+// ScanGPT2 cuts as GPT-2's pattern does:
 //
 //	's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-func scanGPT2(c *classes, text []byte, i int) int {
+func ScanGPT2(c *Classes, text []byte, i int) int {
 	b := text[i]
 	if b == ' ' && i+1 < len(text) {
 		class, size := c.ascii[text[i+1]], 1 // c.at by hand: the compiler does not inline it
@@ -37,13 +37,13 @@ func scanGPT2(c *classes, text []byte, i int) int {
 // scanLlama3 cuts as Llama 3's pattern does:
 //
 //	(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-func scanLlama3(c *classes, text []byte, i int) int { return c.scanByLine(text, i, 3) }
+func scanLlama3(c *Classes, text []byte, i int) int { return c.scanByLine(text, i, 3) }
 
 // scanQwen2 cuts as Qwen 2's pattern does, which is Llama 3's with each number character (\p{N}) a word.
-func scanQwen2(c *classes, text []byte, i int) int { return c.scanByLine(text, i, 1) }
+func scanQwen2(c *Classes, text []byte, i int) int { return c.scanByLine(text, i, 1) }
 
 // scanByLine is Llama 3's pattern with words of up to maxNumbers numbers.
-func (c *classes) scanByLine(text []byte, i, maxNumbers int) int {
+func (c *Classes) scanByLine(text []byte, i, maxNumbers int) int {
 	b := text[i]
 	if b == '\'' {
 		if n := contractionFold(text[i+1:]); n > 0 {
@@ -122,7 +122,7 @@ func contractionOfTwo(a, b byte) int {
 
 // spaces ends a word of whitespace that starts at i: at the end of the text all of it, else all but its last character, which may
 // belong to the next word; but one character at least.
-func (c *classes) spaces(text []byte, i int) int {
+func (c *Classes) spaces(text []byte, i int) int {
 	last, end := i, i
 	for end < len(text) {
 		class, size := c.at(text, end)
@@ -139,7 +139,7 @@ func (c *classes) spaces(text []byte, i int) int {
 }
 
 // spacesByLine is spaces, but a run that holds line ends stops after the last of them.
-func (c *classes) spacesByLine(text []byte, i int) int {
+func (c *Classes) spacesByLine(text []byte, i int) int {
 	line := 0
 	for j := i; j < len(text); {
 		class, size := c.at(text, j)
@@ -158,7 +158,7 @@ func (c *classes) spacesByLine(text []byte, i int) int {
 }
 
 // numbers continues a word of numbers, whose first character ends at i, to most characters.
-func (c *classes) numbers(text []byte, i, most int) int {
+func (c *Classes) numbers(text []byte, i, most int) int {
 	for n := 1; n < most && i < len(text); n++ {
 		class, size := c.at(text, i)
 		if class != classNumber {

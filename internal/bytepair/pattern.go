@@ -1,0 +1,121 @@
+package bytepair
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+)
+
+const (
+	probeTimeout = 250 * time.Millisecond // for one match, when a pattern is loaded
+	matchTimeout = 10 * time.Second       // for one match, when text is encoded
+)
+
+// Expressions that have a scanner of their own, as tokenizer.json holds them: GPT-2's (a word keeps one leading space; numbers of any
+// length), Llama 3's (contractions in any case, numbers in groups of up to three, line ends apart), and Qwen 2's, whose numbers stand alone.
+const (
+	GPT2   = `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+	Llama3 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	Qwen2  = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+)
+
+// Pattern cuts text into words: by a scanner where the expression is known, else by a regular expression engine.
+type Pattern struct {
+	Regex    string
+	Scan     Scanner         // nil for an unknown expression
+	fallback *regexp2.Regexp // nil for a known one
+}
+
+// NewPattern compiles an expression as tokenizer.json holds it.
+func NewPattern(regex string) (Pattern, error) {
+	switch regex {
+	case GPT2:
+		return Pattern{Regex: regex, Scan: ScanGPT2}, nil
+	case Llama3:
+		return Pattern{Regex: regex, Scan: scanLlama3}, nil
+	case Qwen2:
+		return Pattern{Regex: regex, Scan: scanQwen2}, nil
+	}
+	return enginePattern(regex)
+}
+
+// enginePattern runs an expression on the engine. One that takes too long on short texts made to make it backtrack is refused.
+func enginePattern(regex string) (Pattern, error) {
+	var re *regexp2.Regexp
+	spelled, err := translate(regex)
+	if err == nil {
+		re, err = regexp2.Compile(spelled)
+	}
+	if err != nil {
+		return Pattern{}, fmt.Errorf("pattern %q: %w", regex, err)
+	}
+	re.MatchTimeout = probeTimeout
+	for _, unit := range []string{"a", "A", "0", " ", "-", "\n", "aA", "a0", "a ", " a", "a-", "é", "天"} {
+		for _, end := range []string{"", "!", "\x00", "a", " "} {
+			if err := re.FindRunesMatches([]rune(strings.Repeat(unit, 64)+end), 0, func(regexp2.MatchView) bool { return true }); err != nil {
+				return Pattern{}, fmt.Errorf("pattern %q takes too long on a text of %d characters: it backtracks without end", regex, 64*len([]rune(unit))+1)
+			}
+		}
+	}
+	re.MatchTimeout = matchTimeout
+	return Pattern{Regex: regex, fallback: re}, nil
+}
+
+// SafeCut returns a place at or after i where text may be cut without changing its words: after a line end that no whitespace
+// follows, both known patterns always start a new word. Returns len(text) when there is none, and always for unknown patterns.
+func (p *Pattern) SafeCut(text []byte, i int) int {
+	if p.Scan == nil {
+		return len(text)
+	}
+	c := Unicode()
+	for i = max(i, 1); i < len(text); i++ {
+		if text[i-1] == '\n' {
+			if class, _ := c.at(text, i); class != classSpace {
+				return i
+			}
+		}
+	}
+	return len(text)
+}
+
+// Words calls yield with the start and end of each word of text, in order. What an unknown expression leaves unmatched is a word too.
+func (p *Pattern) Words(text []byte, yield func(start, end int)) {
+	if p.Scan == nil {
+		p.Matches(text, func(start, end int, _ bool) { yield(start, end) })
+		return
+	}
+	c := Unicode()
+	for i := 0; i < len(text); {
+		end := p.Scan(c, text, i)
+		yield(i, end)
+		i = end
+	}
+}
+
+// Matches calls yield for the matches of the expression in text and for what is between them, in order; the pattern has no scanner. The
+// engine works on code points; offsets lead back to bytes (an invalid byte is one U+FFFD). An engine that gives up, because a match takes
+// longer than matchTimeout, leaves the rest as one stretch, so that no byte is lost.
+func (p *Pattern) Matches(text []byte, yield func(start, end int, match bool)) {
+	runes := make([]rune, 0, len(text))
+	offsets := make([]int, 0, len(text)+1)
+	for i, r := range string(text) {
+		runes, offsets = append(runes, r), append(offsets, i)
+	}
+	offsets = append(offsets, len(text))
+	stretch := func(start, end int, match bool) {
+		if start < end {
+			yield(start, end, match)
+		}
+	}
+	done := 0
+	_ = p.fallback.FindRunesMatches(runes, 0, func(m regexp2.MatchView) bool {
+		from, n, _ := m.GroupRange(0)
+		stretch(offsets[done], offsets[from], false)
+		stretch(offsets[from], offsets[from+n], true)
+		done = max(done, from+n)
+		return true
+	})
+	stretch(offsets[done], len(text), false)
+}
