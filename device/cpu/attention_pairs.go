@@ -49,10 +49,14 @@ func (x *headRows) copyHalves(dst []uint16, r int) {
 }
 
 // narrowInPlace rounds elements from to to of row to bf16, which begin at half from of the row, and makes
-// the last pair whole with a zero. What follows in the row is lost: whole vectors are rounded.
+// the last pair whole with a zero. What follows in the row is lost: whole vectors are rounded. Numbers below the normal ones
+// may become 0, as which products of pairs take them.
 func narrowInPlace(row []float32, from, to int) {
 	h, end := halvesOf(row), from+roundUp(to-from, 16)
-	vecF32ToBF16(h[from:end], row[from:end])
+	_ = row[:end]
+	if from == end || !vecNarrowDoor(&h[from], &row[from], end-from) {
+		vecF32ToBF16(h[from:end], row[from:end])
+	}
 	if to%2 != 0 {
 		h[to] = 0
 	}

@@ -132,6 +132,9 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 	n := y.Len
 	out, left, right := floatsOf("Binary", y, n), floatsOf("Binary", a, n), floatsOf("Binary", b, n)
 	d.each(n, func(lo, hi int) {
+		if out.h != nil && left.h != nil && right.h != nil && vecBinaryBF16Door(op, &out.h[lo], &left.h[lo], &right.h[lo], hi-lo) {
+			return
+		}
 		var u, v, t chunk
 		for ; lo < hi; lo += vecChunk {
 			end := min(lo+vecChunk, hi)

@@ -46,6 +46,14 @@ func optionalF32s(op string, b device.Buffer, n int) []float32 {
 	return f32sOf(op, b, n)
 }
 
+// slice is elements lo to hi.
+func (v floats) slice(lo, hi int) floats {
+	if v.h == nil {
+		return floats{f: v.f[lo:hi]}
+	}
+	return floats{h: v.h[lo:hi]}
+}
+
 // load returns elements lo to hi; buf holds them when they must be converted.
 func (v floats) load(lo, hi int, buf []float32) []float32 {
 	if v.h == nil {

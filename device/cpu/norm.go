@@ -35,18 +35,26 @@ func (d *Device) Norm(k device.Norm) {
 		t := d.vectors.get(k.C)
 		defer d.vectors.put(t)
 		for i := lo; i < hi; i++ {
-			row := x.load(i*k.C, (i+1)*k.C, t.f)
-			out := y.out(i*k.C, (i+1)*k.C, t.f)
-			mean, rstd := vecNorm(out, row, w, bias, k.Center, k.Eps)
+			mean, rstd := normRow(y.slice(i*k.C, (i+1)*k.C), x.slice(i*k.C, (i+1)*k.C), t.f, w, bias, k)
 			if means != nil {
 				means[i] = mean
 			}
 			if rstds != nil {
 				rstds[i] = rstd
 			}
-			y.store(i*k.C, out)
 		}
 	})
+}
+
+// normRow computes the norm y of a row x. buf holds a row.
+func normRow(y, x floats, buf, w, bias []float32, k device.Norm) (mean, rstd float32) {
+	if y.h != nil && x.h != nil && vecNormBF16(y.h, x.h, w, bias, k.Center, k.Eps, &mean, &rstd) {
+		return mean, rstd
+	}
+	out := y.out(0, k.C, buf)
+	mean, rstd = vecNorm(out, x.load(0, k.C, buf), w, bias, k.Center, k.Eps)
+	y.store(0, out)
+	return mean, rstd
 }
 
 // NormGrad is the gradient of Norm. With g = dy·w and x' = x-Mean it is
@@ -101,6 +109,9 @@ type normGradCall struct {
 func (g *normGradCall) row(i int, dw, db, buf []float32) {
 	c := g.k.C
 	lo, hi := i*c, (i+1)*c
+	if g.rowBF16(i, dw, db) {
+		return
+	}
 	dy := g.dy.load(lo, hi, buf)
 	x := g.x.load(lo, hi, buf[c:])
 	r := normGradRow{dy: dy, x: x, w: g.w, dw: dw, rstd: g.rstd[i]}
@@ -108,11 +119,7 @@ func (g *normGradCall) row(i int, dw, db, buf []float32) {
 		r.mean = g.mean[i]
 	}
 	sum, dot := vecNormDots(dy, g.w, x, r.mean)
-	r.a = r.rstd
-	r.b = -r.rstd * r.rstd * r.rstd * (dot / float32(c))
-	if g.k.Center {
-		r.c = -r.rstd * (sum / float32(c))
-	}
+	r.coefficients(sum/float32(c), dot/float32(c), g.k.Center)
 	if !g.k.DBias.IsZero() {
 		vecAdd(db, db, dy)
 	}
@@ -127,6 +134,25 @@ func (g *normGradCall) row(i int, dw, db, buf []float32) {
 	out := g.dx.load(lo, hi, buf) // dy is used up; when DX is F32 this is its memory
 	vecAdd(out, out, r.dx)
 	g.dx.store(lo, out)
+}
+
+// rowBF16 is row on bf16 that is added to dx, where the machine has kernels for it.
+func (g *normGradCall) rowBF16(i int, dw, db []float32) bool {
+	c := g.k.C
+	if g.x.h == nil || g.dy.h == nil || g.dx.h == nil || !g.k.AccX || c > vecLane {
+		return false
+	}
+	dx, dy, x := &g.dx.h[i*c], &g.dy.h[i*c], &g.x.h[i*c]
+	r := normGradRow{rstd: g.rstd[i]}
+	if g.mean != nil {
+		r.mean = g.mean[i]
+	}
+	var sum, dot float32
+	if !vecNormDotsBF16Door(dy, &g.w[0], x, c, r.mean, &sum, &dot) {
+		return false
+	}
+	r.coefficients(sum/float32(c), dot/float32(c), g.k.Center)
+	return vecNormGradAddBF16Door(dx, dy, x, &g.w[0], &dw[0], &db[0], c, r.mean, r.rstd, r.a, r.b, r.c)
 }
 
 // addParts computes y (+)= the sum of the rows of parts, stride apart, in order. y may be nil.

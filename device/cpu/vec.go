@@ -405,6 +405,19 @@ func vecNorm(y, x, w, b []float32, center bool, eps float32) (mean, rstd float32
 	return mean, rstd
 }
 
+// vecNormBF16 is vecNorm on rows of bf16, where the machine has kernels for it.
+func vecNormBF16(y, x []uint16, w, b []float32, center bool, eps float32, mean, rstd *float32) bool {
+	n := len(x)
+	if n == 0 || n > vecLane || center != (b != nil) {
+		return false
+	}
+	y, w, c := y[:n], w[:n], float32(n)
+	if !center {
+		return vecRMSNormBF16Door(&y[0], &x[0], &w[0], n, c, eps, rstd)
+	}
+	return vecLayerNormBF16Door(&y[0], &x[0], &w[0], &b[:n][0], n, c, eps, mean, rstd)
+}
+
 // vecNormApply computes y = (x-mean)·rstd·w + b; y may be x. b may be nil.
 func vecNormApply(y, x, w, b []float32, mean, rstd float32) {
 	n := len(x)
@@ -449,6 +462,15 @@ type normGradRow struct {
 	dx, dy, x, w, dw []float32
 	mean, rstd       float32
 	a, b, c          float32
+}
+
+// coefficients sets a, b and c for the means over the row of dy·w and dy·w·(x-mean).
+func (g *normGradRow) coefficients(mean, dot float32, center bool) {
+	g.a = g.rstd
+	g.b = -g.rstd * g.rstd * g.rstd * dot
+	if center {
+		g.c = -g.rstd * mean
+	}
 }
 
 // vecNormGradApply computes dx = a·dy·w + b·(x-mean) + c and, before it, dw += dy·(x-mean)·rstd.

@@ -7525,6 +7525,94 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecAddBinaryBF16AVX512(y *uint16, a *uint16, b *uint16, n int)
+TEXT ·vecAddBinaryBF16AVX512(SB), NOSPLIT, $0-32
+	MOVQ          y+0(FP), DI
+	MOVQ          a+8(FP), SI
+	MOVQ          b+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VPMOVZXWD     0(SI)(AX*1), Z0
+	VPSLLD        $16, Z0, Z0
+	VPMOVZXWD     32(SI)(AX*1), Z1
+	VPSLLD        $16, Z1, Z1
+	VPMOVZXWD     64(SI)(AX*1), Z2
+	VPSLLD        $16, Z2, Z2
+	VPMOVZXWD     96(SI)(AX*1), Z3
+	VPSLLD        $16, Z3, Z3
+	VPMOVZXWD     0(R8)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VPMOVZXWD     32(R8)(AX*1), Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD     64(R8)(AX*1), Z6
+	VPSLLD        $16, Z6, Z6
+	VPMOVZXWD     96(R8)(AX*1), Z7
+	VPSLLD        $16, Z7, Z7
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z5, Z1, Z1
+	VADDPS        Z6, Z2, Z2
+	VADDPS        Z7, Z3, Z3
+	LONG          $0x487ef262
+	WORD          $0xf872 // VCVTNEPS2BF16 Z0, Y7
+	VMOVDQU16     Y7, 0(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xf972 // VCVTNEPS2BF16 Z1, Y7
+	VMOVDQU16     Y7, 32(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xfa72 // VCVTNEPS2BF16 Z2, Y7
+	VMOVDQU16     Y7, 64(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xfb72 // VCVTNEPS2BF16 Z3, Y7
+	VMOVDQU16     Y7, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VPMOVZXWD     0(SI)(AX*1), Z0
+	VPSLLD        $16, Z0, Z0
+	VPMOVZXWD     0(R8)(AX*1), Z1
+	VPSLLD        $16, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	LONG          $0x487ef262
+	WORD          $0xc872 // VCVTNEPS2BF16 Z0, Y1
+	VMOVDQU16     Y1, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z0
+	VPSLLD        $16, Z0, Z0
+	VPMOVZXWD.Z   0(R8)(AX*1), K1, Z1
+	VPSLLD        $16, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	LONG          $0x487ef262
+	WORD          $0xc872 // VCVTNEPS2BF16 Z0, Y1
+	VMOVDQU16     Y1, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecSiLUGatedBF16AVX512(y *uint16, gate *uint16, up *uint16, n int)
 TEXT ·vecSiLUGatedBF16AVX512(SB), NOSPLIT, $0-32
 	MOVQ          y+0(FP), DI
@@ -9612,6 +9700,249 @@ rest:
 	VFMADD213PS   Z4, Z3, Z6
 	VFMADD231PS   Z2, Z5, Z6
 	VMOVUPS       Z6, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
+// func vecNormGradAddBF16AVX512(dx *uint16, dy *uint16, x *uint16, w *float32, dw *float32, db *float32, n int, mean float32, rstd float32, a float32, b float32, c float32)
+TEXT ·vecNormGradAddBF16AVX512(SB), NOSPLIT, $0-76
+	MOVQ          dx+0(FP), DI
+	MOVQ          dy+8(FP), SI
+	MOVQ          x+16(FP), R8
+	MOVQ          w+24(FP), R9
+	MOVQ          dw+32(FP), R10
+	MOVQ          db+40(FP), R11
+	MOVQ          n+48(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  mean+56(FP), Z0
+	VBROADCASTSS  rstd+60(FP), Z1
+	VBROADCASTSS  a+64(FP), Z2
+	VBROADCASTSS  b+68(FP), Z3
+	VBROADCASTSS  c+72(FP), Z4
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VPMOVZXWD     0(SI)(AX*1), Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD     32(SI)(AX*1), Z6
+	VPSLLD        $16, Z6, Z6
+	VPMOVZXWD     64(SI)(AX*1), Z7
+	VPSLLD        $16, Z7, Z7
+	VPMOVZXWD     96(SI)(AX*1), Z8
+	VPSLLD        $16, Z8, Z8
+	VPMOVZXWD     0(R8)(AX*1), Z9
+	VPSLLD        $16, Z9, Z9
+	VPMOVZXWD     32(R8)(AX*1), Z10
+	VPSLLD        $16, Z10, Z10
+	VPMOVZXWD     64(R8)(AX*1), Z11
+	VPSLLD        $16, Z11, Z11
+	VPMOVZXWD     96(R8)(AX*1), Z12
+	VPSLLD        $16, Z12, Z12
+	VSUBPS        Z0, Z9, Z9
+	VSUBPS        Z0, Z10, Z10
+	VSUBPS        Z0, Z11, Z11
+	VSUBPS        Z0, Z12, Z12
+	VMULPS        Z1, Z9, Z13
+	VMULPS        Z1, Z10, Z14
+	VMULPS        Z1, Z11, Z15
+	VMULPS        Z1, Z12, Z16
+	VMOVUPS       0(R10)(AX*2), Z17
+	VMOVUPS       64(R10)(AX*2), Z18
+	VMOVUPS       128(R10)(AX*2), Z19
+	VMOVUPS       192(R10)(AX*2), Z20
+	VFMADD231PS   Z13, Z5, Z17
+	VFMADD231PS   Z14, Z6, Z18
+	VFMADD231PS   Z15, Z7, Z19
+	VFMADD231PS   Z16, Z8, Z20
+	VMOVUPS       Z17, 0(R10)(AX*2)
+	VMOVUPS       Z18, 64(R10)(AX*2)
+	VMOVUPS       Z19, 128(R10)(AX*2)
+	VMOVUPS       Z20, 192(R10)(AX*2)
+	VMOVUPS       0(R11)(AX*2), Z20
+	VMOVUPS       64(R11)(AX*2), Z19
+	VMOVUPS       128(R11)(AX*2), Z18
+	VMOVUPS       192(R11)(AX*2), Z17
+	VADDPS        Z5, Z20, Z20
+	VADDPS        Z6, Z19, Z19
+	VADDPS        Z7, Z18, Z18
+	VADDPS        Z8, Z17, Z17
+	VMOVUPS       Z20, 0(R11)(AX*2)
+	VMOVUPS       Z19, 64(R11)(AX*2)
+	VMOVUPS       Z18, 128(R11)(AX*2)
+	VMOVUPS       Z17, 192(R11)(AX*2)
+	VMOVUPS       0(R9)(AX*2), Z17
+	VMOVUPS       64(R9)(AX*2), Z18
+	VMOVUPS       128(R9)(AX*2), Z19
+	VMOVUPS       192(R9)(AX*2), Z20
+	VMULPS        Z17, Z5, Z5
+	VMULPS        Z18, Z6, Z6
+	VMULPS        Z19, Z7, Z7
+	VMULPS        Z20, Z8, Z8
+	VPMOVZXWD     0(DI)(AX*1), Z20
+	VPSLLD        $16, Z20, Z20
+	VPMOVZXWD     32(DI)(AX*1), Z19
+	VPSLLD        $16, Z19, Z19
+	VPMOVZXWD     64(DI)(AX*1), Z18
+	VPSLLD        $16, Z18, Z18
+	VPMOVZXWD     96(DI)(AX*1), Z17
+	VPSLLD        $16, Z17, Z17
+	VFMADD213PS   Z4, Z3, Z9
+	VFMADD213PS   Z4, Z3, Z10
+	VFMADD213PS   Z4, Z3, Z11
+	VFMADD213PS   Z4, Z3, Z12
+	VFMADD231PS   Z2, Z5, Z9
+	VFMADD231PS   Z2, Z6, Z10
+	VFMADD231PS   Z2, Z7, Z11
+	VFMADD231PS   Z2, Z8, Z12
+	VADDPS        Z9, Z20, Z20
+	VADDPS        Z10, Z19, Z19
+	VADDPS        Z11, Z18, Z18
+	VADDPS        Z12, Z17, Z17
+	LONG          $0x487e3262
+	WORD          $0xe472 // VCVTNEPS2BF16 Z20, Y12
+	VMOVDQU16     Y12, 0(DI)(AX*1)
+	LONG          $0x487e3262
+	WORD          $0xe372 // VCVTNEPS2BF16 Z19, Y12
+	VMOVDQU16     Y12, 32(DI)(AX*1)
+	LONG          $0x487e3262
+	WORD          $0xe272 // VCVTNEPS2BF16 Z18, Y12
+	VMOVDQU16     Y12, 64(DI)(AX*1)
+	LONG          $0x487e3262
+	WORD          $0xe172 // VCVTNEPS2BF16 Z17, Y12
+	VMOVDQU16     Y12, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VPMOVZXWD     0(SI)(AX*1), Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD     0(R8)(AX*1), Z6
+	VPSLLD        $16, Z6, Z6
+	VSUBPS        Z0, Z6, Z6
+	VMULPS        Z1, Z6, Z7
+	VMOVUPS       0(R10)(AX*2), Z8
+	VFMADD231PS   Z7, Z5, Z8
+	VMOVUPS       Z8, 0(R10)(AX*2)
+	VMOVUPS       0(R11)(AX*2), Z8
+	VADDPS        Z5, Z8, Z8
+	VMOVUPS       Z8, 0(R11)(AX*2)
+	VMOVUPS       0(R9)(AX*2), Z8
+	VMULPS        Z8, Z5, Z5
+	VPMOVZXWD     0(DI)(AX*1), Z8
+	VPSLLD        $16, Z8, Z8
+	VFMADD213PS   Z4, Z3, Z6
+	VFMADD231PS   Z2, Z5, Z6
+	VADDPS        Z6, Z8, Z8
+	LONG          $0x487ed262
+	WORD          $0xf072 // VCVTNEPS2BF16 Z8, Y6
+	VMOVDQU16     Y6, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD.Z   0(R8)(AX*1), K1, Z6
+	VPSLLD        $16, Z6, Z6
+	VSUBPS        Z0, Z6, Z6
+	VMULPS        Z1, Z6, Z7
+	VMOVUPS.Z     0(R10)(AX*2), K1, Z8
+	VFMADD231PS   Z7, Z5, Z8
+	VMOVUPS       Z8, K1, 0(R10)(AX*2)
+	VMOVUPS.Z     0(R11)(AX*2), K1, Z8
+	VADDPS        Z5, Z8, Z8
+	VMOVUPS       Z8, K1, 0(R11)(AX*2)
+	VMOVUPS.Z     0(R9)(AX*2), K1, Z8
+	VMULPS        Z8, Z5, Z5
+	VPMOVZXWD.Z   0(DI)(AX*1), K1, Z8
+	VPSLLD        $16, Z8, Z8
+	VFMADD213PS   Z4, Z3, Z6
+	VFMADD231PS   Z2, Z5, Z6
+	VADDPS        Z6, Z8, Z8
+	LONG          $0x487ed262
+	WORD          $0xf072 // VCVTNEPS2BF16 Z8, Y6
+	VMOVDQU16     Y6, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
+// func vecNarrowAVX512(y *uint16, x *float32, n int)
+TEXT ·vecNarrowAVX512(SB), NOSPLIT, $0-24
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*2), Z0
+	VMOVUPS       64(SI)(AX*2), Z1
+	VMOVUPS       128(SI)(AX*2), Z2
+	VMOVUPS       192(SI)(AX*2), Z3
+	LONG          $0x487ef262
+	WORD          $0xe072 // VCVTNEPS2BF16 Z0, Y4
+	VMOVDQU16     Y4, 0(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xe172 // VCVTNEPS2BF16 Z1, Y4
+	VMOVDQU16     Y4, 32(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xe272 // VCVTNEPS2BF16 Z2, Y4
+	VMOVDQU16     Y4, 64(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xe372 // VCVTNEPS2BF16 Z3, Y4
+	VMOVDQU16     Y4, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*2), Z0
+	LONG          $0x487ef262
+	WORD          $0xc872 // VCVTNEPS2BF16 Z0, Y1
+	VMOVDQU16     Y1, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*2), K1, Z0
+	LONG          $0x487ef262
+	WORD          $0xc872 // VCVTNEPS2BF16 Z0, Y1
+	VMOVDQU16     Y1, K1, 0(DI)(AX*1)
 
 done:
 	VZEROUPPER    
@@ -11742,6 +12073,546 @@ rest3:
 	VMOVUPS.Z     0(R9)(AX*1), K1, Z2
 	VFMADD231PS   Z1, Z0, Z2
 	VMOVUPS       Z2, K1, 0(DI)(AX*1)
+
+done3:
+	VZEROUPPER    
+	RET           
+
+// func vecNormDotsBF16AVX512(dy *uint16, w *float32, x *uint16, n int, mean float32, s *float32, sx *float32)
+TEXT ·vecNormDotsBF16AVX512(SB), NOSPLIT, $0-56
+	MOVQ          dy+0(FP), DI
+	MOVQ          w+8(FP), SI
+	MOVQ          x+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  mean+32(FP), Z8
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	VPXORD        Z4, Z4, Z4
+	VPXORD        Z5, Z5, Z5
+	VPXORD        Z6, Z6, Z6
+	VPXORD        Z7, Z7, Z7
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VPMOVZXWD     0(DI)(AX*1), Z9
+	VPSLLD        $16, Z9, Z9
+	VPMOVZXWD     32(DI)(AX*1), Z10
+	VPSLLD        $16, Z10, Z10
+	VPMOVZXWD     64(DI)(AX*1), Z11
+	VPSLLD        $16, Z11, Z11
+	VPMOVZXWD     96(DI)(AX*1), Z12
+	VPSLLD        $16, Z12, Z12
+	VMOVUPS       0(SI)(AX*2), Z13
+	VMOVUPS       64(SI)(AX*2), Z14
+	VMOVUPS       128(SI)(AX*2), Z15
+	VMOVUPS       192(SI)(AX*2), Z16
+	VMULPS        Z13, Z9, Z9
+	VMULPS        Z14, Z10, Z10
+	VMULPS        Z15, Z11, Z11
+	VMULPS        Z16, Z12, Z12
+	VADDPS        Z9, Z0, Z0
+	VADDPS        Z10, Z1, Z1
+	VADDPS        Z11, Z2, Z2
+	VADDPS        Z12, Z3, Z3
+	VPMOVZXWD     0(R8)(AX*1), Z16
+	VPSLLD        $16, Z16, Z16
+	VPMOVZXWD     32(R8)(AX*1), Z15
+	VPSLLD        $16, Z15, Z15
+	VPMOVZXWD     64(R8)(AX*1), Z14
+	VPSLLD        $16, Z14, Z14
+	VPMOVZXWD     96(R8)(AX*1), Z13
+	VPSLLD        $16, Z13, Z13
+	VSUBPS        Z8, Z16, Z16
+	VSUBPS        Z8, Z15, Z15
+	VSUBPS        Z8, Z14, Z14
+	VSUBPS        Z8, Z13, Z13
+	VFMADD231PS   Z9, Z16, Z4
+	VFMADD231PS   Z10, Z15, Z5
+	VFMADD231PS   Z11, Z14, Z6
+	VFMADD231PS   Z12, Z13, Z7
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VPMOVZXWD     0(DI)(AX*1), Z9
+	VPSLLD        $16, Z9, Z9
+	VMOVUPS       0(SI)(AX*2), Z10
+	VMULPS        Z10, Z9, Z9
+	VADDPS        Z9, Z0, Z0
+	VPMOVZXWD     0(R8)(AX*1), Z10
+	VPSLLD        $16, Z10, Z10
+	VSUBPS        Z8, Z10, Z10
+	VFMADD231PS   Z9, Z10, Z4
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(DI)(AX*1), K1, Z9
+	VPSLLD        $16, Z9, Z9
+	VMOVUPS.Z     0(SI)(AX*2), K1, Z10
+	VMULPS        Z10, Z9, Z9
+	VADDPS        Z9, Z0, Z0
+	VPMOVZXWD.Z   0(R8)(AX*1), K1, Z10
+	VPSLLD        $16, Z10, Z10
+	VSUBPS        Z8, Z10, Z10
+	VFMADD231PS   Z9, Z10, Z4
+
+done:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y31
+	VADDPS        Y31, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X31
+	VADDPS        X31, X0, X0
+	VPERMILPS     $0x4e, X0, X31
+	VADDPS        X31, X0, X0
+	VPERMILPS     $0xb1, X0, X31
+	VADDPS        X31, X0, X0
+	VADDPS        Z6, Z4, Z4
+	VADDPS        Z7, Z5, Z5
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $1, Z4, Y31
+	VADDPS        Y31, Y4, Y4
+	VEXTRACTF32X4 $1, Y4, X31
+	VADDPS        X31, X4, X4
+	VPERMILPS     $0x4e, X4, X31
+	VADDPS        X31, X4, X4
+	VPERMILPS     $0xb1, X4, X31
+	VADDPS        X31, X4, X4
+	MOVQ          s+40(FP), DX
+	VMOVSS        X0, (DX)
+	MOVQ          sx+48(FP), DX
+	VMOVSS        X4, (DX)
+	VZEROUPPER    
+	RET           
+
+// func vecRMSNormBF16AVX512(y *uint16, x *uint16, w *float32, n int, c float32, eps float32, rstd *float32)
+TEXT ·vecRMSNormBF16AVX512(SB), NOSPLIT, $0-48
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          w+16(FP), R8
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VPMOVZXWD     0(SI)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VPMOVZXWD     32(SI)(AX*1), Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD     64(SI)(AX*1), Z6
+	VPSLLD        $16, Z6, Z6
+	VPMOVZXWD     96(SI)(AX*1), Z7
+	VPSLLD        $16, Z7, Z7
+	VFMADD231PS   Z4, Z4, Z0
+	VFMADD231PS   Z5, Z5, Z1
+	VFMADD231PS   Z6, Z6, Z2
+	VFMADD231PS   Z7, Z7, Z3
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VPMOVZXWD     0(SI)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VFMADD231PS   Z4, Z4, Z0
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z4
+	VPSLLD        $16, Z4, Z4
+	VFMADD231PS   Z4, Z4, Z0
+
+done:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y30
+	VADDPS        Y30, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X30
+	VADDPS        X30, X0, X0
+	VPERMILPS     $0x4e, X0, X30
+	VADDPS        X30, X0, X0
+	VPERMILPS     $0xb1, X0, X30
+	VADDPS        X30, X0, X0
+	VDIVSS        c+32(FP), X0, X0
+	VADDSS        eps+36(FP), X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        vecConstAVX512<>+52(SB), X1
+	VDIVSS        X0, X1, X1
+	MOVQ          rstd+40(FP), DX
+	VMOVSS        X1, (DX)
+	VBROADCASTSS  X1, Z31
+	MOVQ          n+24(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many2_end
+
+many2:
+	VPMOVZXWD     0(SI)(AX*1), Z0
+	VPSLLD        $16, Z0, Z0
+	VPMOVZXWD     32(SI)(AX*1), Z1
+	VPSLLD        $16, Z1, Z1
+	VPMOVZXWD     64(SI)(AX*1), Z2
+	VPSLLD        $16, Z2, Z2
+	VPMOVZXWD     96(SI)(AX*1), Z3
+	VPSLLD        $16, Z3, Z3
+	VMULPS        Z31, Z0, Z0
+	VMULPS        Z31, Z1, Z1
+	VMULPS        Z31, Z2, Z2
+	VMULPS        Z31, Z3, Z3
+	VMOVUPS       0(R8)(AX*2), Z4
+	VMOVUPS       64(R8)(AX*2), Z5
+	VMOVUPS       128(R8)(AX*2), Z6
+	VMOVUPS       192(R8)(AX*2), Z7
+	VMULPS        Z4, Z0, Z0
+	VMULPS        Z5, Z1, Z1
+	VMULPS        Z6, Z2, Z2
+	VMULPS        Z7, Z3, Z3
+	LONG          $0x487ef262
+	WORD          $0xf872 // VCVTNEPS2BF16 Z0, Y7
+	VMOVDQU16     Y7, 0(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xf972 // VCVTNEPS2BF16 Z1, Y7
+	VMOVDQU16     Y7, 32(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xfa72 // VCVTNEPS2BF16 Z2, Y7
+	VMOVDQU16     Y7, 64(DI)(AX*1)
+	LONG          $0x487ef262
+	WORD          $0xfb72 // VCVTNEPS2BF16 Z3, Y7
+	VMOVDQU16     Y7, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single2_end
+
+single2:
+	VPMOVZXWD     0(SI)(AX*1), Z0
+	VPSLLD        $16, Z0, Z0
+	VMULPS        Z31, Z0, Z0
+	VMOVUPS       0(R8)(AX*2), Z1
+	VMULPS        Z1, Z0, Z0
+	LONG          $0x487ef262
+	WORD          $0xc872 // VCVTNEPS2BF16 Z0, Y1
+	VMOVDQU16     Y1, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $16, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z0
+	VPSLLD        $16, Z0, Z0
+	VMULPS        Z31, Z0, Z0
+	VMOVUPS.Z     0(R8)(AX*2), K1, Z1
+	VMULPS        Z1, Z0, Z0
+	LONG          $0x487ef262
+	WORD          $0xc872 // VCVTNEPS2BF16 Z0, Y1
+	VMOVDQU16     Y1, K1, 0(DI)(AX*1)
+
+done2:
+	VZEROUPPER    
+	RET           
+
+// func vecLayerNormBF16AVX512(y *uint16, x *uint16, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
+TEXT ·vecLayerNormBF16AVX512(SB), NOSPLIT, $0-64
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          w+16(FP), R8
+	MOVQ          b+24(FP), R9
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VPMOVZXWD     0(SI)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VPMOVZXWD     32(SI)(AX*1), Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD     64(SI)(AX*1), Z6
+	VPSLLD        $16, Z6, Z6
+	VPMOVZXWD     96(SI)(AX*1), Z7
+	VPSLLD        $16, Z7, Z7
+	VADDPS        Z4, Z0, Z0
+	VADDPS        Z5, Z1, Z1
+	VADDPS        Z6, Z2, Z2
+	VADDPS        Z7, Z3, Z3
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VPMOVZXWD     0(SI)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VADDPS        Z4, Z0, Z0
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z4
+	VPSLLD        $16, Z4, Z4
+	VADDPS        Z4, Z0, Z0
+
+done:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y29
+	VADDPS        Y29, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0x4e, X0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0xb1, X0, X29
+	VADDPS        X29, X0, X0
+	VDIVSS        c+40(FP), X0, X0
+	MOVQ          mean+48(FP), DX
+	VMOVSS        X0, (DX)
+	VBROADCASTSS  X0, Z31
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	VPXORD        Z0, Z0, Z0
+	VPXORD        Z1, Z1, Z1
+	VPXORD        Z2, Z2, Z2
+	VPXORD        Z3, Z3, Z3
+	SUBQ          $64, CX
+	JLT           many2_end
+
+many2:
+	VPMOVZXWD     0(SI)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VPMOVZXWD     32(SI)(AX*1), Z5
+	VPSLLD        $16, Z5, Z5
+	VPMOVZXWD     64(SI)(AX*1), Z6
+	VPSLLD        $16, Z6, Z6
+	VPMOVZXWD     96(SI)(AX*1), Z7
+	VPSLLD        $16, Z7, Z7
+	VSUBPS        Z31, Z4, Z4
+	VSUBPS        Z31, Z5, Z5
+	VSUBPS        Z31, Z6, Z6
+	VSUBPS        Z31, Z7, Z7
+	VFMADD231PS   Z4, Z4, Z0
+	VFMADD231PS   Z5, Z5, Z1
+	VFMADD231PS   Z6, Z6, Z2
+	VFMADD231PS   Z7, Z7, Z3
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many2
+
+many2_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single2_end
+
+single2:
+	VPMOVZXWD     0(SI)(AX*1), Z4
+	VPSLLD        $16, Z4, Z4
+	VSUBPS        Z31, Z4, Z4
+	VFMADD231PS   Z4, Z4, Z0
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single2
+
+single2_end:
+	ADDQ          $16, CX
+
+rest2:
+	TESTQ         CX, CX
+	JEQ           done2
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z4
+	VPSLLD        $16, Z4, Z4
+	VSUBPS        Z31, Z4, Z4
+	VMOVAPS.Z     Z4, K1, Z4
+	VFMADD231PS   Z4, Z4, Z0
+
+done2:
+	VADDPS        Z2, Z0, Z0
+	VADDPS        Z3, Z1, Z1
+	VADDPS        Z1, Z0, Z0
+	VEXTRACTF64X4 $1, Z0, Y29
+	VADDPS        Y29, Y0, Y0
+	VEXTRACTF32X4 $1, Y0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0x4e, X0, X29
+	VADDPS        X29, X0, X0
+	VPERMILPS     $0xb1, X0, X29
+	VADDPS        X29, X0, X0
+	VDIVSS        c+40(FP), X0, X0
+	VADDSS        eps+44(FP), X0, X0
+	VSQRTSS       X0, X0, X0
+	VMOVSS        vecConstAVX512<>+52(SB), X1
+	VDIVSS        X0, X1, X1
+	MOVQ          rstd+56(FP), DX
+	VMOVSS        X1, (DX)
+	VBROADCASTSS  X1, Z30
+	MOVQ          n+32(FP), CX
+	XORQ          AX, AX
+	SUBQ          $64, CX
+	JLT           many3_end
+
+many3:
+	VPMOVZXWD     0(SI)(AX*1), Z0
+	VPSLLD        $16, Z0, Z0
+	VPMOVZXWD     32(SI)(AX*1), Z1
+	VPSLLD        $16, Z1, Z1
+	VPMOVZXWD     64(SI)(AX*1), Z2
+	VPSLLD        $16, Z2, Z2
+	VPMOVZXWD     96(SI)(AX*1), Z3
+	VPSLLD        $16, Z3, Z3
+	VSUBPS        Z31, Z0, Z0
+	VSUBPS        Z31, Z1, Z1
+	VSUBPS        Z31, Z2, Z2
+	VSUBPS        Z31, Z3, Z3
+	VMULPS        Z30, Z0, Z0
+	VMULPS        Z30, Z1, Z1
+	VMULPS        Z30, Z2, Z2
+	VMULPS        Z30, Z3, Z3
+	VMOVUPS       0(R8)(AX*2), Z4
+	VMOVUPS       64(R8)(AX*2), Z5
+	VMOVUPS       128(R8)(AX*2), Z6
+	VMOVUPS       192(R8)(AX*2), Z7
+	VMOVUPS       0(R9)(AX*2), Z8
+	VMOVUPS       64(R9)(AX*2), Z9
+	VMOVUPS       128(R9)(AX*2), Z10
+	VMOVUPS       192(R9)(AX*2), Z11
+	VFMADD231PS   Z4, Z0, Z8
+	VFMADD231PS   Z5, Z1, Z9
+	VFMADD231PS   Z6, Z2, Z10
+	VFMADD231PS   Z7, Z3, Z11
+	LONG          $0x487ed262
+	WORD          $0xf872 // VCVTNEPS2BF16 Z8, Y7
+	VMOVDQU16     Y7, 0(DI)(AX*1)
+	LONG          $0x487ed262
+	WORD          $0xf972 // VCVTNEPS2BF16 Z9, Y7
+	VMOVDQU16     Y7, 32(DI)(AX*1)
+	LONG          $0x487ed262
+	WORD          $0xfa72 // VCVTNEPS2BF16 Z10, Y7
+	VMOVDQU16     Y7, 64(DI)(AX*1)
+	LONG          $0x487ed262
+	WORD          $0xfb72 // VCVTNEPS2BF16 Z11, Y7
+	VMOVDQU16     Y7, 96(DI)(AX*1)
+	ADDQ          $128, AX
+	SUBQ          $64, CX
+	JGE           many3
+
+many3_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single3_end
+
+single3:
+	VPMOVZXWD     0(SI)(AX*1), Z0
+	VPSLLD        $16, Z0, Z0
+	VSUBPS        Z31, Z0, Z0
+	VMULPS        Z30, Z0, Z0
+	VMOVUPS       0(R8)(AX*2), Z1
+	VMOVUPS       0(R9)(AX*2), Z2
+	VFMADD231PS   Z1, Z0, Z2
+	LONG          $0x487ef262
+	WORD          $0xca72 // VCVTNEPS2BF16 Z2, Y1
+	VMOVDQU16     Y1, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $16, CX
+	JGE           single3
+
+single3_end:
+	ADDQ          $16, CX
+
+rest3:
+	TESTQ         CX, CX
+	JEQ           done3
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VPMOVZXWD.Z   0(SI)(AX*1), K1, Z0
+	VPSLLD        $16, Z0, Z0
+	VSUBPS        Z31, Z0, Z0
+	VMULPS        Z30, Z0, Z0
+	VMOVUPS.Z     0(R8)(AX*2), K1, Z1
+	VMOVUPS.Z     0(R9)(AX*2), K1, Z2
+	VFMADD231PS   Z1, Z0, Z2
+	LONG          $0x487ef262
+	WORD          $0xca72 // VCVTNEPS2BF16 Z2, Y1
+	VMOVDQU16     Y1, K1, 0(DI)(AX*1)
 
 done3:
 	VZEROUPPER    

@@ -34,6 +34,9 @@ func BenchmarkRows(b *testing.B) {
 	h3, _ := v.random(n, device.BF16)
 	h4, _ := v.random(n, device.BF16)
 	h5, _ := v.random(n, device.BF16)
+	wb, _ := v.random(c, device.F32)
+	dwb, _ := v.random(c, device.F32)
+	mean, rstd := device.AllocZero(v.Device, n/c, device.F32), device.AllocZero(v.Device, n/c, device.F32)
 	for op, name := range []string{"identity", "silu", "gelu", "gelu_erf", "relu", "tanh", "sigmoid", "exp", "log", "square", "logsigmoid"} {
 		b.Run(name, func(b *testing.B) { benchRows(b, n, func() { vecUnary(device.UnaryOp(op), y, x) }) })
 	}
@@ -68,8 +71,15 @@ func BenchmarkRows(b *testing.B) {
 		"gelu_both_bf16":   func() { v.UnaryBoth(device.GELU, h, h3, h2) },
 		"swiglu_bf16":      func() { v.Gated(device.SiLU, h, h2, h3) },
 		"swiglu_both_bf16": func() { v.GatedBoth(device.SiLU, h, h4, h5, h2, h3) },
-		"bf16_widen":       func() { vecBF16ToF32(y, half) },
-		"bf16_round":       func() { vecF32ToBF16(half, x) },
+		"add_bf16":         func() { v.Binary(device.Add, h, h2, h3) },
+		"layernorm_bf16_512": func() {
+			v.Norm(device.Norm{C: c, X: h2, Y: h, Weight: wb, Bias: wb, Mean: mean, Rstd: rstd, Center: true, Eps: 1e-5})
+		},
+		"layernorm_grad_bf16_512": func() {
+			v.NormGrad(device.NormGrad{C: c, X: h2, DY: h3, DX: h, Weight: wb, Mean: mean, Rstd: rstd, DWeight: dwb, DBias: dwb, Center: true, AccX: true})
+		},
+		"bf16_widen": func() { vecBF16ToF32(y, half) },
+		"bf16_round": func() { vecF32ToBF16(half, x) },
 		"softmax_256": func() {
 			for lo := 0; lo < n; lo += 256 {
 				vecSoftmax(y[lo:lo+256], x[lo:lo+256])

@@ -39,9 +39,11 @@ func TestBF16Doors(t *testing.T) {
 		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by")
 	}
 	r := rand.New(rand.NewPCG(17, 18))
-	for _, op := range []device.UnaryOp{device.SiLU, device.GELU, device.GELUErf} {
+	add := []bf16Case{{"add", 3, func(r [5][]float32) { vecAdd(r[0], r[1], r[2]) },
+		func(h [5]*uint16, n int) bool { return vecBinaryBF16Door(device.Add, h[0], h[1], h[2], n) }}}
+	for i, cases := range [][]bf16Case{bf16Cases(device.SiLU), bf16Cases(device.GELU), bf16Cases(device.GELUErf), add} {
 		ran := 0
-		for _, c := range bf16Cases(op) {
+		for _, c := range cases {
 			for _, n := range append(lengths(), 1000) {
 				if n > 0 && checkBF16Door(t, r, c, n) {
 					ran++
@@ -49,7 +51,7 @@ func TestBF16Doors(t *testing.T) {
 			}
 		}
 		if ran == 0 {
-			t.Errorf("no kernel of operation %d", op)
+			t.Errorf("no kernel of cases %d", i)
 		}
 	}
 }
@@ -93,6 +95,104 @@ func checkBF16Door(t *testing.T, r *rand.Rand, c bf16Case, n int) bool {
 		}
 	}
 	return true
+}
+
+// TestNarrowDoor: rounding to bf16 in the memory that is rounded, as attention does it.
+func TestNarrowDoor(t *testing.T) {
+	if !vecRounds {
+		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernel rounds by")
+	}
+	r := rand.New(rand.NewPCG(19, 20))
+	for _, n := range lengths() {
+		if n == 0 {
+			continue
+		}
+		x := make([]float32, n+1)
+		fillTest(r, x, 4, n%2 == 0)
+		want, h := make([]uint16, n), halvesOf(x)
+		for i, v := range x[:n] {
+			if want[i] = toBF16(v); math.Abs(float64(v)) < 0x1p-126 {
+				want[i] &= 0x8000
+			}
+		}
+		last := h[n]
+		if !vecNarrowDoor(&h[0], &x[0], n) {
+			t.Fatal("there is no kernel")
+		}
+		for i, w := range want {
+			if h[i] != w {
+				t.Fatalf("of %d: element %d is %s, want %s", n, i, hexBF16(h[i]), hexBF16(w))
+			}
+		}
+		if h[n] != last {
+			t.Fatalf("of %d: what follows was written", n)
+		}
+	}
+}
+
+// TestNormsBF16: norms of rows of bf16 and their gradients, by the kernels that read and write it, have the bits that they have in f32
+// rows, but those below the normal numbers.
+func TestNormsBF16(t *testing.T) {
+	if !vecRounds {
+		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by")
+	}
+	t.Cleanup(func() { vecRounds = true })
+	v := newVecRig(t, 2)
+	const rows = 3
+	h, f := make([]uint16, 1), make([]float32, 1)
+	if !vecNormBF16(h, h, f, f, true, 1, &f[0], &f[0]) {
+		t.Fatal("there are no kernels")
+	}
+	for _, c := range lengths() {
+		for _, center := range []bool{false, true} {
+			if c == 0 {
+				continue
+			}
+			x, _ := v.random(rows*c, device.BF16)
+			dy, _ := v.random(rows*c, device.BF16)
+			w, _ := v.random(c, device.F32)
+			_, old := v.random(rows*c, device.BF16)
+			var of [2][][]float32
+			for i, rounds := range []bool{false, true} {
+				vecRounds = rounds
+				of[i] = v.normBits(device.NormGrad{C: c, X: x, DY: dy, Weight: w, Center: center, AccX: true}, old)
+			}
+			for i, name := range []string{"y", "mean", "rstd", "dx", "dw", "db"} {
+				for j, want := range of[0][i] {
+					if math.Abs(float64(want)) < 0x1p-126 {
+						want = 0
+					}
+					if got := of[1][i][j]; got != want {
+						t.Fatalf("center %v, rows of %d: %s %d is %g, want %g", center, c, name, j, got, want)
+					}
+				}
+			}
+			for _, b := range []device.Buffer{x, dy, w} {
+				v.Free(b)
+			}
+		}
+	}
+}
+
+// normBits are what Norm makes of the operands of g and then NormGrad, whose DX begins as old.
+func (v vecRig) normBits(g device.NormGrad, old []float32) (results [][]float32) {
+	y, dx := v.Alloc(len(old), device.BF16), v.Alloc(len(old), device.BF16)
+	mean, rstd := v.Alloc(len(old)/g.C, device.F32), v.Alloc(len(old)/g.C, device.F32)
+	dw, db := v.Alloc(g.C, device.F32), v.Alloc(g.C, device.F32)
+	v.Fill(mean, 0)
+	k := device.Norm{C: g.C, X: g.X, Y: y, Weight: g.Weight, Mean: mean, Rstd: rstd, Center: g.Center, Eps: 1e-5}
+	if g.Center {
+		k.Bias = g.Weight
+	}
+	v.Norm(k)
+	v.Write(dx, old)
+	g.DX, g.Mean, g.Rstd, g.DWeight, g.DBias = dx, mean, rstd, dw, db
+	v.NormGrad(g)
+	for _, b := range []device.Buffer{y, mean, rstd, dx, dw, db} {
+		results = append(results, v.values(b))
+		v.Free(b)
+	}
+	return results
 }
 
 func hexBF16(h uint16) string {

@@ -323,6 +323,24 @@ func vecUnaryBothBF16Door(op device.UnaryOp, y *uint16, d *uint16, x *uint16, n 
 	return false
 }
 
+// vecBinaryBF16Door runs the widest assembly there is and reports whether there was any.
+func vecBinaryBF16Door(op device.BinaryOp, y *uint16, a *uint16, b *uint16, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
+		switch op {
+		case device.Add:
+			vecAddBinaryBF16AVX512(y, a, b, n)
+		default:
+			return false
+		}
+		return true
+	}
+	return false
+}
+
 // vecGatedBF16Door runs the widest assembly there is and reports whether there was any.
 func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n int) bool {
 	switch vecUse {
@@ -475,6 +493,32 @@ func vecNormGradDoor(dx *float32, dy *float32, x *float32, w *float32, dw *float
 		return true
 	case pathAVX2:
 		vecNormGradAVX2(dx, dy, x, w, dw, n, mean, rstd, a, b, c)
+		return true
+	}
+	return false
+}
+
+// vecNormGradAddBF16Door runs the widest assembly there is and reports whether there was any.
+func vecNormGradAddBF16Door(dx *uint16, dy *uint16, x *uint16, w *float32, dw *float32, db *float32, n int, mean float32, rstd float32, a float32, b float32, c float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
+		vecNormGradAddBF16AVX512(dx, dy, x, w, dw, db, n, mean, rstd, a, b, c)
+		return true
+	}
+	return false
+}
+
+// vecNarrowDoor runs the widest assembly there is and reports whether there was any.
+func vecNarrowDoor(y *uint16, x *float32, n int) bool {
+	switch vecUse {
+	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
+		vecNarrowAVX512(y, x, n)
 		return true
 	}
 	return false
@@ -662,6 +706,45 @@ func vecLayerNormDoor(y *float32, x *float32, w *float32, b *float32, n int, c f
 	return false
 }
 
+// vecNormDotsBF16Door runs the widest assembly there is and reports whether there was any.
+func vecNormDotsBF16Door(dy *uint16, w *float32, x *uint16, n int, mean float32, s *float32, sx *float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
+		vecNormDotsBF16AVX512(dy, w, x, n, mean, s, sx)
+		return true
+	}
+	return false
+}
+
+// vecRMSNormBF16Door runs the widest assembly there is and reports whether there was any.
+func vecRMSNormBF16Door(y *uint16, x *uint16, w *float32, n int, c float32, eps float32, rstd *float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
+		vecRMSNormBF16AVX512(y, x, w, n, c, eps, rstd)
+		return true
+	}
+	return false
+}
+
+// vecLayerNormBF16Door runs the widest assembly there is and reports whether there was any.
+func vecLayerNormBF16Door(y *uint16, x *uint16, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		if !vecRounds {
+			return false
+		}
+		vecLayerNormBF16AVX512(y, x, w, b, n, c, eps, mean, rstd)
+		return true
+	}
+	return false
+}
+
 // vecWidenDoor runs the widest assembly there is and reports whether there was any.
 func vecWidenDoor(y *float32, x *uint16, n int) bool {
 	switch vecUse {
@@ -812,6 +895,9 @@ func vecGELUBothBF16AVX512(y *uint16, d *uint16, x *uint16, n int)
 func vecGELUErfBothBF16AVX512(y *uint16, d *uint16, x *uint16, n int)
 
 //go:noescape
+func vecAddBinaryBF16AVX512(y *uint16, a *uint16, b *uint16, n int)
+
+//go:noescape
 func vecSiLUGatedBF16AVX512(y *uint16, gate *uint16, up *uint16, n int)
 
 //go:noescape
@@ -849,6 +935,12 @@ func vecNormAffineAVX512(y *float32, x *float32, w *float32, b *float32, n int, 
 
 //go:noescape
 func vecNormGradAVX512(dx *float32, dy *float32, x *float32, w *float32, dw *float32, n int, mean float32, rstd float32, a float32, b float32, c float32)
+
+//go:noescape
+func vecNormGradAddBF16AVX512(dx *uint16, dy *uint16, x *uint16, w *float32, dw *float32, db *float32, n int, mean float32, rstd float32, a float32, b float32, c float32)
+
+//go:noescape
+func vecNarrowAVX512(y *uint16, x *float32, n int)
 
 //go:noescape
 func vecAdamWAVX512(p *float32, grad *float32, m *float32, v *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, step float32, corr2 float32, eps float32, keep float32)
@@ -891,6 +983,15 @@ func vecRMSNormAVX512(y *float32, x *float32, w *float32, n int, c float32, eps 
 
 //go:noescape
 func vecLayerNormAVX512(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
+
+//go:noescape
+func vecNormDotsBF16AVX512(dy *uint16, w *float32, x *uint16, n int, mean float32, s *float32, sx *float32)
+
+//go:noescape
+func vecRMSNormBF16AVX512(y *uint16, x *uint16, w *float32, n int, c float32, eps float32, rstd *float32)
+
+//go:noescape
+func vecLayerNormBF16AVX512(y *uint16, x *uint16, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32)
 
 //go:noescape
 func vecWidenAVX512(y *float32, x *uint16, n int)

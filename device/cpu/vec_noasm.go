@@ -31,6 +31,7 @@ func vecUnaryBF16Door(op device.UnaryOp, y *uint16, x *uint16, n int) bool { ret
 func vecUnaryBothBF16Door(op device.UnaryOp, y *uint16, d *uint16, x *uint16, n int) bool {
 	return false
 }
+func vecBinaryBF16Door(op device.BinaryOp, y *uint16, a *uint16, b *uint16, n int) bool { return false }
 func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n int) bool {
 	return false
 }
@@ -60,6 +61,10 @@ func vecNormAffineDoor(y *float32, x *float32, w *float32, b *float32, n int, me
 func vecNormGradDoor(dx *float32, dy *float32, x *float32, w *float32, dw *float32, n int, mean float32, rstd float32, a float32, b float32, c float32) bool {
 	return false
 }
+func vecNormGradAddBF16Door(dx *uint16, dy *uint16, x *uint16, w *float32, dw *float32, db *float32, n int, mean float32, rstd float32, a float32, b float32, c float32) bool {
+	return false
+}
+func vecNarrowDoor(y *uint16, x *float32, n int) bool { return false }
 func vecAdamWDoor(p *float32, grad *float32, m *float32, v *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, step float32, corr2 float32, eps float32, keep float32) bool {
 	return false
 }
@@ -82,6 +87,15 @@ func vecRMSNormDoor(y *float32, x *float32, w *float32, n int, c float32, eps fl
 	return false
 }
 func vecLayerNormDoor(y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32) bool {
+	return false
+}
+func vecNormDotsBF16Door(dy *uint16, w *float32, x *uint16, n int, mean float32, s *float32, sx *float32) bool {
+	return false
+}
+func vecRMSNormBF16Door(y *uint16, x *uint16, w *float32, n int, c float32, eps float32, rstd *float32) bool {
+	return false
+}
+func vecLayerNormBF16Door(y *uint16, x *uint16, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32) bool {
 	return false
 }
 func vecWidenDoor(y *float32, x *uint16, n int) bool { return false }

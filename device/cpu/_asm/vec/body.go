@@ -186,8 +186,12 @@ func (e *emitter) one(i int, in instr, lane int) {
 }
 
 func (s *step) memory() {
-	at := fmt.Sprintf("%d(%s)(AX*1)", s.lane*s.lanes*s.k.size(), s.ptrReg[s.in.ptr])
-	if s.k.bf16 {
+	half, size := s.frame[s.in.ptr].typ == "*uint16", 4
+	if half {
+		size = 2
+	}
+	at := fmt.Sprintf("%d(%s)(AX*%d)", s.lane*s.lanes*size, s.ptrReg[s.in.ptr], size/s.k.size())
+	if half {
 		s.bf16(at)
 		return
 	}

@@ -14,7 +14,7 @@ type kernel struct {
 	unroll [2]int // vectors side by side, AVX2 and AVX-512
 	body   func(b *body)
 	text   func(set isa) string // instead of body
-	bf16   bool                 // vectors are bf16 in memory; for AVX-512 with VCVTNEPS2BF16 alone
+	bf16   bool                 // vectors of uint16 are bf16; for AVX-512 with VCVTNEPS2BF16 alone
 
 	// Or a row is passed over several times.
 	stages  []stage
@@ -35,7 +35,7 @@ func (k *kernel) goArgs() string {
 // in says whether k is written for an instruction set.
 func (k *kernel) in(set isa) bool { return set.wide || !k.bf16 }
 
-// size is that of an element, in bytes.
+// size is that of the smallest elements, in bytes.
 func (k *kernel) size() int {
 	if k.bf16 {
 		return 2
@@ -43,15 +43,30 @@ func (k *kernel) size() int {
 	return 4
 }
 
-// inBF16 is k on vectors of bf16: the same function of f32, rounded.
-func inBF16(k *kernel) *kernel {
+// inBF16 is k on bf16 in the vectors that are named: the same function of f32, rounded.
+func inBF16(k *kernel, vectors ...string) *kernel {
 	twin := *k
-	twin.name, twin.family, twin.bf16 = k.name+"BF16", k.family+"BF16", true
+	twin.name, twin.bf16 = k.name+"BF16", true
+	if k.family != "" {
+		twin.family += "BF16"
+	}
 	twin.args = slices.Clone(k.args)
 	for i := range twin.args {
-		twin.args[i].typ = strings.Replace(twin.args[i].typ, "*float32", "*uint16", 1)
+		if slices.Contains(vectors, twin.args[i].name) {
+			twin.args[i].typ = "*uint16"
+		}
 	}
 	return &twin
+}
+
+// vectors are the arguments of k that point to numbers.
+func (k *kernel) vectors() (names []string) {
+	for _, a := range k.args {
+		if a.typ == "*float32" {
+			names = append(names, a.name)
+		}
+	}
+	return names
 }
 
 // signature reads "y *float32, n int".
@@ -137,14 +152,24 @@ func kernels() []*kernel {
 		switch k.family {
 		case "Unary", "UnaryBoth", "Gated", "GatedBoth":
 			if strings.HasPrefix(k.op, "device.SiLU") || strings.HasPrefix(k.op, "device.GELU") {
-				all = append(all, inBF16(k))
+				all = append(all, inBF16(k, k.vectors()...))
+			}
+		case "Binary":
+			if k.op == "device.Add" {
+				all = append(all, inBF16(k, k.vectors()...))
 			}
 		}
 	}
-	all = append(all, rowKernels()...)
-	all = append(all, sumKernels()...)
-	all = append(all, stagedKernels()...)
-	return append(all, convertKernels()...)
+	rows := slices.Concat(rowKernels(), sumKernels(), stagedKernels())
+	for _, k := range rows {
+		switch k.name {
+		case "RMSNorm", "LayerNorm":
+			rows = append(rows, inBF16(k, "y", "x"))
+		case "NormDots":
+			rows = append(rows, inBF16(k, "dy", "x"))
+		}
+	}
+	return slices.Concat(all, rows, convertKernels())
 }
 
 func unaryKernels() []*kernel {
@@ -256,8 +281,31 @@ func rowKernels() []*kernel {
 			g := b.mul(dy, b.load("w"))
 			b.store("dx", b.fma(g, b.p("a"), b.fma(d, b.p("b"), b.p("c"))))
 		}),
+		normGradAddBF16(), narrowBF16(),
 		plain("AdamW", "p *float32, grad *float32, m *float32, v *float32, n int, scale float32, beta1 float32, rest1 float32, beta2 float32, rest2 float32, step float32, corr2 float32, eps float32, keep float32", [2]int{1, 2}, adamw),
 	}
+}
+
+// normGradAddBF16 is NormGrad on rows of bf16 that adds to dx, and dy to db, too.
+func normGradAddBF16() *kernel {
+	k := plain("NormGradAddBF16", "dx *uint16, dy *uint16, x *uint16, w *float32, dw *float32, db *float32, n int, mean float32, rstd float32, a float32, b float32, c float32",
+		[2]int{0, 4}, func(b *body) {
+			dy := b.load("dy")
+			d := b.sub(b.load("x"), b.p("mean"))
+			b.store("dw", b.fma(dy, b.mul(d, b.p("rstd")), b.load("dw")))
+			b.store("db", b.add(b.load("db"), dy))
+			g := b.mul(dy, b.load("w"))
+			b.store("dx", b.add(b.load("dx"), b.fma(g, b.p("a"), b.fma(d, b.p("b"), b.p("c")))))
+		})
+	k.bf16 = true
+	return k
+}
+
+// narrowBF16 rounds as VCVTNEPS2BF16 does; y may begin where x does, or before it.
+func narrowBF16() *kernel {
+	k := plain("Narrow", "y *uint16, x *float32, n int", [2]int{0, 4}, func(b *body) { b.store("y", b.load("x")) })
+	k.bf16 = true
+	return k
 }
 
 func adamw(b *body) {

@@ -108,7 +108,7 @@ func doorSignature(name string, k *kernel) string {
 	op := ""
 	switch k.family {
 	case "":
-	case "Binary":
+	case "Binary", "BinaryBF16":
 		op = "op device.BinaryOp, "
 	default:
 		op = "op device.UnaryOp, "
