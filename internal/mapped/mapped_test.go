@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -33,6 +34,48 @@ func TestOpen(t *testing.T) {
 	for _, path := range []string{dir, filepath.Join(dir, "missing")} {
 		if _, err := Open(path); err == nil {
 			t.Errorf("%s was opened", path)
+		}
+	}
+}
+
+// TestMappedFilesAreTheirContent as it was opened, though another takes the place of the file meanwhile, as those who write by rename do.
+func TestMappedFilesAreTheirContent(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("x", "old")
+	old, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("y", "newer")
+	if err := os.Rename(filepath.Join(dir, "y"), path); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(old.Bytes()) != "old" || string(fresh.Bytes()) != "newer" {
+		t.Errorf("%q and %q", old.Bytes(), fresh.Bytes())
+	}
+	for _, f := range []*File{old, fresh} {
+		if err := f.Close(); err != nil || f.Bytes() != nil {
+			t.Errorf("closed: %v, %v", f.Bytes(), err)
+		}
+	}
+}
+
+// TestOpenSaysWhy with the path.
+func TestOpenSaysWhy(t *testing.T) {
+	dir := t.TempDir()
+	for path, want := range map[string]string{dir: "open " + dir + ": not a regular file", filepath.Join(dir, "no"): filepath.Join(dir, "no")} {
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v", path, err)
 		}
 	}
 }
