@@ -104,7 +104,7 @@ func TestEnvIsHarmless(t *testing.T) {
 func TestPlanIsPrinted(t *testing.T) {
 	for text, p := range map[string]Planned{
 		"steps|3|2M tokens":                                {Steps: 3, Tokens: 2e6},
-		"KV cache|1.0 MiB|while":                          {KVCache: 1 << 20},
+		"KV cache|1.0 MiB|while":                           {KVCache: 1 << 20},
 		"time of a step|2 s|time|10s  without evaluations": {StepSeconds: 2, Seconds: 10},
 		"time of answers|1.5 s  to write":                  {StepSeconds: 2, RolloutSeconds: 1.5},
 	} {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"hone/recipe"
 	"hone/recipe/recipetest"
 )
 
@@ -116,6 +117,36 @@ func TestDPORefuses(t *testing.T) {
 		recipetest.Set(t, &c, append([]string{"model=m", "data=d", "out=o"}, strings.Fields(arg)...)...)
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", arg, err)
+		}
+	}
+}
+
+// TestFilesOfMismatchedAnswers stand in the order of what they are of: those of the items and then those that are held out.
+func TestFilesOfMismatchedAnswers(t *testing.T) {
+	from, verdicts := base(t), recipetest.PreferenceFile(t, "verdicts")
+	for range 6 { // the order came from a map once
+		dir := t.TempDir()
+		r := tinyDPO(t, from, verdicts, dir, "loss_type=kto").run(recipe.Env{}.WithDefaults())
+		r.Folder = recipe.Folder{Dir: dir}
+		s := r.Stage.(*preferring)
+		if err := s.OpenData(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		files := s.records.files
+		if len(files) != 4 {
+			t.Fatalf("%d files", len(files))
+		}
+		for i, list := range [][]judged{s.records.items, s.records.held, s.mismatched, s.heldWrong} {
+			tokens := 0
+			for _, j := range list {
+				tokens += j.tokens()
+			}
+			if tokens == 0 || len(files[i].mapped.Bytes()) != 4*tokens {
+				t.Errorf("file %d has %d bytes for %d tokens", i, len(files[i].mapped.Bytes()), tokens)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
