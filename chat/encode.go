@@ -62,6 +62,7 @@ func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (spans []Span) {
 		}
 		at = end
 	}
+	// what a user wrote is encoded with special tokens off, so that nobody can end a turn from inside of it
 	for _, s := range smuggled(tok, r) {
 		add(s.Start, true)
 		add(s.End, false)

@@ -167,10 +167,13 @@ func (f *finder) answers(i int) []Answer {
 func (f *finder) begin(i int, r region) int {
 	header := f.text[r.Start:r.payload.Start]
 	if i > 0 {
+		// in most templates the text up to message i with the prompt is a prefix of the whole, and the answer begins behind it
 		with, err := f.prefix(i, true)
 		if err == nil && len(with) >= r.Start && len(with) <= r.payload.Start && strings.HasPrefix(f.text, with) {
 			return len(with)
 		}
+		// else, as where thoughts of earlier turns are dropped, the prompt is what the two differ by, and the header as much of it as is
+		// there
 		if without, err2 := f.prefix(i, false); err == nil && err2 == nil {
 			prompt := with[wholeTokens(with[:commonPrefix(with, without)]):]
 			if len(without) <= len(with) && with[:len(without)] == without {
@@ -185,6 +188,7 @@ func (f *finder) begin(i int, r region) int {
 			}
 		}
 	}
+	// a template without prompts: a header names the speaker
 	lower := strings.ToLower(header)
 	if r.named || strings.Contains(lower, "assistant") || strings.Contains(lower, "model") {
 		return r.payload.Start

@@ -75,6 +75,7 @@ func (s *addedSet) find(dst []addedMatch, text []byte, special bool) []addedMatc
 		if tok.Special && !special || tok.SingleWord && touchesWord(text, start, end) {
 			continue
 		}
+		// not beyond the last token, whose RStrip may have taken the same white space
 		if tok.LStrip {
 			start = max(done, len(bytes.TrimRightFunc(text[:start], isWhite)))
 		}

@@ -7,7 +7,9 @@ import (
 	"hone/internal/bytepair"
 )
 
-// bpe merges pairs of symbols, lowest rank first. A word's first symbols are its bytes or its characters.
+// bpe merges pairs of symbols, lowest rank first (Sennrich, Haddow, Birch: Neural Machine Translation of Rare Words with Subword Units,
+// 2016). A word's first symbols are its bytes, as in GPT-2, or its characters, as in SentencePiece. The reference is tokenizers'
+// models/bpe/model.rs, which says what becomes of unknown characters, and word.rs, which says in which order pairs merge.
 type bpe struct {
 	merges    mergeTable
 	mergeList []bytepair.Pair  // in order of rank, for Save
@@ -34,6 +36,7 @@ func newBPE(m *model, bytes bool) (*bpe, error) {
 	if err := b.setSymbols(m); err != nil {
 		return nil, err
 	}
+	// Llama 3 has words that its merges do not lead to: with ignore_merges a word that is a token is looked up whole
 	if m.ignoreMerges {
 		b.whole = make(map[string]int32, len(m.vocab))
 		for name, id := range m.vocab {
@@ -89,12 +92,14 @@ func (b *bpe) setSymbols(m *model) error {
 	return nil
 }
 
+// setMerges fills the table of merges. Of a pair that is listed twice the last counts, as in the reference's map.
 func (b *bpe) setMerges(m *model) error {
 	b.merges = newMergeTable(len(m.merges))
 	b.mergeList = make([]bytepair.Pair, 0, len(m.merges))
 	for rank, pieces := range m.merges {
 		left, ok1 := m.vocab[pieces[0]]
 		right, ok2 := m.vocab[pieces[1]]
+		// the pieces a and ##b make ab: the prefix of the second is not part of the result
 		tail := pieces[1]
 		if m.prefix != "" {
 			if len(tail) < len(m.prefix) {
@@ -106,6 +111,7 @@ func (b *bpe) setMerges(m *model) error {
 		if !ok1 || !ok2 || !ok3 {
 			return fmt.Errorf("merge %d (%q + %q): the pieces and the result must be in model.vocab", rank, pieces[0], pieces[1])
 		}
+		// SentencePiece's merges have the score of their result for a rank, so several may have the same; the leftmost goes first then
 		order := rank
 		if m.ranks != nil {
 			order = int(m.ranks[rank])
@@ -123,6 +129,7 @@ func (b *bpe) load(s *symbols, word []byte) {
 		b.loadChars(s, word)
 		return
 	}
+	// a byte without a token is left out, as the reference does; see MissingBytes
 	for i, c := range word {
 		if id := b.byteID[c]; id >= 0 {
 			s.add(id, i, i+1)
@@ -148,6 +155,7 @@ func (b *bpe) loadChars(s *symbols, word []byte) {
 				unkStart = -1
 			}
 			s.add(id, i, i+size)
+		// bytes do not end an unknown token that waits: it comes out after them, which is the reference's order
 		case b.fallback && b.loadBytes(s, word, i, size):
 		case b.unk >= 0:
 			if unkStart >= 0 && !b.fuseUnk {
@@ -169,6 +177,7 @@ func (b *bpe) loadChars(s *symbols, word []byte) {
 // char returns the id of a character, with the prefix and suffix of its place.
 func (b *bpe) char(c []byte, first, last bool) (id int32, ok bool) {
 	prefixed, suffixed := b.prefix != "" && !first, b.suffix != "" && last
+	// such vocabularies are old and small; their words are looked up by name
 	if prefixed || suffixed {
 		name := string(c)
 		if prefixed {
@@ -211,6 +220,7 @@ func (b *bpe) encode(e *Encoder, dst []int32, word []byte) []int32 {
 			return append(dst, id)
 		}
 	}
+	// words of more than 1 GiB, which nobody has, are cut at any byte
 	for len(word) > maxHeapWord {
 		dst = b.encodePart(e, dst, word[:maxHeapWord])
 		word = word[maxHeapWord:]
@@ -218,6 +228,7 @@ func (b *bpe) encode(e *Encoder, dst []int32, word []byte) []int32 {
 	return b.encodePart(e, dst, word)
 }
 
+// encodePart merges short words by scanning for the next merge each time, which is quadratic but needs no lists, and long ones with a heap.
 func (b *bpe) encodePart(e *Encoder, dst []int32, word []byte) []int32 {
 	b.load(&e.symbols, word)
 	if len(e.symbols.ids) > scanWord {

@@ -26,6 +26,7 @@ func (t *Tokenizer) newDecoder(batch bool) *decoder {
 		switch s := s.(type) {
 		case *fuseDecoder:
 			fused = s
+		// stripping the start of a fused text needs only its start; stripping its end, and any other step, needs all of it
 		case *stripDecoder:
 			s.fused = fused != nil
 			if fused != nil {
@@ -181,6 +182,7 @@ func (d *StreamDecoder) Flush(dst []byte) []byte {
 // take moves one character from pending to dst; an invalid sequence, as long as it could have begun a character, becomes one U+FFFD.
 func (d *StreamDecoder) take(dst []byte) []byte {
 	r, size := utf8.DecodeRune(d.pending)
+	// as many bytes as could have begun a character count as one, which is what Rust's String::from_utf8_lossy does
 	if r == utf8.RuneError && size == 1 {
 		for size = min(3, len(d.pending)); size > 1 && utf8.FullRune(d.pending[:size]); size-- {
 		}

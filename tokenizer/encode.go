@@ -76,6 +76,7 @@ func (e *Encoder) word(dst []int32, text []byte, start, end int) []int32 {
 	if length > shortWord {
 		return e.longWord(dst, text[start:end])
 	}
+	// the whole word is its key, so that a hit needs no look at the text
 	lo, hi := loadShort(text, start, length)
 	high, low := bits.Mul64(lo^0x9E3779B97F4A7C15, hi^uint64(length)^0xD6E8FEB86659FD93)
 	s := &e.short[((high^low)*0x9E3779B97F4A7C15)>>(64-15)&(shortSlots-1)]
@@ -132,6 +133,7 @@ func (e *Encoder) longWord(dst []int32, word []byte) []int32 {
 	before := len(dst)
 	dst = e.miss(dst, word)
 	ids := dst[before:]
+	// short words with few tokens have their place in the first cache
 	if len(word) > shortWord && len(ids) <= len(s.ids) || len(ids) > 3 && len(ids) <= len(s.ids) {
 		s.length = uint8(copy(s.word[:], word))
 		s.n = uint8(copy(s.ids[:], ids))

@@ -111,6 +111,7 @@ func (m *model) setDefaultParts() (err error) {
 			return err
 		}
 	}
+	// where tokenizer_config.json says nothing, a model with BOS adds it (Llama), one without adds EOS (T5)
 	bos, eos := m.spm != nil && m.spm.bos >= 0, m.spm != nil && m.spm.bos < 0 && m.spm.eos >= 0
 	for key, to := range map[string]*bool{"add_bos_token": &bos, "add_eos_token": &eos} {
 		if raw := m.kept.config[key]; !isNull(raw) && json.Unmarshal(raw, to) != nil {

@@ -79,6 +79,7 @@ func TestUnsupportedPartsAreNamed(t *testing.T) {
 		{"model", `{"type":"Sideways","vocab":{"a":0}}`, `model type "Sideways"`},
 		{"model", `{"type":"Unigram","vocab":[["a"]]}`, `entry 0`},
 		{"model", `{"type":"Unigram","unk_id":5,"vocab":[["a",0]]}`, `unk_id 5`},
+		{"model", `{"type":"Unigram","vocab":[["` + strings.Repeat("a", 2000) + `",0]]}`, "has 2000 bytes"},
 		{"model", `{"type":"WordPiece","vocab":{"a":0}}`, `"[UNK]"`},
 		{"model", `{"type":"WordLevel","vocab":{"a":0}}`, `"<unk>"`},
 		{"model", `null`, `no model`},

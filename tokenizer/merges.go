@@ -37,6 +37,7 @@ func newMergeTable(n int) mergeTable {
 	return t
 }
 
+// The multiplier is 2 to the 64 divided by the golden ratio (Knuth's multiplicative hashing); the upper bits are the best.
 func (t *mergeTable) start(p bytepair.Pair) uint64 {
 	return (uint64(p) * 0x9E3779B97F4A7C15) >> t.shift
 }
@@ -151,6 +152,7 @@ func (h *wordHeap) join(at, right, id int32) {
 	}
 }
 
+// offer puts a possible merge into the heap. What it replaces stays there and is found outdated.
 func (h *wordHeap) offer(b *bpe, left, right int32) {
 	m := b.merges.get(h.ids[left], h.ids[right])
 	if m == noMerge {
@@ -168,6 +170,7 @@ func (h *wordHeap) offer(b *bpe, left, right int32) {
 	}
 }
 
+// pop and down are container/heap without its interface, whose calls cost more than the comparisons.
 func (h *wordHeap) pop() place {
 	top, n := h.heap[0], len(h.heap)-1
 	h.heap[0] = h.heap[n]

@@ -63,6 +63,7 @@ func newTokenizer(m model) (*Tokenizer, error) {
 	if err := t.checkConfig(m.config); err != nil {
 		return nil, err
 	}
+	// after the model, whose merges decide whether the short way leads to the same ids
 	t.spaced = newSpaced(t, &m)
 	t.modelFields = m.fields()
 	t.added = newAddedTokens(t.addedList, t.normalized)
@@ -178,6 +179,7 @@ func (t *Tokenizer) setModel(m *model) (err error) {
 	for i := range t.tokens {
 		tok := &t.tokens[i]
 		tok.bytes = []byte(tok.name)
+		// added tokens are spelled as they are; the reference reads é, for one, as the byte 0xE9
 		if b, ok := bytepair.ByteAlphabet().Read(tok.name); ok && t.byteDecode && !tok.added {
 			tok.bytes = b
 		}
@@ -206,6 +208,7 @@ func (t *Tokenizer) readsBytes(m *model) bool {
 	}
 	t.preTokenizers[n-1] = &last.byteLevelCut
 	t.prefixSpace = last.prefixSpace
+	// Where the words of one known pattern are all that cutting is, Encode scans and merges in one go.
 	switch {
 	case n == 1 && last.regex:
 		t.pattern, _ = bytepair.NewPattern(bytepair.GPT2)

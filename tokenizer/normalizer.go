@@ -17,6 +17,8 @@ type normalizer interface {
 // Slots of the edit buffers: normalizers count from 0, pre-tokenizers from here.
 const preTokenizerSlots = 4 * maxParts
 
+// newNormalizer makes one normalizer of tokenizer.json; the reference's are under
+// tokenizers/src/normalizers.
 func newNormalizer(p jsonPart, index int) (normalizer, error) {
 	slot := 4 * index // BertNormalizer has several steps
 	switch p.Type {
@@ -73,11 +75,13 @@ type unicodeForm struct {
 }
 
 func (u unicodeForm) normalize(e *Encoder, c chunk) chunk {
+	// most text is normal already
 	if isASCII(c.text) || u.form.IsNormal(c.text) {
 		return c
 	}
 	d := e.edit(u.slot, c)
 	for d.at < len(c.text) {
+		// segment by segment, so that origins stay close: at a boundary nothing combines with what stands before
 		n := u.form.NextBoundary(c.text[d.at:], true)
 		segment := c.text[d.at : d.at+n]
 		if u.form.IsNormal(segment) {
@@ -108,6 +112,7 @@ func (l lowercase) normalize(e *Encoder, c chunk) chunk {
 	}
 	for i := 0; i < len(c.text); {
 		r, size := utf8.DecodeRune(c.text[i:])
+		// İ becomes i and a dot above; no other letter has two (Rust's char::to_lowercase, which knows no words, so Σ is always σ)
 		low, second := l.props.lowered(r)
 		if low != r {
 			d.keep(i)
@@ -229,6 +234,7 @@ func (n nmt) normalize(e *Encoder, c chunk) chunk {
 		r, size := utf8.DecodeRune(c.text[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
+		// the lists of Nmt in the reference's unicode.rs
 		case r >= 0x01 && r <= 0x08 || r == 0x0B || r >= 0x0E && r <= 0x1F || r == 0x7F || r == 0x8F || r == 0x9F:
 			d.keep(i)
 			d.skip(i + size)
@@ -255,6 +261,7 @@ func newReplace(p jsonPart, slot int) (normalizer, error) {
 }
 
 func (r replace) normalize(e *Encoder, c chunk) chunk {
+	// nothing to copy then
 	if l, ok := r.find.(literal); ok && !bytes.Contains(c.text, l.text) {
 		return c
 	}
@@ -278,6 +285,7 @@ type bertNormalizer struct {
 	lower          bool
 }
 
+// newBertNormalizer reads the switches; accents come off where nothing is said and letters are made small, as in BERT's uncased models.
 func newBertNormalizer(p jsonPart, slot int) normalizer {
 	lower := orTrue(p.Lowercase)
 	accents := lower
@@ -318,6 +326,7 @@ func (b bertNormalizer) cleaned(e *Encoder, c chunk) chunk {
 		case b.clean && props&propControl != 0:
 			d.keep(i)
 			d.skip(i + size)
+		// tabs and line ends are control characters to Unicode, but white space to BERT
 		case b.clean && (props&propWhite != 0 || r == '\t' || r == '\n' || r == '\r'):
 			d.keep(i)
 			d.putRune(i+size, ' ')

@@ -112,6 +112,7 @@ func flattenInto(list []jsonPart, key string, p jsonPart, depth int) ([]jsonPart
 		return nil, fmt.Errorf("%s has more than %d parts", key, maxParts)
 	case depth > maxDepth:
 		return nil, fmt.Errorf("%s has sequences in sequences, more than %d deep", key, maxDepth)
+	// order is all that a sequence adds, so sequences in sequences are one list
 	case p.Type != "Sequence":
 		return append(list, p), nil
 	}
@@ -132,6 +133,7 @@ func buildParts[T any](key string, raw json.RawMessage, build func(p jsonPart, s
 		return nil, err
 	}
 	out, growth := make([]T, len(parts)), 1
+	// a slot for each part, so that two of them may rewrite the same text in turn
 	for i, p := range parts {
 		if out[i], err = build(p, i); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", key, p.Type, err)
@@ -207,6 +209,7 @@ func newPostProcessor(raw json.RawMessage, vocabSize int) (out postProcessor, er
 		if err != nil {
 			return out, fmt.Errorf("post_processor %s: %w", p.Type, err)
 		}
+		// a later processor goes around what earlier ones added
 		out.before = append(next.before, out.before...)
 		out.after = append(out.after, next.after...)
 		for _, id := range append(next.before, next.after...) {

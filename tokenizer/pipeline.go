@@ -119,6 +119,7 @@ func (e *Encoder) words(dst []int32, c chunk) []int32 {
 	if len(c.text) == 0 {
 		return dst
 	}
+	// the short way of byte-level models: no list of pieces, and the scanner called directly
 	if t := e.t; t.pattern.Scan != nil {
 		text := c.text
 		if t.prefixSpace && text[0] != ' ' {

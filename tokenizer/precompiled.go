@@ -21,6 +21,7 @@ type precompiled struct {
 
 func newPrecompiled(charsmap []byte, slot int) (normalizer, error) {
 	p := &precompiled{slot: slot, props: unicodeProperties()}
+	// the size of the trie in bytes, the trie, the replacements (SentencePiece's normalizer.cc, EncodePrecompiledCharsMap)
 	if len(charsmap) > 0 {
 		if len(charsmap) < 4 {
 			return nil, errors.New("its charsmap is cut short")
@@ -94,6 +95,7 @@ func (p *precompiled) starts(b byte) bool {
 }
 
 // longest is lookup for the longest prefix; size is its length, 0 where there is none.
+// SentencePiece itself takes the longest; only tokenizers takes the shortest.
 func (p *precompiled) longest(text []byte) (replacement []byte, size int) {
 	if len(p.units) == 0 {
 		return nil, 0
@@ -117,8 +119,10 @@ func (p *precompiled) longest(text []byte) (replacement []byte, size int) {
 	return replacement, size
 }
 
+// offsetOf is the distance to a unit's children (Darts-clone's double array, include/darts.h).
 func offsetOf(unit uint32) uint32 { return unit >> 10 << (unit & (1 << 9) >> 6) }
 
+// value is the replacement that a unit points to; damaged places give none.
 func (p *precompiled) value(at uint32) ([]byte, bool) {
 	if int64(at) >= int64(len(p.units)) {
 		return nil, false
@@ -142,6 +146,7 @@ func (p *precompiled) normalize(e *Encoder, c chunk) chunk {
 			continue
 		}
 		end := p.cluster(c.text, i)
+		// the reference's bound on the bytes of a cluster that is looked up whole (spm_precompiled)
 		if end-i < 6 {
 			if to, ok := p.lookup(c.text[i:end]); ok {
 				d.keep(i)

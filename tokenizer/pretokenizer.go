@@ -13,6 +13,7 @@ type preTokenizer interface {
 	apply(e *Encoder, p *pieces)
 }
 
+// newPreTokenizer makes one pre-tokenizer of tokenizer.json; the reference's are under tokenizers/src/pre_tokenizers.
 func newPreTokenizer(p jsonPart, index int) (preTokenizer, error) {
 	slot := preTokenizerSlots + 2*index // ByteLevel has two steps
 	switch p.Type {
@@ -22,6 +23,7 @@ func newPreTokenizer(p jsonPart, index int) (preTokenizer, error) {
 		return newMetaspace(p, slot)
 	case "Split":
 		return newSplit(p)
+	// what Rust's char::is_numeric takes for one, fractions and Roman numerals included
 	case "Digits":
 		if p.IndividualDigits {
 			return &split{find: propertySet(propNumeric), then: isolated}, nil
@@ -65,6 +67,7 @@ func newSplit(p jsonPart) (*split, error) {
 	if err != nil {
 		return nil, err
 	}
+	// the reference finds an empty match between any two characters
 	if p.Pattern.empty() { // it matches between any two characters, so that whatever becomes of matches each stands alone
 		if then != removed {
 			then = isolated
@@ -100,6 +103,7 @@ type byteLevelCut struct {
 	regex       bool
 }
 
+// newByteLevel reads add_prefix_space and use_regex, both true where nothing is said.
 func newByteLevel(p jsonPart, slot int) *byteLevel {
 	return &byteLevel{byteLevelCut{slot, orTrue(p.AddPrefixSpace), orTrue(p.UseRegex)}}
 }
@@ -195,6 +199,7 @@ func newPrependScheme(p jsonPart) (prependScheme, error) {
 	return scheme, nil
 }
 
+// newMetaspace reads Metaspace, as a pre-tokenizer and as a decoder; old files say add_prefix_space for prepend_scheme.
 func newMetaspace(p jsonPart, slot int) (*metaspace, error) {
 	if _, err := oneRune(p.Replacement, "replacement"); err != nil {
 		return nil, err
@@ -207,6 +212,7 @@ func (m *metaspace) apply(_ *Encoder, p *pieces) {
 	p.rewrite(m.slot, func(d *edit, c cut) {
 		text := p.text[c.start:c.end]
 		first := p.first && c.start == 0
+		// a text that begins with a space of its own gets none
 		starts := text[0] == ' ' || bytes.HasPrefix(text, m.replacement)
 		if !starts && (m.prepend == prependAlways || m.prepend == prependFirst && first) {
 			d.prefix(m.replacement)
@@ -291,6 +297,7 @@ func (s scripts) apply(_ *Encoder, p *pieces) {
 		last, some, from := uint32(0), false, -1
 		for i := start; i < end; {
 			r, size := utf8.DecodeRune(p.text[i:end])
+			// script 0 is that of spaces, which go with what stands before them
 			if script := s.props.script(r); script != 0 {
 				if !some || script != last {
 					if from >= 0 {

@@ -96,6 +96,7 @@ func (p *properties) lowered(r rune) (low, second rune) {
 			r += 'a' - 'A'
 		}
 		return r, 0
+	// the only one that the reference's char::to_lowercase makes two of
 	case r == 0x130:
 		return 'i', 0x307
 	}

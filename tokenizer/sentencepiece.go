@@ -22,7 +22,13 @@ const (
 	pieceByte
 )
 
-// spmFile is a SentencePiece model (tokenizer.model): the fields that decide ids. Field numbers are those of sentencepiece_model.proto.
+// maxPiece bounds the bytes of a piece: setMerges looks at every cut of each, which of a hostile file's would take days, and a text is searched
+// for the longest piece from every character on. SentencePiece's own trainer stops at 16 characters unless told otherwise.
+const maxPiece = 1024
+
+// spmFile is a SentencePiece model (tokenizer.model): the fields that decide ids. Field numbers are those of sentencepiece_model.proto
+// (github.com/google/sentencepiece, src; Kudo, Richardson: SentencePiece, 2018, arXiv:1808.06226). The few messages are read by hand: a
+// protobuf library would bring generated code and registration at start.
 type spmFile struct {
 	pieces        []spmPiece
 	bpe           bool
@@ -43,6 +49,7 @@ type spmPiece struct {
 }
 
 func parseSPM(data []byte) (*spmFile, error) {
+	// the defaults of the .proto, for fields that are left out
 	f := &spmFile{kind: 1, bos: 1, eos: 2, pad: -1, dummyPrefix: true, removeSpaces: true, escapeSpaces: true}
 	err := eachField(data, func(p protoField) error {
 		switch p.number {
@@ -81,6 +88,7 @@ func (f *spmFile) readPiece(message []byte) error {
 	return err
 }
 
+// readTrainer reads a field of TrainerSpec.
 func (f *spmFile) readTrainer(p protoField) error {
 	switch p.number {
 	case 3:
@@ -99,6 +107,7 @@ func (f *spmFile) readTrainer(p protoField) error {
 	return nil
 }
 
+// readNormalizer reads a field of NormalizerSpec.
 func (f *spmFile) readNormalizer(p protoField) error {
 	switch p.number {
 	case 2:
@@ -143,6 +152,7 @@ func (f *spmFile) model() (model, error) {
 	return m, f.setParts(&m)
 }
 
+// name is the text of a piece, "" for ids such as -1, which say that there is none.
 func (f *spmFile) name(id int32) string {
 	if id < 0 || int(id) >= len(f.pieces) {
 		return ""
@@ -153,6 +163,9 @@ func (f *spmFile) name(id int32) string {
 func (f *spmFile) addPiece(m *model, id int32, p spmPiece) error {
 	if other, twice := m.vocab[p.text]; twice || p.text == "" {
 		return fmt.Errorf("piece %d (%q) is empty or the same as piece %d", id, p.text, other)
+	}
+	if len(p.text) > maxPiece {
+		return fmt.Errorf("piece %d has %d bytes, more than the %d that a piece may have", id, len(p.text), maxPiece)
 	}
 	m.vocab[p.text] = id
 	if !f.bpe {
@@ -191,6 +204,7 @@ func (f *spmFile) setMerges(m *model) {
 		if rank < 0 || p.score != last {
 			rank, last = rank+1, p.score
 		}
+		// the file does not say of which pieces a piece was made, so every cut of it is a merge, as in transformers' converter
 		for i := range p.text {
 			left, ok := m.vocab[p.text[:i]]
 			right, ok2 := m.vocab[p.text[i:]]
@@ -257,6 +271,7 @@ func (n *spmNormalizer) normalize(e *Encoder, c chunk) chunk {
 	if n.charsmap == nil && !n.removeSpaces {
 		return c
 	}
+	// normalizer.cc, Normalizer::Normalize
 	d := e.edit(0, c)
 	space := n.removeSpaces // what was written last is a space, or nothing was written
 	for i := 0; i < len(c.text); {

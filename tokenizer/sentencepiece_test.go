@@ -143,6 +143,7 @@ func TestHostileSentencePiece(t *testing.T) {
 		"type word":   append(slices.Clone(model), 0x12, 0x02, 0x18, 0x03),
 		"twice":       append(slices.Clone(model), model...),
 		"cut":         model[:len(model)/3],
+		"long piece":  append(slices.Clone(model), append([]byte{0x0A, 0x84, 0x80, 0x02, 0x0A, 0x80, 0x80, 0x02}, strings.Repeat("ab", 1<<14)...)...),
 	} {
 		if _, err := fromSentencePiece(data); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", name, err)

@@ -40,6 +40,8 @@ func newSpaced(t *Tokenizer, m *model) *spaced {
 		}
 		return ok && string(p.text) == mark
 	}
+	// Three spellings of the same: Metaspace (T5, Mistral); Prepend and then Replace (Llama 2, SentencePiece), where the text keeps its
+	// spaces until the last normalizer; and Replace before Prepend.
 	switch {
 	case len(t.preTokenizers) == 1 && s.setMetaspace(t.preTokenizers[0]):
 		s.before = t.normalizers
@@ -71,6 +73,7 @@ func newSpaced(t *Tokenizer, m *model) *spaced {
 	return s
 }
 
+// setMetaspace takes over what Metaspace says, if it uses the usual character.
 func (s *spaced) setMetaspace(p preTokenizer) bool {
 	m, ok := p.(*metaspace)
 	if !ok || string(m.replacement) != mark {
@@ -96,6 +99,7 @@ func markJoins(joins *[256]bool, token string) {
 	}
 }
 
+// replacesSpaces reports whether a normalizer does nothing but make spaces visible.
 func replacesSpaces(n normalizer) bool {
 	r, ok := n.(replace)
 	if !ok || string(r.content) != mark {
@@ -118,6 +122,7 @@ func noSpaces(list []preTokenizer) bool {
 	return ok && string(l.text) == " "
 }
 
+// spacedStretch encodes what is between added tokens.
 func (e *Encoder) spacedStretch(dst []int32, c chunk) []int32 {
 	s := e.t.spaced
 	plain := c
@@ -128,6 +133,7 @@ func (e *Encoder) spacedStretch(dst []int32, c chunk) []int32 {
 	if len(text) == 0 {
 		return dst
 	}
+	// a visible space in the input would cut where no space is
 	if bytes.Contains(text, []byte(mark)) {
 		return e.words(dst, e.normalize(c))
 	}
@@ -149,6 +155,7 @@ func (e *Encoder) spacedPrefixed(dst []int32, text []byte) []int32 {
 	return e.spacedWords(dst, text[end:])
 }
 
+// spacedWords encodes text from a word's start on; words are looked up with their plain spaces.
 func (e *Encoder) spacedWords(dst []int32, text []byte) []int32 {
 	s := e.t.spaced
 	if s.split {

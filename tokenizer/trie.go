@@ -15,6 +15,7 @@ type trieEdge struct {
 	node int32
 }
 
+// newTrie makes room for so many nodes, at most half full.
 func newTrie(nodes int) *trie {
 	size := 1 << bits.Len(uint(max(2*nodes, 16)-1))
 	t := &trie{edges: make([]trieEdge, size), shift: uint8(64 - bits.Len(uint(size-1))), ids: make([]int32, 1, nodes+1)}
@@ -25,6 +26,7 @@ func newTrie(nodes int) *trie {
 	return t
 }
 
+// slot returns the edge with a key, or the empty one where it belongs.
 func (t *trie) slot(key uint64) *trieEdge {
 	mask := uint64(len(t.edges) - 1)
 	for i := key * 0x9E3779B97F4A7C15 >> t.shift; ; i = (i + 1) & mask {

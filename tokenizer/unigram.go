@@ -10,7 +10,8 @@ import (
 // unkPenalty is what an unknown character scores below the worst token.
 const unkPenalty = 10
 
-// unigram cuts a word into the tokens whose scores (log probabilities) have the largest sum, found by Viterbi's algorithm.
+// unigram cuts a word into the tokens whose scores (log probabilities) have the largest sum, found by Viterbi's algorithm (Kudo: Subword
+// Regularization, 2018, arXiv:1804.10959). The reference is tokenizers' models/unigram/model.rs, encode_optimized.
 type unigram struct {
 	trie     *trie
 	scores   []float64 // by id
@@ -34,8 +35,10 @@ func newUnigram(m *model) (*unigram, error) {
 		return nil, fmt.Errorf("model.unk_id %d is not in the vocabulary of %d tokens", u.unk, len(m.scores))
 	}
 	size, worst := 0, math.Inf(1)
-	for name := range m.vocab {
-		size += len(name)
+	for name, id := range m.vocab {
+		if size += len(name); len(name) > maxPiece {
+			return nil, fmt.Errorf("token %d of model.vocab has %d bytes, more than the %d that a piece may have", id, len(name), maxPiece)
+		}
 	}
 	for _, s := range m.scores {
 		if math.IsNaN(s) {
@@ -46,6 +49,7 @@ func newUnigram(m *model) (*unigram, error) {
 	u.unkScore = worst - unkPenalty
 	u.trie = newTrie(size)
 	for name, id := range m.vocab {
+		// SentencePiece never finds control pieces, such as <s>, in text
 		if m.spm == nil || m.spm.pieces[id].kind == pieceNormal || m.spm.pieces[id].kind == pieceUser {
 			u.trie.add(name, id)
 		}
@@ -73,6 +77,7 @@ func (u *unigram) encodeSpans(e *Encoder, dst []int32, spans []Span, word []byte
 	}
 	u.viterbi(e, word)
 	e.cuts = e.cuts[:0]
+	// the path is known from its end only
 	for end := len(word); end > 0; {
 		p := e.best[end]
 		if n := len(e.cuts); p.id == u.unk && n > 0 && e.cuts[n-1].unk {
@@ -99,6 +104,7 @@ type unigramCut struct {
 
 func (u *unigram) emit(dst []int32, spans []Span, word []byte, c unigramCut) ([]int32, []Span) {
 	span, text := Span{c.start, c.end}, word[c.start:c.end]
+	// unknown characters that stand together may be a token after all, as the reference looks again
 	if id, ok := u.ids[string(text)]; ok {
 		return append(dst, id), append(spans, span)
 	}
@@ -147,10 +153,12 @@ func (u *unigram) viterbi(e *Encoder, word []byte) {
 				continue
 			}
 			single = single || i+1-at == size
+			// of equal sums the one found first stays, that is, whose last token begins earlier
 			if s, to := score+u.scores[id], &best[i+1]; to.start < 0 || s > to.score {
 				*to = bestPath{s, int32(at), id}
 			}
 		}
+		// a character that is no token must still be passed: by the unknown token, at a price that any token beats
 		if !single {
 			if s, to := score+u.unkScore, &best[at+size]; to.start < 0 || s > to.score {
 				*to = bestPath{s, int32(at), u.unk}

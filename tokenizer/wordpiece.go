@@ -5,7 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// wordPiece cuts a word from the left, each time taking the longest token; tokens inside a word are spelled with a prefix.
+// wordPiece cuts a word from the left, each time taking the longest token; tokens inside a word are spelled with a prefix. A word that
+// cannot be cut to its end is unknown as a whole (BERT's tokenization.py, WordpieceTokenizer; tokenizers' models/wordpiece/mod.rs).
 type wordPiece struct {
 	start, inside *trie
 	unk           int32
@@ -24,6 +25,7 @@ func newWordPiece(m *model) (*wordPiece, error) {
 			inside += len(name)
 		}
 	}
+	// two tries, so that no prefix is looked at again for each token; tokens with a prefix may start a word, too, when it is written there
 	w := &wordPiece{start: newTrie(size), inside: newTrie(inside), unk: unk, maxChars: m.maxChars}
 	for name, id := range m.vocab {
 		w.start.add(name, id)
@@ -42,6 +44,7 @@ func (w *wordPiece) encode(e *Encoder, dst []int32, word []byte) []int32 {
 func (w *wordPiece) encodeSpans(_ *Encoder, dst []int32, spans []Span, word []byte) ([]int32, []Span) {
 	n, s := len(dst), len(spans)
 	tokens := w.start
+	// the limit is the reference's, against words that are no words; it also bounds the search
 	if len(word) > w.maxChars && utf8.RuneCount(word) > w.maxChars {
 		return append(dst, w.unk), append(spans, Span{0, len(word)})
 	}

@@ -113,6 +113,7 @@ func (c *counter) count(r *round) {
 		c.total.addAll(table)
 		table.reset()
 	}
+	// Zipf's law is what makes this sound: most distinct words are seen once or twice and never become merges
 	if len(c.total.entries) > c.cfg.MaxWords || len(c.total.arena) > 32*c.cfg.MaxWords {
 		c.total = c.total.prune(c.cfg.MaxWords/2, 16*c.cfg.MaxWords)
 	}
@@ -120,6 +121,7 @@ func (c *counter) count(r *round) {
 
 func (c *counter) countPiece(table *wordTable, text []byte) {
 	c.cfg.Pattern.Words(text, func(start, end int) {
+		// a word without an end, such as base64, would make pairs of its own all through the training
 		for ; end-start > maxTrainWord; start += maxTrainWord {
 			table.add(text[start:start+maxTrainWord], 1)
 		}

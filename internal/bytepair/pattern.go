@@ -52,6 +52,8 @@ func enginePattern(regex string) (Pattern, error) {
 		return Pattern{}, fmt.Errorf("pattern %q: %w", regex, err)
 	}
 	re.MatchTimeout = probeTimeout
+	// A pattern comes with a downloaded model. Nested repetition, as in (a|aa)+$, takes time exponential in the text, which 64 characters
+	// are enough to show.
 	for _, unit := range []string{"a", "A", "0", " ", "-", "\n", "aA", "a0", "a ", " a", "a-", "é", "天"} {
 		for _, end := range []string{"", "!", "\x00", "a", " "} {
 			if err := re.FindRunesMatches([]rune(strings.Repeat(unit, 64)+end), 0, func(regexp2.MatchView) bool { return true }); err != nil {

@@ -9,6 +9,7 @@ type Scanner func(c *Classes, text []byte, i int) int
 //	's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 func ScanGPT2(c *Classes, text []byte, i int) int {
 	b := text[i]
+	// the space goes with what follows, unless that is space: \s+(?!\S) takes all but its last character
 	if b == ' ' && i+1 < len(text) {
 		class, size := c.ascii[text[i+1]], 1 // c.at by hand: the compiler does not inline it
 		if class == classNonASCII {

@@ -43,8 +43,9 @@ func Learn(ctx context.Context, docs iter.Seq2[[]byte, error], cfg Config) (Lear
 	return Learned{tr.names, tr.ids, tr.finalMerges()}, err
 }
 
-// trainer finds merges. It follows the reference's trainer to the letter, so that both learn the same merges from the same text: a heap
-// holds pairs by count; a merge rewrites the words that hold its pair and pushes the pairs that this makes.
+// trainer finds merges. It follows the reference's trainer (tokenizers' models/bpe/trainer.rs) to the letter, so that both learn the same
+// merges from the same text: a heap holds pairs by count; a merge rewrites the words that hold its pair and pushes the pairs that this
+// makes.
 //
 // Two of the reference's habits matter when one token is made by two merges ("a"+"bc" after "ab"+"c"): a merged pair's own count stays
 // as it was, and a pair may be in the heap more than once, each time with the words that were new then. A merge may thus be
@@ -117,6 +118,7 @@ func (tr *trainer) load(words *wordTable) {
 		byteID[b] = tr.ids[string(r)]
 	}
 	tr.text = make([]int32, 0, len(words.arena))
+	// in an order that does not depend on the workers, since the order of equal counts matters below
 	for _, w := range words.sorted() {
 		if w.length < 2 {
 			continue
@@ -176,6 +178,7 @@ func (tr *trainer) run(ctx context.Context) error {
 	total := int64(tr.cfg.VocabSize)
 	for len(tr.names) < tr.cfg.VocabSize && len(tr.heap) > 0 {
 		top := tr.pop()
+		// merges since then took some of its places: it goes back with what is left (lazy deletion)
 		if now := tr.pairs[tr.index[top.pair]].count; now != top.count {
 			top.count = now
 			tr.pushCandidate(top)
@@ -251,6 +254,7 @@ func (tr *trainer) finalMerges() []Pair {
 	return out
 }
 
+// pushCandidate and pop are a binary heap by count, then by pair.
 func (tr *trainer) pushCandidate(c candidate) {
 	tr.heap = append(tr.heap, c)
 	i := len(tr.heap) - 1

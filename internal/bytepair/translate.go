@@ -51,6 +51,7 @@ func (t *translator) step() error {
 			t.atom, t.groups = t.groups[n-1], t.groups[:n-1]
 		}
 		t.copy(1)
+	// a++ is possessive in Oniguruma: what it took is not given back
 	case '?', '*', '+':
 		t.copy(1)
 		if t.at < len(t.src) && t.src[t.at] == '+' && !t.opensGroup() {

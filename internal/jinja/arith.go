@@ -47,6 +47,8 @@ func (st *state) refuseBig(a, b any) {
 	}
 }
 
+// join is + of strings, lists and tuples. A string marked safe makes the other safe by escaping it, as markupsafe's Markup does; macros
+// and set blocks are not marked, since autoescape is off.
 func (st *state) join(a, b any) (any, bool) {
 	if x, ok := a.(Text); ok {
 		y, ok := b.(Text)
@@ -72,6 +74,7 @@ func (st *state) join(a, b any) (any, bool) {
 	return &list{items: append(append(items, x.items...), y.items...), kind: x.kind}, true
 }
 
+// repeat is * of a string, list or tuple with a whole number, of which one below 1 counts as 0.
 func (st *state) repeat(v any, n int64) (any, bool) {
 	n = max(n, 0)
 	switch x := v.(type) {
@@ -105,9 +108,12 @@ func (st *state) repeatable(size int, n int64) {
 	st.step(size*int(n)/16 + int(n)/16 + 1)
 }
 
+// ints computes with whole numbers. Python's have no limit; here an overflow is an error. Each case leaves the switch when its result does
+// not fit.
 func (st *state) ints(op string, a, b int64) any {
 	switch op {
 	case "+":
+		// the sum moved to the side that b points to, or it has wrapped around
 		if c := a + b; (c > a) == (b > 0) {
 			return c
 		}
@@ -124,6 +130,7 @@ func (st *state) ints(op string, a, b int64) any {
 		return st.floats("/", float64(a), float64(b))
 	case "//", "%":
 		st.nonzero(b == 0)
+		// Go rounds towards zero, Python down: the remainder has the sign of the divisor
 		q, r := a/b, a%b
 		if r != 0 && (r < 0) != (b < 0) {
 			q, r = q-1, r+b
@@ -139,6 +146,7 @@ func (st *state) ints(op string, a, b int64) any {
 	return nil
 }
 
+// magnitude is |i|, which for the smallest int64 is no int64.
 func magnitude(i int64) uint64 {
 	if i < 0 {
 		return -uint64(i)
@@ -146,12 +154,14 @@ func magnitude(i int64) uint64 {
 	return uint64(i)
 }
 
+// nonzero fails as Python's ZeroDivisionError.
 func (st *state) nonzero(zero bool) {
 	if zero {
 		st.fail("division by zero")
 	}
 }
 
+// intPower multiplies step by step, so that the first overflow ends it and 1 ** 10**9 costs as many steps as it asks for.
 func (st *state) intPower(a, b int64) any {
 	if b < 0 {
 		return st.floatPower(float64(a), float64(b))
@@ -164,6 +174,7 @@ func (st *state) intPower(a, b int64) any {
 	return v
 }
 
+// floats is float_divmod, float_rem and the like of CPython (Objects/floatobject.c).
 func (st *state) floats(op string, a, b float64) any {
 	switch op {
 	case "+":

@@ -4,6 +4,9 @@ package jinja
 type expr interface{}
 
 type (
+	// Expressions. The names follow jinja2's nodes.py: Const, Name, List and Tuple, Dict, CondExpr, And and Or, Not, Compare, BinExpr, Neg
+	// and
+	// Pos, Concat, Getattr, Getitem, Slice, Call, Filter, Test, NSRef.
 	constExpr struct{ value any }
 	nameExpr  struct{ name string }
 	listExpr  struct {
@@ -70,6 +73,7 @@ type arguments struct {
 type stmt interface{}
 
 type (
+	// Statements. A line is where the tag stands, for errors.
 	textStmt   struct{ text string }
 	outputStmt struct {
 		line int

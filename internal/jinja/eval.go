@@ -8,6 +8,8 @@ import (
 // maxEval bounds how deep expressions nest while they are evaluated.
 const maxEval = 5000
 
+// eval is evaluate with its bounds: a long chain such as 1+1+1+... makes a tree as deep as it is long, which must not reach the end of
+// Go's stack.
 func (st *state) eval(x expr) any {
 	if st.evals++; st.evals > maxEval {
 		st.fail("expressions nest deeper than %d", maxEval)
@@ -44,12 +46,14 @@ func (st *state) evaluate(x expr) any {
 		return st.eval(x.right)
 	case notExpr:
 		return !truth(st.eval(x.x))
+	// a < b < c is a < b and b < c, each part evaluated once
 	case compareExpr:
 		return st.comparisons(x)
 	case binaryExpr:
 		return st.binary(x.op, st.eval(x.left), st.eval(x.right))
 	case unaryExpr:
 		return st.unary(x.op, st.eval(x.x))
+	// ~ joins the str of its parts, undefined ones included, where + would fail
 	case concatExpr:
 		var b builder
 		for _, item := range x.items {
@@ -76,6 +80,7 @@ func (st *state) evaluate(x expr) any {
 	return nil
 }
 
+// name looks a variable up: scopes from the inside out, then the functions of the language, which templates may thus hide.
 func (st *state) name(name string) any {
 	if v, ok := st.scope.lookup(name); ok {
 		return v
@@ -93,6 +98,7 @@ func (st *state) defined(v any) {
 	}
 }
 
+// listOf makes a list or a tuple.
 func (st *state) listOf(x listExpr) any {
 	l := &list{items: make([]any, len(x.items))}
 	for i, item := range x.items {
@@ -104,6 +110,7 @@ func (st *state) listOf(x listExpr) any {
 	return l
 }
 
+// dictOf makes a dict; of equal keys the last value counts, at the place of the first, as in Python.
 func (st *state) dictOf(x dictExpr) any {
 	d := newDict()
 	for i := range x.keys {
@@ -112,6 +119,7 @@ func (st *state) dictOf(x dictExpr) any {
 	return d
 }
 
+// put sets a key that a template computed.
 func (st *state) put(d *dict, key, value any) {
 	st.step(1)
 	if !d.set(key, value) {
@@ -170,6 +178,7 @@ func (st *state) apply(fn any, args []any, kw kwargs) any {
 	return nil
 }
 
+// comparisons stops at the first that does not hold.
 func (st *state) comparisons(x compareExpr) any {
 	left := st.eval(x.first)
 	for _, op := range x.ops {
@@ -182,6 +191,7 @@ func (st *state) comparisons(x compareExpr) any {
 	return true
 }
 
+// comparison is one operator of a comparison.
 func (st *state) comparison(op string, a, b any) bool {
 	switch op {
 	case "==":
@@ -252,6 +262,7 @@ func (st *state) property(x any, name string) (any, bool) {
 		if name == "name" {
 			return Text{s: x.def.name}, true
 		}
+	// a group of groupby is a named tuple
 	case *list:
 		if x.kind == kindTuple && len(x.items) == 2 && x.name == "group" {
 			switch name {
@@ -277,8 +288,11 @@ func (st *state) subscript(x indexExpr) any {
 	return st.item(v, st.eval(x.index))
 }
 
+// item is environment.getitem: what has no such item is looked up as an attribute, and gives an undefined value rather than an error, so
+// that a template may ask {{ message['x'] is defined }}.
 func (st *state) item(v, index any) any {
 	st.defined(v)
+	// true and false are the indices 1 and 0, floats are none
 	i, _, isInt, _ := number(index)
 	switch c := v.(type) {
 	case *dict:
@@ -307,6 +321,7 @@ func (st *state) item(v, index any) any {
 	return undefined{"'" + typeName(v) + "' has no element " + shorten(st.display(index).s)}
 }
 
+// charAt is s[i] by characters.
 func (st *state) charAt(t Text, i int64) any {
 	st.step(len(t.s)/64 + 1)
 	n := int64(t.runeCount())
@@ -377,11 +392,13 @@ func (st *state) slice(v any, x sliceExpr) any {
 	return nil
 }
 
+// sliceBounds are lo, hi and step of a slice as written.
 type sliceBounds struct {
 	lo, hi, step int
 	hasLo, hasHi bool
 }
 
+// sliceIndices are the places start, start+step, ... that a slice takes.
 type sliceIndices struct{ start, count int }
 
 // indices is Python's slice.indices, with the count in place of the end.
@@ -415,6 +432,7 @@ func (b sliceBounds) indices(n int) sliceIndices {
 	return sliceIndices{lo, count}
 }
 
+// unary is -x or +x; of a boolean it is a number.
 func (st *state) unary(op string, v any) any {
 	i, f, isInt, ok := number(v)
 	switch {

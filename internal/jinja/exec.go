@@ -118,11 +118,13 @@ func (st *state) run(list []stmt) flow {
 
 func (st *state) exec(s stmt) flow {
 	switch s := s.(type) {
+	// Lines are set by what can fail; text cannot.
 	case textStmt:
 		st.emit(Text{s: s.text})
 	case outputStmt:
 		st.line = s.line
 		st.emit(st.display(st.eval(s.x)))
+	// no scope: what an if sets is seen after it
 	case ifStmt:
 		st.line = s.line
 		if truth(st.eval(s.test)) {
@@ -137,6 +139,7 @@ func (st *state) exec(s stmt) flow {
 		st.bind(s.target, st.eval(s.x), false)
 	case setBlock:
 		return st.setBlock(s)
+	// the macro keeps the scope that it is defined in and sees what is set there later, too
 	case *macroStmt:
 		st.scope.vars[s.name] = &macro{def: s, scope: st.scope}
 	case callStmt:
@@ -201,6 +204,8 @@ func (st *state) bind(target expr, v any, owner bool) {
 // inner reports whether a scope below s is inside of a block, not the template's own.
 func (s *scope) inner() bool { return s != nil && s.parent != nil }
 
+// checkPrivate refuses what the reference's sandbox calls unsafe: names with an underscore in front, through which Python's internals are
+// reached.
 func (st *state) checkPrivate(name string) {
 	if len(name) > 0 && name[0] == '_' {
 		st.fail("the attribute %s starts with an underscore, which templates may not use", shorten(name))
@@ -222,6 +227,7 @@ func (st *state) setBlock(s setBlock) flow {
 	return flowNext
 }
 
+// with evaluates all values before it binds the first name, so that a = b, b = a swaps.
 func (st *state) with(s withStmt) flow {
 	st.line = s.line
 	values := make([]any, len(s.values))
@@ -254,6 +260,8 @@ func (st *state) loopOver(s forStmt, items []any, depth int) flow {
 		defer st.open(st.scope)()
 		return st.run(s.els)
 	}
+	// Each round has a scope of its own: nothing set in it is left for the next one or for what follows the loop. A template that wants
+	// that takes a namespace.
 	l := &loop{stmt: s, items: items, depth: depth, scope: st.scope}
 	for i, item := range items {
 		end := st.open(st.scope)
@@ -269,6 +277,7 @@ func (st *state) loopOver(s forStmt, items []any, depth int) flow {
 	return flowNext
 }
 
+// loopFilter applies the if of a for. It comes first, so that loop.length and loop.last count what is left.
 func (st *state) loopFilter(s forStmt, items []any) []any {
 	var kept []any
 	for _, item := range items {
@@ -294,6 +303,7 @@ type loop struct {
 	asked   bool
 }
 
+// attr are the attributes of LoopContext in jinja2's runtime.py.
 func (l *loop) attr(st *state, name string) (any, bool) {
 	n := len(l.items)
 	at := func(i int, none string) any {
@@ -349,15 +359,12 @@ func (l *loop) call(st *state, args []any) any {
 		st.fail("loop(...) needs a loop marked recursive, and one argument")
 	}
 	items := st.iterate(args[0])
-	index := l.index
-	t := st.call(func() any {
+	return st.call(func() any {
 		return st.capture(func() {
 			defer st.open(l.scope)()
 			st.loopOver(l.stmt, items, l.depth+1)
 		})
 	})
-	l.index = index
-	return t
 }
 
 // call counts the depth of calls.
@@ -406,6 +413,7 @@ func (m *macro) bind(st *state, args []any, kw kwargs) {
 			st.scope.vars[name] = undefined{fmt.Sprintf("parameter %q was not provided", name)}
 		}
 	}
+	// what is left over goes to kwargs and varargs, which a macro has when its body names them, and is an error otherwise
 	rest := newDict()
 	for i, name := range kw.names {
 		switch {
@@ -429,6 +437,7 @@ func (m *macro) bind(st *state, args []any, kw kwargs) {
 	}
 }
 
+// callBlock calls a macro with the block's body as its argument caller, which sees the scope around the block.
 func (st *state) callBlock(s callStmt) {
 	st.line = s.line
 	args, kw := st.args(s.call.args)

@@ -19,6 +19,7 @@ func (st *state) filter(x filterExpr) any {
 	return st.applyFilter(x.name, v, args, kw)
 }
 
+// applyFilter calls a filter by name, which map('upper') does, too.
 func (st *state) applyFilter(name string, v any, args []any, kw kwargs) any {
 	f, ok := st.filters[name]
 	if !ok {
@@ -68,6 +69,7 @@ func stringFilter(st *state, args []any, kw kwargs) any {
 	return st.display(st.params("string", args, kw, "s")[0])
 }
 
+// trim cuts white space, or the given characters, off both ends.
 func trim(st *state, args []any, kw kwargs) any {
 	p := st.params("trim", args, kw, "value", "chars")
 	t := st.display(p[0])
@@ -79,6 +81,7 @@ func trim(st *state, args []any, kw kwargs) any {
 	return strip(t, &chars, true, true)
 }
 
+// center pads both sides; the odd space goes where str.center puts it.
 func center(st *state, args []any, kw kwargs) any {
 	p := st.params("center", args, kw, "value", "width")
 	return st.pad(st.display(p[0]), Text{s: " "}, st.integer("center", p[1], 80), 1, 1)
@@ -99,6 +102,7 @@ func titleWords(t Text) Text {
 	})
 }
 
+// replaceFilter takes anything for strings, unlike the method.
 func replaceFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("replace", args, kw, "s", "old", "new", "count")
 	st.need("replace", p[1])
@@ -110,6 +114,7 @@ func replaceFilter(st *state, args []any, kw kwargs) any {
 	return st.replace(st.display(p[0]), st.display(p[1]), st.display(p[2]), count)
 }
 
+// defaultFilter replaces undefined values and, with boolean=true, all that are false.
 func defaultFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("default", args, kw, "value", "default_value", "boolean")
 	_, isUndefined := p[0].(undefined)
@@ -133,6 +138,7 @@ func lengthFilter(st *state, args []any, kw kwargs) any {
 
 func absFilter(st *state, args []any, kw kwargs) any {
 	v := st.params("abs", args, kw, "x")[0]
+	// booleans are numbers here, as in Python
 	i, f, isInt, ok := number(v)
 	n, isBig := v.(*big.Int)
 	switch {
@@ -160,6 +166,7 @@ func attrFilter(st *state, args []any, kw kwargs) any {
 	return undefined{"'" + typeName(p[0]) + "' has no attribute '" + shorten(name) + "'"}
 }
 
+// intFilter reads strings in a base and cuts floats off towards zero; what cannot be read is the default, never an error.
 func intFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("int", args, kw, "value", "default", "base")
 	var def any = int64(0)
@@ -183,6 +190,7 @@ func intFilter(st *state, args []any, kw kwargs) any {
 	return truncInt(f, def)
 }
 
+// truncInt cuts a float off to a whole number of any size; def where there is none.
 func truncInt(f float64, def any) any {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return def
@@ -191,12 +199,14 @@ func truncInt(f float64, def any) any {
 	return normInt(i)
 }
 
+// parseInt is int(s, base); a string with a point, in base 10 or not, is tried as a float then, as do_int of filters.py does.
 func parseInt(s string, base int, def any) any {
 	s = asciiDigits(s)
 	if base < 2 || base > 36 || len(s) > 1000 {
 		return def
 	}
 	digits := strings.ToLower(strings.ReplaceAll(s, "_", ""))
+	// int('0x1f', 16) takes the prefix that belongs to the base
 	if prefix := map[int]string{2: "0b", 8: "0o", 16: "0x"}[base]; prefix != "" {
 		digits = strings.Replace(digits, prefix, "", 1)
 	}
@@ -209,6 +219,7 @@ func parseInt(s string, base int, def any) any {
 	return def
 }
 
+// floatFilter reads strings as Python does, inf and nan too, but not Go's hexadecimal floats.
 func floatFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("float", args, kw, "value", "default")
 	var def any = 0.0
@@ -267,16 +278,20 @@ func round(st *state, args []any, kw kwargs) any {
 		}
 		return r
 	}
+	// the decimal digits of f, correctly rounded, and back, as CPython's round: 2.675 is a little less than it looks and becomes 2.67
 	r, _ := strconv.ParseFloat(strconv.FormatFloat(f, 'f', digits, 64), 64)
 	return r
 }
 
+// wordCount counts runs of \w, as the reference's pattern.
 func wordCount(st *state, args []any, kw kwargs) any {
 	t := st.display(st.params("wordcount", args, kw, "s")[0])
 	st.step(len(t.s)/64 + 1)
 	return int64(len(strings.FieldsFunc(t.s, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r) })))
 }
 
+// truncate shortens a text to a length, its end included, but lets one pass that is longer by no more than the leeway; it cuts at the last
+// space unless killwords. What is no string but has a length may pass, too.
 func truncate(st *state, args []any, kw kwargs) any {
 	p := st.params("truncate", args, kw, "s", "length", "killwords", "end", "leeway")
 	end := Text{s: "..."}
@@ -321,6 +336,7 @@ func indent(st *state, args []any, kw kwargs) any {
 	if first {
 		b.put(by, 0)
 	}
+	// the line end that is added keeps a last line that is empty
 	lines := splitLines(st, concat(t, Text{s: "\n"}), nil, kwargs{}).(*list).items
 	for i, line := range lines {
 		if i > 0 {
@@ -334,6 +350,7 @@ func indent(st *state, args []any, kw kwargs) any {
 	return b.text()
 }
 
+// htmlEscapes are markupsafe's.
 var htmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;")
 
 func escapeHTML(st *state, args []any, kw kwargs) any {
@@ -350,12 +367,14 @@ func (st *state) escape(t Text) Text {
 	return t
 }
 
+// safeFilter marks a text, so that e leaves it as it is and + escapes what it is joined with.
 func safeFilter(st *state, args []any, kw kwargs) any {
 	t := st.display(st.params("safe", args, kw, "value")[0])
 	t.safe = true
 	return t
 }
 
+// urlEncode is url_quote of jinja2's utils.py: letters, digits and _.-~/ stay, other bytes are %XX.
 func urlEncode(st *state, args []any, kw kwargs) any {
 	v := st.params("urlencode", args, kw, "value")[0]
 	switch v.(type) {
@@ -377,6 +396,7 @@ func urlEncode(st *state, args []any, kw kwargs) any {
 	})
 }
 
+// formatFilter is printf with the arguments, or with the keywords for %(name)s.
 func formatFilter(st *state, args []any, kw kwargs) any {
 	format := st.display(args[0])
 	if len(kw.names) > 0 {

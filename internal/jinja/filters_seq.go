@@ -6,12 +6,15 @@ import (
 	"strings"
 )
 
+// Filters of sequences. Those that are generators in the reference are so here: true even when empty, without a length, and used up by one
+// loop.
 func listFilter(st *state, args []any, kw kwargs) any {
 	items := st.iterate(st.params("list", args, kw, "value")[0])
 	st.step(len(items))
 	return listOf(slices.Clone(items))
 }
 
+// first takes the next item of a generator and leaves it the rest.
 func first(st *state, args []any, kw kwargs) any {
 	v := st.params("first", args, kw, "seq")[0]
 	if l, ok := v.(*list); ok && l.kind == kindGenerator && len(l.items) > 0 {
@@ -26,6 +29,7 @@ func first(st *state, args []any, kw kwargs) any {
 	return items[0]
 }
 
+// last needs a sequence that can be read backwards.
 func last(st *state, args []any, kw kwargs) any {
 	v := st.params("last", args, kw, "seq")[0]
 	if l, ok := v.(*list); ok && l.kind == kindGenerator {
@@ -38,6 +42,7 @@ func last(st *state, args []any, kw kwargs) any {
 	return items[len(items)-1]
 }
 
+// reverse turns a string around, and gives an iterator over anything else.
 func reverse(st *state, args []any, kw kwargs) any {
 	v := st.params("reverse", args, kw, "value")[0]
 	items := slices.Clone(st.iterate(v))
@@ -54,6 +59,7 @@ func reverse(st *state, args []any, kw kwargs) any {
 	return generator("reversed", items)
 }
 
+// itemsFilter is dict.items for a loop; an undefined value has none.
 func itemsFilter(st *state, args []any, kw kwargs) any {
 	switch d := st.params("items", args, kw, "value")[0].(type) {
 	case *dict:
@@ -101,6 +107,7 @@ func folded(get func(any) any, caseSensitive any) func(any) any {
 	}
 }
 
+// joinFilter joins the str of items, unlike str.join, which takes only strings.
 func joinFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("join", args, kw, "value", "d", "attribute")
 	sep, get := Text{}, st.getter(p[2])
@@ -123,6 +130,7 @@ func (st *state) iterateTrue(v any) []any {
 	return st.iterate(v)
 }
 
+// mapFilter is either attribute=... or the name of a filter with its arguments.
 func mapFilter(st *state, args []any, kw kwargs) any {
 	items := st.iterateTrue(args[0])
 	out := make([]any, 0, len(items))
@@ -223,6 +231,7 @@ func sortFilter(st *state, args []any, kw kwargs) any {
 	}, flag(p[1])))
 }
 
+// dictSort gives pairs, by key or value; strings are compared without case unless told otherwise.
 func dictSort(st *state, args []any, kw kwargs) any {
 	p := st.params("dictsort", args, kw, "value", "case_sensitive", "by", "reverse")
 	d, ok := p[0].(*dict)
@@ -237,6 +246,7 @@ func dictSort(st *state, args []any, kw kwargs) any {
 	return listOf(st.sorted(d.items(), get, flag(p[3])))
 }
 
+// unique keeps the first of equal items, which for strings ignores case.
 func unique(st *state, args []any, kw kwargs) any {
 	p := st.params("unique", args, kw, "value", "case_sensitive", "attribute")
 	get, seen := folded(st.getter(p[2]), p[1]), newDict()
@@ -269,6 +279,8 @@ func extreme(sign int) builtin {
 	}
 }
 
+// groupBy sorts by the attribute and makes (grouper, list) pairs of runs with the same; the grouper is the value of the first in its own
+// case.
 func groupBy(st *state, args []any, kw kwargs) any {
 	p := st.params("groupby", args, kw, "value", "attribute", "default", "case_sensitive")
 	st.need("groupby", p[1])
@@ -294,6 +306,7 @@ func groupBy(st *state, args []any, kw kwargs) any {
 	return listOf(groups)
 }
 
+// sum adds with +, so lists can be joined by it if start is one.
 func sum(st *state, args []any, kw kwargs) any {
 	p := st.params("sum", args, kw, "iterable", "attribute", "start")
 	var total any = int64(0)
@@ -310,6 +323,7 @@ func sum(st *state, args []any, kw kwargs) any {
 	return total
 }
 
+// batch cuts into lists of n, the last one filled up if asked for.
 func batch(st *state, args []any, kw kwargs) any {
 	p := st.params("batch", args, kw, "value", "linecount", "fill_with")
 	st.need("batch", p[1])
@@ -330,6 +344,7 @@ func batch(st *state, args []any, kw kwargs) any {
 	return generator("batch", out)
 }
 
+// sliceFilter deals items out to n lists, the longer ones first; the fill goes to those that are one short.
 func sliceFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("slice", args, kw, "value", "slices", "fill_with")
 	st.need("slice", p[1])

@@ -51,6 +51,7 @@ func (st *state) convert(sp spec, v any) Text {
 	case 'c':
 		return st.align(sp, st.character(v))
 	}
+	// separators and zeros go between the sign and the point, so the parts stay apart until they are in
 	head, whole, rest := st.formatNumber(sp, v)
 	if sp.group != 0 {
 		whole = grouped(sp, head, whole, rest)
@@ -95,6 +96,7 @@ func (st *state) character(v any) Text {
 	return Text{s: string(rune(i))}
 }
 
+// align pads to the width; = is the caller's.
 func (st *state) align(sp spec, t Text) Text {
 	fill := Text{s: sp.fill}
 	switch sp.align {
@@ -132,6 +134,7 @@ func (st *state) formatNumber(sp spec, v any) (head, whole, rest string) {
 		n = big.NewInt(i)
 	case !ok || math.IsNaN(f) || math.IsInf(f, 0) || strings.IndexByte("diu", sp.verb) < 0:
 		st.notNumber(v)
+	// only printf gets here: str.format refuses d for floats
 	default: // %d of a float
 		n, _ = big.NewFloat(f).Int(nil)
 	}

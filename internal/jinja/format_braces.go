@@ -69,6 +69,7 @@ func fieldEnd(s string) int {
 // field is [name][!conversion][:format].
 func (f *formatter) field(field string, depth int) Text {
 	name, conversion, format := field, "", ""
+	// the first of the two decides: {a:!} has a format, no conversion
 	if i := strings.IndexAny(field, "!:"); i >= 0 {
 		name = field[:i]
 		conversion, format, _ = strings.Cut(field[i+1:], ":")
@@ -126,6 +127,7 @@ func (f *formatter) value(field string) any {
 	return v
 }
 
+// first is the value that a field starts from. As in Python, fields are numbered by the format or by the caller, not both.
 func (f *formatter) first(name string) any {
 	i, err := strconv.Atoi(name)
 	switch {
@@ -168,6 +170,7 @@ func (st *state) formatSpec(format string, v any) spec {
 	if strings.HasPrefix(s, "#") {
 		sp.alternate, s = true, s[1:]
 	}
+	// a zero before the width pads numbers behind their sign, and strings on the right
 	if strings.HasPrefix(s, "0") && sp.align == 0 {
 		sp.fill = "0"
 		if _, isText := v.(Text); !isText {
@@ -202,6 +205,7 @@ func (st *state) formatSpec(format string, v any) spec {
 func (sp *spec) fits(v any, signed bool) bool {
 	_, _, isInt, isNumber := number(v)
 	switch _, isText := v.(Text); {
+	// the rules of _PyUnicode_FormatAdvancedWriter and its twins for numbers (CPython, Python/formatter_unicode.c)
 	case isText:
 		sp.align = orAlign(sp.align, '<')
 		ok := (sp.verb == 0 || sp.verb == 's') && !signed && !sp.alternate && sp.group == 0 && sp.align != '='

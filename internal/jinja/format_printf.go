@@ -5,6 +5,7 @@ import "strings"
 // printf is Python's format % values.
 func (st *state) printf(format Text, values any) any {
 	args := []any{values}
+	// only a tuple is several values: '%s' % [1, 2] prints the list
 	if l, ok := values.(*list); ok && l.kind == kindTuple {
 		args = l.items
 	}
@@ -129,6 +130,7 @@ func (p *printer) spec(s string, n int) (sp spec, after int) {
 	switch {
 	case strings.IndexByte("sdiufFeEgGxXorac", sp.verb) < 0:
 		p.st.fail("the format %%%c is unknown", sp.verb)
+	// zeros pad numbers only
 	case strings.IndexByte("srac", sp.verb) >= 0 && sp.align == '=':
 		sp.align, sp.fill = '>', " "
 	case sp.align == '<':

@@ -14,6 +14,8 @@ var globals = map[string]*function{
 	"strftime_now":    {"strftime_now", strftimeNow},
 }
 
+// rangeGlobal is safe_range of jinja2's sandbox.py: a range that must not be too long. It is printed as Python prints it, whatever the
+// arguments were.
 func rangeGlobal(st *state, args []any, kw kwargs) any {
 	p := st.params("range", args, kw, "start", "stop", "step")
 	st.need("range", p[0])
@@ -71,6 +73,7 @@ func dictGlobal(st *state, args []any, kw kwargs) any {
 	return d
 }
 
+// namespaceGlobal takes what dict takes.
 func namespaceGlobal(st *state, args []any, kw kwargs) any {
 	d := dictGlobal(st, args, kw).(*dict)
 	for _, k := range d.keys {
@@ -81,12 +84,14 @@ func namespaceGlobal(st *state, args []any, kw kwargs) any {
 	return &namespace{d}
 }
 
+// strftimeNow is transformers' function; the caller sets the clock, so that a run can be repeated.
 func strftimeNow(st *state, args []any, kw kwargs) any {
 	format := st.text("strftime_now", st.params("strftime_now", args, kw, "format")[0]).s
 	st.grow(32 * len(format))
 	return Text{s: strftime(st.now(), format)}
 }
 
+// raiseException is transformers' function, by which templates refuse conversations, such as two messages of the user in a row.
 func raiseException(st *state, args []any, kw kwargs) any {
 	p := st.params("raise_exception", args, kw, "message")
 	st.need("raise_exception", p[0])

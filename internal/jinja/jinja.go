@@ -1,5 +1,15 @@
-// Package jinja renders the dialect of Jinja that chat templates are written in, as the reference implementation does: Python's values,
-// truth, printing and string methods, trim_blocks and lstrip_blocks, an immutable sandbox without files, includes or clocks of its own.
+// Package jinja renders the dialect of Jinja that chat templates are written in, as the reference implementation does: jinja2 as transformers
+// sets it up (utils/chat_template_utils.py, _compile_jinja_template), which is an ImmutableSandboxedEnvironment with trim_blocks,
+// lstrip_blocks, loopcontrols, generation blocks, a tojson that escapes nothing for HTML, raise_exception and strftime_now. Values behave as
+// Python's do: truth, printing, string methods, formats, errors. There are no files, includes, blocks, translations or clocks of its own.
+//
+// The text of a template goes through three steps: lex (white space and tokens), parser (a tree, ast.go) and state, which walks the tree.
+//
+// Templates come from strangers, so each rendering counts steps and bounds texts, nesting and numbers; see Options.
+//
+// What differs from the reference on purpose: whole numbers of more than 64 bits are carried, ordered and printed, not computed with;
+// functions and generators do not print; filters that no template of a conversation has a use for (random, urlize, xmlattr, pprint,
+// filesizeformat, wordwrap, striptags, forceescape) and the globals lipsum, cycler and joiner are unknown. The tests list the rest.
 //
 // Every byte of what it renders knows which input it was copied from and which input the template was at when it wrote it, so that a
 // caller can tell an assistant's answer from the template's own words.

@@ -27,6 +27,7 @@ func ParseJSON(data []byte, source int32) (Value, error) {
 	return Value{v}, nil
 }
 
+// readJSON reads tokens rather than into Go's maps, which have no order: templates print dicts, and the order of their keys is text.
 func readJSON(d *json.Decoder, source int32, depth int) (any, error) {
 	t, err := d.Token()
 	if err != nil {
@@ -38,6 +39,7 @@ func readJSON(d *json.Decoder, source int32, depth int) (any, error) {
 	case json.Number:
 		return readNumber(string(t))
 	case json.Delim:
+		// half, so that what a template builds around its input can still be printed
 		if depth == maxDepth/2 {
 			return nil, fmt.Errorf("nested deeper than %d", depth)
 		}
@@ -79,6 +81,7 @@ func readObject(d *json.Decoder, source int32, depth int) (any, error) {
 	return o, err
 }
 
+// readNumber keeps whole numbers whole: 1 and 1.0 print differently.
 func readNumber(s string) (any, error) {
 	if len(s) > 1000 {
 		return nil, errors.New("a number has more than 1000 digits")
@@ -104,6 +107,7 @@ type jsonWriter struct {
 	sorted    bool
 }
 
+// tojson is transformers' filter, not jinja2's: json.dumps with ensure_ascii=False by default, and no escapes for HTML.
 func tojson(st *state, args []any, kw kwargs) any {
 	p := st.params("tojson", args, kw, "value", "ensure_ascii", "indent", "separators", "sort_keys")
 	w := &jsonWriter{st: st, ascii: flag(p[1]), item: ", ", key: ": ", sorted: flag(p[4])}
@@ -114,6 +118,7 @@ func tojson(st *state, args []any, kw kwargs) any {
 		} else {
 			indent = strings.Repeat(" ", min(max(0, st.integer("tojson", p[2], 0)), 1000))
 		}
+		// json.dumps leaves the space after a comma out when it breaks lines
 		w.indent, w.item = &indent, ","
 	}
 	if given(p[3]) && p[3] != nil {
@@ -156,6 +161,7 @@ func (w *jsonWriter) value(v any, depth int) {
 	}
 }
 
+// jsonFloat writes what JSON has no word for as Python's json does.
 func jsonFloat(f float64) string {
 	switch {
 	case math.IsInf(f, 1):
@@ -168,6 +174,7 @@ func jsonFloat(f float64) string {
 	return floatRepr(f)
 }
 
+// sequence writes n items with what is around them; an empty one stays on its line.
 func (w *jsonWriter) sequence(open, end string, n, depth int, item func(i int)) {
 	w.b.str(open)
 	for i := range n {
@@ -191,6 +198,7 @@ func (w *jsonWriter) newline(depth int) {
 	w.b.str("\n" + strings.Repeat(*w.indent, depth))
 }
 
+// object writes a dict in its order, or sorted by keys, which must then be of types that have an order.
 func (w *jsonWriter) object(d *dict, depth int) {
 	order := make([]int, len(d.keys))
 	for i := range order {
@@ -206,6 +214,7 @@ func (w *jsonWriter) object(d *dict, depth int) {
 	})
 }
 
+// keyOf makes a string of a key as json.dumps does.
 func (w *jsonWriter) keyOf(k any) {
 	switch k := k.(type) {
 	case Text:
@@ -223,6 +232,7 @@ func (w *jsonWriter) keyOf(k any) {
 	}
 }
 
+// string quotes a text; escapes belong to the input that the character is from.
 func (w *jsonWriter) string(t Text) {
 	w.st.grow(len(t.s))
 	w.b.str(`"`)

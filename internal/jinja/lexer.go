@@ -32,7 +32,9 @@ type token struct {
 	line int
 }
 
-// lexer cuts a template into tokens, with the white space rules of trim_blocks and lstrip_blocks.
+// lexer cuts a template into tokens, with the white space rules of trim_blocks (the line end after a block or comment goes) and
+// lstrip_blocks (so does the white space before one that begins a line). A minus inside a tag takes all white space on its side, a plus
+// leaves it as it is. The reference is jinja2's lexer.py, Lexer.tokeniter.
 type lexer struct {
 	src      string
 	pos      int
@@ -60,6 +62,7 @@ var closers = map[byte]byte{'(': ')', '[': ']', '{': '}'}
 
 // lex returns the tokens of a template, the last of kind tokEOF.
 func lex(src string) ([]token, error) {
+	// the reference's newline_sequence and keep_trailing_newline=False: one line end at the end of a file is not part of the text
 	src = strings.ReplaceAll(strings.ReplaceAll(src, "\r\n", "\n"), "\r", "\n")
 	src = strings.TrimSuffix(src, "\n")
 	l := &lexer{src: src, line: 1, starting: true}
@@ -120,6 +123,7 @@ func (l *lexer) root() error {
 		return nil
 	}
 	data, kind, sign := rest[:at], rest[at+1], byte(0)
+	// raw comes before the other tags, as what is in it need not be tokens
 	if raw := rawPattern.FindStringSubmatch(rest[at:]); raw != nil {
 		l.data(stripBefore(data, firstByte(raw[1]), true, l.starting))
 		l.advance(at + len(raw[0]))
@@ -128,6 +132,7 @@ func (l *lexer) root() error {
 	if at+2 < len(rest) && (rest[at+2] == '-' || rest[at+2] == '+') {
 		sign = rest[at+2]
 	}
+	// {{ }} is no block: lstrip_blocks leaves what is before it
 	l.data(stripBefore(data, sign, kind != '{', l.starting))
 	n := at + 2
 	if sign != 0 {
@@ -145,6 +150,7 @@ func (l *lexer) root() error {
 	return l.inside("}}", tokVarEnd)
 }
 
+// firstByte is a sign that a pattern captured, 0 for none.
 func firstByte(s string) byte {
 	if s == "" {
 		return 0
@@ -152,6 +158,7 @@ func firstByte(s string) byte {
 	return s[0]
 }
 
+// data emits text; an empty one is no token.
 func (l *lexer) data(s string) {
 	if s != "" {
 		l.emit(token{kind: tokData, text: s})
@@ -167,6 +174,7 @@ func stripBefore(text string, sign byte, block, starting bool) string {
 		return text
 	}
 	line := strings.LastIndexByte(text, '\n') + 1
+	// only white space stands between the start of the line and the tag; starting says so for a text that itself begins at one
 	if (line > 0 || starting) && strings.TrimLeftFunc(text[line:], IsSpace) == "" {
 		return text[:line]
 	}
@@ -197,6 +205,7 @@ func (l *lexer) afterBlock(sign byte) {
 	}
 }
 
+// raw emits the text up to endraw as it is. A minus at its end takes white space after it; before it only the sign of endraw counts.
 func (l *lexer) raw() error {
 	m := endRaw.FindStringSubmatchIndex(l.src[l.pos:])
 	if m == nil {
@@ -210,6 +219,7 @@ func (l *lexer) raw() error {
 
 // inside takes the tokens of a tag until its end.
 func (l *lexer) inside(end string, kind tokenKind) error {
+	// a }} inside of brackets closes dicts, not the tag: {{ {'a': {}} }}
 	l.brackets = l.brackets[:0]
 	for l.pos < len(l.src) {
 		rest := l.src[l.pos:]
@@ -270,6 +280,7 @@ func (l *lexer) next(rest string) error {
 	return l.fail("unexpected character %q", r)
 }
 
+// operator emits an operator and keeps the brackets balanced.
 func (l *lexer) operator(op string) error {
 	switch c := op[0]; c {
 	case '(', '[', '{':
@@ -286,6 +297,7 @@ func (l *lexer) operator(op string) error {
 	return nil
 }
 
+// number reads a literal. Whole ones are kept whole whatever their size.
 func (l *lexer) number(rest string) error {
 	afterDot := l.pos > 0 && l.src[l.pos-1] == '.'
 	if m := floatPattern.FindString(rest); m != "" && !afterDot {
@@ -318,6 +330,7 @@ func normInt(v *big.Int) any {
 	return v
 }
 
+// string reads a literal in either quotes, which may run over lines.
 func (l *lexer) string(rest string) error {
 	quote := rest[0]
 	for i := 1; i < len(rest); i++ {

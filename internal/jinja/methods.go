@@ -81,6 +81,7 @@ func (st *state) integer(what string, v any, def int) int {
 // flag returns a boolean argument, false when it was not given.
 func flag(v any) bool { return given(v) && truth(v) }
 
+// methodOf finds the methods of str, dict, list and tuple that do not change their value; those that would are there to say so.
 func methodOf(x any, name string) methodFunc {
 	switch x := x.(type) {
 	case Text:
@@ -248,6 +249,7 @@ func splitMethod(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("split", args, kw, "sep", "maxsplit")
 	limit := st.integer("split", p[1], -1)
 	st.step(len(t.s)/64 + 1)
+	// without a separator runs of white space are one, and none is left at the ends
 	if !given(p[0]) || p[0] == nil {
 		return listOf(st.splitSpace(t, limit))
 	}
@@ -299,6 +301,7 @@ func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("rsplit", args, kw, "sep", "maxsplit")
 	limit := st.integer("rsplit", p[1], -1)
 	st.step(len(t.s)/64 + 1)
+	// the last run of white space, found by its last character; the rest of it goes when the next piece is stripped
 	find := func(s string) (at, n int) {
 		at = strings.LastIndexFunc(strings.TrimRightFunc(s, IsSpace), IsSpace)
 		if at < 0 {
@@ -331,12 +334,14 @@ func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 	if !space || t.s != "" {
 		out = append(out, t)
 	}
+	// the pieces were found from the right
 	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
 		out[i], out[j] = out[j], out[i]
 	}
 	return listOf(out)
 }
 
+// isLineEnd lists what str.splitlines cuts at, which is more than \n and \r: the separators of ASCII and Unicode, too.
 func isLineEnd(r rune) bool {
 	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == 0x85 || r == 0x2028 || r == 0x2029
 }
@@ -365,6 +370,7 @@ func splitLines(st *state, self any, args []any, kw kwargs) any {
 	return listOf(out)
 }
 
+// partitionMethod cuts at the first or last separator into three; without one the text is the first or the last part.
 func partitionMethod(last bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		t, p := self.(Text), st.params("partition", args, kw, "sep")
@@ -395,6 +401,7 @@ func (st *state) replace(t, old, with Text, count int) Text {
 	if n == 0 {
 		return t
 	}
+	// before anything is made: a few replacements in a loop grow a text beyond all memory
 	st.grow(len(t.s) + n*(len(with.s)-len(old.s)))
 	var b builder
 	from := 0
@@ -495,6 +502,7 @@ func justifyMethod(left, right int) methodFunc {
 	}
 }
 
+// pad fills a text up to a width, on the left, on the right, or on both sides.
 func (st *state) pad(t, fill Text, width, left, right int) Text {
 	n := t.runeCount()
 	if width <= n {
@@ -513,6 +521,7 @@ func (st *state) pad(t, fill Text, width, left, right int) Text {
 	return concat(a.(Text), t, b.(Text))
 }
 
+// zfill puts zeros behind a sign.
 func zfill(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("zfill", args, kw, "width")
 	st.need("zfill", p[0])
@@ -601,6 +610,7 @@ var dictMethods = map[string]methodFunc{
 	"clear": readOnly, "pop": readOnly, "popitem": readOnly, "setdefault": readOnly, "update": readOnly,
 }
 
+// view is a snapshot, not Python's live view; templates cannot change dicts, so nobody can tell.
 func (st *state) view(name string, items []any) *list {
 	st.step(len(items))
 	return &list{items: items, kind: kindView, name: name}

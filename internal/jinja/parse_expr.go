@@ -23,6 +23,7 @@ func (p *parser) tuple(conditional, parens bool) expr {
 		}
 		tuple = true
 	}
+	// () is the empty tuple, (1) is 1
 	if tuple || len(items) == 0 && parens {
 		return listExpr{items, true}
 	}
@@ -32,11 +33,15 @@ func (p *parser) tuple(conditional, parens bool) expr {
 	return items[0]
 }
 
+// tupleEnds reports whether nothing more of a tuple can follow: (1,) and {% for x in 1, %} end in a comma.
 func (p *parser) tupleEnds() bool {
 	t := p.peek()
 	return t.kind == tokVarEnd || t.kind == tokEnd || t.kind == tokEOF || p.isOp(")") || p.isName("recursive")
 }
 
+// The methods from here to primary are one per level of precedence, from the loosest: x if y, or, and, not, comparisons, + -, ~, * / // %,
+// **, signs. That ~ binds tighter than + and ** looser than a sign differs from Python; it is jinja2's (parser.py, parse_condexpr to
+// parse_unary).
 func (p *parser) expression() expr {
 	p.enter()
 	defer p.leave()
@@ -135,6 +140,7 @@ func (p *parser) product() expr {
 	return x
 }
 
+// power groups from the left, unlike Python's: 2 ** 3 ** 2 is 64.
 func (p *parser) power() expr {
 	x := p.unary(true)
 	for p.skipOp("**") {
@@ -161,6 +167,7 @@ func (p *parser) unary(filters bool) expr {
 	return x
 }
 
+// primary reads a name, a literal or brackets. Strings that stand side by side are one.
 func (p *parser) primary() expr {
 	t := p.next()
 	switch t.kind {
@@ -173,6 +180,7 @@ func (p *parser) primary() expr {
 		case "none", "None":
 			return constExpr{nil}
 		}
+		// a macro takes these arguments when its body names them
 		if p.uses != nil && (t.text == "varargs" || t.text == "kwargs" || t.text == "caller") {
 			p.uses[t.text] = true
 		}
@@ -202,6 +210,7 @@ func (p *parser) primary() expr {
 	return nil
 }
 
+// list reads [...], of which [ is taken; a comma may end it.
 func (p *parser) list() expr {
 	var l listExpr
 	for !p.skipOp("]") {
@@ -216,6 +225,7 @@ func (p *parser) list() expr {
 	return l
 }
 
+// dict reads {...}.
 func (p *parser) dict() expr {
 	var d dictExpr
 	for !p.skipOp("}") {
@@ -239,6 +249,7 @@ func (p *parser) grown(n int) {
 	}
 }
 
+// postfix reads .name, .0, [...] and (...) as often as they follow.
 func (p *parser) postfix(x expr) expr {
 	for n := 0; ; n++ {
 		p.grown(n)
@@ -263,6 +274,7 @@ func (p *parser) postfix(x expr) expr {
 	}
 }
 
+// subscript reads what is in [...]: one index, or a tuple of them.
 func (p *parser) subscript() expr {
 	var items []expr
 	tuple := false
@@ -307,6 +319,7 @@ func (p *parser) subscribed() expr {
 	return sliceExpr{parts[0], parts[1], parts[2]}
 }
 
+// filterExpr reads filters, tests and calls of what they return; they bind tighter than any operator.
 func (p *parser) filterExpr(x expr) expr {
 	for n := 0; ; n++ {
 		p.grown(n)
@@ -332,6 +345,7 @@ func (p *parser) filters(x expr) expr {
 	return x
 }
 
+// filter reads a name and arguments; x is nil for a filter block.
 func (p *parser) filter(x expr) expr {
 	f := filterExpr{x: x, name: p.expectName()}
 	if p.isOp("(") {
@@ -347,9 +361,11 @@ func (p *parser) test(x expr) expr {
 	switch n := p.peek(); {
 	case p.isOp("("):
 		t.args = p.arguments()
+	// x is odd and y: the word after a test is an operator, not its argument
 	case n.kind == tokName && (n.text == "else" || n.text == "or" || n.text == "and"):
 	case n.kind == tokName && n.text == "is":
 		p.fail("tests cannot be chained with is")
+	// x is divisibleby 3: one argument needs no brackets
 	case n.kind == tokName, n.kind == tokString, n.kind == tokNumber, p.isOp("["), p.isOp("{"):
 		t.args.pos = []expr{p.postfix(p.primary())}
 	}
@@ -359,6 +375,7 @@ func (p *parser) test(x expr) expr {
 	return t
 }
 
+// arguments reads (...) of a call, in Python's order: positions, names, *list, **dict.
 func (p *parser) arguments() arguments {
 	p.expectOp("(")
 	var a arguments

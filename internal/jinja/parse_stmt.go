@@ -148,6 +148,7 @@ func (p *parser) block(end string) []stmt {
 	return list
 }
 
+// statement reads a tag, of which {% is taken, with its body.
 func (p *parser) statement() stmt {
 	line, name := p.peek().line, p.expectName()
 	switch name {
@@ -191,6 +192,7 @@ func (p *parser) generationBlock(line int) stmt {
 	return s
 }
 
+// ifStatement reads from the test on; an elif is an if of its own in the else part.
 func (p *parser) ifStatement(line int) stmt {
 	p.enter() // elif nests
 	defer p.leave()
@@ -233,6 +235,7 @@ func (p *parser) forStatement(line int) stmt {
 	return s
 }
 
+// set reads {% set x = ... %} or, without =, a block whose text is set.
 func (p *parser) set(line int) stmt {
 	target := p.target(true)
 	if p.skipOp("=") {
@@ -261,6 +264,7 @@ func (p *parser) with(line int) stmt {
 	return s
 }
 
+// macro reads {% macro name(...) %}.
 func (p *parser) macro(line int) stmt {
 	m := &macroStmt{line: line, name: p.expectName()}
 	p.signature(m)
@@ -270,12 +274,14 @@ func (p *parser) macro(line int) stmt {
 
 // macroBody reads the body of a macro or call block and notes which special names it uses.
 func (p *parser) macroBody(m *macroStmt, end string) {
+	// a break inside of a macro does not leave the loop around its definition
 	outer, loops := p.uses, p.loops
 	p.uses, p.loops = map[string]bool{}, 0
 	m.body = p.block(end)
 	m.uses, p.uses, p.loops = p.uses, outer, loops
 }
 
+// signature reads the parameters of a macro or of caller; those with defaults come last.
 func (p *parser) signature(m *macroStmt) {
 	p.expectOp("(")
 	for !p.skipOp(")") {
@@ -298,6 +304,7 @@ func (p *parser) signature(m *macroStmt) {
 	}
 }
 
+// call reads {% call(x) macro(...) %}: the body is a macro named caller.
 func (p *parser) call(line int) stmt {
 	m := &macroStmt{line: line, name: "caller"}
 	if p.isOp("(") {
@@ -331,6 +338,7 @@ func (p *parser) target(namespaces bool) expr {
 	return items[0]
 }
 
+// oneTarget reads a name, names in brackets, or ns.attr.
 func (p *parser) oneTarget(namespaces bool) expr {
 	p.enter()
 	defer p.leave()

@@ -18,6 +18,7 @@ var compareTests = map[string]string{
 	"gt": ">", "greaterthan": ">", ">": ">", "ge": ">=", ">=": ">=", "in": "in",
 }
 
+// applyTest calls a test by name, which select and its kin do, too.
 func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 	if op, ok := compareTests[name]; ok {
 		if len(args) != 1 {
@@ -42,6 +43,7 @@ func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 			st.fail("the test sameas needs one argument")
 		}
 		return same(v, args[0])
+	// tests of whether this program knows a filter or a test, for templates that do without
 	case "filter", "test":
 		s, ok := v.(Text)
 		_, isFilter := st.filters[s.s]
@@ -105,6 +107,7 @@ var tests = map[string]func(v any) bool{
 		}
 		return false
 	},
+	// has a length and can be indexed, as the reference tries out; so do dicts and undefined values
 	"sequence": func(v any) bool {
 		switch v := v.(type) {
 		case Text, *dict, undefined:

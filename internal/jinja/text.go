@@ -83,6 +83,7 @@ func (b *builder) add(s string, o Origin) {
 	if s == "" {
 		return
 	}
+	// the first bytes with an origin: those before had none, and now need a run
 	if len(b.runs) == 0 && o != (Origin{}) && len(b.buf) > 0 {
 		b.runs = append(b.runs, run{end: len(b.buf)})
 	}
@@ -112,6 +113,7 @@ func (b *builder) put(t Text, context int32) {
 
 func (b *builder) text() Text { return Text{s: string(b.buf), runs: b.runs} }
 
+// concat joins texts; what is marked safe must be settled before.
 func concat(parts ...Text) Text {
 	var b builder
 	for _, p := range parts {

@@ -11,6 +11,7 @@ import (
 // A value is nil (None), bool, int64, *big.Int (only carried and printed), float64, Text, *list, *dict, *namespace, undefined or a
 // callable: *macro, *loop, *function.
 
+// listKind tells sequences apart where Python does: in printing, comparing, and in what can be asked of them.
 type listKind int
 
 const (
@@ -36,6 +37,7 @@ type dict struct {
 	source int32 // number of the input that this is; 0: none
 }
 
+// namespace is what namespace() makes: the one value that a template can change.
 type namespace struct{ vars *dict }
 
 // undefined is what a missing name or attribute gives: it prints as nothing and is false; what else is done with it fails.
@@ -74,6 +76,7 @@ func hashNested(v any, depth int) (key any, ok bool) {
 	switch v := v.(type) {
 	case nil:
 		return nil, true
+	// True, 1 and 1.0 are one key
 	case bool:
 		if v {
 			return int64(1), true
@@ -86,6 +89,7 @@ func hashNested(v any, depth int) (key any, ok bool) {
 			return int64(v), true
 		}
 		return v, true
+	// a prefix keeps keys of different types apart
 	case *big.Int:
 		return "big " + v.String(), true
 	case Text:
@@ -95,6 +99,7 @@ func hashNested(v any, depth int) (key any, ok bool) {
 			return nil, false
 		}
 		var b strings.Builder
+		// the parts are written with their types and lengths, so that no two tuples are spelled alike
 		b.WriteString("tuple ")
 		for _, x := range v.items {
 			k, ok := hashNested(x, depth+1)
@@ -113,6 +118,7 @@ func hashNested(v any, depth int) (key any, ok bool) {
 	return v, true // callables, by identity
 }
 
+// get returns the value of a key; a key that cannot be hashed is not there.
 func (d *dict) get(key any) (any, bool) {
 	k, ok := hashKey(key)
 	if !ok {
@@ -125,6 +131,7 @@ func (d *dict) get(key any) (any, bool) {
 	return d.values[i], true
 }
 
+// getString is get for an attribute, without making a Text of it.
 func (d *dict) getString(name string) (any, bool) {
 	i, ok := d.index["text "+name]
 	if !ok {
@@ -247,6 +254,7 @@ func floatRepr(f float64) string {
 	case math.IsNaN(f):
 		return "nan"
 	}
+	// repr switches to an exponent there (CPython, Python/pystrtod.c, format code r)
 	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
 		return strconv.FormatFloat(f, 'e', -1, 64) // Go's exponent has two digits at least, as Python's
 	}
@@ -258,6 +266,7 @@ func floatRepr(f float64) string {
 }
 
 // display is Python's str of a value.
+// An undefined value prints as nothing: templates write {{ message.x }} for what may be left out.
 func (st *state) display(v any) Text {
 	switch v := v.(type) {
 	case Text:
@@ -273,6 +282,7 @@ func (st *state) display(v any) Text {
 // repr is Python's repr of a value.
 func (st *state) repr(b *builder, v any, depth int) {
 	st.deeper(depth)
+	// a value may hold the same list twice on every level, so that what is printed grows with 2 to the depth: each part is charged
 	st.step(1)
 	switch v := v.(type) {
 	case nil:
@@ -308,6 +318,8 @@ func (st *state) repr(b *builder, v any, depth int) {
 	st.limit(len(b.buf))
 }
 
+// reprList prints (1,) for a tuple of one and dict_keys([...]) for a view. Generators and functions print as addresses in Python, which is
+// never meant.
 func (st *state) reprList(b *builder, l *list, depth int) {
 	open, end := "[", "]"
 	switch l.kind {
@@ -394,6 +406,7 @@ func escapeRune(r rune) string {
 func (st *state) equal(a, b any, depth int) bool {
 	st.deeper(depth)
 	st.step(1)
+	// True == 1 == 1.0
 	if ai, af, aInt, ok := number(a); ok {
 		bi, bf, bInt, ok := number(b)
 		return ok && (aInt && bInt && ai == bi || !(aInt && bInt) && af == bf)
@@ -469,6 +482,7 @@ func (st *state) compare(a, b any, depth int) int {
 		if !ok || x.kind != y.kind || x.kind > kindTuple {
 			break
 		}
+		// lists are ordered by their first items that are not equal
 		for i := range min(len(x.items), len(y.items)) {
 			if !st.equal(x.items[i], y.items[i], depth+1) {
 				return st.compare(x.items[i], y.items[i], depth+1)
