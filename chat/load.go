@@ -58,6 +58,7 @@ func readFile(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
+// fromConfig reads the templates of tokenizer_config.json by name, "default" for a single one; there may be none.
 func fromConfig(path string) (map[string]string, error) {
 	named := map[string]string{}
 	data, err := readFile(path)

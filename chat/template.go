@@ -57,6 +57,7 @@ type inputs struct {
 	now      func() time.Time
 }
 
+// inputs reads messages and options into what the template sees.
 func (t *Template) inputs(messages []Message, opt Options) (*inputs, error) {
 	if len(messages) == 0 {
 		return nil, errors.New("the conversation is empty; give at least one message")

@@ -105,6 +105,8 @@ type byteFallbackDecoder struct {
 	run   []byte
 }
 
+// push waits for no more than a whole character when it streams; a batch waits for the end of the run, since one bad byte spoils all of
+// it.
 func (d *byteFallbackDecoder) push(token string, emit func(string)) {
 	b, ok := byteToken(token)
 	if !ok {
@@ -187,6 +189,7 @@ type stripDecoder struct {
 	left        int  // characters that may still be taken off that string
 }
 
+// push takes characters off the first tokens of a fused text as they come, for there is no more to know about them.
 func (d *stripDecoder) push(token string, emit func(string)) {
 	if !d.fused {
 		d.left = d.start
@@ -235,7 +238,7 @@ func (d replaceDecoder) push(token string, emit func(string)) {
 
 func (replaceDecoder) flush(func(string)) {}
 
-// wordPieceDecoder puts a space before each token that starts a word.
+// wordPieceDecoder puts a space before each token that starts a word: un ##able to becomes "unable to".
 type wordPieceDecoder struct {
 	prefix         string
 	cleanup, start bool
@@ -258,6 +261,7 @@ func (d *wordPieceDecoder) push(token string, emit func(string)) {
 func (d *wordPieceDecoder) flush(func(string)) { d.start = true }
 
 // cleanup removes spaces that English text does not have.
+// The list and its order are the reference's (decoders/wordpiece.rs).
 func cleanup(s string) string {
 	for _, r := range [][2]string{{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
 		{" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}} {
@@ -266,7 +270,7 @@ func cleanup(s string) string {
 	return s
 }
 
-// bpeDecoder turns the suffix that ends words into a space, except at the end; so it holds one token back.
+// bpeDecoder turns the suffix that ends words into a space, except at the end: lo w</w> er</w> becomes "low er". So it holds one token back.
 type bpeDecoder struct {
 	suffix, held string
 	some         bool
@@ -286,7 +290,8 @@ func (d *bpeDecoder) flush(emit func(string)) {
 	d.held, d.some = "", false
 }
 
-// ctcDecoder drops repeated tokens and padding.
+// ctcDecoder drops repeated tokens and padding, of which a model that listens gives many: h h e l <pad> l o becomes "hello" (Graves and
+// others: Connectionist Temporal Classification, 2006).
 type ctcDecoder struct {
 	pad, delimiter, last string
 	cleanup, some        bool

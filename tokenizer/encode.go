@@ -110,6 +110,7 @@ func loadLast(word []byte) (lo, hi uint64) {
 	return binary.LittleEndian.Uint64(b[:]), binary.LittleEndian.Uint64(b[8:])
 }
 
+// missShort asks the second cache and remembers here what is short enough.
 func (e *Encoder) missShort(dst []int32, word []byte, fresh shortEntry, slot *shortEntry) []int32 {
 	before := len(dst)
 	dst = e.longWord(dst, word)

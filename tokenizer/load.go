@@ -43,6 +43,7 @@ func Parse(data []byte) (*Tokenizer, error) {
 	return t, nil
 }
 
+// readBounded reads a file of at most maxFile bytes.
 func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -113,11 +114,13 @@ func (m *jsonMerges) check(data []byte) error {
 	return nil
 }
 
+// cutOnce cuts a line at its only space; ok is false when there is none, or more.
 func cutOnce(line string) (left, right string, ok bool) {
 	l, r, ok := bytes.Cut([]byte(line), []byte{' '})
 	return string(l), string(r), ok && len(l) > 0 && len(r) > 0 && !bytes.Contains(r, []byte{' '})
 }
 
+// parseModel reads tokenizer.json.
 func parseModel(data []byte) (model, error) {
 	var f jsonFile
 	if err := json.Unmarshal(data, &f); err != nil {
@@ -156,6 +159,7 @@ func loadConfig(dir string, m *model) error {
 	return nil
 }
 
+// parseConfig reads tokenizer_config.json: the names of special tokens, the longest text, the chat template. The rest is kept for Save.
 func (m *model) parseConfig(data []byte) error {
 	if err := json.Unmarshal(data, &m.kept.config); err != nil {
 		return fmt.Errorf("not a tokenizer_config.json: %w", err)

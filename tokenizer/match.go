@@ -21,6 +21,7 @@ type matcher interface {
 	find(dst []match, text []byte) []match
 }
 
+// newMatcher makes a matcher of {"String": ...} or {"Regex": ...}.
 func newMatcher(p *jsonPattern) (matcher, error) {
 	if err := p.check(); err != nil {
 		return nil, err
@@ -47,6 +48,7 @@ func newMatcher(p *jsonPattern) (matcher, error) {
 // literal matches a string.
 type literal struct{ text []byte }
 
+// Matches do not overlap: in aaa, aa is found once.
 func (l literal) find(dst []match, text []byte) []match {
 	for at := 0; at < len(text); {
 		i := bytes.Index(text[at:], l.text)
@@ -72,6 +74,7 @@ func (characters) find(dst []match, text []byte) []match {
 	return dst
 }
 
+// appendMatch leaves out what is empty, so that stretches tile the text.
 func appendMatch(dst []match, m match) []match {
 	if m.start < m.end {
 		dst = append(dst, m)
@@ -144,6 +147,7 @@ func newCharSet(has func(r rune) bool) *charSet {
 	return s
 }
 
+// propertySet is the characters with a property.
 func propertySet(bit uint8) *charSet {
 	props := unicodeProperties()
 	return newCharSet(func(r rune) bool { return props.of(r)&bit != 0 })
@@ -174,7 +178,14 @@ func (s *charSet) find(dst []match, text []byte) []match {
 	return appendMatch(dst, match{at, len(text), false})
 }
 
-// behavior says what becomes of the matches of a split.
+// behavior says what becomes of the matches of a split (SplitDelimiterBehavior of tokenizers' normalizer.rs). At each "-" of
+// "the-final--countdown":
+//
+//	removed              the final countdown
+//	isolated             the - final - - countdown
+//	mergedWithPrevious   the- final- - countdown
+//	mergedWithNext       the -final - -countdown
+//	contiguous           the - final -- countdown
 type behavior int
 
 const (

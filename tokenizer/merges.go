@@ -28,6 +28,7 @@ type mergeSlot struct {
 	merge merge // noMerge marks an empty slot
 }
 
+// newMergeTable makes an empty table for n pairs.
 func newMergeTable(n int) mergeTable {
 	size := 1 << bits.Len(uint(max(2*n, 16)-1))
 	t := mergeTable{slots: make([]mergeSlot, size), shift: uint8(64 - bits.Len(uint(size-1)))}
@@ -125,6 +126,7 @@ func (h *wordHeap) shrink() {
 	}
 }
 
+// load links the symbols and makes a heap of all merges that are possible at the start, bottom up.
 func (h *wordHeap) load(b *bpe, s *symbols) {
 	h.ids, h.prev, h.next, h.heap = append(h.ids[:0], s.ids...), h.prev[:0], h.next[:0], h.heap[:0]
 	for n := range int32(len(s.ids)) {

@@ -80,6 +80,7 @@ func newTokenizer(m model) (*Tokenizer, error) {
 // maxID bounds ids, so that a hostile file cannot ask for a table far larger than itself.
 func maxID(entries int) int32 { return int32(min(4*entries+1<<16, 1<<26)) }
 
+// setVocab fills the tokens of the model. Ids may have holes, but not many more than there are tokens.
 func (t *Tokenizer) setVocab(m *model) error {
 	limit := maxID(len(m.vocab) + len(m.names) + len(m.added))
 	size := int32(len(m.names))
@@ -112,6 +113,7 @@ func (t *Tokenizer) setVocab(m *model) error {
 	return nil
 }
 
+// setAdded puts added tokens in, which may be the model's own, with flags.
 func (t *Tokenizer) setAdded(added []AddedToken) error {
 	t.addedList = slices.Clone(added)
 	slices.SortFunc(t.addedList, func(a, b AddedToken) int { return cmp.Compare(a.ID, b.ID) })

@@ -74,6 +74,7 @@ type unicodeForm struct {
 	form norm.Form
 }
 
+// Composition and decomposition are Unicode Standard Annex 15's.
 func (u unicodeForm) normalize(e *Encoder, c chunk) chunk {
 	// most text is normal already
 	if isASCII(c.text) || u.form.IsNormal(c.text) {
@@ -255,6 +256,7 @@ type replace struct {
 	content []byte
 }
 
+// newReplace reads pattern and content.
 func newReplace(p jsonPart, slot int) (normalizer, error) {
 	find, err := newMatcher(p.Pattern)
 	return replace{slot, find, []byte(p.Content)}, err

@@ -67,6 +67,7 @@ func (p *jsonPattern) check() error {
 	return nil
 }
 
+// empty reports a pattern that matches the empty string only, which has a meaning for Split alone.
 func (p *jsonPattern) empty() bool {
 	return orString(p.String, "x") == "" || orString(p.Regex, "x") == ""
 }
@@ -104,6 +105,7 @@ func flatten(key string, raw json.RawMessage) ([]jsonPart, error) {
 	return flattenInto(nil, key, root, 0)
 }
 
+// flattenInto appends p, or the parts of a sequence; both are bounded, as files come from strangers.
 func flattenInto(list []jsonPart, key string, p jsonPart, depth int) ([]jsonPart, error) {
 	switch {
 	case p.Type == "":
@@ -221,6 +223,7 @@ func newPostProcessor(raw json.RawMessage, vocabSize int) (out postProcessor, er
 	return out, nil
 }
 
+// newTemplate reads TemplateProcessing's template of a single text, such as <s> $A </s>.
 func newTemplate(p jsonPart) (out postProcessor, err error) {
 	var tokens map[string]struct {
 		IDs []int32 `json:"ids"`

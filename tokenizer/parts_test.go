@@ -291,3 +291,55 @@ func checkModel(t *testing.T, tok *Tokenizer, text []byte, c *modelCase, i int) 
 		t.Errorf("%q streams as %q, want %q", text, out, want.Text)
 	}
 }
+
+// TestExamples holds what comments show.
+func TestExamples(t *testing.T) {
+	pieces := func(part, text string) string {
+		tok := &Tokenizer{}
+		var err error
+		if tok.preTokenizers, err = buildParts("pre_tokenizer", json.RawMessage(part), newPreTokenizer); err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		p := (&Encoder{t: tok}).cut(tracked([]byte(text), 0))
+		for _, c := range p.cuts {
+			out = append(out, string(p.text[c.start:c.end]))
+		}
+		return strings.Join(out, "|")
+	}
+	for behavior, want := range map[string]string{
+		"Removed": "the|final|countdown", "Isolated": "the|-|final|-|-|countdown", "MergedWithPrevious": "the-|final-|-|countdown",
+		"MergedWithNext": "the|-final|-|-countdown", "Contiguous": "the|-|final|--|countdown",
+	} {
+		if got := pieces(`{"type":"Punctuation","behavior":"`+behavior+`"}`, "the-final--countdown"); got != want {
+			t.Errorf("%s: %s, want %s", behavior, got, want)
+		}
+	}
+	for _, c := range []struct{ part, text, want string }{
+		{`{"type":"Metaspace","replacement":"▁"}`, "Hey friend", "▁Hey|▁friend"},
+		{`{"type":"ByteLevel","add_prefix_space":false}`, "Hey é", "Hey|ĠÃ©"},
+		{`{"type":"BertPreTokenizer"}`, "it's a_b", "it|'|s|a|_|b"},
+	} {
+		if got := pieces(c.part, c.text); got != c.want {
+			t.Errorf("%s: %s, want %s", c.part, got, c.want)
+		}
+	}
+	for _, c := range []struct{ part, tokens, want string }{
+		{`{"type":"WordPiece"}`, "un ##able to", "unable to"},
+		{`{"type":"BPEDecoder"}`, "lo w</w> er</w>", "low er"},
+		{`{"type":"CTC"}`, "h h e l <pad> l o", "hello"},
+	} {
+		tok := &Tokenizer{}
+		var err error
+		if tok.decodeSteps, err = buildParts("decoder", json.RawMessage(c.part), newDecodeStep); err != nil {
+			t.Fatal(err)
+		}
+		d := tok.newDecoder(true)
+		for s := range strings.FieldsSeq(c.tokens) {
+			d.push(0, s)
+		}
+		if d.flush(); string(d.out) != c.want {
+			t.Errorf("%s: %q, want %q", c.part, d.out, c.want)
+		}
+	}
+}

@@ -41,6 +41,7 @@ func (t *Tokenizer) EncodeSpans(text []byte, o Options) ([]int32, []Span) {
 	return ids, spans
 }
 
+// stretchSpans is stretch with spans; c is tracked.
 func (e *Encoder) stretchSpans(ids []int32, spans []Span, c chunk, special bool) ([]int32, []Span) {
 	c = e.normalize(c)
 	at := 0
@@ -52,6 +53,7 @@ func (e *Encoder) stretchSpans(ids []int32, spans []Span, c chunk, special bool)
 	return e.wordSpans(ids, spans, c.slice(at, len(c.text)))
 }
 
+// wordSpans is words with spans: what the model says about a word's bytes is led back to the input.
 func (e *Encoder) wordSpans(ids []int32, spans []Span, c chunk) ([]int32, []Span) {
 	p := e.cut(c)
 	for _, w := range p.cuts {
@@ -98,6 +100,7 @@ func (e *Encoder) stretch(dst []int32, c chunk, special bool) []int32 {
 	return e.words(dst, c.slice(at, len(c.text)))
 }
 
+// normalize runs the normalizers. The result lives in their buffers until the next call.
 func (e *Encoder) normalize(c chunk) chunk {
 	for _, n := range e.t.normalizers {
 		c = n.normalize(e, c)

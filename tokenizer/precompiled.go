@@ -19,6 +19,7 @@ type precompiled struct {
 	never    [256]bool           // bytes that nothing in the table starts with
 }
 
+// newPrecompiled reads a charsmap, of which an empty one replaces nothing. Places in it are checked where they are used.
 func newPrecompiled(charsmap []byte, slot int) (normalizer, error) {
 	p := &precompiled{slot: slot, props: unicodeProperties()}
 	// the size of the trie in bytes, the trie, the replacements (SentencePiece's normalizer.cc, EncodePrecompiledCharsMap)

@@ -127,9 +127,10 @@ func (b *byteLevelCut) apply(_ *Encoder, p *pieces) {
 	})
 }
 
-// byteLevel cuts and spells bytes in GPT-2's alphabet.
+// byteLevel cuts and spells bytes in GPT-2's alphabet: "Hey é" becomes Hey ĠÃ©.
 type byteLevel struct{ byteLevelCut }
 
+// A piece is cut first and spelled after, so that the pattern sees characters, not bytes.
 func (b *byteLevel) apply(e *Encoder, p *pieces) {
 	p.e = e
 	b.byteLevelCut.apply(e, p)
@@ -171,7 +172,7 @@ func (p *pieces) rewrite(slot int, write func(d *edit, c cut)) {
 	p.cuts, p.next = p.next, p.cuts
 }
 
-// metaspace turns spaces into a visible character and cuts before it.
+// metaspace turns spaces into a visible character and cuts before it: "Hey friend" becomes ▁Hey ▁friend.
 type metaspace struct {
 	slot        int
 	replacement []byte
@@ -243,6 +244,7 @@ func (m *metaspace) apply(_ *Encoder, p *pieces) {
 // whitespace cuts into runs of word characters and runs of others, and drops white space.
 type whitespace struct{ props *properties }
 
+// It is the pattern \w+|[^\w\s]+ by a table instead of an engine.
 func (w whitespace) apply(_ *Encoder, p *pieces) {
 	kind := func(props uint8) uint8 { return props & (propWord | propWhite) }
 	p.resplit(func(dst []cut, start, end int) []cut {
@@ -262,7 +264,7 @@ func (w whitespace) apply(_ *Encoder, p *pieces) {
 	})
 }
 
-// bertWords drops white space and isolates punctuation.
+// bertWords drops white space and isolates punctuation: "it's a_b" becomes it ' s a _ b.
 type bertWords struct{ white, punctuation *charSet }
 
 func (b bertWords) apply(_ *Encoder, p *pieces) {
@@ -319,6 +321,7 @@ func (s scripts) apply(_ *Encoder, p *pieces) {
 // fixedLength cuts into pieces of so many characters.
 type fixedLength struct{ length int }
 
+// newFixedLength reads length, which is 5 where nothing is said.
 func newFixedLength(p jsonPart) (preTokenizer, error) {
 	n := 5
 	if p.Length != nil {

@@ -47,6 +47,7 @@ func (t *Tokenizer) MarshalJSON() ([]byte, error) {
 	return indented(file)
 }
 
+// modelJSON is the model with its vocabulary, in the reference's order of fields.
 func (t *Tokenizer) modelJSON() object {
 	fields := slices.Clone(t.modelFields)
 	switch {
@@ -116,6 +117,7 @@ func byteLevelParts(p bytepair.Pattern) (parts, error) {
 	return parts{preTokenizer: preTokenizer, decoder: decoder}, err
 }
 
+// byteLevelPart is ByteLevel, as a pre-tokenizer or decoder.
 func byteLevelPart(prefixSpace, useRegex bool) object {
 	return object{{"type", "ByteLevel"}, {"add_prefix_space", prefixSpace}, {"trim_offsets", true}, {"use_regex", useRegex}}
 }
@@ -176,6 +178,7 @@ func (o object) MarshalJSON() ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
+// indented is an object in lines, as the reference writes it with pretty=True.
 func indented(o object) ([]byte, error) {
 	raw, err := o.MarshalJSON()
 	if err != nil {

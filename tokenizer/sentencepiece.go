@@ -48,6 +48,7 @@ type spmPiece struct {
 	kind  int
 }
 
+// parseSPM reads a ModelProto: pieces, trainer_spec and normalizer_spec.
 func parseSPM(data []byte) (*spmFile, error) {
 	// the defaults of the .proto, for fields that are left out
 	f := &spmFile{kind: 1, bos: 1, eos: 2, pad: -1, dummyPrefix: true, removeSpaces: true, escapeSpaces: true}
@@ -68,6 +69,7 @@ func parseSPM(data []byte) (*spmFile, error) {
 	return f, err
 }
 
+// readPiece reads one SentencePiece message: text, score and kind.
 func (f *spmFile) readPiece(message []byte) error {
 	piece := spmPiece{kind: pieceNormal}
 	err := eachField(message, func(p protoField) error {
@@ -160,6 +162,8 @@ func (f *spmFile) name(id int32) string {
 	return f.pieces[id].text
 }
 
+// addPiece adds a piece to the vocabulary. Control pieces become special tokens, which encoding never finds by itself; what users defined
+// becomes added tokens, which it always finds.
 func (f *spmFile) addPiece(m *model, id int32, p spmPiece) error {
 	if other, twice := m.vocab[p.text]; twice || p.text == "" {
 		return fmt.Errorf("piece %d (%q) is empty or the same as piece %d", id, p.text, other)

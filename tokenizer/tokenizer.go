@@ -135,6 +135,7 @@ func (t *Tokenizer) WithConfig(c Config) (*Tokenizer, error) {
 	return &u, nil
 }
 
+// checkConfig refuses names that are no tokens: a run would notice them only when a text ends.
 func (t *Tokenizer) checkConfig(c Config) error {
 	for _, f := range []struct{ key, name string }{{"bos_token", c.BOS}, {"eos_token", c.EOS}, {"pad_token", c.PAD}, {"unk_token", c.UNK}} {
 		if _, ok := t.byName[f.name]; f.name != "" && !ok {
@@ -205,6 +206,7 @@ func compact(raw json.RawMessage) []byte {
 	return buf.Bytes()
 }
 
+// newPool makes the pool of Encode's encoders.
 func newPool(t *Tokenizer) *sync.Pool {
 	return &sync.Pool{New: func() any { return t.NewEncoder() }}
 }

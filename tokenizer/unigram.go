@@ -102,6 +102,7 @@ type unigramCut struct {
 	unk        bool
 }
 
+// emit appends the ids of one cut: its token, or the bytes of what is none, or the unknown token.
 func (u *unigram) emit(dst []int32, spans []Span, word []byte, c unigramCut) ([]int32, []Span) {
 	span, text := Span{c.start, c.end}, word[c.start:c.end]
 	// unknown characters that stand together may be a token after all, as the reference looks again

@@ -27,6 +27,7 @@ type round struct {
 	pieces [][2]int
 }
 
+// countWords counts the words of all documents.
 func countWords(ctx context.Context, docs iter.Seq2[[]byte, error], cfg Config) (*wordTable, error) {
 	if cfg.MaxWords <= 0 {
 		cfg.MaxWords = defaultWords
@@ -119,6 +120,7 @@ func (c *counter) count(r *round) {
 	}
 }
 
+// countPiece counts the words of one piece.
 func (c *counter) countPiece(table *wordTable, text []byte) {
 	c.cfg.Pattern.Words(text, func(start, end int) {
 		// a word without an end, such as base64, would make pairs of its own all through the training

@@ -170,6 +170,7 @@ func (c *Classes) numbers(text []byte, i, most int) int {
 	return i
 }
 
+// newlines is [\r\n]*.
 func newlines(text []byte, i int) int {
 	for i < len(text) && (text[i] == '\n' || text[i] == '\r') {
 		i++

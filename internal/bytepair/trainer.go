@@ -174,6 +174,7 @@ func (tr *trainer) push(i int32) {
 	}
 }
 
+// run takes the best pair and merges it until the vocabulary is full or pairs are too rare.
 func (tr *trainer) run(ctx context.Context) error {
 	total := int64(tr.cfg.VocabSize)
 	for len(tr.names) < tr.cfg.VocabSize && len(tr.heap) > 0 {

@@ -72,6 +72,7 @@ func (t *translator) opensGroup() bool {
 	return t.at >= 2 && t.src[t.at-1] == '?' && t.src[t.at-2] == '('
 }
 
+// copy takes n bytes over as they are.
 func (t *translator) copy(n int) {
 	n = min(n, len(t.src)-t.at)
 	t.out.WriteString(t.src[t.at : t.at+n])

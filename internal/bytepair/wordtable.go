@@ -28,6 +28,7 @@ func (w *wordTable) word(e *wordCount) []byte { return w.arena[e.offset : e.offs
 
 func (w *wordTable) add(word []byte, count int64) { w.addHashed(word, Hash(word), count) }
 
+// addHashed is add for a word whose hash is known, as when tables are joined.
 func (w *wordTable) addHashed(word []byte, hash uint64, count int64) {
 	mask := uint64(len(w.slots) - 1)
 	i := hash >> 20 & mask
