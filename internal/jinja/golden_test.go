@@ -21,11 +21,16 @@ func readGolden(t testing.TB, name string, g any) (vars map[string]Value) {
 	if err := json.Unmarshal(data, g); err != nil {
 		t.Fatal(err)
 	}
-	v, err := ParseJSON(file.Vars, 1)
+	return variables(t, file.Vars, 1)
+}
+
+// variables are the values of a JSON object, as copies of an input.
+func variables(t testing.TB, raw json.RawMessage, source int32) map[string]Value {
+	v, err := ParseJSON(raw, source)
 	if err != nil {
 		t.Fatal(err)
 	}
-	vars = map[string]Value{}
+	vars := map[string]Value{}
 	for _, k := range v.Keys() {
 		vars[k] = v.Get(k)
 	}
@@ -144,4 +149,40 @@ func isRefusal(err error) bool {
 		}
 	}
 	return false
+}
+
+// TestOriginsChangeNothing renders with inputs that are numbered and with inputs that are the template's own: the text is the same, and a
+// byte that says where it is from is one that the input has.
+func TestOriginsChangeNothing(t *testing.T) {
+	var g struct {
+		cases
+		Vars json.RawMessage
+	}
+	numbered := readGolden(t, "golden", &g)
+	plain := variables(t, g.Vars, 0)
+	copied := 0
+	for _, c := range g.Cases {
+		p, err := Parse(*c[0])
+		if err != nil {
+			continue
+		}
+		with, err1 := p.Render(numbered, Options{Now: clock})
+		without, err2 := p.Render(plain, Options{Now: clock})
+		if with.Text.String() != without.Text.String() || (err1 == nil) != (err2 == nil) {
+			t.Errorf("%q: %q with origins, %q without (%v, %v)", *c[0], with.Text, without.Text, err1, err2)
+		}
+		without.Text.Runs(func(i, j int, o Origin) {
+			if o.Source != 0 {
+				t.Errorf("%q: bytes from input %d, of which there is none", *c[0], o.Source)
+			}
+		})
+		with.Text.Runs(func(i, j int, o Origin) {
+			if o.Source == 1 {
+				copied += j - i
+			}
+		})
+	}
+	if copied < 1000 {
+		t.Errorf("only %d bytes are copies", copied)
+	}
 }
