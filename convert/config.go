@@ -27,7 +27,11 @@ func (r real) MarshalJSON() ([]byte, error) {
 
 func parseConfig(text []byte) (config, error) {
 	c := config{}
-	if err := json.Unmarshal(text, &c); err != nil {
+	err := json.Unmarshal(text, &c)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return nil, fmt.Errorf("config.json is no object of keys and values, but of the type %s", wrong.Value)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}
 	return c, nil

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,11 +17,15 @@ var beside = []string{"generation_config.json", "tokenizer.json", "tokenizer_con
 	"added_tokens.json", "special_tokens_map.json", "chat_template.jinja"}
 
 // Copy writes the model folder from to dir, which it makes, with weights of type stored (0: as they are) in files of at most shardBytes
-// where tensors allow, and returns the bytes of weights. config.json comes last.
-func Copy(dir, from string, stored safetensors.DType, shardBytes int64) (int64, error) {
+// where tensors allow, and returns the bytes of weights. config.json comes last. When ctx is done it
+// stops with that error.
+func Copy(ctx context.Context, dir, from string, stored safetensors.DType, shardBytes int64) (int64, error) {
 	text, err := os.ReadFile(filepath.Join(from, "config.json"))
 	if err != nil {
 		return 0, fmt.Errorf("copy model: %w", err)
+	}
+	if _, err := parseConfig(text); err != nil {
+		return 0, fmt.Errorf("copy model %s: %w", from, err)
 	}
 	if stored != 0 {
 		if text, err = withType(text, stored); err != nil {
@@ -35,7 +40,7 @@ func Copy(dir, from string, stored safetensors.DType, shardBytes int64) (int64, 
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return 0, fmt.Errorf("copy model: %w", err)
 	}
-	n, err := copyWeights(dir, weights, stored, shardBytes)
+	n, err := copyWeights(ctx, dir, weights, stored, shardBytes)
 	if err != nil {
 		return 0, fmt.Errorf("copy model %s: %w", from, err)
 	}
@@ -54,7 +59,7 @@ func Copy(dir, from string, stored safetensors.DType, shardBytes int64) (int64, 
 	return n, atomicfile.WriteFile(filepath.Join(dir, "config.json"), text)
 }
 
-func copyWeights(dir string, weights *safetensors.Archive, stored safetensors.DType, shardBytes int64) (n int64, err error) {
+func copyWeights(ctx context.Context, dir string, weights *safetensors.Archive, stored safetensors.DType, shardBytes int64) (n int64, err error) {
 	var plan []safetensors.Info
 	for _, name := range weights.Names() {
 		t, _ := weights.Tensor(name)
@@ -70,6 +75,9 @@ func copyWeights(dir string, weights *safetensors.Archive, stored safetensors.DT
 	}
 	defer w.Abort()
 	for _, info := range plan {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		t, _ := weights.Tensor(info.Name)
 		if info.DType == t.DType {
 			err = w.Write(info.Name, t.Data)

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -155,8 +156,8 @@ func ends(dir string) (list []int) {
 	return list
 }
 
-// Write writes the GGUF file, with the types of a mixture.
-func (f *Folder) Write(path string, mix gguf.Mixture) error {
+// Write writes the GGUF file, with the types of a mixture. When ctx is done it stops with that error.
+func (f *Folder) Write(ctx context.Context, path string, mix gguf.Mixture) error {
 	plan, err := f.plan(mix)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
@@ -173,12 +174,15 @@ func (f *Folder) Write(path string, mix gguf.Mixture) error {
 		}
 	}
 	for _, l := range f.links {
-		v, _, err := f.float32(l)
-		if err == nil {
-			err = w.WriteFloat32(l.gguf, v)
+		if err := ctx.Err(); err != nil {
+			return err
 		}
+		v, _, err := f.float32(l)
 		if err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
+		}
+		if err := w.WriteFloat32(l.gguf, v); err != nil {
+			return err
 		}
 	}
 	return w.Commit()

@@ -23,7 +23,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		mix, _ := gguf.ParseMixture("q4_0")
 		path := filepath.Join(dir, name)
-		if err := folder.Write(path, mix); err != nil {
+		if err := folder.Write(f.Context(), path, mix); err != nil {
 			f.Fatal(err)
 		}
 		folder.Close()

@@ -2,8 +2,10 @@ package convert_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -60,7 +62,7 @@ func export(t *testing.T, dir, mixture string) (string, []string) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "model.gguf")
-	if err := f.Write(path, mix); err != nil {
+	if err := f.Write(t.Context(), path, mix); err != nil {
 		t.Fatal(err)
 	}
 	return path, f.Notes
@@ -133,7 +135,7 @@ func TestRoundTrip(t *testing.T) {
 			m := open(t, path)
 			sameWeights(t, dir, m)
 			out := filepath.Join(t.TempDir(), "back")
-			if err := m.Save(out, 0); err != nil {
+			if err := m.Save(t.Context(), out, 0); err != nil {
 				t.Fatal(err)
 			}
 			whole := regexp.MustCompile(`"(final_logit_softcapping|attn_logit_softcapping|rope_theta|rotary_pct|factor)": \d+[,\n]`)
@@ -219,7 +221,7 @@ func TestQuantised(t *testing.T) {
 	path, _ := export(t, dir, "bf16")
 	m := open(t, path)
 	out := filepath.Join(t.TempDir(), "half")
-	if err := m.Save(out, 0); err != nil {
+	if err := m.Save(t.Context(), out, 0); err != nil {
 		t.Fatal(err)
 	}
 	if c, _ := os.ReadFile(filepath.Join(out, "config.json")); !bytes.Contains(c, []byte(`"bfloat16"`)) {
@@ -274,7 +276,7 @@ func TestCopy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte("x"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	n, err := convert.Copy(out, dir, safetensors.BF16, 50_000)
+	n, err := convert.Copy(t.Context(), out, dir, safetensors.BF16, 50_000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +294,16 @@ func TestCopy(t *testing.T) {
 	if n != a.Bytes() || len(shards) < 3 || !bytes.Contains(c, []byte("bfloat16")) || string(template) != "x" {
 		t.Errorf("%d bytes of %d, %v, %s, %q", n, a.Bytes(), shards, c, template)
 	}
-	if _, err := convert.Copy(out, t.TempDir(), 0, 0); err == nil {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	interrupted := filepath.Join(t.TempDir(), "interrupted")
+	if _, err := convert.Copy(ctx, interrupted, dir, 0, 50_000); !errors.Is(err, context.Canceled) {
+		t.Errorf("an interrupted copy ends in %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(interrupted, "config.json")); err == nil {
+		t.Error("an interrupted copy is a model")
+	}
+	if _, err := convert.Copy(t.Context(), out, t.TempDir(), 0, 0); err == nil {
 		t.Error("an empty folder was copied")
 	}
 }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -217,8 +218,8 @@ func product(shape []int) int {
 }
 
 // Save writes the model folder, which it makes; config.json comes last. stored is the type of all weights, or 0 for the smallest that holds
-// each tensor's numbers.
-func (m *Model) Save(dir string, stored safetensors.DType) error {
+// each tensor's numbers. When ctx is done it stops with that error.
+func (m *Model) Save(ctx context.Context, dir string, stored safetensors.DType) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return fmt.Errorf("save model: %w", err)
 	}
@@ -234,6 +235,9 @@ func (m *Model) Save(dir string, stored safetensors.DType) error {
 	}
 	defer w.Abort()
 	for _, info := range plan {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		v, _, err := m.Float32(info.Name)
 		if err == nil {
 			err = w.WriteFloat32(info.Name, v)

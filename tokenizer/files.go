@@ -29,13 +29,19 @@ func (missing) Is(target error) bool { return target == fs.ErrNotExist }
 func loadFiles(path string) (model, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		names := []string{"tokenizer.json", "tokenizer.model", "vocab.json"}
-		at := slices.IndexFunc(names, func(name string) bool { _, err := os.Stat(filepath.Join(path, name)); return err == nil })
+		at := slices.IndexFunc(names, func(name string) bool { // what is there and cannot be read is told where it is read
+			_, err := os.Lstat(filepath.Join(path, name))
+			return err == nil || !errors.Is(err, fs.ErrNotExist)
+		})
 		if at < 0 {
 			return model{}, missing(path)
 		}
 		path = filepath.Join(path, names[at])
 	}
 	data, err := readBounded(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return model{}, fmt.Errorf("read tokenizer: there is no file or folder %s; name a tokenizer.json, or a folder with one", path)
+	}
 	if err != nil {
 		return model{}, fmt.Errorf("read tokenizer: %w", err)
 	}

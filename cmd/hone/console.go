@@ -29,7 +29,7 @@ func newConsole(in io.Reader, out io.Writer) *console {
 	c := &console{interrupts: make(chan os.Signal, 1), quit: make(chan os.Signal, 1)}
 	signal.Notify(c.interrupts, os.Interrupt)
 	i, ok1 := in.(*os.File)
-	o, ok2 := out.(*os.File)
+	o, ok2 := out.(*checked)
 	if !ok1 || !ok2 || !term.IsTerminal(int(i.Fd())) || !term.IsTerminal(int(o.Fd())) {
 		c.lines = bufio.NewReaderSize(in, 1<<16)
 		return c

@@ -73,13 +73,13 @@ func TestConvertRefuses(t *testing.T) {
 		"already holds a model":                 {"export", dir, "--to", "hf", "--out", dir},
 		"--save-dtype is \"q8\"":                {"import", "x.gguf", "--save-dtype", "q8"},
 		"no GGUF file":                          {"import", filepath.Join(dir, "config.json"), "--out", filepath.Join(t.TempDir(), "new")},
-		"no such file":                          {"import", "nowhere.gguf"},
+		"there is no file nowhere.gguf":         {"import", "nowhere.gguf"},
 		"hone import m.gguf makes a model":      {"chat", "m.gguf"},
 		"is an adapter; fold it":                {"export", goldenFile("lora_llama"), "--to", "gguf"},
 		"neither a model nor an adapter":        {"inspect", t.TempDir()},
 		"the index names no tensors":            {"inspect", filepath.Join(dir, "config.json")},
 		"hone pull org/model downloads it":      {"inspect", "org/model"},
-		"nowhere.safetensors: no such file":     {"inspect", "nowhere.safetensors"},
+		"there is no file nowhere.safetensors":  {"inspect", "nowhere.safetensors"},
 		"export " + goldenFile("llama_dynamic"): {"export", goldenFile("llama_dynamic"), "--to", "gguf", "--out", filepath.Join(t.TempDir(), "x.gguf")},
 	} {
 		t.Setenv("HF_HOME", t.TempDir())

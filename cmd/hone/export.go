@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,7 @@ func exportCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := c.run(dir)
+			r, err := c.run(cmd.Context(), dir)
 			if err != nil {
 				return err
 			}
@@ -79,20 +80,20 @@ func (r *exported) print(w io.Writer) {
 	}
 }
 
-func (c *exportSettings) run(dir string) (*exported, error) {
+func (c *exportSettings) run(ctx context.Context, dir string) (*exported, error) {
 	if _, err := os.Stat(filepath.Join(dir, adapter.ConfigName)); err == nil {
 		return nil, fmt.Errorf("%s is an adapter; fold it into its base by hone merge, then export that", dir)
 	}
 	switch c.to {
 	case "gguf":
-		return c.gguf(dir)
+		return c.gguf(ctx, dir)
 	case "hf":
-		return c.folder(dir)
+		return c.folder(ctx, dir)
 	}
 	return nil, fmt.Errorf("--to is %q; use gguf or hf", c.to)
 }
 
-func (c *exportSettings) gguf(dir string) (*exported, error) {
+func (c *exportSettings) gguf(ctx context.Context, dir string) (*exported, error) {
 	begin := time.Now()
 	if c.quant == "" {
 		c.quant = "f16"
@@ -109,12 +110,15 @@ func (c *exportSettings) gguf(dir string) (*exported, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if err := f.Write(c.out, mix); err != nil {
+	if err := f.Write(ctx, c.out, mix); err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(c.out)
 	if err != nil {
 		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s is written, but not read back: %w", c.out, ctx.Err())
 	}
 	r := &exported{Out: c.out, Types: mix.Name, Bytes: info.Size(), Notes: f.Notes, Seconds: time.Since(begin).Seconds()}
 	if err := r.compare(dir, &c.flags); err != nil {
@@ -189,7 +193,7 @@ func probe(vocab, most int) []int32 {
 }
 
 // folder copies a model folder with weights of another type or in other shards.
-func (c *exportSettings) folder(dir string) (*exported, error) {
+func (c *exportSettings) folder(ctx context.Context, dir string) (*exported, error) {
 	begin := time.Now()
 	stored, ok := map[string]safetensors.DType{"": 0, "f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[c.quant]
 	if !ok {
@@ -202,10 +206,11 @@ func (c *exportSettings) folder(dir string) (*exported, error) {
 	if c.out == "" {
 		return nil, errors.New("name the folder to write by --out")
 	}
-	if err := mustBeFree(c.out); err != nil {
-		return nil, err
-	}
-	n, err := convert.Copy(c.out, dir, stored, size)
+	var n int64
+	err = newModel(c.out, func() (err error) {
+		n, err = convert.Copy(ctx, c.out, dir, stored, size)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -154,7 +155,7 @@ func generateCommand(a *app) *cobra.Command {
 		Example: "  hone generate runs/first/model \"func main() {\" --temperature 0.7 --max-new-tokens 100\n  echo 'package ' | hone generate runs/first/model",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			texts, err := readPrompts(a.in, args[1:], prompts)
+			texts, err := readPrompts(cmd.Context(), a.in, args[1:], prompts)
 			if err != nil {
 				return err
 			}
@@ -183,7 +184,7 @@ func samplingFlags(cmd *cobra.Command, opt *generate.Options) {
 }
 
 // readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.
-func readPrompts(in io.Reader, args []string, file string) ([]string, error) {
+func readPrompts(ctx context.Context, in io.Reader, args []string, file string) ([]string, error) {
 	if file != "" {
 		text, err := readFile(file)
 		if err != nil {
@@ -194,7 +195,7 @@ func readPrompts(in io.Reader, args []string, file string) ([]string, error) {
 	if len(args) > 0 {
 		return args, nil
 	}
-	text, err := io.ReadAll(io.LimitReader(in, 1<<24))
+	text, err := readAll(ctx, io.LimitReader(in, 1<<24))
 	if err != nil {
 		return nil, fmt.Errorf("read the prompt from stdin: %w", err)
 	}

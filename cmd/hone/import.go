@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,7 +27,7 @@ func importCommand(a *app) *cobra.Command {
 		Example: "  hone import SmolLM2-135M-Instruct.Q4_1.gguf --out smollm2\n  hone chat smollm2",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := importModel(args[0], out, save)
+			r, err := importModel(cmd.Context(), args[0], out, save)
 			if err != nil {
 				return err
 			}
@@ -47,7 +50,7 @@ type imported struct {
 	Seconds    float64 `json:"seconds"`
 }
 
-func importModel(path, out, save string) (*imported, error) {
+func importModel(ctx context.Context, path, out, save string) (*imported, error) {
 	begin := time.Now()
 	stored, ok := map[string]safetensors.DType{"": 0, "f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[save]
 	if !ok {
@@ -55,6 +58,9 @@ func importModel(path, out, save string) (*imported, error) {
 	}
 	if out == "" {
 		out = strings.TrimSuffix(filepath.Base(path), ".gguf")
+	}
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+		return nil, fmt.Errorf("there is no file %s; name a GGUF file", path)
 	}
 	if err := mustBeFree(out); err != nil {
 		return nil, err
@@ -64,7 +70,7 @@ func importModel(path, out, save string) (*imported, error) {
 		return nil, err
 	}
 	defer m.Close()
-	if err := m.Save(out, stored); err != nil {
+	if err := newModel(out, func() error { return m.Save(ctx, out, stored) }); err != nil {
 		return nil, err
 	}
 	r := &imported{Model: out, Type: m.Type}
@@ -76,12 +82,4 @@ func importModel(path, out, save string) (*imported, error) {
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	return r, nil
-}
-
-// mustBeFree refuses a folder that holds a model.
-func mustBeFree(dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
-		return fmt.Errorf("%s already holds a model; name another folder by --out", dir)
-	}
-	return nil
 }

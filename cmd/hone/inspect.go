@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -68,10 +69,14 @@ func inspect(path string) (*inspection, error) {
 		}
 	}
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no file %s; name a safetensors or GGUF file, or a folder", path)
 	case err != nil:
 		return nil, err
 	case info.IsDir():
 		err = r.folder(path)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file; name a safetensors or GGUF file, or a folder", path)
 	case isGGUF(path):
 		err = r.gguf(path)
 	default:
@@ -105,6 +110,9 @@ func (r *inspection) folder(dir string) error {
 		return r.safetensors(filepath.Join(dir, adapter.WeightsName))
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
 	if err != nil {
 		return errors.New(dir + " is neither a model nor an adapter: it has no config.json and no adapter_config.json")
 	}
@@ -120,8 +128,12 @@ func (r *inspection) folder(dir string) error {
 // config takes the keys of a JSON file that are there.
 func (r *inspection) config(text []byte, keys ...string) error {
 	c := map[string]any{}
-	if err := json.Unmarshal(text, &c); err != nil {
-		return err
+	err := json.Unmarshal(text, &c)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return errors.New("this is no JSON object of keys and values")
+	}
+	if err != nil {
+		return fmt.Errorf("this is no JSON, or cut short: %w", err)
 	}
 	for _, k := range keys {
 		if v := c[k]; v != nil {

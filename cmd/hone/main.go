@@ -64,7 +64,13 @@ func main() {
 		<-ctx.Done()
 		stop()
 	}()
-	os.Exit(run(ctx, &app{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
+	out := &checked{File: os.Stdout}
+	code := run(ctx, &app{in: os.Stdin, out: out, err: os.Stderr}, os.Args[1:])
+	if code == 0 && out.err != nil && !errors.Is(out.err, syscall.EPIPE) { // who reads no further has what they want
+		fmt.Fprintf(os.Stderr, "hone: the result could not be printed: %v; look at where stdout goes\n", out.err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // run executes one command line and returns the exit code.
@@ -84,7 +90,10 @@ func run(ctx context.Context, a *app, args []string) int {
 	}
 	root.SetFlagErrorFunc(flagError)
 	sayUsage(root)
-	if err := root.ExecuteContext(ctx); err != nil {
+	if err := root.ExecuteContext(ctx); ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.err, "hone: interrupted")
+		return 1
+	} else if err != nil {
 		fmt.Fprintln(a.err, "hone:", strings.ReplaceAll(shown(err.Error()), "\n", " ")) // files and templates have a say in it
 		return 1
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,7 @@ func mergeCommand(a *app) *cobra.Command {
 				return fmt.Errorf("--shard-size: %w", err)
 			}
 			flags.device, flags.dtype = "cpu", "f32"
-			r, err := merge(args[0], args[1], saving{out, stored, size}, flags, text)
+			r, err := merge(cmd.Context(), args[0], args[1], saving{out, stored, size}, flags, text)
 			if err != nil {
 				return err
 			}
@@ -79,10 +80,10 @@ type saving struct {
 	shard  int64 // bytes of the largest file
 }
 
-func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (*merged, error) {
+func merge(ctx context.Context, base, adapterDir string, to saving, flags *modelFlags, text string) (*merged, error) {
 	out := to.out
-	if _, err := os.Stat(filepath.Join(out, "config.json")); err == nil {
-		return nil, fmt.Errorf("%s already holds a model; name another folder by --out", out)
+	if err := mustBeFree(out); err != nil {
+		return nil, err
 	}
 	kind, err := adapter.Kind(adapterDir)
 	if err != nil {
@@ -115,7 +116,24 @@ func merge(base, adapterDir string, to saving, flags *modelFlags, text string) (
 		return nil, err
 	}
 	m.model.ShardSize = to.shard
-	if err := errors.Join(l.Merge(), m.model.Save(out, to.stored, model.Values), m.tok.Save(out), copyTemplate(out, adapterDir, base)); err != nil {
+	if err := l.Merge(); err != nil {
+		return nil, err
+	}
+	err = newModel(out, func() error { // the folder's config.json comes last
+		if err := m.tok.Save(out); err != nil {
+			return err
+		}
+		if err := copyTemplate(out, adapterDir, base); err != nil {
+			return err
+		}
+		return m.model.Save(out, to.stored, func(p nn.Named) ([]float32, error) {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			return model.Values(p)
+		})
+	})
+	if err != nil {
 		return nil, err
 	}
 	saved, err := full.load(out)

@@ -46,13 +46,16 @@ func tokenizerTrain(a *app) *cobra.Command {
 			if len(c.Data) == 0 || c.Out == "" {
 				return errors.New("data and out are needed: hone tokenizer train data=PATH out=DIR")
 			}
+			if err := mustBeFree(c.Out); err != nil {
+				return err
+			}
 			docs := data.Texts(data.Sources{Paths: c.Data, Field: c.TextField}.Documents(&data.Stats{}))
 			t, err := tokenizer.Train(cmd.Context(), docs, tokenizer.TrainConfig{VocabSize: c.VocabSize, Pattern: c.Pattern,
 				SpecialTokens: []string{endOfText}, BOS: endOfText, EOS: endOfText, Workers: runtime.GOMAXPROCS(0)})
 			if err != nil {
 				return err
 			}
-			if err := t.Save(c.Out); err != nil {
+			if err := newModel(c.Out, func() error { return t.Save(c.Out) }); err != nil {
 				return err
 			}
 			return a.result(map[string]any{"out": c.Out, "vocab_size": t.VocabSize()}, func(w io.Writer) {
@@ -65,12 +68,12 @@ func tokenizerTrain(a *app) *cobra.Command {
 func tokenizerEncode(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "encode TOKENIZER", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := tokenizer.Load(args[0])
 			if err != nil {
 				return err
 			}
-			text, err := io.ReadAll(a.in)
+			text, err := readAll(cmd.Context(), a.in)
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
 			}
@@ -83,13 +86,17 @@ func tokenizerEncode(a *app) *cobra.Command {
 func tokenizerDecode(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "decode TOKENIZER", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := tokenizer.Load(args[0])
 			if err != nil {
 				return err
 			}
+			text, err := readAll(cmd.Context(), a.in)
+			if err != nil {
+				return fmt.Errorf("read stdin: %w", err)
+			}
 			var ids []int32
-			if err := json.NewDecoder(a.in).Decode(&ids); err != nil {
+			if err := json.Unmarshal(text, &ids); err != nil {
 				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", err)
 			}
 			for _, id := range ids {
@@ -97,7 +104,7 @@ func tokenizerDecode(a *app) *cobra.Command {
 					return fmt.Errorf("id %d is not below the vocabulary size %d", id, t.VocabSize())
 				}
 			}
-			text := t.Decode(ids)
+			text = t.Decode(ids)
 			return a.result(map[string]any{"text": string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
 		},
 	}

@@ -27,9 +27,14 @@ type File struct {
 	done bool
 }
 
-// Create starts a new version of the file at path. The folder must exist. The caller ends with Commit, and may defer Abort,
-// which does nothing after a Commit.
+// Create starts a new version of the file at path. The folder must exist, and what stands at path must be a file: a rename over a
+// device such as /dev/null would take its place. The caller ends with Commit, and may defer Abort, which does nothing after a Commit.
 func Create(path string) (*File, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("create %s: it is a folder; name a file in it", path)
+	} else if err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("create %s: it is no regular file; name another", path)
+	}
 	dir, name := filepath.Split(path)
 	if dir == "" {
 		dir = "."

@@ -128,6 +128,16 @@ func TestUnwritablePlaces(t *testing.T) {
 	}
 }
 
+// TestOnlyOverFiles: a rename would put a file in the place of a device, and fails at a folder when all work is done.
+func TestOnlyOverFiles(t *testing.T) {
+	for _, path := range []string{t.TempDir(), os.DevNull} {
+		if f, err := Create(path); err == nil {
+			f.Abort()
+			t.Errorf("%s was taken for a file", path)
+		}
+	}
+}
+
 func TestClean(t *testing.T) {
 	dir := t.TempDir()
 	keep := []string{"x", ".hidden", "x.tmp-1", "model.safetensors"}

@@ -16,6 +16,9 @@ type File struct {
 // Open maps the regular file at path. If the file is cut short by somebody else while it is mapped, touching the lost part
 // kills the process, so it suits files that are replaced by rename, never changed in place.
 func Open(path string) (*File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // first, since opening a pipe waits for its writer
+		return nil, fmt.Errorf("open %s: not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -24,9 +27,6 @@ func Open(path string) (*File, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("open %s: not a regular file", path)
 	}
 	if info.Size() > math.MaxInt {
 		return nil, fmt.Errorf("open %s: %d bytes are too many for this machine's address space", path, info.Size())
