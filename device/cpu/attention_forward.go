@@ -27,8 +27,13 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	for k0 := lo / forwardKeys * forwardKeys; k0 < hi; k0 += forwardKeys {
 		k1 := min(k0+forwardKeys, hi)
 		first := max(lo-k0, 0) / w.panel * w.panel
-		w.packTransposed(&w.kT, a.keyRows(&a.k, s, t.kv, k0, k1), first)
-		values := a.loadValues(w, a.keyRows(&a.v, s, t.kv, k0, k1), first, n)
+		keyRows, valueRows := a.keyRows(&a.k, s, t.kv, k0, k1), a.keyRows(&a.v, s, t.kv, k0, k1)
+		if n <= fewQueries {
+			keyRows.ask(first, keyRows.n, false)
+			valueRows.ask(first, valueRows.n, false)
+		}
+		w.packTransposed(&w.kT, keyRows, first)
+		values := a.loadValues(w, valueRows, first, n)
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
@@ -42,7 +47,8 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 // forwardOperands are the rows of queries of a block and those of values.
 type forwardOperands struct{ q, v productRows }
 
-// fewQueries is the most rows of queries for which copying values takes longer than their being apart.
+// fewQueries is the most rows of queries for which copying values takes longer than their being apart, and for which keys and values are not in
+// the caches yet: all of a block's are asked for at once.
 const fewQueries = 8
 
 // loadValues returns rows first and on of x as n rows of queries read them: where they are, or packed.
