@@ -130,7 +130,7 @@ func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
 		}
 		// In a backward pass there is no scope around an operation: without one dh, dw and db would be the pass's.
 		losses := t.scratch(k.n, device.F32)
-		t.scopes = append(t.scopes, nil)
+		t.openScope()
 		k.allocGrads()
 		for lo := 0; lo < k.n; lo += k.chunk {
 			k.run(lo, losses, nil, dlogp, dent, true)

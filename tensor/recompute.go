@@ -31,7 +31,7 @@ func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
 	// A stand-in for x, whose gradient may already hold what others gave it: the repeated layer's is complete when unwind returns.
 	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: x.needsGrad}
 	mark := len(t.entries)
-	t.scopes = append(t.scopes, nil) // holds the repeated output until the end
+	t.openScope() // holds the repeated output until the end
 	outer := t.repeats
 	t.repeats = true
 	repeated := t.Scope(func() *Tensor { return f(leaf) })

@@ -28,20 +28,13 @@ type Tape struct {
 	results *Results    // of linear layers that are kept or reused in the pass at hand; nil: none
 	entries []entry     // in the order of the forward pass
 	scopes  [][]*Tensor // what the open scopes made, the innermost last; the first is the pass itself
-	slab    []node      // for the next tensors
+	spare   []*Tensor   // for the next operations
 
 	products []device.MatMul // that a call is about to compute
 }
 
-// node is a tensor with memory of its own, as operations make them by the hundred for each token: one piece of the heap's for many.
-type node struct {
-	Tensor
-	own  storage
-	dims [2]int
-}
-
-// slabNodes is how many nodes are made at a time.
-const slabNodes = 16
+// slabTensors is how many tensors are made at a time: operations make them by the hundred for each token.
+const slabTensors = 16
 
 // entry is one recorded operation.
 type entry struct {
@@ -104,7 +97,7 @@ func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
 // Scope runs f and frees what it made, but for its result and for what the backward
 // pass will need. A model puts one around each layer.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
-	t.scopes = append(t.scopes, nil)
+	t.openScope()
 	out := f()
 	t.closeScope(out)
 	return out
@@ -126,6 +119,17 @@ func (t *Tape) Between(on, off func(), f func() *Tensor) *Tensor {
 	return out
 }
 
+// openScope begins a scope, with the list of an earlier one.
+func (t *Tape) openScope() {
+	n := len(t.scopes)
+	if n == cap(t.scopes) {
+		t.scopes = append(t.scopes, nil)
+		return
+	}
+	t.scopes = t.scopes[:n+1]
+	t.scopes[n] = t.scopes[n][:0]
+}
+
 // closeScope ends the innermost scope. keep, its result, moves to the scope around it; a result that was made outside of it, as by a
 // layer that returns its input, is on that one's list already.
 func (t *Tape) closeScope(keep *Tensor) {
@@ -139,6 +143,20 @@ func (t *Tape) closeScope(keep *Tensor) {
 				t.scopes[top-1] = append(t.scopes[top-1], keep)
 				break
 			}
+		}
+	}
+	if !t.record && !t.train {
+		t.recycle(made)
+	}
+}
+
+// recycle makes tensors that are gone those of the next operations, in a pass that leaves nothing for a backward pass: where weights
+// stream through the caches, what was touched a moment ago is nearer than the heap's next.
+func (t *Tape) recycle(made []*Tensor) {
+	for _, x := range made {
+		if x.data == nil && x.saved == 0 && x.own.refs == 0 {
+			*x = Tensor{}
+			t.spare = append(t.spare, x)
 		}
 	}
 }
@@ -162,27 +180,32 @@ func (t *Tape) freeAll(made []*Tensor, keep *Tensor) {
 
 // empty makes a tensor of this tape, not cleared, without gradient.
 func (t *Tape) empty(dtype device.DType, shape ...int) *Tensor {
-	n := t.node(dtype, shape)
-	n.own = storage{buf: t.Dev.Alloc(n.Len(), dtype), refs: 1}
-	n.data = &n.own
-	return t.scoped(&n.Tensor)
+	x := t.next(dtype, shape)
+	x.own = storage{buf: t.Dev.Alloc(x.Len(), dtype), refs: 1}
+	x.data = &x.own
+	return t.scoped(x)
 }
 
 // over is a tensor in memory that it takes over.
 func (t *Tape) over(data *storage, dtype device.DType, shape ...int) *Tensor {
-	n := t.node(dtype, shape)
-	n.data = data
-	return t.scoped(&n.Tensor)
+	x := t.next(dtype, shape)
+	x.data = data
+	return t.scoped(x)
 }
 
-func (t *Tape) node(dtype device.DType, shape []int) *node {
-	if len(t.slab) == 0 {
-		t.slab = make([]node, slabNodes)
+// next is a tensor without memory.
+func (t *Tape) next(dtype device.DType, shape []int) *Tensor {
+	if len(t.spare) == 0 {
+		slab := make([]Tensor, slabTensors)
+		for i := range slab {
+			t.spare = append(t.spare, &slab[i])
+		}
 	}
-	n := &t.slab[0]
-	t.slab = t.slab[1:]
-	n.Shape, n.dtype, n.dev, n.tape = append(n.dims[:0], shape...), dtype, t.Dev, t
-	return n
+	last := len(t.spare) - 1
+	x := t.spare[last]
+	t.spare = t.spare[:last]
+	x.Shape, x.dtype, x.dev, x.tape = append(x.dims[:0], shape...), dtype, t.Dev, t
+	return x
 }
 
 func (t *Tape) scoped(x *Tensor) *Tensor {

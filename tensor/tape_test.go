@@ -42,6 +42,40 @@ func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
 	}
 }
 
+// TestScopesReuseTensors: without a backward pass, what a scope made is what the next one makes; a scope's result and what others still
+// read stay as they are, and nothing is reused in a pass that is recorded.
+func TestScopesReuseTensors(t *testing.T) {
+	tape := NewTape(devicetest.NewReference(), device.F32)
+	layer := func(x *Tensor) (inner, out *Tensor) {
+		out = tape.Scope(func() *Tensor {
+			inner = Scale(x, 2)
+			return Scale(inner, 3)
+		})
+		return inner, out
+	}
+	pass := func() (inner [2]*Tensor, outs [2]*Tensor) {
+		x := tape.Floats([]float32{1, 2}, 1, 2)
+		inner[0], outs[0] = layer(x)
+		inner[1], outs[1] = layer(outs[0])
+		return inner, outs
+	}
+	tape.Infer()
+	inner, outs := pass()
+	if inner[0] != inner[1] {
+		t.Error("the second scope made a tensor anew where the first had left one")
+	}
+	for i, want := range [][]float32{{6, 12}, {36, 72}} {
+		if got, err := outs[i].Float32s(); err != nil || !slices.Equal(got, want) || !slices.Equal(outs[i].Shape, []int{1, 2}) {
+			t.Errorf("scope %d gives %v of shape %v, %v, want %v", i, got, outs[i].Shape, err, want)
+		}
+	}
+	tape.Train(1, 0, 0)
+	if inner, _ := pass(); inner[0] == inner[1] {
+		t.Error("a recorded pass reuses tensors")
+	}
+	tape.Reset()
+}
+
 // unpacks counts what it unpacks.
 type unpacks struct {
 	*devicetest.Reference

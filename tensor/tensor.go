@@ -71,6 +71,9 @@ type Tensor struct {
 	dropped   bool      // data was given up and rebuild will bring it back
 
 	stashed, coming device.Buffer // the value on the host, and on its way back from there
+
+	own  storage // what data is, of a value with memory of its own
+	dims [2]int  // what Shape is in, of a value of an operation
 }
 
 // storage is a device buffer shared by counting.
