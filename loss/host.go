@@ -19,7 +19,7 @@ func GAE(rewards, values []float64, gamma, lambda float64) (advantages, returns 
 	advantages, returns = make([]float64, len(rewards)), make([]float64, len(rewards))
 	next, ahead := 0.0, 0.0
 	for t := len(rewards) - 1; t >= 0; t-- {
-		ahead = rewards[t] + gamma*next - values[t] + gamma*lambda*ahead
+		ahead = rewards[t] + gamma*next - values[t] + gamma*lambda*ahead // from the end: next is V', ahead A'
 		next = values[t]
 		advantages[t], returns[t] = ahead, ahead+values[t]
 	}
@@ -30,7 +30,7 @@ func GAE(rewards, values []float64, gamma, lambda float64) (advantages, returns 
 // variance of n-1, as TRL's masked_whiten. It is over all rows at once, so that batches do not change it. Fewer than two
 // numbers are left as they are.
 func Whiten(rows [][]float64, shift bool) {
-	n, mean, m2 := 0.0, 0.0, 0.0
+	n, mean, m2 := 0.0, 0.0, 0.0 // Welford's: one pass, and no difference of large sums
 	for _, row := range rows {
 		for _, x := range row {
 			n++
@@ -127,7 +127,7 @@ func GroupAdvantages(rewards []float64, size int, scale string) []float64 {
 			divisor = math.Sqrt(all.M2/max(all.Count-1, 1)) + 1e-4
 		}
 		for i, r := range group {
-			if !equal {
+			if !equal { // else the rounding of the mean, divided by 1e-4, would be an advantage
 				out[at+i] = (r - m.Mean) / divisor
 			}
 		}

@@ -1,4 +1,10 @@
 // Command hone trains large language models: raw text to a model folder, in one program.
+//
+// A command is a file: a function that makes its cobra.Command, listed in commands. It reads flags into a struct, has the packages below do the work,
+// and hands one result to app.result, which prints it as text or, with --json, as one object on stdout; everything else goes to app.notes or
+// stderr. Commands that train (training.go) take the keys of a recipe, from YAML and as path=value, in place of flags.
+//
+// Only this package prints, exits, reads the environment and chooses a device.
 package main
 
 import (
@@ -94,6 +100,7 @@ func run(ctx context.Context, a *app, args []string) int {
 		fmt.Fprintln(a.err, "hone: interrupted")
 		return 1
 	} else if err != nil {
+		// one line without control characters, whatever stands in the names and texts that an error quotes
 		fmt.Fprintln(a.err, "hone:", strings.ReplaceAll(shown(err.Error()), "\n", " ")) // files and templates have a say in it
 		return 1
 	}

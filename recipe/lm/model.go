@@ -89,11 +89,11 @@ func (m *Model) validate(sequenceLength int) error {
 		own.gpt2Alias()
 	}
 	for _, key := range own.setKeys() {
-		if f := fieldOf(key); f.belongs != "" && f.belongs != kind {
-			return fmt.Errorf("model.%s is a key of %s models, and model.model_type is %s; leave it out", key, f.belongs, kind)
+		if owner := ownerOf(key); owner != "" && owner != kind {
+			return fmt.Errorf("model.%s is a key of %s models, and model.model_type is %s; leave it out", key, owner, kind)
 		}
 	}
-	c := own.complete(256, sequenceLength)
+	c := own.complete(256, sequenceLength) // as many tokens as there are bytes: the vocabulary is checked when there is a tokenizer
 	return c.checkSizes(kind, sequenceLength)
 }
 
@@ -156,22 +156,20 @@ func (m *Model) positive() error {
 	return nil
 }
 
-// modelField says which architecture a key belongs to, by the first word of its doc.
-type modelField struct{ belongs string }
-
-func fieldOf(key string) modelField {
+// ownerOf is the architecture that a key belongs to, by the first word of its doc; empty for one of all.
+func ownerOf(key string) string {
 	t := reflect.TypeFor[Model]()
 	for i := range t.NumField() {
 		if t.Field(i).Tag.Get("yaml") == key {
 			doc := t.Field(i).Tag.Get("doc")
 			for _, kind := range []string{"llama", "gpt2"} {
 				if strings.HasPrefix(doc, kind+":") {
-					return modelField{belongs: kind}
+					return kind
 				}
 			}
 		}
 	}
-	return modelField{}
+	return ""
 }
 
 // setKeys lists the config keys that were given.

@@ -34,7 +34,7 @@ func (e *recordEncoder) Encode(dst []int32, d data.Document, note func(data.Reas
 	}
 	some := false
 	for i, id := range ids {
-		learned := i > 0 && (supervised[i] || e.c.LossOn == "all")
+		learned := i > 0 && (supervised[i] || e.c.LossOn == "all") // nothing stands before the first token to predict it from
 		some = some || learned
 		dst = append(dst, data.Mark(id, learned))
 	}

@@ -141,6 +141,8 @@ func (s *tuning) fingerprint() string {
 	return strings.Join(parts, "; ")
 }
 
+// build makes the stores of marked tokens of some files. Their name has all that decides the tokens in it, so that a store is found again if and only
+// if it would come out the same.
 func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
 	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(s.c.OnBadRecord), Records: true}
 	key, err := src.Key()
@@ -152,7 +154,7 @@ func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fract
 		how = s.template.Source()
 	}
 	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
-		Dir: r.Folder.Path(tokensName), Vocab: 2 * r.Tokenizer.VocabSize(),
+		Dir: r.Folder.Path(tokensName), Vocab: 2 * r.Tokenizer.VocabSize(), // a token and its mark are one number; see data.Mark
 		Fingerprint: fmt.Sprintf("%s examples %s %s %d %q", r.Tokenizer.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, how),
 		Encoder: func() data.Encoder {
 			return &recordEncoder{example.NewEncoder(r.Tokenizer, s.template), s.c}
