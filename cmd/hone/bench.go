@@ -126,22 +126,27 @@ func benchTrainCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (r *benchTrain) run(cmd *cobra.Command) error {
+// asked is what the flags ask for.
+func (r *benchTrain) asked() (w workload, dtype device.DType, err error) {
 	w, ok := workloads[r.Workload]
-	if !ok {
-		return fmt.Errorf("workload %q is unknown; use one of %s", r.Workload, workloadNames())
+	switch {
+	case !ok:
+		return w, 0, fmt.Errorf("workload %q is unknown; use one of %s", r.Workload, workloadNames())
+	case r.Optimizer != "adamw" && r.Optimizer != "adamw8bit":
+		return w, 0, fmt.Errorf("optimizer %q is unknown; use adamw or adamw8bit", r.Optimizer)
+	case r.Steps < 1 || r.Threads < 1 || r.Recompute < 0:
+		return w, 0, fmt.Errorf("steps is %d and threads %d, which must be at least 1, and recompute %d, which must be at least 0", r.Steps, r.Threads, r.Recompute)
 	}
-	if r.Optimizer != "adamw" && r.Optimizer != "adamw8bit" {
-		return fmt.Errorf("optimizer %q is unknown; use adamw or adamw8bit", r.Optimizer)
-	}
-	if r.Steps < 1 || r.Threads < 1 || r.Recompute < 0 {
-		return fmt.Errorf("steps is %d and threads %d, which must be at least 1, and recompute %d, which must be at least 0", r.Steps, r.Threads, r.Recompute)
-	}
-	dtype, err := device.ParseDType(r.DType)
+	r.Recompute = max(r.Recompute, w.again)
+	dtype, err = device.ParseDType(r.DType)
+	return w, dtype, err
+}
+
+func (r *benchTrain) run(cmd *cobra.Command) error {
+	w, dtype, err := r.asked()
 	if err != nil {
 		return err
 	}
-	r.Recompute = max(r.Recompute, w.again)
 	dev, done, err := openTimed(r.Device, r.Threads, r.kernels)
 	if err != nil {
 		return err
@@ -162,7 +167,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 		return err
 	}
 	step := w.step(m, params, dev, dtype, r)
-	kept := dev.Memory().InUse
+	kept := dev.Memory().InUse // weights and the optimizer's state
 	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
 		return err
 	}

@@ -138,16 +138,22 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if gpu, ok := plan.GPUOf(r.Device); ok && onCard { // as its data sheet says
 		r.BandwidthGBS = gpu.Bandwidth
 	}
-	for _, p := range m.Params {
-		if s := m.Shape(); len(p.Shape) == 2 && p.Shape[0] == s.Vocab && p.Tensor != m.Head().Weight {
-			continue // of the table of an embedding that is no head a token reads a row
-		}
-		r.WeightsMB += float64(p.Len()*p.DType().Size()) / 1e6
-	}
+	r.WeightsMB = readMB(m)
 	r.TokensPerS = float64(batch*newTokens) / (r.PromptS + r.DecodeS)
 	r.ShareOfBandwidth = r.WeightsMB / 1e3 * (newTokens - 1) / r.DecodeS / r.BandwidthGBS
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
 	return r.plan(ctx, m.Config, prompts, dtype, onCard)
+}
+
+// readMB is the weights that a token reads, all of them but the table of an embedding that is no head, of which it reads a row.
+func readMB(m *model.Model) (mb float64) {
+	for _, p := range m.Params {
+		if len(p.Shape) == 2 && p.Shape[0] == m.Shape().Vocab && p.Tensor != m.Head().Weight {
+			continue
+		}
+		mb += float64(p.Len()*p.DType().Size()) / 1e6
+	}
+	return mb
 }
 
 // plan sets what the plan says of the same.
