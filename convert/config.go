@@ -191,19 +191,22 @@ func floats(list []float32) []float64 {
 	return out
 }
 
-// llama3Factors are the divisors of the frequencies of Llama 3.1 and later (transformers' modeling_rope_utils.py), one for each pair of
-// channels.
-func llama3Factors(theta float64, dim int, factor, low, high, original float64) []float32 {
+// llama3 is the scaling of rotary positions of Llama 3.1 and later, by its keys in config.json: factor, low_freq_factor, high_freq_factor and
+// original_max_position_embeddings.
+type llama3 struct{ factor, low, high, original float64 }
+
+// divisors are what the frequencies are divided by (transformers' modeling_rope_utils.py), one for each pair of the dim channels of a head.
+func (s llama3) divisors(theta float64, dim int) []float32 {
 	out := make([]float32, dim/2)
 	for i := range out {
 		length := 2 * math.Pi * math.Pow(theta, float64(2*i)/float64(dim)) // tokens of a full turn
-		switch smooth := (original/length - low) / (high - low); {
-		case length < original/high:
+		switch smooth := (s.original/length - s.low) / (s.high - s.low); {
+		case length < s.original/s.high:
 			out[i] = 1
-		case length > original/low:
-			out[i] = float32(factor)
+		case length > s.original/s.low:
+			out[i] = float32(s.factor)
 		default:
-			out[i] = float32(1 / ((1-smooth)/factor + smooth))
+			out[i] = float32(1 / ((1-smooth)/s.factor + smooth))
 		}
 	}
 	return out
@@ -216,7 +219,7 @@ func llama3Scaling(factors []float32, theta float64, dim int) (config, bool) {
 	}
 	factor := float64(slices.Max(factors))
 	for original := 8.0; original <= 1<<20; original *= 2 {
-		want := llama3Factors(theta, dim, factor, 1, 4, original)
+		want := llama3{factor, 1, 4, original}.divisors(theta, dim)
 		same := true
 		for i, f := range factors {
 			same = same && math.Abs(float64(f-want[i])) <= 1e-4*math.Abs(float64(f))

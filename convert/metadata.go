@@ -251,8 +251,8 @@ func (a architecture) ropeTensors(c config, s shape) map[string][]float32 {
 	}
 	switch ropeKind(scaling) {
 	case "llama3":
-		return map[string][]float32{"rope_freqs.weight": llama3Factors(theta, s.dim, number("factor", 8), number("low_freq_factor", 1),
-			number("high_freq_factor", 4), number("original_max_position_embeddings", 8192))}
+		own := llama3{number("factor", 8), number("low_freq_factor", 1), number("high_freq_factor", 4), number("original_max_position_embeddings", 8192)}
+		return map[string][]float32{"rope_freqs.weight": own.divisors(theta, s.dim)}
 	case "longrope":
 		out := map[string][]float32{}
 		for key, name := range map[string]string{"long_factor": "rope_factors_long.weight", "short_factor": "rope_factors_short.weight"} {
