@@ -1,7 +1,13 @@
 // Package eval measures language models on text: loss, perplexity and bits per byte.
+//
+//	result, err := eval.Run(ctx, eval.Model{Dev: dev, DType: device.F32, Model: m, Tokenizer: tok}, documents, eval.Config{Length: 1024, Stride: 512, BatchSize: 8})
+//
+// Documents are cut into windows, windows packed into batches, and each token is scored once, by the first window that has it. Sums are in float64, and
+// perplexity is that of all tokens together, not a mean of documents' perplexities.
 package eval
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -196,7 +202,7 @@ func (r *runner) window(ctx context.Context, from, to, scored int) error {
 		b.offsets = append(b.offsets, 0)
 	}
 	for i := from; i < to; i++ {
-		target := int32(-1)
+		target := int32(-1) // context alone
 		if i+1 >= scored {
 			target = r.tokens[i+1]
 			r.pending++
@@ -237,8 +243,8 @@ func (r *runner) flush(ctx context.Context) error {
 		logp, _ := tensor.LogProbs(h, r.Head(), r.tape.Ints(b.targets))
 		losses, read = logp.Float32s()
 	})
-	if err != nil || read != nil {
-		return firstError(err, read)
+	if err := cmp.Or(err, read); err != nil {
+		return err
 	}
 	for i, t := range b.targets {
 		if t >= 0 {
@@ -253,15 +259,6 @@ func (r *runner) flush(ctx context.Context) error {
 	*b = batch{b.ids[:0], b.targets[:0], b.positions[:0], b.owners[:0], b.offsets[:0]}
 	if r.cfg.Progress != nil {
 		r.cfg.Progress(r.result.Tokens)
-	}
-	return nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -167,7 +167,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 		return err
 	}
 	step := w.step(m, params, dev, dtype, r)
-	kept := dev.Memory().InUse // weights and the optimizer's state
+	kept := dev.Memory().InUse         // weights and the optimizer's state
 	if _, err := step(0); err != nil { // memory is touched and pools have grown after it
 		return err
 	}

@@ -88,6 +88,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.Norm.Forward(x)
 }
 
+// forward is layer i: h = x + norm(attention(norm(x))), then h + norm(mlp(norm(h))). What a part adds is normalised once more before it is added.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
 	h := tensor.Add(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
@@ -95,6 +96,7 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	return tensor.Add(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
 }
 
+// forward maps the normalised x [N, C] to [N, C]. Window, soft cap and scale (query_pre_attn_scalar, not the head's width) are in shape.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
 	q, k, v := p[0], p[1], p[2]

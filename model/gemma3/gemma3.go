@@ -88,7 +88,7 @@ type Attention struct {
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	x := in.Embedded(m.Body.EmbedTokens.Scaled(in.IDs, math.Sqrt(float64(m.Config.HiddenSize))))
-	global, local := m.global.At(in), m.local.At(in)
+	global, local := m.global.At(in), m.local.At(in) // two bases: far positions are told apart by the layers that see them
 	for i, block := range m.Body.Layers {
 		rotation := global
 		if m.Config.windows[i] > 0 {
@@ -99,6 +99,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.Norm.Forward(x)
 }
 
+// forward is layer i: h = x + norm(attention(norm(x))), then h + norm(mlp(norm(h))), as in Gemma 2.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
 	h := tensor.Add(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
@@ -106,6 +107,7 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	return tensor.Add(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
 }
 
+// forward maps the normalised x [N, C] to [N, C]. QNorm and KNorm are of each head's D channels, before rotation.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
 	q, k, v := p[0], p[1], p[2]

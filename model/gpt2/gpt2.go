@@ -80,15 +80,18 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.LnF.Forward(x)
 }
 
+// forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
 	h := tensor.Add(in.Kept(i, x), in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
 	return tensor.Add(h, in.Drop(b.MLP.forward(b.Ln2.Forward(h))))
 }
 
+// forward maps the normalised x [N, C] to [N, C]. CAttn makes [N, 3·C], of which attention reads queries, keys and values where they stand.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
 	return a.CProj.Forward(in.AttendColumns(i, a.CAttn.Forward(x), a.shape))
 }
 
+// forward maps x [N, C] to [N, C], by way of [N, F].
 func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
 	return m.CProj.Forward(tensor.Unary(m.act, m.CFc.Forward(x)))
 }

@@ -83,6 +83,8 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.FinalLayerNorm.Forward(x)
 }
 
+// forward is layer i: with use_parallel_residual x + attention(norm(x)) + mlp(norm'(x)), else one after the other. The order of the
+// sums is transformers', for bf16 rounds each of them.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := in.Drop(b.Attention.forward(b.InputLayerNorm.Forward(x), i, in, rotation))
 	x = in.Kept(i, x)
@@ -94,12 +96,14 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	return tensor.Add(in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))), h)
 }
 
+// forward maps the normalised x [N, C] to [N, C]. One projection makes [N, H·3·D]: of each head first q, then k, then v.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h, d := a.shape.Heads, a.shape.D
 	qkv := tensor.SplitHeads(a.QueryKeyValue.Forward(x), h, d, d, d)
 	return a.Dense.Forward(in.Attend(i, rotation.Rotate(qkv[0], h), rotation.Rotate(qkv[1], h), qkv[2], a.shape))
 }
 
+// forward maps x [N, C] to [N, C], by way of [N, F].
 func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
 	return m.Dense4HToH.Forward(tensor.Unary(m.act, m.DenseHTo4H.Forward(x)))
 }

@@ -96,11 +96,13 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.Norm.Forward(x)
 }
 
+// forward is layer i: h = x + attention(norm(x)), then h + experts(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := tensor.Add(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
 	return tensor.Add(h, in.Drop(b.BlockSparseMoE.forward(b.PostAttentionLayerNorm.Forward(h), in.Balance)))
 }
 
+// forward maps the normalised x [N, C] to [N, C].
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
 	q, k, v := p[0], p[1], p[2]
@@ -108,11 +110,14 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
 
+// forward maps x [N, C] to [N, C]: Gate gives logits [N, E], the perTok best experts of a row work on it, and their results are weighed by a softmax
+// over the picked. balance collects what was picked; nil when nobody asks.
 func (m *Mixture) forward(x *tensor.Tensor, balance *tensor.Balance) *tensor.Tensor {
 	routing := tensor.Route(m.Gate.Forward(x), m.perTok, balance)
 	return tensor.Experts(x, routing, func(e int, rows *tensor.Tensor) *tensor.Tensor { return m.Experts[e].forward(rows) })
 }
 
+// forward maps the rows of one expert [M, C] to [M, C].
 func (e *Expert) forward(x *tensor.Tensor) *tensor.Tensor {
 	return e.W2.Forward(tensor.Gated(e.act, e.W1.Forward(x), e.W3.Forward(x)))
 }

@@ -90,12 +90,14 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.FinalLayerNorm.Forward(x)
 }
 
+// forward is layer i: x + attention(h) + mlp(h) with h = norm(x), both parts of the same h.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := b.InputLayerNorm.Forward(x)
 	attended := in.Drop(b.SelfAttn.forward(h, i, in, rotation))
 	return tensor.Add(tensor.Add(attended, in.Drop(b.MLP.forward(in.Kept(i, h)))), in.Kept(i, x))
 }
 
+// forward maps h [N, C] to [N, C]. With qk_layernorm queries and keys are normalised in each head before they are rotated.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
 	q, k, v := p[0], p[1], p[2]
@@ -106,6 +108,7 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	return a.Dense.Forward(in.Attend(i, q, k, v, a.shape))
 }
 
+// forward maps h [N, C] to [N, C], by way of [N, F].
 func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
 	return m.FC2.Forward(tensor.Unary(m.act, m.FC1.Forward(x)))
 }

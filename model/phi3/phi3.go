@@ -82,11 +82,13 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Body.Norm.Forward(x)
 }
 
+// forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := tensor.Add(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
 	return tensor.Add(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
+// forward maps the normalised x [N, C] to [N, C]. One projection makes [N, (H+2K)·D]: all queries, all keys, all values.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	s := a.shape
 	qkv := tensor.SplitCols(a.QKVProj.Forward(x), s.Heads*s.D, s.KVHeads*s.D, s.KVHeads*s.D)
@@ -94,6 +96,7 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	return a.OProj.Forward(in.Attend(i, q, k, qkv[2], s))
 }
 
+// forward maps x [N, C] to [N, C]. One projection makes [N, 2·F]: gate, then up.
 func (m *MLP) forward(x *tensor.Tensor) *tensor.Tensor {
 	f, _ := m.DownProj.Sizes()
 	gateUp := tensor.SplitCols(m.GateUpProj.Forward(x), f, f)
