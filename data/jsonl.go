@@ -23,7 +23,7 @@ func (k *sink) jsonl(f sourceFile, r io.Reader) error {
 		if err != nil && err != errLong {
 			return k.unreadable(f, fmt.Errorf("read %s:%d: %w", f.path, n, err))
 		}
-		if n == 1 {
+		if n == 1 { // a byte order mark
 			line = bytes.TrimPrefix(line, []byte("\ufeff"))
 		}
 		if err := k.jsonLine(Document{Source: f.path, Record: n, Offset: offset}, line, err == errLong); err != nil {
