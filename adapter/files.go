@@ -158,6 +158,7 @@ func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Pr
 	if err != nil {
 		return nil, err
 	}
+	// without the network that may have made them: a file holds rows
 	err = nn.Load(p.Params(), dev, dtype, func(name string, shape []int) ([]float32, error) {
 		t, ok := weights.Tensor(name)
 		if !ok || !slices.Equal(t.Shape, shape) {

@@ -152,7 +152,7 @@ func (a architecture) ropeFromMetadata(m *reader, c config, s shape, factors map
 		c["rope_theta"] = real(theta)
 	}
 	original := m.whole(prefix+"scaling.original_context_length", 0)
-	kind, factor := m.text(prefix+"scaling.type"), m.number(prefix+"scaling.factor", m.number(prefix+"scale_linear", 0))
+	kind, factor := m.text(prefix+"scaling.type"), m.number(prefix+"scaling.factor", m.number(prefix+"scale_linear", 0)) // scale_linear: older files
 	scaling := config{}
 	switch {
 	case factors["rope_factors_long.weight"] != nil:
@@ -219,6 +219,7 @@ func llama3Scaling(factors []float32, theta float64, dim int) (config, bool) {
 	}
 	factor := float64(slices.Max(factors))
 	for original := 8.0; original <= 1<<20; original *= 2 {
+		// low_freq_factor and high_freq_factor are 1 and 4 in every model of the family; the largest divisor is the factor
 		want := llama3{factor, 1, 4, original}.divisors(theta, dim)
 		same := true
 		for i, f := range factors {

@@ -79,7 +79,7 @@ func copyWeights(ctx context.Context, dir string, weights *safetensors.Archive, 
 			return 0, err
 		}
 		t, _ := weights.Tensor(info.Name)
-		if info.DType == t.DType {
+		if info.DType == t.DType { // bytes as they are mapped, without a copy on the heap
 			err = w.Write(info.Name, t.Data)
 		} else {
 			var v []float32

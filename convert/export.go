@@ -168,7 +168,7 @@ func (f *Folder) Write(ctx context.Context, path string, mix gguf.Mixture) error
 		return err
 	}
 	defer w.Abort()
-	for name, v := range f.rope {
+	for name, v := range f.rope { // in any order: the plan has given each its place
 		if err := w.WriteFloat32(name, v); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func (a architecture) toMetadata(c config, s shape) (meta gguf.Metadata, notes [
 		v, ok := c.number(f.hf)
 		switch {
 		case ok:
-		case f.hf == "n_inner":
+		case f.hf == "n_inner": // null in every GPT-2
 			v = float64(4 * s.hidden)
 		case f.absent != nil:
 			v = toFloat(f.absent)
@@ -199,6 +199,7 @@ func (a architecture) ropeToMetadata(c config, s shape) (meta gguf.Metadata, err
 	put("freq_base", float32(theta))
 	put("dimension_count", uint32(float64(s.dim)*partial))
 	context := c.whole(0, "max_position_embeddings")
+	// longrope has the length of pre-training at the top of config.json, the others in rope_scaling
 	original := c.whole(scaling.whole(context, "original_max_position_embeddings"), "original_max_position_embeddings")
 	factor, given := scaling.number("factor")
 	if !given && original > 0 {

@@ -79,7 +79,7 @@ func shortest(f float32) float64 {
 // whole is a number from 0 to 2^31.
 func (r *reader) whole(key string, absent int) int {
 	v := r.number(key, float64(absent))
-	if v < 0 || v > math.MaxInt32 || v != math.Trunc(v) || v != v {
+	if v < 0 || v > math.MaxInt32 || v != math.Trunc(v) || v != v { // NaN, too
 		r.fail(key, v, "a whole number of a size that can be")
 		return absent
 	}

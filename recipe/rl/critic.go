@@ -115,6 +115,7 @@ func (c *critic) turn(on bool) {
 	}
 }
 
+// params are the critic's, by names that no parameter of the policy has.
 func (c *critic) params() []nn.Named {
 	var list []nn.Named
 	switch {

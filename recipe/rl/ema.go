@@ -52,7 +52,8 @@ func (e *ema) update() {
 	}
 }
 
-// of calls f with the average of a parameter and its present weights.
+// of calls f with the average of a parameter and its present weights, in F32: those of a bf16 parameter are put together from its halves for
+// the time of the call.
 func (e *ema) of(p nn.Named, f func(average, weights device.Buffer)) {
 	master := e.master[p.Name]
 	master.Values(func(weights device.Buffer) { f(e.values[p.Name], weights) })

@@ -98,7 +98,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 		}
 	}
 	o := s.stop
-	random := tensor.NewRandom(s.t.Seed, draw)
+	random := tensor.NewRandom(s.t.Seed, draw) // of (seed, iteration): a resumed run writes the same answers
 	o.Seed = random.Uint64()
 	if s.kept != nil {
 		o.Results, o.Keep = s.kept, func(i int) bool { return s.keeps[i] }

@@ -9,6 +9,7 @@ import (
 	"hone/train"
 )
 
+// Repeat is the stage once more, on the same prompts: models, critic and state are made anew, and Close leaves the text of ptx to this one.
 func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 	other := *s
 	other.r, other.meter, other.lent, other.state, other.kept = r, train.NewMeter(), true, rollingState{KL: s.state.KL}, nil
@@ -29,6 +30,7 @@ func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
 	return s.c.updates(s.epochs), false
 }
 
+// KVCache is that of a batch of the longest prompt and answer.
 func (s *rolling) KVCache(r *recipe.Run) int64 {
 	longest := 0
 	for _, q := range s.prompt {
