@@ -3,7 +3,6 @@ package config
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -244,17 +243,21 @@ func encode(all []setting) ([]byte, error) {
 			continue
 		}
 		dir, key := splitPath(s.path)
-		if groups[dir] == nil {
-			parent, name := splitPath(dir)
-			groups[dir] = &yaml.Node{Kind: yaml.MappingNode}
-			if groups[parent] == nil {
-				return nil, errors.New("groups are nested too deeply to be written: " + s.path)
-			}
-			appendPair(groups[parent], name, groups[dir])
-		}
-		appendPair(groups[dir], key, n)
+		appendPair(groupNode(groups, dir), key, n)
 	}
 	return yaml.Dump(root)
+}
+
+// groupNode is the node of a group, made with those that it is in when it is not there.
+func groupNode(groups map[string]*yaml.Node, path string) *yaml.Node {
+	if n := groups[path]; n != nil {
+		return n
+	}
+	parent, name := splitPath(path)
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	appendPair(groupNode(groups, parent), name, n)
+	groups[path] = n
+	return n
 }
 
 func splitPath(path string) (dir, key string) {
