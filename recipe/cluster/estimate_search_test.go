@@ -15,8 +15,8 @@ import (
 // TestWhatIsToldToFitFits: each change that a plan names for a run that does not fit makes it fit, with the memory that it says.
 func TestWhatIsToldToFitFits(t *testing.T) {
 	for _, keys := range []string{
-		"model=llama-3-8b stage=sft tokens=1M gpu=rtx4090 gpus=1", "model=gpt2-124m stage=ppo tokens=1M gpu=t4 gpus=1 sequence_length=512 rollout.max_completion_length=16 rollout.rollout_batch_size=1024",
-		"model=gpt2-1.5b gpu=t4 gpus=1 batch_size=16",
+		"model=gpt2-1.5b stage=sft tokens=1M gpu=t4 gpus=1", "model=gpt2-124m stage=ppo tokens=1M gpu=t4 gpus=1 sequence_length=512 rollout.max_completion_length=16 rollout.rollout_batch_size=1024",
+		"model=qwen2.5-1.5b gpu=t4 gpus=1",
 	} {
 		given := strings.Fields(keys)
 		r := estimated(t, given...)

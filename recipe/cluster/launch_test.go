@@ -165,17 +165,16 @@ func TestAssumptionsAreLines(t *testing.T) {
 
 func TestLaunchRefuses(t *testing.T) {
 	for keys, want := range map[string]string{
-		"launch.max_hours=0.4":                      "launch.max_hours is 0.4; it must be from 0.5 to 8760",
-		"launch.max_hours=9000":                     "launch.max_hours is 9000",
-		"launch.disk_gib=-1":                        "launch.disk_gib is -1",
-		"launch.out=":                               "launch.out is empty",
-		"launch.partition=a\tb":                     "one of them has a space",
-		"launch.name=***":                           `launch.name is "***"; it needs a letter or a digit`,
-		"gpus=16 stage=pretrain model=mixtral-8x7b": "mixtral-8x7b is a mixtral; go on from a folder with launch.model=DIR",
-		"gpu=rtx4090 gpus=1 stage=sft tokens=1M":    "does not fit on 1 rtx4090, so no job is written; change one of: ",
+		"launch.max_hours=0.4":  "launch.max_hours is 0.4; it must be from 0.5 to 8760",
+		"launch.max_hours=9000": "launch.max_hours is 9000",
+		"launch.disk_gib=-1":    "launch.disk_gib is -1",
+		"launch.out=":           "launch.out is empty",
+		"launch.partition=a\tb": "one of them has a space",
+		"launch.name=***":       `launch.name is "***"; it needs a letter or a digit`,
+		"model=phi-2":           "phi-2 is a phi; go on from a folder with launch.model=DIR",
 	} {
 		c := DefaultEstimate()
-		c.Model, c.GPU, c.GPUs = "llama-3-8b", "h100", "8"
+		c.Model, c.GPU, c.GPUs = "gpt2-124m", "h100", "8"
 		if err := config.Load(&c, "", strings.Split(keys, " ")); err != nil {
 			t.Fatal(keys, err)
 		}
@@ -186,6 +185,10 @@ func TestLaunchRefuses(t *testing.T) {
 		if _, _, err := c.Job(e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want %q", keys, err, want)
 		}
+	}
+	l, e := defaultLaunch(), &Estimated{GPUs: 3, GPU: plan.GPU{Name: "small"}, Lower: []string{"zero=3", "gpus=4"}}
+	if err := l.validate(e); err == nil || err.Error() != "the run does not fit on 3 small, so no job is written; change one of: zero=3, gpus=4" {
+		t.Errorf("a run that does not fit: %v", err)
 	}
 }
 
