@@ -3,7 +3,10 @@ package device
 import "math"
 
 // Sampler is a device that draws tokens itself, so that logits need not cross to the host. It is optional.
-type Sampler interface{ Sample(Sample) }
+type Sampler interface {
+	// Sample draws the tokens of s. It does nothing and reports false where it is not able to.
+	Sample(s Sample) bool
+}
 
 // Sample draws a token for each of N rows of V logits x, in the order of steps of Hugging Face transformers:
 //

@@ -19,11 +19,10 @@ func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
 	loss := r.dev.Alloc(n, device.F32)
 	defer r.dev.Free(loss)
 	head.Compute(r.dev, logits, h.Buffer())
-	draw := r.drawHere
-	if _, ok := r.dev.(device.Sampler); ok && r.opt.RepetitionPenalty == 1 {
-		draw = r.drawThere
+	ids, nll, err := r.drawThere(logits, loss, slots, v)
+	if ids == nil && err == nil {
+		ids, nll, err = r.drawHere(logits, loss, slots, v)
 	}
-	ids, nll, err := draw(logits, loss, slots, v)
 	if err != nil {
 		return err
 	}
@@ -50,8 +49,12 @@ func (r *run) drawHere(logits, loss device.Buffer, slots []int, v int) (ids []in
 	return ids, nll, r.dev.Read(nll, loss)
 }
 
-// drawThere draws on the device, the same tokens from the same logits.
+// drawThere draws on the device, the same tokens from the same logits: none where that does not draw by these settings.
 func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
+	sampler, ok := r.dev.(device.Sampler)
+	if !ok || r.opt.RepetitionPenalty != 1 {
+		return nil, nil, nil
+	}
 	random := make([]int32, 0, 2*len(slots)) // 64 bits a row in two words: devices have no 64-bit integers
 	for _, slot := range slots {
 		s := r.slots[slot]
@@ -60,8 +63,10 @@ func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []i
 	}
 	drawn := r.dev.Alloc(len(slots), device.I32)
 	defer r.dev.Free(drawn)
-	r.dev.(device.Sampler).Sample(device.Sample{V: v, Logits: logits, Random: r.tape.Ints(random).Buffer(), IDs: drawn,
-		Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP})
+	if !sampler.Sample(device.Sample{V: v, Logits: logits, Random: r.tape.Ints(random).Buffer(), IDs: drawn,
+		Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP}) {
+		return nil, nil, nil
+	}
 	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: drawn, Loss: loss})
 	ids, nll = make([]int32, len(slots)), make([]float32, len(slots))
 	waitIDs, waitLoss := device.ReadLater(r.dev, ids, drawn), device.ReadLater(r.dev, nll, loss)

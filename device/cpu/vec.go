@@ -286,6 +286,16 @@ func vecMax(x []float32) float32 {
 	return m
 }
 
+// vecWeigh computes y = e^((x-top)·inverse), the weights of tokens to be drawn (see device.Sample), 0 for less than e^-80. top is the largest x, and finite.
+func vecWeigh(y, x []float32, top, inverse float32) {
+	if len(x) == 0 || vecWeighDoor(&y[:len(x)][0], &x[0], len(x), top, inverse) {
+		return
+	}
+	for i, v := range x {
+		y[i] = weight32((v - top) * inverse)
+	}
+}
+
 // vecMaxAbs is the largest |x|, NaN if any is NaN, 0 for no elements.
 func vecMaxAbs(x []float32) float32 {
 	var m float32

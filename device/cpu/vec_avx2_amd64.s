@@ -488,63 +488,119 @@ DATA vecConstAVX2<>+1808(SB)/4, $0x3ecc422a
 DATA vecConstAVX2<>+1812(SB)/4, $0x3ecc422a
 DATA vecConstAVX2<>+1816(SB)/4, $0x3ecc422a
 DATA vecConstAVX2<>+1820(SB)/4, $0x3ecc422a
-DATA vecConstAVX2<>+1824(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1828(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1832(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1836(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1840(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1844(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1848(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1852(SB)/4, $0x85ebca6b
-DATA vecConstAVX2<>+1856(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1860(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1864(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1868(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1872(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1876(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1880(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1884(SB)/4, $0x00000008
-DATA vecConstAVX2<>+1888(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1892(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1896(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1900(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1904(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1908(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1912(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1916(SB)/4, $0x00000010
-DATA vecConstAVX2<>+1920(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1924(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1928(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1932(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1936(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1940(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1944(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1948(SB)/4, $0x00000018
-DATA vecConstAVX2<>+1952(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1956(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1960(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1964(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1968(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1972(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1976(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1980(SB)/4, $0xc2b2ae35
-DATA vecConstAVX2<>+1984(SB)/4, $0x00000020
-DATA vecConstAVX2<>+1988(SB)/4, $0x00000020
-DATA vecConstAVX2<>+1992(SB)/4, $0x00000020
-DATA vecConstAVX2<>+1996(SB)/4, $0x00000020
-DATA vecConstAVX2<>+2000(SB)/4, $0x00000020
-DATA vecConstAVX2<>+2004(SB)/4, $0x00000020
-DATA vecConstAVX2<>+2008(SB)/4, $0x00000020
-DATA vecConstAVX2<>+2012(SB)/4, $0x00000020
-DATA vecConstAVX2<>+2016(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2020(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2024(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2028(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2032(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2036(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2040(SB)/4, $0xf149f2ca
-DATA vecConstAVX2<>+2044(SB)/4, $0xf149f2ca
-GLOBL vecConstAVX2<>(SB), RODATA|NOPTR, $2048
+DATA vecConstAVX2<>+1824(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1828(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1832(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1836(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1840(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1844(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1848(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1852(SB)/4, $0x3aaf6433
+DATA vecConstAVX2<>+1856(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1860(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1864(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1868(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1872(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1876(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1880(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1884(SB)/4, $0xc2a00000
+DATA vecConstAVX2<>+1888(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1892(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1896(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1900(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1904(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1908(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1912(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1916(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX2<>+1920(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1924(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1928(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1932(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1936(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1940(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1944(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1948(SB)/4, $0x3d6357f7
+DATA vecConstAVX2<>+1952(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1956(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1960(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1964(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1968(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1972(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1976(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1980(SB)/4, $0x3e75fd26
+DATA vecConstAVX2<>+1984(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+1988(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+1992(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+1996(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+2000(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+2004(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+2008(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+2012(SB)/4, $0x3f317218
+DATA vecConstAVX2<>+2016(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2020(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2024(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2028(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2032(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2036(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2040(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2044(SB)/4, $0x0000007f
+DATA vecConstAVX2<>+2048(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2052(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2056(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2060(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2064(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2068(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2072(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2076(SB)/4, $0x85ebca6b
+DATA vecConstAVX2<>+2080(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2084(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2088(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2092(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2096(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2100(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2104(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2108(SB)/4, $0x00000008
+DATA vecConstAVX2<>+2112(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2116(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2120(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2124(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2128(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2132(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2136(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2140(SB)/4, $0x00000010
+DATA vecConstAVX2<>+2144(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2148(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2152(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2156(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2160(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2164(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2168(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2172(SB)/4, $0x00000018
+DATA vecConstAVX2<>+2176(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2180(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2184(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2188(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2192(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2196(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2200(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2204(SB)/4, $0xc2b2ae35
+DATA vecConstAVX2<>+2208(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2212(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2216(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2220(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2224(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2228(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2232(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2236(SB)/4, $0x00000020
+DATA vecConstAVX2<>+2240(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2244(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2248(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2252(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2256(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2260(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2264(SB)/4, $0xf149f2ca
+DATA vecConstAVX2<>+2268(SB)/4, $0xf149f2ca
+GLOBL vecConstAVX2<>(SB), RODATA|NOPTR, $2272
 
 // func vecSiLUAVX2(y *float32, x *float32, n int)
 TEXT ·vecSiLUAVX2(SB), NOSPLIT, $0-24
@@ -5453,6 +5509,148 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecWeighAVX2(y *float32, x *float32, n int, top float32, inverse float32)
+TEXT ·vecWeighAVX2(SB), NOSPLIT, $0-32
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  top+24(FP), Y0
+	VBROADCASTSS  inverse+28(FP), Y1
+	VBROADCASTSS  vecConstAVX2<>+96(SB), Y4
+	VBROADCASTSS  vecConstAVX2<>+896(SB), Y5
+	VBROADCASTSS  vecConstAVX2<>+1824(SB), Y6
+	VBROADCASTSS  vecConstAVX2<>+1856(SB), Y2
+	VBROADCASTSS  vecConstAVX2<>+928(SB), Y3
+	SUBQ          $16, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Y7
+	VMOVUPS       32(SI)(AX*1), Y8
+	VSUBPS        Y0, Y7, Y7
+	VSUBPS        Y0, Y8, Y8
+	VMULPS        Y1, Y7, Y7
+	VMULPS        Y1, Y8, Y8
+	VMULPS        Y4, Y7, Y9
+	VMULPS        Y4, Y8, Y10
+	VSUBPS        Y5, Y9, Y11
+	VSUBPS        Y5, Y10, Y12
+	VCVTTPS2DQ    Y11, Y11
+	VCVTTPS2DQ    Y12, Y12
+	VCVTDQ2PS     Y11, Y13
+	VCVTDQ2PS     Y12, Y14
+	VSUBPS        Y13, Y9, Y9
+	VSUBPS        Y14, Y10, Y10
+	VMULPS        Y6, Y9, Y14
+	VMULPS        Y6, Y10, Y13
+	VADDPS        vecConstAVX2<>+1888(SB), Y14, Y14
+	VADDPS        vecConstAVX2<>+1888(SB), Y13, Y13
+	VMULPS        Y14, Y9, Y14
+	VMULPS        Y13, Y10, Y13
+	VADDPS        vecConstAVX2<>+1920(SB), Y14, Y14
+	VADDPS        vecConstAVX2<>+1920(SB), Y13, Y13
+	VMULPS        Y14, Y9, Y14
+	VMULPS        Y13, Y10, Y13
+	VADDPS        vecConstAVX2<>+1952(SB), Y14, Y14
+	VADDPS        vecConstAVX2<>+1952(SB), Y13, Y13
+	VMULPS        Y14, Y9, Y14
+	VMULPS        Y13, Y10, Y13
+	VADDPS        vecConstAVX2<>+1984(SB), Y14, Y14
+	VADDPS        vecConstAVX2<>+1984(SB), Y13, Y13
+	VMULPS        Y14, Y9, Y9
+	VMULPS        Y13, Y10, Y10
+	VADDPS        vecConstAVX2<>+416(SB), Y9, Y9
+	VADDPS        vecConstAVX2<>+416(SB), Y10, Y10
+	VPADDD        vecConstAVX2<>+2016(SB), Y11, Y11
+	VPADDD        vecConstAVX2<>+2016(SB), Y12, Y12
+	VPSLLD        $23, Y11, Y11
+	VPSLLD        $23, Y12, Y12
+	VMULPS        Y11, Y9, Y9
+	VMULPS        Y12, Y10, Y10
+	VCMPPS        $1, Y7, Y2, Y12
+	VBLENDVPS     Y12, Y9, Y3, Y7
+	VCMPPS        $1, Y8, Y2, Y12
+	VBLENDVPS     Y12, Y10, Y3, Y8
+	VMOVUPS       Y7, 0(DI)(AX*1)
+	VMOVUPS       Y8, 32(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           many
+
+many_end:
+	ADDQ          $16, CX
+	SUBQ          $8, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Y7
+	VSUBPS        Y0, Y7, Y7
+	VMULPS        Y1, Y7, Y7
+	VMULPS        Y4, Y7, Y8
+	VSUBPS        Y5, Y8, Y9
+	VCVTTPS2DQ    Y9, Y9
+	VCVTDQ2PS     Y9, Y10
+	VSUBPS        Y10, Y8, Y8
+	VMULPS        Y6, Y8, Y10
+	VADDPS        vecConstAVX2<>+1888(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y10
+	VADDPS        vecConstAVX2<>+1920(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y10
+	VADDPS        vecConstAVX2<>+1952(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y10
+	VADDPS        vecConstAVX2<>+1984(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y8
+	VADDPS        vecConstAVX2<>+416(SB), Y8, Y8
+	VPADDD        vecConstAVX2<>+2016(SB), Y9, Y9
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y9, Y8, Y8
+	VCMPPS        $1, Y7, Y2, Y9
+	VBLENDVPS     Y9, Y8, Y3, Y7
+	VMOVUPS       Y7, 0(DI)(AX*1)
+	ADDQ          $32, AX
+	SUBQ          $8, CX
+	JGE           single
+
+single_end:
+	ADDQ          $8, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	LEAQ          vecTail<>+32(SB), DX
+	SHLQ          $2, CX
+	SUBQ          CX, DX
+	VMOVUPS       (DX), Y15
+	VMASKMOVPS    0(SI)(AX*1), Y15, Y7
+	VSUBPS        Y0, Y7, Y7
+	VMULPS        Y1, Y7, Y7
+	VMULPS        Y4, Y7, Y8
+	VSUBPS        Y5, Y8, Y9
+	VCVTTPS2DQ    Y9, Y9
+	VCVTDQ2PS     Y9, Y10
+	VSUBPS        Y10, Y8, Y8
+	VMULPS        Y6, Y8, Y10
+	VADDPS        vecConstAVX2<>+1888(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y10
+	VADDPS        vecConstAVX2<>+1920(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y10
+	VADDPS        vecConstAVX2<>+1952(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y10
+	VADDPS        vecConstAVX2<>+1984(SB), Y10, Y10
+	VMULPS        Y10, Y8, Y8
+	VADDPS        vecConstAVX2<>+416(SB), Y8, Y8
+	VPADDD        vecConstAVX2<>+2016(SB), Y9, Y9
+	VPSLLD        $23, Y9, Y9
+	VMULPS        Y9, Y8, Y8
+	VCMPPS        $1, Y7, Y2, Y9
+	VBLENDVPS     Y9, Y8, Y3, Y7
+	VMASKMOVPS    Y7, Y15, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecDropoutAVX2(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32)
 TEXT ·vecDropoutAVX2(SB), NOSPLIT, $0-44
 	MOVQ          y+0(FP), DI
@@ -5460,7 +5658,7 @@ TEXT ·vecDropoutAVX2(SB), NOSPLIT, $0-44
 	MOVQ          n+16(FP), CX
 	XORQ          AX, AX
 	VBROADCASTSS  lo+28(FP), Y1
-	VBROADCASTSS  vecConstAVX2<>+1824(SB), Y5
+	VBROADCASTSS  vecConstAVX2<>+2048(SB), Y5
 	VBROADCASTSS  hi+32(FP), Y2
 	VBROADCASTSS  threshold+36(FP), Y3
 	VBROADCASTSS  scale+24(FP), Y4
@@ -5471,9 +5669,9 @@ TEXT ·vecDropoutAVX2(SB), NOSPLIT, $0-44
 
 many:
 	VMOVAPS       Y0, Y6
-	VPADDD        vecConstAVX2<>+1856(SB), Y0, Y7
-	VPADDD        vecConstAVX2<>+1888(SB), Y0, Y8
-	VPADDD        vecConstAVX2<>+1920(SB), Y0, Y9
+	VPADDD        vecConstAVX2<>+2080(SB), Y0, Y7
+	VPADDD        vecConstAVX2<>+2112(SB), Y0, Y8
+	VPADDD        vecConstAVX2<>+2144(SB), Y0, Y9
 	VPXOR         Y1, Y6, Y6
 	VPXOR         Y1, Y7, Y7
 	VPXOR         Y1, Y8, Y8
@@ -5498,10 +5696,10 @@ many:
 	VPXOR         Y12, Y7, Y7
 	VPXOR         Y11, Y8, Y8
 	VPXOR         Y10, Y9, Y9
-	VPMULLD       vecConstAVX2<>+1952(SB), Y6, Y6
-	VPMULLD       vecConstAVX2<>+1952(SB), Y7, Y7
-	VPMULLD       vecConstAVX2<>+1952(SB), Y8, Y8
-	VPMULLD       vecConstAVX2<>+1952(SB), Y9, Y9
+	VPMULLD       vecConstAVX2<>+2176(SB), Y6, Y6
+	VPMULLD       vecConstAVX2<>+2176(SB), Y7, Y7
+	VPMULLD       vecConstAVX2<>+2176(SB), Y8, Y8
+	VPMULLD       vecConstAVX2<>+2176(SB), Y9, Y9
 	VPSRLD        $16, Y6, Y10
 	VPSRLD        $16, Y7, Y11
 	VPSRLD        $16, Y8, Y12
@@ -5534,10 +5732,10 @@ many:
 	VPXOR         Y11, Y7, Y7
 	VPXOR         Y12, Y8, Y8
 	VPXOR         Y13, Y9, Y9
-	VPMULLD       vecConstAVX2<>+1952(SB), Y6, Y6
-	VPMULLD       vecConstAVX2<>+1952(SB), Y7, Y7
-	VPMULLD       vecConstAVX2<>+1952(SB), Y8, Y8
-	VPMULLD       vecConstAVX2<>+1952(SB), Y9, Y9
+	VPMULLD       vecConstAVX2<>+2176(SB), Y6, Y6
+	VPMULLD       vecConstAVX2<>+2176(SB), Y7, Y7
+	VPMULLD       vecConstAVX2<>+2176(SB), Y8, Y8
+	VPMULLD       vecConstAVX2<>+2176(SB), Y9, Y9
 	VPSRLD        $16, Y6, Y13
 	VPSRLD        $16, Y7, Y12
 	VPSRLD        $16, Y8, Y11
@@ -5570,7 +5768,7 @@ many:
 	VMOVUPS       Y7, 32(DI)(AX*1)
 	VMOVUPS       Y8, 64(DI)(AX*1)
 	VMOVUPS       Y9, 96(DI)(AX*1)
-	VPADDD        vecConstAVX2<>+1984(SB), Y0, Y0
+	VPADDD        vecConstAVX2<>+2208(SB), Y0, Y0
 	ADDQ          $128, AX
 	SUBQ          $32, CX
 	JGE           many
@@ -5588,7 +5786,7 @@ single:
 	VPMULLD       Y5, Y6, Y6
 	VPSRLD        $13, Y6, Y7
 	VPXOR         Y7, Y6, Y6
-	VPMULLD       vecConstAVX2<>+1952(SB), Y6, Y6
+	VPMULLD       vecConstAVX2<>+2176(SB), Y6, Y6
 	VPSRLD        $16, Y6, Y7
 	VPXOR         Y7, Y6, Y6
 	VPADDD        Y2, Y6, Y6
@@ -5597,7 +5795,7 @@ single:
 	VPMULLD       Y5, Y6, Y6
 	VPSRLD        $13, Y6, Y7
 	VPXOR         Y7, Y6, Y6
-	VPMULLD       vecConstAVX2<>+1952(SB), Y6, Y6
+	VPMULLD       vecConstAVX2<>+2176(SB), Y6, Y6
 	VPSRLD        $16, Y6, Y7
 	VPXOR         Y7, Y6, Y6
 	VMOVUPS       0(SI)(AX*1), Y7
@@ -5606,7 +5804,7 @@ single:
 	VPCMPEQD      Y6, Y8, Y8
 	VPAND         Y8, Y7, Y6
 	VMOVUPS       Y6, 0(DI)(AX*1)
-	VPADDD        vecConstAVX2<>+1856(SB), Y0, Y0
+	VPADDD        vecConstAVX2<>+2080(SB), Y0, Y0
 	ADDQ          $32, AX
 	SUBQ          $8, CX
 	JGE           single
@@ -5628,7 +5826,7 @@ rest:
 	VPMULLD       Y5, Y6, Y6
 	VPSRLD        $13, Y6, Y7
 	VPXOR         Y7, Y6, Y6
-	VPMULLD       vecConstAVX2<>+1952(SB), Y6, Y6
+	VPMULLD       vecConstAVX2<>+2176(SB), Y6, Y6
 	VPSRLD        $16, Y6, Y7
 	VPXOR         Y7, Y6, Y6
 	VPADDD        Y2, Y6, Y6
@@ -5637,7 +5835,7 @@ rest:
 	VPMULLD       Y5, Y6, Y6
 	VPSRLD        $13, Y6, Y7
 	VPXOR         Y7, Y6, Y6
-	VPMULLD       vecConstAVX2<>+1952(SB), Y6, Y6
+	VPMULLD       vecConstAVX2<>+2176(SB), Y6, Y6
 	VPSRLD        $16, Y6, Y7
 	VPXOR         Y7, Y6, Y6
 	VMASKMOVPS    0(SI)(AX*1), Y15, Y7
@@ -5660,7 +5858,7 @@ TEXT ·vecSoftmaxGradAVX2(SB), NOSPLIT, $0-40
 	VBROADCASTSS  sub+24(FP), Y0
 	VBROADCASTSS  vecConstAVX2<>+32(SB), Y4
 	VBROADCASTSS  vecConstAVX2<>+64(SB), Y5
-	VBROADCASTSS  vecConstAVX2<>+2016(SB), Y6
+	VBROADCASTSS  vecConstAVX2<>+2240(SB), Y6
 	VBROADCASTSS  b+32(FP), Y1
 	VBROADCASTSS  a+28(FP), Y2
 	VBROADCASTSS  c+36(FP), Y3
@@ -7036,9 +7234,9 @@ many:
 	VMULPS        Y12, Y13, Y13
 	VADDPS        Y14, Y0, Y0
 	VADDPS        Y13, Y1, Y1
-	VBROADCASTSS  vecConstAVX2<>+2016(SB), Y12
+	VBROADCASTSS  vecConstAVX2<>+2240(SB), Y12
 	VMAXPS        Y7, Y12, Y7
-	VBROADCASTSS  vecConstAVX2<>+2016(SB), Y12
+	VBROADCASTSS  vecConstAVX2<>+2240(SB), Y12
 	VMAXPS        Y8, Y12, Y8
 	VFMADD231PS   Y14, Y7, Y2
 	VFMADD231PS   Y13, Y8, Y3
@@ -7071,7 +7269,7 @@ single:
 	VPSLLD        $23, Y9, Y9
 	VMULPS        Y9, Y10, Y10
 	VADDPS        Y10, Y0, Y0
-	VBROADCASTSS  vecConstAVX2<>+2016(SB), Y9
+	VBROADCASTSS  vecConstAVX2<>+2240(SB), Y9
 	VMAXPS        Y7, Y9, Y7
 	VFMADD231PS   Y10, Y7, Y2
 	ADDQ          $32, AX
@@ -7108,7 +7306,7 @@ rest:
 	VMULPS        Y9, Y10, Y10
 	VANDPS        Y15, Y10, Y10
 	VADDPS        Y10, Y0, Y0
-	VBROADCASTSS  vecConstAVX2<>+2016(SB), Y9
+	VBROADCASTSS  vecConstAVX2<>+2240(SB), Y9
 	VMAXPS        Y7, Y9, Y7
 	VFMADD231PS   Y10, Y7, Y2
 

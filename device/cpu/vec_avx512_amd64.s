@@ -97,14 +97,21 @@ DATA vecConstAVX512<>+212(SB)/4, $0xc1400000
 DATA vecConstAVX512<>+216(SB)/4, $0x41400000
 DATA vecConstAVX512<>+220(SB)/4, $0x3e5b33b6
 DATA vecConstAVX512<>+224(SB)/4, $0x3ecc422a
-DATA vecConstAVX512<>+228(SB)/4, $0x85ebca6b
-DATA vecConstAVX512<>+232(SB)/4, $0xc2b2ae35
-DATA vecConstAVX512<>+236(SB)/4, $0x00000010
-DATA vecConstAVX512<>+240(SB)/4, $0x00000020
-DATA vecConstAVX512<>+244(SB)/4, $0x00000030
-DATA vecConstAVX512<>+248(SB)/4, $0x00000040
-DATA vecConstAVX512<>+252(SB)/4, $0xf149f2ca
-GLOBL vecConstAVX512<>(SB), RODATA|NOPTR, $256
+DATA vecConstAVX512<>+228(SB)/4, $0x3aaf6433
+DATA vecConstAVX512<>+232(SB)/4, $0x3c1e5fb0
+DATA vecConstAVX512<>+236(SB)/4, $0x3d6357f7
+DATA vecConstAVX512<>+240(SB)/4, $0x3e75fd26
+DATA vecConstAVX512<>+244(SB)/4, $0x3f317218
+DATA vecConstAVX512<>+248(SB)/4, $0x0000007f
+DATA vecConstAVX512<>+252(SB)/4, $0xc2a00000
+DATA vecConstAVX512<>+256(SB)/4, $0x85ebca6b
+DATA vecConstAVX512<>+260(SB)/4, $0xc2b2ae35
+DATA vecConstAVX512<>+264(SB)/4, $0x00000010
+DATA vecConstAVX512<>+268(SB)/4, $0x00000020
+DATA vecConstAVX512<>+272(SB)/4, $0x00000030
+DATA vecConstAVX512<>+276(SB)/4, $0x00000040
+DATA vecConstAVX512<>+280(SB)/4, $0xf149f2ca
+GLOBL vecConstAVX512<>(SB), RODATA|NOPTR, $284
 
 // func vecSiLUAVX512(y *float32, x *float32, n int)
 TEXT ·vecSiLUAVX512(SB), NOSPLIT, $0-24
@@ -8755,6 +8762,202 @@ done:
 	VZEROUPPER    
 	RET           
 
+// func vecWeighAVX512(y *float32, x *float32, n int, top float32, inverse float32)
+TEXT ·vecWeighAVX512(SB), NOSPLIT, $0-32
+	MOVQ          y+0(FP), DI
+	MOVQ          x+8(FP), SI
+	MOVQ          n+16(FP), CX
+	XORQ          AX, AX
+	VBROADCASTSS  top+24(FP), Z0
+	VBROADCASTSS  inverse+28(FP), Z1
+	VBROADCASTSS  vecConstAVX512<>+12(SB), Z4
+	VBROADCASTSS  vecConstAVX512<>+116(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+228(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+232(SB), Z7
+	VBROADCASTSS  vecConstAVX512<>+236(SB), Z8
+	VBROADCASTSS  vecConstAVX512<>+240(SB), Z9
+	VBROADCASTSS  vecConstAVX512<>+244(SB), Z10
+	VBROADCASTSS  vecConstAVX512<>+52(SB), Z11
+	VBROADCASTSS  vecConstAVX512<>+248(SB), Z12
+	VBROADCASTSS  vecConstAVX512<>+252(SB), Z2
+	VBROADCASTSS  vecConstAVX512<>+96(SB), Z3
+	SUBQ          $64, CX
+	JLT           many_end
+
+many:
+	VMOVUPS       0(SI)(AX*1), Z13
+	VMOVUPS       64(SI)(AX*1), Z14
+	VMOVUPS       128(SI)(AX*1), Z15
+	VMOVUPS       192(SI)(AX*1), Z16
+	VSUBPS        Z0, Z13, Z13
+	VSUBPS        Z0, Z14, Z14
+	VSUBPS        Z0, Z15, Z15
+	VSUBPS        Z0, Z16, Z16
+	VMULPS        Z1, Z13, Z13
+	VMULPS        Z1, Z14, Z14
+	VMULPS        Z1, Z15, Z15
+	VMULPS        Z1, Z16, Z16
+	VMULPS        Z4, Z13, Z17
+	VMULPS        Z4, Z14, Z18
+	VMULPS        Z4, Z15, Z19
+	VMULPS        Z4, Z16, Z20
+	VSUBPS        Z5, Z17, Z21
+	VSUBPS        Z5, Z18, Z22
+	VSUBPS        Z5, Z19, Z23
+	VSUBPS        Z5, Z20, Z24
+	VCVTTPS2DQ    Z21, Z21
+	VCVTTPS2DQ    Z22, Z22
+	VCVTTPS2DQ    Z23, Z23
+	VCVTTPS2DQ    Z24, Z24
+	VCVTDQ2PS     Z21, Z25
+	VCVTDQ2PS     Z22, Z26
+	VCVTDQ2PS     Z23, Z27
+	VCVTDQ2PS     Z24, Z28
+	VSUBPS        Z25, Z17, Z17
+	VSUBPS        Z26, Z18, Z18
+	VSUBPS        Z27, Z19, Z19
+	VSUBPS        Z28, Z20, Z20
+	VMULPS        Z6, Z17, Z28
+	VMULPS        Z6, Z18, Z27
+	VMULPS        Z6, Z19, Z26
+	VMULPS        Z6, Z20, Z25
+	VADDPS        Z7, Z28, Z28
+	VADDPS        Z7, Z27, Z27
+	VADDPS        Z7, Z26, Z26
+	VADDPS        Z7, Z25, Z25
+	VMULPS        Z28, Z17, Z28
+	VMULPS        Z27, Z18, Z27
+	VMULPS        Z26, Z19, Z26
+	VMULPS        Z25, Z20, Z25
+	VADDPS        Z8, Z28, Z28
+	VADDPS        Z8, Z27, Z27
+	VADDPS        Z8, Z26, Z26
+	VADDPS        Z8, Z25, Z25
+	VMULPS        Z28, Z17, Z28
+	VMULPS        Z27, Z18, Z27
+	VMULPS        Z26, Z19, Z26
+	VMULPS        Z25, Z20, Z25
+	VADDPS        Z9, Z28, Z28
+	VADDPS        Z9, Z27, Z27
+	VADDPS        Z9, Z26, Z26
+	VADDPS        Z9, Z25, Z25
+	VMULPS        Z28, Z17, Z28
+	VMULPS        Z27, Z18, Z27
+	VMULPS        Z26, Z19, Z26
+	VMULPS        Z25, Z20, Z25
+	VADDPS        Z10, Z28, Z28
+	VADDPS        Z10, Z27, Z27
+	VADDPS        Z10, Z26, Z26
+	VADDPS        Z10, Z25, Z25
+	VMULPS        Z28, Z17, Z17
+	VMULPS        Z27, Z18, Z18
+	VMULPS        Z26, Z19, Z19
+	VMULPS        Z25, Z20, Z20
+	VADDPS        Z11, Z17, Z17
+	VADDPS        Z11, Z18, Z18
+	VADDPS        Z11, Z19, Z19
+	VADDPS        Z11, Z20, Z20
+	VPADDD        Z12, Z21, Z21
+	VPADDD        Z12, Z22, Z22
+	VPADDD        Z12, Z23, Z23
+	VPADDD        Z12, Z24, Z24
+	VPSLLD        $23, Z21, Z21
+	VPSLLD        $23, Z22, Z22
+	VPSLLD        $23, Z23, Z23
+	VPSLLD        $23, Z24, Z24
+	VMULPS        Z21, Z17, Z17
+	VMULPS        Z22, Z18, Z18
+	VMULPS        Z23, Z19, Z19
+	VMULPS        Z24, Z20, Z20
+	VCMPPS        $1, Z13, Z2, K2
+	VBLENDMPS     Z17, Z3, K2, Z13
+	VCMPPS        $1, Z14, Z2, K3
+	VBLENDMPS     Z18, Z3, K3, Z14
+	VCMPPS        $1, Z15, Z2, K4
+	VBLENDMPS     Z19, Z3, K4, Z15
+	VCMPPS        $1, Z16, Z2, K5
+	VBLENDMPS     Z20, Z3, K5, Z16
+	VMOVUPS       Z13, 0(DI)(AX*1)
+	VMOVUPS       Z14, 64(DI)(AX*1)
+	VMOVUPS       Z15, 128(DI)(AX*1)
+	VMOVUPS       Z16, 192(DI)(AX*1)
+	ADDQ          $256, AX
+	SUBQ          $64, CX
+	JGE           many
+
+many_end:
+	ADDQ          $64, CX
+	SUBQ          $16, CX
+	JLT           single_end
+
+single:
+	VMOVUPS       0(SI)(AX*1), Z13
+	VSUBPS        Z0, Z13, Z13
+	VMULPS        Z1, Z13, Z13
+	VMULPS        Z4, Z13, Z14
+	VSUBPS        Z5, Z14, Z15
+	VCVTTPS2DQ    Z15, Z15
+	VCVTDQ2PS     Z15, Z16
+	VSUBPS        Z16, Z14, Z14
+	VMULPS        Z6, Z14, Z16
+	VADDPS        Z7, Z16, Z16
+	VMULPS        Z16, Z14, Z16
+	VADDPS        Z8, Z16, Z16
+	VMULPS        Z16, Z14, Z16
+	VADDPS        Z9, Z16, Z16
+	VMULPS        Z16, Z14, Z16
+	VADDPS        Z10, Z16, Z16
+	VMULPS        Z16, Z14, Z14
+	VADDPS        Z11, Z14, Z14
+	VPADDD        Z12, Z15, Z15
+	VPSLLD        $23, Z15, Z15
+	VMULPS        Z15, Z14, Z14
+	VCMPPS        $1, Z13, Z2, K2
+	VBLENDMPS     Z14, Z3, K2, Z13
+	VMOVUPS       Z13, 0(DI)(AX*1)
+	ADDQ          $64, AX
+	SUBQ          $16, CX
+	JGE           single
+
+single_end:
+	ADDQ          $16, CX
+
+rest:
+	TESTQ         CX, CX
+	JEQ           done
+	MOVL          $1, DX
+	SHLL          CX, DX
+	DECL          DX
+	KMOVW         DX, K1
+	VMOVUPS.Z     0(SI)(AX*1), K1, Z13
+	VSUBPS        Z0, Z13, Z13
+	VMULPS        Z1, Z13, Z13
+	VMULPS        Z4, Z13, Z14
+	VSUBPS        Z5, Z14, Z15
+	VCVTTPS2DQ    Z15, Z15
+	VCVTDQ2PS     Z15, Z16
+	VSUBPS        Z16, Z14, Z14
+	VMULPS        Z6, Z14, Z16
+	VADDPS        Z7, Z16, Z16
+	VMULPS        Z16, Z14, Z16
+	VADDPS        Z8, Z16, Z16
+	VMULPS        Z16, Z14, Z16
+	VADDPS        Z9, Z16, Z16
+	VMULPS        Z16, Z14, Z16
+	VADDPS        Z10, Z16, Z16
+	VMULPS        Z16, Z14, Z14
+	VADDPS        Z11, Z14, Z14
+	VPADDD        Z12, Z15, Z15
+	VPSLLD        $23, Z15, Z15
+	VMULPS        Z15, Z14, Z14
+	VCMPPS        $1, Z13, Z2, K2
+	VBLENDMPS     Z14, Z3, K2, Z13
+	VMOVUPS       Z13, K1, 0(DI)(AX*1)
+
+done:
+	VZEROUPPER    
+	RET           
+
 // func vecDropoutAVX512(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32)
 TEXT ·vecDropoutAVX512(SB), NOSPLIT, $0-44
 	MOVQ          y+0(FP), DI
@@ -8762,8 +8965,8 @@ TEXT ·vecDropoutAVX512(SB), NOSPLIT, $0-44
 	MOVQ          n+16(FP), CX
 	XORQ          AX, AX
 	VBROADCASTSS  lo+28(FP), Z1
-	VBROADCASTSS  vecConstAVX512<>+228(SB), Z5
-	VBROADCASTSS  vecConstAVX512<>+232(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+256(SB), Z5
+	VBROADCASTSS  vecConstAVX512<>+260(SB), Z6
 	VBROADCASTSS  hi+32(FP), Z2
 	VBROADCASTSS  threshold+36(FP), Z3
 	VBROADCASTSS  scale+24(FP), Z4
@@ -8774,9 +8977,9 @@ TEXT ·vecDropoutAVX512(SB), NOSPLIT, $0-44
 
 many:
 	VMOVAPS       Z0, Z7
-	VPADDD.BCST   vecConstAVX512<>+236(SB), Z0, Z8
-	VPADDD.BCST   vecConstAVX512<>+240(SB), Z0, Z9
-	VPADDD.BCST   vecConstAVX512<>+244(SB), Z0, Z10
+	VPADDD.BCST   vecConstAVX512<>+264(SB), Z0, Z8
+	VPADDD.BCST   vecConstAVX512<>+268(SB), Z0, Z9
+	VPADDD.BCST   vecConstAVX512<>+272(SB), Z0, Z10
 	VPXORD        Z1, Z7, Z7
 	VPXORD        Z1, Z8, Z8
 	VPXORD        Z1, Z9, Z9
@@ -8869,7 +9072,7 @@ many:
 	VMOVUPS       Z8, 64(DI)(AX*1)
 	VMOVUPS       Z9, 128(DI)(AX*1)
 	VMOVUPS       Z10, 192(DI)(AX*1)
-	VPADDD.BCST   vecConstAVX512<>+248(SB), Z0, Z0
+	VPADDD.BCST   vecConstAVX512<>+276(SB), Z0, Z0
 	ADDQ          $256, AX
 	SUBQ          $64, CX
 	JGE           many
@@ -8904,7 +9107,7 @@ single:
 	VPCMPUD       $5, Z3, Z7, K2
 	VMOVAPS.Z     Z8, K2, Z7
 	VMOVUPS       Z7, 0(DI)(AX*1)
-	VPADDD.BCST   vecConstAVX512<>+236(SB), Z0, Z0
+	VPADDD.BCST   vecConstAVX512<>+264(SB), Z0, Z0
 	ADDQ          $64, AX
 	SUBQ          $16, CX
 	JGE           single
@@ -8966,7 +9169,7 @@ TEXT ·vecSoftmaxGradAVX512(SB), NOSPLIT, $0-40
 	VBROADCASTSS  vecConstAVX512<>+36(SB), Z14
 	VBROADCASTSS  vecConstAVX512<>+40(SB), Z15
 	VBROADCASTSS  vecConstAVX512<>+48(SB), Z8
-	VBROADCASTSS  vecConstAVX512<>+252(SB), Z6
+	VBROADCASTSS  vecConstAVX512<>+280(SB), Z6
 	VBROADCASTSS  b+32(FP), Z1
 	VBROADCASTSS  a+28(FP), Z2
 	VBROADCASTSS  c+36(FP), Z3
@@ -10805,7 +11008,7 @@ TEXT ·vecExpMomentsAVX512(SB), NOSPLIT, $0-40
 	VBROADCASTSS  vecConstAVX512<>+16(SB), Z12
 	VBROADCASTSS  vecConstAVX512<>+20(SB), Z15
 	VBROADCASTSS  vecConstAVX512<>+48(SB), Z13
-	VBROADCASTSS  vecConstAVX512<>+252(SB), Z11
+	VBROADCASTSS  vecConstAVX512<>+280(SB), Z11
 	VPXORD        Z0, Z0, Z0
 	VPXORD        Z1, Z1, Z1
 	VPXORD        Z2, Z2, Z2

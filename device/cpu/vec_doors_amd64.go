@@ -407,6 +407,19 @@ func vecScaleDoor(x *float32, n int, a float32) bool {
 	return false
 }
 
+// vecWeighDoor runs the widest assembly there is and reports whether there was any.
+func vecWeighDoor(y *float32, x *float32, n int, top float32, inverse float32) bool {
+	switch vecUse {
+	case pathAVX512:
+		vecWeighAVX512(y, x, n, top, inverse)
+		return true
+	case pathAVX2:
+		vecWeighAVX2(y, x, n, top, inverse)
+		return true
+	}
+	return false
+}
+
 // vecDropoutDoor runs the widest assembly there is and reports whether there was any.
 func vecDropoutDoor(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32) bool {
 	switch vecUse {
@@ -916,6 +929,9 @@ func vecAxpyAVX512(y *float32, x *float32, n int, a float32)
 func vecScaleAVX512(x *float32, n int, a float32)
 
 //go:noescape
+func vecWeighAVX512(y *float32, x *float32, n int, top float32, inverse float32)
+
+//go:noescape
 func vecDropoutAVX512(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32)
 
 //go:noescape
@@ -1109,6 +1125,9 @@ func vecAxpyAVX2(y *float32, x *float32, n int, a float32)
 
 //go:noescape
 func vecScaleAVX2(x *float32, n int, a float32)
+
+//go:noescape
+func vecWeighAVX2(y *float32, x *float32, n int, top float32, inverse float32)
 
 //go:noescape
 func vecDropoutAVX2(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32)

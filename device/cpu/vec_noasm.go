@@ -38,8 +38,9 @@ func vecGatedBF16Door(op device.UnaryOp, y *uint16, gate *uint16, up *uint16, n 
 func vecGatedBothBF16Door(op device.UnaryOp, y *uint16, dgate *uint16, d *uint16, gate *uint16, up *uint16, n int) bool {
 	return false
 }
-func vecAxpyDoor(y *float32, x *float32, n int, a float32) bool { return false }
-func vecScaleDoor(x *float32, n int, a float32) bool            { return false }
+func vecAxpyDoor(y *float32, x *float32, n int, a float32) bool                     { return false }
+func vecScaleDoor(x *float32, n int, a float32) bool                                { return false }
+func vecWeighDoor(y *float32, x *float32, n int, top float32, inverse float32) bool { return false }
 func vecDropoutDoor(y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32) bool {
 	return false
 }

@@ -157,8 +157,8 @@ func (e *emitter) one(i int, in instr, lane int) {
 		s.memory()
 	case "add", "sub", "mul", "div", "min", "max", "and", "or", "xor", "iadd", "isub", "imul":
 		s.binary()
-	case "sqrt", "float":
-		name := map[string]string{"sqrt": "VSQRTPS", "float": "VCVTDQ2PS"}[in.op]
+	case "sqrt", "float", "trunc":
+		name := map[string]string{"sqrt": "VSQRTPS", "float": "VCVTDQ2PS", "trunc": "VCVTTPS2DQ"}[in.op]
 		x := s.r(in.args[0])
 		s.op("%s %s, %s", name, x, s.dst())
 	case "shl", "shr", "sra":

@@ -102,6 +102,7 @@ func (b *body) iadd(x, y value) value { return b.emit("iadd", 0, x, y) }
 func (b *body) isub(x, y value) value { return b.emit("isub", 0, x, y) }
 func (b *body) imul(x, y value) value { return b.emit("imul", 0, x, y) }
 func (b *body) float(x value) value   { return b.emit("float", 0, x) }
+func (b *body) trunc(x value) value   { return b.emit("trunc", 0, x) } // to an integer, toward zero
 
 func (b *body) shl(x value, n int) value { return b.emit("shl", n, x) }
 func (b *body) shr(x value, n int) value { return b.emit("shr", n, x) }

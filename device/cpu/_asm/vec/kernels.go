@@ -243,6 +243,9 @@ func rowKernels() []*kernel {
 		plain("Scale", "x *float32, n int, a float32", [2]int{4, 4}, func(b *body) {
 			b.store("x", b.mul(b.load("x"), b.p("a")))
 		}),
+		plain("Weigh", "y *float32, x *float32, n int, top float32, inverse float32", [2]int{2, 4}, func(b *body) {
+			b.store("y", b.weight(b.mul(b.sub(b.load("x"), b.p("top")), b.p("inverse"))))
+		}),
 		plain("Dropout", "y *float32, x *float32, n int, scale float32, lo uint32, hi uint32, threshold uint32, index uint32", [2]int{4, 4}, func(b *body) {
 			r := b.fmix(b.xor(b.index(), b.p("lo")))
 			r = b.fmix(b.iadd(r, b.p("hi")))

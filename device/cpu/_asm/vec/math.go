@@ -25,6 +25,19 @@ func (b *body) exp(x value) value {
 	return b.mul(p, b.shl(t, 23))
 }
 
+// weight is e^d for d <= 0, 0 below -80, by the operations of package generate: each is rounded, so that all devices draw the same tokens.
+func (b *body) weight(d value) value {
+	t := b.mul(d, b.c(1.44269504))
+	n := b.trunc(b.sub(t, b.c(0.5)))
+	f := b.sub(t, b.float(n))
+	p := b.c(1.33813025e-3)
+	for _, c := range []float64{9.66636852e-3, 5.55038101e-2, 0.240223490, 0.693147181, 1} {
+		p = b.add(b.mul(f, p), b.c(c))
+	}
+	w := b.mul(p, b.shl(b.iadd(n, b.bits(127)), 23))
+	return b.sel(cmpLT, b.c(-80), d, w, b.c(0))
+}
+
 func (b *body) abs(x value) value { return b.and(x, b.bits(0x7fffffff)) }
 func (b *body) neg(x value) value { return b.xor(x, b.bits(0x80000000)) }
 

@@ -1,0 +1,73 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+
+	"hone/device"
+)
+
+var _ device.Sampler = (*Device)(nil)
+
+// Sample draws from whole distributions. What picks some tokens first is the host's.
+func (d *Device) Sample(s device.Sample) bool {
+	if s.Temperature == 0 || s.TopK > 0 || s.TopP < 1 || s.MinP > 0 {
+		return false
+	}
+	n := s.IDs.Len
+	logits, random, ids := f32sOf("Sample", s.Logits, n*s.V), i32s(s.Random), i32s(s.IDs)
+	if len(random) != 2*n {
+		panic(fmt.Sprintf("cpu: Sample of %d rows with %d halves of random numbers", n, len(random)))
+	}
+	inverse := device.Inverse(s.Temperature)
+	d.eachRows(n, s.V, func(_, lo, hi int) {
+		for r := lo; r < hi; r++ {
+			ids[r] = drawToken(logits[r*s.V:(r+1)*s.V], inverse, uint64(uint32(random[2*r]))|uint64(uint32(random[2*r+1]))<<32)
+		}
+	})
+	return true
+}
+
+// drawToken draws from a row of logits, -1 where they are not finite.
+func drawToken(x []float32, inverse float32, random uint64) int32 {
+	top := vecMax(x)
+	if math.IsNaN(float64(top)) || math.IsInf(float64(top), 0) {
+		return -1
+	}
+	var weights chunk
+	total := uint64(0)
+	sums := make([]uint64, 0, 64)
+	for at := 0; at < len(x); at += vecChunk {
+		sum := uint64(0)
+		for _, w := range weigh(&weights, x[at:], top, inverse) {
+			sum += mass(w)
+		}
+		sums, total = append(sums, sum), total+sum
+	}
+	left, _ := bits.Mul64(random, total)
+	for i, sum := range sums {
+		if left >= sum {
+			left -= sum
+			continue
+		}
+		for j, w := range weigh(&weights, x[i*vecChunk:], top, inverse) {
+			if m := mass(w); left >= m {
+				left -= m
+			} else {
+				return int32(i*vecChunk + j)
+			}
+		}
+	}
+	panic("cpu: masses that do not add up")
+}
+
+// weigh puts the weights of the first piece of x into w.
+func weigh(w *chunk, x []float32, top, inverse float32) []float32 {
+	n := min(len(x), vecChunk)
+	vecWeigh(w[:n], x[:n], top, inverse)
+	return w[:n]
+}
+
+// mass is a weight in whole units of 2^-40.
+func mass(w float32) uint64 { return uint64(int64(w * (1 << 40))) }
