@@ -45,8 +45,8 @@ func chatCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-const chatHelp = "  /reset          forget the conversation\n  /system [TEXT]  tell the model something else, or nothing, and forget the conversation\n" +
-	"  /save FILE      write the conversation as JSON\n  /adapter [N...] use these of several adapters, by number, 0 for none; without a number list them\n  /help           show this\n"
+const chatHelp = "  /reset           forget the conversation\n  /system [TEXT]   tell the model something else, or nothing, and forget the conversation\n" +
+	"  /save FILE       write the conversation as JSON\n  /adapter [N...]  use these of several adapters, by number, 0 for none; without a number list them\n  /help            show this\n"
 
 type chatSettings struct {
 	system, template string

@@ -96,6 +96,7 @@ func run(ctx context.Context, a *app, args []string) int {
 	}
 	root.SetFlagErrorFunc(flagError)
 	sayUsage(root)
+	narrowHelp(root)
 	if err := root.ExecuteContext(ctx); ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		fmt.Fprintln(a.err, "hone: interrupted")
 		return 1
