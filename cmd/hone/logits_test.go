@@ -163,7 +163,7 @@ func TestLogitsWithoutLabels(t *testing.T) {
 func TestLogitsRefuses(t *testing.T) {
 	long := "[" + strings.Repeat("1,", 64) + "1]"
 	for name, c := range map[string]struct{ batch, want string }{
-		"not JSON":           {`{`, "unexpected EOF"},
+		"not JSON":           {`{`, "the file is empty or cut short"},
 		"behind":             {`{"input_ids": [[1]]} 7`, "something behind the JSON object"},
 		"unknown key":        {`{"input_ids": [[1]], "attention_mask": [[1]]}`, `unknown field "attention_mask"`},
 		"no rows":            {`{"input_ids": []}`, "input_ids is empty"},
