@@ -173,7 +173,7 @@ func (t *Tokenizer) Fingerprint() string {
 	if t.spm != nil {
 		fmt.Fprintf(h, "sentencepiece %x\x00", sha256.Sum256(t.spm.charsmap))
 	}
-	fmt.Fprintf(h, "hone tokenizer 2\x00%s\x00%s\x00%s\x00%d\x00", compact(t.parts.normalizer), compact(t.parts.preTokenizer), compact(fields), len(t.tokens))
+	fmt.Fprintf(h, "hone tokenizer 3\x00%s\x00%s\x00%s\x00%d\x00", compact(t.parts.normalizer), compact(t.parts.preTokenizer), compact(fields), len(t.tokens))
 	for id, tok := range t.tokens {
 		if tok.name != "" {
 			fmt.Fprintf(h, "%d %t %q\n", id, tok.model, tok.name)
