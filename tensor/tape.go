@@ -95,7 +95,8 @@ func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
 }
 
 // Scope runs f and frees what it made, but for its result and for what the backward
-// pass will need. A model puts one around each layer.
+// pass will need. A model puts one around each layer. What f made must not be held beyond
+// the scope: in a pass of Infer the tensors themselves are reused.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
 	t.openScope()
 	out := f()
@@ -150,12 +151,18 @@ func (t *Tape) closeScope(keep *Tensor) {
 	}
 }
 
-// recycle makes tensors that are gone those of the next operations, in a pass that leaves nothing for a backward pass: where weights
-// stream through the caches, what was touched a moment ago is nearer than the heap's next.
+// recycle empties tensors that are gone and, where the build reuses them, makes them those of the next operations. It is for passes that
+// leave nothing for a backward pass. Between two uses of a cache line weights stream through the caches, and a tensor that was touched a
+// moment ago is more likely still there than fresh memory of the heap is.
+//
+// So whoever holds a tensor beyond its scope in such a pass holds what may be another operation's by now: see reuses.
 func (t *Tape) recycle(made []*Tensor) {
 	for _, x := range made {
-		if x.data == nil && x.saved == 0 && x.own.refs == 0 {
-			*x = Tensor{}
+		if x.data != nil || x.saved != 0 || x.own.refs != 0 { // a result, or memory that another tensor still reads
+			continue
+		}
+		*x = Tensor{}
+		if reuses {
 			t.spare = append(t.spare, x)
 		}
 	}

@@ -61,8 +61,11 @@ func TestScopesReuseTensors(t *testing.T) {
 	}
 	tape.Infer()
 	inner, outs := pass()
-	if inner[0] != inner[1] {
-		t.Error("the second scope made a tensor anew where the first had left one")
+	if (inner[0] == inner[1]) != reuses {
+		t.Errorf("the second scope made a tensor anew where the first had left one: %v, want %v", inner[0] != inner[1], !reuses)
+	}
+	if err := Try(func() { Scale(inner[1], 2) }); err == nil {
+		t.Error("a tensor whose scope is over was taken for an operand")
 	}
 	for i, want := range [][]float32{{6, 12}, {36, 72}} {
 		if got, err := outs[i].Float32s(); err != nil || !slices.Equal(got, want) || !slices.Equal(outs[i].Shape, []int{1, 2}) {
