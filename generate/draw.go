@@ -49,7 +49,7 @@ func (r *run) drawHere(logits, loss device.Buffer, slots []int, v int) (ids []in
 	return ids, nll, r.dev.Read(nll, loss)
 }
 
-// drawThere draws on the device, the same tokens from the same logits: none where that does not draw by these settings.
+// drawThere draws on the device, the same tokens from the same logits. It returns no ids where the device cannot draw by these settings.
 func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
 	sampler, ok := r.dev.(device.Sampler)
 	if !ok || r.opt.RepetitionPenalty != 1 {

@@ -115,7 +115,7 @@ func (s *Sampler) collect(logits []float32, top float32) {
 	inv := device.Inverse(s.opt.Temperature)
 	for i, x := range logits {
 		if d := (x - top) * inv; x >= least && d > -80 { // e^-80 is lost in any sum with the best token's 1
-			s.cands = append(s.cands, candidate{int32(i), exp32(d)})
+			s.cands = append(s.cands, candidate{int32(i), device.Weight(d)})
 		}
 	}
 }
@@ -211,8 +211,7 @@ func (s *Sampler) draw(random uint64) int32 {
 	panic("generate: masses that do not add up")
 }
 
-// mass is the weight in whole units of 2^-40: sums of them are the same in whatever order a device adds.
-func (c candidate) mass() uint64 { return uint64(c.weight * (1 << 40)) }
+func (c candidate) mass() uint64 { return device.Mass(c.weight) }
 
 func sumWeights(cs []candidate) (sum uint64) {
 	for _, c := range cs {
@@ -254,16 +253,4 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
-}
-
-// exp32 is e^x for -87 <= x <= 0: 2^n·2^f with f in [-½, ½], where (2^f-1)/f is interpolated at five Chebyshev points (relative
-// error 2e-7, besides the rounding of x·log2 e). It is short enough to be inlined; math.Exp takes three times as long, which
-// shows at vocabularies of 50,000.
-func exp32(x float32) float32 {
-	t := x * 1.44269504
-	n := int32(t - 0.5) // truncation toward zero rounds t-½ <= 0 to the nearest integer to t
-	f := t - float32(n)
-	// The conversions forbid fused operations, so that weights are the same on all processors.
-	p := 1 + float32(f*(0.693147181+float32(f*(0.240223490+float32(f*(5.55038101e-2+float32(f*(9.66636852e-3+float32(f*1.33813025e-3)))))))))
-	return p * math.Float32frombits(uint32(n+127)<<23)
 }

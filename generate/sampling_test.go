@@ -206,22 +206,6 @@ func TestUniformIsFlatAndUnrelatedBetweenPlaces(t *testing.T) {
 	}
 }
 
-func TestExp32(t *testing.T) {
-	worst := 0.0
-	for i := range 200000 {
-		x := float32(-80 * float64(i) / 200000)
-		want := math.Exp(float64(x))
-		worst = max(worst, math.Abs(float64(exp32(x))-want)/want)
-	}
-	// The rounding of x·log2(e) alone costs |x|·6e-8.
-	if worst > 6e-6 {
-		t.Errorf("worst relative error of exp32 is %g", worst)
-	}
-	if exp32(0) != 1 {
-		t.Errorf("exp32(0) = %v, want 1", exp32(0))
-	}
-}
-
 func TestValidateNamesTheSetting(t *testing.T) {
 	for name, change := range map[string]func(*Sampling){
 		"temperature":        func(s *Sampling) { s.Temperature = -1 },

@@ -10,7 +10,8 @@ import (
 
 var _ device.Sampler = (*Device)(nil)
 
-// Sample draws from whole distributions. What picks some tokens first is the host's.
+// Sample draws where temperature is the only setting, so that every token may come. Greedy decoding, top-k, top-p and min-p, which first
+// choose some of the tokens, are left to the host.
 func (d *Device) Sample(s device.Sample) bool {
 	if s.Temperature == 0 || s.TopK > 0 || s.TopP < 1 || s.MinP > 0 {
 		return false
@@ -29,7 +30,8 @@ func (d *Device) Sample(s device.Sample) bool {
 	return true
 }
 
-// drawToken draws from a row of logits, -1 where they are not finite.
+// drawToken draws from a row of logits; -1 where they are not finite. It adds up the masses piece by piece, finds the piece in which the
+// sum passes the random number, and computes the weights of that piece again: a piece is scratch that stays in the first cache.
 func drawToken(x []float32, inverse float32, random uint64) int32 {
 	top := vecMax(x)
 	if math.IsNaN(float64(top)) || math.IsInf(float64(top), 0) {
@@ -41,7 +43,7 @@ func drawToken(x []float32, inverse float32, random uint64) int32 {
 	for at := 0; at < len(x); at += vecChunk {
 		sum := uint64(0)
 		for _, w := range weigh(&weights, x[at:], top, inverse) {
-			sum += mass(w)
+			sum += device.Mass(w)
 		}
 		sums, total = append(sums, sum), total+sum
 	}
@@ -52,7 +54,7 @@ func drawToken(x []float32, inverse float32, random uint64) int32 {
 			continue
 		}
 		for j, w := range weigh(&weights, x[i*vecChunk:], top, inverse) {
-			if m := mass(w); left >= m {
+			if m := device.Mass(w); left >= m {
 				left -= m
 			} else {
 				return int32(i*vecChunk + j)
@@ -62,12 +64,9 @@ func drawToken(x []float32, inverse float32, random uint64) int32 {
 	panic("cpu: masses that do not add up")
 }
 
-// weigh puts the weights of the first piece of x into w.
+// weigh computes the weights of x, of its first piece where it has several, in w.
 func weigh(w *chunk, x []float32, top, inverse float32) []float32 {
 	n := min(len(x), vecChunk)
 	vecWeigh(w[:n], x[:n], top, inverse)
 	return w[:n]
 }
-
-// mass is a weight in whole units of 2^-40.
-func mass(w float32) uint64 { return uint64(int64(w * (1 << 40))) }

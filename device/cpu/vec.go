@@ -286,13 +286,18 @@ func vecMax(x []float32) float32 {
 	return m
 }
 
-// vecWeigh computes y = e^((x-top)·inverse), the weights of tokens to be drawn (see device.Sample), 0 for less than e^-80. top is the largest x, and finite.
+// vecWeigh computes y = e^((x-top)·inverse), the weights of tokens to be drawn (device.Weight), and 0 for e^-80 and less. top is the
+// largest x, and finite.
 func vecWeigh(y, x []float32, top, inverse float32) {
 	if len(x) == 0 || vecWeighDoor(&y[:len(x)][0], &x[0], len(x), top, inverse) {
 		return
 	}
 	for i, v := range x {
-		y[i] = weight32((v - top) * inverse)
+		if d := (v - top) * inverse; d > -80 {
+			y[i] = device.Weight(d)
+		} else {
+			y[i] = 0
+		}
 	}
 }
 

@@ -81,18 +81,6 @@ func tanh32(x float32) float32 {
 	return copysign32(m/(m+2), x)
 }
 
-// weight32 is e^d for d <= 0, by the operations of package generate.
-func weight32(d float32) float32 {
-	if !(d > -80) {
-		return 0
-	}
-	t := d * 1.44269504
-	n := int32(t - 0.5)
-	f := t - float32(n)
-	p := 1 + float32(f*(0.693147181+float32(f*(0.240223490+float32(f*(5.55038101e-2+float32(f*(9.66636852e-3+float32(f*1.33813025e-3)))))))))
-	return p * math.Float32frombits(uint32(n+127)<<23)
-}
-
 func sigmoid32(x float32) float32 { return 1 / (1 + exp32(-x)) }
 func silu32(x float32) float32    { return x / (1 + exp32(-x)) }
 

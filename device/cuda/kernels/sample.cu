@@ -20,7 +20,7 @@ __device__ __forceinline__ u32 key(float x) {
 	return b >> 31 ? ~b : b | 0x80000000u;
 }
 
-// exp_of is generate's exp32, operation by operation.
+// exp_of is device.Weight, operation by operation.
 __device__ __forceinline__ float exp_of(float x) {
 	float t = __fmul_rn(x, 1.44269504f);
 	int n = (int)__fadd_rn(t, -0.5f);

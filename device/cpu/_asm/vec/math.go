@@ -25,7 +25,7 @@ func (b *body) exp(x value) value {
 	return b.mul(p, b.shl(t, 23))
 }
 
-// weight is e^d for d <= 0, 0 below -80, by the operations of package generate: each is rounded, so that all devices draw the same tokens.
+// weight is e^d for d <= 0, 0 below -80, by the operations of device.Weight: each is rounded, so that all devices draw the same tokens.
 func (b *body) weight(d value) value {
 	t := b.mul(d, b.c(1.44269504))
 	n := b.trunc(b.sub(t, b.c(0.5)))
