@@ -19,7 +19,7 @@ func GAE(rewards, values []float64, gamma, lambda float64) (advantages, returns 
 	advantages, returns = make([]float64, len(rewards)), make([]float64, len(rewards))
 	next, ahead := 0.0, 0.0
 	for t := len(rewards) - 1; t >= 0; t-- {
-		ahead = rewards[t] + gamma*next - values[t] + gamma*lambda*ahead // from the end: next is V', ahead A'
+		ahead = rewards[t] + gamma*next - values[t] + gamma*lambda*ahead // backwards in time: next is V(t+1), ahead is A(t+1)
 		next = values[t]
 		advantages[t], returns[t] = ahead, ahead+values[t]
 	}

@@ -116,7 +116,7 @@ compare() {
 			if (unknown && verdict == "PASS") verdict = "UNKNOWN"
 			if (hone == "") verdict = "FAILED"
 			printf "| `%s` | %s | %s | %s | %s | %s | %s | %s | %s (%s) | %s |\n", name, grouped(hone), some(s, "%.3f"), some(share == "" ? "" : 100 * share, "%.1f%%"), grouped(peer), \
-				some(peer_s, "%.3f"), some(ratio, "**%.2f**"), text, some(peak / 1000, "%.2f"), some(planned / 1000, "%.2f"), some(peer_peak == "" ? "" : peer_peak / 1000, "%.1f") >>page
+				some(peer_s, "%.3f"), some(ratio, "**%.2f**"), text, some(peak == "" ? "" : peak / 1000, "%.2f"), some(planned == "" ? "" : planned / 1000, "%.2f"), some(peer_peak == "" ? "" : peer_peak / 1000, "%.1f") >>page
 			print number(hone, "%.0f"), number(share == "" ? "" : 100 * share, "%.1f%%"), number(peer, "%.0f"), number(ratio, "%.2fx"), text, \
 				number(peak == "" ? "" : peak / 1000, "%.2f"), number(planned == "" ? "" : planned / 1000, "%.2f"), number(off, "%+.1f%%"), verdict
 		}')

@@ -49,8 +49,8 @@ func (x *headRows) copyHalves(dst []uint16, r int) {
 }
 
 // narrowInPlace rounds elements from to to of row to bf16, which begin at half from of the row, and makes
-// the last pair whole with a zero. What follows in the row is lost: whole vectors are rounded. Numbers below the normal ones
-// may become 0, as which products of pairs take them.
+// the last pair whole with a zero. What follows in the row is lost: whole vectors are rounded. Subnormal
+// numbers may become 0: the products of pairs that read them take them for 0 anyway.
 func narrowInPlace(row []float32, from, to int) {
 	h, end := halvesOf(row), from+roundUp(to-from, 16)
 	_ = row[:end]

@@ -15,7 +15,7 @@ const (
 	fewMax = 2
 	// fewUnits divides the units of k in a row of B.
 	fewUnits = 8
-	// fewBytes is about the least that a task reads of B in runs, and eight times what is worth a second worker.
+	// fewBytes is about the least that a task of fewRows reads of B. With less than an eighth of it in all, one worker computes alone.
 	fewBytes = 256 << 10
 	// fewStays is how much of B stays in the second cache from one stripe of A to the next.
 	fewStays = 128 << 10

@@ -18,14 +18,14 @@ const (
 // weights are the operands that few rows were multiplied by in one go.
 type weights struct {
 	of    [4]weight // beyond these nobody asks
-	units int       // of all that share the work
+	units int       // tasks of all of them, those beyond of too
 	next  *weights  // what came after them the last time
 }
 
 // weight is one of them.
 type weight struct {
 	at    uintptr // only ever asked for
-	units int
+	units int     // tasks, which are parts of it in the order of memory
 	bytes uintptr // of a unit
 }
 
@@ -73,7 +73,7 @@ type fetched struct {
 	lo, hi  int      // the worker's share of them
 	at, end uintptr  // of the one at hand
 	left    int      // bytes that it may ask for
-	_       [40]byte
+	_       [56]byte // up to two cache lines, so that no worker writes into another's
 }
 
 // fetch asks for the next few lines of the worker's share of what will come, and reports whether there are some.
@@ -105,7 +105,8 @@ func (p *pool) fetch(worker int) bool {
 
 // shares deals the units of products of few rows out, which are columns of their weights in the order of memory. Each worker has consecutive
 // ones of its own, of which it takes half of what is left at a time, and when they are gone the last half of what is left to another. So
-// each reads long pieces of memory, and none waits long for another at the end.
+// each reads long pieces of memory, and none waits long for another at the end. Both ends of a share are one word, which is only ever
+// replaced whole; within a call a share only shrinks, so that no old value comes back to mislead a worker that was held up.
 type shares []share
 
 // share is what is left to a worker: from unit lo, the upper half of the number, to unit hi.

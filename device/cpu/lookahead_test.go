@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 )
 
 // TestSharesAreTakenOnce: each unit goes to one worker, its own come first and in large pieces, and of what is left to others
@@ -98,5 +99,12 @@ func TestLookaheadIsBounded(t *testing.T) {
 	}
 	if len(a.weights) > aheadWeights {
 		t.Errorf("%d weights are remembered, at most %d should be", len(a.weights), aheadWeights)
+	}
+}
+
+// TestWorkersWriteApart: what a worker writes for each task is in cache lines of its own.
+func TestWorkersWriteApart(t *testing.T) {
+	if a, b := unsafe.Sizeof(share{}), unsafe.Sizeof(fetched{}); a%64 != 0 || b%64 != 0 {
+		t.Errorf("a share has %d bytes and what was fetched %d, want multiples of 64", a, b)
 	}
 }

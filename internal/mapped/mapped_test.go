@@ -38,8 +38,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-// TestMappedFilesAreTheirContent as it was opened, though another takes the place of the file meanwhile, as those who write by rename do.
-func TestMappedFilesAreTheirContent(t *testing.T) {
+// TestMappedFilesStayAsOpened: a mapped file keeps its bytes when another is renamed over it, as every atomic write does.
+func TestMappedFilesStayAsOpened(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x")
 	write := func(name, text string) {
@@ -70,7 +70,7 @@ func TestMappedFilesAreTheirContent(t *testing.T) {
 	}
 }
 
-// TestOpenSaysWhy with the path.
+// TestOpenSaysWhy: errors name the path.
 func TestOpenSaysWhy(t *testing.T) {
 	dir := t.TempDir()
 	for path, want := range map[string]string{dir: "open " + dir + ": not a regular file", filepath.Join(dir, "no"): filepath.Join(dir, "no")} {
