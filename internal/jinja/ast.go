@@ -4,9 +4,8 @@ package jinja
 type expr interface{}
 
 type (
-	// Expressions. The names follow jinja2's nodes.py: Const, Name, List and Tuple, Dict, CondExpr, And and Or, Not, Compare, BinExpr, Neg
-	// and
-	// Pos, Concat, Getattr, Getitem, Slice, Call, Filter, Test, NSRef.
+	// Expressions. The names follow jinja2's nodes.py: Const, Name, List and Tuple, Dict, CondExpr, And and Or, Not, Compare, BinExpr,
+	// Neg and Pos, Concat, Getattr, Getitem, Slice, Call, Filter, Test, NSRef.
 	constExpr struct{ value any }
 	nameExpr  struct{ name string }
 	listExpr  struct {

@@ -32,7 +32,10 @@ var longCase = sync.OnceValue(func() map[rune][2]string {
 	return m
 })
 
-// upperRune, titleRune and lowerRune are the letter r, which stands at s[i], in another case.
+// runeMap gives what becomes of the character r at s[i].
+type runeMap func(s string, i int, r rune) string
+
+// upperRune is str.upper of one character.
 func upperRune(_ string, _ int, r rune) string {
 	if long, ok := longCase()[r]; ok {
 		return long[0]
@@ -40,6 +43,7 @@ func upperRune(_ string, _ int, r rune) string {
 	return string(unicode.ToUpper(r))
 }
 
+// titleRune is the title case of a character, such as ǅ of ǆ.
 func titleRune(_ string, _ int, r rune) string {
 	if long, ok := longCase()[r]; ok {
 		return long[1]
@@ -47,7 +51,7 @@ func titleRune(_ string, _ int, r rune) string {
 	return string(unicode.ToTitle(r))
 }
 
-// Two letters are not simply unicode.ToLower: İ, and Σ at the end of a word.
+// lowerRune is str.lower of one character. Two letters are not simply unicode.ToLower: İ, and Σ at the end of a word.
 func lowerRune(s string, i int, r rune) string {
 	switch {
 	case r == 'İ':
@@ -59,7 +63,7 @@ func lowerRune(s string, i int, r rune) string {
 }
 
 // mapRunes joins what f makes of each character.
-func mapRunes(s string, f func(s string, i int, r rune) string) string {
+func mapRunes(s string, f runeMap) string {
 	var b strings.Builder
 	b.Grow(len(s))
 	for i, r := range s {
@@ -67,9 +71,6 @@ func mapRunes(s string, f func(s string, i int, r rune) string) string {
 	}
 	return b.String()
 }
-
-func upper(s string) string { return mapRunes(s, upperRune) }
-func lower(s string) string { return mapRunes(s, lowerRune) }
 
 // endsWord is Unicode's Final_Sigma for the letter at s[i]: a cased letter stands before it and none after, whatever the case ignores
 // between.
@@ -96,42 +97,42 @@ func ignoresCase(r rune) bool {
 	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk) || strings.ContainsRune("'.:^`·’‘․‧︓﹒﹕．：", r)
 }
 
-// fold is str.casefold but for Cherokee, which folds to capitals: letters that get longer in upper case, and the rest in lower case.
-func fold(s string) string {
-	return mapRunes(s, func(s string, i int, r rune) string {
-		switch r {
-		case 'İ', 'ı':
-			return lowerRune(s, i, r)
-		case 'ẞ':
-			return "ss"
-		}
-		return strings.ToLower(upperRune(s, i, r))
-	})
+// foldRune is str.casefold but for Cherokee, which folds to capitals: letters that get longer in upper case, and the rest in lower case.
+func foldRune(s string, i int, r rune) string {
+	switch r {
+	case 'İ', 'ı':
+		return lowerRune(s, i, r)
+	case 'ẞ':
+		return "ss"
+	}
+	return strings.ToLower(upperRune(s, i, r))
 }
 
-func swapCase(s string) string {
-	return mapRunes(s, func(s string, i int, r rune) string {
-		switch {
-		case isUpperRune(r):
-			return lowerRune(s, i, r)
-		case isLowerRune(r):
-			return upperRune(s, i, r)
-		}
-		return string(r)
-	})
+// swapRune is str.swapcase.
+func swapRune(s string, i int, r rune) string {
+	switch {
+	case isUpperRune(r):
+		return lowerRune(s, i, r)
+	case isLowerRune(r):
+		return upperRune(s, i, r)
+	}
+	return string(r)
 }
 
-// title is str.title: a letter that follows one with a case is small, any other large.
-func title(s string) string {
-	inside := false
-	return mapRunes(s, func(s string, i int, r rune) string {
-		change := titleRune
-		if inside {
-			change = lowerRune
-		}
-		inside = isCased(r)
-		return change(s, i, r)
-	})
+// wordRune is str.title: a letter that follows one with a case is small, any other large.
+func wordRune(s string, i int, r rune) string {
+	if before, _ := utf8.DecodeLastRuneInString(s[:i]); isCased(before) { // U+FFFD, which stands before the first one, has no case
+		return lowerRune(s, i, r)
+	}
+	return titleRune(s, i, r)
+}
+
+// capitalRune is str.capitalize: the first character in title case, the rest in lower case.
+func capitalRune(s string, i int, r rune) string {
+	if i == 0 {
+		return titleRune(s, i, r)
+	}
+	return lowerRune(s, i, r)
 }
 
 // isUpperRune, isLowerRune and isCased are the derived properties Uppercase, Lowercase and Cased of Unicode.

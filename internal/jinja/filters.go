@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // filter evaluates x|name(args).
@@ -40,14 +41,14 @@ func (st *state) filterBody(filter expr, v any) any {
 // filterTable lists the filters of the language.
 func filterTable() map[string]builtin {
 	return map[string]builtin{
-		"abs": absFilter, "attr": attrFilter, "batch": batch, "capitalize": textFilter(capitalize), "center": center, "count": lengthFilter,
+		"abs": absFilter, "attr": attrFilter, "batch": batch, "capitalize": caseFilter(capitalRune), "center": center, "count": lengthFilter,
 		"d": defaultFilter, "default": defaultFilter, "dictsort": dictSort, "e": escapeHTML, "escape": escapeHTML, "first": first,
 		"float": floatFilter, "format": formatFilter, "groupby": groupBy, "indent": indent, "int": intFilter, "items": itemsFilter,
-		"join": joinFilter, "last": last, "length": lengthFilter, "list": listFilter, "lower": caseFilter(lower), "map": mapFilter,
+		"join": joinFilter, "last": last, "length": lengthFilter, "list": listFilter, "lower": caseFilter(lowerRune), "map": mapFilter,
 		"max": extreme(1), "min": extreme(-1), "reject": selectFilter("reject", false, false), "rejectattr": selectFilter("rejectattr", true, false),
 		"replace": replaceFilter, "reverse": reverse, "round": round, "safe": safeFilter, "select": selectFilter("select", false, true),
 		"selectattr": selectFilter("selectattr", true, true), "slice": sliceFilter, "sort": sortFilter, "string": stringFilter, "sum": sum,
-		"title": textFilter(titleWords), "tojson": tojson, "trim": trim, "truncate": truncate, "unique": unique, "upper": caseFilter(upper),
+		"title": textFilter(titleWords), "tojson": tojson, "trim": trim, "truncate": truncate, "unique": unique, "upper": caseFilter(upperRune),
 		"urlencode": urlEncode, "wordcount": wordCount,
 	}
 }
@@ -61,8 +62,9 @@ func textFilter(f func(Text) Text) builtin {
 	}
 }
 
-func caseFilter(f func(string) string) builtin {
-	return textFilter(func(t Text) Text { return t.mapRuns(f) })
+// caseFilter makes a filter of what becomes of each character.
+func caseFilter(f runeMap) builtin {
+	return textFilter(func(t Text) Text { return t.mapRunes(f) })
 }
 
 func stringFilter(st *state, args []any, kw kwargs) any {
@@ -87,18 +89,21 @@ func center(st *state, args []any, kw kwargs) any {
 	return st.pad(st.display(p[0]), Text{s: " "}, st.integer("center", p[1], 80), 1, 1)
 }
 
-// titleWords makes the first letter of each word large and the rest small; words begin after white space, hyphens and brackets.
+// titleWords makes the first letter of each word large and the rest small; words begin after white space, hyphens and brackets. The rest is
+// made small by itself, so a Σ that is all of it does not end a word.
 func titleWords(t Text) Text {
-	begin := true
-	return t.mapRuns(func(s string) string {
-		return mapRunes(s, func(s string, i int, r rune) string {
-			was := begin
-			begin = IsSpace(r) || strings.ContainsRune("-({[<", r)
-			if was && !begin {
-				return upperRune(s, i, r)
-			}
-			return lowerRune(s, i, r)
-		})
+	begins, rest := true, 0 // whether a word begins; where the rest of this one does
+	return t.mapRunes(func(s string, i int, r rune) string {
+		switch {
+		case IsSpace(r) || strings.ContainsRune("-({[<", r):
+			begins = true
+			return string(r)
+		case begins:
+			_, n := utf8.DecodeRuneInString(s[i:])
+			begins, rest = false, i+n
+			return upperRune(s, i, r)
+		}
+		return lowerRune(s[rest:], i-rest, r)
 	})
 }
 
@@ -205,18 +210,29 @@ func parseInt(s string, base int, def any) any {
 	if base < 2 || base > 36 || len(s) > 1000 {
 		return def
 	}
-	digits := strings.ToLower(strings.ReplaceAll(s, "_", ""))
-	// int('0x1f', 16) takes the prefix that belongs to the base
-	if prefix := map[int]string{2: "0b", 8: "0o", 16: "0x"}[base]; prefix != "" {
-		digits = strings.Replace(digits, prefix, "", 1)
-	}
-	if i, ok := new(big.Int).SetString(digits, base); ok {
+	if i, ok := new(big.Int).SetString(plainDigits(s, base), base); ok {
 		return normInt(i)
 	}
 	if f, err := strconv.ParseFloat(s, 64); err == nil && !strings.ContainsAny(s, "xXpP_") {
 		return truncInt(f, def)
 	}
 	return def
+}
+
+// plainDigits leaves out what int(s, base) allows beside a sign and digits: the prefix of the base, and single underscores between digits.
+// It returns "" where they stand elsewhere.
+func plainDigits(s string, base int) string {
+	sign, digits := "", strings.ToLower(s)
+	if strings.HasPrefix(digits, "-") || strings.HasPrefix(digits, "+") {
+		sign, digits = digits[:1], digits[1:]
+	}
+	if prefix := map[int]string{2: "0b", 8: "0o", 16: "0x"}[base]; prefix != "" && strings.HasPrefix(digits, prefix) {
+		digits = strings.TrimPrefix(digits[len(prefix):], "_")
+	}
+	if strings.HasPrefix(digits, "_") || strings.HasSuffix(digits, "_") || strings.Contains(digits, "__") || strings.ContainsAny(digits, "+-") {
+		return ""
+	}
+	return sign + strings.ReplaceAll(digits, "_", "")
 }
 
 // floatFilter reads strings as Python does, inf and nan too, but not Go's hexadecimal floats.

@@ -101,7 +101,7 @@ func folded(get func(any) any, caseSensitive any) func(any) any {
 	return func(v any) any {
 		v = get(v)
 		if t, ok := v.(Text); ok {
-			return Text{s: lower(t.s)}
+			return Text{s: mapRunes(t.s, lowerRune)}
 		}
 		return v
 	}

@@ -74,13 +74,11 @@ func (st *state) conversion(verb byte, v any) Text {
 		return t
 	}
 	st.grow(10 * len(t.s))
-	return t.mapRuns(func(s string) string {
-		return mapRunes(s, func(_ string, _ int, r rune) string {
-			if r < utf8.RuneSelf {
-				return string(r)
-			}
-			return escapeRune(r)
-		})
+	return t.mapRunes(func(_ string, _ int, r rune) string {
+		if r < utf8.RuneSelf {
+			return string(r)
+		}
+		return escapeRune(r)
 	})
 }
 
@@ -237,14 +235,19 @@ func grouped(sp spec, head, whole, rest string) string {
 	if strings.IndexByte("bxXo", sp.verb) >= 0 && sp.verb != 0 {
 		size = 4
 	}
-	for {
-		s := whole
-		for i := len(s) - size; i > 0; i -= size {
-			s = s[:i] + string(sp.group) + s[i:]
+	n := len(whole)
+	if sp.align == '=' && sp.fill == "0" && n > 0 {
+		for room := sp.width - len(head) - len(rest); n+(n-1)/size < room; {
+			n++
 		}
-		if sp.align != '=' || sp.fill != "0" || whole == "" || len(head)+len(s)+len(rest) >= sp.width {
-			return s
-		}
-		whole = "0" + whole
 	}
+	whole = strings.Repeat("0", n-len(whole)) + whole
+	var b strings.Builder
+	for i := range whole {
+		if i > 0 && (n-i)%size == 0 {
+			b.WriteByte(sp.group)
+		}
+		b.WriteByte(whole[i])
+	}
+	return b.String()
 }

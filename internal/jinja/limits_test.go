@@ -36,6 +36,7 @@ func TestHostile(t *testing.T) {
 		{"format width", "{{ '{:99999999999}'.format(1) }}", "above"},
 		{"printf width from a value", "{{ '%*d' % (99999999999, 1) }}", "above"},
 		{"format width from a value", "{{ '{:{w}}'.format(1, w=99999999999) }}", "above"},
+		{"zeros in groups", "{{ '{:09999,}'.format(1) ~ 1 / 0 }}", "division"},
 		{"fields grow", "{% set x = 'a' * 10000000 %}{{ ('{0}' * 1000).format(x) }}", "than"},
 		{"ascii grows", "{% set x = '天' * 5000000 %}{{ '%a' % x }}", "than"},
 		{"tabs grow", "{{ ('\t' * 10000000).expandtabs(9999) }}", "than"},

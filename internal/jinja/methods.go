@@ -108,12 +108,12 @@ var textMethods = map[string]methodFunc{
 	"strip":        stripMethod(true, true),
 	"lstrip":       stripMethod(true, false),
 	"rstrip":       stripMethod(false, true),
-	"upper":        mapMethod(upper),
-	"lower":        mapMethod(lower),
-	"casefold":     mapMethod(fold),
-	"swapcase":     mapMethod(swapCase),
-	"title":        mapMethod(title),
-	"capitalize":   func(st *state, self any, _ []any, _ kwargs) any { return capitalize(self.(Text)) },
+	"upper":        mapMethod(upperRune),
+	"lower":        mapMethod(lowerRune),
+	"casefold":     mapMethod(foldRune),
+	"swapcase":     mapMethod(swapRune),
+	"title":        mapMethod(wordRune),
+	"capitalize":   mapMethod(capitalRune),
 	"startswith":   affixMethod(strings.HasPrefix),
 	"endswith":     affixMethod(strings.HasSuffix),
 	"removeprefix": removePrefix,
@@ -180,19 +180,12 @@ func stripMethod(left, right bool) methodFunc {
 	}
 }
 
-func mapMethod(f func(string) string) methodFunc {
+func mapMethod(f runeMap) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		st.params("a method that changes case", args, kw)
 		st.grow(3 * len(self.(Text).s)) // a letter becomes three at most
-		return self.(Text).mapRuns(f)
+		return self.(Text).mapRunes(f)
 	}
-}
-
-// capitalize is str.capitalize: the first character in title case, the rest in lower case.
-func capitalize(t Text) Text {
-	_, n := utf8.DecodeRuneInString(t.s)
-	first := t.slice(0, n).mapRuns(func(s string) string { return mapRunes(s, titleRune) })
-	return concat(first, t.slice(n, len(t.s)).mapRuns(lower))
 }
 
 func affixMethod(has func(s, affix string) bool) methodFunc {

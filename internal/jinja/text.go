@@ -62,7 +62,22 @@ func (t Text) slice(i, j int) Text {
 	return Text{s: t.s[i:j], runs: out}
 }
 
-// mapRuns applies a change of case or the like to each stretch of one origin.
+// mapRunes is mapRunes of the whole text, for what a character becomes may depend on those around it; each result is from where the
+// character is.
+func (t Text) mapRunes(f runeMap) Text {
+	if t.runs == nil {
+		return Text{s: mapRunes(t.s, f)}
+	}
+	var b builder
+	t.Runs(func(i, j int, o Origin) {
+		for k, r := range t.s[i:j] {
+			b.add(f(t.s, i+k, r), o)
+		}
+	})
+	return b.text()
+}
+
+// mapRuns applies a replacement, such as of & by &amp;, to each stretch of one origin.
 func (t Text) mapRuns(f func(string) string) Text {
 	if t.runs == nil {
 		return Text{s: f(t.s)}
