@@ -34,6 +34,9 @@ func parseConfig(text []byte) (config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read config.json: %w", err)
 	}
+	if c == nil { // encoding/json takes null for a map that is none
+		return nil, errors.New("config.json is no object of keys and values, but null")
+	}
 	return c, nil
 }
 

@@ -17,8 +17,7 @@ var beside = []string{"generation_config.json", "tokenizer.json", "tokenizer_con
 	"added_tokens.json", "special_tokens_map.json", "chat_template.jinja"}
 
 // Copy writes the model folder from to dir, which it makes, with weights of type stored (0: as they are) in files of at most shardBytes
-// where tensors allow, and returns the bytes of weights. config.json comes last. When ctx is done it
-// stops with that error.
+// where tensors allow, and returns the bytes of weights. config.json comes last. When ctx is done it stops with that error.
 func Copy(ctx context.Context, dir, from string, stored safetensors.DType, shardBytes int64) (int64, error) {
 	text, err := os.ReadFile(filepath.Join(from, "config.json"))
 	if err != nil {

@@ -306,4 +306,10 @@ func TestCopy(t *testing.T) {
 	if _, err := convert.Copy(t.Context(), out, t.TempDir(), 0, 0); err == nil {
 		t.Error("an empty folder was copied")
 	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("null"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := convert.Copy(t.Context(), filepath.Join(t.TempDir(), "null"), dir, safetensors.BF16, 0); err == nil || !strings.Contains(err.Error(), "but null") {
+		t.Errorf("a config.json of null: %v", err)
+	}
 }

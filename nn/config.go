@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,8 @@ func ReadConfig(config []byte, into any) error {
 		return fmt.Errorf("config key %s is of the wrong type (%s); is config.json damaged?", wrong.Field, wrong.Value)
 	case err != nil:
 		return fmt.Errorf("read config.json: %w", err)
+	case string(bytes.TrimSpace(config)) == "null": // which encoding/json takes for any type
+		return errors.New("config.json is no object of keys and values, but null")
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ func TestReadConfig(t *testing.T) {
 		`{"hidden_size":"8"}`: "config key hidden_size is of the wrong type (string)",
 		`{"hidden_size":8.5}`: "config key hidden_size is of the wrong type (number 8.5)",
 		`[8]`:                 "is no object of keys and values, but of the type array",
+		"null\n":              "is no object of keys and values, but null",
 		`{`:                   "config.json is empty or cut short",
 		``:                    "config.json is empty or cut short",
 		`{"rope_theta": NaN}`: "config key rope_theta has a value that JSON does not have",
@@ -123,6 +124,8 @@ func TestEditConfig(t *testing.T) {
 	}
 	_, err = EditConfig([]byte(`{`), nil)
 	refused(t, "damaged", err, "cut short")
+	_, err = EditConfig([]byte(`null`), map[string]any{"a": 1})
+	refused(t, "null", err, "no object")
 	_, err = EditConfig([]byte(`{}`), map[string]any{"f": func() {}})
 	refused(t, "no JSON", err, "config key f")
 }
