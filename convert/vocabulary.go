@@ -38,7 +38,7 @@ type vocabulary struct {
 	ends   []int // ids that end an answer, the end of text first
 }
 
-// filler tells the names that converters give to rows of the embedding that have no token.
+// filler reports whether name is the one that converters give to row id of the embedding when it has no token.
 func filler(id int, name string) bool { return name == fmt.Sprintf("[PAD%d]", id) }
 
 // readVocabulary makes the tokenizer of a GGUF file, nil if the file has none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"hone/device"
 	"hone/internal/atomicfile"
@@ -85,7 +86,7 @@ func (m *Model) saveConfig(dir string, dtype device.DType) error {
 			return err
 		}
 	}
-	if err := atomicfile.WriteFile(filepath.Join(dir, generationName), append(bytes.TrimSpace(generation), '\n')); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(dir, generationName), slices.Concat(bytes.TrimSpace(generation), []byte("\n"))); err != nil {
 		return err
 	}
 	text, err := nn.EditConfig(m.Config, set)

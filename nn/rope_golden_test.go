@@ -10,7 +10,7 @@ import (
 )
 
 // TestFrequenciesOfTransformers: every rope_type gives what ROPE_INIT_FUNCTIONS of transformers do, which compute in float32
-// (testdata/gen/rope.py), and the table holds the cosines and sines of those angles.
+// (testdata/gen/rope.py).
 func TestFrequenciesOfTransformers(t *testing.T) {
 	text, err := os.ReadFile("../testdata/golden/rope.json")
 	if err != nil {

@@ -67,8 +67,8 @@ func newSplit(p jsonPart) (*split, error) {
 	if err != nil {
 		return nil, err
 	}
-	// the reference finds an empty match between any two characters
-	if p.Pattern.empty() { // it matches between any two characters, so that whatever becomes of matches each stands alone
+	// the reference finds the empty pattern between any two characters, so that whatever becomes of matches each character stands alone
+	if p.Pattern.empty() {
 		if then != removed {
 			then = isolated
 		}

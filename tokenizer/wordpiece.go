@@ -43,7 +43,6 @@ func (w *wordPiece) encode(e *Encoder, dst []int32, word []byte) []int32 {
 
 func (w *wordPiece) encodeSpans(_ *Encoder, dst []int32, spans []Span, word []byte) ([]int32, []Span) {
 	n, s := len(dst), len(spans)
-	// spans and ids that were found go back when the rest of the word is unknown
 	tokens := w.start
 	// the limit is the reference's, against words that are no words; it also bounds the search
 	if len(word) > w.maxChars && utf8.RuneCount(word) > w.maxChars {
@@ -51,7 +50,7 @@ func (w *wordPiece) encodeSpans(_ *Encoder, dst []int32, spans []Span, word []by
 	}
 	for at := 0; at < len(word); {
 		id, end := tokens.longest(word, at)
-		if id < 0 {
+		if id < 0 { // what was found so far is dropped
 			return append(dst[:n], w.unk), append(spans[:s], Span{0, len(word)})
 		}
 		dst, spans = append(dst, id), append(spans, Span{at, end})

@@ -66,7 +66,7 @@ func enginePattern(regex string) (Pattern, error) {
 }
 
 // SafeCut returns a place at or after i where text may be cut without changing its words: after a line end that no whitespace
-// follows, both known patterns always start a new word. Returns len(text) when there is none, and always for unknown patterns.
+// follows, the known patterns always start a new word. Returns len(text) when there is none, and always for unknown patterns.
 func (p *Pattern) SafeCut(text []byte, i int) int {
 	if p.Scan == nil {
 		return len(text)

@@ -54,13 +54,13 @@ func neutral(text []byte) []byte {
 
 // engines compiles the known expressions for the engine, once.
 var engines = sync.OnceValue(func() map[string]*regexp2.Regexp {
-	return map[string]*regexp2.Regexp{GPT2: regexp2.MustCompile(GPT2), Llama3: regexp2.MustCompile(Llama3)}
+	return map[string]*regexp2.Regexp{GPT2: regexp2.MustCompile(GPT2), Llama3: regexp2.MustCompile(Llama3), Qwen2: regexp2.MustCompile(Qwen2)}
 })
 
 func compareWithRegex(t *testing.T, text []byte) {
 	t.Helper()
 	text = neutral(text)
-	for _, regex := range []string{GPT2, Llama3} {
+	for _, regex := range []string{GPT2, Llama3, Qwen2} {
 		known, err := NewPattern(regex)
 		if err != nil {
 			t.Fatal(err)
@@ -101,7 +101,7 @@ func FuzzScanners(f *testing.F) {
 // A cut at a safe place gives the same words as no cut.
 func TestSafeCut(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	for _, regex := range []string{GPT2, Llama3} {
+	for _, regex := range []string{GPT2, Llama3, Qwen2} {
 		p, err := NewPattern(regex)
 		if err != nil {
 			t.Fatal(err)

@@ -13,8 +13,8 @@ const (
 	onigWord        = onigWordInClass + "²³¹¼-¾"
 )
 
-// translator spells an Oniguruma expression for regexp2: \w without joiners and fractions, classes in classes taken apart, possessive
-// quantifiers as atomic groups.
+// translator spells an Oniguruma expression for regexp2: \w by its characters, classes in classes taken apart, possessive quantifiers as
+// atomic groups.
 type translator struct {
 	src    string
 	at     int
