@@ -41,8 +41,14 @@ var keyBefore = regexp.MustCompile(`"([^"]*)"\s*:\s*-?$`)
 var aboveZero = []string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
 	"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor", "factor"}
 
+// ropeGroups are the keys of rotary positions whose values are groups of keys; version 5 of transformers has the second ones inside the first.
+var ropeGroups = [][]string{{"rope_scaling", "rope_parameters"}, {"full_attention", "sliding_attention"}}
+
 // CheckNumbers refuses numbers of a config.json with which no model computes anything. In single precision they are still above 0 and finite.
-func CheckNumbers(config []byte) error {
+func CheckNumbers(config []byte) error { return checkNumbers(config, ropeGroups) }
+
+// checkNumbers looks into as many levels of groups as are given.
+func checkNumbers(config []byte, groups [][]string) error {
 	values := map[string]json.RawMessage{}
 	if err := ReadConfig(config, &values); err != nil {
 		return err
@@ -56,9 +62,12 @@ func CheckNumbers(config []byte) error {
 			return fmt.Errorf("config key %s is %v; it must be above 0 and a number of single precision", key, *v)
 		}
 	}
-	for _, key := range []string{"rope_scaling", "rope_parameters", "full_attention", "sliding_attention"} { // version 5 has the last two inside the second
+	if len(groups) == 0 {
+		return nil
+	}
+	for _, key := range groups[0] {
 		if inner := values[key]; len(inner) > 0 && inner[0] == '{' {
-			if err := CheckNumbers(inner); err != nil {
+			if err := checkNumbers(inner, groups[1:]); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
 		}
