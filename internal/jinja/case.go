@@ -11,12 +11,16 @@ import (
 // letter to one letter; Python follows SpecialCasing.txt of Unicode, where some become two or three.
 
 // longCases are the letters of SpecialCasing.txt that get longer: each with its upper case and, after a slash, its title case if that
-// is another.
-const longCases = `ßSS/Ss ŉʼN ǰJ̌ ΐΪ́ ΰΫ́ ևԵՒ/Եւ ẖH̱ ẗT̈ ẘW̊ ẙY̊ ẚAʾ ὐΥ̓ ὒΥ̓̀ ὔΥ̓́ ὖΥ̓͂ ᾀἈΙ/ᾈ ᾁἉΙ/ᾉ ᾂἊΙ/ᾊ ᾃἋΙ/ᾋ ᾄἌΙ/ᾌ ᾅἍΙ/ᾍ ᾆἎΙ/ᾎ
-ᾇἏΙ/ᾏ ᾈἈΙ/ᾈ ᾉἉΙ/ᾉ ᾊἊΙ/ᾊ ᾋἋΙ/ᾋ ᾌἌΙ/ᾌ ᾍἍΙ/ᾍ ᾎἎΙ/ᾎ ᾏἏΙ/ᾏ ᾐἨΙ/ᾘ ᾑἩΙ/ᾙ ᾒἪΙ/ᾚ ᾓἫΙ/ᾛ ᾔἬΙ/ᾜ ᾕἭΙ/ᾝ ᾖἮΙ/ᾞ ᾗἯΙ/ᾟ ᾘἨΙ/ᾘ ᾙἩΙ/ᾙ ᾚἪΙ/ᾚ
-ᾛἫΙ/ᾛ ᾜἬΙ/ᾜ ᾝἭΙ/ᾝ ᾞἮΙ/ᾞ ᾟἯΙ/ᾟ ᾠὨΙ/ᾨ ᾡὩΙ/ᾩ ᾢὪΙ/ᾪ ᾣὫΙ/ᾫ ᾤὬΙ/ᾬ ᾥὭΙ/ᾭ ᾦὮΙ/ᾮ ᾧὯΙ/ᾯ ᾨὨΙ/ᾨ ᾩὩΙ/ᾩ ᾪὪΙ/ᾪ ᾫὫΙ/ᾫ ᾬὬΙ/ᾬ ᾭὭΙ/ᾭ ᾮὮΙ/ᾮ
-ᾯὯΙ/ᾯ ᾲᾺΙ/Ὰͅ ᾳΑΙ/ᾼ ᾴΆΙ/Άͅ ᾶΑ͂ ᾷΑ͂Ι/ᾼ͂ ᾼΑΙ/ᾼ ῂῊΙ/Ὴͅ ῃΗΙ/ῌ ῄΉΙ/Ήͅ ῆΗ͂ ῇΗ͂Ι/ῌ͂ ῌΗΙ/ῌ ῒΪ̀ ΐΪ́ ῖΙ͂ ῗΪ͂ ῢΫ̀ ΰΫ́ ῤΡ̓ ῦΥ͂ ῧΫ͂
-ῲῺΙ/Ὼͅ ῳΩΙ/ῼ ῴΏΙ/Ώͅ ῶΩ͂ ῷΩ͂Ι/ῼ͂ ῼΩΙ/ῼ ﬀFF/Ff ﬁFI/Fi ﬂFL/Fl ﬃFFI/Ffi ﬄFFL/Ffl ﬅST/St ﬆST/St ﬓՄՆ/Մն ﬔՄԵ/Մե ﬕՄԻ/Մի ﬖՎՆ/Վն ﬗՄԽ/Մխ`
+// is another. Escapes are where an editor that composes characters (NFC) would change the text.
+const longCases = "ßSS/Ss ŉʼN ǰJ̌ \u0390\u0399\u0308\u0301 \u03B0\u03A5\u0308\u0301 ևԵՒ/Եւ ẖH̱ ẗT̈ ẘW̊ ẙY̊ ẚAʾ ὐΥ̓ ὒΥ̓̀ ὔΥ̓́ ὖΥ̓͂ ᾀἈΙ/ᾈ " +
+	"ᾁἉΙ/ᾉ ᾂἊΙ/ᾊ ᾃἋΙ/ᾋ ᾄἌΙ/ᾌ ᾅἍΙ/ᾍ ᾆἎΙ/ᾎ ᾇἏΙ/ᾏ ᾈἈΙ/ᾈ ᾉἉΙ/ᾉ ᾊἊΙ/ᾊ ᾋἋΙ/ᾋ ᾌἌΙ/ᾌ ᾍἍΙ/ᾍ ᾎἎΙ/ᾎ ᾏἏΙ/ᾏ ᾐἨΙ/ᾘ ᾑἩΙ/ᾙ ᾒἪΙ/ᾚ ᾓἫΙ/ᾛ " +
+	"ᾔἬΙ/ᾜ ᾕἭΙ/ᾝ ᾖἮΙ/ᾞ ᾗἯΙ/ᾟ ᾘἨΙ/ᾘ ᾙἩΙ/ᾙ ᾚἪΙ/ᾚ ᾛἫΙ/ᾛ ᾜἬΙ/ᾜ ᾝἭΙ/ᾝ ᾞἮΙ/ᾞ ᾟἯΙ/ᾟ ᾠὨΙ/ᾨ ᾡὩΙ/ᾩ ᾢὪΙ/ᾪ ᾣὫΙ/ᾫ ᾤὬΙ/ᾬ ᾥὭΙ/ᾭ ᾦὮΙ/ᾮ " +
+	"ᾧὯΙ/ᾯ ᾨὨΙ/ᾨ ᾩὩΙ/ᾩ ᾪὪΙ/ᾪ ᾫὫΙ/ᾫ ᾬὬΙ/ᾬ ᾭὭΙ/ᾭ ᾮὮΙ/ᾮ ᾯὯΙ/ᾯ ᾲᾺΙ/Ὰͅ ᾳΑΙ/ᾼ ᾴΆΙ/Άͅ ᾶΑ͂ " +
+	"\u1FB7\u0391\u0342\u0399/\u0391\u0342\u0345 ᾼΑΙ/ᾼ ῂῊΙ/Ὴͅ ῃΗΙ/ῌ ῄΉΙ/Ήͅ ῆΗ͂ \u1FC7\u0397\u0342\u0399/\u0397\u0342\u0345 " +
+	"ῌΗΙ/ῌ \u1FD2\u0399\u0308\u0300 \u1FD3\u0399\u0308\u0301 ῖΙ͂ \u1FD7\u0399\u0308\u0342 \u1FE2\u03A5\u0308\u0300 " +
+	"\u1FE3\u03A5\u0308\u0301 ῤΡ̓ ῦΥ͂ \u1FE7\u03A5\u0308\u0342 ῲῺΙ/Ὼͅ ῳΩΙ/ῼ ῴΏΙ/Ώͅ ῶΩ͂ " +
+	"\u1FF7\u03A9\u0342\u0399/\u03A9\u0342\u0345 ῼΩΙ/ῼ ﬀFF/Ff ﬁFI/Fi ﬂFL/Fl ﬃFFI/Ffi ﬄFFL/Ffl ﬅST/St ﬆST/St ﬓՄՆ/Մն ﬔՄԵ/Մե " +
+	"ﬕՄԻ/Մի ﬖՎՆ/Վն ﬗՄԽ/Մխ"
 
 // longCase is longCases by letter.
 var longCase = sync.OnceValue(func() map[rune][2]string {

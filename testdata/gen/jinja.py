@@ -19,11 +19,12 @@ class Clock(datetime.datetime):
 
 u.datetime = Clock
 
+LONG = "".join(c for c in map(chr, range(0x10000)) if len(c.upper()) > 1 or len(c.title()) > 1)  # letters that get longer in another case
 VARS = {
     "s": "Hello, Wörld", "sp": "  two  spaces \n", "empty": "", "n": 7, "neg": -3, "f": 2.5, "big": 12345678901234567890, "yes": True,
     "none_": None, "xs": [3, 1, 2], "names": ["b", "A", "c"], "d": {"b": 1, "a": "x", "items": 5, "nested": {"k": [1, {"z": None}]}},
     "rows": [{"name": "x", "age": 3, "ok": True}, {"name": "y", "age": 1}, {"name": "X", "age": 2, "ok": False}],
-    "sigma": "Σ", "quote": "it's \"q\" \\ \t\x07\x7f\u200b é", "html": "<a href='x'>&\"", "lines": "one\ntwo\r\n\nthree",
+    "sigma": "Σ", "long": LONG, "quote": "it's \"q\" \\ \t\x07\x7f\u200b é", "html": "<a href='x'>&\"", "lines": "one\ntwo\r\n\nthree",
 }
 
 WHITE = [
@@ -63,7 +64,7 @@ METHODS = [
     "'abc'.center(6, '*')", "'12'.isdigit()", "'1a'.isdigit()", "''.isdigit()", "'abc'.isalpha()", "'a1'.isalnum()", "' '.isspace()", "'AB'.isupper()", "'Ab'.isupper()", "'ab1'.islower()", "'ß'.upper()", "'a'.nope()", "s.strip", "'a'.join",
     "'\\u00a0x\\u2003'.strip()", "'a\\u00a0b'.split()", "'x'.split('x')", "'they\\'re bill\\'s'.title()",
     "('ab' ~ s).title()", "(s ~ 'ab cd').title()", "('x' ~ s).capitalize()", "(s ~ 'ΑΣ').lower()", "('Α' ~ sigma).lower()", "('Α' ~ sigma ~ 'Α').lower()", "sigma.lower()", "'ΑΣ'.capitalize()", "'ΑΣ ΑΣΑ'.title()", "'{:041,}'.format(-1)",
-    "'{:09_x}|{:010_x}'.format(n, 1048575)",
+    "'{:09_x}|{:010_x}'.format(n, 1048575)", "long.upper()", "long.lower()", "long.swapcase()", "long.casefold()", "(long | join(' ')).title()",
 ]
 FILTERS = [
     "'10x5' | int(7, 16)", "'0x_1f' | int(7, 16)", "'-0x1F' | int(7, 16)", "'1__0' | int(7)", "'_1' | int(7)", "'1_0' | int(7)", "'+-1' | int(7)", "'ΑΣ αΣ-σΣ' | title", "('a' ~ s) | title", "('Α' ~ sigma) | capitalize",
