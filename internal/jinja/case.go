@@ -98,16 +98,19 @@ func endsWord(s string, i int) bool {
 
 // ignoresCase is Unicode's Case_Ignorable: marks, formats, modifiers, and the signs that may stand inside of a word.
 func ignoresCase(r rune) bool {
-	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk) || strings.ContainsRune("'.:^`·’‘․‧︓﹒﹕．：", r)
+	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk) ||
+		strings.ContainsRune("'.:\u00B7\u0387\u055F\u05F4\u2018\u2019\u2024\u2027\uFE13\uFE52\uFE55\uFF07\uFF0E\uFF1A", r)
 }
 
-// foldRune is str.casefold but for Cherokee, which folds to capitals: letters that get longer in upper case, and the rest in lower case.
+// foldRune is str.casefold: letters that get longer in upper case, and the rest in lower case; Cherokee, whose capitals are older, in upper.
 func foldRune(s string, i int, r rune) string {
-	switch r {
-	case 'İ', 'ı':
+	switch {
+	case r == 'İ' || r == 'ı':
 		return lowerRune(s, i, r)
-	case 'ẞ':
+	case r == 'ẞ':
 		return "ss"
+	case unicode.Is(unicode.Cherokee, r):
+		return upperRune(s, i, r)
 	}
 	return strings.ToLower(upperRune(s, i, r))
 }

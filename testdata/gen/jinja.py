@@ -65,6 +65,7 @@ METHODS = [
     "'\\u00a0x\\u2003'.strip()", "'a\\u00a0b'.split()", "'x'.split('x')", "'they\\'re bill\\'s'.title()",
     "('ab' ~ s).title()", "(s ~ 'ab cd').title()", "('x' ~ s).capitalize()", "(s ~ 'ΑΣ').lower()", "('Α' ~ sigma).lower()", "('Α' ~ sigma ~ 'Α').lower()", "sigma.lower()", "'ΑΣ'.capitalize()", "'ΑΣ ΑΣΑ'.title()", "'{:041,}'.format(-1)",
     "'{:09_x}|{:010_x}'.format(n, 1048575)", "long.upper()", "long.lower()", "long.swapcase()", "long.casefold()", "(long | join(' ')).title()",
+    "'Α\\u0387Σ Α\\u05F4Σ Α\\uFF07Σ Α\\u055FΣ Α-Σ'.lower()", "'\\u13A0\\uAB70\\u13F8'.casefold()",
 ]
 FILTERS = [
     "'10x5' | int(7, 16)", "'0x_1f' | int(7, 16)", "'-0x1F' | int(7, 16)", "'1__0' | int(7)", "'_1' | int(7)", "'1_0' | int(7)", "'+-1' | int(7)", "'ΑΣ αΣ-σΣ' | title", "('a' ~ s) | title", "('Α' ~ sigma) | capitalize",
