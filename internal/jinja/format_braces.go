@@ -155,7 +155,9 @@ func (f *formatter) first(name string) any {
 func (st *state) formatSpec(format string, v any) spec {
 	s := format
 	sp := spec{fill: " ", precision: -1}
-	if n := offset(s, 1); n < len(s) && strings.IndexByte("<>^=", s[n]) >= 0 {
+	n := offset(s, 1)
+	filled := n < len(s) && strings.IndexByte("<>^=", s[n]) >= 0
+	if filled {
 		sp.fill, sp.align, s = s[:n], s[n], s[n+1:]
 	} else if strings.IndexByte("<>^=", s[0]) >= 0 {
 		sp.align, s = s[0], s[1:]
@@ -170,14 +172,15 @@ func (st *state) formatSpec(format string, v any) spec {
 	if strings.HasPrefix(s, "#") {
 		sp.alternate, s = true, s[1:]
 	}
-	// a zero before the width pads numbers behind their sign, and strings on the right
-	if strings.HasPrefix(s, "0") && sp.align == 0 {
-		sp.fill = "0"
+	// a zero before the width is the fill if none is given; it pads numbers behind their sign, and strings on the right, if nothing else is said
+	if strings.HasPrefix(s, "0") {
+		if !filled {
+			sp.fill = "0"
+		}
 		if _, isText := v.(Text); !isText {
-			sp.align = '='
+			sp.align = orAlign(sp.align, '=')
 		}
 	}
-	n := 0
 	sp.width, n = st.digits(s, 0, 0)
 	s = s[n:]
 	if strings.HasPrefix(s, ",") || strings.HasPrefix(s, "_") {
@@ -216,7 +219,12 @@ func (sp *spec) fits(v any, signed bool) bool {
 	case isInt || isInteger(v):
 		sp.align = orAlign(sp.align, '>')
 		switch sp.verb {
-		case 0, 'n':
+		case 'n':
+			if sp.group != 0 {
+				return false
+			}
+			sp.verb = 'd'
+		case 0:
 			sp.verb = 'd'
 		}
 		if strings.IndexByte("bcdoxX", sp.verb) >= 0 {
@@ -224,7 +232,8 @@ func (sp *spec) fits(v any, signed bool) bool {
 		}
 	}
 	sp.align = orAlign(sp.align, '>')
-	return sp.verb == 0 || strings.IndexByte("eEfFgGn%", sp.verb) >= 0 && (sp.verb != 'n' || sp.group == 0)
+	// Python takes # without a letter, too, for a point in any case
+	return sp.verb == 0 && !sp.alternate || strings.IndexByte("eEfFgGn%", sp.verb) >= 0 && (sp.verb != 'n' || sp.group == 0)
 }
 
 func orAlign(a, b byte) byte {

@@ -64,7 +64,7 @@ METHODS = [
     "'abc'.center(6, '*')", "'12'.isdigit()", "'1a'.isdigit()", "''.isdigit()", "'abc'.isalpha()", "'a1'.isalnum()", "' '.isspace()", "'AB'.isupper()", "'Ab'.isupper()", "'ab1'.islower()", "'ß'.upper()", "'a'.nope()", "s.strip", "'a'.join",
     "'\\u00a0x\\u2003'.strip()", "'a\\u00a0b'.split()", "'x'.split('x')", "'they\\'re bill\\'s'.title()",
     "('ab' ~ s).title()", "(s ~ 'ab cd').title()", "('x' ~ s).capitalize()", "(s ~ 'ΑΣ').lower()", "('Α' ~ sigma).lower()", "('Α' ~ sigma ~ 'Α').lower()", "sigma.lower()", "'ΑΣ'.capitalize()", "'ΑΣ ΑΣΑ'.title()", "'{:041,}'.format(-1)",
-    "'{:09_x}|{:010_x}'.format(n, 1048575)", "long.upper()", "long.lower()", "long.swapcase()", "long.casefold()", "(long | join(' ')).title()",
+    "'{:09_x}|{:010_x}'.format(n, 1048575)", "'{:<05}|{:>05}|{:^05}|{:*<05}|{:=05}'.format(n, n, f, f, -1)", "'{:>05}|{:<05}'.format('a', 'b')", "'{:,n}'.format(n)", "long.upper()", "long.lower()", "long.swapcase()", "long.casefold()", "(long | join(' ')).title()",
     "'Α\\u0387Σ Α\\u05F4Σ Α\\uFF07Σ Α\\u055FΣ Α-Σ'.lower()", "'\\u13A0\\uAB70\\u13F8'.casefold()",
 ]
 FILTERS = [
