@@ -73,7 +73,7 @@ func (s *Sum) Use(weights []float64) {
 			layer.Adapt(nil)
 		}
 	}
-	// An order of a map, but each layer is set once.
+	// the order of a map does not matter here: each layer is set once
 	for layer, updates := range stacks {
 		layer.Adapt(updates)
 	}

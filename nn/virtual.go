@@ -94,7 +94,8 @@ func (v *Virtual) Embed(t *tensor.Tape, ids []int32) *tensor.Tensor {
 	for i := range positions {
 		positions[i] = int32(i)
 	}
-	// A whole pass for the sake of its first step: only the model knows what it does to the rows of its table. It happens once, for a prompt that begins as a text.
+	// A whole pass is run for the sake of its first step: only the model knows what it does to the rows of its table. It happens once, for a
+	// prompt that begins as a text.
 	v.embedding.after = func(x *tensor.Tensor) *tensor.Tensor { found = tensor.Scale(x, 1); return x }
 	defer func() { v.embedding.after = nil }()
 	v.Model.Hidden(NewInput(t, ids, positions, []int32{0, int32(len(ids))}))

@@ -183,7 +183,7 @@ func readIndex(path string) (shards []string, tensors map[string]map[string]bool
 	if err != nil {
 		return nil, nil, err
 	}
-	// read as a stream, but names are kept: bounded as a header is
+	// the index is read as a stream, but its names are kept, so its size is bounded as that of a header
 	if info.Size() > maxHeader {
 		return nil, nil, fmt.Errorf("an index of %d bytes is too large", info.Size())
 	}

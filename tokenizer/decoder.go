@@ -290,7 +290,7 @@ func (d *bpeDecoder) flush(emit func(string)) {
 	d.held, d.some = "", false
 }
 
-// ctcDecoder drops repeated tokens and padding, of which a model that listens gives many: h h e l <pad> l o becomes "hello" (Graves and
+// ctcDecoder drops repeated tokens and padding, of which a speech model gives many: h h e l <pad> l o becomes "hello" (Graves and
 // others: Connectionist Temporal Classification, 2006).
 type ctcDecoder struct {
 	pad, delimiter, last string

@@ -207,7 +207,7 @@ func (st *state) floats(op string, a, b float64) any {
 func (st *state) floatPower(a, b float64) any {
 	st.nonzero(a == 0 && b < 0)
 	if a < 0 && b != math.Trunc(b) {
-		st.fail("a negative number to a broken power is not a real number")
+		st.fail("a negative number to a fractional power is not a real number")
 	}
 	return math.Pow(a, b)
 }
