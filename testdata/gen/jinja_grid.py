@@ -122,7 +122,7 @@ def spaced(r, depth):
     return text() + "".join(block() + text() for _ in range(r.randrange(1, 4) if depth else 0))
 
 
-ADDRESS = re.compile(" at 0x[0-9a-f]{6,}|AT 0X[0-9A-F]{6,}")
+ADDRESS = re.compile(r"t[. ]+0\.?x(\.?[0-9a-f]){6,}", re.I)  # also after title and replace
 
 
 def cell(template):
