@@ -203,11 +203,10 @@ func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}
 	defer weights.Close()
-	if err := m.load(weights, dtype); err != nil {
-		m.Free()
-		return nil, fmt.Errorf("open model %s: %w", dir, err)
+	if m.Generation, err = readGeneration(dir); err == nil { // before the weights, which take long
+		err = m.load(weights, dtype)
 	}
-	if m.Generation, err = readGeneration(dir); err != nil {
+	if err != nil {
 		m.Free()
 		return nil, fmt.Errorf("open model %s: %w", dir, err)
 	}
