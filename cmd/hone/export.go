@@ -207,8 +207,8 @@ func (c *exportSettings) folder(ctx context.Context, dir string) (*exported, err
 		return nil, errors.New("name the folder to write by --out")
 	}
 	var n int64
-	err = newModel(c.out, func() (err error) {
-		n, err = convert.Copy(ctx, c.out, dir, stored, size)
+	err = newModel(c.out, func(to string) (err error) {
+		n, err = convert.Copy(ctx, to, dir, stored, size)
 		return err
 	})
 	if err != nil {

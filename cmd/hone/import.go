@@ -70,7 +70,7 @@ func importModel(ctx context.Context, path, out, save string) (*imported, error)
 		return nil, err
 	}
 	defer m.Close()
-	if err := newModel(out, func() error { return m.Save(ctx, out, stored) }); err != nil {
+	if err := newModel(out, func(dir string) error { return m.Save(ctx, dir, stored) }); err != nil {
 		return nil, err
 	}
 	r := &imported{Model: out, Type: m.Type}

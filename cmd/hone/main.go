@@ -70,7 +70,7 @@ func main() {
 		<-ctx.Done()
 		stop()
 	}()
-	out := &checked{File: os.Stdout}
+	out := &checked{file: os.Stdout}
 	code := run(ctx, &app{in: os.Stdin, out: out, err: os.Stderr}, os.Args[1:])
 	if code == 0 && out.err != nil && !errors.Is(out.err, syscall.EPIPE) { // who reads no further has what they want
 		fmt.Fprintf(os.Stderr, "hone: the result could not be printed: %v; look at where stdout goes\n", out.err)

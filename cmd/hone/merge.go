@@ -119,14 +119,14 @@ func merge(ctx context.Context, base, adapterDir string, to saving, flags *model
 	if err := l.Merge(); err != nil {
 		return nil, err
 	}
-	err = newModel(out, func() error { // the folder's config.json comes last
-		if err := m.tok.Save(out); err != nil {
+	err = newModel(out, func(dir string) error {
+		if err := m.tok.Save(dir); err != nil {
 			return err
 		}
-		if err := copyTemplate(out, adapterDir, base); err != nil {
+		if err := copyTemplate(dir, adapterDir, base); err != nil {
 			return err
 		}
-		return m.model.Save(out, to.stored, func(p nn.Named) ([]float32, error) {
+		return m.model.Save(dir, to.stored, func(p nn.Named) ([]float32, error) {
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}

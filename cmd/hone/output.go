@@ -7,56 +7,73 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"hone/adapter"
 )
 
-// checked is an output that remembers its first failure, for nobody looks at what printing returns.
+// checked is an output that remembers its first failure, because callers of fmt.Fprint do not look at its error. The file is a field and not
+// embedded: its own WriteString and ReadFrom would go past Write.
 type checked struct {
-	*os.File // terminals are told by it
-	err      error
+	file *os.File
+	err  error
 }
 
 // Write implements io.Writer.
 func (c *checked) Write(p []byte) (int, error) {
-	n, err := c.File.Write(p)
+	n, err := c.file.Write(p)
 	if c.err == nil {
 		c.err = err
 	}
 	return n, err
 }
 
-// newModel makes the folder out of a model, or of a tokenizer, by write. Where that fails, also because it is interrupted, what it left is taken
-// away again; other files in the folder stay. (When the power goes, config.json, which is written last, is missing, and the folder is no model.)
-func newModel(out string, write func() error) error {
+// Fd is that of the file, by which a terminal is told.
+func (c *checked) Fd() uintptr { return c.file.Fd() }
+
+// newModel makes the folder of a model or of a tokenizer. write gets a folder within out, and what it wrote there is moved to out once all of it is
+// there, config.json last. Where write fails, also because it is interrupted, out is as it was before. What a killed call left is removed by the next.
+func newModel(out string, write func(dir string) error) (err error) {
 	if err := mustBeFree(out); err != nil {
 		return err
 	}
-	before, missing := files(out)
-	err := write()
-	if err == nil {
-		return nil
+	_, missing := os.Stat(out)
+	temp := filepath.Join(out, ".hone-unfinished")
+	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o777)); err != nil {
+		return fmt.Errorf("make the folder %s: %w", out, err)
 	}
-	now, _ := files(out)
-	for _, name := range now {
-		if !slices.Contains(before, name) {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(out, name)))
+	defer func() {
+		err = errors.Join(err, os.RemoveAll(temp))
+		if err != nil && missing != nil {
+			os.Remove(out) // fails, as it should, where somebody else put a file in it meanwhile
 		}
+	}()
+	if err := write(temp); err != nil {
+		return err
 	}
-	if missing {
-		os.Remove(out) // not where somebody else put something in it meanwhile
-	}
-	return err
+	return moveFiles(out, temp, "config.json")
 }
 
-// files lists a folder, and tells whether it is missing.
-func files(dir string) (names []string, missing bool) {
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		names = append(names, e.Name())
+// moveFiles moves the files of a folder to another one on the same disk; the one called last, where there is one, comes at the end.
+func moveFiles(to, from, last string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
 	}
-	return names, errors.Is(err, os.ErrNotExist)
+	var order []string
+	for _, e := range entries {
+		if e.Name() != last {
+			order = append(order, e.Name())
+		}
+	}
+	if len(order) < len(entries) {
+		order = append(order, last)
+	}
+	for _, name := range order {
+		if err := os.Rename(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // mustBeFree refuses a folder that holds a model, an adapter or a tokenizer.

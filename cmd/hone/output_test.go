@@ -6,38 +6,74 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-// TestNewModelLeavesNothing: where making a folder fails, what it left goes, and what was there before stays.
+// TestNewModelLeavesNothing: where making a folder fails, the folder is as it was, also what somebody else put into it meanwhile.
 func TestNewModelLeavesNothing(t *testing.T) {
 	failed := errors.New("the disk is full")
-	for _, there := range []bool{false, true} {
+	write := func(dir, name string) {
+		if err := errors.Join(os.MkdirAll(dir, 0o777), os.WriteFile(filepath.Join(dir, name), nil, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, there := range []string{"", "thesis.txt", "written-meanwhile.txt"} {
 		out := filepath.Join(t.TempDir(), "model")
-		write := func(name string) {
-			if err := errors.Join(os.MkdirAll(out, 0o777), os.WriteFile(filepath.Join(out, name), nil, 0o666)); err != nil {
-				t.Fatal(err)
+		if there == "thesis.txt" {
+			write(out, there)
+		}
+		err := newModel(out, func(dir string) error {
+			write(dir, "model.safetensors")
+			if there == "written-meanwhile.txt" {
+				write(out, there)
 			}
-		}
-		if there {
-			write("thesis.txt")
-		}
-		err := newModel(out, func() error {
-			write("model.safetensors")
 			return failed
 		})
 		if !errors.Is(err, failed) {
 			t.Errorf("got %v", err)
 		}
-		names, missing := files(out)
-		if missing == there || len(names) > 0 && !there || there && (len(names) != 1 || names[0] != "thesis.txt") {
-			t.Errorf("with a folder %v: left are %v", there, names)
+		if got := fileNames(out); got != there {
+			t.Errorf("left is %q, want %q", got, there)
 		}
-		if err := newModel(out, func() error { write("config.json"); return nil }); err != nil {
+		write(filepath.Join(out, ".hone-unfinished"), "of a killed call")
+		if err := newModel(out, func(dir string) error { write(dir, "config.json"); write(dir, "a"); write(dir, "z"); return nil }); err != nil {
 			t.Error(err)
 		}
-		if err := newModel(out, func() error { t.Error("a model was written over"); return nil }); err == nil {
+		if got, want := fileNames(out), strings.Join(strings.Fields("a config.json "+there+" z"), " "); got != want {
+			t.Errorf("the folder holds %q, want %q", got, want)
+		}
+		if err := newModel(out, func(string) error { t.Error("a model was written over"); return nil }); err == nil {
 			t.Error("a folder with a model was taken")
+		}
+	}
+}
+
+// fileNames lists a folder; it is empty where there is none.
+func fileNames(dir string) string {
+	entries, _ := os.ReadDir(dir)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+// TestOutputFails: every way to write to stdout notes the failure.
+func TestOutputFails(t *testing.T) {
+	for _, write := range []func(io.Writer) error{
+		func(w io.Writer) error { _, err := io.WriteString(w, "x"); return err },
+		func(w io.Writer) error { _, err := io.Copy(w, strings.NewReader("x")); return err },
+		func(w io.Writer) error { _, err := w.Write([]byte("x")); return err },
+	} {
+		file, err := os.Create(filepath.Join(t.TempDir(), "closed"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.Close()
+		out := &checked{file: file}
+		if err := write(out); err == nil || out.err == nil {
+			t.Errorf("writing gave %v and noted %v", err, out.err)
 		}
 	}
 }

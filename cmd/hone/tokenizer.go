@@ -55,7 +55,7 @@ func tokenizerTrain(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := newModel(c.Out, func() error { return t.Save(c.Out) }); err != nil {
+			if err := newModel(c.Out, t.Save); err != nil {
 				return err
 			}
 			return a.result(map[string]any{"out": c.Out, "vocab_size": t.VocabSize()}, func(w io.Writer) {
