@@ -72,7 +72,7 @@ func main() {
 	}()
 	out := &checked{file: os.Stdout}
 	code := run(ctx, &app{in: os.Stdin, out: out, err: os.Stderr}, os.Args[1:])
-	if code == 0 && out.err != nil && !errors.Is(out.err, syscall.EPIPE) { // who reads no further has what they want
+	if code == 0 && out.err != nil && !errors.Is(out.err, syscall.EPIPE) { // the reader of a pipe may stop early, as head does
 		fmt.Fprintf(os.Stderr, "hone: the result could not be printed: %v; look at where stdout goes\n", out.err)
 		code = 1
 	}
@@ -102,7 +102,7 @@ func run(ctx context.Context, a *app, args []string) int {
 		return 1
 	} else if err != nil {
 		// one line without control characters, whatever stands in the names and texts that an error quotes
-		fmt.Fprintln(a.err, "hone:", strings.ReplaceAll(shown(err.Error()), "\n", " ")) // files and templates have a say in it
+		fmt.Fprintln(a.err, "hone:", strings.ReplaceAll(shown(err.Error()), "\n", " "))
 		return 1
 	}
 	return 0

@@ -51,7 +51,7 @@ func mergeCommand(a *app) *cobra.Command {
 				return fmt.Errorf("--shard-size: %w", err)
 			}
 			flags.device, flags.dtype = "cpu", "f32"
-			r, err := merge(cmd.Context(), args[0], args[1], saving{out, stored, size}, flags, text)
+			r, err := (&merging{args[0], args[1], saving{out, stored, size}, flags, text}).run(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -80,63 +80,52 @@ type saving struct {
 	shard  int64 // bytes of the largest file
 }
 
-func merge(ctx context.Context, base, adapterDir string, to saving, flags *modelFlags, text string) (*merged, error) {
-	out := to.out
-	if err := mustBeFree(out); err != nil {
+// merging is what hone merge was asked for.
+type merging struct {
+	base, adapter string // folders
+	to            saving
+	flags         *modelFlags
+	text          string // to compare the predictions on
+}
+
+func (c *merging) run(ctx context.Context) (*merged, error) {
+	if err := mustBeFree(c.to.out); err != nil {
 		return nil, err
 	}
-	kind, err := adapter.Kind(adapterDir)
+	kind, err := adapter.Kind(c.adapter)
 	if err != nil {
 		return nil, err
 	}
 	if kind != "LORA" {
-		return nil, fmt.Errorf("the adapter %s is of kind %s, which adds tokens before a text and no update of weights, so there is nothing to merge; use it with --adapter", adapterDir, kind)
+		return nil, fmt.Errorf("the adapter %s is of kind %s, which adds tokens before a text and no update of weights, so there is nothing to merge; use it with --adapter", c.adapter, kind)
 	}
-	full := *flags
+	full := *c.flags
 	full.bits = 0
-	m, err := full.load(base)
+	m, err := full.load(c.base)
 	if err != nil {
 		return nil, err
 	}
 	defer m.close()
-	ids := m.tok.Encode(nil, []byte(text))
+	ids := m.tok.Encode(nil, []byte(c.text))
 	if ids = ids[:min(len(ids), m.model.Shape().MaxPositions)]; len(ids) == 0 {
 		return nil, errors.New("--text is empty; give a text to compare the predictions on")
 	}
-	l, err := adapter.Open(adapterDir, adapter.Model{Model: m.model.Model, Params: m.model.Params}, m.dev, m.dtype)
+	l, err := adapter.Open(c.adapter, adapter.Model{Model: m.model.Model, Params: m.model.Params}, m.dev, m.dtype)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Free()
-	want, err := m.logProbs(ids)
-	if flags.bits > 0 {
-		want, err = flags.packedLogProbs(base, adapterDir, ids)
-	}
+	want, err := c.adapted(m, ids)
 	if err != nil {
 		return nil, err
 	}
-	m.model.ShardSize = to.shard
 	if err := l.Merge(); err != nil {
 		return nil, err
 	}
-	err = newModel(out, func(dir string) error {
-		if err := m.tok.Save(dir); err != nil {
-			return err
-		}
-		if err := copyTemplate(dir, adapterDir, base); err != nil {
-			return err
-		}
-		return m.model.Save(dir, to.stored, func(p nn.Named) ([]float32, error) {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			return model.Values(p)
-		})
-	})
-	if err != nil {
+	if err := newModel(c.to.out, func(dir string) error { return c.save(ctx, m, dir) }); err != nil {
 		return nil, err
 	}
-	saved, err := full.load(out)
+	saved, err := full.load(c.to.out)
 	if err != nil {
 		return nil, err
 	}
@@ -145,19 +134,39 @@ func merge(ctx context.Context, base, adapterDir string, to saving, flags *model
 	if err != nil {
 		return nil, err
 	}
-	return &merged{out, to.stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
+	return &merged{c.to.out, c.to.stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
 }
 
-// packedLogProbs are the predictions of the adapter beside the packed weights that it was trained with.
-func (f *modelFlags) packedLogProbs(base, adapterDir string, ids []int32) ([]float32, error) {
-	packed := *f
-	packed.adapters = []string{adapterDir}
-	m, err := packed.open(base)
+// adapted are the predictions of the base with the adapter: of m, or with --bits those beside the packed weights that it was trained with.
+func (c *merging) adapted(m *loaded, ids []int32) ([]float32, error) {
+	if c.flags.bits == 0 {
+		return m.logProbs(ids)
+	}
+	packed := *c.flags
+	packed.adapters = []string{c.adapter}
+	m, err := packed.open(c.base)
 	if err != nil {
 		return nil, err
 	}
 	defer m.close()
 	return m.logProbs(ids)
+}
+
+// save writes the files of the merged model m to a folder.
+func (c *merging) save(ctx context.Context, m *loaded, dir string) error {
+	if err := m.tok.Save(dir); err != nil {
+		return err
+	}
+	if err := copyTemplate(dir, c.adapter, c.base); err != nil {
+		return err
+	}
+	m.model.ShardSize = c.to.shard
+	return m.model.Save(dir, c.to.stored, func(p nn.Named) ([]float32, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		return model.Values(p)
+	})
 }
 
 // copyTemplate puts the first chat template there is in from into out.
