@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -139,27 +137,19 @@ func TestJobSizes(t *testing.T) {
 
 // TestAssumptionsAreLines: they are comments of job files, whatever a folder is called.
 func TestAssumptionsAreLines(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "a\nrm -rf\rb")
-	if err := os.Mkdir(dir, 0o777); err != nil {
-		t.Skipf("this file system has no such names: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(shapes["gpt2-124m"]), 0o666); err != nil {
-		t.Fatal(err)
-	}
 	c := DefaultEstimate()
-	c.Model, c.Stage, c.Tokens, c.GPU, c.GPUs = dir, "sft", "1M", "h100", "1"
+	c.Model, c.Stage, c.Tokens, c.GPU, c.GPUs = "gpt2-124m", "sft", "1M", "h100", "1"
 	e, err := c.Run()
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Model = "a\nrm -rf\rb" // as a folder may be called
 	job, _, err := c.Job(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range job.Assumptions {
-		if strings.ContainsAny(line, "\n\r") {
-			t.Errorf("%q is not a line", line)
-		}
+	if text := strings.Join(job.Assumptions, "|"); strings.ContainsAny(text, "\n\r") || !strings.Contains(text, "a rm -rf b") {
+		t.Errorf("%q are not lines, or not of that model", job.Assumptions)
 	}
 }
 
