@@ -2,13 +2,13 @@
 // disk ([Build], [Store]), and batches as a pure function of seed and step ([Mixture]). It works on the host only and never
 // sees a tensor.
 //
-//	train, held, err := data.Build(ctx, sources.Documents(&stats), config)     // shards, found again where they are there already
+//	train, held, err := data.Build(ctx, sources.Documents(&stats), config)     // token shards, which are made once
 //	windows, err := data.NewWindows(train, 1024)                                // or NewPacks, of examples
 //	mixture, err := data.NewMixture(data.MixtureConfig{BatchSize: 8, Seed: 1}, data.Weighted{Units: windows, Weight: 1})
-//	batches := mixture.Step(41)                                                 // of step 41, whatever was asked for before
+//	batches := mixture.Step(41)                                                 // those of step 41, whatever was asked for before
 //
 // Nothing is padded: a batch is sequences one behind the other, and Offsets say where each begins. No position is kept anywhere, so a run that goes on
-// skips nothing.
+// need not skip what it has read.
 //
 // Dimension letters: T tokens of a store, L tokens of a window (the sequence length), N rows of a batch, S sequences of a batch.
 package data

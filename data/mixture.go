@@ -130,7 +130,7 @@ func (m *Mixture) layOut(left int64) error {
 // unit returns the source and the number in it of unit g of the run.
 func (m *Mixture) unit(g int64) (u Units, i int64) {
 	block, slot := g/m.slots, g%m.slots
-	slot = permute(key(m.cfg.Seed, 1, uint64(block)), m.slots, slot) // sources alternate in another order in each block
+	slot = permute(key(m.cfg.Seed, 1, uint64(block)), m.slots, slot) // shuffled anew in each block, so that sources alternate
 	k := sort.Search(len(m.sources), func(i int) bool { return m.sources[i].from > slot }) - 1
 	src := &m.sources[k]
 	n := block*src.slots + slot - src.from // units this source gave before
@@ -157,7 +157,7 @@ func (m *Mixture) PerEpoch() int64 {
 func (m *Mixture) Step(step int) []Batch {
 	c := m.cfg
 	first := int64(step) * m.PerStep()
-	tokens := 0 // of all ranks: each counts the others' units, too, so that they need not talk
+	tokens := 0 // of all ranks: each also counts the units of the others, so that ranks need not communicate
 	for i := range m.PerStep() {
 		u, at := m.unit(first + i)
 		tokens += u.supervised(at)

@@ -65,7 +65,7 @@ func NewPacks(store *Store, length int, packing bool) (*Packs, error) {
 		}
 		return p, nil
 	}
-	slices.SortStableFunc(order, func(a, b int32) int { return int(sizes[b]) - int(sizes[a]) }) // stable: equal lengths have one order
+	slices.SortStableFunc(order, func(a, b int32) int { return int(sizes[b]) - int(sizes[a]) }) // stable, so that the order of equal lengths is fixed
 	p.lay(bestFit(order, sizes, length))
 	return p, nil
 }

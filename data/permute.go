@@ -19,7 +19,8 @@ func key(parts ...uint64) uint64 {
 	return k
 }
 
-// feistelRounds is more than the four that make a network of random functions look like a random permutation (Luby & Rackoff, 1988): mix64 is weaker.
+// feistelRounds is above the four rounds with which random functions make a permutation that looks random (Luby & Rackoff, 1988), because mix64 is
+// weaker than a random function.
 const feistelRounds = 8
 
 // permute returns where i goes in a pseudo-random permutation of 0..n-1 chosen by k, in constant time and memory: a

@@ -202,7 +202,7 @@ func (r *runner) window(ctx context.Context, from, to, scored int) error {
 		b.offsets = append(b.offsets, 0)
 	}
 	for i := from; i < to; i++ {
-		target := int32(-1) // context alone
+		target := int32(-1) // a token of the context, which is not scored
 		if i+1 >= scored {
 			target = r.tokens[i+1]
 			r.pending++

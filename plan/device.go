@@ -34,7 +34,7 @@ type buffer struct {
 	bytes   int64
 	paged   bool // counts apart: it is in files or in the host's memory
 	stashed bool // likewise
-	freed   bool // a second Free is a mistake of the step, which a real device might not notice
+	freed   bool // to notice a second Free, which is a mistake of the step
 }
 
 // LogitRows is that of the device that is planned for.

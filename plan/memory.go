@@ -70,7 +70,7 @@ func measure(d *Device, s Step) (m Memory, err error) {
 	base := d.inUse
 	m.Optimizer, m.Paged = base-before-m.Weights, d.paged
 	tape := s.Tape()
-	// A pass without a loss, not for the peak but to tell its parts: what is in use behind it is what the backward pass would need.
+	// A forward pass alone tells the parts of the memory: what is in use after it is what the backward pass needs. It does not count for the peak.
 	tape.Train(0, 0, 0)
 	d.work = Work{}
 	s.Forward(tape)
@@ -80,7 +80,7 @@ func measure(d *Device, s Step) (m Memory, err error) {
 	d.ResetPeak()                     // loading a model holds nothing that a step does not
 	for i := range min(s.Micros, 2) { // the third adds to the gradients as the second does
 		tape.Train(0, 0, i)
-		d.work = Work{} // of the last of them, which is as all are
+		d.work = Work{} // only the last micro-batch is counted; all do the same work
 		tape.Backward(s.Loss(tape))
 		tape.Reset()
 	}

@@ -72,18 +72,18 @@ const (
 // Memory is what each GPU holds. Activations are those of full training, for adapters, too, which may keep less.
 func (s Sharded) Memory() (m PerGPU) {
 	n, dp := float64(s.TP), float64(s.GPUs/s.TP)
+	// share is what one GPU holds: layers are divided by tensor parallelism, and from ZeRO's given stage on also what data-parallel copies hold.
 	share := func(bytes float64, stage int) int64 {
 		if s.ZeRO >= stage {
 			bytes /= dp
 		}
 		return int64(bytes / n)
 	}
-	// share divides by the GPUs that hold copies, from the ZeRO stage on in which that kind is divided, and by those that share layers.
 	base, state := s.baseBytes(), float64(adamBytes)
 	if s.EightBit {
 		state = adam8Bytes
 	}
-	own := 0.0 // weights beside the base
+	own := 0.0 // of an adapter
 	if s.Method != "full" {
 		own = weightBytes * float64(s.Trainable)
 	}

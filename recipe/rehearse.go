@@ -98,15 +98,16 @@ func (r *Run) rehearse(ctx context.Context) (*Planned, error) {
 // looked is how many steps' batches a rehearsal looks at to find the largest and the mean.
 const looked = 100
 
-// dealt is what a rehearsal has seen of the batches of a run.
+// dealt is what a rehearsal knows of the batches of a run.
 type dealt struct {
 	largest     []data.Batch // of the step with the most rows
 	at          int          // number of that step
 	most        int          // its rows
-	rows, steps int          // of all that were looked at
+	rows, steps int          // of all steps that were looked at
 }
 
-// look deals out the batches of steps spread over the run. Where steps are not alike, the first of an iteration has what the others learn from.
+// look draws the batches of up to looked steps, spread over the run. Where steps are not alike, as in PPO, the first one is enough: it writes all
+// that the other steps of its iteration learn from.
 func (d *dealt) look(ctx context.Context, r *Run, alike bool) error {
 	for step := 0; step < r.Training.Steps && d.steps < looked; step += max(1, r.Training.Steps/looked) {
 		batches, err := r.Loop.Batches(ctx, step)
@@ -130,7 +131,7 @@ func (d *dealt) look(ctx context.Context, r *Run, alike bool) error {
 // mean is the rows of a step.
 func (d *dealt) mean() float64 { return float64(d.rows) / float64(d.steps) }
 
-// workOf is what f asks the device for.
+// workOf runs f and returns the work that the device counted meanwhile.
 func workOf(dev *plan.Device, f func() error) (plan.Work, error) {
 	before := dev.Work()
 	err := f()
@@ -183,7 +184,7 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	return r.rehearseTime(p, work, wrote, together)
 }
 
-// rehearseForward is the work of a forward pass, and notes what it keeps for the backward pass above base.
+// rehearseForward runs a forward pass, sets p.Activations to the memory above base that it keeps for the backward pass, and returns its work.
 func (r *Run) rehearseForward(dev *plan.Device, p *Planned, b data.Batch, base int64) plan.Work {
 	work, _ := workOf(dev, func() error {
 		r.Tape.Train(0, 0, 0)
@@ -195,7 +196,7 @@ func (r *Run) rehearseForward(dev *plan.Device, p *Planned, b data.Batch, base i
 	return work
 }
 
-// rehearseTime sets the times of an iteration of so many steps, which do the work together, and of what is written before them.
+// rehearseTime sets the times of an iteration: work is that of all its steps, whose number is together, and wrote that of writing answers before them.
 func (r *Run) rehearseTime(p *Planned, work, wrote plan.Work, together int) error {
 	took, err := work.TimeBy(r.Env.Meter)
 	if err != nil {

@@ -49,7 +49,7 @@ func (r *Run) keepsBest(out train.Outcome) bool {
 	return r.Training.EarlyStopping.Metric != "" && out.BestStep > 0 && out.BestStep != out.Step
 }
 
-// masters reads the optimizer's f32 values of the parameters: a bf16 weight on the device is but their upper half.
+// masters reads the optimizer's f32 values of the parameters: a bf16 weight on the device is their upper half only.
 func (r *Run) masters() func(nn.Named) ([]float32, error) {
 	byName := make(map[string]optim.State)
 	for _, s := range r.Optimizer.State() {

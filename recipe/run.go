@@ -63,11 +63,11 @@ func Execute(ctx context.Context, r *Run) (sum *Summary, err error) {
 		return nil, err
 	}
 	defer r.free()
-	failed := tensor.Try(func() { sum, err = r.all(ctx) }) // a full device panics wherever memory is asked for
+	failed := tensor.Try(func() { sum, err = r.all(ctx) }) // an allocation panics where the device is full
 	return sum, errors.Join(failed, err)
 }
 
-// free gives back what was opened, in the opposite order; what was not reached is nil.
+// free releases what was opened, the last first; what a failed run did not reach is nil.
 func (r *Run) free() {
 	if r.Tape != nil {
 		r.Tape.Reset()
@@ -88,7 +88,7 @@ func (r *Run) free() {
 	r.Stage.Close()
 }
 
-// all is the run from its data to its result; the package comment has its parts in order.
+// all does the run, from its data to its result; the package comment lists its parts in order.
 func (r *Run) all(ctx context.Context) (*Summary, error) {
 	if err := r.Stage.OpenData(ctx, r); err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 		return fmt.Errorf("sequence_length is %d but the model has only %d positions for text; lower it", r.Training.SequenceLength, room)
 	}
 	if e, ok := r.Stage.(Expander); ok {
-		if r.Trained, err = e.With(r, r.Trained, dtype); err != nil { // set in any case: free gives it back
+		if r.Trained, err = e.With(r, r.Trained, dtype); err != nil { // set on failure, too, so that free releases it
 			return err
 		}
 	}
@@ -342,7 +342,7 @@ func (r *Run) start() error {
 // keepRecipe writes the recipe of the run, which is one to be started or resumed.
 func (r *Run) keepRecipe() error {
 	resume := r.Training.Resume
-	r.Training.Resume = false // the file is to start such a run from, not to go on with this one
+	r.Training.Resume = false // the file is there to start another run like this one
 	defer func() { r.Training.Resume = resume }()
 	return config.Save(r.Folder.Dir, r.Recipe)
 }

@@ -8,10 +8,10 @@ import (
 	"hone/adapter"
 )
 
-// Unused says with which other key's value a key changes nothing, such as "method=full" for lora.r; "" where it may.
+// Unused names the setting with which a key has no effect, such as "method=full" for lora.r. It is empty for a key that has one.
 func (c *Training) Unused(key string) string {
 	group, name, _ := strings.Cut(key, ".")
-	with := "" // what the answer is unless the key is in use
+	with := "" // the setting, if the key is not in use
 	inUse := true
 	switch group {
 	case "lora", "qlora", "prompt":
@@ -53,7 +53,7 @@ func (c *Training) usesMethodKey(group, name string) bool {
 	return kind != ""
 }
 
-// UnusedEpochs is Unused of a key that counts epochs or iterations, which only say how many steps there are.
+// UnusedEpochs is Unused of a key that counts epochs or iterations, which only matter where steps is not set.
 func (c *Training) UnusedEpochs() string {
 	if c.Steps > 0 {
 		return fmt.Sprintf("steps=%d", c.Steps)

@@ -92,7 +92,7 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // ticks are as many round numbers from lo to hi as there are up to n+1. Whole leaves out fractions, as there are none of steps.
 func ticks(lo, hi float64, n int, whole bool) []float64 {
-	size := math.Pow(10, math.Floor(math.Log10((hi-lo)/float64(n)))-1) // a tenth of what is needed: units are tried from too small upwards
+	size := math.Pow(10, math.Floor(math.Log10((hi-lo)/float64(n)))-1) // a tenth of what is needed, to begin with units that are too small
 	for ; ; size *= 10 {
 		for _, m := range []float64{1, 2, 2.5, 5} {
 			unit := m * size

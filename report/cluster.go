@@ -57,7 +57,7 @@ func clip(text string) string {
 func differences(kept, text string) (marked template.HTML, same bool) {
 	a, b := pieces(kept), pieces(text)
 	in := common(a, b)
-	first := 0 // piece that differs
+	first := 0 // first piece that differs
 	for first < len(in) && in[first] {
 		first++
 	}

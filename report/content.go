@@ -104,7 +104,7 @@ func smoothed(steps []step) []float64 {
 		case !finite(mean):
 			mean = s.Loss
 		default:
-			mean += (s.Loss - mean) / min(longest, 1+float64(i)/10) // an average over as many steps as the divisor says
+			mean += (s.Loss - mean) / min(longest, 1+float64(i)/10) // the divisor is the number of steps that are averaged
 		}
 		out[i] = mean
 	}

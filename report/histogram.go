@@ -25,7 +25,7 @@ func newHistogram(title string, d curate.Distribution) *histogram {
 	h := &histogram{Title: plain(title), Median: exact(d.Quantile(0.5)), d: d}
 	values := d.Values()
 	low, high := values[0], values[len(values)-1]
-	h.log = low >= 0 && high > 50*max(d.Quantile(0.5), 1) // a long tail would leave one bar
+	h.log = low >= 0 && high > 50*max(d.Quantile(0.5), 1) // with a long tail nearly all values would be in one bar
 	if h.log {                                            // zero has a bin of its own
 		low = max(d.Quantile(0.001), 1)
 	}

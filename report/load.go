@@ -26,8 +26,8 @@ type run struct {
 	config   string
 }
 
-// step, eval, sample and note are lines of metrics.jsonl; see package train for what writes them. They are declared again, for this
-// package stands beside train and not above it; lines of kinds that it does not know are passed over.
+// step, eval, sample and note are lines of metrics.jsonl; see package train for what writes them. They are declared again, because
+// packages of one layer do not import each other; lines of other kinds are passed over.
 type step struct {
 	Step       int                `json:"step"`
 	Loss       float64            `json:"loss"`

@@ -130,7 +130,7 @@ func MarshalEvent(e Event) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	line := append([]byte(`{"event":"`+e.Kind()+`",`), body[1:]...) // body is an object with at least a step: "{" gives way to the kind
+	line := append([]byte(`{"event":"`+e.Kind()+`",`), body[1:]...) // "{" is replaced; every body has a step, so a comma may come first
 	return append(line, '\n'), nil
 }
 

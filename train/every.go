@@ -117,7 +117,7 @@ func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch
 		if err := ctx.Err(); err != nil {
 			return 0, 0, err
 		}
-		b.Tokens = b.Supervised() // the objective then gives the batch's own mean, which counts by its tokens in the sum
+		b.Tokens = b.Supervised() // so that the objective gives the mean of this batch, which the sum weights by its tokens
 		if b.Tokens == 0 {
 			continue
 		}

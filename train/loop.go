@@ -187,7 +187,7 @@ func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	if bad := (*optim.NonFinite)(nil); errors.As(err, &bad) {
 		return l.nonFinite(loss, bad)
 	}
-	if err != nil { // of the device, which holds nothing any more that could be saved
+	if err != nil { // the device failed, so nothing on it can be saved
 		return &unsavable{fmt.Errorf("update of step %d: %w", l.state.Step+1, err)}
 	}
 	took := time.Since(begin).Seconds()
@@ -252,7 +252,7 @@ func (l *Loop) micro(i int, b data.Batch) (loss func() (float64, error), err err
 	err = tensor.Try(func() { // operations panic at a full device and at shapes that do not fit
 		l.Tape.Train(l.Seed, l.state.Step, i)
 		t := l.Objective(l.Tape, b)
-		loss = t.ItemLater() // asked for before the backward pass, so that it comes while that runs
+		loss = t.ItemLater() // asked for before the backward pass, so that it is copied while that runs
 		l.Tape.Backward(t)
 	})
 	return loss, err
@@ -274,7 +274,7 @@ func (l *Loop) update(loss float64, lr float32) (norm float64, err error) {
 // between does what is due after a step: evaluation, whatever else, and last the
 // checkpoint, which thereby holds the outcome of the evaluation.
 func (l *Loop) between(ctx context.Context) error {
-	if err := l.written(false); err != nil { // of a checkpoint that is written while training goes on
+	if err := l.written(false); err != nil { // the error of a checkpoint that is written in the background
 		return err
 	}
 	step := l.state.Step
@@ -285,7 +285,7 @@ func (l *Loop) between(ctx context.Context) error {
 			return err
 		}
 	}
-	// Done before the checkpoint: what a later session drops from metrics.jsonl are events after its step, and these happen at it.
+	// Before the checkpoint: a run that goes on from it keeps the events up to its step in metrics.jsonl, and these belong to that step.
 	for _, e := range l.Every {
 		if !due(step, e.Steps) {
 			continue

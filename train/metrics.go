@@ -29,7 +29,7 @@ func OpenMetrics(path string, step int, tell func(Event)) (*Metrics, error) {
 		return nil, fmt.Errorf("metrics of the run: %w", err)
 	}
 	kept := keepUntil(old, step)
-	// err is "there is no file" here: one is made, so that what follows only appends
+	// here err can only say that there is no file; then an empty one is made, so that what follows only appends
 	if err != nil || len(kept) != len(old) {
 		if err := atomicfile.WriteFile(path, kept); err != nil {
 			return nil, err

@@ -109,7 +109,7 @@ func (l *Loop) save() error {
 		}
 		to <- written{err, CheckpointEvent{Step: state.Step, Path: c.Path(state.Step), Bytes: bytes, Took: time.Since(begin).Seconds(), Seconds: state.Seconds}}
 	}
-	if c.Room != nil { // begin has copied what changes from here on; a failure is met at the next step or save
+	if c.Room != nil { // begin has copied the tensors, so this goes on in the background; its error comes at the next step or save
 		go write(l.writing)
 		return nil
 	}
@@ -173,7 +173,7 @@ func (c *Checkpoints) begin(s State, o Optimizer) (finish func() (bytes int64, e
 	if c.Room == nil {
 		return write, nil
 	}
-	if c.copy == nil && c.Room() < sizeOf(parts) { // once there was room the memory is held, and asked for no more
+	if c.copy == nil && c.Room() < sizeOf(parts) { // once made, the memory of the copy is kept, and no room needs to be found
 		bytes, err := write()
 		return func() (int64, error) { return bytes, err }, err
 	}

@@ -72,7 +72,7 @@ func wrapped(line string, indent int) string {
 	return broken(line, "\n"+strings.Repeat(" ", indent), helpWidth)
 }
 
-// together is what a shell takes for one word, and a flag with its value.
+// together matches what must stay on one line of an example: a quoted word, and a flag with its value.
 var together = regexp.MustCompile(`(--\S+ )?("[^"]*"|'[^']*')|--\S+ [^-\s]\S*`)
 
 // continued breaks a command for a shell.

@@ -125,7 +125,7 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	var store *label.Store
 	open := func() (err error) { store, err = label.Open(ctx, s.store); return err }
 	_, missing := os.Stat(s.store)
-	if missing == nil { // what is wrong with it is told first
+	if missing == nil { // so that a damaged store is reported before anything is read
 		if err := open(); err != nil {
 			return err
 		}
@@ -154,7 +154,7 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 			return err
 		}
 	}
-	if missing != nil { // made only now, so that a call that is refused leaves none
+	if missing != nil { // made only now, so that a call that is refused leaves no store behind
 		if len(in.pairs)+len(in.prompts) == 0 {
 			return s.nothing()
 		}

@@ -28,7 +28,7 @@ type MixConfig struct {
 	Dir         string // folder of the result: part-N.jsonl.zst or .parquet, mixture.json
 	Fingerprint string // of the values and the sources: another one does not go on from what is there
 	Ingredients []Ingredient
-	Skip        []string                   // keys of the kinds of bad input that are passed over: a mix that stopped at such a place goes on with more of them, not with fewer
+	Skip        []string                   // keys of what is skipped, such as on_bad_record: a mix that stopped at a bad record may go on with more of them, never with fewer
 	Amount      int64                      // tokens, or bytes where they are not counted, to write; 0: as All says
 	All         bool                       // without an Amount: until every source was read once, the others again; else until the first one ends
 	Tokens      func(text string) int      // counts the tokens of a text; nil: shares are of bytes

@@ -75,7 +75,7 @@ type parting struct {
 func (r *runner) write(ctx context.Context, same copies) error {
 	p := &parting{r: r, same: same, places: map[uint64]place{}, browser: newBrowser(same), tokens: r.counters()}
 	for i := range r.state.Shards {
-		if err := ctx.Err(); err != nil { // a small shard may be through before its goroutines look
+		if err := ctx.Err(); err != nil { // the goroutines of a small shard may end before they notice the cancellation
 			return err
 		}
 		if err := p.part(ctx, i); err != nil {

@@ -125,7 +125,7 @@ func plainSubstring(c Substring, texts []string) map[int]string {
 	return left
 }
 
-// cases are how many of those that are drawn are looked at, where each writes files; once one has failed all are, so that it is made smaller.
+// cases bounds how many of the drawn cases a test runs, because each writes files. Once one has failed all are run, so that rapid can make it smaller.
 type cases struct {
 	left   int
 	failed bool

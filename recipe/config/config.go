@@ -248,7 +248,7 @@ func encode(all []setting) ([]byte, error) {
 	return yaml.Dump(root)
 }
 
-// groupNode is the node of a group, made with those that it is in when it is not there.
+// groupNode returns the node of the group at a path. Where there is none it is made, and so are the groups around it.
 func groupNode(groups map[string]*yaml.Node, path string) *yaml.Node {
 	if n := groups[path]; n != nil {
 		return n

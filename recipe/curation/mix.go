@@ -98,7 +98,7 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 		key += k
 	}
 	all := config.Flatten(c)
-	for _, key := range []string{"out", "on_bad_record", "on_bad_file"} { // none changes what was written before a bad place
+	for _, key := range []string{"out", "on_bad_record", "on_bad_file"} { // none of them changes what was written before a bad record
 		delete(all, key)
 	}
 	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("mix %s %q", key, all)))

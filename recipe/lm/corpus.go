@@ -92,7 +92,7 @@ func (c *Pretrain) sources(paths []string) data.Sources {
 	return data.Sources{Paths: paths, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord)}
 }
 
-// stores is how the token stores of a run are made, of whatever files.
+// stores returns the settings that all token stores of a run share, whatever their files.
 func (c *Pretrain) stores(o *Corpus, folder recipe.Folder, env recipe.Env) data.BuildConfig {
 	var end []int32
 	if eos, ok := o.Tokenizer.EOS(); ok {
@@ -115,10 +115,10 @@ func (c *Pretrain) build(ctx context.Context, paths []string, stores data.BuildC
 	return data.Build(ctx, src.Documents(stores.Stats), stores)
 }
 
-// Text is files of text that a run reads beside its own data: to mix them in, or to measure a loss on them.
+// Text names files of text that a run reads beside its own data, to mix them in or to measure a loss on them.
 type Text struct {
 	Paths       []string
-	Model       string // folder of the model, whose tokenizer cuts the text
+	Model       string // folder of the model, whose tokenizer is used
 	OnBadRecord string
 	Validation  float64 // share of the documents that is held out
 }

@@ -93,7 +93,7 @@ func (m *Model) validate(sequenceLength int) error {
 			return fmt.Errorf("model.%s is a key of %s models, and model.model_type is %s; leave it out", key, owner, kind)
 		}
 	}
-	c := own.complete(256, sequenceLength) // as many tokens as there are bytes: the vocabulary is checked when there is a tokenizer
+	c := own.complete(256, sequenceLength) // 256 stands for the vocabulary, which is checked when there is a tokenizer
 	return c.checkSizes(kind, sequenceLength)
 }
 
@@ -156,7 +156,7 @@ func (m *Model) positive() error {
 	return nil
 }
 
-// ownerOf is the architecture that a key belongs to, by the first word of its doc; empty for one of all.
+// ownerOf returns the architecture that a key belongs to, by the first word of its doc; it is empty for a key that all have.
 func ownerOf(key string) string {
 	t := reflect.TypeFor[Model]()
 	for i := range t.NumField() {

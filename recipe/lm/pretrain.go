@@ -53,7 +53,7 @@ func (p *pretraining) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if p.mixture, err = data.NewMixture(r.Training.MixtureConfig(), data.Weighted{Units: windows, Weight: 1}); err != nil || p.corpus.Held == nil {
 		return err
 	}
-	// what a model must beat to have learned anything: counts of tokens and pairs in the first 16 million of the training text
+	// what a model must beat to have learned anything: predictions by counts of tokens and of pairs in the first 16 million tokens of the training text
 	p.base, err = data.Baselines(p.corpus.Train, p.corpus.Held, 1<<24, int64(p.c.Eval.MaxTokens))
 	return err
 }

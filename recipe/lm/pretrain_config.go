@@ -92,7 +92,7 @@ func (t *Tokenizer) Short() string { return "" }
 // that shorter names stand for.
 func (c *Pretrain) Models() []*string { return config.Given(&c.Model.Dir) }
 
-// Unused is that of the keys all recipes have and of tokenizers that are not to be trained.
+// Unused adds to Training.Unused the keys of the tokenizer, which is not always trained.
 func (c *Pretrain) Unused(key string) string {
 	switch {
 	case key != "tokenizer.vocab_size" && key != "tokenizer.pattern":

@@ -123,7 +123,7 @@ func (c *SFT) validateExamples() error {
 // Models is as of Pretrain.
 func (c *SFT) Models() []*string { return config.Given(&c.Model) }
 
-// Unused is that of the keys all recipes have and of sources that are not mixed.
+// Unused adds to Training.Unused the keys of fine-tuning, such as weights of sources where there is one alone.
 func (c *SFT) Unused(key string) string {
 	switch {
 	case (key == "data_weights" || key == "data_temperature") && !c.mixes():

@@ -362,7 +362,7 @@ func (c *DPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error)
 	return own.run(env).Rehearse(ctx, "dpo", env)
 }
 
-// Unused is that of the keys all recipes have and of other losses.
+// Unused adds to Training.Unused the keys of preferences and those that only other losses have.
 func (c *DPO) Unused(key string) string {
 	of := map[string]string{"simpo_gamma": "simpo", "desirable_weight": kto, "undesirable_weight": kto}[key]
 	if of != "" && of != c.LossType {

@@ -383,7 +383,7 @@ func (s *judgements) lent() *judgements {
 // Models is as of Pretrain.
 func (c *Preferences) Models() []*string { return config.Given(&c.Model) }
 
-// unused is Unused of the keys that both recipes have.
+// unused adds to Training.Unused the keys that reward and dpo share.
 func (p *Preferences) unused(key string, t *recipe.Training) string {
 	switch {
 	case key == "validation_fraction" && len(p.ValidationData) > 0:

@@ -228,5 +228,5 @@ func (c *Reward) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, err
 	return own.run(env).Rehearse(ctx, "reward", env)
 }
 
-// Unused is that of the keys all recipes have.
+// Unused adds to Training.Unused the keys of preferences.
 func (c *Reward) Unused(key string) string { return c.unused(key, &c.Training) }

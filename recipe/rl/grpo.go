@@ -172,7 +172,7 @@ func (c *GRPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error
 	return own.run(env).Rehearse(ctx, "grpo", env)
 }
 
-// Unused is that of the keys all recipes have and of a divergence that does not count.
+// Unused adds to Training.Unused the keys of rollouts and that of a divergence without a weight.
 func (c *GRPO) Unused(key string) string {
 	if key == "kl_estimator" && c.Beta == 0 {
 		return "beta=0"

@@ -231,7 +231,7 @@ func (c *PPO) Models() []*string {
 	return append(c.Rollouts.Models(), config.Given(&c.Critic.Model)...)
 }
 
-// Unused is that of the keys all recipes have and of parts that are off.
+// Unused adds to Training.Unused the keys of rollouts and those of parts that are off.
 func (c *PPO) Unused(key string) string {
 	switch {
 	case key == "kl_horizon" && c.KLTarget == 0:

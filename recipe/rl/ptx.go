@@ -59,7 +59,7 @@ func (p *ptx) close() error {
 // mix adds a micro-batch of text to those of a step.
 func (p *ptx) mix(batches []data.Batch, step int) []data.Batch {
 	for _, b := range p.mixture.Step(step) {
-		b.Extra = &ptxPart{b.Tokens} // by which the objective tells it from answers
+		b.Extra = &ptxPart{b.Tokens} // tells the objective that this is text and not answers
 		b.Tokens = batches[0].Tokens // the count that the loop reports; the loss has its own
 		batches = append(batches, b)
 	}

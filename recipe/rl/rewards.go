@@ -105,7 +105,7 @@ func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers
 			list[i] = reward.Answer{Prompt: from[a.Prompt].Text, Text: a.Text, Tokens: a.tokens(), Ended: a.Ended}
 		}
 		return s.rule.Score(ctx, list)
-	case s.same: // no way through text, which may come back as other tokens
+	case s.same: // ids go as they are: decoded and encoded again they may be others
 		list := make([][]int32, len(answers))
 		for i, a := range answers {
 			list[i] = s.judge.Fit(a.IDs)

@@ -6,7 +6,7 @@
 //	collect: write (generate.Engine) ─► recall (reference, critic) ─► score (rewards) ─► shape ─► advantages   ─► state.Answers
 //	then, each of its steps:  turn ─► dealAnswers ─► objective: forward ─► algorithm.loss
 //
-// So the loop knows nothing of rollouts, and a checkpoint in the midst of an iteration needs the answers and a few counts (rollingState) to go on
+// So the loop knows nothing of rollouts, and a checkpoint in the middle of an iteration needs the answers and a few counts (rollingState) to go on
 // bit for bit.
 //
 // Letters: M the tokens of the answers of a micro-batch, C channels.
@@ -277,7 +277,7 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 		if err := s.collect(ctx, iteration, step); err != nil {
 			return nil, err
 		}
-	} else if s.c.TargetKL > 0 && s.state.Far.mean() > s.c.TargetKL { // by the update before: no further pass is made to know
+	} else if s.c.TargetKL > 0 && s.state.Far.mean() > s.c.TargetKL { // as measured in the update before, which costs no pass of its own
 		s.state.Stopped = true
 	}
 	if s.state.Stopped {
@@ -301,7 +301,7 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 // turn are the numbers of the answers that an update of an iteration learns from, in its order.
 func (s *rolling) turn(iteration, update int) (list []int) {
 	n, part := s.c.answers(), update%s.c.NumMiniBatches
-	// data.Draw is a permutation of n numbers, another one each n draws: every epoch goes through all answers in an order of its own
+	// data.Draw permutes n numbers, anew every n draws, so that each epoch goes through all answers in an order of its own
 	epoch := iteration*s.epochs + update/s.c.NumMiniBatches
 	for i := part * n / s.c.NumMiniBatches; i < (part+1)*n/s.c.NumMiniBatches; i++ {
 		list = append(list, int(data.Draw(s.t.Seed, int64(n), int64(epoch*n+i))))

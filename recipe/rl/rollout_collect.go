@@ -30,7 +30,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	for i := range questions {
 		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
 	}
-	s.keep(iteration, questions) // before writing, which fills it
+	s.keep(iteration, questions) // first, because writing fills it
 	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 		metrics[name] = v
 	}
 	metrics["time/rollout"], metrics["time/scoring"] = wrote, scored
-	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers)) // reads the entropy of the iteration before, which the next line clears
+	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers)) // first, because it reads the entropy that the next line clears
 	s.state.Iteration, s.state.Answers, s.state.Stopped, s.state.Far, s.state.Entropy = iteration, answers, false, share{}, share{}
 	s.last = finite(metrics)
 	return errors.Join(s.tell(train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}), s.diagnose(stop))
@@ -152,7 +152,7 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 		}
 		err := s.r.WithoutAdapter(func() error {
 			return train.Infer(ctx, s.r.Tape, func() error {
-				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{}) // not recorded, so it leaves what is kept of the writing alone
+				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{}) // not recorded, so it does not use up the results that were kept from writing
 				return p.spread(p.logProbs, func(a *rollout, v []float32) { a.Ref = v })
 			})
 		})

@@ -216,7 +216,7 @@ func (c *Rollouts) Models() []*string {
 	return models
 }
 
-// unused is Unused of the keys that both recipes have.
+// unused adds to Training.Unused the keys that ppo and grpo share.
 func (c *Rollouts) unused(key string, t *recipe.Training) string {
 	programs := slices.ContainsFunc(c.Reward, func(spec string) bool { return strings.HasPrefix(spec, "program:") })
 	switch {

@@ -68,14 +68,14 @@ func (p *pass) run(m nn.Model, in recipe.Inputs) *tensor.Tensor {
 // forward runs a policy on the answers' tokens.
 func (s *rolling) forward(t *tensor.Tape, m nn.Model, b *data.Batch, in recipe.Inputs) *pass {
 	p, targets := begin(t, b)
-	if p.in = in.Of(t, b); t.Recording() { // a step, not a look at the reference: the rows that are known are the policy's
+	if p.in = in.Of(t, b); t.Recording() { // a training step: the rows that were kept from writing are those of this model
 		p.in = s.known(p.in.Balanced(m), p.answers)
 	}
 	p.hidden = nn.HiddenAt(m, p.in, p.rows)
 	if t.Recording() {
-		s.forget() // used up, and no longer true after this update
+		s.forget() // kept results serve one pass: after the update they are wrong
 	}
-	h := p.hidden // dividing logits by the temperature is dividing what the head, without a bias, is given
+	h := p.hidden // scaled hidden states give scaled logits, as heads with a bias or a soft cap are refused in Open
 	if s.c.Temperature != 1 {
 		h = tensor.Scale(h, float32(1/s.c.Temperature))
 	}

@@ -9,7 +9,8 @@ import (
 	"hone/train"
 )
 
-// Repeat is the stage once more, on the same prompts: models, critic and state are made anew, and Close leaves the text of ptx to this one.
+// Repeat returns the stage for another rehearsal on the same prompts. It makes models, critic and state anew; the text of ptx stays open until
+// the first one is closed.
 func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 	other := *s
 	other.r, other.meter, other.lent, other.state, other.kept = r, train.NewMeter(), true, rollingState{KL: s.state.KL}, nil
