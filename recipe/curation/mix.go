@@ -79,12 +79,11 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 	if counter != nil {
 		cfg.Tokens = counter()
 	}
-	for key, policy := range map[string]string{"on_bad_record": c.OnBadRecord, "on_bad_file": c.OnBadFile} {
-		if policy == string(data.SkipBadRecord) {
-			cfg.Skip = append(cfg.Skip, key)
+	for _, policy := range [][2]string{{"on_bad_file", c.OnBadFile}, {"on_bad_record", c.OnBadRecord}} {
+		if policy[1] == string(data.SkipBadRecord) {
+			cfg.Skip = append(cfg.Skip, policy[0])
 		}
 	}
-	slices.Sort(cfg.Skip)
 	stats, key := &data.Stats{}, ""
 	for i, path := range c.Data {
 		s := data.Sources{Paths: []string{path}, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
