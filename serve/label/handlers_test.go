@@ -116,7 +116,7 @@ func TestMethodsAndBodies(t *testing.T) {
 		{"POST", "/api/judge", good, func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }, 415},
 		{"POST", "/api/judge", good, func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") }, 403},
 		{"POST", "/api/judge", good, func(r *http.Request) { r.Header.Set("Origin", "http://127.0.0.1:9") }, 403},
-		{"POST", "/api/judge", good[:len(good)-1] + strings.Repeat(" ", maxPost) + "}", nil, 413},
+		{"POST", "/api/judge", good[:len(good)-1] + strings.Repeat(" ", maxPost) + "}", nil, 413}, {"POST", "/api/judge", good + strings.Repeat(" ", maxPost), nil, 413},
 		{"POST", "/api/undo", `{"annotator":""}`, nil, 400}, {"POST", "/api/undo", `{"annotator":"` + strings.Repeat("ä", maxName/2+1) + `"}`, nil, 400},
 		{"GET", "/api/next?annotator=%00", "", nil, 400}, {"GET", "/api/next?annotator=%ff", "", nil, 400}, {"GET", "/api/next?annotator=++", "", nil, 400},
 		{"POST", "/api/judge", `{"pair":-1,"annotator":"ann","verdict":"tie"}`, nil, 404},

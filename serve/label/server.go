@@ -271,8 +271,10 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
+		if _, err = d.Token(); err == nil {
 			err = errors.New("something stands behind the object")
+		} else if err == io.EOF {
+			err = nil
 		}
 	}
 	var large *http.MaxBytesError
