@@ -339,7 +339,7 @@ func (r *Run) start() error {
 	return err
 }
 
-// keepRecipe writes the recipe of the run, which is one to be started or resumed.
+// keepRecipe writes the recipe of the run, from which another one may be started, or this one resumed.
 func (r *Run) keepRecipe() error {
 	resume := r.Training.Resume
 	r.Training.Resume = false // the file is there to start another run like this one

@@ -236,7 +236,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestBatchesComeInOrder: results come in the order of the documents, the first error ends it, whoever it is from, and no goroutine is left.
+// TestBatchesComeInOrder: results come in the order of the documents; an error of the caller and a cancellation end it.
 func TestBatchesComeInOrder(t *testing.T) {
 	docs := documents(slices.Repeat([]string{"x"}, 3000))
 	broken := fmt.Errorf("broken")
