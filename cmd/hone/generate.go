@@ -195,7 +195,7 @@ func readPrompts(ctx context.Context, in io.Reader, args []string, file string) 
 	if len(args) > 0 {
 		return args, nil
 	}
-	text, err := readAll(ctx, io.LimitReader(in, 1<<24))
+	text, err := readAll(ctx, in, 1<<24)
 	if err != nil {
 		return nil, fmt.Errorf("read the prompt from stdin: %w", err)
 	}

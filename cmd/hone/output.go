@@ -86,15 +86,18 @@ func mustBeFree(dir string) error {
 	return nil
 }
 
-// readAll reads in to its end, or until ctx is done: a terminal that nobody types on is not waited for.
-func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+// readAll reads in to its end, or until ctx is done: a terminal that nobody types on is not waited for. More than most bytes are refused.
+func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
 	type read struct {
 		data []byte
 		err  error
 	}
 	done := make(chan read, 1)
 	go func() {
-		data, err := io.ReadAll(in)
+		data, err := io.ReadAll(io.LimitReader(in, most+1))
+		if err == nil && int64(len(data)) > most {
+			err = fmt.Errorf("there are more than %d MiB; give less at once", most>>20)
+		}
 		done <- read{data, err}
 	}()
 	select {

@@ -84,7 +84,17 @@ func TestReadAllIsInterrupted(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
 	cancel()
-	if _, err := readAll(ctx, r); !errors.Is(err, context.Canceled) {
+	if _, err := readAll(ctx, r, 1<<20); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestReadAllIsBounded: what is too long is refused and not cut.
+func TestReadAllIsBounded(t *testing.T) {
+	for length, want := range map[int]string{1 << 20: "", 1<<20 + 1: "more than 1 MiB"} {
+		text, err := readAll(t.Context(), strings.NewReader(strings.Repeat("x", length)), 1<<20)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) || err == nil && len(text) != length {
+			t.Errorf("%d bytes: %d bytes, error %v", length, len(text), err)
+		}
 	}
 }

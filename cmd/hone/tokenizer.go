@@ -65,6 +65,9 @@ func tokenizerTrain(a *app) *cobra.Command {
 	}
 }
 
+// longestText is the most that is read of stdin, for text and ids are in memory.
+const longestText = 1 << 30
+
 func tokenizerEncode(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "encode TOKENIZER", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
@@ -73,7 +76,7 @@ func tokenizerEncode(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := readAll(cmd.Context(), a.in)
+			text, err := readAll(cmd.Context(), a.in, longestText)
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
 			}
@@ -91,7 +94,7 @@ func tokenizerDecode(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := readAll(cmd.Context(), a.in)
+			text, err := readAll(cmd.Context(), a.in, longestText)
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
 			}
