@@ -4,6 +4,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"hone/internal/bytepair"
 )
 
 // Properties of characters that normalizers and pre-tokenizers ask for.
@@ -18,10 +20,9 @@ const (
 	propJoined
 )
 
-// properties maps characters to sets of properties, by pages of 256 code points, and to scripts and lower case.
+// properties maps characters to sets of properties, and to scripts and lower case.
 type properties struct {
-	page    [0x110000 >> 8]uint16
-	pages   [][256]uint8
+	sets    bytepair.Pages
 	scripts []uint32 // scriptRanges
 	lower   map[rune]rune
 }
@@ -30,7 +31,7 @@ type properties struct {
 var unicodeProperties = sync.OnceValue(newProperties)
 
 func newProperties() *properties {
-	p := &properties{pages: make([][256]uint8, 1, 256), scripts: scriptRanges, lower: make(map[rune]rune, len(lowerPairs)/2)}
+	p := &properties{scripts: scriptRanges, lower: make(map[rune]rune, len(lowerPairs)/2)}
 	for _, set := range []struct {
 		ranges []uint32
 		bit    uint8
@@ -38,46 +39,17 @@ func newProperties() *properties {
 		{whiteRanges, propWhite}, {punctuationRanges, propPunctuation}, {numericRanges, propNumeric}, {wordRanges, propWord},
 		{controlRanges, propControl}, {accentRanges, propAccent}, {markRanges, propMark}, {joinedRanges, propJoined},
 	} {
-		for i := 0; i < len(set.ranges); i += 2 {
-			for r := set.ranges[i]; r <= set.ranges[i+1]; r++ {
-				p.add(r, set.bit)
-			}
-		}
+		p.sets.Add(set.ranges, set.bit)
 	}
-	p.sharePages()
+	p.sets.Share()
 	for i := 0; i < len(lowerPairs); i += 2 {
 		p.lower[rune(lowerPairs[i])] = rune(lowerPairs[i+1])
 	}
 	return p
 }
 
-func (p *properties) add(r uint32, bit uint8) {
-	at := &p.page[r>>8]
-	if *at == 0 {
-		*at = uint16(len(p.pages))
-		p.pages = append(p.pages, [256]uint8{})
-	}
-	p.pages[*at][r&255] |= bit
-}
-
-// sharePages keeps one copy of equal pages.
-func (p *properties) sharePages() {
-	first := make(map[[256]uint8]uint16)
-	pages := p.pages
-	p.pages = nil
-	for i, at := range p.page {
-		n, ok := first[pages[at]]
-		if !ok {
-			n = uint16(len(p.pages))
-			first[pages[at]] = n
-			p.pages = append(p.pages, pages[at])
-		}
-		p.page[i] = n
-	}
-}
-
 // of returns the properties of a character.
-func (p *properties) of(r rune) uint8 { return p.pages[p.page[uint32(r)>>8]][uint8(r)] }
+func (p *properties) of(r rune) uint8 { return p.sets.Of(r) }
 
 // at returns the properties and the length of the character at text[i]; a byte of invalid UTF-8 has none.
 func (p *properties) at(text []byte, i int) (props uint8, size int) {
