@@ -4,8 +4,10 @@ import "math"
 
 // Sampler is a device that draws tokens itself, so that logits need not cross to the host. It is optional.
 type Sampler interface {
-	// Sample draws the tokens of s. It does nothing and reports false where it is not able to.
-	Sample(s Sample) bool
+	// Draws says whether the device is able to draw by the settings of s, whose buffers it does not look at.
+	Draws(s Sample) bool
+	// Sample draws the tokens of s, for which Draws is true.
+	Sample(s Sample)
 }
 
 // Sample draws a token for each of N rows of V logits x, in the order of steps of Hugging Face transformers:

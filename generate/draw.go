@@ -19,10 +19,11 @@ func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
 	loss := r.dev.Alloc(n, device.F32)
 	defer r.dev.Free(loss)
 	head.Compute(r.dev, logits, h.Buffer())
-	ids, nll, err := r.drawThere(logits, loss, slots, v)
-	if ids == nil && err == nil {
-		ids, nll, err = r.drawHere(logits, loss, slots, v)
+	draw := r.drawHere
+	if r.drawsThere() {
+		draw = r.drawThere
 	}
+	ids, nll, err := draw(logits, loss, slots, v)
 	if err != nil {
 		return err
 	}
@@ -49,12 +50,19 @@ func (r *run) drawHere(logits, loss device.Buffer, slots []int, v int) (ids []in
 	return ids, nll, r.dev.Read(nll, loss)
 }
 
-// drawThere draws on the device, the same tokens from the same logits. It returns no ids where the device cannot draw by these settings.
-func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
+// drawsThere says whether the device draws: it knows no penalties of what came before.
+func (r *run) drawsThere() bool {
 	sampler, ok := r.dev.(device.Sampler)
-	if !ok || r.opt.RepetitionPenalty != 1 {
-		return nil, nil, nil
-	}
+	return ok && r.opt.RepetitionPenalty == 1 && sampler.Draws(r.settings())
+}
+
+// settings are those by which a device draws, without buffers.
+func (r *run) settings() device.Sample {
+	return device.Sample{Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP}
+}
+
+// drawThere draws on the device, the same tokens from the same logits.
+func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
 	random := make([]int32, 0, 2*len(slots)) // 64 bits a row in two words: devices have no 64-bit integers
 	for _, slot := range slots {
 		s := r.slots[slot]
@@ -63,10 +71,9 @@ func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []i
 	}
 	drawn := r.dev.Alloc(len(slots), device.I32)
 	defer r.dev.Free(drawn)
-	if !sampler.Sample(device.Sample{V: v, Logits: logits, Random: r.tape.Ints(random).Buffer(), IDs: drawn,
-		Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP}) {
-		return nil, nil, nil
-	}
+	s := r.settings()
+	s.V, s.Logits, s.Random, s.IDs = v, logits, r.tape.Ints(random).Buffer(), drawn
+	r.dev.(device.Sampler).Sample(s)
 	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: drawn, Loss: loss})
 	ids, nll = make([]int32, len(slots)), make([]float32, len(slots))
 	waitIDs, waitLoss := device.ReadLater(r.dev, ids, drawn), device.ReadLater(r.dev, nll, loss)

@@ -10,12 +10,14 @@ import (
 
 var _ device.Sampler = (*Device)(nil)
 
-// Sample draws where temperature is the only setting, so that every token may come. Greedy decoding, top-k, top-p and min-p, which first
+// Draws is true where temperature is the only setting, so that every token may come. Greedy decoding, top-k, top-p and min-p, which first
 // choose some of the tokens, are left to the host.
-func (d *Device) Sample(s device.Sample) bool {
-	if s.Temperature == 0 || s.TopK > 0 || s.TopP < 1 || s.MinP > 0 {
-		return false
-	}
+func (d *Device) Draws(s device.Sample) bool {
+	return s.Temperature != 0 && s.TopK == 0 && s.TopP >= 1 && s.MinP == 0
+}
+
+// Sample draws tokens; see device.Sample.
+func (d *Device) Sample(s device.Sample) {
 	n := s.IDs.Len
 	logits, random, ids := f32sOf("Sample", s.Logits, n*s.V), i32s(s.Random), i32s(s.IDs)
 	if len(random) != 2*n {
@@ -27,7 +29,6 @@ func (d *Device) Sample(s device.Sample) bool {
 			ids[r] = drawToken(logits[r*s.V:(r+1)*s.V], inverse, uint64(uint32(random[2*r]))|uint64(uint32(random[2*r+1]))<<32)
 		}
 	})
-	return true
 }
 
 // drawToken draws from a row of logits; -1 where they are not finite. It adds up the masses piece by piece, finds the piece in which the

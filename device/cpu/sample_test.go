@@ -21,8 +21,10 @@ func TestSample(t *testing.T) {
 				checkSample(v, o, n, sampleRows(r, n))
 			}
 		}
-		if v.Sample(device.Sample{V: 1, Temperature: 1, TopP: 0.9}) || v.Sample(device.Sample{V: 1, TopP: 1}) {
-			t.Error("the device draws by settings that are the host's")
+		for _, s := range []device.Sample{{Temperature: 1, TopP: 0.9}, {TopP: 1}, {Temperature: 1, TopP: 1, TopK: 5}, {Temperature: 1, TopP: 1, MinP: 0.1}} {
+			if v.Draws(s) {
+				t.Errorf("the device draws by the host's settings %+v", s)
+			}
 		}
 	})
 }
@@ -40,9 +42,10 @@ func checkSample(v vecRig, o generate.Sampling, n int, rows [][]float32) {
 		random = append(random, int32(bits), int32(bits>>32))
 	}
 	v.Write(s.Random, random)
-	if !v.Sample(s) {
-		v.t.Fatal("the device does not draw")
+	if !v.Draws(s) {
+		v.t.Fatalf("the device does not draw by %+v", o)
 	}
+	v.Sample(s)
 	sampler, got := generate.NewSampler(o), i32s(s.IDs)
 	for i, row := range rows {
 		want, err := sampler.Pick(slices.Clone(row), nil, uint64(i), 3)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/internal/cpuid"
 )
 
 // bf16Case is an operation with operands in bf16: run computes what it overwrites of them, in f32 rows of n elements and by the door.
@@ -32,12 +33,18 @@ func bf16Cases(op device.UnaryOp) []bf16Case {
 	}
 }
 
+// needsRounding skips the test on a processor that cannot run the kernels.
+func needsRounding(t *testing.T) {
+	t.Helper()
+	if !cpuid.Host().HasAVX512BF16() {
+		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by")
+	}
+}
+
 // TestBF16Doors: kernels that read and write bf16 give the bits of f32 rows that are widened before and rounded after them, 0 for
 // numbers below the normal ones, and touch nothing beyond the end.
 func TestBF16Doors(t *testing.T) {
-	if !vecRounds {
-		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by")
-	}
+	needsRounding(t)
 	r := rand.New(rand.NewPCG(17, 18))
 	add := []bf16Case{{"add", 3, func(r [5][]float32) { vecAdd(r[0], r[1], r[2]) },
 		func(h [5]*uint16, n int) bool { return vecBinaryBF16Door(device.Add, h[0], h[1], h[2], n) }}}
@@ -99,9 +106,7 @@ func checkBF16Door(t *testing.T, r *rand.Rand, c bf16Case, n int) bool {
 
 // TestNarrowDoor: rounding to bf16 in the memory that is rounded, as attention does it.
 func TestNarrowDoor(t *testing.T) {
-	if !vecRounds {
-		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernel rounds by")
-	}
+	needsRounding(t)
 	r := rand.New(rand.NewPCG(19, 20))
 	for _, n := range lengths() {
 		if n == 0 {
@@ -133,9 +138,7 @@ func TestNarrowDoor(t *testing.T) {
 // TestNormsBF16: norms of rows of bf16 and their gradients, by the kernels that read and write it, have the bits that they have in f32
 // rows, but those below the normal numbers.
 func TestNormsBF16(t *testing.T) {
-	if !vecRounds {
-		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by")
-	}
+	needsRounding(t)
 	t.Cleanup(func() { vecRounds = true })
 	v := newVecRig(t, 2)
 	const rows = 3

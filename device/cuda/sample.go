@@ -18,8 +18,11 @@ type sampleArgs struct {
 
 var _ device.Sampler = (*Device)(nil)
 
+// Draws is true for all settings.
+func (d *Device) Draws(device.Sample) bool { return true }
+
 // Sample draws tokens; see device.Sample.
-func (d *Device) Sample(s device.Sample) bool {
+func (d *Device) Sample(s device.Sample) {
 	n := s.IDs.Len
 	if s.V <= 0 || s.Logits.Len != n*s.V || s.Random.Len != 2*n || s.TopK < 0 {
 		panic(fmt.Sprintf("cuda: Sample of %d rows of %d, %d logits and %d random numbers, top-k %d", n, s.V, s.Logits.Len, s.Random.Len, s.TopK))
@@ -34,5 +37,4 @@ func (d *Device) Sample(s device.Sample) bool {
 		a.inverse = device.Inverse(s.Temperature)
 	}
 	run(d, kernelSample, line(n, 512), &a)
-	return true
 }

@@ -41,6 +41,9 @@ func testSample(t *testing.T, d *Device) {
 				Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP}
 			d.Write(s.Logits, logits)
 			d.Write(s.Random, random)
+			if !d.Draws(s) {
+				t.Fatalf("the device does not draw by %+v", o)
+			}
 			d.Sample(s)
 			got := make([]int32, len(rows))
 			if err := d.Read(got, s.IDs); err != nil {
