@@ -19,21 +19,25 @@ func (r *run) drawAll(h *tensor.Tensor, slots []int) error {
 	loss := r.dev.Alloc(n, device.F32)
 	defer r.dev.Free(loss)
 	head.Compute(r.dev, logits, h.Buffer())
-	draw := r.drawHere
-	if r.drawsThere() {
-		draw = r.drawThere
-	}
-	ids, nll, err := draw(logits, loss, slots, v)
-	if err != nil {
-		return err
-	}
-	if err := r.value(h, slots); err != nil {
-		return err
-	}
+	d := &drawn{slots: slots, seqs: make([]*sequence, len(slots))}
 	for i, slot := range slots {
-		r.add(slot, ids[i], -nll[i])
+		d.seqs[i] = r.slots[slot]
 	}
-	return nil
+	r.late = d
+	if !r.drawsThere() {
+		ids, nll, err := r.drawHere(logits, loss, slots, v)
+		if err != nil {
+			return err
+		}
+		d.read = func() ([]int32, []float32, error) { return ids, nll, nil }
+	} else {
+		r.drawThere(d, logits, loss, v)
+	}
+	r.value(d, h)
+	if r.runsAhead() {
+		return nil
+	}
+	return r.settle()
 }
 
 // drawHere draws from logits [len(slots), v] on the host, and says what the device's loss is of each token.
@@ -62,28 +66,24 @@ func (r *run) settings() device.Sample {
 }
 
 // drawThere draws on the device, the same tokens from the same logits.
-func (r *run) drawThere(logits, loss device.Buffer, slots []int, v int) (ids []int32, nll []float32, err error) {
-	random := make([]int32, 0, 2*len(slots)) // 64 bits a row in two words: devices have no 64-bit integers
-	for _, slot := range slots {
-		s := r.slots[slot]
-		bits := Bits(r.opt.Seed, uint64(s.index), uint64(len(s.tokens)))
+func (r *run) drawThere(d *drawn, logits, loss device.Buffer, v int) {
+	random := make([]int32, 0, 2*len(d.slots)) // 64 bits a row in two words: devices have no 64-bit integers
+	for i, slot := range d.slots {
+		// The cache has all tokens before the one to draw, also those that the host does not know yet.
+		bits := Bits(r.opt.Seed, uint64(d.seqs[i].index), uint64(r.cache.Len(slot)))
 		random = append(random, int32(bits), int32(bits>>32))
 	}
-	drawn := r.dev.Alloc(len(slots), device.I32)
-	defer r.dev.Free(drawn)
+	if r.ids.IsZero() {
+		r.ids = r.dev.Alloc(2*len(r.slots), device.I32)
+	}
+	d.ids = r.ids.Slice(0, len(d.slots))
 	s := r.settings()
-	s.V, s.Logits, s.Random, s.IDs = v, logits, r.tape.Ints(random).Buffer(), drawn
+	s.V, s.Logits, s.Random, s.IDs = v, logits, r.tape.Ints(random).Buffer(), d.ids
 	r.dev.(device.Sampler).Sample(s)
-	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: drawn, Loss: loss})
-	ids, nll = make([]int32, len(slots)), make([]float32, len(slots))
-	waitIDs, waitLoss := device.ReadLater(r.dev, ids, drawn), device.ReadLater(r.dev, nll, loss)
-	if err := errors.Join(waitIDs(), waitLoss()); err != nil {
-		return nil, nil, err
-	}
-	if slices.Contains(ids, -1) {
-		return nil, nil, errNotFinite
-	}
-	return ids, nll, nil
+	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: d.ids, Loss: loss})
+	ids, nll := make([]int32, len(d.slots)), make([]float32, len(d.slots))
+	waitIDs, waitLoss := device.ReadLater(r.dev, ids, d.ids), device.ReadLater(r.dev, nll, loss)
+	d.read = func() ([]int32, []float32, error) { return ids, nll, errors.Join(waitIDs(), waitLoss()) }
 }
 
 // pick draws a token of the vocabulary of v for each slot from its row of logits. Rows are dealt out to all cores; what is drawn
@@ -112,18 +112,18 @@ func (r *run) pick(slots []int, v int) ([]int32, error) {
 	return ids, nil
 }
 
-// value notes what the states that tokens were drawn from are worth.
-func (r *run) value(h *tensor.Tensor, slots []int) error {
+// value begins to read what the states h that tokens were drawn from are worth.
+func (r *run) value(d *drawn, h *tensor.Tensor) {
 	if r.opt.Value == nil {
-		return nil
+		return
 	}
-	v, err := r.opt.Value(h).Float32s()
-	if err != nil {
-		return err
+	x := r.opt.Value(h)
+	if x.DType() != device.F32 {
+		v, err := x.Float32s()
+		d.values = func() ([]float32, error) { return v, err }
+		return
 	}
-	for i, slot := range slots {
-		s := r.slots[slot]
-		s.values = append(s.values, v[i])
-	}
-	return nil
+	v := make([]float32, x.Len())
+	wait := device.ReadLater(r.dev, v, x.Buffer())
+	d.values = func() ([]float32, error) { return v, wait() }
 }

@@ -76,7 +76,8 @@ type Output struct {
 //
 // A run has as many slots in its cache as sequences run side by side. Prompts take free slots and go through the model together
 // (start), then every sequence gets one token a pass (step) until it ends and frees its slot for the next prompt. No row of a pass
-// depends on what else is in it, so neither does a sequence on when it was started.
+// depends on what else is in it, so neither does a sequence on when it was started. A device that is device.Ahead is asked for the
+// next pass before the host has read the tokens of the last one (ahead.go).
 type Engine struct {
 	dev   device.Device
 	dtype device.DType
@@ -112,7 +113,9 @@ func (e *Engine) Run(ctx context.Context, prompts [][]int32, opt Options, emit f
 	if failed != nil {
 		err = failed
 	}
+	r.drop()
 	e.tape.Reset()
+	r.freeIDs()
 	if r.cache != nil {
 		r.cache.Free()
 	}
@@ -148,6 +151,10 @@ type run struct {
 	next  int  // prompt that starts next
 	keep  bool // the cache keeps a sequence that has ended: it is a session's
 	twins []twin
+	late  *drawn // tokens that are drawn and not yet read; nil: none
+	// ids are where a device draws tokens, [2, len(slots)] I32, the second row those that go on when others have ended: one place for all
+	// passes, so that a pass's own memory is where it was in the one before, and what is asked of the device is the same.
+	ids device.Buffer
 
 	samplers []*Sampler // one for each core that draws
 	rows     []float32  // logits that tokens are drawn from
@@ -212,6 +219,12 @@ func (r *run) all(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if r.late != nil {
+			if err := r.goOn(); err != nil {
+				return err
+			}
+			continue
+		}
 		// The order matters: a sequence that must be fed anew cannot take a step, and prompts fill free slots before the batch goes on.
 		if slot := r.outgrown(); slot >= 0 {
 			if err := r.start([]int{slot}); err != nil {
@@ -246,13 +259,19 @@ func (r *run) all(ctx context.Context) error {
 // again; -1 when there is none.
 func (r *run) outgrown() int {
 	for slot, s := range r.slots {
-		if after := r.model.Shape().LongAfter; after > 0 && s != nil && len(s.tokens) > after && r.cache.Len(slot) > 0 && r.cache.Reach(slot) <= after {
+		if s != nil && r.outgrows(slot, len(s.tokens)) {
 			r.cache.Truncate(slot, 0)
 			s.held = 0
 			return slot
 		}
 	}
 	return -1
+}
+
+// outgrows says whether n tokens are more than what the keys of a slot, if it has any, were rotated for.
+func (r *run) outgrows(slot, n int) bool {
+	after := r.model.Shape().LongAfter
+	return after > 0 && n > after && r.cache.Len(slot) > 0 && r.cache.Reach(slot) <= after
 }
 
 // admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots. A prompt that is being prefilled for
@@ -311,6 +330,11 @@ func (r *run) step(slots []int, tokens [][]int32, draw []int) error {
 	if err != nil {
 		return err
 	}
+	return r.through(in, slots, draw)
+}
+
+// through runs the model on in, which has the tokens of slots.
+func (r *run) through(in nn.Input, slots, draw []int) error {
 	last := make([]int32, len(in.Sequences)) // row of the last token of each, whose hidden state the next is drawn from
 	for i, s := range in.Sequences {
 		last[i] = int32(s.Q + s.QLen - 1)
@@ -393,9 +417,11 @@ func (r *run) add(slot int, id int32, logp float32) {
 		r.emit(s.index, text)
 	}
 	if s.finish != "" {
-		if !r.keep {
-			r.cache.Truncate(slot, 0)
+		held := 0
+		if r.keep {
+			held = len(s.tokens) - 1 // without the last token, even where it went through the model ahead of what the host knows
 		}
+		r.cache.Truncate(slot, held)
 		r.slots[slot] = nil
 	}
 }

@@ -60,7 +60,9 @@ func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit fun
 		r.cache, r.keep = s.cache, true
 		err = r.all(ctx)
 	})
+	r.drop()
 	s.engine.tape.Reset()
+	r.freeIDs()
 	if failed != nil {
 		err = failed
 	}

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"hone/device"
 	"hone/tensor"
@@ -105,25 +106,46 @@ func (c *Cache) Reach(slot int) int { return c.reach[slot] }
 // Feed makes the input that appends tokens[i] to slots[i]. The model must then run on it
 // exactly once. It fails when a slot would overflow.
 func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, error) {
-	in := Input{Cache: c}
-	var ids, positions []int32
+	counts := make([]int, len(slots))
+	for i, list := range tokens {
+		counts[i] = len(list)
+	}
+	in, err := c.extended(slots, counts)
+	if err != nil {
+		return Input{}, err
+	}
+	in.IDs, in.Positions = t.Ints(slices.Concat(tokens...)), t.Ints(in.positions)
+	return in.placed(t), nil
+}
+
+// FeedDrawn is Feed of one token for each slot, which the host need not know: ids, I32 [len(slots)].
+func (c *Cache) FeedDrawn(t *tensor.Tape, slots []int, ids *tensor.Tensor) (Input, error) {
+	in, err := c.extended(slots, slices.Repeat([]int{1}, len(slots)))
+	if err != nil {
+		return Input{}, err
+	}
+	in.IDs, in.Positions = ids, t.Ints(in.positions)
+	return in.placed(t), nil
+}
+
+// extended makes room for counts[i] tokens behind those of slots[i], and the input of these but for what is on the device.
+func (c *Cache) extended(slots, counts []int) (Input, error) {
+	in, n := Input{Cache: c}, 0
 	for i, slot := range slots {
-		have, add := c.lengths[slot], len(tokens[i])
+		have, add := c.lengths[slot], counts[i]
 		if have+add > c.Capacity {
 			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens", have+add, c.Capacity)
 		}
-		in.Sequences = append(in.Sequences, device.Sequence{Q: len(ids), QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
+		in.Sequences = append(in.Sequences, device.Sequence{Q: n, QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
 		for p := range add {
-			positions = append(positions, int32(have+p))
+			in.positions = append(in.positions, int32(have+p))
 		}
-		ids = append(ids, tokens[i]...)
+		n += add
 		c.lengths[slot] += add
 		c.Expect(slot, c.lengths[slot])
 		in.expected = append(in.expected, c.reach[slot])
 	}
-	in.positions = positions
-	in.IDs, in.Positions = t.Ints(ids), t.Ints(positions)
-	return in.placed(t), nil
+	return in, nil
 }
 
 // placed is in with the rows of its cache that the keys and values of its sequences go to.

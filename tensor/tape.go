@@ -94,6 +94,14 @@ func (t *Tape) Floats(v []float32, shape ...int) *Tensor {
 	return x
 }
 
+// Lend makes a tensor [b.Len] of memory that stays the caller's, who keeps it until the pass is over.
+func (t *Tape) Lend(b device.Buffer) *Tensor {
+	x := t.next(b.DType, []int{b.Len})
+	x.own = storage{buf: b, refs: 2} // one of which is the caller's
+	x.data = &x.own
+	return t.scoped(x)
+}
+
 // Scope runs f and frees what it made, but for its result and for what the backward
 // pass will need. A model puts one around each layer. What f made must not be held beyond
 // the scope: in a pass of Infer the tensors themselves are reused.

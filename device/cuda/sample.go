@@ -16,7 +16,7 @@ type sampleArgs struct {
 	greedy, _           int32
 }
 
-var _ device.Sampler = (*Device)(nil)
+var _ device.Ahead = (*Device)(nil)
 
 // Draws is true for all settings.
 func (d *Device) Draws(device.Sample) bool { return true }
@@ -37,4 +37,22 @@ func (d *Device) Sample(s device.Sample) {
 		a.inverse = device.Inverse(s.Temperature)
 	}
 	run(d, kernelSample, line(n, 512), &a)
+}
+
+var kernelPick = kernel{"sample", "pick"} // kernels/sample.cu
+
+type pickArgs struct {
+	dst, src, at pointer
+	n, m         int32
+}
+
+// Pick computes dst[n] = src[at[n]]; see device.Ahead.
+func (d *Device) Pick(dst, src, index device.Buffer) {
+	if dst.Len != index.Len || dst.Len == 0 {
+		panic(fmt.Sprintf("cuda: Pick of %d numbers by %d indices", dst.Len, index.Len))
+	}
+	checkIndices("Pick", "number", known(index), src.Len)
+	forget(dst)
+	a := pickArgs{dst: address(need(dst, device.I32)), src: address(need(src, device.I32)), at: address(need(index, device.I32)), n: int32(dst.Len), m: int32(src.Len)}
+	run(d, kernelPick, line(over(dst.Len, 256), 256), &a)
 }

@@ -93,3 +93,29 @@ func sampleRows(r *rand.Rand, v int) [][]float32 {
 	}
 	return rows
 }
+
+// TestPick takes numbers that the host does not know by indices that it does.
+func TestPick(t *testing.T) {
+	lately(t, func(t *testing.T, d *Device) {
+		const n = 300
+		from, rows, want, got := make([]int32, 2*n), make([]int32, n), make([]int32, n), make([]int32, n)
+		for i := range from {
+			from[i] = int32(7 * i)
+		}
+		for i := range rows {
+			rows[i] = int32((5*i + 3) % (2 * n))
+			want[i] = from[rows[i]]
+		}
+		src, at, dst := d.Alloc(2*n, device.I32), d.Alloc(n, device.I32), d.Alloc(n, device.I32)
+		d.Write(src, from)
+		d.Write(at, rows)
+		d.Write(dst, make([]int32, n))
+		d.Pick(dst, src, at)
+		if slices.Contains(known(dst), 0) {
+			t.Error("the host believes that it knows what was picked")
+		}
+		if err := d.Read(got, dst); err != nil || !slices.Equal(got, want) {
+			t.Errorf("picked %v, %v, want %v", got, err, want)
+		}
+	})
+}

@@ -208,3 +208,15 @@ KERNEL(sample, SAMPLERS, SampleArgs) {
 	}
 	if (threadIdx.x == 0) a.ids[blockIdx.x] = id;
 }
+
+struct PickArgs {
+	int *dst;
+	const int *src, *at;
+	int n, m;
+};
+
+// pick takes numbers from where they are told to be, such as the tokens of sequences that go on.
+KERNEL(pick, 256, PickArgs) {
+	int i = blockIdx.x * 256 + threadIdx.x;
+	if (i < a.n) a.dst[i] = (unsigned)a.at[i] < (unsigned)a.m ? a.src[a.at[i]] : -1;
+}
