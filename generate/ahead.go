@@ -36,7 +36,7 @@ func (r *run) goOn() error {
 	}
 	d := r.late
 	var err error
-	failed := tensor.Try(func() { err = r.ahead(d, rows) })
+	failed := tensor.Try(func() { device.Bundle(r.dev, func() { err = r.ahead(d, rows) }) })
 	next := r.late
 	if next == d { // the pass failed before it drew
 		next = nil

@@ -52,6 +52,7 @@ type Device struct {
 	tiles     tileCache
 	paging    paging
 	held      held
+	bundle    bundle
 }
 
 var _ device.Device = (*Device)(nil)
@@ -105,6 +106,7 @@ func newDevice(dr driver, z arena.Sizes) (*Device, error) {
 // Close gives all memory back. No buffer of the device may be used after it.
 func (d *Device) Close() error {
 	err := d.Sync()
+	err = errors.Join(err, d.dropGraphs())
 	return errors.Join(err, d.driver.close())
 }
 

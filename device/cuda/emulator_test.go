@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -92,6 +93,8 @@ type emulated struct {
 	names   map[function]string
 	pins    map[unsafe.Pointer][]byte
 	guard   bool // reservations end where memory does
+	graphs  int  // that there are
+	sets    int  // launches of graphs that were changed
 	mu      sync.Mutex
 }
 
@@ -213,6 +216,46 @@ func (e *emulated) launch(f function, s shape, args unsafe.Pointer, size uintptr
 	}
 	own := bytes.Clone(unsafe.Slice((*byte)(args), size))
 	return e.push(compute, func() error { return e.ordered(f, s, unsafe.Pointer(&own[0])) })
+}
+
+// emulatedGraph is what would be on the card of a graph.
+type emulatedGraph struct {
+	e *emulated
+	l launches
+}
+
+func (e *emulated) graph(l *launches) (graph, error) {
+	e.graphs++
+	return &emulatedGraph{e, launches{calls: slices.Clone(l.calls), words: slices.Clone(l.words)}}, nil
+}
+
+func (g *emulatedGraph) set(i int, l *launches) error {
+	if c := &g.l.calls[i]; c.f != l.calls[i].f {
+		return fmt.Errorf("launch %d of a graph is of %s and shall be of %s", i, c.name, l.calls[i].name)
+	}
+	g.e.sets++
+	g.l.calls[i].s = l.calls[i].s
+	copy(g.l.args(i), l.args(i))
+	return nil
+}
+
+// queue runs what the graph is now whenever the queue does.
+func (g *emulatedGraph) queue() error {
+	now := launches{calls: slices.Clone(g.l.calls), words: slices.Clone(g.l.words)}
+	for i, c := range now.calls {
+		if size := g.e.sizes[c.f]; int(c.size) != size {
+			return fmt.Errorf("%s takes %d bytes of arguments and is given %d: the structures in Go and CUDA differ", c.name, size, c.size)
+		}
+		if err := g.e.push(compute, func() error { return g.e.ordered(c.f, c.s, unsafe.Pointer(&now.args(i)[0])) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *emulatedGraph) free() error {
+	g.e.graphs--
+	return nil
 }
 
 // ordered runs a kernel in the driver's order of its threads.

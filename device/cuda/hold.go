@@ -180,7 +180,7 @@ func (d *Device) releaseProducts() {
 	d.held.few.count = 0
 }
 
-// orderly is a driver that queues what is held before it does anything else.
+// orderly is a driver that queues what is held, and what waits to be queued together, before it does anything else.
 type orderly struct {
 	driver
 	d *Device
@@ -190,6 +190,7 @@ func (o orderly) release() {
 	o.d.held.mu.Lock()
 	defer o.d.held.mu.Unlock()
 	o.d.release()
+	o.d.unbundle()
 }
 
 func (o orderly) copy(q queue, dst, src pointer, n int64) error {

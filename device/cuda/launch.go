@@ -102,6 +102,10 @@ func (d *Device) launch(k kernel, s shape, args unsafe.Pointer, size uintptr) {
 		panic(fmt.Sprintf("cuda: %s over a grid of %d×%d×%d blocks", k.name, s.x, s.y, s.z))
 	}
 	f, err := d.function(k)
+	if b := &d.bundle; err == nil && b.open {
+		b.add(call{name: k.name, f: f, s: s, size: size}, args)
+		return
+	}
 	if err == nil {
 		err = d.driver.launch(f, s, args, size)
 	}

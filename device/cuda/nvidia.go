@@ -35,7 +35,8 @@ type nvidia struct {
 // cu are the functions of libcuda.
 type cu struct {
 	library *dl.Library
-	version int // of CUDA that the driver is made for, e.g. 12040
+	graphs  *graphFunctions // nil: the driver has none
+	version int             // of CUDA that the driver is made for, e.g. 12040
 
 	init, driverVersion, errorName, errorText             uintptr
 	deviceCount, deviceGet, deviceName, deviceAttribute   uintptr
@@ -73,6 +74,7 @@ func openCU(lib *dl.Library) (*cu, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w; update the NVIDIA driver", err)
 	}
+	c.graphs = findGraphs(lib)
 	if err := c.do(c.init, 0); err != nil {
 		return nil, fmt.Errorf("start the NVIDIA driver: %w; nvidia-smi may say more", err)
 	}

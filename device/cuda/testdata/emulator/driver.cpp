@@ -4,11 +4,14 @@
 #include <dlfcn.h>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
+#include <string>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <vector>
 
 extern "C" int hone_launch(void (*kernel)(const void *), const void *args, const unsigned *shape, int shared, int falling, char *text, int size);
 
@@ -43,6 +46,7 @@ std::set<CUstream> streams;
 thread_local CUcontext current;
 std::mutex lock;
 std::map<CUfunction, int> allowed;
+std::map<CUfunction, size_t *> sizes; // of arguments
 std::map<CUdeviceptr, size_t> reserved;
 const size_t MOST = (size_t)700 << 20; // of memory that is made at once
 
@@ -172,7 +176,10 @@ CUresult cuModuleLoadData(CUmodule *m, const void *image) {
 }
 CUresult cuModuleGetFunction(CUfunction *f, CUmodule m, const char *name) {
 	NEEDS_CONTEXT;
-	return m == &the_module && (*f = dlsym(RTLD_DEFAULT, name)) ? OK : NOT_FOUND;
+	if (m != &the_module || !(*f = dlsym(RTLD_DEFAULT, name))) return NOT_FOUND;
+	std::lock_guard<std::mutex> held(lock);
+	sizes[*f] = (size_t *)dlsym(RTLD_DEFAULT, (std::string(name) + "_bytes").c_str());
+	return OK;
 }
 CUresult cuFuncSetAttribute(CUfunction f, int attribute, int value) {
 	NEEDS_CONTEXT;
@@ -188,6 +195,102 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
 	unsigned shape[4] = {gx, gy, gz, bx};
 	char text[512];
 	return hone_launch((void (*)(const void *))f, params[0], shape, (int)shared, 0, text, sizeof text) ? INVALID_VALUE : OK;
+}
+
+
+// Graphs: nodes and instances keep arguments of their own, and an instance runs its nodes when it is launched, each after those that it depends on.
+struct NodeParams {
+	CUfunction func;
+	unsigned gx, gy, gz, bx, by, bz, shared;
+	void **params, **extra;
+	void *kern, *ctx;
+};
+struct Launch {
+	NodeParams p;
+	std::vector<char> args;
+};
+struct Graph {
+	std::vector<std::unique_ptr<Launch>> nodes;
+	std::map<Launch *, std::vector<Launch *>> after;
+};
+struct Instance {
+	std::vector<Launch *> nodes; // of the graph, in an order in which they can run
+	std::map<Launch *, Launch> own;
+};
+static std::set<Graph *> graphs;
+static std::set<Instance *> instances;
+
+static bool describe(Launch *l, const NodeParams *p) {
+	size_t *size = sizes.count(p->func) ? sizes[p->func] : 0;
+	if (!size || p->by != 1 || p->bz != 1 || !p->gx || !p->gy || !p->gz || p->extra || p->kern || p->ctx || (int)p->shared > (allowed.count(p->func) ? allowed[p->func] : 46 << 10)) return false;
+	const char *from = (const char *)p->params[0];
+	l->p = *p, l->args.assign(from, from + *size);
+	return true;
+}
+CUresult cuGraphCreate(Graph **g, unsigned flags) {
+	std::lock_guard<std::mutex> held(lock);
+	return flags ? INVALID_VALUE : (graphs.insert(*g = new Graph), OK);
+}
+CUresult cuGraphAddKernelNode_v2(Launch **node, Graph *g, Launch *const *before, size_t n, const NodeParams *p) {
+	NEEDS_CONTEXT;
+	std::lock_guard<std::mutex> held(lock);
+	if (!graphs.count(g) || (n > 0) != (before != 0)) return INVALID_VALUE;
+	std::unique_ptr<Launch> l(new Launch);
+	if (!describe(l.get(), p)) return INVALID_VALUE;
+	*node = l.get();
+	for (size_t i = 0; i < n; i++) {
+		bool known = false;
+		for (auto &other : g->nodes) known |= other.get() == before[i];
+		if (!known) return INVALID_VALUE;
+		g->after[*node].push_back(before[i]);
+	}
+	g->nodes.push_back(std::move(l));
+	return OK;
+}
+CUresult cuGraphInstantiateWithFlags(Instance **made, Graph *g, unsigned long long flags) {
+	NEEDS_CONTEXT;
+	std::lock_guard<std::mutex> held(lock);
+	if (!graphs.count(g) || flags) return INVALID_VALUE;
+	Instance *x = new Instance;
+	while (x->nodes.size() < g->nodes.size()) // the last that can run comes first: only what is said of the order holds
+		for (size_t i = g->nodes.size(); i-- > 0;) {
+			Launch *l = g->nodes[i].get();
+			bool ready = !x->own.count(l);
+			for (Launch *b : g->after[l]) ready &= x->own.count(b) > 0;
+			if (!ready) continue;
+			x->nodes.push_back(l), x->own[l] = *l;
+			break;
+		}
+	instances.insert(*made = x);
+	return OK;
+}
+CUresult cuGraphExecKernelNodeSetParams_v2(Instance *x, Launch *node, const NodeParams *p) {
+	NEEDS_CONTEXT;
+	std::lock_guard<std::mutex> held(lock);
+	if (!instances.count(x) || !x->own.count(node) || x->own[node].p.func != p->func) return INVALID_VALUE;
+	return describe(&x->own[node], p) ? OK : INVALID_VALUE;
+}
+CUresult cuGraphLaunch(Instance *x, CUstream s) {
+	NEEDS_STREAM(s);
+	{
+		std::lock_guard<std::mutex> held(lock);
+		if (!instances.count(x)) return INVALID_VALUE;
+	}
+	char text[512];
+	for (Launch *node : x->nodes) {
+		Launch &l = x->own[node];
+		unsigned shape[4] = {l.p.gx, l.p.gy, l.p.gz, l.p.bx};
+		if (hone_launch((void (*)(const void *))l.p.func, l.args.data(), shape, (int)l.p.shared, 0, text, sizeof text)) return INVALID_VALUE;
+	}
+	return OK;
+}
+CUresult cuGraphExecDestroy(Instance *x) {
+	std::lock_guard<std::mutex> held(lock);
+	return instances.erase(x) ? (delete x, OK) : INVALID_VALUE;
+}
+CUresult cuGraphDestroy(Graph *g) {
+	std::lock_guard<std::mutex> held(lock);
+	return graphs.erase(g) ? (delete g, OK) : INVALID_VALUE;
 }
 
 // In the place of cuBLASLt: descriptions are made of nothing, and no product is there.
