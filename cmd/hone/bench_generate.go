@@ -52,6 +52,8 @@ type benchGenerate struct {
 	PlannedMB        float64 `json:"planned_mb"`     // what the plan says of them
 	PlannedS         float64 `json:"planned_s"`      // what it says of the whole, at the rates of this machine; 0 of a GPU, whose rates it does not know
 
+	Graphs int `json:"graphs,omitempty"` // CUDA graphs that passes became, of all runs
+
 	Kernels []cuda.KernelTime `json:"kernels,omitempty"` // of the last run, where --kernels asks for them
 
 	kernels bool
@@ -134,7 +136,10 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if r.Kernels, err = kernelTimes(dev); err != nil {
 		return err
 	}
-	_, onCard := dev.(*cuda.Device)
+	card, onCard := dev.(*cuda.Device)
+	if onCard {
+		r.Graphs = card.Graphs()
+	}
 	if gpu, ok := plan.GPUOf(r.Device); ok && onCard { // as its data sheet says
 		r.BandwidthGBS = gpu.Bandwidth
 	}

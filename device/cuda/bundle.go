@@ -85,8 +85,8 @@ const (
 	fewestLaunches = 16 // of a graph: fewer are queued one by one
 	// mostAlike is how many graphs of the same kernels there are: one runs while the next is prepared, and buffers that two passes
 	// use in turns are where they were.
-	mostAlike = 2
-	mostGraphs  = 4 * mostAlike
+	mostAlike  = 2
+	mostGraphs = 4 * mostAlike
 )
 
 var _ device.Bundler = (*Device)(nil)
