@@ -206,6 +206,8 @@ if [ "$part" != speed ]; then
 	if [ "$what" = run ]; then
 		tests TestRowsDoNotDependOnOthers 60
 		tests TestBiasIsRoundedOnce 60
+		tests TestBundleOnACard 30
+		tests TestGenerateByGraphsOnACard 60
 		sanitizers
 	fi
 fi

@@ -53,57 +53,60 @@ func bundling(t *testing.T, test func(t *testing.T, d *Device)) {
 }
 
 // TestBundle queues passes of the same kernels, with the same arguments and with others, of other kernels, and one that is cut by copies.
-func TestBundle(t *testing.T) {
-	bundling(t, func(t *testing.T, d *Device) {
-		a, b := filled(d, 1), filled(d, 1)
-		wantA, wantB := float32(1), float32(1)
-		for _, at := range []*struct {
-			device.Buffer
-			x *float32
-		}{{a, &wantA}, {a, &wantA}, {b, &wantB}, {a, &wantA}} {
-			d.Bundle(func() {
-				*at.x = chain(d, at.Buffer, *at.x, nil)
-				d.Scale(at.Buffer, 0x1p-30)
-				*at.x *= 0x1p-30
-			})
-		}
-		hasAll(t, d, a, wantA)
-		hasAll(t, d, b, wantB)
-		if n := len(d.bundle.kept); n != mostAlike || d.Graphs() != 4 {
-			t.Errorf("%d graphs are kept and %d were queued, want %d and 4", n, d.Graphs(), mostAlike)
-		}
-		large, n := d.Alloc(8<<10, device.F32), d.Graphs()
-		values := slices.Repeat([]float32{3}, large.Len)
+func TestBundle(t *testing.T) { bundling(t, testBundle) }
+
+// TestBundleOnACard does so on a real one.
+func TestBundleOnACard(t *testing.T) { testBundle(t, openCard(t)) }
+
+func testBundle(t *testing.T, d *Device) {
+	a, b := filled(d, 1), filled(d, 1)
+	wantA, wantB := float32(1), float32(1)
+	for _, at := range []*struct {
+		device.Buffer
+		x *float32
+	}{{a, &wantA}, {a, &wantA}, {b, &wantB}, {a, &wantA}} {
 		d.Bundle(func() {
-			wantB = chain(d, b, wantB, func() {
-				hasAll(t, d, a, wantA)
-				d.Write(large, values)
-				d.Scale(large, 2)
-			})
-			for range fewestLaunches {
-				d.Scale(b, 0.5)
-				wantB *= 0.5
-			}
+			*at.x = chain(d, at.Buffer, *at.x, nil)
+			d.Scale(at.Buffer, 0x1p-30)
+			*at.x *= 0x1p-30
 		})
-		hasAll(t, d, b, wantB)
-		hasAll(t, d, large, 6)
-		if d.Graphs() != n+2 {
-			t.Errorf("a pass that copies cut became %d graphs", d.Graphs()-n)
-		}
-		for i := range 3 * mostGraphs { // of different kernels
-			d.Bundle(func() {
-				wantA = chain(d, a, wantA, nil) * 0x1p-30
-				for range i + 1 {
-					d.Fill(large, float32(i))
-				}
-				d.Scale(a, 0x1p-30)
-			})
-		}
-		hasAll(t, d, a, wantA)
-		if n := len(d.bundle.kept); n > mostGraphs {
-			t.Errorf("%d graphs are kept", n)
+	}
+	hasAll(t, d, a, wantA)
+	hasAll(t, d, b, wantB)
+	if n := len(d.bundle.kept); n != mostAlike || d.Graphs() != 4 {
+		t.Errorf("%d graphs are kept and %d were queued, want %d and 4", n, d.Graphs(), mostAlike)
+	}
+	large, n := d.Alloc(8<<10, device.F32), d.Graphs()
+	values := slices.Repeat([]float32{3}, large.Len)
+	d.Bundle(func() {
+		wantB = chain(d, b, wantB, func() {
+			hasAll(t, d, a, wantA)
+			d.Write(large, values)
+			d.Scale(large, 2)
+		})
+		for range fewestLaunches {
+			d.Scale(b, 0.5)
+			wantB *= 0.5
 		}
 	})
+	hasAll(t, d, b, wantB)
+	hasAll(t, d, large, 6)
+	if d.Graphs() != n+2 {
+		t.Errorf("a pass that copies cut became %d graphs", d.Graphs()-n)
+	}
+	for i := range 3 * mostGraphs { // of different kernels
+		d.Bundle(func() {
+			wantA = chain(d, a, wantA, nil) * 0x1p-30
+			for range i + 1 {
+				d.Fill(large, float32(i))
+			}
+			d.Scale(a, 0x1p-30)
+		})
+	}
+	hasAll(t, d, a, wantA)
+	if n := len(d.bundle.kept); n > mostGraphs {
+		t.Errorf("%d graphs are kept", n)
+	}
 }
 
 // TestBundleChangesWhatDiffers tells the card of a graph once, and then of what is new.
@@ -276,38 +279,41 @@ func evenAnswers(t *testing.T, dev device.Device, o generate.Options) []generate
 
 // TestGenerateByGraphs decodes over the emulator and over the calls of libcuda, with graphs and tokens read late, and without either: the same tokens
 // and log-probabilities. The pass of a token is one graph, of which little changes.
-func TestGenerateByGraphs(t *testing.T) {
-	bundling(t, func(t *testing.T, d *Device) {
-		for _, batch := range []int{1, 4} {
-			o := generate.DefaultOptions()
-			o.MaxNewTokens, o.BatchSize, o.Seed = 12, batch, 5
-			for id := int32(0); id < 104; id += 11 {
-				o.EOS = append(o.EOS, id)
-			}
-			before := d.Graphs()
-			want := evenAnswers(t, plain{d}, o)
-			if d.Graphs() != before {
-				t.Fatal("a device without what is optional made graphs")
-			}
-			if diff := cmp.Diff(want, evenAnswers(t, d, o)); diff != "" {
-				t.Errorf("%d at a time: %s", batch, diff)
-			}
-			longest, passes := 0, 0
-			for _, k := range d.bundle.kept {
-				longest = max(longest, len(k.calls))
-			}
-			for _, out := range want {
-				passes = max(passes, len(out.Tokens)-1)
-			}
-			t.Logf("%d at a time: %d graphs were queued for %d passes or more, of up to %d kernels; %d are kept", batch, d.Graphs()-before, passes, longest, len(d.bundle.kept))
-			if n := d.Graphs() - before; n < passes || longest < 3*8 || len(d.bundle.kept) > mostGraphs {
-				t.Errorf("%d at a time: %d graphs were queued for %d passes, of up to %d kernels; %d are kept", batch, n, passes, longest, len(d.bundle.kept))
-			}
+func TestGenerateByGraphs(t *testing.T) { bundling(t, testGenerateByGraphs) }
+
+// TestGenerateByGraphsOnACard does so on a real one.
+func TestGenerateByGraphsOnACard(t *testing.T) { testGenerateByGraphs(t, openCard(t)) }
+
+func testGenerateByGraphs(t *testing.T, d *Device) {
+	for _, batch := range []int{1, 4} {
+		o := generate.DefaultOptions()
+		o.MaxNewTokens, o.BatchSize, o.Seed = 12, batch, 5
+		for id := int32(0); id < 104; id += 11 {
+			o.EOS = append(o.EOS, id)
 		}
-		if e, ok := d.driver.(orderly).driver.(*emulated); ok {
-			t.Logf("%d launches of graphs were changed", e.sets)
+		before := d.Graphs()
+		want := evenAnswers(t, plain{d}, o)
+		if d.Graphs() != before {
+			t.Fatal("a device without what is optional made graphs")
 		}
-	})
+		if diff := cmp.Diff(want, evenAnswers(t, d, o)); diff != "" {
+			t.Errorf("%d at a time: %s", batch, diff)
+		}
+		longest, passes := 0, 0
+		for _, k := range d.bundle.kept {
+			longest = max(longest, len(k.calls))
+		}
+		for _, out := range want {
+			passes = max(passes, len(out.Tokens)-1)
+		}
+		t.Logf("%d at a time: %d graphs were queued for %d passes or more, of up to %d kernels; %d are kept", batch, d.Graphs()-before, passes, longest, len(d.bundle.kept))
+		if n := d.Graphs() - before; n < passes || longest < 3*8 || len(d.bundle.kept) > mostGraphs {
+			t.Errorf("%d at a time: %d graphs were queued for %d passes, of up to %d kernels; %d are kept", batch, n, passes, longest, len(d.bundle.kept))
+		}
+	}
+	if e, ok := d.driver.(orderly).driver.(*emulated); ok {
+		t.Logf("%d launches of graphs were changed", e.sets)
+	}
 }
 
 // TestKernelNode: the structure is laid out as in cuda.h.
