@@ -19,6 +19,7 @@ type held struct {
 
 	rotate    rotateArgs // or rotations of the same rows, and places of them
 	rotations int
+	placed    []int32 // those places, as far as the host knows them
 
 	reduce reduceArgs // or reductions by the same operation, reduce.go
 	update adamWArgs  // or updates at the same step, adamw.go

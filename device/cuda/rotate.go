@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"hone/device"
@@ -37,7 +38,7 @@ func (d *Device) Rope(r device.Rope) {
 	if half > 0 {
 		checkIndices("Rope", "position", known(r.Positions), int(a.limit))
 	}
-	d.holdRotation(a)
+	d.holdRotation(a, nil)
 }
 
 var _ device.Placer = (*Device)(nil)
@@ -50,22 +51,28 @@ func (d *Device) PutRows(dst, x, at device.Buffer) {
 	}
 	width := x.Len / n
 	room := dst.Len / width
-	checkIndices("PutRows", "row", known(at), room)
+	placed := known(at)
+	checkIndices("PutRows", "row", placed, room)
 	a := rotateArgs{places: address(need(at, device.I32)), failure: d.failureWord(), rows: int64(n), d: int32(width), room: int32(room)}
 	a.parts[0] = rotated{x: viewOf(x), cache: viewOf(dst), heads: 1}
-	d.holdRotation(a)
+	d.holdRotation(a, placed)
 }
 
-// holdRotation joins x to the rotations and rows that are held, or holds it in their place.
-func (d *Device) holdRotation(x rotateArgs) {
+// holdRotation joins x to the rotations and rows that are held, or holds it in their place. placed are the places of x, if it has any, as far as the host knows.
+func (d *Device) holdRotation(x rotateArgs, placed []int32) {
 	h := &d.held
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if x.rows == 0 || h.joinRotation(x) {
+	if x.rows == 0 {
 		return
 	}
-	d.release()
-	h.rotate, h.rotations, h.uses = x, 1, append(h.uses[:0], x.uses()...)
+	if !h.joinRotation(x) {
+		d.release()
+		h.rotate, h.rotations, h.uses = x, 1, append(h.uses[:0], x.uses()...)
+	}
+	if x.places != 0 {
+		h.placed = placed
+	}
 }
 
 // joinRotation makes x a part of the launch that is held.
@@ -133,6 +140,47 @@ func (d *Device) releaseRotation() {
 	}
 	d.launch(kernelRotate, s, unsafe.Pointer(r), unsafe.Sizeof(*r))
 	d.held.rotations = 0
+}
+
+// turnHeld has attention rotate its queries, and put its sequences' own keys and values into their cache, where that is what is held.
+func (d *Device) turnHeld(x *decodeArgs, l *tileList, writes ...use) bool {
+	h, a := &d.held, &x.attention
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r := &h.rotate
+	if h.rotations != 3 || r.places == 0 || r.d != a.d || a.ldq != a.heads*a.d || a.ldkv != a.kvHeads*a.d || !r.packed(3) || !slices.Equal(l.own, h.placed) {
+		return false
+	}
+	turned := *r
+	turned.parts = [4]rotated{}
+	for _, p := range r.parts[:3] {
+		switch {
+		case p.y == a.q && p.heads == a.heads && p.cache.p == 0:
+			turned.parts[0] = p
+		case p.cache == a.k && p.heads == a.kvHeads && p.y.p != 0:
+			turned.parts[1] = p
+		case p.cache == a.v && p.heads == a.kvHeads && p.y.p == 0:
+			turned.parts[2] = p
+		}
+	}
+	rows, table := int32(r.rows), int64(r.limit)*int64(r.half)
+	reads := []use{useOf(floats{p: r.cos}, 1, 0, table, false), useOf(floats{p: r.sin}, 1, 0, table, false), useOf(floats{p: r.positions}, 1, 0, r.rows, false)}
+	for _, p := range turned.parts[:3] {
+		if p.x.p == 0 {
+			return false
+		}
+		width := int64(p.heads * r.d)
+		reads = append(reads, useOf(p.x, rows, width, width, false))
+		writes = append(writes, useOf(p.y, rows, width, width, true), useOf(p.cache, r.room, width, width, true))
+	}
+	// Blocks read in any order what others write: two of them must not meet, but at a sequence's own keys and values, which none reads in the cache.
+	for i, w := range writes {
+		if slices.ContainsFunc(reads, w.clash) || slices.ContainsFunc(writes[:i], w.clash) {
+			return false
+		}
+	}
+	x.rotate, h.rotations, h.uses = turned, 0, h.uses[:0]
+	return true
 }
 
 // packed says whether eight neighbouring pairs of each of the first n parts can be read at once.

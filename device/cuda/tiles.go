@@ -65,6 +65,9 @@ type tileList struct {
 	n       int
 	queries int  // of parts: the most of a sequence
 	cut     bool // of parts: a sequence has more than one
+	// own, of parts, are the rows of the cache that the sequences' own keys are in, one for each query in order; nil where queries are not the
+	// rows of the sequences one after the other, or a sequence sees keys of another.
+	own []int32
 }
 
 func (l *tileList) at() pointer { return pointer(l.memory.Base()) }
@@ -127,6 +130,7 @@ func (l *tileList) addTiles(sequences []device.Sequence, how division) (words []
 
 // addParts keeps the parts of a sequence together, in order.
 func (l *tileList) addParts(sequences []device.Sequence, how division) (words []int32) {
+	l.own = ownKeys(sequences)
 	for _, s := range sequences {
 		if s.QLen == 0 {
 			continue
@@ -142,4 +146,23 @@ func (l *tileList) addParts(sequences []device.Sequence, how division) (words []
 		l.n, l.queries, l.cut = l.n+count, max(l.queries, s.QLen), l.cut || count > 1
 	}
 	return words
+}
+
+// ownKeys are tileList.own.
+func ownKeys(sequences []device.Sequence) (rows []int32) {
+	for _, s := range sequences {
+		if s.Q != len(rows) {
+			return nil
+		}
+		for i := range s.QLen {
+			rows = append(rows, int32(s.K+s.KLen-s.QLen+i))
+		}
+	}
+	byKeys := slices.SortedFunc(slices.Values(sequences), func(x, y device.Sequence) int { return x.K - y.K })
+	for i := 1; i < len(byKeys); i++ {
+		if byKeys[i].K < byKeys[i-1].K+byKeys[i-1].KLen {
+			return nil
+		}
+	}
+	return rows
 }

@@ -2,6 +2,8 @@
 // on, and a block takes one for all heads that read it, so that a cache is read once and by many. The block that ends last adds up
 // what the parts leave, in their order; where there is one it is written at once. How a sequence is cut depends on its length alone. See flash.cuh.
 
+#include "rotate.cuh"
+
 // Part is a part of the keys of a sequence.
 struct Part {
 	int q, q_len, k, k_len; // device.Sequence
@@ -17,7 +19,54 @@ struct DecodeArgs {
 	int *ended;   // [parts, kv_heads, rows/16], 0 before and after: at a sequence's first part, how many of its blocks are done
 	int rows;     // 16·groups of queries times heads on one key/value head
 	int unused;
+	RotateArgs rotate; // queries, and the sequences' own keys and values; no rows where q, k and v are as they are read
 };
+
+// place_head rotates a piece of a head of token row, 8 pairs or as many channels behind those, whose first channel is number head of x, and puts it into row
+// r of a tile, and where p says if it is written: to number cached of a cache.
+template <int D> __device__ __forceinline__ void place_head(const RotateArgs &a, const Rotated &p, i64 row, i64 head, int piece, u16 *tile, int r, bool written, i64 cached) {
+	int i = 8 * piece, upper = a.half + i;
+	bool rotary = i < a.half;
+	Eight<true> eu = {}, ev;
+	float u[8], v[8], c[8], s[8];
+	read8(ev, p.x, head + upper, head + upper + 8);
+	if (rotary) read8(eu, p.x, head + i, head + i + 8);
+	bool pair = rotary && p.y.p;
+	if (pair && !angles<8>(a, row, i, c, s)) return;
+	widen8(ev, v);
+	widen8(eu, u);
+	if (pair) turn<8>(u, v, c, s);
+	Floats shared = {tile, 1, 1};
+	auto put = [&](int channel, const float *x) {
+		int to = at<D>(r, channel / 8);
+		store8<true>(shared, to, to + 8, x);
+		if (written && p.y.p) store8<true>(p.y, head + channel, head + channel + 8, x);
+		if (written && p.cache.p) store8<true>(p.cache, cached + channel, cached + channel + 8, x);
+	};
+	if (rotary) put(i, u);
+	put(upper, v);
+}
+
+// place_heads rotates the block's queries into the tile qs, and the keys that are the sequence's own, with their values, into ks and vs. What is left in memory
+// is written by one block: queries by that of the last part, keys and values by that of the first queries.
+template <int D, int CHUNK> __device__ __forceinline__ void place_heads(const DecodeArgs &x, const Part &p, int row0, int rows, u16 *qs, u16 *ks, u16 *vs) {
+	const AttentionArgs &a = x.attention;
+	const RotateArgs &rotate = x.rotate;
+	int group = a.heads / a.kv_heads, kv = blockIdx.y, pieces = (a.d - rotate.half) / 8, old = p.k_len - p.q_len;
+	int lo = max(p.first, old), own = max(min(p.first + CHUNK, p.k_len) - lo, 0) * pieces, queries = rows * pieces;
+	for (int n = threadIdx.x; n < queries + 2 * own; n += WARP * WARPS) {
+		if (n < queries) {
+			int r = n / pieces, row = p.q + (row0 + r) / group;
+			i64 head = ((i64)row * a.heads + kv * group + (row0 + r) % group) * a.d;
+			place_head<D>(rotate, rotate.parts[0], row, head, n % pieces, qs, r, p.index == p.count - 1, 0);
+			continue;
+		}
+		bool value = n >= queries + own;
+		int m = n - queries - (value ? own : 0), key = lo + m / pieces, row = p.q + key - old;
+		i64 width = (i64)a.kv_heads * a.d, channel = kv * a.d;
+		place_head<D>(rotate, rotate.parts[value ? 2 : 1], row, row * width + channel, m % pieces, value ? vs : ks, key - p.first, blockIdx.z == 0, (p.k + key) * width + channel);
+	}
+}
 
 // ended_last says whether the other blocks that count are done, and what they wrote is seen.
 __device__ __forceinline__ bool ended_last(int *ended, int blocks) {
@@ -75,15 +124,25 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 	u16 *qs = shared, *ks = qs + 16 * D, *vs = ks + CHUNK * D;
 	auto head_at = [&](int row, i64 stride) { return (t.q + (row0 + row) / group) * stride + (kv * group + (row0 + row) % group) * a.d; };
 	auto o_at = [&](int row) { return head_at(row, (i64)a.heads * a.d); };
+	bool placed = x.rotate.rows > 0; // what is rotated is not copied
 	for (int e = threadIdx.x; e < 16 * C; e += WARP * WARPS) {
 		int r = e / C, c = e % C;
 		bool there = r < rows && c * 8 < a.d;
-		copy_async<16>(qs + at<D>(r, c), there ? bf16(a.q) + head_at(r, a.ldq) + c * 8 : bf16(a.q), there);
+		if (!there || !placed) copy_async<16>(qs + at<D>(r, c), there ? bf16(a.q) + head_at(r, a.ldq) + c * 8 : bf16(a.q), there);
 	}
-	fetch<D, KEYS, WARP>(ks + mine * D, bf16(a.k) + kv_at, k_stride, a.d, t.k_len - j0, lane);
-	commit_copies();
-	fetch<D, KEYS, WARP>(vs + mine * D, bf16(a.v) + kv_at, k_stride, a.d, t.k_len - j0, lane);
-	commit_copies();
+	int known = t.k_len - j0 - (placed ? t.q_len : 0); // of the rows from j0 on those that are in the cache
+	auto fetch_known = [&](u16 *to, const u16 *from) {
+#pragma unroll 2 // more addresses at once would not fit into registers
+		for (int e = lane; e < KEYS * C; e += WARP) {
+			int r = e / C, c = e % C;
+			bool there = r < t.k_len - j0 && c * 8 < a.d;
+			if (!there || r < known) copy_async<16>(to + at<D>(r, c), there ? from + r * k_stride + c * 8 : from, there);
+		}
+		commit_copies();
+	};
+	fetch_known(ks + mine * D, bf16(a.k) + kv_at);
+	fetch_known(vs + mine * D, bf16(a.v) + kv_at);
+	if (placed) place_heads<D, CHUNK>(x, p, row0, min(rows, 16), qs, ks, vs);
 	float o[1][C][4], s[1][N][4], most[1][2] = {{-INF, -INF}}, sum[1][2] = {};
 	each<1, C>([&](int m, int n, int e) { o[m][n][e] = 0.0f; });
 	wait_copies_but<1>();

@@ -1,5 +1,7 @@
 // RMSNorm and LayerNorm, a warp to a row or, where rows are long, a block, and rotary positions.
 
+#include "rotate.cuh"
+
 struct NormArgs {
 	Floats y, x, weight, bias;
 	Floats plus, sum;   // of sum_norm_rows: x + plus is kept in sum, and normalised
@@ -235,23 +237,6 @@ KERNEL(norm_grad_long, 1024, NormGradArgs) {
 	}
 }
 
-// Rotated are heads that are rotated, and put into rows of a cache.
-struct Rotated {
-	Floats y, x, cache; // y [rows, heads·d]; y is absent where heads only go to the cache, the cache where they do not
-	int heads, unused;
-};
-
-struct RotateArgs {
-	const float *cos, *sin; // [limit, half]
-	const int *positions;   // [rows], of cos and sin
-	const int *places;      // [rows], of the caches
-	Failure *failure;
-	i64 rows;
-	int d, half, inverse, limit, room; // of pairs; of rows of cos and sin, and of the caches
-	int pairs;                         // of a thread: 8, where all is BF16 on 16 bytes, or 1
-	Rotated parts[4];
-};
-
 // rotate_pairs rotates N neighbouring pairs of a head, or moves as many of the channels behind the rotary ones. Eight are packed.
 template <int N> __device__ __forceinline__ void rotate_pairs(const RotateArgs &a, const Rotated &p) {
 	u32 n = blockIdx.x * 256u + threadIdx.x, pieces = (u32)(a.d - a.half) / N; // of a head
@@ -277,33 +262,12 @@ template <int N> __device__ __forceinline__ void rotate_pairs(const RotateArgs &
 		}
 		cached = ((i64)place - row) * p.heads * a.d;
 	}
-	if (pair) {
-		int position = a.positions[row];
-		if (position < 0 || position >= a.limit) {
-			a.failure->code = 1;
-			return;
-		}
-		const float *cos = a.cos + (i64)position * a.half + i, *sin = a.sin + (i64)position * a.half + i;
-#pragma unroll
-		for (int j = 0; j < N; j += 4)
-			if constexpr (N == 8) {
-				float4 c4 = *(const float4 *)(cos + j), s4 = *(const float4 *)(sin + j);
-				c[j] = c4.x, c[j + 1] = c4.y, c[j + 2] = c4.z, c[j + 3] = c4.w;
-				s[j] = s4.x, s[j + 1] = s4.y, s[j + 2] = s4.z, s[j + 3] = s4.w;
-			} else
-				c[0] = cos[0], s[0] = sin[0];
-	}
+	if (pair && !angles<N>(a, row, i, c, s)) return;
 	if constexpr (N == 8) {
 		widen8(ev, v);
 		if (rotary) widen8(eu, u);
 	}
-	if (pair)
-#pragma unroll
-		for (int j = 0; j < N; j++) {
-			float t = a.inverse ? -s[j] : s[j], turned = u[j] * c[j] - v[j] * t;
-			v[j] = v[j] * c[j] + u[j] * t;
-			u[j] = turned;
-		}
+	if (pair) turn<N>(u, v, c, s);
 	auto put = [&](i64 at, const float *x) {
 		if constexpr (N == 8) {
 			if (p.y.p) store8<true>(p.y, at, at + 8, x);
