@@ -302,6 +302,45 @@ func TestAheadSession(t *testing.T) {
 	}
 }
 
+// TestAheadSessionFails: a session whose pass ran out of memory while it was interrupted goes on with the right keys.
+func TestAheadSessionFails(t *testing.T) {
+	ahead := &aheadDevice{Device: devicetest.NewReference()}
+	e := New(ahead, device.F32, tinyModel(t, ahead), tinyTokenizer(t))
+	opt := DefaultOptions()
+	opt.MaxNewTokens, opt.Temperature = 12, 0
+	prompt := []int32{5, 9, 200}
+	whole := mustRun(t, e, [][]int32{prompt}, opt)[0]
+	failures := 0
+	for left := 5; ; left++ { // wherever memory runs out
+		s := e.NewSession()
+		s.room(64)
+		ctx, cancel := context.WithCancel(t.Context())
+		ahead.left = left
+		_, err := s.Run(ctx, prompt, opt, func(string) {
+			if ahead.left == 1 {
+				cancel()
+			}
+		})
+		ahead.left = 0
+		cancel()
+		if err == nil {
+			s.Close()
+			break
+		}
+		if oom := (*device.OutOfMemory)(nil); errors.As(err, &oom) {
+			failures++
+		}
+		out, err := s.Run(t.Context(), slices.Concat(prompt, whole.Tokens[:8]), opt, nil)
+		if err != nil || !slices.Equal(out.Tokens[:4], whole.Tokens[8:]) {
+			t.Fatalf("%d allocations: the session goes on with %v, %v, want %v first", left, out.Tokens, err, whole.Tokens[8:])
+		}
+		s.Close()
+	}
+	if failures == 0 {
+		t.Error("memory did not run out")
+	}
+}
+
 // TestAheadNotFinite: damaged weights are said to be so, whatever a pass that was asked for ahead makes of them.
 func TestAheadNotFinite(t *testing.T) {
 	ahead := &aheadDevice{Device: devicetest.NewReference()}

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -66,8 +67,8 @@ func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit fun
 	if failed != nil {
 		err = failed
 	}
-	if err != nil && (failed != nil || ctx.Err() == nil) {
-		s.Close() // after a failure the cache may hold anything
+	if err != nil && !errors.Is(err, ctx.Err()) {
+		s.Close() // after a failure the cache may hold anything, also where the context was cancelled meanwhile
 		return Output{}, fmt.Errorf("generate: %w", err)
 	}
 	s.tokens = slices.Clone(seq.tokens[:s.cache.Len(0)]) // the last token drawn was not fed: the cache does not have it
