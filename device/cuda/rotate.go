@@ -148,7 +148,7 @@ func (d *Device) turnHeld(x *decodeArgs, l *tileList, writes ...use) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := &h.rotate
-	if h.rotations != 3 || r.places == 0 || r.d != a.d || a.ldq != a.heads*a.d || a.ldkv != a.kvHeads*a.d || !r.packed(3) || !slices.Equal(l.own, h.placed) {
+	if h.rotations != 3 || r.places == 0 || r.d != a.d || a.ldq != a.heads*a.d || a.ldkv != a.kvHeads*a.d || !r.packed(3) || l.own == nil || !slices.Equal(l.own, h.placed) {
 		return false
 	}
 	turned := *r

@@ -20,6 +20,7 @@ type turnCase struct {
 	heads, kv, d, rotary int
 	queries, keys        []int // of each sequence; it has 140 places in the cache
 	window               int
+	unknown              bool              // the host does not know the places
 	change               func(c *turnCall) // before the calls are made
 	apart                bool              // they stay apart
 }
@@ -46,6 +47,11 @@ var turnCases = []turnCase{
 	{name: "odd pairs", heads: 2, kv: 2, d: 64, rotary: 40, queries: []int{1}, keys: []int{3}, apart: true},
 	{name: "other places", heads: 2, kv: 2, d: 64, rotary: 64, queries: []int{1}, keys: []int{3}, change: func(c *turnCall) { c.placed[0]-- }, apart: true},
 	{name: "a cache that two share", heads: 2, kv: 2, d: 64, rotary: 64, queries: []int{1, 1}, keys: []int{3, 3}, change: func(c *turnCall) {
+		c.attention.Sequences[1].K, c.attention.Sequences[1].KLen = 0, 2
+		c.placed[1] = 1
+	}, apart: true},
+	{name: "places that only the card knows", heads: 2, kv: 2, d: 64, rotary: 64, queries: []int{1, 1}, keys: []int{3, 3}, unknown: true, apart: true},
+	{name: "unknown places in a cache that two share", heads: 2, kv: 2, d: 64, rotary: 64, queries: []int{1, 1}, keys: []int{3, 3}, unknown: true, change: func(c *turnCall) {
 		c.attention.Sequences[1].K, c.attention.Sequences[1].KLen = 0, 2
 		c.placed[1] = 1
 	}, apart: true},
@@ -81,7 +87,21 @@ func (c *turnCase) call(d *Device) *turnCall {
 	}
 	d.Write(turn.Positions, x.turned)
 	d.Write(x.places, x.placed)
+	if c.unknown {
+		known, all := x.places, d.Alloc(rows, device.I32)
+		d.Write(all, counted(rows))
+		x.places = d.Alloc(rows, device.I32)
+		d.Pick(x.places, known, all)
+	}
 	return x
+}
+
+// counted are the numbers from 0 to n-1.
+func counted(n int) (v []int32) {
+	for i := range n {
+		v = append(v, int32(i))
+	}
+	return v
 }
 
 // run makes the calls, between after each, and prints what is in all of the buffers then.
