@@ -4,7 +4,8 @@
 //
 // Memory gives most when an instruction reads whole lines, not 64 bytes of each of the 8 rows that are the columns of b. So a row has SPLIT columns
 // of b side by side, each for another part of k, and the rows of a are the same parts of SPLIT times fewer rows of A: where a column meets the rows of
-// its own part, c has a sum of that part; the rest of c is not used. A load of each lane has as many rows of B as there are parts of k in others.
+// its own part, c has a sum of that part; the rest of c is not used. Lanes that share a row of B then read SPLIT of them, one after the other, each
+// with a c of its own.
 //
 // What a warp sums, and the order of parts and warps, depend on k alone: a row has the same bits in any batch of up to 16.
 //
@@ -69,7 +70,8 @@ __device__ __forceinline__ void multiply(float c[4], uint4 low, uint4 high, uint
 	mma(c, a2, b2);
 }
 
-// place_parts puts the sums of a warp where gathered finds them: c of an item is row q·SPLIT + item of B for each q, of rows of A from first on.
+// place_parts puts the sums of a warp where gathered finds them: column q·SPLIT + p of c is row q·SPLIT + item of the block's 8 rows of B by part p of k, of
+// TOGETHER rows of A from first on.
 __device__ __forceinline__ void place_parts(float (*parts)[16][8], const float c[4], int first, int item) {
 	int lane = threadIdx.x % WARP;
 #pragma unroll
