@@ -75,6 +75,7 @@ type keptGraph struct {
 // bundle is what is queued together. What is held is locked while it is touched.
 type bundle struct {
 	open     bool
+	waited   bool // the host has waited for the card since: launches are queued one by one, for the card has nothing else to do
 	off      bool // launches are queued one by one: the driver makes no graphs, or once could not
 	launches      // that wait
 	kept     []*keptGraph
@@ -91,7 +92,8 @@ const (
 
 var _ device.Bundler = (*Device)(nil)
 
-// Bundle queues the kernels that f asks for as one graph, as far as nothing else lies between them; see device.Bundler.
+// Bundle queues the kernels that f asks for as one graph, as far as nothing else lies between them and the host does not wait for the card;
+// see device.Bundler.
 func (d *Device) Bundle(f func()) {
 	if !d.openBundle() {
 		f()
@@ -108,7 +110,7 @@ func (d *Device) openBundle() bool {
 	if b.open || b.off {
 		return false
 	}
-	b.open = true
+	b.open, b.waited = true, false
 	return true
 }
 

@@ -52,7 +52,8 @@ func bundling(t *testing.T, test func(t *testing.T, d *Device)) {
 	t.Run("driver", func(t *testing.T) { test(t, openFake(t)) })
 }
 
-// TestBundle queues passes of the same kernels, with the same arguments and with others, of other kernels, and one that is cut by copies.
+// TestBundle queues passes of the same kernels, with the same arguments and with others, of other kernels, one that is cut by copies, and one that the
+// host waits in.
 func TestBundle(t *testing.T) { bundling(t, testBundle) }
 
 // TestBundleOnACard does so on a real one.
@@ -80,7 +81,6 @@ func testBundle(t *testing.T, d *Device) {
 	values := slices.Repeat([]float32{3}, large.Len)
 	d.Bundle(func() {
 		wantB = chain(d, b, wantB, func() {
-			hasAll(t, d, a, wantA)
 			d.Write(large, values)
 			d.Scale(large, 2)
 		})
@@ -93,6 +93,18 @@ func testBundle(t *testing.T, d *Device) {
 	hasAll(t, d, large, 6)
 	if d.Graphs() != n+2 {
 		t.Errorf("a pass that copies cut became %d graphs", d.Graphs()-n)
+	}
+	d.Bundle(func() {
+		wantA = chain(d, a, wantA, nil)
+		hasAll(t, d, a, wantA)
+		for range fewestLaunches {
+			d.Scale(a, 0.5)
+			wantA *= 0.5
+		}
+	})
+	hasAll(t, d, a, wantA)
+	if d.Graphs() != n+3 {
+		t.Errorf("a pass that the host waits in became %d graphs, want that before it", d.Graphs()-n-2)
 	}
 	for i := range 3 * mostGraphs { // of different kernels
 		d.Bundle(func() {

@@ -220,6 +220,15 @@ func (o orderly) await(q queue, m mark) error {
 }
 
 func (o orderly) sync() error {
-	o.release()
+	o.releaseToWait()
 	return o.driver.sync()
+}
+
+// releaseToWait is release before the host waits until the card has nothing to do.
+func (o orderly) releaseToWait() {
+	o.d.held.mu.Lock()
+	defer o.d.held.mu.Unlock()
+	o.d.release()
+	o.d.unbundle()
+	o.d.bundle.waited = o.d.bundle.open
 }

@@ -102,7 +102,7 @@ func (d *Device) launch(k kernel, s shape, args unsafe.Pointer, size uintptr) {
 		panic(fmt.Sprintf("cuda: %s over a grid of %d×%d×%d blocks", k.name, s.x, s.y, s.z))
 	}
 	f, err := d.function(k)
-	if b := &d.bundle; err == nil && b.open {
+	if b := &d.bundle; err == nil && b.open && !b.waited {
 		b.add(call{name: k.name, f: f, s: s, size: size}, args)
 		return
 	}
