@@ -9,9 +9,10 @@ import (
 
 // kernels/crossentropy.cu, kernels/embedding.cu
 var (
-	kernelsCrossEntropy = [3]kernel{{"crossentropy", "cross_entropy_32"}, {"crossentropy", "cross_entropy_1024"}, {"crossentropy", "cross_entropy_both_512"}}
-	kernelEmbedding     = kernel{"embedding", "embedding"}
-	kernelEmbeddingGrad = kernel{"embedding", "embedding_grad"}
+	kernelsCrossEntropy     = [3]kernel{{"crossentropy", "cross_entropy_32"}, {"crossentropy", "cross_entropy_1024"}, {"crossentropy", "cross_entropy_both_512"}}
+	kernelCrossEntropyParts = kernel{"crossentropy", "cross_entropy_parts"}
+	kernelEmbedding         = kernel{"embedding", "embedding"}
+	kernelEmbeddingGrad     = kernel{"embedding", "embedding_grad"}
 )
 
 type crossEntropyArgs struct {
@@ -24,6 +25,15 @@ type crossEntropyArgs struct {
 	v, ld                   int32
 	zLoss, smoothing        float32
 }
+
+// crossEntropyPartsArgs is struct CrossEntropyPartsArgs.
+type crossEntropyPartsArgs struct {
+	rows           crossEntropyArgs
+	moments, ended pointer
+}
+
+// Losses without gradients of up to mostPartedRows rows of at least leastPartedRow logits are computed by rowWarps blocks a row.
+const mostPartedRows, leastPartedRow, rowWarps = 32, 16 << 10, 32
 
 // CrossEntropy computes loss, entropy and gradient of rows of logits.
 func (d *Device) CrossEntropy(k device.CrossEntropy) {
@@ -49,7 +59,21 @@ func (d *Device) CrossEntropy(k device.CrossEntropy) {
 		run(d, kernelsCrossEntropy[2], line(n, 512), &a)
 		return
 	}
+	if n > 0 && n <= mostPartedRows && k.V >= leastPartedRow && a.dlogits.p == 0 {
+		d.crossEntropyParts(a, n)
+		return
+	}
 	run(d, kernelsCrossEntropy[1], line(n, 1024), &a)
+}
+
+// crossEntropyParts computes the losses of n rows, with the bits that one block a row gives them.
+func (d *Device) crossEntropyParts(rows crossEntropyArgs, n int) {
+	moments, release := d.scratch(n * rowWarps * 32 * 4)
+	defer release()
+	d.tiles.mu.Lock() // the counters are those of attention
+	defer d.tiles.mu.Unlock()
+	a := crossEntropyPartsArgs{rows: rows, moments: moments, ended: d.tiles.counters(d, n)}
+	run(d, kernelCrossEntropyParts, shape{x: rowWarps, y: n, threads: 32}, &a)
 }
 
 type embeddingArgs struct {

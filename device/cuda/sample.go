@@ -6,15 +6,28 @@ import (
 	"hone/device"
 )
 
-var kernelSample = kernel{"sample", "sample"} // kernels/sample.cu
+// kernels/sample.cu
+var (
+	kernelSample        = kernel{"sample", "sample"}
+	kernelSampleLargest = kernel{"sample", "sample_largest"}
+	kernelSampleMass    = kernel{"sample", "sample_mass"}
+)
 
 type sampleArgs struct {
 	logits, random, ids pointer
 	topP                uint64
 	v, k                int32
 	inverse, minP       float32
-	greedy, _           int32
+	greedy              int32
+	part, parts, _      int32
+	found, ended        pointer
 }
+
+// Parts of rows that are drawn from: a row is cut into no more than mostParts, each of no fewer than leastPart logits.
+const (
+	mostParts, leastPart = 256, 1024
+	partThreads          = 256
+)
 
 var _ device.Ahead = (*Device)(nil)
 
@@ -36,7 +49,27 @@ func (d *Device) Sample(s device.Sample) {
 	if s.Temperature != 0 {
 		a.inverse = device.Inverse(s.Temperature)
 	}
+	if parts := min(2*d.card.processors/max(n, 1), over(s.V, leastPart), mostParts); parts > 1 && (a.greedy == 1 || a.topP == 0 && a.k == 0) {
+		d.sampleParts(a, n, parts)
+		return
+	}
 	run(d, kernelSample, line(n, 512), &a)
+}
+
+// sampleParts draws from n rows that are cut into about so many parts, since one block a row would leave most multiprocessors idle.
+func (d *Device) sampleParts(a sampleArgs, n, parts int) {
+	a.part = int32(over(over(int(a.v), parts), 4) * 4)
+	a.parts = int32(over(int(a.v), int(a.part)))
+	found, release := d.scratch(2 * n * int(a.parts))
+	defer release()
+	d.tiles.mu.Lock() // the counters are those of attention
+	defer d.tiles.mu.Unlock()
+	a.found, a.ended = found, d.tiles.counters(d, n)
+	grid := shape{x: int(a.parts), y: n, threads: partThreads}
+	run(d, kernelSampleLargest, grid, &a)
+	if a.greedy == 0 {
+		run(d, kernelSampleMass, grid, &a)
+	}
 }
 
 var kernelPick = kernel{"sample", "pick"} // kernels/sample.cu

@@ -15,6 +15,13 @@ import (
 // TestSampleEmulated draws on the card what the CPU draws.
 func TestSampleEmulated(t *testing.T) { testSample(t, openEmulated(t, rising, true)) }
 
+// TestSamplePartsEmulated does with rows in parts, as on a card of many multiprocessors, in both orders of threads.
+func TestSamplePartsEmulated(t *testing.T) {
+	d := openLate(t, both, true, kernelsLate)
+	d.card.processors = 132
+	testSample(t, d)
+}
+
 // TestSample does on a real one.
 func TestSample(t *testing.T) { testSample(t, openCard(t)) }
 
@@ -30,7 +37,7 @@ func testSample(t *testing.T, d *Device) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for i, o := range settings {
 		o.RepetitionPenalty, o.Seed = 1, uint64(i)
-		for _, v := range []int{1, 7, 1300} {
+		for _, v := range []int{1, 7, 1300, 5002} {
 			rows := sampleRows(r, v)
 			logits, random := slices.Concat(rows...), make([]int32, 2*len(rows))
 			for n := range rows {

@@ -217,3 +217,17 @@ template <int THREADS> __device__ float block_max(float v) {
 	for (int i = 1; i < THREADS / WARP; i++) v = max_nan(v, part[i]);
 	return v;
 }
+
+// ended_last says whether the other ones of so many blocks, which count in ended, are done. What they wrote is then seen where it is read as volatile,
+// past the cache of a multiprocessor.
+__device__ __forceinline__ bool ended_last(int *ended, int blocks) {
+	__shared__ int before;
+	__threadfence();
+	__syncthreads();
+	if (threadIdx.x == 0) before = atomicAdd(ended, 1);
+	__syncthreads();
+	if (before != blocks - 1) return false;
+	__threadfence();
+	if (threadIdx.x == 0) *ended = 0;
+	return true;
+}

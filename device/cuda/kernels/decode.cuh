@@ -68,19 +68,6 @@ template <int D, int CHUNK> __device__ __forceinline__ void place_heads(const De
 	}
 }
 
-// ended_last says whether the other blocks that count are done, and what they wrote is seen.
-__device__ __forceinline__ bool ended_last(int *ended, int blocks) {
-	__shared__ int before;
-	__threadfence();
-	__syncthreads();
-	if (threadIdx.x == 0) before = atomicAdd(ended, 1);
-	__syncthreads();
-	if (before != blocks - 1) return false;
-	__threadfence();
-	if (threadIdx.x == 0) *ended = 0;
-	return true;
-}
-
 // add_parts adds up the parts of 16 rows of a sequence, a warp for a row. What other blocks wrote is read as volatile, past the cache of a multiprocessor.
 template <int D> __device__ __forceinline__ void add_parts(const DecodeArgs &x, const Part &p, int row0, int rows) {
 	constexpr int C = (D + WARP - 1) / WARP;
