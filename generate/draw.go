@@ -65,20 +65,28 @@ func (r *run) settings() device.Sample {
 	return device.Sample{Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP}
 }
 
-// drawThere draws on the device, the same tokens from the same logits.
-func (r *run) drawThere(d *drawn, logits, loss device.Buffer, v int) {
-	random := make([]int32, 0, 2*len(d.slots)) // 64 bits a row in two words: devices have no 64-bit integers
-	for i, slot := range d.slots {
+// prepare puts the random numbers that the next tokens of slots are drawn with on a device that draws, beside what else the host tells it of the pass.
+func (r *run) prepare(slots []int) {
+	if len(slots) == 0 || !r.drawsThere() {
+		return
+	}
+	random := make([]int32, 0, 2*len(slots)) // 64 bits a row in two words: devices have no 64-bit integers
+	for _, slot := range slots {
 		// The cache has all tokens before the one to draw, also those that the host does not know yet.
-		bits := Bits(r.opt.Seed, uint64(d.seqs[i].index), uint64(r.cache.Len(slot)))
+		bits := Bits(r.opt.Seed, uint64(r.slots[slot].index), uint64(r.cache.Len(slot)))
 		random = append(random, int32(bits), int32(bits>>32))
 	}
+	r.random = r.tape.Ints(random)
+}
+
+// drawThere draws on the device, the same tokens from the same logits.
+func (r *run) drawThere(d *drawn, logits, loss device.Buffer, v int) {
 	if r.ids.IsZero() {
 		r.ids = r.dev.Alloc(2*len(r.slots), device.I32)
 	}
 	d.ids = r.ids.Slice(0, len(d.slots))
 	s := r.settings()
-	s.V, s.Logits, s.Random, s.IDs = v, logits, r.tape.Ints(random).Buffer(), d.ids
+	s.V, s.Logits, s.Random, s.IDs = v, logits, r.random.Buffer(), d.ids
 	r.dev.(device.Sampler).Sample(s)
 	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: d.ids, Loss: loss})
 	ids, nll := make([]int32, len(d.slots)), make([]float32, len(d.slots))

@@ -155,6 +155,8 @@ type run struct {
 	// ids are where a device draws tokens, [2, len(slots)] I32, the second row those that go on when others have ended: one place for all
 	// passes, so that a pass's own memory is where it was in the one before, and what is asked of the device is the same.
 	ids device.Buffer
+	// random is what a device draws the tokens of this pass with, I32 [2*slots].
+	random *tensor.Tensor
 
 	samplers []*Sampler // one for each core that draws
 	rows     []float32  // logits that tokens are drawn from
@@ -341,6 +343,7 @@ func (r *run) through(in nn.Input, slots, draw []int) error {
 	for i, s := range in.Sequences {
 		last[i] = int32(s.Q + s.QLen - 1)
 	}
+	r.prepare(draw)
 	h := r.hidden(in, slots, last)
 	if len(draw) == 0 {
 		return r.dev.Sync()

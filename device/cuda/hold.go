@@ -21,6 +21,8 @@ type held struct {
 	rotations int
 	placed    []int32 // those places, as far as the host knows them
 
+	write writeArgs // or what the host writes to some places
+
 	reduce reduceArgs // or reductions by the same operation, reduce.go
 	update adamWArgs  // or updates at the same step, adamw.go
 }
@@ -142,6 +144,22 @@ func (h *held) makes(f *few, n int64) bool {
 	return n == int64(h.few.m)*int64(f.n) && (f.ldc == int64(f.n) || h.few.m == 1)
 }
 
+// holdWrite joins a write of n bytes to those that are held, or holds it in their place, and returns where its bytes go. What is held is locked.
+func (d *Device) holdWrite(to use, n int32) []byte {
+	w, begin := &d.held.write, int32(0)
+	if w.count > 0 {
+		begin = (w.ends[w.count-1] + 7) / 8 * 8 // numbers of any type lie on their size
+	}
+	if w.count == 0 || int(w.count) == len(w.to) || int(begin+n) > len(w.bytes) || !d.held.free([]use{to}) {
+		d.release()
+		begin = 0
+	}
+	w.to[w.count], w.begins[w.count], w.ends[w.count] = to.from, begin, begin+n
+	w.count++
+	d.held.uses = append(d.held.uses, to)
+	return w.bytes[begin : begin+n]
+}
+
 // release queues what is held, which is locked.
 func (d *Device) release() {
 	if d.held.summed {
@@ -152,6 +170,10 @@ func (d *Device) release() {
 	}
 	if d.held.few.count > 0 {
 		d.releaseProducts()
+	}
+	if w := &d.held.write; w.count > 0 {
+		d.launch(kernelWrite, line(1, 256), unsafe.Pointer(w), unsafe.Sizeof(*w))
+		*w = writeArgs{}
 	}
 	if d.held.reduce.count > 0 {
 		d.releaseReductions()

@@ -276,3 +276,44 @@ func TestSumsJoinNorms(t *testing.T) {
 		m.Free()
 	}
 }
+
+// TestWritesJoin: what the host writes next goes to the card with the same launch, where there is room and no place is written twice.
+func TestWritesJoin(t *testing.T) {
+	d := openLate(t, both, true, kernelsLate)
+	ran := &named{driver: d.driver.(orderly).driver, names: map[function]string{}}
+	d.driver = orderly{ran, d}
+	want := [][]int32{{1, 2, 3}, {4}, {5, 6, 7, 8, 9}, slices.Repeat([]int32{10}, 400), {11, 12}, {13}}
+	var all []device.Buffer
+	for _, v := range want {
+		all = append(all, d.Alloc(len(v), device.I32))
+	}
+	bytes := d.Alloc(3, device.U8)
+	d.Fill(d.Alloc(1, device.F32), 0) // what was written before has gone
+	ran.ran = nil
+	d.Write(bytes, []uint8{1, 2, 3})
+	for i, v := range want {
+		d.Write(all[i], v)
+	}
+	d.Write(all[5], []int32{14}) // comes after the one before
+	want[5] = []int32{14}
+	d.Fill(d.Alloc(1, device.F32), 0)
+	n := 0
+	for _, name := range ran.ran {
+		if name == kernelWrite.name {
+			n++
+		}
+	}
+	if n != 3 {
+		t.Errorf("%d launches wrote, want 3: %v", n, ran.ran)
+	}
+	for i, v := range want {
+		got := make([]int32, len(v))
+		if err := d.Read(got, all[i]); err != nil || !slices.Equal(got, v) {
+			t.Errorf("write %d is %v, %v, want %v", i, got, err, v)
+		}
+	}
+	got := make([]uint8, 3)
+	if err := d.Read(got, bytes); err != nil || !slices.Equal(got, []uint8{1, 2, 3}) {
+		t.Errorf("bytes are %v, %v", got, err)
+	}
+}

@@ -111,18 +111,23 @@ var kernelWrite = kernel{"write", "write_bytes"}
 
 // writeArgs is struct WriteArgs.
 type writeArgs struct {
-	to    pointer
-	n, _  int32
-	bytes [2048]byte
+	to           [4]pointer
+	begins, ends [4]int32
+	count, _     int32
+	bytes        [2048]byte
 }
 
-// writeLittle has a kernel write src, which goes to the card with it: sooner than a copy that other queues must wait for.
+// writeLittle has a kernel write src, which goes to the card with it: sooner than a copy that other queues must wait for. It is held, and what is
+// written next goes along.
 func writeLittle[S, T any](d *Device, to pointer, src []S, convert func(S) T) {
-	a := writeArgs{to: to, n: int32(len(src) * int(unsafe.Sizeof(*new(T))))}
+	size := unsafe.Sizeof(*new(T))
+	n := int32(len(src) * int(size))
+	d.held.mu.Lock()
+	defer d.held.mu.Unlock()
+	bytes := d.holdWrite(use{to, to + pointer(n), true}, n)
 	for i, v := range src {
-		*(*T)(unsafe.Pointer(&a.bytes[uintptr(i)*unsafe.Sizeof(*new(T))])) = convert(v)
+		*(*T)(unsafe.Pointer(&bytes[uintptr(i)*size])) = convert(v)
 	}
-	run(d, kernelWrite, line(1, 256), &a)
 }
 
 // write copies src to the card, converted, a piece at a time.
