@@ -137,6 +137,7 @@ func tell(ctx context.Context, e *Engine, prompts [][]int32, opt Options) (s tol
 func TestAhead(t *testing.T) {
 	some := []int32{7, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50}
 	many := slices.Concat(prompts, prompts, prompts[2:3], prompts[2:3])
+	var critic *tensor.Tensor // of the model that was made last
 	for name, c := range map[string]struct {
 		prompts [][]int32
 		model   func(*testing.T, device.Device) nn.Model
@@ -156,6 +157,14 @@ func TestAhead(t *testing.T) {
 		"critic": {many, tinyModel, func(o *Options) {
 			o.EOS, o.BatchSize = some, 1
 			o.Value = func(h *tensor.Tensor) *tensor.Tensor { return tensor.Sum(tensor.Mul(h, h)) }
+		}, false},
+		"critic of several": {many, func(t *testing.T, dev device.Device) nn.Model {
+			critic = tensor.NewParam(1, 16)
+			critic.Set(dev, device.F32, []float32{3, 1, 4, 1, 5, 9, 2, 6, -5, -3, -5, -8, -9, -7, -9, -3})
+			return tinyModel(t, dev)
+		}, func(o *Options) {
+			o.EOS, o.BatchSize = some, 3
+			o.Value = func(h *tensor.Tensor) *tensor.Tensor { return tensor.Linear(h, critic, nil) }
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
