@@ -81,11 +81,11 @@ func Build(ctx context.Context, docs iter.Seq2[Document, error], cfg BuildConfig
 	if err := cfg.complete(); err != nil {
 		return nil, nil, err
 	}
-	unlock, err := prepareDir(cfg.Dir)
+	leave, err := prepareDir(cfg.Dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer unlock()
+	defer leave()
 	m := cfg.readManifest()
 	if m != nil {
 		if train, held, err = m.open(cfg); err == nil {
@@ -125,20 +125,28 @@ func (c *BuildConfig) complete() error {
 	return nil
 }
 
-// prepareDir makes the folder, waits until no other process builds in it, and removes what a crash left.
-func prepareDir(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("make the token folder: %w", err)
-	}
-	unlock, err = lockDir(filepath.Join(dir, "lock"))
+// lockName is the file in a token folder whose lock lets one process at a time build there.
+const lockName = "lock"
+
+// prepareDir makes the folder, waits until no other process builds in it, and removes what a crash left. leave lets others build, and removes the
+// folder where nothing was built in it.
+func prepareDir(dir string) (leave func(), err error) {
+	unlock, err := lockDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("lock the token folder %s: %w", dir, err)
+		return nil, fmt.Errorf("make and lock the token folder %s: %w", dir, err)
+	}
+	leave = func() {
+		defer unlock()
+		if entries, err := os.ReadDir(dir); err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == lockName) {
+			os.Remove(filepath.Join(dir, lockName)) // while it is locked: one that waits sees that it is gone
+			os.Remove(dir)
+		}
 	}
 	if _, err := atomicfile.Clean(dir); err != nil {
-		unlock()
+		leave()
 		return nil, err
 	}
-	return unlock, nil
+	return leave, nil
 }
 
 // identity hashes all that decides which tokens a text becomes; extra narrows it further.

@@ -12,10 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/zeebo/xxh3"
@@ -360,17 +362,48 @@ func TestBuildRefuses(t *testing.T) {
 		{"no vocabulary", []string{"x"}, func(c *BuildConfig) { c.Vocab = 0 }, "vocabulary size 0"},
 	}
 	for _, c := range cases {
-		cfg := byteConfig(t.TempDir())
+		cfg := byteConfig(filepath.Join(t.TempDir(), "tokens"))
 		c.change(&cfg)
 		_, _, err := Build(context.Background(), documents(c.texts...), cfg)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q in it", c.name, err, c.want)
+		}
+		if _, err := os.Stat(cfg.Dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the token folder is left: %v", c.name, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, _, err := Build(ctx, documents("a", "b"), byteConfig(t.TempDir())); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled build gave %v", err)
+	}
+}
+
+// TestFolderGoneUnderWaiter: one who waits for the lock of a folder that is removed meanwhile makes it again, and locks that one.
+func TestFolderGoneUnderWaiter(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no flock")
+	}
+	for range 20 {
+		dir := filepath.Join(t.TempDir(), "tokens")
+		leave, err := prepareDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() {
+			leave, err := prepareDir(dir)
+			if err == nil {
+				_, err = os.Stat(filepath.Join(dir, lockName))
+				leave()
+			}
+			done <- err
+		}()
+		time.Sleep(time.Millisecond) // most often the other one waits by now; either order must do
+		leave()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

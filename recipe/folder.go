@@ -46,6 +46,16 @@ func (f Folder) open(resume bool) error {
 	return nil
 }
 
+// missing lists the folder and those above it that are not there, the innermost first.
+func (f Folder) missing() (dirs []string) {
+	for dir := filepath.Clean(f.Dir); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+			return dirs
+		}
+		dirs = append(dirs, dir)
+	}
+}
+
 // Replace puts a folder made by write at name: whole, or not at all. Where a crash came just before the new one took the place of the
 // old one, that is put back first.
 func (f Folder) Replace(name string, write func(dir string) error) (err error) {

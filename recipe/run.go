@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -59,6 +60,12 @@ type Run struct {
 func Execute(ctx context.Context, r *Run) (sum *Summary, err error) {
 	r.Env = r.Env.WithDefaults()
 	r.Folder = Folder{r.Training.Out}
+	made := r.Folder.missing()
+	defer func() {
+		for i := 0; err != nil && i < len(made); i++ { // a run that was refused leaves no empty folder, but what it has read of its data stays
+			os.Remove(made[i]) // fails where there is something in it
+		}
+	}()
 	if err := r.Folder.open(r.Training.Resume); err != nil {
 		return nil, err
 	}
