@@ -36,7 +36,10 @@ func curateCommand(a *app) *cobra.Command {
 }
 
 // curate runs the recipe, writes its report and prints the funnel.
-func (a *app) curate(ctx context.Context, c *curation.Curate) error {
+func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
+	if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
+		return err
+	}
 	env := recipe.Env{}
 	if slices.Contains(c.Filters, "perplexity") {
 		dir, err := modelDir(c.Perplexity.Model)

@@ -21,7 +21,7 @@ func mixCommand(a *app) *cobra.Command {
 			"data_temperature evens the shares out. The result depends on the sources and the recipe alone;\n" +
 			"a run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
 		Example: "  hone data mix wiki/=0.7 code/=0.3 out=mixed amount=1000000000\n  hone data mix data=de/,en/,fr/ data_temperature=3 out=mixed until=all format=parquet",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c := curation.DefaultMix()
 			path, rest := splitArgs(args)
 			var overrides []string
@@ -36,6 +36,9 @@ func mixCommand(a *app) *cobra.Command {
 			}
 			if len(weighed.Data) > 0 {
 				c.Data, c.DataWeights = weighed.Data, weighed.DataWeights
+			}
+			if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
+				return err
 			}
 			bar := newProgress(a.err, 0)
 			mixed, stats, err := c.Run(cmd.Context(), func(n, sum int64) {

@@ -53,6 +53,9 @@ func statsCommand(a *app) *cobra.Command {
 		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			s.Paths = args
+			if tokenizer, err = tokenizerPath(tokenizer); err != nil {
+				return err
+			}
 			if cfg.Tokens, err = curation.TokenCounter(tokenizer); err != nil {
 				return err
 			}
@@ -69,7 +72,7 @@ func statsCommand(a *app) *cobra.Command {
 		},
 	}
 	sourceFlags(cmd, &s)
-	cmd.Flags().StringVar(&tokenizer, "tokenizer", "", "folder or file of a tokenizer to count tokens with")
+	cmd.Flags().StringVar(&tokenizer, "tokenizer", "", "folder or file of a tokenizer, or the name of a model in the cache, to count tokens with")
 	cmd.Flags().IntVar(&cfg.CommonLines, "lines", 15, "common lines to list")
 	return cmd
 }

@@ -120,19 +120,35 @@ func hubCache(home string) string {
 
 // modelDir is the folder that a model's name means, on the command line and in recipes: the folder of that name, or else a model of the cache.
 func modelDir(arg string) (string, error) {
+	if dir, named, err := cached(arg); named {
+		return dir, err
+	}
+	return arg, isModel(arg)
+}
+
+// tokenizerPath is modelDir for what need only be a tokenizer, in a folder or a file; "" stays that.
+func tokenizerPath(arg string) (string, error) {
+	if dir, named, err := cached(arg); named {
+		return dir, err
+	}
+	return arg, nil
+}
+
+// cached finds a model in the cache. named is false where arg is a path that there is or that can be no model's name.
+func cached(arg string) (dir string, named bool, err error) {
 	_, missing := os.Stat(arg)
 	name, err := hub.ParseName(arg)
 	if missing == nil || err != nil || strings.Count(name.Repo, "/") != 1 {
-		return arg, isModel(arg)
+		return "", false, nil
 	}
 	home, err := hubHome()
 	if err != nil {
-		return "", err
+		return "", true, err
 	}
 	if dir, ok := hub.Find(hubCache(home), name); ok {
-		return dir, nil
+		return dir, true, nil
 	}
-	return "", fmt.Errorf("there is no folder %s and no model of that name in the cache; hone pull %s downloads it", arg, arg)
+	return "", true, fmt.Errorf("there is no folder %s and no model of that name in the cache; hone pull %s downloads it", arg, arg)
 }
 
 // isModel says what is wrong with a path that is neither the folder of a model nor, for reward models, that of an adapter.

@@ -68,11 +68,20 @@ func tokenizerTrain(a *app) *cobra.Command {
 // longestText is the most that is read of stdin, for text and ids are in memory.
 const longestText = 1 << 30
 
+// loadTokenizer reads the tokenizer of a folder or file, or of a model in the cache.
+func loadTokenizer(arg string) (*tokenizer.Tokenizer, error) {
+	path, err := tokenizerPath(arg)
+	if err != nil {
+		return nil, err
+	}
+	return tokenizer.Load(path)
+}
+
 func tokenizerEncode(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "encode TOKENIZER", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := tokenizer.Load(args[0])
+			t, err := loadTokenizer(args[0])
 			if err != nil {
 				return err
 			}
@@ -90,7 +99,7 @@ func tokenizerDecode(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "decode TOKENIZER", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := tokenizer.Load(args[0])
+			t, err := loadTokenizer(args[0])
 			if err != nil {
 				return err
 			}

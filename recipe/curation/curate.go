@@ -32,7 +32,7 @@ type Curate struct {
 	Dedup       []string `yaml:"dedup" doc:"which copies go: exact and near (or minhash) of documents, then what stood before of paragraphs, lines and substring"`
 	ShardMiB    int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
 	Format      string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
-	Tokenizer   string   `yaml:"tokenizer" doc:"folder or file of a tokenizer to count tokens with; empty: they are not counted"`
+	Tokenizer   string   `yaml:"tokenizer" doc:"folder or file of a tokenizer, or name of a model in the cache, to count tokens with; empty: they are not counted"`
 	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 
 	Length           curate.Length           `yaml:"length"`

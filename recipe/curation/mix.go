@@ -28,7 +28,7 @@ type Mix struct {
 	TextField       string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
 	OnBadRecord     string   `yaml:"on_bad_record" doc:"at a malformed record: error, or skip and name it"`
 	OnBadFile       string   `yaml:"on_bad_file" doc:"at a file that cannot be read or unpacked: error, or skip and name it"`
-	Tokenizer       string   `yaml:"tokenizer" doc:"folder or file of a tokenizer: shares and amount are of its tokens; empty: of bytes"`
+	Tokenizer       string   `yaml:"tokenizer" doc:"folder or file of a tokenizer, or name of a model in the cache: shares and amount are of its tokens; empty: of bytes"`
 	ShardMiB        int      `yaml:"shard_mib" doc:"text in a part, in MiB"`
 	Format          string   `yaml:"format" doc:"of the parts: jsonl.zst or parquet"`
 }
