@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ func logitsCommand(a *app) *cobra.Command {
 		Example: "  hone logits runs/first/model --ids batch.json --grads --out ours.safetensors",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := c.run(args[0], flags)
+			r, err := c.run(cmd.Context(), args[0], flags)
 			if err != nil {
 				return err
 			}
@@ -67,7 +68,7 @@ type logitsResult struct {
 	Tensors int      `json:"tensors"`
 }
 
-func (c logitsSettings) run(dir string, flags *modelFlags) (*logitsResult, error) {
+func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) (*logitsResult, error) {
 	if c.ids == "" || c.out == "" {
 		return nil, errors.New("name the tokens by --ids FILE.json and the result by --out FILE.safetensors")
 	}
@@ -78,11 +79,42 @@ func (c logitsSettings) run(dir string, flags *modelFlags) (*logitsResult, error
 	if c.grads && len(flags.adapters) > 1 { // their parameters have the same names
 		return nil, errors.New("--grads is of one adapter; name one by --adapter")
 	}
+	p, err := promptly(ctx, func() (*logitsPass, error) { return c.compute(dir, flags, b) })
+	if err != nil {
+		return nil, err
+	}
+	defer p.free()
+	return c.write(ctx, p, b)
+}
+
+// logitsPass is a model after a pass.
+type logitsPass struct {
+	*loaded
+	tape   *tensor.Tape
+	logits []float32  // [B*T*V]
+	loss   []float32  // one number; nil when there is nothing to predict
+	params []nn.Named // those whose gradients are asked for
+}
+
+func (p *logitsPass) free() {
+	if p.tape != nil {
+		p.tape.Reset()
+	}
+	p.close()
+}
+
+// compute opens the model and runs the pass.
+func (c logitsSettings) compute(dir string, flags *modelFlags, b *tokenBatch) (_ *logitsPass, err error) {
 	m, err := flags.open(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer m.close()
+	p := &logitsPass{loaded: m}
+	defer func() {
+		if err != nil {
+			p.free()
+		}
+	}()
 	if err := b.check(m.model.Shape()); err != nil {
 		return nil, fmt.Errorf("read tokens %s: %w", c.ids, err)
 	}
@@ -94,59 +126,60 @@ func (c logitsSettings) run(dir string, flags *modelFlags) (*logitsResult, error
 			p.Thaw()
 		}
 	}
-	return c.write(m, b)
-}
-
-// write runs the pass and puts its results into the file, one tensor at a time.
-func (c logitsSettings) write(m *loaded, b *tokenBatch) (*logitsResult, error) {
-	tape := tensor.NewTape(m.dev, m.dtype)
-	defer tape.Reset()
-	logits, loss, err := b.forward(m, tape, c.grads)
+	p.tape = tensor.NewTape(m.dev, m.dtype)
+	logits, loss, err := b.forward(m, p.tape, c.grads)
 	if err != nil {
 		return nil, err
 	}
-	r := &logitsResult{Out: c.out, Shape: [3]int{b.rows, b.length, m.model.Shape().Vocab}, Labels: b.supervised}
+	if p.logits, err = logits.Float32s(); err != nil { // read now, for the backward pass frees it
+		return nil, err
+	}
+	if loss == nil {
+		return p, nil
+	}
+	if p.loss, err = loss.Float32s(); err != nil || !c.grads {
+		return p, err
+	}
+	p.params = m.parameters()
+	return p, tensor.Try(func() { p.tape.Backward(loss) })
+}
+
+// write puts the results of the pass into the file, one tensor at a time.
+func (c logitsSettings) write(ctx context.Context, p *logitsPass, b *tokenBatch) (*logitsResult, error) {
+	r := &logitsResult{Out: c.out, Shape: [3]int{b.rows, b.length, p.model.Shape().Vocab}, Labels: b.supervised}
 	plan := []safetensors.Info{{Name: "logits", DType: safetensors.F32, Shape: r.Shape[:]}}
-	if loss != nil {
+	if p.loss != nil {
 		plan = append(plan, safetensors.Info{Name: "loss", DType: safetensors.F32, Shape: []int{}})
+		value := float64(p.loss[0])
+		r.Loss = &value
 	}
-	var params []nn.Named
-	if c.grads {
-		params = m.parameters()
-	}
-	for _, p := range params {
-		plan = append(plan, safetensors.Info{Name: "grad." + p.Name, DType: safetensors.F32, Shape: p.Shape})
+	for _, q := range p.params {
+		plan = append(plan, safetensors.Info{Name: "grad." + q.Name, DType: safetensors.F32, Shape: q.Shape})
 	}
 	w, err := safetensors.Create(c.out, plan, map[string]string{"format": "pt"})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Abort()
-	put := func(name string, values func() ([]float32, error)) {
-		if err == nil {
-			var v []float32
-			if v, err = values(); err == nil {
-				err = w.WriteFloat32(name, v)
-			}
+	if err := w.WriteFloat32("logits", p.logits); err != nil {
+		return nil, err
+	}
+	if p.loss != nil {
+		if err := w.WriteFloat32("loss", p.loss); err != nil {
+			return nil, err
 		}
 	}
-	put("logits", logits.Float32s)
-	if loss != nil {
-		put("loss", loss.Float32s)
-		var value float64
-		if err == nil {
-			value, err = loss.Item()
+	for _, q := range p.params {
+		v, err := q.GradFloat32s()
+		if err = errors.Join(ctx.Err(), err); err == nil {
+			err = w.WriteFloat32("grad."+q.Name, v)
 		}
-		r.Loss = &value
+		if err != nil {
+			return nil, err
+		}
+		q.FreeGrad()
 	}
-	if c.grads && err == nil {
-		err = tensor.Try(func() { tape.Backward(loss) })
-	}
-	for _, p := range params {
-		put("grad."+p.Name, p.GradFloat32s)
-		p.FreeGrad()
-	}
-	if err != nil {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	r.Tensors = len(plan)

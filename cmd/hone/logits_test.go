@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -65,6 +67,33 @@ func writeBatch(t *testing.T, folder string, labels bool) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// TestLogitsInterrupted leaves no file, nor a part of one.
+func TestLogitsInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	dir := t.TempDir()
+	c := logitsSettings{ids: writeBatch(t, "llama_tied", true), out: filepath.Join(dir, "out.safetensors"), grads: true}
+	flags := &modelFlags{device: "cpu", dtype: "f32"}
+	if _, err := c.run(ctx, goldenFile("llama_tied"), flags); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	b, err := readTokenBatch(c.ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := c.compute(goldenFile("llama_tied"), flags, b) // the interruption comes when all is computed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.free()
+	if _, err := c.write(ctx, p, b); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if left := fileNames(dir); left != "" {
+		t.Errorf("left are %s", left)
+	}
 }
 
 // TestLogits compares the whole file with the reference implementation's numbers, an adapter's too.

@@ -88,22 +88,32 @@ func mustBeFree(dir string) error {
 
 // readAll reads in to its end, or until ctx is done: a terminal that nobody types on is not waited for. More than most bytes are refused.
 func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
-	type read struct {
-		data []byte
-		err  error
-	}
-	done := make(chan read, 1)
-	go func() {
+	return promptly(ctx, func() ([]byte, error) {
 		data, err := io.ReadAll(io.LimitReader(in, most+1))
 		if err == nil && int64(len(data)) > most {
 			err = fmt.Errorf("there are more than %d MiB; give less at once", most>>20)
 		}
-		done <- read{data, err}
+		return data, err
+	})
+}
+
+// promptly calls f and returns what it does, or, as soon as ctx is done, the error of ctx. f cannot be stopped then and goes on beside the caller, so
+// this is for a command that ends with it, and for an f that leaves nothing half done on disk.
+func promptly[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
 	}()
 	select {
 	case r := <-done:
-		return r.data, r.err
+		return r.value, r.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		var none T
+		return none, ctx.Err()
 	}
 }

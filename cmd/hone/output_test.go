@@ -98,3 +98,19 @@ func TestReadAllIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestPromptly: what cannot be stopped is not waited for once the context is done, and otherwise gives what it gives.
+func TestPromptly(t *testing.T) {
+	failed := errors.New("no model")
+	if n, err := promptly(context.Background(), func() (int, error) { return 3, failed }); n != 3 || !errors.Is(err, failed) {
+		t.Errorf("got %d, %v", n, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	begun, end := make(chan bool), make(chan bool)
+	defer close(end)
+	go func() { <-begun; cancel() }()
+	n, err := promptly(ctx, func() (int, error) { begun <- true; <-end; return 3, nil })
+	if n != 0 || !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %d, %v", n, err)
+	}
+}
