@@ -1,25 +1,21 @@
 package data
 
-import "math/bits"
+import (
+	"math/bits"
 
-// mix64 is the finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection on 64 bits that scatters close inputs.
-func mix64(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
+	"hone/internal/splitmix"
+)
 
 // key folds its parts, in order, into one number; each part changes all of it.
 func key(parts ...uint64) uint64 {
 	k := uint64(0)
 	for _, p := range parts {
-		k = mix64(k ^ mix64(p))
+		k = splitmix.At(k ^ splitmix.At(p))
 	}
 	return k
 }
 
-// feistelRounds is above the four rounds with which random functions make a permutation that looks random (Luby & Rackoff, 1988), because mix64 is
+// feistelRounds is above the four rounds with which random functions make a permutation that looks random (Luby & Rackoff, 1988), because splitmix.At is
 // weaker than a random function.
 const feistelRounds = 8
 
@@ -36,7 +32,7 @@ func permute(k uint64, n, i int64) int64 {
 	for {
 		l, r := x>>half, x&mask
 		for round := range uint64(feistelRounds) {
-			l, r = r, l^(mix64(k+round*0xd1b54a32d192ed03^mix64(r))&mask)
+			l, r = r, l^(splitmix.At(k+round*0xd1b54a32d192ed03^splitmix.At(r))&mask)
 		}
 		x = l<<half | r
 		if x < uint64(n) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"hone/internal/splitmix"
 )
 
 func TestPermuteIsABijection(t *testing.T) {
@@ -14,13 +16,27 @@ func TestPermuteIsABijection(t *testing.T) {
 		for k := range uint64(3) {
 			seen := make([]bool, n)
 			for i := range n {
-				p := permute(mix64(k), n, i)
+				p := permute(splitmix.At(k), n, i)
 				if p < 0 || p >= n || seen[p] {
 					t.Fatalf("n=%d: %d goes to %d, outside or twice", n, i, p)
 				}
 				seen[p] = true
 			}
 		}
+	}
+}
+
+// TestPermuteKeepsItsOrder: a run that is resumed by a later build must see its data in the same order.
+func TestPermuteKeepsItsOrder(t *testing.T) {
+	var order []int64
+	for i := range int64(10) {
+		order = append(order, permute(key(1, 2), 10, i))
+	}
+	if diff := cmp.Diff([]int64{6, 9, 3, 4, 0, 1, 7, 2, 5, 8}, order); diff != "" {
+		t.Error(diff)
+	}
+	if got := permute(key(3), 1<<40, 12345); got != 6408639037 {
+		t.Errorf("of many: %d", got)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"hone/device"
+	"hone/internal/splitmix"
 )
 
 // Sampling says how a token is chosen from a row of logits. The steps run in the order of Hugging
@@ -244,13 +245,7 @@ func tied(logits []float32, best int) bool {
 	return slices.Contains(logits[best+1:], logits[best])
 }
 
-// Bits is the random number of a place in a sequence: two rounds of the splitmix64 finaliser
-// (Steele, Lea & Flood, 2014) over each counter, so neighbouring places are unrelated.
-func Bits(seed, sequence, position uint64) uint64 { return mix(mix(mix(seed)+sequence) + position) }
-
-func mix(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+// Bits is the random number of a place in a sequence: SplitMix64 over each counter in turn, so neighbouring places are unrelated.
+func Bits(seed, sequence, position uint64) uint64 {
+	return splitmix.At(splitmix.At(splitmix.At(seed)+sequence) + position)
 }

@@ -1,6 +1,10 @@
 package tensor
 
-import "math"
+import (
+	"math"
+
+	"hone/internal/splitmix"
+)
 
 // Random is a counter-based generator: every number is a function of the key and
 // a counter, so that resuming a run or changing the number of threads cannot change it.
@@ -10,7 +14,7 @@ type Random struct{ key, count uint64 }
 func NewRandom(parts ...uint64) Random {
 	var r Random
 	for _, p := range parts {
-		r.key = mix(r.key ^ mix(p+0x9e3779b97f4a7c15)) // 2⁶⁴ divided by the golden ratio, odd: SplitMix64's step
+		r.key = splitmix.Finish(r.key ^ splitmix.At(p))
 	}
 	return r
 }
@@ -27,7 +31,7 @@ func NewRandomFor(seed uint64, name string) Random {
 // Uint64 returns the next number.
 func (r *Random) Uint64() uint64 {
 	r.count++
-	return mix(r.key + r.count*0x9e3779b97f4a7c15)
+	return splitmix.Finish(r.key + r.count*splitmix.Step)
 }
 
 // Float64 returns the next number, uniform in [0, 1).
@@ -53,11 +57,4 @@ func (r *Random) Uniform(v []float32, bound float64) {
 	for i := range v {
 		v[i] = float32((2*r.Float64() - 1) * bound)
 	}
-}
-
-// mix is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014).
-func mix(z uint64) uint64 {
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"hone/data"
+	"hone/internal/splitmix"
 )
 
 // Cluster is documents of which one is kept, for a person to judge.
@@ -77,7 +78,7 @@ func (b *browser) pick(c *clusters, kind string) {
 }
 
 // scrambled orders numbers as if by chance, the same in every run.
-func scrambled(x uint64) uint64 { return splitmix(&x) }
+func scrambled(x uint64) uint64 { return splitmix.At(x) }
 
 // see takes the document with a number.
 func (b *browser) see(doc uint64, l line) {

@@ -7,6 +7,8 @@ import (
 	"unicode"
 
 	"github.com/zeebo/xxh3"
+
+	"hone/internal/splitmix"
 )
 
 // MinHash finds near duplicates: documents whose sets of word n-grams are alike (Broder, 1997), by bands of hashes
@@ -51,18 +53,10 @@ func (c MinHash) hasher() *hasher {
 	h := &hasher{c: c, a: make([]uint64, n), b: make([]uint64, n), min: make([]uint64, n)}
 	state := c.Seed
 	for i := range n {
-		h.a[i] = splitmix(&state) | 1
-		h.b[i] = splitmix(&state)
+		h.a[i] = splitmix.Next(&state) | 1
+		h.b[i] = splitmix.Next(&state)
 	}
 	return h
-}
-
-func splitmix(state *uint64) uint64 {
-	*state += 0x9e3779b97f4a7c15
-	z := *state
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
 }
 
 // signature is the upper halves of the least hash of the text's n-grams for each of Bands*Rows hash functions.
@@ -115,7 +109,7 @@ func normalWords(text string) []string {
 func (c MinHash) bands(sig []uint32) []uint64 {
 	out := make([]uint64, c.Bands)
 	for b := range out {
-		g := uint64(b+1) * 0x9e3779b97f4a7c15
+		g := uint64(b+1) * splitmix.Step
 		for _, s := range sig[b*c.Rows : (b+1)*c.Rows] {
 			g = (g ^ uint64(s)) * 0x9fb21c651e98df25
 			g ^= g >> 32

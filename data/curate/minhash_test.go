@@ -23,6 +23,14 @@ func variants(r *rand.Rand, n int, changed float64) (a, b string) {
 	return strings.Join(x, " "), strings.Join(y, " ")
 }
 
+// TestSignaturesStay: a run that was stopped goes on with a later build, which must hash as the first one did.
+func TestSignaturesStay(t *testing.T) {
+	sig := DefaultMinHash().hasher().signature("the cat sat on the mat and the dog sat on the log")
+	if diff := cmp.Diff([]uint32{1098776454, 1083714349, 400896310}, sig[:3]); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // jaccard is the similarity of the sets of word n-grams of two texts, exactly.
 func jaccard(a, b string, n int) float64 {
 	x, y := grams(a, n), grams(b, n)

@@ -3,6 +3,8 @@ package curate
 import (
 	"fmt"
 	"math/bits"
+
+	"hone/internal/splitmix"
 )
 
 // Substring cuts spans that stood before (Lee et al., "Deduplicating Training Data Makes Language Models Better", 2022, ExactSubstr).
@@ -98,7 +100,7 @@ func newRoller(n int, seed uint64) *roller {
 		grown *= rollFactor
 	}
 	for b := range r.in {
-		r.in[b] = splitmix(&seed)
+		r.in[b] = splitmix.Next(&seed)
 		r.out[b] = r.in[b] * grown
 	}
 	return r

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/internal/splitmix"
 )
 
 // dropoutKey is what vecDropout needs besides the index: the halves of the
@@ -14,14 +15,6 @@ type dropoutKey struct {
 	threshold uint32
 }
 
-// splitmix64 mixes the bits of a key (Steele, Lea & Flood, 2014).
-func splitmix64(z uint64) uint64 {
-	z += 0x9e3779b97f4a7c15
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
 // Dropout keeps and scales, or clears, each element of x by its own random number; see device.Kernels.
 func (d *Device) Dropout(y, x device.Buffer, p float32, key uint64) {
 	if !(p >= 0 && p < 1) {
@@ -29,7 +22,7 @@ func (d *Device) Dropout(y, x device.Buffer, p float32, key uint64) {
 	}
 	n := y.Len
 	out, in := floatsOf("Dropout", y, n), floatsOf("Dropout", x, n)
-	k := splitmix64(key)
+	k := splitmix.At(key)
 	// The sum of scale and mask is exact in float64, so every device rounds 1/(1-p) alike.
 	mask := dropoutKey{
 		scale: float32(1 / (1 - float64(p))), lo: uint32(k), hi: uint32(k >> 32),

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/internal/splitmix"
 )
 
 var vecThreads = []int{1, 2, 3, 5}
@@ -135,7 +136,7 @@ func TestDropoutKernel(t *testing.T) {
 	x, xv := v.random(n, device.F32)
 	y, _ := v.random(n, device.F32)
 	v.Dropout(y, x, p, key)
-	k := splitmix64(key)
+	k := splitmix.At(key)
 	bound := uint32(float64(float32(p)) * (1 << 32))
 	dropped := 0
 	for i, got := range v.values(y) {

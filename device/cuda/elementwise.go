@@ -6,6 +6,7 @@ import (
 
 	"hone/device"
 	"hone/internal/half"
+	"hone/internal/splitmix"
 )
 
 // kernels/elementwise.cu
@@ -187,10 +188,7 @@ func (d *Device) Dropout(y, x device.Buffer, p float32, key uint64) {
 	if !(p >= 0 && p < 1) {
 		panic(fmt.Sprintf("cuda: Dropout with probability %g", p))
 	}
-	z := key + 0x9e3779b97f4a7c15 // splitmix64 (Steele, Lea & Flood, 2014)
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	z ^= z >> 31
+	z := splitmix.At(key)
 	a := dropoutArgs{y: viewOf(y), x: floatsOf("Dropout", x, y.Len), n: int64(y.Len), lo: uint32(z), hi: uint32(z >> 32),
 		threshold: uint32(float64(p) * (1 << 32)), scale: float32(1 / (1 - float64(p)))}
 	run(d, kernelDropout, quads(y.Len), &a)
