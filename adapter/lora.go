@@ -44,7 +44,7 @@ func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tenso
 	switch {
 	case p.M == nil && p.a0 == nil && p.alone:
 		weight, bias := p.layer.Parameters()
-		return tensor.Updated(x, weight.Tensor, value(bias), !p.layer.InFirst(), dropped, tensor.Update{A: p.A.Tensor, B: p.B.Tensor, Scale: p.scale})
+		return tensor.Updated(x, weight.Tensor, value(bias), !p.layer.InFirst(), p.update(dropped))
 	case p.M == nil:
 		y := base(x)
 		if p.a0 != nil {
@@ -59,6 +59,10 @@ func (p *pair) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tenso
 	return tensor.Add(y, tensor.Sub(base(x), base(dropped))) // PEFT drops what the magnitudes change, not the base's own
 }
 
+func (p *pair) update(x *tensor.Tensor) tensor.Update {
+	return tensor.Update{X: x, A: p.A.Tensor, B: p.B.Tensor, Scale: p.scale}
+}
+
 // ReadsWeight tells that DoRA measures the layer's weight each time.
 func (p *pair) ReadsWeight() bool { return p.M != nil }
 
@@ -66,7 +70,7 @@ func (p *pair) ReadsWeight() bool { return p.M != nil }
 // taken for a constant, as in the paper's section 4.3; the layer's bias stays as it is.
 func (p *pair) magnified(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor {
 	weight, bias := p.layer.Parameters()
-	inverse := tensor.InverseNorms(x.Tape(), weight.Tensor, p.A.Tensor, p.B.Tensor, p.scale, p.layer.InFirst())
+	inverse := tensor.InverseNorms(x.Tape(), weight.Tensor, p.update(x), p.layer.InFirst())
 	return tensor.Magnitude(tensor.LowRank(base(x), x, p.A.Tensor, p.B.Tensor, p.scale), p.M.Tensor, inverse, value(bias))
 }
 
@@ -345,7 +349,7 @@ func (p *pair) startMagnitudes(dev device.Device, dtype device.DType) {
 	defer tape.Reset()
 	tape.Infer()
 	weight, _ := p.layer.Parameters()
-	inverse := tensor.InverseNorms(tape, weight.Tensor, p.A.Tensor, p.B.Tensor, p.scale, p.layer.InFirst())
+	inverse := tensor.InverseNorms(tape, weight.Tensor, p.update(nil), p.layer.InFirst())
 	// M was filled with 1, and B is 0: M becomes 1/(1/‖W‖)
 	dev.Binary(device.Div, p.M.Buffer(), p.M.Buffer(), inverse.Buffer())
 }

@@ -182,21 +182,20 @@ func (p *pull) download(ctx context.Context, f file, target, blob string) error 
 	if err := lock(out); err != nil {
 		return fmt.Errorf("another program is downloading it; wait until it has ended: %w", err)
 	}
-	have, sum, err := resume(out, f)
+	d, err := resume(out, f)
 	if err != nil {
 		return err
 	}
-	p.in.Add(have)
+	p.in.Add(d.have)
 	wrong := 0
 	err = p.retry(ctx, func() (bool, error) {
-		before := have
-		have, err = p.fetch(ctx, target, out, sum, have, f.size)
-		if err != nil {
-			return have > before, err
+		before := d.have
+		if err := p.fetch(ctx, target, d); err != nil {
+			return d.have > before, err
 		}
-		if got := hex.EncodeToString(sum.Sum(nil)); got != f.etag {
-			p.in.Add(-have)
-			if have, sum, err = restart(out, f); err != nil {
+		if got := hex.EncodeToString(d.sum.Sum(nil)); got != f.etag {
+			p.in.Add(-d.have)
+			if err := d.restart(); err != nil {
 				return false, err
 			}
 			if wrong++; wrong == 2 {
@@ -215,6 +214,34 @@ func (p *pull) download(ctx context.Context, f file, target, blob string) error 
 	return os.Rename(part, blob)
 }
 
+// partial is a file of which a part is there.
+type partial struct {
+	out  *os.File
+	of   file
+	have int64     // bytes
+	sum  hash.Hash // of these; the kind that the etag is of
+}
+
+// resume hashes what is there of a file.
+func resume(out *os.File, f file) (*partial, error) {
+	d := &partial{out: out, of: f, sum: newSum(f)}
+	var err error
+	if d.have, err = io.Copy(d.sum, out); err != nil {
+		return nil, err
+	}
+	if d.have > f.size {
+		return d, d.restart()
+	}
+	return d, nil
+}
+
+// restart empties the file.
+func (d *partial) restart() error {
+	_, err := d.out.Seek(0, io.SeekStart)
+	d.have, d.sum = 0, newSum(d.of)
+	return errors.Join(d.out.Truncate(0), err)
+}
+
 // newSum returns the hash that the etag is of: sha256 of the content, or sha1 of a git object.
 func newSum(f file) hash.Hash {
 	if len(f.etag) == 64 {
@@ -225,47 +252,28 @@ func newSum(f file) hash.Hash {
 	return h
 }
 
-// resume hashes what is there of a file.
-func resume(out *os.File, f file) (have int64, sum hash.Hash, err error) {
-	sum = newSum(f)
-	have, err = io.Copy(sum, out)
-	if err != nil {
-		return 0, nil, err
-	}
-	if have > f.size {
-		return restart(out, f)
-	}
-	return have, sum, nil
-}
-
-// restart empties a file.
-func restart(out *os.File, f file) (have int64, sum hash.Hash, err error) {
-	_, err = out.Seek(0, io.SeekStart)
-	return 0, newSum(f), errors.Join(out.Truncate(0), err)
-}
-
-// fetch appends what is missing of a file of the given size and returns how much there is.
-func (p *pull) fetch(ctx context.Context, target string, out *os.File, sum hash.Hash, have, size int64) (int64, error) {
-	if have == size {
-		return have, nil
+// fetch appends what is missing of a file.
+func (p *pull) fetch(ctx context.Context, target string, d *partial) error {
+	if d.have == d.of.size {
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	resp, err := p.get(ctx, target, have)
+	resp, err := p.get(ctx, target, d.have)
 	if err != nil {
-		return have, err
+		return err
 	}
 	defer resp.Body.Close()
 	skip := int64(0)
 	switch {
 	case resp.StatusCode == http.StatusPartialContent:
-		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)) {
-			return have, errors.New("the server sends another part of the file than was asked for")
+		if !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.have)) {
+			return errors.New("the server sends another part of the file than was asked for")
 		}
 	case resp.StatusCode == http.StatusOK:
-		skip = have // a server that cannot go on in the middle
+		skip = d.have // a server that cannot go on in the middle
 	default:
-		return have, &statusError{code: resp.StatusCode}
+		return &statusError{code: resp.StatusCode}
 	}
 	stall := time.AfterFunc(patience, cancel)
 	defer stall.Stop()
@@ -275,24 +283,24 @@ func (p *pull) fetch(ctx context.Context, target string, out *os.File, sum hash.
 		stall.Reset(patience)
 		data := buf[min(skip, int64(n)):n]
 		skip -= int64(n - len(data))
-		if have+int64(len(data)) > size {
-			return have, fmt.Errorf("the server sends more than the %d bytes that the hub says%w", size, errFinal)
+		if d.have+int64(len(data)) > d.of.size {
+			return fmt.Errorf("the server sends more than the %d bytes that the hub says%w", d.of.size, errFinal)
 		}
-		if _, werr := out.Write(data); werr != nil {
-			return have, fmt.Errorf("%w%w", werr, errFinal)
+		if _, werr := d.out.Write(data); werr != nil {
+			return fmt.Errorf("%w%w", werr, errFinal)
 		}
-		sum.Write(data)
-		have += int64(len(data))
+		d.sum.Write(data)
+		d.have += int64(len(data))
 		p.in.Add(int64(len(data)))
 		p.tell()
-		if have == size {
-			return have, nil
+		if d.have == d.of.size {
+			return nil
 		}
 		if err == io.EOF {
-			return have, io.ErrUnexpectedEOF
+			return io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return have, err
+			return err
 		}
 	}
 }

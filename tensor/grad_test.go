@@ -79,15 +79,15 @@ func gradCases() []gradCase {
 			return LowRank(Linear(x[0], x[1], nil), x[0], x[2], x[3], 0.7)
 		})},
 		{"Updated", []leaf{random(1, 4, 3), random(2, 5, 3), random(5, 5), random(3, 2, 3), random(4, 5, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
-			return Updated(x[0], x[1], x[2], true, x[0], Update{x[3], x[4], 0.7})
+			return Updated(x[0], x[1], x[2], true, Update{x[0], x[3], x[4], 0.7})
 		})},
 		{"Updated Conv1D of another input", []leaf{random(1, 4, 3), random(2, 3, 5), random(6, 4, 3), random(3, 2, 3), random(4, 5, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
-			return Updated(x[0], x[1], nil, false, Scale(x[2], 2), Update{x[3], x[4], 0.7})
+			return Updated(x[0], x[1], nil, false, Update{Scale(x[2], 2), x[3], x[4], 0.7})
 		})},
 		{"Updated in Recompute", []leaf{random(1, 4, 3), random(2, 3, 3), random(3, 2, 3), random(4, 3, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Recompute(x[0], func(h *Tensor) *Tensor {
 				h = Scale(h, 2)
-				return Updated(h, x[1], nil, true, Dropout(h, 0.3), Update{x[2], x[3], 0.7})
+				return Updated(h, x[1], nil, true, Update{Dropout(h, 0.3), x[2], x[3], 0.7})
 			})
 		})},
 		{"LowRank in Recompute", []leaf{random(1, 4, 3), random(3, 2, 3), random(4, 3, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {

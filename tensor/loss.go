@@ -45,7 +45,7 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 		k.allocGrads()
 	}
 	for lo := 0; lo < k.n; lo += k.chunk {
-		k.run(lo, losses, nil, weights, nil, record)
+		k.run(lo, headRows{losses: losses, weights: weights}, record)
 	}
 	y := t.empty(device.F32, 1)
 	t.Dev.Reduce(device.Sum, y.Buffer(), losses.buf)
@@ -101,7 +101,7 @@ func LogProbsAndEntropy(h *Tensor, top Head, targets *Tensor) (logp, entropy *Te
 func (k *head) forward(grads bool) (logp, entropy *Tensor) {
 	logp, entropy = k.t.empty(device.F32, k.n), k.t.empty(device.F32, k.n)
 	for lo := 0; lo < k.n; lo += k.chunk {
-		k.run(lo, logp.data, entropy.data, nil, nil, grads)
+		k.run(lo, headRows{losses: logp.data, entropies: entropy.data}, grads)
 	}
 	k.t.Dev.Scale(logp.Buffer(), -1)
 	return logp, entropy
@@ -133,7 +133,7 @@ func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
 		t.openScope()
 		k.allocGrads()
 		for lo := 0; lo < k.n; lo += k.chunk {
-			k.run(lo, losses, nil, dlogp, dent, true)
+			k.run(lo, headRows{losses: losses, weights: dlogp, entropyWeights: dent}, true)
 		}
 		k.giveGrads(1)
 		t.closeScope(nil)
@@ -196,9 +196,14 @@ func (k *head) allocGrads() {
 	}
 }
 
-// run computes losses (and entropies) of the chunk that starts at row lo and, with grads, adds the
-// chunk's share to dh, dw and db; weights and entropyWeights are the gradients of the rows' results.
-func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, grads bool) {
+// headRows are numbers of each row, [N] in F32; all but losses may be nil.
+type headRows struct {
+	losses, entropies       *storage // results
+	weights, entropyWeights *storage // the gradients of these
+}
+
+// run computes losses (and entropies) of the chunk that starts at row lo and, with grads, adds the chunk's share to dh, dw and db.
+func (k *head) run(lo int, of headRows, grads bool) {
 	dev, hi := k.t.Dev, min(lo+k.chunk, k.n)
 	rows := hi - lo
 	h := k.h.Buffer().Slice(lo*k.c, hi*k.c)
@@ -211,15 +216,15 @@ func (k *head) run(lo int, losses, entropies, weights, entropyWeights *storage, 
 	}
 
 	ce := k.ce
-	ce.V, ce.LD, ce.Logits, ce.Targets, ce.Loss = k.v, k.ld, capped.buf, k.targets.Buffer().Slice(lo, hi), losses.buf.Slice(lo, hi)
-	if entropies != nil {
-		ce.Entropy = entropies.buf.Slice(lo, hi)
+	ce.V, ce.LD, ce.Logits, ce.Targets, ce.Loss = k.v, k.ld, capped.buf, k.targets.Buffer().Slice(lo, hi), of.losses.buf.Slice(lo, hi)
+	if of.entropies != nil {
+		ce.Entropy = of.entropies.buf.Slice(lo, hi)
 	}
-	if weights != nil {
-		ce.Weights = weights.buf.Slice(lo, hi)
+	if of.weights != nil {
+		ce.Weights = of.weights.buf.Slice(lo, hi)
 	}
-	if entropyWeights != nil {
-		ce.EntropyWeights = entropyWeights.buf.Slice(lo, hi)
+	if of.entropyWeights != nil {
+		ce.EntropyWeights = of.entropyWeights.buf.Slice(lo, hi)
 	}
 	d := capped
 	if grads {

@@ -4,14 +4,14 @@ import "hone/device"
 
 // Update is a low-rank update of a linear layer's weight, w + Scale·B·A (LoRA, Hu et al., 2021).
 type Update struct {
+	X     *Tensor // [N, in], what the update sees: the layer's input, or that after dropout
 	A, B  *Tensor // [R, in], [out, R]
 	Scale float32
 }
 
-// Updated is Linear, or Conv1D where the weight is stored [in, out], plus u.Scale·(z·u.Aᵀ)·u.Bᵀ: a linear layer with a low-rank
-// update that sees z [N, in], which is x or x after dropout.
-func Updated(x, w, b *Tensor, outFirst bool, z *Tensor, u Update) *Tensor {
-	return affine("Updated", x, w, b, outFirst, &lowRank{Update: u, x: z})
+// Updated is Linear, or Conv1D where the weight is stored [in, out], plus u.Scale·(u.X·u.Aᵀ)·u.Bᵀ: a linear layer with a low-rank update.
+func Updated(x, w, b *Tensor, outFirst bool, u Update) *Tensor {
+	return affine("Updated", x, w, b, outFirst, &lowRank{Update: u})
 }
 
 // LowRank computes y + scale·(x·aᵀ)·bᵀ.
@@ -20,7 +20,7 @@ func Updated(x, w, b *Tensor, outFirst bool, z *Tensor, u Update) *Tensor {
 func LowRank(y, x, a, b *Tensor, scale float32) *Tensor {
 	const op = "LowRank"
 	t := tapeOf(op, y, x)
-	l := lowRank{Update: Update{a, b, scale}, x: x}
+	l := lowRank{Update: Update{x, a, b, scale}}
 	l.check(op, y.Rows(), y.Cols(), y.dtype)
 	check(y.saved == 0 && y.rebuild == nil, op, "another operation needs the value of y")
 	l.down(t)
@@ -42,29 +42,28 @@ func LowRank(y, x, a, b *Tensor, scale float32) *Tensor {
 	return z
 }
 
-// lowRank is an update at work on x. With s = Scale, u = s·x·Aᵀ and y += u·Bᵀ, the gradients for dy are
+// lowRank is an update at work on x = X. With s = Scale, u = s·x·Aᵀ and y += u·Bᵀ, the gradients for dy are
 //
 //	du = s·dy·B [N, R]    dB = dyᵀ·u [out, R]    dA = duᵀ·x [R, in]    dx = du·A [N, in]
 //
 // The scale is in u and du alone: both dB and dA get it once.
 type lowRank struct {
 	Update
-	x *Tensor
 	u *Tensor // Scale·x·Aᵀ, [N, R]
 }
 
 func (l *lowRank) check(op string, n, out int, dtype device.DType) {
-	r, in := l.A.Shape[0], l.x.Cols()
-	check(l.A.Cols() == in && l.B.Cols() == r && l.B.Shape[0] == out && l.x.Rows() == n, op,
-		"an output of %d×%d and input %v do not match the update %v, %v", n, out, l.x.Shape, l.A.Shape, l.B.Shape)
-	check(l.x.dtype == l.A.dtype && l.x.dtype == l.B.dtype && l.x.dtype == dtype, op, "operands are %v, %v, %v and %v", dtype, l.x.dtype, l.A.dtype, l.B.dtype)
+	r, in := l.A.Shape[0], l.X.Cols()
+	check(l.A.Cols() == in && l.B.Cols() == r && l.B.Shape[0] == out && l.X.Rows() == n, op,
+		"an output of %d×%d and input %v do not match the update %v, %v", n, out, l.X.Shape, l.A.Shape, l.B.Shape)
+	check(l.X.dtype == l.A.dtype && l.X.dtype == l.B.dtype && l.X.dtype == dtype, op, "operands are %v, %v, %v and %v", dtype, l.X.dtype, l.A.dtype, l.B.dtype)
 }
 
 // down computes u.
 func (l *lowRank) down(t *Tape) {
-	n, r := l.x.Rows(), l.A.Shape[0]
-	l.u = t.product(l.x.dtype, n, r, func(u *Tensor) {
-		device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: l.x.Cols(), A: l.x.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()}, l.Scale)
+	n, r := l.X.Rows(), l.A.Shape[0]
+	l.u = t.product(l.X.dtype, n, r, func(u *Tensor) {
+		device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: l.X.Cols(), A: l.X.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()}, l.Scale)
 	})
 }
 
@@ -76,10 +75,10 @@ func (l *lowRank) up() device.MatMul {
 // upGrads adds dB = dyᵀ·u to the gradient of B, with dy that of the layer's output, and returns du = Scale·dy·B, nil where nobody
 // needs it.
 func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
-	n, r, out := l.x.Rows(), l.A.Shape[0], l.B.Shape[0]
-	wanted := l.x.needsGrad || l.A.needsGrad
+	n, r, out := l.X.Rows(), l.A.Shape[0], l.B.Shape[0]
+	wanted := l.X.needsGrad || l.A.needsGrad
 	if wanted {
-		du = t.scratch(n*r, l.x.dtype)
+		du = t.scratch(n*r, l.X.dtype)
 	}
 	var db device.Buffer
 	acc := false
@@ -101,7 +100,7 @@ func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
 func (l *lowRank) downGrad(t *Tape, du *storage) {
 	if l.A.needsGrad {
 		da, acc := l.A.gradBuffer()
-		t.Dev.MatMul(device.MatMul{M: l.A.Shape[0], N: l.x.Cols(), K: l.x.Rows(), A: du.buf, B: l.x.Buffer(), TransA: true, C: da, Accumulate: acc})
+		t.Dev.MatMul(device.MatMul{M: l.A.Shape[0], N: l.X.Cols(), K: l.X.Rows(), A: du.buf, B: l.X.Buffer(), TransA: true, C: da, Accumulate: acc})
 	}
 }
 
@@ -112,12 +111,12 @@ func (l *lowRank) back(du *storage) device.MatMul {
 
 // inputGrad adds du·A to the gradient of x by itself.
 func (l *lowRank) inputGrad(t *Tape, du *storage) {
-	if !l.x.needsGrad {
+	if !l.X.needsGrad {
 		return
 	}
-	dx, acc := l.x.gradBuffer()
+	dx, acc := l.X.gradBuffer()
 	m := l.back(du)
-	m.M, m.N, m.C, m.Accumulate = l.x.Rows(), l.x.Cols(), dx, acc
+	m.M, m.N, m.C, m.Accumulate = l.X.Rows(), l.X.Cols(), dx, acc
 	t.Dev.MatMul(m)
 }
 

@@ -4,9 +4,10 @@ import (
 	"hone/device"
 )
 
-// InverseNorms computes 1/‖w + scale·b·a‖ of each output of a linear layer: [out] in F32, a constant. w is [out, in], or [in, out] with
-// inFirst; a [R, in], b [out, R].
-func InverseNorms(t *Tape, w, a, b *Tensor, scale float32, inFirst bool) *Tensor {
+// InverseNorms computes 1/‖w + u.Scale·u.B·u.A‖ of each output of a linear layer: [out] in F32, a constant. w is [out, in], or [in, out] with
+// inFirst. u.X has no part in it.
+func InverseNorms(t *Tape, w *Tensor, u Update, inFirst bool) *Tensor {
+	a, b := u.A, u.B
 	r, in, out := a.Shape[0], a.Cols(), b.Shape[0]
 	check(b.Cols() == r && w.Len() == in*out, "InverseNorms", "weight %v with %v and %v", w.Shape, a.Shape, b.Shape)
 	// v is the whole updated weight, in F32, for the time of this call: DoRA's direction needs the norm of the sum, not a sum of norms.
@@ -18,7 +19,7 @@ func InverseNorms(t *Tape, w, a, b *Tensor, scale float32, inFirst bool) *Tensor
 	scaled := t.scratch(b.Len(), b.dtype)
 	defer scaled.release(t.Dev)
 	t.Dev.Unary(device.Identity, scaled.buf, b.Buffer())
-	t.Dev.Scale(scaled.buf, scale)
+	t.Dev.Scale(scaled.buf, u.Scale)
 	m := device.MatMul{M: out, N: in, K: r, A: scaled.buf, B: a.Buffer(), C: v.buf, Accumulate: true}
 	if inFirst {
 		m = device.MatMul{M: in, N: out, K: r, A: a.Buffer(), TransA: true, B: scaled.buf, TransB: true, C: v.buf, Accumulate: true}

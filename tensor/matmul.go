@@ -52,7 +52,7 @@ func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 		low.down(t)
 	}
 	y := t.product(x.dtype, l.n, l.out, l.compute)
-	if t.wants(x, w, b) || low != nil && t.wants(low.x, low.A, low.B) {
+	if t.wants(x, w, b) || low != nil && t.wants(low.X, low.A, low.B) {
 		l.record(t, y)
 	}
 	return y
@@ -106,10 +106,10 @@ func (l layer) record(t *Tape, y *Tensor) {
 	late := l.w.needsGrad
 	if low := l.low; low != nil {
 		saved = append(saved, low.u)
-		if low.x == l.x {
+		if low.X == l.x {
 			late = late || low.A.needsGrad
 		} else {
-			saved = append(saved, low.x)
+			saved = append(saved, low.X)
 		}
 	}
 	lateX := l.x
@@ -166,13 +166,13 @@ func (l *lowRank) affineGrad(t *Tape, x, w *Tensor, dx device.MatMul) {
 	defer du.release(t.Dev)
 	if x.needsGrad {
 		dx.C, dx.Accumulate = x.gradBuffer()
-		if l.x == x {
+		if l.X == x {
 			matMulPlus(t.Dev, dx, w, l.back(du))
 		} else {
 			matMul(t.Dev, dx, w)
 		}
 	}
-	if l.x != x {
+	if l.X != x {
 		l.inputGrad(t, du)
 	} else if l.A.needsGrad {
 		t.late(x)

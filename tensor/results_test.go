@@ -45,7 +45,7 @@ func TestResults(t *testing.T) {
 		before := dev.Memory().InUse
 		layers := func(x *Tensor) *Tensor {
 			return x.Tape().Scope(func() *Tensor {
-				h := Unary(device.SiLU, Updated(x, w, b, true, x, Update{a, up, 0.5}))
+				h := Unary(device.SiLU, Updated(x, w, b, true, Update{x, a, up, 0.5}))
 				return Conv1D(h, down, nil)
 			})
 		}

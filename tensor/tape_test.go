@@ -101,7 +101,7 @@ func TestRecomputeUnpacksTwice(t *testing.T) {
 		tape := NewTape(dev, device.F32)
 		tape.Train(1, 0, 0)
 		layer := func(h *Tensor) *Tensor {
-			return Unary(device.SiLU, Updated(h, w, nil, true, h, Update{A: a, B: b, Scale: 2}))
+			return Unary(device.SiLU, Updated(h, w, nil, true, Update{X: h, A: a, B: b, Scale: 2}))
 		}
 		x := Linear(tape.Floats(floats(3*64), 3, 64), v, nil)
 		if recompute {

@@ -82,7 +82,7 @@ func benchMethodsCommand(a *app) *cobra.Command {
 // compare finds the learning rate of a method and runs it with every seed.
 func (b *methodsBench) compare(ctx context.Context, a *app, method string, keys []string) (best benchMethod, err error) {
 	for _, factor := range b.factors() {
-		row, err := b.once(ctx, a, method, keys, factor, 1)
+		row, err := b.once(ctx, a, methodRun{method, keys, factor, 1})
 		if err != nil {
 			return best, err
 		}
@@ -95,7 +95,7 @@ func (b *methodsBench) compare(ctx context.Context, a *app, method string, keys 
 	factor := best.Rate / best.Tried[0][0]
 	best.Losses = []float64{best.Loss}
 	for seed := 2; seed <= b.seeds; seed++ {
-		row, err := b.once(ctx, a, method, keys, factor, seed)
+		row, err := b.once(ctx, a, methodRun{method, keys, factor, seed})
 		if err != nil {
 			return best, err
 		}
@@ -113,28 +113,36 @@ func (b *methodsBench) factors() []float64 {
 	return []float64{1}
 }
 
-// once runs a method in a folder that is removed afterwards.
-func (b *methodsBench) once(ctx context.Context, a *app, method string, keys []string, factor float64, seed int) (row benchMethod, err error) {
+// methodRun is one run of a comparison.
+type methodRun struct {
+	method string
+	keys   []string // of the recipe, as path=value
+	factor float64  // on the learning rate
+	seed   int
+}
+
+// once does a run in a folder that is removed afterwards.
+func (b *methodsBench) once(ctx context.Context, a *app, run methodRun) (row benchMethod, err error) {
 	dir, err := os.MkdirTemp("", "hone-methods-")
 	if err != nil {
 		return row, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := lm.DefaultSFT()
-	args := []string{"method=" + method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", seed)}
-	if rate := cmp.Or(b.rates[method], methodRates[method]); rate != "" {
+	args := []string{"method=" + run.method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", run.seed)}
+	if rate := cmp.Or(b.rates[run.method], methodRates[run.method]); rate != "" {
 		args = append(args, "optimizer.learning_rate="+rate)
 	}
 	if err := config.Load(&c, "", args); err != nil {
 		return row, err
 	}
-	if err := config.Override(&c, keys); err != nil {
+	if err := config.Override(&c, run.keys); err != nil {
 		return row, err
 	}
 	if err := c.Validate(); err != nil { // fills the learning rate in
 		return row, err
 	}
-	c.Optimizer.LearningRate *= factor
+	c.Optimizer.LearningRate *= run.factor
 	s, err := a.train(ctx, &c, &c.Training)
 	if err != nil {
 		return row, err
@@ -143,7 +151,7 @@ func (b *methodsBench) once(ctx context.Context, a *app, method string, keys []s
 		return row, context.Canceled
 	}
 	seconds, err := stepSeconds(filepath.Join(c.Out, "metrics.jsonl"))
-	return benchMethod{Method: method, Rate: c.Optimizer.LearningRate, Before: s.Before["loss"], Loss: s.Validation["loss"], Trainable: s.Trainable,
+	return benchMethod{Method: run.method, Rate: c.Optimizer.LearningRate, Before: s.Before["loss"], Loss: s.Validation["loss"], Trainable: s.Trainable,
 		SPerStep: seconds, PeakBytes: s.PeakMemoryBytes, PlannedPeak: s.PlannedMemoryBytes}, err
 }
 

@@ -185,9 +185,16 @@ func quickPreferences(ctx context.Context, w *answerer, list []task, path string
 	return n, atomicfile.WriteFile(path, out.Bytes())
 }
 
-// judgeStage measures a stage on held-out tasks: what it writes, and how it finds what people and sft write.
-func judgeStage(ctx context.Context, name string, w, sft *answerer, rm *judge.Judge, held []task) (row, error) {
-	answers, err := w.answer(ctx, held, 7)
+// heldOut is what the stages are measured with, each in the same way.
+type heldOut struct {
+	sft   *answerer // from which KL is measured
+	judge *judge.Judge
+	tasks []task
+}
+
+// measure takes a stage's measures: what it writes, and how it finds what people and sft write.
+func (h heldOut) measure(ctx context.Context, name string, w *answerer) (row, error) {
+	answers, err := w.answer(ctx, h.tasks, 7)
 	if err != nil {
 		return row{}, err
 	}
@@ -197,19 +204,19 @@ func judgeStage(ctx context.Context, name string, w, sft *answerer, rm *judge.Ju
 	parsed := 0
 	for i, a := range answers {
 		marks = append(marks, a.marks)
-		texts = append(texts, judge.Text{Messages: []chat.Message{chat.NewMessage("user", held[i].instruction)}, Answer: a.text})
-		if reward.Parses(held[i].instruction, a.text) {
+		texts = append(texts, judge.Text{Messages: []chat.Message{chat.NewMessage("user", h.tasks[i].instruction)}, Answer: a.text})
+		if reward.Parses(h.tasks[i].instruction, a.text) {
 			parsed++
 		}
 	}
-	r.ParseRate = float64(parsed) / float64(len(held))
-	r.ParseCI[0], r.ParseCI[1] = eval.Wilson(float64(parsed), float64(len(held)))
-	scores, err := rm.Score(ctx, texts)
+	r.ParseRate = float64(parsed) / float64(len(h.tasks))
+	r.ParseCI[0], r.ParseCI[1] = eval.Wilson(float64(parsed), float64(len(h.tasks)))
+	scores, err := h.judge.Score(ctx, texts)
 	if err != nil {
 		return r, err
 	}
 	r.Reward, r.RewardCI = interval(scores)
-	under, err := preference.AnswerLogProbs(ctx, sft.model, sft.tape, marks)
+	under, err := preference.AnswerLogProbs(ctx, h.sft.model, h.sft.tape, marks)
 	if err != nil {
 		return r, err
 	}
@@ -218,7 +225,7 @@ func judgeStage(ctx context.Context, name string, w, sft *answerer, rm *judge.Ju
 		kl[i] = answers[i].logp - logp
 	}
 	r.KL, r.KLCI = interval(kl) // of sft itself but for rounding
-	r.HeldOutLoss, r.LossCI, err = w.heldOutLoss(ctx, held)
+	r.HeldOutLoss, r.LossCI, err = w.heldOutLoss(ctx, h.tasks)
 	return r, err
 }
 
@@ -436,12 +443,13 @@ func (q *quickstart) table(ctx context.Context, held []task) (rows []row, err er
 		return nil, err
 	}
 	defer judge.Free()
+	measures := heldOut{sft, judge, held}
 	for _, s := range []struct{ name, dir string }{{"base", "."}, {"sft", "sft-full"}, {"ppo", "ppo"}, {"dpo", "dpo"}} {
 		w, err := q.open(s.dir, dev)
 		if err != nil {
 			return nil, err
 		}
-		r, err := judgeStage(ctx, s.name, w, sft, judge, held)
+		r, err := measures.measure(ctx, s.name, w)
 		w.free()
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("stage %s", s.name), err)

@@ -41,65 +41,73 @@ func MeasureNear(ctx context.Context, docs iter.Seq2[data.Document, error], near
 		return nil, fmt.Errorf("measure: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	var texts []string
-	seen := map[uint64]bool{}
-	distinct := func(yield func(data.Document, error) bool) {
-		for d, err := range docs {
-			if err == nil {
-				if key := xxh3.Hash(d.Text); seen[key] {
-					continue
-				} else {
-					seen[key] = true
-				}
-				texts = append(texts, string(d.Text))
-			}
-			if !yield(d, err) {
-				return
-			}
-		}
-	}
 	begin := time.Now()
 	r := &runner{cfg: Config{Dir: dir, Near: &near, Workers: workers, ShardBytes: 256 << 20, SortEntries: 4 << 20}}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
-	if err := r.filter(ctx, distinct); err != nil {
+	var texts []string
+	if err := r.filter(ctx, distinct(docs, &texts)); err != nil {
 		return nil, err
 	}
 	same, err := r.duplicates(ctx)
 	if err != nil {
 		return nil, err
 	}
-	took := time.Since(begin)
+	m := &NearMeasure{Documents: len(texts), Seconds: time.Since(begin).Seconds()}
 	sets := make([][]uint64, len(texts))
 	for i, text := range texts {
 		sets[i] = near.grams(text)
 	}
-	m := &NearMeasure{Documents: len(texts), Seconds: took.Seconds()}
 	pairs := alikePairs(sets, slices.Min(thresholds))
 	for _, t := range thresholds {
-		a := Agreement{Threshold: t}
-		for _, p := range pairs {
-			if p.similarity < t {
-				continue
-			}
-			a.Pairs++
-			if same.near.root(p.a) == same.near.root(p.b) {
-				a.Found++
-			}
-		}
-		for doc := range same.near.parent {
-			if kept, other := same.near.keptInstead(doc); other {
-				a.Removed++
-				if exactSimilarity(sets[doc], sets[kept]) >= t {
-					a.Right++
-				}
-			}
-		}
-		a.Recall, a.Precision = share(a.Found, a.Pairs), share(a.Right, a.Removed)
-		m.Agreement = append(m.Agreement, a)
+		m.Agreement = append(m.Agreement, agreement(t, pairs, sets, same.near))
 	}
 	return m, nil
+}
+
+// distinct leaves out documents whose text stood before, and keeps the texts of the others.
+func distinct(docs iter.Seq2[data.Document, error], texts *[]string) iter.Seq2[data.Document, error] {
+	return func(yield func(data.Document, error) bool) {
+		seen := map[uint64]bool{}
+		for d, err := range docs {
+			if err == nil {
+				key := xxh3.Hash(d.Text)
+				if seen[key] {
+					continue
+				}
+				seen[key] = true
+				*texts = append(*texts, string(d.Text))
+			}
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// agreement compares what a search joined with the pairs whose similarity reaches t; sets are the documents' n-grams.
+func agreement(t float64, pairs []alikePair, sets [][]uint64, found *clusters) Agreement {
+	a := Agreement{Threshold: t}
+	for _, p := range pairs {
+		if p.similarity < t {
+			continue
+		}
+		a.Pairs++
+		if found.root(p.a) == found.root(p.b) {
+			a.Found++
+		}
+	}
+	for doc := range found.parent {
+		if kept, other := found.keptInstead(doc); other {
+			a.Removed++
+			if exactSimilarity(sets[doc], sets[kept]) >= t {
+				a.Right++
+			}
+		}
+	}
+	a.Recall, a.Precision = share(a.Found, a.Pairs), share(a.Right, a.Removed)
+	return a
 }
 
 // grams are the hashes of a text's word n-grams, each once, in ascending order.

@@ -22,34 +22,50 @@ var shapes = map[string]string{
 	"gpt3-6.7b": gpt2Shape(4096, 32, 32, 2048), "gpt3-13b": gpt2Shape(5120, 40, 40, 2048),
 	"gpt3-175b": gpt2Shape(12288, 96, 96, 2048),
 
-	"llama-7b": llamaShape(32000, 4096, 11008, 32, 32, 32, 2048), "llama-13b": llamaShape(32000, 5120, 13824, 40, 40, 40, 2048),
-	"llama-30b": llamaShape(32000, 6656, 17920, 60, 52, 52, 2048), "llama-65b": llamaShape(32000, 8192, 22016, 80, 64, 64, 2048),
-	"llama-2-7b": llamaShape(32000, 4096, 11008, 32, 32, 32, 4096), "llama-2-13b": llamaShape(32000, 5120, 13824, 40, 40, 40, 4096),
-	"llama-2-70b": llamaShape(32000, 8192, 28672, 80, 64, 8, 4096),
-	"llama-3-8b":  llamaShape(128256, 4096, 14336, 32, 32, 8, 8192), "llama-3-70b": llamaShape(128256, 8192, 28672, 80, 64, 8, 8192),
-	"llama-3-405b": llamaShape(128256, 16384, 53248, 126, 128, 8, 8192),
-	"mistral-7b":   strings.Replace(llamaShape(32000, 4096, 14336, 32, 32, 8, 8192), `"llama"`, `"mistral","sliding_window":4096`, 1),
-	"mixtral-8x7b": strings.Replace(llamaShape(32000, 4096, 14336, 32, 32, 8, 8192), `"llama"`, `"mixtral","num_local_experts":8,"num_experts_per_tok":2`, 1),
+	"llama-7b":     decoder{"llama", 32000, 4096, 11008, 32, 32, 32, 2048, ""}.config(),
+	"llama-13b":    decoder{"llama", 32000, 5120, 13824, 40, 40, 40, 2048, ""}.config(),
+	"llama-30b":    decoder{"llama", 32000, 6656, 17920, 60, 52, 52, 2048, ""}.config(),
+	"llama-65b":    decoder{"llama", 32000, 8192, 22016, 80, 64, 64, 2048, ""}.config(),
+	"llama-2-7b":   decoder{"llama", 32000, 4096, 11008, 32, 32, 32, 4096, ""}.config(),
+	"llama-2-13b":  decoder{"llama", 32000, 5120, 13824, 40, 40, 40, 4096, ""}.config(),
+	"llama-2-70b":  decoder{"llama", 32000, 8192, 28672, 80, 64, 8, 4096, ""}.config(),
+	"llama-3-8b":   decoder{"llama", 128256, 4096, 14336, 32, 32, 8, 8192, ""}.config(),
+	"llama-3-70b":  decoder{"llama", 128256, 8192, 28672, 80, 64, 8, 8192, ""}.config(),
+	"llama-3-405b": decoder{"llama", 128256, 16384, 53248, 126, 128, 8, 8192, ""}.config(),
+	"mistral-7b":   decoder{"mistral", 32000, 4096, 14336, 32, 32, 8, 8192, `,"sliding_window":4096`}.config(),
+	"mixtral-8x7b": decoder{"mixtral", 32000, 4096, 14336, 32, 32, 8, 8192, `,"num_local_experts":8,"num_experts_per_tok":2`}.config(),
 	"phi-2": `{"model_type":"phi","vocab_size":51200,"hidden_size":2560,"intermediate_size":10240,"num_hidden_layers":32,
 "num_attention_heads":32,"max_position_embeddings":2048,"partial_rotary_factor":0.4,"hidden_act":"gelu_new"}`,
 
-	"qwen2.5-0.5b": qwenShape(151936, 896, 4864, 24, 14, 2, true), "qwen2.5-1.5b": qwenShape(151936, 1536, 8960, 28, 12, 2, true),
-	"qwen2.5-3b": qwenShape(151936, 2048, 11008, 36, 16, 2, true), "qwen2.5-7b": qwenShape(152064, 3584, 18944, 28, 28, 4, false),
-	"qwen2.5-14b": qwenShape(152064, 5120, 13824, 48, 40, 8, false), "qwen2.5-32b": qwenShape(152064, 5120, 27648, 64, 40, 8, false),
-	"qwen2.5-72b": qwenShape(152064, 8192, 29568, 80, 64, 8, false),
+	"qwen2.5-0.5b": decoder{"qwen2", 151936, 896, 4864, 24, 14, 2, 4096, tied}.config(),
+	"qwen2.5-1.5b": decoder{"qwen2", 151936, 1536, 8960, 28, 12, 2, 4096, tied}.config(),
+	"qwen2.5-3b":   decoder{"qwen2", 151936, 2048, 11008, 36, 16, 2, 4096, tied}.config(),
+	"qwen2.5-7b":   decoder{"qwen2", 152064, 3584, 18944, 28, 28, 4, 4096, ""}.config(),
+	"qwen2.5-14b":  decoder{"qwen2", 152064, 5120, 13824, 48, 40, 8, 4096, ""}.config(),
+	"qwen2.5-32b":  decoder{"qwen2", 152064, 5120, 27648, 64, 40, 8, 4096, ""}.config(),
+	"qwen2.5-72b":  decoder{"qwen2", 152064, 8192, 29568, 80, 64, 8, 4096, ""}.config(),
 }
+
+// tied says that the head shares the embedding table.
+const tied = `,"tie_word_embeddings":true`
 
 func gpt2Shape(c, layers, heads, t int) string {
 	return fmt.Sprintf(`{"model_type":"gpt2","vocab_size":50257,"n_embd":%d,"n_layer":%d,"n_head":%d,"n_positions":%d}`, c, layers, heads, t)
 }
 
-func llamaShape(v, c, f, layers, heads, kv, t int) string {
-	return fmt.Sprintf(`{"model_type":"llama","vocab_size":%d,"hidden_size":%d,"intermediate_size":%d,"num_hidden_layers":%d,`+
-		`"num_attention_heads":%d,"num_key_value_heads":%d,"max_position_embeddings":%d}`, v, c, f, layers, heads, kv, t)
+// decoder is the shape of a model whose config.json has Llama's keys.
+type decoder struct {
+	kind                 string
+	vocab, hidden, inner int // inner: width within a block's MLP
+	layers, heads, kv    int // kv: heads of keys and values
+	positions            int
+	more                 string // further keys, each with a comma before it
 }
 
-func qwenShape(v, c, f, layers, heads, kv int, tied bool) string {
-	return strings.Replace(llamaShape(v, c, f, layers, heads, kv, 4096), `"llama"`, fmt.Sprintf(`"qwen2","tie_word_embeddings":%v`, tied), 1)
+func (d decoder) config() string {
+	return fmt.Sprintf(`{"model_type":"%s","vocab_size":%d,"hidden_size":%d,"intermediate_size":%d,"num_hidden_layers":%d,`+
+		`"num_attention_heads":%d,"num_key_value_heads":%d,"max_position_embeddings":%d%s}`,
+		d.kind, d.vocab, d.hidden, d.inner, d.layers, d.heads, d.kv, d.positions, d.more)
 }
 
 // Shapes lists the names of the models that a plan knows.
@@ -101,16 +117,18 @@ func sizedShape(n float64) ([]byte, error) {
 		return nil, fmt.Errorf("a model of %.3g parameters cannot be planned by its size; use 50M to 20T, or a config.json", n)
 	}
 	const v, ratio = 32000, 128
-	tables, tied := 2.0, n < 1e9
-	if tied {
-		tables = 1
+	d := decoder{kind: "llama", vocab: v, positions: 4096}
+	tables := 2.0
+	if n < 1e9 {
+		tables, d.more = 1, tied
 	}
 	c := math.Max(1, math.Round(math.Cbrt(n*ratio/12)/ratio)) * ratio
 	layers := math.Max(1, math.Round((n-tables*v*c)/(12*c*c)))
 	f := math.Max(8, math.Round((n-tables*v*c-4*layers*c*c)/(3*layers*c)/8)*8)
-	heads := int(c) / ratio
-	text := llamaShape(v, int(c), int(f), int(layers), heads, heads, 4096)
-	return []byte(strings.Replace(text, `"llama"`, fmt.Sprintf(`"llama","tie_word_embeddings":%v`, tied), 1)), nil
+	d.hidden, d.inner, d.layers = int(c), int(f), int(layers)
+	d.heads = d.hidden / ratio
+	d.kv = d.heads
+	return []byte(d.config()), nil
 }
 
 // parseCount reads a number such as 300e9, 7B or 2T.

@@ -52,7 +52,7 @@ func TestGoldenSteps(t *testing.T) {
 				objective = rewardSteps
 			}
 			f := objective(t, r, items, dir)
-			all[name].Follow(t, name, r, r.Model.Params, f, deal(items, []int{0, 1, 2, 3}, size))
+			all[name].Follow(t, name, r, recipetest.Updates{Params: r.Model.Params, Objective: f, Batches: deal(items, []int{0, 1, 2, 3}, size)})
 			r.Model.Free()
 			dev.Close()
 		}

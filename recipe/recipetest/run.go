@@ -138,20 +138,27 @@ func Marked(ids []int32, first int) []int32 {
 // Golden is what transformers and torch make of a few updates: a case of testdata/golden/preference_steps.json, by testdata/gen/preference_steps.py.
 type Golden struct{ Losses, Norms []float64 }
 
-// Follow makes the updates of params by the objective on the batches, and compares them.
-func (g *Golden) Follow(t *testing.T, name string, r *recipe.Run, params []nn.Named, objective train.Objective, batches []data.Batch) {
+// Updates are what is compared with a Golden.
+type Updates struct {
+	Params    []nn.Named
+	Objective train.Objective
+	Batches   []data.Batch // of every step
+}
+
+// Follow makes the updates with the run's device and tape, and compares them.
+func (g *Golden) Follow(t *testing.T, name string, r *recipe.Run, u Updates) {
 	t.Helper()
 	var list []optim.Param
-	for _, p := range params {
+	for _, p := range u.Params {
 		list = append(list, optim.Param{Name: p.Name, Tensor: p.Tensor})
 	}
 	opt := optim.New(r.Env.Device, list, optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, MaxGradNorm: 1})
 	defer opt.Free()
 	for step, want := range g.Losses {
 		total := 0.0
-		for i, b := range batches {
+		for i, b := range u.Batches {
 			r.Tape.Train(1, step, i)
-			l := objective(r.Tape, b)
+			l := u.Objective(r.Tape, b)
 			v, err := l.Item()
 			if err != nil {
 				t.Fatal(err)
@@ -165,7 +172,7 @@ func (g *Golden) Follow(t *testing.T, name string, r *recipe.Run, params []nn.Na
 			t.Fatal(err)
 		}
 		if math.Abs(total-want) > 2e-4*max(1, math.Abs(want)) || math.Abs(norm-g.Norms[step]) > 2e-3*g.Norms[step] {
-			t.Errorf("%s in %d micro-batches, step %d: loss %.6f and norm %.5f, want %.6f and %.5f", name, len(batches), step+1, total, norm, want, g.Norms[step])
+			t.Errorf("%s in %d micro-batches, step %d: loss %.6f and norm %.5f, want %.6f and %.5f", name, len(u.Batches), step+1, total, norm, want, g.Norms[step])
 		}
 	}
 }

@@ -46,7 +46,7 @@ func TestGoldenSteps(t *testing.T) {
 		s.critic.head.Weight.Set(dev, device.F32, g.Head.Weight)
 		s.critic.head.Bias.Set(dev, device.F32, g.Head.Bias)
 		params := slices.Concat(m.Params, s.critic.params())
-		g.Follow(t, "ppo", r, params, s.objective, dealAnswers(g.Answers, size))
+		g.Follow(t, "ppo", r, recipetest.Updates{Params: params, Objective: s.objective, Batches: dealAnswers(g.Answers, size)})
 		nn.Free(params)
 		m.Free()
 		dev.Close()
