@@ -129,8 +129,7 @@ type gramSets struct {
 	grams, ends []*os.File
 	first       []uint64 // number of each shard's first document
 	threshold   float64
-	last        uint64   // the document whose n-grams are set, plus one
-	set         []uint64 // those of the first of a group, which is compared with many
+	sides       [2]lastRead[[]uint64]
 }
 
 func (r *runner) openGrams() (*gramSets, error) {
@@ -182,15 +181,29 @@ func (s *gramSets) read(doc uint64) ([]uint64, error) {
 	return set, nil
 }
 
-// alike reports whether the similarity of a member and the first of its key reaches the threshold.
-func (s *gramSets) alike(m member) (bool, error) {
-	if s.last != m.first.doc+1 {
-		set, err := s.read(m.first.doc)
-		if err != nil {
-			return false, err
-		}
-		s.last, s.set = m.first.doc+1, set
+// alike reports whether the similarity of two documents reaches the threshold.
+func (s *gramSets) alike(a, b entry) (bool, error) {
+	x, err := s.sides[0].of(a.doc, s.read)
+	if err != nil {
+		return false, err
 	}
-	other, err := s.read(m.doc)
-	return err == nil && exactSimilarity(s.set, other) >= s.threshold, err
+	y, err := s.sides[1].of(b.doc, s.read)
+	return err == nil && exactSimilarity(x, y) >= s.threshold, err
+}
+
+// lastRead keeps what was read last for one side of comparisons, for the documents of a group stay on one side while the other changes.
+type lastRead[T any] struct {
+	doc   uint64 // plus one; 0: none
+	value T
+}
+
+func (l *lastRead[T]) of(doc uint64, read func(doc uint64) (T, error)) (T, error) {
+	if l.doc == doc+1 {
+		return l.value, nil
+	}
+	v, err := read(doc)
+	if err == nil {
+		l.doc, l.value = doc+1, v
+	}
+	return v, err
 }

@@ -255,6 +255,10 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 	return same, r.group(ctx, same.near, bandKeys)
 }
 
+// comparedWith is how many of the first documents of a key every other one is compared with. Where a key has no more, all pairs are compared: what is
+// kept holds no two documents that a second run would join. It bounds the work on keys that very many documents share, such as that of a common form.
+const comparedWith = 32
+
 // group joins the documents that share a key of a kind.
 func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 	keys, err := r.sortKeys(ctx, kind)
@@ -267,25 +271,41 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 		return err
 	}
 	defer done()
+	most := comparedWith
+	if kind == exactKeys || r.cfg.Near.Threshold == 0 { // what is like the first is like all
+		most = 1
+	}
+	var earlier []entry // of the same key
 	return eachMember(ctx, keys, func(m member) error {
 		if m.n == 1 {
-			return nil
+			earlier = earlier[:0]
 		}
-		same, err := alike(m)
-		if same {
-			c.join(m.first, m.entry)
+		for _, e := range earlier {
+			if c.root(e.doc) == c.root(m.doc) {
+				continue
+			}
+			same, err := alike(e, m.entry)
+			if err != nil {
+				return err
+			}
+			if same {
+				c.join(e, m.entry)
+			}
 		}
-		return err
+		if len(earlier) < most {
+			earlier = append(earlier, m.entry)
+		}
+		return nil
 	})
 }
 
-// comparison decides whether an entry is a copy of the first of its key.
-func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (alike func(member) (bool, error), done func(), err error) {
+// comparison decides whether two documents with the same key are copies.
+func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (alike func(a, b entry) (bool, error), done func(), err error) {
 	switch {
 	case kind == exactKeys:
-		return func(m member) (bool, error) { return m.bytes == m.first.bytes, nil }, func() {}, nil
+		return func(a, b entry) (bool, error) { return a.bytes == b.bytes, nil }, func() {}, nil
 	case r.cfg.Near.Threshold == 0:
-		return func(member) (bool, error) { return true, nil }, func() {}, nil
+		return func(_, _ entry) (bool, error) { return true, nil }, func() {}, nil
 	case r.cfg.Near.Exact:
 		if err := r.writeGrams(ctx, keys.sorted()); err != nil {
 			return nil, nil, err
@@ -300,7 +320,7 @@ func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (al
 	if err != nil {
 		return nil, nil, err
 	}
-	return func(m member) (bool, error) { return read.alike(m, r.cfg.Near.Threshold) }, read.close, nil
+	return func(a, b entry) (bool, error) { return read.alike(a, b, r.cfg.Near.Threshold) }, read.close, nil
 }
 
 // sortKeys puts the keys of a kind of all documents in their order.

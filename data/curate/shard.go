@@ -170,8 +170,7 @@ type signatures struct {
 	files []*os.File
 	first []uint64 // number of each file's first document
 	size  int64
-	last  uint64   // the document whose signature is at hand, plus one
-	of    []uint32 // that
+	sides [2]lastRead[[]uint32]
 }
 
 func (r *runner) openSignatures() (*signatures, error) {
@@ -204,15 +203,12 @@ func (s *signatures) read(doc uint64) ([]uint32, error) {
 	return signatureOf(record), nil
 }
 
-// alike reports whether a member's signature is like that of the first of its key, which is read once.
-func (s *signatures) alike(m member, threshold float64) (bool, error) {
-	var err error
-	if s.last != m.first.doc+1 {
-		if s.of, err = s.read(m.first.doc); err != nil {
-			return false, err
-		}
-		s.last = m.first.doc + 1
+// alike reports whether the signatures of two documents are.
+func (s *signatures) alike(a, b entry, threshold float64) (bool, error) {
+	x, err := s.sides[0].of(a.doc, s.read)
+	if err != nil {
+		return false, err
 	}
-	other, err := s.read(m.doc)
-	return err == nil && similarity(s.of, other) >= threshold, err
+	y, err := s.sides[1].of(b.doc, s.read)
+	return err == nil && similarity(x, y) >= threshold, err
 }
