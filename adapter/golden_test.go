@@ -325,3 +325,33 @@ func TestSeveral(t *testing.T) {
 		})
 	}
 }
+
+// TestNoteOnExperts: it is said of the adapters that PEFT reads otherwise, and of no others.
+func TestNoteOnExperts(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	t.Cleanup(func() { dev.Close() })
+	for _, c := range []struct {
+		base    string
+		rsLoRA  bool
+		modules []string
+		want    bool
+	}{
+		{"mixtral", true, []string{"w1", "w2", "w3"}, true},
+		{"mixtral", true, []string{"q_proj", "w3"}, true},
+		{"mixtral", true, []string{"w2", "gate", "q_proj"}, false}, // w2 stays by itself
+		{"mixtral", false, []string{"w1", "w2", "w3"}, false},
+		{"llama_untied", true, []string{"gate_proj", "up_proj"}, false},
+	} {
+		m := open(t, dev, c.base)
+		config := adapter.Default()
+		config.TargetModules, config.UseRSLoRA = adapter.Modules{Names: c.modules}, c.rsLoRA
+		l, err := adapter.Attach(adapter.Model{Model: m.Model, Params: m.Params}, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if note := l.Note(); (note != "") != c.want {
+			t.Errorf("%+v: %q", c, note)
+		}
+		l.Free()
+	}
+}

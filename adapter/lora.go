@@ -450,3 +450,15 @@ func (m merging) magnify(w, magnitudes []float32) {
 		}
 	}
 }
+
+// fusedExperts are the layers of Mixtral's experts that transformers 5 holds as one parameter.
+var fusedExperts = regexp.MustCompile(`\.experts\.\d+\.w[13]$`)
+
+// Note says what PEFT makes of the adapter otherwise than hone does, or is empty. PEFT fuses the updates of w1 and w3 to one of twice the rank and
+// doubles alpha with it, which keeps alpha/r, but makes rsLoRA's alpha/sqrt(r) larger by sqrt(2).
+func (l *LoRA) Note() string {
+	if l.Config.UseRSLoRA && slices.ContainsFunc(l.layers, func(n nn.Layer) bool { return fusedExperts.MatchString(n.Name) }) {
+		return "with rsLoRA on experts, PEFT beside transformers 5 reads the updates of w1 and w3 sqrt(2) times as large as hone; use the merged model there, or train with lora.use_rslora=false"
+	}
+	return ""
+}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/zeebo/xxh3"
 
+	"hone/adapter"
 	"hone/device"
 	"hone/model"
 	"hone/nn"
@@ -417,6 +418,11 @@ func (r *Run) describe() error {
 	}
 	if err := r.Say(note); err != nil {
 		return err
+	}
+	if l, ok := r.Trained.PEFT().(*adapter.LoRA); ok && l.Note() != "" {
+		if err := r.Say("note: " + l.Note()); err != nil {
+			return err
+		}
 	}
 	if left := r.Model.Note(); left != "" {
 		if err := r.Say("note: " + left); err != nil {

@@ -51,7 +51,7 @@ func mergeCommand(a *app) *cobra.Command {
 				return fmt.Errorf("--shard-size: %w", err)
 			}
 			flags.device, flags.dtype = "cpu", "f32"
-			r, err := (&merging{args[0], args[1], saving{out, stored, size}, flags, text}).run(cmd.Context())
+			r, err := (&merging{args[0], args[1], saving{out, stored, size}, flags, text, a.err}).run(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -86,6 +86,7 @@ type merging struct {
 	to            saving
 	flags         *modelFlags
 	text          string // to compare the predictions on
+	notes         io.Writer
 }
 
 func (c *merging) run(ctx context.Context) (*merged, error) {
@@ -115,6 +116,9 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 		return nil, err
 	}
 	defer l.Free()
+	if note := l.Note(); note != "" {
+		fmt.Fprintln(c.notes, "note:", note)
+	}
 	want, err := c.adapted(m, ids)
 	if err != nil {
 		return nil, err

@@ -1,10 +1,12 @@
 package lm
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"hone/device"
@@ -60,6 +62,17 @@ func TestExperts(t *testing.T) {
 	mustRun(t, sparse(parts, "steps=8", "resume=true", "threads=3", "recompute=layers"))
 	if !slices.Equal(recipetest.Read(t, whole, "model", "model.safetensors"), recipetest.Read(t, parts, "model", "model.safetensors")) {
 		t.Error("a resumed run ends with other weights")
+	}
+	adapt := []string{"steps=1", "method=lora", "lora.target_modules=w1,w3"}
+	for _, rsLoRA := range []bool{true, false} {
+		_, events := mustRun(t, sparse(t.TempDir(), append(adapt, fmt.Sprint("lora.use_rslora=", rsLoRA))...))
+		said := slices.ContainsFunc(events, func(e train.Event) bool {
+			m, ok := e.(train.MessageEvent)
+			return ok && strings.Contains(m.Text, "note: with rsLoRA on experts, PEFT")
+		})
+		if said != rsLoRA {
+			t.Errorf("rsLoRA on experts %v: the run said so: %v", rsLoRA, said)
+		}
 	}
 	for _, e := range events {
 		s, ok := e.(train.StepEvent)
