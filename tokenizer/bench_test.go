@@ -192,6 +192,9 @@ func everyNth(docs [][]byte, n int) (out [][]byte) {
 }
 
 func writeFramed(t *testing.T, name string, fill func(*bufio.Writer)) {
+	if err := os.MkdirAll(*reference, 0o777); err != nil {
+		t.Fatal(err)
+	}
 	f, err := os.Create(filepath.Join(*reference, name))
 	if err != nil {
 		t.Fatal(err)

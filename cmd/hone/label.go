@@ -209,8 +209,13 @@ func (a *app) labelServe(ctx context.Context, store *label.Store, writers []*wri
 		return err
 	}
 	return a.result(p, func(w io.Writer) {
-		fmt.Fprintf(w, "%d pairs, %d left out as alike or empty, %d prompts without answers\n%d annotators, %d pairs judged by several, agreement %.0f%%\nnext: hone label export %s --out preferences.jsonl\n",
-			p.Ready, p.LeftOut, p.Waiting, p.Agreement.Annotators, p.Agreement.Shared, p.Agreement.Percent, s.store)
+		fmt.Fprintf(w, "%d pairs, %d left out as alike or empty, %d prompts without answers\n", p.Ready, p.LeftOut, p.Waiting)
+		agreement := ""
+		if p.Agreement.Shared > 0 {
+			agreement = fmt.Sprintf(", agreement %.0f%%", p.Agreement.Percent)
+		}
+		fmt.Fprintf(w, "%d annotators, %d pairs judged by several%s\nnext: hone label export %s --out preferences.jsonl\n",
+			p.Agreement.Annotators, p.Agreement.Shared, agreement, s.store)
 	})
 }
 

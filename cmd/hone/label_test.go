@@ -54,9 +54,9 @@ func TestLabel(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	notes, code := &output{}, make(chan int)
+	said, notes, code := &output{}, &output{}, make(chan int)
 	go func() {
-		code <- run(ctx, &app{in: strings.NewReader(""), out: &output{}, err: notes},
+		code <- run(ctx, &app{in: strings.NewReader(""), out: said, err: notes},
 			[]string{"label", model, "--prompts", prompts, "--store", store, "--listen", "127.0.0.1:0", "--max-new-tokens", "8"})
 	}()
 	address := regexp.MustCompile(`open (http://127\.0\.0\.1:\d+)/(\?token=\w+)`)
@@ -89,6 +89,9 @@ func TestLabel(t *testing.T) {
 	cancel()
 	if got := <-code; got != 0 {
 		t.Fatalf("exit code %d: %s", got, notes)
+	}
+	if got := said.String(); !strings.Contains(got, "1 annotators, 0 pairs judged by several\nnext: hone label export "+store) { // of one person there is no agreement
+		t.Errorf("at the end: %s", got)
 	}
 	if got := run(t.Context(), &app{out: &output{}, err: notes}, []string{"label", "export", store, "--out", out}); got != 0 {
 		t.Fatalf("export: %s", notes)
