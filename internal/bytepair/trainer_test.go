@@ -1,0 +1,182 @@
+package bytepair
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// times are documents of one word each, word after word.
+func times(counts map[string]int) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for word, n := range counts {
+			for range n {
+				if !yield([]byte(word), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// sennrich are the words of section 3.2 of "Neural Machine Translation of Rare Words with Subword Units" (Sennrich et al., 2016).
+var sennrich = map[string]int{"low": 5, "lower": 2, "newest": 6, "widest": 3}
+
+func learn(t *testing.T, change func(*Config)) Learned {
+	t.Helper()
+	pattern, err := NewPattern(GPT2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Pattern: &pattern, VocabSize: 1000, Progress: func(string, int64, int64) {}}
+	change(&cfg)
+	l, err := Learn(context.Background(), times(sennrich), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestLearnByHand: the pair seen most often is merged first and, of pairs seen as often, that of the lower ids. Worked out on paper.
+func TestLearnByHand(t *testing.T) {
+	all := []string{"es", "est", "lo", "low", "ew", "new", "newest", "dest", "idest", "widest", "er", "lower"}
+	for _, workers := range []int{0, 3} {
+		l := learn(t, func(c *Config) { c.Workers = workers })
+		if got := l.Names[256:]; !slices.Equal(got, all) {
+			t.Fatalf("%d workers: learned %q, want %q", workers, got, all)
+		}
+		for id, name := range l.Names {
+			if l.IDs[name] != int32(id) {
+				t.Errorf("%q is token %d and has the id %d", name, id, l.IDs[name])
+			}
+		}
+		for i, p := range l.Merges {
+			if got := l.Names[p.Left()] + l.Names[p.Right()]; got != all[i] {
+				t.Errorf("merge %d makes %q, want %q", i, got, all[i])
+			}
+		}
+	}
+	if l := learn(t, func(c *Config) { c.MinFrequency = 6 }); !slices.Equal(l.Names[256:], all[:7]) {
+		t.Errorf("seen six times or more: %q", l.Names[256:])
+	}
+	if l := learn(t, func(c *Config) { c.VocabSize, c.SpecialTokens = 261, []string{"<a>", "<b>"} }); len(l.Names) != 261 ||
+		!slices.Equal(l.Names[:2], []string{"<a>", "<b>"}) || !slices.Equal(l.Names[258:], all[:3]) {
+		t.Errorf("with special tokens there are %d tokens, from %q to %q", len(l.Names), l.Names[:2], l.Names[258:])
+	}
+}
+
+// TestLearnStops where there is nothing to learn from, where the documents fail, and where nobody waits any more.
+func TestLearnStops(t *testing.T) {
+	pattern, err := NewPattern(GPT2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Pattern: &pattern, VocabSize: 300, Progress: func(string, int64, int64) {}}
+	if _, err := Learn(context.Background(), times(nil), cfg); !errors.Is(err, errNoWords) {
+		t.Errorf("without documents: %v", err)
+	}
+	broken := errors.New("broken")
+	docs := func(yield func([]byte, error) bool) { _ = yield([]byte("low"), nil) && yield(nil, broken) }
+	if _, err := Learn(context.Background(), docs, cfg); !errors.Is(err, broken) {
+		t.Errorf("documents that fail: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := Learn(ctx, times(sennrich), cfg); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// TestAlphabet spells every byte by a printable character of its own, and reads no other character.
+func TestAlphabet(t *testing.T) {
+	a, seen := ByteAlphabet(), map[rune]bool{}
+	for b, r := range a.Spelling {
+		if seen[r] || r <= ' ' || r == 0x7F {
+			t.Errorf("byte %d is spelled %q, which is another's or cannot be seen", b, r)
+		}
+		seen[r] = true
+		if got, ok := a.Read(string(r)); !ok || len(got) != 1 || got[0] != byte(b) {
+			t.Errorf("%q reads as %v, %v", r, got, ok)
+		}
+	}
+	if a.Spelling[' '] != 'Ġ' || a.Spelling['\n'] != 'Ċ' || a.Spelling['A'] != 'A' {
+		t.Errorf("space, newline and A are spelled %q, %q and %q", a.Spelling[' '], a.Spelling['\n'], a.Spelling['A'])
+	}
+	for _, s := range []string{" ", "\n", "天", "Ňŉ", string(rune(256 + 68))} {
+		if _, ok := a.Read("A" + s); ok {
+			t.Errorf("%q is read, and spells no byte", s)
+		}
+	}
+}
+
+// TestPages holds the table to a map, before and after equal pages are shared.
+func TestPages(t *testing.T) {
+	p, want := new(Pages), map[rune]uint8{}
+	for i, ranges := range [][]uint32{{'a', 'z', 0x4E00, 0x9FFF}, {'m', 'm', 0xFF, 0x100, 0x10FFFF, 0x10FFFF}} {
+		p.Add(ranges, 1<<i)
+		for j := 0; j < len(ranges); j += 2 {
+			for r := ranges[j]; r <= ranges[j+1]; r++ {
+				want[rune(r)] |= 1 << i
+			}
+		}
+	}
+	pages := len(p.pages)
+	for range 2 {
+		for r := rune(0); r <= 0x10FFFF; r++ {
+			if p.Of(r) != want[r] {
+				t.Fatalf("U+%04X is %b, want %b", r, p.Of(r), want[r])
+			}
+		}
+		if p.Share(); len(p.pages) >= pages-80 { // the ideographs are one page then
+			t.Errorf("%d of %d pages are left", len(p.pages), pages)
+		}
+	}
+}
+
+// TestTranslate spells what the two engines read differently, and refuses what it cannot.
+func TestTranslate(t *testing.T) {
+	for from, want := range map[string]string{
+		`\p{L}+|\s`:  `\p{L}+|\s`,
+		`\w`:         "[" + onigWord + "]",
+		`\W`:         "[^" + onigWord + "]",
+		`[\w-]`:      "[" + onigWordInClass + "-]",
+		`[a[bc]d]`:   `[abcd]`,
+		`[]a]`:       `[]a]`,
+		`[^]a]`:      `[^]a]`,
+		`[\]a]`:      `[\]a]`,
+		`a++b`:       `(?>a+)b`,
+		`[ab]*+`:     `(?>[ab]*)`,
+		`(ab)?+c`:    `(?>(ab)?)c`,
+		`\p{Lu}++`:   `(?>\p{Lu}+)`,
+		`x(?:a(b))+`: `x(?:a(b))+`,
+		`a\`:         `a\`,
+		`[a`:         `[a`, // the engine says what is wrong with it
+	} {
+		if got, err := translate(from); err != nil || got != want {
+			t.Errorf("%s becomes %s, %v; want %s", from, got, err, want)
+		}
+	}
+	for from, want := range map[string]string{`[a&&b]`: "&&", `[[:alpha:]]`: "POSIX", `[a[^b]]`: "negated class inside"} {
+		if _, err := NewPattern(from); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", from, err)
+		}
+	}
+}
+
+// TestPossessive: what a possessive quantifier took is not given back, as it would be by the plain one.
+func TestPossessive(t *testing.T) {
+	for regex, want := range map[string][]int{`a+ab|.`: {4}, `a++ab|.`: {1, 2, 3, 4}} {
+		p, err := NewPattern(regex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ends []int
+		p.Words([]byte("aaab"), func(_, end int) { ends = append(ends, end) })
+		if !slices.Equal(ends, want) {
+			t.Errorf("%s cuts at %v, want %v", regex, ends, want)
+		}
+	}
+}
