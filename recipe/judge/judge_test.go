@@ -9,11 +9,14 @@ import (
 	"strings"
 	"testing"
 
+	"hone/chat"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
+	"hone/recipe/example"
 	"hone/recipe/recipetest"
 	"hone/tensor"
+	"hone/tokenizer"
 )
 
 // TestAdapterScores compares reward models that PEFT wrote as adapters with the scores it gives, on a base of their own and on
@@ -66,5 +69,93 @@ func TestAdapterScores(t *testing.T) {
 	}
 	if n := dev.Memory().InUse; n != 0 {
 		t.Errorf("%d bytes are left", n)
+	}
+}
+
+// letters is a judge without a model that reads bytes, with marks around what it reads.
+func letters(t *testing.T, template string) *Judge {
+	t.Helper()
+	docs := func(yield func([]byte, error) bool) { yield([]byte("x"), nil) }
+	tok, err := tokenizer.Train(context.Background(), docs, tokenizer.TrainConfig{VocabSize: 258, Pattern: tokenizer.PatternGPT2,
+		SpecialTokens: []string{"<s>", "</s>"}, BOS: "<s>", EOS: "</s>", Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parsed *chat.Template
+	if template != "" {
+		if parsed, err = chat.New(template, "", chat.Tokens{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &Judge{enc: example.NewEncoder(tok, parsed)}
+}
+
+// TestRendered: a text is read as in training, up to the last token of its answer, where the score is taken.
+func TestRendered(t *testing.T) {
+	const turns = `{% for m in messages %}<{{ m.role }}>{{ m.content }}<e>{% endfor %}THE END`
+	asked := []chat.Message{chat.NewMessage("user", "hi")}
+	talk := append(slices.Clone(asked), chat.NewMessage("assistant", "a"))
+	for _, c := range []struct {
+		what, template string
+		text           Text
+		want           string
+	}{
+		{"a prompt and its answer", "", Text{Prompt: "2+2=", Answer: "4"}, "<s>2+2=4</s>"},
+		{"an answer to a conversation", turns, Text{Messages: asked, Answer: "a"}, "<user>hi<e><assistant>a<e>"},
+		{"a conversation that ends in an answer", turns, Text{Messages: talk}, "<user>hi<e><assistant>a<e>"},
+		{"a conversation without an answer", turns, Text{Messages: asked}, "<user>hi<e>THE END"},
+	} {
+		j := letters(t, c.template)
+		ids, err := j.encode(&c.text)
+		if got := string(j.Tokenizer().Decode(ids)); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v; want %q", c.what, got, err, c.want)
+		}
+	}
+	j := letters(t, "")
+	if _, err := j.Score(context.Background(), []Text{{Prompt: "a", Messages: asked}}); err == nil || !strings.Contains(err.Error(), "text 1: the text is a conversation") {
+		t.Errorf("a conversation without a template: %v", err)
+	}
+}
+
+// TestJudgesAreRefused: a model that gives no scores is none, nor is a folder without a tokenizer, and nothing is left in memory.
+func TestJudgesAreRefused(t *testing.T) {
+	golden := filepath.Join("..", "..", "testdata", "golden")
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	for dir, want := range map[string]string{
+		filepath.Join(golden, "llama_untied"): "has no scalar head; train one with hone reward",
+		filepath.Join(golden, "score/llama"):  "open reward model",
+		filepath.Join(golden, "nothing"):      "there is no such folder",
+		recipetest.Rebased(t, filepath.Join(golden, "lora_llama"), filepath.Join(golden, "llama_untied")): "has no scalar head (modules_to_save lacks",
+	} {
+		if _, err := Open(dir, dev, device.F32, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+	if n := dev.Memory().InUse; n != 0 {
+		t.Errorf("%d bytes are left", n)
+	}
+}
+
+// TestFit: of what is longer than the context the end stays.
+func TestFit(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	s, err := OpenScorer(filepath.Join("..", "..", "testdata", "golden", "score", "llama"), dev, device.F32, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := &Judge{Scorer: s}
+	defer j.Free()
+	most := j.Shape().MaxPositions
+	ids := make([]int32, most+3)
+	for i := range ids {
+		ids[i] = int32(i)
+	}
+	if got := j.Fit(ids); len(got) != most || got[0] != 3 {
+		t.Errorf("%d of %d tokens, from %d", len(got), len(ids), got[0])
+	}
+	if got := j.Fit(ids[:most]); len(got) != most || got[0] != 0 {
+		t.Errorf("what fits is cut to %d", len(got))
 	}
 }
