@@ -54,14 +54,14 @@ func (a architecture) toMetadata(c config, s shape) (meta gguf.Metadata, notes [
 			return nil, nil, fmt.Errorf("config.json says %s is %v", f.hf, v)
 		}
 	}
-	if a.hf != "gpt2" && a.hf != "gpt_neox" {
+	if a.hf != "gpt2" && a.hf != "gpt_neox" { // which have as many heads of keys as of queries, always
 		put("attention.head_count_kv", uint32(s.heads.key))
 	}
 	if s.dim*s.heads.query != s.hidden || c["head_dim"] != nil {
 		put("attention.key_length", uint32(s.dim))
 		put("attention.value_length", uint32(s.dim))
 	}
-	if a.hf == "phi3" && c.whole(0, "sliding_window") == 0 {
+	if a.hf == "phi3" && c.whole(0, "sliding_window") == 0 { // said, so that no reader takes the window of a model that has one
 		put("attention.sliding_window", uint32(0))
 	}
 	if a.hf == "gpt_neox" {
@@ -78,6 +78,7 @@ func (a architecture) toMetadata(c config, s shape) (meta gguf.Metadata, notes [
 	return append(meta, rope...), notes, err
 }
 
+// toFloat is the number that stands for an absent one in the table of fields, whole or not.
 func toFloat(v any) float64 {
 	if i, ok := v.(int); ok {
 		return float64(i)
@@ -118,7 +119,7 @@ func (a architecture) refuse(c config, s shape) error {
 	return nil
 }
 
-// refuseGemma3 holds what llama.cpp takes for granted.
+// refuseGemma3 refuses what differs from that which llama.cpp takes for granted and the file has no key for.
 func refuseGemma3(c config, s shape) error {
 	if p := c.whole(6, "sliding_window_pattern", "_sliding_window_pattern"); p != 6 {
 		return fmt.Errorf("sliding_window_pattern is %d, and GGUF files of gemma3 mean 6", p)

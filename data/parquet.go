@@ -68,7 +68,7 @@ func (k *sink) parquetRow(d Document, v parquet.Value) error {
 	if len(text) > k.cfg.MaxRecord {
 		return k.bad(TooLong, fmt.Errorf("%s: the text is longer than %d bytes", d.Place(), k.cfg.MaxRecord))
 	}
-	d.Text = bytes.Clone(text)
+	d.Text = bytes.Clone(text) // text lies in a page, which the next read may give back
 	return k.emit(d)
 }
 
@@ -119,7 +119,8 @@ type words struct {
 	left   []parquet.Value
 }
 
-// openWords opens a column of flat values of any kind. A file that has none gives empty words.
+// openWords opens a column of flat values of any kind. A file that has none gives empty words: addresses and names are worth having and not needed, and
+// whether the file can be read at all was told where its text was opened.
 func openWords(f *os.File, name string) *words {
 	if name == "" {
 		return &words{}
@@ -143,7 +144,7 @@ func (w *words) next() (string, error) {
 	if len(w.left) == 0 {
 		n, err := w.column.read(w.buffer)
 		if n == 0 {
-			if err == io.EOF {
+			if err == io.EOF { // there is a row of text left: columns of one file have as many values
 				err = io.ErrUnexpectedEOF
 			}
 			return "", err
@@ -198,7 +199,7 @@ func (c *textColumn) read(values []parquet.Value) (n int, err error) {
 			if err == nil || err != io.EOF {
 				return n, err
 			}
-			c.values = nil
+			c.values = nil // the page is at its end, which may come with its last values
 			if n > 0 {
 				return n, nil
 			}
@@ -209,6 +210,7 @@ func (c *textColumn) read(values []parquet.Value) (n int, err error) {
 	}
 }
 
+// nextPage opens the next page, of this row group or the next one that has any. One page at a time is held, whatever the size of the file.
 func (c *textColumn) nextPage() error {
 	if c.page != nil {
 		parquet.Release(c.page)

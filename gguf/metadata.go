@@ -46,7 +46,8 @@ const (
 	kindFloat64
 )
 
-// sizes are the bytes of a value, for strings and arrays the least.
+// sizes are the bytes of a value, for strings and arrays the least: an array claims no more elements than the rest of the file could hold, which bounds
+// what is allocated for one before it is read.
 var sizes = [...]int{kindUint8: 1, kindInt8: 1, kindUint16: 2, kindInt16: 2, kindUint32: 4, kindInt32: 4, kindFloat32: 4, kindBool: 1,
 	kindString: 8, kindArray: 12, kindUint64: 8, kindInt64: 8, kindFloat64: 8}
 
@@ -135,6 +136,7 @@ func (d *decoder) value(k kind, arrays bool) any {
 	return math.Float64frombits(v)
 }
 
+// bool takes 0 and 1. Another byte is a sign of damage, as long as there was none before.
 func (d *decoder) bool(v uint64) bool {
 	if v > 1 && d.err == nil {
 		d.err = fmt.Errorf("a truth value is %d", v)
@@ -267,6 +269,7 @@ func encodeArray(v any) ([]byte, error) {
 	return nil, fmt.Errorf("a value of type %T cannot be stored", v)
 }
 
+// join is an array in a file: the kind of its elements, their number, and the elements without a kind of their own.
 func join[T any](k kind, list []T) ([]byte, error) {
 	b := le.AppendUint64(le.AppendUint32(nil, uint32(k)), uint64(len(list)))
 	for _, v := range list {

@@ -27,7 +27,7 @@ func (p *program) Score(ctx context.Context, answers []Answer) ([]float64, error
 	var scores []float64
 	var err error
 	for try := range p.o.Retries + 1 {
-		if try > 0 {
+		if try > 0 { // what failed may be a service behind the program, which is given time, a little more with each try
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Duration(try) * 100 * time.Millisecond):
@@ -46,12 +46,14 @@ func (p *program) Score(ctx context.Context, answers []Answer) ([]float64, error
 	return scores, nil
 }
 
-// most bounds what a program may print for one answer, and what is shown of its complaints.
+// Bounds on what comes from a program.
 const (
-	mostLine   = 1 << 16
-	mostErrors = 512
+	mostLine   = 1 << 16 // bytes of the line for one answer
+	mostErrors = 512     // bytes of its complaints that are shown
 )
 
+// once starts the program and hears it out. It is fed while its scores are read, so neither waits for the other, in whatever order the program reads
+// and prints.
 func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error) {
 	var in bytes.Buffer
 	for _, a := range answers {
@@ -103,7 +105,7 @@ func readScores(r io.Reader, answers int) (scores []float64, err error) {
 		if text == "" {
 			continue
 		}
-		if len(scores) == answers {
+		if len(scores) == answers { // not left to the end: a program that prints without end would fill the memory
 			return scores, fmt.Errorf("prints more than the %d scores it was asked for", answers)
 		}
 		s, err := score(text)

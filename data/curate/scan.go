@@ -65,7 +65,7 @@ func (r *runner) scan(ctx context.Context, pass int, same copies) error {
 	if err := r.save(); err != nil {
 		return err
 	}
-	keys.remove()
+	keys.remove() // not before the state says that nobody will read them again
 	return nil
 }
 
@@ -153,13 +153,13 @@ func (r *runner) mark(ctx context.Context, pass int, keys *sorter) error {
 	defer found.remove()
 	var failed error
 	take := func(e entry) {
-		if failed == nil {
+		if failed == nil { // by document now: that is how the marks are read, beside the documents
 			failed = found.add(entry{key: e.doc, at: e.at, bytes: e.bytes})
 		}
 	}
 	pick := r.cfg.Passes[pass].scans[scan].pick
 	for m, err := range members(keys.sorted()) {
-		if err == nil && m.n&0xffff == 1 {
+		if err == nil && m.n&0xffff == 1 { // at the first of each key, and now and then of one that very many have
 			err = ctx.Err()
 		}
 		if err != nil {
@@ -186,7 +186,8 @@ func (r *runner) mark(ctx context.Context, pass int, keys *sorter) error {
 	return nil
 }
 
-// joinedEntries makes overlapping and adjoining spans of a document one.
+// joinedEntries makes overlapping and adjoining spans of a document one, so that nothing is cut or counted twice. The spans come in the order of
+// documents and places.
 func joinedEntries(spans iter.Seq2[entry, error]) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
 		var last entry

@@ -17,7 +17,7 @@ func (e *estimator) cheapest() (*Estimated, error) {
 		return nil, err
 	}
 	if limit == 0 {
-		limit = mostGPUs
+		limit = mostGPUs // gpus was left open: the budget decides
 	}
 	name := ""
 	if e.c.GPU != "" {
@@ -43,6 +43,7 @@ func (e *estimator) cheapest() (*Estimated, error) {
 		if c == nil {
 			continue // does not fit at all
 		}
+		// nearest is kept beside best for the error: what keeps to no budget is compared with what costs least
 		if c.over == "" && (best == nil || c.cost.USD < best.cost.USD) {
 			best = c
 		}
@@ -135,7 +136,7 @@ func (e *estimator) lower(g plan.GPU, n int) []string {
 	var fit []string
 	for _, ch := range changes {
 		c := *e.c
-		if ch.set(&c); reflect.DeepEqual(c, *e.c) || c.validate() != nil {
+		if ch.set(&c); reflect.DeepEqual(c, *e.c) || c.validate() != nil { // it is so already, or cannot be
 			continue
 		}
 		other := &estimator{c: &c, steps: map[string]plan.Memory{}}

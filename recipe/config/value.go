@@ -24,6 +24,7 @@ func (s *setting) scalarType() reflect.Type {
 	return s.value.Type()
 }
 
+// typeName is the type in the words of errors and of help.
 func (s *setting) typeName() string {
 	if s.group != nil {
 		return "text"
@@ -41,7 +42,7 @@ func (s *setting) typeName() string {
 	return "text"
 }
 
-// set parses text by the type of the key and stores it.
+// set parses text by the type of the key and stores it. A NUL is refused with what is no UTF-8: no path may have one.
 func (s *setting) set(text string) error {
 	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
 		return fmt.Errorf("%s is not valid UTF-8 text", s.path)
@@ -80,7 +81,7 @@ func (s *setting) setList(items []string) error {
 		}
 	}
 	if len(items) == 0 {
-		items = nil
+		items = nil // as if it was never set
 	}
 	s.value.Set(reflect.ValueOf(items))
 	return nil
@@ -107,12 +108,13 @@ func (s *setting) setNode(n *yaml.Node) error {
 	case n.Tag == "!!null":
 		s.unset()
 		return nil
-	case isList:
+	case isList: // data: FILE is data: [FILE]; a comma in it is a part of the name, as it would be in a list
 		return s.setList([]string{n.Value})
 	}
 	return s.set(n.Value)
 }
 
+// unset takes the value away. A group has keys of its own, which an empty value in its place says nothing about.
 func (s *setting) unset() {
 	if s.group == nil {
 		s.value.SetZero()
@@ -147,7 +149,8 @@ func parse(v reflect.Value, text string) error {
 	return nil
 }
 
-// parseWhole also takes 1e6 and 1_000_000.
+// parseWhole also takes 1e6 and 1_000_000. With a point or an exponent the number goes through a float64, which holds whole numbers exactly up to
+// 2^53; plain digits do not, so that seeds of 64 bits are read as they are.
 func parseWhole(v reflect.Value, text string) error {
 	digits := strings.ReplaceAll(strings.TrimSpace(text), "_", "")
 	if f, err := strconv.ParseFloat(digits, 64); err == nil && strings.ContainsAny(digits, "eE.") {
@@ -192,7 +195,7 @@ func (s *setting) text() string {
 
 func scalarText(v reflect.Value) string {
 	switch v.Kind() {
-	case reflect.Float32, reflect.Float64:
+	case reflect.Float32, reflect.Float64: // the fewest digits that are read as the same number again
 		return strconv.FormatFloat(v.Float(), 'g', -1, v.Type().Bits())
 	}
 	return fmt.Sprint(v.Interface())
@@ -218,7 +221,7 @@ func (s *setting) node() *yaml.Node {
 	case s.value.Kind() == reflect.Pointer && s.value.IsNil():
 		return nil
 	}
-	tag := ""
+	tag := "" // the writer finds the type of the text; of a text that looks like a number or like true it must not
 	if s.scalarType().Kind() == reflect.String {
 		tag = "!!str"
 	}

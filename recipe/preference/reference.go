@@ -22,7 +22,7 @@ const referenceName = "reference.safetensors"
 // without its adapter. They are computed once and kept in the run's folder, for when it is resumed; fingerprint says of which
 // records they are.
 func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map[string][]judged) error {
-	if r.Rehearsal {
+	if r.Rehearsal { // which counts operations and has no weights: the values do not matter, their number does
 		for _, list := range lists {
 			for i := range list {
 				list[i].ref = make([]float32, len(list[i].answers))
@@ -43,6 +43,7 @@ func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map
 	return writeReference(path, fingerprint, lists)
 }
 
+// computeReference goes through the lists in the order of their names and records, so that every run makes the same batches of them.
 func computeReference(ctx context.Context, r *recipe.Run, lists map[string][]judged) error {
 	total, done := 0, 0
 	for _, list := range lists {
@@ -76,6 +77,7 @@ func computeReference(ctx context.Context, r *recipe.Run, lists map[string][]jud
 	return nil
 }
 
+// writeReference keeps the values of each list as one tensor, in the order of its records: there are too many records for a tensor each.
 func writeReference(path, fingerprint string, lists map[string][]judged) error {
 	var plan []safetensors.Info
 	flat := map[string][]float32{}
