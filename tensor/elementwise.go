@@ -6,8 +6,20 @@ import "hone/device"
 func Add(a, b *Tensor) *Tensor {
 	t := tapeOf("Add", a, b)
 	check(a.Len() == b.Len(), "Add", "shapes %v and %v differ", a, b)
-	y := t.empty(a.dtype, a.Shape...)
-	t.Dev.Binary(device.Add, y.Buffer(), a.Buffer(), b.Buffer())
+	return add(t, t.empty(a.dtype, a.Shape...), a, b, a.Buffer(), b.Buffer())
+}
+
+// Residual computes x + branch elementwise, for a branch that must not be read afterwards: the result may take its place.
+func Residual(x, branch *Tensor) *Tensor {
+	t := tapeOf("Residual", x, branch)
+	check(x.Len() == branch.Len() && x.dtype == branch.dtype, "Residual", "%v in %v and %v in %v differ", x, x.dtype, branch, branch.dtype)
+	from := [2]device.Buffer{x.Buffer(), branch.Buffer()}
+	return add(t, t.inPlaceOf(branch), x, branch, from[0], from[1])
+}
+
+// add makes y the sum of a and b, whose values are at from.
+func add(t *Tape, y, a, b *Tensor, fromA, fromB device.Buffer) *Tensor {
+	t.Dev.Binary(device.Add, y.Buffer(), fromA, fromB)
 	if t.wants(a, b) {
 		t.push(y, func() {
 			// Both get the same gradient: they share its memory until one changes it.

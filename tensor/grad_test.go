@@ -106,6 +106,15 @@ func gradCases() []gradCase {
 		})},
 		{"Add", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], x[1]) })},
 		{"Add of one to itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], Add(x[0], Scale(x[0], 3))) })},
+		{"Residual", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Residual(x[0], Scale(x[1], 2)) })},
+		{"Residual with a branch that another reads", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			branch := Scale(x[0], 2)
+			square := Mul(branch, branch)
+			return Add(Residual(x[0], branch), square)
+		})},
+		{"Residual of a layer's norm that is made again", []leaf{random(1, 3, 5), random(2, 5)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor { return Residual(x[0], RMSNorm(x[0], x[1], 1e-3, 0)) })
+		})},
 		{"Mul", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Mul(x[0], x[1]) })},
 		{"Scale", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Scale(x[0], -1.5) })},
 		{"Sub", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Sub(x[0], x[1]) })},
@@ -132,7 +141,7 @@ func gradCases() []gradCase {
 			return Add(RMSNorm(x[0], x[1], 1e-3, 0), RMSNorm(Scale(x[0], 2), x[1], 1e-1, 0))
 		})},
 		{"Rope", []leaf{random(1, 4, 12)}, one(func(t *Tape, x []*Tensor) *Tensor {
-			return Rope(x[0], NewRopeTable(t.Dev, []float64{1, 0.1}, 9, 1), t.Ints([]int32{0, 1, 8, 3}), 2)
+			return Rope(Scale(x[0], 2), NewRopeTable(t.Dev, []float64{1, 0.1}, 9, 1), t.Ints([]int32{0, 1, 8, 3}), 2)
 		})},
 		{"Attention", qkv(2, 2, 3), attention(AttentionShape{Heads: 2, KVHeads: 2, D: 3})},
 		{"Attention grouped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3})},

@@ -47,14 +47,15 @@ func (r *RopeTable) Free() {
 }
 
 // Rope rotates the heads of x [N, heads*D] by positions [N]: channel i of the first half of a
-// head's rotated part pairs with channel i of the second half.
+// head's rotated part pairs with channel i of the second half. x must not be read afterwards: the result may take its place.
 func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
 	t := tapeOf("Rope", x)
 	check(x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x)
 	check(positions.Len() == x.Rows(), "Rope", "positions %v for %v", positions, x)
-	y := t.empty(x.dtype, x.Shape...)
 	k := table.rotation(x, heads)
-	k.Y, k.X, k.Positions = y.Buffer(), x.Buffer(), positions.Buffer()
+	k.X, k.Positions = x.Buffer(), positions.Buffer()
+	y := t.inPlaceOf(x)
+	k.Y = y.Buffer()
 	t.Dev.Rope(k)
 	if t.wants(x) {
 		recordRope(t, x, y, positions, table, heads)
@@ -62,12 +63,12 @@ func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
 	return y
 }
 
-// recordRope leaves the gradient of y, the rotated x, on the tape: rotation by the opposite angles.
+// recordRope leaves the gradient of y, the rotated x, on the tape: rotation by the opposite angles, in place.
 func recordRope(t *Tape, x, y, positions *Tensor, table *RopeTable, heads int) {
 	t.push(y, func() {
-		dx := t.scratch(x.Len(), x.dtype)
+		dx := y.takeGrad()
 		k := table.rotation(x, heads)
-		k.Y, k.X, k.Positions, k.Inverse = dx.buf, y.grad.buf, positions.Buffer(), true
+		k.Y, k.X, k.Positions, k.Inverse = dx.buf, dx.buf, positions.Buffer(), true
 		t.Dev.Rope(k)
 		x.addGrad(dx)
 	}, positions, table.Cos, table.Sin)

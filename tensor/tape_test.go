@@ -42,6 +42,35 @@ func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
 	}
 }
 
+// TestInPlace: the result of Rope and Residual is where their operand was, which is gone then, but not where a backward pass still
+// wants the operand.
+func TestInPlace(t *testing.T) {
+	dev := devicetest.NewReference()
+	table := NewRopeTable(dev, []float64{1}, 4, 1)
+	rope := func(tape *Tape, x *Tensor) *Tensor { return Rope(x, table, tape.Ints([]int32{1, 2}), 2) }
+	residual := func(tape *Tape, x *Tensor) *Tensor { return Residual(tape.Floats(make([]float32, 8), 2, 4), x) }
+	for name, op := range map[string]func(*Tape, *Tensor) *Tensor{"Rope": rope, "Residual": residual} {
+		tape, w := NewTape(dev, device.F32), param(dev, 2, 4)
+		for _, c := range []struct {
+			what    string
+			operand func(x *Tensor) *Tensor
+			want    bool
+		}{
+			{"a sum", func(x *Tensor) *Tensor { return Add(x, w) }, true},
+			{"a sum that is squared", func(x *Tensor) *Tensor { x = Add(x, w); Mul(x, x); return x }, false},
+		} {
+			tape.Train(1, 0, 0)
+			x := c.operand(tape.Floats(make([]float32, 8), 2, 4))
+			before := x.Buffer()
+			y := op(tape, x)
+			if taken := y.Buffer() == before; taken != c.want || (x.data == nil) != c.want {
+				t.Errorf("%s of %s: taken over %v, its operand gone %v, want %v", name, c.what, taken, x.data == nil, c.want)
+			}
+		}
+		tape.Reset()
+	}
+}
+
 // TestScopesReuseTensors: without a backward pass, what a scope made is what the next one makes; a scope's result and what others still
 // read stay as they are, and nothing is reused in a pass that is recorded.
 func TestScopesReuseTensors(t *testing.T) {

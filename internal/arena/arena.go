@@ -222,7 +222,10 @@ func (m *Arena) newSegment(p *pool, size int64) *segment {
 	}
 }
 
-// take is the smallest free span that holds size bytes, or all of them but the gap, the rest split off: two buffers fit where a
+// fewIn is how many buffers of one size may take the place of a larger one without gaps between them.
+const fewIn = 8
+
+// take is the smallest free span that holds size bytes, or all of them but the gap, the rest split off: a few buffers fit where a
 // larger one was, though that had one gap. Of equal ones it takes the lowest, so that the top of a segment stays free.
 func (p *pool) take(size int64) *Span {
 	i, _ := slices.BinarySearchFunc(p.free, size-p.gap, func(s *Span, size int64) int {
@@ -236,6 +239,9 @@ func (p *pool) take(size int64) *Span {
 	if s.size <= size {
 		s.free = false
 		return s
+	}
+	if bare := size - p.gap; s.size/bare <= fewIn && s.size/bare > (s.size+p.gap)/size { // one more fits without gaps
+		size = bare
 	}
 	// What is left stays the free span that it was; its beginning is a new one.
 	rest := s

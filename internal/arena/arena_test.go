@@ -82,6 +82,37 @@ func TestGap(t *testing.T) {
 	}
 }
 
+// TestFewInOne: a few buffers take the place of a freed one of their size together, though each has a gap behind it elsewhere, as the
+// first two of many have.
+func TestFewInOne(t *testing.T) {
+	z := sizes
+	z.LargeGap = 2 * z.LargeAlign
+	for _, parts := range []int64{2, 3, 5, fewIn, 4 * fewIn} {
+		m := New(&addresses{}, z)
+		size := z.Large * parts
+		a := m.Alloc(size)
+		spans := []*Span{m.Alloc(z.Large)}
+		m.Free(a)
+		_, _, held := m.Stats()
+		for range parts {
+			spans = append(spans, m.Alloc(z.Large))
+		}
+		_, _, now := m.Stats()
+		if parts <= fewIn && now != held {
+			t.Errorf("%d spans in place of one take the bytes held from %d to %d", parts, held, now)
+		}
+		if apart := int64(spans[2].Base() - spans[1].Base()); parts > fewIn && apart != z.Large+z.LargeGap {
+			t.Errorf("the first of %d spans in place of one are %d bytes apart, want %d", parts, apart, z.Large+z.LargeGap)
+		}
+		for _, s := range spans {
+			m.Free(s)
+		}
+		if left := m.Largest(size); left != now {
+			t.Errorf("of %d bytes %d are left in one piece", now, left)
+		}
+	}
+}
+
 func TestStepsRepeat(t *testing.T) {
 	z := sizes
 	z.LargeGap = z.LargeAlign

@@ -91,9 +91,9 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 // forward is layer i: h = x + norm(attention(norm(x))), then h + norm(mlp(norm(h))). What a part adds is normalised once more before it is added.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
-	h := tensor.Add(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
+	h := tensor.Residual(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
 	fed := b.MLP.Forward(b.PreFeedforwardLayerNorm.Forward(h))
-	return tensor.Add(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
+	return tensor.Residual(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
 }
 
 // forward maps the normalised x [N, C] to [N, C]. Window, soft cap and scale (query_pre_attn_scalar, not the head's width) are in shape.

@@ -102,9 +102,9 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 // forward is layer i: h = x + norm(attention(norm(x))), then h + norm(mlp(norm(h))), as in Gemma 2.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
-	h := tensor.Add(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
+	h := tensor.Residual(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
 	fed := b.MLP.Forward(b.PreFeedforwardLayerNorm.Forward(h))
-	return tensor.Add(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
+	return tensor.Residual(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
 }
 
 // forward maps the normalised x [N, C] to [N, C]. QNorm and KNorm are of each head's D channels, before rotation.

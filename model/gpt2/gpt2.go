@@ -82,8 +82,8 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
-	h := tensor.Add(in.Kept(i, x), in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
-	return tensor.Add(h, in.Drop(b.MLP.forward(b.Ln2.Forward(h))))
+	h := tensor.Residual(in.Kept(i, x), in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
+	return tensor.Residual(h, in.Drop(b.MLP.forward(b.Ln2.Forward(h))))
 }
 
 // forward maps the normalised x [N, C] to [N, C]. CAttn makes [N, 3·C], of which attention reads queries, keys and values where they stand.

@@ -90,10 +90,10 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	x = in.Kept(i, x)
 	if b.parallel {
 		fed := in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(x)))
-		return tensor.Add(tensor.Add(fed, attended), x)
+		return tensor.Residual(x, tensor.Residual(attended, fed))
 	}
-	h := tensor.Add(attended, x)
-	return tensor.Add(in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))), h)
+	h := tensor.Residual(x, attended)
+	return tensor.Residual(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
 // forward maps the normalised x [N, C] to [N, C]. One projection makes [N, H·3·D]: of each head first q, then k, then v.

@@ -98,8 +98,8 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + experts(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Add(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Add(h, in.Drop(b.BlockSparseMoE.forward(b.PostAttentionLayerNorm.Forward(h), in.Balance)))
+	h := tensor.Residual(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
+	return tensor.Residual(h, in.Drop(b.BlockSparseMoE.forward(b.PostAttentionLayerNorm.Forward(h), in.Balance)))
 }
 
 // forward maps the normalised x [N, C] to [N, C].

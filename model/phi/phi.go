@@ -94,7 +94,7 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h := b.InputLayerNorm.Forward(x)
 	attended := in.Drop(b.SelfAttn.forward(h, i, in, rotation))
-	return tensor.Add(tensor.Add(attended, in.Drop(b.MLP.forward(in.Kept(i, h)))), in.Kept(i, x))
+	return tensor.Residual(in.Kept(i, x), tensor.Residual(attended, in.Drop(b.MLP.forward(in.Kept(i, h)))))
 }
 
 // forward maps h [N, C] to [N, C]. With qk_layernorm queries and keys are normalised in each head before they are rotated.

@@ -83,8 +83,8 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Add(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Add(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
+	h := tensor.Residual(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
+	return tensor.Residual(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
 // forward maps the normalised x [N, C] to [N, C]. The window of the layer is in shape.
