@@ -168,6 +168,19 @@ func IsLoose(d Device) bool {
 	return ok && l.FewRows() > 0
 }
 
+// Joiner is a device that may compute a sum together with the product that made one of its operands, or with the norm of it, for which
+// each wants a place of its own. It is optional.
+type Joiner interface {
+	// JoinsSums says whether it does.
+	JoinsSums() bool
+}
+
+// JoinsSums says whether d does; see Joiner.
+func JoinsSums(d Device) bool {
+	j, ok := d.(Joiner)
+	return ok && j.JoinsSums()
+}
+
 // Wide is a device that is fast at products of many rows alone. It is optional.
 type Wide interface {
 	// LogitRows is how many rows of logits over a vocabulary a head's loss computes at a time, at least.

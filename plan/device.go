@@ -45,6 +45,9 @@ func (d *Device) LogitRows(vocabulary int) int {
 	return 0
 }
 
+// JoinsSums is that of the device that is planned for.
+func (d *Device) JoinsSums() bool { return d.OnCard }
+
 // FewRows is that of the device that is planned for: 0 for one whose rows never depend on how many there are.
 func (d *Device) FewRows() int {
 	if d.OnCard {
@@ -74,6 +77,7 @@ func (d *Device) scratch(n int) {
 // The optional interfaces that decide what is held: a step asks for them, so a plan without one would be of another step.
 var (
 	_ device.Wide     = (*Device)(nil)
+	_ device.Joiner   = (*Device)(nil)
 	_ device.Device   = (*Device)(nil)
 	_ device.Pager    = (*Device)(nil)
 	_ device.Apart    = (*Device)(nil)

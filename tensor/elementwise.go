@@ -13,8 +13,11 @@ func Add(a, b *Tensor) *Tensor {
 func Residual(x, branch *Tensor) *Tensor {
 	t := tapeOf("Residual", x, branch)
 	check(x.Len() == branch.Len() && x.dtype == branch.dtype, "Residual", "%v in %v and %v in %v differ", x, x.dtype, branch, branch.dtype)
-	from := [2]device.Buffer{x.Buffer(), branch.Buffer()}
-	return add(t, t.inPlaceOf(branch), x, branch, from[0], from[1])
+	a, b := x.Buffer(), branch.Buffer()
+	if device.JoinsSums(t.Dev) {
+		return add(t, t.empty(x.dtype, x.Shape...), x, branch, a, b)
+	}
+	return add(t, t.inPlaceOf(branch), x, branch, a, b)
 }
 
 // add makes y the sum of a and b, whose values are at from.

@@ -133,6 +133,11 @@ var _ device.Loose = (*Device)(nil)
 // FewRows is the number of rows from which on they do not depend on how many there are; see cublaslt.go.
 func (d *Device) FewRows() int { return manyRows }
 
+var _ device.Joiner = (*Device)(nil)
+
+// JoinsSums is true: see held.
+func (d *Device) JoinsSums() bool { return true }
+
 var _ device.Wide = (*Device)(nil)
 
 // LogitRows is that of GPUs.
