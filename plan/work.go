@@ -39,7 +39,7 @@ const (
 // Rates are what a machine can do at most, as cpu.MeasurePeak finds them, and how fast kernels are that no share of that tells of.
 type Rates struct {
 	F32       float64 `json:"f32_gflops"`
-	BF16      float64 `json:"bf16_gflops"` // 0 without an instruction for it
+	BF16      float64 `json:"bf16_gflops"` // 0 where the arithmetic of f32 serves it, too
 	ReadGBs   float64 `json:"read_gb_per_s"`
 	CopyGBs   float64 `json:"copy_gb_per_s"`
 	UpdateGBs float64 `json:"update_gb_per_s"`

@@ -26,7 +26,8 @@ type diagnosis struct {
 	Instructions []string       `json:"instructions"` // that the processor and the system support
 	Caches       map[string]int `json:"caches"`       // bytes; without those that are not known
 	F32          float64        `json:"f32_gflops"`
-	BF16         float64        `json:"bf16_gflops"` // 0 without the instruction
+	BF16         float64        `json:"bf16_gflops"`      // 0 where products of bf16 are widened to f32
+	Dots         float64        `json:"bf16_dots_gflops"` // of the instruction for them, used or not; 0 without it
 	ReadGBs      float64        `json:"read_gb_per_s"`
 	CopyGBs      float64        `json:"copy_gb_per_s"`
 	UpdateGBs    float64        `json:"update_gb_per_s"`
@@ -52,7 +53,7 @@ func doctorCommand(a *app) *cobra.Command {
 			}
 			d := diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
 				Instructions: instructions(host), Caches: caches(host),
-				F32: p.F32, BF16: p.BF16, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
+				F32: p.F32, BF16: p.BF16, Dots: p.Dots, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
 				FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
 			if globs, err := standardLibrary(cmd.Context()); err == nil {
 				d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
@@ -111,9 +112,12 @@ func (d *diagnosis) text(out io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "f32\t%.0f GFLOP/s\n", d.F32)
-	if d.BF16 > 0 {
+	switch {
+	case d.BF16 > 0:
 		fmt.Fprintf(w, "bf16\t%.0f GFLOP/s\n", d.BF16)
-	} else {
+	case d.Dots > 0:
+		fmt.Fprintf(w, "bf16\twidened to f32, since this processor's VDPBF16PS is slow: %.0f GFLOP/s\n", d.Dots)
+	default:
 		fmt.Fprintln(w, "bf16\tno instruction for it here: bf16 saves memory, not time")
 	}
 	fmt.Fprintf(w, "memory\tread %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\n", d.ReadGBs, d.CopyGBs, d.UpdateGBs)

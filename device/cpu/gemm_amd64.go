@@ -23,7 +23,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 		k.stripesA = stripePacker{copyStripes32AVX2, widenStripes32AVX2, pairStripes32AVX2}
 		k.stripesB = stripePacker{copyStripes192AVX2, widenStripes192AVX2, pairStripes192AVX2}
 	}
-	if f.HasAVX512BF16() {
+	if f.UseBF16Dots() { // for many rows and few alike: a token must get the bits that training gives it
 		k.name, k.bf16 = "avx512bf16", tilesAVX512BF16
 		k.fewPairs = fewAVX512BF16
 	}

@@ -12,6 +12,7 @@ import (
 func modelKernels(pairs bool) *gemmKernels {
 	all := cpuid.Host()
 	all.AVX512F, all.AVX512BW, all.AVX512DQ, all.AVX512VL, all.AVX512BF16 = true, true, true, true, pairs
+	all.SlowBF16Dots = false
 	k := newGemmKernels(all)
 	k.f32, k.bf16 = modelTiles(k, false), nil
 	k.fewF32, k.fewWiden, k.fewPairs = nil, nil, nil

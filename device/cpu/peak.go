@@ -13,7 +13,8 @@ import (
 type Peak struct {
 	Threads   int
 	F32       float64 // GFLOP/s of f32 multiply-add; an addition and a multiplication are 2
-	BF16      float64 // GFLOP/s of the bf16 dot product with f32 sums, 0 without the instruction
+	BF16      float64 // GFLOP/s of products of bf16 where they have arithmetic of their own: Dots, or 0 where f32's serves them
+	Dots      float64 // GFLOP/s of the bf16 dot product with f32 sums, 0 without the instruction
 	ReadGBs   float64 // GB/s of reading memory, beyond all caches
 	CopyGBs   float64 // GB/s of copying, bytes read plus bytes written
 	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
@@ -62,10 +63,13 @@ const streamBytes = 64 << 20
 // measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
 func (p *pool) measurePeak(f cpuid.Features, d time.Duration, runs int) Peak {
 	peak := Peak{Threads: p.threads}
-	f32, bf16 := peakLoops(f)
+	f32, dots := peakLoops(f)
 	peak.F32 = p.bestRate(f32, d, runs)
-	if bf16.run != nil {
-		peak.BF16 = p.bestRate(bf16, d, runs)
+	if dots.run != nil {
+		peak.Dots = p.bestRate(dots, d, runs)
+	}
+	if f.UseBF16Dots() {
+		peak.BF16 = peak.Dots
 	}
 	return peak
 }

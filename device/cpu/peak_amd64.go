@@ -7,8 +7,8 @@ import "hone/internal/cpuid"
 // peakChains is the number of multiply-adds in an iteration of the loops.
 const peakChains = 12
 
-// peakLoops are the loops for f32 and, where the machine has the instruction, bf16.
-func peakLoops(f cpuid.Features) (f32, bf16 peakLoop) {
+// peakLoops are the loops for f32 and, where the machine has the instruction, dot products of bf16.
+func peakLoops(f cpuid.Features) (f32, dots peakLoop) {
 	switch {
 	case f.HasAVX512():
 		f32 = peakLoop{peakAVX512, peakChains * 16 * 2}
@@ -18,9 +18,9 @@ func peakLoops(f cpuid.Features) (f32, bf16 peakLoop) {
 		f32 = peakLoop{genericPeak, 16}
 	}
 	if f.HasAVX512BF16() {
-		bf16 = peakLoop{peakAVX512BF16, peakChains * 32 * 2}
+		dots = peakLoop{peakAVX512BF16, peakChains * 32 * 2}
 	}
-	return f32, bf16
+	return f32, dots
 }
 
 func streamLoops(f cpuid.Features) streams {

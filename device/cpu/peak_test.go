@@ -9,7 +9,9 @@ import (
 )
 
 func TestPeak(t *testing.T) {
-	for _, f := range []cpuid.Features{cpuid.Host(), cpuid.Host().WithoutAVX512(), cpuid.Host().WithoutAssembly()} {
+	slow, fast := cpuid.Host(), cpuid.Host()
+	slow.SlowBF16Dots, fast.SlowBF16Dots = true, false
+	for _, f := range []cpuid.Features{slow, fast, cpuid.Host().WithoutAVX512(), cpuid.Host().WithoutAssembly()} {
 		p := newPool(2)
 		peak := p.measurePeak(f, 100*time.Microsecond, 1)
 		p.measureMemory(f, &peak, 2<<20, 1)
@@ -20,8 +22,8 @@ func TestPeak(t *testing.T) {
 				t.Errorf("%s: a figure of %+v is %v", f.Best(), peak, v)
 			}
 		}
-		if (peak.BF16 > 0) != f.HasAVX512BF16() {
-			t.Errorf("%s: bf16 peak %v", f.Best(), peak.BF16)
+		if (peak.Dots > 0) != f.HasAVX512BF16() || (peak.BF16 > 0) != f.UseBF16Dots() {
+			t.Errorf("%s: bf16 peak %v, of dot products %v", f.Best(), peak.BF16, peak.Dots)
 		}
 	}
 }

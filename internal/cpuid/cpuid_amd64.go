@@ -2,6 +2,8 @@
 
 package cpuid
 
+import "encoding/binary"
+
 // Bits of CPUID and XCR0, from the Intel and AMD manuals.
 const (
 	leaf1FMA     = 1 << 12 // ECX
@@ -16,6 +18,10 @@ const (
 	leaf7AVX512VL = 1 << 31
 
 	leaf7s1AVX512BF16 = 1 << 5 // EAX of subleaf 1
+
+	vendorIntel     = "GenuineIntel" // EBX, EDX, ECX of leaf 0
+	family6         = 6
+	modelCooperLake = 0x55 // with its predecessors, which have no VDPBF16PS
 
 	xcr0AVX    = 1<<1 | 1<<2                  // XMM and YMM state
 	xcr0AVX512 = xcr0AVX | 1<<5 | 1<<6 | 1<<7 // and opmask, upper ZMM, ZMM16-31
@@ -33,12 +39,12 @@ func xgetbv0() uint32
 
 func host() Features {
 	var f Features
-	maxLeaf, _, _, _ := cpuid(0, 0)
+	maxLeaf, v0, v2, v1 := cpuid(0, 0)
 	f.L1D, f.L2, f.L3 = caches(maxLeaf)
 	if maxLeaf < 7 {
 		return f
 	}
-	_, _, c1, _ := cpuid(1, 0)
+	signature, _, c1, _ := cpuid(1, 0)
 	if c1&leaf1OSXSAVE == 0 || c1&leaf1AVX == 0 {
 		return f
 	}
@@ -60,8 +66,24 @@ func host() Features {
 	if subleaves >= 1 {
 		a, _, _, _ := cpuid(7, 1)
 		f.AVX512BF16 = a&leaf7s1AVX512BF16 != 0
+		f.SlowBF16Dots = f.AVX512BF16 && slowBF16Dots(vendor(v0, v1, v2), signature)
 	}
 	return f
+}
+
+// vendor is the processor's maker as the registers of leaf 0 spell it.
+func vendor(registers ...uint32) string {
+	var name []byte
+	for _, r := range registers {
+		name = binary.LittleEndian.AppendUint32(name, r)
+	}
+	return string(name)
+}
+
+// slowBF16Dots decides Features.SlowBF16Dots for a processor with VDPBF16PS by its maker and the signature in EAX of leaf 1.
+func slowBF16Dots(vendor string, signature uint32) bool {
+	family, model := signature>>8&15, signature>>4&15|signature>>12&0xf0
+	return vendor == vendorIntel && !(family == family6 && model == modelCooperLake)
 }
 
 // caches reads the deterministic cache parameters: leaf 4 on Intel, 0x8000001d,
