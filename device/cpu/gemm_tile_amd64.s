@@ -5,7 +5,7 @@
 #include "textflag.h"
 
 // func tileAVX21x1(t *tileArgs)
-TEXT ·tileAVX21x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX21x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -106,7 +106,7 @@ whole:
 	RET
 
 // func tileAVX21x2(t *tileArgs)
-TEXT ·tileAVX21x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX21x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -215,7 +215,7 @@ whole:
 	RET
 
 // func tileAVX21x3(t *tileArgs)
-TEXT ·tileAVX21x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX21x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -334,7 +334,7 @@ whole:
 	RET
 
 // func tileAVX22x1(t *tileArgs)
-TEXT ·tileAVX22x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX22x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -450,7 +450,7 @@ whole:
 	RET
 
 // func tileAVX22x2(t *tileArgs)
-TEXT ·tileAVX22x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX22x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -581,7 +581,7 @@ whole:
 	RET
 
 // func tileAVX22x3(t *tileArgs)
-TEXT ·tileAVX22x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX22x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -729,7 +729,7 @@ whole:
 	RET
 
 // func tileAVX23x1(t *tileArgs)
-TEXT ·tileAVX23x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX23x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -861,7 +861,7 @@ whole:
 	RET
 
 // func tileAVX23x2(t *tileArgs)
-TEXT ·tileAVX23x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX23x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1015,7 +1015,7 @@ whole:
 	RET
 
 // func tileAVX23x3(t *tileArgs)
-TEXT ·tileAVX23x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX23x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1194,7 +1194,7 @@ whole:
 	RET
 
 // func tileAVX24x1(t *tileArgs)
-TEXT ·tileAVX24x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX24x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1385,7 +1385,7 @@ whole:
 	RET
 
 // func tileAVX24x2(t *tileArgs)
-TEXT ·tileAVX24x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX24x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1605,7 +1605,7 @@ whole:
 	RET
 
 // func tileAVX24x3(t *tileArgs)
-TEXT ·tileAVX24x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX24x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1858,7 +1858,7 @@ whole:
 	RET
 
 // func tileAVX5121x1(t *tileArgs)
-TEXT ·tileAVX5121x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5121x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1950,7 +1950,7 @@ whole:
 	RET
 
 // func tileAVX5121x2(t *tileArgs)
-TEXT ·tileAVX5121x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5121x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2053,7 +2053,7 @@ whole:
 	RET
 
 // func tileAVX5121x3(t *tileArgs)
-TEXT ·tileAVX5121x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5121x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2167,7 +2167,7 @@ whole:
 	RET
 
 // func tileAVX5122x1(t *tileArgs)
-TEXT ·tileAVX5122x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5122x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2266,7 +2266,7 @@ whole:
 	RET
 
 // func tileAVX5122x2(t *tileArgs)
-TEXT ·tileAVX5122x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5122x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2378,7 +2378,7 @@ whole:
 	RET
 
 // func tileAVX5122x3(t *tileArgs)
-TEXT ·tileAVX5122x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5122x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2503,7 +2503,7 @@ whole:
 	RET
 
 // func tileAVX5123x1(t *tileArgs)
-TEXT ·tileAVX5123x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5123x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2613,7 +2613,7 @@ whole:
 	RET
 
 // func tileAVX5123x2(t *tileArgs)
-TEXT ·tileAVX5123x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5123x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2742,7 +2742,7 @@ whole:
 	RET
 
 // func tileAVX5123x3(t *tileArgs)
-TEXT ·tileAVX5123x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5123x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2890,7 +2890,7 @@ whole:
 	RET
 
 // func tileAVX5124x1(t *tileArgs)
-TEXT ·tileAVX5124x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5124x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3014,7 +3014,7 @@ whole:
 	RET
 
 // func tileAVX5124x2(t *tileArgs)
-TEXT ·tileAVX5124x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5124x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3163,7 +3163,7 @@ whole:
 	RET
 
 // func tileAVX5124x3(t *tileArgs)
-TEXT ·tileAVX5124x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5124x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3337,7 +3337,7 @@ whole:
 	RET
 
 // func tileAVX5125x1(t *tileArgs)
-TEXT ·tileAVX5125x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5125x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3472,7 +3472,7 @@ whole:
 	RET
 
 // func tileAVX5125x2(t *tileArgs)
-TEXT ·tileAVX5125x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5125x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3638,7 +3638,7 @@ whole:
 	RET
 
 // func tileAVX5125x3(t *tileArgs)
-TEXT ·tileAVX5125x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5125x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3835,7 +3835,7 @@ whole:
 	RET
 
 // func tileAVX5126x1(t *tileArgs)
-TEXT ·tileAVX5126x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5126x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3981,7 +3981,7 @@ whole:
 	RET
 
 // func tileAVX5126x2(t *tileArgs)
-TEXT ·tileAVX5126x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5126x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4164,7 +4164,7 @@ whole:
 	RET
 
 // func tileAVX5126x3(t *tileArgs)
-TEXT ·tileAVX5126x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5126x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4384,7 +4384,7 @@ whole:
 	RET
 
 // func tileAVX5127x1(t *tileArgs)
-TEXT ·tileAVX5127x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5127x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4546,7 +4546,7 @@ whole:
 	RET
 
 // func tileAVX5127x2(t *tileArgs)
-TEXT ·tileAVX5127x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5127x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4751,7 +4751,7 @@ whole:
 	RET
 
 // func tileAVX5127x3(t *tileArgs)
-TEXT ·tileAVX5127x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5127x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4999,7 +4999,7 @@ whole:
 	RET
 
 // func tileAVX5128x1(t *tileArgs)
-TEXT ·tileAVX5128x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5128x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5022,87 +5022,21 @@ TEXT ·tileAVX5128x1(SB), NOSPLIT, $80-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         144(DI), AX
-	TESTQ        AX, AX
-	JZ           none
-	MOVQ         40(SP), BX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-
-line:
-	PREFETCHT1   (BX)
-	PREFETCHT1   (BX)(R10*1)
-	PREFETCHT1   (BX)(R10*2)
-	PREFETCHT1   (R8)
-	PREFETCHT1   (R8)(R10*1)
-	PREFETCHT1   (R8)(R10*2)
-	PREFETCHT1   (R9)
-	PREFETCHT1   (R9)(R10*1)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
-	DECQ         AX
-	JNZ          line
-	MOVQ         BX, 40(SP)
-
-none:
-	MOVQ         72(SP), SI
-	TESTQ        SI, SI
-	JZ           apart
-	ADDQ         $32, 72(SP)
-	MOVQ         168(DI), R13
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-
-apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	SHLQ         $6, DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	TESTQ        AX, AX
+	JZ           apart
+	ADDQ         $32, 72(SP)
+
+apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -5110,6 +5044,12 @@ apart:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -5125,6 +5065,40 @@ apart:
 	MOVQ         DX, 56(SP)
 	MOVQ         64(DI), DX
 	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $30 // PREFETCHW 30(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         R10, 80(SP)
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         $64, DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5150,6 +5124,8 @@ column:
 	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -5211,7 +5187,8 @@ stored:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	JMP          column
+	MOVQ         AX, R15
+	JMP          some
 
 whole:
 	MOVQ         88(DI), AX
@@ -5228,7 +5205,7 @@ whole:
 	RET
 
 // func tileAVX5128x2(t *tileArgs)
-TEXT ·tileAVX5128x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5128x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5251,95 +5228,21 @@ TEXT ·tileAVX5128x2(SB), NOSPLIT, $80-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         144(DI), AX
-	TESTQ        AX, AX
-	JZ           none
-	MOVQ         40(SP), BX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-
-line:
-	PREFETCHT1   (BX)
-	PREFETCHT1   (BX)(R10*1)
-	PREFETCHT1   (BX)(R10*2)
-	PREFETCHT1   (R8)
-	PREFETCHT1   (R8)(R10*1)
-	PREFETCHT1   (R8)(R10*2)
-	PREFETCHT1   (R9)
-	PREFETCHT1   (R9)(R10*1)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
-	DECQ         AX
-	JNZ          line
-	MOVQ         BX, 40(SP)
-
-none:
-	MOVQ         72(SP), SI
-	TESTQ        SI, SI
-	JZ           apart
-	ADDQ         $64, 72(SP)
-	MOVQ         168(DI), R13
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-
-apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	SHLQ         $6, DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	TESTQ        AX, AX
+	JZ           apart
+	ADDQ         $64, 72(SP)
+
+apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -5347,6 +5250,12 @@ apart:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -5370,6 +5279,41 @@ apart:
 	MOVQ         DX, 56(SP)
 	MOVQ         64(DI), DX
 	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $62 // PREFETCHW 62(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         R10, 80(SP)
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         $64, DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5404,6 +5348,8 @@ column:
 	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -5489,7 +5435,8 @@ stored:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	JMP          column
+	MOVQ         AX, R15
+	JMP          some
 
 whole:
 	MOVQ         88(DI), AX
@@ -5506,7 +5453,7 @@ whole:
 	RET
 
 // func tileAVX5128x3(t *tileArgs)
-TEXT ·tileAVX5128x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX5128x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5529,103 +5476,21 @@ TEXT ·tileAVX5128x3(SB), NOSPLIT, $80-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         144(DI), AX
-	TESTQ        AX, AX
-	JZ           none
-	MOVQ         40(SP), BX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-
-line:
-	PREFETCHT1   (BX)
-	PREFETCHT1   (BX)(R10*1)
-	PREFETCHT1   (BX)(R10*2)
-	PREFETCHT1   (R8)
-	PREFETCHT1   (R8)(R10*1)
-	PREFETCHT1   (R8)(R10*2)
-	PREFETCHT1   (R9)
-	PREFETCHT1   (R9)(R10*1)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
-	DECQ         AX
-	JNZ          line
-	MOVQ         BX, 40(SP)
-
-none:
-	MOVQ         72(SP), SI
-	TESTQ        SI, SI
-	JZ           apart
-	ADDQ         $96, 72(SP)
-	MOVQ         168(DI), R13
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-
-apart:
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	SHLQ         $6, DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	TESTQ        AX, AX
+	JZ           apart
+	ADDQ         $96, 72(SP)
+
+apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -5633,6 +5498,12 @@ apart:
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
 	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -5664,6 +5535,42 @@ apart:
 	MOVQ         DX, 56(SP)
 	MOVQ         64(DI), DX
 	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $94 // PREFETCHW 94(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         R10, 80(SP)
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         $64, DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5707,6 +5614,8 @@ column:
 	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -5816,7 +5725,8 @@ stored:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	JMP          column
+	MOVQ         AX, R15
+	JMP          some
 
 whole:
 	MOVQ         88(DI), AX
@@ -5833,7 +5743,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x1(t *tileArgs)
-TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5940,7 +5850,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x2(t *tileArgs)
-TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6065,7 +5975,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x3(t *tileArgs)
-TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6208,7 +6118,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x1(t *tileArgs)
-TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6324,7 +6234,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x2(t *tileArgs)
-TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6461,7 +6371,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x3(t *tileArgs)
-TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6619,7 +6529,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x1(t *tileArgs)
-TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6751,7 +6661,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x2(t *tileArgs)
-TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6914,7 +6824,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x3(t *tileArgs)
-TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7108,7 +7018,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x1(t *tileArgs)
-TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7259,7 +7169,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x2(t *tileArgs)
-TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7451,7 +7361,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x3(t *tileArgs)
-TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7684,7 +7594,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x1(t *tileArgs)
-TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7851,7 +7761,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x2(t *tileArgs)
-TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8069,7 +7979,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x3(t *tileArgs)
-TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8338,7 +8248,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x1(t *tileArgs)
-TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8521,7 +8431,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x2(t *tileArgs)
-TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8765,7 +8675,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x3(t *tileArgs)
-TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9070,7 +8980,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x1(t *tileArgs)
-TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9274,7 +9184,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x2(t *tileArgs)
-TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9549,7 +9459,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x3(t *tileArgs)
-TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9895,7 +9805,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x1(t *tileArgs)
-TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10170,7 +10080,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x2(t *tileArgs)
-TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10526,7 +10436,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x3(t *tileArgs)
-TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $80-8
+TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)

@@ -83,6 +83,11 @@ const (
 	slotPlus   = "56(SP)" // what is added to the sums of the current block
 	slotLDPlus = "64(SP)" // its row stride
 	slotOut    = "72(SP)"
+
+	// of a tile that spreads what it asks for
+	slotNextRow = "80(SP)"
+	slotOutRow  = "88(SP)"
+	slotSome    = "96(SP)" // units of k between two rows
 )
 
 func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
@@ -116,25 +121,38 @@ func (t tile) aRow(r int) string {
 func (t tile) bytes() int { return 4 * t.lanes }
 
 func (t tile) write() {
-	t.load(t.function(t.r, t.v), 80)
+	t.load(t.function(t.r, t.v), 104)
 	t.op("MOVQ %s, AX", field(argNext))
 	t.op("MOVQ AX, %s", slotNext)
 	t.op("MOVQ %s, AX", field(argOut))
 	t.op("MOVQ AX, %s", slotOut)
 	t.label("next")
-	if t.r == t.isa.rows {
+	switch {
+	case t.spreads():
+		t.beginSpread()
+	case t.r == t.isa.rows:
 		t.ahead()
 		t.out()
+		t.begin()
+	default:
+		t.begin()
 	}
-	t.begin()
 	t.op("MOVQ %s, DX", field(argUnits))
 	t.op("SUBQ AX, DX")
 	t.op("MOVQ DX, %s", slotLeft)
 	t.setPlus(slotAdd, field(argLDAdd))
+	if t.spreads() {
+		t.label("some")
+		t.some()
+	}
 	t.label("column")
 	t.column()
 	t.op("DECQ AX")
 	t.op("JNZ column")
+	if t.spreads() {
+		t.op("TESTQ R15, R15")
+		t.op("JNZ some")
+	}
 	if t.halved() {
 		t.join()
 	}
@@ -170,7 +188,12 @@ func (t tile) block() {
 	}
 	t.clear()
 	t.clearHalves()
-	t.op("JMP column")
+	if t.spreads() {
+		t.op("MOVQ AX, R15")
+		t.op("JMP some")
+	} else {
+		t.op("JMP column")
+	}
 	t.label("whole")
 }
 
@@ -261,6 +284,76 @@ func (t tile) ahead() {
 	t.op("JNZ line")
 	t.op("MOVQ BX, %s", slotNext)
 	t.label("none")
+}
+
+// spreads says that the tile asks for a row of what it will need at a time, between its sums, and not for all of it before them:
+// a core that waits for so many lines of memory at once has no room left for those of B, which come from its second cache.
+func (t tile) spreads() bool { return t.lanes == 16 && !t.bf16 && t.r == t.isa.rows }
+
+// beginSpread sets the cursors to a tile and clears the sums. SI is the next row of C to ask for, R13 C's row stride, R14 how many
+// rows are left, R15 how many units of k are left.
+func (t tile) beginSpread() {
+	t.op("MOVQ %s, SI", slotC)
+	t.op("MOVQ %s, R13", field(argLDC))
+	t.op("MOVQ $%d, R14", t.r)
+	t.op("MOVQ %s, AX", slotNext)
+	t.op("MOVQ AX, %s", slotNextRow)
+	t.op("MOVQ %s, DX", field(argLines))
+	t.op("SHLQ $6, DX")
+	t.op("ADDQ DX, %s", slotNext)
+	t.op("MOVQ %s, AX", slotOut)
+	t.op("MOVQ AX, %s", slotOutRow)
+	t.op("TESTQ AX, AX")
+	t.op("JZ apart")
+	t.op("ADDQ $%d, %s", 2*t.v*t.lanes, slotOut)
+	t.label("apart")
+	t.cursors()
+	t.op("MOVQ $1, DX")
+	t.op("MOVQ $%d, R15", unitsApart)
+	t.op("CMPQ AX, $%d", unitsApart*t.r)
+	t.op("CMOVQGE R15, DX")
+	t.op("MOVQ DX, %s", slotSome)
+	t.op("MOVQ AX, R15")
+	t.clear()
+}
+
+// unitsApart is how many units of k are between two rows that a tile asks for, if there are so many.
+const unitsApart = 8
+
+// some asks for a row of what the tile needs, and sets AX to the units of k until the next.
+func (t tile) some() {
+	t.op("TESTQ R14, R14")
+	t.op("JZ asked")
+	t.op("DECQ R14")
+	for off := 0; off < t.v*t.bytes(); off += 64 {
+		t.op("PREFETCHT0 %d(SI)", off)
+	}
+	t.op("PREFETCHT0 %d(SI)", t.v*t.bytes()-4)
+	t.op("ADDQ R13, SI")
+	t.op("MOVQ %s, DX", slotOutRow)
+	t.op("TESTQ DX, DX")
+	t.op("JZ none")
+	for _, off := range []int{0, 2*t.v*t.lanes - 2} {
+		t.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $%d // PREFETCHW %[1]d(DX)", off)
+	}
+	t.op("ADDQ %s, DX", field(argLDOut))
+	t.op("MOVQ DX, %s", slotOutRow)
+	t.label("none")
+	t.op("MOVQ %s, AX", field(argLines))
+	t.op("TESTQ AX, AX")
+	t.op("JZ asked")
+	t.op("MOVQ %s, DX", slotNextRow)
+	t.op("ADDQ R10, %s", slotNextRow)
+	t.label("line")
+	t.op("PREFETCHT1 (DX)")
+	t.op("ADDQ $64, DX")
+	t.op("DECQ AX")
+	t.op("JNZ line")
+	t.label("asked")
+	t.op("MOVQ %s, AX", slotSome)
+	t.op("CMPQ R15, AX")
+	t.op("CMOVQLT R15, AX")
+	t.op("SUBQ AX, R15")
 }
 
 // out asks for the place of the tile's sums in a bf16 C, which is written when they or those of the stripe are there.
