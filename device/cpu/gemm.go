@@ -236,5 +236,6 @@ type gemmKernels struct {
 	stripesA stripePacker // of mr
 	stripesB stripePacker // of nr
 
-	l2 int // bytes of a core's second cache
+	packs  int  // bytes of B that a task packs at a time
+	copies bool // rows of A that lie a multiple of 4 KiB apart
 }

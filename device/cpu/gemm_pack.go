@@ -11,17 +11,17 @@ type packedA struct {
 }
 
 // prepareA returns rows i to i+m of op(A) for units u to u+kc. Row-major F32 is
-// read where it is, unless its rows would compete for the same cache lines.
+// read where it is, unless its rows would compete for the same cache lines, more than a set of the first cache has room for.
 func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
 	switch {
 	case b.TransA:
 		return b.packStripes(i, m, u, kc)
 	case b.pairs:
-		if b.LDA%2048 == 0 && m > 1 || 2*(u+kc) > b.K {
+		if b.k.copies && b.LDA%2048 == 0 && m > 1 || 2*(u+kc) > b.K {
 			return b.copyPairs(i, m, u, kc)
 		}
 		return packedA{b.A.at(b.offA + i*b.LDA + 2*u), 2 * b.LDA, 4, 2 * b.LDA * b.k.mr, false}
-	case !b.A.bf16 && (b.LDA%1024 != 0 || m == 1):
+	case !b.A.bf16 && (!b.k.copies || b.LDA%1024 != 0 || m == 1):
 		return packedA{b.A.at(b.offA + i*b.LDA + u), 4 * b.LDA, 4, 4 * b.LDA * b.k.mr, false}
 	}
 	ld := roundUp(kc, 8) + 16 // no multiple of 4 KiB

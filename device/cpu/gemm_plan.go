@@ -64,7 +64,7 @@ func (p *gemmPlan) order(k *gemmKernels) {
 // and wide in B and long in A. There are many tasks or a multiple of the
 // threads, so that no worker is idle at the end.
 func (p *gemmPlan) cut(threads int) {
-	p.mTasks, p.nTasks = 1, ceilDiv(p.N, p.k.l2*3/4/(4*max(p.kBlock, 64)))
+	p.mTasks, p.nTasks = 1, ceilDiv(p.N, p.k.packs/(4*max(p.kBlock, 64)))
 	work := 2 * float64(p.M) * float64(p.N) * float64(max(p.K, 1)) * float64(p.Batch)
 	for work > serialFlops && !p.balanced(threads) {
 		m, n := ceilDiv(p.M, p.mTasks+1), ceilDiv(p.N, p.nTasks+1)

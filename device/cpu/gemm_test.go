@@ -477,7 +477,7 @@ func TestGemmAllocates(t *testing.T) {
 // than a step of rows and one of columns: a short last task leaves a worker idle.
 func TestGemmPlanBalance(t *testing.T) {
 	k := *genericGemmKernels(cpuid.Host())
-	k.mr, k.nr, k.lanes, k.l2 = 8, 48, 16, 1<<20
+	k.mr, k.nr, k.lanes, k.packs, k.copies = 8, 48, 16, 768<<10, true
 	for _, s := range [][3]int{{512, 4096, 4096}, {2048, 1536, 384}, {1024, 50304, 768}, {1000, 576, 1536}, {300, 200, 256}, {17, 4096, 4096}, {100, 49, 30}} {
 		for _, threads := range []int{1, 2, 3} {
 			var p gemmPlan
