@@ -188,11 +188,12 @@ type tileArgs struct {
 	AInc, BInc, CInc, AddInc int
 	Mask                     *[8]int32      // lanes of the last vector that count, -1 for yes; nil means all
 	Bits                     uint64         // the same as one bit a lane, always set
-	Next                     unsafe.Pointer // memory a tile of all rows asks for, RS apart: Lines lines of each of as many rows,
-	Lines                    int            // and as many again for each tile
+	Next                     unsafe.Pointer // memory a tile of all rows asks for: Lines times a line of as many rows NextRS apart,
+	Lines                    int            // each time NextStep further on, as each tile goes on from the one before
 	Units                    int            // of k in all, in blocks of K whose sums are added up; 0: K is one block
 	Out                      unsafe.Pointer // bf16 that the sums are rounded to, rows LDOut apart; nil means none. A tile of pairs stores them there and not in C,
 	LDOut                    int            // others, if of all rows, ask for the lines
+	NextRS, NextStep         int
 }
 
 // packFunc rearranges or converts part of an operand; see packArgs and gemmKernels.
@@ -237,5 +238,6 @@ type gemmKernels struct {
 	stripesB stripePacker // of nr
 
 	packs  int  // bytes of B that a task packs at a time
+	asks   bool // for what is packed next of A, too
 	copies bool // rows of A that lie a multiple of 4 KiB apart
 }

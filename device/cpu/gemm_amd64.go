@@ -12,7 +12,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	k := &gemmKernels{
 		name: "avx2", mr: len(tilesAVX2), nr: 8 * len(tilesAVX2[0]), lanes: 8, f32: tilesAVX2,
 		transpose: transposeAVX2, transposeWiden: transposeWidenAVX2, copyRows: copyRowsAVX2,
-		widenRows: widenRowsAVX2, pairRows: pairRowsAVX2, packs: packs(f), copies: copies(f),
+		widenRows: widenRowsAVX2, pairRows: pairRowsAVX2, packs: packs(f), copies: copies(f), asks: asks(f),
 		fewF32: fewAVX2, fewWiden: fewWidenAVX2,
 		stripesA: stripePacker{copyStripes16AVX2, widenStripes16AVX2, nil},
 		stripesB: stripePacker{copyStripes96AVX2, widenStripes96AVX2, nil},

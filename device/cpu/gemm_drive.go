@@ -34,6 +34,7 @@ type gemmBlock struct {
 	c          unsafe.Pointer // where sums go: C or scratch, at (i+top, j)
 	ldc        int            // its row stride in bytes
 	offC       int            // elements from C to (i, j)
+	u          int            // the first unit of the block of k
 	top        int            // of the block's rows, the first that has its sums at c
 	rounds     bool           // the sums of a stripe go to a bf16 C next; where a tile multiplies pairs, by itself
 }
@@ -157,6 +158,7 @@ func (b *gemmBlock) addBias(i, m int) {
 
 // addBlock adds the product over units u to u+kc of k.
 func (b *gemmBlock) addBlock(u, kc int) {
+	b.u = u
 	add := b.begin(u, kc)
 	b.byStripes(u, kc, add)
 	b.s.tile = tileArgs{}
@@ -244,9 +246,7 @@ func (b *gemmBlock) stripe(a packedA, p packedB, add unsafe.Pointer, i, r, rows 
 	}
 	b.setC(add, i+r, 0)
 	t.B = p.p
-	if b.i+i+r+b.k.mr < b.M {
-		b.askNextA(a, max(p.full, 1)) // of the narrower panels only a first one asks
-	}
+	b.askNextA(a, i, r, max(p.full, 1)) // of the narrower panels only a first one asks
 	b.call(rows, b.k.nr, p.full)
 	for j, at := p.full*b.k.nr, p.full*p.pitch; j < b.n; at += p.pitch {
 		if j > 0 {
@@ -276,11 +276,39 @@ func (b *gemmBlock) setA(a packedA, stripe int) {
 	t.A, t.RS, t.CS = unsafe.Add(a.p, stripe*a.stripe), a.rs, a.cs
 }
 
-// askNextA makes each of count tiles ask for its share of the stripe of A after the one that setA set. What was packed is in
-// the second cache already.
-func (b *gemmBlock) askNextA(a packedA, count int) {
-	if t := &b.s.tile; !a.packed {
-		t.Next, t.Lines = unsafe.Add(t.A, a.stripe), ceilDiv(ceilDiv(t.K*t.CS, 64), count)
+// askNextA makes each of count tiles of the stripe at row i+r of the block ask for its share of what comes next of A: of the stripe
+// after it, or where stripes are packed by groups, of the group after it, as it is before packing.
+func (b *gemmBlock) askNextA(a packedA, i, r, count int) {
+	t, mr := &b.s.tile, b.k.mr
+	if !a.packed {
+		if b.i+i+r+mr < b.M {
+			t.Next, t.NextRS, t.NextStep = unsafe.Add(t.A, a.stripe), a.rs, 64
+			t.Lines = ceilDiv(ceilDiv(t.K*t.CS, 64), count)
+		}
+		return
+	}
+	size, group := b.A.size(), stripeGroup*mr
+	next, depth, at := b.i+i+group, t.K, b.u // rows of op(A) and units of k
+	if b.pairs {
+		depth, at = 2*depth, 2*at
+	}
+	if !b.k.asks || next >= b.i+b.m {
+		return
+	}
+	if !b.TransA {
+		if next+r < b.M {
+			t.Next, t.NextRS, t.NextStep = b.A.at(b.offA+(next+r)*b.LDA+at), b.LDA*size, 64
+			t.Lines = ceilDiv(ceilDiv(depth*size, 64), count)
+		}
+		return
+	}
+	// A group is some lines wide: each is asked for along k, by as many stripes as the group has to a line.
+	line := 64 / size
+	stripes := line / mr
+	part := r / mr % stripes * (depth / stripes)
+	if col := next + r/line*line; col < b.M {
+		t.Next, t.NextRS, t.NextStep = b.A.at(b.offA+(at+part)*b.LDA+col), b.LDA*size, mr*b.LDA*size
+		t.Lines = ceilDiv(ceilDiv(depth/stripes, mr), count)
 	}
 }
 

@@ -22,6 +22,9 @@ func packs(f cpuid.Features) int {
 // it has 8 lines in 32 KiB, as many as a stripe has rows; of 12 in 48 KiB enough are left for B's.
 func copies(f cpuid.Features) bool { return f.L1D < 48<<10 }
 
+// asks says whether the second cache has room for what is packed next of A beside what is there: 64 KiB.
+func asks(f cpuid.Features) bool { return f.L2 >= 2<<20 }
+
 const packsMost = 768 << 10
 
 // genericGemmKernels are the portable routines.

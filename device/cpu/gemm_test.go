@@ -347,6 +347,35 @@ func TestGemmSameBits(t *testing.T) {
 	}
 }
 
+// TestGemmCaches: what is chosen by the sizes of caches changes no bit.
+func TestGemmCaches(t *testing.T) {
+	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
+	for _, k := range gemmPaths(t) {
+		for _, variant := range []int{0, 1, 2, 12, 13, 14} {
+			for _, K := range []int{304, 1024} { // rows of the second lie 4 KiB apart in f32
+				g := newCase(&guard, 75, 110, K, variant)
+				var want []float32
+				for _, c := range []struct {
+					packs        int
+					asks, copies bool
+				}{{768 << 10, false, true}, {768 << 10, true, false}, {24 << 10, true, false}} {
+					other := *k
+					other.packs, other.asks, other.copies = c.packs, c.asks, c.copies
+					p := newPoolWith(2, &other)
+					got := g.result(p)
+					p.close()
+					if want == nil {
+						want = got
+					}
+					if !equalBits(got, want) {
+						t.Errorf("%s %s: other bits with %+v", k.name, g, c)
+					}
+				}
+			}
+		}
+	}
+}
+
 // checkRows multiplies single rows of A and compares with the rows of the whole product.
 func checkRows(t *testing.T, g *gemmCase, p *pool, want []float32) {
 	for _, i := range []int{0, 1, 6, 7, 40, 44} {
@@ -428,7 +457,7 @@ func TestNarrow(t *testing.T) {
 
 // TestGemmArguments: the assembly counts on fields of 8 bytes, and misuse is refused by name.
 func TestGemmArguments(t *testing.T) {
-	if s := unsafe.Sizeof(tileArgs{}); s != 22*8 {
+	if s := unsafe.Sizeof(tileArgs{}); s != 24*8 {
 		t.Errorf("tileArgs has %d bytes", s)
 	}
 	if s := unsafe.Sizeof(packArgs{}); s != 9*8 {

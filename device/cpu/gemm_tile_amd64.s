@@ -1219,6 +1219,8 @@ next:
 	TESTQ        AX, AX
 	JZ           none
 	MOVQ         40(SP), BX
+	MOVQ         176(DI), R10
+	MOVQ         184(DI), R11
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
@@ -1229,12 +1231,14 @@ line:
 	PREFETCHT1   (BX)(R10*1)
 	PREFETCHT1   (BX)(R10*2)
 	PREFETCHT1   (R8)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          line
 	MOVQ         BX, 40(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
 
 none:
 	MOVQ         72(SP), SI
@@ -1410,6 +1414,8 @@ next:
 	TESTQ        AX, AX
 	JZ           none
 	MOVQ         40(SP), BX
+	MOVQ         176(DI), R10
+	MOVQ         184(DI), R11
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
@@ -1420,12 +1426,14 @@ line:
 	PREFETCHT1   (BX)(R10*1)
 	PREFETCHT1   (BX)(R10*2)
 	PREFETCHT1   (R8)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          line
 	MOVQ         BX, 40(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
 
 none:
 	MOVQ         72(SP), SI
@@ -1630,6 +1638,8 @@ next:
 	TESTQ        AX, AX
 	JZ           none
 	MOVQ         40(SP), BX
+	MOVQ         176(DI), R10
+	MOVQ         184(DI), R11
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
@@ -1640,12 +1650,14 @@ line:
 	PREFETCHT1   (BX)(R10*1)
 	PREFETCHT1   (BX)(R10*2)
 	PREFETCHT1   (R8)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          line
 	MOVQ         BX, 40(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
 
 none:
 	MOVQ         72(SP), SI
@@ -5028,7 +5040,7 @@ next:
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
 	MOVQ         144(DI), DX
-	SHLQ         $6, DX
+	IMULQ        184(DI), DX
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
@@ -5086,11 +5098,13 @@ none:
 	TESTQ        AX, AX
 	JZ           asked
 	MOVQ         80(SP), DX
-	ADDQ         R10, 80(SP)
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
 
 line:
 	PREFETCHT1   (DX)
-	ADDQ         $64, DX
+	ADDQ         184(DI), DX
 	DECQ         AX
 	JNZ          line
 
@@ -5234,7 +5248,7 @@ next:
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
 	MOVQ         144(DI), DX
-	SHLQ         $6, DX
+	IMULQ        184(DI), DX
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
@@ -5301,11 +5315,13 @@ none:
 	TESTQ        AX, AX
 	JZ           asked
 	MOVQ         80(SP), DX
-	ADDQ         R10, 80(SP)
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
 
 line:
 	PREFETCHT1   (DX)
-	ADDQ         $64, DX
+	ADDQ         184(DI), DX
 	DECQ         AX
 	JNZ          line
 
@@ -5482,7 +5498,7 @@ next:
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
 	MOVQ         144(DI), DX
-	SHLQ         $6, DX
+	IMULQ        184(DI), DX
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
@@ -5558,11 +5574,13 @@ none:
 	TESTQ        AX, AX
 	JZ           asked
 	MOVQ         80(SP), DX
-	ADDQ         R10, 80(SP)
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
 
 line:
 	PREFETCHT1   (DX)
-	ADDQ         $64, DX
+	ADDQ         184(DI), DX
 	DECQ         AX
 	JNZ          line
 
@@ -9832,6 +9850,8 @@ next:
 	TESTQ        AX, AX
 	JZ           none
 	MOVQ         40(SP), BX
+	MOVQ         176(DI), R10
+	MOVQ         184(DI), R11
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
@@ -9846,12 +9866,14 @@ line:
 	PREFETCHT1   (R8)(R10*2)
 	PREFETCHT1   (R9)
 	PREFETCHT1   (R9)(R10*1)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          line
 	MOVQ         BX, 40(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
 
 none:
 	MOVQ         72(SP), SI
@@ -10107,6 +10129,8 @@ next:
 	TESTQ        AX, AX
 	JZ           none
 	MOVQ         40(SP), BX
+	MOVQ         176(DI), R10
+	MOVQ         184(DI), R11
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
@@ -10121,12 +10145,14 @@ line:
 	PREFETCHT1   (R8)(R10*2)
 	PREFETCHT1   (R9)
 	PREFETCHT1   (R9)(R10*1)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          line
 	MOVQ         BX, 40(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
 
 none:
 	MOVQ         72(SP), SI
@@ -10463,6 +10489,8 @@ next:
 	TESTQ        AX, AX
 	JZ           none
 	MOVQ         40(SP), BX
+	MOVQ         176(DI), R10
+	MOVQ         184(DI), R11
 	LEAQ         (BX)(R10*2), R8
 	ADDQ         R10, R8
 	LEAQ         (R8)(R10*2), R9
@@ -10477,12 +10505,14 @@ line:
 	PREFETCHT1   (R8)(R10*2)
 	PREFETCHT1   (R9)
 	PREFETCHT1   (R9)(R10*1)
-	ADDQ         $64, BX
-	ADDQ         $64, R8
-	ADDQ         $64, R9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
 	DECQ         AX
 	JNZ          line
 	MOVQ         BX, 40(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
 
 none:
 	MOVQ         72(SP), SI

@@ -31,6 +31,8 @@ const (
 	argUnits
 	argOut
 	argLDOut
+	argNextRS
+	argNextStep
 )
 
 // isa is an instruction set with its tile: up to rows by vecs vectors.
@@ -263,12 +265,14 @@ func (t tile) clear() {
 	}
 }
 
-// ahead asks the second cache for part of the next stripe of A, which has the strides of this one.
+// ahead asks the second cache for part of what comes next of A.
 func (t tile) ahead() {
 	t.op("MOVQ %s, AX", field(argLines))
 	t.op("TESTQ AX, AX")
 	t.op("JZ none")
 	t.op("MOVQ %s, BX", slotNext)
+	t.op("MOVQ %s, R10", field(argNextRS))
+	t.op("MOVQ %s, R11", field(argNextStep))
 	t.op("LEAQ (BX)(R10*2), R8")
 	t.op("ADDQ R10, R8")
 	t.op("LEAQ (R8)(R10*2), R9")
@@ -278,11 +282,13 @@ func (t tile) ahead() {
 		t.op("PREFETCHT1 %s", t.aRow(r))
 	}
 	for _, cursor := range []string{"BX", "R8", "R9"} {
-		t.op("ADDQ $64, %s", cursor)
+		t.op("ADDQ R11, %s", cursor)
 	}
 	t.op("DECQ AX")
 	t.op("JNZ line")
 	t.op("MOVQ BX, %s", slotNext)
+	t.op("MOVQ %s, R10", field(argRS))
+	t.op("MOVQ %s, R11", field(argCS))
 	t.label("none")
 }
 
@@ -299,7 +305,7 @@ func (t tile) beginSpread() {
 	t.op("MOVQ %s, AX", slotNext)
 	t.op("MOVQ AX, %s", slotNextRow)
 	t.op("MOVQ %s, DX", field(argLines))
-	t.op("SHLQ $6, DX")
+	t.op("IMULQ %s, DX", field(argNextStep))
 	t.op("ADDQ DX, %s", slotNext)
 	t.op("MOVQ %s, AX", slotOut)
 	t.op("MOVQ AX, %s", slotOutRow)
@@ -343,10 +349,12 @@ func (t tile) some() {
 	t.op("TESTQ AX, AX")
 	t.op("JZ asked")
 	t.op("MOVQ %s, DX", slotNextRow)
-	t.op("ADDQ R10, %s", slotNextRow)
+	t.op("ADDQ %s, DX", field(argNextRS))
+	t.op("MOVQ DX, %s", slotNextRow)
+	t.op("SUBQ %s, DX", field(argNextRS))
 	t.label("line")
 	t.op("PREFETCHT1 (DX)")
-	t.op("ADDQ $64, DX")
+	t.op("ADDQ %s, DX", field(argNextStep))
 	t.op("DECQ AX")
 	t.op("JNZ line")
 	t.label("asked")
