@@ -29,3 +29,6 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	}
 	return k
 }
+
+// asks says whether the second cache has room for what is packed next of A beside what is there: 64 KiB.
+func asks(f cpuid.Features) bool { return f.L2 >= 2<<20 }

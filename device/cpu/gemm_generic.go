@@ -9,6 +9,9 @@ import (
 // hostGemmKernels are the best routines for this machine.
 func hostGemmKernels() *gemmKernels { return newGemmKernels(cpuid.Host()) }
 
+// packsMost is the most of B that a task packs at a time.
+const packsMost = 768 << 10
+
 // packs is how much of B a task packs at a time: three quarters of the second cache, or of a usual one where it is unknown. Of 2 MiB
 // on an Emerald Rapids more than packsMost was slower.
 func packs(f cpuid.Features) int {
@@ -21,11 +24,6 @@ func packs(f cpuid.Features) int {
 // copies says whether rows of A a multiple of 4 KiB apart, whose lines fall on one set of the first cache, should be copied. A set of
 // it has 8 lines in 32 KiB, as many as a stripe has rows; of 12 in 48 KiB enough are left for B's.
 func copies(f cpuid.Features) bool { return f.L1D < 48<<10 }
-
-// asks says whether the second cache has room for what is packed next of A beside what is there: 64 KiB.
-func asks(f cpuid.Features) bool { return f.L2 >= 2<<20 }
-
-const packsMost = 768 << 10
 
 // genericGemmKernels are the portable routines.
 func genericGemmKernels(f cpuid.Features) *gemmKernels {
