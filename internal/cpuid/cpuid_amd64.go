@@ -86,15 +86,20 @@ func slowBF16Dots(vendor string, signature uint32) bool {
 	return vendor == vendorIntel && !(family == family6 && model == modelCooperLake)
 }
 
-// caches reads the deterministic cache parameters: leaf 4 on Intel, 0x8000001d,
-// which has the same form, on AMD.
+// caches reads the deterministic cache parameters: leaf 4 on Intel, 0x8000001d, which has the same form, on AMD. Each maker's
+// processors may count the other's leaf among theirs, in virtual machines above all, and say nothing in it.
 func caches(maxLeaf uint32) (l1d, l2, l3 int) {
-	leaf := uint32(4)
 	if maxExt, _, _, _ := cpuid(0x80000000, 0); maxExt >= 0x8000001d {
-		leaf = 0x8000001d
-	} else if maxLeaf < 4 {
-		return 0, 0, 0
+		l1d, l2, l3 = cachesOf(0x8000001d)
 	}
+	if l1d == 0 && maxLeaf >= 4 {
+		l1d, l2, l3 = cachesOf(4)
+	}
+	return l1d, l2, l3
+}
+
+// cachesOf reads them from one of the leaves, zeros where it says nothing.
+func cachesOf(leaf uint32) (l1d, l2, l3 int) {
 	for sub := range uint32(16) {
 		a, b, c, _ := cpuid(leaf, sub)
 		kind, level := a&31, a>>5&7

@@ -1,9 +1,12 @@
 package cpuid
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"testing"
 )
 
@@ -32,6 +35,31 @@ func TestHostAgainstKernel(t *testing.T) {
 	}
 	if f.L1D != 0 && (f.L1D < 16<<10 || f.L2 < f.L1D) {
 		t.Errorf("cache sizes %d, %d, %d", f.L1D, f.L2, f.L3)
+	}
+}
+
+// TestCachesAgainstKernel compares the sizes of the caches with those that Linux found in the same leaves.
+func TestCachesAgainstKernel(t *testing.T) {
+	dirs, _ := filepath.Glob("/sys/devices/system/cpu/cpu0/cache/index*")
+	if len(dirs) == 0 || runtime.GOARCH != "amd64" {
+		t.Skip("no caches of an amd64 machine in /sys")
+	}
+	f := Host()
+	if f == (Features{}) {
+		t.Skip("built with noasm")
+	}
+	read := func(dir, name string) string {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Skip(err)
+		}
+		return strings.TrimSpace(string(b))
+	}
+	for _, dir := range dirs {
+		level, kind, size := read(dir, "level"), read(dir, "type"), read(dir, "size")
+		if got := map[string]int{"1": f.L1D, "2": f.L2, "3": f.L3}[level]; kind != "Instruction" && fmt.Sprintf("%dK", got>>10) != size {
+			t.Errorf("level %s: got %d bytes, the kernel says %s", level, got, size)
+		}
 	}
 }
 
