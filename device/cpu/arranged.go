@@ -30,11 +30,15 @@ func (k *gemmKernels) arrangedLen(depth, n int, bf16 bool) int {
 	return roundUp(n, k.nr) * units
 }
 
-// Arrange copies a weight into panels. On a machine without instructions for pairs of bf16 a bf16 weight stays as it is:
-// its panels would be of f32.
+// arranges says whether there are tiles for panels of a weight with the given K. Those that widen pairs of bf16 take whole ones.
+func (k *gemmKernels) arranges(bf16 bool, depth int) bool {
+	return !bf16 || k.bf16 != nil || k.widen != nil && depth%2 == 0
+}
+
+// Arrange copies a weight into panels. A bf16 weight has panels of pairs; without tiles for these it stays as it is.
 func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
 	kernels, m := d.pool.gemmKernels, matOf(b)
-	if m.bf16 && kernels.bf16 == nil || k == 0 || n == 0 {
+	if !kernels.arranges(m.bf16, k) || k == 0 || n == 0 {
 		return device.Arranged{}, false
 	}
 	if m.n != k*n {
@@ -76,7 +80,7 @@ func (b *gemmBlock) arrangePanel(dst unsafe.Pointer, j, n int) {
 
 // arrangedB is where unit u of the panel of column j is.
 func (b *gemmBlock) arrangedB(j, u int) unsafe.Pointer {
-	return unsafe.Add(b.B.p, 4*(j*b.panelUnits+u*b.k.nr))
+	return unsafe.Add(b.B.p, 4*(j*b.panelUnits+b.rowsOfB(u)*b.k.nr))
 }
 
 // streamMost is about the most that one call of a kernel reads: assembly cannot be preempted.
@@ -97,7 +101,7 @@ func (b *gemmBlock) streamPanels() {
 		}
 		for u := 0; u < b.units; u += depth {
 			add := b.begin(u, min(b.kBlock, b.units-u))
-			t.Units, t.BS, t.BInc, t.CInc = min(depth, b.units-u), 4*nr, panel, 4*nr
+			t.Units, t.BS, t.BInc, t.CInc = b.rowsOfB(min(depth, b.units-u)), 4*nr, panel, 4*nr
 			if add != nil {
 				t.AddInc = t.CInc
 			}

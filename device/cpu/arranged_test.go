@@ -15,7 +15,7 @@ func TestArrangedSameBits(t *testing.T) {
 					continue
 				}
 				both := variant&4 != 0 && variant&8 != 0
-				if both != (variant&12 != 0) || both && k.bf16 == nil {
+				if both != (variant&12 != 0) || !k.arranges(both, s[2]) {
 					continue // operands of two types, or pairs that these kernels do not have
 				}
 				g := newCase(&guard, s[0], s[1], s[2], variant)

@@ -148,8 +148,7 @@ func (g *gemmArgs) fitsB(b [2]int, k *gemmKernels) bool {
 	if !g.Arranged {
 		return g.B.fits(b, &g.LDB, g.Batch, g.StrideB)
 	}
-	pairs := g.A.bf16 && k.bf16 != nil
-	return g.Batch == 1 && g.B.bf16 == pairs && g.A.bf16 == pairs && g.B.n == k.arrangedLen(g.K, g.N, pairs)
+	return g.Batch == 1 && g.A.bf16 == g.B.bf16 && k.arranges(g.B.bf16, g.K) && g.B.n == k.arrangedLen(g.K, g.N, g.B.bf16)
 }
 
 // fitsSums says whether the columns of B can be summed.
@@ -220,6 +219,7 @@ type gemmKernels struct {
 	lanes  int          // columns of a vector
 	f32    [][]tileFunc // by rows-1 and vectors-1
 	bf16   [][]tileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
+	widen  [][]tileFunc // A is f32 and B pairs of bf16 that the tile widens, as an arranged weight has them; K counts pairs. nil: there are none
 
 	// Kernels for few rows, by rows-1: B is stored [N, K] with BS from column to column, A has its columns
 	// side by side, and a row of B is a multiple of fewUnits. A tile has one vector of columns and is the sum over all

@@ -19,7 +19,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	}
 	if f.HasAVX512() {
 		k.name, k.mr, k.nr, k.lanes, k.f32 = "avx512", len(tilesAVX512), 16*len(tilesAVX512[0]), 16, tilesAVX512
-		k.fewF32, k.fewWiden = fewAVX512, fewWidenAVX512
+		k.widen, k.fewF32, k.fewWiden = tilesAVX512Widen, fewAVX512, fewWidenAVX512
 		k.stripesA = stripePacker{copyStripes32AVX2, widenStripes32AVX2, pairStripes32AVX2}
 		k.stripesB = stripePacker{copyStripes192AVX2, widenStripes192AVX2, pairStripes192AVX2}
 	}
@@ -27,8 +27,19 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 		k.name, k.bf16 = "avx512bf16", tilesAVX512BF16
 		k.fewPairs = fewAVX512BF16
 	}
+	if k.lanes == 16 && f.AskAhead {
+		k.f32 = withRow(tilesAVX512, tilesAVX512Row)
+		if k.bf16 != nil {
+			k.bf16 = withRow(tilesAVX512BF16, tilesAVX512BF16Row)
+		}
+	}
 	return k
 }
 
 // asks says whether the second cache has room for what is packed next of A beside what is there: 64 KiB.
 func asks(f cpuid.Features) bool { return f.L2 >= 2<<20 }
+
+// withRow is tiles with others for a single row.
+func withRow(tiles, row [][]tileFunc) [][]tileFunc {
+	return append(row[:1:1], tiles[1:]...)
+}

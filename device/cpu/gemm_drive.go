@@ -167,7 +167,7 @@ func (b *gemmBlock) addBlock(u, kc int) {
 // begin sets what the tiles of a block of k share, and returns what is added to the first of them.
 func (b *gemmBlock) begin(u, kc int) (add unsafe.Pointer) {
 	t := &b.s.tile
-	*t = tileArgs{K: kc, LDC: b.ldc}
+	*t = tileArgs{K: b.rowsOfB(kc), LDC: b.ldc}
 	switch {
 	case u > 0 || b.Accumulate:
 		add, t.LDAdd = b.c, b.ldc

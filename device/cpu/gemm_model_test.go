@@ -14,7 +14,7 @@ func modelKernels(pairs bool) *gemmKernels {
 	all.AVX512F, all.AVX512BW, all.AVX512DQ, all.AVX512VL, all.AVX512BF16 = true, true, true, true, pairs
 	all.SlowBF16Dots = false
 	k := newGemmKernels(all)
-	k.f32, k.bf16 = modelTiles(k, false), nil
+	k.f32, k.bf16, k.widen = modelTiles(k, false), nil, nil
 	k.fewF32, k.fewWiden, k.fewPairs = nil, nil, nil
 	if k.name = "model of AVX-512"; pairs {
 		k.name, k.bf16 = "model of AVX-512 BF16", modelTiles(k, true)

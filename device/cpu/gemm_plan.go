@@ -15,6 +15,7 @@ type gemmPlan struct {
 	stream     bool       // few rows by an arranged B
 	panelUnits int        // units in a panel of an arranged B
 	pairs      bool       // a unit of k is a pair of bf16
+	widens     bool       // a row of B has two units of k: an arranged B in pairs of bf16, which the tiles widen
 	units      int        // K in units
 	kBlock     int        // units in a block of k
 	mStep      int        // rows of a task are a multiple of it
@@ -32,7 +33,7 @@ func (p *gemmPlan) plan(k *gemmKernels, threads int) {
 	if p.Plus.K > 0 {
 		p.plus.planPlus(p)
 	}
-	_, p.panelUnits = arrangedUnits(p.K, p.pairs)
+	_, p.panelUnits = arrangedUnits(p.K, p.pairs || p.widens)
 	p.few, p.stream = p.fewKernels(), p.Arranged && p.M <= fewMax*k.mr && p.K > 0
 	switch {
 	case p.few != nil:
@@ -52,11 +53,22 @@ func (p *gemmPlan) order(k *gemmKernels) {
 	p.k = k
 	p.pairs = p.A.bf16 && p.B.bf16 && k.bf16 != nil
 	p.tiles, p.units = k.f32, p.K
-	if p.pairs {
+	switch p.widens = p.Arranged && p.B.bf16 && !p.pairs; {
+	case p.pairs:
 		p.tiles, p.units = k.bf16, (p.K+1)/2
+	case p.widens:
+		p.tiles = k.widen
 	}
 	p.kBlock = roundUp(ceilDiv(p.units, max(ceilDiv(p.units, kBlockMax), 1)), 8)
 	p.targetF = !p.C.bf16
+}
+
+// rowsOfB is how many rows of B the tiles read for a number of units of k.
+func (p *gemmPlan) rowsOfB(units int) int {
+	if p.widens {
+		return units / 2
+	}
+	return units
 }
 
 // cut sets the sizes of the tasks. A task packs a block of B, kBlock by its columns,

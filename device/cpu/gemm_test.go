@@ -10,11 +10,14 @@ import (
 )
 
 // gemmPaths are the kernels that this machine can run, each reached by masking
-// features, bf16's dot products also where they are slow. A machine that has a feature and does not get its kernels fails.
+// features, bf16's dot products also where they are slow, and rows that ask ahead also where they
+// need not. A machine that has a feature and does not get its kernels fails.
 func gemmPaths(t *testing.T) []*gemmKernels {
 	host := cpuid.Host()
 	dots := host
 	dots.SlowBF16Dots = false
+	other := dots
+	other.AskAhead = !host.AskAhead
 	var paths []*gemmKernels
 	for _, c := range []struct {
 		f    cpuid.Features
@@ -22,6 +25,7 @@ func gemmPaths(t *testing.T) []*gemmKernels {
 		want string
 	}{
 		{dots, host.HasAVX512BF16(), "avx512bf16"},
+		{other, host.HasAVX512BF16(), "avx512bf16"},
 		{host.WithoutAVX512BF16(), host.HasAVX512(), "avx512"},
 		{host.WithoutAVX512(), host.HasAVX2(), "avx2"},
 		{host.WithoutAssembly(), true, "generic"},

@@ -216,6 +216,118 @@ func tileAVX512BF168x2(t *tileArgs)
 //go:noescape
 func tileAVX512BF168x3(t *tileArgs)
 
+// The kernels of AVX512Widen: rows by vectors.
+var tilesAVX512Widen = [][]tileFunc{
+	{tileAVX512Widen1x1, tileAVX512Widen1x2, tileAVX512Widen1x3},
+	{tileAVX512Widen2x1, tileAVX512Widen2x2, tileAVX512Widen2x3},
+	{tileAVX512Widen3x1, tileAVX512Widen3x2, tileAVX512Widen3x3},
+	{tileAVX512Widen4x1, tileAVX512Widen4x2, tileAVX512Widen4x3},
+	{tileAVX512Widen5x1, tileAVX512Widen5x2, tileAVX512Widen5x3},
+	{tileAVX512Widen6x1, tileAVX512Widen6x2, tileAVX512Widen6x3},
+	{tileAVX512Widen7x1, tileAVX512Widen7x2, tileAVX512Widen7x3},
+	{tileAVX512Widen8x1, tileAVX512Widen8x2, tileAVX512Widen8x3},
+}
+
+//go:noescape
+func tileAVX512Widen1x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen1x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen1x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen2x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen2x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen2x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen3x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen3x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen3x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen4x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen4x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen4x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen5x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen5x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen5x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen6x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen6x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen6x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen7x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen7x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen7x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen8x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen8x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Widen8x3(t *tileArgs)
+
+// The kernels of AVX512Row: rows by vectors.
+var tilesAVX512Row = [][]tileFunc{
+	{tileAVX512Row1x1, tileAVX512Row1x2, tileAVX512Row1x3},
+}
+
+//go:noescape
+func tileAVX512Row1x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Row1x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Row1x3(t *tileArgs)
+
+// The kernels of AVX512BF16Row: rows by vectors.
+var tilesAVX512BF16Row = [][]tileFunc{
+	{tileAVX512BF16Row1x1, tileAVX512BF16Row1x2, tileAVX512BF16Row1x3},
+}
+
+//go:noescape
+func tileAVX512BF16Row1x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512BF16Row1x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512BF16Row1x3(t *tileArgs)
+
 var fewAVX2 = []tileFunc{fewAVX21, fewAVX22, fewAVX23, fewAVX24}
 
 //go:noescape
@@ -378,6 +490,9 @@ func peakAVX512BF16(iterations int)
 
 //go:noescape
 func streamReadAVX2(s *streamArgs)
+
+//go:noescape
+func streamReadAVX512(s *streamArgs)
 
 //go:noescape
 func streamCopyAVX2(s *streamArgs)

@@ -10901,3 +10901,4977 @@ whole:
 	JNZ          next
 	VZEROUPPER
 	RET
+
+// func tileAVX512Widen1x1(t *tileArgs)
+TEXT ·tileAVX512Widen1x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VBROADCASTSS (BX), Z27
+	ADDQ         R11, BX
+	VBROADCASTSS (BX), Z28
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VPSLLD       $16, Z24, Z29
+	VPANDD       Z24, Z31, Z24
+	VFMADD231PS  Z29, Z27, Z0
+	VFMADD231PS  Z24, Z28, Z0
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen1x2(t *tileArgs)
+TEXT ·tileAVX512Widen1x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VBROADCASTSS (BX), Z27
+	ADDQ         R11, BX
+	VBROADCASTSS (BX), Z28
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VPSLLD       $16, Z24, Z29
+	VPANDD       Z24, Z31, Z24
+	VFMADD231PS  Z29, Z27, Z0
+	VFMADD231PS  Z24, Z28, Z0
+	VMOVUPS      64(CX), Z25
+	PREFETCHT1   4160(CX)
+	VPSLLD       $16, Z25, Z29
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z29, Z27, Z1
+	VFMADD231PS  Z25, Z28, Z1
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen1x3(t *tileArgs)
+TEXT ·tileAVX512Widen1x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VBROADCASTSS (BX), Z27
+	ADDQ         R11, BX
+	VBROADCASTSS (BX), Z28
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VPSLLD       $16, Z24, Z29
+	VPANDD       Z24, Z31, Z24
+	VFMADD231PS  Z29, Z27, Z0
+	VFMADD231PS  Z24, Z28, Z0
+	VMOVUPS      64(CX), Z25
+	PREFETCHT1   4160(CX)
+	VPSLLD       $16, Z25, Z29
+	VPANDD       Z25, Z31, Z25
+	VFMADD231PS  Z29, Z27, Z1
+	VFMADD231PS  Z25, Z28, Z1
+	VMOVUPS      128(CX), Z26
+	PREFETCHT1   4224(CX)
+	VPSLLD       $16, Z26, Z29
+	VPANDD       Z26, Z31, Z26
+	VFMADD231PS  Z29, Z27, Z2
+	VFMADD231PS  Z26, Z28, Z2
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen2x1(t *tileArgs)
+TEXT ·tileAVX512Widen2x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen2x2(t *tileArgs)
+TEXT ·tileAVX512Widen2x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen2x3(t *tileArgs)
+TEXT ·tileAVX512Widen2x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen3x1(t *tileArgs)
+TEXT ·tileAVX512Widen3x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen3x2(t *tileArgs)
+TEXT ·tileAVX512Widen3x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen3x3(t *tileArgs)
+TEXT ·tileAVX512Widen3x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	ADDQ         R11, BX
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen4x1(t *tileArgs)
+TEXT ·tileAVX512Widen4x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen4x2(t *tileArgs)
+TEXT ·tileAVX512Widen4x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen4x3(t *tileArgs)
+TEXT ·tileAVX512Widen4x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen5x1(t *tileArgs)
+TEXT ·tileAVX512Widen5x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen5x2(t *tileArgs)
+TEXT ·tileAVX512Widen5x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen5x3(t *tileArgs)
+TEXT ·tileAVX512Widen5x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen6x1(t *tileArgs)
+TEXT ·tileAVX512Widen6x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z5, K1, Z5
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z5, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen6x2(t *tileArgs)
+TEXT ·tileAVX512Widen6x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z10, Z10
+	VADDPS       64(DX), Z11, K1, Z11
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z10, 0(SI)
+	VMOVUPS      Z11, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen6x3(t *tileArgs)
+TEXT ·tileAVX512Widen6x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen7x1(t *tileArgs)
+TEXT ·tileAVX512Widen7x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, K1, Z6
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z5, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen7x2(t *tileArgs)
+TEXT ·tileAVX512Widen7x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z10, Z10
+	VADDPS       64(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, K1, Z13
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z10, 0(SI)
+	VMOVUPS      Z11, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen7x3(t *tileArgs)
+TEXT ·tileAVX512Widen7x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen8x1(t *tileArgs)
+TEXT ·tileAVX512Widen8x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	IMULQ        184(DI), DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	TESTQ        AX, AX
+	JZ           apart
+	ADDQ         $32, 72(SP)
+
+apart:
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $30 // PREFETCHW 30(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         184(DI), DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VBROADCASTSS (R9)(R10*1), Z30
+	VFMADD231PS  Z24, Z30, Z7
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VBROADCASTSS (R9)(R10*1), Z30
+	VFMADD231PS  Z24, Z30, Z7
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, K1, Z6
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z7, K1, Z7
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z5, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z7, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	MOVQ         AX, R15
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen8x2(t *tileArgs)
+TEXT ·tileAVX512Widen8x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	IMULQ        184(DI), DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	TESTQ        AX, AX
+	JZ           apart
+	ADDQ         $64, 72(SP)
+
+apart:
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $62 // PREFETCHW 62(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         184(DI), DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	VBROADCASTSS (R9)(R10*1), Z30
+	VFMADD231PS  Z24, Z30, Z14
+	VFMADD231PS  Z25, Z30, Z15
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	VBROADCASTSS (R9)(R10*1), Z30
+	VFMADD231PS  Z24, Z30, Z14
+	VFMADD231PS  Z25, Z30, Z15
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z10, Z10
+	VADDPS       64(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, K1, Z13
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z14, Z14
+	VADDPS       64(DX), Z15, K1, Z15
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z10, 0(SI)
+	VMOVUPS      Z11, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z14, 0(SI)
+	VMOVUPS      Z15, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	MOVQ         AX, R15
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Widen8x3(t *tileArgs)
+TEXT ·tileAVX512Widen8x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+	VPTERNLOGD   $255, Z31, Z31, Z31
+	VPSLLD       $16, Z31, Z31
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	IMULQ        184(DI), DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	TESTQ        AX, AX
+	JZ           apart
+	ADDQ         $96, 72(SP)
+
+apart:
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $94 // PREFETCHW 94(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         184(DI), DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
+
+column:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (R9)(R10*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R8)(R10*2), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R9), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (R9)(R10*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z21, Z21
+	VADDPS       64(DX), Z22, Z22
+	VADDPS       128(DX), Z23, K1, Z23
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z21, 0(SI)
+	VMOVUPS      Z22, 64(SI)
+	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         AX, R15
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Row1x1(t *tileArgs)
+TEXT ·tileAVX512Row1x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+
+store:
+	VMOVUPS      Z0, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Row1x2(t *tileArgs)
+TEXT ·tileAVX512Row1x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VMOVUPS      64(CX), Z25
+	PREFETCHT1   4160(CX)
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Row1x3(t *tileArgs)
+TEXT ·tileAVX512Row1x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VMOVUPS      64(CX), Z25
+	PREFETCHT1   4160(CX)
+	VMOVUPS      128(CX), Z26
+	PREFETCHT1   4224(CX)
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+
+store:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Row1x1(t *tileArgs)
+TEXT ·tileAVX512BF16Row1x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Row1x2(t *tileArgs)
+TEXT ·tileAVX512BF16Row1x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VMOVUPS      64(CX), Z25
+	PREFETCHT1   4160(CX)
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512BF16Row1x3(t *tileArgs)
+TEXT ·tileAVX512BF16Row1x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VMOVUPS      0(CX), Z24
+	PREFETCHT1   4096(CX)
+	VMOVUPS      64(CX), Z25
+	PREFETCHT1   4160(CX)
+	VMOVUPS      128(CX), Z26
+	PREFETCHT1   4224(CX)
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	LONG         $0x487e6262
+	WORD         $0xd872 // VCVTNEPS2BF16 Z0, Y27
+	VMOVDQU16    Y27, 0(DX)
+	LONG         $0x487e6262
+	WORD         $0xe172 // VCVTNEPS2BF16 Z1, Y28
+	VMOVDQU16    Y28, 32(DX)
+	LONG         $0x487e6262
+	WORD         $0xea72 // VCVTNEPS2BF16 Z2, Y29
+	VMOVDQU16    Y29, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET

@@ -27,5 +27,9 @@ func streamLoops(f cpuid.Features) streams {
 	if !f.HasAVX2() {
 		return genericStreams()
 	}
-	return streams{streamReadAVX2, streamCopyAVX2, streamMixAVX2}
+	s := streams{streamReadAVX2, streamCopyAVX2, streamMixAVX2}
+	if f.AskAhead && f.HasAVX512() {
+		s.read = streamReadAVX512
+	}
+	return s
 }

@@ -148,6 +148,30 @@ again:
 	VZEROUPPER
 	RET
 
+// func streamReadAVX512(s *streamArgs)
+TEXT ·streamReadAVX512(SB), NOSPLIT, $0-8
+	MOVQ         s+0(FP), DI
+	MOVQ         0(DI), SI
+	MOVQ         8(DI), R8
+	MOVQ         16(DI), R9
+	MOVQ         24(DI), R10
+	MOVQ         32(DI), CX
+	VXORPS       Y0, Y0, Y0
+
+again:
+	VPORQ        0(SI), Z0, Z0
+	PREFETCHT1   4096(SI)
+	VPORQ        64(SI), Z0, Z0
+	PREFETCHT1   4160(SI)
+	ADDQ         $128, SI
+	ADDQ         $128, R8
+	ADDQ         $128, R9
+	ADDQ         $128, R10
+	SUBQ         $128, CX
+	JNZ          again
+	VZEROUPPER
+	RET
+
 // func streamCopyAVX2(s *streamArgs)
 TEXT ·streamCopyAVX2(SB), NOSPLIT, $0-8
 	MOVQ         s+0(FP), DI

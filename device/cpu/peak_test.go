@@ -11,7 +11,9 @@ import (
 func TestPeak(t *testing.T) {
 	slow, fast := cpuid.Host(), cpuid.Host()
 	slow.SlowBF16Dots, fast.SlowBF16Dots = true, false
-	for _, f := range []cpuid.Features{slow, fast, cpuid.Host().WithoutAVX512(), cpuid.Host().WithoutAssembly()} {
+	other := cpuid.Host()
+	other.AskAhead = !other.AskAhead
+	for _, f := range []cpuid.Features{slow, fast, other, cpuid.Host().WithoutAVX512(), cpuid.Host().WithoutAssembly()} {
 		p := newPool(2)
 		peak := p.measurePeak(f, 100*time.Microsecond, 1)
 		p.measureMemory(f, &peak, 2<<20, 1)
@@ -24,6 +26,15 @@ func TestPeak(t *testing.T) {
 		}
 		if (peak.Dots > 0) != f.HasAVX512BF16() || (peak.BF16 > 0) != f.UseBF16Dots() {
 			t.Errorf("%s: bf16 peak %v, of dot products %v", f.Best(), peak.BF16, peak.Dots)
+		}
+	}
+}
+
+// TestStreamBytes: the arrays are beyond a third cache, whole pieces, and no more than a small machine has.
+func TestStreamBytes(t *testing.T) {
+	for l3, want := range map[int]int{0: 64 << 20, 32 << 20: 64 << 20, 260 << 20: 130 << 20, 105<<20 + 4096: 64 << 20, 333<<20 + 64: 167 << 20, 4 << 30: 256 << 20} {
+		if got := streamBytes(cpuid.Features{L3: l3}); got != want || got%streamPiece != 0 {
+			t.Errorf("with a third cache of %d: %d, want %d", l3, got, want)
 		}
 	}
 }

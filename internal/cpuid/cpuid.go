@@ -23,6 +23,11 @@ type Features struct {
 	// is read from the processor's name, never timed: the two ways round differently, and a machine must give the same bits each time.
 	SlowBF16Dots bool
 
+	// AskAhead says that a loop over memory should ask for what it reads some KiB later, in whole vectors. The misses that a core of
+	// Intel's has on their way are what limits it, and its own foresight ends at a page: an Emerald Rapids reads 24 GB/s on two cores
+	// by halves of vectors and 30 asking 4 KiB ahead. A Zen 4 reads more without (docs/performance/generation.md).
+	AskAhead bool
+
 	L1D int // bytes of one core's level 1 data cache, 0 if unknown
 	L2  int // bytes of one core's level 2 cache, 0 if unknown
 	L3  int // bytes of the level 3 cache that cores share, 0 if unknown

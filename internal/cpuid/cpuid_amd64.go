@@ -41,6 +41,7 @@ func host() Features {
 	var f Features
 	maxLeaf, v0, v2, v1 := cpuid(0, 0)
 	f.L1D, f.L2, f.L3 = caches(maxLeaf)
+	f.AskAhead = vendor(v0, v1, v2) == vendorIntel
 	if maxLeaf < 7 {
 		return f
 	}

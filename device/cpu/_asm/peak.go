@@ -4,7 +4,7 @@ import "fmt"
 
 var peakFunctions = []string{
 	"peakAVX2(iterations int)", "peakAVX512(iterations int)", "peakAVX512BF16(iterations int)",
-	"streamReadAVX2(s *streamArgs)", "streamCopyAVX2(s *streamArgs)", "streamMixAVX2(s *streamArgs)",
+	"streamReadAVX2(s *streamArgs)", "streamReadAVX512(s *streamArgs)", "streamCopyAVX2(s *streamArgs)", "streamMixAVX2(s *streamArgs)",
 }
 
 // peaks writes the loops that measure what the machine can do at most.
@@ -15,6 +15,12 @@ func peaks() string {
 	peak(&a, avx512bf16)
 	stream(&a, "streamReadAVX2", func(off int) {
 		a.op("VORPS %d(SI), Y0, Y0", off)
+	})
+	stream(&a, "streamReadAVX512", func(off int) {
+		if off%64 == 0 {
+			a.op("VPORQ %d(SI), Z0, Z0", off)
+			a.op("PREFETCHT1 %d(SI)", off+rowAhead)
+		}
 	})
 	stream(&a, "streamCopyAVX2", func(off int) {
 		a.op("VMOVUPS %d(SI), Y0", off)

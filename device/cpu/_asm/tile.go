@@ -42,15 +42,38 @@ type isa struct {
 	lanes      int    // f32 lanes of a vector
 	reg        string // prefix of vector registers
 	bf16       bool   // multiply pairs of bf16 instead of f32
+	widen      bool   // B is pairs of bf16, which become f32, and A f32
+	ahead      int    // a single row asks this many bytes ahead of what it reads and reads whole vectors; 0: see halved
 }
 
 var (
 	avx2       = isa{name: "AVX2", rows: 4, vecs: 3, lanes: 8, reg: "Y"}
 	avx512     = isa{name: "AVX512", rows: 8, vecs: 3, lanes: 16, reg: "Z"}
 	avx512bf16 = isa{name: "AVX512BF16", rows: 8, vecs: 3, lanes: 16, reg: "Z", bf16: true}
+
+	avx512widen = isa{name: "AVX512Widen", rows: 8, vecs: 3, lanes: 16, reg: "Z", widen: true, ahead: rowAhead}
+
+	// Of these there is a single row alone.
+	avx512row     = isa{name: "AVX512Row", rows: 1, vecs: 3, lanes: 16, reg: "Z", ahead: rowAhead}
+	avx512bf16row = isa{name: "AVX512BF16Row", rows: 1, vecs: 3, lanes: 16, reg: "Z", bf16: true, ahead: rowAhead}
 )
 
+// rowAhead is how far a single row asks ahead where it does, in bytes.
+const rowAhead = 4096
+
+// tileKinds are all of them.
+var tileKinds = []isa{avx2, avx512, avx512bf16, avx512widen, avx512row, avx512bf16row}
+
 func (s isa) function(rows, vecs int) string { return fmt.Sprintf("tile%s%dx%d", s.name, rows, vecs) }
+
+// allTiles writes the kernels of all kinds.
+func allTiles() string {
+	var all string
+	for _, s := range tileKinds {
+		all += tiles(s)
+	}
+	return all
+}
 
 // tiles writes the kernels of s for all numbers of rows and vectors.
 func tiles(s isa) string {
@@ -93,13 +116,27 @@ const (
 )
 
 func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
-func (t tile) b(v int) string      { return fmt.Sprintf("%s%d", t.reg, t.isa.rows*t.isa.vecs+v) }
+func (t tile) b(v int) string      { return fmt.Sprintf("%s%d", t.reg, t.sums()+v) }
+
+// sums is how many registers are of sums, or stay free in kernels for fewer rows.
+func (t tile) sums() int {
+	if t.lanes == 16 {
+		return 24
+	}
+	return t.isa.rows * t.isa.vecs
+}
 
 // bcast is the register of row r's broadcast element of A.
 func (t tile) bcast(r int) string {
-	first := t.isa.rows*t.isa.vecs + t.isa.vecs
-	return fmt.Sprintf("%s%d", t.reg, first+r%(t.registers()-first))
+	first, last := t.sums()+t.isa.vecs, t.registers()
+	if t.widen {
+		last-- // upper
+	}
+	return fmt.Sprintf("%s%d", t.reg, first+r%(last-first))
 }
+
+// upper is the register that selects the upper halves of lanes.
+func (t tile) upper() string { return "Z31" }
 
 func (t tile) registers() int {
 	if t.lanes == 16 {
@@ -128,12 +165,16 @@ func (t tile) write() {
 	t.op("MOVQ AX, %s", slotNext)
 	t.op("MOVQ %s, AX", field(argOut))
 	t.op("MOVQ AX, %s", slotOut)
+	if t.widen {
+		t.op("VPTERNLOGD $255, %[1]s, %[1]s, %[1]s", t.upper())
+		t.op("VPSLLD $16, %[1]s, %[1]s", t.upper())
+	}
 	t.label("next")
 	switch {
 	case t.spreads():
 		t.beginSpread()
-	case t.r == t.isa.rows:
-		t.ahead()
+	case t.r == t.isa.rows && t.r > 1:
+		t.nextA()
 		t.out()
 		t.begin()
 	default:
@@ -265,8 +306,8 @@ func (t tile) clear() {
 	}
 }
 
-// ahead asks the second cache for part of what comes next of A.
-func (t tile) ahead() {
+// nextA asks the second cache for part of the next stripe of A, which has the strides of this one.
+func (t tile) nextA() {
 	t.op("MOVQ %s, AX", field(argLines))
 	t.op("TESTQ AX, AX")
 	t.op("JZ none")
@@ -294,7 +335,7 @@ func (t tile) ahead() {
 
 // spreads says that the tile asks for a row of what it will need at a time, between its sums, and not for all of it before them:
 // a core that waits for so many lines of memory at once has no room left for those of B, which come from its second cache.
-func (t tile) spreads() bool { return t.lanes == 16 && !t.bf16 && t.r == t.isa.rows }
+func (t tile) spreads() bool { return t.lanes == 16 && !t.bf16 && t.r == t.isa.rows && t.r > 1 }
 
 // beginSpread sets the cursors to a tile and clears the sums. SI is the next row of C to ask for, R13 C's row stride, R14 how many
 // rows are left, R15 how many units of k are left.
@@ -385,28 +426,37 @@ func (t tile) out() {
 	t.label("apart")
 }
 
-// column adds the product of one column of A and one row of B.
+// column adds the product of one column of A and one row of B, or of two columns and a row of pairs.
 func (t tile) column() {
-	if t.halved() {
+	switch {
+	case t.halved():
 		t.halfColumn()
-	} else {
-		t.wholeColumn()
+	case t.widen && t.r == 1:
+		t.widenedRow()
+	case t.widen:
+		t.loadB("VPSLLD $16, %s, %s")
+		t.multiply()
+		t.nextColumn()
+		t.loadB("VPANDD %s, " + t.upper() + ", %s")
+		t.multiply()
+	default:
+		t.loadB("VMOVUPS %s, %s")
+		t.multiply()
 	}
 	t.op("ADDQ R12, CX")
-	t.op("ADDQ R11, BX")
-	if t.r > 3 {
-		t.op("ADDQ R11, R8")
-	}
-	if t.r > 6 {
-		t.op("ADDQ R11, R9")
+	t.nextColumn()
+}
+
+// loadB brings a row of B to registers by the given instruction.
+func (t tile) loadB(load string) {
+	for v := range t.v {
+		t.op(load, fmt.Sprintf("%d(CX)", v*t.bytes()), t.b(v))
+		t.once(v * t.bytes())
 	}
 }
 
-func (t tile) wholeColumn() {
-	for v := range t.v {
-		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
-		t.once(v * t.bytes())
-	}
+// multiply adds the product of a column of A and what loadB brought.
+func (t tile) multiply() {
 	for r := range t.r {
 		t.op("VBROADCASTSS %s, %s", t.aRow(r), t.bcast(r))
 		for v := range t.v {
@@ -419,14 +469,44 @@ func (t tile) wholeColumn() {
 	}
 }
 
+// nextColumn goes to the next column of A.
+func (t tile) nextColumn() {
+	t.op("ADDQ R11, BX")
+	if t.r > 3 {
+		t.op("ADDQ R11, R8")
+	}
+	if t.r > 6 {
+		t.op("ADDQ R11, R9")
+	}
+}
+
+// widenedRow is both columns of a single row, which loads each vector of B once.
+func (t tile) widenedRow() {
+	t.op("VBROADCASTSS %s, %s", t.aRow(0), t.bcast(0))
+	t.nextColumn()
+	t.op("VBROADCASTSS %s, %s", t.aRow(0), t.bcast(1))
+	for v := range t.v {
+		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
+		t.once(v * t.bytes())
+		t.op("VPSLLD $16, %s, %s", t.b(v), t.bcast(2))
+		t.op("VPANDD %s, %s, %[1]s", t.b(v), t.upper())
+		t.op("VFMADD231PS %s, %s, %s", t.bcast(2), t.bcast(0), t.acc(0, v))
+		t.op("VFMADD231PS %s, %s, %s", t.b(v), t.bcast(1), t.acc(0, v))
+	}
+}
+
 // halved says that the tile reads B in halves of its vectors. A single row reads B from memory and waits for nothing else: with two
 // loads for a line the core looks half as far ahead of what it waits for and leaves more to its prefetchers, which keep memory busier.
-func (t tile) halved() bool { return t.r == 1 && t.lanes == 16 }
+func (t tile) halved() bool { return t.r == 1 && t.lanes == 16 && t.ahead == 0 }
 
 // once says of the line off bytes into a row of B, while it is being read, that the caches need not keep it: a single row reads B
-// once. Asking for lines to come made it slower than the machine's own foresight.
+// once. Where the tile asks ahead, it asks for a line to come instead.
 func (t tile) once(off int) {
-	if t.r == 1 && off%64 == 0 {
+	switch {
+	case t.r > 1 || off%64 != 0:
+	case t.ahead > 0:
+		t.op("PREFETCHT1 %d(CX)", off+t.ahead)
+	default:
 		t.op("PREFETCHNTA %d(CX)", off)
 	}
 }
@@ -604,7 +684,7 @@ func number(reg string) (n int) {
 // declarations writes the Go side of all kernels.
 func declarations() string {
 	var a asm
-	for _, s := range []isa{avx2, avx512, avx512bf16} {
+	for _, s := range tileKinds {
 		fmt.Fprintf(&a, "// The kernels of %s: rows by vectors.\n", s.name)
 		fmt.Fprintf(&a, "var tiles%s = [][]tileFunc{\n", s.name)
 		for r := 1; r <= s.rows; r++ {
