@@ -191,15 +191,18 @@ func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int) 
 	grow(&w.stage, 8*d8)
 	for r := first; r < roundUp(x.n, w.panel); r += 8 {
 		to := (*dst)[r/w.panel*size+r%w.panel:]
-		p := &w.pack
+		p, transpose := &w.pack, w.kernels.transpose
 		*p = packArgs{Dst: unsafe.Pointer(&to[0]), DstStride: w.panel * 4, Vecs: d8 / 8}
-		if x.d == w.elements(d8) && (x.v.h == nil || w.pairs) && r+8 <= x.n {
+		switch widens := x.v.h != nil && !w.pairs; {
+		case r+8 <= x.n && widens && x.d%16 == 0:
+			p.Src, p.SrcStride, p.Vecs, transpose = x.address(r), x.stride*2, x.d/16, w.kernels.transposeWiden
+		case r+8 <= x.n && !widens && x.d == w.elements(d8):
 			p.Src, p.SrcStride = x.address(r), row
-		} else {
+		default:
 			w.fillStage(x, r, d8)
 			p.Src, p.SrcStride = unsafe.Pointer(&w.stage[0]), d8*4
 		}
-		w.kernels.transpose(p)
+		transpose(p)
 	}
 }
 
@@ -227,10 +230,14 @@ func (w *attentionWorker) copyUnits(row []float32, x *headRows, r int) {
 
 // copyRows copies the rows of x to rows of dst, ld apart, as units with zeros behind them up to dp.
 func (w *attentionWorker) copyRows(dst []float32, ld int, x *headRows, dp int) {
-	if x.n > 0 && x.d == dp && (x.v.h == nil || w.pairs) {
+	if x.n > 0 && x.d == dp {
 		_ = dst[(x.n-1)*ld+w.unitsOf(dp)-1]
 		w.pack = packArgs{Dst: unsafe.Pointer(&dst[0]), DstStride: 4 * ld, Src: x.address(0), SrcStride: x.stride * x.bytes() / x.d, Rows: x.n, Vecs: w.unitsOf(dp) / 8}
-		w.kernels.copyRows(&w.pack)
+		if x.v.h == nil || w.pairs {
+			w.kernels.copyRows(&w.pack)
+		} else {
+			w.kernels.widenRows(&w.pack)
+		}
 		return
 	}
 	for r := range x.n {
@@ -283,9 +290,9 @@ func (w *attentionWorker) packRows(dst *[]float32, x headRows, first, dp int) {
 		w.packPairs(*dst, x, first, dp)
 		return
 	}
-	for r := first; r < x.n; r++ {
-		row := (*dst)[r*dp : (r+1)*dp]
-		x.copyRow(row, r)
-		clear(row[x.d:])
+	if first < x.n {
+		rows := x
+		rows.off, rows.n = x.off+first*x.stride, x.n-first
+		w.copyRows((*dst)[first*dp:], dp, &rows, dp)
 	}
 }
