@@ -6,7 +6,8 @@ type Bundler interface {
 	Bundle(f func())
 }
 
-// Bundle runs f, which asks d for many small things, such as the pass of a token.
+// Bundle runs f, which asks d for many small things, such as the pass of a token. It is for what is asked for while d has others to do, since
+// none of it may begin before all is asked for.
 func Bundle(d Device, f func()) {
 	if b, ok := d.(Bundler); ok {
 		b.Bundle(f)

@@ -251,9 +251,7 @@ func (r *run) all(ctx context.Context) error {
 		if len(active) == 0 {
 			return nil
 		}
-		var err error
-		device.Bundle(r.dev, func() { err = r.step(active, tokens, active) })
-		if err != nil {
+		if err := r.step(active, tokens, active); err != nil {
 			return err
 		}
 	}
