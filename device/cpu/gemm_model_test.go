@@ -14,52 +14,79 @@ func modelKernels(pairs bool) *gemmKernels {
 	all.AVX512F, all.AVX512BW, all.AVX512DQ, all.AVX512VL, all.AVX512BF16 = true, true, true, true, pairs
 	all.SlowBF16Dots = false
 	k := newGemmKernels(all)
-	k.f32, k.bf16, k.widen = modelTiles(k, false), nil, nil
+	k.name, k.f32, k.bf16, k.widen = "model of AVX-512", modelTiles(k, modelF32, false), nil, modelTiles(k, modelWidened, false)
 	k.fewF32, k.fewWiden, k.fewPairs = nil, nil, nil
-	if k.name = "model of AVX-512"; pairs {
-		k.name, k.bf16 = "model of AVX-512 BF16", modelTiles(k, true)
+	if pairs {
+		k.name, k.bf16 = "model of AVX-512 BF16", modelTiles(k, modelPairs, true)
 	}
 	return k
 }
 
-func modelTiles(k *gemmKernels, pairs bool) (tiles [][]tileFunc) {
+// modelUnit adds the product of what a tile reads for unit k, from a and b on, to a sum.
+type modelUnit func(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32
+
+func modelTiles(k *gemmKernels, unit modelUnit, rounds bool) (tiles [][]tileFunc) {
 	for rows := 1; rows <= k.mr; rows++ {
 		var row []tileFunc
 		for vecs := 1; vecs <= k.nr/k.lanes; vecs++ {
-			row = append(row, func(t *tileArgs) { modelTile(t, rows, vecs, pairs) })
+			row = append(row, func(t *tileArgs) { modelTile(t, rows, vecs, unit, rounds) })
 		}
 		tiles = append(tiles, row)
 	}
 	return tiles
 }
 
-// modelTile is tileArgs' formula.
-func modelTile(t *tileArgs, rows, vecs int, pairs bool) {
+// modelTile is tileArgs' formula. With rounds it stores sums in a bf16 C, where there is one.
+func modelTile(t *tileArgs, rows, vecs int, unit modelUnit, rounds bool) {
 	for n := range t.Count {
 		for r := range rows {
 			for c := range 16 * vecs {
 				if c >= 16*(vecs-1) && t.Bits>>(c%16)&1 == 0 {
 					continue
 				}
-				a, b := unsafe.Add(t.A, n*t.AInc+r*t.RS), unsafe.Add(t.B, n*t.BInc+4*c)
-				var sum float32
-				for k := range t.K {
-					sum = modelUnit(unsafe.Add(a, k*t.CS), unsafe.Add(b, k*t.BS), sum, pairs)
+				sum := modelSum(t, n, r, c, unit)
+				if rounds && t.Out != nil {
+					*(*uint16)(unsafe.Add(t.Out, r*t.LDOut+2*(16*vecs*n+c))) = toBF16(sum)
+				} else {
+					*(*float32)(unsafe.Add(t.C, n*t.CInc+r*t.LDC+4*c)) = sum
 				}
-				if t.Add != nil {
-					sum += *(*float32)(unsafe.Add(t.Add, n*t.AddInc+r*t.LDAdd+4*c))
-				}
-				*(*float32)(unsafe.Add(t.C, n*t.CInc+r*t.LDC+4*c)) = sum
 			}
 		}
 	}
 }
 
-func modelUnit(a, b unsafe.Pointer, sum float32, pairs bool) float32 {
-	if !pairs {
-		return fma32(*(*float32)(a), *(*float32)(b), sum)
+// modelSum is element c of row r of tile n.
+func modelSum(t *tileArgs, n, r, c int, unit modelUnit) (total float32) {
+	a, b := unsafe.Add(t.A, n*t.AInc+r*t.RS), unsafe.Add(t.B, n*t.BInc+4*c)
+	for u, all := 0, max(t.K, t.Units); u < all; u += t.K {
+		var sum float32
+		for k := u; k < min(u+t.K, all); k++ {
+			sum = unit(t, a, b, k, sum)
+		}
+		switch {
+		case u > 0:
+			total += sum
+		case t.Add != nil:
+			total = *(*float32)(unsafe.Add(t.Add, n*t.AddInc+r*t.LDAdd+4*c)) + sum
+		default:
+			total = sum
+		}
 	}
-	x, y := (*[2]uint16)(a), (*[2]uint16)(b)
+	return total
+}
+
+func modelF32(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32 {
+	return fma32(*(*float32)(unsafe.Add(a, k*t.CS)), *(*float32)(unsafe.Add(b, k*t.BS)), sum)
+}
+
+func modelPairs(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32 {
+	x, y := (*[2]uint16)(unsafe.Add(a, k*t.CS)), (*[2]uint16)(unsafe.Add(b, k*t.BS))
 	sum = fma32(fromBF16(x[0]), fromBF16(y[0]), sum)
 	return fma32(fromBF16(x[1]), fromBF16(y[1]), sum)
+}
+
+func modelWidened(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32 {
+	y := (*[2]uint16)(unsafe.Add(b, k*t.BS))
+	sum = fma32(*(*float32)(unsafe.Add(a, 2*k*t.CS)), fromBF16(y[0]), sum)
+	return fma32(*(*float32)(unsafe.Add(a, (2*k+1)*t.CS)), fromBF16(y[1]), sum)
 }
