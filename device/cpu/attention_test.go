@@ -74,16 +74,22 @@ type kernelPath struct {
 	gemm *gemmKernels
 }
 
-// kernelPaths are the best and the portable routines, which on some machines are the same.
+// kernelPaths are the best routines, those that take bf16 the other way where the machine has both, pairs and widening, and the
+// portable ones, which on some machines are the best.
 func kernelPaths() []kernelPath {
 	best, portable := kernelPath{vecBest(), hostGemmKernels()}, kernelPath{pathGeneric, genericGemmKernels(cpuid.Host())}
 	if best.vec == portable.vec && best.gemm.name == portable.gemm.name {
 		return []kernelPath{portable}
 	}
-	return []kernelPath{best, portable}
+	paths := []kernelPath{best}
+	if other := cpuid.Host(); other.HasAVX512BF16() {
+		other.SlowBF16Dots = !other.SlowBF16Dots
+		paths = append(paths, kernelPath{vecBest(), newGemmKernels(other)})
+	}
+	return append(paths, portable)
 }
 
-// eachKernels runs f with the best and with the portable routines.
+// eachKernels runs f with each of kernelPaths.
 func eachKernels(t *testing.T, f func(t *testing.T, k *gemmKernels)) {
 	for _, path := range kernelPaths() {
 		t.Run(path.gemm.name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 var _ device.Device = (*Device)(nil)
 
-// TestConformance runs the suite on the fastest and on the portable routines.
+// TestConformance runs the suite on each of kernelPaths.
 func TestConformance(t *testing.T) {
 	for _, path := range kernelPaths() {
 		for _, threads := range []int{3, 1} {
