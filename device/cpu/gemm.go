@@ -179,7 +179,8 @@ type tileFunc func(t *tileArgs)
 //
 // with A, B, C and Add moved on by their increments for each. Strides and increments
 // are in bytes. A unit of k is an f32, or a pair of bf16 in the kernels that
-// multiply pairs. The fields are 8 bytes each: the assembly counts on it.
+// multiply pairs; those that widen pairs of B take two columns of an f32 A for each, CS apart.
+// The fields are 8 bytes each: the assembly counts on it.
 type tileArgs struct {
 	A, B, C, Add             unsafe.Pointer // Add may be nil
 	RS, CS, BS, LDC, LDAdd   int

@@ -288,9 +288,12 @@ func (b *gemmBlock) askNextA(a packedA, i, r, count int) {
 		return
 	}
 	size, group := b.A.size(), stripeGroup*mr
-	next, depth, at := b.i+i+group, t.K, b.u // rows of op(A) and units of k
-	if b.pairs {
+	next, depth, at := b.i+i+group, t.K, b.u // rows of op(A), and elements along k
+	switch {
+	case b.pairs:
 		depth, at = 2*depth, 2*at
+	case b.widens:
+		depth = 2 * depth // of the rows of B that K counts each takes two
 	}
 	if !b.k.asks || next >= b.i+b.m {
 		return

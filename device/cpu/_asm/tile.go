@@ -306,7 +306,7 @@ func (t tile) clear() {
 	}
 }
 
-// nextA asks the second cache for part of the next stripe of A, which has the strides of this one.
+// nextA asks the second cache for part of what comes next of A.
 func (t tile) nextA() {
 	t.op("MOVQ %s, AX", field(argLines))
 	t.op("TESTQ AX, AX")
