@@ -47,10 +47,10 @@ type benchGenerate struct {
 	WeightsMB        float64 `json:"weights_mb"`   // read for each new token of a batch
 	BandwidthGBS     float64 `json:"bandwidth_gb_s"`
 	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the best bandwidth measured just before and after
-	PeakRSSMB        float64 `json:"peak_rss_mb"`
-	PeakDeviceMB     float64 `json:"peak_device_mb"` // of the tensors alone, while tokens are written
-	PlannedMB        float64 `json:"planned_mb"`     // what the plan says of them
-	PlannedS         float64 `json:"planned_s"`      // what it says of the whole, at the rates of this machine; 0 of a GPU, whose rates it does not know
+	PeakRSSMB        float64 `json:"peak_rss_mb"`        // on a processor with the arrays that cpu.ReadBandwidth reads
+	PeakDeviceMB     float64 `json:"peak_device_mb"`     // of the tensors alone, while tokens are written
+	PlannedMB        float64 `json:"planned_mb"`         // what the plan says of them
+	PlannedS         float64 `json:"planned_s"`          // what it says of the whole, at the rates of this machine; 0 of a GPU, whose rates it does not know
 
 	Graphs int `json:"graphs,omitempty"` // CUDA graphs that passes became, of all runs
 

@@ -21,7 +21,7 @@ type Peak struct {
 }
 
 // MeasurePeak measures everything in Peak, best of several runs; it takes about
-// a second and 256 MiB or twice the third cache. Threads 0 means all cores.
+// a second and 256 MiB, or twice the third cache up to 1 GiB. Threads 0 means all cores.
 func MeasurePeak(threads int) Peak {
 	p := newPool(threadsOrAll(threads))
 	defer p.close()
@@ -36,7 +36,7 @@ func RoughPeak(threads int) Peak {
 	p := newPool(threadsOrAll(threads))
 	defer p.close()
 	peak := p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
-	p.measureMemory(cpuid.Host(), &peak, streamBytes(cpuid.Host())/4, 2)
+	p.measureMemory(cpuid.Host(), &peak, roughStreamBytes(cpuid.Host()), 2)
 	return peak
 }
 
@@ -62,6 +62,9 @@ func threadsOrAll(threads int) int {
 func streamBytes(f cpuid.Features) int {
 	return min(max(64<<20, roundUp(f.L3/2, streamPiece)), 256<<20)
 }
+
+// roughStreamBytes is a quarter of it, in whole pieces.
+func roughStreamBytes(f cpuid.Features) int { return roundUp(streamBytes(f)/4, streamPiece) }
 
 // streamPiece is what a worker reads of an array at a time.
 const streamPiece = 1 << 20
@@ -122,9 +125,8 @@ type streamArgs struct {
 // streams are the loops over memory of one instruction set.
 type streams struct{ read, copy, update func(s *streamArgs) }
 
-// ReadBandwidth measures how fast memory is read, in GB/s, best of several runs; it takes about a fifth of a second and 256 MiB, or more where the third
-// cache has more than half of that.
-// Threads 0 means all cores.
+// ReadBandwidth measures how fast memory is read, in GB/s, best of several runs; it takes about a fifth of a second and 256 MiB, or
+// twice the third cache up to 1 GiB. Threads 0 means all cores.
 func ReadBandwidth(threads int) float64 {
 	p := newPool(threadsOrAll(threads))
 	defer p.close()
@@ -135,7 +137,7 @@ func ReadBandwidth(threads int) float64 {
 	return best * 4
 }
 
-// measureMemory sets the bandwidths of peak, with arrays of the given size.
+// measureMemory sets the bandwidths of peak, with arrays of the given size, a multiple of streamPiece.
 func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
 	loops := streamLoops(f)
 	withStreams(bytes, func(arrays *[4][]float32) {

@@ -30,11 +30,14 @@ func TestPeak(t *testing.T) {
 	}
 }
 
-// TestStreamBytes: the arrays are beyond a third cache, whole pieces, and no more than a small machine has.
+// TestStreamBytes: the arrays are together twice a third cache but at most 1 GiB, and whole pieces, of which alone the loops read.
 func TestStreamBytes(t *testing.T) {
 	for l3, want := range map[int]int{0: 64 << 20, 32 << 20: 64 << 20, 260 << 20: 130 << 20, 105<<20 + 4096: 64 << 20, 333<<20 + 64: 167 << 20, 4 << 30: 256 << 20} {
 		if got := streamBytes(cpuid.Features{L3: l3}); got != want || got%streamPiece != 0 {
 			t.Errorf("with a third cache of %d: %d, want %d", l3, got, want)
+		}
+		if got := roughStreamBytes(cpuid.Features{L3: l3}); got < want/4 || got >= want/4+streamPiece || got%streamPiece != 0 {
+			t.Errorf("with a third cache of %d: %d roughly, want %d in whole pieces", l3, got, want/4)
 		}
 	}
 }
