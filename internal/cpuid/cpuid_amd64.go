@@ -81,7 +81,8 @@ func vendor(registers ...uint32) string {
 	return string(name)
 }
 
-// slowBF16Dots decides Features.SlowBF16Dots for a processor with VDPBF16PS by its maker and the signature in EAX of leaf 1.
+// slowBF16Dots decides Features.SlowBF16Dots for a processor with VDPBF16PS by its maker and the signature in EAX of leaf 1. Whoever
+// names another maker, as a hypervisor may, gets the instruction: results are right either way, and either may be half as fast there.
 func slowBF16Dots(vendor string, signature uint32) bool {
 	family, model := signature>>8&15, signature>>4&15|signature>>12&0xf0
 	return vendor == vendorIntel && !(family == family6 && model == modelCooperLake)
