@@ -118,7 +118,7 @@ func (d *diagnosis) text(out io.Writer) {
 	case d.Dots > 0:
 		fmt.Fprintf(w, "bf16\twidened to f32, since this processor's VDPBF16PS is slow: %.0f GFLOP/s\n", d.Dots)
 	default:
-		fmt.Fprintln(w, "bf16\tno instruction for it here: bf16 saves memory, not time")
+		fmt.Fprintln(w, "bf16\twidened to f32, since this processor has no instruction for it")
 	}
 	fmt.Fprintf(w, "memory\tread %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\n", d.ReadGBs, d.CopyGBs, d.UpdateGBs)
 	for _, few := range []struct {
