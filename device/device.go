@@ -168,17 +168,17 @@ func IsLoose(d Device) bool {
 	return ok && l.FewRows() > 0
 }
 
-// Joiner is a device that may compute a sum together with the product that made one of its operands, or with the norm of it, for which
-// each wants a place of its own. It is optional.
+// Joiner is a device that may compute an operation together with what comes before or after it: a sum with the product that made one of
+// its operands or with the norm of it, a rotation with the attention that reads it. Each wants a place of its own for that. It is optional.
 type Joiner interface {
-	// JoinsSums says whether it does.
-	JoinsSums() bool
+	// Joins says whether it does.
+	Joins() bool
 }
 
-// JoinsSums says whether d does; see Joiner.
-func JoinsSums(d Device) bool {
+// Joins says whether d does; see Joiner.
+func Joins(d Device) bool {
 	j, ok := d.(Joiner)
-	return ok && j.JoinsSums()
+	return ok && j.Joins()
 }
 
 // Wide is a device that is fast at products of many rows alone. It is optional.

@@ -45,8 +45,8 @@ func (d *Device) LogitRows(vocabulary int) int {
 	return 0
 }
 
-// JoinsSums is that of the device that is planned for.
-func (d *Device) JoinsSums() bool { return d.OnCard }
+// Joins is that of the device that is planned for.
+func (d *Device) Joins() bool { return d.OnCard }
 
 // FewRows is that of the device that is planned for: 0 for one whose rows never depend on how many there are.
 func (d *Device) FewRows() int {

@@ -1,6 +1,10 @@
 package tensor
 
-import "hone/device"
+import (
+	"slices"
+
+	"hone/device"
+)
 
 // Add computes a + b elementwise.
 func Add(a, b *Tensor) *Tensor {
@@ -12,11 +16,8 @@ func Add(a, b *Tensor) *Tensor {
 // Residual computes x + branch elementwise, for a branch that must not be read afterwards: the result may take its place.
 func Residual(x, branch *Tensor) *Tensor {
 	t := tapeOf("Residual", x, branch)
-	check(x.Len() == branch.Len() && x.dtype == branch.dtype, "Residual", "%v in %v and %v in %v differ", x, x.dtype, branch, branch.dtype)
+	check(slices.Equal(x.Shape, branch.Shape) && x.dtype == branch.dtype, "Residual", "%v in %v and %v in %v differ", x, x.dtype, branch, branch.dtype)
 	a, b := x.Buffer(), branch.Buffer()
-	if device.JoinsSums(t.Dev) {
-		return add(t, t.empty(x.dtype, x.Shape...), x, branch, a, b)
-	}
 	return add(t, t.inPlaceOf(branch), x, branch, a, b)
 }
 

@@ -209,10 +209,11 @@ func (t *Tape) over(data *storage, dtype device.DType, shape ...int) *Tensor {
 }
 
 // inPlaceOf is the result of an operation that computes element by element from x, which nobody is to read afterwards: a tensor
-// like x in its memory, where that is x's own and no backward pass will ask for it, else in new memory. Writing where was just
-// read takes half the time of writing elsewhere, and memory of one size follows on itself. The operation asks for x's Buffer before.
+// like x in its memory, where that is x's own and no backward pass will ask for it, else in new memory, as on a device that joins
+// operations. Writing where was just read takes half the time of writing elsewhere, and memory of one size follows on itself. The
+// operation asks for x's Buffer before.
 func (t *Tape) inPlaceOf(x *Tensor) *Tensor {
-	if x.tape != t || x.data != &x.own || x.own.refs != 1 || x.saved != 0 {
+	if device.Joins(t.Dev) || x.tape != t || x.data != &x.own || x.own.refs != 1 || x.saved != 0 {
 		return t.empty(x.dtype, x.Shape...)
 	}
 	y := t.next(x.dtype, x.Shape)

@@ -42,23 +42,33 @@ func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
 	}
 }
 
-// TestInPlace: the result of Rope and Residual is where their operand was, which is gone then, but not where a backward pass still
-// wants the operand.
+// joining is a device on which operations want places of their own.
+type joining struct{ *devicetest.Reference }
+
+func (joining) Joins() bool { return true }
+
+// TestInPlace: the result of Rope and Residual is where their operand was, which is gone then, but not where a backward pass or another
+// tensor still wants the operand, nor on a device that joins operations.
 func TestInPlace(t *testing.T) {
 	dev := devicetest.NewReference()
 	table := NewRopeTable(dev, []float64{1}, 4, 1)
 	rope := func(tape *Tape, x *Tensor) *Tensor { return Rope(x, table, tape.Ints([]int32{1, 2}), 2) }
 	residual := func(tape *Tape, x *Tensor) *Tensor { return Residual(tape.Floats(make([]float32, 8), 2, 4), x) }
 	for name, op := range map[string]func(*Tape, *Tensor) *Tensor{"Rope": rope, "Residual": residual} {
-		tape, w := NewTape(dev, device.F32), param(dev, 2, 4)
+		tape, joined, w := NewTape(dev, device.F32), NewTape(joining{dev}, device.F32), param(dev, 2, 4)
 		for _, c := range []struct {
 			what    string
+			tape    *Tape
 			operand func(x *Tensor) *Tensor
 			want    bool
 		}{
-			{"a sum", func(x *Tensor) *Tensor { return Add(x, w) }, true},
-			{"a sum that is squared", func(x *Tensor) *Tensor { x = Add(x, w); Mul(x, x); return x }, false},
+			{"a sum", tape, func(x *Tensor) *Tensor { return Add(x, w) }, true},
+			{"a sum that is squared", tape, func(x *Tensor) *Tensor { x = Add(x, w); Mul(x, x); return x }, false},
+			{"a part of another", tape, func(x *Tensor) *Tensor { return tape.over(x.data.slice(0, 8), x.dtype, 2, 4) }, false},
+			{"what is lent", tape, func(x *Tensor) *Tensor { x = tape.Lend(x.Buffer()); x.Shape = []int{2, 4}; return x }, false},
+			{"a sum on a device that joins", joined, func(x *Tensor) *Tensor { return Add(x, w) }, false},
 		} {
+			tape := c.tape
 			tape.Train(1, 0, 0)
 			x := c.operand(tape.Floats(make([]float32, 8), 2, 4))
 			before := x.Buffer()
@@ -66,8 +76,11 @@ func TestInPlace(t *testing.T) {
 			if taken := y.Buffer() == before; taken != c.want || (x.data == nil) != c.want {
 				t.Errorf("%s of %s: taken over %v, its operand gone %v, want %v", name, c.what, taken, x.data == nil, c.want)
 			}
+			if err := Try(func() { Scale(x, 1) }); (err != nil) != c.want { // what is gone is not read unnoticed
+				t.Errorf("%s of %s, which is read again: %v", name, c.what, err)
+			}
+			tape.Reset()
 		}
-		tape.Reset()
 	}
 }
 

@@ -135,8 +135,8 @@ func (d *Device) FewRows() int { return manyRows }
 
 var _ device.Joiner = (*Device)(nil)
 
-// JoinsSums is true: see held.
-func (d *Device) JoinsSums() bool { return true }
+// Joins is true: see held and turnHeld.
+func (d *Device) Joins() bool { return true }
 
 var _ device.Wide = (*Device)(nil)
 
