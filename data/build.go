@@ -128,10 +128,10 @@ func (c *BuildConfig) complete() error {
 // lockName is the file in a token folder whose lock lets one process at a time build there.
 const lockName = "lock"
 
-// prepareDir makes the folder, waits until no other process builds in it, and removes what a crash left. leave lets others build, and removes the
-// folder where nothing was built in it.
+// prepareDir makes the folder, waits until no other process builds in it, and removes what a crash left. leave lets others build. Where nothing was
+// built, it removes the folder, unless that was there before: it may be a link to another disk.
 func prepareDir(dir string) (leave func(), err error) {
-	unlock, err := lockDir(dir)
+	unlock, made, err := lockDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("make and lock the token folder %s: %w", dir, err)
 	}
@@ -139,7 +139,9 @@ func prepareDir(dir string) (leave func(), err error) {
 		defer unlock()
 		if entries, err := os.ReadDir(dir); err == nil && (len(entries) == 0 || len(entries) == 1 && entries[0].Name() == lockName) {
 			os.Remove(filepath.Join(dir, lockName)) // while it is locked: one that waits sees that it is gone
-			os.Remove(dir)
+			if made {
+				os.Remove(dir) // fails where another has a lock in it by now
+			}
 		}
 	}
 	if _, err := atomicfile.Clean(dir); err != nil {
@@ -147,6 +149,12 @@ func prepareDir(dir string) (leave func(), err error) {
 		return nil, err
 	}
 	return leave, nil
+}
+
+// makeDir makes dir and says whether it was not there.
+func makeDir(dir string) (made bool, err error) {
+	_, err = os.Lstat(dir)
+	return errors.Is(err, os.ErrNotExist), os.MkdirAll(dir, 0o755)
 }
 
 // identity hashes all that decides which tokens a text becomes; extra narrows it further.

@@ -2,9 +2,8 @@
 
 package data
 
-import "os"
-
-// lockDir makes dir. Without flock, builds in one folder at the same time are the user's to avoid.
-func lockDir(dir string) (unlock func(), err error) {
-	return func() {}, os.MkdirAll(dir, 0o755)
+// lockDir makes dir and says whether it was not there. Without flock, builds in one folder at the same time are the user's to avoid.
+func lockDir(dir string) (unlock func(), made bool, err error) {
+	made, err = makeDir(dir)
+	return func() {}, made, err
 }

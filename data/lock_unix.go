@@ -3,22 +3,30 @@
 package data
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// lockDir makes dir and waits for the exclusive lock on a file in it. The system drops it when the process ends, however it ends.
-func lockDir(dir string) (unlock func(), err error) {
+// mostLocks is how often a lock is tried for that others remove. One that is never there to open may be a link to nowhere.
+const mostLocks = 1000
+
+// lockDir makes dir, says whether it was not there, and waits for the exclusive lock on a file in it. The system drops it when the process ends,
+// however it ends.
+func lockDir(dir string) (unlock func(), made bool, err error) {
 	path := filepath.Join(dir, lockName)
-	for {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, err
+	for try := 0; ; try++ {
+		if made, err = makeDir(dir); err != nil {
+			return nil, false, err
 		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+		if errors.Is(err, os.ErrNotExist) && try < mostLocks {
+			continue // whoever had made dir has just removed it
+		}
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for {
 			if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
@@ -27,10 +35,10 @@ func lockDir(dir string) (unlock func(), err error) {
 		}
 		if err != nil {
 			f.Close()
-			return nil, err
+			return nil, false, err
 		}
 		if isAt(f, path) {
-			return func() { f.Close() }, nil
+			return func() { f.Close() }, made, nil
 		}
 		f.Close() // whoever held the lock has removed the file, and others would lock another one
 	}

@@ -72,6 +72,20 @@ func TestRefusedRunLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestFileInPlaceOfFolderStays: what somebody puts where a run's folder would be, while the run starts, is not removed.
+func TestFileInPlaceOfFolderStays(t *testing.T) {
+	dir := t.TempDir()
+	out := Folder{filepath.Join(dir, "run")}
+	made := out.missing()
+	if err := os.WriteFile(out.Dir, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	removeEmpty(made)
+	if _, err := os.Stat(out.Dir); err != nil || !slices.Equal(made, []string{out.Dir}) {
+		t.Errorf("%v, of %q", err, made)
+	}
+}
+
 // TestModulesAreChecked: a name that no layer ends in is told with the nearest there is.
 func TestModulesAreChecked(t *testing.T) {
 	m, err := model.Open(filepath.Join("..", "testdata", "golden", "llama_untied"), devicetest.NewReference(), device.F32)

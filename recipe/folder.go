@@ -52,7 +52,18 @@ func (f Folder) missing() (dirs []string) {
 		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 			return dirs
 		}
-		dirs = append(dirs, dir)
+		if dirs = append(dirs, dir); dir == filepath.Dir(dir) { // a drive that is not there
+			return dirs
+		}
+	}
+}
+
+// removeEmpty removes folders of which each is in the next one, as far as they are empty. What took the place of one meanwhile is not ours.
+func removeEmpty(dirs []string) {
+	for _, dir := range dirs {
+		if info, err := os.Lstat(dir); err == nil && info.IsDir() {
+			os.Remove(dir) // fails where there is something in it
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -63,8 +62,8 @@ func Execute(ctx context.Context, r *Run) (sum *Summary, err error) {
 	r.Folder = Folder{r.Training.Out}
 	made := r.Folder.missing()
 	defer func() {
-		for i := 0; err != nil && i < len(made); i++ { // a run that was refused leaves no empty folder, but what it has read of its data stays
-			os.Remove(made[i]) // fails where there is something in it
+		if err != nil { // a run that was refused leaves no empty folder, but what it has read of its data stays
+			removeEmpty(made)
 		}
 	}()
 	if err := r.Folder.open(r.Training.Resume); err != nil {
