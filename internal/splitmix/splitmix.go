@@ -1,5 +1,5 @@
-// Package splitmix is SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014), by which everything here that looks
-// like chance is a function of counters. Shuffles, dropout, first weights and sampled tokens depend on each of its bits.
+// Package splitmix is SplitMix64 (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", 2014), by which what looks like chance
+// in training is a function of counters. Shuffles, dropout, first weights and sampled tokens depend on each of its bits.
 package splitmix
 
 // Step is what the generator adds to its state for each number: 2⁶⁴ divided by the golden ratio, odd, so that the state takes every value.
