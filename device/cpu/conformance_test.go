@@ -10,9 +10,12 @@ import (
 
 var _ device.Device = (*Device)(nil)
 
-// TestConformance runs the suite on each of kernelPaths.
+// TestConformance runs the suite on each of kernelPaths, with -short on the best and on the portable routines.
 func TestConformance(t *testing.T) {
 	for i, path := range kernelPaths() {
+		if testing.Short() && i > 0 && path.vec != pathGeneric {
+			continue
+		}
 		for _, threads := range []int{3, 1} {
 			if threads == 1 && (testing.Short() || i > 0 || path.vec == pathGeneric) {
 				continue // TestThreadsGiveSameBits compares the two
