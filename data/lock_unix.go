@@ -18,7 +18,11 @@ const mostLocks = 1000
 func lockDir(dir string) (unlock func(), made bool, err error) {
 	path := filepath.Join(dir, lockName)
 	for try := 0; ; try++ {
-		if made, err = makeDir(dir); err != nil {
+		made, err = makeDir(dir)
+		if errors.Is(err, os.ErrExist) && try < mostLocks {
+			continue // another made dir, so Mkdir failed, and removed it before MkdirAll looked whether it is a folder
+		}
+		if err != nil {
 			return nil, false, err
 		}
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
