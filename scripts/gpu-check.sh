@@ -124,6 +124,19 @@ compare() {
 	[ "$with_peer" != yes ] || [ -s "$peer" ] || echo "  the peer: $(tail -1 "$log/$name.peer.log")"
 }
 
+# masters WORKLOAD SECONDS: a line beside the row before with the peer once more, now with the f32 master weights that hone has
+masters() {
+	[ "$with_peer" = yes ] || return 0
+	local peer="$log/$1.masters.json"
+	timeout "$2" "$python" scripts/peers/train.py --workload "$1" --device cuda --dtype bf16 --masters --steps 3 >"$peer" 2>"$log/$1.masters.log" || : >"$peer"
+	if [ -s "$peer" ]; then
+		awk -v peer="$(field tokens_per_s "$peer")" -v hone="$(field tokens_per_s "$log/$1.json")" -v gb="$(field peak_device_mb "$peer")" \
+			'BEGIN { printf "  the peer with f32 master weights: %.0f tokens/s, %s, %.1f GB\n", peer, hone == "" ? "no ratio" : sprintf("%.2fx", hone / peer), gb / 1000 }'
+	else
+		echo "  the peer with f32 master weights: $(tail -1 "$log/$1.masters.log")"
+	fi
+}
+
 # kernels SECONDS: a row for each kernel that is timed
 kernels() {
 	if timeout "$1" "$dir/hone" bench kernels --device cuda >"$log/kernels" 2>&1; then
@@ -224,6 +237,7 @@ print("torch", torch.__version__, "transformers", transformers.__version__, "pef
 	printf "$columns" workload "hone tokens/s" share "peer tokens/s" ratio aim "peak GB" "planned GB" off result
 	compare gpt2_124m train train 1.0 90 --steps 5
 	compare llama1b_full train train 1.5,0.5 60 --steps 5
+	masters llama1b_full 60
 	compare llama8b_lora train train 1.5,0.5 90 --steps 5
 	peers=$with_peer with_peer=no # of the next, whose aim is of the card
 	compare llama8b_b1 generate bandwidth 0.8 60 --runs 1

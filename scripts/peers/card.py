@@ -92,7 +92,7 @@ def train(options):
     torch.manual_seed(1)
     half, device = options.dtype == "bf16", options.device
     packed = options.workload == "llama70b_qlora"
-    model = make(sizes, device, half, packed, options.tiny)
+    model = make(sizes, device, half and not options.masters, packed, options.tiny)
     if packed or options.workload == "llama8b_lora":
         model = adapted(model, packed)
     model.train()
@@ -120,7 +120,7 @@ def train(options):
         loss = step()
         seconds.append(time.perf_counter() - begin)
     median = statistics.median(seconds)
-    report(options, {"compile": compiled, "s_per_step": median, "best_s": min(seconds), "tokens_per_s": batch * length / median, "loss": loss})
+    report(options, {"compile": compiled, "masters": options.masters, "s_per_step": median, "best_s": min(seconds), "tokens_per_s": batch * length / median, "loss": loss})
 
 
 @torch.inference_mode()

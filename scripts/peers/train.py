@@ -8,7 +8,8 @@ A step is forward, loss, backward and AdamW on random tokens. The workload with 
 the model of transformers with PEFT's adapters (pip install transformers==5.24.0 peft==0.21.2). bf16 keeps f32 master weights and autocasts the forward
 pass (--pure: bf16 weights and moments throughout, which is less exact and no faster peer is known). Allocators are
 tried from outside: LD_PRELOAD=libtcmalloc_minimal.so.4 or libjemalloc.so.2, THP_MEM_ALLOC_ENABLE=1 for huge pages.
-The workloads of a GPU are in card.py: --workload llama1b_full --device cuda --dtype bf16.
+The workloads of a GPU are in card.py: --workload llama1b_full --device cuda --dtype bf16. Their Llamas are in bf16
+throughout, the fastest way; --masters gives them f32 weights and moments under autocast, which is what hone keeps.
 """
 
 import argparse
@@ -33,7 +34,7 @@ def arguments():
     parser.add_argument("--dtype", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
-    for flag in ("--compile", "--fused", "--pure", "--peft", "--tiny"):
+    for flag in ("--compile", "--fused", "--pure", "--peft", "--tiny", "--masters"):
         parser.add_argument(flag, action="store_true")
     return parser.parse_args()
 
