@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Client talks to one hub.
+// Client talks to one hub. Its fields are not changed while it is in use; its methods may be called from several goroutines.
 type Client struct {
 	Endpoint string // such as https://huggingface.co
 	Token    string // "" for none; sent to the endpoint only
@@ -25,6 +25,7 @@ type Client struct {
 	Sleep     func(context.Context, time.Duration) error
 }
 
+// Bounds of what a hub, a mirror or somebody between may ask of this program.
 const (
 	attempts    = 6                // of a request that fails in a way that may pass
 	patience    = 60 * time.Second // without a byte
@@ -63,7 +64,8 @@ func (e *statusError) Error() string {
 	return s
 }
 
-// info asks for a model's commit and files.
+// info asks for a model's commit and files. All that follows is of that commit, so that a branch which moves meanwhile gives no mixture.
+// The API is described at https://huggingface.co/docs/hub/api; blobs=true adds sizes and checksums.
 func (c *Client) info(ctx context.Context, n Name) (info, error) {
 	var doc struct {
 		SHA      string
@@ -78,6 +80,7 @@ func (c *Client) info(ctx context.Context, n Name) (info, error) {
 		}
 	}
 	err := c.retry(ctx, func() (bool, error) {
+		// escaped: the slashes of a branch such as refs/pr/1 are part of its name
 		resp, err := c.get(ctx, c.Endpoint+"/api/models/"+n.Repo+"/revision/"+url.PathEscape(n.Revision)+"?blobs=true", 0)
 		if err != nil {
 			return false, err
@@ -110,7 +113,7 @@ func (c *Client) info(ctx context.Context, n Name) (info, error) {
 		if s.Size != nil {
 			f.size = *s.Size
 		}
-		if s.LFS != nil {
+		if s.LFS != nil { // a large file: what git holds of it, and BlobID is of, is a pointer
 			f.etag = s.LFS.SHA256
 			if s.LFS.Size != nil {
 				f.size = *s.LFS.Size
@@ -124,7 +127,8 @@ func (c *Client) info(ctx context.Context, n Name) (info, error) {
 	return out, nil
 }
 
-// explain says what to do about a failure.
+// explain says what to do about a failure. The hub answers 401 for a private model and for one that does not exist alike, so that nobody can
+// try out which names exist; X-Error-Code tells more where it is given.
 func (c *Client) explain(err error, n Name) error {
 	var s *statusError
 	if !errors.As(err, &s) {
@@ -141,6 +145,8 @@ func (c *Client) explain(err error, n Name) error {
 		return fmt.Errorf("pull %s: the model has no revision %s", n, n.Revision)
 	case s.code == http.StatusUnauthorized:
 		return fmt.Errorf("pull %s: the model does not exist or is private; check the name, or %s", n, token)
+	case s.reason == "EntryNotFound": // a file, which err names: the list of the revision and the revision differ
+		return fmt.Errorf("pull %s: %w; the hub lists the file and does not have it", n, err)
 	case s.code == http.StatusNotFound:
 		return fmt.Errorf("pull %s: not found; check the name and the revision", n)
 	case s.code == http.StatusTooManyRequests:
@@ -166,6 +172,7 @@ func (c *Client) get(ctx context.Context, target string, from int64) (*http.Resp
 func (c *Client) client() *http.Client {
 	t := c.Transport
 	if t == nil {
+		// no bound on the whole request, which may take hours: only on silence, here before the answer and in fetch within it
 		d := http.DefaultTransport.(*http.Transport).Clone()
 		d.ResponseHeaderTimeout = patience
 		t = d
@@ -190,7 +197,7 @@ func (c *Client) do(ctx context.Context, client *http.Client, method, target str
 		return nil, err
 	}
 	req.Header.Set("User-Agent", c.Agent)
-	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("Accept-Encoding", "identity") // sizes, ranges and checksums are of the plain file
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
@@ -212,6 +219,7 @@ func (c *Client) do(ctx context.Context, client *http.Client, method, target str
 	return nil, e
 }
 
+// firstLine bounds what a server's words take in an error.
 func firstLine(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
 	return s[:min(len(s), 200)]
@@ -239,11 +247,12 @@ func (c *Client) head(ctx context.Context, target string) (etag string, size int
 		}
 		if n, err := strconv.ParseInt(resp.Header.Get("X-Linked-Size"), 10, 64); err == nil {
 			size = n
-		} else if resp.StatusCode >= 300 {
+		} else if resp.StatusCode >= 300 { // the length is that of the redirection's own page
 			size = -1
 		}
 		return false, nil
 	})
+	// a weak etag, as proxies that recompress make of a strong one, still holds the checksum
 	return strings.Trim(strings.TrimPrefix(etag, "W/"), `"`), size, err
 }
 
@@ -259,6 +268,7 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 		if progress {
 			tried, wait = 1, time.Second
 		}
+		// 429 and 5xx pass; any other status is an answer. Errors without a status are the network's, and pass, too
 		var s *statusError
 		if errors.As(err, &s) && s.code != http.StatusTooManyRequests && s.code < 500 || errors.Is(err, errFinal) || tried >= attempts {
 			return err
@@ -274,7 +284,7 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 	}
 }
 
-// errFinal marks failures that another attempt does not mend.
+// errFinal marks failures that another attempt does not mend. It says nothing itself, so that it can be wrapped at the end of a sentence.
 var errFinal = errors.New("")
 
 func (c *Client) sleep(ctx context.Context, d time.Duration) error {

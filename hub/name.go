@@ -15,11 +15,13 @@ type Name struct {
 	Revision string // "main" when none was given
 }
 
+// Names become parts of paths and addresses, so what they may hold is said here and nothing else is let through.
 var (
 	repoPattern     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?$`)
 	revisionPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*$`)
 	commitPattern   = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	etagPattern     = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+	// a sha1 or a sha256: it is the name of the blob's file
+	etagPattern = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 )
 
 // ParseName reads ORG/NAME[@REVISION].
@@ -28,6 +30,7 @@ func ParseName(s string) (Name, error) {
 	if !at {
 		revision = "main"
 	}
+	// -- stands for the slash in the cache, so a name that has it could take another model's folder
 	if !repoPattern.MatchString(repo) || len(repo) > 200 || strings.Contains(repo, "--") || strings.Contains(repo, "..") {
 		return Name{}, fmt.Errorf("%q is not the name of a model; write ORG/NAME or ORG/NAME@REVISION", s)
 	}
@@ -40,7 +43,8 @@ func ParseName(s string) (Name, error) {
 // String returns ORG/NAME@REVISION.
 func (n Name) String() string { return n.Repo + "@" + n.Revision }
 
-// folder is where a cache keeps the model.
+// folder is where a cache keeps the model: blobs/ has contents by checksum, snapshots/COMMIT/ links to them by file name, refs/ the commits of
+// branches and tags (https://huggingface.co/docs/huggingface_hub/guides/manage-cache).
 func (n Name) folder(cache string) string {
 	return filepath.Join(cache, "models--"+strings.ReplaceAll(n.Repo, "/", "--"))
 }
@@ -51,6 +55,7 @@ func Find(cache string, n Name) (dir string, ok bool) {
 	if ref, err := os.ReadFile(filepath.Join(n.folder(cache), "refs", filepath.FromSlash(n.Revision))); err == nil {
 		commit = strings.TrimSpace(string(ref))
 	}
+	// also where a file says so: a reference that leads out of the cache is none
 	if !commitPattern.MatchString(commit) {
 		return "", false
 	}

@@ -50,6 +50,7 @@ func (c *Client) Pull(ctx context.Context, n Name, include []string, progress fu
 	if err := p.all(ctx, files); err != nil {
 		return "", err
 	}
+	// last: Find goes by the reference, so a model is found only when all of it is there
 	if n.Revision != i.commit {
 		if err := p.writeRef(); err != nil {
 			return "", fmt.Errorf("pull %s: %w", n, err)
@@ -67,8 +68,9 @@ type pull struct {
 	report         func(Progress)
 
 	bytes, in, done, cached atomic.Int64
-	files                   int64
+	files                   int64      // set before the first goroutine starts
 	mu                      sync.Mutex // of report
+	blobs                   sync.Map   // etag to the *sync.Mutex of whoever fills that blob: files of equal content share one
 }
 
 func (p *pull) writeRef() error {
@@ -116,7 +118,7 @@ func (p *pull) all(ctx context.Context, files []file) error {
 	for _, f := range files {
 		select {
 		case work <- f:
-		case <-ctx.Done():
+		case <-ctx.Done(): // a worker failed, or the caller has had enough
 		}
 	}
 	close(work)
@@ -139,13 +141,29 @@ func (p *pull) one(ctx context.Context, f file) error {
 		f.etag, f.size = etag, size
 	}
 	blob := filepath.Join(p.root, "blobs", f.etag)
-	if info, err := os.Stat(blob); err == nil && info.Size() == f.size {
-		p.in.Add(f.size)
-		p.cached.Add(f.size)
-	} else if err := p.download(ctx, f, target, blob); err != nil {
+	if err := p.fill(ctx, f, target, blob); err != nil {
 		return p.explain(fmt.Errorf("%s: %w", f.name, err), p.name)
 	}
 	return p.link(f, blob)
+}
+
+// fill puts a file's content into the cache, unless it is there. Of files of equal content the first is downloaded, and the others wait for it.
+func (p *pull) fill(ctx context.Context, f file, target, blob string) error {
+	own, _ := p.blobs.LoadOrStore(f.etag, new(sync.Mutex))
+	own.(*sync.Mutex).Lock()
+	defer own.(*sync.Mutex).Unlock()
+	if there(blob, f.size) {
+		p.in.Add(f.size)
+		p.cached.Add(f.size)
+		return nil
+	}
+	return p.download(ctx, f, target, blob)
+}
+
+// there reports whether a blob is in the cache. One of another size is not what its name says: it is downloaded again.
+func there(blob string, size int64) bool {
+	info, err := os.Stat(blob)
+	return err == nil && info.Size() == size
 }
 
 // link names a blob in the snapshot: by a relative symbolic link, as the Python library does, or a hard link where there are none.
@@ -154,6 +172,7 @@ func (p *pull) link(f file, blob string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("pull %s: %w", p.name, err)
 	}
+	// relative, so that the cache may be moved
 	up := strings.Repeat("../", strings.Count(f.name, "/")+2)
 	target := filepath.FromSlash(up + "blobs/" + f.etag)
 	if old, err := os.Readlink(path); err == nil && old == target {
@@ -182,12 +201,17 @@ func (p *pull) download(ctx context.Context, f file, target, blob string) error 
 	if err := lock(out); err != nil {
 		return fmt.Errorf("another program is downloading it; wait until it has ended: %w", err)
 	}
+	if there(blob, f.size) { // another program has ended its download between our look and the lock
+		_ = os.Remove(part) // where open files cannot be removed it stays, which does no harm
+		p.in.Add(f.size)
+		return nil
+	}
 	d, err := resume(out, f)
 	if err != nil {
 		return err
 	}
 	p.in.Add(d.have)
-	wrong := 0
+	wrong := 0 // finished downloads of another content; after a resumed one the beginning may be to blame, so there is a second try
 	err = p.retry(ctx, func() (bool, error) {
 		before := d.have
 		if err := p.fetch(ctx, target, d); err != nil {
@@ -208,10 +232,14 @@ func (p *pull) download(ctx context.Context, f file, target, blob string) error 
 	if err != nil {
 		return err
 	}
+	// on the disk before it has its name, as a blob is trusted for its name and size
 	if err := errors.Join(out.Sync(), out.Close()); err != nil {
 		return err
 	}
-	return os.Rename(part, blob)
+	if err := os.Rename(part, blob); err != nil && !there(blob, f.size) { // the lock ends with Close, so another program may have been faster
+		return err
+	}
+	return nil
 }
 
 // partial is a file of which a part is there.
@@ -229,7 +257,7 @@ func resume(out *os.File, f file) (*partial, error) {
 	if d.have, err = io.Copy(d.sum, out); err != nil {
 		return nil, err
 	}
-	if d.have > f.size {
+	if d.have > f.size { // no beginning of this file
 		return d, d.restart()
 	}
 	return d, nil
@@ -242,7 +270,7 @@ func (d *partial) restart() error {
 	return errors.Join(d.out.Truncate(0), err)
 }
 
-// newSum returns the hash that the etag is of: sha256 of the content, or sha1 of a git object.
+// newSum returns the hash that the etag is of: sha256 of the content, or sha1 of a git object, which begins with its kind and size.
 func newSum(f file) hash.Hash {
 	if len(f.etag) == 64 {
 		return sha256.New()
@@ -252,9 +280,9 @@ func newSum(f file) hash.Hash {
 	return h
 }
 
-// fetch appends what is missing of a file.
+// fetch appends what is missing of a file. It ends without an error when all bytes are there, whatever they are; the caller compares the checksum.
 func (p *pull) fetch(ctx context.Context, target string, d *partial) error {
-	if d.have == d.of.size {
+	if d.have == d.of.size { // also of an empty file; a range that begins at the end is refused by servers
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)

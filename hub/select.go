@@ -12,7 +12,7 @@ var needed = []string{"config.json", "generation_config.json", "*.safetensors", 
 	"tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json",
 	"additional_chat_templates/*.jinja", "adapter_config.json"}
 
-// choose returns the files to download: those that a pattern matches, or by default those that hone needs.
+// choose returns, in the hub's order, the files to download: those that a pattern matches, or by default those that hone needs.
 func choose(files []file, include []string) ([]file, error) {
 	if len(include) > 0 {
 		out := matching(files, include)
@@ -32,7 +32,8 @@ func choose(files []file, include []string) ([]file, error) {
 	return out, nil
 }
 
-// matching returns the files whose path matches a pattern; a pattern without a slash that names no folder's file matches at the top only.
+// matching returns the files whose path matches a pattern of path.Match: * stops at a slash, so a pattern without one matches at the top only.
+// A pattern that is malformed matches nothing.
 func matching(files []file, patterns []string) []file {
 	return slices.DeleteFunc(slices.Clone(files), func(f file) bool {
 		return !slices.ContainsFunc(patterns, func(p string) bool { ok, err := path.Match(p, f.name); return err == nil && ok })

@@ -1,0 +1,370 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestEqualFiles: files of equal content are one blob, which is downloaded once however many of them are wanted at the same time.
+func TestEqualFiles(t *testing.T) {
+	files := map[string][]byte{"model.safetensors": []byte("weights")}
+	names := []string{"model.safetensors"}
+	for i := range 12 {
+		name := fmt.Sprintf("folder/%d.json", i)
+		files[name], names = []byte("{}"), append(names, name)
+	}
+	s := newServer(t, files)
+	var last Progress
+	dir, err := s.client.Pull(context.Background(), Name{"org/model", "main"}, []string{"*", "*/*"}, func(p Progress) { last = p })
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.check(dir, names...)
+	if n := len(s.requests("GET /org/model/resolve/")); n != 2 {
+		t.Errorf("%d downloads of two contents: %v", n, s.got)
+	}
+	if last.BytesIn != last.Bytes || last.Bytes != 7+12*2 || last.Cached != 11*2 {
+		t.Errorf("the last progress is %+v", last)
+	}
+}
+
+// TestDownloadOfAnother: what another program has put into the cache between the look and the lock is taken, and leaves no part behind.
+func TestDownloadOfAnother(t *testing.T) {
+	s := newServer(t, model())
+	root := filepath.Join(s.client.Cache, "models--org--model")
+	blob := filepath.Join(root, "blobs", s.etag("config.json"))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(blob), 0o755), os.WriteFile(blob, s.files["config.json"], 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	p := &pull{Client: s.client, name: Name{"org/model", "main"}, root: root}
+	f := file{name: "config.json", size: int64(len(s.files["config.json"])), etag: s.etag("config.json")}
+	if err := p.download(context.Background(), f, s.hub.URL, blob); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(blob + ".incomplete"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a part is left: %v", err)
+	}
+	if len(s.requests("GET")) > 0 {
+		t.Errorf("it was downloaded again: %v", s.got)
+	}
+}
+
+// cutAfter makes each download of a file end after n further bytes.
+func (s *server) cutAfter(name string, n int) {
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, "/"+name) {
+			return false
+		}
+		from := 0
+		if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); err == nil {
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(s.files[name])-1, len(s.files[name])))
+		}
+		data := s.files[name][from:]
+		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+		if from > 0 {
+			w.WriteHeader(http.StatusPartialContent)
+		}
+		_, _ = w.Write(data[:min(n, len(data))])
+		if n < len(data) {
+			panic(http.ErrAbortHandler)
+		}
+		return true
+	}
+}
+
+// TestAttemptsCountFromProgress: a download that gets further each time may be cut more often than one that does not.
+func TestAttemptsCountFromProgress(t *testing.T) {
+	s := newServer(t, model())
+	s.cutAfter("model.safetensors", 300_000) // of 3 MiB: eleven requests
+	dir, err := s.pull()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.check(dir, defaultFiles...)
+	if len(s.slept) < attempts || slices.ContainsFunc(s.slept, func(d time.Duration) bool { return d != time.Second }) {
+		t.Errorf("slept %v", s.slept)
+	}
+	s = newServer(t, model())
+	s.cutAfter("model.safetensors", 0)
+	if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "model.safetensors") {
+		t.Errorf("a download that never gets anywhere: %v", err)
+	}
+	if want := []time.Duration{1, 2, 4, 8, 16}; !slices.EqualFunc(s.slept, want, func(a, b time.Duration) bool { return a == b*time.Second }) {
+		t.Errorf("slept %v, want %v seconds", s.slept, want)
+	}
+}
+
+// TestFileChangesAtTheHub: the rest of a download that was cut is not put behind the beginning of an older version.
+func TestFileChangesAtTheHub(t *testing.T) {
+	for _, large := range []bool{true, false} {
+		s := newServer(t, model())
+		s.large["model.safetensors"] = large
+		s.cutAfter("model.safetensors", 0)
+		hub := s.answer
+		s.answer = func(w http.ResponseWriter, r *http.Request) bool { // some bytes, then nothing any more
+			if strings.HasSuffix(r.URL.Path, "/model.safetensors") && r.Header.Get("Range") == "" {
+				w.Header().Set("Content-Length", fmt.Sprint(3<<20))
+				_, _ = w.Write(s.files["model.safetensors"][:1<<20])
+				panic(http.ErrAbortHandler)
+			}
+			return hub(w, r)
+		}
+		if _, err := s.pull(); err == nil {
+			t.Fatal("a download that is cut again and again succeeds")
+		}
+		s.answer = nil
+		s.files["model.safetensors"] = bytes.Clone(s.files["model.safetensors"])
+		s.files["model.safetensors"][0] ^= 1 // of the same size
+		dir, err := s.pull()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := os.ReadFile(filepath.Join(dir, "model.safetensors")); err != nil || !bytes.Equal(data, s.files["model.safetensors"]) {
+			t.Errorf("large %v: the file is a mixture (%v)", large, err)
+		}
+	}
+}
+
+// TestServersThatLie send another part than was asked for, less than they said, or go round in circles.
+func TestServersThatLie(t *testing.T) {
+	weights := model()["model.safetensors"]
+	cases := []struct {
+		name   string
+		answer func(w http.ResponseWriter, r *http.Request)
+		want   string
+	}{
+		{"another part", func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Range") == "" {
+				w.Header().Set("Content-Length", fmt.Sprint(len(weights)))
+				_, _ = w.Write(weights[:1<<20])
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", len(weights)-1, len(weights)))
+			w.WriteHeader(http.StatusPartialContent)
+			_, _ = w.Write(weights)
+		}, "another part of the file"},
+		{"shorter", func(w http.ResponseWriter, r *http.Request) {
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(weights[:1<<20]))
+		}, "416"},
+		{"no content", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, "204"},
+		{"a circle", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, "redirects more than ten times"},
+		{"not there", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Error-Code", "EntryNotFound")
+			w.WriteHeader(http.StatusNotFound)
+		}, "model.safetensors: the hub answers 404 Not Found; the hub lists the file"},
+	}
+	for _, c := range cases {
+		s := newServer(t, model())
+		s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/model.safetensors") {
+				return false
+			}
+			c.answer(w, r)
+			return true
+		}
+		_, err := s.pull()
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
+		}
+		if _, err := os.Stat(filepath.Join(s.client.Cache, "models--org--model", "blobs", s.etag("model.safetensors"))); err == nil {
+			t.Errorf("%s: a file is in the cache", c.name)
+		}
+	}
+}
+
+// TestTokenStaysAtTheEndpoint: it goes along to another page of the endpoint, but to no other host, port or scheme.
+func TestTokenStaysAtTheEndpoint(t *testing.T) {
+	for to, kept := range map[string]bool{"https://hub.example/b": true, "http://hub.example/b": false, "https://hub.example:8443/b": false, "https://cdn.hub.example/b": false, "https://other.example/": false} {
+		first := &http.Request{URL: parsed(t, "https://hub.example/a"), Header: http.Header{"Authorization": {"Bearer secret"}}}
+		next := &http.Request{URL: parsed(t, to), Header: http.Header{"Authorization": {"Bearer secret"}}}
+		if err := follow(next, []*http.Request{first}); err != nil || (next.Header.Get("Authorization") != "") != kept {
+			t.Errorf("%s: %v, %v", to, next.Header, err)
+		}
+	}
+	s := newServer(t, model(), "model.safetensors") // serveHub wants the token of each request, serveStore none
+	s.client.Token, s.wantAuth = "secret", "Bearer secret"
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool { // as for a model that was renamed
+		rest, old := strings.CutPrefix(r.URL.Path, "/api/models/org/old/")
+		if old {
+			http.Redirect(w, r, "/api/models/org/model/"+rest+"?"+r.URL.RawQuery, http.StatusTemporaryRedirect)
+		}
+		if rest, ok := strings.CutPrefix(r.URL.Path, "/org/old/"); ok {
+			old = true
+			http.Redirect(w, r, "/org/model/"+rest, http.StatusTemporaryRedirect)
+		}
+		return old
+	}
+	if _, err := s.client.Pull(context.Background(), Name{"org/old", "main"}, nil, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func parsed(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// TestWaitsAreBounded: a hub may ask for a pause in seconds, of which two minutes are the most; other spellings count as none.
+func TestWaitsAreBounded(t *testing.T) {
+	for header, want := range map[string]time.Duration{"3": 3 * time.Second, "999999999": maxWait, "0": time.Second, "-5": time.Second, "Wed, 21 Oct 2015 07:28:00 GMT": time.Second, "": time.Second} {
+		s := newServer(t, model())
+		s.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+			if header != "" {
+				w.Header().Set("Retry-After", header)
+			}
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
+		if _, err := s.pull(); err == nil || len(s.slept) != attempts-1 || s.slept[0] != want {
+			t.Errorf("Retry-After %q: slept %v, error %v", header, s.slept, err)
+		}
+	}
+}
+
+// TestMirrorsWithoutChecksums: a file without a checksum or a size is not taken.
+func TestMirrorsWithoutChecksums(t *testing.T) {
+	for name, head := range map[string]func(w http.ResponseWriter, etag string){
+		"no etag": func(w http.ResponseWriter, _ string) { w.Header().Set("Content-Length", "7") },
+		"another kind": func(w http.ResponseWriter, _ string) {
+			w.Header().Set("Content-Length", "7")
+			w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`) // md5
+		},
+		"a path": func(w http.ResponseWriter, etag string) {
+			w.Header().Set("Content-Length", "7")
+			w.Header().Set("ETag", `"../../`+etag+`"`)
+		},
+		"no size": func(w http.ResponseWriter, etag string) { // of a redirection, whose own length says nothing
+			w.Header().Set("ETag", etag)
+			w.Header().Set("Location", "http://store.example/x")
+			w.WriteHeader(http.StatusFound)
+		},
+	} {
+		s := newServer(t, map[string][]byte{"model.safetensors": []byte("weights")})
+		s.noBlobs = true
+		s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodHead {
+				head(w, s.etag("model.safetensors"))
+			}
+			return r.Method == http.MethodHead
+		}
+		if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "no checksum or size for model.safetensors") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDescriptions refuses what no model's description says, and reads the rest.
+func TestDescriptions(t *testing.T) {
+	many := `{"sha":"` + testCommit + `","siblings":[` + strings.Repeat("{},", maxFiles) + `{}]}`
+	for body, want := range map[string]string{many: "lists 100001 files", `{"sha":"` + testCommit + `","siblings":[]}`: "it has no files",
+		`{"siblings":[]}`: "names no commit", `{"sha":"` + strings.ToUpper(testCommit) + `"}`: "names no commit", `{"sha":"` + testCommit + `","siblings":[{}]}`: "does not stay in its folder"} {
+		s := newServer(t, nil)
+		s.answer = func(w http.ResponseWriter, _ *http.Request) bool { fmt.Fprint(w, body); return true }
+		if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80s: %v, want %q", body, err, want)
+		}
+	}
+	s := newServer(t, model())
+	s.client.Token = "stale"
+	s.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }
+	if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "the token in HF_TOKEN is not valid") {
+		t.Errorf("a token that the hub does not take: %v", err)
+	}
+}
+
+// TestRevisions: a branch with slashes goes escaped into the address and as a path into the cache, and a commit needs no reference.
+func TestRevisions(t *testing.T) {
+	for revision, ref := range map[string]bool{"refs/pr/1": true, testCommit: false} {
+		s := newServer(t, model())
+		escaped := ""
+		s.answer = func(_ http.ResponseWriter, r *http.Request) bool {
+			if strings.HasPrefix(r.URL.Path, "/api/") {
+				escaped = r.URL.EscapedPath()
+			}
+			return false
+		}
+		n := Name{"org/model", revision}
+		dir, err := s.client.Pull(context.Background(), n, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "/api/models/org/model/revision/" + url.PathEscape(revision); escaped != want {
+			t.Errorf("%s is asked for at %s", n, escaped)
+		}
+		if found, ok := Find(s.client.Cache, n); !ok || found != dir {
+			t.Errorf("%s is found at %q", n, found)
+		}
+		if _, err := os.Stat(filepath.Join(n.folder(s.client.Cache), "refs", filepath.FromSlash(revision))); (err == nil) != ref {
+			t.Errorf("%s: a reference is there: %v", n, err == nil)
+		}
+	}
+}
+
+// TestCacheIsMended: a blob of another size is downloaded again, and a file in the place of a link gives way.
+func TestCacheIsMended(t *testing.T) {
+	s := newServer(t, model())
+	dir, err := s.pull()
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(s.client.Cache, "models--org--model")
+	other := filepath.Join(dir, "tokenizer.json")
+	if err := errors.Join(os.WriteFile(filepath.Join(root, "blobs", s.etag("config.json")), []byte("cut"), 0o644), os.Remove(other), os.WriteFile(other, []byte("another"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.pull(); err != nil {
+		t.Fatal(err)
+	}
+	s.check(dir, defaultFiles...)
+}
+
+// TestChoose: the original layout of weights is left out only where the usual one is there; an error lists some of what there is.
+func TestChoose(t *testing.T) {
+	list := func(names ...string) (files []file) {
+		for _, n := range names {
+			files = append(files, file{name: n})
+		}
+		return files
+	}
+	names := func(files []file) (names []string) {
+		for _, f := range files {
+			names = append(names, f.name)
+		}
+		return names
+	}
+	for _, c := range []struct{ have, want string }{
+		{"consolidated.safetensors config.json", "consolidated.safetensors config.json"},
+		{"consolidated.safetensors model-00001-of-00002.safetensors model-00002-of-00002.safetensors", "model-00001-of-00002.safetensors model-00002-of-00002.safetensors"},
+		{"adapter_model.safetensors adapter_config.json training_args.bin", "adapter_model.safetensors adapter_config.json"},
+		{"model.safetensors sub/model.safetensors sub/config.json", "model.safetensors"},
+	} {
+		got, err := choose(list(strings.Fields(c.have)...), nil)
+		if err != nil || strings.Join(names(got), " ") != c.want {
+			t.Errorf("of %s: %v, %v", c.have, names(got), err)
+		}
+	}
+	var many []string
+	for i := range 23 {
+		many = append(many, fmt.Sprintf("f%02d", i))
+	}
+	if _, err := choose(list(many...), nil); err == nil || !strings.HasSuffix(err.Error(), "f18, f19, and 3 more") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := choose(list(many[:20]...), []string{"[", "x"}); err == nil || !strings.HasSuffix(err.Error(), "f18, f19") {
+		t.Errorf("got %v", err)
+	}
+}
