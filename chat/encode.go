@@ -1,7 +1,9 @@
 package chat
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hone/tokenizer"
@@ -22,7 +24,10 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, opt Opti
 		return Encoded{}, err
 	}
 	e := Encoded{Text: r.Text}
-	spans := e.encode(tok, r)
+	spans, err := e.encodeApart(tok, r)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("encode chat: %w", err)
+	}
 	if bos, ok := tok.BOS(); ok {
 		if err := CheckBOS(e.IDs, bos); err != nil {
 			return Encoded{}, fmt.Errorf("encode chat: %w", err)
@@ -51,8 +56,48 @@ func CheckBOS(ids []int32, bos int32) error {
 	return nil
 }
 
-// encode sets the ids and returns which bytes of the text each stands for.
-func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (spans []Span) {
+// maxRounds is how often a conversation is encoded again; one that has words of its own become special tokens each time is refused.
+const maxRounds = 8
+
+// encodeApart sets the ids and returns which bytes of the text each stands for. What a user wrote is encoded with special tokens off where it
+// spells one, so that nobody can end a turn from inside of it. A tokenizer that normalises may also make a special token of what does not
+// spell it ("＜/s＞" under NFKC), which only shows in the ids: such places are encoded again.
+func (e *Encoded) encodeApart(tok *tokenizer.Tokenizer, r Rendered) (spans []Span, err error) {
+	plain := smuggled(tok, r)
+	for range maxRounds {
+		e.IDs = nil
+		spans = e.encode(tok, r, plain)
+		more := hidden(tok, e.IDs, spans, r.Input, plain)
+		if len(more) == 0 {
+			return spans, nil
+		}
+		plain = append(plain, more...)
+		slices.SortFunc(plain, func(a, b Span) int { return a.Start - b.Start })
+	}
+	return nil, errors.New("a message becomes special tokens however it is cut")
+}
+
+// hidden finds special tokens that stand for nothing but bytes of the input, outside of what was encoded without special tokens.
+func hidden(tok *tokenizer.Tokenizer, ids []int32, spans, input, plain []Span) (found []Span) {
+	within := func(list []Span, s Span) bool {
+		k, _ := slices.BinarySearchFunc(list, s.Start, func(in Span, start int) int { // the first that ends behind the start
+			if in.End <= start {
+				return -1
+			}
+			return 1
+		})
+		return k < len(list) && list[k].Start <= s.Start && s.End <= list[k].End
+	}
+	for i, s := range spans {
+		if s.Start < s.End && tok.IsSpecial(ids[i]) && within(input, s) && !within(plain, s) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// encode sets the ids, with special tokens but for what is to be plain, and returns which bytes of the text each stands for.
+func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered, plain []Span) (spans []Span) {
 	at := 0
 	add := func(end int, special bool) {
 		ids, parts := tok.EncodeSpans([]byte(r.Text[at:end]), tokenizer.Options{ParseSpecial: special})
@@ -62,8 +107,7 @@ func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered) (spans []Span) {
 		}
 		at = end
 	}
-	// what a user wrote is encoded with special tokens off, so that nobody can end a turn from inside of it
-	for _, s := range smuggled(tok, r) {
+	for _, s := range plain {
 		add(s.Start, true)
 		add(s.End, false)
 	}
