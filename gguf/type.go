@@ -50,25 +50,27 @@ type layout struct {
 	decode func(dst []float32, src []byte)
 	// encode is the opposite; nil where hone does not write the type.
 	encode func(dst []byte, src []float32)
+	// halves are the places in a block of numbers that are stored as float16, which end at 65504.
+	halves []int
 }
 
 // layouts has an entry for every type that can be read.
 var layouts = map[Type]layout{
-	F32:  {"F32", 1, 4, decodeF32, encodeF32},
-	F16:  {"F16", 1, 2, decodeF16, encodeF16},
-	BF16: {"BF16", 1, 2, decodeBF16, encodeBF16},
-	F64:  {"F64", 1, 8, decodeF64, nil},
-	Q4_0: {"Q4_0", 32, 18, decodeQ4_0, encodeQ4_0},
-	Q4_1: {"Q4_1", 32, 20, decodeQ4_1, encodeQ4_1},
-	Q5_0: {"Q5_0", 32, 22, decodeQ5_0, encodeQ5_0},
-	Q5_1: {"Q5_1", 32, 24, decodeQ5_1, encodeQ5_1},
-	Q8_0: {"Q8_0", 32, 34, decodeQ8_0, encodeQ8_0},
-	Q2_K: {"Q2_K", 256, 84, decodeQ2_K, nil},
-	Q3_K: {"Q3_K", 256, 110, decodeQ3_K, nil},
-	Q4_K: {"Q4_K", 256, 144, decodeQ4_K, encodeQ4_K},
-	Q5_K: {"Q5_K", 256, 176, decodeQ5_K, encodeQ5_K},
-	Q6_K: {"Q6_K", 256, 210, decodeQ6_K, encodeQ6_K},
-	I8:   {"I8", 1, 1, nil, nil}, I16: {"I16", 1, 2, nil, nil}, I32: {"I32", 1, 4, nil, nil}, I64: {"I64", 1, 8, nil, nil},
+	F32:  {"F32", 1, 4, decodeF32, encodeF32, nil},
+	F16:  {"F16", 1, 2, decodeF16, encodeF16, []int{0}},
+	BF16: {"BF16", 1, 2, decodeBF16, encodeBF16, nil},
+	F64:  {"F64", 1, 8, decodeF64, nil, nil},
+	Q4_0: {"Q4_0", 32, 18, decodeQ4_0, encodeQ4_0, []int{0}},
+	Q4_1: {"Q4_1", 32, 20, decodeQ4_1, encodeQ4_1, []int{0, 2}},
+	Q5_0: {"Q5_0", 32, 22, decodeQ5_0, encodeQ5_0, []int{0}},
+	Q5_1: {"Q5_1", 32, 24, decodeQ5_1, encodeQ5_1, []int{0, 2}},
+	Q8_0: {"Q8_0", 32, 34, decodeQ8_0, encodeQ8_0, []int{0}},
+	Q2_K: {"Q2_K", 256, 84, decodeQ2_K, nil, nil},
+	Q3_K: {"Q3_K", 256, 110, decodeQ3_K, nil, nil},
+	Q4_K: {"Q4_K", 256, 144, decodeQ4_K, encodeQ4_K, []int{0, 2}},
+	Q5_K: {"Q5_K", 256, 176, decodeQ5_K, encodeQ5_K, []int{0, 2}},
+	Q6_K: {"Q6_K", 256, 210, decodeQ6_K, encodeQ6_K, []int{208}},
+	I8:   {"I8", 1, 1, nil, nil, nil}, I16: {"I16", 1, 2, nil, nil, nil}, I32: {"I32", 1, 4, nil, nil, nil}, I64: {"I64", 1, 8, nil, nil, nil},
 }
 
 // unread names types that exist and cannot be read, for errors.

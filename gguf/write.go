@@ -116,7 +116,8 @@ func (w *Writer) WriteFloat32(name string, data []float32) error {
 	return nil
 }
 
-// Encode converts src, a whole number of blocks, to type t on all cores. Block types cannot hold numbers that are not finite.
+// Encode converts src, a whole number of blocks, to type t on all cores. It is an error if block types get numbers that are not finite, which they
+// cannot hold, or if a number is too large for the type.
 func Encode(dst []byte, src []float32, t Type) error {
 	l := layouts[t]
 	if l.encode == nil {
@@ -133,7 +134,23 @@ func Encode(dst []byte, src []float32, t Type) error {
 	convert(len(src), func(from, to int) {
 		l.encode(dst[from/l.elements*l.bytes:to/l.elements*l.bytes], src[from:to])
 	})
+	if block := l.overflow(dst, src); block >= 0 {
+		value, _ := farthest(src[block*l.elements : (block+1)*l.elements])
+		return fmt.Errorf("a number near element %d is %v, which is too large for %v; use bf16 or f32", block*l.elements, value, t)
+	}
 	return nil
+}
+
+// overflow is the first block with a number that became infinite on its way into a float16, -1 for none. It would come back as infinite or as no number.
+func (l layout) overflow(dst []byte, src []float32) int {
+	for block := range len(dst) / l.bytes {
+		for _, at := range l.halves {
+			if le.Uint16(dst[block*l.bytes+at:])&0x7c00 == 0x7c00 && (l.elements > 1 || src[block]-src[block] == 0) {
+				return block
+			}
+		}
+	}
+	return -1
 }
 
 // Commit makes the file visible. All tensors must have been written.

@@ -1,0 +1,172 @@
+package gguf
+
+import (
+	"bytes"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestTooLarge: a finite number is never stored as an infinite one. What a type can hold is said by its largest scale, a float16 of 65504.
+func TestTooLarge(t *testing.T) {
+	for typ, most := range map[Type]float32{F16: 65519, BF16: math.MaxFloat32 / 2, F32: math.MaxFloat32, Q4_0: 8 * 65504, Q5_0: 16 * 65504, Q8_0: 127 * 65504,
+		Q4_1: 65504, Q5_1: 65504, Q4_K: 65504, Q5_K: 65504, Q6_K: 65504} {
+		elements, size := typ.Block()
+		n := 2 * max(elements, 256)
+		src, dst := make([]float32, n), make([]byte, n/elements*size)
+		src[n-7] = most
+		if err := Encode(dst, src, typ); err != nil {
+			t.Errorf("%v: %v", typ, err)
+		}
+		back := make([]float32, n)
+		if err := Decode(back, dst, typ); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range back {
+			if v-v != 0 || math.Abs(float64(v-src[i])) > float64(most)/100 {
+				t.Errorf("%v: element %d of %v came back as %v", typ, i, src[i], v)
+			}
+		}
+		if typ == F32 || typ == BF16 {
+			continue
+		}
+		src[n-7] = -1e12
+		if err := Encode(dst, src, typ); err == nil || !strings.Contains(err.Error(), "-1e+12, which is too large for "+typ.String()) {
+			t.Errorf("%v of -1e12: %v", typ, err)
+		}
+	}
+	inf := []float32{1, float32(math.Inf(1)), float32(math.NaN())}
+	if err := Encode(make([]byte, 6), inf, F16); err != nil {
+		t.Errorf("an infinite number is one of F16: %v", err)
+	}
+}
+
+// q6 writes a block of Q6_K by the words of the format: 128 bytes of lower halves, 64 of upper pairs, 16 scales, a float16.
+func q6(q func(i int) int, scales [16]int8, d uint16) []byte {
+	b := make([]byte, 210)
+	for i := range 256 {
+		v := byte(q(i) + 32)
+		half, in := i/128, i%128
+		low := half*64 + in%64             // two numbers share a byte of lower halves
+		b[low] |= v & 15 << (in / 64 * 4)  // the first 64 of a half below, the others above
+		high := 128 + half*32 + in%32      // four share a byte of upper pairs
+		b[high] |= v >> 4 << (in / 32 * 2) // in their order
+	}
+	for i, s := range scales {
+		b[192+i] = byte(s)
+	}
+	le.PutUint16(b[208:], d)
+	return b
+}
+
+// TestQ6ByHand decodes a block in which every number and scale is another: each has its own place.
+func TestQ6ByHand(t *testing.T) {
+	q := func(i int) int { return (i*37+i/16*11)%64 - 32 }
+	var scales [16]int8
+	for i := range scales {
+		scales[i] = int8(i*17 - 128)
+	}
+	got := make([]float32, 256)
+	if err := Decode(got, q6(q, scales, 0x3800), Q6_K); err != nil { // 0.5
+		t.Fatal(err)
+	}
+	for i, v := range got {
+		if want := 0.5 * float32(scales[i/16]) * float32(q(i)); v != want {
+			t.Fatalf("element %d is %v, want %v", i, v, want)
+		}
+	}
+}
+
+// TestQ4ByHand does so for Q4_K, whose scales and offsets of 6 bits are packed into 12 bytes: of groups 4 to 7 the lower four bits stand in the last four
+// bytes, and the upper two in the tops of the bytes of groups 0 to 3.
+func TestQ4ByHand(t *testing.T) {
+	scale, low := [8]byte{1, 63, 17, 32, 47, 5, 58, 33}, [8]byte{60, 2, 31, 44, 16, 63, 9, 34}
+	b := make([]byte, 144)
+	le.PutUint16(b, 0x3c00)     // 1
+	le.PutUint16(b[2:], 0x3400) // 0.25
+	for g := range 4 {
+		b[4+g] = scale[g] | scale[g+4]>>4<<6
+		b[8+g] = low[g] | low[g+4]>>4<<6
+		b[12+g] = scale[g+4]&15 | low[g+4]<<4
+	}
+	q := func(i int) byte { return byte((i*7 + i/32*3) % 16) }
+	for i := range 256 { // groups 2k and 2k+1 share bytes
+		b[16+i/64*32+i%32] |= q(i) << (i / 32 % 2 * 4)
+	}
+	got := make([]float32, 256)
+	if err := Decode(got, b, Q4_K); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got {
+		if want := float32(scale[i/32])*float32(q(i)) - 0.25*float32(low[i/32]); v != want {
+			t.Fatalf("element %d is %v, want %v", i, v, want)
+		}
+	}
+}
+
+// TestZerosAndTies: blocks of zeros stay zeros, and those of one value come back as it.
+func TestZerosAndTies(t *testing.T) {
+	for _, typ := range []Type{F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K} {
+		elements, size := typ.Block()
+		for _, value := range []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0x1p-4} {
+			src, dst, back := make([]float32, elements), bytes.Repeat([]byte{0xaa}, size), make([]float32, elements)
+			for i := range src {
+				src[i] = value
+			}
+			if err := Encode(dst, src, typ); err != nil {
+				t.Fatal(err)
+			}
+			if err := Decode(back, dst, typ); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range back {
+				if math.Abs(float64(v-value)) > math.Abs(float64(value))/50 {
+					t.Errorf("%v: element %d of %v came back as %v", typ, i, value, v)
+					break
+				}
+			}
+		}
+	}
+}
+
+// TestPieces converts and writes more than a core and a write take at a time: every element is in its place.
+func TestPieces(t *testing.T) {
+	n := 3*piece + 64
+	if !testing.Short() {
+		n += writePiece
+	}
+	src := make([]float32, n)
+	for i := range src {
+		src[i] = float32(i%251 - 125)
+	}
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	plan := []Info{{"a", Q8_0, []int{n}}, {"b", F16, []int{5}}}
+	w, err := Create(path, nil, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	if err := w.WriteFloat32("a", src); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteFloat32("b", src[:5]); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, path)
+	for _, p := range plan {
+		x, _ := f.Tensor(p.Name)
+		got, err := x.Float32()
+		if err != nil || len(got) != p.Elements() {
+			t.Fatalf("%v: %d elements, %v", p, len(got), err)
+		}
+		for i, v := range got {
+			if math.Abs(float64(v-src[i])) > 0.5 {
+				t.Fatalf("%v: element %d is %v, want about %v", p, i, v, src[i])
+			}
+		}
+	}
+}
