@@ -70,19 +70,8 @@ func ParseExample(record []byte) (Example, error) {
 func isNull(v json.RawMessage) bool { return len(v) == 0 || bytes.Equal(v, []byte("null")) }
 
 func (e *Example) read(fields map[string]json.RawMessage) error {
-	if tools := fields["tools"]; !isNull(tools) {
-		var list []json.RawMessage
-		var text string
-		switch { // some files hold the list as a text of JSON
-		case json.Unmarshal(tools, &list) == nil:
-		case json.Unmarshal(tools, &text) == nil && (text == "" || json.Unmarshal([]byte(text), &list) == nil):
-			tools = json.RawMessage(text)
-		default:
-			return errors.New("tools is no list")
-		}
-		if len(list) > 0 {
-			e.Tools = tools
-		}
+	if err := e.readTools(fields["tools"]); err != nil {
+		return err
 	}
 	switch e.Format {
 	case Messages:
@@ -97,6 +86,27 @@ func (e *Example) read(fields map[string]json.RawMessage) error {
 	return text(fields, "text", &e.Text)
 }
 
+// readTools takes a list of tools, which some files hold as a text of JSON. An empty list is none.
+func (e *Example) readTools(tools json.RawMessage) error {
+	if isNull(tools) {
+		return nil
+	}
+	var list []json.RawMessage
+	var text string
+	switch {
+	case json.Unmarshal(tools, &list) == nil:
+	case json.Unmarshal(tools, &text) == nil && (text == "" || json.Unmarshal([]byte(text), &list) == nil):
+		tools = json.RawMessage(text)
+	default:
+		return errors.New("tools is no list")
+	}
+	if len(list) > 0 {
+		e.Tools = tools
+	}
+	return nil
+}
+
+// text reads the text under a key, which may be missing or null.
 func text(fields map[string]json.RawMessage, key string, into *string) error {
 	if isNull(fields[key]) {
 		return nil
@@ -157,6 +167,9 @@ func (e *Example) checkTurns() error {
 	}
 	return nil
 }
+
+// fromModel reports whether a message that has a role is an answer. Gemma's templates call the speaker model.
+func (t *turn) fromModel() bool { return *t.Role == "assistant" || *t.Role == "model" }
 
 // empty reports whether the content is nothing but space.
 func (t *turn) empty() bool {
@@ -255,8 +268,8 @@ func (e *Example) alpaca(fields map[string]json.RawMessage) error {
 			return err
 		}
 	}
-	var history [][2]string
-	if h := fields["history"]; !isNull(h) && json.Unmarshal(h, &history) != nil {
+	var history [][]string // not of [2]string, into which a list of three fits without a word
+	if h := fields["history"]; !isNull(h) && json.Unmarshal(h, &history) != nil || slices.ContainsFunc(history, func(pair []string) bool { return len(pair) != 2 }) {
 		return errors.New("history is no list of pairs")
 	}
 	if system != "" {

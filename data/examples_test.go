@@ -52,6 +52,20 @@ func TestParseExample(t *testing.T) {
 	}
 }
 
+// TestToolsCall: an answer that only calls tools has no content, and their results come before the next answer.
+func TestToolsCall(t *testing.T) {
+	e, err := ParseExample([]byte(`{"messages":[{"role":"developer","content":"s"},{"role":"user","content":"u"},{"role":"model","content":null,"tool_calls":[{"name":"f"}]},
+		{"role":"tool","content":"1"},{"role":"ipython","content":"2"},{"role":"assistant","content":"a"}],"tools":[{"name":"f"}]}`))
+	if err != nil || len(e.Messages) != 6 || string(e.Tools) != `[{"name":"f"}]` {
+		t.Errorf("%s with the tools %s, %v", e.Messages, e.Tools, err)
+	}
+	for _, none := range []string{`null`, `""`, `[]`, `"[]"`} {
+		if e, err := ParseExample([]byte(`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":` + none + `}`)); err != nil || e.Tools != nil {
+			t.Errorf("tools %s are %s, %v", none, e.Tools, err)
+		}
+	}
+}
+
 func TestParseBadExample(t *testing.T) {
 	for record, want := range map[string]string{
 		`{"question":"q","answer":"a"}`:                "a record with the keys answer, question is of no known format",
@@ -74,7 +88,16 @@ func TestParseBadExample(t *testing.T) {
 		`{"prompt":3,"completion":"x"}`:                    "both",
 		`{"instruction":"i","output":4}`:                   "output is no text",
 		`{"text":4}`:                                       "text is no text",
-		`[]`:                                               "no JSON object",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":{"name":"f"}}`: "tools is no list",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":"{}"}`:         "tools is no list",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","tool_calls":[]}]}`:                    "message 2, of the assistant, is empty",
+		`{"instruction":"i","output":"o","history":[["a","b","lost"]]}`:                                        "history is no list of pairs",
+		`{"instruction":"i","output":"o","history":[["a"]]}`:                                                   "history is no list of pairs",
+		`{"instruction":"i","output":"o","history":{}}`:                                                        "history is no list of pairs",
+		`{"conversations":[{"from":"human"},{"from":"gpt","value":"a"}]}`:                                      "turn 1 has no from or no value",
+		`{"conversations":7}`: "conversations is no list",
+		`{"conversations":[{"from":"human","value":"u"}],"system":7}`: "system is no text",
+		`[]`: "no JSON object",
 	} {
 		if _, err := ParseExample([]byte(record)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %s", record, err, want)

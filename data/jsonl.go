@@ -11,6 +11,9 @@ import (
 	"unicode/utf8"
 )
 
+// byteOrderMark is U+FEFF in UTF-8, with which some editors begin a file.
+const byteOrderMark = "\ufeff"
+
 // jsonl passes on the text field of each line. Empty lines are nothing.
 func (k *sink) jsonl(f sourceFile, r io.Reader) error {
 	lines := lineReader{r: bufio.NewReaderSize(r, 1<<18), limit: k.cfg.MaxRecord}
@@ -23,8 +26,8 @@ func (k *sink) jsonl(f sourceFile, r io.Reader) error {
 		if err != nil && err != errLong {
 			return k.unreadable(f, fmt.Errorf("read %s:%d: %w", f.path, n, err))
 		}
-		if n == 1 { // a byte order mark
-			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		if n == 1 {
+			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 		}
 		if err := k.jsonLine(Document{Source: f.path, Record: n, Offset: offset}, line, err == errLong); err != nil {
 			return err

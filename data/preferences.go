@@ -173,11 +173,11 @@ func answered(e *Example) error {
 	if n := len(e.Messages); n == 0 || json.Unmarshal(e.Messages[n-1], &last) != nil || last.Role == nil {
 		return errors.New("the conversation is empty")
 	}
-	if content := string(last.Content); *last.Role == "assistant" && (isNull(last.Content) || content == `""`) {
-		return &Unusable{EmptyAnswer, "an answer is empty"}
-	}
-	if *last.Role != "assistant" && *last.Role != "model" {
+	if !last.fromModel() {
 		return fmt.Errorf("the conversation ends with the role %s and not with an answer of the assistant", *last.Role)
+	}
+	if content := string(last.Content); isNull(last.Content) || content == `""` {
+		return &Unusable{EmptyAnswer, "an answer is empty"}
 	}
 	return e.checkTurns()
 }
@@ -196,11 +196,11 @@ func (p *Preference) conversations(fields map[string]json.RawMessage) error {
 			return fmt.Errorf("%s is neither a text nor a list of messages", key)
 		}
 		*e = Example{Format: Messages}
-		if !isNull(fields["tools"]) {
-			e.Tools = fields["tools"]
+		if err := e.readTools(fields["tools"]); err != nil {
+			return err
 		}
 		var first turn
-		if asked != "" && len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Role != nil && *first.Role == "assistant" {
+		if asked != "" && len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Role != nil && first.fromModel() {
 			e.add("user", asked)
 		}
 		for _, m := range slices.Concat(prompt, list) {
@@ -303,7 +303,7 @@ func (e *Example) question(list json.RawMessage) error {
 		if json.Unmarshal(e.Messages[n-1], &last) != nil || last.Role == nil {
 			return fmt.Errorf("message %d has no role", n)
 		}
-		if *last.Role != "assistant" {
+		if !last.fromModel() {
 			e.Messages = e.Messages[:n]
 			return nil
 		}

@@ -45,20 +45,37 @@ func TestParsePreference(t *testing.T) {
 	}
 }
 
+// TestPreferencesWithTools: tools are a list or a text of one, as in a single conversation.
+func TestPreferencesWithTools(t *testing.T) {
+	record := func(tools string) []byte {
+		return []byte(`{"prompt":[{"role":"user","content":"a"}],"chosen":[{"role":"model","content":"b"}],"rejected":[{"role":"model","content":"c"}],"tools":` + tools + `}`)
+	}
+	for tools, want := range map[string]string{`[{"name":"f"}]`: `[{"name":"f"}]`, `"[{\"name\":\"f\"}]"`: `[{"name":"f"}]`, `[]`: "", `null`: "", `""`: ""} {
+		p, err := ParsePreference(record(tools))
+		if err != nil || string(p.Chosen.Tools) != want || string(p.Rejected.Tools) != want {
+			t.Errorf("tools %s are %s and %s, %v", tools, p.Chosen.Tools, p.Rejected.Tools, err)
+		}
+	}
+	if _, err := ParsePreference(record(`{"name":"f"}`)); err == nil || !strings.Contains(err.Error(), "tools is no list") {
+		t.Errorf("tools that are no list: %v", err)
+	}
+}
+
 func TestUnusablePreferences(t *testing.T) {
 	for record, want := range map[string]string{
-		`{"prompt":"a","chosen":"b","rejected":"b"}`:                                                            string(EqualAnswers),
-		`{"prompt":"a","chosen":"","rejected":"b"}`:                                                             string(EmptyAnswer),
-		`{"chosen":"ab","rejected":"ab"}`:                                                                       string(EqualAnswers),
-		`{"chosen":"\n\nHuman: a\n\nAssistant:","rejected":"\n\nHuman: a\n\nAssistant: b"}`:                     string(EmptyAnswer),
-		`{"prompt":[{"role":"user","content":"a"}],"chosen":[{"role":"assistant","content":""}],"rejected":[]}`: "",
+		`{"prompt":"a","chosen":"b","rejected":"b"}`:                                                                                                                  string(EqualAnswers),
+		`{"prompt":"a","chosen":"","rejected":"b"}`:                                                                                                                   string(EmptyAnswer),
+		`{"chosen":"ab","rejected":"ab"}`:                                                                                                                             string(EqualAnswers),
+		`{"chosen":"\n\nHuman: a\n\nAssistant:","rejected":"\n\nHuman: a\n\nAssistant: b"}`:                                                                           string(EmptyAnswer),
+		`{"prompt":[{"role":"user","content":"a"}],"chosen":[{"role":"assistant","content":""}],"rejected":[]}`:                                                       "",
+		`{"prompt":[{"role":"user","content":"a"}],"chosen":[{"role":"model","content":null}],"rejected":[{"role":"model","content":"b"}]}`:                           string(EmptyAnswer),
 		`{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"rejected":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`: string(EqualAnswers),
 		`{"chosen":[{"role":"user","content":"a"}],"rejected":[{"role":"user","content":"b"}]}`:                                                                       "",
 		`{"chosen":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}],"rejected":[{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}`: "",
-		`{"chosen":"a","rejected":["b"]}`:                   "",
-		`{"chosen":"a"}`:                                    "",
-		`{"chosen":"a","rejected":"b","margin":"big"}`:      "",
-		`{"chosen":"a","rejected":"b","annotator":["ann"]}`: "",
+		`{"chosen":"a","rejected":["b"]}`:                                                                                                                             "",
+		`{"chosen":"a"}`:                                                                                                                                              "",
+		`{"chosen":"a","rejected":"b","margin":"big"}`:                                                                                                                "",
+		`{"chosen":"a","rejected":"b","annotator":["ann"]}`:                                                                                                           "",
 		`[1]`: "",
 	} {
 		_, err := ParsePreference([]byte(record))
@@ -94,6 +111,8 @@ func TestParsePrompt(t *testing.T) {
 	for record, turns := range map[string]int{
 		`{"prompt":"a"}`: 0, `{"text":"a"}`: 0, `{"prompt":[{"role":"user","content":"a"}]}`: 1,
 		`{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`: 2,
+		`{"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"}]}`:                                     1,
+		`{"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"},{"role":"tool","content":"c"}]}`:       3,
 	} {
 		e, err := ParsePrompt([]byte(record))
 		if err != nil || len(e.Messages) != turns || turns == 0 && e.Prompt != "a" {

@@ -11,6 +11,9 @@ import (
 // dealt with as s.OnBadRecord says; stats counts.
 func Prompts(s Sources, stats *Stats) iter.Seq2[Example, error] {
 	s.Records = true
+	if s.PieceBytes == 0 { // a line is one prompt, however long: the usual pieces of a small file are shorter than some
+		s.PieceBytes = 64 << 20
+	}
 	return func(yield func(Example, error) bool) {
 		for d, err := range s.Documents(stats) {
 			if err != nil {

@@ -52,23 +52,32 @@ func (b *budget) Read(p []byte) (int, error) {
 // readAhead is more than a decoder reads beyond what it returns.
 const readAhead = 1 << 20
 
-// jsonList passes on the elements of the list that a .json file holds. Behind a syntax error nothing can be read, so that is
-// an error whatever OnBadRecord says.
+// withoutMark leaves a byte order mark out, which spreadsheets put in front: it is no part of the first column's name, nor of JSON.
+func withoutMark(r io.Reader) io.Reader {
+	b := bufio.NewReader(r)
+	if start, _ := b.Peek(len(byteOrderMark)); string(start) == byteOrderMark { // an error comes again with the next read
+		_, _ = b.Discard(len(byteOrderMark))
+	}
+	return b
+}
+
+// jsonList passes on the elements of the list that a .json file holds. Behind a syntax error nothing can be read, so the file is as one that
+// is cut short, and OnBadRecord does not matter.
 func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 	in := &budget{r, k.cfg.MaxRecord + readAhead}
-	dec := json.NewDecoder(in)
+	dec := json.NewDecoder(withoutMark(in))
 	fail := func(n int, err error) error {
 		if errors.Is(err, errLong) {
 			err = fmt.Errorf("longer than %d bytes", k.cfg.MaxRecord)
 		}
-		return fmt.Errorf("read %s: record %d: %w; repair the file", f.path, n, err)
+		return k.unreadable(f, fmt.Errorf("read %s: record %d: %w", f.path, n, err))
 	}
 	first, err := dec.Token()
 	if err != nil {
 		return fail(1, err)
 	}
 	if first != json.Delim('[') {
-		return fmt.Errorf("read %s: the file is no JSON list of records; give one, or a record per line as .jsonl", f.path)
+		return k.unreadable(f, fmt.Errorf("read %s: the file is no JSON list of records; give one, or a record per line as .jsonl", f.path))
 	}
 	for n := 1; dec.More(); n++ {
 		in.left = k.cfg.MaxRecord + readAhead
@@ -81,7 +90,10 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 		}
 	}
 	if _, err := dec.Token(); err != nil {
-		return fmt.Errorf("read %s: the list of records does not end: %w; repair the file", f.path, err)
+		return k.unreadable(f, fmt.Errorf("read %s: the list of records does not end: %w", f.path, err))
+	}
+	if _, err := dec.Token(); err != io.EOF { // as of two files put together, whose second list would be lost
+		return k.unreadable(f, fmt.Errorf("read %s: there is something behind the list of records; give one list, or a record per line as .jsonl", f.path))
 	}
 	return nil
 }
@@ -89,13 +101,20 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 // table passes on the rows of a .csv or .tsv file as objects whose keys are the names in its first line.
 func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 	in := &budget{r, k.cfg.MaxRecord + readAhead}
-	rows := csv.NewReader(bufio.NewReader(in))
+	rows := csv.NewReader(withoutMark(in))
 	if content == ".tsv" {
 		rows.Comma, rows.LazyQuotes = '\t', true
 	}
 	names, err := rows.Read()
 	if err != nil {
-		return fmt.Errorf("read %s: the line of column names: %w", f.path, err)
+		return k.unreadable(f, fmt.Errorf("read %s: the line of column names: %w", f.path, err))
+	}
+	seen := make(map[string]bool, len(names))
+	for _, name := range names { // of two the first would be lost
+		if seen[name] {
+			return k.unreadable(f, fmt.Errorf("read %s: two columns are called %q", f.path, name))
+		}
+		seen[name] = true
 	}
 	for {
 		in.left = k.cfg.MaxRecord + readAhead
@@ -105,7 +124,7 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		}
 		short := errors.Is(err, csv.ErrFieldCount)
 		if err != nil && !short {
-			return fmt.Errorf("read %s: %w; repair the file", f.path, err)
+			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
 		line, _ := rows.FieldPos(0)
 		d := Document{Source: f.path, Record: line, Offset: -1}
