@@ -74,10 +74,9 @@ func withoutLicense(text string) string {
 		if i := strings.Index(trimmed, "*/"); i >= 0 {
 			end = i + 2
 		}
-	case strings.HasPrefix(trimmed, "//"), strings.HasPrefix(trimmed, "#") && !strings.HasPrefix(trimmed, "#!"):
-		mark := trimmed[:1]
+	case strings.HasPrefix(trimmed, "//"), strings.HasPrefix(trimmed, "#"):
 		for line := range strings.Lines(trimmed) {
-			if !strings.HasPrefix(line, mark) || strings.HasPrefix(line, "//go:") {
+			if !isComment(line, trimmed[0]) {
 				break
 			}
 			end += len(line)
@@ -87,4 +86,13 @@ func withoutLicense(text string) string {
 		return text
 	}
 	return strings.TrimLeft(trimmed[end:], "\r\n")
+}
+
+// isComment reports whether a line is a comment of the kind that begins with the mark / or #. Directives are none: #include, #!, #[derive], //go:build.
+func isComment(line string, mark byte) bool {
+	if mark == '/' {
+		return strings.HasPrefix(line, "//") && !strings.HasPrefix(line, "//go:")
+	}
+	rest, ok := strings.CutPrefix(line, "#")
+	return ok && (rest == "" || !strings.ContainsRune("![abcdefghijklmnopqrstuvwxyz", rune(rest[0])))
 }

@@ -88,6 +88,7 @@ func TestFiltersMend(t *testing.T) {
 		{Mend(), "Ã is a letter of São Paulo", "Ã is a letter of São Paulo"},
 		{Mend(), "e\u0301", "é"},
 		{Mend(), "a\r\nb\x00\x07c\ufeff", "a\nbc"},
+		{Mend(), "old\rMac\r\rpage\fnext\vline\u0085end\u2028of\u2029all\tthere", "old\nMac\n\npage\nnext\nline\nend\nof\nall\tthere"},
 		{DefaultPII().Step(), "write to ann.lee@example.co.uk, not to me@localhost", "write to <EMAIL>, not to me@localhost"},
 		{DefaultPII().Step(), "from 8.8.8.8 to 192.168.1.7 in version 1.2.3", "from <IP> to 192.168.1.7 in version 1.2.3"},
 		{DefaultPII().Step(), "call +49 30 1234 5678, 1+2", "call <PHONE>, 1+2"},
@@ -96,6 +97,15 @@ func TestFiltersMend(t *testing.T) {
 		{DefaultPII().Step(), "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\n", "<KEY>\n"},
 		{DefaultCode().Step(), "// Copyright 2009 The Authors.\n// Use is governed by a licence.\n\npackage p\n", "package p\n"},
 		{DefaultCode().Step(), "/* Licensed under X */\nint main;\n", "int main;\n"},
+		{DefaultCode().Step(), "# Copyright 2009\n#\n## All rights reserved.\n#\timport\n\nimport os\n", "import os\n"},
+		{DefaultCode().Step(), "#include <license.h>\n#define COPYRIGHT 1\nint main;\n", "#include <license.h>\n#define COPYRIGHT 1\nint main;\n"},
+		{DefaultCode().Step(), "# Copyright\n#include <a.h>\n", "#include <a.h>\n"},
+		{DefaultCode().Step(), "#[license]\nstruct S;\n", "#[license]\nstruct S;\n"},
+		{DefaultCode().Step(), "#!/bin/sh\n# Copyright 2009\n", "#!/bin/sh\n# Copyright 2009\n"},
+		{DefaultCode().Step(), "// Copyright 2009\n/* Package p\n * does things */\npackage p\n", "/* Package p\n * does things */\npackage p\n"},
+		{DefaultCode().Step(), "// Copyright 2009\n//go:build linux\n\npackage p\n", "//go:build linux\n\npackage p\n"},
+		{DefaultCode().Step(), "/* Copyright without an end\nint main;\n", "/* Copyright without an end\nint main;\n"},
+		{DefaultCode().Step(), "\ufeff\n// SPDX-License-Identifier: MIT\n\n\nint main;\n", "int main;\n"},
 		{DefaultCode().Step(), "// Package p does things.\npackage p\n", "// Package p does things.\npackage p\n"},
 	} {
 		d := &Doc{Text: c.text}

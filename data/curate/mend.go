@@ -28,7 +28,7 @@ func mend(d *Doc) string {
 		text = strings.ToValidUTF8(text, "\ufffd")
 	}
 	text = unmojibake(text)
-	text = strings.ReplaceAll(text, "\r\n", "\n")
+	text = lineEnds.Replace(text)
 	text = strings.Map(func(r rune) rune {
 		if r != '\n' && r != '\t' && (unicode.IsControl(r) || r == '\ufeff' || r == '\u200b') {
 			return -1
@@ -40,6 +40,10 @@ func mend(d *Doc) string {
 	}
 	return ""
 }
+
+// lineEnds makes every way to end a line one line feed: what stands on both sides of a carriage return, a form feed or Unicode's next line must not
+// become one word when control characters go.
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n")
 
 // plainASCII reports whether a text has nothing to mend for certain.
 func plainASCII(text string) bool {

@@ -17,8 +17,8 @@ import (
 // Between the stages documents lie in shards of the work folder, as binary fields behind their length: they are read several times, and JSON
 // takes longer than most of what is done with them.
 
-// workFormat names the layout of the work folder and what the bounds of steps mean; a folder of another one is not gone on with.
-const workFormat = 3
+// workFormat names the layout of the work folder and what steps do; a folder of another one is not gone on with.
+const workFormat = 4
 
 // store appends the document. As in JSON, bytes that are no UTF-8 become U+FFFD.
 func (l *line) store(b []byte) ([]byte, error) {

@@ -84,7 +84,7 @@ func countSentences(line string) int {
 	return n
 }
 
-// FineWeb are the rules that FineWeb found on top of Gopher's and C4's (Penedo et al., 2024, section 3.6). Bounds that are 0 do not hold.
+// FineWeb are the rules that were found for FineWeb on top of Gopher's and C4's (Penedo et al., 2024, section 3.6). Bounds that are 0 do not hold.
 type FineWeb struct {
 	MinPunctuation float64 `yaml:"min_punctuation" doc:"share of lines that end as a sentence does"`
 	MaxShortLines  float64 `yaml:"max_short_lines" doc:"share of lines of at most 30 characters"`
@@ -92,7 +92,8 @@ type FineWeb struct {
 	MaxNewlines    float64 `yaml:"max_newlines" doc:"line ends per word"`
 }
 
-// DefaultFineWeb has the values of the paper.
+// DefaultFineWeb has the values of datatrove's filter, which made FineWeb. The paper gives the first two, allows ten times as many repeated characters
+// (0.1) and has no bound on line ends.
 func DefaultFineWeb() FineWeb {
 	return FineWeb{MinPunctuation: 0.12, MaxShortLines: 0.67, MaxDupChars: 0.01, MaxNewlines: 0.3}
 }
