@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -176,5 +177,104 @@ func TestMark(t *testing.T) {
 	check(t, filepath.Join(dir, "complete.json"), "{}")
 	if err := Mark(filepath.Join(dir, "missing"), "m", nil); err == nil {
 		t.Error("marked a folder that does not exist")
+	}
+}
+
+// TestTempFilesLieBeside: a rename works within a file system only, so the temporary file is in the folder of the final one, also of a bare name.
+func TestTempFilesLieBeside(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for path, want := range map[string]string{"plain": ".", filepath.Join(dir, "full"): dir, filepath.Join(".", "x"): "."} {
+		f, err := Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := filepath.Dir(f.file.Name()); got != want {
+			t.Errorf("the temporary file of %s lies in %s", path, got)
+		}
+		f.Abort()
+	}
+}
+
+// TestFirstFailureSticks: after a write that failed nothing more is written, and Commit says why, however often it is asked.
+func TestFirstFailureSticks(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	if err := WriteFile(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.err = errors.New("the disk is gone")
+	for _, write := range []func() (int, error){func() (int, error) { return f.Write([]byte("x")) }, func() (int, error) { return f.WriteAt([]byte("x"), 9) }} {
+		if n, err := write(); n != 0 || err != f.err {
+			t.Errorf("wrote %d bytes, %v", n, err)
+		}
+	}
+	if info, err := f.file.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("the file has %d bytes, %v", info.Size(), err)
+	}
+	if err := f.Commit(); err != f.err {
+		t.Errorf("commit: %v", err)
+	}
+	if err := f.Commit(); err == nil || !strings.Contains(err.Error(), "already committed or aborted") {
+		t.Errorf("commit again: %v", err)
+	}
+	check(t, path, "old")
+	if got := names(t, dir); got != "x" {
+		t.Errorf("the folder holds %s", got)
+	}
+}
+
+// TestErrorsAreForPeople: they name the file that was asked for, what is wrong and what to do, and no temporary file.
+func TestErrorsAreForPeople(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	f, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(path, "full"), 0o755); err != nil { // somebody made a folder of that name meanwhile
+		t.Fatal(err)
+	}
+	err = f.Commit()
+	if err == nil || !strings.Contains(err.Error(), "write "+path+": ") || strings.Contains(err.Error(), tempMark) || strings.Contains(err.Error(), "rename") {
+		t.Errorf("got %v", err)
+	}
+	if got := names(t, dir); got != "x" {
+		t.Errorf("the folder holds %s", got)
+	}
+	if err := WriteFile(path, nil); err == nil || !strings.HasSuffix(err.Error(), "it is a folder; name a file in it") {
+		t.Errorf("got %v", err)
+	}
+	for _, c := range []struct {
+		err    error
+		advice string
+	}{
+		{&os.PathError{Op: "open", Path: ".x" + tempMark + "1", Err: syscall.ENOSPC}, "free some space"}, {&os.PathError{Err: syscall.ENOTDIR}, "name a file in a folder"},
+		{&os.LinkError{Op: "rename", Old: ".x" + tempMark + "1", Err: syscall.EROFS}, "can be written to"}, {syscall.ENOENT, "name a file in a folder"},
+	} {
+		if got := plain(c.err).Error(); !strings.Contains(got, c.advice) || strings.Contains(got, tempMark) {
+			t.Errorf("%v is worded %q", c.err, got)
+		}
+	}
+	if got := plain(&os.PathError{Op: "write", Path: "x", Err: syscall.EIO}); got != syscall.EIO {
+		t.Errorf("an error without advice is worded %q", got)
+	}
+}
+
+// TestCleanLeavesFolders that are called as a leftover is.
+func TestCleanLeavesFolders(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, ".x"+tempMark+"1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Clean(dir); n != 0 || err != nil || names(t, dir) != ".x"+tempMark+"1" {
+		t.Errorf("removed %d, %v; left %s", n, err, names(t, dir))
+	}
+	if _, err := Clean(filepath.Join(dir, "x", "y")); err != nil {
+		t.Errorf("a folder that is not there: %v", err)
 	}
 }
