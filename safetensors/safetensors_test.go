@@ -231,6 +231,12 @@ func TestHostileHeaders(t *testing.T) {
 		{"seven bytes", make([]byte, 7), "too few"},
 		{"huge header", append(bytes.Repeat([]byte{0xff}, 8), "{}"...), "more than the format allows"},
 		{"just over the cap", binary.LittleEndian.AppendUint64(nil, maxHeader+1), "more than the format allows"},
+		{"just the cap", binary.LittleEndian.AppendUint64(nil, maxHeader), "cut short"},
+		{"missing type", file(`{"a":{"shape":[0],"data_offsets":[0,0]}}`, 0), "are needed"},
+		{"missing shape", file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "are needed"},
+		{"text in a shape", file(`{"a":{"dtype":"U8","shape":["1"],"data_offsets":[0,1]}}`, 1), "expected a number, found 1"},
+		{"null in a shape", file(`{"a":{"dtype":"U8","shape":[null],"data_offsets":[0,1]}}`, 1), "expected a number"},
+		{"shape is a number", file(`{"a":{"dtype":"U8","shape":1,"data_offsets":[0,1]}}`, 1), "expected ["},
 		{"header longer than file", binary.LittleEndian.AppendUint64(nil, 100), "cut short"},
 		{"no JSON", file("hello", 0), "not JSON"},
 		{"zero-length header", file("", 0), "not JSON"},
@@ -336,7 +342,9 @@ func TestHostileIndex(t *testing.T) {
 		{`{"weight_map":{"a":7}}`, "cannot unmarshal"},
 		{`{"weight_map":{}}`, "names no tensors"},
 		{`{}`, "names no tensors"},
-		{`{"weight_map":`, "EOF"},
+		{`{"weight_map":`, "unexpected EOF"},
+		{`{"weight_map":{"a":null}}`, "not a plain file name"},
+		{`{"weight_map":{"a":"s.safetensors"},"weight_map":{}}`, "occurs twice"},
 		{`[]`, "expected {"},
 	}
 	dir := t.TempDir()
@@ -448,12 +456,12 @@ for name, t in safetensors.deserialize(open(sys.argv[1], "rb").read()):
 }
 
 func TestParseSize(t *testing.T) {
-	for text, want := range map[string]int64{"": 0, "5GB": 5e9, "1.5 mb": 1.5e6, "2GiB": 2 << 30, "300": 300, "10KB": 10000} {
+	for text, want := range map[string]int64{"": 0, "5GB": 5e9, "1.5 mb": 1.5e6, "2GiB": 2 << 30, "300": 300, "10KB": 10000, "1": 1, " 2 TiB ": 2 << 40, "3kib": 3 << 10, "0.001KB": 1} {
 		if got, err := ParseSize(text); err != nil || got != want {
 			t.Errorf("%q is %d, %v; want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"GB", "-1GB", "0", "5XB", "1e30GB", "NaN", "inf"} {
+	for _, text := range []string{"GB", "-1GB", "0", "5XB", "1e30GB", "NaN", "inf", "9223372036854775808", "8388608TiB", "0.9", "1MBKB", "1KBMB", "5 G B"} {
 		if n, err := ParseSize(text); err == nil {
 			t.Errorf("%q is %d", text, n)
 		}

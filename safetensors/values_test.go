@@ -97,8 +97,13 @@ func TestTypes(t *testing.T) {
 			t.Errorf("%s: %v of %d bytes, float %v, %v", name, d, d.Size(), d.Float(), err)
 		}
 	}
-	if DType(0).String() != "DType(0)" || DType(99).String() != "DType(99)" {
-		t.Errorf("%v %v", DType(0), DType(99))
+	for _, none := range []DType{0, Bool + 1, 99} {
+		if none.String() != fmt.Sprintf("DType(%d)", uint8(none)) {
+			t.Errorf("%d is called %v", uint8(none), none)
+		}
+		if _, err := Create(filepath.Join(t.TempDir(), "x"), []Info{{"a", none, nil}}, nil); err == nil || !strings.Contains(err.Error(), "no element type") {
+			t.Errorf("%v is planned: %v", none, err)
+		}
 	}
 	if _, err := parseDType(""); err == nil {
 		t.Error("nothing is a type")
@@ -206,6 +211,7 @@ func TestShapes(t *testing.T) {
 	}{
 		{U8, []int{math.MaxInt}, true}, {U16, []int{math.MaxInt / 2}, true}, {U16, []int{math.MaxInt/2 + 1}, false}, {U8, []int{math.MaxInt, 2}, false},
 		{F64, []int{0, math.MaxInt, math.MaxInt}, true}, {F64, []int{math.MaxInt, 0}, false}, {U8, slices.Repeat([]int{1}, maxRank), true}, {U8, slices.Repeat([]int{1}, maxRank+1), false},
+		{U8, []int{-1}, false}, {U8, []int{-1, -1}, false},
 	} {
 		if err := (Info{"x", c.d, c.shape}).check(); (err == nil) != c.ok {
 			t.Errorf("%v %v: %v", c.d, c.shape, err)
@@ -234,6 +240,68 @@ func TestCut(t *testing.T) {
 	}
 	if parts := cut(nil, 10); len(parts) != 1 || len(parts[0]) != 0 {
 		t.Errorf("nothing is cut into %v", parts)
+	}
+}
+
+// TestForeignOrder: tensors may be listed in another order than they lie in, and lie where no number of their type may: then there is no view.
+func TestForeignOrder(t *testing.T) {
+	header := `{"last":{"dtype":"F32","shape":[1],"data_offsets":[3,7]},"first":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}}`
+	header += strings.Repeat(" ", -len(header)&7)
+	b := file(header, 7)
+	binary.LittleEndian.PutUint32(b[len(b)-4:], math.Float32bits(1.5))
+	path := filepath.Join(t.TempDir(), "x.safetensors")
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, path)
+	if !slices.Equal(a.Names(), []string{"first", "last"}) {
+		t.Errorf("names %v, want them as they lie", a.Names())
+	}
+	x, _ := a.Tensor("last")
+	if v, err := x.Float32(); err != nil || v[0] != 1.5 || x.View() != nil {
+		t.Errorf("%v, %v, a view %v", v, err, x.View())
+	}
+}
+
+// TestBFloat16KeepsBits: what is bfloat16 already comes as it is, numbers that are none with their payload.
+func TestBFloat16KeepsBits(t *testing.T) {
+	bits := []uint16{0x7f81, 0xffff, 0x8000, 1}
+	var src []byte
+	for _, b := range bits {
+		src = binary.LittleEndian.AppendUint16(src, b)
+	}
+	got := make([]uint16, len(bits))
+	if ToBFloat16(got, src, BF16); !slices.Equal(got, bits) {
+		t.Errorf("%#04x, want %#04x", got, bits)
+	}
+}
+
+// TestSizesOfData: a conversion takes no more than it has room for, nor less, and a writer only what was planned.
+func TestSizesOfData(t *testing.T) {
+	for name, misuse := range map[string]func(){
+		"ToFloat32 of more":    func() { ToFloat32(make([]float32, 1), make([]byte, 8), F32) },
+		"ToBFloat16 of more":   func() { ToBFloat16(make([]uint16, 1), make([]byte, 8), BF16) },
+		"ToBFloat16 of ints":   func() { ToBFloat16(make([]uint16, 1), make([]byte, 4), I32) },
+		"FromFloat32 of fewer": func() { FromFloat32(make([]byte, 8), make([]float32, 1), F32) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s did not panic", name)
+				}
+			}()
+			misuse()
+		}()
+	}
+	w, err := Create(filepath.Join(t.TempDir(), "x"), []Info{{"a", F16, []int{2}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	for _, n := range []int{0, 1, 3} {
+		if err := w.WriteFloat32("a", make([]float32, n)); err == nil || !strings.Contains(err.Error(), "another size or type") {
+			t.Errorf("%d numbers for two: %v", n, err)
+		}
 	}
 }
 
