@@ -41,12 +41,13 @@ func farthest(x []float32) (value, magnitude float32) {
 
 func abs(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) }
 
-// inverse is 1/d, 0 for 0.
+// inverse is 1/d; 0 for 0, and where 1/d would be infinite: what is divided by so small a scale is stored as zeros, as float16 holds no such scale, and
+// to make a whole number of an infinite one is left to each processor.
 func inverse(d float32) float32 {
-	if d == 0 {
-		return 0
+	if inv := 1 / d; inv-inv == 0 {
+		return inv
 	}
-	return 1 / d
+	return 0
 }
 
 // bits is x rounded towards zero, as a byte of at most top. NaN, which no conversion defines, is 0.

@@ -62,9 +62,6 @@ func (m Mixture) typeOf(t Info, tied bool, s Sizes) Type {
 	want := m.want(t.Name, tied, s)
 	row := t.Shape[len(t.Shape)-1]
 	fits := func(t Type) bool { n, _ := t.Block(); return row%n == 0 }
-	if !fits(want) && (t.Name == "output.weight" || tied && t.Name == "token_embd.weight") {
-		want = Q8_0
-	}
 	if other, ok := fallbacks[want]; ok && !fits(want) {
 		want = other
 	}

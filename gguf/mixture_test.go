@@ -67,6 +67,31 @@ func TestMixtures(t *testing.T) {
 			}
 		}
 	}
+	// tensors that not every model has
+	list := func() []Info {
+		return []Info{{"output.weight", 0, []int{512, 512}}, {"position_embd.weight", 0, []int{512, 512}}, {"blk.0.attn_qkv.weight", 0, []int{512, 512}}, {"blk.0.attn_q.bias", 0, []int{2, 512}},
+			{"blk.0.attn_q_norm.weight", 0, []int{2, 512}}, {"blk.5.ffn_down_exps.weight", 0, []int{8, 512, 512}}, {"blk.7.ffn_down.weight", 0, []int{512, 512}}, {"blk.0.attn_output.weight", 0, []int{512, 512}},
+			{"vector.weight", 0, []int{512}}}
+	}
+	for _, c := range []struct {
+		mixture string
+		experts int
+		want    map[string]Type
+	}{
+		{"q4_k_m", 0, map[string]Type{"position_embd.weight": F32, "blk.0.attn_qkv.weight": Q6_K, "blk.0.attn_q.bias": F32, "blk.0.attn_q_norm.weight": F32, "vector.weight": F32,
+			"blk.5.ffn_down_exps.weight": Q4_K, "blk.7.ffn_down.weight": Q6_K, "blk.0.attn_output.weight": Q4_K}},
+		{"q5_k_m", 8, map[string]Type{"blk.0.attn_qkv.weight": Q8_0, "blk.0.attn_output.weight": Q5_K}},
+		{"q6_k", 8, map[string]Type{"blk.0.attn_output.weight": Q6_K}},
+		{"f32", 0, map[string]Type{"output.weight": F32, "blk.0.attn_qkv.weight": F32}}, {"f16", 0, map[string]Type{"output.weight": F16, "blk.7.ffn_down.weight": F16, "vector.weight": F32}},
+		{"bf16", 8, map[string]Type{"output.weight": BF16, "blk.0.attn_qkv.weight": BF16}},
+	} {
+		got := assigned(t, c.mixture, list(), Sizes{Layers: 8, Experts: c.experts})
+		for name, want := range c.want {
+			if got[name] != want {
+				t.Errorf("%s, %d experts: %s is %v, want %v", c.mixture, c.experts, name, got[name], want)
+			}
+		}
+	}
 	if _, err := ParseMixture("q3_k"); err == nil || !strings.Contains(err.Error(), "f32, f16, bf16, q8_0") {
 		t.Errorf("got %v", err)
 	}

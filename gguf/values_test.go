@@ -31,9 +31,11 @@ func TestTooLarge(t *testing.T) {
 		if typ == F32 || typ == BF16 {
 			continue
 		}
-		src[n-7] = -1e12
-		if err := Encode(dst, src, typ); err == nil || !strings.Contains(err.Error(), "-1e+12, which is too large for "+typ.String()) {
-			t.Errorf("%v of -1e12: %v", typ, err)
+		for _, at := range []int{n - 7, 0} {
+			src[at] = -1e12
+			if err := Encode(dst, src, typ); err == nil || !strings.Contains(err.Error(), "-1e+12, which is too large for "+typ.String()) {
+				t.Errorf("%v of -1e12 at %d: %v", typ, at, err)
+			}
 		}
 	}
 	inf := []float32{1, float32(math.Inf(1)), float32(math.NaN())}
@@ -167,6 +169,162 @@ func TestPieces(t *testing.T) {
 			if math.Abs(float64(v-src[i])) > 0.5 {
 				t.Fatalf("%v: element %d is %v, want about %v", p, i, v, src[i])
 			}
+		}
+	}
+}
+
+// TestBytesAreAFunctionOfNumbers: what was in the memory before does not show, and numbers too small for any scale are zeros on every processor.
+func TestBytesAreAFunctionOfNumbers(t *testing.T) {
+	src := make([]float32, 256)
+	for _, scale := range []float32{1, 0x1p-130, 0x1p-149} { // the others are subnormal
+		for i := range src {
+			src[i] = float32(math.Round(10*math.Sin(float64(i*i)))) * scale
+		}
+		for _, typ := range []Type{F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K} {
+			elements, size := typ.Block()
+			clean, dirty := make([]byte, 256/elements*size), bytes.Repeat([]byte{0xff}, 256/elements*size)
+			for _, dst := range [][]byte{clean, dirty} {
+				if err := Encode(dst, src, typ); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !bytes.Equal(clean, dirty) {
+				t.Errorf("%v: the bytes depend on what was there before", typ)
+			}
+			if typ == BF16 || scale == 1 {
+				continue
+			}
+			back := make([]float32, 256)
+			if err := Decode(back, clean, typ); err != nil {
+				t.Fatal(err)
+			}
+			for i, v := range back {
+				if v != 0 {
+					t.Fatalf("%v: element %d of %v came back as %v", typ, i, src[i], v)
+				}
+			}
+			if typ == Q8_0 && !bytes.Equal(clean[:34], make([]byte, 34)) {
+				t.Errorf("%v of numbers near zero is %v", typ, clean[:34])
+			}
+		}
+	}
+}
+
+// TestFirstOfTheFarthest: of two elements of one magnitude the first gives the scale its sign, as in the reference.
+func TestFirstOfTheFarthest(t *testing.T) {
+	for first, want := range map[float32]float32{8: -1, -8: 1} {
+		src, dst := make([]float32, 32), make([]byte, 18)
+		src[3], src[9] = first, -first
+		if err := Encode(dst, src, Q4_0); err != nil || scale(dst) != want {
+			t.Errorf("%v before %v: the scale is %v, want %v (%v)", first, -first, scale(dst), want, err)
+		}
+	}
+}
+
+// TestSizesOfData: a conversion takes whole blocks and as many bytes as they have.
+func TestSizesOfData(t *testing.T) {
+	for _, c := range []struct{ elements, bytes int }{{33, 34}, {32, 33}, {32, 68}, {64, 34}, {31, 34}, {1, 0}, {0, 34}} {
+		if Decode(make([]float32, c.elements), make([]byte, c.bytes), Q8_0) == nil || Encode(make([]byte, c.bytes), make([]float32, c.elements), Q8_0) == nil {
+			t.Errorf("%d elements and %d bytes are converted", c.elements, c.bytes)
+		}
+	}
+	if err := Decode(nil, nil, Q8_0); err != nil {
+		t.Error(err)
+	}
+	for _, at := range []int{0, 31} {
+		src := make([]float32, 32)
+		src[at] = float32(math.Inf(-1))
+		if err := Encode(make([]byte, 34), src, Q8_0); err == nil || !strings.Contains(err.Error(), "-Inf, which Q8_0 cannot hold") {
+			t.Errorf("an infinite number at %d: %v", at, err)
+		}
+	}
+}
+
+// TestNamesAtTheBound: names of 65,536 bytes are written and read, longer, empty and broken ones neither.
+func TestNamesAtTheBound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.gguf")
+	long := strings.Repeat("k", maxName)
+	w, err := Create(path, Metadata{{long, "v"}}, []Info{{long, F32, []int{1, 1, 1, 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteFloat32(long, []float32{7}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, path)
+	if v, ok := f.Metadata.Get(long); !ok || v != "v" || f.Tensors[0].Name != long || len(f.Tensors[0].Shape) != 4 {
+		t.Errorf("%v, %d dimensions", v, len(f.Tensors[0].Shape))
+	}
+	for _, name := range []string{long + "k", "", "\xff"} {
+		if _, err := Create(path, Metadata{{name, "v"}}, nil); err == nil {
+			t.Errorf("a key %.10q was written", name)
+		}
+		if _, err := Create(path, nil, []Info{{name, F32, []int{1}}}); err == nil {
+			t.Errorf("a tensor %.10q was written", name)
+		}
+		for _, b := range [][]byte{build(0, 1, name, 8, "v"), padded(build(1, 0, tensorAt(name, 1, 0)), 4)} {
+			if _, err := parse(append(b, make([]byte, 30)...)); err == nil {
+				t.Errorf("the name %.10q was read", name)
+			}
+		}
+	}
+}
+
+// TestMetadataAlone: a file without tensors ends with its header, whose last byte is not padding where it fills a line of 32.
+func TestMetadataAlone(t *testing.T) {
+	for n := range 40 {
+		meta := Metadata{{"k", strings.Repeat("v", n)}}
+		path := filepath.Join(t.TempDir(), "x.gguf")
+		w, err := Create(path, meta, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := f.Metadata.Get("k"); v != meta[0].Value {
+			t.Errorf("%q came back as %q", meta[0].Value, v)
+		}
+		f.Close()
+	}
+}
+
+// TestAlignments: data begins at a multiple of what the file says, up to 1 MiB.
+func TestAlignments(t *testing.T) {
+	for _, align := range []int{1, 2, 32, 256, maxAlign} {
+		b := build(1, 1, alignment, 4, align, tensorAt("a", 1, 0))
+		at := (len(b) + align - 1) / align * align
+		b = append(b, make([]byte, at-len(b))...)
+		b = le.AppendUint32(b, math.Float32bits(7))
+		f, err := parse(b)
+		if err != nil {
+			t.Errorf("alignment %d: %v", align, err)
+			continue
+		}
+		if v, err := f.Tensors[0].Float32(); err != nil || v[0] != 7 {
+			t.Errorf("alignment %d: %v, %v", align, v, err)
+		}
+	}
+	if _, err := parse(append(build(1, 1, alignment, 4, 2*maxAlign, tensorAt("a", 1, 0)), make([]byte, 4*maxAlign)...)); err == nil {
+		t.Error("an alignment of 2 MiB was taken")
+	}
+}
+
+// TestShapesAtTheBound: up to four dimensions and 2^46 elements.
+func TestShapesAtTheBound(t *testing.T) {
+	for _, c := range []struct {
+		shape []int
+		ok    bool
+	}{{[]int{1 << 23, 1 << 23}, true}, {[]int{1 << 23, 1 << 24}, false}, {[]int{1, 1, 1, 1}, true}, {[]int{1, 1, 1, 1, 1}, false}, {[]int{maxElements}, true}, {[]int{maxElements + 1}, false}, {[]int{-1}, false}} {
+		if err := (Info{"x", F32, c.shape}).check(); (err == nil) != c.ok {
+			t.Errorf("%v: %v", c.shape, err)
 		}
 	}
 }
