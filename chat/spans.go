@@ -129,12 +129,15 @@ func (f *finder) regions(i int) []region {
 			r.named = true
 		}
 	}
-	if !covered {
-		for _, p := range f.parts {
-			if p.Source == n {
-				out = append(out, region{Span: p.Span, payload: p.Span, detached: true})
-			}
+	// written in another one's turn, what stands in its own is another one's, or nothing
+	var elsewhere []region
+	for _, p := range f.parts {
+		if !covered && p.Source == n {
+			elsewhere = append(elsewhere, region{Span: p.Span, payload: p.Span, detached: true})
 		}
+	}
+	if elsewhere != nil {
+		return elsewhere
 	}
 	for k := range out {
 		if out[k].empty {
