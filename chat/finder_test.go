@@ -244,6 +244,27 @@ func TestChoose(t *testing.T) {
 	if own, err := Choose("", dir, tok); err != nil || own.Source() != p.Source() {
 		t.Errorf("what was saved is not the model's: %v", err)
 	}
+	both, err := New("plain", "{{ tools[0] }}", Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := t.TempDir()
+	if err := both.Save(saved); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(saved, Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tools, want := range map[string]string{`["t"]`: "t", ``: "plain"} {
+		o := Options{}
+		if tools != "" {
+			o.Tools = json.RawMessage(tools)
+		}
+		if r, err := again.Render(talk("user:x"), o); err != nil || r.Text != want {
+			t.Errorf("with the tools %s what was saved gives %q, want %q (%v)", tools, r.Text, want, err)
+		}
+	}
 	if p, err := Choose("chatml", dir, tok); err != nil || !strings.Contains(p.Source(), "im_start") {
 		t.Errorf("chatml: %v", err)
 	}

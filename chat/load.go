@@ -27,7 +27,7 @@ func Load(dir string, tokens Tokens) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, path := range map[string]string{"default": "chat_template.jinja", "tool_use": "additional_chat_templates/tool_use.jinja"} {
+	for name, path := range map[string]string{"default": "chat_template.jinja", "tool_use": toolTemplate} {
 		data, err := readFile(filepath.Join(dir, filepath.FromSlash(path)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -139,10 +139,22 @@ func Choose(name, dir string, tok *tokenizer.Tokenizer) (*Template, error) {
 	return t, nil
 }
 
-// Save puts the template with a model, as transformers does; without one it does nothing.
+// toolTemplate is where a model folder has its template for conversations with tools.
+const toolTemplate = "additional_chat_templates/tool_use.jinja"
+
+// Save puts the template with a model, as transformers does, and the one for tools beside it; without one it does nothing.
 func (t *Template) Save(dir string) error {
 	if t == nil {
 		return nil
+	}
+	if t.forTool != "" {
+		path := filepath.Join(dir, filepath.FromSlash(toolTemplate))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return fmt.Errorf("save chat template: %w", err)
+		}
+		if err := atomicfile.WriteFile(path, []byte(t.forTool)); err != nil {
+			return err
+		}
 	}
 	return atomicfile.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte(t.Source()))
 }

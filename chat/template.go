@@ -17,15 +17,16 @@ type Tokens struct{ BOS, EOS, PAD, UNK string }
 
 // Template renders conversations. Immutable; safe for concurrent use.
 type Template struct {
-	source string
-	tokens Tokens
-	plain  *jinja.Template
-	tools  *jinja.Template // for conversations with tools; nil: plain serves both
+	source  string
+	forTool string // the source of tools, "" where plain serves both
+	tokens  Tokens
+	plain   *jinja.Template
+	tools   *jinja.Template // for conversations with tools; nil: plain serves both
 }
 
 // New parses a template. withTools, if not empty, is another one for conversations with tools.
 func New(source, withTools string, tokens Tokens) (*Template, error) {
-	t := &Template{source: source, tokens: tokens}
+	t := &Template{source: source, forTool: withTools, tokens: tokens}
 	var err error
 	if t.plain, err = jinja.Parse(source); err != nil {
 		return nil, fmt.Errorf("parse chat template: %w", err)

@@ -14,7 +14,7 @@ import (
 
 // beside are the files of a model folder that stay as they are.
 var beside = []string{"generation_config.json", "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "merges.txt",
-	"added_tokens.json", "special_tokens_map.json", "chat_template.jinja"}
+	"added_tokens.json", "special_tokens_map.json", "chat_template.jinja", "additional_chat_templates/tool_use.jinja"}
 
 // Copy writes the model folder from to dir, which it makes, with weights of type stored (0: as they are) in files of at most shardBytes
 // where tensors allow, and returns the bytes of weights. config.json comes last. When ctx is done it stops with that error.
@@ -44,12 +44,16 @@ func Copy(ctx context.Context, dir, from string, stored safetensors.DType, shard
 		return 0, fmt.Errorf("copy model %s: %w", from, err)
 	}
 	for _, name := range beside {
-		data, err := os.ReadFile(filepath.Join(from, name))
+		data, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		to := filepath.Join(dir, filepath.FromSlash(name))
 		if err == nil {
-			err = atomicfile.WriteFile(filepath.Join(dir, name), data)
+			err = os.MkdirAll(filepath.Dir(to), 0o777)
+		}
+		if err == nil {
+			err = atomicfile.WriteFile(to, data)
 		}
 		if err != nil {
 			return 0, fmt.Errorf("copy model %s: %w", from, err)

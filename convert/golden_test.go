@@ -276,6 +276,10 @@ func TestCopy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "chat_template.jinja"), []byte("x"), 0o666); err != nil {
 		t.Fatal(err)
 	}
+	tools := filepath.Join("additional_chat_templates", "tool_use.jinja")
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, filepath.Dir(tools)), 0o777), os.WriteFile(filepath.Join(dir, tools), []byte("y"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
 	n, err := convert.Copy(t.Context(), out, dir, safetensors.BF16, 50_000)
 	if err != nil {
 		t.Fatal(err)
@@ -293,6 +297,9 @@ func TestCopy(t *testing.T) {
 	template, _ := os.ReadFile(filepath.Join(out, "chat_template.jinja"))
 	if n != a.Bytes() || len(shards) < 3 || !bytes.Contains(c, []byte("bfloat16")) || string(template) != "x" {
 		t.Errorf("%d bytes of %d, %v, %s, %q", n, a.Bytes(), shards, c, template)
+	}
+	if template, _ := os.ReadFile(filepath.Join(out, tools)); string(template) != "y" {
+		t.Errorf("the template for tools is %q", template)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

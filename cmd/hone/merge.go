@@ -173,18 +173,31 @@ func (c *merging) save(ctx context.Context, m *loaded, dir string) error {
 	})
 }
 
-// copyTemplate puts the first chat template there is in from into out.
+// copyTemplate puts the first chat template there is in from into out, with the one for tools that stands beside it.
 func copyTemplate(out string, from ...string) error {
-	const name = "chat_template.jinja"
+	const name, tools = "chat_template.jinja", "additional_chat_templates/tool_use.jinja"
 	for _, dir := range from {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
+		if err == nil {
+			err = atomicfile.WriteFile(filepath.Join(out, name), text)
+		}
 		if err != nil {
 			return err
 		}
-		return atomicfile.WriteFile(filepath.Join(out, name), text)
+		if text, err = os.ReadFile(filepath.Join(dir, filepath.FromSlash(tools))); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		to := filepath.Join(out, filepath.FromSlash(tools))
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(to), 0o777)
+		}
+		if err == nil {
+			err = atomicfile.WriteFile(to, text)
+		}
+		return err
 	}
 	return nil
 }
