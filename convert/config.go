@@ -102,6 +102,9 @@ func (a architecture) fromMetadata(m *reader, ropeFactors map[string][]float32) 
 		return nil, s, fmt.Errorf("the metadata claims %d layers of %d channels with %d and %d heads, which is no model", s.layers, s.hidden, s.heads.query, s.heads.key)
 	}
 	s.dim = m.whole(a.gguf+".attention.key_length", s.hidden/s.heads.query)
+	if s.dim < 1 {
+		return nil, s, fmt.Errorf("the metadata claims %d heads in %d channels and none in each, which is no model", s.heads.query, s.hidden)
+	}
 	if v := m.whole(a.gguf+".attention.value_length", s.dim); v != s.dim {
 		return nil, s, fmt.Errorf("keys have %d channels and values %d, which is not supported", s.dim, v)
 	}
@@ -169,6 +172,8 @@ func (a architecture) ropeFromMetadata(m *reader, c config, s shape, factors map
 		scaling = found
 	case kind == "linear" && factor > 0 || kind == "" && factor > 1:
 		scaling = config{"rope_type": "linear", "factor": real(factor)}
+	case kind == "yarn" && !(factor > 0):
+		return errors.New("the rotary positions are scaled by yarn, and the metadata lacks the factor")
 	case kind == "yarn":
 		scaling = config{"rope_type": "yarn", "factor": real(factor), "original_max_position_embeddings": original}
 		for key, to := range map[string]string{"yarn_attn_factor": "attention_factor", "yarn_beta_fast": "beta_fast", "yarn_beta_slow": "beta_slow"} {

@@ -17,6 +17,9 @@ func (a architecture) shapeOf(c config) (shape, error) {
 		return s, fmt.Errorf("config.json lacks the sizes of a %s model", a.hf)
 	}
 	s.dim = c.whole(s.hidden/s.heads.query, "head_dim")
+	if s.dim < 1 {
+		return s, fmt.Errorf("config.json has %d heads in %d channels and none in each", s.heads.query, s.hidden)
+	}
 	if a.hf == "mixtral" {
 		s.experts = c.whole(8, "num_local_experts")
 	}

@@ -15,9 +15,14 @@ type reader struct {
 }
 
 func (r *reader) fail(key string, v any, want string) {
-	if r.err == nil {
-		r.err = fmt.Errorf("the metadata says %s is %.100v, which is not %s", key, v, want)
+	if r.err != nil {
+		return
 	}
+	shown := fmt.Sprint(v)
+	if text, is := v.(string); is {
+		shown = fmt.Sprintf("%.100q", text) // on one line
+	}
+	r.err = fmt.Errorf("the metadata says %s is %.200s, which is not %s", key, shown, want)
 }
 
 func (r *reader) has(key string) bool {
