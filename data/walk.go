@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -176,12 +177,16 @@ func glob(pattern string) ([]string, error) {
 	roots := []string{"."}
 	if before != "" {
 		var err error
-		if roots, err = filepath.Glob(filepath.FromSlash(strings.TrimSuffix(before, "/") + "/")); err != nil {
+		if roots, err = filepath.Glob(filepath.FromSlash(cmp.Or(strings.TrimSuffix(before, "/"), "/"))); err != nil {
 			return nil, err
 		}
 	}
 	var out []string
 	for _, root := range roots {
+		if info, err := os.Stat(root); err != nil || !info.IsDir() {
+			continue // a file, which has nothing below it
+		}
+		root = strings.TrimSuffix(root, string(filepath.Separator)) + string(filepath.Separator) // so that a link to a folder is followed
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.IsDir() {
 				return err
