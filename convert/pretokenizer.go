@@ -135,7 +135,7 @@ func recognise(parts []component, nfc, ignoreMerges bool) (preTokenizer, error) 
 			regex = c.UseRegex == nil || *c.UseRegex
 		case c.Type == "ByteLevel":
 			return preTokenizer{}, fmt.Errorf("a tokenizer that puts a space before texts (add_prefix_space) has no place in a GGUF file")
-		case c.Type == "Digits" && c.IndividualDigits, c.Type == "Split" && c.Pattern.Regex == `\p{N}` && c.Behavior == "Isolated":
+		case c.Type == "Digits" && c.IndividualDigits, c.Type == "Split" && c.Pattern.Regex == `\p{N}` && c.Behavior == "Isolated" && !c.Invert:
 			splits = append(splits, "")
 		case c.Type == "Split" && c.Behavior == "Isolated" && !c.Invert && c.Pattern.Regex != "":
 			splits = append(splits, c.Pattern.Regex)
