@@ -65,8 +65,11 @@ func (v Value) Get(key string) Value {
 	return Value{x}
 }
 
-// Set sets a key of a dict. It is for building inputs, before they are used.
-func (v Value) Set(key string, x Value) { v.v.(*dict).setString(key, x.v) }
+// Set sets a key of a dict. It is for building inputs, before they are used. The key, too, is of the input that the dict is: a template may print it.
+func (v Value) Set(key string, x Value) {
+	d := v.v.(*dict)
+	d.set(NewText(key, d.source), x.v)
+}
 
 // Clone copies the dict or list, not what is in it.
 func (v Value) Clone() Value {
