@@ -31,6 +31,7 @@ func Copy(ctx context.Context, dir, from string, stored safetensors.DType, shard
 			return 0, fmt.Errorf("copy model %s: %w", from, err)
 		}
 	}
+	// opened, and so checked, before anything is written
 	weights, err := safetensors.Open(from)
 	if err != nil {
 		return 0, err
@@ -62,6 +63,7 @@ func Copy(ctx context.Context, dir, from string, stored safetensors.DType, shard
 	return n, atomicfile.WriteFile(filepath.Join(dir, "config.json"), text)
 }
 
+// copyWeights copies tensors in their order, one in memory at a time, and returns their bytes. Integers keep their type.
 func copyWeights(ctx context.Context, dir string, weights *safetensors.Archive, stored safetensors.DType, shardBytes int64) (n int64, err error) {
 	var plan []safetensors.Info
 	for _, name := range weights.Names() {

@@ -75,6 +75,7 @@ func (f *Folder) read(dir string) error {
 	if err != nil {
 		return err
 	}
+	// scaled positions are tensors in a GGUF file and numbers in config.json
 	f.rope = f.arch.ropeTensors(f.config, f.shape)
 	name := filepath.Base(dir)
 	f.meta = append(gguf.Metadata{{Key: "general.architecture", Value: f.arch.gguf}, {Key: "general.type", Value: "model"}, {Key: "general.name", Value: name}}, meta...)
@@ -107,6 +108,7 @@ func (f *Folder) names() (list []string) {
 	return list
 }
 
+// tensor finds a tensor under its newer name or its older one. names has made sure that it is there.
 func (f *Folder) tensor(name string) safetensors.Tensor {
 	t, ok := f.weight.Tensor(name)
 	if !ok {
@@ -115,6 +117,7 @@ func (f *Folder) tensor(name string) safetensors.Tensor {
 	return t
 }
 
+// readTokens adds what the file says of the tokenizer. A folder may have none: the file then holds weights alone.
 func (f *Folder) readTokens(dir string) error {
 	size := f.tensor(f.links[0].hf[0]).Shape[0] // the first row of every architecture is its embedding
 	if f.arch.gguf == "llama" {
@@ -162,6 +165,7 @@ func (f *Folder) Write(ctx context.Context, path string, mix gguf.Mixture) error
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
+	// quantization_version 2 is the layout of blocks that llama.cpp has had since May 2023
 	meta := append(slices.Clone(f.meta), gguf.Pair{Key: "general.file_type", Value: mix.FileType}, gguf.Pair{Key: "general.quantization_version", Value: uint32(2)})
 	w, err := gguf.Create(path, meta, plan)
 	if err != nil {
@@ -200,7 +204,7 @@ func (f *Folder) plan(mix gguf.Mixture) ([]gguf.Info, error) {
 		if l.how == transposed && len(shape) == 2 {
 			shape = []int{shape[1], shape[0]}
 		}
-		if len(l.hf) > 1 {
+		if len(l.hf) > 1 { // experts are stacked, the first dimension outermost
 			shape = append([]int{len(l.hf)}, shape...)
 		}
 		plan = append(plan, gguf.Info{Name: l.gguf, Shape: shape})

@@ -75,6 +75,7 @@ func (m *Model) read() error {
 	if err != nil {
 		return err
 	}
+	// before links are made for as many layers and experts as the file claims
 	if s.layers > len(all) || s.experts > maxExperts {
 		return fmt.Errorf("the metadata claims %d layers and %d experts, and there are %d tensors", s.layers, s.experts, len(all))
 	}
@@ -83,6 +84,7 @@ func (m *Model) read() error {
 		return err
 	}
 	has := func(name string) bool { return slices.Contains(all, name) }
+	// what GGUF files say by having a tensor or not having it
 	c["tie_word_embeddings"] = !has("output.weight")
 	switch a.hf {
 	case "llama":
@@ -127,6 +129,7 @@ func (m *Model) place(c config) error {
 
 // encode makes the JSON files.
 func (m *Model) encode(c config, v *vocabulary) (err error) {
+	// config.json names one type: that of most numbers
 	elements := map[safetensors.DType]int{}
 	for _, t := range m.file.Tensors {
 		elements[exact(t.Type)] += t.Elements()
@@ -142,7 +145,7 @@ func (m *Model) encode(c config, v *vocabulary) (err error) {
 	if len(v.ends) > 0 {
 		c["eos_token_id"], generation["eos_token_id"] = v.ends[0], v.ends[0]
 	}
-	if len(v.ends) > 1 {
+	if len(v.ends) > 1 { // config.json has the end of text, generation_config.json all that ends an answer
 		generation["eos_token_id"] = v.ends
 	}
 	if m.Config, err = json.MarshalIndent(c, "", "  "); err != nil {
@@ -194,6 +197,7 @@ func (m *Model) Float32(name string) ([]float32, []int, error) {
 	l := m.links[p.link]
 	t, _ := m.file.Tensor(l.gguf)
 	shape, data := t.Shape, t.Data
+	// one expert of a stack: rows of all types are whole blocks, so the data can be cut
 	if n := len(l.hf); n > 1 {
 		size := len(data) / n
 		shape, data = shape[1:], data[p.index*size:(p.index+1)*size]

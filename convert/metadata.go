@@ -35,6 +35,7 @@ func (a architecture) toMetadata(c config, s shape) (meta gguf.Metadata, notes [
 		return nil, nil, err
 	}
 	put := func(key string, v any) { meta = append(meta, gguf.Pair{Key: a.gguf + "." + key, Value: v}) }
+	// numbers first, by the table; what follows are the keys whose presence or value depends on more than one number
 	for _, f := range a.fields {
 		v, ok := c.number(f.hf)
 		switch {
@@ -182,6 +183,7 @@ func (a architecture) rope(c config) (theta, partial float64, scaling config) {
 	return theta, partial, scaling
 }
 
+// ropeKind is the way rotary positions are scaled, "" for none: rope_type in newer files, type in older ones, which call longrope su.
 func ropeKind(scaling config) string {
 	for _, key := range []string{"rope_type", "type"} {
 		if kind, _ := scaling[key].(string); kind != "" {
@@ -194,6 +196,7 @@ func ropeKind(scaling config) string {
 	return ""
 }
 
+// ropeToMetadata says how positions rotate: the base, the channels that do, and the scaling where numbers can say it.
 func (a architecture) ropeToMetadata(c config, s shape) (meta gguf.Metadata, err error) {
 	if a.hf == "gpt2" {
 		return nil, nil

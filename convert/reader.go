@@ -14,6 +14,7 @@ type reader struct {
 	err error
 }
 
+// fail keeps the first value that is not what was wanted. The file's own text is quoted and cut, as nobody knows what it holds.
 func (r *reader) fail(key string, v any, want string) {
 	if r.err != nil {
 		return
@@ -25,6 +26,7 @@ func (r *reader) fail(key string, v any, want string) {
 	r.err = fmt.Errorf("the metadata says %s is %.200s, which is not %s", key, shown, want)
 }
 
+// has reports whether there is a key, whatever its type.
 func (r *reader) has(key string) bool {
 	_, ok := r.Get(key)
 	return ok
@@ -91,6 +93,7 @@ func (r *reader) whole(key string, absent int) int {
 	return int(v)
 }
 
+// flag is a truth value.
 func (r *reader) flag(key string, absent bool) bool {
 	v, ok := r.Get(key)
 	if !ok {

@@ -34,6 +34,7 @@ func tokenMetadata(t *tokenizer.Tokenizer, size int, ends []int) (gguf.Metadata,
 	if err := json.Unmarshal(text, &f); err != nil {
 		return nil, nil, err
 	}
+	// the embedding may have more rows than there are tokens, as sizes are rounded up; never fewer
 	if t.VocabSize() > size {
 		return nil, nil, fmt.Errorf("the tokenizer has %d tokens and the model %d", t.VocabSize(), size)
 	}
@@ -150,6 +151,7 @@ func listTokens(t *tokenizer.Tokenizer, f tokenizerFile, size int, sentencePiece
 			}
 		}
 	}
+	// kinds decide what llama.cpp finds in a text: control tokens only where special tokens are parsed, user-defined ones always
 	for _, a := range f.AddedTokens {
 		kinds[a.ID] = tokenUser
 		if a.Special {

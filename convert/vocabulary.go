@@ -64,6 +64,7 @@ func readVocabulary(m *reader, arch string) (*tokenizer.Tokenizer, *vocabulary, 
 	if err != nil {
 		return nil, nil, err
 	}
+	// through tokenizer.json, so that a tokenizer from a GGUF file passes every check of one from a folder
 	text, err := json.Marshal(file)
 	if err != nil {
 		return nil, nil, err
@@ -91,6 +92,7 @@ func (v *vocabulary) read() error {
 	if len(v.kinds) != len(v.tokens) {
 		return fmt.Errorf("the metadata has %d tokens and %d token types", len(v.tokens), len(v.kinds))
 	}
+	// names become keys of a vocabulary, so each may stand once; rows without a token are left out
 	for id, name := range v.tokens {
 		other, twice := v.ids[name]
 		switch {
@@ -249,6 +251,7 @@ func (v *vocabulary) merges(scores []float32) [][]string {
 		if v.kinds[id] != tokenNormal || filler(id, name) {
 			continue
 		}
+		// every way to cut the token into two that are tokens is a merge that may have made it
 		first := len(all)
 		for i := range name {
 			l, ok := v.ids[name[:i]]

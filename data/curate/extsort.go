@@ -14,6 +14,9 @@ import (
 	"slices"
 )
 
+// Sorting by keys brings what is equal together without a table of all that was seen: memory is bounded, whatever the corpus. Runs are sorted in memory,
+// written, and merged by a heap (Knuth, "The Art of Computer Programming", volume 3, section 5.4).
+
 // entry says that something stands in a document: its key is the hash of what is compared.
 type entry struct {
 	key   uint64
@@ -22,8 +25,10 @@ type entry struct {
 	bytes uint32 // its length
 }
 
+// entryBytes is an entry in a file: key, doc, at and bytes, little endian.
 const entryBytes = 24
 
+// compareEntries is the order of entries: by key, and for one key as things stand in the corpus, so that the first is the first there.
 func compareEntries(a, b entry) int {
 	if a.key != b.key { // nearly always, and cmp.Or would compare all
 		return cmp.Compare(a.key, b.key)
@@ -172,6 +177,7 @@ func mergeRuns(paths []string) iter.Seq2[entry, error] {
 				_ = os.Remove(path)
 			}
 		}()
+		// the oldest first, and what is made of them goes to the end: every entry is written again about as often
 		for len(paths) > fanIn {
 			path := fmt.Sprintf("%s-merged-%d", paths[0], len(made))
 			made = append(made, path)
@@ -204,6 +210,7 @@ func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *runHeap) Push(x any)        { *h = append(*h, x.(*sortedRun)) }
 func (h *runHeap) Pop() any          { old := *h; x := old[len(old)-1]; *h = old[:len(old)-1]; return x }
 
+// mergeFew merges up to fanIn runs.
 func mergeFew(paths []string) iter.Seq2[entry, error] {
 	return func(yield func(entry, error) bool) {
 		h, err := openRuns(paths)
@@ -230,6 +237,7 @@ func mergeFew(paths []string) iter.Seq2[entry, error] {
 	}
 }
 
+// openRuns opens runs and reads the first entry of each; with an error, those that it opened come along to be closed.
 func openRuns(paths []string) (h runHeap, err error) {
 	for _, path := range paths {
 		f, err := os.Open(path)

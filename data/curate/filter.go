@@ -77,6 +77,7 @@ func (r *runner) filter(ctx context.Context, docs iter.Seq2[data.Document, error
 	for b := range inOrder {
 		if err := w.take(b, <-b.done); err != nil {
 			cancel()
+			// a batch that waits to be sent would block the reader, and closing the channels is the reader's
 			for range inOrder { // lets the reader end
 			}
 			return err
@@ -94,7 +95,7 @@ func (r *runner) filter(ctx context.Context, docs iter.Seq2[data.Document, error
 
 // deal makes batches of the documents behind those that are done.
 func (r *runner) deal(ctx context.Context, docs iter.Seq2[data.Document, error], todo, inOrder chan<- *batch) error {
-	skip := r.state.Input
+	skip := r.state.Input // what the shards of an earlier run cover is read and passed over: sources cannot be entered in the middle
 	b := &batch{done: make(chan outcome, 1)}
 	send := func() bool {
 		for _, c := range []chan<- *batch{inOrder, todo} {
@@ -172,9 +173,10 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 		}
 	}
 	for _, doc := range docs {
-		o.funnel.score(documentBytes, float64(doc.whole), true)
+		o.funnel.score(documentBytes, float64(doc.whole), true) // as it was read, so that kept and rejected ones compare
 		k := keptDoc{size: doc.size, hash: xxh3.HashString(doc.Text)}
 		if doc.ID != "" {
+			// 0 stands for no name
 			k.id = max(1, xxh3.HashString(doc.ID))
 		}
 		l := newLine(doc)
@@ -192,6 +194,7 @@ func (w *worker) apply(ctx context.Context, b *batch) outcome {
 // step puts documents through a step and returns those that it keeps.
 func (w *worker) step(ctx context.Context, i int, docs []*Doc, funnel *Result) (kept []*Doc, err error) {
 	s, count := w.r.cfg.Steps[i], &funnel.Steps[i]
+	// what the documents were, to tell afterwards which the step changed and what it noted
 	before, noted := make([]string, len(docs)), make([]int, len(docs))
 	for i, doc := range docs {
 		before[i], noted[i] = doc.Text, len(doc.notes)
@@ -255,7 +258,7 @@ func beginning(text string, most int) string {
 	return strings.ToValidUTF8(text[:end], "\ufffd") + " …"
 }
 
-// merge adds the counts of a batch.
+// merge adds the counts of a batch. Of examples those of the first batches stay, whichever worker was first: batches are merged in their order.
 func (r *Result) merge(b *Result) {
 	r.Read.plus(b.Read)
 	shown := map[[2]string]int{}

@@ -44,6 +44,7 @@ func (c GopherQuality) apply(d *Doc) string {
 			seen[w] = true
 		}
 	}
+	// words are what white space parts, punctuation included, as the paper counts them
 	mean := share(characters, len(words))
 	bullets, ellipses := lineMarks(d.Lines())
 	n := len(words)
@@ -116,6 +117,7 @@ func DefaultGopherRepetition() GopherRepetition {
 func (c GopherRepetition) Step() Step { return Step{Name: "gopher_repetition", Apply: c.apply} }
 
 func (c GopherRepetition) apply(d *Doc) string {
+	// bytes for characters throughout: the shares are of the same unit above and below, and alphabets of two bytes a letter cancel out
 	total := len(d.Text)
 	elements, characters := repeated(paragraphs(d.Text))
 	d.Score("gopher_repetition.dup_paragraph_chars", share(characters, total))

@@ -13,8 +13,12 @@ import (
 	"hone/internal/atomicfile"
 )
 
+// Exact similarities need the sets of n-grams themselves. They are far larger than signatures, so only those of documents that agree in a band with
+// another are written, once, and read again for each pair: work on the disk in place of memory.
+
 func gramsName(shard int) string { return fmt.Sprintf("kept-%05d.grams", shard) }
 
+// endsName is the file with the place where each document's n-grams end, which is written last and so says that both are whole.
 func endsName(grams string) string { return grams + "-ends" }
 
 // documentSet is a set of documents by their number: a bit for each of the corpus.
@@ -62,9 +66,11 @@ func (r *runner) writeShardGrams(ctx context.Context, shard int, compared docume
 		if err := it.line.load(it.stored); err != nil {
 			return err
 		}
+		// the same text as the signature is of, or the two searches would compare different things
 		it.grams = r.cfg.Near.grams((&Doc{Text: it.line.Text}).compared(r.cfg.Records))
 		return nil
 	}
+	// no copies yet: what is a copy is only found out with these n-grams
 	everything := copies{newClusters(), newClusters(), newClusters()}
 	err = r.eachItem(ctx, shardReader{shard: shard, same: everything}, work, func(it *item) error { return out.write(it.grams) })
 	if err != nil {
@@ -161,6 +167,7 @@ func (s *gramSets) close() {
 func (s *gramSets) read(doc uint64) ([]uint64, error) {
 	i := sort.Search(len(s.first), func(i int) bool { return s.first[i] > doc }) - 1
 	at := int64(doc - s.first[i])
+	// where a document begins is where the one before it ends; the first of a shard begins at 0, which ends[:8] holds then
 	var ends [16]byte // of the document before and of this one
 	from := ends[8:]
 	if at > 0 {

@@ -55,6 +55,7 @@ func (r *runner) eachItem(ctx context.Context, in shardReader, work func(worker 
 		})
 	}
 	defer workers.Wait()
+	// the first error counts, in the order of documents; after it batches are taken only to let workers and reader end
 	var err error
 	for b := range inOrder {
 		if workErr := <-b.done; err == nil {
@@ -75,6 +76,7 @@ func (r *runner) eachItem(ctx context.Context, in shardReader, work func(worker 
 	return err
 }
 
+// dealItems makes batches of documents, for a worker and for the order each.
 func dealItems(ctx context.Context, items iter.Seq2[*item, error], todo, inOrder chan<- *itemBatch) error {
 	b := &itemBatch{done: make(chan error, 1)}
 	send := func() error {
@@ -132,6 +134,7 @@ func (r *runner) items(in shardReader) iter.Seq2[*item, error] {
 				return
 			}
 		}
+		// marks lie in the order of documents, so one pass over both files is enough
 		doc := uint64(r.before(in.shard))
 		for stored, err := range readStored(r.path(workName, shardName(in.shard))) {
 			it := &item{doc: doc, stored: stored, marks: make([][]mark, len(marks))}

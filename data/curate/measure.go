@@ -175,7 +175,7 @@ func alikePairs(sets [][]uint64, least float64) []alikePair {
 func rarest(sets [][]uint64, least float64) [][]uint64 {
 	all := slices.Concat(sets...)
 	slices.Sort(all)
-	in := func(g uint64) int { // sets that have it
+	in := func(g uint64) int { // sets that have it: an element is in a set once, so its places in all of them together are those sets
 		from, _ := slices.BinarySearch(all, g)
 		to, _ := slices.BinarySearch(all, g+1)
 		if g == math.MaxUint64 {

@@ -251,6 +251,7 @@ func (s *mixing) rewind() {
 
 // behind is the source that has least of what it should have, the first of several.
 func (m *mixer) behind() *mixing {
+	// what it has over what it should have; of equal ones MinFunc gives the first, so the order of the sources decides and nothing else
 	has := func(s *mixing) float64 { return float64(m.amount(s.Count)) / s.Portion }
 	return slices.MinFunc(m.sources, func(a, b *mixing) int { return cmp.Compare(has(a), has(b)) })
 }

@@ -27,6 +27,7 @@ type line struct {
 	Scores map[string]any `json:"scores,omitempty"` // STEP.NAME: a number or a word that a step judged by
 }
 
+// newLine is a document as the result has it.
 func newLine(d *Doc) line {
 	l := line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID, Tokens: d.size.Tokens, Scores: d.scores()}
 	if d.Offset >= 0 {
@@ -39,7 +40,7 @@ func newLine(d *Doc) line {
 func (l line) encode() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
+	e.SetEscapeHTML(false) // < and > are as good as other characters, and shorter
 	if err := e.Encode(l); err != nil {
 		return nil, fmt.Errorf("curate: %w", err)
 	}
@@ -57,6 +58,7 @@ type lineWriter interface {
 	abort()
 }
 
+// partName is the file of part i; package data reads the parts of a curated folder by their beginning.
 func partName(i int, asParquet bool) string {
 	if asParquet {
 		return fmt.Sprintf("part-%05d.parquet", i)
@@ -70,6 +72,7 @@ type packedFile struct {
 	file *atomicfile.File
 }
 
+// createPacked makes a file packed with zstd. One goroutine packs it: others are busy with other files.
 func createPacked(path string, level zstd.EncoderLevel) (*packedFile, error) {
 	f, err := atomicfile.Create(path)
 	if err != nil {

@@ -15,6 +15,7 @@ func eachBatch[T any](ctx context.Context, docs iter.Seq2[data.Document, error],
 		docs []data.Document
 		done chan T
 	}
+	// Two channels: todo is taken by whichever worker is free, inOrder keeps the order of the documents for take. Its length bounds the batches in memory.
 	ctx, cancel := context.WithCancel(ctx)
 	todo, inOrder := make(chan job), make(chan job, 2*workers)
 	var group sync.WaitGroup
@@ -63,7 +64,7 @@ func eachBatch[T any](ctx context.Context, docs iter.Seq2[data.Document, error],
 	return readErr
 }
 
-// batched groups documents.
+// batched groups documents, up to batchDocs or until batchBytes are reached; a document larger than that is alone or the last of its batch.
 func batched(docs iter.Seq2[data.Document, error]) iter.Seq2[[]data.Document, error] {
 	return func(yield func([]data.Document, error) bool) {
 		var b []data.Document

@@ -176,6 +176,7 @@ func (r *runner) path(parts ...string) string {
 	return filepath.Join(append([]string{r.cfg.Dir}, parts...)...)
 }
 
+// Files of shard i in the work folder: documents, and what they are compared by.
 func shardName(i int) string { return fmt.Sprintf("kept-%05d.zst", i) }
 func keysName(i int) string  { return fmt.Sprintf("kept-%05d.keys", i) }
 
@@ -208,6 +209,7 @@ func (r *runner) open() error {
 		return fmt.Errorf("curate: %s is damaged; remove the folder and start again", r.path(stateName))
 	case r.state.Fingerprint != r.cfg.Fingerprint:
 		return fmt.Errorf("%s holds the work of another recipe or of other data; name another folder, or remove this one", r.cfg.Dir)
+	// what is finished needs no work folder
 	case r.state.Format != workFormat && r.state.Result == nil:
 		return fmt.Errorf("%s was begun by another version of hone; remove it and start again", r.cfg.Dir)
 	case r.state.Input == 0 && len(r.state.Shards) == 0 && !r.state.Filtered: // claimed
@@ -330,6 +332,7 @@ func (r *runner) sortKeys(ctx context.Context, kind keyKind) (*sorter, error) {
 		most *= int64(r.cfg.Near.Bands)
 	}
 	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries, buffer: make([]entry, 0, min(most, int64(r.cfg.SortEntries)))}
+	// documents are numbered through all shards, in their order: the number is what entries know a document by
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		if err := ctx.Err(); err != nil {
@@ -384,7 +387,7 @@ func (r *runner) finish() (*Result, error) {
 	return &result, r.clear()
 }
 
-// clear removes what is only needed on the way.
+// clear removes what is only needed on the way. It is last, so that a run stopped before it finds all that it had.
 func (r *runner) clear() error {
 	if err := os.RemoveAll(r.path(workName)); err != nil {
 		return fmt.Errorf("curate: %w", err)

@@ -54,6 +54,7 @@ func (r *runner) scan(ctx context.Context, pass int, same copies) error {
 			return err
 		}
 	}
+	// a sorter of runs that earlier calls wrote, which is all that merging needs
 	keys := &sorter{}
 	for _, name := range state.Runs {
 		keys.runs = append(keys.runs, r.path(workName, name))
@@ -80,6 +81,7 @@ func (r *runner) scanShard(ctx context.Context, pass int, same copies) error {
 		sorters[w] = &sorter{dir: r.path(workName), name: name, limit: max(1, r.cfg.SortEntries/r.cfg.Workers), sync: true, buffer: r.spare[w]}
 	}
 	work := func(w int, it *item) error {
+		// as the passes before leave the document; what they reject is compared with nothing
 		if stays, err := r.view(it, pass, nil); !stays || err != nil {
 			return err
 		}
@@ -217,6 +219,7 @@ type markReader struct {
 	more bool
 }
 
+// openMarks opens a shard's marks, at the first.
 func openMarks(path string) (*markReader, error) {
 	f, err := os.Open(path)
 	if err != nil {

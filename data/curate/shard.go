@@ -12,7 +12,8 @@ import (
 	"hone/internal/atomicfile"
 )
 
-// shardWriter writes the documents that are kept, a shard at a time.
+// shardWriter writes the documents that are kept, a shard at a time. A shard ends between batches, when it has ShardBytes or more: what is in it depends
+// on the documents alone, so that a run which goes on makes the same shards.
 type shardWriter struct {
 	r       *runner
 	input   int64  // documents read so far
@@ -30,7 +31,7 @@ func (w *shardWriter) take(b *batch, o outcome) error {
 		w.funnel, w.pending = w.r.newFunnel(), true
 	}
 	if o.err != nil {
-		return o.err
+		return o.err // what came before it in this shard is done again by the next run
 	}
 	w.input += int64(len(b.docs))
 	w.funnel.merge(&o.funnel)
@@ -61,7 +62,7 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 	return errors.Join(w.text.writeStored(d.stored), writeKeys(w.buffer, d))
 }
 
-// keyBytes is what stands before the signature.
+// keyBytes is what stands before the signature: three numbers of 8 bytes, little endian. Records of one size let any document's be found by its number.
 const keyBytes = 24
 
 // writeKeys writes a record of fixed size: hashes of the text and of the name, length and signature.
@@ -84,6 +85,7 @@ func (w *shardWriter) close() error {
 	}
 	s := &w.r.state
 	if w.text != nil {
+		// both files before the state that names them: after a crash between, they are made again
 		err := errors.Join(w.text.commit(), w.buffer.Flush(), w.keys.Commit())
 		if err != nil {
 			return fmt.Errorf("curate: %w", err)
@@ -114,6 +116,7 @@ const (
 	idKeys                   // the hash of the name
 )
 
+// hashes is how many a signature has, 0 without a search for near duplicates.
 func (r *runner) hashes() int {
 	if r.cfg.Near == nil {
 		return 0
@@ -157,6 +160,7 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 	}
 }
 
+// signatureOf is the signature in a record of keys.
 func signatureOf(record []byte) []uint32 {
 	sig := make([]uint32, (len(record)-keyBytes)/4)
 	for i := range sig {
@@ -165,7 +169,7 @@ func signatureOf(record []byte) []uint32 {
 	return sig
 }
 
-// signatures reads signatures of any documents.
+// signatures reads signatures of any documents, from the disk: 448 bytes each by default, which for a large corpus are more than memory holds.
 type signatures struct {
 	files []*os.File
 	first []uint64 // number of each file's first document

@@ -14,6 +14,7 @@ type Stage struct {
 
 // Stages are those behind the steps, in their order.
 func (r *Result) Stages() []Stage {
+	// counts are of what a stage removed; what it left is the rest, so that the stages add up to what was kept
 	left := r.Read
 	if n := len(r.Steps); n > 0 {
 		left = r.Steps[n-1].Kept
@@ -34,6 +35,7 @@ func (r *Result) Stages() []Stage {
 		name string
 		gone Count
 	}{{"exact", r.Exact}, {"near", r.Near}} {
+		// a search that found nothing is told, too: otherwise it looks as if it had not been made
 		if kind.gone.Documents > 0 || slices.Contains(r.Searched, kind.name) {
 			remove(kind.name+" duplicates", kind.gone)
 		}

@@ -104,6 +104,7 @@ func (c *Curate) Validate() error {
 	case c.Threads < 0:
 		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
 	}
+	// minhash is what others call near
 	known := []string{"exact", "near", "minhash", "paragraphs", "lines", "substring"}
 	for _, name := range c.Dedup {
 		if !slices.Contains(known, name) {
@@ -133,8 +134,10 @@ func (c *Curate) Run(ctx context.Context, env recipe.Env) (*curate.Result, *data
 		return nil, nil, err
 	}
 	env = env.WithDefaults()
+	// what decides the result is in the fingerprint, what only decides how it is come by is not
 	sources := data.Sources{Paths: c.Data, Field: c.TextField, URLField: c.URLField, IDField: c.IDField,
 		OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
+	// the places' key, not Key: a run that stopped at what cannot be read goes on when that is to be skipped
 	key, err := sources.PlaceKey()
 	if err != nil {
 		return nil, nil, err

@@ -30,6 +30,7 @@ type stepRun struct {
 	frees   []func() // give back what steps hold
 }
 
+// free gives back what steps hold, such as a model.
 func (r *stepRun) free() {
 	for _, f := range r.frees {
 		f()
@@ -43,6 +44,7 @@ func plain(name string, step curate.Step) filter {
 
 // known are all filters.
 func (c *Curate) known(r *stepRun) []filter {
+	// steps are made when a run begins, not here: some read files or train, and to validate a recipe must stay cheap
 	u := c.URLs
 	return []filter{
 		plain("mend", curate.Mend()),

@@ -84,6 +84,7 @@ func (c *Mix) Run(ctx context.Context, progress func(documents, sum int64)) (*cu
 			cfg.Skip = append(cfg.Skip, policy[0])
 		}
 	}
+	// one stats for all sources: what was skipped is told together
 	stats, key := &data.Stats{}, ""
 	for i, path := range c.Data {
 		s := data.Sources{Paths: []string{path}, Field: c.TextField, OnBadRecord: data.BadRecord(c.OnBadRecord), OnBadFile: data.BadRecord(c.OnBadFile)}
@@ -131,6 +132,7 @@ func (c *Mix) weight(i int, s data.Sources, tokens func(string) int) (float64, e
 
 // SourceWeight reads an argument SRC=WEIGHT: a weight behind what is no key of the recipe.
 func (c *Mix) SourceWeight(arg string) (ok bool) {
+	// the last: names of files may have the sign, too
 	at := strings.LastIndex(arg, "=")
 	if at < 1 {
 		return false
