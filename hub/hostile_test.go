@@ -286,6 +286,36 @@ func TestDescriptions(t *testing.T) {
 	}
 }
 
+// TestRequests: every one says who asks and wants the plain file, whose bytes sizes and checksums are of; of a large file the size and checksum of its content count.
+func TestRequests(t *testing.T) {
+	s := newServer(t, model())
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Header.Get("User-Agent") != "test" || r.Header.Get("Accept-Encoding") != "identity" {
+			t.Errorf("%s %s by %q wants the encoding %q", r.Method, r.URL.Path, r.Header.Get("User-Agent"), r.Header.Get("Accept-Encoding"))
+		}
+		return false
+	}
+	s.noBlobs = true
+	if _, err := s.pull(); err != nil {
+		t.Fatal(err)
+	}
+	for redirects, fine := range map[int]bool{9: true, 10: false} {
+		next := &http.Request{URL: parsed(t, "https://hub.example/b"), Header: http.Header{}}
+		if err := follow(next, slices.Repeat([]*http.Request{next}, redirects)); (err == nil) != fine {
+			t.Errorf("after %d redirections: %v", redirects, err)
+		}
+	}
+	sized := newServer(t, nil)
+	sized.answer = func(w http.ResponseWriter, _ *http.Request) bool {
+		fmt.Fprint(w, `{"sha":"`+testCommit+`","siblings":[{"rfilename":"a","size":3,"blobId":"x","lfs":{"sha256":"y","size":4}},{"rfilename":"b","size":3,"lfs":{"sha256":"y"}},{"rfilename":"c"}]}`)
+		return true
+	}
+	i, err := sized.client.info(context.Background(), Name{"org/model", "main"})
+	if want := []file{{"a", 4, "y"}, {"b", 3, "y"}, {"c", -1, ""}}; err != nil || !slices.Equal(i.files, want) {
+		t.Errorf("%+v, want %+v (%v)", i.files, want, err)
+	}
+}
+
 // TestRevisions: a branch with slashes goes escaped into the address and as a path into the cache, and a commit needs no reference.
 func TestRevisions(t *testing.T) {
 	for revision, ref := range map[string]bool{"refs/pr/1": true, testCommit: false} {
