@@ -53,7 +53,7 @@ func (s *AttentionShape) check(fits bool, operands ...*Tensor) {
 	if !fits {
 		check(false, "Attention", "%v do not fit %d heads and %d key/value heads of %d", operands, s.Heads, s.KVHeads, s.D)
 	}
-	check(s.Heads%s.KVHeads == 0, "Attention", "%d heads are not a multiple of %d key/value heads", s.Heads, s.KVHeads)
+	check(s.KVHeads > 0 && s.Heads%s.KVHeads == 0, "Attention", "%d heads are not a multiple of %d key/value heads", s.Heads, s.KVHeads)
 }
 
 // attention runs the kernel: set sets the operands, the first of which has a row for each query, and backward is given a

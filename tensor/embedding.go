@@ -46,7 +46,7 @@ func SplitCols(x *Tensor, widths ...int) []*Tensor { return SplitHeads(x, 1, wid
 // of all heads together: the i-th matrix is [N, heads*widths[i]].
 func SplitHeads(x *Tensor, heads int, widths ...int) []*Tensor {
 	t := tapeOf("SplitHeads", x)
-	check(x.Cols()%heads == 0, "SplitHeads", "%v does not have %d heads", x.Shape, heads)
+	check(heads > 0 && x.Cols()%heads == 0, "SplitHeads", "%v does not have %d heads", x.Shape, heads)
 	c, from := x.Cols()/heads, 0
 	parts := make([]*Tensor, len(widths))
 	for i, w := range widths {

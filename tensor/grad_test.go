@@ -44,7 +44,7 @@ func one(f func(t *Tape, x []*Tensor) *Tensor) func(*Tape, []*Tensor) []*Tensor 
 
 // constant is a tensor of the tape that wants no gradient, of the numbers of random.
 func constant(t *Tape, seed uint64, shape ...int) *Tensor {
-	c := t.empty(device.F32, shape...)
+	c := t.empty(t.DType, shape...)
 	t.Dev.Write(c.Buffer(), random(seed, shape...).values)
 	return c
 }
@@ -300,43 +300,150 @@ func TestGradients(t *testing.T) {
 // run evaluates the case's scalar and, when asked, its gradients; it also checks that the pass leaves no memory behind.
 func (c gradCase) run(t *testing.T, tape *Tape, leaves []leaf, backward bool) (loss float64, grads [][]float64) {
 	t.Helper()
+	return c.runAs(t, tape, leaves, gradOptions{backward: backward, frozen: -1})
+}
+
+// gradOptions are ways to run a case that must not change its gradients.
+type gradOptions struct {
+	backward bool
+	frozen   int     // this leaf wants no gradient; -1: all do
+	params   bool    // all leaves but the first, or the first activations, are parameters
+	also     []*leaf // weights of another use of each leaf, whose gradient they are; nil: none
+	first    bool    // that use comes before the graph, else behind it
+}
+
+// runAs is run in one of the ways.
+func (c gradCase) runAs(t *testing.T, tape *Tape, leaves []leaf, o gradOptions) (loss float64, grads [][]float64) {
+	t.Helper()
 	tape.Train(7, 0, 0)
 	before := tape.Dev.Memory().InUse
 	xs := make([]*Tensor, len(leaves))
 	for i, l := range leaves {
-		xs[i] = tape.empty(device.F32, l.shape...)
-		xs[i].needsGrad = true
-		tape.Dev.Write(xs[i].Buffer(), l.values)
+		if o.params && i >= activations[c.name] && i > 0 {
+			xs[i] = NewParam(l.shape...)
+			xs[i].Set(tape.Dev, tape.DType, l.values)
+		} else {
+			xs[i] = tape.empty(tape.DType, l.shape...)
+			tape.Dev.Write(xs[i].Buffer(), l.values)
+		}
+		xs[i].needsGrad = i != o.frozen
 	}
 	var total *Tensor
-	for i, y := range c.graph(tape, xs) {
-		w := tape.empty(device.F32, y.Shape...)
-		tape.Dev.Write(w.Buffer(), random(uint64(50+i), y.Shape...).values)
-		y = Sum(Mul(Mul(y, y), Add(w, y)))
+	add := func(y *Tensor, combine func(a, b *Tensor) *Tensor) {
 		if total == nil {
 			total = y
 		} else {
-			total = Mul(total, y)
+			total = combine(total, y)
 		}
+	}
+	use := func() *Tensor {
+		var sum *Tensor
+		for i, l := range o.also {
+			w := tape.empty(tape.DType, l.shape...)
+			tape.Dev.Write(w.Buffer(), l.values)
+			if y := Sum(Mul(w, xs[i])); sum == nil {
+				sum = y
+			} else {
+				sum = Add(sum, y)
+			}
+		}
+		return sum
+	}
+	var other *Tensor
+	if o.also != nil && o.first {
+		other = use()
+	}
+	for i, y := range c.graph(tape, xs) {
+		w := tape.empty(device.F32, y.Shape...)
+		tape.Dev.Write(w.Buffer(), random(uint64(50+i), y.Shape...).values)
+		add(Sum(Mul(Mul(y, y), Add(w, y))), Mul)
+	}
+	if o.also != nil && !o.first {
+		other = use()
+	}
+	if other != nil {
+		add(other, Add)
 	}
 	var v [1]float64
 	if err := tape.Dev.Read(v[:], total.Buffer()); err != nil {
 		t.Fatal(err)
 	}
-	if backward {
+	if o.backward {
 		tape.Backward(total)
 		for i, x := range xs {
 			g := make([]float64, len(leaves[i].values))
-			if err := tape.Dev.Read(g, x.Grad()); err != nil {
-				t.Fatal(err)
+			if x.grad != nil {
+				if x.Grad().DType != x.gradType() {
+					t.Fatalf("the gradient of leaf %d is %v, want %v", i, x.Grad().DType, x.gradType())
+				}
+				if err := tape.Dev.Read(g, x.Grad()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if (x.grad != nil) != (i != o.frozen) {
+				t.Fatalf("leaf %d has a gradient: %v; frozen is %d", i, x.grad != nil, o.frozen)
 			}
 			grads = append(grads, g)
 			x.FreeGrad()
 		}
 	}
 	tape.Reset()
+	for _, x := range xs {
+		if x.tape == nil {
+			x.Free()
+		}
+	}
 	if c.name != "Rope" && tape.Dev.Memory().InUse != before { // the rope table is the case's own
 		t.Fatalf("%d bytes in use after the pass, %d before", tape.Dev.Memory().InUse, before)
 	}
 	return v[0], grads
+}
+
+// activations are how many leaves of a case have to be of the tape, where one is not enough.
+var activations = map[string]int{"Updated Conv1D of another input": 3, "Prepend in Recompute": 2, "Residual": 2, "Experts": 2}
+
+// TestGradientsDoNotDependOnOthers: a gradient is the same when another leaf is frozen, which then has none; when leaves are parameters, whose
+// gradients are F32 beside activations in BF16; and it adds up with what another use of the leaf gives, before or after.
+func TestGradientsDoNotDependOnOthers(t *testing.T) {
+	for _, c := range gradCases() {
+		t.Run(c.name, func(t *testing.T) {
+			dev := devicetest.NewReference()
+			tape := NewTape(dev, device.F32)
+			_, want := c.run(t, tape, c.leaves, true)
+			compare := func(how string, got [][]float64, frozen int, also []*leaf) {
+				for i, g := range got {
+					for j, v := range g {
+						w := want[i][j]
+						if i == frozen {
+							w = 0
+						} else if also != nil {
+							w += also[i].values[j]
+						}
+						if !(math.Abs(v-w) <= 1e-9*max(1, math.Abs(w))) {
+							t.Fatalf("%s: d/dx%d[%d] = %.12f, want %.12f", how, i, j, v, w)
+						}
+					}
+				}
+			}
+			for i := range c.leaves {
+				_, got := c.runAs(t, tape, c.leaves, gradOptions{backward: true, frozen: i})
+				compare(fmt.Sprintf("leaf %d frozen", i), got, i, nil)
+			}
+			for _, dtype := range []device.DType{device.F32, device.BF16} {
+				tape := NewTape(dev, dtype)
+				_, got := c.runAs(t, tape, c.leaves, gradOptions{backward: true, frozen: -1, params: true})
+				compare(fmt.Sprintf("parameters beside %v", dtype), got, -1, nil)
+				var also []*leaf
+				for i, l := range c.leaves {
+					other := random(uint64(90+i), l.shape...)
+					also = append(also, &other)
+				}
+				for _, o := range []gradOptions{{also: also, first: true}, {also: also}, {also: also, first: true, params: true}, {also: also, params: true}} {
+					o.backward, o.frozen = true, -1
+					_, got := c.runAs(t, tape, c.leaves, o)
+					compare(fmt.Sprintf("used twice, first there: %v, parameters: %v, %v", o.first, o.params, dtype), got, -1, also)
+				}
+			}
+		})
+	}
 }

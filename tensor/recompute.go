@@ -3,13 +3,19 @@ package tensor
 // Recompute runs f(x) without keeping what its backward pass needs and runs it again
 // then: memory for time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
 // f must be a function of x, parameters, constants and the tensors of also, which are kept; its dropout masks come out the same.
+// With Tape.Offload x is on the host from here on, and no other operation may read it.
 func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	t := tapeOf("Recompute", x)
 	before := t.random // the second run draws the same dropout masks from here
-	recording := t.record
+	recording, recorded := t.record, false
 	t.record = false
 	if recording {
 		t.stash(x)
+		defer func() {
+			if !recorded { // f failed: no entry will give the copy on the host back
+				t.unstash(x)
+			}
+		}()
 	}
 	out := t.Scope(func() *Tensor { return f(x) })
 	t.record = recording
@@ -22,6 +28,7 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 		t.again(x, out, f)
 		t.random = after
 	}, append(also, x)...)
+	recorded = true
 	t.leave(x)
 	return out
 }

@@ -50,7 +50,7 @@ func (r *RopeTable) Free() {
 // head's rotated part pairs with channel i of the second half. x must not be read afterwards: the result may take its place.
 func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
 	t := tapeOf("Rope", x)
-	check(x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x)
+	check(heads > 0 && x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x)
 	check(positions.Len() == x.Rows(), "Rope", "positions %v for %v", positions, x)
 	k := table.rotation(x, heads)
 	k.X, k.Positions = x.Buffer(), positions.Buffer()

@@ -70,9 +70,13 @@ func (t *Tape) Recording() bool { return t.record }
 func (t *Tape) Reset() {
 	// what is left here belongs to a pass that ended early: Backward has taken its own entries off
 	for i := len(t.entries) - 1; i >= 0; i-- {
-		t.drop(&t.entries[i])
+		if e := &t.entries[i]; e.out == nil { // of Between: what is on is switched off in the end
+			e.backward()
+		} else {
+			t.drop(e)
+		}
 	}
-	t.entries = t.entries[:0]
+	t.entries, t.repeats = t.entries[:0], false
 	for len(t.scopes) > 1 {
 		t.closeScope(nil)
 	}
@@ -113,15 +117,18 @@ func (t *Tape) Scope(f func() *Tensor) *Tensor {
 }
 
 // Between runs f with something switched on before it and off after it, such as an adapter that several models share their
-// layers with. In the backward pass, which may run f again, it is on for what f recorded, too.
+// layers with. In the backward pass, which may run f again, it is on for what f recorded, too. After a pass that fails it is off
+// when the next one begins.
 func (t *Tape) Between(on, off func(), f func() *Tensor) *Tensor {
 	// entries run from the last to the first, so what switches off in the backward pass is recorded first
 	if t.record {
 		t.entries = append(t.entries, entry{backward: off})
 	}
 	on()
-	out := f()
-	off()
+	out := func() *Tensor {
+		defer off()
+		return f()
+	}()
 	if t.record {
 		t.entries = append(t.entries, entry{backward: on})
 	}

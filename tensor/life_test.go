@@ -1,0 +1,217 @@
+package tensor
+
+import (
+	"slices"
+	"testing"
+
+	"hone/device"
+	"hone/device/devicetest"
+)
+
+// TestBackwardFreesAsItGoes: when Backward returns, a pass holds its inputs, its loss and the gradients of parameters, and nothing else.
+func TestBackwardFreesAsItGoes(t *testing.T) {
+	const n, c, v = 6, 4, 9
+	dev := devicetest.NewReference()
+	w, g, head := param(dev, c, c), param(dev, c), param(dev, v, c)
+	tape := NewTape(dev, device.F32)
+	before := dev.Memory().InUse
+	tape.Train(1, 0, 0)
+	x := tape.Floats(floats(n*c), n, c)
+	h := x
+	for range 3 {
+		in := h
+		h = tape.Scope(func() *Tensor { return Residual(in, Unary(device.SiLU, Linear(RMSNorm(in, g, 1e-5, 0), w, nil))) })
+	}
+	ids := tape.Ints([]int32{1, -1, 3, 4, 8, 0})
+	loss := LinearCrossEntropy(h, Head{Weight: head}, ids, CrossEntropyOptions{Tokens: 5})
+	tape.Backward(loss)
+	params := int64(4 * (c*c + c + v*c))
+	if got, want := dev.Memory().InUse-before, params+4*(n*c+n+1); got != want {
+		t.Errorf("%d bytes in use after Backward, want %d: inputs, the loss and gradients", got, want)
+	}
+	if _, err := loss.Item(); err != nil {
+		t.Errorf("the loss after Backward: %v", err)
+	}
+	tape.Reset()
+	if got := dev.Memory().InUse - before; got != params {
+		t.Errorf("%d bytes in use after Reset, want the %d of gradients", got, params)
+	}
+	for _, p := range []*Tensor{w, g, head} {
+		p.Free()
+		p.Free() // nothing is left to free
+		if p.data != nil || !p.Grad().IsZero() {
+			t.Errorf("%v has memory after Free", p)
+		}
+	}
+	if got := dev.Memory().InUse; got != 0 {
+		t.Errorf("%d bytes in use after Free", got)
+	}
+}
+
+// TestPassesThatEndEarly: a pass without Backward, and one whose loss nothing depends on, leave no memory behind.
+func TestPassesThatEndEarly(t *testing.T) {
+	dev := devicetest.NewReference()
+	w := param(dev, 3, 3)
+	tape := NewTape(dev, device.F32)
+	before := dev.Memory().InUse
+	forward := func() *Tensor {
+		x := tape.Floats(floats(6), 2, 3)
+		return Sum(Recompute(tape.Scope(func() *Tensor { return Unary(device.GELU, Linear(x, w, nil)) }), func(h *Tensor) *Tensor { return Linear(h, w, nil) }))
+	}
+	tape.Train(1, 0, 0)
+	forward()
+	tape.Train(1, 1, 0) // without Reset
+	if got := dev.Memory().InUse; got != before {
+		t.Errorf("%d bytes in use when the next pass begins, %d before", got, before)
+	}
+	forward()
+	tape.Infer()
+	if got := dev.Memory().InUse; got != before {
+		t.Errorf("%d bytes in use when a pass without gradients begins, %d before", got, before)
+	}
+	tape.Train(1, 2, 0)
+	forward()
+	tape.Backward(Sum(tape.Floats(floats(2), 2))) // of constants
+	tape.Reset()
+	if got := dev.Memory().InUse; got != before || !w.Grad().IsZero() {
+		t.Errorf("%d bytes in use after Reset, %d before; w has a gradient: %v", got, before, !w.Grad().IsZero())
+	}
+}
+
+// TestScopesNest: what a scope returns lives in the scope around it, and so does what it was given and gives back.
+func TestScopesNest(t *testing.T) {
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	tape.Infer()
+	var inner *Tensor
+	out := tape.Scope(func() *Tensor {
+		x := tape.Floats([]float32{1, 2}, 1, 2)
+		inner = tape.Scope(func() *Tensor { return Scale(x, 3) })
+		if same := tape.Scope(func() *Tensor { return inner }); same != inner {
+			t.Error("a scope changes what it gives back")
+		}
+		y := Scale(inner, 2)
+		if v, err := inner.Float32s(); err != nil || !slices.Equal(v, []float32{3, 6}) {
+			t.Errorf("the result of a scope is %v, %v in the scope around it", v, err)
+		}
+		return y
+	})
+	if v, err := out.Float32s(); err != nil || !slices.Equal(v, []float32{6, 12}) {
+		t.Errorf("the result is %v, %v", v, err)
+	}
+	if got := dev.Memory().InUse; got != 8 {
+		t.Errorf("%d bytes in use, want those of the result", got)
+	}
+	tape.Reset()
+	if got := dev.Memory().InUse; got != 0 {
+		t.Errorf("%d bytes in use after Reset", got)
+	}
+}
+
+// TestLentMemoryIsTheCallers: neither a scope nor Reset frees what is lent.
+func TestLentMemoryIsTheCallers(t *testing.T) {
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	b := dev.Alloc(4, device.F32)
+	dev.Write(b, []float32{1, 2, 3, 4})
+	for _, begin := range []func(){tape.Infer, func() { tape.Train(1, 0, 0) }} {
+		begin()
+		y := tape.Scope(func() *Tensor { return Scale(tape.Lend(b.Slice(1, 3)), 10) })
+		if v, err := y.Float32s(); err != nil || !slices.Equal(v, []float32{20, 30}) || len(y.Shape) != 1 {
+			t.Errorf("%v of shape %v, %v", v, y.Shape, err)
+		}
+		tape.Reset()
+		if got := dev.Memory().InUse; got != 16 {
+			t.Errorf("%d bytes in use after Reset, want the 16 that were lent", got)
+		}
+	}
+	dev.Free(b)
+}
+
+// failing fails the allocation number at, counted from 1, and no other.
+type failing struct {
+	*devicetest.Reference
+	count, at int
+	unpacked  int
+}
+
+func (f *failing) Alloc(n int, t device.DType) device.Buffer {
+	if f.count++; f.count == f.at {
+		panic(&device.OutOfMemory{Device: "failing", Asked: int64(n)})
+	}
+	return f.Reference.Alloc(n, t)
+}
+
+func (f *failing) Unpack(y device.Buffer, p device.Packed) {
+	f.unpacked++
+	f.Reference.Unpack(y, p)
+}
+
+// TestTapeAfterFailure: wherever memory ran out in a pass, the next passes of the same tape compute what they compute without that.
+func TestTapeAfterFailure(t *testing.T) {
+	dev := &failing{Reference: devicetest.NewReference()}
+	w, v, a, b := NewParam(4, 64), param(dev, 64, 4), param(dev, 2, 64), param(dev, 4, 2)
+	w.Pack(dev, device.F32, device.NF4, floats(4*64))
+	tape := NewTape(dev, device.F32)
+	on := false // as an adapter is, by Between
+	layer := func(h *Tensor) *Tensor {
+		h = Linear(Unary(device.SiLU, Updated(Dropout(h, 0.1), w, nil, true, Update{X: h, A: a, B: b, Scale: 2})), v, nil)
+		return Residual(h, Scale(h, 0.5))
+	}
+	step := func() {
+		tape.Train(1, 0, 0)
+		x := Scale(tape.Floats(floats(3*64), 3, 64), 1)
+		x = tape.Between(func() { on = true }, func() { on = false }, func() *Tensor { return Recompute(x, layer) })
+		tape.Backward(Sum(Mul(x, x)))
+	}
+	grads := func() (list [][]float32) {
+		for _, p := range []*Tensor{v, a, b} {
+			g, err := p.GradFloat32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, g)
+			p.FreeGrad()
+		}
+		tape.Reset()
+		return list
+	}
+	step()
+	want := grads()
+	generate := func() (count int) {
+		tape.Infer()
+		before := dev.unpacked
+		Linear(tape.Floats(floats(64), 1, 64), w, nil)
+		held := dev.Memory().InUse
+		tape.Reset()
+		if held -= dev.Memory().InUse; held != 4*(64+4) {
+			t.Errorf("a pass without gradients holds %d bytes, want %d: input and output", held, 4*(64+4))
+		}
+		return dev.unpacked - before
+	}
+	if n := generate(); n != 1 {
+		t.Fatalf("a product by packed numbers unpacks them %d times", n)
+	}
+	dev.count = 0
+	step()
+	grads()
+	for at := 1; at <= dev.count; at++ {
+		total := dev.count
+		dev.count, dev.at = 0, at
+		if err := Try(step); err == nil {
+			t.Fatalf("allocation %d of %d fails and nobody says so", at, total)
+		}
+		dev.at = 0
+		grads()
+		if on {
+			t.Errorf("allocation %d failed: what Between switched on is still on", at)
+			on = false
+		}
+		generate()
+		step()
+		if got := grads(); !slices.EqualFunc(got, want, slices.Equal[[]float32]) {
+			t.Errorf("after allocation %d failed, gradients are %v, want %v", at, got, want)
+		}
+		dev.count = total
+	}
+}
