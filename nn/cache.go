@@ -104,7 +104,7 @@ func (c *Cache) Expect(slot, n int) { c.reach[slot] = max(n, c.reach[slot]) }
 func (c *Cache) Reach(slot int) int { return c.reach[slot] }
 
 // Feed makes the input that appends tokens[i] to slots[i]. The model must then run on it
-// exactly once. It fails when a slot would overflow.
+// exactly once. It fails, and changes no slot, when one would overflow.
 func (c *Cache) Feed(t *tensor.Tape, slots []int, tokens [][]int32) (Input, error) {
 	counts := make([]int, len(slots))
 	for i, list := range tokens {
@@ -130,12 +130,14 @@ func (c *Cache) FeedDrawn(t *tensor.Tape, slots []int, ids *tensor.Tensor) (Inpu
 
 // extended makes room for counts[i] tokens behind those of slots[i], and the input of these but for what is on the device.
 func (c *Cache) extended(slots, counts []int) (Input, error) {
+	for i, slot := range slots { // before any slot changes
+		if n := c.lengths[slot] + counts[i]; n > c.Capacity {
+			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens", n, c.Capacity)
+		}
+	}
 	in, n := Input{Cache: c}, 0
 	for i, slot := range slots {
 		have, add := c.lengths[slot], counts[i]
-		if have+add > c.Capacity {
-			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens", have+add, c.Capacity)
-		}
 		in.Sequences = append(in.Sequences, device.Sequence{Q: n, QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
 		for p := range add {
 			in.positions = append(in.positions, int32(have+p))

@@ -69,8 +69,14 @@ func TestCacheGrowsCopiesAndForgets(t *testing.T) {
 	if _, err := c.Feed(tape, []int{1}, [][]int32{{1}}); err == nil || !strings.Contains(err.Error(), "a sequence of 5 tokens does not fit the cache of 4; shorten") {
 		t.Errorf("a token too many: %v", err)
 	}
-	if c.Len(0) != 0 || c.Len(1) != 4 || c.Len(2) != 1 {
-		t.Errorf("lengths %v", c.lengths)
+	if _, err := c.Feed(tape, []int{0, 2, 1}, [][]int32{{1, 2}, {3}, {1}}); err == nil { // the first two would fit
+		t.Error("a token too many behind others that fit is taken")
+	}
+	if _, err := c.FeedDrawn(tape, []int{2, 1}, tape.Ints([]int32{3, 1})); err == nil {
+		t.Error("a drawn token too many is taken")
+	}
+	if c.Len(0) != 0 || c.Len(1) != 4 || c.Len(2) != 1 || c.Reach(0) != 0 || c.Reach(2) != 1 {
+		t.Errorf("after what did not fit, lengths are %v and reach to %v", c.lengths, c.reach)
 	}
 	c.Grow(7)
 	if got := feed(t, m, dev, c, []int{1}, long[4:7])[0]; !slices.Equal(got, want[4*tinyC:7*tinyC]) {
@@ -92,6 +98,7 @@ func TestCacheGrowsCopiesAndForgets(t *testing.T) {
 	if got := feed(t, m, dev, c, []int{1}, long[5:])[0]; !slices.Equal(got, want[5*tinyC:]) {
 		t.Error("what was forgotten comes back otherwise")
 	}
+	tape.Reset()
 	c.Free()
 }
 
