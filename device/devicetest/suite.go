@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -122,6 +123,7 @@ type pair struct {
 	rand *rand.Rand
 	some []float32 // normal random numbers, drawn once: tests take stretches of them
 	all  []operand
+	once bool // the first error is enough: the test ends there
 }
 
 // operand is one buffer on both devices, inside a larger one: the elements
@@ -211,6 +213,9 @@ func (p *pair) indices(n, limit int) operand {
 
 // both runs f on the device under test and on the reference.
 func (p *pair) both(f func(d device.Device, at func(o operand) device.Buffer)) {
+	if p.once && p.Failed() {
+		runtime.Goexit()
+	}
 	f(p.dev, func(o operand) device.Buffer { return o.dev })
 	f(p.ref, func(o operand) device.Buffer { return o.ref })
 }
