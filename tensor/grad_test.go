@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"hone/device"
@@ -300,15 +301,15 @@ func TestGradients(t *testing.T) {
 // run evaluates the case's scalar and, when asked, its gradients; it also checks that the pass leaves no memory behind.
 func (c gradCase) run(t *testing.T, tape *Tape, leaves []leaf, backward bool) (loss float64, grads [][]float64) {
 	t.Helper()
-	return c.runAs(t, tape, leaves, gradOptions{backward: backward, frozen: -1})
+	return c.runAs(t, tape, leaves, gradOptions{backward: backward})
 }
 
 // gradOptions are ways to run a case that must not change its gradients.
 type gradOptions struct {
 	backward bool
-	frozen   int     // this leaf wants no gradient; -1: all do
+	frozen   []int   // these leaves want no gradient
 	params   bool    // all leaves but the first, or the first activations, are parameters
-	also     []*leaf // weights of another use of each leaf, whose gradient they are; nil: none
+	also     []*leaf // weights of another use of each leaf, whose gradient they are; nil: none, of a leaf or of all
 	first    bool    // that use comes before the graph, else behind it
 }
 
@@ -326,7 +327,7 @@ func (c gradCase) runAs(t *testing.T, tape *Tape, leaves []leaf, o gradOptions) 
 			xs[i] = tape.empty(tape.DType, l.shape...)
 			tape.Dev.Write(xs[i].Buffer(), l.values)
 		}
-		xs[i].needsGrad = i != o.frozen
+		xs[i].needsGrad = !slices.Contains(o.frozen, i)
 	}
 	var total *Tensor
 	add := func(y *Tensor, combine func(a, b *Tensor) *Tensor) {
@@ -339,6 +340,9 @@ func (c gradCase) runAs(t *testing.T, tape *Tape, leaves []leaf, o gradOptions) 
 	use := func() *Tensor {
 		var sum *Tensor
 		for i, l := range o.also {
+			if l == nil {
+				continue
+			}
 			w := tape.empty(tape.DType, l.shape...)
 			tape.Dev.Write(w.Buffer(), l.values)
 			if y := Sum(Mul(w, xs[i])); sum == nil {
@@ -380,8 +384,8 @@ func (c gradCase) runAs(t *testing.T, tape *Tape, leaves []leaf, o gradOptions) 
 					t.Fatal(err)
 				}
 			}
-			if (x.grad != nil) != (i != o.frozen) {
-				t.Fatalf("leaf %d has a gradient: %v; frozen is %d", i, x.grad != nil, o.frozen)
+			if (x.grad != nil) == slices.Contains(o.frozen, i) {
+				t.Fatalf("leaf %d has a gradient: %v; frozen are %v", i, x.grad != nil, o.frozen)
 			}
 			grads = append(grads, g)
 			x.FreeGrad()
@@ -410,14 +414,16 @@ func TestGradientsDoNotDependOnOthers(t *testing.T) {
 			dev := devicetest.NewReference()
 			tape := NewTape(dev, device.F32)
 			_, want := c.run(t, tape, c.leaves, true)
-			compare := func(how string, got [][]float64, frozen int, also []*leaf) {
+			check := func(how string, tape *Tape, o gradOptions) {
+				o.backward = true
+				_, got := c.runAs(t, tape, c.leaves, o)
 				for i, g := range got {
 					for j, v := range g {
 						w := want[i][j]
-						if i == frozen {
+						if slices.Contains(o.frozen, i) {
 							w = 0
-						} else if also != nil {
-							w += also[i].values[j]
+						} else if o.also != nil && o.also[i] != nil {
+							w += o.also[i].values[j]
 						}
 						if !(math.Abs(v-w) <= 1e-9*max(1, math.Abs(w))) {
 							t.Fatalf("%s: d/dx%d[%d] = %.12f, want %.12f", how, i, j, v, w)
@@ -426,22 +432,33 @@ func TestGradientsDoNotDependOnOthers(t *testing.T) {
 				}
 			}
 			for i := range c.leaves {
-				_, got := c.runAs(t, tape, c.leaves, gradOptions{backward: true, frozen: i})
-				compare(fmt.Sprintf("leaf %d frozen", i), got, i, nil)
+				check(fmt.Sprintf("leaf %d frozen", i), tape, gradOptions{frozen: []int{i}})
+				var others []int
+				for j := range c.leaves {
+					if j != i {
+						others = append(others, j)
+					}
+				}
+				check(fmt.Sprintf("all but leaf %d frozen", i), tape, gradOptions{frozen: others})
 			}
 			for _, dtype := range []device.DType{device.F32, device.BF16} {
 				tape := NewTape(dev, dtype)
-				_, got := c.runAs(t, tape, c.leaves, gradOptions{backward: true, frozen: -1, params: true})
-				compare(fmt.Sprintf("parameters beside %v", dtype), got, -1, nil)
-				var also []*leaf
+				check(fmt.Sprintf("parameters beside %v", dtype), tape, gradOptions{params: true})
+				all := make([]*leaf, len(c.leaves))
 				for i, l := range c.leaves {
 					other := random(uint64(90+i), l.shape...)
-					also = append(also, &other)
+					all[i] = &other
 				}
-				for _, o := range []gradOptions{{also: also, first: true}, {also: also}, {also: also, first: true, params: true}, {also: also, params: true}} {
-					o.backward, o.frozen = true, -1
-					_, got := c.runAs(t, tape, c.leaves, o)
-					compare(fmt.Sprintf("used twice, first there: %v, parameters: %v, %v", o.first, o.params, dtype), got, -1, also)
+				for one := -1; one < len(all); one++ { // all leaves are used twice, or one of them
+					also := all
+					if one >= 0 {
+						also = make([]*leaf, len(all))
+						also[one] = all[one]
+					}
+					for _, o := range []gradOptions{{first: true}, {}, {first: true, params: true}, {params: true}} {
+						o.also = also
+						check(fmt.Sprintf("leaf %d (-1: all) used twice, first there: %v, parameters: %v, %v", one, o.first, o.params, dtype), tape, o)
+					}
 				}
 			}
 		})

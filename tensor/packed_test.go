@@ -249,6 +249,62 @@ func TestPacked(t *testing.T) {
 	}
 }
 
+// multiplying is a device that multiplies by weights in few bits as they are, but by those of columns alone.
+type multiplying struct {
+	*devicetest.Reference
+	able     bool
+	products int
+}
+
+func (m *multiplying) MatMulPacked(p device.MatMul, w device.Packed) bool {
+	if !m.able {
+		return false
+	}
+	m.products++
+	device.MatMulPacked(m.Reference, p, w)
+	return true
+}
+
+// TestUpdatedPacked: an update of a layer in few bits is added to the product that the device makes of it, or comes with one by unpacked numbers.
+func TestUpdatedPacked(t *testing.T) {
+	dev := &multiplying{Reference: devicetest.NewReference()}
+	w, a, b := NewParam(4, 64), param(dev, 2, 64), param(dev, 4, 2)
+	w.Pack(dev, device.F32, device.Int8, floats(4*64))
+	tape := NewTape(dev, device.F32)
+	var want [][]float64
+	for _, able := range []bool{false, true} {
+		dev.able = able
+		before := dev.Memory().InUse
+		tape.Train(1, 0, 0)
+		x := tape.Constant(floats(3*64), 3, 64)
+		x.needsGrad = true
+		y := Updated(x, w, nil, true, Update{X: x, A: a, B: b, Scale: 2})
+		got := [][]float64{float64s(t, y)}
+		tape.Backward(Sum(Mul(y, y)))
+		for _, p := range []*Tensor{x, a, b} {
+			g := make([]float64, p.Len())
+			if err := dev.Read(g, p.Grad()); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, g)
+			p.FreeGrad()
+		}
+		tape.Reset()
+		if held := dev.Memory().InUse - before; held != 0 {
+			t.Errorf("able %v: %d bytes are left", able, held)
+		}
+		if want == nil {
+			want = got
+		}
+		for i := range want {
+			closeTo(t, "the output and gradients", got[i], want[i])
+		}
+	}
+	if dev.products != 2 {
+		t.Errorf("%d products by the packed weight, want the output and its gradient", dev.products)
+	}
+}
+
 // broken is a device that cannot be read.
 type broken struct{ *devicetest.Reference }
 
