@@ -135,11 +135,11 @@ func openScorer(dir string, config []byte, dev device.Device, dtype device.DType
 		m.Free()
 		return nil, err
 	}
+	m.Params = append(m.Params, s.Score.Params()...) // before they load, so that Free has what a damaged head leaves behind
 	if err := s.loadHead(heads, dev, dtype, o.Seed); err != nil {
 		m.Free()
 		return nil, err
 	}
-	m.Params = append(m.Params, s.Score.Params()...)
 	return s, nil
 }
 

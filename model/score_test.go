@@ -5,11 +5,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/devicetest"
 	"hone/nn"
+	"hone/safetensors"
 	"hone/tensor"
 )
 
@@ -170,5 +173,48 @@ func TestFreshHead(t *testing.T) {
 	}
 	if _, err := OpenScorer(t.TempDir(), dev, device.F32, ScorerOptions{Layout: ScoreLayout}); err == nil {
 		t.Error("an empty folder was opened")
+	}
+}
+
+// TestDamagedHeads: a head of another shape is an error that names the tensor and leaves nothing in memory; one without a bias has a bias of 0.
+func TestDamagedHeads(t *testing.T) {
+	dev := devicetest.NewReference()
+	m, err := New([]byte(tiny), dev, device.F32, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, c := planOf(m, safetensors.F32), m.Shape().Hidden
+	m.Free()
+	weight, bias := ValueLayout.Module()+".weight", ValueLayout.Module()+".bias"
+	for _, head := range []struct {
+		shapes map[string][]int
+		want   string // of the error
+	}{
+		{map[string][]int{weight: {1, c}}, ""},
+		{map[string][]int{weight: {1, c}, bias: {1}}, ""},
+		{map[string][]int{weight: {2, c}, bias: {1}}, weight + " has shape [2 8]"},
+		{map[string][]int{weight: {1, c}, bias: {2}}, bias + " has shape [2]"},
+		{map[string][]int{weight: {1, c + 1}}, weight + " has shape [1 9]"},
+	} {
+		all := plan
+		for name, shape := range head.shapes {
+			all = append(all[:len(all):len(all)], safetensors.Info{Name: name, DType: safetensors.F32, Shape: shape})
+		}
+		s, err := OpenScorer(writeFolder(t, tiny, all, 0), dev, device.F32, ScorerOptions{Layout: ScoreLayout})
+		if head.want == "" {
+			if err != nil || s.Score.Layout != ValueLayout || s.Fresh {
+				t.Fatalf("%v: %v", head.shapes, err)
+			}
+			b, err := s.Score.Bias.Float32s()
+			if stored := head.shapes[bias] != nil; err != nil || (b[0] != 0) != stored {
+				t.Errorf("%v: the bias is %v, %v", head.shapes, b, err)
+			}
+			s.Free()
+		} else if err == nil || !strings.Contains(err.Error(), head.want) {
+			t.Errorf("%v: %v, want %q", head.shapes, err, head.want)
+		}
+		if held := dev.Memory().InUse; held != 0 {
+			t.Errorf("%v: %d bytes are left", head.shapes, held)
+		}
 	}
 }
