@@ -91,7 +91,7 @@ func (d *Device) AllocZero(n int, t device.DType) device.Buffer {
 // Free gives back a buffer that Alloc made. It panics on a slice of one and when called twice.
 func (d *Device) Free(b device.Buffer) {
 	k := blockOf(b)
-	if b.Off != 0 {
+	if b.Off != 0 || int64(b.Len)*int64(b.DType.Size()) != k.bytes {
 		panic("cpu: Free of a slice of a buffer")
 	}
 	if k.mapping != nil {

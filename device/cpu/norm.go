@@ -91,9 +91,7 @@ func (d *Device) NormGrad(k device.NormGrad) {
 		}
 	})
 	addParts(optionalF32s("NormGrad", k.DWeight, k.C), g.parts, 2*k.C, k.AccW)
-	if count > 0 {
-		addParts(optionalF32s("NormGrad", k.DBias, k.C), g.parts[k.C:], 2*k.C, k.AccW)
-	}
+	addParts(optionalF32s("NormGrad", k.DBias, k.C), g.parts[min(k.C, len(g.parts)):], 2*k.C, k.AccW) // no parts, no rows: zeros
 }
 
 // normGradCall is one call of NormGrad.
