@@ -97,7 +97,7 @@ func (d *Device) AllocZero(n int, t device.DType) device.Buffer {
 // behind them.
 func (d *Device) Free(b device.Buffer) {
 	k := blockOf(b)
-	if b.Off != 0 {
+	if b.Off != 0 || int64(b.Len)*int64(b.DType.Size()) != k.size {
 		panic("cuda: Free of a slice of a buffer")
 	}
 	d.settleMove(k)
