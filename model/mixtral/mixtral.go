@@ -203,6 +203,11 @@ func (c *Config) complete(config []byte) (err error) {
 	if err := nn.Positive("num_hidden_layers times num_local_experts", c.NumHiddenLayers*c.NumLocalExperts); err != nil {
 		return err
 	}
+	if c.SlidingWindow != nil { // attention takes 0 for no window, and what is below it for misuse
+		if err := nn.Positive("sliding_window", *c.SlidingWindow); err != nil {
+			return err
+		}
+	}
 	if c.NumExpertsPerTok > c.NumLocalExperts {
 		return fmt.Errorf("num_experts_per_tok is %d, but num_local_experts is only %d", c.NumExpertsPerTok, c.NumLocalExperts)
 	}
