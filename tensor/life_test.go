@@ -215,3 +215,90 @@ func TestTapeAfterFailure(t *testing.T) {
 		dev.count = total
 	}
 }
+
+// TestFrozenLayersKeepNoInput: the gradient of a layer's weight needs the layer's input, that of the input alone does not: under a frozen weight the
+// input is gone at the end of its scope, which is half of what adapters save.
+func TestFrozenLayersKeepNoInput(t *testing.T) {
+	const n, c, out = 10, 8, 4
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	for name, layer := range map[string]func(x, w *Tensor) *Tensor{
+		"Linear":  func(x, w *Tensor) *Tensor { return Linear(x, w, nil) },
+		"Linears": func(x, w *Tensor) *Tensor { return Linears(x, Weights{W: w})[0] },
+		"Updated": func(x, w *Tensor) *Tensor {
+			a, b := param(dev, 2, c), param(dev, out, 2)
+			a.Freeze()
+			return Updated(x, w, nil, true, Update{X: x, A: a, B: b, Scale: 1}) // b alone learns
+		},
+	} {
+		w := param(dev, out, c)
+		held := func() int64 {
+			tape.Train(1, 0, 0)
+			x := tape.Constant(floats(n*c), n, c)
+			x.needsGrad = true
+			before := dev.Memory().InUse
+			tape.Scope(func() *Tensor { return layer(Scale(x, 2), w) })
+			return dev.Memory().InUse - before
+		}
+		learning := held()
+		w.Freeze()
+		if frozen := held(); learning-frozen != 4*n*c {
+			t.Errorf("%s: %d bytes are kept under a frozen weight, %d under one that learns; want the %d of the input less", name, frozen, learning, 4*n*c)
+		}
+		tape.Reset()
+	}
+}
+
+// TestNothingIsRecordedWithoutGradients: a pass of Infer leaves no closure behind, and what Between switches is switched once.
+func TestNothingIsRecordedWithoutGradients(t *testing.T) {
+	dev := devicetest.NewReference()
+	w, g := param(dev, 4, 4), param(dev, 4)
+	tape := NewTape(dev, device.F32)
+	on, off := 0, 0
+	tape.Infer()
+	x := tape.Constant(floats(8), 2, 4)
+	layer := func(h *Tensor) *Tensor {
+		h = RMSNorm(Linears(h, Weights{W: w})[0], g, 1e-5, 0)
+		p := SplitCols(Gated(device.SiLU, Conv1D(h, w, nil), h), 2, 2)
+		Prepend(Affine(p[0], 2, 1), p[1], []int{0}, 0)
+		return Add(Rows(h, tape.Ints([]int32{1, 0})), Mul(h, h))
+	}
+	tape.Between(func() { on++ }, func() { off++ }, func() *Tensor { return Recompute(x, layer) })
+	LinearCrossEntropy(x, Head{Weight: w}, tape.Ints([]int32{1, 2}), CrossEntropyOptions{Tokens: 2})
+	LogProbsAndEntropy(x, Head{Weight: w}, tape.Ints([]int32{1, 2}))
+	if len(tape.entries) > 0 {
+		t.Errorf("%d operations are recorded", len(tape.entries))
+	}
+	tape.Reset()
+	if on != 1 || off != 1 {
+		t.Errorf("switched on %d times and off %d times", on, off)
+	}
+	if !w.Grad().IsZero() {
+		t.Error("a pass without gradients leaves one")
+	}
+}
+
+// loose is a device whose products of fewer than three rows round otherwise.
+type loose struct{ *failing }
+
+func (loose) FewRows() int { return 3 }
+
+// TestFewRowsRunAgainAsTheyRan: where products of few rows round otherwise, a recomputed layer multiplies few rows by packed numbers as it did before;
+// from FewRows on the numbers are unpacked once for the second run and its gradient.
+func TestFewRowsRunAgainAsTheyRan(t *testing.T) {
+	for n, want := range map[int]int{2: 3, 3: 2, 4: 2} {
+		dev := loose{&failing{Reference: devicetest.NewReference()}}
+		w := NewParam(4, 64)
+		w.Pack(dev, device.F32, device.Int8, floats(4*64))
+		tape := NewTape(dev, device.F32)
+		tape.Train(1, 0, 0)
+		x := tape.Constant(floats(n*64), n, 64)
+		x.needsGrad = true
+		tape.Backward(Sum(Recompute(x, func(h *Tensor) *Tensor { return Linear(h, w, nil) })))
+		if dev.unpacked != want {
+			t.Errorf("%d rows: the weight is unpacked %d times, want %d", n, dev.unpacked, want)
+		}
+		x.FreeGrad()
+		tape.Reset()
+	}
+}

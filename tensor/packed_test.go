@@ -92,8 +92,8 @@ func TestArrange(t *testing.T) {
 	want, turned := use(), float64s(t, Conv1D(y, w, nil))
 	before := dev.Memory().InUse
 	w.Arrange(true)
-	if got := dev.Memory().InUse; got != before {
-		t.Errorf("%d bytes in use with the weight arranged, %d before", got, before)
+	if got := dev.Memory().InUse; got != before || w.NeedsGrad() {
+		t.Errorf("%d bytes in use with the weight arranged, %d before; it wants a gradient: %v", got, before, w.NeedsGrad())
 	}
 	held := dev.Memory().InUse
 	dev.ordered = 0

@@ -39,6 +39,9 @@ func (r *Results) Free() {
 // device has no room.
 func (t *Tape) Keep(r *Results, n int, rows []int32, f func() *Tensor) *Tensor {
 	check(!t.record && (r.lost || r.rows+len(rows) <= r.room), "Keep", "%d rows do not fit beside %d of %d", len(rows), r.rows, r.room)
+	if len(rows) == 0 {
+		return f()
+	}
 	r.taken, r.adds = nil, len(rows)
 	for i, row := range rows {
 		if len(rows) != n || int(row) != i {

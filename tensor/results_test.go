@@ -139,3 +139,36 @@ func TestKeptIsNotOverwritten(t *testing.T) {
 		t.Errorf("%v, when it was kept %v: %v", got, want, err)
 	}
 }
+
+// TestAllRowsAreComputedWhereTheyAreKept: where all rows of a pass are kept in their order nothing is copied, and where some are, those alone.
+func TestAllRowsAreComputedWhereTheyAreKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows   []int32
+		copies int
+	}{"all": {[]int32{0, 1, 2}, 0}, "all in another order": {[]int32{1, 0, 2}, 1}, "some": {[]int32{0, 1}, 1}, "none": {nil, 0}} {
+		dev := &copying{Reference: devicetest.NewReference()}
+		w := param(dev, 3, 4)
+		tape := NewTape(dev, device.F32)
+		tape.Infer()
+		x := tape.Floats(floats(12), 3, 4)
+		r := NewResults(3)
+		y := tape.Keep(r, 3, c.rows, func() *Tensor { return Linear(x, w, nil) })
+		closeTo(t, name, float64s(t, y), float64s(t, Linear(x, w, nil)))
+		if r.Rows() != len(c.rows) || dev.copies != c.copies {
+			t.Errorf("%s: %d rows are held after %d copies, want %d after %d", name, r.Rows(), dev.copies, len(c.rows), c.copies)
+		}
+		tape.Reset()
+		r.Free()
+	}
+}
+
+// copying counts look-ups of rows.
+type copying struct {
+	*devicetest.Reference
+	copies int
+}
+
+func (c *copying) Embedding(y, table, ids device.Buffer) {
+	c.copies++
+	c.Reference.Embedding(y, table, ids)
+}
