@@ -88,6 +88,7 @@ func (r *run) drawThere(d *drawn, logits, loss device.Buffer, v int) {
 	s := r.settings()
 	s.V, s.Logits, s.Random, s.IDs = v, logits, r.random.Buffer(), d.ids
 	r.dev.(device.Sampler).Sample(s)
+	// of tokens that the host has not seen: the kernel that training uses says how likely each was, from the same logits
 	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: d.ids, Loss: loss})
 	ids, nll := make([]int32, len(d.slots)), make([]float32, len(d.slots))
 	waitIDs, waitLoss := device.ReadLater(r.dev, ids, d.ids), device.ReadLater(r.dev, nll, loss)
@@ -120,7 +121,8 @@ func (r *run) pick(slots []int, v int) ([]int32, error) {
 	return ids, nil
 }
 
-// value begins to read what the states h that tokens were drawn from are worth.
+// value begins to read what the states h [n, C] that tokens were drawn from are worth, by Options.Value. A narrower type is widened here, at
+// once; F32 is read when the tokens are, so that a device that runs ahead does not wait.
 func (r *run) value(d *drawn, h *tensor.Tensor) {
 	if r.opt.Value == nil {
 		return

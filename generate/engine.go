@@ -165,6 +165,7 @@ type run struct {
 // twin is a sequence in slot to that begins with the prompt of the one in slot from, whose keys and values it takes over.
 type twin struct{ from, to int }
 
+// newRun checks the prompts and makes their sequences; nothing is on the device yet.
 func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) (*run, error) {
 	r := &run{Engine: e, opt: opt, emit: emit}
 	shape := e.model.Shape()
@@ -173,7 +174,7 @@ func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) 
 			return nil, fmt.Errorf("prompt %d %w", i+1, err)
 		}
 		s := &sequence{index: i, tokens: slices.Clone(p), prompt: len(p), limit: len(p) + opt.MaxNewTokens}
-		if shape.MaxPositions > 0 {
+		if shape.MaxPositions > 0 { // of prompt and answer together
 			s.limit = min(s.limit, shape.MaxPositions)
 		}
 		if e.tok != nil {
@@ -182,7 +183,7 @@ func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) 
 		r.seqs = append(r.seqs, s)
 	}
 	r.slots = make([]*sequence, min(opt.BatchSize, len(prompts)))
-	for range runtime.GOMAXPROCS(0) {
+	for range runtime.GOMAXPROCS(0) { // each has scratch memory of its own
 		r.samplers = append(r.samplers, NewSampler(opt.Sampling))
 	}
 	return r, nil
@@ -200,6 +201,7 @@ func (r *run) allocate() error {
 	return tensor.Try(func() { r.cache = nn.NewCache(r.dev, r.dtype, r.model.Shape(), len(r.slots), longest) })
 }
 
+// checkPrompt refuses what no device should be asked: no tokens, more than the context with one to come, and ids beyond the vocabulary.
 func checkPrompt(p []int32, shape nn.Shape) error {
 	if len(p) == 0 {
 		return fmt.Errorf("has no tokens: give at least one")
@@ -401,7 +403,7 @@ func (r *run) add(slot int, id int32, logp float32) {
 	s.tokens = append(s.tokens, id)
 	s.logp = append(s.logp, logp)
 	text, stopped := "", false
-	switch {
+	switch { // the end-of-text token counts before a stop string, and both before the length
 	case slices.Contains(r.opt.EOS, id):
 		s.finish = FinishEOS
 	case s.stream != nil: // an end-of-text token has no text
@@ -412,6 +414,7 @@ func (r *run) add(slot int, id int32, logp float32) {
 	if s.finish == "" && len(s.tokens) >= s.limit {
 		s.finish = FinishLength
 	}
+	// what may have become a stop string will not any more; after a stop string nothing follows
 	if s.stream != nil && (s.finish == FinishEOS || s.finish == FinishLength) {
 		text += s.stream.end()
 	}
@@ -429,6 +432,7 @@ func (r *run) add(slot int, id int32, logp float32) {
 	}
 }
 
+// outputs are those of all sequences, in the order of their prompts, ended or not.
 func (r *run) outputs() []Output {
 	out := make([]Output, len(r.seqs))
 	for i, s := range r.seqs {

@@ -137,6 +137,7 @@ func (s *Sampler) kth(logits []float32, k int) float32 {
 	return h[0]
 }
 
+// siftDown restores the heap below element i, the only one that may be larger than its children.
 func siftDown(h []float32, i int) {
 	for {
 		c := 2*i + 1
@@ -214,6 +215,7 @@ func (s *Sampler) draw(random uint64) int32 {
 
 func (c candidate) mass() uint64 { return device.Mass(c.weight) }
 
+// sumWeights is the mass of the candidates. Whole numbers: a sum in floats would depend on the order, and so would the token.
 func sumWeights(cs []candidate) (sum uint64) {
 	for _, c := range cs {
 		sum += c.mass()

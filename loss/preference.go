@@ -117,6 +117,7 @@ func perToken(x *tensor.Tensor, tokens []int) *tensor.Tensor {
 	return tensor.Mul(x, x.Tape().Constant(inverse, len(tokens), 1))
 }
 
+// sigmoid is DPO's: how surely the policy tells the answers apart by more than the reference does.
 func sigmoid(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return mean(smoothed(p.gap(), o.Beta, o.Smoothing), o.Pairs)
 }
@@ -130,10 +131,12 @@ func smoothed(x *tensor.Tensor, a, epsilon float32) *tensor.Tensor {
 	return tensor.Sub(l, tensor.Scale(logSigmoid(x, -a), epsilon))
 }
 
+// hinge: the margin of βΔ is 1, and pairs beyond it give no gradient.
 func hinge(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return mean(tensor.Unary(device.ReLU, tensor.Affine(p.gap(), -o.Beta, 1)), o.Pairs)
 }
 
+// ipo: log-ratios per token, so that long answers do not weigh more, as TRL has it; the paper's Δ is ipoSum's.
 func ipo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	chosen := perToken(tensor.Sub(p.Chosen, p.RefChosen), p.ChosenTokens)
 	rejected := perToken(tensor.Sub(p.Rejected, p.RefRejected), p.RejectedTokens)
@@ -149,12 +152,14 @@ func toMargin(x *tensor.Tensor, beta float32) *tensor.Tensor {
 	return tensor.Unary(device.Square, tensor.Affine(x, 1, -1/(2*beta)))
 }
 
+// robust: as if each label were flipped with probability ε and the loss were made unbiased for that; ε is below ½, or 1-2ε vanishes.
 func robust(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	gap, e := p.gap(), o.Smoothing
 	l := tensor.Add(tensor.Scale(logSigmoid(gap, o.Beta), e-1), tensor.Scale(logSigmoid(gap, -o.Beta), e))
 	return mean(tensor.Scale(l, 1/(1-2*e)), o.Pairs)
 }
 
+// simpo: no reference, so the margin γ takes its place.
 func simpo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	gap := tensor.Sub(perToken(p.Chosen, p.ChosenTokens), perToken(p.Rejected, p.RejectedTokens))
 	return mean(smoothed(tensor.Affine(gap, o.Beta, -o.Gamma), 1, o.Smoothing), o.Pairs)

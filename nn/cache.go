@@ -39,7 +39,8 @@ func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity in
 	return c
 }
 
-// Grow makes room for longer sequences in each slot, keeping what is held. It panics, as any allocation does, when the device is full.
+// Grow makes room for longer sequences in each slot, at least as long as before, keeping what is held. It goes layer by layer, so that beside
+// the new cache it takes but one layer of the old one. It panics, as any allocation does, when the device is full.
 func (c *Cache) Grow(capacity int) {
 	slots := len(c.lengths)
 	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {
@@ -71,7 +72,8 @@ func (c *Cache) Free() {
 	}
 }
 
-// Copy puts the first n tokens of slot from into slot to, in place of what it held.
+// Copy puts the first n tokens of slot from, which holds as many, into slot to, in place of what it held. Their keys are rotated for the
+// length that from reaches, so to reaches as far.
 func (c *Cache) Copy(to, from, n int) {
 	room, rows := c.Capacity+c.virtual, c.virtual+n
 	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {

@@ -141,7 +141,7 @@ func (in Input) Embedded(x *tensor.Tensor) *tensor.Tensor {
 	return in.Drop(x)
 }
 
-// Drop applies the input's dropout.
+// Drop applies the input's dropout to what a block adds; x itself where there is none, or outside training.
 func (in Input) Drop(x *tensor.Tensor) *tensor.Tensor { return tensor.Dropout(x, in.Dropout) }
 
 // Layer runs layer number i, f, on x, keeping what the backward pass needs or recomputing it.
@@ -170,6 +170,7 @@ func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *
 
 // AttendColumns is Attend of q, k and v that stand side by side in one matrix [N, (H+2K)*D].
 func (in Input) AttendColumns(i int, qkv *tensor.Tensor, s tensor.AttentionShape) *tensor.Tensor {
+	// a cache, a prefix and shared beginnings want keys and values as matrices of their own, which they copy rows of
 	if in.prefix == nil && in.Cache == nil && in.spread == nil {
 		s.Sequences = in.Sequences
 		return in.Kept(i, tensor.AttentionColumns(qkv, s))

@@ -209,7 +209,7 @@ func Load(params []Named, dev device.Device, dtype device.DType, fetch func(name
 	return nil
 }
 
-// Count is the number of parameters, each shared one once.
+// Count is the number of elements of the parameters; a head that shares the embedding is no parameter of its own and counts once.
 func Count(params []Named) int {
 	n := 0
 	for _, p := range params {

@@ -72,7 +72,7 @@ func (t *Tape) attention(s AttentionShape, set func(*device.Attention), backward
 	t.Dev.Attention(a)
 	if recorded {
 		t.push(o, func() {
-			a.O, a.LSE = o.Buffer(), lse.Buffer()
+			a.O, a.LSE = o.Buffer(), lse.Buffer() // asked for anew: a value that waited on the host comes back elsewhere
 			set(&a)
 			backward(device.AttentionGrad{Attention: a, DO: o.grad.buf})
 		}, append(operands, o, lse)...)

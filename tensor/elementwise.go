@@ -37,7 +37,7 @@ func add(t *Tape, y, a, b *Tensor, fromA, fromB device.Buffer) *Tensor {
 	return y
 }
 
-// Mul computes a·b elementwise.
+// Mul computes a·b elementwise; a and b may be one tensor, which then gets both gradients.
 func Mul(a, b *Tensor) *Tensor {
 	t := tapeOf("Mul", a, b)
 	check(a.Len() == b.Len(), "Mul", "shapes %v and %v differ", a.Shape, b.Shape)
@@ -203,7 +203,7 @@ func (t *Tensor) gradScalar() float32 {
 	return v[0]
 }
 
-// Item reads a scalar.
+// Item reads a scalar and waits for all that was asked of the device before; ItemLater does not.
 func (t *Tensor) Item() (float64, error) {
 	check(t.Len() == 1, "Item", "tensor %v has more than one element", t.Shape)
 	v, err := t.Float32s()

@@ -8,11 +8,12 @@ func Embedding(ids, table *Tensor) *Tensor {
 	return lookup(t, t.DType, table, ids)
 }
 
-// Rows gathers rows of a matrix x [M, C] by index [N], such as the last token of each sequence.
+// Rows gathers rows of a matrix x [M, C] by index [N] (I32), such as the last token of each sequence: [N, C] in x's dtype. A row may be
+// asked for more than once; its gradients add up.
 func Rows(x, index *Tensor) *Tensor { return lookup(tapeOf("Rows", x, index), x.dtype, x, index) }
 
 func lookup(t *Tape, dtype device.DType, table, ids *Tensor) *Tensor {
-	y := t.empty(dtype, ids.Len(), table.Cols())
+	y := t.empty(dtype, ids.Len(), table.Cols()) // dtype: a table kept in F32 still gives activations of the tape's type
 	// only a frozen table is kept in the order of the products alone: no gradient
 	if table.data == nil && table.order != nil {
 		t.Dev.(device.Arranger).ArrangedRows(y.Buffer(), *table.order, ids.Buffer())

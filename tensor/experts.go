@@ -86,7 +86,7 @@ func Experts(x *Tensor, r *Routing, f func(expert int, rows *Tensor) *Tensor) *T
 	return t.combine(t.stack(parts), r)
 }
 
-// gather copies the rows of x to where their choices stand.
+// gather copies the rows of x [N, C] to where their choices stand: [N*k, C], ordered by expert, so that each expert's rows are one matrix.
 func (t *Tape) gather(x *Tensor, r *Routing) *Tensor {
 	c := x.Cols()
 	y := t.empty(x.dtype, r.source.Len(), c)
@@ -120,7 +120,7 @@ func (t *Tape) rowSlice(x *Tensor, lo, hi int) *Tensor {
 	return y
 }
 
-// stack puts matrices one below the other.
+// stack puts matrices [Mi, C] one below the other: [ΣMi, C].
 func (t *Tape) stack(parts []*Tensor) *Tensor {
 	n, c := 0, parts[0].Cols()
 	for _, p := range parts {

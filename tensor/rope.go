@@ -14,7 +14,7 @@ type RopeTable struct {
 }
 
 // NewRopeTable computes the table for the given inverse frequencies (radians per position, one for
-// each rotated pair) in float64. Scale multiplies cosines and sines (attention scaling of yarn and longrope), else 1.
+// each rotated pair) in float64: at position 100,000 a float32 holds an angle to 0.004 only. Scale multiplies cosines and sines (attention scaling of yarn and longrope), else 1.
 func NewRopeTable(dev device.Device, frequencies []float64, positions int, scale float64) *RopeTable {
 	half := len(frequencies)
 	cos, sin := make([]float32, positions*half), make([]float32, positions*half)

@@ -156,13 +156,13 @@ func (t *Tensor) Buffer() device.Buffer {
 	return t.data.buf
 }
 
-// Freeze stops gradients from being computed for a parameter.
+// Freeze stops gradients from being computed for a parameter. One that it has stays until FreeGrad.
 func (t *Tensor) Freeze() { t.needsGrad = false }
 
 // Thaw is the opposite of Freeze. A packed or arranged parameter stays frozen.
 func (t *Tensor) Thaw() { t.needsGrad = t.packed == nil && t.order == nil }
 
-// Write changes the values of a parameter that has memory, a slice as for device.Write.
+// Write changes the values of a parameter that has memory, a slice as for device.Write. One that is packed or arranged has none to change: it panics.
 func (t *Tensor) Write(values any) { t.dev.Write(t.Buffer(), values) }
 
 // NeedsGrad reports whether a backward pass computes this tensor's gradient.
@@ -182,7 +182,7 @@ func (t *Tensor) FreeGrad() {
 	t.grad = nil
 }
 
-// Float32s reads the values back, widened to f32. It waits for all that was asked of the device before.
+// Float32s reads the values back in row-major order, widened to f32. It waits for all that was asked of the device before.
 func (t *Tensor) Float32s() ([]float32, error) {
 	v := make([]float32, t.Len())
 	buf, done := t.dense()
@@ -190,7 +190,7 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return v, t.dev.Read(v, buf)
 }
 
-// GradFloat32s reads the gradient back; zeros when there is none.
+// GradFloat32s reads the gradient back in row-major order, widened to f32; zeros when there is none.
 func (t *Tensor) GradFloat32s() ([]float32, error) {
 	v := make([]float32, t.Len())
 	if t.grad == nil {
@@ -216,7 +216,7 @@ func (s *storage) release(dev device.Device) {
 	if s.refs--; s.refs > 0 {
 		return
 	}
-	// a part has no memory to free; the whole is freed with the last of its parts
+	// a part has no memory to free: parts hold the whole by their count, which is freed with the last of them
 	if s.parent != nil {
 		s.parent.release(dev)
 		return
@@ -224,7 +224,7 @@ func (s *storage) release(dev device.Device) {
 	dev.Free(s.buf)
 }
 
-// Error is the panic value of a misused operation.
+// Error is the panic value of a misused operation. Op is the function's name, or a method's with its type; Problem has the shapes.
 type Error struct{ Op, Problem string }
 
 // Error names the operation and what is wrong with its operands.
@@ -254,7 +254,7 @@ func Try(f func()) (err error) {
 	return nil
 }
 
-// ErrNoTape is returned where a tensor of a tape was expected.
+// ErrNoTape says what is wrong with an operation none of whose operands belongs to a tape; it comes as the Problem of an *Error.
 var ErrNoTape = errors.New("no operand belongs to a tape; make the input with Tape.Ints or Tape.Floats")
 
 // Values reads a tensor in the midst of a step, which a failure of the device ends as its other failures do.

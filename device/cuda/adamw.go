@@ -64,6 +64,7 @@ type adamWConstants struct {
 	count                             int32 // of tensors
 }
 
+// adamWArgs is struct AdamWArgs: 40 tensors are within the 4 KiB that a launch may have for arguments.
 type adamWArgs struct {
 	adamWConstants
 	of [40]updated

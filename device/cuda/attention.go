@@ -21,6 +21,7 @@ const (
 	widestHead    = 256
 )
 
+// attentionArgs is struct AttentionArgs: strides in elements, scale and soft cap as in device.Attention.
 type attentionArgs struct {
 	o, q, k, v        floats
 	gradO, dq, dk, dv floats
@@ -54,7 +55,7 @@ func attentionShared(d, plain, padded int) int { return 4 * (plain*d + padded*(d
 // Attention computes softmax(Scale·Q·Kᵀ + mask)·V.
 func (d *Device) Attention(a device.Attention) {
 	args, variant := attentionOf("Attention", a)
-	d.tiles.mu.Lock()
+	d.tiles.mu.Lock() // the list of tiles must stay on the card until the kernel that reads it is queued
 	defer d.tiles.mu.Unlock()
 	if f := d.flashFor(&args, args.o, args.q, args.k, args.v); f != nil {
 		if isDecode(a.Sequences) {

@@ -98,7 +98,7 @@ func (l *cublasLt) product(n *nvidia, g *gemm) error {
 		}
 		l.products[key] = p
 	}
-	if p.none {
+	if p.none { // kept as an answer, so that it is asked for once
 		return errNoProduct
 	}
 	if err := l.setBias(g, p); err != nil {
@@ -241,6 +241,7 @@ const (
 	steadyRows  = 4096
 )
 
+// isSteady says whether g is such a product. Gradients of weights (transposed A) add up over rows and have no rows to keep apart.
 func isSteady(g *gemm) bool {
 	return !g.transA && g.batch <= 1 && (g.m >= manyRows || g.n >= manyColumns)
 }
@@ -265,6 +266,7 @@ func (l *cublasLt) choose(g *gemm, key productKey, p *product) error {
 		l.steady[key] = model
 	}
 	var result heuristicResult
+	// an algorithm for steadyRows may still not serve these operands, by their alignment: then the library chooses anew
 	if !model.none && l.code(l.check, l.handle, p.desc, p.b, p.a, p.c, p.c, uintptr(unsafe.Pointer(&model.algorithm)), uintptr(unsafe.Pointer(&result))) == 0 {
 		p.algorithm = model.algorithm
 		return nil

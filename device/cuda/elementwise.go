@@ -22,6 +22,7 @@ var (
 	kernelDropout   = kernel{"elementwise", "dropout"}
 )
 
+// fillArgs is struct FillArgs: size bytes of bits for each of n elements.
 type fillArgs struct {
 	y    pointer
 	n    int64
@@ -38,7 +39,7 @@ func (d *Device) Fill(y device.Buffer, v float32) {
 	case device.BF16:
 		a.bits = uint32(half.BFromFloat32(v))
 	case device.I32:
-		forget(y)
+		forget(y) // what the host wrote there before is no index any more
 		a.bits = uint32(int32(v))
 	default:
 		a.bits = uint32(uint8(v))

@@ -9,7 +9,7 @@ import (
 	"hone/internal/arena"
 )
 
-// floats is a view of an F32 or BF16 buffer, as kernels take it.
+// floats is a view of an F32 or BF16 buffer, as kernels take it: struct Floats of kernels/common.cuh. The zero view is an absent operand.
 type floats struct {
 	p    pointer
 	half int32
@@ -102,6 +102,7 @@ func (d *Device) launch(k kernel, s shape, args unsafe.Pointer, size uintptr) {
 		panic(fmt.Sprintf("cuda: %s over a grid of %d×%d×%d blocks", k.name, s.x, s.y, s.z))
 	}
 	f, err := d.function(k)
+	// in a bundle a launch waits to be a node of a graph, unless the host has waited since: then the card is idle and wants it now
 	if b := &d.bundle; err == nil && b.open && !b.waited {
 		b.add(call{name: k.name, f: f, s: s, size: size}, args)
 		return

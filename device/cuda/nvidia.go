@@ -104,7 +104,7 @@ func (c *cu) text(function uintptr, code int32) string {
 	return dl.String(p)
 }
 
-// cuError is a result of the driver.
+// cuError is a result of the driver other than success; code is cuda.h's.
 type cuError struct {
 	code       int32
 	name, text string
@@ -129,6 +129,7 @@ func (c *cu) cards() ([]card, error) {
 	return list, nil
 }
 
+// describe asks what card index is, and its handle.
 func (c *cu) describe(index int) (info card, device int32, err error) {
 	if err := c.do(c.deviceGet, uintptr(unsafe.Pointer(&device)), uintptr(index)); err != nil {
 		return info, 0, err
@@ -194,7 +195,7 @@ func (n *nvidia) start() error {
 	if err := n.cu.do(n.cu.contextRetain, uintptr(unsafe.Pointer(&n.context)), uintptr(n.device)); err != nil {
 		return fmt.Errorf("use %s: %w", n.info.name, err)
 	}
-	const nonBlocking = 1
+	const nonBlocking = 1 // the default stream, which libraries may use, waits for none of them
 	for q := range n.streams {
 		if err := n.do(n.cu.streamCreate, uintptr(unsafe.Pointer(&n.streams[q])), nonBlocking); err != nil {
 			return fmt.Errorf("make a stream on %s: %w", n.info.name, err)
@@ -267,6 +268,7 @@ func (n *nvidia) property() allocationProperty {
 // accessDescription is CUmemAccessDesc.
 type accessDescription struct{ location, device, flags int32 }
 
+// Reserve takes addresses alone, in whole grains: they cost nothing, and a pool that grows in place never moves.
 func (n *nvidia) Reserve(size int64) (base uintptr, ok bool) {
 	size = (size + n.grain - 1) / n.grain * n.grain
 	if n.do(n.cu.addressReserve, uintptr(unsafe.Pointer(&base)), uintptr(size), 0, 0, 0) != nil {
@@ -281,6 +283,7 @@ func (n *nvidia) Reserve(size int64) (base uintptr, ok bool) {
 // commitStep is how much memory is put behind addresses at a time, so that a growing pool makes few calls.
 const commitStep = 64 << 20
 
+// Commit puts memory behind addresses up to hi: in whole steps, or, where the card has no whole step left, in grains.
 func (n *nvidia) Commit(base uintptr, _, hi int64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -312,6 +315,7 @@ func (n *nvidia) commit(at uintptr, size int64) error {
 	return n.do(n.cu.memAccess, at, uintptr(size), uintptr(unsafe.Pointer(&access)), 1)
 }
 
+// pin clears what it gets: the host reads the word that kernels report to before any has.
 func (n *nvidia) pin(size int64) (unsafe.Pointer, error) {
 	var p uintptr
 	const portableAndMapped = 3
@@ -329,6 +333,7 @@ func (n *nvidia) copy(q queue, dst, src pointer, size int64) error {
 	return n.do(n.cu.memcpy, uintptr(dst), uintptr(src), uintptr(size), n.streams[q])
 }
 
+// clear runs on compute, in order with the kernels that use the memory.
 func (n *nvidia) clear(dst pointer, size int64) error {
 	return n.do(n.cu.memset, uintptr(dst), 0, uintptr(size), n.streams[compute])
 }
@@ -375,6 +380,7 @@ func (n *nvidia) code(file string) ([]byte, error) {
 // plainShared is the dynamic shared memory that a kernel has without asking: 48 KiB less what it declares.
 const plainShared = 40 << 10
 
+// launch queues a kernel, which takes one argument: its structure. The driver copies that before the call returns.
 func (n *nvidia) launch(f function, s shape, args unsafe.Pointer, _ uintptr) error {
 	if err := n.allow(f, s.shared); err != nil {
 		return err
@@ -402,6 +408,7 @@ func (n *nvidia) allow(f function, bytes int) error {
 	return nil
 }
 
+// mark records an event in a stream, an old one anew where there is one. What waited for the old place has been told so before.
 func (n *nvidia) mark(q queue, old mark) (mark, error) {
 	event := uintptr(old)
 	if event == 0 {

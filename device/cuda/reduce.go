@@ -24,6 +24,7 @@ type reduced struct {
 	first, _ int32
 }
 
+// reduceArgs is struct ReduceArgs: up to 100 reductions by one operation, as the norms of a step's gradients are.
 type reduceArgs struct {
 	parts     pointer
 	op, count int32

@@ -19,7 +19,7 @@ type tileCache struct {
 	bytes     atomic.Int64 // of all of it on the card
 }
 
-// take is room for the cache, give gives it back.
+// take is room for the cache, give gives it back. Both count it, so that Memory leaves it out without a lock.
 func (t *tileCache) take(d *Device, n int64) *arena.Span {
 	s := d.room(n)
 	t.bytes.Add(s.Size())
@@ -31,7 +31,7 @@ func (t *tileCache) give(d *Device, s *arena.Span) {
 	d.arena.Free(s)
 }
 
-// counters are n of them.
+// counters are n of ended, more where there are too few. Kernels leave them at 0, so they are cleared when they are made and never again.
 func (t *tileCache) counters(d *Device, n int) pointer {
 	if size := int64(n) * 4; t.ended == nil || t.ended.Size() < size {
 		if t.ended != nil {
@@ -51,12 +51,13 @@ type division struct {
 	own, window int
 }
 
+// divided says what of sequences is divided.
 type divided uint8
 
 const (
-	queries divided = iota
-	keys
-	parts
+	queries divided = iota // rows of O and dQ, for the forward pass and dQ
+	keys                   // rows of dK and dV
+	parts                  // of the keys that few queries see, for decoding
 )
 
 // tileList is a list on the card.

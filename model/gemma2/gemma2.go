@@ -104,7 +104,7 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
 
-// Head is the output layer, the embedding table itself when tied.
+// Head is the output layer, the embedding table itself when tied: unscaled, for the scale is of the embedded tokens alone.
 func (m *Model) Head() tensor.Head {
 	h := tensor.Head{Weight: m.Body.EmbedTokens.Weight.Tensor, SoftCap: nn.SoftCap(m.Config.FinalLogitSoftcapping)}
 	if m.LMHead != nil {
@@ -160,7 +160,7 @@ func (c *Config) complete(config []byte) (err error) {
 	if c.Bidirectional {
 		return errors.New("use_bidirectional_attention is true, but hone only trains and runs models that predict the next token")
 	}
-	if c.LayerTypes == nil {
+	if c.LayerTypes == nil { // the first checkpoints do not say: the first layer has the window, the second sees everything, and so on
 		c.LayerTypes = nn.PatternedLayers(c.NumHiddenLayers, 2)
 	}
 	if c.windows, err = nn.LayerWindows(c.LayerTypes, c.NumHiddenLayers, nn.Window(c.SlidingWindow)); err != nil {
@@ -170,6 +170,8 @@ func (c *Config) complete(config []byte) (err error) {
 	return err
 }
 
+// block declares layer i. Norms store their weight less 1, so fresh ones begin at 0; the scale of scores is query_pre_attn_scalar's, which need
+// not be the width of a head (27B: 144 for heads of 128).
 func (c *Config) block(i int, act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Window: c.windows[i],
 		Scale: float32(1 / math.Sqrt(c.QueryPreAttnScalar)), SoftCap: nn.SoftCap(c.AttnLogitSoftcapping)}

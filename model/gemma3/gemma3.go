@@ -196,7 +196,7 @@ func (c *Config) complete(config []byte) (err error) {
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
-	if c.Bidirectional {
+	if c.Bidirectional { // as embedding models on Gemma 3 are: attention that sees what comes later cannot be trained on the next token
 		return errors.New("use_bidirectional_attention is true, but hone only trains and runs models that predict the next token")
 	}
 	if c.LayerTypes == nil {
@@ -224,13 +224,14 @@ func (c *Config) readRopes(config []byte) (err error) {
 		return err
 	}
 	d.LayerType, d.Theta = "sliding_attention", c.RopeLocalBaseFreq
-	if v5.RopeParameters.Sliding == nil {
+	if v5.RopeParameters.Sliding == nil { // what else is in config.json is of global layers: local ones are never scaled
 		config = []byte("{}")
 	}
 	c.Local, err = nn.ReadRope(config, d)
 	return err
 }
 
+// block declares layer i, as Gemma 2's but for the norms of queries and keys, which keep scores small and so stand for the soft cap.
 func (c *Config) block(i int, act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Window: c.windows[i],
 		Scale: float32(1 / math.Sqrt(c.QueryPreAttnScalar))}

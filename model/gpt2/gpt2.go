@@ -112,7 +112,7 @@ func (m *Model) Elsewhere(name string) []nn.Place {
 	return nil
 }
 
-// Shape is the model's sizes.
+// Shape is the model's sizes. Positions are learned: a longer text than NPositions has none, and no table can be made for it.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	return nn.Shape{Layers: c.NLayer, Hidden: c.NEmbd, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead, FFN: c.NInner,
@@ -152,6 +152,8 @@ func New(config []byte, _ device.Device) (nn.Model, error) {
 	return m, nil
 }
 
+// block declares layer i. With scale_attn_weights scores are divided by the root of a head's width, and with scale_attn_by_inverse_layer_idx by the
+// number of the layer, counted from 1.
 func (c *Config) block(i int, act device.UnaryOp) *Block {
 	scale := 1.0
 	if c.ScaleAttnWeights {

@@ -165,14 +165,16 @@ func (c *Config) complete(config []byte) (err error) {
 		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
-	var kv, d int
+	var kv, d int // as many key/value heads as heads, and heads of equal width: there is no key for either
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &kv, &d); err != nil {
 		return err
 	}
+	// version 4's names are defaults for version 5's, which ReadRope finds
 	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: d, MaxPositions: c.MaxPositionEmbeddings, Theta: c.RotaryEmbBase, Partial: c.RotaryPct})
 	return err
 }
 
+// block declares a layer. attention_bias is of the attention's projections alone: the feed-forward and the norms have biases whatever it says.
 func (c *Config) block(act device.UnaryOp) *Block {
 	h, d, std := c.NumAttentionHeads, c.Rope.HeadDim, c.InitializerRange
 	norm := func() *nn.LayerNorm { return nn.NewLayerNorm(c.HiddenSize, c.LayerNormEps) }

@@ -135,7 +135,7 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 	if err := nn.ReadConfig(config, &c); err != nil {
 		return nil, err
 	}
-	if c.SlidingWindow != nil {
+	if c.SlidingWindow != nil { // transformers ignores the key there: the model would not be what its writer meant, or what it was trained as
 		return nil, fmt.Errorf("model_type llama has no sliding_window; use model_type mistral, or take the key out")
 	}
 	return build(c, config, dev)
@@ -151,6 +151,7 @@ func NewMistral(config []byte, dev device.Device) (nn.Model, error) {
 	return build(c, config, dev)
 }
 
+// build declares the model of a configuration that is read, and completed here by config.json's other keys.
 func build(c Config, config []byte, dev device.Device) (nn.Model, error) {
 	if err := c.complete(config); err != nil {
 		return nil, err
@@ -196,6 +197,7 @@ func (c *Config) complete(config []byte) (err error) {
 	return c.Rope.Whole()
 }
 
+// block declares a layer, whose weights start normal with standard deviation initializer_range.
 func (c *Config) block(act device.UnaryOp) *Block {
 	std := c.InitializerRange
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}

@@ -160,7 +160,7 @@ func (m *Model) Shape() nn.Shape {
 	s := nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
 		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
 		Experts: c.NumLocalExperts, ExpertsPerToken: c.NumExpertsPerTok}
-	if c.OutputRouterLogits {
+	if c.OutputRouterLogits { // transformers adds the loss under this key alone
 		s.RouterLoss = float32(c.RouterAuxLossCoef)
 	}
 	return s
@@ -200,6 +200,7 @@ func (c *Config) complete(config []byte) (err error) {
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
+	// each is in bounds, and together they may still be more modules than any model has: they are declared before a checkpoint is looked at
 	if err := nn.Positive("num_hidden_layers times num_local_experts", c.NumHiddenLayers*c.NumLocalExperts); err != nil {
 		return err
 	}
@@ -215,6 +216,7 @@ func (c *Config) complete(config []byte) (err error) {
 	return err
 }
 
+// block declares a layer: attention as Mistral's, and in place of one feed-forward a router and NumLocalExperts of them.
 func (c *Config) block(act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,
 		Scale: float32(1 / math.Sqrt(float64(c.HeadDim))), Window: nn.Window(c.SlidingWindow)}

@@ -150,7 +150,7 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 		m.Body.Layers = append(m.Body.Layers, c.block(act))
 	}
 	m.Body.FinalLayerNorm = nn.NewLayerNorm(c.HiddenSize, c.LayerNormEps)
-	if c.TieWordEmbeddings {
+	if c.TieWordEmbeddings { // the bias of the output layer is its own even so
 		m.TiedHead = &TiedHead{nn.NewParam(nn.Init{}, c.VocabSize)}
 	} else {
 		m.LMHead = nn.NewLinear(c.HiddenSize, c.VocabSize, true, c.InitializerRange)
@@ -171,6 +171,7 @@ func (c *Config) complete(config []byte) (err error) {
 	return err
 }
 
+// block declares a layer: one norm for both of its parts, so that they can run side by side.
 func (c *Config) block(act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
 	linear := func(in, out int) *nn.Linear { return nn.NewLinear(in, out, true, c.InitializerRange) }

@@ -160,10 +160,12 @@ func (c *Config) complete(config []byte) (err error) {
 			return err
 		}
 	}
+	// longrope: up to the original context by the short factors, a longer text by the long ones from its first token on
 	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Original: c.OriginalMaxPosition})
 	return err
 }
 
+// block declares a layer. No projection has a bias.
 func (c *Config) block(act device.UnaryOp) *Block {
 	std := c.InitializerRange
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}

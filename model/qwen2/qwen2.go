@@ -154,7 +154,7 @@ func (c *Config) complete(config []byte) (windows []int, err error) {
 	if err := c.Rope.Whole(); err != nil {
 		return nil, err
 	}
-	window := 0
+	window := 0 // sliding_window counts only where use_sliding_window turns it on
 	if c.UseSlidingWindow && c.SlidingWindow != nil {
 		window = *c.SlidingWindow
 	}
@@ -164,6 +164,8 @@ func (c *Config) complete(config []byte) (windows []int, err error) {
 	return nn.LayerWindows(c.LayerTypes, c.NumHiddenLayers, window)
 }
 
+// block declares a layer with a window, 0 for none. Queries, keys and values have biases and the output has none, whatever config.json says:
+// there is no key for them.
 func (c *Config) block(window int, act device.UnaryOp) *Block {
 	std := c.InitializerRange
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,

@@ -157,7 +157,7 @@ func (c *Config) complete(config []byte) (windows []int, err error) {
 	if err := c.Rope.Whole(); err != nil {
 		return nil, err
 	}
-	window := 0
+	window := 0 // sliding_window counts only where use_sliding_window turns it on
 	if c.UseSlidingWindow && c.SlidingWindow != nil {
 		window = *c.SlidingWindow
 	}
@@ -167,6 +167,7 @@ func (c *Config) complete(config []byte) (windows []int, err error) {
 	return nn.LayerWindows(c.LayerTypes, c.NumHiddenLayers, window)
 }
 
+// block declares a layer with a window, 0 for none. In place of Qwen2's biases queries and keys have norms.
 func (c *Config) block(window int, act device.UnaryOp) *Block {
 	std := c.InitializerRange
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,
