@@ -3,6 +3,9 @@ package nn
 import (
 	"slices"
 	"testing"
+
+	"hone/device"
+	"hone/tensor"
 )
 
 // TestFamilies: sequences share what saves most rows.
@@ -23,4 +26,140 @@ func TestFamilies(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
+}
+
+// answers are texts that begin with one prompt, a pair with another and one of its own, and the rows that are asked for: those that predict what
+// comes behind the prompts.
+func answers() (sequences [][]int32, rows []int32) {
+	prompts := [][]int32{{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10}, {5}}
+	ends := [][][]int32{{{7, 8}, {9}, {7, 10, 0}}, {{1}, {2, 3}}, {{6, 6, 6}}}
+	at := 0
+	for p, list := range ends {
+		for _, end := range list {
+			sequences = append(sequences, slices.Concat(prompts[p], end))
+			for i := range end {
+				rows = append(rows, int32(at+len(prompts[p])-1+i))
+			}
+			at += len(prompts[p]) + len(end)
+		}
+	}
+	return sequences, rows
+}
+
+// TestSharedBeginningsRunOnce: what answers begin with alike runs once, and every row that is asked for has the bits that it has without.
+func TestSharedBeginningsRunOnce(t *testing.T) {
+	for _, window := range []int{0, 3} {
+		m, dev := newTiny(t, `{}`, window)
+		sequences, rows := answers()
+		whole := slices.Concat(hidden(t, m, dev, sequences...)...)
+		var want []float32
+		for _, row := range rows {
+			want = append(want, whole[int(row)*tinyC:][:tinyC]...)
+		}
+		for _, order := range [][]int{{0, 1, 2, 3, 4, 5}, {3, 0, 5, 1, 4, 2}} { // families need not stand together
+			var shuffled [][]int32
+			var asked []int32
+			var wanted []float32
+			begin := make([]int, len(sequences)+1)
+			for i, s := range sequences {
+				begin[i+1] = begin[i] + len(s)
+			}
+			at := 0
+			for _, i := range order {
+				shuffled = append(shuffled, sequences[i])
+				for j, row := range rows {
+					if int(row) >= begin[i] && int(row) < begin[i+1] {
+						asked = append(asked, row-int32(begin[i])+int32(at))
+						wanted = append(wanted, want[j*tinyC:][:tinyC]...)
+					}
+				}
+				at += len(sequences[i])
+			}
+			got := inferred(t, dev, func(tape *tensor.Tape) *tensor.Tensor {
+				in := packed(tape, shuffled...)
+				if s, _ := in.shared(m.Shape(), asked); s.IDs.Len() != in.IDs.Len()-2*5-3 { // prompts but for their last tokens, which are asked for
+					t.Errorf("%d of %d rows run", s.IDs.Len(), in.IDs.Len())
+				}
+				return HiddenAt(m, in, asked)
+			})
+			if !slices.Equal(got, wanted) {
+				t.Errorf("window %d, order %v: rows that are asked for are others when beginnings are shared", window, order)
+			}
+		}
+	}
+}
+
+// TestSharedBeginningsLearnAlike: gradients are those of the pass in which every sequence has its beginning to itself, but for the order of sums.
+func TestSharedBeginningsLearnAlike(t *testing.T) {
+	m, dev := newTiny(t, `{}`, 0)
+	sequences, rows := answers()
+	grads := func(run func(in Input) *tensor.Tensor) map[string][]float32 {
+		tape := tensor.NewTape(dev, device.F32)
+		tape.Train(1, 0, 0)
+		h := run(packed(tape, sequences...))
+		tape.Backward(tensor.Sum(tensor.Mul(h, tensor.Mul(h, h))))
+		tape.Reset()
+		all := map[string][]float32{}
+		for _, p := range Params(m) {
+			g, err := p.GradFloat32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[p.Name] = g
+			p.FreeGrad()
+		}
+		return all
+	}
+	want := grads(func(in Input) *tensor.Tensor { return tensor.Rows(m.Hidden(in), in.IDs.Tape().Ints(rows)) })
+	got := grads(func(in Input) *tensor.Tensor { return HiddenAt(m, in, rows) })
+	for name, w := range want {
+		near(t, "the gradient of "+name, got[name], wide(w), 2e-5)
+	}
+}
+
+// TestWhatSharesNothing: where rows that look alike are not, by dropout, noise, a cache, virtual tokens or rotations of their own, every sequence
+// keeps all of its rows; and so it does where sharing would save less than it costs.
+func TestWhatSharesNothing(t *testing.T) {
+	m, dev := newTiny(t, `{}`, 0)
+	sequences, rows := answers()
+	tape := tensor.NewTape(dev, device.F32)
+	shape := m.Shape()
+	runs := func(s Shape, change func(in *Input), sequences [][]int32, rows []int32) (shared bool) {
+		tape.Infer()
+		in := packed(tape, sequences...)
+		change(&in)
+		out, moved := in.shared(s, rows)
+		if same := out.IDs == in.IDs; same && !slices.Equal(moved, rows) {
+			t.Error("rows move where nothing is shared")
+		}
+		return out.IDs.Len() < in.IDs.Len()
+	}
+	nothing := func(*Input) {}
+	if !runs(shape, nothing, sequences, rows) {
+		t.Error("answers to one prompt share nothing")
+	}
+	for name, change := range map[string]func(in *Input){
+		"dropout": func(in *Input) { in.Dropout = 0.1 }, "noise": func(in *Input) { in.Noise = 1 }, "a cache": func(in *Input) { in.Cache = new(Cache) },
+		"ids that the host does not know": func(in *Input) { in.ids = nil },
+	} {
+		if runs(shape, change, sequences, rows) {
+			t.Errorf("%s: beginnings are shared", name)
+		}
+	}
+	virtual, own := shape, shape
+	virtual.Virtual, own.OwnAfter = 1, 8
+	if runs(virtual, nothing, sequences, rows) || runs(own, nothing, sequences, rows) { // the longest has 9 tokens
+		t.Error("virtual tokens, or rotations that depend on the length: beginnings are shared")
+	}
+	if own.OwnAfter = 9; !runs(own, nothing, sequences, rows) {
+		t.Error("sequences short enough for common rotations share nothing")
+	}
+	if runs(shape, nothing, sequences[:1], rows[:2]) {
+		t.Error("a sequence shares with itself")
+	}
+	long := func(n int) []int32 { return slices.Repeat([]int32{9}, n) } // one token is saved of 2+2+n
+	if !runs(shape, nothing, [][]int32{{1, 2}, {1, 3}, long(12)}, []int32{1, 3, 15}) || runs(shape, nothing, [][]int32{{1, 2}, {1, 3}, long(13)}, []int32{1, 3, 16}) {
+		t.Errorf("sharing begins elsewhere than at 1 of %d rows saved", shareLeast)
+	}
+	tape.Reset()
 }
