@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"hone/internal/spell"
 )
@@ -67,16 +68,32 @@ var gpus = []GPU{
 
 var gpuAliases = map[string]string{"v100-32gb": "v100", "a100-80gb": "a100", "h100-sxm": "h100", "3090": "rtx3090", "4090": "rtx4090"}
 
-// GPUOf returns the GPU that a driver calls by a name such as NVIDIA H100 80GB HBM3; ok is false for one that is not known.
+// GPUOf returns the GPU that a driver calls by a name such as NVIDIA H100 80GB HBM3; ok is false for one that is not known. Whole words count:
+// an L40 is no L4, and a GT 430 no T4.
 func GPUOf(card string) (g GPU, ok bool) {
-	squeeze := func(s string) string { return strings.NewReplacer(" ", "", "-", "").Replace(strings.ToLower(s)) }
-	card = squeeze(card)
+	words := strings.FieldsFunc(strings.ToLower(card), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	for _, one := range gpus {
-		if strings.Contains(card, squeeze(one.Name)) && len(one.Name) > len(g.Name) {
+		if len(one.Name) > len(g.Name) && spelled(words, strings.ReplaceAll(one.Name, "-", "")) {
 			g = one
 		}
 	}
 	return g, g.Name != ""
+}
+
+// spelled says whether neighbouring words, put together, are name, as RTX and 4090 are rtx4090.
+func spelled(words []string, name string) bool {
+	for i := range words {
+		rest, begins := name, false
+		for _, word := range words[i:] {
+			if rest, begins = strings.CutPrefix(rest, word); !begins {
+				break
+			}
+			if rest == "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // FindGPU returns the GPU of a name such as h100, with case and spaces ignored.
