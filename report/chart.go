@@ -161,8 +161,8 @@ func (c *curve) draw(b *strings.Builder, x, y axis) {
 	}
 }
 
-// thin keeps the lowest and the highest point of each of maxPoints/2 stretches, so that spikes stay visible, and every point
-// that is not finite first in its stretch.
+// thin keeps the lowest and the highest point of each of maxPoints/2 stretches, so that spikes stay visible. A point that is not finite stays where
+// its stretch has no other.
 func thin(xs, ys []float64) (x, y []float64) {
 	n := len(xs)
 	if n <= maxPoints {
@@ -172,10 +172,10 @@ func thin(xs, ys []float64) (x, y []float64) {
 		from, to := s*n/(maxPoints/2), (s+1)*n/(maxPoints/2)
 		lo, hi := from, from
 		for i := from; i < to; i++ {
-			if !(ys[i] >= ys[lo]) { // true of NaN, too
+			if ys[i] < ys[lo] || !finite(ys[lo]) {
 				lo = i
 			}
-			if !(ys[i] <= ys[hi]) {
+			if ys[i] > ys[hi] || !finite(ys[hi]) {
 				hi = i
 			}
 		}
@@ -221,10 +221,11 @@ func (f *figure) Data() (template.JS, error) {
 
 // compact writes a number in few letters: 1200 as 1.2k.
 func compact(v float64) string {
+	v = roundTo(v, 3) // before the unit is chosen: 999,999 is 1M, not 1000k
 	for _, u := range []struct {
 		size float64
 		name string
-	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
 		if math.Abs(v) >= u.size {
 			return short(v/u.size) + u.name
 		}
@@ -234,16 +235,17 @@ func compact(v float64) string {
 
 // short writes three digits, without zeros at the end.
 func short(v float64) string {
-	if v == 0 {
+	if v = roundTo(v, 3); v == 0 {
 		return "0" // also what has a sign
 	}
 	if math.Abs(v) < 1e-3 {
 		return strings.Replace(strconv.FormatFloat(v, 'e', -1, 32), "e-0", "e-", 1)
 	}
-	return strconv.FormatFloat(roundTo(v, 3), 'f', -1, 64)
+	return strconv.FormatFloat(v, 'f', -1, 64)
 }
 
-// exact writes four digits, zeros at the end included, so that columns line up.
+// exact writes four digits, zeros at the end included, so that columns line up; of what is below 1 three that count, so that a KL divergence of
+// 0.0015 is not 0.002.
 func exact(v float64) string {
 	a := math.Abs(v)
 	switch {
@@ -258,7 +260,11 @@ func exact(v float64) string {
 	case a < 1e-3:
 		return strconv.FormatFloat(v, 'e', 2, 64)
 	}
-	return strconv.FormatFloat(v, 'f', max(0, 3-int(math.Floor(max(0, math.Log10(a))))), 64)
+	before := int(math.Floor(math.Log10(a))) // digits before the point, less one; negative with zeros behind it
+	if before < 0 {
+		return strconv.FormatFloat(v, 'f', 2-before, 64)
+	}
+	return strconv.FormatFloat(v, 'f', max(0, 3-before), 64)
 }
 
 func roundTo(v float64, digits int) float64 {

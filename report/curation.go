@@ -104,6 +104,9 @@ func curationPage(r *curate.Result) *curation {
 		p.Tokens = fmt.Sprintf("tokens, at %d bytes each", bytesPerToken)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Scores)) {
+		if len(r.Scores[name]) == 0 {
+			continue // of no document was it measured
+		}
 		p.Histograms = append(p.Histograms, newHistogram(name, r.Scores[name]))
 	}
 	for _, c := range r.Clusters {

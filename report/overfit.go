@@ -5,12 +5,7 @@ import "fmt"
 // overfitting is where a run began to fit its examples rather than what they have in common: at the evaluation with the lowest
 // held-out loss, when a later one ends more than overfitShare above it while the training loss went on falling.
 func (r *run) overfitting() (at eval, ok bool) {
-	var evals []eval
-	for _, e := range r.evals {
-		if _, has := e.Metrics["loss"]; has {
-			evals = append(evals, e)
-		}
-	}
+	evals := r.measured()
 	if len(evals) < 3 || len(r.steps) == 0 {
 		return eval{}, false
 	}
@@ -33,6 +28,16 @@ func (r *run) overfitting() (at eval, ok bool) {
 	return at, rose && smooth[len(smooth)-1] < smooth[then]
 }
 
+// measured are the evaluations with a loss: that of a model that diverged is no number and left out of its event.
+func (r *run) measured() (evals []eval) {
+	for _, e := range r.evals {
+		if _, has := e.Metrics["loss"]; has {
+			evals = append(evals, e)
+		}
+	}
+	return evals
+}
+
 // overfitShare is by how much the held-out loss must have risen to be taken for more than noise.
 const overfitShare = 0.01
 
@@ -42,7 +47,8 @@ func (r *run) overfitTile() []tile {
 	if !ok {
 		return nil
 	}
-	last := r.evals[len(r.evals)-1].Metrics["loss"]
+	evals := r.measured()
+	last := evals[len(evals)-1].Metrics["loss"]
 	return []tile{{"overfitting from", "step " + grouped(float64(at.Step)),
 		fmt.Sprintf("lowest validation loss %s, later %s", exact(at.Metrics["loss"]), exact(last))}}
 }
