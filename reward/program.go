@@ -114,6 +114,9 @@ func readScores(r io.Reader, answers int) (scores []float64, err error) {
 		}
 		scores = append(scores, s)
 	}
+	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return scores, fmt.Errorf("prints a line of more than %d bytes for answer %d, which is no score", mostLine, len(scores)+1)
+	}
 	return scores, lines.Err()
 }
 

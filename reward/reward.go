@@ -43,7 +43,10 @@ const Rules = "go_parser, gofmt, length:TOKENS, format:REGEX and program:PATH AR
 // distance from N tokens, format:REGEX 1 for answers that match, program:PATH runs a program, which must be there. ok tells whether spec is a rule at
 // all; otherwise it may be the folder of a reward model.
 func Parse(spec string, o Options) (s Source, ok bool, err error) {
-	name, arg, _ := strings.Cut(spec, ":")
+	name, arg, more := strings.Cut(spec, ":")
+	if more && (name == "go_parser" || name == "gofmt") {
+		return nil, true, fmt.Errorf("reward %q has something behind %s, which takes nothing; write %s", spec, name, name)
+	}
 	switch name {
 	case "go_parser":
 		return rule(func(a Answer) float64 { return share(Parses(a.Prompt, a.Text)) }), true, nil
@@ -56,9 +59,12 @@ func Parse(spec string, o Options) (s Source, ok bool, err error) {
 		}
 		return rule(func(a Answer) float64 { return -min(math.Abs(float64(a.Tokens)/float64(n)-1), 1) }), true, nil
 	case "format":
+		if arg == "" { // which every answer matches
+			return nil, true, fmt.Errorf("reward %q has no pattern; write format:REGEX, as in format:^[0-9]+$", spec)
+		}
 		re, err := regexp.Compile(arg)
 		if err != nil {
-			return nil, true, fmt.Errorf("reward format: %w", err)
+			return nil, true, fmt.Errorf("reward %q: %w; write a regular expression of Go's", spec, err)
 		}
 		return rule(func(a Answer) float64 { return share(re.MatchString(a.Text)) }), true, nil
 	case "program":

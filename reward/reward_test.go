@@ -92,7 +92,7 @@ func TestBadPrograms(t *testing.T) {
 		"echo broken >&2; exit 3":               "exit status 3: broken",
 		"sleep 60":                              "has not answered after",
 		"while :; do echo 1; done":              "prints more than",
-		"head -c 100000 /dev/zero | tr '\\0' 1": "too long",
+		"head -c 100000 /dev/zero | tr '\\0' 1": "prints a line of more than 65536 bytes for answer 1",
 	} {
 		timeout := time.Minute
 		if body == "sleep 60" {
