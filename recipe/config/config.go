@@ -87,7 +87,7 @@ func Decode(config any, name string, text []byte) error {
 	if err := yaml.Load(text, &doc, yaml.WithSingleDocument()); err != nil {
 		return fmt.Errorf("%s: not valid YAML: %s", name, oneLine(err))
 	}
-	d := decoder{name: name, settings: settings(config)}
+	d := decoder{name: name, settings: settings(config), seen: map[string]int{}}
 	root := resolve(doc.Content[0])
 	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
 		return nil
@@ -112,6 +112,7 @@ func blank(text []byte) bool {
 type decoder struct {
 	name     string
 	settings []setting
+	seen     map[string]int // lines of the keys so far; of all groups, since optimizer.eps may be written as a key of the group and with a point
 }
 
 func (d *decoder) fail(n *yaml.Node, format string, args ...any) error {
@@ -125,17 +126,16 @@ func (d *decoder) mapping(prefix string, n *yaml.Node, depth int) error {
 	if depth > maxDepth {
 		return d.fail(n, "groups are nested too deeply")
 	}
-	seen := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := resolve(n.Content[i]), resolve(n.Content[i+1])
 		if key.Kind != yaml.ScalarNode {
 			return d.fail(key, "a key must be a plain word")
 		}
 		path := prefix + key.Value
-		if line, twice := seen[path]; twice {
+		if line, twice := d.seen[path]; twice {
 			return d.fail(key, "%s was given in line %d already; leave one of them out", path, line)
 		}
-		seen[path] = key.Line
+		d.seen[path] = key.Line
 		if err := d.entry(path, key, value, depth); err != nil {
 			return err
 		}

@@ -42,9 +42,12 @@ func (s *setting) typeName() string {
 	return "text"
 }
 
-// set parses text by the type of the key and stores it. A NUL is refused with what is no UTF-8: no path may have one.
+// plain says whether text may be a value. A NUL is refused with what is no UTF-8: no path may have one.
+func plain(text string) bool { return utf8.ValidString(text) && !strings.ContainsRune(text, 0) }
+
+// set parses text by the type of the key and stores it.
 func (s *setting) set(text string) error {
-	if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+	if !plain(text) {
 		return fmt.Errorf("%s is not valid UTF-8 text", s.path)
 	}
 	if s.group != nil {
@@ -77,7 +80,10 @@ func splitList(text string) []string {
 func (s *setting) setList(items []string) error {
 	for _, item := range items {
 		if item == "" {
-			return fmt.Errorf("%s has an empty item", s.path)
+			return fmt.Errorf("%s has an empty item; leave it out", s.path)
+		}
+		if !plain(item) {
+			return fmt.Errorf("%s is not valid UTF-8 text", s.path)
 		}
 	}
 	if len(items) == 0 {
@@ -95,7 +101,7 @@ func (s *setting) setNode(n *yaml.Node) error {
 		items := make([]string, len(n.Content))
 		for i, c := range n.Content {
 			c = resolve(c)
-			if c.Kind != yaml.ScalarNode || c.Tag == "!!null" || !utf8.ValidString(c.Value) {
+			if c.Kind != yaml.ScalarNode || c.Tag == "!!null" {
 				return fmt.Errorf("item %d of %s is not a plain value", i+1, s.path)
 			}
 			items[i] = c.Value
