@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -141,6 +142,8 @@ func (c *Estimate) validate() error {
 		return fmt.Errorf("r is %d and num_virtual_tokens %d; both must be at least 1 and at most 65536", c.R, c.VirtualTokens)
 	case !(c.MFU >= 0 && c.MFU <= 1):
 		return fmt.Errorf("mfu is %v; it is a share of the peak, above 0 and at most 1", c.MFU)
+	case c.USDPerGPUHour > 0 && c.GPU == "": // the search compares the prices of a table
+		return errors.New("usd_per_gpu_hour is the price of one kind of GPU, and gpu is not set; name it, as in gpu=h100")
 	}
 	for _, limit := range []struct {
 		key   string

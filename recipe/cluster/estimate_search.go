@@ -82,19 +82,20 @@ func (e *estimator) candidate(p plan.Price, limit int) (*candidate, error) {
 		return nil, err
 	}
 	c := &candidate{price: p, gpu: g}
-	for range 2 { // more GPUs may do without running layers again
+	for { // more GPUs may do without running layers again, and from FewGPUs on each of them does less: so it is planned anew until it ends in time
 		if c.layout, _, err = e.fit(g, n); err != nil {
 			return nil, err
 		}
 		c.cost = e.cost(g, c.layout, p.PerGPU(e.c.Spot))
-		if e.c.MaxHours > 0 && c.cost.Hours > e.c.MaxHours {
-			machines := math.Ceil(c.cost.GPUHours / e.c.MaxHours / float64(p.GPUs))
-			if machines*float64(p.GPUs) > float64(limit) {
-				c.over = "max_hours"
-				break
-			}
-			n = int(machines) * p.GPUs
+		if e.c.MaxHours == 0 || c.cost.Hours <= e.c.MaxHours {
+			break
 		}
+		machines := max(math.Ceil(c.cost.GPUHours/e.c.MaxHours/float64(p.GPUs)), float64(n/p.GPUs+1))
+		if machines*float64(p.GPUs) > float64(limit) {
+			c.over = "max_hours"
+			break
+		}
+		n = int(machines) * p.GPUs
 	}
 	if e.c.MaxUSD > 0 && c.cost.USD > e.c.MaxUSD {
 		c.over = "max_usd"
