@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -38,6 +39,25 @@ func (c *SFT) mixes() bool {
 	return len(c.Data) > 1 && (len(c.DataWeights) > 0 || c.DataTemperature != 1)
 }
 
+// sourceNames are short names of paths, by which their losses are told apart: the last part without its ending, with as many folders before it
+// as tell them apart. Paths that differ in their ending alone are named in full.
+func sourceNames(paths []string) []string {
+	for parts := 1; ; parts++ {
+		names, more := make([]string, len(paths)), false
+		for i, path := range paths {
+			all := strings.Split(strings.Trim(filepath.ToSlash(strings.TrimSuffix(path, filepath.Ext(path))), "/"), "/")
+			names[i] = strings.Join(all[max(0, len(all)-parts):], "/")
+			more = more || parts < len(all)
+		}
+		if len(slices.Compact(slices.Sorted(slices.Values(names)))) == len(names) {
+			return names
+		}
+		if !more {
+			return paths
+		}
+	}
+}
+
 // openExamples turns the records into stores of marked tokens: one for all data, or one for each entry where they are mixed.
 func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 	entries := [][]string{s.c.Data}
@@ -51,8 +71,9 @@ func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 	if len(s.c.ValidationData) > 0 {
 		fraction = 0
 	}
-	for _, paths := range entries {
-		e := &examples{name: strings.TrimSuffix(filepath.Base(paths[0]), filepath.Ext(paths[0]))}
+	names := sourceNames(s.c.Data)
+	for i, paths := range entries {
+		e := &examples{name: names[i]}
 		s.sources = append(s.sources, e)
 		var stats data.Stats
 		var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,5 +66,24 @@ func TestShares(t *testing.T) {
 		}
 		s.Close()
 		dev.Close()
+	}
+}
+
+// TestSourceNames: losses are told apart by names that are as short as they can be.
+func TestSourceNames(t *testing.T) {
+	for _, c := range []struct{ paths, want []string }{
+		{[]string{"data/chat.jsonl", "more/sums.parquet"}, []string{"chat", "sums"}},
+		{[]string{"chat/"}, []string{"chat"}},
+		{[]string{"a/train.jsonl", "b/train.jsonl"}, []string{"a/train", "b/train"}},
+		{[]string{"x/a/train.jsonl", "y/a/train.jsonl", "z/other.csv"}, []string{"x/a/train", "y/a/train", "z/other"}},
+		{[]string{"train.jsonl", "b/train.jsonl"}, []string{"train", "b/train"}},
+		{[]string{"a.jsonl", "a.csv"}, []string{"a.jsonl", "a.csv"}},
+		{[]string{"a.jsonl", "a.jsonl"}, []string{"a.jsonl", "a.jsonl"}},
+		{[]string{"wiki/**/*.jsonl", "code/**/*.jsonl"}, []string{"wiki/**/*", "code/**/*"}},
+		{nil, nil},
+	} {
+		if got := sourceNames(c.paths); !slices.Equal(got, c.want) {
+			t.Errorf("%q are called %q, want %q", c.paths, got, c.want)
+		}
 	}
 }
