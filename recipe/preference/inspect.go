@@ -49,8 +49,6 @@ func lengthBias(pairs []scoredPair, metrics map[string]float64) {
 	}
 }
 
-// correlation is Pearson's; NaN where one side does not vary.
-
 // calibration sorts the pairs by the model's confidence in its own choice, σ|gap|, and compares it with how often it is right; off
 // is the expected calibration error (Guo et al., 2017) over ten bins from ½ to 1.
 func calibration(pairs []scoredPair) (rows [][]string, off float64) {
