@@ -11,7 +11,7 @@ import (
 // watch is what the stop rules remember of a run.
 type watch struct {
 	Seen        int         `json:"seen"`         // iterations
-	First       observation `json:"first"`        // mean of the first two iterations that have what is needed
+	First       observation `json:"first"`        // the first iteration, with the entropy of its updates, which the second one knows
 	NegativeRow int         `json:"negative_row"` // iterations in a row whose KL was below 0
 	Told        []string    `json:"told"`         // rules that were warned of already
 }
@@ -57,7 +57,7 @@ func (w *watch) see(d *Diagnosis, o observation) *finding {
 	case w.First.Entropy == 0:
 		w.First.Entropy = o.Entropy // of the first iteration's updates
 	}
-	if w.NegativeRow++; o.KL > -d.NegativeKL { // an estimate may be a little below 0 by chance
+	if w.NegativeRow++; o.KL >= -d.NegativeKL { // an estimate may be a little below 0 by chance; without a reference it is 0
 		w.NegativeRow = 0
 	}
 	if d.On == "off" || w.Seen < d.MinIterations {

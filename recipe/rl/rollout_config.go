@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,10 +123,14 @@ func (c *Rollouts) validateInput() error {
 }
 
 func (c *Rollouts) validateSizes() error {
-	for key, n := range map[string]int{"iterations": c.Iterations, "prompts_per_iteration": c.PromptsPerIteration, "num_generations": c.NumGenerations,
-		"num_mini_batches": c.NumMiniBatches, "rollout_batch_size": c.RolloutBatchSize, "max_completion_length": c.MaxCompletionLength} {
-		if n < 1 || n > 1<<20 {
-			return fmt.Errorf("%s is %d; it must be at least 1", key, n)
+	const most = 1 << 20
+	for _, size := range []struct {
+		key string
+		n   int
+	}{{"iterations", c.Iterations}, {"prompts_per_iteration", c.PromptsPerIteration}, {"num_generations", c.NumGenerations},
+		{"num_mini_batches", c.NumMiniBatches}, {"rollout_batch_size", c.RolloutBatchSize}, {"max_completion_length", c.MaxCompletionLength}} {
+		if size.n < 1 || size.n > most {
+			return fmt.Errorf("%s is %d; it must be at least 1 and at most %d", size.key, size.n, most)
 		}
 	}
 	switch {
@@ -185,8 +190,8 @@ func (c *Rollouts) weights() ([]float64, error) {
 	w := slices.Repeat([]float64{1}, len(c.Reward))
 	for i, text := range c.RewardWeights {
 		v, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, fmt.Errorf("reward_weights has %q; give numbers", text)
+		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) { // a score that is no number would reach every weight
+			return nil, fmt.Errorf("reward_weights has %q; give numbers, as in 1,0.5", text)
 		}
 		w[i] = v
 	}
