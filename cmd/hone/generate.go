@@ -190,7 +190,14 @@ func readPrompts(ctx context.Context, in io.Reader, args []string, file string) 
 		if err != nil {
 			return nil, fmt.Errorf("read prompts: %w", err)
 		}
-		return append(args, strings.Split(strings.TrimRight(string(text), "\n"), "\n")...), nil
+		lines := strings.TrimRight(string(text), "\r\n")
+		if lines == "" {
+			return nil, fmt.Errorf("read prompts: %s is empty; give it a prompt on each line", file)
+		}
+		for line := range strings.SplitSeq(lines, "\n") {
+			args = append(args, strings.TrimSuffix(line, "\r")) // of a file that was written on Windows
+		}
+		return args, nil
 	}
 	if len(args) > 0 {
 		return args, nil

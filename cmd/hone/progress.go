@@ -97,7 +97,7 @@ func (p *progress) event(e train.Event) {
 	case train.SkipEvent:
 		p.line("%s; the step is skipped", e.Reason)
 	case train.RolloutEvent:
-		p.line("iteration %d: score %s, KL %s, %.0f tokens an answer", e.Iteration, fixed(e.Metrics["objective/scores"]), fixed(e.Metrics["objective/kl"]), e.Metrics["completions/mean_length"])
+		p.line("%s", rolloutText(e))
 	case train.MessageEvent:
 		p.line("%s", e.Text)
 	case train.InfoEvent:
@@ -108,6 +108,15 @@ func (p *progress) event(e train.Event) {
 			p.steps = n
 		}
 	}
+}
+
+// rolloutText is an iteration of answers in a line. Without a reference there is no KL divergence, which is not one of 0.
+func rolloutText(e train.RolloutEvent) string {
+	text := fmt.Sprintf("iteration %d: score %s", e.Iteration, fixed(e.Metrics["objective/scores"]))
+	if kl, ok := e.Metrics["objective/kl"]; ok {
+		text += ", KL " + fixed(kl)
+	}
+	return text + fmt.Sprintf(", %.0f tokens an answer", e.Metrics["completions/mean_length"])
 }
 
 // evalText is an evaluation in a line: loss and perplexity of a language model, else what there is.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -117,14 +118,26 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	const longest = 64 << 20
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, longest)
-	for n := 1; lines.Scan(); n++ {
+	n := 1
+	for ; lines.Scan(); n++ {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
 		t, err := scoreText(lines.Bytes())
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", f.file, n, err)
 		}
 		texts = append(texts, t)
 	}
-	return texts, lines.Err()
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("%s:%d: the line is longer than %d MiB; shorten it", f.file, n, longest>>20)
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", f.file, err)
+	case len(texts) == 0:
+		return nil, fmt.Errorf("%s has nothing to score; give a JSON object on each line", f.file)
+	}
+	return texts, nil
 }
 
 // scoreText reads a line of a file to score.

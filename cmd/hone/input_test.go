@@ -1,0 +1,219 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hone/data"
+	"hone/hub"
+)
+
+// TestPromptsAreRead from arguments, a file of either kind of line end, or stdin.
+func TestPromptsAreRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "prompts.txt")
+	for text, want := range map[string]string{
+		"a\nb c\n": `["x" "a" "b c"]`, "a\r\nb c\r\n": `["x" "a" "b c"]`, "a\n\nb": `["x" "a" "" "b"]`, "a": `["x" "a"]`, "a\n\n\n": `["x" "a"]`, " a \n": `["x" " a "]`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		got, err := readPrompts(t.Context(), nil, []string{"x"}, path)
+		if err != nil || fmt.Sprintf("%q", got) != want {
+			t.Errorf("%q is read as %q, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, empty := range []string{"", "\n\n", "\r\n"} {
+		if err := os.WriteFile(path, []byte(empty), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readPrompts(t.Context(), nil, nil, path); err == nil || !strings.Contains(err.Error(), path+" is empty; give it a prompt on each line") {
+			t.Errorf("%q: %v", empty, err)
+		}
+	}
+	if _, err := readPrompts(t.Context(), nil, nil, path+".missing"); err == nil || !strings.HasPrefix(err.Error(), "read prompts: ") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if got, err := readPrompts(t.Context(), nil, []string{"x", "y"}, ""); err != nil || !slices.Equal(got, []string{"x", "y"}) {
+		t.Errorf("arguments are read as %q, %v", got, err)
+	}
+	if got, err := readPrompts(t.Context(), strings.NewReader("a\nb\n"), nil, ""); err != nil || !slices.Equal(got, []string{"a\nb"}) {
+		t.Errorf("stdin is read as %q, %v", got, err)
+	}
+}
+
+// TestFilesToScore: empty lines are passed over, and each refusal says the line.
+func TestFilesToScore(t *testing.T) {
+	f := scoreFlags{file: "-", prompt: "p"}
+	texts, err := f.texts(strings.NewReader("{\"text\":\"a\"}\n\n  \n{\"text\":\"b\"}\n\n"), []string{"x"})
+	if err != nil || len(texts) != 3 || texts[0].Prompt != "p" || texts[0].Answer != "x" || texts[2].Answer != "b" {
+		t.Errorf("%+v, %v", texts, err)
+	}
+	for in, want := range map[string]string{
+		"": "- has nothing to score; give a JSON object on each line", "\n\n": "- has nothing to score", "{\"text\":\"a\"}\n\n[1]\n": "-:3: the line is no record: ",
+		"{\"prompt\":\"a\"}": "-:1: the record has neither text, nor prompt and completion, nor messages", "{\"completion\":[],\"prompt\":\"a\"}": "must both be texts or both lists of messages",
+	} {
+		if _, err := f.texts(strings.NewReader(in), nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want %q", in, err, want)
+		}
+	}
+	for text, want := range map[string]string{"a\nb\tc": "a b c", strings.Repeat("é", 79): strings.Repeat("é", 79), strings.Repeat("é", 100): strings.Repeat("é", 80) + "…", "": ""} {
+		if got := oneLine(text); got != want {
+			t.Errorf("%q in a table is %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestEndsOfAnswers as generation_config.json has them.
+func TestEndsOfAnswers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "generation_config.json")
+	if ids, err := configuredEnds(path); ids != nil || err != nil {
+		t.Errorf("without a file: %v, %v", ids, err)
+	}
+	for text, want := range map[string]string{`{}`: "[]", `{"eos_token_id": null}`: "[]", `{"eos_token_id": 7}`: "[7]", `{"eos_token_id": [3, 4]}`: "[3 4]"} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if ids, err := configuredEnds(path); err != nil || fmt.Sprint(ids) != want {
+			t.Errorf("%s: %v, %v; want %s", text, ids, err, want)
+		}
+	}
+	for _, text := range []string{`{"eos_token_id": "x"}`, `{"eos_token_id": [1.5]}`, `{`} {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := configuredEnds(path); err == nil || !strings.HasPrefix(err.Error(), "read "+path+": ") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestHubByEnvironment: where the cache is, whose token is sent and to whom.
+func TestHubByEnvironment(t *testing.T) {
+	home := t.TempDir()
+	if err := os.WriteFile(filepath.Join(home, "token"), []byte(" from-login\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		env                    map[string]string
+		endpoint, token, cache string
+	}{
+		{map[string]string{"HF_HOME": home}, "https://huggingface.co", "from-login", filepath.Join(home, "hub")},
+		{map[string]string{"HF_HOME": home, "HF_TOKEN": "mine", "HF_ENDPOINT": "http://mirror/"}, "http://mirror", "mine", filepath.Join(home, "hub")},
+		{map[string]string{"HF_HOME": home, "HF_HUB_CACHE": "/models"}, "https://huggingface.co", "from-login", "/models"},
+		{map[string]string{"XDG_CACHE_HOME": "/c"}, "https://huggingface.co", "", filepath.Join("/c", "huggingface", "hub")},
+	} {
+		for _, name := range []string{"HF_HOME", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_CACHE", "XDG_CACHE_HOME"} {
+			t.Setenv(name, c.env[name])
+		}
+		client, err := hubClient()
+		if err != nil || client.Endpoint != c.endpoint || client.Token != c.token || client.Cache != c.cache || client.Agent != "hone/"+version {
+			t.Errorf("%v: %+v, %v", c.env, client, err)
+		}
+	}
+	t.Setenv("HF_ENDPOINT", "mirror")
+	if _, err := hubClient(); err == nil || err.Error() != `HF_ENDPOINT is "mirror"; it must begin with https:// or http://` {
+		t.Errorf("an address without a scheme: %v", err)
+	}
+	p := hub.Progress{FilesDone: 1, Files: 3, BytesIn: 6e6, Cached: 2e6, Bytes: 10e6}
+	if got, want := pullLine(p, 2*time.Second), "1 of 3 files  6.0 of 10.0 MB  2.0 MB/s"; got != want {
+		t.Errorf("a download is %q, want %q", got, want)
+	}
+}
+
+// TestFlagsInErrors: where a choice is a flag, an error does not speak of a key.
+func TestFlagsInErrors(t *testing.T) {
+	inner := errors.New("a.jsonl:3: not JSON; repair it or set on_bad_record=skip or on_bad_file=skip")
+	err := error(byFlags{inner})
+	if want := "a.jsonl:3: not JSON; repair it or set --on-bad-record=skip or --on-bad-file=skip"; err.Error() != want || !errors.Is(err, inner) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// TestSamplesAreWritten as documents with their place, or as the records that they were.
+func TestSamplesAreWritten(t *testing.T) {
+	var out strings.Builder
+	if err := writeSample(&out, []data.Document{{Text: []byte("a <b>\n"), Source: "x.txt", Record: 3}}, false); err != nil || out.String() != "{\"record\":3,\"source\":\"x.txt\",\"text\":\"a <b>\\n\"}\n" {
+		t.Errorf("a document is %s, %v", out.String(), err)
+	}
+	out.Reset()
+	if err := writeSample(&out, []data.Document{{Text: []byte("{\n \"a\": \"<b>\"\n}")}}, true); err != nil || out.String() != "{\"a\":\"<b>\"}\n" {
+		t.Errorf("a record is %s, %v", out.String(), err)
+	}
+	if err := writeSample(&out, []data.Document{{Text: []byte("{"), Source: "x.jsonl", Record: 2}}, true); err == nil || !strings.Contains(err.Error(), "x.jsonl") {
+		t.Errorf("a broken record: %v", err)
+	}
+}
+
+// TestPairsOfGo: documented functions with a body, short enough, and none that tools or nobody should call.
+func TestPairsOfGo(t *testing.T) {
+	const source = `package p
+
+// Add adds
+// two numbers.
+func Add(a, b int) int {
+	return a + b
+}
+
+func undocumented() { println() }
+
+// Empty does nothing.
+func Empty() {}
+
+// Old is old.
+//
+// Deprecated: use Add.
+func Old() { println() }
+
+// noinline is for the compiler.
+//
+//go:noinline
+func noinline() { println() }
+
+// Outside is in assembly.
+func Outside()
+
+// T is a type.
+type T int
+
+// Get gets.
+func (t *T) Get() int { return int(*t) }
+`
+	got := pairsOf([]byte(source))
+	want := []pair{{"Add adds\ntwo numbers.\nfunc Add(a, b int) int", "func Add(a, b int) int {\n\treturn a + b\n}"}, {"Get gets.\nfunc (t *T) Get() int", "func (t *T) Get() int { return int(*t) }"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("the pairs are %q, want %q", got, want)
+	}
+	long := "package p\n\n// F is long.\nfunc F() { println(\"" + strings.Repeat("x", maxPair) + "\") }\n"
+	if got := pairsOf([]byte(long)); got != nil {
+		t.Errorf("a function of %d bytes is taken", len(long))
+	}
+	if got := pairsOf([]byte("package p\nfunc {")); got != nil {
+		t.Errorf("what does not parse has the pairs %q", got)
+	}
+
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a/x.go": source, "a/x_test.go": source, "a/testdata/y.go": source, "a/vendor/z.go": source, "a/b/more.go": source, "a/notes.txt": source} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "pairs.jsonl")
+	if n, err := writePairs(out, []string{filepath.Join(dir, "a", "**", "*.go")}); n != 4 || err != nil {
+		t.Errorf("%d pairs, %v", n, err)
+	}
+	text, err := os.ReadFile(out)
+	if first, _, _ := strings.Cut(string(text), "\n"); err != nil || first != `{"messages":[{"content":"Get gets.\nfunc (t *T) Get() int","role":"user"},{"content":"func (t *T) Get() int { return int(*t) }","role":"assistant"}]}` &&
+		!strings.HasPrefix(first, `{"messages":[{"content":"Add adds\ntwo numbers.\nfunc Add(a, b int) int","role":"user"},{"content":"func Add(a, b int) int {`) {
+		t.Errorf("the first line is %s, %v", first, err)
+	}
+	if _, err := writePairs(out, []string{filepath.Join(t.TempDir(), "**", "*.go")}); err == nil || err.Error() != "there is no documented function in the source" {
+		t.Errorf("of an empty folder: %v", err)
+	}
+}
