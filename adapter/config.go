@@ -165,6 +165,7 @@ func match[T any](pattern map[string]T, module string) (value T, ok bool) {
 	for k := range pattern {
 		keys = append(keys, k)
 	}
+	// PEFT takes the first in the order of the file; a map has none, so ours is that of the alphabet, in which SaveConfig writes it.
 	slices.Sort(keys)
 	for _, k := range keys {
 		if re, err := regexp.Compile(`^(?:.*\.)?(?:` + k + `)$`); err == nil && re.MatchString(module) {

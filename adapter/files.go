@@ -225,6 +225,7 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 			return err
 		}
 	}
+	// A tensor too many is as wrong as one too few: it would be of an adapter that computes something else.
 	for _, name := range weights.Names() {
 		if !known[name] {
 			return fmt.Errorf("tensor %s has no place in the model; the adapter is of another model or kind", name)

@@ -103,6 +103,7 @@ func Attach(m Model, c Config) (*LoRA, error) {
 		p.Freeze()
 	}
 	for _, layer := range layers {
+		// rank_pattern and alpha_pattern may give each layer its own
 		in, out := layer.Sizes()
 		r, scale := c.rank(layer.Name)
 		// A as torch's kaiming_uniform_(a=√5) has it, ±1/√in, and B of zeros: the first update is none, and B's gradient is not zero.
@@ -153,6 +154,7 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		if !wanted(layer.Name) || excluded(layer.Name) || !c.transforms(layer.Name) {
 			continue
 		}
+		// The loss is fused with the output layer and never holds all logits, so nothing can be added between them.
 		if isHead && c.TargetModules.Pattern != AllLinear {
 			return nil, fmt.Errorf("target_modules names the output layer %s, which cannot have a low-rank update; name it in modules_to_save", layer.Name)
 		}
@@ -444,6 +446,7 @@ func (m merging) magnify(w, magnitudes []float32) {
 		for i := range m.in {
 			squares += float64(*at(o, i)) * float64(*at(o, i))
 		}
+		// row o of the merged weight: m_o · w_o / ‖w_o‖
 		factor := float32(float64(magnitudes[o]) / math.Sqrt(squares))
 		for i := range m.in {
 			*at(o, i) *= factor

@@ -121,6 +121,7 @@ func subspace(w *mat.Dense, r, iterations int, random *tensor.Random) (d decompo
 	var y mat.Dense
 	y.Mul(w, dense(start[:in*r], []int{in, r}))
 	q := basis(&y)
+	// Each iteration multiplies by W·Wᵀ, which lets the large singular directions outgrow the others; the basis keeps them apart from rounding.
 	for range iterations {
 		var z, y mat.Dense
 		z.Mul(w.T(), q)
@@ -154,6 +155,7 @@ func (d *decomposition) factors(r int, scale float64) (a, b []float32) {
 	in, _ := d.v.Dims()
 	a, b = make([]float32, r*in), make([]float32, out*r)
 	for k := range r {
+		// scale·B·A = u·s·vᵀ, so each of the two has sqrt(s/scale)
 		root := math.Sqrt(d.s[k] / scale)
 		for i := range in {
 			a[k*in+i] = float32(root * d.v.At(i, k))

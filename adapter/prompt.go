@@ -141,6 +141,7 @@ func (p *Prompt) linear(name string, in, out int) {
 // width is the number of columns of the rows.
 func (p *Prompt) width() int {
 	if p.Config.PeftType == PrefixTuning {
+		// a key and a value of every layer
 		return 2 * p.Config.Layers * p.Config.TokenDim
 	}
 	return p.Config.TokenDim

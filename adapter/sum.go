@@ -47,6 +47,7 @@ func (s *Sum) open(dir string, m Model, dev device.Device, dtype device.DType) e
 	const alone = "which does not add up; use it alone, or fold it in with hone merge"
 	switch {
 	case c.UseDoRA:
+		// DoRA's rows are divided by the norm of base and update together: another update would change it.
 		return fmt.Errorf("open adapter %s: it scales the whole weights (use_dora), %s", dir, alone)
 	case len(c.ModulesToSave) > 0 || c.Bias == "all" || c.Bias == "lora_only": // they would be written over the base's
 		return fmt.Errorf("open adapter %s: it brings parameters of the base (modules_to_save or bias), %s", dir, alone)

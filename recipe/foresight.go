@@ -31,6 +31,7 @@ func (c *stepClock) median() float64 {
 	if len(took) == 0 {
 		return 0
 	}
+	// A mean would be of the slowest steps: those beside which a neighbour or a checkpoint used the machine.
 	slices.Sort(took)
 	return took[len(took)/2]
 }

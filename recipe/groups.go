@@ -25,6 +25,7 @@ type Optimizer struct {
 
 func defaultOptimizer() Optimizer {
 	d := optim.Default()
+	// Beta2 of 0.95 forgets the large gradients of the first steps sooner than 0.999 does, as GPT-3 and Llama have it.
 	return Optimizer{Name: "adamw", LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1,
 		MaxGradNorm: d.MaxGradNorm, OnNonFinite: train.StopOnNonFinite, MaxSkips: 5}
 }

@@ -97,6 +97,7 @@ func (l *LoRA) Config(base string) (adapter.Config, error) {
 		return c, fmt.Errorf("lora.loraplus_lr_ratio is %v; it must be at least 0", l.PlusRatio)
 	}
 	if c.LoraAlpha == 0 {
+		// so that another rank needs no other learning rate: the scale alpha/r stays 2
 		c.LoraAlpha = 2 * float64(l.R)
 	}
 	c.TargetModules, c.ExcludeModules, c.ModulesToSave = modules(l.TargetModules), modules(l.ExcludeModules), l.ModulesToSave
@@ -195,6 +196,7 @@ func (l *LoRA) speedUp(list []optim.Param) {
 // checkModules refuses names of layers that no layer has: PEFT passes over them, and a slip of the fingers would train less than meant.
 func (r *Run) checkModules(m adapter.Modules) error {
 	layers := nn.Layers(r.Model.Model)
+	// Patterns are not checked: one for layers that some models lack is of use, and one that fits none is refused by Attach.
 	for _, name := range m.Names {
 		best, bestDistance := "", 1<<30
 		for _, l := range layers {

@@ -95,6 +95,7 @@ func (c *Training) fit(changes []Change, measure func() (peak int64, layers int,
 	}
 	var peak int64
 	least := 0
+	// More layers run again never take more memory, so the fewest that fit are found by halving: 7 measurements for 100 layers.
 	for least < most {
 		c.Recompute = strconv.Itoa((least + most) / 2)
 		if peak, _, err = measure(); err != nil {
@@ -139,6 +140,7 @@ func (c *Training) MeasureStep(config []byte, dir string, b data.Batch) (p plann
 	}
 	dev := plan.NewDevice()
 	dev.OnCard = c.onCard()
+	// PiSSA would decompose every weight, and there are none on a device that only counts.
 	plain := *c // values to start from are neither read nor decomposed
 	plain.LoRA.Init, plain.Prompt.Init = "true", "random"
 	r := &Run{Training: &plain, From: dir, Env: Env{Device: dev}}
@@ -204,6 +206,7 @@ func (c *Training) tooLittle(peak, budget int64, changes []Change, measure func(
 		old := *c
 		change.Make()
 		lower, _, err := measure()
+		// Making a change may set several keys, and fit's search sets recompute: the whole struct is put back.
 		if *c = old; change.Undo != nil {
 			change.Undo()
 		}
@@ -269,6 +272,7 @@ func parseBytes(text string) (int64, error) {
 		bytes float64
 	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12},
 		{"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"T", 1 << 40}, {"B", 1}, {"", 1}}
+	// Longer names come first: a size in KiB ends in B, too.
 	for _, u := range units {
 		number, ok := strings.CutSuffix(text, u.name)
 		if !ok {

@@ -97,6 +97,7 @@ func (r *Run) firstTokens() []int32 {
 	random := tensor.NewRandomFor(r.Training.Seed, "prompt_embeddings")
 	ids := make([]int32, r.Training.Prompt.NumVirtualTokens)
 	for i := range ids {
+		// the bias of a remainder, of 2^64 by a vocabulary, is nothing beside what the start matters
 		ids[i] = int32(random.Uint64() % uint64(r.Tokenizer.VocabSize()))
 	}
 	return ids

@@ -109,6 +109,7 @@ type dealt struct {
 // look draws the batches of up to looked steps, spread over the run. Where steps are not alike, as in PPO, the first one is enough: it writes all
 // that the other steps of its iteration learn from.
 func (d *dealt) look(ctx context.Context, r *Run, alike bool) error {
+	// Spread, because sources may be sorted by length.
 	for step := 0; step < r.Training.Steps && d.steps < looked; step += max(1, r.Training.Steps/looked) {
 		batches, err := r.Loop.Batches(ctx, step)
 		if err != nil {
@@ -154,6 +155,7 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	if err != nil {
 		return err
 	}
+	// In PPO the mean is of one iteration's first step, whose answers are as long as they may be.
 	p.Tokens = int64(seen.mean() * float64(p.Steps))
 	first, spared := r.rehearseForward(dev, p, seen.largest[0], base), plan.Work{}
 	if !alike { // the first pass after answers were written takes results of the writing, which it uses up; the second computes them

@@ -16,6 +16,7 @@ import (
 // saveResult writes OUT/model or what else is trained: the last weights, or with early stopping those of the best evaluation.
 func (r *Run) saveResult(out train.Outcome) (err error) {
 	values := r.masters()
+	// keep_best holds with early stopping, so this checkpoint is there whatever keep_last says.
 	best := r.Loop.Checkpoints.Path(out.BestStep)
 	if r.keepsBest(out) {
 		weights, err := safetensors.Open(filepath.Join(best, r.Trained.Weights()))

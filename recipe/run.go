@@ -70,6 +70,7 @@ func Execute(ctx context.Context, r *Run) (sum *Summary, err error) {
 		return nil, err
 	}
 	defer r.free()
+	// Everything a run opens hangs on r, so that one deferred free gives it back wherever it failed.
 	failed := tensor.Try(func() { sum, err = r.all(ctx) }) // an allocation panics where the device is full
 	return sum, errors.Join(failed, err)
 }
@@ -129,6 +130,7 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 	if err := r.planMemory(ctx); err != nil {
 		return err
 	}
+	// Refused before the weights are read: a process that the system ends for its memory saves nothing and says nothing.
 	if has := r.Env.Memory; has > 0 && r.planned.Peak > has {
 		return fmt.Errorf("the run takes %s of memory and the machine has %s; memory=%dMiB makes it fit or says what would",
 			plan.Bytes(r.planned.Peak), plan.Bytes(has), has*4/5>>20)
@@ -141,6 +143,7 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 	}
 	shape := r.Model.Shape()
 	if shape.Vocab < r.Tokenizer.VocabSize() {
+		// Fewer tokens than rows are usual, for tables are padded to round numbers; more would index past the table.
 		return fmt.Errorf("the tokenizer has %d tokens and the model's vocabulary only %d; use the model's own tokenizer",
 			r.Tokenizer.VocabSize(), shape.Vocab)
 	}
@@ -229,6 +232,7 @@ func (r *Run) newModel(dtype device.DType) (*model.Model, error) {
 func Trainable(params []nn.Named) []optim.Param {
 	var list []optim.Param
 	for _, p := range params {
+		// Decay pulls towards 0: for a matrix that is the smaller function, for the scale of a norm it would be silence.
 		list = append(list, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) >= 2})
 	}
 	return list
@@ -349,6 +353,7 @@ func (r *Run) start() error {
 // keepRecipe writes the recipe of the run, from which another one may be started, or this one resumed.
 func (r *Run) keepRecipe() error {
 	resume := r.Training.Resume
+	// And resume=true in it would make a copy of the recipe in a new folder fail to start.
 	r.Training.Resume = false // the file is there to start another run like this one
 	defer func() { r.Training.Resume = resume }()
 	return config.Save(r.Folder.Dir, r.Recipe)
@@ -365,6 +370,7 @@ func (r *Run) identity() map[string]string {
 	for key, value := range r.Stage.Identity() {
 		id[key] = value
 	}
+	// Contents and not paths are compared: files may move, and a file may be another under its old name.
 	id["tokenizer"] = r.Tokenizer.Fingerprint()
 	id["config.json of the model"] = fmt.Sprintf("%016x", xxh3.Hash(r.Model.Config))
 	if r.Model.Weights != 0 {
@@ -454,6 +460,7 @@ func (r *Run) summary(out train.Outcome) *Summary {
 		TrainLoss: out.Loss, PeakMemoryBytes: r.Env.Device.Memory().Peak, VocabSize: r.Tokenizer.VocabSize(),
 		StepSeconds: r.clock.median(),
 	}
+	// A session that makes no step, as when a finished run is resumed, has no measurement to set the plan beside.
 	if s.StepSeconds > 0 { // a plan is of steps
 		s.PlannedMemoryBytes, s.PlannedStepSeconds = r.planned.Peak, r.stepTime
 	}

@@ -90,6 +90,7 @@ func (c *Training) ApartFrom(key string, data []string) error {
 	}
 	for _, path := range data {
 		dir, err := filepath.Abs(path)
+		// A file or a glob is what it names and cannot come to hold the run.
 		if info, missing := os.Stat(dir); err != nil || missing != nil || !info.IsDir() {
 			continue
 		}

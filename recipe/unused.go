@@ -23,6 +23,7 @@ func (c *Training) Unused(key string) string {
 	case "schedule":
 		decays := slices.Contains([]string{"linear", "cosine", "wsd"}, c.Schedule.Name)
 		with = "schedule.name=" + c.Schedule.Name
+		// warmup_steps are of every schedule; inverse_sqrt has a floor and no decay, constant neither.
 		inUse = decays || name != "decay_steps" && (name != "min_lr_ratio" || c.Schedule.Name != "constant")
 	case "optimizer":
 		with, inUse = "optimizer.on_nonfinite="+c.Optimizer.OnNonFinite, name != "max_skips" || c.Optimizer.OnNonFinite == "skip"

@@ -92,6 +92,7 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // ticks are as many round numbers from lo to hi as there are up to n+1. Whole leaves out fractions, as there are none of steps.
 func ticks(lo, hi float64, n int, whole bool) []float64 {
+	// 1, 2, 2.5 and 5 times a power of ten are the steps that people count in.
 	size := math.Pow(10, math.Floor(math.Log10((hi-lo)/float64(n)))-1) // a tenth of what is needed, to begin with units that are too small
 	for ; ; size *= 10 {
 		for _, m := range []float64{1, 2, 2.5, 5} {
@@ -132,6 +133,7 @@ func (f *figure) SVG() template.HTML {
 	for _, c := range f.Curves {
 		c.draw(&b, x, y)
 	}
+	// drawn last, so that no curve hides what it says
 	for _, r := range f.Rules { // above the curves
 		fmt.Fprintf(&b, `<text class="rulename" text-anchor="end" x="%g" y="%.1f">%s %s</text>`,
 			x.to, y.at(r.Y)-5, template.HTMLEscapeString(r.Name), f.format(r.Y))

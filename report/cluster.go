@@ -106,6 +106,7 @@ func pieces(text string) []string {
 // common says which pieces of b are in a longest common subsequence with a.
 func common(a, b []string) []bool {
 	in := make([]bool, len(b))
+	// The quadratic table of dynamic programming; members' texts are cut to their beginnings before they come here.
 	length := make([][]int16, len(a)+1) // of the longest one behind i and j; texts are a few hundred pieces
 	for i := range length {
 		length[i] = make([]int16, len(b)+1)

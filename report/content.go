@@ -68,6 +68,7 @@ func (r *run) kept() (metrics map[string]float64, of string) {
 
 // against says how the loss stands to the baselines.
 func (r *run) against(loss float64) string {
+	// the harder baseline where both are known: below it a model uses more than the token before
 	for _, b := range []string{"bigram", "unigram"} {
 		if base, ok := r.number(b + "_loss"); ok {
 			word := "below"
@@ -96,6 +97,7 @@ func (r *run) medianSpeed() float64 {
 // steps at its start, where the loss falls fast.
 func smoothed(steps []step) []float64 {
 	out := make([]float64, len(steps))
+	// A mean of a fixed number of steps would hide a short run and let a long one tremble.
 	longest := min(100, max(1, float64(len(steps))/50))
 	mean := math.NaN()
 	for i, s := range steps {

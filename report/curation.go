@@ -135,6 +135,7 @@ func funnelRows(r *curate.Result) []funnelRow {
 		before = left
 		return out
 	}
+	// row remembers what was left before, so rows must be made in the order of the steps.
 	rows := []funnelRow{row("read", r.Read, "")}
 	for _, s := range r.Steps {
 		note := removedNote(before.Documents - s.Kept.Documents)

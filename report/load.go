@@ -109,6 +109,7 @@ func (r *run) readMetrics(path string) error {
 	for n := 1; ; n++ {
 		text, err := in.ReadBytes('\n')
 		if err == io.EOF {
+			// So a report may be made of a run that goes on.
 			return nil // a line without its end is still being written
 		}
 		if err != nil {

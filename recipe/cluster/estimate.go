@@ -188,6 +188,7 @@ func (e *estimator) readModel() (err error) {
 			lora += int64(c.R) * int64(p.Shape[0]+p.Shape[1])
 		}
 	}
+	// Norms and biases of a layer are a per mille of it.
 	b.Layer = b.Linear / int64(s.Layers)
 	b.Trainable = map[string]int64{"full": b.Params, "lora": lora, "qlora": lora, "prompt": int64(c.VirtualTokens) * int64(s.Hidden)}[c.Method]
 	e.base, e.heads, e.hidden = b, s.Heads, s.Hidden
@@ -273,6 +274,7 @@ func (e *estimator) perToken(recompute string) float64 {
 	f, once := e.steps[recompute].FLOPs, e.steps["none"].FLOPs
 	n := float64(f.Total())
 	if e.c.Method != "full" {
+		// forward, gradient of the input, gradient of the weight: the third is not taken of frozen weights
 		n -= float64(once.MatMul) / 3
 	}
 	if e.c.Stage == "dpo" {
@@ -280,6 +282,7 @@ func (e *estimator) perToken(recompute string) float64 {
 	}
 	n /= float64(e.out.BatchSize * e.out.SequenceLength)
 	if e.c.Method == "lora" || e.c.Method == "qlora" {
+		// an adapter's own products, counted as those of any weight: 2 forward and 4 backward for each parameter
 		n += 6 * float64(e.base.Trainable)
 	}
 	if e.c.critic() {
@@ -315,6 +318,7 @@ func (e *estimator) layouts(n int) (list []layout, err error) {
 				m := e.steps[recompute]
 				s.Activations, s.Logits = m.Activations, m.Logits
 				s.Scratch = plan.Scratch(e.out.BatchSize*e.out.SequenceLength, e.heads, e.hidden)
+				// With layers run again only their inputs are kept, and while one of them goes back all that it keeps of itself.
 				if recompute == "layers" {
 					s.Working = e.steps["none"].Activations / int64(max(1, m.Recompute))
 				}
@@ -343,6 +347,7 @@ func (e *estimator) fit(g plan.GPU, n int) (l layout, fits bool, err error) {
 	if err != nil {
 		return l, false, err
 	}
+	// layouts are in the order of their speed, so that the first that fits is taken and the smallest is told of otherwise
 	l = list[0]
 	for _, other := range list {
 		if float64(other.memory.Peak) <= g.MemoryGB*(1<<30) {
@@ -463,6 +468,7 @@ func (e *estimator) cost(g plan.GPU, l layout, usd float64) plan.Cost {
 	once, again := e.perToken("none"), e.perToken(l.recompute)
 	c := plan.NewCost(e.out.Tokens*(again+e.judging()), g, l.GPUs, mfu, usd)
 	c.Spend(e.writingHours(g, mfu), e.out.Tokens/float64(e.out.SequenceLength)*(e.wrote.prompt+e.wrote.flops), g, l.GPUs, usd)
+	// Published utilisations count the operations of the model once; the time has them all.
 	c.MFU *= once / again // what is run twice is no use of the peak
 	return c
 }

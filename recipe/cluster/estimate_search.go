@@ -148,6 +148,7 @@ func (e *estimator) lower(g plan.GPU, n int) []string {
 			fit = append(fit, fmt.Sprintf("%s (%s a GPU)", ch.text, plan.Bytes(l.memory.Peak)))
 		}
 	}
+	// more of the same GPUs are a change like the others
 	if more, err := e.fewest(g, n, mostGPUs); err == nil && more > 0 {
 		fit = append(fit, fmt.Sprintf("gpus=%d", more))
 	}

@@ -56,12 +56,15 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	if e.Price != nil && e.Price.Provider != plan.Reference {
 		most, j.Provider = e.Price.GPUs, e.Price.Provider
 	}
+	// All machines have as many GPUs: schedulers ask for a number of equal ones.
 	for j.GPUs = min(most, e.GPUs); e.GPUs%j.GPUs != 0; {
 		j.GPUs--
 	}
 	j.Machines = e.GPUs / j.GPUs
+	// A quarter more than planned and a quarter of an hour to start. What is cut off goes on in the next session, from its checkpoint.
 	j.LimitMinutes = int(math.Ceil(60 * max(0.5, min(l.MaxHours, 1.25*e.Hours+0.25))))
 	j.HostGiB = j.GPUs*12 + int(math.Ceil(float64(e.Memory.Host)*float64(j.GPUs)/(1<<30)))
+	// A checkpoint is the weights in 16 bits and 12 bytes for each trained parameter; two are kept, and one is written before the oldest goes.
 	j.DiskGiB = cmp.Or(l.DiskGiB, 100+2*int(math.Ceil((2*float64(e.Parameters)+12*float64(e.Trainable))/(1<<30))))
 	j.Out = "runs/" + j.Name
 	j.Assumptions = []string{

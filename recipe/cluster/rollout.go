@@ -122,7 +122,8 @@ func (e *estimator) measureRollout() error {
 	if err != nil {
 		return err
 	}
-	two.Add(one, -1) // what each sequence adds
+	// Writing alone reads all weights for one sequence, and a second one shares that reading: the difference is what each sequence adds.
+	two.Add(one, -1)
 	prompt, all := read.FLOPs(), two.FLOPs()
 	e.wrote = written{prompt: float64(prompt.Total()), flops: float64(all.Total() - prompt.Total()), weights: float64(one.BF16.Weights), cache: float64(two.Read)}
 	n, step := float64(e.out.BatchSize), e.steps["none"]

@@ -122,8 +122,10 @@ func sizedShape(n float64) ([]byte, error) {
 	if n < 1e9 {
 		tables, d.more = 1, tied
 	}
+	// A layer of C channels has about 12·C² parameters and there are C/ratio of them: n = 12·C³/ratio. Rounded to heads of 128 channels.
 	c := math.Max(1, math.Round(math.Cbrt(n*ratio/12)/ratio)) * ratio
 	layers := math.Max(1, math.Round((n-tables*v*c)/(12*c*c)))
+	// The feed-forward takes what is left of n after tables and attention (4·C² a layer), so that the size is met within a few per cent.
 	f := math.Max(8, math.Round((n-tables*v*c-4*layers*c*c)/(3*layers*c)/8)*8)
 	d.hidden, d.inner, d.layers = int(c), int(f), int(layers)
 	d.heads = d.hidden / ratio

@@ -203,6 +203,7 @@ func badInput(onBadRecord, onBadFile string) string {
 // fingerprint is that of all that what is unfinished depends on.
 func (c *Curate) fingerprint(input string) string {
 	all := config.Flatten(c)
+	// None of these changes what was finished up to where a run stopped.
 	for _, key := range []string{"out", "threads", "on_same_id", "on_bad_record", "on_bad_file"} {
 		delete(all, key)
 	}

@@ -183,6 +183,7 @@ func (g *gauge) judge(d *curate.Doc, s eval.Document) string {
 	if s.Tokens == 0 {
 		return "nothing to measure"
 	}
+	// A document at a threshold must fall on the same side whenever it is judged.
 	bits := math.Round(s.BitsPerByte()*1e4) / 1e4 // as it is written, and safe from the rounding of other batches
 	d.Score("perplexity.bits_per_byte", bits)
 	d.Score("perplexity.perplexity", s.Perplexity())
@@ -273,6 +274,7 @@ func drawn(ctx context.Context, env recipe.Env, sources data.Sources, n int) ([]
 		if read++; read%1000 == 0 {
 			env.Progress("drawing a sample", read, 0)
 		}
+		// The n least of independent hashes are a uniform sample, found in one pass, in memory for 2n, whatever the order of the files.
 		if hash := xxh3.HashString(d.Place()) ^ xxh3.Hash(d.Text); hash <= most {
 			if list = append(list, candidate{hash, string(d.Text)}); len(list) >= 2*n {
 				shrink()

@@ -98,6 +98,7 @@ func OpenScorer(dir string, dev device.Device, dtype device.DType, o Options) (s
 	if s.Scorer, s.Shared, err = OnBase(head.BaseModel, o.Base, dev, dtype, scorer); err != nil {
 		return s, err
 	}
+	// A head that nobody trained would give random scores, which look like scores.
 	if s.Scorer.Fresh && !trained(s.Scorer.Score.Layout) {
 		err = fmt.Errorf("the adapter %s has no scalar head (modules_to_save lacks %s); train one with hone reward", dir, s.Scorer.Score.Layout.Module())
 	} else {
@@ -165,6 +166,7 @@ func (j *Judge) ScoreTokens(ctx context.Context, sequences [][]int32) ([]float64
 	var scores []float64
 	for at := 0; at < len(sequences); {
 		var b data.Batch
+		// at least one sequence, however long: scoreRows bounds what goes beside it
 		for first := at; at < len(sequences) && (at == first || b.Rows()+len(sequences[at]) <= scoreRows); at++ {
 			marks := make([]int32, len(sequences[at]))
 			for i, id := range sequences[at] {
@@ -186,6 +188,7 @@ func (j *Judge) ScoreTokens(ctx context.Context, sequences [][]int32) ([]float64
 
 // encode renders a text as the reward model learned to read it.
 func (j *Judge) encode(t *Text) ([]int32, error) {
+	// As training encodes a completion, with the tokenizer's marks around it and the parts tokenised apart.
 	if t.Messages == nil {
 		ids, _ := j.enc.Completion(&data.Example{Prompt: t.Prompt, Completion: t.Answer})
 		return ids, nil

@@ -60,6 +60,7 @@ func (s *tuning) BeforeTraining(ctx context.Context, r *recipe.Run) error {
 	if err := s.checkPacking(r); err != nil || s.general == nil {
 		return err
 	}
+	// All that the loss depends on: with any of it changed the difference would be of two measures and no forgetting.
 	key := fmt.Sprintf("%s, sequence_length %d, eval.max_tokens %d, %s, model %s", s.generalText, s.c.SequenceLength, s.c.Eval.MaxTokens, s.c.DType, s.c.Model)
 	path := r.Folder.Path(forgettingName)
 	if text, err := os.ReadFile(path); s.c.Resume && err == nil && json.Unmarshal(text, &s.base) == nil && s.base.Key == key {

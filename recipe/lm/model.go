@@ -93,6 +93,7 @@ func (m *Model) validate(sequenceLength int) error {
 			return fmt.Errorf("model.%s is a key of %s models, and model.model_type is %s; leave it out", key, owner, kind)
 		}
 	}
+	// Sizes are checked as a run would have them, so that a mistake is told before a tokenizer is trained.
 	c := own.complete(256, sequenceLength) // 256 stands for the vocabulary, which is checked when there is a tokenizer
 	return c.checkSizes(kind, sequenceLength)
 }
@@ -198,6 +199,7 @@ func (m *Model) complete(vocab, sequenceLength int) Model {
 		return c
 	}
 	fill(&c.HiddenSize, 256)
+	// A gated feed-forward has three matrices where GPT-2's has two: 8/3 of the channels make as many parameters as its 4.
 	fill(&c.IntermediateSize, (*c.HiddenSize*8/3+31)/32*32)
 	fill(&c.NumHiddenLayers, 4)
 	fill(&c.NumAttentionHeads, max(1, *c.HiddenSize/64))

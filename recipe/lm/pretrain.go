@@ -73,6 +73,7 @@ func (p *pretraining) Config(r *recipe.Run) ([]byte, error) {
 func (p *pretraining) SetLoop(r *recipe.Run) (err error) {
 	r.Loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return p.mixture.Step(step), nil }
 	if p.corpus.Held != nil {
+		// always on the same windows from the first on, so that evaluations compare
 		r.Loop.Evaluate = func(ctx context.Context) (map[string]float64, error) { return p.evaluate(ctx, r) }
 	}
 	return r.TrainNextToken()

@@ -62,6 +62,7 @@ func (s *tuning) selfText(ctx context.Context, r *recipe.Run) (path string, err 
 	}
 	defer m.Free()
 	o := generate.DefaultOptions()
+	// The whole distribution and nothing but it: what sampling leaves out, replay would let the model forget.
 	o.Temperature, o.TopP, o.TopK = 1, 1, 0
 	o.MaxNewTokens = min(s.c.SequenceLength, m.Shape().MaxPositions) - 1
 	if eos, ok := r.Tokenizer.EOS(); ok {

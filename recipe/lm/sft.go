@@ -132,6 +132,7 @@ func (s *tuning) stepsOf(epochs float64) int {
 	for _, e := range s.sources {
 		packs += e.packs.Count()
 	}
+	// a step more rather than examples that are never seen
 	return max(1, int(math.Ceil(epochs*float64(packs)/s.ours()/float64(perStep)))) // replayed sequences make an epoch longer
 }
 
@@ -250,6 +251,7 @@ func (s *tuning) Fill() (recipe.Fill, error) {
 		return recipe.Fill{}, err
 	}
 	var batches []data.Batch
+	// Of one epoch, whatever the run's: the others have the same packs in another order.
 	steps, sum := s.stepsOf(1), 0
 	size := func(b *data.Batch) int { return b.Rows() + b.Supervised() } // the head computes logits of learned tokens alone
 	for step := 0; step < steps; step += max(1, steps/looked) {

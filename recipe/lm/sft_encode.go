@@ -32,6 +32,7 @@ func (e *recordEncoder) Encode(dst []int32, d data.Document, note func(data.Reas
 		note(example.CutShort)
 		ids, supervised = ids[:most], supervised[:most]
 	}
+	// An example whose answer is cut off entirely would take a place in a batch and teach nothing.
 	some := false
 	for i, id := range ids {
 		learned := i > 0 && (supervised[i] || e.c.LossOn == "all") // nothing stands before the first token to predict it from

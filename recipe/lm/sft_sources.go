@@ -122,6 +122,7 @@ func (s *tuning) shares() []float64 {
 		if len(s.c.DataWeights) > 0 && s.c.mixes() {
 			w, _ = strconv.ParseFloat(s.c.DataWeights[i], 64) // validated
 		}
+		// share_i = w_i^(1/T) / Σ w_j^(1/T)
 		shares[i] = math.Pow(w, 1/s.c.DataTemperature)
 		sum += shares[i]
 	}

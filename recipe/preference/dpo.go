@@ -129,6 +129,8 @@ func mismatch(items []judged, most int, add func(judged) error) error {
 		}
 		hashes[i], before[i] = data.HashMarks(marks[:prompts[i]]), i
 	}
+	// before[i] is the last item before i, around the end, whose prompt is another: its own neighbour, or where that has the same prompt what
+	// the neighbour's is.
 	for at := range 2 * n { // the second time around, what is before the first ones is known
 		i, last := at%n, (at+n-1)%n
 		if before[i] = last; hashes[last] == hashes[i] {
@@ -197,6 +199,8 @@ func (s *preferring) divergence(ctx context.Context, r *recipe.Run, batches []da
 			}
 		}
 	}
+	// The estimate of log π - log π_ref on wrong answers is a baseline and no loss: it has no gradient, and below 0 it would reward moving away
+	// (Ethayarajh et al., 2024, section 4.1).
 	kl := max(sum/float64(n), 0)
 	s.meter.Add("kl", kl)
 	for _, b := range batches {
@@ -212,6 +216,7 @@ func answerLogProbs(m nn.Model, t *tensor.Tape, b *data.Batch) *tensor.Tensor {
 
 // logProbsOf is answerLogProbs with an input made of b.
 func logProbsOf(m nn.Model, in nn.Input, b *data.Batch) *tensor.Tensor {
+	// Only rows that predict an answer's token go through the head: a prompt may be most of a sequence.
 	rows, targets, owner := b.SupervisedRows()
 	t := in.IDs.Tape()
 	h := nn.HiddenAt(m, in, rows)
@@ -265,6 +270,7 @@ func (s *preferring) measure(d *dealt, chosen, rejected []float64) {
 }
 
 func (s *preferring) reward(j *judged, answer int, logp float64) float64 {
+	// SimPO's reward is per token (Meng et al., 2024, section 2.2), which is what is optimised without a reference.
 	if j.ref == nil {
 		return s.c.Beta * logp / float64(j.supervised(answer))
 	}

@@ -56,6 +56,7 @@ func calibration(pairs []scoredPair) (rows [][]string, off float64) {
 	var count, confidence, right [bins]float64
 	for _, p := range pairs {
 		sure := 1 / (1 + math.Exp(-math.Abs(p.chosen-p.rejected)))
+		// confidence is of the answer that the model prefers, so it begins at ½
 		b := min(int((sure-0.5)*2*bins), bins-1)
 		if math.IsNaN(sure) {
 			continue

@@ -237,6 +237,7 @@ func (in *reader) answer(ex *data.Example, turns int) ([]int32, error) {
 		return nil, err
 	}
 	first, end := -1, 0
+	// What follows the answer's last learned token is the template's, and a reward model would score there a text that no policy writes.
 	for i, learned := range supervised {
 		if learned && first < 0 {
 			first = i
@@ -248,6 +249,7 @@ func (in *reader) answer(ex *data.Example, turns int) ([]int32, error) {
 	switch {
 	case first < 0:
 		return nil, &data.Left{Reason: example.Unanswered}
+	// not a matter of too_long: without a token of the answer there is nothing to compare
 	case first >= in.most:
 		return nil, &data.Left{Reason: example.LongPrompt}
 	case end > in.most && in.c.TooLong == "error":
@@ -289,6 +291,7 @@ func (in *reader) pairs(record []byte) ([]judged, error) {
 func (in *reader) verdicts(record []byte) ([]judged, error) {
 	j, err := data.ParseJudged(record)
 	if err != nil {
+		// A pair without labels of its own is one good and one bad answer; the error of the form that kto asks for is told where it is neither.
 		if pairs, errPair := in.pairs(record); errPair == nil {
 			p := pairs[0].answers
 			return []judged{{answers: p[:1], desirable: true}, {answers: p[1:]}}, nil

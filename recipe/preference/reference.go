@@ -36,6 +36,7 @@ func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map
 			return err
 		}
 	}
+	// Beforehand for all records: a second model, or a pass with the adapter off, in every step would cost a third of each.
 	err := r.WithoutAdapter(func() error { return computeReference(ctx, r, lists) })
 	if err != nil {
 		return fmt.Errorf("log-probabilities of the reference: %w", err)

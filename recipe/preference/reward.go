@@ -125,6 +125,7 @@ func (s *rewarding) objective(t *tensor.Tape, b data.Batch, in recipe.Inputs) *t
 		margins = t.Constant(list, len(list), 1)
 	}
 	s.measure(d, tensor.Values(chosen), tensor.Values(rejected), !t.Recording())
+	// -log σ(chosen - rejected - margin), and the coefficient times (chosen + rejected)², over the pairs of the whole batch
 	return loss.BradleyTerry(chosen, rejected, margins, float32(s.c.CenterRewardsCoefficient), d.whole)
 }
 

@@ -51,6 +51,7 @@ func (c *critic) open(r *recipe.Run, base *model.Model, dtype device.DType) erro
 	dev := r.Env.Device
 	if !c.separate {
 		c.head = model.NewScoreHead(r.Model.Shape().Hidden, model.ValueLayout)
+		// small numbers: a critic that begins at 0 makes the first advantages the rewards themselves
 		nn.Initialize(c.head.Params(), dev, dtype, r.Training.Seed)
 		return nil
 	}
@@ -106,6 +107,7 @@ func (c *critic) on() { c.turn(true) }
 func (c *critic) off() { c.turn(false) }
 
 func (c *critic) turn(on bool) {
+	// A layer has one adapter at a time. So the policy's goes off before the critic's comes on, and back in the reverse order.
 	if c.policy != nil && on {
 		c.policy.Enable(false)
 	}
@@ -186,6 +188,7 @@ func (c *critic) learningRates(list []optim.Param, policy float64) {
 	}
 	for i := range list {
 		if strings.HasPrefix(list[i].Name, criticPrefix) {
+			// the schedule moves both: the critic's rate is a factor on the one of the step
 			list[i].LRScale = float32(c.rate / policy)
 		}
 	}

@@ -60,16 +60,21 @@ func (w *watch) see(d *Diagnosis, o observation) *finding {
 	if w.NegativeRow++; o.KL >= -d.NegativeKL { // an estimate may be a little below 0 by chance; without a reference it is 0
 		w.NegativeRow = 0
 	}
+	// Counting goes on where no rule counts yet, so that a run that is resumed with rules on knows where it began.
 	if d.On == "off" || w.Seen < d.MinIterations {
 		return nil
 	}
 	switch {
+	// KL is never negative, but its estimate from samples is: once is chance, twice in a row a mistake in what is compared.
 	case w.NegativeRow >= 2:
 		return &finding{"negative KL", fmt.Sprintf("the KL divergence from the reference is estimated at %.2f nats an answer, which cannot be: the answers are not drawn from the policy "+
 			"that is trained; check that temperature is the one of training and that nothing filters what is drawn", o.KL)}
+	// Reward models are right near what they have seen (Gao et al., "Scaling Laws for Reward Model Overoptimization", 2023): far from the
+	// reference a score that rises is of their mistakes. Where it falls, too, the run has other troubles, which its metrics show.
 	case d.MaxKL > 0 && o.KL > d.MaxKL && o.Score > w.First.Score:
 		return &finding{"KL exploding", fmt.Sprintf("the score has risen from %.3f to %.3f while the policy went %.1f nats an answer away from the reference: it is learning what the reward "+
 			"overlooks; raise kl_coef (or beta), set kl_target, or lower optimizer.learning_rate", w.First.Score, o.Score, o.KL)}
+	// Longer answers alone are no fault: reasoning grows by itself. That scores follow the length within an iteration is.
 	case d.LengthRatio > 0 && o.Length > d.LengthRatio*w.First.Length && o.FollowsLen > d.LengthReward && o.Score > w.First.Score:
 		return &finding{"length hacking", fmt.Sprintf("answers have grown from %.0f to %.0f tokens and the score follows their length (correlation %.2f): the reward pays for length; "+
 			"look at length_gap_correlation of the reward model, add reward=length:N, or lower max_completion_length", w.First.Length, o.Length, o.FollowsLen)}

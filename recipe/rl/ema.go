@@ -46,6 +46,7 @@ func newEMA(dev device.Device, decay float64, params []nn.Named, opt *optim.Adam
 func (e *ema) update() {
 	for _, p := range e.params {
 		e.of(p, func(average, weights device.Buffer) {
+			// average ← decay·average + (1 - decay)·weights, in f32: at a decay of 0.999 a step is below what bf16 can tell
 			e.dev.Scale(average, e.decay)
 			e.dev.AddScaled(average, 1-e.decay, weights)
 		})

@@ -118,12 +118,14 @@ func (g *grpo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 		list = loss.GroupAdvantages(rewards, size, scale)
 	}
 	equal := 0
+	// a group whose rewards are equal teaches nothing: a share near 1 says that prompts are too easy or too hard
 	for at := 0; at < len(rewards); at += size {
 		if slices.Max(rewards[at:at+size]) == slices.Min(rewards[at:at+size]) {
 			equal++
 		}
 	}
 	for i, a := range answers {
+		// one number for all tokens of the answer; pass.advantages spreads it
 		a.Advantages = list[i : i+1]
 	}
 	return map[string]float64{"frac_reward_zero_std": float64(equal*size) / float64(len(rewards))}
@@ -157,6 +159,7 @@ func (g *grpo) sequences(x *pass) loss.Sequences {
 	advantages, even, scale := make([]float32, n), make([]float32, n), make([]float32, n)
 	for i, a := range x.answers {
 		advantages[i], even[i], scale[i] = float32(a.Advantages[0]), 1/float32(x.whole), 1
+		// GSPO's ratio is the geometric mean of the tokens' ratios (Zheng et al., 2025, section 4), RLOO's their product.
 		if g.c.LossType == "gspo" {
 			scale[i] = 1 / float32(a.tokens())
 		}

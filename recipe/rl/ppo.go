@@ -129,6 +129,8 @@ func (p *ppo) entropyBonus() bool   { return p.c.EntropyCoef > 0 }
 
 // advantages are those of GAE over rewards for each token: minus the weighted KL estimate, and the score at the last one.
 func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
+	// The estimate is of log π(token) - log π_ref(token) as they were when the answer was written, so the penalty is a part of the
+	// reward and has no gradient of its own (Ziegler et al., 2019, section 2).
 	coefficient := s.state.KL.Coefficient
 	rewards, advantages := make([][]float64, len(answers)), make([][]float64, len(answers))
 	var kl, total, penalty share
@@ -149,6 +151,7 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 		kl.add(a.kl(loss.K1))
 		rewards[i][a.tokens()-1] += a.Score
 	}
+	// Without shift: taking the mean off would turn an answer's every token into a reward or a penalty for being there.
 	if p.c.WhitenRewards {
 		loss.Whiten(rewards, false)
 	}
@@ -162,6 +165,7 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 	}
 	metrics := map[string]float64{"objective/non_score_reward": penalty.mean(), "objective/rlhf_reward": total.mean(), "objective/kl_coef": coefficient,
 		"val/explained_variance": explained(answers)}
+	// Returns are what values learn and stay as they are; explained variance is told of them, too.
 	if p.c.WhitenAdv {
 		loss.Whiten(advantages, true)
 	}
@@ -179,6 +183,7 @@ func explained(answers []*rollout) float64 {
 		}
 	}
 	if returns.M2 == 0 {
+		// of equal returns there is nothing to explain; NaN is left out of the metrics
 		return math.NaN()
 	}
 	return 1 - off.M2/returns.M2
@@ -193,6 +198,8 @@ func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 	returns := x.constant(func(a *rollout, i int) float64 { return a.Returns[i] })
 	vf := loss.Value(values, old, returns, perToken, float32(p.c.CliprangeValue))
 	s.part("loss/value_avg", vf, x)
+	// One backward pass serves both: with a head on the policy's states the value's gradient reaches the policy's layers, too, which
+	// vf_coef weighs against the policy's own.
 	total := tensor.Scale(vf, float32(p.c.VFCoef))
 	if s.critic.warming(s.state.Iteration) {
 		return total
@@ -214,6 +221,8 @@ func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 
 // part notes a part of the loss, scaled from the share of the whole batch that it is to a mean.
 func (s *rolling) part(name string, l *tensor.Tensor, p *pass) {
+	// A micro-batch's loss is divided by the tokens of the whole batch. Its mean is had by dividing by the part of the tokens that it
+	// has; so the meter's mean over micro-batches is one over micro-batches, not over tokens.
 	share := float64(len(p.owner)) / float64(p.tokens)
 	s.meter.Add(name, tensor.Values(l)[0]/share)
 }

@@ -59,6 +59,7 @@ func (p *ptx) close() error {
 // mix adds a micro-batch of text to those of a step.
 func (p *ptx) mix(batches []data.Batch, step int) []data.Batch {
 	for _, b := range p.mixture.Step(step) {
+		// Its own count stays the normaliser of its loss, so that coef weighs two means whatever the numbers of tokens.
 		b.Extra = &ptxPart{b.Tokens} // tells the objective that this is text and not answers
 		b.Tokens = batches[0].Tokens // the count that the loop reports; the loss has its own
 		batches = append(batches, b)

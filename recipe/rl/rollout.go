@@ -197,6 +197,8 @@ func (s *rolling) Open(r *recipe.Run, dtype device.DType) (m *model.Model, err e
 		m.Free()
 		return nil, fmt.Errorf("temperature is %v, which this model's output layer (with a bias or a soft cap) cannot be trained at; use 1", s.c.Temperature)
 	}
+	// An adapter that trains nothing of the base is its own reference when it is off. Where weights of the base are trained, what they
+	// were is kept as a second model, in the same packing.
 	if s.t.TrainsBase() && s.algorithm.needsReference() {
 		if s.ref, err = model.OpenPacked(r.From, r.Env.Device, dtype, packed); err != nil {
 			m.Free()
@@ -216,6 +218,7 @@ func (s *rolling) frozen(r *recipe.Run) *model.Model {
 
 // With adds the critic to what is trained and opens what gives rewards; adapters of both go on the policy's base where it is theirs.
 func (s *rolling) With(r *recipe.Run, t recipe.Trained, dtype device.DType) (recipe.Trained, error) {
+	// Other adapters are put on the bare base: one of the policy's that is on would be under them.
 	err := r.WithoutAdapter(func() (err error) {
 		if s.rewards, err = s.openRewards(r, dtype); err == nil && s.critic != nil {
 			err = s.critic.open(r, s.frozen(r), dtype)
@@ -291,6 +294,7 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 	for _, i := range s.turn(iteration, update) {
 		list = append(list, s.state.Answers[i])
 	}
+	// Answers of a mini-batch go through the model batch_size at a time and make one update.
 	batches := dealAnswers(list, s.t.BatchSize)
 	if s.ptx != nil {
 		batches = s.ptx.mix(batches, step)

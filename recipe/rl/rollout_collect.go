@@ -26,6 +26,8 @@ import (
 // collect writes and scores the answers of an iteration.
 func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	begin := time.Now()
+	// Prompts are drawn without replacement until all were asked, then anew: a function of (seed, iteration), so that a resumed run asks
+	// the same ones.
 	questions := make([]int, s.c.PromptsPerIteration)
 	for i := range questions {
 		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
@@ -40,6 +42,7 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 		return err
 	}
 	if err := s.score(ctx, s.prompt, answers); err != nil {
+		// writing them took most of the time, and a reward program that failed may be repaired
 		return s.keepAnswers(err, answers, iteration)
 	}
 	scored := time.Since(begun).Seconds()
@@ -99,6 +102,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 	}
 	o := s.stop
 	random := tensor.NewRandom(s.t.Seed, draw) // of (seed, iteration): a resumed run writes the same answers
+	// draw 0 is that of evaluations, which so differ by the policy alone; iterations begin at 1
 	o.Seed = random.Uint64()
 	if s.kept != nil {
 		o.Results, o.Keep = s.kept, func(i int) bool { return s.keeps[i] }
@@ -137,6 +141,7 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 		longest = max(longest, len(a.IDs))
 	}
 	// One micro-batch goes through all models before the next: what it holds is freed in between.
+	// The number of answers that go together bounds memory by the longest of them; rows have the same bits whatever is beside them.
 	for _, b := range dealAnswers(answers, max(1, recallRows/longest)) {
 		if s.critic != nil && !s.valuesCome() || s.recallsPolicy() {
 			if err := train.Infer(ctx, s.r.Tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
@@ -239,6 +244,7 @@ func (s *rolling) shape(answers []*rollout) {
 		if s.c.ScoreClip > 0 {
 			a.Score = min(max(a.Score, -s.c.ScoreClip), s.c.ScoreClip)
 		}
+		// last, so that neither scaling nor clipping makes the penalty smaller than the recipe says
 		if !a.Ended {
 			a.Score -= s.c.MissingEOS
 		}
@@ -258,6 +264,7 @@ func (s *rolling) describe(answers []*rollout) map[string]float64 {
 			ended.add(0)
 		}
 	}
+	// Moments.Std is 1 where nothing varies, which is right for a divisor and wrong for a metric.
 	spread := 0.0 // of equal scores
 	if raw.M2 > 0 {
 		spread = raw.Std()
@@ -271,6 +278,7 @@ func (s *rolling) describe(answers []*rollout) map[string]float64 {
 
 // evaluate answers the held-out prompts, always with the same random numbers, and scores them.
 func (s *rolling) evaluate(ctx context.Context) (map[string]float64, error) {
+	// what was kept of the answers that are being learned from would not be of those that are written now
 	s.forget()
 	questions := make([]int, len(s.held))
 	for i := range questions {

@@ -83,6 +83,7 @@ func (c *Rollouts) updates(epochs int) int { return epochs * c.NumMiniBatches }
 func (c *Rollouts) answers() int { return c.PromptsPerIteration * c.NumGenerations }
 
 func (c *Rollouts) validate(t recipe.Training, epochs int) error {
+	// t is a copy: how many steps there are is set when the data is open, and checked here as if it were
 	if t.Steps == 0 {
 		t.Steps = c.Iterations * c.updates(epochs)
 	}
@@ -151,6 +152,7 @@ func (c *Rollouts) validateTraining(t *recipe.Training) error {
 	switch {
 	case t.GradientAccumulationSteps != 1:
 		return errors.New("gradient_accumulation_steps is set; an update takes its part of the answers, batch_size at a time: set num_mini_batches and batch_size")
+	// The first ratio of an iteration is exactly 1 because writing and training compute the same; noise would make it another.
 	case t.Dropout != 0 || t.LoRA.Dropout != 0 || t.NEFTuneNoiseAlpha != 0:
 		return errors.New("dropout or neftune_noise_alpha is set; with it the policy that is trained is not the one that wrote: leave it 0")
 	case c.EMADecay > 0 && t.Optimizer.Paged:

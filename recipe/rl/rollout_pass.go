@@ -135,6 +135,7 @@ func (s *rolling) measure(p *pass) {
 	at := 0
 	for _, a := range p.answers {
 		for _, old := range a.LogProbs {
+			// d²/2 is the k2 estimate of KL(π_old || π), TRL's approxkl; target_kl is compared with its mean.
 			d := now[at] - float64(old)
 			s.far.add(d * d / 2)
 			s.meter.Add("policy/approxkl_avg", d*d/2)
@@ -148,6 +149,8 @@ func (s *rolling) measure(p *pass) {
 
 // made keeps what was measured in an update once it is made, so that one that is interrupted leaves nothing.
 func (s *rolling) made() map[string]float64 {
+	// Far is of the last update alone, Entropy of all of the iteration: the first says when to stop it, the second is what a rule compares
+	// between iterations.
 	s.state.Far = s.far
 	s.state.Entropy.Sum += s.entropy.Sum
 	s.state.Entropy.Count += s.entropy.Count

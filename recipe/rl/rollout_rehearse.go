@@ -22,6 +22,7 @@ func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 
 // Rehearse lets answers run to their end and has no rule or program score them.
 func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
+	// A device that only counts draws token 0 for ever, which may be an end: without ends every answer is as long as it may be.
 	s.stop.EOS, s.stop.Stop, s.stop.Temperature, s.stop.BatchSize = nil, nil, 0, s.c.RolloutBatchSize
 	for i := range s.rewards.sources {
 		if s.rewards.sources[i].rule != nil {

@@ -37,6 +37,7 @@ func Agree(all []Judgement) Agreement {
 			m += n
 			equal += n * (n - 1)
 		}
+		// one verdict can be neither agreed nor disagreed with
 		if m < 2 {
 			continue
 		}
@@ -52,6 +53,7 @@ func Agree(all []Judgement) Agreement {
 		return r
 	}
 	r.Percent = 100 * same / pairs
+	// alpha = 1 - D_observed/D_expected, with D_observed = Σ_units disagreeing ordered pairs/(m-1) / n and D_expected = Σ_v t_v·(n-t_v) / (n·(n-1)).
 	var n, expected float64
 	for _, t := range totals {
 		n += t

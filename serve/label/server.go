@@ -74,6 +74,7 @@ func (s *Server) Trouble(text string) { s.trouble.Store(&text) }
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
+	// Shutdown outlives ctx by some seconds, in which a verdict on its way is still kept.
 	ended := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
@@ -171,6 +172,7 @@ func (s *Server) show(ctx context.Context, name string) (v shown, err error) {
 		return v, err
 	}
 	v.Pair, v.Prompt, v.Left, v.Right = p.ID, p.Prompt, p.Answers[0].Text, p.Answers[1].Text
+	// The page never learns which answer is A: sides are turned here, and turned back in judgement.
 	if Left(p.ID, name) == B {
 		v.Left, v.Right = v.Right, v.Left
 	}
@@ -193,6 +195,7 @@ func (v said) judgement(now time.Time) (Judgement, error) {
 		return Judgement{}, err
 	}
 	j := Judgement{Pair: v.Pair, Annotator: name, Left: Left(v.Pair, name), Comment: strings.TrimSpace(v.Comment), At: now}
+	// a page that was left open over night says nothing about how hard a pair was
 	j.Seconds = min(max(v.Seconds, 0), 86400)
 	other := map[Verdict]Verdict{A: B, B: A}
 	switch v.Verdict {
@@ -269,6 +272,7 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	}
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
+	// Unknown fields are refused, so that a page of another build fails loudly and loses no verdict silently.
 	err := d.Decode(v)
 	if err == nil {
 		if _, err = d.Token(); err == nil {

@@ -95,6 +95,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
+	// As a URL, because a path may hold ? and #, which would begin options.
 	name := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(full)}).String()
 	db, err := driver.Open(name + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(ON)")
 	if err != nil {
@@ -210,6 +211,7 @@ func (s *Store) SetAnswers(ctx context.Context, pairs []Pair) error {
 
 func setAnswers(ctx context.Context, tx *sql.Tx, p Pair) error {
 	reason := ""
+	// Kept, so that the same prompts are not answered again at the next start; not shown, because nobody could prefer one.
 	switch a, b := strings.TrimSpace(p.Answers[0].Text), strings.TrimSpace(p.Answers[1].Text); {
 	case a == b && a == "":
 		reason = "both answers are empty"
@@ -264,6 +266,7 @@ func (s *Store) Judge(ctx context.Context, j Judgement) error {
 		if err != nil {
 			return err
 		}
+		// Nothing was inserted for one of two reasons, which the page tells apart: another tab was first, or there is no such pair.
 		if n, err := done.RowsAffected(); err != nil || n > 0 {
 			return err
 		}
@@ -310,6 +313,7 @@ func (s *Store) Progress(ctx context.Context, annotator string) (p Progress, err
 	if err != nil {
 		return p, fmt.Errorf("read %s: %w", s.path, err)
 	}
+	// Counted anew each time: judgements are as many as people can make, so this is never what a page waits for.
 	all, err := s.Judgements(ctx)
 	p.Agreement = Agree(all)
 	return p, err
