@@ -54,6 +54,14 @@ func (c *Training) usesMethodKey(group, name string) bool {
 	return kind != ""
 }
 
+// UnusedEval is Unused of the keys of evaluations, of which a run that holds nothing out has none.
+func UnusedEval(key string, heldOut bool) string {
+	if strings.HasPrefix(key, "eval.") && !heldOut {
+		return "nothing held out"
+	}
+	return ""
+}
+
 // UnusedEpochs is Unused of a key that counts epochs or iterations, which only matter where steps is not set.
 func (c *Training) UnusedEpochs() string {
 	if c.Steps > 0 {

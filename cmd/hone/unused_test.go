@@ -34,6 +34,15 @@ func TestUnusedKeys(t *testing.T) {
 		{"ppo", "kl_target=1 kl_horizon=5 ptx.data=x ptx.coef=2 reward=program:true reward_timeout=3", ""},
 		{"grpo", "kl_estimator=k1 iterations=3 steps=9 diagnosis.on=off diagnosis.max_kl=3", "diagnosis.max_kl has no effect with diagnosis.on=off|iterations has no effect with steps=9|kl_estimator has no effect with beta=0"},
 		{"grpo", "beta=0.1 kl_estimator=k1 iterations=3 diagnosis.max_kl=3", ""},
+		{"pretrain", "validation_fraction=0 eval.every=5 eval.on_start=true", "eval.every has no effect with nothing held out|eval.on_start has no effect with nothing held out"},
+		{"pretrain", "validation_fraction=0 validation_data=v eval.every=5", ""},
+		{"sft", "validation_fraction=0 eval.every=5", "eval.every has no effect with nothing held out"},
+		{"sft", "validation_fraction=0 forgetting.data=x eval.every=5", ""},
+		{"sft", "validation_fraction=0 replay.self=true eval.every=5", ""},
+		{"dpo", "validation_fraction=0 eval.max_tokens=5", "eval.max_tokens has no effect with nothing held out"},
+		{"reward", "eval.max_tokens=5 eval.every=5", ""},
+		{"ppo", "eval.on_start=true", "eval.on_start has no effect with nothing held out"},
+		{"grpo", "validation_prompts=v eval.on_start=true eval.max_tokens=5", "eval.max_tokens has no effect with validation_prompts, all of which are answered"},
 	} {
 		stage := trainings()[c.stage]
 		r, _ := stage.defaults()

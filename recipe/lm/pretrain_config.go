@@ -37,9 +37,10 @@ func DefaultPretrain() Pretrain {
 
 // Validate reports the first key that cannot be meant, and the remedy.
 func (c *Pretrain) Validate() error {
-	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
-	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(heldOut), c.Model.validate(c.SequenceLength), c.validateMethod())
+	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(c.heldOut()), c.Model.validate(c.SequenceLength), c.validateMethod())
 }
+
+func (c *Pretrain) heldOut() bool { return len(c.ValidationData) > 0 || c.ValidationFraction > 0 }
 
 // validateMethod refuses methods that a new model has nothing for.
 func (c *Pretrain) validateMethod() error {
@@ -92,8 +93,11 @@ func (t *Tokenizer) Short() string { return "" }
 // that shorter names stand for.
 func (c *Pretrain) Models() []*string { return config.Given(&c.Model.Dir) }
 
-// Unused adds to Training.Unused the keys of the tokenizer, which is not always trained.
+// Unused adds to Training.Unused the keys of the tokenizer, which is not always trained, and those of evaluations.
 func (c *Pretrain) Unused(key string) string {
+	if with := recipe.UnusedEval(key, c.heldOut()); with != "" {
+		return with
+	}
 	switch {
 	case key != "tokenizer.vocab_size" && key != "tokenizer.pattern":
 	case c.Tokenizer.Path != "":

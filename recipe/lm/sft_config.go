@@ -65,7 +65,7 @@ func (c *SFT) Validate() error {
 	if c.SequenceLength == 0 {
 		c.SequenceLength = c.Longest(c.Model)
 	}
-	heldOut := len(c.ValidationData) > 0 || c.ValidationFraction > 0
+	heldOut := c.heldOut()
 	c.Checkpoint.KeepBest = c.Checkpoint.KeepBest && heldOut
 	training := c.Training
 	if training.Steps == 0 && c.Epochs > 0 {
@@ -73,6 +73,8 @@ func (c *SFT) Validate() error {
 	}
 	return cmp.Or(c.validateInput(), c.validateExamples(), c.ApartFrom("data", c.Data), training.ValidateTraining(heldOut))
 }
+
+func (c *SFT) heldOut() bool { return len(c.ValidationData) > 0 || c.ValidationFraction > 0 }
 
 func (c *SFT) validateInput() error {
 	switch {
@@ -125,6 +127,10 @@ func (c *SFT) Models() []*string { return config.Given(&c.Model) }
 
 // Unused adds to Training.Unused the keys of fine-tuning, such as weights of sources where there is one alone.
 func (c *SFT) Unused(key string) string {
+	general := len(c.Forgetting.Data) > 0 || len(c.Replay.Data) > 0 || c.Replay.Self // text on which forgetting is measured
+	if with := recipe.UnusedEval(key, c.heldOut() || general); with != "" {
+		return with
+	}
 	switch {
 	case (key == "data_weights" || key == "data_temperature") && !c.mixes():
 		return "a single entry of data"

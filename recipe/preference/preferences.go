@@ -388,6 +388,9 @@ func (c *Preferences) Models() []*string { return config.Given(&c.Model) }
 
 // unused adds to Training.Unused the keys that reward and dpo share.
 func (p *Preferences) unused(key string, t *recipe.Training) string {
+	if with := recipe.UnusedEval(key, p.heldOut()); with != "" {
+		return with
+	}
 	switch {
 	case key == "validation_fraction" && len(p.ValidationData) > 0:
 		return "validation_data"

@@ -225,12 +225,17 @@ func (c *Rollouts) Models() []*string {
 
 // unused adds to Training.Unused the keys that ppo and grpo share.
 func (c *Rollouts) unused(key string, t *recipe.Training) string {
+	if with := recipe.UnusedEval(key, len(c.ValidationPrompts) > 0); with != "" {
+		return with
+	}
 	programs := slices.ContainsFunc(c.Reward, func(spec string) bool { return strings.HasPrefix(spec, "program:") })
 	switch {
 	case key == "iterations":
 		return t.UnusedEpochs()
 	case (key == "reward_timeout" || key == "reward_retries") && !programs:
 		return "a reward that is no program"
+	case key == "eval.max_tokens":
+		return "validation_prompts, all of which are answered"
 	case key == "use_score_norm" && !c.ScoreScaling:
 		return "use_score_scaling=false"
 	case strings.HasPrefix(key, "diagnosis.") && key != "diagnosis.on" && c.Diagnosis.On == "off":
