@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"hone/data/curate"
+	"hone/eval"
+	"hone/plan"
+	"hone/recipe"
+	"hone/recipe/cluster"
+	"hone/serve/label"
+)
+
+// TestKeysOfResults: scripts of users read the objects that --json prints. A key that is renamed or gone breaks them, so it must be done here, too,
+// and on purpose.
+func TestKeysOfResults(t *testing.T) {
+	for _, c := range []struct {
+		command string
+		of      any
+		want    string
+	}{
+		{"pretrain, sft, reward, dpo, ppo, grpo", recipe.Summary{}, "out model steps interrupted stopped_early stop_reason metrics best_step skipped_steps parameters trainable_parameters tokens seconds setup_seconds " +
+			"tokens_per_s train_loss validation validation_step validation_last unigram_loss bigram_loss bytes_per_token peak_memory_bytes vocab_size validation_before planned_memory_bytes step_seconds planned_step_seconds"},
+		{"--dry-run", recipe.Planned{}, "stage weights_bytes gradients_bytes optimizer_bytes paged_bytes offloaded_bytes activations_bytes logits_bytes peak_bytes own_bytes recompute_layers flops kv_cache_bytes steps tokens " +
+			"step_seconds seconds rollout_seconds"},
+		{"plan", cluster.Estimated{}, "model stage method parameters trainable_parameters tokens sequence_length batch_size flops_per_token gpu gpus zero tensor_parallel recompute offload least_tokens_per_step memory fits lower " +
+			"flops mfu tflops_per_gpu gpu_hours hours energy_kwh cost_usd training_hours scoring_hours rollout_hours usd_per_gpu_hour price cheapest_offer advice"},
+		{"plan, memory", plan.PerGPU{}, "weights_bytes reference_bytes reward_bytes critic_bytes gradients_bytes optimizer_bytes activations_bytes logits_bytes gathered_bytes reserved_bytes workspace_bytes peak_bytes host_bytes " +
+			"kv_cache_bytes gpu_memory_bytes"},
+		{"plan, gpu", plan.GPU{}, "name peak_tflops memory_gb bandwidth_gb_s watts default_mfu default_mfu_of_clusters"},
+		{"plan, price", plan.Price{}, "provider machine gpu gpus usd_per_hour spot_usd_per_hour date source"},
+		{"plan, advice", plan.Advice{}, "tokens_per_parameter compute_optimal_tokens same_compute_parameters same_compute_parameters_tokens"},
+		{"eval", eval.Result{}, "loss perplexity bits_per_byte tokens bytes documents sequence_length stride"},
+		{"generate", generated{}, "prompt text tokens finish"},
+		{"chat", spoken{}, "role content tokens finish"},
+		{"logits", logitsResult{}, "out shape loss labels tensors"},
+		{"merge", merged{}, "model dtype kl tokens"},
+		{"export", exported{}, "out types bytes kl max_logit tokens notes seconds"},
+		{"import", imported{}, "model model_type parameters tokens seconds"},
+		{"inspect", inspection{}, "path kind about tensors parameters bytes types load_f32 load_bf16"},
+		{"inspect, tensors", tensorLine{}, "name dtype shape bytes"},
+		{"label", label.Progress{}, "done ready waiting left_out agreement"},
+		{"label, agreement", label.Agreement{}, "annotators shared percent alpha has_alpha"},
+		{"label export", label.Exported{}, "written left_out"},
+		{"quickstart, table", row{}, "stage parse_rate parse_rate_ci95 heldout_loss heldout_loss_ci95 reward reward_ci95 kl kl_ci95"},
+		{"data curate, data check", curate.Result{}, "read steps exact_duplicates near_duplicates duplicate_ids cuts kept searched notes examples scores labels clusters"},
+		{"doctor", diagnosis{}, "system cores device kernels instructions caches f32_gflops bf16_gflops bf16_dots_gflops read_gb_per_s copy_gb_per_s update_gb_per_s few_rows_f32 few_rows_bf16 call_us nf4_gb_per_s corpus cuda"},
+	} {
+		if got := strings.Join(jsonKeys(reflect.TypeOf(c.of)), " "); got != c.want {
+			t.Errorf("hone %s --json has the keys\n%s\nwant\n%s", c.command, got, c.want)
+		}
+	}
+}
+
+// jsonKeys are the keys of a struct, those of embedded ones among them.
+func jsonKeys(s reflect.Type) (keys []string) {
+	for i := range s.NumField() {
+		f := s.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "":
+			keys = append(keys, jsonKeys(f.Type)...)
+		case f.IsExported() && name != "-":
+			keys = append(keys, name)
+		}
+	}
+	return keys
+}
+
+// TestResultsAreOneObject: with --json one line, to which nothing else is written; else the text.
+func TestResultsAreOneObject(t *testing.T) {
+	var out, notes bytes.Buffer
+	a := &app{out: &out, err: &notes, json: true}
+	if err := a.result(map[string]any{"a": 1}, func(io.Writer) { t.Error("the text is written, too") }); err != nil || out.String() != "{\"a\":1}\n" || a.notes() != io.Writer(&notes) {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	out.Reset()
+	a.json = false
+	if err := a.result(nil, func(w io.Writer) { io.WriteString(w, "text") }); err != nil || out.String() != "text" || a.notes() != io.Writer(&out) {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+	if err := (&app{out: &out, json: true}).result(func() {}, nil); err == nil {
+		t.Error("what JSON cannot hold is no error")
+	}
+}
+
+// TestQuickstartObject: each stage under its name, and the table where there is one.
+func TestQuickstartObject(t *testing.T) {
+	results := map[string]*recipe.Summary{"pretrain": {Steps: 1}}
+	if got := quickResult(results, nil); len(got) != 1 || got["pretrain"] != results["pretrain"] {
+		t.Errorf("without a table: %v", got)
+	}
+	if got := quickResult(results, []row{{Stage: "base"}}); len(got) != 2 || len(got["table"].([]row)) != 1 {
+		t.Errorf("with one: %v", got)
+	}
+	q := &quickstart{out: "o", steps: 2000}
+	for steps, want := range map[int]int{2000: 60, 1000: 30, 10: 1, 4000: 120} {
+		if q.steps = steps; q.scaled(60) != want {
+			t.Errorf("of 60 steps %d are made with --steps %d, want %d", q.scaled(60), steps, want)
+		}
+	}
+	if got := q.path("a", "b"); got != filepath.Join("o", "a", "b") {
+		t.Errorf("a path is %s", got)
+	}
+	var out bytes.Buffer
+	a := &app{out: &out, err: io.Discard}
+	if rows, err := q.align(t.Context(), a, results); rows != nil || err != nil || out.Len() != 0 {
+		t.Errorf("without a tuned model: %v, %v, said %q", rows, err, out.String())
+	}
+	if got := (&tooFew{3, 40}).Error(); got != "the stand-in annotator could tell only 3 of 40 pairs of answers apart; train longer with --steps" {
+		t.Errorf("too few: %s", got)
+	}
+	out.Reset()
+	tuned(&out, map[string]*recipe.Summary{"sft": {Before: map[string]float64{"loss": 3}, Validation: map[string]float64{"loss": 2}, Trainable: 100, Seconds: 10, Steps: 20, PeakMemoryBytes: 1 << 20},
+		"sft_lora": {Validation: map[string]float64{"loss": 2.5}, Trainable: 10, Seconds: 5, Steps: 20, PeakMemoryBytes: 1 << 19}})
+	want := []string{"", "functions from their comments and signatures, held-out pairs:", "model loss trained s/step peak memory", "base 3.0000", "full 2.0000 100 0.500 1.0 MiB", "LoRA 2.5000 10 0.250 512.0 KiB"}
+	if got := squeezed(out.String()); !equalLines(got, want) {
+		t.Errorf("the stages are %q, want %q", got, want)
+	}
+	out.Reset()
+	if tuned(&out, results); out.Len() != 0 {
+		t.Errorf("without them: %q", out.String())
+	}
+}
+
+// TestInspectedValues: long lists are told by their number, control characters do nothing, and what is no object says so.
+func TestInspectedValues(t *testing.T) {
+	long := make([]int32, 9)
+	for want, v := range map[string]any{"[1 2]": []int32{1, 2}, "9 of int32": long, "[a b]": []string{"a", "b"}, "[1.5]": []float32{1.5}, "x": "x", "[0 0 0 0 0 0 0 0]": long[:8]} {
+		if got := brief(v); fmt.Sprint(got) != want {
+			t.Errorf("%v is shown as %v, want %s", v, got, want)
+		}
+	}
+	r := &inspection{About: map[string]any{}, Types: map[string]int{}}
+	for text, want := range map[string]string{"[1]": "this is no JSON object of keys and values", "{": "this is no JSON, or cut short"} {
+		if err := r.config([]byte(text), "a"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if err := r.config([]byte(`{"b": 2, "a": "x\u001b[31m\ny", "c": null}`), "a", "b", "c", "d"); err != nil || strings.Join(r.order, "") != "ab" {
+		t.Errorf("the keys are %q, %v", r.order, err)
+	}
+	r.add(tensorLine{"w", "F32", []int{10, 3}, 120}, 30)
+	r.add(tensorLine{"norm", "F32", []int{3}, 12}, 3)
+	if r.Parameters != 33 || r.Bytes != 132 || r.LoadF32 != 132 || r.LoadBF16 != 72 || r.Types["F32"] != 33 { // vectors stay f32
+		t.Errorf("%+v", r)
+	}
+	var out bytes.Buffer
+	r.print(&out)
+	for _, want := range []string{"a  x[31m\\ny\n", "tensors         2\n", "parameters      33\n", "  F32           33 parameters\n", "norm    F32   [3]     12\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, out.String())
+		}
+	}
+	dir := t.TempDir()
+	for name, want := range map[string]bool{"a.gguf": true, "magic": true, "short": false, "none": false, "a.safetensors": false} {
+		path := filepath.Join(dir, name)
+		text := map[string]string{"magic": "GGUF....", "short": "GG", "a.safetensors": "12345678{}"}[name]
+		if text != "" {
+			if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if isGGUF(path) != want {
+			t.Errorf("%s is GGUF: %v", name, !want)
+		}
+	}
+}
