@@ -209,6 +209,7 @@ func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *hal
 		bandwidth = func() float64 { return cpu.ReadBandwidth(r.Threads) }
 	}
 	whole := 0.0
+	// The prompt alone and the whole run take turns, so that both meet the same machine.
 	for i := range r.runs {
 		prompt, err := timed(1)
 		if err != nil {

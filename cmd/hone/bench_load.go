@@ -111,6 +111,7 @@ func writeLoadModel(dir string, stored safetensors.DType) error {
 		longest = max(longest, p.Len())
 	}
 	values, random := make([]float32, longest), rand.New(rand.NewPCG(1, 2))
+	// Denormals would make conversions on some processors many times slower than of any real weights.
 	for i := range values {
 		values[i] = random.Float32() - 0.5
 	}

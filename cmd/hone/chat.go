@@ -95,6 +95,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	if t.console.editor != nil {
 		fmt.Fprintln(a.err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
 	}
+	// The console hears it and cancels the answer at hand alone.
 	return t.run(context.WithoutCancel(ctx)) // Ctrl-C is about an answer here, not about the program
 }
 
@@ -279,6 +280,7 @@ func (t *talk) answer(ctx context.Context) (generate.Output, error) {
 	if err != nil {
 		return generate.Output{}, err
 	}
+	// Told before the answer and not cut: which part of a conversation to forget is the user's choice.
 	if limit := t.model.model.Shape().MaxPositions; limit > 0 && len(e.IDs) >= limit {
 		return generate.Output{}, fmt.Errorf("the conversation has %d tokens and the model reads %d; /reset forgets it", len(e.IDs), limit)
 	}

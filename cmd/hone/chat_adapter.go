@@ -27,6 +27,7 @@ func (f *modelFlags) choices(m *loaded) *adapters {
 	for i := range c.on {
 		c.on[i] = true
 	}
+	// without --adapter-weights each has 1
 	for len(c.weights) < len(c.dirs) {
 		c.weights = append(c.weights, 1)
 	}

@@ -30,6 +30,7 @@ func newConsole(in io.Reader, out io.Writer) *console {
 	signal.Notify(c.interrupts, os.Interrupt)
 	i, ok1 := in.(*os.File)
 	o, ok2 := out.(*checked)
+	// With either end in a pipe there is nobody to edit a line, and escape sequences would be in the output.
 	if !ok1 || !ok2 || !term.IsTerminal(int(i.Fd())) || !term.IsTerminal(int(o.Fd())) {
 		c.lines = bufio.NewReaderSize(in, 1<<16)
 		return c

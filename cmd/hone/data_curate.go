@@ -69,6 +69,7 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
 		return err
 	}
 	shown := *result
+	// They are texts, and may be long: a result is what a person or a script reads at once.
 	shown.Clusters, shown.Examples = nil, nil // in curation.json
 	return a.result(shown, func(w io.Writer) {
 		funnel(w, &shown, "documents")

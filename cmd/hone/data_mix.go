@@ -27,6 +27,7 @@ func mixCommand(a *app) *cobra.Command {
 			var overrides []string
 			var weighed curation.Mix
 			for _, arg := range rest {
+				// SRC=WEIGHT and key=value look alike; keys of the recipe come first.
 				if !weighed.SourceWeight(arg) {
 					overrides = append(overrides, arg)
 				}

@@ -25,6 +25,7 @@ func sampleCommand(a *app) *cobra.Command {
 			if n < 1 {
 				return fmt.Errorf("n is %d; it must be at least 1, as in -n 100", n)
 			}
+			// stdout has one object then, so that documents cannot go there
 			if a.json && out == "" {
 				return errors.New("--json tells what was drawn, so that the documents need a file: set --out FILE")
 			}

@@ -63,6 +63,7 @@ func printKernels(w io.Writer, times []cuda.KernelTime) {
 // cudaOptions say where this machine has NVIDIA's libraries, and where compiled kernels are kept.
 func cudaOptions() cuda.Options {
 	var o cuda.Options
+	// where toolkits and Python environments put the libraries
 	for _, name := range []string{"CUDA_HOME", "CUDA_PATH", "VIRTUAL_ENV", "CONDA_PREFIX"} {
 		if dir := os.Getenv(name); dir != "" {
 			o.Libraries = append(o.Libraries, dir)

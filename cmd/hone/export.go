@@ -140,6 +140,7 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 		ids = tok.Encode(nil, []byte(probeText))
 		ids = ids[:min(len(ids), shape.MaxPositions)]
 	}
+	// The logits of a short text are kept and the model is closed: two models need not fit into memory.
 	want, err := m.logits(ids)
 	m.close()
 	if err != nil {
@@ -174,6 +175,7 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 	for i := range got {
 		most = max(most, math.Abs(float64(got[i]-want[i])))
 	}
+	// Logits themselves are compared before: a constant on all of a row changes no probability.
 	for row := 0; row < len(got); row += shape.Vocab {
 		logSoftmax(want[row : row+shape.Vocab])
 		logSoftmax(got[row : row+shape.Vocab])

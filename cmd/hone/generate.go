@@ -93,6 +93,7 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 		fmt.Fprintln(f.notes(), "note:", note)
 	}
 	l := &loaded{dev: dev, dtype: dtype, model: m, close: func() { m.Free(); done() }}
+	// The model under its adapters: weights are arranged where they are, and m.Model may be a wrapper by then.
 	base := m.Model
 	if len(f.adapters) > 0 {
 		err = f.adapt(l)
@@ -237,6 +238,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	w := bufio.NewWriter(a.out)
 	defer w.Flush()
 	var emit func(int, string)
+	// One prompt is shown as it is gone on with; several side by side would be mixed up on the screen.
 	begin := "" // the prompt, until it stands before the first text: not where there is an error instead
 	if len(prompts) == 1 && !a.json {
 		begin = prompts[0]
@@ -299,6 +301,7 @@ func evalCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer m.close()
+			// The default length is longer than some models read, and whoever sets it means at most.
 			if limit := m.model.Shape().MaxPositions; c.Length > limit {
 				c.Length = limit
 			}

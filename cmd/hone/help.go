@@ -30,6 +30,7 @@ func narrowHelp(root *cobra.Command) {
 func filled(text string) string {
 	var out, paragraph []string
 	examples := false
+	// Lines of a paragraph are joined and broken anew: they were broken for the width of the source.
 	flush := func() {
 		if len(paragraph) > 0 {
 			out = append(out, wrapped(strings.Join(paragraph, " "), 0))
@@ -61,6 +62,7 @@ var entry = regexp.MustCompile(`^ +\S.*?  +\S`)
 
 // hanging is the column of the description of an entry, or the indent of a line that is none.
 func hanging(line string) int {
+	// Behind a name that takes most of the line a column would be too narrow to read.
 	if at := entry.FindStringIndex(line); at != nil && at[1] <= helpWidth*6/10 {
 		return utf8.RuneCountInString(line[:at[1]]) - 1
 	}
@@ -77,6 +79,7 @@ var together = regexp.MustCompile(`(--\S+ )?("[^"]*"|'[^']*')|--\S+ [^-\s]\S*`)
 
 // continued breaks a command for a shell.
 func continued(line string) string {
+	// A NUL in place of a space keeps words together through the breaking and is in no text.
 	glued := together.ReplaceAllStringFunc(line, func(s string) string { return strings.ReplaceAll(s, " ", "\x00") })
 	return strings.ReplaceAll(broken(glued, " \\\n      ", helpWidth-len(` \`)), "\x00", " ")
 }

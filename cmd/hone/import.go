@@ -62,6 +62,7 @@ func importModel(ctx context.Context, path, out, save string) (*imported, error)
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
 		return nil, fmt.Errorf("there is no file %s; name a GGUF file", path)
 	}
+	// before the file is opened, which may take a while
 	if err := mustBeFree(out); err != nil {
 		return nil, err
 	}

@@ -62,6 +62,7 @@ type tensorLine struct {
 func inspect(path string) (*inspection, error) {
 	r := &inspection{Path: path, About: map[string]any{}, Types: map[string]int{}}
 	info, err := os.Stat(path)
+	// A name with such an ending is a file that is missing, and no model of the cache.
 	if ext := filepath.Ext(path); err != nil && ext != ".gguf" && ext != ".safetensors" { // perhaps the name of a model in the cache
 		if path, err = modelDir(path); err == nil {
 			r.Path = path
@@ -208,6 +209,7 @@ func (r *inspection) add(t tensorLine, elements int) {
 	r.Types[t.Type] += elements
 	r.LoadF32 += 4 * int64(elements)
 	r.LoadBF16 += 4 * int64(elements)
+	// As recipes load a model in bf16: matrices are rounded, norms and biases are not.
 	if len(t.Shape) > 1 {
 		r.LoadBF16 -= 2 * int64(elements)
 	}

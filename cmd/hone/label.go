@@ -112,6 +112,7 @@ func (s *labelSettings) validate(args []string) error {
 	if s.temperatureB == -1 {
 		s.temperatureB = s.opt.Temperature
 	}
+	// Pairs of equal answers are not shown, so nobody would ever see one.
 	if s.modelB == "" && s.opt.Temperature == 0 && s.temperatureB == 0 && len(args) > 0 {
 		return errors.New("one model at temperature 0 answers twice the same; raise --temperature-b or name --model-b")
 	}
@@ -301,9 +302,11 @@ func writeAnswers(ctx context.Context, store *label.Store, writers []*writer) er
 		if err != nil || len(pairs) == 0 {
 			return err
 		}
+		// A batch is answered by both before it is kept: a crash in between loses that batch's answers and no verdict.
 		for side, w := range writers {
 			// each batch and side has random numbers of its own
 			opt := w.opt
+			// Going on with a store draws the same answers as if it had never stopped.
 			opt.Seed = opt.Seed<<32 ^ uint64(pairs[0].ID)<<1 ^ uint64(side)
 			if err := w.answer(ctx, pairs, side, opt); err != nil {
 				return err

@@ -80,6 +80,7 @@ func (a *app) readPairs(path string, in *labelInput) error {
 		}
 		p, err := data.ParsePreference(d.Text)
 		var unusable *data.Unusable
+		// counted and not refused: a file of preferences may well have some, and there is nothing to judge in them
 		if errors.As(err, &unusable) {
 			leftOut++
 			continue

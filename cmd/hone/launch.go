@@ -58,6 +58,7 @@ func fillJob(job *plan.Job, keys, own []string) error {
 		return fmt.Errorf("launch.set: %w", err)
 	}
 	device := shared.Device
+	// Validate asks for the device of this machine, which need not have a card.
 	shared.Device = "cpu" // what device there is, is the machines' affair
 	err := c.Validate()
 	shared.Device = device

@@ -79,6 +79,7 @@ func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) 
 	if c.grads && len(flags.adapters) > 1 { // their parameters have the same names
 		return nil, errors.New("--grads is of one adapter; name one by --adapter")
 	}
+	// A pass cannot be stopped half way. It writes no file, so that leaving it leaves nothing.
 	p, err := promptly(ctx, func() (*logitsPass, error) { return c.compute(dir, flags, b) })
 	if err != nil {
 		return nil, err
@@ -191,6 +192,7 @@ func (m *loaded) parameters() []nn.Named {
 	if m.adapter == nil {
 		return m.model.Params
 	}
+	// PEFT names what an adapter trains of its base otherwise than the checkpoint does; one parameter is told by one name.
 	list := m.adapter.Params()
 	for _, p := range m.model.Params {
 		if !slices.ContainsFunc(list, func(q nn.Named) bool { return q.Param == p.Param }) {
@@ -253,6 +255,7 @@ func (b *tokenBatch) addRow(i int) {
 	}
 	b.ids = append(b.ids, b.InputIDs[i]...)
 	for t := range b.length {
+		// the shift of labels: position t predicts label t+1, and the last one nothing
 		target := int32(ignored)
 		if t+1 < b.length {
 			target = b.Labels[i][t+1]

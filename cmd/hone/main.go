@@ -114,6 +114,7 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	near := ""
+	// A short name is near to everything: of two letters one may differ.
 	cmd.SuggestionsMinimumDistance = min(2, len(args[0])/2)
 	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
 		near = fmt.Sprintf("did you mean %q? ", names[0])
@@ -124,6 +125,7 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 // flagError words err, which the flags of a command line gave, with the nearest flag to one that there is not.
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
+	// Of one letter nothing is nearest; the library's own words say which it was.
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return fmt.Errorf("%w; %s --help says what flags take", err, cmd.CommandPath())
 	}
@@ -141,6 +143,7 @@ func flagError(cmd *cobra.Command, err error) error {
 func sayUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			// The library's error counts arguments; what a person needs is how the command is written.
 			if check(cmd, args) != nil {
 				return fmt.Errorf("%d arguments were given; use: %s", len(args), cmd.UseLine())
 			}

@@ -18,6 +18,7 @@ func memoryOf(dev device.Device) (total int64) {
 	if err != nil {
 		return 0
 	}
+	// Swap counts: a run that uses it is slow and not impossible.
 	for line := range bytes.Lines(text) {
 		var name string
 		var kib int64

@@ -119,6 +119,7 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 	if note := l.Note(); note != "" {
 		fmt.Fprintln(c.notes, "note:", note)
 	}
+	// Before the merge changes the weights that the adapter stands beside.
 	want, err := c.adapted(m, ids)
 	if err != nil {
 		return nil, err
@@ -129,6 +130,7 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 	if err := newModel(c.to.out, func(dir string) error { return c.save(ctx, m, dir) }); err != nil {
 		return nil, err
 	}
+	// The saved files are what is measured, with all rounding, and not the model in memory.
 	saved, err := full.load(c.to.out)
 	if err != nil {
 		return nil, err
@@ -250,5 +252,6 @@ func divergence(p, q []float32, vocab int) float64 {
 	for i := range p {
 		sum += math.Exp(float64(p[i])) * (float64(p[i]) - float64(q[i]))
 	}
+	// a divergence of nearly 0 is below it by rounding
 	return max(sum, 0) / float64(len(p)/vocab)
 }

@@ -36,6 +36,7 @@ func newModel(out string, write func(dir string) error) (err error) {
 	if err := mustBeFree(out); err != nil {
 		return err
 	}
+	// A folder that the call made goes with it when it fails; one that was there before stays.
 	_, missing := os.Stat(out)
 	temp := filepath.Join(out, ".hone-unfinished")
 	if err := errors.Join(os.RemoveAll(temp), os.MkdirAll(temp, 0o777)); err != nil {
@@ -65,6 +66,7 @@ func moveFiles(to, from, last string) error {
 			order = append(order, e.Name())
 		}
 	}
+	// config.json makes a folder a model, so a reader that finds it finds all that it speaks of.
 	if len(order) < len(entries) {
 		order = append(order, last)
 	}
@@ -104,6 +106,7 @@ func promptly[T any](ctx context.Context, f func() (T, error)) (T, error) {
 		value T
 		err   error
 	}
+	// Room for one, so that f does not wait for ever where nobody reads any more.
 	done := make(chan result, 1)
 	go func() {
 		v, err := f()

@@ -58,6 +58,7 @@ func (p *peakMeter) measure() {
 
 // refresh measures again where the last measurement is old, or cannot have been of a machine at rest. Call it while nothing else runs.
 func (p *peakMeter) refresh() {
+	// A run faster than the peak says that the peak was measured beside a neighbour; it is measured again, though not in every step.
 	if age := time.Since(p.at); age > peakEvery || p.beaten && age > peakEvery/30 {
 		p.measure()
 	}

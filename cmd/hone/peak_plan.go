@@ -28,6 +28,7 @@ func (m *rateMeter) rates(w plan.Work) (plan.Rates, error) {
 	if k.F32 == 0 {
 		m.arithmetic()
 	}
+	// Measuring how fast tokens are written takes a model and a while, for which training has no use.
 	few, all := w.F32.Weights+w.BF16.Weights, w.Moved+w.Updated+w.Read
 	decodes := float64(few) > littleFew*float64(all+few)
 	dev := cpu.New(cpu.Options{Threads: m.peak.threads})
@@ -50,6 +51,7 @@ func (m *rateMeter) rates(w plan.Work) (plan.Rates, error) {
 		}
 	}
 	r := *k
+	// Something must stand there, for a rate that is needed and not known makes the time unknown; a hundredth of the work does not show.
 	if !decodes {
 		r.FewF32, r.FewBF16 = plan.FewRows{GBs: r.ReadGBs, GFLOPS: r.F32}, plan.FewRows{GBs: r.ReadGBs, GFLOPS: r.F32}
 	}

@@ -68,6 +68,7 @@ func printPlan(out io.Writer, r *cluster.Estimated) {
 	row("tokens", "%s in sequences of %d", plan.Count(r.Tokens), r.SequenceLength)
 	row("operations", "%.3g, %.3g for a token", r.FLOPs, r.FLOPsPerToken)
 	row("machine", "%d x %s, ZeRO %d, tensor parallel %d, recompute %s, offload %s", r.GPUs, r.GPU.Name, r.ZeRO, r.TensorParallel, r.Recompute, r.Offload)
+	// Parts of 0 are of methods that this run does not have.
 	m := r.Memory
 	row("memory of a GPU", "%s of %s", plan.Bytes(m.Peak), plan.Bytes(m.Capacity))
 	for _, part := range []struct {

@@ -54,6 +54,7 @@ func (p *progress) live(text string, milestone bool) {
 		p.open = true
 		return
 	}
+	// A log of a long run is read later: the first and the last step must be in it, and not each one between.
 	if milestone || time.Since(p.shown) >= 2*time.Second {
 		p.shown = time.Now()
 		fmt.Fprintln(p.w, text)
@@ -149,6 +150,7 @@ func (p *progress) step(e train.StepEvent) string {
 	if p.speed == 0 {
 		p.speed = e.TokensPerS
 	}
+	// A moving average: sequences differ in length, and a number that jumps cannot be read.
 	p.speed += (e.TokensPerS - p.speed) / 10
 	var b strings.Builder
 	fmt.Fprintf(&b, "step %*d/%d  loss %s", len(fmt.Sprint(p.steps)), e.Step, p.steps, fixed(e.Loss))
@@ -157,6 +159,7 @@ func (p *progress) step(e train.StepEvent) string {
 	}
 	fmt.Fprintf(&b, "  %6.0f tokens/s", p.speed)
 	if left := p.steps - e.Step; left > 0 {
+		// by all the time there was, evaluations and checkpoints with it, which the rest will have, too
 		eta := time.Duration(float64(left) * e.Seconds / float64(e.Step) * float64(time.Second))
 		fmt.Fprintf(&b, "  ETA %s", eta.Round(time.Second))
 	}

@@ -52,6 +52,7 @@ func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
 	begin := time.Now()
 	last := hub.Progress{}
 	dir, err := client.Pull(cmd.Context(), name, include, func(p hub.Progress) {
+		// Without a terminal only of a download that takes a while: a line for each of a few small files is noise.
 		if bar.terminal || time.Since(begin) > time.Second {
 			bar.live(pullLine(p, time.Since(begin)), p.FilesDone == p.Files)
 		}
@@ -136,6 +137,7 @@ func tokenizerPath(arg string) (string, error) {
 
 // cached finds a model in the cache. named is false where arg is a path that there is or that can be no model's name.
 func cached(arg string) (dir string, named bool, err error) {
+	// What is there wins: org/name may be a folder, and nobody expects a download to hide it.
 	_, missing := os.Stat(arg)
 	name, err := hub.ParseName(arg)
 	if missing == nil || err != nil || strings.Count(name.Repo, "/") != 1 {

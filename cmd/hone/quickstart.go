@@ -97,6 +97,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		fmt.Sprintf("eval.every=%d", max(q.steps/4, 1)), "eval.max_tokens=32768",
 		fmt.Sprintf("samples.every=%d", max(q.steps/2, 1)), "samples.temperature=0.7", "samples.max_tokens=96", "checkpoint.keep_last=1",
 	}
+	// With texts of the user's there are no functions to teach, and the later stages are left out.
 	if !slices.ContainsFunc(q.overrides, func(s string) bool { return strings.HasPrefix(s, "data=") }) {
 		src, err := standardLibrary(ctx)
 		if err != nil {

@@ -119,6 +119,7 @@ func (w *answerer) answer(ctx context.Context, list []task, seed uint64) ([]writ
 		if err != nil {
 			return nil, err
 		}
+		// The end of a prompt has the signature, which matters more than where its comment begins.
 		prompts[i] = e.IDs[max(0, len(e.IDs)+quickAnswer-w.model.Shape().MaxPositions):]
 	}
 	outs, err := generate.New(w.dev, device.F32, w.model, w.tok).Run(ctx, prompts, o, nil)
@@ -164,6 +165,7 @@ func quickPreferences(ctx context.Context, w *answerer, list []task, path string
 	for i, t := range list {
 		a, b := twice[0][i].text, twice[1][i].text
 		x, y := annotate(t, a), annotate(t, b)
+		// Ties teach nothing, and an answer of nothing would teach to say anything.
 		if x == y || strings.TrimSpace(a) == "" || strings.TrimSpace(b) == "" {
 			continue
 		}
@@ -257,6 +259,7 @@ func (w *answerer) heldOutLoss(ctx context.Context, held []task) (float64, [2]fl
 	for i := range sums {
 		loss -= sums[i] / total
 	}
+	// The loss is Σ nats / Σ tokens. Answers are what was drawn, so their interval is that of the ratio: residuals nats - loss·tokens, by the delta method.
 	for i := range sums { // of a ratio of sums, to first order
 		off[i] = (-sums[i] - loss*tokens[i]) * float64(len(sums)) / total
 	}
@@ -319,6 +322,7 @@ func quickRLHF(ctx context.Context, a *app, q *quickstart, results map[string]*r
 	if len(held) > quickHeldOut {
 		held = held[:quickHeldOut]
 	}
+	// in place: the source of element i is never before i
 	if len(train) > quickComparisons { // spread over all packages
 		for i := range quickComparisons {
 			train[i] = train[i*len(train)/quickComparisons]

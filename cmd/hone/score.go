@@ -117,6 +117,7 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	}
 	const longest = 64 << 20
 	lines := bufio.NewScanner(in)
+	// A conversation is one line; the reader takes as much memory as the longest, and no more.
 	lines.Buffer(nil, longest)
 	n := 1
 	for ; lines.Scan(); n++ {

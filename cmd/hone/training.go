@@ -53,6 +53,7 @@ func (t training) command(a *app) *cobra.Command {
 			if err := resolveModels(c); err != nil {
 				return err
 			}
+			// A key that is set and changes nothing is a misunderstanding that costs a run: it is told, and no error, as recipes are shared by methods.
 			untouched, _ := t.defaults()
 			for _, note := range unused(c, untouched) {
 				fmt.Fprintln(a.err, "note:", note)
@@ -169,12 +170,14 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	}
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
+	// before the run, while the machine is at rest
 	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
 	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meter(p.peak), Memory: memoryOf(dev)})
 	p.clear()
 	if err != nil {
 		return nil, err
 	}
+	// also of a run that was interrupted: what there is may tell why it should not go on
 	if _, err := report.Write(c.Out); err != nil {
 		return nil, err
 	}
