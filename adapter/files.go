@@ -72,6 +72,7 @@ func foreign(text []byte) error {
 	return nil
 }
 
+// readConfig is the text of an adapter's configuration; what is no adapter's folder is told with what is.
 func readConfig(dir string) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -140,6 +141,7 @@ func OpenAny(dir string, m Model, dev device.Device, dtype device.DType) (Adapte
 	return l, nil
 }
 
+// openPrompt reads virtual tokens as rows, whatever made them: a network is not in the file.
 func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Prompt, error) {
 	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
 	if err != nil {

@@ -98,6 +98,7 @@ type decomposition struct {
 	s    []float64
 }
 
+// exactly is the singular value decomposition; ok is false where it does not converge, as of a weight with NaN.
 func exactly(w mat.Matrix) (d decomposition, ok bool) {
 	var svd mat.SVD
 	if !svd.Factorize(w, mat.SVDThin) {

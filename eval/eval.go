@@ -274,6 +274,7 @@ func (r *runner) checkIDs() error {
 	return nil
 }
 
+// finish makes means of sums. A loss that is no number is an error and no result: every later comparison with it would be silently false.
 func (r *runner) finish() (Result, error) {
 	res := r.result
 	if res.Tokens == 0 {

@@ -58,6 +58,7 @@ func Measure(d *Device, s Step) (m Memory, err error) {
 	return m, nil
 }
 
+// measure makes the parts of a step one after the other and takes the differences of what is in use.
 func measure(d *Device, s Step) (m Memory, err error) {
 	before := d.inUse
 	if err := s.Weights(); err != nil {

@@ -84,6 +84,7 @@ func ReadPrices(name string, r io.Reader) ([]Price, error) {
 	return list, nil
 }
 
+// price reads a line; its error names the column and what must stand there.
 func price(f []string) (p Price, err error) {
 	p = Price{Provider: strings.ToLower(f[0]), Machine: f[1], Date: f[6], Source: f[7]}
 	g, err := FindGPU(f[2])

@@ -29,6 +29,7 @@ func (r *Run) TrainNextToken() error {
 	return nil
 }
 
+// nextToken is the objective with the recipe's regularisation; Tokens is set for each batch.
 func (r *Run) nextToken() (*nextToken, error) {
 	again, err := r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	return &nextToken{
@@ -37,6 +38,7 @@ func (r *Run) nextToken() (*nextToken, error) {
 	}, err
 }
 
+// loss is that of a micro-batch: cross-entropy over the tokens of the whole batch, z-loss, smoothing, and what balances experts.
 func (o *nextToken) loss(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
 	options := o.options
 	options.Tokens = b.Tokens

@@ -109,6 +109,7 @@ type virtual struct {
 	prompt *adapter.Prompt
 }
 
+// Weights names a file of its own where a network makes the rows: the adapter's file in a checkpoint holds the rows, for others to load.
 func (v *virtual) Weights() string {
 	if v.prompt.Encoded() {
 		return "prompt_encoder.safetensors"
@@ -116,6 +117,7 @@ func (v *virtual) Weights() string {
 	return adapter.WeightsName
 }
 
+// Files puts the rows as they are at the moment into a checkpoint whose weights are the network's.
 func (v *virtual) Files(dir string) error {
 	if !v.prompt.Encoded() {
 		return v.adapted.Files(dir)

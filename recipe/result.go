@@ -66,6 +66,7 @@ func (r *Run) masters() func(nn.Named) ([]float32, error) {
 	}
 }
 
+// fromArchive reads parameters from a checkpoint's file, one at a time.
 func fromArchive(a *safetensors.Archive) func(nn.Named) ([]float32, error) {
 	return func(p nn.Named) ([]float32, error) {
 		t, ok := a.Tensor(p.Name)

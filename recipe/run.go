@@ -162,6 +162,7 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 	return nil
 }
 
+// openOptimizer makes the optimizer over all that is trained, the stage's own parameters among it.
 func (r *Run) openOptimizer() (err error) {
 	params, config := Trainable(r.Trained.Params()), r.Training.Optimizer.config()
 	r.Training.LoRA.speedUp(params)
@@ -210,6 +211,7 @@ func (r *Run) planMemory(ctx context.Context) error {
 	return nil
 }
 
+// newModel is the stage's own, one of a folder, or a new one: in this order, as a stage with a head opens folders in its own way.
 func (r *Run) newModel(dtype device.DType) (*model.Model, error) {
 	config, err := r.Stage.Config(r)
 	if err != nil {
@@ -238,6 +240,7 @@ func Trainable(params []nn.Named) []optim.Param {
 	return list
 }
 
+// openLoop sets what all stages share, lets the stage set the rest, and then what depends on what it set.
 func (r *Run) openLoop() error {
 	c := r.Training
 	r.Loop = &train.Loop{
@@ -386,6 +389,7 @@ func (r *Run) mayDiffer(key string) bool {
 	return differsFreely(key) || r.Training.Unused(key) != "" || ok && i.Ignores(key)
 }
 
+// differsFreely lists keys by name and not by group where only some of a group are free: a slip here would let a resume change the run unnoticed.
 func differsFreely(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
@@ -452,6 +456,7 @@ func (r *Run) flopsPerToken() float64 {
 	return float64(r.planned.Once(r.Model.Shape().Layers)) / float64(r.Training.BatchSize*r.Training.SequenceLength)
 }
 
+// summary collects the outcome. Every number of held-out data in it is of the weights that are kept; Last has those of the last step.
 func (r *Run) summary(out train.Outcome) *Summary {
 	s := &Summary{
 		StopReason: out.Reason,

@@ -148,6 +148,7 @@ func (c *Training) validateBatch() error {
 	return nil
 }
 
+// validateMachine checks what can be checked anywhere; whether the device is there is known when it is opened.
 func (c *Training) validateMachine() error {
 	if _, _, err := device.ParseName(c.Device); err != nil {
 		return err
@@ -175,6 +176,7 @@ func (c *Training) validateMachine() error {
 	return c.validateOffload()
 }
 
+// validateOffload refuses what would silently do nothing: there is no second memory beside a processor's, and nothing waits where nothing is run again.
 func (c *Training) validateOffload() error {
 	switch kind, _, _ := device.ParseName(c.Device); {
 	case c.ActivationOffloading && kind == "cpu":
@@ -185,6 +187,7 @@ func (c *Training) validateOffload() error {
 	return nil
 }
 
+// validateEval refuses to watch a metric that is never measured.
 func (c *Training) validateEval(heldOut bool) error {
 	if c.Eval.Every < 0 {
 		return fmt.Errorf("eval.every is %d; it must be at least 0", c.Eval.Every)
@@ -215,6 +218,7 @@ func (c *Training) ResultDType() (device.DType, error) {
 	return floatType(c.SaveDType)
 }
 
+// floatType reads f32 or bf16: integers are types of devices and none of weights.
 func floatType(name string) (device.DType, error) {
 	t, err := device.ParseDType(name)
 	if err == nil && t != device.F32 && t != device.BF16 {

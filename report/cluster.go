@@ -25,6 +25,7 @@ type memberView struct {
 	Same                     bool          // nothing differs in what is shown
 }
 
+// viewCluster shows the kept text and, of the others, where they begin to differ from it.
 func viewCluster(c curate.Cluster) clusterView {
 	v := clusterView{Kind: c.Kind, Rule: c.Rule, Size: grouped(float64(c.Size)), Hidden: c.Size - len(c.Members)}
 	for i, m := range c.Members {

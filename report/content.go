@@ -84,6 +84,7 @@ func (r *run) against(loss float64) string {
 	return "nats per held-out token"
 }
 
+// medianSpeed is that of the steps: their mean would be pulled down by the few that had to wait.
 func (r *run) medianSpeed() float64 {
 	var v []float64
 	for _, s := range r.steps {
@@ -121,6 +122,7 @@ func (r *run) curve(name, class string, y func(step) float64) curve {
 	return c
 }
 
+// lossFigure shows the loss of each step, smoothed, and held out, among what counts alone predict.
 func (r *run) lossFigure() *figure {
 	f := &figure{Title: "Loss", w: 960, h: 380, format: short}
 	if len(r.steps) > 0 {
@@ -218,6 +220,7 @@ func (r *run) facts() []fact {
 	return out
 }
 
+// factText is a value as a person reads it: sizes in their unit, whole numbers in groups, lists and objects in a line.
 func factText(name string, v any) string {
 	switch v := v.(type) {
 	case float64:

@@ -94,6 +94,7 @@ func WriteCuration(dir string) (string, error) {
 	return path, atomicfile.WriteFile(path, html)
 }
 
+// curationPage lays out what a curation counted; what it did not measure has no heading.
 func curationPage(r *curate.Result) *curation {
 	p := &curation{
 		frame: frame{CSS: template.CSS(pageCSS + curationCSS), JS: template.JS(curationJS), Tiles: curationTiles(r),

@@ -21,6 +21,7 @@ type histogram struct {
 
 const histogramBins = 30
 
+// newHistogram puts all values of a distribution into bars, of equal ratios where most would be in one of equal width.
 func newHistogram(title string, d curate.Distribution) *histogram {
 	h := &histogram{Title: plain(title), Median: exact(d.Quantile(0.5)), d: d}
 	values := d.Values()

@@ -68,6 +68,7 @@ type line struct {
 // maxFile bounds recipe and config; nothing near it is one.
 const maxFile = 1 << 20
 
+// load reads a run's folder. Recipe and configuration may be missing, as they are in a run that was refused half way; metrics may not.
 func load(dir string) (*run, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -99,6 +100,7 @@ func readText(path string) (string, error) {
 	return string(text), err
 }
 
+// readMetrics reads line by line, for a long run has more than should be in memory twice.
 func (r *run) readMetrics(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -121,6 +123,7 @@ func (r *run) readMetrics(path string) error {
 	}
 }
 
+// add takes a line. Kinds that are not shown, or that a newer build writes, are passed over.
 func (r *run) add(text []byte) error {
 	var l line
 	if err := json.Unmarshal(text, &l); err != nil {

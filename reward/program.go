@@ -120,6 +120,7 @@ func readScores(r io.Reader, answers int) (scores []float64, err error) {
 	return scores, lines.Err()
 }
 
+// score reads a line: a number, or an object with one under score, beside which there may be more.
 func score(text string) (float64, error) {
 	if s, err := strconv.ParseFloat(text, 64); err == nil {
 		return s, nil

@@ -69,6 +69,7 @@ func (c Schedule) Rate(peak float64, total int) func(step int) float32 {
 	return func(step int) float32 { return float32(peak * c.factor(float64(step), total)) }
 }
 
+// factor is the rate as a share of its peak; the formulas are at Schedule.
 func (c Schedule) factor(s float64, total int) float64 {
 	warm := stepsOf(c.WarmupSteps, total)
 	decay := stepsOf(c.DecaySteps, total)

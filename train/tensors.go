@@ -60,6 +60,7 @@ func (c *Checkpoints) writeTensors(dir string, states []part) error {
 	return nil
 }
 
+// writeTensorFile writes the states whose place is in the file, streamed: the file's header is known before any value.
 func (c *Checkpoints) writeTensorFile(dir, file string, states []part) error {
 	var plan []safetensors.Info
 	for _, s := range states {
@@ -99,6 +100,7 @@ type hostTensor struct {
 	bytes  []uint8
 }
 
+// write streams a tensor from where it is: copied already, or on the device, by way of memory for one tensor.
 func (h *hostTensor) write(w *safetensors.Writer, name string, p *part) error {
 	switch {
 	case p.floats != nil:
@@ -140,6 +142,7 @@ func (c *Checkpoints) readTensors(dir string, states []optim.State) error {
 	return nil
 }
 
+// readTensorFile fills states from a file. Names, types and shapes must match, and there must be no tensor more.
 func (c *Checkpoints) readTensorFile(path, file string, states []optim.State) (err error) {
 	a, err := safetensors.Open(path)
 	if err != nil {

@@ -98,6 +98,7 @@ func benchCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// benchTrainCommand times steps on random tokens: what is learned of them does not matter to the time.
 func benchTrainCommand(a *app) *cobra.Command {
 	r := benchTrain{}
 	cmd := &cobra.Command{
@@ -142,6 +143,7 @@ func (r *benchTrain) asked() (w workload, dtype device.DType, err error) {
 	return w, dtype, err
 }
 
+// run makes the steps. The first one allocates what the others find in place, and is timed with none of them.
 func (r *benchTrain) run(cmd *cobra.Command) error {
 	w, dtype, err := r.asked()
 	if err != nil {
@@ -350,6 +352,7 @@ func (w workload) step(m *model.Model, trained []nn.Named, dev device.Device, dt
 	}
 }
 
+// benchGEMMCommand times products of the shapes that training has, beside the machine's peak in the same run.
 func benchGEMMCommand(a *app) *cobra.Command {
 	threads, runs := runtime.GOMAXPROCS(0), 3
 	cmd := &cobra.Command{

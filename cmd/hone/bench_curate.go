@@ -43,6 +43,7 @@ type valueText struct {
 	paths []string
 }
 
+// benchCurateCommand asks of a curation what it is for: whether a model learns more from what it leaves than from as much of the raw text.
 func benchCurateCommand(a *app) *cobra.Command {
 	v := &valueOfCuration{}
 	cmd := &cobra.Command{

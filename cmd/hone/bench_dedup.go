@@ -24,6 +24,7 @@ type benchDedup struct {
 	*curate.NearMeasure
 }
 
+// benchDedupCommand compares what near duplicates are found with all there are, which a corpus of a benchmark's size allows to be counted.
 func benchDedupCommand(a *app) *cobra.Command {
 	s := data.Sources{}
 	cmd := &cobra.Command{
@@ -80,6 +81,7 @@ func dedupRows(ctx context.Context, name string, docs iter.Seq2[data.Document, e
 	return rows, nil
 }
 
+// showDedup prints, for each similarity, the share of such pairs that was found (recall) and of what was removed the share that was so alike (precision).
 func showDedup(out io.Writer, rows []benchDedup) {
 	for _, r := range rows {
 		fmt.Fprintf(out, "%s, %d texts, %s: %.1f s\n", r.Corpus, r.Documents, r.Setting, r.Seconds)
@@ -126,6 +128,7 @@ func madeWord(rank uint64) string {
 	return word
 }
 
+// madePage is a page of a menu, sentences and a notice. The exponent of Zipf's law is that of English words, about 1.1.
 func madePage(r *rand.Rand) []string {
 	zipf := rand.NewZipf(r, 1.1, 2.7, 1<<16)
 	words := strings.Fields([]string{"Home News About Contact Search", "Shop Cart Account Help", "Start Forum Members Rules"}[r.IntN(3)])

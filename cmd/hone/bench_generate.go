@@ -61,6 +61,7 @@ type benchGenerate struct {
 	writes  plan.Rates // of few rows, as measured in the run that counts
 }
 
+// benchGenerateCommand times writing of tokens, whose bound is reading all weights once for each.
 func benchGenerateCommand(a *app) *cobra.Command {
 	r := benchGenerate{runs: 3}
 	cmd := &cobra.Command{
@@ -264,6 +265,7 @@ func (h *halting) Hidden(in nn.Input) *tensor.Tensor {
 	return h.Model.Hidden(in)
 }
 
+// randomPrompts are the same in every run; tokens alike would make attention and experts easier than they are.
 func randomPrompts(batch, vocab int) [][]int32 {
 	random := rand.New(rand.NewPCG(1, 2))
 	prompts := make([][]int32, batch)

@@ -30,6 +30,7 @@ type benchKernel struct {
 	GBS    float64 `json:"gb_s,omitempty"` // of kernels that memory holds up
 }
 
+// benchKernelsCommand times each kernel alone in the shapes of known models, to tell where a step's time goes.
 func benchKernelsCommand(a *app) *cobra.Command {
 	name, threads, tokens := "cpu", runtime.GOMAXPROCS(0), 4096
 	cmd := &cobra.Command{

@@ -40,6 +40,7 @@ type loadResult struct {
 const loadConfig = `{"model_type":"llama","vocab_size":32000,"hidden_size":2048,"intermediate_size":5632,"num_hidden_layers":8,
 	"num_attention_heads":32,"num_key_value_heads":4,"max_position_embeddings":4096}`
 
+// benchLoadCommand sets the time of opening a model beside that of reading its file, the least there can be.
 func benchLoadCommand(a *app) *cobra.Command {
 	r, dir, runs := benchLoad{Threads: runtime.GOMAXPROCS(0)}, os.TempDir(), 3
 	cmd := &cobra.Command{
@@ -70,6 +71,7 @@ func (r *benchLoad) table(out io.Writer) {
 	w.Flush()
 }
 
+// run measures each pair of types in the file and on the device. Only F32 is also loaded cold: the disk does not know of types.
 func (r *benchLoad) run(dir string, runs int) error {
 	dir, err := os.MkdirTemp(dir, "hone-load-")
 	if err != nil {

@@ -44,6 +44,7 @@ type methodsBench struct {
 	seeds   int
 }
 
+// benchMethodsCommand trains one model by every method on the same data: loss, parameters, time of a step and memory, side by side.
 func benchMethodsCommand(a *app) *cobra.Command {
 	var b methodsBench
 	cmd := &cobra.Command{

@@ -64,6 +64,7 @@ type benchPPO struct {
 	cpuProfile string // file to write, empty for none
 }
 
+// benchPPOCommand times iterations of PPO in their parts: writing answers, scoring them, learning.
 func benchPPOCommand(a *app) *cobra.Command {
 	r := benchPPO{}
 	cmd := &cobra.Command{

@@ -33,6 +33,7 @@ type patternResult struct {
 	BytesPerT float64 `json:"bytes_per_token"`
 }
 
+// benchTokenizerCommand measures how fast text becomes tokens and how fast a tokenizer is trained, in MB of text a second.
 func benchTokenizerCommand(a *app) *cobra.Command {
 	r, files, runs := benchTokenizer{Vocab: 32000, Threads: runtime.GOMAXPROCS(0)}, []string(nil), 3
 	cmd := &cobra.Command{

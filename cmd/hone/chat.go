@@ -67,6 +67,7 @@ type talk struct {
 	adapters *adapters // nil with one adapter or none
 }
 
+// chat opens the model and talks until the input ends.
 func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	if err := s.opt.Validate(); err != nil {
 		return err
@@ -208,6 +209,7 @@ func (t *talk) run(ctx context.Context) error {
 	}
 }
 
+// command does what a line that begins with a slash says. What changes what the model knows of the conversation forgets it.
 func (t *talk) command(text string) error {
 	name, rest, _ := strings.Cut(text, " ")
 	rest = strings.TrimSpace(rest)
@@ -236,6 +238,7 @@ func (t *talk) all() []chat.Message {
 	return append([]chat.Message{chat.NewMessage("system", t.system)}, t.messages...)
 }
 
+// save writes the conversation as hone sft reads examples.
 func (t *talk) save(path string) error {
 	if path == "" {
 		return errors.New("/save needs the name of a file")
@@ -275,6 +278,7 @@ func (t *talk) turn(ctx context.Context, question string) error {
 	return t.result(spoken{"assistant", out.Text, len(out.Tokens), out.Finish}, func(w io.Writer) { fmt.Fprintln(w) })
 }
 
+// answer writes an answer to the conversation. A Ctrl-C ends it with context.Canceled and what was written so far.
 func (t *talk) answer(ctx context.Context) (generate.Output, error) {
 	e, err := t.template.Encode(t.model.tok, t.all(), chat.Options{AddGenerationPrompt: true, Now: time.Now})
 	if err != nil {

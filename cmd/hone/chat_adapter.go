@@ -66,6 +66,7 @@ func (t *talk) choose(text string) error {
 	return nil
 }
 
+// use gives adapters that are off the weight 0, with all of which off the model is the base bit for bit.
 func (c *adapters) use() {
 	weights := make([]float64, len(c.on))
 	for i, on := range c.on {

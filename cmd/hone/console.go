@@ -97,6 +97,7 @@ func (c *console) line() (string, error) {
 	}
 }
 
+// plainLine reads a line of a file or pipe, of at most longestLine bytes: a file without line ends must not fill the memory.
 func (c *console) plainLine() (string, error) {
 	var line []byte
 	for {

@@ -12,6 +12,7 @@ import (
 	"hone/recipe/curation"
 )
 
+// mixCommand reads SRC=WEIGHT beside path=value, in which a source that is called like a key loses.
 func mixCommand(a *app) *cobra.Command {
 	defaults := curation.DefaultMix()
 	return &cobra.Command{

@@ -14,6 +14,7 @@ import (
 	"hone/internal/atomicfile"
 )
 
+// sampleCommand draws documents in one pass, in memory for those that are drawn.
 func sampleCommand(a *app) *cobra.Command {
 	s, n, seed, out := data.Sources{}, 0, uint64(0), ""
 	cmd := &cobra.Command{

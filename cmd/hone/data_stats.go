@@ -78,6 +78,7 @@ func statsCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// showSurvey prints a survey: counts, quantiles of the lengths, and the largest parts of each kind.
 func showSurvey(out io.Writer, s *curate.Survey) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	count := func(name string, n int64) { fmt.Fprintf(w, "%s\t%d\n", name, n) }

@@ -39,6 +39,7 @@ type diagnosis struct {
 	CUDA         cuda.Report    `json:"cuda"`
 }
 
+// doctorCommand measures the machine for some seconds. What is missing is told with the remedy and is no error: a machine without a card is sound.
 func doctorCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Say what this machine has and which kernels are used", Example: "  hone doctor --json",
@@ -91,6 +92,7 @@ func instructions(f cpuid.Features) []string {
 	return names
 }
 
+// caches leaves out what the system does not tell, so that 0 is never read as a size.
 func caches(f cpuid.Features) map[string]int {
 	sizes := map[string]int{}
 	for name, n := range map[string]int{"l1d": f.L1D, "l2": f.L2, "l3": f.L3} {

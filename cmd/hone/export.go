@@ -80,6 +80,7 @@ func (r *exported) print(w io.Writer) {
 	}
 }
 
+// run refuses adapters, which are no models, before it looks at the format.
 func (c *exportSettings) run(ctx context.Context, dir string) (*exported, error) {
 	if _, err := os.Stat(filepath.Join(dir, adapter.ConfigName)); err == nil {
 		return nil, fmt.Errorf("%s is an adapter; fold it into its base by hone merge, then export that", dir)
@@ -93,6 +94,7 @@ func (c *exportSettings) run(ctx context.Context, dir string) (*exported, error)
 	return nil, fmt.Errorf("--to is %q; use gguf or hf", c.to)
 }
 
+// gguf writes a GGUF file and reads it back. A file that cannot be compared stays, and the error says so: writing it was the work.
 func (c *exportSettings) gguf(ctx context.Context, dir string) (*exported, error) {
 	begin := time.Now()
 	if c.quant == "" {

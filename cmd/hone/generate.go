@@ -147,6 +147,7 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Float64SliceVar(&f.weights, "adapter-weights", nil, "factors on the adapters' updates, as in 0.7,0.3; not set: 1 each")
 }
 
+// generateCommand goes on from texts as they are; hone chat speaks by a model's template.
 func generateCommand(a *app) *cobra.Command {
 	opt, flags, prompts := generate.DefaultOptions(), &modelFlags{}, ""
 	cmd := &cobra.Command{
@@ -218,6 +219,7 @@ type generated struct {
 	Finish generate.Finish `json:"finish"`
 }
 
+// generate writes all texts side by side. One alone is shown as it comes.
 func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt generate.Options, flags *modelFlags) error {
 	if err := opt.Validate(); err != nil {
 		return err
@@ -285,6 +287,7 @@ func promptIDs(tok *tokenizer.Tokenizer, prompts []string) (ids [][]int32, err e
 	return ids, nil
 }
 
+// evalCommand reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
 func evalCommand(a *app) *cobra.Command {
 	flags, c := &modelFlags{}, evalConfig{Length: 256, BatchSize: 8}
 	cmd := &cobra.Command{

@@ -50,6 +50,7 @@ type imported struct {
 	Seconds    float64 `json:"seconds"`
 }
 
+// importModel makes a folder of a file, or nothing: it appears when all of it is written.
 func importModel(ctx context.Context, path, out, save string) (*imported, error) {
 	begin := time.Now()
 	stored, ok := map[string]safetensors.DType{"": 0, "f32": safetensors.F32, "f16": safetensors.F16, "bf16": safetensors.BF16}[save]

@@ -59,6 +59,7 @@ type tensorLine struct {
 	Bytes int64  `json:"bytes"`
 }
 
+// inspect tells from a path what it holds, by its content rather than its name where the two may differ.
 func inspect(path string) (*inspection, error) {
 	r := &inspection{Path: path, About: map[string]any{}, Types: map[string]int{}}
 	info, err := os.Stat(path)
@@ -102,6 +103,7 @@ func isGGUF(path string) bool {
 	return err == nil && string(head[:]) == "GGUF"
 }
 
+// folder looks for an adapter first: its folder may hold a tokenizer and a template, too, as a model's does.
 func (r *inspection) folder(dir string) error {
 	if text, err := os.ReadFile(filepath.Join(dir, adapter.ConfigName)); err == nil {
 		r.Kind = "adapter"
@@ -202,6 +204,7 @@ func shorten[T any](list []T) any {
 	return fmt.Sprintf("%d of %T", len(list), list[0])
 }
 
+// add counts a tensor, and what it will take on a device in f32 and in bf16.
 func (r *inspection) add(t tensorLine, elements int) {
 	r.Tensors = append(r.Tensors, t)
 	r.Parameters += elements

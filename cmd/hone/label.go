@@ -77,6 +77,7 @@ func labelExportCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// labelExport writes the file whole or not at all. A store that is not there is refused: opening would make it.
 func (a *app) labelExport(ctx context.Context, store, out string) error {
 	if _, err := os.Stat(store); err != nil {
 		return fmt.Errorf("export labels: %w", err)
@@ -100,6 +101,7 @@ func (a *app) labelExport(ctx context.Context, store, out string) error {
 	})
 }
 
+// validate refuses what cannot give two different answers to a prompt, before a model is opened.
 func (s *labelSettings) validate(args []string) error {
 	switch {
 	case s.prompts != "" && len(args) == 0:
@@ -119,6 +121,7 @@ func (s *labelSettings) validate(args []string) error {
 	return s.opt.Validate()
 }
 
+// label looks first at what may fail: a store that is damaged, pairs, models, prompts. Only then it makes a new store.
 func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	if err := s.validate(args); err != nil {
 		return err
@@ -251,6 +254,7 @@ func openWriters(dir string, s *labelSettings) (list []*writer, err error) {
 	return []*writer{a, &b}, nil
 }
 
+// openWriter opens a model with its own tokenizer, template and ends, which two models need not share.
 func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, error) {
 	dir, err := modelDir(arg)
 	if err != nil {
@@ -339,6 +343,7 @@ func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt g
 	return nil
 }
 
+// encode makes tokens of a prompt, a text or a list of messages, up to where the answer begins.
 func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
 	var text string
 	if json.Unmarshal(prompt, &text) == nil {

@@ -68,6 +68,7 @@ type logitsResult struct {
 	Tensors int      `json:"tensors"`
 }
 
+// run reads all input before the model is opened, so that a mistake in it costs no time.
 func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) (*logitsResult, error) {
 	if c.ids == "" || c.out == "" {
 		return nil, errors.New("name the tokens by --ids FILE.json and the result by --out FILE.safetensors")
@@ -248,6 +249,7 @@ func readTokenBatch(path string) (*tokenBatch, error) {
 	return b, nil
 }
 
+// addRow appends a row, its labels shifted by one. Labels of -100 and the last position have no target.
 func (b *tokenBatch) addRow(i int) {
 	b.offsets = append(b.offsets, int32(i*b.length))
 	if i == b.rows-1 {

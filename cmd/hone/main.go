@@ -64,6 +64,7 @@ type app struct {
 	meters map[machine]*rateMeter // of runs that were planned
 }
 
+// main ends with 1 where the command failed and where its result could not be printed; who reads only the beginning of a pipe is no failure.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() { // the first Ctrl-C saves and leaves; with stop called, a second one kills

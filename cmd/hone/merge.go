@@ -89,6 +89,7 @@ type merging struct {
 	notes         io.Writer
 }
 
+// run merges in f32, whatever the weights are saved in, and measures what was saved against the base with the adapter.
 func (c *merging) run(ctx context.Context) (*merged, error) {
 	if err := mustBeFree(c.to.out); err != nil {
 		return nil, err
@@ -233,6 +234,7 @@ func (m *loaded) logits(ids []int32) ([]float32, error) {
 	return logits.Float32s()
 }
 
+// logSoftmax turns logits of a position into log-probabilities, in double precision and less the largest, so that none overflows.
 func logSoftmax(v []float32) {
 	most, sum := math.Inf(-1), 0.0
 	for _, x := range v {

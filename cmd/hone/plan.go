@@ -13,6 +13,7 @@ import (
 	"hone/recipe/config"
 )
 
+// planCommand plans runs on rented GPUs from a config.json alone; a run on this machine is planned by its own command with --dry-run.
 func planCommand(a *app) *cobra.Command {
 	defaults := cluster.DefaultEstimate()
 	launcher := ""
@@ -100,6 +101,7 @@ func printPlan(out io.Writer, r *cluster.Estimated) {
 	printAdvice(out, r)
 }
 
+// source is where a price is from, with its date: prices change.
 func source(p *plan.Price) string {
 	if p == nil {
 		return " as given"

@@ -146,6 +146,7 @@ func fixed(v float64) string {
 	return strconv.FormatFloat(v, 'f', 4, 64)
 }
 
+// step is the line of a step. The time that is left is by the steps of the whole run, so that one slow step does not double it.
 func (p *progress) step(e train.StepEvent) string {
 	if p.speed == 0 {
 		p.speed = e.TokensPerS

@@ -34,6 +34,7 @@ func pullCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+// pull prints the folder alone, so that a shell can put it into the next command.
 func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
 	name, err := hub.ParseName(arg)
 	if err != nil {
@@ -112,6 +113,7 @@ func hubHome() (string, error) {
 	return filepath.Join(home, ".cache", "huggingface"), nil
 }
 
+// hubCache is the folder of downloaded models within home, unless the environment names another.
 func hubCache(home string) string {
 	if c := os.Getenv("HF_HUB_CACHE"); c != "" {
 		return c

@@ -34,6 +34,7 @@ type quickstart struct {
 	source    []string // globs of Go's packages; none when other texts are given
 }
 
+// quickstartCommand runs the stages one after the other. One that is interrupted ends it: the next would have nothing to start from.
 func quickstartCommand(a *app) *cobra.Command {
 	q := &quickstart{}
 	cmd := &cobra.Command{

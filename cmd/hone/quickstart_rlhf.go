@@ -399,6 +399,7 @@ func (q *quickstart) open(stage string, dev device.Device) (*answerer, error) {
 // scaled is a number of steps of the full quickstart for the one that was asked for.
 func (q *quickstart) scaled(n int) int { return max(1, n*q.steps/2000) }
 
+// quickReward learns which of two answers the annotator prefers, its scores centred so that those of the table have an origin.
 func quickReward(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
 	c := preference.DefaultReward()
 	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("reward"),
@@ -409,6 +410,7 @@ func quickReward(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, e
 	return a.train(ctx, &c, &c.Training)
 }
 
+// quickPPO scores by the reward model alone: what the annotator likes, the policy knows only through it.
 func quickPPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
 	c := rl.DefaultPPO()
 	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "reward=" + q.path("reward", "model"), "prompts=" + q.path("prompts.jsonl"),
@@ -420,6 +422,7 @@ func quickPPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, erro
 	return a.train(ctx, &c, &c.Training)
 }
 
+// quickDPO learns from the same preferences without a reward model, to be set beside PPO.
 func quickDPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
 	c := preference.DefaultDPO()
 	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("dpo"),

@@ -96,6 +96,7 @@ func oneLine(s string) string {
 	return string(line)
 }
 
+// texts are those of the arguments, which answer --prompt, and then those of the file.
 func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	var texts []judge.Text
 	for _, t := range args {

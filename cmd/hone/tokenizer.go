@@ -95,6 +95,7 @@ func tokenizerEncode(a *app) *cobra.Command {
 	}
 }
 
+// tokenizerDecode writes bytes as the tokens have them, also where they are no valid text.
 func tokenizerDecode(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "decode TOKENIZER", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),

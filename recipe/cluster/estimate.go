@@ -217,6 +217,7 @@ func layerNumber(name string) bool {
 	return slices.ContainsFunc(strings.Split(name, "."), func(part string) bool { _, err := strconv.Atoi(part); return err == nil })
 }
 
+// readTokens guesses for pre-training alone, where there is an optimum. Fine-tuning has as many tokens as it has.
 func (e *estimator) readTokens() (err error) {
 	if e.c.Tokens == "auto" {
 		if e.c.Stage != "pretrain" {
@@ -234,6 +235,7 @@ func (e *estimator) readTokens() (err error) {
 	return nil
 }
 
+// readPrices replaces the program's table by the user's: a mix of both would compare prices of different days.
 func (e *estimator) readPrices() (err error) {
 	e.prices = plan.Prices()
 	if e.c.Prices == "" {
@@ -460,6 +462,7 @@ func (e *estimator) fill(g plan.GPU, l layout, usd float64) {
 // judging is the operations of judging a token.
 func (e *estimator) judging() float64 { return e.wrote.scoring / float64(e.out.SequenceLength) }
 
+// cost is that of a layout at usd for an hour of a GPU. The utilisation falls by what is run again, whose operations are none of the model's.
 func (e *estimator) cost(g plan.GPU, l layout, usd float64) plan.Cost {
 	mfu := g.Utilisation(l.GPUs)
 	if e.c.MFU > 0 {

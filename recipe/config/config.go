@@ -43,6 +43,7 @@ func settings(config any) []setting {
 	return appendSettings(nil, "", reflect.ValueOf(config).Elem())
 }
 
+// appendSettings walks a struct in the order of its fields, which is that of --help and of recipe.yaml. Embedded structs add their keys without a prefix.
 func appendSettings(all []setting, prefix string, group reflect.Value) []setting {
 	for i := range group.NumField() {
 		f := group.Type().Field(i)
@@ -122,6 +123,7 @@ func (d *decoder) fail(n *yaml.Node, format string, args ...any) error {
 // maxDepth is deeper than any recipe's groups; a document that refers to itself ends here.
 const maxDepth = 8
 
+// mapping reads the keys of a group. Its depth is bounded, because an alias may stand for the node that it is in.
 func (d *decoder) mapping(prefix string, n *yaml.Node, depth int) error {
 	if depth > maxDepth {
 		return d.fail(n, "groups are nested too deeply")
@@ -143,6 +145,7 @@ func (d *decoder) mapping(prefix string, n *yaml.Node, depth int) error {
 	return nil
 }
 
+// entry stores a key's value, or walks a group. A group may have a single value, too, where it is a Shorthand.
 func (d *decoder) entry(path string, key, value *yaml.Node, depth int) error {
 	s, group := find(d.settings, path)
 	switch {
@@ -234,6 +237,7 @@ func EncodeChanged(config, defaults any) ([]byte, error) {
 	}))
 }
 
+// encode writes keys in the order of their fields, groups where their first key stands.
 func encode(all []setting) ([]byte, error) {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	groups := map[string]*yaml.Node{"": root}

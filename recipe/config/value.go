@@ -77,6 +77,7 @@ func splitList(text string) []string {
 	return strings.Split(text, ",")
 }
 
+// setList stores a list. An empty one is nil, so that recipes compare equal however the key was left unset.
 func (s *setting) setList(items []string) error {
 	for _, item := range items {
 		if item == "" {

@@ -179,6 +179,7 @@ func (g *gauge) step() curate.Step {
 	}}
 }
 
+// judge is the reason to reject a document, empty to keep it; what it was judged by is noted for the report either way.
 func (g *gauge) judge(d *curate.Doc, s eval.Document) string {
 	if s.Tokens == 0 {
 		return "nothing to measure"

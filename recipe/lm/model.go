@@ -56,6 +56,7 @@ func (m *Model) gpt2Alias() {
 	alias(&m.NPositions, &m.MaxPositionEmbeddings)
 }
 
+// alias moves a value to the name that the architecture has for it; one that is set under its own name counts.
 func alias(to, from **int) {
 	if *to == nil {
 		*to = *from

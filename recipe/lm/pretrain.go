@@ -41,6 +41,7 @@ func (p *pretraining) Close() error {
 	return p.corpus.Close()
 }
 
+// OpenData makes token stores, deals windows of them out, and counts what a model must beat.
 func (p *pretraining) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if p.corpus, err = p.c.Open(ctx, r.Folder, r.Env); err != nil {
 		return err
@@ -79,6 +80,7 @@ func (p *pretraining) SetLoop(r *recipe.Run) (err error) {
 	return r.TrainNextToken()
 }
 
+// evaluate is the mean loss of a held-out token in nats, and the same per byte, which compares between tokenizers.
 func (p *pretraining) evaluate(ctx context.Context, r *recipe.Run) (map[string]float64, error) {
 	objective := recipe.HeldOut(r.Model)
 	windows, err := data.NewWindows(p.corpus.Held, p.c.SequenceLength)
@@ -94,6 +96,7 @@ func (p *pretraining) evaluate(ctx context.Context, r *recipe.Run) (map[string]f
 // Measures are the names in what evaluate returns.
 func (p *pretraining) Measures() []string { return []string{"loss", "perplexity", "bits_per_byte"} }
 
+// Identity is the text as tokens: a file that moved or was cut into others goes on, one that changed does not.
 func (p *pretraining) Identity() map[string]string {
 	return map[string]string{"contents of data": fingerprint(p.corpus.Train)}
 }
@@ -134,6 +137,7 @@ func (p *pretraining) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 	return ids, texts
 }
 
+// beginning is the first tokens of a document, at most most.
 func beginning(s *data.Store, d int64, most int) []int32 {
 	from, to := s.Document(d)
 	t := make([]int32, min(int64(most), to-from))

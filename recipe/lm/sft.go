@@ -57,6 +57,7 @@ func (s *tuning) Close() error {
 	return errors.Join(errs...)
 }
 
+// OpenData opens examples, and text to replay and to measure forgetting on, and refuses examples that teach no end.
 func (s *tuning) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if err := s.openTokenizer(r); err != nil {
 		return err
@@ -76,6 +77,7 @@ func (s *tuning) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	return s.checkExamples(r)
 }
 
+// openTokenizer takes the model's own tokenizer, and the template that the recipe names or else the model's.
 func (s *tuning) openTokenizer(r *recipe.Run) (err error) {
 	if r.Tokenizer, err = tokenizer.Load(s.c.Model); err != nil {
 		return err
@@ -204,6 +206,7 @@ func (s *tuning) Example(r *recipe.Run) []train.Part {
 	return recipe.Parts(r.Tokenizer, s.marks(s.sources[0].train, 0))
 }
 
+// Info tells how many examples there are, how full they make sequences, and how many were cut or left out, and why.
 func (s *tuning) Info() (map[string]any, string) {
 	values := map[string]any{"steps_per_epoch": float64(s.mixture.PerEpoch()) / float64(s.mixture.PerStep())}
 	packs := int64(0)

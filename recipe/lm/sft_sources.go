@@ -97,6 +97,7 @@ func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 	return s.pack()
 }
 
+// pack puts examples into sequences, held-out ones likewise: packing changes no loss.
 func (s *tuning) pack() (err error) {
 	s.packed = s.c.SequenceLength
 	for _, e := range s.sources {

@@ -93,6 +93,7 @@ type preferring struct {
 	in         recipe.Inputs
 }
 
+// OpenData reads pairs, or for KTO verdicts, with answers on prompts that are not theirs beside them.
 func (s *preferring) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	parse := (*reader).pairs
 	if s.c.LossType == kto {
@@ -151,6 +152,7 @@ func mismatch(items []judged, most int, add func(judged) error) error {
 
 func (s *preferring) Config(*recipe.Run) ([]byte, error) { return nil, nil }
 
+// SetLoop sets the batches, for KTO with the divergence that their losses need, and the objective.
 func (s *preferring) SetLoop(r *recipe.Run) error {
 	again, err := r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	if err != nil {
@@ -269,6 +271,7 @@ func (s *preferring) measure(d *dealt, chosen, rejected []float64) {
 	}
 }
 
+// reward is the implicit reward of an answer (Rafailov et al., 2023, section 4), logp its log-probability in nats.
 func (s *preferring) reward(j *judged, answer int, logp float64) float64 {
 	// SimPO's reward is per token (Meng et al., 2024, section 2.2), which is what is optimised without a reference.
 	if j.ref == nil {

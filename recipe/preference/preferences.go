@@ -215,6 +215,7 @@ func (in *reader) items(record []byte) ([]judged, error) {
 	return nil, fmt.Errorf("%w; repair it or set on_bad_record=skip", err)
 }
 
+// leave counts a record that is left out or cut, by its reason.
 func (in *reader) leave(reason data.Reason) {
 	if in.stats.Skipped == nil {
 		in.stats.Skipped = map[data.Reason]int{}

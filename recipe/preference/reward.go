@@ -99,6 +99,7 @@ func (s *rewarding) Open(r *recipe.Run, dtype device.DType) (*model.Model, error
 
 func (s *rewarding) Config(*recipe.Run) ([]byte, error) { return nil, nil }
 
+// SetLoop scores both answers of a pair in one pass, as two sequences that cannot see each other.
 func (s *rewarding) SetLoop(r *recipe.Run) error {
 	again, err := r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	in := recipe.Inputs{Dropout: float32(r.Training.Dropout), Recompute: again}

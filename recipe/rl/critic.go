@@ -106,6 +106,7 @@ func (c *critic) on() { c.turn(true) }
 
 func (c *critic) off() { c.turn(false) }
 
+// turn puts the critic's adapter on or off, and the policy's the other way, on the base that both stand on.
 func (c *critic) turn(on bool) {
 	// A layer has one adapter at a time. So the policy's goes off before the critic's comes on, and back in the reverse order.
 	if c.policy != nil && on {
@@ -137,6 +138,7 @@ func (c *critic) params() []nn.Named {
 	return named
 }
 
+// free gives back the adapter first: it hangs on the model's layers.
 func (c *critic) free() {
 	if c.adapter != nil {
 		c.adapter.Free()

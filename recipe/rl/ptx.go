@@ -37,6 +37,7 @@ type ptx struct {
 // ptxPart marks a micro-batch of text.
 type ptxPart struct{ tokens int }
 
+// open makes token stores of the text, with the policy's tokenizer.
 func (p *ptx) open(ctx context.Context, r *recipe.Run, rollouts *Rollouts) (err error) {
 	if p.corpus, err = (lm.Text{Paths: p.c.Data, Model: rollouts.Model, OnBadRecord: rollouts.OnBadRecord}).Open(ctx, r); err != nil {
 		return err

@@ -97,6 +97,7 @@ func (r *rewards) score(ctx context.Context, from []example.Prompt, answers []*r
 	return nil
 }
 
+// score asks one source. A reward model with the policy's own tokenizer is given the tokens that were drawn, any other one the text.
 func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers []*rollout) ([]float64, error) {
 	switch {
 	case s.rule != nil:

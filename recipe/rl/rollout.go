@@ -133,6 +133,7 @@ func (a *rollout) kl(estimator string) float64 {
 	return sum
 }
 
+// OpenData reads prompts, held-out ones too, and knows from then on how many steps the run has.
 func (s *rolling) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	s.r = r
 	if r.Tokenizer, err = tokenizer.Load(s.c.Model); err != nil {
@@ -231,6 +232,7 @@ func (s *rolling) With(r *recipe.Run, t recipe.Trained, dtype device.DType) (rec
 	return &withCritic{t, s.critic}, nil
 }
 
+// Close gives back what hangs on the models before they are; a rehearsal's text is another's.
 func (s *rolling) Close() error {
 	s.forget()
 	if s.ema != nil {
@@ -248,6 +250,7 @@ func (s *rolling) Close() error {
 	return nil
 }
 
+// SetLoop lets the loop ask for batches, which are where answers are written. The average of weights follows each update that was made.
 func (s *rolling) SetLoop(r *recipe.Run) (err error) {
 	s.again, err = r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	r.Loop.Batches = s.step
@@ -341,6 +344,7 @@ func (s *rolling) Restore(dir string) error {
 	return s.ema.restore(dir)
 }
 
+// Identity is the prompts as tokens: rewards may change on the way, what is asked may not.
 func (s *rolling) Identity() map[string]string {
 	list := make([][]int32, len(s.prompt))
 	for i := range s.prompt {
@@ -381,6 +385,7 @@ func (s *rolling) sharing() (who []string, saved int64) {
 
 func (s *rolling) Example(*recipe.Run) []train.Part { return nil }
 
+// Prompts of samples are the recipe's, else the first held-out ones, so that what is shown is what is measured.
 func (s *rolling) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 	if len(r.Training.Samples.Prompts) > 0 {
 		return r.GivenPrompts()

@@ -174,6 +174,7 @@ func (s *rolling) recallsPolicy() bool {
 	return device.IsLoose(s.r.Env.Device) || s.c.Temperature != 1
 }
 
+// recallPolicy sets the log-probabilities and values of answers that were not at hand when they were written, by a pass like training's.
 func (s *rolling) recallPolicy(b *data.Batch) {
 	var p *pass
 	if s.recallsPolicy() {

@@ -148,6 +148,7 @@ func (c *Rollouts) validateSizes() error {
 	return err
 }
 
+// validateTraining refuses keys of the common group that would break what learning from one's own answers rests on.
 func (c *Rollouts) validateTraining(t *recipe.Training) error {
 	switch {
 	case t.GradientAccumulationSteps != 1:

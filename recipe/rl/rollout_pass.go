@@ -17,6 +17,7 @@ type rolled struct {
 	whole   int // answers of the whole batch
 }
 
+// dealAnswers makes micro-batches of size answers, each with the counts of all of them, by which its losses are divided.
 func dealAnswers(list []*rollout, size int) (batches []data.Batch) {
 	tokens := 0
 	for _, a := range list {
@@ -115,6 +116,7 @@ func (p *pass) perToken() *tensor.Tensor {
 	return p.constant(func(*rollout, int) float64 { return 1 / float64(p.tokens) })
 }
 
+// objective is the loss of a micro-batch of answers, or of text that is mixed in.
 func (s *rolling) objective(t *tensor.Tape, b data.Batch) *tensor.Tensor {
 	in := recipe.Inputs{Recompute: s.again}
 	if text, ok := b.Extra.(*ptxPart); ok {

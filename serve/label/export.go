@@ -63,6 +63,7 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (Exported, error) {
 	return done, nil
 }
 
+// prefer turns a verdict into a preference in the form that its prompt has: texts beside a text, messages beside messages.
 func prefer(p Pair, j Judgement) preference {
 	chosen, rejected := p.Answers[0], p.Answers[1]
 	if j.Verdict == B {

@@ -160,6 +160,7 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request) {
 	reply(w, v, err)
 }
 
+// show is what an annotator sees next, with the progress; without a pair it is still a reply, which says whether to wait.
 func (s *Server) show(ctx context.Context, name string) (v shown, err error) {
 	if v.Progress, err = s.store.Progress(ctx, name); err != nil {
 		return v, err
@@ -211,6 +212,7 @@ func (v said) judgement(now time.Time) (Judgement, error) {
 	return j, nil
 }
 
+// judge keeps a verdict before it answers with the next pair, so that a click that was answered is on the disk.
 func (s *Server) judge(w http.ResponseWriter, r *http.Request) {
 	var v said
 	if !read(w, r, &v) {
@@ -234,6 +236,7 @@ func (s *Server) judge(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// undo shows the pair of the last verdict again; where there is none it shows what is next.
 func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
 	var v said
 	if !read(w, r, &v) {

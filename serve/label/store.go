@@ -126,6 +126,7 @@ func (s *Store) AddPairs(ctx context.Context, pairs []Pair) (added int, err erro
 	return s.add(ctx, pairs, true)
 }
 
+// add inserts pairs whose key is new, all or none: a file that is named again adds what it has more.
 func (s *Store) add(ctx context.Context, pairs []Pair, answered bool) (added int, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		for _, p := range pairs {
@@ -209,6 +210,7 @@ func (s *Store) SetAnswers(ctx context.Context, pairs []Pair) error {
 	})
 }
 
+// setAnswers keeps answers, and why a pair is not to be shown.
 func setAnswers(ctx context.Context, tx *sql.Tx, p Pair) error {
 	reason := ""
 	// Kept, so that the same prompts are not answered again at the next start; not shown, because nobody could prefer one.
