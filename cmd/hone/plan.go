@@ -89,9 +89,9 @@ func printPlan(out io.Writer, r *cluster.Estimated) {
 	if m.Host > 0 {
 		row("memory of the host", "%s for each GPU", plan.Bytes(m.Host))
 	}
-	row("time", "%s GPU hours, %.4g hours (%.4g days)", cluster.Money(r.GPUHours), r.Hours, r.Hours/24)
+	row("time", "%s GPU hours, %s hours (%s days)", cluster.Money(r.GPUHours), cluster.Hours(r.Hours), cluster.Hours(r.Hours/24))
 	if r.RolloutHours > 0 {
-		row("  of that", "%.4g hours of writing answers, %.4g of scoring them, %.4g of training", r.RolloutHours, r.ScoringHours, r.TrainingHours)
+		row("  of that", "%s hours of writing answers, %s of scoring them, %s of training", cluster.Hours(r.RolloutHours), cluster.Hours(r.ScoringHours), cluster.Hours(r.TrainingHours))
 	}
 	row("energy", "%s kWh", cluster.Money(r.KWh))
 	row("cost", "$%s", cluster.Money(r.USD))
@@ -114,7 +114,7 @@ func printAdvice(out io.Writer, r *cluster.Estimated) {
 		fmt.Fprintf(out, "cheapest offer: $%s on %s %s (%s)\n", cluster.Money(o.Cost), o.Provider, o.Machine, o.Date)
 	}
 	if !r.Fits {
-		fmt.Fprintf(out, "it does not fit; change one of: %s\n", strings.Join(r.Lower, ", "))
+		fmt.Fprintf(out, "it does not fit; %s\n", r.Remedy())
 	}
 	if a := r.Advice; a != nil {
 		fmt.Fprintf(out, "%.3g tokens for each parameter; 20 are compute-optimal: %s tokens for this model, or %s parameters on %s tokens for the same operations\n",

@@ -105,8 +105,8 @@ func (e *estimator) candidate(p plan.Price, limit int) (*candidate, error) {
 
 // overBudget says what the cheapest plan takes and what the budget would buy.
 func (e *estimator) overBudget(c *candidate) error {
-	text := fmt.Sprintf("no plan keeps to the budget: the cheapest, %d %s of %s, costs $%s and takes %.3g hours", c.GPUs, c.gpu.Name, c.price.Provider,
-		Money(c.cost.USD), c.cost.Hours)
+	text := fmt.Sprintf("no plan keeps to the budget: the cheapest, %d %s of %s, costs $%s and takes %s hours", c.GPUs, c.gpu.Name, c.price.Provider,
+		Money(c.cost.USD), Hours(c.cost.Hours))
 	if e.c.MaxUSD > 0 && c.cost.USD > e.c.MaxUSD {
 		return fmt.Errorf("%s; max_usd buys %s tokens there", text, plan.Count(e.out.Tokens*e.c.MaxUSD/c.cost.USD))
 	}
@@ -153,9 +153,28 @@ func (e *estimator) lower(g plan.GPU, n int) []string {
 		fit = append(fit, fmt.Sprintf("gpus=%d", more))
 	}
 	if len(fit) == 0 {
-		return []string{"no single change is enough: use a GPU with more memory, a smaller model, or several changes at once"}
+		return []string{notOne}
 	}
 	return slices.Clip(fit)
+}
+
+// notOne is what is told where no change of one key makes a run fit.
+const notOne = "no single change is enough: use a GPU with more memory, a smaller model, or several changes at once"
+
+// Remedy says what to do about a run that does not fit.
+func (e *Estimated) Remedy() string {
+	if slices.Equal(e.Lower, []string{notOne}) {
+		return notOne
+	}
+	return "change one of: " + strings.Join(e.Lower, ", ")
+}
+
+// Hours writes hours or days with four digits, those of a long run with commas.
+func Hours(h float64) string {
+	if h < 1e4 {
+		return fmt.Sprintf("%.4g", h)
+	}
+	return Money(h)
 }
 
 // Money writes dollars with commas, and cents when there are few.

@@ -69,7 +69,7 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	j.Out = "runs/" + j.Name
 	j.Assumptions = []string{
 		fmt.Sprintf("Planned: %s of %s, %s, %s tokens on %d x %s.", c.Stage, c.Model, c.Method, plan.Count(e.Tokens), e.GPUs, e.GPU.Name),
-		fmt.Sprintf("%s of %s a GPU, %.4g hours, $%s at $%.4g for an hour of a GPU.", plan.Bytes(e.Memory.Peak), plan.Bytes(e.Memory.Capacity), e.Hours, Money(e.USD), e.USDPerGPUHour),
+		fmt.Sprintf("%s of %s a GPU, %s hours, $%s at $%.4g for an hour of a GPU.", plan.Bytes(e.Memory.Peak), plan.Bytes(e.Memory.Capacity), Hours(e.Hours), Money(e.USD), e.USDPerGPUHour),
 	}
 	for i, line := range j.Assumptions {
 		j.Assumptions[i] = strings.Join(strings.Fields(line), " ") // a line of comment, whatever the model is called
@@ -81,7 +81,7 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 func (l *Launch) validate(e *Estimated) error {
 	switch {
 	case !e.Fits:
-		return fmt.Errorf("the run does not fit on %d %s, so no job is written; change one of: %s", e.GPUs, e.GPU.Name, strings.Join(e.Lower, ", "))
+		return fmt.Errorf("the run does not fit on %d %s, so no job is written; %s", e.GPUs, e.GPU.Name, e.Remedy())
 	case !(l.MaxHours >= 0.5 && l.MaxHours <= 24*365):
 		return fmt.Errorf("launch.max_hours is %v; it must be from 0.5 to 8760", l.MaxHours)
 	case l.DiskGiB < 0:

@@ -119,3 +119,23 @@ func TestAPriceIsOfAGPU(t *testing.T) {
 		t.Errorf("an hour costs $%v of %+v", r.USDPerGPUHour, r.Price)
 	}
 }
+
+// TestRemedies: changes to choose from, or a sentence where none is enough.
+func TestRemedies(t *testing.T) {
+	if r := estimated(t, "model=gpt2-1.5b", "stage=sft", "tokens=1M", "gpu=t4", "gpus=1"); r.Fits || r.Remedy() != "change one of: "+strings.Join(r.Lower, ", ") {
+		t.Errorf("%v: %s", r.Lower, r.Remedy())
+	}
+	r := estimated(t, "model=20T", "gpu=h100", "gpus=1")
+	if r.Fits || r.Remedy() != "no single change is enough: use a GPU with more memory, a smaller model, or several changes at once" {
+		t.Errorf("%v: %s", r.Lower, r.Remedy())
+	}
+	c := DefaultEstimate()
+	if _, _, err := c.Job(r); err == nil || !strings.HasSuffix(err.Error(), "1 h100, so no job is written; "+r.Remedy()) {
+		t.Errorf("a job of it: %v", err)
+	}
+	for hours, want := range map[float64]string{0.01234: "0.01234", 48: "48", 3391.2: "3391", 12345.6: "12,346", 1.5e6: "1,500,000"} {
+		if got := Hours(hours); got != want {
+			t.Errorf("%v hours are written %s, want %s", hours, got, want)
+		}
+	}
+}
