@@ -40,6 +40,10 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
 	if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
 		return err
 	}
+	usual := curation.DefaultCurate()
+	for _, note := range unused(c, &usual) {
+		fmt.Fprintln(a.err, "note:", note)
+	}
 	env := recipe.Env{}
 	if slices.Contains(c.Filters, "perplexity") {
 		dir, err := modelDir(c.Perplexity.Model)

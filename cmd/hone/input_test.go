@@ -217,3 +217,13 @@ func (t *T) Get() int { return int(*t) }
 		t.Errorf("of an empty folder: %v", err)
 	}
 }
+
+// TestMistakesInJSON are told without the names of Go's types, and with the key where there is one.
+func TestMistakesInJSON(t *testing.T) {
+	for text, want := range map[string]string{"[1]": "there is a JSON array, which cannot be meant", `{"text": 3}`: "there is a JSON number under text, which cannot be meant", `{"messages": {}}`: "there is a JSON object under messages, which cannot be meant",
+		"{": "unexpected end of JSON input", "x": "invalid character 'x' looking for beginning of value"} {
+		if _, err := scoreText([]byte(text)); err == nil || err.Error() != "the line is no record: "+want {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}

@@ -305,6 +305,18 @@ func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits,
 	return logits, loss, err
 }
 
+// inWords is an error of encoding/json without the names of Go's types.
+func inWords(err error) error {
+	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		where := ""
+		if kind.Field != "" {
+			where = " under " + kind.Field
+		}
+		return fmt.Errorf("there is a JSON %s%s, which cannot be meant", kind.Value, where)
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
 // decodeStrictly reads one JSON object and refuses keys that v does not have.
 func decodeStrictly(text []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -314,7 +326,7 @@ func decodeStrictly(text []byte, v any) error {
 		return errors.New("the file is empty or cut short; give one JSON object")
 	}
 	if err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+		return inWords(err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return errors.New("there is something behind the JSON object")

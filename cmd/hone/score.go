@@ -145,12 +145,13 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 // scoreText reads a line of a file to score.
 func scoreText(line []byte) (t judge.Text, err error) {
 	var record struct {
-		Text               string
-		Prompt, Completion json.RawMessage
-		Messages           []chat.Message
+		Text       string          `json:"text"`
+		Prompt     json.RawMessage `json:"prompt"`
+		Completion json.RawMessage `json:"completion"`
+		Messages   []chat.Message  `json:"messages"`
 	}
 	if err := json.Unmarshal(line, &record); err != nil {
-		return t, fmt.Errorf("the line is no record: %w", err)
+		return t, fmt.Errorf("the line is no record: %w", inWords(err))
 	}
 	if record.Completion == nil {
 		t.Messages, t.Answer = record.Messages, record.Text

@@ -110,11 +110,11 @@ func tokenizerDecode(a *app) *cobra.Command {
 			}
 			var ids []int32
 			if err := json.Unmarshal(text, &ids); err != nil {
-				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", err)
+				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", inWords(err))
 			}
 			for _, id := range ids {
 				if id < 0 || int(id) >= t.VocabSize() {
-					return fmt.Errorf("id %d is not below the vocabulary size %d", id, t.VocabSize())
+					return fmt.Errorf("id %d is no token of the tokenizer, which has 0 to %d", id, t.VocabSize()-1)
 				}
 			}
 			text = t.Decode(ids)

@@ -139,8 +139,11 @@ func keys(c any) string {
 	return b.String()
 }
 
+// knowing is a recipe that knows which of its keys have no effect beside the others.
+type knowing interface{ Unused(key string) string }
+
 // unused says which keys of a recipe are not as by default and change nothing.
-func unused(c, defaults trainer) (notes []string) {
+func unused(c, defaults knowing) (notes []string) {
 	before, now := config.Flatten(defaults), config.Flatten(c)
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		if with := c.Unused(key); with != "" && now[key] != before[key] {
@@ -152,8 +155,8 @@ func unused(c, defaults trainer) (notes []string) {
 
 // trainer is a recipe of training.
 type trainer interface {
+	knowing
 	Models() []*string
-	Unused(key string) string
 	Validate() error
 	Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error)
 }

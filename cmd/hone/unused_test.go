@@ -5,10 +5,33 @@ import (
 	"testing"
 
 	"hone/recipe/config"
+	"hone/recipe/curation"
 )
 
 // TestUnusedKeys: keys that change nothing beside others are said, and the same keys are not where they count.
 func TestUnusedKeys(t *testing.T) {
+	for _, c := range []struct{ args, curate, check string }{
+		{"", "", ""},
+		{"length.min_chars=3", "length.min_chars has no effect with filters, which lack length", "length.min_chars has no effect with checks, which lack length"},
+		{"filters=mend,length length.min_chars=3", "", ""},
+		{"filters=mend dedup=exact near.threshold=0.9 substring.length=99", "near.threshold has no effect with dedup, which lacks near|substring.length has no effect with dedup, which lacks substring", ""},
+		{"dedup=minhash,substring near.threshold=0.9 substring.length=99", "", ""},
+		{"checks=format,length length.min_chars=3 near.threshold=0.9", "", ""},
+		{"dedup=exact near.threshold=0.9", "near.threshold has no effect with dedup, which lacks near", "near.threshold has no effect with dedup, which lacks near"},
+	} {
+		curate, check := curation.DefaultCurate(), curation.DefaultCheck()
+		usual, usually := curation.DefaultCurate(), curation.DefaultCheck()
+		if config.Override(&curate, strings.Fields(c.args)) == nil { // checks are no key of it
+			if got := strings.Join(unused(&curate, &usual), "|"); got != c.curate {
+				t.Errorf("hone data curate %s: %s, want %s", c.args, got, c.curate)
+			}
+		}
+		if config.Override(&check, strings.Fields(c.args)) == nil {
+			if got := strings.Join(unused(&check, &usually), "|"); got != c.check {
+				t.Errorf("hone data check %s: %s, want %s", c.args, got, c.check)
+			}
+		}
+	}
 	for _, c := range []struct{ stage, args, want string }{
 		{"sft", "lora.r=4 qlora.bits=8 prompt.num_virtual_tokens=3", "lora.r has no effect with method=full|prompt.num_virtual_tokens has no effect with method=full|qlora.bits has no effect with method=full"},
 		{"sft", "method=qlora lora.r=4 qlora.bits=8", ""},

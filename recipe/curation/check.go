@@ -128,6 +128,18 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 	return result, stats, err
 }
 
+// Unused is as of Curate, with checks in the place of filters.
+func (c *Check) Unused(key string) string {
+	section, _, inside := strings.Cut(key, ".")
+	if !inside || slices.Contains(c.Checks, section) {
+		return ""
+	}
+	if with, copies := unusedCopies(section, c.Dedup); copies {
+		return with
+	}
+	return "checks, which lack " + section
+}
+
 // fileKey identifies the user's lists.
 func (c *Check) fileKey() (string, error) {
 	lists := slices.Clone(c.Refusals.Lists)

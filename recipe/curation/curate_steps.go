@@ -130,6 +130,33 @@ func (c *Curate) chosen(r *stepRun) (list []filter, err error) {
 	return list, nil
 }
 
+// Unused names the choice beside which a key has no effect: that of filters or dedup which lacks the key's section. It is empty for a key that has one.
+func (c *Curate) Unused(key string) string {
+	section, _, inside := strings.Cut(key, ".")
+	if !inside {
+		return ""
+	}
+	if with, copies := unusedCopies(section, c.Dedup); copies {
+		return with
+	}
+	if slices.Contains(c.Filters, section) {
+		return ""
+	}
+	return "filters, which lack " + section
+}
+
+// unusedCopies is Unused of the sections that say how copies are found; copies is false for other sections.
+func unusedCopies(section string, dedup []string) (with string, copies bool) {
+	switch section {
+	case "near", "paragraphs", "lines", "substring":
+		if slices.Contains(dedup, section) || section == "near" && slices.Contains(dedup, "minhash") {
+			return "", true
+		}
+		return "dedup, which lacks " + section, true
+	}
+	return "", false
+}
+
 // filesKey identifies the files that the chosen filters read.
 func (c *Curate) filesKey(r *stepRun) (list []filter, key string, err error) {
 	chosen, err := c.chosen(r)
