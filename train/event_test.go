@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"hone/data"
 	"hone/device"
 	"hone/optim"
+	"hone/tensor"
 )
 
 // everyEvent is one of each kind, all at step 7.
@@ -342,4 +344,80 @@ func failingEvaluation(err error) func(context.Context) (map[string]float64, err
 
 func failingEvery(err error) Every {
 	return Every{Steps: 2, Do: func(context.Context, int) ([]Event, error) { return nil, err }}
+}
+
+// TestInfer: without gradients, and what fails in it - a context, the function, an operation - is an error.
+func TestInfer(t *testing.T) {
+	m := newToy(t, device.F32, 1)
+	tape := tensor.NewTape(m.dev, m.dtype)
+	before := m.dev.Memory().InUse
+	called := 0
+	if err := Infer(t.Context(), tape, func() error {
+		called++
+		tape.Floats(make([]float32, 100), 10, 10)
+		if tape.Recording() {
+			t.Error("the pass is recorded")
+		}
+		return nil
+	}); err != nil || called != 1 || m.dev.Memory().InUse != before {
+		t.Errorf("%v after %d calls, %d bytes are left", err, called, m.dev.Memory().InUse-before)
+	}
+	if err := Infer(t.Context(), tape, func() error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("the function's error is %v", err)
+	}
+	bad := (*tensor.Error)(nil)
+	if err := Infer(t.Context(), tape, func() error { panic(&tensor.Error{Op: "Linear", Problem: "shapes"}) }); !errors.As(err, &bad) {
+		t.Errorf("an operation's is %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := Infer(ctx, tape, func() error { called++; return nil }); !errors.Is(err, context.Canceled) || called != 1 {
+		t.Errorf("cancelled: %v, called %d times", err, called)
+	}
+}
+
+// TestHeldOutOfNothing: data without a token to learn is told with what to do, and a batch without one is passed over.
+func TestHeldOutOfNothing(t *testing.T) {
+	m := newToy(t, device.F32, 1)
+	tape := tensor.NewTape(m.dev, m.dtype)
+	empty := data.Batch{IDs: []int32{1}, Targets: []int32{data.Ignore}}
+	full := data.Batch{IDs: []int32{1, 2}, Targets: []int32{7, data.Ignore}}
+	if _, _, err := HeldOut(t.Context(), tape, slices.Values([]data.Batch{empty}), m.objective(0)); err == nil || !strings.Contains(err.Error(), "no supervised token; raise validation_fraction or give longer documents") {
+		t.Errorf("%v", err)
+	}
+	one, n, err := HeldOut(t.Context(), tape, slices.Values([]data.Batch{full}), m.objective(0))
+	both, k, err2 := HeldOut(t.Context(), tape, slices.Values([]data.Batch{empty, full, empty}), m.objective(0))
+	if errors.Join(err, err2) != nil || n != 1 || k != 1 || one != both {
+		t.Errorf("%v of %d and %v of %d tokens, %v", one, n, both, k, errors.Join(err, err2))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := HeldOut(ctx, tape, slices.Values([]data.Batch{full}), m.objective(0)); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestEvaluationAtTheEnd: a run whose last step was evaluated is not evaluated again, and one outside of the cadence is, without counting.
+func TestEvaluationAtTheEnd(t *testing.T) {
+	for every, want := range map[int][]int{0: {12}, 3: {3, 6, 9, 12}, 5: {5, 10, 12}, 12: {12}, 100: {12}} {
+		var at []int
+		r := openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) {
+			l.EvalEvery = every
+			l.Evaluate = func(context.Context) (map[string]float64, error) {
+				at = append(at, l.Step())
+				return map[string]float64{"loss": float64(l.Step())}, nil
+			}
+		})
+		out := r.run(t)
+		if !slices.Equal(at, want) || out.Eval.Step != 12 {
+			t.Errorf("every %d steps: evaluated at %v, want %v", every, at, want)
+		}
+		counted := len(want)
+		if every == 0 || 12%every != 0 {
+			counted--
+		}
+		if best := min(counted, 1) * want[0]; out.BestStep != best || out.Worse != max(0, counted-1) {
+			t.Errorf("every %d steps: best at %d, then %d worse; want %d and %d", every, out.BestStep, out.Worse, best, max(0, counted-1))
+		}
+	}
 }

@@ -227,3 +227,16 @@ func TestMistakesInJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestStoreToExport: a store that is not there is told, and neither it nor the file is made.
+func TestStoreToExport(t *testing.T) {
+	dir := t.TempDir()
+	store, out := filepath.Join(dir, "labels.sqlite"), filepath.Join(dir, "out.jsonl")
+	err := (&app{}).labelExport(t.Context(), store, out)
+	if err == nil || err.Error() != "export labels: there is no store "+store+"; name the file that hone label keeps verdicts in, as its --store" {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind are %v, %v", left, err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
@@ -79,7 +80,9 @@ func labelExportCommand(a *app) *cobra.Command {
 
 // labelExport writes the file whole or not at all. A store that is not there is refused: opening would make it.
 func (a *app) labelExport(ctx context.Context, store, out string) error {
-	if _, err := os.Stat(store); err != nil {
+	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("export labels: there is no store %s; name the file that hone label keeps verdicts in, as its --store", store)
+	} else if err != nil {
 		return fmt.Errorf("export labels: %w", err)
 	}
 	s, err := label.Open(ctx, store)

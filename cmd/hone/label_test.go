@@ -164,7 +164,7 @@ func TestLabelRefuses(t *testing.T) {
 		{model + " --prompts " + empty, "empty"},
 		{model + " --prompts x --temperature 0", "answers twice the same"},
 		{model + " --temperature-b -2", "temperature-b is -2"},
-		{"export " + filepath.Join(dir, "none") + " --out x", "no such file"},
+		{"export " + filepath.Join(dir, "none") + " --out x", "there is no store"},
 		{"export " + empty, `"out" not set`},
 		{"--store " + empty + " --listen 1.2.3.4.5:1", "has nothing to judge"}, // an empty file becomes a store
 		{"--store " + dir, "no store of labels"},
