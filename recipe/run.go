@@ -428,6 +428,13 @@ func (r *Run) describe() error {
 	if err := r.Say(note); err != nil {
 		return err
 	}
+	if epoch, ok := more["steps_per_epoch"].(float64); ok && epoch < 1 {
+		err := r.Say(fmt.Sprintf("note: a step of %d reads all of the data %.3g times; lower batch_size or gradient_accumulation_steps",
+			r.Training.BatchSize*r.Training.GradientAccumulationSteps, 1/epoch))
+		if err != nil {
+			return err
+		}
+	}
 	if l, ok := r.Trained.PEFT().(*adapter.LoRA); ok && l.Note() != "" {
 		if err := r.Say("note: " + l.Note()); err != nil {
 			return err

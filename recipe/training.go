@@ -24,7 +24,7 @@ type Training struct {
 	Seed   uint64 `yaml:"seed" doc:"of fresh weights, the order of the data and dropout"`
 	Resume bool   `yaml:"resume" doc:"go on from the newest checkpoint in out"`
 
-	BatchSize                 int     `yaml:"batch_size" doc:"sequences per micro-batch"`
+	BatchSize                 int     `yaml:"batch_size" doc:"sequences per micro-batch; in reward and dpo preferences, with all their answers"`
 	SequenceLength            int     `yaml:"sequence_length" doc:"tokens per sequence; but for pretrain 0 is 1024, or as many as the model reads"`
 	GradientAccumulationSteps int     `yaml:"gradient_accumulation_steps" doc:"micro-batches per update"`
 	Dropout                   float64 `yaml:"dropout" doc:"share of activations that are dropped in training"`

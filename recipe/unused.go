@@ -14,6 +14,8 @@ func (c *Training) Unused(key string) string {
 	with := "" // the setting, if the key is not in use
 	inUse := true
 	switch group {
+	case "recompute":
+		with, inUse = "memory="+c.Memory, c.Memory == ""
 	case "lora", "qlora", "prompt":
 		with, inUse = "method="+c.Method, c.usesMethodKey(group, name)
 	case "early_stopping":

@@ -74,7 +74,8 @@ func benchMethodsCommand(a *app) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&b.methods, "methods", recipe.Methods(), "what to compare")
-	cmd.Flags().StringToStringVar(&b.rates, "rates", nil, "learning rates, as in full=2e-5,lora=2e-4")
+	cmd.Flags().StringToStringVar(&b.rates, "rates", nil, "learning `rates`, as in full=2e-5,lora=2e-4")
+	cmd.Flags().Lookup("rates").DefValue = "" // not "[]"
 	cmd.Flags().BoolVar(&b.sweep, "sweep", false, "try half and twice the learning rates as well, and keep each method's best")
 	cmd.Flags().IntVar(&b.seeds, "seeds", 1, "runs of each method with its learning rate, with the seeds 1, 2, ...")
 	return cmd

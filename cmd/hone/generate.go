@@ -143,8 +143,9 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
 	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
 	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
-	cmd.Flags().StringArrayVar(&f.adapters, "adapter", nil, "folder of an adapter to put on the model; given several times, the updates of LoRA adapters add up")
-	cmd.Flags().Float64SliceVar(&f.weights, "adapter-weights", nil, "factors on the adapters' updates, as in 0.7,0.3; not set: 1 each")
+	cmd.Flags().StringArrayVar(&f.adapters, "adapter", nil, "`folder` of an adapter to put on the model; given several times, the updates of LoRA adapters add up")
+	cmd.Flags().Float64SliceVar(&f.weights, "adapter-weights", nil, "`factors` on the adapters' updates, as in 0.7,0.3; not set: 1 each")
+	cmd.Flags().Lookup("adapter-weights").DefValue = "" // not "[]"
 }
 
 // generateCommand goes on from texts as they are; hone chat speaks by a model's template.
@@ -182,7 +183,7 @@ func samplingFlags(cmd *cobra.Command, opt *generate.Options) {
 	f.Float64Var(&opt.MinP, "min-p", opt.MinP, "drop tokens less likely than this share of the most likely one")
 	f.Float64Var(&opt.RepetitionPenalty, "repetition-penalty", opt.RepetitionPenalty, "above 1: tokens seen before become less likely")
 	f.Uint64Var(&opt.Seed, "seed", opt.Seed, "of the random numbers")
-	f.StringArrayVar(&opt.Stop, "stop", nil, "stop before this text; may be given several times")
+	f.StringArrayVar(&opt.Stop, "stop", nil, "stop before this `text`; may be given several times")
 }
 
 // readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.
@@ -293,6 +294,7 @@ func evalCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "eval MODEL data=PATH [path=value ...]",
 		Short:   "Measure loss, perplexity and bits per byte on text",
+		Long:    "Measures how well a model predicts text, in windows of sequence_length tokens.\n\nKeys:\n" + keys(&c),
 		Example: "  hone eval runs/first/model data=held-out.txt",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -69,9 +69,27 @@ func hanging(line string) int {
 	return len(line) - len(strings.TrimLeft(line, " \t"))
 }
 
-// wrapped breaks a line between words; the lines after the first are indented.
+// wrapped breaks a line between words, and a list that is wider than a line of its own after commas; the lines after the first are indented.
 func wrapped(line string, indent int) string {
-	return broken(line, "\n"+strings.Repeat(" ", indent), helpWidth)
+	words := strings.Split(line, " ")
+	for i, word := range words {
+		words[i] = parted(word, helpWidth-indent)
+	}
+	return broken(strings.Join(words, " "), "\n"+strings.Repeat(" ", indent), helpWidth)
+}
+
+// parted puts spaces behind commas of a word that is wider than width, as few as make its pieces fit.
+func parted(word string, width int) string {
+	var out strings.Builder
+	for utf8.RuneCountInString(word) > width {
+		end := strings.LastIndexByte(word[:min(width, len(word))], ',') + 1
+		if end == 0 {
+			break
+		}
+		out.WriteString(word[:end] + " ")
+		word = word[end:]
+	}
+	return out.String() + word
 }
 
 // together matches what must stay on one line of an example: a quoted word, and a flag with its value.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -53,7 +54,8 @@ func labelCommand(a *app) *cobra.Command {
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8321", "address of the page; port 0 takes a free one")
 	f.StringVar(&s.token, "token", "", "secret in the page's address (default: drawn at each start)")
 	f.StringVar(&s.modelB, "model-b", "", "model of the second answer (default: the first, sampled again)")
-	f.Float64Var(&s.temperatureB, "temperature-b", -1, "temperature of the second answer (default: as the first)")
+	f.Float64Var(&s.temperatureB, "temperature-b", math.NaN(), "temperature of the second answer")
+	f.Lookup("temperature-b").DefValue = "that of the first"
 	f.StringVar(&s.template, "template", "", "chat template instead of the model's own: a file, or one of "+strings.Join(chat.Names(), ", "))
 	f.IntVar(&s.opt.MaxNewTokens, "max-new-tokens", s.opt.MaxNewTokens, "an answer has at most this many tokens")
 	samplingFlags(cmd, &s.opt)
@@ -111,10 +113,10 @@ func (s *labelSettings) validate(args []string) error {
 		return errors.New("prompts need a model to answer them: hone label MODEL --prompts FILE")
 	case s.modelB != "" && len(args) == 0:
 		return errors.New("--model-b needs a first model: hone label MODEL --model-b OTHER --prompts FILE")
-	case s.temperatureB < 0 && s.temperatureB != -1:
+	case s.temperatureB < 0:
 		return fmt.Errorf("temperature-b is %v; it must be at least 0", s.temperatureB)
 	}
-	if s.temperatureB == -1 {
+	if math.IsNaN(s.temperatureB) {
 		s.temperatureB = s.opt.Temperature
 	}
 	// Pairs of equal answers are not shown, so nobody would ever see one.

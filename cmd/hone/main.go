@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -131,6 +132,10 @@ func flagError(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; %s --help says what flags take", err, cmd.CommandPath())
 	}
 	name := unknown.GetSpecifiedName()
+	isKey := regexp.MustCompile(`(?m)^  ((\S+\.)?` + regexp.QuoteMeta(strings.ReplaceAll(name, "-", "_")) + `) `)
+	if key := isKey.FindStringSubmatch(cmd.Long); key != nil { // of the recipe, as the help lists them
+		return fmt.Errorf("unknown flag --%s; keys have no dashes: write %s=VALUE", name, key[1])
+	}
 	near, best := "", max(2, len(name)/3)+1
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if d := spell.Distance(name, f.Name); d < best {

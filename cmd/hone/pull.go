@@ -30,7 +30,7 @@ func pullCommand(a *app) *cobra.Command {
 			return a.pull(cmd, args[0], include)
 		},
 	}
-	cmd.Flags().StringArrayVar(&include, "include", nil, "files to download instead, as a pattern such as '*.gguf'; may be given several times")
+	cmd.Flags().StringArrayVar(&include, "include", nil, "files to download instead, as a `pattern` such as '*.gguf'; may be given several times")
 	return cmd
 }
 

@@ -26,6 +26,10 @@ type tokenizerConfig struct {
 	Pattern   string   `yaml:"pattern" doc:"gpt2 or llama3"`
 }
 
+func defaultTokenizer() tokenizerConfig {
+	return tokenizerConfig{VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
+}
+
 func tokenizerCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "tokenizer", Short: "Train a tokenizer, encode and decode text",
 		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192\n  echo 'hello' | hone tokenizer encode tok",
@@ -35,11 +39,13 @@ func tokenizerCommand(a *app) *cobra.Command {
 }
 
 func tokenizerTrain(a *app) *cobra.Command {
+	defaults := defaultTokenizer()
 	return &cobra.Command{
 		Use: "train data=PATH out=DIR [path=value ...]", Short: "Train byte-level BPE and write tokenizer.json",
+		Long:    "Trains byte-level BPE on text and writes tokenizer.json.\n\nKeys:\n" + keys(&defaults),
 		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192 pattern=llama3",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := tokenizerConfig{VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
+			c := defaultTokenizer()
 			if err := config.Override(&c, args); err != nil {
 				return err
 			}

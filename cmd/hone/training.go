@@ -116,12 +116,13 @@ func resolveModels(c trainer) (err error) {
 	return nil
 }
 
-// splitArgs tells a recipe's path, the first argument without "=", from overrides.
+// splitArgs tells a recipe's path, the first argument without "=" wherever it stands, from overrides.
 func splitArgs(args []string) (path string, overrides []string) {
-	if len(args) > 0 && !strings.Contains(args[0], "=") {
-		return args[0], args[1:]
+	i := slices.IndexFunc(args, func(arg string) bool { return !strings.Contains(arg, "=") })
+	if i < 0 {
+		return "", args
 	}
-	return "", args
+	return args[i], slices.Delete(slices.Clone(args), i, i+1)
 }
 
 // keys lists the keys of a recipe with their defaults.

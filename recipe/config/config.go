@@ -194,7 +194,7 @@ func Override(config any, args []string) error {
 	for _, arg := range args {
 		path, text, ok := strings.Cut(arg, "=")
 		if !ok {
-			return fmt.Errorf("argument %q is neither a recipe file nor path=value", arg)
+			return notSet(all, arg)
 		}
 		if seen[path] {
 			return fmt.Errorf("%s is given twice on the command line; leave one of them out", path)
@@ -213,6 +213,14 @@ func Override(config any, args []string) error {
 		}
 	}
 	return nil
+}
+
+// notSet says what is wrong with an argument that sets no key: most often spaces around its equals sign.
+func notSet(all []setting, arg string) error {
+	if s, _ := find(all, arg); s != nil {
+		return fmt.Errorf("argument %q has no value; write %s=VALUE, without spaces", arg, arg)
+	}
+	return fmt.Errorf("argument %q is not path=value, as in %s=VALUE", arg, all[0].path)
 }
 
 func firstIn(all []setting, group string) string {

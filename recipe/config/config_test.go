@@ -103,7 +103,8 @@ func TestOverride(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, e := range []struct{ arg, want string }{
-		{"steps", "neither a recipe file nor path=value"},
+		{"steps", `argument "steps" has no value; write steps=VALUE, without spaces`},
+		{"other.yaml", `argument "other.yaml" is not path=value, as in data=VALUE`},
 		{"step=3", `did you mean "steps"?`},
 		{"checkpoint.evry=3", `did you mean "checkpoint.every"?`},
 		{"optimizer.lr=3", `did you mean "optimizer.learning_rate"?`},

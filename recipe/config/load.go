@@ -42,7 +42,7 @@ func readRecipe(path string) ([]byte, error) {
 	const most = 1 << 20
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the recipe: there is no file %s; name one that is there, or give keys alone, as path=value", path)
+		return nil, fmt.Errorf("read the recipe: there is no file %s; name one that is there, or give keys alone, as path=value without spaces", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the recipe: %w", err)

@@ -325,7 +325,7 @@ func (s *preferring) Identity() map[string]string {
 	return map[string]string{"contents of data": s.records.fingerprint()}
 }
 
-func (s *preferring) Info() (map[string]any, string)     { return s.records.info() }
+func (s *preferring) Info() (map[string]any, string)     { return s.records.info(&s.c.Training) }
 func (s *preferring) Example(r *recipe.Run) []train.Part { return s.records.example(r) }
 func (s *preferring) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 	return s.records.prompts(r)

@@ -191,10 +191,11 @@ func (s *rewarding) Identity() map[string]string {
 	return map[string]string{"contents of data": s.records.fingerprint()}
 }
 
-func (s *rewarding) Info() (map[string]any, string) { return s.records.info() }
+func (s *rewarding) Info() (map[string]any, string) { return s.records.info(&s.c.Training) }
 
-func (s *judgements) info() (map[string]any, string) {
-	values := map[string]any{"train_records": len(s.items), "held_records": len(s.held)}
+func (s *judgements) info(t *recipe.Training) (map[string]any, string) {
+	values := map[string]any{"train_records": len(s.items), "held_records": len(s.held),
+		"steps_per_epoch": float64(len(s.items)) / float64(t.BatchSize*t.GradientAccumulationSteps)}
 	return values, fmt.Sprintf("preferences: %s; %d to learn from, %d held out", s.stats.String(), len(s.items), len(s.held))
 }
 
