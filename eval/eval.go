@@ -169,13 +169,7 @@ func (r *runner) document(ctx context.Context, text []byte) error {
 		return nil
 	}
 	r.result.Documents++
-	before, _ := r.Tokenizer.Special()
-	if id, ok := r.Tokenizer.EOS(); ok && len(before) == 0 {
-		before = append(before, id)
-	} else if id, ok := r.Tokenizer.BOS(); ok && len(before) == 0 {
-		before = append(before, id)
-	}
-	r.tokens = r.Tokenizer.Encode(append(r.tokens[:0], before...), text)
+	r.tokens = r.Tokenizer.Encode(append(r.tokens[:0], r.Tokenizer.Start()...), text)
 	if r.cfg.First > 0 {
 		r.tokens = r.tokens[:min(len(r.tokens), r.cfg.First+1)]
 	}

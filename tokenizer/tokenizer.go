@@ -150,6 +150,20 @@ func (t *Tokenizer) Special() (before, after []int32) {
 	return slices.Clone(t.post.before), slices.Clone(t.post.after)
 }
 
+// Start is what stands before a document: what the post-processor puts there or, where it puts nothing, the token that ends texts, as between
+// documents, or else BOS. It is empty when there is none of them.
+func (t *Tokenizer) Start() []int32 {
+	if before, _ := t.Special(); len(before) > 0 {
+		return before
+	}
+	for _, token := range []func() (int32, bool){t.EOS, t.BOS} {
+		if id, ok := token(); ok {
+			return []int32{id}
+		}
+	}
+	return nil
+}
+
 // MissingBytes returns the bytes that a byte-level vocabulary has no token for. They are dropped when encoding, as the reference does; it
 // is empty for every vocabulary made by Train and for most others, and for models that do not read bytes.
 func (t *Tokenizer) MissingBytes() []byte {

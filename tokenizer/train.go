@@ -123,5 +123,8 @@ func fromLearned(learned bytepair.Learned, p bytepair.Pattern, cfg TrainConfig) 
 	for _, p := range learned.Merges {
 		m.merges = append(m.merges, [2]string{learned.Names[p.Left()], learned.Names[p.Right()]})
 	}
+	if err := m.setTemplate(cfg.BOS != "", false); err != nil {
+		return nil, err
+	}
 	return newTokenizer(m)
 }

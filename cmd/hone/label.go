@@ -352,10 +352,7 @@ func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt g
 func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
 	var text string
 	if json.Unmarshal(prompt, &text) == nil {
-		var ids []int32
-		if bos, ok := w.model.tok.BOS(); ok { // as in training
-			ids = append(ids, bos)
-		}
+		ids, _ := w.model.tok.Special() // as in training
 		return w.model.tok.Encode(ids, []byte(text)), nil
 	}
 	if w.template == nil {

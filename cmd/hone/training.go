@@ -207,7 +207,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 		fmt.Fprintf(w, "trainable\t%d (%.2f%%)\n", s.Trainable, 100*float64(s.Trainable)/float64(s.Parameters))
 	}
 	fmt.Fprintf(w, "first step\t%.1f s after the start\n", s.SetupSeconds)
-	fmt.Fprintf(w, "steps\t%d, %d tokens in %.0f s (%.0f tokens/s)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
+	fmt.Fprintf(w, "steps\t%d, %d tokens learned in %.0f s (%.0f a second)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
 	if s.Unigram > 0 {
 		fmt.Fprintf(w, "unigram baseline\t%.4f\n", s.Unigram)
 		fmt.Fprintf(w, "bigram baseline\t%.4f\n", s.Bigram)

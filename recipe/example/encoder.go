@@ -122,12 +122,10 @@ func chatMessages(ex *data.Example) ([]chat.Message, error) {
 	return messages, nil
 }
 
-// Completion puts the tokenizer's begin and end marks around a prompt with its completion, or a plain text, all of which is
-// learned. Prompt and completion are tokenised apart, as they are when the model is used.
+// Completion puts what the tokenizer's post-processor begins texts with, and the end token, around a prompt with its completion, or a plain text, all
+// of which is learned. Prompt and completion are tokenised apart, as they are when the model is used.
 func (e *Encoder) Completion(ex *data.Example) (ids []int32, supervised []bool) {
-	if bos, ok := e.Tokenizer.BOS(); ok {
-		ids = append(ids, bos)
-	}
+	ids, _ = e.Tokenizer.Special()
 	ids = e.enc.Encode(ids, []byte(ex.Prompt))
 	prompt := len(ids)
 	ids = e.enc.Encode(ids, []byte(ex.Completion+ex.Text))

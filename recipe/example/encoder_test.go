@@ -3,6 +3,8 @@ package example
 import (
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -180,5 +182,50 @@ func TestCounted(t *testing.T) {
 	}
 	if got := Counted(&data.Stats{Documents: 1, Files: 1}); got != "1 records of 1 files" {
 		t.Errorf("nothing left out: %s", got)
+	}
+}
+
+// TestBegins: a text begins with what the tokenizer's post-processor puts there and not with a BOS that it only names, as GPT-2's and SmolLM2's do,
+// so that it is learned as it is used.
+func TestBegins(t *testing.T) {
+	const record = `{"prompt": "a", "completion": "b"}`
+	e := encoder(t, false)
+	dir := t.TempDir()
+	if err := e.Tokenizer.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "tokenizer.json")
+	for _, want := range []string{"<s>a[b</s>]", "a[b</s>]"} {
+		tok, err := tokenizer.Load(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := NewEncoder(tok, nil)
+		ids, supervised, err := e.Example([]byte(record))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := marked(e, ids, supervised); got != want {
+			t.Errorf("%s is %s, want %s", record, got, want)
+		}
+		q, err := e.Prompt(&data.Example{Prompt: "a"}, false)
+		if got := string(tok.Decode(q.IDs)); err != nil || !strings.HasPrefix(want, got+"[") {
+			t.Errorf("the prompt is %q (%v), want the beginning of %s", got, err, want)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parts map[string]any
+		if err := json.Unmarshal(text, &parts); err != nil {
+			t.Fatal(err)
+		}
+		parts["post_processor"] = nil
+		if text, err = json.Marshal(parts); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -49,9 +49,7 @@ func (e *Encoder) Prompt(ex *data.Example, spoken bool) (q Prompt, err error) {
 		return q, err
 	}
 	if ex.Messages == nil {
-		if bos, ok := e.Tokenizer.BOS(); ok {
-			q.IDs = append(q.IDs, bos)
-		}
+		q.IDs, _ = e.Tokenizer.Special()
 		q.IDs, q.Text = e.enc.Encode(q.IDs, []byte(ex.Prompt)), ex.Prompt
 		return q, nil
 	}

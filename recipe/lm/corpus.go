@@ -51,10 +51,7 @@ func (c *Pretrain) Open(ctx context.Context, folder recipe.Folder, env recipe.En
 	if err != nil {
 		return nil, err
 	}
-	out := &Corpus{Tokenizer: tok}
-	if bos, ok := tok.BOS(); ok {
-		out.Begin = []int32{bos}
-	}
+	out := &Corpus{Tokenizer: tok, Begin: tok.Start()}
 	stores := c.stores(out, folder, env)
 	if stores.Stats = &out.Stats; len(c.ValidationData) == 0 {
 		stores.Validation = c.ValidationFraction

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"hone/generate"
 	"hone/internal/atomicfile"
@@ -45,11 +46,8 @@ func (s *tuning) selfText(ctx context.Context, r *recipe.Run) (path string, err 
 	if _, err := os.Stat(path); err == nil && s.c.Resume {
 		return path, nil
 	}
-	start, ok := r.Tokenizer.BOS()
-	if !ok {
-		start, ok = r.Tokenizer.EOS() // what stands between documents
-	}
-	if !ok {
+	start := r.Tokenizer.Start()
+	if len(start) == 0 {
 		return "", errors.New("the tokenizer has neither a begin nor an end token to start texts from; give texts in replay.data")
 	}
 	dtype, err := s.c.ComputeDType()
@@ -72,7 +70,7 @@ func (s *tuning) selfText(ctx context.Context, r *recipe.Run) (path string, err 
 	var out bytes.Buffer
 	for tokens, batch := 0, uint64(0); tokens < s.c.Replay.SelfTokens; batch++ {
 		o.Seed = s.c.Seed + batch
-		texts, err := engine.Run(ctx, startingWith(start), o, nil)
+		texts, err := engine.Run(ctx, slices.Repeat([][]int32{start}, selfBatch), o, nil)
 		if err != nil {
 			return "", err
 		}
@@ -94,12 +92,4 @@ func (s *tuning) selfText(ctx context.Context, r *recipe.Run) (path string, err 
 		return "", err
 	}
 	return path, atomicfile.WriteFile(path, out.Bytes())
-}
-
-func startingWith(id int32) [][]int32 {
-	prompts := make([][]int32, selfBatch)
-	for i := range prompts {
-		prompts[i] = []int32{id}
-	}
-	return prompts
 }

@@ -82,9 +82,7 @@ func (s *tuning) openTokenizer(r *recipe.Run) (err error) {
 	if r.Tokenizer, err = tokenizer.Load(s.c.Model); err != nil {
 		return err
 	}
-	if bos, ok := r.Tokenizer.BOS(); ok {
-		r.Begin = []int32{bos}
-	}
+	r.Begin, _ = r.Tokenizer.Special()
 	s.template, err = chat.Choose(s.c.ChatTemplate, s.c.Model, r.Tokenizer)
 	return err
 }

@@ -119,9 +119,7 @@ func (p *Preferences) open(ctx context.Context, r *recipe.Run, parse func(*reade
 	if r.Tokenizer, err = tokenizer.Load(p.Model); err != nil {
 		return nil, nil, err
 	}
-	if bos, ok := r.Tokenizer.BOS(); ok {
-		r.Begin = []int32{bos}
-	}
+	r.Begin, _ = r.Tokenizer.Special()
 	template, err := chat.Choose(p.ChatTemplate, p.Model, r.Tokenizer)
 	if err != nil {
 		return nil, nil, err

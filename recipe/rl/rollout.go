@@ -139,9 +139,7 @@ func (s *rolling) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if r.Tokenizer, err = tokenizer.Load(s.c.Model); err != nil {
 		return err
 	}
-	if bos, ok := r.Tokenizer.BOS(); ok {
-		r.Begin = []int32{bos}
-	}
+	r.Begin, _ = r.Tokenizer.Special()
 	if s.template, err = chat.Choose(s.c.ChatTemplate, s.c.Model, r.Tokenizer); err != nil {
 		return err
 	}
