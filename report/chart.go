@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -110,17 +111,35 @@ func ticks(lo, hi float64, n int, whole bool) []float64 {
 	}
 }
 
+// tickTexts are numbers of ticks as format writes them or, where that rounds one of them off its place, with as many digits as it takes.
+func tickTexts(ticks []float64, format func(float64) string) []string {
+	digits := 3 // of format
+	for len(ticks) > 1 && digits < 9 && slices.ContainsFunc(ticks, func(v float64) bool { return math.Abs(roundTo(v, digits)-v) > 1e-3*(ticks[1]-ticks[0]) }) {
+		digits++
+	}
+	texts := make([]string, len(ticks))
+	for i, v := range ticks {
+		if texts[i] = format(v); digits > 3 {
+			texts[i] = strconv.FormatFloat(roundTo(v, digits), 'f', -1, 64)
+		}
+	}
+	return texts
+}
+
 // SVG is the drawing.
 func (f *figure) SVG() template.HTML {
 	x, y := f.axes()
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, f.w, f.h, template.HTMLEscapeString(f.Title))
-	for _, v := range ticks(y.lo, y.hi, int(f.h/45), false) {
+	rows := ticks(y.lo, y.hi, int(f.h/45), false)
+	for i, text := range tickTexts(rows, f.format) {
+		v := rows[i]
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`,
-			x.from, x.to, y.at(v), y.at(v), marginLeft-7, y.at(v)+4, f.format(v))
+			x.from, x.to, y.at(v), y.at(v), marginLeft-7, y.at(v)+4, text)
 	}
-	for _, v := range ticks(x.lo, x.hi, int(f.w/80), true) {
-		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%g">%s</text>`, x.at(v), f.h-10, compact(v))
+	columns := ticks(x.lo, x.hi, int(f.w/80), true)
+	for i, text := range tickTexts(columns, compact) {
+		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%g">%s</text>`, x.at(columns[i]), f.h-10, text)
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)
 	for _, r := range f.Rules {

@@ -73,7 +73,7 @@ func (r *run) rewardTiles() []tile {
 		out = append(out, tile{"KL", exact(v), "nats an answer from the reference"})
 	}
 	if v, ok := last["completions/mean_length"]; ok {
-		out = append(out, tile{"answer", fmt.Sprintf("%.0f tokens", v), fmt.Sprintf("%.0f%% end by themselves", 100*last["completions/eos_share"])})
+		out = append(out, tile{"answer", fmt.Sprintf("%.0f", v), fmt.Sprintf("tokens; %.0f%% end by themselves", 100*last["completions/eos_share"])})
 	}
 	return out
 }

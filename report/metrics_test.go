@@ -22,7 +22,7 @@ func TestRewardsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := mustWrite(t, dir)
-	for _, want := range []string{"objective/scores", "policy/clipfrac_avg", "&lt;new&gt;", "87.5%", "14 tokens", "100% end by themselves", "on held-out data"} {
+	for _, want := range []string{"objective/scores", "policy/clipfrac_avg", "&lt;new&gt;", "87.5%", ">14<", "tokens; ", "100% end by themselves", "on held-out data"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -2,7 +2,7 @@
 // Shows the values under the pointer: a vertical line and a small box beside it.
 for (const figure of document.querySelectorAll("figure.chart")) {
   const data = JSON.parse(figure.querySelector("script").textContent);
-  const plot = figure.querySelector(".plot"), tip = figure.querySelector(".tip"), cursor = figure.querySelector(".cursor");
+  const plot = figure.querySelector(".plot"), svg = plot.querySelector("svg"), tip = figure.querySelector(".tip"), cursor = figure.querySelector(".cursor");
   const [left, right, top, bottom] = data.box, [low, high] = data.range;
 
   // nearest is the index of the point of xs, which ascends, that is closest to x.
@@ -17,7 +17,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
 
   const hide = () => { tip.hidden = true; cursor.setAttribute("visibility", "hidden"); };
   const show = (event) => {
-    const box = plot.getBoundingClientRect(), scale = box.width / data.width;
+    const box = svg.getBoundingClientRect(), scale = box.width / data.width;
     const x = (event.clientX - box.left) / scale;
     if (x < left || x > right) return hide();
     const step = low + (x - left) / (right - left) * (high - low);

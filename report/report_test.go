@@ -169,6 +169,18 @@ func TestTicksAreRound(t *testing.T) {
 	}
 }
 
+// TestTickTexts: numbers at ticks stand for their places, and no two are the same.
+func TestTickTexts(t *testing.T) {
+	for want, at := range map[string][]float64{
+		"[1 1.025 1.05 1.075 1.1]": {1, 1.025, 1.05, 1.075, 1.1}, "[100.2 100.4 100.6]": {100.2, 100.4, 100.6}, "[12250 12500]": {12250, 12500},
+		"[3 3.5]": {3, 3.5}, "[1k 1.5k]": {1000, 1500}, "[0 1e-4]": {0, 1e-4}, "[7]": {7}, "[]": nil, "[-0.05 0]": {-0.05, 0}, "[0.1 0.3]": {0.1, 3 * 0.1},
+	} {
+		if got := fmt.Sprint(tickTexts(at, compact)); got != want {
+			t.Errorf("ticks at %v are %s, want %s", at, got, want)
+		}
+	}
+}
+
 // TestSmallChartsHaveTicks: three to five of steps from 1 on, whatever their number; two of some small ones, that fractions would divide.
 func TestSmallChartsHaveTicks(t *testing.T) {
 	for last := 3; last < 5000; last++ {

@@ -72,6 +72,9 @@ func TestPreferenceCommands(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(at(args[0]), "report.html")); err != nil {
 			t.Error(err)
 		}
+		if events, err := os.ReadFile(filepath.Join(at(args[0]), "metrics.jsonl")); args[0] == "dpo" && !strings.Contains(string(events), "--- the other answer") {
+			t.Errorf("dpo shows both answers of a preference as one text (%v)", err)
+		}
 	}
 }
 

@@ -204,7 +204,10 @@ func (s *rewarding) Example(r *recipe.Run) []train.Part { return s.records.examp
 // example is the first record: the answers are what is judged or learned.
 func (s *judgements) example(r *recipe.Run) []train.Part {
 	var parts []train.Part
-	for _, marks := range s.items[0].answers {
+	for i, marks := range s.items[0].answers {
+		if i > 0 {
+			parts = append(parts, train.Part{Text: "\n--- the other answer\n"})
+		}
 		parts = append(parts, recipe.Parts(r.Tokenizer, marks)...)
 	}
 	return parts
