@@ -28,20 +28,36 @@ const (
 // Step is that of the newest checkpoint, 0 where there is none.
 func (f Folder) Step() int { return (&train.Checkpoints{Dir: f.Path(checkpointsName)}).Newest() }
 
-// open makes the folder and refuses to overwrite a run.
-func (f Folder) open(resume bool) error {
+// open makes the folder, holds it until release is called, and refuses to overwrite a run or to be a second one beside it.
+func (f Folder) open(resume bool) (release func(), err error) {
 	if info, err := os.Stat(f.Dir); err == nil && !info.IsDir() {
-		return fmt.Errorf("out is %s, which is a file; name a folder", f.Dir)
+		return nil, fmt.Errorf("out is %s, which is a file; name a folder", f.Dir)
 	}
-	if !resume {
-		for _, name := range []string{config.FileName, metricsName, checkpointsName, ModelName, AdapterName} {
-			if _, err := os.Lstat(f.Path(name)); err == nil {
-				return fmt.Errorf("%s already holds a run; go on with it by resume=true, or choose another out", f.Dir)
-			}
-		}
+	if err := f.unused(resume); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(f.Dir, 0o777); err != nil {
-		return fmt.Errorf("make the folder of the run: %w", err)
+		return nil, fmt.Errorf("make the folder of the run: %w", err)
+	}
+	release, err = hold(f.Dir)
+	if errors.Is(err, errHeld) {
+		return nil, fmt.Errorf("%s: %w; wait for its end, or choose another out", f.Dir, err)
+	} else if err != nil {
+		return nil, fmt.Errorf("open the folder of the run: %w", err)
+	}
+	if err := f.unused(resume); err != nil { // one that ended meanwhile
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// unused refuses a folder that holds a run, unless that is to be gone on with.
+func (f Folder) unused(resume bool) error {
+	for _, name := range []string{config.FileName, metricsName, checkpointsName, ModelName, AdapterName} {
+		if _, err := os.Lstat(f.Path(name)); err == nil && !resume {
+			return fmt.Errorf("%s already holds a run; go on with it by resume=true, or choose another out", f.Dir)
+		}
 	}
 	return nil
 }

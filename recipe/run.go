@@ -62,13 +62,15 @@ func Execute(ctx context.Context, r *Run) (sum *Summary, err error) {
 	r.Folder = Folder{r.Training.Out}
 	made := r.Folder.missing()
 	defer func() {
-		if err != nil { // a run that was refused leaves no empty folder, but what it has read of its data stays
+		if err != nil && !errors.Is(err, errHeld) { // a run that was refused leaves no empty folder, but what it has read of its data stays
 			removeEmpty(made)
 		}
 	}()
-	if err := r.Folder.open(r.Training.Resume); err != nil {
+	release, err := r.Folder.open(r.Training.Resume)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	defer r.free()
 	// Everything a run opens hangs on r, so that one deferred free gives it back wherever it failed.
 	failed := tensor.Try(func() { sum, err = r.all(ctx) }) // an allocation panics where the device is full

@@ -20,30 +20,37 @@ func TestFolderIsOpened(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Folder{file}).open(true); err == nil || !strings.Contains(err.Error(), "which is a file; name a folder") {
+	open := func(f Folder, resume bool) error {
+		release, err := f.open(resume)
+		if err == nil {
+			release()
+		}
+		return err
+	}
+	if err := open(Folder{file}, true); err == nil || !strings.Contains(err.Error(), "which is a file; name a folder") {
 		t.Errorf("a file: %v", err)
 	}
-	if err := (Folder{filepath.Join(file, "below")}).open(false); err == nil || !strings.Contains(err.Error(), "make the folder of the run") {
+	if err := open(Folder{filepath.Join(file, "below")}, false); err == nil || !strings.Contains(err.Error(), "make the folder of the run") {
 		t.Errorf("below a file: %v", err)
 	}
 	f := Folder{filepath.Join(dir, "runs", "new")}
-	if err := f.open(false); err != nil {
+	if err := open(f, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(f.Path("tokenizer.json"), nil, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.open(false); err != nil {
+	if err := open(f, false); err != nil {
 		t.Errorf("with a tokenizer alone: %v", err)
 	}
 	for _, name := range []string{config.FileName, metricsName, checkpointsName, ModelName, AdapterName} {
 		if err := os.WriteFile(f.Path(name), nil, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.open(false); err == nil || !strings.Contains(err.Error(), "already holds a run; go on with it by resume=true") {
+		if err := open(f, false); err == nil || !strings.Contains(err.Error(), "already holds a run; go on with it by resume=true") {
 			t.Errorf("with %s: %v", name, err)
 		}
-		if err := f.open(true); err != nil {
+		if err := open(f, true); err != nil {
 			t.Errorf("going on with %s: %v", name, err)
 		}
 		if err := os.Remove(f.Path(name)); err != nil {

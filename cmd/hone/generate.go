@@ -290,7 +290,7 @@ func promptIDs(tok *tokenizer.Tokenizer, prompts []string) (ids [][]int32, err e
 
 // evalCommand reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
 func evalCommand(a *app) *cobra.Command {
-	flags, c := &modelFlags{}, evalConfig{Length: 256, BatchSize: 8}
+	flags, c := &modelFlags{}, evalConfig{TextField: "text", Length: 256, BatchSize: 8}
 	cmd := &cobra.Command{
 		Use:     "eval MODEL data=PATH [path=value ...]",
 		Short:   "Measure loss, perplexity and bits per byte on text",

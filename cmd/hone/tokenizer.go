@@ -27,7 +27,7 @@ type tokenizerConfig struct {
 }
 
 func defaultTokenizer() tokenizerConfig {
-	return tokenizerConfig{VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
+	return tokenizerConfig{TextField: "text", VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
 }
 
 func tokenizerCommand(a *app) *cobra.Command {

@@ -39,6 +39,9 @@ func CutAndLeft(stats *data.Stats) (cut int, left map[string]int) {
 func Counted(stats *data.Stats) string {
 	cut, left := CutAndLeft(stats)
 	text := fmt.Sprintf("%d records of %d files", stats.Documents, stats.Files)
+	if stats.InvalidUTF8 > 0 {
+		text += fmt.Sprintf(", %d with invalid UTF-8 (read as U+FFFD)", stats.InvalidUTF8)
+	}
 	if cut > 0 {
 		text += fmt.Sprintf(", %d %s", cut, CutShort)
 	}

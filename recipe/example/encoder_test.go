@@ -183,6 +183,9 @@ func TestCounted(t *testing.T) {
 	if got := Counted(&data.Stats{Documents: 1, Files: 1}); got != "1 records of 1 files" {
 		t.Errorf("nothing left out: %s", got)
 	}
+	if got := Counted(&data.Stats{Documents: 1, Files: 1, InvalidUTF8: 1}); got != "1 records of 1 files, 1 with invalid UTF-8 (read as U+FFFD)" {
+		t.Errorf("bytes that are no text: %s", got)
+	}
 }
 
 // TestBegins: a text begins with what the tokenizer's post-processor puts there and not with a BOS that it only names, as GPT-2's and SmolLM2's do,
