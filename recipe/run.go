@@ -116,7 +116,9 @@ func (r *Run) all(ctx context.Context) (*Summary, error) {
 		return nil, err
 	}
 	sum := r.summary(out)
-	if out.Interrupted {
+	if out.Interrupted && out.Step == 0 {
+		return sum, r.Say("interrupted before the first step; resume=true begins it")
+	} else if out.Interrupted {
 		return sum, r.Say(fmt.Sprintf("interrupted after step %d and saved; go on with resume=true", out.Step))
 	}
 	sum.ModelDir = r.Folder.Path(r.Trained.Name())

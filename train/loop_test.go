@@ -302,6 +302,9 @@ func TestFailedCheckpoint(t *testing.T) {
 	if !errors.Is(err, syscall.ENOSPC) || err.Error() != want {
 		t.Errorf("error %q, want %q", err, want)
 	}
+	if got := (&Checkpoints{Dir: "none"}).saveError(2, full).Error(); got != "save none/step-2: no space left on device; there is no earlier one, begin again with resume=true after freeing some space" {
+		t.Errorf("without an earlier one: %s", got)
+	}
 	entries, err := os.ReadDir(r.Checkpoints.Dir)
 	if err != nil || len(entries) != 1 || entries[0].Name() != "step-2" {
 		t.Errorf("left behind: %v, %v", entries, err)

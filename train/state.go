@@ -138,7 +138,7 @@ func (l *Loop) written(wait bool) error {
 
 // saveError says in one sentence what failed and what is left.
 func (c *Checkpoints) saveError(step int, err error) error {
-	kept := "there is no earlier one"
+	kept := "there is no earlier one, begin again with resume=true"
 	if newest := c.Newest(); newest > 0 {
 		kept = fmt.Sprintf("that of step %d is kept, go on from it with resume=true", newest)
 	}

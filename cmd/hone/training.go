@@ -199,7 +199,7 @@ func against(planned string, p, measured float64) string {
 // summarise prints the outcome of a run as a table.
 func summarise(out io.Writer, s *recipe.Summary) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	if s.Interrupted {
+	if s.Interrupted && s.Steps > 0 {
 		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with resume=true\n", s.Steps)
 	}
 	fmt.Fprintf(w, "parameters\t%d\n", s.Parameters)

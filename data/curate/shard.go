@@ -2,6 +2,7 @@ package curate
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
 	}
 	w.count.plus(d.size)
-	return errors.Join(w.text.writeStored(d.stored), writeKeys(w.buffer, d))
+	return cmp.Or(w.text.writeStored(d.stored), writeKeys(w.buffer, d))
 }
 
 // keyBytes is what stands before the signature: three numbers of 8 bytes, little endian. Records of one size let any document's be found by its number.
@@ -86,8 +87,10 @@ func (w *shardWriter) close() error {
 	s := &w.r.state
 	if w.text != nil {
 		// both files before the state that names them: after a crash between, they are made again
-		err := errors.Join(w.text.commit(), w.buffer.Flush(), w.keys.Commit())
-		if err != nil {
+		if err := w.text.commit(); err != nil {
+			return err
+		}
+		if err := cmp.Or(w.buffer.Flush(), w.keys.Commit()); err != nil {
 			return fmt.Errorf("curate: %w", err)
 		}
 		s.Shards = append(s.Shards, w.count)
