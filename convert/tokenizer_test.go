@@ -93,6 +93,7 @@ func TestByteLevel(t *testing.T) {
 		end, _ := tok.TokenToID("<|im_end|>")
 		back, meta := again(t, tok, 410, []int{0, int(end)})
 		sameIDs(t, back, tok)
+		referenceIDs(t, back)
 		if v, _ := meta.Get("tokenizer.ggml.pre"); v != name {
 			t.Errorf("%s became %v", name, v)
 		}
@@ -103,6 +104,33 @@ func TestByteLevel(t *testing.T) {
 		}
 		if v, _ := meta.Get("tokenizer.ggml.eot_token_id"); v != uint32(end) {
 			t.Errorf("%s: a turn ends with %v, want %d", name, v, end)
+		}
+	}
+}
+
+// referenceIDs: the reference reads the ids of added tokens from the model's vocabulary and gives the others the next ones.
+func referenceIDs(t *testing.T, tok *tokenizer.Tokenizer) {
+	t.Helper()
+	text, err := tok.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		AddedTokens []tokenizer.AddedToken `json:"added_tokens"`
+		Model       struct{ Vocab map[string]int32 }
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	next := int32(len(file.Model.Vocab))
+	for _, a := range file.AddedTokens {
+		id, ours := file.Model.Vocab[a.Content]
+		if !ours {
+			id = next
+			next++
+		}
+		if id != a.ID {
+			t.Errorf("the reference gives %s the id %d, not %d", a.Content, id, a.ID)
 		}
 	}
 }

@@ -142,6 +142,24 @@ func (v *vocabulary) added(kinds ...int32) []tokenizer.AddedToken {
 	return list
 }
 
+// place puts added tokens into the vocabulary of the model where they do not follow it, one after the other: the reference gives those that it does
+// not find there the next ids, whatever ids they say.
+func place(vocab object, added []tokenizer.AddedToken) {
+	next := len(vocab)
+	for _, a := range added {
+		if _, ours := vocab[a.Content]; ours {
+			continue
+		}
+		if int(a.ID) != next {
+			for _, a := range added {
+				vocab[a.Content] = int(a.ID)
+			}
+			return
+		}
+		next++
+	}
+}
+
 // template is the post-processor that adds BOS and EOS where the file says so.
 func (v *vocabulary) template(bos, eos bool) any {
 	bos, eos = v.flag("tokenizer.ggml.add_bos_token", bos) && v.bos != "", v.flag("tokenizer.ggml.add_eos_token", eos) && v.eos != ""
@@ -195,6 +213,8 @@ func (v *vocabulary) byteLevelBPE(arch string) (object, error) {
 			}
 		}
 	}
+	added := v.added(tokenControl, tokenUser, tokenUnknown)
+	place(vocab, added)
 	var normalizer any
 	if pre.nfc {
 		normalizer = object{"type": "NFC"}
@@ -203,7 +223,7 @@ func (v *vocabulary) byteLevelBPE(arch string) (object, error) {
 	if post == nil {
 		post = byteLevel(true)
 	}
-	return object{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": v.added(tokenControl, tokenUser, tokenUnknown), "normalizer": normalizer,
+	return object{"version": "1.0", "truncation": nil, "padding": nil, "added_tokens": added, "normalizer": normalizer,
 		"pre_tokenizer": pre.part(), "post_processor": post, "decoder": byteLevel(true), "model": object{"type": "BPE", "dropout": nil, "unk_token": nil,
 			"continuing_subword_prefix": nil, "end_of_word_suffix": nil, "fuse_unk": false, "byte_fallback": false, "ignore_merges": pre.ignoreMerges,
 			"vocab": vocab, "merges": pairs}}, v.err
