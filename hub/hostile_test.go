@@ -15,6 +15,11 @@ import (
 	"time"
 )
 
+// small is a model that is downloaded at once.
+func small() map[string][]byte {
+	return map[string][]byte{"config.json": []byte(`{"x":1}`), "model.safetensors": []byte("weights")}
+}
+
 // TestEqualFiles: files of equal content are one blob, which is downloaded once however many of them are wanted at the same time.
 func TestEqualFiles(t *testing.T) {
 	files := map[string][]byte{"model.safetensors": []byte("weights")}
@@ -40,7 +45,7 @@ func TestEqualFiles(t *testing.T) {
 
 // TestDownloadOfAnother: what another program has put into the cache between the look and the lock is taken, and leaves no part behind.
 func TestDownloadOfAnother(t *testing.T) {
-	s := newServer(t, model())
+	s := newServer(t, small())
 	root := filepath.Join(s.client.Cache, "models--org--model")
 	blob := filepath.Join(root, "blobs", s.etag("config.json"))
 	if err := errors.Join(os.MkdirAll(filepath.Dir(blob), 0o755), os.WriteFile(blob, s.files["config.json"], 0o644)); err != nil {
@@ -191,7 +196,7 @@ func TestTokenStaysAtTheEndpoint(t *testing.T) {
 			t.Errorf("%s: %v, %v", to, next.Header, err)
 		}
 	}
-	s := newServer(t, model(), "model.safetensors") // serveHub wants the token of each request, serveStore none
+	s := newServer(t, small(), "model.safetensors") // serveHub wants the token of each request, serveStore none
 	s.client.Token, s.wantAuth = "secret", "Bearer secret"
 	s.answer = func(w http.ResponseWriter, r *http.Request) bool { // as for a model that was renamed
 		rest, old := strings.CutPrefix(r.URL.Path, "/api/models/org/old/")
@@ -221,7 +226,7 @@ func parsed(t *testing.T, text string) *url.URL {
 // TestWaitsAreBounded: a hub may ask for a pause in seconds, of which two minutes are the most; other spellings count as none.
 func TestWaitsAreBounded(t *testing.T) {
 	for header, want := range map[string]time.Duration{"3": 3 * time.Second, "999999999": maxWait, "0": time.Second, "-5": time.Second, "Wed, 21 Oct 2015 07:28:00 GMT": time.Second, "": time.Second} {
-		s := newServer(t, model())
+		s := newServer(t, small())
 		s.answer = func(w http.ResponseWriter, _ *http.Request) bool {
 			if header != "" {
 				w.Header().Set("Retry-After", header)
@@ -278,7 +283,7 @@ func TestDescriptions(t *testing.T) {
 			t.Errorf("%.80s: %v, want %q", body, err, want)
 		}
 	}
-	s := newServer(t, model())
+	s := newServer(t, small())
 	s.client.Token = "stale"
 	s.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusUnauthorized); return true }
 	if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "the token in HF_TOKEN is not valid") {
@@ -288,7 +293,7 @@ func TestDescriptions(t *testing.T) {
 
 // TestRequests: every one says who asks and wants the plain file, whose bytes sizes and checksums are of; of a large file the size and checksum of its content count.
 func TestRequests(t *testing.T) {
-	s := newServer(t, model())
+	s := newServer(t, small())
 	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Header.Get("User-Agent") != "test" || r.Header.Get("Accept-Encoding") != "identity" {
 			t.Errorf("%s %s by %q wants the encoding %q", r.Method, r.URL.Path, r.Header.Get("User-Agent"), r.Header.Get("Accept-Encoding"))
@@ -319,7 +324,7 @@ func TestRequests(t *testing.T) {
 // TestRevisions: a branch with slashes goes escaped into the address and as a path into the cache, and a commit needs no reference.
 func TestRevisions(t *testing.T) {
 	for revision, ref := range map[string]bool{"refs/pr/1": true, testCommit: false} {
-		s := newServer(t, model())
+		s := newServer(t, small())
 		escaped := ""
 		s.answer = func(_ http.ResponseWriter, r *http.Request) bool {
 			if strings.HasPrefix(r.URL.Path, "/api/") {

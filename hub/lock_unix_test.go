@@ -11,7 +11,7 @@ import (
 
 // TestLockedDownload: two programs do not write one file; the second says why it ends.
 func TestLockedDownload(t *testing.T) {
-	s := newServer(t, model())
+	s := newServer(t, small())
 	part := filepath.Join(s.client.Cache, "models--org--model", "blobs", s.etag("config.json")+".incomplete")
 	if err := os.MkdirAll(filepath.Dir(part), 0o755); err != nil {
 		t.Fatal(err)
