@@ -120,3 +120,28 @@ func TestSessionGrows(t *testing.T) {
 		t.Errorf("the cache has room for %d", s.cache.Capacity)
 	}
 }
+
+// TestSessionCloses: a session that is closed, also twice or before it ran, holds nothing, and one that is closed can begin anew.
+func TestSessionCloses(t *testing.T) {
+	dev := devicetest.NewReference()
+	e := New(dev, device.F32, tinyModel(t, dev), nil)
+	opt := DefaultOptions()
+	opt.MaxNewTokens, opt.Temperature = 2, 0
+	s := e.NewSession()
+	s.Close()
+	mustRun(t, e, [][]int32{{3, 1}}, opt) // what the model makes at its first use stays
+	before := dev.Memory().InUse
+	for range 2 {
+		if _, err := s.Run(context.Background(), []int32{3, 1}, opt, nil); err != nil {
+			t.Fatal(err)
+		}
+		if dev.Memory().InUse <= before {
+			t.Error("a session holds no keys and values")
+		}
+		s.Close()
+		s.Close()
+		if held := dev.Memory().InUse - before; held != 0 {
+			t.Errorf("%d bytes are held by a session that is closed", held)
+		}
+	}
+}

@@ -165,12 +165,61 @@ func TestKeptResults(t *testing.T) {
 	rows := []int32{4, 5, 6, 7}
 	want := inferred(t, dev, func(tape *tensor.Tape) *tensor.Tensor { return HiddenAt(m, packed(tape, text), rows) })
 	tape := tensor.NewTape(dev, device.F32)
+	for _, recompute := range []int{1, 2, 0} { // a layer that runs again would use its results twice, so that pass does without and leaves them
+		tape.Train(1, 0, 0)
+		in := packed(tape, text).Reusing(results, numbers)
+		in.Recompute = recompute
+		h := HiddenAt(m, in, rows)
+		got, err := h.Float32s()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("with results that were kept and %d layers that run again rows are %v, want %v; %v", recompute, got, want, err)
+		}
+		tape.Backward(tensor.Sum(h))
+		for _, p := range Params(m) {
+			p.FreeGrad()
+		}
+	}
 	tape.Train(1, 0, 0)
-	got, err := HiddenAt(m, packed(tape, text).Reusing(results, numbers), rows).Float32s()
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("with results that were kept rows are %v, want %v; %v", got, want, err)
+	if err := tensor.Try(func() { HiddenAt(m, packed(tape, text).Reusing(results, numbers), rows) }); err == nil {
+		t.Error("results are used twice, or were not used at all")
 	}
 	tape.Reset()
+}
+
+// TestAttendColumns: queries, keys and values side by side in one matrix attend as they do in three, without a cache and with one.
+func TestAttendColumns(t *testing.T) {
+	_, dev := newTiny(t, `{}`, 0)
+	s := tensor.AttentionShape{Heads: tinyH, KVHeads: tinyK, D: tinyD, Scale: 0.5}
+	q, kv := tinyH*tinyD, tinyK*tinyD
+	values := make([]float32, 7*(q+2*kv))
+	for i := range values {
+		values[i] = float32(i*37%101)/50 - 1
+	}
+	for _, cached := range []bool{false, true} {
+		var all [2][]float32
+		for i := range all {
+			all[i] = inferred(t, dev, func(tape *tensor.Tape) *tensor.Tensor {
+				in := packed(tape, make([]int32, 4), make([]int32, 3))
+				if cached {
+					c := NewCache(dev, device.F32, Shape{Layers: 1, KVHeads: tinyK, HeadDim: tinyD}, 2, 4)
+					defer c.Free()
+					var err error
+					if in, err = c.Feed(tape, []int{1, 0}, [][]int32{make([]int32, 4), make([]int32, 3)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				qkv := tape.Floats(values, 7, q+2*kv)
+				if i == 0 {
+					return in.AttendColumns(0, qkv, s)
+				}
+				p := tensor.SplitCols(qkv, q, kv, kv)
+				return in.Attend(0, p[0], p[1], p[2], s)
+			})
+		}
+		if !slices.Equal(all[0], all[1]) {
+			t.Errorf("with a cache %v: columns attend as %v, matrices as %v", cached, all[0], all[1])
+		}
+	}
 }
 
 // TestArrange: weights in the order of the device have the same bits; those beside a model are given back with its own untouched.
