@@ -124,6 +124,22 @@ func TestTiles(t *testing.T) {
 	}
 }
 
+// TestThroughputIsTheMedian of the steps, in any order: few that had to wait do not count.
+func TestThroughputIsTheMedian(t *testing.T) {
+	for n := 1; n < 12; n++ {
+		r := &run{}
+		for i := range n {
+			r.steps = append(r.steps, step{TokensPerS: float64((7*i + 3) % n)}) // 0 to n-1, as 7 divides no n here but its own
+		}
+		if n == 7 {
+			continue
+		}
+		if got := r.medianSpeed(); got != float64(n/2) {
+			t.Errorf("of %d speeds the median is %v, want %v", n, got, n/2)
+		}
+	}
+}
+
 // TestOverfittingBeforeDivergence: the loss of a model that broke is no number, so its event has none, and the tile says the last there was.
 func TestOverfittingBeforeDivergence(t *testing.T) {
 	r := &run{}

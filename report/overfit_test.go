@@ -22,6 +22,7 @@ func TestOverfitting(t *testing.T) {
 	}{
 		{"rises while training falls", run{steps: train(4, 3, 2, 1, 0.5), evals: held(4, 3, 2.5, 2.7, 3)}, 30},
 		{"still falls", run{steps: train(4, 3, 2, 1), evals: held(4, 3, 2.5, 2.4)}, 0},
+		{"rises by a little more than noise", run{steps: train(4, 3, 2, 1), evals: held(4, 3, 2.5, 2.54)}, 30},
 		{"rises within noise", run{steps: train(4, 3, 2, 1), evals: held(4, 3, 2.5, 2.51)}, 0},
 		{"both rise: diverged", run{steps: train(4, 3, 5, 9), evals: held(4, 3, 5, 9)}, 0},
 		{"too few evaluations", run{steps: train(4, 3), evals: held(2, 3)}, 0},
