@@ -110,12 +110,27 @@ func (b *gemmBlock) streamPanels() {
 				t.A = unsafe.Add(t.A, u*t.CS)
 				b.setC(add, r, j)
 				t.B = b.arrangedB(b.j+j, u)
+				if j+cols < b.n || u+depth < b.units {
+					b.askNextB(r)
+				}
 				b.call(min(b.k.mr, b.m-r), cols, count)
 			}
+			t.Lines = 0
 		}
 		j += cols * count
 	}
 	*t = tileArgs{}
+}
+
+// askNextB makes the tiles of the stripe at row r of the block ask for their share of what comes next of B, which lies behind what they read:
+// memory then works while the stripes after the first find B in the first cache. One stripe alone reads without a break.
+func (b *gemmBlock) askNextB(r int) {
+	t, mr := &b.s.tile, b.k.mr
+	if full := b.m / mr; b.k.asksB && b.m > mr && r/mr < full {
+		t.Lines, t.NextStep = ceilDiv(t.Units*t.BS, 64*mr*full), 64
+		t.NextRS = 64 * t.Lines
+		t.Next = unsafe.Add(t.B, t.Units*t.BS+r*t.NextRS)
+	}
 }
 
 // panels is an arranged weight as its elements are found.

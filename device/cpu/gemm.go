@@ -191,7 +191,7 @@ type tileArgs struct {
 	Next                     unsafe.Pointer // memory a tile of all rows asks for: Lines times a line of as many rows NextRS apart,
 	Lines                    int            // each time NextStep further on, as each tile goes on from the one before
 	Units                    int            // of k in all, in blocks of K whose sums are added up; 0: K is one block
-	Out                      unsafe.Pointer // bf16 that the sums are rounded to, rows LDOut apart; nil means none. A tile of pairs stores them there and not in C,
+	Out                      unsafe.Pointer // bf16 that the sums are rounded to, rows LDOut apart; nil means none. Tiles that round store them there and not in C,
 	LDOut                    int            // others, if of all rows, ask for the lines
 	NextRS, NextStep         int
 }
@@ -218,6 +218,7 @@ type gemmKernels struct {
 	name   string
 	mr, nr int          // rows and columns of a full tile
 	lanes  int          // columns of a vector
+	rounds bool         // tiles round their sums to bf16 themselves
 	f32    [][]tileFunc // by rows-1 and vectors-1
 	bf16   [][]tileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
 	widen  [][]tileFunc // A is f32 and B pairs of bf16 that the tile widens, as an arranged weight has them; K counts pairs. nil: there are none
@@ -240,5 +241,6 @@ type gemmKernels struct {
 
 	packs  int  // bytes of B that a task packs at a time
 	asks   bool // for what is packed next of A, too
+	asksB  bool // for what comes next of an arranged B, where several stripes of A read it
 	copies bool // rows of A that lie a multiple of 4 KiB apart
 }

@@ -19,7 +19,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	}
 	if f.HasAVX512() {
 		k.name, k.mr, k.nr, k.lanes, k.f32 = "avx512", len(tilesAVX512), 16*len(tilesAVX512[0]), 16, tilesAVX512
-		k.widen, k.fewF32, k.fewWiden = tilesAVX512Widen, fewAVX512, fewWidenAVX512
+		k.rounds, k.widen, k.fewF32, k.fewWiden = true, tilesAVX512Widen, fewAVX512, fewWidenAVX512
 		k.stripesA = stripePacker{copyStripes32AVX2, widenStripes32AVX2, pairStripes32AVX2}
 		k.stripesB = stripePacker{copyStripes192AVX2, widenStripes192AVX2, pairStripes192AVX2}
 	}
@@ -28,6 +28,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 		k.fewPairs = fewAVX512BF16
 	}
 	if k.lanes == 16 && f.AskAhead {
+		k.asksB = true
 		k.f32 = withRow(tilesAVX512, tilesAVX512Row)
 		if k.bf16 != nil {
 			k.bf16 = withRow(tilesAVX512BF16, tilesAVX512BF16Row)

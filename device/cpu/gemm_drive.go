@@ -36,7 +36,7 @@ type gemmBlock struct {
 	offC       int            // elements from C to (i, j)
 	u          int            // the first unit of the block of k
 	top        int            // of the block's rows, the first that has its sums at c
-	rounds     bool           // the sums of a stripe go to a bf16 C next; where a tile multiplies pairs, by itself
+	rounds     bool           // the sums of a stripe go to a bf16 C next
 }
 
 // task computes n tasks from t on: one, or some of a product that reads its weight, whose tasks stand side by side.
@@ -188,7 +188,7 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 	}
 	rounds := ends && !b.targetF && !b.biasLast()
 	b.s.tile.BS, b.rounds, plus.rounds = 4*b.k.nr, rounds && !more, rounds && more
-	rounded := b.rounds && b.pairs || plus.rounds && plus.pairs
+	rounded := rounds && b.k.rounds
 	if b.Sums != nil && b.i == 0 {
 		b.sumColumns(p, u)
 	}

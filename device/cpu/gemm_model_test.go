@@ -14,10 +14,10 @@ func modelKernels(pairs bool) *gemmKernels {
 	all.AVX512F, all.AVX512BW, all.AVX512DQ, all.AVX512VL, all.AVX512BF16 = true, true, true, true, pairs
 	all.SlowBF16Dots = false
 	k := newGemmKernels(all)
-	k.name, k.f32, k.bf16, k.widen = "model of AVX-512", modelTiles(k, modelF32, false), nil, modelTiles(k, modelWidened, false)
+	k.name, k.f32, k.bf16, k.widen = "model of AVX-512", modelTiles(k, modelF32), nil, modelTiles(k, modelWidened)
 	k.fewF32, k.fewWiden, k.fewPairs = nil, nil, nil
 	if pairs {
-		k.name, k.bf16 = "model of AVX-512 BF16", modelTiles(k, modelPairs, true)
+		k.name, k.bf16 = "model of AVX-512 BF16", modelTiles(k, modelPairs)
 	}
 	return k
 }
@@ -25,19 +25,19 @@ func modelKernels(pairs bool) *gemmKernels {
 // modelUnit adds the product of what a tile reads for unit k, from a and b on, to a sum.
 type modelUnit func(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32
 
-func modelTiles(k *gemmKernels, unit modelUnit, rounds bool) (tiles [][]tileFunc) {
+func modelTiles(k *gemmKernels, unit modelUnit) (tiles [][]tileFunc) {
 	for rows := 1; rows <= k.mr; rows++ {
 		var row []tileFunc
 		for vecs := 1; vecs <= k.nr/k.lanes; vecs++ {
-			row = append(row, func(t *tileArgs) { modelTile(t, rows, vecs, unit, rounds) })
+			row = append(row, func(t *tileArgs) { modelTile(t, rows, vecs, unit) })
 		}
 		tiles = append(tiles, row)
 	}
 	return tiles
 }
 
-// modelTile is tileArgs' formula. With rounds it stores sums in a bf16 C, where there is one.
-func modelTile(t *tileArgs, rows, vecs int, unit modelUnit, rounds bool) {
+// modelTile is tileArgs' formula.
+func modelTile(t *tileArgs, rows, vecs int, unit modelUnit) {
 	for n := range t.Count {
 		for r := range rows {
 			for c := range 16 * vecs {
@@ -45,7 +45,7 @@ func modelTile(t *tileArgs, rows, vecs int, unit modelUnit, rounds bool) {
 					continue
 				}
 				sum := modelSum(t, n, r, c, unit)
-				if rounds && t.Out != nil {
+				if t.Out != nil {
 					*(*uint16)(unsafe.Add(t.Out, r*t.LDOut+2*(16*vecs*n+c))) = toBF16(sum)
 				} else {
 					*(*float32)(unsafe.Add(t.C, n*t.CInc+r*t.LDC+4*c)) = sum

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -457,6 +458,37 @@ func TestNarrow(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestGemmRounds: a product's sums are rounded to bf16 as the scalar code does, numbers below the normal ones and those that are none too,
+// in full tiles and in those at the edges.
+func TestGemmRounds(t *testing.T) {
+	var in []float32
+	for hi := range uint32(1 << 16) {
+		for _, lo := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff}[hi%3:] {
+			in = append(in, math.Float32frombits(hi<<16|lo))
+		}
+	}
+	const rows = 9
+	ones, n := []float32{1, 1, 1, 1, 1, 1, 1, 1, 1}, len(in)
+	for _, k := range gemmPaths(t) {
+		if strings.HasPrefix(k.name, "generic") {
+			continue // it has no tiles that round
+		}
+		p, out := newPoolWith(2, k), make([]uint16, rows*n)
+		p.gemm(&gemmArgs{M: rows, N: n, K: 1, A: matF32(ones), B: matF32(in), C: matBF16(out)})
+		p.close()
+		for i, got := range out {
+			v := in[i%n]
+			want := toBF16(v)
+			if v == 0 { // the sum began with 0
+				want = 0
+			}
+			if got != want {
+				t.Fatalf("%s: row %d: %x is rounded to %x, want %x", k.name, i/n, math.Float32bits(v), got, want)
+			}
+		}
+	}
 }
 
 // TestGemmArguments: the assembly counts on fields of 8 bytes, and misuse is refused by name.

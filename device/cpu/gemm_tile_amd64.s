@@ -4,6 +4,18 @@
 
 #include "textflag.h"
 
+DATA tileOne<>+0(SB)/4, $0x1
+GLOBL tileOne<>(SB), RODATA|NOPTR, $4
+
+DATA tileHalf<>+0(SB)/4, $0x7fff
+GLOBL tileHalf<>(SB), RODATA|NOPTR, $4
+
+DATA tileTie<>+0(SB)/4, $0x10000
+GLOBL tileTie<>(SB), RODATA|NOPTR, $4
+
+DATA tileQuiet<>+0(SB)/4, $0x400000
+GLOBL tileQuiet<>(SB), RODATA|NOPTR, $4
+
 // func tileAVX21x1(t *tileArgs)
 TEXT ·tileAVX21x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
@@ -1928,6 +1940,21 @@ column:
 	VADDPS       0(DX), Z0, K1, Z0
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 
 stored:
@@ -2028,6 +2055,28 @@ column:
 	VADDPS       64(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 
@@ -2139,6 +2188,35 @@ column:
 	VADDPS       128(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -2242,6 +2320,29 @@ column:
 	VADDPS       0(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -2350,6 +2451,43 @@ column:
 	VADDPS       64(DX), Z3, K1, Z3
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -2471,6 +2609,57 @@ column:
 	VADDPS       128(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -2586,6 +2775,37 @@ column:
 	VADDPS       0(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -2709,6 +2929,58 @@ column:
 	VADDPS       64(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -2851,6 +3123,79 @@ column:
 	VADDPS       128(DX), Z8, K1, Z8
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -2984,6 +3329,45 @@ column:
 	VADDPS       0(DX), Z3, K1, Z3
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -3125,6 +3509,73 @@ column:
 	VADDPS       64(DX), Z7, K1, Z7
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -3291,6 +3742,101 @@ column:
 	VADDPS       128(DX), Z11, K1, Z11
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -3439,6 +3985,53 @@ column:
 	VADDPS       0(DX), Z4, K1, Z4
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -3595,6 +4188,88 @@ column:
 	VADDPS       64(DX), Z9, K1, Z9
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -3782,6 +4457,123 @@ column:
 	VADDPS       128(DX), Z14, K1, Z14
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -3945,6 +4737,61 @@ column:
 	VADDPS       0(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -4116,6 +4963,103 @@ column:
 	VADDPS       64(DX), Z11, K1, Z11
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -4324,6 +5268,145 @@ column:
 	VADDPS       128(DX), Z17, K1, Z17
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -4505,6 +5588,69 @@ column:
 	VADDPS       0(DX), Z6, K1, Z6
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -4696,6 +5842,118 @@ column:
 	VADDPS       64(DX), Z13, K1, Z13
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -4930,6 +6188,167 @@ column:
 	VADDPS       128(DX), Z20, K1, Z20
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -5044,11 +6463,6 @@ next:
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
-	TESTQ        AX, AX
-	JZ           apart
-	ADDQ         $32, 72(SP)
-
-apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -5162,6 +6576,77 @@ column:
 	VADDPS       0(DX), Z7, K1, Z7
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -5252,11 +6737,6 @@ next:
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
-	TESTQ        AX, AX
-	JZ           apart
-	ADDQ         $64, 72(SP)
-
-apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -5396,6 +6876,133 @@ column:
 	VADDPS       64(DX), Z15, K1, Z15
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -5502,11 +7109,6 @@ next:
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
-	TESTQ        AX, AX
-	JZ           apart
-	ADDQ         $96, 72(SP)
-
-apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -5672,6 +7274,189 @@ column:
 	VADDPS       128(DX), Z23, K1, Z23
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z21, K2
+	VCMPPS       $3, Z21, Z21, K3
+	VPADDD.BCST  tileHalf<>(SB), Z21, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z21, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z22, K2
+	VCMPPS       $3, Z22, Z22, K3
+	VPADDD.BCST  tileHalf<>(SB), Z22, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z22, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z23, K2
+	VCMPPS       $3, Z23, Z23, K3
+	VPADDD.BCST  tileHalf<>(SB), Z23, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z23, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -10966,6 +12751,21 @@ column:
 	VADDPS       0(DX), Z0, K1, Z0
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 
 stored:
@@ -11071,6 +12871,28 @@ column:
 	VADDPS       64(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 
@@ -11187,6 +13009,35 @@ column:
 	VADDPS       128(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -11295,6 +13146,29 @@ column:
 	VADDPS       0(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -11414,6 +13288,43 @@ column:
 	VADDPS       64(DX), Z3, K1, Z3
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -11549,6 +13460,57 @@ column:
 	VADDPS       128(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -11674,6 +13636,37 @@ column:
 	VADDPS       0(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -11811,6 +13804,58 @@ column:
 	VADDPS       64(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -11971,6 +14016,79 @@ column:
 	VADDPS       128(DX), Z8, K1, Z8
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -12117,6 +14235,45 @@ column:
 	VADDPS       0(DX), Z3, K1, Z3
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -12276,6 +14433,73 @@ column:
 	VADDPS       64(DX), Z7, K1, Z7
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -12465,6 +14689,101 @@ column:
 	VADDPS       128(DX), Z11, K1, Z11
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -12628,6 +14947,53 @@ column:
 	VADDPS       0(DX), Z4, K1, Z4
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -12805,6 +15171,88 @@ column:
 	VADDPS       64(DX), Z9, K1, Z9
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -13019,6 +15467,123 @@ column:
 	VADDPS       128(DX), Z14, K1, Z14
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -13199,6 +15764,61 @@ column:
 	VADDPS       0(DX), Z5, K1, Z5
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -13394,6 +16014,103 @@ column:
 	VADDPS       64(DX), Z11, K1, Z11
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -13633,6 +16350,145 @@ column:
 	VADDPS       128(DX), Z17, K1, Z17
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -13834,6 +16690,69 @@ column:
 	VADDPS       0(DX), Z6, K1, Z6
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -14053,6 +16972,118 @@ column:
 	VADDPS       64(DX), Z13, K1, Z13
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -14323,6 +17354,167 @@ column:
 	VADDPS       128(DX), Z20, K1, Z20
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -14439,11 +17631,6 @@ next:
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
-	TESTQ        AX, AX
-	JZ           apart
-	ADDQ         $32, 72(SP)
-
-apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -14577,6 +17764,77 @@ column:
 	VADDPS       0(DX), Z7, K1, Z7
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 	ADDQ         R13, SI
 	VMOVUPS      Z1, K1, 0(SI)
@@ -14669,11 +17927,6 @@ next:
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
-	TESTQ        AX, AX
-	JZ           apart
-	ADDQ         $64, 72(SP)
-
-apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -14842,6 +18095,133 @@ column:
 	VADDPS       64(DX), Z15, K1, Z15
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 	ADDQ         R13, SI
@@ -14950,11 +18330,6 @@ next:
 	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
-	TESTQ        AX, AX
-	JZ           apart
-	ADDQ         $96, 72(SP)
-
-apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
@@ -15158,6 +18533,189 @@ column:
 	VADDPS       128(DX), Z23, K1, Z23
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z21, K2
+	VCMPPS       $3, Z21, Z21, K3
+	VPADDD.BCST  tileHalf<>(SB), Z21, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z21, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z22, K2
+	VCMPPS       $3, Z22, Z22, K3
+	VPADDD.BCST  tileHalf<>(SB), Z22, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z22, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z23, K2
+	VCMPPS       $3, Z23, Z23, K3
+	VPADDD.BCST  tileHalf<>(SB), Z23, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z23, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)
@@ -15303,6 +18861,21 @@ column:
 	VADDPS       0(DX), Z0, K1, Z0
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, K1, 0(SI)
 
 stored:
@@ -15398,6 +18971,28 @@ column:
 	VADDPS       64(DX), Z1, K1, Z1
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, K1, 64(SI)
 
@@ -15501,6 +19096,35 @@ column:
 	VADDPS       128(DX), Z2, K1, Z2
 
 store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
 	VMOVUPS      Z0, 0(SI)
 	VMOVUPS      Z1, 64(SI)
 	VMOVUPS      Z2, K1, 128(SI)

@@ -68,7 +68,7 @@ func (s isa) function(rows, vecs int) string { return fmt.Sprintf("tile%s%dx%d",
 
 // allTiles writes the kernels of all kinds.
 func allTiles() string {
-	var all string
+	all := roundConstants()
 	for _, s := range tileKinds {
 		all += tiles(s)
 	}
@@ -350,10 +350,6 @@ func (t tile) beginSpread() {
 	t.op("ADDQ DX, %s", slotNext)
 	t.op("MOVQ %s, AX", slotOut)
 	t.op("MOVQ AX, %s", slotOutRow)
-	t.op("TESTQ AX, AX")
-	t.op("JZ apart")
-	t.op("ADDQ $%d, %s", 2*t.v*t.lanes, slotOut)
-	t.label("apart")
 	t.cursors()
 	t.op("MOVQ $1, DX")
 	t.op("MOVQ $%d, R15", unitsApart)
@@ -411,7 +407,7 @@ func (t tile) out() {
 	t.op("MOVQ %s, SI", slotOut)
 	t.op("TESTQ SI, SI")
 	t.op("JZ apart")
-	if !t.bf16 {
+	if t.lanes == 8 { // others when they round
 		t.op("ADDQ $%d, %s", size, slotOut)
 	}
 	t.op("MOVQ %s, R13", field(argLDOut))
@@ -556,9 +552,7 @@ func (t tile) finish() {
 		t.op("JZ store")
 		t.eachRow("DX", "R9", t.addMasked)
 		t.label("store")
-		if t.bf16 {
-			t.round()
-		}
+		t.round()
 		t.eachRow("SI", "R13", t.storeMasked)
 		t.label("stored")
 		return
@@ -595,8 +589,14 @@ func (t tile) round() {
 			if v == t.v-1 {
 				mask = "K1, "
 			}
-			t.roundBF16(t.acc(r, v), half)
-			t.op("VMOVDQU16 %s, %s%d(DX)", half, mask, v*t.bytes()/2)
+			at := fmt.Sprintf("%s%d(DX)", mask, v*t.bytes()/2)
+			if t.bf16 {
+				t.roundBF16(t.acc(r, v), half)
+				t.op("VMOVDQU16 %s, %s", half, at)
+			} else {
+				t.roundWord(t.acc(r, v), t.bcast(r*t.v+v))
+				t.op("VPMOVDW %s, %s", t.bcast(r*t.v+v), at)
+			}
 		}
 		if r < t.r-1 {
 			t.op("ADDQ R9, DX")
@@ -604,6 +604,33 @@ func (t tile) round() {
 	}
 	t.op("JMP stored")
 	t.label("keep")
+}
+
+// roundWord rounds x to the lower words of y as vecF32ToBF16 does, to nearest even: sums of f32 may be below the normal numbers, which
+// VCVTNEPS2BF16 takes for 0.
+func (t tile) roundWord(x, y string) {
+	t.op("VPTESTMD.BCST tileTie<>(SB), %s, K2", x)
+	t.op("VCMPPS $3, %s, %s, K3", x, x)
+	t.op("VPADDD.BCST tileHalf<>(SB), %s, %s", x, y)
+	t.op("VPADDD.BCST tileOne<>(SB), %s, K2, %s", y, y)
+	t.op("VPORD.BCST tileQuiet<>(SB), %s, K3, %s", x, y)
+	t.op("VPSRLD $16, %s, %s", y, y)
+}
+
+// roundConstants are those of roundWord.
+func roundConstants() string {
+	var a asm
+	for _, c := range []struct {
+		name  string
+		value int
+	}{
+		{"tileOne", 1}, {"tileHalf", 0x7fff}, // less than half of what the last bit kept is worth
+		{"tileTie", 1 << 16},   // that bit, which decides a tie
+		{"tileQuiet", 1 << 22}, // of a NaN
+	} {
+		fmt.Fprintf(&a, "\nDATA %s<>+0(SB)/4, $%#x\nGLOBL %[1]s<>(SB), RODATA|NOPTR, $4\n", c.name, c.value)
+	}
+	return a.String()
 }
 
 func (t tile) addMasked(r, v int, at string) {
