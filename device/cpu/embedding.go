@@ -6,29 +6,46 @@ import (
 	"hone/device"
 )
 
+var _ device.Placer = (*Device)(nil)
+
 // Embedding copies rows: y[n] = table[ids[n]].
 func (d *Device) Embedding(y, table, ids device.Buffer) {
 	c, rows := embeddingShape("Embedding", y, table, ids)
 	to, from := floatsOf("Embedding", y, y.Len), floatsOf("Embedding", table, table.Len)
 	d.eachRows(ids.Len, c, func(_, lo, hi int) {
-		var buf chunk
 		for n := lo; n < hi; n++ {
-			row := int(rows[n]) * c
-			switch {
-			case to.h != nil && from.h != nil:
-				copy(to.h[n*c:(n+1)*c], from.h[row:row+c])
-			case to.h == nil && from.h == nil:
-				copy(to.f[n*c:(n+1)*c], from.f[row:row+c])
-			default:
-				for j := 0; j < c; j += vecChunk {
-					end := min(j+vecChunk, c)
-					t := to.out(n*c+j, n*c+end, buf[:])
-					copy(t, from.load(row+j, row+end, t))
-					to.store(n*c+j, t)
-				}
-			}
+			copyRow(&to, n*c, &from, int(rows[n])*c, c)
 		}
 	})
+}
+
+// PutRows copies rows: dst[at[n]] = x[n].
+func (d *Device) PutRows(dst, x, at device.Buffer) {
+	c, rows := embeddingShape("PutRows", x, dst, at)
+	to, from := floatsOf("PutRows", dst, dst.Len), floatsOf("PutRows", x, x.Len)
+	d.eachRows(at.Len, c, func(_, lo, hi int) {
+		for n := lo; n < hi; n++ {
+			copyRow(&to, int(rows[n])*c, &from, n*c, c)
+		}
+	})
+}
+
+// copyRow copies n elements of from, from element j on, to those of to from element i on.
+func copyRow(to *floats, i int, from *floats, j, n int) {
+	switch {
+	case to.h != nil && from.h != nil:
+		copy(to.h[i:i+n], from.h[j:j+n])
+	case to.h == nil && from.h == nil:
+		copy(to.f[i:i+n], from.f[j:j+n])
+	default:
+		var buf chunk
+		for at := 0; at < n; at += vecChunk {
+			end := min(at+vecChunk, n)
+			t := to.out(i+at, i+end, buf[:])
+			copy(t, from.load(j+at, j+end, t))
+			to.store(i+at, t)
+		}
+	}
 }
 
 // gradColumns is the number of channels that one task of EmbeddingGrad adds: a few cache lines.
