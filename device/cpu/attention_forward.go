@@ -32,32 +32,41 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 			keyRows.ask(first, keyRows.n, false)
 			valueRows.ask(first, valueRows.n, false)
 		}
-		w.packTransposed(&w.kT, keyRows, first)
-		values := a.loadValues(w, valueRows, first, n)
+		few := a.fewKernel(w, n)
+		if few == nil {
+			w.packTransposed(&w.kT, keyRows, first)
+		}
+		values, halves := a.loadValues(w, valueRows, first, n)
 		for r := t.lo; r < t.hi; r += step {
 			b := rowBlock{s: s, kv: t.kv, r: r, m: min(step, t.hi-r), k0: k0, k1: k1, at: r - t.lo}
 			if a.tileRanges(w, &b) {
-				a.forwardBlock(w, &b, forwardOperands{productRows{q.at(b.at), q.stride}, values}, t.hi)
+				a.forwardBlock(w, &b, forwardOperands{productRows{q.at(b.at), q.stride}, values, halves, keyRows, few}, t.hi)
 			}
 		}
 	}
 	a.storeOutput(w, s, t)
 }
 
-// forwardOperands are the rows of queries of a block and those of values.
-type forwardOperands struct{ q, v productRows }
+// forwardOperands are the rows of queries of a block and those of values, and the keys where few is the kernel that reads them as they lie.
+type forwardOperands struct {
+	q, v   productRows
+	halves bool // v is bf16 as it lies
+	k      headRows
+	few    tileFunc
+}
 
 // fewQueries is the most rows of queries for which copying values takes longer than their being apart, and for which keys and values are not in
 // the caches yet: all of a block's are asked for at once.
 const fewQueries = 8
 
-// loadValues returns rows first and on of x as n rows of queries read them: where they are, or packed.
-func (a *attention) loadValues(w *attentionWorker, x headRows, first, n int) productRows {
-	if n <= fewQueries && x.v.h == nil && a.D == a.dp {
-		return productRows{(*float32)(x.address(0)), x.stride}
+// loadValues returns rows first and on of x as n rows of queries read them: where they are, which may be in bf16 (halves), or packed.
+func (a *attention) loadValues(w *attentionWorker, x headRows, first, n int) (rows productRows, halves bool) {
+	halves = x.v.h != nil
+	if n <= fewQueries && a.D == a.dp && (!halves || !w.pairs && w.kernels.halves != nil) {
+		return productRows{(*float32)(x.address(0)), x.stride}, halves
 	}
 	w.packRows(&w.vRow, x, first, a.dp)
-	return productRows{&w.vRow[0], a.dp}
+	return productRows{&w.vRow[0], a.dp}, false
 }
 
 // blockRows is the number of rows of a block: about n, in whole tiles.
@@ -180,7 +189,11 @@ func (a *attention) scores(w *attentionWorker, b *rowBlock, rows productRows, pa
 // forwardBlock adds a block of keys to the outputs of a block of rows, the task's last of which is end-1.
 func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, x forwardOperands, end int) {
 	ld := scoreStride(forwardKeys)
-	a.scores(w, b, x.q, w.kT, w.s, ld)
+	if x.few != nil {
+		a.fewScores(w, b, &x, ld)
+	} else {
+		a.scores(w, b, x.q, w.kT, w.s, ld)
+	}
 	first := true // no row has seen a key before
 	next, outputs := a.queryRows(&a.q, b.s, b.kv, b.r+b.m, min(b.r+2*b.m, end)), a.queryRows(&a.o, b.s, b.kv, b.r, b.r+b.m)
 	next.ask(0, next.n, false)
@@ -206,7 +219,7 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, x forwardOpera
 	}
 	w.multiplySeen(&product{
 		m: b.m, n: a.dp, a: &w.s[0], rs: ld, cs: 1,
-		b: x.v.p, bs: x.v.stride, panels: w.panel, c: &out[0], ldc: a.dp,
+		b: x.v.p, bs: x.v.stride, halves: x.halves, panels: w.panel, c: &out[0], ldc: a.dp,
 	})
 	if first {
 		return

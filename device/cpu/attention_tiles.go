@@ -51,16 +51,30 @@ type product struct {
 	rs, cs  int
 	b       *float32
 	bs      int
-	panels  int // from one panel of B to the next
+	halves  bool // B is bf16, row-major: its strides are in these
+	panels  int  // from one panel of B to the next
 	c       *float32
 	ldc     int
 	add     bool
 }
 
+// sizeB is the number of bytes of a unit of B.
+func (p *product) sizeB() int {
+	if p.halves {
+		return 2
+	}
+	return 4
+}
+
+// behind is n units of B on from its beginning.
+func (p *product) behind(n int) *float32 {
+	return (*float32)(unsafe.Add(unsafe.Pointer(p.b), n*p.sizeB()))
+}
+
 // begin sets what all tiles of p share.
 func (w *attentionWorker) begin(p *product) {
 	w.tile = tileArgs{
-		RS: p.rs * 4, CS: p.cs * 4, BS: p.bs * 4, LDC: p.ldc * 4, LDAdd: p.ldc * 4, K: p.k, Count: 1, Bits: ^uint64(0),
+		RS: p.rs * 4, CS: p.cs * 4, BS: p.bs * p.sizeB(), LDC: p.ldc * 4, LDAdd: p.ldc * 4, K: p.k, Count: 1, Bits: ^uint64(0),
 	}
 }
 
@@ -98,7 +112,7 @@ func (w *attentionWorker) multiplyRows(p *product, i, rows int) {
 	t := &w.tile
 	for j := 0; j < p.n; {
 		n := w.columns(p, j)
-		t.Count, t.AInc, t.BInc, t.CInc = 1, 0, p.panels*4, n*4
+		t.Count, t.AInc, t.BInc, t.CInc = 1, 0, p.panels*p.sizeB(), n*4
 		for j+t.Count*n < p.n && n == w.panel && w.columns(p, j+t.Count*n) == n {
 			t.Count++
 		}
@@ -113,7 +127,7 @@ func (w *attentionWorker) multiplySeen(p *product) {
 	at := *p
 	if lo, hi, same := w.commonRange(); same {
 		lo, hi = w.unitsOf(lo), w.unitsOf(hi)
-		at.a, at.b, at.k = ahead(p.a, lo*p.cs), ahead(p.b, lo*p.bs), hi-lo
+		at.a, at.b, at.k = ahead(p.a, lo*p.cs), p.behind(lo*p.bs), hi-lo
 		w.multiply(&at)
 		return
 	}
@@ -124,7 +138,7 @@ func (w *attentionWorker) multiplySeen(p *product) {
 		for i, lo := range w.tileLo {
 			lo = w.unitsOf(lo)
 			if w.tile.K = w.unitsOf(w.tileHi[i]) - lo; w.tile.K > 0 {
-				at.a, at.b = ahead(p.a, lo*p.cs), ahead(p.b, lo*p.bs)
+				at.a, at.b = ahead(p.a, lo*p.cs), p.behind(lo*p.bs)
 				w.call(&at, min(mr, p.m-i*mr), i*mr, j, n)
 			}
 		}
@@ -157,12 +171,16 @@ func (w *attentionWorker) columns(p *product, j int) int {
 func (w *attentionWorker) call(p *product, rows, i, j, n int) {
 	t := &w.tile
 	t.A, t.C = unsafe.Pointer(ahead(p.a, i*p.rs)), unsafe.Pointer(ahead(p.c, i*p.ldc+j))
-	t.B = unsafe.Pointer(ahead(p.b, j/w.panel*p.panels+j%w.panel))
+	t.B = unsafe.Pointer(p.behind(j/w.panel*p.panels + j%w.panel))
 	t.Add, t.AddInc = nil, 0
 	if p.add {
 		t.Add, t.AddInc = t.C, t.CInc
 	}
-	w.tiles[rows-1][n/w.kernels.lanes-1](t)
+	tiles := w.tiles
+	if p.halves {
+		tiles = w.kernels.halves
+	}
+	tiles[rows-1][n/w.kernels.lanes-1](t)
 }
 
 func ahead(p *float32, n int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4)) }

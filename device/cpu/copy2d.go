@@ -20,13 +20,15 @@ func (d *Device) Copy2D(c device.Copy2D) {
 	}
 	dst, src := floatsOf("Copy2D", c.Dst, c.Dst.Len), floatsOf("Copy2D", c.Src, c.Src.Len)
 	d.eachRows(c.Rows, c.Cols, func(_, lo, hi int) {
-		var a, b chunk
+		if !c.Acc && dst.h != nil && src.h != nil {
+			for r := lo; r < hi; r++ {
+				copy(dst.h[r*c.DstStride:][:c.Cols], src.h[r*c.SrcStride:][:c.Cols])
+			}
+			return
+		}
+		var a, b chunk // cleared first, which takes longer than a short row
 		for r := lo; r < hi; r++ {
 			to, from := r*c.DstStride, r*c.SrcStride
-			if !c.Acc && dst.h != nil && src.h != nil {
-				copy(dst.h[to:to+c.Cols], src.h[from:from+c.Cols])
-				continue
-			}
 			for j := 0; j < c.Cols; j += vecChunk {
 				end := min(j+vecChunk, c.Cols)
 				x := src.load(from+j, from+end, a[:])

@@ -222,6 +222,7 @@ type gemmKernels struct {
 	f32    [][]tileFunc // by rows-1 and vectors-1
 	bf16   [][]tileFunc // the same on pairs of bf16; nil: bf16 is widened to f32
 	widen  [][]tileFunc // A is f32 and B pairs of bf16 that the tile widens, as an arranged weight has them; K counts pairs. nil: there are none
+	halves [][]tileFunc // A is f32 and B rows of bf16 that the tile widens; a multiple of a vector of columns. nil: there are none
 
 	// Kernels for few rows, by rows-1: B is stored [N, K] with BS from column to column, A has its columns
 	// side by side, and a row of B is a multiple of fewUnits. A tile has one vector of columns and is the sum over all

@@ -19,7 +19,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	}
 	if f.HasAVX512() {
 		k.name, k.mr, k.nr, k.lanes, k.f32 = "avx512", len(tilesAVX512), 16*len(tilesAVX512[0]), 16, tilesAVX512
-		k.rounds, k.widen, k.fewF32, k.fewWiden = true, tilesAVX512Widen, fewAVX512, fewWidenAVX512
+		k.rounds, k.widen, k.halves, k.fewF32, k.fewWiden = true, tilesAVX512Widen, tilesAVX512Halves, fewAVX512, fewWidenAVX512
 		k.stripesA = stripePacker{copyStripes32AVX2, widenStripes32AVX2, pairStripes32AVX2}
 		k.stripesB = stripePacker{copyStripes192AVX2, widenStripes192AVX2, pairStripes192AVX2}
 	}

@@ -15,7 +15,7 @@ func modelKernels(pairs bool) *gemmKernels {
 	all.SlowBF16Dots = false
 	k := newGemmKernels(all)
 	k.name, k.f32, k.bf16, k.widen = "model of AVX-512", modelTiles(k, modelF32), nil, modelTiles(k, modelWidened)
-	k.fewF32, k.fewWiden, k.fewPairs = nil, nil, nil
+	k.halves, k.fewF32, k.fewWiden, k.fewPairs = nil, nil, nil, nil
 	if pairs {
 		k.name, k.bf16 = "model of AVX-512 BF16", modelTiles(k, modelPairs)
 	}

@@ -300,6 +300,90 @@ func tileAVX512Widen8x2(t *tileArgs)
 //go:noescape
 func tileAVX512Widen8x3(t *tileArgs)
 
+// The kernels of AVX512Halves: rows by vectors.
+var tilesAVX512Halves = [][]tileFunc{
+	{tileAVX512Halves1x1, tileAVX512Halves1x2, tileAVX512Halves1x3},
+	{tileAVX512Halves2x1, tileAVX512Halves2x2, tileAVX512Halves2x3},
+	{tileAVX512Halves3x1, tileAVX512Halves3x2, tileAVX512Halves3x3},
+	{tileAVX512Halves4x1, tileAVX512Halves4x2, tileAVX512Halves4x3},
+	{tileAVX512Halves5x1, tileAVX512Halves5x2, tileAVX512Halves5x3},
+	{tileAVX512Halves6x1, tileAVX512Halves6x2, tileAVX512Halves6x3},
+	{tileAVX512Halves7x1, tileAVX512Halves7x2, tileAVX512Halves7x3},
+	{tileAVX512Halves8x1, tileAVX512Halves8x2, tileAVX512Halves8x3},
+}
+
+//go:noescape
+func tileAVX512Halves1x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves1x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves1x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves2x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves2x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves2x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves3x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves3x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves3x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves4x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves4x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves4x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves5x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves5x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves5x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves6x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves6x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves6x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves7x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves7x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves7x3(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves8x1(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves8x2(t *tileArgs)
+
+//go:noescape
+func tileAVX512Halves8x3(t *tileArgs)
+
 // The kernels of AVX512Row: rows by vectors.
 var tilesAVX512Row = [][]tileFunc{
 	{tileAVX512Row1x1, tileAVX512Row1x2, tileAVX512Row1x3},

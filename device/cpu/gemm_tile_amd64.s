@@ -12734,7 +12734,8 @@ column:
 	ADDQ         R11, BX
 	VBROADCASTSS (BX), Z28
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VPSLLD       $16, Z24, Z29
 	VPANDD       Z24, Z31, Z24
 	VFMADD231PS  Z29, Z27, Z0
@@ -12847,13 +12848,15 @@ column:
 	ADDQ         R11, BX
 	VBROADCASTSS (BX), Z28
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VPSLLD       $16, Z24, Z29
 	VPANDD       Z24, Z31, Z24
 	VFMADD231PS  Z29, Z27, Z0
 	VFMADD231PS  Z24, Z28, Z0
 	VMOVUPS      64(CX), Z25
-	PREFETCHT1   4160(CX)
+	PREFETCHT1   6208(CX)
+	PREFETCHT0   3136(CX)
 	VPSLLD       $16, Z25, Z29
 	VPANDD       Z25, Z31, Z25
 	VFMADD231PS  Z29, Z27, Z1
@@ -12978,19 +12981,22 @@ column:
 	ADDQ         R11, BX
 	VBROADCASTSS (BX), Z28
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VPSLLD       $16, Z24, Z29
 	VPANDD       Z24, Z31, Z24
 	VFMADD231PS  Z29, Z27, Z0
 	VFMADD231PS  Z24, Z28, Z0
 	VMOVUPS      64(CX), Z25
-	PREFETCHT1   4160(CX)
+	PREFETCHT1   6208(CX)
+	PREFETCHT0   3136(CX)
 	VPSLLD       $16, Z25, Z29
 	VPANDD       Z25, Z31, Z25
 	VFMADD231PS  Z29, Z27, Z1
 	VFMADD231PS  Z25, Z28, Z1
 	VMOVUPS      128(CX), Z26
-	PREFETCHT1   4224(CX)
+	PREFETCHT1   6272(CX)
+	PREFETCHT0   3200(CX)
 	VPSLLD       $16, Z26, Z29
 	VPANDD       Z26, Z31, Z26
 	VFMADD231PS  Z29, Z27, Z2
@@ -18804,6 +18810,5694 @@ whole:
 	VZEROUPPER
 	RET
 
+// func tileAVX512Halves1x1(t *tileArgs)
+TEXT ·tileAVX512Halves1x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves1x2(t *tileArgs)
+TEXT ·tileAVX512Halves1x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves1x3(t *tileArgs)
+TEXT ·tileAVX512Halves1x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves2x1(t *tileArgs)
+TEXT ·tileAVX512Halves2x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves2x2(t *tileArgs)
+TEXT ·tileAVX512Halves2x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves2x3(t *tileArgs)
+TEXT ·tileAVX512Halves2x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves3x1(t *tileArgs)
+TEXT ·tileAVX512Halves3x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves3x2(t *tileArgs)
+TEXT ·tileAVX512Halves3x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves3x3(t *tileArgs)
+TEXT ·tileAVX512Halves3x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves4x1(t *tileArgs)
+TEXT ·tileAVX512Halves4x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves4x2(t *tileArgs)
+TEXT ·tileAVX512Halves4x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves4x3(t *tileArgs)
+TEXT ·tileAVX512Halves4x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves5x1(t *tileArgs)
+TEXT ·tileAVX512Halves5x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves5x2(t *tileArgs)
+TEXT ·tileAVX512Halves5x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves5x3(t *tileArgs)
+TEXT ·tileAVX512Halves5x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves6x1(t *tileArgs)
+TEXT ·tileAVX512Halves6x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z5, K1, Z5
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z5, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves6x2(t *tileArgs)
+TEXT ·tileAVX512Halves6x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z10, Z10
+	VADDPS       64(DX), Z11, K1, Z11
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z10, 0(SI)
+	VMOVUPS      Z11, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves6x3(t *tileArgs)
+TEXT ·tileAVX512Halves6x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves7x1(t *tileArgs)
+TEXT ·tileAVX512Halves7x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, K1, Z6
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z5, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves7x2(t *tileArgs)
+TEXT ·tileAVX512Halves7x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z10, Z10
+	VADDPS       64(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, K1, Z13
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z10, 0(SI)
+	VMOVUPS      Z11, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves7x3(t *tileArgs)
+TEXT ·tileAVX512Halves7x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	JMP          column
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves8x1(t *tileArgs)
+TEXT ·tileAVX512Halves8x1(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	IMULQ        184(DI), DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   60(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $30 // PREFETCHW 30(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         184(DI), DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (R9)(R10*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, K1, Z0
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, K1, Z4
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, K1, Z6
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z7, K1, Z7
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $32, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 0(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 0(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z1, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z5, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, K1, 0(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z7, K1, 0(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	MOVQ         AX, R15
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves8x2(t *tileArgs)
+TEXT ·tileAVX512Halves8x2(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	IMULQ        184(DI), DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   124(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $62 // PREFETCHW 62(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         184(DI), DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (R9)(R10*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, K1, Z1
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z2, Z2
+	VADDPS       64(DX), Z3, K1, Z3
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z4, Z4
+	VADDPS       64(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, K1, Z7
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z8, Z8
+	VADDPS       64(DX), Z9, K1, Z9
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z10, Z10
+	VADDPS       64(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, K1, Z13
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z14, Z14
+	VADDPS       64(DX), Z15, K1, Z15
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $64, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 32(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 32(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z2, 0(SI)
+	VMOVUPS      Z3, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z4, 0(SI)
+	VMOVUPS      Z5, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z8, 0(SI)
+	VMOVUPS      Z9, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z10, 0(SI)
+	VMOVUPS      Z11, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, K1, 64(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z14, 0(SI)
+	VMOVUPS      Z15, K1, 64(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	MOVQ         AX, R15
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
+// func tileAVX512Halves8x3(t *tileArgs)
+TEXT ·tileAVX512Halves8x3(SB), NOSPLIT, $104-8
+	MOVQ         t+0(FP), DI
+	MOVQ         0(DI), AX
+	MOVQ         AX, 0(SP)
+	MOVQ         8(DI), AX
+	MOVQ         AX, 8(SP)
+	MOVQ         16(DI), AX
+	MOVQ         AX, 16(SP)
+	MOVQ         24(DI), AX
+	MOVQ         AX, 24(SP)
+	MOVQ         80(DI), AX
+	MOVQ         AX, 32(SP)
+	MOVQ         32(DI), R10
+	MOVQ         40(DI), R11
+	MOVQ         48(DI), R12
+	MOVQ         128(DI), AX
+	KMOVW        AX, K1
+	MOVQ         136(DI), AX
+	MOVQ         AX, 40(SP)
+	MOVQ         160(DI), AX
+	MOVQ         AX, 72(SP)
+
+next:
+	MOVQ         16(SP), SI
+	MOVQ         56(DI), R13
+	MOVQ         $8, R14
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         144(DI), DX
+	IMULQ        184(DI), DX
+	ADDQ         DX, 40(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
+	MOVQ         0(SP), BX
+	MOVQ         8(SP), CX
+	MOVQ         72(DI), AX
+	LEAQ         (BX)(R10*2), R8
+	ADDQ         R10, R8
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	MOVQ         $1, DX
+	MOVQ         $8, R15
+	CMPQ         AX, $64
+	CMOVQGE      R15, DX
+	MOVQ         DX, 96(SP)
+	MOVQ         AX, R15
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         152(DI), DX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+
+some:
+	TESTQ        R14, R14
+	JZ           asked
+	DECQ         R14
+	PREFETCHT0   0(SI)
+	PREFETCHT0   64(SI)
+	PREFETCHT0   128(SI)
+	PREFETCHT0   188(SI)
+	ADDQ         R13, SI
+	MOVQ         88(SP), DX
+	TESTQ        DX, DX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $94 // PREFETCHW 94(DX)
+	ADDQ         168(DI), DX
+	MOVQ         DX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), DX
+	ADDQ         176(DI), DX
+	MOVQ         DX, 80(SP)
+	SUBQ         176(DI), DX
+
+line:
+	PREFETCHT1   (DX)
+	ADDQ         184(DI), DX
+	DECQ         AX
+	JNZ          line
+
+asked:
+	MOVQ         96(SP), AX
+	CMPQ         R15, AX
+	CMOVQLT      R15, AX
+	SUBQ         AX, R15
+
+column:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R8), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R8)(R10*1), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R8)(R10*2), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (R9), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (R9)(R10*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         R12, CX
+	ADDQ         R11, BX
+	ADDQ         R11, R8
+	ADDQ         R11, R9
+	DECQ         AX
+	JNZ          column
+	TESTQ        R15, R15
+	JNZ          some
+	MOVQ         16(SP), SI
+	MOVQ         56(SP), DX
+	MOVQ         64(SP), R9
+	TESTQ        DX, DX
+	JZ           store
+	VADDPS       0(DX), Z0, Z0
+	VADDPS       64(DX), Z1, Z1
+	VADDPS       128(DX), Z2, K1, Z2
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z3, Z3
+	VADDPS       64(DX), Z4, Z4
+	VADDPS       128(DX), Z5, K1, Z5
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z6, Z6
+	VADDPS       64(DX), Z7, Z7
+	VADDPS       128(DX), Z8, K1, Z8
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z9, Z9
+	VADDPS       64(DX), Z10, Z10
+	VADDPS       128(DX), Z11, K1, Z11
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z12, Z12
+	VADDPS       64(DX), Z13, Z13
+	VADDPS       128(DX), Z14, K1, Z14
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z15, Z15
+	VADDPS       64(DX), Z16, Z16
+	VADDPS       128(DX), Z17, K1, Z17
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z18, Z18
+	VADDPS       64(DX), Z19, Z19
+	VADDPS       128(DX), Z20, K1, Z20
+	ADDQ         R9, DX
+	VADDPS       0(DX), Z21, Z21
+	VADDPS       64(DX), Z22, Z22
+	VADDPS       128(DX), Z23, K1, Z23
+
+store:
+	MOVQ         72(SP), DX
+	TESTQ        DX, DX
+	JZ           keep
+	ADDQ         $96, 72(SP)
+	MOVQ         168(DI), R9
+	VPTESTMD.BCST tileTie<>(SB), Z0, K2
+	VCMPPS       $3, Z0, Z0, K3
+	VPADDD.BCST  tileHalf<>(SB), Z0, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z0, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z1, K2
+	VCMPPS       $3, Z1, Z1, K3
+	VPADDD.BCST  tileHalf<>(SB), Z1, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z1, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z2, K2
+	VCMPPS       $3, Z2, Z2, K3
+	VPADDD.BCST  tileHalf<>(SB), Z2, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z2, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z3, K2
+	VCMPPS       $3, Z3, Z3, K3
+	VPADDD.BCST  tileHalf<>(SB), Z3, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z3, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z4, K2
+	VCMPPS       $3, Z4, Z4, K3
+	VPADDD.BCST  tileHalf<>(SB), Z4, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z4, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z5, K2
+	VCMPPS       $3, Z5, Z5, K3
+	VPADDD.BCST  tileHalf<>(SB), Z5, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z5, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z6, K2
+	VCMPPS       $3, Z6, Z6, K3
+	VPADDD.BCST  tileHalf<>(SB), Z6, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z6, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z7, K2
+	VCMPPS       $3, Z7, Z7, K3
+	VPADDD.BCST  tileHalf<>(SB), Z7, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z7, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z8, K2
+	VCMPPS       $3, Z8, Z8, K3
+	VPADDD.BCST  tileHalf<>(SB), Z8, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z8, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z9, K2
+	VCMPPS       $3, Z9, Z9, K3
+	VPADDD.BCST  tileHalf<>(SB), Z9, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z9, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z10, K2
+	VCMPPS       $3, Z10, Z10, K3
+	VPADDD.BCST  tileHalf<>(SB), Z10, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z10, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z11, K2
+	VCMPPS       $3, Z11, Z11, K3
+	VPADDD.BCST  tileHalf<>(SB), Z11, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z11, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z12, K2
+	VCMPPS       $3, Z12, Z12, K3
+	VPADDD.BCST  tileHalf<>(SB), Z12, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z12, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z13, K2
+	VCMPPS       $3, Z13, Z13, K3
+	VPADDD.BCST  tileHalf<>(SB), Z13, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z13, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z14, K2
+	VCMPPS       $3, Z14, Z14, K3
+	VPADDD.BCST  tileHalf<>(SB), Z14, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z14, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z15, K2
+	VCMPPS       $3, Z15, Z15, K3
+	VPADDD.BCST  tileHalf<>(SB), Z15, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z15, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z16, K2
+	VCMPPS       $3, Z16, Z16, K3
+	VPADDD.BCST  tileHalf<>(SB), Z16, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z16, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z17, K2
+	VCMPPS       $3, Z17, Z17, K3
+	VPADDD.BCST  tileHalf<>(SB), Z17, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z17, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z18, K2
+	VCMPPS       $3, Z18, Z18, K3
+	VPADDD.BCST  tileHalf<>(SB), Z18, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z18, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z19, K2
+	VCMPPS       $3, Z19, Z19, K3
+	VPADDD.BCST  tileHalf<>(SB), Z19, Z31
+	VPADDD.BCST  tileOne<>(SB), Z31, K2, Z31
+	VPORD.BCST   tileQuiet<>(SB), Z19, K3, Z31
+	VPSRLD       $16, Z31, Z31
+	VPMOVDW      Z31, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z20, K2
+	VCMPPS       $3, Z20, Z20, K3
+	VPADDD.BCST  tileHalf<>(SB), Z20, Z27
+	VPADDD.BCST  tileOne<>(SB), Z27, K2, Z27
+	VPORD.BCST   tileQuiet<>(SB), Z20, K3, Z27
+	VPSRLD       $16, Z27, Z27
+	VPMOVDW      Z27, K1, 64(DX)
+	ADDQ         R9, DX
+	VPTESTMD.BCST tileTie<>(SB), Z21, K2
+	VCMPPS       $3, Z21, Z21, K3
+	VPADDD.BCST  tileHalf<>(SB), Z21, Z28
+	VPADDD.BCST  tileOne<>(SB), Z28, K2, Z28
+	VPORD.BCST   tileQuiet<>(SB), Z21, K3, Z28
+	VPSRLD       $16, Z28, Z28
+	VPMOVDW      Z28, 0(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z22, K2
+	VCMPPS       $3, Z22, Z22, K3
+	VPADDD.BCST  tileHalf<>(SB), Z22, Z29
+	VPADDD.BCST  tileOne<>(SB), Z29, K2, Z29
+	VPORD.BCST   tileQuiet<>(SB), Z22, K3, Z29
+	VPSRLD       $16, Z29, Z29
+	VPMOVDW      Z29, 32(DX)
+	VPTESTMD.BCST tileTie<>(SB), Z23, K2
+	VCMPPS       $3, Z23, Z23, K3
+	VPADDD.BCST  tileHalf<>(SB), Z23, Z30
+	VPADDD.BCST  tileOne<>(SB), Z30, K2, Z30
+	VPORD.BCST   tileQuiet<>(SB), Z23, K3, Z30
+	VPSRLD       $16, Z30, Z30
+	VPMOVDW      Z30, K1, 64(DX)
+	JMP          stored
+
+keep:
+	VMOVUPS      Z0, 0(SI)
+	VMOVUPS      Z1, 64(SI)
+	VMOVUPS      Z2, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z3, 0(SI)
+	VMOVUPS      Z4, 64(SI)
+	VMOVUPS      Z5, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z6, 0(SI)
+	VMOVUPS      Z7, 64(SI)
+	VMOVUPS      Z8, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z9, 0(SI)
+	VMOVUPS      Z10, 64(SI)
+	VMOVUPS      Z11, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z12, 0(SI)
+	VMOVUPS      Z13, 64(SI)
+	VMOVUPS      Z14, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z15, 0(SI)
+	VMOVUPS      Z16, 64(SI)
+	VMOVUPS      Z17, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z18, 0(SI)
+	VMOVUPS      Z19, 64(SI)
+	VMOVUPS      Z20, K1, 128(SI)
+	ADDQ         R13, SI
+	VMOVUPS      Z21, 0(SI)
+	VMOVUPS      Z22, 64(SI)
+	VMOVUPS      Z23, K1, 128(SI)
+
+stored:
+	MOVQ         48(SP), DX
+	TESTQ        DX, DX
+	JLE          whole
+	MOVQ         72(DI), AX
+	CMPQ         DX, AX
+	CMOVQLT      DX, AX
+	SUBQ         AX, DX
+	MOVQ         DX, 48(SP)
+	MOVQ         16(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         56(DI), DX
+	MOVQ         DX, 64(SP)
+	LEAQ         (R8)(R10*2), R9
+	ADDQ         R10, R9
+	VPXORQ       Z0, Z0, Z0
+	VPXORQ       Z1, Z1, Z1
+	VPXORQ       Z2, Z2, Z2
+	VPXORQ       Z3, Z3, Z3
+	VPXORQ       Z4, Z4, Z4
+	VPXORQ       Z5, Z5, Z5
+	VPXORQ       Z6, Z6, Z6
+	VPXORQ       Z7, Z7, Z7
+	VPXORQ       Z8, Z8, Z8
+	VPXORQ       Z9, Z9, Z9
+	VPXORQ       Z10, Z10, Z10
+	VPXORQ       Z11, Z11, Z11
+	VPXORQ       Z12, Z12, Z12
+	VPXORQ       Z13, Z13, Z13
+	VPXORQ       Z14, Z14, Z14
+	VPXORQ       Z15, Z15, Z15
+	VPXORQ       Z16, Z16, Z16
+	VPXORQ       Z17, Z17, Z17
+	VPXORQ       Z18, Z18, Z18
+	VPXORQ       Z19, Z19, Z19
+	VPXORQ       Z20, Z20, Z20
+	VPXORQ       Z21, Z21, Z21
+	VPXORQ       Z22, Z22, Z22
+	VPXORQ       Z23, Z23, Z23
+	MOVQ         AX, R15
+	JMP          some
+
+whole:
+	MOVQ         88(DI), AX
+	ADDQ         AX, 0(SP)
+	MOVQ         96(DI), AX
+	ADDQ         AX, 8(SP)
+	MOVQ         104(DI), AX
+	ADDQ         AX, 16(SP)
+	MOVQ         112(DI), AX
+	ADDQ         AX, 24(SP)
+	DECQ         32(SP)
+	JNZ          next
+	VZEROUPPER
+	RET
+
 // func tileAVX512Row1x1(t *tileArgs)
 TEXT ·tileAVX512Row1x1(SB), NOSPLIT, $104-8
 	MOVQ         t+0(FP), DI
@@ -18846,7 +24540,8 @@ next:
 
 column:
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VBROADCASTSS (BX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	ADDQ         R12, CX
@@ -18952,9 +24647,11 @@ next:
 
 column:
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VMOVUPS      64(CX), Z25
-	PREFETCHT1   4160(CX)
+	PREFETCHT1   6208(CX)
+	PREFETCHT0   3136(CX)
 	VBROADCASTSS (BX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -19073,11 +24770,14 @@ next:
 
 column:
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VMOVUPS      64(CX), Z25
-	PREFETCHT1   4160(CX)
+	PREFETCHT1   6208(CX)
+	PREFETCHT0   3136(CX)
 	VMOVUPS      128(CX), Z26
-	PREFETCHT1   4224(CX)
+	PREFETCHT1   6272(CX)
+	PREFETCHT0   3200(CX)
 	VBROADCASTSS (BX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
@@ -19203,7 +24903,8 @@ next:
 
 column:
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VBROADCASTSS (BX), Z27
 	LONG         $0x40269262
 	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
@@ -19306,9 +25007,11 @@ next:
 
 column:
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VMOVUPS      64(CX), Z25
-	PREFETCHT1   4160(CX)
+	PREFETCHT1   6208(CX)
+	PREFETCHT0   3136(CX)
 	VBROADCASTSS (BX), Z27
 	LONG         $0x40269262
 	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
@@ -19421,11 +25124,14 @@ next:
 
 column:
 	VMOVUPS      0(CX), Z24
-	PREFETCHT1   4096(CX)
+	PREFETCHT1   6144(CX)
+	PREFETCHT0   3072(CX)
 	VMOVUPS      64(CX), Z25
-	PREFETCHT1   4160(CX)
+	PREFETCHT1   6208(CX)
+	PREFETCHT0   3136(CX)
 	VMOVUPS      128(CX), Z26
-	PREFETCHT1   4224(CX)
+	PREFETCHT1   6272(CX)
+	PREFETCHT0   3200(CX)
 	VBROADCASTSS (BX), Z27
 	LONG         $0x40269262
 	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0

@@ -4,16 +4,17 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"hone/device"
 )
 
 var _ device.Sampler = (*Device)(nil)
 
-// Draws is true where temperature is the only setting, so that every token may come. Greedy decoding, top-k, top-p and min-p, which first
-// choose some of the tokens, are left to the host.
+// Draws is true of greedy decoding, and where temperature is the only setting, so that every token may come. Top-k, top-p and min-p, which
+// first choose some of the tokens, are left to the host.
 func (d *Device) Draws(s device.Sample) bool {
-	return s.Temperature != 0 && s.TopK == 0 && s.TopP >= 1 && s.MinP == 0
+	return s.Temperature == 0 || s.TopK == 0 && s.TopP >= 1 && s.MinP == 0
 }
 
 // Sample draws tokens; see device.Sample.
@@ -26,9 +27,31 @@ func (d *Device) Sample(s device.Sample) {
 	inverse := device.Inverse(s.Temperature)
 	d.eachRows(n, s.V, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
+			if s.Temperature == 0 {
+				ids[r] = largest(logits[r*s.V : (r+1)*s.V])
+				continue
+			}
 			ids[r] = drawToken(logits[r*s.V:(r+1)*s.V], inverse, uint64(uint32(random[2*r]))|uint64(uint32(random[2*r+1]))<<32)
 		}
 	})
+}
+
+// largest is the token with the largest logit, the first among equals; -1 where they are not finite.
+func largest(x []float32) int32 {
+	at, top := 0, -inf32
+	for lo := 0; lo < len(x); lo += vecChunk {
+		m := vecMax(x[lo:min(lo+vecChunk, len(x))])
+		if m != m {
+			return -1
+		}
+		if m > top {
+			at, top = lo, m
+		}
+	}
+	if math.IsInf(float64(top), 0) {
+		return -1
+	}
+	return int32(at + slices.Index(x[at:], top))
 }
 
 // drawToken draws from a row of logits; -1 where they are not finite. It adds up the masses piece by piece, finds the piece in which the

@@ -15,13 +15,13 @@ func TestSample(t *testing.T) {
 	eachPath(t, func(t *testing.T) {
 		v := newVecRig(t, 2)
 		r := rand.New(rand.NewPCG(1, 2))
-		for i, temperature := range []float64{1, 0.7, 3, 1e-40} {
+		for i, temperature := range []float64{1, 0.7, 3, 1e-40, 0} {
 			o := generate.Sampling{Temperature: temperature, TopP: 1, RepetitionPenalty: 1, Seed: uint64(i)}
 			for _, n := range []int{1, 7, 1023, 1024, 1025, 2048, 2600} {
 				checkSample(v, o, n, sampleRows(r, n))
 			}
 		}
-		for _, s := range []device.Sample{{Temperature: 1, TopP: 0.9}, {TopP: 1}, {Temperature: 1, TopP: 1, TopK: 5}, {Temperature: 1, TopP: 1, MinP: 0.1}} {
+		for _, s := range []device.Sample{{Temperature: 1, TopP: 0.9}, {Temperature: 1, TopP: 1, TopK: 5}, {Temperature: 1, TopP: 1, MinP: 0.1}} {
 			if v.Draws(s) {
 				t.Errorf("the device draws by the host's settings %+v", s)
 			}

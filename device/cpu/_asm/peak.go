@@ -20,6 +20,7 @@ func peaks() string {
 		if off%64 == 0 {
 			a.op("VPORQ %d(SI), Z0, Z0", off)
 			a.op("PREFETCHT1 %d(SI)", off+rowAhead)
+			a.op("PREFETCHT0 %d(SI)", off+rowAhead/2)
 		}
 	})
 	stream(&a, "streamCopyAVX2", func(off int) {

@@ -43,6 +43,7 @@ type isa struct {
 	reg        string // prefix of vector registers
 	bf16       bool   // multiply pairs of bf16 instead of f32
 	widen      bool   // B is pairs of bf16, which become f32, and A f32
+	stored     bool   // B is bf16 that lies as it is stored, which becomes f32, and A f32
 	ahead      int    // a single row asks this many bytes ahead of what it reads and reads whole vectors; 0: see halved
 }
 
@@ -53,16 +54,18 @@ var (
 
 	avx512widen = isa{name: "AVX512Widen", rows: 8, vecs: 3, lanes: 16, reg: "Z", widen: true, ahead: rowAhead}
 
+	avx512halves = isa{name: "AVX512Halves", rows: 8, vecs: 3, lanes: 16, reg: "Z", stored: true}
+
 	// Of these there is a single row alone.
 	avx512row     = isa{name: "AVX512Row", rows: 1, vecs: 3, lanes: 16, reg: "Z", ahead: rowAhead}
 	avx512bf16row = isa{name: "AVX512BF16Row", rows: 1, vecs: 3, lanes: 16, reg: "Z", bf16: true, ahead: rowAhead}
 )
 
-// rowAhead is how far a single row asks ahead where it does, in bytes.
-const rowAhead = 4096
+// rowAhead is how far a single row asks the second cache ahead where it does, in bytes; the first it asks for what is half as far.
+const rowAhead = 6144
 
 // tileKinds are all of them.
-var tileKinds = []isa{avx2, avx512, avx512bf16, avx512widen, avx512row, avx512bf16row}
+var tileKinds = []isa{avx2, avx512, avx512bf16, avx512widen, avx512halves, avx512row, avx512bf16row}
 
 func (s isa) function(rows, vecs int) string { return fmt.Sprintf("tile%s%dx%d", s.name, rows, vecs) }
 
@@ -435,6 +438,12 @@ func (t tile) column() {
 		t.nextColumn()
 		t.loadB("VPANDD %s, " + t.upper() + ", %s")
 		t.multiply()
+	case t.stored:
+		for v := range t.v {
+			t.op("VPMOVZXWD %d(CX), %s", v*t.bytes()/2, t.b(v))
+			t.op("VPSLLD $16, %[1]s, %[1]s", t.b(v))
+		}
+		t.multiply()
 	default:
 		t.loadB("VMOVUPS %s, %s")
 		t.multiply()
@@ -493,15 +502,16 @@ func (t tile) widenedRow() {
 
 // halved says that the tile reads B in halves of its vectors. A single row reads B from memory and waits for nothing else: with two
 // loads for a line the core looks half as far ahead of what it waits for and leaves more to its prefetchers, which keep memory busier.
-func (t tile) halved() bool { return t.r == 1 && t.lanes == 16 && t.ahead == 0 }
+func (t tile) halved() bool { return t.r == 1 && t.lanes == 16 && t.ahead == 0 && !t.stored }
 
 // once says of the line off bytes into a row of B, while it is being read, that the caches need not keep it: a single row reads B
-// once. Where the tile asks ahead, it asks for a line to come instead.
+// once. Where the tile asks ahead, it asks for lines to come instead.
 func (t tile) once(off int) {
 	switch {
 	case t.r > 1 || off%64 != 0:
 	case t.ahead > 0:
 		t.op("PREFETCHT1 %d(CX)", off+t.ahead)
+		t.op("PREFETCHT0 %d(CX)", off+t.ahead/2)
 	default:
 		t.op("PREFETCHNTA %d(CX)", off)
 	}
