@@ -1,12 +1,11 @@
 package lm
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"hone/recipe/recipetest"
 )
@@ -54,11 +53,11 @@ func TestMethods(t *testing.T) {
 				}
 			}
 			for _, file := range []string{"adapter/adapter_model.safetensors", fmt.Sprintf("checkpoints/step-%d/optimizer.safetensors", sum.Steps)} {
-				if !cmp.Equal(recipetest.Read(t, whole, file), recipetest.Read(t, parts, file)) {
+				if !bytes.Equal(recipetest.Read(t, whole, file), recipetest.Read(t, parts, file)) {
 					t.Errorf("%s of the resumed run differs", file)
 				}
 			}
-			if !cmp.Equal(before, recipetest.Read(t, from, "model.safetensors")) {
+			if !bytes.Equal(before, recipetest.Read(t, from, "model.safetensors")) {
 				t.Error("the base was changed")
 			}
 		})

@@ -1,13 +1,12 @@
 package lm
 
 import (
+	"bytes"
 	"context"
 	"math"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"hone/device"
 	"hone/device/cpu"
@@ -69,7 +68,7 @@ func TestSelfReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !cmp.Equal(recipetest.Read(t, whole, "model/model.safetensors"), recipetest.Read(t, parts, "model/model.safetensors")) {
+	if !bytes.Equal(recipetest.Read(t, whole, "model/model.safetensors"), recipetest.Read(t, parts, "model/model.safetensors")) {
 		t.Error("the resumed run differs")
 	}
 	if n := strings.Count(string(recipetest.Read(t, whole, "replay/self.jsonl")), "\n"); n < selfBatch {
@@ -111,7 +110,7 @@ func TestNoise(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !cmp.Equal(recipetest.Read(t, whole, "checkpoints/step-4/optimizer.safetensors"), recipetest.Read(t, parts, "checkpoints/step-4/optimizer.safetensors")) {
+	if !bytes.Equal(recipetest.Read(t, whole, "checkpoints/step-4/optimizer.safetensors"), recipetest.Read(t, parts, "checkpoints/step-4/optimizer.safetensors")) {
 		t.Error("the resumed run with noise differs")
 	}
 }

@@ -1,10 +1,9 @@
 package lm
 
 import (
+	"bytes"
 	"path/filepath"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"hone/recipe/recipetest"
 )
@@ -28,7 +27,7 @@ func TestOptimizerState(t *testing.T) {
 		for _, name := range []string{"model/model.safetensors", "checkpoints/step-8/optimizer.safetensors"} {
 			want := recipetest.Read(t, whole, name)
 			for _, dir := range []string{parts, paged} {
-				if !cmp.Equal(want, recipetest.Read(t, dir, name)) {
+				if !bytes.Equal(want, recipetest.Read(t, dir, name)) {
 					t.Errorf("%s: %s of %s differs", dtype, name, filepath.Base(dir))
 				}
 			}

@@ -1,14 +1,13 @@
 package lm
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"hone/adapter"
 	"hone/device"
@@ -77,7 +76,7 @@ func TestSFT(t *testing.T) {
 			}
 		}
 	}
-	if !cmp.Equal(before, recipetest.Read(t, from, "model.safetensors")) {
+	if !bytes.Equal(before, recipetest.Read(t, from, "model.safetensors")) {
 		t.Error("the base was changed")
 	}
 }
@@ -147,7 +146,7 @@ func TestSFTResumes(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"adapter/adapter_model.safetensors", "checkpoints/step-12/optimizer.safetensors"} {
-		if !cmp.Equal(recipetest.Read(t, whole, name), recipetest.Read(t, parts, name)) {
+		if !bytes.Equal(recipetest.Read(t, whole, name), recipetest.Read(t, parts, name)) {
 			t.Errorf("%s differs", name)
 		}
 	}

@@ -7,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	"hone/adapter"
 	"hone/data"
@@ -185,13 +188,36 @@ func Tiny(t testing.TB, c any, text, out string, args ...string) {
 		"eval.every=4", "eval.max_tokens=2000", "schedule.warmup_steps=2", "dropout=0.1"}, args...)...)
 }
 
-// Base trains, by a recipe of pre-training, the model that other stages start from.
+// bases are the folders of the models that Base trained, by the keys beside the usual ones: each is trained once in a test program.
+var bases = struct {
+	sync.Mutex
+	byKeys map[string]fstest.MapFS
+}{byKeys: map[string]fstest.MapFS{}}
+
+// Base trains, by a recipe of pre-training, the model that other stages start from, and gives each test a copy of its own.
 func Base(t testing.TB, c Recipe, args ...string) string {
 	t.Helper()
-	Tiny(t, c, TextFolder(t), filepath.Join(t.TempDir(), "base"), append([]string{"steps=60", "optimizer.learning_rate=0.01", "dropout=0", "sequence_length=64"}, args...)...)
-	sum, _, err := Start(t, c, 1)
-	if err != nil {
+	bases.Lock()
+	defer bases.Unlock()
+	keys := strings.Join(args, " ")
+	if bases.byKeys[keys] == nil {
+		Tiny(t, c, TextFolder(t), filepath.Join(t.TempDir(), "base"), append([]string{"steps=60", "optimizer.learning_rate=0.01", "dropout=0", "sequence_length=64"}, args...)...)
+		sum, _, err := Start(t, c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := os.ReadDir(sum.ModelDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bases.byKeys[keys] = fstest.MapFS{}
+		for _, f := range files {
+			bases.byKeys[keys][f.Name()] = &fstest.MapFile{Data: Read(t, sum.ModelDir, f.Name()), Mode: 0o666}
+		}
+	}
+	dir := filepath.Join(t.TempDir(), "base", "model")
+	if err := os.CopyFS(dir, bases.byKeys[keys]); err != nil {
 		t.Fatal(err)
 	}
-	return sum.ModelDir
+	return dir
 }
