@@ -136,7 +136,7 @@ func TestStoreKeepsDocuments(t *testing.T) {
 		for at := int64(0); at < s.Tokens()-70; at += 61 { // reads that start and end anywhere
 			part := make([]int32, 70)
 			s.Read(part, at)
-			if !cmp.Equal(part, all[at:at+70]) {
+			if !slices.Equal(part, all[at:at+70]) {
 				t.Fatalf("read at %d differs", at)
 			}
 		}
