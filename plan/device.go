@@ -83,6 +83,7 @@ var (
 	_ device.Apart    = (*Device)(nil)
 	_ device.Arranger = (*Device)(nil)
 	_ device.Loose    = (*Device)(nil)
+	_ device.Placer   = (*Device)(nil)
 
 	_ device.PackedMultiplier = (*Device)(nil)
 )

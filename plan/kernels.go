@@ -76,6 +76,9 @@ func (d *Device) Rope(k device.Rope) { d.move(k.Y, k.X) }
 // Embedding reads the rows that it writes.
 func (d *Device) Embedding(y, _, _ device.Buffer) { d.move(y, y) }
 
+// PutRows reads the rows that it writes.
+func (d *Device) PutRows(_, x, _ device.Buffer) { d.move(x, x) }
+
 // EmbeddingGrad reads a row and adds to another.
 func (d *Device) EmbeddingGrad(_, dy, _ device.Buffer) { d.move(dy, dy, dy) }
 

@@ -33,6 +33,7 @@ func TestKernelsMoveBytes(t *testing.T) {
 		"NormGrad":      {func() { d.NormGrad(device.NormGrad{DX: x, DY: h, X: x}) }, 1000},
 		"Rope":          {func() { d.Rope(device.Rope{Y: h, X: h}) }, 400},
 		"Embedding":     {func() { d.Embedding(h, x, ids) }, 400},
+		"PutRows":       {func() { d.PutRows(x, h, ids) }, 400},
 		"EmbeddingGrad": {func() { d.EmbeddingGrad(x, h, ids) }, 600},
 		"Combine":       {func() { d.Combine(device.Combine{Y: x, K: 2}) }, 3 * 400},
 		"CombineGrad":   {func() { d.CombineGrad(device.CombineGrad{Combine: device.Combine{X: x}, DY: h, DX: rows}) }, 200 + 400 + 1200},
