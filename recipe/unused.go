@@ -15,7 +15,8 @@ func (c *Training) Unused(key string) string {
 	inUse := true
 	switch group {
 	case "recompute":
-		with, inUse = "memory="+c.Memory, c.Memory == ""
+		// A number may be what a run chose, in whose recipe.yaml it stands beside memory.
+		with, inUse = "memory="+c.Memory, c.Memory == "" || c.Recompute != "layers"
 	case "lora", "qlora", "prompt":
 		with, inUse = "method="+c.Method, c.usesMethodKey(group, name)
 	case "early_stopping":

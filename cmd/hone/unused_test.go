@@ -49,6 +49,7 @@ func TestUnusedKeys(t *testing.T) {
 		{"pretrain", "optimizer.max_skips=2 samples.max_tokens=3 early_stopping.patience=9", "early_stopping.patience has no effect with early_stopping.metric not set|optimizer.max_skips has no effect with optimizer.on_nonfinite=stop|samples.max_tokens has no effect with samples.every=0"},
 		{"pretrain", "optimizer.on_nonfinite=skip optimizer.max_skips=2 samples.every=5 samples.max_tokens=3 early_stopping.metric=loss early_stopping.patience=9", ""},
 		{"pretrain", "memory=1GiB recompute=layers", "recompute has no effect with memory=1GiB"},
+		{"pretrain", "memory=1GiB recompute=4", ""},
 		{"pretrain", "recompute=layers", ""},
 		{"pretrain", "tokenizer.path=tok tokenizer.vocab_size=999", "tokenizer.vocab_size has no effect with tokenizer.path=tok"},
 		{"reward", "epochs=3 steps=4", "epochs has no effect with steps=4"},

@@ -171,7 +171,7 @@ func (e *Estimated) Remedy() string {
 
 // Hours writes hours or days with four digits, those of a long run with commas.
 func Hours(h float64) string {
-	if h < 1e4 {
+	if h < 9999.5 { // which is rounded up to five
 		return fmt.Sprintf("%.4g", h)
 	}
 	return Money(h)
