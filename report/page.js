@@ -41,7 +41,8 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     cursor.setAttribute("visibility", "visible");
     for (const [name, v] of [["x1", px], ["x2", px], ["y1", top], ["y2", bottom]]) cursor.setAttribute(name, v);
     const place = px * scale + 12;
-    tip.style.left = (place + tip.offsetWidth > box.width ? px * scale - 12 - tip.offsetWidth : place) + "px";
+    const seen = plot.scrollLeft + plot.clientWidth; // of a wide chart in a narrow window
+    tip.style.left = (place + tip.offsetWidth > seen ? Math.max(plot.scrollLeft, px * scale - 12 - tip.offsetWidth) : place) + "px";
   };
   plot.addEventListener("pointermove", show);
   plot.addEventListener("pointerleave", hide);
