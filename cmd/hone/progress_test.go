@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"hone/recipe"
 	"hone/train"
@@ -44,7 +45,7 @@ func TestEventsInWords(t *testing.T) {
 // held-out loss stays in sight, and how many steps there are is known once epochs are counted.
 func TestProgressOfARun(t *testing.T) {
 	var out bytes.Buffer
-	p := newProgress(&out, 0)
+	p, begun := newProgress(&out, 0), time.Now()
 	p.event(train.InfoEvent{Values: map[string]any{"steps": 30, "flops_per_token": 6e9}})
 	if p.steps != 30 || p.flops != 6e9 {
 		t.Errorf("%d steps, %v operations a token", p.steps, p.flops)
@@ -56,7 +57,8 @@ func TestProgressOfARun(t *testing.T) {
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[0], "step  1/30 ") || !strings.HasPrefix(lines[2], "step 30/30 ") || !strings.Contains(lines[2], "  held-out 1.2500  ") {
+	quick, last := time.Since(begun) < 2*time.Second, lines[len(lines)-1] // a machine that stood still shows more steps
+	if quick && len(lines) != 3 || !strings.HasPrefix(lines[0], "step  1/30 ") || !strings.HasPrefix(last, "step 30/30 ") || !strings.Contains(last, "  held-out 1.2500  ") {
 		t.Errorf("the lines are %q", lines)
 	}
 	if !(p.speed > 110 && p.speed < 190) {
@@ -98,7 +100,7 @@ func TestSummaryInWords(t *testing.T) {
 	want := `parameters        1000
 trainable         25 (2.50%)
 first step        1.2 s after the start
-steps             20, 5000 tokens in 10 s (500 tokens/s)
+steps             20, 5000 tokens learned in 10 s (500 a second)
 unigram baseline  6.0000
 bigram baseline   4.0000
 held-out loss     2.0000 (of step 15, whose weights are kept; of step 20: 2.5000)
@@ -115,7 +117,7 @@ adapter           runs/x/adapter
 	want = `interrupted  saved at step 7; go on with resume=true
 parameters   10
 first step   0.0 s after the start
-steps        7, 0 tokens in 0 s (0 tokens/s)
+steps        7, 0 tokens learned in 0 s (0 a second)
 peak memory  1 KiB
 report       o/report.html
 `
