@@ -360,7 +360,6 @@ func (r *Run) start() error {
 // keepRecipe writes the recipe of the run, from which another one may be started, or this one resumed.
 func (r *Run) keepRecipe() error {
 	resume := r.Training.Resume
-	// And resume=true in it would make a copy of the recipe in a new folder fail to start.
 	r.Training.Resume = false // the file is there to start another run like this one
 	defer func() { r.Training.Resume = resume }()
 	return config.Save(r.Folder.Dir, r.Recipe)

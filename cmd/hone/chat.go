@@ -96,8 +96,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	if t.console.editor != nil {
 		fmt.Fprintln(a.err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
 	}
-	// The console hears it and cancels the answer at hand alone.
-	return t.run(context.WithoutCancel(ctx)) // Ctrl-C is about an answer here, not about the program
+	return t.run(context.WithoutCancel(ctx)) // Ctrl-C is about an answer here, which the console cancels, not about the program
 }
 
 // chatTemplate is the template that the user names, or the model's own; a model without one cannot chat.

@@ -34,7 +34,6 @@ func (e byFlags) Error() string {
 
 // noteRead says what was read and what was left out.
 func (a *app) noteRead(stats *data.Stats) {
-	// a run that goes on where everything was read says nothing of 0 documents
 	if stats.Documents == 0 && len(stats.Skipped) == 0 {
 		return // an earlier run read it
 	}
