@@ -55,8 +55,8 @@ func TestFilesToScore(t *testing.T) {
 		t.Errorf("%+v, %v", texts, err)
 	}
 	for in, want := range map[string]string{
-		"": "- has nothing to score; give a JSON object on each line", "\n\n": "- has nothing to score", "{\"text\":\"a\"}\n\n[1]\n": "-:3: the line is no record: ",
-		"{\"prompt\":\"a\"}": "-:1: the record has neither text, nor prompt and completion, nor messages", "{\"completion\":[],\"prompt\":\"a\"}": "must both be texts or both lists of messages",
+		"": "stdin has nothing to score; give a JSON object on each line", "\n\n": "stdin has nothing to score", "{\"text\":\"a\"}\n\n[1]\n": "stdin:3: the line is no record: ",
+		"{\"prompt\":\"a\"}": "stdin:1: the record has neither text, nor prompt and completion, nor messages", "{\"completion\":[],\"prompt\":\"a\"}": "must both be texts or both lists of messages",
 	} {
 		if _, err := f.texts(strings.NewReader(in), nil); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %q", in, err, want)

@@ -154,7 +154,7 @@ func TestRecipeArguments(t *testing.T) {
 		args []string
 		path string
 		keys int
-	}{{nil, "", 0}, {[]string{"r.yaml"}, "r.yaml", 0}, {[]string{"r.yaml", "a=b"}, "r.yaml", 1}, {[]string{"a=b", "r.yaml"}, "", 2}, {[]string{"a=b"}, "", 1}} {
+	}{{nil, "", 0}, {[]string{"r.yaml"}, "r.yaml", 0}, {[]string{"r.yaml", "a=b"}, "r.yaml", 1}, {[]string{"a=b", "r.yaml", "c=d"}, "r.yaml", 2}, {[]string{"a=b"}, "", 1}} {
 		if path, keys := splitArgs(c.args); path != c.path || len(keys) != c.keys {
 			t.Errorf("%q is the file %q and %q", c.args, path, keys)
 		}

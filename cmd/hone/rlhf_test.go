@@ -91,7 +91,7 @@ func TestScoreTexts(t *testing.T) {
 		t.Errorf("%+v, %v", texts, err)
 	}
 	for _, bad := range []string{`{}`, `{"prompt":["a"],"completion":"b"}`, `x`} {
-		if _, err := f.texts(strings.NewReader(bad), nil); err == nil || !strings.Contains(err.Error(), "-:1") {
+		if _, err := f.texts(strings.NewReader(bad), nil); err == nil || !strings.Contains(err.Error(), "stdin:1") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

@@ -108,7 +108,9 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 		}
 		return texts, nil
 	}
+	name := "stdin"
 	if f.file != "-" {
+		name = f.file
 		file, err := os.Open(f.file)
 		if err != nil {
 			return nil, err
@@ -127,17 +129,17 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 		}
 		t, err := scoreText(lines.Bytes())
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", f.file, n, err)
+			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
 		}
 		texts = append(texts, t)
 	}
 	switch err := lines.Err(); {
 	case errors.Is(err, bufio.ErrTooLong):
-		return nil, fmt.Errorf("%s:%d: the line is longer than %d MiB; shorten it", f.file, n, longest>>20)
+		return nil, fmt.Errorf("%s:%d: the line is longer than %d MiB; shorten it", name, n, longest>>20)
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", f.file, err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	case len(texts) == 0:
-		return nil, fmt.Errorf("%s has nothing to score; give a JSON object on each line", f.file)
+		return nil, fmt.Errorf("%s has nothing to score; give a JSON object on each line", name)
 	}
 	return texts, nil
 }

@@ -60,7 +60,7 @@ func TestRecipeFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		filepath.Join(dir, "none"): "there is no file " + filepath.Join(dir, "none") + "; name one that is there, or give keys alone, as path=value",
+		filepath.Join(dir, "none"): "there is no file " + filepath.Join(dir, "none") + "; name one that is there, or give keys alone, as path=value without spaces",
 		dir:                        dir + " is a folder; give data and models by their keys, as in data=" + dir,
 		large:                      large + " is no file of at most 1048576 bytes",
 	} {
