@@ -67,7 +67,7 @@ func (e *Encoded) encodeApart(tok *tokenizer.Tokenizer, r Rendered) (spans []Spa
 	for range maxRounds {
 		e.IDs = nil
 		spans = e.encode(tok, r, plain)
-		more := hidden(tok, e.IDs, spans, r.Input, plain)
+		more := hidden(tok, *e, spans, r.Input, plain)
 		if len(more) == 0 {
 			return spans, nil
 		}
@@ -77,8 +77,9 @@ func (e *Encoded) encodeApart(tok *tokenizer.Tokenizer, r Rendered) (spans []Spa
 	return nil, errors.New("a message becomes special tokens however it is cut")
 }
 
-// hidden finds special tokens that stand for nothing but bytes of the input, outside of what was encoded without special tokens.
-func hidden(tok *tokenizer.Tokenizer, ids []int32, spans, input, plain []Span) (found []Span) {
+// hidden finds special tokens that stand for nothing but bytes of the input, outside of what was encoded without special tokens. The unknown token,
+// which is also special, stays: those bytes become it in any case, and cutting a text there would change the tokens beside it.
+func hidden(tok *tokenizer.Tokenizer, e Encoded, spans, input, plain []Span) (found []Span) {
 	within := func(list []Span, s Span) bool {
 		k, _ := slices.BinarySearchFunc(list, s.Start, func(in Span, start int) int { // the first that ends behind the start
 			if in.End <= start {
@@ -89,7 +90,10 @@ func hidden(tok *tokenizer.Tokenizer, ids []int32, spans, input, plain []Span) (
 		return k < len(list) && list[k].Start <= s.Start && s.End <= list[k].End
 	}
 	for i, s := range spans {
-		if s.Start < s.End && tok.IsSpecial(ids[i]) && within(input, s) && !within(plain, s) {
+		if s.Start == s.End || !tok.IsSpecial(e.IDs[i]) || !within(input, s) || within(plain, s) {
+			continue
+		}
+		if !slices.Contains(tok.Encode(nil, []byte(e.Text[s.Start:s.End])), e.IDs[i]) {
 			found = append(found, s)
 		}
 	}
@@ -115,15 +119,27 @@ func (e *Encoded) encode(tok *tokenizer.Tokenizer, r Rendered, plain []Span) (sp
 	return spans
 }
 
-// smuggled finds special tokens that are spelled inside of what was copied from the input.
+// smuggled finds special tokens that are spelled inside of what was copied from the input. Each token is looked for from where it was found last on,
+// so that a message of nothing but tokens takes no longer than another.
 func smuggled(tok *tokenizer.Tokenizer, r Rendered) []Span {
 	var out []Span
+	special := slices.DeleteFunc(tok.AddedTokens(), func(a tokenizer.AddedToken) bool { return !a.Special })
+	places := make([]int, len(special)) // of each token, the first from at on; the input's end where there is none
 	for _, in := range r.Input {
+		for k := range places {
+			places[k] = -1
+		}
 		for at := in.Start; at < in.End; {
 			next := Span{Start: in.End}
-			for _, a := range tok.AddedTokens() {
-				if i := strings.Index(r.Text[at:in.End], a.Content); i >= 0 && a.Special && (at+i < next.Start || at+i == next.Start && at+i+len(a.Content) > next.End) {
-					next = Span{at + i, at + i + len(a.Content)}
+			for k, a := range special {
+				if places[k] < at {
+					places[k] = in.End
+					if i := strings.Index(r.Text[at:in.End], a.Content); i >= 0 {
+						places[k] = at + i
+					}
+				}
+				if p := places[k]; p < next.Start || p == next.Start && p < in.End && p+len(a.Content) > next.End {
+					next = Span{p, p + len(a.Content)}
 				}
 			}
 			if next.Start == in.End {

@@ -151,6 +151,38 @@ func TestSmuggledSpans(t *testing.T) {
 	}
 }
 
+// TestSmuggledMany: a message of nothing but special tokens is read once for each kind of token, not once for each token in it.
+func TestSmuggledMany(t *testing.T) {
+	var added []tokenizer.AddedToken
+	for i := range 100 {
+		added = append(added, tokenizer.AddedToken{Content: fmt.Sprintf("<|r%d|>", i), Special: true})
+	}
+	const n = 20_000
+	text := strings.Repeat("<|r7|>", n) + "<|r8|>"
+	got := smuggled(parsed(t, added...), Rendered{Text: text, Input: []Span{{0, 6 * n}, {6 * n, len(text)}}})
+	if len(got) != n+1 || got[0] != (Span{0, 6}) || got[n] != (Span{6 * n, 6*n + 6}) {
+		t.Errorf("%d spans, the last %v", len(got), got[max(0, len(got)-1):])
+	}
+}
+
+// TestUnknownStays: the unknown token is special, too, but nobody smuggles by it; a text is not cut where it stands.
+func TestUnknownStays(t *testing.T) {
+	tok, err := tokenizer.Parse([]byte(`{"version":"1.0","added_tokens":[{"id":0,"content":"<unk>","special":true},{"id":1,"content":"<s>","special":true}],
+		"normalizer":{"type":"Prepend","prepend":"_"},"model":{"type":"BPE","unk_token":"<unk>","fuse_unk":true,
+		"vocab":{"<unk>":0,"<s>":1,"a":2,"b":3,"_":4,"ab":5},"merges":[["a","b"]]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New("{% for m in messages %}<s>{{ m.content }}{% endfor %}", "", Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.Encode(tok, talk("user:abxyab", "assistant:ab"), Options{})
+	if want := []int32{1, 4, 5, 0, 5, 1, 4, 5}; err != nil || !slices.Equal(e.IDs, want) {
+		t.Errorf("%v, want %v (%v)", e.IDs, want, err)
+	}
+}
+
 // TestSmuggledWithSpace: a special token that takes the template's white space with it is text all the same.
 func TestSmuggledWithSpace(t *testing.T) {
 	tok := parsed(t, tokenizer.AddedToken{Content: "<mask>", Special: true, LStrip: true, RStrip: true}, tokenizer.AddedToken{Content: "<|end|>", Special: true})
