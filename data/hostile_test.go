@@ -51,6 +51,9 @@ func TestNothingIsLostWithoutAWord(t *testing.T) {
 			t.Errorf("%s: error %v, want %s", c.text, err, c.want)
 		}
 	}
+	if docs, _, err := one(t, "x.csv", "a,b,,\n1,2,,\n", Sources{Records: true}); err != nil || len(docs) != 1 || !strings.Contains(docs[0], `"a":"1"`) {
+		t.Errorf("columns without a name: %q, %v", docs, err)
+	}
 	if docs, _, err := one(t, "x.json", "[{\"a\":1}] \n\t ", Sources{Records: true}); err != nil || len(docs) != 1 {
 		t.Errorf("white space behind the list: %q, %v", docs, err)
 	}

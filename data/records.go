@@ -111,7 +111,7 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 	}
 	seen := make(map[string]bool, len(names))
 	for _, name := range names { // of two the first would be lost
-		if seen[name] {
+		if name != "" && seen[name] { // columns without a name, which commas at the ends of lines make, nobody can ask for
 			return k.unreadable(f, fmt.Errorf("read %s: two columns are called %q", f.path, name))
 		}
 		seen[name] = true
