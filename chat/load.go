@@ -142,6 +142,9 @@ func Choose(name, dir string, tok *tokenizer.Tokenizer) (*Template, error) {
 // toolTemplate is where a model folder has its template for conversations with tools.
 const toolTemplate = "additional_chat_templates/tool_use.jinja"
 
+// Key identifies all that decides what conversations look like: both templates and what they call the tokens.
+func (t *Template) Key() string { return fmt.Sprintf("%q %q %q", t.source, t.forTool, t.tokens) }
+
 // Save puts the template with a model, as transformers does, and the one for tools beside it; without one it does nothing.
 func (t *Template) Save(dir string) error {
 	if t == nil {

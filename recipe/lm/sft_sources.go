@@ -13,6 +13,7 @@ import (
 	"hone/data"
 	"hone/recipe"
 	"hone/recipe/example"
+	"hone/tokenizer"
 	"hone/train"
 )
 
@@ -164,6 +165,17 @@ func (s *tuning) fingerprint() string {
 	return strings.Join(parts, "; ")
 }
 
+// encoding names all that decides the tokens of a record: also those around a text, which are no part of a tokenizer's fingerprint.
+func (s *tuning) encoding(tok *tokenizer.Tokenizer) string {
+	how := ""
+	if s.template != nil {
+		how = s.template.Key()
+	}
+	before, _ := tok.Special()
+	end, _ := tok.EOS()
+	return fmt.Sprintf("%s examples %s %s %d begin %d empty %d end %d %s", tok.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, before, tok.Start(), end, how)
+}
+
 // build makes the stores of marked tokens of some files. Their name has all that decides the tokens in it, so that a store is found again if and only
 // if it would come out the same.
 func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
@@ -172,13 +184,9 @@ func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fract
 	if err != nil {
 		return nil, nil, err
 	}
-	how := ""
-	if s.template != nil {
-		how = s.template.Source()
-	}
 	return data.Build(ctx, src.Documents(stats), data.BuildConfig{
 		Dir: r.Folder.Path(tokensName), Vocab: 2 * r.Tokenizer.VocabSize(), // a token and its mark are one number; see data.Mark
-		Fingerprint: fmt.Sprintf("%s examples %s %s %d %q", r.Tokenizer.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, how),
+		Fingerprint: s.encoding(r.Tokenizer),
 		Encoder: func() data.Encoder {
 			return &recordEncoder{example.NewEncoder(r.Tokenizer, s.template), s.c}
 		},

@@ -2,15 +2,18 @@ package lm
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"hone/chat"
 	"hone/device/cpu"
 	"hone/recipe"
 	"hone/recipe/recipetest"
+	"hone/tokenizer"
 	"hone/train"
 )
 
@@ -85,5 +88,26 @@ func TestSourceNames(t *testing.T) {
 		if got := sourceNames(c.paths); !slices.Equal(got, c.want) {
 			t.Errorf("%q are called %q, want %q", c.paths, got, c.want)
 		}
+	}
+}
+
+// TestEncoding: tokens of examples are made anew where another begin or end of a text, or another template, would give others.
+func TestEncoding(t *testing.T) {
+	docs := func(yield func([]byte, error) bool) { yield([]byte("x"), nil) }
+	seen := map[string]string{}
+	for _, c := range []struct{ bos, eos, tools, name string }{{}, {bos: "<s>"}, {eos: "</s>"}, {bos: "<s>", eos: "</s>"}, {tools: "tools"}, {name: "</s>"}} {
+		tok, err := tokenizer.Train(context.Background(), docs, tokenizer.TrainConfig{VocabSize: 258, SpecialTokens: []string{"<s>", "</s>"}, BOS: c.bos, EOS: c.eos})
+		if err != nil {
+			t.Fatal(err)
+		}
+		template, err := chat.New("{{ eos_token }}", c.tools, chat.Tokens{EOS: c.name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := (&tuning{c: &SFT{}, template: template}).encoding(tok)
+		if other, twice := seen[key]; twice {
+			t.Errorf("%+v is encoded as %s", c, other)
+		}
+		seen[key] = fmt.Sprintf("%+v", c)
 	}
 }
