@@ -104,6 +104,9 @@ func (r *Run) GivenPrompts() (ids [][]int32, texts []string) {
 	most := r.Model.Shape().MaxPositions - 1
 	for _, text := range r.Training.Samples.Prompts {
 		t := r.Tokenizer.Encode(append([]int32(nil), r.Begin...), []byte(text))
+		if len(t) == 0 {
+			t = r.Tokenizer.Start()
+		}
 		ids, texts = append(ids, t[:min(most, len(t))]), append(texts, text)
 	}
 	return ids, texts

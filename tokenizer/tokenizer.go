@@ -164,6 +164,16 @@ func (t *Tokenizer) Start() []int32 {
 	return nil
 }
 
+// Prompt returns the ids of a text that is to be gone on with: what the post-processor puts before it and its own. Where that makes none, as of an
+// empty text, they are those of Start; none at all are left where that is empty, too.
+func (t *Tokenizer) Prompt(text []byte) []int32 {
+	before, _ := t.Special()
+	if ids := t.Encode(before, text); len(ids) > 0 {
+		return ids
+	}
+	return t.Start()
+}
+
 // MissingBytes returns the bytes that a byte-level vocabulary has no token for. They are dropped when encoding, as the reference does; it
 // is empty for every vocabulary made by Train and for most others, and for models that do not read bytes.
 func (t *Tokenizer) MissingBytes() []byte {

@@ -274,14 +274,9 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 // An empty prompt begins with them or else with the end of the text before.
 func promptIDs(tok *tokenizer.Tokenizer, prompts []string) (ids [][]int32, err error) {
 	for _, p := range prompts {
-		before, _ := tok.Special()
-		x := tok.Encode(before, []byte(p))
+		x := tok.Prompt([]byte(p))
 		if len(x) == 0 {
-			eos, ok := tok.EOS()
-			if !ok {
-				return nil, fmt.Errorf("the prompt is empty and the tokenizer has no end-of-text token to start from; give a prompt")
-			}
-			x = []int32{eos}
+			return nil, fmt.Errorf("the prompt is empty and the tokenizer has no end-of-text token to start from; give a prompt")
 		}
 		ids = append(ids, x)
 	}

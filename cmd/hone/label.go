@@ -352,8 +352,7 @@ func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt g
 func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
 	var text string
 	if json.Unmarshal(prompt, &text) == nil {
-		ids, _ := w.model.tok.Special() // as in training
-		return w.model.tok.Encode(ids, []byte(text)), nil
+		return w.model.tok.Prompt([]byte(text)), nil // as in training
 	}
 	if w.template == nil {
 		return nil, fmt.Errorf("%s has no chat template for a prompt of messages; choose one with --template", w.source)

@@ -126,10 +126,11 @@ func chatMessages(ex *data.Example) ([]chat.Message, error) {
 }
 
 // Completion puts what the tokenizer's post-processor begins texts with, and the end token, around a prompt with its completion, or a plain text, all
-// of which is learned. Prompt and completion are tokenised apart, as they are when the model is used.
+// of which is learned. Prompt and completion are tokenised apart, as they are when the model is used: an empty prompt has what Tokenizer.Prompt gives it.
 func (e *Encoder) Completion(ex *data.Example) (ids []int32, supervised []bool) {
-	ids, _ = e.Tokenizer.Special()
-	ids = e.enc.Encode(ids, []byte(ex.Prompt))
+	if ids, _ = e.Tokenizer.Special(); ex.Text == "" {
+		ids = e.Tokenizer.Prompt([]byte(ex.Prompt))
+	}
 	prompt := len(ids)
 	ids = e.enc.Encode(ids, []byte(ex.Completion+ex.Text))
 	if eos, ok := e.Tokenizer.EOS(); ok {

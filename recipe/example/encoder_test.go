@@ -191,29 +191,32 @@ func TestCounted(t *testing.T) {
 // TestBegins: a text begins with what the tokenizer's post-processor puts there and not with a BOS that it only names, as GPT-2's and SmolLM2's do,
 // so that it is learned as it is used.
 func TestBegins(t *testing.T) {
-	const record = `{"prompt": "a", "completion": "b"}`
 	e := encoder(t, false)
 	dir := t.TempDir()
 	if err := e.Tokenizer.Save(dir); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "tokenizer.json")
-	for _, want := range []string{"<s>a[b</s>]", "a[b</s>]"} {
+	for _, want := range [][3]string{{"<s>a[b</s>]", "<s>[b</s>]", "<s>[b</s>]"}, {"a[b</s>]", "</s>[b</s>]", "[b</s>]"}} {
 		tok, err := tokenizer.Load(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		e := NewEncoder(tok, nil)
-		ids, supervised, err := e.Example([]byte(record))
-		if err != nil {
-			t.Fatal(err)
+		for i, record := range []string{`{"prompt": "a", "completion": "b"}`, `{"prompt": "", "completion": "b"}`, `{"text": "b"}`} {
+			ids, supervised, err := e.Example([]byte(record))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := marked(e, ids, supervised); got != want[i] {
+				t.Errorf("%s is %s, want %s", record, got, want[i])
+			}
 		}
-		if got := marked(e, ids, supervised); got != want {
-			t.Errorf("%s is %s, want %s", record, got, want)
-		}
-		q, err := e.Prompt(&data.Example{Prompt: "a"}, false)
-		if got := string(tok.Decode(q.IDs)); err != nil || !strings.HasPrefix(want, got+"[") {
-			t.Errorf("the prompt is %q (%v), want the beginning of %s", got, err, want)
+		for i, prompt := range []string{"a", ""} {
+			q, err := e.Prompt(&data.Example{Prompt: prompt}, false)
+			if got := string(tok.Decode(q.IDs)); err != nil || !strings.HasPrefix(want[i], got+"[") {
+				t.Errorf("the prompt is %q (%v), want the beginning of %s", got, err, want[i])
+			}
 		}
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -49,8 +49,7 @@ func (e *Encoder) Prompt(ex *data.Example, spoken bool) (q Prompt, err error) {
 		return q, err
 	}
 	if ex.Messages == nil {
-		q.IDs, _ = e.Tokenizer.Special()
-		q.IDs, q.Text = e.enc.Encode(q.IDs, []byte(ex.Prompt)), ex.Prompt
+		q.IDs, q.Text = e.Tokenizer.Prompt([]byte(ex.Prompt)), ex.Prompt
 		return q, nil
 	}
 	if e.Template == nil {

@@ -2,10 +2,12 @@ package lm
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -247,4 +249,34 @@ func base(t testing.TB) string {
 func tune(t testing.TB, c *SFT) (*recipe.Summary, []train.Event, error) {
 	t.Helper()
 	return recipetest.Start(t, c, max(c.Threads, 1))
+}
+
+// TestSamplesOfNothing: an empty prompt of samples begins with the end token where a tokenizer begins texts with nothing, as GPT-2's does.
+func TestSamplesOfNothing(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "model")
+	if err := os.CopyFS(from, os.DirFS(base(t))); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(from, "tokenizer.json")
+	var parts map[string]any
+	if err := json.Unmarshal(recipetest.Read(t, from, "tokenizer.json"), &parts); err != nil {
+		t.Fatal(err)
+	}
+	parts["post_processor"] = nil
+	text, err := json.Marshal(parts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c := tinySFT(t, from, recipetest.ExampleFile(t, "completion"), filepath.Join(t.TempDir(), "run"), "steps=1", "samples.every=1", "samples.max_tokens=2")
+	c.Samples.Prompts = []string{""}
+	_, events, err := tune(t, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(events, func(e train.Event) bool { _, is := e.(train.SampleEvent); return is }) {
+		t.Error("there is no sample")
+	}
 }
