@@ -74,7 +74,7 @@ func (e *Encoded) encodeApart(tok *tokenizer.Tokenizer, r Rendered) (spans []Spa
 		plain = append(plain, more...)
 		slices.SortFunc(plain, func(a, b Span) int { return a.Start - b.Start })
 	}
-	return nil, errors.New("a message becomes special tokens however it is cut")
+	return nil, errors.New("a message becomes special tokens however it is cut; leave out its signs that others stand for in the tokenizer's normal form")
 }
 
 // hidden finds special tokens that stand for nothing but bytes of the input, outside of what was encoded without special tokens. The unknown token,

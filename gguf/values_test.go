@@ -2,6 +2,7 @@ package gguf
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,11 @@ func TestTooLarge(t *testing.T) {
 				t.Errorf("%v of -1e12 at %d: %v", typ, at, err)
 			}
 		}
+	}
+	far := make([]float32, 4*piece) // of several cores' parts the first is named
+	far[2*piece+5], far[3*piece+5] = 1e12, 1e12
+	if err := Encode(make([]byte, 2*len(far)), far, F16); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("near element %d is", 2*piece+5)) {
+		t.Errorf("two numbers too large: %v", err)
 	}
 	inf := []float32{1, float32(math.Inf(1)), float32(math.NaN())}
 	if err := Encode(make([]byte, 6), inf, F16); err != nil {

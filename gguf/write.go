@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"hone/internal/atomicfile"
@@ -131,12 +132,20 @@ func Encode(dst []byte, src []float32, t Type) error {
 			return fmt.Errorf("element %d is %v, which %v cannot hold; the weights are damaged", i, src[i], t)
 		}
 	}
+	var first atomic.Int64 // the place of the first block that overflows, whichever core is done first
+	first.Store(int64(len(src)))
 	convert(len(src), func(from, to int) {
-		l.encode(dst[from/l.elements*l.bytes:to/l.elements*l.bytes], src[from:to])
+		out := dst[from/l.elements*l.bytes : to/l.elements*l.bytes]
+		l.encode(out, src[from:to])
+		block := l.overflow(out, src[from:to])
+		at := int64(from + block*l.elements)
+		for old := first.Load(); block >= 0 && at < old && !first.CompareAndSwap(old, at); {
+			old = first.Load()
+		}
 	})
-	if block := l.overflow(dst, src); block >= 0 {
-		value, _ := farthest(src[block*l.elements : (block+1)*l.elements])
-		return fmt.Errorf("a number near element %d is %v, which is too large for %v; use bf16 or f32", block*l.elements, value, t)
+	if at := int(first.Load()); at < len(src) {
+		value, _ := farthest(src[at : at+l.elements])
+		return fmt.Errorf("a number near element %d is %v, which is too large for %v; use bf16 or f32", at, value, t)
 	}
 	return nil
 }
