@@ -46,7 +46,7 @@ func (f *markFile) attach(list []judged) (err error) {
 	if err := errors.Join(f.w.Flush(), f.file.Close()); err != nil {
 		return err
 	}
-	f.file = nil
+	f.file, f.w = nil, nil // the buffer of a MiB, too
 	f.mapped, err = mapped.Open(path)
 	if err := errors.Join(err, os.Remove(path)); err != nil {
 		return err
