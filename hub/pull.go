@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"hone/internal/atomicfile"
+	"hone/internal/filelock"
 )
 
 // Progress is how far a download is.
@@ -198,8 +199,11 @@ func (p *pull) download(ctx context.Context, f file, target, blob string) error 
 		return err
 	}
 	defer out.Close()
-	if err := lock(out); err != nil {
-		return fmt.Errorf("another program is downloading it; wait until it has ended: %w", err)
+	// Without locks, two downloads of one file at once end in a wrong checksum, and start again.
+	if err := filelock.Try(out); errors.Is(err, filelock.ErrHeld) {
+		return errors.New("another program is downloading it; wait until it has ended")
+	} else if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("lock it: %w", err)
 	}
 	if there(blob, f.size) { // another program has ended its download between our look and the lock
 		_ = os.Remove(part) // where open files cannot be removed it stays, which does no harm

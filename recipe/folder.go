@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hone/internal/filelock"
 	"hone/recipe/config"
 	"hone/train"
 )
@@ -24,6 +25,30 @@ const (
 	ModelName       = "model"
 	AdapterName     = "adapter"
 )
+
+// errHeld says that another process holds a folder.
+var errHeld = errors.New("another run is at work in this folder")
+
+// hold locks the folder itself, so that no file is left behind, until release is called or the process ends in any way. It is errHeld where
+// another run has it; where folders cannot be locked, two runs in one at the same time are the user's to avoid.
+func hold(dir string) (release func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = filelock.Try(f)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	if errors.Is(err, filelock.ErrHeld) || err == nil && !filelock.IsAt(f, dir) { // or a run that was refused has just removed it
+		err = errHeld
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
 
 // Step is that of the newest checkpoint, 0 where there is none.
 func (f Folder) Step() int { return (&train.Checkpoints{Dir: f.Path(checkpointsName)}).Newest() }

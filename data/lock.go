@@ -1,5 +1,3 @@
-//go:build unix
-
 package data
 
 import (
@@ -7,14 +5,14 @@ import (
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
+	"hone/internal/filelock"
 )
 
 // mostLocks is how often a lock is tried for that others remove. One that is never there to open may be a link to nowhere.
 const mostLocks = 1000
 
-// lockDir makes dir, says whether it was not there, and waits for the exclusive lock on a file in it. The system drops it when the process ends,
-// however it ends.
+// lockDir makes dir, says whether it was not there, and waits for the lock on a file in it. Where nothing can be locked, builds in one folder
+// at the same time are the user's to avoid.
 func lockDir(dir string) (unlock func(), made bool, err error) {
 	path := filepath.Join(dir, lockName)
 	for try := 0; ; try++ {
@@ -32,28 +30,17 @@ func lockDir(dir string) (unlock func(), made bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		for {
-			if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
-				break
-			}
-		}
-		if err != nil {
+		switch err = filelock.Wait(f); {
+		case errors.Is(err, errors.ErrUnsupported):
+			f.Close()
+			os.Remove(path)
+			return func() {}, made, nil
+		case err != nil:
 			f.Close()
 			return nil, false, err
-		}
-		if isAt(f, path) {
+		case filelock.IsAt(f, path):
 			return func() { f.Close() }, made, nil
 		}
 		f.Close() // whoever held the lock has removed the file, and others would lock another one
 	}
-}
-
-// isAt tells whether the file at path is f.
-func isAt(f *os.File, path string) bool {
-	ours, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	there, err := os.Stat(path)
-	return err == nil && os.SameFile(ours, there)
 }

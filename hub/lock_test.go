@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !aix
 
 package hub
 
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hone/internal/filelock"
 )
 
 // TestLockedDownload: two programs do not write one file; the second says why it ends.
@@ -21,7 +23,7 @@ func TestLockedDownload(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := lock(f); err != nil {
+	if err := filelock.Try(f); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "config.json: another program is downloading it") {

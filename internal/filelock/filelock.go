@@ -1,0 +1,25 @@
+// Package filelock locks files and folders for one process at a time. The system drops a lock when its file is closed or the process ends,
+// however it ends. A lock is advice: it keeps out only those that ask for it.
+//
+// Not every system and file system has such locks (Windows and AIX, NFS for folders). There both functions say errors.ErrUnsupported, and
+// to have one process at a time is left to the user.
+package filelock
+
+import (
+	"errors"
+	"os"
+)
+
+// ErrHeld says that another process has the lock, or another open file of this one.
+var ErrHeld = errors.New("it is locked by another process")
+
+// IsAt tells whether path is still the file f. Whoever held a lock before may have removed or replaced its file, and then f's lock is one that
+// nobody else asks for.
+func IsAt(f *os.File, path string) bool {
+	ours, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(ours, there)
+}

@@ -1,0 +1,14 @@
+//go:build !unix || aix
+
+package filelock
+
+import (
+	"errors"
+	"os"
+)
+
+// Try is errors.ErrUnsupported.
+func Try(*os.File) error { return errors.ErrUnsupported }
+
+// Wait is errors.ErrUnsupported.
+func Wait(*os.File) error { return errors.ErrUnsupported }
