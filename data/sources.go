@@ -73,6 +73,18 @@ func (s Sources) Files() ([]string, error) {
 	return out, err
 }
 
+// Size is the bytes of the files, about those of their text. It is not known, and 0, where some are packed.
+func (s Sources) Size() (bytes int64, err error) {
+	files, err := expand(s.Paths, &Stats{}, s.OnBadFile)
+	for _, f := range files {
+		if what, packing := kind(f.path); packing != "" || what == ".parquet" {
+			return 0, err
+		}
+		bytes += f.info.Size()
+	}
+	return bytes, err
+}
+
 // Key identifies the files, by path, size and time of change, and the options that decide what is read from them.
 func (s Sources) Key() (string, error) { return s.key(s.OnBadRecord, s.OnBadFile) }
 

@@ -27,6 +27,7 @@ func TestReadConfigSaysWhatItIs(t *testing.T) {
 		{filepath.Dir(write("adapter/adapter_config.json", "{}")), "an adapter"},
 		{filepath.Dir(filepath.Dir(write("run/model/config.json", "{}"))), "its model is"},
 		{filepath.Dir(filepath.Dir(write("tuned/adapter/adapter_config.json", "{}"))), "its adapter is"},
+		{filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(write("begun/checkpoints/step-3/config.json", "{}")))), "model"), "has not ended"},
 		{filepath.Dir(write("empty/notes", "")), "has no config.json"},
 	} {
 		if _, err := ReadConfig(c.path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "open model "+c.path) {

@@ -29,6 +29,8 @@ type Planned struct {
 
 	RolloutSeconds float64 `json:"rollout_seconds,omitempty"` // to write and score the answers of an iteration
 
+	Notes []string `json:"notes,omitempty"` // what is probably not meant
+
 	perToken float64 // operations of a token of the steps
 	layers   int     // of the model
 }

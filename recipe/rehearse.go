@@ -89,6 +89,7 @@ func (r *Run) rehearse(ctx context.Context) (*Planned, error) {
 		p.Gradients += 4 * int64(param.Tensor.Len())
 	}
 	p.Steps, p.layers = r.Training.Steps, r.Model.Shape().Layers
+	p.Notes = r.notes()
 	if p.Recompute, err = r.Training.RecomputedLayers(p.layers); err != nil {
 		return nil, err
 	}

@@ -431,10 +431,8 @@ func (r *Run) describe() error {
 	if err := r.Say(note); err != nil {
 		return err
 	}
-	if epoch, ok := more["steps_per_epoch"].(float64); ok && epoch < 1 {
-		err := r.Say(fmt.Sprintf("note: a step of %d reads all of the data %.3g times; lower batch_size or gradient_accumulation_steps",
-			r.Training.BatchSize*r.Training.GradientAccumulationSteps, 1/epoch))
-		if err != nil {
+	for _, note := range r.notes() {
+		if err := r.Say("note: " + note); err != nil {
 			return err
 		}
 	}
@@ -456,6 +454,13 @@ func (r *Run) describe() error {
 	r.setup = time.Since(r.Env.Begun).Seconds()
 	values["setup_seconds"] = r.setup
 	return r.Metrics.Append(train.InfoEvent{Step: r.Loop.Step(), Values: values})
+}
+
+// notes are those of the run, whose data is open.
+func (r *Run) notes() []string {
+	values, _ := r.Stage.Info()
+	epoch, _ := values["steps_per_epoch"].(float64)
+	return r.Training.Notes(r.Training.Steps, epoch)
 }
 
 // flopsPerToken is the arithmetic of training on one token by the plan, in stages of predicting the next token none of it counted twice.

@@ -261,6 +261,18 @@ func (c *Training) rate() func(step int) float32 {
 	return train.Schedule(c.Schedule).Rate(c.Optimizer.LearningRate, c.Steps)
 }
 
+// Notes tell of settings that are allowed and probably not meant, in a run of so many steps, of which epoch read all of the data once; 0: not known.
+func (c *Training) Notes(steps int, epoch float64) (notes []string) {
+	if 0 < epoch && epoch < 1 {
+		notes = append(notes, fmt.Sprintf("a step of %d reads all of the data %.3g times; lower batch_size or gradient_accumulation_steps",
+			c.BatchSize*c.GradientAccumulationSteps, 1/epoch))
+	}
+	if warm := c.Schedule.WarmupSteps; warm > float64(steps) && warm >= 1 {
+		notes = append(notes, fmt.Sprintf("the run ends in its warm-up, at %.3g of the learning rate: it has %d steps, and schedule.warmup_steps is %v", float64(steps)/warm, steps, warm))
+	}
+	return notes
+}
+
 // Longest is how many tokens the model in dir reads beside virtual ones, at most 1024. What is wrong with the model is told where it is opened.
 func (c *Training) Longest(dir string) int {
 	const most = 1024

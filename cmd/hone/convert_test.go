@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,7 +78,7 @@ func TestConvertRefuses(t *testing.T) {
 		"hone import m.gguf makes a model":      {"chat", "m.gguf"},
 		"is an adapter; fold it":                {"export", goldenFile("lora_llama"), "--to", "gguf"},
 		"neither a model nor an adapter":        {"inspect", t.TempDir()},
-		"the index names no tensors":            {"inspect", filepath.Join(dir, "config.json")},
+		"tokenizer.json holds no weights; name": {"inspect", filepath.Join(dir, "tokenizer.json")},
 		"hone pull org/model downloads it":      {"inspect", "org/model"},
 		"there is no file nowhere.safetensors":  {"inspect", "nowhere.safetensors"},
 		"export " + goldenFile("llama_dynamic"): {"export", goldenFile("llama_dynamic"), "--to", "gguf", "--out", filepath.Join(t.TempDir(), "x.gguf")},
@@ -87,6 +88,29 @@ func TestConvertRefuses(t *testing.T) {
 		if code != 1 || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: %d %q, want %q", args, code, errs, want)
 		}
+	}
+}
+
+// TestNotFinite: a model whose weights are damaged is not exported as if it were whole, and what is not finite is no error of JSON's.
+func TestNotFinite(t *testing.T) {
+	dir, work := chatModel(t, chatML(t)), t.TempDir()
+	weights, ids := filepath.Join(dir, "model.safetensors"), filepath.Join(work, "ids.json")
+	text, err := os.ReadFile(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := len(text) - 4096; i < len(text); i++ { // the last tensors
+		text[i] = 0xff
+	}
+	if err := errors.Join(os.WriteFile(weights, text, 0o644), os.WriteFile(ids, []byte(`{"input_ids": [[1, 2, 3]]}`), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := hone(t, "", "export", dir, "--to", "gguf", "--quant", "f32", "--out", filepath.Join(work, "m.gguf"), "--json"); code != 1 || !strings.Contains(errs, "the model's own logits are not finite") {
+		t.Errorf("export: %d %q", code, errs)
+	}
+	out, errs, code := hone(t, "", "logits", dir, "--ids", ids, "--out", filepath.Join(work, "l.safetensors"), "--json")
+	if code != 0 || !strings.Contains(out, `"loss":null`) {
+		t.Errorf("logits: %d %q %q", code, out, errs)
 	}
 }
 
@@ -100,7 +124,7 @@ func TestInspect(t *testing.T) {
 		kind, about string
 		bytes       int64 // of the model's parameters; 0 for another number of them
 	}{
-		dir: {"model", "hidden_size", 4}, filepath.Join(dir, "model.safetensors"): {"safetensors", "format", 4}, file: {"gguf", "llama.block_count", 2},
+		dir: {"model", "hidden_size", 4}, filepath.Join(dir, "config.json"): {"model", "hidden_size", 4}, filepath.Join(dir, "model.safetensors"): {"safetensors", "format", 4}, file: {"gguf", "llama.block_count", 2},
 		goldenFile("lora_llama"): {"adapter", "lora_alpha", 0},
 	} {
 		out, errs, code := hone(t, "", "inspect", path, "--json")

@@ -148,6 +148,9 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 	if err != nil {
 		return err
 	}
+	if slices.ContainsFunc(want, notFinite) {
+		return errors.New("the model's own logits are not finite: its weights are damaged or training diverged")
+	}
 	file, err := convert.Open(r.Out)
 	if err != nil {
 		return err
@@ -186,6 +189,8 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 	r.KL, r.MaxDiff, r.Tokens = &kl, &most, len(ids)
 	return nil
 }
+
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
 
 // probe is some tokens for models without a tokenizer.
 func probe(vocab, most int) []int32 {

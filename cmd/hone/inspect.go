@@ -17,6 +17,7 @@ import (
 
 	"hone/adapter"
 	"hone/gguf"
+	"hone/recipe"
 	"hone/safetensors"
 )
 
@@ -81,6 +82,10 @@ func inspect(path string) (*inspection, error) {
 		return nil, fmt.Errorf("%s is no regular file; name a safetensors or GGUF file, or a folder", path)
 	case isGGUF(path):
 		err = r.gguf(path)
+	case slices.Contains([]string{"config.json", adapter.ConfigName}, filepath.Base(path)): // it stands for its folder
+		return inspect(filepath.Dir(path))
+	case filepath.Ext(path) == ".json" && !strings.HasSuffix(path, ".index.json"):
+		return nil, fmt.Errorf("%s holds no weights; name a safetensors or GGUF file, or the folder, %s", path, filepath.Dir(path))
 	default:
 		r.Kind = "safetensors"
 		err = r.safetensors(path)
@@ -116,6 +121,11 @@ func (r *inspection) folder(dir string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
+	for _, name := range []string{recipe.ModelName, recipe.AdapterName} {
+		if inner := filepath.Join(dir, name); err != nil && isFolder(inner) {
+			return fmt.Errorf("%s is the folder of a run; inspect %s", dir, inner)
+		}
+	}
 	if err != nil {
 		return errors.New(dir + " is neither a model nor an adapter: it has no config.json and no adapter_config.json")
 	}
@@ -126,6 +136,11 @@ func (r *inspection) folder(dir string) error {
 		return fmt.Errorf("read %s: %w", filepath.Join(dir, "config.json"), err)
 	}
 	return r.safetensors(dir)
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // config takes the keys of a JSON file that are there.

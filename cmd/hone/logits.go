@@ -37,6 +37,9 @@ func logitsCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if a.json && r.Loss != nil && notFinite(float32(*r.Loss)) {
+				r.Loss = nil // JSON has no NaN; the file does
+			}
 			return a.result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "logits  %v\n", r.Shape)
 				if r.Loss != nil {
@@ -63,7 +66,7 @@ type logitsSettings struct {
 type logitsResult struct {
 	Out     string   `json:"out"`
 	Shape   [3]int   `json:"shape"`  // of the logits: B, T, V
-	Loss    *float64 `json:"loss"`   // null when no label can be predicted
+	Loss    *float64 `json:"loss"`   // null when no label can be predicted, or it is not finite
 	Labels  int      `json:"labels"` // that the loss is the mean over
 	Tensors int      `json:"tensors"`
 }

@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,6 +129,9 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	// Of one letter nothing is nearest; the library's own words say which it was.
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok && wrong.GetFlag() != nil {
+		return fmt.Errorf("--%s is %q, which is no %s; %s --help says what flags take", wrong.GetFlag().Name, wrong.GetValue(), kindOf(wrong.GetFlag()), cmd.CommandPath())
+	}
 	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
 		return fmt.Errorf("%w; %s --help says what flags take", err, cmd.CommandPath())
 	}
@@ -143,6 +147,12 @@ func flagError(cmd *cobra.Command, err error) error {
 		}
 	})
 	return fmt.Errorf("unknown flag --%s; %s%s --help lists them", name, near, cmd.CommandPath())
+}
+
+// kindOf names what a flag takes.
+func kindOf(f *pflag.Flag) string {
+	kinds := map[string]string{"int": "whole number", "uint64": "whole number of 0 or more", "float64": "number", "bool": "true or false", "float64Slice": "list of numbers such as 0.7,0.3"}
+	return cmp.Or(kinds[f.Value.Type()], f.Value.Type())
 }
 
 // sayUsage makes a command and those below it answer a wrong number of arguments with how they are used.

@@ -103,6 +103,9 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 	if err != nil {
 		return err
 	}
+	for _, note := range p.Notes {
+		fmt.Fprintln(a.err, "note:", note)
+	}
 	return a.result(p, p.Print)
 }
 

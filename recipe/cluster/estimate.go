@@ -194,11 +194,19 @@ func (e *estimator) readModel() (err error) {
 	e.base, e.heads, e.hidden = b, s.Heads, s.Hidden
 	e.out = Estimated{Model: c.Model, Stage: c.Stage, Method: c.Method, Parameters: b.Params, Trainable: b.Trainable,
 		SequenceLength: c.SequenceLength, BatchSize: c.BatchSize, Offload: c.Offload}
-	if e.out.SequenceLength == 0 {
-		e.out.SequenceLength = min(8192, s.MaxPositions)
-		if c.writes() {
-			e.out.SequenceLength = min(1024, s.MaxPositions) // as the recipes
-		}
+	room := s.MaxPositions
+	if c.Method == "prompt" {
+		room -= c.VirtualTokens // they take positions of the text's
+	}
+	switch {
+	case room < 2:
+		return fmt.Errorf("num_virtual_tokens is %d and %s has %d positions; lower it", c.VirtualTokens, c.Model, s.MaxPositions)
+	case s.Learned && c.SequenceLength > room: // rotary positions can be scaled, which a plan leaves open
+		return fmt.Errorf("sequence_length is %d and %s has %d positions for text, a table that it learned; lower it", c.SequenceLength, c.Model, room)
+	case c.SequenceLength == 0 && c.writes():
+		e.out.SequenceLength = min(1024, room) // as the recipes
+	case c.SequenceLength == 0:
+		e.out.SequenceLength = min(8192, room)
 	}
 	if err := e.readRollout(); err != nil {
 		return err

@@ -283,6 +283,9 @@ func TestNonsense(t *testing.T) {
 		"model=7B gpu=h100 provider=azur":                  "no h100 of azur",
 		"model=7B gpu=h100 prices=missing.csv":             "missing.csv",
 		"model=7B gpu=h100 sequence_length=9999999":        "at most",
+
+		"model=gpt2-124m gpu=h100 sequence_length=1025":                                   "gpt2-124m has 1024 positions",
+		"model=gpt2-124m gpu=h100 sequence_length=1020 stage=sft tokens=1M method=prompt": "gpt2-124m has 1004 positions for text",
 	} {
 		_, err := estimateOf(strings.Fields(keys)...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

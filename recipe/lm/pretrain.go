@@ -165,11 +165,20 @@ func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, err
 	if err != nil {
 		return nil, err
 	}
+	size, err := c.sources(c.Data).Size() // the data is not read, but it is there
+	if err != nil {
+		return nil, err
+	}
 	m, err := c.Training.PlanStep(config, c.Model.Dir, c.Full)
 	if err != nil {
 		return nil, err
 	}
-	return c.Training.Planned("pretrain", m, c.Steps, 1, env.Meter)
+	p, err := c.Training.Planned("pretrain", m, c.Steps, 1, env.Meter)
+	if err == nil {
+		const bytes = 4 // of a token, about
+		p.Notes = c.Notes(c.Steps, float64(size)/float64(bytes*c.BatchSize*c.SequenceLength*c.GradientAccumulationSteps))
+	}
+	return p, err
 }
 
 // config is that of the model, before there is a tokenizer.

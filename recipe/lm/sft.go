@@ -126,14 +126,19 @@ func (s *tuning) ours() float64 {
 	return 1 - s.c.Replay.Ratio
 }
 
-// stepsOf is how many steps show every example so many times.
+// stepsOf is how many whole steps show every example so many times.
 func (s *tuning) stepsOf(epochs float64) int {
+	// a step more rather than examples that are never seen
+	return max(1, int(math.Ceil(epochs*s.epoch())))
+}
+
+// epoch is the steps that show every example once.
+func (s *tuning) epoch() float64 {
 	packs, perStep := int64(0), s.c.BatchSize*s.c.GradientAccumulationSteps
 	for _, e := range s.sources {
 		packs += e.packs.Count()
 	}
-	// a step more rather than examples that are never seen
-	return max(1, int(math.Ceil(epochs*float64(packs)/s.ours()/float64(perStep)))) // replayed sequences make an epoch longer
+	return float64(packs) / s.ours() / float64(perStep) // replayed sequences make it longer
 }
 
 func (s *tuning) Config(*recipe.Run) ([]byte, error) { return nil, nil }
@@ -323,5 +328,9 @@ func (c *SFT) Plan(ctx context.Context, env recipe.Env) (p *recipe.Planned, err 
 		return nil, err
 	}
 	ours := s.ours()
-	return c.Training.Planned("sft", m, cmp.Or(c.Steps, s.stepsOf(c.Epochs)), s.packFill()*ours+1-ours, env.Meter)
+	steps := cmp.Or(c.Steps, s.stepsOf(c.Epochs))
+	if p, err = c.Training.Planned("sft", m, steps, s.packFill()*ours+1-ours, env.Meter); err == nil {
+		p.Notes = c.Notes(steps, s.epoch())
+	}
+	return p, err
 }
