@@ -18,7 +18,6 @@ type figure struct {
 	Marks  []mark
 	w, h   float64
 	zero   bool // the axis starts at 0
-	format func(float64) string
 }
 
 // curve is a line through points; steps ascend. Class is its style in page.css.
@@ -111,16 +110,35 @@ func ticks(lo, hi float64, n int, whole bool) []float64 {
 	}
 }
 
-// tickTexts are numbers of ticks as format writes them or, where that rounds one of them off its place, with as many digits as it takes.
-func tickTexts(ticks []float64, format func(float64) string) []string {
-	digits := 3 // of format
+// tickTexts are numbers of ticks, with three digits or, where that rounds one of them off its place, with as many as it takes.
+func tickTexts(ticks []float64) []string {
+	digits := 3
 	for len(ticks) > 1 && digits < 9 && slices.ContainsFunc(ticks, func(v float64) bool { return math.Abs(roundTo(v, digits)-v) > 1e-3*(ticks[1]-ticks[0]) }) {
 		digits++
 	}
-	texts := make([]string, len(ticks))
-	for i, v := range ticks {
-		if texts[i] = format(v); digits > 3 {
-			texts[i] = strconv.FormatFloat(roundTo(v, digits), 'f', -1, 64)
+	return alike(ticks, digits)
+}
+
+// alike writes the numbers of an axis in one notation, since 7.5e-4 below 0.001, or 750 below 1k, has to be worked out before it can be compared: all with
+// the unit or the power of ten of the largest. Up to 10,000 there is no unit, nor for numbers of five digits and more, which would be longer with one.
+func alike(values []float64, digits int) []string {
+	most := 0.0
+	for _, v := range values {
+		most = max(most, math.Abs(v))
+	}
+	size, name := 1.0, ""
+	switch most = roundTo(most, digits); {
+	case most >= 1e4 && digits < 5:
+		size, name = unitOf(most)
+	case most > 0 && most < 1e-3:
+		power := int(math.Floor(math.Log10(most)))
+		size, name = math.Pow10(power), "e"+strconv.Itoa(power)
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = "0" // has no unit, nor a sign
+		if v = roundTo(v/size, digits); v != 0 {
+			texts[i] = strconv.FormatFloat(v, 'f', -1, 64) + name
 		}
 	}
 	return texts
@@ -132,13 +150,13 @@ func (f *figure) SVG() template.HTML {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, f.w, f.h, template.HTMLEscapeString(f.Title))
 	rows := ticks(y.lo, y.hi, int(f.h/45), false)
-	for i, text := range tickTexts(rows, f.format) {
+	for i, text := range tickTexts(rows) {
 		v := rows[i]
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/><text class="tick" text-anchor="end" x="%d" y="%.1f">%s</text>`,
 			x.from, x.to, y.at(v), y.at(v), marginLeft-7, y.at(v)+4, text)
 	}
 	columns := ticks(x.lo, x.hi, int(f.w/80), true)
-	for i, text := range tickTexts(columns, compact) {
+	for i, text := range tickTexts(columns) {
 		fmt.Fprintf(&b, `<text class="tick" text-anchor="middle" x="%.1f" y="%g">%s</text>`, x.at(columns[i]), f.h-10, text)
 	}
 	fmt.Fprintf(&b, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, x.from, x.to, y.from, y.from)
@@ -155,7 +173,7 @@ func (f *figure) SVG() template.HTML {
 	// drawn last, so that no curve hides what it says
 	for _, r := range f.Rules { // above the curves
 		fmt.Fprintf(&b, `<text class="rulename" text-anchor="end" x="%g" y="%.1f">%s %s</text>`,
-			x.to, y.at(r.Y)-5, template.HTMLEscapeString(r.Name), f.format(r.Y))
+			x.to, y.at(r.Y)-5, template.HTMLEscapeString(r.Name), compact(r.Y))
 	}
 	b.WriteString(`<line class="cursor" y1="12" y2="0" visibility="hidden"/></svg>`)
 	return template.HTML(b.String())
@@ -243,15 +261,21 @@ func (f *figure) Data() (template.JS, error) {
 // compact writes a number in few letters: 1200 as 1.2k.
 func compact(v float64) string {
 	v = roundTo(v, 3) // before the unit is chosen: 999,999 is 1M, not 1000k
+	size, name := unitOf(v)
+	return short(v/size) + name
+}
+
+// unitOf is the largest unit that a number reaches, 1 without a name below a thousand.
+func unitOf(v float64) (size float64, name string) {
 	for _, u := range []struct {
 		size float64
 		name string
 	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
 		if math.Abs(v) >= u.size {
-			return short(v/u.size) + u.name
+			return u.size, u.name
 		}
 	}
-	return short(v)
+	return 1, ""
 }
 
 // short writes three digits, without zeros at the end.

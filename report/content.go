@@ -124,7 +124,7 @@ func (r *run) curve(name, class string, y func(step) float64) curve {
 
 // lossFigure shows the loss of each step, smoothed, and held out, among what counts alone predict.
 func (r *run) lossFigure() *figure {
-	f := &figure{Title: "Loss", w: 960, h: 380, format: short}
+	f := &figure{Title: "Loss", w: 960, h: 380}
 	if len(r.steps) > 0 {
 		raw := r.curve("each step", "raw", func(s step) float64 { return s.Loss })
 		f.Curves = append(f.Curves, raw, curve{Name: "training, smoothed", Class: "train", X: raw.X, Y: smoothed(r.steps)})
@@ -157,7 +157,7 @@ func (r *run) small(title string, y func(step) float64) *figure {
 	if len(r.steps) == 0 {
 		return nil
 	}
-	return &figure{Title: title, w: 320, h: 190, zero: true, format: compact, Curves: []curve{r.curve(title, "train", y)}}
+	return &figure{Title: title, w: 320, h: 190, zero: true, Curves: []curve{r.curve(title, "train", y)}}
 }
 
 func (r *run) rateFigure() *figure {

@@ -94,9 +94,14 @@ func (h *histogram) SVG() template.HTML {
 	}
 	fmt.Fprintf(&out, `<line class="axis" x1="%g" x2="%g" y1="%g" y2="%g"/>`, left, w-left, height-bottom, height-bottom)
 	// edges and not middles: a bar says its own range when it is pointed at
-	for _, at := range []int{0, histogramBins / 2, histogramBins} {
+	shown := []int{0, histogramBins / 2, histogramBins}
+	texts := alike([]float64{h.edges[shown[0]], h.edges[shown[1]], h.edges[shown[2]]}, 3)
+	for i, at := range shown {
+		if h.log { // magnitudes apart, so that each has a unit of its own
+			texts[i] = compact(h.edges[at])
+		}
 		anchor := map[int]string{0: "start", histogramBins / 2: "middle", histogramBins: "end"}[at]
-		fmt.Fprintf(&out, `<text class="tick" text-anchor="%s" x="%.1f" y="%g">%s</text>`, anchor, left+float64(at)*step, height-8, compact(h.edges[at]))
+		fmt.Fprintf(&out, `<text class="tick" text-anchor="%s" x="%.1f" y="%g">%s</text>`, anchor, left+float64(at)*step, height-8, texts[i])
 	}
 	out.WriteString(`</svg>`)
 	return template.HTML(out.String())

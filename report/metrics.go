@@ -43,7 +43,7 @@ func (r *run) metricFigures() []*figure {
 	}
 	var figures []*figure
 	for _, name := range slices.Sorted(maps.Keys(curves)) {
-		figures = append(figures, &figure{Title: name, w: 320, h: 190, format: compact, Curves: []curve{*curves[name]}})
+		figures = append(figures, &figure{Title: name, w: 320, h: 190, Curves: []curve{*curves[name]}})
 	}
 	return figures
 }

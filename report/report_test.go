@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // writeRun makes a run folder of steps updates whose texts try to break out of the page.
@@ -116,7 +119,7 @@ func TestDrawingsAreWellFormed(t *testing.T) {
 }
 
 func TestChartPlacesPoints(t *testing.T) {
-	f := &figure{Title: "x", w: 166, h: 142, format: short, zero: true, Curves: []curve{{Name: "c", Class: "train", X: []float64{1, 2, 3}, Y: []float64{0, math.NaN(), 20}}}}
+	f := &figure{Title: "x", w: 166, h: 142, zero: true, Curves: []curve{{Name: "c", Class: "train", X: []float64{1, 2, 3}, Y: []float64{0, math.NaN(), 20}}}}
 	svg := string(f.SVG())
 	// The plot is 100 wide from 52 and 100 high up to 12; the axis ends 5 % above 20.
 	if want := `d="M52.0 112.0M152.0 16.8"`; !strings.Contains(svg, want) {
@@ -169,16 +172,53 @@ func TestTicksAreRound(t *testing.T) {
 	}
 }
 
-// TestTickTexts: numbers at ticks stand for their places, and no two are the same.
+// TestTickTexts: numbers at ticks stand for their places, no two are the same, and all of an axis are in one notation.
 func TestTickTexts(t *testing.T) {
 	for want, at := range map[string][]float64{
-		"[1 1.025 1.05 1.075 1.1]": {1, 1.025, 1.05, 1.075, 1.1}, "[100.2 100.4 100.6]": {100.2, 100.4, 100.6}, "[12250 12500]": {12250, 12500},
-		"[3 3.5]": {3, 3.5}, "[1k 1.5k]": {1000, 1500}, "[0 1e-4]": {0, 1e-4}, "[7]": {7}, "[]": nil, "[-0.05 0]": {-0.05, 0}, "[0.1 0.3]": {0.1, 3 * 0.1},
+		"[1 1.025 1.05 1.075 1.1]": {1, 1.025, 1.05, 1.075, 1.1}, "[100.2 100.4 100.6]": {100.2, 100.4, 100.6}, "[12.25k 12.5k]": {12250, 12500},
+		"[3 3.5]": {3, 3.5}, "[1000 1500]": {1000, 1500}, "[0 1e-4]": {0, 1e-4}, "[7]": {7}, "[]": nil, "[-0.05 0]": {-0.05, 0}, "[0.1 0.3]": {0.1, 3 * 0.1},
+		// one notation: of the largest number
+		"[0 0.00025 0.0005 0.00075 0.001]": {0, 2.5e-4, 5e-4, 7.5e-4, 1e-3}, "[0 2.5e-4 5e-4 7.5e-4]": {0, 2.5e-4, 5e-4, 7.5e-4},
+		"[0.5e-5 1e-5 1.5e-5]": {5e-6, 1e-5, 1.5e-5}, "[-4e-5 0 4e-5]": {-4e-5, 0, 4e-5}, "[-20k 0]": {-2e4, 0}, "[0 0]": {0, math.Copysign(0, -1)},
+		"[500 1000 1500]": {500, 1000, 1500}, "[2500 5000 7500]": {2500, 5000, 7500}, "[2.5k 5k 7.5k 10k]": {2500, 5000, 7500, 10000},
+		"[0.5M 1M]": {5e5, 1e6}, "[100.2k 100.4k]": {100200, 100400}, "[1000001 1000002]": {1000001, 1000002}, "[1T 2T]": {1e12, 2e12},
 	} {
-		if got := fmt.Sprint(tickTexts(at, compact)); got != want {
+		if got := fmt.Sprint(tickTexts(at)); got != want {
 			t.Errorf("ticks at %v are %s, want %s", at, got, want)
 		}
 	}
+}
+
+// TestAxesHaveOneNotation: whatever the range, all numbers but 0 end in the same unit or power of ten, read as their places, and differ.
+func TestAxesHaveOneNotation(t *testing.T) {
+	number := regexp.MustCompile(`^-?[0-9.]+(e-\d+|[kMGT]?)$`)
+	units := strings.NewReplacer("T", "e12", "G", "e9", "M", "e6", "k", "e3")
+	rapid.Check(t, func(t *rapid.T) {
+		size := math.Pow(10, rapid.Float64Range(-9, 12).Draw(t, "magnitude"))
+		lo := size * rapid.Float64Range(-1, 1).Draw(t, "lowest")
+		at := ticks(lo, lo+size*rapid.Float64Range(0.05, 2).Draw(t, "range"), rapid.IntRange(2, 8).Draw(t, "most"), false)
+		seen, unit := map[string]bool{}, ""
+		for i, text := range tickTexts(at) {
+			parts := number.FindStringSubmatch(text)
+			if parts == nil || seen[text] {
+				t.Fatalf("the ticks of %v are %q", at, tickTexts(at))
+			}
+			seen[text] = true
+			v, err := strconv.ParseFloat(units.Replace(text), 64)
+			if err != nil || math.Abs(v-at[i]) > 2e-3*(at[1]-at[0]) {
+				t.Fatalf("%v is written %s (%v)", at[i], text, err)
+			}
+			if text == "0" {
+				continue
+			}
+			if unit == "" {
+				unit = "unit " + parts[1]
+			}
+			if unit != "unit "+parts[1] {
+				t.Fatalf("the ticks of %v are %q", at, tickTexts(at))
+			}
+		}
+	})
 }
 
 // TestSmallChartsHaveTicks: three to five of steps from 1 on, whatever their number; two of some small ones, that fractions would divide.
