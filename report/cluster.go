@@ -74,16 +74,16 @@ func differences(kept, text string) (marked template.HTML, same bool) {
 	if from > 0 {
 		out.WriteString("… ")
 	}
-	shown := 0
-	for i := from; i < len(b) && shown < shownText; i++ {
-		shown += len(b[i])
-		word := template.HTMLEscapeString(b[i])
-		if !in[i] && strings.TrimSpace(b[i]) != "" {
+	to := from
+	for shown := 0; to < len(b) && shown < shownText; to++ {
+		shown += len(b[to])
+		word := template.HTMLEscapeString(b[to])
+		if !in[to] && strings.TrimSpace(b[to]) != "" { // white space that is marked would look like a mistake of the page
 			word = "<mark>" + word + "</mark>"
 		}
 		out.WriteString(word)
 	}
-	if shown >= shownText {
+	if to < len(b) {
 		out.WriteString(" …")
 	}
 	return template.HTML(out.String()), false
@@ -94,12 +94,11 @@ func pieces(text string) []string {
 	var out []string
 	start, space := 0, false
 	for i, r := range text {
-		if s := unicode.IsSpace(r); i > 0 && s != space {
+		s := unicode.IsSpace(r)
+		if i > 0 && s != space {
 			out, start = append(out, text[start:i]), i
-			space = s
-		} else {
-			space = s
 		}
+		space = s
 	}
 	return append(out, text[start:])
 }
