@@ -49,3 +49,91 @@ func TestNearAgain(t *testing.T) {
 		}
 	}
 }
+
+// oneBand searches by a single hash of single words, so that all texts with the word agree that has the least one, and returns that word.
+func oneBand() (MinHash, string) {
+	near := MinHash{NGram: 1, Bands: 1, Rows: 1, Threshold: 0.5, Exact: true, Seed: 1}
+	h, least, word := near.hasher(), uint32(1<<32-1), ""
+	for i := range 3000 {
+		w := fmt.Sprint("common", i)
+		if s := h.signature(w)[0]; s < least {
+			least, word = s, w
+		}
+	}
+	return near, word
+}
+
+// TestManyAgree: copies fill the places of a band only once, so that texts that come behind very many of another are compared with each other, too.
+func TestManyAgree(t *testing.T) {
+	near, common := oneBand()
+	words := func(name string, from, to int) string {
+		text := []string{common}
+		for i := from; i < to; i++ {
+			text = append(text, fmt.Sprint(name, i))
+		}
+		return strings.Join(text, " ")
+	}
+	var texts []string
+	for range 2 * comparedWith {
+		texts = append(texts, words("a", 0, 10))
+	}
+	texts = append(texts, words("b", 0, 10), words("b", 0, 11), words("c", 0, 10), words("b", 0, 9))
+	for _, workers := range []int{1, 3} {
+		kept, result := curated(t, Config{Near: &near, Workers: workers, SortEntries: 16}, texts...)
+		if got, want := slices.Sorted(maps.Keys(kept)), []int{1, 2*comparedWith + 2, 2*comparedWith + 3}; !slices.Equal(got, want) {
+			t.Errorf("with %d workers documents %v are kept, want the first, the longest b and the c: %v", workers, got, want)
+		}
+		if result.Near.Documents != int64(len(texts)-3) {
+			t.Errorf("%d near duplicates", result.Near.Documents)
+		}
+	}
+}
+
+// TestManyAgreeAgain: a second run joins nothing, also where far more documents agree than are compared, as long as few of them are copies of nothing.
+func TestManyAgreeAgain(t *testing.T) {
+	near, common := oneBand()
+	r := rand.New(rand.NewPCG(21, 22))
+	for range 5 {
+		var texts []string
+		for range 150 { // of three vocabularies, so that there are chains of copies of copies
+			text, name := []string{common}, []string{"a", "b", "c"}[r.IntN(3)]
+			for i := range 5 + r.IntN(5) {
+				text = append(text, fmt.Sprint(name, i+r.IntN(3)))
+			}
+			texts = append(texts, strings.Join(text, " "))
+		}
+		kept, _ := curated(t, Config{Near: &near, ShardBytes: 1 << 20, SortEntries: 1000}, texts...)
+		var once []string
+		for _, i := range slices.Sorted(maps.Keys(kept)) {
+			once = append(once, kept[i])
+		}
+		if len(once) > comparedWith {
+			t.Fatalf("%d are kept of texts that were to be alike", len(once))
+		}
+		for i, a := range once {
+			for _, b := range once[:i] {
+				if s := jaccard(a, b, 1); s >= near.Threshold {
+					t.Fatalf("%q and %q are both kept, at a similarity of %.2f", a, b, s)
+				}
+			}
+		}
+	}
+}
+
+// TestHold: places go to documents until there are most of them, and then from copies to what is a copy of nothing.
+func TestHold(t *testing.T) {
+	e := func(doc uint64) entry { return entry{doc: doc, bytes: uint32(doc)} } // a later one is longer, and so the root
+	c := newClusters()
+	held := c.hold(c.hold(nil, e(1), 2), e(2), 2)
+	if held = c.hold(held, e(3), 2); !slices.Equal(held, []entry{e(1), e(2)}) {
+		t.Errorf("%v are held, want the first two, which are copies of nothing", held)
+	}
+	c.join(e(2), e(4))
+	c.join(e(5), e(9))
+	if held = c.hold(held, e(5), 2); !slices.Equal(held, []entry{e(1), e(2)}) {
+		t.Errorf("%v are held: a copy took a place", held)
+	}
+	if held = c.hold(held, e(4), 2); !slices.Equal(held, []entry{e(1), e(4)}) {
+		t.Errorf("%v are held, want 4 for its copy", held)
+	}
+}

@@ -56,3 +56,26 @@ func (c *clusters) keptInstead(doc uint64) (kept uint64, other bool) {
 	kept = c.root(doc)
 	return kept, kept != doc
 }
+
+// comparedWith is how many documents of a key every further one is compared with. It bounds the work on keys that very many documents share, such as
+// that of a common form: without a bound it would grow with the square of their number.
+const comparedWith = 32
+
+// hold adds a document that was compared with all earlier ones to them. Where there are most of them it takes the place of a copy, for only roots are kept:
+// so long as no more of a key than that are copies of nothing, all of those are compared with each other, and a second run joins nothing. The root of a
+// finished cluster was one from the start, being longer than each it was joined with, and has never lost its place.
+func (c *clusters) hold(earlier []entry, e entry, most int) []entry {
+	if len(earlier) < most {
+		return append(earlier, e)
+	}
+	if c.root(e.doc) != e.doc {
+		return earlier
+	}
+	for i := range earlier {
+		if c.root(earlier[i].doc) != earlier[i].doc {
+			earlier[i] = e
+			break
+		}
+	}
+	return earlier
+}

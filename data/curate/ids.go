@@ -19,7 +19,7 @@ const (
 func (r *runner) sameIDs(ctx context.Context, c *clusters) error {
 	n := int64(0)
 	var example member
-	keys, err := r.sortKeys(ctx, idKeys)
+	keys, err := r.sortKeys(ctx, idKeys, newClusters())
 	defer keys.remove()
 	if err != nil {
 		return err

@@ -40,3 +40,33 @@ func TestSameIDs(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestSameIDsTakeNothingAlong: what is left out for its name is no copy that another document could go for, or that text would be lost.
+func TestSameIDsTakeNothingAlong(t *testing.T) {
+	const first, second = "the first text of this name has so many words and no more", "another text of that name which has quite some words more than the first"
+	near := DefaultMinHash()
+	near.NGram = 2
+	for name, c := range map[string]struct {
+		cfg  Config
+		last string
+	}{
+		"exact": {Config{Exact: true}, second},
+		"near":  {Config{Near: &near}, strings.TrimSuffix(second, " first")}, // shorter, so that the longer would stay
+	} {
+		docs := documents([]string{first, second, c.last})
+		docs[0].ID, docs[1].ID, docs[2].ID = "x", "x", "y"
+		c.cfg.Dir, c.cfg.Workers, c.cfg.ShardBytes, c.cfg.SortEntries = t.TempDir(), 1, 1<<20, 16
+		for policy, want := range map[SameID][]string{SkipSameID: {first, "", c.last}, KeepSameID: {first, second, ""}} {
+			c.cfg.Dir, c.cfg.SameID = t.TempDir(), policy
+			if _, err := Run(t.Context(), stream(docs, goOn), c.cfg); err != nil {
+				t.Fatal(err)
+			}
+			left := parts(t, c.cfg.Dir)
+			for i, text := range want {
+				if left[i+1] != text {
+					t.Errorf("%s, %s: of document %d %q is left, want %q", name, policy, i+1, left[i+1], text)
+				}
+			}
+		}
+	}
+}

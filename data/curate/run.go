@@ -247,23 +247,20 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 		return same, err
 	}
 	if r.cfg.Exact {
-		if err := r.group(ctx, same.exact, exactKeys); err != nil {
+		if err := r.group(ctx, same.exact, exactKeys, same.ids); err != nil {
 			return same, err
 		}
 	}
 	if r.cfg.Near == nil {
 		return same, nil
 	}
-	return same, r.group(ctx, same.near, bandKeys)
+	return same, r.group(ctx, same.near, bandKeys, same.ids)
 }
 
-// comparedWith is how many of the first documents of a key every other one is compared with. Where a key has no more, all pairs are compared: what is
-// kept holds no two documents that a second run would join. It bounds the work on keys that very many documents share, such as that of a common form.
-const comparedWith = 32
-
-// group joins the documents that share a key of a kind.
-func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
-	keys, err := r.sortKeys(ctx, kind)
+// group joins the documents that share a key of a kind, but for those that without says are left out anyway: as the longest of their cluster they would take
+// the others along.
+func (r *runner) group(ctx context.Context, c *clusters, kind keyKind, without *clusters) error {
+	keys, err := r.sortKeys(ctx, kind, without)
 	defer keys.remove()
 	if err != nil {
 		return err
@@ -294,9 +291,7 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind) error {
 				c.join(e, m.entry)
 			}
 		}
-		if len(earlier) < most {
-			earlier = append(earlier, m.entry)
-		}
+		earlier = c.hold(earlier, m.entry, most)
 		return nil
 	})
 }
@@ -325,20 +320,26 @@ func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (al
 	return func(a, b entry) (bool, error) { return read.alike(a, b, r.cfg.Near.Threshold) }, read.close, nil
 }
 
-// sortKeys puts the keys of a kind of all documents in their order.
-func (r *runner) sortKeys(ctx context.Context, kind keyKind) (*sorter, error) {
+// sortKeys puts the keys of a kind in their order: of all documents but those for which without has another one.
+func (r *runner) sortKeys(ctx context.Context, kind keyKind, without *clusters) (*sorter, error) {
 	most := r.before(len(r.state.Shards)) // keys
 	if kind == bandKeys {
 		most *= int64(r.cfg.Near.Bands)
 	}
 	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries, buffer: make([]entry, 0, min(most, int64(r.cfg.SortEntries)))}
+	add := func(e entry) error {
+		if _, other := without.keptInstead(e.doc); other {
+			return nil
+		}
+		return s.add(e)
+	}
 	// documents are numbered through all shards, in their order: the number is what entries know a document by
 	base := uint64(0)
 	for i, shard := range r.state.Shards {
 		if err := ctx.Err(); err != nil {
 			return s, err
 		}
-		if err := r.eachKey(i, base, kind, s.add); err != nil {
+		if err := r.eachKey(i, base, kind, add); err != nil {
 			return s, err
 		}
 		base += uint64(shard.Documents)
