@@ -62,7 +62,7 @@ func TestFilesToScore(t *testing.T) {
 			t.Errorf("%q: %v, want %q", in, err, want)
 		}
 	}
-	for text, want := range map[string]string{"a\nb\tc": "a b c", strings.Repeat("é", 79): strings.Repeat("é", 79), strings.Repeat("é", 100): strings.Repeat("é", 80) + "…", "": ""} {
+	for text, want := range map[string]string{"a\nb\tc": "a b c", strings.Repeat("é", 80): strings.Repeat("é", 80), strings.Repeat("é", 81): strings.Repeat("é", 80) + "…", strings.Repeat("é", 100): strings.Repeat("é", 80) + "…", "": ""} {
 		if got := oneLine(text); got != want {
 			t.Errorf("%q in a table is %q, want %q", text, got, want)
 		}

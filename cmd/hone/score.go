@@ -81,17 +81,18 @@ func scoreCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// oneLine is the beginning of a text for a table.
+// oneLine is the beginning of a text for a table; the mark says that there is more of it.
 func oneLine(s string) string {
 	const most = 80
 	line := []rune{}
 	for _, r := range s {
+		if len(line) == most {
+			return string(line) + "…"
+		}
 		if r == '\n' || r == '\t' {
 			r = ' '
 		}
-		if line = append(line, r); len(line) == most {
-			return string(line) + "…"
-		}
+		line = append(line, r)
 	}
 	return string(line)
 }
