@@ -23,7 +23,7 @@ func TestBaselinesByHand(t *testing.T) {
 		aEnd := (0 + a*uni(2)) / (2 + a)
 		best = min(best, -(math.Log(ab)+math.Log(ba)+math.Log(aEnd))/3)
 	}
-	if math.Abs(got.Unigram-wantUni) > 1e-12 || math.Abs(got.Bigram-best) > 1e-12 || got.Tokens != 3 {
+	if !(math.Abs(got.Unigram-wantUni) <= 1e-12 && math.Abs(got.Bigram-best) <= 1e-12) || got.Tokens != 3 {
 		t.Errorf("got %+v, want %v and %v", got, wantUni, best)
 	}
 }
@@ -49,7 +49,7 @@ func TestBaselinesFindEntropy(t *testing.T) {
 	}
 	p := 0.75 + 0.25/16
 	entropy := -p*math.Log(p) - 15*(0.25/16)*math.Log(0.25/16)
-	if math.Abs(got.Bigram-entropy) > 0.01 || math.Abs(got.Unigram-math.Log(16)) > 0.01 {
+	if !(math.Abs(got.Bigram-entropy) <= 0.01 && math.Abs(got.Unigram-math.Log(16)) <= 0.01) {
 		t.Errorf("got %+v, want bigram %.4f and unigram %.4f", got, entropy, math.Log(16))
 	}
 	if _, err := Baselines(train, &Store{tokenStart: []int64{0}, docStart: []int64{0}}, 0, 0); err == nil {

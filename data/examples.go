@@ -263,10 +263,9 @@ func (e *Example) promptCompletion(fields map[string]json.RawMessage) error {
 
 func (e *Example) alpaca(fields map[string]json.RawMessage) error {
 	var system, instruction, input, output string
-	for key, into := range map[string]*string{"system": &system, "instruction": &instruction, "input": &input, "output": &output} {
-		if err := text(fields, key, into); err != nil {
-			return err
-		}
+	err := cmp.Or(text(fields, "system", &system), text(fields, "instruction", &instruction), text(fields, "input", &input), text(fields, "output", &output))
+	if err != nil {
+		return err
 	}
 	var history [][]string // not of [2]string, into which a list of three fits without a word
 	if h := fields["history"]; !isNull(h) && json.Unmarshal(h, &history) != nil || slices.ContainsFunc(history, func(pair []string) bool { return len(pair) != 2 }) {

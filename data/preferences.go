@@ -88,20 +88,11 @@ func (p *Preference) texts(fields map[string]json.RawMessage, chosen, rejected s
 		at := promptEnd(chosen, rejected)
 		prompt, chosen, rejected = chosen[:at], chosen[at:], rejected[at:]
 	}
+	if chosen == "" || rejected == "" {
+		return &Unusable{EmptyAnswer, "an answer is empty"}
+	}
 	p.Chosen = Example{Format: PromptCompletion, Prompt: prompt, Completion: chosen}
 	p.Rejected = Example{Format: PromptCompletion, Prompt: prompt, Completion: rejected}
-	return p.check()
-}
-
-// check refuses answers that cannot be told apart or are not there.
-func (p *Preference) check() error {
-	c, r := p.Chosen, p.Rejected
-	switch {
-	case c.Completion == "" && p.Chosen.Messages == nil, r.Completion == "" && p.Rejected.Messages == nil:
-		return &Unusable{EmptyAnswer, "an answer is empty"}
-	case c.Completion == r.Completion && slices.EqualFunc(c.Messages, r.Messages, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }):
-		return &Unusable{EqualAnswers, "chosen and rejected are equal"}
-	}
 	return nil
 }
 
@@ -190,7 +181,8 @@ func (p *Preference) conversations(fields map[string]json.RawMessage) error {
 	if v := fields["prompt"]; !isNull(v) && json.Unmarshal(v, &prompt) != nil && json.Unmarshal(v, &asked) != nil {
 		return errors.New("prompt is neither a text nor a list of messages")
 	}
-	for key, e := range map[string]*Example{"chosen": &p.Chosen, "rejected": &p.Rejected} {
+	for i, e := range []*Example{&p.Chosen, &p.Rejected} { // in this order, so that a record with two faults always gives the same error
+		key := [...]string{"chosen", "rejected"}[i]
 		var list []json.RawMessage
 		if json.Unmarshal(fields[key], &list) != nil {
 			return fmt.Errorf("%s is neither a text nor a list of messages", key)

@@ -1,0 +1,277 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestBuildConfigBounds: each value at both sides of its bounds, and what stands for a zero.
+func TestBuildConfigBounds(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*BuildConfig)
+		want   string
+	}{
+		"as it is":              {func(*BuildConfig) {}, ""},
+		"no vocabulary":         {func(c *BuildConfig) { c.Vocab, c.End = 0, nil }, "vocabulary size 0 is out of range"},
+		"the smallest":          {func(c *BuildConfig) { c.Vocab, c.End = 1, nil }, ""},
+		"the largest":           {func(c *BuildConfig) { c.Vocab = math.MaxInt32 }, ""},
+		"one more":              {func(c *BuildConfig) { c.Vocab = math.MaxInt32 + 1 }, "vocabulary size 2147483648 is out of range"},
+		"nothing held out":      {func(c *BuildConfig) { c.Validation = 0 }, ""},
+		"less than nothing":     {func(c *BuildConfig) { c.Validation = -0.01 }, "validation fraction -0.01 must be at least 0 and below 1"},
+		"no fraction":           {func(c *BuildConfig) { c.Validation = math.NaN() }, "validation fraction NaN"},
+		"all held out":          {func(c *BuildConfig) { c.Validation = 1 }, "validation fraction 1"},
+		"nearly all":            {func(c *BuildConfig) { c.Validation = 0.999 }, ""},
+		"the last id ends":      {func(c *BuildConfig) { c.End = []int32{256} }, ""},
+		"the one behind":        {func(c *BuildConfig) { c.End = []int32{1, 257} }, "document mark 257 is outside the vocabulary of 257"},
+		"an id below 0":         {func(c *BuildConfig) { c.End = []int32{-1} }, "document mark -1"},
+		"begins so":             {func(c *BuildConfig) { c.Begin = []int32{-1} }, "document mark -1"},
+		"the first id is a one": {func(c *BuildConfig) { c.Begin = []int32{0} }, ""},
+	} {
+		cfg := byteConfig("")
+		c.change(&cfg)
+		if err := cfg.complete(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+	cfg := byteConfig("")
+	if err := cfg.complete(); err != nil || cfg.ShardBytes != 8<<20 || cfg.Workers != runtime.GOMAXPROCS(0) || cfg.Stats == nil {
+		t.Errorf("zeros become %d bytes, %d workers, %v, %v", cfg.ShardBytes, cfg.Workers, cfg.Stats, err)
+	}
+	stats := &Stats{Files: 3}
+	cfg.ShardBytes, cfg.Workers, cfg.Stats = 1, 7, stats
+	if err := cfg.complete(); err != nil || cfg.ShardBytes != 1 || cfg.Workers != 7 || cfg.Stats != stats {
+		t.Errorf("what is set becomes %d bytes, %d workers, %v, %v", cfg.ShardBytes, cfg.Workers, cfg.Stats, err)
+	}
+}
+
+// TestProgressCounts: documents and bytes that were read, shards that are done, and which of these were there: by hand for shards of 4 bytes.
+func TestProgressCounts(t *testing.T) {
+	cfg := byteConfig(t.TempDir())
+	cfg.ShardBytes, cfg.Workers = 4, 1
+	var last Progress
+	cfg.Progress = func(p Progress) { last = p }
+	buildTest(t, cfg, "abcd", "ab", "c", "d", "xyzzy", "e") // a shard of just 4 bytes, one that reaches 4, one longer, the rest; each document has an end
+	if want := (Progress{Documents: 6, Bytes: 14, Shards: 4, Tokens: 20}); last != want {
+		t.Errorf("%+v, want %+v", last, want)
+	}
+	buildTest(t, cfg, "abcd", "ab", "c", "d", "new", "!")
+	if want := (Progress{Documents: 6, Bytes: 12, Shards: 3, Reused: 2, Tokens: 18}); last != want {
+		t.Errorf("with two shards of the first: %+v, want %+v", last, want)
+	}
+}
+
+// TestShardNames: each thing that decides on a shard's tokens is part of its name, and nothing else is.
+func TestShardNames(t *testing.T) {
+	of := func(change func(*BuildConfig), docs ...Document) string {
+		cfg := byteConfig("")
+		change(&cfg)
+		return cfg.shardName(&job{docs: docs})
+	}
+	same := func(*BuildConfig) {}
+	doc := func(text string) Document { return Document{Text: []byte(text)} }
+	names := map[string]string{}
+	for what, name := range map[string]string{
+		"two documents": of(same, doc("ab"), doc("c")), "cut elsewhere": of(same, doc("a"), doc("bc")), "one": of(same, doc("abc")), "none": of(same), "an empty one": of(same, doc("")),
+		"goes on":         of(same, Document{Text: []byte("ab"), Continued: true}, doc("c")),
+		"tokenizer":       of(func(c *BuildConfig) { c.Fingerprint = "other" }, doc("ab"), doc("c")),
+		"vocabulary":      of(func(c *BuildConfig) { c.Vocab = 300 }, doc("ab"), doc("c")),
+		"a mark in front": of(func(c *BuildConfig) { c.Begin = []int32{1} }, doc("ab"), doc("c")),
+		"no mark":         of(func(c *BuildConfig) { c.End = nil }, doc("ab"), doc("c")),
+		"marks exchanged": of(func(c *BuildConfig) { c.Begin, c.End = c.End, c.Begin }, doc("ab"), doc("c")),
+	} {
+		if other := names[name]; other != "" {
+			t.Errorf("%s and %s have one name", what, other)
+		}
+		names[name] = what
+	}
+	placed := doc("ab")
+	placed.Source, placed.Record, placed.ID = "x", 7, "y"
+	if got := of(func(c *BuildConfig) { c.Workers, c.ShardBytes, c.Validation = 9, 9, 0.5 }, placed, doc("c")); names[got] != "two documents" {
+		t.Error("a shard's name depends on where its text comes from, or on what does not change its tokens")
+	}
+}
+
+// TestContinuedDocuments: only the last piece of a text gets its end.
+func TestContinuedDocuments(t *testing.T) {
+	cfg := byteConfig(t.TempDir())
+	cfg.Begin = []int32{1}
+	pieces := func(yield func(Document, error) bool) {
+		_ = yield(Document{Text: []byte("ab"), Continued: true}, nil) && yield(Document{Text: []byte("c")}, nil)
+	}
+	s, _, err := Build(context.Background(), pieces, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := s.appendTokens(nil, 0, s.Tokens()); !slices.Equal(got, []int32{1, 'a', 'b', 1, 'c', endMark}) {
+		t.Errorf("the tokens are %v", got)
+	}
+}
+
+// TestTokenFolder: what stands in it beside the lock stays, with the lock; what another wrote is no reason to remove it.
+func TestTokenFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "tokens")
+	for range 2 { // made, found
+		leave, err := prepareDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "other"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		leave()
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+			t.Errorf("left are %v, %v", entries, err)
+		}
+	}
+}
+
+// TestWalkEnds: whole documents until so many tokens were given, all for 0.
+func TestWalkEnds(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), "abc", "de", "f") // ends make them 4, 3 and 2
+	for most, want := range map[int64]int{0: 3, 1: 1, 4: 1, 5: 2, 7: 2, 8: 3, 100: 3} {
+		n := 0
+		s.walk(most, func([]int32) { n++ })
+		if n != want {
+			t.Errorf("up to %d tokens %d documents are read, want %d", most, n, want)
+		}
+	}
+	short, err := Baselines(s, s, 4, 4)
+	if err != nil || short.Tokens != 3 {
+		t.Errorf("of the first document %d tokens are judged, %v", short.Tokens, err)
+	}
+	if all, err := Baselines(s, s, 0, 0); err != nil || all.Tokens != 6 || all.Unigram == short.Unigram {
+		t.Errorf("of all %+v, of the first %+v, %v", all, short, err)
+	}
+}
+
+// TestBaselinesTakeTheBestStrength: where pairs of training mislead, the bigram leans on the unigram with the largest strength, and pairs count as often as
+// they stand in the held-out text.
+func TestBaselinesTakeTheBestStrength(t *testing.T) {
+	train, _ := buildTest(t, byteConfig(t.TempDir()), strings.Repeat("ab", 50)+"c")
+	held, _ := buildTest(t, byteConfig(t.TempDir()), "acacacb")
+	got, err := Baselines(train, held, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uni := func(c float64) float64 { return (c + 1) / (101 + 257) } // of 101 predicted tokens: 49 a, 50 b, c, the end
+	want, at := math.Inf(1), 0.0
+	for _, a := range pairStrengths {
+		ac := a * uni(1) / (50 + a) // never seen
+		ca := a * uni(49) / (1 + a)
+		cb := a * uni(50) / (1 + a)
+		bEnd := a * uni(1) / (50 + a)
+		if nats := -(3*math.Log(ac) + 2*math.Log(ca) + math.Log(cb) + math.Log(bEnd)) / 7; nats < want {
+			want, at = nats, a
+		}
+	}
+	if at != pairStrengths[len(pairStrengths)-1] || !(math.Abs(got.Bigram-want) <= 1e-12) || got.Tokens != 7 {
+		t.Errorf("%+v, want a bigram of %v with the strength %v", got, want, at)
+	}
+}
+
+// TestFaultsInOrder: a record with several faults always gives the same error, and answers with a verdict are told what learns from them.
+func TestFaultsInOrder(t *testing.T) {
+	for record, want := range map[string]string{
+		`{"prompt":"a","completion":"b","label":true}`: "no preference between two; hone dpo learns from such records with loss_type=kto",
+		`{"completion":"b","label":true,"chosen":"c"}`: "a preference needs chosen and rejected",
+		`{"completion":"b"}`:                           "a preference needs chosen and rejected",
+		`{"rejected":"b"}`:                             "a preference needs chosen and rejected",
+		`{"chosen":7,"rejected":8}`:                    "chosen is neither a text nor a list of messages",
+		`{"chosen":[],"rejected":[]}`:                  "chosen: the conversation is empty",
+		`{"chosen":[1],"rejected":8}`:                  "chosen: the conversation is empty",
+		`{"prompt":7,"chosen":"a","rejected":"b"}`:     "prompt is no text, but chosen and rejected are",
+		`{"prompt":7,"chosen":["a"],"rejected":["b"]}`: "prompt is neither a text nor a list of messages",
+		`{"prompt":"a","chosen":"","rejected":""}`:     "an answer is empty",
+		`{"chosen":"ab","rejected":"abc"}`:             "an answer is empty", // what is common is the prompt
+		`{"prompt":"a","chosen":"b","rejected":[]}`:    "must both be texts or both lists of messages",
+	} {
+		for range 8 { // of maps, whose order changes
+			if _, err := ParsePreference([]byte(record)); err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("%s: %v, want %q", record, err, want)
+			}
+		}
+	}
+	for range 8 {
+		if _, err := ParseExample([]byte(`{"system":1,"instruction":2,"input":3,"output":4}`)); err == nil || !strings.Contains(err.Error(), "system is no text") {
+			t.Fatalf("%v", err)
+		}
+	}
+}
+
+// TestPromptEnd: TRL's rule: where two texts part, less a space, and never inside a character.
+func TestPromptEnd(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"a", "b", 0}, {"ab", "ac", 1}, {"a b", "a c", 1}, {"a  b", "a  c", 2}, {"ab", "ab", 2}, {"ab", "abc", 2}, {"ab ", "ab c", 2},
+		{"é", "è", 0}, {"xé", "xè", 1}, {" a", " b", 0}, {"日本", "日木", 3}, {"a é", "a è", 1},
+	} {
+		if got := promptEnd(c.a, c.b); got != c.want {
+			t.Errorf("%q and %q part at %d, want %d", c.a, c.b, got, c.want)
+		}
+		if got := promptEnd(c.b, c.a); got != c.want {
+			t.Errorf("%q and %q part at %d, want %d", c.b, c.a, got, c.want)
+		}
+	}
+}
+
+// TestStatsAdd: every count, and names up to their limit.
+func TestStatsAdd(t *testing.T) {
+	a := Stats{Files: 1, Documents: 2, Bytes: 3, InvalidUTF8: 4, Skipped: map[Reason]int{Binary: 5}, Unreadable: []string{"x"}, BadRecords: []string{"y"}}
+	b := Stats{Files: 10, Documents: 20, Bytes: 30, InvalidUTF8: 40, Skipped: map[Reason]int{Binary: 50, Empty: 60}}
+	for i := range 2 * named {
+		b.Unreadable, b.BadRecords = append(b.Unreadable, fmt.Sprint("u", i)), append(b.BadRecords, fmt.Sprint("r", i))
+	}
+	want := Stats{Files: 11, Documents: 22, Bytes: 33, InvalidUTF8: 44, Skipped: map[Reason]int{Binary: 55, Empty: 60},
+		Unreadable: append([]string{"x"}, b.Unreadable[:named-1]...), BadRecords: append([]string{"y"}, b.BadRecords[:named-1]...)}
+	a.Add(&b)
+	if diff := cmp.Diff(want, a); diff != "" {
+		t.Error(diff)
+	}
+	if got := want.String(); got != "22 documents, 33 bytes from 11 files; 44 with invalid UTF-8 (kept as bytes); skipped 55 binary files, 60 empty files or records" {
+		t.Errorf("in a line: %s", got)
+	}
+	if got := (&Stats{}).String(); got != "0 documents, 0 bytes from 0 files" {
+		t.Errorf("in a line: %s", got)
+	}
+	none := Stats{}
+	if none.skip(Empty, 0); none.Skipped != nil {
+		t.Errorf("nothing is counted as %v", none.Skipped)
+	}
+}
+
+// TestPieceEnds: behind the last empty line of the second half, else behind its last line, else in front of the last character, which may go on.
+func TestPieceEnds(t *testing.T) {
+	for text, want := range map[string]int{
+		"a\n\nbcd\n\nef": 8, "aaaa\nbbbb\ncc": 10, "\n\naaaabbbb": 10, "aaaaaaaa": 8, "aaa\naaaa": 8, "aaaa\naaa": 5, "aaa\n\naaa": 5, "aa\n\naaaa": 8,
+		"aaaé": 3, "aaa\xc3": 3, "aaa\xe6\x97": 3, "aaa\xe6\x97\xa5": 3, "aa😀": 2, "\xa5\xa5\xa5\xa5\xa5\xa5": 6, "": 0, "é": 2,
+	} {
+		if got := pieceEnd([]byte(text)); got != want {
+			t.Errorf("%q is cut at %d, want %d", text, got, want)
+		}
+	}
+}
+
+// TestPromptsOfNothing: what cannot be read is an error of the prompts, too.
+func TestPromptsOfNothing(t *testing.T) {
+	n := 0
+	for _, err := range Prompts(Sources{Paths: []string{filepath.Join(t.TempDir(), "none")}}, &Stats{}) {
+		if n++; err == nil || !strings.Contains(err.Error(), "there is no file or folder") {
+			t.Errorf("%v", err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d errors", n)
+	}
+}
