@@ -132,6 +132,9 @@ func TestThinned(t *testing.T) {
 	if len(x) != maxPoints/2 || x[0] != 0 || x[1] != 8 {
 		t.Errorf("%d equal points are left, %v first", len(x), x[:2])
 	}
+	if x, _ = thin(series(4*maxPoints, func(i int) float64 { return float64(i) })); len(x) != maxPoints || x[0] != 0 || x[1] != 7 || x[2] != 8 {
+		t.Errorf("of a line that rises %d points are left, %v first", len(x), x[:3])
+	}
 	x, y := thin(series(4*maxPoints, func(i int) float64 {
 		if i%8 == 0 {
 			return math.NaN()
@@ -156,6 +159,9 @@ func lcs(a, b []string) int {
 
 // TestCommonIsLongest: what is marked as common is a subsequence of both, and none is longer.
 func TestCommonIsLongest(t *testing.T) {
+	if got := common([]string{"x", "y", "z"}, []string{"y", "z", "x"}); !slices.Equal(got, []bool{true, true, false}) { // x alone is common, too
+		t.Errorf("%v", got)
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		words := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 7)
 		a, b := words.Draw(t, "a"), words.Draw(t, "b")
