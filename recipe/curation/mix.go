@@ -140,7 +140,6 @@ func (c *Mix) SourceWeight(arg string) (ok bool) {
 	if slices.ContainsFunc(config.Fields(c), func(f config.Field) bool { return f.Path == arg[:at] }) {
 		return false
 	}
-	// The last sign of equality: a path may have one.
 	if _, err := strconv.ParseFloat(arg[at+1:], 64); err != nil {
 		return false
 	}
