@@ -70,8 +70,9 @@ func roundBlock(codes []uint8, values []float64, book [256]float32) (scale float
 	const tiny = 1e-38 // zeros of a block of zeros have the code of 0
 	for i, v := range values {
 		nearest, least := 0, math.Inf(1)
+		part := v / math.Max(scale, tiny)
 		for code, c := range book {
-			if d := math.Abs(v/math.Max(scale, tiny) - float64(c)); d < least {
+			if d := math.Abs(part - float64(c)); d < least {
 				nearest, least = code, d
 			}
 		}

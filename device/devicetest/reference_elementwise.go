@@ -258,13 +258,15 @@ func (r *Reference) MatMul(m device.MatMul) {
 	if m.TransB {
 		ldb = orDense(m.LDB, m.K)
 	}
+	rowA, colA := steps(lda, m.TransA)
+	rowB, colB := steps(ldb, m.TransB)
 	for p := range max(m.Batch, 1) {
 		a, b, c := floats(m.A)[p*m.StrideA:], floats(m.B)[p*m.StrideB:], floats(m.C)[p*m.StrideC:]
 		for i := range m.M {
 			for j := range m.N {
 				sum := 0.0
 				for k := range m.K {
-					sum += at(a, lda, i, k, m.TransA) * at(b, ldb, k, j, m.TransB)
+					sum += a[i*rowA+k*colA] * b[k*rowB+j*colB]
 				}
 				if !m.Bias.IsZero() {
 					sum += floats(m.Bias)[j]
@@ -275,17 +277,17 @@ func (r *Reference) MatMul(m device.MatMul) {
 	}
 }
 
+// steps are how far apart the rows and the columns of a matrix lie, or of its transpose.
+func steps(ld int, trans bool) (row, col int) {
+	if trans {
+		return 1, ld
+	}
+	return ld, 1
+}
+
 func orDense(ld, dense int) int {
 	if ld == 0 {
 		return dense
 	}
 	return ld
-}
-
-// at is element (i, j) of a matrix, or of its transpose.
-func at(x []float64, ld, i, j int, trans bool) float64 {
-	if trans {
-		i, j = j, i
-	}
-	return x[i*ld+j]
 }

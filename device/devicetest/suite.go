@@ -146,19 +146,12 @@ func newPair(t *testing.T, dev device.Device) *pair {
 
 // empty makes an operand with unknown content.
 func (p *pair) empty(n int, t device.DType) operand {
-	o := operand{devWhole: p.dev.Alloc(n+2*guard, t), refWhole: p.ref.Alloc(n+2*guard, t)}
-	o.dev, o.ref = o.devWhole.Slice(guard, guard+n), o.refWhole.Slice(guard, guard+n)
-	switch t {
-	case device.F32, device.BF16:
-		whole := make([]float32, n+2*guard)
-		fill(whole, float32(math.NaN()))
-		fill(whole[:guard], 77)
-		fill(whole[guard+n:], 77)
-		p.dev.Write(o.devWhole, whole)
-		p.ref.Write(o.refWhole, whole)
+	if t != device.F32 && t != device.BF16 {
+		return p.alloc(n, t)
 	}
-	p.all = append(p.all, o)
-	return o
+	whole := make([]float32, n+2*guard)
+	fill(whole, float32(math.NaN()))
+	return p.guarded(t, whole)
 }
 
 // floats makes an operand of v, rounded to what t holds.
@@ -168,9 +161,26 @@ func (p *pair) floats(t device.DType, v []float32) operand {
 			v[i] = WidenBF16(RoundBF16(v[i]))
 		}
 	}
-	o := p.empty(len(v), t)
-	p.dev.Write(o.dev, v)
-	p.ref.Write(o.ref, v)
+	whole := make([]float32, len(v)+2*guard)
+	copy(whole[guard:], v)
+	return p.guarded(t, whole)
+}
+
+// guarded makes an operand of what stands between the guards of whole, which it sets.
+func (p *pair) guarded(t device.DType, whole []float32) operand {
+	n := len(whole) - 2*guard
+	fill(whole[:guard], 77)
+	fill(whole[guard+n:], 77)
+	o := p.alloc(n, t)
+	p.dev.Write(o.devWhole, whole)
+	p.ref.Write(o.refWhole, whole)
+	return o
+}
+
+func (p *pair) alloc(n int, t device.DType) operand {
+	o := operand{devWhole: p.dev.Alloc(n+2*guard, t), refWhole: p.ref.Alloc(n+2*guard, t)}
+	o.dev, o.ref = o.devWhole.Slice(guard, guard+n), o.refWhole.Slice(guard, guard+n)
+	p.all = append(p.all, o)
 	return o
 }
 

@@ -35,9 +35,9 @@ var attentionCases = []attentionCase{
 	{"width 80", 2, 1, 80, 0, 0, packed(33)},
 	{"packed", 4, 2, 64, 0, 0, packed(17, 64, 1, 130)},
 	{"two key blocks", 2, 1, 64, 0, 0, packed(300)},
-	{"many key blocks", 3, 1, 32, 0, 0, packed(530)},
+	{"many key blocks", 2, 1, 32, 0, 0, packed(530)},
 	{"window", 2, 1, 32, 20, 0, packed(70, 9)},
-	{"wide window", 2, 2, 16, 300, 0, packed(601)},
+	{"wide window", 1, 1, 16, 300, 0, packed(601)},
 	{"window of one", 2, 1, 16, 1, 0, packed(40)},
 	{"soft cap", 2, 1, 32, 0, 1.5, packed(50, 200)},
 	{"soft cap and window", 4, 1, 24, 33, 2, packed(150)},
@@ -85,9 +85,11 @@ func (p *pair) attention(c attentionCase, t device.DType) {
 			Scale: float32(1 / math.Sqrt(float64(c.d))), Window: c.window, SoftCap: c.softCap, Sequences: c.sequences,
 		}
 		d.Attention(a)
-		a.LSE = device.Buffer{}
-		d.Attention(a) // the log-sum-exp is optional
-		a.LSE = at(lse)
+		if d == p.dev { // the log-sum-exp is optional
+			without := a
+			without.LSE = device.Buffer{}
+			d.Attention(without)
+		}
 		d.AttentionGrad(device.AttentionGrad{Attention: a, DO: at(do), DQ: at(dq), DK: at(dk), DV: at(dv)})
 	})
 	name := c.name + " " + t.String()
