@@ -135,7 +135,7 @@ func TestAttentionThreads(t *testing.T) {
 func TestAttentionSameBits(t *testing.T) {
 	shapes, pieces := []attentionShape{{1, 600, 4, 2, 64, 0}, {1, 530, 3, 1, 40, 300}}, []int{1, 7, 64, 257}
 	if testing.Short() {
-		shapes, pieces = []attentionShape{{1, 300, 2, 1, 16, 0}, {1, 290, 2, 1, 24, 200}}, []int{1, 7, 257}
+		shapes, pieces = []attentionShape{{1, 266, 2, 1, 16, 0}, {1, 262, 1, 1, 24, 200}}, []int{1, 7, 257}
 	}
 	eachKernels(t, func(t *testing.T, k *gemmKernels) {
 		d := newDevice(2, 0, k)
@@ -195,7 +195,7 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 	d := newTestDevice(t, Options{Threads: 2})
 	tokens := 200
 	if testing.Short() {
-		tokens = 70
+		tokens = 40
 	}
 	a := newAttentionData(d, attentionShape{2, tokens, 4, 2, 32, 0}, device.BF16)
 	step := func() {

@@ -149,7 +149,7 @@ func (g *gemmCase) compare(t *testing.T, k *gemmKernels) {
 	blocks := max((g.K+kBlockMax-1)/kBlockMax, 1)
 	block := ((g.K+blocks-1)/blocks + 7) / 8 * 8
 	dot := g.A.bf16 && g.B.bf16 && k.bf16 != nil
-	inside := make(map[int]bool)
+	inside := make([]bool, g.C.n)
 	for z := range max(g.Batch, 1) {
 		for i := range g.M {
 			for j := range g.N {
@@ -321,7 +321,10 @@ func equalBits(a, b []float32) bool {
 // TestGemmSameBits: the number of threads, the other rows of the product and, in
 // f32, the width of the vectors do not change a bit.
 func TestGemmSameBits(t *testing.T) {
-	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
+	guard, counts := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}, []int{1, 2, 3, 5}
+	if testing.Short() {
+		counts = []int{1, 3}
+	}
 	for _, k := range gemmPaths(t) {
 		for variant := range 16 {
 			if variant > 3 && k.name != hostGemmKernels().name && variant%5 != 0 { // the slow ones in part
@@ -329,7 +332,7 @@ func TestGemmSameBits(t *testing.T) {
 			}
 			g := newCase(&guard, 45, 150, 304, variant&^16)
 			var want []float32
-			for _, threads := range []int{1, 2, 3, 5} {
+			for _, threads := range counts {
 				p := newPoolWith(threads, k)
 				got := g.result(p)
 				if want == nil {
@@ -356,9 +359,13 @@ func TestGemmSameBits(t *testing.T) {
 func TestGemmCaches(t *testing.T) {
 	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
+		rows := 75
+		if testing.Short() || strings.HasPrefix(k.name, "model") {
+			rows = 21 // also a few stripes, the last of them in part
+		}
 		for _, variant := range []int{0, 1, 2, 12, 13, 14} {
 			for _, K := range []int{304, 1024} { // rows of the second lie 4 KiB apart in f32
-				g := newCase(&guard, 75, 110, K, variant)
+				g := newCase(&guard, rows, 110, K, variant)
 				var want []float32
 				for _, c := range []struct {
 					packs        int
