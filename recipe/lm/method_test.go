@@ -29,15 +29,19 @@ var methods = map[string][]string{
 // interrupted and resumed gives the bits of one that is not.
 func TestMethods(t *testing.T) {
 	from, examples := base(t), recipetest.ExampleFile(t, "completion")
-	before := recipetest.Read(t, from, "model.safetensors")
+	before, half := recipetest.Read(t, from, "model.safetensors"), 20
+	if testing.Short() {
+		half = 12
+	}
 	for name, args := range methods {
 		if testing.Short() && !slices.Contains([]string{"dora", "qlora", "projection"}, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
 			whole, parts := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "parts")
-			args := append([]string{"optimizer.learning_rate=0.01", "checkpoint.every=20", "sequence_length=48"}, args...)
-			sum, events, err := tune(t, tinySFT(t, from, examples, whole, append(args, "steps=40")...))
+			all := fmt.Sprint("steps=", 2*half)
+			args := append([]string{"optimizer.learning_rate=0.01", fmt.Sprint("checkpoint.every=", half), "sequence_length=48"}, args...)
+			sum, events, err := tune(t, tinySFT(t, from, examples, whole, append(args, all)...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -47,7 +51,7 @@ func TestMethods(t *testing.T) {
 			if !(sum.Trainable < sum.Parameters/2) {
 				t.Errorf("%d of %d parameters were trained", sum.Trainable, sum.Parameters)
 			}
-			for _, more := range [][]string{{"steps=20"}, {"steps=40", "resume=true"}} {
+			for _, more := range [][]string{{fmt.Sprint("steps=", half)}, {all, "resume=true"}} {
 				if _, _, err := tune(t, tinySFT(t, from, examples, parts, append(args, more...)...)); err != nil {
 					t.Fatal(err)
 				}

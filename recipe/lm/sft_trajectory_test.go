@@ -15,11 +15,14 @@ import (
 // TestSFTTrajectory: packing, accumulation, recompute, threads, paging and what a memory budget chooses give one trajectory
 // when every step sees the same examples: each loss within rounding, and no drift to one side.
 func TestSFTTrajectory(t *testing.T) {
-	from, examples := base(t), sixteen(t)
+	from, examples, steps := base(t), sixteen(t), 12
+	if testing.Short() {
+		steps = 3
+	}
 	for _, method := range []string{"full", "lora"} {
 		rate := map[string]string{"full": "optimizer.learning_rate=0.001", "lora": "optimizer.learning_rate=0.005"}[method]
 		run := func(args ...string) (losses []float64, packs int) {
-			c := tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), append([]string{"steps=12", "method=" + method, rate,
+			c := tinySFT(t, from, examples, filepath.Join(t.TempDir(), "run"), append([]string{fmt.Sprint("steps=", steps), "method=" + method, rate,
 				"validation_fraction=0", "eval.every=0"}, args...)...)
 			_, events, err := tune(t, c)
 			if err != nil {

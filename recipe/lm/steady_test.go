@@ -44,21 +44,25 @@ func usageNow(dev *cpu.Device) usage {
 	return u
 }
 
-// TestSteadyMemory trains for 400 steps, with evaluations, samples and checkpoints among them: after the first hundred the
+// TestSteadyMemory trains for 400 steps, with -short for 200, with evaluations, samples and checkpoints among them: after the first hundred the
 // device asks for nothing more, the process does not grow, and a step puts only handles and closures on the Go heap.
 func TestSteadyMemory(t *testing.T) {
-	const early, soon, late = 110, 140, 390 // there is no evaluation between the first two
+	const early, soon = 110, 140 // there is no evaluation between them
+	late := 390
+	if testing.Short() {
+		late = 190
+	}
 	text, out := recipetest.TextFolder(t), t.TempDir()
 	for _, dtype := range recipetest.Few(1, "bf16", "f32") {
 		dev := cpu.New(cpu.Options{Threads: 2})
 		defer dev.Close()
-		var at [late + 1]usage
+		at := make([]usage, late+1)
 		events := func(e train.Event) {
 			if s, ok := e.(train.StepEvent); ok && (s.Step == early || s.Step == soon || s.Step == late) {
 				at[s.Step] = usageNow(dev)
 			}
 		}
-		c := tiny(t, text, out+"/"+dtype, "steps=400", "eval.every=50", "samples.every=50", "samples.max_tokens=8", "checkpoint.every=50", "dtype="+dtype)
+		c := tiny(t, text, out+"/"+dtype, fmt.Sprint("steps=", late+10), "eval.every=50", "samples.every=50", "samples.max_tokens=8", "checkpoint.every=50", "dtype="+dtype)
 		if _, err := c.Run(context.Background(), recipe.Env{Device: dev, Events: events}); err != nil {
 			t.Fatal(err)
 		}
