@@ -18,7 +18,10 @@ import (
 
 // TestPreferencesOnDisk: of preferences a few words are held in memory, not their tokens; nothing is left in the folder.
 func TestPreferencesOnDisk(t *testing.T) {
-	const n = 5000
+	n := 5000
+	if testing.Short() {
+		n = 2000
+	}
 	from, dir := base(t), t.TempDir()
 	path := filepath.Join(dir, "pairs.jsonl")
 	var b strings.Builder
@@ -45,7 +48,7 @@ func TestPreferencesOnDisk(t *testing.T) {
 		t.Error(err)
 	}
 	records = nil
-	per := (heap - heapBytes()) / n
+	per := (heap - heapBytes()) / int64(n)
 	t.Logf("a pair takes %d bytes", per)
 	if per < 100 || per > 250 { // the answers' two slices alone are 48
 		t.Errorf("a pair takes %d bytes", per)

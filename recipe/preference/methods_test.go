@@ -16,7 +16,7 @@ import (
 // and a margin of ½ the first loss is -log σ(-½).
 func TestRewardMethods(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
-	for _, m := range recipetest.Few(2, recipetest.Adapters...) {
+	for _, m := range recipetest.Few(1, recipetest.Adapters...) {
 		args := append(strings.Fields(m.Args), "steps=150", "lora.r=8", "optimizer.learning_rate=0.002", "schedule.name=linear")
 		if !m.AsBase {
 			args = append(args, "optimizer.learning_rate=0.03")
