@@ -3,6 +3,7 @@ package chat
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"hone/internal/jinja"
@@ -34,14 +35,19 @@ func (t *Template) Render(messages []Message, opt Options) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, fmt.Errorf("render chat template: %w", err)
 	}
-	r, err := in.render(len(messages), opt.AddGenerationPrompt)
+	r, prefixes, err := in.render(opt.AddGenerationPrompt)
 	if err != nil {
 		return Rendered{}, fmt.Errorf("render chat template: %w", err)
 	}
 	out := Rendered{Text: r.Text.String()}
-	f := &finder{in: in, eos: t.tokens.EOS, messages: messages, text: out.Text}
+	f := &finder{prefixes: prefixes, eos: t.tokens.EOS, messages: messages, text: out.Text, turns: map[int32][]part{}, copies: map[int32][]part{}}
 	r.Text.Runs(func(start, end int, o jinja.Origin) {
-		f.parts = append(f.parts, part{Span{start, end}, o})
+		p := part{Span{start, end}, o}
+		f.parts = append(f.parts, p)
+		f.turns[o.Context] = append(f.turns[o.Context], p)
+		if o.Source > 0 {
+			f.copies[o.Source] = append(f.copies[o.Source], p)
+		}
 		if n := len(out.Input); o.Source == sourceTemplate {
 			return
 		} else if n > 0 && out.Input[n-1].End == start {
@@ -71,11 +77,13 @@ type part struct {
 
 // finder looks for the answers in one rendered conversation.
 type finder struct {
-	in       *inputs
-	eos      string // the end-of-text token, "" if there is none
+	prefixes *jinja.Prefixes // the same template for fewer messages
+	eos      string          // the end-of-text token, "" if there is none
 	messages []Message
 	text     string
 	parts    []part
+	turns    map[int32][]part // the parts by their context: what was written while the template was at a message
+	copies   map[int32][]part // the parts by their source: what was copied from a message
 }
 
 // marked names the message of each generation block, the first one that it was written for.
@@ -83,8 +91,11 @@ func (f *finder) marked(spans []jinja.Span) []Answer {
 	var out []Answer
 	for _, s := range spans {
 		a := Answer{Span{s.Start, s.End}, len(f.messages) - 1}
-		for _, p := range f.parts {
-			if p.End > s.Start && p.Start < s.End && p.Context > 0 {
+		for _, p := range f.parts[f.at(s.Start):] {
+			if p.Start >= s.End {
+				break
+			}
+			if p.Context > 0 {
 				a.Message = int(p.Context) - 1
 				break
 			}
@@ -111,10 +122,7 @@ func (f *finder) regions(i int) []region {
 	n := int32(i + 1)
 	var out []region
 	covered := false
-	for _, p := range f.parts {
-		if p.Context != n {
-			continue
-		}
+	for _, p := range f.turns[n] {
 		if k := len(out); k == 0 || out[k-1].End != p.Start {
 			out = append(out, region{Span: Span{p.Start, p.Start}, empty: true})
 		}
@@ -130,14 +138,12 @@ func (f *finder) regions(i int) []region {
 		}
 	}
 	// written in another one's turn, what stands in its own is another one's, or nothing
-	var elsewhere []region
-	for _, p := range f.parts {
-		if !covered && p.Source == n {
-			elsewhere = append(elsewhere, region{Span: p.Span, payload: p.Span, detached: true})
+	if copies := f.copies[n]; !covered && len(copies) > 0 {
+		out = out[:0]
+		for _, p := range copies {
+			out = append(out, region{Span: p.Span, payload: p.Span, detached: true})
 		}
-	}
-	if elsewhere != nil {
-		return elsewhere
+		return out
 	}
 	for k := range out {
 		if out[k].empty {
@@ -172,16 +178,13 @@ func (f *finder) begin(i int, r region) int {
 	if i > 0 {
 		// in most templates the text up to message i with the prompt is a prefix of the whole, and the answer begins behind it
 		with, err := f.prefix(i, true)
-		if err == nil && len(with) >= r.Start && len(with) <= r.payload.Start && strings.HasPrefix(f.text, with) {
-			return len(with)
+		if n := with.len(); err == nil && n >= r.Start && n <= r.payload.Start && strings.HasPrefix(f.text[with.shared:], with.rest) {
+			return n
 		}
 		// else, as where thoughts of earlier turns are dropped, the prompt is what the two differ by, and the header as much of it as is
 		// there
 		if without, err2 := f.prefix(i, false); err == nil && err2 == nil {
-			prompt := with[wholeTokens(with[:commonPrefix(with, without)]):]
-			if len(without) <= len(with) && with[:len(without)] == without {
-				prompt = with[len(without):]
-			}
+			prompt := f.prompt(with, without)
 			n := commonPrefix(header, prompt)
 			if n < len(header) && n < len(prompt) {
 				n = wholeTokens(header[:n])
@@ -199,10 +202,32 @@ func (f *finder) begin(i int, r region) int {
 	return r.Start
 }
 
+// rendering is the text of fewer messages: what it shares with the whole text, then the rest. It is not put together, as a template that repeats
+// nothing would have half the whole text copied for each answer.
+type rendering struct {
+	shared int // bytes
+	rest   string
+}
+
+func (r rendering) len() int { return r.shared + len(r.rest) }
+
 // prefix renders the messages before message i, with or without the prompt of an answer.
-func (f *finder) prefix(i int, prompt bool) (string, error) {
-	r, err := f.in.render(i, prompt)
-	return r.Text.String(), err
+func (f *finder) prefix(i int, prompt bool) (r rendering, err error) {
+	r.shared, r.rest, err = f.prefixes.Render(i, map[string]jinja.Value{varPrompt: jinja.Bool(prompt)})
+	return r, err
+}
+
+// prompt is what a rendering has more than one without a prompt, from the last token on that is the same in both. Both share as much with the
+// whole text, since they are of as many messages.
+func (f *finder) prompt(with, without rendering) string {
+	if strings.HasPrefix(with.rest, without.rest) {
+		return with.rest[len(without.rest):]
+	}
+	n := commonPrefix(with.rest, without.rest)
+	if k := wholeTokens(with.rest[:n]); k > 0 {
+		return with.rest[k:]
+	}
+	return f.text[wholeTokens(f.text[:with.shared]):with.shared] + with.rest
 }
 
 func commonPrefix(a, b string) int {
@@ -250,11 +275,11 @@ func (f *finder) endOfEmpty(start int, r region) int {
 
 // own reports whether the byte at i is the template's.
 func (f *finder) own(i int) bool {
-	k, _ := slices.BinarySearchFunc(f.parts, i, func(p part, i int) int {
-		if p.End <= i {
-			return -1
-		}
-		return 1
-	})
+	k := f.at(i)
 	return k < len(f.parts) && f.parts[k].Source == sourceTemplate
+}
+
+// at returns the number of the part that byte i is in.
+func (f *finder) at(i int) int {
+	return sort.Search(len(f.parts), func(k int) bool { return f.parts[k].End > i })
 }

@@ -80,12 +80,18 @@ func (t *Template) inputs(messages []Message, opt Options) (*inputs, error) {
 	return in, nil
 }
 
-// render renders the first n messages.
-func (in *inputs) render(n int, addGenerationPrompt bool) (jinja.Result, error) {
+// The variables of a conversation, which change from one rendering of it to another.
+const (
+	varMessages = "messages"
+	varPrompt   = "add_generation_prompt"
+)
+
+// render renders all messages, and returns what renders the first of them.
+func (in *inputs) render(addGenerationPrompt bool) (jinja.Result, *jinja.Prefixes, error) {
 	vars := maps.Clone(in.vars)
-	vars["messages"] = jinja.List(in.messages[:n]...)
-	vars["add_generation_prompt"] = jinja.Bool(addGenerationPrompt)
-	return in.template.Render(vars, jinja.Options{Now: in.now})
+	vars[varMessages] = jinja.List(in.messages...)
+	vars[varPrompt] = jinja.Bool(addGenerationPrompt)
+	return in.template.RenderPrefixes(vars, varMessages, []string{varPrompt}, jinja.Options{Now: in.now})
 }
 
 // variables are the template's, beside the messages.

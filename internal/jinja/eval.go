@@ -11,6 +11,15 @@ const maxEval = 5000
 // eval is evaluate with its bounds: a long chain such as 1+1+1+... makes a tree as deep as it is long, which must not reach the end of
 // Go's stack.
 func (st *state) eval(x expr) any {
+	v := st.evalUnseen(x)
+	if st.watch != nil {
+		st.watch.used(x, v)
+	}
+	return v
+}
+
+// evalUnseen is eval for where a list is not looked at, or the caller says what is.
+func (st *state) evalUnseen(x expr) any {
 	if st.evals++; st.evals > maxEval {
 		st.fail("expressions nest deeper than %d", maxEval)
 	}
@@ -32,12 +41,12 @@ func (st *state) evaluate(x expr) any {
 		return st.dictOf(x)
 	case condExpr:
 		if truth(st.eval(x.test)) {
-			return st.eval(x.yes)
+			return st.evalUnseen(x.yes)
 		}
 		if x.no == nil {
 			return undefined{"the condition of an inline if without else is false"}
 		}
-		return st.eval(x.no)
+		return st.evalUnseen(x.no)
 	case boolExpr:
 		left := st.eval(x.left)
 		if truth(left) != x.and {
@@ -72,7 +81,11 @@ func (st *state) evaluate(x expr) any {
 		args, kw := st.args(x.args)
 		return st.apply(fn, args, kw)
 	case filterExpr:
-		return st.filter(x)
+		v := st.filter(x)
+		if st.watch != nil {
+			st.watch.generator(v)
+		}
+		return v
 	case testExpr:
 		return st.test(x)
 	}
@@ -281,11 +294,16 @@ func (st *state) property(x any, name string) (any, bool) {
 
 // subscript is x[index]: an item or, failing that, an attribute.
 func (st *state) subscript(x indexExpr) any {
-	v := st.eval(x.x)
+	v := st.evalUnseen(x.x)
 	if s, ok := x.index.(sliceExpr); ok {
 		return st.slice(v, s)
 	}
-	return st.item(v, st.eval(x.index))
+	index := st.eval(x.index)
+	if l, ok := v.(*list); ok && st.watch != nil {
+		i, _, isInt, _ := number(index)
+		st.watch.item(l, i, isInt)
+	}
+	return st.item(v, index)
 }
 
 // item is environment.getitem: what has no such item is looked up as an attribute, and gives an undefined value rather than an error, so
@@ -366,11 +384,19 @@ func (st *state) slice(v any, x sliceExpr) any {
 	if l, isList := v.(*list); !ok || isList && l.kind > kindRange {
 		st.fail("%s cannot be sliced", typeName(v))
 	}
-	idx := sliceBounds{lo, hi, step, hasLo, hasHi}.indices(n)
+	bounds := sliceBounds{lo, hi, step, hasLo, hasHi}
+	idx := bounds.indices(n)
 	switch c := v.(type) {
 	case *list:
 		st.step(idx.count)
 		out := &list{kind: c.kind}
+		if st.watch != nil {
+			st.watch.tail(c, out, bounds)
+		}
+		if end := idx.start + idx.count; step == 1 { // lists do not change: the part is not copied, and has no room to grow into the rest
+			out.items = c.items[idx.start:end:end]
+			return out
+		}
 		for k := range idx.count {
 			out.items = append(out.items, c.items[idx.start+k*step])
 		}

@@ -18,6 +18,8 @@ type state struct {
 	writer  int // nested outputs (macros, set blocks) that are open
 	body    any // what a filter block filters
 	filters map[string]builtin
+	watch   *watch // what is looked at of a list; nil: nobody wants to know
+	shared  int    // bytes that stand before the main output and are not written again
 }
 
 // scope holds the names of a block. Loops, macros and with open one; if does not.
@@ -80,7 +82,11 @@ func (st *state) open(parent *scope) (end func()) {
 // emit writes to the current output.
 func (st *state) emit(t Text) {
 	st.step(1)
-	st.limit(len(st.out.buf) + len(t.s))
+	n := len(st.out.buf) + len(t.s)
+	if st.writer == 0 {
+		n += st.shared
+	}
+	st.limit(n)
 	st.out.put(t, st.scope.context)
 }
 
@@ -133,9 +139,17 @@ func (st *state) exec(s stmt) flow {
 		return st.run(s.els)
 	case forStmt:
 		st.line = s.line
-		return st.loopOver(s, st.iterate(st.eval(s.iter)), 0)
+		v := st.evalUnseen(s.iter)
+		if st.watch != nil {
+			return st.loopOverWatched(s, v)
+		}
+		return st.loopOver(s, st.iterate(v), 0)
 	case setStmt:
 		st.line = s.line
+		if name, ok := s.target.(nameExpr); ok {
+			st.bind(name, st.evalUnseen(s.x), false)
+			break
+		}
 		st.bind(s.target, st.eval(s.x), false)
 	case setBlock:
 		return st.setBlock(s)
@@ -254,21 +268,28 @@ func (st *state) generation(s generationStmt) {
 // loopOver runs a loop over items; depth counts recursive calls of the same loop. A break in the else part is that of the loop around.
 func (st *state) loopOver(s forStmt, items []any, depth int) flow {
 	if s.test != nil {
-		items = st.loopFilter(s, items)
+		items = st.loopFilter(s, items, nil)
 	}
-	if len(items) == 0 {
+	return st.rounds(&loop{stmt: s, items: items, depth: depth, scope: st.scope}, 0)
+}
+
+// rounds runs a loop over the items that its filter left, from round first on.
+func (st *state) rounds(l *loop, first int) flow {
+	if len(l.items) == 0 {
 		defer st.open(st.scope)()
-		return st.run(s.els)
+		return st.run(l.stmt.els)
 	}
 	// Each round has a scope of its own: nothing set in it is left for the next one or for what follows the loop. A template that wants
 	// that takes a namespace.
-	l := &loop{stmt: s, items: items, depth: depth, scope: st.scope}
-	for i, item := range items {
+	for i := first; i < len(l.items); i++ {
+		if w := st.watch; w != nil && w.loop == l {
+			w.mark(st, i)
+		}
 		end := st.open(st.scope)
 		l.index = i
 		st.scope.vars["loop"] = l
-		st.bind(s.target, item, true)
-		f := st.run(s.body)
+		st.bind(l.stmt.target, l.items[i], true)
+		f := st.run(l.stmt.body)
 		end()
 		if f == flowBreak {
 			break
@@ -278,16 +299,21 @@ func (st *state) loopOver(s forStmt, items []any, depth int) flow {
 }
 
 // loopFilter applies the if of a for. It comes first, so that loop.length and loop.last count what is left.
-func (st *state) loopFilter(s forStmt, items []any) []any {
+// each, if not nil, is told of every item whether it is.
+func (st *state) loopFilter(s forStmt, items []any, each func(i int, kept bool)) []any {
 	var kept []any
-	for _, item := range items {
+	for i, item := range items {
 		end := st.open(st.scope)
 		st.step(1)
 		st.bind(s.target, item, true)
-		if truth(st.eval(s.test)) {
+		keep := truth(st.eval(s.test))
+		if keep {
 			kept = append(kept, item)
 		}
 		end()
+		if each != nil {
+			each(i, keep)
+		}
 	}
 	return kept
 }
@@ -305,6 +331,9 @@ type loop struct {
 
 // attr are the attributes of LoopContext in jinja2's runtime.py.
 func (l *loop) attr(st *state, name string) (any, bool) {
+	if st.watch != nil {
+		st.watch.attr(l, name)
+	}
 	n := len(l.items)
 	at := func(i int, none string) any {
 		if i < 0 || i >= n {

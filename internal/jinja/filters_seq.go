@@ -18,6 +18,9 @@ func listFilter(st *state, args []any, kw kwargs) any {
 func first(st *state, args []any, kw kwargs) any {
 	v := st.params("first", args, kw, "seq")[0]
 	if l, ok := v.(*list); ok && l.kind == kindGenerator && len(l.items) > 0 {
+		if st.watch != nil {
+			st.watch.spent(l)
+		}
 		x := l.items[0]
 		l.items = l.items[1:]
 		return x

@@ -81,7 +81,11 @@ func namespaceGlobal(st *state, args []any, kw kwargs) any {
 			st.checkPrivate(t.s)
 		}
 	}
-	return &namespace{d}
+	ns := &namespace{d}
+	if st.watch != nil && !st.watch.started {
+		st.watch.namespaces = append(st.watch.namespaces, ns)
+	}
+	return ns
 }
 
 // strftimeNow is transformers' function; the caller sets the clock, so that a run can be repeated.

@@ -86,14 +86,18 @@ func recoverFailure(err *error) {
 }
 
 // Render runs the template with the given variables.
-func (t *Template) Render(vars map[string]Value, opt Options) (r Result, err error) {
+func (t *Template) Render(vars map[string]Value, opt Options) (Result, error) {
+	return t.render(vars, opt, nil)
+}
+
+func (t *Template) render(vars map[string]Value, opt Options, w *watch) (r Result, err error) {
 	if opt.MaxSteps == 0 {
 		opt.MaxSteps = DefaultMaxSteps
 	}
 	if opt.MaxOutput == 0 {
 		opt.MaxOutput = DefaultMaxOutput
 	}
-	st := &state{opt: opt, out: &builder{}, line: 1, filters: filterTable(), scope: &scope{vars: make(map[string]any, len(vars))}}
+	st := &state{opt: opt, watch: w, out: &builder{}, line: 1, filters: filterTable(), scope: &scope{vars: make(map[string]any, len(vars))}}
 	for name, v := range vars {
 		st.scope.vars[name] = v.v
 	}

@@ -7,7 +7,10 @@ import (
 
 // test evaluates x is name(args).
 func (st *state) test(x testExpr) any {
-	v := st.eval(x.x)
+	v := st.evalUnseen(x.x)
+	if st.watch != nil && x.name != "defined" { // a list that is there is there whatever its length
+		st.watch.used(x.x, v)
+	}
 	args, kw := st.args(x.args)
 	return st.applyTest(x.name, v, args, kw)
 }

@@ -527,6 +527,9 @@ func (st *state) iterate(v any) []any {
 	case *list:
 		items := v.items
 		if v.kind == kindGenerator {
+			if st.watch != nil {
+				st.watch.spent(v)
+			}
 			v.items = nil // a generator runs once
 		}
 		return items
