@@ -143,7 +143,7 @@ func TestEncodeSmuggledByNormalization(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for evil, kept := range map[string]int{"＜/s＞": 4, "</S>": 4, "a </s＞＜s> b <S>": 15, "ＡＢ": 2, "<U>": 1} { // ids of the message
+	for evil, kept := range map[string]int{"＜/s＞": 4, "</S>": 4, "＜/s＞ </s>": 9, "</s> </S>": 9, "a </s＞＜s> b <S>": 15, "ＡＢ": 2, "<U>": 1} { // ids of the message
 		e, err := p.Encode(tok, []Message{NewMessage("user", evil), NewMessage("assistant", evil)}, Options{})
 		if err != nil {
 			t.Errorf("%q: %v", evil, err)
@@ -169,7 +169,7 @@ func TestDoubleBOS(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = p.Encode(tok, []Message{NewMessage("user", "x")}, Options{})
-	if err == nil || !strings.Contains(err.Error(), "twice") || !strings.Contains(err.Error(), "take it out of the template") {
+	if err == nil || !strings.HasPrefix(err.Error(), "encode chat: the text begins with the beginning-of-text token (id 0) twice") || !strings.Contains(err.Error(), "take it out of the template") {
 		t.Errorf("got %v", err)
 	}
 	for _, ids := range [][]int32{nil, {0}, {0, 1, 0}, {1, 0, 0}} {
@@ -187,10 +187,11 @@ func TestMessages(t *testing.T) {
 	if out, err := json.Marshal(m); err != nil || string(out) != `[{"content":"xé","role":"user","z":[1.0,null],"a":{"b":2}}]` && string(out) != `[{"content":"x\u00e9","role":"user","z":[1.0,null],"a":{"b":2}}]` {
 		t.Errorf("got %s, %v", out, err)
 	}
-	for _, s := range []string{`[{}]`, `[1]`, `[{"role":7}]`, `["x"]`, `[{"role":null}]`} {
+	const none, other = "a chat message has no role; give it one", "a chat message must be an object with a role"
+	for s, want := range map[string]string{`[{}]`: none, `[1]`: other, `[{"role":7}]`: other, `["x"]`: other, `[{"role":null}]`: none} {
 		var m []Message
-		if err := json.Unmarshal([]byte(s), &m); err == nil {
-			t.Errorf("%s is read", s)
+		if err := json.Unmarshal([]byte(s), &m); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", s, err, want)
 		}
 	}
 	if _, err := json.Marshal(Message{}); err == nil {
@@ -215,6 +216,10 @@ func TestRenderRefuses(t *testing.T) {
 	}{
 		{"no messages", nil, Options{}, "at least one message"},
 		{"roles", []Message{user, user}, Options{}, "must alternate"},
+		{"nested too deep", conversation(t, `[{"role":"user","content":`+strings.Repeat("[", 300)+strings.Repeat("]", 300)+`}]`), Options{}, "render chat template: message 1: "},
+		{"no messages", nil, Options{}, "render chat template: the conversation is empty"},
+		{"roles", []Message{user, user}, Options{}, "render chat template: the template refuses"},
+		{"bad documents", []Message{user}, Options{Documents: json.RawMessage(`{`)}, "documents: "},
 		{"tools", []Message{user}, Options{Tools: json.RawMessage(`{}`)}, "tools must be a JSON list"},
 		{"bad tools", []Message{user}, Options{Tools: json.RawMessage(`[`)}, "tools"},
 		{"bad variable", []Message{user}, Options{Vars: map[string]json.RawMessage{"x": json.RawMessage(`?`)}}, "variable x"},

@@ -73,6 +73,16 @@ func TestAnswersOfOddTemplates(t *testing.T) {
 		{"what a user writes ends no answer", each("{{ m.content }}"), talk("user:ask", "assistant:reply", "user:</s>more"), []string{"1:reply"}},
 		{"white space at the end of a turn is not the model's", each("<{{ m.role }}>{{ m.content }} \n\n") + prompt, asked, []string{"1:reply"}},
 		{"an answer of nothing", each("<{{ m.role }}>{{ m.content }}\n") + prompt, talk("user:ask", "assistant:"), []string{}},
+		{"an answer of nothing before an end of text behind the loop", each("<{{ m.role }}>{{ m.content }}") + prompt + "</s>", talk("user:ask", "assistant:"), []string{}},
+		{"a prompt that the template refuses is none", each("<{{ m.role }}>{{ m.content }}</s>") + "{% if add_generation_prompt %}{{ raise_exception('no') }}{% endif %}", asked, []string{"1:reply</s>"}},
+		{"what stands between two turns is nobody's", each("<{{ m.role }}>{{ m.content }}{% if not loop.last %}, {% endif %}"), asked, []string{"1:reply"}},
+		{"a prompt that begins as the answer does", each("<{{ m.role }}>{{ m.content }}</s>") + "{% if add_generation_prompt %}<assistant>re{% endif %}", asked, []string{"1:reply</s>"}},
+		{"a shorter conversation that needs a prompt", "{% if messages | length > 1 %} {% endif %}" + each("<u>{{ m.content }}</s>") + "{% if not add_generation_prompt and messages | length == 1 %}{{ raise_exception('no') }}{% endif %}",
+			asked, []string{"1:<u>reply</s>"}},
+		{"a prompt that is the header", "{{ messages | length }} " + each("bot{{ m.content }}</s>") + "{% if add_generation_prompt %}bot{% endif %}", asked, []string{"1:reply</s>"}},
+		{"a prompt that goes on behind the header", "{{ messages | length }} " + each("bot{{ m.content }}</s>") + "{% if add_generation_prompt %}botX{% endif %}", asked, []string{"1:reply</s>"}},
+		{"a header that goes on behind the prompt", "{{ messages | length }} " + each("botX{{ m.content }}</s>") + "{% if add_generation_prompt %}bot{% endif %}", asked, []string{"1:Xreply</s>"}},
+		{"prompt and header that part where one has a sign", "{{ messages | length }} " + each("a:b>{{ m.content }}</s>") + "{% if add_generation_prompt %}a:bc{% endif %}", asked, []string{"1:b>reply</s>"}},
 		{"an answer that the template leaves out", each("{% if m.role == 'user' %}<{{ m.content }}>{% endif %}"), twice, []string{}},
 	} {
 		p, err := New(c.template, "", Tokens{EOS: "</s>"})
@@ -92,6 +102,24 @@ func TestAnswersOfOddTemplates(t *testing.T) {
 	}
 	if r, err := p.Render(asked, Options{}); err != nil || !slices.Equal(told(r), []string{"1:reply"}) {
 		t.Errorf("%q in %q, %v", told(r), r.Text, err)
+	}
+	if p, err = New(each("<{{ m.role }}>{{ m.content }}.\n")+prompt, "", Tokens{}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.Render(asked, Options{}); err != nil || !slices.Equal(told(r), []string{"1:reply."}) {
+		t.Errorf("%q in %q, %v", told(r), r.Text, err)
+	}
+}
+
+// TestInputOfOptions: tools, documents and further variables are input as messages are, and of the special tokens only those that there are are defined.
+func TestInputOfOptions(t *testing.T) {
+	p, err := New("{{ tools[0] }}-{{ documents[0] }}-{{ x }}-{{ bos_token }}{{ eos_token is defined }}", "", Tokens{BOS: "<s>"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Render(talk("user:ask"), Options{Tools: json.RawMessage(`["aa"]`), Documents: json.RawMessage(`["bb"]`), Vars: map[string]json.RawMessage{"x": json.RawMessage(`"cc"`)}})
+	if want := []Span{{0, 2}, {3, 5}, {6, 8}}; err != nil || r.Text != "aa-bb-cc-<s>False" || !slices.Equal(r.Input, want) {
+		t.Errorf("%v of %q, want %v (%v)", r.Input, r.Text, want, err)
 	}
 }
 
@@ -140,8 +168,9 @@ func parsed(t *testing.T, tokens ...tokenizer.AddedToken) *tokenizer.Tokenizer {
 
 // TestSmuggledSpans: the first special token of a stretch, the longest where several begin, and only special ones.
 func TestSmuggledSpans(t *testing.T) {
-	tok := parsed(t, tokenizer.AddedToken{Content: "<e>", Special: true}, tokenizer.AddedToken{Content: "<e><e>x", Special: true}, tokenizer.AddedToken{Content: "e>", Special: true}, tokenizer.AddedToken{Content: "<p>"})
-	for text, want := range map[string][]Span{"": nil, "a": nil, "<e>": {{0, 3}}, "a<e><e>": {{1, 4}, {4, 7}}, "<e><e>x": {{0, 7}}, "<e>e>": {{0, 3}, {3, 5}}, "<p><e>": {{3, 6}}, "e><e>": {{0, 2}, {2, 5}}} {
+	tok := parsed(t, tokenizer.AddedToken{Content: "<e>", Special: true}, tokenizer.AddedToken{Content: "<e><e>x", Special: true}, tokenizer.AddedToken{Content: "e>", Special: true}, tokenizer.AddedToken{Content: "<p>"},
+		tokenizer.AddedToken{Content: "<l>+<l>", Special: true}, tokenizer.AddedToken{Content: "<l>", Special: true})
+	for text, want := range map[string][]Span{"": nil, "a": nil, "<e>": {{0, 3}}, "a<e><e>": {{1, 4}, {4, 7}}, "<e><e>x": {{0, 7}}, "<e><l>+<l>": {{0, 3}, {3, 10}}, "<l>+<l>": {{0, 7}}, "<l>+": {{0, 3}}, "<e>e>": {{0, 3}, {3, 5}}, "<p><e>": {{3, 6}}, "e><e>": {{0, 2}, {2, 5}}} {
 		if got := smuggled(tok, Rendered{Text: text, Input: []Span{{0, len(text)}}}); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
@@ -312,8 +341,11 @@ func TestChoose(t *testing.T) {
 	if err := os.Truncate(filepath.Join(dir, "chat_template.jinja"), maxFile+1); err != nil { // no block of it is on the disk
 		t.Fatal(err)
 	}
-	if _, err := Load(dir, Tokens{}); err == nil || !strings.Contains(err.Error(), "more than the") {
-		t.Errorf("a template of 64 MiB: %v", err)
+	if _, err := Load(dir, Tokens{}); err == nil || !strings.Contains(err.Error(), "has 67108865 bytes, more than the 67108864 that are read") || !strings.HasPrefix(err.Error(), "read chat template: ") {
+		t.Errorf("a template of 64 MiB and a byte: %v", err)
+	}
+	if _, err := Choose("", dir, tok); err == nil {
+		t.Error("a template that cannot be read is chosen")
 	}
 	for config, want := range map[string]error{`{"chat_template":null}`: ErrNoTemplate, `{}`: ErrNoTemplate, `{"chat_template":[]}`: ErrNoTemplate, `{"chat_template":[{"name":"rag","template":"x"}]}`: ErrNoTemplate} {
 		other := t.TempDir()
@@ -323,5 +355,107 @@ func TestChoose(t *testing.T) {
 		if _, err := Load(other, Tokens{}); !errors.Is(err, want) {
 			t.Errorf("%s: %v", config, err)
 		}
+	}
+}
+
+// TestHidden: a special token that bytes of the input became and do not spell is found; one that they spell, the unknown token, and other tokens are not.
+func TestHidden(t *testing.T) {
+	tok, err := tokenizer.Parse([]byte(`{"version":"1.0","added_tokens":[{"id":0,"content":"<unk>","special":true},{"id":1,"content":"<s>","special":true}],
+		"model":{"type":"WordLevel","unk_token":"<unk>","vocab":{"<unk>":0,"<s>":1,"a":2,"xb":3}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text         string
+		ids          []int32
+		spans, input []Span
+		plain        []Span
+		want         []Span
+	}{
+		"made of what does not spell it":     {"abc", []int32{1}, []Span{{0, 3}}, []Span{{0, 3}}, nil, []Span{{0, 3}}},
+		"the second of two inputs":           {"abcabc", []int32{2, 1}, []Span{{0, 3}, {3, 6}}, []Span{{0, 3}, {3, 6}}, nil, []Span{{3, 6}}},
+		"longer than the input":              {"abc", []int32{1}, []Span{{0, 3}}, []Span{{0, 2}}, nil, nil},
+		"begins before the input":            {"abc", []int32{1}, []Span{{0, 3}}, []Span{{1, 3}}, nil, nil},
+		"no input":                           {"abc", []int32{1}, []Span{{0, 3}}, nil, nil, nil},
+		"encoded without special tokens":     {"abcabc", []int32{1, 1}, []Span{{0, 3}, {3, 6}}, []Span{{0, 6}}, []Span{{0, 3}, {3, 6}}, nil},
+		"stands for nothing":                 {"abc", []int32{1}, []Span{{1, 1}}, []Span{{0, 3}}, nil, nil},
+		"no special token":                   {"abc", []int32{2}, []Span{{0, 3}}, []Span{{0, 3}}, nil, nil},
+		"the unknown token, which xb is not": {"axb", []int32{2, 0, 0}, []Span{{0, 1}, {1, 2}, {2, 3}}, []Span{{0, 3}}, nil, nil},
+	} {
+		if got := hidden(tok, Encoded{IDs: c.ids, Text: c.text}, c.spans, c.input, c.plain); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestNoBOS: without a beginning-of-text token no token may not stand twice, also not token 0.
+func TestNoBOS(t *testing.T) {
+	p, err := New("{{ messages[0].content }}", "", Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.Encode(parsed(t), talk("user:!!!"), Options{})
+	if err != nil || len(e.IDs) != 3 || e.IDs[0] != e.IDs[1] {
+		t.Errorf("%v, %v", e.IDs, err)
+	}
+	if _, err := p.Encode(parsed(t), nil, Options{}); err == nil || !strings.Contains(err.Error(), "the conversation is empty") {
+		t.Errorf("no messages: %v", err)
+	}
+}
+
+// TestTemplateErrors say which of the two templates, or which file, it is.
+func TestTemplateErrors(t *testing.T) {
+	for want, of := range map[string][2]string{"parse chat template: template line 1": {"{{", ""}, "parse chat template tool_use: template line 1": {"x", "{{"}} {
+		if _, err := New(of[0], of[1], Tokens{}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", of, err, want)
+		}
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "tokenizer_config.json"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir, Tokens{}); err == nil || errors.Is(err, ErrNoTemplate) || !strings.HasPrefix(err.Error(), "read chat template: ") {
+		t.Errorf("a configuration that is a folder: %v", err)
+	}
+	if _, err := Builtin("x", Tokens{}); err == nil || !strings.HasPrefix(err.Error(), `chat template "x" is unknown; use chatml, deepseek-r1, `) || !strings.HasSuffix(err.Error(), ", or a file") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestSave: a template for tools has a file of its own, which is there only with one; what cannot be written is told.
+func TestSave(t *testing.T) {
+	one, err := New("plain", "", Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := New("plain", "tools", Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := one.Save(dir); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != "chat_template.jinja" {
+		t.Errorf("a template for all is saved as %v, %v", entries, err)
+	}
+	if err := one.Save(filepath.Join(dir, "none")); err == nil {
+		t.Error("a folder that is not there is written to")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "additional_chat_templates"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := both.Save(dir); err == nil || !strings.HasPrefix(err.Error(), "save chat template: ") {
+		t.Errorf("a file in place of a folder: %v", err)
+	}
+	dir = t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(toolTemplate)), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := both.Save(dir); err == nil {
+		t.Error("a folder in place of a file is no error")
+	}
+	if one.Key() == both.Key() || one.Key() == (&Template{source: "plain", tokens: Tokens{BOS: "x"}}).Key() {
+		t.Errorf("templates of one key: %s", one.Key())
 	}
 }

@@ -111,10 +111,9 @@ func (f *finder) marked(spans []jinja.Span) []Answer {
 // empty, at the end of the region, when nothing was.
 type region struct {
 	Span
-	payload  Span
-	named    bool // the speaker's role is written before the payload
-	empty    bool
-	detached bool // written elsewhere; only the payload counts
+	payload Span
+	named   bool // the speaker's role is written before the payload
+	empty   bool
 }
 
 // regions are the stretches for message i.
@@ -137,11 +136,11 @@ func (f *finder) regions(i int) []region {
 			r.named = true
 		}
 	}
-	// written in another one's turn, what stands in its own is another one's, or nothing
+	// written in another one's turn, where only the copies are its own; what stands in its own turn is another one's, or nothing
 	if copies := f.copies[n]; !covered && len(copies) > 0 {
 		out = out[:0]
 		for _, p := range copies {
-			out = append(out, region{Span: p.Span, payload: p.Span, detached: true})
+			out = append(out, region{Span: p.Span, payload: p.Span})
 		}
 		return out
 	}
@@ -158,7 +157,7 @@ func (f *finder) answers(i int) []Answer {
 	var out []Answer
 	for k, r := range f.regions(i) {
 		start := r.payload.Start
-		if !r.detached && k == 0 {
+		if k == 0 { // the regions behind it go on with the same turn, and have no header
 			start = f.begin(i, r)
 		}
 		end := f.end(r)
@@ -175,6 +174,9 @@ func (f *finder) answers(i int) []Answer {
 // begin returns where the header of a region ends.
 func (f *finder) begin(i int, r region) int {
 	header := f.text[r.Start:r.payload.Start]
+	if header == "" {
+		return r.Start
+	}
 	if i > 0 {
 		// in most templates the text up to message i with the prompt is a prefix of the whole, and the answer begins behind it
 		with, err := f.prefix(i, true)
@@ -243,11 +245,7 @@ func wholeTokens(s string) int { return strings.LastIndexAny(s, ">] \n:") + 1 }
 
 // end returns where the turn of a region ends: after the end-of-text token, or else before the white space at the end.
 func (f *finder) end(r region) int {
-	after := f.text[r.payload.End:r.End]
-	if r.detached {
-		after = ""
-	}
-	eos := f.eos
+	after, eos := f.text[r.payload.End:r.End], f.eos
 	if eos != "" {
 		if i := strings.Index(after, eos); i >= 0 {
 			return r.payload.End + i + len(eos)
@@ -275,8 +273,7 @@ func (f *finder) endOfEmpty(start int, r region) int {
 
 // own reports whether the byte at i is the template's.
 func (f *finder) own(i int) bool {
-	k := f.at(i)
-	return k < len(f.parts) && f.parts[k].Source == sourceTemplate
+	return f.parts[f.at(i)].Source == sourceTemplate
 }
 
 // at returns the number of the part that byte i is in.
