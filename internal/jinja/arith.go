@@ -123,7 +123,7 @@ func (st *state) ints(op string, a, b int64) any {
 		}
 	case "*":
 		hi, lo := bits.Mul64(magnitude(a), magnitude(b))
-		if hi == 0 && lo < 1<<63 {
+		if hi == 0 && (lo < 1<<63 || lo == 1<<63 && (a < 0) != (b < 0)) { // there is one negative number more
 			return a * b
 		}
 	case "/":
