@@ -103,6 +103,11 @@ func TestFewWordsAreKept(t *testing.T) {
 		"as many as may be": {6, "a a a b b c d e", "map[ a:2  b:2  c:1  d:1  e:1 a:1]"},
 		"too many":          {5, "x x x x y y y z a b c d", "map[ x:3  y:3]"},
 		"too long":          {2, "x x x " + strings.Repeat("y", 100), "map[ x:2]"},
+		"as long as may be": {2, "x" + strings.Repeat("\n", 63), "map[" + strings.Repeat("\n", 63) + ":1 x:1]"},
+		"a byte too long":   {2, "x" + strings.Repeat("\n", 64), "map[]"},
+		"three for two":     {4, "x x x y y z z a", "map[]"},
+		"half as long":      {4, strings.Repeat(" "+strings.Repeat("p", 59), 3) + strings.Repeat(" qqq", 3) + strings.Repeat("\n", 65), "map[ " + strings.Repeat("p", 59) + ":3  qqq:3]"},
+		"more than half":    {4, strings.Repeat(" "+strings.Repeat("p", 59), 3) + strings.Repeat(" qqqq", 3) + strings.Repeat("\n", 65), "map[]"},
 	} {
 		words, err := countWords(context.Background(), documents(c.text), Config{Pattern: gpt2(t), MaxWords: c.most, Progress: func(string, int64, int64) {}})
 		if got := fmt.Sprint(words.counts()); err != nil || got != c.want {
@@ -127,6 +132,146 @@ func TestCountingEnds(t *testing.T) {
 	}
 	if _, err := countWords(ctx, docs, Config{Pattern: gpt2(t), Progress: func(string, int64, int64) {}}); !errors.Is(err, context.Canceled) || n != 3 {
 		t.Errorf("after %d documents: %v", n, err)
+	}
+}
+
+// TestCountingEndsLate: who waits no more when the last document was read gets no counts either.
+func TestCountingEndsLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	docs := func(yield func([]byte, error) bool) { yield([]byte("a"), nil); cancel() }
+	if _, err := countWords(ctx, docs, Config{Pattern: gpt2(t), Progress: func(string, int64, int64) {}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestRoundsOfText: documents are cut into pieces of about 256 KiB where no word is cut, and a round ends with the piece that fills it.
+func TestRoundsOfText(t *testing.T) {
+	long := strings.Repeat("some words and 12345 numbers\n", 22_000) // 638,000 bytes
+	want := roundBytes/len(long) + 1                                 // documents of the first round
+	c := &counter{cfg: Config{Pattern: gpt2(t)}}
+	var progress []int64
+	c.cfg.Progress = func(stage string, n, total int64) {
+		if stage != "count" || total != 0 {
+			t.Errorf("%s of %d", stage, total)
+		}
+		progress = append(progress, n)
+	}
+	docs := func(yield func([]byte, error) bool) {
+		for range want + 1 {
+			if !yield([]byte(long), nil) {
+				return
+			}
+		}
+	}
+	filled, free := make(chan *round, 2), make(chan *round, 2)
+	free <- new(round)
+	free <- new(round)
+	if err := c.fill(context.Background(), docs, filled, free); err != nil || len(filled) != 2 {
+		t.Fatalf("%d rounds, %v", len(filled), err)
+	}
+	first, second := <-filled, <-filled
+	if n := len(first.text) + len(second.text); n != (want+1)*len(long) || len(first.text) < roundBytes || len(first.text)-first.pieces[len(first.pieces)-1][0] > len(long) {
+		t.Errorf("%d bytes in all, %d in the first round", n, len(first.text))
+	}
+	if last := first.pieces[len(first.pieces)-1]; last[0] >= roundBytes || last[1] != len(first.text) {
+		t.Errorf("the first round of %d bytes ends with the piece %v", len(first.text), last)
+	}
+	if last := int64((want + 1) * len(long)); len(progress) != 2 || progress[1] != last || progress[0] > last {
+		t.Errorf("progress %v, want %d at last", progress, last)
+	}
+	at := 0
+	for i, p := range first.pieces {
+		piece := first.text[p[0]:p[1]]
+		if p[0] != at || len(piece) == 0 || len(piece) > pieceBytes+10 || i%3 < 2 && len(piece) < pieceBytes {
+			t.Fatalf("piece %d is %v, behind %d", i, p, at)
+		}
+		if at = p[1]; i%3 > 0 && piece[0] != ' ' && piece[0] != '\n' {
+			t.Fatalf("piece %d begins with %q", i, piece[:10])
+		}
+	}
+}
+
+// TestSafeCutByHand: the first white space at or after a place that stands behind a letter or number, and is not the first character.
+func TestSafeCutByHand(t *testing.T) {
+	for text, want := range map[string][]int{"a b": {1, 1, 3, 3}, "1 b": {1, 1, 3, 3}, "! b": {3, 3, 3, 3}, " b c": {2, 2, 2, 4, 4}, "é b": {2, 2, 2, 4, 4}, "٣\u3000b": {2, 2, 2, 6, 6, 6, 6}, "a\n\nb": {1, 1, 4, 4, 4}, "": {0}, "\xff a": {3, 3, 3}} {
+		for i, w := range want {
+			if got := gpt2(t).SafeCut([]byte(text), i); got != w {
+				t.Errorf("%q from %d on is cut at %d, want %d", text, i, got, w)
+			}
+		}
+	}
+}
+
+// TestHashSpreads: words that differ in one byte, wherever it stands, have hashes whose upper bits differ as those of random numbers do. 256 balls in 4096
+// boxes leave about 8 pairs in one box; 40 would be a hash that does not mix.
+func TestHashSpreads(t *testing.T) {
+	for _, n := range []int{1, 7, 8, 9, 16, 23, 40} {
+		for at := range n {
+			boxes := map[uint64]int{}
+			pairs := 0
+			for b := range 256 {
+				word := make([]byte, n)
+				word[at] = byte(b)
+				h := Hash(word)
+				pairs += boxes[h>>52]
+				boxes[h>>52]++
+			}
+			if pairs > 40 {
+				t.Errorf("words of %d bytes that differ in byte %d: %d pairs in one box of 4096", n, at, pairs)
+			}
+		}
+	}
+}
+
+// TestSpecialTokensOnce: a special token that is spelled like a byte, or stands twice, is one token.
+func TestSpecialTokensOnce(t *testing.T) {
+	l := learn(t, func(c *Config) { c.SpecialTokens, c.VocabSize = []string{"<s>", "a", "<s>"}, 258 })
+	if len(l.Names) != 258 || l.IDs["<s>"] != 0 || l.IDs["a"] != 1 || l.IDs["!"] != 2 || l.IDs["es"] != 257 {
+		t.Errorf("%d tokens, %q", len(l.Names), l.Names[:4])
+	}
+}
+
+// TestLearnTells how far it is after every 256 merges and at the end, and stops there for who waits no more.
+func TestLearnTells(t *testing.T) {
+	r := rand.New(rand.NewPCG(45, 46))
+	words := map[string]int{}
+	for range 300 {
+		word := make([]byte, 12)
+		for i := range word {
+			word[i] = byte('a' + r.IntN(26))
+		}
+		words[string(word)] = 1
+	}
+	var told []string
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cfg := Config{Pattern: gpt2(t), VocabSize: 256 + 600, Progress: func(stage string, n, total int64) {
+		if told = append(told, fmt.Sprintf("%s %d/%d", stage, n, total)); len(told) == 7 {
+			cancel()
+		}
+	}}
+	l, err := Learn(ctx, times(words), cfg)
+	want := []string{"count 3600/0", "merge 512/856", "merge 768/856", "merge 856/856"}
+	if err != nil || len(l.Names) != 856 || !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q (%v)", told, want, err)
+	}
+	// cancelled by the seventh call, behind the second 256 merges of the second run, it stops before the third
+	cfg.VocabSize = 256 + 900
+	if l, err := Learn(ctx, times(words), cfg); !errors.Is(err, context.Canceled) || len(l.Names) != 256+768 || len(told) != 7 {
+		t.Errorf("%d tokens after %q, %v", len(l.Names), told, err)
+	}
+	if _, err := Learn(context.Background(), times(nil), Config{Pattern: gpt2(t), Progress: func(string, int64, int64) {}}); err == nil || err.Error() != "the documents hold no text (or, above MaxWords, no word twice): check the data path" {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestPagesAreShared: the table of the patterns is a few pages of 256 bytes, not one for each 256 of 1,114,112 characters.
+func TestPagesAreShared(t *testing.T) {
+	if n := len(Unicode().pages.pages); n > 400 {
+		t.Errorf("%d pages", n)
+	}
+	if _, err := NewPattern(`[a&&b]`); err == nil || !strings.HasPrefix(err.Error(), `pattern "[a&&b]": `) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -230,7 +375,7 @@ func TestContractions(t *testing.T) {
 					t.Errorf("%s: the first word of %q has %d bytes, want %d", name, text, got, want)
 				}
 			}
-			for _, short := range []string{"r", "v", "l", "le", "rl", "ee", "x"} { // none; where the expression takes a sign with letters it takes them all
+			for _, short := range []string{"r", "v", "l", "le", "rl", "ee", "x", "ŕx", "Ŀx"} { // none; where the expression takes a sign with letters it takes them all
 				text := "'" + short + "."
 				want := 1
 				if c.fold {

@@ -79,7 +79,7 @@ func compareWithRegex(t *testing.T, text []byte) {
 }
 
 func randomText(rng *rand.Rand) []byte {
-	pool := []string{"a", "Z", "9", " ", " ", "\n", "\r", "\t", "'", "'s", "'LL", ".", "-", "é", "天", "\u00a0", "\u3000", "\u0301", "½", "٣", "\u200d", "👍", "\x00", "\xff", "\xe2\x82", "ſ"}
+	pool := []string{"a", "Z", "9", " ", " ", "\n", "\r", "\t", "'", "'s", "'LL", "s", "ve", "l", "D", "ŕ", "Ŀ", ".", "-", "é", "天", "\u00a0", "\u3000", "\u0301", "½", "٣", "\u200d", "👍", "\x00", "\xff", "\xe2\x82", "ſ"}
 	var out []byte
 	for range rng.IntN(30) {
 		out = append(out, pool[rng.IntN(len(pool))]...)
