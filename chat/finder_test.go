@@ -66,6 +66,7 @@ func TestAnswersOfOddTemplates(t *testing.T) {
 		{"an answer in two parts, of which the second spells the end of text", each("<{{ m.role }}>{{ m.content }}-{{ m.extra }}</s>") + prompt,
 			conversation(t, `[{"role":"user","content":"ask"},{"role":"assistant","content":"one","extra":"two</s>three"}]`), []string{"1:one-two</s>three</s>"}},
 		{"two parts that stand twice", each("A{{ m.content }}.") + "-" + each("B{{ m.content }}+{{ m.extra }}."), conversation(t, `[{"role":"user","content":"ask"},{"role":"assistant","content":"one","extra":"two"}]`), []string{"1:Aone.", "1:one+two."}},
+		{"a role behind the answer is no header", "{{ messages | length }}" + each("- {{ m.content }} by {{ m.role }}</s>"), asked, []string{"1:- reply by assistant</s>"}},
 		{"an answer first", each("<{{ m.role }}>{{ m.content }}</s>"), talk("assistant:hello", "user:ask"), []string{"0:hello</s>"}},
 		{"words behind the end of text are not the model's", each("<{{ m.role }}>{{ m.content }}</s> and so on\n") + prompt, asked, []string{"1:reply</s>"}},
 		{"without an end of text they are", each("<{{ m.role }}>{{ m.content }} and so on\n") + prompt, asked, []string{"1:reply and so on"}},
@@ -209,6 +210,10 @@ func TestUnknownStays(t *testing.T) {
 	e, err := p.Encode(tok, talk("user:abxyab", "assistant:ab"), Options{})
 	if want := []int32{1, 4, 5, 0, 5, 1, 4, 5}; err != nil || !slices.Equal(e.IDs, want) {
 		t.Errorf("%v, want %v (%v)", e.IDs, want, err)
+	}
+	// the token that the normalizer puts before a text is of what the text begins with
+	if want := []int32{-1, -1, -1, -1, -1, 1, 1, 1}; !slices.Equal(e.Answer, want) {
+		t.Errorf("the answers are %v, want %v", e.Answer, want)
 	}
 }
 

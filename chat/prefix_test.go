@@ -93,7 +93,7 @@ func TestPrompt(t *testing.T) {
 		with, without string
 		want          string
 	}{
-		{0, "<a>x", "<a>", "x"}, {8, "x", "", "x"}, {8, "", "", ""}, {8, "<a>x", "<a>y", "x"}, {8, "<b>x", "<c>", "cd<b>x"}, {3, "q", "r", "q"}, {2, "q", "r", "<sq"}, {0, "q r", "s", "q r"}, {0, "q rs", "q rt", "rs"}, {4, "bc", "bd", "abc"},
+		{0, "<a>x", "<a>", "x"}, {8, "x", "", "x"}, {8, "", "", ""}, {8, "<a>x", "<a>y", "x"}, {8, "<b>x", "<c>", "cd<b>x"}, {3, "q", "r", "q"}, {2, "q", "r", "<sq"}, {0, "q r", "s", "q r"}, {0, "q rs", "q rt", "rs"}, {4, "bc", "bd", "abc"}, {8, ">x", "y", "cd>x"},
 	} {
 		if got := f.prompt(rendering{c.shared, c.with}, rendering{c.shared, c.without}); got != c.want {
 			t.Errorf("%q: %q and %q: %q, want %q", f.text[:c.shared], c.with, c.without, got, c.want)
