@@ -90,8 +90,12 @@ func (t *Tokenizer) EncodeWithSpecial(dst []int32, text []byte) []int32 {
 // VocabSize returns the largest id plus one: the rows that an embedding needs. It counts added tokens and unused ids.
 func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
 
-// TokenToID returns the id of a token spelled as tokenizer.json does (a space is Ġ), added tokens included.
+// TokenToID returns the id of a token spelled as tokenizer.json does (a space is Ġ), added tokens included. The empty name is none: a WordLevel
+// file may list it, and BOS, EOS and PAD are asked for by it where there are none.
 func (t *Tokenizer) TokenToID(name string) (id int32, ok bool) {
+	if name == "" {
+		return 0, false
+	}
 	id, ok = t.byName[name]
 	return id, ok
 }
