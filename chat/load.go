@@ -47,6 +47,7 @@ func Load(dir string, tokens Tokens) (*Template, error) {
 	return New(source, named["tool_use"], tokens)
 }
 
+// readFile refuses a file before it is read: a model folder comes from strangers, and a template is a few kilobytes.
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

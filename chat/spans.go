@@ -211,6 +211,7 @@ type rendering struct {
 	rest   string
 }
 
+// len is the length in bytes of the text put together.
 func (r rendering) len() int { return r.shared + len(r.rest) }
 
 // prefix renders the messages before message i, with or without the prompt of an answer.
@@ -232,6 +233,7 @@ func (f *finder) prompt(with, without rendering) string {
 	return f.text[wholeTokens(f.text[:with.shared]):with.shared] + with.rest
 }
 
+// commonPrefix is the number of bytes that a and b have in common from their start, which may end inside of a character.
 func commonPrefix(a, b string) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {

@@ -91,6 +91,7 @@ func (s *addedSet) find(dst []addedMatch, text []byte, special bool) []addedMatc
 	return dst
 }
 
+// longestAt is the longest token that text begins with. Few tokens begin with the same byte, so no automaton is built.
 func (s *addedSet) longestAt(text []byte) *AddedToken {
 	list := s.byFirst[text[0]]
 	for i := range list {
@@ -109,4 +110,5 @@ func touchesWord(text []byte, start, end int) bool {
 	return (props.of(before)|props.of(after))&propWord != 0 // the U+FFFD of an end or of invalid bytes is none
 }
 
+// isWhite is Rust's char::is_whitespace, the property White_Space.
 func isWhite(r rune) bool { return unicodeProperties().of(r)&propWhite != 0 }

@@ -31,6 +31,7 @@ type symbols struct {
 	start, end []int32
 }
 
+// newBPE builds the tables; bytes says that words are bytes, not characters.
 func newBPE(m *model, bytes bool) (*bpe, error) {
 	b := &bpe{bytes: bytes, unk: -1, fallback: m.byteFallback, fuseUnk: m.fuseUnk, prefix: m.prefix, suffix: m.suffix}
 	if err := b.setSymbols(m); err != nil {
@@ -137,6 +138,7 @@ func (b *bpe) load(s *symbols, word []byte) {
 	}
 }
 
+// add appends a symbol for the bytes [start, end) of the word.
 func (s *symbols) add(id int32, start, end int) {
 	s.ids, s.start, s.end = append(s.ids, id), append(s.start, int32(start)), append(s.end, int32(end))
 }

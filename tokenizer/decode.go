@@ -50,6 +50,7 @@ func (d *decoder) push(n int, token string) {
 	d.steps[n].push(token, func(s string) { d.push(n+1, s) })
 }
 
+// flush ends the text from the first step to the last, since what one step held back goes through those behind it.
 func (d *decoder) flush() {
 	for n, s := range d.steps {
 		s.flush(func(s string) { d.push(n+1, s) })
@@ -65,6 +66,7 @@ func (t *Tokenizer) Decode(ids []int32) []byte { return t.decode(ids, false) }
 // DecodePlain is Decode without special tokens (skip_special_tokens=True).
 func (t *Tokenizer) DecodePlain(ids []int32) []byte { return t.decode(ids, true) }
 
+// decode goes without steps where a text is nothing but its tokens' bytes, as of every byte-level model: it needs no strings then.
 func (t *Tokenizer) decode(ids []int32, skipSpecial bool) []byte {
 	var out []byte
 	if t.byteDecode {

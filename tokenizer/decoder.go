@@ -59,6 +59,7 @@ func newDecodeStep(p jsonPart, _ int) (func(batch bool) decodeStep, error) {
 // spaceDecoder is what the reference does without a decoder: tokens with spaces between.
 type spaceDecoder struct{ some bool }
 
+// push writes the space before a token, not behind it: whether one follows is not known yet.
 func (d *spaceDecoder) push(token string, emit func(string)) {
 	if d.some {
 		emit(" ")
@@ -72,6 +73,7 @@ func (d *spaceDecoder) flush(func(string)) { d.some = false }
 // byteLevelDecoder reads GPT-2's alphabet. Bytes stay as they are, valid UTF-8 or not.
 type byteLevelDecoder struct{}
 
+// push leaves a token alone that is not all of the alphabet, such as an added one with a space in it.
 func (byteLevelDecoder) push(token string, emit func(string)) {
 	if b, ok := bytepair.ByteAlphabet().Read(token); ok {
 		token = string(b)
@@ -87,6 +89,7 @@ type metaspaceDecoder struct {
 	start bool
 }
 
+// push drops every visible space of the first token, not its first alone: the reference does (decoders/metaspace via pre_tokenizers/metaspace.rs).
 func (d *metaspaceDecoder) push(token string, emit func(string)) {
 	space := " "
 	if d.start && d.prepend != prependNever {
@@ -128,6 +131,7 @@ func (d *byteFallbackDecoder) push(token string, emit func(string)) {
 	}
 }
 
+// flush ends a run of bytes: all of it is text, or none of it.
 func (d *byteFallbackDecoder) flush(emit func(string)) {
 	switch {
 	case len(d.run) == 0:
@@ -166,6 +170,7 @@ type fuseDecoder struct {
 	text    strings.Builder
 }
 
+// push collects only where a later step asks for it, so that the usual chain of Llama 2 streams.
 func (d *fuseDecoder) push(token string, emit func(string)) {
 	if d.collect {
 		d.text.WriteString(token)
@@ -174,6 +179,7 @@ func (d *fuseDecoder) push(token string, emit func(string)) {
 	emit(token)
 }
 
+// flush hands on the whole text.
 func (d *fuseDecoder) flush(emit func(string)) {
 	if d.collect {
 		emit(d.text.String())
@@ -220,6 +226,7 @@ type replaceDecoder struct {
 	content string
 }
 
+// push looks for the pattern in each token by itself, as the reference does without Fuse before it.
 func (d replaceDecoder) push(token string, emit func(string)) {
 	if l, ok := d.find.(literal); ok {
 		emit(strings.ReplaceAll(token, string(l.text), d.content))
@@ -244,6 +251,7 @@ type wordPieceDecoder struct {
 	cleanup, start bool
 }
 
+// push cleans up token by token, so what stands in two of them, as do and not, stays.
 func (d *wordPieceDecoder) push(token string, emit func(string)) {
 	if !d.start {
 		tail, ok := strings.CutPrefix(token, d.prefix)
@@ -276,6 +284,7 @@ type bpeDecoder struct {
 	some         bool
 }
 
+// push hands on the token before this one: only the last one's suffix is no space.
 func (d *bpeDecoder) push(token string, emit func(string)) {
 	if d.some {
 		emit(strings.ReplaceAll(d.held, d.suffix, " "))
@@ -283,6 +292,7 @@ func (d *bpeDecoder) push(token string, emit func(string)) {
 	d.held, d.some = token, true
 }
 
+// flush hands on the last token.
 func (d *bpeDecoder) flush(emit func(string)) {
 	if d.some {
 		emit(strings.ReplaceAll(d.held, d.suffix, ""))
@@ -297,6 +307,7 @@ type ctcDecoder struct {
 	cleanup, some        bool
 }
 
+// push compares with the token before, padding included: padding between two equal tokens is what makes a double letter.
 func (d *ctcDecoder) push(token string, emit func(string)) {
 	if d.some && token == d.last {
 		return

@@ -17,6 +17,7 @@ import (
 // missing is the error of a folder without a tokenizer, which is an fs.ErrNotExist.
 type missing string
 
+// Error says what to do.
 func (dir missing) Error() string {
 	return fmt.Sprintf("read tokenizer: the folder %s has none; copy tokenizer.json, tokenizer.model, or vocab.json with merges.txt into it", string(dir))
 }

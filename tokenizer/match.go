@@ -65,6 +65,7 @@ func (l literal) find(dst []match, text []byte) []match {
 // characters is what lies between the matches of an empty pattern.
 type characters struct{}
 
+// find makes each character a stretch between matches.
 func (characters) find(dst []match, text []byte) []match {
 	for at := 0; at < len(text); {
 		_, size := utf8.DecodeRune(text[at:])
@@ -85,6 +86,7 @@ func appendMatch(dst []match, m match) []match {
 // expression matches a regular expression.
 type expression struct{ pattern *bytepair.Pattern }
 
+// find calls the scanner of a known expression, under which every byte is of a match, or the engine.
 func (x expression) find(dst []match, text []byte) []match {
 	if scan := x.pattern.Scan; scan != nil {
 		for i := 0; i < len(text); {
@@ -101,6 +103,7 @@ func (x expression) find(dst []match, text []byte) []match {
 // spaceRuns matches two spaces and more.
 type spaceRuns struct{}
 
+// find is " {2,}" without an engine.
 func (spaceRuns) find(dst []match, text []byte) []match {
 	at := 0
 	for i := 0; i < len(text); {
@@ -124,6 +127,7 @@ func (spaceRuns) find(dst []match, text []byte) []match {
 // outerSpaces matches spaces at both ends.
 type outerSpaces struct{}
 
+// find is "^ +| +$" without an engine. A text of spaces is one match, at its start.
 func (outerSpaces) find(dst []match, text []byte) []match {
 	inner := bytes.TrimLeft(text, " ")
 	start := len(text) - len(inner)
@@ -139,6 +143,7 @@ type charSet struct {
 	has   func(r rune) bool
 }
 
+// newCharSet asks for each ASCII character once, since most text is made of those.
 func newCharSet(has func(r rune) bool) *charSet {
 	s := &charSet{has: has}
 	for b := range s.ascii {
@@ -165,6 +170,7 @@ func (s *charSet) at(text []byte, i int) (in bool, size int) {
 	return s.has(r), size
 }
 
+// find makes each character of the set a match of its own; a behavior may join them.
 func (s *charSet) find(dst []match, text []byte) []match {
 	at := 0
 	for i := 0; i < len(text); {
@@ -196,6 +202,7 @@ const (
 	contiguous
 )
 
+// newBehavior reads the names as tokenizer.json spells them.
 func newBehavior(name string) (behavior, error) {
 	for b, s := range []string{"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"} {
 		if s == name {

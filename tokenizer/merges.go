@@ -12,6 +12,7 @@ type merge uint64
 
 const noMerge merge = math.MaxUint64
 
+// makeMerge packs both into one word, so that the scan for the lowest rank compares words and needs no second look-up for the id.
 func makeMerge(rank int, id int32) merge { return merge(rank)<<32 | merge(uint32(id)) }
 
 func (m merge) rank() uint32 { return uint32(m >> 32) }
@@ -81,6 +82,7 @@ type place struct {
 	at   int32
 }
 
+// before decides between equal ranks by place: the leftmost pair merges first, which matters in runs such as aaa.
 func (a place) before(b place) bool { return a.rank < b.rank || a.rank == b.rank && a.at < b.at }
 
 const (
@@ -181,6 +183,7 @@ func (h *wordHeap) pop() place {
 	return top
 }
 
+// down moves a place to where the heap wants it.
 func (h *wordHeap) down(i int) {
 	for {
 		child := 2*i + 1

@@ -100,6 +100,7 @@ type lowercase struct {
 	props *properties
 }
 
+// normalize has a way of its own for ASCII, which no letter gets longer in.
 func (l lowercase) normalize(e *Encoder, c chunk) chunk {
 	d := e.edit(l.slot, c)
 	if c.from == nil && isASCII(c.text) {
@@ -142,6 +143,7 @@ type dropProperty struct {
 	bit   uint8
 }
 
+// normalize keeps what is not valid UTF-8: such a byte has no properties.
 func (n dropProperty) normalize(e *Encoder, c chunk) chunk {
 	if isASCII(c.text) {
 		return c // no accents there
@@ -165,6 +167,7 @@ type strip struct {
 	left, right bool
 }
 
+// normalize needs no buffer, for it only takes off the ends. What is left begins the input if the text did.
 func (s strip) normalize(_ *Encoder, c chunk) chunk {
 	start, end := 0, len(c.text)
 	for s.left && start < end {
@@ -193,6 +196,7 @@ type prepend struct {
 	once bool // only at the start of the input
 }
 
+// normalize gives the prefix the origin of the first character, so that a token of both covers that.
 func (p prepend) normalize(e *Encoder, c chunk) chunk {
 	if len(c.text) == 0 || p.once && !c.first {
 		return c
@@ -205,6 +209,7 @@ func (p prepend) normalize(e *Encoder, c chunk) chunk {
 // byteLevelNormalizer spells bytes in GPT-2's alphabet.
 type byteLevelNormalizer struct{ slot int }
 
+// normalize makes text longer, up to twice; see growth in parts.go.
 func (n byteLevelNormalizer) normalize(e *Encoder, c chunk) chunk {
 	d := e.edit(n.slot, c)
 	spell(&d, len(c.text))
@@ -229,6 +234,7 @@ func spell(d *edit, to int) {
 // nmt removes control characters and makes unusual white space plain, as SentencePiece's nmt rules do.
 type nmt struct{ slot int }
 
+// normalize leaves a byte that is not UTF-8 alone: the U+FFFD that it decodes to is not in the text.
 func (n nmt) normalize(e *Encoder, c chunk) chunk {
 	d := e.edit(n.slot, c)
 	for i := 0; i < len(c.text); {
@@ -262,6 +268,7 @@ func newReplace(p jsonPart, slot int) (normalizer, error) {
 	return replace{slot, find, []byte(p.Content)}, err
 }
 
+// normalize gives all of the content the origin of the match's last character, as the reference's alignments do.
 func (r replace) normalize(e *Encoder, c chunk) chunk {
 	// nothing to copy then
 	if l, ok := r.find.(literal); ok && !bytes.Contains(c.text, l.text) {
@@ -304,6 +311,7 @@ func newBertNormalizer(p jsonPart, slot int) normalizer {
 	return b
 }
 
+// normalize cleans first: accents are taken off what is left.
 func (b bertNormalizer) normalize(e *Encoder, c chunk) chunk {
 	if b.clean || b.chinese {
 		c = b.cleaned(e, c)
@@ -314,6 +322,7 @@ func (b bertNormalizer) normalize(e *Encoder, c chunk) chunk {
 	return c
 }
 
+// cleaned removes control characters, makes white space plain and puts ideographs apart, in one pass.
 func (b bertNormalizer) cleaned(e *Encoder, c chunk) chunk {
 	d := e.edit(b.slot, c)
 	for i := 0; i < len(c.text); {

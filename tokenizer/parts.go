@@ -60,6 +60,7 @@ type jsonPattern struct {
 	Regex  *string `json:"Regex"`
 }
 
+// check wants exactly one of the two, as the reference's enum does.
 func (p *jsonPattern) check() error {
 	if p == nil || (p.String == nil) == (p.Regex == nil) {
 		return errors.New(`its pattern must be {"String": ...} or {"Regex": ...}`)
@@ -72,11 +73,13 @@ func (p *jsonPattern) empty() bool {
 	return orString(p.String, "x") == "" || orString(p.Regex, "x") == ""
 }
 
+// isNull is true of what is missing, too.
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // orTrue gives a setting its default.
 func orTrue(b *bool) bool { return b == nil || *b }
 
+// orString gives a setting its default; the empty string is a setting.
 func orString(s *string, otherwise string) string {
 	if s == nil {
 		return otherwise

@@ -139,6 +139,7 @@ func (p *precompiled) value(at uint32) ([]byte, bool) {
 	return text, true
 }
 
+// normalize passes plain ASCII by without a look at clusters, unless a mark may follow: e and a combining accent are one cluster.
 func (p *precompiled) normalize(e *Encoder, c chunk) chunk {
 	d := e.edit(p.slot, c)
 	for i := 0; i < len(c.text); {

@@ -59,6 +59,7 @@ type split struct {
 	invert bool
 }
 
+// newSplit takes the empty pattern, which newMatcher refuses elsewhere.
 func newSplit(p jsonPart) (*split, error) {
 	if err := p.Pattern.check(); err != nil {
 		return nil, err
@@ -78,6 +79,7 @@ func newSplit(p jsonPart) (*split, error) {
 	return &split{find, then, p.Invert}, err
 }
 
+// apply turns matches around where invert says so: then the pattern describes the words, not what is between.
 func (s *split) apply(e *Encoder, p *pieces) {
 	p.resplit(func(dst []cut, start, end int) []cut {
 		e.hits = s.find.find(e.hits[:0], p.text[start:end])
@@ -108,6 +110,7 @@ func newByteLevel(p jsonPart, slot int) *byteLevel {
 	return &byteLevel{byteLevelCut{slot, orTrue(p.AddPrefixSpace), orTrue(p.UseRegex)}}
 }
 
+// apply puts the space in front of each piece that another pre-tokenizer has cut, as the reference does, not of the text alone.
 func (b *byteLevelCut) apply(_ *Encoder, p *pieces) {
 	if b.prefixSpace {
 		p.prefixEach([]byte{' '}, b.slot, func(text []byte, _ bool) bool { return text[0] != ' ' })
@@ -189,6 +192,7 @@ const (
 	prependNever
 )
 
+// newPrependScheme lets add_prefix_space=false win, which files older than prepend_scheme say.
 func newPrependScheme(p jsonPart) (prependScheme, error) {
 	scheme, ok := map[string]prependScheme{"": prependAlways, "always": prependAlways, "first": prependFirst, "never": prependNever}[p.PrependScheme]
 	if !ok {
@@ -209,6 +213,7 @@ func newMetaspace(p jsonPart, slot int) (*metaspace, error) {
 	return &metaspace{slot, []byte(p.Replacement), scheme, orTrue(p.SplitWords)}, err
 }
 
+// apply rewrites first and cuts then, since a visible space of the text itself is cut at, too.
 func (m *metaspace) apply(_ *Encoder, p *pieces) {
 	p.rewrite(m.slot, func(d *edit, c cut) {
 		text := p.text[c.start:c.end]
@@ -267,6 +272,7 @@ func (w whitespace) apply(_ *Encoder, p *pieces) {
 // bertWords drops white space and isolates punctuation: "it's a_b" becomes it ' s a _ b.
 type bertWords struct{ white, punctuation *charSet }
 
+// apply does both in one pass; the reference splits twice.
 func (b bertWords) apply(_ *Encoder, p *pieces) {
 	p.resplit(func(dst []cut, start, end int) []cut {
 		text := p.text[:end]
@@ -294,6 +300,7 @@ func (b bertWords) apply(_ *Encoder, p *pieces) {
 // scripts cuts where the script changes; spaces join any, kana join ideographs.
 type scripts struct{ props *properties }
 
+// apply drops spaces before the first character with a script: the reference has no piece for them.
 func (s scripts) apply(_ *Encoder, p *pieces) {
 	p.resplit(func(dst []cut, start, end int) []cut {
 		last, some, from := uint32(0), false, -1
@@ -333,6 +340,7 @@ func newFixedLength(p jsonPart) (preTokenizer, error) {
 	return fixedLength{n}, nil
 }
 
+// apply counts characters, of which an invalid byte is one.
 func (f fixedLength) apply(_ *Encoder, p *pieces) {
 	p.resplit(func(dst []cut, start, end int) []cut {
 		n := 0

@@ -30,6 +30,7 @@ type properties struct {
 // unicodeProperties is the one table of the process, built on first use and never changed.
 var unicodeProperties = sync.OnceValue(newProperties)
 
+// newProperties takes the ranges of properties_table.go, whose Unicode version is the reference's, not that of the Go release.
 func newProperties() *properties {
 	p := &properties{scripts: scriptRanges, lower: make(map[rune]rune, len(lowerPairs)/2)}
 	for _, set := range []struct {

@@ -271,6 +271,7 @@ type spmNormalizer struct {
 	removeSpaces bool
 }
 
+// normalize looks at what was written, not at what was read, to collapse spaces: the charsmap makes spaces of other characters.
 func (n *spmNormalizer) normalize(e *Encoder, c chunk) chunk {
 	if n.charsmap == nil && !n.removeSpaces {
 		return c

@@ -29,6 +29,7 @@ type bestPath struct {
 	id    int32
 }
 
+// newUnigram bounds the pieces, since viterbi looks for the longest from every character on; a score that is NaN would never be beaten.
 func newUnigram(m *model) (*unigram, error) {
 	u := &unigram{ids: m.vocab, unk: m.unkID, fallback: m.byteFallback, scores: m.scores}
 	if u.unk < -1 || int(u.unk) >= len(m.scores) {
@@ -64,6 +65,7 @@ func newUnigram(m *model) (*unigram, error) {
 	return u, nil
 }
 
+// encode drops the spans: the path has them in any case.
 func (u *unigram) encode(e *Encoder, dst []int32, word []byte) []int32 {
 	dst, e.spans = u.encodeSpans(e, dst, e.spans[:0], word)
 	return dst
@@ -121,6 +123,7 @@ func (u *unigram) emit(dst []int32, spans []Span, word []byte, c unigramCut) ([]
 	return append(dst, u.unk), append(spans, span)
 }
 
+// hasBytes is all or nothing: a character with one byte missing is unknown as a whole.
 func (u *unigram) hasBytes(text []byte) bool {
 	for _, b := range text {
 		if u.byteID[b] < 0 {

@@ -13,6 +13,7 @@ type wordPiece struct {
 	maxChars      int
 }
 
+// newWordPiece needs the unknown token: there is no other way out of a word that cannot be cut.
 func newWordPiece(m *model) (*wordPiece, error) {
 	unk, ok := m.vocab[m.unk]
 	if !ok {
@@ -36,11 +37,13 @@ func newWordPiece(m *model) (*wordPiece, error) {
 	return w, nil
 }
 
+// encode drops the spans.
 func (w *wordPiece) encode(e *Encoder, dst []int32, word []byte) []int32 {
 	dst, e.spans = w.encodeSpans(e, dst, e.spans[:0], word)
 	return dst
 }
 
+// encodeSpans is greedy: a shorter first token that would let the word be cut to its end is not tried.
 func (w *wordPiece) encodeSpans(_ *Encoder, dst []int32, spans []Span, word []byte) ([]int32, []Span) {
 	n, s := len(dst), len(spans)
 	tokens := w.start
@@ -80,6 +83,7 @@ type wordLevel struct {
 	unk int32
 }
 
+// newWordLevel needs the unknown token, as newWordPiece does.
 func newWordLevel(m *model) (*wordLevel, error) {
 	unk, ok := m.vocab[m.unk]
 	if !ok {
@@ -88,6 +92,7 @@ func newWordLevel(m *model) (*wordLevel, error) {
 	return &wordLevel{m.vocab, unk}, nil
 }
 
+// encode gives every word one id.
 func (w *wordLevel) encode(_ *Encoder, dst []int32, word []byte) []int32 {
 	if id, ok := w.ids[string(word)]; ok {
 		return append(dst, id)
@@ -95,6 +100,7 @@ func (w *wordLevel) encode(_ *Encoder, dst []int32, word []byte) []int32 {
 	return append(dst, w.unk)
 }
 
+// encodeSpans covers the whole word.
 func (w *wordLevel) encodeSpans(e *Encoder, dst []int32, spans []Span, word []byte) ([]int32, []Span) {
 	return w.encode(e, dst, word), append(spans, Span{0, len(word)})
 }

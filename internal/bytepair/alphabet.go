@@ -12,6 +12,7 @@ type Alphabet struct {
 // ByteAlphabet is the one table of the process, built on first use and never changed.
 var ByteAlphabet = sync.OnceValue(newAlphabet)
 
+// newAlphabet follows bytes_to_unicode of GPT-2's encoder.py: a vocabulary in JSON must be text, so bytes that cannot be seen are spelled by letters.
 func newAlphabet() *Alphabet {
 	a := new(Alphabet)
 	for i := range a.toByte {

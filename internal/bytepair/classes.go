@@ -23,6 +23,7 @@ type Classes struct {
 // Unicode is the one table of the process, built on first use and never changed.
 var Unicode = sync.OnceValue(newClasses)
 
+// newClasses takes the ranges of classes_table.go, not package unicode's: ids must not change with the Unicode version of the Go release.
 func newClasses() *Classes {
 	c := new(Classes) // the three do not overlap
 	c.pages.Add(letterRanges, classLetter)
@@ -39,6 +40,7 @@ func newClasses() *Classes {
 	return c
 }
 
+// ofRune is the class of a character: surrogates and U+FFFD are "other".
 func (c *Classes) ofRune(r rune) uint8 { return c.pages.Of(r) }
 
 // at returns the class and the length in bytes of the character at text[i].

@@ -84,11 +84,13 @@ func (c *counter) fill(ctx context.Context, docs iter.Seq2[[]byte, error], fille
 	return ctx.Err()
 }
 
+// empty keeps the memory: two rounds of 32 MiB serve a whole training.
 func (r *round) empty() *round {
 	r.text, r.pieces = r.text[:0], r.pieces[:0]
 	return r
 }
 
+// add copies, as documents may share a buffer that the next one overwrites.
 func (r *round) add(piece []byte) {
 	r.pieces = append(r.pieces, [2]int{len(r.text), len(r.text) + len(piece)})
 	r.text = append(r.text, piece...)

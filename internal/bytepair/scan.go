@@ -114,6 +114,7 @@ func contractionFold(text []byte) int {
 	return contractionOfTwo(text[0]|0x20, text[1]|0x20)
 }
 
+// contractionOfTwo is 2 for re, ve and ll, else 0. No expression has two that begin alike, so the order of its alternatives does not matter.
 func contractionOfTwo(a, b byte) int {
 	if a == 'r' && b == 'e' || a == 'v' && b == 'e' || a == 'l' && b == 'l' {
 		return 2

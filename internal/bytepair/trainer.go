@@ -82,6 +82,8 @@ type candidate struct {
 	words []int32
 }
 
+// before breaks ties by the smaller pair, that is by the smaller left id, then the smaller right one, as the reference's Ord for its Merge does. Without that
+// rule what is learned would depend on the order of a map.
 func (c *candidate) before(d *candidate) bool {
 	return c.count > d.count || c.count == d.count && c.pair < d.pair
 }
@@ -269,6 +271,7 @@ func (tr *trainer) pushCandidate(c candidate) {
 	}
 }
 
+// pop clears the place it frees, for the list of words there would stay in memory otherwise.
 func (tr *trainer) pop() candidate {
 	top, n := tr.heap[0], len(tr.heap)-1
 	tr.heap[0] = tr.heap[n]

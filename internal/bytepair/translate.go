@@ -23,6 +23,7 @@ type translator struct {
 	atom   int   // where the last atom starts in out
 }
 
+// translate does not check the expression: what it cannot make sense of it copies, and the engine says what is wrong with it.
 func translate(regex string) (string, error) {
 	t := &translator{src: regex}
 	for t.at < len(t.src) {

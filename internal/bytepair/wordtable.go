@@ -20,12 +20,15 @@ type wordCount struct {
 	length int
 }
 
+// newWordTable makes a table with room for n words, at most half full, so that a look-up ends after a probe or two.
 func newWordTable(n int) *wordTable {
 	return &wordTable{slots: make([]uint32, 1<<bits.Len(uint(max(2*n, 1024)-1)))}
 }
 
+// word is the bytes of an entry, good until the table is reset.
 func (w *wordTable) word(e *wordCount) []byte { return w.arena[e.offset : e.offset+e.length] }
 
+// add copies the word, whose text is overwritten in the next round.
 func (w *wordTable) add(word []byte, count int64) { w.addHashed(word, Hash(word), count) }
 
 // addHashed is add for a word whose hash is known, as when tables are joined.
@@ -47,6 +50,7 @@ func (w *wordTable) addHashed(word []byte, hash uint64, count int64) {
 	}
 }
 
+// rehash makes room without touching the words: each entry keeps its hash for that.
 func (w *wordTable) rehash(size int) {
 	w.slots = make([]uint32, size)
 	mask := uint64(size - 1)
@@ -59,6 +63,7 @@ func (w *wordTable) rehash(size int) {
 	}
 }
 
+// reset keeps the memory, since the next round has about as many words.
 func (w *wordTable) reset() {
 	clear(w.slots)
 	w.entries, w.arena = w.entries[:0], w.arena[:0]

@@ -196,6 +196,7 @@ func isNumeric(r rune) bool {
 	return unicode.IsNumber(r) || strings.ContainsRune(ideographicNumbers, r)
 }
 
+// isAlphanumeric is str.isalnum of one character: isalpha, isdecimal, isdigit or isnumeric.
 func isAlphanumeric(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
 
 // asciiDigits spells decimal digits of all scripts as 0 to 9, which is how int() and float() read them. Unicode keeps the ten digits of

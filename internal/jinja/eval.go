@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"math"
 	"math/big"
 	"strings"
 )
@@ -29,6 +30,7 @@ func (st *state) evalUnseen(x expr) any {
 	return v
 }
 
+// evaluate is one case for each node of ast.go, by a type switch: methods on the nodes would spread the language over a dozen places.
 func (st *state) evaluate(x expr) any {
 	switch x := x.(type) {
 	case constExpr:
@@ -211,18 +213,28 @@ func (st *state) comparison(op string, a, b any) bool {
 		return st.equal(a, b, 0)
 	case "!=":
 		return !st.equal(a, b, 0)
-	case "<":
-		return st.compare(a, b, 0) < 0
-	case "<=":
-		return st.compare(a, b, 0) <= 0
-	case ">":
-		return st.compare(a, b, 0) > 0
-	case ">=":
-		return st.compare(a, b, 0) >= 0
 	case "in":
 		return st.contains(b, a)
+	case "not in":
+		return !st.contains(b, a)
 	}
-	return !st.contains(b, a)
+	c := st.compare(a, b, 0)
+	switch {
+	case isNaN(a) || isNaN(b): // neither less nor more nor equal, so not even <= holds
+		return false
+	case op == "<":
+		return c < 0
+	case op == "<=":
+		return c <= 0
+	case op == ">":
+		return c > 0
+	}
+	return c >= 0
+}
+
+func isNaN(v any) bool {
+	f, ok := v.(float64)
+	return ok && math.IsNaN(f)
 }
 
 // contains is Python's item in container.

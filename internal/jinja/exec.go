@@ -29,6 +29,7 @@ type scope struct {
 	context int32 // number of the input that this scope is about
 }
 
+// lookup goes from the inside out. Scopes are few and small, so no slot is worked out for a name when the template is parsed.
 func (s *scope) lookup(name string) (any, bool) {
 	for ; s != nil; s = s.parent {
 		if v, ok := s.vars[name]; ok {
@@ -66,6 +67,7 @@ func (st *state) grow(n int) {
 // maxDepth bounds nested data and calls.
 const maxDepth = 200
 
+// deeper bounds values that nest, for what walks them calls itself; Go's stack has no end that could be recovered from.
 func (st *state) deeper(depth int) {
 	if depth > maxDepth {
 		st.fail("values nest deeper than %d", maxDepth)
@@ -112,6 +114,7 @@ const (
 	flowContinue
 )
 
+// run ends with the first statement that breaks or continues the loop around it.
 func (st *state) run(list []stmt) flow {
 	for _, s := range list {
 		st.step(1)
@@ -122,6 +125,7 @@ func (st *state) run(list []stmt) flow {
 	return flowNext
 }
 
+// exec is one case for each node of ast.go. Only what can fail sets the line that an error names.
 func (st *state) exec(s stmt) flow {
 	switch s := s.(type) {
 	// Lines are set by what can fail; text cannot.
@@ -226,6 +230,7 @@ func (st *state) checkPrivate(name string) {
 	}
 }
 
+// setBlock sets a name to the text of a body. The text keeps its origins: a message that a template sets aside and writes later is still that message.
 func (st *state) setBlock(s setBlock) flow {
 	st.line = s.line
 	t, f := st.block(s.body)
@@ -412,6 +417,8 @@ type macro struct {
 	scope *scope // where it was defined
 }
 
+// call renders the body to a text, which the caller may filter or compare before it writes it. The scope is that of the definition, as in the reference;
+// only its context is the caller's, so that a macro called in a message's turn writes for that message.
 func (m *macro) call(st *state, args []any, kw kwargs) any {
 	return st.call(func() any {
 		line := st.line

@@ -67,6 +67,7 @@ func caseFilter(f runeMap) builtin {
 	return textFilter(func(t Text) Text { return t.mapRunes(f) })
 }
 
+// stringFilter is str(x); an undefined value is the empty string.
 func stringFilter(st *state, args []any, kw kwargs) any {
 	return st.display(st.params("string", args, kw, "s")[0])
 }
@@ -132,6 +133,7 @@ func defaultFilter(st *state, args []any, kw kwargs) any {
 	return p[1]
 }
 
+// lengthFilter is len: of a text in characters, of an undefined value 0, and of a generator an error.
 func lengthFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("length", args, kw, "value")
 	n, ok := length(p[0])
@@ -141,6 +143,7 @@ func lengthFilter(st *state, args []any, kw kwargs) any {
 	return int64(n)
 }
 
+// absFilter is abs(x), of whole numbers of any size.
 func absFilter(st *state, args []any, kw kwargs) any {
 	v := st.params("abs", args, kw, "x")[0]
 	// booleans are numbers here, as in Python
@@ -369,6 +372,7 @@ func indent(st *state, args []any, kw kwargs) any {
 // htmlEscapes are markupsafe's.
 var htmlEscapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;")
 
+// escapeHTML is markupsafe's escape, which marks what it returns, so that a second one changes nothing.
 func escapeHTML(st *state, args []any, kw kwargs) any {
 	return st.escape(st.display(st.params("escape", args, kw, "s")[0]))
 }

@@ -150,6 +150,7 @@ func (st *state) formatNumber(sp spec, v any) (head, whole, rest string) {
 	return head, strings.Repeat("0", max(0, sp.precision-len(whole))) + whole, ""
 }
 
+// notNumber says of an undefined value what is undefined, as that is what the author of a template looks for.
 func (st *state) notNumber(v any) {
 	st.defined(v)
 	st.fail("a number is needed for the format, not %s", typeName(v))

@@ -236,6 +236,7 @@ func (sp *spec) fits(v any, signed bool) bool {
 	return sp.verb == 0 && !sp.alternate || strings.IndexByte("eEfFgGn%", sp.verb) >= 0 && (sp.verb != 'n' || sp.group == 0)
 }
 
+// orAlign is a, or b where the format says nothing.
 func orAlign(a, b byte) byte {
 	if a == 0 {
 		return b

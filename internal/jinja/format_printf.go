@@ -48,6 +48,7 @@ type printer struct {
 	used   int
 }
 
+// next takes the values in order; * takes one for a width, too.
 func (p *printer) next() any {
 	if p.used == len(p.args) {
 		p.st.fail("not enough values for the format")

@@ -75,6 +75,7 @@ func Parse(source string) (t *Template, err error) {
 	return &Template{body, p.generation}, nil
 }
 
+// recoverFailure turns a failure into an error. Panics carry errors up through the tree walk, as encoding/json's do; what is none of ours goes on.
 func recoverFailure(err *error) {
 	switch r := recover().(type) {
 	case nil:
@@ -90,6 +91,7 @@ func (t *Template) Render(vars map[string]Value, opt Options) (Result, error) {
 	return t.render(vars, opt, nil)
 }
 
+// render is Render, watched where w is not nil.
 func (t *Template) render(vars map[string]Value, opt Options, w *watch) (r Result, err error) {
 	if opt.MaxSteps == 0 {
 		opt.MaxSteps = DefaultMaxSteps

@@ -75,10 +75,12 @@ func lex(src string) ([]token, error) {
 	return l.tokens, nil
 }
 
+// fail names the line that the token begins at, counted in the normalized text, which has the lines of the file.
 func (l *lexer) fail(format string, args ...any) error {
 	return fmt.Errorf("template line %d: %s", l.line, fmt.Sprintf(format, args...))
 }
 
+// emit gives a token the line that it begins at.
 func (l *lexer) emit(t token) {
 	t.line = l.line
 	l.tokens = append(l.tokens, t)
@@ -181,6 +183,7 @@ func stripBefore(text string, sign byte, block, starting bool) string {
 	return text
 }
 
+// comment drops {# ... #}, of which {# is taken. Its signs cut white space as a block's do.
 func (l *lexer) comment() error {
 	end := strings.Index(l.src[l.pos:], "#}")
 	if end < 0 {

@@ -46,6 +46,7 @@ next:
 	return out
 }
 
+// given tells an argument that was left out from None, which filters such as int and tojson take for a value.
 func given(v any) bool { _, no := v.(missing); return !no }
 
 // text returns a string argument.
@@ -59,6 +60,7 @@ func (st *state) text(what string, v any) Text {
 	return t
 }
 
+// need fails for an argument without a default.
 func (st *state) need(what string, v any) {
 	if !given(v) {
 		st.fail("%s needs one more argument", what)
@@ -168,6 +170,7 @@ func strip(t Text, chars *string, left, right bool) Text {
 	return t.slice(from, to)
 }
 
+// stripMethod is strip, lstrip and rstrip: the argument is a set of characters, not an affix.
 func stripMethod(left, right bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		p := st.params("strip", args, kw, "chars")
@@ -180,6 +183,7 @@ func stripMethod(left, right bool) methodFunc {
 	}
 }
 
+// mapMethod changes characters one by one; what each becomes keeps its origin.
 func mapMethod(f runeMap) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		st.params("a method that changes case", args, kw)
@@ -188,6 +192,7 @@ func mapMethod(f runeMap) methodFunc {
 	}
 }
 
+// affixMethod is startswith and endswith, which take a tuple of affixes for any of them.
 func affixMethod(has func(s, affix string) bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		p := st.params("startswith or endswith", args, kw, "affix", "start", "end")
@@ -222,6 +227,7 @@ func (st *state) bound(what string, v any, def int) int {
 	return st.integer(what, v, def)
 }
 
+// removePrefix takes the prefix off once, where lstrip would take characters.
 func removePrefix(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("removeprefix", args, kw, "prefix")
 	if a := st.text("removeprefix", p[0]).s; strings.HasPrefix(t.s, a) {
@@ -230,6 +236,7 @@ func removePrefix(st *state, self any, args []any, kw kwargs) any {
 	return t
 }
 
+// removeSuffix takes the suffix off once. The empty one is off already; s[:-0], as one would write it in Python, would take all.
 func removeSuffix(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("removesuffix", args, kw, "suffix")
 	if a := st.text("removesuffix", p[0]).s; strings.HasSuffix(t.s, a) {
@@ -238,6 +245,7 @@ func removeSuffix(st *state, self any, args []any, kw kwargs) any {
 	return t
 }
 
+// splitMethod is str.split; maxsplit counts cuts, so there is one part more than that.
 func splitMethod(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("split", args, kw, "sep", "maxsplit")
 	limit := st.integer("split", p[1], -1)
@@ -261,6 +269,7 @@ func splitMethod(st *state, self any, args []any, kw kwargs) any {
 	return listOf(append(out, t.slice(from, len(t.s))))
 }
 
+// separator refuses the empty one, as Python does: every place of a text would be one.
 func (st *state) separator(v any) string {
 	sep := st.text("split", v).s
 	if sep == "" {
@@ -290,6 +299,7 @@ func (st *state) splitSpace(t Text, limit int) []any {
 	}
 }
 
+// rsplitMethod is str.rsplit, which differs from split only where maxsplit leaves a rest: that is then on the left.
 func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("rsplit", args, kw, "sep", "maxsplit")
 	limit := st.integer("rsplit", p[1], -1)
@@ -339,6 +349,7 @@ func isLineEnd(r rune) bool {
 	return r >= '\n' && r <= '\r' || r >= 0x1c && r <= 0x1e || r == 0x85 || r == 0x2028 || r == 0x2029
 }
 
+// splitLines is str.splitlines: a line end at the end of the text begins no further line, unlike in split("\n").
 func splitLines(st *state, self any, args []any, kw kwargs) any {
 	t, p := self.(Text), st.params("splitlines", args, kw, "keepends")
 	keep := flag(p[0])
@@ -427,11 +438,13 @@ func (st *state) interleave(t, with Text, count int) Text {
 	return b.text()
 }
 
+// replaceMethod takes strings only, unlike the filter.
 func replaceMethod(st *state, self any, args []any, kw kwargs) any {
 	p := st.params("replace", args, kw, "old", "new", "count")
 	return st.replace(self.(Text), st.text("replace", p[0]), st.text("replace", p[1]), st.integer("replace", p[2], -1))
 }
 
+// findMethod is find, rfind, index and rindex, in characters from the start of the whole text.
 func findMethod(find func(s, sub string) int, must bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		p := st.params("find", args, kw, "sub", "start", "end")
@@ -446,6 +459,7 @@ func findMethod(find func(s, sub string) int, must bool) methodFunc {
 	}
 }
 
+// countMethod counts without overlaps; the empty string is found before each character and at the end.
 func countMethod(st *state, self any, args []any, kw kwargs) any {
 	p := st.params("count", args, kw, "sub", "start", "end")
 	part, _, ok := st.within(self.(Text), p[1], p[2])
@@ -455,6 +469,7 @@ func countMethod(st *state, self any, args []any, kw kwargs) any {
 	return int64(strings.Count(part, st.text("count", p[0]).s))
 }
 
+// joinMethod takes strings only, unlike the filter, and looks at all of them before it joins any.
 func joinMethod(st *state, self any, args []any, kw kwargs) any {
 	p := st.params("join", args, kw, "items")
 	st.need("join", p[0])

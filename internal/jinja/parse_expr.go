@@ -56,6 +56,7 @@ func (p *parser) expression() expr {
 	return x
 }
 
+// or reads a or b: the first that is true, or the last, not a boolean.
 func (p *parser) or() expr {
 	x := p.and()
 	for p.skipName("or") {
@@ -64,6 +65,7 @@ func (p *parser) or() expr {
 	return x
 }
 
+// and reads a and b.
 func (p *parser) and() expr {
 	x := p.not()
 	for p.skipName("and") {
@@ -72,6 +74,7 @@ func (p *parser) and() expr {
 	return x
 }
 
+// not counts a level: not not not ... is a tree as deep as it is long.
 func (p *parser) not() expr {
 	p.enter()
 	defer p.leave()
@@ -81,6 +84,7 @@ func (p *parser) not() expr {
 	return p.compare()
 }
 
+// compare reads a chain a < b < c as one node, since b must be evaluated once only.
 func (p *parser) compare() expr {
 	x := p.sum()
 	var ops []comparison
@@ -110,6 +114,7 @@ func (p *parser) compare() expr {
 	return compareExpr{x, ops}
 }
 
+// sum reads a + b - c from the left. The tree is as deep as the chain is long; evaluating it is bounded by maxEval.
 func (p *parser) sum() expr {
 	x := p.concat()
 	for p.isOp("+") || p.isOp("-") {
@@ -119,6 +124,7 @@ func (p *parser) sum() expr {
 	return x
 }
 
+// concat reads a ~ b ~ c as one node, so that a long one is joined once, not text by text.
 func (p *parser) concat() expr {
 	x := p.product()
 	if !p.isOp("~") {
@@ -131,6 +137,7 @@ func (p *parser) concat() expr {
 	return c
 }
 
+// product reads * / // % from the left.
 func (p *parser) product() expr {
 	x := p.power()
 	for p.isOp("*") || p.isOp("/") || p.isOp("//") || p.isOp("%") {
@@ -354,6 +361,7 @@ func (p *parser) filter(x expr) expr {
 	return f
 }
 
+// test reads is name, is not name, with an argument in brackets or without. is not none is the test none, negated.
 func (p *parser) test(x expr) expr {
 	p.pos++ // is
 	negated := p.skipName("not")

@@ -21,11 +21,13 @@ type parser struct {
 // failure is an error on its way up to Parse or Render.
 type failure struct{ err error }
 
+// peek is the next token, which stays; the last one is tokEOF for ever.
 func (p *parser) peek() token { return p.tokens[p.pos] }
 
 // ahead is the token after the next.
 func (p *parser) ahead() token { return p.tokens[min(p.pos+1, len(p.tokens)-1)] }
 
+// next takes a token, but never tokEOF, so that every later look sees it, too.
 func (p *parser) next() token {
 	t := p.tokens[p.pos]
 	if t.kind != tokEOF {
@@ -34,6 +36,7 @@ func (p *parser) next() token {
 	return t
 }
 
+// fail names the line of the token that is next, where what was expected is missing.
 func (p *parser) fail(format string, args ...any) {
 	panic(failure{fmt.Errorf("template line %d: %s", p.peek().line, fmt.Sprintf(format, args...))})
 }
@@ -45,11 +48,13 @@ func (p *parser) enter() {
 	}
 }
 
+// leave ends a level.
 func (p *parser) leave() { p.nesting-- }
 
 func (p *parser) isOp(s string) bool   { t := p.peek(); return t.kind == tokOp && t.text == s }
 func (p *parser) isName(s string) bool { t := p.peek(); return t.kind == tokName && t.text == s }
 
+// skipOp takes an operator if it is next.
 func (p *parser) skipOp(s string) bool {
 	if p.isOp(s) {
 		p.pos++
@@ -58,6 +63,7 @@ func (p *parser) skipOp(s string) bool {
 	return false
 }
 
+// skipName takes a keyword if it is next. Keywords are names to the lexer: m.set and m["if"] are attributes like any other.
 func (p *parser) skipName(s string) bool {
 	if p.isName(s) {
 		p.pos++
@@ -66,12 +72,14 @@ func (p *parser) skipName(s string) bool {
 	return false
 }
 
+// expectOp fails unless the operator is next.
 func (p *parser) expectOp(s string) {
 	if !p.skipOp(s) {
 		p.fail("expected %q, found %s", s, p.peek())
 	}
 }
 
+// expectName takes a name, keywords included.
 func (p *parser) expectName() string {
 	t := p.peek()
 	if t.kind != tokName {
@@ -81,6 +89,7 @@ func (p *parser) expectName() string {
 	return t.text
 }
 
+// expect takes a token that has no text of interest.
 func (p *parser) expect(kind tokenKind) {
 	if t := p.peek(); t.kind != kind {
 		p.fail("expected %s, found %s", token{kind: kind}, t)
@@ -212,6 +221,8 @@ func (p *parser) ifStatement(line int) stmt {
 	return s
 }
 
+// forStatement reads from the target on. In the head of a loop x if y is a filter, not a condition, so the list is read without it; and else belongs to the
+// loop around, for break as for loop.
 func (p *parser) forStatement(line int) stmt {
 	p.loops++
 	s := forStmt{line: line, target: p.target(false)}
@@ -250,6 +261,7 @@ func (p *parser) set(line int) stmt {
 	return setBlock{line, target, filter, p.block("endset")}
 }
 
+// with reads {% with a = 1, b = 2 %}; without any it is a scope.
 func (p *parser) with(line int) stmt {
 	s := withStmt{line: line}
 	for p.peek().kind != tokEnd {

@@ -85,6 +85,7 @@ type mark struct {
 	fields []dict // of the namespaces
 }
 
+// newWatch watches the list with the given name. A variable that is none cannot be watched: nothing is left out then.
 func newWatch(vars map[string]Value, name string, varies []string) *watch {
 	w := &watch{varies: varies, lists: map[*list]int{}}
 	if l, ok := vars[name].v.(*list); ok {
@@ -160,6 +161,7 @@ func (w *watch) generator(v any) {
 	}
 }
 
+// spent notes that a generator was used up, or a part of it: the rendering that starts behind this round would find it whole.
 func (w *watch) spent(l *list) {
 	if w.started && !w.fresh[l] {
 		w.see(unlimited)

@@ -39,6 +39,7 @@ var clockNumbers = map[byte]clockNumber{
 	'Y': {time.Time.Year, 1, '0'},
 }
 
+// hour12 is 12, 1, ..., 11, twice a day.
 func hour12(t time.Time) int { return (t.Hour()+11)%12 + 1 }
 
 // fromMonday is the number of days since Monday.

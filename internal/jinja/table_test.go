@@ -33,6 +33,7 @@ var rendered = [][2]string{
 	{`{{ range(3) }} {{ range(1, 3) }} {{ range(0, 5, 2) }} {{ range(5, 0, -2) | list }} {{ range(3, 3) | list }} {{ range(0, -1) | list }} {{ range(0, 4, 2) | list }} {{ range(4, 0, -2) | list }} {{ range(1, 2, -1) | list }}`,
 		`range(0, 3) range(1, 3) range(0, 5, 2) [5, 3, 1] [] [] [0, 2] [4, 2] []`},
 	{`{{ none ~ 1 ~ 'a' ~ x ~ [1] }} {{ 'a' if x }}|{{ 'a' if 1 else 'b' }}{{ 'a' if 0 else 'b' }} {{ 0 or 'x' }} {{ 1 and 0 }} {{ '' and 1 }}|{{ not [] }}`, `None1a[1] |ab x 0 |True`},
+	{`{% set nan = x | default('nan') | float %}{{ nan < 1 }} {{ nan <= 1 }} {{ nan > 1 }} {{ nan >= 1 }} {{ 1 <= nan }} {{ nan == nan }} {{ nan != nan }} {{ nan is le nan }}`, `False False False False False False True False`},
 	// statements
 	{`{% for a, b in [(1, 2), (3, 4)] %}{{ a }}-{{ b }} {% else %}none{% endfor %}{% for x in [] %}{% else %}empty{% endfor %}`, `1-2 3-4 empty`},
 	{`{% for x in [1, 2, 3] %}{{ loop.changed(x // 2) }}{{ loop.cycle('a', 'b') }}{{ loop.revindex }}{{ loop.revindex0 }}{{ loop.depth }}{{ loop.depth0 }} {% endfor %}`, `Truea3210 Trueb2110 Falsea1010 `},

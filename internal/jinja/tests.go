@@ -66,6 +66,7 @@ func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 	return false
 }
 
+// isTest knows the tests of applyTest, too, which need more than the value.
 func (st *state) isTest(name string) bool {
 	_, a := tests[name]
 	_, b := compareTests[name]
@@ -85,6 +86,7 @@ func same(a, b any) bool {
 	return a == b
 }
 
+// isUndefined is true of a name or attribute that is not there; None is defined.
 func isUndefined(v any) bool { _, ok := v.(undefined); return ok }
 
 // tests are those without arguments.
@@ -130,6 +132,7 @@ var tests = map[string]func(v any) bool{
 	"escaped": func(any) bool { return false },
 }
 
+// isInteger is false of booleans, which are integers to Python but not to this test.
 func isInteger(v any) bool {
 	switch v.(type) {
 	case int64, *big.Int:

@@ -126,6 +126,7 @@ func (b *builder) put(t Text, context int32) {
 	})
 }
 
+// text shares the runs: the builder must not be used any more.
 func (b *builder) text() Text { return Text{s: string(b.buf), runs: b.runs} }
 
 // concat joins texts; what is marked safe must be settled before.

@@ -55,6 +55,7 @@ type kwargs struct {
 	values []any
 }
 
+// get looks through the names; calls have a handful.
 func (k kwargs) get(name string) (any, bool) {
 	for i, n := range k.names {
 		if n == name {
@@ -64,6 +65,7 @@ func (k kwargs) get(name string) (any, bool) {
 	return nil, false
 }
 
+// newDict makes a dict of no input.
 func newDict() *dict { return &dict{index: map[any]int{}} }
 
 // hashKey makes equal keys equal as Go values; ok is false for what Python cannot hash.
@@ -72,6 +74,7 @@ func hashKey(v any) (key any, ok bool) { return hashNested(v, 0) }
 // maxKeyDepth bounds tuples in tuples as keys.
 const maxKeyDepth = 8
 
+// hashNested is hashKey inside of tuples.
 func hashNested(v any, depth int) (key any, ok bool) {
 	switch v := v.(type) {
 	case nil:
@@ -155,6 +158,7 @@ func (d *dict) set(key, value any) (ok bool) {
 	return true
 }
 
+// setString is set for a name of the template's own.
 func (d *dict) setString(name string, value any) { d.set(Text{s: name}, value) }
 
 // items are the pairs of a dict as tuples.
@@ -166,6 +170,7 @@ func (d *dict) items() []any {
 	return out
 }
 
+// tupleOf, listOf and generator make sequences of items that nobody else changes.
 func tupleOf(items ...any) *list { return &list{items: items, kind: kindTuple} }
 func listOf(items []any) *list   { return &list{items: items} }
 func generator(name string, items []any) *list {
@@ -349,6 +354,7 @@ func (st *state) reprList(b *builder, l *list, depth int) {
 	b.str(end)
 }
 
+// reprDict prints keys in their order, which is that of the input.
 func (st *state) reprDict(b *builder, d *dict, depth int) {
 	b.str("{")
 	for i := range d.keys {
@@ -392,6 +398,7 @@ func reprString(b *builder, t Text) {
 	b.str(string(quote))
 }
 
+// escapeRune is how repr and ascii write a character that cannot be seen or is not ASCII.
 func escapeRune(r rune) string {
 	switch {
 	case r < 0x100:
@@ -443,6 +450,7 @@ func (st *state) equal(a, b any, depth int) bool {
 	return a == b
 }
 
+// equalDicts does not look at the order of keys.
 func (st *state) equalDicts(a *dict, b any, depth int) bool {
 	o, ok := b.(*dict)
 	if !ok || len(a.keys) != len(o.keys) {
@@ -511,6 +519,7 @@ func exact(v any) *big.Float {
 	return big.NewFloat(f)
 }
 
+// cmpOrdered is not cmp.Compare, which orders NaN: to Python NaN is neither less nor more, so it counts as equal here; see comparison.
 func cmpOrdered[T int64 | float64](a, b T) int {
 	switch {
 	case a < b:
