@@ -82,9 +82,6 @@ func (s *addedSet) find(dst []addedMatch, text []byte, special bool) []addedMatc
 		if tok.RStrip {
 			end = len(text) - len(bytes.TrimLeftFunc(text[end:], isWhite))
 		}
-		if start < done { // the whitespace that the last token took holds this one
-			continue
-		}
 		dst = append(dst, addedMatch{start, end, tok.ID})
 		done, i = end, max(i, end)
 	}

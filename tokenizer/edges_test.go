@@ -307,7 +307,7 @@ func TestBPEWithoutBytes(t *testing.T) {
 func TestKindOfOldModels(t *testing.T) {
 	for model, want := range map[string]string{
 		`"vocab":[["u",0],["a",-1]],"unk_id":0`: `"type":"Unigram"`, `"vocab":{"a":0},"merges":[]`: `"type":"BPE"`, `"vocab":{"[UNK]":0},"max_input_chars_per_word":9`: `"max_input_chars_per_word":9`,
-		`"vocab":{"[UNK]":0},"continuing_subword_prefix":"@@"`: `"continuing_subword_prefix":"@@"`, `"vocab":{"<unk>":0}`: `"type":"WordLevel"`, `"type":"WordPiece","vocab":{"[UNK]":0}`: `"continuing_subword_prefix":"##"`,
+		`"vocab":{"[UNK]":0},"continuing_subword_prefix":"@@"`: `"continuing_subword_prefix":"@@"`, `"vocab":{"<unk>":0}`: `"type":"WordLevel"`, `"type":"WordLevel","vocab":{"<unk>":0},"max_input_chars_per_word":9`: `"type":"WordLevel"`, `"type":"WordPiece","vocab":{"[UNK]":0}`: `"continuing_subword_prefix":"##"`,
 	} {
 		text, err := parse(t, `{"model":{`+model+`}}`).modelFields.MarshalJSON()
 		if got := strings.ReplaceAll(string(text), "\n", ""); err != nil || !strings.Contains(got, want) {
@@ -330,7 +330,7 @@ func TestDecodersByHand(t *testing.T) {
 		{`{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Strip","content":" ","start":2,"stop":1}]}`, " | a| b | ", "a b "},
 		{`{"type":"Strip","content":"x","start":1,"stop":1}`, "xxaxx|xb|xx|x|c", "xaxbc"},
 		{`{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"a"},"content":"b"},{"type":"Replace","pattern":{"Regex":"b+"},"content":"c"}]}`, "aab|xa", "cxc"},
-		{`{"type":"ByteFallback"}`, "<0xC3>|<0xA9>|a|<0xc3>|<0xFF>|<0x0>|<0xGG>", "éa\uFFFD\uFFFD<0x0><0xGG>"},
+		{`{"type":"ByteFallback"}`, "<0xC3>|<0xA9>|a|<0xc3>|<0xFF>|<0x0>|<0xGG>|<1x41>|<0x!!>|<0x41)", "éa\uFFFD\uFFFD<0x0><0xGG><1x41><0x!!><0x41)"},
 	} {
 		steps, err := buildParts("decoder", []byte(c.decoder), newDecodeStep)
 		if err != nil {
@@ -370,5 +370,183 @@ func TestSaveFails(t *testing.T) {
 	}
 	if err := tok.Save(filepath.Join(dir, "file", "x")); err == nil || !strings.HasPrefix(err.Error(), "save tokenizer: ") {
 		t.Errorf("a file in place of a folder: %v", err)
+	}
+}
+
+// spm is a small SentencePiece model with further fields of its trainer_spec (2) or normalizer_spec (3), which win over those before them.
+func spm(message byte, fields ...byte) string {
+	model := smallSentencePiece(false, true, false)
+	if message > 0 {
+		model = append(append(model, message<<3|2, byte(len(fields))), fields...)
+	}
+	return string(model)
+}
+
+// TestSentencePieceFolders: what a SentencePiece model puts around a text, where tokenizer_config.json says nothing, and where it does.
+func TestSentencePieceFolders(t *testing.T) {
+	minus := []byte{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1} // -1 as a varint
+	noBOS := append([]byte{0xC8, 2}, minus...)                               // field 41
+	noEOS := append([]byte{0xD0, 2}, minus...)                               // field 42
+	for name, c := range map[string]struct {
+		model, config string
+		before, after []int32
+	}{
+		"BOS":                         {spm(0), "{}", []int32{1}, nil},
+		"EOS where there is no BOS":   {spm(2, noBOS...), "{}", nil, []int32{2}},
+		"neither":                     {spm(2, append(slices.Clone(noBOS), noEOS...)...), "{}", nil, nil},
+		"BOS alone":                   {spm(2, noEOS...), "{}", []int32{1}, nil},
+		"both, as is said":            {spm(0), `{"add_eos_token":true}`, []int32{1}, []int32{2}},
+		"none, as is said":            {spm(0), `{"add_bos_token":false}`, nil, nil},
+		"EOS not, as is said":         {spm(2, noBOS...), `{"add_eos_token":false}`, nil, nil},
+		"a BOS that there is none of": {spm(2, 0xC8, 2, 0xE7, 7), "{}", nil, nil}, // id 999
+	} {
+		tok, err := Load(folder(t, map[string]string{"tokenizer.model": c.model, "tokenizer_config.json": c.config}))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if before, after := tok.Special(); !slices.Equal(before, c.before) || !slices.Equal(after, c.after) {
+			t.Errorf("%s: %v before and %v after, want %v and %v", name, before, after, c.before, c.after)
+		}
+		id, _ := tok.TokenToID("<0x0A>")
+		if got := string(tok.TokenBytes(id)); got != "\n" {
+			t.Errorf("%s: the token of a byte is %q", name, got)
+		}
+	}
+	for name, c := range map[string]struct{ model, want string }{
+		"white space at the end of words": {spm(2, 0xC0, 1, 1), "treat_whitespace_as_suffix"}, "plain white space": {spm(3, 0x28, 0), "escape_whitespaces=false"}, "words": {spm(2, 0x18, 3), "of type word or char"},
+		"an unused piece": {spm(1, 0x0A, 1, 'q', 0x18, 5), `("q") is marked unused`}, "a piece of type 9": {spm(1, 0x0A, 1, 'q', 0x18, 9), `("q") is of the unknown type 9`}, "a piece twice": {spm(1, 0x0A, 1, 'a'), `("a") is empty or the same as piece `},
+		"an empty piece": {spm(1, 0x18, 1), "is empty or the same"}, "not UTF-8": {spm(1, 0x0A, 1, 0xFF), "is not UTF-8"}, "a key cut short": {spm(0) + "\x80", "its fields are cut short or damaged"}, "a value cut short": {spm(0) + "\x18\x80", "cut short"},
+		"8 bytes cut short": {spm(0) + "\x19\x00\x00", "cut short"}, "4 bytes cut short": {spm(0) + "\x1d\x00\x00", "cut short"}, "a group": {spm(0) + "\x1b", "cut short"}, "a length beyond the end": {spm(0) + "\x1a\x05a", "cut short"},
+	} {
+		if _, err := fromSentencePiece([]byte(c.model)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+	for _, fields := range []string{"\x49abcdefgh", "\x4dabcd", "\x48\x01", "\x4a\x01a"} { // that nobody knows
+		if _, err := fromSentencePiece([]byte(spm(0) + fields)); err != nil {
+			t.Errorf("%q: %v", fields, err)
+		}
+	}
+}
+
+// TestFingerprint changes with all that decides ids, and with nothing else.
+func TestFingerprint(t *testing.T) {
+	const model = `"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0,"a":1}}`
+	base := parse(t, "{"+model+"}").Fingerprint()
+	seen := map[string]string{base: "the model alone"}
+	for _, file := range []string{
+		`{"normalizer":{"type":"NFC"},` + model + `}`, `{"pre_tokenizer":{"type":"Whitespace"},` + model + `}`, `{"added_tokens":[{"id":2,"content":"x"}],` + model + `}`,
+		`{"added_tokens":[{"id":2,"content":"x","special":true}],` + model + `}`, `{"model":{"type":"WordLevel","unk_token":"a","vocab":{"u":0,"a":1}}}`, `{"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":1,"a":0}}}`,
+		`{"model":{"type":"BPE","vocab":{"u":0,"a":1,"ua":2,"au":3},"merges":["a u","u a"]}}`, `{"model":{"type":"BPE","vocab":{"u":0,"a":1,"ua":2,"au":3},"merges":["u a","a u"]}}`,
+		`{"model":{"type":"Unigram","unk_id":0,"vocab":[["u",0],["a",-1]]}}`, `{"model":{"type":"Unigram","unk_id":0,"vocab":[["u",0],["a",-2]]}}`,
+	} {
+		f := parse(t, file).Fingerprint()
+		if other, ok := seen[f]; ok || len(f) != 32 {
+			t.Errorf("%s has the fingerprint %s, as %s", file, f, other)
+		}
+		seen[f] = file
+	}
+	for _, file := range []string{`{"normalizer":null, ` + model + `}`, `{"decoder":{"type":"Fuse"},"truncation":{"max_length":3},` + model + `}`, `{"pre_tokenizer" : null,` + strings.ReplaceAll(model, ":", " : ") + `}`} {
+		if got := parse(t, file).Fingerprint(); got != base {
+			t.Errorf("%s has another fingerprint than the model alone", file)
+		}
+	}
+	if a, b := parse(t, `{"normalizer":{"type":"NFC"},`+model+`}`), parse(t, `{"normalizer": { "type" : "NFC" },`+model+`}`); a.Fingerprint() != b.Fingerprint() {
+		t.Error("white space changes the fingerprint")
+	}
+	one, err := fromSentencePiece([]byte(spm(0)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := fromSentencePiece([]byte(spm(3, 0x12, 0))) // without the charsmap
+	if err != nil || one.Fingerprint() == two.Fingerprint() {
+		t.Errorf("a charsmap changes nothing (%v)", err)
+	}
+}
+
+// TestSavedForm: what Save writes ends with a line end, keeps what does not touch ids, and writes merges of pieces with spaces as pairs.
+func TestSavedForm(t *testing.T) {
+	text := string(mustJSON(t, parse(t, `{"truncation":{"max_length":7},"padding":{"pad_id":3},"model":{"type":"BPE","vocab":{"a":0," ":1,"a ":2},"merges":[["a"," "]]}}`)))
+	for _, want := range []string{`"max_length": 7`, `"pad_id": 3`, "[\n        \"a\",\n        \" \"\n      ]", "\n}\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in %s", want, text)
+		}
+	}
+	if text = string(mustJSON(t, parse(t, `{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":[["a","b"]]}}`))); !strings.Contains(text, `"a b"`) {
+		t.Errorf("merges without spaces are no lines in %s", text)
+	}
+}
+
+// TestSmallParts: single settings of components, each with a text that shows it.
+func TestSmallParts(t *testing.T) {
+	const letters = `"vocab":{"u":0,"a":1,"b":2," ":3,"é":4,"#a":5,"a</w>":6}`
+	for _, c := range []struct {
+		file, text string
+		want       []int32
+	}{
+		// a pattern with a scanner takes all, so nothing is left where matches go
+		{`{"pre_tokenizer":{"type":"Split","pattern":{"Regex":"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"},"behavior":"Removed"},"model":{"type":"WordLevel","unk_token":"u",` + letters + `}}`, "a b", nil},
+		{`{"pre_tokenizer":{"type":"Split","pattern":{"String":"a"},"behavior":"Removed"},"model":{"type":"WordLevel","unk_token":"u",` + letters + `}}`, "ab", []int32{2}},
+		{`{"pre_tokenizer":{"type":"Split","pattern":{"String":"a"},"behavior":"Removed","invert":true},"model":{"type":"WordLevel","unk_token":"u",` + letters + `}}`, "ab", []int32{1}},
+		{`{"pre_tokenizer":{"type":"Split","pattern":{"String":""},"behavior":"MergedWithNext"},"model":{"type":"WordLevel","unk_token":"u",` + letters + `}}`, "aéb", []int32{1, 4, 2}},
+		{`{"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false},"model":{"type":"BPE","end_of_word_suffix":"</w>","merges":[],` + letters + `}}`, "a", []int32{6}},
+		{`{"model":{"type":"WordPiece","unk_token":"u","continuing_subword_prefix":"#","max_input_chars_per_word":2,` + letters + `}}`, "éa", []int32{4, 5}},
+		{`{"model":{"type":"WordPiece","unk_token":"u","continuing_subword_prefix":"#","max_input_chars_per_word":2,` + letters + `}}`, "aaa", []int32{0}},
+		{`{"model":{"type":"WordPiece","unk_token":"u","continuing_subword_prefix":"#",` + letters + `}}`, "aab", []int32{0}},
+		{`{"normalizer":{"type":"Strip","strip_left":true},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0,"a ":1}}}`, " a ", []int32{1}},
+		{`{"normalizer":{"type":"Strip","strip_right":true},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0," a":1}}}`, " a\u2003", []int32{1}},
+		{`{"normalizer":{"type":"Prepend","prepend":"x"},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0,"xa":1}}}`, "a", []int32{1}},
+		{`{"normalizer":{"type":"Lowercase"},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0,"i\u0307az":1}}}`, "İAZ", []int32{1}},
+		{`{"normalizer":{"type":"StripAccents"},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0,"eé":1}}}`, "e\u0301é", []int32{1}},
+		{`{"pre_tokenizer":{"type":"FixedLength","length":2},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0,"éa":1,"b":2}}}`, "éab", []int32{1, 2}},
+		{`{"pre_tokenizer":{"type":"CharDelimiterSplit","delimiter":"é"},"model":{"type":"WordLevel","unk_token":"u",` + letters + `}}`, "éaéébé", []int32{1, 2}},
+	} {
+		tok := parse(t, c.file)
+		ids, _ := tok.EncodeSpans([]byte(c.text), Options{})
+		if got := tok.Encode(nil, []byte(c.text)); !slices.Equal(got, c.want) || !slices.Equal(ids, c.want) {
+			t.Errorf("%s: %q is %v, with spans %v, want %v", c.file, c.text, got, ids, c.want)
+		}
+	}
+	if _, err := Parse(replacePart(t, mustJSON(t, load(t, "gpt2")), "model.unk_token", `"<|endoftext|>"`)); err != nil {
+		t.Errorf("an unknown token of a vocabulary with all bytes: %v", err)
+	}
+}
+
+// TestBlocks of characters, at both ends of each and beside them.
+func TestBlocks(t *testing.T) {
+	for _, b := range [][2]rune{{0x4E00, 0x9FFF}, {0x3400, 0x4DBF}, {0x20000, 0x2A6DF}, {0x2A700, 0x2B73F}, {0x2B740, 0x2B81F}, {0x2B920, 0x2CEAF}, {0xF900, 0xFAFF}, {0x2F800, 0x2FA1F}} {
+		if !isIdeograph(b[0]) || !isIdeograph(b[1]) || isIdeograph(b[0]-1) && b[0] != 0x2B740 || isIdeograph(b[1]+1) && b[1] != 0x2B73F {
+			t.Errorf("U+%04X to U+%04X", b[0], b[1])
+		}
+	}
+	e := &Encoder{t: &Tokenizer{}}
+	removed := "\x01\x08\x0b\x0e\x1f\x7f\u008f\u009f"
+	spaces := "\t\n\x0c\r\u1680\u200b\u200f\u2028\u2029\u2581\ufeff\ufffd"
+	kept := "\x00 \u200a\u2010\u008e\u0090\u009e\u00a0\u202a\u2027é\xff"
+	if got := string(nmt{0}.normalize(e, chunk{text: []byte(removed + spaces + kept)}).text); got != strings.Repeat(" ", 12)+kept {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestChunkSpans: an empty stretch is at the start of the byte behind it or, at the end, at the end of the byte before.
+func TestChunkSpans(t *testing.T) {
+	c := chunk{text: []byte("abc"), from: []Span{{2, 3}, {3, 5}, {4, 6}}}
+	for in, want := range map[[2]int]Span{{0, 1}: {2, 3}, {0, 3}: {2, 6}, {1, 2}: {3, 5}, {0, 0}: {2, 2}, {1, 1}: {3, 3}, {3, 3}: {6, 6}} {
+		if got := c.span(in[0], in[1]); got != want {
+			t.Errorf("%v is from %v, want %v", in, got, want)
+		}
+	}
+	if got := (chunk{from: []Span{}}).span(0, 0); got != (Span{}) {
+		t.Errorf("nothing is from %v", got)
+	}
+}
+
+// TestLargestVocabulary that may be trained.
+func TestLargestVocabulary(t *testing.T) {
+	for size, ok := range map[int]bool{255: false, 256: true, 1 << 24: true, 1<<24 + 1: false} {
+		if err := (&TrainConfig{VocabSize: size}).Validate(); (err == nil) != ok {
+			t.Errorf("%d tokens: %v", size, err)
+		}
 	}
 }
