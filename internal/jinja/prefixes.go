@@ -188,8 +188,11 @@ func (w *watch) plain(v any, depth int) bool {
 
 // mark keeps the state before round i, the first excepted, which there is nothing to gain from.
 func (w *watch) mark(st *state, i int) {
-	w.fresh = map[*list]bool{}
-	if i == 0 || w.seen == unlimited {
+	if w.seen == unlimited {
+		st.watch = nil // no later round can be left out either
+		return
+	}
+	if clear(w.fresh); i == 0 {
 		return
 	}
 	m := mark{w.places[i-1] + 1, i, w.seen, len(st.out.buf), st.steps, st.line, make([]dict, len(w.namespaces))}
