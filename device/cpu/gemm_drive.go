@@ -9,11 +9,13 @@ type gemmScratch struct {
 	a     []float32 // A of a stripe or a block
 	b     []float32 // B of a panel or a block
 	c     []float32 // sums of a task whose C is bf16
+	taken []float32 // sums of a stripe of rows that were taken from another worker, whose C is bf16
 	stage []float32 // rows at the edge of an operand
 	sums  []float32 // of a product of few rows, lane by lane
 	tile  tileArgs
 	pack  packArgs
 	plus  *gemmScratch // of what is added to a product
+	open  openRows     // of the task
 }
 
 func newGemmScratch(k *gemmKernels) *gemmScratch { return &gemmScratch{k: k} }
@@ -72,9 +74,14 @@ func (p *gemmPlan) task(t, n int, s *gemmScratch) {
 		b.streamPanels()
 		b.whole()
 	default:
-		for u := 0; u < p.units; u += p.kBlock {
-			b.addBlock(u, min(p.kBlock, p.units-u))
-		}
+		b.addBlocks(0)
+	}
+}
+
+// addBlocks adds the products over all blocks of k from unit u on.
+func (b *gemmBlock) addBlocks(u int) {
+	for ; u < b.units; u += b.kBlock {
+		b.addBlock(u, min(b.kBlock, b.units-u))
 	}
 }
 
@@ -89,10 +96,15 @@ func (b *gemmBlock) whole() {
 // sumRows is how many rows of sums a block with a C in bf16 holds in scratch: those of a stripe where
 // K is one block, else all.
 func (b *gemmBlock) sumRows() int {
-	if b.few == nil && !b.stream && 0 < b.units && b.units <= b.kBlock {
+	if b.byStripe() {
 		return min(b.k.mr, b.m)
 	}
 	return b.m
+}
+
+// byStripe says whether a stripe is through before the next one begins.
+func (b *gemmBlock) byStripe() bool {
+	return b.few == nil && !b.stream && 0 < b.units && b.units <= b.kBlock
 }
 
 // first prepares the sums of rows i to i+m of the block, before anything is added to them.
@@ -159,6 +171,7 @@ func (b *gemmBlock) addBias(i, m int) {
 // addBlock adds the product over units u to u+kc of k.
 func (b *gemmBlock) addBlock(u, kc int) {
 	b.u = u
+	b.openAll()
 	add := b.begin(u, kc)
 	b.byStripes(u, kc, add)
 	b.s.tile = tileArgs{}
@@ -178,7 +191,7 @@ func (b *gemmBlock) begin(u, kc int) (add unsafe.Pointer) {
 }
 
 // byStripes puts all of B into the second cache and multiplies one stripe of A
-// after the other with it.
+// after the other with it, but those that other workers take.
 func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 	p, ends := b.prepareB(u, kc), u+kc == b.units
 	plus, packed, more := gemmBlock{}, packedB{}, ends && b.Plus.K > 0
@@ -192,8 +205,13 @@ func (b *gemmBlock) byStripes(u, kc int, add unsafe.Pointer) {
 	if b.Sums != nil && b.i == 0 {
 		b.sumColumns(p, u)
 	}
-	for i := 0; i < b.m; i += stripeGroup * b.k.mr {
-		m := min(stripeGroup*b.k.mr, b.m-i)
+	claim := b.claim(u, kc)
+	for {
+		i, m := b.next(claim)
+		if m == 0 {
+			b.m = i
+			return
+		}
 		a, aPlus := b.prepareA(b.i+i, m, u, kc), packedA{}
 		if more {
 			aPlus = plus.prepareA(b.i+i, m, 0, plus.units)

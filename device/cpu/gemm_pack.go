@@ -16,12 +16,11 @@ func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
 	switch {
 	case b.TransA:
 		return b.packStripes(i, m, u, kc)
-	case b.pairs:
-		if b.k.copies && b.LDA%2048 == 0 && m > 1 || 2*(u+kc) > b.K {
-			return b.copyPairs(i, m, u, kc)
-		}
+	case b.pairs && b.readsA(m, u, kc):
 		return packedA{b.A.at(b.offA + i*b.LDA + 2*u), 2 * b.LDA, 4, 2 * b.LDA * b.k.mr, false}
-	case !b.A.bf16 && (!b.k.copies || b.LDA%1024 != 0 || m == 1):
+	case b.pairs:
+		return b.copyPairs(i, m, u, kc)
+	case b.readsA(m, u, kc):
 		return packedA{b.A.at(b.offA + i*b.LDA + u), 4 * b.LDA, 4, 4 * b.LDA * b.k.mr, false}
 	}
 	ld := roundUp(kc, 8) + 16 // no multiple of 4 KiB
@@ -29,6 +28,14 @@ func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
 	dst := unsafe.Pointer(&b.s.a[0])
 	b.rowsOf(b.A, dst, b.offA+i*b.LDA+u, rowShape{rows: m, cols: kc, ld: b.LDA, dstStride: 4 * ld})
 	return packedA{dst, 4 * ld, 4, 4 * ld * b.k.mr, true}
+}
+
+// readsA says whether m rows of a row-major A are read where they are.
+func (b *gemmBlock) readsA(m, u, kc int) bool {
+	if b.pairs {
+		return (!b.k.copies || b.LDA%2048 != 0 || m == 1) && 2*(u+kc) <= b.K
+	}
+	return !b.A.bf16 && (!b.k.copies || b.LDA%1024 != 0 || m == 1)
 }
 
 // copyPairs copies rows of a bf16 A and completes a last odd pair with zero.

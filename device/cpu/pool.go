@@ -38,13 +38,15 @@ type pool struct {
 	ahead   lookahead
 	fetched []fetched // by each worker
 
-	_     [64]byte
-	claim atomic.Uint64 // next task << 32 | number of tasks
-	_     [56]byte
-	done  atomic.Int64 // finished tasks
-	_     [56]byte
-	quit  atomic.Bool
-	_     [60]byte
+	_      [64]byte
+	claim  atomic.Uint64 // next task << 32 | number of tasks
+	_      [56]byte
+	done   atomic.Int64 // finished tasks
+	_      [56]byte
+	pieces atomic.Int64 // rows of tasks that are computed by others, in pieces
+	_      [56]byte
+	quit   atomic.Bool
+	_      [60]byte
 }
 
 // worker is what the pool knows of one of its goroutines.
@@ -124,6 +126,8 @@ func (p *pool) dispatch(tasks int) {
 	for t := range tasks {
 		p.call(0, t)
 	}
+	p.done.Store(int64(tasks))
+	p.waitDone(int64(tasks))
 }
 
 func (p *pool) call(worker, task int) {
@@ -151,10 +155,10 @@ func (p *pool) take(worker int) bool {
 	}
 }
 
-// waitDone returns when all tasks of the job have finished.
+// waitDone returns when all tasks of the job have finished, and what was taken from them.
 func (p *pool) waitDone(tasks int64) {
-	for spins := 1; p.done.Load() != tasks; spins++ {
-		if p.fetch(0) {
+	for spins := 1; p.done.Load() != tasks || p.pieces.Load() != 0; spins++ {
+		if p.steal(0) || p.fetch(0) {
 			continue
 		}
 		spinPause(8)
@@ -193,9 +197,12 @@ func (p *pool) work(i int, w *worker) {
 	}
 }
 
-// spin waits for tasks as worker i and reports whether there are some; false means it is time to sleep.
+// spin waits for tasks or rows as worker i and reports whether there are some or were; false means it is time to sleep.
 func (p *pool) spin(i int) bool {
 	for start := time.Now(); ; {
+		if p.steal(i) {
+			return true
+		}
 		for range 16 {
 			if p.hasTasks() || p.quit.Load() {
 				return true

@@ -1,0 +1,94 @@
+package cpu
+
+import (
+	"math"
+	"testing"
+)
+
+// thieving is k with tiles which, one time in some, have other workers of p take rows first, up to two at a time: one from the worker at work and
+// one from it. It counts what they took.
+func thieving(k *gemmKernels, p *pool, taken *int) *gemmKernels {
+	calls, worker := 0, 0
+	wrap := func(tiles [][]tileFunc) (wrapped [][]tileFunc) {
+		for _, row := range tiles {
+			var fs []tileFunc
+			for _, f := range row {
+				fs = append(fs, func(t *tileArgs) {
+					if calls++; calls%5 == 0 && worker+1 < p.threads {
+						worker++
+						if p.steal(worker) {
+							*taken++
+						}
+						worker--
+					}
+					f(t)
+				})
+			}
+			wrapped = append(wrapped, fs)
+		}
+		return wrapped
+	}
+	w := *k
+	w.f32 = wrap(k.f32)
+	if k.bf16 != nil {
+		w.bf16 = wrap(k.bf16)
+	}
+	return &w
+}
+
+// TestGemmSteal: rows that other workers take from a block at any moment get the bits that its own worker gives them.
+func TestGemmSteal(t *testing.T) {
+	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
+	for _, k := range gemmPaths(t) {
+		taken := 0
+		p := &pool{threads: 3}
+		p.gemmKernels = thieving(k, p, &taken)
+		for range p.threads {
+			p.gemmScratch = append(p.gemmScratch, newGemmScratch(p.gemmKernels))
+		}
+		plain := newGemmScratch(k)
+		for n, s := range [][3]int{{250, 50, 264}, {230, 97, 100}} {
+			for i := range 16 {
+				if (testing.Short() || k.name != hostGemmKernels().name) && (i+n)%8 != 4 { // the slow ones in part
+					continue
+				}
+				c := newCase(&guard, s[0], s[1], s[2], i+(n+i)%8*16)
+				c.Batch = 1
+				if !c.TransB {
+					c.Sums = make([]float32, c.N)
+				}
+				want, got := c.gemmArgs, c.gemmArgs
+				want.C, got.C = c.C.copied(), c.C.copied()
+				gemmSerial(&want, plain)
+				gemmSerial(&got, p.gemmScratch[0])
+				for at := range got.C.n {
+					if x, y := got.C.value(at), want.C.value(at); math.Float32bits(x) != math.Float32bits(y) {
+						t.Fatalf("%s %s: element %d is %v where rows were taken, else %v", k.name, c, at, x, y)
+					}
+				}
+			}
+		}
+		if taken < 2 || p.pieces.Load() != 0 {
+			t.Errorf("%s: %d times rows were taken, %d of them are not through", k.name, taken, p.pieces.Load())
+		}
+	}
+}
+
+// TestGemmStealRounds: products whose workers take rows from each other, one after the other, end whole.
+func TestGemmStealRounds(t *testing.T) {
+	const m, n, k = 420, 96, 300
+	g := gemmArgs{M: m, N: n, K: k, A: matF32(randomFloats(m * k)), B: matF32(randomFloats(k * n))}
+	want := g
+	want.C = matF32(make([]float32, m*n))
+	gemmSerial(&want, newGemmScratch(hostGemmKernels()))
+	p := newPool(3)
+	defer p.close()
+	for round := range 20 {
+		c := make([]float32, m*n)
+		g.C = matF32(c)
+		p.gemm(&g)
+		if !equalBits(c, floatsAt(want.C.p, m*n)) {
+			t.Fatalf("round %d has other bits than one worker", round)
+		}
+	}
+}
