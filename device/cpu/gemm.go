@@ -244,4 +244,5 @@ type gemmKernels struct {
 	asks   bool // for what is packed next of A, too
 	asksB  bool // for what comes next of an arranged B, where several stripes of A read it
 	copies bool // rows of A that lie a multiple of 4 KiB apart
+	thirds bool // a worker that waits asks for every third line of what comes; see pool.fetch
 }

@@ -28,7 +28,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 		k.fewPairs = fewAVX512BF16
 	}
 	if k.lanes == 16 && f.AskAhead {
-		k.asksB = true
+		k.asksB, k.thirds = true, true
 		k.f32 = withRow(tilesAVX512, tilesAVX512Row)
 		if k.bf16 != nil {
 			k.bf16 = withRow(tilesAVX512BF16, tilesAVX512BF16Row)

@@ -73,34 +73,57 @@ type fetched struct {
 	lo, hi  int      // the worker's share of them
 	at, end uintptr  // of the one at hand
 	left    int      // bytes that it may ask for
-	_       [56]byte // up to two cache lines, so that no worker writes into another's
+	pass    int      // of several over the share, each of which asks for other lines of it
+	_       [48]byte // up to two cache lines, so that no worker writes into another's
 }
 
+// thirds is how many passes over its share a worker makes that asks for every third line.
+const thirds = 3
+
 // fetch asks for the next few lines of the worker's share of what will come, and reports whether there are some.
+//
+// Where the kernels ask ahead themselves (gemmKernels.thirds) it asks for every third line, then for the second ones and the others: of a
+// share that begins with lines in the second cache memory would have a rest while these are read, four times as fast as it
+// brings any; with one of three there it is always busy.
 func (p *pool) fetch(worker int) bool {
 	f, w := &p.fetched[worker], p.ahead.next.Load()
 	if w != f.from {
-		*f = fetched{from: w}
-		if w != nil {
-			f.of, f.left = w.of[:], aheadBytes
-			f.lo, f.hi = shareOf(worker, p.threads, w.units)
-		}
+		*f = fetched{from: w, left: aheadBytes}
+		f.begin(worker, p.threads)
 	}
+	sparse := p.gemmKernels.thirds
 	for f.at >= f.end {
 		if len(f.of) == 0 {
-			return false
+			if !sparse || w == nil || f.pass == thirds-1 {
+				return false
+			}
+			f.pass++
+			f.begin(worker, p.threads)
 		}
 		w := f.of[0]
-		f.at, f.end = w.at+uintptr(max(f.lo, 0))*w.bytes, w.at+uintptr(max(min(f.hi, w.units), 0))*w.bytes
+		f.at, f.end = w.at+uintptr(max(f.lo, 0))*w.bytes+uintptr(64*f.pass), w.at+uintptr(max(min(f.hi, w.units), 0))*w.bytes
 		f.lo, f.hi, f.of = f.lo-w.units, f.hi-w.units, f.of[1:]
 	}
 	if f.left <= 0 {
 		return false
 	}
-	fetchLines(f.at)
-	f.at += fetchBytes
 	f.left -= fetchBytes
+	if sparse {
+		fetchThirds(f.at)
+		f.at += thirds * fetchBytes
+	} else {
+		fetchLines(f.at)
+		f.at += fetchBytes
+	}
 	return true
+}
+
+// begin begins a pass over the worker's share of what comes, if anything does.
+func (f *fetched) begin(worker, workers int) {
+	if f.from != nil {
+		f.of = f.from.of[:]
+		f.lo, f.hi = shareOf(worker, workers, f.from.units)
+	}
 }
 
 // shares deals the units of products of few rows out, which are columns of their weights in the order of memory. Each worker has consecutive

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -49,7 +50,7 @@ func TestSharesAreTakenOnce(t *testing.T) {
 // TestLookaheadLearnsTheOrder: from the second round on, the next weights are known, and each worker asks for the
 // beginning of its share of them, once.
 func TestLookaheadLearnsTheOrder(t *testing.T) {
-	p := &pool{threads: 2, fetched: make([]fetched, 2)} // without workers, who would ask as well
+	p := &pool{threads: 2, fetched: make([]fetched, 2), gemmKernels: &gemmKernels{}} // without workers, who would ask as well
 	groups := make([][]gemmJob, 3)
 	for i := range groups {
 		for range i + 1 {
@@ -85,6 +86,50 @@ func TestLookaheadLearnsTheOrder(t *testing.T) {
 	}
 	if asked[0] != 1<<19 {
 		t.Errorf("began to ask at byte %d of the second weight, want %d", asked[0], 1<<19)
+	}
+}
+
+// TestLookaheadAsksForThirds: where every third line is asked for, those of all weights of a share come first, then the lines between, each
+// line of the share once, and no more than may be asked for.
+func TestLookaheadAsksForThirds(t *testing.T) {
+	const units, unit = 8, 4608 // bytes of a unit: two calls for each third of it
+	for _, count := range []int{1, 2} {
+		p := &pool{threads: 2, fetched: make([]fetched, 2), gemmKernels: &gemmKernels{thirds: true}}
+		jobs := make([]gemmJob, count)
+		for i := range jobs {
+			jobs[i].gemmArgs, jobs[i].tasks = gemmArgs{N: units, K: unit / 4, B: matF32(alignedFloats(units * unit / 4))}, units
+		}
+		p.ahead.follow(jobs)
+		p.ahead.follow(jobs) // they follow themselves
+		first, last := 0, units
+		if count == 1 {
+			first = units / 2
+		}
+		var asked, want []uintptr
+		for p.fetch(1) {
+			asked = append(asked, p.fetched[1].at-thirds*fetchBytes)
+		}
+		base := uintptr(jobs[count-1].B.p) // worker 1 has the second weight, or the second half of the one
+		for pass := range thirds {
+			for at := first * unit; at < last*unit; at += thirds * fetchBytes {
+				want = append(want, base+uintptr(at+64*pass))
+			}
+		}
+		if !slices.Equal(asked, want) {
+			t.Errorf("of %d weights lines are asked for at %x, want %x", count, asked, want)
+		}
+	}
+	p := &pool{threads: 1, fetched: make([]fetched, 1), gemmKernels: &gemmKernels{thirds: true}}
+	jobs := make([]gemmJob, 1)
+	jobs[0].gemmArgs, jobs[0].tasks = gemmArgs{N: 64, K: 1 << 13, B: matF32(make([]float32, 1<<19))}, 64
+	p.ahead.follow(jobs)
+	p.ahead.follow(jobs)
+	n := 0
+	for p.fetch(0) {
+		n++
+	}
+	if n*fetchBytes < aheadBytes || (n-1)*fetchBytes >= aheadBytes {
+		t.Errorf("asked for %d bytes, want %d and no more", n*fetchBytes, aheadBytes)
 	}
 }
 

@@ -18,6 +18,12 @@ const fetchBytes = 12 * 64
 //go:noescape
 func fetchLines(at uintptr)
 
+// fetchThirds asks for as many lines from at on, of which it leaves out two behind each, and does not wait: an Intel core forgets none, and
+// takes 140 cycles for a PAUSE.
+//
+//go:noescape
+func fetchThirds(at uintptr)
+
 // askToRead asks the second cache for the bytes at the beginning of rows that are stride bytes apart.
 //
 //go:noescape
