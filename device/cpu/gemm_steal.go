@@ -77,18 +77,19 @@ func (o *openRows) count() {
 	}
 }
 
-// take cuts rows off, which are a block of their own for a worker with scratch s, and counts it among the pieces.
-func (o *openRows) take(s *gemmScratch, pieces *atomic.Int64) (b gemmBlock, ok bool) {
+// take cuts rows off, which are a block of their own for a worker with scratch s, and counts it among p's pieces. While there are tasks there are no
+// rows to take: sums of a bf16 C lie in the scratch of the block's worker, which would use it for its next task before others are through with them.
+func (o *openRows) take(s *gemmScratch, p *pool) (b gemmBlock, ok bool) {
 	if o.share.Load() == 0 {
 		return b, false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := int(o.share.Load())
-	if n == 0 {
+	if n == 0 || p.hasTasks() {
 		return b, false
 	}
-	pieces.Add(1)
+	p.pieces.Add(1)
 	o.end -= n
 	o.count()
 	b = o.b
@@ -106,7 +107,7 @@ func (o *openRows) take(s *gemmScratch, pieces *atomic.Int64) (b gemmBlock, ok b
 func (p *pool) steal(worker int) bool {
 	s := p.gemmScratch[worker]
 	for i := 1; i < p.threads; i++ {
-		if b, ok := p.gemmScratch[(worker+i)%p.threads].open.take(s, &p.pieces); ok {
+		if b, ok := p.gemmScratch[(worker+i)%p.threads].open.take(s, p); ok {
 			b.addBlocks(b.u)
 			p.pieces.Add(-1)
 			return true

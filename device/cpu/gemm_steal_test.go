@@ -74,6 +74,26 @@ func TestGemmSteal(t *testing.T) {
 	}
 }
 
+// TestGemmStealsNoRowsBesideTasks: who has tasks to take takes no rows, whose sums may lie in what their worker needs for its next task.
+func TestGemmStealsNoRowsBesideTasks(t *testing.T) {
+	taken := 0
+	p := &pool{threads: 3}
+	p.gemmKernels = thieving(hostGemmKernels(), p, &taken)
+	for range p.threads {
+		p.gemmScratch = append(p.gemmScratch, newGemmScratch(p.gemmKernels))
+	}
+	const m, n, k = 250, 50, 264
+	g := gemmArgs{M: m, N: n, K: k, A: matF32(randomFloats(m * k)), B: matF32(randomFloats(k * n)), C: matF32(make([]float32, m*n))}
+	for _, tasks := range []uint64{0, 1} {
+		p.claim.Store(tasks)
+		taken = 0
+		gemmSerial(&g, p.gemmScratch[0])
+		if (taken == 0) != (tasks > 0) {
+			t.Errorf("%d tasks left: %d times rows were taken", tasks, taken)
+		}
+	}
+}
+
 // TestGemmStealRounds: products whose workers take rows from each other, one after the other, end whole.
 func TestGemmStealRounds(t *testing.T) {
 	const m, n, k = 420, 96, 300
