@@ -288,10 +288,7 @@ func (p *parser) subscript() expr {
 	for !p.skipOp("]") {
 		if len(items) > 0 {
 			p.expectOp(",")
-			tuple = true
-			if p.skipOp("]") {
-				break
-			}
+			tuple = true // unlike elsewhere, no comma ends it
 		}
 		items = append(items, p.subscribed())
 	}

@@ -197,8 +197,7 @@ func (w *watch) mark(st *state, i int) {
 	}
 	m := mark{w.places[i-1] + 1, i, w.seen, len(st.out.buf), st.steps, st.line, make([]dict, len(w.namespaces))}
 	for k, ns := range w.namespaces {
-		if !w.plain(ns.vars, 0) {
-			w.see(unlimited)
+		if !w.plain(ns.vars, 0) { // a later round may be begun at again, when the template has set something else
 			return
 		}
 		m.fields[k] = dict{slices.Clone(ns.vars.keys), slices.Clone(ns.vars.values), maps.Clone(ns.vars.index), 0}

@@ -48,6 +48,9 @@ var rendered = [][2]string{
 	{`{{ 0x1F }} {{ 0b101 }} {{ 0o17 }} {{ 1_000 }} {{ 1.5e3 }} {{ 1e3 }} {{ 1_0.0_1 }} {{ [[1, 2], 3].0.1 }} {{ 12345678901234567890 }}`, `31 5 15 1000 1500.0 1000.0 10.01 2 12345678901234567890`},
 	{`{{ '\x41\u00e9\U0001F600\101\60\7z\8\q\'\"\\' }}|{{ "a\
 b" }}|{{ '\1234' }}|{{ '\n\t\r\a\b\f\v' | length }}`, "Aé😀A0\az\\8\\q'\"\\|ab|S4|7"},
+	{`{{ '\18' }} {{ '\7' }} {{ [1, 2,] }} {{ {'a': 1,} }} {{ (1,) }} {{ range(1, 2,) | list }} {{ {(1, 2): 3}[1, 2] }} {% set a, b = 1, 2, %}{{ a }} {% set (c, d) = (3, 4) %}{{ c }}{{ d }}{{ range(*[2], **{}) | list }}`,
+		"\x018 \a [1, 2] {'a': 1} (1,) [1] 3 1 34[0, 1]"},
+	{`{{ 2 ** 3 ** 2 }} {{ -2 ** 2 }} {{ 'a' + 2 ~ 3 }} {{ 2 * 3 ~ 4 }} {{ not 1 == 2 }} {{ 1 in [1] and 2 not in [1] }} {{ 1 if 0 else 2 if 0 else 3 }} {{ -1 | abs }} {{ 'a' 'b' }} {{ 3 is divisibleby 3 and true }} {{ 1 is not odd }} {{ [1] is in [[1]] }}`, `64 4 a23 64 True True 3 1 ab True False True`},
 	// filters
 	{`{{ 'aXbX' | replace('X', '-') }} {{ 'aXbX' | replace('X', '-', 1) }} {{ 'ab' | replace('', '.') }} {{ 'ab' | replace('', '.', 2) }} {{ 12 | replace(1, 3) }} {{ 'aa' | replace('a', 'b', none) }}`, `a-b- a-bX .a.b. .a.b 32 bb`},
 	{`{{ 'a' | default('b') }}{{ x | default('b') }}{{ x | default }}{{ '' | default('b') }}{{ '' | default('b', true) }}{{ none | default('b', boolean=true) }}{{ 0 | d(5) }}`, `abbb0`},
@@ -158,8 +161,8 @@ var refused = [][2]string{
 	// lexing and parsing
 	{`{{ 'a`, "a string has no end; close it with '"}, {`{{ 1 `, "a tag is open at the end of the template; close it with }}"}, {`{% if 1`, "a tag is open at the end of the template; close it with %}"}, {`{# a`, "a comment {# has no end"}, {`{% raw %}a`, "{% raw %} has no end; close it with {% endraw %}"}, {`{{ 1 ? 2 }}`, `unexpected character '?'`},
 	{`{{ ) }}`, `unexpected ")"`}, {`{{ (] }}`, `unexpected "]"`}, {`{{ '\x4' }}`, `a string has a short \x escape`}, {`{{ '\xzz' }}`, `a string has a wrong \x escape`}, {`{{ '\U00110000' }}`, `a string has a wrong \U escape`}, {`{{ '\u12' }}`, `a string has a short \u escape`},
-	{`{{ a. }}`, "expected a name after the dot"}, {`{{ a[] }}`, "a subscript is empty"}, {`{{ f(a=1, 2) }}`, ""}, {`{{ f(**a, b) }}`, ""}, {`{{ f(*a, b) }}`, ""}, {`{% for x y %}`, ""}, {`{% for x in y %}{% set loop = 1 %}{% endfor %}`, "cannot assign to loop inside of a loop"}, {`{% set none = 1 %}`, ""}, {`{% endif %}`, ""}, {`{% if %}{% endif %}`, ""},
-	{`{% macro m(a, *b) %}{% endmacro %}`, `expected a name, found "*"`}, {`{{ }}`, ""}, {`{{ 1 2 }}`, ""}, {`{% set 1 = 2 %}`, ""}, {`{% set a.b.c = 2 %}`, ""}, {`{% for x.y in z %}{% endfor %}`, ""}, {`{% nope %}`, `the tag "nope" is unknown`}, {`{% 1 %}`, ""}, {`{% break %}`, ""}, {`{{ [1, 2 }}`, ""}, {`{{ {1} }}`, ""}, {`{% macro m(a=1, b) %}{% endmacro %}`, ""}, {`{{ a | }}`, ""}, {`{{ a is }}`, ""}, {`{{ 1 if }}`, ""}, {`{{ not }}`, ""},
+	{`{{ a. }}`, "expected a name after the dot"}, {`{{ a[] }}`, "a subscript is empty"}, {`{{ f(a=1, 2) }}`, "an argument without a name follows one with a name"}, {`{{ f(**a, b) }}`, "an argument without a name"}, {`{{ f(*a, b) }}`, "an argument without a name"}, {`{% for x y %}`, `expected "in", found "y"`}, {`{% for x in y %}{% set loop = 1 %}{% endfor %}`, "cannot assign to loop inside of a loop"}, {`{% set none = 1 %}`, "cannot assign to none"}, {`{% endif %}`, ""}, {`{% if %}{% endif %}`, ""},
+	{`{% macro m(a, *b) %}{% endmacro %}`, `expected a name, found "*"`}, {`{{ }}`, ""}, {`{{ 1 2 }}`, "expected }}, found a number"}, {`{{ 1 %}`, `unexpected "}"`}, {`{{ a[1,] }}`, "a subscript is empty"}, {`{{ f(a=1, a=2) }}`, "the argument a is given twice"}, {`{% macro m(a, a) %}{% endmacro %}`, "the parameter a is listed twice"}, {`{% call 1 %}{% endcall %}`, "needs the call of a macro"}, {`{{ 1 is odd is even }}`, "tests cannot be chained with is"}, {`{% set 1 = 2 %}`, ""}, {`{% set a.b.c = 2 %}`, ""}, {`{% for x.y in z %}{% endfor %}`, `expected "in", found "."`}, {`{% nope %}`, `the tag "nope" is unknown`}, {`{% 1 %}`, "expected a name, found a number"}, {`{% break %}`, "break stands outside of a loop"}, {`{{ [1, 2 }}`, ""}, {`{{ {1} }}`, `expected ":", found "}"`}, {`{% macro m(a=1, b) %}{% endmacro %}`, "a parameter without a default follows one that has it"}, {`{{ a | }}`, ""}, {`{{ a is }}`, ""}, {`{{ 1 if }}`, ""}, {`{{ not }}`, ""},
 }
 
 // refusedHere are refused although the reference renders them: for the size of a number, or because what it gives, such as an address or nothing, is
@@ -171,6 +174,28 @@ var refusedHere = [][2]string{
 	{`{{ {}[1:] }}`, "dict cannot be sliced"}, {`{{ 1 | items }}`, "items works on dicts, not int"}, {`{{ [1] | map }}`, "map needs one more argument"},
 	{`{{ [1] | batch(0) | list }}`, "batch needs a positive count"}, {`{{ 1` + strings.Repeat("0", 1000) + ` }}`, "a number has more than 1000 digits"}, {`{{ 4611686018427387904 * 2 * -1 }}`, "a number is too large"},
 	{`{{ 9223372036854775807 * 9223372036854775807 }}`, "a number is too large"},
+}
+
+// TestParseRefuses what is no template at all, before it looks at any line.
+func TestParseRefuses(t *testing.T) {
+	for want, source := range map[string]string{"a template has 1048577 bytes, more than the 1048576 that are allowed": strings.Repeat("a", maxSource+1), "a template is not valid UTF-8": "a\xff"} {
+		if _, err := Parse(source); err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	if _, err := Parse(strings.Repeat("a", maxSource)); err != nil {
+		t.Error(err)
+	}
+	for want, text := range map[string]string{"read JSON: EOF": `{"a":`, "read JSON: more than one value": "1 2", "read JSON: a number has more than 1000 digits": strings.Repeat("1", 1001), "read JSON: nested deeper than 100": strings.Repeat("[", 101) + strings.Repeat("]", 101)} {
+		if _, err := ParseJSON([]byte(text), 1); err == nil || err.Error() != want {
+			t.Errorf("%.20s: %v, want %s", text, err, want)
+		}
+	}
+	for _, text := range []string{strings.Repeat("1", 1000), strings.Repeat("[", 100) + strings.Repeat("]", 100)} {
+		if _, err := ParseJSON([]byte(text), 1); err != nil {
+			t.Errorf("%.20s: %v", text, err)
+		}
+	}
 }
 
 // TestTable renders the tables.
