@@ -2,6 +2,7 @@ package data
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -273,5 +274,150 @@ func TestPromptsOfNothing(t *testing.T) {
 	}
 	if n != 1 {
 		t.Errorf("%d errors", n)
+	}
+}
+
+// TestStepsFollowEachOther: the steps of a run, one behind the other, are its units from the first on, whatever a step is made of.
+func TestStepsFollowEachOther(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), randomTexts(40, 3)...)
+	windows := cut(s, 8)
+	for _, cfg := range []MixtureConfig{{BatchSize: 1}, {BatchSize: 3, Seed: 1}, {BatchSize: 2, Accumulation: 3, Seed: 2}} {
+		m := mustMix(t, cfg, Weighted{windows, 1})
+		var got, want [][][3]int32
+		const steps = 4
+		for step := range steps {
+			got = append(got, all(m.Step(step))...)
+		}
+		var b Batch
+		b.Offsets = []int32{0}
+		for g := range steps * m.PerStep() {
+			_, at := m.unit(g)
+			windows.appendTo(&b, at)
+		}
+		if want = sequences(b); !cmp.Equal(got, want) {
+			t.Errorf("%+v: %d steps are not the first %d units", cfg, steps, steps*m.PerStep())
+		}
+	}
+}
+
+// TestSequentialBatches: as many units in each batch as asked for, the rest in the last; and no unit begun behind so many rows.
+func TestSequentialBatches(t *testing.T) {
+	s, _ := buildTest(t, byteConfig(t.TempDir()), strings.Repeat("x", 39)) // 40 tokens: windows of 8 rows, the last without its last row
+	for most, want := range map[int64]string{0: "[16 16 8]", 1: "[8]", 8: "[8]", 9: "[16]", 16: "[16]", 17: "[16 8]", 33: "[16 16 8]", 1000: "[16 16 8]"} {
+		var rows []int
+		for b := range Sequential(cut(s, 8), 2, most) {
+			rows = append(rows, b.Rows())
+		}
+		if got := fmt.Sprint(rows); got != want {
+			t.Errorf("up to %d rows the batches have %s, want %s", most, got, want)
+		}
+	}
+}
+
+// TestSizeOfPieces: about 64 of a single text, of what a packed one unpacks to, from 4 KiB to 1 MiB, which all pieces of several files have.
+func TestSizeOfPieces(t *testing.T) {
+	file := func(name string, size int64) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		files []string
+		want  int
+	}{
+		{[]string{file("a.txt", 1<<20)}, 1 << 14}, {[]string{file("a.txt.gz", 1<<20)}, 1 << 16}, {[]string{file("a.txt.zst", 1<<20)}, 1 << 16}, {[]string{file("a.txt", 100)}, 4 << 10},
+		{[]string{file("a.txt", 64*(4<<10))}, 4 << 10}, {[]string{file("a.txt", 64*(4<<10)+64)}, 4<<10 + 1}, {[]string{file("a.txt", 1<<27)}, 1 << 20}, {[]string{file("a.txt", 100), file("b.txt", 100)}, 1 << 20},
+	} {
+		files, err := expand(c.files, &Stats{}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Sources{}).pieceBytes(files); got != c.want {
+			t.Errorf("%v come in pieces of %d bytes, want %d", c.files, got, c.want)
+		}
+		if got := (Sources{PieceBytes: 7}).pieceBytes(files); got != 7 {
+			t.Errorf("of 7 bytes as asked for they are %d", got)
+		}
+	}
+}
+
+// TestWordsOfBadInput: what an error tells to set is there to be set, and policies for records and for files are told apart.
+func TestWordsOfBadInput(t *testing.T) {
+	dir := tree(t, map[string]string{"a.jsonl": "{broken\n"})
+	for policy, want := range map[BadRecord]string{"": "; repair it or take it out", FailOnBadRecord: "; repair it or set on_bad_record=skip"} {
+		if _, _, err := read(Sources{Paths: []string{dir}, OnBadRecord: policy}, dir); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", policy, err, want)
+		}
+	}
+	records, err1 := (Sources{Paths: []string{dir}, OnBadRecord: SkipBadRecord}).Key()
+	files, err2 := (Sources{Paths: []string{dir}, OnBadFile: SkipBadRecord}).Key()
+	if err1 != nil || err2 != nil || records == files {
+		t.Errorf("to skip records and to skip files have one key; %v, %v", err1, err2)
+	}
+}
+
+// TestBinaryWithinSight: a NUL among the first 8000 bytes makes a file binary, a later one does not.
+func TestBinaryWithinSight(t *testing.T) {
+	for at, want := range map[int]int{0: 0, sniffBytes - 1: 0, sniffBytes: 1} {
+		text := strings.Repeat("a", at) + "\x00b"
+		dir := tree(t, map[string]string{"a.txt": text, "b.txt": "text"})
+		docs, stats, err := read(Sources{Paths: []string{dir}, PieceBytes: 1 << 20}, dir)
+		if err != nil || len(docs) != 1+want || stats.Skipped[Binary] != 1-want {
+			t.Errorf("with a NUL at %d: %d documents, %v, %v", at, len(docs), stats.Skipped, err)
+		}
+	}
+}
+
+// TestHalfPairs: half of a surrogate pair is U+FFFD, whatever follows, and what follows stays.
+func TestHalfPairs(t *testing.T) {
+	for quoted, want := range map[string]string{
+		`"\ud83d\ude00"`: "😀", `"\ud83dau1234"`: "\ufffdau1234", `"\ud83d\n12345"`: "\ufffd\n12345", `"\ud83d\u0041"`: "\ufffdA", `"\ude00\ud83d"`: "\ufffd\ufffd", `"\ud83d"`: "\ufffd",
+		`"\u0041\ude00"`: "A\ufffd", `"\uABcd"`: "\uabcd",
+	} {
+		if got := string(unquote([]byte(quoted))); got != want {
+			t.Errorf("%s is %q, want %q", quoted, got, want)
+		}
+	}
+}
+
+// TestHollowAnswers: answers and messages that are not there are errors of their own kind, not a crash.
+func TestHollowAnswers(t *testing.T) {
+	for record, want := range map[string]string{
+		`{"prompt":"a","chosen":[{"content":"x"}],"rejected":[{"content":"y"}]}`: "chosen: the conversation is empty",
+		`{"prompt":"a","chosen":[],"rejected":[]}`:                               "chosen: the conversation is empty",
+	} {
+		if _, err := ParsePreference([]byte(record)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", record, err, want)
+		}
+	}
+	for _, completion := range []string{`""`, ` [] `, `""  `} {
+		var u *Unusable
+		if _, err := ParseJudged([]byte(`{"prompt":"a","label":true,"completion":` + completion + `}`)); !errors.As(err, &u) || u.Reason != EmptyAnswer {
+			t.Errorf("the answer %s: %v", completion, err)
+		}
+	}
+}
+
+// TestLongestRecord: a row of just the limit, as JSON, is taken.
+func TestLongestRecord(t *testing.T) {
+	dir := tree(t, map[string]string{"a.parquet": pq("abc")})
+	s := Sources{Paths: []string{dir}, Records: true, OnBadRecord: SkipBadRecord}
+	bytes := 0
+	for d, err := range s.Documents(&Stats{}) {
+		if bytes = len(d.Text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for less, want := range []int{1, 0} {
+		s.MaxRecord = bytes - less
+		docs, stats, err := read(s, dir)
+		if err != nil || len(docs) != want || stats.Skipped[TooLong] != 1-want {
+			t.Errorf("a record of %d bytes where %d are the most: %q, %v, %v", bytes, s.MaxRecord, docs, stats.Skipped, err)
+		}
 	}
 }

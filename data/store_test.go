@@ -424,6 +424,8 @@ func TestSplitSingle(t *testing.T) {
 		{"one\ntwo\nthree\nfour\n", 0.2, "one\ntwo\nthree\n", "four\n"},
 		{"no end of a line in here", 0.25, "no end of a line i", "n here"},
 		{"low\nhash\nfour\nfive\n", 0.5, "low\nhash\n", "four\nfive\n"},
+		{"abcde", 0.01, "abcd", "e"},         // at least something
+		{"aa\nbbbcc", 0.25, "aa\nbbb", "cc"}, // no line ends in the second half
 	} {
 		var got []string
 		for p, err := range Split(documents(c.text), c.fraction, true) {
