@@ -195,6 +195,7 @@ func TestFaultsInOrder(t *testing.T) {
 		`{"prompt":"a","chosen":"","rejected":""}`:     "an answer is empty",
 		`{"chosen":"ab","rejected":"abc"}`:             "an answer is empty", // what is common is the prompt
 		`{"prompt":"a","chosen":"b","rejected":[]}`:    "must both be texts or both lists of messages",
+		`{"prompt":"a","chosen":[],"rejected":"b"}`:    "must both be texts or both lists of messages",
 	} {
 		for range 8 { // of maps, whose order changes
 			if _, err := ParsePreference([]byte(record)); err == nil || !strings.Contains(err.Error(), want) {
@@ -216,7 +217,7 @@ func TestPromptEnd(t *testing.T) {
 		want int
 	}{
 		{"", "", 0}, {"a", "b", 0}, {"ab", "ac", 1}, {"a b", "a c", 1}, {"a  b", "a  c", 2}, {"ab", "ab", 2}, {"ab", "abc", 2}, {"ab ", "ab c", 2},
-		{"é", "è", 0}, {"xé", "xè", 1}, {" a", " b", 0}, {"日本", "日木", 3}, {"a é", "a è", 1},
+		{"é", "è", 0}, {"xé", "xè", 1}, {"\xa9", "\xa8", 0}, {" a", " b", 0}, {"日本", "日木", 3}, {"a é", "a è", 1},
 	} {
 		if got := promptEnd(c.a, c.b); got != c.want {
 			t.Errorf("%q and %q part at %d, want %d", c.a, c.b, got, c.want)
@@ -377,7 +378,7 @@ func TestBinaryWithinSight(t *testing.T) {
 func TestHalfPairs(t *testing.T) {
 	for quoted, want := range map[string]string{
 		`"\ud83d\ude00"`: "😀", `"\ud83dau1234"`: "\ufffdau1234", `"\ud83d\n12345"`: "\ufffd\n12345", `"\ud83d\u0041"`: "\ufffdA", `"\ude00\ud83d"`: "\ufffd\ufffd", `"\ud83d"`: "\ufffd",
-		`"\u0041\ude00"`: "A\ufffd", `"\uABcd"`: "\uabcd",
+		`"\ud83dxude00"`: "\ufffdxude00", `"\u0041\ude00"`: "A\ufffd", `"\uABcd"`: "\uabcd",
 	} {
 		if got := string(unquote([]byte(quoted))); got != want {
 			t.Errorf("%s is %q, want %q", quoted, got, want)
@@ -418,6 +419,40 @@ func TestLongestRecord(t *testing.T) {
 		docs, stats, err := read(s, dir)
 		if err != nil || len(docs) != want || stats.Skipped[TooLong] != 1-want {
 			t.Errorf("a record of %d bytes where %d are the most: %q, %v, %v", bytes, s.MaxRecord, docs, stats.Skipped, err)
+		}
+	}
+}
+
+// TestTranscripts: turns of both speakers in turn, the last answer apart, and what only looks like a transcript is a text.
+func TestTranscripts(t *testing.T) {
+	const talk = "\n\nHuman: one\n\nAssistant: two\n\nHuman: three\n\nAssistant:"
+	p, err := ParsePreference([]byte(fmt.Sprintf(`{"chosen":%q,"rejected":%q}`, talk+" four", talk+" five")))
+	if err != nil || p.Turns != 3 || len(p.Chosen.Messages) != 4 || p.Chosen.Prompt != talk || p.Chosen.Completion != " four" || p.Rejected.Completion != " five" {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	for i, want := range []string{`{"content":"one","role":"user"}`, `{"content":"two","role":"assistant"}`, `{"content":"three","role":"user"}`, `{"content":"four","role":"assistant"}`} {
+		if got := string(p.Chosen.Messages[i]); got != want {
+			t.Errorf("turn %d is %s, want %s", i+1, got, want)
+		}
+	}
+	p, err = ParsePreference([]byte(`{"chosen":"Q\n\nAssistant: a","rejected":"Q\n\nAssistant: b"}`))
+	if err != nil || p.Chosen.Messages != nil || p.Chosen.Prompt != "Q\n\nAssistant:" || p.Chosen.Completion != " a" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// TestTablesAsTexts: where no records are asked for a table or a list is a text; and an empty file of a folder is no error, whatever the policy.
+func TestTablesAsTexts(t *testing.T) {
+	dir := tree(t, map[string]string{"a.csv": "x,y\n1,2\n", "b.tsv": "x\ty\n", "c.json": "[{}]", "d.txt": ""})
+	docs, stats, err := read(Sources{Paths: []string{dir}, OnBadFile: FailOnBadRecord}, dir)
+	if err != nil || len(docs) != 3 || stats.Skipped[Empty] != 1 {
+		t.Errorf("%q, %v, %v", docs, stats.Skipped, err)
+	}
+	in := &countingReader{r: strings.NewReader("12345")}
+	for _, want := range []int64{3, 5, 5} {
+		_, _ = in.Read(make([]byte, 3))
+		if in.n != want {
+			t.Errorf("%d bytes are counted, want %d", in.n, want)
 		}
 	}
 }
