@@ -39,6 +39,7 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 	if long {
 		return k.bad(TooLong, fmt.Errorf("%s: the line is longer than %d bytes", d.Place(), k.cfg.MaxRecord))
 	}
+	// The space that JSON knows, so that a line of any other, such as U+00A0, is malformed and not empty.
 	line = bytes.Trim(line, " \t\r")
 	if len(line) == 0 {
 		return nil
@@ -46,6 +47,7 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 	if !json.Valid(line) {
 		return k.bad(Malformed, fmt.Errorf("%s: not valid JSON: %w", d.Place(), syntaxError(line)))
 	}
+	// A copy: the reader uses the line's memory again, and a document belongs to its receiver.
 	if k.cfg.Records {
 		return k.record(d, bytes.Clone(line))
 	}

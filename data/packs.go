@@ -65,6 +65,7 @@ func NewPacks(store *Store, length int, packing bool) (*Packs, error) {
 		}
 		return p, nil
 	}
+	// Longest first is what the bound of 11/9 needs; in any order best-fit may take 17/10 of the fewest.
 	slices.SortStableFunc(order, func(a, b int32) int { return int(sizes[b]) - int(sizes[a]) }) // stable, so that the order of equal lengths is fixed
 	p.lay(bestFit(order, sizes, length))
 	return p, nil
@@ -122,6 +123,7 @@ func (r *rooms) take(n int) (pack, space int) {
 		word = r.words[w]
 	}
 	space = w*64 + bits.TrailingZeros64(word)
+	// The last that came: any of equal space is as good, and taking from the end moves nothing.
 	list := r.packs[space]
 	pack = int(list[len(list)-1])
 	if r.packs[space] = list[:len(list)-1]; len(list) == 1 {

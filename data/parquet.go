@@ -34,6 +34,7 @@ func (k *sink) parquet(f sourceFile, raw *os.File, packing string) error {
 	url, id := openWords(raw, k.cfg.URLField), openWords(raw, k.cfg.IDField)
 	defer url.close()
 	defer id.close()
+	// The text and the two words are read column by column, each at its own pace: whole rows would unpack every other column, too, and trust its type.
 	values := make([]parquet.Value, 256)
 	for row := 1; ; {
 		n, err := column.read(values)
@@ -106,6 +107,7 @@ func openParquet(f *os.File) (file *parquet.File, err error) {
 	if err != nil {
 		return nil, err
 	}
+	// Indexes and filters are for looking things up; reading in order needs neither, and a damaged one is no reason to refuse a file.
 	if file, err = parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)); err != nil {
 		return nil, fmt.Errorf("not a Parquet file, or damaged: %w", err)
 	}

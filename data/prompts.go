@@ -39,6 +39,7 @@ func Prompts(s Sources, stats *Stats) iter.Seq2[Example, error] {
 }
 
 func promptsOf(d Document) ([]Example, error) {
+	// Told by the name of the file, for records of JSON and lines of text come here both as objects.
 	if content, _ := kind(d.Source); content != "" {
 		p, err := ParsePrompt(d.Text)
 		return []Example{p}, err

@@ -76,6 +76,7 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 	if err != nil {
 		return fail(1, err)
 	}
+	// A single object could be taken for a list of one, but it is more often a file that holds its records under a key, and would be read as one wrong record.
 	if first != json.Delim('[') {
 		return k.unreadable(f, fmt.Errorf("read %s: the file is no JSON list of records; give one, or a record per line as .jsonl", f.path))
 	}

@@ -32,6 +32,7 @@ func unpack(r io.Reader, packing string, maxRatio int) (io.Reader, func(), error
 		}
 		out = gz
 	case ".zst":
+		// Decoded where it is read, without goroutines of its own: what is done with the documents keeps the cores busy.
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdMemory), zstd.WithDecoderLowmem(true))
 		if err != nil {
 			return nil, nil, unpackError(err)
@@ -71,6 +72,7 @@ type ratioReader struct {
 func (r *ratioReader) Read(p []byte) (int, error) {
 	n, err := r.out.Read(p)
 	r.n += int64(n)
+	// A quotient, as the product of limit and in.n might overflow. in.n runs ahead of what was unpacked by what decoders buffer, which only lets a little more pass.
 	if r.n > ratioStart && r.n/r.limit > r.in.n {
 		return n, fmt.Errorf("unpacks to more than %d times its size; if that is no attack, unpack it yourself", r.limit)
 	}

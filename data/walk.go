@@ -74,6 +74,7 @@ func (w *walker) argument(arg string) error {
 
 // entry takes a file, or all files below a folder. Every real file and folder is entered once, so links in a circle end.
 func (w *walker) entry(path string, info fs.FileInfo, named bool) error {
+	// By the real path, for a file may be reached by its name, by links and by patterns, and must count once.
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return fmt.Errorf("read data: %w", err)
@@ -112,6 +113,7 @@ func (w *walker) folder(dir string) error {
 			w.stats.skip(Hidden, 1)
 			continue
 		}
+		// Reports and lists of copies are .json and .jsonl themselves: read as documents they would teach what was left out.
 		if curated && !strings.HasPrefix(e.Name(), "part-") {
 			continue // counts, reports and state
 		}

@@ -190,6 +190,7 @@ func (r *run) evalTable() *table {
 	for _, n := range names {
 		t.Head = append(t.Head, plain(n))
 	}
+	// Rounded up, so that there are never more than fifty; from the end, so that the last, which counts, is among them.
 	every := (len(r.evals) + 49) / 50
 	for i, e := range r.evals {
 		if (len(r.evals)-1-i)%every != 0 { // counted from the end

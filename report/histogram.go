@@ -26,8 +26,10 @@ func newHistogram(title string, d curate.Distribution) *histogram {
 	h := &histogram{Title: plain(title), Median: exact(d.Quantile(0.5)), d: d}
 	values := d.Values()
 	low, high := values[0], values[len(values)-1]
+	// Fifty times the median puts half of the values into the first of thirty bars at the latest; below 1 the median says nothing of a ratio.
 	h.log = low >= 0 && high > 50*max(d.Quantile(0.5), 1) // with a long tail nearly all values would be in one bar
 	if h.log {                                            // zero has a bin of its own
+		// From the thousandth part on: a single tiny value would stretch the scale for all.
 		low = max(d.Quantile(0.001), 1)
 	}
 	h.bin(low, high)

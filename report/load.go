@@ -96,6 +96,7 @@ func readText(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	// Cut and not refused: a report with half of an odd recipe is worth more than none.
 	text, err := io.ReadAll(io.LimitReader(f, maxFile))
 	return string(text), err
 }

@@ -42,6 +42,7 @@ func (r *run) metricFigures() []*figure {
 		}
 	}
 	var figures []*figure
+	// Not from 0, unlike rates and norms: rewards and divergences have either sign, and their changes are what is looked for.
 	for _, name := range slices.Sorted(maps.Keys(curves)) {
 		figures = append(figures, &figure{Title: name, w: 320, h: 190, Curves: []curve{*curves[name]}})
 	}

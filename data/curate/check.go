@@ -84,6 +84,7 @@ func (c Refusals) Step() (Step, error) {
 	}
 	return Step{Name: "refusals", Apply: func(d *Doc) string {
 		for _, a := range d.talk().wanted() {
+			// Models write both apostrophes; the phrases have the straight one.
 			a = strings.ReplaceAll(strings.ToLower(a), "’", "'")
 			if m.count([]byte(firstRunes(a, c.Within))) > 0 {
 				return "refused answer"
@@ -155,6 +156,7 @@ func (c Outliers) Step(ctx context.Context, docs iter.Seq2[data.Document, error]
 type fences struct{ low, high float64 }
 
 func (c Outliers) fences(d Distribution) fences {
+	// Logarithms, as lengths spread by factors: plain fences of short answers would begin below zero and catch none that is too short.
 	q1, q3 := max(1, d.Quantile(0.25)), max(1, d.Quantile(0.75))
 	ratio := max(q3/q1, 1.5) // lengths that are all alike have no far ones within this
 	return fences{q1 / math.Pow(ratio, c.Fence), q3 * math.Pow(ratio, c.Fence)}
@@ -232,6 +234,7 @@ func SameAnswers() Step {
 			return ""
 		}
 		for _, a := range t.answers {
+			// From 20 bytes on: "yes" may well answer "yes?".
 			if w := words(a); len(w) >= 20 && w == words(t.prompt) {
 				return "the answer is the prompt"
 			}

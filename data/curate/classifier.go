@@ -247,6 +247,7 @@ func (c *TextClassifier) learn(t ClassifierTraining, list []example) {
 				g--
 			}
 			g *= weight[e.positive]
+			// AdaGrad: each weight's step shrinks with its own past gradients, so that rare features, which tell most, still learn when frequent ones are done.
 			biasSquares += float32(g * g)
 			c.Bias -= float32(t.LearningRate * g / (1e-6 + math.Sqrt(float64(biasSquares))))
 			each := float32(g / float64(len(e.keys)))

@@ -28,6 +28,7 @@ var generated = regexp.MustCompile(`(?im)^(//|#|/\*|--|;|<!--)\s*.*(code generat
 func (c Code) Step() Step { return Step{Name: "code", Apply: c.apply} }
 
 func (c Code) apply(d *Doc) string {
+	// Only the beginning, where such notices stand: behind it are programs that write them.
 	if c.RejectGenerated && generated.MatchString(d.Text[:min(len(d.Text), 2000)]) {
 		return "generated"
 	}
@@ -47,6 +48,7 @@ func (c Code) apply(d *Doc) string {
 	d.Score("code.longest_line", float64(longest))
 	d.Score("code.mean_line", mean)
 	d.Score("code.alphanumeric", share(letters, all))
+	// The order of the rules is that of the reasons in the report: the plainest first, for a file mostly breaks several.
 	switch {
 	case c.MaxLineLength > 0 && longest > c.MaxLineLength:
 		return "long lines"

@@ -149,6 +149,7 @@ func (e *evaluation) apply(d *Doc) string {
 	file := uint16(0)
 	for n, grams := range e.grams {
 		eachGram(words, n, func(i int, key uint64) {
+			// A bit array in front of the map, small enough for a cache: nearly all n-grams of nearly all documents are none of the evaluation's.
 			if e.some[key%someBits/64]&(1<<(key%64)) == 0 {
 				return
 			}
@@ -179,6 +180,7 @@ func (e *evaluation) apply(d *Doc) string {
 
 // cut takes spans with what is around them out, and reports whether enough is left to keep.
 func (e *evaluation) cut(d *Doc, hits []mark) bool {
+	// What is near an answer often tells it; for GPT-3 a window of 200 characters around it went, too.
 	for i := range hits {
 		from := max(0, hits[i].at-e.Around)
 		hits[i] = mark{from, min(len(d.Text), hits[i].at+hits[i].n+e.Around) - from}
@@ -213,6 +215,7 @@ func eachGram(words []span, n int, f func(i int, key uint64)) {
 	for i, w := range words {
 		h = h*rollFactor + w.hash
 		if i >= n {
+			// A rolling hash: each word is multiplied in once, whatever n is, and leaves n words later.
 			h -= words[i-n].hash * grown
 		}
 		if i >= n-1 {

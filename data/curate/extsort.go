@@ -61,6 +61,7 @@ func (s *sorter) spill() error {
 	if len(s.buffer) == 0 {
 		return nil
 	}
+	// Not stable, which needs no memory beside the buffer: no two entries are equal in key, document and place.
 	slices.SortFunc(s.buffer, compareEntries)
 	path := filepath.Join(s.dir, fmt.Sprintf("%s-%d", s.name, len(s.runs)))
 	s.runs = append(s.runs, path)

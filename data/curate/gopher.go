@@ -57,6 +57,7 @@ func (c GopherQuality) apply(d *Doc) string {
 	d.Score("gopher_quality.ellipses", dots)
 	d.Score("gopher_quality.bullets", bullets)
 	d.Score("gopher_quality.cut_lines", ellipses)
+	// In the order in which the paper lists them, so that a document which breaks several rules counts under the first of them.
 	switch {
 	case n < c.MinWords:
 		return "too few words"
@@ -129,6 +130,7 @@ func (c GopherRepetition) apply(d *Doc) string {
 	if above(elements, c.DupLines) || above(share(characters, total), c.DupLineChars) {
 		return "repeated lines"
 	}
+	// By words last, being the slowest; most of what repeats itself is told by its lines.
 	p := newPhrases(d.Words())
 	for i, most := range c.TopNGrams {
 		top := share(p.top(i+2), total)

@@ -37,6 +37,7 @@ func (r *runner) writeGrams(ctx context.Context, bands iter.Seq2[entry, error]) 
 		if err != nil {
 			return err
 		}
+		// The first of a key is only known to have company when the second comes.
 		if m.n > 1 {
 			compared.add(m.first.doc)
 			compared.add(m.doc)

@@ -79,6 +79,7 @@ func sampleOf(text string, most int) string {
 	}
 	n := most / 3
 	var b strings.Builder
+	// Three places, since pages begin with menus and end with notices, often in another language than theirs.
 	for _, at := range []int{0, (len(text) - n) / 2, len(text) - n} {
 		b.WriteString(wholeWords(text, at, at+n))
 		b.WriteByte(' ')

@@ -22,11 +22,13 @@ func mend(d *Doc) string {
 		return ""
 	}
 	if !utf8.ValidString(text) {
+		// What is no UTF-8 is taken for Windows-1252, the web's most frequent other encoding; a NUL byte speaks for UTF-16, of which that would make letters and NULs.
 		if decoded, err := charmap.Windows1252.NewDecoder().String(text); err == nil && !strings.Contains(text, "\x00") {
 			text = decoded
 		}
 		text = strings.ToValidUTF8(text, "\ufffd")
 	}
+	// Before control characters go: garbled text has them where bytes 0x80 to 0x9f were.
 	text = unmojibake(text)
 	text = lineEnds.Replace(text)
 	text = strings.Map(func(r rune) rune {

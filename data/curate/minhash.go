@@ -53,6 +53,7 @@ func (c MinHash) hasher() *hasher {
 	h := &hasher{c: c, a: make([]uint64, n), b: make([]uint64, n), min: make([]uint64, n)}
 	state := c.Seed
 	for i := range n {
+		// Odd, so that the multiplication modulo 2^64 is a bijection: an even one would lose the low bits of every n-gram.
 		h.a[i] = splitmix.Next(&state) | 1
 		h.b[i] = splitmix.Next(&state)
 	}
@@ -79,6 +80,7 @@ func (c MinHash) eachGram(text string, f func(uint64)) {
 	for i, w := range words {
 		hashes[i] = xxh3.HashString(w)
 	}
+	// A text shorter than an n-gram would have none and be like nothing; whole, it is like its equals.
 	n := min(c.NGram, len(words))
 	for i := 0; i+n <= len(words) && (n > 0 || i == 0); i++ {
 		g := uint64(0)
@@ -109,6 +111,7 @@ func normalWords(text string) []string {
 func (c MinHash) bands(sig []uint32) []uint64 {
 	out := make([]uint64, c.Bands)
 	for b := range out {
+		// The band's number goes first, or the same hashes in two bands would be compared by one key.
 		g := uint64(b+1) * splitmix.Step
 		for _, s := range sig[b*c.Rows : (b+1)*c.Rows] {
 			g = (g ^ uint64(s)) * 0x9fb21c651e98df25

@@ -167,6 +167,7 @@ func (w *parquetWriter) write(l line, _ []byte) error {
 	if _, err := w.rows.Write([]map[string]any{row}); err != nil {
 		return fmt.Errorf("curate: %w", err)
 	}
+	// By bytes and not by rows, which may be of any length: a group is what writer and reader hold in memory.
 	if w.bytes += len(l.Text); w.bytes < rowGroupBytes {
 		return nil
 	}
@@ -198,6 +199,7 @@ func createPart(path string, asParquet bool, scores, labels []string) (lineWrite
 // createPart makes the file of a part of the result.
 func (r *runner) createPart(i int) (lineWriter, error) {
 	f := r.state.Funnel
+	// Columns of all parts alike, and sorted: readers take the parts together, and the schema must not depend on the order of a map.
 	scores := slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scores)), func(name string) bool { return name == documentBytes })
 	for _, p := range r.cfg.Passes {
 		scores = append(scores, p.cutScore())

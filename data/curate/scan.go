@@ -36,6 +36,7 @@ func (r *runner) passes(ctx context.Context, same copies) error {
 	for len(r.state.Passes) < len(r.cfg.Passes) {
 		r.state.Passes = append(r.state.Passes, passState{})
 	}
+	// In their order, for a pass sees what the ones before leave: the menu that goes with a paragraph is no line that stands twice.
 	for i := range r.cfg.Passes {
 		for r.state.Passes[i].Scans < len(r.cfg.Passes[i].scans) {
 			if err := r.scan(ctx, i, same); err != nil {
@@ -174,6 +175,7 @@ func (r *runner) mark(ctx context.Context, pass int, keys *sorter) error {
 	next, stop := iter.Pull2(joinedEntries(found.sorted()))
 	defer stop()
 	e, err, more := next()
+	// A file for each shard, for that is how documents are read: beside each document its marks, without a search.
 	for shard := range r.state.Shards {
 		end := uint64(r.before(shard + 1))
 		written := writeRun(r.path(workName, marksName(markSet{pass, scan}, shard)), true, func(yield func(entry, error) bool) {

@@ -21,6 +21,7 @@ func (d *Doc) Score(name string, value float64) {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return // JSON has no such numbers
 	}
+	// Four decimals tell any two documents apart that a person would, and keep the last bits of an addition's order out of the result.
 	d.notes = append(d.notes, note{name, math.Round(value*1e4) / 1e4})
 }
 

@@ -59,6 +59,7 @@ func (w *shardWriter) write(d *keptDoc) (err error) {
 		}
 		w.buffer = bufio.NewWriterSize(w.keys, 1<<18)
 	}
+	// Text and keys in step: the number of a document is its place in both files.
 	w.count.plus(d.size)
 	return cmp.Or(w.text.writeStored(d.stored), writeKeys(w.buffer, d))
 }

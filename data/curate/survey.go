@@ -126,6 +126,7 @@ func Look(ctx context.Context, docs iter.Seq2[data.Document, error], cfg SurveyC
 		if err != nil {
 			return nil, fmt.Errorf("stats: %w", err)
 		}
+		// Equal hashes of 64 bits and equal lengths: among a billion texts a pair that differs all the same has a chance of 3 %, less by the lengths.
 		if m.n > 1 && m.bytes == m.first.bytes {
 			total.Duplicates.plus(Count{Documents: 1, Bytes: int64(m.bytes)})
 		}

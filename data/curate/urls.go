@@ -110,9 +110,11 @@ func hostOf(text string) string {
 	if i := strings.IndexAny(host, "/?#"); i >= 0 {
 		host = host[:i]
 	}
+	// The last: a user's name or password may have the sign, unescaped, and what is behind it is where a browser goes.
 	if i := strings.LastIndexByte(host, '@'); i >= 0 {
 		host = host[i+1:]
 	}
+	// More colons than one are of an IPv6 address, which lists do not hold: it stays whole.
 	if name, port, ok := strings.Cut(host, ":"); ok && strings.IndexByte(port, ':') < 0 {
 		host = name
 	}

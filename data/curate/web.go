@@ -32,6 +32,7 @@ func (c C4) apply(d *Doc) string {
 	if c.RejectLoremIpsum && strings.Contains(lower, "lorem ipsum") {
 		return "lorem ipsum"
 	}
+	// Before lines go, as the paper has it: a page is rejected for code also where the lines of code would have gone by themselves.
 	if c.RejectCurly && strings.Contains(d.Text, "{") {
 		return "curly brackets"
 	}
@@ -40,6 +41,7 @@ func (c C4) apply(d *Doc) string {
 	for _, line := range d.Lines() {
 		if c.keeps(line) {
 			kept = append(kept, line)
+			// A line that is kept is a sentence at least, also where Punctuation is off and nothing ends it.
 			sentences += max(1, countSentences(line))
 		}
 	}
@@ -114,6 +116,7 @@ func (c FineWeb) apply(d *Doc) string {
 		if endsSentence(line) {
 			ends++
 		}
+		// Bytes decide for nearly all lines: no more than shortLine of them are no more characters, and more than four times as many are more.
 		if len(line) <= shortLine || len(line) <= utf8.UTFMax*shortLine && utf8.RuneCountInString(line) <= shortLine {
 			short++
 		}

@@ -41,6 +41,7 @@ type Check struct {
 func DefaultCheck() Check {
 	near := curate.DefaultMinHash()
 	near.NGram, near.Threshold = 3, 0.8
+	// Bad records are skipped by default, unlike in Curate: to find and count them is what a check is for.
 	return Check{OnBadRecord: "skip", OnBadFile: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
 		Refusals: curate.DefaultRefusals(), Outliers: curate.DefaultOutliers(), Language: curate.Language{Sample: 600}, Near: near}
 }
@@ -103,6 +104,7 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 		if cfg.Dir, err = os.MkdirTemp("", "hone-check-"); err != nil {
 			return nil, nil, fmt.Errorf("check: %w", err)
 		}
+		// Without a folder the work still goes through files, in a temporary one: copies are found by sorting on the disk whatever the size.
 		defer os.RemoveAll(cfg.Dir)
 	}
 	if slices.Contains(c.Dedup, "near") {
@@ -112,6 +114,7 @@ func (c *Check) Run(ctx context.Context, env recipe.Env) (_ *curate.Result, _ *d
 	for _, key := range []string{"out", "threads", "on_bad_record", "on_bad_file"} {
 		delete(all, key)
 	}
+	// Everything but where and how fast: with the same out another recipe would go on with records judged by other rules.
 	cfg.Fingerprint = fmt.Sprintf("%016x", xxh3.HashString(fmt.Sprintf("check %s %s %q", key, files, all)))
 	for _, name := range c.Checks {
 		step, err := c.step(ctx, name, sources, cfg.Workers)

@@ -125,6 +125,7 @@ func (c Perplexity) gauge(ctx context.Context, env recipe.Env, dir string, sampl
 	if c.Tokens > 0 {
 		length = min(length, c.Tokens)
 	}
+	// A model may have no positions beyond these; longer documents go through it in windows.
 	if most := m.Shape().MaxPositions; most > 0 {
 		length = min(length, most)
 	}
@@ -147,6 +148,7 @@ const bytesPerToken = 16
 func (g *gauge) measure(ctx context.Context, texts []string) ([]eval.Document, error) {
 	list := make([][]byte, len(texts))
 	for i, text := range texts {
+		// To encode all of a long document for its first tokens would take longer than the model.
 		if most := bytesPerToken * g.Tokens; most > 0 && len(text) > most {
 			for most > 0 && !utf8.RuneStart(text[most]) {
 				most--
@@ -237,6 +239,7 @@ func (g *gauge) findThresholds(ctx context.Context, env recipe.Env, dir string, 
 	if len(bits) < 3 {
 		return fmt.Errorf("perplexity: only %d documents can be measured, too few for thirds of them; name a larger reference", len(bits))
 	}
+	// A quantile of the sample, itself rounded like the documents: one at the threshold must compare equal to it.
 	slices.Sort(bits)
 	at := func(percentile float64) float64 {
 		return math.Round(bits[min(len(bits)-1, int(percentile/100*float64(len(bits))))]*1e4) / 1e4

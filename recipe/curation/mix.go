@@ -127,6 +127,7 @@ func (c *Mix) weight(i int, s data.Sources, tokens func(string) int) (float64, e
 	if size == 0 {
 		return 0, fmt.Errorf("%s holds no text", c.Data[i])
 	}
+	// T = 1 keeps the shares; as T grows all come near each other. Given weights are tempered, too, so that the key means the same with them.
 	return math.Pow(size, 1/c.DataTemperature), nil
 }
 
