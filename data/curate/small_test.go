@@ -1,0 +1,199 @@
+package curate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"hone/data"
+)
+
+// TestEveryCountOfARun: all that a run counts and shows, by hand, of 300 documents in three batches: a hundred that are too short, a hundred that a step
+// changes, and a copy.
+func TestEveryCountOfARun(t *testing.T) {
+	text := func(i int) string {
+		switch {
+		case i == 297:
+			i = 0 // the copy
+		case i%3 == 1:
+			return "short"
+		case i%3 == 2:
+			return fmt.Sprintf("padded %03d  ", i) // two bytes go
+		}
+		return fmt.Sprintf("number %03d of the corpus", i)
+	}
+	var docs []data.Document
+	bytes := int64(0)
+	for i := range 300 {
+		docs = append(docs, data.Document{Text: []byte(text(i)), Source: "c.jsonl", Record: i + 1})
+		bytes += int64(len(text(i)))
+	}
+	trim := Step{Name: "trim", Apply: func(d *Doc) string {
+		if s := strings.TrimSpace(d.Text); s != d.Text {
+			d.SetText(s)
+		}
+		d.Label("trim.first", d.Text[:1])
+		return ""
+	}}
+	place := func(i int) string { return fmt.Sprintf("c.jsonl:%d", i+1) }
+	short := func(i int) Example { return Example{"length", "too short", place(i), "short"} }
+	want := &Result{
+		Read: Count{Documents: 300, Bytes: bytes},
+		Steps: []StepCount{
+			{Name: "length", Kept: Count{Documents: 200, Bytes: bytes - 500}, Rejected: map[string]Count{"too short": {Documents: 100, Bytes: 500}}},
+			{Name: "trim", Kept: Count{Documents: 200, Bytes: bytes - 500 - 200}, Changed: 100, Rejected: map[string]Count{}},
+		},
+		Exact: Count{Documents: 1, Bytes: 24}, Kept: Count{Documents: 199, Bytes: bytes - 700 - 24}, Searched: []string{"exact"},
+		Examples: []Example{short(1), short(4), short(7)},
+		Scores:   map[string]Distribution{"length.characters": {5: {Rejected: 100}, 12: {Kept: 100}, 24: {Kept: 100}}, documentBytes: {5: {Rejected: 100}, 12: {Kept: 100}, 24: {Kept: 100}}},
+		Labels:   map[string]map[string]Tally{"trim.first": {"n": {Kept: 100}, "p": {Kept: 100}}},
+		Clusters: []Cluster{{Kind: "exact", Rule: "the first of equal texts", Size: 2, Members: []Member{
+			{Place: place(0), Bytes: 24, Similarity: 1, Text: text(0)}, {Place: place(297), Bytes: 24, Similarity: 1, Text: text(0)}}}},
+	}
+	for _, workers := range []int{1, 3} {
+		dir := t.TempDir()
+		got, err := Run(t.Context(), stream(docs, goOn), Config{Dir: dir, Exact: true, Workers: workers, ShardBytes: 1500, SortEntries: 50, Steps: []Step{Length{MinChars: 10}.Step(), trim}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("with %d workers: %s", workers, diff)
+		}
+		gone, err := os.ReadFile(filepath.Join(dir, duplicatesName))
+		if err != nil || string(gone) != `{"removed":"c.jsonl:298","kept":"c.jsonl:1","kind":"exact"}`+"\n" {
+			t.Errorf("with %d workers the copies are %q, %v", workers, gone, err)
+		}
+		left := parts(t, dir)
+		for i := range docs {
+			if kept := strings.TrimSpace(text(i)); i%3 != 1 && i != 297 && left[i+1] != kept || (i%3 == 1 || i == 297) && left[i+1] != "" {
+				t.Errorf("with %d workers of document %d %q is left", workers, i+1, left[i+1])
+			}
+		}
+	}
+}
+
+// TestScoresOfRepetition: shares of the text's bytes in what stood before, not the other way round.
+func TestScoresOfRepetition(t *testing.T) {
+	d := &Doc{Text: "ab cd\n\nab cd\n\nx\nab cd\n"} // 22 bytes; one paragraph of 5 again, two lines of 5
+	(GopherRepetition{}).Step().Apply(d)
+	want := map[string]any{"gopher_repetition.dup_paragraph_chars": 0.2273, "gopher_repetition.dup_line_chars": 0.4545}
+	if diff := cmp.Diff(want, d.scores()); diff != "" {
+		t.Error(diff)
+	}
+	n := &Doc{Text: "añb"}
+	Length{}.Step().Apply(n)
+	if diff := cmp.Diff(map[string]any{"length.characters": 3.0}, n.scores()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestQuickLooksAreNarrow: what is looked for before the slow expressions is not in every text with points and signs.
+func TestQuickLooksAreNarrow(t *testing.T) {
+	for text, want := range map[string]bool{
+		"1.2.3.4": true, "x1.22.333.4": true, "1.2.34567.8": false, "1.2.3": false, "1.2.3.": false, "1.2..3.4": false, "1.2 3.4.5": false, "1.2.a.3.4": false, "1234.5.6.7": true, "": false, ".1.2.3.4": true,
+	} {
+		if got := hasDottedNumbers(text); got != want {
+			t.Errorf("%q is looked at: %v, want %v", text, got, want)
+		}
+	}
+	for text, want := range map[string]bool{"+1": true, "+": false, "a+b": false, "a++1": true, "1+": false, "+ 1": false, "": false} {
+		if got := hasPlusDigit(text); got != want {
+			t.Errorf("%q is looked at: %v, want %v", text, got, want)
+		}
+	}
+	for text, want := range map[string]bool{"a\tb\n": true, "a\rb": false, "a\x7f": false, "a\x1f": false, "é": false, "": true, "~ ": true} {
+		if got := plainASCII(text); got != want {
+			t.Errorf("%q has nothing to mend: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestValuesThatJustMean: zeros are bounds that do not hold, and no errors.
+func TestValuesThatJustMean(t *testing.T) {
+	if err := (ScriptMix{}).Validate(); err != nil {
+		t.Error(err)
+	}
+	if _, err := (Refusals{}).Step(); err != nil {
+		t.Error(err)
+	}
+	if _, err := (Refusals{Within: -1}).Step(); err == nil || !strings.Contains(err.Error(), "refusals.within is -1") {
+		t.Error(err)
+	}
+	if got := (ScriptMix{Keep: []string{"Latin"}}).Step().Apply(&Doc{Text: record(map[string]any{"prompt": "1", "completion": "2"})}); got != "" {
+		t.Errorf("a record without letters is %q", got)
+	}
+}
+
+// TestDamagedRuns: sorted entries that end within one, or are gone, are an error and no end.
+func TestDamagedRuns(t *testing.T) {
+	s := &sorter{dir: t.TempDir(), name: "s", limit: 2}
+	for i := range 6 {
+		if err := s.add(entry{key: uint64(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() (n int, last error) {
+		for _, err := range members(s.sorted()) {
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		return n, nil
+	}
+	if n, err := read(); n != 6 || err != nil {
+		t.Fatalf("%d entries, %v", n, err)
+	}
+	if err := os.Truncate(s.runs[1], 2*entryBytes-1); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := read(); n > 4 || !errors.Is(err, io.ErrUnexpectedEOF) || !strings.HasPrefix(err.Error(), "sort: ") {
+		t.Errorf("of a run that is cut %d entries come, %v", n, err)
+	}
+	if err := os.Truncate(s.runs[1], entryBytes-1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("of a run that is cut in its first entry: %v", err)
+	}
+	if err := os.Truncate(s.runs[1], 0); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := read(); n != 4 || err != nil {
+		t.Errorf("beside an empty run %d entries come, %v", n, err)
+	}
+	if err := os.Remove(s.runs[2]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of a run that is gone: %v", err)
+	}
+	if s.remove(); len(s.runs) != 0 || len(s.buffer) != 0 {
+		t.Errorf("after all %v and %v are held", s.runs, s.buffer)
+	}
+}
+
+// TestLastReadReadsOnce while the document stays, the first one, number 0, among them; what failed is read again.
+func TestLastReadReadsOnce(t *testing.T) {
+	var l lastRead[string]
+	reads, broken := 0, errors.New("broken")
+	of := func(doc uint64, fails error) (string, error) {
+		return l.of(doc, func(doc uint64) (string, error) { reads++; return fmt.Sprint("text ", doc), fails })
+	}
+	for i, c := range []struct {
+		doc   uint64
+		fails error
+		reads int
+	}{{0, broken, 1}, {0, nil, 2}, {0, nil, 2}, {7, broken, 3}, {0, nil, 3}, {7, nil, 4}, {7, broken, 4}, {8, nil, 5}} {
+		got, err := of(c.doc, c.fails)
+		if reads != c.reads || err == nil && got != fmt.Sprint("text ", c.doc) {
+			t.Errorf("call %d for %d: %q, %v, after %d reads", i, c.doc, got, err, reads)
+		}
+	}
+}
