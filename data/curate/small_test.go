@@ -197,3 +197,46 @@ func TestLastReadReadsOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestScoresByHand: what the rules of Gopher and for code note of a document, each number from its definition.
+func TestScoresByHand(t *testing.T) {
+	d := &Doc{Text: "the cat # of a1 ...\n- x…"} // 8 words of 17 characters in 2 lines
+	(GopherQuality{}).Step().Apply(d)
+	want := map[string]any{"gopher_quality.words": 8.0, "gopher_quality.word_length": 2.125, "gopher_quality.letters": 0.625, "gopher_quality.stop_words": 2.0,
+		"gopher_quality.hash_signs": 0.125, "gopher_quality.ellipses": 0.25, "gopher_quality.bullets": 0.5, "gopher_quality.cut_lines": 1.0}
+	if diff := cmp.Diff(want, d.scores()); diff != "" {
+		t.Error(diff)
+	}
+	c := &Doc{Text: "ab\ncdef\n1\n"} // 7 of 10 characters in 3 lines
+	(Code{}).Step().Apply(c)
+	if diff := cmp.Diff(map[string]any{"code.longest_line": 4.0, "code.mean_line": 2.3333, "code.alphanumeric": 0.7}, c.scores()); diff != "" {
+		t.Error(diff)
+	}
+	for path, want := range map[string]string{"a.txt.zst": ".txt", "a.JSONL.GZ": ".jsonl", "a": "none", "a.gz": "none", "a.go": ".go"} {
+		if got := extension(path); got != want {
+			t.Errorf("the extension of %s is %s, want %s", path, got, want)
+		}
+	}
+}
+
+// TestValidatesEachSide of what the sections of recipes may hold.
+func TestValidatesEachSide(t *testing.T) {
+	for want, err := range map[string]error{
+		"decontaminate.min_words 0":       Decontaminate{NGram: 13, MinWords: 0, Action: "cut", Pieces: 1}.Validate(),
+		"decontaminate.action is \"ask\"": Decontaminate{NGram: 1, MinWords: 1, Action: "ask", Pieces: 1}.Validate(),
+		"x.min_chars is -1":               Repeats{MinChars: -1}.Validate("x"),
+		"x.min_left -1":                   Repeats{MinLeft: -1}.Validate("x"),
+		"words.max_share -1":              Words{MaxShare: -1}.Validate(),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	for name, err := range map[string]error{
+		"decontaminate": Decontaminate{NGram: 1, MinWords: 1, Action: "cut", Pieces: 1}.Validate(), "words": Words{}.Validate(), "repeats": Repeats{}.Validate("x"),
+	} {
+		if err != nil {
+			t.Errorf("%s at its least: %v", name, err)
+		}
+	}
+}
