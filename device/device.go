@@ -17,6 +17,9 @@ import (
 	"strings"
 )
 
+// MaxThreads is the most cores that a computation can be dealt out to: more is a slip, and would wait for hours.
+const MaxThreads = 4096
+
 // DType is the type of the elements of a Buffer.
 type DType uint8
 

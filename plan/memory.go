@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"strings"
+	"time"
 
 	"hone/tensor"
 )
@@ -132,6 +133,11 @@ func Bytes(n int64) string {
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 	}
 	return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
+}
+
+// Span is a time in seconds, in whole ones, up to the 285 years that a duration can hold.
+func Span(seconds float64) time.Duration {
+	return time.Duration(min(seconds, 9e9) * float64(time.Second)).Round(time.Second)
 }
 
 // Count writes a large number, as in 1.5e12 or 300B.

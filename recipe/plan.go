@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"hone/data"
 	"hone/device"
@@ -50,7 +49,7 @@ func (p *Planned) Print(out io.Writer) {
 		if p.RolloutSeconds > 0 {
 			row("time of answers", "%10s  to write and score those of an iteration, all as long as they may be", fmt.Sprintf("%.3g s", p.RolloutSeconds))
 		}
-		row("time", "%10s  without evaluations and checkpoints", time.Duration(p.Seconds*float64(time.Second)).Round(time.Second))
+		row("time", "%10s  without evaluations and checkpoints", plan.Span(p.Seconds))
 	}
 }
 

@@ -118,11 +118,14 @@ func (c *Training) validateRun() error {
 	switch {
 	case c.Out == "":
 		return errors.New("out is not set; name the folder of the run, as in out=runs/first")
-	case c.Steps < 1:
-		return fmt.Errorf("steps is %d; it must be at least 1", c.Steps)
+	case c.Steps < 1 || c.Steps > 1<<40:
+		return fmt.Errorf("steps is %d; it must be at least 1 and at most %d", c.Steps, 1<<40)
 	}
 	return c.validateMethod()
 }
+
+// MaxEpochs is the most that epochs can be: more steps than can be counted would be a mistake, too.
+const MaxEpochs = 1e6
 
 // Methods lists what method can be.
 func Methods() []string { return []string{"full", "lora", "qlora", "prompt", "prefix", "ptuning"} }
@@ -162,8 +165,8 @@ func (c *Training) validateMachine() error {
 	if _, err := safetensors.ParseSize(c.ShardSize); err != nil {
 		return fmt.Errorf("shard_size: %w", err)
 	}
-	if c.Threads < 0 {
-		return fmt.Errorf("threads is %d; it must be at least 0, and 0 uses all cores", c.Threads)
+	if c.Threads < 0 || c.Threads > device.MaxThreads {
+		return fmt.Errorf("threads is %d; it must be at least 0 and at most %d, and 0 uses all cores", c.Threads, device.MaxThreads)
 	}
 	if _, err := c.RecomputedLayers(1); err != nil {
 		return err

@@ -40,7 +40,7 @@ func TestTrainingIsValidated(t *testing.T) {
 	for keys, want := range map[string]string{
 		"out=": "out is not set", "steps=0": "steps is 0", "batch_size=0": "batch_size is 0", "batch_size=16777217": "batch_size is 16777217", "sequence_length=1": "sequence_length is 1",
 		"gradient_accumulation_steps=0": "gradient_accumulation_steps is 0", "dropout=1": "dropout is 1", "dropout=-0.1": "dropout is -0.1", "z_loss=-1": "z_loss is -1", "neftune_noise_alpha=-1": "neftune_noise_alpha is -1",
-		"label_smoothing=1": "label_smoothing is 1", "device=tpu": "tpu", "dtype=f16": "use f32 or bf16", "save_dtype=i32": `save_dtype is "i32"`, "shard_size=big": "shard_size: ", "threads=-1": "threads is -1",
+		"label_smoothing=1": "label_smoothing is 1", "device=tpu": "tpu", "dtype=f16": "use f32 or bf16", "save_dtype=i32": `save_dtype is "i32"`, "shard_size=big": "shard_size: ", "threads=-1": "threads is -1", "threads=4097": "at most 4096", "steps=2000000000000": "at most 1099511627776",
 		"recompute=-1": `recompute is "-1"`, "recompute=some": `recompute is "some"`, "memory=6Gib": `memory is "6Gib"`, "method=ia3": `method is "ia3"; use full, lora`, "method=lora lora.r=0": "lora.",
 		"method=lora lora.init_lora_weights=zero": "lora.init_lora_weights", "method=lora lora.loraplus_lr_ratio=-1": "lora.loraplus_lr_ratio is -1", "method=qlora qlora.bits=3": "qlora.bits is 3",
 		"method=prompt prompt.num_virtual_tokens=0": "prompt.num_virtual_tokens is 0", "method=prompt prompt.init=text": "set both or neither", "method=prompt prompt.init_text=x": "set both or neither",

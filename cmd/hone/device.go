@@ -22,8 +22,8 @@ func openTimed(name string, threads int, timing bool) (dev device.Device, closeD
 	if err != nil {
 		return nil, nil, err
 	}
-	if threads < 0 {
-		return nil, nil, fmt.Errorf("threads is %d; use a positive number, or 0 for all cores", threads)
+	if threads < 0 || threads > device.MaxThreads {
+		return nil, nil, fmt.Errorf("threads is %d; use a number up to %d, or 0 for all cores", threads, device.MaxThreads)
 	}
 	if kind == "cuda" {
 		o := cudaOptions()

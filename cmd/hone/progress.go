@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/term"
 
+	"hone/plan"
 	"hone/train"
 )
 
@@ -161,8 +162,7 @@ func (p *progress) step(e train.StepEvent) string {
 	fmt.Fprintf(&b, "  %6.0f tokens/s", p.speed)
 	if left := p.steps - e.Step; left > 0 {
 		// by all the time there was, evaluations and checkpoints with it, which the rest will have, too
-		eta := time.Duration(float64(left) * e.Seconds / float64(e.Step) * float64(time.Second))
-		fmt.Fprintf(&b, "  ETA %s", eta.Round(time.Second))
+		fmt.Fprintf(&b, "  ETA %s", plan.Span(float64(left)*e.Seconds/float64(e.Step)))
 	}
 	if p.peak != nil && p.flops > 0 {
 		p.peak.refresh()

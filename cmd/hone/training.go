@@ -209,7 +209,9 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if s.Trainable < s.Parameters {
 		fmt.Fprintf(w, "trainable\t%d (%.2f%%)\n", s.Trainable, 100*float64(s.Trainable)/float64(s.Parameters))
 	}
-	fmt.Fprintf(w, "first step\t%.1f s after the start\n", s.SetupSeconds)
+	if s.StepSeconds > 0 { // there was one
+		fmt.Fprintf(w, "first step\t%.1f s after the start\n", s.SetupSeconds)
+	}
 	fmt.Fprintf(w, "steps\t%d, %d tokens learned in %.0f s (%.0f a second)\n", s.Steps, s.Tokens, s.Seconds, s.TokensPerS)
 	if s.Unigram > 0 {
 		fmt.Fprintf(w, "unigram baseline\t%.4f\n", s.Unigram)

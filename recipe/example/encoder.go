@@ -4,6 +4,7 @@ package example
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -81,11 +82,14 @@ func (e *Encoder) Example(record []byte) (ids []int32, supervised []bool, err er
 	return e.Turns(&ex, 0)
 }
 
+// ErrNoTemplate says that there is nothing to render a conversation by. That is no fault of the record.
+var ErrNoTemplate = errors.New("the example is a conversation and the model has no chat template")
+
 // Turns renders a conversation by the chat template; the assistant's tokens in the messages from number first on are learned.
 func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []bool, err error) {
 	if e.Template == nil {
-		return nil, nil, fmt.Errorf("the example is a conversation and the model has no chat template; set chat_template=zephyr, which suits "+
-			"a tokenizer that hone trained, another of %s, or a file", strings.Join(chat.Names(), ", "))
+		return nil, nil, fmt.Errorf("%w; set chat_template=zephyr, which suits a tokenizer that hone trained, another of %s, or a file",
+			ErrNoTemplate, strings.Join(chat.Names(), ", "))
 	}
 	messages, err := chatMessages(ex)
 	if err != nil {

@@ -98,8 +98,8 @@ func (c *SFT) validateInput() error {
 		return errors.New("replay.ratio is set, but there is nothing to mix in; name texts by replay.data, or set replay.self=true")
 	case !c.Replay.Self && c.Replay.SelfTokens != DefaultSFT().Replay.SelfTokens:
 		return errors.New("replay.self_tokens is set, but replay.self is not; set replay.self=true, or leave it out")
-	case c.Steps == 0 && !(c.Epochs > 0):
-		return fmt.Errorf("epochs is %v; set it above 0, or set steps", c.Epochs)
+	case c.Steps == 0 && !(c.Epochs > 0 && c.Epochs <= recipe.MaxEpochs):
+		return fmt.Errorf("epochs is %v; set it above 0 and up to %v, or set steps", c.Epochs, recipe.MaxEpochs)
 	}
 	for _, w := range c.DataWeights {
 		if v, err := strconv.ParseFloat(w, 64); err != nil || !(v > 0) || math.IsInf(v, 1) {

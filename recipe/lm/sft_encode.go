@@ -1,6 +1,7 @@
 package lm
 
 import (
+	"errors"
 	"fmt"
 
 	"hone/data"
@@ -19,6 +20,9 @@ func (e *recordEncoder) Encode(dst []int32, d data.Document, note func(data.Reas
 	if err != nil {
 		if e.c.OnBadRecord == string(data.SkipBadRecord) {
 			return nil, &data.Left{Reason: data.Malformed}
+		}
+		if errors.Is(err, example.ErrNoTemplate) {
+			return nil, err
 		}
 		return nil, fmt.Errorf("%w; repair it or set on_bad_record=skip", err)
 	}

@@ -43,8 +43,8 @@ func (p *Preferences) validate(t recipe.Training) error {
 		return errors.New("model is not set; name the folder of the model to start from, as in model=runs/tuned/model")
 	case !(p.ValidationFraction >= 0 && p.ValidationFraction < 1):
 		return fmt.Errorf("validation_fraction is %v; it must be at least 0 and below 1", p.ValidationFraction)
-	case t.Steps == 0 && !(p.Epochs > 0):
-		return fmt.Errorf("epochs is %v; set it above 0, or set steps", p.Epochs)
+	case t.Steps == 0 && !(p.Epochs > 0 && p.Epochs <= recipe.MaxEpochs):
+		return fmt.Errorf("epochs is %v; set it above 0 and up to %v, or set steps", p.Epochs, recipe.MaxEpochs)
 	case p.OnBadRecord != "error" && p.OnBadRecord != "skip":
 		return fmt.Errorf("on_bad_record is %q; use error or skip", p.OnBadRecord)
 	case p.TooLong != "cut" && p.TooLong != "drop" && p.TooLong != "error":
@@ -209,6 +209,9 @@ func (in *reader) items(record []byte) ([]judged, error) {
 		}
 		in.leave(reason)
 		return nil, nil
+	}
+	if errors.Is(err, example.ErrNoTemplate) {
+		return nil, err
 	}
 	return nil, fmt.Errorf("%w; repair it or set on_bad_record=skip", err)
 }

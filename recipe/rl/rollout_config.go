@@ -110,8 +110,8 @@ func (c *Rollouts) validateInput() error {
 		return fmt.Errorf("on_bad_record is %q; use error or skip", c.OnBadRecord)
 	case !example.PromptsAs(c.PromptsAs).Valid():
 		return fmt.Errorf("prompts_as is %q; use auto, user or text", c.PromptsAs)
-	case !(c.RewardTimeout >= 0) || c.RewardRetries < 0:
-		return fmt.Errorf("reward_timeout is %v and reward_retries %d; they must be at least 0", c.RewardTimeout, c.RewardRetries)
+	case !(c.RewardTimeout >= 0 && c.RewardTimeout < 1e9) || c.RewardRetries < 0:
+		return fmt.Errorf("reward_timeout is %v and reward_retries %d; they must be at least 0, and the seconds below 1e9", c.RewardTimeout, c.RewardRetries)
 	case !(c.ScoreClip >= 0):
 		return fmt.Errorf("score_clip is %v; it must be at least 0, and 0 does not clip", c.ScoreClip)
 	}
