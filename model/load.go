@@ -130,6 +130,9 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 			problems = append(problems, p.what+" ("+some(p.names)+")")
 		}
 	}
+	if _, head := weights.Tensor("score.weight"); head && len(missing) == 1 && len(problems) == 1 {
+		return nil, errors.New("this is a reward model, which has a scalar head in the place of the output layer; hone score takes it, and the key reward of recipes")
+	}
 	if len(problems) > 0 {
 		return nil, errors.New("the checkpoint does not fit config.json: " + strings.Join(problems, "; ") + "; is it of another model?")
 	}

@@ -76,6 +76,18 @@ func TestPreferenceCommands(t *testing.T) {
 			t.Errorf("dpo shows both answers of a preference as one text (%v)", err)
 		}
 	}
+	weights := at("reward/adapter/adapter_model.safetensors")
+	damaged, err := os.ReadFile(weights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(damaged[len(damaged)-4:], "\xff\xff\xff\xff")
+	if err := os.WriteFile(weights, damaged, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := hone(t, "", "score", at("reward/adapter"), "text", "--json"); code != 1 || !strings.Contains(errs, "the score of text 1 is NaN") {
+		t.Errorf("damaged weights: %d %q", code, errs)
+	}
 }
 
 // TestScoreTexts reads every form of a line to score.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -63,6 +64,9 @@ func scoreCommand(a *app) *cobra.Command {
 			scores, err := judge.Score(cmd.Context(), texts)
 			if err != nil {
 				return err
+			}
+			if i := slices.IndexFunc(scores, func(s float64) bool { return notFinite(float32(s)) }); i >= 0 {
+				return fmt.Errorf("the score of text %d is %v: the model's weights are damaged or training diverged", i+1, scores[i])
 			}
 			return a.result(map[string]any{"scores": scores}, func(w io.Writer) {
 				for i, s := range scores {
