@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -32,6 +33,17 @@ func (e byFlags) Error() string {
 	return strings.NewReplacer("on_bad_record=", "--on-bad-record=", "on_bad_file=", "--on-bad-file=").Replace(e.error.Error())
 }
 
+// plainPaths are arguments that are paths by themselves. Most commands take them as data=PATH, and who is used to that is told of it.
+func plainPaths(args []string) ([]string, error) {
+	for _, arg := range args {
+		path, isKey := strings.CutPrefix(arg, "data=")
+		if _, err := os.Stat(arg); isKey && err != nil {
+			return nil, fmt.Errorf("there is no file %s; this command takes paths without a key: write %s", arg, strings.ReplaceAll(path, ",", " "))
+		}
+	}
+	return args, nil
+}
+
 // noteRead says what was read and what was left out.
 func (a *app) noteRead(stats *data.Stats) {
 	if stats.Documents == 0 && len(stats.Skipped) == 0 {
@@ -52,7 +64,9 @@ func statsCommand(a *app) *cobra.Command {
 			"documents that equal an earlier one, kinds of files, languages (of one in eight), scripts of the letters, the most common lines. Memory does not grow with the data.",
 		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			s.Paths = args
+			if s.Paths, err = plainPaths(args); err != nil {
+				return err
+			}
 			if tokenizer, err = tokenizerPath(tokenizer); err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ func loadTokenizer(arg string) (*tokenizer.Tokenizer, error) {
 
 func tokenizerEncode(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "encode TOKENIZER", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
+		Use: "encode TOKENIZER [flags] <TEXT", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := loadTokenizer(args[0])
 			if err != nil {
@@ -104,7 +104,7 @@ func tokenizerEncode(a *app) *cobra.Command {
 // tokenizerDecode writes bytes as the tokens have them, also where they are no valid text.
 func tokenizerDecode(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "decode TOKENIZER", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),
+		Use: "decode TOKENIZER [flags] <IDS", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := loadTokenizer(args[0])
 			if err != nil {
