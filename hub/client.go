@@ -20,6 +20,9 @@ type Client struct {
 	Cache    string // folder of the models, such as ~/.cache/huggingface/hub
 	Agent    string // of the User-Agent header
 
+	// Retrying is told why a request failed and how long the pause before it is tried again is, perhaps on several goroutines at once; nil: nobody is.
+	Retrying func(err error, pause time.Duration)
+
 	// Transport and Sleep are for tests; nil is the usual.
 	Transport http.RoundTripper
 	Sleep     func(context.Context, time.Duration) error
@@ -276,6 +279,9 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 		pause := wait
 		if s != nil && s.wait > 0 {
 			pause = s.wait
+		}
+		if c.Retrying != nil {
+			c.Retrying(err, pause)
 		}
 		if err := c.sleep(ctx, pause); err != nil {
 			return err

@@ -101,8 +101,17 @@ func TestAttemptsCountFromProgress(t *testing.T) {
 	}
 	s = newServer(t, model())
 	s.cutAfter("model.safetensors", 0)
+	var told []time.Duration
+	s.client.Retrying = func(err error, pause time.Duration) {
+		if err != nil {
+			told = append(told, pause)
+		}
+	}
 	if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "model.safetensors") {
 		t.Errorf("a download that never gets anywhere: %v", err)
+	}
+	if !slices.Equal(told, s.slept) {
+		t.Errorf("told of pauses %v, and there were %v", told, s.slept)
 	}
 	if want := []time.Duration{1, 2, 4, 8, 16}; !slices.EqualFunc(s.slept, want, func(a, b time.Duration) bool { return a == b*time.Second }) {
 		t.Errorf("slept %v, want %v seconds", s.slept, want)

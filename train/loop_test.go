@@ -119,6 +119,9 @@ func TestNonFiniteStops(t *testing.T) {
 			}
 		}
 	}
+	if _, err := openToy(t, t.TempDir(), newToy(t, device.F32, 1), poison(0)).Run(context.Background()); err == nil || !strings.Contains(err.Error(), "the weights that the run begins with give it") {
+		t.Errorf("before any update: %v", err)
+	}
 	healthy := openToy(t, dir, newToy(t, device.F32, 1), nil)
 	if out := healthy.run(t); out.Step != 12 {
 		t.Errorf("the resumed run ended at step %d", out.Step)

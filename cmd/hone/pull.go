@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,15 @@ func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
 	bar := newProgress(a.err, 0)
 	begin := time.Now()
 	last := hub.Progress{}
+	var mu sync.Mutex // files are tried again each by itself
+	client.Retrying = func(err error, pause time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		bar.line("%s; trying again in %s", shown(err.Error()), pause.Round(time.Second/10))
+	}
 	dir, err := client.Pull(cmd.Context(), name, include, func(p hub.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
 		// Without a terminal only of a download that takes a while: a line for each of a few small files is noise.
 		if bar.terminal || time.Since(begin) > time.Second {
 			bar.live(pullLine(p, time.Since(begin)), p.FilesDone == p.Files)
