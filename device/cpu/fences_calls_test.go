@@ -17,21 +17,33 @@ const (
 // fencedCalls are calls of all kernels: of lengths that fill no vector, and with all numbers of types that have code of their own.
 func fencedCalls() []fencedCall {
 	var calls []fencedCall
-	for _, n := range []int{1, 7, 8, 17, 33, 79} {
-		for _, t := range [][3]device.DType{{typeF, typeF, typeF}, {typeH, typeH, typeH}, {typeH, typeF, typeF}, {typeF, typeH, typeH}} {
+	for _, n := range []int{1, 7, 17, 79} {
+		for _, t := range [][3]device.DType{{typeF, typeF, typeF}, {typeH, typeH, typeH}, {typeH, typeF, typeH}} {
 			calls = append(calls, elementCalls(n, t[0], t[1], t[2])...)
 		}
 	}
 	for _, c := range []int{1, 9, 16, 21, 50} {
 		for _, t := range []device.DType{typeF, typeH} {
-			calls = append(calls, rowCalls(c, t)...)
+			calls = append(calls, rowCalls(3, c, t)...)
 			calls = append(calls, headCalls(c, t)...)
-			calls = append(calls, expertCalls(c, t)...)
+			calls = append(calls, expertCalls(3, c, t)...)
 			calls = append(calls, productCalls(c, t)...)
 		}
 		calls = append(calls, stateCalls(c)...)
 	}
 	return calls
+}
+
+// largeCalls are calls of which several workers each do a part.
+func largeCalls() []fencedCall {
+	const n, rows, c = 20001, 531, 50
+	calls := elementCalls(n, typeF, typeH, typeF)
+	for _, t := range []device.DType{typeF, typeH} {
+		calls = append(calls, rowCalls(rows, c, t)...)
+		calls = append(calls, expertCalls(rows, c, t)...)
+		calls = append(calls, productCalls(40*c, t)...)
+	}
+	return append(calls, stateCalls(n)...)
 }
 
 // elementCalls work on n numbers, results of type a from numbers of types b and c.
@@ -76,9 +88,8 @@ func elementCalls(n int, a, b, c device.DType) (calls []fencedCall) {
 	return calls
 }
 
-// rowCalls work on three rows of c numbers of type t.
-func rowCalls(c int, t device.DType) (calls []fencedCall) {
-	const rows = 3
+// rowCalls work on rows of c numbers of type t.
+func rowCalls(rows, c int, t device.DType) (calls []fencedCall) {
 	n := rows * c
 	add := func(name string, f func(o *operands)) {
 		calls = append(calls, fencedCall{name: fmt.Sprintf("%s of rows of %d %s", name, c, t), run: f})
@@ -91,10 +102,16 @@ func rowCalls(c int, t device.DType) (calls []fencedCall) {
 			}
 			o.Norm(k)
 		})
-		for _, acc := range []bool{false, true} {
-			add(fmt.Sprintf("NormGrad %v %v", center, acc), func(o *operands) {
-				k := device.NormGrad{C: c, DX: o.of(n, t), DY: o.of(n, t), X: o.of(n, t), Weight: o.of(c, t), Rstd: o.positive(rows), DWeight: o.f(c),
-					Center: center, AccX: acc, AccW: acc}
+		for mix := range 16 { // of types, of which some have code of their own
+			other := func(bit int) device.DType {
+				if mix&bit != 0 {
+					return typeF
+				}
+				return t
+			}
+			add(fmt.Sprintf("NormGrad %v %d", center, mix), func(o *operands) {
+				k := device.NormGrad{C: c, DX: o.of(n, other(1)), DY: o.of(n, other(2)), X: o.of(n, other(4)), Weight: o.of(c, t), Rstd: o.positive(rows),
+					DWeight: o.f(c), Center: center, AccX: mix&8 != 0, AccW: mix&1 != 0}
 				if center {
 					k.Mean, k.DBias = o.f(rows), o.f(c)
 				}
@@ -105,12 +122,12 @@ func rowCalls(c int, t device.DType) (calls []fencedCall) {
 	for _, acc := range []bool{false, true} {
 		add(fmt.Sprintf("ColumnSum %v", acc), func(o *operands) { o.ColumnSum(o.f(c), o.of(n, t), acc) })
 	}
-	add("Embedding", func(o *operands) { o.Embedding(o.out(n, t), o.of(5*c, t), o.ints(4, 0, 4)) })
-	add("EmbeddingGrad", func(o *operands) { o.EmbeddingGrad(o.f(5*c), o.of(n, t), o.ints(4, 0, 4)) })
-	add("PutRows", func(o *operands) { o.PutRows(o.of(5*c, t), o.of(n, t), o.ints(4, 0, 2)) })
+	add("Embedding", func(o *operands) { o.Embedding(o.out(n, t), o.of(5*c, t), o.cycle(rows, 4, 0, 4)) })
+	add("EmbeddingGrad", func(o *operands) { o.EmbeddingGrad(o.f(5*c), o.of(n, t), o.cycle(rows, 4, 0, 4)) })
+	add("PutRows", func(o *operands) { o.PutRows(o.of((rows+2)*c, t), o.of(n, t), o.apart(rows)) })
 	for _, smoothing := range []float32{0, 0.1} {
 		add(fmt.Sprintf("CrossEntropy %v", smoothing), func(o *operands) {
-			o.CrossEntropy(device.CrossEntropy{V: c, LD: c + 2, Logits: o.f(rows * (c + 2)), Targets: o.ints(0, -1, int32(c-1)), Loss: o.out(rows, typeF),
+			o.CrossEntropy(device.CrossEntropy{V: c, LD: c + 2, Logits: o.f(rows * (c + 2)), Targets: o.cycle(rows, 0, -1, int32(c-1)), Loss: o.out(rows, typeF),
 				Entropy: o.out(rows, typeF), Weights: o.f(rows), EntropyWeights: o.f(rows), DLogits: o.of(rows*(c+2), t), ZLoss: 1e-3, Smoothing: smoothing})
 		})
 	}
@@ -127,61 +144,66 @@ func headCalls(d int, t device.DType) (calls []fencedCall) {
 			}})
 		}
 	}
-	const heads, kv = 4, 2
-	for _, s := range [][]device.Sequence{{{Q: 0, QLen: 5, K: 0, KLen: 5}, {Q: 5, QLen: 2, K: 5, KLen: 9}}, {{Q: 0, QLen: 1, K: 0, KLen: 19}}} {
-		last := s[len(s)-1]
+	for _, s := range []struct {
+		heads, kv int
+		sequences []device.Sequence
+		window    int
+		softCap   float32
+	}{
+		{4, 2, []device.Sequence{{Q: 0, QLen: 5, K: 0, KLen: 5}, {Q: 5, QLen: 2, K: 5, KLen: 9}}, 0, 0},
+		{4, 2, []device.Sequence{{Q: 0, QLen: 5, K: 0, KLen: 5}, {Q: 5, QLen: 2, K: 5, KLen: 9}}, 3, 0},
+		{4, 2, []device.Sequence{{Q: 0, QLen: 1, K: 0, KLen: 19}}, 0, 2},
+		{2, 2, []device.Sequence{{Q: 0, QLen: 4, K: 0, KLen: 16}}, 0, 0}, // rows that are read where they are: of no group, in eights and in pairs
+		{2, 1, []device.Sequence{{Q: 0, QLen: 11, K: 0, KLen: 16}}, 6, 0},
+	} {
+		heads, kv, last := s.heads, s.kv, s.sequences[len(s.sequences)-1]
 		queries, keys := last.Q+last.QLen, last.K+last.KLen
-		for _, c := range []struct {
-			window int
-			cap    float32
-		}{{0, 0}, {3, 0}, {0, 2}} {
-			attention := func(o *operands, lse device.Buffer) device.Attention {
-				a := device.Attention{O: o.out(queries*heads*d, t), Q: o.of(queries*heads*d, t), LSE: lse,
-					Heads: heads, KVHeads: kv, D: d, Scale: 0.3, Window: c.window, SoftCap: c.cap, Sequences: s}
-				if c.window > 0 { // a value that is hidden counts 0 times, which of NaN is NaN; which ones do is left open
-					o.special = 0
-				}
-				a.K, a.V = o.of(keys*kv*d, t), o.of(keys*kv*d, t)
-				return a
+		attention := func(o *operands) device.Attention {
+			a := device.Attention{O: o.out(queries*heads*d, t), Q: o.of(queries*heads*d, t), LSE: o.out(queries*heads, typeF), Heads: heads, KVHeads: kv, D: d,
+				Scale: 0.3, Window: s.window, SoftCap: s.softCap, Sequences: s.sequences}
+			if s.window > 0 { // a value that is hidden counts 0 times, which of NaN is NaN; which ones do is left open
+				o.special = 0
 			}
-			name := fmt.Sprintf("of %d of %d, heads of %d %s, window %d, cap %v", queries, keys, d, t, c.window, c.cap)
-			calls = append(calls, fencedCall{name: "Attention " + name, run: func(o *operands) { o.Attention(attention(o, o.out(queries*heads, typeF))) }},
-				fencedCall{name: "AttentionGrad " + name, finite: true, slack: gradSlack(t), run: func(o *operands) {
-					a := attention(o, o.out(queries*heads, typeF))
-					o.Attention(a)
-					o.AttentionGrad(device.AttentionGrad{Attention: a, DO: o.of(queries*heads*d, t), DQ: o.out(queries*heads*d, t), DK: o.out(keys*kv*d, t),
-						DV: o.out(keys*kv*d, t)})
-				}})
+			a.K, a.V = o.of(keys*kv*d, t), o.of(keys*kv*d, t)
+			return a
 		}
+		name := fmt.Sprintf("of %d of %d, heads of %d %s, window %d, cap %v", queries, keys, d, t, s.window, s.softCap)
+		calls = append(calls, fencedCall{name: "Attention " + name, run: func(o *operands) { o.Attention(attention(o)) }},
+			fencedCall{name: "AttentionGrad " + name, finite: true, slack: gradSlack(t), run: func(o *operands) {
+				a := attention(o)
+				o.Attention(a)
+				o.AttentionGrad(device.AttentionGrad{Attention: a, DO: o.of(queries*heads*d, t), DQ: o.out(queries*heads*d, t), DK: o.out(keys*kv*d, t),
+					DV: o.out(keys*kv*d, t)})
+			}})
 	}
 	return calls
 }
 
 // expertCalls work on rows of c channels, and on c experts.
-func expertCalls(c int, t device.DType) (calls []fencedCall) {
+func expertCalls(rows, c int, t device.DType) (calls []fencedCall) {
 	add := func(name string, f func(o *operands)) {
 		calls = append(calls, fencedCall{name: fmt.Sprintf("%s of %d %s", name, c, t), run: f})
 	}
 	if k := min(2, c); c > 1 {
 		add("RouteGrad", func(o *operands) {
-			r := device.Route{E: c, K: k, Logits: o.of(3*c, t), Index: o.out(3*k, device.I32), Weights: o.out(3*k, typeF), ProbSum: o.out(c, typeF)}
+			r := device.Route{E: c, K: k, Logits: o.of(rows*c, t), Index: o.out(rows*k, device.I32), Weights: o.out(rows*k, typeF), ProbSum: o.out(c, typeF)}
 			o.Route(r)
-			o.RouteGrad(device.RouteGrad{Route: r, DLogits: o.out(3*c, t), DWeights: o.f(3 * k), DProbSum: o.f(c)})
+			o.RouteGrad(device.RouteGrad{Route: r, DLogits: o.out(rows*c, t), DWeights: o.f(rows * k), DProbSum: o.f(c)})
 		})
 	}
 	for _, weighed := range []bool{false, true} {
 		combine := func(o *operands) device.Combine {
-			m := device.Combine{C: c, K: 2, Y: o.out(2*c, t), X: o.of(5*c, t), Index: o.ints(4, 0, 1, 3)}
+			m := device.Combine{C: c, K: 2, Y: o.out(rows*c, t), X: o.of((2*rows+2)*c, t), Index: o.apart(2 * rows)}
 			if weighed {
-				m.Weights = o.f(4)
+				m.Weights = o.f(2 * rows)
 			}
 			return m
 		}
 		add(fmt.Sprintf("Combine %v", weighed), func(o *operands) { o.Combine(combine(o)) })
 		add(fmt.Sprintf("CombineGrad %v", weighed), func(o *operands) {
-			g := device.CombineGrad{Combine: combine(o), DY: o.of(2*c, t), DX: o.of(5*c, t)}
+			g := device.CombineGrad{Combine: combine(o), DY: o.of(rows*c, t), DX: o.of((2*rows+2)*c, t)}
 			if weighed {
-				g.DWeights = o.out(4, typeF)
+				g.DWeights = o.out(2*rows, typeF)
 			}
 			o.CombineGrad(g)
 		})
@@ -267,8 +289,8 @@ func stateCalls(n int) (calls []fencedCall) {
 			o.AdamW(k)
 		})
 		calls = append(calls, fencedCall{name: fmt.Sprintf("AdamW in 8 bits of %d %s", n, t), finite: true, run: func(o *operands) {
-			k := adam(o)
-			k.Param, k.M, k.V, k.MScale, k.VScale = o.f(n), o.out(n, device.U8), o.out(n, device.U8), o.positive(1), o.positive(1)
+			k, blocks := adam(o), ceilDiv(n, device.DynamicBlock)
+			k.Param, k.M, k.V, k.MScale, k.VScale = o.f(n), o.out(n, device.U8), o.out(n, device.U8), o.positive(blocks), o.positive(blocks)
 			o.AdamW(k)
 		}})
 	}

@@ -5,6 +5,7 @@ package cpu
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -139,6 +140,25 @@ func (o *operands) ints(v ...int32) device.Buffer {
 	return b
 }
 
+// cycle is n of the given numbers over and over.
+func (o *operands) cycle(n int, of ...int32) device.Buffer {
+	v := make([]int32, n)
+	for i := range v {
+		v[i] = of[i%len(of)]
+	}
+	return o.ints(v...)
+}
+
+// apart is n different numbers from 0 to n+1, in no order.
+func (o *operands) apart(n int) device.Buffer {
+	v := make([]int32, n)
+	for i := range v {
+		v[i] = int32(n + 1 - i)
+	}
+	v[0], v[n-1] = v[n-1], v[0]
+	return o.ints(v...)
+}
+
 // results are the bytes of all operands after the call; written says of one beside which something was written.
 func (o *operands) results() (all [][]byte, written string) {
 	for i, b := range o.all {
@@ -203,6 +223,27 @@ func TestFences(t *testing.T) {
 	}
 }
 
+// TestLargeSameBits: every kernel gives the same bits on any number of workers, of which more than one have a part in it.
+func TestLargeSameBits(t *testing.T) {
+	calls := largeCalls()
+	wants := make([][][]byte, len(calls))
+	for _, threads := range []int{1, 3} {
+		d := newDevice(threads, 0, hostGemmKernels())
+		for i, c := range calls {
+			o := &operands{Device: d}
+			c.run(o)
+			got, written := o.results()
+			if wants[i] == nil {
+				wants[i] = got
+			}
+			if !slices.EqualFunc(got, wants[i], bytes.Equal) || written != "" {
+				t.Errorf("%s on %d threads: other bits; %s", c.name, threads, written)
+			}
+		}
+		d.Close()
+	}
+}
+
 // compare runs the call on path p wherever operands may lie, and compares with the portable path's. Without one it returns its own.
 func (c *fencedCall) compare(t *testing.T, p fencedPath, mem fences, special float32, portable *operands) *operands {
 	t.Helper()
@@ -250,7 +291,7 @@ func closeOperands(t *testing.T, what string, got, want device.Buffer, slack flo
 		}
 		return f32s(b)[i]
 	}
-	rel, abs := 1e-4, 2e-5
+	rel, abs := 1e-5, 4e-6
 	if got.DType == device.BF16 || slack > 0 {
 		rel, abs = max(0x1p-6, slack), max(1e-2, slack)
 	}
