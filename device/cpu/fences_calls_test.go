@@ -296,7 +296,7 @@ func stateCalls(n int) (calls []fencedCall) {
 	}
 	calls = append(calls, fencedCall{name: fmt.Sprintf("Sample of %d", n), finite: true, run: func(o *operands) {
 		random := []int32{1, 2, math.MaxInt32, -7}
-		o.Sample(device.Sample{V: n, Logits: o.f(2 * n), Random: o.ints(random...), IDs: o.out(2, device.I32), Temperature: 0.7, TopK: 5, TopP: 0.9, MinP: 0.01})
+		o.Sample(device.Sample{V: n, Logits: o.f(2 * n), Random: o.ints(random...), IDs: o.out(2, device.I32), Temperature: 0.7, TopP: 1})
 	}})
 	return calls
 }

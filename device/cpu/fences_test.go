@@ -176,24 +176,23 @@ func (o *operands) results() (all [][]byte, written string) {
 // fencedPath is a way to compute, as a machine without some instructions has it.
 type fencedPath struct {
 	kernelPath
-	rounds bool // vecRounds
-	dev    *Device
+	dev *Device
 }
 
 // fencedPaths are the portable one, which is the reference for the others, and all that the machine has. A machine with AVX2 alone
 // takes the second, which no other test runs through the device's kernels where the processor has AVX-512.
 func fencedPaths(t *testing.T) []fencedPath {
 	host := cpuid.Host()
-	paths := []fencedPath{{kernelPath{pathGeneric, genericGemmKernels(host)}, false, nil}}
-	if host.HasAVX2() {
-		paths = append(paths, fencedPath{kernelPath{pathAVX2, newGemmKernels(host.WithoutAVX512())}, false, nil})
+	paths := []fencedPath{{kernelPath{pathGeneric, genericGemmKernels(host)}, nil}}
+	if vecBest() >= pathAVX2 {
+		paths = append(paths, fencedPath{kernelPath{pathAVX2, newGemmKernels(host.WithoutAVX512())}, nil})
 	}
-	if host.HasAVX512() {
-		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(host.WithoutAVX512BF16())}, false, nil})
+	if vecBest() >= pathAVX512 {
+		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(host.WithoutAVX512BF16())}, nil})
 	}
-	if dots := host; host.HasAVX512BF16() {
+	if dots := host; vecBest() >= pathAVX512 && host.HasAVX512BF16() {
 		dots.SlowBF16Dots = false
-		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(dots)}, true, nil})
+		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(dots)}, nil})
 	}
 	for i := range paths {
 		paths[i].dev = newDevice(1, 0, paths[i].gemm)
@@ -247,8 +246,8 @@ func TestLargeSameBits(t *testing.T) {
 // compare runs the call on path p wherever operands may lie, and compares with the portable path's. Without one it returns its own.
 func (c *fencedCall) compare(t *testing.T, p fencedPath, mem fences, special float32, portable *operands) *operands {
 	t.Helper()
-	defer func(v vecPath, r bool) { vecUse, vecRounds = v, r }(vecUse, vecRounds)
-	vecUse, vecRounds = p.vec, p.rounds && vecRounds
+	defer func(v vecPath) { vecUse = v }(vecUse)
+	vecUse = p.vec
 	var first [][]byte
 	var apart *operands
 	for place := range places {
