@@ -5,7 +5,9 @@ package cpu
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -61,6 +63,7 @@ type operands struct {
 	*Device
 	fences  fences
 	place   int
+	same    float32 // what all elements of the first operand are, and of the others nearly, where it is not 0
 	special float32 // what element 1 of each operand is, where it is not 0
 	all     []device.Buffer
 	whole   [][]byte // each with what lies around it
@@ -98,7 +101,9 @@ func (o *operands) of(n int, t device.DType) device.Buffer {
 	v := make([]float32, n)
 	for i := range v {
 		o.state = o.state*1664525 + 1013904223
-		v[i] = float32(int32(o.state)>>8) / (1 << 22)
+		if v[i] = float32(int32(o.state)>>8) / (1 << 22); o.same != 0 {
+			v[i] = o.same * (1 + float32(len(o.all))/8)
+		}
 	}
 	if o.special != 0 && n > 1 {
 		v[1] = o.special
@@ -243,6 +248,34 @@ func TestLargeSameBits(t *testing.T) {
 	}
 }
 
+// TestPlacesGiveSameBits: what becomes of a number does not depend on where it stands: in which register of a loop's body, or in a last part of one.
+// An error in one of several registers may be too small for a tolerance.
+func TestPlacesGiveSameBits(t *testing.T) {
+	const n = 64 + 32 + 16 + 8 + 5
+	for _, p := range fencedPaths(t) {
+		vecUse = p.vec
+		for _, types := range [][3]device.DType{{typeF, typeF, typeF}, {typeH, typeH, typeH}} {
+			for _, c := range elementCalls(n, types[0], types[1], types[2]) {
+				if strings.HasPrefix(c.name, "Dropout") || strings.HasPrefix(c.name, "Copy2D") {
+					continue
+				}
+				for _, same := range []float32{0.6171875, -1.734375, 2.890625} {
+					o := &operands{Device: p.dev, same: same}
+					c.run(o)
+					all, _ := o.results()
+					for i, b := range all {
+						size := o.all[i].DType.Size()
+						if !bytes.Equal(b[size:], b[:len(b)-size]) {
+							t.Errorf("%s on %s of %v: elements of operand %d differ", c.name, p.vec, same, i)
+						}
+					}
+				}
+			}
+		}
+	}
+	vecUse = vecBest()
+}
+
 // compare runs the call on path p wherever operands may lie, and compares with the portable path's. Without one it returns its own.
 func (c *fencedCall) compare(t *testing.T, p fencedPath, mem fences, special float32, portable *operands) *operands {
 	t.Helper()
@@ -308,4 +341,23 @@ type fencedCall struct {
 	anyNaN bool    // of several NaN any may come out
 	slack  float64 // of paths, where it is more than that of a rounding
 	run    func(o *operands)
+}
+
+// TestRowsRoundDelicately: a head's rows are rounded to bf16 by the same rules as everything else: ties, NaN and numbers below the normal ones too.
+func TestRowsRoundDelicately(t *testing.T) {
+	const d, rows = 32, 3
+	x := make([]float32, rows*d)
+	for i := range x {
+		x[i] = math.Float32frombits([]uint32{0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0xbf818000, 0x3fffffff, 0x7fffffff, 0x7f800000, 0x00018000, 0x00008000, 0x80018001}[i%11])
+	}
+	eachPath(t, func(t *testing.T) {
+		out := make([]uint16, rows*d)
+		y := headRows{v: floats{h: out}, stride: d, d: d, n: rows}
+		y.storeRows(0, rows, scaledRows{x: append([]float32(nil), x...), ld: d})
+		for i, got := range out {
+			if want := toBF16(x[i]); got != want {
+				t.Errorf("%x is rounded to %x, want %x", math.Float32bits(x[i]), got, want)
+			}
+		}
+	})
 }
