@@ -68,7 +68,8 @@ func (p params) store(lo, hi int, x []float32) {
 	}
 }
 
-// adamwNumbers folds the bias corrections, computed in float64, into the step.
+// adamwNumbers folds the bias corrections into the step. They are computed in float64: 1-β2^t is a difference of nearly equal numbers at first, and
+// 1 - rate·decay of numbers of which the second is about 1e-5 of the first.
 func adamwNumbers(k device.AdamW) adamw {
 	corr1 := 1 / (1 - math.Pow(float64(k.Beta1), float64(k.Step)))
 	corr2 := 1 / (1 - math.Pow(float64(k.Beta2), float64(k.Step)))

@@ -205,6 +205,8 @@ func (a *attention) forwardBlock(w *attentionWorker, b *rowBlock, x forwardOpera
 		w.askComing()
 		w.blockMax[i], w.blockSum[i] = a.softmaxRow(row[lo:hi])
 		from, to := w.tileLo[i/w.rows()], w.tileHi[i/w.rows()]
+		// Keys of the tile that this row does not see count 0 times. So a value of NaN there shows in the row all the same: which of the
+		// hidden ones do depends on the tiles, and no caller may count on either.
 		clear(row[from:max(lo, from)])
 		clear(row[min(max(hi, from), to):to])
 		if a.pairs {

@@ -25,7 +25,7 @@ func (d *Device) Fill(y device.Buffer, v float32) {
 }
 
 func fillOf[T uint8 | uint16 | int32](s []T, v T) {
-	if v == 0 {
+	if v == 0 { // most fills are; the runtime clears with whole vectors
 		clear(s)
 		return
 	}
@@ -40,7 +40,7 @@ func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
 		panic(badOp("unary", uint8(op)))
 	}
 	n := y.Len
-	if y.DType == device.BF16 && x.DType == device.BF16 && op == device.Identity {
+	if y.DType == device.BF16 && x.DType == device.BF16 && op == device.Identity { // nothing is converted, so every bit stays, those of a NaN too
 		d.copyBF16(y, x)
 		return
 	}

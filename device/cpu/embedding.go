@@ -69,7 +69,7 @@ func (d *Device) EmbeddingGrad(dtable, dy, ids device.Buffer) {
 	})
 }
 
-// embeddingShape checks the operands and returns the number of channels and the ids.
+// embeddingShape checks the operands, on the caller's goroutine, where a panic can be recovered, and returns the number of channels and the ids.
 func embeddingShape(op string, y, table, ids device.Buffer) (c int, rows []int32) {
 	if ids.Len == 0 {
 		return 1, nil

@@ -28,7 +28,7 @@ func (d *Device) Route(a device.Route) {
 	r, n := newRoute("Route", a)
 	sum := optionalF32s("Route", a.ProbSum, a.E)
 	parts, _ := rowParts(n, a.E)
-	sums := make([]float64, parts*a.E)
+	sums := make([]float64, parts*a.E) // thousands of rows are added up, of which an f32 would lose digits
 	d.eachRows(n, a.E, func(part, lo, hi int) {
 		buf, p := make([]float32, a.E), make([]float32, a.E)
 		for i := lo; i < hi; i++ {
@@ -89,7 +89,7 @@ func (d *Device) RouteGrad(a device.RouteGrad) {
 		buf, out, p := make([]float32, a.E), make([]float32, a.E), make([]float32, a.E)
 		for i := lo; i < hi; i++ {
 			y := dlogits.out(i*a.E, (i+1)*a.E, out)
-			clear(y)
+			clear(y) // most experts of a row are not picked and have no gradient but that of ProbSum
 			if dsum != nil {
 				vecSoftmax(p, r.logits.load(i*a.E, (i+1)*a.E, buf))
 				addSoftmaxGrad(y, p, dsum)
@@ -100,7 +100,8 @@ func (d *Device) RouteGrad(a device.RouteGrad) {
 	})
 }
 
-// addSoftmaxGrad adds the gradient of x, for p = softmax(x) and the gradient dp of p.
+// addSoftmaxGrad adds the gradient of x, for p = softmax(x) and the gradient dp of p: p·(dp - Σ p·dp). The difference is taken in float64, for
+// where one expert has nearly all of the probability both terms are nearly the same.
 func addSoftmaxGrad(y, p, dp []float32) {
 	mean := 0.0
 	for e, v := range p {
@@ -131,6 +132,7 @@ type rowSums struct {
 	weights []float32 // nil for ones
 }
 
+// newCombine checks every index before any work: a panic in a worker could not be recovered.
 func newCombine(op string, a device.Combine) (m rowSums, rows int) {
 	from := rowsOf(op, a.X, a.C)
 	m = rowSums{c: a.C, k: a.K, x: floatsOf(op, a.X, a.X.Len), index: i32s(a.Index), weights: optionalF32s(op, a.Weights, a.Index.Len)}

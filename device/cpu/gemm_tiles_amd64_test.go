@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"hone/device"
 	"hone/internal/cpuid"
 )
 
@@ -64,7 +65,7 @@ func TestTiles(t *testing.T) {
 // check runs a tile of r rows and v vectors.
 func (kind *tileKind) check(t *testing.T, mem fences, tile tileFunc, r, v int, c tileCase) {
 	t.Helper()
-	o := &operands{Device: nil, fences: mem, place: placedLast}
+	o := &operands{Device: new(Device), fences: mem, place: placedLast}
 	width, units, tiles := kind.lanes*v, max(c.units, c.k), 2
 	last := width
 	if c.lanes > 0 {
@@ -83,7 +84,8 @@ func (kind *tileKind) check(t *testing.T, mem fences, tile tileFunc, r, v int, c
 		a.Mask = &laneMasks[c.lanes]
 	}
 	place := func(bytes int) unsafe.Pointer {
-		b := o.make(bytes, 3)
+		b := o.make(bytes, device.U8)
+		o.Fill(b, 0xa5)
 		return unsafe.Pointer(unsafe.SliceData(u8s(b)))
 	}
 	rows := tiles * r

@@ -31,7 +31,7 @@ var nf4Parts = func() (parts [256]nf4Part) {
 	return parts
 }()
 
-// nf4PartOf never falls as v grows.
+// nf4PartOf never falls as v grows. It is 128 at v = 1, and some part of NaN, whose block is NaN by its scale whatever the code.
 func nf4PartOf(v float32) uint8 { return uint8(int32((v + 1) * 64)) }
 
 // dynamicCodes are those of NF4's scales.
@@ -81,7 +81,7 @@ func (d *Device) packNF4(p device.Packed, x floats) {
 	}
 	offset := float32(sum / float64(max(len(largest), 1)))
 	f32s(p.Offset)[0] = offset
-	for b := range largest {
+	for b := range largest { // magnitudes are all positive: less their mean they use the signed code's other half too
 		largest[b] -= offset
 	}
 	d.eachRows(len(nested), device.NF4Nesting, func(_, first, last int) {
@@ -95,7 +95,7 @@ func (d *Device) packNF4(p device.Packed, x floats) {
 // nf4Block writes the codes of a block and returns its largest magnitude.
 func nf4Block(codes []uint8, x []float32) float32 {
 	m := largestOf(x)
-	scale := 1 / max(m, 1e-38)
+	scale := 1 / max(m, 1e-38) // a block of zeros, or of nothing but numbers near them, must not be divided by 0
 	n := len(x) / 2
 	codes = codes[:(len(x)+1)/2]
 	for i := range n {

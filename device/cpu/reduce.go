@@ -58,7 +58,7 @@ func reduceFloats(op device.ReduceOp, x floats, lo, hi int) float32 {
 	return most
 }
 
-// combine reduces the results of the parts.
+// combine reduces the results of the parts, of which there may be thousands: their sum is in float64.
 func combine(op device.ReduceOp, parts []float32) float32 {
 	var sum float64
 	var most float32
@@ -69,8 +69,8 @@ func combine(op device.ReduceOp, parts []float32) float32 {
 	if op == device.MaxAbs {
 		return most
 	}
-	if sum > math.MaxFloat32 && !math.IsInf(sum, 0) {
-		return inf32
+	if math.Abs(sum) > math.MaxFloat32 { // the language leaves open what the conversion of such a number gives
+		return float32(math.Copysign(math.Inf(1), sum))
 	}
 	return float32(sum)
 }

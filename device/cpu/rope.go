@@ -16,7 +16,7 @@ func (d *Device) Rope(a device.Rope) {
 			a.Rotary, a.D, n, a.Positions.Len, a.Cos.Len, a.Sin.Len))
 	}
 	r.positions, r.cos, r.sin = i32s(a.Positions), f32s(a.Cos), f32s(a.Sin)
-	for i, p := range r.positions {
+	for i, p := range r.positions { // all of them first: a panic in a worker could not be recovered
 		if p < 0 || (int(p)+1)*r.half > a.Cos.Len {
 			panic(fmt.Sprintf("cpu: Rope of row %d at position %d, the table has %d", i, p, a.Cos.Len/max(r.half, 1)))
 		}
@@ -75,6 +75,7 @@ func rotate(y, x, cos, sin []float32, inverse bool) {
 	}
 	for i, c := range cos {
 		u, v, s := x1[i], x2[i], sin[i]*sign
+		// Both are read before either is written, for y may be x; the conversions forbid fused operations, which would round otherwise.
 		y1[i], y2[i] = float32(u*c)-float32(v*s), float32(v*c)+float32(u*s)
 	}
 }

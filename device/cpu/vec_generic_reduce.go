@@ -2,7 +2,10 @@ package cpu
 
 import "math"
 
-// fold8 adds eight partial sums in pairs.
+// Sums run in eight partial ones, element i in sum i%8, as a vector of AVX2 has them: one sum would wait for each addition to end before the
+// next, and its error would grow with the length and not with an eighth of it.
+
+// fold8 adds eight partial sums in pairs, halves first, as the assembly folds a vector.
 func fold8(s *[8]float32) float32 {
 	return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]))
 }
@@ -48,6 +51,7 @@ func genericDot(a, b []float32) float32 {
 	return fold8(&s)
 }
 
+// genericMax is NaN where one of x is: the max of the language says so, a comparison would lose it.
 func genericMax(x []float32) float32 {
 	m := -inf32
 	for _, v := range x {
@@ -67,7 +71,7 @@ func genericMaxAbs(x []float32) float32 {
 func genericNonFinite(x []float32) int {
 	c := 0
 	for _, v := range x {
-		if v-v != 0 {
+		if v-v != 0 { // NaN for what is not finite, and NaN differs from all
 			c++
 		}
 	}
@@ -127,6 +131,7 @@ func genericNormDots(dy, w, x []float32, mean float32) (float32, float32) {
 	return fold8(&s), fold8(&sx)
 }
 
+// genericNormGrad adds to dw and overwrites dx, which may be dy: an element is read before its place is written.
 func genericNormGrad(g normGradRow) {
 	for i, dy := range g.dy {
 		d := g.x[i] - g.mean
@@ -135,6 +140,8 @@ func genericNormGrad(g normGradRow) {
 	}
 }
 
+// genericAdamW reads what adamwNumbers folded: 1/(1-β1^t) is in the step, 1/(1-β2^t) in corr2, and keep is 1 - rate·decay, so that decay takes of
+// the parameter as it was before the step, as torch does.
 func genericAdamW(p, g, m, v []float32, a *adamw) {
 	for i, gi := range g {
 		gi *= a.scale
