@@ -136,3 +136,18 @@ func TestNamesDiffer(t *testing.T) {
 	}()
 	optim.New(dev, []optim.Param{{Name: "same", Tensor: param(dev, device.F32, 1)}, {Name: "same", Tensor: param(dev, device.F32, 2)}}, optim.Default())
 }
+
+// TestOneNumber: a parameter of one number is updated as any other.
+func TestOneNumber(t *testing.T) {
+	dev := cpu.New(cpu.Options{Threads: 1})
+	defer dev.Close()
+	p := param(dev, device.F32, 3)
+	o := optim.New(dev, []optim.Param{{Name: "p", Tensor: p}}, optim.Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-12})
+	backward(dev, device.F32, map[*tensor.Tensor][]float32{p: {2}})
+	if _, err := o.Step(0.5); err != nil {
+		t.Fatal(err)
+	}
+	if got := values(t, p)[0]; math.Abs(float64(got)-2.5) > 1e-6 {
+		t.Errorf("the number is %v, want 2.5", got)
+	}
+}
