@@ -94,7 +94,7 @@ func TestHostile(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "\n") > 0 || len(err.Error()) > 300 {
 			t.Errorf("%s: got %v, want one line with %q", c.name, err, c.want)
 		}
-		if took > 5*time.Second {
+		if took > 20*time.Second { // without a limit they would take minutes to years; a machine with much else to do was seen to take 7
 			t.Errorf("%s: took %v", c.name, took)
 		}
 		if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 1<<30 {
