@@ -134,8 +134,10 @@ func checkSavedScorer(t *testing.T, s *Scorer, dev device.Device) {
 	if err := s.Save(dir, device.F32, Values); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, dev, device.F32); !s.Shape().Tied && (err == nil || !strings.Contains(err.Error(), "this is a reward model")) {
-		t.Errorf("as a language model: %v", err)
+	if !s.Shape().Tied { // else it is one, too, with a tensor more
+		if _, err := Open(dir, dev, device.F32); err == nil || !strings.Contains(err.Error(), "this is a reward model") {
+			t.Errorf("as a language model: %v", err)
+		}
 	}
 	again, err := OpenScorer(dir, dev, device.F32, ScorerOptions{Layout: ScoreLayout})
 	if err != nil {
