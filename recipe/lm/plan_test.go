@@ -54,8 +54,9 @@ func nearPlan(t *testing.T, args []string, s *recipe.Summary) {
 
 // TestMemoryBudget: recompute is the fewest layers that fit, and an error names what does when none fit.
 func TestMemoryBudget(t *testing.T) {
+	text := recipetest.TextFolder(t)
 	plan := func(args ...string) (*Pretrain, int64, error) {
-		c := tiny(t, "corpus", filepath.Join(t.TempDir(), "run"), append([]string{"model.num_hidden_layers=6", "batch_size=16"}, args...)...)
+		c := tiny(t, text, filepath.Join(t.TempDir(), "run"), append([]string{"model.num_hidden_layers=6", "batch_size=16"}, args...)...)
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +91,9 @@ func TestMemoryBudget(t *testing.T) {
 
 // TestOffloadIsPlanned: with activation_offloading the inputs of layers count as the host's.
 func TestOffloadIsPlanned(t *testing.T) {
+	text := recipetest.TextFolder(t)
 	plan := func(args ...string) *recipe.Planned {
-		c := tiny(t, "corpus", filepath.Join(t.TempDir(), "run"), append([]string{"model.num_hidden_layers=6", "batch_size=16", "device=cuda", "recompute=layers"}, args...)...)
+		c := tiny(t, text, filepath.Join(t.TempDir(), "run"), append([]string{"model.num_hidden_layers=6", "batch_size=16", "device=cuda", "recompute=layers"}, args...)...)
 		if err := c.Validate(); err != nil {
 			t.Fatal(err)
 		}
