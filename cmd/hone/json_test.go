@@ -29,7 +29,7 @@ func TestKeysOfResults(t *testing.T) {
 		{"pretrain, sft, reward, dpo, ppo, grpo", recipe.Summary{}, "out model steps interrupted stopped_early stop_reason metrics best_step skipped_steps parameters trainable_parameters tokens seconds setup_seconds " +
 			"tokens_per_s train_loss validation validation_step validation_last unigram_loss bigram_loss bytes_per_token peak_memory_bytes vocab_size validation_before planned_memory_bytes step_seconds planned_step_seconds"},
 		{"--dry-run", recipe.Planned{}, "stage weights_bytes gradients_bytes optimizer_bytes paged_bytes offloaded_bytes activations_bytes logits_bytes peak_bytes own_bytes recompute_layers flops kv_cache_bytes steps tokens " +
-			"step_seconds seconds rollout_seconds"},
+			"step_seconds seconds rollout_seconds notes"},
 		{"plan", cluster.Estimated{}, "model stage method parameters trainable_parameters tokens sequence_length batch_size flops_per_token gpu gpus zero tensor_parallel recompute offload least_tokens_per_step memory fits lower " +
 			"flops mfu tflops_per_gpu gpu_hours hours energy_kwh cost_usd training_hours scoring_hours rollout_hours usd_per_gpu_hour price cheapest_offer advice"},
 		{"plan, memory", plan.PerGPU{}, "weights_bytes reference_bytes reward_bytes critic_bytes gradients_bytes optimizer_bytes activations_bytes logits_bytes gathered_bytes reserved_bytes workspace_bytes peak_bytes host_bytes " +

@@ -116,13 +116,12 @@ adapter           runs/x/adapter
 	summarise(&out, &recipe.Summary{Out: "o", Interrupted: true, Steps: 7, Parameters: 10, Trainable: 10, PeakMemoryBytes: 1 << 10})
 	want = `interrupted  saved at step 7; go on with resume=true
 parameters   10
-first step   0.0 s after the start
 steps        7, 0 tokens learned in 0 s (0 a second)
 peak memory  1 KiB
 report       o/report.html
 `
 	if out.String() != want {
-		t.Errorf("of an interrupted run it is\n%swant\n%s", out.String(), want)
+		t.Errorf("of a run that was interrupted before a step of its own it is\n%swant\n%s", out.String(), want)
 	}
 	out.Reset()
 	showMetrics(&out, map[string]float64{"b": -1e-9, "a/long": 2})
