@@ -83,10 +83,11 @@ func TestHostile(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&before)
 		var took time.Duration
-		for range 2 { // once more where the first took long: the machine may have stood still
+		const most = 5 * time.Second
+		for range 5 { // again where it took long: the machine may have stood still, or much else to do
 			start := time.Now()
 			_, err = p.Render(nil, Options{MaxSteps: 300_000, MaxOutput: 16 << 20})
-			if took = time.Since(start); took < time.Second {
+			if took = time.Since(start); took < most {
 				break
 			}
 		}
@@ -94,7 +95,7 @@ func TestHostile(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "\n") > 0 || len(err.Error()) > 300 {
 			t.Errorf("%s: got %v, want one line with %q", c.name, err, c.want)
 		}
-		if took > 20*time.Second { // without a limit they would take minutes to years; a machine with much else to do was seen to take 7
+		if took >= most {
 			t.Errorf("%s: took %v", c.name, took)
 		}
 		if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 1<<30 {
