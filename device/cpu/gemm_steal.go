@@ -70,8 +70,8 @@ func (o *openRows) count() {
 	}
 	step := 2 * o.b.k.mr // whole lines of a transposed A
 	blocks := ceilDiv(o.b.units-o.b.u, o.b.kBlock)
-	all := left*blocks + o.at*(blocks-1)
-	n := o.end - roundUp(o.end-min((all/blocks-packRows)/2, left), step)
+	work := left*blocks + o.at*(blocks-1) // rows times blocks of k: those that were begun come again in the later ones
+	n := o.end - roundUp(o.end-min((work/blocks-packRows)/2, left), step)
 	if n >= step && n*o.b.n*o.b.kBlock*blocks >= stealWork {
 		o.share.Store(int64(n))
 	}

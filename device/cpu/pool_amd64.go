@@ -18,7 +18,7 @@ const fetchBytes = 12 * 64
 //go:noescape
 func fetchLines(at uintptr)
 
-// fetchThirds asks for as many lines from at on, of which it leaves out two behind each, and does not wait: an Intel core forgets none, and
+// fetchThirds asks for as many lines from at on, of which it leaves out two behind each, and does not wait: an Intel core presumably forgets none, and
 // takes 140 cycles for a PAUSE.
 //
 //go:noescape

@@ -199,7 +199,7 @@ func (e *estimator) readModel() (err error) {
 		room -= c.VirtualTokens // they take positions of the text's
 	}
 	switch {
-	case room < 2:
+	case c.Method == "prompt" && room < 2:
 		return fmt.Errorf("num_virtual_tokens is %d and %s has %d positions; lower it", c.VirtualTokens, c.Model, s.MaxPositions)
 	case s.Learned && c.SequenceLength > room: // rotary positions can be scaled, which a plan leaves open
 		return fmt.Errorf("sequence_length is %d and %s has %d positions for text, a table that it learned; lower it", c.SequenceLength, c.Model, room)
