@@ -17,7 +17,7 @@ DATA tileQuiet<>+0(SB)/4, $0x400000
 GLOBL tileQuiet<>(SB), RODATA|NOPTR, $4
 
 // func tileAVX21x1(t *tileArgs)
-TEXT ·tileAVX21x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX21x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -38,6 +38,13 @@ TEXT ·tileAVX21x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -46,13 +53,6 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VXORPS       Y0, Y0, Y0
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -118,7 +118,7 @@ whole:
 	RET
 
 // func tileAVX21x2(t *tileArgs)
-TEXT ·tileAVX21x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX21x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -139,6 +139,13 @@ TEXT ·tileAVX21x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -148,13 +155,6 @@ next:
 	MOVQ         72(DI), AX
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -227,7 +227,7 @@ whole:
 	RET
 
 // func tileAVX21x3(t *tileArgs)
-TEXT ·tileAVX21x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX21x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -248,6 +248,13 @@ TEXT ·tileAVX21x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -259,13 +266,6 @@ next:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -346,7 +346,7 @@ whole:
 	RET
 
 // func tileAVX22x1(t *tileArgs)
-TEXT ·tileAVX22x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX22x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -367,6 +367,13 @@ TEXT ·tileAVX22x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -379,13 +386,6 @@ next:
 	MOVQ         72(DI), AX
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -462,7 +462,7 @@ whole:
 	RET
 
 // func tileAVX22x2(t *tileArgs)
-TEXT ·tileAVX22x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX22x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -483,6 +483,13 @@ TEXT ·tileAVX22x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -497,13 +504,6 @@ next:
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -593,7 +593,7 @@ whole:
 	RET
 
 // func tileAVX22x3(t *tileArgs)
-TEXT ·tileAVX22x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX22x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -614,6 +614,13 @@ TEXT ·tileAVX22x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -632,13 +639,6 @@ next:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -741,7 +741,7 @@ whole:
 	RET
 
 // func tileAVX23x1(t *tileArgs)
-TEXT ·tileAVX23x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX23x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -762,6 +762,13 @@ TEXT ·tileAVX23x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -778,13 +785,6 @@ next:
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -873,7 +873,7 @@ whole:
 	RET
 
 // func tileAVX23x2(t *tileArgs)
-TEXT ·tileAVX23x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX23x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -894,6 +894,13 @@ TEXT ·tileAVX23x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -913,13 +920,6 @@ next:
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1027,7 +1027,7 @@ whole:
 	RET
 
 // func tileAVX23x3(t *tileArgs)
-TEXT ·tileAVX23x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX23x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1048,6 +1048,13 @@ TEXT ·tileAVX23x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1073,13 +1080,6 @@ next:
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
 	VXORPS       Y8, Y8, Y8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1206,7 +1206,7 @@ whole:
 	RET
 
 // func tileAVX24x1(t *tileArgs)
-TEXT ·tileAVX24x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX24x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1227,6 +1227,13 @@ TEXT ·tileAVX24x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           none
@@ -1287,19 +1294,72 @@ apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R12)(R12*2), R14
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Y12
+	VBROADCASTSS (BX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VBROADCASTSS (BX)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (BX)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VBROADCASTSS (BX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VMOVUPS      0(CX)(R12*1), Y12
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VBROADCASTSS (DX)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (DX)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VBROADCASTSS (DX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VMOVUPS      0(CX)(R12*2), Y12
+	VBROADCASTSS (SI), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VBROADCASTSS (SI)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (SI)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VBROADCASTSS (SI)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VMOVUPS      0(CX)(R14*1), Y12
+	VBROADCASTSS (R15), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VBROADCASTSS (R15)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y1
+	VBROADCASTSS (R15)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VBROADCASTSS (R15)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1309,13 +1369,18 @@ column:
 	VFMADD231PS  Y12, Y15, Y1
 	VBROADCASTSS (BX)(R10*2), Y15
 	VFMADD231PS  Y12, Y15, Y2
-	VBROADCASTSS (R8), Y15
+	VBROADCASTSS (BX)(R8*1), Y15
 	VFMADD231PS  Y12, Y15, Y3
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
+
+through:
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -1380,11 +1445,17 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R12)(R12*2), R14
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
-	JMP          column
+	JMP          turns
 
 whole:
 	MOVQ         88(DI), AX
@@ -1401,7 +1472,7 @@ whole:
 	RET
 
 // func tileAVX24x2(t *tileArgs)
-TEXT ·tileAVX24x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX24x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1422,6 +1493,13 @@ TEXT ·tileAVX24x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           none
@@ -1482,8 +1560,12 @@ apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R12)(R12*2), R14
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
@@ -1492,13 +1574,82 @@ apart:
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Y12
+	VMOVUPS      32(CX), Y13
+	VBROADCASTSS (BX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VBROADCASTSS (BX)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (BX)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y4
+	VFMADD231PS  Y13, Y15, Y5
+	VBROADCASTSS (BX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VMOVUPS      0(CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VBROADCASTSS (DX)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (DX)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y4
+	VFMADD231PS  Y13, Y15, Y5
+	VBROADCASTSS (DX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VMOVUPS      0(CX)(R12*2), Y12
+	VMOVUPS      32(CX)(R12*2), Y13
+	VBROADCASTSS (SI), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VBROADCASTSS (SI)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (SI)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y4
+	VFMADD231PS  Y13, Y15, Y5
+	VBROADCASTSS (SI)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VMOVUPS      0(CX)(R14*1), Y12
+	VMOVUPS      32(CX)(R14*1), Y13
+	VBROADCASTSS (R15), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VBROADCASTSS (R15)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y2
+	VFMADD231PS  Y13, Y15, Y3
+	VBROADCASTSS (R15)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y4
+	VFMADD231PS  Y13, Y15, Y5
+	VBROADCASTSS (R15)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1512,14 +1663,19 @@ column:
 	VBROADCASTSS (BX)(R10*2), Y15
 	VFMADD231PS  Y12, Y15, Y4
 	VFMADD231PS  Y13, Y15, Y5
-	VBROADCASTSS (R8), Y15
+	VBROADCASTSS (BX)(R8*1), Y15
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
+
+through:
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -1600,6 +1756,12 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R12)(R12*2), R14
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
@@ -1608,7 +1770,7 @@ stored:
 	VXORPS       Y5, Y5, Y5
 	VXORPS       Y6, Y6, Y6
 	VXORPS       Y7, Y7, Y7
-	JMP          column
+	JMP          turns
 
 whole:
 	MOVQ         88(DI), AX
@@ -1625,7 +1787,7 @@ whole:
 	RET
 
 // func tileAVX24x3(t *tileArgs)
-TEXT ·tileAVX24x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX24x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1646,6 +1808,13 @@ TEXT ·tileAVX24x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           none
@@ -1710,8 +1879,12 @@ apart:
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R12)(R12*2), R14
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
@@ -1724,13 +1897,102 @@ apart:
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Y12
+	VMOVUPS      32(CX), Y13
+	VMOVUPS      64(CX), Y14
+	VBROADCASTSS (BX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (BX)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (BX)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (BX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	VMOVUPS      0(CX)(R12*1), Y12
+	VMOVUPS      32(CX)(R12*1), Y13
+	VMOVUPS      64(CX)(R12*1), Y14
+	VBROADCASTSS (DX), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (DX)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (DX)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (DX)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	VMOVUPS      0(CX)(R12*2), Y12
+	VMOVUPS      32(CX)(R12*2), Y13
+	VMOVUPS      64(CX)(R12*2), Y14
+	VBROADCASTSS (SI), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (SI)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (SI)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (SI)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	VMOVUPS      0(CX)(R14*1), Y12
+	VMOVUPS      32(CX)(R14*1), Y13
+	VMOVUPS      64(CX)(R14*1), Y14
+	VBROADCASTSS (R15), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (R15)(R10*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (R15)(R10*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R15)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Y12
@@ -1748,15 +2010,20 @@ column:
 	VFMADD231PS  Y12, Y15, Y6
 	VFMADD231PS  Y13, Y15, Y7
 	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS (R8), Y15
+	VBROADCASTSS (BX)(R8*1), Y15
 	VFMADD231PS  Y12, Y15, Y9
 	VFMADD231PS  Y13, Y15, Y10
 	VFMADD231PS  Y14, Y15, Y11
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
+
+through:
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -1853,6 +2120,12 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R12)(R12*2), R14
 	VXORPS       Y0, Y0, Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
@@ -1865,7 +2138,7 @@ stored:
 	VXORPS       Y9, Y9, Y9
 	VXORPS       Y10, Y10, Y10
 	VXORPS       Y11, Y11, Y11
-	JMP          column
+	JMP          turns
 
 whole:
 	MOVQ         88(DI), AX
@@ -1882,7 +2155,7 @@ whole:
 	RET
 
 // func tileAVX5121x1(t *tileArgs)
-TEXT ·tileAVX5121x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5121x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -1905,6 +2178,13 @@ TEXT ·tileAVX5121x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -1914,13 +2194,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXOR        Y8, Y8, Y8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Y27
@@ -1989,7 +2262,7 @@ whole:
 	RET
 
 // func tileAVX5121x2(t *tileArgs)
-TEXT ·tileAVX5121x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5121x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2012,6 +2285,13 @@ TEXT ·tileAVX5121x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2024,13 +2304,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Y27
@@ -2114,7 +2387,7 @@ whole:
 	RET
 
 // func tileAVX5121x3(t *tileArgs)
-TEXT ·tileAVX5121x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5121x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2137,6 +2410,13 @@ TEXT ·tileAVX5121x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2152,13 +2432,6 @@ next:
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
 	VPXOR        Y10, Y10, Y10
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Y27
@@ -2257,7 +2530,7 @@ whole:
 	RET
 
 // func tileAVX5122x1(t *tileArgs)
-TEXT ·tileAVX5122x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5122x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2280,6 +2553,13 @@ TEXT ·tileAVX5122x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2292,13 +2572,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2379,7 +2652,7 @@ whole:
 	RET
 
 // func tileAVX5122x2(t *tileArgs)
-TEXT ·tileAVX5122x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5122x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2402,6 +2675,13 @@ TEXT ·tileAVX5122x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2418,13 +2698,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2528,7 +2801,7 @@ whole:
 	RET
 
 // func tileAVX5122x3(t *tileArgs)
-TEXT ·tileAVX5122x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5122x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2551,6 +2824,13 @@ TEXT ·tileAVX5122x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2571,13 +2851,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2704,7 +2977,7 @@ whole:
 	RET
 
 // func tileAVX5123x1(t *tileArgs)
-TEXT ·tileAVX5123x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5123x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2727,6 +3000,13 @@ TEXT ·tileAVX5123x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2743,13 +3023,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -2845,7 +3118,7 @@ whole:
 	RET
 
 // func tileAVX5123x2(t *tileArgs)
-TEXT ·tileAVX5123x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5123x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -2868,6 +3141,13 @@ TEXT ·tileAVX5123x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -2890,13 +3170,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3026,7 +3299,7 @@ whole:
 	RET
 
 // func tileAVX5123x3(t *tileArgs)
-TEXT ·tileAVX5123x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5123x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3049,6 +3322,13 @@ TEXT ·tileAVX5123x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -3077,13 +3357,6 @@ next:
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3247,7 +3520,7 @@ whole:
 	RET
 
 // func tileAVX5124x1(t *tileArgs)
-TEXT ·tileAVX5124x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5124x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3270,6 +3543,13 @@ TEXT ·tileAVX5124x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -3292,13 +3572,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3410,7 +3683,7 @@ whole:
 	RET
 
 // func tileAVX5124x2(t *tileArgs)
-TEXT ·tileAVX5124x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5124x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3433,6 +3706,13 @@ TEXT ·tileAVX5124x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -3463,13 +3743,6 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3626,7 +3899,7 @@ whole:
 	RET
 
 // func tileAVX5124x3(t *tileArgs)
-TEXT ·tileAVX5124x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5124x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3649,6 +3922,13 @@ TEXT ·tileAVX5124x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -3687,13 +3967,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -3895,7 +4168,7 @@ whole:
 	RET
 
 // func tileAVX5125x1(t *tileArgs)
-TEXT ·tileAVX5125x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5125x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -3918,6 +4191,13 @@ TEXT ·tileAVX5125x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -3944,13 +4224,6 @@ next:
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4077,7 +4350,7 @@ whole:
 	RET
 
 // func tileAVX5125x2(t *tileArgs)
-TEXT ·tileAVX5125x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5125x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4100,6 +4373,13 @@ TEXT ·tileAVX5125x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -4136,13 +4416,6 @@ next:
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
 	VPXORQ       Z9, Z9, Z9
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4325,7 +4598,7 @@ whole:
 	RET
 
 // func tileAVX5125x3(t *tileArgs)
-TEXT ·tileAVX5125x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5125x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4348,6 +4621,13 @@ TEXT ·tileAVX5125x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -4394,13 +4674,6 @@ next:
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4639,7 +4912,7 @@ whole:
 	RET
 
 // func tileAVX5126x1(t *tileArgs)
-TEXT ·tileAVX5126x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5126x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4662,6 +4935,13 @@ TEXT ·tileAVX5126x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -4692,13 +4972,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -4840,7 +5113,7 @@ whole:
 	RET
 
 // func tileAVX5126x2(t *tileArgs)
-TEXT ·tileAVX5126x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5126x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -4863,6 +5136,13 @@ TEXT ·tileAVX5126x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -4905,13 +5185,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5120,7 +5393,7 @@ whole:
 	RET
 
 // func tileAVX5126x3(t *tileArgs)
-TEXT ·tileAVX5126x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5126x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5143,6 +5416,13 @@ TEXT ·tileAVX5126x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -5197,13 +5477,6 @@ next:
 	VPXORQ       Z15, Z15, Z15
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5479,7 +5752,7 @@ whole:
 	RET
 
 // func tileAVX5127x1(t *tileArgs)
-TEXT ·tileAVX5127x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5127x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5502,6 +5775,13 @@ TEXT ·tileAVX5127x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -5538,13 +5818,6 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -5704,7 +5977,7 @@ whole:
 	RET
 
 // func tileAVX5127x2(t *tileArgs)
-TEXT ·tileAVX5127x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5127x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -5727,6 +6000,13 @@ TEXT ·tileAVX5127x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -5777,13 +6057,6 @@ next:
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6021,7 +6294,7 @@ whole:
 	RET
 
 // func tileAVX5127x3(t *tileArgs)
-TEXT ·tileAVX5127x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5127x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6044,6 +6317,13 @@ TEXT ·tileAVX5127x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -6108,13 +6388,6 @@ next:
 	VPXORQ       Z18, Z18, Z18
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6430,7 +6703,7 @@ whole:
 	RET
 
 // func tileAVX5128x1(t *tileArgs)
-TEXT ·tileAVX5128x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5128x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6453,29 +6726,41 @@ TEXT ·tileAVX5128x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -6484,49 +6769,131 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   60(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $30 // PREFETCHW 30(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $30 // PREFETCHW 30(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	VMOVUPS      0(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	VMOVUPS      0(CX)(R12*2), Z24
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	VMOVUPS      0(CX)(R14*1), Z24
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6536,24 +6903,28 @@ column:
 	VFMADD231PS  Z24, Z28, Z1
 	VBROADCASTSS (BX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z2
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z3
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	VFMADD231PS  Z24, Z31, Z4
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z5
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	VFMADD231PS  Z24, Z28, Z6
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	VFMADD231PS  Z24, Z29, Z7
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -6676,8 +7047,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -6686,7 +7063,7 @@ stored:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -6704,7 +7081,7 @@ whole:
 	RET
 
 // func tileAVX5128x2(t *tileArgs)
-TEXT ·tileAVX5128x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5128x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -6727,29 +7104,41 @@ TEXT ·tileAVX5128x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -6766,50 +7155,168 @@ next:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   124(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $62 // PREFETCHW 62(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $62 // PREFETCHW 62(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	VMOVUPS      0(CX)(R12*1), Z24
+	VMOVUPS      64(CX)(R12*1), Z25
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	VMOVUPS      0(CX)(R12*2), Z24
+	VMOVUPS      64(CX)(R12*2), Z25
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	VMOVUPS      0(CX)(R14*1), Z24
+	VMOVUPS      64(CX)(R14*1), Z25
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -6823,29 +7330,33 @@ column:
 	VBROADCASTSS (BX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z4
 	VFMADD231PS  Z25, Z29, Z5
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z6
 	VFMADD231PS  Z25, Z30, Z7
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	VFMADD231PS  Z24, Z31, Z8
 	VFMADD231PS  Z25, Z31, Z9
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z10
 	VFMADD231PS  Z25, Z27, Z11
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	VFMADD231PS  Z24, Z28, Z12
 	VFMADD231PS  Z25, Z28, Z13
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	VFMADD231PS  Z24, Z29, Z14
 	VFMADD231PS  Z25, Z29, Z15
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -7040,8 +7551,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -7058,7 +7575,7 @@ stored:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -7076,7 +7593,7 @@ whole:
 	RET
 
 // func tileAVX5128x3(t *tileArgs)
-TEXT ·tileAVX5128x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX5128x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7099,29 +7616,41 @@ TEXT ·tileAVX5128x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -7146,51 +7675,205 @@ next:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $94 // PREFETCHW 94(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	VMOVUPS      0(CX)(R12*1), Z24
+	VMOVUPS      64(CX)(R12*1), Z25
+	VMOVUPS      128(CX)(R12*1), Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	VMOVUPS      0(CX)(R12*2), Z24
+	VMOVUPS      64(CX)(R12*2), Z25
+	VMOVUPS      128(CX)(R12*2), Z26
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	VMOVUPS      0(CX)(R14*1), Z24
+	VMOVUPS      64(CX)(R14*1), Z25
+	VMOVUPS      128(CX)(R14*1), Z26
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -7208,34 +7891,38 @@ column:
 	VFMADD231PS  Z24, Z29, Z6
 	VFMADD231PS  Z25, Z29, Z7
 	VFMADD231PS  Z26, Z29, Z8
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z9
 	VFMADD231PS  Z25, Z30, Z10
 	VFMADD231PS  Z26, Z30, Z11
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	VFMADD231PS  Z24, Z31, Z12
 	VFMADD231PS  Z25, Z31, Z13
 	VFMADD231PS  Z26, Z31, Z14
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z15
 	VFMADD231PS  Z25, Z27, Z16
 	VFMADD231PS  Z26, Z27, Z17
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	VFMADD231PS  Z24, Z28, Z18
 	VFMADD231PS  Z25, Z28, Z19
 	VFMADD231PS  Z26, Z28, Z20
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	VFMADD231PS  Z24, Z29, Z21
 	VFMADD231PS  Z25, Z29, Z22
 	VFMADD231PS  Z26, Z29, Z23
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -7502,8 +8189,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -7528,7 +8221,7 @@ stored:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -7546,7 +8239,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x1(t *tileArgs)
-TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7569,6 +8262,13 @@ TEXT ·tileAVX512BF161x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -7578,13 +8278,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXOR        Y8, Y8, Y8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Y27
@@ -7653,7 +8346,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x2(t *tileArgs)
-TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7676,6 +8369,13 @@ TEXT ·tileAVX512BF161x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -7688,13 +8388,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Y27
@@ -7778,7 +8471,7 @@ whole:
 	RET
 
 // func tileAVX512BF161x3(t *tileArgs)
-TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7801,6 +8494,13 @@ TEXT ·tileAVX512BF161x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -7816,13 +8516,6 @@ next:
 	VPXOR        Y8, Y8, Y8
 	VPXOR        Y9, Y9, Y9
 	VPXOR        Y10, Y10, Y10
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Y27
@@ -7921,7 +8614,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x1(t *tileArgs)
-TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -7944,6 +8637,13 @@ TEXT ·tileAVX512BF162x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -7956,13 +8656,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8037,7 +8730,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x2(t *tileArgs)
-TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8060,6 +8753,13 @@ TEXT ·tileAVX512BF162x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8076,13 +8776,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8174,7 +8867,7 @@ whole:
 	RET
 
 // func tileAVX512BF162x3(t *tileArgs)
-TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8197,6 +8890,13 @@ TEXT ·tileAVX512BF162x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8217,13 +8917,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8332,7 +9025,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x1(t *tileArgs)
-TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8355,6 +9048,13 @@ TEXT ·tileAVX512BF163x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8371,13 +9071,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8464,7 +9157,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x2(t *tileArgs)
-TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8487,6 +9180,13 @@ TEXT ·tileAVX512BF163x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8509,13 +9209,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8627,7 +9320,7 @@ whole:
 	RET
 
 // func tileAVX512BF163x3(t *tileArgs)
-TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8650,6 +9343,13 @@ TEXT ·tileAVX512BF163x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8678,13 +9378,6 @@ next:
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8821,7 +9514,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x1(t *tileArgs)
-TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8844,6 +9537,13 @@ TEXT ·tileAVX512BF164x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -8866,13 +9566,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -8972,7 +9665,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x2(t *tileArgs)
-TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -8995,6 +9688,13 @@ TEXT ·tileAVX512BF164x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -9025,13 +9725,6 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -9164,7 +9857,7 @@ whole:
 	RET
 
 // func tileAVX512BF164x3(t *tileArgs)
-TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9187,6 +9880,13 @@ TEXT ·tileAVX512BF164x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -9225,13 +9925,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -9397,7 +10090,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x1(t *tileArgs)
-TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9420,6 +10113,13 @@ TEXT ·tileAVX512BF165x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -9446,13 +10146,6 @@ next:
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -9564,7 +10257,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x2(t *tileArgs)
-TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9587,6 +10280,13 @@ TEXT ·tileAVX512BF165x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -9623,13 +10323,6 @@ next:
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
 	VPXORQ       Z9, Z9, Z9
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -9782,7 +10475,7 @@ whole:
 	RET
 
 // func tileAVX512BF165x3(t *tileArgs)
-TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -9805,6 +10498,13 @@ TEXT ·tileAVX512BF165x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -9851,13 +10551,6 @@ next:
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -10051,7 +10744,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x1(t *tileArgs)
-TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10074,6 +10767,13 @@ TEXT ·tileAVX512BF166x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -10104,13 +10804,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -10234,7 +10927,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x2(t *tileArgs)
-TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10257,6 +10950,13 @@ TEXT ·tileAVX512BF166x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -10299,13 +10999,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -10478,7 +11171,7 @@ whole:
 	RET
 
 // func tileAVX512BF166x3(t *tileArgs)
-TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10501,6 +11194,13 @@ TEXT ·tileAVX512BF166x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -10555,13 +11255,6 @@ next:
 	VPXORQ       Z15, Z15, Z15
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -10783,7 +11476,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x1(t *tileArgs)
-TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -10806,6 +11499,13 @@ TEXT ·tileAVX512BF167x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -10842,13 +11542,6 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -10987,7 +11680,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x2(t *tileArgs)
-TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -11010,6 +11703,13 @@ TEXT ·tileAVX512BF167x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -11060,13 +11760,6 @@ next:
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -11262,7 +11955,7 @@ whole:
 	RET
 
 // func tileAVX512BF167x3(t *tileArgs)
-TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -11285,6 +11978,13 @@ TEXT ·tileAVX512BF167x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -11349,13 +12049,6 @@ next:
 	VPXORQ       Z18, Z18, Z18
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -11608,7 +12301,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x1(t *tileArgs)
-TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -11631,6 +12324,13 @@ TEXT ·tileAVX512BF168x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           none
@@ -11730,13 +12430,6 @@ apart:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -11887,7 +12580,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x2(t *tileArgs)
-TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -11910,6 +12603,13 @@ TEXT ·tileAVX512BF168x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           none
@@ -12025,13 +12725,6 @@ apart:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -12247,7 +12940,7 @@ whole:
 	RET
 
 // func tileAVX512BF168x3(t *tileArgs)
-TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -12270,6 +12963,13 @@ TEXT ·tileAVX512BF168x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           none
@@ -12401,13 +13101,6 @@ apart:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -12688,7 +13381,7 @@ whole:
 	RET
 
 // func tileAVX512Widen1x1(t *tileArgs)
-TEXT ·tileAVX512Widen1x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen1x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -12713,6 +13406,13 @@ TEXT ·tileAVX512Widen1x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -12721,13 +13421,6 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Z27
@@ -12800,7 +13493,7 @@ whole:
 	RET
 
 // func tileAVX512Widen1x2(t *tileArgs)
-TEXT ·tileAVX512Widen1x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen1x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -12825,6 +13518,13 @@ TEXT ·tileAVX512Widen1x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -12835,13 +13535,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Z27
@@ -12931,7 +13624,7 @@ whole:
 	RET
 
 // func tileAVX512Widen1x3(t *tileArgs)
-TEXT ·tileAVX512Widen1x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen1x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -12956,6 +13649,13 @@ TEXT ·tileAVX512Widen1x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -12968,13 +13668,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VBROADCASTSS (BX), Z27
@@ -13081,7 +13774,7 @@ whole:
 	RET
 
 // func tileAVX512Widen2x1(t *tileArgs)
-TEXT ·tileAVX512Widen2x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen2x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -13106,6 +13799,13 @@ TEXT ·tileAVX512Widen2x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -13118,13 +13818,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -13211,7 +13904,7 @@ whole:
 	RET
 
 // func tileAVX512Widen2x2(t *tileArgs)
-TEXT ·tileAVX512Widen2x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen2x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -13236,6 +13929,13 @@ TEXT ·tileAVX512Widen2x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -13252,13 +13952,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -13371,7 +14064,7 @@ whole:
 	RET
 
 // func tileAVX512Widen2x3(t *tileArgs)
-TEXT ·tileAVX512Widen2x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen2x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -13396,6 +14089,13 @@ TEXT ·tileAVX512Widen2x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -13416,13 +14116,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -13561,7 +14254,7 @@ whole:
 	RET
 
 // func tileAVX512Widen3x1(t *tileArgs)
-TEXT ·tileAVX512Widen3x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen3x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -13586,6 +14279,13 @@ TEXT ·tileAVX512Widen3x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -13602,13 +14302,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -13712,7 +14405,7 @@ whole:
 	RET
 
 // func tileAVX512Widen3x2(t *tileArgs)
-TEXT ·tileAVX512Widen3x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen3x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -13737,6 +14430,13 @@ TEXT ·tileAVX512Widen3x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -13759,13 +14459,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -13907,7 +14600,7 @@ whole:
 	RET
 
 // func tileAVX512Widen3x3(t *tileArgs)
-TEXT ·tileAVX512Widen3x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen3x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -13932,6 +14625,13 @@ TEXT ·tileAVX512Widen3x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -13960,13 +14660,6 @@ next:
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -14146,7 +14839,7 @@ whole:
 	RET
 
 // func tileAVX512Widen4x1(t *tileArgs)
-TEXT ·tileAVX512Widen4x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen4x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -14171,6 +14864,13 @@ TEXT ·tileAVX512Widen4x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -14193,13 +14893,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -14322,7 +15015,7 @@ whole:
 	RET
 
 // func tileAVX512Widen4x2(t *tileArgs)
-TEXT ·tileAVX512Widen4x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen4x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -14347,6 +15040,13 @@ TEXT ·tileAVX512Widen4x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -14377,13 +15077,6 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -14556,7 +15249,7 @@ whole:
 	RET
 
 // func tileAVX512Widen4x3(t *tileArgs)
-TEXT ·tileAVX512Widen4x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen4x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -14581,6 +15274,13 @@ TEXT ·tileAVX512Widen4x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -14619,13 +15319,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -14848,7 +15541,7 @@ whole:
 	RET
 
 // func tileAVX512Widen5x1(t *tileArgs)
-TEXT ·tileAVX512Widen5x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen5x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -14873,6 +15566,13 @@ TEXT ·tileAVX512Widen5x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -14899,13 +15599,6 @@ next:
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -15045,7 +15738,7 @@ whole:
 	RET
 
 // func tileAVX512Widen5x2(t *tileArgs)
-TEXT ·tileAVX512Widen5x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen5x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -15070,6 +15763,13 @@ TEXT ·tileAVX512Widen5x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -15106,13 +15806,6 @@ next:
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
 	VPXORQ       Z9, Z9, Z9
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -15314,7 +16007,7 @@ whole:
 	RET
 
 // func tileAVX512Widen5x3(t *tileArgs)
-TEXT ·tileAVX512Widen5x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen5x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -15339,6 +16032,13 @@ TEXT ·tileAVX512Widen5x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -15385,13 +16085,6 @@ next:
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -15655,7 +16348,7 @@ whole:
 	RET
 
 // func tileAVX512Widen6x1(t *tileArgs)
-TEXT ·tileAVX512Widen6x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen6x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -15680,6 +16373,13 @@ TEXT ·tileAVX512Widen6x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -15710,13 +16410,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -15873,7 +16566,7 @@ whole:
 	RET
 
 // func tileAVX512Widen6x2(t *tileArgs)
-TEXT ·tileAVX512Widen6x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen6x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -15898,6 +16591,13 @@ TEXT ·tileAVX512Widen6x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -15940,13 +16640,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -16177,7 +16870,7 @@ whole:
 	RET
 
 // func tileAVX512Widen6x3(t *tileArgs)
-TEXT ·tileAVX512Widen6x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen6x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -16202,6 +16895,13 @@ TEXT ·tileAVX512Widen6x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -16256,13 +16956,6 @@ next:
 	VPXORQ       Z15, Z15, Z15
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -16567,7 +17260,7 @@ whole:
 	RET
 
 // func tileAVX512Widen7x1(t *tileArgs)
-TEXT ·tileAVX512Widen7x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen7x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -16592,6 +17285,13 @@ TEXT ·tileAVX512Widen7x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -16628,13 +17328,6 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -16812,7 +17505,7 @@ whole:
 	RET
 
 // func tileAVX512Widen7x2(t *tileArgs)
-TEXT ·tileAVX512Widen7x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen7x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -16837,6 +17530,13 @@ TEXT ·tileAVX512Widen7x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -16887,13 +17587,6 @@ next:
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -17157,7 +17850,7 @@ whole:
 	RET
 
 // func tileAVX512Widen7x3(t *tileArgs)
-TEXT ·tileAVX512Widen7x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen7x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -17182,6 +17875,13 @@ TEXT ·tileAVX512Widen7x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -17246,13 +17946,6 @@ next:
 	VPXORQ       Z18, Z18, Z18
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -17602,7 +18295,7 @@ whole:
 	RET
 
 // func tileAVX512Widen8x1(t *tileArgs)
-TEXT ·tileAVX512Widen8x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen8x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -17627,29 +18320,41 @@ TEXT ·tileAVX512Widen8x1(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -17658,49 +18363,131 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   60(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $30 // PREFETCHW 30(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $30 // PREFETCHW 30(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $2, AX
+	JLT          rest
+
+turn:
+	VPSLLD       $16, 0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (BX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (BX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (BX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VBROADCASTSS (BX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z7
+	VPANDD       0(CX), Z31, Z24
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (DX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (DX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (DX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VBROADCASTSS (DX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z7
+	VPSLLD       $16, 0(CX)(R12*1), Z24
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (SI)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (SI)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VBROADCASTSS (SI)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z7
+	VPANDD       0(CX)(R12*1), Z31, Z24
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R15)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z4
+	VBROADCASTSS (R15)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z5
+	VBROADCASTSS (R15)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VBROADCASTSS (R15)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z7
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*2), CX
+	SUBQ         $2, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $2, AX
+	JZ           through
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -17710,44 +18497,49 @@ column:
 	VFMADD231PS  Z24, Z28, Z1
 	VBROADCASTSS (BX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z2
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z3
-	VBROADCASTSS (R8)(R10*1), Z27
+	VBROADCASTSS (BX)(R10*4), Z27
 	VFMADD231PS  Z24, Z27, Z4
-	VBROADCASTSS (R8)(R10*2), Z28
+	VBROADCASTSS (BX)(R9*1), Z28
 	VFMADD231PS  Z24, Z28, Z5
-	VBROADCASTSS (R9), Z29
+	VBROADCASTSS (BX)(R8*2), Z29
 	VFMADD231PS  Z24, Z29, Z6
-	VBROADCASTSS (R9)(R10*1), Z30
+	VBROADCASTSS (BX)(R13*1), Z30
 	VFMADD231PS  Z24, Z30, Z7
-	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
 	VPANDD       0(CX), Z31, Z24
-	VBROADCASTSS (BX), Z27
+	VBROADCASTSS (DX), Z27
 	VFMADD231PS  Z24, Z27, Z0
-	VBROADCASTSS (BX)(R10*1), Z28
+	VBROADCASTSS (DX)(R10*1), Z28
 	VFMADD231PS  Z24, Z28, Z1
-	VBROADCASTSS (BX)(R10*2), Z29
+	VBROADCASTSS (DX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z2
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (DX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z3
-	VBROADCASTSS (R8)(R10*1), Z27
+	VBROADCASTSS (DX)(R10*4), Z27
 	VFMADD231PS  Z24, Z27, Z4
-	VBROADCASTSS (R8)(R10*2), Z28
+	VBROADCASTSS (DX)(R9*1), Z28
 	VFMADD231PS  Z24, Z28, Z5
-	VBROADCASTSS (R9), Z29
+	VBROADCASTSS (DX)(R8*2), Z29
 	VFMADD231PS  Z24, Z29, Z6
-	VBROADCASTSS (R9)(R10*1), Z30
+	VBROADCASTSS (DX)(R13*1), Z30
 	VFMADD231PS  Z24, Z30, Z7
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -17870,8 +18662,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -17880,7 +18678,7 @@ stored:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -17898,7 +18696,7 @@ whole:
 	RET
 
 // func tileAVX512Widen8x2(t *tileArgs)
-TEXT ·tileAVX512Widen8x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen8x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -17923,29 +18721,41 @@ TEXT ·tileAVX512Widen8x2(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -17962,50 +18772,168 @@ next:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   124(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $62 // PREFETCHW 62(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $62 // PREFETCHW 62(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $2, AX
+	JLT          rest
+
+turn:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (BX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (BX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (BX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	VBROADCASTSS (BX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z14
+	VFMADD231PS  Z25, Z30, Z15
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (DX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (DX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (DX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	VBROADCASTSS (DX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z14
+	VFMADD231PS  Z25, Z30, Z15
+	VPSLLD       $16, 0(CX)(R12*1), Z24
+	VPSLLD       $16, 64(CX)(R12*1), Z25
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (SI)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (SI)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	VBROADCASTSS (SI)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z14
+	VFMADD231PS  Z25, Z30, Z15
+	VPANDD       0(CX)(R12*1), Z31, Z24
+	VPANDD       64(CX)(R12*1), Z31, Z25
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R15)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z8
+	VFMADD231PS  Z25, Z27, Z9
+	VBROADCASTSS (R15)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z10
+	VFMADD231PS  Z25, Z28, Z11
+	VBROADCASTSS (R15)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z12
+	VFMADD231PS  Z25, Z29, Z13
+	VBROADCASTSS (R15)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z14
+	VFMADD231PS  Z25, Z30, Z15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*2), CX
+	SUBQ         $2, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $2, AX
+	JZ           through
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -18019,58 +18947,63 @@ column:
 	VBROADCASTSS (BX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z4
 	VFMADD231PS  Z25, Z29, Z5
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z6
 	VFMADD231PS  Z25, Z30, Z7
-	VBROADCASTSS (R8)(R10*1), Z27
+	VBROADCASTSS (BX)(R10*4), Z27
 	VFMADD231PS  Z24, Z27, Z8
 	VFMADD231PS  Z25, Z27, Z9
-	VBROADCASTSS (R8)(R10*2), Z28
+	VBROADCASTSS (BX)(R9*1), Z28
 	VFMADD231PS  Z24, Z28, Z10
 	VFMADD231PS  Z25, Z28, Z11
-	VBROADCASTSS (R9), Z29
+	VBROADCASTSS (BX)(R8*2), Z29
 	VFMADD231PS  Z24, Z29, Z12
 	VFMADD231PS  Z25, Z29, Z13
-	VBROADCASTSS (R9)(R10*1), Z30
+	VBROADCASTSS (BX)(R13*1), Z30
 	VFMADD231PS  Z24, Z30, Z14
 	VFMADD231PS  Z25, Z30, Z15
-	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
 	VPANDD       0(CX), Z31, Z24
 	VPANDD       64(CX), Z31, Z25
-	VBROADCASTSS (BX), Z27
+	VBROADCASTSS (DX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
-	VBROADCASTSS (BX)(R10*1), Z28
+	VBROADCASTSS (DX)(R10*1), Z28
 	VFMADD231PS  Z24, Z28, Z2
 	VFMADD231PS  Z25, Z28, Z3
-	VBROADCASTSS (BX)(R10*2), Z29
+	VBROADCASTSS (DX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z4
 	VFMADD231PS  Z25, Z29, Z5
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (DX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z6
 	VFMADD231PS  Z25, Z30, Z7
-	VBROADCASTSS (R8)(R10*1), Z27
+	VBROADCASTSS (DX)(R10*4), Z27
 	VFMADD231PS  Z24, Z27, Z8
 	VFMADD231PS  Z25, Z27, Z9
-	VBROADCASTSS (R8)(R10*2), Z28
+	VBROADCASTSS (DX)(R9*1), Z28
 	VFMADD231PS  Z24, Z28, Z10
 	VFMADD231PS  Z25, Z28, Z11
-	VBROADCASTSS (R9), Z29
+	VBROADCASTSS (DX)(R8*2), Z29
 	VFMADD231PS  Z24, Z29, Z12
 	VFMADD231PS  Z25, Z29, Z13
-	VBROADCASTSS (R9)(R10*1), Z30
+	VBROADCASTSS (DX)(R13*1), Z30
 	VFMADD231PS  Z24, Z30, Z14
 	VFMADD231PS  Z25, Z30, Z15
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -18265,8 +19198,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -18283,7 +19222,7 @@ stored:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -18301,7 +19240,7 @@ whole:
 	RET
 
 // func tileAVX512Widen8x3(t *tileArgs)
-TEXT ·tileAVX512Widen8x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Widen8x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -18326,29 +19265,41 @@ TEXT ·tileAVX512Widen8x3(SB), NOSPLIT, $104-8
 	VPSLLD       $16, Z31, Z31
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -18373,51 +19324,205 @@ next:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $94 // PREFETCHW 94(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $2, AX
+	JLT          rest
+
+turn:
+	VPSLLD       $16, 0(CX), Z24
+	VPSLLD       $16, 64(CX), Z25
+	VPSLLD       $16, 128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (BX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (BX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (BX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	VPANDD       0(CX), Z31, Z24
+	VPANDD       64(CX), Z31, Z25
+	VPANDD       128(CX), Z31, Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (DX)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (DX)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (DX)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	VPSLLD       $16, 0(CX)(R12*1), Z24
+	VPSLLD       $16, 64(CX)(R12*1), Z25
+	VPSLLD       $16, 128(CX)(R12*1), Z26
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (SI)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (SI)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	VPANDD       0(CX)(R12*1), Z31, Z24
+	VPANDD       64(CX)(R12*1), Z31, Z25
+	VPANDD       128(CX)(R12*1), Z31, Z26
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z27
+	VFMADD231PS  Z24, Z27, Z12
+	VFMADD231PS  Z25, Z27, Z13
+	VFMADD231PS  Z26, Z27, Z14
+	VBROADCASTSS (R15)(R9*1), Z28
+	VFMADD231PS  Z24, Z28, Z15
+	VFMADD231PS  Z25, Z28, Z16
+	VFMADD231PS  Z26, Z28, Z17
+	VBROADCASTSS (R15)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z18
+	VFMADD231PS  Z25, Z29, Z19
+	VFMADD231PS  Z26, Z29, Z20
+	VBROADCASTSS (R15)(R13*1), Z30
+	VFMADD231PS  Z24, Z30, Z21
+	VFMADD231PS  Z25, Z30, Z22
+	VFMADD231PS  Z26, Z30, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*2), CX
+	SUBQ         $2, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $2, AX
+	JZ           through
 
 column:
 	VPSLLD       $16, 0(CX), Z24
@@ -18435,72 +19540,77 @@ column:
 	VFMADD231PS  Z24, Z29, Z6
 	VFMADD231PS  Z25, Z29, Z7
 	VFMADD231PS  Z26, Z29, Z8
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z9
 	VFMADD231PS  Z25, Z30, Z10
 	VFMADD231PS  Z26, Z30, Z11
-	VBROADCASTSS (R8)(R10*1), Z27
+	VBROADCASTSS (BX)(R10*4), Z27
 	VFMADD231PS  Z24, Z27, Z12
 	VFMADD231PS  Z25, Z27, Z13
 	VFMADD231PS  Z26, Z27, Z14
-	VBROADCASTSS (R8)(R10*2), Z28
+	VBROADCASTSS (BX)(R9*1), Z28
 	VFMADD231PS  Z24, Z28, Z15
 	VFMADD231PS  Z25, Z28, Z16
 	VFMADD231PS  Z26, Z28, Z17
-	VBROADCASTSS (R9), Z29
+	VBROADCASTSS (BX)(R8*2), Z29
 	VFMADD231PS  Z24, Z29, Z18
 	VFMADD231PS  Z25, Z29, Z19
 	VFMADD231PS  Z26, Z29, Z20
-	VBROADCASTSS (R9)(R10*1), Z30
+	VBROADCASTSS (BX)(R13*1), Z30
 	VFMADD231PS  Z24, Z30, Z21
 	VFMADD231PS  Z25, Z30, Z22
 	VFMADD231PS  Z26, Z30, Z23
-	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
 	VPANDD       0(CX), Z31, Z24
 	VPANDD       64(CX), Z31, Z25
 	VPANDD       128(CX), Z31, Z26
-	VBROADCASTSS (BX), Z27
+	VBROADCASTSS (DX), Z27
 	VFMADD231PS  Z24, Z27, Z0
 	VFMADD231PS  Z25, Z27, Z1
 	VFMADD231PS  Z26, Z27, Z2
-	VBROADCASTSS (BX)(R10*1), Z28
+	VBROADCASTSS (DX)(R10*1), Z28
 	VFMADD231PS  Z24, Z28, Z3
 	VFMADD231PS  Z25, Z28, Z4
 	VFMADD231PS  Z26, Z28, Z5
-	VBROADCASTSS (BX)(R10*2), Z29
+	VBROADCASTSS (DX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z6
 	VFMADD231PS  Z25, Z29, Z7
 	VFMADD231PS  Z26, Z29, Z8
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (DX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z9
 	VFMADD231PS  Z25, Z30, Z10
 	VFMADD231PS  Z26, Z30, Z11
-	VBROADCASTSS (R8)(R10*1), Z27
+	VBROADCASTSS (DX)(R10*4), Z27
 	VFMADD231PS  Z24, Z27, Z12
 	VFMADD231PS  Z25, Z27, Z13
 	VFMADD231PS  Z26, Z27, Z14
-	VBROADCASTSS (R8)(R10*2), Z28
+	VBROADCASTSS (DX)(R9*1), Z28
 	VFMADD231PS  Z24, Z28, Z15
 	VFMADD231PS  Z25, Z28, Z16
 	VFMADD231PS  Z26, Z28, Z17
-	VBROADCASTSS (R9), Z29
+	VBROADCASTSS (DX)(R8*2), Z29
 	VFMADD231PS  Z24, Z29, Z18
 	VFMADD231PS  Z25, Z29, Z19
 	VFMADD231PS  Z26, Z29, Z20
-	VBROADCASTSS (R9)(R10*1), Z30
+	VBROADCASTSS (DX)(R13*1), Z30
 	VFMADD231PS  Z24, Z30, Z21
 	VFMADD231PS  Z25, Z30, Z22
 	VFMADD231PS  Z26, Z30, Z23
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -18767,8 +19877,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -18793,7 +19909,7 @@ stored:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -18811,7 +19927,7 @@ whole:
 	RET
 
 // func tileAVX512Halves1x1(t *tileArgs)
-TEXT ·tileAVX512Halves1x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves1x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -18834,6 +19950,13 @@ TEXT ·tileAVX512Halves1x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -18842,13 +19965,6 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -18915,7 +20031,7 @@ whole:
 	RET
 
 // func tileAVX512Halves1x2(t *tileArgs)
-TEXT ·tileAVX512Halves1x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves1x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -18938,6 +20054,13 @@ TEXT ·tileAVX512Halves1x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -18948,13 +20071,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19034,7 +20150,7 @@ whole:
 	RET
 
 // func tileAVX512Halves1x3(t *tileArgs)
-TEXT ·tileAVX512Halves1x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves1x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19057,6 +20173,13 @@ TEXT ·tileAVX512Halves1x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19069,13 +20192,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19168,7 +20284,7 @@ whole:
 	RET
 
 // func tileAVX512Halves2x1(t *tileArgs)
-TEXT ·tileAVX512Halves2x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves2x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19191,6 +20307,13 @@ TEXT ·tileAVX512Halves2x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19203,13 +20326,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19291,7 +20407,7 @@ whole:
 	RET
 
 // func tileAVX512Halves2x2(t *tileArgs)
-TEXT ·tileAVX512Halves2x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves2x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19314,6 +20430,13 @@ TEXT ·tileAVX512Halves2x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19330,13 +20453,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19442,7 +20558,7 @@ whole:
 	RET
 
 // func tileAVX512Halves2x3(t *tileArgs)
-TEXT ·tileAVX512Halves2x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves2x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19465,6 +20581,13 @@ TEXT ·tileAVX512Halves2x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19485,13 +20608,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19621,7 +20737,7 @@ whole:
 	RET
 
 // func tileAVX512Halves3x1(t *tileArgs)
-TEXT ·tileAVX512Halves3x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves3x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19644,6 +20760,13 @@ TEXT ·tileAVX512Halves3x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19660,13 +20783,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19763,7 +20879,7 @@ whole:
 	RET
 
 // func tileAVX512Halves3x2(t *tileArgs)
-TEXT ·tileAVX512Halves3x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves3x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19786,6 +20902,13 @@ TEXT ·tileAVX512Halves3x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19808,13 +20931,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -19946,7 +21062,7 @@ whole:
 	RET
 
 // func tileAVX512Halves3x3(t *tileArgs)
-TEXT ·tileAVX512Halves3x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves3x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -19969,6 +21085,13 @@ TEXT ·tileAVX512Halves3x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -19997,13 +21120,6 @@ next:
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -20170,7 +21286,7 @@ whole:
 	RET
 
 // func tileAVX512Halves4x1(t *tileArgs)
-TEXT ·tileAVX512Halves4x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves4x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -20193,6 +21309,13 @@ TEXT ·tileAVX512Halves4x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -20215,13 +21338,6 @@ next:
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -20334,7 +21450,7 @@ whole:
 	RET
 
 // func tileAVX512Halves4x2(t *tileArgs)
-TEXT ·tileAVX512Halves4x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves4x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -20357,6 +21473,13 @@ TEXT ·tileAVX512Halves4x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -20387,13 +21510,6 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -20552,7 +21668,7 @@ whole:
 	RET
 
 // func tileAVX512Halves4x3(t *tileArgs)
-TEXT ·tileAVX512Halves4x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves4x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -20575,6 +21691,13 @@ TEXT ·tileAVX512Halves4x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -20613,13 +21736,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -20824,7 +21940,7 @@ whole:
 	RET
 
 // func tileAVX512Halves5x1(t *tileArgs)
-TEXT ·tileAVX512Halves5x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves5x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -20847,6 +21963,13 @@ TEXT ·tileAVX512Halves5x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -20873,13 +21996,6 @@ next:
 	VPXORQ       Z2, Z2, Z2
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -21007,7 +22123,7 @@ whole:
 	RET
 
 // func tileAVX512Halves5x2(t *tileArgs)
-TEXT ·tileAVX512Halves5x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves5x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -21030,6 +22146,13 @@ TEXT ·tileAVX512Halves5x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -21066,13 +22189,6 @@ next:
 	VPXORQ       Z7, Z7, Z7
 	VPXORQ       Z8, Z8, Z8
 	VPXORQ       Z9, Z9, Z9
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -21257,7 +22373,7 @@ whole:
 	RET
 
 // func tileAVX512Halves5x3(t *tileArgs)
-TEXT ·tileAVX512Halves5x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves5x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -21280,6 +22396,13 @@ TEXT ·tileAVX512Halves5x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -21326,13 +22449,6 @@ next:
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -21574,7 +22690,7 @@ whole:
 	RET
 
 // func tileAVX512Halves6x1(t *tileArgs)
-TEXT ·tileAVX512Halves6x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves6x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -21597,6 +22713,13 @@ TEXT ·tileAVX512Halves6x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -21627,13 +22750,6 @@ next:
 	VPXORQ       Z3, Z3, Z3
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -21776,7 +22892,7 @@ whole:
 	RET
 
 // func tileAVX512Halves6x2(t *tileArgs)
-TEXT ·tileAVX512Halves6x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves6x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -21799,6 +22915,13 @@ TEXT ·tileAVX512Halves6x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -21841,13 +22964,6 @@ next:
 	VPXORQ       Z9, Z9, Z9
 	VPXORQ       Z10, Z10, Z10
 	VPXORQ       Z11, Z11, Z11
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -22058,7 +23174,7 @@ whole:
 	RET
 
 // func tileAVX512Halves6x3(t *tileArgs)
-TEXT ·tileAVX512Halves6x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves6x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -22081,6 +23197,13 @@ TEXT ·tileAVX512Halves6x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -22135,13 +23258,6 @@ next:
 	VPXORQ       Z15, Z15, Z15
 	VPXORQ       Z16, Z16, Z16
 	VPXORQ       Z17, Z17, Z17
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -22420,7 +23536,7 @@ whole:
 	RET
 
 // func tileAVX512Halves7x1(t *tileArgs)
-TEXT ·tileAVX512Halves7x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves7x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -22443,6 +23559,13 @@ TEXT ·tileAVX512Halves7x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -22479,13 +23602,6 @@ next:
 	VPXORQ       Z4, Z4, Z4
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -22646,7 +23762,7 @@ whole:
 	RET
 
 // func tileAVX512Halves7x2(t *tileArgs)
-TEXT ·tileAVX512Halves7x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves7x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -22669,6 +23785,13 @@ TEXT ·tileAVX512Halves7x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -22719,13 +23842,6 @@ next:
 	VPXORQ       Z11, Z11, Z11
 	VPXORQ       Z12, Z12, Z12
 	VPXORQ       Z13, Z13, Z13
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -22965,7 +24081,7 @@ whole:
 	RET
 
 // func tileAVX512Halves7x3(t *tileArgs)
-TEXT ·tileAVX512Halves7x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves7x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -22988,6 +24104,13 @@ TEXT ·tileAVX512Halves7x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -23052,13 +24175,6 @@ next:
 	VPXORQ       Z18, Z18, Z18
 	VPXORQ       Z19, Z19, Z19
 	VPXORQ       Z20, Z20, Z20
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -23377,7 +24493,7 @@ whole:
 	RET
 
 // func tileAVX512Halves8x1(t *tileArgs)
-TEXT ·tileAVX512Halves8x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves8x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -23400,29 +24516,41 @@ TEXT ·tileAVX512Halves8x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -23431,49 +24559,135 @@ next:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   60(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $30 // PREFETCHW 30(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $30 // PREFETCHW 30(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	VPMOVZXWD    0(CX)(R12*1), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	VPMOVZXWD    0(CX)(R12*2), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	VPMOVZXWD    0(CX)(R14*1), Z24
+	VPSLLD       $16, Z24, Z24
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z1
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z2
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z3
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z4
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z5
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z6
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z7
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -23484,24 +24698,28 @@ column:
 	VFMADD231PS  Z24, Z28, Z1
 	VBROADCASTSS (BX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z2
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z3
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	VFMADD231PS  Z24, Z31, Z4
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z5
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	VFMADD231PS  Z24, Z28, Z6
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	VFMADD231PS  Z24, Z29, Z7
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -23624,8 +24842,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -23634,7 +24858,7 @@ stored:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -23652,7 +24876,7 @@ whole:
 	RET
 
 // func tileAVX512Halves8x2(t *tileArgs)
-TEXT ·tileAVX512Halves8x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves8x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -23675,29 +24899,41 @@ TEXT ·tileAVX512Halves8x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -23714,50 +24950,176 @@ next:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   124(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $62 // PREFETCHW 62(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $62 // PREFETCHW 62(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	VPMOVZXWD    0(CX)(R12*1), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX)(R12*1), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	VPMOVZXWD    0(CX)(R12*2), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX)(R12*2), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	VPMOVZXWD    0(CX)(R14*1), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX)(R14*1), Z25
+	VPSLLD       $16, Z25, Z25
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z2
+	VFMADD231PS  Z25, Z28, Z3
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z4
+	VFMADD231PS  Z25, Z29, Z5
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z6
+	VFMADD231PS  Z25, Z30, Z7
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z8
+	VFMADD231PS  Z25, Z31, Z9
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z10
+	VFMADD231PS  Z25, Z27, Z11
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z12
+	VFMADD231PS  Z25, Z28, Z13
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z14
+	VFMADD231PS  Z25, Z29, Z15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -23773,29 +25135,33 @@ column:
 	VBROADCASTSS (BX)(R10*2), Z29
 	VFMADD231PS  Z24, Z29, Z4
 	VFMADD231PS  Z25, Z29, Z5
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z6
 	VFMADD231PS  Z25, Z30, Z7
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	VFMADD231PS  Z24, Z31, Z8
 	VFMADD231PS  Z25, Z31, Z9
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z10
 	VFMADD231PS  Z25, Z27, Z11
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	VFMADD231PS  Z24, Z28, Z12
 	VFMADD231PS  Z25, Z28, Z13
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	VFMADD231PS  Z24, Z29, Z14
 	VFMADD231PS  Z25, Z29, Z15
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -23990,8 +25356,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -24008,7 +25380,7 @@ stored:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -24026,7 +25398,7 @@ whole:
 	RET
 
 // func tileAVX512Halves8x3(t *tileArgs)
-TEXT ·tileAVX512Halves8x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Halves8x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -24049,29 +25421,41 @@ TEXT ·tileAVX512Halves8x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	MOVQ         $8, R14
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
 	MOVQ         40(SP), AX
 	MOVQ         AX, 80(SP)
-	MOVQ         144(DI), DX
-	IMULQ        184(DI), DX
-	ADDQ         DX, 40(SP)
 	MOVQ         72(SP), AX
 	MOVQ         AX, 88(SP)
+	MOVQ         144(DI), AX
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-	MOVQ         $1, DX
-	MOVQ         $8, R15
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
 	CMPQ         AX, $64
-	CMOVQGE      R15, DX
-	MOVQ         DX, 96(SP)
-	MOVQ         AX, R15
+	MOVQ         $8, AX
+	CMOVQLT      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -24096,51 +25480,217 @@ next:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 some:
-	TESTQ        R14, R14
-	JZ           asked
-	DECQ         R14
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	MOVQ         88(SP), DX
-	TESTQ        DX, DX
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
 	JZ           none
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $0 // PREFETCHW 0(DX)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $94 // PREFETCHW 94(DX)
-	ADDQ         168(DI), DX
-	MOVQ         DX, 88(SP)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
 
 none:
 	MOVQ         144(DI), AX
 	TESTQ        AX, AX
 	JZ           asked
-	MOVQ         80(SP), DX
-	ADDQ         176(DI), DX
-	MOVQ         DX, 80(SP)
-	SUBQ         176(DI), DX
+	MOVQ         80(SP), R11
 
 line:
-	PREFETCHT1   (DX)
-	ADDQ         184(DI), DX
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
 	DECQ         AX
 	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
 
 asked:
 	MOVQ         96(SP), AX
-	CMPQ         R15, AX
-	CMOVQLT      R15, AX
-	SUBQ         AX, R15
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VPMOVZXWD    0(CX), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (BX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	VPMOVZXWD    0(CX)(R12*1), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX)(R12*1), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX)(R12*1), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (DX), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (DX)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DX)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (DX)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	VPMOVZXWD    0(CX)(R12*2), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX)(R12*2), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX)(R12*2), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (SI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (SI)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	VPMOVZXWD    0(CX)(R14*1), Z24
+	VPSLLD       $16, Z24, Z24
+	VPMOVZXWD    32(CX)(R14*1), Z25
+	VPSLLD       $16, Z25, Z25
+	VPMOVZXWD    64(CX)(R14*1), Z26
+	VPSLLD       $16, Z26, Z26
+	VBROADCASTSS (R15), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (R15)(R9*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (R15)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (R15)(R13*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VPMOVZXWD    0(CX), Z24
@@ -24161,34 +25711,38 @@ column:
 	VFMADD231PS  Z24, Z29, Z6
 	VFMADD231PS  Z25, Z29, Z7
 	VFMADD231PS  Z26, Z29, Z8
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	VFMADD231PS  Z24, Z30, Z9
 	VFMADD231PS  Z25, Z30, Z10
 	VFMADD231PS  Z26, Z30, Z11
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	VFMADD231PS  Z24, Z31, Z12
 	VFMADD231PS  Z25, Z31, Z13
 	VFMADD231PS  Z26, Z31, Z14
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	VFMADD231PS  Z24, Z27, Z15
 	VFMADD231PS  Z25, Z27, Z16
 	VFMADD231PS  Z26, Z27, Z17
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	VFMADD231PS  Z24, Z28, Z18
 	VFMADD231PS  Z25, Z28, Z19
 	VFMADD231PS  Z26, Z28, Z20
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	VFMADD231PS  Z24, Z29, Z21
 	VFMADD231PS  Z25, Z29, Z22
 	VFMADD231PS  Z26, Z29, Z23
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
-	TESTQ        R15, R15
-	JNZ          some
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -24455,8 +26009,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -24481,7 +26041,7 @@ stored:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	MOVQ         AX, R15
+	MOVQ         AX, 120(SP)
 	JMP          some
 
 whole:
@@ -24499,7 +26059,7 @@ whole:
 	RET
 
 // func tileAVX512Row1x1(t *tileArgs)
-TEXT ·tileAVX512Row1x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Row1x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -24522,6 +26082,13 @@ TEXT ·tileAVX512Row1x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -24530,13 +26097,6 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -24604,7 +26164,7 @@ whole:
 	RET
 
 // func tileAVX512Row1x2(t *tileArgs)
-TEXT ·tileAVX512Row1x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Row1x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -24627,6 +26187,13 @@ TEXT ·tileAVX512Row1x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -24637,13 +26204,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -24725,7 +26285,7 @@ whole:
 	RET
 
 // func tileAVX512Row1x3(t *tileArgs)
-TEXT ·tileAVX512Row1x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512Row1x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -24748,6 +26308,13 @@ TEXT ·tileAVX512Row1x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -24760,13 +26327,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -24862,7 +26422,7 @@ whole:
 	RET
 
 // func tileAVX512BF16Row1x1(t *tileArgs)
-TEXT ·tileAVX512BF16Row1x1(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF16Row1x1(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -24885,6 +26445,13 @@ TEXT ·tileAVX512BF16Row1x1(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -24893,13 +26460,6 @@ next:
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -24964,7 +26524,7 @@ whole:
 	RET
 
 // func tileAVX512BF16Row1x2(t *tileArgs)
-TEXT ·tileAVX512BF16Row1x2(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF16Row1x2(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -24987,6 +26547,13 @@ TEXT ·tileAVX512BF16Row1x2(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -24997,13 +26564,6 @@ next:
 	MOVQ         72(DI), AX
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -25079,7 +26639,7 @@ whole:
 	RET
 
 // func tileAVX512BF16Row1x3(t *tileArgs)
-TEXT ·tileAVX512BF16Row1x3(SB), NOSPLIT, $104-8
+TEXT ·tileAVX512BF16Row1x3(SB), NOSPLIT, $128-8
 	MOVQ         t+0(FP), DI
 	MOVQ         0(DI), AX
 	MOVQ         AX, 0(SP)
@@ -25102,6 +26662,13 @@ TEXT ·tileAVX512BF16Row1x3(SB), NOSPLIT, $104-8
 	MOVQ         AX, 72(SP)
 
 next:
+	MOVQ         152(DI), DX
+	SUBQ         72(DI), DX
+	MOVQ         DX, 48(SP)
+	MOVQ         24(SP), DX
+	MOVQ         DX, 56(SP)
+	MOVQ         64(DI), DX
+	MOVQ         DX, 64(SP)
 	MOVQ         16(SP), SI
 	MOVQ         56(DI), R13
 	PREFETCHT0   0(SI)
@@ -25114,13 +26681,6 @@ next:
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
-	MOVQ         152(DI), DX
-	SUBQ         AX, DX
-	MOVQ         DX, 48(SP)
-	MOVQ         24(SP), DX
-	MOVQ         DX, 56(SP)
-	MOVQ         64(DI), DX
-	MOVQ         DX, 64(SP)
 
 column:
 	VMOVUPS      0(CX), Z24

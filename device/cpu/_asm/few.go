@@ -73,7 +73,8 @@ func (f few) write() {
 	}
 	f.op("LEAQ (R12)(R12*2), R13")
 	f.label("next")
-	f.cursors()
+	f.begins()
+	f.threes()
 	f.op("MOVQ %s, R11", field(argUnits))
 	f.setAdd(slotAdd, field(argLDAdd))
 	f.label("block")
@@ -231,7 +232,7 @@ func (f few) multiply(u int) {
 
 func (f few) multiplyBy(b string, off int) {
 	for r := range f.r {
-		f.op("VBROADCASTSS %d%s, %s", off, f.aRow(r), f.spread(r))
+		f.op("VBROADCASTSS %d%s, %s", off, rowByThrees(r), f.spread(r))
 		if f.bf16 {
 			f.dotBF16(b, f.spread(r), f.acc(r, 0))
 		} else {

@@ -93,7 +93,8 @@ func tiles(s isa) string {
 //
 // Registers: DI the arguments, BX R8 R9 the cursors in A for rows 0, 3 and 6,
 // R10 and R11 A's row and column strides, CX the cursor in B, R12 B's stride,
-// AX the count of k. The frame holds what changes from tile to tile.
+// AX the count of k. The frame holds what changes from tile to tile. Tiles that
+// unroll have registers of their own, see turn.
 type tile struct {
 	isa
 	*asm
@@ -115,7 +116,10 @@ const (
 	// of a tile that spreads what it asks for
 	slotNextRow = "80(SP)"
 	slotOutRow  = "88(SP)"
-	slotSome    = "96(SP)" // units of k between two rows
+	slotSome    = "96(SP)"  // units of k between two rows
+	slotCRow    = "104(SP)" // the next row of C
+	slotRows    = "112(SP)" // how many rows are left
+	slotUnits   = "120(SP)" // how many units of k are left
 )
 
 func (t tile) acc(r, v int) string { return fmt.Sprintf("%s%d", t.reg, r*t.v+v) }
@@ -148,8 +152,17 @@ func (t tile) registers() int {
 	return 16
 }
 
-// aRow is the address of row r of the current column of A.
-func (t tile) aRow(r int) string {
+// aRow is the address of row r of column c of A in a turn, or of the current column where a tile does not unroll.
+func (t tile) aRow(r, c int) string {
+	if t.unrolls() {
+		row := []string{"", "(R10*1)", "(R10*2)", "(R8*1)", "(R10*4)", "(R9*1)", "(R8*2)", "(R13*1)"}[r]
+		return "(" + turnCursors[c] + ")" + row
+	}
+	return rowByThrees(r)
+}
+
+// rowByThrees is the address of row r from the cursors for rows 0, 3 and 6.
+func rowByThrees(r int) string {
 	cursor := []string{"BX", "R8", "R9"}[r/3]
 	switch r % 3 {
 	case 1:
@@ -163,7 +176,7 @@ func (t tile) aRow(r int) string {
 func (t tile) bytes() int { return 4 * t.lanes }
 
 func (t tile) write() {
-	t.load(t.function(t.r, t.v), 104)
+	t.load(t.function(t.r, t.v), 128)
 	t.op("MOVQ %s, AX", field(argNext))
 	t.op("MOVQ AX, %s", slotNext)
 	t.op("MOVQ %s, AX", field(argOut))
@@ -173,6 +186,10 @@ func (t tile) write() {
 		t.op("VPSLLD $16, %[1]s, %[1]s", t.upper())
 	}
 	t.label("next")
+	t.op("MOVQ %s, DX", field(argUnits))
+	t.op("SUBQ %s, DX", field(argK))
+	t.op("MOVQ DX, %s", slotLeft)
+	t.setPlus(slotAdd, field(argLDAdd))
 	switch {
 	case t.spreads():
 		t.beginSpread()
@@ -183,24 +200,29 @@ func (t tile) write() {
 	default:
 		t.begin()
 	}
-	t.op("MOVQ %s, DX", field(argUnits))
-	t.op("SUBQ AX, DX")
-	t.op("MOVQ DX, %s", slotLeft)
-	t.setPlus(slotAdd, field(argLDAdd))
 	if t.spreads() {
 		t.label("some")
 		t.some()
+	}
+	if t.unrolls() {
+		t.turns()
 	}
 	t.label("column")
 	t.column()
 	t.op("DECQ AX")
 	t.op("JNZ column")
+	if t.unrolls() {
+		t.label("through")
+	}
 	if t.spreads() {
-		t.op("TESTQ R15, R15")
-		t.op("JNZ some")
+		t.op("CMPQ %s, $0", slotUnits)
+		t.op("JNE some")
 	}
 	if t.halved() {
 		t.join()
+	}
+	if t.unrolls() {
+		t.op("MOVQ %s, R13", field(argLDC))
 	}
 	t.finish()
 	t.block()
@@ -228,16 +250,22 @@ func (t tile) block() {
 	t.op("SUBQ AX, DX")
 	t.op("MOVQ DX, %s", slotLeft)
 	t.setPlus(slotC, field(argLDC))
-	if t.r > 6 {
+	switch {
+	case t.unrolls():
+		t.turn()
+	case t.r > 6:
 		t.op("LEAQ (R8)(R10*2), R9")
 		t.op("ADDQ R10, R9")
 	}
 	t.clear()
 	t.clearHalves()
-	if t.spreads() {
-		t.op("MOVQ AX, R15")
+	switch {
+	case t.spreads():
+		t.op("MOVQ AX, %s", slotUnits)
 		t.op("JMP some")
-	} else {
+	case t.unrolls():
+		t.op("JMP turns")
+	default:
 		t.op("JMP column")
 	}
 	t.label("whole")
@@ -283,9 +311,23 @@ func (t tile) begin() {
 
 // cursors sets the cursors to a tile.
 func (t tile) cursors() {
+	t.begins()
+	if t.unrolls() {
+		t.turn()
+	} else {
+		t.threes()
+	}
+}
+
+// begins sets the cursors at row 0 of A and at B, and the count of k.
+func (t tile) begins() {
 	t.op("MOVQ %s, BX", slotA)
 	t.op("MOVQ %s, CX", slotB)
 	t.op("MOVQ %s, AX", field(argK))
+}
+
+// threes sets the cursors at rows 3 and 6.
+func (t tile) threes() {
 	if t.r > 3 {
 		t.op("LEAQ (BX)(R10*2), R8")
 		t.op("ADDQ R10, R8")
@@ -323,7 +365,7 @@ func (t tile) nextA() {
 	t.op("ADDQ R10, R9")
 	t.label("line")
 	for r := range t.r {
-		t.op("PREFETCHT1 %s", t.aRow(r))
+		t.op("PREFETCHT1 %s", rowByThrees(r))
 	}
 	for _, cursor := range []string{"BX", "R8", "R9"} {
 		t.op("ADDQ R11, %s", cursor)
@@ -340,26 +382,24 @@ func (t tile) nextA() {
 // a core that waits for so many lines of memory at once has no room left for those of B, which come from its second cache.
 func (t tile) spreads() bool { return t.lanes == 16 && !t.bf16 && t.r == t.isa.rows && t.r > 1 }
 
-// beginSpread sets the cursors to a tile and clears the sums. SI is the next row of C to ask for, R13 C's row stride, R14 how many
-// rows are left, R15 how many units of k are left.
+// beginSpread sets the cursors to a tile and clears the sums.
 func (t tile) beginSpread() {
-	t.op("MOVQ %s, SI", slotC)
-	t.op("MOVQ %s, R13", field(argLDC))
-	t.op("MOVQ $%d, R14", t.r)
-	t.op("MOVQ %s, AX", slotNext)
-	t.op("MOVQ AX, %s", slotNextRow)
-	t.op("MOVQ %s, DX", field(argLines))
-	t.op("IMULQ %s, DX", field(argNextStep))
-	t.op("ADDQ DX, %s", slotNext)
-	t.op("MOVQ %s, AX", slotOut)
-	t.op("MOVQ AX, %s", slotOutRow)
+	for _, m := range []struct{ from, to string }{
+		{slotC, slotCRow}, {fmt.Sprintf("$%d", t.r), slotRows}, {slotNext, slotNextRow}, {slotOut, slotOutRow},
+	} {
+		t.op("MOVQ %s, AX", m.from)
+		t.op("MOVQ AX, %s", m.to)
+	}
+	t.op("MOVQ %s, AX", field(argLines))
+	t.op("IMULQ %s, AX", field(argNextStep))
+	t.op("ADDQ AX, %s", slotNext)
 	t.cursors()
-	t.op("MOVQ $1, DX")
-	t.op("MOVQ $%d, R15", unitsApart)
+	t.op("MOVQ AX, %s", slotUnits)
+	t.op("MOVQ $1, R11")
 	t.op("CMPQ AX, $%d", unitsApart*t.r)
-	t.op("CMOVQGE R15, DX")
-	t.op("MOVQ DX, %s", slotSome)
-	t.op("MOVQ AX, R15")
+	t.op("MOVQ $%d, AX", unitsApart)
+	t.op("CMOVQLT R11, AX")
+	t.op("MOVQ AX, %s", slotSome)
 	t.clear()
 }
 
@@ -368,40 +408,41 @@ const unitsApart = 8
 
 // some asks for a row of what the tile needs, and sets AX to the units of k until the next.
 func (t tile) some() {
-	t.op("TESTQ R14, R14")
-	t.op("JZ asked")
-	t.op("DECQ R14")
+	t.op("DECQ %s", slotRows)
+	t.op("JLT asked")
+	t.op("MOVQ %s, AX", slotCRow)
 	for off := 0; off < t.v*t.bytes(); off += 64 {
-		t.op("PREFETCHT0 %d(SI)", off)
+		t.op("PREFETCHT0 %d(AX)", off)
 	}
-	t.op("PREFETCHT0 %d(SI)", t.v*t.bytes()-4)
-	t.op("ADDQ R13, SI")
-	t.op("MOVQ %s, DX", slotOutRow)
-	t.op("TESTQ DX, DX")
+	t.op("PREFETCHT0 %d(AX)", t.v*t.bytes()-4)
+	t.op("ADDQ %s, AX", field(argLDC))
+	t.op("MOVQ AX, %s", slotCRow)
+	t.op("MOVQ %s, AX", slotOutRow)
+	t.op("TESTQ AX, AX")
 	t.op("JZ none")
 	for _, off := range []int{0, 2*t.v*t.lanes - 2} {
-		t.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x4a; BYTE $%d // PREFETCHW %[1]d(DX)", off)
+		t.op("BYTE $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $%d // PREFETCHW %[1]d(AX)", off)
 	}
-	t.op("ADDQ %s, DX", field(argLDOut))
-	t.op("MOVQ DX, %s", slotOutRow)
+	t.op("ADDQ %s, AX", field(argLDOut))
+	t.op("MOVQ AX, %s", slotOutRow)
 	t.label("none")
 	t.op("MOVQ %s, AX", field(argLines))
 	t.op("TESTQ AX, AX")
 	t.op("JZ asked")
-	t.op("MOVQ %s, DX", slotNextRow)
-	t.op("ADDQ %s, DX", field(argNextRS))
-	t.op("MOVQ DX, %s", slotNextRow)
-	t.op("SUBQ %s, DX", field(argNextRS))
+	t.op("MOVQ %s, R11", slotNextRow)
 	t.label("line")
-	t.op("PREFETCHT1 (DX)")
-	t.op("ADDQ %s, DX", field(argNextStep))
+	t.op("PREFETCHT1 (R11)")
+	t.op("ADDQ %s, R11", field(argNextStep))
 	t.op("DECQ AX")
 	t.op("JNZ line")
+	t.op("MOVQ %s, AX", field(argNextRS))
+	t.op("ADDQ AX, %s", slotNextRow)
 	t.label("asked")
 	t.op("MOVQ %s, AX", slotSome)
-	t.op("CMPQ R15, AX")
-	t.op("CMOVQLT R15, AX")
-	t.op("SUBQ AX, R15")
+	t.op("MOVQ %s, R11", slotUnits)
+	t.op("CMPQ R11, AX")
+	t.op("CMOVQLT R11, AX")
+	t.op("SUBQ AX, %s", slotUnits)
 }
 
 // out asks for the place of the tile's sums in a bf16 C, which is written when they or those of the stripe are there.
@@ -425,6 +466,67 @@ func (t tile) out() {
 	t.label("apart")
 }
 
+// unrolls says that the tile takes several columns of A in a turn of its loop. A core's multipliers are busy with a micro-operation
+// in 1.6 either way, but where another thread of the core is at work, which a virtual machine does not see, there is only room for some 3
+// a cycle, and the loop's own are 3 of 40: one column a turn took 10 to 14% more time there, where four take 1% less on an idle core.
+func (t tile) unrolls() bool { return t.r == t.isa.rows && t.r > 1 && !t.bf16 }
+
+// columns is how many columns of A a row of B is multiplied with.
+func (t tile) columns() int {
+	if t.widen {
+		return 2
+	}
+	return 1
+}
+
+// turnColumns is how many columns of A a turn takes.
+const turnColumns = 4
+
+// turnCursors are those of its columns, at row 0.
+var turnCursors = [turnColumns]string{"BX", "DX", "SI", "R15"}
+
+// turn sets what a tile that unrolls has in registers: a cursor for each column of A, R8, R9 and R13 3, 5 and 7 row strides, R14 3 of
+// B's strides.
+func (t tile) turn() {
+	t.op("MOVQ %s, R11", field(argCS))
+	t.op("LEAQ (BX)(R11*1), DX")
+	t.op("LEAQ (BX)(R11*2), SI")
+	t.op("LEAQ (DX)(R11*2), R15")
+	t.op("LEAQ (R10)(R10*2), R8")
+	if t.r > 4 {
+		t.op("LEAQ (R10)(R10*4), R9")
+		t.op("LEAQ (R8)(R10*4), R13")
+	}
+	t.op("LEAQ (R12)(R12*2), R14")
+}
+
+// bTurn is the index of row i of B in a turn.
+func bTurn(i int) string { return []string{"", "(R12*1)", "(R12*2)", "(R14*1)"}[i] }
+
+// turns takes as many whole turns as there are, and leaves the rest of k in AX.
+func (t tile) turns() {
+	rows := turnColumns / t.columns()
+	t.label("turns")
+	t.op("MOVQ %s, R11", field(argCS))
+	t.op("SHLQ $2, R11")
+	t.op("SUBQ $%d, AX", rows)
+	t.op("JLT rest")
+	t.label("turn")
+	for i := range rows {
+		t.products(i)
+	}
+	for _, cursor := range turnCursors {
+		t.op("ADDQ R11, %s", cursor)
+	}
+	t.op("LEAQ (CX)(R12*%d), CX", rows)
+	t.op("SUBQ $%d, AX", rows)
+	t.op("JGE turn")
+	t.label("rest")
+	t.op("MOVQ %s, R11", field(argCS))
+	t.op("ADDQ $%d, AX", rows)
+	t.op("JZ through")
+}
+
 // column adds the product of one column of A and one row of B, or of two columns and a row of pairs.
 func (t tile) column() {
 	switch {
@@ -432,38 +534,52 @@ func (t tile) column() {
 		t.halfColumn()
 	case t.widen && t.r == 1:
 		t.widenedRow()
-	case t.widen:
-		t.loadB("VPSLLD $16, %s, %s")
-		t.multiply()
-		t.nextColumn()
-		t.loadB("VPANDD %s, " + t.upper() + ", %s")
-		t.multiply()
-	case t.stored:
-		for v := range t.v {
-			t.op("VPMOVZXWD %d(CX), %s", v*t.bytes()/2, t.b(v))
-			t.op("VPSLLD $16, %[1]s, %[1]s", t.b(v))
-		}
-		t.multiply()
 	default:
-		t.loadB("VMOVUPS %s, %s")
-		t.multiply()
+		t.products(0)
 	}
 	t.op("ADDQ R12, CX")
 	t.nextColumn()
+	if t.unrolls() && t.widen {
+		t.nextColumn()
+	}
 }
 
-// loadB brings a row of B to registers by the given instruction.
-func (t tile) loadB(load string) {
+// products adds the product of row i of B in a turn and what it is multiplied with.
+func (t tile) products(i int) {
+	c := i * t.columns()
+	switch {
+	case t.widen:
+		t.loadB("VPSLLD $16, %s, %s", i)
+		t.multiply(c)
+		if !t.unrolls() {
+			t.nextColumn()
+		}
+		t.loadB("VPANDD %s, "+t.upper()+", %s", i)
+		t.multiply(c + 1)
+	case t.stored:
+		for v := range t.v {
+			t.op("VPMOVZXWD %d(CX)%s, %s", v*t.bytes()/2, bTurn(i), t.b(v))
+			t.op("VPSLLD $16, %[1]s, %[1]s", t.b(v))
+		}
+		t.multiply(c)
+	default:
+		t.loadB("VMOVUPS %s, %s", i)
+		t.multiply(c)
+	}
+}
+
+// loadB brings row i of B to registers by the given instruction.
+func (t tile) loadB(load string, i int) {
 	for v := range t.v {
-		t.op(load, fmt.Sprintf("%d(CX)", v*t.bytes()), t.b(v))
+		t.op(load, fmt.Sprintf("%d(CX)%s", v*t.bytes(), bTurn(i)), t.b(v))
 		t.once(v * t.bytes())
 	}
 }
 
-// multiply adds the product of a column of A and what loadB brought.
-func (t tile) multiply() {
+// multiply adds the product of column c of A and what loadB brought.
+func (t tile) multiply(c int) {
 	for r := range t.r {
-		t.op("VBROADCASTSS %s, %s", t.aRow(r), t.bcast(r))
+		t.op("VBROADCASTSS %s, %s", t.aRow(r, c), t.bcast(r))
 		for v := range t.v {
 			if t.bf16 {
 				t.dotBF16(t.b(v), t.bcast(r), t.acc(r, v))
@@ -476,20 +592,20 @@ func (t tile) multiply() {
 
 // nextColumn goes to the next column of A.
 func (t tile) nextColumn() {
-	t.op("ADDQ R11, BX")
-	if t.r > 3 {
-		t.op("ADDQ R11, R8")
+	cursors := []string{"BX", "R8", "R9"}[:(t.r+2)/3]
+	if t.unrolls() {
+		cursors = turnCursors[:]
 	}
-	if t.r > 6 {
-		t.op("ADDQ R11, R9")
+	for _, cursor := range cursors {
+		t.op("ADDQ R11, %s", cursor)
 	}
 }
 
 // widenedRow is both columns of a single row, which loads each vector of B once.
 func (t tile) widenedRow() {
-	t.op("VBROADCASTSS %s, %s", t.aRow(0), t.bcast(0))
+	t.op("VBROADCASTSS %s, %s", t.aRow(0, 0), t.bcast(0))
 	t.nextColumn()
-	t.op("VBROADCASTSS %s, %s", t.aRow(0), t.bcast(1))
+	t.op("VBROADCASTSS %s, %s", t.aRow(0, 0), t.bcast(1))
 	for v := range t.v {
 		t.op("VMOVUPS %d(CX), %s", v*t.bytes(), t.b(v))
 		t.once(v * t.bytes())
@@ -522,7 +638,7 @@ func (t tile) half(v, upper int) string { return fmt.Sprintf("Y%d", v+8*upper) }
 
 func (t tile) halfColumn() {
 	x := strings.Replace(t.bcast(0), "Z", "Y", 1)
-	t.op("VBROADCASTSS %s, %s", t.aRow(0), x)
+	t.op("VBROADCASTSS %s, %s", t.aRow(0, 0), x)
 	for i := range 2 * t.v {
 		off, sum := 32*i, t.half(i/2, i%2)
 		if t.bf16 {
