@@ -500,8 +500,14 @@ func (t tile) turn() {
 	t.op("LEAQ (R12)(R12*2), R14")
 }
 
-// bTurn is the index of row i of B in a turn.
-func bTurn(i int) string { return []string{"", "(R12*1)", "(R12*2)", "(R14*1)"}[i] }
+// bTurn is the index of row i of B in a turn. An instruction that loads and computes is one micro-operation by a cursor alone, and two with an
+// index: those tiles move the cursor from row to row.
+func (t tile) bTurn(i int) string {
+	if t.widen || t.stored {
+		return ""
+	}
+	return []string{"", "(R12*1)", "(R12*2)", "(R14*1)"}[i]
+}
 
 // turns takes as many whole turns as there are, and leaves the rest of k in AX.
 func (t tile) turns() {
@@ -514,11 +520,16 @@ func (t tile) turns() {
 	t.label("turn")
 	for i := range rows {
 		t.products(i)
+		if t.widen || t.stored {
+			t.op("ADDQ R12, CX")
+		}
 	}
 	for _, cursor := range turnCursors {
 		t.op("ADDQ R11, %s", cursor)
 	}
-	t.op("LEAQ (CX)(R12*%d), CX", rows)
+	if !t.widen && !t.stored {
+		t.op("LEAQ (CX)(R12*%d), CX", rows)
+	}
 	t.op("SUBQ $%d, AX", rows)
 	t.op("JGE turn")
 	t.label("rest")
@@ -558,7 +569,7 @@ func (t tile) products(i int) {
 		t.multiply(c + 1)
 	case t.stored:
 		for v := range t.v {
-			t.op("VPMOVZXWD %d(CX)%s, %s", v*t.bytes()/2, bTurn(i), t.b(v))
+			t.op("VPMOVZXWD %d(CX)%s, %s", v*t.bytes()/2, t.bTurn(i), t.b(v))
 			t.op("VPSLLD $16, %[1]s, %[1]s", t.b(v))
 		}
 		t.multiply(c)
@@ -571,7 +582,7 @@ func (t tile) products(i int) {
 // loadB brings row i of B to registers by the given instruction.
 func (t tile) loadB(load string, i int) {
 	for v := range t.v {
-		t.op(load, fmt.Sprintf("%d(CX)%s", v*t.bytes(), bTurn(i)), t.b(v))
+		t.op(load, fmt.Sprintf("%d(CX)%s", v*t.bytes(), t.bTurn(i)), t.b(v))
 		t.once(v * t.bytes())
 	}
 }
