@@ -29,7 +29,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	}
 	if k.lanes == 16 && f.AskAhead {
 		k.asksB, k.thirds = true, true
-		k.f32 = withRow(tilesAVX512, tilesAVX512Row)
+		k.f32, k.widen = withRow(tilesAVX512, tilesAVX512Row), withRow(tilesAVX512Widen, tilesAVX512WidenRow)
 		if k.bf16 != nil {
 			k.bf16 = withRow(tilesAVX512BF16, tilesAVX512BF16Row)
 		}
@@ -39,6 +39,14 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 
 // asks says whether the second cache has room for what is packed next of A beside what is there: 64 KiB.
 func asks(f cpuid.Features) bool { return f.L2 >= 2<<20 }
+
+// tilesAVX512WidenRow are the kernels of a single row of AVX512Widen, the widest of which takes fewer instructions.
+var tilesAVX512WidenRow = [][]tileFunc{{tileAVX512Widen1x1, tileAVX512Widen1x2, widenRowAVX512}}
+
+// widenRowAVX512 is tileAVX512Widen1x3 of rows of B that stand side by side.
+//
+//go:noescape
+func widenRowAVX512(t *tileArgs)
 
 // withRow is tiles with others for a single row.
 func withRow(tiles, row [][]tileFunc) [][]tileFunc {

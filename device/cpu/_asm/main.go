@@ -23,6 +23,7 @@ func main() {
 	out := flag.String("out", "..", "folder of package cpu")
 	flag.Parse()
 	write(*out, "gemm_tile_amd64.s", amd64Head+allTiles())
+	write(*out, "gemm_row_amd64.s", amd64Head+widenRows())
 	write(*out, "gemm_few_amd64.s", amd64Head+fews())
 	write(*out, "gemm_pack_amd64.s", amd64Head+packers())
 	write(*out, "halves_amd64.s", amd64Head+halves())
