@@ -16,7 +16,10 @@ type AttentionShape struct {
 func Attention(q, k, v *Tensor, s AttentionShape) *Tensor {
 	t := tapeOf("Attention", q)
 	s.check(q.Cols() == s.Heads*s.D && k.Cols() == s.KVHeads*s.D && v.Cols() == k.Cols(), q, k, v)
-	set := func(a *device.Attention) { a.Q, a.K, a.V = q.Buffer(), k.Buffer(), v.Buffer() }
+	set := func(a device.Attention) device.Attention {
+		a.Q, a.K, a.V = q.Buffer(), k.Buffer(), v.Buffer()
+		return a
+	}
 	return t.attention(s, set, func(g device.AttentionGrad) {
 		dq, dk, dv := t.scratch(q.Len(), q.dtype), t.scratch(k.Len(), k.dtype), t.scratch(v.Len(), v.dtype)
 		g.DQ, g.DK, g.DV = dq.buf, dk.buf, dv.buf
@@ -36,9 +39,10 @@ func AttentionColumns(qkv *Tensor, s AttentionShape) *Tensor {
 	columns := func(b device.Buffer) [3]device.Buffer {
 		return [3]device.Buffer{b, b.Slice(q, b.Len), b.Slice(q+kv, b.Len)}
 	}
-	set := func(a *device.Attention) {
+	set := func(a device.Attention) device.Attention {
 		b := columns(qkv.Buffer())
 		a.Q, a.K, a.V, a.LDQ, a.LDKV = b[0], b[1], b[2], c, c
+		return a
 	}
 	return t.attention(s, set, func(g device.AttentionGrad) {
 		d := t.scratch(qkv.Len(), qkv.dtype)
@@ -58,7 +62,7 @@ func (s *AttentionShape) check(fits bool, operands ...*Tensor) {
 
 // attention runs the kernel: set sets the operands, the first of which has a row for each query, and backward is given a
 // call that lacks but the gradients' places.
-func (t *Tape) attention(s AttentionShape, set func(*device.Attention), backward func(device.AttentionGrad), operands ...*Tensor) *Tensor {
+func (t *Tape) attention(s AttentionShape, set func(device.Attention) device.Attention, backward func(device.AttentionGrad), operands ...*Tensor) *Tensor {
 	n := operands[0].Rows()
 	// lse [N, H] is the log-sum-exp of each row's scores, all that the backward pass needs to make probabilities again
 	o, lse := t.empty(operands[0].dtype, n, s.Heads*s.D), (*Tensor)(nil)
@@ -68,13 +72,12 @@ func (t *Tape) attention(s AttentionShape, set func(*device.Attention), backward
 		lse = t.empty(device.F32, n, s.Heads)
 		a.LSE = lse.Buffer()
 	}
-	set(&a)
-	t.Dev.Attention(a)
+	t.Dev.Attention(set(a))
 	if recorded {
+		again := a // what a closure changes lies on the heap, and most passes record nothing
 		t.push(o, func() {
-			a.O, a.LSE = o.Buffer(), lse.Buffer() // asked for anew: a value that waited on the host comes back elsewhere
-			set(&a)
-			backward(device.AttentionGrad{Attention: a, DO: o.grad.buf})
+			again.O, again.LSE = o.Buffer(), lse.Buffer() // asked for anew: a value that waited on the host comes back elsewhere
+			backward(device.AttentionGrad{Attention: set(again), DO: o.grad.buf})
 		}, append(operands, o, lse)...)
 	}
 	return o

@@ -130,19 +130,33 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 		panic(badOp("binary", uint8(op)))
 	}
 	n := y.Len
-	out, left, right := floatsOf("Binary", y, n), floatsOf("Binary", a, n), floatsOf("Binary", b, n)
-	d.each(n, func(lo, hi int) {
-		if out.h != nil && left.h != nil && right.h != nil && vecBinaryBF16Door(op, &out.h[lo], &left.h[lo], &right.h[lo], hi-lo) {
-			return
-		}
-		var u, v, t chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			s := out.out(lo, end, t[:])
-			vecBinary(op, s, left.load(lo, end, u[:]), right.load(lo, end, v[:]))
-			out.store(lo, s)
-		}
-	})
+	k := binary{op, floatsOf("Binary", y, n), floatsOf("Binary", a, n), floatsOf("Binary", b, n)}
+	if small(1, n) {
+		k.part(0, n)
+		return
+	}
+	shared := k
+	d.each(n, func(lo, hi int) { shared.part(lo, hi) })
+}
+
+// binary is a checked call of Binary.
+type binary struct {
+	op               device.BinaryOp
+	out, left, right floats
+}
+
+// part computes elements lo to hi.
+func (k *binary) part(lo, hi int) {
+	if lo == hi || k.out.h != nil && k.left.h != nil && k.right.h != nil && vecBinaryBF16Door(k.op, &k.out.h[lo], &k.left.h[lo], &k.right.h[lo], hi-lo) {
+		return
+	}
+	var u, v, t chunk
+	for ; lo < hi; lo += vecChunk {
+		end := min(lo+vecChunk, hi)
+		s := k.out.out(lo, end, t[:])
+		vecBinary(k.op, s, k.left.load(lo, end, u[:]), k.right.load(lo, end, v[:]))
+		k.out.store(lo, s)
+	}
 }
 
 // AddScaled computes y += a·x.
@@ -180,19 +194,33 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 		panic(badOp("unary", uint8(act)))
 	}
 	n := y.Len
-	out, g, u := floatsOf("Gated", y, n), floatsOf("Gated", gate, n), floatsOf("Gated", up, n)
-	d.each(n, func(lo, hi int) {
-		if out.h != nil && g.h != nil && u.h != nil && vecGatedBF16Door(act, &out.h[lo], &g.h[lo], &u.h[lo], hi-lo) {
-			return
-		}
-		var a, b, t chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			s := out.out(lo, end, t[:])
-			vecGated(act, s, g.load(lo, end, a[:]), u.load(lo, end, b[:]))
-			out.store(lo, s)
-		}
-	})
+	k := gated{act, floatsOf("Gated", y, n), floatsOf("Gated", gate, n), floatsOf("Gated", up, n)}
+	if small(1, n) {
+		k.part(0, n)
+		return
+	}
+	shared := k
+	d.each(n, func(lo, hi int) { shared.part(lo, hi) })
+}
+
+// gated is a checked call of Gated.
+type gated struct {
+	act           device.UnaryOp
+	out, gate, up floats
+}
+
+// part computes elements lo to hi.
+func (k *gated) part(lo, hi int) {
+	if lo == hi || k.out.h != nil && k.gate.h != nil && k.up.h != nil && vecGatedBF16Door(k.act, &k.out.h[lo], &k.gate.h[lo], &k.up.h[lo], hi-lo) {
+		return
+	}
+	var a, b, t chunk
+	for ; lo < hi; lo += vecChunk {
+		end := min(lo+vecChunk, hi)
+		s := k.out.out(lo, end, t[:])
+		vecGated(k.act, s, k.gate.load(lo, end, a[:]), k.up.load(lo, end, b[:]))
+		k.out.store(lo, s)
+	}
 }
 
 // GatedGrad computes dgate = act'(gate)·up·dy and dup = act(gate)·dy.

@@ -22,12 +22,27 @@ func (d *Device) Embedding(y, table, ids device.Buffer) {
 // PutRows copies rows: dst[at[n]] = x[n].
 func (d *Device) PutRows(dst, x, at device.Buffer) {
 	c, rows := embeddingShape("PutRows", x, dst, at)
-	to, from := floatsOf("PutRows", dst, dst.Len), floatsOf("PutRows", x, x.Len)
-	d.eachRows(at.Len, c, func(_, lo, hi int) {
-		for n := lo; n < hi; n++ {
-			copyRow(&to, int(rows[n])*c, &from, n*c, c)
-		}
-	})
+	p := putRows{floatsOf("PutRows", dst, dst.Len), floatsOf("PutRows", x, x.Len), rows, c}
+	if small(at.Len, c) {
+		p.part(0, at.Len)
+		return
+	}
+	shared := p
+	d.eachRows(at.Len, c, func(_, lo, hi int) { shared.part(lo, hi) })
+}
+
+// putRows is a checked call of PutRows, of rows of c elements.
+type putRows struct {
+	to, from floats
+	at       []int32
+	c        int
+}
+
+// part copies rows lo to hi of from.
+func (p *putRows) part(lo, hi int) {
+	for n := lo; n < hi; n++ {
+		copyRow(&p.to, int(p.at[n])*p.c, &p.from, n*p.c, p.c)
+	}
 }
 
 // copyRow copies n elements of from, from element j on, to those of to from element i on.

@@ -129,6 +129,10 @@ func (d *Device) eachRows(n, c int, f func(part, lo, hi int)) {
 	})
 }
 
+// small says that n rows of c elements are so little work that the caller does it at once. An operation that asks first, and hands a copy of
+// itself to the workers only else, leaves nothing on the heap for a token: what is captured for others always lies there.
+func small(n, c int) bool { return n*c < serialBelow }
+
 // rowsOf is the number of rows of c elements in b.
 func rowsOf(op string, b device.Buffer, c int) int {
 	if c <= 0 || b.Len%c != 0 {

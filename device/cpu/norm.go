@@ -31,28 +31,49 @@ func (d *Device) Norm(k device.Norm) {
 		bias = s.f[k.C : 2*k.C]
 		copy(bias, floatsOf("Norm", k.Bias, k.C).load(0, k.C, bias))
 	}
-	d.eachRows(n, k.C, func(_, lo, hi int) {
-		t := d.vectors.get(k.C)
-		defer d.vectors.put(t)
-		for i := lo; i < hi; i++ {
-			mean, rstd := normRow(y.slice(i*k.C, (i+1)*k.C), x.slice(i*k.C, (i+1)*k.C), t.f, w, bias, k)
-			if means != nil {
-				means[i] = mean
-			}
-			if rstds != nil {
-				rstds[i] = rstd
-			}
-		}
-	})
+	r := normRows{d: d, x: x, y: y, w: w, bias: bias, means: means, rstds: rstds, c: k.C, eps: k.Eps, center: k.Center}
+	if small(n, k.C) {
+		r.rows(0, n)
+		return
+	}
+	shared := r
+	d.eachRows(n, k.C, func(_, lo, hi int) { shared.rows(lo, hi) })
 }
 
-// normRow computes the norm y of a row x. buf holds a row.
-func normRow(y, x floats, buf, w, bias []float32, k device.Norm) (mean, rstd float32) {
-	if y.h != nil && x.h != nil && vecNormBF16(y.h, x.h, w, bias, k.Center, k.Eps, &mean, &rstd) {
+// normRows is a checked call of Norm, of rows of c elements.
+type normRows struct {
+	d            *Device
+	x, y         floats
+	w, bias      []float32
+	means, rstds []float32
+	c            int
+	eps          float32
+	center       bool
+}
+
+// rows computes rows lo to hi.
+func (r *normRows) rows(lo, hi int) {
+	t := r.d.vectors.get(r.c)
+	defer r.d.vectors.put(t)
+	for i := lo; i < hi; i++ {
+		mean, rstd := r.row(i, t.f)
+		if r.means != nil {
+			r.means[i] = mean
+		}
+		if r.rstds != nil {
+			r.rstds[i] = rstd
+		}
+	}
+}
+
+// row computes row i. buf holds a row.
+func (r *normRows) row(i int, buf []float32) (mean, rstd float32) {
+	y, x, w, bias := r.y.slice(i*r.c, (i+1)*r.c), r.x.slice(i*r.c, (i+1)*r.c), r.w, r.bias
+	if y.h != nil && x.h != nil && vecNormBF16(y.h, x.h, w, bias, r.center, r.eps, &mean, &rstd) {
 		return mean, rstd
 	}
-	out := y.out(0, k.C, buf)
-	mean, rstd = vecNorm(out, x.load(0, k.C, buf), w, bias, k.Center, k.Eps)
+	out := y.out(0, r.c, buf)
+	mean, rstd = vecNorm(out, x.load(0, r.c, buf), w, bias, r.center, r.eps)
 	y.store(0, out)
 	return mean, rstd
 }

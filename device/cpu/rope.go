@@ -21,12 +21,12 @@ func (d *Device) Rope(a device.Rope) {
 			panic(fmt.Sprintf("cpu: Rope of row %d at position %d, the table has %d", i, p, a.Cos.Len/max(r.half, 1)))
 		}
 	}
-	d.eachRows(n, width, func(_, lo, hi int) {
-		var xs, ys chunk
-		for row := lo; row < hi; row++ {
-			r.row(row, xs[:], ys[:])
-		}
-	})
+	if small(n, width) {
+		r.rows(0, n)
+		return
+	}
+	shared := r
+	d.eachRows(n, width, func(_, lo, hi int) { shared.rows(lo, hi) })
 }
 
 // rope is a checked call.
@@ -36,6 +36,14 @@ type rope struct {
 	half      int
 	positions []int32
 	cos, sin  []float32
+}
+
+// rows rotates rows lo to hi.
+func (r *rope) rows(lo, hi int) {
+	var xs, ys chunk
+	for row := lo; row < hi; row++ {
+		r.row(row, xs[:], ys[:])
+	}
 }
 
 // row rotates all heads of row n, as many at a time as the buffers xs and ys hold.
