@@ -12,6 +12,10 @@ import (
 // kernels of a step take a few microseconds.
 const idleSpin = 100 * time.Microsecond
 
+// idleRounds is how often a worker looks for tasks, and asks for weights to come, before other goroutines have their turn: some microseconds, of which that
+// takes a part.
+const idleRounds = 64
+
 // pool is a set of persistent workers; the caller of run is worker 0.
 //
 // Tasks are claimed one at a time. One word holds both the next task and the
@@ -203,7 +207,7 @@ func (p *pool) spin(i int) bool {
 		if p.steal(i) {
 			return true
 		}
-		for range 16 {
+		for range idleRounds {
 			if p.hasTasks() || p.quit.Load() {
 				return true
 			}
