@@ -1,7 +1,7 @@
 package main
 
 // widenRow is the tile of a single row by three vectors of pairs of bf16 that are widened, for a token that reads an arranged weight. It is written
-// for a core whose other thread is busy, which then issues half as many instructions at a time: four rows of B a turn, at fixed distances, and
+// for a core whose other thread is busy, which then issues presumably half as many instructions at a time: four rows of B a turn, at fixed distances, and
 // shift and AND read B themselves, 7 instructions for a line of 64 bytes where tile needs 9. Its sums are those of tile.
 //
 // Registers are those of tile; R13, R14 and R15 are three, five and seven times A's column stride. BS must be that of three vectors.
