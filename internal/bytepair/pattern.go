@@ -85,14 +85,14 @@ func (p *Pattern) SafeCut(text []byte, i int) int {
 		return len(text)
 	}
 	c := Unicode()
-	for i = max(i, 1); i < len(text); i++ {
+	for ; i < len(text); i++ {
 		if !utf8.RuneStart(text[i]) {
 			continue
 		}
 		if class, _ := c.at(text, i); class != classSpace {
 			continue
 		}
-		before, _ := utf8.DecodeLastRune(text[:i])
+		before, _ := utf8.DecodeLastRune(text[:i]) // at the start of the text U+FFFD, which is other
 		if class := c.ofRune(before); class == classLetter || class == classNumber {
 			return i
 		}

@@ -150,6 +150,9 @@ func TestTranslate(t *testing.T) {
 		`a++b`:       `(?>a+)b`,
 		`[ab]*+`:     `(?>[ab]*)`,
 		`(ab)?+c`:    `(?>(ab)?)c`,
+		`\pL\w}`:     `\pL[` + onigWord + `]}`,
+		`é++天*+`:     `(?>é+)(?>天*)`,
+		`\é++`:       `(?>\é+)`,
 		`\p{Lu}++`:   `(?>\p{Lu}+)`,
 		`x(?:a(b))+`: `x(?:a(b))+`,
 		`a\`:         `a\`,
@@ -166,17 +169,28 @@ func TestTranslate(t *testing.T) {
 	}
 }
 
-// TestPossessive: what a possessive quantifier took is not given back, as it would be by the plain one.
-func TestPossessive(t *testing.T) {
-	for regex, want := range map[string][]int{`a+ab|.`: {4}, `a++ab|.`: {1, 2, 3, 4}} {
-		p, err := NewPattern(regex)
+// TestOniguruma cuts as the reference does (tokenizers 0.23.3, pre_tokenizers.Split(Regex(regex), "isolated")) where its engine reads an expression in
+// another way than the one here would: what a possessive quantifier took is not given back, + behind an interval repeats it, and ? makes {2} optional;
+// ^ and $ stand at every line end, and m is for the dot.
+func TestOniguruma(t *testing.T) {
+	for _, c := range []struct{ regex, text, want string }{
+		{`a+ab|.`, "aaab", "aaab"}, {`a++ab|.`, "aaab", "a|a|a|b"}, {`é++é|.`, "éééx", "é|é|é|x"}, {`天*+x`, "天天x", "天天x"},
+		{`\p{N}{1,3}+`, "1234567 89", "1234567| |89"}, {`a{2}+`, "aaaaa", "aaaa|a"}, {`a{2}+a`, "aaaa", "aaa|a"}, {`x{1,2}+y`, "xxxxy", "xxxxy"}, {`a{1,}+a`, "aaa", "aaa"},
+		{`[ab]{2}+`, "ababa", "abab|a"}, {`(ab){1,2}+`, "abababab", "abababab"}, {`a{2}?b`, "baab", "b|aab"}, {`a{1,2}?b`, "aab", "aab"}, {`a{2,3}?`, "aaaaa", "aa|aa|a"},
+		{`a{,2}`, "aaaa", "aa|aa"}, {`(ab){,2}`, "ababab", "abab|ab"}, {`a{,}`, "a{,}", "a{,}"}, {`a{2`, "a{2aa", "a{2|aa"}, {`a{x}`, "a{x}", "a{x}"}, {`\x{61}+`, "aab", "aa|b"},
+		{`^ +`, " a\n  b", " |a\n|  |b"}, {`^`, "a\nb\n", "a\n|b\n"}, {`^$`, "\n\n", "\n|\n"}, {` +$`, "a \nb  ", "a| |\nb|  "}, {`\s++$`, "a \nb", "a \nb"}, {`[^\n]$`, "ab\r\nc", "ab|\r|\n|c"},
+		{`(?!^)a`, "aa\na", "a|a|\na"}, {`[$^]`, "a$^", "a|$|^"}, {`\$$`, "a$\n", "a|$|\n"},
+		{`(?m:.)+`, "a\nb", "a\nb"}, {`(?m).+`, "a\nb", "a\nb"}, {`.+`, "a\nb", "a|\n|b"}, {`(?im:A.)`, "a\nb", "a\n|b"}, {`(?i-m:A)`, "a\nb", "a|\nb"}, {`(?x: a b )+`, "abab", "abab"},
+	} {
+		p, err := NewPattern(c.regex)
 		if err != nil {
-			t.Fatal(err)
+			t.Errorf("%s: %v", c.regex, err)
+			continue
 		}
-		var ends []int
-		p.Words([]byte("aaab"), func(_, end int) { ends = append(ends, end) })
-		if !slices.Equal(ends, want) {
-			t.Errorf("%s cuts at %v, want %v", regex, ends, want)
+		var words []string
+		p.Words([]byte(c.text), func(start, end int) { words = append(words, c.text[start:end]) })
+		if got := strings.Join(words, "|"); got != c.want {
+			t.Errorf("%s cuts %q into %q, want %q", c.regex, c.text, got, c.want)
 		}
 	}
 }

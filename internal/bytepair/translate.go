@@ -2,7 +2,9 @@ package bytepair
 
 import (
 	"errors"
+	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // onigWordInClass is \w of the reference's engine (Oniguruma) in [...]: letters, marks, decimal digits, letter-like numbers, connectors, and
@@ -13,8 +15,14 @@ const (
 	onigWord        = onigWordInClass + "²³¹¼-¾"
 )
 
-// translator spells an Oniguruma expression for regexp2: \w by its characters, classes in classes taken apart, possessive quantifiers as
-// atomic groups.
+// interval is a quantifier in braces with what may follow it; braces that hold anything else are plain characters.
+var interval = regexp.MustCompile(`^\{(\d+)?(,(\d+)?)?\}([+?]?)`)
+
+// groupOptions are the letters behind "(?" that switch options on and off.
+var groupOptions = regexp.MustCompile(`^\(\?[imx-]*[):]`)
+
+// translator spells an Oniguruma expression (in its Ruby syntax, which the reference uses) for regexp2: \w by its characters, classes in classes taken
+// apart, possessive quantifiers as atomic groups, ^ and $ at the ends of all lines.
 type translator struct {
 	src    string
 	at     int
@@ -46,6 +54,11 @@ func (t *translator) step() error {
 		return t.class()
 	case '(':
 		t.groups = append(t.groups, t.out.Len())
+		// m lets the dot match line ends, which is s to the engine
+		if options := groupOptions.FindString(t.src[t.at:]); options != "" {
+			t.put(len(options)-1, strings.ReplaceAll(options[:len(options)-1], "m", "s"))
+			return nil
+		}
 		t.copy(1)
 	case ')':
 		if n := len(t.groups); n > 0 {
@@ -57,15 +70,56 @@ func (t *translator) step() error {
 		t.copy(1)
 		if t.at < len(t.src) && t.src[t.at] == '+' && !t.opensGroup() {
 			t.at++
-			all := t.out.String()
-			t.out.Reset()
-			t.out.WriteString(all[:t.atom] + "(?>" + all[t.atom:] + ")")
+			t.wrap("(?>", ")")
 		}
-	default:
+	case '{':
+		t.interval()
+	// of all lines, whatever the options; but no line begins behind a line end that ends the text
+	case '^':
 		t.atom = t.out.Len()
-		t.copy(1)
+		t.put(1, `(?:\A|(?<=\n)(?!\z))`)
+	case '$':
+		t.atom = t.out.Len()
+		t.put(1, `(?=\n|\z)`)
+	default:
+		_, n := utf8.DecodeRuneInString(t.src[t.at:])
+		t.atom = t.out.Len()
+		t.copy(n)
 	}
 	return nil
+}
+
+// interval copies a quantifier in braces. In Oniguruma {,n} begins at 0, and what follows {n} or {n,m} is a quantifier of its own: a{2}+ is (?:a{2})+, not
+// possessive, and a{2}? is (?:a{2})?; only behind {n,} and {n,m} does ? mean as few as possible.
+func (t *translator) interval() {
+	m := interval.FindStringSubmatch(t.src[t.at:])
+	if m == nil || m[1] == "" && m[3] == "" {
+		t.atom = t.out.Len()
+		t.copy(1)
+		return
+	}
+	low, high, mark := m[1], m[2], m[4]
+	if low == "" {
+		low = "0"
+	}
+	t.put(len(m[0]), "{"+low+high+"}")
+	if mark == "+" || mark == "?" && high == "" {
+		t.wrap("(?:", ")")
+	}
+	t.out.WriteString(mark)
+}
+
+// wrap puts brackets around the last atom and its quantifier.
+func (t *translator) wrap(open, end string) {
+	all := t.out.String()
+	t.out.Reset()
+	t.out.WriteString(all[:t.atom] + open + all[t.atom:] + end)
+}
+
+// put writes s in the place of n bytes.
+func (t *translator) put(n int, s string) {
+	t.out.WriteString(s)
+	t.at += n
 }
 
 // opensGroup reports whether the character just copied is the ? of "(?".
@@ -75,7 +129,6 @@ func (t *translator) opensGroup() bool {
 
 // copy takes n bytes over as they are.
 func (t *translator) copy(n int) {
-	n = min(n, len(t.src)-t.at)
 	t.out.WriteString(t.src[t.at : t.at+n])
 	t.at += n
 }
@@ -88,21 +141,19 @@ func (t *translator) escape(inClass bool) {
 	}
 	switch c := t.src[t.at+1]; {
 	case c == 'w' && inClass:
-		t.out.WriteString(onigWordInClass)
-		t.at += 2
+		t.put(2, onigWordInClass)
 	case c == 'w':
-		t.out.WriteString("[" + onigWord + "]")
-		t.at += 2
+		t.put(2, "["+onigWord+"]")
 	case c == 'W' && !inClass:
-		t.out.WriteString("[^" + onigWord + "]")
-		t.at += 2
+		t.put(2, "[^"+onigWord+"]")
 	case c == 'p' || c == 'P':
 		t.copy(2)
 		if end := strings.IndexByte(t.src[t.at:], '}'); end >= 0 && t.src[t.at] == '{' {
 			t.copy(end + 1)
 		}
 	default:
-		t.copy(2)
+		_, n := utf8.DecodeRuneInString(t.src[t.at+1:])
+		t.copy(1 + n)
 	}
 }
 

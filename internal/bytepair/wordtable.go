@@ -1,7 +1,7 @@
 package bytepair
 
 import (
-	"cmp"
+	"bytes"
 	"math/bits"
 	"slices"
 )
@@ -104,8 +104,6 @@ func (w *wordTable) prune(limit, limitBytes int) *wordTable {
 // sorted orders the words by their bytes, so that nothing later can depend on who counted what.
 func (w *wordTable) sorted() []wordCount {
 	out := slices.Clone(w.entries)
-	slices.SortFunc(out, func(a, b wordCount) int {
-		return cmp.Or(slices.Compare(w.word(&a), w.word(&b)), cmp.Compare(a.offset, b.offset))
-	})
+	slices.SortFunc(out, func(a, b wordCount) int { return bytes.Compare(w.word(&a), w.word(&b)) })
 	return out
 }

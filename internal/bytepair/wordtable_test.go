@@ -1,9 +1,32 @@
 package bytepair
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 )
+
+// TestWordsAreFoundAgain: a table grows beyond the room that it was made with, and finds what it had before; its words come in the order of their bytes.
+func TestWordsAreFoundAgain(t *testing.T) {
+	w := newWordTable(0)
+	for round := range 3 {
+		for i := range 3000 {
+			w.add(fmt.Appendf(nil, "w%d", i*7%3000), int64(1+round))
+		}
+	}
+	if len(w.entries) != 3000 || 2*len(w.entries) > len(w.slots) {
+		t.Fatalf("%d words in %d slots", len(w.entries), len(w.slots))
+	}
+	for i := range w.entries {
+		if e := &w.entries[i]; e.count != 6 {
+			t.Fatalf("%q was seen %d times, want 6", w.word(e), e.count)
+		}
+	}
+	if !slices.IsSortedFunc(w.sorted(), func(a, b wordCount) int { return bytes.Compare(w.word(&a), w.word(&b)) }) {
+		t.Error("the words are not in order")
+	}
+}
 
 func TestPruneKeepsTheFrequent(t *testing.T) {
 	w := newWordTable(0)
