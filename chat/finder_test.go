@@ -45,6 +45,7 @@ func TestAnswersOfOddTemplates(t *testing.T) {
 		want           []string
 	}{
 		{"a generation block says what counts, and nothing else does", each("[{% if m.role == 'user' %}{{ m.content }}{% else %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}]</s>"), twice, []string{"1:one", "3:two"}},
+		{"a block in a loop over numbers is of the message that is set there", "{% for i in range(messages | length) %}{% set m = messages[i] %}[{% generation %}{{ m.role }}{% endgeneration %}]{% endfor %}", asked, []string{"0:user", "1:assistant"}},
 		{"an empty block is no answer", each("[{% generation %}{% endgeneration %}{{ m.content }}]"), asked, []string{}},
 		{"a block outside of the loop is of the last message", "{% generation %}hello{% endgeneration %}" + each("[{{ m.content }}]"), twice, []string{"3:hello"}},
 		{"a block around the loop is of the first", "{% generation %}" + each("[{{ m.content }}]") + "{% endgeneration %}", asked, []string{"0:[ask][reply]"}},

@@ -137,13 +137,30 @@ func (st *state) dictOf(x dictExpr) any {
 // put sets a key that a template computed.
 func (st *state) put(d *dict, key, value any) {
 	st.step(1)
+	st.hashing(key, 0)
 	if !d.set(key, value) {
 		st.fail("%s cannot be the key of a dict", typeName(key))
 	}
 }
 
+// hashing charges for what hashKey reads of a key.
+func (st *state) hashing(key any, depth int) {
+	switch k := key.(type) {
+	case Text:
+		st.scan(len(k.s))
+	case *list:
+		if k.kind == kindTuple && depth < maxKeyDepth {
+			st.step(len(k.items))
+			for _, x := range k.items {
+				st.hashing(x, depth+1)
+			}
+		}
+	}
+}
+
 // lookup is dict.get for a key that a template computed.
 func (st *state) lookup(d *dict, key any) (v any, ok bool) {
+	st.hashing(key, 0)
 	if _, ok := hashKey(key); !ok {
 		st.fail("%s cannot be the key of a dict", typeName(key))
 	}
@@ -326,6 +343,7 @@ func (st *state) item(v, index any) any {
 	i, _, isInt, _ := number(index)
 	switch c := v.(type) {
 	case *dict:
+		st.hashing(index, 0)
 		if found, ok := c.get(index); ok {
 			return found
 		}
@@ -392,7 +410,7 @@ func (st *state) slice(v any, x sliceExpr) any {
 	if step == 0 {
 		st.fail("the step of a slice is zero")
 	}
-	n, ok := length(v)
+	n, ok := st.length(v)
 	if l, isList := v.(*list); !ok || isList && l.kind > kindRange {
 		st.fail("%s cannot be sliced", typeName(v))
 	}

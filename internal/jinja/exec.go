@@ -51,6 +51,9 @@ func (st *state) step(n int) {
 	}
 }
 
+// scan charges a look at n bytes of text.
+func (st *state) scan(n int) { st.step(n / 64) }
+
 // limit refuses texts above the output limit.
 func (st *state) limit(n int) {
 	if n > st.opt.MaxOutput {
@@ -192,13 +195,13 @@ func (st *state) block(body []stmt) (t Text, f flow) {
 }
 
 // bind assigns a value to a target. A loop, a macro or with (owner true) that binds an input makes the scope about that input; an
-// assignment does so only inside of a scope that is about none yet.
+// assignment does so only inside of a block, whose scope is about none yet.
 func (st *state) bind(target expr, v any, owner bool) {
 	switch t := target.(type) {
 	case nameExpr:
 		st.scope.vars[t.name] = v
 		d, ok := v.(*dict)
-		if ok && d.source != 0 && (owner || st.scope.parent.inner() && st.scope.context == 0) {
+		if ok && d.source != 0 && (owner || st.scope.parent != nil && st.scope.context == 0) {
 			st.scope.context = d.source
 		}
 	case nsExpr:
@@ -218,9 +221,6 @@ func (st *state) bind(target expr, v any, owner bool) {
 		}
 	}
 }
-
-// inner reports whether a scope below s is inside of a block, not the template's own.
-func (s *scope) inner() bool { return s != nil && s.parent != nil }
 
 // checkPrivate refuses what the reference's sandbox calls unsafe: names with an underscore in front, through which Python's internals are
 // reached.
@@ -280,16 +280,13 @@ func (st *state) loopOver(s forStmt, items []any, depth int) flow {
 
 // rounds runs a loop over the items that its filter left, from round first on.
 func (st *state) rounds(l *loop, first int) flow {
-	if len(l.items) == 0 {
-		defer st.open(st.scope)()
-		return st.run(l.stmt.els)
-	}
 	// Each round has a scope of its own: nothing set in it is left for the next one or for what follows the loop. A template that wants
 	// that takes a namespace.
 	for i := first; i < len(l.items); i++ {
 		if w := st.watch; w != nil && w.loop == l {
 			w.mark(st, i)
 		}
+		st.step(1) // also where the body is empty
 		end := st.open(st.scope)
 		l.index = i
 		st.scope.vars["loop"] = l
@@ -299,8 +296,14 @@ func (st *state) rounds(l *loop, first int) flow {
 		if f == flowBreak {
 			break
 		}
+		l.ended = l.ended || f == flowNext
 	}
-	return flowNext
+	if l.ended {
+		return flowNext
+	}
+	// as in the reference, also where all rounds were left by break or continue, unlike Python's
+	defer st.open(st.scope)()
+	return st.run(l.stmt.els)
 }
 
 // loopFilter applies the if of a for. It comes first, so that loop.length and loop.last count what is left.
@@ -332,6 +335,7 @@ type loop struct {
 	scope   *scope // around the loop
 	changed any    // of loop.changed
 	asked   bool
+	ended   bool // a round got to the end of the body
 }
 
 // attr are the attributes of LoopContext in jinja2's runtime.py.
@@ -434,6 +438,7 @@ func (m *macro) call(st *state, args []any, kw kwargs) any {
 // bind gives the macro's parameters their values.
 func (m *macro) bind(st *state, args []any, kw kwargs) {
 	d := m.def
+	st.step(len(d.params) * (1 + len(kw.names)/8)) // each is looked up among all names
 	used := map[string]bool{}
 	for i, name := range d.params {
 		given, ok := kw.get(name)

@@ -78,10 +78,9 @@ func trim(st *state, args []any, kw kwargs) any {
 	t := st.display(p[0])
 	st.step(len(t.s)/64 + 1)
 	if !given(p[1]) || p[1] == nil {
-		return strip(t, nil, true, true)
+		return strip(t, IsSpace, true, true)
 	}
-	chars := st.text("trim", p[1]).s
-	return strip(t, &chars, true, true)
+	return strip(t, st.charSet(st.text("trim", p[1])), true, true)
 }
 
 // center pads both sides; the odd space goes where str.center puts it.
@@ -136,7 +135,7 @@ func defaultFilter(st *state, args []any, kw kwargs) any {
 // lengthFilter is len: of a text in characters, of an undefined value 0, and of a generator an error.
 func lengthFilter(st *state, args []any, kw kwargs) any {
 	p := st.params("length", args, kw, "value")
-	n, ok := length(p[0])
+	n, ok := st.length(p[0])
 	if !ok {
 		st.fail("%s has no length", typeName(p[0]))
 	}
@@ -186,6 +185,7 @@ func intFilter(st *state, args []any, kw kwargs) any {
 		return b
 	}
 	if t, ok := p[0].(Text); ok {
+		st.scan(len(t.s))
 		return parseInt(strings.TrimFunc(t.s, IsSpace), st.integer("int", p[2], 10), def)
 	}
 	i, f, isInt, ok := number(p[0])
@@ -325,7 +325,7 @@ func truncate(st *state, args []any, kw kwargs) any {
 	if keep < 0 || leeway < 0 {
 		st.fail("truncate needs a length of at least its end, and a leeway of at least 0")
 	}
-	size, ok := length(p[0])
+	size, ok := st.length(p[0])
 	switch {
 	case !ok:
 		st.fail("%s has no length", typeName(p[0]))

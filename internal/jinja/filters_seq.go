@@ -256,7 +256,7 @@ func unique(st *state, args []any, kw kwargs) any {
 	var out []any
 	for _, v := range st.iterate(p[0]) {
 		k := get(v)
-		if _, ok := seen.get(k); !ok {
+		if _, ok := st.lookup(seen, k); !ok {
 			st.put(seen, k, nil)
 			out = append(out, v)
 		}
@@ -363,6 +363,7 @@ func sliceFilter(st *state, args []any, kw kwargs) any {
 		if i < len(items)%n {
 			size++
 		}
+		st.step(size)
 		part := slices.Clone(items[from : from+size])
 		if given(p[2]) && p[2] != nil && i >= len(items)%n {
 			part = append(part, p[2])

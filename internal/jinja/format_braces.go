@@ -26,25 +26,27 @@ func (f *formatter) format(text Text, depth int) Text {
 		f.st.fail("fields in a format nest too deep")
 	}
 	var b builder
-	for rest := text; rest.s != ""; {
-		i := strings.IndexAny(rest.s, "{}")
-		if i < 0 {
-			b.put(rest, 0)
+	for at := 0; at < len(text.s); {
+		n := strings.IndexAny(text.s[at:], "{}")
+		if n < 0 {
+			b.put(text.slice(at, len(text.s)), 0)
 			break
 		}
-		b.put(rest.slice(0, i), 0)
-		if depth == 0 && i+1 < len(rest.s) && rest.s[i+1] == rest.s[i] {
-			b.put(rest.slice(i, i+1), 0)
-			rest = rest.slice(i+2, len(rest.s))
+		f.st.step(1)
+		i := at + n
+		b.put(text.slice(at, i), 0)
+		if depth == 0 && i+1 < len(text.s) && text.s[i+1] == text.s[i] {
+			b.put(text.slice(i, i+1), 0)
+			at = i + 2
 			continue
 		}
-		end := i + fieldEnd(rest.s[i:])
+		end := i + fieldEnd(text.s[i:])
 		if end <= i {
 			f.st.fail("a brace in a format has no partner")
 		}
-		b.put(f.field(rest.s[i+1:end], depth), 0)
+		b.put(f.field(text.s[i+1:end], depth), 0)
 		f.st.limit(len(b.buf))
-		rest = rest.slice(end+1, len(rest.s))
+		at = end + 1
 	}
 	f.st.grow(len(b.buf))
 	return b.text()

@@ -11,15 +11,16 @@ func (st *state) printf(format Text, values any) any {
 	}
 	p := printer{st: st, values: values, args: args}
 	var b builder
-	for rest := format; rest.s != ""; {
-		i := strings.IndexByte(rest.s, '%')
+	for at := 0; at < len(format.s); {
+		i := strings.IndexByte(format.s[at:], '%')
 		if i < 0 {
-			b.put(rest, 0)
+			b.put(format.slice(at, len(format.s)), 0)
 			break
 		}
-		b.put(rest.slice(0, i), 0)
-		n := p.conversion(&b, rest.s[i+1:])
-		rest = rest.slice(i+1+n, len(rest.s))
+		st.step(1)
+		b.put(format.slice(at, at+i), 0)
+		at += i + 1
+		at += p.conversion(&b, format.s[at:])
 		st.limit(len(b.buf))
 	}
 	if p.used < len(args) && !subscriptable(values) {

@@ -71,6 +71,10 @@ func TestHostile(t *testing.T) {
 		{"splits from the right", "{{ ('a ' * 7000000).rsplit() | length }}", "steps"},
 		{"lines", "{{ ('a\n' * 7000000).splitlines() | length }}", "steps"},
 		{"long lists", "{% for i in range(100) %}{% set x = [0] * 10000000 %}{% endfor %}", "steps"},
+		{"loops over nothing", "{% set l = range(100000) | list %}{% for a in l %}{% for b in l %}{% endfor %}{% endfor %}", "steps"},
+		{"macro of many parameters", "{% macro m(" + numbered(20_000, "a%d") + ") %}{% endmacro %}{% for i in range(100000) %}{% set x = m() %}{% endfor %}", "steps"},
+		{"macro of many names", "{% macro m(" + numbered(10_000, "a%d") + ") %}{% endmacro %}{{ m(" + numbered(10_000, "a%d=1") + ") }}", "steps"},
+		{"strip by many characters", "{% set x = 'a' * 9000000 %}{{ x.strip('b' * 9000000 ~ 'a') }}", "steps"},
 		{"strftime", "{{ strftime_now('%c' * 30000000) }}", "longer than"},
 	}
 	for _, c := range cases {
@@ -100,6 +104,25 @@ func TestHostile(t *testing.T) {
 		}
 		if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 1<<30 {
 			t.Errorf("%s: the heap grew by %d MiB", c.name, grown>>20)
+		}
+	}
+}
+
+// numbered is a list of n words with numbers.
+func numbered(n int, format string) string {
+	var words []string
+	for i := range n {
+		words = append(words, fmt.Sprintf(format, i))
+	}
+	return strings.Join(words, ",")
+}
+
+// TestManyNames: names are told apart in time that grows as they do.
+func TestManyNames(t *testing.T) {
+	for _, source := range []string{"{% macro m(" + numbered(50_000, "a%d") + ") %}{% endmacro %}", "{{ m(" + numbered(50_000, "a%d=1") + ") }}"} {
+		start := time.Now()
+		if _, err := Parse(source); err != nil || time.Since(start) > 10*time.Second {
+			t.Errorf("%s: %v after %v", shorten(source), err, time.Since(start))
 		}
 	}
 }

@@ -154,12 +154,18 @@ var textMethods = map[string]methodFunc{
 // namePattern is a name of Python.
 var namePattern = regexp.MustCompile(`^[_\pL\p{Nl}][_\pL\pM\p{Nd}\p{Nl}\p{Pc}]*$`)
 
-// strip cuts characters off the ends; white space when chars is nil.
-func strip(t Text, chars *string, left, right bool) Text {
-	cut := IsSpace
-	if chars != nil {
-		cut = func(r rune) bool { return strings.ContainsRune(*chars, r) }
+// charSet is a set of characters to strip.
+func (st *state) charSet(t Text) func(r rune) bool {
+	st.step(len(t.s))
+	set := make(map[rune]bool)
+	for _, r := range t.s {
+		set[r] = true
 	}
+	return func(r rune) bool { return set[r] }
+}
+
+// strip cuts characters off the ends.
+func strip(t Text, cut func(r rune) bool, left, right bool) Text {
 	from, to := 0, len(t.s)
 	if left {
 		from = len(t.s) - len(strings.TrimLeftFunc(t.s, cut))
@@ -176,10 +182,9 @@ func stripMethod(left, right bool) methodFunc {
 		p := st.params("strip", args, kw, "chars")
 		st.step(len(self.(Text).s)/64 + 1)
 		if !given(p[0]) || p[0] == nil {
-			return strip(self.(Text), nil, left, right)
+			return strip(self.(Text), IsSpace, left, right)
 		}
-		chars := st.text("strip", p[0]).s
-		return strip(self.(Text), &chars, left, right)
+		return strip(self.(Text), st.charSet(st.text("strip", p[0])), left, right)
 	}
 }
 
@@ -201,7 +206,11 @@ func affixMethod(has func(s, affix string) bool) methodFunc {
 		if l, isList := p[0].(*list); isList && l.kind == kindTuple {
 			affixes = l.items
 		}
-		return slices.ContainsFunc(affixes, func(v any) bool { return has(s, st.text("startswith", v).s) }) && ok
+		return slices.ContainsFunc(affixes, func(v any) bool {
+			affix := st.text("startswith", v).s
+			st.step(len(affix)/64 + 1)
+			return has(s, affix)
+		}) && ok
 	}
 }
 
@@ -306,7 +315,7 @@ func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 	st.step(len(t.s)/64 + 1)
 	// the last run of white space, found by its last character; the rest of it goes when the next piece is stripped
 	find := func(s string) (at, n int) {
-		at = strings.LastIndexFunc(strings.TrimRightFunc(s, IsSpace), IsSpace)
+		at = strings.LastIndexFunc(s, IsSpace)
 		if at < 0 {
 			return -1, 0
 		}
@@ -318,29 +327,26 @@ func rsplitMethod(st *state, self any, args []any, kw kwargs) any {
 		sep := st.separator(p[0])
 		find = func(s string) (int, int) { return strings.LastIndex(s, sep), len(sep) }
 	}
-	var out []any
+	s, out := t.s, []any(nil) // what is left of the text; slicing the text itself would copy its runs for each piece
 	for limit < 0 || len(out) < limit {
 		st.step(2)
 		if space {
-			t = strip(t, nil, false, true)
+			s = strings.TrimRightFunc(s, IsSpace)
 		}
-		i, n := find(t.s)
+		i, n := find(s)
 		if i < 0 {
 			break
 		}
-		out = append(out, t.slice(i+n, len(t.s)))
-		t = t.slice(0, i)
+		out = append(out, t.slice(i+n, len(s)))
+		s = s[:i]
 	}
 	if space {
-		t = strip(t, nil, len(out) < limit || limit < 0, true)
+		s = strings.TrimRightFunc(s, IsSpace)
 	}
-	if !space || t.s != "" {
-		out = append(out, t)
+	if !space || s != "" {
+		out = append(out, t.slice(0, len(s)))
 	}
-	// the pieces were found from the right
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
+	slices.Reverse(out) // the pieces were found from the right
 	return listOf(out)
 }
 
@@ -379,6 +385,7 @@ func partitionMethod(last bool) methodFunc {
 	return func(st *state, self any, args []any, kw kwargs) any {
 		t, p := self.(Text), st.params("partition", args, kw, "sep")
 		sep := st.separator(p[0])
+		st.scan(len(t.s))
 		i := strings.Index(t.s, sep)
 		if last {
 			i = strings.LastIndex(t.s, sep)
@@ -398,6 +405,7 @@ func (st *state) replace(t, old, with Text, count int) Text {
 	if old.s == "" {
 		return st.interleave(t, with, count)
 	}
+	st.scan(len(t.s))
 	n := strings.Count(t.s, old.s)
 	if count >= 0 {
 		n = min(n, count)
@@ -512,6 +520,7 @@ func justifyMethod(left, right int) methodFunc {
 
 // pad fills a text up to a width, on the left, on the right, or on both sides.
 func (st *state) pad(t, fill Text, width, left, right int) Text {
+	st.scan(len(t.s))
 	n := t.runeCount()
 	if width <= n {
 		return t

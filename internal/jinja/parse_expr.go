@@ -1,9 +1,6 @@
 package jinja
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // tuple reads an expression or, where commas follow, a tuple. Without conditional, x if y stays unread, as in the head of a loop.
 func (p *parser) tuple(conditional, parens bool) expr {
@@ -384,6 +381,7 @@ func (p *parser) test(x expr) expr {
 func (p *parser) arguments() arguments {
 	p.expectOp("(")
 	var a arguments
+	named := map[string]bool{}
 	for first := true; !p.skipOp(")"); first = false {
 		if !first {
 			p.expectOp(",")
@@ -398,9 +396,10 @@ func (p *parser) arguments() arguments {
 			a.starstar = p.expression()
 		case t.kind == tokName && p.ahead().kind == tokOp && p.ahead().text == "=":
 			p.pos += 2
-			if slices.Contains(a.names, t.text) {
+			if named[t.text] {
 				p.fail("the argument %s is given twice", shorten(t.text))
 			}
+			named[t.text] = true
 			a.names = append(a.names, t.text)
 			a.keywords = append(a.keywords, p.expression())
 		default:

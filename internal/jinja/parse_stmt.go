@@ -24,8 +24,8 @@ type failure struct{ err error }
 // peek is the next token, which stays; the last one is tokEOF for ever.
 func (p *parser) peek() token { return p.tokens[p.pos] }
 
-// ahead is the token after the next.
-func (p *parser) ahead() token { return p.tokens[min(p.pos+1, len(p.tokens)-1)] }
+// ahead is the token after the next, which is not tokEOF.
+func (p *parser) ahead() token { return p.tokens[p.pos+1] }
 
 // next takes a token, but never tokEOF, so that every later look sees it, too.
 func (p *parser) next() token {
@@ -296,17 +296,16 @@ func (p *parser) macroBody(m *macroStmt, end string) {
 // signature reads the parameters of a macro or of caller; those with defaults come last.
 func (p *parser) signature(m *macroStmt) {
 	p.expectOp("(")
+	listed := map[string]bool{}
 	for !p.skipOp(")") {
 		if len(m.params) > 0 {
-			p.expectOp(",")
-			if p.skipOp(")") {
-				return
-			}
+			p.expectOp(",") // unlike elsewhere, none ends the list
 		}
 		name := p.expectName()
-		if slices.Contains(m.params, name) {
+		if listed[name] {
 			p.fail("the parameter %s is listed twice", shorten(name))
 		}
+		listed[name] = true
 		m.params = append(m.params, name)
 		if p.skipOp("=") {
 			m.defaults = append(m.defaults, p.expression())

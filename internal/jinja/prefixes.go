@@ -82,6 +82,7 @@ type mark struct {
 	out    int // bytes written
 	steps  int
 	line   int
+	ended  bool   // one of the rounds before it got to its end
 	fields []dict // of the namespaces
 }
 
@@ -195,7 +196,7 @@ func (w *watch) mark(st *state, i int) {
 	if clear(w.fresh); i == 0 {
 		return
 	}
-	m := mark{w.places[i-1] + 1, i, w.seen, len(st.out.buf), st.steps, st.line, make([]dict, len(w.namespaces))}
+	m := mark{w.places[i-1] + 1, i, w.seen, len(st.out.buf), st.steps, st.line, w.loop.ended, make([]dict, len(w.namespaces))}
 	for k, ns := range w.namespaces {
 		if !w.plain(ns.vars, 0) { // a later round may be begun at again, when the template has set something else
 			return
@@ -267,5 +268,5 @@ func (st *state) resume(s forStmt, w *watch, items []any, from int) flow {
 		f := &m.fields[i]
 		w.namespaces[i].vars = &dict{slices.Clone(f.keys), slices.Clone(f.values), maps.Clone(f.index), 0}
 	}
-	return st.rounds(&loop{stmt: s, items: items, scope: st.scope}, m.round)
+	return st.rounds(&loop{stmt: s, items: items, scope: st.scope, ended: m.ended}, m.round)
 }

@@ -100,6 +100,7 @@ func TestPrefixesByKind(t *testing.T) {
 		each(body) + "{% if messages | length == 3 %}{{ raise_exception('three') }}{% endif %}":                                      true,
 		each("{% if m.content == 'm5' %}{% break %}{% endif %}" + body):                                                              true,
 		each("{% if m.role == 'tool' %}{% continue %}{% endif %}" + body):                                                            true,
+		"^{% for m in messages %}{% if m.content != 'm2' %}{{ m.role }}{% continue %}{% endif %}.{% else %}all left" + end:           true,
 		each(body) + each("{{ loop.length }}"+body):                                                                                  true,
 		"{% set ns = namespace() %}" + each("{% set ns.g = (tools | map('upper')) if loop.first else m.role %}"+body) + "{{ ns.g }}": true,
 		"{% for x in tools %}{{ x }}" + each(body) + "{% endfor %}":                                                                  true,
@@ -160,7 +161,7 @@ func TestPrefixesOfRandomTemplates(t *testing.T) {
 	}
 	resumed := 0
 	for range 100 {
-		source := "{% set l = messages %}{% set ns = namespace(n=0, s='') %}^" + some(before, 2) + "{% for m in " + heads[r.IntN(len(heads))] + " %}" + some(bodies, 4) + "{% endfor %}" + some(after, 2)
+		source := "{% set l = messages %}{% set ns = namespace(n=0, s='') %}^" + some(before, 2) + "{% for m in " + heads[r.IntN(len(heads))] + " %}" + some(bodies, 4) + some([]string{"{% else %}none"}, 1) + "{% endfor %}" + some(after, 2)
 		if sameAsFromTheStart(t, source, turns(1+r.IntN(8))) > 0 {
 			resumed++
 		}

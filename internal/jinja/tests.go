@@ -45,7 +45,7 @@ func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 		if len(args) != 1 {
 			st.fail("the test sameas needs one argument")
 		}
-		return same(v, args[0])
+		return st.same(v, args[0])
 	// tests of whether this program knows a filter or a test, for templates that do without
 	case "filter", "test":
 		s, ok := v.(Text)
@@ -74,14 +74,11 @@ func (st *state) isTest(name string) bool {
 }
 
 // same is Python's is, for what templates compare with it.
-func same(a, b any) bool {
-	switch a := a.(type) {
-	case Text:
-		y, ok := b.(Text)
-		return ok && a.s == y.s
-	}
-	if _, ok := b.(Text); ok {
-		return false
+func (st *state) same(a, b any) bool {
+	_, textA := a.(Text)
+	_, textB := b.(Text)
+	if textA || textB {
+		return textA && textB && st.equal(a, b, 0)
 	}
 	return a == b
 }

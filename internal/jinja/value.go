@@ -426,7 +426,11 @@ func (st *state) equal(a, b any, depth int) bool {
 		return ok && a.Cmp(o) == 0
 	case Text:
 		o, ok := b.(Text)
-		return ok && a.s == o.s
+		if !ok || len(a.s) != len(o.s) {
+			return false
+		}
+		st.scan(len(a.s))
+		return a.s == o.s
 	case undefined:
 		_, ok := b.(undefined)
 		return ok
@@ -457,7 +461,7 @@ func (st *state) equalDicts(a *dict, b any, depth int) bool {
 		return false
 	}
 	for i, k := range a.keys {
-		v, ok := o.get(k)
+		v, ok := st.lookup(o, k)
 		if !ok || !st.equal(a.values[i], v, depth+1) {
 			return false
 		}
@@ -483,6 +487,7 @@ func (st *state) compare(a, b any, depth int) int {
 	switch x := a.(type) {
 	case Text:
 		if y, ok := b.(Text); ok {
+			st.scan(min(len(x.s), len(y.s)))
 			return strings.Compare(x.s, y.s)
 		}
 	case *list:
@@ -555,13 +560,14 @@ func (st *state) iterate(v any) []any {
 }
 
 // length is Python's len; ok is false where there is none.
-func length(v any) (n int, ok bool) {
+func (st *state) length(v any) (n int, ok bool) {
 	switch v := v.(type) {
 	case *list:
 		return len(v.items), v.kind != kindGenerator
 	case *dict:
 		return len(v.keys), true
 	case Text:
+		st.scan(len(v.s))
 		return v.runeCount(), true
 	case undefined:
 		return 0, true
