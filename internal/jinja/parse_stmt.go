@@ -339,7 +339,7 @@ func (p *parser) target(namespaces bool) expr {
 			break
 		}
 		tuple = true
-		if p.peek().kind == tokEnd || p.isName("in") || p.isOp("=") {
+		if p.peek().kind == tokEnd || p.isName("in") || p.isOp("=") || p.isOp(")") {
 			break
 		}
 	}
