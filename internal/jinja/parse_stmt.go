@@ -339,7 +339,7 @@ func (p *parser) target(namespaces bool) expr {
 			break
 		}
 		tuple = true
-		if p.peek().kind == tokEnd || p.isName("in") || p.isOp("=") || p.isOp(")") {
+		if p.peek().kind == tokEnd || p.isOp(")") { // where a comma may be the last, as in the reference: not before "in" or =
 			break
 		}
 	}
