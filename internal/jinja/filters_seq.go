@@ -187,11 +187,6 @@ func selectFilter(what string, byAttr, want bool) builtin {
 	}
 }
 
-// sortBy sorts stably and charges the work.
-func (st *state) sortBy(order []int, cmp func(a, b int) int) {
-	slices.SortStableFunc(order, func(a, b int) int { st.step(1); return cmp(a, b) })
-}
-
 // sorted returns items in order of their keys.
 func (st *state) sorted(items []any, key func(any) any, backwards bool) []any {
 	order, by := make([]int, len(items)), make([]any, len(items))
@@ -202,7 +197,7 @@ func (st *state) sorted(items []any, key func(any) any, backwards bool) []any {
 	if backwards {
 		sign = -1
 	}
-	st.sortBy(order, func(a, b int) int { return sign * st.compare(by[a], by[b], 0) })
+	slices.SortStableFunc(order, func(a, b int) int { return sign * st.compare(by[a], by[b], 0) })
 	out := make([]any, len(items))
 	for i, k := range order {
 		out[i] = items[k]

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -210,7 +211,7 @@ func (w *jsonWriter) object(d *dict, depth int) {
 		order[i] = i
 	}
 	if w.sorted {
-		w.st.sortBy(order, func(a, b int) int { return w.st.compare(d.keys[a], d.keys[b], 0) })
+		slices.SortStableFunc(order, func(a, b int) int { return w.st.compare(d.keys[a], d.keys[b], 0) })
 	}
 	w.sequence("{", "}", len(order), depth, func(i int) {
 		w.keyOf(d.keys[order[i]])

@@ -105,6 +105,7 @@ func TestPrefixesByKind(t *testing.T) {
 		"{% set ns = namespace() %}" + each("{% set ns.g = (tools | map('upper')) if loop.first else m.role %}"+body) + "{{ ns.g }}": true,
 		"{% for x in tools %}{{ x }}" + each(body) + "{% endfor %}":                                                                  true,
 
+		"{% set g = tools | map('upper') %}" + each("{{ g | first }}"+body):                                                       false,
 		"{{ messages | length }}" + each(body):                                                                                    false,
 		"{{ messages[-1].role }}" + each(body):                                                                                    false,
 		"{{ messages[9].role }}" + each(body):                                                                                     false,

@@ -235,6 +235,16 @@ func TestNestingIsBounded(t *testing.T) {
 	}
 }
 
+// TestOneAfterTheOther: what stands side by side does not nest.
+func TestOneAfterTheOther(t *testing.T) {
+	for _, source := range []string{"{% if 0 %}{% elif 1 %}{% else %}{% endif %}", "{% with %}{% endwith %}", "{% set (a) = 1 %}", "{% set a %}{% endset %}", "{{ (1) }}", "{{ not -1 }}", "{{ 1 if 1 else 2 }}", "{% macro m() %}{{ 1 }}{% endmacro %}{{ m() }}",
+		"{% for x in [1] recursive %}{{ loop([]) if false }}{% endfor %}", "{{ [1] | string }}", "{{ {'a': (1,)} }}", "{{ [[1]] == [[1]] }}"} {
+		if _, err := render(strings.Repeat(source, 2*maxNesting), nil); err != nil {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
 // TestContexts: what a template writes in the turn of a message is written for it, also by macros and in loops inside of it; what is outside of all turns is for none.
 func TestContexts(t *testing.T) {
 	message := func(n int32) Value {
