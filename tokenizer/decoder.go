@@ -41,7 +41,7 @@ func newDecodeStep(p jsonPart, _ int) (func(batch bool) decodeStep, error) {
 			return &stripDecoder{content: content, start: p.Start, stop: p.Stop, left: p.Start}
 		}, err
 	case "Replace":
-		find, err := newMatcher(p.Pattern)
+		find, err := newReplacer(p.Pattern)
 		return func(bool) decodeStep { return replaceDecoder{find, p.Content} }, err
 	case "WordPiece":
 		prefix, clean := orString(p.Prefix, "##"), orTrue(p.Cleanup)

@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -547,6 +548,51 @@ func TestLargestVocabulary(t *testing.T) {
 	for size, ok := range map[int]bool{255: false, 256: true, 1 << 24: true, 1<<24 + 1: false} {
 		if err := (&TrainConfig{VocabSize: size}).Validate(); (err == nil) != ok {
 			t.Errorf("%d tokens: %v", size, err)
+		}
+	}
+}
+
+// TestReplaceBetweenCharacters: an expression that matches nothing at a place puts its content there, and ^ and $ stand at the ends of all lines, as in
+// the reference (tokenizers 0.23.3, normalizers.Replace(Regex(regex), content)); with origins and without.
+func TestReplaceBetweenCharacters(t *testing.T) {
+	for _, c := range []struct{ regex, content, text, want string }{
+		{"^", "_", "ab", "_ab"}, {"^", "_", "a\nb", "_a\n_b"}, {"^", "_", "", ""}, {"$", "!", "ab", "ab!"}, {"$", "!", "a\nb", "a!\nb!"}, {"$", "!", "", ""}, {"(?=a)", "x", "ba b", "bxa b"},
+		{"b*", "-", "ab", "-a-"}, {"b*", "-", "ba b", "-a- -"}, {"b*", "-", "a\nb", "-a-\n-"}, {`\b`, "|", "ba b", "|ba| |b|"}, {"$", "é", "天", "天é"},
+		{"^ +| +$", "<>", "  a \n  b  ", "<>a<>\n<>b<>"}, {"^ +| +$", "<>", "\n \n", "\n<>\n"}, {"^ +| +$", "<>", "a  b", "a  b"}, {"^ +| +$", "<>", " \n", "<>\n"}, {"^ +| +$", "<>", "  ", "<>"},
+	} {
+		tok, part := &Tokenizer{}, fmt.Sprintf(`{"type":"Replace","pattern":{"Regex":%q},"content":%q}`, c.regex, c.content)
+		var err error
+		if tok.normalizers, err = buildParts("normalizer", []byte(part), newNormalizer); err != nil {
+			t.Fatal(err)
+		}
+		e := &Encoder{t: tok}
+		with, without := e.normalize(tracked([]byte(c.text), 0)), tok.normalized(c.text)
+		if without != c.want || string(with.text) != c.want || len(with.from) != len(c.want) {
+			t.Errorf("%s in %q: %q, with origins %q (%d), want %q", c.regex, c.text, without, with.text, len(with.from), c.want)
+		}
+	}
+	tok := &Tokenizer{}
+	var err error
+	if tok.decodeSteps, err = buildParts("decoder", []byte(`{"type":"Replace","pattern":{"Regex":"^"},"content":"x"}`), newDecodeStep); err != nil {
+		t.Fatal(err)
+	}
+	d := tok.newDecoder(true)
+	d.push(0, "ab")
+	d.push(0, "c")
+	if d.flush(); string(d.out) != "xabxc" {
+		t.Errorf("decoded %q", d.out)
+	}
+}
+
+// TestIDsAreBounded by the size of the file, and by 2 to the 26.
+func TestIDsAreBounded(t *testing.T) {
+	if a, b := maxID(10), maxID(1<<30); a != 40+1<<16 || b != 1<<26 {
+		t.Errorf("%d and %d", a, b)
+	}
+	for id, ok := range map[int]bool{8 + 1<<16: true, 9 + 1<<16: false} {
+		_, err := Parse(fmt.Appendf(nil, `{"version":"1.0","model":{"type":"WordLevel","unk_token":"a","vocab":{"a":0,"b":%d}}}`, id))
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "outside 0..") {
+			t.Errorf("id %d: %v", id, err)
 		}
 	}
 }

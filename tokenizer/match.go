@@ -17,7 +17,7 @@ type match struct {
 
 // matcher finds the matches of a pattern.
 type matcher interface {
-	// find appends stretches that cover text, in order.
+	// find appends stretches that cover text, in order; only those of an expression whose empties count may be empty.
 	find(dst []match, text []byte) []match
 }
 
@@ -42,7 +42,17 @@ func newMatcher(p *jsonPattern) (matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return expression{&compiled}, nil
+	return expression{pattern: &compiled}, nil
+}
+
+// newReplacer makes a matcher for a replacement, which puts something in the place of empty matches.
+func newReplacer(p *jsonPattern) (matcher, error) {
+	m, err := newMatcher(p)
+	if x, ok := m.(expression); ok {
+		x.empties = true
+		return x, err
+	}
+	return m, err
 }
 
 // literal matches a string.
@@ -84,7 +94,10 @@ func appendMatch(dst []match, m match) []match {
 }
 
 // expression matches a regular expression.
-type expression struct{ pattern *bytepair.Pattern }
+type expression struct {
+	pattern *bytepair.Pattern
+	empties bool // its empty matches are found, too, as what is replaced by something is
+}
 
 // find calls the scanner of a known expression, under which every byte is of a match, or the engine.
 func (x expression) find(dst []match, text []byte) []match {
@@ -96,7 +109,11 @@ func (x expression) find(dst []match, text []byte) []match {
 		}
 		return dst
 	}
-	x.pattern.Matches(text, func(start, end int, is bool) { dst = append(dst, match{start, end, is}) })
+	x.pattern.Matches(text, func(start, end int, is bool) {
+		if x.empties || start < end {
+			dst = append(dst, match{start, end, is})
+		}
+	})
 	return dst
 }
 
@@ -124,17 +141,28 @@ func (spaceRuns) find(dst []match, text []byte) []match {
 	return appendMatch(dst, match{at, len(text), false})
 }
 
-// outerSpaces matches spaces at both ends.
+// outerSpaces matches spaces at both ends of each line.
 type outerSpaces struct{}
 
-// find is "^ +| +$" without an engine. A text of spaces is one match, at its start.
+// find is "^ +| +$" without an engine. A line of spaces is one match.
 func (outerSpaces) find(dst []match, text []byte) []match {
-	inner := bytes.TrimLeft(text, " ")
-	start := len(text) - len(inner)
-	end := start + len(bytes.TrimRight(inner, " "))
-	dst = appendMatch(dst, match{0, start, true})
-	dst = appendMatch(dst, match{start, end, false})
-	return appendMatch(dst, match{end, len(text), true})
+	at := 0
+	for i := 0; i < len(text); {
+		end := i
+		for end < len(text) && text[end] == ' ' {
+			end++
+		}
+		if end == i {
+			i++
+			continue
+		}
+		if i == 0 || text[i-1] == '\n' || end == len(text) || text[end] == '\n' {
+			dst = append(appendMatch(dst, match{at, i, false}), match{i, end, true})
+			at = end
+		}
+		i = end
+	}
+	return appendMatch(dst, match{at, len(text), false})
 }
 
 // charSet matches each character of a set.

@@ -264,7 +264,7 @@ type replace struct {
 
 // newReplace reads pattern and content.
 func newReplace(p jsonPart, slot int) (normalizer, error) {
-	find, err := newMatcher(p.Pattern)
+	find, err := newReplacer(p.Pattern)
 	return replace{slot, find, []byte(p.Content)}, err
 }
 

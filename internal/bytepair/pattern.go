@@ -103,7 +103,11 @@ func (p *Pattern) SafeCut(text []byte, i int) int {
 // Words calls yield with the start and end of each word of text, in order. What an unknown expression leaves unmatched is a word too.
 func (p *Pattern) Words(text []byte, yield func(start, end int)) {
 	if p.Scan == nil {
-		p.Matches(text, func(start, end int, _ bool) { yield(start, end) })
+		p.Matches(text, func(start, end int, _ bool) {
+			if start < end {
+				yield(start, end)
+			}
+		})
 		return
 	}
 	c := Unicode()
@@ -114,7 +118,8 @@ func (p *Pattern) Words(text []byte, yield func(start, end int)) {
 	}
 }
 
-// Matches calls yield for the matches of the expression in text and for what is between them, in order; the pattern has no scanner. The
+// Matches calls yield for the matches of the expression in text, empty ones included unless they stand at the end of another or the text is empty, and
+// for what is between them, in order; the pattern has no scanner. The
 // engine works on code points; offsets lead back to bytes (an invalid byte is one U+FFFD). An engine that gives up, because a match takes
 // longer than matchTimeout, leaves the rest as one stretch, so that no byte is lost.
 func (p *Pattern) Matches(text []byte, yield func(start, end int, match bool)) {
@@ -124,18 +129,20 @@ func (p *Pattern) Matches(text []byte, yield func(start, end int, match bool)) {
 		runes, offsets = append(runes, r), append(offsets, i)
 	}
 	offsets = append(offsets, len(text))
-	stretch := func(start, end int, match bool) {
+	between := func(start, end int) {
 		if start < end {
-			yield(start, end, match)
+			yield(start, end, false)
 		}
 	}
-	done := 0
+	done, last := 0, -1 // the end of the last match
 	_ = p.fallback.FindRunesMatches(runes, 0, func(m regexp2.MatchView) bool {
 		from, n, _ := m.GroupRange(0)
-		stretch(offsets[done], offsets[from], false)
-		stretch(offsets[from], offsets[from+n], true)
-		done = max(done, from+n)
+		between(offsets[done], offsets[from])
+		if n > 0 || from != last && len(text) > 0 {
+			yield(offsets[from], offsets[from+n], true)
+		}
+		done, last = max(done, from+n), from+n
 		return true
 	})
-	stretch(offsets[done], len(text), false)
+	between(offsets[done], len(text))
 }
