@@ -132,29 +132,13 @@ func (r *run) add(text []byte) error {
 	}
 	switch l.Event {
 	case "step":
-		var s step
-		if err := json.Unmarshal(text, &s); err != nil {
-			return err
-		}
-		r.steps = append(r.steps, s)
+		return decode(text, func(s step) { r.steps = append(r.steps, s) })
 	case "eval":
-		var e eval
-		if err := json.Unmarshal(text, &e); err != nil {
-			return err
-		}
-		r.addEval(e)
+		return decode(text, r.addEval)
 	case "rollout":
-		var o rollout
-		if err := json.Unmarshal(text, &o); err != nil {
-			return err
-		}
-		r.rollouts = append(r.rollouts, o)
+		return decode(text, func(o rollout) { r.rollouts = append(r.rollouts, o) })
 	case "table":
-		var t titled
-		if err := json.Unmarshal(text, &t); err != nil {
-			return err
-		}
-		r.addTable(t)
+		return decode(text, r.addTable)
 	case "sample":
 		r.samples = append(r.samples, sample{l.Step, l.Prompt, l.Text})
 	case "message":
@@ -162,10 +146,18 @@ func (r *run) add(text []byte) error {
 	case "skip":
 		r.addNote(note{l.Step, "skipped: " + l.Reason})
 	case "info":
-		for k, v := range l.Values {
-			r.info[k] = v
-		}
+		maps.Copy(r.info, l.Values)
 	}
+	return nil
+}
+
+// decode hands a line of the kind T to take.
+func decode[T any](text []byte, take func(T)) error {
+	var v T
+	if err := json.Unmarshal(text, &v); err != nil {
+		return err
+	}
+	take(v)
 	return nil
 }
 
