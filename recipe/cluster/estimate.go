@@ -211,11 +211,10 @@ func (e *estimator) readModel() (err error) {
 	if err := e.readRollout(); err != nil {
 		return err
 	}
-	e.out.Memory.KVCache = 2 * 2 * int64(s.Layers*s.KVHeads*s.HeadDim) * int64(e.out.SequenceLength) * int64(c.BatchSize)
+	of := 2 * 2 * int64(s.Layers*s.KVHeads*s.HeadDim) * int64(e.out.SequenceLength) // keys and values of a sequence in 16 bits
+	e.out.Memory.KVCache = of * int64(c.BatchSize)
 	if c.writes() {
-		e.out.Memory.KVCache *= int64(c.Rollout.RolloutBatchSize)
-		e.out.Memory.KVCache /= int64(c.BatchSize)
-		e.base.KVCache = e.out.Memory.KVCache
+		e.base.KVCache = of * int64(c.Rollout.RolloutBatchSize)
 	}
 	return e.readTokens()
 }
@@ -261,14 +260,9 @@ func (e *estimator) readPrices() (err error) {
 // measure runs a micro-batch on the counting device, without and with the layers run again.
 func (e *estimator) measure() (err error) {
 	for _, recompute := range []string{"none", "layers"} {
-		t := recipe.DefaultTraining()
-		t.Device = "cuda"
-		t.BatchSize, t.SequenceLength, t.DType, t.Recompute = e.out.BatchSize, e.out.SequenceLength, "bf16", recompute
-		p, err := t.MeasureFull(e.config)
-		if err != nil {
+		if e.steps[recompute], err = e.step(e.config, recompute); err != nil {
 			return fmt.Errorf("model %s: %w", e.c.Model, err)
 		}
-		e.steps[recompute] = p.Memory
 	}
 	e.out.FLOPsPerToken = e.perToken("none") // with what ppo and grpo write and judge added below
 	if e.c.Stage == "pretrain" {
@@ -276,6 +270,14 @@ func (e *estimator) measure() (err error) {
 		e.out.Advice = &a
 	}
 	return nil
+}
+
+// step runs a micro-batch of a model on the counting device.
+func (e *estimator) step(config []byte, recompute string) (plan.Memory, error) {
+	t := recipe.DefaultTraining()
+	t.Device, t.BatchSize, t.SequenceLength, t.DType, t.Recompute = "cuda", e.out.BatchSize, e.out.SequenceLength, "bf16", recompute
+	p, err := t.MeasureFull(config)
+	return p.Memory, err
 }
 
 // perToken is the operations of a token. Of the three products of each matrix in full training, the gradient of a frozen
@@ -451,7 +453,7 @@ func (e *estimator) price(g plan.GPU, n int) (float64, *plan.Price, error) {
 
 // fill writes a layout and its cost into the outcome.
 func (e *estimator) fill(g plan.GPU, l layout, usd float64) {
-	o, kv := &e.out, e.out.Memory.KVCache
+	o, kv := &e.out, e.out.Memory.KVCache // of a micro-batch
 	o.GPU, o.GPUs, o.ZeRO, o.TensorParallel, o.Recompute, o.Memory = g, l.GPUs, l.ZeRO, l.TP, l.recompute, l.memory
 	if !e.c.writes() {
 		o.Memory.KVCache = kv

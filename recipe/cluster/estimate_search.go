@@ -28,7 +28,7 @@ func (e *estimator) cheapest() (*Estimated, error) {
 		name = g.Name
 	}
 	offers := plan.Offers(e.prices, strings.ToLower(e.c.Provider), name, e.c.Spot)
-	if e.c.USDPerGPUHour > 0 && name != "" {
+	if e.c.USDPerGPUHour > 0 { // of the GPU that is named
 		offers = []plan.Price{{Provider: "yours", Machine: name, GPU: name, GPUs: 1, USD: e.c.USDPerGPUHour, Spot: e.c.USDPerGPUHour}}
 	}
 	if len(offers) == 0 {
@@ -155,7 +155,7 @@ func (e *estimator) lower(g plan.GPU, n int) []string {
 	if len(fit) == 0 {
 		return []string{notOne}
 	}
-	return slices.Clip(fit)
+	return fit
 }
 
 // notOne is what is told where no change of one key makes a run fit.

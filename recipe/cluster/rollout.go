@@ -9,7 +9,6 @@ import (
 	"hone/generate"
 	"hone/model"
 	"hone/plan"
-	"hone/recipe"
 )
 
 // Rollout holds what a plan of ppo and grpo needs beside the keys of other stages. A sequence is a prompt and its answer.
@@ -136,10 +135,7 @@ func (e *estimator) measureRollout() error {
 	if e.reward == nil {
 		return nil
 	}
-	t := recipe.DefaultTraining()
-	t.Device = "cuda"
-	t.BatchSize, t.SequenceLength, t.DType = e.out.BatchSize, e.out.SequenceLength, "bf16"
-	p, err := t.MeasureFull(e.reward)
+	p, err := e.step(e.reward, "none")
 	if err != nil {
 		return fmt.Errorf("rollout.reward: %w", err)
 	}
