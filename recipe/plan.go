@@ -98,14 +98,15 @@ func (c *Training) fit(changes []Change, measure func() (peak int64, layers int,
 	least := 0
 	// More layers run again never take more memory, so the fewest that fit are found by halving: 7 measurements for 100 layers.
 	for least < most {
-		c.Recompute = strconv.Itoa((least + most) / 2)
+		mid := (least + most) / 2
+		c.Recompute = strconv.Itoa(mid)
 		if peak, _, err = measure(); err != nil {
 			return err
 		}
 		if peak <= budget {
-			most = (least + most) / 2
+			most = mid
 		} else {
-			least = (least+most)/2 + 1
+			least = mid + 1
 		}
 	}
 	c.Recompute = strconv.Itoa(least)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"hone/generate"
 	"hone/nn"
@@ -103,7 +104,7 @@ func (r *Run) samples(ctx context.Context, step int) ([]train.Event, error) {
 func (r *Run) GivenPrompts() (ids [][]int32, texts []string) {
 	most := r.Model.Shape().MaxPositions - 1
 	for _, text := range r.Training.Samples.Prompts {
-		t := r.Tokenizer.Encode(append([]int32(nil), r.Begin...), []byte(text))
+		t := r.Tokenizer.Encode(slices.Clone(r.Begin), []byte(text))
 		if len(t) == 0 {
 			t = r.Tokenizer.Start()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -373,9 +374,7 @@ func (r *Run) Say(text string) error {
 // identity is what must be the same for a checkpoint to be gone on from: the recipe and the data.
 func (r *Run) identity() map[string]string {
 	id := config.Flatten(r.Recipe)
-	for key, value := range r.Stage.Identity() {
-		id[key] = value
-	}
+	maps.Copy(id, r.Stage.Identity())
 	// Contents and not paths are compared: files may move, and a file may be another under its old name.
 	id["tokenizer"] = r.Tokenizer.Fingerprint()
 	id["config.json of the model"] = fmt.Sprintf("%016x", xxh3.Hash(r.Model.Config))
@@ -425,24 +424,19 @@ func (r *Run) describe() error {
 		values["planned_step_seconds"] = r.stepTime
 	}
 	more, note := r.Stage.Info()
-	for key, value := range more {
-		values[key] = value
-	}
+	maps.Copy(values, more)
 	if err := r.Say(note); err != nil {
 		return err
 	}
-	for _, note := range r.notes() {
+	notes := r.notes()
+	if l, ok := r.Trained.PEFT().(*adapter.LoRA); ok {
+		notes = append(notes, l.Note())
+	}
+	for _, note := range append(notes, r.Model.Note()) {
+		if note == "" {
+			continue
+		}
 		if err := r.Say("note: " + note); err != nil {
-			return err
-		}
-	}
-	if l, ok := r.Trained.PEFT().(*adapter.LoRA); ok && l.Note() != "" {
-		if err := r.Say("note: " + l.Note()); err != nil {
-			return err
-		}
-	}
-	if left := r.Model.Note(); left != "" {
-		if err := r.Say("note: " + left); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package rl
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"hone/loss"
 	"hone/train"
@@ -94,10 +95,8 @@ func (s *rolling) diagnose(f *finding) error {
 	if s.c.Diagnosis.On == "stop" {
 		return &train.Stop{Reason: text}
 	}
-	for _, rule := range s.state.Watch.Told {
-		if rule == f.rule {
-			return nil
-		}
+	if slices.Contains(s.state.Watch.Told, f.rule) {
+		return nil
 	}
 	s.state.Watch.Told = append(s.state.Watch.Told, f.rule)
 	return s.r.Say("warning: " + text)
