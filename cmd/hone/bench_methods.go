@@ -16,7 +16,6 @@ import (
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/recipe/lm"
-	"hone/train"
 )
 
 // benchMethod is a row of hone bench methods.
@@ -152,25 +151,8 @@ func (b *methodsBench) once(ctx context.Context, a *app, run methodRun) (row ben
 	if s.Interrupted {
 		return row, context.Canceled
 	}
-	seconds, err := stepSeconds(filepath.Join(c.Out, "metrics.jsonl"))
 	return benchMethod{Method: run.method, Rate: c.Optimizer.LearningRate, Before: s.Before["loss"], Loss: s.Validation["loss"], Trainable: s.Trainable,
-		SPerStep: seconds, PeakBytes: s.PeakMemoryBytes, PlannedPeak: s.PlannedMemoryBytes}, err
-}
-
-// stepSeconds is the median time of a run's steps, without what is done between them.
-func stepSeconds(path string) (float64, error) {
-	events, err := train.ReadMetrics(path)
-	var times []float64
-	for _, e := range events {
-		if e, ok := e.(train.StepEvent); ok {
-			times = append(times, e.StepTime)
-		}
-	}
-	if err != nil || len(times) == 0 {
-		return 0, err
-	}
-	slices.Sort(times)
-	return times[len(times)/2], nil
+		SPerStep: s.StepSeconds, PeakBytes: s.PeakMemoryBytes, PlannedPeak: s.PlannedMemoryBytes}, nil
 }
 
 // printMethods writes the table of docs/methods.md.

@@ -49,9 +49,7 @@ func checkCommand(a *app) *cobra.Command {
 // check runs the recipe and prints what it found.
 func (a *app) check(cmd *cobra.Command, c *curation.Check) error {
 	usual := curation.DefaultCheck()
-	for _, note := range unused(c, &usual) {
-		fmt.Fprintln(a.err, "note:", note)
-	}
+	a.noteUnused(c, &usual)
 	bar := newProgress(a.err, 0)
 	result, stats, err := c.Run(cmd.Context(), recipe.Env{Progress: func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d records", stage, n), false) }})
 	bar.clear()

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"text/tabwriter"
 
@@ -41,9 +43,7 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
 		return err
 	}
 	usual := curation.DefaultCurate()
-	for _, note := range unused(c, &usual) {
-		fmt.Fprintln(a.err, "note:", note)
-	}
+	a.noteUnused(c, &usual)
 	env := recipe.Env{}
 	if slices.Contains(c.Filters, "perplexity") {
 		dir, err := modelDir(c.Perplexity.Model)
@@ -124,18 +124,8 @@ func quotient(a, b int64) float64 {
 
 // reasons lists why a step rejected, the most frequent first.
 func reasons(s curate.StepCount) string {
-	var names []string
-	for name := range s.Rejected {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		if d := s.Rejected[b].Documents - s.Rejected[a].Documents; d != 0 {
-			return int(d)
-		}
-		if a < b {
-			return -1
-		}
-		return 1
+	names := slices.SortedFunc(maps.Keys(s.Rejected), func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.Rejected[b].Documents, s.Rejected[a].Documents), cmp.Compare(a, b))
 	})
 	text := ""
 	if s.Changed > 0 {

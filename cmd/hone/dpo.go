@@ -1,13 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
 	"hone/recipe"
 	"hone/recipe/preference"
 )
-
-func dpoCommand(a *app) *cobra.Command { return dpoStage().command(a) }
 
 func dpoStage() training {
 	return training{

@@ -5,13 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
 	"hone/device"
-	"hone/eval"
 	"hone/generate"
 	"hone/model"
 	"hone/nn"
@@ -189,7 +189,7 @@ func samplingFlags(cmd *cobra.Command, opt *generate.Options) {
 // readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.
 func readPrompts(ctx context.Context, in io.Reader, args []string, file string) ([]string, error) {
 	if file != "" {
-		text, err := readFile(file)
+		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read prompts: %w", err)
 		}
@@ -281,41 +281,4 @@ func promptIDs(tok *tokenizer.Tokenizer, prompts []string) (ids [][]int32, err e
 		ids = append(ids, x)
 	}
 	return ids, nil
-}
-
-// evalCommand reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
-func evalCommand(a *app) *cobra.Command {
-	flags, c := &modelFlags{}, evalConfig{TextField: "text", Length: 256, BatchSize: 8}
-	cmd := &cobra.Command{
-		Use:     "eval MODEL data=PATH [path=value ...]",
-		Short:   "Measure loss, perplexity and bits per byte on text",
-		Long:    "Measures how well a model predicts text, in windows of sequence_length tokens.\n\nKeys:\n" + keys(&c),
-		Example: "  hone eval runs/first/model data=held-out.txt",
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := c.read(args[1:]); err != nil {
-				return err
-			}
-			m, err := flags.load(args[0])
-			if err != nil {
-				return err
-			}
-			defer m.close()
-			// The default length is longer than some models read, and whoever sets it means at most.
-			if limit := m.model.Shape().MaxPositions; c.Length > limit {
-				c.Length = limit
-			}
-			r, err := eval.Run(cmd.Context(), eval.Model{Dev: m.dev, DType: m.dtype, Model: m.model, Tokenizer: m.tok}, c.documents(),
-				eval.Config{Length: c.Length, Stride: c.Length, BatchSize: c.BatchSize, MaxTokens: c.MaxTokens})
-			if err != nil {
-				return err
-			}
-			return a.result(r, func(w io.Writer) {
-				fmt.Fprintf(w, "loss           %.4f\nperplexity     %.3f\nbits per byte  %.4f\n%d tokens of %d documents, windows of %d\n",
-					r.Loss, r.Perplexity, r.BitsPerByte, r.Tokens, r.Documents, r.Length)
-			})
-		},
-	}
-	flags.add(cmd)
-	return cmd
 }

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
 	"hone/recipe"
 	"hone/recipe/rl"
 )
-
-func grpoCommand(a *app) *cobra.Command { return grpoStage().command(a) }
 
 func grpoStage() training {
 	return training{

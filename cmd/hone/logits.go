@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -217,7 +218,7 @@ type tokenBatch struct {
 
 // readTokenBatch reads and checks what needs no model.
 func readTokenBatch(path string) (*tokenBatch, error) {
-	text, err := readFile(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

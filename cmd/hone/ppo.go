@@ -1,13 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
 	"hone/recipe"
 	"hone/recipe/rl"
 )
-
-func ppoCommand(a *app) *cobra.Command { return ppoStage().command(a) }
 
 func ppoStage() training {
 	return training{

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
 	"hone/recipe"
 	"hone/recipe/lm"
 )
-
-func pretrainCommand(a *app) *cobra.Command { return pretrainStage().command(a) }
 
 func pretrainStage() training {
 	return training{

@@ -26,6 +26,7 @@ const maxPair = 550
 // function is the answer. The order depends on the folders' names alone.
 func writePairs(path string, globs []string) (n int, err error) {
 	var out bytes.Buffer
+	lines := json.NewEncoder(&out)
 	for _, glob := range globs {
 		root := filepath.Dir(filepath.Dir(glob)) // folder/**/*.go
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -42,12 +43,10 @@ func writePairs(path string, globs []string) (n int, err error) {
 				return err
 			}
 			for _, p := range pairsOf(source) {
-				line, err := json.Marshal(map[string]any{"messages": []map[string]string{
-					{"role": "user", "content": p.instruction}, {"role": "assistant", "content": p.answer}}})
-				if err != nil {
+				if err := lines.Encode(map[string]any{"messages": []map[string]string{
+					{"role": "user", "content": p.instruction}, {"role": "assistant", "content": p.answer}}}); err != nil {
 					return err
 				}
-				out.Write(append(line, '\n'))
 				n++
 			}
 			return nil

@@ -88,14 +88,6 @@ type answerer struct {
 	tape     *tensor.Tape
 }
 
-func openAnswerer(dir string, template *chat.Template, tok *tokenizer.Tokenizer, dev device.Device) (*answerer, error) {
-	m, err := model.Open(dir, dev, device.F32)
-	if err != nil {
-		return nil, err
-	}
-	return &answerer{dev: dev, model: m, tok: tok, template: template, tape: tensor.NewTape(dev, device.F32)}, nil
-}
-
 func (w *answerer) free() { w.model.Free() }
 
 // written is an answer with its tokens.
@@ -162,6 +154,7 @@ func quickPreferences(ctx context.Context, w *answerer, list []task, path string
 		}
 	}
 	var out bytes.Buffer
+	lines := json.NewEncoder(&out)
 	for i, t := range list {
 		a, b := twice[0][i].text, twice[1][i].text
 		x, y := annotate(t, a), annotate(t, b)
@@ -173,12 +166,10 @@ func quickPreferences(ctx context.Context, w *answerer, list []task, path string
 			a, b = b, a
 		}
 		say := func(role, text string) map[string]string { return map[string]string{"role": role, "content": text} }
-		line, err := json.Marshal(map[string]any{"prompt": []any{say("user", t.instruction)}, "chosen": []any{say("assistant", a)},
-			"rejected": []any{say("assistant", b)}, "annotator": "stand-in"})
-		if err != nil {
+		if err := lines.Encode(map[string]any{"prompt": []any{say("user", t.instruction)}, "chosen": []any{say("assistant", a)},
+			"rejected": []any{say("assistant", b)}, "annotator": "stand-in"}); err != nil {
 			return 0, err
 		}
-		out.Write(append(line, '\n'))
 		n++
 	}
 	if n < 10 {
@@ -332,15 +323,8 @@ func quickRLHF(ctx context.Context, a *app, q *quickstart, results map[string]*r
 	if err := q.preferences(ctx, a, train); err != nil {
 		return nil, err
 	}
-	for _, s := range []struct {
-		name string
-		run  func() (*recipe.Summary, error)
-	}{
-		{"reward", func() (*recipe.Summary, error) { return quickReward(ctx, a, q) }},
-		{"ppo", func() (*recipe.Summary, error) { return quickPPO(ctx, a, q) }},
-		{"dpo", func() (*recipe.Summary, error) { return quickDPO(ctx, a, q) }},
-	} {
-		if results[s.name], err = s.run(); err != nil {
+	for _, s := range []stage{{"reward", quickReward}, {"ppo", quickPPO}, {"dpo", quickDPO}} {
+		if results[s.name], err = s.run(ctx, a, q); err != nil {
 			return nil, fmt.Errorf("quickstart, %s: %w", s.name, err)
 		}
 		if results[s.name].Interrupted {
@@ -372,28 +356,31 @@ func (q *quickstart) preferences(ctx context.Context, a *app, list []task) error
 	}
 	fmt.Fprintf(a.notes(), "the stand-in annotator chose in %d of %d pairs of answers\n", n, len(list))
 	var prompts bytes.Buffer
+	lines := json.NewEncoder(&prompts)
 	for _, t := range list {
-		line, err := json.Marshal(map[string]any{"prompt": []any{map[string]string{"role": "user", "content": t.instruction}}})
-		if err != nil {
+		if err := lines.Encode(map[string]any{"prompt": []any{map[string]string{"role": "user", "content": t.instruction}}}); err != nil {
 			return err
 		}
-		prompts.Write(append(line, '\n'))
 	}
 	return atomicfile.WriteFile(q.path("prompts.jsonl"), prompts.Bytes())
 }
 
 // open opens the model of a stage; all share the tokenizer and the template of the tuned one.
 func (q *quickstart) open(stage string, dev device.Device) (*answerer, error) {
-	tok, err := tokenizer.Load(q.path("sft-full", "model"))
+	tuned := q.path("sft-full", "model")
+	tok, err := tokenizer.Load(tuned)
 	if err != nil {
 		return nil, err
 	}
-	config := tok.Config()
-	template, err := chat.Load(q.path("sft-full", "model"), chat.Tokens{BOS: config.BOS, EOS: config.EOS, PAD: config.PAD, UNK: config.UNK})
+	template, err := chatTemplate(tuned, "", tok)
 	if err != nil {
 		return nil, err
 	}
-	return openAnswerer(q.path(stage, "model"), template, tok, dev)
+	m, err := model.Open(q.path(stage, "model"), dev, device.F32)
+	if err != nil {
+		return nil, err
+	}
+	return &answerer{dev: dev, model: m, tok: tok, template: template, tape: tensor.NewTape(dev, device.F32)}, nil
 }
 
 // scaled is a number of steps of the full quickstart for the one that was asked for.

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
 	"hone/recipe"
 	"hone/recipe/preference"
 )
-
-func rewardCommand(a *app) *cobra.Command { return rewardStage().command(a) }
 
 func rewardStage() training {
 	return training{

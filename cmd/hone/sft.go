@@ -1,13 +1,9 @@
 package main
 
 import (
-	"github.com/spf13/cobra"
-
 	"hone/recipe"
 	"hone/recipe/lm"
 )
-
-func sftCommand(a *app) *cobra.Command { return sftStage().command(a) }
 
 func sftStage() training {
 	return training{

@@ -55,9 +55,7 @@ func (t training) command(a *app) *cobra.Command {
 			}
 			// A key that is set and changes nothing is a misunderstanding that costs a run: it is told, and no error, as recipes are shared by methods.
 			untouched, _ := t.defaults()
-			for _, note := range unused(c, untouched) {
-				fmt.Fprintln(a.err, "note:", note)
-			}
+			a.noteUnused(c, untouched)
 			if dry {
 				return a.dryRun(cmd.Context(), c.(planner), shared)
 			}
@@ -145,6 +143,13 @@ func keys(c any) string {
 
 // knowing is a recipe that knows which of its keys have no effect beside the others.
 type knowing interface{ Unused(key string) string }
+
+// noteUnused tells of keys that are set and change nothing.
+func (a *app) noteUnused(c, defaults knowing) {
+	for _, note := range unused(c, defaults) {
+		fmt.Fprintln(a.err, "note:", note)
+	}
+}
 
 // unused says which keys of a recipe are not as by default and change nothing.
 func unused(c, defaults knowing) (notes []string) {
