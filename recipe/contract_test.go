@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,8 @@ type scripted struct {
 	at      func(step int)  // called before each step
 	data    string          // what the data is, to be the same for a resume
 	metrics []string        // that the stage says it measures
+	eos     string          // the tokenizer's end of text; "": <eos>
+	inner   int             // width of the feed-forward layer; 0: 12
 	run     *Run
 }
 
@@ -42,14 +45,16 @@ func (s *scripted) note(name string) error {
 func (s *scripted) OpenData(ctx context.Context, r *Run) (err error) {
 	s.run = r
 	docs := func(yield func([]byte, error) bool) { yield([]byte("abc"), nil) }
-	if r.Tokenizer, err = tokenizer.Train(ctx, docs, tokenizer.TrainConfig{VocabSize: 257, SpecialTokens: []string{"<eos>"}, EOS: "<eos>", Pattern: tokenizer.PatternGPT2, Workers: 1}); err != nil {
+	eos := cmp.Or(s.eos, "<eos>")
+	if r.Tokenizer, err = tokenizer.Train(ctx, docs, tokenizer.TrainConfig{VocabSize: 257, SpecialTokens: []string{eos}, EOS: eos, Pattern: tokenizer.PatternGPT2, Workers: 1}); err != nil {
 		return err
 	}
 	return s.note("OpenData")
 }
 
 func (s *scripted) Config(*Run) ([]byte, error) {
-	return []byte(`{"model_type":"llama","vocab_size":260,"hidden_size":8,"intermediate_size":12,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":16}`), s.note("Config")
+	return fmt.Appendf(nil, `{"model_type":"llama","vocab_size":260,"hidden_size":8,"intermediate_size":%d,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":16}`,
+		cmp.Or(s.inner, 12)), s.note("Config")
 }
 
 func (s *scripted) SetLoop(r *Run) error {
@@ -92,6 +97,9 @@ func (s *scripted) Prompts(r *Run) ([][]int32, []string) {
 }
 
 func (s *scripted) Beside(dir string) error {
+	if s.fails == "Beside the result" && !strings.Contains(dir, checkpointsName) {
+		return errScripted
+	}
 	return errors.Join(os.WriteFile(filepath.Join(dir, "beside"), nil, 0o666), s.note("Beside"))
 }
 
@@ -133,6 +141,9 @@ func execute(t *testing.T, out string, s *scripted, change func(*Training)) (*Su
 	defer dev.Close()
 	var events []train.Event
 	sum, err := Execute(t.Context(), &Run{Stage: s, Training: &c, Recipe: &c, NextToken: true, Env: Env{Device: dev, Events: func(e train.Event) { events = append(events, e) }}})
+	if left := dev.Memory().InUse; left != 0 {
+		t.Errorf("%d bytes are left on the device", left)
+	}
 	return sum, events, err
 }
 
@@ -170,14 +181,15 @@ func TestStageIsAskedInOrder(t *testing.T) {
 		t.Error("the state between steps is in the result")
 	}
 	if sum.ModelDir != filepath.Join(out, "model") || sum.Steps != 4 || sum.Tokens != 28 || sum.BytesPerToken != 7 || sum.VocabSize != 257 || sum.Interrupted || sum.StoppedEarly || sum.ValidationStep != 4 || sum.Last != nil ||
-		sum.Parameters != sum.Trainable || sum.StepSeconds <= 0 || sum.PlannedMemoryBytes <= 0 {
+		sum.Parameters != sum.Trainable || sum.StepSeconds <= 0 || sum.PlannedMemoryBytes <= 0 || sum.TokensPerS != 28/sum.Seconds || !(sum.SetupSeconds > 0 && sum.SetupSeconds < 1000) {
 		t.Errorf("the summary is %+v", sum)
 	}
 	var kinds []string
 	for _, e := range events {
 		if kinds = append(kinds, e.Kind()); e.Kind() == "info" && slices.Index(kinds, "info") == len(kinds)-1 {
 			v := e.(train.InfoEvent).Values
-			if v["seen"] != 3 || v["steps"] != 4 || v["vocab_size"] != 260 || v["tokenizer_tokens"] != 257 || v["parameters"] != sum.Parameters || v["dtype"] != "f32" {
+			if v["seen"] != 3 || v["steps"] != 4 || v["vocab_size"] != 260 || v["tokenizer_tokens"] != 257 || v["parameters"] != sum.Parameters || v["dtype"] != "f32" ||
+				v["setup_seconds"] != sum.SetupSeconds || v["planned_memory"] == nil {
 				t.Errorf("the run says of itself %v", v)
 			}
 		}
@@ -189,7 +201,7 @@ func TestStageIsAskedInOrder(t *testing.T) {
 
 // TestStageThatFails: whatever fails ends the run with that error, and the stage is closed, once.
 func TestStageThatFails(t *testing.T) {
-	for _, name := range []string{"OpenData", "Config", "SetLoop", "BeforeTraining", "evaluate", "Beside", "Keep", "Finish"} {
+	for _, name := range []string{"OpenData", "Config", "SetLoop", "BeforeTraining", "evaluate", "Beside", "Beside the result", "Keep", "Finish"} {
 		s := &scripted{data: "d", fails: name}
 		sum, _, err := execute(t, filepath.Join(t.TempDir(), "run"), s, nil)
 		if !errors.Is(err, errScripted) || s.calls[len(s.calls)-1] != "Close" || slices.Index(s.calls, "Close") != len(s.calls)-1 {
@@ -224,6 +236,9 @@ func TestRunGoesOn(t *testing.T) {
 	if m, ok := events[0].(train.MessageEvent); !ok || m.Text != "resumed from the checkpoint of step 4" || m.Step != 4 {
 		t.Errorf("the run begins with %+v", events[0])
 	}
+	if text, err := os.ReadFile(filepath.Join(longer, "recipe.yaml")); err != nil || strings.Contains(string(text), "resume: true") {
+		t.Errorf("the recipe to start another run from goes on with this one: %v\n%s", err, text)
+	}
 	if !bytes.Equal(weights(longer), weights(whole)) {
 		t.Error("4 and 3 steps give other weights than 7")
 	}
@@ -239,7 +254,16 @@ func TestRunGoesOn(t *testing.T) {
 			cancel() // Ctrl-C while the fourth step is made
 		}
 	}}
-	sum, err = Execute(ctx, &Run{Stage: s, Training: &c, Recipe: &c, NextToken: true, Env: Env{Device: dev}})
+	told := ""
+	tell := func(e train.Event) {
+		if m, ok := e.(train.MessageEvent); ok {
+			told = m.Text
+		}
+	}
+	sum, err = Execute(ctx, &Run{Stage: s, Training: &c, Recipe: &c, NextToken: true, Env: Env{Device: dev, Events: tell}})
+	if told != "interrupted after step 3 and saved; go on with resume=true" {
+		t.Errorf("the last word is %q", told)
+	}
 	if err != nil || !sum.Interrupted || sum.Steps != 3 || sum.ModelDir != "" || slices.Contains(s.calls, "Finish") {
 		t.Fatalf("interrupted: %+v, %v; %q", sum, err, s.calls)
 	}
@@ -261,15 +285,17 @@ func TestWhatAResumeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, c := range map[string]struct {
-		data   string
+		stage  scripted
 		change func(*Training)
 	}{
-		"contents of data was d and is other":          {"other", func(*Training) {}},
-		"seed was 1 and is 2":                          {"d", func(c *Training) { c.Seed = 2 }},
-		"optimizer.learning_rate was 0.001 and is 0.5": {"d", func(c *Training) { c.Optimizer.LearningRate = 0.5 }},
-		"the run is to end after step 3, but " + out + " has made 4 already; go on to at least that many": {"d", func(c *Training) { c.Steps = 3 }},
+		"contents of data was d and is other":          {scripted{data: "other"}, func(*Training) {}},
+		"tokenizer was ":                               {scripted{data: "d", eos: "<end>"}, func(*Training) {}},
+		"config.json of the model was ":                {scripted{data: "d", inner: 13}, func(*Training) {}},
+		"seed was 1 and is 2":                          {scripted{data: "d"}, func(c *Training) { c.Seed = 2 }},
+		"optimizer.learning_rate was 0.001 and is 0.5": {scripted{data: "d"}, func(c *Training) { c.Optimizer.LearningRate = 0.5 }},
+		"the run is to end after step 3, but " + out + " has made 4 already; go on to at least that many": {scripted{data: "d"}, func(c *Training) { c.Steps = 3 }},
 	} {
-		_, _, err := execute(t, out, &scripted{data: c.data}, func(t *Training) { t.Resume = true; c.change(t) })
+		_, _, err := execute(t, out, &c.stage, func(t *Training) { t.Resume = true; c.change(t) })
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -313,7 +339,10 @@ func TestTheBestIsKept(t *testing.T) {
 	if kept != 2 {
 		t.Errorf("the run says that step %d is kept", kept)
 	}
-	_, _, err = execute(t, filepath.Join(t.TempDir(), "run"), s, func(c *Training) { watch(c); c.EarlyStopping.Metric = "los" })
+	_, events, err = execute(t, filepath.Join(t.TempDir(), "run"), s, func(c *Training) { watch(c); c.EarlyStopping.Metric = "los" })
+	if len(events) != 0 {
+		t.Errorf("before a metric that there is not is refused, the run says %v", events)
+	}
 	if err == nil || !strings.Contains(err.Error(), `early_stopping.metric is "los", but the evaluation has only: loss, own, train_loss`) {
 		t.Errorf("a metric that there is not: %v", err)
 	}
@@ -335,8 +364,12 @@ func TestPlansByHand(t *testing.T) {
 	if err := d.look(t.Context(), r, false); err != nil || steps != 1 || d.mean() != 2 {
 		t.Errorf("where steps are not alike %+v after %d, %v", d, steps, err)
 	}
+	d, steps, r.Training.Steps = dealt{}, 0, 3
+	if err := d.look(t.Context(), r, true); err != nil || steps != 3 {
+		t.Errorf("of 3 steps %d are looked at, %v", steps, err)
+	}
 	dev := plan.NewDevice()
-	dev.Alloc(10, 0)
+	dev.Fill(dev.Alloc(10, 0), 1)
 	work, err := workOf(dev, func() error { dev.Fill(dev.Alloc(100, 0), 1); return errScripted })
 	if work.Calls != 1 || work.Moved != 400 || !errors.Is(err, errScripted) {
 		t.Errorf("counted %+v, %v", work, err)

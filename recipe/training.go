@@ -270,7 +270,7 @@ func (c *Training) Notes(steps int, epoch float64) (notes []string) {
 		notes = append(notes, fmt.Sprintf("a step of %d reads all of the data %.3g times; lower batch_size or gradient_accumulation_steps",
 			c.BatchSize*c.GradientAccumulationSteps, 1/epoch))
 	}
-	if warm := c.Schedule.WarmupSteps; warm > float64(steps) && warm >= 1 {
+	if warm := c.Schedule.WarmupSteps; warm > float64(steps) {
 		notes = append(notes, fmt.Sprintf("the run ends in its warm-up, at %.3g of the learning rate: it has %d steps, and schedule.warmup_steps is %v", float64(steps)/warm, steps, warm))
 	}
 	return notes

@@ -23,7 +23,7 @@ func sound() Training {
 // TestTrainingIsValidated: each key at its bounds, and past them with an error of one line that names it.
 func TestTrainingIsValidated(t *testing.T) {
 	for _, fine := range []string{
-		"steps=1", "batch_size=1", "batch_size=16777216", "sequence_length=2", "gradient_accumulation_steps=1", "dropout=0", "dropout=0.99", "z_loss=0", "label_smoothing=0.99", "dtype=bf16", "save_dtype=f32",
+		"steps=1", "steps=1099511627776", "gradient_accumulation_steps=16777216", "threads=4096", "eval.max_tokens=0", "samples.max_tokens=1", "method=prompt prompt.num_virtual_tokens=1", "batch_size=1", "batch_size=16777216", "sequence_length=2", "gradient_accumulation_steps=1", "dropout=0", "dropout=0.99", "z_loss=0", "label_smoothing=0.99", "dtype=bf16", "save_dtype=f32",
 		"device=cuda:3", "threads=0", "recompute=0", "recompute=layers", "recompute=99", "memory=1B", "memory=6GiB", "shard_size=2GB", "method=lora", "method=qlora qlora.bits=8", "method=prompt",
 		"method=prefix prompt.projection=true", "method=ptuning prompt.encoder_hidden_size=7", "method=prompt prompt.init=text prompt.init_text=x", "optimizer.beta1=0", "optimizer.weight_decay=0",
 		"optimizer.max_grad_norm=0", "optimizer.on_nonfinite=skip optimizer.max_skips=0", "schedule.name=wsd", "eval.every=0", "early_stopping.metric=loss", "checkpoint.keep_best=true",
@@ -80,10 +80,10 @@ func TestLoRAConfig(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	l.Alpha, l.TargetModules, l.ExcludeModules, l.Layers = 3, []string{"q_proj", "v_proj"}, []string{`.*\.0\..*`}, "0, 2"
-	l.RankPattern, l.AlphaPattern, l.Init = []string{"q_proj:4", "a:b:8"}, []string{"v_proj:0.5"}, "gaussian"
+	l.RankPattern, l.AlphaPattern, l.Init = []string{"q_proj:4", "a:b:8", "k:2"}, []string{"v_proj:0.5"}, "gaussian"
 	c, err = l.Config("")
 	if err != nil || c.LoraAlpha != 3 || !slices.Equal(c.TargetModules.Names, l.TargetModules) || c.ExcludeModules.Pattern != `.*\.0\..*` || !slices.Equal(c.LayersToTransform, []int{0, 2}) ||
-		c.RankPattern["q_proj"] != 4 || c.RankPattern["a:b"] != 8 || c.AlphaPattern["v_proj"] != 0.5 || c.InitLoraWeights != "gaussian" {
+		c.RankPattern["q_proj"] != 4 || c.RankPattern["a:b"] != 8 || c.RankPattern["k"] != 2 || c.AlphaPattern["v_proj"] != 0.5 || c.InitLoraWeights != "gaussian" {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for key, change := range map[string]func(*LoRA){
@@ -205,6 +205,10 @@ func TestApartFrom(t *testing.T) {
 			t.Errorf("out %s: %v", out, err)
 		}
 	}
+	missing := filepath.Join(dir, "missing")
+	if err := (&Training{Out: filepath.Join(missing, "run")}).ApartFrom("data", []string{missing}); err != nil {
+		t.Errorf("a folder that is not there: %v", err)
+	}
 	c := Training{Out: filepath.Join(data, "run")}
 	if err := c.ApartFrom("data", []string{file}); err != nil {
 		t.Errorf("a file is no folder: %v", err)
@@ -233,6 +237,24 @@ func TestWhatMayDifferOnResume(t *testing.T) {
 			if may(key) {
 				t.Errorf("method=%s: %s may differ", method, key)
 			}
+		}
+	}
+}
+
+// TestUnusedWithASetting: a key is told with the setting beside which it changes nothing.
+func TestUnusedWithASetting(t *testing.T) {
+	for _, c := range []struct{ set, key, want string }{
+		{"", "optimizer.max_skips", "optimizer.on_nonfinite=stop"}, {"optimizer.on_nonfinite=skip", "optimizer.max_skips", ""}, {"", "optimizer.beta1", ""},
+		{"", "schedule.min_lr_ratio", "schedule.name=constant"}, {"schedule.name=inverse_sqrt", "schedule.min_lr_ratio", ""}, {"schedule.name=inverse_sqrt", "schedule.decay_steps", "schedule.name=inverse_sqrt"},
+		{"", "schedule.warmup_steps", ""}, {"memory=1GiB recompute=layers", "recompute", "memory=1GiB"}, {"memory=1GiB recompute=3", "recompute", ""}, {"recompute=layers", "recompute", ""},
+		{"method=ptuning", "prompt.encoder_hidden_size", ""}, {"method=prefix", "prompt.encoder_hidden_size", "method=prefix"}, {"method=prefix prompt.projection=true", "prompt.encoder_hidden_size", ""},
+	} {
+		r := sound()
+		if err := config.Override(&r, strings.Fields(c.set)); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Unused(c.key); got != c.want {
+			t.Errorf("%s: %s is without effect with %q, want %q", c.set, c.key, got, c.want)
 		}
 	}
 }
