@@ -138,7 +138,9 @@ func TestPlannedTokens(t *testing.T) {
 	if err != nil || p.Stage != "sft" || p.Steps != 10 || p.Tokens != 640 || p.StepSeconds != 0 || p.Seconds != 0 {
 		t.Errorf("%+v, %v", p, err)
 	}
-	clock := func(plan.Work) (plan.Rates, error) { return plan.Rates{F32: 1, BF16: 1, ReadGBs: 1, CopyGBs: 2, UpdateGBs: 1, CallUS: 1}, nil }
+	clock := func(plan.Work) (plan.Rates, error) {
+		return plan.Rates{F32: 1, BF16: 1, ReadGBs: 1, CopyGBs: 2, UpdateGBs: 1, CallUS: 1}, nil
+	}
 	if p, err = c.Planned("sft", plan.Memory{Work: plan.Work{Moved: 4e9}}, 10, 1, clock); err != nil || !(p.StepSeconds > 1.9 && p.StepSeconds < 2.2) || p.Seconds != 10*p.StepSeconds {
 		t.Errorf("at 2 GB/s 4 GB take %+v, %v", p, err)
 	}
