@@ -91,7 +91,7 @@ func TestJobIsARecipe(t *testing.T) {
 		if c.writes() {
 			number := func(key string) float64 { v, _ := strconv.ParseFloat(flat[key], 64); return v }
 			perStep, steps = number("prompts_per_iteration")*number("num_generations")*float64(e.SequenceLength), number("iterations")
-			if want := "max_completion_length"; flat[want] != fmt.Sprint(c.Rollout.MaxCompletionLength) || flat["prompts"] != "data" {
+			if want := "max_completion_length"; flat[want] != fmt.Sprint(c.Rollout.MaxCompletionLength) || flat["prompts"] != "data" || perStep != float64(64*e.GPUs/e.TensorParallel*e.SequenceLength) {
 				t.Errorf("%s: %s is %s, prompts %s", keys, want, flat[want], flat["prompts"])
 			}
 		}
@@ -108,7 +108,7 @@ func TestJobSizes(t *testing.T) {
 		_, e, j, _ := planned(t, append(slices.Clone(base), more...)...)
 		return j, e
 	}
-	for gpus, want := range map[int][2]int{1: {1, 1}, 4: {1, 4}, 8: {1, 8}, 16: {2, 8}, 12: {2, 6}} { // of the reference's machines of 8
+	for gpus, want := range map[int][2]int{1: {1, 1}, 4: {1, 4}, 8: {1, 8}, 16: {2, 8}, 12: {2, 6}, 72: {9, 8}} { // of the reference's machines of 8
 		if j, _ := job(fmt.Sprint("gpus=", gpus), "method=lora"); j.Machines != want[0] || j.GPUs != want[1] || j.Result != recipe.AdapterName || j.Provider != "" {
 			t.Errorf("%d GPUs are %d machines of %d, result %s, provider %q", gpus, j.Machines, j.GPUs, j.Result, j.Provider)
 		}
@@ -160,12 +160,13 @@ func TestLaunchRefuses(t *testing.T) {
 		"launch.disk_gib=-1":    "launch.disk_gib is -1",
 		"launch.out=":           "launch.out is empty",
 		"launch.partition=a\tb": "one of them has a space",
+		"launch.account=a b":    "one of them has a space",
 		"launch.name=***":       `launch.name is "***"; it needs a letter or a digit`,
 		"model=phi-2":           "phi-2 is a phi; go on from a folder with launch.model=DIR",
 	} {
 		c := DefaultEstimate()
 		c.Model, c.GPU, c.GPUs = "gpt2-124m", "h100", "8"
-		if err := config.Load(&c, "", strings.Split(keys, " ")); err != nil {
+		if err := config.Load(&c, "", []string{keys}); err != nil {
 			t.Fatal(keys, err)
 		}
 		e, err := c.Run()
