@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hone/data"
 	"hone/device"
@@ -190,19 +191,45 @@ func TestPartsOfGroupLosses(t *testing.T) {
 	}
 	p := &pass{rolled: &rolled{answers: list, tokens: 3, whole: 2}, tape: tape, batch: &data.Batch{}, owner: []int32{0, 0, 1}, logProbs: tape.Constant(make([]float32, 3), 3),
 		entropy: tape.Constant([]float32{1, 2, 6}, 3)}
-	loss := func(beta, entropy float64) float64 {
+	lossOf := func(beta, entropy float64) float64 {
 		c := DefaultGRPO()
 		c.Beta, c.EntropyCoef, c.KLEstimator = beta, entropy, "k1"
 		return tensor.Values((&grpo{&c}).loss(&rolling{meter: train.NewMeter()}, p))[0]
 	}
-	plain := loss(0, 0)
+	plain := lossOf(0, 0)
 	if math.Abs(plain+1.0/3) > 1e-6 { // minus the advantages, of tokens: 0, 0 and 1
 		t.Errorf("the loss is %v", plain)
 	}
-	if got := loss(0.5, 0) - plain; math.Abs(got-0.5) > 1e-6 { // every token is e times as likely as under the reference
+	if got := lossOf(0.5, 0) - plain; math.Abs(got-0.5) > 1e-6 { // every token is e times as likely as under the reference
 		t.Errorf("half of the divergence adds %v", got)
 	}
-	if got := loss(0, 0.5) - plain; math.Abs(got+1.5) > 1e-6 { // of 1, 2 and 6
+	if got := lossOf(0, 0.5) - plain; math.Abs(got+1.5) > 1e-6 { // of 1, 2 and 6
 		t.Errorf("half of the entropy adds %v", got)
+	}
+	for kind, scale := range map[string][]float32{"gspo": {1.0 / 2, 1}, "rloo": {1, 1}} { // the mean of two tokens' ratios, or their product
+		s := (&grpo{&GRPO{LossType: kind}}).sequences(p)
+		if got := tensor.Values(s.Weights); !slices.Equal(s.Scale, scale) || got[0] != 0.5 || got[1] != 0.5 || tensor.Values(s.Advantages)[1] != 1 {
+			t.Errorf("%s: weights %v, log-ratios are scaled by %v", kind, got, s.Scale)
+		}
+	}
+}
+
+// TestSmallQuestions that the parts of a run ask.
+func TestSmallQuestions(t *testing.T) {
+	if o := (&Rollouts{RewardTimeout: 1.5, RewardRetries: 2}).programs(); o.Timeout != 1500*time.Millisecond || o.Retries != 2 {
+		t.Errorf("programs have %+v", o)
+	}
+	for temperature, want := range map[float64]bool{1: true, 2: false, 0.5: false} {
+		if got := (&rolling{c: &Rollouts{Temperature: temperature}, critic: &critic{}}).valuesCome(); got != want {
+			t.Errorf("at temperature %v values come with answers: %v", temperature, got)
+		}
+	}
+	if s := (&rolling{c: &Rollouts{Temperature: 1}, critic: &critic{separate: true}}); s.valuesCome() {
+		t.Error("a critic of its own gives values while the policy writes")
+	}
+	for coefficient, want := range map[float64]bool{0: false, 1e-6: true, 1: true} {
+		if (&grpo{&GRPO{EntropyCoef: coefficient}}).entropyBonus() != want || (&ppo{&PPO{EntropyCoef: coefficient}}).entropyBonus() != want || (&grpo{&GRPO{Beta: coefficient}}).needsReference() != want {
+			t.Errorf("a coefficient of %v", coefficient)
+		}
 	}
 }
