@@ -100,6 +100,8 @@ func TestTicksByRoom(t *testing.T) {
 	if strings.Contains(svg, ">0.5</text>") || strings.Contains(svg, ">50</text>") {
 		t.Error("there are more ticks than have room")
 	}
+	f.Curves[0].Y[1] = 0.76 // of steps there are no fractions, of values there are
+	has(t, "the drawing of a share", string(f.SVG()), `">0.2</text>`, `">0.6</text>`)
 }
 
 // TestTickDigits: no more than nine digits, whatever is asked, and those that small differences need.
