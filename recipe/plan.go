@@ -72,13 +72,13 @@ func (c *Training) PlanStep(config []byte, dir string, fill func() (Fill, error)
 		if f, err = fill(); err != nil {
 			return 0, 0, err
 		}
-		p, err = c.MeasureStep(config, dir, f.Largest)
+		p, err = c.measureStep(config, dir, f.Largest)
 		return p.Needed(), p.layers, err
 	})
 	if err != nil {
 		return p.Memory, err
 	}
-	typical, err := c.MeasureStep(config, dir, f.Typical)
+	typical, err := c.measureStep(config, dir, f.Typical)
 	p.Work = typical.Work.Filled(f.Rows * float64(c.BatchSize*c.SequenceLength) / float64(f.Typical.Rows()))
 	return p.Memory, err
 }
@@ -129,13 +129,14 @@ func (c *Training) onCard() bool {
 }
 
 // MeasureFull plans a step of full batches of a new model.
-func (c *Training) MeasureFull(config []byte) (planned, error) {
+func (c *Training) MeasureFull(config []byte) (plan.Memory, error) {
 	full, _ := c.Full()
-	return c.MeasureStep(config, "", full.Largest)
+	p, err := c.measureStep(config, "", full.Largest)
+	return p.Memory, err
 }
 
-// MeasureStep plans a step as c is, of such micro-batches.
-func (c *Training) MeasureStep(config []byte, dir string, b data.Batch) (p planned, err error) {
+// measureStep plans a step as c is, of such micro-batches.
+func (c *Training) measureStep(config []byte, dir string, b data.Batch) (p planned, err error) {
 	dtype, err := c.ComputeDType()
 	if err != nil {
 		return p, err

@@ -276,8 +276,7 @@ func (e *estimator) measure() (err error) {
 func (e *estimator) step(config []byte, recompute string) (plan.Memory, error) {
 	t := recipe.DefaultTraining()
 	t.Device, t.BatchSize, t.SequenceLength, t.DType, t.Recompute = "cuda", e.out.BatchSize, e.out.SequenceLength, "bf16", recompute
-	p, err := t.MeasureFull(config)
-	return p.Memory, err
+	return t.MeasureFull(config)
 }
 
 // perToken is the operations of a token. Of the three products of each matrix in full training, the gradient of a frozen
