@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"hone/data/curate"
+	"hone/device/cuda"
+	"hone/plan"
+	"hone/recipe/cluster"
+	"hone/recipe/config"
+)
+
+// lines compares what a table says, but for the space between its columns.
+func lines(t *testing.T, got string, want ...string) {
+	t.Helper()
+	if list := squeezed(got); !equalLines(list, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(list, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestMistakesInWords: a name that is nearly right is told with the right one, and a flag that is a key of a recipe with the key.
+func TestMistakesInWords(t *testing.T) {
+	for line, want := range map[string]string{
+		"pretran": `unknown command "pretran"; did you mean "pretrain"? hone --help lists them`, "xx": `unknown command "xx"; hone --help lists them`, "gx": `unknown command "gx"; hone --help lists them`,
+		"data curat":               `unknown command "curat"; did you mean "curate"? hone data --help lists them`,
+		"sft --batch-size=2":       "unknown flag --batch-size; keys have no dashes: write batch_size=VALUE",
+		"sft --learning-rate=2":    "unknown flag --learning-rate; keys have no dashes: write optimizer.learning_rate=VALUE",
+		"plan --lauch x":           "unknown flag --lauch; did you mean --launch? hone plan --help lists them",
+		"plan --nothing-like-it":   "unknown flag --nothing-like-it; hone plan --help lists them",
+		"chat m --threads=x":       `--threads is "x", which is no whole number; hone chat --help says what flags take`,
+		"chat m --seed=-1":         `--seed is "-1", which is no whole number of 0 or more; hone chat --help says what flags take`,
+		"chat m --temperature=hot": `--temperature is "hot", which is no number; hone chat --help says what flags take`,
+		"chat":                     "0 arguments were given; use: hone chat MODEL [flags]",
+	} {
+		var out, err bytes.Buffer
+		if code := run(context.Background(), &app{in: strings.NewReader(""), out: &out, err: &err}, strings.Fields(line)); code != 1 || out.Len() != 0 || err.String() != "hone: "+want+"\n" {
+			t.Errorf("hone %s: exit code %d, %q and %q, want %q", line, code, out.String(), err.String(), want)
+		}
+	}
+}
+
+// TestSurveyInWords: the quantiles of each unit in its row, and kinds and lines where there are some.
+func TestSurveyInWords(t *testing.T) {
+	var out bytes.Buffer
+	s := &curate.Survey{Documents: 4, Bytes: 4096, Characters: 4000, Words: 700, Lines: 90, DuplicateShare: 0.25, Lengths: map[string]curate.Lengths{
+		"words": {Mean: 175, Min: 1, P5: 5, P25: 25, P50: 50, P75: 75, P95: 95, P99: 99, Max: 500}, "bytes": {Mean: 1024, Min: 10, P5: 20, P25: 30, P50: 40, P75: 50, P95: 60, P99: 70, Max: 4000}}}
+	s.Duplicates.Documents, s.Duplicates.Bytes = 1, 1<<10
+	head := []string{"documents 4", "bytes 4096", "characters 4000", "words 700", "lines 90"}
+	table := []string{"copies 1 documents (25.0%), 1 KiB, equal an earlier one", "", "length in mean min 5% 25% median 75% 95% 99% max", "bytes 1024 10 20 30 40 50 60 70 4000", "words 175 1 5 25 50 75 95 99 500"}
+	showSurvey(&out, s)
+	lines(t, out.String(), append(head, table...)...)
+	out.Reset()
+	s.Tokens, s.Languages, s.LinesMissed = 1024, []curate.Part{{Name: "en", Share: 1}}, 3
+	s.CommonLines = []curate.CommonLine{{Text: "a b", Count: 12}}
+	showSurvey(&out, s)
+	want := append(append(head, "tokens 1024 (4.00 bytes each)"), table...)
+	lines(t, out.String(), append(want, "", "languages: en 100.0%", "", "most common lines", "12 a b", "each stands up to 3 times more: there are too many different lines to count all")...)
+}
+
+// TestExamplesInWords: the first of each reason in a line, cut, and with the formats that are known where a record has none of them.
+func TestExamplesInWords(t *testing.T) {
+	var out bytes.Buffer
+	showExamples(&out, &curate.Result{})
+	showExamples(&out, &curate.Result{Examples: []curate.Example{{Step: "words", Reason: "bad", Place: "a:1", Text: "one\n two"}, {Step: "words", Reason: "bad", Place: "a:2", Text: "three"},
+		{Step: "format", Reason: "is of no known format", Place: "a:3", Text: strings.Repeat("ä", 200)}}})
+	got := squeezed(out.String())
+	if len(got) != 7 || !equalLines(got[:5], []string{"", "for example", "words: bad, a:1", "one two", "format: is of no known format, a:3"}) || got[5] != strings.Repeat("ä", 160) || !strings.HasPrefix(got[6], "give its keys other names; known are ") {
+		t.Errorf("told %q", got)
+	}
+}
+
+// TestDiagnosisInWords: what the processor does with bf16, the caches that are known, and what there is for a card and what is missing.
+func TestDiagnosisInWords(t *testing.T) {
+	d := diagnosis{System: "linux/amd64", Cores: 2, Device: "cpu", Kernels: "avx2", Instructions: []string{"avx2", "fma"}, Caches: map[string]int{"l2": 2 << 20}, F32: 100, BF16: 200, ReadGBs: 1, CopyGBs: 2, UpdateGBs: 3,
+		FewF32: plan.FewRows{GBs: 4, GFLOPS: 5}, FewBF16: plan.FewRows{GBs: 6, GFLOPS: 7}, CallUS: 1.5, NF4GBs: 8, CUDA: cuda.Report{Missing: []string{"a driver"}}}
+	text := func() string {
+		var out bytes.Buffer
+		d.text(&out)
+		return out.String()
+	}
+	head := []string{"system linux/amd64, 2 cores", "device cpu", "kernels avx2, of avx2 fma plain Go", "l2 cache 2048 KiB", "f32 100 GFLOP/s"}
+	rates := []string{"memory read 1 GB/s, copy 2 GB/s, update 3 GB/s", "few rows f32: weights at 4 GB/s, each further row at 5 GFLOP/s", "few rows bf16: weights at 6 GB/s, each further row at 7 GFLOP/s", "a kernel 1.5 µs beside its work", "nf4 unpacked at 8.0 GB/s"}
+	want := append(append(append([]string{}, head...), "bf16 200 GFLOP/s"), rates...)
+	lines(t, text(), append(want, "quickstart Go's source was not found; give data=PATH", "cuda missing: a driver")...)
+	d.BF16, d.Dots, d.Corpus, d.CUDA = 0, 50, "/go/src", cuda.Report{Driver: "13.0", Compiler: "libnvrtc.so", Cards: []string{"H100"}}
+	want = append(append(append([]string{}, head...), "bf16 widened to f32, since this processor's VDPBF16PS is slow: 50 GFLOP/s"), rates...)
+	lines(t, text(), append(want, "quickstart trains on /go/src", "cuda driver 13.0", "cuda nvrtc libnvrtc.so", "cuda H100")...)
+	if d.Dots = 0; !strings.Contains(text(), "widened to f32, since this processor has no instruction for it") {
+		t.Error("a processor without the instruction is not told of")
+	}
+	for n, want := range map[int64]string{0: "0 KiB", 10<<20 - 1: "10239 KiB", 10 << 20: "10 MiB", 10<<30 - 1: "10239 MiB", 10 << 30: "10 GiB"} {
+		if got := bytesText(n); got != want {
+			t.Errorf("%d bytes are %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestMethodsInWords: the base in a row of its own, and the seeds' distance where there are several; half and twice the rates only where asked.
+func TestMethodsInWords(t *testing.T) {
+	var out bytes.Buffer
+	printMethods(&out, []benchMethod{{Method: "lora", Rate: 1e-2, Before: 3, Loss: 2, Losses: []float64{1.5, 2.5}, Trainable: 7, SPerStep: 0.25, PeakBytes: 1 << 20, PlannedPeak: 2 << 20}})
+	lines(t, out.String(), "| method | learning rate | held-out loss | trained parameters | s/step | peak memory | planned |", "|---|---|---|---|---|---|---|", "| none | | 3.0000 | | | | |",
+		"| lora | 0.01 | 2.0000 ± 0.5000 | 7 | 0.250 | 1.0 MiB | 2.0 MiB |")
+	if once, sweep := (&methodsBench{}).factors(), (&methodsBench{sweep: true}).factors(); len(once) != 1 || once[0] != 1 || len(sweep) != 3 || sweep[0] != 1 || sweep[1]*sweep[2] != 1 {
+		t.Errorf("factors %v and %v", once, sweep)
+	}
+}
+
+// TestJobsAreFilled: the user's keys come last, runs on processors share nothing, and what is no folder or no stage is refused.
+func TestJobsAreFilled(t *testing.T) {
+	keys := []string{"out=runs/job", "data=data", "device=cuda", "dtype=bf16", "steps=7"}
+	job := &plan.Job{Stage: "pretrain", Machines: 3}
+	if err := fillJob(job, keys, []string{"steps=9"}); err != nil || job.Out != "runs/job" || job.Machines != 3 || !strings.Contains(string(job.Recipe), "steps: 9") || !strings.Contains(string(job.Recipe), "device: cuda") {
+		t.Errorf("%+v\n%s, %v", job, job.Recipe, err)
+	}
+	if err := fillJob(job, keys, []string{"device=cpu", "dtype=f32"}); err != nil || job.Machines != 1 || strings.Contains(string(job.Recipe), "device") {
+		t.Errorf("on processors %+v\n%s, %v", job, job.Recipe, err)
+	}
+	for want, own := range map[string]string{"launch.set: ": "step=9", "the recipe of the job: steps is 0": "steps=0", "without control characters": "out=a\tb"} {
+		if err := fillJob(job, keys, []string{own}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", own, err)
+		}
+	}
+	if err := fillJob(&plan.Job{Stage: "eval"}, nil, nil); err == nil || err.Error() != "stage is eval, for which no job is written" {
+		t.Errorf("a command that is no stage: %v", err)
+	}
+	c := &cluster.Estimate{Launch: cluster.Launch{Out: "jobs"}}
+	told := func(launcher string, gpus int) string {
+		var out bytes.Buffer
+		printLaunched(&out, launcher, c, gpus, []string{"jobs/" + launcher, "jobs/recipe.yaml"})
+		return out.String()
+	}
+	lines(t, told("slurm", 1), "", "wrote jobs/slurm and jobs/recipe.yaml", "start it in jobs: sbatch slurm")
+	lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot --env HONE_URL=URL")
+	lines(t, told("k8s", 2), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s", "first set HONE_URL in it, where the machines fetch hone; launch.binary=URL does that",
+		"a run of hone computes on one GPU, so on 2 this is a plan on paper; launch.set=device=cpu runs on the processors of one machine")
+	c.Launch.Binary = "https://x/hone"
+	lines(t, told("k8s", 1), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s")
+	lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot")
+}
+
+// TestNotesOfKeys go beside the result.
+func TestNotesOfKeys(t *testing.T) {
+	var err bytes.Buffer
+	c, _ := sftStage().defaults()
+	usual, _ := sftStage().defaults()
+	a := &app{out: io.Discard, err: &err}
+	if a.noteUnused(c, usual); err.Len() != 0 {
+		t.Errorf("of a recipe as it is by default: %q", err.String())
+	}
+	if set := config.Override(c, []string{"lora.r=3"}); set != nil {
+		t.Fatal(set)
+	}
+	if a.noteUnused(c, usual); err.String() != "note: lora.r has no effect with method=full\n" {
+		t.Errorf("of a key that changes nothing: %q", err.String())
+	}
+}
