@@ -62,6 +62,16 @@ func TestFilesToScore(t *testing.T) {
 			t.Errorf("%q: %v, want %q", in, err, want)
 		}
 	}
+	f.file = filepath.Join(t.TempDir(), "answers.jsonl")
+	if _, err := f.texts(nil, nil); err == nil || !strings.Contains(err.Error(), f.file) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if err := os.WriteFile(f.file, []byte("{\"text\":\"a\"}\n{\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.texts(nil, nil); err == nil || !strings.HasPrefix(err.Error(), f.file+":2: the line is no record: ") {
+		t.Errorf("the second line of a file: %v", err)
+	}
 	for text, want := range map[string]string{"a\nb\tc": "a b c", strings.Repeat("é", 80): strings.Repeat("é", 80), strings.Repeat("é", 81): strings.Repeat("é", 80) + "…", strings.Repeat("é", 100): strings.Repeat("é", 80) + "…", "": ""} {
 		if got := oneLine(text); got != want {
 			t.Errorf("%q in a table is %q, want %q", text, got, want)

@@ -15,23 +15,12 @@ import (
 
 // TestMergeNotesExperts: an adapter that PEFT reads otherwise is merged with one line about that beside the result.
 func TestMergeNotesExperts(t *testing.T) {
-	base := t.TempDir()
-	for _, name := range []string{"config.json", "model.safetensors"} {
-		text, err := os.ReadFile(goldenFile("mixtral", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(base, name), text, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	const letters = `{"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}}`
-	if err := os.WriteFile(filepath.Join(base, "tokenizer.json"), []byte(letters), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	base := lettered(t, "mixtral")
 	for _, rsLoRA := range []bool{false, true} {
 		dir, out := filepath.Join(t.TempDir(), "adapter"), filepath.Join(t.TempDir(), "merged")
-		saveExperts(t, base, dir, rsLoRA)
+		saveLoRA(t, base, dir, 0, func(c *adapter.Config) {
+			c.TargetModules, c.UseRSLoRA = adapter.Modules{Names: []string{"w1", "w3"}}, rsLoRA
+		})
 		text, errs, code := hone(t, "", "merge", base, dir, "--out", out, "--text", "abba", "--json")
 		var r merged
 		if code != 0 || json.Unmarshal([]byte(text), &r) != nil || !(r.KL < 1e-9) {
@@ -43,8 +32,45 @@ func TestMergeNotesExperts(t *testing.T) {
 	}
 }
 
-// saveExperts writes a LoRA of the experts.
-func saveExperts(t *testing.T, base, dir string, rsLoRA bool) {
+// TestMergeBesidePackedWeights: what an adapter learned beside weights in few bits is compared with them, so that rounding shows: more of 4 bits than of 8.
+func TestMergeBesidePackedWeights(t *testing.T) {
+	base, dir := lettered(t, "llama_untied"), filepath.Join(t.TempDir(), "adapter")
+	saveLoRA(t, base, dir, 0.1, func(c *adapter.Config) { c.TargetModules = adapter.Modules{Pattern: adapter.AllLinear} })
+	var kl []float64
+	for _, bits := range []string{"0", "8", "4"} {
+		text, errs, code := hone(t, "", "merge", base, dir, "--out", filepath.Join(t.TempDir(), "merged"), "--text", "abbaab", "--bits", bits, "--json")
+		var r merged
+		if code != 0 || json.Unmarshal([]byte(text), &r) != nil || r.Tokens != 6 {
+			t.Fatalf("exit %d, %s%s", code, text, errs)
+		}
+		kl = append(kl, r.KL)
+	}
+	if !(kl[0] < 1e-6 && kl[0] < kl[1] && 5*kl[1] < kl[2] && kl[2] < 0.2 && kl[1] < 0.002) {
+		t.Errorf("with all bits, 8 and 4 the merged model is %v nats away", kl)
+	}
+}
+
+// lettered is a golden model with a tokenizer of two letters.
+func lettered(t *testing.T, name string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range []string{"config.json", "model.safetensors"} {
+		text, err := os.ReadFile(goldenFile(name, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte(`{"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// saveLoRA writes a LoRA whose matrices B hold a number throughout.
+func saveLoRA(t *testing.T, base, dir string, b float32, change func(*adapter.Config)) {
 	t.Helper()
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()
@@ -54,7 +80,7 @@ func saveExperts(t *testing.T, base, dir string, rsLoRA bool) {
 	}
 	defer m.Free()
 	c := adapter.Default()
-	c.TargetModules, c.UseRSLoRA = adapter.Modules{Names: []string{"w1", "w3"}}, rsLoRA
+	change(&c)
 	l, err := adapter.Attach(adapter.Model{Model: m.Model, Params: m.Params}, c)
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +88,11 @@ func saveExperts(t *testing.T, base, dir string, rsLoRA bool) {
 	defer l.Free()
 	if err := l.Initialize(dev, device.F32, 1); err != nil {
 		t.Fatal(err)
+	}
+	for _, p := range l.Params() {
+		if strings.Contains(p.Name, "lora_B") {
+			dev.Fill(p.Buffer(), b)
+		}
 	}
 	if err := l.Save(dir, device.F32, model.Values); err != nil {
 		t.Fatal(err)

@@ -42,6 +42,9 @@ func TestDecodeRates(t *testing.T) {
 	if r := m.known(device.F32); r.FewF32.GBs != 4e6/1.6e6 || r.FewBF16.GBs != 0 || r.CallUS != 4 {
 		t.Errorf("what is known of f32 is %+v", r)
 	}
+	if r := m.known(device.BF16); r.FewBF16.GBs != 2e6/1.6e6 || r.FewF32.GBs != 0 {
+		t.Errorf("what is known of bf16 is %+v", r)
+	}
 	if m.forget(); len(m.one)+len(m.thin)+len(m.many) != 0 {
 		t.Error("samples are kept")
 	}

@@ -59,6 +59,16 @@ func TestMixInWords(t *testing.T) {
 	if got := squeezed(out.String()); !equalLines(got, want) {
 		t.Errorf("the mix is %q, want %q", got, want)
 	}
+	out.Reset()
+	m.Unit, m.Total.Tokens, m.Sources[0].Count.Tokens, m.Sources[1].Count.Tokens = "tokens", 900, 600, 300
+	showMix(&out, m, "mixed")
+	want = []string{"documents text tokens of tokens (wanted)", "wiki 20 2.0 MB 600 66.7% (70.0%) upsampled 2.5 times: 12 documents are repeats", "code 10 1.0 MB 300 33.3% (30.0%)", "all 30 3.0 MB 900"}
+	if got := squeezed(out.String()); !equalLines(got[:4], want) {
+		t.Errorf("the mix by tokens is %q, want %q", got, want)
+	}
+	if quotient(3, 0) != 0 || quotient(1, 1) != 1 || quotient(1, 4) != 0.25 {
+		t.Errorf("quotients %v, %v and %v", quotient(3, 0), quotient(1, 1), quotient(1, 4))
+	}
 }
 
 // TestPartsInWords: the eight largest of a kind.
