@@ -143,7 +143,7 @@ func TestChatStreams(t *testing.T) {
 // TestChatStops checks what ends an answer.
 func TestChatStops(t *testing.T) {
 	dir := chatModel(t, chatML(t))
-	m, err := (&modelFlags{device: "cpu", dtype: "f32", threads: 1}).load(dir)
+	m, err := (&modelFlags{computeFlags: computeFlags{device: "cpu", dtype: "f32", threads: 1}}).load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

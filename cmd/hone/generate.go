@@ -36,15 +36,39 @@ type onModel interface {
 	Free()
 }
 
-// modelFlags are the flags of commands that open a model.
-type modelFlags struct {
+// computeFlags are the flags of commands that compute with weights.
+type computeFlags struct {
 	device, dtype string
 	threads       int
-	adapters      []string
-	weights       []float64        // of the adapters' updates; empty: 1 each
-	bits          int              // of the weights of linear layers; 0: as dtype
-	generates     bool             // nothing but text is made with the model
-	notes         func() io.Writer // beside the result
+	bits          int // of the weights of linear layers; 0: as dtype
+}
+
+func (f *computeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
+	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
+	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
+	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
+}
+
+// openDevice opens the device, which the caller closes, and says how weights are kept there.
+func (f *computeFlags) openDevice() (dev device.Device, dtype device.DType, packed model.Packed, done func(), err error) {
+	if dtype, err = device.ParseDType(f.dtype); err != nil {
+		return nil, 0, packed, nil, err
+	}
+	if packed.Packing, err = device.PackingOf(f.bits); err != nil {
+		return nil, 0, packed, nil, err
+	}
+	dev, done, err = openDevice(f.device, f.threads)
+	return dev, dtype, packed, done, err
+}
+
+// modelFlags are the flags of commands that open a model.
+type modelFlags struct {
+	computeFlags
+	adapters  []string
+	weights   []float64        // of the adapters' updates; empty: 1 each
+	generates bool             // nothing but text is made with the model
+	notes     func() io.Writer // beside the result
 }
 
 // load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
@@ -71,20 +95,11 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	dtype, err := device.ParseDType(f.dtype)
+	dev, dtype, packed, done, err := f.openDevice()
 	if err != nil {
 		return nil, err
 	}
-	dev, done, err := openDevice(f.device, f.threads)
-	if err != nil {
-		return nil, err
-	}
-	packing, err := device.PackingOf(f.bits)
-	if err != nil {
-		done()
-		return nil, err
-	}
-	m, err := model.OpenPacked(dir, dev, dtype, model.Packed{Packing: packing})
+	m, err := model.OpenPacked(dir, dev, dtype, packed)
 	if err != nil {
 		done()
 		return nil, err
@@ -139,10 +154,7 @@ func (f *modelFlags) openAdapters(m adapter.Model, dev device.Device, dtype devi
 
 func (f *modelFlags) add(cmd *cobra.Command) {
 	f.notes = cmd.ErrOrStderr
-	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
-	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "of activations and matrices: f32 or bf16")
-	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
-	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
+	f.computeFlags.add(cmd)
 	cmd.Flags().StringArrayVar(&f.adapters, "adapter", nil, "`folder` of an adapter to put on the model; given several times, the updates of LoRA adapters add up")
 	cmd.Flags().Float64SliceVar(&f.weights, "adapter-weights", nil, "`factors` on the adapters' updates, as in 0.7,0.3; not set: 1 each")
 	cmd.Flags().Lookup("adapter-weights").DefValue = "" // not "[]"

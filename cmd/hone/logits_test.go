@@ -75,7 +75,7 @@ func TestLogitsInterrupted(t *testing.T) {
 	cancel()
 	dir := t.TempDir()
 	c := logitsSettings{ids: writeBatch(t, "llama_tied", true), out: filepath.Join(dir, "out.safetensors"), grads: true}
-	flags := &modelFlags{device: "cpu", dtype: "f32"}
+	flags := &modelFlags{computeFlags: computeFlags{device: "cpu", dtype: "f32"}}
 	if _, err := c.run(ctx, goldenFile("llama_tied"), flags); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

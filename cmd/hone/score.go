@@ -13,15 +13,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/chat"
-	"hone/device"
-	"hone/model"
 	"hone/recipe/judge"
 )
 
 // scoreFlags are the choices of hone score.
 type scoreFlags struct {
-	prompt, file, template, device, dtype string
-	threads, bits                         int
+	computeFlags
+	prompt, file, template string
 }
 
 func scoreCommand(a *app) *cobra.Command {
@@ -39,24 +37,16 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dtype, err := device.ParseDType(f.dtype)
-			if err != nil {
-				return err
-			}
-			packing, err := device.PackingOf(f.bits)
-			if err != nil {
-				return err
-			}
-			dev, done, err := openDevice(f.device, f.threads)
-			if err != nil {
-				return err
-			}
-			defer done()
 			dir, err := modelDir(args[0])
 			if err != nil {
 				return err
 			}
-			judge, err := judge.Open(dir, dev, dtype, judge.Options{Template: f.template, Packed: model.Packed{Packing: packing}})
+			dev, dtype, packed, done, err := f.openDevice()
+			if err != nil {
+				return err
+			}
+			defer done()
+			judge, err := judge.Open(dir, dev, dtype, judge.Options{Template: f.template, Packed: packed})
 			if err != nil {
 				return err
 			}
@@ -78,10 +68,7 @@ func scoreCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&f.prompt, "prompt", "", "what the texts answer")
 	cmd.Flags().StringVar(&f.file, "file", "", "JSON lines to score; - is the standard input")
 	cmd.Flags().StringVar(&f.template, "chat-template", "", "name or file of a chat template (default: the model's own)")
-	cmd.Flags().StringVar(&f.dtype, "dtype", "f32", "f32 or bf16")
-	cmd.Flags().IntVar(&f.bits, "bits", 0, "keep the weights of linear layers in 4 (NF4) or 8 bits, as method=qlora does; 0: in full")
-	cmd.Flags().StringVar(&f.device, "device", "cpu", "where to compute: cpu, cuda or cuda:N")
-	cmd.Flags().IntVar(&f.threads, "threads", 0, "cores to use; 0: all")
+	f.add(cmd)
 	return cmd
 }
 

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"strings"
 	"testing"
 
+	"hone/data"
 	"hone/data/curate"
 	"hone/device/cuda"
 	"hone/plan"
@@ -157,5 +159,21 @@ func TestNotesOfKeys(t *testing.T) {
 	}
 	if a.noteUnused(c, usual); err.String() != "note: lora.r has no effect with method=full\n" {
 		t.Errorf("of a key that changes nothing: %q", err.String())
+	}
+}
+
+// TestPairsThatCannotBeShown: an answer is one message.
+func TestPairsThatCannotBeShown(t *testing.T) {
+	say := func(texts ...string) (e data.Example) {
+		for _, text := range texts {
+			e.Messages = append(e.Messages, json.RawMessage(`{"role":"user","content":"`+text+`"}`))
+		}
+		return e
+	}
+	if pair, err := pairOf(data.Preference{Turns: 1, Chosen: say("q", "a"), Rejected: say("q", "b")}); err != nil || pair.Answers[0].Text != "a" || pair.Answers[1].Text != "b" || string(pair.Prompt) != `[{"role":"user","content":"q"}]` {
+		t.Errorf("%+v, %v", pair, err)
+	}
+	if _, err := pairOf(data.Preference{Turns: 1, Chosen: say("q", "a"), Rejected: say("q", "b", "c")}); err == nil || !strings.Contains(err.Error(), "an answer of 2 messages cannot be shown") {
+		t.Errorf("an answer of two messages: %v", err)
 	}
 }
