@@ -375,7 +375,7 @@ func TestPlansByHand(t *testing.T) {
 		t.Errorf("counted %+v, %v", work, err)
 	}
 	tuning := DefaultTuning()
-	if tuning.Steps != 0 || tuning.SequenceLength != 0 || tuning.Optimizer.LearningRate != 0 || tuning.Optimizer.Beta2 != 0.999 || tuning.Optimizer.WeightDecay != 0 || tuning.Schedule.Name != "linear" {
+	if tuning.Steps != 0 || tuning.SequenceLength != 0 || tuning.Optimizer.LearningRate != 0 || tuning.Optimizer.Beta2 != 0.999 || tuning.Optimizer.WeightDecay != 0 || tuning.Schedule.Name != "linear" || tuning.Eval.Every != 50 {
 		t.Errorf("learning from preferences begins with %+v", tuning)
 	}
 	for keys, want := range map[string]bool{"full": true, "lora": false, "qlora": false, "prefix": false, "lora modules": true, "lora bias": true, "qlora bias": true, "prefix bias": false} {

@@ -184,6 +184,11 @@ func TestWhatWouldFitIsTold(t *testing.T) {
 	if !strings.Contains(text, "no single change is enough, the largest are: batch_size=1 (225.0 MiB), batch_size=2 (350.0 MiB), optimizer.paged=true (550.0 MiB)") {
 		t.Errorf("told %q", text)
 	}
+	c.Memory = "1MiB"
+	err := c.fit([]Change{{Key: "same=1", Make: func() {}}}, func() (int64, int, error) { return 2 << 20, 0, nil })
+	if err == nil || !strings.HasSuffix(err.Error(), "even with every layer run again; use a smaller model or raise memory") {
+		t.Errorf("a change that is of no use: %v", err)
+	}
 }
 
 // TestApartFrom: a run in a folder of its data would read its own files.
