@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"strings"
 	"testing"
 
 	"hone/data"
 	"hone/data/curate"
 	"hone/device/cuda"
+	"hone/generate"
 	"hone/plan"
 	"hone/recipe/cluster"
 	"hone/recipe/config"
@@ -175,5 +177,31 @@ func TestPairsThatCannotBeShown(t *testing.T) {
 	}
 	if _, err := pairOf(data.Preference{Turns: 1, Chosen: say("q", "a"), Rejected: say("q", "b", "c")}); err == nil || !strings.Contains(err.Error(), "an answer of 2 messages cannot be shown") {
 		t.Errorf("an answer of two messages: %v", err)
+	}
+}
+
+// TestLabelSettings: what cannot give two different answers is refused before a model is opened, and the second temperature is the first unless it is set.
+func TestLabelSettings(t *testing.T) {
+	model := []string{"m"}
+	for _, c := range []struct {
+		args   []string
+		change func(*labelSettings)
+		want   string
+	}{
+		{model, func(*labelSettings) {}, ""}, {nil, func(*labelSettings) {}, ""}, {nil, func(s *labelSettings) { s.prompts = "p" }, "prompts need a model"}, {nil, func(s *labelSettings) { s.modelB = "b" }, "--model-b needs a first model"},
+		{model, func(s *labelSettings) { s.temperatureB = -1 }, "temperature-b is -1"}, {model, func(s *labelSettings) { s.opt.TopP = 2 }, "2"}, {model, func(s *labelSettings) { s.opt.Temperature = 0 }, "answers twice the same"},
+		{model, func(s *labelSettings) { s.opt.Temperature, s.modelB = 0, "b" }, ""}, {model, func(s *labelSettings) { s.opt.Temperature, s.temperatureB = 0, 1 }, ""}, {nil, func(s *labelSettings) { s.opt.Temperature = 0 }, ""},
+	} {
+		s := labelSettings{opt: generate.DefaultOptions(), temperatureB: math.NaN()}
+		c.change(&s)
+		given := s.temperatureB
+		if err := s.validate(c.args); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q of %+v: %v, want %q", c.args, s, err, c.want)
+		} else if err == nil && math.IsNaN(given) && s.temperatureB != s.opt.Temperature {
+			t.Errorf("the second temperature is %v, the first %v", s.temperatureB, s.opt.Temperature)
+		}
+	}
+	if err := decodeStrictly([]byte(`{"input_idss":[[1]]}`), &tokenBatch{}); err == nil || !strings.Contains(err.Error(), "input_idss") {
+		t.Errorf("a key that there is not: %v", err)
 	}
 }
