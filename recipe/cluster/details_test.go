@@ -60,6 +60,11 @@ func TestFastestLayout(t *testing.T) {
 	if r := estimated(t, "model=gpt2-124m", "gpu=h100", "gpus=8", "tensor_parallel=2"); r.TokensPerStep != 4*1024 {
 		t.Errorf("8 GPUs in pairs take %d tokens in a step", r.TokensPerStep)
 	}
+	for ways, want := range map[string]int{"1": 1, "auto": 4} { // what is given stays, also where it does not fit
+		if r := estimated(t, "model=llama-13b", "gpu=h100", "gpus=8", "zero=0", "tensor_parallel="+ways); r.TensorParallel != want || r.Fits != (want > 1) {
+			t.Errorf("tensor_parallel=%s: layers are shared by %d, fits %v", ways, r.TensorParallel, r.Fits)
+		}
+	}
 }
 
 // TestHoursAreOfOperations: learning, scoring and writing take the operations that are told of each, at the rate that is told.
