@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -130,7 +129,7 @@ func templateIfAny(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, 
 		}
 		return t, err
 	}
-	if source, err := os.ReadFile(name); err == nil {
+	if source, err := readFile(name); err == nil {
 		return chat.New(string(source), "", tokens)
 	}
 	return chat.Builtin(name, tokens)
@@ -154,7 +153,7 @@ func answerEnds(dir string, template *chat.Template, tok *tokenizer.Tokenizer, s
 
 // configuredEnds reads eos_token_id, a number or a list of them.
 func configuredEnds(path string) ([]int32, error) {
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -1,16 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"iter"
 
 	"github.com/spf13/cobra"
 
-	"hone/data"
 	"hone/eval"
-	"hone/recipe/config"
 )
 
 // evalCommand reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
@@ -48,28 +44,4 @@ func evalCommand(a *app) *cobra.Command {
 	}
 	flags.add(cmd)
 	return cmd
-}
-
-// evalConfig is the keys of hone eval.
-type evalConfig struct {
-	Data      []string `yaml:"data" doc:"files, folders or globs of text"`
-	TextField string   `yaml:"text_field" doc:"JSON key or Parquet column that holds the text"`
-	Length    int      `yaml:"sequence_length" doc:"tokens of a window"`
-	BatchSize int      `yaml:"batch_size" doc:"windows side by side"`
-	MaxTokens int64    `yaml:"max_tokens" doc:"stop after about this many; 0: all"`
-}
-
-// read takes path=value arguments.
-func (c *evalConfig) read(args []string) error {
-	if err := config.Override(c, args); err != nil {
-		return err
-	}
-	if len(c.Data) == 0 {
-		return errors.New("nothing to measure on; give data=PATH")
-	}
-	return nil
-}
-
-func (c *evalConfig) documents() iter.Seq2[data.Document, error] {
-	return data.Sources{Paths: c.Data, Field: c.TextField}.Documents(&data.Stats{})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -201,7 +200,7 @@ func samplingFlags(cmd *cobra.Command, opt *generate.Options) {
 // readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.
 func readPrompts(ctx context.Context, in io.Reader, args []string, file string) ([]string, error) {
 	if file != "" {
-		text, err := os.ReadFile(file)
+		text, err := readFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("read prompts: %w", err)
 		}

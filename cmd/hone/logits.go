@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -218,7 +217,7 @@ type tokenBatch struct {
 
 // readTokenBatch reads and checks what needs no model.
 func readTokenBatch(path string) (*tokenBatch, error) {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
