@@ -5,6 +5,7 @@ package data
 import (
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -13,7 +14,7 @@ func TestGlobsOfOddNames(t *testing.T) {
 	dir := tree(t, map[string]string{"a[1]*/x/1.go": "1", "a[1]*/.git/2.go": "2", "b?/3.go": "3", "another": "a file", "at": "-> a[1]*"})
 	t.Chdir(dir)
 	for pattern, want := range map[string]string{"**/*.go": "a[1]*/x/1.go b?/3.go", "a*/**/*.go": "a[1]*/x/1.go at/x/1.go", "at/**/*.go": "at/x/1.go", "none*/**/*.go": "", filepath.ToSlash(dir) + "/b*/**/3.go": filepath.ToSlash(dir) + "/b?/3.go", "./**/3.go": "b?/3.go"} {
-		got, err := glob(pattern)
+		got, _, err := glob(pattern)
 		for i := range got {
 			got[i] = filepath.ToSlash(got[i])
 		}
@@ -21,10 +22,46 @@ func TestGlobsOfOddNames(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %s", pattern, got, err, want)
 		}
 	}
-	if _, err := glob("**/x/**/*.go"); err == nil || !strings.Contains(err.Error(), "** may occur once") {
+	if _, _, err := glob("**/x/**/*.go"); err == nil || !strings.Contains(err.Error(), "** may occur once") {
 		t.Errorf("two of them: %v", err)
 	}
 	if _, err := (Sources{Paths: []string{"[", "x"}}).Files(); err == nil {
 		t.Error("a pattern that is none was taken")
+	}
+}
+
+// TestPatternsLeaveOutTheHidden: as in a shell, a sign of a pattern does not stand for the point of a hidden name; such names are counted.
+func TestPatternsLeaveOutTheHidden(t *testing.T) {
+	t.Chdir(tree(t, map[string]string{".git/HEAD": "1", ".env": "2", "a/.cache/x": "3", "a/y": "4", "b.txt": "5", ".git/.x": "6"}))
+	for pattern, want := range map[string]struct {
+		paths  string
+		hidden int
+	}{
+		"*": {"a b.txt", 2}, "./*": {"a b.txt", 2}, ".*": {".env .git", 0}, `\.*`: {".env .git", 0}, "[.]*": {"", 2}, "?git/HEAD": {"", 1}, ".git/*": {".git/HEAD", 1},
+		"a/*": {"a/y", 1}, "*/*": {"a/y", 3}, "**/*": {"a a/y b.txt", 3}, "**/.*": {".env .git a/.cache", 2}, "**/y": {"a/y", 2}, ".git/**/.*": {".git/.x", 0}, "a/../.git/H*": {".git/HEAD", 0},
+	} {
+		paths, hidden, err := glob(pattern)
+		if strings.Join(paths, " ") != want.paths || len(hidden) != want.hidden || err != nil {
+			t.Errorf("%s: %q and %q hidden, %v; want %+v", pattern, paths, hidden, err, want)
+		}
+	}
+}
+
+// TestPatternsThatMatchNoText: only hidden files; a link to nowhere beside a file, which a folder passes over, too; a pipe.
+func TestPatternsThatMatchNoText(t *testing.T) {
+	t.Chdir(tree(t, map[string]string{".env": "1", "lost": "-> nowhere", "s/.x": "2", "t/a": "3", "t/lost": "-> nowhere"}))
+	for pattern, want := range map[string]string{"s/*": "only hidden files match s/*", "l*": "no files to read in l*", "u*": "no file matches u*", "a,b": "several are a list, as in [a.txt, b.txt]"} {
+		if _, err := (Sources{Paths: []string{pattern}}).Files(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v; want %s", pattern, err, want)
+		}
+	}
+	if files, err := (Sources{Paths: []string{"t/*"}}).Files(); err != nil || strings.Join(files, " ") != "t/a" {
+		t.Errorf("a link to nowhere: %q, %v", files, err)
+	}
+	if err := syscall.Mkfifo("pipe", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Sources{Paths: []string{"pipe"}}).Files(); err == nil || err.Error() != "read data: pipe is not a regular file" {
+		t.Errorf("a pipe: %v", err)
 	}
 }

@@ -282,6 +282,9 @@ func (k *sink) text(f sourceFile, r io.Reader) error {
 			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
 		if record == 1 && bytes.IndexByte(buf[:min(len(buf), sniffBytes)], 0) >= 0 {
+			if bytes.HasPrefix(buf, []byte("\xff\xfe")) || bytes.HasPrefix(buf, []byte("\xfe\xff")) { // as Windows' shell writes them
+				return k.useless(f, Binary, "is UTF-16, which has to be made UTF-8 to be read")
+			}
 			return k.useless(f, Binary, "is binary, not text")
 		}
 		switch {

@@ -157,7 +157,7 @@ func TestSourcesPaths(t *testing.T) {
 func TestSourcesErrors(t *testing.T) {
 	bomb := gz(strings.Repeat("0", ratioStart+1<<20))
 	dir := tree(t, map[string]string{
-		"empty.txt": "", "empty.gz": gz(""), "bin.txt": "a\x00b", "folder/.only": "hidden",
+		"empty.txt": "", "empty.gz": gz(""), "bin.txt": "a\x00b", "wide.txt": "\xff\xfea\x00", "folder/.only": "hidden",
 		"bad.jsonl": "{\"text\": \"ok\"}\n{\"text\": \n", "array.jsonl": "[1]\n", "number.jsonl": "{\"text\": 3}\n", "key.jsonl": "{\"body\": \"x\"}\n",
 		"long.jsonl": "{\"text\": \"ok\"}\n" + strings.Repeat("x", 300000) + "\n{\"text\": \"after\"}",
 		"cut.txt.gz": gz(strings.Repeat("abcdefgh", 100))[:30], "cut.txt.zst": zst(strings.Repeat("abcdefgh", 100))[:15], "not.gz": "plain text, not gzip", "bomb.gz": bomb,
@@ -175,6 +175,8 @@ func TestSourcesErrors(t *testing.T) {
 		{"empty.txt", Sources{}, "empty.txt: the file is empty", nil},
 		{"empty.gz", Sources{}, "empty.gz: the file is empty", nil},
 		{"bin.txt", Sources{}, "bin.txt: the file is binary", nil},
+		{"wide.txt", Sources{}, "wide.txt: the file is UTF-16, which has to be made UTF-8", nil},
+		{"wide.txt", Sources{}, "wide.txt: the file is UTF-16, which has to be made UTF-8", nil},
 		{"bad.jsonl", Sources{}, "bad.jsonl:2: not valid JSON", map[Reason]int{Malformed: 1}},
 		{"array.jsonl", Sources{}, `array.jsonl:1: no text under the key "text"`, map[Reason]int{NoText: 1}},
 		{"number.jsonl", Sources{}, `number.jsonl:1: no text under the key "text"`, map[Reason]int{NoText: 1}},

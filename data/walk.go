@@ -49,17 +49,32 @@ func (w *walker) argument(arg string) error {
 		return w.unreadable(fmt.Errorf("read data: %w", err))
 	}
 	if !strings.ContainsAny(arg, "*?[") {
+		if strings.Contains(arg, ",") { // of a recipe: on the command line a comma parts
+			return fmt.Errorf("read data: there is no file or folder %s; several are a list, as in [a.txt, b.txt]", arg)
+		}
 		return fmt.Errorf("read data: there is no file or folder %s; name one that is there, or a pattern", arg)
 	}
-	paths, err := glob(arg)
+	paths, hidden, err := glob(arg)
 	if err != nil {
 		return fmt.Errorf("read data: pattern %s: %w", arg, err)
+	}
+	if len(paths) == 0 && len(hidden) > 0 {
+		return fmt.Errorf("read data: only hidden files match %s; name their points, as in .*", arg)
 	}
 	if len(paths) == 0 {
 		return fmt.Errorf("read data: no file matches %s", arg)
 	}
+	w.stats.skip(Hidden, len(hidden))
+	return w.found(paths)
+}
+
+// found takes what was found in a folder or by a pattern.
+func (w *walker) found(paths []string) error {
 	for _, path := range paths {
-		info, err := os.Stat(path)
+		info, err := os.Stat(path) // follows links
+		if errors.Is(err, fs.ErrNotExist) || isLoop(err) {
+			continue // a link to nowhere or to itself
+		}
 		if err == nil {
 			err = w.entry(path, info, false)
 		} else {
@@ -74,6 +89,12 @@ func (w *walker) argument(arg string) error {
 
 // entry takes a file, or all files below a folder. Every real file and folder is entered once, so links in a circle end.
 func (w *walker) entry(path string, info fs.FileInfo, named bool) error {
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		if !named {
+			return nil // sockets, devices and pipes of a folder hold no text
+		}
+		return fmt.Errorf("read data: %s is not a regular file", path)
+	}
 	// By the real path, for a file may be reached by its name, by links and by patterns, and must count once.
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -89,12 +110,6 @@ func (w *walker) entry(path string, info fs.FileInfo, named bool) error {
 	if info.IsDir() {
 		return w.folder(path)
 	}
-	if !info.Mode().IsRegular() && !named {
-		return nil // sockets, devices and pipes of a folder hold no text
-	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("read data: %s is not a regular file", path)
-	}
 	w.files = append(w.files, sourceFile{path, named, info})
 	return nil
 }
@@ -108,6 +123,7 @@ func (w *walker) folder(dir string) error {
 	if err != nil {
 		return err
 	}
+	var paths []string
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
 			w.stats.skip(Hidden, 1)
@@ -117,21 +133,9 @@ func (w *walker) folder(dir string) error {
 		if curated && !strings.HasPrefix(e.Name(), "part-") {
 			continue // counts, reports and state
 		}
-		path := filepath.Join(dir, e.Name())
-		info, err := os.Stat(path) // follows links
-		if errors.Is(err, fs.ErrNotExist) || isLoop(err) {
-			continue // a link to nowhere or to itself
-		}
-		if err == nil {
-			err = w.entry(path, info, false)
-		} else {
-			err = fmt.Errorf("read data: %w", err)
-		}
-		if err := w.unreadable(err); err != nil {
-			return err
-		}
+		paths = append(paths, filepath.Join(dir, e.Name()))
 	}
-	return nil
+	return w.found(paths)
 }
 
 // unreadable deals with a file or folder that cannot be read.
@@ -167,23 +171,22 @@ func isCurated(dir string, entries []fs.DirEntry) (bool, error) {
 	return has(CurationResult) || has(MixtureResult), nil
 }
 
-// glob is filepath.Glob with "**" for any number of folders, hidden ones left out. Results are sorted.
-func glob(pattern string) ([]string, error) {
+// glob is filepath.Glob with "**" for any number of folders. As in a shell, what begins with a point is matched by nothing but
+// a point; such files and folders are listed apart. Results are sorted.
+func glob(pattern string) (paths, hidden []string, err error) {
 	before, after, deep := strings.Cut(filepath.ToSlash(pattern), "**/")
 	if !deep {
-		return filepath.Glob(pattern)
+		return visible(pattern)
 	}
 	if strings.Contains(after, "**") {
-		return nil, errors.New("** may occur once")
+		return nil, nil, errors.New("** may occur once")
 	}
 	roots := []string{"."}
 	if before != "" {
-		var err error
-		if roots, err = filepath.Glob(filepath.FromSlash(cmp.Or(strings.TrimSuffix(before, "/"), "/"))); err != nil {
-			return nil, err
+		if roots, hidden, err = visible(filepath.FromSlash(cmp.Or(strings.TrimSuffix(before, "/"), "/"))); err != nil {
+			return nil, nil, err
 		}
 	}
-	var out []string
 	for _, root := range roots {
 		if info, err := os.Stat(root); err != nil || !info.IsDir() {
 			continue // a file, which has nothing below it
@@ -194,18 +197,39 @@ func glob(pattern string) ([]string, error) {
 				return err
 			}
 			if path != root && strings.HasPrefix(d.Name(), ".") {
+				hidden = append(hidden, filepath.Clean(path))
 				return filepath.SkipDir
 			}
-			matches, err := filepath.Glob(filepath.Join(quoteGlob(path), filepath.FromSlash(after)))
-			out = append(out, matches...)
+			matches, more, err := visible(filepath.Join(quoteGlob(path), filepath.FromSlash(after)))
+			paths, hidden = append(paths, matches...), append(hidden, more...)
 			return err
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
+	slices.Sort(paths)
+	slices.Sort(hidden)
+	return slices.Compact(paths), slices.Compact(hidden), nil
+}
+
+// visible is filepath.Glob that lists apart the paths in which a sign of the pattern stands for the point of a hidden file or folder.
+func visible(pattern string) (paths, hidden []string, err error) {
+	all, err := filepath.Glob(pattern)
+	wanted := strings.Split(filepath.ToSlash(filepath.Clean(pattern)), "/")
+	for _, path := range all {
+		parts := strings.Split(filepath.ToSlash(path), "/")
+		named := true
+		for i := range min(len(parts), len(wanted)) {
+			named = named && (!strings.HasPrefix(parts[i], ".") || strings.HasPrefix(strings.TrimPrefix(wanted[i], `\`), "."))
+		}
+		if named {
+			paths = append(paths, path)
+		} else {
+			hidden = append(hidden, path)
+		}
+	}
+	return paths, hidden, err
 }
 
 // quoteGlob makes a path match itself.

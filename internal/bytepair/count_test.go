@@ -260,7 +260,7 @@ func TestLearnTells(t *testing.T) {
 	if l, err := Learn(ctx, times(words), cfg); !errors.Is(err, context.Canceled) || len(l.Names) != 256+768 || len(told) != 7 {
 		t.Errorf("%d tokens after %q, %v", len(l.Names), told, err)
 	}
-	if _, err := Learn(context.Background(), times(nil), Config{Pattern: gpt2(t), Progress: func(string, int64, int64) {}}); err == nil || err.Error() != "the documents hold no text (or, above MaxWords, no word twice): check the data path" {
+	if _, err := Learn(context.Background(), times(nil), Config{Pattern: gpt2(t), Progress: func(string, int64, int64) {}}); err == nil || err.Error() != "the documents hold no text to learn merges from; check the data path" {
 		t.Errorf("%v", err)
 	}
 }

@@ -26,7 +26,7 @@ type Learned struct {
 	Merges []Pair           // in order of rank
 }
 
-var errNoWords = errors.New("the documents hold no text (or, above MaxWords, no word twice): check the data path")
+var errNoWords = errors.New("the documents hold no text to learn merges from; check the data path")
 
 // Learn counts the words of documents and merges the pair seen most often until the vocabulary is full. Documents may share a buffer.
 func Learn(ctx context.Context, docs iter.Seq2[[]byte, error], cfg Config) (Learned, error) {

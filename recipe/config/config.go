@@ -2,7 +2,6 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
 	"reflect"
 	"slices"
@@ -81,32 +80,23 @@ func Fields(config any) []Field {
 // in errors. Unknown keys, keys given twice and values of another type are errors with
 // the line and, where there is one, the nearest key.
 func Decode(config any, name string, text []byte) error {
-	if blank(text) {
-		return nil
-	}
-	var doc yaml.Node
-	if err := yaml.Load(text, &doc, yaml.WithSingleDocument()); err != nil {
+	var docs []yaml.Node
+	if err := yaml.Load(text, &docs, yaml.WithAllDocuments()); err != nil {
 		return fmt.Errorf("%s: not valid YAML: %s", name, oneLine(err))
 	}
 	d := decoder{name: name, settings: settings(config), seen: map[string]int{}}
-	root := resolve(doc.Content[0])
-	if root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
+	docs = slices.DeleteFunc(docs, func(n yaml.Node) bool { return len(n.Content) == 0 || n.Content[0].Tag == "!!null" })
+	if len(docs) == 0 {
 		return nil
 	}
+	if len(docs) > 1 { // its keys would be left out without a word
+		return d.fail(docs[1].Content[0], "a second document begins here; a recipe is one, so take out the line of dashes before it")
+	}
+	root := resolve(docs[0].Content[0])
 	if root.Kind != yaml.MappingNode {
 		return d.fail(root, "a recipe is a list of lines KEY: VALUE")
 	}
 	return d.mapping("", root, 0)
-}
-
-// blank reports whether a YAML text has nothing but comments, in which the library misses a document.
-func blank(text []byte) bool {
-	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSpace(line); len(line) > 0 && line[0] != '#' {
-			return false
-		}
-	}
-	return true
 }
 
 // decoder walks the nodes of one YAML text.
@@ -202,6 +192,8 @@ func Override(config any, args []string) error {
 		seen[path] = true
 		s, group := find(all, path)
 		switch {
+		case path == "":
+			return notSet(all, arg)
 		case s != nil:
 			if err := s.set(text); err != nil {
 				return err

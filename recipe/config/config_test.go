@@ -72,6 +72,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"just text", "a recipe is a list of lines"},
 		{"a: [", "r.yaml: not valid YAML"},
 		{"out: !!binary aGVsbG8=", "binary"},
+		{"steps: 1\n---\nsteps: 2", "r.yaml:3: a second document begins here"},
+		{"steps: 1\n...\n---\nsteps: 2", "r.yaml:4: a second document begins here"},
 		{"model: &m\n  model: *m", "unknown key"},
 	} {
 		cfg := lm.DefaultPretrain()
@@ -105,6 +107,7 @@ func TestOverride(t *testing.T) {
 	for _, e := range []struct{ arg, want string }{
 		{"steps", `argument "steps" has no value; write steps=VALUE, without spaces`},
 		{"other.yaml", `argument "other.yaml" is not path=value, as in data=VALUE`},
+		{"=3", `argument "=3" is not path=value, as in data=VALUE`},
 		{"step=3", `did you mean "steps"?`},
 		{"checkpoint.evry=3", `did you mean "checkpoint.every"?`},
 		{"optimizer.lr=3", `did you mean "optimizer.learning_rate"?`},

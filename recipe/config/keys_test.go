@@ -91,7 +91,7 @@ func TestValues(t *testing.T) {
 		"number=": "not a number", "number=inf": "not a number", "number=1e999": "not a number", "single=1e39": "not a number", "number=1,5": "not a number", "list=a,,b": "list has an empty item",
 		"list=,": "list has an empty item", "maybe=": `maybe: "" is not a whole number`, "text=a\x00b": "text is not valid UTF-8", "text=\xff": "text is not valid UTF-8", "Hidden=x": `unknown key "Hidden"`,
 		"-=x": "unknown key", "shared.steps=1": `unknown key "shared.steps"; did you mean "steps"?`, "group=1": "group is a group of keys; set one of them, as in group.learning_rate=VALUE",
-		"group.deeper=1": "as in group.deeper.value=VALUE", "=x": `unknown key ""`,
+		"group.deeper=1": "as in group.deeper.value=VALUE", "=x": `argument "=x" is not path=value`,
 	} {
 		k := keys{}
 		if err := Override(&k, []string{arg}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
