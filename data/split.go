@@ -20,8 +20,9 @@ type Placed struct {
 
 // Split sends about a fraction of the documents to the held-out side, and at least one. The choice is a hash of the document's
 // content, so it does not depend on order or on what else there is, and copies of a text never stand on both sides. Until
-// the hash has chosen a document, the one that came closest waits aside; at the end it is taken if nothing else was. Of a
-// single document the end is held out where cut allows it; where not, that is an error.
+// the hash has chosen a document, the one that came closest waits aside with its copies; at the end they are taken if nothing
+// else was. Of a single document, or where all are copies of one, the end is held out where cut allows it; where not, that is
+// an error.
 func Split(docs iter.Seq2[Document, error], fraction float64, cut bool) iter.Seq2[Placed, error] {
 	return func(yield func(Placed, error) bool) {
 		s := splitter{fraction: fraction, closest: 2}
@@ -37,12 +38,16 @@ func Split(docs iter.Seq2[Document, error], fraction float64, cut bool) iter.Seq
 		switch {
 		case s.waiting == nil:
 		case s.trained+s.held > 0:
-			yield(Placed{*s.waiting, true}, nil)
+			s.release(true, yield)
 		case cut:
-			head, tail := cutEnd(*s.waiting, fraction)
-			_ = yield(Placed{head, false}, nil) && yield(Placed{tail, true}, nil)
+			for _, d := range s.waiting {
+				head, tail := cutEnd(d, fraction)
+				if !yield(Placed{head, false}, nil) || !yield(Placed{tail, true}, nil) {
+					return
+				}
+			}
 		default:
-			yield(Placed{}, errors.New("the data is a single record, so none can be held out for validation; "+
+			yield(Placed{}, errors.New("the data is a single record, or copies of one, so none can be held out for validation; "+
 				"add records, name others by validation_data, or set validation_fraction=0"))
 		}
 	}
@@ -50,8 +55,8 @@ func Split(docs iter.Seq2[Document, error], fraction float64, cut bool) iter.Seq
 
 type splitter struct {
 	fraction float64
-	closest  float64   // hash of waiting, as a fraction
-	waiting  *Document // the first document, then the candidate while held is 0
+	closest  float64    // hash of waiting, as a fraction
+	waiting  []Document // the first document, then the candidate while held is 0, and its copies
 	held     int
 	trained  int
 }
@@ -61,34 +66,49 @@ func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 		return yield(Placed{d, false}, nil)
 	}
 	h := math.Ldexp(float64(xxh3.Hash(d.Text)>>11), -53) // uniform in [0, 1)
-	var out *Document
-	if first := s.waiting; first != nil && s.closest < s.fraction { // it is not the only one
-		s.held, s.waiting = 1, nil
-		if !yield(Placed{*first, true}, nil) {
-			return false
-		}
+	if s.waiting != nil && h == s.closest {
+		d.Text = s.waiting[0].Text // kept once
+		s.waiting = append(s.waiting, d)
+		return true
+	}
+	if s.waiting != nil && s.closest < s.fraction && !s.release(true, yield) { // it is not the only one
+		return false
 	}
 	switch {
 	case s.trained+s.held == 0 && s.waiting == nil:
-		s.waiting, s.closest = &d, h
+		s.waiting, s.closest = []Document{d}, h
 		return true
 	case h < s.fraction:
-		s.held++
-		out, s.waiting = s.waiting, nil
-		if out != nil && !s.train(*out, yield) {
+		return s.release(false, yield) && s.place(d, true, yield)
+	case s.held == 0 && h < s.closest:
+		if !s.release(false, yield) {
 			return false
 		}
-		return yield(Placed{d, true}, nil)
-	case s.held == 0 && h < s.closest:
-		out, s.waiting, s.closest = s.waiting, &d, h
-		return out == nil || s.train(*out, yield)
+		s.waiting, s.closest = []Document{d}, h
+		return true
 	}
-	return s.train(d, yield)
+	return s.place(d, false, yield)
 }
 
-func (s *splitter) train(d Document, yield func(Placed, error) bool) bool {
-	s.trained++
-	return yield(Placed{d, false}, nil)
+// release sends what waits to a side.
+func (s *splitter) release(held bool, yield func(Placed, error) bool) bool {
+	out := s.waiting
+	s.waiting = nil
+	for _, d := range out {
+		if !s.place(d, held, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *splitter) place(d Document, held bool, yield func(Placed, error) bool) bool {
+	if held {
+		s.held++
+	} else {
+		s.trained++
+	}
+	return yield(Placed{d, held}, nil)
 }
 
 // cutEnd cuts about a fraction off the end of a document, at the end of a line if there is one near.

@@ -466,6 +466,34 @@ func TestSplitByContent(t *testing.T) {
 	}
 }
 
+// TestSplitCopies: where the hash chooses none of so few texts, the copies of the one that is held out are, too.
+func TestSplitCopies(t *testing.T) {
+	for n := 1; n < 12; n++ {
+		for _, fraction := range []float64{0.001, 0.5} {
+			var texts []string
+			for i := range 5 * n {
+				texts = append(texts, fmt.Sprint("text ", i%n, "\n of ", n))
+			}
+			side, count := map[string]bool{}, map[bool]int{}
+			for p, err := range Split(documents(texts...), fraction, true) {
+				if held, seen := side[string(p.Text)]; seen && held != p.Held || err != nil {
+					t.Errorf("%q of %d texts is on both sides, %v", p.Text, n, err)
+				}
+				side[string(p.Text)] = p.Held
+				count[p.Held]++
+			}
+			if count[true]%5 != 0 || count[true] == 0 || count[false]%5 != 0 {
+				t.Errorf("%d texts: %v, 5 of each", n, count)
+			}
+		}
+	}
+	for _, err := range Split(documents("a", "a"), 0.5, false) {
+		if err == nil || !strings.Contains(err.Error(), "copies of one") {
+			t.Errorf("copies of one record: %v", err)
+		}
+	}
+}
+
 func FuzzShard(f *testing.F) {
 	dir := f.TempDir()
 	content := shardContent{vocab: 300, ids: []int32{1, 2, 256, 3, 256}, ends: []int64{3, 5}, textBytes: 3}
