@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"regexp"
 	"strings"
 	"syscall"
@@ -68,13 +67,8 @@ type app struct {
 
 // main ends with 1 where the command failed and where its result could not be printed; who reads only the beginning of a pipe is no failure.
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { // the first Ctrl-C saves and leaves; with stop called, a second one kills
-		<-ctx.Done()
-		stop()
-	}()
 	out := &checked{file: os.Stdout}
-	code := run(ctx, &app{in: os.Stdin, out: out, err: os.Stderr}, os.Args[1:])
+	code := run(untilStopped(), &app{in: os.Stdin, out: out, err: os.Stderr}, os.Args[1:])
 	if code == 0 && out.err != nil && !errors.Is(out.err, syscall.EPIPE) { // the reader of a pipe may stop early, as head does
 		fmt.Fprintf(os.Stderr, "hone: the result could not be printed: %v; look at where stdout goes\n", out.err)
 		code = 1

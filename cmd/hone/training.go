@@ -173,6 +173,7 @@ type trainer interface {
 // train runs a recipe, whose shared keys are c, and writes its report.
 func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe.Summary, error) {
 	begun := time.Now()
+	outlivePipes()
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,54 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRunsOutliveTheirScreen: a run whose output nobody reads any more goes on, and saves and leaves when its terminal closes, of which a shell may tell it
+// twice.
+func TestRunsOutliveTheirScreen(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte(strings.Repeat("a screen goes dark\n", 20)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Args = strings.Fields("hone pretrain data=a.txt out=run steps=10000000 model.hidden_size=8 model.num_hidden_layers=1 sequence_length=8 batch_size=1 tokenizer.vocab_size=257 threads=1")
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	read.Close()
+	alarm := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	for begin := time.Now(); time.Since(begin) < time.Minute; time.Sleep(time.Millisecond) {
+		if metrics, _ := os.ReadFile(filepath.Join(dir, "run/metrics.jsonl")); strings.Contains(string(metrics), `"event":"step"`) {
+			break
+		}
+	}
+	for range 2 {
+		if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Error(err)
+		}
+	}
+	err = cmd.Wait()
+	alarm.Stop()
+	if saved, _ := filepath.Glob(filepath.Join(dir, "run/checkpoints/step-*")); err != nil || len(saved) != 1 {
+		t.Errorf("the run ended with %v and the checkpoints %v", err, saved)
+	}
+}
