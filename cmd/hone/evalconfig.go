@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"iter"
 	"os"
@@ -33,4 +34,8 @@ func (c *evalConfig) documents() iter.Seq2[data.Document, error] {
 	return data.Sources{Paths: c.Data, Field: c.TextField}.Documents(&data.Stats{})
 }
 
-func readFile(path string) ([]byte, error) { return os.ReadFile(path) }
+// readFile reads a text that a person wrote, without the byte order mark that some editors begin it with.
+func readFile(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	return bytes.TrimPrefix(text, []byte("\ufeff")), err
+}

@@ -220,7 +220,7 @@ func readPrompts(ctx context.Context, in io.Reader, args []string, file string) 
 	if err != nil {
 		return nil, fmt.Errorf("read the prompt from stdin: %w", err)
 	}
-	return []string{strings.TrimSuffix(string(text), "\n")}, nil
+	return []string{strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r")}, nil
 }
 
 // generated is a line of the result.

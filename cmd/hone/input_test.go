@@ -18,7 +18,7 @@ import (
 func TestPromptsAreRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "prompts.txt")
 	for text, want := range map[string]string{
-		"a\nb c\n": `["x" "a" "b c"]`, "a\r\nb c\r\n": `["x" "a" "b c"]`, "a\n\nb": `["x" "a" "" "b"]`, "a": `["x" "a"]`, "a\n\n\n": `["x" "a"]`, " a \n": `["x" " a "]`,
+		"a\nb c\n": `["x" "a" "b c"]`, "a\r\nb c\r\n": `["x" "a" "b c"]`, "a\n\nb": `["x" "a" "" "b"]`, "a": `["x" "a"]`, "\ufeffa\r\n": `["x" "a"]`, "a\n\n\n": `["x" "a"]`, " a \n": `["x" " a "]`,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -44,6 +44,9 @@ func TestPromptsAreRead(t *testing.T) {
 	}
 	if got, err := readPrompts(t.Context(), strings.NewReader("a\nb\n"), nil, ""); err != nil || !slices.Equal(got, []string{"a\nb"}) {
 		t.Errorf("stdin is read as %q, %v", got, err)
+	}
+	if got, err := readPrompts(t.Context(), strings.NewReader("a\r\nb\r\n"), nil, ""); err != nil || !slices.Equal(got, []string{"a\r\nb"}) {
+		t.Errorf("stdin of Windows is read as %q, %v", got, err)
 	}
 }
 
