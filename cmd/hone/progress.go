@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,8 +29,11 @@ type progress struct {
 	open     bool    // a line is being rewritten
 }
 
+// withFd is an output that may be a terminal: a file, or the checked one that stdout is.
+type withFd interface{ Fd() uintptr }
+
 func newProgress(w io.Writer, steps int) *progress {
-	f, ok := w.(*os.File)
+	f, ok := w.(withFd)
 	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), steps: steps}
 }
 
@@ -64,7 +66,7 @@ func (p *progress) live(text string, milestone bool) {
 
 // fitted is text cut to the width of the terminal: what runs over into a second line is not rewritten.
 func (p *progress) fitted(text string) string {
-	f, ok := p.w.(*os.File)
+	f, ok := p.w.(withFd)
 	if !ok {
 		return text
 	}
