@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -174,8 +175,10 @@ func openColumn(f *os.File, name string) (c *textColumn, err error) {
 		return nil, err
 	}
 	leaf, ok := file.Schema().Lookup(name)
-	if !ok {
-		return nil, fmt.Errorf("no column %q; set the text field to one of: %s", name, strings.Join(columnNames(file.Schema()), ", "))
+	if names := columnNames(file.Schema()); !ok && slices.Contains(names, name) { // the values lie in a column below it
+		return nil, fmt.Errorf("the column %q holds lists or groups, not text", name)
+	} else if !ok {
+		return nil, fmt.Errorf("no column %q; set the text field to one of: %s", name, strings.Join(names, ", "))
 	}
 	kind := leaf.Node.Type().Kind()
 	if leaf.MaxRepetitionLevel > 0 || (kind != parquet.ByteArray && kind != parquet.FixedLenByteArray) {

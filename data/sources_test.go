@@ -192,6 +192,7 @@ func TestSourcesErrors(t *testing.T) {
 		{"null.parquet", Sources{}, `null.parquet:2: no text in the column "text"`, map[Reason]int{NoText: 1}},
 		{"good.parquet", Sources{Field: "body"}, `no column "body"; set the text field to one of: id, text, tags`, nil},
 		{"good.parquet", Sources{Field: "id"}, `the column "id" holds`, nil},
+		{"good.parquet", Sources{Field: "tags"}, `the column "tags" holds lists or groups, not text`, nil},
 		{"good.parquet", Sources{OnBadRecord: "ignore"}, "on_bad_record", nil},
 	}
 	for _, c := range cases {
