@@ -138,6 +138,7 @@ type StreamDecoder struct {
 	t       *Tokenizer
 	steps   *decoder // nil where tokens are bytes
 	pending []byte   // an unfinished character, at most 3 bytes, after every call
+	skipped []byte   // text of skipped ids that the steps still hold back
 }
 
 // NewStreamDecoder returns a decoder at the start of a text.
@@ -147,6 +148,24 @@ func (t *Tokenizer) NewStreamDecoder() *StreamDecoder {
 		d.steps = t.newDecoder(false)
 	}
 	return d
+}
+
+// Skip goes over ids whose text is known, such as a prompt's: it is not given out, and what comes next is decoded as what follows it. So a space
+// stays that decoders take off the start of a text, as those of Llama 2 do. Special tokens among ids are passed over.
+func (d *StreamDecoder) Skip(ids []int32) {
+	if d.steps == nil {
+		return // bytes stand for themselves wherever they are
+	}
+	known := d.t.DecodePlain(ids)
+	given := 0
+	for _, id := range ids {
+		if name := d.t.spelling(id); name != "" && !d.t.IsSpecial(id) {
+			d.steps.push(0, name)
+			given += len(d.steps.out)
+			d.steps.out = d.steps.out[:0]
+		}
+	}
+	d.skipped = known[min(given, len(known)):]
 }
 
 // Append appends to dst the text that id completes, often nothing.
@@ -165,7 +184,15 @@ func (d *StreamDecoder) Append(dst []byte, id int32) []byte {
 
 // drain moves what the steps gave out to pending.
 func (d *StreamDecoder) drain() {
-	d.pending = append(d.pending, d.steps.out...)
+	out := d.steps.out
+	for len(out) > 0 && len(d.skipped) > 0 {
+		if out[0] != d.skipped[0] { // what came next made another text of it
+			d.skipped = nil
+			break
+		}
+		out, d.skipped = out[1:], d.skipped[1:]
+	}
+	d.pending = append(d.pending, out...)
 	d.steps.out = d.steps.out[:0]
 }
 
@@ -174,6 +201,7 @@ func (d *StreamDecoder) Flush(dst []byte) []byte {
 	if d.steps != nil {
 		d.steps.flush()
 		d.drain()
+		d.skipped = nil
 	}
 	for len(d.pending) > 0 {
 		dst = d.take(dst)

@@ -200,6 +200,41 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
+// TestStreamSkipsAPrompt: what follows a prompt is decoded as what follows it, whatever the decoder does at the start of a text or holds back.
+func TestStreamSkipsAPrompt(t *testing.T) {
+	const vocab = `{"type":"WordLevel","unk_token":"a","vocab":{"a":0,"▁b":1,"b":2,"##b":3,"c</w>":4,"<0xE6>":5,"<0x97>":6,"<0xA5>":7}}`
+	for _, c := range []struct {
+		decoder      string
+		prompt, next []int32
+		want         string
+	}{
+		{`{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}`, []int32{1}, []int32{1, 2}, " bb"},
+		{`{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}`, []int32{8}, []int32{1, 2}, "bb"}, // behind nothing but a special token
+		{`{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}`, []int32{8, 1}, []int32{1, 5, 6, 7}, " b日"},
+		{`{"type":"Sequence","decoders":[{"type":"ByteFallback"},{"type":"Fuse"}]}`, []int32{0, 5, 6}, []int32{7, 2}, "日b"},
+		{`{"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"Replace","pattern":{"String":"b"},"content":"d"}]}`, []int32{0, 2}, []int32{2, 0}, "da"},
+		{`{"type":"WordPiece","prefix":"##","cleanup":false}`, []int32{0}, []int32{2, 3}, " bb"},
+		{`{"type":"WordPiece","prefix":"##","cleanup":false}`, []int32{0}, []int32{3, 2}, "b b"},
+		{`{"type":"BPEDecoder","suffix":"</w>"}`, []int32{0, 4}, []int32{0, 4}, " ac"},
+		{`null`, []int32{0}, []int32{2, 0}, " b a"},
+		{`{"type":"ByteLevel"}`, []int32{0}, []int32{2, 0}, "ba"},
+	} {
+		tok, err := Parse([]byte(`{"added_tokens":[{"id":8,"content":"<s>","special":true}],"model":` + vocab + `,"decoder":` + c.decoder + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := tok.NewStreamDecoder()
+		d.Skip(c.prompt)
+		var out []byte
+		for _, id := range c.next {
+			out = d.Append(out, id)
+		}
+		if out = d.Flush(out); string(out) != c.want {
+			t.Errorf("%s: %v goes on as %q, want %q", c.decoder, c.prompt, out, c.want)
+		}
+	}
+}
+
 func TestStreamDecoder(t *testing.T) {
 	tok := load(t, "gpt2")
 	for text, want := range map[string]string{
