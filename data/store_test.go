@@ -370,6 +370,11 @@ func TestBuildRefuses(t *testing.T) {
 			t.Errorf("%s: the token folder is left: %v", c.name, err)
 		}
 	}
+	all := byteConfig(t.TempDir())
+	all.Validation = 0.9999
+	if _, _, err := Build(context.Background(), documents("one", "two"), all); err == nil || !strings.Contains(err.Error(), "lower validation_fraction") {
+		t.Errorf("all documents held out: %v", err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, _, err := Build(ctx, documents("a", "b"), byteConfig(t.TempDir())); !errors.Is(err, context.Canceled) {
