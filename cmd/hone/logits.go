@@ -80,6 +80,9 @@ func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) 
 	if err != nil {
 		return nil, fmt.Errorf("read tokens %s: %w", c.ids, err)
 	}
+	if sameFile(c.ids, c.out) {
+		return nil, fmt.Errorf("--out is %s, which holds the tokens; name another file", c.out)
+	}
 	if c.grads && len(flags.adapters) > 1 { // their parameters have the same names
 		return nil, errors.New("--grads is of one adapter; name one by --adapter")
 	}

@@ -96,6 +96,18 @@ func TestLogitsInterrupted(t *testing.T) {
 	}
 }
 
+// TestLogitsKeepTheTokens: a result is not written over them, by whatever name.
+func TestLogitsKeepTheTokens(t *testing.T) {
+	c := logitsSettings{ids: writeBatch(t, "llama_tied", true)}
+	c.out = filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(c.ids, c.out); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.run(t.Context(), goldenFile("llama_tied"), &modelFlags{}); err == nil || !strings.Contains(err.Error(), "which holds the tokens") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestLogits compares the whole file with the reference implementation's numbers, an adapter's too.
 func TestLogits(t *testing.T) {
 	for _, c := range []struct{ model, adapter string }{{"llama_tied", ""}, {"gpt2_untied", ""}, {"llama_untied", "lora_llama"}} {
