@@ -53,7 +53,7 @@ func TestPromptsAreRead(t *testing.T) {
 // TestFilesToScore: empty lines are passed over, and each refusal says the line.
 func TestFilesToScore(t *testing.T) {
 	f := scoreFlags{file: "-", prompt: "p"}
-	texts, err := f.texts(strings.NewReader("{\"text\":\"a\"}\n\n  \n{\"text\":\"b\"}\n\n"), []string{"x"})
+	texts, err := f.texts(strings.NewReader("\ufeff{\"text\":\"a\"}\n\n  \n{\"text\":\"b\"}\n\n"), []string{"x"})
 	if err != nil || len(texts) != 3 || texts[0].Prompt != "p" || texts[0].Answer != "x" || texts[2].Answer != "b" {
 		t.Errorf("%+v, %v", texts, err)
 	}

@@ -116,10 +116,14 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	lines.Buffer(nil, longest)
 	n := 1
 	for ; lines.Scan(); n++ {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+		line := lines.Bytes()
+		if n == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
+		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
-		t, err := scoreText(lines.Bytes())
+		t, err := scoreText(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
 		}

@@ -104,7 +104,8 @@ func tokenizerEncode(a *app) *cobra.Command {
 // tokenizerDecode writes bytes as the tokens have them, also where they are no valid text.
 func tokenizerDecode(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "decode TOKENIZER [flags] <IDS", Short: "Turn the ids on stdin, a JSON list, into text", Example: "  echo '[1, 2]' | hone tokenizer decode tok", Args: cobra.ExactArgs(1),
+		Use: "decode TOKENIZER [flags] <IDS", Short: "Turn the ids on stdin, a JSON list, into text", Args: cobra.ExactArgs(1),
+		Example: "  echo '[1, 2]' | hone tokenizer decode tok\n  echo hello | hone tokenizer encode tok --json | hone tokenizer decode tok",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := loadTokenizer(args[0])
 			if err != nil {
@@ -113,6 +114,10 @@ func tokenizerDecode(a *app) *cobra.Command {
 			text, err := readAll(cmd.Context(), a.in, longestText)
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
+			}
+			var result struct{ IDs json.RawMessage } // of encode --json
+			if json.Unmarshal(text, &result) == nil && result.IDs != nil {
+				text = result.IDs
 			}
 			var ids []int32
 			if err := json.Unmarshal(text, &ids); err != nil {
