@@ -20,8 +20,9 @@ type Options struct {
 	Stop         []string // generation ends before the first of these texts, wherever token borders lie
 	EOS          []int32  // tokens that end a sequence
 	BatchSize    int      // sequences that run side by side; at least 1
-	// Joined texts are read behind their prompts, not by themselves: they keep the space that tokenizers such as Llama 2's take off the start of a text.
-	Joined bool
+	// Joined, if not nil, tells the prompts whose texts are read behind them, not by themselves as an answer in a conversation is: those keep the space
+	// that tokenizers such as Llama 2's take off the start of a text.
+	Joined func(prompt int) bool
 	// Value, if not nil, makes a number of each row of the hidden states [n, C] that tokens are drawn from, [n, 1]: a critic's head.
 	Value func(hidden *tensor.Tensor) *tensor.Tensor
 	// Results, if not nil, keeps what the model's linear layers compute for the prompts for which Keep is true. It must have room for all tokens of
@@ -181,7 +182,7 @@ func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) 
 		}
 		if e.tok != nil {
 			s.stream = &textStream{decoder: e.tok.NewStreamDecoder(), stops: opt.Stop}
-			if opt.Joined {
+			if opt.Joined != nil && opt.Joined(i) {
 				s.stream.decoder.Skip(p)
 			}
 		}

@@ -3,6 +3,7 @@ package generate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -223,6 +224,27 @@ func TestStreamGivesTheText(t *testing.T) {
 	for i := range out {
 		if pieces[i] != out[i].Text || out[i].Text == "" {
 			t.Errorf("prompt %d streamed %q, its text is %q", i, pieces[i], out[i].Text)
+		}
+	}
+}
+
+// TestJoinedTexts keep the space between them and their prompts; those of other prompts begin without one.
+func TestJoinedTexts(t *testing.T) {
+	var vocab []string
+	for i := range 300 {
+		vocab = append(vocab, fmt.Sprintf(`"▁w%d":%d`, i, i))
+	}
+	tok, err := tokenizer.Parse([]byte(`{"model":{"type":"WordLevel","unk_token":"▁w0","vocab":{` + strings.Join(vocab, ",") + `}},
+		"decoder":{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := devicetest.NewReference()
+	opt := DefaultOptions()
+	opt.MaxNewTokens, opt.Joined = 2, func(prompt int) bool { return prompt == 1 }
+	for i, o := range mustRun(t, New(dev, device.F32, tinyModel(t, dev), tok), prompts[:3], opt) {
+		if strings.HasPrefix(o.Text, " ") != (i == 1) || strings.Count(strings.TrimSpace(o.Text), " w") != 1 {
+			t.Errorf("prompt %d goes on as %q", i, o.Text)
 		}
 	}
 }

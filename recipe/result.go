@@ -85,7 +85,7 @@ func (r *Run) samples(ctx context.Context, step int) ([]train.Event, error) {
 		return nil, nil
 	}
 	o := generate.DefaultOptions()
-	o.Joined = true
+	o.Joined = func(int) bool { return true }
 	o.MaxNewTokens, o.Temperature, o.Seed = r.Training.Samples.MaxTokens, r.Training.Samples.Temperature, r.Training.Seed
 	if eos, ok := r.Tokenizer.EOS(); ok {
 		o.EOS = []int32{eos}

@@ -242,7 +242,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 		return err
 	}
 	defer m.close()
-	opt.Joined = true
+	opt.Joined = func(int) bool { return true }
 	if eos, ok := m.tok.EOS(); ok {
 		opt.EOS = []int32{eos}
 	}

@@ -337,6 +337,10 @@ func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt g
 		}
 		prompts[i] = ids
 	}
+	opt.Joined = func(i int) bool {
+		_, isText := promptText(pairs[i].Prompt)
+		return isText
+	}
 	outs, err := w.engine.Run(ctx, prompts, opt, nil)
 	if err != nil {
 		return err
@@ -348,10 +352,15 @@ func (w *writer) answer(ctx context.Context, pairs []label.Pair, side int, opt g
 	return nil
 }
 
+// promptText is a prompt that is a text and no list of messages.
+func promptText(prompt json.RawMessage) (text string, ok bool) {
+	err := json.Unmarshal(prompt, &text)
+	return text, err == nil
+}
+
 // encode makes tokens of a prompt, a text or a list of messages, up to where the answer begins.
 func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
-	var text string
-	if json.Unmarshal(prompt, &text) == nil {
+	if text, ok := promptText(prompt); ok {
 		return w.model.tok.Prompt([]byte(text)), nil // as in training
 	}
 	if w.template == nil {

@@ -101,6 +101,7 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 		}
 	}
 	o := s.stop
+	o.Joined = func(i int) bool { return from[answers[i].Prompt].Messages == nil }
 	random := tensor.NewRandom(s.t.Seed, draw) // of (seed, iteration): a resumed run writes the same answers
 	// draw 0 is that of evaluations, which so differ by the policy alone; iterations begin at 1
 	o.Seed = random.Uint64()
