@@ -161,6 +161,9 @@ func cached(arg string) (dir string, named bool, err error) {
 	if dir, ok := hub.Find(hubCache(home), name); ok {
 		return dir, true, nil
 	}
+	if _, err := os.Stat(filepath.Dir(arg)); err == nil { // a path, then, such as that of a run which has not ended; who opens it knows what is wrong with it
+		return "", false, nil
+	}
 	return "", true, fmt.Errorf("there is no folder %s and no model of that name in the cache; hone pull %s downloads it", arg, arg)
 }
 
