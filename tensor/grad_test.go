@@ -91,6 +91,12 @@ func gradCases() []gradCase {
 				return Updated(h, x[1], nil, true, Update{Dropout(h, 0.3), x[2], x[3], 0.7})
 			})
 		})},
+		{"Updated behind a dropped activation", []leaf{random(1, 4, 3), random(2, 5, 3), random(5, 4, 5), random(3, 2, 5), random(4, 4, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor {
+				h := Unary(device.SiLU, Linear(x[0], x[1], nil))
+				return Updated(h, x[2], nil, true, Update{h, x[3], x[4], 0.7})
+			})
+		})},
 		{"LowRank in Recompute", []leaf{random(1, 4, 3), random(3, 2, 3), random(4, 3, 2)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Recompute(x[0], func(h *Tensor) *Tensor { return LowRank(Scale(h, 2), Dropout(h, 0.3), x[1], x[2], 0.7) })
 		})},
@@ -107,6 +113,9 @@ func gradCases() []gradCase {
 		})},
 		{"Add", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], x[1]) })},
 		{"Add of one to itself", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Add(x[0], Add(x[0], Scale(x[0], 3))) })},
+		{"Add of an activation", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Add(Unary(device.SiLU, x[0]), x[1]) // whose gradient is one memory, until the activation's changes
+		})},
 		{"Residual", []leaf{random(1, 2, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor { return Residual(x[0], Scale(x[1], 2)) })},
 		{"Residual with a branch that another reads", []leaf{random(1, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			branch := Scale(x[0], 2)
@@ -197,6 +206,12 @@ func gradCases() []gradCase {
 			return t.Scope(func() *Tensor { // the norm's output is dropped and rebuilt twice over
 				n := RMSNorm(x[0], x[1], 1e-3, 0)
 				return Add(Mul(n, Unary(device.SiLU, n)), n)
+			})
+		})},
+		{"a dropped activation of a dropped norm", []leaf{random(1, 3, 4), random(2, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor {
+				y := Unary(device.SiLU, RMSNorm(x[0], x[1], 1e-3, 0))
+				return Mul(y, y)
 			})
 		})},
 		{"a dropped activation before a linear layer", []leaf{random(1, 3, 4), random(2, 4, 4), random(3, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {

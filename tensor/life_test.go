@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"hone/device"
@@ -25,6 +26,12 @@ func TestBackwardFreesAsItGoes(t *testing.T) {
 	ids := tape.Ints([]int32{1, -1, 3, 4, 8, 0})
 	loss := LinearCrossEntropy(h, Head{Weight: head}, ids, CrossEntropyOptions{Tokens: 5})
 	tape.Backward(loss)
+	for _, e := range tape.entries[:cap(tape.entries)] {
+		if e.backward != nil || e.out != nil {
+			t.Error("a closure that has run is held")
+			break
+		}
+	}
 	params := int64(4 * (c*c + c + v*c))
 	if got, want := dev.Memory().InUse-before, params+4*(n*c+n+1); got != want {
 		t.Errorf("%d bytes in use after Backward, want %d: inputs, the loss and gradients", got, want)
@@ -275,6 +282,54 @@ func TestNothingIsRecordedWithoutGradients(t *testing.T) {
 	}
 	if !w.Grad().IsZero() {
 		t.Error("a pass without gradients leaves one")
+	}
+}
+
+// TestNothingIsRecordedInVain: no operation leaves a closure in a pass without gradients, nor where none of its operands wants one.
+func TestNothingIsRecordedInVain(t *testing.T) {
+	for _, c := range gradCases() {
+		// what a layer that runs again holds is not known before, and a balance is asked for by whoever learns
+		always := strings.Contains(c.name, "Recompute") || c.name == "Between" || strings.Contains(c.name, "load-balancing")
+		for _, train := range []bool{false, true} {
+			tape := NewTape(devicetest.NewReference(), device.F32)
+			if tape.Infer(); train {
+				tape.Train(1, 0, 0)
+			}
+			var xs []*Tensor
+			for _, l := range c.leaves {
+				x := tape.empty(device.F32, l.shape...)
+				tape.Dev.Write(x.Buffer(), l.values)
+				x.needsGrad = !train
+				xs = append(xs, x)
+			}
+			c.graph(tape, xs)
+			if n := len(tape.entries); n > 0 && !(train && always) {
+				t.Errorf("%s, training %v: %d operations are recorded", c.name, train, n)
+			}
+			tape.Reset()
+		}
+	}
+}
+
+// TestParametersKeepTheirMemory: values set again take the place of those before, and a parameter that is thawed learns again.
+func TestParametersKeepTheirMemory(t *testing.T) {
+	dev := devicetest.NewReference()
+	p := param(dev, 2, 2)
+	before := p.Buffer()
+	p.Set(dev, device.F32, []float32{1, 2, 3, 4})
+	if v, err := p.Float32s(); p.Buffer() != before || dev.Memory().InUse != 16 || err != nil || !slices.Equal(v, []float32{1, 2, 3, 4}) {
+		t.Errorf("values set again are %v, %v, in %d bytes", v, err, dev.Memory().InUse)
+	}
+	p.Freeze()
+	frozen := p.NeedsGrad()
+	p.Thaw()
+	if frozen || !p.NeedsGrad() {
+		t.Errorf("it wants a gradient when frozen: %v, when thawed: %v", frozen, p.NeedsGrad())
+	}
+	p.Free()
+	NewRopeTable(dev, []float64{1, 0.5}, 3, 1).Free()
+	if held := dev.Memory().InUse; held != 0 {
+		t.Errorf("%d bytes are left of a parameter and a table", held)
 	}
 }
 

@@ -68,6 +68,7 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"heads narrower than what is rotated", "Rope", []string{"4 rotated"}, func() { Rope(m(2, 6), table, ids(2), 2) }},
 		{"a position too few", "Rope", []string{"[1]", "[2 8]"}, func() { Rope(m(2, 8), table, ids(1), 2) }},
 		{"queries of another width", "Attention", []string{"[2 9]", "2 heads", "of 4"}, func() { Attention(m(2, 9), m(2, 4), m(2, 4), shape(2, 1, 4)) }},
+		{"keys and values of another width", "Attention", []string{"[2 5]"}, func() { Attention(m(2, 8), m(2, 5), m(2, 5), shape(2, 1, 4)) }},
 		{"values of another width", "Attention", []string{"[2 8]", "[2 5]"}, func() { Attention(m(2, 8), m(2, 4), m(2, 5), shape(2, 1, 4)) }},
 		{"heads that keys do not divide", "Attention", []string{"3 heads", "2 key/value heads"}, func() { Attention(m(2, 12), m(2, 8), m(2, 8), shape(3, 2, 4)) }},
 		{"a matrix of other columns", "Attention", []string{"[2 15]"}, func() { AttentionColumns(m(2, 15), shape(2, 1, 4)) }},
@@ -107,6 +108,7 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 			InverseNorms(tape, param(dev, 5, 4), Update{A: m(2, 3), B: m(5, 2), Scale: 1}, false)
 		}},
 		{"a number of several", "Item", []string{"[2 3]"}, func() { _, _ = m(2, 3).Item() }},
+		{"several numbers", "ItemLater", []string{"[2 3]"}, func() { m(2, 3).ItemLater() }},
 		{"a number of another type", "ItemLater", []string{"bf16"}, func() { half(1, 1).ItemLater() }},
 		{"a loss of several numbers", "Backward", []string{"[2 3]", "one element"}, func() { tape.Backward(m(2, 3)) }},
 		{"a parameter without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { NewParam(2, 3).Buffer() }},

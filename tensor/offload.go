@@ -14,7 +14,7 @@ import (
 
 // stash begins to copy a layer's input x to the host, if the tape is to.
 func (t *Tape) stash(x *Tensor) {
-	own := x.tape == t && x.data != nil && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil // else freeing it would free nothing
+	own := x.data != nil && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil // else freeing it would free nothing
 	if t.Offload != nil && own && x.stashed.IsZero() {
 		x.stashed = t.Offload.Stash(x.data.buf)
 	}

@@ -175,6 +175,31 @@ func TestOffloadStopped(t *testing.T) {
 	}
 }
 
+// TestOffloadOfWhatAttentionMade: what waits on the host may be the output of an operation whose gradient reads it, and comes back elsewhere.
+func TestOffloadOfWhatAttentionMade(t *testing.T) {
+	dev := newApart()
+	tape := NewTape(dev, device.F32)
+	shape := AttentionShape{Heads: 2, KVHeads: 2, D: 2, Scale: 0.6, Sequences: []device.Sequence{{QLen: 3, KLen: 3}}}
+	pass := func(offload device.Apart) []float32 {
+		tape.Offload = offload
+		tape.Train(1, 0, 0)
+		x := tape.Constant(floats(12), 3, 4)
+		x.needsGrad = true
+		tape.Backward(Sum(Recompute(Attention(x, x, x, shape), func(h *Tensor) *Tensor { return Mul(h, h) })))
+		g, err := x.GradFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.FreeGrad()
+		tape.Reset()
+		return g
+	}
+	want := pass(nil)
+	if got := pass(dev); !slices.Equal(got, want) || len(dev.log) != 3 {
+		t.Errorf("the gradient is %v, %v without offloading; copies run as %v", got, want, dev.log)
+	}
+}
+
 // TestOffloadLeavesWhatIsShared: an input whose memory others use, or that can be made again, stays on the device: it would free nothing.
 func TestOffloadLeavesWhatIsShared(t *testing.T) {
 	dev := newApart()

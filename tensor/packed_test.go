@@ -92,6 +92,9 @@ func TestArrange(t *testing.T) {
 	want, turned := use(), float64s(t, Conv1D(y, w, nil))
 	before := dev.Memory().InUse
 	w.Arrange(true)
+	if w.order.K != 4 || w.order.N != 3 {
+		t.Errorf("a weight of 4 inputs and 3 outputs is arranged as one of %d and %d", w.order.K, w.order.N)
+	}
 	if got := dev.Memory().InUse; got != before || w.NeedsGrad() {
 		t.Errorf("%d bytes in use with the weight arranged, %d before; it wants a gradient: %v", got, before, w.NeedsGrad())
 	}
@@ -122,9 +125,30 @@ func TestArrange(t *testing.T) {
 	}
 	tape.Reset()
 	w.Free()
+	w.Free() // nothing is left to free
 	if got := dev.Memory().InUse; got != 0 {
 		t.Errorf("%d bytes in use after Free", got)
 	}
+}
+
+// TestArrangeConv1D: a weight stored [in, out] serves Conv1D as it is, and Linear after it is put back.
+func TestArrangeConv1D(t *testing.T) {
+	dev := &arranging{Reference: devicetest.NewReference()}
+	tape := NewTape(dev, device.F32)
+	tape.Infer()
+	x, y, w := tape.Constant(floats(6), 2, 3), tape.Constant(floats(8), 2, 4), param(dev, 3, 4)
+	want, turned := float64s(t, Conv1D(x, w, nil)), float64s(t, Linear(y, w, nil))
+	w.Arrange(false)
+	if w.order.K != 3 || w.order.N != 4 {
+		t.Errorf("a weight of 3 inputs and 4 outputs is arranged as one of %d and %d", w.order.K, w.order.N)
+	}
+	if got := float64s(t, Conv1D(x, w, nil)); !slices.Equal(got, want) || dev.ordered != 1 || dev.back != 0 {
+		t.Errorf("%v by the arranged weight, %v before; %d products by it, put back %d times", got, want, dev.ordered, dev.back)
+	}
+	if got := float64s(t, Linear(y, w, nil)); !slices.Equal(got, turned) || dev.back != 1 {
+		t.Errorf("%v by the weight the other way round, %v before; put back %d times", got, turned, dev.back)
+	}
+	tape.Reset()
 }
 
 // TestArrangeBeside: the weight stays as it is, trainable and readable, beside a copy that products use until it is given back.
@@ -145,6 +169,9 @@ func TestArrangeBeside(t *testing.T) {
 	}
 	if got := product(); !slices.Equal(got, want) || dev.ordered != 1 {
 		t.Errorf("%v by the copy, %v before; %d products by it", got, want, dev.ordered)
+	}
+	if _, err := w.Float32s(); err != nil || dev.back != 0 {
+		t.Errorf("values that are there are read from the copy: %v, put back %d times", err, dev.back)
 	}
 	w.ArrangeBeside(true)() // one is there: the second changes nothing, nor does its end
 	if got := product(); !slices.Equal(got, want) || dev.ordered != 2 {
@@ -303,6 +330,11 @@ func TestUpdatedPacked(t *testing.T) {
 	if dev.products != 2 {
 		t.Errorf("%d products by the packed weight, want the output and its gradient", dev.products)
 	}
+	tape.Infer()
+	if Linear(tape.Constant(floats(3*64), 3, 64), w, nil); dev.products != 3 {
+		t.Errorf("%d products by the packed weight, want one more without an update", dev.products)
+	}
+	tape.Reset()
 }
 
 // broken is a device that cannot be read.

@@ -407,9 +407,6 @@ func (t *Tape) unwind(mark int) {
 
 // drop lets go of what an entry held: the gradient of its output, which is passed on by now, and its saved values.
 func (t *Tape) drop(e *entry) {
-	if e.out == nil {
-		return
-	}
 	e.out.FreeGrad()
 	t.unsave(e.saved)
 	if e.late != nil {

@@ -42,6 +42,28 @@ func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
 	}
 }
 
+// TestScopeDropsActivations: the output of an activation or a gate goes with its scope, too, for its inputs are enough to make it again.
+func TestScopeDropsActivations(t *testing.T) {
+	const n, c, out = 10, 8, 4
+	dev := devicetest.NewReference()
+	m := param(dev, out, c)
+	tape := NewTape(dev, device.F32)
+	for name, act := range map[string]func(x, y *Tensor) *Tensor{
+		"Unary": func(x, _ *Tensor) *Tensor { return Unary(device.SiLU, x) },
+		"Gated": func(x, y *Tensor) *Tensor { return Gated(device.SiLU, x, y) },
+	} {
+		tape.Train(1, 0, 0)
+		x, y := tape.Floats(floats(n*c), n, c), tape.Floats(floats(n*c), n, c)
+		x.needsGrad = true
+		before := dev.Memory().InUse
+		tape.Scope(func() *Tensor { return Linear(act(x, y), m, nil) })
+		if got := dev.Memory().InUse - before; got != 4*n*out {
+			t.Errorf("%s: %d bytes are kept, want the %d of the scope's result", name, got, 4*n*out)
+		}
+		tape.Reset()
+	}
+}
+
 // joining is a device on which operations want places of their own.
 type joining struct{ *devicetest.Reference }
 
@@ -361,6 +383,52 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 	for i := range g1 {
 		if math.Abs(float64(g1[i]-g2[i])) > 1e-6 {
 			t.Fatalf("gradient %d: %v in one piece, %v in chunks", i, g1[i], g2[i])
+		}
+	}
+}
+
+// wide is a device that asks for many rows of logits at a time.
+type wide struct {
+	*devicetest.Reference
+	rows int
+}
+
+func (w wide) LogitRows(int) int { return w.rows }
+
+// TestChunksOfTheHead: rows of logits come in equal chunks of a multiple of 64, as large as chunkBytes, chunkRows or the device has it, and begin on 16
+// bytes each, unless a bias wants them without gaps.
+func TestChunksOfTheHead(t *testing.T) {
+	const million = 1 << 20 // columns that chunkBytes has too few rows of
+	for _, c := range []struct {
+		n, v      int
+		dtype     device.DType
+		bias      bool
+		wide      int
+		chunk, ld int
+	}{
+		{n: 300, v: 11, chunk: 320, ld: 16},
+		{n: 320, v: 16, chunk: 320, ld: 16},
+		{n: 300, v: 11, bias: true, chunk: 320, ld: 11},
+		{n: 256, v: million, chunk: 256, ld: million},
+		{n: 257, v: million, chunk: 192, ld: million},
+		{n: 1000, v: million, chunk: 256, ld: million},
+		{n: 1025, v: million, chunk: 256, ld: million},
+		{n: 600, v: 52 << 10, chunk: 256, ld: 52 << 10},
+		{n: 600, v: 52 << 10, dtype: device.BF16, chunk: 320, ld: 52 << 10}, // whose gradients take half
+		{n: 1000, v: million, wide: 2000, chunk: 1024, ld: million},
+		{n: 1000, v: million, wide: 100, chunk: 256, ld: million},
+	} {
+		dev := device.Device(devicetest.NewReference())
+		if c.wide > 0 {
+			dev = wide{devicetest.NewReference(), c.wide}
+		}
+		top := Head{Weight: &Tensor{Shape: []int{c.v, 1}, dtype: c.dtype}}
+		if c.bias {
+			top.Bias = NewParam(c.v)
+		}
+		k := newHead("test", NewTape(dev, c.dtype), &Tensor{Shape: []int{c.n, 1}, dtype: c.dtype}, top, &Tensor{Shape: []int{c.n}})
+		if k.chunk != c.chunk || k.ld != c.ld {
+			t.Errorf("%+v: chunks of %d rows, %d elements apart", c, k.chunk, k.ld)
 		}
 	}
 }

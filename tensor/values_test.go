@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -80,9 +81,12 @@ func TestValues(t *testing.T) {
 		{"Rope", func() *Tensor { // channels 0 and 1 turn, 2 does not
 			return Rope(c(3, 1, 0, 9, 0, 2, 9), NewRopeTable(dev, []float64{0.5}, 5, 2), tape.Ints([]int32{4, 1}), 1)
 		}, []float64{2 * math.Cos(2), 2 * math.Sin(2), 9, -4 * math.Sin(0.5), 4 * math.Cos(0.5), 9}},
+		{"Rope of two heads", func() *Tensor { // pairs are 0 with 2 and 1 with 3 of each head; 4 stays
+			return Rope(c(10, 1, 0, 0, 2, 9, 0, 3, 4, 0, 8), NewRopeTable(dev, []float64{0.5, 2}, 4, 1), tape.Ints([]int32{3}), 2)
+		}, []float64{math.Cos(1.5), -2 * math.Sin(6), math.Sin(1.5), 2 * math.Cos(6), 9, -4 * math.Sin(1.5), 3 * math.Cos(6), 4 * math.Cos(1.5), 3 * math.Sin(6), 8}},
 		{"Rope by a table of the pass", func() *Tensor {
-			return Rope(c(2, 1, 2, 3, 4), tape.RopeTable([]float32{1, 0}, []float32{0, 1}, 1), tape.Ints([]int32{1, 0}), 1)
-		}, []float64{-2, 1, 3, 4}},
+			return Rope(c(4, 1, 2, 3, 4, 5, 6, 7, 8), tape.RopeTable([]float32{1, 1, 0, 1}, []float32{0, 0, 1, 0}, 2), tape.Ints([]int32{1, 0}), 1)
+		}, []float64{-3, 2, 1, 4, 5, 6, 7, 8}},
 		{"Experts", func() *Tensor { // row 0 goes to experts 2 and 0 alike, row 1 to 1 before 2
 			r := Route(c(3, 1, 0, 1, -9, 2, 2-float32(math.Ln2)), 2, nil)
 			return Experts(x(), r, func(e int, rows *Tensor) *Tensor { return Scale(rows, float32(e+1)) })
@@ -96,6 +100,64 @@ func TestValues(t *testing.T) {
 		closeTo(t, test.name, float64s(t, test.make()), test.want)
 		tape.Reset()
 	}
+}
+
+// TestAttentionByFormula: each query's weights are a softmax over the keys of its own sequence up to its place, in a window and under a soft cap, and a
+// key/value head serves two query heads. Fused columns give the same.
+func TestAttentionByFormula(t *testing.T) {
+	const n, heads, kvHeads, d = 8, 4, 2, 3
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	q, k, v := random(1, n, heads*d), random(2, n, kvHeads*d), random(3, n, kvHeads*d)
+	sequences := []device.Sequence{{QLen: 5, KLen: 5}, {Q: 5, QLen: 3, K: 5, KLen: 3}}
+	for _, s := range []AttentionShape{{Scale: 0.5}, {Scale: 0.8, Window: 2}, {Scale: 2, SoftCap: 0.7}, {Scale: 2, Window: 3, SoftCap: 0.7}} {
+		s.Heads, s.KVHeads, s.D, s.Sequences = heads, kvHeads, d, sequences
+		want := make([]float64, n*heads*d)
+		for _, seq := range sequences {
+			for row := seq.Q; row < seq.Q+seq.QLen; row++ {
+				first := seq.Q
+				if s.Window > 0 {
+					first = max(first, row-s.Window+1)
+				}
+				for h := range heads {
+					kv := h * kvHeads / heads * d
+					var scores []float64
+					for key := first; key <= row; key++ {
+						score := 0.0
+						for i := range d {
+							score += float64(s.Scale) * q.values[(row*heads+h)*d+i] * k.values[key*kvHeads*d+kv+i]
+						}
+						if c := float64(s.SoftCap); c > 0 {
+							score = c * math.Tanh(score/c)
+						}
+						scores = append(scores, score)
+					}
+					lse, _, _ := statistics(scores)
+					for j, score := range scores {
+						for i := range d {
+							want[(row*heads+h)*d+i] += math.Exp(score-lse) * v.values[(first+j)*kvHeads*d+kv+i]
+						}
+					}
+				}
+			}
+		}
+		put := func(l leaf) *Tensor {
+			x := tape.empty(device.F32, l.shape...)
+			dev.Write(x.Buffer(), l.values)
+			return x
+		}
+		tape.Infer()
+		closeTo(t, fmt.Sprintf("%+v", s), float64s(t, Attention(put(q), put(k), put(v), s)), want)
+		all := leaf{shape: []int{n, (heads + 2*kvHeads) * d}}
+		for row := range n {
+			for _, l := range []leaf{q, k, v} {
+				c := l.shape[1]
+				all.values = append(all.values, l.values[row*c:(row+1)*c]...)
+			}
+		}
+		closeTo(t, fmt.Sprintf("%+v in columns", s), float64s(t, AttentionColumns(put(all), s)), want)
+	}
+	tape.Reset()
 }
 
 // logits are those of a head for each row, in float64.
