@@ -145,7 +145,7 @@ func (l *layer) grad(t *Tape, dy device.Buffer) {
 // paramGrads computes dw, where it is a product, and adds the sums of the columns of dy to the gradient of b, which may be nil.
 func paramGrads(t *Tape, dw device.MatMul, b *Tensor, dy device.Buffer) {
 	wanted := b != nil && b.needsGrad
-	if wanted && dw.M > 0 && dw.B == dy { // of Conv1D's xᵀ·dy: the product packs dy, and adds its columns up on the way
+	if wanted && dw.B == dy { // of Conv1D's xᵀ·dy: the product packs dy, and adds its columns up on the way
 		db, acc := b.gradBuffer()
 		device.MatMulSums(t.Dev, dw, db, acc)
 		return

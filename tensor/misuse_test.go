@@ -45,6 +45,12 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		}},
 		{"factors of different ranks", "LowRank", []string{"2×5", "[2 3]", "[1 3]", "[5 2]"}, func() { LowRank(m(2, 5), m(2, 3), m(1, 3), m(5, 2), 1) }},
 		{"an input of other rows", "LowRank", []string{"2×5", "[4 3]"}, func() { LowRank(m(2, 5), m(4, 3), m(2, 3), m(5, 2), 1) }},
+		{"a factor of other inputs", "LowRank", []string{"[2 3]", "[2 4]"}, func() { LowRank(m(2, 5), m(2, 3), m(2, 4), m(5, 2), 1) }},
+		{"a second factor of another type", "LowRank", []string{"bf16"}, func() { LowRank(m(2, 5), m(2, 3), m(2, 3), half(5, 2), 1) }},
+		{"an output of another type", "LowRank", []string{"bf16"}, func() { LowRank(half(2, 5), m(2, 3), m(2, 3), m(5, 2), 1) }},
+		{"a value that can be made again", "LowRank", []string{"another operation"}, func() {
+			LowRank(Unary(device.SiLU, saved), m(2, 3), m(2, 3), m(5, 2), 1)
+		}},
 		{"a factor of another type", "LowRank", []string{"bf16"}, func() { LowRank(m(2, 5), m(2, 3), half(2, 3), m(5, 2), 1) }},
 		{"a value that another operation needs", "LowRank", []string{"another operation"}, func() { LowRank(saved, m(2, 3), m(2, 3), m(5, 2), 1) }},
 		{"an update of other outputs", "Updated", []string{"2×5", "[4 2]"}, func() {
@@ -89,6 +95,9 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"other rows than were routed", "Experts", []string{"[3 3]", "2 rows"}, func() {
 			Experts(m(3, 3), routed(nil), func(_ int, x *Tensor) *Tensor { return x })
 		}},
+		{"no rows", "Experts", []string{"[0 3]"}, func() {
+			Experts(m(0, 3), Route(m(0, 4), 1, nil), func(_ int, x *Tensor) *Tensor { return x })
+		}},
 		{"an expert that loses rows", "Experts", []string{"expert"}, func() {
 			Experts(m(2, 3), routed(nil), func(_ int, x *Tensor) *Tensor { return Rows(x, ids(5)) })
 		}},
@@ -100,6 +109,7 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 			b.Loss()
 		}},
 		{"columns that are not there", "Prepend", []string{"columns 2 to 5", "[2 4]"}, func() { Prepend(m(3, 3), m(2, 4), []int{0}, 2) }},
+		{"columns before the first", "Prepend", []string{"columns -1 to 2"}, func() { Prepend(m(3, 3), m(2, 4), []int{0}, -1) }},
 		{"a place behind the end", "Prepend", []string{"[4]", "3 rows"}, func() { Prepend(m(3, 3), m(2, 3), []int{4}, 0) }},
 		{"places that fall", "Prepend", []string{"[2 1]"}, func() { Prepend(m(3, 3), m(2, 3), []int{2, 1}, 0) }},
 		{"a magnitude too few", "Magnitude", []string{"[2 3]", "[2]"}, func() { Magnitude(m(2, 3), param(dev, 2), param(dev, 3), nil) }},
@@ -112,6 +122,7 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"a number of another type", "ItemLater", []string{"bf16"}, func() { half(1, 1).ItemLater() }},
 		{"a loss of several numbers", "Backward", []string{"[2 3]", "one element"}, func() { tape.Backward(m(2, 3)) }},
 		{"a parameter without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { NewParam(2, 3).Buffer() }},
+		{"values of a parameter without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { _, _ = NewParam(2, 3).Float32s() }},
 		{"operands without a tape", "Add", []string{"Tape.Ints"}, func() { Add(param(dev, 2), param(dev, 2)) }},
 		{"values for another shape", "Pack", []string{"3 values", "[2 2]"}, func() { NewParam(2, 2).Pack(dev, device.F32, device.Int8, make([]float32, 3)) }},
 		{"a parameter that has values", "Pack", []string{"has values"}, func() { param(dev, 2, 2).Pack(dev, device.F32, device.Int8, make([]float32, 4)) }},

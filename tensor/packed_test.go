@@ -99,9 +99,9 @@ func TestArrange(t *testing.T) {
 		t.Errorf("%d bytes in use with the weight arranged, %d before; it wants a gradient: %v", got, before, w.NeedsGrad())
 	}
 	held := dev.Memory().InUse
-	dev.ordered = 0
-	if got := use(); !slices.EqualFunc(got, want, slices.Equal[[]float64]) || dev.ordered != 3 || dev.back != 0 {
-		t.Errorf("%v by the arranged weight, %v before; %d products by it, put back %d times", got, want, dev.ordered, dev.back)
+	dev.ordered, dev.groups = 0, 0
+	if got := use(); !slices.EqualFunc(got, want, slices.Equal[[]float64]) || dev.ordered != 3 || dev.back != 0 || dev.groups != 1 {
+		t.Errorf("%v by the arranged weight, %v before; %d products by it, %d groups, put back %d times", got, want, dev.ordered, dev.groups, dev.back)
 	}
 	if got := float64s(t, Conv1D(y, w, nil)); !slices.Equal(got, turned) || dev.back != 1 {
 		t.Errorf("%v by the weight the other way round, %v before; put back %d times", got, turned, dev.back)
@@ -173,6 +173,12 @@ func TestArrangeBeside(t *testing.T) {
 	if _, err := w.Float32s(); err != nil || dev.back != 0 {
 		t.Errorf("values that are there are read from the copy: %v, put back %d times", err, dev.back)
 	}
+	tape.Train(1, 0, 0)
+	if tape.Backward(Sum(Embedding(tape.Ints([]int32{2, 0, 2}), w))); w.Grad().IsZero() {
+		t.Error("a table beside its copy does not learn")
+	}
+	w.FreeGrad()
+	tape.Reset()
 	w.ArrangeBeside(true)() // one is there: the second changes nothing, nor does its end
 	if got := product(); !slices.Equal(got, want) || dev.ordered != 2 {
 		t.Errorf("after a second one %v, %v before; %d products by a copy", got, want, dev.ordered)
@@ -233,6 +239,9 @@ func TestPacked(t *testing.T) {
 		w.Pack(dev, device.F32, packing, v)
 		if w.Packing() != packing || w.NeedsGrad() || w.DType() != device.F32 {
 			t.Errorf("packing is %v, needs a gradient: %v, type %v", w.Packing(), w.NeedsGrad(), w.DType())
+		}
+		if w.packed.Rows != 4 || w.packed.Cols != 64 {
+			t.Errorf("a weight of 4 rows and 64 columns is packed as %d and %d", w.packed.Rows, w.packed.Cols)
 		}
 		w.Thaw()
 		if w.NeedsGrad() {
@@ -367,5 +376,42 @@ func TestReadsReportFailure(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// the gradient of a loss is known to be 1: nothing waits for the device
+	if err := Try(func() {
+		tape.Backward(LinearCrossEntropy(x, Head{Weight: param(dev, 3, 4)}, tape.Ints([]int32{1}), CrossEntropyOptions{Tokens: 1}))
+	}); err != nil {
+		t.Errorf("a backward pass reads from the device: %v", err)
+	}
 	tape.Reset()
+}
+
+// summing is a device that sums columns while it multiplies.
+type summing struct {
+	*devicetest.Reference
+	sums int
+}
+
+func (s *summing) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
+	s.sums++
+	device.MatMulSums(s.Reference, m, sums, acc)
+}
+
+// TestBiasOfConv1D: the gradient of its bias comes with the product that the weight's is, which reads the same matrix; that of Linear's does not.
+func TestBiasOfConv1D(t *testing.T) {
+	for name, c := range map[string]struct {
+		layer  func(x, w, b *Tensor) *Tensor
+		frozen bool // the weight
+		sums   int
+	}{"Conv1D": {Conv1D, false, 1}, "Conv1D of a frozen weight": {Conv1D, true, 0}, "Linear": {Linear, false, 0}} {
+		dev := &summing{Reference: devicetest.NewReference()}
+		w, b := param(dev, 3, 3), param(dev, 3)
+		w.needsGrad = !c.frozen
+		tape := NewTape(dev, device.F32)
+		tape.Train(1, 0, 0)
+		tape.Backward(Sum(c.layer(tape.Constant(floats(6), 2, 3), w, b)))
+		if g, err := b.GradFloat32s(); err != nil || !slices.Equal(g, []float32{2, 2, 2}) || dev.sums != c.sums {
+			t.Errorf("%s: the gradient is %v, %v; %d products with sums, want %d", name, g, err, dev.sums, c.sums)
+		}
+		tape.Reset()
+	}
 }

@@ -21,6 +21,16 @@ func TestRandomStays(t *testing.T) {
 	if n := named.Uint64(); n != 0x2efd645a19389bcc {
 		t.Errorf("by name %#x", n)
 	}
+	var v [5]float32
+	named.Normal(v[:3], 2)
+	named.Uniform(v[3:], 2)
+	if v != [5]float32{1.4502589, 1.5137511, -3.2838802, 0.5893622, -0.98837775} {
+		t.Errorf("normal and uniform numbers %v", v)
+	}
+	tape := NewTape(devicetest.NewReference(), device.F32) // and a run that is resumed drops the same
+	if tape.Train(1, 2, 3); tape.random != NewRandom(1, 2, 3) {
+		t.Error("a pass draws from other numbers")
+	}
 }
 
 // TestRandomKeys: generators of other numbers, of the same in another order, of one more or of another name are unrelated.

@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -142,6 +143,45 @@ func TestKeptIsNotOverwritten(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) || slices.Max(want) == 0 {
 		t.Errorf("%v, when it was kept %v: %v", got, want, err)
 	}
+}
+
+// TestResultsOfLinears: layers of one input keep theirs one by one, and give them back; what was not kept so is an error.
+func TestResultsOfLinears(t *testing.T) {
+	dev := &counting{Device: devicetest.NewReference()}
+	w, v := param(dev, 3, 4), param(dev, 2, 4)
+	tape := NewTape(dev, device.F32)
+	x := func() *Tensor { return tape.Floats(floats(8), 2, 4) }
+	both := func() *Tensor {
+		ys := Linears(x(), Weights{W: w}, Weights{W: v})
+		return Add(Sum(ys[0]), Sum(ys[1]))
+	}
+	kept := func() *Results {
+		r := NewResults(2)
+		tape.Infer()
+		tape.Keep(r, 2, []int32{0, 1}, both)
+		return r
+	}
+	r, order := kept(), []int32{1, 0}
+	tape.Infer()
+	want := float64s(t, both())
+	dev.products = 0
+	closeTo(t, "sums of what was kept", float64s(t, tape.Reuse(r, []*Tensor{tape.Ints(order)}, both)), want)
+	if dev.products != 0 {
+		t.Errorf("%d products are computed again", dev.products)
+	}
+	for name, again := range map[string]func() *Tensor{
+		"a layer of another width": func() *Tensor { return Linear(x(), v, nil) },
+		"other rows":               func() *Tensor { return Linear(tape.Floats(floats(12), 3, 4), w, nil) },
+		"a layer more":             func() *Tensor { both(); return Linear(x(), w, nil) },
+	} {
+		r := kept()
+		var e *Error
+		if err := Try(func() { tape.Reuse(r, []*Tensor{tape.Ints(order)}, again) }); !errors.As(err, &e) || e.Op != "Reuse" {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.Free()
+	}
+	tape.Reset()
 }
 
 // TestAllRowsAreComputedWhereTheyAreKept: where all rows of a pass are kept in their order nothing is copied, and where some are, those alone.

@@ -60,7 +60,6 @@ func (t *Tape) Train(seed uint64, step, micro int) {
 func (t *Tape) Infer() {
 	t.Reset()
 	t.record, t.train = false, false
-	t.random = Random{}
 }
 
 // Recording reports whether this is a training pass.
@@ -283,8 +282,8 @@ func (t *Tape) pushLate(out *Tensor, backward func(), x *Tensor, saved ...*Tenso
 // late makes sure that the data of an operation's late x is there. If it must be rebuilt and the operation that made x is the
 // next in the backward pass, nothing will add to the gradient of x any more, and both are done in one go.
 func (t *Tape) late(x *Tensor) {
-	last := len(t.entries) - 1
-	if x.data != nil || !x.dropped || x.both == nil || x.grad == nil || last < 0 || t.entries[last].out != x {
+	// x has both: it was dropped, its gradient is there by now, and its own entry is still to come
+	if x.data != nil || x.both == nil || t.entries[len(t.entries)-1].out != x {
 		t.value([]*Tensor{x})
 		return
 	}

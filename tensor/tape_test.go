@@ -36,16 +36,47 @@ func TestScopeKeepsOnlyWhatBackwardNeeds(t *testing.T) {
 	if got, want := dev.Memory().InUse-before, int64(4*n*out); got != want {
 		t.Errorf("%d bytes in use after an unrecorded scope, want %d", got, want)
 	}
+	for _, train := range []bool{false, true} {
+		if tape.Infer(); train {
+			tape.Train(1, 0, 0)
+		}
+		x := tape.Floats(make([]float32, n*c), n, c)
+		statistics := map[bool][2]int64{true: {n, 2 * n}}[train] // a number a row, and of a LayerNorm two
+		for i, norm := range []func() *Tensor{func() *Tensor { return RMSNorm(x, w, 1e-5, 0) }, func() *Tensor { return LayerNorm(x, w, nil, 1e-5) }} {
+			held := dev.Memory().InUse
+			norm()
+			if got, want := dev.Memory().InUse-held, 4*(n*c+statistics[i]); got != want {
+				t.Errorf("norm %d takes %d bytes, training %v, want %d", i, got, train, want)
+			}
+		}
+	}
 	tape.Reset()
 	if got := dev.Memory().InUse - before; got != 0 {
 		t.Errorf("%d bytes in use after Reset", got)
 	}
 }
 
-// TestScopeDropsActivations: the output of an activation or a gate goes with its scope, too, for its inputs are enough to make it again.
+// both counts activations that are made again together with their gradient.
+type both struct {
+	*devicetest.Reference
+	count int
+}
+
+func (b *both) UnaryBoth(op device.UnaryOp, y, dx, x device.Buffer) {
+	b.count++
+	b.Reference.UnaryBoth(op, y, dx, x)
+}
+
+func (b *both) GatedBoth(op device.UnaryOp, y, dgate, dup, gate, up device.Buffer) {
+	b.count++
+	b.Reference.GatedBoth(op, y, dgate, dup, gate, up)
+}
+
+// TestScopeDropsActivations: the output of an activation or a gate goes with its scope, too, for its inputs are enough to make it again, which a linear
+// layer above it wants done together with its gradient.
 func TestScopeDropsActivations(t *testing.T) {
 	const n, c, out = 10, 8, 4
-	dev := devicetest.NewReference()
+	dev := &both{Reference: devicetest.NewReference()}
 	m := param(dev, out, c)
 	tape := NewTape(dev, device.F32)
 	for name, act := range map[string]func(x, y *Tensor) *Tensor{
@@ -56,10 +87,16 @@ func TestScopeDropsActivations(t *testing.T) {
 		x, y := tape.Floats(floats(n*c), n, c), tape.Floats(floats(n*c), n, c)
 		x.needsGrad = true
 		before := dev.Memory().InUse
-		tape.Scope(func() *Tensor { return Linear(act(x, y), m, nil) })
+		result := tape.Scope(func() *Tensor { return Linear(act(x, y), m, nil) })
 		if got := dev.Memory().InUse - before; got != 4*n*out {
 			t.Errorf("%s: %d bytes are kept, want the %d of the scope's result", name, got, 4*n*out)
 		}
+		dev.count = 0
+		if tape.Backward(Sum(result)); dev.count != 1 {
+			t.Errorf("%s: value and gradient were made together %d times", name, dev.count)
+		}
+		x.FreeGrad()
+		m.FreeGrad()
 		tape.Reset()
 	}
 }
@@ -135,6 +172,16 @@ func TestScopesReuseTensors(t *testing.T) {
 		if got, err := outs[i].Float32s(); err != nil || !slices.Equal(got, want) || !slices.Equal(outs[i].Shape, []int{1, 2}) {
 			t.Errorf("scope %d gives %v of shape %v, %v, want %v", i, got, outs[i].Shape, err, want)
 		}
+	}
+	tape.Infer()
+	part := tape.Scope(func() *Tensor { return tape.rowSlice(Scale(tape.Floats([]float32{1, 2, 3, 4}, 2, 2), 2), 1, 2) })
+	pass()
+	if got, err := part.Float32s(); err != nil || !slices.Equal(got, []float32{6, 8}) {
+		t.Errorf("a part of what a scope made is %v, %v, want [6 8]", got, err)
+	}
+	tape.Reset()
+	if held := tape.Dev.Memory().InUse; held != 0 {
+		t.Errorf("%d bytes are held", held)
 	}
 	tape.Train(1, 0, 0)
 	if inner, _ := pass(); inner[0] == inner[1] {
@@ -279,6 +326,50 @@ func TestGradientsAccumulate(t *testing.T) {
 	}
 }
 
+// TestNormGradientsAccumulate: weight and bias of a norm share a kernel, and each adds to what it has, also where the other is frozen or begins anew.
+func TestNormGradientsAccumulate(t *testing.T) {
+	dev := devicetest.NewReference()
+	w, b := param(dev, 3), param(dev, 3)
+	tape := NewTape(dev, device.F32)
+	pass := func() [2][]float32 {
+		tape.Train(1, 0, 0)
+		x := tape.Floats(floats(6), 2, 3)
+		tape.Backward(Sum(Mul(LayerNorm(x, w, b, 1e-5), x)))
+		dw, _ := w.GradFloat32s()
+		db, _ := b.GradFloat32s()
+		return [2][]float32{dw, db}
+	}
+	once := pass()
+	for name, c := range map[string]struct {
+		between func()
+		times   [2]float32 // that the gradients of once are in w and b
+	}{
+		"both":               {func() {}, [2]float32{2, 2}},
+		"a new weight":       {w.FreeGrad, [2]float32{1, 2}},
+		"a new bias":         {b.FreeGrad, [2]float32{2, 1}},
+		"the bias alone":     {func() { w.FreeGrad(); w.Freeze() }, [2]float32{0, 2}},
+		"the weight alone":   {func() { b.FreeGrad(); b.Freeze() }, [2]float32{2, 0}},
+		"a bias that begins": {func() { w.FreeGrad(); w.Freeze(); b.FreeGrad() }, [2]float32{0, 1}},
+	} {
+		for _, p := range []*Tensor{w, b} {
+			p.FreeGrad()
+			p.Thaw()
+		}
+		pass()
+		c.between()
+		got := pass()
+		for i, g := range got {
+			for j := range g {
+				if want := c.times[i] * once[i][j]; math.Abs(float64(g[j]-want)) > 1e-6 {
+					t.Errorf("%s: gradient %d is %v, want %v times %v", name, i, g, c.times[i], once[i])
+					break
+				}
+			}
+		}
+	}
+	tape.Reset()
+}
+
 func TestDropoutIsAFunctionOfSeedStepAndMicro(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.F32)
 	mask := func(seed uint64, step, micro int) string {
@@ -364,7 +455,9 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 	}
 	run := func(chunk int) (float64, []float32) {
 		tape.Train(1, 0, 0)
-		k := newHead("test", tape, tape.Floats(floats(n*c), n, c), Head{Weight: w}, tape.Ints(targets))
+		h := tape.Floats(floats(n*c), n, c)
+		h.needsGrad = true
+		k := newHead("test", tape, h, Head{Weight: w}, tape.Ints(targets))
 		if chunk > 0 {
 			k.chunk = chunk
 		}
@@ -372,8 +465,10 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 		l, _ := loss.Item()
 		tape.Backward(loss)
 		g, _ := w.GradFloat32s()
+		dh, _ := h.GradFloat32s()
 		w.FreeGrad()
-		return l, g
+		h.FreeGrad()
+		return l, slices.Concat(g, dh)
 	}
 	l1, g1 := run(0)
 	l2, g2 := run(64)

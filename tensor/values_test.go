@@ -248,6 +248,43 @@ func TestLossesByFormula(t *testing.T) {
 	tape.Reset()
 }
 
+// TestHeadComputes: outside of a tape a head gives the logits that it gives on one, with a bias and a cap and without.
+func TestHeadComputes(t *testing.T) {
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	for _, h := range []Head{{}, {Bias: param(dev, 5)}, {SoftCap: 0.7}, {Bias: param(dev, 5), SoftCap: 0.7}} {
+		h.Weight = param(dev, 5, 3)
+		tape.Infer()
+		x, y := tape.Constant(floats(6), 2, 3), tape.empty(device.F32, 2, 5)
+		h.Compute(dev, y.Buffer(), x.Buffer())
+		closeTo(t, "logits", float64s(t, y), float64s(t, h.Logits(x)))
+	}
+	tape.Reset()
+}
+
+// TestEntropyIsToLookAt: no gradient passes through the entropy of LogProbs, under a head that learns or a frozen one.
+func TestEntropyIsToLookAt(t *testing.T) {
+	dev := devicetest.NewReference()
+	tape := NewTape(dev, device.F32)
+	w := param(dev, 5, 3)
+	for range 2 {
+		tape.Train(1, 0, 0)
+		h := tape.Constant(floats(6), 2, 3)
+		h.needsGrad = true
+		for name, c := range map[string]struct {
+			f    func(*Tensor, Head, *Tensor) (*Tensor, *Tensor)
+			want bool
+		}{"LogProbs": {LogProbs, false}, "LogProbsAndEntropy": {LogProbsAndEntropy, true}} {
+			logp, entropy := c.f(h, Head{Weight: w}, tape.Ints([]int32{1, 4}))
+			if !logp.NeedsGrad() || entropy.NeedsGrad() != c.want {
+				t.Errorf("%s, head frozen %v: the log-probability has a gradient: %v, the entropy %v", name, !w.NeedsGrad(), logp.NeedsGrad(), entropy.NeedsGrad())
+			}
+		}
+		tape.Reset()
+		w.Freeze()
+	}
+}
+
 // TestNothingSupervised: rows without a target have no loss and give no gradient; where none has one, both are exactly 0.
 func TestNothingSupervised(t *testing.T) {
 	dev := devicetest.NewReference()
