@@ -35,6 +35,22 @@ func TestEqualOperands(t *testing.T) {
 	}
 }
 
+// TestGradientThatWasOne: that of the loss is known to be 1 without a look at the device; what grows in its memory is looked at.
+func TestGradientThatWasOne(t *testing.T) {
+	tape := NewTape(devicetest.NewReference(), device.F32)
+	tape.Train(1, 0, 0)
+	x := tape.Constant([]float32{1, 2}, 2)
+	x.needsGrad = true
+	s := Sum(x)
+	six := Scale(Scale(s, 3), 2)
+	tape.Backward(Add(Add(s, tape.Constant([]float32{1}, 1)), six)) // s has the loss's gradient alone when that of six comes
+	if g, err := x.GradFloat32s(); err != nil || !slices.Equal(g, []float32{7, 7}) {
+		t.Errorf("the gradient is %v, %v, want 7", g, err)
+	}
+	x.FreeGrad()
+	tape.Reset()
+}
+
 // TestFloat32 widens bf16 and narrows the gradient again.
 func TestFloat32(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.BF16)
@@ -44,6 +60,12 @@ func TestFloat32(t *testing.T) {
 	y := Float32(x)
 	if v, err := y.Float32s(); err != nil || y.DType() != device.F32 || !slices.Equal(v, []float32{1, -2.5, 0.125}) {
 		t.Errorf("%v of type %v, %v", v, y.DType(), err)
+	}
+	if Float32(y) != y {
+		t.Error("what is F32 already is copied")
+	}
+	if v := Values(x); !slices.Equal(v, []float64{1, -2.5, 0.125}) {
+		t.Errorf("values are %v", v)
 	}
 	tape.Backward(Sum(Mul(y, y)))
 	if g, err := x.GradFloat32s(); err != nil || x.Grad().DType != device.BF16 || !slices.Equal(g, []float32{2, -5, 0.25}) {

@@ -101,6 +101,9 @@ func gradCases() []gradCase {
 			return Recompute(x[0], func(h *Tensor) *Tensor { return LowRank(Scale(h, 2), Dropout(h, 0.3), x[1], x[2], 0.7) })
 		})},
 		{"Prepend", []leaf{random(1, 5, 3), random(2, 2, 7)}, one(func(t *Tape, x []*Tensor) *Tensor { return Prepend(x[0], x[1], []int{0, 3, 5}, 2) })},
+		{"Prepend nowhere", []leaf{random(1, 5, 3), random(2, 2, 7)}, func(t *Tape, x []*Tensor) []*Tensor {
+			return []*Tensor{Prepend(x[0], x[1], nil, 2), Scale(x[1], 2)}
+		}},
 		{"Prepend in Recompute", []leaf{random(1, 4, 3), random(2, 2, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			e := Scale(x[1], 2)
 			return Recompute(x[0], func(h *Tensor) *Tensor { return Prepend(h, e, []int{1}, 0) }, e)
@@ -158,6 +161,10 @@ func gradCases() []gradCase {
 		{"Attention windowed", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, Window: 2})},
 		{"Attention soft-capped", qkv(2, 1, 3), attention(AttentionShape{Heads: 2, KVHeads: 1, D: 3, SoftCap: 0.7})},
 		{"Attention grouped, windowed and soft-capped", qkv(4, 2, 3), attention(AttentionShape{Heads: 4, KVHeads: 2, D: 3, Window: 3, SoftCap: 0.7})},
+		{"Attention of a dropped norm", append(qkv(2, 2, 3), random(4, 6)), one(func(t *Tape, x []*Tensor) *Tensor {
+			f := attention(AttentionShape{Heads: 2, KVHeads: 2, D: 3})
+			return t.Scope(func() *Tensor { return f(t, []*Tensor{RMSNorm(x[0], x[3], 1e-3, 0), x[1], x[2]})[0] })
+		})},
 		{"AttentionColumns", []leaf{random(1, 8, 16)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			s := AttentionShape{Heads: 4, KVHeads: 2, D: 2, Scale: 0.6, Sequences: []device.Sequence{{QLen: 3, KLen: 3}, {Q: 3, QLen: 5, K: 3, KLen: 5}}}
 			return Add(AttentionColumns(x[0], s), SplitCols(x[0], 8, 8)[0])
@@ -172,6 +179,9 @@ func gradCases() []gradCase {
 		})},
 		{"Experts, one each, in Recompute", []leaf{random(1, 6, 3), random(2, 4, 3), random(3, 12, 3)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Recompute(x[0], func(h *Tensor) *Tensor { return Experts(h, Route(Linear(h, x[1], nil), 1, nil), expertOf(x[2], 3)) })
+		})},
+		{"Experts whose balance nobody asks for", []leaf{random(1, 6, 3), random(2, 6, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return Experts(x[0], Route(x[1], 2, new(Balance)), func(e int, rows *Tensor) *Tensor { return Scale(rows, float32(e+1)) })
 		})},
 		{"Experts with a load-balancing loss over recomputed layers", []leaf{random(1, 6, 3), random(2, 4, 3), random(3, 12, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
 			var b Balance
@@ -192,6 +202,10 @@ func gradCases() []gradCase {
 				return Add(h, Dropout(Unary(device.GELU, Linear(h, x[1], nil)), 0.3))
 			})
 		})},
+		{"Recompute of what is not read", []leaf{random(1, 2, 3), random(2, 2, 3)}, func(t *Tape, x []*Tensor) []*Tensor {
+			y := Recompute(Scale(x[0], 2), func(*Tensor) *Tensor { return Mul(x[1], x[1]) }, x[1])
+			return []*Tensor{y, Scale(x[0], 3)}
+		}},
 		{"Recompute within Recompute", []leaf{random(1, 3, 4), random(2, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return Recompute(x[0], func(h *Tensor) *Tensor {
 				inner := func(h *Tensor) *Tensor { return Unary(device.SiLU, Linear(h, x[1], nil)) }
@@ -216,6 +230,9 @@ func gradCases() []gradCase {
 				y := Unary(device.SiLU, RMSNorm(x[0], x[1], 1e-3, 0))
 				return Mul(y, y)
 			})
+		})},
+		{"a dropped activation of a dropped norm before a linear layer", []leaf{random(1, 3, 4), random(2, 4), random(3, 5, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
+			return t.Scope(func() *Tensor { return Linear(Unary(device.SiLU, RMSNorm(x[0], x[1], 1e-3, 0)), x[2], nil) })
 		})},
 		{"a dropped activation before a linear layer", []leaf{random(1, 3, 4), random(2, 4, 4), random(3, 4, 4)}, one(func(t *Tape, x []*Tensor) *Tensor {
 			return t.Scope(func() *Tensor { // value and gradient come in one go
@@ -422,7 +439,8 @@ func (c gradCase) runAs(t *testing.T, tape *Tape, leaves []leaf, o gradOptions) 
 }
 
 // activations are how many leaves of a case have to be of the tape, where one is not enough.
-var activations = map[string]int{"Updated Conv1D of another input": 3, "Prepend in Recompute": 2, "Residual": 2, "Experts": 2, "Experts, all of them": 2}
+var activations = map[string]int{"Updated Conv1D of another input": 3, "Prepend in Recompute": 2, "Prepend nowhere": 2, "Residual": 2,
+	"Recompute of what is not read": 2, "Experts": 2, "Experts, all of them": 2, "Experts whose balance nobody asks for": 2}
 
 // TestGradientsDoNotDependOnOthers: a gradient is the same when another leaf is frozen, which then has none; when leaves are parameters, whose
 // gradients are F32 beside activations in BF16; and it adds up with what another use of the leaf gives, before or after.
@@ -458,6 +476,9 @@ func TestGradientsDoNotDependOnOthers(t *testing.T) {
 					}
 				}
 				check(fmt.Sprintf("all but leaf %d frozen", i), tape, gradOptions{frozen: others})
+				also, twice := make([]*leaf, len(c.leaves)), random(uint64(90+i), c.leaves[i].shape...)
+				also[i] = &twice
+				check(fmt.Sprintf("all but leaf %d, which is used before, too, frozen", i), tape, gradOptions{frozen: others, also: also})
 			}
 			for _, dtype := range []device.DType{device.F32, device.BF16} {
 				tape := NewTape(dev, dtype)

@@ -117,28 +117,18 @@ func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
 	// One closure serves both results: it sits under logp, which comes last on the tape's way back.
 	var dEntropy *storage
 	t.push(logp, func() {
-		zero := t.scratch(k.n, device.F32)
-		t.Dev.Fill(zero.buf, 0)
-		dlogp, dent := zero, zero
-		if logp.grad != nil {
-			g, _ := logp.gradBuffer()
-			t.Dev.Scale(g, -1) // the kernel's loss is -logp
-			dlogp = logp.grad
-		}
-		if dEntropy != nil {
-			dent = dEntropy
-		}
+		g, _ := logp.gradBuffer()
+		t.Dev.Scale(g, -1) // the kernel's loss is -logp
 		// In a backward pass there is no scope around an operation: without one dh, dw and db would be the pass's.
 		losses := t.scratch(k.n, device.F32)
 		t.openScope()
 		k.allocGrads()
 		for lo := 0; lo < k.n; lo += k.chunk {
-			k.run(lo, headRows{losses: losses, weights: dlogp, entropyWeights: dent}, true)
+			k.run(lo, headRows{losses: losses, weights: logp.grad, entropyWeights: dEntropy}, true)
 		}
 		k.giveGrads(1)
 		t.closeScope(nil)
 		losses.release(t.Dev)
-		zero.release(t.Dev)
 		dEntropy.release(t.Dev)
 	}, h, top.Weight, top.Bias, k.targets)
 	if !both {

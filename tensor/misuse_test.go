@@ -70,7 +70,7 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"a group too few", "SumBy", []string{"2 groups", "3 elements"}, func() { SumBy(m(3, 1), ids(2), 2) }},
 		{"a norm that does not divide", "RMSNorm", []string{"[4]", "[2 6]"}, func() { RMSNorm(m(2, 6), param(dev, 4), 1e-5, 0) }},
 		{"a norm that does not divide", "LayerNorm", []string{"[4]", "[2 6]"}, func() { LayerNorm(m(2, 6), param(dev, 4), nil, 1e-5) }},
-		{"heads that do not divide", "Rope", []string{"3 heads", "[2 8]"}, func() { Rope(m(2, 8), table, ids(2), 3) }},
+		{"heads that do not divide", "Rope", []string{"3 heads", "[2 13]"}, func() { Rope(m(2, 13), table, ids(2), 3) }},
 		{"heads narrower than what is rotated", "Rope", []string{"4 rotated"}, func() { Rope(m(2, 6), table, ids(2), 2) }},
 		{"a position too few", "Rope", []string{"[1]", "[2 8]"}, func() { Rope(m(2, 8), table, ids(1), 2) }},
 		{"queries of another width", "Attention", []string{"[2 9]", "2 heads", "of 4"}, func() { Attention(m(2, 9), m(2, 4), m(2, 4), shape(2, 1, 4)) }},
@@ -101,6 +101,10 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"an expert that loses rows", "Experts", []string{"expert"}, func() {
 			Experts(m(2, 3), routed(nil), func(_ int, x *Tensor) *Tensor { return Rows(x, ids(5)) })
 		}},
+		{"experts of different widths", "Experts", []string{"expert 1", "[1 2]"}, func() {
+			r := Route(tape.Constant([]float32{1, 0, 0, 1}, 2, 2), 1, nil)
+			Experts(m(2, 3), r, func(e int, x *Tensor) *Tensor { return SplitCols(x, 3-e, e)[0] })
+		}},
 		{"a loss of nothing", "Balance.Loss", []string{"no layer"}, func() { new(Balance).Loss() }},
 		{"a loss made twice", "Balance.Loss", []string{"before"}, func() {
 			var b Balance
@@ -109,10 +113,12 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 			b.Loss()
 		}},
 		{"columns that are not there", "Prepend", []string{"columns 2 to 5", "[2 4]"}, func() { Prepend(m(3, 3), m(2, 4), []int{0}, 2) }},
+		{"rows of another type", "Prepend", []string{"bf16", "f32"}, func() { Prepend(m(3, 3), half(2, 3), []int{0}, 0) }},
 		{"columns before the first", "Prepend", []string{"columns -1 to 2"}, func() { Prepend(m(3, 3), m(2, 4), []int{0}, -1) }},
 		{"a place behind the end", "Prepend", []string{"[4]", "3 rows"}, func() { Prepend(m(3, 3), m(2, 3), []int{4}, 0) }},
 		{"places that fall", "Prepend", []string{"[2 1]"}, func() { Prepend(m(3, 3), m(2, 3), []int{2, 1}, 0) }},
 		{"a magnitude too few", "Magnitude", []string{"[2 3]", "[2]"}, func() { Magnitude(m(2, 3), param(dev, 2), param(dev, 3), nil) }},
+		{"a norm too few", "Magnitude", []string{"[2 3]", "[2]"}, func() { Magnitude(m(2, 3), param(dev, 3), param(dev, 2), nil) }},
 		{"a bias too long", "Magnitude", []string{"[2 3]"}, func() { Magnitude(m(2, 3), param(dev, 3), param(dev, 3), param(dev, 4)) }},
 		{"a weight of another size", "InverseNorms", []string{"[5 4]", "[2 3]"}, func() {
 			InverseNorms(tape, param(dev, 5, 4), Update{A: m(2, 3), B: m(5, 2), Scale: 1}, false)
@@ -125,6 +131,12 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"values of a parameter without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { _, _ = NewParam(2, 3).Float32s() }},
 		{"operands without a tape", "Add", []string{"Tape.Ints"}, func() { Add(param(dev, 2), param(dev, 2)) }},
 		{"values for another shape", "Pack", []string{"3 values", "[2 2]"}, func() { NewParam(2, 2).Pack(dev, device.F32, device.Int8, make([]float32, 3)) }},
+		{"a parameter that is packed", "Pack", []string{"has values"}, func() {
+			p := NewParam(2, 2)
+			p.Pack(dev, device.F32, device.Int8, make([]float32, 4))
+			p.Pack(dev, device.F32, device.Int8, make([]float32, 4))
+		}},
+		{"rows of a recorded pass", "Keep", nil, func() { tape.Keep(NewResults(2), 2, []int32{0}, func() *Tensor { return m(2, 3) }) }},
 		{"a parameter that has values", "Pack", []string{"has values"}, func() { param(dev, 2, 2).Pack(dev, device.F32, device.Int8, make([]float32, 4)) }},
 	} {
 		err := Try(c.f)

@@ -69,6 +69,9 @@ func (a *arranging) product(m device.MatMul) {
 func (a *arranging) MatMuls(list []device.MatMul) {
 	a.groups++
 	for _, m := range list {
+		if m.M == 0 {
+			panic("a product of nothing")
+		}
 		a.product(m)
 	}
 }
@@ -193,6 +196,12 @@ func TestArrangeBeside(t *testing.T) {
 	if !w.NeedsGrad() || dev.Memory().InUse != before {
 		t.Error("a device that would gain nothing takes the weight")
 	}
+	dev.refuses = false
+	few := NewParam(3, 64)
+	few.Pack(dev, device.F32, device.Int8, floats(3*64))
+	if few.Arrange(true); few.Packing() != device.Int8 || few.order != nil {
+		t.Error("a weight in few bits is arranged")
+	}
 	plain := param(devicetest.NewReference(), 3, 4)
 	plain.Arrange(true) // no Arranger
 	if !plain.NeedsGrad() {
@@ -200,17 +209,18 @@ func TestArrangeBeside(t *testing.T) {
 	}
 }
 
-// TestLinearsAtOnce: layers of one input are one call of a device that has such a call, unless one of them has to be unpacked for it.
+// TestLinearsAtOnce: layers of one input are one call of a device that has such a call, unless one of them has to be unpacked or put back for it.
 func TestLinearsAtOnce(t *testing.T) {
 	dev := &arranging{Reference: devicetest.NewReference()}
 	tape := NewTape(dev, device.F32)
 	w, v, b := param(dev, 3, 64), param(dev, 2, 64), param(dev, 2)
-	few := NewParam(2, 64)
+	few, turned := NewParam(2, 64), param(dev, 2, 64)
 	few.Pack(dev, device.F32, device.Int8, floats(128))
+	turned.Arrange(false) // for products by [in, out]
 	for _, c := range []struct {
 		second         *Tensor
 		groups, single int
-	}{{v, 1, 0}, {few, 0, 2}} {
+	}{{v, 1, 0}, {v, 1, 0}, {few, 0, 2}, {turned, 0, 2}} {
 		tape.Infer()
 		x := tape.Constant(floats(128), 2, 64)
 		dev.groups, dev.single = 0, 0
@@ -275,6 +285,7 @@ func TestPacked(t *testing.T) {
 			t.Errorf("%d bytes are left of what was unpacked", held)
 		}
 		w.Free()
+		w.Free() // nothing is left to free
 		dense.Free()
 	}
 	if p := param(dev, 2, 2); p.Packing() != device.Unpacked {
@@ -340,8 +351,12 @@ func TestUpdatedPacked(t *testing.T) {
 		t.Errorf("%d products by the packed weight, want the output and its gradient", dev.products)
 	}
 	tape.Infer()
-	if Linear(tape.Constant(floats(3*64), 3, 64), w, nil); dev.products != 3 {
+	x := tape.Constant(floats(3*64), 3, 64)
+	if Linear(x, w, nil); dev.products != 3 {
 		t.Errorf("%d products by the packed weight, want one more without an update", dev.products)
+	}
+	if Updated(x, param(dev, 4, 64), nil, true, Update{X: x, A: a, B: b, Scale: 2}); dev.products != 3 {
+		t.Errorf("a plain weight is multiplied as a packed one")
 	}
 	tape.Reset()
 }
@@ -388,7 +403,12 @@ func TestReadsReportFailure(t *testing.T) {
 // summing is a device that sums columns while it multiplies.
 type summing struct {
 	*devicetest.Reference
-	sums int
+	sums, products int
+}
+
+func (s *summing) MatMul(m device.MatMul) {
+	s.products++
+	s.Reference.MatMul(m)
 }
 
 func (s *summing) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
@@ -399,18 +419,18 @@ func (s *summing) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
 // TestBiasOfConv1D: the gradient of its bias comes with the product that the weight's is, which reads the same matrix; that of Linear's does not.
 func TestBiasOfConv1D(t *testing.T) {
 	for name, c := range map[string]struct {
-		layer  func(x, w, b *Tensor) *Tensor
-		frozen bool // the weight
-		sums   int
-	}{"Conv1D": {Conv1D, false, 1}, "Conv1D of a frozen weight": {Conv1D, true, 0}, "Linear": {Linear, false, 0}} {
+		layer          func(x, w, b *Tensor) *Tensor
+		frozen         bool // the weight
+		sums, products int  // beside those
+	}{"Conv1D": {Conv1D, false, 1, 1}, "Conv1D of a frozen weight": {Conv1D, true, 0, 1}, "Linear": {Linear, false, 0, 2}} {
 		dev := &summing{Reference: devicetest.NewReference()}
 		w, b := param(dev, 3, 3), param(dev, 3)
 		w.needsGrad = !c.frozen
 		tape := NewTape(dev, device.F32)
 		tape.Train(1, 0, 0)
 		tape.Backward(Sum(c.layer(tape.Constant(floats(6), 2, 3), w, b)))
-		if g, err := b.GradFloat32s(); err != nil || !slices.Equal(g, []float32{2, 2, 2}) || dev.sums != c.sums {
-			t.Errorf("%s: the gradient is %v, %v; %d products with sums, want %d", name, g, err, dev.sums, c.sums)
+		if g, err := b.GradFloat32s(); err != nil || !slices.Equal(g, []float32{2, 2, 2}) || dev.sums != c.sums || dev.products != c.products {
+			t.Errorf("%s: the gradient is %v, %v; %d products with sums and %d without, want %d and %d", name, g, err, dev.sums, dev.products, c.sums, c.products)
 		}
 		tape.Reset()
 	}

@@ -3,6 +3,7 @@ package tensor
 // Recompute runs f(x) without keeping what its backward pass needs and runs it again
 // then: memory for time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
 // f must be a function of x, parameters, constants and the tensors of also, which are kept; its dropout masks come out the same.
+// Where nothing in f wants a gradient, as in layers below the first that learns, it runs once.
 // With Tape.Offload x is on the host from here on, and no other operation may read it.
 func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	t := tapeOf("Recompute", x)
@@ -10,9 +11,10 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	recording, recorded := t.record, false
 	t.record = false
 	if recording {
+		t.wanted = false
 		t.stash(x)
 		defer func() {
-			if !recorded { // f failed: no entry will give the copy on the host back
+			if !recorded { // f failed, or wants no gradient: no entry will give the copy on the host back
 				t.unstash(x)
 			}
 		}()
@@ -20,6 +22,12 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	out := t.Scope(func() *Tensor { return f(x) })
 	t.record = recording
 	if !recording {
+		return out
+	}
+	if !t.wanted {
+		if x.saved == 0 {
+			t.leave(x)
+		}
 		return out
 	}
 	t.push(out, func() {
@@ -43,7 +51,9 @@ func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
 	t.repeats = true
 	repeated := t.Scope(func() *Tensor { return f(leaf) })
 	t.repeats = outer
-	repeated.addGrad(out.grad.retain())
+	if repeated.needsGrad { // else what wants a gradient in f is no part of what it returns
+		repeated.addGrad(out.grad.retain())
+	}
 	t.unwind(mark)
 	t.closeScope(nil)
 	leaf.data.release(t.Dev)

@@ -143,6 +143,14 @@ func TestKeptIsNotOverwritten(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) || slices.Max(want) == 0 {
 		t.Errorf("%v, when it was kept %v: %v", got, want, err)
 	}
+	tape.Infer()
+	x = tape.Floats(floats(8), 2, 4)
+	y := Linear(x, w, nil)
+	before := y.Buffer()
+	if z := LowRank(y, x, a, b, 1); z.Buffer() != before {
+		t.Error("what nobody keeps is copied")
+	}
+	tape.Reset()
 }
 
 // TestResultsOfLinears: layers of one input keep theirs one by one, and give them back; what was not kept so is an error.

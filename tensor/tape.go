@@ -24,6 +24,7 @@ type Tape struct {
 	record  bool        // leave closures for the backward pass
 	train   bool        // dropout is on; also while a recomputed layer runs unrecorded
 	repeats bool        // a recomputed layer runs again; its gradient comes next
+	wanted  bool        // since it was cleared an operation of a training pass, recorded or not, had an operand that wants a gradient
 	random  Random      // of this pass: dropout masks are drawn in the order of the operations
 	results *Results    // of linear layers that are kept or reused in the pass at hand; nil: none
 	entries []entry     // in the order of the forward pass
@@ -251,12 +252,13 @@ func (t *Tape) scoped(x *Tensor) *Tensor {
 
 // wants reports whether an operation with these inputs must be recorded.
 func (t *Tape) wants(inputs ...*Tensor) bool {
-	if !t.record {
+	if !t.train {
 		return false
 	}
 	for _, x := range inputs {
 		if x != nil && x.needsGrad {
-			return true
+			t.wanted = true
+			return t.record
 		}
 	}
 	return false

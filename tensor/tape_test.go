@@ -123,6 +123,7 @@ func TestInPlace(t *testing.T) {
 		}{
 			{"a sum", tape, func(x *Tensor) *Tensor { return Add(x, w) }, true},
 			{"a sum that is squared", tape, func(x *Tensor) *Tensor { x = Add(x, w); Mul(x, x); return x }, false},
+			{"a sum that another is a part of", tape, func(x *Tensor) *Tensor { x = Add(x, w); tape.rowSlice(x, 0, 1); return x }, false},
 			{"a part of another", tape, func(x *Tensor) *Tensor { return tape.over(x.data.slice(0, 8), x.dtype, 2, 4) }, false},
 			{"what is lent", tape, func(x *Tensor) *Tensor { x = tape.Lend(x.Buffer()); x.Shape = []int{2, 4}; return x }, false},
 			{"a sum on a device that joins", joined, func(x *Tensor) *Tensor { return Add(x, w) }, false},
@@ -246,6 +247,51 @@ func TestRecomputeUnpacksTwice(t *testing.T) {
 	if got := dev.Memory().InUse; got != before {
 		t.Errorf("%d bytes in use after Reset, %d before", got, before)
 	}
+}
+
+// TestRecomputeOfFrozenLayers: layers below the first that learns run once, hold nothing beyond their pass, neither here nor on the host, and change no
+// gradient; nor does one that learns and whose result has no part in that.
+func TestRecomputeOfFrozenLayers(t *testing.T) {
+	dev := newApart()
+	frozen, w := param(dev, 4, 4), param(dev, 4, 4)
+	frozen.Freeze()
+	tape := NewTape(dev, device.F32)
+	before := dev.Memory().InUse
+	pass := func(layer func(*Tensor, func(*Tensor) *Tensor) *Tensor) (grad []float32, runs int) {
+		tape.Train(1, 0, 0)
+		x := Scale(tape.Floats(floats(12), 3, 4), 2)
+		for range 2 {
+			x = layer(x, func(h *Tensor) *Tensor { runs++; return Dropout(Linear(h, frozen, nil), 0.3) })
+		}
+		x = layer(x, func(h *Tensor) *Tensor { Linear(h, w, nil); return Linear(h, frozen, nil) })
+		x = layer(x, func(h *Tensor) *Tensor { return Dropout(Linear(h, w, nil), 0.3) })
+		tape.Backward(Sum(Mul(x, x)))
+		grad, err := w.GradFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.FreeGrad()
+		tape.Reset()
+		return grad, runs
+	}
+	want, _ := pass(func(x *Tensor, f func(*Tensor) *Tensor) *Tensor { return f(x) })
+	for _, offload := range []device.Apart{nil, dev} {
+		tape.Offload = offload
+		grad, runs := pass(func(x *Tensor, f func(*Tensor) *Tensor) *Tensor { return Recompute(x, f) })
+		if !slices.Equal(grad, want) || runs != 2 {
+			t.Errorf("offloading %v: the gradient is %v, %v without recomputing; frozen layers run %d times", offload != nil, grad, want, runs)
+		}
+		if held := dev.Memory().InUse - before; held != 0 || len(dev.held) > 0 || len(dev.coming) > 0 {
+			t.Errorf("offloading %v: %d bytes are held, %d buffers on the host", offload != nil, held, len(dev.held))
+		}
+	}
+	tape.Train(1, 0, 0)
+	x := Scale(tape.Floats(floats(12), 3, 4), 2)
+	y := Linear(x, w, nil) // whose gradient needs x, which a frozen layer does not
+	if err := Try(func() { tape.Backward(Sum(Add(y, Recompute(x, func(h *Tensor) *Tensor { return Scale(h, 2) })))) }); err != nil {
+		t.Error(err)
+	}
+	tape.Reset()
 }
 
 // TestRecomputeHoldsLess: the peak of many layers falls when they are recomputed, and the gradient is the same.

@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"hone/device"
@@ -246,6 +247,51 @@ func TestLossesByFormula(t *testing.T) {
 		}
 	}
 	tape.Reset()
+}
+
+// TestExpertsAreCalledInOrder: each that has rows once, with its own in their order.
+func TestExpertsAreCalledInOrder(t *testing.T) {
+	tape := NewTape(devicetest.NewReference(), device.F32)
+	tape.Infer()
+	r := Route(tape.Constant([]float32{0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 2}, 3, 4), 1, nil) // rows go to 3, 0 and 3
+	var called []int
+	got := map[int][]float64{}
+	Experts(tape.Constant([]float32{10, 20, 30}, 3, 1), r, func(e int, rows *Tensor) *Tensor {
+		called = append(called, e)
+		got[e] = Values(rows)
+		return rows
+	})
+	if !slices.Equal(called, []int{0, 3}) || !slices.Equal(got[0], []float64{20}) || !slices.Equal(got[3], []float64{10, 30}) {
+		t.Errorf("experts %v are called with %v", called, got)
+	}
+	tape.Reset()
+}
+
+// entropies counts passes over logits.
+type entropies struct {
+	*devicetest.Reference
+	count int
+}
+
+func (e *entropies) CrossEntropy(c device.CrossEntropy) {
+	e.count++
+	e.Reference.CrossEntropy(c)
+}
+
+// TestFrozenHeadsLogitsAreComputedOnce: under a head that is not trained the backward pass needs no logits.
+func TestFrozenHeadsLogitsAreComputedOnce(t *testing.T) {
+	for frozen, want := range map[bool]int{false: 2, true: 1} {
+		dev := &entropies{Reference: devicetest.NewReference()}
+		tape, w := NewTape(dev, device.F32), param(dev, 5, 3)
+		w.needsGrad = !frozen
+		tape.Train(1, 0, 0)
+		h := tape.Constant(floats(6), 2, 3)
+		h.needsGrad = true
+		logp, _ := LogProbs(h, Head{Weight: w}, tape.Ints([]int32{1, 4}))
+		if tape.Backward(Sum(logp)); dev.count != want {
+			t.Errorf("head frozen %v: logits are computed %d times, want %d", frozen, dev.count, want)
+		}
+	}
 }
 
 // TestHeadComputes: outside of a tape a head gives the logits that it gives on one, with a bias and a cap and without.
