@@ -130,10 +130,19 @@ func (c *Config) Validate() error {
 	if _, err := c.ExcludeModules.matcher(); err != nil {
 		return fmt.Errorf("exclude_modules: %w", err)
 	}
-	if _, _, ok, err := c.pissa(); err != nil {
+	_, _, principal, err := c.pissa()
+	switch {
+	case err != nil:
 		return err
-	} else if ok && c.UseDoRA {
+	case principal && c.UseDoRA:
 		return errors.New("use_dora and init_lora_weights=pissa do not go together; leave one out")
+	case principal && !(c.LoraAlpha > 0): // its matrices have a root of 1/scale
+		return fmt.Errorf("lora_alpha is %v; with init_lora_weights=pissa it must be above 0", c.LoraAlpha)
+	}
+	for name, alpha := range c.AlphaPattern {
+		if math.IsNaN(alpha) || math.IsInf(alpha, 0) || principal && !(alpha > 0) {
+			return fmt.Errorf("alpha_pattern of %s is %v; it must be a number, and above 0 with init_lora_weights=pissa", name, alpha)
+		}
 	}
 	for name, r := range c.RankPattern {
 		if r < 1 {

@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 	"pgregory.net/rapid"
 
+	"hone/nn"
 	"hone/tensor"
 )
 
@@ -22,7 +23,7 @@ func TestModulesSelect(t *testing.T) {
 		`["q_proj"]`: true, `["k_proj", "q_proj"]`: true, `["self_attn.q_proj"]`: true, `["` + q + `"]`: true, `["proj"]`: false, `["_proj"]`: false, `["layers.3"]`: false, `[]`: false, `null`: false,
 		`"all-linear"`: true, `".*q_proj"`: true, `"q_proj"`: false, `"model\\.layers\\.[0-3]\\..*"`: true, `"model\\.layers\\.[4-9]\\..*"`: false, `"a|.*"`: true,
 	} {
-		var m Modules
+		m := Modules{Names: []string{"of before"}, Pattern: "of before"}
 		if err := json.Unmarshal([]byte(text), &m); err != nil {
 			t.Fatal(text, err)
 		}
@@ -48,13 +49,17 @@ func TestModulesSelect(t *testing.T) {
 // TestConfigIsValidated: each value past its bounds, by the name that the recipe and the file have for it.
 func TestConfigIsValidated(t *testing.T) {
 	sound := Default()
-	if err := sound.Validate(); err != nil {
-		t.Fatal(err)
+	for range 2 { // as it comes, and at every bound
+		if err := sound.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		sound.R, sound.LoraDropout, sound.LoraAlpha, sound.RankPattern = 1, 0, -1, map[string]int{"q_proj": 1}
 	}
 	for want, change := range map[string]func(*Config){
 		`peft_type is "IA3"; LORA is supported`:                                   func(c *Config) { c.PeftType = "IA3" },
 		"r is 0; it must be at least 1":                                           func(c *Config) { c.R = 0 },
 		"lora_dropout is 1; it must be at least 0 and below 1":                    func(c *Config) { c.LoraDropout = 1 },
+		"lora_dropout is -0.1":                                                    func(c *Config) { c.LoraDropout = -0.1 },
 		"lora_dropout is NaN":                                                     func(c *Config) { c.LoraDropout = math.NaN() },
 		"lora_alpha is +Inf; it must be a number":                                 func(c *Config) { c.LoraAlpha = math.Inf(1) },
 		`bias is "some"; use none, all or lora_only`:                              func(c *Config) { c.Bias = "some" },
@@ -66,6 +71,10 @@ func TestConfigIsValidated(t *testing.T) {
 		`init_lora_weights is "pissa_niter_x"; write pissa_niter_N with a number`: func(c *Config) { c.InitLoraWeights = "pissa_niter_x" },
 		`init_lora_weights is "pissa_niter_-1"`:                                   func(c *Config) { c.InitLoraWeights = "pissa_niter_-1" },
 		"use_dora and init_lora_weights=pissa do not go together; leave one out":  func(c *Config) { c.InitLoraWeights, c.UseDoRA = "pissa", true },
+		"lora_alpha is -1; with init_lora_weights=pissa it must be above 0":       func(c *Config) { c.InitLoraWeights, c.LoraAlpha = "pissa", -1 },
+		"lora_alpha is 0; with init_lora_weights=pissa":                           func(c *Config) { c.InitLoraWeights, c.LoraAlpha = "pissa", 0 },
+		"alpha_pattern of q_proj is 0; it must be a number, and above 0 with":     func(c *Config) { c.InitLoraWeights, c.AlphaPattern = "pissa", map[string]float64{"q_proj": 0} },
+		"alpha_pattern of q_proj is NaN; it must be a number":                     func(c *Config) { c.AlphaPattern = map[string]float64{"q_proj": math.NaN()} },
 		"rank_pattern of q_proj is 0; it must be at least 1":                      func(c *Config) { c.RankPattern = map[string]int{"q_proj": 0} },
 	} {
 		c := Default()
@@ -158,6 +167,9 @@ func TestMergeByHand(t *testing.T) {
 			}
 		}
 	}
+	if (&pair{}).ReadsWeight() || !(&pair{M: &nn.Param{}}).ReadsWeight() {
+		t.Error("lengths, and they alone, are of the whole weight")
+	}
 	m.inFirst = false
 	w = []float32{3, 0, 4, 0, 0, -2}
 	if m.magnify(w, []float32{10, 1}); !cmp.Equal(w, []float32{6, 0, 8, 0, 0, -1}) {
@@ -219,6 +231,77 @@ func TestPrincipalParts(t *testing.T) {
 	})
 }
 
+// TestSubspaces: they begin by chance, and every iteration brings them nearer to the best approximation of their rank; a weight that is not finite has none.
+func TestSubspaces(t *testing.T) {
+	const out, in, r = 12, 9, 3
+	w := mat.NewDense(out, in, nil)
+	random := tensor.NewRandom(4)
+	v := make([]float32, out*in+1)
+	random.Normal(v, 1)
+	for i := range out {
+		for j := range in {
+			w.Set(i, j, float64(v[i*in+j]))
+		}
+	}
+	far := func(iterations int, seed uint64) float64 {
+		random := tensor.NewRandom(seed)
+		d, ok := subspace(w, r, iterations, &random)
+		if !ok {
+			t.Fatal("no decomposition")
+		}
+		a, b := d.factors(r, 1)
+		rest := mat.DenseCopyOf(w)
+		for o := range out {
+			for i := range in {
+				for k := range r {
+					rest.Set(o, i, rest.At(o, i)-float64(b[o*r+k])*float64(a[k*in+i]))
+				}
+			}
+		}
+		return mat.Norm(rest, 2)
+	}
+	d, _ := exactly(w)
+	best := math.Sqrt(d.s[3]*d.s[3] + d.s[4]*d.s[4] + d.s[5]*d.s[5] + d.s[6]*d.s[6] + d.s[7]*d.s[7] + d.s[8]*d.s[8])
+	if a, b := far(0, 1), far(0, 2); math.Abs(a-b) < 1e-3 {
+		t.Errorf("two random starts are both %v away", a)
+	}
+	before := math.Inf(1)
+	for _, iterations := range []int{0, 1, 2, 4, 64} {
+		now := far(iterations, 1)
+		if now >= before || now < best-1e-5 {
+			t.Errorf("%d iterations leave %v, fewer %v and the best %v", iterations, now, before, best)
+		}
+		before = now
+	}
+	if before > best+1e-3 {
+		t.Errorf("64 iterations leave %v, the best %v", before, best)
+	}
+	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
+		w.Set(2, 1, bad)
+		_, ok := exactly(w)
+		_, near := subspace(w, r, 1, &random)
+		if ok || near {
+			t.Errorf("a weight with %v is decomposed: exactly %v, by a subspace %v", bad, ok, near)
+		}
+	}
+}
+
+// TestStartsOfPiSSA: what init_lora_weights asks for.
+func TestStartsOfPiSSA(t *testing.T) {
+	type start struct {
+		iterations int
+		exact, ok  bool
+	}
+	for value, want := range map[any]start{true: {}, "gaussian": {}, "pissa": {0, true, true}, "pissa_niter_0": {0, false, true}, "pissa_niter_16": {16, false, true}} {
+		c := Config{InitLoraWeights: value}
+		var got start
+		var err error
+		if got.iterations, got.exact, got.ok, err = c.pissa(); err != nil || got != want {
+			t.Errorf("%v: %+v, %v, want %+v", value, got, err, want)
+		}
+	}
+}
+
 // TestConfigFiles: what is no adapter's folder is told with what is, and absent keys have PEFT's defaults.
 func TestConfigFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -238,6 +321,14 @@ func TestConfigFiles(t *testing.T) {
 	want.TargetModules = Modules{Names: []string{"q_proj"}}
 	if err != nil || !cmp.Equal(c, want) {
 		t.Errorf("%+v, %v", c, err)
+	}
+	write(`{"peft_type": "LORA", "task_type": "SEQ_CLS", "base_model_name_or_path": "x/y", "modules_to_save": ["score"]}`)
+	if h, err := ReadHead(dir); err != nil || !cmp.Equal(h, Head{"LORA", "SEQ_CLS", "x/y", []string{"score"}}) {
+		t.Errorf("the head is %+v, %v", h, err)
+	}
+	write(`{"peft_type": 3}`)
+	if _, err := Kind(dir); err == nil || !strings.HasPrefix(err.Error(), "open adapter "+dir+": adapter_config.json: ") {
+		t.Errorf("a kind that is a number: %v", err)
 	}
 	for text, want := range map[string]string{`{`: "adapter_config.json: ", `{"peft_type": "LORA"}`: "target_modules is empty", `{"peft_type": 3}`: "adapter_config.json: "} {
 		write(text)

@@ -270,7 +270,7 @@ func TestForeign(t *testing.T) {
 		_, err := adapter.ReadConfig(dir)
 		return err
 	}
-	if err := read(`, "target_parameters": null, "use_qalora": false, "layer_replication": null, "trainable_token_indices": [], "init_lora_weights": "eva"`); err != nil {
+	if err := read(`, "target_parameters": null, "use_qalora": false, "layer_replication": null, "trainable_token_indices": [], "arrow_config": {}, "init_lora_weights": "eva"`); err != nil {
 		t.Error(err)
 	}
 	for keys, want := range map[string]string{
@@ -278,6 +278,9 @@ func TestForeign(t *testing.T) {
 		`, "alora_invocation_tokens": [3, 4]`:                 "alora_invocation_tokens, an update from certain tokens on",
 		`, "layer_replication": [[0, 2], [1, 3]]`:             "layer_replication",
 		`, "init_lora_weights": "olora"`:                      "init_lora_weights is olora, which changes the base",
+		`, "init_lora_weights": "corda"`:                      "init_lora_weights is corda",
+		`, "init_lora_weights": "LoftQ"`:                      "init_lora_weights is LoftQ",
+		`, "init_lora_weights": "lora_ga"`:                    "init_lora_weights is lora_ga",
 	} {
 		if err := read(keys); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", keys, err)

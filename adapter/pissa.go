@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -62,7 +63,7 @@ func (l *LoRA) startPrincipal(dev device.Device, dtype device.DType, seed uint64
 			random := tensor.NewRandomFor(seed, l.layers[i].Name)
 			d, ok = subspace(w, r, iterations, &random)
 		}
-		if _, in := w.Dims(); !ok || r > min(len(d.s), in) {
+		if !ok || r > len(d.s) {
 			return fmt.Errorf("the weight of %s has no decomposition of rank %d; lower r or use other initial values", l.layers[i].Name, r)
 		}
 		a, b := d.factors(r, float64(p.scale))
@@ -98,7 +99,7 @@ type decomposition struct {
 	s    []float64
 }
 
-// exactly is the singular value decomposition; ok is false where it does not converge, as of a weight with NaN.
+// exactly is the singular value decomposition; ok is false where it does not converge, and of a weight that is not finite.
 func exactly(w mat.Matrix) (d decomposition, ok bool) {
 	var svd mat.SVD
 	if !svd.Factorize(w, mat.SVDThin) {
@@ -107,7 +108,7 @@ func exactly(w mat.Matrix) (d decomposition, ok bool) {
 	svd.UTo(&d.u)
 	svd.VTo(&d.v)
 	d.s = svd.Values(nil)
-	return d, true
+	return d, !slices.ContainsFunc(d.s, func(s float64) bool { return math.IsNaN(s) || math.IsInf(s, 0) })
 }
 
 // subspace is the decomposition of w in r dimensions that iterations of a random start bring near its principal ones (Halko et

@@ -1,7 +1,9 @@
 package adapter_test
 
 import (
+	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"hone/device"
 	"hone/device/devicetest"
 	"hone/model"
+	"hone/nn"
 )
 
 // TestPiSSA: a fresh update is the principal part of the base and changes nothing; trained and saved it is an ordinary LoRA that
@@ -24,6 +27,10 @@ func TestPiSSA(t *testing.T) {
 				target := adapter.Model{Model: m.Model, Params: m.Params}
 				c := adapter.Default()
 				c.R, c.LoraAlpha, c.InitLoraWeights, c.UseRSLoRA = 3, 6, init, init == "pissa"
+				c.RankPattern, c.AlphaPattern = map[string]int{"q_proj": 2, "c_fc": 4}, map[string]float64{"v_proj": 5, "c_attn": 4}
+				if base == "gpt2_tied" {
+					c.ModulesToSave = []string{"wte"} // which is the output layer, too
+				}
 				l, err := adapter.Attach(target, c)
 				if err != nil {
 					t.Fatal(err)
@@ -49,7 +56,17 @@ func TestPiSSA(t *testing.T) {
 				}
 				changed := in.logits(t, dev, m)
 				dir := filepath.Join(t.TempDir(), "adapter")
-				if err := l.Save(dir, device.F32, model.Values); err != nil {
+				known := map[string]bool{}
+				for _, p := range l.Params() {
+					known[p.Name] = true
+				}
+				values := func(p nn.Named) ([]float32, error) { // an optimizer has them by these names
+					if !known[p.Name] {
+						return nil, fmt.Errorf("there is no %s", p.Name)
+					}
+					return model.Values(p)
+				}
+				if err := l.Save(dir, device.F32, values); err != nil {
 					t.Fatal(err)
 				}
 				l.Free()
@@ -89,5 +106,34 @@ func TestPiSSABad(t *testing.T) {
 	defer l.Free()
 	if err := l.Initialize(dev, device.F32, 1); err == nil || !strings.Contains(err.Error(), "packed") {
 		t.Errorf("PiSSA of a packed base: %v", err)
+	}
+	plain := open(t, dev, "llama_untied")
+	target := adapter.Model{Model: plain.Model, Params: plain.Params}
+	for _, init := range []string{"pissa", "pissa_niter_1"} {
+		for r, want := range map[int]string{20: "", 21: "the weight of model.layers.0.self_attn.k_proj has no decomposition of rank 21; lower r"} {
+			c := adapter.Default()
+			c.InitLoraWeights, c.R, c.TargetModules = init, r, adapter.Modules{Names: []string{"k_proj"}} // [20, 60]
+			l, err := adapter.Attach(target, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Initialize(dev, device.F32, 1); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s of rank %d: %v, want %q", init, r, err, want)
+			}
+			l.Free()
+		}
+	}
+	dir := written(t, "llama_untied", 1, func(*adapter.Config) {})
+	path := filepath.Join(dir, adapter.ConfigName)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = []byte(strings.Replace(string(text), `"init_lora_weights": true`, `"init_lora_weights": "pissa_niter_4"`, 1))
+	if err := os.WriteFile(path, text, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adapter.Open(dir, target, dev, device.F32); err == nil || !strings.Contains(err.Error(), "init_lora_weights is pissa_niter_4, whose random start the files do not tell") {
+		t.Errorf("a start by chance that is read: %v", err)
 	}
 }

@@ -193,8 +193,12 @@ func TestPromptBad(t *testing.T) {
 	target := adapter.Model{Model: m.Model, Params: m.Params}
 	for name, want := range map[string]string{"prompt_gpt2": "tensor prompt_embeddings has shape [3 40] and the model asks for [3 60]; the adapter is of another model",
 		"prefix_gpt2": "tensor prompt_embeddings has shape [3 160] and the model asks for [3 80]; the adapter is of another model"} {
+		before := dev.Memory().InUse
 		if _, err := adapter.OpenAny(goldenPath(name), target, dev, device.F32); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want %s", name, err, want)
+		}
+		if held := dev.Memory().InUse - before; held != 0 {
+			t.Errorf("%s: %d bytes are left", name, held)
 		}
 	}
 	for want, c := range map[string]adapter.PromptConfig{

@@ -60,10 +60,13 @@ func TestSum(t *testing.T) {
 			in := batch(t, base)
 			m := open(t, dev, base)
 			target := adapter.Model{Model: m.Model, Params: m.Params}
-			before := in.logits(t, dev, m)
+			before, held := in.logits(t, dev, m), dev.Memory().InUse
 			s, err := adapter.OpenSum(dirs, target, dev, device.F32)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if n := len(s.Params()); n != 28+8+8 || s.Wrapped() != m.Model {
+				t.Errorf("%d parameters of three adapters", n)
 			}
 			s.Use(weights)
 			together := in.logits(t, dev, m)
@@ -72,6 +75,9 @@ func TestSum(t *testing.T) {
 			s.Use([]float64{0, 0, 0})
 			near(t, "logits with all off", in.logits(t, dev, m), before, 0)
 			s.Free()
+			if left := dev.Memory().InUse - held; left != 0 {
+				t.Errorf("%d bytes are left of a sum", left)
+			}
 			l, err := adapter.Open(dirs[1], target, dev, device.F32)
 			if err != nil {
 				t.Fatal(err)
@@ -103,8 +109,10 @@ func TestSumRefuses(t *testing.T) {
 	t.Cleanup(func() { dev.Close() })
 	one := written(t, base, 1, func(*adapter.Config) {})
 	for want, dir := range map[string]string{
-		"use_dora": written(t, base, 2, func(c *adapter.Config) { c.UseDoRA = true }),
-		"brings":   written(t, base, 2, func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} }),
+		"use_dora":                written(t, base, 2, func(c *adapter.Config) { c.UseDoRA = true }),
+		"brings":                  written(t, base, 2, func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} }),
+		"modules_to_save or bias": written(t, base, 2, func(c *adapter.Config) { c.Bias = "lora_only" }),
+		"it is of kind PROMPT_TUNING, and only LoRA adapters add up": goldenPath("prompt_llama"),
 		"it is no": t.TempDir(),
 	} {
 		m := open(t, dev, base)
