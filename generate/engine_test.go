@@ -186,6 +186,11 @@ func TestEndings(t *testing.T) {
 	if want := decode(tok, free.Tokens[:first]); out.Text != want {
 		t.Errorf("the text before the EOS token is %q, want %q", out.Text, want)
 	}
+	opt.MaxNewTokens = first + 1
+	if out = mustRun(t, e, [][]int32{{65}}, opt)[0]; out.Finish != FinishEOS {
+		t.Errorf("an EOS token in the last place gives finish %q", out.Finish)
+	}
+	opt.MaxNewTokens = 20
 
 	opt.EOS = nil
 	stop := string([]rune(free.Text)[3:5])

@@ -73,15 +73,16 @@ func TestLongRopeSession(t *testing.T) {
 	s := e.NewSession()
 	defer s.Close()
 	opt := DefaultOptions()
-	opt.Temperature, opt.MaxNewTokens = 0, 4
+	opt.Temperature = 0
 	text := []int32{5, 9, 200, 7, 11, 13, 17, 19, 23, 29, 31, 37}
-	for _, n := range []int{3, 7, 12, 11, 5, 8, 9} {
-		got, err := s.Run(context.Background(), text[:n], opt, nil)
+	for _, c := range []struct{ n, more int }{{3, 4}, {7, 4}, {12, 4}, {11, 4}, {5, 4}, {8, 4}, {9, 4}, {7, 1}, {8, 1}, {9, 1}, {8, 1}, {10, 2}} {
+		opt.MaxNewTokens = c.more
+		got, err := s.Run(context.Background(), text[:c.n], opt, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := mustRun(t, e, [][]int32{text[:n]}, opt)[0]; !slices.Equal(got.Tokens, want.Tokens) {
-			t.Errorf("a prompt of %d: got %v, a fresh run gives %v", n, got.Tokens, want.Tokens)
+		if want := mustRun(t, e, [][]int32{text[:c.n]}, opt)[0]; !slices.Equal(got.Tokens, want.Tokens) || !slices.Equal(got.LogProbs, want.LogProbs) {
+			t.Errorf("%d tokens after a prompt of %d: got %v, a fresh run gives %v", c.more, c.n, got, want)
 		}
 	}
 }

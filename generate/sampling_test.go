@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -214,20 +215,30 @@ func TestUniformIsFlatAndUnrelatedBetweenPlaces(t *testing.T) {
 }
 
 func TestValidateNamesTheSetting(t *testing.T) {
-	for name, change := range map[string]func(*Sampling){
-		"temperature":        func(s *Sampling) { s.Temperature = -1 },
-		"top_k":              func(s *Sampling) { s.TopK = -1 },
-		"top_p":              func(s *Sampling) { s.TopP = 0 },
-		"min_p":              func(s *Sampling) { s.MinP = math.NaN() },
-		"repetition_penalty": func(s *Sampling) { s.RepetitionPenalty = 0 },
-	} {
-		s := DefaultSampling()
-		if err := s.Validate(); err != nil {
+	inf, nan := math.Inf(1), math.NaN()
+	good := DefaultSampling()
+	for range 2 { // as it comes, and at every bound
+		if err := good.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		change(&s)
-		if err := s.Validate(); err == nil || err.Error()[:len(name)] != name {
-			t.Errorf("%s out of range gave %v", name, err)
+		good = Sampling{Temperature: 0, TopK: 1, TopP: 1, MinP: 1, RepetitionPenalty: 0.1}
+	}
+	set := map[string]func(*Sampling, float64){
+		"temperature":        func(s *Sampling, v float64) { s.Temperature = v },
+		"top_p":              func(s *Sampling, v float64) { s.TopP = v },
+		"min_p":              func(s *Sampling, v float64) { s.MinP = v },
+		"repetition_penalty": func(s *Sampling, v float64) { s.RepetitionPenalty = v },
+		"top_k":              func(s *Sampling, v float64) { s.TopK = int(v) },
+	}
+	for name, values := range map[string][]float64{
+		"temperature": {-1, nan, inf}, "top_k": {-1}, "top_p": {0, 1.1, nan}, "min_p": {-0.1, 1.1, nan}, "repetition_penalty": {0, -1, nan, inf},
+	} {
+		for _, v := range values {
+			s := DefaultSampling()
+			set[name](&s, v)
+			if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), name+" is ") {
+				t.Errorf("%s of %v gave %v", name, v, err)
+			}
 		}
 	}
 }
