@@ -99,7 +99,7 @@ func (r *run) settle() error {
 	r.late = nil
 	ids, nll, values, err := d.settle()
 	for i, slot := range d.slots {
-		if s := r.slots[slot]; s != nil && s == d.seqs[i] && len(ids) > 0 && ids[i] < 0 {
+		if r.slots[slot] == d.seqs[i] && len(ids) > 0 && ids[i] < 0 {
 			return errNotFinite // before what else went wrong: a pass that was given no token says so, too
 		}
 	}
@@ -108,7 +108,7 @@ func (r *run) settle() error {
 	}
 	for i, slot := range d.slots {
 		s := r.slots[slot]
-		if s == nil || s != d.seqs[i] {
+		if s != d.seqs[i] {
 			continue
 		}
 		if values != nil {
@@ -142,7 +142,7 @@ func (r *run) drop() {
 	r.late = nil
 	_, _, _, _ = d.settle() // the run has ended; whoever uses the device next hears of what failed there
 	for i, slot := range d.slots {
-		if s := r.slots[slot]; s != nil && s == d.seqs[i] {
+		if s := r.slots[slot]; s == d.seqs[i] {
 			r.cache.Truncate(slot, len(s.tokens)-1)
 		}
 	}

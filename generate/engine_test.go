@@ -200,6 +200,11 @@ func TestEndings(t *testing.T) {
 		t.Errorf("with stop string %q: text %q, finish %q, want %q", stop, out.Text, out.Finish, want)
 	}
 
+	opt.Stop = []string{string([]rune(free.Text)[len([]rune(free.Text))-1:]) + "never"}
+	if out = mustRun(t, e, [][]int32{{65}}, opt)[0]; out.Finish != FinishLength || out.Text != free.Text {
+		t.Errorf("with a stop string that only begins: text %q, finish %q, want %q", out.Text, out.Finish, free.Text)
+	}
+
 	opt.Stop, opt.MaxNewTokens = nil, 1000
 	out = mustRun(t, e, [][]int32{{65}}, opt)[0]
 	if len(out.Tokens) != 47 || out.Finish != FinishLength {

@@ -47,6 +47,18 @@ func TestLongRope(t *testing.T) {
 	}
 }
 
+// TestLongRopeStartsOnce: a sequence goes through the model anew when it gets longer than what its keys were rotated for, and not after that.
+func TestLongRopeStartsOnce(t *testing.T) {
+	dev := devicetest.NewReference()
+	m := &countedModel{Model: longModel(t, dev)}
+	opt := DefaultOptions()
+	opt.Temperature, opt.MaxNewTokens = 0, 12
+	mustRun(t, New(dev, device.F32, m, nil), prompts[:1], opt)
+	if want := 3 + 5 + 9 + 5; m.tokens != want { // the prompt, up to 8, all 9 again, up to 14 of 15
+		t.Errorf("%d tokens go through the model, want %d", m.tokens, want)
+	}
+}
+
 // greedy is the most likely next token after ids, without a cache.
 func greedy(t *testing.T, dev device.Device, m nn.Model, ids []int32) int32 {
 	t.Helper()

@@ -47,6 +47,7 @@ func TestFiltersKeepTheRightTokens(t *testing.T) {
 		{"top_p inside a token", func(s *Sampling) { s.TopP = 0.6 }, probs, []int32{1, 3}},
 		{"top_p below the first token", func(s *Sampling) { s.TopP = 0.01 }, probs, []int32{1}},
 		{"top_p just above two tokens", func(s *Sampling) { s.TopP = 0.72 }, probs, []int32{1, 3, 4}},
+		{"top_p cuts the higher ids among equals", func(s *Sampling) { s.TopP = 0.5 }, []float32{2, 2, 2, 2}, []int32{0, 1}},
 		{"min_p", func(s *Sampling) { s.MinP = 0.3 }, probs, []int32{1, 3, 4}},
 		{"min_p 1 keeps the best", func(s *Sampling) { s.MinP = 1 }, probs, []int32{1}},
 		// After top_k 3 the kept probabilities are .4 .3 .15 of .85, so .7 of them needs two tokens, where .7 of all needs two as well but .75 does not.
