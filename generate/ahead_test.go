@@ -353,13 +353,15 @@ func TestAheadSessionFails(t *testing.T) {
 // TestAheadNotFinite: damaged weights are said to be so, whatever a pass that was asked for ahead makes of them.
 func TestAheadNotFinite(t *testing.T) {
 	ahead := &aheadDevice{Device: devicetest.NewReference()}
-	m := tinyModel(t, ahead)
-	head := m.Head().Weight
-	bad := make([]float32, head.Len())
-	bad[7] = float32(math.NaN())
-	ahead.Write(head.Buffer(), bad)
-	_, err := New(ahead, device.F32, m, nil).Run(t.Context(), prompts, DefaultOptions(), nil)
-	if !errors.Is(err, errNotFinite) || ahead.on != 0 {
-		t.Errorf("got %v, %d results on their way", err, ahead.on)
+	for _, dev := range []device.Device{ahead, devicetest.NewReference()} {
+		m := tinyModel(t, dev)
+		head := m.Head().Weight
+		bad := make([]float32, head.Len())
+		bad[7] = float32(math.NaN())
+		dev.Write(head.Buffer(), bad)
+		_, err := New(dev, device.F32, m, nil).Run(t.Context(), prompts, DefaultOptions(), nil)
+		if !errors.Is(err, errNotFinite) || ahead.on != 0 {
+			t.Errorf("%T: got %v, %d results on their way", dev, err, ahead.on)
+		}
 	}
 }

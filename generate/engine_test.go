@@ -106,6 +106,58 @@ func cacheEqualsFullForward(t *testing.T, dev device.Device, m nn.Model) {
 	}
 }
 
+// endless is a model whose context has no bound.
+type endless struct{ nn.Model }
+
+func (m endless) Shape() nn.Shape {
+	s := m.Model.Shape()
+	s.MaxPositions = 0
+	return s
+}
+
+// TestNoBound: where a model has no longest context, MaxNewTokens alone ends a sequence.
+func TestNoBound(t *testing.T) {
+	dev := devicetest.NewReference()
+	opt := DefaultOptions()
+	opt.MaxNewTokens, opt.Temperature = 5, 0
+	if out := mustRun(t, New(dev, device.F32, endless{tinyModel(t, dev)}, nil), prompts[:1], opt)[0]; len(out.Tokens) != 5 || out.Finish != FinishLength {
+		t.Errorf("%d tokens, finish %q", len(out.Tokens), out.Finish)
+	}
+}
+
+// TestValuesAreOfTheStates: each token comes with what Options.Value makes of the state that it was drawn from.
+func TestValuesAreOfTheStates(t *testing.T) {
+	dev := devicetest.NewReference()
+	m := tinyModel(t, dev)
+	critic := tensor.NewParam(1, 16)
+	critic.Set(dev, device.F32, []float32{3, 1, 4, 1, 5, 9, 2, 6, -5, -3, -5, -8, -9, -7, -9, -3})
+	opt := DefaultOptions()
+	opt.MaxNewTokens, opt.Temperature, opt.BatchSize = 4, 0, 2
+	opt.Value = func(h *tensor.Tensor) *tensor.Tensor { return tensor.Linear(h, critic, nil) }
+	for i, out := range mustRun(t, New(dev, device.F32, m, nil), prompts, opt) {
+		all := slices.Concat(prompts[i], out.Tokens)
+		positions := make([]int32, len(all))
+		for p := range positions {
+			positions[p] = int32(p)
+		}
+		tape := tensor.NewTape(dev, device.F32)
+		tape.Infer()
+		want, err := opt.Value(m.Hidden(nn.NewInput(tape, all, positions, []int32{0, int32(len(all))}))).Float32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = want[len(prompts[i])-1 : len(all)-1]
+		if len(out.Values) != len(want) {
+			t.Fatalf("prompt %d: %d values of %d tokens", i, len(out.Values), len(want))
+		}
+		for j, w := range want {
+			if math.Abs(float64(out.Values[j]-w)) > 1e-5 {
+				t.Errorf("prompt %d: value %d is %v, the full forward pass says %v", i, j, out.Values[j], w)
+			}
+		}
+	}
+}
+
 func logSoftmax(row []float32, i int) float64 {
 	sum := 0.0
 	for _, x := range row {

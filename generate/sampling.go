@@ -227,7 +227,7 @@ var errNotFinite = errors.New("the model's logits are not finite: its weights ar
 
 // argmax is the index of the largest logit, the first among equals.
 func argmax(logits []float32) (int, error) {
-	best, top := -1, float32(math.Inf(-1))
+	best, top := 0, float32(math.Inf(-1))
 	for i, x := range logits {
 		if x <= top {
 			continue
@@ -236,7 +236,7 @@ func argmax(logits []float32) (int, error) {
 			break
 		}
 	}
-	if best < 0 || top != top || math.IsInf(float64(top), 0) {
+	if top != top || math.IsInf(float64(top), 0) { // also where no logit is above -Inf
 		return 0, errNotFinite
 	}
 	return best, nil

@@ -71,9 +71,33 @@ func TestRepetitionPenalty(t *testing.T) {
 	opt.RepetitionPenalty = 2
 	s := NewSampler(opt)
 	logits := []float32{4, -3, 1, 0}
-	s.penalise(logits, []int32{0, 1, 0, 1, 3, 99, -1})
+	s.penalise(logits, []int32{0, 1, 0, 1, 3, 4, 99, -1})
 	if want := []float32{2, -6, 1, 0}; !slices.Equal(logits, want) {
 		t.Errorf("penalised logits are %v, want %v", logits, want)
+	}
+}
+
+func TestPickPenalises(t *testing.T) {
+	opt := DefaultSampling()
+	opt.Temperature, opt.RepetitionPenalty = 0, 2
+	for want, history := range map[int32][]int32{0: {2}, 1: {2, 0}} {
+		if got, err := NewSampler(opt).Pick([]float32{4, 3, 1}, history, 0, 0); err != nil || got != want {
+			t.Errorf("after %v came %d, %v, want %d", history, got, err, want)
+		}
+	}
+}
+
+// TestDrawAtBorders: a token has the random numbers from the end of the one before up to its own, which is the next one's.
+func TestDrawAtBorders(t *testing.T) {
+	s := NewSampler(DefaultSampling())
+	s.cands = []candidate{{5, 1}, {9, 1}}
+	for random, want := range map[uint64]int32{0: 5, 1<<63 - 1: 5, 1 << 63: 9, math.MaxUint64: 9} {
+		if got := s.draw(random); got != want {
+			t.Errorf("%#x draws %d, want %d", random, got, want)
+		}
+	}
+	if tied([]float32{1, 3, 2}, 1) || !tied([]float32{3, 1, 3}, 0) {
+		t.Error("a tie is one with a token that comes later")
 	}
 }
 

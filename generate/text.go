@@ -35,7 +35,6 @@ func (s *textStream) end() string {
 // cut adds text to what is held and gives out what no stop string can begin in; a stop string may lie across several tokens.
 func (s *textStream) cut(more string) (text string, stopped bool) {
 	text = s.held + more
-	s.held = ""
 	first := -1
 	for _, stop := range s.stops {
 		if i := strings.Index(text, stop); i >= 0 && (first < 0 || i < first) {
