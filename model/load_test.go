@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,6 +126,13 @@ func TestOtherTensors(t *testing.T) {
 		"layers that predict further tokens": {tiny, func(p []safetensors.Info) []safetensors.Info {
 			return append(p, info("model.layers.9.self_attn.q_proj.weight", safetensors.F32, 2, 3), info("mtp.fc.weight", safetensors.I32, 1))
 		}, nil, 2},
+		"layers that predict further tokens, beside a tied layer": {tied, func(p []safetensors.Info) []safetensors.Info {
+			return append(p, info("mtp.fc.weight", safetensors.I32, 1))
+		}, nil, 1},
+		"a head in the place of two tensors": {tiny, func(p []safetensors.Info) []safetensors.Info {
+			p = slices.DeleteFunc(p, func(x safetensors.Info) bool { return x.Name == "lm_head.weight" || x.Name == "model.norm.weight" })
+			return append(p, info("score.weight", safetensors.F32, 1, 8))
+		}, []string{"it lacks 2 of 21 tensors"}, 0},
 		"a bias that config.json does not have": {tiny, func(p []safetensors.Info) []safetensors.Info {
 			return append(p, info("model.layers.0.self_attn.q_proj.bias", safetensors.F32, 8), info("lm_head.bias", safetensors.F32, 11))
 		}, []string{"2 tensors that config.json does not ask for (model.layers.0.self_attn.q_proj.bias, lm_head.bias)"}, 0},
