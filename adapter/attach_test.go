@@ -76,3 +76,48 @@ func everyMatrixLearns(t *testing.T, dev device.Device, m nn.Model, l *adapter.L
 		p.FreeGrad()
 	}
 }
+
+// TestUpperLayersAlone: where the first layers have no update, recomputing costs no memory beyond its pass and changes no gradient, and they run once.
+func TestUpperLayersAlone(t *testing.T) {
+	dev := devicetest.NewReference()
+	m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")
+	c := adapter.Default()
+	c.LayersToTransform = []int{1}
+	l, err := adapter.Attach(adapter.Model{Model: m.Model, Params: m.Params}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Free()
+	if err := l.Initialize(dev, device.F32, 3); err != nil {
+		t.Fatal(err)
+	}
+	fill(l)
+	tape := tensor.NewTape(dev, device.F32)
+	var want [][]float32
+	var held int64
+	for i, recompute := range []int{0, 1, 2, 2} {
+		tape.Train(1, 0, 0)
+		x := nn.NewInput(tape, in.ids, in.positions, in.offsets)
+		x.Recompute = recompute
+		tape.Backward(nn.Loss(m, x, in.targets, tensor.CrossEntropyOptions{Tokens: in.supervised}).Total)
+		tape.Reset()
+		var got [][]float32
+		for _, p := range l.Params() {
+			g, err := p.GradFloat32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, g)
+			p.FreeGrad()
+		}
+		if i == 0 {
+			want, held = got, dev.Memory().InUse // with tables that the model made when it first ran
+		}
+		if now := dev.Memory().InUse; now != held {
+			t.Errorf("with %d layers recomputed %d bytes are left of a pass", recompute, now-held)
+		}
+		for j := range want {
+			near(t, l.Params()[j].Name, got[j], want[j], 1e-6)
+		}
+	}
+}

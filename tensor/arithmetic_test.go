@@ -61,6 +61,9 @@ func TestFloat32(t *testing.T) {
 	if v, err := y.Float32s(); err != nil || y.DType() != device.F32 || !slices.Equal(v, []float32{1, -2.5, 0.125}) {
 		t.Errorf("%v of type %v, %v", v, y.DType(), err)
 	}
+	if before := len(tape.entries); Float32(tape.Floats([]float32{1}, 1)).NeedsGrad() || len(tape.entries) != before {
+		t.Error("a constant is recorded")
+	}
 	if Float32(y) != y {
 		t.Error("what is F32 already is copied")
 	}

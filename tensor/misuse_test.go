@@ -129,6 +129,7 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"a loss of several numbers", "Backward", []string{"[2 3]", "one element"}, func() { tape.Backward(m(2, 3)) }},
 		{"a parameter without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { NewParam(2, 3).Buffer() }},
 		{"values of a parameter without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { _, _ = NewParam(2, 3).Float32s() }},
+		{"a table without memory", "Buffer", []string{"[2 3]", "no memory"}, func() { Embedding(ids(1), NewParam(2, 3)) }},
 		{"operands without a tape", "Add", []string{"Tape.Ints"}, func() { Add(param(dev, 2), param(dev, 2)) }},
 		{"values for another shape", "Pack", []string{"3 values", "[2 2]"}, func() { NewParam(2, 2).Pack(dev, device.F32, device.Int8, make([]float32, 3)) }},
 		{"a parameter that is packed", "Pack", []string{"has values"}, func() {
