@@ -123,6 +123,9 @@ func TestMisuseNamesOperationAndShapes(t *testing.T) {
 		{"a weight of another size", "InverseNorms", []string{"[5 4]", "[2 3]"}, func() {
 			InverseNorms(tape, param(dev, 5, 4), Update{A: m(2, 3), B: m(5, 2), Scale: 1}, false)
 		}},
+		{"factors of different ranks", "InverseNorms", []string{"[2 3]", "[5 1]"}, func() {
+			InverseNorms(tape, param(dev, 5, 3), Update{A: m(2, 3), B: m(5, 1), Scale: 1}, false)
+		}},
 		{"a number of several", "Item", []string{"[2 3]"}, func() { _, _ = m(2, 3).Item() }},
 		{"several numbers", "ItemLater", []string{"[2 3]"}, func() { m(2, 3).ItemLater() }},
 		{"a number of another type", "ItemLater", []string{"bf16"}, func() { half(1, 1).ItemLater() }},

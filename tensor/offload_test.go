@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -66,6 +67,17 @@ func (a *apart) Arrived(b device.Buffer) {
 	a.Write(b, v)
 	delete(a.coming, b.Mem)
 	a.log = append(a.log, fmt.Sprint("arrived ", v[0]))
+}
+
+// AttentionGrad reads all that it may be given, as kernels do that compute probabilities from it.
+func (a *apart) AttentionGrad(g device.AttentionGrad) {
+	for _, b := range []device.Buffer{g.O, g.LSE} {
+		v := make([]float64, b.Len)
+		if err := a.Read(v, b); err != nil || len(v) == 0 || math.IsNaN(v[0]) {
+			panic(fmt.Sprintf("an operand of the gradient is %v, %v", v, err))
+		}
+	}
+	a.Reference.AttentionGrad(g)
 }
 
 func (a *apart) first(s device.Buffer) float64 {
