@@ -28,6 +28,8 @@ func TestReadConfigSaysWhatItIs(t *testing.T) {
 		{filepath.Dir(filepath.Dir(write("run/model/config.json", "{}"))), "its model is"},
 		{filepath.Dir(filepath.Dir(write("tuned/adapter/adapter_config.json", "{}"))), "its adapter is"},
 		{filepath.Join(filepath.Dir(filepath.Dir(filepath.Dir(write("begun/checkpoints/step-3/config.json", "{}")))), "model"), "has not ended"},
+		{filepath.Join(dir, "begun", "modle"), "there is no such folder"},
+		{filepath.Dir(filepath.Dir(write("odd/config.json/x", ""))), "is a directory"},
 		{filepath.Dir(write("empty/notes", "")), "has no config.json"},
 	} {
 		if _, err := ReadConfig(c.path); err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "open model "+c.path) {

@@ -188,6 +188,21 @@ func TestOtherTensors(t *testing.T) {
 	}
 }
 
+// TestTiedNames: under these the output layer of a model that shares it with the embedding may be stored beside it.
+func TestTiedNames(t *testing.T) {
+	for config, tied := range map[string]bool{tiny: false, strings.Replace(tiny, `{`, `{"tie_word_embeddings":true,`, 1): true} {
+		m, err := Declare([]byte(config), devicetest.NewReference())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, output := range map[string]bool{"lm_head.weight": true, "language_model.lm_head.weight": true, "embed_out.weight": true, "lm_head.bias": false, "model.embed_out.weight": false} {
+			if got := m.tiedName(name); got != (tied && output) {
+				t.Errorf("%s of a model that is tied, %v: %v", name, tied, got)
+			}
+		}
+	}
+}
+
 // TestTiedCopy: an output layer that is stored beside the embedding it is tied to loads when it is the same.
 func TestTiedCopy(t *testing.T) {
 	dev := devicetest.NewReference()

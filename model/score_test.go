@@ -122,8 +122,17 @@ func TestIsOf(t *testing.T) {
 			t.Errorf("%s: %v, %v", dir, is, err)
 		}
 	}
-	if _, err := m.IsOf(t.TempDir()); err == nil {
+	empty := t.TempDir()
+	if _, err := m.IsOf(empty); err == nil {
 		t.Error("an empty folder is a model")
+	}
+	for text, want := range map[string]string{string(m.Config): "open model " + empty, `{`: "read config.json"} {
+		if err := os.WriteFile(filepath.Join(empty, "config.json"), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if is, err := m.IsOf(empty); is || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a folder without weights: %v, %v, want %q", is, err, want)
+		}
 	}
 }
 
@@ -139,6 +148,9 @@ func checkSavedScorer(t *testing.T, s *Scorer, dev device.Device) {
 	}
 	if err := json.Unmarshal(s.Config, &head); err != nil {
 		t.Fatal(err)
+	}
+	if head.Tied != (s.Type == "gpt2") {
+		t.Errorf("%s was saved as tied: %v", s.Type, head.Tied)
 	}
 	if !head.Tied { // else it is one, too, with a tensor more
 		if _, err := Open(dir, dev, device.F32); err == nil || !strings.Contains(err.Error(), "this is a reward model") {
@@ -227,5 +239,8 @@ func TestDamagedHeads(t *testing.T) {
 		if held := dev.Memory().InUse; held != 0 {
 			t.Errorf("%v: %d bytes are left", head.shapes, held)
 		}
+	}
+	if _, err := OpenScorer(writeFolder(t, tiny, plan[1:], 0), dev, device.F32, ScorerOptions{Layout: ScoreLayout}); err == nil || !strings.Contains(err.Error(), "it lacks 1 of") || dev.Memory().InUse != 0 {
+		t.Errorf("a checkpoint that lacks a tensor: %v; %d bytes are left", err, dev.Memory().InUse)
 	}
 }
