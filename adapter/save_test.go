@@ -275,6 +275,44 @@ func TestSavedInBF16(t *testing.T) {
 	}
 }
 
+// TestOpenAny: of whatever kind it is, what cannot be opened is no adapter, and the error names its folder.
+func TestOpenAny(t *testing.T) {
+	dev := devicetest.NewReference()
+	m := open(t, dev, "llama_untied")
+	a, err := adapter.OpenAny(goldenPath("lora_llama"), target(m), dev, device.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := a.(*adapter.LoRA); !ok {
+		t.Errorf("a LoRA is opened as %T", a)
+	}
+	a.Free()
+	folder := func(config string) string {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, adapter.ConfigName), []byte(config), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	before := dev.Memory().InUse
+	for dir, want := range map[string]string{
+		t.TempDir(): "it is no folder with adapter_config.json",
+		folder(`{"peft_type": "LORA", "target_modules": ["q_proj"]}`):                         adapter.WeightsName,
+		folder(`{"peft_type": "LORA", "target_modules": ["query"]}`):                          "target_modules selects no layer",
+		folder(`{"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2}`):                     adapter.WeightsName,
+		folder(`{"peft_type": "PREFIX_TUNING", "num_virtual_tokens": "two"}`):                 "adapter_config.json: ",
+		folder(`{"peft_type": "LORA", "target_modules": ["q_proj"], "exclude_modules": "["}`): `exclude_modules: "["`,
+	} {
+		a, err := adapter.OpenAny(dir, target(m), dev, device.F32)
+		if a != nil || err == nil || !strings.HasPrefix(err.Error(), "open adapter "+dir+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, %v, want %q", a, err, want)
+		}
+	}
+	if held := dev.Memory().InUse - before; held != 0 {
+		t.Errorf("%d bytes are left", held)
+	}
+}
+
 // TestSaveFails: a parameter that cannot be read is named, and no file of weights is left.
 func TestSaveFails(t *testing.T) {
 	dev := devicetest.NewReference()
