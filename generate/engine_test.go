@@ -125,36 +125,76 @@ func TestNoBound(t *testing.T) {
 	}
 }
 
-// TestValuesAreOfTheStates: each token comes with what Options.Value makes of the state that it was drawn from.
+// TestValuesAreOfTheStates: each token comes with what Options.Value makes of the state that it was drawn from, in either type.
 func TestValuesAreOfTheStates(t *testing.T) {
-	dev := devicetest.NewReference()
-	m := tinyModel(t, dev)
-	critic := tensor.NewParam(1, 16)
-	critic.Set(dev, device.F32, []float32{3, 1, 4, 1, 5, 9, 2, 6, -5, -3, -5, -8, -9, -7, -9, -3})
-	opt := DefaultOptions()
-	opt.MaxNewTokens, opt.Temperature, opt.BatchSize = 4, 0, 2
-	opt.Value = func(h *tensor.Tensor) *tensor.Tensor { return tensor.Linear(h, critic, nil) }
-	for i, out := range mustRun(t, New(dev, device.F32, m, nil), prompts, opt) {
-		all := slices.Concat(prompts[i], out.Tokens)
-		positions := make([]int32, len(all))
-		for p := range positions {
-			positions[p] = int32(p)
-		}
-		tape := tensor.NewTape(dev, device.F32)
-		tape.Infer()
-		want, err := opt.Value(m.Hidden(nn.NewInput(tape, all, positions, []int32{0, int32(len(all))}))).Float32s()
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		dev := devicetest.NewReference()
+		m, err := llama.New([]byte(tinyConfig), dev)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want = want[len(prompts[i])-1 : len(all)-1]
-		if len(out.Values) != len(want) {
-			t.Fatalf("prompt %d: %d values of %d tokens", i, len(out.Values), len(want))
-		}
-		for j, w := range want {
-			if math.Abs(float64(out.Values[j]-w)) > 1e-5 {
-				t.Errorf("prompt %d: value %d is %v, the full forward pass says %v", i, j, out.Values[j], w)
+		nn.Initialize(nn.Params(m), dev, dtype, 5)
+		critic := tensor.NewParam(1, 16)
+		critic.Set(dev, dtype, []float32{3, 1, 4, 1, 5, 9, 2, 6, -5, -3, -5, -8, -9, -7, -9, -3})
+		opt := DefaultOptions()
+		opt.MaxNewTokens, opt.Temperature, opt.BatchSize = 4, 0, 2
+		opt.Value = func(h *tensor.Tensor) *tensor.Tensor { return tensor.Linear(h, critic, nil) }
+		for i, out := range mustRun(t, New(dev, dtype, m, nil), prompts, opt) {
+			all := slices.Concat(prompts[i], out.Tokens)
+			positions := make([]int32, len(all))
+			for p := range positions {
+				positions[p] = int32(p)
+			}
+			tape := tensor.NewTape(dev, dtype)
+			tape.Infer()
+			want, err := opt.Value(m.Hidden(nn.NewInput(tape, all, positions, []int32{0, int32(len(all))}))).Float32s()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = want[len(prompts[i])-1 : len(all)-1]
+			if len(out.Values) != len(want) {
+				t.Fatalf("%v, prompt %d: %d values of %d tokens", dtype, i, len(out.Values), len(want))
+			}
+			for j, w := range want {
+				if math.Abs(float64(out.Values[j]-w)) > 1e-5 {
+					t.Errorf("%v, prompt %d: value %d is %v, the full forward pass says %v", dtype, i, j, out.Values[j], w)
+				}
 			}
 		}
+	}
+}
+
+// stuck is a device that fails whenever it is waited for, and has memory for nothing when it is full.
+type stuck struct {
+	*devicetest.Reference
+	full bool
+}
+
+func (stuck) Sync() error { return errors.New("the card fell off") }
+
+func (s stuck) Alloc(n int, t device.DType) device.Buffer {
+	if s.full {
+		panic(&device.OutOfMemory{Device: "test", Asked: int64(n)})
+	}
+	return s.Reference.Alloc(n, t)
+}
+
+// TestFailuresOfTheDevice end a run: in the midst of a prompt, and where there is no room for its keys.
+func TestFailuresOfTheDevice(t *testing.T) {
+	dev := devicetest.NewReference()
+	m := tinyModel(t, dev)
+	e := New(stuck{dev, false}, device.F32, m, nil)
+	e.prefill = 4
+	if _, err := e.Run(context.Background(), prompts[2:3], DefaultOptions(), nil); err == nil || err.Error() != "generate: the card fell off" {
+		t.Errorf("a piece of a prompt that fails: %v", err)
+	}
+	full := New(stuck{dev, true}, device.F32, m, nil)
+	var oom *device.OutOfMemory
+	if _, err := full.Run(context.Background(), prompts, DefaultOptions(), nil); !errors.As(err, &oom) {
+		t.Errorf("no room for a cache: %v", err)
+	}
+	if _, err := full.NewSession().Run(context.Background(), prompts[0], Options{}, nil); err == nil || errors.As(err, &oom) {
+		t.Errorf("a session of no options: %v", err)
 	}
 }
 
