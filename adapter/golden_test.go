@@ -239,6 +239,9 @@ func TestBad(t *testing.T) {
 		"target_modules is a regular expression, beside which PEFT takes no numbers of layers; say the layers in the expression, or list names": func(c *adapter.Config) {
 			c.TargetModules, c.LayersToTransform = adapter.Modules{Pattern: ".*q_proj"}, []int{0}
 		},
+		"modules_to_save names lm_head, which the model does not have": func(c *adapter.Config) {
+			c.TaskType, c.ModulesToSave = adapter.TaskSequence, []string{"lm_head"}
+		},
 		"modules_to_save names score, which the model does not have": func(c *adapter.Config) { c.ModulesToSave = []string{"score"} },
 	} {
 		c := adapter.Default()

@@ -26,6 +26,7 @@ func TestNamesOfPEFT(t *testing.T) {
 		{"gpt2_tied", func(c *adapter.Config) { c.ModulesToSave = []string{"wte"} }, `"modules_to_save":["wte","lm_head"]`, []string{embedding, output}},
 		{"gpt2_tied", func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head", "wte"} }, `"modules_to_save":["lm_head","wte"]`, []string{embedding, output}},
 		{"gpt_neox_parallel", func(c *adapter.Config) { c.ModulesToSave = []string{"embed_out"} }, `"modules_to_save":["lm_head"]`, []string{output}},
+		{"gpt_neox_parallel", func(c *adapter.Config) { c.ModulesToSave = []string{"embed_out", "lm_head"} }, `"modules_to_save":["lm_head"]`, []string{output}},
 		{"gpt_neox_parallel", func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} }, `"modules_to_save":["lm_head"]`, []string{output}},
 		{"llama_untied", func(c *adapter.Config) { c.LayersToTransform = []int{1} },
 			`"target_modules":["q_proj","k_proj","v_proj","o_proj","gate_proj","up_proj","down_proj"]`, nil},
