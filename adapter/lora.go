@@ -89,7 +89,7 @@ type Model struct {
 }
 
 // Attach freezes the model and puts a LoRA of the given configuration on it. Its parameters have no memory yet:
-// Initialize or Load is next. The update is off a layer again after Detach.
+// Initialize is next. The update is on until Enable or Free takes it off; Open attaches one with the values of its files.
 func Attach(m Model, c Config) (*LoRA, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

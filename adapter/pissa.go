@@ -118,10 +118,10 @@ func subspace(w *mat.Dense, r, iterations int, random *tensor.Random) (d decompo
 	if r > min(out, in) {
 		return d, false
 	}
-	start := make([]float32, (in*r+1)/2*2) // Normal draws in pairs
+	start := make([]float32, in*r)
 	random.Normal(start, 1)
 	var y mat.Dense
-	y.Mul(w, dense(start[:in*r], []int{in, r}))
+	y.Mul(w, dense(start, []int{in, r}))
 	q := basis(&y)
 	// Each iteration multiplies by W·Wᵀ, which lets the large singular directions outgrow the others; the basis keeps them apart from rounding.
 	for range iterations {

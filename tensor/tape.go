@@ -250,7 +250,8 @@ func (t *Tape) scoped(x *Tensor) *Tensor {
 	return x
 }
 
-// wants reports whether an operation with these inputs must be recorded.
+// wants reports whether an operation with these inputs must be recorded, and notes for Recompute, whose first run records nothing, that one
+// of them wants a gradient. Every operation asks it of all its inputs.
 func (t *Tape) wants(inputs ...*Tensor) bool {
 	if !t.train {
 		return false
