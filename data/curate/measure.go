@@ -176,23 +176,30 @@ func alikePairs(sets [][]uint64, least float64) []alikePair {
 func rarest(sets [][]uint64, least float64) [][]uint64 {
 	all := slices.Concat(sets...)
 	slices.Sort(all)
-	in := func(g uint64) int { // sets that have it: an element is in a set once, so its places in all of them together are those sets
-		from, _ := slices.BinarySearch(all, g)
-		to, _ := slices.BinarySearch(all, g+1)
-		if g == math.MaxUint64 {
-			to = len(all)
+	// an element is in a set once, so its places in all of them together are the sets that have it
+	elements, first := slices.Compact(slices.Clone(all)), make([]int, 0, len(all)) // and the first place of each
+	for i, g := range all {
+		if i == 0 || g != all[i-1] {
+			first = append(first, i)
 		}
-		return to - from
 	}
+	first = append(first, len(all))
+	type counted struct {
+		element uint64
+		sets    int
+	}
+	var sorted []counted
 	out := make([][]uint64, len(sets))
 	for i, set := range sets {
-		counts := make(map[uint64]int, len(set))
+		sorted = sorted[:0]
 		for _, g := range set {
-			counts[g] = in(g)
+			at, _ := slices.BinarySearch(elements, g)
+			sorted = append(sorted, counted{g, first[at+1] - first[at]})
 		}
-		sorted := slices.Clone(set)
-		slices.SortFunc(sorted, func(x, y uint64) int { return cmp.Or(cmp.Compare(counts[x], counts[y]), cmp.Compare(x, y)) })
-		out[i] = slices.Clone(sorted[:min(len(sorted), len(sorted)-int(math.Ceil(least*float64(len(sorted))-1e-9))+1)])
+		slices.SortFunc(sorted, func(x, y counted) int { return cmp.Or(cmp.Compare(x.sets, y.sets), cmp.Compare(x.element, y.element)) })
+		for _, c := range sorted[:min(len(set), len(set)-int(math.Ceil(least*float64(len(set))-1e-9))+1)] {
+			out[i] = append(out[i], c.element)
+		}
 	}
 	return out
 }

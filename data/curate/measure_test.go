@@ -50,10 +50,7 @@ func TestGramsAreThoseOfTheSignature(t *testing.T) {
 func TestRecallOfNearDuplicates(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	var docs []data.Document
-	families := 200
-	if testing.Short() {
-		families = 100
-	}
+	const families = 100
 	for range families {
 		for _, changed := range []float64{0, 0.005, 0.01, 0.02, 0.04} { // similarities of up to 0.98 and down to 0.69
 			a, b := variants(r, 100+r.IntN(300), changed)

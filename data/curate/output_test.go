@@ -30,7 +30,7 @@ func read(t testing.TB, dir string) (records []line) {
 }
 
 func TestBothFormatsHoldTheSame(t *testing.T) {
-	docs := corpus(1500)
+	docs := corpus(800)
 	jsonl, rows := t.TempDir(), t.TempDir()
 	for dir, asParquet := range map[string]bool{jsonl: false, rows: true} {
 		c := config(dir, 2)
@@ -72,7 +72,7 @@ func TestBothFormatsHoldTheSame(t *testing.T) {
 }
 
 func TestFunnelCountsTokensAndScores(t *testing.T) {
-	docs := corpus(1500)
+	docs := corpus(800)
 	r, err := Run(t.Context(), stream(docs, goOn), config(t.TempDir(), 2))
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestFunnelCountsTokensAndScores(t *testing.T) {
 }
 
 func TestClustersShowWhatIsAlike(t *testing.T) {
-	r, err := Run(t.Context(), stream(corpus(1500), goOn), config(t.TempDir(), 2))
+	r, err := Run(t.Context(), stream(corpus(800), goOn), config(t.TempDir(), 2))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,7 +150,7 @@ func TestSubstringIsWhatItGuarantees(outer *testing.T) {
 			text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 1, 12).Draw(t, "text"), "")
 			texts = append(texts, text+rapid.StringMatching(`[a-z]{0,9}`).Draw(t, "end"))
 		}
-		left, _ := curated(outer, Config{Workers: 2, ShardBytes: 600, SortEntries: 50, Passes: []Pass{c.Pass()}}, texts...)
+		left, _ := curated(outer, Config{Workers: 2, ShardBytes: 600, SortEntries: 200, Passes: []Pass{c.Pass()}}, texts...)
 		if want := plainSubstring(c, texts); fmt.Sprint(left) != fmt.Sprint(want) {
 			few.failed = true
 			t.Fatalf("length %d, whole %s: of %q\n%v is left, want\n%v", c.Length, c.Whole, texts, left, want)

@@ -55,7 +55,7 @@ func goOn(int) error { return nil }
 
 func config(dir string, workers int) Config {
 	near := DefaultMinHash()
-	return Config{Dir: dir, Steps: []Step{Length{MinChars: 100}.Step()}, Exact: true, Near: &near, ShardBytes: 200_000, Workers: workers, Fingerprint: "f", SortEntries: 500,
+	return Config{Dir: dir, Steps: []Step{Length{MinChars: 100}.Step()}, Exact: true, Near: &near, ShardBytes: 100_000, Workers: workers, Fingerprint: "f", SortEntries: 500,
 		Tokens: func() func(string) int { return func(s string) int { return len(strings.Fields(s)) } }}
 }
 
@@ -85,13 +85,13 @@ func content(t *testing.T, dir string) string {
 }
 
 func TestRunRemovesWhatItShould(t *testing.T) {
-	docs := corpus(1500)
+	docs := corpus(800)
 	dir := t.TempDir()
 	r, err := Run(t.Context(), stream(docs, goOn), config(dir, 3))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Read.Documents != 1500 || r.Kept.Documents+r.Exact.Documents+r.Near.Documents+r.Steps[0].Rejected["too short"].Documents != 1500 {
+	if r.Read.Documents != 800 || r.Kept.Documents+r.Exact.Documents+r.Near.Documents+r.Steps[0].Rejected["too short"].Documents != 800 {
 		t.Errorf("the funnel leaks: %+v", r)
 	}
 	seen := map[string]bool{}
@@ -110,7 +110,7 @@ func TestRunRemovesWhatItShould(t *testing.T) {
 	if kept != r.Kept.Documents {
 		t.Errorf("%d documents in the parts, %d counted", kept, r.Kept.Documents)
 	}
-	if r.Exact.Documents < 100 || r.Near.Documents < 20 {
+	if r.Exact.Documents < 60 || r.Near.Documents < 12 {
 		t.Errorf("%d exact and %d near duplicates were found, which is too few", r.Exact.Documents, r.Near.Documents)
 	}
 	var sets [][]uint64
@@ -129,7 +129,7 @@ func TestRunRemovesWhatItShould(t *testing.T) {
 }
 
 func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
-	docs := corpus(1500)
+	docs := corpus(800)
 	want := t.TempDir()
 	if _, err := Run(t.Context(), stream(docs, goOn), config(want, 1)); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	}
 	dir := t.TempDir()
 	broken := errors.New("broken")
-	for _, at := range []int{400, 300, 900, 1499} { // the reader fails
+	for _, at := range []int{210, 160, 480, 799} { // the reader fails
 		_, err := Run(t.Context(), stream(docs, func(i int) error {
 			if i == at {
 				return broken
@@ -158,7 +158,7 @@ func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := Run(ctx, stream(docs, func(i int) error { // the user stops it
-		if i == 1200 {
+		if i == 640 {
 			cancel()
 		}
 		return nil
@@ -191,7 +191,7 @@ func TestRunRefusesAnotherRecipe(t *testing.T) {
 }
 
 func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
-	docs := corpus(1500)
+	docs := corpus(800)
 	var first string
 	broken := errors.New("broken")
 	for workers := range 3 {
@@ -199,7 +199,7 @@ func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 		c.Near.Threshold, c.Near.Exact = 0.8, true
 		if workers == 2 {
 			if _, err := Run(t.Context(), stream(docs, func(i int) error {
-				if i == 1100 {
+				if i == 590 {
 					return broken
 				}
 				return nil
@@ -208,7 +208,7 @@ func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 			}
 		}
 		r, err := Run(t.Context(), stream(docs, goOn), c)
-		if err != nil || r.Near.Documents < 20 {
+		if err != nil || r.Near.Documents < 12 {
 			t.Fatalf("%+v, error %v", r, err)
 		}
 		if first == "" {
