@@ -243,6 +243,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"leading space", file(" {}", 0), "not JSON"},
 		{"cut JSON", file("{"+a, 8), "damaged"},
 		{"an array", file("{}"[:1]+"]", 0), "damaged"},
+		{"key is a number", file("{1:{}}", 0), "damaged: invalid character '1'"},
 		{"behind JSON", file("{"+a+"}x", 8), "behind the JSON"},
 		{"two objects", file("{"+a+"}{}", 8), "behind the JSON"},
 		{"not UTF-8", file("{\"\xff\":1}", 0), "not JSON"},

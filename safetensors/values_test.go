@@ -229,7 +229,7 @@ func TestCut(t *testing.T) {
 	for i, n := range []int{3, 4, 3, 20, 1, 1, 9} {
 		list = append(list, Info{fmt.Sprint(i), U8, []int{n}})
 	}
-	for size, want := range map[int64]string{10: "3 | 1 | 2 | 1", 1: "1 | 1 | 1 | 1 | 1 | 1 | 1", 41: "7", 40: "6 | 1"} {
+	for size, want := range map[int64]string{10: "3 | 1 | 2 | 1", 11: "3 | 1 | 3", 1: "1 | 1 | 1 | 1 | 1 | 1 | 1", 41: "7", 40: "6 | 1"} {
 		var got []string
 		for _, part := range cut(list, size) {
 			got = append(got, fmt.Sprint(len(part)))
@@ -332,5 +332,44 @@ func TestWriterKeepsOrder(t *testing.T) {
 	}
 	if _, err := Create(filepath.Join(dir, "none", "x.safetensors"), nil, nil); err == nil {
 		t.Error("a file in a folder that is not there was created")
+	}
+}
+
+// TestFailuresAreTold: of a disk that does not take a file, of old weights that cannot be cleared, and of a folder that cannot be looked into.
+func TestFailuresAreTold(t *testing.T) {
+	for blocked, want := range map[string]string{
+		"model-00002-of-00002.safetensors": "file exists", // a folder by now, as are the others
+		IndexName:                          "it is a folder",
+		"model-00001-of-00009.safetensors": "clear old weights",
+	} {
+		dir := t.TempDir()
+		w, err := CreateModel(dir, []Info{{"a", U8, []int{1}}, {"b", U8, []int{1}}}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.Write("a", []byte{1}), w.Write("b", []byte{1}), os.MkdirAll(filepath.Join(dir, blocked, "full"), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Commit(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is in the way: %v, want %q", blocked, err, want)
+		}
+		if left := names(t, dir); strings.Contains(left, ".tmp-") {
+			t.Errorf("%s was in the way: left behind %s", blocked, left)
+		}
+	}
+	w, err := Create(filepath.Join(t.TempDir(), "x"), []Info{{"a", F32, []int{1}}, {"b", F32, []int{1}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Abort()
+	if w.Write("a", make([]byte, 4)) == nil || w.WriteFloat32("b", make([]float32, 1)) == nil {
+		t.Error("a tensor went into a file that was dropped")
+	}
+	loop := filepath.Join(t.TempDir(), SingleName)
+	if err := os.Symlink(SingleName, loop); err != nil {
+		t.Skipf("a symbolic link cannot be made here: %v", err)
+	}
+	if _, err := Open(filepath.Dir(loop)); err == nil || !strings.Contains(err.Error(), "open weights: ") || strings.Contains(err.Error(), "neither") {
+		t.Errorf("a link to itself: %v", err)
 	}
 }
