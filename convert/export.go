@@ -119,7 +119,11 @@ func (f *Folder) tensor(name string) safetensors.Tensor {
 
 // readTokens adds what the file says of the tokenizer. A folder may have none: the file then holds weights alone.
 func (f *Folder) readTokens(dir string) error {
-	size := f.tensor(f.links[0].hf[0]).Shape[0] // the first row of every architecture is its embedding
+	embedding := f.tensor(f.links[0].hf[0]) // the first row of every architecture
+	if len(embedding.Shape) != 2 {
+		return fmt.Errorf("tensor %s is no matrix of a row for each token", embedding.Info)
+	}
+	size := embedding.Shape[0]
 	if f.arch.gguf == "llama" {
 		f.meta = append(f.meta, gguf.Pair{Key: "llama.vocab_size", Value: uint32(size)})
 	}
@@ -199,6 +203,11 @@ func (f *Folder) plan(mix gguf.Mixture) ([]gguf.Info, error) {
 		t := f.tensor(l.hf[0])
 		if !t.DType.Float() || len(t.Shape) == 0 || len(t.Shape) > 2 {
 			return nil, fmt.Errorf("tensor %s is no matrix or vector of floating-point numbers", t.Info)
+		}
+		for _, name := range l.hf[1:] { // of as many numbers in another order there would be no error later
+			if other := f.tensor(name); !slices.Equal(other.Shape, t.Shape) {
+				return nil, fmt.Errorf("tensor %s cannot be stacked on %s, which has another shape", other.Info, t.Info)
+			}
 		}
 		shape := t.Shape
 		if l.how == transposed && len(shape) == 2 {

@@ -54,8 +54,8 @@ func modelFolder(t *testing.T, config string, shapes map[string][]int, files map
 	return dir
 }
 
-// gpt2Folder is a GPT-2 of one layer as its first checkpoints were written: without the prefix, with masks, and with the output layer that is the embedding.
-func gpt2Folder(t *testing.T, config string, files map[string]string) string {
+// gpt2Shapes is a GPT-2 of one layer as its first checkpoints were written: without the prefix, with masks, and with the output layer that is the embedding.
+func gpt2Shapes() map[string][]int {
 	shapes := map[string][]int{"wte.weight": {5, 4}, "wpe.weight": {8, 4}, "lm_head.weight": {5, 4}, "h.0.attn.bias": {1, 1, 8, 8}, "h.0.attn.masked_bias": {1}}
 	for name, out := range map[string]int{"h.0.attn.c_attn": 12, "h.0.attn.c_proj": 4, "h.0.mlp.c_fc": 16} {
 		shapes[name+".weight"], shapes[name+".bias"] = []int{4, out}, []int{out}
@@ -64,14 +64,14 @@ func gpt2Folder(t *testing.T, config string, files map[string]string) string {
 	for _, name := range []string{"ln_f", "h.0.ln_1", "h.0.ln_2"} {
 		shapes[name+".weight"], shapes[name+".bias"] = []int{4}, []int{4}
 	}
-	return modelFolder(t, config, shapes, files)
+	return shapes
 }
 
 const tinyGPT2 = `{"model_type":"gpt2","n_layer":1,"n_embd":4,"n_head":2,"n_positions":8}`
 
 // TestOldNames: masks and an output layer that is tied are left out, names get their prefix, matrices are turned, and what comes back are the same numbers.
 func TestOldNames(t *testing.T) {
-	dir := gpt2Folder(t, tinyGPT2, nil)
+	dir := modelFolder(t, tinyGPT2, gpt2Shapes(), nil)
 	f, err := OpenFolder(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestOldNames(t *testing.T) {
 
 // TestUntied: an output layer of its own goes along where config.json says so.
 func TestUntied(t *testing.T) {
-	f, err := OpenFolder(gpt2Folder(t, with(tinyGPT2, `"tie_word_embeddings":false`), nil))
+	f, err := OpenFolder(modelFolder(t, with(tinyGPT2, `"tie_word_embeddings":false`), gpt2Shapes(), nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestFoldersRefused(t *testing.T) {
 		"null": {"null"}, "read config.json": {"{"}, "of the type array": {"[]"}, `model_type "" cannot be converted`: {"{}"},
 		"claims 100 layers": {with(tinyGPT2, `"n_layer":100`)},
 	} {
-		if _, err := OpenFolder(gpt2Folder(t, c.config, nil)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := OpenFolder(modelFolder(t, c.config, gpt2Shapes(), nil)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", c.config, err, want)
 		}
 	}
@@ -192,6 +192,26 @@ func TestFoldersRefused(t *testing.T) {
 			t.Errorf("a tensor of the shape %v: %v", shape, err)
 		}
 		weights.Close()
+	}
+	weights, err := safetensors.Open(modelFolder(t, "{}", map[string][]int{"x": {2, 3}, "y": {3, 2}}, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer weights.Close()
+	f.weight, f.links[0].hf = weights, []string{"x", "y"}
+	if _, err := f.plan(gguf.Mixture{}); err == nil || !strings.Contains(err.Error(), "tensor y F32 [3 2] cannot be stacked on x F32 [2 3]") {
+		t.Errorf("experts of other shapes: %v", err)
+	}
+}
+
+// TestEmbeddingsRefused: the rows of the embedding are the vocabulary, so it has to have rows.
+func TestEmbeddingsRefused(t *testing.T) {
+	for _, shape := range [][]int{{}, {4}, {1, 5, 4}} {
+		shapes := gpt2Shapes()
+		shapes["wte.weight"] = shape
+		if _, err := OpenFolder(modelFolder(t, tinyGPT2, shapes, nil)); err == nil || !strings.Contains(err.Error(), "is no matrix of a row for each token") {
+			t.Errorf("an embedding of the shape %v: %v", shape, err)
+		}
 	}
 }
 
