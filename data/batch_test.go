@@ -239,7 +239,7 @@ func TestWideTokens(t *testing.T) {
 	if _, err := OpenStore(dir, []string{"a", "b"}); err == nil || !strings.Contains(err.Error(), "a vocabulary of 11, others with 10") {
 		t.Errorf("two vocabularies: %v", err)
 	}
-	for want, ends := range map[string][]int64{"document 0 ends before": {1}, "document 1 ends before": {2, 3}, "do not cover": {2}} {
+	for want, ends := range map[string][]int64{"document 0 ends before": {1}, "document 1 ends before": {2, 3}, "do not cover": {2}, "document 0 ends behind": {math.MaxInt64, 3}} {
 		if err := (&shardContent{vocab: 10, ids: []int32{1, 2, 3}, ends: ends}).write(dir, "z"); err != nil {
 			t.Fatal(err)
 		}

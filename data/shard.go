@@ -114,8 +114,11 @@ func (s *shard) verify() error {
 	last := int64(0)
 	for d := range s.documents {
 		end := s.end(d)
-		if end < last+minDocument {
+		switch { // in this order nothing overflows: last is at most tokens
+		case end < last+minDocument:
 			return fmt.Errorf("document %d ends before it starts", d)
+		case end > s.tokens:
+			return fmt.Errorf("document %d ends behind the last token", d)
 		}
 		last = end
 	}

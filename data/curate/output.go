@@ -3,8 +3,8 @@ package curate
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -86,12 +86,7 @@ func createPacked(path string, level zstd.EncoderLevel) (*packedFile, error) {
 	return &packedFile{z, f}, nil
 }
 
-func (w *packedFile) commit() error {
-	if err := errors.Join(w.Close(), w.file.Commit()); err != nil {
-		return fmt.Errorf("curate: %w", err)
-	}
-	return nil
-}
+func (w *packedFile) commit() error { return commitClosed(w.Encoder, w.file) }
 
 func (w *packedFile) abort() {
 	w.Close() //nolint:errcheck // the file goes away
@@ -175,8 +170,16 @@ func (w *parquetWriter) write(l line, _ []byte) error {
 	return w.rows.Flush()
 }
 
-func (w *parquetWriter) commit() error {
-	if err := errors.Join(w.rows.Close(), w.file.Commit()); err != nil {
+func (w *parquetWriter) commit() error { return commitClosed(w.rows, w.file) }
+
+// commitClosed ends what is written to a file and lets the file appear; where the end cannot be written it does not, as it would not be whole.
+func commitClosed(content io.Closer, file *atomicfile.File) error {
+	err := content.Close()
+	if err == nil {
+		err = file.Commit()
+	}
+	if err != nil {
+		file.Abort()
 		return fmt.Errorf("curate: %w", err)
 	}
 	return nil

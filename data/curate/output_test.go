@@ -2,7 +2,9 @@ package curate
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hone/data"
+	"hone/internal/atomicfile"
 )
 
 // read gives all records of the parts in a folder, which is named as data.
@@ -126,6 +129,26 @@ func TestClustersShowWhatIsAlike(t *testing.T) {
 	}
 	if kinds["exact"] < 10 || kinds["near"] < 10 {
 		t.Errorf("clusters %v", kinds)
+	}
+}
+
+// brokenEnd is content whose end cannot be written.
+type brokenEnd struct{}
+
+func (brokenEnd) Close() error { return errors.New("no end") }
+
+// TestNoFileWithoutItsEnd: a file that lacks its end is not whole, so it does not appear, and nothing is left of it.
+func TestNoFileWithoutItsEnd(t *testing.T) {
+	dir := t.TempDir()
+	f, err := atomicfile.Create(filepath.Join(dir, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := commitClosed(brokenEnd{}, f); err == nil || err.Error() != "curate: no end" {
+		t.Errorf("error %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 
