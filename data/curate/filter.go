@@ -125,6 +125,9 @@ func (r *runner) deal(ctx context.Context, docs iter.Seq2[data.Document, error],
 			}
 		}
 	}
+	if skip > 0 { // the shards have documents that are gone: what is in them and what comes now would be of two corpora
+		return fmt.Errorf("curate: the data ends after %d documents and had %d before; start again in another folder", r.state.Input-skip, r.state.Input)
+	}
 	if len(b.docs) > 0 && !send() {
 		return ctx.Err()
 	}

@@ -65,7 +65,10 @@ func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 	defer m.release()
 	if text, err := os.ReadFile(m.path(data.MixtureResult)); err == nil { // it was finished
 		done := &Mixed{}
-		return done, json.Unmarshal(text, done)
+		if json.Unmarshal(text, done) != nil {
+			return nil, fmt.Errorf("mix: %s is damaged; remove the folder and start again", m.path(data.MixtureResult))
+		}
+		return done, nil
 	}
 	for !m.enough() {
 		if err := ctx.Err(); err != nil {
@@ -79,6 +82,8 @@ func Mix(ctx context.Context, cfg MixConfig) (_ *Mixed, err error) {
 		case ok:
 		case s.Position == 0:
 			return nil, fmt.Errorf("mix: %s holds no document; leave it out", s.Name)
+		case m.amount(s.Count) == 0: // nor would there be more after another pass: it would be furthest behind for ever
+			return nil, fmt.Errorf("mix: the documents of %s have no %s; leave it out", s.Name, m.unit())
 		case m.over():
 			return m.finish()
 		default:
@@ -264,6 +269,14 @@ func (m *mixer) amount(c Count) int64 {
 	return c.Bytes
 }
 
+// unit is what amounts are counted in.
+func (m *mixer) unit() string {
+	if m.cfg.Tokens != nil {
+		return "tokens"
+	}
+	return "bytes"
+}
+
 // over reports whether the mix ends, now that a source has.
 func (m *mixer) over() bool {
 	unended := func(s *mixing) bool { return !s.Ended }
@@ -324,10 +337,7 @@ func (m *mixer) finish() (*Mixed, error) {
 	if err := m.end(); err != nil {
 		return nil, err
 	}
-	r := &Mixed{Unit: "bytes", Total: m.total, Parts: m.state.Parts}
-	if m.cfg.Tokens != nil {
-		r.Unit = "tokens"
-	}
+	r := &Mixed{Unit: m.unit(), Total: m.total, Parts: m.state.Parts}
 	weights := 0.0
 	for _, s := range m.sources {
 		weights += s.Portion

@@ -101,6 +101,11 @@ func TestMixIsWholeOrNotThere(t *testing.T) {
 	if _, err := (data.Sources{Paths: []string{c.Dir}}).Files(); err == nil || !strings.Contains(err.Error(), "unfinished mix") {
 		t.Errorf("error %v", err)
 	}
+	empty := MixConfig{Dir: t.TempDir(), Ingredients: []Ingredient{ingredient("a", 50, 100, 1), ingredient("?", 3, 1, 1)}, Amount: 1 << 20, ShardBytes: 1 << 20,
+		Tokens: func(s string) int { return strings.Count(s, "a") }}
+	if _, err := Mix(t.Context(), empty); err == nil || !strings.Contains(err.Error(), "the documents of ? have no tokens; leave it out") {
+		t.Errorf("error %v", err)
+	}
 	c.Fingerprint = "other"
 	if _, err := Mix(t.Context(), c); err == nil || !strings.Contains(err.Error(), "another recipe") {
 		t.Errorf("error %v", err)

@@ -190,6 +190,27 @@ func TestRunRefusesAnotherRecipe(t *testing.T) {
 	}
 }
 
+// TestDataThatShrank: a run that goes on with fewer documents than it has seen says so, and is finished with all of them.
+func TestDataThatShrank(t *testing.T) {
+	docs := documents(slices.Repeat([]string{"a text that is long enough", "another text of about that length"}, 200))
+	cfg := Config{Dir: t.TempDir(), Fingerprint: "f", Workers: 2, ShardBytes: 1000}
+	stopped := errors.New("stopped")
+	if _, err := Run(t.Context(), stream(docs, func(i int) error {
+		if i == 390 {
+			return stopped
+		}
+		return nil
+	}), cfg); !errors.Is(err, stopped) {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := Run(t.Context(), stream(docs[:100], goOn), cfg); err == nil || !strings.Contains(err.Error(), "ends after 100 documents and had 384 before") {
+		t.Errorf("error %v", err)
+	}
+	if r, err := Run(t.Context(), stream(docs, goOn), cfg); err != nil || r.Read.Documents != 400 {
+		t.Errorf("%+v, error %v", r, err)
+	}
+}
+
 func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	docs := corpus(800)
 	var first string

@@ -177,6 +177,13 @@ func TestMixRefuses(t *testing.T) {
 			t.Errorf("a state of %s: %v", text, err)
 		}
 	}
+	dir = t.TempDir()
+	if err := errors.Join(mix(dir, 3, false), os.WriteFile(filepath.Join(dir, data.MixtureResult), []byte("{"), 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	if err := mix(dir, 3, false); err == nil || !strings.Contains(err.Error(), data.MixtureResult+" is damaged") {
+		t.Errorf("a result that is cut short: %v", err)
+	}
 	weightless := ingredient("c", 3, 1, 1)
 	weightless.Weight = func() (float64, error) { return 0, errors.New("no weight") }
 	if _, err := Mix(t.Context(), MixConfig{Dir: t.TempDir(), Ingredients: []Ingredient{weightless}}); err == nil || err.Error() != "no weight" {
