@@ -412,3 +412,82 @@ func TestChoose(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestSilenceIsBounded: a client waits only so long for an answer to begin, unless the caller has a transport of his own, which stays as it is.
+func TestSilenceIsBounded(t *testing.T) {
+	if own, ok := (&Client{}).client().Transport.(*http.Transport); !ok || own.ResponseHeaderTimeout != patience {
+		t.Errorf("the usual transport is %+v", own)
+	}
+	given := &http.Transport{}
+	if c := (&Client{Transport: given}).client(); c.Transport != given || given.ResponseHeaderTimeout != 0 {
+		t.Errorf("a given transport became %+v", c.Transport)
+	}
+}
+
+// TestPausesEnd: a pause that is ended by the caller ends the pull, which asks no more.
+func TestPausesEnd(t *testing.T) {
+	s := newServer(t, small())
+	enough := errors.New("enough")
+	s.client.Sleep = func(context.Context, time.Duration) error { return enough }
+	s.answer = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(http.StatusBadGateway); return true }
+	if _, err := s.pull(); !errors.Is(err, enough) || len(s.requests("GET")) != 1 {
+		t.Errorf("%v after %v", err, s.got)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := (&Client{}).sleep(ctx, time.Hour); !errors.Is(err, context.Canceled) {
+		t.Errorf("slept: %v", err)
+	}
+}
+
+// TestWordsOfServers take one line of at most 200 bytes in an error.
+func TestWordsOfServers(t *testing.T) {
+	for n, want := range map[int]int{0: 0, 199: 199, 200: 200, 201: 200} {
+		if got := firstLine(strings.Repeat("x", n) + "\nmore"); got != strings.Repeat("x", want) {
+			t.Errorf("of %d bytes %d are left", n, len(got))
+		}
+	}
+}
+
+// TestCacheInTheWay: what stands where the cache wants a folder or a file is an error, and the model is not found.
+func TestCacheInTheWay(t *testing.T) {
+	for blocked, folder := range map[string]bool{"blobs": false, "refs/main": true, "snapshots/" + testCommit: false} {
+		s := newServer(t, small())
+		path := filepath.Join(s.client.Cache, "models--org--model", filepath.FromSlash(blocked))
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if folder {
+			err = errors.Join(err, os.Mkdir(path, 0o755))
+		} else {
+			err = errors.Join(err, os.WriteFile(path, nil, 0o644))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.pull(); err == nil || !strings.Contains(err.Error(), "pull org/model@main: ") {
+			t.Errorf("%s is in the way: %v", blocked, err)
+		}
+		if dir, ok := Find(s.client.Cache, Name{"org/model", "main"}); ok {
+			t.Errorf("%s is in the way, and a model is found at %s", blocked, dir)
+		}
+	}
+}
+
+// TestDescriptionsWithoutSizes: a checksum alone is not enough, so the size is asked for.
+func TestDescriptionsWithoutSizes(t *testing.T) {
+	s := newServer(t, small())
+	s.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		api := strings.HasPrefix(r.URL.Path, "/api/")
+		if api {
+			fmt.Fprintf(w, `{"sha":%q,"siblings":[{"rfilename":"model.safetensors","blobId":%q}]}`, testCommit, s.etag("model.safetensors"))
+		}
+		return api
+	}
+	dir, err := s.pull()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.check(dir, "model.safetensors")
+	if len(s.requests("HEAD")) != 1 {
+		t.Errorf("requests %v", s.got)
+	}
+}

@@ -279,11 +279,15 @@ func TestPullInclude(t *testing.T) {
 func TestPullMirror(t *testing.T) {
 	s := newServer(t, model(), "model.safetensors")
 	s.noBlobs = true
-	dir, err := s.pull()
+	var last Progress
+	dir, err := s.client.Pull(context.Background(), Name{"org/model", "main"}, nil, func(p Progress) { last = p })
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.check(dir, defaultFiles...)
+	if last.BytesIn != last.Bytes || last.Bytes < 3<<20 {
+		t.Errorf("sizes that come with the headers are not counted: %+v", last)
+	}
 	if n := len(s.requests("HEAD")); n != len(defaultFiles) {
 		t.Errorf("%d HEAD requests", n)
 	}
@@ -448,13 +452,13 @@ func TestHostileNames(t *testing.T) {
 
 func TestParseName(t *testing.T) {
 	for s, want := range map[string]Name{
-		"org/model": {"org/model", "main"}, "gpt2": {"gpt2", "main"}, "Org.x/m_1-b@v1.0": {"Org.x/m_1-b", "v1.0"}, "a/b@refs/pr/1": {"a/b", "refs/pr/1"}, "a/b@" + testCommit: {"a/b", testCommit},
+		"a/b@" + strings.Repeat("x", 200): {"a/b", strings.Repeat("x", 200)}, "org/model": {"org/model", "main"}, "gpt2": {"gpt2", "main"}, "Org.x/m_1-b@v1.0": {"Org.x/m_1-b", "v1.0"}, "a/b@refs/pr/1": {"a/b", "refs/pr/1"}, "a/b@" + testCommit: {"a/b", testCommit},
 	} {
 		if got, err := ParseName(s); err != nil || got != want {
 			t.Errorf("%s: %v, %v", s, got, err)
 		}
 	}
-	for _, s := range []string{"", "a/b/c", "../x", "a/..", "a/b@", "a/b@../x", "a/b@a//b", "a b", "a/b@x y", "/a", "a/", "a--b/c", "a/b@..", ".a/b", "https://x/y", "a/b@/x", "-a/b", strings.Repeat("a", 300)} {
+	for _, s := range []string{"", "a/b/c", "../x", "a/..", "a/b@", "a/b@../x", "a/b@a//b", "a b", "a/b@x y", "/a", "a/", "a--b/c", "a/b@..", ".a/b", "https://x/y", "a/b@/x", "-a/b", strings.Repeat("a", 201), "a/b@" + strings.Repeat("x", 201)} {
 		if got, err := ParseName(s); err == nil {
 			t.Errorf("%q is read as %v", s, got)
 		}

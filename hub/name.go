@@ -68,7 +68,7 @@ func Find(cache string, n Name) (dir string, ok bool) {
 
 // checkFile refuses file names that would leave the snapshot's folder or that some system reads otherwise.
 func checkFile(name string) error {
-	bad := name == "" || len(name) > 500 || !filepath.IsLocal(filepath.FromSlash(name)) || strings.ContainsAny(name, "\\:\x00") || strings.Contains(name, "//") ||
+	bad := len(name) > 500 || !filepath.IsLocal(filepath.FromSlash(name)) || strings.ContainsAny(name, "\\:\x00") || strings.Contains(name, "//") ||
 		strings.HasSuffix(name, "/")
 	for part := range strings.SplitSeq(name, "/") {
 		bad = bad || part == "." || part == ".."

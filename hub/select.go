@@ -36,7 +36,7 @@ func choose(files []file, include []string) ([]file, error) {
 // A pattern that is malformed matches nothing.
 func matching(files []file, patterns []string) []file {
 	return slices.DeleteFunc(slices.Clone(files), func(f file) bool {
-		return !slices.ContainsFunc(patterns, func(p string) bool { ok, err := path.Match(p, f.name); return err == nil && ok })
+		return !slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, f.name); return ok })
 	})
 }
 
