@@ -160,7 +160,19 @@ func TestWriterRefuses(t *testing.T) {
 		}
 	}
 	w.Abort()
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
+	if w, err = Create(path, nil, good); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WriteFloat32("a", make([]float32, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o755); err != nil { // somebody made a folder of that name meanwhile
+		t.Fatal(err)
+	}
+	if err := w.Commit(); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("a folder is in the way: %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)
 	}
 }

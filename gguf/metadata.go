@@ -136,9 +136,9 @@ func (d *decoder) value(k kind, arrays bool) any {
 	return math.Float64frombits(v)
 }
 
-// bool takes 0 and 1. Another byte is a sign of damage, as long as there was none before.
+// bool takes 0 and 1. Another byte is a sign of damage; behind an error there are zeros only.
 func (d *decoder) bool(v uint64) bool {
-	if v > 1 && d.err == nil {
+	if v > 1 {
 		d.err = fmt.Errorf("a truth value is %d", v)
 	}
 	return v == 1
@@ -242,44 +242,41 @@ func encodeValue(v any) (kind, []byte, error) {
 func encodeArray(v any) ([]byte, error) {
 	switch v := v.(type) {
 	case []uint8:
-		return join(kindUint8, v)
+		return join(kindUint8, v), nil
 	case []int8:
-		return join(kindInt8, v)
+		return join(kindInt8, v), nil
 	case []uint16:
-		return join(kindUint16, v)
+		return join(kindUint16, v), nil
 	case []int16:
-		return join(kindInt16, v)
+		return join(kindInt16, v), nil
 	case []uint32:
-		return join(kindUint32, v)
+		return join(kindUint32, v), nil
 	case []int32:
-		return join(kindInt32, v)
+		return join(kindInt32, v), nil
 	case []float32:
-		return join(kindFloat32, v)
+		return join(kindFloat32, v), nil
 	case []bool:
-		return join(kindBool, v)
+		return join(kindBool, v), nil
 	case []string:
-		return join(kindString, v)
+		return join(kindString, v), nil
 	case []uint64:
-		return join(kindUint64, v)
+		return join(kindUint64, v), nil
 	case []int64:
-		return join(kindInt64, v)
+		return join(kindInt64, v), nil
 	case []float64:
-		return join(kindFloat64, v)
+		return join(kindFloat64, v), nil
 	}
 	return nil, fmt.Errorf("a value of type %T cannot be stored", v)
 }
 
 // join is an array in a file: the kind of its elements, their number, and the elements without a kind of their own.
-func join[T any](k kind, list []T) ([]byte, error) {
+func join[T any](k kind, list []T) []byte {
 	b := le.AppendUint64(le.AppendUint32(nil, uint32(k)), uint64(len(list)))
 	for _, v := range list {
-		_, body, err := encodeValue(v)
-		if err != nil {
-			return nil, err
-		}
+		_, body, _ := encodeValue(v) // of a kind that can be stored, as encodeArray knows it
 		b = append(b, body...)
 	}
-	return b, nil
+	return b
 }
 
 func appendString(b []byte, s string) []byte {

@@ -119,7 +119,7 @@ func (d *decoder) metadata(f *File, n int) error {
 	seen := make(map[string]bool, n)
 	for range n {
 		key := d.name("key")
-		if seen[key] && d.err == nil {
+		if seen[key] { // never behind an error, which ends all: no name is empty
 			return fmt.Errorf("the key %q occurs twice", key)
 		}
 		seen[key] = true

@@ -334,3 +334,38 @@ func TestShapesAtTheBound(t *testing.T) {
 		}
 	}
 }
+
+// TestFloat64: each element in its place, rounded to the nearest float32.
+func TestFloat64(t *testing.T) {
+	want := []float32{1.5, -0.1, math.MaxFloat32}
+	var b []byte
+	for _, v := range []float64{1.5, -0.1, math.MaxFloat32} {
+		b = le.AppendUint64(b, math.Float64bits(v))
+	}
+	got := make([]float32, 3)
+	if err := Decode(got, b, F64); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v, want %v (%v)", got, want, err)
+	}
+}
+
+// TestRoundings: halves go to the even number, what is too large for the addition that rounds is 0, and so is the inverse that is not finite.
+func TestRoundings(t *testing.T) {
+	for x, want := range map[float32]int{0.5: 0, 1.5: 2, 2.5: 2, -1.5: -2, -2.5: -2, 2.4999998: 2, 4194303: 4194303, -4194303: -4194303, 4194304: 0, -4194304: 0, math.MaxFloat32: 0} {
+		if got := nearest(x); got != want {
+			t.Errorf("%v is rounded to %d, want %d", x, got, want)
+		}
+	}
+	if nan := float32(math.NaN()); nearest(nan) != 0 || bits(nan, 15) != 0 {
+		t.Error("what is no number is not 0")
+	}
+	for d, want := range map[float32]float32{0: 0, 0x1p-149: 0, 0x1p-126: 0x1p126, -4: -0.25} {
+		if got := inverse(d); got != want {
+			t.Errorf("the inverse of %v is %v, want %v", d, got, want)
+		}
+	}
+	for n, want := range map[int64]int64{0: 0, 1: 32, 31: 32, 32: 32, 33: 64} {
+		if got := aligned(n); got != want {
+			t.Errorf("%d bytes end at %d, want %d", n, got, want)
+		}
+	}
+}
