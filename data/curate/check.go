@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -208,10 +209,8 @@ func (c ScriptMix) Step() Step {
 		for _, counts := range []map[string]int64{asked, answered} {
 			for name, n := range counts {
 				all += n
-				for _, k := range c.Keep {
-					if k == name {
-						kept += n
-					}
+				if slices.Contains(c.Keep, name) {
+					kept += n
 				}
 			}
 		}

@@ -136,6 +136,12 @@ func TestScriptMixAndSameAnswers(t *testing.T) {
 			t.Errorf("%s: %q, %v", r, got, d.notes)
 		}
 	}
+	twice := ScriptMix{Keep: []string{"Latin", "Latin"}, MaxOther: 0.5}.Step() // a script that is named twice counts once
+	for text, want := range map[string]string{"abcd абвг": "", "abcd абвгд": "another script"} {
+		if got := twice.Apply(&Doc{Text: record(map[string]any{"prompt": "1", "completion": text})}); got != want {
+			t.Errorf("half of %q may be of others: %q, want %q", text, got, want)
+		}
+	}
 	if err := (ScriptMix{Keep: []string{"Klingon"}}).Validate(); err == nil {
 		t.Error("an unknown script is taken")
 	}
