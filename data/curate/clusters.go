@@ -11,17 +11,21 @@ func newClusters() *clusters {
 	return &clusters{map[uint64]uint64{}, map[uint64]uint32{}}
 }
 
-// root is for one goroutine at a time, as it shortens the way for the next call; after settle all may call it.
+// root is for one goroutine at a time, as it shortens the way for the next call; after settle all may call it. The way is as long as the cluster is large
+// where each document is longer than the one before, which is why nothing recurs here.
 func (c *clusters) root(doc uint64) uint64 {
-	p, ok := c.parent[doc]
-	if !ok || p == doc {
-		return doc
+	root := doc
+	for p, ok := c.parent[root]; ok && p != root; p, ok = c.parent[root] {
+		root = p
 	}
-	r := c.root(p)
-	if r != p {
-		c.parent[doc] = r
+	for doc != root {
+		p := c.parent[doc]
+		if p != root {
+			c.parent[doc] = root
+		}
+		doc = p
 	}
-	return r
+	return root
 }
 
 // settle makes every way to a root one step long, so that root only reads from then on.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -141,6 +142,23 @@ func TestSorterSpills(t *testing.T) {
 		if left, err := os.ReadDir(s.dir); err != nil || len(left) > 0 {
 			t.Errorf("limit %d: files are left: %v, %v", limit, left, err)
 		}
+	}
+}
+
+// TestLongChains: documents of which each is a longer copy of the one before are a chain, whose end is found in a bounded stack.
+func TestLongChains(t *testing.T) {
+	defer debug.SetMaxStack(debug.SetMaxStack(1 << 18)) // more would end the program
+	c, n := newClusters(), uint64(50_000)
+	for doc := range n {
+		c.join(entry{doc: doc, bytes: uint32(doc)}, entry{doc: doc + 1, bytes: uint32(doc + 1)})
+	}
+	for _, doc := range []uint64{0, n / 2, n - 1} {
+		if kept, other := c.keptInstead(doc); kept != n || !other {
+			t.Errorf("%d is kept for %d", kept, doc)
+		}
+	}
+	if c.parent[1] != n {
+		t.Errorf("the way from 1 still leads by %d", c.parent[1])
 	}
 }
 
