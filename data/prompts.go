@@ -21,13 +21,12 @@ func Prompts(s Sources, stats *Stats) iter.Seq2[Example, error] {
 				return
 			}
 			prompts, err := promptsOf(d)
-			if err != nil && s.OnBadRecord == SkipBadRecord {
-				stats.skip(Malformed, 1)
-				continue
-			}
 			if err != nil {
-				yield(Example{}, fmt.Errorf("%s: %w; repair it or set on_bad_record=skip", d.Place(), err))
-				return
+				if err := s.bad(stats, Malformed, fmt.Errorf("%s: %w", d.Place(), err)); err != nil {
+					yield(Example{}, err)
+					return
+				}
+				continue
 			}
 			for _, p := range prompts {
 				if !yield(p, nil) {

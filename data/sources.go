@@ -201,13 +201,16 @@ func (k *sink) emit(d Document) error {
 }
 
 // bad deals with a record that cannot be used.
-func (k *sink) bad(r Reason, err error) error {
-	if k.cfg.OnBadRecord == SkipBadRecord {
-		k.stats.skip(r, 1)
-		name(&k.stats.BadRecords, err.Error())
+func (k *sink) bad(r Reason, err error) error { return k.cfg.bad(k.stats, r, err) }
+
+// bad counts and names a record that cannot be used, or returns err with what may be done about it.
+func (s Sources) bad(stats *Stats, r Reason, err error) error {
+	if s.OnBadRecord == SkipBadRecord {
+		stats.skip(r, 1)
+		name(&stats.BadRecords, err.Error())
 		return nil
 	}
-	if k.cfg.OnBadRecord == "" {
+	if s.OnBadRecord == "" {
 		return fmt.Errorf("%w; repair it or take it out", err)
 	}
 	return fmt.Errorf("%w; repair it or set on_bad_record=skip", err)
