@@ -13,7 +13,7 @@ import (
 type Document struct {
 	Text   []byte // any bytes; invalid UTF-8 is kept as it is
 	Source string // the file it came from
-	Record int    // line of a JSONL file, row of a Parquet file, piece of a text file, counted from 1
+	Record int    // line of a JSONL file or table, element of a JSON list, row of a Parquet file, piece of a text file, counted from 1
 	Offset int64  // bytes in front of the line or piece in the file, unpacked; -1 for rows, which their number finds
 	URL    string // under Sources.URLField; "" where there is none
 	ID     string // under Sources.IDField, likewise

@@ -10,7 +10,7 @@ import (
 type item struct {
 	doc    uint64   // its number in the order of the corpus
 	kept   uint64   // the document that is kept in its place
-	copied string   // exact or near, "" for a document that stays
+	copied string   // exact, near or id, "" for a document that stays
 	stored []byte   // as it lies in its shard
 	grams  []uint64 // where they are compared
 	marks  [][]mark

@@ -90,7 +90,7 @@ func decodedAgain(text string) (string, bool) {
 	return raw, err == nil && utf8.ValidString(raw)
 }
 
-// PII masks what identifies people or opens doors: addresses of e-mail and of machines, telephone numbers, card numbers and keys.
+// PII masks what identifies people or opens doors: addresses of e-mail and of machines, telephone numbers and keys.
 type PII struct {
 	Email bool `yaml:"email" doc:"addresses of e-mail"`
 	IP    bool `yaml:"ip" doc:"public addresses of machines"`
