@@ -101,6 +101,9 @@ func (m *Model) read() error {
 	if m.Tokenizer, v, err = readVocabulary(meta, a.gguf); err != nil {
 		return err
 	}
+	if rows, _ := c["vocab_size"].(int); m.Tokenizer != nil && m.Tokenizer.VocabSize() > rows { // ids without a row would be read from beyond it
+		return fmt.Errorf("the tokenizer has %d tokens and the model %d", m.Tokenizer.VocabSize(), rows)
+	}
 	return m.encode(c, v)
 }
 

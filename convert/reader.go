@@ -76,10 +76,7 @@ func (r *reader) number(key string, absent float64) float64 {
 
 // shortest is the float64 with the fewest digits that is f as a float32: 1e-05, not 9.999999747378752e-06.
 func shortest(f float32) float64 {
-	v, err := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
-	if err != nil {
-		return float64(f)
-	}
+	v, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64) // it reads all that FormatFloat writes
 	return v
 }
 
