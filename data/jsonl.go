@@ -65,12 +65,10 @@ func (k *sink) jsonLine(d Document, line []byte, long bool) error {
 	return k.emit(d)
 }
 
+// syntaxError is what is wrong with a line that is not valid.
 func syntaxError(line []byte) error {
 	var raw json.RawMessage
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return err
-	}
-	return errors.New("syntax error")
+	return json.Unmarshal(line, &raw)
 }
 
 var errLong = errors.New("line too long")

@@ -2,6 +2,8 @@ package data
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/zeebo/xxh3"
 )
 
 // TestBuildConfigBounds: each value at both sides of its bounds, and what stands for a zero.
@@ -454,5 +457,98 @@ func TestTablesAsTexts(t *testing.T) {
 		if in.n != want {
 			t.Errorf("%d bytes are counted, want %d", in.n, want)
 		}
+	}
+}
+
+// TestSizeOfSources is that of the files together, as long as it tells how much text there is.
+func TestSizeOfSources(t *testing.T) {
+	dir := tree(t, map[string]string{"a.txt": "12345", "b.jsonl": "{}\n", "c.txt.gz": "1", "d.parquet": "1"})
+	for want, paths := range map[int64][]string{8: {"a.txt", "b.jsonl"}, 5: {"a.txt"}, 0: {"a.txt", "c.txt.gz"}, -1: {"b.jsonl", "d.parquet"}} {
+		for i := range paths {
+			paths[i] = filepath.Join(dir, paths[i])
+		}
+		if n, err := (Sources{Paths: paths}).Size(); err != nil || n != max(0, want) {
+			t.Errorf("%q: %d bytes, %v", paths, n, err)
+		}
+	}
+	if _, err := (Sources{Paths: []string{filepath.Join(dir, "none")}}).Size(); err == nil {
+		t.Error("a file that is not there has a size")
+	}
+}
+
+// TestShardsOfOthers: a header whose checksum is right and that this program cannot mean is refused, for what it says.
+func TestShardsOfOthers(t *testing.T) {
+	for want, change := range map[string]func(header, notes []byte){
+		"format version 1, this program reads version 2": func(h, _ []byte) { h[8] = 1 },
+		"the header contradicts itself":                  func(h, _ []byte) { h[12] = 4 }, // bytes per token, of a small vocabulary
+		"the header contradicts itself ":                 func(h, _ []byte) { h[39] = 0x80 },
+		"its notes are damaged":                          func(_, notes []byte) { notes[0] = '[' },
+	} {
+		dir := t.TempDir()
+		c := shardContent{vocab: 10, ids: []int32{1, 2}, ends: []int64{2}, textBytes: 5, notes: map[Reason]int{TooShort: 1}}
+		if err := c.write(dir, "x"); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "x"+shardSuffix)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(b, b[shardHeader+8+4:]) // behind one end and two tokens
+		binary.LittleEndian.PutUint64(b[48:], xxh3.Hash(b[shardHeader:]))
+		binary.LittleEndian.PutUint64(b[56:], xxh3.Hash(b[:56]))
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := OpenStore(dir, []string{"x"}); err == nil || !strings.Contains(err.Error(), strings.TrimSpace(want)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// TestListsOfBuilds: a list of shards that is damaged, or names one that is, is made again from the text.
+func TestListsOfBuilds(t *testing.T) {
+	texts := randomTexts(60, 9)
+	cfg := byteConfig(t.TempDir())
+	cfg.SourceKey, cfg.Validation, cfg.ShardBytes = "files", 0.2, 2000
+	first, held := buildTest(t, cfg, texts...)
+	want := [2]int64{first.Tokens(), held.Tokens()}
+	var m manifest
+	text, err := os.ReadFile(cfg.manifestPath())
+	if err != nil || json.Unmarshal(text, &m) != nil {
+		t.Fatal(err)
+	}
+	for name, spoil := range map[string]func() error{
+		"a list cut short":      func() error { return os.WriteFile(cfg.manifestPath(), []byte("{"), 0o644) },
+		"a held-out shard gone": func() error { return os.Remove(filepath.Join(cfg.Dir, m.Held[0]+shardSuffix)) },
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		read := int64(0)
+		cfg.Progress = func(p Progress) { read = p.Documents }
+		train, held := buildTest(t, cfg, texts...)
+		if got := [2]int64{train.Tokens(), held.Tokens()}; got != want || read == 0 {
+			t.Errorf("%s: %v tokens of %v, of %d documents", name, got, want, read)
+		}
+	}
+}
+
+// noEncoder is one that takes no text.
+type noEncoder struct{}
+
+func (noEncoder) Encode([]int32, Document, func(Reason)) ([]int32, error) {
+	return nil, errors.New("no such text")
+}
+
+// TestEncodersThatFail: the error names the document, and no shard is left.
+func TestEncodersThatFail(t *testing.T) {
+	cfg := byteConfig(filepath.Join(t.TempDir(), "tokens"))
+	cfg.Encoder = func() Encoder { return noEncoder{} }
+	if _, _, err := Build(t.Context(), documents("a", "b"), cfg); err == nil || !strings.Contains(err.Error(), "test:1: no such text") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(cfg.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the token folder is left: %v", err)
 	}
 }

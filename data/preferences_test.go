@@ -161,3 +161,27 @@ func FuzzParsePreference(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatPreferencesLack: records that are whole and make no pair, or no question, are told by what is missing.
+func TestWhatPreferencesLack(t *testing.T) {
+	preference := func(record string) error { _, err := ParsePreference([]byte(record)); return err }
+	judged := func(record string) error { _, err := ParseJudged([]byte(record)); return err }
+	prompt := func(record string) error { _, err := ParsePrompt([]byte(record)); return err }
+	const asked, answered = `{"role":"user","content":"a"}`, `{"role":"assistant","content":"b"}`
+	for record, c := range map[string]struct {
+		parse func(string) error
+		want  string
+	}{
+		`{"chosen":"\n\nHuman: a\n\nAssistant: x","rejected":"\n\nHuman: b\n\nAssistant: y"}`:                                    {preference, "the transcripts have no prompt in common"},
+		`{"chosen":[` + asked + `,` + answered + `],"rejected":[` + asked + `,` + answered + `,` + asked + `,` + answered + `]}`: {preference, "one conversation is the beginning of the other"},
+		`{"prompt":"a","completion":5,"label":true}`:                                                                             {judged, "completion"},
+		`{"text":5}`:                     {prompt, "text is no text"},
+		`{"messages":[{"content":"a"}]}`: {prompt, "message 1 has no role"},
+		`{"messages":[` + asked + `,{"content":"b"},` + answered + `]}`: {prompt, "message 2 has no role"},
+		`{"messages":[` + answered + `]}`:                               {prompt, "no message to answer"},
+	} {
+		if err := c.parse(record); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", record, err, c.want)
+		}
+	}
+}
