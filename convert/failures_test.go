@@ -291,3 +291,52 @@ func TestCopiesAsTheyAre(t *testing.T) {
 		}
 	}
 }
+
+// TestTypesOfCopies: the type stands under the key that config.json has for it, and 0 keeps the smallest that holds all numbers.
+func TestTypesOfCopies(t *testing.T) {
+	for config, want := range map[string]string{`{"dtype":"float32"}`: `{"dtype":"float16"}`, `{"torch_dtype":"float32"}`: `{"torch_dtype":"float16"}`, `{}`: `{"torch_dtype":"float16"}`} {
+		text, err := withType([]byte(config), safetensors.F16)
+		if got := strings.Join(strings.Fields(string(text)), ""); err != nil || got != want {
+			t.Errorf("%s becomes %s, %v", config, got, err)
+		}
+	}
+	for typ, want := range map[gguf.Type]safetensors.DType{gguf.F32: safetensors.F32, gguf.F16: safetensors.F16, gguf.BF16: safetensors.BF16, gguf.Q4_K: safetensors.F32, gguf.F64: safetensors.F32} {
+		if got := exact(typ); got != want {
+			t.Errorf("%v comes as %v", typ, got)
+		}
+	}
+}
+
+// TestDefaultsOfScaling: what a config.json leaves out of Llama 3's scaling, and what the largest Gemmas divide by, is as in the reference.
+func TestDefaultsOfScaling(t *testing.T) {
+	a, err := byModelType("llama")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := a.ropeTensors(config{"rope_scaling": map[string]any{"rope_type": "llama3"}}, shape{dim: 128})
+	if want := (llama3{8, 1, 4, 8192}).divisors(10000, 128); !slices.Equal(got["rope_freqs.weight"], want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for kind, layers := range map[string]int{"gemma2": 46, "gemma3_text": 62} {
+		a, err := byModelType(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, off := range []int{-1, 0, 1} {
+			want := map[bool]int{true: 168, false: 128}[off == 0]
+			if got := a.queryScalar(shape{layers: layers + off, hidden: 5376, dim: 128, heads: heads{query: 32}}); got != want {
+				t.Errorf("%s of %d layers: %d, want %d", kind, layers+off, got, want)
+			}
+		}
+	}
+}
+
+// TestFirstErrorSticks: of several values that are not what they should be the first is told.
+func TestFirstErrorSticks(t *testing.T) {
+	r := &reader{Metadata: gguf.Metadata{{Key: "a", Value: "x"}, {Key: "b", Value: "y"}}}
+	r.number("a", 0)
+	r.flag("b", false)
+	if r.err == nil || !strings.Contains(r.err.Error(), `a is "x", which is not a number`) {
+		t.Errorf("got %v", r.err)
+	}
+}

@@ -276,6 +276,7 @@ func TestWaysWithSpaces(t *testing.T) {
 		"Metaspace without a space":    {meta("never"), nil, false},
 		"a space from both":            {meta("never"), prepend, true},
 		"another content":              {nil, object{"type": "Replace", "pattern": object{"String": " "}, "content": "_"}, "normalizer Replace has no place"},
+		"an expression":                {nil, object{"type": "Replace", "pattern": object{"Regex": " "}, "content": mark}, "normalizer Replace has no place"},
 		"another pattern":              {nil, object{"type": "Replace", "pattern": object{"String": "x"}, "content": mark}, "normalizer Replace has no place"},
 		"another sign":                 {object{"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}, nil, "pre-tokenizer Metaspace has no place"},
 		"a split alone":                {split, nil, "pre-tokenizer Split has no place"},
@@ -335,6 +336,13 @@ func TestPatternsOtherwise(t *testing.T) {
 	bytes := component{Type: "ByteLevel", UseRegex: &off}
 	if _, err := recognise([]component{known, bytes}, false, false); err != nil {
 		t.Fatal(err)
+	}
+	llama3 := component{Type: "Split", Behavior: "Isolated"}
+	llama3.Pattern.Regex = llama3Split
+	for _, nfc := range []bool{true, false} { // settings that no name has are no reason to refuse a pattern that has one
+		if p, err := recognise([]component{llama3, bytes}, nfc, nfc); err != nil || p.names[0] != map[bool]string{true: "llama-bpe", false: "dbrx"}[nfc] {
+			t.Errorf("normalised %v: %v, %v", nfc, p.names, err)
+		}
 	}
 	digits := component{Type: "Split", Behavior: "Isolated"}
 	digits.Pattern.Regex = `\p{N}`

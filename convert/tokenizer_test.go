@@ -197,20 +197,20 @@ func TestHostileVocabulary(t *testing.T) {
 	pair := func(key string, v any) gguf.Pair { return gguf.Pair{Key: "tokenizer.ggml." + key, Value: v} }
 	model, pre := pair("model", "gpt2"), pair("pre", "gpt-2")
 	for want, meta := range map[string]gguf.Metadata{
-		"the kind \"bert\"":           {pair("model", "bert"), pair("tokens", []string{"a"})},
-		"which is not text":           {pair("model", uint32(3))},
-		"has no tokenizer.ggml.token": {model},
-		"which is not []string":       {model, pair("tokens", []int32{1})},
-		"1 tokens and 2 token types":  {model, pair("tokens", []string{"a"}), pair("token_type", []int32{1, 1})},
-		"token 1 is \"a\", as token":  {model, pre, pair("tokens", []string{"a", "a"})},
-		"which is empty":              {model, pre, pair("tokens", []string{"a", ""})},
-		"no UTF-8":                    {model, pre, pair("tokens", []string{"\xff"})},
-		"lacks tokenizer.ggml.pre":    {model, pair("tokens", []string{"a"})},
-		"pre-tokenizer \"x\" is not":  {model, pair("pre", "x"), pair("tokens", []string{"a"})},
-		"merge 0 is \"ab\"":           {model, pre, pair("tokens", []string{"a"}), pair("merges", []string{"ab"})},
-		"merge 0 is \"\"":             {model, pre, pair("tokens", []string{"a"}), pair("merges", []string{""})},
-		"not a whole number":          {model, pre, pair("tokens", []string{"a"}), pair("eos_token_id", int32(-7))},
-		"scores":                      {pair("model", "llama"), pair("tokens", []string{"a"}), pair("scores", []float32{})},
+		"the kind \"bert\"":                               {pair("model", "bert"), pair("tokens", []string{"a"})},
+		"which is not text":                               {pair("model", uint32(3))},
+		"has no tokenizer.ggml.token":                     {model},
+		"which is not []string":                           {model, pair("tokens", []int32{1})},
+		"1 tokens and 2 token types":                      {model, pair("tokens", []string{"a"}), pair("token_type", []int32{1, 1})},
+		"token 1 is \"a\", as token":                      {model, pre, pair("tokens", []string{"a", "a"})},
+		"which is empty":                                  {model, pre, pair("tokens", []string{"a", ""})},
+		"no UTF-8":                                        {model, pre, pair("tokens", []string{"\xff"})},
+		"lacks tokenizer.ggml.pre":                        {model, pair("tokens", []string{"a"})},
+		"\"x\" is not supported; these are: gpt-2, mpt, ": {model, pair("pre", "x"), pair("tokens", []string{"a"})},
+		"merge 0 is \"ab\"":                               {model, pre, pair("tokens", []string{"a"}), pair("merges", []string{"ab"})},
+		"merge 0 is \"\"":                                 {model, pre, pair("tokens", []string{"a"}), pair("merges", []string{""})},
+		"not a whole number":                              {model, pre, pair("tokens", []string{"a"}), pair("eos_token_id", int32(-7))},
+		"scores":                                          {pair("model", "llama"), pair("tokens", []string{"a"}), pair("scores", []float32{})},
 	} {
 		if _, _, err := readVocabulary(&reader{Metadata: meta}, "llama"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("got %v, want %q", err, want)
