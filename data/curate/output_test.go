@@ -3,6 +3,8 @@ package curate
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -34,11 +36,24 @@ func read(t testing.TB, dir string) (records []line) {
 
 func TestBothFormatsHoldTheSame(t *testing.T) {
 	docs := corpus(800)
+	for i := range docs {
+		if i%2 == 0 {
+			docs[i].URL = fmt.Sprint("https://example.org/", i)
+		}
+		if i%3 == 0 {
+			docs[i].ID = fmt.Sprint("id-", i)
+		}
+	}
 	jsonl, rows := t.TempDir(), t.TempDir()
 	for dir, asParquet := range map[string]bool{jsonl: false, rows: true} {
 		c := config(dir, 2)
 		c.Parquet = asParquet
-		c.Steps = append(c.Steps, Step{Name: "zero", Apply: func(d *Doc) string { d.Score("zero.score", 0); return "" }})
+		c.Steps = append(c.Steps, Step{Name: "zero", Apply: func(d *Doc) string {
+			if d.Score("zero.score", 0); d.Record%5 == 1 {
+				d.Label("zero.word", "one")
+			}
+			return ""
+		}})
 		if _, err := Run(t.Context(), stream(docs, goOn), c); err != nil {
 			t.Fatal(err)
 		}
@@ -47,10 +62,16 @@ func TestBothFormatsHoldTheSame(t *testing.T) {
 	if len(want) == 0 {
 		t.Fatal("nothing was read")
 	}
+	for _, l := range got { // a column that a row has no value of
+		maps.DeleteFunc(l.Scores, func(_ string, v any) bool { return v == nil })
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	for _, l := range want[:10] {
+		if i := l.Record - 1; l.URL != docs[i].URL || l.ID != docs[i].ID || (l.Scores["zero.word"] == "one") != (i%5 == 0) {
+			t.Errorf("address, name and word %+v", l)
+		}
 		if l.Source != "c.jsonl" || l.Record < 1 || l.Tokens != int64(len(strings.Fields(l.Text))) || *l.Offset != 0 || l.Scores["length.characters"] == 0 || l.Scores["zero.score"] != 0.0 {
 			t.Errorf("provenance %+v", l)
 		}

@@ -1,11 +1,14 @@
 package curate
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -238,5 +241,100 @@ func TestValidatesEachSide(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s at its least: %v", name, err)
 		}
+	}
+}
+
+// TestBatchSteps: a step that looks at many documents at once has a reason for each, and its error ends the run and names the step.
+func TestBatchSteps(t *testing.T) {
+	failed := errors.New("failed")
+	for _, fails := range []bool{false, true} {
+		cfg := Config{Dir: t.TempDir(), Fingerprint: "f", Workers: 2, ShardBytes: 500, Steps: []Step{Mend(), {Name: "judge", Batch: func(_ context.Context, docs []*Doc) (reasons []string, err error) {
+			for _, d := range docs {
+				if fails && d.Record == 300 {
+					err = failed
+				}
+				reasons = append(reasons, map[bool]string{true: "odd"}[d.Record%2 == 1])
+				d.Score("judge.score", float64(d.Record%2))
+			}
+			return reasons, err
+		}}}}
+		r, err := Run(t.Context(), stream(documents(slices.Repeat([]string{"a text"}, 400)), goOn), cfg)
+		if fails {
+			if !errors.Is(err, failed) || err.Error() != "curate: judge: failed" {
+				t.Errorf("error %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Steps[1]; r.Kept.Documents != 200 || s.Rejected["odd"].Documents != 200 || s.Kept.Documents != 200 || r.Scores["judge.score"][1] != (Tally{Rejected: 200}) {
+			t.Errorf("%+v", r)
+		}
+		for record := range parts(t, cfg.Dir) {
+			if record%2 == 1 {
+				t.Fatalf("document %d is kept", record)
+			}
+		}
+	}
+}
+
+// TestWhatIsComparedOfUnits: letters of any script in lower case, digits of any as 0, single spaces between, and all of what is nothing but signs.
+func TestWhatIsComparedOfUnits(t *testing.T) {
+	for text, want := range map[string]string{"  Home,  PAGE 12! ": "home page 00", "\u0663 Äb - Ω": "0 äb ω", "«…» !": "«…» !", "a\u2003b": "a b", "": "", "1": "0", "€5": "€0"} {
+		if got := string(Repeats{Normalize: true}.normal(nil, text)); got != want {
+			t.Errorf("%q is compared as %q, want %q", text, got, want)
+		}
+		if got := string(Repeats{}.normal(nil, text)); got != text {
+			t.Errorf("%q is compared as %q without normalize", text, got)
+		}
+	}
+}
+
+// TestRecordsAreCompared by their prompts, and where they have none by their answers; what is written of one is a line without insignificant space.
+func TestRecordsAreCompared(t *testing.T) {
+	for text, want := range map[string]string{`{"prompt":"a","completion":"b"}`: "a", `{"prompt":"","completion":"b"}`: "b", `{"text":"c"}`: "c",
+		`{"messages":[{"role":"user","content":[{"type":"text","text":"d"},{"type":"text","text":"e"}]},{"role":"assistant","content":"f"}]}`: "d\ne"} {
+		if got := (&Doc{Text: text}).compared(true); got != want {
+			t.Errorf("%s is compared by %q, want %q", text, got, want)
+		}
+		if got := (&Doc{Text: text}).compared(false); got != text {
+			t.Errorf("as a text %s is compared by %q", text, got)
+		}
+	}
+	if got, err := compact("{ \"a\" : [ 1,\n2 ] }"); err != nil || string(got) != "{\"a\":[1,2]}\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := compact("{"); err == nil {
+		t.Error("half a record was written")
+	}
+}
+
+// TestFencesHaveWidth: outliers are asked for at some distance, which is a number.
+func TestFencesHaveWidth(t *testing.T) {
+	for _, fence := range []float64{0, -1, math.NaN(), math.Inf(1)} {
+		if _, err := (Outliers{Fence: fence}).Step(t.Context(), stream(nil, goOn), 1); err == nil || !strings.Contains(err.Error(), "outliers.fence is") {
+			t.Errorf("%v: %v", fence, err)
+		}
+	}
+	broken := errors.New("broken")
+	if _, err := DefaultOutliers().Step(t.Context(), stream(documents([]string{"{}"}), func(int) error { return broken }), 1); err != broken {
+		t.Errorf("records that cannot be read: %v", err)
+	}
+}
+
+// TestProgressIsTold: of a survey after each batch, of a mix after each document.
+func TestProgressIsTold(t *testing.T) {
+	var seen []int64
+	if _, err := Look(t.Context(), stream(documents(slices.Repeat([]string{"x"}, batchDocs+1)), goOn), SurveyConfig{Workers: 2, Progress: func(n int64) { seen = append(seen, n) }}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(seen, []int64{batchDocs, batchDocs + 1}) {
+		t.Errorf("of a survey %v", seen)
+	}
+	var last [2]int64
+	m, err := Mix(t.Context(), MixConfig{Dir: t.TempDir(), Ingredients: []Ingredient{ingredient("a", 5, 10, 1)}, ShardBytes: 1 << 20, Progress: func(documents, sum int64) { last = [2]int64{documents, sum} }})
+	if err != nil || last != [2]int64{5, m.Total.Bytes} {
+		t.Errorf("of a mix %v, want %+v, %v", last, m, err)
 	}
 }

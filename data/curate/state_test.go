@@ -74,6 +74,14 @@ func TestFoldersOfOthers(t *testing.T) {
 			t.Errorf("another recipe: %v", err)
 		}
 	}
+	judged := Config{Dir: t.TempDir(), Fingerprint: "f", Workers: 1, ShardBytes: 1 << 20, Policy: "on_bad_file=error"}
+	if _, err := Run(t.Context(), stream(docs, goOn), judged); err != nil {
+		t.Fatal(err)
+	}
+	judged.Policy = "on_bad_file=skip"
+	if _, err := Run(t.Context(), stream(docs, goOn), judged); err == nil || !strings.Contains(err.Error(), "was made with on_bad_file=error; name another folder") {
+		t.Errorf("another policy: %v", err)
+	}
 	for text, want := range map[string]string{"{": "is damaged; remove the folder", `{"fingerprint":"f","format":1}`: "was begun by another version of hone", "[]": "is damaged"} {
 		dir := t.TempDir()
 		if err := os.WriteFile(filepath.Join(dir, stateName), []byte(text), 0o666); err != nil {
