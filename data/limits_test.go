@@ -552,3 +552,38 @@ func TestEncodersThatFail(t *testing.T) {
 		t.Errorf("the token folder is left: %v", err)
 	}
 }
+
+// TestReadersThatStop: whoever wants no more documents is asked no more, whatever the file is.
+func TestReadersThatStop(t *testing.T) {
+	for name, content := range map[string]string{"x.txt": "one\ntwo\nthree\nfour\n", "x.jsonl": "{\"text\":\"a\"}\n{\"text\":\"b\"}\n", "x.json": `[{"a":1},{"a":2}]`, "x.csv": "a,b\n1,2\n3,4\n"} {
+		dir := tree(t, map[string]string{name: content})
+		for _, records := range []bool{true, false} {
+			stats, n := &Stats{}, 0
+			for _, err := range (Sources{Paths: []string{dir}, Records: records, PieceBytes: 8}).Documents(stats) {
+				if n++; err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				break
+			}
+			if n != 1 || stats.Documents != 1 {
+				t.Errorf("%s: %d documents come, %d are counted", name, n, stats.Documents)
+			}
+		}
+	}
+}
+
+// TestRoomsOfAnySize: a pack has its place whatever the length is, and goes to what fits.
+func TestRoomsOfAnySize(t *testing.T) {
+	for _, length := range []int{2, 63, 64, 65, 8320, 1 << 16} {
+		r := newRooms(length)
+		for space := max(minDocument, length-130); space <= length; space++ {
+			r.put(space, space)
+			if pack, got := r.take(max(minDocument, space-70)); pack != space || got != space {
+				t.Errorf("of %d: for %d the pack %d with room for %d", length, space, pack, got)
+			}
+			if pack, _ := r.take(minDocument); pack != -1 {
+				t.Errorf("of %d: the pack %d is there twice", length, pack)
+			}
+		}
+	}
+}

@@ -208,9 +208,7 @@ func (p *Preference) conversations(fields map[string]json.RawMessage) error {
 // compact is a message without insignificant space, so that equal messages are equal bytes.
 func compact(m json.RawMessage) json.RawMessage {
 	var b bytes.Buffer
-	if json.Compact(&b, m) != nil {
-		return m
-	}
+	_ = json.Compact(&b, m) // it was parsed
 	return b.Bytes()
 }
 

@@ -174,6 +174,7 @@ func TestWhatPreferencesLack(t *testing.T) {
 	}{
 		`{"chosen":"\n\nHuman: a\n\nAssistant: x","rejected":"\n\nHuman: b\n\nAssistant: y"}`:                                    {preference, "the transcripts have no prompt in common"},
 		`{"chosen":[` + asked + `,` + answered + `],"rejected":[` + asked + `,` + answered + `,` + asked + `,` + answered + `]}`: {preference, "one conversation is the beginning of the other"},
+		`{"chosen":[` + asked + `,` + answered + `,` + asked + `,` + answered + `],"rejected":[` + asked + `,` + answered + `]}`: {preference, "one conversation is the beginning of the other"},
 		`{"prompt":"a","completion":5,"label":true}`:                                                                             {judged, "completion"},
 		`{"text":5}`:                     {prompt, "text is no text"},
 		`{"messages":[{"content":"a"}]}`: {prompt, "message 1 has no role"},
