@@ -134,6 +134,7 @@ func (w *gramWriter) abort() {
 // gramSets reads the n-grams of any documents.
 type gramSets struct {
 	grams, ends []*os.File
+	sizes       []uint64 // n-grams in each file
 	first       []uint64 // number of each shard's first document
 	threshold   float64
 	sides       [2]lastRead[[]uint64]
@@ -152,6 +153,12 @@ func (r *runner) openGrams() (*gramSets, error) {
 			}
 			*files = append(*files, f)
 		}
+		info, err := s.grams[i].Stat()
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("curate: %w", err)
+		}
+		s.sizes = append(s.sizes, uint64(info.Size())/8)
 	}
 	return s, nil
 }
@@ -178,6 +185,9 @@ func (s *gramSets) read(doc uint64) ([]uint64, error) {
 		return nil, fmt.Errorf("curate: read %s: %w", s.ends[i].Name(), err)
 	}
 	begin, end := binary.LittleEndian.Uint64(ends[:]), binary.LittleEndian.Uint64(ends[8:])
+	if begin > end || end > s.sizes[i] { // before so much memory is asked for
+		return nil, fmt.Errorf("curate: read %s: %w", s.ends[i].Name(), errStored)
+	}
 	raw := make([]byte, 8*(end-begin))
 	if _, err := s.grams[i].ReadAt(raw, 8*int64(begin)); err != nil {
 		return nil, fmt.Errorf("curate: read %s: %w", s.grams[i].Name(), err)

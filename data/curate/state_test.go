@@ -2,6 +2,7 @@ package curate
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -237,5 +238,42 @@ func TestLabelsAreTallied(t *testing.T) {
 	}
 	if got := fmt.Sprint(r.Scores[documentBytes]); got != "map[13:{9 1} 14:{81 9} 15:{450 50}]" {
 		t.Error(got)
+	}
+}
+
+// TestDamagedGrams: places of n-grams that cannot be are an error, before memory for as many is asked for.
+func TestDamagedGrams(t *testing.T) {
+	for name, c := range map[string]struct {
+		ends []uint64
+		want bool
+	}{"as written": {[]uint64{2, 3}, true}, "beyond the file": {[]uint64{2, 1 << 60}, false}, "one more": {[]uint64{2, 4}, false}, "backwards": {[]uint64{3, 2}, false}} {
+		r := &runner{cfg: Config{Dir: t.TempDir()}, state: state{Shards: []Count{{Documents: 2}}}}
+		if err := os.Mkdir(r.path(workName), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		w, err := createGrams(r.path(workName, gramsName(0)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.write([]uint64{5, 6}), w.write([]uint64{7}), w.commit()); err != nil {
+			t.Fatal(err)
+		}
+		var b []byte
+		for _, end := range c.ends {
+			b = binary.LittleEndian.AppendUint64(b, end)
+		}
+		if err := os.WriteFile(r.path(workName, endsName(gramsName(0))), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		near := DefaultMinHash()
+		r.cfg.Near = &near
+		s, err := r.openGrams()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if set, err := s.read(1); (err == nil) != c.want || c.want && !slices.Equal(set, []uint64{7}) || !c.want && !errors.Is(err, errStored) {
+			t.Errorf("%s: %v, %v", name, set, err)
+		}
+		s.close()
 	}
 }
