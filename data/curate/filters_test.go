@@ -86,6 +86,7 @@ func TestFiltersMend(t *testing.T) {
 		{Mend(), "the cafÃ© was “closed” donâ€™t you know Ω", "the café was “closed” don’t you know Ω"}, // a part of a page
 		{Mend(), "Ω “MAÇÃ” «MANHû", "Ω “MAÇÃ” «MANHû"},
 		{Mend(), "Ã is a letter of São Paulo", "Ã is a letter of São Paulo"},
+		{Mend(), "cafÃ© Ã", "café Ã"}, // as a whole it would be no UTF-8
 		{Mend(), "e\u0301", "é"},
 		{Mend(), "a\r\nb\x00\x07c\ufeff", "a\nbc"},
 		{Mend(), "old\rMac\r\rpage\fnext\vline\u0085end\u2028of\u2029all\tthere", "old\nMac\n\npage\nnext\nline\nend\nof\nall\tthere"},
@@ -98,6 +99,7 @@ func TestFiltersMend(t *testing.T) {
 		{DefaultCode().Step(), "// Copyright 2009 The Authors.\n// Use is governed by a licence.\n\npackage p\n", "package p\n"},
 		{DefaultCode().Step(), "/* Licensed under X */\nint main;\n", "int main;\n"},
 		{DefaultCode().Step(), "# Copyright 2009\n#\n## All rights reserved.\n#\timport\n\nimport os\n", "import os\n"},
+		{DefaultCode().Step(), "# Copyright 2009\n#", ""},
 		{DefaultCode().Step(), "#include <license.h>\n#define COPYRIGHT 1\nint main;\n", "#include <license.h>\n#define COPYRIGHT 1\nint main;\n"},
 		{DefaultCode().Step(), "# Copyright\n#include <a.h>\n", "#include <a.h>\n"},
 		{DefaultCode().Step(), "#[license]\nstruct S;\n", "#[license]\nstruct S;\n"},

@@ -338,3 +338,21 @@ func TestProgressIsTold(t *testing.T) {
 		t.Errorf("of a mix %v, want %+v, %v", last, m, err)
 	}
 }
+
+// TestHalfOfAPair: a record with one answer of a preference alone is a preference that lacks the other, not an example.
+func TestHalfOfAPair(t *testing.T) {
+	for _, record := range []string{`{"prompt":"a","chosen":"b"}`, `{"prompt":"a","rejected":"b"}`, `{"prompt":"a","completion":"c","chosen":"b"}`, `{"prompt":"a","completion":"c","rejected":"b"}`} {
+		if got := Format().Apply(&Doc{Text: record}); !strings.Contains(got, "chosen") {
+			t.Errorf("%s is rejected because of %q", record, got)
+		}
+	}
+}
+
+// TestWordsBetweenAnySpace: what Unicode calls white space parts words, too.
+func TestWordsBetweenAnySpace(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "a": 1, " a b ": 2, "a\u2003b": 2, "a\u00a0\u3000 b\u0085c": 3, "\u2003": 0, "größe über": 2, "a\u200bb": 1} {
+		if got := countWords(text); got != want || len((&Doc{Text: text}).Words()) != want {
+			t.Errorf("%q has %d words, want %d", text, got, want)
+		}
+	}
+}

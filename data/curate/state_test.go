@@ -255,6 +255,11 @@ func TestDamagedGrams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		other, err := createGrams(r.path(workName, gramsName(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other.abort()
 		if err := errors.Join(w.write([]uint64{5, 6}), w.write([]uint64{7}), w.commit()); err != nil {
 			t.Fatal(err)
 		}
@@ -275,5 +280,8 @@ func TestDamagedGrams(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, set, err)
 		}
 		s.close()
+		if left, err := os.ReadDir(r.path(workName)); err != nil || len(left) != 2 {
+			t.Errorf("files %v, %v", left, err)
+		}
 	}
 }
