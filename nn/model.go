@@ -20,7 +20,6 @@ type Model interface {
 type Shape struct {
 	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
 	MaxPositions                                        int
-	Learned                                             bool    // positions are rows of a table, so that no longer sequence can be run at all
 	Tied                                                bool    // the head shares the embedding table
 	Experts, ExpertsPerToken                            int     // feed-forwards of a layer and how many of them work on a token; 0: one for all
 	RouterLoss                                          float32 // coefficient of the load-balancing loss in training, 0: off

@@ -116,7 +116,7 @@ func (m *Model) Elsewhere(name string) []nn.Place {
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	return nn.Shape{Layers: c.NLayer, Hidden: c.NEmbd, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead, FFN: c.NInner,
-		Vocab: c.VocabSize, MaxPositions: c.NPositions, Learned: true, Tied: c.TieWordEmbeddings}
+		Vocab: c.VocabSize, MaxPositions: c.NPositions, Tied: c.TieWordEmbeddings}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.

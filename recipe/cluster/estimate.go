@@ -171,7 +171,7 @@ func number(key, text string) (int, error) {
 // readModel counts the parameters of the model and of what is trained.
 func (e *estimator) readModel() (err error) {
 	c := e.c
-	if e.config, err = shapeOf(c.Model); err != nil {
+	if e.config, err = shapeOf(c.Model, c.positions()); err != nil {
 		return err
 	}
 	m, err := model.Declare(e.config, plan.NewDevice())
@@ -194,15 +194,12 @@ func (e *estimator) readModel() (err error) {
 	e.base, e.heads, e.hidden = b, s.Heads, s.Hidden
 	e.out = Estimated{Model: c.Model, Stage: c.Stage, Method: c.Method, Parameters: b.Params, Trainable: b.Trainable,
 		SequenceLength: c.SequenceLength, BatchSize: c.BatchSize, Offload: c.Offload}
-	room := s.MaxPositions
-	if c.Method == "prompt" {
-		room -= c.VirtualTokens // they take positions of the text's
-	}
+	room := s.MaxPositions - (c.positions() - c.SequenceLength)
 	switch {
 	case c.Method == "prompt" && room < 2:
 		return fmt.Errorf("num_virtual_tokens is %d and %s has %d positions; lower it", c.VirtualTokens, c.Model, s.MaxPositions)
-	case s.Learned && c.SequenceLength > room: // rotary positions can be scaled, which a plan leaves open
-		return fmt.Errorf("sequence_length is %d and %s has %d positions for text, a table that it learned; lower it", c.SequenceLength, c.Model, room)
+	case c.SequenceLength > room: // as the run
+		return fmt.Errorf("sequence_length is %d and %s has %d positions for text; lower it, or give as model a config.json that has more", c.SequenceLength, c.Model, room)
 	case c.SequenceLength == 0 && c.writes():
 		e.out.SequenceLength = min(1024, room) // as the recipes
 	case c.SequenceLength == 0:
@@ -217,6 +214,14 @@ func (e *estimator) readModel() (err error) {
 		e.base.KVCache = of * int64(c.Rollout.RolloutBatchSize)
 	}
 	return e.readTokens()
+}
+
+// positions is how many a model needs for a sequence; virtual tokens take theirs of it.
+func (c *Estimate) positions() int {
+	if c.Method == "prompt" {
+		return c.SequenceLength + c.VirtualTokens
+	}
+	return c.SequenceLength
 }
 
 // layerNumber says whether a parameter's name has a number in it, as those of layers do.

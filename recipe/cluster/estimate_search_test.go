@@ -118,7 +118,7 @@ func TestShapeFiles(t *testing.T) {
 	}
 	for name, want := range map[string]string{large: large + ": it is larger than any config.json", dir: "config.json", filepath.Join(dir, "no"): "is no folder, no size such as 7B and no known name",
 		"30M": "use 50M to 20T", "21T": "use 50M to 20T"} {
-		if _, err := shapeOf(name); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := shapeOf(name, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want %q", name, err, want)
 		}
 	}

@@ -98,7 +98,7 @@ func TestFLOPsFormula(t *testing.T) {
 // TestShapes: every named shape is a model that hone knows, of about the size in its name.
 func TestShapes(t *testing.T) {
 	count := func(name string) float64 {
-		text, err := shapeOf(name)
+		text, err := shapeOf(name, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,6 +284,7 @@ func TestNonsense(t *testing.T) {
 		"model=7B gpu=h100 prices=missing.csv":             "missing.csv",
 		"model=7B gpu=h100 sequence_length=9999999":        "at most",
 
+		"model=llama-3-8b gpu=h100 sequence_length=8193":                                  "llama-3-8b has 8192 positions",
 		"model=gpt2-124m gpu=h100 sequence_length=1025":                                   "gpt2-124m has 1024 positions",
 		"model=gpt2-124m gpu=h100 sequence_length=1020 stage=sft tokens=1M method=prompt": "gpt2-124m has 1004 positions for text",
 	} {

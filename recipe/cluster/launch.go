@@ -180,7 +180,7 @@ func weightsFolder(name string) string {
 
 // newShape are the keys of the model that pre-training starts.
 func (c *Estimate) newShape() (keys []string, err error) {
-	text, err := shapeOf(c.Model)
+	text, err := shapeOf(c.Model, c.positions())
 	if err != nil {
 		return nil, err
 	}

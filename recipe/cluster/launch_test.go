@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -63,7 +64,8 @@ func stageRecipe(stage string) (c interface{ Validate() error }, shared *recipe.
 // than a step's too many.
 func TestJobIsARecipe(t *testing.T) {
 	for _, keys := range []string{
-		"stage=pretrain model=gpt2-124m gpus=2", "stage=pretrain model=mistral-7b gpus=8", "stage=sft method=lora", "stage=sft method=prompt num_virtual_tokens=7",
+		"stage=pretrain model=gpt2-124m gpus=2", "stage=pretrain model=mistral-7b gpus=8", "stage=pretrain model=1B gpus=8 sequence_length=8192",
+		"stage=sft method=lora", "stage=sft method=prompt num_virtual_tokens=7",
 		"stage=reward optimizer=adamw8bit", "stage=dpo method=qlora r=32", "stage=dpo offload=optimizer gpus=4", "stage=ppo rollout.critic=separate rollout.epochs=2 gpus=8 rollout.max_completion_length=32",
 		"stage=grpo rollout.reward=rule launch.reward=go_parser gpus=8 rollout.max_completion_length=32",
 	} {
@@ -86,6 +88,9 @@ func TestJobIsARecipe(t *testing.T) {
 			t.Errorf("%s: the recipe is %+v", keys, shared)
 		}
 		flat := config.Flatten(r)
+		if n, err := strconv.Atoi(cmp.Or(flat["model.max_position_embeddings"], flat["model.n_positions"])); err == nil && n < e.SequenceLength {
+			t.Errorf("%s: a new model has %d positions for sequences of %d", keys, n, e.SequenceLength)
+		}
 		perStep := float64(e.TokensPerStep * shared.GradientAccumulationSteps)
 		steps, _ := strconv.ParseFloat(flat["steps"], 64)
 		if c.writes() {

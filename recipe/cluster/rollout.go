@@ -90,7 +90,7 @@ func (e *estimator) readRollout() error {
 	}
 	if c.Rollout.Reward != "" {
 		var err error
-		if e.reward, err = shapeOf(c.Rollout.Reward); err != nil {
+		if e.reward, err = shapeOf(c.Rollout.Reward, c.SequenceLength); err != nil {
 			return fmt.Errorf("rollout.reward: %w", err)
 		}
 	}

@@ -31,19 +31,19 @@ var shapes = map[string]string{
 	"llama-2-70b":  decoder{"llama", 32000, 8192, 28672, 80, 64, 8, 4096, ""}.config(),
 	"llama-3-8b":   decoder{"llama", 128256, 4096, 14336, 32, 32, 8, 8192, ""}.config(),
 	"llama-3-70b":  decoder{"llama", 128256, 8192, 28672, 80, 64, 8, 8192, ""}.config(),
-	"llama-3-405b": decoder{"llama", 128256, 16384, 53248, 126, 128, 8, 8192, ""}.config(),
-	"mistral-7b":   decoder{"mistral", 32000, 4096, 14336, 32, 32, 8, 8192, `,"sliding_window":4096`}.config(),
-	"mixtral-8x7b": decoder{"mixtral", 32000, 4096, 14336, 32, 32, 8, 8192, `,"num_local_experts":8,"num_experts_per_tok":2`}.config(),
+	"llama-3-405b": decoder{"llama", 128256, 16384, 53248, 126, 128, 8, 131072, ""}.config(),
+	"mistral-7b":   decoder{"mistral", 32000, 4096, 14336, 32, 32, 8, 32768, `,"sliding_window":4096`}.config(),
+	"mixtral-8x7b": decoder{"mixtral", 32000, 4096, 14336, 32, 32, 8, 32768, `,"num_local_experts":8,"num_experts_per_tok":2`}.config(),
 	"phi-2": `{"model_type":"phi","vocab_size":51200,"hidden_size":2560,"intermediate_size":10240,"num_hidden_layers":32,
 "num_attention_heads":32,"max_position_embeddings":2048,"partial_rotary_factor":0.4,"hidden_act":"gelu_new"}`,
 
-	"qwen2.5-0.5b": decoder{"qwen2", 151936, 896, 4864, 24, 14, 2, 4096, tied}.config(),
-	"qwen2.5-1.5b": decoder{"qwen2", 151936, 1536, 8960, 28, 12, 2, 4096, tied}.config(),
-	"qwen2.5-3b":   decoder{"qwen2", 151936, 2048, 11008, 36, 16, 2, 4096, tied}.config(),
-	"qwen2.5-7b":   decoder{"qwen2", 152064, 3584, 18944, 28, 28, 4, 4096, ""}.config(),
-	"qwen2.5-14b":  decoder{"qwen2", 152064, 5120, 13824, 48, 40, 8, 4096, ""}.config(),
-	"qwen2.5-32b":  decoder{"qwen2", 152064, 5120, 27648, 64, 40, 8, 4096, ""}.config(),
-	"qwen2.5-72b":  decoder{"qwen2", 152064, 8192, 29568, 80, 64, 8, 4096, ""}.config(),
+	"qwen2.5-0.5b": decoder{"qwen2", 151936, 896, 4864, 24, 14, 2, 32768, tied}.config(),
+	"qwen2.5-1.5b": decoder{"qwen2", 151936, 1536, 8960, 28, 12, 2, 32768, tied}.config(),
+	"qwen2.5-3b":   decoder{"qwen2", 151936, 2048, 11008, 36, 16, 2, 32768, tied}.config(),
+	"qwen2.5-7b":   decoder{"qwen2", 152064, 3584, 18944, 28, 28, 4, 32768, ""}.config(),
+	"qwen2.5-14b":  decoder{"qwen2", 152064, 5120, 13824, 48, 40, 8, 32768, ""}.config(),
+	"qwen2.5-32b":  decoder{"qwen2", 152064, 5120, 27648, 64, 40, 8, 32768, ""}.config(),
+	"qwen2.5-72b":  decoder{"qwen2", 152064, 8192, 29568, 80, 64, 8, 32768, ""}.config(),
 }
 
 // tied says that the head shares the embedding table.
@@ -71,8 +71,9 @@ func (d decoder) config() string {
 // Shapes lists the names of the models that a plan knows.
 func Shapes() []string { return slices.Sorted(maps.Keys(shapes)) }
 
-// shapeOf is the config.json of a model: a folder or file of one, a name among Shapes, or a size such as 7B.
-func shapeOf(name string) ([]byte, error) {
+// shapeOf is the config.json of a model: a folder or file of one, a name among Shapes, or a size such as 7B, which has at
+// least that many positions, as no model is meant that has fewer.
+func shapeOf(name string, positions int) ([]byte, error) {
 	if name == "" {
 		return nil, fmt.Errorf("model is not set; give a folder with a config.json, a size such as 7B, or one of %s", strings.Join(Shapes(), ", "))
 	}
@@ -86,7 +87,7 @@ func shapeOf(name string) ([]byte, error) {
 		return readConfigFile(name)
 	}
 	if n, err := parseCount(name); err == nil {
-		return sizedShape(n)
+		return sizedShape(n, positions)
 	}
 	return nil, fmt.Errorf("model %q is no folder, no size such as 7B and no known name, of which the nearest is %s; known are %s",
 		name, plan.Nearest(Shapes(), strings.ToLower(name)), strings.Join(Shapes(), ", "))
@@ -112,12 +113,12 @@ func readConfigFile(path string) ([]byte, error) {
 
 // sizedShape is a Llama of about n parameters with the proportions of GPT-3 and Llama: hidden size 128 times the layers.
 // Below a billion the head shares the embedding table.
-func sizedShape(n float64) ([]byte, error) {
+func sizedShape(n float64, positions int) ([]byte, error) {
 	if !(n >= 50e6 && n <= 20e12) {
 		return nil, fmt.Errorf("a model of %.3g parameters cannot be planned by its size; use 50M to 20T, or a config.json", n)
 	}
 	const v, ratio = 32000, 128
-	d := decoder{kind: "llama", vocab: v, positions: 4096}
+	d := decoder{kind: "llama", vocab: v, positions: max(4096, positions)}
 	tables := 2.0
 	if n < 1e9 {
 		tables, d.more = 1, tied

@@ -59,7 +59,7 @@ func TestEveryLimitOfTimeIsKept(t *testing.T) {
 func TestSizes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := 50e6 * math.Pow(10, rapid.Float64Range(0, 4.5).Draw(t, "exponent"))
-		text, err := sizedShape(n)
+		text, err := sizedShape(n, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
