@@ -15,6 +15,7 @@ import (
 type Example struct {
 	Format     Format
 	Messages   []json.RawMessage // objects with role and content, as chat templates take them; nil unless a conversation
+	Unlearned  []int             // numbers of the messages from the assistant that are there to be read and not to be learned, ascending
 	Tools      json.RawMessage   // a list of tools that the conversation may use; nil: none
 	Prompt     string            // with Completion
 	Completion string
@@ -75,6 +76,9 @@ func (e *Example) read(fields map[string]json.RawMessage) error {
 	}
 	switch e.Format {
 	case Messages:
+		if err := e.readSystem(fields); err != nil {
+			return err
+		}
 		return e.conversation(fields["messages"])
 	case ShareGPT:
 		return e.shareGPT(fields)
@@ -121,6 +125,34 @@ func text(fields map[string]json.RawMessage, key string, into *string) error {
 type turn struct {
 	Role    *string         `json:"role"`
 	Content json.RawMessage `json:"content"`
+	Weight  json.RawMessage `json:"weight"` // 0: read and not learned, as in OpenAI's files
+	Train   json.RawMessage `json:"train"`  // false: the same, as in Axolotl's
+}
+
+// readSystem begins the conversation with what stands under system beside it.
+func (e *Example) readSystem(fields map[string]json.RawMessage) error {
+	var system string
+	if err := text(fields, "system", &system); err != nil {
+		return err
+	}
+	if system != "" {
+		e.add("system", system)
+	}
+	return nil
+}
+
+// mark notes whether message i, which the assistant gives as t, is to be learned.
+func (e *Example) mark(i int, t *turn) error {
+	weight, train := 1.0, true
+	switch {
+	case !isNull(t.Weight) && (json.Unmarshal(t.Weight, &weight) != nil || weight != 0 && weight != 1):
+		return fmt.Errorf("the weight of message %d is %.40s; use 0, which is not learned, or 1", i+1, t.Weight)
+	case !isNull(t.Train) && json.Unmarshal(t.Train, &train) != nil:
+		return fmt.Errorf("train of message %d is %.40s; use true or false", i+1, t.Train)
+	case weight == 0 || !train:
+		e.Unlearned = append(e.Unlearned, i)
+	}
+	return nil
 }
 
 // conversation takes a list of messages and checks what no template can mend.
@@ -145,6 +177,9 @@ func (e *Example) checkTurns() error {
 		}
 		switch *t.Role {
 		case "assistant", "model":
+			if err := e.mark(i, &t); err != nil {
+				return err
+			}
 			if answers++; t.empty() {
 				var called struct {
 					Calls []json.RawMessage `json:"tool_calls"`
@@ -220,12 +255,8 @@ func (e *Example) shareGPT(fields map[string]json.RawMessage) error {
 	if err := json.Unmarshal(fields["conversations"], &turns); err != nil {
 		return errors.New("conversations is no list of {from, value}")
 	}
-	var system string
-	if err := text(fields, "system", &system); err != nil {
+	if err := e.readSystem(fields); err != nil {
 		return err
-	}
-	if system != "" {
-		e.add("system", system)
 	}
 	for i, t := range turns {
 		if t.From == nil && t.Role != nil {
@@ -239,6 +270,11 @@ func (e *Example) shareGPT(fields map[string]json.RawMessage) error {
 			return fmt.Errorf("turn %d is from %q; use human, gpt, system or tool", i+1, *t.From)
 		}
 		e.add(role, *t.Value)
+		if role == "assistant" {
+			if err := e.mark(len(e.Messages)-1, &t.turn); err != nil {
+				return err
+			}
+		}
 	}
 	return e.checkTurns()
 }

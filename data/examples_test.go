@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ func TestParseExample(t *testing.T) {
 		{`{"conversations":[{"from":"system","value":"s"},{"from":"human","value":"u"},{"from":"gpt","value":"a"}]}`, ShareGPT},
 		{`{"system":"s","conversations":[{"from":"human","value":"u"},{"from":"gpt","value":"a"}], "tools": "[]"}`, ShareGPT},
 		{`{"conversations":` + talk + `}`, ShareGPT},
+		{`{"system":"s","messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}`, Messages},
 		{`{"system":"s","instruction":"u","input":"","output":"a"}`, Alpaca},
 		{`{"prompt":[{"role":"system","content":"s"},{"role":"user","content":"u"}],"completion":[{"role":"assistant","content":"a"}]}`, PromptCompletion},
 	} {
@@ -66,6 +68,20 @@ func TestToolsCall(t *testing.T) {
 	}
 }
 
+// TestUnlearned: files of OpenAI's and Axolotl's say which answers are there to be read alone.
+func TestUnlearned(t *testing.T) {
+	for record, want := range map[string][]int{
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a","weight":0},{"role":"user","content":"u"},{"role":"assistant","content":"b","weight":1}]}`:                    {1},
+		`{"system":"s","conversations":[{"from":"human","value":"u","train":false},{"from":"gpt","value":"a","train":true},{"from":"human","value":"u"},{"from":"gpt","value":"b","train":false}]}`: {4},
+		`{"conversations":[{"role":"user","content":"u"},{"role":"assistant","content":"a","train":false}],"system":"s"}`:                                                                           {2},
+		`{"prompt":[{"role":"user","content":"u"}],"completion":[{"role":"assistant","content":"a","weight":null,"train":null}]}`:                                                                   nil,
+	} {
+		if e, err := ParseExample([]byte(record)); err != nil || !slices.Equal(e.Unlearned, want) {
+			t.Errorf("%s: messages %v are not learned, %v; want %v", record, e.Unlearned, err, want)
+		}
+	}
+}
+
 func TestParseBadExample(t *testing.T) {
 	for record, want := range map[string]string{
 		`{"question":"q","answer":"a"}`:                "a record with the keys answer, question is of no known format",
@@ -82,12 +98,15 @@ func TestParseBadExample(t *testing.T) {
 		`{"messages":[{"role":"user","content":"u"},{"role":"system","content":"s"}]}`: "message 2 is of the role system, which must come first",
 		`{"messages":[{"role":"boss","content":"u"}]}`:                                 `unknown role "boss"`,
 		`{"messages":7}`: "no list",
-		`{"conversations":[{"from":"alien","value":"u"}]}`: `from "alien"`,
-		`{"prompt":"p","completion":""}`:                   "the completion is empty",
-		`{"prompt":"p","completion":[]}`:                   "completion is no text",
-		`{"prompt":3,"completion":"x"}`:                    "both",
-		`{"instruction":"i","output":4}`:                   "output is no text",
-		`{"text":4}`:                                       "text is no text",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a","weight":0.5}]}`:         "the weight of message 2 is 0.5",
+		`{"conversations":[{"from":"human","value":"u"},{"from":"gpt","value":"a","train":"no"}]}`:             `train of message 2 is "no"`,
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"system":7}`:           "system is no text",
+		`{"conversations":[{"from":"alien","value":"u"}]}`:                                                     `from "alien"`,
+		`{"prompt":"p","completion":""}`:                                                                       "the completion is empty",
+		`{"prompt":"p","completion":[]}`:                                                                       "completion is no text",
+		`{"prompt":3,"completion":"x"}`:                                                                        "both",
+		`{"instruction":"i","output":4}`:                                                                       "output is no text",
+		`{"text":4}`:                                                                                           "text is no text",
 		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":{"name":"f"}}`: "tools is no list",
 		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"tools":"{}"}`:         "tools is no list",
 		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","tool_calls":[]}]}`:                    "message 2, of the assistant, is empty",

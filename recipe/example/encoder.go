@@ -85,7 +85,8 @@ func (e *Encoder) Example(record []byte) (ids []int32, supervised []bool, err er
 // ErrNoTemplate says that there is nothing to render a conversation by. That is no fault of the record.
 var ErrNoTemplate = errors.New("the example is a conversation and the model has no chat template")
 
-// Turns renders a conversation by the chat template; the assistant's tokens in the messages from number first on are learned.
+// Turns renders a conversation by the chat template; the assistant's tokens in the messages from number first on are learned, but for
+// messages that are not to be.
 func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []bool, err error) {
 	if e.Template == nil {
 		return nil, nil, fmt.Errorf("%w; set chat_template=zephyr, which suits a tokenizer that hone trained, another of %s, or a file",
@@ -101,7 +102,7 @@ func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []
 	}
 	supervised = make([]bool, len(enc.IDs))
 	for i, message := range enc.Answer {
-		supervised[i] = int(message) >= first
+		supervised[i] = int(message) >= first && !slices.Contains(ex.Unlearned, int(message))
 	}
 	return enc.IDs, supervised, nil
 }

@@ -67,6 +67,8 @@ func TestExamples(t *testing.T) {
 		{true, `{"prompt":"2+2=","completion":"4"}`, "2+2=[4]"},
 		{false, `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"a"},{"role":"user","content":"b"},{"role":"assistant","content":"c"}]}`,
 			"<user>hi<e><assistant>[a<e>]<user>b<e><assistant>[c<e>]"},
+		{false, `{"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"a","weight":0},{"role":"user","content":"b"},{"role":"assistant","content":"c"}]}`,
+			"<user>hi<e><assistant>a<e><user>b<e><assistant>[c<e>]"},
 	} {
 		e := encoder(t, c.bare)
 		ids, supervised, err := e.Example([]byte(c.record))
