@@ -278,7 +278,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 		cfg.Stats.skip(r, n)
 	}
 	if len(b.names[0]) == 0 && len(b.names[1]) > 0 {
-		return nil, errors.New("all of the data is held out for validation, and nothing is left to train on; lower validation_fraction or add data")
+		return nil, errors.New("all of the data is held out for validation, and nothing is left to train on; lower validation_fraction, add data, or name validation_data")
 	}
 	if len(b.names[0]) == 0 {
 		return nil, errors.New("the data has no text to train on")

@@ -76,10 +76,7 @@ func (e *Example) read(fields map[string]json.RawMessage) error {
 	}
 	switch e.Format {
 	case Messages:
-		if err := e.readSystem(fields); err != nil {
-			return err
-		}
-		return e.conversation(fields["messages"])
+		return e.conversation(fields["messages"], fields)
 	case ShareGPT:
 		return e.shareGPT(fields)
 	case PromptCompletion:
@@ -129,14 +126,16 @@ type turn struct {
 	Train   json.RawMessage `json:"train"`  // false: the same, as in Axolotl's
 }
 
-// readSystem begins the conversation with what stands under system beside it.
-func (e *Example) readSystem(fields map[string]json.RawMessage) error {
+// lead begins the conversation with what stands under system beside it, unless it has a message of that kind itself.
+func (e *Example) lead(fields map[string]json.RawMessage) error {
 	var system string
 	if err := text(fields, "system", &system); err != nil {
 		return err
 	}
-	if system != "" {
-		e.add("system", system)
+	var first turn
+	own := len(e.Messages) > 0 && json.Unmarshal(e.Messages[0], &first) == nil && first.Role != nil && (*first.Role == "system" || *first.Role == "developer")
+	if system != "" && !own {
+		e.Messages = slices.Insert(e.Messages, 0, message("system", system))
 	}
 	return nil
 }
@@ -156,13 +155,11 @@ func (e *Example) mark(i int, t *turn) error {
 }
 
 // conversation takes a list of messages and checks what no template can mend.
-func (e *Example) conversation(list json.RawMessage) error {
-	var messages []json.RawMessage
-	if err := json.Unmarshal(list, &messages); err != nil {
+func (e *Example) conversation(list json.RawMessage, fields map[string]json.RawMessage) error {
+	if err := json.Unmarshal(list, &e.Messages); err != nil {
 		return errors.New("the messages are no list")
 	}
-	e.Messages = append(e.Messages, messages...)
-	return e.checkTurns()
+	return cmp.Or(e.lead(fields), e.checkTurns())
 }
 
 func (e *Example) checkTurns() error {
@@ -238,9 +235,11 @@ func (e *Example) checkOrder() error {
 	return nil
 }
 
-func (e *Example) add(role, content string) {
+func (e *Example) add(role, content string) { e.Messages = append(e.Messages, message(role, content)) }
+
+func message(role, content string) json.RawMessage {
 	m, _ := json.Marshal(map[string]string{"role": role, "content": content}) // texts always marshal
-	e.Messages = append(e.Messages, m)
+	return m
 }
 
 // shareGPTRoles maps the speakers of ShareGPT files to roles.
@@ -248,35 +247,49 @@ var shareGPTRoles = map[string]string{"system": "system", "human": "user", "user
 	"bard": "assistant", "assistant": "assistant", "model": "assistant", "tool": "tool", "observation": "tool", "function": "tool", "function_response": "tool"}
 
 func (e *Example) shareGPT(fields map[string]json.RawMessage) error {
-	var turns []struct {
+	return cmp.Or(e.shareGPTTurns(fields["conversations"]), e.lead(fields), e.checkTurns())
+}
+
+// shareGPTTurns takes a list of {from, value}, or of messages, which some files have there.
+func (e *Example) shareGPTTurns(list json.RawMessage) error {
+	var turns []json.RawMessage
+	if err := json.Unmarshal(list, &turns); err != nil {
+		return errors.New("conversations is no list of {from, value}")
+	}
+	for i, t := range turns {
+		m, err := shareGPTTurn(t)
+		if err != nil {
+			return fmt.Errorf("turn %d %w", i+1, err)
+		}
+		e.Messages = append(e.Messages, m)
+	}
+	return nil
+}
+
+// shareGPTTurn is a turn as a message, which it may be already.
+func shareGPTTurn(record json.RawMessage) (json.RawMessage, error) {
+	var t struct {
 		From, Value *string
 		turn
 	}
-	if err := json.Unmarshal(fields["conversations"], &turns); err != nil {
-		return errors.New("conversations is no list of {from, value}")
+	if err := json.Unmarshal(record, &t); err != nil || t.Role == nil && (t.From == nil || t.Value == nil) {
+		return nil, errors.New("has no from or no value")
 	}
-	if err := e.readSystem(fields); err != nil {
-		return err
+	if t.From == nil || t.Value == nil {
+		return record, nil
 	}
-	for i, t := range turns {
-		if t.From == nil && t.Role != nil {
-			return e.conversation(fields["conversations"]) // messages under another name
-		}
-		if t.From == nil || t.Value == nil {
-			return fmt.Errorf("turn %d has no from or no value", i+1)
-		}
-		role, ok := shareGPTRoles[strings.ToLower(*t.From)]
-		if !ok {
-			return fmt.Errorf("turn %d is from %q; use human, gpt, system or tool", i+1, *t.From)
-		}
-		e.add(role, *t.Value)
-		if role == "assistant" {
-			if err := e.mark(len(e.Messages)-1, &t.turn); err != nil {
-				return err
-			}
+	role, ok := shareGPTRoles[strings.ToLower(*t.From)]
+	if !ok {
+		return nil, fmt.Errorf("is from %q; use human, gpt, system or tool", *t.From)
+	}
+	m := map[string]any{"role": role, "content": *t.Value}
+	for key, v := range map[string]json.RawMessage{"weight": t.Weight, "train": t.Train} {
+		if !isNull(v) {
+			m[key] = v
 		}
 	}
-	return e.checkTurns()
+	text, err := json.Marshal(m)
+	return text, err
 }
 
 func (e *Example) promptCompletion(fields map[string]json.RawMessage) error {
@@ -287,28 +300,40 @@ func (e *Example) promptCompletion(fields map[string]json.RawMessage) error {
 		if e.Completion == "" {
 			return errors.New("the completion is empty")
 		}
-		return nil
+		if err := e.lead(fields); err != nil || e.Messages == nil {
+			return err
+		}
+		e.add("user", e.Prompt) // with a system it is a conversation
+		e.add("assistant", e.Completion)
+		e.Prompt, e.Completion = "", ""
+		return e.checkTurns()
 	}
 	var prompt, completion []json.RawMessage
 	if json.Unmarshal(fields["prompt"], &prompt) != nil || json.Unmarshal(fields["completion"], &completion) != nil {
 		return errors.New("prompt and completion must both be texts or both lists of messages")
 	}
 	e.Messages = append(prompt, completion...)
-	return e.checkTurns()
+	return cmp.Or(e.lead(fields), e.checkTurns())
 }
 
 func (e *Example) alpaca(fields map[string]json.RawMessage) error {
-	var system, instruction, input, output string
-	err := cmp.Or(text(fields, "system", &system), text(fields, "instruction", &instruction), text(fields, "input", &input), text(fields, "output", &output))
-	if err != nil {
+	var output string
+	if err := cmp.Or(e.instructed(fields), text(fields, "output", &output)); err != nil {
+		return err
+	}
+	e.add("assistant", output)
+	return e.checkTurns()
+}
+
+// instructed takes what an Alpaca record asks.
+func (e *Example) instructed(fields map[string]json.RawMessage) error {
+	var instruction, input string
+	if err := cmp.Or(text(fields, "instruction", &instruction), text(fields, "input", &input)); err != nil {
 		return err
 	}
 	var history [][]string // not of [2]string, into which a list of three fits without a word
 	if h := fields["history"]; !isNull(h) && json.Unmarshal(h, &history) != nil || slices.ContainsFunc(history, func(pair []string) bool { return len(pair) != 2 }) {
 		return errors.New("history is no list of pairs")
-	}
-	if system != "" {
-		e.add("system", system)
 	}
 	for _, pair := range history {
 		e.add("user", pair[0])
@@ -318,6 +343,5 @@ func (e *Example) alpaca(fields map[string]json.RawMessage) error {
 		instruction += "\n" + input // as LLaMA-Factory joins them
 	}
 	e.add("user", instruction)
-	e.add("assistant", output)
-	return e.checkTurns()
+	return e.lead(fields)
 }

@@ -23,6 +23,9 @@ func TestParseExample(t *testing.T) {
 		{`{"system":"s","messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}`, Messages},
 		{`{"system":"s","instruction":"u","input":"","output":"a"}`, Alpaca},
 		{`{"prompt":[{"role":"system","content":"s"},{"role":"user","content":"u"}],"completion":[{"role":"assistant","content":"a"}]}`, PromptCompletion},
+		{`{"system":"s","prompt":[{"role":"user","content":"u"}],"completion":[{"role":"assistant","content":"a"}]}`, PromptCompletion},
+		{`{"system":"s","prompt":"u","completion":"a"}`, PromptCompletion},
+		{`{"system":"lost","messages":` + talk + `}`, Messages},
 	} {
 		e, err := ParseExample([]byte(c.record))
 		if err != nil {

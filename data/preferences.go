@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ const (
 
 // ParsePreference reads a record with chosen and rejected, each a text or a list of messages, as TRL has them: answers to prompt
 // where there is one, else whole transcripts whose common beginning is the prompt. Transcripts in the style of Anthropic's HH
-// ("\n\nHuman: …\n\nAssistant: …") become conversations. margin, a number, and annotator, a text, may stand beside.
+// ("\n\nHuman: …\n\nAssistant: …") become conversations. The prompt may also stand as in LLaMA-Factory's files (instruction and
+// input, or conversations, with answers of one turn) or under question. margin, a number, and annotator, a text, may stand beside.
 func ParsePreference(record []byte) (Preference, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(record, &fields); err != nil {
@@ -63,13 +65,49 @@ func ParsePreference(record []byte) (Preference, error) {
 	}
 	var chosen, rejected string
 	errC, errR := text(fields, "chosen", &chosen), text(fields, "rejected", &rejected)
+	question, err := asked(fields)
+	if err != nil {
+		return p, err
+	}
 	switch {
+	case question != nil && (errC == nil) == (errR == nil):
+		return p, p.conversations(fields, question)
 	case errC == nil && errR == nil:
 		return p, p.texts(fields, chosen, rejected)
 	case errC != nil && errR != nil:
-		return p, p.conversations(fields)
+		return p, p.conversations(fields, nil)
 	}
 	return p, errors.New("chosen and rejected must both be texts or both lists of messages")
+}
+
+// asked are the messages of a prompt that stands as in fine-tuning records, or that is a text with a system beside it; nil if there are none.
+func asked(fields map[string]json.RawMessage) ([]json.RawMessage, error) {
+	var e Example
+	var prompt string
+	switch {
+	case !isNull(fields["prompt"]):
+		if text(fields, "prompt", &prompt) != nil {
+			return nil, nil
+		}
+		if err := e.lead(fields); err != nil || e.Messages == nil {
+			return nil, err
+		}
+		e.add("user", prompt)
+		return e.Messages, nil
+	case !isNull(fields["conversations"]):
+		err := cmp.Or(e.shareGPTTurns(fields["conversations"]), e.lead(fields))
+		return e.Messages, err
+	case !isNull(fields["instruction"]):
+		err := e.instructed(fields)
+		return e.Messages, err
+	case !isNull(fields["question"]):
+		if err := cmp.Or(text(fields, "question", &prompt), e.lead(fields)); err != nil {
+			return nil, err
+		}
+		e.add("user", prompt)
+		return e.Messages, nil
+	}
+	return nil, nil
 }
 
 // texts takes two answers that are texts.
@@ -84,6 +122,11 @@ func (p *Preference) texts(fields map[string]json.RawMessage, chosen, rejected s
 	if isNull(fields["prompt"]) {
 		if isHH(chosen) && isHH(rejected) {
 			return p.transcripts(chosen, rejected)
+		}
+		for _, key := range []string{"query", "input", "context", "messages"} { // names of prompts elsewhere; without it the answers would be learned alone
+			if !isNull(fields[key]) {
+				return fmt.Errorf("the preference has no prompt but %s; call it prompt", key)
+			}
 		}
 		at := promptEnd(chosen, rejected)
 		prompt, chosen, rejected = chosen[:at], chosen[at:], rejected[at:]
@@ -173,36 +216,67 @@ func answered(e *Example) error {
 	return e.checkTurns()
 }
 
-// conversations takes two answers that are lists of messages. A prompt that is a text, as in UltraFeedback, stands at their beginning already; where they
-// have nothing but the answer, it is what the user asked.
-func (p *Preference) conversations(fields map[string]json.RawMessage) error {
+// conversations takes two answers that are lists of messages, or such to a question that is. A prompt that is a text, as in UltraFeedback, or question
+// stands at their beginning already; where they have nothing but the answer, it is what was asked.
+func (p *Preference) conversations(fields map[string]json.RawMessage, question []json.RawMessage) error {
 	var prompt []json.RawMessage
 	asked := ""
 	if v := fields["prompt"]; !isNull(v) && json.Unmarshal(v, &prompt) != nil && json.Unmarshal(v, &asked) != nil {
 		return errors.New("prompt is neither a text nor a list of messages")
 	}
+	if asked != "" && question == nil {
+		question = []json.RawMessage{message("user", asked)}
+	}
 	for i, e := range []*Example{&p.Chosen, &p.Rejected} { // in this order, so that a record with two faults always gives the same error
 		key := [...]string{"chosen", "rejected"}[i]
-		var list []json.RawMessage
-		if json.Unmarshal(fields[key], &list) != nil {
-			return fmt.Errorf("%s is neither a text nor a list of messages", key)
+		list, err := answers(fields[key])
+		if err != nil {
+			return fmt.Errorf("%s %w", key, err)
 		}
 		*e = Example{Format: Messages}
 		if err := e.readTools(fields["tools"]); err != nil {
 			return err
 		}
+		before := prompt
 		var first turn
-		if asked != "" && len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Role != nil && first.fromModel() {
-			e.add("user", asked)
+		if len(list) > 0 && json.Unmarshal(list[0], &first) == nil && first.Role != nil && first.fromModel() {
+			before = slices.Concat(question, prompt)
 		}
-		for _, m := range slices.Concat(prompt, list) {
+		for _, m := range slices.Concat(before, list) {
 			e.Messages = append(e.Messages, compact(m))
 		}
-		if err := answered(e); err != nil {
+		if err := cmp.Or(e.lead(fields), answered(e)); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	return p.share()
+}
+
+// answers are the messages of an answer: a list of them, a single one, or a text.
+func answers(v json.RawMessage) ([]json.RawMessage, error) {
+	var list []json.RawMessage
+	var alone string
+	switch {
+	case json.Unmarshal(v, &list) == nil:
+	case json.Unmarshal(v, &alone) == nil:
+		return []json.RawMessage{message("assistant", alone)}, nil
+	default:
+		list = []json.RawMessage{v}
+	}
+	for i, m := range list {
+		var from struct{ From *string }
+		if json.Unmarshal(m, &from) != nil {
+			return nil, errors.New("is neither a text nor a list of messages")
+		}
+		if from.From == nil {
+			continue // what is wrong with messages is found where they are read
+		}
+		var err error
+		if list[i], err = shareGPTTurn(m); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // compact is a message without insignificant space, so that equal messages are equal bytes.
@@ -246,9 +320,12 @@ func ParseJudged(record []byte) (Judged, error) {
 	if err := j.read(fields); err != nil {
 		return j, err
 	}
-	var prompt []json.RawMessage
-	if json.Unmarshal(fields["prompt"], &prompt) == nil {
-		j.Turns = len(prompt)
+	var completion []json.RawMessage
+	switch {
+	case j.Messages != nil && json.Unmarshal(fields["completion"], &completion) == nil:
+		j.Turns = len(j.Messages) - len(completion)
+	case j.Messages != nil: // a text with a system beside it
+		j.Turns = len(j.Messages) - 1
 	}
 	return j, nil
 }
@@ -265,9 +342,9 @@ func ParsePrompt(record []byte) (Example, error) {
 	case !isNull(fields["prompt"]) && text(fields, "prompt", &e.Prompt) == nil:
 		e.Format = PromptCompletion
 	case !isNull(fields["prompt"]):
-		return e, e.question(fields["prompt"])
+		return e, cmp.Or(e.question(fields["prompt"]), e.lead(fields))
 	case !isNull(fields["messages"]):
-		return e, e.question(fields["messages"])
+		return e, cmp.Or(e.question(fields["messages"]), e.lead(fields))
 	case !isNull(fields["text"]):
 		e.Format = PromptCompletion
 		if err := text(fields, "text", &e.Prompt); err != nil {
@@ -279,6 +356,11 @@ func ParsePrompt(record []byte) (Example, error) {
 	if e.Prompt == "" {
 		return e, errors.New("the prompt is empty")
 	}
+	if err := e.lead(fields); err != nil || e.Messages == nil {
+		return e, err
+	}
+	e.add("user", e.Prompt) // with a system it is a conversation
+	e.Format, e.Prompt = Messages, ""
 	return e, nil
 }
 

@@ -45,6 +45,53 @@ func TestParsePreference(t *testing.T) {
 	}
 }
 
+// TestPreferencesAsked: prompts that stand as in fine-tuning records are not lost, and neither is a system.
+func TestPreferencesAsked(t *testing.T) {
+	const good, bad = `{"from":"gpt","value":"blue"}`, `{"from":"gpt","value":"green"}`
+	for record, want := range map[string]string{
+		`{"instruction":"Sky","input":"now?","chosen":"blue","rejected":"green"}`:                                                                "user: Sky\nnow?",
+		`{"instruction":"Sky?","input":"","system":"s","history":[["a","b"]],"chosen":"blue","rejected":"green"}`:                                "system: s, user: a, assistant: b, user: Sky?",
+		`{"conversations":[{"from":"system","value":"s"},{"from":"human","value":"Sky?"}],"chosen":` + good + `,"rejected":` + bad + `}`:         "system: s, user: Sky?",
+		`{"conversations":[{"role":"user","content":"Sky?"}],"chosen":[` + good + `],"rejected":[` + bad + `]}`:                                  "user: Sky?",
+		`{"system":"s","question":"Sky?","chosen":"blue","rejected":"green"}`:                                                                    "system: s, user: Sky?",
+		`{"system":"","question":"Sky?","chosen":"blue","rejected":"green"}`:                                                                     "user: Sky?",
+		`{"system":"s","prompt":"Sky?","chosen":"blue","rejected":"green"}`:                                                                      "system: s, user: Sky?",
+		`{"system":"s","prompt":"Sky?","chosen":{"role":"assistant","content":"blue"},"rejected":{"role":"assistant","content":"green"}}`:        "system: s, user: Sky?",
+		`{"system":"s","prompt":[{"role":"user","content":"Sky?"}],"chosen":[` + good + `],"rejected":[` + bad + `]}`:                            "system: s, user: Sky?",
+		`{"question":"Sky?","chosen":[{"role":"user","content":"Sky?"},` + good + `],"rejected":[{"role":"user","content":"Sky?"},` + bad + `]}`: "user: Sky?",
+	} {
+		p, err := ParsePreference([]byte(record))
+		if err != nil || p.Turns != strings.Count(want, ": ") || len(p.Chosen.Messages) != p.Turns+1 || len(p.Rejected.Messages) != p.Turns+1 {
+			t.Errorf("%s: %d turns, %v", record, p.Turns, err)
+			continue
+		}
+		for e, answer := range map[*Example]string{&p.Chosen: "blue", &p.Rejected: "green"} {
+			var said []string
+			for _, m := range e.Messages {
+				var v struct{ Role, Content string }
+				mustJSON(t, m, &v)
+				said = append(said, v.Role+": "+v.Content)
+			}
+			if got := strings.Join(said, ", "); got != want+", assistant: "+answer {
+				t.Errorf("%s: %s, want %s", record, got, want)
+			}
+		}
+	}
+	for record, want := range map[string]string{
+		`{"query":"Sky?","chosen":"blue","rejected":"green"}`:                             "no prompt but query",
+		`{"instruction":7,"chosen":"blue","rejected":"green"}`:                            "instruction is no text",
+		`{"conversations":[{"from":"x","value":"a"}],"chosen":"blue","rejected":"green"}`: `turn 1 is from "x"`,
+		`{"question":"a","chosen":{"from":"x","value":"blue"},"rejected":{"from":"gpt"}}`: `chosen is from "x"`,
+		`{"question":"a","chosen":"blue","rejected":{"from":"gpt","value":"green"}}`:      "both",
+		`{"question":"a","chosen":7,"rejected":8}`:                                        "chosen is neither",
+		`{"system":7,"prompt":"a","chosen":"blue","rejected":"green"}`:                    "system is no text",
+	} {
+		if _, err := ParsePreference([]byte(record)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", record, err, want)
+		}
+	}
+}
+
 // TestPreferencesWithTools: tools are a list or a text of one, as in a single conversation.
 func TestPreferencesWithTools(t *testing.T) {
 	record := func(tools string) []byte {
@@ -100,6 +147,11 @@ func TestParseJudged(t *testing.T) {
 	if err != nil || j.Desirable || j.Prompt != "a" || j.Completion != "b" {
 		t.Errorf("%+v, %v", j, err)
 	}
+	for _, record := range []string{`{"system":"s","prompt":"a","completion":"b","label":true}`, `{"system":"s","prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":"b"}],"label":true}`} {
+		if j, err := ParseJudged([]byte(record)); err != nil || j.Turns != 2 || len(j.Messages) != 3 || j.Prompt != "" {
+			t.Errorf("%s: %+v, %v", record, j, err)
+		}
+	}
 	for _, bad := range []string{`{"prompt":"a","completion":"b"}`, `{"prompt":"a","completion":"","label":true}`, `{"prompt":"a","completion":"b","label":"yes"}`, `7`} {
 		if j, err := ParseJudged([]byte(bad)); err == nil {
 			t.Errorf("%s gave %+v", bad, j)
@@ -112,7 +164,10 @@ func TestParsePrompt(t *testing.T) {
 		`{"prompt":"a"}`: 0, `{"text":"a"}`: 0, `{"prompt":[{"role":"user","content":"a"}]}`: 1,
 		`{"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`: 2,
 		`{"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"}]}`:                                     1,
-		`{"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"},{"role":"tool","content":"c"}]}`:       3,
+		`{"system":"s","messages":[{"role":"user","content":"a"},{"role":"model","content":"b"}]}`:                        2,
+		`{"system":"s","prompt":[{"role":"user","content":"a"}]}`:                                                         2,
+		`{"system":"s","prompt":"a"}`: 2, `{"system":"","prompt":"a"}`: 0,
+		`{"messages":[{"role":"user","content":"a"},{"role":"model","content":"b"},{"role":"tool","content":"c"}]}`: 3,
 	} {
 		e, err := ParsePrompt([]byte(record))
 		if err != nil || len(e.Messages) != turns || turns == 0 && e.Prompt != "a" {
