@@ -95,7 +95,7 @@ func (p *progress) event(e train.Event) {
 		p.val = e.Metrics["loss"]
 		p.line("step %d: held-out %s", e.Step, evalText(e.Metrics))
 	case train.SampleEvent:
-		p.line("--- sample at step %d\n%s%s\n---", e.Step, e.Prompt, e.Text)
+		p.line("--- sample at step %d\n%s%s\n---", e.Step, shown(e.Prompt), shown(e.Text))
 	case train.ExampleEvent:
 		p.example(e)
 	case train.SkipEvent:
@@ -182,9 +182,9 @@ func (p *progress) example(e train.ExampleEvent) {
 	var b strings.Builder
 	for _, part := range e.Parts {
 		if part.Supervised {
-			b.WriteString(before + part.Text + after)
+			b.WriteString(before + shown(part.Text) + after)
 		} else {
-			b.WriteString(part.Text)
+			b.WriteString(shown(part.Text))
 		}
 	}
 	p.line("--- an example of the data; %sthis%s is learned\n%s\n---", before, after, b.String())

@@ -25,6 +25,8 @@ func TestEventsInWords(t *testing.T) {
 		{train.EvalEvent{Step: 50, Metrics: map[string]float64{"loss": 0.5, "accuracy": 0.75, "train_loss": 2}}, "step 50: held-out accuracy 0.7500, loss 0.5000\n"},
 		{train.SampleEvent{Step: 5, Prompt: "a", Text: "b\nc"}, "--- sample at step 5\nab\nc\n---\n"},
 		{train.ExampleEvent{Parts: []train.Part{{Text: "ask "}, {Text: "say", Supervised: true}, {Text: "."}}}, "--- an example of the data; [[this]] is learned\nask [[say]].\n---\n"},
+		{train.ExampleEvent{Parts: []train.Part{{Text: "\x1b[2Jé\t\x00"}, {Text: "\r\u009b", Supervised: true}}}, "--- an example of the data; [[this]] is learned\n[2Jé\t[[]]\n---\n"},
+		{train.SampleEvent{Step: 5, Prompt: "\x1b", Text: "\x7f"}, "--- sample at step 5\n\n---\n"},
 		{train.SkipEvent{Step: 3, Reason: "step 3: the loss is NaN"}, "step 3: the loss is NaN; the step is skipped\n"},
 		{train.RolloutEvent{Iteration: 2, Metrics: map[string]float64{"objective/scores": 0.5, "objective/kl": -1e-9, "completions/mean_length": 12.4}}, "iteration 2: score 0.5000, KL 0.0000, 12 tokens an answer\n"},
 		{train.RolloutEvent{Iteration: 2, Metrics: map[string]float64{"objective/scores": 0.5, "completions/mean_length": 12.4}}, "iteration 2: score 0.5000, 12 tokens an answer\n"},
