@@ -354,7 +354,6 @@ func TestBuildRefuses(t *testing.T) {
 		{"no documents", nil, func(*BuildConfig) {}, "no text to train on"},
 		{"one document to split", []string{"one"}, func(c *BuildConfig) { c.Validation = 0.5 }, "single record"},
 		{"one document to split, whose hash is low", []string{"one"}, func(c *BuildConfig) { c.Validation = 0.9999 }, "single record"},
-		{"copies of one", []string{"one", "one"}, func(c *BuildConfig) { c.Validation = 0.9999 }, "all of the data is held out"},
 		{"id outside the vocabulary", []string{"\xff\xff"}, func(c *BuildConfig) { c.Vocab, c.End = 100, nil }, "test:1: the tokenizer gave id 255"},
 		{"mark outside the vocabulary", []string{"x"}, func(c *BuildConfig) { c.End = []int32{257} }, "mark 257"},
 		{"bad fraction", []string{"x"}, func(c *BuildConfig) { c.Validation = 1 }, "validation fraction"},
