@@ -14,6 +14,7 @@
 package adapter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,7 +35,7 @@ type Config struct {
 	LoraDropout       float64            `json:"lora_dropout"`
 	TargetModules     Modules            `json:"target_modules"`
 	ExcludeModules    Modules            `json:"exclude_modules,omitzero"`
-	LayersToTransform []int              `json:"layers_to_transform,omitempty"` // layers by number; none: all
+	LayersToTransform Numbers            `json:"layers_to_transform,omitempty"` // layers by number; none: all
 	ModulesToSave     []string           `json:"modules_to_save,omitempty"`     // modules trained in full
 	Bias              string             `json:"bias"`                          // which biases are trained: none, all or lora_only
 	UseRSLoRA         bool               `json:"use_rslora"`                    // scale by alpha/sqrt(r) (Kalajdzievski, 2023)
@@ -87,6 +88,19 @@ func (m *Modules) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &m.Names)
 }
 
+// Numbers is a list of whole numbers, which a file may write as one alone.
+type Numbers []int
+
+// UnmarshalJSON reads a list, a number or null.
+func (n *Numbers) UnmarshalJSON(text []byte) error {
+	var one int
+	if !bytes.Equal(text, []byte("null")) && json.Unmarshal(text, &one) == nil {
+		*n = Numbers{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]int)(n))
+}
+
 // matcher is the selection as a function of a module's name.
 func (m Modules) matcher() (func(name string) bool, error) {
 	if m.Pattern == AllLinear {
@@ -108,7 +122,7 @@ func (m Modules) matcher() (func(name string) bool, error) {
 func (c *Config) Validate() error {
 	switch {
 	case c.PeftType != "LORA":
-		return fmt.Errorf("peft_type is %q; LORA is supported", c.PeftType)
+		return fmt.Errorf("peft_type is %q; LORA, PROMPT_TUNING, PREFIX_TUNING and P_TUNING are supported", c.PeftType)
 	case c.R < 1:
 		return fmt.Errorf("r is %d; it must be at least 1", c.R)
 	case !(c.LoraDropout >= 0 && c.LoraDropout < 1):

@@ -46,6 +46,20 @@ func TestModulesSelect(t *testing.T) {
 	}
 }
 
+// TestNumbers: layers_to_transform of PEFT is a list or a number.
+func TestNumbers(t *testing.T) {
+	for text, want := range map[string]Numbers{`[0, 2]`: {0, 2}, `1`: {1}, `0`: {0}, `null`: nil, `[]`: {}} {
+		var c Config
+		if err := json.Unmarshal([]byte(`{"layers_to_transform":`+text+`}`), &c); err != nil || !cmp.Equal(c.LayersToTransform, want) {
+			t.Errorf("%s is read as %#v, %v", text, c.LayersToTransform, err)
+		}
+	}
+	var n Numbers
+	if json.Unmarshal([]byte(`"x"`), &n) == nil {
+		t.Error("a text is read as numbers")
+	}
+}
+
 // TestConfigIsValidated: each value past its bounds, by the name that the recipe and the file have for it.
 func TestConfigIsValidated(t *testing.T) {
 	sound := Default()
@@ -56,7 +70,7 @@ func TestConfigIsValidated(t *testing.T) {
 		sound.R, sound.LoraDropout, sound.LoraAlpha, sound.RankPattern = 1, 0, -1, map[string]int{"q_proj": 1}
 	}
 	for want, change := range map[string]func(*Config){
-		`peft_type is "IA3"; LORA is supported`:                                   func(c *Config) { c.PeftType = "IA3" },
+		`peft_type is "IA3"; LORA, PROMPT_TUNING`:                                 func(c *Config) { c.PeftType = "IA3" },
 		"r is 0; it must be at least 1":                                           func(c *Config) { c.R = 0 },
 		"lora_dropout is 1; it must be at least 0 and below 1":                    func(c *Config) { c.LoraDropout = 1 },
 		"lora_dropout is -0.1":                                                    func(c *Config) { c.LoraDropout = -0.1 },

@@ -229,6 +229,9 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 	}
 	// A tensor too many is as wrong as one too few: it would be of an adapter that computes something else.
 	for _, name := range weights.Names() {
+		if !known[name] && slices.ContainsFunc(weights.Names(), func(n string) bool { return strings.Contains(n, ".lora_embedding_") }) {
+			return errors.New("the adapter has a low-rank update of the embedding, which hone does not have; merge it with PEFT")
+		}
 		if !known[name] {
 			return fmt.Errorf("tensor %s has no place in the model; the adapter is of another model or kind", name)
 		}

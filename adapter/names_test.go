@@ -1,6 +1,7 @@
 package adapter_test
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,4 +97,29 @@ func TestEmbeddingApart(t *testing.T) {
 	want()
 	rewrite(func(name string) bool { return !strings.HasSuffix(name, "lm_head.weight") }, 0)
 	want()
+}
+
+// TestEmbeddingUpdated: PEFT can put a LoRA on the embedding, which is told as what it is.
+func TestEmbeddingUpdated(t *testing.T) {
+	dir := written(t, "llama_tied", 1, func(c *adapter.Config) { c.TargetModules = adapter.Modules{Names: []string{"q_proj"}} })
+	dev := devicetest.NewReference()
+	m := open(t, dev, "llama_tied")
+	path := filepath.Join(dir, adapter.WeightsName)
+	old := archive(t, path)
+	plan := []safetensors.Info{{Name: "base_model.model.model.embed_tokens.lora_embedding_A", DType: safetensors.F32, Shape: []int{2, 3}}}
+	values := map[string][]float32{plan[0].Name: make([]float32, 6)}
+	for _, name := range old.Names() {
+		x, _ := old.Tensor(name)
+		plan, values[name] = append(plan, x.Info), slices.Clone(floats(t, old, name))
+	}
+	w, err := safetensors.Create(path, plan, nil)
+	for name, v := range values {
+		err = cmp.Or(err, w.WriteFloat32(name, v))
+	}
+	if err = cmp.Or(err, w.Commit()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adapter.Open(dir, adapter.Model{Model: m.Model, Params: m.Params}, dev, device.F32); err == nil || !strings.Contains(err.Error(), "low-rank update of the embedding") {
+		t.Errorf("got %v", err)
+	}
 }
