@@ -293,8 +293,27 @@ func (r *Run) stopEarly() error {
 	return nil
 }
 
-// beforehand lets the stage compute what it needs of the weights before training and before a resume changes them.
+// resumed is the step to go on from, 0 for a beginning; what cannot be gone on with is refused.
+func (r *Run) resumed() (step int, err error) {
+	if !r.Training.Resume {
+		return 0, nil
+	}
+	points := r.Loop.Checkpoints
+	if step = points.Newest(); step > r.Loop.Steps {
+		return 0, fmt.Errorf("the run is to end after step %d, but %s has made %d already; go on to at least that many, or begin anew in another folder", r.Loop.Steps, r.Training.Out, step)
+	}
+	if step > 0 {
+		err = points.Match(step, r.mayDiffer)
+	}
+	return step, err
+}
+
+// beforehand lets the stage compute what it needs of the weights before training and before a resume changes them. A run that will be refused
+// does not get there: it would wait, and leave its values in the folder of another one.
 func (r *Run) beforehand(ctx context.Context) error {
+	if _, err := r.resumed(); err != nil {
+		return err
+	}
 	if b, ok := r.Stage.(Beginner); ok {
 		return b.BeforeTraining(ctx, r)
 	}
@@ -322,19 +341,17 @@ func (r *Run) start() error {
 	if err != nil {
 		return err
 	}
-	step := 0
-	if r.Training.Resume {
-		if step = points.Newest(); step > r.Loop.Steps {
-			return fmt.Errorf("the run is to end after step %d, but %s has made %d already; go on to at least that many, or begin anew in another folder", r.Loop.Steps, r.Training.Out, step)
+	step, err := r.resumed()
+	if err != nil {
+		return err
+	}
+	if step > 0 {
+		if err := r.Loop.Resume(step, r.mayDiffer); err != nil {
+			return err
 		}
-		if step > 0 {
-			if err := r.Loop.Resume(step, r.mayDiffer); err != nil {
-				return err
-			}
-			if k, ok := r.Stage.(Keeper); ok {
-				if err := k.Restore(points.Path(step)); err != nil {
-					return fmt.Errorf("resume: %w", err)
-				}
+		if k, ok := r.Stage.(Keeper); ok {
+			if err := k.Restore(points.Path(step)); err != nil {
+				return fmt.Errorf("resume: %w", err)
 			}
 		}
 	}

@@ -223,6 +223,12 @@ func TestResumeRefuses(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "b was 2 and is 3, gone was x and is not set, new was not set and is y;") {
 		t.Errorf("another recipe: %v", err)
 	}
+	for i := range 9 {
+		l.Checkpoints.Recipe[fmt.Sprint("z", i)] = "y"
+	}
+	if err := l.Checkpoints.Match(12, func(string) bool { return false }); err == nil || !strings.Contains(err.Error(), "z3 was not set and is y, and 5 more; go back") {
+		t.Errorf("a run of another kind: %v", err)
+	}
 
 	m := newToy(t, device.F32, 1)
 	l = &Loop{Optimizer: &renamed{m.opt}, Tape: tensor.NewTape(m.dev, m.dtype), Checkpoints: &Checkpoints{Dir: filepath.Join(dir, "checkpoints")}}

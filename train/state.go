@@ -371,16 +371,13 @@ func (c *Checkpoints) Newest() int {
 // It refuses a checkpoint whose recipe differs from Recipe in a key that mayDiffer does
 // not allow. It must come before Run.
 func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
-	dir := l.Checkpoints.Path(step)
-	var recipe map[string]string
-	var state State
-	err := errors.Join(readJSON(filepath.Join(dir, recipeFile), &recipe), readJSON(filepath.Join(dir, stateFile), &state))
-	if err != nil {
-		return fmt.Errorf("resume: %w", err)
+	if err := l.Checkpoints.Match(step, mayDiffer); err != nil {
+		return err
 	}
-	if diff := differences(recipe, l.Checkpoints.Recipe, mayDiffer); len(diff) > 0 {
-		return fmt.Errorf("resume: checkpoint %s is of another recipe: %s; go back to those values, or start a new run in another out",
-			dir, strings.Join(diff, ", "))
+	dir := l.Checkpoints.Path(step)
+	var state State
+	if err := readJSON(filepath.Join(dir, stateFile), &state); err != nil {
+		return fmt.Errorf("resume: %w", err)
 	}
 	if err := l.Checkpoints.readTensors(dir, l.Optimizer.State()); err != nil {
 		return fmt.Errorf("resume: %w", err)
@@ -390,6 +387,24 @@ func (l *Loop) Resume(step int, mayDiffer func(key string) bool) error {
 	}
 	l.state = state
 	return l.Checkpoints.prune(state) // fewer may be wanted now, to make room for the next
+}
+
+// Match refuses the checkpoint of step where its recipe differs from Recipe in a key that mayDiffer does not allow.
+func (c *Checkpoints) Match(step int, mayDiffer func(key string) bool) error {
+	const most = 8 // a run of another stage differs in all of its own keys
+	dir := c.Path(step)
+	var recipe map[string]string
+	if err := readJSON(filepath.Join(dir, recipeFile), &recipe); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	diff := differences(recipe, c.Recipe, mayDiffer)
+	if len(diff) == 0 {
+		return nil
+	}
+	if n := len(diff) - most; n > 0 {
+		diff = append(diff[:most], fmt.Sprintf("and %d more", n))
+	}
+	return fmt.Errorf("resume: checkpoint %s is of another recipe: %s; go back to those values, or start a new run in another out", dir, strings.Join(diff, ", "))
 }
 
 // differences words the keys whose values are not the same, "steps was 10 and is 20".

@@ -102,6 +102,20 @@ func TestDPOResume(t *testing.T) {
 		if !bytes.Equal(before, recipetest.Read(t, half, referenceName)) {
 			t.Errorf("%v: the reference changed on resume", args)
 		}
+		fewer := filepath.Join(t.TempDir(), "fewer.jsonl")
+		text, err := os.ReadFile(pairs)
+		if err == nil {
+			err = os.WriteFile(fewer, text[:1+bytes.LastIndexByte(text[:len(text)-1], '\n')], 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := recipetest.Start(t, tinyDPO(t, from, fewer, half, with("steps=8", "resume=true")...), 1); err == nil || !strings.Contains(err.Error(), "is of another recipe") {
+			t.Errorf("%v: other data: %v", args, err)
+		}
+		if !bytes.Equal(before, recipetest.Read(t, half, referenceName)) {
+			t.Errorf("%v: a run that was refused wrote its reference", args)
+		}
 		_, parts, err := recipetest.Start(t, tinyDPO(t, from, pairs, filepath.Join(t.TempDir(), "parts"), with("steps=8", "batch_size=2", "gradient_accumulation_steps=2")...), 1)
 		if err != nil {
 			t.Fatal(err)
