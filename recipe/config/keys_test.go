@@ -104,7 +104,7 @@ func TestValues(t *testing.T) {
 func TestNearestKeys(t *testing.T) {
 	all := settings(&keys{})
 	for path, want := range map[string]string{"txt": "text", "Text": "text", "stepz": "steps", "learning_rate": "group.learning_rate", "group.lr": "group.learning_rate", "lr": "group.learning_rate",
-		"group.learning": "group.learning_rate", "name": "name_of_it", "noi": "name_of_it", "group.valeu": "group.deeper.value", "other.steps": "steps", "zzzzzzzz": "", "": ""} {
+		"group.learning": "group.learning_rate", "name": "name_of_it", "noi": "name_of_it", "group.valeu": "group.deeper.value", "other.steps": "steps", "max_steps": "steps", "training.max_steps": "steps", "num_train_epochs": "", "zzzzzzzz": "", "": ""} {
 		if got := nearest(all, path); got != want {
 			t.Errorf("%q leads to %q, want %q", path, got, want)
 		}
