@@ -260,15 +260,14 @@ func answers(v json.RawMessage) ([]json.RawMessage, error) {
 	case json.Unmarshal(v, &list) == nil:
 	case json.Unmarshal(v, &alone) == nil:
 		return []json.RawMessage{message("assistant", alone)}, nil
-	default:
+	case bytes.HasPrefix(v, []byte("{")):
 		list = []json.RawMessage{v}
+	default:
+		return nil, errors.New("is neither a text nor a list of messages")
 	}
 	for i, m := range list {
 		var from struct{ From *string }
-		if json.Unmarshal(m, &from) != nil {
-			return nil, errors.New("is neither a text nor a list of messages")
-		}
-		if from.From == nil {
+		if json.Unmarshal(m, &from) != nil || from.From == nil {
 			continue // what is wrong with messages is found where they are read
 		}
 		var err error
