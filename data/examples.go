@@ -327,8 +327,8 @@ func (e *Example) alpaca(fields map[string]json.RawMessage) error {
 
 // instructed takes what an Alpaca record asks.
 func (e *Example) instructed(fields map[string]json.RawMessage) error {
-	var instruction, input string
-	if err := cmp.Or(text(fields, "instruction", &instruction), text(fields, "input", &input)); err != nil {
+	var system, instruction, input string // system is taken by lead, and of several faults its is told first
+	if err := cmp.Or(text(fields, "system", &system), text(fields, "instruction", &instruction), text(fields, "input", &input)); err != nil {
 		return err
 	}
 	var history [][]string // not of [2]string, into which a list of three fits without a word
