@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,6 +28,9 @@ func TestRunsOutliveTheirScreen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hangUp := make(chan os.Signal, 1) // a program has a signal as by default that its parent listens to, also where tests run under nohup
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
 	cmd := exec.Command(self)
 	cmd.Args = strings.Fields("hone pretrain data=a.txt out=run steps=10000000 model.hidden_size=8 model.num_hidden_layers=1 sequence_length=8 batch_size=1 tokenizer.vocab_size=257 threads=1")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, write, write
