@@ -194,7 +194,7 @@ func (e *estimator) readModel() (err error) {
 	e.base, e.heads, e.hidden = b, s.Heads, s.Hidden
 	e.out = Estimated{Model: c.Model, Stage: c.Stage, Method: c.Method, Parameters: b.Params, Trainable: b.Trainable,
 		SequenceLength: c.SequenceLength, BatchSize: c.BatchSize, Offload: c.Offload}
-	room := s.MaxPositions - (c.positions() - c.SequenceLength)
+	room := s.MaxPositions - c.virtual()
 	switch {
 	case c.Method == "prompt" && room < 2:
 		return fmt.Errorf("num_virtual_tokens is %d and %s has %d positions; lower it", c.VirtualTokens, c.Model, s.MaxPositions)
@@ -216,12 +216,20 @@ func (e *estimator) readModel() (err error) {
 	return e.readTokens()
 }
 
-// positions is how many a model needs for a sequence; virtual tokens take theirs of it.
-func (c *Estimate) positions() int {
+// virtual is how many positions of a sequence the text does not get.
+func (c *Estimate) virtual() int {
 	if c.Method == "prompt" {
-		return c.SequenceLength + c.VirtualTokens
+		return c.VirtualTokens
 	}
-	return c.SequenceLength
+	return 0
+}
+
+// positions is how many a model needs for a sequence, 0 where its length is the model's own.
+func (c *Estimate) positions() int {
+	if c.SequenceLength == 0 {
+		return 0
+	}
+	return c.SequenceLength + c.virtual()
 }
 
 // layerNumber says whether a parameter's name has a number in it, as those of layers do.

@@ -287,6 +287,7 @@ func TestNonsense(t *testing.T) {
 		"model=llama-3-8b gpu=h100 sequence_length=8193":                                  "llama-3-8b has 8192 positions",
 		"model=gpt2-124m gpu=h100 sequence_length=1025":                                   "gpt2-124m has 1024 positions",
 		"model=gpt2-124m gpu=h100 sequence_length=1020 stage=sft tokens=1M method=prompt": "gpt2-124m has 1004 positions for text",
+		"model=7B gpu=h100 stage=sft tokens=1M method=prompt num_virtual_tokens=5000":     "num_virtual_tokens is 5000 and 7B has 4096 positions",
 	} {
 		_, err := estimateOf(strings.Fields(keys)...)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
