@@ -86,7 +86,7 @@ func showExamples(w io.Writer, r *curate.Result) {
 			fmt.Fprintln(w, "\nfor example")
 		}
 		seen[key] = true
-		text := []rune(strings.Join(strings.Fields(e.Text), " "))
+		text := []rune(shown(strings.Join(strings.Fields(e.Text), " ")))
 		fmt.Fprintf(w, "  %s, %s\n    %s\n", key, e.Place, string(text[:min(len(text), most)]))
 		if strings.HasSuffix(e.Reason, "of no known format") {
 			fmt.Fprintf(w, "    give its keys other names; known are %s; chosen and rejected\n", data.Formats)

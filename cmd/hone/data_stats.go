@@ -121,7 +121,7 @@ func showSurvey(out io.Writer, s *curate.Survey) {
 	}
 	fmt.Fprintln(out, "\nmost common lines")
 	for _, l := range s.CommonLines {
-		fmt.Fprintf(out, "%9d  %s\n", l.Count, l.Text)
+		fmt.Fprintf(out, "%9d  %s\n", l.Count, shown(l.Text))
 	}
 	if s.LinesMissed > 0 {
 		fmt.Fprintf(out, "each stands up to %d times more: there are too many different lines to count all\n", s.LinesMissed)

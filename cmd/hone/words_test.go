@@ -59,7 +59,7 @@ func TestSurveyInWords(t *testing.T) {
 	lines(t, out.String(), append(head, table...)...)
 	out.Reset()
 	s.Tokens, s.Languages, s.LinesMissed = 1024, []curate.Part{{Name: "en", Share: 1}}, 3
-	s.CommonLines = []curate.CommonLine{{Text: "a b", Count: 12}}
+	s.CommonLines = []curate.CommonLine{{Text: "a \x1bb", Count: 12}}
 	showSurvey(&out, s)
 	want := append(append(head, "tokens 1024 (4.00 bytes each)"), table...)
 	lines(t, out.String(), append(want, "", "languages: en 100.0%", "", "most common lines", "12 a b", "each stands up to 3 times more: there are too many different lines to count all")...)
@@ -69,7 +69,7 @@ func TestSurveyInWords(t *testing.T) {
 func TestExamplesInWords(t *testing.T) {
 	var out bytes.Buffer
 	showExamples(&out, &curate.Result{})
-	showExamples(&out, &curate.Result{Examples: []curate.Example{{Step: "words", Reason: "bad", Place: "a:1", Text: "one\n two"}, {Step: "words", Reason: "bad", Place: "a:2", Text: "three"},
+	showExamples(&out, &curate.Result{Examples: []curate.Example{{Step: "words", Reason: "bad", Place: "a:1", Text: "one\n \x1btwo"}, {Step: "words", Reason: "bad", Place: "a:2", Text: "three"},
 		{Step: "format", Reason: "is of no known format", Place: "a:3", Text: strings.Repeat("ä", 200)}}})
 	got := squeezed(out.String())
 	if len(got) != 7 || !equalLines(got[:5], []string{"", "for example", "words: bad, a:1", "one two", "format: is of no known format, a:3"}) || got[5] != strings.Repeat("ä", 160) || !strings.HasPrefix(got[6], "give its keys other names; known are ") {
