@@ -39,6 +39,7 @@ func TestPatternsLeaveOutTheHidden(t *testing.T) {
 	}{
 		"*": {"a b.txt", 2}, "./*": {"a b.txt", 2}, ".*": {".env .git", 0}, `\.*`: {".env .git", 0}, "[.]*": {"", 2}, "?git/HEAD": {"", 1}, ".git/*": {".git/HEAD", 1},
 		"a/*": {"a/y", 1}, "*/*": {"a/y", 3}, "**/*": {"a a/y b.txt", 3}, "**/.*": {".env .git a/.cache", 2}, "**/y": {"a/y", 2}, ".git/**/.*": {".git/.x", 0}, "a/../.git/H*": {".git/HEAD", 0},
+		"./a/**/y": {"a/y", 1}, "././/a//**/y": {"a/y", 1}, "./.git/**/H*": {".git/HEAD", 0}, "./**/y": {"a/y", 2},
 	} {
 		paths, hidden, err := glob(pattern)
 		if strings.Join(paths, " ") != want.paths || len(hidden) != want.hidden || err != nil {

@@ -218,7 +218,7 @@ func visible(pattern string) (paths, hidden []string, err error) {
 	all, err := filepath.Glob(pattern)
 	wanted := strings.Split(filepath.ToSlash(filepath.Clean(pattern)), "/")
 	for _, path := range all {
-		parts := strings.Split(filepath.ToSlash(path), "/")
+		parts := strings.Split(filepath.ToSlash(filepath.Clean(path)), "/") // what has no sign comes back as it is written, as ./a
 		named := true
 		for i := range min(len(parts), len(wanted)) {
 			named = named && (!strings.HasPrefix(parts[i], ".") || strings.HasPrefix(strings.TrimPrefix(wanted[i], `\`), "."))
