@@ -65,6 +65,9 @@ func ParsePreference(record []byte) (Preference, error) {
 	}
 	var chosen, rejected string
 	errC, errR := text(fields, "chosen", &chosen), text(fields, "rejected", &rejected)
+	if isNull(fields["prompt"]) && isHH(chosen) && isHH(rejected) { // they have their questions, whatever stands beside
+		return p, p.texts(fields, chosen, rejected)
+	}
 	question, err := asked(fields)
 	if err != nil {
 		return p, err
@@ -124,7 +127,9 @@ func (p *Preference) texts(fields map[string]json.RawMessage, chosen, rejected s
 			return p.transcripts(chosen, rejected)
 		}
 		for _, key := range []string{"query", "input", "context", "messages"} { // names of prompts elsewhere; without it the answers would be learned alone
-			if !isNull(fields[key]) {
+			var beside string
+			whole := text(fields, key, &beside) == nil && strings.Contains(chosen, beside) && strings.Contains(rejected, beside) // also where there is none
+			if !whole {
 				return fmt.Errorf("the preference has no prompt but %s; call it prompt", key)
 			}
 		}

@@ -77,6 +77,15 @@ func TestPreferencesAsked(t *testing.T) {
 			}
 		}
 	}
+	for _, record := range []string{ // transcripts that have their question, which stands beside them, too
+		`{"query":"Sky?","input":"","chosen":"Sky? blue","rejected":"Sky? green"}`,
+		`{"question":"Sky?","chosen":"\n\nHuman: Sky?\n\nAssistant: blue","rejected":"\n\nHuman: Sky?\n\nAssistant: green"}`,
+	} {
+		p, err := ParsePreference([]byte(record))
+		if err != nil || !strings.Contains(p.Chosen.Prompt, "Sky?") || strings.TrimSpace(p.Chosen.Completion) != "blue" || strings.TrimSpace(p.Rejected.Completion) != "green" {
+			t.Errorf("%s: %q, then %q or %q, %v", record, p.Chosen.Prompt, p.Chosen.Completion, p.Rejected.Completion, err)
+		}
+	}
 	for record, want := range map[string]string{
 		`{"query":"Sky?","chosen":"blue","rejected":"green"}`:                             "no prompt but query",
 		`{"instruction":7,"chosen":"blue","rejected":"green"}`:                            "instruction is no text",
