@@ -66,7 +66,7 @@ func (s *splitter) add(d Document, yield func(Placed, error) bool) bool {
 		return yield(Placed{d, false}, nil)
 	}
 	h := math.Ldexp(float64(xxh3.Hash(d.Text)>>11), -53) // uniform in [0, 1)
-	if s.waiting != nil && h == s.closest {
+	if s.waiting != nil && bytes.Equal(d.Text, s.waiting[0].Text) {
 		d.Text = s.waiting[0].Text // kept once
 		s.waiting = append(s.waiting, d)
 		return true

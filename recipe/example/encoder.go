@@ -102,7 +102,8 @@ func (e *Encoder) Turns(ex *data.Example, first int) (ids []int32, supervised []
 	}
 	supervised = make([]bool, len(enc.IDs))
 	for i, message := range enc.Answer {
-		supervised[i] = int(message) >= first && !slices.Contains(ex.Unlearned, int(message))
+		_, unlearned := slices.BinarySearch(ex.Unlearned, int(message))
+		supervised[i] = int(message) >= first && !unlearned
 	}
 	return enc.IDs, supervised, nil
 }
