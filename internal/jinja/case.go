@@ -203,6 +203,9 @@ func isAlphanumeric(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumbe
 // a script together, from zero on, so each range of Nd is some tens long.
 func asciiDigits(s string) string {
 	return strings.Map(func(r rune) rune {
+		if !unicode.IsDigit(r) { // of ASCII a comparison or two, of others a search, where the tables have 60 ranges
+			return r
+		}
 		for _, t := range unicode.Nd.R16 {
 			if r >= rune(t.Lo) && r <= rune(t.Hi) {
 				return '0' + (r-rune(t.Lo))%10
