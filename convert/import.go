@@ -102,7 +102,7 @@ func (m *Model) read() error {
 		return err
 	}
 	if rows, _ := c["vocab_size"].(int); m.Tokenizer != nil && m.Tokenizer.VocabSize() > rows { // ids without a row would be read from beyond it
-		return fmt.Errorf("the tokenizer has %d tokens and the model %d", m.Tokenizer.VocabSize(), rows)
+		return fmt.Errorf("the tokenizer has %d tokens and the model %d: the file was put together of two models; get another", m.Tokenizer.VocabSize(), rows)
 	}
 	return m.encode(c, v)
 }

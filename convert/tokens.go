@@ -36,7 +36,7 @@ func tokenMetadata(t *tokenizer.Tokenizer, size int, ends []int) (gguf.Metadata,
 	}
 	// the embedding may have more rows than there are tokens, as sizes are rounded up; never fewer
 	if t.VocabSize() > size {
-		return nil, nil, fmt.Errorf("the tokenizer has %d tokens and the model %d", t.VocabSize(), size)
+		return nil, nil, fmt.Errorf("the tokenizer has %d tokens and the model %d; put the tokenizer that the model was trained with into its folder", t.VocabSize(), size)
 	}
 	if f.Model.Type != "BPE" {
 		return nil, nil, fmt.Errorf("a tokenizer of type %s cannot be exported; BPE can", f.Model.Type)
