@@ -188,19 +188,37 @@ func (st *state) floats(op string, a, b float64) any {
 		return a / b
 	case "//":
 		st.nonzero(b == 0)
-		return math.Floor(a / b)
+		return floatQuotient(a, b)
 	case "%":
 		st.nonzero(b == 0)
-		r := math.Mod(a, b)
-		switch {
-		case r == 0:
-			return math.Copysign(0, b)
-		case (r < 0) != (b < 0):
-			r += b
-		}
-		return r
+		return floatMod(a, b)
 	}
 	return st.floatPower(a, b)
+}
+
+// floatQuotient is the floor of the exact quotient: a / b itself is rounded, for 1.0 // 0.1 up to 10.
+func floatQuotient(a, b float64) float64 {
+	r := math.Mod(a, b)
+	q := math.Round((a - r) / b)
+	if r != 0 && (r < 0) != (b < 0) {
+		q--
+	}
+	if q == 0 {
+		return math.Copysign(0, a/b)
+	}
+	return q
+}
+
+// floatMod is the remainder, which has the sign of the divisor.
+func floatMod(a, b float64) float64 {
+	r := math.Mod(a, b)
+	switch {
+	case r == 0:
+		return math.Copysign(0, b)
+	case (r < 0) != (b < 0):
+		r += b
+	}
+	return r
 }
 
 // floatPower may differ from Python's in the last digit, which is the C library's.
@@ -209,5 +227,9 @@ func (st *state) floatPower(a, b float64) any {
 	if a < 0 && b != math.Trunc(b) {
 		st.fail("a negative number to a fractional power is not a real number")
 	}
-	return math.Pow(a, b)
+	v := math.Pow(a, b)
+	if math.IsInf(v, 0) && !math.IsInf(a, 0) && !math.IsInf(b, 0) {
+		st.fail("a number is too large") // * gives inf there, ** fails
+	}
+	return v
 }

@@ -24,19 +24,54 @@ type state struct {
 
 // scope holds the names of a block. Loops, macros and with open one; if does not.
 type scope struct {
-	vars    map[string]any
+	few     [4]variable // those set first: each round of a loop has a scope, and hardly one has more names
+	n       int         // of few
+	many    map[string]any
 	parent  *scope
 	context int32 // number of the input that this scope is about
+}
+
+// variable is a name of a scope and what it stands for.
+type variable struct {
+	name  string
+	value any
 }
 
 // lookup goes from the inside out. Scopes are few and small, so no slot is worked out for a name when the template is parsed.
 func (s *scope) lookup(name string) (any, bool) {
 	for ; s != nil; s = s.parent {
-		if v, ok := s.vars[name]; ok {
+		for i := range s.few[:s.n] {
+			if s.few[i].name == name {
+				return s.few[i].value, true
+			}
+		}
+		if s.many == nil {
+			continue
+		}
+		if v, ok := s.many[name]; ok {
 			return v, true
 		}
 	}
 	return nil, false
+}
+
+// set binds a name in this scope.
+func (s *scope) set(name string, v any) {
+	for i := range s.few[:s.n] {
+		if s.few[i].name == name {
+			s.few[i].value = v
+			return
+		}
+	}
+	if s.n < len(s.few) {
+		s.few[s.n] = variable{name, v}
+		s.n++
+		return
+	}
+	if s.many == nil {
+		s.many = map[string]any{}
+	}
+	s.many[name] = v
 }
 
 // fail ends the rendering with an error at the current line.
@@ -80,7 +115,7 @@ func (st *state) deeper(depth int) {
 // open begins a scope below parent and returns the function that ends it.
 func (st *state) open(parent *scope) (end func()) {
 	old := st.scope
-	st.scope = &scope{vars: map[string]any{}, parent: parent, context: old.context}
+	st.scope = &scope{parent: parent, context: old.context}
 	return func() { st.scope = old }
 }
 
@@ -162,7 +197,7 @@ func (st *state) exec(s stmt) flow {
 		return st.setBlock(s)
 	// the macro keeps the scope that it is defined in and sees what is set there later, too
 	case *macroStmt:
-		st.scope.vars[s.name] = &macro{def: s, scope: st.scope}
+		st.scope.set(s.name, &macro{def: s, scope: st.scope})
 	case callStmt:
 		st.callBlock(s)
 	case filterStmt:
@@ -199,7 +234,7 @@ func (st *state) block(body []stmt) (t Text, f flow) {
 func (st *state) bind(target expr, v any, owner bool) {
 	switch t := target.(type) {
 	case nameExpr:
-		st.scope.vars[t.name] = v
+		st.scope.set(t.name, v)
 		d, ok := v.(*dict)
 		if ok && d.source != 0 && (owner || st.scope.parent != nil && st.scope.context == 0) {
 			st.scope.context = d.source
@@ -289,7 +324,7 @@ func (st *state) rounds(l *loop, first int) flow {
 		st.step(1) // also where the body is empty
 		end := st.open(st.scope)
 		l.index = i
-		st.scope.vars["loop"] = l
+		st.scope.set("loop", l)
 		st.bind(l.stmt.target, l.items[i], true)
 		f := st.run(l.stmt.body)
 		end()
@@ -310,15 +345,17 @@ func (st *state) rounds(l *loop, first int) flow {
 // each, if not nil, is told of every item whether it is.
 func (st *state) loopFilter(s forStmt, items []any, each func(i int, kept bool)) []any {
 	var kept []any
+	outer, inner := st.scope, &scope{} // one for all items: an expression keeps no scope
 	for i, item := range items {
-		end := st.open(st.scope)
+		*inner = scope{parent: outer, context: outer.context}
+		st.scope = inner
 		st.step(1)
 		st.bind(s.target, item, true)
 		keep := truth(st.eval(s.test))
 		if keep {
 			kept = append(kept, item)
 		}
-		end()
+		st.scope = outer
 		if each != nil {
 			each(i, keep)
 		}
@@ -451,16 +488,19 @@ func (m *macro) bind(st *state, args []any, kw kwargs) {
 		case i >= len(d.params)-len(d.defaults):
 			st.bind(nameExpr{name}, st.eval(d.defaults[i-len(d.params)+len(d.defaults)]), true)
 		default:
-			st.scope.vars[name] = undefined{fmt.Sprintf("parameter %q was not provided", name)}
+			st.scope.set(name, undefined{fmt.Sprintf("parameter %q was not provided", name)})
 		}
 	}
 	// what is left over goes to kwargs and varargs, which a macro has when its body names them, and is an error otherwise
 	rest := newDict()
+	if d.uses["caller"] { // its own, not that of a macro around it
+		st.scope.set("caller", undefined{"no caller is defined"})
+	}
 	for i, name := range kw.names {
 		switch {
 		case used[name]:
 		case name == "caller" && d.uses["caller"]:
-			st.scope.vars["caller"] = kw.values[i]
+			st.scope.set("caller", kw.values[i])
 		case d.uses["kwargs"]:
 			rest.setString(name, kw.values[i])
 		default:
@@ -468,11 +508,11 @@ func (m *macro) bind(st *state, args []any, kw kwargs) {
 		}
 	}
 	if d.uses["kwargs"] {
-		st.scope.vars["kwargs"] = rest
+		st.scope.set("kwargs", rest)
 	}
 	extra := args[min(len(args), len(d.params)):]
 	if d.uses["varargs"] {
-		st.scope.vars["varargs"] = tupleOf(extra...)
+		st.scope.set("varargs", tupleOf(extra...))
 	} else if len(extra) > 0 {
 		st.fail("macro %s takes not more than %d arguments", d.name, len(d.params))
 	}

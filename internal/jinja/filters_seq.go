@@ -76,20 +76,28 @@ func itemsFilter(st *state, args []any, kw kwargs) any {
 }
 
 // getter returns what attribute= means: the value at a dotted path of attributes and indices; nil attribute is the item itself.
-func (st *state) getter(attribute any) func(any) any {
+func (st *state) getter(attribute any) func(any) any { return st.getterOr(attribute, nil) }
+
+// getterOr is getter with a default, if not nil, for each part of the path that is not there: behind it the path goes on from the default.
+func (st *state) getterOr(attribute, def any) func(any) any {
 	if !given(attribute) || attribute == nil {
 		return func(v any) any { return v }
 	}
-	if i, ok := attribute.(int64); ok {
-		return func(v any) any { return st.item(v, i) }
+	parts := []any{attribute}
+	if _, ok := attribute.(int64); !ok {
+		parts = nil
+		for _, p := range strings.Split(st.text("attribute", attribute).s, ".") {
+			if i, err := strconv.ParseUint(p, 10, 31); err == nil {
+				parts = append(parts, int64(i))
+			} else {
+				parts = append(parts, Text{s: p})
+			}
+		}
 	}
-	parts := strings.Split(st.text("attribute", attribute).s, ".")
 	return func(v any) any {
 		for _, p := range parts {
-			if i, err := strconv.ParseInt(p, 10, 32); err == nil {
-				v = st.item(v, i)
-			} else {
-				v = st.item(v, Text{s: p})
+			if v = st.item(v, p); def != nil && given(def) && isUndefined(v) {
+				v = def
 			}
 		}
 		return v
@@ -140,14 +148,10 @@ func mapFilter(st *state, args []any, kw kwargs) any {
 	if len(args) == 1 {
 		p := st.params("map", nil, kw, "attribute", "default")
 		st.need("map", p[0])
-		get := st.getter(p[0])
+		get := st.getterOr(p[0], p[1])
 		for _, v := range items {
-			v = get(v)
-			if _, ok := v.(undefined); ok && given(p[1]) && p[1] != nil {
-				v = p[1]
-			}
 			st.step(1)
-			out = append(out, v)
+			out = append(out, get(v))
 		}
 		return generator("map", out)
 	}
@@ -282,14 +286,7 @@ func extreme(sign int) builtin {
 func groupBy(st *state, args []any, kw kwargs) any {
 	p := st.params("groupby", args, kw, "value", "attribute", "default", "case_sensitive")
 	st.need("groupby", p[1])
-	raw := st.getter(p[1])
-	get := func(v any) any {
-		v = raw(v)
-		if _, ok := v.(undefined); ok && given(p[2]) {
-			return p[2]
-		}
-		return v
-	}
+	get := st.getterOr(p[1], p[2])
 	key := folded(get, p[3])
 	var groups []any
 	var open *list

@@ -75,11 +75,7 @@ func (v Value) Set(key string, x Value) {
 func (v Value) Clone() Value {
 	switch x := v.v.(type) {
 	case *dict:
-		d := &dict{slices.Clone(x.keys), slices.Clone(x.values), make(map[any]int, len(x.index)), x.source}
-		for k, i := range x.index {
-			d.index[k] = i
-		}
-		return Value{d}
+		return Value{x.clone()}
 	case *list:
 		l := *x
 		l.items = slices.Clone(x.items)

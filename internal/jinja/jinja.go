@@ -99,9 +99,9 @@ func (t *Template) render(vars map[string]Value, opt Options, w *watch) (r Resul
 	if opt.MaxOutput == 0 {
 		opt.MaxOutput = DefaultMaxOutput
 	}
-	st := &state{opt: opt, watch: w, out: &builder{}, line: 1, filters: filterTable(), scope: &scope{vars: make(map[string]any, len(vars))}}
+	st := &state{opt: opt, watch: w, out: &builder{}, line: 1, filters: filterTable(), scope: &scope{}}
 	for name, v := range vars {
-		st.scope.vars[name] = v.v
+		st.scope.set(name, v.v)
 	}
 	defer recoverFailure(&err)
 	st.run(t.body)

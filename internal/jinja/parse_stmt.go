@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -291,6 +292,9 @@ func (p *parser) macroBody(m *macroStmt, end string) {
 	p.uses, p.loops = map[string]bool{}, 0
 	m.body = p.block(end)
 	m.uses, p.uses, p.loops = p.uses, outer, loops
+	if outer != nil { // what a macro inside of another names, that one names, too
+		maps.Copy(outer, m.uses)
+	}
 }
 
 // signature reads the parameters of a macro or of caller; those with defaults come last.

@@ -201,7 +201,7 @@ func (w *watch) mark(st *state, i int) {
 		if !w.plain(ns.vars, 0) { // a later round may be begun at again, when the template has set something else
 			return
 		}
-		m.fields[k] = dict{slices.Clone(ns.vars.keys), slices.Clone(ns.vars.values), maps.Clone(ns.vars.index), 0}
+		m.fields[k] = *ns.vars.clone()
 	}
 	w.marks = append(w.marks, m)
 }
@@ -266,7 +266,7 @@ func (st *state) resume(s forStmt, w *watch, items []any, from int) flow {
 	st.line, w.shared, st.shared, *st.out = m.line, m.out, m.out, builder{}
 	for i := range m.fields {
 		f := &m.fields[i]
-		w.namespaces[i].vars = &dict{slices.Clone(f.keys), slices.Clone(f.values), maps.Clone(f.index), 0}
+		w.namespaces[i].vars = f.clone()
 	}
 	return st.rounds(&loop{stmt: s, items: items, scope: st.scope, ended: m.ended}, m.round)
 }

@@ -9,6 +9,14 @@ import (
 // rendered are templates with what they give, by Python's reference manual and jinja2's template documentation, and read off the reference where
 // these leave a case open. They stand at the edges of the code, one case at a time, where the golden files have many at once.
 var rendered = [][2]string{
+	// whole quotients of floats are those of the exact numbers; parts of a path that are not there have the default, too
+	{`{{ 1.0 // 0.1 }} {{ 100 // 0.1 }} {{ -1.0 // 0.1 }} {{ 0.3 // 0.1 }} {{ -0.5 // 2 }} {{ 0.5 // -2 }} {{ 0.5 // 2 }} {{ -0.0 // 2 }} {{ 7.5 // 2.5 }} {{ -7.5 // 2.5 }} {{ 1e300 // 1e-5 }} {{ 2 // 1e400 }} {{ -2 // 1e400 }} {{ 5 % 1e400 }} {{ -5 % 1e400 }} {{ 1e400 // 2 }} {{ 2.0 ** 1e400 }} {{ 1e308 * 10 }}`,
+		`9.0 999.0 -10.0 2.0 -1.0 -1.0 0.0 -0.0 3.0 -3.0 1e+305 0.0 -1.0 5.0 inf nan inf inf`},
+	{`{{ [{'a': {'b': 1}}, {}, {'a': {}}] | map(attribute='a.b', default=9) | list }} {{ [{}] | map(attribute='a.b', default={'b': 2}) | list }} {{ [{}, {'a': {'b': 1}}] | groupby('a.b', default=0) | map('first') | list }}`, `[1, 9, 9] [2] [0, 1]`},
+	{`{{ [{'-1': 5}] | map(attribute='-1') | list }} {{ [[7, [8, 9]]] | map(attribute='1.0') | list }}`, `[5] [8]`},
+	// a macro takes what a macro inside of it names; a text marked safe says so in a list
+	{`{% macro m() %}{% macro k() %}{{ caller() if caller }}{{ varargs }}{% endmacro %}{{ k() }}{% endmacro %}{% call m(1) %}x{% endcall %}`, `()`},
+	{`{{ ['<' | e, '<' | safe, '<'] }}{{ {'a': '\'' | safe} }}`, `[Markup('&lt;'), Markup('<'), '<']{'a': Markup("'")}`},
 	// whole numbers: up to the last that fits, and rounding down
 	{`{{ 9223372036854775806 + 1 }} {{ -9223372036854775807 - 1 }} {{ 5 + 0 }} {{ 5 - 0 }} {{ -5 + 0 }}`, `9223372036854775807 -9223372036854775808 5 5 -5`},
 	{`{{ 4611686018427387904 * -2 + 1 }} {{ 3037000499 * 3037000499 }} {{ 0 * 7 }}`, `-9223372036854775807 9223372030926249001 0`},
@@ -171,6 +179,13 @@ var refused = [][2]string{
 	{`{% macro m(a, *b) %}{% endmacro %}`, `expected a name, found "*"`}, {`{{ }}`, ""}, {`{{ 1 2 }}`, "expected }}, found a number"}, {`{{ 1 %}`, `unexpected "}"`}, {`{{ a[1,] }}`, "a subscript is empty"}, {`{{ f(a=1, a=2) }}`, "the argument a is given twice"}, {`{% macro m(a, a) %}{% endmacro %}`, "the parameter a is listed twice"}, {`{% call 1 %}{% endcall %}`, "needs the call of a macro"}, {`{{ 1 is odd is even }}`, "tests cannot be chained with is"}, {`{% set 1 = 2 %}`, ""}, {`{% set a.b.c = 2 %}`, ""}, {`{% for x.y in z %}{% endfor %}`, `expected "in", found "."`}, {`{% nope %}`, `the tag "nope" is unknown`}, {`{% 1 %}`, "expected a name, found a number"}, {`{% break %}`, "break stands outside of a loop"}, {`{{ [1, 2 }}`, ""}, {`{{ {1} }}`, `expected ":", found "}"`}, {`{% macro m(a, b,) %}{% endmacro %}`, "expected a name"}, {`{% for x in [1] %}{% generation %}{% break %}{% endgeneration %}{% endfor %}`, "break stands outside of a loop"}, {`{{ '%*d' % (10001, 1) }}`, "is above 10000"}, {`{{ '%*d' % (-10001, 1) }}`, "is above 10000"}, {`{{ 1 | ` + strings.Repeat("a", 61) + ` }}`, `the filter "` + strings.Repeat("a", 57) + `..." is unknown`}, {`{{ 1 | ` + strings.Repeat("a", 60) + ` }}`, `the filter "` + strings.Repeat("a", 60) + `" is unknown`}, {`{% for x, in [[1]] %}{% endfor %}`, `expected "in", found "["`}, {`{% set y, = [3] %}`, `expected a name, found "="`}, {`{% macro m(a=1, b) %}{% endmacro %}`, "a parameter without a default follows one that has it"}, {`{{ a | }}`, ""}, {`{{ a is }}`, ""}, {`{{ 1 if }}`, ""}, {`{{ not }}`, ""},
 }
 
+// refusedToo are refused as by the reference, at the edges.
+var refusedToo = [][2]string{
+	{`{{ -3 ** 1e3 }}`, "a number is too large"}, {`{{ 10.0 ** 400 }}`, "a number is too large"}, {`{{ [] is filter }}`, "the test filter needs a name, not list"}, {`{{ {} is test }}`, "the test test needs a name, not dict"},
+	{`{% macro m() %}{% macro k() %}{{ caller() }}{% endmacro %}{{ k() }}{% endmacro %}{% call m() %}x{% endcall %}`, "no caller is defined"},
+	{`{{ [{}] | map(attribute='a.b') | list }}`, "has no element a"}, {`{{ [{}] | map(attribute='a.b', default=none) | list }}`, "has no element a"},
+}
+
 // refusedHere are refused although the reference renders them: for the size of a number, or because what it gives, such as an address or nothing, is
 // never meant.
 var refusedHere = [][2]string{
@@ -211,7 +226,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s\n got %q (%v)\nwant %q", c[0], got, err, c[1])
 		}
 	}
-	for _, c := range slices.Concat(refused, refusedHere) {
+	for _, c := range slices.Concat(refused, refusedToo, refusedHere) {
 		if got, err := render(c[0], nil); err == nil || !strings.Contains(err.Error(), c[1]) || !strings.HasPrefix(err.Error(), "template line 1: ") {
 			t.Errorf("%s gives %q, %v; want %s", shorten(c[0]), got, err, c[1])
 		}

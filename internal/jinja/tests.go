@@ -48,6 +48,9 @@ func (st *state) applyTest(name string, v any, args []any, kw kwargs) bool {
 		return st.same(v, args[0])
 	// tests of whether this program knows a filter or a test, for templates that do without
 	case "filter", "test":
+		if _, ok := hashKey(v); !ok {
+			st.fail("the test %s needs a name, not %s", name, typeName(v))
+		}
 		s, ok := v.(Text)
 		_, isFilter := st.filters[s.s]
 		return ok && (name == "filter" && isFilter || name == "test" && st.isTest(s.s))

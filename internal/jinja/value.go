@@ -2,8 +2,10 @@ package jinja
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -33,8 +35,8 @@ type list struct {
 type dict struct {
 	keys   []any
 	values []any
-	index  map[any]int
-	source int32 // number of the input that this is; 0: none
+	index  map[any]int // places of the keys by hashKey; nil while they are few, and looked through
+	source int32       // number of the input that this is; 0: none
 }
 
 // namespace is what namespace() makes: the one value that a template can change.
@@ -66,7 +68,10 @@ func (k kwargs) get(name string) (any, bool) {
 }
 
 // newDict makes a dict of no input.
-func newDict() *dict { return &dict{index: map[any]int{}} }
+func newDict() *dict { return &dict{} }
+
+// fewKeys is how many keys a dict looks through: a message has three or four.
+const fewKeys = 8
 
 // hashKey makes equal keys equal as Go values; ok is false for what Python cannot hash.
 func hashKey(v any) (key any, ok bool) { return hashNested(v, 0) }
@@ -123,21 +128,56 @@ func hashNested(v any, depth int) (key any, ok bool) {
 
 // get returns the value of a key; a key that cannot be hashed is not there.
 func (d *dict) get(key any) (any, bool) {
-	k, ok := hashKey(key)
-	if !ok {
-		return nil, false
-	}
-	i, ok := d.index[k]
-	if !ok {
+	i, _ := d.find(key)
+	if i < 0 {
 		return nil, false
 	}
 	return d.values[i], true
 }
 
+// find returns the place of a key, -1 where it is not there; ok is false when it cannot be hashed.
+func (d *dict) find(key any) (i int, ok bool) {
+	if t, isText := key.(Text); isText {
+		return d.findString(t.s), true
+	}
+	k, ok := hashKey(key)
+	if !ok {
+		return -1, false
+	}
+	if d.index != nil {
+		return d.indexed(k), true
+	}
+	return slices.IndexFunc(d.keys, func(other any) bool {
+		o, _ := hashKey(other)
+		return o == k
+	}), true
+}
+
+// findString is find for a text.
+func (d *dict) findString(s string) int {
+	if d.index != nil {
+		return d.indexed("text " + s)
+	}
+	for i := range d.keys {
+		if t, ok := d.keys[i].(Text); ok && t.s == s {
+			return i
+		}
+	}
+	return -1
+}
+
+// indexed is find by what hashKey makes of a key.
+func (d *dict) indexed(k any) int {
+	if i, ok := d.index[k]; ok {
+		return i
+	}
+	return -1
+}
+
 // getString is get for an attribute, without making a Text of it.
 func (d *dict) getString(name string) (any, bool) {
-	i, ok := d.index["text "+name]
-	if !ok {
+	i := d.findString(name)
+	if i < 0 {
 		return nil, false
 	}
 	return d.values[i], true
@@ -145,17 +185,31 @@ func (d *dict) getString(name string) (any, bool) {
 
 // set adds or replaces; ok is false when key cannot be hashed.
 func (d *dict) set(key, value any) (ok bool) {
-	k, ok := hashKey(key)
+	i, ok := d.find(key)
 	if !ok {
 		return false
 	}
-	if i, ok := d.index[k]; ok {
+	if i >= 0 {
 		d.values[i] = value
 		return true
 	}
-	d.index[k] = len(d.keys)
 	d.keys, d.values = append(d.keys, key), append(d.values, value)
+	if d.index == nil && len(d.keys) > fewKeys {
+		d.index = make(map[any]int, 2*len(d.keys))
+		for i, key := range d.keys {
+			k, _ := hashKey(key)
+			d.index[k] = i
+		}
+	} else if d.index != nil {
+		k, _ := hashKey(key)
+		d.index[k] = len(d.keys) - 1
+	}
 	return true
+}
+
+// clone copies a dict, not what is in it.
+func (d *dict) clone() *dict {
+	return &dict{slices.Clone(d.keys), slices.Clone(d.values), maps.Clone(d.index), d.source}
 }
 
 // setString is set for a name of the template's own.
@@ -306,7 +360,13 @@ func (st *state) repr(b *builder, v any, depth int) {
 		b.str(floatRepr(v))
 	case Text:
 		st.grow(len(v.s))
+		if v.safe {
+			b.str("Markup(")
+		}
 		reprString(b, v)
+		if v.safe {
+			b.str(")")
+		}
 	case *list:
 		st.reprList(b, v, depth)
 	case *dict:
@@ -457,6 +517,9 @@ func (st *state) equal(a, b any, depth int) bool {
 // equalDicts does not look at the order of keys.
 func (st *state) equalDicts(a *dict, b any, depth int) bool {
 	o, ok := b.(*dict)
+	if a == o { // as in Python, without a look at what is in it
+		return true
+	}
 	if !ok || len(a.keys) != len(o.keys) {
 		return false
 	}
