@@ -199,14 +199,19 @@ func (st *state) floats(op string, a, b float64) any {
 // floatQuotient is the floor of the exact quotient: a / b itself is rounded, for 1.0 // 0.1 up to 10.
 func floatQuotient(a, b float64) float64 {
 	r := math.Mod(a, b)
-	q := math.Round((a - r) / b)
+	q := (a - r) / b
 	if r != 0 && (r < 0) != (b < 0) {
 		q--
 	}
 	if q == 0 {
 		return math.Copysign(0, a/b)
 	}
-	return q
+	// whole but for the rounding of a - r; a half, as of 1e16 // 3.0, goes down
+	whole := math.Floor(q)
+	if q-whole > 0.5 {
+		whole++
+	}
+	return whole
 }
 
 // floatMod is the remainder, which has the sign of the divisor.

@@ -1,12 +1,14 @@
 package jinja
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -390,8 +392,13 @@ func unescape(s string) (string, error) {
 			if err != nil || v > unicode.MaxRune {
 				return "", fmt.Errorf(`a string has a wrong \%c escape`, c)
 			}
+			if utf16.IsSurrogate(rune(v)) { // Python keeps it, and fails when the text is to be encoded
+				return "", fmt.Errorf(`a string has a \%c escape of half a character; write the character itself`, c)
+			}
 			b.WriteRune(rune(v))
 			i += n
+		case c == 'N':
+			return "", errors.New(`a string has a \N escape, by name; write the character itself`)
 		default:
 			b.WriteByte('\\')
 			b.WriteByte(c)
