@@ -14,6 +14,10 @@ var rendered = [][2]string{
 		`9.0 999.0 -10.0 2.0 -1.0 -1.0 0.0 -0.0 3.0 -3.0 3333333333333333.0 1e+305 0.0 -1.0 5.0 inf nan inf inf`},
 	{`{{ [{'a': {'b': 1}}, {}, {'a': {}}] | map(attribute='a.b', default=9) | list }} {{ [{}] | map(attribute='a.b', default={'b': 2}) | list }} {{ [{}, {'a': {'b': 1}}] | groupby('a.b', default=0) | map('first') | list }}`, `[1, 9, 9] [2] [0, 1]`},
 	{`{{ [{'-1': 5}] | map(attribute='-1') | list }} {{ [[7, [8, 9]]] | map(attribute='1.0') | list }}`, `[5] [8]`},
+	// scopes and dicts of few names and of more
+	{`{% for x in [1, 2] %}{% set a = x %}{% set b = 2 %}{% set c = 3 %}{% set d = 4 %}{% set e = 5 %}{% set a = 6 %}{% set e = 7 ~ x %}{{ a }}{{ b }}{{ c }}{{ d }}{{ e }}{{ x }}{{ loop.index }};{% endfor %}{{ e is defined }}`, `62347111;62347222;False`},
+	{`{% set d = {'a': 1, 'b': 2, 'c': 3, 'd': 4, 'e': 5, 'f': 6, 'g': 7, 'h': 8, 'a': 0} %}{{ d.a }}{{ d.h }}{{ d['h'] }}{{ d.i is defined }}{{ 1 in d }}{% set d = dict(d, i=9, a=10, b=11) %}{{ d.a }}{{ d.b }}{{ d.h }}{{ d.i }}{{ d.j is defined }}{{ d | length }}`, `088FalseFalse101189False9`},
+	{`{% set d = {'a': 1, 2: 3, 'b': 4, 2.0: 5, 'a': 6, (1, 'a'): 7} %}{{ d }}{{ d.a }}{{ d[2] }}{{ d.b }}{{ d[(1, 'a')] }}{{ d['2'] is defined }}{{ {1: 2} == {1.0: 2.0} }}{{ {'a': 1, 'b': 2} == {'b': 2, 'a': 1} }}{{ {'a': 1} == {'b': 1} }}`, `{'a': 6, 2: 5, 'b': 4, (1, 'a'): 7}6547FalseTrueTrueFalse`},
 	// a macro takes what a macro inside of it names; a text marked safe says so in a list
 	{`{% macro m() %}{% macro k() %}{{ caller() if caller }}{{ varargs }}{% endmacro %}{{ k() }}{% endmacro %}{% call m(1) %}x{% endcall %}`, `()`},
 	{`{{ ['<' | e, '<' | safe, '<'] }}{{ {'a': '\'' | safe} }}`, `[Markup('&lt;'), Markup('<'), '<']{'a': Markup("'")}`},

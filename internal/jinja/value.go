@@ -35,7 +35,7 @@ type list struct {
 type dict struct {
 	keys   []any
 	values []any
-	index  map[any]int // places of the keys by hashKey; nil while they are few, and looked through
+	index  map[any]int // places of the keys by hashKey; nil while they are few and all texts, and looked through
 	source int32       // number of the input that this is; 0: none
 }
 
@@ -144,13 +144,7 @@ func (d *dict) find(key any) (i int, ok bool) {
 	if !ok {
 		return -1, false
 	}
-	if d.index != nil {
-		return d.indexed(k), true
-	}
-	return slices.IndexFunc(d.keys, func(other any) bool {
-		o, _ := hashKey(other)
-		return o == k
-	}), true
+	return d.indexed(k), true
 }
 
 // findString is find for a text.
@@ -166,7 +160,7 @@ func (d *dict) findString(s string) int {
 	return -1
 }
 
-// indexed is find by what hashKey makes of a key.
+// indexed is find by what hashKey makes of a key; without an index all keys are texts, and it is none.
 func (d *dict) indexed(k any) int {
 	if i, ok := d.index[k]; ok {
 		return i
@@ -194,7 +188,7 @@ func (d *dict) set(key, value any) (ok bool) {
 		return true
 	}
 	d.keys, d.values = append(d.keys, key), append(d.values, value)
-	if d.index == nil && len(d.keys) > fewKeys {
+	if _, isText := key.(Text); d.index == nil && (len(d.keys) > fewKeys || !isText) {
 		d.index = make(map[any]int, 2*len(d.keys))
 		for i, key := range d.keys {
 			k, _ := hashKey(key)
