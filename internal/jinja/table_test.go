@@ -14,6 +14,7 @@ var rendered = [][2]string{
 		`9.0 999.0 -10.0 2.0 -1.0 -1.0 0.0 -0.0 3.0 -3.0 3333333333333333.0 1e+305 0.0 -1.0 5.0 inf nan inf inf`},
 	{`{{ [{'a': {'b': 1}}, {}, {'a': {}}] | map(attribute='a.b', default=9) | list }} {{ [{}] | map(attribute='a.b', default={'b': 2}) | list }} {{ [{}, {'a': {'b': 1}}] | groupby('a.b', default=0) | map('first') | list }}`, `[1, 9, 9] [2] [0, 1]`},
 	{`{{ [{'-1': 5}] | map(attribute='-1') | list }} {{ [[7, [8, 9]]] | map(attribute='1.0') | list }}`, `[5] [8]`},
+	{`{{ false + 1 }} {{ false == 0 }} {{ 0.0 == false }} {{ false < 1 }} {{ [7, 8][false] }} {{ -false }} {{ 2 * false }} {{ false is number }} {{ [false, 1] | sum }}`, `1 True True True 7 0 0 True 1`},
 	// scopes and dicts of few names and of more
 	{`{% for x in [1, 2] %}{% set a = x %}{% set b = 2 %}{% set c = 3 %}{% set d = 4 %}{% set e = 5 %}{% set a = 6 %}{% set e = 7 ~ x %}{{ a }}{{ b }}{{ c }}{{ d }}{{ e }}{{ x }}{{ loop.index }};{% endfor %}{{ e is defined }}`, `62347111;62347222;False`},
 	{`{% set d = {'a': 1, 'b': 2, 'c': 3, 'd': 4, 'e': 5, 'f': 6, 'g': 7, 'h': 8, 'a': 0} %}{{ d.a }}{{ d.h }}{{ d['h'] }}{{ d.i is defined }}{{ 1 in d }}{% set d = dict(d, i=9, a=10, b=11) %}{{ d.a }}{{ d.b }}{{ d.h }}{{ d.i }}{{ d.j is defined }}{{ d | length }}`, `088FalseFalse101189False9`},
@@ -186,6 +187,7 @@ var refused = [][2]string{
 // refusedToo are refused as by the reference, at the edges.
 var refusedToo = [][2]string{
 	{`{{ -3 ** 1e3 }}`, "a number is too large"}, {`{{ 10.0 ** 400 }}`, "a number is too large"}, {`{{ [] is filter }}`, "the test filter needs a name, not list"}, {`{{ {} is test }}`, "the test test needs a name, not dict"},
+	{`{% for x in %}{% endfor %}`, "expected an expression, found %}"}, {`{% set x = %}`, "expected an expression, found %}"},
 	{`{% macro m() %}{% macro k() %}{{ caller() }}{% endmacro %}{{ k() }}{% endmacro %}{% call m() %}x{% endcall %}`, "no caller is defined"},
 	{`{{ [{}] | map(attribute='a.b') | list }}`, "has no element a"}, {`{{ [{}] | map(attribute='a.b', default=none) | list }}`, "has no element a"},
 }

@@ -263,6 +263,7 @@ func TestContexts(t *testing.T) {
 		"{% macro say(m) %}[{{ m.content }}]{% endmacro %}{{ say(messages[0]) }}-{{ say(m=messages[1]) }}":          "[:1 <1>:1 ]:1 -:0 [:2 <2>:2 ]:2",
 		"{% macro hi() %}hi{% endmacro %}{{ hi() }}{% for m in messages %}{{ hi() }}{% endfor %}":                   "hi:0 hi:1 hi:2",
 		"{% with m = messages[1] %}x{% endwith %}y":                                                                 "x:2 y:0",
+		"{% for m in messages %}{% with o = messages[0] %}x{% endwith %}y{% endfor %}":                              "xyx:1 y:2",
 		"{% set m = messages[0] %}x":                                              "x:0",
 		"{% if true %}{% set m = messages[0] %}x{% endif %}y":                     "xy:0",
 		"{% for i in [0, 1] %}{% set m = messages[i] %}x{% endfor %}y":            "x:1 x:2 y:0",
