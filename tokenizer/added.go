@@ -75,15 +75,17 @@ func (s *addedSet) find(dst []addedMatch, text []byte, special bool) []addedMatc
 		if tok.Special && !special || tok.SingleWord && touchesWord(text, start, end) {
 			continue
 		}
-		// not beyond the last token, whose RStrip may have taken the same white space
+		// not beyond the last token, whose RStrip may have taken the same white space; a token that begins there is still one
 		if tok.LStrip {
 			start = max(done, len(bytes.TrimRightFunc(text[:start], isWhite)))
 		}
 		if tok.RStrip {
 			end = len(text) - len(bytes.TrimLeftFunc(text[end:], isWhite))
 		}
-		dst = append(dst, addedMatch{start, end, tok.ID})
-		done, i = end, max(i, end)
+		if start < end { // else the last token has taken all of it
+			dst = append(dst, addedMatch{start, end, tok.ID})
+			done = end
+		}
 	}
 	return dst
 }

@@ -57,7 +57,6 @@ func newBPE(m *model, bytes bool) (*bpe, error) {
 
 // setSymbols fills the tables of first symbols.
 func (b *bpe) setSymbols(m *model) error {
-	missing := -1
 	for i := range b.byteID {
 		name := fmt.Sprintf("<0x%02X>", i)
 		if b.bytes {
@@ -65,14 +64,11 @@ func (b *bpe) setSymbols(m *model) error {
 		}
 		id, ok := m.vocab[name]
 		if !ok {
-			id, missing = -1, i
+			id = -1
 		}
 		b.byteID[i] = id
 	}
 	if b.bytes {
-		if missing >= 0 && m.unk != "" {
-			return fmt.Errorf("the vocabulary has no token for byte 0x%02X: a model with unk_token %q in its place is not supported", missing, m.unk)
-		}
 		return nil
 	}
 	if m.unk != "" {

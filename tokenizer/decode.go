@@ -15,11 +15,12 @@ type decoder struct {
 // newDecoder makes the chain of t; batch as for newDecodeStep.
 func (t *Tokenizer) newDecoder(batch bool) *decoder {
 	d := &decoder{t: t}
-	for _, make := range t.decodeSteps {
+	for i, make := range t.decodeSteps {
 		d.steps = append(d.steps, make(batch))
-	}
-	if len(d.steps) == 0 {
-		d.steps = []decodeStep{new(spaceDecoder)}
+		// bytes of one character may be in two tokens, so ByteLevel fuses: what follows it sees one string
+		if _, ok := d.steps[len(d.steps)-1].(byteLevelDecoder); ok && i+1 < len(t.decodeSteps) {
+			d.steps = append(d.steps, new(fuseDecoder))
+		}
 	}
 	fused := (*fuseDecoder)(nil)
 	for _, s := range d.steps {

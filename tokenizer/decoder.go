@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"unicode/utf8"
@@ -14,6 +15,14 @@ type decodeStep interface {
 	push(token string, emit func(string))
 	// flush hands on the rest and makes the step new.
 	flush(emit func(string))
+}
+
+// newDecodeSteps reads decoder. Where there is none, tokens have spaces between; an empty Sequence is one, and puts them side by side.
+func newDecodeSteps(raw json.RawMessage) ([]func(batch bool) decodeStep, error) {
+	if isNull(raw) {
+		return []func(bool) decodeStep{func(bool) decodeStep { return new(spaceDecoder) }}, nil
+	}
+	return buildParts("decoder", raw, newDecodeStep)
 }
 
 // newDecodeStep returns a function that makes the step, since steps have a state. For batch, text is that of the reference to the letter;

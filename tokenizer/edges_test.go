@@ -189,7 +189,7 @@ func TestBehaviorsByHand(t *testing.T) {
 	} {
 		tok := parse(t, `{"pre_tokenizer":{"type":"Split","pattern":{"String":"-"},"behavior":"`+b+`"},"model":{"type":"WordLevel","unk_token":"u","vocab":{"u":0}}}`)
 		for i, text := range []string{"the-final--countdown", "-a-", "--"} {
-			p := tok.NewEncoder().cut(chunk{text: []byte(text), first: true})
+			p := tok.NewEncoder().cut(newChunk([]byte(text), true))
 			var got []string
 			for _, c := range p.cuts {
 				got = append(got, string(p.text[c.start:c.end]))
@@ -333,7 +333,7 @@ func TestDecodersByHand(t *testing.T) {
 		{`{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"a"},"content":"b"},{"type":"Replace","pattern":{"Regex":"b+"},"content":"c"}]}`, "aab|xa", "cxc"},
 		{`{"type":"ByteFallback"}`, "<0xC3>|<0xA9>|a|<0xc3>|<0xFF>|<0x0>|<0xGG>|<1x41>|<0x!!>|<0x41)", "éa\uFFFD\uFFFD<0x0><0xGG><1x41><0x!!><0x41)"},
 	} {
-		steps, err := buildParts("decoder", []byte(c.decoder), newDecodeStep)
+		steps, err := newDecodeSteps([]byte(c.decoder))
 		if err != nil {
 			t.Errorf("%s: %v", c.decoder, err)
 			continue

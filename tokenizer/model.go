@@ -69,7 +69,13 @@ func newTokenizer(m model) (*Tokenizer, error) {
 	t.added = newAddedTokens(t.addedList, t.normalized)
 	for _, a := range t.addedList {
 		if a.Normalized {
-			t.tokens[a.ID].normalized = t.normalized(a.Content)
+			tok := &t.tokens[a.ID]
+			if tok.normalized = t.normalized(a.Content); t.byteDecode && tok.normalized != "" && tok.normalized != tok.name {
+				tok.bytes = []byte(tok.normalized)
+				if b, ok := bytepair.ByteAlphabet().Read(tok.normalized); ok {
+					tok.bytes = b
+				}
+			}
 		}
 	}
 	t.config = m.config
@@ -142,7 +148,7 @@ func (t *Tokenizer) setParts(m *model) (err error) {
 	if t.preTokenizers, err = buildParts("pre_tokenizer", m.parts.preTokenizer, newPreTokenizer); err != nil {
 		return err
 	}
-	if t.decodeSteps, err = buildParts("decoder", m.parts.decoder, newDecodeStep); err != nil {
+	if t.decodeSteps, err = newDecodeSteps(m.parts.decoder); err != nil {
 		return err
 	}
 	if t.spm = m.spm; t.spm != nil {
@@ -206,6 +212,14 @@ func (t *Tokenizer) readsBytes(m *model) bool {
 		switch p.(type) {
 		case *byteLevel, *metaspace: // they rewrite the text
 			return false
+		}
+	}
+	// what becomes of a byte without a token is then a matter of the character that spells it
+	if m.unk != "" || m.byteFallback {
+		for _, r := range bytepair.ByteAlphabet().Spelling {
+			if _, ok := m.vocab[string(r)]; !ok {
+				return false
+			}
 		}
 	}
 	t.preTokenizers[n-1] = &last.byteLevelCut

@@ -121,19 +121,11 @@ func (l lowercase) normalize(e *Encoder, c chunk) chunk {
 			d.putRune(i+size, low)
 		}
 		if second != 0 {
-			d.insert(utf8.AppendRune(nil, second), c.spanOr(i, i+size))
+			d.insert(utf8.AppendRune(nil, second), i, i+size)
 		}
 		i += size
 	}
 	return d.done()
-}
-
-// spanOr is span where the chunk is tracked.
-func (c chunk) spanOr(start, end int) Span {
-	if c.from == nil {
-		return Span{}
-	}
-	return c.span(start, end)
 }
 
 // dropProperty removes the characters that have a property.
@@ -167,7 +159,7 @@ type strip struct {
 	left, right bool
 }
 
-// normalize needs no buffer, for it only takes off the ends. What is left begins the input if the text did.
+// normalize needs no buffer, for it only takes off the ends.
 func (s strip) normalize(_ *Encoder, c chunk) chunk {
 	start, end := 0, len(c.text)
 	for s.left && start < end {
@@ -184,9 +176,7 @@ func (s strip) normalize(_ *Encoder, c chunk) chunk {
 		}
 		end -= size
 	}
-	out := c.slice(start, end)
-	out.first = c.first
-	return out
+	return c.slice(start, end)
 }
 
 // prepend writes text in front, unless there is nothing.
@@ -221,6 +211,9 @@ func spell(d *edit, to int) {
 	a := bytepair.ByteAlphabet()
 	for d.at < to {
 		i := d.at
+		if i < d.src.head {
+			d.headed(utf8.RuneLen(a.Spelling[d.src.text[i]]))
+		}
 		d.out.text = utf8.AppendRune(d.out.text, a.Spelling[d.src.text[i]])
 		if d.src.from != nil {
 			for len(d.out.from) < len(d.out.text) {
@@ -342,11 +335,10 @@ func (b bertNormalizer) cleaned(e *Encoder, c chunk) chunk {
 			d.keep(i)
 			d.putRune(i+size, ' ')
 		case b.chinese && isIdeograph(r):
-			origin := c.spanOr(i, i+size)
 			d.keep(i)
-			d.insert([]byte{' '}, origin)
+			d.insert([]byte{' '}, i, i+size)
 			d.keep(i + size)
-			d.insert([]byte{' '}, origin)
+			d.insert([]byte{' '}, i, i+size)
 		}
 		i += size
 	}

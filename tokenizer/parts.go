@@ -200,6 +200,7 @@ func newPostProcessor(raw json.RawMessage, vocabSize int) (out postProcessor, er
 	if err != nil {
 		return out, err
 	}
+	fixed := false // by a template: the reference takes its tokens for texts of their own, of which there may be two at most
 	for _, p := range parts {
 		var next postProcessor
 		switch p.Type {
@@ -213,6 +214,11 @@ func newPostProcessor(raw json.RawMessage, vocabSize int) (out postProcessor, er
 		}
 		if err != nil {
 			return out, fmt.Errorf("post_processor %s: %w", p.Type, err)
+		}
+		if adds := len(next.before)+len(next.after) > 0; adds && fixed {
+			return out, fmt.Errorf("post_processor %s: a processor that adds tokens after a TemplateProcessing that does is not supported", p.Type)
+		} else if adds {
+			fixed = p.Type == "TemplateProcessing"
 		}
 		// a later processor goes around what earlier ones added
 		out.before = append(next.before, out.before...)

@@ -122,7 +122,7 @@ func runPart(t *testing.T, tok *Tokenizer, kind string, in, out json.RawMessage)
 	case "normalizer":
 		text := []byte(decodeJSON[string](t, in))
 		with := e.normalize(tracked(text, 0))
-		plain := string(e.normalize(chunk{text: text, first: true}).text)
+		plain := string(e.normalize(newChunk(text, true)).text)
 		if plain != string(with.text) || len(with.from) != len(with.text) {
 			t.Errorf("%q: with and without origins differ", text)
 		}

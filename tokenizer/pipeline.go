@@ -28,6 +28,7 @@ func (t *Tokenizer) EncodeSpans(text []byte, o Options) ([]int32, []Span) {
 	}
 	at := 0
 	for _, m := range t.added.passes[0].find(nil, text, o.ParseSpecial) {
+		at = min(at, m.start)
 		ids, spans = e.stretchSpans(ids, spans, tracked(text[at:m.start], at), o.ParseSpecial)
 		ids, spans = append(ids, m.id), append(spans, Span{m.start, m.end})
 		at = m.end
@@ -46,7 +47,7 @@ func (e *Encoder) stretchSpans(ids []int32, spans []Span, c chunk, special bool)
 	c = e.normalize(c)
 	at := 0
 	for _, m := range e.t.added.passes[1].find(nil, c.text, special) {
-		ids, spans = e.wordSpans(ids, spans, c.slice(at, m.start))
+		ids, spans = e.wordSpans(ids, spans, c.slice(min(at, m.start), m.start))
 		ids, spans = append(ids, m.id), append(spans, c.span(m.start, m.end))
 		at = m.end
 	}
@@ -70,15 +71,15 @@ func (e *Encoder) wordSpans(ids []int32, spans []Span, c chunk) ([]int32, []Span
 func (e *Encoder) encode(dst []int32, text []byte, special bool) []int32 {
 	outer := &e.t.added.passes[0]
 	if !outer.any(special) {
-		return e.stretch(dst, chunk{text: text, first: true}, special)
+		return e.stretch(dst, newChunk(text, true), special)
 	}
 	e.added = outer.find(e.added[:0], text, special)
 	at := 0
 	for _, m := range e.added {
-		dst = append(e.stretch(dst, chunk{text: text[at:m.start], first: at == 0}, special), m.id)
+		dst = append(e.stretch(dst, newChunk(text[min(at, m.start):m.start], at == 0), special), m.id)
 		at = m.end
 	}
-	return e.stretch(dst, chunk{text: text[at:], first: at == 0}, special)
+	return e.stretch(dst, newChunk(text[at:], at == 0), special)
 }
 
 // stretch encodes what is between added tokens; those that are "normalized" are looked for here.
@@ -94,7 +95,7 @@ func (e *Encoder) stretch(dst []int32, c chunk, special bool) []int32 {
 	e.inner = inner.find(e.inner[:0], c.text, special)
 	at := 0
 	for _, m := range e.inner {
-		dst = append(e.words(dst, c.slice(at, m.start)), m.id)
+		dst = append(e.words(dst, c.slice(min(at, m.start), m.start)), m.id)
 		at = m.end
 	}
 	return e.words(dst, c.slice(at, len(c.text)))
@@ -114,7 +115,7 @@ func (t *Tokenizer) normalized(text string) string {
 		return strings.ReplaceAll(text, " ", mark)
 	}
 	e := &Encoder{t: t}
-	return string(e.normalize(chunk{text: []byte(text), first: true}).text)
+	return string(e.normalize(newChunk([]byte(text), true)).text)
 }
 
 // words encodes text that is normalized and holds no added tokens.
@@ -163,12 +164,22 @@ type Span struct{ Start, End int }
 type chunk struct {
 	text  []byte
 	from  []Span // for each byte of text, where in the input it is from; nil when nobody asked
-	first bool   // it starts where the input starts
+	first bool   // it starts where the input starts, whatever has been removed from there
+	head  int    // so many bytes of text, from its start on, are from the input's first character
+}
+
+// newChunk returns text as a chunk; start says that the input starts with it.
+func newChunk(text []byte, start bool) chunk {
+	c := chunk{text: text, first: start}
+	if start {
+		_, c.head = utf8.DecodeRune(text)
+	}
+	return c
 }
 
 // slice returns part of a chunk.
 func (c chunk) slice(start, end int) chunk {
-	out := chunk{text: c.text[start:end], first: c.first && start == 0}
+	out := chunk{text: c.text[start:end], first: c.first && start == 0, head: min(max(c.head-start, 0), end-start)}
 	if c.from != nil {
 		out.from = c.from[start:end]
 	}
@@ -190,7 +201,8 @@ func (c chunk) span(start, end int) Span {
 
 // tracked returns text as a chunk that knows where its bytes, which start at offset in the input, are from.
 func tracked(text []byte, offset int) chunk {
-	c := chunk{text: text, from: make([]Span, len(text)), first: offset == 0}
+	c := newChunk(text, offset == 0)
+	c.from = make([]Span, len(text))
 	for i := range c.from {
 		c.from[i] = Span{offset + i, offset + i + 1}
 	}
@@ -220,6 +232,9 @@ func (e *Encoder) edit(slot int, src chunk) edit {
 
 // keep copies the source up to to.
 func (d *edit) keep(to int) {
+	if d.at < d.src.head {
+		d.headed(min(to, d.src.head) - d.at)
+	}
 	d.out.text = append(d.out.text, d.src.text[d.at:to]...)
 	if d.src.from != nil {
 		d.out.from = append(d.out.from, d.src.from[d.at:to]...)
@@ -227,12 +242,19 @@ func (d *edit) keep(to int) {
 	d.at = to
 }
 
+// headed counts n bytes that are about to be written and are from the input's first character, unless others stand before them.
+func (d *edit) headed(n int) {
+	if d.out.head == len(d.out.text) {
+		d.out.head += n
+	}
+}
+
 // skip leaves the source out up to to.
 func (d *edit) skip(to int) { d.at = to }
 
 // put writes text for the source up to to: its n-th character is from the n-th there, or from the last one.
 func (d *edit) put(to int, text []byte) {
-	if d.src.from == nil {
+	if d.src.from == nil && d.at >= d.src.head {
 		d.out.text = append(d.out.text, text...)
 		d.at = to
 		return
@@ -240,7 +262,7 @@ func (d *edit) put(to int, text []byte) {
 	for len(text) > 0 {
 		_, size := utf8.DecodeRune(text)
 		_, width := utf8.DecodeRune(d.src.text[d.at:to])
-		d.insert(text[:size], Span{d.src.from[d.at].Start, d.src.from[d.at+width-1].End})
+		d.insert(text[:size], d.at, d.at+width)
 		text = text[size:]
 		if d.at+width < to {
 			d.at += width
@@ -251,12 +273,8 @@ func (d *edit) put(to int, text []byte) {
 
 // putLast writes text for the source up to to: all of it is from the last character there.
 func (d *edit) putLast(to int, text []byte) {
-	var origin Span
-	if d.src.from != nil && to > 0 {
-		_, width := utf8.DecodeLastRune(d.src.text[:to])
-		origin = Span{d.src.from[to-width].Start, d.src.from[to-1].End}
-	}
-	d.insert(text, origin)
+	_, width := utf8.DecodeLastRune(d.src.text[:to])
+	d.insert(text, to-width, to)
 	d.at = to
 }
 
@@ -266,24 +284,28 @@ func (d *edit) putRune(to int, r rune) {
 	d.put(to, b[:utf8.EncodeRune(b[:], r)])
 }
 
-// insert writes text that is from origin.
-func (d *edit) insert(text []byte, origin Span) {
+// insert writes text that is from the source's [start, end).
+func (d *edit) insert(text []byte, start, end int) {
+	if start < d.src.head {
+		d.headed(len(text))
+	}
 	d.out.text = append(d.out.text, text...)
-	if d.src.from != nil {
-		for range text {
-			d.out.from = append(d.out.from, origin)
-		}
+	if d.src.from == nil {
+		return
+	}
+	var origin Span
+	if len(d.src.from) > 0 {
+		origin = d.src.span(start, end)
+	}
+	for range text {
+		d.out.from = append(d.out.from, origin)
 	}
 }
 
 // prefix writes text in front of what comes, as from the next character.
 func (d *edit) prefix(text []byte) {
-	var origin Span
-	if d.src.from != nil && d.at < len(d.src.text) {
-		_, width := utf8.DecodeRune(d.src.text[d.at:])
-		origin = Span{d.src.from[d.at].Start, d.src.from[d.at+width-1].End}
-	}
-	d.insert(text, origin)
+	_, width := utf8.DecodeRune(d.src.text[d.at:])
+	d.insert(text, d.at, d.at+width)
 }
 
 // done copies the rest and returns the new chunk, which is good until the slot is used again.

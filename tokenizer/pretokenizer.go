@@ -113,7 +113,7 @@ func newByteLevel(p jsonPart, slot int) *byteLevel {
 // apply puts the space in front of each piece that another pre-tokenizer has cut, as the reference does, not of the text alone.
 func (b *byteLevelCut) apply(_ *Encoder, p *pieces) {
 	if b.prefixSpace {
-		p.prefixEach([]byte{' '}, b.slot, func(text []byte, _ bool) bool { return text[0] != ' ' })
+		p.prefixEach([]byte{' '}, b.slot, func(text []byte) bool { return text[0] != ' ' })
 	}
 	if !b.regex {
 		return
@@ -141,16 +141,16 @@ func (b *byteLevel) apply(e *Encoder, p *pieces) {
 }
 
 // prefixEach writes text in front of the pieces that need it.
-func (p *pieces) prefixEach(text []byte, slot int, needs func(text []byte, first bool) bool) {
+func (p *pieces) prefixEach(text []byte, slot int, needs func(text []byte) bool) {
 	some := false
 	for _, c := range p.cuts {
-		some = some || c.start < c.end && needs(p.text[c.start:c.end], p.first && c.start == 0)
+		some = some || c.start < c.end && needs(p.text[c.start:c.end])
 	}
 	if !some {
 		return
 	}
 	p.rewrite(slot, func(d *edit, c cut) {
-		if needs(p.text[c.start:c.end], p.first && c.start == 0) {
+		if needs(p.text[c.start:c.end]) {
 			d.prefix(text)
 		}
 		d.keep(c.end)
@@ -217,7 +217,7 @@ func newMetaspace(p jsonPart, slot int) (*metaspace, error) {
 func (m *metaspace) apply(_ *Encoder, p *pieces) {
 	p.rewrite(m.slot, func(d *edit, c cut) {
 		text := p.text[c.start:c.end]
-		first := p.first && c.start == 0
+		first := c.start < p.head // as the reference sees it: a piece whose first character is from the input's first one
 		// a text that begins with a space of its own gets none
 		starts := text[0] == ' ' || bytes.HasPrefix(text, m.replacement)
 		if !starts && (m.prepend == prependAlways || m.prepend == prependFirst && first) {

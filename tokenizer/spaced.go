@@ -137,7 +137,7 @@ func (e *Encoder) spacedStretch(dst []int32, c chunk) []int32 {
 	if bytes.Contains(text, []byte(mark)) {
 		return e.words(dst, e.normalize(c))
 	}
-	if s.prefix == everyPrefix || s.prefix == onePrefix && plain.first || text[0] != ' ' && (s.prefix == missingPrefix || s.prefix == firstPrefix && plain.first) {
+	if s.prefix == everyPrefix || s.prefix == onePrefix && plain.first || text[0] != ' ' && (s.prefix == missingPrefix || s.prefix == firstPrefix && plain.head > 0) {
 		return e.spacedPrefixed(dst, text)
 	}
 	return e.spacedWords(dst, text)
