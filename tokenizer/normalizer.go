@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
@@ -84,6 +85,13 @@ func (u unicodeForm) normalize(e *Encoder, c chunk) chunk {
 	for d.at < len(c.text) {
 		// segment by segment, so that origins stay close: at a boundary nothing combines with what stands before
 		n := u.form.NextBoundary(c.text[d.at:], true)
+		if n >= maxMarks {
+			if end := u.runEnd(c.text, d.at+n); end > d.at+n && utf8.Valid(c.text[d.at:end]) {
+				e.form = u.appendRun(e.form[:0], c.text[d.at:end])
+				d.put(end, e.form)
+				continue
+			}
+		}
 		segment := c.text[d.at : d.at+n]
 		if u.form.IsNormal(segment) {
 			d.keep(d.at + n)
@@ -93,6 +101,75 @@ func (u unicodeForm) normalize(e *Encoder, c chunk) chunk {
 		d.put(d.at+n, e.form)
 	}
 	return d.done()
+}
+
+// maxMarks is after how many marks package norm begins anew, as the Stream-Safe Text Format has it; the forms themselves know no such limit.
+const maxMarks = 30
+
+// runEnd returns the end of the marks that go on at at, where package norm would begin anew.
+func (u unicodeForm) runEnd(text []byte, at int) int {
+	for at < len(text) {
+		p := u.form.Properties(text[at:])
+		if p.Size() == 0 || p.BoundaryBefore() {
+			break
+		}
+		at += p.Size()
+	}
+	return at
+}
+
+// appendRun appends the form of a character with more marks than package norm takes: decomposed, ordered by combining class and, for NFC and
+// NFKC, composed again (Unicode Standard, section 3.11).
+func (u unicodeForm) appendRun(dst, text []byte) []byte {
+	type mark struct {
+		r   rune
+		ccc int
+	}
+	form := norm.NFD
+	if u.form == norm.NFKC || u.form == norm.NFKD {
+		form = norm.NFKD
+	}
+	var run []mark
+	var one []byte
+	for i := 0; i < len(text); {
+		_, size := utf8.DecodeRune(text[i:])
+		one = form.Append(one[:0], text[i:i+size]...)
+		for j := 0; j < len(one); {
+			r, width := utf8.DecodeRune(one[j:])
+			run = append(run, mark{r, int(form.Properties(one[j:]).CCC())})
+			j += width
+		}
+		i += size
+	}
+	for start := 0; start < len(run); start++ {
+		end := start
+		for end < len(run) && run[end].ccc != 0 {
+			end++
+		}
+		slices.SortStableFunc(run[start:end], func(a, b mark) int { return a.ccc - b.ccc })
+		start = end
+	}
+	if form == u.form {
+		for _, m := range run {
+			dst = utf8.AppendRune(dst, m.r)
+		}
+		return dst
+	}
+	var out []rune
+	starter, last := -1, -1 // the place of the last character of class 0, and the class of what has been written after it
+	for _, m := range run {
+		if starter >= 0 && last < m.ccc {
+			if one := []rune(norm.NFC.String(string([]rune{out[starter], m.r}))); len(one) == 1 {
+				out[starter] = one[0]
+				continue
+			}
+		}
+		if last = m.ccc; m.ccc == 0 {
+			starter, last = len(out), -1
+		}
+		out = append(out, m.r)
+	}
+	return append(dst, string(out)...)
 }
 
 type lowercase struct {

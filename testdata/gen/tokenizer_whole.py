@@ -32,6 +32,11 @@ def cases():
     for name, p in {"white space": {"type": "WhitespaceSplit"}, "split": SPLIT("x", "Isolated"), "removed": SPLIT("x", "Removed"), "rewritten": SEQUENCE("pretokenizers", {"type": "WhitespaceSplit"}, LEVEL), "characters": {"type": "FixedLength", "length": 1}}.items():
         yield "first after cutting at " + name, file(CHARS + ["Ã", "©", "å", "¤", "Ċ"], [("<s>", "s")], normalizer={"type": "Prepend", "prepend": "xy"}, pre=SEQUENCE("pretokenizers", p, METASPACE)), texts, []
         yield "first of the text after cutting at " + name, file(CHARS, pre=SEQUENCE("pretokenizers", p, METASPACE)), texts, []
+    # more marks on a character than the Stream-Safe Text Format has
+    runs = ["e" + "\u0301\u0323\u0345" * 12 + "x", "\u0316" * 31 + "\u0334a", "a\u0328" + "\u0301" * 40 + "\u0323b", "\u0344" * 20 + "\u0323", "\u1112" * 35 + "\u1161\u11ab" + "\u0323" * 33 + "\u0334", "x" + "\u0315" * 30 + "\u0300", "ﬁ" + "\u0315" * 32 + "\u0300ﬁ" + "\u0327" * 3 + "\u0327\u0301" * 30 + "c\u0327"]
+    alphabet = sorted(set("".join(chr(0x100 + b) for b in range(68)) + "".join(chr(b) for b in list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256)))))
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        yield form, file(alphabet, normalizer={"type": form}, pre=LEVEL), runs, []
     # a token may begin in the white space that the one before it takes
     for flags in ("", "l", "r", "lr", "n", "ln", "rn", "lrn"):
         yield "white space taken twice, " + flags, file(list("▁abcdexyz >"), [("<s>", "r"), ("  ", flags), (" <x>", flags), ("\n", flags), ("<e>", "rn")]), ["<s>  a", "<s>   a", "<s> <x>", "<s> \n a", "  \n    a", "<s>\n<x> <x>", "<e>  a", "<e> <x>\n", " <x>   <x>", "<s>"], []
