@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -70,8 +71,19 @@ type modelFlags struct {
 	notes     func() io.Writer // beside the result
 }
 
+// checkWeights refuses factors that no adapter takes: they would change nothing.
+func (f *modelFlags) checkWeights() error {
+	if len(f.weights) > 0 && len(f.adapters) == 0 {
+		return errors.New("--adapter-weights is of adapters and there are none; name them by --adapter")
+	}
+	return nil
+}
+
 // load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
 func (f *modelFlags) load(arg string) (*loaded, error) {
+	if err := f.checkWeights(); err != nil {
+		return nil, err
+	}
 	dir, err := modelDir(arg)
 	if err != nil {
 		return nil, err
@@ -90,6 +102,9 @@ func (f *modelFlags) load(arg string) (*loaded, error) {
 
 // open is load for folders that need no tokenizer.
 func (f *modelFlags) open(arg string) (*loaded, error) {
+	if err := f.checkWeights(); err != nil {
+		return nil, err
+	}
 	dir, err := modelDir(arg)
 	if err != nil {
 		return nil, err

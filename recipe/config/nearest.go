@@ -32,8 +32,15 @@ func suggestion(all []setting, path string) string {
 // Empty when nothing is near.
 func nearest(all []setting, path string) string {
 	group, word := splitPath(path)
-	if ours := elsewhere[word]; slices.ContainsFunc(all, func(s setting) bool { return s.path == ours }) {
+	ours := elsewhere[word]
+	has := func(path string) bool {
+		return slices.ContainsFunc(all, func(s setting) bool { return s.path == path })
+	}
+	switch {
+	case has(ours):
 		return ours
+	case ours == "data" && has("prompts"): // what PPO and GRPO learn from
+		return "prompts"
 	}
 	best, bestDistance := "", max(2, len(word)/3)+1
 	for _, s := range all {
