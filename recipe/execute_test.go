@@ -94,7 +94,8 @@ func TestModulesAreChecked(t *testing.T) {
 	}
 	defer m.Free()
 	r := &Run{Model: m}
-	for name, want := range map[string]string{"q_proj": "", "mlp.up_proj": "", "qproj": "did you mean q_proj?", "proj": "did you mean", "_proj": "did you mean"} {
+	for name, want := range map[string]string{"q_proj": "", "mlp.up_proj": "", "qproj": "did you mean q_proj?", "proj": "did you mean", "_proj": "did you mean",
+		"embed_tokens": "lora.modules_to_save", "model.embed_tokens": "lora.modules_to_save", "lm_hed": "did you mean"} {
 		err := r.checkModules(adapter.Modules{Names: []string{"v_proj", name}})
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)

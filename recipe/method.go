@@ -205,9 +205,16 @@ func (r *Run) checkModules(m adapter.Modules) error {
 				break
 			}
 			end := l.Name[strings.LastIndexByte(l.Name, '.')+1:]
+			if end == "lm_head" { // LoRA is refused on the output layer
+				continue
+			}
 			if d := spell.Distance(name, end); d < bestDistance {
 				best, bestDistance = end, d
 			}
+		}
+		isModule := func(p nn.Named) bool { return strings.HasSuffix("."+p.Name, "."+name+".weight") }
+		if bestDistance >= 0 && slices.ContainsFunc(r.Model.Params, isModule) { // an embedding or a norm
+			return fmt.Errorf("lora.target_modules names %s, which is no linear layer; lora.modules_to_save trains it in full", name)
 		}
 		if bestDistance >= 0 {
 			return fmt.Errorf("lora.target_modules names %s, which no linear layer of the model is called; did you mean %s?", name, best)
