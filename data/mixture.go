@@ -1,10 +1,12 @@
 package data
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -35,19 +37,22 @@ type MixtureConfig struct {
 // It keeps no position: what a step sees depends only on the seed, the step and the configuration, so a run continues anywhere
 // at once. Units are numbered g = 0, 1, 2, ... over the whole run; step s of B x A x R units takes the numbers from
 // s*B*A*R on, micro-batch a of rank r those from (a*R+r)*B on within the step. Within an epoch of a source every unit comes
-// exactly once, in an order of its own. With several sources the share of each is kept in every block of mixSlots units.
+// exactly once, in an order of its own. Several sources take turns as evenly as they can,
+// so that a run of any length has their shares, and sees all of a source once before it sees any of it again.
 type Mixture struct {
 	cfg     MixtureConfig
 	sources []source
-	slots   int64 // numbers per block over which the sources are dealt
+	turns   []turnOf // of each number in a block, over which the sources are dealt; all blocks are alike
 }
 
 type source struct {
 	units Units
 	count int64 // units in one epoch
-	from  int64 // first slot of each block, counted before the block is shuffled
-	slots int64 // slots of each block
+	slots int64 // turns in each block
 }
+
+// turnOf is a source and how many turns it had before in the block.
+type turnOf struct{ source, before int32 }
 
 // mixSlots is the block over which a mixture's weights hold exactly, rounded to 1/4096.
 const mixSlots = 4096
@@ -74,15 +79,16 @@ func NewMixture(cfg MixtureConfig, sources ...Weighted) (*Mixture, error) {
 	case cfg.Rank < 0 || cfg.Rank >= cfg.Ranks:
 		return nil, fmt.Errorf("rank %d of %d ranks", cfg.Rank, cfg.Ranks)
 	}
-	m := &Mixture{cfg: cfg, slots: 1}
+	m := &Mixture{cfg: cfg}
+	slots := int64(1)
 	if len(sources) > 1 {
-		m.slots = mixSlots
+		slots = mixSlots
 	}
-	return m, m.deal(sources)
+	return m, m.deal(sources, slots)
 }
 
 // deal gives each source its slots of a block by largest remainder, at least one.
-func (m *Mixture) deal(sources []Weighted) error {
+func (m *Mixture) deal(sources []Weighted, all int64) error {
 	sum := 0.0
 	for i, s := range sources {
 		if !(s.Weight > 0) || math.IsInf(s.Weight, 1) {
@@ -90,11 +96,11 @@ func (m *Mixture) deal(sources []Weighted) error {
 		}
 		sum += s.Weight
 	}
-	left := m.slots
+	left := all
 	byRest := make([]int, len(sources))
 	rest := make([]float64, len(sources))
 	for i, s := range sources {
-		exact := s.Weight / sum * float64(m.slots)
+		exact := s.Weight / sum * float64(all)
 		slots := max(int64(exact), 1)
 		rest[i], byRest[i] = exact-float64(slots), i
 		left -= slots
@@ -107,7 +113,7 @@ func (m *Mixture) deal(sources []Weighted) error {
 	return m.layOut(left)
 }
 
-// layOut takes back slots that "at least one" overdrew, from the largest source, and lays the sources out in the block.
+// layOut takes back slots that "at least one" overdrew, from the largest source, and has the sources take turns.
 func (m *Mixture) layOut(left int64) error {
 	largest := 0
 	for i := range m.sources {
@@ -119,23 +125,27 @@ func (m *Mixture) layOut(left int64) error {
 	if m.sources[largest].slots < 1 {
 		return fmt.Errorf("%d data sources are too many to mix", len(m.sources))
 	}
-	from := int64(0)
-	for i := range m.sources {
-		m.sources[i].from = from
-		from += m.sources[i].slots
+	for i, s := range m.sources {
+		for n := range s.slots {
+			m.turns = append(m.turns, turnOf{int32(i), int32(n)})
+		}
 	}
+	// In order of (before + 1/2) / slots, the middle of what is the turn's if a source's turns are spread evenly. Shuffled, a run of less than a
+	// block would have some units of a small source several times and others never.
+	slices.SortStableFunc(m.turns, func(a, b turnOf) int {
+		return cmp.Compare((2*int64(a.before)+1)*m.sources[b.source].slots, (2*int64(b.before)+1)*m.sources[a.source].slots)
+	})
 	return nil
 }
 
 // unit returns the source and the number in it of unit g of the run.
 func (m *Mixture) unit(g int64) (u Units, i int64) {
-	block, slot := g/m.slots, g%m.slots
-	slot = permute(key(m.cfg.Seed, 1, uint64(block)), m.slots, slot) // shuffled anew in each block, so that sources alternate
-	k := sort.Search(len(m.sources), func(i int) bool { return m.sources[i].from > slot }) - 1
-	src := &m.sources[k]
-	n := block*src.slots + slot - src.from // units this source gave before
+	block, slot := g/int64(len(m.turns)), g%int64(len(m.turns))
+	turn := m.turns[slot]
+	src := &m.sources[turn.source]
+	n := block*src.slots + int64(turn.before) // units this source gave before
 	epoch := n / src.count
-	return src.units, permute(key(m.cfg.Seed, 2, uint64(k), uint64(epoch)), src.count, n%src.count)
+	return src.units, permute(key(m.cfg.Seed, 2, uint64(turn.source), uint64(epoch)), src.count, n%src.count)
 }
 
 // PerStep returns the number of units in one step, over all ranks and micro-batches.

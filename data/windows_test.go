@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -280,13 +281,44 @@ func TestMixture(t *testing.T) {
 		if got := float64(counts[i]) / (blocks * mixSlots); math.Abs(got-weight) > 1.0/mixSlots {
 			t.Errorf("source %d got a share of %v, want %v", i, got, weight)
 		}
-		if got := float64(early[i]) / 200; math.Abs(got-weight) > 0.15 {
-			t.Errorf("source %d got %v of the first 200 windows, want about %v: the block is not shuffled", i, got, weight)
+		if got := float64(early[i]); math.Abs(got-200*weight) > 2 {
+			t.Errorf("source %d got %v of the first 200 windows, want %v", i, got, 200*weight)
 		}
 		epochs := counts[i] / w.sources[i].count
 		for at := range w.sources[i].count {
 			if n := int64(seen[place{i, at}]); n < epochs || n > epochs+2 {
 				t.Fatalf("source %d, window %d came %d times in %d epochs", i, at, n, epochs)
+			}
+		}
+	}
+}
+
+// TestMixedEpochs: of sources that are far smaller than a block of turns each unit comes once before any comes again, and at no point has one more or less
+// than its share.
+func TestMixedEpochs(t *testing.T) {
+	var sources []Weighted
+	index, counts, sum := map[Units]int{}, []float64{}, 0.0
+	for i, bytes := range []int{799, 79, 319} { // and the mark of the end: 100, 10 and 40 windows
+		s, _ := buildTest(t, byteConfig(t.TempDir()), strings.Repeat("x", bytes))
+		windows := cut(s, 8)
+		index[windows] = i
+		counts, sum = append(counts, float64(windows.Count())), sum+float64(windows.Count())
+		sources = append(sources, Weighted{windows, counts[i]})
+	}
+	m := mustMix(t, MixtureConfig{BatchSize: 1, Seed: 5}, sources...)
+	seen := []map[int64]int{{}, {}, {}}
+	gave := make([]float64, len(sources))
+	for g := range 4 * m.PerEpoch() {
+		u, at := m.unit(g)
+		i := index[u]
+		if before := seen[i][at]; before != int(gave[i]/counts[i]) {
+			t.Fatalf("unit %d of source %d came %d times before, and the source gave %v of %v", at, i, before, gave[i], counts[i])
+		}
+		seen[i][at]++
+		gave[i]++
+		for i := range counts {
+			if due := float64(g+1) * counts[i] / sum; math.Abs(gave[i]-due) > 1.5 {
+				t.Fatalf("source %d gave %v of %d units, want about %.1f", i, gave[i], g+1, due)
 			}
 		}
 	}
