@@ -3,6 +3,7 @@
 package data
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,7 +15,7 @@ func TestGlobsOfOddNames(t *testing.T) {
 	dir := tree(t, map[string]string{"a[1]*/x/1.go": "1", "a[1]*/.git/2.go": "2", "b?/3.go": "3", "another": "a file", "at": "-> a[1]*"})
 	t.Chdir(dir)
 	for pattern, want := range map[string]string{"**/*.go": "a[1]*/x/1.go b?/3.go", "a*/**/*.go": "a[1]*/x/1.go at/x/1.go", "at/**/*.go": "at/x/1.go", "none*/**/*.go": "", filepath.ToSlash(dir) + "/b*/**/3.go": filepath.ToSlash(dir) + "/b?/3.go", "./**/3.go": "b?/3.go"} {
-		got, _, err := glob(pattern)
+		got, _, err := glob(pattern, itself)
 		for i := range got {
 			got[i] = filepath.ToSlash(got[i])
 		}
@@ -22,11 +23,36 @@ func TestGlobsOfOddNames(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %s", pattern, got, err, want)
 		}
 	}
-	if _, _, err := glob("**/x/**/*.go"); err == nil || !strings.Contains(err.Error(), "** may occur once") {
+	if _, _, err := glob("**/x/**/*.go", itself); err == nil || !strings.Contains(err.Error(), "** may occur once") {
 		t.Errorf("two of them: %v", err)
 	}
 	if _, err := (Sources{Paths: []string{"[", "x"}}).Files(); err == nil {
 		t.Error("a pattern that is none was taken")
+	}
+}
+
+// itself has what cannot be read be an error.
+func itself(err error) error { return err }
+
+// TestPatternsOverUnreadableFolders: a folder whose path is longer than the system takes stands for one without permission.
+func TestPatternsOverUnreadableFolders(t *testing.T) {
+	t.Chdir(tree(t, map[string]string{"a/1.txt": "1", "z/2.txt": "2"}))
+	root, err := os.OpenRoot(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if err := root.MkdirAll("m"+strings.Repeat("/"+strings.Repeat("m", 200), 25), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := Sources{Paths: []string{"**/*.txt"}, OnBadFile: SkipBadRecord}
+	docs, stats, err := read(s, ".")
+	if err != nil || len(docs) != 2 || stats.Skipped[Unreadable] != 1 || len(stats.Unreadable) != 1 || !strings.Contains(stats.Unreadable[0], "read data: open m/mmm") {
+		t.Errorf("%d documents, %v, %v", len(docs), stats.Skipped, err)
+	}
+	s.OnBadFile = FailOnBadRecord
+	if _, _, err := read(s, "."); err == nil || !strings.Contains(err.Error(), "read data: pattern **/*.txt: open m/mmm") {
+		t.Errorf("without skip: %v", err)
 	}
 }
 
@@ -41,7 +67,7 @@ func TestPatternsLeaveOutTheHidden(t *testing.T) {
 		"a/*": {"a/y", 1}, "*/*": {"a/y", 3}, "**/*": {"a a/y b.txt", 3}, "**/.*": {".env .git a/.cache", 2}, "**/y": {"a/y", 2}, ".git/**/.*": {".git/.x", 0}, "a/../.git/H*": {".git/HEAD", 0},
 		"./a/**/y": {"a/y", 1}, "././/a//**/y": {"a/y", 1}, "./.git/**/H*": {".git/HEAD", 0}, "./**/y": {"a/y", 2},
 	} {
-		paths, hidden, err := glob(pattern)
+		paths, hidden, err := glob(pattern, itself)
 		if strings.Join(paths, " ") != want.paths || len(hidden) != want.hidden || err != nil {
 			t.Errorf("%s: %q and %q hidden, %v; want %+v", pattern, paths, hidden, err, want)
 		}

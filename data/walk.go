@@ -54,7 +54,12 @@ func (w *walker) argument(arg string) error {
 		}
 		return fmt.Errorf("read data: there is no file or folder %s; name one that is there, or a pattern", arg)
 	}
-	paths, hidden, err := glob(arg)
+	paths, hidden, err := glob(arg, func(err error) error {
+		if w.unreadable(fmt.Errorf("read data: %w", err)) == nil {
+			return nil
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("read data: pattern %s: %w", arg, err)
 	}
@@ -172,8 +177,8 @@ func isCurated(dir string, entries []fs.DirEntry) (bool, error) {
 }
 
 // glob is filepath.Glob with "**" for any number of folders. As in a shell, what begins with a point is matched by nothing but
-// a point; such files and folders are listed apart. Results are sorted.
-func glob(pattern string) (paths, hidden []string, err error) {
+// a point; such files and folders are listed apart. Results are sorted. Of a folder below "**" that cannot be read, unreadable says whether that is an error.
+func glob(pattern string, unreadable func(error) error) (paths, hidden []string, err error) {
 	before, after, deep := strings.Cut(filepath.ToSlash(pattern), "**/")
 	if !deep {
 		return visible(pattern)
@@ -193,8 +198,11 @@ func glob(pattern string) (paths, hidden []string, err error) {
 		}
 		root = strings.TrimSuffix(root, string(filepath.Separator)) + string(filepath.Separator) // so that a link to a folder is followed
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.IsDir() {
-				return err
+			if err != nil {
+				return unreadable(err)
+			}
+			if !d.IsDir() {
+				return nil
 			}
 			if path != root && strings.HasPrefix(d.Name(), ".") {
 				hidden = append(hidden, filepath.Clean(path))
