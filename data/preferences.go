@@ -44,7 +44,7 @@ const (
 // ParsePreference reads a record with chosen and rejected, each a text or a list of messages, as TRL has them: answers to prompt
 // where there is one, else whole transcripts whose common beginning is the prompt. Transcripts in the style of Anthropic's HH
 // ("\n\nHuman: …\n\nAssistant: …") become conversations. The prompt may also stand as in LLaMA-Factory's files (instruction and
-// input, or conversations, with answers of one turn) or under question. margin, a number, and annotator, a text, may stand beside.
+// input, or conversations, with answers of one turn) or under question. A system beside it begins the conversation. margin, a number, and annotator, a text, may stand beside.
 func ParsePreference(record []byte) (Preference, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(record, &fields); err != nil {
@@ -124,7 +124,14 @@ func (p *Preference) texts(fields map[string]json.RawMessage, chosen, rejected s
 	}
 	if isNull(fields["prompt"]) {
 		if isHH(chosen) && isHH(rejected) {
-			return p.transcripts(chosen, rejected)
+			return p.transcripts(fields, chosen, rejected)
+		}
+		var system string
+		if err := text(fields, "system", &system); err != nil {
+			return err
+		}
+		if !strings.Contains(chosen, system) || !strings.Contains(rejected, system) { // whole texts have no place for one that they have not yet
+			return errors.New("the preference has a system and no prompt; give what was asked as prompt")
 		}
 		for _, key := range []string{"query", "input", "context", "messages"} { // names of prompts elsewhere; without it the answers would be learned alone
 			var beside string
@@ -170,19 +177,25 @@ func isHH(s string) bool {
 }
 
 // transcripts reads two transcripts in HH's style. The texts stay beside the messages, for models without a chat template.
-func (p *Preference) transcripts(chosen, rejected string) error {
+func (p *Preference) transcripts(fields map[string]json.RawMessage, chosen, rejected string) error {
 	var errs [2]error
 	p.Chosen, errs[0] = hhExample(chosen)
 	p.Rejected, errs[1] = hhExample(rejected)
 	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
+	turns := len(p.Chosen.Messages)
+	if err := cmp.Or(p.Chosen.lead(fields), p.Rejected.lead(fields)); err != nil {
+		return err
+	}
 	at := strings.LastIndex(chosen[:promptEnd(chosen+" ", rejected+" ")], assistant) + len(assistant)
 	if at < len(assistant) {
 		return errors.New("the transcripts have no prompt in common")
 	}
-	p.Chosen.Prompt, p.Chosen.Completion = chosen[:at], chosen[at:]
-	p.Rejected.Prompt, p.Rejected.Completion = rejected[:at], rejected[at:]
+	if len(p.Chosen.Messages) == turns { // with a system it is a conversation only: the texts lack it
+		p.Chosen.Prompt, p.Chosen.Completion = chosen[:at], chosen[at:]
+		p.Rejected.Prompt, p.Rejected.Completion = rejected[:at], rejected[at:]
+	}
 	return p.share()
 }
 

@@ -59,9 +59,11 @@ func TestPreferencesAsked(t *testing.T) {
 		`{"system":"s","prompt":"Sky?","chosen":{"role":"assistant","content":"blue"},"rejected":{"role":"assistant","content":"green"}}`:        "system: s, user: Sky?",
 		`{"system":"s","prompt":[{"role":"user","content":"Sky?"}],"chosen":[` + good + `],"rejected":[` + bad + `]}`:                            "system: s, user: Sky?",
 		`{"question":"Sky?","chosen":[{"role":"user","content":"Sky?"},` + good + `],"rejected":[{"role":"user","content":"Sky?"},` + bad + `]}`: "user: Sky?",
+		`{"system":"s","chosen":"\n\nHuman: Sky?\n\nAssistant: blue","rejected":"\n\nHuman: Sky?\n\nAssistant: green"}`:                          "system: s, user: Sky?",
+		`{"system":"s","chosen":[{"role":"user","content":"Sky?"},` + good + `],"rejected":[{"role":"user","content":"Sky?"},` + bad + `]}`:      "system: s, user: Sky?",
 	} {
 		p, err := ParsePreference([]byte(record))
-		if err != nil || p.Turns != strings.Count(want, ": ") || len(p.Chosen.Messages) != p.Turns+1 || len(p.Rejected.Messages) != p.Turns+1 {
+		if err != nil || p.Chosen.Completion+p.Rejected.Prompt != "" || p.Turns != strings.Count(want, ": ") || len(p.Chosen.Messages) != p.Turns+1 || len(p.Rejected.Messages) != p.Turns+1 {
 			t.Errorf("%s: %d turns, %v", record, p.Turns, err)
 			continue
 		}
@@ -79,6 +81,7 @@ func TestPreferencesAsked(t *testing.T) {
 	}
 	for _, record := range []string{ // transcripts that have their question, which stands beside them, too
 		`{"query":"Sky?","input":"","chosen":"Sky? blue","rejected":"Sky? green"}`,
+		`{"system":"Be short.","chosen":"Be short. Sky? blue","rejected":"Be short. Sky? green"}`,
 		`{"question":"Sky?","chosen":"\n\nHuman: Sky?\n\nAssistant: blue","rejected":"\n\nHuman: Sky?\n\nAssistant: green"}`,
 	} {
 		p, err := ParsePreference([]byte(record))
@@ -88,6 +91,8 @@ func TestPreferencesAsked(t *testing.T) {
 	}
 	for record, want := range map[string]string{
 		`{"query":"Sky?","chosen":"blue","rejected":"green"}`:                             "no prompt but query",
+		`{"system":"s","chosen":"Sky? blue","rejected":"Sky? green"}`:                     "a system and no prompt",
+		`{"system":7,"chosen":"Sky? blue","rejected":"Sky? green"}`:                       "system is no text",
 		`{"instruction":7,"chosen":"blue","rejected":"green"}`:                            "instruction is no text",
 		`{"conversations":[{"from":"x","value":"a"}],"chosen":"blue","rejected":"green"}`: `turn 1 is from "x"`,
 		`{"question":"a","chosen":{"from":"x","value":"blue"},"rejected":{"from":"gpt"}}`: `chosen is from "x"`,
