@@ -350,7 +350,11 @@ func TestWrongContent(t *testing.T) {
 			}
 			return false
 		}
-		_, err := s.pull()
+		var last Progress
+		_, err := s.client.Pull(context.Background(), Name{"org/model", "main"}, nil, func(p Progress) { last = p })
+		if last.FilesDone == last.Files {
+			t.Errorf("%s: the wrong file counts as done: %+v", name, last)
+		}
 		if err == nil || !strings.Contains(err.Error(), "model.safetensors") || !strings.Contains(err.Error(), map[bool]string{true: "checksum", false: "more than"}[name == "flipped bit"]) {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -110,6 +110,7 @@ func (p *pull) all(ctx context.Context, files []file) error {
 			for f := range work {
 				if err := p.one(ctx, f); err != nil {
 					cancel(err)
+					continue
 				}
 				p.done.Add(1)
 				p.tell()
