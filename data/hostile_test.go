@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -132,7 +133,7 @@ func TestParquetColumns(t *testing.T) {
 		Plain  string   `parquet:"plain,plain"`
 		Dict   string   `parquet:"dict,dict,gzip"`
 		Delta  string   `parquet:"delta,delta,zstd"`
-		Raw    []byte   `parquet:"raw,lz4"`
+		Raw    []byte   `parquet:"raw,snappy"`
 		Fixed  [4]byte  `parquet:"fixed"`
 		Maybe  *string  `parquet:"maybe,optional,brotli"`
 		List   []string `parquet:"list"`
@@ -178,6 +179,46 @@ func TestParquetColumns(t *testing.T) {
 	docs, _, err := one(t, "x.parquet", b.String(), Sources{Records: true})
 	if err != nil || len(docs) != n || !strings.Contains(docs[n-1], `"delta":"0699"`) || !strings.Contains(docs[n-1], `"list":["a","b"]`) || !strings.Contains(docs[n-1], `"inner":{"text":"0699"}`) {
 		t.Errorf("%d records, the last %s, %v", len(docs), docs[len(docs)-1], err)
+	}
+}
+
+// TestParquetByLZ4: a file of which the values would be others without a word is refused, whichever column is packed so.
+func TestParquetByLZ4(t *testing.T) {
+	type row struct {
+		Text  string `parquet:"text"`
+		Other []byte `parquet:"other,lz4"`
+	}
+	var b bytes.Buffer
+	if err := parquet.Write(&b, []row{{"a", []byte("b")}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []Sources{{}, {Records: true}} {
+		if docs, _, err := one(t, "x.parquet", b.String(), s); err == nil || !strings.Contains(err.Error(), "read x.parquet: it is packed by LZ4") {
+			t.Errorf("records %v: %q, %v", s.Records, docs, err)
+		}
+	}
+}
+
+// TestParquetNumbersThatJSONLacks: what is no number, as it stands for a missing one in some files, is null, and the row is not lost.
+func TestParquetNumbersThatJSONLacks(t *testing.T) {
+	type inner struct {
+		Score float32 `parquet:"score"`
+	}
+	type row struct {
+		Text   string    `parquet:"text"`
+		Margin float64   `parquet:"margin"`
+		Scores []float64 `parquet:"scores"`
+		Inner  []inner   `parquet:"inner"`
+	}
+	var b bytes.Buffer
+	nan, inf := math.NaN(), math.Inf(-1)
+	if err := parquet.Write(&b, []row{{"a", nan, []float64{1, inf}, []inner{{float32(nan)}, {2}}}, {"b", 0.5, []float64{}, []inner{}}}); err != nil {
+		t.Fatal(err)
+	}
+	docs, _, err := one(t, "x.parquet", b.String(), Sources{Records: true})
+	want := []string{`x.parquet:1|{"inner":[{"score":null},{"score":2}],"margin":null,"scores":[1,null],"text":"a"}`, `x.parquet:2|{"inner":[],"margin":0.5,"scores":[],"text":"b"}`}
+	if diff := cmp.Diff(want, docs); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
 	}
 }
 

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // parquet passes on the text column of each row.
@@ -111,6 +113,12 @@ func openParquet(f *os.File) (file *parquet.File, err error) {
 	// Indexes and filters are for looking things up; reading in order needs neither, and a damaged one is no reason to refuse a file.
 	if file, err = parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true)); err != nil {
 		return nil, fmt.Errorf("not a Parquet file, or damaged: %w", err)
+	}
+	// The reader takes what a page's memory held before for its values, and says nothing: https://github.com/parquet-go/parquet-go/issues/608.
+	for _, group := range file.Metadata().RowGroups {
+		if slices.ContainsFunc(group.Columns, func(c format.ColumnChunk) bool { return c.MetaData.Codec == format.Lz4Raw }) {
+			return nil, errors.New("it is packed by LZ4, of which pages are read wrongly; write it again with zstd or snappy")
+		}
 	}
 	return file, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/parquet-go/parquet-go"
@@ -183,5 +184,32 @@ func parquetObject(rows *parquet.GenericReader[map[string]any]) (text []byte, er
 	if n, err := rows.Read(row); n == 0 { // the last row comes together with io.EOF
 		return nil, err
 	}
-	return json.Marshal(row[0])
+	text, err = json.Marshal(row[0])
+	if odd := (*json.UnsupportedValueError)(nil); errors.As(err, &odd) {
+		return json.Marshal(withoutNaN(row[0]))
+	}
+	return text, err
+}
+
+// withoutNaN is a value of a row in which null stands for what JSON has no number for: NaN, with which some programs write that there is none, and infinities.
+func withoutNaN(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for key := range v {
+			v[key] = withoutNaN(v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = withoutNaN(v[i])
+		}
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil
+		}
+	case float32:
+		if withoutNaN(float64(v)) == nil {
+			return nil
+		}
+	}
+	return v
 }
