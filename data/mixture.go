@@ -153,7 +153,7 @@ func (m *Mixture) PerStep() int64 {
 	return int64(m.cfg.BatchSize) * int64(m.cfg.Accumulation) * int64(m.cfg.Ranks)
 }
 
-// PerEpoch returns the number of units that cover every source once.
+// PerEpoch returns the number of units of all sources together.
 func (m *Mixture) PerEpoch() int64 {
 	n := int64(0)
 	for _, s := range m.sources {

@@ -211,7 +211,7 @@ func (s *tuning) Example(r *recipe.Run) []train.Part {
 
 // Info tells how many examples there are, how full they make sequences, and how many were cut or left out, and why.
 func (s *tuning) Info() (map[string]any, string) {
-	values := map[string]any{"steps_per_epoch": float64(s.mixture.PerEpoch()) / float64(s.mixture.PerStep())}
+	values := map[string]any{"steps_per_epoch": s.epoch()}
 	packs := int64(0)
 	sum := func(key string, n int64) { before, _ := values[key].(int64); values[key] = before + n }
 	for _, e := range s.sources {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -228,8 +229,18 @@ func TestReplay(t *testing.T) {
 		}
 		last := math.NaN()
 		for _, e := range events {
-			if e, ok := e.(train.EvalEvent); ok {
+			switch e := e.(type) {
+			case train.EvalEvent:
 				last = e.Metrics["general_loss"]
+			case train.InfoEvent: // of the examples, however much text there is
+				packs, ok := e.Values["packs"].(int64)
+				if !ok {
+					continue // of something else
+				}
+				share, _ := strconv.ParseFloat(ratio, 64)
+				if want := float64(packs) / (1 - share) / 2; e.Values["steps_per_epoch"] != want {
+					t.Errorf("%v steps show all %d sequences of examples once, want %v", e.Values["steps_per_epoch"], packs, want)
+				}
 			}
 		}
 		return last
