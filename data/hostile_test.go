@@ -32,6 +32,19 @@ func TestByteOrderMarks(t *testing.T) {
 			}
 		}
 	}
+	text := byteOrderMark + "a\nb\n" + byteOrderMark + "c\n" // one that is not in front is a character
+	var got []string
+	for d, err := range (Sources{Paths: []string{filepath.Join(tree(t, map[string]string{"x.txt": text}), "x.txt")}, PieceBytes: 4}).Documents(&Stats{}) {
+		if got = append(got, string(d.Text)); err != nil || !strings.HasPrefix(text[d.Offset:], string(d.Text)) {
+			t.Errorf("%q at %d, %v", d.Text, d.Offset, err)
+		}
+	}
+	if diff := cmp.Diff([]string{"a\nb\n", byteOrderMark + "c", "\n"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, _, err := one(t, "x.txt", byteOrderMark, Sources{}); err == nil || !strings.Contains(err.Error(), "is empty") {
+		t.Errorf("a mark alone: %v", err)
+	}
 	if _, _, err := one(t, "x.csv", "\xef\xbb", Sources{Records: true}); err != nil { // half a mark is a column's name
 		t.Error(err)
 	}

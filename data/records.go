@@ -53,20 +53,22 @@ func (b *budget) Read(p []byte) (int, error) {
 // readAhead is more than a decoder reads beyond what it returns.
 const readAhead = 1 << 20
 
-// withoutMark leaves a byte order mark out, which spreadsheets put in front: it is no part of the first column's name, nor of JSON.
-func withoutMark(r io.Reader) io.Reader {
+// withoutMark leaves a byte order mark out, which spreadsheets and editors put in front: it is no part of the first column's name, of JSON, nor of a text.
+// n is the bytes left out.
+func withoutMark(r io.Reader) (rest io.Reader, n int) {
 	b := bufio.NewReader(r)
 	if start, _ := b.Peek(len(byteOrderMark)); string(start) == byteOrderMark { // an error comes again with the next read
-		_, _ = b.Discard(len(byteOrderMark))
+		n, _ = b.Discard(len(byteOrderMark))
 	}
-	return b
+	return b, n
 }
 
 // jsonList passes on the elements of the list that a .json file holds. Behind a syntax error nothing can be read, so the file is as one that
 // is cut short, and OnBadRecord does not matter.
 func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 	in := &budget{r, k.cfg.MaxRecord + readAhead}
-	dec := json.NewDecoder(withoutMark(in))
+	unmarked, _ := withoutMark(in)
+	dec := json.NewDecoder(unmarked)
 	fail := func(n int, err error) error {
 		if errors.Is(err, errLong) {
 			err = fmt.Errorf("longer than %d bytes", k.cfg.MaxRecord)
@@ -103,7 +105,8 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 // table passes on the rows of a .csv or .tsv file as objects whose keys are the names in its first line.
 func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 	in := &budget{r, k.cfg.MaxRecord + readAhead}
-	rows := csv.NewReader(withoutMark(in))
+	unmarked, _ := withoutMark(in)
+	rows := csv.NewReader(unmarked)
 	if content == ".tsv" {
 		rows.Comma, rows.LazyQuotes = '\t', true
 	}

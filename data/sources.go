@@ -276,7 +276,8 @@ const sniffBytes = 8000
 // text passes a text file on, in pieces if it is large.
 func (k *sink) text(f sourceFile, r io.Reader) error {
 	buf := make([]byte, 0, min(int64(k.cfg.PieceBytes), f.info.Size())+1)
-	record, offset := 1, int64(0)
+	r, mark := withoutMark(r)
+	record, offset := 1, int64(mark)
 	for {
 		n, err := io.ReadFull(r, buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
