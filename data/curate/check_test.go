@@ -27,6 +27,7 @@ func TestTalkReadsEveryFormat(t *testing.T) {
 		record(map[string]any{"instruction": "ask", "output": "answer"}),
 		record(map[string]any{"conversations": []any{map[string]string{"from": "human", "value": "ask"}, map[string]string{"from": "gpt", "value": "answer"}}}),
 		`{"messages":[{"role":"user","content":[{"type":"text","text":"ask"}]},{"role":"assistant","content":[{"type":"text","text":"answer"}]}]}`,
+		`{"prompt":"ask","completion":"answer","chosen":null,"rejected":null}`,
 	} {
 		got := parseTalk([]byte(r))
 		if got.problem != "" || got.prompt != "ask" || fmt.Sprint(got.answers) != "[answer]" || got.rejected {
@@ -63,6 +64,14 @@ func TestFormatReasons(t *testing.T) {
 			if got := Format().Apply(&Doc{Text: r}); got != want {
 				t.Errorf("%s: %q, want %q", r, got, want)
 			}
+		}
+	}
+	for _, r := range []string{ // an answer that calls a tool, among others and of a preference
+		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":null,"tool_calls":[{"name":"f"}]},{"role":"tool","content":"1"},{"role":"assistant","content":"b"}]}`,
+		`{"prompt":[{"role":"user","content":"a"}],"chosen":[{"role":"assistant","content":"","tool_calls":[{"name":"f"}]}],"rejected":[{"role":"assistant","content":"b"}]}`,
+	} {
+		if got := Format().Apply(&Doc{Text: r}); got != "" {
+			t.Errorf("%s: %q", r, got)
 		}
 	}
 	d := &Doc{Text: `{"prompt":"four","chosen":"sixsix","rejected":"b"}`}

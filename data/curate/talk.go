@@ -27,7 +27,7 @@ func (d *Doc) talk() *talk {
 }
 
 func parseTalk(record []byte) *talk {
-	var keys struct{ Chosen, Rejected json.RawMessage }
+	var keys struct{ Chosen, Rejected any } // null where a table has such columns and the record is no preference
 	if json.Unmarshal(record, &keys) == nil && (keys.Chosen != nil || keys.Rejected != nil) {
 		p, err := data.ParsePreference(record)
 		if err != nil {
@@ -56,10 +56,15 @@ func talkOf(e data.Example, asked int) *talk {
 		var message struct {
 			Role    string
 			Content json.RawMessage
+			Calls   []json.RawMessage `json:"tool_calls"`
 		}
 		_ = json.Unmarshal(m, &message) // it was parsed
 		answer := message.Role == "assistant" || message.Role == "model"
-		switch text := contentText(message.Content); {
+		text := contentText(message.Content)
+		for _, call := range message.Calls { // an answer, too, often without any text
+			text += string(call)
+		}
+		switch {
 		case answer && i >= asked:
 			t.answers = append(t.answers, text)
 		case message.Role == "user" || answer:
