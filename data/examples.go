@@ -177,13 +177,8 @@ func (e *Example) checkTurns() error {
 			if err := e.mark(i, &t); err != nil {
 				return err
 			}
-			if answers++; t.empty() {
-				var called struct {
-					Calls []json.RawMessage `json:"tool_calls"`
-				}
-				if json.Unmarshal(m, &called) != nil || len(called.Calls) == 0 {
-					return fmt.Errorf("message %d, of the assistant, is empty", i+1)
-				}
+			if answers++; t.empty() && !calls(m) {
+				return fmt.Errorf("message %d, of the assistant, is empty", i+1)
 			}
 		case "system", "developer":
 			if i > 0 {
@@ -203,10 +198,29 @@ func (e *Example) checkTurns() error {
 // fromModel reports whether a message that has a role is an answer. Gemma's templates call the speaker model.
 func (t *turn) fromModel() bool { return *t.Role == "assistant" || *t.Role == "model" }
 
-// empty reports whether the content is nothing but space.
+// empty reports whether the content is nothing but space: a text, or a list of parts of which none is anything else.
 func (t *turn) empty() bool {
 	var text string
-	return isNull(t.Content) || json.Unmarshal(t.Content, &text) == nil && strings.TrimSpace(text) == ""
+	var parts []map[string]json.RawMessage
+	switch {
+	case isNull(t.Content):
+		return true
+	case json.Unmarshal(t.Content, &text) == nil:
+		return strings.TrimSpace(text) == ""
+	case json.Unmarshal(t.Content, &parts) != nil:
+		return false
+	}
+	return !slices.ContainsFunc(parts, func(part map[string]json.RawMessage) bool {
+		return isNull(part["text"]) || json.Unmarshal(part["text"], &text) != nil || strings.TrimSpace(text) != "" // a picture, or a text
+	})
+}
+
+// calls reports whether a message calls tools, which is an answer without any text.
+func calls(m json.RawMessage) bool {
+	var called struct {
+		Calls []json.RawMessage `json:"tool_calls"`
+	}
+	return json.Unmarshal(m, &called) == nil && len(called.Calls) > 0
 }
 
 // checkOrder holds users and assistants to take turns, the user first; tools speak when an assistant called them.
@@ -339,9 +353,9 @@ func (e *Example) instructed(fields map[string]json.RawMessage) error {
 		e.add("user", pair[0])
 		e.add("assistant", pair[1])
 	}
-	if input != "" {
-		instruction += "\n" + input // as LLaMA-Factory joins them
+	if instruction != "" && input != "" {
+		instruction += "\n" // as LLaMA-Factory joins them
 	}
-	e.add("user", instruction)
+	e.add("user", instruction+input)
 	return e.lead(fields)
 }

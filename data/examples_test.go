@@ -52,8 +52,20 @@ func TestParseExample(t *testing.T) {
 	if e, err := ParseExample([]byte(`{"instruction":"i","input":"j","output":"o","history":[["a","b"]]}`)); err != nil || len(e.Messages) != 4 || !strings.Contains(string(e.Messages[2]), `i\nj`) {
 		t.Errorf("%s, %v", e.Messages, err)
 	}
+	if e, err := ParseExample([]byte(`{"instruction":"","input":"j","output":"o"}`)); err != nil || !strings.Contains(string(e.Messages[0]), `"content":"j"`) {
+		t.Errorf("an input without an instruction: %s, %v", e.Messages, err)
+	}
 	if e, err := ParseExample([]byte(`{"messages":` + talk + `,"tools":"[{\"name\":\"f\"}]"}`)); err != nil || string(e.Tools) != `[{"name":"f"}]` {
 		t.Errorf("%s, %v", e.Tools, err)
+	}
+}
+
+// TestAnswersInParts: a list is no empty answer where one of its parts is a text or something else than text.
+func TestAnswersInParts(t *testing.T) {
+	for _, content := range []string{`[{"type":"text","text":""},{"type":"text","text":"a"}]`, `[{"type":"image","text":null}]`, `[{"type":"image_url","image_url":{"url":"x"}}]`, `["a"]`} {
+		if _, err := ParseExample([]byte(`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":` + content + `}]}`)); err != nil {
+			t.Errorf("%s: %v", content, err)
+		}
 	}
 }
 
@@ -90,13 +102,15 @@ func TestParseBadExample(t *testing.T) {
 		`{"question":"q","answer":"a"}`:                "a record with the keys answer, question is of no known format",
 		`{"messages":[]}`:                              "the conversation is empty",
 		`{"messages":[{"role":"user","content":"u"}]}`: "no answer of the assistant",
-		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":""}]}`:                                "message 2, of the assistant, is empty",
-		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":" \n"}]}`:                             "message 2, of the assistant, is empty",
-		`{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"u"}]}`:                               "message 1, of the role assistant, is out of order",
-		`{"messages":[{"role":"user","content":"u"},{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}`: "message 2, of the role user, is out of order",
-		`{"messages":[{"role":"system","content":"s"},{"role":"assistant","content":"a"}]}`:                             "message 2, of the role assistant, is out of order",
-		`{"messages":[{"role":"user","content":"u"},{"role":"tool","content":"t"},{"role":"assistant","content":"a"}]}`: "message 2, of the role tool, is out of order",
-		`{"conversations":[{"from":"gpt","value":"a"},{"from":"human","value":"b"}]}`:                                   "out of order; users and assistants must take turns",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":""}]}`:                                                     "message 2, of the assistant, is empty",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":" \n"}]}`:                                                  "message 2, of the assistant, is empty",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":[]}]}`:                                                     "message 2, of the assistant, is empty",
+		`{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":[{"type":"text","text":" "},{"type":"text","text":""}]}]}`: "message 2, of the assistant, is empty",
+		`{"messages":[{"role":"assistant","content":"a"},{"role":"user","content":"u"}]}`:                                                    "message 1, of the role assistant, is out of order",
+		`{"messages":[{"role":"user","content":"u"},{"role":"user","content":"u"},{"role":"assistant","content":"a"}]}`:                      "message 2, of the role user, is out of order",
+		`{"messages":[{"role":"system","content":"s"},{"role":"assistant","content":"a"}]}`:                                                  "message 2, of the role assistant, is out of order",
+		`{"messages":[{"role":"user","content":"u"},{"role":"tool","content":"t"},{"role":"assistant","content":"a"}]}`:                      "message 2, of the role tool, is out of order",
+		`{"conversations":[{"from":"gpt","value":"a"},{"from":"human","value":"b"}]}`:                                                        "out of order; users and assistants must take turns",
 		`{"messages":[{"content":"u"}]}`:                                               "message 1 has no role",
 		`{"messages":[{"role":"user","content":"u"},{"role":"system","content":"s"}]}`: "message 2 is of the role system, which must come first",
 		`{"messages":[{"role":"boss","content":"u"}]}`:                                 `unknown role "boss"`,

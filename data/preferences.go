@@ -65,7 +65,8 @@ func ParsePreference(record []byte) (Preference, error) {
 	}
 	var chosen, rejected string
 	errC, errR := text(fields, "chosen", &chosen), text(fields, "rejected", &rejected)
-	if isNull(fields["prompt"]) && isHH(chosen) && isHH(rejected) { // they have their questions, whatever stands beside
+	if v := fields["prompt"]; (isNull(v) || string(v) == `""`) && isHH(chosen) && isHH(rejected) { // they have their questions, whatever stands beside
+		delete(fields, "prompt") // a table has an empty one where there is none
 		return p, p.texts(fields, chosen, rejected)
 	}
 	question, err := asked(fields)
@@ -228,7 +229,7 @@ func answered(e *Example) error {
 	if !last.fromModel() {
 		return fmt.Errorf("the conversation ends with the role %s and not with an answer of the assistant", *last.Role)
 	}
-	if content := string(last.Content); isNull(last.Content) || content == `""` {
+	if content := string(last.Content); (isNull(last.Content) || content == `""`) && !calls(e.Messages[len(e.Messages)-1]) {
 		return &Unusable{EmptyAnswer, "an answer is empty"}
 	}
 	return e.checkTurns()

@@ -79,9 +79,14 @@ func TestPreferencesAsked(t *testing.T) {
 			}
 		}
 	}
+	const called = `{"role":"assistant","content":null,"tool_calls":[{"name":"f"}]}`
+	if p, err := ParsePreference([]byte(`{"prompt":[{"role":"user","content":"Sky?"}],"chosen":[` + called + `],"rejected":[` + bad + `]}`)); err != nil || len(p.Chosen.Messages) != 2 {
+		t.Errorf("an answer that calls a tool: %s, %v", p.Chosen.Messages, err)
+	}
 	for _, record := range []string{ // transcripts that have their question, which stands beside them, too
 		`{"query":"Sky?","input":"","chosen":"Sky? blue","rejected":"Sky? green"}`,
 		`{"system":"Be short.","chosen":"Be short. Sky? blue","rejected":"Be short. Sky? green"}`,
+		`{"prompt":"","chosen":"\n\nHuman: Sky?\n\nAssistant: blue","rejected":"\n\nHuman: Sky?\n\nAssistant: green"}`,
 		`{"question":"Sky?","chosen":"\n\nHuman: Sky?\n\nAssistant: blue","rejected":"\n\nHuman: Sky?\n\nAssistant: green"}`,
 	} {
 		p, err := ParsePreference([]byte(record))
