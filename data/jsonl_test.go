@@ -126,7 +126,7 @@ func TestBlankLines(t *testing.T) {
 	}
 }
 
-// TestTables: quotes of .csv, and of .tsv, where they are plain unless a field begins with one; rows of another number of fields are bad records.
+// TestTables: quotes of .csv, and of .tsv, where one in the middle of a field makes all of them plain; rows of another number of fields are bad records.
 func TestTables(t *testing.T) {
 	for _, c := range []struct {
 		name, text string

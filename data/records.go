@@ -106,11 +106,11 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 	in := &budget{r, k.cfg.MaxRecord + readAhead}
 	unmarked, _ := withoutMark(in)
-	rows := csv.NewReader(unmarked)
+	next := csvRows(unmarked)
 	if content == ".tsv" {
-		rows.Comma, rows.LazyQuotes = '\t', true
+		next = newTabbed(lineReader{r: bufio.NewReaderSize(unmarked, 1<<18), limit: k.cfg.MaxRecord}).row
 	}
-	names, err := rows.Read()
+	names, _, err := next()
 	if err != nil {
 		return k.unreadable(f, fmt.Errorf("read %s: the line of column names: %w", f.path, err))
 	}
@@ -123,17 +123,15 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 	}
 	for {
 		in.left = k.cfg.MaxRecord + readAhead
-		row, err := rows.Read()
+		row, line, err := next()
 		if err == io.EOF {
 			return nil
 		}
-		short := errors.Is(err, csv.ErrFieldCount)
-		if err != nil && !short {
+		if err != nil {
 			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
-		line, _ := rows.FieldPos(0)
 		d := Document{Source: f.path, Record: line, Offset: -1}
-		if short {
+		if len(row) != len(names) {
 			if err := k.bad(Malformed, fmt.Errorf("%s: %d fields, but %d columns", d.Place(), len(row), len(names))); err != nil {
 				return err
 			}
@@ -150,6 +148,20 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		if err := k.record(d, text); err != nil {
 			return err
 		}
+	}
+}
+
+// csvRows gives the rows of a .csv file, each with the number of its first line.
+func csvRows(r io.Reader) func() (row []string, line int, err error) {
+	rows := csv.NewReader(r)
+	rows.FieldsPerRecord = -1
+	return func() ([]string, int, error) {
+		row, err := rows.Read()
+		if err != nil {
+			return nil, 0, err
+		}
+		line, _ := rows.FieldPos(0)
+		return row, line, nil
 	}
 }
 

@@ -1,0 +1,107 @@
+package data
+
+import (
+	"bytes"
+	"io"
+	"strings"
+)
+
+// tabbed reads the rows of a .tsv file. Such files come of two kinds. Spreadsheets and data frames enclose a field with tabs, line ends or quotation marks in
+// it by marks, and double those in it. In others, as in lists of sentences, a mark is a character like any other, and one at the beginning of a field would
+// take in the rows up to another. A mark that stands alone in the middle of a field tells that a file is of these.
+type tabbed struct {
+	lines lineReader
+	ahead []string // lines that were read for the end of a field
+	n     int      // lines that were taken
+	plain bool     // marks are characters like any other
+}
+
+// newTabbed looks at the beginning of a file.
+func newTabbed(lines lineReader) *tabbed {
+	begin, _ := lines.r.Peek(lines.r.Size()) // an error comes again with the next read
+	return &tabbed{lines: lines, plain: loneMark(begin)}
+}
+
+// loneMark reports whether a quotation mark is neither at an end of a field nor beside another one.
+func loneMark(text []byte) bool {
+	for at := 0; ; at++ {
+		next := bytes.IndexByte(text[at:], '"')
+		if next < 0 {
+			return false
+		}
+		at += next
+		if at > 0 && strings.IndexByte("\t\r\n\"", text[at-1]) < 0 && at+1 < len(text) && strings.IndexByte("\t\r\n\"", text[at+1]) < 0 {
+			return true
+		}
+	}
+}
+
+// row is the next row that is not empty and the number of its first line, io.EOF behind the last.
+func (t *tabbed) row() (row []string, line int, err error) {
+	text := ""
+	for text == "" {
+		if len(t.ahead) == 0 {
+			if err := t.read(); err != nil {
+				return nil, 0, err
+			}
+		}
+		text, t.ahead, t.n = t.ahead[0], t.ahead[1:], t.n+1
+	}
+	line = t.n
+	for more := true; more; {
+		field, rest, ok := "", "", false
+		if strings.HasPrefix(text, `"`) && !t.plain {
+			if field, rest, more, ok, err = t.enclosed(text[1:]); err != nil {
+				return nil, 0, err
+			}
+			t.plain = !ok
+		}
+		if !ok {
+			field, rest, more = strings.Cut(text, "\t")
+		}
+		row, text = append(row, field), rest
+	}
+	return row, line, nil
+}
+
+// read reads a line ahead.
+func (t *tabbed) read() error {
+	line, err := t.lines.next()
+	if err != nil {
+		return err
+	}
+	t.ahead = append(t.ahead, strings.TrimSuffix(string(line), "\r"))
+	return nil
+}
+
+// enclosed takes a field behind its first quotation mark; ok is false where it has no other mark at its end.
+func (t *tabbed) enclosed(text string) (field, rest string, more, ok bool, err error) {
+	var b strings.Builder
+	for used := 0; ; {
+		at := strings.IndexByte(text, '"')
+		switch {
+		case at >= 0 && strings.HasPrefix(text[at+1:], `"`):
+			b.WriteString(text[:at+1])
+			text = text[at+2:]
+			continue
+		case at >= 0:
+			if rest, more = strings.CutPrefix(text[at+1:], "\t"); rest != "" && !more {
+				return "", "", false, false, nil
+			}
+			t.ahead, t.n = t.ahead[used:], t.n+used
+			return b.String() + text[:at], rest, more, true, nil
+		case b.Len() > t.lines.limit:
+			return "", "", false, false, nil
+		}
+		b.WriteString(text)
+		b.WriteByte('\n')
+		if used == len(t.ahead) {
+			if err := t.read(); err == io.EOF {
+				return "", "", false, false, nil
+			} else if err != nil {
+				return "", "", false, false, err
+			}
+		}
+		text, used = t.ahead[used], used+1
+	}
+}
