@@ -337,6 +337,10 @@ func TestMixtureExtremes(t *testing.T) {
 	if sum != mixSlots {
 		t.Errorf("%d slots, want %d", sum, mixSlots)
 	}
+	w = mustMix(t, MixtureConfig{BatchSize: 1}, Weighted{cut(s, 4), 3}, Weighted{cut(s, 4), 4}, Weighted{cut(s, 4), 3}) // 1228.8, 1638.4 and 1228.8 of 4096
+	if a, b, c := w.sources[0].slots, w.sources[1].slots, w.sources[2].slots; a != 1229 || b != 1638 || c != 1229 {
+		t.Errorf("the block is dealt out as %d, %d and %d", a, b, c)
+	}
 	for _, weight := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		if _, err := NewMixture(MixtureConfig{BatchSize: 1}, Weighted{cut(s, 4), weight}, Weighted{cut(s, 4), 1}); err == nil {
 			t.Errorf("weight %v was accepted", weight)
