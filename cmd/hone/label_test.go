@@ -128,7 +128,7 @@ func TestLabelPairs(t *testing.T) {
 		t.Errorf("said %q, want %q", said.String(), want)
 	}
 	for _, want := range [][3]string{{`"a < b?"`, "yes", "no"}, {`[{"role":"user","content":"hi"}]`, "hello", "go away"}} {
-		p, err := store.Next(t.Context(), "ann")
+		p, err := store.Next(t.Context(), "ann", 0)
 		if err != nil || p == nil {
 			t.Fatalf("no pair: %v", err)
 		}

@@ -227,6 +227,35 @@ func TestTrouble(t *testing.T) {
 	}
 }
 
+// TestUndoShowsItsPair: with its comment, also where the answers to an earlier prompt have come since, and another pair does not get that comment.
+func TestUndoShowsItsPair(t *testing.T) {
+	store := openStore(t)
+	if _, err := store.AddPrompts(t.Context(), []json.RawMessage{prompt("late")}); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, store, 2)
+	s := newServer(t, store, "127.0.0.1:8321")
+	ask := func(target, body string) (v shown) {
+		w := asked(s, map[bool]string{true: "GET", false: "POST"}[body == ""], target, body, nil)
+		if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+			t.Fatalf("%s: %d %s", target, w.Code, w.Body)
+		}
+		return v
+	}
+	if v := ask("/api/judge", `{"pair":2,"annotator":"ann","verdict":"tie","comment":"hm"}`); v.Pair != 3 || v.Comment != "" {
+		t.Errorf("after the first verdict: %+v", v)
+	}
+	if err := store.SetAnswers(t.Context(), []Pair{{ID: 1, Answers: [2]Answer{{Text: "x"}, {Text: "y"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	if v := ask("/api/undo", `{"annotator":"ann"}`); v.Pair != 2 || v.Comment != "hm" {
+		t.Errorf("undo shows %+v, want pair 2 with its comment", v)
+	}
+	if v := ask("/api/next?annotator=ann", ""); v.Pair != 1 || v.Comment != "" {
+		t.Errorf("then comes %+v", v)
+	}
+}
+
 // TestBrokenStore: what the store cannot do is an answer and no crash, and errors say which file it is.
 func TestBrokenStore(t *testing.T) {
 	store := openStore(t)

@@ -146,6 +146,7 @@ type shown struct {
 	Prompt   json.RawMessage `json:"prompt,omitempty"`
 	Left     string          `json:"left"`
 	Right    string          `json:"right"`
+	Comment  string          `json:"comment,omitempty"` // of the verdict that was undone
 	Progress Progress        `json:"progress"`
 	Trouble  string          `json:"trouble,omitempty"`
 }
@@ -156,21 +157,29 @@ func (s *Server) next(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	v, err := s.show(r.Context(), name)
+	v, err := s.show(r.Context(), name, nil)
 	reply(w, v, err)
 }
 
-// show is what an annotator sees next, with the progress; without a pair it is still a reply, which says whether to wait.
-func (s *Server) show(ctx context.Context, name string) (v shown, err error) {
+// show is what an annotator sees next, the pair of what was undone or else the first to judge, with the progress; without a pair it is still a reply,
+// which says whether to wait.
+func (s *Server) show(ctx context.Context, name string, undone *Judgement) (v shown, err error) {
 	if v.Progress, err = s.store.Progress(ctx, name); err != nil {
 		return v, err
 	}
 	if t := s.trouble.Load(); t != nil {
 		v.Trouble = *t
 	}
-	p, err := s.store.Next(ctx, name)
+	again := int64(0)
+	if undone != nil {
+		again = undone.Pair
+	}
+	p, err := s.store.Next(ctx, name, again)
 	if err != nil || p == nil {
 		return v, err
+	}
+	if p.ID == again {
+		v.Comment = undone.Comment
 	}
 	v.Pair, v.Prompt, v.Left, v.Right = p.ID, p.Prompt, p.Answers[0].Text, p.Answers[1].Text
 	// The page never learns which answer is A: sides are turned here, and turned back in judgement.
@@ -231,12 +240,12 @@ func (s *Server) judge(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		reply(w, nil, err)
 	default:
-		v, err := s.show(r.Context(), j.Annotator)
+		v, err := s.show(r.Context(), j.Annotator, nil)
 		reply(w, v, err)
 	}
 }
 
-// undo shows the pair of the last verdict again; where there is none it shows what is next.
+// undo shows the pair of the last verdict again, with what was said of it; where there is none it shows what is next.
 func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
 	var v said
 	if !read(w, r, &v) {
@@ -247,11 +256,12 @@ func (s *Server) undo(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if _, err := s.store.Undo(r.Context(), name); err != nil {
+	undone, err := s.store.Undo(r.Context(), name)
+	if err != nil {
 		reply(w, nil, err)
 		return
 	}
-	show, err := s.show(r.Context(), name)
+	show, err := s.show(r.Context(), name, undone)
 	reply(w, show, err)
 }
 

@@ -225,14 +225,14 @@ func setAnswers(ctx context.Context, tx *sql.Tx, p Pair) error {
 	return err
 }
 
-// Next is the first pair that the annotator has not judged, or nil when there is none with answers.
-func (s *Store) Next(ctx context.Context, annotator string) (*Pair, error) {
+// Next is the pair again where the annotator has not judged that, and else the first such pair; nil when there is none with answers.
+func (s *Store) Next(ctx context.Context, annotator string, again int64) (*Pair, error) {
 	var p Pair
 	var prompt string
 	err := s.db.QueryRowContext(ctx, `SELECT id, prompt, a, b, source_a, source_b FROM pairs
 		WHERE a IS NOT NULL AND left_out = '' AND NOT EXISTS
 			(SELECT 1 FROM judgements j WHERE j.pair = pairs.id AND j.annotator = ? AND j.undone = 0)
-		ORDER BY id LIMIT 1`, annotator).Scan(&p.ID, &prompt, &p.Answers[0].Text, &p.Answers[1].Text, &p.Answers[0].Source, &p.Answers[1].Source)
+		ORDER BY id <> ?, id LIMIT 1`, annotator, again).Scan(&p.ID, &prompt, &p.Answers[0].Text, &p.Answers[1].Text, &p.Answers[0].Source, &p.Answers[1].Source)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -283,17 +283,19 @@ func (s *Store) Judge(ctx context.Context, j Judgement) error {
 	})
 }
 
-// Undo takes the annotator's last judgement back and returns its pair, or 0 when there is none.
-func (s *Store) Undo(ctx context.Context, annotator string) (pair int64, err error) {
+// Undo takes the annotator's last judgement back and returns its pair and comment, or nil when there is none.
+func (s *Store) Undo(ctx context.Context, annotator string) (undone *Judgement, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
+		j := Judgement{Annotator: annotator}
 		err := tx.QueryRowContext(ctx, `UPDATE judgements SET undone = 1 WHERE id =
-			(SELECT max(id) FROM judgements WHERE annotator = ? AND undone = 0) RETURNING pair`, annotator).Scan(&pair)
+			(SELECT max(id) FROM judgements WHERE annotator = ? AND undone = 0) RETURNING pair, comment`, annotator).Scan(&j.Pair, &j.Comment)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
+		undone = &j
 		return err
 	})
-	return pair, err
+	return undone, err
 }
 
 // Progress counts an annotator's work and everybody's agreement.

@@ -56,7 +56,7 @@ func TestStoreGoesOn(t *testing.T) {
 		if err := s.SetAnswers(t.Context(), todo[:1]); err != nil {
 			t.Fatal(err)
 		}
-		p, err := s.Next(t.Context(), "ann")
+		p, err := s.Next(t.Context(), "ann", 0)
 		if err != nil || p == nil {
 			t.Fatalf("round %d: no pair to judge: %v", round, err)
 		}
@@ -85,7 +85,7 @@ func TestAlikeAnswersAreNotShown(t *testing.T) {
 	if _, err := s.AddPairs(t.Context(), pairs); err != nil {
 		t.Fatal(err)
 	}
-	p, err := s.Next(t.Context(), "ann")
+	p, err := s.Next(t.Context(), "ann", 0)
 	if err != nil || p == nil || string(p.Prompt) != `"3"` {
 		t.Fatalf("next is %v, error %v", p, err)
 	}
@@ -112,13 +112,13 @@ func TestUndoAndTwice(t *testing.T) {
 	if err := judge(1, "ann"); !errors.Is(err, ErrJudged) {
 		t.Errorf("judging twice gives %v", err)
 	}
-	if pair, err := s.Undo(t.Context(), "ann"); pair != 1 || err != nil {
-		t.Errorf("undo gives pair %d, error %v", pair, err)
+	if j, err := s.Undo(t.Context(), "ann"); err != nil || j == nil || j.Pair != 1 {
+		t.Errorf("undo gives %+v, error %v", j, err)
 	}
-	if pair, err := s.Undo(t.Context(), "ann"); pair != 0 || err != nil {
-		t.Errorf("undo of nothing gives pair %d, error %v", pair, err)
+	if j, err := s.Undo(t.Context(), "ann"); j != nil || err != nil {
+		t.Errorf("undo of nothing gives %+v, error %v", j, err)
 	}
-	if p, err := s.Next(t.Context(), "ann"); err != nil || p.ID != 1 {
+	if p, err := s.Next(t.Context(), "ann", 0); err != nil || p.ID != 1 {
 		t.Errorf("what was undone does not come again: %v %v", p, err)
 	}
 	if err := judge(1, "ann"); err != nil {
@@ -276,7 +276,7 @@ func TestAnswersComeInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest, err := s.Unanswered(t.Context(), 9)
-	p, nextErr := s.Next(t.Context(), "ann")
+	p, nextErr := s.Next(t.Context(), "ann", 0)
 	if err := errors.Join(err, nextErr); err != nil || len(rest) != 1 || string(rest[0].Prompt) != `"b"` || p == nil || p.Answers != todo[0].Answers {
 		t.Errorf("%v wait, next is %+v, %v", rest, p, err)
 	}

@@ -18,24 +18,36 @@ function note(text) {
   $("note").hidden = !text;
 }
 
+// fill sets a text with its fenced blocks in letters of one width, as code is written.
+function fill(box, text) {
+  const parts = text.split(/^(```[^\n]*\n[\s\S]*?(?:^```[^\n]*$|$(?![\s\S])))/m); // every second one is a block, fences included
+  box.replaceChildren(...parts.map((part, i) => {
+    const e = document.createElement(i % 2 ? "code" : "span");
+    e.textContent = part;
+    return e;
+  }));
+}
+
 function turn(role, text) {
   const box = document.createElement("div"), name = document.createElement("b"), words = document.createElement("div");
   box.className = "turn";
   name.textContent = role;
-  words.textContent = text;
+  words.className = "text";
+  fill(words, text);
   if (role) box.append(name);
   box.append(words);
   return box;
 }
 
 function words(content) {
+  if (content == null) return ""; // as beside a call of a tool
   if (typeof content === "string") return content;
   if (Array.isArray(content)) return content.map((part) => part.text ?? JSON.stringify(part)).join("");
   return JSON.stringify(content);
 }
 
 function showText(id, text) {
-  $(id).textContent = text.trim() ? text : "(empty)";
+  fill($(id), text.trim() ? text : "(empty)");
   $(id).className = text.trim() ? "text" : "text empty";
   $(id).parentElement.scrollTop = 0;
 }
@@ -62,7 +74,7 @@ function show(v) {
   $("prompt").scrollTop = $("prompt").scrollHeight;
   showText("left", v.left);
   showText("right", v.right);
-  $("comment").value = "";
+  $("comment").value = v.comment || ""; // of the verdict that was undone
   since = performance.now();
 }
 
@@ -74,7 +86,8 @@ async function act(path, body, said = "") {
     show(await call(path, body));
     note(said);
   } catch (e) {
-    note(e.message || "the server does not answer; is hone label still running?");
+    note(e.status ? e.message : "the server does not answer; is hone label still running?"); // the browser's own words for it help nobody
+    if (!pair && !e.status) timer = setTimeout(() => next(), 3000); // who waits for answers goes on waiting
     if (e.status === 409) setTimeout(() => next(e.message), 0); // judged in another tab: say so beside the next pair
   }
   busy = false;
@@ -110,7 +123,7 @@ document.querySelectorAll("[data-verdict]").forEach((b) => b.addEventListener("c
 const keys = { 1: "left", 2: "right", 3: "tie", 4: "bad", s: "skip", ArrowLeft: "left", ArrowRight: "right" };
 document.addEventListener("keydown", (e) => {
   const key = e.key.length === 1 ? e.key.toLowerCase() : e.key; // caps lock or not
-  if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || $("work").hidden && key !== "u") return;
+  if (e.ctrlKey || e.altKey || e.metaKey || e.repeat || !$("login").hidden || $("work").hidden && key !== "u") return;
   if (e.target.tagName === "INPUT") {
     if (e.key === "Enter" || e.key === "Escape") e.target.blur();
     return;
