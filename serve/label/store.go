@@ -121,7 +121,7 @@ func (s *Store) AddPrompts(ctx context.Context, prompts []json.RawMessage) (adde
 	return s.add(ctx, pairs, false)
 }
 
-// AddPairs adds pairs that have their answers and returns how many are new. Pairs of equal answers are kept but not shown.
+// AddPairs adds pairs that have their answers and returns how many are new. Pairs of equal answers, or with an empty one, are kept but not shown.
 func (s *Store) AddPairs(ctx context.Context, pairs []Pair) (added int, err error) {
 	return s.add(ctx, pairs, true)
 }
@@ -198,7 +198,7 @@ func (s *Store) Unanswered(ctx context.Context, limit int) ([]Pair, error) {
 	return pairs, rows.Err()
 }
 
-// SetAnswers keeps the answers of pairs that Unanswered listed. Pairs of equal answers are not shown.
+// SetAnswers keeps the answers of pairs that Unanswered listed. Pairs of equal answers, or with an empty one, are not shown.
 func (s *Store) SetAnswers(ctx context.Context, pairs []Pair) error {
 	return s.change(ctx, func(tx *sql.Tx) error {
 		for _, p := range pairs {
@@ -215,8 +215,8 @@ func setAnswers(ctx context.Context, tx *sql.Tx, p Pair) error {
 	reason := ""
 	// Kept, so that the same prompts are not answered again at the next start; not shown, because nobody could prefer one.
 	switch a, b := strings.TrimSpace(p.Answers[0].Text), strings.TrimSpace(p.Answers[1].Text); {
-	case a == b && a == "":
-		reason = "both answers are empty"
+	case a == "" || b == "":
+		reason = "an answer is empty" // and nothing learns from a preference with one
 	case a == b:
 		reason = "both answers are the same"
 	}

@@ -80,17 +80,19 @@ func TestAlikeAnswersAreNotShown(t *testing.T) {
 	pairs := []Pair{
 		{Prompt: prompt("1"), Answers: [2]Answer{{Text: "same "}, {Text: "same"}}},
 		{Prompt: prompt("2"), Answers: [2]Answer{{Text: ""}, {Text: " "}}},
-		{Prompt: prompt("3"), Answers: [2]Answer{{Text: ""}, {Text: "words"}}},
+		{Prompt: prompt("3"), Answers: [2]Answer{{Text: ""}, {Text: "words"}}}, // hone reward and hone dpo would refuse what is made of it
+		{Prompt: prompt("4"), Answers: [2]Answer{{Text: "words"}, {Text: "\n"}}},
+		{Prompt: prompt("5"), Answers: [2]Answer{{Text: "other"}, {Text: "words"}}},
 	}
 	if _, err := s.AddPairs(t.Context(), pairs); err != nil {
 		t.Fatal(err)
 	}
 	p, err := s.Next(t.Context(), "ann", 0)
-	if err != nil || p == nil || string(p.Prompt) != `"3"` {
+	if err != nil || p == nil || string(p.Prompt) != `"5"` {
 		t.Fatalf("next is %v, error %v", p, err)
 	}
 	progress, err := s.Progress(t.Context(), "ann")
-	if err != nil || progress.LeftOut != 2 || progress.Ready != 1 {
+	if err != nil || progress.LeftOut != 4 || progress.Ready != 1 {
 		t.Errorf("%+v, error %v", progress, err)
 	}
 	if err := s.Judge(t.Context(), Judgement{Pair: 1, Annotator: "ann", Verdict: A, Left: A}); err == nil || errors.Is(err, ErrJudged) {
