@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hone/recipe"
+	"hone/recipe/example"
 	"hone/recipe/recipetest"
 )
 
@@ -134,4 +135,32 @@ func TestMismatch(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestPairsOfKTO: a pair is a good and a bad answer; one that is too long is left out and counted, and one that cannot be used is refused, for what is
+// wrong with the pair.
+func TestPairsOfKTO(t *testing.T) {
+	from, path := base(t), filepath.Join(t.TempDir(), "pairs.jsonl")
+	pair := `{"prompt":%q,"chosen":"one","rejected":%q}` + "\n"
+	open := func(text string) (*preferring, error) {
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		r := tinyDPO(t, from, path, dir, "loss_type=kto", "validation_fraction=0", "sequence_length=20").run(recipe.Env{}.WithDefaults())
+		r.Folder = recipe.Folder{Dir: dir}
+		s := r.Stage.(*preferring)
+		err := s.OpenData(t.Context(), r)
+		t.Cleanup(func() { s.Close() })
+		return s, err
+	}
+	s, err := open(fmt.Sprintf(pair, "one and", "two") + fmt.Sprintf(pair, strings.Repeat("one and two ", 100), "two"))
+	if err != nil || len(s.records.items) != 2 || !s.records.items[0].desirable || s.records.items[1].desirable || s.records.stats.Skipped[example.LongPrompt] != 1 {
+		t.Errorf("%d items, %s; %v", len(s.records.items), s.records.stats.String(), err)
+	}
+	for text, want := range map[string]string{fmt.Sprintf(pair, "one", "one"): "chosen and rejected are equal", fmt.Sprintf(pair, "one", ""): "an answer is empty", `{"prompt":"one"}`: "completion and label"} {
+		if _, err := open(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
 }

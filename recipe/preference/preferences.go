@@ -4,6 +4,7 @@ package preference
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -293,12 +294,18 @@ func (in *reader) pairs(record []byte) ([]judged, error) {
 func (in *reader) verdicts(record []byte) ([]judged, error) {
 	j, err := data.ParseJudged(record)
 	if err != nil {
-		// A pair without labels of its own is one good and one bad answer; the error of the form that kto asks for is told where it is neither.
-		if pairs, errPair := in.pairs(record); errPair == nil {
-			p := pairs[0].answers
-			return []judged{{answers: p[:1], desirable: true}, {answers: p[1:]}}, nil
+		var two struct{ Chosen, Rejected json.RawMessage }
+		// The error of the form that kto asks for is told of a record that is neither.
+		if json.Unmarshal(record, &two) != nil || two.Chosen == nil || two.Rejected == nil {
+			return nil, err
 		}
-		return nil, err
+		// A pair without labels of its own is one good and one bad answer; what is wrong with it, or that it is too long, is so of the pair.
+		pairs, err := in.pairs(record)
+		if err != nil {
+			return nil, err
+		}
+		p := pairs[0].answers
+		return []judged{{answers: p[:1], desirable: true}, {answers: p[1:]}}, nil
 	}
 	marks, err := in.answer(&j.Example, j.Turns)
 	if err != nil {
