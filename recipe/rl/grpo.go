@@ -20,7 +20,7 @@ type GRPO struct {
 	LossType      string  `yaml:"loss_type" doc:"grpo (mean over answers), dr_grpo, dapo (mean over tokens), gspo (one ratio an answer) or rloo"`
 	NumIterations int     `yaml:"num_iterations" doc:"times that the answers of an iteration are learned from"`
 	Beta          float64 `yaml:"beta" doc:"weight of the KL divergence from the reference, in the loss; of rloo in the reward"`
-	KLEstimator   string  `yaml:"kl_estimator" doc:"of a token's KL divergence: k3; k2, whose gradient is that of the divergence itself; k1"`
+	KLEstimator   string  `yaml:"kl_estimator" doc:"of a token's KL divergence: k1, k2 or k3; not set: k3, with rloo k1; in the loss the gradient of k2 is that of the divergence itself"`
 	Epsilon       float64 `yaml:"epsilon" doc:"the ratio counts from 1-epsilon"`
 	EpsilonHigh   float64 `yaml:"epsilon_high" doc:"to 1+epsilon_high; 0: epsilon"`
 	ScaleRewards  string  `yaml:"scale_rewards" doc:"divide advantages by the standard deviation of the group or the batch, or none; not set: group, with dr_grpo none"`
@@ -31,7 +31,7 @@ type GRPO struct {
 
 // DefaultGRPO returns the recipe with every default filled in, those of TRL.
 func DefaultGRPO() GRPO {
-	c := GRPO{Rollouts: defaultRollouts(), LossType: "dapo", NumIterations: 1, KLEstimator: loss.K3, Epsilon: 0.2, Training: rolloutTraining()}
+	c := GRPO{Rollouts: defaultRollouts(), LossType: "dapo", NumIterations: 1, Epsilon: 0.2, Training: rolloutTraining()}
 	c.PromptsPerIteration, c.NumGenerations = 8, 8
 	return c
 }
@@ -61,6 +61,7 @@ const (
 func (c *GRPO) Validate() error {
 	c.FallbackRate(grpoRate, grpoAdapterRate)
 	c.SequenceLength = cmp.Or(c.SequenceLength, c.Longest(c.Model))
+	c.KLEstimator = cmp.Or(c.KLEstimator, map[string]string{"rloo": loss.K1}[c.LossType], loss.K3)
 	if _, ok := groupLosses[c.LossType]; !ok {
 		return fmt.Errorf("loss_type is %q; use grpo, dr_grpo, dapo, gspo or rloo", c.LossType)
 	}
@@ -97,6 +98,13 @@ type grpo struct{ c *GRPO }
 
 func (g *grpo) needsReference() bool { return g.c.Beta > 0 }
 func (g *grpo) entropyBonus() bool   { return g.c.EntropyCoef > 0 }
+
+func (g *grpo) note() string {
+	if g.c.Beta == 0 {
+		return ""
+	}
+	return weakKL(g.c.KLEstimator, g.c.LossType == "rloo")
+}
 
 // advantages compares the answers to a prompt with one another.
 func (g *grpo) advantages(s *rolling, answers []*rollout) map[string]float64 {

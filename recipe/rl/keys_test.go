@@ -233,3 +233,25 @@ func TestSmallQuestions(t *testing.T) {
 		}
 	}
 }
+
+// TestEstimators: what is not set is the estimator that holds the policy to the reference where it counts; others are warned of.
+func TestEstimators(t *testing.T) {
+	for keys, want := range map[string][2]string{
+		"": {"k1", ""}, "kl_in=loss": {"k2", ""}, "kl_estimator=k3": {"k3", "k3 in the reward hardly"}, "kl_estimator=k2": {"k2", "k2 in the reward hardly"},
+		"kl_in=loss kl_estimator=k1": {"k1", "k1 in the loss does not"}, "kl_in=loss kl_estimator=k3": {"k3", ""}, "kl_in=loss kl_estimator=k1 kl_coef=0": {"k1", ""},
+	} {
+		c := tinyPPO(t, "m", "p", "o", strings.Fields(keys)...)
+		if err := c.Validate(); err != nil || c.KLEstimator != want[0] || !strings.Contains((&ppo{c}).note(), want[1]) || want[1] == "" && (&ppo{c}).note() != "" {
+			t.Errorf("ppo %s: %s, %q, %v; want %q", keys, c.KLEstimator, (&ppo{c}).note(), err, want)
+		}
+	}
+	for keys, want := range map[string][2]string{
+		"beta=1": {"k3", ""}, "beta=1 loss_type=rloo": {"k1", ""}, "beta=1 loss_type=rloo kl_estimator=k3": {"k3", "k3 in the reward hardly"},
+		"beta=1 kl_estimator=k1": {"k1", "k1 in the loss does not"}, "kl_estimator=k1": {"k1", ""}, "beta=1 kl_estimator=k2": {"k2", ""},
+	} {
+		c := tinyGRPO(t, "m", "p", "o", strings.Fields(keys)...)
+		if err := c.Validate(); err != nil || c.KLEstimator != want[0] || !strings.Contains((&grpo{c}).note(), want[1]) || want[1] == "" && (&grpo{c}).note() != "" {
+			t.Errorf("grpo %s: %s, %q, %v; want %q", keys, c.KLEstimator, (&grpo{c}).note(), err, want)
+		}
+	}
+}

@@ -20,7 +20,7 @@ type PPO struct {
 
 	NumPPOEpochs   int     `yaml:"num_ppo_epochs" doc:"times that the answers of an iteration are learned from"`
 	KLCoef         float64 `yaml:"kl_coef" doc:"weight of the KL divergence from the reference"`
-	KLEstimator    string  `yaml:"kl_estimator" doc:"of a token's KL divergence: k1, k2 or k3"`
+	KLEstimator    string  `yaml:"kl_estimator" doc:"of a token's KL divergence: k1, k2 or k3; not set: the one whose gradient is that of the divergence, in the reward k1 and in the loss k2"`
 	KLIn           string  `yaml:"kl_in" doc:"where the divergence counts: reward (of each token) or loss"`
 	KLTarget       float64 `yaml:"kl_target" doc:"steer kl_coef to this KL an answer; 0: kl_coef is fixed"`
 	KLHorizon      float64 `yaml:"kl_horizon" doc:"answers over which kl_coef is steered"`
@@ -50,7 +50,7 @@ type Critic struct {
 
 // DefaultPPO returns the recipe with every default filled in: TRL's, but for the temperature.
 func DefaultPPO() PPO {
-	return PPO{Rollouts: defaultRollouts(), NumPPOEpochs: 4, KLCoef: 0.05, KLEstimator: loss.K1, KLIn: "reward", KLHorizon: 10000, Gamma: 1, Lam: 0.95,
+	return PPO{Rollouts: defaultRollouts(), NumPPOEpochs: 4, KLCoef: 0.05, KLIn: "reward", KLHorizon: 10000, Gamma: 1, Lam: 0.95,
 		Cliprange: 0.2, CliprangeValue: 0.2, VFCoef: 0.1, WhitenAdv: true, Critic: Critic{Kind: "head"}, PTX: PTX{Coef: 1}, Training: rolloutTraining()}
 }
 
@@ -64,6 +64,7 @@ const (
 func (c *PPO) Validate() error {
 	c.FallbackRate(ppoRate, ppoAdapterRate)
 	c.SequenceLength = cmp.Or(c.SequenceLength, c.Longest(c.Model))
+	c.KLEstimator = cmp.Or(c.KLEstimator, map[string]string{"loss": loss.K2}[c.KLIn], loss.K1)
 	if c.NumPPOEpochs < 1 {
 		return fmt.Errorf("num_ppo_epochs is %d; it must be at least 1", c.NumPPOEpochs)
 	}
@@ -126,6 +127,13 @@ type ppo struct{ c *PPO }
 
 func (p *ppo) needsReference() bool { return true } // its KL divergence is a metric in any case
 func (p *ppo) entropyBonus() bool   { return p.c.EntropyCoef > 0 }
+
+func (p *ppo) note() string {
+	if p.c.KLCoef == 0 {
+		return ""
+	}
+	return weakKL(p.c.KLEstimator, p.c.KLIn == "reward")
+}
 
 // advantages are those of GAE over rewards for each token: minus the weighted KL estimate, and the score at the last one.
 func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {

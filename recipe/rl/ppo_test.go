@@ -347,10 +347,14 @@ func TestControl(t *testing.T) {
 				"num_mini_batches=1", "optimizer.learning_rate=0.003", "whiten_advantages=false", "vf_coef=0.5")...),
 		}
 		for _, loss := range []string{"dapo", "rloo"} { // with one token the others are dapo
-			runs[loss] = tinyGRPO(t, from, prompts, filepath.Join(t.TempDir(), loss), with("loss_type="+loss, "beta=0.3", "kl_estimator=k2", "scale_rewards=none", "iterations=50",
+			runs[loss] = tinyGRPO(t, from, prompts, filepath.Join(t.TempDir(), loss), with("loss_type="+loss, "beta=0.3", "scale_rewards=none", "iterations=50",
 				"prompts_per_iteration=9", "num_generations=8", "optimizer.learning_rate=0.003")...)
 		}
-		runs["rloo"].(*GRPO).KLEstimator = "k1" // in the reward, where it is the divergence itself
+		runs["dapo"].(*GRPO).KLEstimator = "k2" // the divergence that the best policy is about; the one of rloo, not set, is it already
+		if sign == "1" && !testing.Short() {
+			runs["ppo, KL in the loss"] = tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "ppol"), with("kl_coef=0.3", "iterations=70", "prompts_per_iteration=9", "num_generations=8", "num_ppo_epochs=2",
+				"num_mini_batches=1", "optimizer.learning_rate=0.003", "whiten_advantages=false", "vf_coef=0.5", "kl_in=loss")...)
+		}
 		for name, c := range runs {
 			sum, _, err := recipetest.Start(t, c, 1)
 			if err != nil {

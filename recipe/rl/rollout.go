@@ -45,6 +45,7 @@ type algorithm interface {
 	loss(s *rolling, p *pass) *tensor.Tensor
 	needsReference() bool
 	entropyBonus() bool // the loss has a term of the entropy
+	note() string       // what a person should know of the keys
 }
 
 // rolling is the stage of learning from rollouts: in each iteration the model writes answers, they are scored, and the
@@ -354,7 +355,7 @@ func (s *rolling) Identity() map[string]string {
 func (s *rolling) Info() (map[string]any, string) {
 	who, saved := s.sharing()
 	values := map[string]any{"prompts": len(s.prompt), "validation_prompts": len(s.held), "answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs)}
-	note := fmt.Sprintf("prompts: %s; %d to answer%s%s", s.stats.String(), len(s.prompt), s.taken(), s.rewards.note)
+	note := fmt.Sprintf("prompts: %s; %d to answer%s%s", s.stats.String(), len(s.prompt), s.taken(), s.rewards.note+s.algorithm.note())
 	if len(who) > 0 {
 		values["shared_base_bytes"] = saved
 		note += fmt.Sprintf("; adapters on one base in memory, with the policy or its reference: %s (%s less)", strings.Join(who, ", "), plan.Bytes(saved))

@@ -213,6 +213,20 @@ func validEstimator(name string) error {
 	return nil
 }
 
+// weakKL warns of an estimator that does not hold the policy to the reference where it counts; "" is sound. In the reward a sample's estimate is a
+// constant beside the gradient of its likelihood, whose mean for k1 is the gradient of KL(policy‖reference), and for k2 and k3 of second order in the
+// distance. In the loss the estimate itself is differentiated: of k2 that is the gradient of KL(policy‖reference), of k3 that of
+// KL(reference‖policy), and of k1 that of the log-likelihood, whose mean is 0.
+func weakKL(estimator string, inReward bool) string {
+	switch {
+	case inReward && estimator != loss.K1:
+		return fmt.Sprintf("; warning: kl_estimator=%s in the reward hardly holds the policy to the reference, as its gradient vanishes near it: k1 is the divergence there", estimator)
+	case !inReward && estimator == loss.K1:
+		return "; warning: kl_estimator=k1 in the loss does not hold the policy to the reference, as its gradient is 0 on average: use k2 or k3"
+	}
+	return ""
+}
+
 // Models is as of Pretrain, with rewards that are no rules but paths or names of models.
 func (c *Rollouts) Models() []*string {
 	models := config.Given(&c.Model)
