@@ -146,7 +146,9 @@ func TestMeter(t *testing.T) {
 	m.Add("c", math.NaN())
 	m.Add("d")
 	m.Add("e", 0)
-	if got := m.Take(); !cmp.Equal(got, map[string]float64{"a": 4, "e": 0}) {
+	m.Add("f", 1)
+	m.AddMean("f", 5, 3)
+	if got := m.Take(); !cmp.Equal(got, map[string]float64{"a": 4, "e": 0, "f": 4}) {
 		t.Errorf("the means are %v", got)
 	}
 	m.Add("a", 5)

@@ -18,6 +18,12 @@ func (m *Meter) Add(name string, values ...float64) {
 	}
 }
 
+// AddMean notes the mean of n values of a metric.
+func (m *Meter) AddMean(name string, mean float64, n int) {
+	m.sums[name] += mean * float64(n)
+	m.counts[name] += float64(n)
+}
+
 // Take returns the means and begins anew. Numbers that are not finite are left out: JSON has no word for them.
 func (m *Meter) Take() map[string]float64 {
 	means := make(map[string]float64, len(m.sums))

@@ -2,6 +2,7 @@ package rl
 
 import (
 	"encoding/json"
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -31,7 +32,8 @@ func TestGoldenSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := &all.PPO
-	for _, size := range []int{4, 2} {
+	told := map[int]map[string]float64{} // metrics of the updates
+	for _, size := range []int{4, 3} {   // so that one of two micro-batches has more tokens
 		dev := cpu.New(cpu.Options{Threads: 1})
 		m, err := model.Open(filepath.Join(golden, "llama_untied"), dev, device.F32)
 		if err != nil {
@@ -47,8 +49,14 @@ func TestGoldenSteps(t *testing.T) {
 		s.critic.head.Bias.Set(dev, device.F32, g.Head.Bias)
 		params := slices.Concat(m.Params, s.critic.params())
 		g.Follow(t, "ppo", r, recipetest.Updates{Params: params, Objective: s.objective, Batches: dealAnswers(g.Answers, size)})
+		told[size] = s.meter.Take()
 		nn.Free(params)
 		m.Free()
 		dev.Close()
+	}
+	for name, v := range told[4] {
+		if math.Abs(told[3][name]-v) > 1e-5*math.Abs(v)+1e-6 {
+			t.Errorf("%s is %v in one micro-batch and %v in two", name, v, told[3][name])
+		}
 	}
 }

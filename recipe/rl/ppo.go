@@ -230,9 +230,9 @@ func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 // part notes a part of the loss, scaled from the share of the whole batch that it is to a mean.
 func (s *rolling) part(name string, l *tensor.Tensor, p *pass) {
 	// A micro-batch's loss is divided by the tokens of the whole batch. Its mean is had by dividing by the part of the tokens that it
-	// has; so the meter's mean over micro-batches is one over micro-batches, not over tokens.
+	// has, and counts for as many tokens, so that what is told of an update does not depend on how it was cut.
 	share := float64(len(p.owner)) / float64(p.tokens)
-	s.meter.Add(name, tensor.Values(l)[0]/share)
+	s.meter.AddMean(name, tensor.Values(l)[0]/share, len(p.owner))
 }
 
 // Plan says what the run will take, as (*Reward).Plan does, with the time that the answers of an iteration take to be
