@@ -339,6 +339,12 @@ func TestTheBestIsKept(t *testing.T) {
 	if kept != 2 {
 		t.Errorf("the run says that step %d is kept", kept)
 	}
+	if why := "stopped after step 5 of 9: early_stopping: loss is not better than at step 2 in 3 evaluations"; !slices.ContainsFunc(events, func(e train.Event) bool {
+		m, ok := e.(train.MessageEvent)
+		return ok && m.Text == why
+	}) {
+		t.Errorf("the run does not say %q", why)
+	}
 	_, events, err = execute(t, filepath.Join(t.TempDir(), "run"), s, func(c *Training) { watch(c); c.EarlyStopping.Metric = "los" })
 	if len(events) != 0 {
 		t.Errorf("before a metric that there is not is refused, the run says %v", events)

@@ -122,8 +122,23 @@ func (r *Run) all(ctx context.Context) (*Summary, error) {
 	} else if out.Interrupted {
 		return sum, r.Say(fmt.Sprintf("interrupted after step %d and saved; go on with resume=true", out.Step))
 	}
+	if out.StoppedEarly { // or a person would see a run that ends before its last step and not why
+		if err := r.Say(r.whyStopped(out)); err != nil {
+			return sum, err
+		}
+	}
 	sum.ModelDir = r.Folder.Path(r.Trained.Name())
 	return sum, r.saveResult(out)
+}
+
+// whyStopped is a sentence on a run that ended before its last step.
+func (r *Run) whyStopped(out train.Outcome) string {
+	reason := out.Reason
+	if reason == "" {
+		e := r.Training.EarlyStopping
+		reason = fmt.Sprintf("early_stopping: %s is not better than at step %d in %d evaluations", e.Metric, out.BestStep, e.Patience)
+	}
+	return fmt.Sprintf("stopped after step %d of %d: %s", out.Step, r.Training.Steps, reason)
 }
 
 // openModel makes or loads the model and what is trained of it.

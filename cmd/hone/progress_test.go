@@ -115,8 +115,9 @@ adapter           runs/x/adapter
 		t.Errorf("the summary is\n%swant\n%s", out.String(), want)
 	}
 	out.Reset()
-	summarise(&out, &recipe.Summary{Out: "o", Interrupted: true, Steps: 7, Parameters: 10, Trainable: 10, PeakMemoryBytes: 1 << 10})
+	summarise(&out, &recipe.Summary{Out: "o", Interrupted: true, StopReason: "why", Steps: 7, Parameters: 10, Trainable: 10, PeakMemoryBytes: 1 << 10})
 	want = `interrupted  saved at step 7; go on with resume=true
+stopped      why
 parameters   10
 steps        7, 0 tokens learned in 0 s (0 a second)
 peak memory  1 KiB

@@ -211,6 +211,9 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if s.Interrupted && s.Steps > 0 {
 		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with resume=true\n", s.Steps)
 	}
+	if s.StopReason != "" {
+		fmt.Fprintf(w, "stopped\t%s\n", s.StopReason)
+	}
 	fmt.Fprintf(w, "parameters\t%d\n", s.Parameters)
 	if s.Trainable < s.Parameters {
 		fmt.Fprintf(w, "trainable\t%d (%.2f%%)\n", s.Trainable, 100*float64(s.Trainable)/float64(s.Parameters))

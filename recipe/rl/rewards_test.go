@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,13 +114,19 @@ func TestBrokenReward(t *testing.T) {
 	}
 }
 
-// TestStopRule ends a run that goes wrong, with its weights.
+// TestStopRule ends a run that goes wrong, with its weights, and says why.
 func TestStopRule(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
-	sum, _, err := recipetest.Start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), "iterations=30", "optimizer.learning_rate=0.003", "kl_coef=0", "diagnosis.on=stop",
+	sum, events, err := recipetest.Start(t, tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "run"), "iterations=30", "optimizer.learning_rate=0.003", "kl_coef=0", "diagnosis.on=stop",
 		"diagnosis.max_kl=0.2", "diagnosis.min_iterations=2", "diagnosis.entropy_ratio=0"), 1)
 	if err != nil || !sum.StoppedEarly || !strings.HasPrefix(sum.StopReason, "KL exploding") || sum.ModelDir == "" || sum.Steps >= 120 {
-		t.Errorf("%+v, %v", sum, err)
+		t.Fatalf("%+v, %v", sum, err)
+	}
+	if !slices.ContainsFunc(events, func(e train.Event) bool {
+		m, ok := e.(train.MessageEvent)
+		return ok && m.Text == fmt.Sprintf("stopped after step %d of 120: %s", sum.Steps, sum.StopReason)
+	}) {
+		t.Errorf("the run ends without a word on %s", sum.StopReason)
 	}
 }
 
