@@ -182,8 +182,8 @@ func TestExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for pair, v := range []Verdict{A, B, Tie, A} {
-		if err := s.Judge(t.Context(), Judgement{Pair: int64(pair + 1), Annotator: "ann", Verdict: v, Left: A, At: at, Comment: "why"}); err != nil {
+	for i, v := range []Verdict{A, Tie, B, A} { // from the last pair, after an undo or two for instance: the export has them in order
+		if err := s.Judge(t.Context(), Judgement{Pair: int64(4 - i), Annotator: "ann", Verdict: v, Left: A, At: at, Comment: "why"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -285,5 +285,13 @@ func TestAnswersComeInOrder(t *testing.T) {
 	pair := func(a, b string) Pair { return Pair{Prompt: prompt("c"), Answers: [2]Answer{{Text: a}, {Text: b}}} }
 	if n, err := s.AddPairs(t.Context(), []Pair{pair("x", "y"), pair("y", "x"), pair("x", "y")}); err != nil || n != 2 {
 		t.Errorf("%d pairs are new, %v", n, err)
+	}
+}
+
+// TestVerdictsAreSynced: a commit is on the disk before it returns, so that not even a power cut loses a verdict.
+func TestVerdictsAreSynced(t *testing.T) {
+	level := 0
+	if err := openStore(t).db.QueryRowContext(t.Context(), "PRAGMA synchronous").Scan(&level); err != nil || level != 2 {
+		t.Errorf("synchronous is %d, want 2, FULL (%v)", level, err)
 	}
 }
