@@ -25,7 +25,7 @@ type Launch struct {
 	Set       []string `yaml:"set" doc:"further keys of the run's recipe, as in optimizer.learning_rate=3e-4,eval.every=500"`
 	Binary    string   `yaml:"binary" doc:"URL from which the machines fetch hone; not set: named when the job is started"`
 	Image     string   `yaml:"image" doc:"k8s: container image that hone runs in"`
-	DiskGiB   int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: twice the checkpoints and 100"`
+	DiskGiB   int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: three checkpoints, the weights and 100"`
 	MaxHours  float64  `yaml:"max_hours" doc:"slurm: the longest that a session may be; the run goes on in the next"`
 	Partition string   `yaml:"partition" doc:"slurm: partition"`
 	Account   string   `yaml:"account" doc:"slurm: account"`
@@ -64,8 +64,10 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	// A quarter more than planned and a quarter of an hour to start. What is cut off goes on in the next session, from its checkpoint.
 	j.LimitMinutes = int(math.Ceil(60 * max(0.5, min(l.MaxHours, 1.25*e.Hours+0.25))))
 	j.HostGiB = j.GPUs*12 + int(math.Ceil(float64(e.Memory.Host)*float64(j.GPUs)/(1<<30)))
-	// A checkpoint is the weights in 16 bits and 12 bytes for each trained parameter; two are kept, and one is written before the oldest goes.
-	j.DiskGiB = cmp.Or(l.DiskGiB, 100+2*int(math.Ceil((2*float64(e.Parameters)+12*float64(e.Trainable))/(1<<30))))
+	// A checkpoint is the weights in 16 bits and 12 bytes for each trained parameter. Two are kept and the oldest goes when a third is whole, so the
+	// disk must hold three at a time, beside the weights that the run begins with.
+	weights, checkpoint := 2*float64(e.Parameters), 2*float64(e.Parameters)+12*float64(e.Trainable)
+	j.DiskGiB = cmp.Or(l.DiskGiB, 100+int(math.Ceil((weights+3*checkpoint)/(1<<30))))
 	j.Out = "runs/" + j.Name
 	j.Assumptions = []string{
 		fmt.Sprintf("Planned: %s of %s, %s, %s tokens on %d x %s.", c.Stage, c.Model, c.Method, plan.Count(e.Tokens), e.GPUs, e.GPU.Name),
