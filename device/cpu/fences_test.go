@@ -204,6 +204,9 @@ func fencedPaths(t *testing.T) []fencedPath {
 		dots.SlowBF16Dots = false
 		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(dots)}, nil})
 	}
+	if host.NEON {
+		paths = append(paths, fencedPath{kernelPath{pathGeneric, newGemmKernels(host)}, nil})
+	}
 	for i := range paths {
 		paths[i].dev = newDevice(1, 0, paths[i].gemm)
 		t.Cleanup(paths[i].dev.Close)

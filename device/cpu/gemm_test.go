@@ -29,6 +29,7 @@ func gemmPaths(t *testing.T) []*gemmKernels {
 		{other, host.HasAVX512(), other.Best()},
 		{host.WithoutAVX512BF16(), host.HasAVX512(), "avx512"},
 		{host.WithoutAVX512(), host.HasAVX2(), "avx2"},
+		{host, host.NEON, "neon"},
 		{host.WithoutAssembly(), true, "generic"},
 	} {
 		if !c.has {
