@@ -194,18 +194,18 @@ type fencedPath struct {
 func fencedPaths(t *testing.T) []fencedPath {
 	host := cpuid.Host()
 	paths := []fencedPath{{kernelPath{pathGeneric, genericGemmKernels(host)}, nil}}
-	if vecBest() >= pathAVX2 {
+	if slices.Contains(vecPaths(), pathAVX2) {
 		paths = append(paths, fencedPath{kernelPath{pathAVX2, newGemmKernels(host.WithoutAVX512())}, nil})
 	}
-	if vecBest() >= pathAVX512 {
+	if vecBest() == pathAVX512 {
 		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(host.WithoutAVX512BF16())}, nil})
 	}
-	if dots := host; vecBest() >= pathAVX512 && host.HasAVX512BF16() {
+	if dots := host; vecBest() == pathAVX512 && host.HasAVX512BF16() {
 		dots.SlowBF16Dots = false
 		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(dots)}, nil})
 	}
 	if host.NEON {
-		paths = append(paths, fencedPath{kernelPath{pathGeneric, newGemmKernels(host)}, nil})
+		paths = append(paths, fencedPath{kernelPath{vecBest(), newGemmKernels(host)}, nil})
 	}
 	for i := range paths {
 		paths[i].dev = newDevice(1, 0, paths[i].gemm)

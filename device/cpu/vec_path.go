@@ -7,6 +7,7 @@ const (
 	pathGeneric vecPath = iota
 	pathAVX2
 	pathAVX512
+	pathNEON
 )
 
 // vecUse is the path taken: the best that the machine has. Only tests change it.

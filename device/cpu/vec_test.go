@@ -165,17 +165,21 @@ func (p vecPath) String() string {
 		return "avx2"
 	case pathAVX512:
 		return "avx512"
+	case pathNEON:
+		return "neon"
 	}
 	return "generic"
 }
 
 // vecPaths are all paths that the machine can take.
 func vecPaths() []vecPath {
-	var all []vecPath
-	for p := pathGeneric; p <= vecBest(); p++ {
-		all = append(all, p)
+	switch vecBest() {
+	case pathAVX512:
+		return []vecPath{pathGeneric, pathAVX2, pathAVX512}
+	case pathGeneric:
+		return []vecPath{pathGeneric}
 	}
-	return all
+	return []vecPath{pathGeneric, vecBest()}
 }
 
 // eachPath runs f on every path that this machine can take.

@@ -152,6 +152,11 @@ func (s *step) finish() {
 // one writes instruction i for a lane.
 func (e *emitter) one(i int, in instr, lane int) {
 	s := &step{emitter: e, i: i, in: in, lane: lane, took: -1}
+	if e.arm {
+		s.arm()
+		s.finish()
+		return
+	}
 	switch in.op {
 	case "load", "store":
 		s.memory()

@@ -16,6 +16,9 @@ func convertKernels() []*kernel {
 
 // widen writes 64 elements a turn, then 16.
 func widen(set isa) string {
+	if set.arm {
+		return neonWiden()
+	}
 	var b strings.Builder
 	b.WriteString("\tMOVQ y+0(FP), DI\n\tMOVQ x+8(FP), SI\n\tMOVQ n+16(FP), CX\n")
 	b.WriteString("\tSUBQ $64, CX\n\tJLT rest\n\nmany:\n")
@@ -44,6 +47,9 @@ func convertEnd(label string) string {
 // round writes 16 elements a turn: (x + 0x7fff + (x>>16 & 1)) >> 16, and for a
 // NaN x>>16 | 0x40.
 func round(set isa) string {
+	if set.arm {
+		return neonRound()
+	}
 	setup, body := roundAVX2()
 	if set.wide {
 		setup, body = roundAVX512()

@@ -15,6 +15,7 @@ type isa struct {
 	prefix string
 	regs   int // allocatable; AVX2 keeps Y15 for the tail mask
 	wide   bool
+	arm    bool // spelled in neon.go
 }
 
 var (
@@ -122,7 +123,7 @@ func emitKernel(set isa, pool *constPool, k *kernel) string {
 		e.frame[a.name] = a
 	}
 	e.unroll = k.unroll[0]
-	if set.wide {
+	if set.wide || set.arm {
 		e.unroll = k.unroll[1]
 	}
 	for _, name := range k.scalars {
@@ -140,7 +141,7 @@ func emitKernel(set isa, pool *constPool, k *kernel) string {
 		}
 		e.b = record(stage.body)
 		e.plan()
-		if i == 0 {
+		if i == 0 && !e.arm {
 			e.pointers()
 		}
 		e.prologue()
@@ -152,7 +153,9 @@ func emitKernel(set isa, pool *constPool, k *kernel) string {
 		}
 		e.results()
 	}
-	e.op("VZEROUPPER")
+	if !e.arm {
+		e.op("VZEROUPPER")
+	}
 	e.op("RET")
 	return e.String()
 }
@@ -258,6 +261,10 @@ func (e *emitter) pointers() {
 }
 
 func (e *emitter) prologue() {
+	if e.arm {
+		e.armPrologue()
+		return
+	}
 	e.op("MOVQ n+%d(FP), CX", e.frame["n"].off)
 	e.op("XORQ AX, AX")
 	for v := value(0); int(v) < e.b.values; v++ {
@@ -320,6 +327,10 @@ func (e *emitter) zero(r int) {
 
 // loops writes the body for unroll vectors, then for one, then for the rest under a mask.
 func (e *emitter) loops() {
+	if e.arm {
+		e.armLoops()
+		return
+	}
 	if e.unroll > 1 {
 		e.loop("many", e.unroll)
 	}
@@ -369,13 +380,16 @@ func (e *emitter) mem(bits uint32) string {
 
 // results folds the accumulators and stores them.
 func (e *emitter) results() {
+	if e.arm {
+		e.armResults()
+		return
+	}
 	nan := e.foldAll()
 	for i, a := range e.b.accs {
 		if a.result == "" {
 			continue
 		}
-		e.op("MOVQ %s+%d(FP), DX", a.result, e.frame[a.result].off)
-		e.op("VMOVSS X%d, (DX)", e.accReg[i][0])
+		e.write(a.result, e.accReg[i][0])
 		if nan {
 			e.op("TESTL R12, R12")
 			e.op("JEQ ordered")
@@ -387,6 +401,9 @@ func (e *emitter) results() {
 
 // foldAll leaves the total of each accumulator in the lowest lane of its first register. Where one watches for NaN, that is what R12 says.
 func (e *emitter) foldAll() (nan bool) {
+	if e.arm {
+		return e.armTotals()
+	}
 	for i, a := range e.b.accs {
 		lanes := e.accReg[i]
 		for n := len(lanes); n > 1; n = (n + 1) / 2 {

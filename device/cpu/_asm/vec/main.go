@@ -13,6 +13,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -22,11 +23,13 @@ func main() {
 	out := flag.String("out", "..", "folder of package cpu")
 	flag.Parse()
 	all := kernels()
-	for _, set := range []isa{avx2, avx512} {
-		write(*out, "vec_"+strings.ToLower(set.name)+"_amd64.s", assembly(set, all))
+	for arch, sets := range map[string][]isa{"amd64": {avx512, avx2}, "arm64": {neon}} { // the best first
+		for _, set := range sets {
+			write(*out, "vec_"+strings.ToLower(set.name)+"_"+arch+".s", assembly(set, all))
+		}
+		write(*out, "vec_doors_"+arch+".go", goFile("//go:build !noasm\n\n", doors(sets, all)+declarations(sets, all)))
 	}
-	write(*out, "vec_doors_amd64.go", goFile("//go:build !noasm\n\n", doors(all)+declarations(all)))
-	write(*out, "vec_noasm.go", goFile("//go:build !amd64 || noasm\n\n", closedDoors(all)))
+	write(*out, "vec_noasm.go", goFile("//go:build (!amd64 && !arm64) || noasm\n\n", closedDoors(all)))
 }
 
 func write(dir, name, text string) {
@@ -59,7 +62,11 @@ func assembly(set isa, all []*kernel) string {
 		fmt.Fprintf(&b, "\n// func %s(%s)\nTEXT ·%s(SB), NOSPLIT, $0-%d\n%s", k.asmName(set), k.goArgs(), k.asmName(set), total,
 			strings.Replace(k.text(set), "SETUP", "", 1))
 	}
-	return header + "//go:build !noasm\n\n#include \"textflag.h\"\n\n" + tables(set) + pool.data() + b.String()
+	head := header + "//go:build !noasm\n\n#include \"textflag.h\"\n\n"
+	if set.arm {
+		return head + b.String()
+	}
+	return head + tables(set) + pool.data() + b.String()
 }
 
 // tables are the element numbers of a vector, for AVX2 the window that tail masks are read from, for AVX-512 the places of upper words.
@@ -116,13 +123,17 @@ func doorSignature(name string, k *kernel) string {
 	return fmt.Sprintf("func vec%sDoor(%s%s) bool", name, op, k.goArgs())
 }
 
-func doors(all []*kernel) string {
+func doors(sets []isa, all []*kernel) string {
 	var b strings.Builder
 	names, members := families(all)
 	for _, name := range names {
 		ks := members[name]
+		if !slices.ContainsFunc(sets, ks[0].in) {
+			fmt.Fprintf(&b, "%s { return false }\n\n", doorSignature(name, ks[0]))
+			continue
+		}
 		fmt.Fprintf(&b, "// vec%sDoor runs the widest assembly there is and reports whether there was any.\n%s {\nswitch vecUse {\n", name, doorSignature(name, ks[0]))
-		for _, set := range []isa{avx512, avx2} {
+		for _, set := range sets {
 			if ks[0].in(set) {
 				fmt.Fprintf(&b, "case path%s:\n%s%s", set.name, lacking(ks[0]), calls(set, ks))
 			}
@@ -162,9 +173,9 @@ func call(set isa, k *kernel) string {
 	return fmt.Sprintf("%s(%s)\n", k.asmName(set), strings.Join(names, ", "))
 }
 
-func declarations(all []*kernel) string {
+func declarations(sets []isa, all []*kernel) string {
 	var b strings.Builder
-	for _, set := range []isa{avx512, avx2} {
+	for _, set := range sets {
 		for _, k := range all {
 			if k.in(set) {
 				fmt.Fprintf(&b, "//go:noescape\nfunc %s(%s)\n\n", k.asmName(set), k.goArgs())

@@ -9,18 +9,29 @@ type stage struct {
 }
 
 // total is the register in whose lowest lane the total of accumulator i is.
-func (e *emitter) total(i int) string { return fmt.Sprintf("X%d", e.accReg[i][0]) }
+func (e *emitter) total(i int) int { return e.accReg[i][0] }
 
 // spare is a register that is free between stages.
-func (e *emitter) spare() string { return fmt.Sprintf("X%d", e.accReg[0][1]) }
+func (e *emitter) spare() int { return e.accReg[0][1] }
 
 // keep puts the lowest lane of x into all lanes of a scalar.
-func (e *emitter) keep(name, x string) { e.op("VBROADCASTSS %s, %s", x, e.reg(e.scalars[name])) }
+func (e *emitter) keep(name string, x int) {
+	if e.arm {
+		e.two("spread", x, e.scalars[name])
+		return
+	}
+	e.op("VBROADCASTSS X%d, %s", x, e.reg(e.scalars[name]))
+}
 
 // write stores the lowest lane of x at a pointer argument.
-func (e *emitter) write(result, x string) {
-	e.op("MOVQ %s+%d(FP), DX", result, e.frame[result].off)
-	e.op("VMOVSS %s, (DX)", x)
+func (e *emitter) write(result string, x int) {
+	if e.arm {
+		e.op("MOVD %s, R11", e.argument(result))
+		e.op("FMOVS F%d, (R11)", x)
+		return
+	}
+	e.op("MOVQ %s, DX", e.argument(result))
+	e.op("VMOVSS X%d, (DX)", x)
 }
 
 // argument is a number among the arguments as an operand.
@@ -28,16 +39,33 @@ func (e *emitter) argument(name string) string {
 	return fmt.Sprintf("%s+%d(FP)", name, e.frame[name].off)
 }
 
-// unit puts 1 into the lowest lane of x.
-func (e *emitter) unit(x string) { e.op("VMOVSS %s, %s", e.pool.ref(0x3f800000), x) }
+// withArgument writes x = x op a number among the arguments, in the lowest lane: ADD, MUL or DIV.
+func (e *emitter) withArgument(op string, x int, name string) {
+	if e.arm {
+		e.op("FMOVS %s, F%d", e.argument(name), e.regs-1)
+		e.op("F%sS F%d, F%d", op, e.regs-1, x)
+		return
+	}
+	e.op("V%sSS %s, X%d, X%d", op, e.argument(name), x, x)
+}
+
+// inverse writes y = 1/x in the lowest lane.
+func (e *emitter) inverse(x, y int) {
+	if e.arm {
+		e.set(0x3f800000, y)
+		e.op("FDIVS F%d, F%d", x, y)
+		return
+	}
+	e.op("VMOVSS %s, X%d", e.pool.ref(0x3f800000), y)
+	e.op("VDIVSS X%d, X%d, X%d", x, y, y)
+}
 
 func stagedKernels() []*kernel {
 	return []*kernel{
 		{name: "Softmax", args: signature("y *float32, x *float32, n int"), unroll: [2]int{3, 4}, scalars: []string{"top", "factor"}, stages: []stage{
 			{highest, func(e *emitter) { e.keepHighest("top") }},
 			{func(b *body) { b.expSum(b.sub(b.load("x"), b.p("top"))) }, func(e *emitter) {
-				e.unit(e.spare())
-				e.op("VDIVSS %s, %s, %s", e.total(0), e.spare(), e.spare())
+				e.inverse(e.total(0), e.spare())
 				e.keep("factor", e.spare())
 			}},
 			{func(b *body) { b.store("y", b.mul(b.load("y"), b.p("factor"))) }, nil},
@@ -46,8 +74,8 @@ func stagedKernels() []*kernel {
 			scalars: []string{"top"}, results: []string{"m", "s"}, stages: []stage{
 				{highest, func(e *emitter) {
 					e.keepHighest("top")
-					x := fmt.Sprintf("X%d", e.scalars["top"])
-					e.op("VMULSS %s, %s, %s", e.argument("scale"), x, x)
+					x := e.scalars["top"]
+					e.withArgument("MUL", x, "scale")
 					e.write("m", x)
 					e.keep("top", x)
 				}},
@@ -64,7 +92,7 @@ func stagedKernels() []*kernel {
 		{name: "LayerNorm", args: signature("y *float32, x *float32, w *float32, b *float32, n int, c float32, eps float32, mean *float32, rstd *float32"), unroll: [2]int{4, 4},
 			scalars: []string{"center", "factor"}, results: []string{"mean", "rstd"}, stages: []stage{
 				{func(b *body) { b.into("accadd", b.acc(reduction{op: "add"}), b.load("x")) }, func(e *emitter) {
-					e.op("VDIVSS %s, %s, %s", e.argument("c"), e.total(0), e.total(0))
+					e.withArgument("DIV", e.total(0), "c")
 					e.write("mean", e.total(0))
 					e.keep("center", e.total(0))
 				}},
@@ -92,9 +120,14 @@ func highest(b *body) {
 // keepHighest keeps what highest found: NaN if there was one.
 func (e *emitter) keepHighest(name string) {
 	e.keep(name, e.total(1))
-	e.op("TESTL R12, R12")
-	e.op("JEQ ordered")
-	e.op("VBROADCASTSS %s, %s", e.pool.ref(0x7fc00000), e.reg(e.scalars[name]))
+	if e.arm {
+		e.op("CBZW R12, ordered")
+		e.set(0x7fc00000, e.scalars[name])
+	} else {
+		e.op("TESTL R12, R12")
+		e.op("JEQ ordered")
+		e.op("VBROADCASTSS %s, %s", e.pool.ref(0x7fc00000), e.reg(e.scalars[name]))
+	}
 	fmt.Fprintf(e, "\nordered:\n")
 }
 
@@ -108,11 +141,14 @@ func (b *body) expSum(d value) {
 // keepRstd keeps 1/sqrt(total/c + eps) as factor and stores it.
 func (e *emitter) keepRstd() {
 	s, t := e.total(0), e.spare()
-	e.op("VDIVSS %s, %s, %s", e.argument("c"), s, s)
-	e.op("VADDSS %s, %s, %s", e.argument("eps"), s, s)
-	e.op("VSQRTSS %s, %s, %s", s, s, s)
-	e.unit(t)
-	e.op("VDIVSS %s, %s, %s", s, t, t)
+	e.withArgument("DIV", s, "c")
+	e.withArgument("ADD", s, "eps")
+	if e.arm {
+		e.op("FSQRTS F%d, F%d", s, s)
+	} else {
+		e.op("VSQRTSS X%d, X%d, X%d", s, s, s)
+	}
+	e.inverse(s, t)
 	e.write("rstd", t)
 	e.keep("factor", t)
 }
