@@ -260,14 +260,19 @@ func (r *Reference) MatMul(m device.MatMul) {
 	}
 	rowA, colA := steps(lda, m.TransA)
 	rowB, colB := steps(ldb, m.TransB)
+	sums := make([]float64, m.N)
 	for p := range max(m.Batch, 1) {
 		a, b, c := floats(m.A)[p*m.StrideA:], floats(m.B)[p*m.StrideB:], floats(m.C)[p*m.StrideC:]
 		for i := range m.M {
-			for j := range m.N {
-				sum := 0.0
-				for k := range m.K {
-					sum += a[i*rowA+k*colA] * b[k*rowB+j*colB]
+			// the sums of a row grow side by side, each in the order of k: one after the other, every addition would wait for the one before it
+			clear(sums)
+			for k := range m.K {
+				x, row := a[i*rowA+k*colA], k*rowB
+				for j := range sums {
+					sums[j] += x * b[row+j*colB]
 				}
+			}
+			for j, sum := range sums {
 				if !m.Bias.IsZero() {
 					sum += floats(m.Bias)[j]
 				}
