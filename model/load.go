@@ -130,7 +130,10 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 			problems = append(problems, p.what+" ("+some(p.names)+")")
 		}
 	}
-	if _, head := weights.Tensor("score.weight"); head && len(missing) == 1 && len(problems) == 1 {
+	if head, ok := weights.Tensor("score.weight"); ok && len(missing) == 1 && len(problems) == 1 {
+		if len(head.Shape) == 2 && head.Shape[0] > 1 {
+			return nil, fmt.Errorf("this is a classifier with %d labels in the place of the output layer, which hone has no use for; give a language model, or a reward model of one label", head.Shape[0])
+		}
 		return nil, errors.New("this is a reward model, which has a scalar head in the place of the output layer; hone score takes it, and the key reward of recipes")
 	}
 	if len(problems) > 0 {
