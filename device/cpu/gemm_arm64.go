@@ -4,8 +4,8 @@ package cpu
 
 import "hone/internal/cpuid"
 
-// newGemmKernels chooses the routines for a machine with the given features. A product of few rows has no kernels of its own here: weights
-// are arranged for it.
+// newGemmKernels chooses the routines for a machine with the given features. A product of few rows has no kernels of its own here: it
+// packs B as others do, unless that is arranged.
 func newGemmKernels(f cpuid.Features) *gemmKernels {
 	k := genericGemmKernels(f)
 	if !f.NEON {

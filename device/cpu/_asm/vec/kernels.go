@@ -11,7 +11,7 @@ type kernel struct {
 	family string // of the door, e.g. Unary; name when empty
 	op     string // the case in the family's switch
 	args   []arg
-	unroll [2]int // vectors side by side, AVX2 and AVX-512
+	unroll [2]int // vectors side by side: of AVX2, and of AVX-512 and NEON, which have 32 registers
 	body   func(b *body)
 	text   func(set isa) string // instead of body
 	bf16   bool                 // vectors of uint16 are bf16; for AVX-512 with VCVTNEPS2BF16 alone

@@ -9,7 +9,7 @@ import (
 // words. There are no masks: what is left of a row at its end is taken element by element, as vectors whose other lanes are 0.
 //
 // Registers: R0 to R9 the pointers, R10 how many elements are left, R11 where a result goes, R12 whether there was a NaN, R13 scratch; V31
-// selects the lowest lane.
+// selects the lowest lane. V0 to V30 are dealt out: what a stage leaves to the next has the highest, and the one below is scratch between stages.
 
 var neon = isa{name: "NEON", lanes: 4, prefix: "V", regs: 31, arm: true}
 
@@ -126,7 +126,6 @@ func (e *emitter) armLoop(label string, vectors, step int) {
 	if e.b.counter {
 		e.set(uint32(step), e.freeMin)
 		e.word("iadd", e.freeMin, e.idxReg, e.idxReg)
-
 	}
 	for _, a := range e.k.args {
 		if r, ok := e.ptrReg[a.name]; ok {
