@@ -87,7 +87,10 @@ async function act(path, body, said = "") {
     note(said);
   } catch (e) {
     note(e.status ? e.message : "the server does not answer; is hone label still running?"); // the browser's own words for it help nobody
-    if (!pair && !e.status) timer = setTimeout(() => next(), 3000); // who waits for answers goes on waiting
+    if (!pair && !e.status) { // who waits for answers goes on waiting
+      clearTimeout(timer); // one timer, or each vain click would leave another, which clears the comment on the first pair that comes
+      timer = setTimeout(() => next(), 3000);
+    }
     if (e.status === 409) setTimeout(() => next(e.message), 0); // judged in another tab: say so beside the next pair
   }
   busy = false;
