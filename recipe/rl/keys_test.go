@@ -17,6 +17,7 @@ import (
 	"hone/nn"
 	"hone/recipe"
 	"hone/recipe/example"
+	"hone/recipe/recipetest"
 	"hone/reward"
 	"hone/tensor"
 	"hone/train"
@@ -252,6 +253,25 @@ func TestEstimators(t *testing.T) {
 		c := tinyGRPO(t, "m", "p", "o", strings.Fields(keys)...)
 		if err := c.Validate(); err != nil || c.KLEstimator != want[0] || !strings.Contains((&grpo{c}).note(), want[1]) || want[1] == "" && (&grpo{c}).note() != "" {
 			t.Errorf("grpo %s: %s, %q, %v; want %q", keys, c.KLEstimator, (&grpo{c}).note(), err, want)
+		}
+	}
+}
+
+// TestResumeIgnoresTheEstimator where no divergence counts: its default depends on other keys, and would refuse checkpoints of the same updates.
+func TestResumeIgnoresTheEstimator(t *testing.T) {
+	from, prompts := base(t), promptFile(t)
+	for beta, want := range map[string]string{"beta=0": "", "beta=0.1": "kl_estimator was k3 and is k1"} {
+		out := filepath.Join(t.TempDir(), "run")
+		run := func(args ...string) error {
+			args = append([]string{"loss_type=rloo", beta, "prompts_per_iteration=1", "num_generations=2"}, args...)
+			_, _, err := recipetest.Start(t, tinyGRPO(t, from, prompts, out, args...), 1)
+			return err
+		}
+		if err := run("iterations=1", "kl_estimator=k3"); err != nil {
+			t.Fatal(err)
+		}
+		if err := run("iterations=2", "resume=true"); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", beta, err, want)
 		}
 	}
 }

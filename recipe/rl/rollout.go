@@ -352,6 +352,11 @@ func (s *rolling) Identity() map[string]string {
 	return map[string]string{"contents of prompts": fmt.Sprintf("%016x", data.HashMarks(list...))}
 }
 
+// Ignores tells that without a reference there is no divergence to estimate.
+func (s *rolling) Ignores(key string) bool {
+	return key == "kl_estimator" && !s.algorithm.needsReference()
+}
+
 func (s *rolling) Info() (map[string]any, string) {
 	who, saved := s.sharing()
 	values := map[string]any{"prompts": len(s.prompt), "validation_prompts": len(s.held), "answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs)}
