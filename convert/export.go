@@ -76,7 +76,9 @@ func (f *Folder) read(dir string) error {
 		return err
 	}
 	// scaled positions are tensors in a GGUF file and numbers in config.json
-	f.rope = f.arch.ropeTensors(f.config, f.shape)
+	if f.rope, err = f.arch.ropeTensors(f.config, f.shape); err != nil {
+		return err
+	}
 	name := filepath.Base(dir)
 	f.meta = append(gguf.Metadata{{Key: "general.architecture", Value: f.arch.gguf}, {Key: "general.type", Value: "model"}, {Key: "general.name", Value: name}}, meta...)
 	f.Notes = notes

@@ -307,13 +307,35 @@ func TestTypesOfCopies(t *testing.T) {
 	}
 }
 
+// TestDamagedLongRope: factors of longrope that are no numbers, or too few, are refused, and not written as zeros.
+func TestDamagedLongRope(t *testing.T) {
+	a, err := byModelType("phi3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, long := range []any{[]any{1.0, nil}, []any{1.0, "2"}, []any{1.0, 0.0}, []any{1.0}, []any{1.0, 2.0, 3.0}, nil, 2.0} {
+		scaling := map[string]any{"type": "longrope", "short_factor": []any{1.0, 2.0}, "long_factor": long}
+		if got, err := a.ropeTensors(config{"rope_scaling": scaling}, shape{dim: 4}); err == nil || !strings.Contains(err.Error(), "2 positive numbers in long_factor") {
+			t.Errorf("%v gives %v, %v", long, got, err)
+		}
+	}
+	scaling := map[string]any{"type": "longrope", "short_factor": []any{1.0}, "long_factor": []any{3.0}}
+	got, err := a.ropeTensors(config{"rope_scaling": scaling, "partial_rotary_factor": 0.5}, shape{dim: 4})
+	if err != nil || !slices.Equal(got["rope_factors_long.weight"], []float32{3}) || !slices.Equal(got["rope_factors_short.weight"], []float32{1}) {
+		t.Errorf("of half a head: %v, %v", got, err)
+	}
+}
+
 // TestDefaultsOfScaling: what a config.json leaves out of Llama 3's scaling, and what the largest Gemmas divide by, is as in the reference.
 func TestDefaultsOfScaling(t *testing.T) {
 	a, err := byModelType("llama")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := a.ropeTensors(config{"rope_scaling": map[string]any{"rope_type": "llama3"}}, shape{dim: 128})
+	got, err := a.ropeTensors(config{"rope_scaling": map[string]any{"rope_type": "llama3"}}, shape{dim: 128})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if want := (llama3{8, 1, 4, 8192}).divisors(10000, 128); !slices.Equal(got["rope_freqs.weight"], want) {
 		t.Errorf("%v, want %v", got, want)
 	}

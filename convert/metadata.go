@@ -249,8 +249,8 @@ func (a architecture) ropeToMetadata(c config, s shape) (meta gguf.Metadata, err
 }
 
 // ropeTensors are the vectors that hold scaled rotary positions, by name.
-func (a architecture) ropeTensors(c config, s shape) map[string][]float32 {
-	theta, _, scaling := a.rope(c)
+func (a architecture) ropeTensors(c config, s shape) (map[string][]float32, error) {
+	theta, partial, scaling := a.rope(c)
 	number := func(key string, absent float64) float64 {
 		if v, ok := scaling.number(key); ok {
 			return v
@@ -260,17 +260,21 @@ func (a architecture) ropeTensors(c config, s shape) map[string][]float32 {
 	switch ropeKind(scaling) {
 	case "llama3":
 		own := llama3{number("factor", 8), number("low_freq_factor", 1), number("high_freq_factor", 4), number("original_max_position_embeddings", 8192)}
-		return map[string][]float32{"rope_freqs.weight": own.divisors(theta, s.dim)}
+		return map[string][]float32{"rope_freqs.weight": own.divisors(theta, s.dim)}, nil
 	case "longrope":
 		out := map[string][]float32{}
 		for key, name := range map[string]string{"long_factor": "rope_factors_long.weight", "short_factor": "rope_factors_short.weight"} {
 			list, _ := scaling[key].([]any)
 			for _, v := range list {
-				f, _ := v.(float64)
-				out[name] = append(out[name], float32(f))
+				if f, ok := v.(float64); ok && f > 0 {
+					out[name] = append(out[name], float32(f))
+				}
+			}
+			if pairs := (int(float64(s.dim)*partial) + 1) / 2; len(list) != pairs || len(out[name]) != pairs {
+				return nil, fmt.Errorf("longrope needs %d positive numbers in %s, one for each rotated pair of channels", pairs, key)
 			}
 		}
-		return out
+		return out, nil
 	}
-	return nil
+	return nil, nil
 }
