@@ -82,6 +82,7 @@ func Declare(config []byte, dev device.Device) (*Model, error) {
 		Quantization json.RawMessage `json:"quantization_config"`
 		Cross        bool            `json:"add_cross_attention"`
 		Encoder      bool            `json:"is_encoder_decoder"`
+		Causal       *bool           `json:"is_causal"`
 	}
 	if err := nn.ReadConfig(config, &head); err != nil {
 		return nil, err
@@ -102,6 +103,9 @@ func Declare(config []byte, dev device.Device) (*Model, error) {
 	}
 	if head.Cross || head.Encoder {
 		return nil, errors.New("config.json describes a model with an encoder (add_cross_attention, is_encoder_decoder); hone has decoders alone")
+	}
+	if head.Causal != nil && !*head.Causal {
+		return nil, errors.New("is_causal is false in config.json, but hone only trains and runs models that predict the next token")
 	}
 	if err := nn.CheckNumbers(config); err != nil {
 		return nil, err

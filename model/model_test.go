@@ -11,6 +11,7 @@ import (
 
 	"hone/device"
 	"hone/device/devicetest"
+	"hone/model/gemma3"
 	"hone/nn"
 )
 
@@ -152,6 +153,19 @@ func TestBadModels(t *testing.T) {
 		"theta of Python":  {strings.Replace(tiny, `{`, `{"rope_theta":-Infinity,`, 1), "config key rope_theta has a value that JSON does not have"},
 		"no theta":         {strings.Replace(tiny, `{`, `{"rope_parameters":{"rope_theta":0},`, 1), "rope_parameters: config key rope_theta is 0"},
 		"gemma3 thetas":    {`{"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"rope_theta":-1}}}`, "sliding_attention: config key rope_theta is -1"},
+		"gemma3 flat":      {`{"model_type":"gemma3_text","rope_parameters":{"rope_theta":5}}`, "rope_parameters has rope_theta"},
+		"gemma3 partial":   {`{"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"partial_rotary_factor":0.5}}}`, "partial_rotary_factor is 0.5"},
+		"gemma3 partly":    {`{"model_type":"gemma3_text","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5"},
+		"gemma2 partly":    {`{"model_type":"gemma2","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5"},
+		"mixtral partly":   {`{"model_type":"mixtral","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5"},
+		"mixtral noise":    {`{"model_type":"mixtral","router_jitter_noise":0.1}`, "router_jitter_noise is 0.1"},
+		"neox theta":       {`{"model_type":"gpt_neox","rope_theta":5}`, "rope_theta is 5 and rotary_emb_base 10000"},
+		"neox part":        {`{"model_type":"gpt_neox","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5 and rotary_pct 0.25"},
+		"neox head":        {`{"model_type":"gpt_neox","hidden_size":16,"num_attention_heads":2,"head_dim":4}`, "head_dim is 4"},
+		"qwen2 no window":  {`{"model_type":"qwen2","use_sliding_window":true,"sliding_window":0}`, "sliding_window is 0"},
+		"qwen3 no window":  {`{"model_type":"qwen3","use_sliding_window":true,"sliding_window":-1}`, "sliding_window is -1"},
+		"not causal":       {strings.Replace(tiny, `{`, `{"is_causal":false,`, 1), "is_causal is false"},
+		"gpt2 heads twice": {`{"model_type":"gpt2","n_head":12,"num_attention_heads":6}`, "n_head is 12 and num_attention_heads, its other name, 6"},
 		"gemma2 cap":       {`{"model_type":"gemma2","final_logit_softcapping":0}`, "final_logit_softcapping is 0"},
 		"gpt2 eps":         {`{"model_type":"gpt2","layer_norm_epsilon":0}`, "layer_norm_epsilon is 0"},
 		"neox eps":         {`{"model_type":"gpt_neox","layer_norm_eps":-1}`, "layer_norm_eps is -1"},
@@ -161,6 +175,51 @@ func TestBadModels(t *testing.T) {
 		if _, err := New([]byte(c.config), dev, device.F32, 1); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v does not say %q", name, err, c.want)
 		}
+	}
+}
+
+// TestOtherNamesOfSizes: GPT-2's sizes are found by the names that other architectures have for them, and GPT-NeoX may have both of its own.
+func TestOtherNamesOfSizes(t *testing.T) {
+	dev := devicetest.NewReference()
+	for config, want := range map[string]nn.Shape{
+		`{"model_type":"gpt2","hidden_size":12,"num_attention_heads":3,"num_hidden_layers":2,"max_position_embeddings":9}`: {Layers: 2, Hidden: 12, Heads: 3, MaxPositions: 9},
+		`{"model_type":"gpt2","n_embd":12,"n_head":2,"num_attention_heads":2,"n_layer":1}`:                                 {Layers: 1, Hidden: 12, Heads: 2, MaxPositions: 1024},
+		`{"model_type":"gpt_neox","hidden_size":16,"num_attention_heads":2,"num_hidden_layers":1,"rotary_emb_base":5,"rope_theta":5,"rotary_pct":1,"partial_rotary_factor":1}`: {
+			Layers: 1, Hidden: 16, Heads: 2, MaxPositions: 2048},
+	} {
+		m, err := Declare([]byte(config), dev)
+		if err != nil {
+			t.Errorf("%s: %v", config, err)
+			continue
+		}
+		if s := m.Shape(); s.Layers != want.Layers || s.Hidden != want.Hidden || s.Heads != want.Heads || s.MaxPositions != want.MaxPositions {
+			t.Errorf("%s: %+v", config, s)
+		}
+	}
+}
+
+// TestThetasOfGemma3: rope_theta and rope_scaling are of global layers alone, and a layer's own entry wins but for rope_scaling, as in transformers.
+func TestThetasOfGemma3(t *testing.T) {
+	dev := devicetest.NewReference()
+	for config, want := range map[string][4]float64{ // theta and factor of global layers, then of those with a window
+		`{"model_type":"gemma3_text"}`: {1e6, 0, 1e4, 0},
+		`{"model_type":"gemma3_text","rope_theta":5,"rope_local_base_freq":3,"rope_scaling":{"rope_type":"linear","factor":8}}`:                                                                                     {5, 8, 3, 0},
+		`{"model_type":"gemma3_text","rope_theta":5,"rope_local_base_freq":3,"rope_parameters":{"full_attention":null,"sliding_attention":{"rope_type":"linear","factor":2}}}`:                                      {5, 0, 3, 2},
+		`{"model_type":"gemma3_text","rope_theta":5,"rope_scaling":{"rope_type":"linear","factor":8},"rope_parameters":{"full_attention":{"rope_theta":7,"factor":4},"sliding_attention":{"rope_type":"default"}}}`: {7, 8, 1e4, 0},
+	} {
+		m, err := Declare([]byte(config), dev)
+		if err != nil {
+			t.Errorf("%s: %v", config, err)
+			continue
+		}
+		c := m.Model.(*gemma3.Model).Config
+		if got := [4]float64{c.Global.Theta, c.Global.Factor, c.Local.Theta, c.Local.Factor}; got != want {
+			t.Errorf("%s: %v, want %v", config, got, want)
+		}
+	}
+	m, err := Declare([]byte(`{"model_type":"gemma3_text","original_max_position_embeddings":8,"rope_scaling":{"rope_type":"yarn","factor":2}}`), dev)
+	if err != nil || m.Model.(*gemma3.Model).Config.Global.Original != 131072 {
+		t.Errorf("an original context at the top, which no kind of layer has: %v", err)
 	}
 }
 

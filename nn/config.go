@@ -39,7 +39,7 @@ var keyBefore = regexp.MustCompile(`"([^"]*)"\s*:\s*-?$`)
 
 // aboveZero are keys of numbers that every model divides by, takes a root or a logarithm of, or scales with, at the top or among the rotary ones.
 var aboveZero = []string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
-	"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor", "factor"}
+	"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor", "factor", "attention_factor"}
 
 // ropeGroups are the keys of rotary positions whose values are groups of keys; version 5 of transformers has the second ones inside the first.
 var ropeGroups = [][]string{{"rope_scaling", "rope_parameters"}, {"full_attention", "sliding_attention"}}

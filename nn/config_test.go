@@ -111,6 +111,7 @@ func TestCheckNumbers(t *testing.T) {
 		`{"rope_theta":0}`:    "config key rope_theta is 0",
 		`{"rope_theta":1e39}`: "config key rope_theta is 1e+39",
 		`{"rope_parameters":{"full_attention":{"rope_theta":-2}}}`: "rope_parameters: full_attention: config key rope_theta is -2",
+		`{"rope_scaling":{"attention_factor":0}}`:                  "rope_scaling: config key attention_factor is 0",
 		`[]`: "no object",
 	} {
 		refused(t, text, CheckNumbers([]byte(text)), want)

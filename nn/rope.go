@@ -33,17 +33,18 @@ type RopeConfig struct {
 
 // RopeDefaults is what ReadRope takes from the architecture.
 type RopeDefaults struct {
-	HeadDim      int     // D
-	MaxPositions int     // max_position_embeddings
-	Theta        float64 // where config.json has none; 10000 when 0
-	Partial      float64 // where config.json has none; 1 when 0
-	Original     int     // original_max_position_embeddings where config.json has none; MaxPositions when 0
-	LayerType    string  // the entry to read, such as full_attention, where config.json has one for each kind of layer
+	HeadDim      int               // D
+	MaxPositions int               // max_position_embeddings
+	Theta        float64           // where config.json has none; 10000 when 0
+	Partial      float64           // where config.json has none; 1 when 0
+	Original     int               // original_max_position_embeddings where the top of config.json has none; that of the scaling, or MaxPositions, when 0
+	OldTypes     map[string]string // older spellings of rope_type that the architecture knows
 }
 
 // ReadRope reads the rotary part of config.json: rope_theta, rope_scaling and partial_rotary_factor as transformers 4
 // writes them, or rope_parameters as transformers 5 does. What stands inside rope_scaling or rope_parameters wins over
-// the same key at the top, but for original_max_position_embeddings, where the top wins.
+// the same key at the top, but for original_max_position_embeddings, where the top wins. An entry for each kind of layer
+// is refused: an architecture that has such entries gives them one by one.
 func ReadRope(config []byte, d RopeDefaults) (RopeConfig, error) {
 	var top struct {
 		Theta      float64         `json:"rope_theta"`
@@ -55,46 +56,46 @@ func ReadRope(config []byte, d RopeDefaults) (RopeConfig, error) {
 	if err := ReadConfig(config, &top); err != nil {
 		return RopeConfig{}, err
 	}
-	scaling := top.Scaling
-	if len(scaling) == 0 || string(scaling) == "null" {
-		scaling = top.Parameters
-	}
-	c, err := ropeParameters(scaling, d.LayerType)
+	c, err := ropeParameters(top.Scaling, top.Parameters)
 	if err != nil {
 		return c, fmt.Errorf("read rope_parameters of config.json: %w", err)
 	}
+	c.Type = firstOf(d.OldTypes[c.Type], c.Type)
 	c.HeadDim, c.MaxPositions = d.HeadDim, d.MaxPositions
 	c.Theta = firstOf(c.Theta, top.Theta, d.Theta, 10000)
 	c.Partial = firstOf(c.Partial, top.Partial, d.Partial, 1)
-	c.Original = firstOf(top.Original, c.Original, d.Original, d.MaxPositions)
+	c.Original = firstOf(top.Original, d.Original, c.Original, d.MaxPositions)
 	if c.Factor == 0 && (c.Type == "yarn" || c.Type == "longrope") && c.Original > 0 {
 		c.Factor = float64(c.MaxPositions) / float64(c.Original)
 	}
 	return c, c.check()
 }
 
-// ropeParameters decodes rope_scaling or rope_parameters, or the entry of one kind of layer in it.
-func ropeParameters(text json.RawMessage, layerType string) (c RopeConfig, err error) {
+// ropeParameters decodes the first of rope_scaling and rope_parameters that has any keys.
+func ropeParameters(groups ...json.RawMessage) (c RopeConfig, err error) {
 	var old struct {
 		Type string `json:"type"` // the older spelling of rope_type
 	}
-	if len(text) > 0 {
-		var entries map[string]json.RawMessage
-		if err := json.Unmarshal(text, &entries); err != nil {
+	for _, text := range groups {
+		var keys map[string]json.RawMessage
+		if len(text) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(text, &keys); err != nil {
 			return c, err
 		}
-		if nested, ok := entries[layerType]; ok && layerType != "" {
-			text = nested
+		for _, kind := range ropeGroups[1] {
+			if keys[kind] != nil {
+				return c, fmt.Errorf("it has an entry for %s, and this model_type rotates all layers alike", kind)
+			}
 		}
-		if err := errors.Join(json.Unmarshal(text, &c), json.Unmarshal(text, &old)); err != nil {
-			return c, err
+		if len(keys) > 0 {
+			err = errors.Join(json.Unmarshal(text, &c), json.Unmarshal(text, &old))
+			break
 		}
 	}
 	c.Type = firstOf(c.Type, old.Type, "default")
-	if c.Type == "su" || c.Type == "yarn" && c.LongFactor != nil { // early Phi-3 checkpoints
-		c.Type = "longrope"
-	}
-	return c, nil
+	return c, err
 }
 
 // firstOf is the first value that is set.

@@ -13,18 +13,19 @@ import (
 
 // TestReadRope: both layouts of config.json say the same, and what stands deeper wins.
 func TestReadRope(t *testing.T) {
-	d := RopeDefaults{HeadDim: 8, MaxPositions: 64, LayerType: "sliding_attention"}
+	d := RopeDefaults{HeadDim: 8, MaxPositions: 64}
 	for name, c := range map[string]struct {
 		config string
 		want   RopeConfig
 	}{
-		"nothing":           {`{}`, RopeConfig{Type: "default", Theta: 10000, Partial: 1, Original: 64}},
-		"v4":                {`{"rope_theta":5,"rope_scaling":null,"partial_rotary_factor":0.5}`, RopeConfig{Type: "default", Theta: 5, Partial: 0.5, Original: 64}},
-		"v5":                {`{"rope_parameters":{"rope_type":"default","rope_theta":5,"partial_rotary_factor":0.5}}`, RopeConfig{Type: "default", Theta: 5, Partial: 0.5, Original: 64}},
-		"v4, type":          {`{"rope_theta":5,"rope_scaling":{"type":"linear","factor":2}}`, RopeConfig{Type: "linear", Theta: 5, Factor: 2, Partial: 1, Original: 64}},
-		"deeper wins":       {`{"rope_theta":5,"rope_parameters":{"rope_theta":7}}`, RopeConfig{Type: "default", Theta: 7, Partial: 1, Original: 64}},
-		"original on top":   {`{"original_max_position_embeddings":16,"rope_scaling":{"rope_type":"yarn","factor":null,"original_max_position_embeddings":8}}`, RopeConfig{Type: "yarn", Theta: 10000, Factor: 4, Partial: 1, Original: 16}},
-		"one for each kind": {`{"rope_parameters":{"full_attention":{"rope_theta":9},"sliding_attention":{"rope_type":"linear","factor":2,"rope_theta":3}}}`, RopeConfig{Type: "linear", Theta: 3, Factor: 2, Partial: 1, Original: 64}},
+		"nothing":         {`{}`, RopeConfig{Type: "default", Theta: 10000, Partial: 1, Original: 64}},
+		"v4":              {`{"rope_theta":5,"rope_scaling":null,"partial_rotary_factor":0.5}`, RopeConfig{Type: "default", Theta: 5, Partial: 0.5, Original: 64}},
+		"v5":              {`{"rope_parameters":{"rope_type":"default","rope_theta":5,"partial_rotary_factor":0.5}}`, RopeConfig{Type: "default", Theta: 5, Partial: 0.5, Original: 64}},
+		"v4, type":        {`{"rope_theta":5,"rope_scaling":{"type":"linear","factor":2}}`, RopeConfig{Type: "linear", Theta: 5, Factor: 2, Partial: 1, Original: 64}},
+		"deeper wins":     {`{"rope_theta":5,"rope_parameters":{"rope_theta":7}}`, RopeConfig{Type: "default", Theta: 7, Partial: 1, Original: 64}},
+		"original on top": {`{"original_max_position_embeddings":16,"rope_scaling":{"rope_type":"yarn","factor":null,"original_max_position_embeddings":8}}`, RopeConfig{Type: "yarn", Theta: 10000, Factor: 4, Partial: 1, Original: 16}},
+		"an empty group":  {`{"rope_scaling":{},"rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":3}}`, RopeConfig{Type: "linear", Theta: 3, Factor: 2, Partial: 1, Original: 64}},
+		"yarn with lists": {`{"rope_scaling":{"type":"yarn","factor":2,"short_factor":[1,1,1,1],"long_factor":[2,2,2,2]}}`, RopeConfig{Type: "yarn", Theta: 10000, Factor: 2, Partial: 1, Original: 64}},
 	} {
 		got, err := ReadRope([]byte(c.config), d)
 		c.want.HeadDim, c.want.MaxPositions = 8, 64
@@ -33,19 +34,27 @@ func TestReadRope(t *testing.T) {
 			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, c.want)
 		}
 	}
+	d.OldTypes, d.Original = map[string]string{"su": "longrope", "yarn": "longrope"}, 32
 	for _, old := range []string{"su", "yarn"} { // early spellings of Phi-3
 		got, err := ReadRope([]byte(`{"original_max_position_embeddings":16,"rope_scaling":{"type":"`+old+`","short_factor":[1,1,1,1],"long_factor":[2,2,2,2]}}`), d)
 		if err != nil || got.Type != "longrope" || got.Factor != 4 || got.LongAfter() != 16 {
 			t.Errorf("%s: got %+v, %v", old, got, err)
+		}
+		got, err = ReadRope([]byte(`{"rope_scaling":{"type":"`+old+`","original_max_position_embeddings":8,"short_factor":[1,1,1,1],"long_factor":[2,2,2,2]}}`), d)
+		if err != nil || got.LongAfter() != 32 { // the architecture's own key wins by its default, too
+			t.Errorf("%s, original in the group: got %+v, %v", old, got, err)
 		}
 	}
 }
 
 func TestReadRopeRefuses(t *testing.T) {
 	for config, want := range map[string]string{
-		`{"rope_scaling":3}`:                                                               "rope_parameters",
-		`{"rope_scaling":{"rope_type":"spiral"}}`:                                          `rope_type "spiral" is not supported; hone knows`,
-		`{"rope_scaling":{"rope_type":"linear"}}`:                                          "positive factor",
+		`{"rope_scaling":3}`:                      "rope_parameters",
+		`{"rope_scaling":{"rope_type":"spiral"}}`: `rope_type "spiral" is not supported; hone knows`,
+		`{"rope_scaling":{"type":"su","factor":2,"short_factor":[1,1,1,1],"long_factor":[1,1,1,1]}}`: `rope_type "su" is not supported`,
+		`{"rope_parameters":{"sliding_attention":{"rope_theta":3}}}`:                                 "it has an entry for sliding_attention",
+		`{"rope_parameters":{"rope_theta":3,"full_attention":null}}`:                                 "it has an entry for full_attention",
+		`{"rope_scaling":{"rope_type":"linear"}}`:                                                    "positive factor",
 		`{"rope_theta":-1}`:                                                                "rope_theta is -1",
 		`{"partial_rotary_factor":2}`:                                                      "partial_rotary_factor 2",
 		`{"partial_rotary_factor":0.1}`:                                                    "partial_rotary_factor 0.1",

@@ -166,8 +166,10 @@ func (c *Config) complete(config []byte) (err error) {
 	if c.windows, err = nn.LayerWindows(c.LayerTypes, c.NumHiddenLayers, nn.Window(c.SlidingWindow)); err != nil {
 		return err
 	}
-	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings})
-	return err
+	if c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings}); err != nil {
+		return err
+	}
+	return c.Rope.Whole()
 }
 
 // block declares layer i. Norms store their weight less 1, so fresh ones begin at 0; the scale of scores is query_pre_attn_scalar's, which need

@@ -5,6 +5,8 @@ package gemma3
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
 	"math"
 	"strings"
 
@@ -208,26 +210,53 @@ func (c *Config) complete(config []byte) (err error) {
 	return c.readRopes(config)
 }
 
-// readRopes reads the rotary positions of both kinds of layers: rope_parameters has an entry for each, or else rope_theta
-// and rope_scaling are those of global layers alone.
-func (c *Config) readRopes(config []byte) (err error) {
-	d := nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Theta: 1e6, LayerType: "full_attention"}
-	if c.Global, err = nn.ReadRope(config, d); err != nil {
-		return err
+// readRopes reads the rotary positions of both kinds of layers: rope_parameters has an entry for each, and rope_theta and rope_scaling are of
+// global layers alone. An entry knows no original_max_position_embeddings but its own.
+func (c *Config) readRopes(config []byte) error {
+	type group = map[string]json.RawMessage
+	var top struct {
+		Theta      json.RawMessage `json:"rope_theta"`
+		Partial    json.RawMessage `json:"partial_rotary_factor"`
+		Scaling    group           `json:"rope_scaling"`
+		Parameters map[string]any  `json:"rope_parameters"`
 	}
-	var v5 struct {
-		RopeParameters struct {
-			Sliding json.RawMessage `json:"sliding_attention"`
+	var entries struct {
+		Parameters struct {
+			Global group `json:"full_attention"`
+			Local  group `json:"sliding_attention"`
 		} `json:"rope_parameters"`
 	}
-	if err := nn.ReadConfig(config, &v5); err != nil {
+	for _, into := range []any{&top, &entries} {
+		if err := nn.ReadConfig(config, into); err != nil {
+			return err
+		}
+	}
+	for key := range top.Parameters {
+		if key != "full_attention" && key != "sliding_attention" {
+			return fmt.Errorf("rope_parameters has %s, which is of no kind of layer; put it under full_attention or sliding_attention", key)
+		}
+	}
+	global := maps.Clone(entries.Parameters.Global)
+	if global == nil {
+		global = group{}
+	}
+	maps.Copy(global, top.Scaling)
+	read := func(theta float64, from map[string]any) (nn.RopeConfig, error) {
+		text, err := json.Marshal(from)
+		if err != nil {
+			return nn.RopeConfig{}, err
+		}
+		rope, err := nn.ReadRope(text, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Theta: theta})
+		if err != nil {
+			return rope, err
+		}
+		return rope, rope.Whole()
+	}
+	var err error
+	if c.Global, err = read(1e6, map[string]any{"rope_theta": top.Theta, "partial_rotary_factor": top.Partial, "rope_parameters": global}); err != nil {
 		return err
 	}
-	d.LayerType, d.Theta = "sliding_attention", c.RopeLocalBaseFreq
-	if v5.RopeParameters.Sliding == nil { // what else is in config.json is of global layers: local ones are never scaled
-		config = []byte("{}")
-	}
-	c.Local, err = nn.ReadRope(config, d)
+	c.Local, err = read(c.RopeLocalBaseFreq, map[string]any{"rope_parameters": entries.Parameters.Local})
 	return err
 }
 

@@ -125,6 +125,9 @@ func New(config []byte, _ device.Device) (nn.Model, error) {
 	if err := nn.ReadConfig(config, &c); err != nil {
 		return nil, err
 	}
+	if err := c.otherNames(config); err != nil {
+		return nil, err
+	}
 	if c.NInner == 0 {
 		c.NInner = 4 * c.NEmbd
 	}
@@ -150,6 +153,42 @@ func New(config []byte, _ device.Device) (nn.Model, error) {
 		m.LMHead = nn.NewLinear(c.NEmbd, c.VocabSize, false, std)
 	}
 	return m, nil
+}
+
+// otherNames reads the sizes by the names that other architectures have for them, as transformers does. A size that is given twice must be the same.
+func (c *Config) otherNames(config []byte) error {
+	var given struct {
+		NEmbd      *int `json:"n_embd"`
+		NPositions *int `json:"n_positions"`
+		NHead      *int `json:"n_head"`
+		NLayer     *int `json:"n_layer"`
+		Hidden     *int `json:"hidden_size"`
+		Positions  *int `json:"max_position_embeddings"`
+		Heads      *int `json:"num_attention_heads"`
+		Layers     *int `json:"num_hidden_layers"`
+	}
+	if err := nn.ReadConfig(config, &given); err != nil {
+		return err
+	}
+	for _, size := range []struct {
+		own, other string
+		v, otherV  *int
+		into       *int
+	}{
+		{"n_embd", "hidden_size", given.NEmbd, given.Hidden, &c.NEmbd},
+		{"n_positions", "max_position_embeddings", given.NPositions, given.Positions, &c.NPositions},
+		{"n_head", "num_attention_heads", given.NHead, given.Heads, &c.NHead},
+		{"n_layer", "num_hidden_layers", given.NLayer, given.Layers, &c.NLayer},
+	} {
+		switch {
+		case size.otherV == nil:
+		case size.v != nil && *size.v != *size.otherV:
+			return fmt.Errorf("%s is %d and %s, its other name, %d; take one out", size.own, *size.v, size.other, *size.otherV)
+		default:
+			*size.into = *size.otherV
+		}
+	}
+	return nil
 }
 
 // block declares layer i. With scale_attn_weights scores are divided by the root of a head's width, and with scale_attn_by_inverse_layer_idx by the

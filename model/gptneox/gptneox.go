@@ -4,6 +4,7 @@
 package gptneox
 
 import (
+	"fmt"
 	"math"
 
 	"hone/device"
@@ -169,9 +170,33 @@ func (c *Config) complete(config []byte) (err error) {
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &kv, &d); err != nil {
 		return err
 	}
+	if err := c.agrees(config, d); err != nil {
+		return err
+	}
 	// version 4's names are defaults for version 5's, which ReadRope finds
 	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: d, MaxPositions: c.MaxPositionEmbeddings, Theta: c.RotaryEmbBase, Partial: c.RotaryPct})
 	return err
+}
+
+// agrees refuses keys of other architectures, at the top, that say something else than this one's: transformers does not read them there.
+func (c *Config) agrees(config []byte, headDim int) error {
+	var others struct {
+		Theta   *float64 `json:"rope_theta"`
+		Partial *float64 `json:"partial_rotary_factor"`
+		HeadDim *int     `json:"head_dim"`
+	}
+	if err := nn.ReadConfig(config, &others); err != nil {
+		return err
+	}
+	switch {
+	case others.Theta != nil && *others.Theta != c.RotaryEmbBase:
+		return fmt.Errorf("rope_theta is %v and rotary_emb_base %v; gpt_neox has the latter, or both in rope_parameters", *others.Theta, c.RotaryEmbBase)
+	case others.Partial != nil && *others.Partial != c.RotaryPct:
+		return fmt.Errorf("partial_rotary_factor is %v and rotary_pct %v; gpt_neox has the latter, or both in rope_parameters", *others.Partial, c.RotaryPct)
+	case others.HeadDim != nil && *others.HeadDim != headDim:
+		return fmt.Errorf("head_dim is %d, but heads of gpt_neox have hidden_size/num_attention_heads = %d channels", *others.HeadDim, headDim)
+	}
+	return nil
 }
 
 // block declares a layer. attention_bias is of the attention's projections alone: the feed-forward and the norms have biases whatever it says.

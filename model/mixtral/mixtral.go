@@ -29,6 +29,7 @@ type Config struct {
 	NumExpertsPerTok      int           `json:"num_experts_per_tok"`
 	OutputRouterLogits    bool          `json:"output_router_logits"` // train with the load-balancing loss
 	RouterAuxLossCoef     float64       `json:"router_aux_loss_coef"` // times this
+	RouterJitterNoise     float64       `json:"router_jitter_noise"`  // refused
 	TieWordEmbeddings     bool          `json:"tie_word_embeddings"`
 	InitializerRange      float64       `json:"initializer_range"`
 	Rope                  nn.RopeConfig `json:"-"`
@@ -212,8 +213,13 @@ func (c *Config) complete(config []byte) (err error) {
 	if c.NumExpertsPerTok > c.NumLocalExperts {
 		return fmt.Errorf("num_experts_per_tok is %d, but num_local_experts is only %d", c.NumExpertsPerTok, c.NumLocalExperts)
 	}
-	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Theta: 1e6})
-	return err
+	if c.RouterJitterNoise != 0 {
+		return fmt.Errorf("router_jitter_noise is %v, but hone has no noise on what routers see in training; set it to 0", c.RouterJitterNoise)
+	}
+	if c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Theta: 1e6}); err != nil {
+		return err
+	}
+	return c.Rope.Whole()
 }
 
 // block declares a layer: attention as Mistral's, and in place of one feed-forward a router and NumLocalExperts of them.

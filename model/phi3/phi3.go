@@ -161,7 +161,8 @@ func (c *Config) complete(config []byte) (err error) {
 		}
 	}
 	// longrope: up to the original context by the short factors, a longer text by the long ones from its first token on
-	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Original: c.OriginalMaxPosition})
+	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Original: c.OriginalMaxPosition,
+		OldTypes: map[string]string{"su": "longrope", "yarn": "longrope"}}) // as early checkpoints call it
 	return err
 }
 

@@ -4,6 +4,7 @@
 package qwen3
 
 import (
+	"fmt"
 	"math"
 
 	"hone/device"
@@ -159,7 +160,9 @@ func (c *Config) complete(config []byte) (windows []int, err error) {
 	}
 	window := 0 // sliding_window counts only where use_sliding_window turns it on
 	if c.UseSlidingWindow && c.SlidingWindow != nil {
-		window = *c.SlidingWindow
+		if window = *c.SlidingWindow; window < 1 {
+			return nil, fmt.Errorf("use_sliding_window is true, but sliding_window is %d; it must be at least 1", window)
+		}
 	}
 	if c.LayerTypes == nil {
 		c.LayerTypes = nn.UpperWindows(c.NumHiddenLayers, c.MaxWindowLayers, window)
