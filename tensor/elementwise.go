@@ -141,7 +141,7 @@ func giveGrad(x *Tensor, g *storage) {
 func Dropout(x *Tensor, p float32) *Tensor {
 	t := tapeOf("Dropout", x)
 	check(p >= 0 && p < 1, "Dropout", "probability %v is not in [0, 1)", p)
-	if !t.train || p == 0 {
+	if !t.train || t.still || p == 0 {
 		return x
 	}
 	key := t.random.Uint64() // the mask is a function of it: the backward pass makes it again instead of keeping it
@@ -161,7 +161,7 @@ func Dropout(x *Tensor, p float32) *Tensor {
 func Noise(x *Tensor, bounds []float32) *Tensor {
 	t := tapeOf("Noise", x)
 	check(len(bounds) == x.Rows(), "Noise", "%d bounds for %v", len(bounds), x.Shape)
-	if !t.train {
+	if !t.train || t.still {
 		return x
 	}
 	r := NewRandom(t.random.Uint64())

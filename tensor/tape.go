@@ -6,8 +6,8 @@ import (
 	"hone/device"
 )
 
-// Tape records the operations of one pass and owns the memory of all they make. It serves a whole run: a pass begins with Train or
-// Infer and ends with the next of these or Reset.
+// Tape records the operations of one pass and owns the memory of all they make. It serves a whole run: a pass begins with Train,
+// Differentiate or Infer and ends with the next of these or Reset.
 //
 //	tape := NewTape(dev, device.F32)
 //	tape.Train(seed, step, micro)
@@ -22,7 +22,8 @@ type Tape struct {
 
 	away    []*Tensor   // that are on the host alone, in the order in which they went
 	record  bool        // leave closures for the backward pass
-	train   bool        // dropout is on; also while a recomputed layer runs unrecorded
+	train   bool        // the pass has a backward pass; also while a recomputed layer runs unrecorded
+	still   bool        // dropout and noise are off even so
 	repeats bool        // a recomputed layer runs again; its gradient comes next
 	wanted  bool        // since it was cleared an operation of a training pass, recorded or not, had an operand that wants a gradient
 	random  Random      // of this pass: dropout masks are drawn in the order of the operations
@@ -53,8 +54,14 @@ func NewTape(dev device.Device, dtype device.DType) *Tape {
 // Train starts a recorded pass. Its randomness (dropout) is a function of the three numbers alone.
 func (t *Tape) Train(seed uint64, step, micro int) {
 	t.Reset()
-	t.record, t.train = true, true
+	t.record, t.train, t.still = true, true, false
 	t.random = NewRandom(seed, uint64(step), uint64(micro))
+}
+
+// Differentiate starts a recorded pass of what a model computes outside training: nothing is drawn, so dropout and noise do nothing.
+func (t *Tape) Differentiate() {
+	t.Train(0, 0, 0)
+	t.still = true
 }
 
 // Infer starts a pass without gradients and without dropout.

@@ -437,9 +437,14 @@ func TestDropoutIsAFunctionOfSeedStepAndMicro(t *testing.T) {
 			t.Error("other numbers give the same mask")
 		}
 	}
-	tape.Infer()
-	if x := tape.Floats(slicesOf(1, 4), 4, 1); Dropout(x, 0.5) != x {
-		t.Error("dropout acts outside training")
+	for name, start := range map[string]func(){"without gradients": tape.Infer, "with them": tape.Differentiate} {
+		start()
+		if x := tape.Floats(slicesOf(1, 4), 4, 1); Dropout(x, 0.5) != x || Noise(x, slicesOf(1, 4)) != x {
+			t.Errorf("dropout or noise acts outside training, %s", name)
+		}
+	}
+	if mask(1, 2, 3) != base {
+		t.Error("dropout does not act in training again")
 	}
 }
 

@@ -297,7 +297,7 @@ func (b *tokenBatch) check(s nn.Shape) error {
 func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits, loss *tensor.Tensor, err error) {
 	err = tensor.Try(func() {
 		if record {
-			tape.Train(0, 0, 0)
+			tape.Differentiate()
 		} else {
 			tape.Infer()
 		}
