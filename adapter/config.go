@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -153,6 +154,11 @@ func (c *Config) Validate() error {
 	case principal && !(c.LoraAlpha > 0): // its matrices have a root of 1/scale
 		return fmt.Errorf("lora_alpha is %v; with init_lora_weights=pissa it must be above 0", c.LoraAlpha)
 	}
+	for _, key := range slices.Concat(slices.Collect(maps.Keys(c.RankPattern)), slices.Collect(maps.Keys(c.AlphaPattern))) {
+		if _, err := moduleKey(key); err != nil {
+			return fmt.Errorf("rank_pattern or alpha_pattern: %q is no regular expression of Go's: %w", key, err)
+		}
+	}
 	for name, alpha := range c.AlphaPattern {
 		if math.IsNaN(alpha) || math.IsInf(alpha, 0) || principal && !(alpha > 0) {
 			return fmt.Errorf("alpha_pattern of %s is %v; it must be a number, and above 0 with init_lora_weights=pissa", name, alpha)
@@ -191,9 +197,12 @@ func match[T any](pattern map[string]T, module string) (value T, ok bool) {
 	// PEFT takes the first in the order of the file; a map has none, so ours is that of the alphabet, in which SaveConfig writes it.
 	slices.Sort(keys)
 	for _, k := range keys {
-		if re, err := regexp.Compile(`^(?:.*\.)?(?:` + k + `)$`); err == nil && re.MatchString(module) {
+		if re, err := moduleKey(k); err == nil && re.MatchString(module) { // Validate has refused what is none
 			return pattern[k], true
 		}
 	}
 	return value, false
 }
+
+// moduleKey is a key of rank_pattern or alpha_pattern as an expression for a module's whole name.
+func moduleKey(key string) (*regexp.Regexp, error) { return regexp.Compile(`^(?:.*\.)?(?:` + key + `)$`) }

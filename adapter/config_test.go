@@ -89,6 +89,8 @@ func TestConfigIsValidated(t *testing.T) {
 		"lora_alpha is 0; with init_lora_weights=pissa":                           func(c *Config) { c.InitLoraWeights, c.LoraAlpha = "pissa", 0 },
 		"alpha_pattern of q_proj is 0; it must be a number, and above 0 with":     func(c *Config) { c.InitLoraWeights, c.AlphaPattern = "pissa", map[string]float64{"q_proj": 0} },
 		"alpha_pattern of q_proj is NaN; it must be a number":                     func(c *Config) { c.AlphaPattern = map[string]float64{"q_proj": math.NaN()} },
+		`alpha_pattern: "(?<!k)_proj" is no regular expression of Go's`:           func(c *Config) { c.AlphaPattern = map[string]float64{"(?<!k)_proj": 1} },
+		`rank_pattern or alpha_pattern: "q(" is no regular`:                       func(c *Config) { c.RankPattern = map[string]int{"q(": 1} },
 		"rank_pattern of q_proj is 0; it must be at least 1":                      func(c *Config) { c.RankPattern = map[string]int{"q_proj": 0} },
 	} {
 		c := Default()
