@@ -12,11 +12,23 @@ import (
 // Inputs of recomputed layers may wait for the backward pass on the host: the copy goes there while the layer runs forward, whose
 // input the device holds anyway, and comes back while the layer above it runs backward.
 
-// stash begins to copy a layer's input x to the host, if the tape is to.
+// goes tells whether a layer's input x is to leave the device: freeing what others use, too, or what is rebuilt would free nothing.
+func (t *Tape) goes(x *Tensor) bool {
+	return t.Offload != nil && x.data != nil && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil
+}
+
+// stash begins to copy a layer's input x to the host, if it is to go and is not on its way.
 func (t *Tape) stash(x *Tensor) {
-	own := x.data != nil && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil // else freeing it would free nothing
-	if t.Offload != nil && own && x.stashed.IsZero() {
+	if t.goes(x) && x.stashed.IsZero() {
 		x.stashed = t.Offload.Stash(x.data.buf)
+	}
+}
+
+// letGo gives the device's memory of the input of a layer up that has no backward pass, without a copy.
+func (t *Tape) letGo(x *Tensor) {
+	if t.goes(x) && x.saved == 0 {
+		x.data.release(t.Dev)
+		x.data = nil
 	}
 }
 

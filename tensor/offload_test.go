@@ -256,3 +256,43 @@ func TestOffloadedIsNotReadAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestOffloadOfFrozenLayers: inputs of layers below the first that learns are not copied to the host, and make room all the same.
+func TestOffloadOfFrozenLayers(t *testing.T) {
+	dev := newApart()
+	frozen, w := param(dev, 2, 2), param(dev, 2, 2)
+	frozen.Freeze()
+	pass := func(offload device.Apart) (grad []float32, inUse int64) {
+		tape := NewTape(dev, device.F32)
+		tape.Offload = offload
+		defer tape.Reset()
+		tape.Train(1, 0, 0)
+		x := Scale(tape.Floats(slicesOf(1, 200), 100, 2), 1)
+		for _, layer := range []*Tensor{frozen, frozen, frozen, w, w} {
+			x = Recompute(x, func(h *Tensor) *Tensor { return Add(Linear(h, layer, nil), h) })
+		}
+		inUse = dev.Memory().InUse
+		tape.Backward(Sum(Mul(x, x)))
+		grad, err := w.GradFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.FreeGrad()
+		return grad, inUse
+	}
+	want, kept := pass(nil)
+	got, left := pass(dev)
+	if !slices.Equal(got, want) {
+		t.Errorf("the gradient is %v; %v without offloading", got, want)
+	}
+	if stashed := slices.DeleteFunc(slices.Clone(dev.log), func(l string) bool { return l[0] != 's' }); len(stashed) != 2 {
+		t.Errorf("two layers of five learn, and the host gets %v", stashed)
+	}
+	const input = 100 * 2 * 4 // bytes
+	if gone := kept - left; gone < 5*input {
+		t.Errorf("offloading frees %d bytes, five inputs take %d", gone, 5*input)
+	}
+	if len(dev.held) > 0 {
+		t.Errorf("%d buffers are left on the host", len(dev.held))
+	}
+}

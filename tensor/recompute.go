@@ -12,7 +12,9 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	t.record = false
 	if recording {
 		t.wanted = false
-		t.stash(x)
+		if x.needsGrad { // else f may turn out to be frozen, and x not be needed again
+			t.stash(x)
+		}
 		defer func() {
 			if !recorded { // f failed, or wants no gradient: no entry will give the copy on the host back
 				t.unstash(x)
@@ -25,11 +27,10 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 		return out
 	}
 	if !t.wanted {
-		if x.saved == 0 {
-			t.leave(x)
-		}
+		t.letGo(x)
 		return out
 	}
+	t.stash(x)
 	t.push(out, func() {
 		after := t.random
 		t.random = before
