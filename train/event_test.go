@@ -216,6 +216,7 @@ func TestObserve(t *testing.T) {
 		{"smaller is better", EarlyStopping{Patience: 2}, []float64{3, 2, 2, 1, 4, 5, 0}, "bbwbwsb"},
 		{"larger is better", EarlyStopping{Max: true, Patience: 2}, []float64{3, 2, 4, 4, 4}, "bwbws"},
 		{"by more than min_delta", EarlyStopping{Patience: 9, MinDelta: 0.5}, []float64{3, 2.5, 2.4, 1.9, 1.8}, "bwbwb"},
+		{"larger by more than min_delta", EarlyStopping{Max: true, Patience: 9, MinDelta: 0.5}, []float64{1, 1.5, 1.6, 1.2, 2.2}, "bwbwb"},
 		{"without patience", EarlyStopping{}, []float64{1, 2, 3, 4}, "bwww"},
 		{"numbers alone", EarlyStopping{Patience: 2}, []float64{math.NaN(), math.Inf(-1), 7, math.NaN()}, "wsbw"},
 	} {

@@ -351,12 +351,27 @@ func TestHeldOutIsTokenWeighted(t *testing.T) {
 	if err != nil || int(n) != all[0].Tokens {
 		t.Fatal(n, err)
 	}
-	got, _, err := HeldOut(context.Background(), tape, slices.Values(parts), m.objective(0))
+	tape.Train(1, 0, 0) // as a step leaves it
+	got, _, err := HeldOut(context.Background(), tape, slices.Values(parts), m.objective(0.3))
 	if err != nil || math.Abs(got-want) > 1e-5 {
 		t.Errorf("in parts %v, error %v; want %v", got, err, want)
 	}
 	if _, _, err := HeldOut(context.Background(), tape, slices.Values(parts[4:]), m.objective(0)); err == nil {
 		t.Error("no supervised token was accepted")
+	}
+}
+
+// TestLossOfAStep: what a step reports is the loss of its whole batch before the update, the sum of its micro-batches' parts.
+func TestLossOfAStep(t *testing.T) {
+	m, dir := newToy(t, device.F32, 1), t.TempDir()
+	whole, _ := toyBatches(1)(context.Background(), 0)
+	want, _, err := HeldOut(context.Background(), tensor.NewTape(m.dev, device.F32), slices.Values(whole), m.objective(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	openToy(t, dir, m, func(l *Loop) { l.Steps, l.Batches, l.Objective = 1, toyBatches(3), m.objective(0) }).run(t)
+	if e := lines(t, dir)[0].(StepEvent); math.Abs(e.Loss-want) > 1e-5 || e.StepTokens != whole[0].Tokens {
+		t.Errorf("loss %v of %d tokens, want %v of %d", e.Loss, e.StepTokens, want, whole[0].Tokens)
 	}
 }
 

@@ -92,8 +92,8 @@ func TestInterrupt(t *testing.T) {
 			}
 		})
 		out, err := r.Run(ctx)
-		if err != nil || !out.Interrupted {
-			t.Fatalf("interrupted: %v, error %v", out.Interrupted, err)
+		if err != nil || !out.Interrupted || out.StoppedEarly {
+			t.Fatalf("interrupted: %v, stopped early: %v, error %v", out.Interrupted, out.StoppedEarly, err)
 		}
 		if newest := r.Checkpoints.Newest(); newest != out.Step || out.Step == 0 {
 			t.Fatalf("stopped at step %d, the newest checkpoint is of step %d", out.Step, newest)
