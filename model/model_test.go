@@ -155,6 +155,7 @@ func TestBadModels(t *testing.T) {
 		"gemma3 thetas":    {`{"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"rope_theta":-1}}}`, "sliding_attention: config key rope_theta is -1"},
 		"gemma3 flat":      {`{"model_type":"gemma3_text","rope_parameters":{"rope_theta":5}}`, "rope_parameters has rope_theta"},
 		"gemma3 partial":   {`{"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"partial_rotary_factor":0.5}}}`, "partial_rotary_factor is 0.5"},
+		"gemma3 length":    {`{"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"rope_type":"dynamic","factor":2}}}`, "rope_type dynamic of sliding_attention"},
 		"gemma3 partly":    {`{"model_type":"gemma3_text","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5"},
 		"gemma2 partly":    {`{"model_type":"gemma2","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5"},
 		"mixtral partly":   {`{"model_type":"mixtral","partial_rotary_factor":0.5}`, "partial_rotary_factor is 0.5"},

@@ -187,7 +187,8 @@ func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
 	o.updates++
 	for i := range o.slots {
 		s := &o.slots[i]
-		// Without a gradient nothing is known of a parameter in this step: neither decay nor the moments' own decline. So torch does.
+		// Without a gradient nothing is known of a parameter in this step: neither decay nor the moments' own decline. So torch does, which
+		// also leaves such steps out of the parameter's bias correction; here it counts all of them.
 		if !s.Tensor.Grad().IsZero() {
 			o.update(s, lr, scale)
 			s.Tensor.FreeGrad()

@@ -257,6 +257,9 @@ func (c *Config) readRopes(config []byte) error {
 		return err
 	}
 	c.Local, err = read(c.RopeLocalBaseFreq, map[string]any{"rope_parameters": entries.Parameters.Local})
+	if err == nil && c.Local.OwnAfter() > 0 { // Shape can say it of one kind of layers
+		return fmt.Errorf("rope_type %s of sliding_attention depends on the length of a text, which is not supported for layers with a window", c.Local.Type)
+	}
 	return err
 }
 
