@@ -89,6 +89,16 @@ func TestScaleOfYaRN(t *testing.T) {
 	}
 }
 
+// TestScaleOfLongRoPE: a context that did not grow changes no scores.
+func TestScaleOfLongRoPE(t *testing.T) {
+	for factor, want := range map[float64]float64{0.5: 1, 1: 1, 1.5: math.Sqrt(1 + math.Log(1.5)/math.Log(64)), 4: math.Sqrt(1 + math.Log(4)/math.Log(64))} {
+		c := RopeConfig{Type: "longrope", Factor: factor, Original: 64}
+		if got := c.scale(); math.Abs(got-want) > 1e-15 {
+			t.Errorf("the scale of factor %v is %v, want %v", factor, got, want)
+		}
+	}
+}
+
 // TestMakeWithinBounds: what is drawn between bounds is random too.
 func TestMakeWithinBounds(t *testing.T) {
 	dev := devicetest.NewReference()

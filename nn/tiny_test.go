@@ -239,6 +239,9 @@ func TestLossOfSomeRows(t *testing.T) {
 	if got := loss([]int32{-1, -1, 4, -1, -1, 9, -1}, 2); math.Abs(got-(want(2, 4)+want(5, 9))/2) > 1e-6 {
 		t.Errorf("two rows of seven: %v, want %v", got, (want(2, 4)+want(5, 9))/2)
 	}
+	if got := loss([]int32{-1, 0, -1, -1, -1, 9, -1}, 2); math.Abs(got-(want(1, 0)+want(5, 9))/2) > 1e-6 {
+		t.Errorf("the first token of the vocabulary as a target: %v, want %v", got, (want(1, 0)+want(5, 9))/2)
+	}
 	if got := loss([]int32{-1, -1, 4, -1, -1, -1, -1}, 8); math.Abs(got-want(2, 4)/8) > 1e-6 {
 		t.Errorf("a row of a batch of eight tokens: %v, want %v", got, want(2, 4)/8)
 	}
