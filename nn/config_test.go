@@ -78,6 +78,9 @@ func TestLayerTypes(t *testing.T) {
 	if windows, err := LayerWindows(UpperWindows(2, 0, 0), 2, 0); err != nil || !slices.Equal(windows, []int{0, 0}) {
 		t.Errorf("without a window: %v, %v", windows, err)
 	}
+	if got := UpperWindows(2, 1, 1); !slices.Equal(got, []string{"full_attention", "sliding_attention"}) {
+		t.Errorf("a window of one token: %v", got)
+	}
 	_, err = LayerWindows([]string{"full_attention"}, 2, 9)
 	refused(t, "too few", err, "layer_types has 1 entries for num_hidden_layers 2")
 	_, err = LayerWindows([]string{"full_attention", "sliding_attention"}, 2, 0)
