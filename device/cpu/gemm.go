@@ -240,9 +240,10 @@ type gemmKernels struct {
 	stripesA stripePacker // of mr
 	stripesB stripePacker // of nr
 
-	packs  int  // bytes of B that a task packs at a time
-	asks   bool // for what is packed next of A, too
-	asksB  bool // for what comes next of an arranged B, where several stripes of A read it
-	copies bool // rows of A that lie a multiple of 4 KiB apart
-	thirds bool // a worker that waits asks for every third line of what comes; see pool.fetch
+	packs   int  // bytes of B that a task packs at a time
+	asks    bool // for what is packed next of A, too
+	asksB   bool // for what comes next of an arranged B, where several stripes of A read it
+	columns bool // of a transposed A may be read where they are; see readsA
+	copies  bool // rows of A that lie a multiple of 4 KiB apart
+	thirds  bool // a worker that waits asks for every third line of what comes; see pool.fetch
 }

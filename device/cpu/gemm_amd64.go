@@ -12,7 +12,7 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	k := &gemmKernels{
 		name: "avx2", mr: len(tilesAVX2), nr: 8 * len(tilesAVX2[0]), lanes: 8, f32: tilesAVX2,
 		transpose: transposeAVX2, transposeWiden: transposeWidenAVX2, copyRows: copyRowsAVX2,
-		widenRows: widenRowsAVX2, pairRows: pairRowsAVX2, packs: packs(f), copies: copies(f), asks: asks(f),
+		widenRows: widenRowsAVX2, pairRows: pairRowsAVX2, packs: packs(f), copies: copies(f), asks: roomy(f), columns: roomy(f),
 		fewF32: fewAVX2, fewWiden: fewWidenAVX2,
 		stripesA: stripePacker{copyStripes16AVX2, widenStripes16AVX2, nil},
 		stripesB: stripePacker{copyStripes96AVX2, widenStripes96AVX2, nil},
@@ -37,8 +37,9 @@ func newGemmKernels(f cpuid.Features) *gemmKernels {
 	return k
 }
 
-// asks says whether the second cache has room for what is packed next of A beside what is there: 64 KiB.
-func asks(f cpuid.Features) bool { return f.L2 >= 2<<20 }
+// roomy says whether the second cache has room beside a block of B: for what is packed next of A, 64 KiB, or for the lines of a
+// transposed A that is read in place, which fall on a part of its sets.
+func roomy(f cpuid.Features) bool { return f.L2 >= 2<<20 }
 
 // tilesAVX512WidenRow are the kernels of a single row of AVX512Widen, the widest of which takes fewer instructions.
 var tilesAVX512WidenRow = [][]tileFunc{{tileAVX512Widen1x1, tileAVX512Widen1x2, widenRowAVX512}}

@@ -298,7 +298,10 @@ func (b *gemmBlock) setA(a packedA, stripe int) {
 // after it, or where stripes are packed by groups, of the group after it, as it is before packing.
 func (b *gemmBlock) askNextA(a packedA, i, r, count int) {
 	t, mr := &b.s.tile, b.k.mr
-	if !a.packed {
+	switch {
+	case !a.packed && b.TransA: // asking gains nothing that could be measured
+		return
+	case !a.packed:
 		if b.i+i+r+mr < b.M {
 			t.Next, t.NextRS, t.NextStep = unsafe.Add(t.A, a.stripe), a.rs, 64
 			t.Lines = ceilDiv(ceilDiv(t.K*t.CS, 64), count)

@@ -10,10 +10,14 @@ type packedA struct {
 	packed         bool // a copy
 }
 
-// prepareA returns rows i to i+m of op(A) for units u to u+kc. Row-major F32 is
-// read where it is, unless its rows would compete for the same cache lines, more than a set of the first cache has room for.
+// prepareA returns rows i to i+m of op(A) for units u to u+kc. F32 is read where it is, unless its rows would compete for the same
+// cache lines: those of a row-major A, as many as a stripe has, for a set of the first cache, those of a transposed one, as many as
+// a block of k has units, for sets of the second. A transposed one, which comes from there again for each panel, is packed for more
+// than two of them, too.
 func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
 	switch {
+	case b.TransA && b.readsA(m, u, kc):
+		return packedA{b.A.at(b.offA + u*b.LDA + i), 4, 4 * b.LDA, 4 * b.k.mr, false}
 	case b.TransA:
 		return b.packStripes(i, m, u, kc)
 	case b.pairs && b.readsA(m, u, kc):
@@ -30,9 +34,12 @@ func (b *gemmBlock) prepareA(i, m, u, kc int) packedA {
 	return packedA{dst, 4 * ld, 4, 4 * ld * b.k.mr, true}
 }
 
-// readsA says whether m rows of a row-major A are read where they are.
+// readsA says whether m rows of op(A) are read where they are.
 func (b *gemmBlock) readsA(m, u, kc int) bool {
-	if b.pairs {
+	switch {
+	case b.TransA:
+		return b.k.columns && !b.A.bf16 && b.n <= 2*b.k.nr && b.LDA < 2048 && b.LDA%1024 != 0
+	case b.pairs:
 		return (!b.k.copies || b.LDA%2048 != 0 || m == 1) && 2*(u+kc) <= b.K
 	}
 	return !b.A.bf16 && (!b.k.copies || b.LDA%1024 != 0 || m == 1)

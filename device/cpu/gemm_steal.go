@@ -55,7 +55,7 @@ func (b *gemmBlock) next(n int) (i, m int) {
 // claim is how many rows a worker begins at a time.
 func (b *gemmBlock) claim(u, kc int) int {
 	mr := b.k.mr
-	if b.TransA || !b.readsA(min(mr, b.m), u, kc) {
+	if !b.readsA(min(mr, b.m), u, kc) {
 		return stripeGroup * mr
 	}
 	return min(max(claimWork/(mr*b.n*kc), 1), stripeGroup) * mr

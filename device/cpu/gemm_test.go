@@ -369,11 +369,11 @@ func TestGemmCaches(t *testing.T) {
 				g := newCase(&guard, rows, 110, K, variant)
 				var want []float32
 				for _, c := range []struct {
-					packs        int
-					asks, copies bool
-				}{{768 << 10, false, true}, {768 << 10, true, false}, {24 << 10, true, false}} {
+					packs                 int
+					asks, copies, columns bool
+				}{{768 << 10, false, true, false}, {768 << 10, true, false, true}, {24 << 10, true, false, true}} {
 					other := *k
-					other.packs, other.asks, other.copies = c.packs, c.asks, c.copies
+					other.packs, other.asks, other.copies, other.columns = c.packs, c.asks, c.copies, c.columns
 					p := newPoolWith(2, &other)
 					got := g.result(p)
 					p.close()
