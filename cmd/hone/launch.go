@@ -13,6 +13,7 @@ import (
 
 	"hone/internal/atomicfile"
 	"hone/plan"
+	"hone/recipe"
 	"hone/recipe/cluster"
 	"hone/recipe/config"
 )
@@ -30,9 +31,11 @@ func (a *app) launch(launcher string, c *cluster.Estimate, e *cluster.Estimated)
 	if err != nil {
 		return nil, err
 	}
-	if err := fillJob(&job, keys, c.Launch.Set); err != nil {
+	shared, err := fillJob(&job, keys, c.Launch.Set)
+	if err != nil {
 		return nil, err
 	}
+	job.DiskGiB = c.Disk(e, shared)
 	text, err := job.File(launcher)
 	if err != nil {
 		return nil, err
@@ -44,18 +47,18 @@ func (a *app) launch(launcher string, c *cluster.Estimate, e *cluster.Estimated)
 	return paths, errors.Join(atomicfile.WriteFile(paths[0], text), atomicfile.WriteFile(paths[1], job.Recipe))
 }
 
-// fillJob makes the recipe of the job's stage from the plan's keys and the user's own.
-func fillJob(job *plan.Job, keys, own []string) error {
+// fillJob makes the recipe of the job's stage from the plan's keys and the user's own, and returns what recipes of all stages have.
+func fillJob(job *plan.Job, keys, own []string) (*recipe.Training, error) {
 	s, ok := trainings()[job.Stage]
 	if !ok {
-		return fmt.Errorf("stage is %s, for which no job is written", job.Stage)
+		return nil, fmt.Errorf("stage is %s, for which no job is written", job.Stage)
 	}
 	c, shared := s.defaults()
 	if err := config.Override(c, keys); err != nil {
-		return err
+		return nil, err
 	}
 	if err := config.Override(c, own); err != nil {
-		return fmt.Errorf("launch.set: %w", err)
+		return nil, fmt.Errorf("launch.set: %w", err)
 	}
 	device := shared.Device
 	// Validate asks for the device of this machine, which need not have a card.
@@ -63,10 +66,10 @@ func fillJob(job *plan.Job, keys, own []string) error {
 	err := c.Validate()
 	shared.Device = device
 	if err != nil {
-		return fmt.Errorf("the recipe of the job: %w; launch.set=KEY=VALUE changes it", err)
+		return nil, fmt.Errorf("the recipe of the job: %w; launch.set=KEY=VALUE changes it", err)
 	}
 	if strings.ContainsFunc(shared.Out, unicode.IsControl) {
-		return fmt.Errorf("out is %q; name a folder of the machines without control characters", shared.Out)
+		return nil, fmt.Errorf("out is %q; name a folder of the machines without control characters", shared.Out)
 	}
 	if device == "cpu" {
 		job.Machines = 1 // they do not share a run
@@ -74,7 +77,7 @@ func fillJob(job *plan.Job, keys, own []string) error {
 	job.Out = shared.Out
 	usual, _ := s.defaults()
 	job.Recipe, err = config.EncodeChanged(c, usual)
-	return err
+	return shared, err
 }
 
 // printLaunched says what was written and what to do with it.

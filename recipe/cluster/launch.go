@@ -25,7 +25,7 @@ type Launch struct {
 	Set       []string `yaml:"set" doc:"further keys of the run's recipe, as in optimizer.learning_rate=3e-4,eval.every=500"`
 	Binary    string   `yaml:"binary" doc:"URL from which the machines fetch hone; not set: named when the job is started"`
 	Image     string   `yaml:"image" doc:"k8s: container image that hone runs in"`
-	DiskGiB   int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: three checkpoints, the weights and 100"`
+	DiskGiB   int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: the checkpoints that are kept and one more, the weights and 100"`
 	MaxHours  float64  `yaml:"max_hours" doc:"slurm: the longest that a session may be; the run goes on in the next"`
 	Partition string   `yaml:"partition" doc:"slurm: partition"`
 	Account   string   `yaml:"account" doc:"slurm: account"`
@@ -38,7 +38,8 @@ func defaultLaunch() Launch {
 // tokensPerUpdate is the batch that launched pre-training aims at, as GPT-3 125M to 1.3B had (Brown et al., 2020, table 2.1).
 const tokensPerUpdate = 512 << 10
 
-// Job is the planned run of e as schedulers are told of it, but for its recipe, which is that of the stage with keys.
+// Job is the planned run of e as schedulers are told of it, but for its recipe, which is that of the stage with keys, and for the disk, which depends on
+// the recipe; see Disk.
 func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	l := c.Launch
 	if err := l.validate(e); err != nil {
@@ -64,10 +65,6 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	// A quarter more than planned and a quarter of an hour to start. What is cut off goes on in the next session, from its checkpoint.
 	j.LimitMinutes = int(math.Ceil(60 * max(0.5, min(l.MaxHours, 1.25*e.Hours+0.25))))
 	j.HostGiB = j.GPUs*12 + int(math.Ceil(float64(e.Memory.Host)*float64(j.GPUs)/(1<<30)))
-	// A checkpoint is the weights in 16 bits and 12 bytes for each trained parameter. Two are kept and the oldest goes when a third is whole, so the
-	// disk must hold three at a time, beside the weights that the run begins with.
-	weights, checkpoint := 2*float64(e.Parameters), 2*float64(e.Parameters)+12*float64(e.Trainable)
-	j.DiskGiB = cmp.Or(l.DiskGiB, 100+int(math.Ceil((weights+3*checkpoint)/(1<<30))))
 	j.Out = "runs/" + j.Name
 	j.Assumptions = []string{
 		fmt.Sprintf("Planned: %s of %s, %s, %s tokens on %d x %s.", c.Stage, c.Model, c.Method, plan.Count(e.Tokens), e.GPUs, e.GPU.Name),
@@ -78,6 +75,55 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	}
 	keys, err = c.launchKeys(e, j.Out)
 	return j, keys, err
+}
+
+// Disk is the GiB that a job needs for a run of the recipe t: launch.disk_gib, or the weights that the run begins with and those that it ends with, which
+// may both be in 32 bits, the most checkpoints that stand there at a time, and 100 for data and all else.
+func (c *Estimate) Disk(e *Estimated, t *recipe.Training) int {
+	// Of each trained parameter a checkpoint has the master weight and the two moments, in 32 bits or in 8 with a scale for each block of 256.
+	checkpoint := 12 * float64(e.Trainable)
+	if t.Optimizer.Name == "adamw8bit" {
+		checkpoint = (4 + 2*(1+4.0/256)) * float64(e.Trainable)
+	}
+	if c.critic() {
+		checkpoint *= 2
+	}
+	weights := 4 * float64(e.Parameters+e.Trainable)
+	return cmp.Or(c.Launch.DiskGiB, 100+int(math.Ceil(min((weights+c.kept(e, t)*checkpoint)/(1<<30), math.MaxInt32))))
+}
+
+// kept is the most checkpoints that stand on the disk at a time: an old one goes only when a new one is whole.
+func (c *Estimate) kept(e *Estimated, t *recipe.Training) float64 {
+	steps := t.Steps
+	if c.writes() && steps == 0 { // set when a run begins; with one minibatch, which is the default
+		steps = c.iterations(e) * c.epochs()
+	}
+	all := 1.0 // at the end
+	if t.Checkpoint.Every > 0 {
+		all += float64(steps / t.Checkpoint.Every)
+	}
+	if t.Checkpoint.Seconds > 0 {
+		all += math.Floor(3600 * e.Hours / t.Checkpoint.Seconds)
+	}
+	all = min(all, float64(max(steps, 1)))
+	if t.Checkpoint.KeepLast == 0 {
+		return all
+	}
+	most := t.Checkpoint.KeepLast + 1
+	if t.Checkpoint.KeepBest || t.EarlyStopping.Metric != "" {
+		most++
+	}
+	return min(all, float64(most))
+}
+
+// answers are those that all GPUs write side by side, an iteration of ppo and grpo.
+func (c *Estimate) answers(e *Estimated) int {
+	return c.Rollout.RolloutBatchSize * e.GPUs / e.TensorParallel
+}
+
+// iterations are those of ppo and grpo that see the planned tokens.
+func (c *Estimate) iterations(e *Estimated) int {
+	return int(math.Ceil(e.Tokens / float64(e.SequenceLength*c.answers(e))))
 }
 
 func (l *Launch) validate(e *Estimated) error {
@@ -145,7 +191,7 @@ func (c *Estimate) launchKeys(e *Estimated, out string) (keys []string, err erro
 // rolloutKeys are those of the recipes of ppo and grpo, whose iterations have the answers that all GPUs write side by side.
 func (c *Estimate) rolloutKeys(e *Estimated) (keys []string) {
 	add := func(key string, value any) { keys = append(keys, fmt.Sprint(key, "=", value)) }
-	answers, generations := c.Rollout.RolloutBatchSize*e.GPUs/e.TensorParallel, 1
+	answers, generations := c.answers(e), 1
 	epochs := "num_ppo_epochs"
 	if c.Stage == "grpo" {
 		epochs, generations = "num_iterations", min(8, answers)
@@ -165,7 +211,7 @@ func (c *Estimate) rolloutKeys(e *Estimated) (keys []string) {
 	add("prompts_per_iteration", max(1, answers/generations))
 	add("rollout_batch_size", c.Rollout.RolloutBatchSize)
 	add("max_completion_length", c.Rollout.MaxCompletionLength)
-	add("iterations", int64(math.Ceil(e.Tokens/float64(e.SequenceLength*answers))))
+	add("iterations", c.iterations(e))
 	return keys
 }
 

@@ -132,12 +132,64 @@ func TestJobSizes(t *testing.T) {
 	if want := 8*12 + int(math.Ceil(float64(pe.Memory.Host)*8/(1<<30))); paged.HostGiB != want || paged.HostGiB <= full.HostGiB || pe.Memory.Host == 0 {
 		t.Errorf("%d GiB on the host, %d with the optimizer there, want %d", full.HostGiB, paged.HostGiB, want)
 	}
-	// the oldest of two checkpoints goes only when a third is whole, and the weights that the run began with stay
-	if n := float64(e.Parameters); full.DiskGiB < int((3*14+2)*n/(1<<30)) {
-		t.Errorf("a disk of %d GiB holds no three checkpoints of %.0f parameters beside their first weights", full.DiskGiB, n)
+	if own, _ := job("gpus=8", "launch.name=My Run_1"); own.Name != "my-run-1" {
+		t.Errorf("the name %s", own.Name)
 	}
-	if own, _ := job("gpus=8", "launch.disk_gib=77", "launch.name=My Run_1"); own.DiskGiB != 77 || own.Name != "my-run-1" {
-		t.Errorf("%d GiB of disk for %s", own.DiskGiB, own.Name)
+}
+
+// TestJobDisk: the disk holds the checkpoints that the recipe keeps, the one that is being written, and the weights before and after.
+func TestJobDisk(t *testing.T) {
+	disk := func(keys string, own ...string) (gib float64, e *Estimated) {
+		c, e, _, list := planned(t, append([]string{"model=llama-3-8b", "tokens=100M", "gpu=h100"}, strings.Fields(keys)...)...)
+		r, shared := stageRecipe(c.Stage)
+		for _, keys := range [][]string{list, own} {
+			if err := config.Override(r, keys); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shared.Device = "cpu"
+		if err := r.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		return float64(c.Disk(e, shared)), e
+	}
+	// near says that a disk has room for such a number of bytes beside the 100 GiB, and for little more.
+	near := func(what string, gib, bytes float64) {
+		t.Helper()
+		if want := 100 + bytes/(1<<30); gib < want-0.01 || gib > want+1.01 {
+			t.Errorf("%s: a disk of %v GiB, want %.1f", what, gib, want)
+		}
+	}
+	full, e := disk("gpus=8 stage=sft")
+	n, trained := float64(e.Parameters), float64(e.Trainable)
+	// the oldest of two checkpoints goes only when a third is whole, and the weights that the run began with stay
+	if full < math.Floor((3*14+2)*n/(1<<30)) {
+		t.Errorf("a disk of %v GiB holds no three checkpoints of %.0f parameters beside their first weights", full, n)
+	}
+	near("two and the best are kept", full, 8*n+4*12*n)
+	for keys, copies := range map[string]float64{"checkpoint.keep_best=false": 3, "checkpoint.keep_last=5 checkpoint.every=10": 7, "checkpoint.keep_last=1": 3,
+		"checkpoint.keep_best=false early_stopping.metric=loss": 4, "checkpoint.keep_best=false checkpoint.keep_last=7 checkpoint.every=10": 8,
+		"checkpoint.keep_last=9 steps=3 checkpoint.every=1 checkpoint.seconds=0": 3, "checkpoint.keep_last=0 steps=40 checkpoint.every=2 checkpoint.seconds=0": 21,
+		"checkpoint.keep_last=0 checkpoint.every=0 checkpoint.seconds=0": 1, "checkpoint.keep_last=9 steps=100 checkpoint.every=0 checkpoint.seconds=0": 1} {
+		gib, _ := disk("gpus=8 stage=sft", strings.Fields(keys)...)
+		near(keys, gib, 8*n+copies*12*n)
+	}
+	// by time there are as many as the planned hours have
+	timed, te := disk("gpus=8 stage=sft", "checkpoint.keep_last=0", "checkpoint.every=0", "checkpoint.seconds=60")
+	near("all, by time", timed, 8*n+(1+math.Floor(te.Hours*60))*12*n)
+	eight, _ := disk("gpus=8 stage=sft optimizer=adamw8bit")
+	near("moments in 8 bits", eight, 8*n+4*(4+2+8./256)*n)
+	lora, le := disk("gpus=8 stage=sft method=lora")
+	if trained = float64(le.Trainable); trained >= n/10 {
+		t.Fatalf("%v of %v parameters are an adapter", trained, n)
+	}
+	near("an adapter", lora, 4*n+4*trained+4*12*trained)
+	critic, _ := disk("stage=ppo rollout.critic=separate rollout.max_completion_length=32 gpus=16", "checkpoint.every=1")
+	near("a critic", critic, 8*n+3*24*n)
+	all, ae := disk("stage=grpo rollout.epochs=3 rollout.max_completion_length=32 gpus=16", "checkpoint.every=1", "checkpoint.keep_last=0", "checkpoint.seconds=0")
+	near("all of grpo", all, 8*n+3*math.Ceil(1e8/float64(1024*64*16/ae.TensorParallel))*12*n)
+	if own, _ := disk("gpus=8 stage=sft launch.disk_gib=77"); own != 77 {
+		t.Errorf("%v GiB of disk, 77 are asked for", own)
 	}
 }
 
