@@ -52,6 +52,17 @@ func nearPlan(t *testing.T, args []string, s *recipe.Summary) {
 	}
 }
 
+// TestDocumentsEnd: pre-training is planned with the ends of documents, whose last tokens predict nothing: the others' hidden states are copied then.
+func TestDocumentsEnd(t *testing.T) {
+	text := recipetest.TextFolder(t)
+	for _, args := range [][]string{{}, {"dtype=bf16"}, {"recompute=layers", "gradient_accumulation_steps=2"}} {
+		sum, _ := mustRun(t, tiny(t, text, filepath.Join(t.TempDir(), "run"), append([]string{"steps=4", "batch_size=8"}, args...)...))
+		if planned, peak := sum.PlannedMemoryBytes, sum.PeakMemoryBytes; planned < peak || float64(planned) > 1.005*float64(peak) {
+			t.Errorf("%v: planned %d bytes, measured %d", args, planned, peak)
+		}
+	}
+}
+
 // TestMemoryBudget: recompute is the fewest layers that fit, and an error names what does when none fit.
 func TestMemoryBudget(t *testing.T) {
 	text := recipetest.TextFolder(t)

@@ -8,6 +8,7 @@ package lm
 import (
 	"context"
 	"math"
+	"slices"
 
 	"hone/data"
 	"hone/model"
@@ -169,7 +170,7 @@ func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, err
 	if err != nil {
 		return nil, err
 	}
-	m, err := c.Training.PlanStep(config, c.Model.Dir, c.Full)
+	m, err := c.Training.PlanStep(config, c.Model.Dir, c.fill)
 	if err != nil {
 		return nil, err
 	}
@@ -180,6 +181,21 @@ func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, err
 	}
 	return p, err
 }
+
+// fill is full batches, the largest of which a document ends in: its last token predicts nothing, and the hidden states of the others are copied for the
+// output layer, which a batch of one document does without.
+func (c *Pretrain) fill() (recipe.Fill, error) {
+	f, err := c.Full()
+	if err == nil {
+		f.Largest.Targets = slices.Clone(f.Largest.Targets) // of the typical batch, too
+		f.Largest.Targets[0] = data.Ignore
+		f.Largest.Tokens--
+	}
+	return f, err
+}
+
+// Fill is that of the run.
+func (p *pretraining) Fill() (recipe.Fill, error) { return p.c.fill() }
 
 // config is that of the model, before there is a tokenizer.
 func (c *Pretrain) config() ([]byte, error) {
