@@ -362,3 +362,19 @@ func TestFirstErrorSticks(t *testing.T) {
 		t.Errorf("got %v", r.err)
 	}
 }
+
+// TestPartsOfFiles: a file of several is told from one that lacks tensors.
+func TestPartsOfFiles(t *testing.T) {
+	for parts, want := range map[uint16]string{1: "", 3: "the file is part 2 of 3; make one file of all"} {
+		path := llamaFile(t, false, func(meta gguf.Metadata, _ []gguf.Info) gguf.Metadata {
+			return append(meta, gguf.Pair{Key: "split.no", Value: parts - 1 - parts/3}, gguf.Pair{Key: "split.count", Value: parts})
+		})
+		m, err := Open(path)
+		if err == nil {
+			m.Close()
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d parts: %v, want %q", parts, err, want)
+		}
+	}
+}

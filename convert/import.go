@@ -56,6 +56,9 @@ var ropeNames = []string{"rope_freqs.weight", "rope_factors_long.weight", "rope_
 
 func (m *Model) read() error {
 	meta := &reader{Metadata: m.file.Metadata}
+	if parts := meta.whole("split.count", 1); parts > 1 { // before tensors are missed that another part has
+		return fmt.Errorf("the file is part %d of %d; make one file of all by llama.cpp's llama-gguf-split --merge", meta.whole("split.no", 0)+1, parts)
+	}
 	a, err := choose(meta)
 	if err != nil {
 		return err

@@ -98,8 +98,12 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 	if err != nil {
 		return nil, err
 	}
-	if kind != "LORA" {
+	switch kind {
+	case "LORA":
+	case adapter.PromptTuning, adapter.PrefixTuning, adapter.PTuning:
 		return nil, fmt.Errorf("the adapter %s is of kind %s, which adds tokens before a text and no update of weights, so there is nothing to merge; use it with --adapter", c.adapter, kind)
+	default:
+		return nil, fmt.Errorf("the adapter %s is of kind %s; hone merges LORA, so merge it with PEFT", c.adapter, kind)
 	}
 	full := *c.flags
 	full.bits = 0

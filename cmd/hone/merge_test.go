@@ -32,6 +32,21 @@ func TestMergeNotesExperts(t *testing.T) {
 	}
 }
 
+// TestMergeRefusesKinds: virtual tokens are told to be used as they are, and what hone has not at all to be merged by others.
+func TestMergeRefusesKinds(t *testing.T) {
+	base := lettered(t, "llama_untied")
+	for kind, want := range map[string]string{"PROMPT_TUNING": "nothing to merge; use it with --adapter", "P_TUNING": "nothing to merge; use it with --adapter",
+		"PREFIX_TUNING": "nothing to merge; use it with --adapter", "IA3": "is of kind IA3; hone merges LORA, so merge it with PEFT", "LOHA": "is of kind LOHA; hone merges LORA"} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, adapter.ConfigName), []byte(`{"peft_type":"`+kind+`"}`), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if _, errs, code := hone(t, "", "merge", base, dir, "--out", filepath.Join(t.TempDir(), "merged")); code != 1 || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: exit %d, %s", kind, code, errs)
+		}
+	}
+}
+
 // TestMergeBesidePackedWeights: what an adapter learned beside weights in few bits is compared with them, so that rounding shows: more of 4 bits than of 8.
 func TestMergeBesidePackedWeights(t *testing.T) {
 	base, dir := lettered(t, "llama_untied"), filepath.Join(t.TempDir(), "adapter")
