@@ -134,6 +134,9 @@ var architectures = []architecture{
 // maxExperts bounds what a file may claim; models that can be converted have 8.
 const maxExperts = 512
 
+// maxLayers bounds it where layers are listed before tensors are.
+const maxLayers = 1 << 16
+
 // ignored are endings of tensors in model folders that hold nothing learned.
 var ignored = []string{".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq"}
 

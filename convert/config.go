@@ -117,18 +117,55 @@ func (a architecture) fromMetadata(m *reader, ropeFactors map[string][]float32) 
 	if err := a.ropeFromMetadata(m, c, s, ropeFactors); err != nil {
 		return nil, s, err
 	}
-	a.special(m, c, s)
+	if err := a.special(m, c, s); err != nil {
+		return nil, s, err
+	}
 	return c, s, m.err
 }
 
 // special sets what one architecture alone has.
-func (a architecture) special(m *reader, c config, s shape) {
+func (a architecture) special(m *reader, c config, s shape) error {
 	switch a.hf {
 	case "gemma2", "gemma3_text":
 		c["query_pre_attn_scalar"] = a.queryScalar(s)
+		if types, err := a.layerTypes(m, s); err != nil || types != nil {
+			delete(c, "sliding_window_pattern") // which is another way to say it
+			c["layer_types"] = types
+			return err
+		}
 	case "gpt_neox":
 		c["use_parallel_residual"] = m.flag("gptneox.use_parallel_residual", true)
 	}
+	return nil
+}
+
+// layerTypes says which of Gemma's layers have a window, where the file does: by the period of those that have none, or by a truth value for each layer.
+func (a architecture) layerTypes(m *reader, s shape) ([]string, error) {
+	key := a.gguf + ".attention.sliding_window_pattern"
+	v, ok := m.Get(key)
+	if !ok {
+		return nil, nil
+	}
+	if s.layers > maxLayers { // before a value is made for each
+		return nil, fmt.Errorf("the metadata claims %d layers, which is no model", s.layers)
+	}
+	windowed := make([]bool, s.layers)
+	if list, each := v.([]bool); each {
+		if len(list) != s.layers {
+			return nil, fmt.Errorf("the metadata has %d layers and %d values in %s", s.layers, len(list), key)
+		}
+		windowed = list
+	} else {
+		period := m.whole(key, 0)
+		for i := range windowed { // 0: every layer has one, for llama.cpp
+			windowed[i] = period == 0 || i%period < period-1
+		}
+	}
+	types := make([]string, s.layers)
+	for i, w := range windowed {
+		types[i] = pick(w, "sliding_attention", "full_attention")
+	}
+	return types, nil
 }
 
 // queryScalar is what llama.cpp divides Gemma's scores by the root of: the models of 27 billion parameters, told by their layers, do not
@@ -156,6 +193,9 @@ func (a architecture) ropeFromMetadata(m *reader, c config, s shape, factors map
 		fallthrough
 	default:
 		c["rope_theta"] = real(theta)
+	}
+	if key := prefix + "freq_base_swa"; a.hf == "gemma3_text" && m.has(key) {
+		c["rope_local_base_freq"] = real(m.number(key, 0))
 	}
 	original := m.whole(prefix+"scaling.original_context_length", 0)
 	kind, factor := m.text(prefix+"scaling.type"), m.number(prefix+"scaling.factor", m.number(prefix+"scale_linear", 0)) // scale_linear: older files

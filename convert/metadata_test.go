@@ -179,6 +179,7 @@ func read(t *testing.T, name string, keys map[string]any, factors map[string][]f
 
 // TestConfigs reads metadata of other programs: older keys, other widths of numbers, and what is not said.
 func TestConfigs(t *testing.T) {
+	const sliding, full = "sliding_attention", "full_attention"
 	for name, c := range map[string]struct {
 		arch    string
 		changes map[string]any
@@ -206,9 +207,15 @@ func TestConfigs(t *testing.T) {
 			map[string]any{"rope_scaling": map[string]any{"rope_type": "longrope", "long_factor": []any{1.1}, "short_factor": []any{1.0}}, "original_max_position_embeddings": 4096.0, "sliding_window": nil}},
 		"gemma2":           {"gemma2", map[string]any{"final_logit_softcapping": float32(0)}, nil, map[string]any{"query_pre_attn_scalar": 16.0, "attn_logit_softcapping": 50.0, "final_logit_softcapping": nil, "sliding_window": 4096.0}},
 		"gemma2 of 27":     {"gemma2", map[string]any{"block_count": uint32(46), "attention.key_length": uint32(8), "attention.value_length": uint32(8)}, nil, map[string]any{"query_pre_attn_scalar": 16.0, "head_dim": 8.0}},
-		"gptneox":          {"gptneox", map[string]any{"attention.layer_norm_epsilon": float32(1e-5), "rope.dimension_count": uint32(4)}, nil, map[string]any{"rotary_pct": 0.25, "rotary_emb_base": 10000.0, "use_parallel_residual": true, "head_dim": nil, "rope_theta": nil}},
-		"gptneox in a row": {"gptneox", map[string]any{"use_parallel_residual": false}, nil, map[string]any{"rotary_pct": 1.0, "use_parallel_residual": false}},
-		"gpt2":             {"gpt2", nil, nil, map[string]any{"n_layer": 2.0, "n_embd": 64.0, "n_inner": 128.0, "activation_function": "gelu_new", "rope_theta": nil, "num_key_value_heads": nil, "layer_norm_epsilon": 1e-5}},
+		"gemma2 by threes": {"gemma2", map[string]any{"block_count": uint32(4), "attention.sliding_window_pattern": uint32(3)}, nil, map[string]any{"layer_types": []any{sliding, sliding, full, sliding}}},
+		"gemma3":           {"gemma3", nil, nil, map[string]any{"layer_types": nil, "sliding_window_pattern": 6.0, "rope_local_base_freq": 10000.0}},
+		"gemma3, said": {"gemma3", map[string]any{"attention.sliding_window_pattern": []bool{false, true}, "rope.freq_base": float32(1e6), "rope.freq_base_swa": float32(20000)}, nil,
+			map[string]any{"layer_types": []any{full, sliding}, "sliding_window_pattern": nil, "rope_local_base_freq": 20000.0, "rope_theta": 1e6}},
+		"gemma3 by ones":    {"gemma3", map[string]any{"attention.sliding_window_pattern": uint32(1)}, nil, map[string]any{"layer_types": []any{full, full}}},
+		"gemma3 by noughts": {"gemma3", map[string]any{"attention.sliding_window_pattern": uint32(0)}, nil, map[string]any{"layer_types": []any{sliding, sliding}}},
+		"gptneox":           {"gptneox", map[string]any{"attention.layer_norm_epsilon": float32(1e-5), "rope.dimension_count": uint32(4)}, nil, map[string]any{"rotary_pct": 0.25, "rotary_emb_base": 10000.0, "use_parallel_residual": true, "head_dim": nil, "rope_theta": nil}},
+		"gptneox in a row":  {"gptneox", map[string]any{"use_parallel_residual": false}, nil, map[string]any{"rotary_pct": 1.0, "use_parallel_residual": false}},
+		"gpt2":              {"gpt2", nil, nil, map[string]any{"n_layer": 2.0, "n_embd": 64.0, "n_inner": 128.0, "activation_function": "gelu_new", "rope_theta": nil, "num_key_value_heads": nil, "layer_norm_epsilon": 1e-5}},
 	} {
 		c0, _, err := read(t, c.arch, compactKeys(llamaKeys(c.changes)), c.factors)
 		if err != nil {
@@ -244,23 +251,26 @@ func TestConfigsRefuse(t *testing.T) {
 		factors map[string][]float32
 	}{
 		`architecture "bert" cannot be converted; these can: llama, qwen2`: {"bert", nil, nil},
-		"lacks llama.block_count":                  {"llama", map[string]any{"block_count": nil}, nil},
-		"claims 0 layers":                          {"llama", map[string]any{"block_count": uint32(0)}, nil},
-		"with 0 and 2 heads":                       {"llama", map[string]any{"attention.head_count": uint32(0)}, nil},
-		"with 4 and 0 heads":                       {"llama", map[string]any{"attention.head_count_kv": uint32(0)}, nil},
-		"claims 2 layers of 0 channels":            {"llama", map[string]any{"embedding_length": uint32(0)}, nil},
-		"4 heads in 3 channels":                    {"llama", map[string]any{"embedding_length": uint32(3)}, nil},
-		"keys have 16 channels and values 8":       {"llama", map[string]any{"attention.value_length": uint32(8)}, nil},
-		"is -1, which is not a whole number":       {"llama", map[string]any{"block_count": int32(-1)}, nil},
-		"is 2.5, which is not a whole number":      {"llama", map[string]any{"block_count": float32(2.5)}, nil},
-		"is NaN, which is not a whole number":      {"llama", map[string]any{"block_count": math.NaN()}, nil},
-		"is 4.294967295e+09, which is not a whole": {"llama", map[string]any{"attention.key_length": uint32(math.MaxUint32)}, nil},
-		`is "a\nb", which is not a number`:         {"llama", map[string]any{"context_length": "a\nb"}, nil},
-		"is 1, which is not a truth value":         {"gptneox", map[string]any{"use_parallel_residual": uint8(1)}, nil},
-		"is 7, which is not text":                  {"llama", map[string]any{"rope.scaling.type": uint32(7)}, nil},
-		`scaled by "dynamic"`:                      {"llama", map[string]any{"rope.scaling.type": "dynamic"}, nil},
-		"lacks the factor":                         {"llama", map[string]any{"rope.scaling.type": "yarn"}, nil},
-		"not those of Llama 3":                     {"llama", nil, map[string][]float32{"rope_freqs.weight": {1, 2, 3, 4, 5, 6, 7, 8}}},
+		"lacks llama.block_count":                                          {"llama", map[string]any{"block_count": nil}, nil},
+		"claims 0 layers":                                                  {"llama", map[string]any{"block_count": uint32(0)}, nil},
+		"with 0 and 2 heads":                                               {"llama", map[string]any{"attention.head_count": uint32(0)}, nil},
+		"with 4 and 0 heads":                                               {"llama", map[string]any{"attention.head_count_kv": uint32(0)}, nil},
+		"claims 2 layers of 0 channels":                                    {"llama", map[string]any{"embedding_length": uint32(0)}, nil},
+		"4 heads in 3 channels":                                            {"llama", map[string]any{"embedding_length": uint32(3)}, nil},
+		"keys have 16 channels and values 8":                               {"llama", map[string]any{"attention.value_length": uint32(8)}, nil},
+		"is -1, which is not a whole number":                               {"llama", map[string]any{"block_count": int32(-1)}, nil},
+		"is 2.5, which is not a whole number":                              {"llama", map[string]any{"block_count": float32(2.5)}, nil},
+		"is NaN, which is not a whole number":                              {"llama", map[string]any{"block_count": math.NaN()}, nil},
+		"is 4.294967295e+09, which is not a whole":                         {"llama", map[string]any{"attention.key_length": uint32(math.MaxUint32)}, nil},
+		`is "a\nb", which is not a number`:                                 {"llama", map[string]any{"context_length": "a\nb"}, nil},
+		"is 1, which is not a truth value":                                 {"gptneox", map[string]any{"use_parallel_residual": uint8(1)}, nil},
+		"is 7, which is not text":                                          {"llama", map[string]any{"rope.scaling.type": uint32(7)}, nil},
+		`scaled by "dynamic"`:                                              {"llama", map[string]any{"rope.scaling.type": "dynamic"}, nil},
+		"lacks the factor":                                                 {"llama", map[string]any{"rope.scaling.type": "yarn"}, nil},
+		"2 layers and 1 values in gemma3.attention.sliding_window_pattern": {"gemma3", map[string]any{"attention.sliding_window_pattern": []bool{true}}, nil},
+		"claims 70000 layers, which is no model":                           {"gemma2", map[string]any{"block_count": uint32(70000), "attention.sliding_window_pattern": uint32(2)}, nil},
+		`sliding_window_pattern is "text", which is not a number`:          {"gemma2", map[string]any{"attention.sliding_window_pattern": "text"}, nil},
+		"not those of Llama 3":                                             {"llama", nil, map[string][]float32{"rope_freqs.weight": {1, 2, 3, 4, 5, 6, 7, 8}}},
 	} {
 		if _, _, err := read(t, c.arch, compactKeys(llamaKeys(c.changes)), c.factors); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
