@@ -161,7 +161,7 @@ func TestJobDisk(t *testing.T) {
 		}
 	}
 	full, e := disk("gpus=8 stage=sft")
-	n, trained := float64(e.Parameters), float64(e.Trainable)
+	n := float64(e.Parameters)
 	// the oldest of two checkpoints goes only when a third is whole, and the weights that the run began with stay
 	if full < math.Floor((3*14+2)*n/(1<<30)) {
 		t.Errorf("a disk of %v GiB holds no three checkpoints of %.0f parameters beside their first weights", full, n)
@@ -180,7 +180,8 @@ func TestJobDisk(t *testing.T) {
 	eight, _ := disk("gpus=8 stage=sft optimizer=adamw8bit")
 	near("moments in 8 bits", eight, 8*n+4*(4+2+8./256)*n)
 	lora, le := disk("gpus=8 stage=sft method=lora")
-	if trained = float64(le.Trainable); trained >= n/10 {
+	trained := float64(le.Trainable)
+	if trained >= n/10 {
 		t.Fatalf("%v of %v parameters are an adapter", trained, n)
 	}
 	near("an adapter", lora, 4*n+4*trained+4*12*trained)
