@@ -42,7 +42,7 @@ func newDecodeStep(p jsonPart, _ int) (func(batch bool) decodeStep, error) {
 	case "Fuse":
 		return func(bool) decodeStep { return &fuseDecoder{} }, nil
 	case "Strip":
-		content, err := oneRune(p.Content, "content")
+		content, err := oneRune(orString(p.Content, ""), "content")
 		if err == nil && (p.Start < 0 || p.Stop < 0) {
 			err = errors.New("its start and stop must not be negative")
 		}
@@ -50,8 +50,8 @@ func newDecodeStep(p jsonPart, _ int) (func(batch bool) decodeStep, error) {
 			return &stripDecoder{content: content, start: p.Start, stop: p.Stop, left: p.Start}
 		}, err
 	case "Replace":
-		find, err := newReplacer(p.Pattern)
-		return func(bool) decodeStep { return replaceDecoder{find, p.Content} }, err
+		find, content, err := newReplacement(p)
+		return func(bool) decodeStep { return replaceDecoder{find, content} }, err
 	case "WordPiece":
 		prefix, clean := orString(p.Prefix, "##"), orTrue(p.Cleanup)
 		return func(bool) decodeStep { return &wordPieceDecoder{prefix: prefix, cleanup: clean, start: true} }, nil

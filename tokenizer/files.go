@@ -83,7 +83,7 @@ func parseSPMModel(data []byte) (model, error) {
 // readVocabAndMerges reads GPT-2's pair of files: byte-level BPE.
 func readVocabAndMerges(vocab []byte, dir string) (model, error) {
 	m := model{kind: "BPE", unkID: -1}
-	if err := json.Unmarshal(vocab, &m.vocab); err != nil {
+	if err := unmarshalMap(vocab, &m.vocab); err != nil {
 		return m, fmt.Errorf("not a vocab.json: %w", err)
 	}
 	data, err := readBounded(filepath.Join(dir, "merges.txt"))
@@ -161,7 +161,7 @@ func (m *model) setTemplate(bos, eos bool) (err error) {
 func (m *model) addFromFolder(dir string) error {
 	byID := map[string]AddedToken{}
 	if raw := m.kept.config["added_tokens_decoder"]; !isNull(raw) {
-		if err := json.Unmarshal(raw, &byID); err != nil {
+		if err := unmarshalMap(raw, &byID); err != nil {
 			return fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
 		}
 	}
@@ -174,14 +174,14 @@ func (m *model) addFromFolder(dir string) error {
 		m.addToken(a)
 	}
 	names := map[string]int32{}
-	if err := readJSON(filepath.Join(dir, "added_tokens.json"), &names); err != nil {
+	if err := readJSON(filepath.Join(dir, "added_tokens.json"), func(data []byte) error { return unmarshalMap(data, &names) }); err != nil {
 		return err
 	}
 	for name, id := range names {
 		m.addToken(AddedToken{ID: id, Content: name, Normalized: true})
 	}
 	special := map[string]json.RawMessage{}
-	if err := readJSON(filepath.Join(dir, "special_tokens_map.json"), &special); err != nil {
+	if err := readJSON(filepath.Join(dir, "special_tokens_map.json"), func(data []byte) error { return unmarshal(data, &special) }); err != nil {
 		return err
 	}
 	for key, raw := range special {
@@ -194,13 +194,13 @@ func (m *model) addFromFolder(dir string) error {
 }
 
 // readJSON reads a file that need not exist.
-func readJSON(path string, to any) error {
+func readJSON(path string, parse func(data []byte) error) error {
 	data, err := readBounded(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		err = json.Unmarshal(bytes.TrimSpace(data), to)
+		err = parse(data)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", path, err)

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 )
 
 // maxFile bounds the files that Load reads; the largest tokenizer.json in use has some 35 MB.
@@ -77,6 +80,41 @@ type keptParts struct {
 	config              map[string]json.RawMessage
 }
 
+// unmarshal is json.Unmarshal with errors in the file's terms, not in Go's: they name the key and what stands there.
+func unmarshal(data []byte, to any) error {
+	err := json.Unmarshal(data, to)
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case ok && wrong.Field == "":
+		return fmt.Errorf("it cannot be of the JSON type %s", wrong.Value)
+	case ok:
+		return fmt.Errorf("key %s cannot be of the JSON type %s", wrong.Field, wrong.Value)
+	}
+	return err
+}
+
+// unmarshalMap is unmarshal for an object of any keys, of which encoding/json does not say which one is wrong.
+func unmarshalMap[T any](data []byte, to *map[string]T) error {
+	err := unmarshal(data, to)
+	var entries map[string]json.RawMessage
+	if err == nil && !nullValue.Match(data) || json.Unmarshal(data, &entries) != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		err := unmarshal(entries[key], new(T))
+		if isNull(entries[key]) {
+			err = errors.New("it cannot be null") // which encoding/json takes for any type
+		}
+		if err != nil {
+			return fmt.Errorf("entry %q: %w", key, err)
+		}
+	}
+	return err
+}
+
+// nullValue finds a null, and now and then a text that looks like one.
+var nullValue = regexp.MustCompile(`:\s*null`)
+
 // jsonMerges reads merges written as "left right" or as ["left", "right"].
 type jsonMerges [][2]string
 
@@ -123,7 +161,7 @@ func cutOnce(line string) (left, right string, ok bool) {
 // parseModel reads tokenizer.json.
 func parseModel(data []byte) (model, error) {
 	var f jsonFile
-	if err := json.Unmarshal(data, &f); err != nil {
+	if err := unmarshal(data, &f); err != nil {
 		return model{}, fmt.Errorf("not a tokenizer.json: %w", err)
 	}
 	if f.Model == nil {
@@ -161,7 +199,7 @@ func loadConfig(dir string, m *model) error {
 
 // parseConfig reads tokenizer_config.json: the names of special tokens, the longest text, the chat template. The rest is kept for Save.
 func (m *model) parseConfig(data []byte) error {
-	if err := json.Unmarshal(data, &m.kept.config); err != nil {
+	if err := unmarshal(data, &m.kept.config); err != nil {
 		return fmt.Errorf("not a tokenizer_config.json: %w", err)
 	}
 	c := &m.config
@@ -175,7 +213,7 @@ func (m *model) parseConfig(data []byte) error {
 	}
 	if raw := m.kept.config["model_max_length"]; !isNull(raw) {
 		var n float64 // "no limit" is written as 1e30
-		if err := json.Unmarshal(raw, &n); err != nil {
+		if err := unmarshal(raw, &n); err != nil {
 			return fmt.Errorf("model_max_length: %w", err)
 		}
 		if n > 0 && n < math.MaxInt32 {

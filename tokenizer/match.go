@@ -45,14 +45,17 @@ func newMatcher(p *jsonPattern) (matcher, error) {
 	return expression{pattern: &compiled}, nil
 }
 
-// newReplacer makes a matcher for a replacement, which puts something in the place of empty matches.
-func newReplacer(p *jsonPattern) (matcher, error) {
-	m, err := newMatcher(p)
+// newReplacement makes a matcher for a replacement, which puts something in the place of empty matches, too, and reads what it puts there.
+func newReplacement(p jsonPart) (m matcher, content string, err error) {
+	m, err = newMatcher(p.Pattern)
 	if x, ok := m.(expression); ok {
 		x.empties = true
-		return x, err
+		m = x
 	}
-	return m, err
+	if err == nil && p.Content == nil {
+		err = errors.New("its content is missing")
+	}
+	return m, orString(p.Content, ""), err
 }
 
 // literal matches a string.

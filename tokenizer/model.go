@@ -322,10 +322,13 @@ func (j *jsonModel) model() (model, error) {
 	if isNull(j.Vocab) {
 		return m, errors.New("model.vocab is missing or empty")
 	}
+	if m.kind == "BPE" && j.Merges == nil {
+		return m, errors.New("model.merges is missing; a model without merges has an empty list")
+	}
 	if list {
 		return m, m.readPieces(j.Vocab)
 	}
-	if err := json.Unmarshal(j.Vocab, &m.vocab); err != nil {
+	if err := unmarshalMap(j.Vocab, &m.vocab); err != nil {
 		return m, fmt.Errorf("model.vocab: %w", err)
 	}
 	return m, m.check()
@@ -341,7 +344,7 @@ func (m *model) readPieces(raw json.RawMessage) error {
 	for id, p := range list {
 		var name string
 		var score float64
-		if len(p) != 2 || json.Unmarshal(p[0], &name) != nil || json.Unmarshal(p[1], &score) != nil {
+		if len(p) != 2 || isNull(p[0]) || isNull(p[1]) || json.Unmarshal(p[0], &name) != nil || json.Unmarshal(p[1], &score) != nil {
 			return fmt.Errorf("model.vocab: entry %d is not [piece, score]", id)
 		}
 		m.vocab[name] = int32(id)

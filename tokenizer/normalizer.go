@@ -334,8 +334,8 @@ type replace struct {
 
 // newReplace reads pattern and content.
 func newReplace(p jsonPart, slot int) (normalizer, error) {
-	find, err := newReplacer(p.Pattern)
-	return replace{slot, find, []byte(p.Content)}, err
+	find, content, err := newReplacement(p)
+	return replace{slot, find, []byte(content)}, err
 }
 
 // normalize gives all of the content the origin of the match's last character, as the reference's alignments do.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -26,7 +27,7 @@ type jsonPart struct {
 	Behavior         string          `json:"behavior"`         // Split, Punctuation
 	Invert           bool            `json:"invert"`
 	Pattern          *jsonPattern    `json:"pattern"` // Split, Replace
-	Content          string          `json:"content"` // Replace, decoder Strip
+	Content          *string         `json:"content"` // Replace, decoder Strip
 	Replacement      string          `json:"replacement"`
 	PrependScheme    string          `json:"prepend_scheme"` // Metaspace
 	SplitWords       *bool           `json:"split"`
@@ -102,7 +103,7 @@ func flatten(key string, raw json.RawMessage) ([]jsonPart, error) {
 		return nil, nil
 	}
 	var root jsonPart
-	if err := json.Unmarshal(raw, &root); err != nil {
+	if err := unmarshal(raw, &root); err != nil {
 		return nil, fmt.Errorf("%s is malformed: %w", key, err)
 	}
 	return flattenInto(nil, key, root, 0)
@@ -122,6 +123,9 @@ func flattenInto(list []jsonPart, key string, p jsonPart, depth int) ([]jsonPart
 		return append(list, p), nil
 	}
 	children := map[string][]jsonPart{"normalizer": p.Normalizers, "pre_tokenizer": p.PreTokenizers, "post_processor": p.Processors, "decoder": p.Decoders}[key]
+	if children == nil {
+		return nil, fmt.Errorf("%s is malformed: a Sequence has no list of parts", key)
+	}
 	var err error
 	for _, c := range children {
 		if list, err = flattenInto(list, key, c, depth+1); err != nil {
@@ -172,9 +176,9 @@ func (p *jsonPart) growth() int {
 		return 3 * 2
 	case "Replace":
 		if p.Pattern.String != nil {
-			return max(1, (len(p.Content)+len(*p.Pattern.String)-1)/len(*p.Pattern.String))
+			return max(1, (len(*p.Content)+len(*p.Pattern.String)-1)/len(*p.Pattern.String))
 		}
-		return 1 + len(p.Content) // a match may be empty
+		return 1 + len(*p.Content) // a match may be empty
 	case "Precompiled":
 		return longestReplacement(p.Charsmap)
 	}
@@ -235,10 +239,10 @@ func newPostProcessor(raw json.RawMessage, vocabSize int) (out postProcessor, er
 // newTemplate reads TemplateProcessing's template of a single text, such as <s> $A </s>.
 func newTemplate(p jsonPart) (out postProcessor, err error) {
 	var tokens map[string]struct {
-		IDs []int32 `json:"ids"`
+		IDs []*int32 `json:"ids"`
 	}
 	if !isNull(p.SpecialTokens) {
-		if err := json.Unmarshal(p.SpecialTokens, &tokens); err != nil {
+		if err := unmarshalMap(p.SpecialTokens, &tokens); err != nil {
 			return out, fmt.Errorf("its special_tokens are malformed: %w", err)
 		}
 	}
@@ -252,10 +256,15 @@ func newTemplate(p jsonPart) (out postProcessor, err error) {
 			if !ok {
 				return out, fmt.Errorf("its special token %q is not among its special_tokens", piece.SpecialToken.ID)
 			}
+			if tok.IDs == nil || slices.Contains(tok.IDs, nil) {
+				return out, fmt.Errorf("its special token %q has no ids", piece.SpecialToken.ID)
+			}
+			to := &out.before
 			if seen {
-				out.after = append(out.after, tok.IDs...)
-			} else {
-				out.before = append(out.before, tok.IDs...)
+				to = &out.after
+			}
+			for _, id := range tok.IDs {
+				*to = append(*to, *id)
 			}
 		default:
 			return out, errors.New("its template for a single text must hold sequence A once, and special tokens")
@@ -274,12 +283,13 @@ func newClsSep(p jsonPart) (out postProcessor, err error) {
 		raw json.RawMessage
 		to  *[]int32
 	}{{"cls", p.Cls, &out.before}, {"sep", p.Sep, &out.after}} {
-		var name string
-		var id int32
-		if err := json.Unmarshal(f.raw, &[2]any{&name, &id}); err != nil {
+		var pair []json.RawMessage
+		var name *string
+		var id *int32
+		if err := json.Unmarshal(f.raw, &pair); err != nil || len(pair) != 2 || json.Unmarshal(pair[0], &name) != nil || json.Unmarshal(pair[1], &id) != nil || name == nil || id == nil {
 			return out, fmt.Errorf("its %s must be a token and its id", f.key)
 		}
-		*f.to = []int32{id}
+		*f.to = []int32{*id}
 	}
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -122,6 +123,9 @@ func tokenizerDecode(a *app) *cobra.Command {
 			var ids []int32
 			if err := json.Unmarshal(text, &ids); err != nil {
 				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", inWords(err))
+			}
+			if bytes.Contains(text, []byte("null")) { // which encoding/json takes for the id 0
+				return errors.New("stdin is not a JSON list of ids such as [1, 2]: there is a null")
 			}
 			for _, id := range ids {
 				if id < 0 || int(id) >= t.VocabSize() {
