@@ -48,6 +48,7 @@ var rendered = [][2]string{
 	{`{{ none ~ 1 ~ 'a' ~ x ~ [1] }} {{ 'a' if x }}|{{ 'a' if 1 else 'b' }}{{ 'a' if 0 else 'b' }} {{ 0 or 'x' }} {{ 1 and 0 }} {{ '' and 1 }}|{{ not [] }}`, `None1a[1] |ab x 0 |True`},
 	{`{% set nan = x | default('nan') | float %}{{ nan < 1 }} {{ nan <= 1 }} {{ nan > 1 }} {{ nan >= 1 }} {{ 1 <= nan }} {{ nan == nan }} {{ nan != nan }} {{ nan is le nan }}`, `False False False False False False True False`},
 	// each stands where the others of its kind do not tell a slip
+	{`{{ [1, 2, 3][1:1:-2] }} {{ [1, 2, 3][1:1:2] }} {{ [1, 2, 3][2:0:-2] }} {{ 'a\tbc\td\te'.expandtabs(4) }}`, `[] [] [3] a   bc  d   e`},
 	{`{{ {'a': 2, 'b': 1} | dictsort(by='value') }} {{ '\12.' | tojson }} {{ '%a' % 'ÿĀ' }} {{ '%a' % '\uffff\U00010000' }} {{ 1 if {} else 2 }} {{ '{:^4}|{:^5}|{:*^4}'.format('a', 'ab', 'abc') }} {{ 0.0 ** 0 }}`, `[('b', 1), ('a', 2)] "\n." '\xff\u0100' '\uffff\U00010000' 2  a  | ab  |abc* 1.0`},
 	{`{{ '\x1bx\x1b' | trim | length }} {{ '\x1cx\x1f' | trim | length }} {{ ('%*d' % (10000, 1)) | length }} {{ ('%*d' % (-10000, 1)) | length }} {% for x in [1] if x %}{% endfor %}{{ x is defined }}`, `3 1 10000 10000 False`},
 	// statements
