@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -197,8 +198,15 @@ func TestModelsEqualTheReference(t *testing.T) {
 	if len(cases) < 20 {
 		t.Fatalf("%d cases", len(cases))
 	}
+	texts, short, crossed := spacedTexts(), 0, 0
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
+			if plain := withoutNormalized(t, c.Tokenizer); plain.spaced != nil || plain.pattern.Scan != nil {
+				checkShortWay(t, plain, texts)
+				if short++; plain.spaced != nil && plain.spaced.joins != [256]bool{} {
+					crossed++
+				}
+			}
 			tok, err := Parse([]byte(c.Tokenizer))
 			if err != nil {
 				t.Fatal(err)
@@ -214,6 +222,49 @@ func TestModelsEqualTheReference(t *testing.T) {
 				checkModel(t, tok, []byte(text), &c, i)
 			}
 		})
+	}
+	if short < 12 || crossed < 1 {
+		t.Errorf("%d models have a short way, %d of them merges across spaces", short, crossed)
+	}
+}
+
+// spacedTexts are random texts of many spaces.
+func spacedTexts() []string {
+	r := rand.New(rand.NewPCG(81, 82))
+	texts := []string{" ", "  a", "a  ", " a ▁ b", "<s> a", "\n\n a"}
+	for range 60 {
+		var text strings.Builder
+		for range 1 + r.IntN(16) {
+			text.WriteString([]string{"a", "b", " ", " ", "  ", "the", "The", "é", "e\u0301", "天", ".", "\n", "12", "<s>", "\xff"}[r.IntN(15)])
+		}
+		texts = append(texts, text.String())
+	}
+	return texts
+}
+
+// withoutNormalized is the tokenizer without the added tokens that are looked for in normalized text, with which Encode takes no short way.
+func withoutNormalized(t *testing.T, file string) *Tokenizer {
+	m, err := parseModel([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.added = slices.DeleteFunc(m.added, func(a AddedToken) bool { return a.Normalized })
+	tok, err := newTokenizer(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok
+}
+
+// checkShortWay compares Encode, which takes a short way, with EncodeSpans, which never does.
+func checkShortWay(t *testing.T, tok *Tokenizer, texts []string) {
+	for _, text := range texts {
+		for _, o := range []Options{{}, {ParseSpecial: true}} {
+			want, _ := tok.EncodeSpans([]byte(text), o)
+			if got := encodeWith(tok, []byte(text), o); !slices.Equal(got, want) {
+				t.Errorf("%q, %+v, the short way:\n got %v\nwant %v", text, o, got, want)
+			}
+		}
 	}
 }
 
