@@ -85,20 +85,22 @@ func (u unicodeForm) normalize(e *Encoder, c chunk) chunk {
 	for d.at < len(c.text) {
 		// segment by segment, so that origins stay close: at a boundary nothing combines with what stands before
 		n := u.form.NextBoundary(c.text[d.at:], true)
+		long := false
 		if n >= maxMarks {
 			if end := u.runEnd(c.text, d.at+n); end > d.at+n && utf8.Valid(c.text[d.at:end]) {
-				e.form = u.appendRun(e.form[:0], c.text[d.at:end])
-				d.put(end, e.form)
-				continue
+				n, long = end-d.at, true
 			}
 		}
 		segment := c.text[d.at : d.at+n]
-		if u.form.IsNormal(segment) {
+		switch {
+		case !long && u.form.IsNormal(segment):
 			d.keep(d.at + n)
-			continue
+		case long || (c.from != nil || d.at < c.head) && utf8.Valid(segment):
+			d.putFormed(d.at+n, u.formed(segment))
+		default:
+			e.form = u.form.Append(e.form[:0], segment...)
+			d.put(d.at+n, e.form)
 		}
-		e.form = u.form.Append(e.form[:0], segment...)
-		d.put(d.at+n, e.form)
 	}
 	return d.done()
 }
@@ -118,25 +120,29 @@ func (u unicodeForm) runEnd(text []byte, at int) int {
 	return at
 }
 
-// appendRun appends the form of a character with more marks than package norm takes: decomposed, ordered by combining class and, for NFC and
-// NFKC, composed again (Unicode Standard, section 3.11).
-func (u unicodeForm) appendRun(dst, text []byte) []byte {
-	type mark struct {
-		r   rune
-		ccc int
-	}
+// formedRune is a character of a normal form. It stands for the next character of the source and, where change is negative, for so many more behind that;
+// where change is positive, it comes from the same character as the one before it.
+type formedRune struct {
+	r      rune
+	ccc    int // combining class
+	change int
+}
+
+// formed is the form of a character with its marks, of which package norm takes only so many and does not tell the origins: decomposed, ordered by combining
+// class and, for NFC and NFKC, composed again (Unicode Standard, section 3.11). Origins are counted as the reference counts them.
+func (u unicodeForm) formed(text []byte) []formedRune {
 	form := norm.NFD
 	if u.form == norm.NFKC || u.form == norm.NFKD {
 		form = norm.NFKD
 	}
-	var run []mark
+	var run []formedRune
 	var one []byte
 	for i := 0; i < len(text); {
 		_, size := utf8.DecodeRune(text[i:])
 		one = form.Append(one[:0], text[i:i+size]...)
 		for j := 0; j < len(one); {
 			r, width := utf8.DecodeRune(one[j:])
-			run = append(run, mark{r, int(form.Properties(one[j:]).CCC())})
+			run = append(run, formedRune{r, int(form.Properties(one[j:]).CCC()), min(j, 1)})
 			j += width
 		}
 		i += size
@@ -146,30 +152,28 @@ func (u unicodeForm) appendRun(dst, text []byte) []byte {
 		for end < len(run) && run[end].ccc != 0 {
 			end++
 		}
-		slices.SortStableFunc(run[start:end], func(a, b mark) int { return a.ccc - b.ccc })
+		slices.SortStableFunc(run[start:end], func(a, b formedRune) int { return a.ccc - b.ccc })
 		start = end
 	}
 	if form == u.form {
-		for _, m := range run {
-			dst = utf8.AppendRune(dst, m.r)
-		}
-		return dst
+		return run
 	}
-	var out []rune
+	out := run[:0]
 	starter, last := -1, -1 // the place of the last character of class 0, and the class of what has been written after it
 	for _, m := range run {
 		if starter >= 0 && last < m.ccc {
-			if one := []rune(norm.NFC.String(string([]rune{out[starter], m.r}))); len(one) == 1 {
-				out[starter] = one[0]
+			if one := []rune(norm.NFC.String(string([]rune{out[starter].r, m.r}))); len(one) == 1 {
+				out[starter].r = one[0]
+				out[starter].change += m.change - 1
 				continue
 			}
 		}
 		if last = m.ccc; m.ccc == 0 {
 			starter, last = len(out), -1
 		}
-		out = append(out, m.r)
+		out = append(out, m)
 	}
-	return append(dst, string(out)...)
+	return out
 }
 
 type lowercase struct {

@@ -278,6 +278,28 @@ func (d *edit) putLast(to int, text []byte) {
 	d.at = to
 }
 
+// putFormed writes a normal form for the source up to to.
+func (d *edit) putFormed(to int, run []formedRune) {
+	start, end := d.at, d.at // of the source's character that was taken last
+	take := func() {
+		if end < to {
+			_, width := utf8.DecodeRune(d.src.text[end:to])
+			start, end = end, end+width
+		}
+	}
+	var b [utf8.UTFMax]byte
+	for _, m := range run {
+		if m.change <= 0 || start == end {
+			take()
+		}
+		d.insert(b[:utf8.EncodeRune(b[:], m.r)], start, end)
+		for range -m.change {
+			take()
+		}
+	}
+	d.at = to
+}
+
 // putRune is put for one character.
 func (d *edit) putRune(to int, r rune) {
 	var b [utf8.UTFMax]byte
