@@ -1,6 +1,7 @@
 package data
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -26,11 +27,13 @@ func unpack(r io.Reader, packing string, maxRatio int) (io.Reader, func(), error
 	done := func() {}
 	switch packing {
 	case ".gz":
-		gz, err := gzip.NewReader(in)
+		buffered := bufio.NewReader(in)
+		gz, err := gzip.NewReader(buffered)
 		if err != nil {
 			return nil, nil, unpackError(err)
 		}
-		out = gz
+		gz.Multistream(false)
+		out = &members{gz, buffered}
 	case ".zst":
 		// Decoded where it is read, without goroutines of its own: what is done with the documents keeps the cores busy.
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdMemory), zstd.WithDecoderLowmem(true))
@@ -49,6 +52,46 @@ func unpackError(err error) error {
 		return errors.New("the compressed file is cut short")
 	}
 	return fmt.Errorf("the compressed file cannot be unpacked: %w", err)
+}
+
+// members reads the members of a gzip file one after the other. Zeros behind a member, with which tapes and block devices fill their last block, are nothing,
+// as for the gzip program; the package's own reader takes them for a damaged member.
+type members struct {
+	gz *gzip.Reader
+	in *bufio.Reader // of gz
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for {
+		n, err := m.gz.Read(p)
+		if err == io.EOF {
+			err = m.next()
+		}
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, err
+		}
+	}
+}
+
+// next goes to the next member, io.EOF when there is none.
+func (m *members) next() error {
+	for {
+		b, err := m.in.ReadByte()
+		if err != nil {
+			return err
+		}
+		if b == 0 {
+			continue
+		}
+		if err := m.in.UnreadByte(); err != nil {
+			return err
+		}
+		if err := m.gz.Reset(m.in); err != nil {
+			return err
+		}
+		m.gz.Multistream(false)
+		return nil
+	}
 }
 
 type countingReader struct {
