@@ -105,10 +105,13 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 // table passes on the rows of a .csv or .tsv file as objects whose keys are the names in its first line.
 func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 	in := &budget{r, k.cfg.MaxRecord + readAhead}
-	unmarked, _ := withoutMark(in)
-	next := csvRows(unmarked)
-	if content == ".tsv" {
+	var next func() (row []string, line int, err error)
+	if content == ".tsv" { // lines have a limit of their own, and reading goes on behind those that are longer
+		unmarked, _ := withoutMark(r)
 		next = newTabbed(lineReader{r: bufio.NewReaderSize(unmarked, 1<<18), limit: k.cfg.MaxRecord}).row
+	} else {
+		unmarked, _ := withoutMark(in)
+		next = csvRows(unmarked)
 	}
 	names, _, err := next()
 	if err != nil {
@@ -127,10 +130,16 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		if err == io.EOF {
 			return nil
 		}
+		d := Document{Source: f.path, Record: line, Offset: -1}
+		if err == errLong && content == ".tsv" {
+			if err := k.bad(TooLong, fmt.Errorf("%s: the line is longer than %d bytes", d.Place(), k.cfg.MaxRecord)); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return k.unreadable(f, fmt.Errorf("read %s: %w", f.path, err))
 		}
-		d := Document{Source: f.path, Record: line, Offset: -1}
 		if len(row) != len(names) {
 			if err := k.bad(Malformed, fmt.Errorf("%s: %d fields, but %d columns", d.Place(), len(row), len(names))); err != nil {
 				return err

@@ -16,6 +16,9 @@ type tabbed struct {
 	plain bool     // marks are characters like any other
 }
 
+// longLine stands for a line over the limit among those that were read ahead. No line has a line end in it.
+const longLine = "\n"
+
 // newTabbed looks at the beginning of a file.
 func newTabbed(lines lineReader) *tabbed {
 	begin, _ := lines.r.Peek(lines.r.Size()) // an error comes again with the next read
@@ -36,7 +39,8 @@ func loneMark(text []byte) bool {
 	}
 }
 
-// row is the next row that is not empty and the number of its first line, io.EOF behind the last.
+// row is the next row that is not empty and the number of its first line, io.EOF behind the last; errLong for a line over the limit, behind which the next call
+// goes on.
 func (t *tabbed) row() (row []string, line int, err error) {
 	text := ""
 	for text == "" {
@@ -45,16 +49,19 @@ func (t *tabbed) row() (row []string, line int, err error) {
 				return nil, 0, err
 			}
 		}
-		text, t.ahead, t.n = t.ahead[0], t.ahead[1:], t.n+1
+		if text, t.ahead, t.n = t.ahead[0], t.ahead[1:], t.n+1; text == longLine {
+			return nil, t.n, errLong
+		}
 	}
 	line = t.n
 	for more := true; more; {
 		field, rest, ok := "", "", false
 		if strings.HasPrefix(text, `"`) && !t.plain {
-			if field, rest, more, ok, err = t.enclosed(text[1:]); err != nil {
+			field, rest, more, ok, err = t.enclosed(text[1:])
+			if err != nil && err != errLong {
 				return nil, 0, err
 			}
-			t.plain = !ok
+			t.plain = !ok && err == nil // of a field with a line over the limit nobody knows whether it has an end
 		}
 		if !ok {
 			field, rest, more = strings.Cut(text, "\t")
@@ -67,14 +74,19 @@ func (t *tabbed) row() (row []string, line int, err error) {
 // read reads a line ahead.
 func (t *tabbed) read() error {
 	line, err := t.lines.next()
-	if err != nil {
+	switch err {
+	case nil:
+		t.ahead = append(t.ahead, strings.TrimSuffix(string(line), "\r"))
+	case errLong:
+		t.ahead = append(t.ahead, longLine)
+	default:
 		return err
 	}
-	t.ahead = append(t.ahead, strings.TrimSuffix(string(line), "\r"))
 	return nil
 }
 
-// enclosed takes a field behind its first quotation mark; ok is false where it has no other mark at its end.
+// enclosed takes a field behind its first quotation mark; ok is false where it has no other mark at its end, with errLong where a line over the limit comes
+// before one.
 func (t *tabbed) enclosed(text string) (field, rest string, more, ok bool, err error) {
 	var b strings.Builder
 	for used := 0; ; {
@@ -102,6 +114,8 @@ func (t *tabbed) enclosed(text string) (field, rest string, more, ok bool, err e
 				return "", "", false, false, err
 			}
 		}
-		text, used = t.ahead[used], used+1
+		if text, used = t.ahead[used], used+1; text == longLine {
+			return "", "", false, false, errLong
+		}
 	}
 }

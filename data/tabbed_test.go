@@ -1,6 +1,8 @@
 package data
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,5 +33,35 @@ func TestQuotationMarksOfTabbedFiles(t *testing.T) {
 	docs, stats, err := one(t, "x.tsv", long, Sources{Records: true, MaxRecord: 1 << 16, OnBadRecord: SkipBadRecord})
 	if err != nil || len(docs) != 1 || stats.Skipped[Malformed] != 20_000 {
 		t.Errorf("%d documents, %v, %v", len(docs), stats.Skipped, err)
+	}
+}
+
+// TestLongLinesOfTabbedFiles: a line over the limit is a record too long, whether it stands alone, lies in a field with marks, or is longer than what is read at
+// once; the rows around it are read, and marks keep their meaning.
+func TestLongLinesOfTabbedFiles(t *testing.T) {
+	for name, long := range map[string]string{"alone": "1\t", "with marks": "1\t\"", "within a field": "1\t\"x\n"} {
+		for _, bytes := range []int{1 << 16, 3 << 20} {
+			file := "a\tb\n0\t\"y \"\"z\"\"\"\n" + long + strings.Repeat("x", bytes) + "\n2\t\"3\"\n4\t5"
+			s := Sources{Records: true, MaxRecord: 1000, OnBadRecord: SkipBadRecord, OnBadFile: SkipBadRecord}
+			docs, stats, err := one(t, "x.tsv", file, s)
+			if err != nil || stats.Skipped[TooLong] != 1 || stats.Skipped[Unreadable] != 0 {
+				t.Fatalf("%s, %d bytes: %v, %v", name, bytes, stats.Skipped, err)
+			}
+			line := 3 + strings.Count(long, "\n")
+			if len(stats.BadRecords) == 0 || !strings.HasSuffix(stats.BadRecords[0], fmt.Sprintf("x.tsv:%d: the line is longer than 1000 bytes", line)) {
+				t.Errorf("%s, %d bytes: named %q", name, bytes, stats.BadRecords)
+			}
+			want := []string{`x.tsv:2|{"a":"0","b":"y \"z\""}`, fmt.Sprintf(`x.tsv:%d|{"a":"2","b":"3"}`, line+1), fmt.Sprintf(`x.tsv:%d|{"a":"4","b":"5"}`, line+2)}
+			if name == "within a field" { // its first line is a row by itself, as if nothing enclosed it
+				want = slices.Insert(want, 1, `x.tsv:3|{"a":"1","b":"\"x"}`)
+			}
+			if diff := cmp.Diff(want, docs); diff != "" {
+				t.Errorf("%s, %d bytes: %s", name, bytes, diff)
+			}
+			s.OnBadRecord, s.OnBadFile = FailOnBadRecord, FailOnBadRecord
+			if _, _, err := one(t, "x.tsv", file, s); err == nil || !strings.Contains(err.Error(), "set on_bad_record=skip") {
+				t.Errorf("%s, %d bytes: %v", name, bytes, err)
+			}
+		}
 	}
 }
