@@ -112,6 +112,20 @@ func TestManyMembers(t *testing.T) {
 	}
 }
 
+// TestZerosBehindMembers: zeros behind a gzip member are nothing, as for gzip itself: the last line stays, and so does a member behind them.
+func TestZerosBehindMembers(t *testing.T) {
+	for _, zeros := range []int{1, 9, 10, 4096, 10_000} {
+		pad := strings.Repeat("\x00", zeros)
+		docs, _, err := one(t, "x.jsonl.gz", gz(`{"text":"a"}`+"\n")+pad+gz(`{"text":"b"}`)+pad, Sources{})
+		if diff := cmp.Diff([]string{"x.jsonl.gz:1|a", "x.jsonl.gz:2|b"}, docs); diff != "" || err != nil {
+			t.Errorf("%d zeros: %v %s", zeros, err, diff)
+		}
+		if _, _, err := one(t, "x.txt.gz", gz("a")+pad+"b", Sources{}); err == nil || !strings.Contains(err.Error(), "compressed file") {
+			t.Errorf("%d zeros with something behind: %v", zeros, err)
+		}
+	}
+}
+
 // TestWindowsOfZstd: a frame that asks for a window beyond the bound is refused before memory for it is taken.
 func TestWindowsOfZstd(t *testing.T) {
 	frame := func(exponent byte) string { // RFC 8878, 3.1.1: magic, descriptor without a size, window of 2^(10+exponent), a raw last block of one byte
