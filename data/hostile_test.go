@@ -249,6 +249,51 @@ func TestParquetNumbersThatJSONLacks(t *testing.T) {
 	}
 }
 
+// TestParquetNumbersWithoutSign: numbers from 2^63 on, and of columns of 32 bits from 2^31 on, are what they are: in records wherever they stand, and as names.
+func TestParquetNumbersWithoutSign(t *testing.T) {
+	type inner struct {
+		U uint64 `parquet:"u"`
+	}
+	type row struct {
+		ID     uint64            `parquet:"id"`
+		Small  uint32            `parquet:"small"`
+		Signed int64             `parquet:"signed"`
+		List   []uint64          `parquet:"list,list"`
+		Many   []uint64          `parquet:"many"`
+		Maybe  *uint64           `parquet:"maybe,optional"`
+		Group  inner             `parquet:"group"`
+		Groups []inner           `parquet:"groups,list"`
+		Map    map[string]uint64 `parquet:"map"`
+		Text   string            `parquet:"text"`
+	}
+	x := uint64(1<<64 - 3)
+	var b bytes.Buffer
+	rows := []row{{x, 1<<32 - 3, -3, []uint64{x}, []uint64{1, x}, &x, inner{x}, []inner{{x}}, map[string]uint64{"k": x}, "a"}, {ID: 7, Small: 8, Text: "b"}}
+	if err := parquet.Write(&b, rows); err != nil {
+		t.Fatal(err)
+	}
+	const n = "18446744073709551613"
+	want := []string{`x.parquet:1|{"group":{"u":` + n + `},"groups":[{"u":` + n + `}],"id":` + n + `,"list":[` + n + `],"many":[1,` + n + `],"map":{"k":` + n + `},"maybe":` + n +
+		`,"signed":-3,"small":4294967293,"text":"a"}`, `x.parquet:2|{"group":{"u":0},"groups":[],"id":7,"list":[],"many":[],"map":{},"maybe":null,"signed":0,"small":8,"text":"b"}`}
+	docs, _, err := one(t, "x.parquet", b.String(), Sources{Records: true})
+	if diff := cmp.Diff(want, docs); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	dir := tree(t, map[string]string{"x.parquet": b.String()})
+	var got []string
+	for _, field := range []string{"id", "small", "signed", "group.u"} {
+		for d, err := range (Sources{Paths: []string{dir}, IDField: field}).Documents(&Stats{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, d.ID)
+		}
+	}
+	if diff := cmp.Diff([]string{n, "7", "4294967293", "8", "-3", "0", "", ""}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestDamagedParquet: whichever byte of a file is changed, reading it ends, with the rows or an error.
 func TestDamagedParquet(t *testing.T) {
 	sound := pq("a text", "another", "NULL", "the last")

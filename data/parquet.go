@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
@@ -126,6 +127,7 @@ func openParquet(f *os.File) (file *parquet.File, err error) {
 // words reads a column of short values beside the text.
 type words struct {
 	column *textColumn // nil: there is no such column
+	bits   int         // of numbers without a sign, 0 for other values
 	buffer []parquet.Value
 	left   []parquet.Value
 }
@@ -144,7 +146,8 @@ func openWords(f *os.File, name string) *words {
 	if !ok || leaf.MaxRepetitionLevel > 0 {
 		return &words{}
 	}
-	return &words{column: &textColumn{groups: file.RowGroups(), index: leaf.ColumnIndex}, buffer: make([]parquet.Value, 256)}
+	column := &textColumn{groups: file.RowGroups(), index: leaf.ColumnIndex}
+	return &words{column: column, bits: unsignedBits(leaf.Node), buffer: make([]parquet.Value, 256)}
 }
 
 // next is the value of the next row, "" for none.
@@ -164,10 +167,26 @@ func (w *words) next() (string, error) {
 	}
 	v := w.left[0]
 	w.left = w.left[1:]
-	if v.IsNull() {
+	switch {
+	case v.IsNull():
 		return "", nil
+	case w.bits == 64:
+		return strconv.FormatUint(v.Uint64(), 10), nil
+	case w.bits > 0:
+		return strconv.FormatUint(uint64(v.Uint32()), 10), nil
 	}
 	return v.String(), nil
+}
+
+// unsignedBits is the size of the numbers without a sign that a column holds, and 0 for other columns.
+func unsignedBits(n parquet.Node) int {
+	if !n.Leaf() || n.Type().LogicalType() == nil {
+		return 0
+	}
+	if t, ok := n.Type().LogicalType().Value.(*format.IntType); ok && !t.IsSigned {
+		return int(t.BitWidth)
+	}
+	return 0
 }
 
 func (w *words) close() {

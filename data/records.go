@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // record passes on a record, which must be a JSON object.
@@ -184,7 +185,7 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 	defer rows.Close()
 	for n := 1; ; n++ {
 		d := Document{Source: f.path, Record: n, Offset: -1}
-		text, err := parquetObject(rows)
+		text, err := parquetObject(rows, file.Schema())
 		switch {
 		case err == io.EOF:
 			return nil
@@ -202,17 +203,65 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 }
 
 // parquetObject is the next row as JSON.
-func parquetObject(rows *parquet.GenericReader[map[string]any]) (text []byte, err error) {
+func parquetObject(rows *parquet.GenericReader[map[string]any], schema parquet.Node) (text []byte, err error) {
 	defer damaged(&err)
 	row := []map[string]any{{}}
 	if n, err := rows.Read(row); n == 0 { // the last row comes together with io.EOF
 		return nil, err
 	}
+	unsigned(schema, row[0])
 	text, err = json.Marshal(row[0])
 	if odd := (*json.UnsupportedValueError)(nil); errors.As(err, &odd) {
 		return json.Marshal(withoutNaN(row[0]))
 	}
 	return text, err
+}
+
+// unsigned is a value of a column in which numbers of 64 bits without a sign are such; the reader gives them a sign.
+func unsigned(n parquet.Node, v any) any {
+	switch v := v.(type) {
+	case int64:
+		if unsignedBits(n) == 64 {
+			return uint64(v)
+		}
+	case []any:
+		for i := range v {
+			v[i] = unsigned(element(n), v[i])
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = unsigned(member(n, key), v[key])
+		}
+	}
+	return v
+}
+
+// element is the column of a list's elements: a list is a column that is repeated, or a group around such a one.
+func element(n parquet.Node) parquet.Node {
+	if n.Repeated() {
+		return parquet.Required(n)
+	}
+	for range 2 {
+		if !n.Leaf() && len(n.Fields()) == 1 {
+			n = n.Fields()[0]
+		}
+	}
+	return n
+}
+
+// member is the column of a key in a group or a map, n where there is none.
+func member(n parquet.Node, key string) parquet.Node {
+	if t := n.Type().LogicalType(); t != nil {
+		if _, ok := t.Value.(*format.MapType); ok { // around pairs, all of which have the names key and value
+			n, key = element(parquet.Required(n)), "value"
+		}
+	}
+	for _, f := range n.Fields() {
+		if f.Name() == key {
+			return f
+		}
+	}
+	return n
 }
 
 // withoutNaN is a value of a row in which null stands for what JSON has no number for: NaN, with which some programs write that there is none, and infinities.
