@@ -148,6 +148,14 @@ func (m *Mixture) unit(g int64) (u Units, i int64) {
 	return src.units, permute(key(m.cfg.Seed, 2, uint64(turn.source), uint64(epoch)), src.count, n%src.count)
 }
 
+// Order names how several sources alternate, and is "" for a single one: a run that was begun with another order does not go on as it was.
+func (m *Mixture) Order() string {
+	if len(m.sources) < 2 {
+		return ""
+	}
+	return "even turns"
+}
+
 // PerStep returns the number of units in one step, over all ranks and micro-batches.
 func (m *Mixture) PerStep() int64 {
 	return int64(m.cfg.BatchSize) * int64(m.cfg.Accumulation) * int64(m.cfg.Ranks)

@@ -201,6 +201,9 @@ func (s *tuning) Identity() map[string]string {
 	if s.replay != nil {
 		id["contents of replay.data"] = fingerprint(s.replay.Train)
 	}
+	if order := s.mixture.Order(); order != "" { // which checkpoints of mixed sources lack that were made when sources alternated otherwise
+		id["order of the sources"] = order
+	}
 	return id
 }
 

@@ -1,8 +1,10 @@
 package lm
 
 import (
+	"cmp"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +35,26 @@ func TestSFTResumeIgnores(t *testing.T) {
 		if err := run("steps=6", "resume=true", arg); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s: %v", arg, err)
 		}
+	}
+}
+
+// TestSFTResumeKeepsOrder: a run of several sources goes on where they alternate as they did, and is refused where they did otherwise.
+func TestSFTResumeKeepsOrder(t *testing.T) {
+	from, both, out := base(t), recipetest.ExampleFile(t, "completion")+","+recipetest.ExampleFile(t, "messages"), filepath.Join(t.TempDir(), "run")
+	run := func(args ...string) error {
+		_, _, err := tune(t, tinySFT(t, from, both, out, append([]string{"chat_template=zephyr", "data_weights=1,1", "checkpoint.every=1"}, args...)...))
+		return err
+	}
+	if err := cmp.Or(run("steps=1"), run("steps=2", "resume=true")); err != nil {
+		t.Fatal(err)
+	}
+	const place = "checkpoints/step-2/recipe.json"
+	other := strings.Replace(string(recipetest.Read(t, out, place)), "even turns", "odd1 turns", 1) // of the same size, which is checked, too
+	if err := os.WriteFile(filepath.Join(out, place), []byte(other), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := run("steps=3", "resume=true"); err == nil || !strings.Contains(err.Error(), "order of the sources was odd1 turns and is even turns") {
+		t.Errorf("a checkpoint of another order: %v", err)
 	}
 }
 
