@@ -22,7 +22,7 @@ func sampleCommand(a *app) *cobra.Command {
 		Long: "Reads files, folders or globs once and writes N of their documents as JSON lines, in the order of the data, with where they come from;\n" +
 			"with --records whole records as they are. The same seed draws the same documents. Memory holds the N documents.",
 		Example: "  hone data sample crawl/ -n 100 > look.jsonl\n  hone data sample sft.jsonl -n 20 --records --out some.jsonl --seed 7", Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) (err error) {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if n < 1 {
 				return fmt.Errorf("n is %d; it must be at least 1, as in -n 100", n)
 			}
@@ -30,7 +30,7 @@ func sampleCommand(a *app) *cobra.Command {
 			if a.json && out == "" {
 				return errors.New("--json tells what was drawn, so that the documents need a file: set --out FILE")
 			}
-			if s.Paths, err = plainPaths(args); err != nil {
+			if s.Paths, err = plainPaths(cmd); err != nil {
 				return err
 			}
 			stats := &data.Stats{}

@@ -33,12 +33,21 @@ func (e byFlags) Error() string {
 	return strings.NewReplacer("on_bad_record=", "--on-bad-record=", "on_bad_file=", "--on-bad-file=").Replace(e.error.Error())
 }
 
-// plainPaths are arguments that are paths by themselves. Most commands take them as data=PATH, and who is used to that is told of it.
-func plainPaths(args []string) ([]string, error) {
+// plainPaths are arguments that are paths by themselves. Most commands take them as data=PATH, and other settings as keys, and who is used to that is told what
+// to write here.
+func plainPaths(cmd *cobra.Command) ([]string, error) {
+	args := cmd.Flags().Args()
 	for _, arg := range args {
-		path, isKey := strings.CutPrefix(arg, "data=")
-		if _, err := os.Stat(arg); isKey && err != nil {
-			return nil, fmt.Errorf("there is no file %s; this command takes paths without a key: write %s", arg, strings.ReplaceAll(path, ",", " "))
+		key, value, isKey := strings.Cut(arg, "=")
+		if _, err := os.Stat(arg); !isKey || err == nil {
+			continue
+		}
+		flag := strings.ReplaceAll(key, "_", "-")
+		switch {
+		case key == "data":
+			return nil, fmt.Errorf("there is no file %s; this command takes paths without a key: write %s", arg, strings.ReplaceAll(value, ",", " "))
+		case cmd.Flags().Lookup(flag) != nil:
+			return nil, fmt.Errorf("there is no file %s; this command takes flags and no keys: write --%s=%s", arg, flag, value)
 		}
 	}
 	return args, nil
@@ -63,8 +72,8 @@ func statsCommand(a *app) *cobra.Command {
 		Long: "Reads files, folders or globs once and counts: documents, bytes, characters, words, lines, tokens with a tokenizer, quantiles of the lengths,\n" +
 			"documents that equal an earlier one, kinds of files, languages (of one in eight), scripts of the letters, the most common lines. Memory does not grow with the data.",
 		Example: "  hone data stats crawl/\n  hone data stats 'src/**/*.go' --tokenizer runs/first/model --json", Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if s.Paths, err = plainPaths(args); err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if s.Paths, err = plainPaths(cmd); err != nil {
 				return err
 			}
 			if tokenizer, err = tokenizerPath(tokenizer); err != nil {
