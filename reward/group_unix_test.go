@@ -6,9 +6,29 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
+
+// TestProgramLeavesAService: what a program that has ended printed counts, though a process that it started still holds its output and errors open.
+func TestProgramLeavesAService(t *testing.T) {
+	for body, want := range map[string]string{"sleep 20 & echo 1; echo 2": "", "sleep 20 & echo no coffee >&2; exit 4": "exit status 4: no coffee", "sleep 20 & echo 1; echo 2; echo 3": "more than the 2 scores"} {
+		t.Run(body, func(t *testing.T) {
+			t.Parallel() // each waits for most of a second
+			s := mustParse(t, script(t, body), Options{Timeout: 15 * time.Second}).(*program)
+			s.linger /= 2
+			got, err := s.Score(t.Context(), make([]Answer, 2))
+			if want == "" && (err != nil || !slices.Equal(got, []float64{1, 2})) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%v, %v; want %q", got, err, want)
+			}
+		})
+	}
+	if s := mustParse(t, script(t, "echo 1"), Options{}).(*program); s.linger <= 0 || s.linger > 10*time.Second {
+		t.Errorf("a service is waited for %v", s.linger)
+	}
+}
 
 // TestProgramEndsWhole: with a program that hangs ends what it has started.
 func TestProgramEndsWhole(t *testing.T) {

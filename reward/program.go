@@ -18,8 +18,9 @@ import (
 // program is an executable that is started for each batch of answers. It reads a JSON object a line, with prompt, answer, tokens
 // and ended, until its input ends, and prints a line for each: a number, or an object with score.
 type program struct {
-	args []string
-	o    Options
+	args   []string
+	o      Options
+	linger time.Duration // that a child of the program may hold its output open after it
 }
 
 // Score implements Source. A try that fails is repeated; the error is that of the last one.
@@ -53,7 +54,7 @@ const (
 )
 
 // once starts the program and hears it out. It is fed while its scores are read, so neither waits for the other, in whatever order the program reads
-// and prints.
+// and prints. What it printed counts when it has ended, also where a service that it started holds its output open.
 func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error) {
 	var in bytes.Buffer
 	for _, a := range answers {
@@ -63,6 +64,8 @@ func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error)
 		}
 		in.Write(text)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	if p.o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, p.o.Timeout)
@@ -70,21 +73,26 @@ func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error)
 	}
 	cmd := exec.CommandContext(ctx, p.args[0], p.args[1:]...)
 	together(cmd)
-	cmd.WaitDelay = time.Second // a child of the program may hold the pipes open
+	cmd.WaitDelay = p.linger
 	complaints := &tail{}
-	cmd.Stdin, cmd.Stderr = &in, complaints
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
+	// Not by StdoutPipe, which ends with the last process that holds it: Wait closes this one soon after the program's own end.
+	printed, stdout := io.Pipe()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &in, stdout, complaints
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("does not start: %w", err)
 	}
-	scores, readErr := readScores(out, len(answers))
+	ended := make(chan error, 1)
+	go func() {
+		err := cmd.Wait()
+		stdout.Close()
+		ended <- err
+	}()
+	scores, readErr := readScores(printed, len(answers))
 	if readErr != nil {
-		cmd.Cancel() // it may go on printing for ever
+		stop() // it may go on printing for ever
+		printed.Close()
 	}
-	err = cmd.Wait()
+	err := <-ended
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return nil, fmt.Errorf("has not answered after %v", p.o.Timeout)

@@ -75,7 +75,7 @@ func Parse(spec string, o Options) (s Source, ok bool, err error) {
 		if _, err := exec.LookPath(args[0]); err != nil { // now, not when a model has written answers for it
 			return nil, true, fmt.Errorf("reward program cannot be run: %w; give the path of an executable file", err)
 		}
-		return &program{args: args, o: o}, true, nil
+		return &program{args: args, o: o, linger: time.Second}, true, nil
 	}
 	return nil, false, nil
 }
@@ -135,18 +135,18 @@ func goSource(prompt, answer string) (src string, ok bool) {
 	return "", false
 }
 
-// fence is the content of the first fenced block of Markdown.
+// fence is the content of the first fenced block of Markdown, which begins on a line of its own: three backquotes in a sentence or in a comment of Go
+// begin none.
 func fence(s string) (code string, ok bool) {
-	_, after, ok := strings.Cut(s, "```")
-	if !ok {
-		return "", false
+	for s != "" {
+		line, after, _ := strings.Cut(s, "\n")
+		if strings.HasPrefix(strings.TrimLeft(line, " \t"), "```") {
+			code, _, ok = strings.Cut(after, "```") // behind the language
+			return code, ok
+		}
+		s = after
 	}
-	_, after, ok = strings.Cut(after, "\n") // behind the language
-	if !ok {
-		return "", false
-	}
-	code, _, ok = strings.Cut(after, "```")
-	return code, ok
+	return "", false
 }
 
 // check refuses scores that are no numbers or not as many as answers.
