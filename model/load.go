@@ -131,15 +131,39 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 		}
 	}
 	if head, ok := weights.Tensor("score.weight"); ok && len(missing) == 1 && len(problems) == 1 {
-		if len(head.Shape) == 2 && head.Shape[0] > 1 {
-			return nil, fmt.Errorf("this is a classifier with %d labels in the place of the output layer, which hone has no use for; give a language model, or a reward model of one label", head.Shape[0])
-		}
-		return nil, errors.New("this is a reward model, which has a scalar head in the place of the output layer; hone score takes it, and the key reward of recipes")
+		return nil, notLanguage(head)
 	}
 	if len(problems) > 0 {
 		return nil, errors.New("the checkpoint does not fit config.json: " + strings.Join(problems, "; ") + "; is it of another model?")
 	}
 	return sources, nil
+}
+
+// notLanguage is the error of a checkpoint with a scalar head, or one of labels, in the place of the output layer.
+func notLanguage(head safetensors.Tensor) error {
+	if len(head.Shape) == 2 && head.Shape[0] > 1 {
+		return fmt.Errorf("this is a classifier with %d labels in the place of the output layer, which hone has no use for; give a language model, or a reward model of one label", head.Shape[0])
+	}
+	return errors.New("this is a reward model, which has a scalar head in the place of the output layer; hone score takes it, and the key reward of recipes")
+}
+
+// checkLanguage refuses a scalar head on a model whose output layer is its embedding: no tensor of the one is missing that would tell it from a
+// language model, but what it was trained on is not to predict tokens.
+func (m *Model) checkLanguage(weights *safetensors.Archive) error {
+	head, ok := weights.Tensor("score.weight")
+	if !ok || !m.Shape().Tied {
+		return nil
+	}
+	var config struct{ Architectures []string }
+	if err := nn.ReadConfig(m.Config, &config); err != nil {
+		return err
+	}
+	for _, class := range config.Architectures { // a language model with a stray tensor
+		if strings.HasSuffix(class, "ForCausalLM") || strings.HasSuffix(class, "LMHeadModel") {
+			return nil
+		}
+	}
+	return notLanguage(head)
 }
 
 // part is the layer that a tensor belongs to or, outside of layers, its module: a model that has the one computes with all that is in it.

@@ -129,6 +129,15 @@ func TestOtherTensors(t *testing.T) {
 		"layers that predict further tokens, beside a tied layer": {tied, func(p []safetensors.Info) []safetensors.Info {
 			return append(p, info("mtp.fc.weight", safetensors.I32, 1))
 		}, nil, 1},
+		"a head on a tied layer": {tied, func(p []safetensors.Info) []safetensors.Info {
+			return append(p, info("score.weight", safetensors.F32, 1, 8))
+		}, []string{"this is a reward model"}, 0},
+		"a head on a tied layer of a classifier": {strings.Replace(tied, `{`, `{"architectures":["LlamaForSequenceClassification"],`, 1), func(p []safetensors.Info) []safetensors.Info {
+			return append(p, info("score.weight", safetensors.F32, 1, 8))
+		}, []string{"this is a reward model"}, 0},
+		"a head beside a tied layer": {strings.Replace(tied, `{`, `{"architectures":["LlamaForCausalLM"],`, 1), func(p []safetensors.Info) []safetensors.Info {
+			return append(p, info("score.weight", safetensors.F32, 1, 8))
+		}, nil, 0},
 		"a head in the place of two tensors": {tiny, func(p []safetensors.Info) []safetensors.Info {
 			p = slices.DeleteFunc(p, func(x safetensors.Info) bool { return x.Name == "lm_head.weight" || x.Name == "model.norm.weight" })
 			return append(p, info("score.weight", safetensors.F32, 1, 8))

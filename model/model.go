@@ -208,6 +208,9 @@ func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed
 	}
 	defer weights.Close()
 	if m.Generation, err = readGeneration(dir); err == nil { // before the weights, which take long
+		err = m.checkLanguage(weights)
+	}
+	if err == nil {
 		err = m.load(weights, dtype)
 	}
 	if err != nil {
