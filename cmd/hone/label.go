@@ -101,8 +101,12 @@ func (a *app) labelExport(ctx context.Context, store, out string) error {
 		return err
 	}
 	return a.result(done, func(w io.Writer) {
-		fmt.Fprintf(w, "%d preferences in %s; left out: %d ties, %d both bad, %d skipped\n",
-			done.Written, out, done.LeftOut[label.Tie], done.LeftOut[label.Bad], done.LeftOut[label.Skip])
+		unusable := ""
+		if n := done.LeftOut[label.Unusable]; n > 0 {
+			unusable = fmt.Sprintf(", %d of pairs with an empty answer or two alike", n)
+		}
+		fmt.Fprintf(w, "%d preferences in %s; left out: %d ties, %d both bad, %d skipped%s\n",
+			done.Written, out, done.LeftOut[label.Tie], done.LeftOut[label.Bad], done.LeftOut[label.Skip], unusable)
 	})
 }
 

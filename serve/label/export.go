@@ -11,8 +11,11 @@ import (
 // Exported counts what Export wrote and what it left out.
 type Exported struct {
 	Written int             `json:"written"`
-	LeftOut map[Verdict]int `json:"left_out"` // ties, bad pairs and skips
+	LeftOut map[Verdict]int `json:"left_out"` // ties, bad pairs, skips and what is Unusable
 }
+
+// Unusable counts preferences of pairs that are not shown any more: judged before pairs with an empty answer, or two alike, were left out.
+const Unusable Verdict = "unusable"
 
 // preference is a line of the export: TRL's columns prompt, chosen and rejected, and where they come from. A prompt
 // of messages has answers of messages, as TRL wants them.
@@ -55,7 +58,12 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (Exported, error) {
 			done.LeftOut[j.Verdict]++
 			continue
 		}
-		if err := out.Encode(prefer(pairs[j.Pair], j)); err != nil {
+		pair, shown := pairs[j.Pair]
+		if !shown {
+			done.LeftOut[Unusable]++
+			continue
+		}
+		if err := out.Encode(prefer(pair, j)); err != nil {
 			return done, fmt.Errorf("export %s: %w", s.path, err)
 		}
 		done.Written++
@@ -80,9 +88,9 @@ func prefer(p Pair, j Judgement) preference {
 	return v
 }
 
-// pairs are those with answers, by id.
+// pairs are those that are shown, by id.
 func (s *Store) pairs(ctx context.Context) (map[int64]Pair, error) {
-	rows, err := s.db.QueryContext(ctx, "SELECT id, prompt, a, b, source_a, source_b FROM pairs WHERE a IS NOT NULL")
+	rows, err := s.db.QueryContext(ctx, "SELECT id, prompt, a, b, source_a, source_b FROM pairs WHERE a IS NOT NULL AND left_out = ''")
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, err)
 	}

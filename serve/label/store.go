@@ -106,7 +106,43 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		db.Close()
 		return nil, fmt.Errorf("open %s: it is no store of labels, or cannot be written: %w", path, err)
 	}
-	return &Store{db, path}, nil
+	s := &Store{db, path}
+	if err := s.update(ctx); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Why a pair with answers is not shown: nobody could prefer one of two that are the same, and nothing learns from a preference with an empty one.
+const (
+	anEmptyAnswer = "an answer is empty"
+	sameAnswers   = "both answers are the same"
+)
+
+// storeVersion is SQLite's user_version of a store in which pairs that are not to be shown are marked as setAnswers marks them.
+const storeVersion = 1
+
+// spaces are what strings.TrimSpace takes off.
+const spaces = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+// update marks the pairs of a store from before there was a rule for them.
+func (s *Store) update(ctx context.Context) error {
+	version := 0
+	if err := s.db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return fmt.Errorf("read %s: %w", s.path, err)
+	}
+	if version >= storeVersion {
+		return nil
+	}
+	return s.change(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE pairs SET left_out = CASE WHEN trim(a, ?1) = '' OR trim(b, ?1) = '' THEN ?2 ELSE ?3 END
+			WHERE a IS NOT NULL AND left_out = '' AND (trim(a, ?1) = '' OR trim(b, ?1) = '' OR trim(a, ?1) = trim(b, ?1))`, spaces, anEmptyAnswer, sameAnswers)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", storeVersion))
+		}
+		return err
+	})
 }
 
 // Close closes the file.
@@ -213,12 +249,12 @@ func (s *Store) SetAnswers(ctx context.Context, pairs []Pair) error {
 // setAnswers keeps answers, and why a pair is not to be shown.
 func setAnswers(ctx context.Context, tx *sql.Tx, p Pair) error {
 	reason := ""
-	// Kept, so that the same prompts are not answered again at the next start; not shown, because nobody could prefer one.
+	// Kept, so that the same prompts are not answered again at the next start.
 	switch a, b := strings.TrimSpace(p.Answers[0].Text), strings.TrimSpace(p.Answers[1].Text); {
 	case a == "" || b == "":
-		reason = "an answer is empty" // and nothing learns from a preference with one
+		reason = anEmptyAnswer
 	case a == b:
-		reason = "both answers are the same"
+		reason = sameAnswers
 	}
 	_, err := tx.ExecContext(ctx, "UPDATE pairs SET a = ?, b = ?, source_a = ?, source_b = ?, left_out = ? WHERE id = ?",
 		p.Answers[0].Text, p.Answers[1].Text, p.Answers[0].Source, p.Answers[1].Source, reason, p.ID)
@@ -300,7 +336,7 @@ func (s *Store) Undo(ctx context.Context, annotator string) (undone *Judgement, 
 
 // Progress counts an annotator's work and everybody's agreement.
 type Progress struct {
-	Done      int       `json:"done"`    // pairs that the annotator has judged
+	Done      int       `json:"done"`    // pairs of Ready that the annotator has judged
 	Ready     int       `json:"ready"`   // pairs that can be shown
 	Waiting   int       `json:"waiting"` // prompts whose answers are still to be made
 	LeftOut   int       `json:"left_out"`
@@ -310,7 +346,7 @@ type Progress struct {
 // Progress counts.
 func (s *Store) Progress(ctx context.Context, annotator string) (p Progress, err error) {
 	err = s.db.QueryRowContext(ctx, `SELECT
-		(SELECT count(*) FROM judgements WHERE annotator = ? AND undone = 0),
+		(SELECT count(*) FROM judgements j JOIN pairs ON pairs.id = j.pair WHERE annotator = ? AND undone = 0 AND left_out = ''),
 		(SELECT count(*) FROM pairs WHERE a IS NOT NULL AND left_out = ''),
 		(SELECT count(*) FROM pairs WHERE a IS NULL),
 		(SELECT count(*) FROM pairs WHERE left_out <> '')`, annotator).Scan(&p.Done, &p.Ready, &p.Waiting, &p.LeftOut)

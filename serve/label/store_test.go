@@ -100,6 +100,57 @@ func TestAlikeAnswersAreNotShown(t *testing.T) {
 	}
 }
 
+// TestOldStores: pairs that a store from before the rule shows are left out when it is opened, once, and so is what was said of them.
+func TestOldStores(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "old.sqlite")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := [][2]string{{"", "words"}, {"words", "\u3000\n\u00a0"}, {" same", "same\u2003"}, {"a", "b"}, {"c\u200b", "c"}}
+	for i, a := range texts {
+		if _, err := s.AddPairs(t.Context(), []Pair{{Prompt: prompt(fmt.Sprint(i)), Answers: [2]Answer{{Text: a[0]}, {Text: a[1]}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.AddPrompts(t.Context(), []json.RawMessage{prompt("not answered yet")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.db.ExecContext(t.Context(), "UPDATE pairs SET left_out = ''; PRAGMA user_version = 0"); err != nil {
+		t.Fatal(err)
+	}
+	for pair, v := range []Verdict{B, Tie, A, B, Skip} {
+		if err := s.Judge(t.Context(), Judgement{Pair: int64(pair + 1), Annotator: "ann", Verdict: v, Left: A}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, again := range []bool{false, true} {
+		s.Close()
+		if s, err = Open(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		if again { // not a second time: the rule is that of new answers
+			break
+		}
+		var out bytes.Buffer
+		p, err := s.Progress(t.Context(), "ann")
+		done, exportErr := s.Export(t.Context(), &out)
+		if err != nil || p.Ready != 2 || p.LeftOut != 3 || p.Done != 2 || p.Waiting != 1 {
+			t.Errorf("%+v, %v", p, err)
+		}
+		if exportErr != nil || done.Written != 1 || done.LeftOut[Unusable] != 2 || done.LeftOut[Tie] != 1 || done.LeftOut[Skip] != 1 || !strings.Contains(out.String(), `"chosen":"b"`) {
+			t.Errorf("%+v, %v: %s", done, exportErr, out.String())
+		}
+		if _, err := s.db.ExecContext(t.Context(), "UPDATE pairs SET left_out = '' WHERE id = 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer s.Close()
+	if p, err := s.Progress(t.Context(), ""); err != nil || p.Ready != 3 {
+		t.Errorf("opened again: %+v, %v", p, err)
+	}
+}
+
 func TestUndoAndTwice(t *testing.T) {
 	s := openStore(t)
 	fill(t, s, 2)
