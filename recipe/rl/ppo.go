@@ -77,8 +77,10 @@ func (c *PPO) validateLoss() error {
 		return fmt.Errorf("kl_in is %q; use reward or loss", c.KLIn)
 	case !(c.KLCoef >= 0):
 		return fmt.Errorf("kl_coef is %v; it must be at least 0", c.KLCoef)
-	case !(c.KLTarget >= 0) || c.KLTarget > 0 && !(c.KLHorizon > 0 && c.KLCoef > 0):
-		return errors.New("kl_target needs kl_coef and kl_horizon above 0")
+	case !(c.KLTarget >= 0):
+		return fmt.Errorf("kl_target is %v; it must be above 0, in nats an answer, and 0 keeps kl_coef as it is", c.KLTarget)
+	case c.KLTarget > 0 && !(c.KLHorizon > 0 && c.KLCoef > 0):
+		return fmt.Errorf("kl_target needs kl_coef and kl_horizon above 0, which are %v and %v", c.KLCoef, c.KLHorizon)
 	case !(c.Gamma >= 0 && c.Gamma <= 1 && c.Lam >= 0 && c.Lam <= 1):
 		return fmt.Errorf("gamma is %v and lam %v; they must be from 0 to 1", c.Gamma, c.Lam)
 	case !(c.Cliprange > 0 && c.Cliprange < 1) || !(c.CliprangeHigh >= 0) || !(c.CliprangeValue >= 0):

@@ -147,7 +147,7 @@ func TestRolloutsRefuse(t *testing.T) {
 		"reward=": "reward is not set", "prompts=": "prompts is not set", "num_mini_batches=100": "num_mini_batches", "temperature=0": "temperature", "dropout=0.1": "dropout", "neftune_noise_alpha=5": "neftune_noise_alpha", "ema_decay=0.9 optimizer.paged=true": "ema_decay",
 		"max_completion_length=48": "max_completion_length", "gradient_accumulation_steps=2": "gradient_accumulation_steps", "reward_weights=1,2": "reward_weights",
 		"stop_token_ids=x": "stop_token_ids", "kl_estimator=k4": "kl_estimator", "kl_in=both": "kl_in", "critic.kind=none": "critic.kind", "cliprange=0": "cliprange",
-		"kl_target=1 kl_coef=0": "kl_target", "dual_clip=0.5": "dual_clip", "reward=length:0": "length", "diagnosis.on=maybe": "diagnosis.on", "ptx.data=x ptx.coef=0": "ptx.coef",
+		"kl_target=1 kl_coef=0": "kl_target needs kl_coef and kl_horizon above 0, which are 0 and 10000", "kl_target=-1": "kl_target is -1; it must be above 0", "dual_clip=0.5": "dual_clip", "reward=length:0": "length", "diagnosis.on=maybe": "diagnosis.on", "ptx.data=x ptx.coef=0": "ptx.coef",
 	} {
 		c := tinyPPO(t, "m", "p", "o", strings.Fields(arg)...)
 		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), want) {
