@@ -39,6 +39,8 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 	t := k.t
 	k.ce = device.CrossEntropy{ZLoss: o.ZLoss, Smoothing: o.Smoothing}
 	losses, weights := t.scratch(k.n, device.F32), t.scratch(k.n, device.F32)
+	defer losses.release(t.Dev)
+	defer weights.release(t.Dev)
 	t.Dev.Fill(weights.buf, 1/float32(o.Tokens)) // what each row's loss counts in the sum: gradients come out normalised
 	record := t.wants(k.h, k.Weight, k.Bias)
 	if record {
@@ -50,8 +52,6 @@ func (k *head) loss(o CrossEntropyOptions) *Tensor {
 	y := t.empty(device.F32, 1)
 	t.Dev.Reduce(device.Sum, y.Buffer(), losses.buf)
 	t.Dev.Scale(y.Buffer(), 1/float32(o.Tokens))
-	losses.release(t.Dev)
-	weights.release(t.Dev)
 	if record {
 		// y is nearly always the loss itself, whose gradient is 1: then nothing is scaled and nothing read from the device.
 		t.push(y, func() { k.giveGrads(y.gradScalar()) }, k.dh, k.dw, k.db)
@@ -194,6 +194,7 @@ type headRows struct {
 
 // run computes losses (and entropies) of the chunk that starts at row lo and, with grads, adds the chunk's share to dh, dw and db.
 func (k *head) run(lo int, of headRows, grads bool) {
+	k.t.look()
 	dev, hi := k.t.Dev, min(lo+k.chunk, k.n)
 	rows := hi - lo
 	h := k.h.Buffer().Slice(lo*k.c, hi*k.c)

@@ -19,6 +19,9 @@ type Tape struct {
 	DType device.DType // of activations: F32 or BF16
 	// Offload is the device if inputs of recomputed layers are to wait for the backward pass on the host, else nil.
 	Offload device.Apart
+	// Interrupt is asked between operations of a training pass, and between the parts of long ones; an error ends the pass with a panic of an
+	// *Interrupted, which Try returns. Nil: nobody is asked.
+	Interrupt func() error
 
 	away    []*Tensor   // that are on the host alone, in the order in which they went
 	record  bool        // leave closures for the backward pass
@@ -117,6 +120,7 @@ func (t *Tape) Lend(b device.Buffer) *Tensor {
 // pass will need. A model puts one around each layer. What f made must not be held beyond
 // the scope: in a pass of Infer the tensors themselves are reused.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
+	t.look()
 	t.openScope()
 	out := f()
 	t.closeScope(out)
@@ -276,6 +280,7 @@ func (t *Tape) wants(inputs ...*Tensor) bool {
 // values of saved are at hand. An operation names what its closure reads, its own output too, and nothing else: every
 // saved tensor is memory until the backward pass has come by. Parameters may be named; they are nobody's to free.
 func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
+	t.look()
 	out.needsGrad, out.recorded = true, true
 	saved = t.save(saved)
 	t.entries = append(t.entries, entry{out: out, saved: saved, backward: backward})
@@ -398,6 +403,9 @@ func (t *Tape) freeResults(loss *Tensor) {
 // unwind runs the recorded operations from the last down to entry mark.
 func (t *Tape) unwind(mark int) {
 	for len(t.entries) > mark {
+		if mark == 0 {
+			t.look()
+		}
 		last := len(t.entries) - 1
 		e := t.entries[last]
 		t.entries[last] = entry{} // so that the heap can take closure and tensors, too
@@ -413,6 +421,26 @@ func (t *Tape) unwind(mark int) {
 		t.drop(&e)
 	}
 }
+
+// look ends the pass where it is to be interrupted. It is for places that hold nothing which Reset would not free: so not while a recomputed layer runs
+// again, in the midst of an entry.
+func (t *Tape) look() {
+	if t.Interrupt == nil || t.repeats {
+		return
+	}
+	if err := t.Interrupt(); err != nil {
+		panic(&Interrupted{err})
+	}
+}
+
+// Interrupted is why a pass that Tape.Interrupt has ended is not complete.
+type Interrupted struct{ Cause error }
+
+// Error is the cause's.
+func (e *Interrupted) Error() string { return e.Cause.Error() }
+
+// Unwrap is the cause.
+func (e *Interrupted) Unwrap() error { return e.Cause }
 
 // drop lets go of what an entry held: the gradient of its output, which is passed on by now, and its saved values.
 func (t *Tape) drop(e *entry) {

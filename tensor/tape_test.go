@@ -533,6 +533,52 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 	}
 }
 
+// TestHeadIsInterrupted between its chunks, of which one has the rows of a whole batch, forward and backward; what it held is free after Reset.
+func TestHeadIsInterrupted(t *testing.T) {
+	const n, c, v = 300, 6, 11
+	dev := devicetest.NewReference()
+	w := param(dev, v, c)
+	tape := NewTape(dev, device.F32)
+	stop, asked := errors.New("stop"), 0
+	tape.Interrupt = func() error {
+		if asked++; asked > 3 {
+			return stop
+		}
+		return nil
+	}
+	for name, f := range map[string]func(k *head) *Tensor{
+		"loss": func(k *head) *Tensor { return k.loss(CrossEntropyOptions{Tokens: n}) },
+		"log-probabilities": func(k *head) *Tensor {
+			logp, _ := k.logProbs(false)
+			return Sum(logp)
+		},
+		"gradients": func(k *head) *Tensor {
+			asked = -5 - 2 - 3 // chunks, operations and entries before
+			logp, _ := k.logProbs(false)
+			return Sum(logp)
+		},
+	} {
+		asked = 0
+		before := dev.Memory().InUse
+		err := Try(func() {
+			tape.Train(1, 0, 0)
+			h := tape.Floats(floats(n*c), n, c)
+			h.needsGrad = true
+			k := newHead("test", tape, h, Head{Weight: w}, tape.Ints(make([]int32, n)))
+			k.chunk = 64
+			tape.Backward(f(k))
+		})
+		tape.Reset()
+		w.FreeGrad()
+		if !errors.Is(err, stop) || err.Error() != "stop" || asked != 4 {
+			t.Errorf("%s: %v after %d questions", name, err, asked)
+		}
+		if held := dev.Memory().InUse; held != before && name != "gradients" { // an operation that fails on its way back keeps what it has
+			t.Errorf("%s: %d bytes are held, %d before", name, held, before)
+		}
+	}
+}
+
 // wide is a device that asks for many rows of logits at a time.
 type wide struct {
 	*devicetest.Reference

@@ -236,8 +236,8 @@ func check(ok bool, op, format string, args ...any) {
 	}
 }
 
-// Try runs f and returns what it panicked with, if that was an *Error of an
-// operation or an *device.OutOfMemory; other panics pass through.
+// Try runs f and returns what it panicked with, if that was an *Error of an operation, an *Interrupted or a *device.OutOfMemory; other panics
+// pass through.
 func Try(f func()) (err error) {
 	defer func() {
 		switch e := recover().(type) {
@@ -245,6 +245,8 @@ func Try(f func()) (err error) {
 		case *Error:
 			err = e
 		case *device.OutOfMemory:
+			err = e
+		case *Interrupted:
 			err = e
 		default:
 			panic(e)

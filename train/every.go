@@ -100,6 +100,7 @@ func Infer(ctx context.Context, tape *tensor.Tape, f func() error) error {
 		return err
 	}
 	defer tape.Reset()
+	defer interruptible(ctx, tape)()
 	var err error
 	failed := tensor.Try(func() {
 		tape.Infer()
@@ -108,10 +109,25 @@ func Infer(ctx context.Context, tape *tensor.Tape, f func() error) error {
 	return errors.Join(failed, err)
 }
 
+// interruptible makes a pass on the tape end when ctx does, until done is called.
+func interruptible(ctx context.Context, tape *tensor.Tape) (done func()) {
+	ended, before := ctx.Done(), tape.Interrupt
+	tape.Interrupt = func() error {
+		select {
+		case <-ended:
+			return ctx.Err()
+		default:
+			return nil
+		}
+	}
+	return func() { tape.Interrupt = before }
+}
+
 // HeldOut is the mean of the objective over all supervised tokens of the batches, without
 // dropout and gradients. Batches may be normalised by any counts of their own.
 func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch], objective Objective) (loss float64, tokens int64, err error) {
 	defer tape.Reset()
+	defer interruptible(ctx, tape)()
 	sum := 0.0
 	for b := range batches {
 		if err := ctx.Err(); err != nil {

@@ -212,7 +212,7 @@ func (l *Loop) gradients(ctx context.Context, batches []data.Batch) (float64, er
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		part, err := l.micro(i, batches[i])
+		part, err := l.micro(ctx, i, batches[i])
 		if err != nil {
 			return 0, fmt.Errorf("step %d: %w", l.state.Step+1, err)
 		}
@@ -246,9 +246,10 @@ func checkBatches(batches []data.Batch) error {
 	return nil
 }
 
-// micro adds the gradients of one micro-batch and returns its part of the loss, to be waited for.
-func (l *Loop) micro(i int, b data.Batch) (loss func() (float64, error), err error) {
+// micro adds the gradients of one micro-batch and returns its part of the loss, to be waited for. It ends with ctx in its midst.
+func (l *Loop) micro(ctx context.Context, i int, b data.Batch) (loss func() (float64, error), err error) {
 	defer l.Tape.Reset()
+	defer interruptible(ctx, l.Tape)()
 	err = tensor.Try(func() { // operations panic at a full device and at shapes that do not fit
 		l.Tape.Train(l.Seed, l.state.Step, i)
 		t := l.Objective(l.Tape, b)
