@@ -19,10 +19,10 @@ type Cache struct {
 	dev      device.Device
 	width    int              // K*D
 	virtual  int              // rows at the beginning of a slot for virtual tokens, beside Capacity
-	keys     []*tensor.Tensor // per layer [slots*Capacity, K*D]
-	values   []*tensor.Tensor
-	lengths  []int // tokens held, per slot
-	reach    []int // the length that the tokens of a slot were last rotated for
+	keys     []*tensor.Tensor // per layer [slots*(virtual+Capacity), K*D]
+	values   []*tensor.Tensor // the same
+	lengths  []int            // tokens held, per slot
+	reach    []int            // the length that the tokens of a slot were last rotated for
 }
 
 // NewCache makes a cache for a model of the given shape; dtype is that of the activations.

@@ -43,10 +43,10 @@ type Input struct {
 	placeIndex device.Buffer // the same on a device that reads them
 
 	kept      []int32         // rows that HiddenAt asks for; nil: all
-	results   *tensor.Results // of linear layers, known of these very rows; nil: none
-	known     []int32         // number of each row in results
 	keptIndex *tensor.Tensor  // the same on the device
 	last      int             // number of the layer that gives them alone
+	results   *tensor.Results // of linear layers, known of these very rows; nil: none
+	known     []int32         // number of each row in results
 	ids       []int32         // IDs on the host; nil where nothing is shared
 	spread    *tensor.Tensor  // rows of keys and values as the sequences have them, where some are shared
 	positions []int32         // Positions on the host

@@ -73,7 +73,8 @@ func (t *Tape) Infer() {
 	t.record, t.train = false, false
 }
 
-// Recording reports whether this is a training pass.
+// Recording reports whether operations leave closures for a backward pass: in passes of Train and Differentiate, but not while a layer
+// that is to be run again (Recompute) runs for the first time.
 func (t *Tape) Recording() bool { return t.record }
 
 // Reset frees everything the pass made. Gradients of parameters stay.
