@@ -109,6 +109,7 @@ type MemoryStats struct {
 
 // Device is memory plus kernels.
 type Device interface {
+	// Name is the device in messages and reports, such as cpu (2 threads).
 	Name() string
 	// Alloc returns memory of n elements, not cleared. It panics with an
 	// *OutOfMemory when there is none.
@@ -124,6 +125,7 @@ type Device interface {
 	Read(dst any, src Buffer) error
 	// Sync waits for all kernels and reports the first failure since the last Sync.
 	Sync() error
+	// Memory is what is held now, and the most that was since the last ResetPeak.
 	Memory() MemoryStats
 	ResetPeak()
 	Kernels

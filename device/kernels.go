@@ -10,6 +10,7 @@ import "cmp"
 // "acc" means the result is added to what is in the output; otherwise the
 // output is overwritten and may hold anything before.
 type Kernels interface {
+	// MatMul computes C (+)= op(A)·op(B), one matrix or several; see the type.
 	MatMul(MatMul)
 
 	// Fill sets every element of y to v. I32 buffers take int32(v), U8 ones uint8(v).

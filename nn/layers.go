@@ -19,7 +19,7 @@ type WeightReader interface{ ReadsWeight() bool }
 
 // Projection is a linear layer that can be adapted: *Linear or *Conv1D.
 type Projection interface {
-	Sizes() (in, out int)
+	Sizes() (in, out int)              // channels of a row that goes in and of one that comes out
 	Parameters() (weight, bias *Param) // bias may be nil
 	InFirst() bool                     // the weight is stored [in, out]
 	Adapt(Adapter)                     // nil takes the adapter off

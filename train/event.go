@@ -5,7 +5,7 @@ import "encoding/json"
 // Event is something that happened in a run. Each event is a line of metrics.jsonl,
 // a JSON object whose key "event" is its Kind.
 type Event interface {
-	Kind() string
+	Kind() string // one word, such as step or eval
 	// At is the number of updates made when the event happened; on resume
 	// all events after the checkpoint's step are dropped.
 	At() int

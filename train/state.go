@@ -152,6 +152,7 @@ func (c *Checkpoints) saveError(step int, err error) error {
 // are there, and counting only once the marker is. A failure leaves nothing behind. Without Room for the tensors they are read as they are written.
 func (c *Checkpoints) begin(s State, o Optimizer) (finish func() (bytes int64, err error), err error) {
 	temp, final := filepath.Join(c.Dir, fmt.Sprintf(".step-%d%s", s.Step, tempSuffix)), c.Path(s.Step)
+	// What stands at either place is unfinished: from a whole checkpoint of this step the run would have gone on, past it.
 	clean := func(err error) error { return errors.Join(err, os.RemoveAll(temp), os.RemoveAll(final)) }
 	if err := errors.Join(clean(nil), os.MkdirAll(temp, 0o755)); err != nil {
 		return nil, err
@@ -194,7 +195,9 @@ func sizeOf(parts []part) (bytes int64) {
 	return bytes
 }
 
-// complete gives a checkpoint its name and then its marker.
+// complete gives a checkpoint its name and then its marker, last of all: Mark puts every file on the disk before it, so whatever a file system
+// writes first, no marker stands beside a torn file. Were it written under the temporary name, a crash before the rename would
+// lose a checkpoint that is whole: Clean removes what has that name.
 func complete(temp, final string) (bytes int64, err error) {
 	if err := os.Rename(temp, final); err != nil {
 		return 0, err

@@ -18,7 +18,7 @@ import (
 // whatever other rows the call has and on any number of workers.
 const (
 	// forwardKeys is the number of keys whose scores share one maximum. Blocks are counted
-	// from the sequence's first key and joined in order.
+	// from the sequence's first key and joined in order. This and backwardKeys decide the bits of results, and the others only the time.
 	forwardKeys = 256
 	// backwardKeys is the number of keys whose gradients are summed together.
 	backwardKeys = 128

@@ -150,7 +150,7 @@ func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v *headMatrix, 
 // inPlace reports whether products can read rows of v where they are: whole vectors of units, evenly spaced, and not so that
 // the rows of a tile push each other out of the first cache.
 func (a *attention) inPlace(v *headMatrix) bool {
-	const alias = 2048
+	const alias = 2048 // bytes: rows a multiple of it apart begin in one or two of the first cache's 64 sets, which addresses 4 KiB apart share
 	if a.group > 1 || a.D != a.dp {
 		return false
 	}

@@ -70,7 +70,7 @@ func Open(o Options) (*Device, error) {
 	return newDevice(d, sizes)
 }
 
-// Sizes of the allocator: addresses of a buffer fit every vector load; a large one begins on a page of 512 bytes that
+// Sizes of the allocator: addresses of a buffer fit every vector load; a large one begins on a page of 4096 bytes, which
 // copies like. Address space is reserved for the whole card at once and gets memory as it is needed.
 const (
 	smallAlign = 256

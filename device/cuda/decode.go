@@ -16,7 +16,7 @@ type decodeArgs struct {
 // fewQueries is the most queries of a sequence for which its keys are cut into parts.
 const fewQueries = 8
 
-// decodeRows are those of a block.
+// decodeRows are those of a block: the 16 that the tensor cores multiply at once.
 const decodeRows = 16
 
 // decodeShared are the bytes of shared memory of kernels/decode.cuh.

@@ -32,7 +32,8 @@ type crossEntropyPartsArgs struct {
 	moments, ended pointer
 }
 
-// Losses without gradients of up to mostPartedRows rows of at least leastPartedRow logits are computed by rowWarps blocks a row.
+// Losses without gradients of up to mostPartedRows rows of at least leastPartedRow logits, as decoding has them, are computed by rowWarps blocks a
+// row: one block a row would leave most of a card's multiprocessors without work.
 const mostPartedRows, leastPartedRow, rowWarps = 32, 16 << 10, 32
 
 // CrossEntropy computes loss, entropy and gradient of rows of logits.
