@@ -205,4 +205,6 @@ func match[T any](pattern map[string]T, module string) (value T, ok bool) {
 }
 
 // moduleKey is a key of rank_pattern or alpha_pattern as an expression for a module's whole name.
-func moduleKey(key string) (*regexp.Regexp, error) { return regexp.Compile(`^(?:.*\.)?(?:` + key + `)$`) }
+func moduleKey(key string) (*regexp.Regexp, error) {
+	return regexp.Compile(`^(?:.*\.)?(?:` + key + `)$`)
+}
