@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"hone/internal/bytepair"
@@ -122,6 +123,9 @@ func (b *bpe) setMerges(m *model) error {
 // load cuts a word into its first symbols.
 func (b *bpe) load(s *symbols, word []byte) {
 	s.ids, s.start, s.end = s.ids[:0], s.start[:0], s.end[:0]
+	if len(word) > cap(s.ids) { // lists that grow step by step would take twice the memory, which a text of one long word feels
+		s.ids, s.start, s.end = slices.Grow(s.ids, len(word)), slices.Grow(s.start, len(word)), slices.Grow(s.end, len(word))
+	}
 	if !b.bytes {
 		b.loadChars(s, word)
 		return

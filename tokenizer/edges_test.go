@@ -289,6 +289,10 @@ func TestBPEWithoutBytes(t *testing.T) {
 			t.Errorf("%s: %q is %v, with spans %v, want %v", c.model, c.text, got, ids, c.want)
 		}
 	}
+	fused := parse(t, `{"model":{"type":"BPE","unk_token":"u","fuse_unk":true,"vocab":{"u":0,"a":1},"merges":[]}}`)
+	if ids, spans := fused.EncodeSpans([]byte("xéyaxé"), Options{}); !slices.Equal(ids, []int32{0, 1, 0}) || !slices.Equal(spans, []Span{{0, 4}, {4, 5}, {5, 8}}) {
+		t.Errorf("fused unknown characters: %v at %v", ids, spans)
+	}
 	for model, want := range map[string]string{
 		`"continuing_subword_prefix":"##","vocab":{"a":0,"b":1},"merges":["a b"]`:   `merge 0 ("a" + "b"): the second piece is shorter than continuing_subword_prefix "##"`,
 		`"unk_token":"u","vocab":{"a":0},"merges":[]`:                               `model.unk_token "u" is not in model.vocab`,

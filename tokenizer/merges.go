@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"hone/internal/bytepair"
 )
@@ -130,7 +131,7 @@ func (h *wordHeap) shrink() {
 
 // load links the symbols and makes a heap of all merges that are possible at the start, bottom up.
 func (h *wordHeap) load(b *bpe, s *symbols) {
-	h.ids, h.prev, h.next, h.heap = append(h.ids[:0], s.ids...), h.prev[:0], h.next[:0], h.heap[:0]
+	h.ids, h.prev, h.next, h.heap = append(h.ids[:0], s.ids...), slices.Grow(h.prev[:0], len(s.ids)), slices.Grow(h.next[:0], len(s.ids)), h.heap[:0]
 	for n := range int32(len(s.ids)) {
 		h.prev, h.next = append(h.prev, n-1), append(h.next, n+1)
 	}

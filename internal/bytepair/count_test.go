@@ -395,8 +395,16 @@ func TestMatchesCover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for text, want := range map[string]string{"12ab34": "-12 +ab -34", "ab": "+ab", "é天x\xff!": "-é天 +x -\xff!", "": "", "aé": "+a -é"} {
+	one, err := NewPattern(`\d|z*`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{"12ab34": "-12 +ab -34", "ab": "+ab", "é天x\xff!": "-é天 +x -\xff!", "": "", "aé": "+a -é", "#12z3a": "+1 +2 +z +3 -a +"} {
 		var got []string
+		p := p
+		if strings.HasPrefix(text, "#") { // matches of one character, side by side, and empty ones
+			p, text = one, text[1:]
+		}
 		p.Matches([]byte(text), func(start, end int, match bool) {
 			got = append(got, map[bool]string{true: "+", false: "-"}[match]+text[start:end])
 		})
