@@ -11,7 +11,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 )
 
@@ -97,7 +96,7 @@ func unmarshal(data []byte, to any) error {
 func unmarshalMap[T any](data []byte, to *map[string]T) error {
 	err := unmarshal(data, to)
 	var entries map[string]json.RawMessage
-	if err == nil && !nullValue.Match(data) || json.Unmarshal(data, &entries) != nil {
+	if err == nil && !hasNull(data) || json.Unmarshal(data, &entries) != nil {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
@@ -112,8 +111,16 @@ func unmarshalMap[T any](data []byte, to *map[string]T) error {
 	return err
 }
 
-// nullValue finds a null, and now and then a text that looks like one.
-var nullValue = regexp.MustCompile(`:\s*null`)
+// hasNull reports whether an object has a null for a value; a text that looks like one counts, too.
+func hasNull(data []byte) bool {
+	for {
+		before, after, found := bytes.Cut(data, []byte("null"))
+		if !found || bytes.HasSuffix(bytes.TrimRight(before, " \t\r\n"), []byte(":")) {
+			return found
+		}
+		data = after
+	}
+}
 
 // jsonMerges reads merges written as "left right" or as ["left", "right"].
 type jsonMerges [][2]string

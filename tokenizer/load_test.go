@@ -135,6 +135,16 @@ func TestUnsupportedPartsAreNamed(t *testing.T) {
 	}
 }
 
+// TestNullsInTexts: only a null value is refused, not a token that looks like one.
+func TestNullsInTexts(t *testing.T) {
+	var got map[string]int32
+	for text, ok := range map[string]bool{`{"null":1}`: true, `{":null":1,"a":2}`: true, `{"null":null}`: false, "{\"a\":1,\"null\": \n\tnull}": false, `{"a":0}`: true} {
+		if err := unmarshalMap([]byte(text), &got); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func TestMergesBothWays(t *testing.T) {
 	want := load(t, "gpt2")
 	data := mustJSON(t, want)
