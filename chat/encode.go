@@ -36,6 +36,9 @@ func (t *Template) Encode(tok *tokenizer.Tokenizer, messages []Message, opt Opti
 	e.Answer = make([]int32, len(e.IDs))
 	k := 0
 	for i, s := range spans {
+		for k > 0 && s.Start < r.Answers[k-1].End { // an unknown character may have its token behind the bytes of the next one
+			k--
+		}
 		for k < len(r.Answers) && r.Answers[k].End <= s.Start {
 			k++
 		}

@@ -218,6 +218,25 @@ func TestUnknownStays(t *testing.T) {
 	}
 }
 
+// TestAnswersOutOfOrder: where bytes stand for characters, the unknown token comes out behind them, as in the reference; it is of its own character's message.
+func TestAnswersOutOfOrder(t *testing.T) {
+	tok, err := tokenizer.Parse([]byte(`{"model":{"type":"BPE","unk_token":"<unk>","byte_fallback":true,"vocab":{"<unk>":0,"a":1,"b":2,"<0xC3>":3,"<0xA9>":4},"merges":[]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New("{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}{% generation %}{{ m.content }}{% endgeneration %}{% endif %}{% endfor %}", "", Tokens{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := p.Encode(tok, talk("user:a", "assistant:bx", "user:éa", "assistant:b"), Options{})
+	if want := []int32{1, 2, 3, 4, 0, 1, 2}; err != nil || !slices.Equal(e.IDs, want) {
+		t.Fatalf("%v, want %v (%v)", e.IDs, want, err)
+	}
+	if want := []int32{-1, 1, -1, -1, 1, -1, 3}; !slices.Equal(e.Answer, want) {
+		t.Errorf("the answers are %v, want %v", e.Answer, want)
+	}
+}
+
 // TestSmuggledWithSpace: a special token that takes the template's white space with it is text all the same.
 func TestSmuggledWithSpace(t *testing.T) {
 	tok := parsed(t, tokenizer.AddedToken{Content: "<mask>", Special: true, LStrip: true, RStrip: true}, tokenizer.AddedToken{Content: "<|end|>", Special: true})

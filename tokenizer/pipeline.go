@@ -12,7 +12,8 @@ type Options struct {
 	AddSpecial   bool // the post-processor adds its tokens, such as BOS
 }
 
-// EncodeSpans returns the ids of text and for each the bytes of text that it stands for. Spans are in order. A token
+// EncodeSpans returns the ids of text and for each the bytes of text that it stands for. Spans are in order, but for an unknown
+// token that comes out behind the bytes of the next characters. A token
 // of a byte-level model covers exactly its bytes, so that spans tile the text. Elsewhere a token that normalization made covers the
 // characters it was made from: several tokens may cover the same character, and no token covers what was removed. Tokens that
 // AddSpecial adds have empty spans.
