@@ -226,6 +226,7 @@ type job struct {
 	held  bool
 	index int // among the shards of its side
 	docs  []Document
+	from  []int64 // of each document: how many were read before it
 	bytes int
 }
 
@@ -237,6 +238,7 @@ type finished struct {
 	notes  map[Reason]int
 	reused bool
 	err    error
+	at     int64 // with err: how many documents were read before the one at fault
 }
 
 // builder cuts the stream of documents into shards, which workers turn into files. Where a shard ends depends on the
@@ -250,6 +252,7 @@ type builder struct {
 	names    [2][]string
 	progress Progress
 	notes    map[Reason]int
+	failed   finished // the failure at the first document, of those that were met; err is nil without any
 }
 
 func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfig) (*manifest, error) {
@@ -261,16 +264,19 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 		workers.Go(func() { (&worker{cfg: cfg}).run(b.jobs, b.results) })
 	}
 	err := b.read(ctx, docs)
-	if err == nil {
-		err = b.flush()
+	// Also after a failure all that was read is encoded, so that the first document at fault is the one that is named, whichever a worker met
+	// first. What the reader fails at comes after it.
+	if ctx.Err() == nil {
+		b.flush()
 	}
 	for b.inFlight > 0 { // also after an error: finished shards are kept
-		if failed := b.take(<-b.results); err == nil {
-			err = failed // of the others the cause is likely the same
-		}
+		b.take(<-b.results)
 	}
 	close(b.jobs)
 	workers.Wait()
+	if b.failed.err != nil && (err == nil || ctx.Err() == nil) { // else the run was stopped
+		err = b.failed.err
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -286,6 +292,7 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 	return &manifest{Train: b.names[0], Held: b.names[1], Stats: *cfg.Stats}, nil
 }
 
+// read sends the documents to the workers, to their end or until one fails.
 func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) error {
 	for d, err := range Split(docs, b.cfg.Validation, b.cfg.CutSingle) {
 		if err != nil {
@@ -294,37 +301,36 @@ func (b *builder) read(ctx context.Context, docs iter.Seq2[Document, error]) err
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("tokenise: %w", err)
 		}
-		b.progress.Documents++
-		b.progress.Bytes += int64(len(d.Text))
 		side := 0
 		if d.Held {
 			side = 1
 		}
 		j := b.open[side]
-		j.docs = append(j.docs, d.Document)
+		j.docs, j.from = append(j.docs, d.Document), append(j.from, b.progress.Documents)
 		j.bytes += len(d.Text)
+		b.progress.Documents++
+		b.progress.Bytes += int64(len(d.Text))
 		if j.bytes >= b.cfg.ShardBytes {
-			if err := b.send(side); err != nil {
-				return err
-			}
+			b.send(side)
+		}
+		if b.failed.err != nil {
+			return nil
 		}
 	}
 	return nil
 }
 
-func (b *builder) flush() error {
+// flush sends what is left.
+func (b *builder) flush() {
 	for side := range b.open {
 		if len(b.open[side].docs) > 0 {
-			if err := b.send(side); err != nil {
-				return err
-			}
+			b.send(side)
 		}
 	}
-	return nil
 }
 
 // send hands the open shard to the next free worker, taking results while it waits.
-func (b *builder) send(side int) error {
+func (b *builder) send(side int) {
 	j := b.open[side]
 	j.index = len(b.names[side])
 	b.names[side] = append(b.names[side], "")
@@ -333,19 +339,21 @@ func (b *builder) send(side int) error {
 		select {
 		case b.jobs <- j:
 			b.inFlight++
-			return nil
+			return
 		case f := <-b.results:
-			if err := b.take(f); err != nil {
-				return err
-			}
+			b.take(f)
 		}
 	}
 }
 
-func (b *builder) take(f finished) error {
+// take notes what became of a shard.
+func (b *builder) take(f finished) {
 	b.inFlight--
 	if f.err != nil {
-		return f.err
+		if b.failed.err == nil || f.at < b.failed.at {
+			b.failed = f
+		}
+		return
 	}
 	side := 0
 	if f.job.held {
@@ -363,7 +371,6 @@ func (b *builder) take(f finished) error {
 	if b.cfg.Progress != nil {
 		b.cfg.Progress(b.progress)
 	}
-	return nil
 }
 
 // worker turns jobs into shard files. Its buffers are reused from shard to shard.
@@ -384,7 +391,7 @@ func (w *worker) run(jobs <-chan *job, results chan<- finished) {
 
 // build makes the job's shard, unless an intact one is there.
 func (w *worker) build(j *job) (f finished, err error) {
-	f.name = w.cfg.shardName(j)
+	f.name, f.at = w.cfg.shardName(j), j.from[0]
 	s, err := goodShard(w.cfg.Dir, f.name)
 	if err != nil {
 		return f, err
@@ -396,7 +403,7 @@ func (w *worker) build(j *job) (f finished, err error) {
 	if w.encoder == nil {
 		w.encoder = w.cfg.Encoder()
 	}
-	if err := w.encode(j); err != nil {
+	if f.at, err = w.encode(j); err != nil {
 		return f, err
 	}
 	f.tokens, f.notes = int64(len(w.content.ids)), w.content.notes
@@ -419,12 +426,12 @@ func (c *BuildConfig) shardName(j *job) string {
 	return sumName(h)
 }
 
-// encode fills w.content with the job's tokens.
-func (w *worker) encode(j *job) error {
+// encode fills w.content with the job's tokens. at is the number of the document that an error is about, else of the first.
+func (w *worker) encode(j *job) (at int64, err error) {
 	cfg := w.cfg
 	out := &w.content
 	*out = shardContent{vocab: cfg.Vocab, ids: out.ids[:0], ends: out.ends[:0]}
-	for _, d := range j.docs {
+	for i, d := range j.docs {
 		start := len(out.ids)
 		ids, err := w.encoder.Encode(append(out.ids, cfg.Begin...), d, out.note)
 		if left := (*Left)(nil); errors.As(err, &left) {
@@ -433,14 +440,14 @@ func (w *worker) encode(j *job) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", d.Place(), err)
+			return j.from[i], fmt.Errorf("%s: %w", d.Place(), err)
 		}
 		if out.ids = ids; !d.Continued {
 			out.ids = append(out.ids, cfg.End...)
 		}
 		for _, id := range out.ids[start:] {
 			if id < 0 || int(id) >= cfg.Vocab {
-				return fmt.Errorf("%s: the tokenizer gave id %d, but the vocabulary has %d entries", d.Place(), id, cfg.Vocab)
+				return j.from[i], fmt.Errorf("%s: the tokenizer gave id %d, but the vocabulary has %d entries", d.Place(), id, cfg.Vocab)
 			}
 		}
 		if len(out.ids)-start < minDocument {
@@ -451,5 +458,5 @@ func (w *worker) encode(j *job) error {
 		out.ends = append(out.ends, int64(len(out.ids)))
 		out.textBytes += int64(len(d.Text))
 	}
-	return nil
+	return j.from[0], nil
 }

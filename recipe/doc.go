@@ -3,7 +3,8 @@
 // trained), the plan of a run, and the run itself, which a recipe shapes by its Stage.
 //
 //	Execute ─► Stage.OpenData ─► openModel (plan, model, method) ─► openOptimizer ─► openLoop (Stage.SetLoop, checkpoints)
-//	        ─► start (resume, metrics) ─► describe ─► train.Loop.Run ─► saveResult (OUT/model or OUT/adapter)
+//	        ─► beforehand (what the stage computes of the weights) ─► start (resume, metrics) ─► describe
+//	        ─► train.Loop.Run ─► saveResult (OUT/model or OUT/adapter)
 //
 // A recipe's Run does no more than validate and call Execute (lm/pretrain.go is the shortest):
 //

@@ -30,7 +30,7 @@ type Training struct {
 	Dropout                   float64 `yaml:"dropout" doc:"share of activations that are dropped in training"`
 	ZLoss                     float64 `yaml:"z_loss" doc:"weight of the squared log-partition in the loss; 0: off"`
 	NEFTuneNoiseAlpha         float64 `yaml:"neftune_noise_alpha" doc:"noise on the embedded tokens in training, uniform in ±alpha/sqrt(tokens·channels); 5 is usual in fine-tuning; 0: none"`
-	LabelSmoothing            float64 `yaml:"label_smoothing" doc:"share of the target given to all tokens alike; 0: off"`
+	LabelSmoothing            float64 `yaml:"label_smoothing" doc:"share of the target given to all tokens alike; in dpo the chance that a label is wrong; 0: off"`
 
 	Device               string `yaml:"device" doc:"where to compute: cpu, cuda, or cuda:N for card N"`
 	DType                string `yaml:"dtype" doc:"of activations and matrices: f32, or bf16 with f32 masters"`
