@@ -125,6 +125,16 @@ func TestC4KeepsSentences(t *testing.T) {
 	}
 }
 
+// TestC4LineEnds: the ends of lines that the paper and its code keep, with the marks of other scripts, and those that go.
+func TestC4LineEnds(t *testing.T) {
+	for end, keep := range map[string]bool{".": true, "!": true, "?": true, `"`: true, "'": true, "”": true, ".”": true, "?)": true, "。": true, `..."`: true,
+		"": false, ",": false, ":": false, ";": false, ")": false, "]": false, "...": false, "…": false, "....": false} {
+		if got := DefaultC4().keeps("These are some words" + end); got != keep {
+			t.Errorf("a line that ends with %q is kept: %v", end, got)
+		}
+	}
+}
+
 // FuzzFilters: no text makes a filter fail, and what it leaves is UTF-8 when Mend came first.
 func FuzzFilters(f *testing.F) {
 	f.Add(prose(3))

@@ -11,7 +11,7 @@ type C4 struct {
 	MinSentences     int  `yaml:"min_sentences" doc:"a document keeps at least this many sentences"`
 	MinWords         int  `yaml:"min_words" doc:"a line of fewer words goes"`
 	MaxWordLength    int  `yaml:"max_word_length" doc:"a line with a word of more characters goes; 0: any length"`
-	Punctuation      bool `yaml:"punctuation" doc:"a line that does not end as a sentence does goes"`
+	Punctuation      bool `yaml:"punctuation" doc:"a line that ends neither as a sentence does nor with a quotation mark goes, and so does one cut short by an ellipsis"`
 	RejectCurly      bool `yaml:"reject_curly" doc:"a document with a curly bracket is rejected as code"`
 	RejectLoremIpsum bool `yaml:"reject_lorem_ipsum" doc:"a document with placeholder text is rejected"`
 }
@@ -55,7 +55,7 @@ func (c C4) apply(d *Doc) string {
 
 func (c C4) keeps(line string) bool {
 	words := strings.Fields(line)
-	if len(words) < c.MinWords || c.Punctuation && (!endsSentence(line) || strings.HasSuffix(line, "...")) {
+	if len(words) < c.MinWords || c.Punctuation && !endsLine(line) {
 		return false
 	}
 	for _, w := range words {
@@ -73,6 +73,15 @@ func (c C4) keeps(line string) bool {
 		}
 	}
 	return true
+}
+
+// endsLine reports whether a line ends as C4 asks: a quotation mark is enough, whatever is in front of it, and an ellipsis is not.
+func endsLine(line string) bool {
+	if strings.HasSuffix(line, "...") || strings.HasSuffix(line, "…") {
+		return false
+	}
+	last, _ := utf8.DecodeLastRuneInString(line)
+	return endsSentence(line) || strings.ContainsRune("\"'”’»", last)
 }
 
 // countSentences counts the words of a line that end a sentence.
