@@ -244,6 +244,29 @@ func TestValidatesEachSide(t *testing.T) {
 	}
 }
 
+// TestBoundsOfTraining: each number of a classifier's training at its bounds, and just past them.
+func TestBoundsOfTraining(t *testing.T) {
+	for name, c := range map[string]struct {
+		set         func(*Classifier, int)
+		least, most int // within; most 0: any
+	}{
+		"ngram":    {func(c *Classifier, n int) { c.Training.NGram = n }, 1, 10},
+		"words":    {func(c *Classifier, n int) { c.Training.Words = n }, 1, 1 << 20},
+		"epochs":   {func(c *Classifier, n int) { c.Training.Epochs = n }, 1, 0},
+		"examples": {func(c *Classifier, n int) { c.Training.Examples = n }, 10, 0},
+	} {
+		valid := func(n int) bool {
+			d := DefaultClassifier()
+			d.Model = "x"
+			c.set(&d, n)
+			return d.Validate() == nil
+		}
+		if !valid(c.least) || valid(c.least-1) || c.most > 0 && (!valid(c.most) || valid(c.most+1)) {
+			t.Errorf("%s: %d to %d", name, c.least, c.most)
+		}
+	}
+}
+
 // TestBatchSteps: a step that looks at many documents at once has a reason for each, and its error ends the run and names the step.
 func TestBatchSteps(t *testing.T) {
 	failed := errors.New("failed")

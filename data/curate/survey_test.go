@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,15 @@ func TestLookCountsEverything(t *testing.T) {
 		} else if first != string(text) {
 			t.Error("the survey depends on the workers or on what is in memory")
 		}
+	}
+}
+
+// TestLookSamplesLanguages of one document in eight: the first sixteen of each 128.
+func TestLookSamplesLanguages(t *testing.T) {
+	docs := slices.Repeat([]data.Document{{Text: []byte("ten bytes!")}}, batchDocs+languageDocs+1)
+	s, err := Look(t.Context(), stream(docs, goOn), SurveyConfig{Workers: 2})
+	if err != nil || len(s.Languages) != 1 || s.Languages[0].Bytes != 10*2*languageDocs || languageDocs*8 != batchDocs {
+		t.Errorf("%+v, %v", s.Languages, err)
 	}
 }
 
