@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"unicode"
 
 	"github.com/zeebo/xxh3"
 
@@ -102,9 +101,10 @@ func (h *hasher) add(g uint64) {
 	}
 }
 
-// normalWords are lower-case words of letters and digits, so that case, punctuation and layout do not tell copies apart.
+// normalWords are lower-case words of letters, their marks and digits, so that case, punctuation and layout do not tell copies apart. Marks are what many
+// scripts write vowels with.
 func normalWords(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !isWordRune(r) })
 }
 
 // bands are the hashes of the groups of a signature; equal groups of different bands have different hashes.

@@ -54,6 +54,18 @@ func grams(text string, n int) map[string]bool {
 	return set
 }
 
+// TestWordsHaveTheirMarks: vowels that are written as marks are part of words, which differ by them.
+func TestWordsHaveTheirMarks(t *testing.T) {
+	for text, want := range map[string]string{"Das  Haus, IST 3-mal gro\u0308\u00dfer!": "das haus ist 3 mal gro\u0308\u00dfer", "हिन्दी की किताब।": "हिन्दी की किताब", "كِتَابٌ؟": "كِتَابٌ"} {
+		if got := strings.Join(normalWords(text), " "); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if reason := SameAnswers().Apply(&Doc{Text: `{"prompt":"p","chosen":"राम की किताब","rejected":"राम का कताब"}`}); reason != "" {
+		t.Errorf("answers that differ in vowels: %s", reason)
+	}
+}
+
 // TestSimilarityIsUnbiased compares the estimate with the exact Jaccard similarity over many pairs.
 func TestSimilarityIsUnbiased(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
