@@ -2,6 +2,7 @@ package curate
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -129,6 +130,8 @@ func TestClassifierRefusesWhatCannotBeMeant(t *testing.T) {
 	for _, change := range []func(*Classifier){
 		func(c *Classifier) { c.Threshold = 1.1 }, func(c *Classifier) { c.Training.NGram = 0 }, func(c *Classifier) { c.Training.Buckets = 1000 },
 		func(c *Classifier) { c.Training.HeldOut = 0 }, func(c *Classifier) { c.Training.LearningRate = -1 },
+		func(c *Classifier) { c.Training.HeldOut = 1 }, func(c *Classifier) { c.Training.LearningRate = math.Inf(1) }, func(c *Classifier) { c.Training.LearningRate = 0 },
+		func(c *Classifier) { c.Training.Buckets = minBuckets / 2 }, func(c *Classifier) { c.Training.Buckets = 1 << 29 },
 	} {
 		c := DefaultClassifier()
 		c.Model = "x"
