@@ -220,6 +220,28 @@ func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed
 	return m, nil
 }
 
+// Check says what Open would refuse of a model folder, without reading weights. Of dev nothing is asked but tables that models make of their config.json.
+func Check(dir string, dev device.Device) error {
+	config, err := ReadConfig(dir)
+	if err != nil {
+		return err
+	}
+	m, err := Declare(config, dev)
+	if err != nil {
+		return fmt.Errorf("open model %s: %w", dir, err)
+	}
+	defer m.Free()
+	weights, err := safetensors.Open(dir)
+	if err == nil {
+		defer weights.Close()
+		_, err = m.match(weights, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("open model %s: %w", dir, err)
+	}
+	return nil
+}
+
 // OpenFrom makes the model of a config.json with the values that fetch returns for each name and shape.
 func OpenFrom(config []byte, dev device.Device, dtype device.DType, fetch func(name string, shape []int) ([]float32, error)) (*Model, error) {
 	m, err := Declare(config, dev)

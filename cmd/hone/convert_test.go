@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os"
@@ -88,6 +89,46 @@ func TestConvertRefuses(t *testing.T) {
 		if code != 1 || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%v: %d %q, want %q", args, code, errs, want)
 		}
+	}
+}
+
+// TestExportLeavesFiles: only GGUF files are written over, not the model's own, and none is made of a folder whose files do not fit each other.
+func TestExportLeavesFiles(t *testing.T) {
+	dir := lettered(t, "llama_untied")
+	if err := os.Remove(filepath.Join(dir, "tokenizer.json")); err != nil {
+		t.Fatal(err)
+	}
+	export := func(out string) (string, int) {
+		_, errs, code := hone(t, "", "export", dir, "--to", "gguf", "--quant", "f32", "--out", out)
+		return errs, code
+	}
+	for _, name := range []string{"model.safetensors", "config.json"} {
+		path := filepath.Join(dir, name)
+		before, _ := os.ReadFile(path)
+		errs, code := export(path)
+		if after, _ := os.ReadFile(path); code != 1 || !strings.Contains(errs, "is there and is no GGUF file") || !bytes.Equal(before, after) {
+			t.Errorf("over %s: exit %d, %s, %d bytes became %d", name, code, errs, len(before), len(after))
+		}
+	}
+	file, empty := filepath.Join(t.TempDir(), "m.gguf"), filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, file, empty} {
+		if errs, code := export(path); code != 0 {
+			t.Errorf("%s: %s", path, errs)
+		}
+	}
+	config := filepath.Join(dir, "config.json")
+	text, _ := os.ReadFile(config)
+	other := bytes.Replace(text, []byte(`"vocab_size": 97`), []byte(`"vocab_size": 98`), 1)
+	if err := os.WriteFile(config, other, 0o666); err != nil || bytes.Equal(text, other) {
+		t.Fatal(err, string(text))
+	}
+	misfit := filepath.Join(t.TempDir(), "misfit.gguf")
+	errs, code := export(misfit)
+	if _, err := os.Stat(misfit); code != 1 || !strings.Contains(errs, "does not fit config.json") || strings.Contains(errs, "is written") || err == nil {
+		t.Errorf("a misfit: exit %d, %s, %v", code, errs, err)
 	}
 }
 

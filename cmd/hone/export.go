@@ -18,6 +18,7 @@ import (
 	"hone/convert"
 	"hone/gguf"
 	"hone/model"
+	"hone/plan"
 	"hone/safetensors"
 	"hone/tokenizer"
 )
@@ -107,11 +108,17 @@ func (c *exportSettings) gguf(ctx context.Context, dir string) (*exported, error
 	if c.out == "" {
 		c.out = filepath.Base(filepath.Clean(dir)) + "." + mix.Name + ".gguf"
 	}
+	if err := replaceable(c.out); err != nil {
+		return nil, err
+	}
 	f, err := convert.OpenFolder(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if err := model.Check(dir, plan.NewDevice()); err != nil { // before a file is written that nobody could use
+		return nil, err
+	}
 	if err := f.Write(ctx, c.out, mix); err != nil {
 		return nil, err
 	}
@@ -127,6 +134,24 @@ func (c *exportSettings) gguf(ctx context.Context, dir string) (*exported, error
 		return nil, fmt.Errorf("%s is written, but reading it back failed: %w", c.out, err)
 	}
 	return r, nil
+}
+
+// replaceable refuses to write over a file that is no GGUF file, such as the weights of the model that is exported.
+func replaceable(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 { // what cannot be made or replaced is told when it is
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(f, head); err != nil || string(head) != "GGUF" {
+		return fmt.Errorf("%s is there and is no GGUF file; name another by --out", path)
+	}
+	return nil
 }
 
 // compare reads the file back and measures how far it is from the model, one of them in memory at a time.
