@@ -60,6 +60,9 @@ type statusError struct {
 }
 
 func (e *statusError) Error() string {
+	if e.code == 0 { // an answer that was not read to its end
+		return e.message
+	}
 	s := fmt.Sprintf("the hub answers %d %s", e.code, http.StatusText(e.code))
 	if e.message != "" {
 		s += ": " + e.message
@@ -94,7 +97,7 @@ func (c *Client) info(ctx context.Context, n Name) (info, error) {
 			return false, err
 		}
 		if len(data) > maxInfo {
-			return false, &statusError{message: "its description of the model is too long"}
+			return false, &statusError{message: "the hub's description of the model is too long"}
 		}
 		if err := json.Unmarshal(data, &doc); err != nil {
 			return false, &statusError{code: resp.StatusCode, message: "its description of the model is not JSON; check the endpoint " + c.Endpoint}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -446,6 +447,27 @@ func TestWordsOfServers(t *testing.T) {
 		if got := firstLine(strings.Repeat("x", n) + "\nmore"); got != strings.Repeat("x", want) {
 			t.Errorf("of %d bytes %d are left", n, len(got))
 		}
+	}
+	for e, want := range map[statusError]string{{message: "too long"}: "too long", {code: 503}: "the hub answers 503 Service Unavailable", {code: 400, message: "no"}: "the hub answers 400 Bad Request: no"} {
+		if got := e.Error(); got != want { // without a status where an answer was not read to its end
+			t.Errorf("%+v is told as %q", e, got)
+		}
+	}
+}
+
+// TestFullDisk: the error says what to do, and no attempt follows.
+func TestFullDisk(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full, which Linux has: ", err)
+	}
+	defer full.Close()
+	s := newServer(t, small())
+	f := file{name: "config.json", size: 1 << 20}
+	p := &pull{Client: s.client, name: Name{"org/model", "main"}}
+	err = p.fetch(t.Context(), p.fileURL(p.name, testCommit, f.name), &partial{out: full, of: f, sum: newSum(f)})
+	if !errors.Is(err, syscall.ENOSPC) || !errors.Is(err, errFinal) || !strings.Contains(err.Error(), "free some space and pull again") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"hone/internal/atomicfile"
@@ -320,6 +321,9 @@ func (p *pull) fetch(ctx context.Context, target string, d *partial) error {
 			return fmt.Errorf("the server sends more than the %d bytes that the hub says%w", d.of.size, errFinal)
 		}
 		if _, werr := d.out.Write(data); werr != nil {
+			if errors.Is(werr, syscall.ENOSPC) {
+				werr = fmt.Errorf("%w; free some space and pull again, which goes on where it stopped", werr)
+			}
 			return fmt.Errorf("%w%w", werr, errFinal)
 		}
 		d.sum.Write(data)
