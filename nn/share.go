@@ -2,6 +2,7 @@ package nn
 
 import (
 	"slices"
+	"sort"
 
 	"hone/device"
 	"hone/tensor"
@@ -51,15 +52,17 @@ func (in Input) shared(s Shape, rows []int32) (Input, []int32) {
 
 // beginnings are the tokens of each sequence before the first row that is asked for, and at most all but the last.
 func (in Input) beginnings(rows []int32) [][]int32 {
+	ends := make([]int, len(in.Sequences))
+	for i, s := range in.Sequences {
+		ends[i] = s.Q + s.QLen - 1
+	}
+	for _, row := range rows {
+		i := sort.Search(len(in.Sequences), func(i int) bool { return in.Sequences[i].Q+in.Sequences[i].QLen > int(row) }) // they follow each other
+		ends[i] = min(ends[i], int(row))
+	}
 	list := make([][]int32, len(in.Sequences))
 	for i, s := range in.Sequences {
-		end := s.Q + s.QLen - 1
-		for _, row := range rows {
-			if int(row) >= s.Q && int(row) < end {
-				end = int(row)
-			}
-		}
-		list[i] = in.ids[s.Q:max(end, s.Q)]
+		list[i] = in.ids[s.Q:max(ends[i], s.Q)]
 	}
 	return list
 }
@@ -84,9 +87,8 @@ func familiesOf(begins [][]int32) []family {
 	for _, i := range order {
 		if last := len(list) - 1; last >= 0 {
 			f := &list[last]
-			together := family{append(slices.Clone(f.members), i), alike(begins[f.members[0]][:f.length], begins[i])}
-			if together.saved() > f.saved() {
-				*f = together
+			if length := alike(begins[f.members[0]][:f.length], begins[i]); len(f.members)*length > f.saved() {
+				f.members, f.length = append(f.members, i), length
 				continue
 			}
 		}

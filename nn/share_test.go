@@ -3,6 +3,7 @@ package nn
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"hone/device"
 	"hone/tensor"
@@ -175,4 +176,25 @@ func TestWhatSharesNothing(t *testing.T) {
 		t.Errorf("sharing begins elsewhere than at 1 of %d rows saved", shareLeast)
 	}
 	tape.Reset()
+}
+
+// TestManySequences: what they begin with alike is found in a time that is not that of comparing all of them with all rows.
+func TestManySequences(t *testing.T) {
+	const n, length = 1 << 16, 3
+	in := Input{ids: make([]int32, n*length)}
+	var rows []int32
+	for i := range n {
+		in.ids[i*length] = int32(i % 2)
+		in.Sequences = append(in.Sequences, device.Sequence{Q: i * length, QLen: length})
+		rows = append(rows, int32((n-1-i)*length+2), int32((n-1-i)*length+1)) // in no order
+	}
+	began := time.Now()
+	begins := in.beginnings(rows)
+	families := familiesOf(begins)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it takes %v", took)
+	}
+	if len(begins) != n || len(begins[n-1]) != 1 || len(families) != 2 || len(families[0].members) != n/2 || families[0].length != 1 {
+		t.Errorf("%d beginnings, %d families", len(begins), len(families))
+	}
 }
