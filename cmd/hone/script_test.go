@@ -62,6 +62,7 @@ func setUpScript(e *testscript.Env) error {
 		}
 	}
 	e.Setenv("HOME", e.WorkDir)
+	e.Setenv("GORACE", os.Getenv("GORACE")) // whose settings hold for hone, too
 	return os.WriteFile(filepath.Join(e.WorkDir, "tiny.yaml"), []byte(tinyRecipe), 0o644)
 }
 
