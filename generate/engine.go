@@ -3,6 +3,7 @@ package generate
 import (
 	"context"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -176,7 +177,7 @@ func (e *Engine) newRun(prompts [][]int32, opt Options, emit func(int, string)) 
 		if err := checkPrompt(p, shape); err != nil {
 			return nil, fmt.Errorf("prompt %d %w", i+1, err)
 		}
-		s := &sequence{index: i, tokens: slices.Clone(p), prompt: len(p), limit: len(p) + opt.MaxNewTokens}
+		s := &sequence{index: i, tokens: slices.Clone(p), prompt: len(p), limit: len(p) + min(opt.MaxNewTokens, math.MaxInt-len(p))}
 		if shape.MaxPositions > 0 { // of prompt and answer together
 			s.limit = min(s.limit, shape.MaxPositions)
 		}

@@ -125,6 +125,18 @@ func TestNoBound(t *testing.T) {
 	}
 }
 
+// TestMoreThanTheContext: the longest context ends a sequence, however many tokens were asked for.
+func TestMoreThanTheContext(t *testing.T) {
+	dev := devicetest.NewReference()
+	for _, n := range []int{46, math.MaxInt32, math.MaxInt} {
+		opt := DefaultOptions()
+		opt.MaxNewTokens, opt.Temperature = n, 0
+		if out := mustRun(t, New(dev, device.F32, tinyModel(t, dev), nil), prompts[:1], opt)[0]; len(out.Tokens) != 45 || out.Finish != FinishLength {
+			t.Errorf("of %d: %d tokens, finish %q", n, len(out.Tokens), out.Finish)
+		}
+	}
+}
+
 // TestValuesAreOfTheStates: each token comes with what Options.Value makes of the state that it was drawn from, in either type.
 func TestValuesAreOfTheStates(t *testing.T) {
 	for _, dtype := range []device.DType{device.F32, device.BF16} {
