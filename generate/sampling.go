@@ -43,8 +43,8 @@ func (s Sampling) Validate() error {
 		return fmt.Errorf("top_p is %v: use a number above 0 and up to 1 (off)", s.TopP)
 	case !(s.MinP >= 0 && s.MinP <= 1):
 		return fmt.Errorf("min_p is %v: use a number from 0 (off) to 1", s.MinP)
-	case !(s.RepetitionPenalty > 0) || math.IsInf(s.RepetitionPenalty, 0):
-		return fmt.Errorf("repetition_penalty is %v: use a positive number, 1 is off", s.RepetitionPenalty)
+	case !(s.RepetitionPenalty >= 1e-6 && s.RepetitionPenalty <= 1e6): // beyond, logits in f32 would overflow, which looks like a damaged model
+		return fmt.Errorf("repetition_penalty is %v: use a number from 1e-6 to 1e6, 1 is off", s.RepetitionPenalty)
 	}
 	return nil
 }

@@ -256,7 +256,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"top_k":              func(s *Sampling, v float64) { s.TopK = int(v) },
 	}
 	for name, values := range map[string][]float64{
-		"temperature": {-1, nan, inf}, "top_k": {-1}, "top_p": {0, 1.1, nan}, "min_p": {-0.1, 1.1, nan}, "repetition_penalty": {0, -1, nan, inf},
+		"temperature": {-1, nan, inf}, "top_k": {-1}, "top_p": {0, 1.1, nan}, "min_p": {-0.1, 1.1, nan}, "repetition_penalty": {0, -1, nan, inf, 1e-7, 1e-300, 1e7, 1e300},
 	} {
 		for _, v := range values {
 			s := DefaultSampling()
