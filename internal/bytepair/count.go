@@ -44,13 +44,16 @@ func countWords(ctx context.Context, docs iter.Seq2[[]byte, error], cfg Config) 
 	go func() {
 		defer close(done)
 		for r := range filled {
-			c.count(r)
+			c.count(ctx, r)
 			free <- r
 		}
 	}()
 	err := c.fill(ctx, docs, filled, free)
 	close(filled)
 	<-done
+	if err == nil {
+		err = ctx.Err() // the last round may be counted in part
+	}
 	return c.total, err
 }
 
@@ -65,7 +68,7 @@ func (c *counter) fill(ctx context.Context, docs iter.Seq2[[]byte, error], fille
 			return err
 		}
 		seen += int64(len(doc))
-		for at := 0; at < len(doc); {
+		for at := 0; at < len(doc) && ctx.Err() == nil; { // a document may be a gigabyte
 			end := len(doc)
 			if end-at > pieceBytes {
 				end = c.cfg.Pattern.SafeCut(doc, at+pieceBytes)
@@ -96,8 +99,8 @@ func (r *round) add(piece []byte) {
 	r.text = append(r.text, piece...)
 }
 
-// count adds a round to the total.
-func (c *counter) count(r *round) {
+// count adds a round to the total, or a part of it where nobody waits any more.
+func (c *counter) count(ctx context.Context, r *round) {
 	next := make(chan [2]int)
 	var wg sync.WaitGroup
 	for _, table := range c.tables {
@@ -108,6 +111,9 @@ func (c *counter) count(r *round) {
 		})
 	}
 	for _, p := range r.pieces {
+		if ctx.Err() != nil {
+			break
+		}
 		next <- p
 	}
 	close(next)

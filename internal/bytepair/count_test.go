@@ -86,7 +86,7 @@ func TestRoundsAddUp(t *testing.T) {
 	for range 2 {
 		r.empty().add([]byte("a b"))
 		r.add([]byte("a"))
-		c.count(r)
+		c.count(t.Context(), r)
 	}
 	if got := c.total.counts(); fmt.Sprint(got) != "map[ b:2 a:4]" {
 		t.Errorf("%v", got)
@@ -141,6 +141,38 @@ func TestCountingEndsLate(t *testing.T) {
 	docs := func(yield func([]byte, error) bool) { yield([]byte("a"), nil); cancel() }
 	if _, err := countWords(ctx, docs, Config{Pattern: gpt2(t), Progress: func(string, int64, int64) {}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// lasting is a context that is done after its error was asked for so many times.
+type lasting struct {
+	context.Context
+	times int
+}
+
+func (l *lasting) Err() error {
+	if l.times--; l.times < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestCountingEndsWithin a document and a round, which may be of many megabytes: a few pieces more are read, and none counted.
+func TestCountingEndsWithin(t *testing.T) {
+	c := &counter{cfg: Config{Pattern: gpt2(t), MaxWords: defaultWords, Progress: func(string, int64, int64) {}}, total: newWordTable(1), tables: []*wordTable{newWordTable(1)}}
+	docs := func(yield func([]byte, error) bool) { yield([]byte(strings.Repeat("some words\n", pieceBytes)), nil) }
+	filled, free := make(chan *round, 1), make(chan *round, 1)
+	free <- new(round)
+	if err := c.fill(&lasting{t.Context(), 3}, docs, filled, free); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	r := <-filled
+	if len(r.pieces) != 2 {
+		t.Errorf("%d pieces of 11 are read, want 2", len(r.pieces))
+	}
+	c.count(&lasting{t.Context(), 1}, &round{text: []byte("a b"), pieces: [][2]int{{0, 1}, {1, 3}}})
+	if n := len(c.total.entries); n != 1 {
+		t.Errorf("%d words of a round are counted, want 1", n)
 	}
 }
 
