@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -45,23 +46,33 @@ func doctorCommand(a *app) *cobra.Command {
 		Use: "doctor", Short: "Say what this machine has and which kernels are used", Example: "  hone doctor --json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dev := cpu.New(cpu.Options{})
-			defer dev.Close()
-			host, p := cpuid.Host(), cpu.MeasurePeak(0)
-			writes, err := writingRates(dev)
+			// Measuring cannot be stopped half way, and leaves nothing.
+			d, err := promptly(cmd.Context(), func() (*diagnosis, error) { return diagnose(cmd.Context()) })
 			if err != nil {
 				return err
-			}
-			d := diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
-				Instructions: instructions(host), Caches: caches(host),
-				F32: p.F32, BF16: p.BF16, Dots: p.Dots, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
-				FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
-			if globs, err := standardLibrary(cmd.Context()); err == nil {
-				d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
 			}
 			return a.result(d, d.text)
 		},
 	}
+}
+
+// diagnose measures the machine and looks for what there is.
+func diagnose(ctx context.Context) (*diagnosis, error) {
+	dev := cpu.New(cpu.Options{})
+	defer dev.Close()
+	host, p := cpuid.Host(), cpu.MeasurePeak(0)
+	writes, err := writingRates(dev)
+	if err != nil {
+		return nil, err
+	}
+	d := &diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
+		Instructions: instructions(host), Caches: caches(host),
+		F32: p.F32, BF16: p.BF16, Dots: p.Dots, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
+		FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
+	if globs, err := standardLibrary(ctx); err == nil {
+		d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
+	}
+	return d, nil
 }
 
 // writingRates are those of the kernels that no share of the peak tells of.

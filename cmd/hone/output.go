@@ -100,8 +100,12 @@ func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
 }
 
 // promptly calls f and returns what it does, or, as soon as ctx is done, the error of ctx. f cannot be stopped then and goes on beside the caller, so
-// this is for a command that ends with it, and for an f that leaves nothing half done on disk.
+// this is for a command that ends with it, and for an f that leaves nothing half done on disk. Where ctx is done before, f is not called.
 func promptly[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	if err := ctx.Err(); err != nil {
+		var none T
+		return none, err
+	}
 	type result struct {
 		value T
 		err   error

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -112,5 +113,18 @@ func TestPromptly(t *testing.T) {
 	n, err := promptly(ctx, func() (int, error) { begun <- true; <-end; return 3, nil })
 	if n != 0 || !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %d, %v", n, err)
+	}
+	if _, err := promptly(ctx, func() (int, error) { t.Error("called in vain"); return 3, nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted before: %v", err)
+	}
+}
+
+// TestDoctorEnds when it is told to; it went on and told of a machine without Go.
+func TestDoctorEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	if code := run(ctx, &app{out: &out, err: &errs}, []string{"doctor"}); code != 1 || out.Len() > 0 || errs.String() != "hone: interrupted\n" {
+		t.Errorf("exit code %d, %q, %q", code, out.String(), errs.String())
 	}
 }
