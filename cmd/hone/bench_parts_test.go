@@ -216,16 +216,16 @@ func TestConsole(t *testing.T) {
 	c := newConsole(strings.NewReader("one\r\n\n"+long+"\nlast"), io.Discard)
 	defer c.close()
 	for _, want := range []string{"one", "", long, "last"} {
-		if got, err := c.line(); got != want || err != nil {
+		if got, err := c.line(t.Context()); got != want || err != nil {
 			t.Errorf("a line of %d bytes, %v; want one of %d", len(got), err, len(want))
 		}
 	}
-	if _, err := c.line(); err != io.EOF {
+	if _, err := c.line(t.Context()); err != io.EOF {
 		t.Errorf("at the end: %v", err)
 	}
 	c = newConsole(strings.NewReader(strings.Repeat("x", longestLine+1)+"\n"), io.Discard)
 	defer c.close()
-	if _, err := c.line(); err == nil || !strings.Contains(err.Error(), "longer than 1 MiB; make it shorter") {
+	if _, err := c.line(t.Context()); err == nil || !strings.Contains(err.Error(), "longer than 1 MiB; make it shorter") {
 		t.Errorf("a line without end: %v", err)
 	}
 	p := make([]byte, 8)

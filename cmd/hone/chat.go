@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 		return err
 	}
 	s.flags.generates = true
-	m, err := s.flags.load(dir)
+	m, err := promptly(ctx, func() (*loaded, error) { return s.flags.load(dir) })
 	if err != nil {
 		return err
 	}
@@ -95,8 +96,9 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	defer t.console.close()
 	if t.console.editor != nil {
 		fmt.Fprintln(a.err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
+		ctx = context.WithoutCancel(ctx) // Ctrl-C is about an answer here, which the console cancels, not about the program
 	}
-	return t.run(context.WithoutCancel(ctx)) // Ctrl-C is about an answer here, which the console cancels, not about the program
+	return t.run(ctx)
 }
 
 // chatTemplate is the template that the user names, or the model's own; a model without one cannot chat.
@@ -182,7 +184,7 @@ func configuredEnds(path string) ([]int32, error) {
 // run takes turns until the input ends.
 func (t *talk) run(ctx context.Context) error {
 	for {
-		line, err := t.console.line()
+		line, err := t.console.line(ctx)
 		if err == io.EOF {
 			if t.console.editor != nil {
 				fmt.Fprintln(t.out)
@@ -199,8 +201,8 @@ func (t *talk) run(ctx context.Context) error {
 		default:
 			err = t.turn(ctx, line)
 		}
-		if err != nil && t.console.editor == nil {
-			return err
+		if t.console.editor == nil && (err != nil || ctx.Err() != nil) {
+			return errors.Join(err, ctx.Err())
 		}
 		if err != nil {
 			fmt.Fprintln(t.err, "hone:", err)
@@ -297,6 +299,8 @@ func (t *talk) answer(ctx context.Context) (generate.Output, error) {
 		select {
 		case <-t.console.interrupts:
 			cancel()
+		case <-t.console.quit:
+			os.Exit(1)
 		case <-ctx.Done():
 		}
 	}()

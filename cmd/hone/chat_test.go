@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hone/chat"
 	"hone/device"
@@ -126,6 +128,34 @@ func TestChat(t *testing.T) {
 		t.Errorf("the second answer is %+v, a fresh program gives %+v", got[1], f)
 	}
 }
+
+// TestChatEnds without a terminal when it is told to, while it waits for a line: there Ctrl-C and SIGTERM are about the program.
+func TestChatEnds(t *testing.T) {
+	dir := chatModel(t, chatML(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	in, typed := io.Pipe()
+	defer typed.Close()
+	go io.WriteString(typed, "hello\n") // and no end of the input
+	var errs bytes.Buffer
+	code := make(chan int, 1)
+	go func() {
+		a := &app{in: in, out: writing(cancel), err: &errs}
+		code <- run(ctx, a, []string{"chat", dir, "--max-new-tokens", "2", "--json"})
+	}()
+	select {
+	case c := <-code:
+		if c != 1 || errs.String() != "hone: interrupted\n" {
+			t.Errorf("exit code %d, %q", c, errs.String())
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for the next line")
+	}
+}
+
+// writing is called when something is written.
+type writing func()
+
+func (w writing) Write(p []byte) (int, error) { w(); return len(p), nil }
 
 func TestChatStreams(t *testing.T) {
 	dir := chatModel(t, chatML(t))

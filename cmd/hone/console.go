@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -12,13 +13,14 @@ import (
 	"golang.org/x/term"
 )
 
-// console reads what the user types, a line at a time, and hears Ctrl-C.
+// console reads what the user types, a line at a time, and hears Ctrl-C. Without a terminal signals are the program's: nobody is there who means an
+// answer alone.
 type console struct {
 	lines      *bufio.Reader  // without a terminal
 	fd         int            // of the terminal
 	editor     *term.Terminal // nil without a terminal
-	interrupts chan os.Signal
-	quit       chan os.Signal
+	interrupts chan os.Signal // on a terminal
+	quit       chan os.Signal // the same
 }
 
 // longestLine bounds a line from a file or pipe.
@@ -27,7 +29,6 @@ const longestLine = 1 << 20
 // newConsole uses the terminal when both in and out are one. The caller closes it.
 func newConsole(in io.Reader, out io.Writer) *console {
 	c := &console{interrupts: make(chan os.Signal, 1), quit: make(chan os.Signal, 1)}
-	signal.Notify(c.interrupts, os.Interrupt)
 	i, ok1 := in.(*os.File)
 	o, ok2 := out.(*checked)
 	// With either end in a pipe there is nobody to edit a line, and escape sequences would be in the output.
@@ -35,6 +36,8 @@ func newConsole(in io.Reader, out io.Writer) *console {
 		c.lines = bufio.NewReaderSize(in, 1<<16)
 		return c
 	}
+	signal.Notify(c.interrupts, os.Interrupt)
+	signal.Notify(c.quit, syscall.SIGTERM) // leave the terminal as it was
 	c.fd = int(i.Fd())
 	c.editor = term.NewTerminal(struct {
 		io.Reader
@@ -56,22 +59,23 @@ func (c clearing) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *console) close() { signal.Stop(c.interrupts) }
+func (c *console) close() {
+	signal.Stop(c.interrupts)
+	signal.Stop(c.quit)
+}
 
-// line returns the next line, io.EOF at the end. Lines that are pasted together are one.
-func (c *console) line() (string, error) {
+// line returns the next line, io.EOF at the end. Lines that are pasted together are one. Without a terminal a context that is done ends it.
+func (c *console) line(ctx context.Context) (string, error) {
 	if c.editor == nil {
-		return c.plainLine()
+		return promptly(ctx, c.plainLine)
 	}
 	state, err := term.MakeRaw(c.fd)
 	if err != nil {
 		return "", err
 	}
-	signal.Notify(c.quit, syscall.SIGTERM) // leave the terminal as it was
 	done := make(chan struct{})
 	defer func() {
 		close(done)
-		signal.Stop(c.quit)
 		c.editor.SetBracketedPasteMode(false)
 		_ = term.Restore(c.fd, state)
 	}()
