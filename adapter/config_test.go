@@ -325,6 +325,13 @@ func TestConfigFiles(t *testing.T) {
 		if err := read(dir); err == nil || !strings.Contains(err.Error(), dir+": it is no folder with adapter_config.json; name the one that a run wrote, OUT/adapter") {
 			t.Errorf("an empty folder: %v", err)
 		}
+		file := filepath.Join(t.TempDir(), "adapter.bin")
+		if err := os.WriteFile(file, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := read(file); err == nil || !strings.Contains(err.Error(), file+": it is no folder with adapter_config.json; name the one that a run wrote, OUT/adapter") {
+			t.Errorf("a file: %v", err)
+		}
 	}
 	write := func(text string) {
 		if err := os.WriteFile(filepath.Join(dir, ConfigName), []byte(text), 0o666); err != nil {

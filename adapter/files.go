@@ -72,10 +72,16 @@ func foreign(text []byte) error {
 	return nil
 }
 
+// isFile reports whether a path leads to a file.
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && !info.IsDir()
+}
+
 // readConfig is the text of an adapter's configuration; what is no adapter's folder is told with what is.
 func readConfig(dir string) ([]byte, error) {
 	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || isFile(dir) {
 		return nil, fmt.Errorf("open adapter %s: it is no folder with %s; name the one that a run wrote, OUT/adapter", dir, ConfigName)
 	}
 	if err != nil {
