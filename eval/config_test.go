@@ -23,7 +23,7 @@ func TestConfigIsValidated(t *testing.T) {
 		{Config{Length: 8, Stride: 0, BatchSize: 1}, "stride is 0: use 1 to sequence_length, which is 8"},
 		{Config{Length: 8, Stride: 9, BatchSize: 1}, "stride is 9: use 1 to sequence_length, which is 8"},
 		{Config{Length: 8, Stride: 8, BatchSize: 0}, "batch_size is 0: use at least 1"},
-		{Config{Length: 8, Stride: 8, BatchSize: 1, MaxTokens: -1}, "max_tokens is -1"},
+		{Config{Length: 8, Stride: 8, BatchSize: 1, MaxTokens: -1}, "max_tokens is -1: use 0 (all) or more"},
 		{Config{Length: 8, Stride: 8, BatchSize: 1, First: -2}, "of each document -2"},
 	} {
 		if err := c.cfg.Validate(); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

@@ -50,8 +50,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("stride is %d: use 1 to sequence_length, which is %d", c.Stride, c.Length)
 	case c.BatchSize < 1:
 		return fmt.Errorf("batch_size is %d: use at least 1", c.BatchSize)
-	case c.MaxTokens < 0 || c.First < 0:
-		return fmt.Errorf("max_tokens is %d, of each document %d: use 0 (all) or more", c.MaxTokens, c.First)
+	case c.MaxTokens < 0:
+		return fmt.Errorf("max_tokens is %d: use 0 (all) or more", c.MaxTokens)
+	case c.First < 0:
+		return fmt.Errorf("of each document %d tokens are to be scored: use 0 (all) or more", c.First)
 	}
 	return nil
 }
