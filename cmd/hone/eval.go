@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +22,13 @@ func evalCommand(a *app) *cobra.Command {
 		Example: "  hone eval runs/first/model data=held-out.txt",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); err != nil && strings.Contains(args[0], "=") {
+				return fmt.Errorf("the model is missing; use: %s", cmd.UseLine())
+			}
 			if err := c.read(args[1:]); err != nil {
+				return err
+			}
+			if err := c.settings().Validate(); err != nil {
 				return err
 			}
 			m, err := flags.load(args[0])
@@ -32,11 +41,11 @@ func evalCommand(a *app) *cobra.Command {
 				c.Length = limit
 			}
 			r, err := eval.Run(cmd.Context(), eval.Model{Dev: m.dev, DType: m.dtype, Model: m.model, Tokenizer: m.tok}, c.documents(),
-				eval.Config{Length: c.Length, Stride: c.Length, BatchSize: c.BatchSize, MaxTokens: c.MaxTokens})
+				c.settings())
 			if err != nil {
 				return err
 			}
-			return a.result(r, func(w io.Writer) {
+			return a.result(finite(r), func(w io.Writer) {
 				fmt.Fprintf(w, "loss           %.4f\nperplexity     %.3f\nbits per byte  %.4f\n%d tokens of %d documents, windows of %d\n",
 					r.Loss, r.Perplexity, r.BitsPerByte, r.Tokens, r.Documents, r.Length)
 			})
@@ -44,4 +53,15 @@ func evalCommand(a *app) *cobra.Command {
 	}
 	flags.add(cmd)
 	return cmd
+}
+
+// finite is a result as JSON can hold it: above a loss of 709 nats the perplexity is infinite, and left as null.
+func finite(r eval.Result) any {
+	if !math.IsInf(r.Perplexity, 1) {
+		return r
+	}
+	return struct {
+		eval.Result
+		Perplexity *float64 `json:"perplexity"`
+	}{Result: r}
 }

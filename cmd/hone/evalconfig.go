@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"hone/data"
+	"hone/eval"
 	"hone/recipe/config"
 )
 
@@ -28,6 +29,11 @@ func (c *evalConfig) read(args []string) error {
 		return errors.New("nothing to measure on; give data=PATH")
 	}
 	return nil
+}
+
+// settings are windows that do not overlap.
+func (c *evalConfig) settings() eval.Config {
+	return eval.Config{Length: c.Length, Stride: c.Length, BatchSize: c.BatchSize, MaxTokens: c.MaxTokens}
 }
 
 func (c *evalConfig) documents() iter.Seq2[data.Document, error] {

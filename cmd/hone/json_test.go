@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -88,6 +89,17 @@ func TestResultsAreOneObject(t *testing.T) {
 	}
 	if err := (&app{out: &out, json: true}).result(func() {}, nil); err == nil {
 		t.Error("what JSON cannot hold is no error")
+	}
+}
+
+// TestEvalObject: of a model that is far off the perplexity is infinite, for which JSON has no word.
+func TestEvalObject(t *testing.T) {
+	for loss, want := range map[float64]string{1: `"perplexity":2.718281828459045`, 710: `"perplexity":null`} {
+		var out bytes.Buffer
+		err := (&app{out: &out, json: true}).result(finite(eval.Result{Loss: loss, Perplexity: math.Exp(loss), Tokens: 7}), nil)
+		if err != nil || strings.Count(out.String(), `"perplexity"`) != 1 || !strings.Contains(out.String(), want) || !strings.Contains(out.String(), `"tokens":7`) {
+			t.Errorf("of a loss of %v: %s, %v", loss, out.String(), err)
+		}
 	}
 }
 
