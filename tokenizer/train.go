@@ -24,7 +24,7 @@ func patternByName(name string) (bytepair.Pattern, error) {
 	case PatternLlama3:
 		return bytepair.NewPattern(bytepair.Llama3)
 	}
-	return bytepair.Pattern{}, fmt.Errorf("unknown pattern %q: use %q or %q", name, PatternGPT2, PatternLlama3)
+	return bytepair.Pattern{}, fmt.Errorf("pattern is %q; use %q or %q", name, PatternGPT2, PatternLlama3)
 }
 
 // TrainConfig says what Train makes. VocabSize is required; everything else may be left zero.

@@ -20,7 +20,7 @@ func TestTrainRefuses(t *testing.T) {
 		{TrainConfig{VocabSize: 255}, "vocab_size 255"},
 		{TrainConfig{VocabSize: 257, SpecialTokens: []string{"<a>", "<b>"}}, "258"},
 		{TrainConfig{VocabSize: 1 << 30}, "too large"},
-		{TrainConfig{VocabSize: 300, Pattern: "gpt3"}, `unknown pattern "gpt3"`},
+		{TrainConfig{VocabSize: 300, Pattern: "gpt3"}, `pattern is "gpt3"; use "gpt2" or "llama3"`},
 		{TrainConfig{VocabSize: 300, SpecialTokens: []string{""}}, "empty"},
 		{TrainConfig{VocabSize: 300, SpecialTokens: []string{"<a>", "<a>"}}, "twice"},
 		{TrainConfig{VocabSize: 300, SpecialTokens: []string{"a"}}, "byte"},
