@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"fmt"
+	"math"
 
 	"hone/optim"
 	"hone/train"
@@ -35,8 +36,8 @@ func (o *Optimizer) validate() error {
 	switch {
 	case o.Name != "adamw" && o.Name != "adamw8bit":
 		return fmt.Errorf("optimizer.name is %q; use adamw or adamw8bit", o.Name)
-	case !(o.LearningRate > 0):
-		return fmt.Errorf("optimizer.learning_rate is %v; it must be above 0", o.LearningRate)
+	case !(o.LearningRate > 0 && o.LearningRate <= math.MaxFloat32): // weights are f32
+		return fmt.Errorf("optimizer.learning_rate is %v; it must be above 0 and at most %.2g", o.LearningRate, math.MaxFloat32)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1):
 		return fmt.Errorf("optimizer.beta1 is %v; it must be at least 0 and below 1", o.Beta1)
 	case !(o.Beta2 >= 0 && o.Beta2 < 1):

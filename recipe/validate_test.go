@@ -45,7 +45,7 @@ func TestTrainingIsValidated(t *testing.T) {
 		"method=lora lora.init_lora_weights=zero": "lora.init_lora_weights", "method=lora lora.loraplus_lr_ratio=-1": "lora.loraplus_lr_ratio is -1", "method=qlora qlora.bits=3": "qlora.bits is 3",
 		"method=prompt prompt.num_virtual_tokens=0": "prompt.num_virtual_tokens is 0", "method=prompt prompt.init=text": "set both or neither", "method=prompt prompt.init_text=x": "set both or neither",
 		"method=prompt prompt.init=zero": `prompt.init is "zero"`, "method=prefix prompt.encoder_hidden_size=-1": "prompt.encoder_hidden_size is -1", "optimizer.name=sgd": `optimizer.name is "sgd"`,
-		"optimizer.learning_rate=0": "optimizer.learning_rate is 0", "optimizer.beta1=1": "optimizer.beta1 is 1", "optimizer.beta2=1": "optimizer.beta2 is 1", "optimizer.eps=0": "optimizer.eps is 0",
+		"optimizer.learning_rate=0": "optimizer.learning_rate is 0", "optimizer.learning_rate=1e39": "optimizer.learning_rate is 1e+39; it must be above 0 and at most 3.4e+38", "optimizer.beta1=1": "optimizer.beta1 is 1", "optimizer.beta2=1": "optimizer.beta2 is 1", "optimizer.eps=0": "optimizer.eps is 0",
 		"optimizer.weight_decay=-1": "optimizer.weight_decay is -1", "optimizer.max_grad_norm=-1": "optimizer.max_grad_norm is -1", "optimizer.on_nonfinite=warn": `optimizer.on_nonfinite is "warn"`,
 		"optimizer.max_skips=-1": "optimizer.max_skips is -1", "schedule.name=step": "schedule.", "eval.every=-1": "eval.every is -1", "eval.max_tokens=-1": "eval.max_tokens is -1",
 		"early_stopping.mode=best": `early_stopping.mode is "best"`, "early_stopping.patience=0": "early_stopping.patience is 0", "early_stopping.min_delta=-1": "early_stopping.min_delta is -1",
