@@ -78,8 +78,17 @@ func moveFiles(to, from, last string) error {
 	return nil
 }
 
-// mustBeFree refuses a folder that holds a model, an adapter or a tokenizer.
+// mustBeFree refuses a folder that holds a model, an adapter or a tokenizer, and what is a file or lies below one.
 func mustBeFree(dir string) error {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("%s is a file; name a folder as out", at)
+		}
+		if err == nil || at == filepath.Dir(at) {
+			break
+		}
+	}
 	for _, of := range [][2]string{{"config.json", "a model"}, {adapter.ConfigName, "an adapter"}, {"tokenizer.json", "a tokenizer"}} {
 		if _, err := os.Stat(filepath.Join(dir, of[0])); err == nil {
 			return fmt.Errorf("%s already holds %s; name another folder as out", dir, of[1])
