@@ -90,6 +90,9 @@ func TestResultsAreOneObject(t *testing.T) {
 	if err := (&app{out: &out, json: true}).result(func() {}, nil); err == nil {
 		t.Error("what JSON cannot hold is no error")
 	}
+	if err := (&app{out: &checked{file: os.NewFile(1<<30, "closed")}, json: true}).result(1, nil); err != nil { // as for text, main says so, and who reads no more of a pipe is no failure
+		t.Errorf("an output that is closed: %v", err)
+	}
 }
 
 // TestEvalObject: of a model that is far off the perplexity is infinite, for which JSON has no word.

@@ -171,7 +171,12 @@ func (a *app) result(v any, text func(w io.Writer)) error {
 		text(a.out)
 		return nil
 	}
-	return json.NewEncoder(a.out).Encode(v)
+	line, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	_, _ = a.out.Write(append(line, '\n')) // what fails there is told by main, as for text
+	return nil
 }
 
 // notes is where progress goes: beside the result.
