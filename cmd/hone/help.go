@@ -25,6 +25,23 @@ func narrowHelp(root *cobra.Command) {
 	})
 }
 
+// helpCommand is hone help COMMAND, which is hone COMMAND --help. The library's own shows the help of hone for a command that there is not.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND ...]", Short: "Show how a command is used", Example: "  hone help tokenizer train", Args: cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if cmd == nil || err != nil {
+				cmd, rest = root, args
+			}
+			if len(rest) > 0 {
+				return onlyCommands(cmd, rest)
+			}
+			return cmd.Help()
+		},
+	}
+}
+
 // filled breaks the lines of a help text. Lines without indent that follow each other are a paragraph; an indented line stays one entry, whose
 // further lines begin below its description; one of the examples can still be pasted into a shell.
 func filled(text string) string {

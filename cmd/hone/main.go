@@ -92,6 +92,7 @@ func run(ctx context.Context, a *app, args []string) int {
 		root.AddCommand(c(a))
 	}
 	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand(root))
 	sayUsage(root)
 	narrowHelp(root)
 	if err := root.ExecuteContext(ctx); ctx.Err() != nil && errors.Is(err, context.Canceled) {
