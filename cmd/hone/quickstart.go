@@ -89,6 +89,7 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 			return nil, err
 		}
 		q.out = dir
+		defer os.Remove(dir) // which fails, as it should, where there is a run in it
 	}
 	c := lm.DefaultPretrain()
 	args := []string{
