@@ -40,7 +40,7 @@ func quickstartCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "quickstart [path=value ...]",
 		Short: "Train a small model on Go's standard library, end to end, in minutes",
-		Long: "Trains a tokenizer and a Llama-style model of a few million parameters on the source of Go's standard library, without a\n" +
+		Long: "Trains a tokenizer and a Llama-style model of 1.4 million parameters on the source of Go's standard library, without a\n" +
 			"download, and writes a report. Then teaches it, with all weights and by LoRA, to write a function from its comment and signature,\n" +
 			"and goes on from preferences of a stand-in annotator, who likes Go that parses and is gofmt-clean: a reward model, PPO and DPO.\n" +
 			"Without Go's source at hand give data=PATH; then there are no functions to teach. Any key of hone pretrain can be set.",
