@@ -31,12 +31,14 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 		Use: "help [COMMAND ...]", Short: "Show how a command is used", Example: "  hone help tokenizer train", Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
-			if cmd == nil || err != nil {
-				cmd, rest = root, args
+			if err != nil {
+				return err
 			}
-			if len(rest) > 0 {
+			if len(rest) > 0 && cmd.HasSubCommands() {
 				return onlyCommands(cmd, rest)
 			}
+			cmd.InitDefaultHelpFlag() // which the library adds to the command alone that it runs
+			cmd.InitDefaultVersionFlag()
 			return cmd.Help()
 		},
 	}
