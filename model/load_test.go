@@ -175,7 +175,11 @@ func TestOtherTensors(t *testing.T) {
 				t.Fatal(err)
 			}
 			m.Free()
-			got, err := Open(writeFolder(t, c.config, c.change(planOf(m, safetensors.F32)), 0), dev, device.F32)
+			dir := writeFolder(t, c.config, c.change(planOf(m, safetensors.F32)), 0)
+			got, err := Open(dir, dev, device.F32)
+			if checked := Check(dir, dev); fmt.Sprint(checked) != fmt.Sprint(err) {
+				t.Errorf("Check says %v, and Open %v", checked, err)
+			}
 			if err == nil {
 				if len(got.LeftOut) != c.left || (got.Note() != "") != (c.left > 0) {
 					t.Errorf("left out are %v, want %d; the note is %q", got.LeftOut, c.left, got.Note())

@@ -231,15 +231,27 @@ func Check(dir string, dev device.Device) error {
 		return fmt.Errorf("open model %s: %w", dir, err)
 	}
 	defer m.Free()
-	weights, err := safetensors.Open(dir)
-	if err == nil {
-		defer weights.Close()
-		_, err = m.match(weights, nil)
-	}
-	if err != nil {
+	if err := m.check(dir); err != nil {
 		return fmt.Errorf("open model %s: %w", dir, err)
 	}
 	return nil
+}
+
+// check looks at the files beside config.json.
+func (m *Model) check(dir string) error {
+	weights, err := safetensors.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer weights.Close()
+	if _, err := readGeneration(dir); err != nil {
+		return err
+	}
+	if err := m.checkLanguage(weights); err != nil {
+		return err
+	}
+	_, err = m.match(weights, nil)
+	return err
 }
 
 // OpenFrom makes the model of a config.json with the values that fetch returns for each name and shape.
