@@ -129,26 +129,35 @@ func TestChat(t *testing.T) {
 	}
 }
 
-// TestChatEnds without a terminal when it is told to, while it waits for a line: there Ctrl-C and SIGTERM are about the program.
+// TestChatEnds without a terminal when it is told to, while it waits for a line and while it answers: there Ctrl-C and SIGTERM are about the program.
 func TestChatEnds(t *testing.T) {
 	dir := chatModel(t, chatML(t))
-	ctx, cancel := context.WithCancel(t.Context())
-	in, typed := io.Pipe()
-	defer typed.Close()
-	go io.WriteString(typed, "hello\n") // and no end of the input
-	var errs bytes.Buffer
-	code := make(chan int, 1)
-	go func() {
-		a := &app{in: in, out: writing(cancel), err: &errs}
-		code <- run(ctx, a, []string{"chat", dir, "--max-new-tokens", "2", "--json"})
-	}()
-	select {
-	case c := <-code:
-		if c != 1 || errs.String() != "hone: interrupted\n" {
-			t.Errorf("exit code %d, %q", c, errs.String())
+	for name, waits := range map[string]bool{"waiting": true, "answering": false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		in, typed := io.Pipe()
+		go func() {
+			io.WriteString(typed, "hello\n") // and no end of the input
+			typed.Write(nil)                 // returns when the next line is asked for
+			cancel()
+		}()
+		var out, errs bytes.Buffer
+		code := make(chan int, 1)
+		go func() {
+			a := &app{in: in, out: &out, err: &errs}
+			if !waits {
+				a.out = writing(cancel)
+			}
+			code <- run(ctx, a, []string{"chat", dir, "--max-new-tokens", "2"})
+		}()
+		select {
+		case c := <-code:
+			if c != 1 || errs.String() != "hone: interrupted\n" || waits && out.Len() == 0 {
+				t.Errorf("%s: exit code %d, %q, %q", name, c, errs.String(), out.String())
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: it waits for the next line", name)
 		}
-	case <-time.After(time.Minute):
-		t.Fatal("it waits for the next line")
+		typed.Close()
 	}
 }
 
