@@ -114,28 +114,31 @@ func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
 	if !t.wants(h, top.Weight, top.Bias) {
 		return logp, entropy
 	}
-	// One closure serves both results: it sits under logp, which comes last on the tape's way back.
-	var dEntropy *storage
+	// One closure serves both results: it sits under logp, which comes last on the tape's way back. Until then the gradient of the entropy is the pass's.
+	var dEntropy *Tensor
 	t.push(logp, func() {
 		g, _ := logp.gradBuffer()
 		t.Dev.Scale(g, -1) // the kernel's loss is -logp
 		// In a backward pass there is no scope around an operation: without one dh, dw and db would be the pass's.
-		losses := t.scratch(k.n, device.F32)
+		rows := headRows{losses: t.scratch(k.n, device.F32), weights: logp.grad}
+		defer rows.losses.release(t.Dev)
+		if dEntropy != nil {
+			rows.entropyWeights, dEntropy.data = dEntropy.data, nil
+			defer rows.entropyWeights.release(t.Dev)
+		}
 		t.openScope()
+		defer t.closeScope(nil)
 		k.allocGrads()
 		for lo := 0; lo < k.n; lo += k.chunk {
-			k.run(lo, headRows{losses: losses, weights: logp.grad, entropyWeights: dEntropy}, true)
+			k.run(lo, rows, true)
 		}
 		k.giveGrads(1)
-		t.closeScope(nil)
-		losses.release(t.Dev)
-		dEntropy.release(t.Dev)
 	}, h, top.Weight, top.Bias, k.targets)
 	if !both {
 		return logp, entropy
 	}
 	t.push(entropy, func() {
-		dEntropy = entropy.grad.retain()
+		dEntropy = t.over(entropy.grad.retain(), device.F32, k.n)
 		if logp.grad == nil { // so that the closure above runs
 			g, _ := logp.gradBuffer()
 			t.Dev.Fill(g, 0)

@@ -28,6 +28,7 @@ type Tape struct {
 	train   bool        // the pass has a backward pass; also while a recomputed layer runs unrecorded
 	still   bool        // dropout and noise are off even so
 	repeats bool        // a recomputed layer runs again; its gradient comes next
+	depth   int         // of the backward pass: 1 in that of the pass itself, one more in that of a recomputed layer
 	wanted  bool        // since it was cleared an operation of a training pass, recorded or not, had an operand that wants a gradient
 	random  Random      // of this pass: dropout masks are drawn in the order of the operations
 	results *Results    // of linear layers that are kept or reused in the pass at hand; nil: none
@@ -87,7 +88,7 @@ func (t *Tape) Reset() {
 			t.drop(e)
 		}
 	}
-	t.entries, t.repeats = t.entries[:0], false
+	t.entries, t.repeats, t.depth = t.entries[:0], false, 0
 	for len(t.scopes) > 1 {
 		t.closeScope(nil)
 	}
@@ -403,30 +404,35 @@ func (t *Tape) freeResults(loss *Tensor) {
 
 // unwind runs the recorded operations from the last down to entry mark.
 func (t *Tape) unwind(mark int) {
+	t.depth++
 	for len(t.entries) > mark {
-		if mark == 0 {
-			t.look()
-		}
-		last := len(t.entries) - 1
-		e := t.entries[last]
-		t.entries[last] = entry{} // so that the heap can take closure and tensors, too
-		t.entries = t.entries[:last]
-		if e.out == nil {
-			e.backward()
-			continue
-		}
-		if e.out.grad != nil { // else nothing downstream depends on it
-			t.value(e.saved)
-			e.backward()
-		}
-		t.drop(&e)
+		t.look()
+		t.undo()
+	}
+	t.depth--
+}
+
+// undo runs the last entry and lets go of it, also where it is interrupted.
+func (t *Tape) undo() {
+	last := len(t.entries) - 1
+	e := t.entries[last]
+	t.entries[last] = entry{} // so that the heap can take closure and tensors, too
+	t.entries = t.entries[:last]
+	if e.out == nil {
+		e.backward()
+		return
+	}
+	defer t.drop(&e)
+	if e.out.grad != nil { // else nothing downstream depends on it
+		t.value(e.saved)
+		e.backward()
 	}
 }
 
-// look ends the pass where it is to be interrupted. It is for places that hold nothing which Reset would not free: so not while a recomputed layer runs
-// again, in the midst of an entry.
+// look ends the pass where it is to be interrupted. It is for places that hold nothing which neither Reset nor what is deferred would free: so not while
+// a recomputed layer runs again, nor in its backward pass.
 func (t *Tape) look() {
-	if t.Interrupt == nil || t.repeats {
+	if t.Interrupt == nil || t.repeats || t.depth > 1 {
 		return
 	}
 	if err := t.Interrupt(); err != nil {
