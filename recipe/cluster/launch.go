@@ -105,12 +105,16 @@ func (c *Estimate) kept(e *Estimated, t *recipe.Training) float64 {
 	if t.Checkpoint.Seconds > 0 {
 		all += math.Floor(3600 * e.Hours / t.Checkpoint.Seconds)
 	}
+	best := t.Checkpoint.KeepBest || t.EarlyStopping.Metric != ""
+	if best && t.Eval.Every > 0 && steps > 0 { // each may be better than those before; the one at the end is counted
+		all += float64((steps - 1) / t.Eval.Every)
+	}
 	all = min(all, float64(max(steps, 1)))
 	if t.Checkpoint.KeepLast == 0 {
 		return all
 	}
 	most := t.Checkpoint.KeepLast + 1
-	if t.Checkpoint.KeepBest || t.EarlyStopping.Metric != "" {
+	if best {
 		most++
 	}
 	return min(all, float64(most))

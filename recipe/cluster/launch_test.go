@@ -170,12 +170,16 @@ func TestJobDisk(t *testing.T) {
 	for keys, copies := range map[string]float64{"checkpoint.keep_best=false": 3, "checkpoint.keep_last=5 checkpoint.every=10": 7, "checkpoint.keep_last=1": 3,
 		"checkpoint.keep_best=false early_stopping.metric=loss": 4, "checkpoint.keep_best=false checkpoint.keep_last=7 checkpoint.every=10": 8,
 		"checkpoint.keep_last=9 steps=3 checkpoint.every=1 checkpoint.seconds=0": 3, "checkpoint.keep_last=0 steps=40 checkpoint.every=2 checkpoint.seconds=0": 21,
-		"checkpoint.keep_last=0 checkpoint.every=0 checkpoint.seconds=0": 1, "checkpoint.keep_last=9 steps=100 checkpoint.every=0 checkpoint.seconds=0": 1} {
+		"checkpoint.keep_last=0 checkpoint.every=0 checkpoint.seconds=0 checkpoint.keep_best=false":                                                  1,
+		"checkpoint.keep_last=9 steps=100 checkpoint.every=0 checkpoint.seconds=0 checkpoint.keep_best=false":                                        1,
+		"checkpoint.keep_last=9 steps=100 checkpoint.every=0 checkpoint.seconds=0 eval.every=20":                                                     5,
+		"checkpoint.keep_last=0 steps=40 checkpoint.every=0 checkpoint.seconds=0 eval.every=4 checkpoint.keep_best=false early_stopping.metric=loss": 10,
+		"steps=300 checkpoint.seconds=0 eval.every=50":                                                                                               4} {
 		gib, _ := disk("gpus=8 stage=sft", strings.Fields(keys)...)
 		near(keys, gib, 8*n+copies*12*n)
 	}
 	// by time there are as many as the planned hours have
-	timed, te := disk("gpus=8 stage=sft", "checkpoint.keep_last=0", "checkpoint.every=0", "checkpoint.seconds=60")
+	timed, te := disk("gpus=8 stage=sft", "checkpoint.keep_last=0", "checkpoint.every=0", "checkpoint.seconds=60", "checkpoint.keep_best=false")
 	near("all, by time", timed, 8*n+(1+math.Floor(te.Hours*60))*12*n)
 	eight, _ := disk("gpus=8 stage=sft optimizer=adamw8bit")
 	near("moments in 8 bits", eight, 8*n+4*(4+2+8./256)*n)
