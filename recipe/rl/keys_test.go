@@ -37,7 +37,7 @@ func TestKeysAtTheirBounds(t *testing.T) {
 	}
 	for keys, want := range map[string]string{
 		"num_ppo_epochs=0": "num_ppo_epochs is 0", "kl_coef=-1": "kl_coef is -1", "gamma=1.1": "gamma is 1.1", "lam=-0.1": "lam -0.1", "vf_coef=-1": "vf_coef is -1", "entropy_coef=-1": "entropy_coef -1",
-		"kl_target=1 kl_horizon=0": "kl_horizon above 0", "critic.model=x": "critic.kind is head", "critic.warmup=-1": "critic.warmup is -1", "critic.learning_rate=-1": "critic.learning_rate -1", "critic.warmup=1 ptx.data=x": "which ptx would train",
+		"kl_target=1 kl_horizon=0": "kl_horizon above 0", "critic.model=x": "critic.kind is head", "critic.warmup=-1": "critic.warmup is -1", "critic.learning_rate=-1": "critic.learning_rate -1", "critic.learning_rate=1e39": "critic.learning_rate is 1e+39; it must be at most 3.4e+38", "critic.warmup=1 ptx.data=x": "which ptx would train",
 		"model=": "model is not set", "on_bad_record=warn": `on_bad_record is "warn"`, "reward_timeout=-1": "reward_timeout is -1", "reward_retries=-1": "reward_retries -1", "score_clip=-1": "score_clip is -1", "iterations=0": "iterations is 0",
 		"rollout_batch_size=1048577": "rollout_batch_size is 1048577", "num_mini_batches=9": "more than the 8 answers", "ema_decay=1": "ema_decay is 1", "z_loss=0.1": "z_loss or", "label_smoothing=0.1": "label_smoothing is set",
 		"reward_weights=x": `reward_weights has "x"`, "reward_weights=inf": `reward_weights has "inf"`, "stop_token_ids=-1": `stop_token_ids has "-1"`, "dual_clip=1": "dual_clip is 1",

@@ -101,6 +101,8 @@ func (c *PPO) validateCritic() error {
 		return errors.New("critic.model is set, but critic.kind is head; set critic.kind=separate or leave it out")
 	case c.Critic.Warmup < 0 || !(c.Critic.LearningRate >= 0):
 		return fmt.Errorf("critic.warmup is %d and critic.learning_rate %v; they must be at least 0", c.Critic.Warmup, c.Critic.LearningRate)
+	case c.Critic.LearningRate > math.MaxFloat32: // weights are f32
+		return fmt.Errorf("critic.learning_rate is %v; it must be at most %.2g", c.Critic.LearningRate, math.MaxFloat32)
 	case c.Critic.Warmup > 0 && c.PTX.used():
 		return errors.New("critic.warmup freezes the policy, which ptx would train; leave one of them out")
 	}
