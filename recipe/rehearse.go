@@ -168,7 +168,7 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 		r.Loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, seen.at) }
 	}
 	r.Loop.Steps = together
-	if p.Work, err = workOf(dev, func() error { _, err := r.Loop.Run(ctx); return err }); err != nil {
+	if p.Work, err = workOf(dev, func() error { _, err := r.Loop.Run(ctx); return errors.Join(err, ctx.Err()) }); err != nil { // a run that is interrupted has no error
 		return err
 	}
 	p.Work.Add(spared, -1)

@@ -1,10 +1,14 @@
 package rl
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"hone/recipe"
 	"hone/recipe/recipetest"
 )
 
@@ -41,4 +45,40 @@ func TestMemoryBudget(t *testing.T) {
 	recipetest.KeepsTo(t, "grpo", func(out string, args ...string) recipetest.Planning {
 		return tinyGRPO(t, from, prompts, out, append(args, "iterations=1", "batch_size=16", "rollout_batch_size=2")...)
 	})
+}
+
+// ending is a context that ends after a number of questions.
+type ending struct {
+	context.Context
+	left   atomic.Int64
+	cancel context.CancelFunc
+}
+
+func (e *ending) Err() error {
+	if e.left.Add(-1) < 0 {
+		e.cancel()
+	}
+	return e.Context.Err()
+}
+
+// TestInterruptedPlan: wherever a rehearsal is interrupted, there is no plan, which would be of a part of an iteration.
+func TestInterruptedPlan(t *testing.T) {
+	c := tinyPPO(t, base(t), promptFile(t), filepath.Join(t.TempDir(), "run"), "iterations=1")
+	for at := 0; ; at += 3 {
+		e := &ending{}
+		e.Context, e.cancel = context.WithCancel(t.Context())
+		e.left.Store(int64(at))
+		_, err := c.Plan(e, recipe.Env{})
+		ended := e.Context.Err()
+		e.cancel()
+		if ended == nil {
+			if err != nil || at < 3 {
+				t.Errorf("asked %d times: %v", at, err)
+			}
+			return
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted at question %d: %v", at, err)
+		}
+	}
 }
