@@ -319,12 +319,12 @@ func (s *Store) Judge(ctx context.Context, j Judgement) error {
 	})
 }
 
-// Undo takes the annotator's last judgement back and returns its pair and comment, or nil when there is none.
+// Undo takes the annotator's last judgement of a pair that is shown back and returns its pair and comment, or nil when there is none.
 func (s *Store) Undo(ctx context.Context, annotator string) (undone *Judgement, err error) {
 	err = s.change(ctx, func(tx *sql.Tx) error {
 		j := Judgement{Annotator: annotator}
 		err := tx.QueryRowContext(ctx, `UPDATE judgements SET undone = 1 WHERE id =
-			(SELECT max(id) FROM judgements WHERE annotator = ? AND undone = 0) RETURNING pair, comment`, annotator).Scan(&j.Pair, &j.Comment)
+			(SELECT max(j.id) FROM judgements j JOIN pairs ON pairs.id = j.pair WHERE annotator = ? AND undone = 0 AND left_out = '') RETURNING pair, comment`, annotator).Scan(&j.Pair, &j.Comment)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

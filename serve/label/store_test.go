@@ -149,6 +149,14 @@ func TestOldStores(t *testing.T) {
 	if p, err := s.Progress(t.Context(), ""); err != nil || p.Ready != 3 {
 		t.Errorf("opened again: %+v, %v", p, err)
 	}
+	for _, want := range []int64{5, 4, 1} { // not what was said of a pair that nobody is shown again
+		if j, err := s.Undo(t.Context(), "ann"); err != nil || j == nil || j.Pair != want {
+			t.Errorf("taken back is %+v, %v; want pair %d", j, err, want)
+		}
+	}
+	if j, err := s.Undo(t.Context(), "ann"); j != nil || err != nil {
+		t.Errorf("taken back is %+v, %v", j, err)
+	}
 }
 
 func TestUndoAndTwice(t *testing.T) {
