@@ -93,12 +93,15 @@ func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error)
 		printed.Close()
 	}
 	err := <-ended
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && (readErr != nil || err != nil): // else it had ended before, and its service was waited for
 		return nil, fmt.Errorf("has not answered after %v", p.o.Timeout)
 	case readErr != nil:
 		return nil, readErr
-	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+	case err != nil:
 		return nil, fmt.Errorf("ended with %v: %s", err, complaints)
 	}
 	return scores, check(scores, len(answers))
