@@ -124,6 +124,11 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			return l.leave(ctx, err)
 		}
 	}
+	if l.pending() {
+		if _, err := l.look(ctx); err != nil {
+			return l.leave(ctx, err)
+		}
+	}
 	for l.state.Step < l.Steps && !l.Stopping.stopped(&l.state) {
 		err := l.once(ctx)
 		if stop := (*Stop)(nil); errors.As(err, &stop) {
@@ -278,12 +283,25 @@ func (l *Loop) between(ctx context.Context) error {
 	if err := l.written(false); err != nil { // the error of a checkpoint that is written in the background
 		return err
 	}
+	best, err := l.look(ctx)
+	if err != nil {
+		return err
+	}
+	if c := l.Checkpoints; c != nil {
+		late := c.Seconds > 0 && time.Since(l.savedAt).Seconds() >= c.Seconds
+		if due(l.state.Step, c.Every) || late || best && c.KeepBest {
+			return l.save()
+		}
+	}
+	return nil
+}
+
+// look makes the evaluation and whatever else is due after a step, and reports whether it is the best so far.
+func (l *Loop) look(ctx context.Context) (best bool, err error) {
 	step := l.state.Step
-	best := false
 	if l.Evaluate != nil && due(step, l.EvalEvery) {
-		var err error
 		if best, err = l.evaluate(ctx, true); err != nil {
-			return err
+			return false, err
 		}
 	}
 	// Before the checkpoint: a run that goes on from it keeps the events up to its step in metrics.jsonl, and these belong to that step.
@@ -293,21 +311,21 @@ func (l *Loop) between(ctx context.Context) error {
 		}
 		events, err := e.Do(ctx, step)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, event := range events {
 			if err := l.emit(event); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
-	if c := l.Checkpoints; c != nil {
-		late := c.Seconds > 0 && time.Since(l.savedAt).Seconds() >= c.Seconds
-		if due(step, c.Every) || late || best && c.KeepBest {
-			return l.save()
-		}
-	}
-	return nil
+	return best, nil
+}
+
+// pending reports whether the checkpoint that the run goes on from was written because the evaluation of its step was interrupted: one that was
+// made has cleared what was summed up for it. It is not saved again, so that a run that ends before its next checkpoint makes it once more.
+func (l *Loop) pending() bool {
+	return l.Evaluate != nil && l.state.SinceEval > 0 && due(l.state.Step, l.EvalEvery)
 }
 
 func due(step, every int) bool { return every > 0 && step%every == 0 }

@@ -115,6 +115,55 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptedEvaluation: the evaluation in which a run was stopped is made when it goes on, and counts for early stopping as if nothing had been.
+func TestInterruptedEvaluation(t *testing.T) {
+	for _, at := range []int{3, 9, 12} { // the best, the one that ends the run with patience, and the last without
+		for _, patience := range []int{0, 2} {
+			settings := func(l *Loop) {
+				l.Stopping.Patience, l.Checkpoints.KeepBest, l.Checkpoints.KeepLast = patience, true, 1
+				l.Evaluate = func(ctx context.Context) (map[string]float64, error) {
+					return map[string]float64{"loss": float64(l.Step())}, ctx.Err()
+				}
+			}
+			whole, parts := t.TempDir(), t.TempDir()
+			want := openToy(t, whole, newToy(t, device.F32, 1), settings).run(t)
+			if at > want.Step {
+				continue
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			out, err := openToy(t, parts, newToy(t, device.F32, 1), func(l *Loop) {
+				settings(l)
+				inner := l.Evaluate
+				l.Evaluate = func(ctx context.Context) (map[string]float64, error) {
+					if l.Step() == at {
+						cancel()
+					}
+					return inner(ctx)
+				}
+			}).Run(ctx)
+			cancel()
+			if err != nil || !out.Interrupted {
+				t.Fatalf("step %d, patience %d: %+v, %v", at, patience, out, err)
+			}
+			b := openToy(t, parts, newToy(t, device.F32, 1), settings)
+			got := b.run(t)
+			want.Seconds, got.Seconds = 0, 0
+			if diff := cmp.Diff(want.State, got.State); diff != "" {
+				t.Errorf("step %d, patience %d: states differ:\n%s", at, patience, diff)
+			}
+			if diff := cmp.Diff(lines(t, whole), lines(t, parts)); diff != "" {
+				t.Errorf("step %d, patience %d: metrics differ:\n%s", at, patience, diff)
+			}
+			if got.StoppedEarly != want.StoppedEarly {
+				t.Errorf("step %d, patience %d: %+v, want %+v", at, patience, got, want)
+			}
+			if _, err := os.Stat(filepath.Join(b.Checkpoints.Path(3), completeFile)); err != nil {
+				t.Errorf("step %d, patience %d: the best checkpoint is gone: %v", at, patience, err)
+			}
+		}
+	}
+}
+
 // killedEnv names the run folder of a process that is to be killed.
 const killedEnv = "HONE_TEST_KILLED_RUN"
 
