@@ -265,8 +265,9 @@ func build(ctx context.Context, docs iter.Seq2[Document, error], cfg *BuildConfi
 	}
 	err := b.read(ctx, docs)
 	// Also after a failure all that was read is encoded, so that the first document at fault is the one that is named, whichever a worker met
-	// first. What the reader fails at comes after it.
-	if ctx.Err() == nil {
+	// first. What the reader fails at comes after it. Documents that were read to their end are all encoded, whatever ctx has become since then:
+	// without the shards still open a manifest would be short of them.
+	if err == nil || ctx.Err() == nil {
 		b.flush()
 	}
 	for b.inFlight > 0 { // also after an error: finished shards are kept

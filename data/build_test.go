@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -39,5 +40,29 @@ func TestTheFirstFailureIsNamed(t *testing.T) {
 	}
 	if sides[true] == 0 || sides[false] == 0 {
 		t.Errorf("first documents by side: %v", sides)
+	}
+}
+
+// TestStoppedAtTheEnd: a run that is stopped when all documents have been read leaves none of them out.
+func TestStoppedAtTheEnd(t *testing.T) {
+	for _, bytes := range []int{4, 1 << 20} { // the last shard is open, and all of them
+		ctx, cancel := context.WithCancel(t.Context())
+		docs := func(yield func(Document, error) bool) {
+			for d, err := range documents("one", "two", "three") {
+				if !yield(d, err) {
+					return
+				}
+			}
+			cancel()
+		}
+		cfg := byteConfig(filepath.Join(t.TempDir(), "tokens"))
+		cfg.ShardBytes = bytes
+		train, _, err := Build(ctx, docs, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := train.Documents(); n != 3 {
+			t.Errorf("shards of %d bytes: %d of 3 documents are encoded", bytes, n)
+		}
 	}
 }
