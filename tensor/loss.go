@@ -197,7 +197,7 @@ type headRows struct {
 
 // run computes losses (and entropies) of the chunk that starts at row lo and, with grads, adds the chunk's share to dh, dw and db.
 func (k *head) run(lo int, of headRows, grads bool) {
-	k.t.look()
+	k.t.checkInterrupt()
 	dev, hi := k.t.Dev, min(lo+k.chunk, k.n)
 	rows := hi - lo
 	h := k.h.Buffer().Slice(lo*k.c, hi*k.c)

@@ -122,7 +122,7 @@ func (t *Tape) Lend(b device.Buffer) *Tensor {
 // pass will need. A model puts one around each layer. What f made must not be held beyond
 // the scope: in a pass of Infer the tensors themselves are reused.
 func (t *Tape) Scope(f func() *Tensor) *Tensor {
-	t.look()
+	t.checkInterrupt()
 	t.openScope()
 	out := f()
 	t.closeScope(out)
@@ -282,7 +282,7 @@ func (t *Tape) wants(inputs ...*Tensor) bool {
 // values of saved are at hand. An operation names what its closure reads, its own output too, and nothing else: every
 // saved tensor is memory until the backward pass has come by. Parameters may be named; they are nobody's to free.
 func (t *Tape) push(out *Tensor, backward func(), saved ...*Tensor) {
-	t.look()
+	t.checkInterrupt()
 	out.needsGrad, out.recorded = true, true
 	saved = t.save(saved)
 	t.entries = append(t.entries, entry{out: out, saved: saved, backward: backward})
@@ -406,7 +406,7 @@ func (t *Tape) freeResults(loss *Tensor) {
 func (t *Tape) unwind(mark int) {
 	t.depth++
 	for len(t.entries) > mark {
-		t.look()
+		t.checkInterrupt()
 		t.undo()
 	}
 	t.depth--
@@ -429,9 +429,9 @@ func (t *Tape) undo() {
 	}
 }
 
-// look ends the pass where it is to be interrupted. It is for places that hold nothing which neither Reset nor what is deferred would free: so not while
+// checkInterrupt ends the pass where it is to be interrupted. It is for places that hold nothing which neither Reset nor what is deferred would free: so not while
 // a recomputed layer runs again, nor in its backward pass.
-func (t *Tape) look() {
+func (t *Tape) checkInterrupt() {
 	if t.Interrupt == nil || t.repeats || t.depth > 1 {
 		return
 	}

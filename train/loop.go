@@ -125,7 +125,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 		}
 	}
 	if l.pending() {
-		if _, err := l.look(ctx); err != nil {
+		if _, err := l.afterStep(ctx); err != nil {
 			return l.leave(ctx, err)
 		}
 	}
@@ -283,7 +283,7 @@ func (l *Loop) between(ctx context.Context) error {
 	if err := l.written(false); err != nil { // the error of a checkpoint that is written in the background
 		return err
 	}
-	best, err := l.look(ctx)
+	best, err := l.afterStep(ctx)
 	if err != nil {
 		return err
 	}
@@ -296,8 +296,8 @@ func (l *Loop) between(ctx context.Context) error {
 	return nil
 }
 
-// look makes the evaluation and whatever else is due after a step, and reports whether it is the best so far.
-func (l *Loop) look(ctx context.Context) (best bool, err error) {
+// afterStep makes the evaluation and whatever else is due after a step, and reports whether it is the best so far.
+func (l *Loop) afterStep(ctx context.Context) (best bool, err error) {
 	step := l.state.Step
 	if l.Evaluate != nil && due(step, l.EvalEvery) {
 		if best, err = l.evaluate(ctx, true); err != nil {
