@@ -276,7 +276,7 @@ func (p *pool) give(s *Span) {
 // span is a new one. They are made some at a time: a token takes hundreds of buffers.
 func (p *pool) span(s Span) *Span {
 	if len(p.slab) == 0 {
-		p.slab = make([]Span, 32)
+		p.slab = make([]Span, 8)
 	}
 	n := &p.slab[0]
 	p.slab = p.slab[1:]
