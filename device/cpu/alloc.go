@@ -7,6 +7,7 @@ import (
 	"hone/device"
 	"hone/internal/arena"
 	"hone/internal/mapped"
+	"hone/internal/pages"
 )
 
 // Buffers live outside the Go heap, where the collector neither scans nor counts them, in an arena: after the first
@@ -40,7 +41,7 @@ type block struct {
 func newMemory(limit int64) *memory {
 	m := &memory{segments: segments{at: map[uintptr][]byte{}}}
 	m.arena = arena.New(&m.segments, arena.Sizes{
-		SmallAlign: bufferAlign, LargeAlign: bufferAlign, Large: largeSize, LargeGap: largeGap, SmallSegment: segmentSmall, LargeSegment: segmentLarge, Limit: limit,
+		SmallAlign: bufferAlign, LargeAlign: bufferAlign, Large: largeSize, LargeGap: largeGap, SmallSegment: segmentSmall, LargeSegment: pages.Reserve, Limit: limit,
 	})
 	return m
 }
@@ -76,7 +77,7 @@ type segments struct {
 
 // Reserve maps size bytes.
 func (s *segments) Reserve(size int64) (base uintptr, ok bool) {
-	bytes := mapBytes(size)
+	bytes := pages.Map(size)
 	if bytes == nil {
 		return 0, false
 	}
@@ -102,7 +103,7 @@ func (s *segments) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, bytes := range s.at {
-		unmapBytes(bytes)
+		pages.Unmap(bytes)
 	}
 	s.at = nil
 }

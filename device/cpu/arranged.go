@@ -2,42 +2,15 @@ package cpu
 
 import (
 	"fmt"
-	"unsafe"
 
 	"hone/device"
 )
 
-// An arranged weight is what a product would pack it to: panels of nr columns, each with all of k, one behind the other. A product
-// of few rows reads it as one stream, which memory is fastest with, and has nothing to shuffle; one of many has
-// nothing to pack. The panels are multiplied by the same tiles in the same blocks of k.
-
 var _ device.Arranger = (*Device)(nil)
-
-// arrangedUnits is the number of units of k, and how many a panel has: packers write them by eights.
-func arrangedUnits(k int, bf16 bool) (units, panel int) {
-	if bf16 {
-		k = (k + 1) / 2
-	}
-	return k, roundUp(k, 8)
-}
-
-// arrangedLen is the number of elements of an arranged op(B) [k, n].
-func (k *gemmKernels) arrangedLen(depth, n int, bf16 bool) int {
-	_, units := arrangedUnits(depth, bf16)
-	if bf16 {
-		units *= 2
-	}
-	return roundUp(n, k.nr) * units
-}
-
-// arranges says whether there are tiles for panels of a weight with the given K. Those that widen pairs of bf16 take whole ones.
-func (k *gemmKernels) arranges(bf16 bool, depth int) bool {
-	return !bf16 || k.bf16 != nil || k.widen != nil && depth%2 == 0
-}
 
 // Arrange copies a weight into panels. A bf16 weight has panels of pairs; without tiles for these it stays as it is.
 func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
-	kernels, m := d.pool.gemmKernels, matOf(b)
+	kernels, m := d.engine.kernels, matOf(b)
 	if !kernels.arranges(m.bf16, k) || k == 0 || n == 0 {
 		return device.Arranged{}, false
 	}
@@ -49,113 +22,17 @@ func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arrange
 	if transB {
 		g.LDB = k
 	}
-	d.pool.arrange(matOf(a.Buf), g)
+	d.engine.arrange(matOf(a.Buf), g)
 	return a, true
 }
 
-// arrange copies the B of g into panels.
-func (p *pool) arrange(dst mat, g gemmArgs) {
-	plan := gemmPlan{gemmArgs: g, k: p.gemmKernels, pairs: g.B.bf16}
-	plan.units, plan.panelUnits = arrangedUnits(g.K, g.B.bf16)
-	p.runWorkers(ceilDiv(g.N, plan.k.nr), func(worker, panel int) {
-		j := panel * plan.k.nr
-		b := gemmBlock{gemmPlan: &plan, s: p.gemmScratch[worker]}
-		b.arrangePanel(unsafe.Add(dst.p, 4*j*plan.panelUnits), j, min(plan.k.nr, g.N-j))
-	})
-}
-
-// arrangePanel packs n columns of op(B) from column j on.
-func (b *gemmBlock) arrangePanel(dst unsafe.Pointer, j, n int) {
-	nr := b.k.nr
-	if n < nr {
-		clear(floatsAt(dst, nr*b.panelUnits))
-	}
-	switch {
-	case b.TransB:
-		b.transposeB(dst, j, n, 0, b.units)
-	default:
-		b.columnsOf(b.B, dst, j, 0, rowShape{rows: b.units, cols: n, ld: b.LDB, dstStride: 4 * nr})
-	}
-}
-
-// arrangedB is where unit u of the panel of column j is.
-func (b *gemmBlock) arrangedB(j, u int) unsafe.Pointer {
-	return unsafe.Add(b.B.p, 4*(j*b.panelUnits+b.rowsOfB(u)*b.k.nr))
-}
-
-// streamMost is about the most that one call of a kernel reads: assembly cannot be preempted.
-const streamMost = 4 << 20
-
-// streamPanels computes the block for few rows: one panel after the other as they lie. A single stripe of rows takes many panels in a
-// call, so that nothing comes between reading one and the next; two take a block of k of a panel, which the second finds in the first cache.
-func (b *gemmBlock) streamPanels() {
-	a, t, nr := b.prepareA(b.i, b.m, 0, b.units), &b.s.tile, b.k.nr
-	panel, depth, most := 4*nr*b.panelUnits, b.kBlock, 1
-	if b.m <= b.k.mr {
-		depth, most = b.units, max(streamMost/panel, 1)
-	}
-	for j := 0; j < b.n; {
-		cols, count := nr, min((b.n-j)/nr, most)
-		if count == 0 {
-			cols, count = b.n-j, 1
-		}
-		for u := 0; u < b.units; u += depth {
-			add := b.begin(u, min(b.kBlock, b.units-u))
-			t.Units, t.BS, t.BInc, t.CInc = b.rowsOfB(min(depth, b.units-u)), 4*nr, panel, 4*nr
-			if add != nil {
-				t.AddInc = t.CInc
-			}
-			for r := 0; r < b.m; r += b.k.mr {
-				b.setA(a, r/b.k.mr)
-				t.A = unsafe.Add(t.A, u*t.CS)
-				b.setC(add, r, j)
-				t.B = b.arrangedB(b.j+j, u)
-				if j+cols < b.n || u+depth < b.units {
-					b.askNextB(r)
-				}
-				b.call(min(b.k.mr, b.m-r), cols, count)
-			}
-			t.Lines = 0
-		}
-		j += cols * count
-	}
-	*t = tileArgs{}
-}
-
-// askNextB makes the tiles of the stripe at row r of the block ask for their share of what comes next of B, which lies behind what they read:
-// memory then works while the stripes after the first find B in the first cache. One stripe alone reads without a break.
-func (b *gemmBlock) askNextB(r int) {
-	t, mr := &b.s.tile, b.k.mr
-	if full := b.m / mr; b.k.asksB && b.m > mr && r/mr < full {
-		t.Lines, t.NextStep = ceilDiv(t.Units*t.BS, 64*mr*full), 64
-		t.NextRS = 64 * t.Lines
-		t.Next = unsafe.Add(t.B, t.Units*t.BS+r*t.NextRS)
-	}
-}
-
-// panels is an arranged weight as its elements are found.
-type panels struct {
-	device.Arranged
-	mat
-	nr, units int
-}
-
+// panelsOf is an arranged weight as its elements are found.
 func (d *Device) panelsOf(op string, a device.Arranged) panels {
-	k, m := d.pool.gemmKernels, matOf(a.Buf)
+	k, m := d.engine.kernels, matOf(a.Buf)
 	if m.n != k.arrangedLen(a.K, a.N, m.bf16) {
 		panic(fmt.Sprintf("cpu: %s of a weight %d×%d in %d elements", op, a.K, a.N, m.n))
 	}
-	_, units := arrangedUnits(a.K, m.bf16)
-	return panels{a, m, k.nr, units}
-}
-
-// value is element [k, n] of op(B).
-func (p *panels) value(k, n int) float32 {
-	at := n/p.nr*p.units*p.nr + n%p.nr
-	if p.bf16 {
-		return fromBF16(halvesAt(p.p, p.n)[2*(at+k/2*p.nr)+k%2])
-	}
-	return floatsAt(p.p, p.n)[at+k*p.nr]
+	return k.panels(m, a.K)
 }
 
 // Rearrange puts the weight back in the order that it had.

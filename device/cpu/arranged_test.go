@@ -11,7 +11,7 @@ func TestArrangedSameBits(t *testing.T) {
 	shapes := [][3]int{{1, 1, 1}, {1, 48, 16}, {1, 192, 300}, {3, 50, 17}, {7, 97, 520}, {8, 64, 256}, {16, 150, 304}, {17, 145, 33}, {45, 150, 304}, {2, 200, 520}}
 	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
-		p := newPoolWith(2, k)
+		e := newEngine(2, k, plainRows)
 		for i, s := range shapes {
 			for variant := range 128 {
 				if (testing.Short() || strings.HasPrefix(k.name, "model")) && (i+variant)%3 != 0 {
@@ -26,23 +26,23 @@ func TestArrangedSameBits(t *testing.T) {
 				want := g.C.copied()
 				plain, arranged := g.gemmArgs, g.gemmArgs
 				plain.C = want
-				p.gemm(&plain)
+				e.multiply(&plain)
 				arranged.B, arranged.Arranged, arranged.LDB = matF32(make([]float32, k.arrangedLen(s[2], s[1], false))), true, 0
 				if both {
 					arranged.B = matBF16(make([]uint16, k.arrangedLen(s[2], s[1], true)))
 				}
-				p.arrange(arranged.B, g.gemmArgs)
+				e.arrange(arranged.B, g.gemmArgs)
 				got := g.C.copied()
 				arranged.C = got
-				p.gemm(&arranged)
-				for e := range got.n {
-					if got.value(e) != want.value(e) {
-						t.Fatalf("%s %s: element %d is %v by the arranged weight, %v by the weight", k.name, g, e, got.value(e), want.value(e))
+				e.multiply(&arranged)
+				for at := range got.n {
+					if got.value(at) != want.value(at) {
+						t.Fatalf("%s %s: element %d is %v by the arranged weight, %v by the weight", k.name, g, at, got.value(at), want.value(at))
 					}
 				}
 			}
 		}
-		p.close()
+		e.Pool.Close()
 	}
 }
 

@@ -59,10 +59,10 @@ type attentionTask struct {
 	partial      int // where its gradients of queries go in partials, -1 for nowhere
 }
 
-func newAttention(p *pool) *attention {
+func newAttention(threads int, k *gemmKernels) *attention {
 	a := &attention{}
-	for range p.threads {
-		a.workers = append(a.workers, newAttentionWorker(p.gemmKernels))
+	for range threads {
+		a.workers = append(a.workers, newAttentionWorker(k))
 	}
 	a.forwardTask = func(worker, task int) {
 		a.expectForward(a.workers[worker], task)
@@ -84,7 +84,7 @@ func (d *Device) Attention(c device.Attention) {
 	a.AttentionGrad = device.AttentionGrad{Attention: c}
 	a.check("Attention")
 	a.planForward(d.threads)
-	d.pool.runWorkers(len(a.tasks), a.forwardTask)
+	d.pool.RunWorkers(len(a.tasks), a.forwardTask)
 	a.AttentionGrad = device.AttentionGrad{}
 }
 
@@ -97,10 +97,10 @@ func (d *Device) AttentionGrad(c device.AttentionGrad) {
 	a.check("AttentionGrad")
 	a.checkGrad()
 	shared := a.planBackward(d.threads)
-	d.pool.runWorkers(len(a.tasks), a.backwardTask)
+	d.pool.RunWorkers(len(a.tasks), a.backwardTask)
 	if shared {
 		a.planSum()
-		d.pool.runWorkers(len(a.tasks), a.sumTask)
+		d.pool.RunWorkers(len(a.tasks), a.sumTask)
 	}
 	a.AttentionGrad = device.AttentionGrad{}
 }

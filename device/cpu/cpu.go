@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/internal/parallel"
 )
 
 // Options are the settings of a Device. The zero value uses the whole machine.
@@ -27,7 +28,8 @@ type Options struct {
 // Device is the processor as a device.Device. Make it with New, release it with Close.
 type Device struct {
 	threads int
-	pool    *pool
+	engine  *engine        // of products
+	pool    *parallel.Pool // of the engine
 	memory  *memory
 	scratch scratchPool
 	vectors scratchPool // rows and partial sums of the norms and reductions
@@ -50,15 +52,16 @@ func New(o Options) *Device {
 
 // newDevice is New with the matrix kernels to use, for tests.
 func newDevice(threads int, limit int64, k *gemmKernels) *Device {
-	d := &Device{threads: threads, pool: newPoolWith(threads, k), memory: newMemory(limit), codes: sync.OnceValue(newCodebooks)}
-	d.attention = newAttention(d.pool)
+	e := newEngine(threads, k, rowsBF16{widen: vecBF16ToF32, round: vecF32ToBF16})
+	d := &Device{threads: threads, engine: e, pool: e.Pool, memory: newMemory(limit), codes: sync.OnceValue(newCodebooks)}
+	d.attention = newAttention(threads, k)
 	return d
 }
 
 // Close ends the workers and gives all memory back to the system. No buffer of
 // the device may be used after it.
 func (d *Device) Close() {
-	d.pool.close()
+	d.pool.Close()
 	d.memory.segments.close()
 }
 

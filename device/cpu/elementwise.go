@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/internal/half"
 )
 
 // Fill sets every element of y to v.
@@ -13,7 +14,7 @@ func (d *Device) Fill(y device.Buffer, v float32) {
 		s := f32s(y)
 		d.each(y.Len, func(lo, hi int) { vecFill(s[lo:hi], v) })
 	case device.BF16:
-		s, h := bf16s(y), toBF16(v)
+		s, h := bf16s(y), half.BFromFloat32(v)
 		d.each(y.Len, func(lo, hi int) { fillOf(s[lo:hi], h) })
 	case device.I32:
 		s, i := i32s(y), int32(v)

@@ -74,7 +74,7 @@ func (d *Device) EmbeddingGrad(dtable, dy, ids device.Buffer) {
 	if dy.Len == 0 {
 		return
 	}
-	d.pool.run((c+gradColumns-1)/gradColumns, func(task int) {
+	d.pool.Run((c+gradColumns-1)/gradColumns, func(task int) {
 		var buf [gradColumns]float32
 		lo, hi := task*gradColumns, min((task+1)*gradColumns, c)
 		for n, id := range rows {

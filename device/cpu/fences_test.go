@@ -14,6 +14,7 @@ import (
 
 	"hone/device"
 	"hone/internal/cpuid"
+	"hone/internal/half"
 )
 
 // Kernels that handle a last part of a vector may read or write past what they were given and still compute the right numbers. Here
@@ -336,7 +337,7 @@ func closeOperands(t *testing.T, what string, got, want device.Buffer, slack flo
 	t.Helper()
 	read := func(b device.Buffer, i int) float32 {
 		if b.DType == device.BF16 {
-			return fromBF16(bf16s(b)[i])
+			return half.BToFloat32(bf16s(b)[i])
 		}
 		return f32s(b)[i]
 	}
@@ -372,7 +373,7 @@ func TestRowsRoundDelicately(t *testing.T) {
 		y := headRows{v: floats{h: out}, stride: d, d: d, n: rows}
 		y.storeRows(0, rows, scaledRows{x: append([]float32(nil), x...), ld: d})
 		for i, got := range out {
-			if want := toBF16(x[i]); got != want {
+			if want := half.BFromFloat32(x[i]); got != want {
 				t.Errorf("%x is rounded to %x, want %x", math.Float32bits(x[i]), got, want)
 			}
 		}

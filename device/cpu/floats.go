@@ -101,7 +101,7 @@ func (d *Device) each(n int, f func(lo, hi int)) {
 		return
 	}
 	part := max(serialBelow/2, roundUp((n+maxTasks-1)/maxTasks, vecChunk))
-	d.pool.run((n+part-1)/part, func(task int) {
+	d.pool.Run((n+part-1)/part, func(task int) {
 		f(task*part, min((task+1)*part, n))
 	})
 }
@@ -124,7 +124,7 @@ func (d *Device) eachRows(n, c int, f func(part, lo, hi int)) {
 		}
 		return
 	}
-	d.pool.run(count, func(part int) {
+	d.pool.Run(count, func(part int) {
 		f(part, part*size, min((part+1)*size, n))
 	})
 }

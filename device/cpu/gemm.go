@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"slices"
 	"unsafe"
 )
 
@@ -57,69 +56,6 @@ type gemmArgs struct {
 	Plus                      gemmPlus  // added at the end, where Batch is 1
 	Sums                      []float32 // optional, N elements: the sums of the columns of B, which is not transposed, K and Batch not 0
 	AddSums                   bool      // Sums += instead of Sums =
-}
-
-// gemmJob is a product at work, maybe beside others.
-type gemmJob struct {
-	gemmPlan
-	added gemmPlan // what is added to it
-}
-
-// gemm computes products, none of which reads what another writes, on all workers in one go. It panics when an operand is too small.
-func (p *pool) gemm(products ...*gemmArgs) {
-	for _, g := range products {
-		g.check(p.gemmKernels)
-	}
-	p.mu.Lock()
-	p.gemms = slices.Grow(p.gemms[:0], len(products))[:len(products)]
-	tasks, bytes, reads := 0, 0, true
-	for i, g := range products {
-		job := &p.gemms[i]
-		job.gemmArgs, job.plus = *g, &job.added
-		if g.M > 0 && g.N > 0 {
-			job.plan(p.gemmKernels, p.threads)
-			tasks, bytes = tasks+job.tasks, bytes+g.B.n*g.B.size()
-		}
-		reads = reads && job.reads()
-	}
-	p.staged = p.gemmTask
-	if reads && tasks > 1 {
-		p.ahead.follow(p.gemms)
-		p.shares.deal(tasks)
-		p.staged, tasks = p.shareTask, p.threads
-		if bytes < fewBytes/8 {
-			tasks = 1 // not worth a second worker
-		}
-	}
-	p.dispatch(tasks)
-	p.staged = nil
-	clear(p.gemms) // keep no memory alive
-	p.mu.Unlock()
-}
-
-// runGemmTask runs a task of the products.
-func (p *pool) runGemmTask(worker, task int) {
-	for i := range p.gemms {
-		job := &p.gemms[i]
-		if task < job.tasks {
-			job.task(task, 1, p.gemmScratch[worker])
-			return
-		}
-		task -= job.tasks
-	}
-}
-
-// runShares runs tasks of products that read weights until none is left.
-func (p *pool) runShares(worker, _ int) {
-	for lo, hi := p.shares.take(worker); lo < hi; lo, hi = p.shares.take(worker) {
-		for i := range p.gemms {
-			job := &p.gemms[i]
-			if first := max(lo, 0); first < min(hi, job.tasks) {
-				job.task(first, min(hi, job.tasks)-first, p.gemmScratch[worker])
-			}
-			lo, hi = lo-job.tasks, hi-job.tasks
-		}
-	}
 }
 
 // check fills in defaults. It panics with the shapes when an operand does not fit.

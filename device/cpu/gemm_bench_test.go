@@ -9,8 +9,8 @@ import (
 // BenchmarkGemm times training shapes in all forms, on all threads and on one.
 func BenchmarkGemm(b *testing.B) {
 	for _, threads := range []int{1, 2} {
-		p := newPool(threads)
-		defer p.close()
+		e := newEngine(threads, hostGemmKernels(), plainRows)
+		defer e.Pool.Close()
 		for _, s := range [][4]int{{2048, 1536, 384, 1}, {1024, 768, 3072, 1}, {512, 4096, 4096, 1}, {256, 256, 64, 48}, {256, 64, 256, 48}, {1, 1536, 576, 1}, {1, 49152, 576, 1}, {1, 4096, 4096, 1}, {16, 4096, 4096, 1}, {24, 4096, 4096, 1}} {
 			for _, form := range []string{"NT", "NN", "TN"} {
 				b.Run(fmt.Sprintf("%dT/%s/%dx%dx%dx%d", threads, form, s[0], s[1], s[2], s[3]), func(b *testing.B) {
@@ -18,7 +18,7 @@ func BenchmarkGemm(b *testing.B) {
 					g := &gemmArgs{M: m, N: n, K: k, TransA: form == "TN", TransB: form == "NT", Accumulate: form == "TN", Batch: s[3], StrideA: m * k, StrideB: n * k, StrideC: m * n}
 					g.A, g.B, g.C = matF32(randomFloats(m*k*s[3])), matF32(randomFloats(n*k*s[3])), matF32(randomFloats(m*n*s[3]))
 					for b.Loop() {
-						p.gemm(g)
+						e.multiply(g)
 					}
 					b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(s[3])*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 				})
@@ -29,8 +29,8 @@ func BenchmarkGemm(b *testing.B) {
 
 // BenchmarkGemmUpdate times a linear layer of 1024 rows by itself, and with an update of rank 16 added apart and together, one core.
 func BenchmarkGemmUpdate(b *testing.B) {
-	p := newPool(1)
-	defer p.close()
+	e := newEngine(1, hostGemmKernels(), plainRows)
+	defer e.Pool.Close()
 	for _, s := range [][2]int{{576, 576}, {192, 576}, {1536, 576}, {576, 1536}} {
 		for _, bf16 := range []bool{false, true} {
 			operand := func(n int) mat {
@@ -53,7 +53,7 @@ func BenchmarkGemmUpdate(b *testing.B) {
 				b.Run(fmt.Sprintf("%dx%d/bf16=%v/%s", n, k, bf16, c.name), func(b *testing.B) {
 					for b.Loop() {
 						for _, g := range c.list {
-							p.gemm(g)
+							e.multiply(g)
 						}
 					}
 				})

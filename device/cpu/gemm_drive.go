@@ -1,11 +1,16 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"hone/internal/pages"
+)
 
 // gemmScratch is the memory a worker packs operands into. It belongs to one
 // task at a time and grows to what the largest product needs.
 type gemmScratch struct {
 	k     *gemmKernels
+	rows  rowsBF16
 	a     []float32 // A of a stripe or a block
 	b     []float32 // B of a panel or a block
 	c     []float32 // sums of a task whose C is bf16
@@ -18,12 +23,14 @@ type gemmScratch struct {
 	open  openRows     // of the task
 }
 
-func newGemmScratch(k *gemmKernels) *gemmScratch { return &gemmScratch{k: k} }
+func newGemmScratch(k *gemmKernels, rows rowsBF16) *gemmScratch {
+	return &gemmScratch{k: k, rows: rows}
+}
 
 // grow makes *buf at least n long; what it held is lost when it grows.
 func grow(buf *[]float32, n int) {
 	if len(*buf) < n {
-		*buf = alignedFloats(n)
+		*buf = pages.Floats(n)
 	}
 }
 
@@ -116,7 +123,7 @@ func (b *gemmBlock) first(i, m int) {
 		b.top = i
 	}
 	if b.Accumulate {
-		b.eachRow(i, m, vecBF16ToF32)
+		b.eachRow(i, m, b.s.rows.widen)
 	}
 }
 
@@ -127,7 +134,7 @@ func (b *gemmBlock) last(i, m int, rounded bool) {
 		b.addBias(i, m)
 	}
 	if !b.targetF && !rounded {
-		b.eachRow(i, m, func(sums []float32, c []uint16) { vecF32ToBF16(c, sums) })
+		b.eachRow(i, m, func(sums []float32, c []uint16) { b.s.rows.round(c, sums) })
 	}
 }
 

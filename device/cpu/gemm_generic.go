@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"hone/internal/cpuid"
+	"hone/internal/half"
 )
 
 // hostGemmKernels are the best routines for this machine.
@@ -140,7 +141,7 @@ func transposeGeneric(p *packArgs) {
 func transposeWidenGeneric(p *packArgs) {
 	for i := range 8 {
 		for k, v := range halvesAt(unsafe.Add(p.Src, i*p.SrcStride), 16*p.Vecs) {
-			*(*float32)(unsafe.Add(p.Dst, k*p.DstStride+4*i)) = fromBF16(v)
+			*(*float32)(unsafe.Add(p.Dst, k*p.DstStride+4*i)) = half.BToFloat32(v)
 		}
 	}
 }
@@ -161,7 +162,7 @@ func widenRowsGeneric(p *packArgs) {
 	for r := range p.Rows {
 		dst := floatsAt(unsafe.Add(p.Dst, r*p.DstStride), 8*p.Vecs)
 		for i, v := range halvesAt(unsafe.Add(p.Src, r*p.SrcStride), 8*p.Vecs) {
-			dst[i] = fromBF16(v)
+			dst[i] = half.BToFloat32(v)
 		}
 	}
 }
@@ -193,7 +194,7 @@ func genericStripes(n int) stripePacker {
 		},
 		widen: func(p *packArgs) {
 			each(p, func(dst unsafe.Pointer, r, col int) {
-				widenBF16(floatsAt(dst, n), halvesAt(unsafe.Add(p.Src, r*p.SrcStride+2*col), n))
+				half.BWiden(floatsAt(dst, n), halvesAt(unsafe.Add(p.Src, r*p.SrcStride+2*col), n))
 			})
 		},
 	}

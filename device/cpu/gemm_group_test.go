@@ -20,7 +20,7 @@ func TestGemmGroupSameBits(t *testing.T) {
 		for _, dtype := range []device.DType{device.F32, device.BF16} {
 			for _, m := range rows {
 				for _, arranged := range []bool{false, true} {
-					if !arranged || d.pool.gemmKernels.arranges(dtype == device.BF16, k) {
+					if !arranged || d.engine.kernels.arranges(dtype == device.BF16, k) {
 						checkGroup(t, d, dtype, m, k, arranged, numbers)
 					}
 				}

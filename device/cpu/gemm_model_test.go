@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"hone/internal/cpuid"
+	"hone/internal/half"
 )
 
 // modelKernels stand for AVX-512 on a machine without it: tiles of its shape in
@@ -46,7 +47,7 @@ func modelTile(t *tileArgs, rows, vecs int, unit modelUnit) {
 				}
 				sum := modelSum(t, n, r, c, unit)
 				if t.Out != nil {
-					*(*uint16)(unsafe.Add(t.Out, r*t.LDOut+2*(16*vecs*n+c))) = toBF16(sum)
+					*(*uint16)(unsafe.Add(t.Out, r*t.LDOut+2*(16*vecs*n+c))) = half.BFromFloat32(sum)
 				} else {
 					*(*float32)(unsafe.Add(t.C, n*t.CInc+r*t.LDC+4*c)) = sum
 				}
@@ -81,12 +82,12 @@ func modelF32(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32 {
 
 func modelPairs(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32 {
 	x, y := (*[2]uint16)(unsafe.Add(a, k*t.CS)), (*[2]uint16)(unsafe.Add(b, k*t.BS))
-	sum = fma32(fromBF16(x[0]), fromBF16(y[0]), sum)
-	return fma32(fromBF16(x[1]), fromBF16(y[1]), sum)
+	sum = fma32(half.BToFloat32(x[0]), half.BToFloat32(y[0]), sum)
+	return fma32(half.BToFloat32(x[1]), half.BToFloat32(y[1]), sum)
 }
 
 func modelWidened(t *tileArgs, a, b unsafe.Pointer, k int, sum float32) float32 {
 	y := (*[2]uint16)(unsafe.Add(b, k*t.BS))
-	sum = fma32(*(*float32)(unsafe.Add(a, 2*k*t.CS)), fromBF16(y[0]), sum)
-	return fma32(*(*float32)(unsafe.Add(a, (2*k+1)*t.CS)), fromBF16(y[1]), sum)
+	sum = fma32(*(*float32)(unsafe.Add(a, 2*k*t.CS)), half.BToFloat32(y[0]), sum)
+	return fma32(*(*float32)(unsafe.Add(a, (2*k+1)*t.CS)), half.BToFloat32(y[1]), sum)
 }

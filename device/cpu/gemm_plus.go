@@ -38,7 +38,7 @@ func (p *gemmPlan) planPlus(base *gemmPlan) {
 // plusBlock is the part of the second product for b's part of C, with memory of its own.
 func (b *gemmBlock) plusBlock() gemmBlock {
 	if b.s.plus == nil {
-		b.s.plus = newGemmScratch(b.k)
+		b.s.plus = newGemmScratch(b.k, b.s.rows)
 	}
 	p := gemmBlock{gemmPlan: b.plus, s: b.s.plus, i: b.i, m: b.m, j: b.j, n: b.n, c: b.c, ldc: b.ldc, offC: b.offC}
 	p.begin(0, p.units)

@@ -3,6 +3,8 @@ package cpu
 import (
 	"math"
 	"testing"
+
+	"hone/internal/half"
 )
 
 // TestGemmPlusSameBits: a product with a second one added has the bits of two products one after the other in f32, whatever
@@ -28,21 +30,21 @@ func TestGemmPlusSameBits(t *testing.T) {
 				if g.Accumulate { // comes last
 					first.Bias, second.Bias = nil, bias
 				}
-				p := newPoolWith(1, k)
-				p.gemm(&first.gemmArgs)
-				p.gemm(&second)
-				p.close()
+				e := newEngine(1, k, plainRows)
+				e.multiply(&first.gemmArgs)
+				e.multiply(&second)
+				e.Pool.Close()
 				g.Plus = gemmPlus{K: s[3], A: add.A, B: add.B, LDA: add.LDA, LDB: add.LDB, TransA: add.TransA, TransB: add.TransB}
 				for _, threads := range []int{1, 2} {
 					got := g.gemmArgs
 					got.C = g.C.copied()
-					p := newPoolWith(threads, k)
-					p.gemm(&got)
-					p.close()
+					e := newEngine(threads, k, plainRows)
+					e.multiply(&got)
+					e.Pool.Close()
 					for at := range got.C.n {
 						want := first.C.value(at)
 						if g.C.bf16 && at%g.LDC < g.N {
-							want = fromBF16(toBF16(want))
+							want = half.BToFloat32(half.BFromFloat32(want))
 						}
 						if math.Float32bits(got.C.value(at)) != math.Float32bits(want) {
 							t.Fatalf("%s %s and %s: element %d is %v on %d threads, by two products %v", k.name, g, add, at, got.C.value(at), threads, want)

@@ -77,19 +77,19 @@ func (o *openRows) count() {
 	}
 }
 
-// take cuts rows off, which are a block of their own for a worker with scratch s, and counts it among p's pieces. While there are tasks there are no
+// take cuts rows off, which are a block of their own for a worker with scratch s, and counts it among e's pieces. While there are tasks there are no
 // rows to take: sums of a bf16 C lie in the scratch of the block's worker, which would use it for its next task before others are through with them.
-func (o *openRows) take(s *gemmScratch, p *pool) (b gemmBlock, ok bool) {
+func (o *openRows) take(s *gemmScratch, e *engine) (b gemmBlock, ok bool) {
 	if o.share.Load() == 0 {
 		return b, false
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := int(o.share.Load())
-	if n == 0 || p.hasTasks() {
+	if n == 0 || e.Pool.HasTasks() {
 		return b, false
 	}
-	p.pieces.Add(1)
+	e.pieces.Add(1)
 	o.end -= n
 	o.count()
 	b = o.b
@@ -103,15 +103,18 @@ func (o *openRows) take(s *gemmScratch, p *pool) (b gemmBlock, ok bool) {
 	return b, true
 }
 
-// steal computes rows that it takes from another worker's block, and reports whether there were some.
-func (p *pool) steal(worker int) bool {
-	s := p.gemmScratch[worker]
-	for i := 1; i < p.threads; i++ {
-		if b, ok := p.gemmScratch[(worker+i)%p.threads].open.take(s, p); ok {
+// Help computes rows that it takes from another worker's block, and reports whether there were some.
+func (e *engine) Help(worker int) bool {
+	s := e.scratch[worker]
+	for i := 1; i < e.threads; i++ {
+		if b, ok := e.scratch[(worker+i)%e.threads].open.take(s, e); ok {
 			b.addBlocks(b.u)
-			p.pieces.Add(-1)
+			e.pieces.Add(-1)
 			return true
 		}
 	}
 	return false
 }
+
+// Helping says whether rows that were taken are not through.
+func (e *engine) Helping() bool { return e.pieces.Load() != 0 }

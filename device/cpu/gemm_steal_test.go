@@ -2,21 +2,24 @@ package cpu
 
 import (
 	"math"
+	"sync/atomic"
 	"testing"
+
+	"hone/internal/parallel"
 )
 
-// thieving is k with tiles which, one time in some, have other workers of p take rows first, up to two at a time: one from the worker at work and
+// thieving is k with tiles which, one time in some, have other workers of e take rows first, up to two at a time: one from the worker at work and
 // one from it. It counts what they took.
-func thieving(k *gemmKernels, p *pool, taken *int) *gemmKernels {
+func thieving(k *gemmKernels, e *engine, taken *int) *gemmKernels {
 	calls, worker := 0, 0
 	wrap := func(tiles [][]tileFunc) (wrapped [][]tileFunc) {
 		for _, row := range tiles {
 			var fs []tileFunc
 			for _, f := range row {
 				fs = append(fs, func(t *tileArgs) {
-					if calls++; calls%5 == 0 && worker+1 < p.threads {
+					if calls++; calls%5 == 0 && worker+1 < e.threads {
 						worker++
-						if p.steal(worker) {
+						if e.Help(worker) {
 							*taken++
 						}
 						worker--
@@ -36,17 +39,24 @@ func thieving(k *gemmKernels, p *pool, taken *int) *gemmKernels {
 	return &w
 }
 
+// thievingEngine is an engine of three workers whose kernels are thieving; they wait for nothing.
+func thievingEngine(k *gemmKernels, taken *int) *engine {
+	e := idleEngine(3, k, plainRows)
+	e.Pool = parallel.New(1, nil)
+	e.kernels = thieving(k, e, taken)
+	for _, s := range e.scratch {
+		s.k = e.kernels
+	}
+	return e
+}
+
 // TestGemmSteal: rows that other workers take from a block at any moment get the bits that its own worker gives them.
 func TestGemmSteal(t *testing.T) {
 	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
 		taken := 0
-		p := &pool{threads: 3}
-		p.gemmKernels = thieving(k, p, &taken)
-		for range p.threads {
-			p.gemmScratch = append(p.gemmScratch, newGemmScratch(p.gemmKernels))
-		}
-		plain := newGemmScratch(k)
+		e := thievingEngine(k, &taken)
+		plain := newGemmScratch(k, plainRows)
 		for n, s := range [][3]int{{250, 50, 264}, {230, 97, 100}} {
 			for i := range 16 {
 				if (testing.Short() || k.name != hostGemmKernels().name) && (i+n)%8 != 4 { // the slow ones in part
@@ -60,7 +70,7 @@ func TestGemmSteal(t *testing.T) {
 				want, got := c.gemmArgs, c.gemmArgs
 				want.C, got.C = c.C.copied(), c.C.copied()
 				gemmSerial(&want, plain)
-				gemmSerial(&got, p.gemmScratch[0])
+				gemmSerial(&got, e.scratch[0])
 				for at := range got.C.n {
 					if x, y := got.C.value(at), want.C.value(at); math.Float32bits(x) != math.Float32bits(y) {
 						t.Fatalf("%s %s: element %d is %v where rows were taken, else %v", k.name, c, at, x, y)
@@ -68,8 +78,8 @@ func TestGemmSteal(t *testing.T) {
 				}
 			}
 		}
-		if taken < 2 || p.pieces.Load() != 0 {
-			t.Errorf("%s: %d times rows were taken, %d of them are not through", k.name, taken, p.pieces.Load())
+		if taken < 2 || e.pieces.Load() != 0 {
+			t.Errorf("%s: %d times rows were taken, %d of them are not through", k.name, taken, e.pieces.Load())
 		}
 	}
 }
@@ -77,19 +87,25 @@ func TestGemmSteal(t *testing.T) {
 // TestGemmStealsNoRowsBesideTasks: who has tasks to take takes no rows, whose sums may lie in what their worker needs for its next task.
 func TestGemmStealsNoRowsBesideTasks(t *testing.T) {
 	taken := 0
-	p := &pool{threads: 3}
-	p.gemmKernels = thieving(hostGemmKernels(), p, &taken)
-	for range p.threads {
-		p.gemmScratch = append(p.gemmScratch, newGemmScratch(p.gemmKernels))
-	}
+	e := thievingEngine(hostGemmKernels(), &taken)
 	const m, n, k = 250, 50, 264
 	g := gemmArgs{M: m, N: n, K: k, A: matF32(randomFloats(m * k)), B: matF32(randomFloats(k * n)), C: matF32(make([]float32, m*n))}
-	for _, tasks := range []uint64{0, 1} {
-		p.claim.Store(tasks)
+	e.Pool = parallel.New(2, nil)
+	defer e.Pool.Close()
+	for _, tasks := range []int{1, 3} {
 		taken = 0
-		gemmSerial(&g, p.gemmScratch[0])
-		if (taken == 0) != (tasks > 0) {
-			t.Errorf("%d tasks left: %d times rows were taken", tasks, taken)
+		var begun atomic.Bool
+		through := make(chan struct{})
+		e.Pool.Run(tasks, func(int) {
+			if begun.Swap(true) { // of three one is left while the first computes, whatever the other worker does
+				<-through
+				return
+			}
+			gemmSerial(&g, e.scratch[0])
+			close(through)
+		})
+		if (taken == 0) != (tasks > 1) {
+			t.Errorf("%d tasks: %d times rows were taken", tasks, taken)
 		}
 	}
 }
@@ -100,13 +116,13 @@ func TestGemmStealRounds(t *testing.T) {
 	g := gemmArgs{M: m, N: n, K: k, A: matF32(randomFloats(m * k)), B: matF32(randomFloats(k * n))}
 	want := g
 	want.C = matF32(make([]float32, m*n))
-	gemmSerial(&want, newGemmScratch(hostGemmKernels()))
-	p := newPool(3)
-	defer p.close()
+	gemmSerial(&want, newGemmScratch(hostGemmKernels(), plainRows))
+	e := newEngine(3, hostGemmKernels(), plainRows)
+	defer e.Pool.Close()
 	for round := range 20 {
 		c := make([]float32, m*n)
 		g.C = matF32(c)
-		p.gemm(&g)
+		e.multiply(&g)
 		if !equalBits(c, floatsAt(want.C.p, m*n)) {
 			t.Fatalf("round %d has other bits than one worker", round)
 		}

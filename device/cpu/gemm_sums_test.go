@@ -21,15 +21,15 @@ func TestGemmSums(t *testing.T) {
 				for _, threads := range []int{1, 2, 3} {
 					got := c.gemmArgs
 					got.C, got.AddSums = c.C.copied(), (variant+n)%2 == 0
-					p := newPoolWith(threads, k)
+					e := newEngine(threads, k, plainRows)
 					if threads == 1 {
-						p.gemm(&got)
+						e.multiply(&got)
 						plain, got.C = got, c.C.copied()
 					}
 					got.Sums = make([]float32, c.N)
 					vecFill(got.Sums, 3)
-					p.gemm(&got)
-					p.close()
+					e.multiply(&got)
+					e.Pool.Close()
 					for at := range got.C.n {
 						if x, want := got.C.value(at), plain.C.value(at); math.Float32bits(x) != math.Float32bits(want) {
 							t.Fatalf("%s %s: element %d is %v with sums on %d threads, without %v", k.name, c, at, x, threads, want)

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"hone/internal/cpuid"
+	"hone/internal/half"
 )
 
 // gemmPaths are the kernels that this machine can run, each reached by masking features, bf16's dot products also
@@ -62,6 +63,9 @@ func TestGemmSlowDots(t *testing.T) {
 	}
 }
 
+// plainRows convert rows of bf16 as the scalar code does.
+var plainRows = rowsBF16{widen: half.BWiden, round: half.BRound}
+
 // fma32 is a*b+c rounded once to float32: the sum in double is rounded to odd,
 // so that the second rounding decides as if it saw all digits.
 func fma32(a, b, c float32) float32 {
@@ -91,7 +95,7 @@ type gemmCase struct {
 
 func (m mat) value(i int) float32 {
 	if m.bf16 {
-		return fromBF16(halvesAt(m.p, m.n)[i])
+		return half.BToFloat32(halvesAt(m.p, m.n)[i])
 	}
 	return floatsAt(m.p, m.n)[i]
 }
@@ -139,7 +143,7 @@ func (g *gemmCase) want(z, i, j, block int, fused bool) float32 {
 		total += g.Bias[j]
 	}
 	if g.C.bf16 {
-		return fromBF16(toBF16(total))
+		return half.BToFloat32(half.BFromFloat32(total))
 	}
 	return total
 }
@@ -224,9 +228,9 @@ func (m *fenced) operand(n int, bf16 bool, seed int) (mat, []float32) {
 	}
 	p := m.tail(2 * n)
 	for i, v := range values {
-		h := toBF16(v)
+		h := half.BFromFloat32(v)
 		halvesAt(p, n)[i] = h
-		values[i] = fromBF16(h)
+		values[i] = half.BToFloat32(h)
 	}
 	return mat{p: p, n: n, bf16: true}, values
 }
@@ -254,15 +258,15 @@ func TestGemm(t *testing.T) {
 	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
 		t.Run(k.name, func(t *testing.T) {
-			p := newPoolWith(2, k)
-			defer p.close()
+			e := newEngine(2, k, plainRows)
+			defer e.Pool.Close()
 			for n, s := range gemmShapes() {
 				for i := range 16 { // all forms and dtypes of A and B
 					if testing.Short() && (i+n)%4 != 0 {
 						continue
 					}
 					g := newCase(&guard, s[0], s[1], s[2], i+(n+i)%8*16)
-					p.gemm(&g.gemmArgs)
+					e.multiply(&g.gemmArgs)
 					g.compare(t, k)
 				}
 			}
@@ -286,7 +290,7 @@ func gemmSerial(g *gemmArgs, s *gemmScratch) {
 // TestGemmAliasedRows meets row strides of a multiple of 4 KiB, which are copied.
 func TestGemmAliasedRows(t *testing.T) {
 	for _, k := range gemmPaths(t) {
-		s := newGemmScratch(k)
+		s := newGemmScratch(k, plainRows)
 		for variant := range 16 {
 			var guard [3]fenced
 			for i := range guard {
@@ -303,10 +307,10 @@ func TestGemmAliasedRows(t *testing.T) {
 }
 
 // result runs g on a copy of its C and returns the copy.
-func (g gemmCase) result(p *pool) []float32 {
+func (g gemmCase) result(e *engine) []float32 {
 	c := append([]float32(nil), g.c...)
 	g.C = matF32(c)
-	p.gemm(&g.gemmArgs)
+	e.multiply(&g.gemmArgs)
 	return c
 }
 
@@ -334,23 +338,23 @@ func TestGemmSameBits(t *testing.T) {
 			g := newCase(&guard, 45, 150, 304, variant&^16)
 			var want []float32
 			for _, threads := range counts {
-				p := newPoolWith(threads, k)
-				got := g.result(p)
+				e := newEngine(threads, k, plainRows)
+				got := g.result(e)
 				if want == nil {
 					want = got
-					checkRows(t, g, p, want)
+					checkRows(t, g, e, want)
 				}
 				if !equalBits(got, want) {
 					t.Errorf("%s %s: %d threads give other bits", k.name, g, threads)
 				}
-				p.close()
+				e.Pool.Close()
 			}
 			if k.lanes == 16 && !(k.bf16 != nil && g.A.bf16 && g.B.bf16) {
-				p := newPoolWith(2, newGemmKernels(cpuid.Host().WithoutAVX512()))
-				if !equalBits(g.result(p), want) {
+				e := newEngine(2, newGemmKernels(cpuid.Host().WithoutAVX512()), plainRows)
+				if !equalBits(g.result(e), want) {
 					t.Errorf("%s %s: AVX2 gives other bits", k.name, g)
 				}
-				p.close()
+				e.Pool.Close()
 			}
 		}
 	}
@@ -374,9 +378,9 @@ func TestGemmCaches(t *testing.T) {
 				}{{768 << 10, false, true, false}, {768 << 10, true, false, true}, {24 << 10, true, false, true}} {
 					other := *k
 					other.packs, other.asks, other.copies, other.columns = c.packs, c.asks, c.copies, c.columns
-					p := newPoolWith(2, &other)
-					got := g.result(p)
-					p.close()
+					e := newEngine(2, &other, plainRows)
+					got := g.result(e)
+					e.Pool.Close()
 					if want == nil {
 						want = got
 					}
@@ -390,7 +394,7 @@ func TestGemmCaches(t *testing.T) {
 }
 
 // checkRows multiplies single rows of A and compares with the rows of the whole product.
-func checkRows(t *testing.T, g *gemmCase, p *pool, want []float32) {
+func checkRows(t *testing.T, g *gemmCase, e *engine, want []float32) {
 	for _, i := range []int{0, 1, 6, 7, 40, 44} {
 		row := *g
 		row.M, row.Batch = 1, 1
@@ -400,8 +404,8 @@ func checkRows(t *testing.T, g *gemmCase, p *pool, want []float32) {
 		}
 		row.A = mat{p: g.A.at(at), n: g.A.n - at, bf16: g.A.bf16}
 		row.c = append([]float32(nil), g.c[i*g.LDC:i*g.LDC+g.N]...)
-		if !equalBits(row.result(p), want[i*g.LDC:i*g.LDC+g.N]) {
-			t.Errorf("%s %s: row %d alone has other bits", p.gemmKernels.name, g, i)
+		if !equalBits(row.result(e), want[i*g.LDC:i*g.LDC+g.N]) {
+			t.Errorf("%s %s: row %d alone has other bits", e.kernels.name, g, i)
 		}
 	}
 }
@@ -431,7 +435,7 @@ func TestGemmNotFinite(t *testing.T) {
 			if variant&8 != 0 {
 				g.B = matBF16(bf16Of(b))
 			}
-			gemmSerial(&g, newGemmScratch(k))
+			gemmSerial(&g, newGemmScratch(k, plainRows))
 			for i, v := range c {
 				if want := i/n == 3 || i%n == 30; (v != v) != want || !want && v != 0 {
 					t.Fatalf("%s variant %d: C[%d][%d] = %v", k.name, variant, i/n, i%n, v)
@@ -444,28 +448,9 @@ func TestGemmNotFinite(t *testing.T) {
 func bf16Of(f []float32) []uint16 {
 	h := make([]uint16, len(f))
 	for i, v := range f {
-		h[i] = toBF16(v)
+		h[i] = half.BFromFloat32(v)
 	}
 	return h
-}
-
-// TestNarrow compares the rounding to bf16 with the scalar one where it is delicate.
-func TestNarrow(t *testing.T) {
-	var in []float32
-	for hi := range uint32(1 << 16) {
-		for _, lo := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
-			in = append(in, math.Float32frombits(hi<<16|lo))
-		}
-	}
-	eachPath(t, func(t *testing.T) {
-		out := make([]uint16, len(in))
-		vecF32ToBF16(out, in)
-		for i, v := range in {
-			if out[i] != toBF16(v) {
-				t.Fatalf("%x rounds to %x, want %x", math.Float32bits(v), out[i], toBF16(v))
-			}
-		}
-	})
 }
 
 // TestGemmRounds: a product's sums are rounded to bf16 as the scalar code does, numbers below the normal ones and those that are none too,
@@ -481,12 +466,12 @@ func TestGemmRounds(t *testing.T) {
 		if strings.HasPrefix(k.name, "generic") {
 			continue // it has no tiles that round
 		}
-		p, out := newPoolWith(2, k), make([]uint16, rows*n)
-		p.gemm(&gemmArgs{M: rows, N: n, K: 1, A: matF32(ones), B: matF32(in), C: matBF16(out)})
-		p.close()
+		e, out := newEngine(2, k, plainRows), make([]uint16, rows*n)
+		e.multiply(&gemmArgs{M: rows, N: n, K: 1, A: matF32(ones), B: matF32(in), C: matBF16(out)})
+		e.Pool.Close()
 		for i, got := range out {
 			v := in[i%n]
-			want := toBF16(v)
+			want := half.BFromFloat32(v)
 			if v == 0 { // the sum began with 0
 				want = 0
 			}
@@ -504,9 +489,6 @@ func TestGemmArguments(t *testing.T) {
 	}
 	if s := unsafe.Sizeof(packArgs{}); s != 9*8 {
 		t.Errorf("packArgs has %d bytes", s)
-	}
-	if s := unsafe.Sizeof(streamArgs{}); s != 5*8 {
-		t.Errorf("streamArgs has %d bytes", s)
 	}
 	f := make([]float32, 100)
 	ok := gemmArgs{M: 10, N: 10, K: 10, A: matF32(f), B: matF32(f), C: matF32(f)}
@@ -527,19 +509,20 @@ func TestGemmArguments(t *testing.T) {
 					t.Errorf("%s did not panic", name)
 				}
 			}()
-			gemmSerial(&g, newGemmScratch(hostGemmKernels()))
+			gemmSerial(&g, newGemmScratch(hostGemmKernels(), plainRows))
 		}()
 	}
 }
 
 // TestGemmAllocates nothing once its buffers have grown.
 func TestGemmAllocates(t *testing.T) {
-	p := newPool(2)
-	defer p.close()
-	for _, shape := range []GEMMShape{{"NT", false, 65, 70, 300, 2}, {"NN", true, 65, 70, 300, 1}, {"TN", true, 64, 64, 64, 4}} {
-		g := shape.args()
-		if n := testing.AllocsPerRun(20, func() { p.gemm(&g) }); n != 0 {
-			t.Errorf("%+v: %v allocations", shape, n)
+	e := newEngine(2, hostGemmKernels(), plainRows)
+	defer e.Pool.Close()
+	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
+	for i, s := range [][3]int{{65, 70, 300}, {65, 70, 300}, {64, 64, 64}} {
+		g := newCase(&guard, s[0], s[1], s[2], []int{64 + 2, 4 + 8, 16 + 4 + 8 + 1}[i]) // NT with a C in bf16, NN and TN of bf16
+		if n := testing.AllocsPerRun(20, func() { e.multiply(&g.gemmArgs) }); n != 0 {
+			t.Errorf("%s: %v allocations", g, n)
 		}
 	}
 }

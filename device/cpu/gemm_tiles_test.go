@@ -10,6 +10,7 @@ import (
 
 	"hone/device"
 	"hone/internal/cpuid"
+	"hone/internal/half"
 )
 
 // tileKind are the tiles of an instruction set with what they compute for a unit of k.
@@ -101,7 +102,7 @@ func (kind *tileKind) check(t *testing.T, mem fences, tile tileFunc, r, v int, c
 			for j := range last {
 				want, got := modelSum(&model, n, i, j, kind.unit), *(*float32)(unsafe.Add(a.C, n*a.CInc+i*a.LDC+4*j))
 				if c.rounded {
-					want, got = fromBF16(toBF16(want)), fromBF16(*(*uint16)(unsafe.Add(a.Out, i*a.LDOut+2*(n*width+j))))
+					want, got = half.BToFloat32(half.BFromFloat32(want)), half.BToFloat32(*(*uint16)(unsafe.Add(a.Out, i*a.LDOut+2*(n*width+j))))
 				}
 				same := math.Float32bits(got) == math.Float32bits(want)
 				if kind.pairs {
@@ -165,7 +166,7 @@ func (kind *tileKind) fillFactors(a *tileArgs, rows, units int) (model tileArgs)
 	model.Next = nil
 	if kind.halves {
 		wide := make([]float32, 2*len(y))
-		widenBF16(wide, halvesOf(y))
+		half.BWiden(wide, halvesOf(y))
 		model.B, model.BS, model.BInc = unsafe.Pointer(&wide[0]), 2*a.BS, 2*a.BInc
 	}
 	return model
@@ -183,7 +184,7 @@ func fillFloats(p unsafe.Pointer, n int, seed uint32) {
 func TestFewRowsOfEveryHeight(t *testing.T) {
 	guard := [3]fenced{newFenced(t), newFenced(t), newFenced(t)}
 	for _, k := range gemmPaths(t) {
-		p := newPoolWith(1, k)
+		e := newEngine(1, k, plainRows)
 		for m := 1; m <= k.mr; m++ {
 			for variant := range 8 { // types of A and B, and what is added; the last units of k are whole vectors or half of one
 				depth := 48
@@ -194,13 +195,13 @@ func TestFewRowsOfEveryHeight(t *testing.T) {
 					depth = 64
 				}
 				g := newCase(&guard, m, 40, depth, 2|variant&3<<2|variant&4<<2)
-				p.gemm(&g.gemmArgs)
+				e.multiply(&g.gemmArgs)
 				g.compare(t, k)
 			}
 			g := newCase(&guard, m, 16, 528, 2|m%4<<2) // several blocks of k
-			p.gemm(&g.gemmArgs)
+			e.multiply(&g.gemmArgs)
 			g.compare(t, k)
 		}
-		p.close()
+		e.Pool.Close()
 	}
 }

@@ -26,7 +26,7 @@ func (d *Device) MatMuls(products []device.MatMul) {
 			args[i], each[i] = gemmOf(products[i]), &args[i]
 			biases[i] = d.setBias(each[i], &products[i])
 		}
-		d.pool.gemm(each[:n]...)
+		d.engine.multiply(each[:n]...)
 		for _, s := range biases[:n] {
 			d.scratch.put(s)
 		}
@@ -57,14 +57,14 @@ func (d *Device) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
 		return
 	}
 	g.Sums, g.AddSums = f32sOf("MatMulSums", sums, g.N), acc
-	d.pool.gemm(&g)
+	d.engine.multiply(&g)
 }
 
 func (d *Device) matMul(m device.MatMul, plus gemmPlus) {
 	g := gemmOf(m)
 	g.Plus = plus
 	s := d.setBias(&g, &m)
-	d.pool.gemm(&g)
+	d.engine.multiply(&g)
 	d.scratch.put(s)
 }
 

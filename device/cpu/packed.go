@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/internal/half"
 )
 
 // nf4Middle is the middle between codes i and i+1: a number belongs to the upper one when it lies above.
@@ -181,7 +182,7 @@ func (d *Device) Unpack(y device.Buffer, p device.Packed) {
 			if out.h != nil {
 				var table [16]uint16
 				for i, c := range device.NF4Codes {
-					table[i] = toBF16(c * scale)
+					table[i] = half.BFromFloat32(c * scale)
 				}
 				lookUp(out.h[lo:end], codes[lo/2:], &table)
 				continue

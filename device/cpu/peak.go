@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"hone/internal/cpuid"
+	"hone/internal/parallel"
 )
 
 // Peak is what the machine can do at most with a number of threads, measured.
@@ -23,29 +24,29 @@ type Peak struct {
 // MeasurePeak measures everything in Peak, best of several runs; it takes about
 // a second and 256 MiB, or twice the third cache up to 1 GiB. Threads 0 means all cores.
 func MeasurePeak(threads int) Peak {
-	p := newPool(threadsOrAll(threads))
-	defer p.close()
-	peak := p.measurePeak(cpuid.Host(), 10*time.Millisecond, 5)
-	p.measureMemory(cpuid.Host(), &peak, streamBytes(cpuid.Host()), 5)
+	p := parallel.New(threadsOrAll(threads), nil)
+	defer p.Close()
+	peak := measurePeak(p, cpuid.Host(), 10*time.Millisecond, 5)
+	measureMemory(p, cpuid.Host(), &peak, streamBytes(cpuid.Host()), 5)
 	return peak
 }
 
 // RoughPeak is MeasurePeak in a fraction of the time, with arrays of a quarter of the size: what may stay of them in a third cache of
 // 64 MiB and more counts as memory.
 func RoughPeak(threads int) Peak {
-	p := newPool(threadsOrAll(threads))
-	defer p.close()
-	peak := p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
-	p.measureMemory(cpuid.Host(), &peak, roughStreamBytes(cpuid.Host()), 2)
+	p := parallel.New(threadsOrAll(threads), nil)
+	defer p.Close()
+	peak := measurePeak(p, cpuid.Host(), 4*time.Millisecond, 4)
+	measureMemory(p, cpuid.Host(), &peak, roughStreamBytes(cpuid.Host()), 2)
 	return peak
 }
 
 // QuickPeak measures the arithmetic of Peak only, in less than 100 ms, for the
 // share of the peak that a training line shows.
 func QuickPeak(threads int) Peak {
-	p := newPool(threadsOrAll(threads))
-	defer p.close()
-	return p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
+	p := parallel.New(threadsOrAll(threads), nil)
+	defer p.Close()
+	return measurePeak(p, cpuid.Host(), 4*time.Millisecond, 4)
 }
 
 // threadsOrAll is threads, or one for each core where that is 0.
@@ -70,12 +71,12 @@ func roughStreamBytes(f cpuid.Features) int { return roundUp(streamBytes(f)/4, s
 const streamPiece = 1 << 20
 
 // measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
-func (p *pool) measurePeak(f cpuid.Features, d time.Duration, runs int) Peak {
-	peak := Peak{Threads: p.threads}
+func measurePeak(p *parallel.Pool, f cpuid.Features, d time.Duration, runs int) Peak {
+	peak := Peak{Threads: p.Threads()}
 	f32, dots := peakLoops(f)
-	peak.F32 = p.bestRate(f32, d, runs)
+	peak.F32 = bestRate(p, f32, d, runs)
 	if dots.run != nil {
-		peak.Dots = p.bestRate(dots, d, runs)
+		peak.Dots = bestRate(p, dots, d, runs)
 	}
 	if f.UseBF16Dots() {
 		peak.BF16 = peak.Dots
@@ -90,27 +91,27 @@ type peakLoop struct {
 }
 
 // bestRate runs the loop on all threads for about d and returns the best rate of all runs in GFLOP/s.
-func (p *pool) bestRate(l peakLoop, d time.Duration, runs int) float64 {
+func bestRate(p *parallel.Pool, l peakLoop, d time.Duration, runs int) float64 {
 	n := 1 << 12
-	elapsed := p.timeAll(func() { l.run(n) })
+	elapsed := timeAll(p, func() { l.run(n) })
 	n = max(int(float64(n)*float64(d)/float64(max(elapsed, 1))), 1<<12)
 	var best float64
 	for range runs {
 		// Short calls: assembly cannot be preempted.
-		t := p.timeAll(func() {
+		t := timeAll(p, func() {
 			for left := n; left > 0; left -= 1 << 14 {
 				l.run(min(left, 1<<14))
 			}
 		})
-		best = max(best, float64(l.flops)*float64(n)*float64(p.threads)/float64(t))
+		best = max(best, float64(l.flops)*float64(n)*float64(p.Threads())/float64(t))
 	}
 	return best
 }
 
 // timeAll runs f once on each thread at the same time and returns the time of all.
-func (p *pool) timeAll(f func()) time.Duration {
+func timeAll(p *parallel.Pool, f func()) time.Duration {
 	start := time.Now()
-	p.run(p.threads, func(int) { f() })
+	p.Run(p.Threads(), func(int) { f() })
 	return max(time.Since(start), 1)
 }
 
@@ -128,22 +129,22 @@ type streams struct{ read, copy, update func(s *streamArgs) }
 // ReadBandwidth measures how fast memory is read, in GB/s, best of several runs; it takes about a fifth of a second and 256 MiB, or
 // twice the third cache up to 1 GiB. Threads 0 means all cores.
 func ReadBandwidth(threads int) float64 {
-	p := newPool(threadsOrAll(threads))
-	defer p.close()
+	p := parallel.New(threadsOrAll(threads), nil)
+	defer p.Close()
 	best := 0.0
 	withStreams(streamBytes(cpuid.Host()), func(arrays *[4][]float32) {
-		best = p.bestStream(streamLoops(cpuid.Host()).read, arrays, 4, 8)
+		best = bestStream(p, streamLoops(cpuid.Host()).read, arrays, 4, 8)
 	})
 	return best * 4
 }
 
 // measureMemory sets the bandwidths of peak, with arrays of the given size, a multiple of streamPiece.
-func (p *pool) measureMemory(f cpuid.Features, peak *Peak, bytes, runs int) {
+func measureMemory(p *parallel.Pool, f cpuid.Features, peak *Peak, bytes, runs int) {
 	loops := streamLoops(f)
 	withStreams(bytes, func(arrays *[4][]float32) {
-		peak.ReadGBs = 4 * p.bestStream(loops.read, arrays, 4, runs)
-		peak.CopyGBs = 2 * p.bestStream(loops.copy, arrays, 1, runs)
-		peak.UpdateGBs = 7 * p.bestStream(loops.update, arrays, 1, runs)
+		peak.ReadGBs = 4 * bestStream(p, loops.read, arrays, 4, runs)
+		peak.CopyGBs = 2 * bestStream(p, loops.copy, arrays, 1, runs)
+		peak.UpdateGBs = 7 * bestStream(p, loops.update, arrays, 1, runs)
 	})
 }
 
@@ -161,21 +162,21 @@ func withStreams(bytes int, f func(arrays *[4][]float32)) {
 }
 
 // bestStream is the best rate of several runs of a loop, in GB/s of one array.
-func (p *pool) bestStream(loop func(*streamArgs), arrays *[4][]float32, rounds, runs int) float64 {
+func bestStream(p *parallel.Pool, loop func(*streamArgs), arrays *[4][]float32, rounds, runs int) float64 {
 	best := 0.0
 	for range runs {
-		best = max(best, float64(4*len(arrays[0]))/float64(p.stream(loop, arrays, rounds)))
+		best = max(best, float64(4*len(arrays[0]))/float64(stream(p, loop, arrays, rounds)))
 	}
 	return best
 }
 
 // stream runs a loop over the arrays in pieces on all threads and returns the time. With more rounds than one, each begins
 // with the next array as the first.
-func (p *pool) stream(loop func(*streamArgs), arrays *[4][]float32, rounds int) time.Duration {
+func stream(p *parallel.Pool, loop func(*streamArgs), arrays *[4][]float32, rounds int) time.Duration {
 	pieces := len(arrays[0]) * 4 / streamPiece
-	args := make([]streamArgs, p.threads)
+	args := make([]streamArgs, p.Threads())
 	start := time.Now()
-	p.runWorkers(rounds*pieces, func(worker, task int) {
+	p.RunWorkers(rounds*pieces, func(worker, task int) {
 		round, at := task/pieces, task%pieces*streamPiece/4
 		array := func(i int) unsafe.Pointer { return unsafe.Pointer(&arrays[(round+i)%4][at]) }
 		s := &args[worker]

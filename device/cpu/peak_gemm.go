@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	"hone/internal/cpuid"
+	"hone/internal/half"
+	"hone/internal/pages"
 )
 
 // GEMMShape is a product to time. M, N and K are those of the product itself:
@@ -52,8 +54,8 @@ func TrainingShapes() []GEMMShape {
 // threads, 0 for all cores. Each run measures the machine's peak first, and the best of all runs
 // counts on both sides, so that a busy moment harms neither. It panics on an unknown form.
 func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
-	p := newPool(threadsOrAll(threads))
-	defer p.close()
+	e := newEngine(threadsOrAll(threads), hostGemmKernels(), rowsBF16{})
+	defer e.Pool.Close()
 	rows := make([]GEMMRow, len(shapes))
 	operands := make([]gemmArgs, len(shapes))
 	for i, s := range shapes {
@@ -61,10 +63,10 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 	}
 	var peak Peak
 	for range max(runs, 3) {
-		now := p.measurePeak(cpuid.Host(), 4*time.Millisecond, 4)
+		now := measurePeak(e.Pool, cpuid.Host(), 4*time.Millisecond, 4)
 		peak.F32, peak.BF16 = max(peak.F32, now.F32), max(peak.BF16, now.BF16)
 		for i := range shapes {
-			rows[i].GFLOPS = max(rows[i].GFLOPS, p.timeGEMM(&operands[i], 3))
+			rows[i].GFLOPS = max(rows[i].GFLOPS, timeGEMM(e, &operands[i], 3))
 		}
 	}
 	for i := range rows {
@@ -78,12 +80,12 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 }
 
 // timeGEMM is the best rate of calls of g in GFLOP/s.
-func (p *pool) timeGEMM(g *gemmArgs, calls int) float64 {
+func timeGEMM(e *engine, g *gemmArgs, calls int) float64 {
 	flops := 2 * float64(g.M) * float64(g.N) * float64(g.K) * float64(max(g.Batch, 1))
 	best := time.Duration(math.MaxInt64)
 	for range calls {
 		start := time.Now()
-		p.gemm(g)
+		e.multiply(g)
 		best = min(best, time.Since(start))
 	}
 	return flops / float64(max(best, 1))
@@ -96,20 +98,20 @@ func (s GEMMShape) args() gemmArgs {
 	}
 	batch := max(s.Batch, 1)
 	operand := func(n int) mat {
-		f := alignedFloats(n * batch)
+		f := pages.Floats(n * batch)
 		for i := range f {
 			f[i] = float32(i%13-6) / 8
 		}
 		if !s.BF16 {
 			return matF32(f)
 		}
-		h := halvesAt(unsafe.Pointer(unsafe.SliceData(alignedFloats((len(f)+1)/2))), len(f))
+		h := halvesAt(unsafe.Pointer(unsafe.SliceData(pages.Floats((len(f)+1)/2))), len(f))
 		for i, v := range f {
-			h[i] = toBF16(v)
+			h[i] = half.BFromFloat32(v)
 		}
 		return matBF16(h)
 	}
-	c := alignedFloats(s.M * s.N * batch)
+	c := pages.Floats(s.M * s.N * batch)
 	clear(c)
 	return gemmArgs{
 		M: s.M, N: s.N, K: s.K, A: operand(s.M * s.K), B: operand(s.N * s.K), C: matF32(c),

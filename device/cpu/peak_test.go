@@ -4,8 +4,10 @@ import (
 	"math"
 	"testing"
 	"time"
+	"unsafe"
 
 	"hone/internal/cpuid"
+	"hone/internal/parallel"
 )
 
 func TestPeak(t *testing.T) {
@@ -18,10 +20,10 @@ func TestPeak(t *testing.T) {
 		features = features[:1] // portable loops are the same for all
 	}
 	for _, f := range features {
-		p := newPool(2)
-		peak := p.measurePeak(f, 100*time.Microsecond, 1)
-		p.measureMemory(f, &peak, 2<<20, 1)
-		p.close()
+		p := parallel.New(2, nil)
+		peak := measurePeak(p, f, 100*time.Microsecond, 1)
+		measureMemory(p, f, &peak, 2<<20, 1)
+		p.Close()
 		t.Logf("%s: %+v", f.Best(), peak)
 		for _, v := range []float64{peak.F32, peak.ReadGBs, peak.CopyGBs, peak.UpdateGBs} {
 			if v <= 0 {
@@ -31,6 +33,13 @@ func TestPeak(t *testing.T) {
 		if (peak.Dots > 0) != f.HasAVX512BF16() || (peak.BF16 > 0) != f.UseBF16Dots() {
 			t.Errorf("%s: bf16 peak %v, of dot products %v", f.Best(), peak.BF16, peak.Dots)
 		}
+	}
+}
+
+// TestStreamArguments: the assembly counts on fields of 8 bytes.
+func TestStreamArguments(t *testing.T) {
+	if s := unsafe.Sizeof(streamArgs{}); s != 5*8 {
+		t.Errorf("streamArgs has %d bytes", s)
 	}
 }
 

@@ -29,7 +29,7 @@ func (d *Device) Reduce(op device.ReduceOp, y, x device.Buffer) {
 			task(i)
 		}
 	} else {
-		d.pool.run(count, task)
+		d.pool.Run(count, task)
 	}
 	out[0] = combine(op, parts)
 }

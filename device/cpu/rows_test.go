@@ -3,6 +3,8 @@ package cpu
 import (
 	"math"
 	"testing"
+
+	"hone/internal/half"
 )
 
 // TestRows: kernels over rows that lie apart have the bits of a call for each row, and touch nothing between rows.
@@ -45,7 +47,7 @@ func checkStoreRows(t *testing.T, d int, x scaledRows) {
 		if x.scale != nil {
 			vecScale(row, x.scale[r])
 		}
-		roundBF16(want[4+(2+r)*stride:], row)
+		half.BRound(want[4+(2+r)*stride:], row)
 	}
 	y := headRows{v: floats{h: h}, off: 4, stride: stride, d: d, n: 11}
 	y.storeRows(2, 9, x)

@@ -2,7 +2,8 @@ package cpu
 
 import (
 	"sync"
-	"unsafe"
+
+	"hone/internal/pages"
 )
 
 // scratchPool lends workers float32 scratch. It holds as many slices as there
@@ -27,7 +28,7 @@ func (p *scratchPool) get(n int) *scratch {
 		s = new(scratch)
 	}
 	if len(s.f) < n {
-		s.f = alignedFloats(n)
+		s.f = pages.Floats(n)
 	}
 	return s
 }
@@ -40,25 +41,4 @@ func (p *scratchPool) put(s *scratch) {
 	p.mu.Lock()
 	p.free = append(p.free, s)
 	p.mu.Unlock()
-}
-
-// Scratch and operands from hugeSize bytes on begin on a huge page and are asked for in such pages.
-const (
-	hugeSize = 512 << 10
-	hugePage = 2 << 20
-)
-
-// alignedFloats is a slice of n elements that begins on a cache line.
-func alignedFloats(n int) []float32 {
-	align := 64
-	if 4*n >= hugeSize {
-		align = hugePage
-	}
-	f := make([]float32, n+align/4-1)
-	base := unsafe.Pointer(unsafe.SliceData(f))
-	if align == hugePage {
-		adviseHuge(unsafe.Slice((*byte)(base), 4*len(f)))
-	}
-	skip := -int(uintptr(base)/4) & (align/4 - 1)
-	return f[skip : skip+n : skip+n]
 }

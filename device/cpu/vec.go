@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/internal/half"
 )
 
 // This file is the one place where kernels meet rows of float32. Each function
@@ -526,7 +527,7 @@ func vecBF16ToF32(y []float32, x []uint16) {
 	if n := len(x) &^ 15; n > 0 && vecWidenDoor(&y[0], &x[0], n) {
 		y, x = y[n:], x[n:]
 	}
-	widenBF16(y, x)
+	half.BWiden(y, x)
 }
 
 // vecF32ToBF16 rounds x into y, which has at least its length, to nearest even.
@@ -535,5 +536,5 @@ func vecF32ToBF16(y []uint16, x []float32) {
 	if n := len(x) &^ 15; n > 0 && vecRoundDoor(&y[0], &x[0], n) {
 		y, x = y[n:], x[n:]
 	}
-	roundBF16(y, x)
+	half.BRound(y, x)
 }

@@ -138,7 +138,7 @@ func BenchmarkAdamW(b *testing.B) {
 					d.AdamW(k)
 					if !half {
 						arrays := [4][]float32{f32s(k.Grad), f32s(k.Param), f32s(k.M), f32s(k.V)}
-						inLoop += d.pool.stream(streamLoops(cpuid.Host()).update, &arrays, 1)
+						inLoop += stream(d.pool, streamLoops(cpuid.Host()).update, &arrays, 1)
 					}
 				}
 				s := (b.Elapsed() - inLoop).Seconds() / float64(b.N)

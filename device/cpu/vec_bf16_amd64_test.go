@@ -10,6 +10,7 @@ import (
 
 	"hone/device"
 	"hone/internal/cpuid"
+	"hone/internal/half"
 )
 
 // bf16Case is an operation with operands in bf16: run computes what it overwrites of them, in f32 rows of n elements and by the door.
@@ -76,7 +77,7 @@ func checkBF16Door(t *testing.T, r *rand.Rand, c bf16Case, n int) bool {
 			if j%11 == 3 {
 				rows[i][j] = math.Float32frombits(r.Uint32()) // of any size
 			}
-			if h[j] = toBF16(rows[i][j]); h[j]&0x7f80 == 0 {
+			if h[j] = half.BFromFloat32(rows[i][j]); h[j]&0x7f80 == 0 {
 				h[j] &= 0x8000 // operands that are only read stay as they are
 			}
 		}
@@ -92,7 +93,7 @@ func checkBF16Door(t *testing.T, r *rand.Rand, c bf16Case, n int) bool {
 			t.Fatalf("%s of %d: operand %d is written outside", c.name, n, i)
 		}
 		for j, v := range rows[i] {
-			want := toBF16(v)
+			want := half.BFromFloat32(v)
 			if math.Abs(float64(v)) < 0x1p-126 {
 				want &= 0x8000
 			}
@@ -116,7 +117,7 @@ func TestNarrowDoor(t *testing.T) {
 		fillTest(r, x, 4, n%2 == 0)
 		want, h := make([]uint16, n), halvesOf(x)
 		for i, v := range x[:n] {
-			if want[i] = toBF16(v); math.Abs(float64(v)) < 0x1p-126 {
+			if want[i] = half.BFromFloat32(v); math.Abs(float64(v)) < 0x1p-126 {
 				want[i] &= 0x8000
 			}
 		}

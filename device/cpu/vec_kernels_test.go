@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/internal/half"
 	"hone/internal/splitmix"
 )
 
@@ -317,7 +318,7 @@ func TestReduceLong(t *testing.T) {
 	}
 	x, one := v.Alloc(n, device.BF16), v.Alloc(1, device.F32)
 	v.Fill(x, 0.1)
-	value := float64(fromBF16(toBF16(0.1)))
+	value := float64(half.BToFloat32(half.BFromFloat32(0.1)))
 	v.Reduce(device.Sum, one, x)
 	if got := v.values(one)[0]; !close32(got, value*float64(n), 5e-7, 0) {
 		t.Errorf("sum %g, want %g", got, value*float64(n))

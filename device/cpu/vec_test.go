@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/internal/half"
 )
 
 // guarded is a slice of n elements with guard words around it, at an offset
@@ -510,12 +511,31 @@ func TestBF16(t *testing.T) {
 			vecBF16ToF32(y, h[1:n+1])
 			g.check(t, "widen", n)
 			for i := range x {
-				if h[i+1] != toBF16(x[i]) || math.Float32bits(y[i]) != uint32(h[i+1])<<16 {
+				if h[i+1] != half.BFromFloat32(x[i]) || math.Float32bits(y[i]) != uint32(h[i+1])<<16 {
 					t.Fatalf("n=%d: %x rounds to %x, widens to %x", n, math.Float32bits(x[i]), h[i+1], math.Float32bits(y[i]))
 				}
 			}
 			if h[0] != 0x1234 || h[n+1] != 0x1234 {
 				t.Fatalf("n=%d: written outside", n)
+			}
+		}
+	})
+}
+
+// TestNarrow compares the rounding to bf16 with the scalar one where it is delicate.
+func TestNarrow(t *testing.T) {
+	var in []float32
+	for hi := range uint32(1 << 16) {
+		for _, lo := range []uint32{0, 1, 0x7fff, 0x8000, 0x8001, 0xffff} {
+			in = append(in, math.Float32frombits(hi<<16|lo))
+		}
+	}
+	eachPath(t, func(t *testing.T) {
+		out := make([]uint16, len(in))
+		vecF32ToBF16(out, in)
+		for i, v := range in {
+			if out[i] != half.BFromFloat32(v) {
+				t.Fatalf("%x rounds to %x, want %x", math.Float32bits(v), out[i], half.BFromFloat32(v))
 			}
 		}
 	})

@@ -12,6 +12,25 @@ func BFromFloat32(f float32) uint16 {
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
 
+// BToFloat32 widens a bfloat16, exactly.
+func BToFloat32(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// BRound rounds src into dst, which has at least its length, as BFromFloat32 does.
+func BRound(dst []uint16, src []float32) {
+	dst = dst[:len(src)]
+	for i, f := range src {
+		dst[i] = BFromFloat32(f)
+	}
+}
+
+// BWiden widens src into dst, which has at least its length.
+func BWiden(dst []float32, src []uint16) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = BToFloat32(v)
+	}
+}
+
 // BFromFloat64 rounds once: the float32 between is made odd if it was inexact, so that it never looks like a tie.
 func BFromFloat64(x float64) uint16 {
 	f := float32(x)

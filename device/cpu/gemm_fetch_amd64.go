@@ -2,13 +2,6 @@
 
 package cpu
 
-import "unsafe"
-
-// spinPause tells the core n times that it is in a waiting loop.
-//
-//go:noescape
-func spinPause(n int)
-
 // fetchBytes is what fetchLines asks for.
 const fetchBytes = 12 * 64
 
@@ -23,13 +16,3 @@ func fetchLines(at uintptr)
 //
 //go:noescape
 func fetchThirds(at uintptr)
-
-// askToRead asks the second cache for the bytes at the beginning of rows that are stride bytes apart.
-//
-//go:noescape
-func askToRead(at unsafe.Pointer, bytes, stride, rows int)
-
-// askToWrite is askToRead for what will be written: the first cache gets it as its core's own.
-//
-//go:noescape
-func askToWrite(at unsafe.Pointer, bytes, stride, rows int)

@@ -1,4 +1,4 @@
-package cpu
+package parallel
 
 import (
 	"runtime"
@@ -13,29 +13,29 @@ func TestPoolRunsEachTaskOnce(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		old := runtime.GOMAXPROCS(procs)
 		for _, threads := range []int{0, 1, 2, 3, 8} {
-			p := newPool(threads)
+			p := New(threads, nil)
 			for _, tasks := range []int{0, 1, 2, 3, 7, 64, 1000} {
 				counts := make([]atomic.Int32, tasks)
-				p.run(tasks, func(i int) { counts[i].Add(1) })
+				p.Run(tasks, func(i int) { counts[i].Add(1) })
 				for i := range counts {
 					if n := counts[i].Load(); n != 1 {
 						t.Fatalf("%d processors, %d threads: task %d of %d ran %d times", procs, threads, i, tasks, n)
 					}
 				}
 			}
-			p.close()
+			p.Close()
 		}
 		runtime.GOMAXPROCS(old)
 	}
 }
 
-// TestPoolMemoryIsVisible: what tasks write, plainly, the caller reads after run, and the other way round.
+// TestPoolMemoryIsVisible: what tasks write, plainly, the caller reads after Run, and the other way round.
 func TestPoolMemoryIsVisible(t *testing.T) {
-	p := newPool(3)
-	defer p.close()
+	p := New(3, nil)
+	defer p.Close()
 	data := make([]int, 16)
 	for round := range 2000 {
-		p.run(len(data), func(i int) { data[i] += i + round })
+		p.Run(len(data), func(i int) { data[i] += i + round })
 	}
 	for i, v := range data {
 		if want := 2000*i + 1999*1000; v != want {
@@ -46,11 +46,11 @@ func TestPoolMemoryIsVisible(t *testing.T) {
 
 // TestPoolWorkersAreExclusive: no two tasks run under one worker's number at once.
 func TestPoolWorkersAreExclusive(t *testing.T) {
-	p := newPool(4)
-	defer p.close()
+	p := New(4, nil)
+	defer p.Close()
 	var busy [4]atomic.Bool
 	for range 200 {
-		p.runWorkers(50, func(w, _ int) {
+		p.RunWorkers(50, func(w, _ int) {
 			if busy[w].Swap(true) {
 				t.Errorf("worker %d runs two tasks", w)
 			}
@@ -62,14 +62,14 @@ func TestPoolWorkersAreExclusive(t *testing.T) {
 
 // TestPoolSleepsAndWakes: idle workers block, and work after that as before.
 func TestPoolSleepsAndWakes(t *testing.T) {
-	p := newPool(2)
-	defer p.close()
+	p := New(2, nil)
+	defer p.Close()
 	for range 5 {
 		helped := false
 		for deadline := time.Now().Add(10 * time.Second); !helped && time.Now().Before(deadline); {
 			// The first task waits for the second: only another worker can take that.
 			second := make(chan bool, 1)
-			p.runWorkers(2, func(w, task int) {
+			p.RunWorkers(2, func(w, task int) {
 				if task == 1 {
 					second <- w > 0
 					return
@@ -92,14 +92,14 @@ func TestPoolSleepsAndWakes(t *testing.T) {
 
 // TestPoolOfSeveralCallers: callers take turns.
 func TestPoolOfSeveralCallers(t *testing.T) {
-	p := newPool(2)
-	defer p.close()
+	p := New(2, nil)
+	defer p.Close()
 	var sum atomic.Int64
 	var callers sync.WaitGroup
 	for range 8 {
 		callers.Go(func() {
 			for range 100 {
-				p.run(10, func(i int) { sum.Add(int64(i)) })
+				p.Run(10, func(i int) { sum.Add(int64(i)) })
 			}
 		})
 	}
@@ -112,14 +112,14 @@ func TestPoolOfSeveralCallers(t *testing.T) {
 // TestPoolClosed: closing twice is harmless, and a closed pool works on the caller alone.
 func TestPoolClosed(t *testing.T) {
 	before := runtime.NumGoroutine()
-	p := newPool(4)
-	p.close()
-	p.close()
+	p := New(4, nil)
+	p.Close()
+	p.Close()
 	if n := runtime.NumGoroutine(); n > before {
 		t.Errorf("%d goroutines remain", n-before)
 	}
 	ran := 0
-	p.run(3, func(int) { ran++ })
+	p.Run(3, func(int) { ran++ })
 	if ran != 3 {
 		t.Errorf("a closed pool ran %d of 3 tasks", ran)
 	}

@@ -3,7 +3,7 @@ package cpu
 import "sync/atomic"
 
 // A product of few rows takes as long as its weight takes to come from memory, and between two of them memory is idle.
-// Weights follow each other in the same order for token after token. So the pool remembers
+// Weights follow each other in the same order for token after token. So the engine remembers
 // which came after which, and a worker that waits, for tasks or for other workers, meanwhile asks for the
 // beginning of its share of those that will probably come. A wrong guess costs a little bandwidth; asking for
 // memory that has been given back does nothing.
@@ -29,7 +29,7 @@ type weight struct {
 	bytes uintptr // of a unit
 }
 
-// lookahead is what a pool knows about the order of weights. All but next is used under the pool's lock.
+// lookahead is what an engine knows about the order of weights. All but next is used under its lock.
 type lookahead struct {
 	weights map[uintptr]*weights // by the place of the first one
 	last    *weights
@@ -80,25 +80,25 @@ type fetched struct {
 // thirds is how many passes over its share a worker makes that asks for every third line.
 const thirds = 3
 
-// fetch asks for the next few lines of the worker's share of what will come, and reports whether there are some.
+// Prepare asks for the next few lines of the worker's share of what will come, and reports whether there are some.
 //
 // Where the kernels ask ahead themselves (gemmKernels.thirds) it asks for every third line, then for the second ones and the others: of a
 // share that begins with lines in the second cache memory would have a rest while these are read, four times as fast as it
 // brings any; with one of three there it is always busy.
-func (p *pool) fetch(worker int) bool {
-	f, w := &p.fetched[worker], p.ahead.next.Load()
+func (e *engine) Prepare(worker int) bool {
+	f, w := &e.fetched[worker], e.ahead.next.Load()
 	if w != f.from {
 		*f = fetched{from: w, left: aheadBytes}
-		f.begin(worker, p.threads)
+		f.begin(worker, e.threads)
 	}
-	sparse := p.gemmKernels.thirds
+	sparse := e.kernels.thirds
 	for f.at >= f.end {
 		if len(f.of) == 0 {
 			if !sparse || w == nil || f.pass == thirds-1 {
 				return false
 			}
 			f.pass++
-			f.begin(worker, p.threads)
+			f.begin(worker, e.threads)
 		}
 		w := f.of[0]
 		f.at, f.end = w.at+uintptr(max(f.lo, 0))*w.bytes+uintptr(64*f.pass), w.at+uintptr(max(min(f.hi, w.units), 0))*w.bytes

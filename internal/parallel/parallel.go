@@ -1,4 +1,5 @@
-package cpu
+// Package parallel runs tasks on workers that stay, for work that comes every few microseconds.
+package parallel
 
 import (
 	"runtime"
@@ -12,18 +13,29 @@ import (
 // kernels of a step take a few microseconds.
 const idleSpin = 100 * time.Microsecond
 
-// idleRounds is how often a worker looks for tasks, and asks for weights to come, before other goroutines have their turn: some microseconds, of which that
-// takes a part.
+// idleRounds is how often a worker looks for tasks, and prepares what comes, before other goroutines have their turn: some microseconds, of which
+// that takes a part.
 const idleRounds = 64
 
-// pool is a set of persistent workers; the caller of run is worker 0.
+// Idle is what workers do while they wait for tasks, or worker 0 for the others. Its methods are called by all workers at once.
+type Idle interface {
+	// Help takes a part of a task that another worker is at, and reports whether there was one.
+	Help(worker int) bool
+	// Helping says whether a part is not through. Run waits for it.
+	Helping() bool
+	// Prepare does a little for tasks that will probably come, far less than a microsecond of it, and reports whether there was something.
+	Prepare(worker int) bool
+}
+
+// Pool is a set of persistent workers; the caller of Run is worker 0.
 //
 // Tasks are claimed one at a time. One word holds both the next task and the
 // number of tasks, so a worker that comes late can only claim a task that is
-// still to be done, and run waits for finished tasks, never for workers: one
+// still to be done, and Run waits for finished tasks, never for workers: one
 // that sleeps costs nothing but its help.
-type pool struct {
+type Pool struct {
 	threads int
+	idle    Idle
 	mu      sync.Mutex // one job at a time
 	workers []*worker  // of threads 1, 2, ...
 	ended   sync.WaitGroup
@@ -32,25 +44,13 @@ type pool struct {
 	plain  func(task int)
 	staged func(worker, task int)
 
-	gemmKernels *gemmKernels
-	gemmScratch []*gemmScratch         // one for each worker
-	gemms       []gemmJob              // that run
-	gemmTask    func(worker, task int) // of gemms, made once
-	shareTask   func(worker, task int) // likewise
-	shares      shares                 // of gemms
-
-	ahead   lookahead
-	fetched []fetched // by each worker
-
-	_      [64]byte
-	claim  atomic.Uint64 // next task << 32 | number of tasks
-	_      [56]byte
-	done   atomic.Int64 // finished tasks
-	_      [56]byte
-	pieces atomic.Int64 // rows of tasks that are computed by others, in pieces
-	_      [56]byte
-	quit   atomic.Bool
-	_      [60]byte
+	_     [64]byte
+	claim atomic.Uint64 // next task << 32 | number of tasks
+	_     [56]byte
+	done  atomic.Int64 // finished tasks
+	_     [56]byte
+	quit  atomic.Bool
+	_     [60]byte
 }
 
 // worker is what the pool knows of one of its goroutines.
@@ -60,18 +60,12 @@ type worker struct {
 	wake   chan struct{} // one slot: sent to once for each time asleep goes from true to false
 }
 
-// newPool starts a pool of the given number of threads, the caller included.
-// It must be closed.
-func newPool(threads int) *pool { return newPoolWith(threads, hostGemmKernels()) }
-
-// newPoolWith is newPool with the matrix kernels to use, for tests.
-func newPoolWith(threads int, k *gemmKernels) *pool {
-	p := &pool{threads: max(threads, 1), gemmKernels: k}
-	p.shares, p.fetched = make(shares, p.threads), make([]fetched, p.threads)
-	p.gemmTask, p.shareTask = p.runGemmTask, p.runShares
-	for range p.threads {
-		p.gemmScratch = append(p.gemmScratch, newGemmScratch(k))
+// New starts a pool of the given number of threads, at least 1, the caller included. What they do while they wait may be nil. It must be closed.
+func New(threads int, idle Idle) *Pool {
+	if idle == nil {
+		idle = nothing{}
 	}
+	p := &Pool{threads: max(threads, 1), idle: idle}
 	for i := 1; i < p.threads; i++ {
 		w := &worker{wake: make(chan struct{}, 1)}
 		p.workers = append(p.workers, w)
@@ -81,9 +75,19 @@ func newPoolWith(threads int, k *gemmKernels) *pool {
 	return p
 }
 
-// close ends the workers and waits until they have gone. A closed pool still
+// nothing is what is done without an Idle.
+type nothing struct{}
+
+func (nothing) Help(int) bool    { return false }
+func (nothing) Helping() bool    { return false }
+func (nothing) Prepare(int) bool { return false }
+
+// Threads is the number of workers, the caller included.
+func (p *Pool) Threads() int { return p.threads }
+
+// Close ends the workers and waits until they have gone. A closed pool still
 // runs tasks, on the caller alone.
-func (p *pool) close() {
+func (p *Pool) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.quit.Swap(true) {
@@ -93,10 +97,10 @@ func (p *pool) close() {
 	p.ended.Wait()
 }
 
-// run calls f once for each task from 0 to tasks-1, on any worker and in any
+// Run calls f once for each task from 0 to tasks-1, on any worker and in any
 // order, and returns when all have returned. f must not panic and must not use
-// the pool. Several goroutines may call run; they take turns.
-func (p *pool) run(tasks int, f func(task int)) {
+// the pool. Several goroutines may call Run; they take turns.
+func (p *Pool) Run(tasks int, f func(task int)) {
 	p.mu.Lock()
 	p.plain = f
 	p.dispatch(tasks)
@@ -104,9 +108,9 @@ func (p *pool) run(tasks int, f func(task int)) {
 	p.mu.Unlock()
 }
 
-// runWorkers is run with the number of the worker, from 0 to threads-1, which
+// RunWorkers is Run with the number of the worker, from 0 to threads-1, which
 // runs no other task meanwhile: f may use memory that belongs to it.
-func (p *pool) runWorkers(tasks int, f func(worker, task int)) {
+func (p *Pool) RunWorkers(tasks int, f func(worker, task int)) {
 	p.mu.Lock()
 	p.staged = f
 	p.dispatch(tasks)
@@ -115,7 +119,7 @@ func (p *pool) runWorkers(tasks int, f func(worker, task int)) {
 }
 
 // dispatch runs the job that the caller, who holds mu, has set.
-func (p *pool) dispatch(tasks int) {
+func (p *Pool) dispatch(tasks int) {
 	if tasks <= 0 {
 		return
 	}
@@ -134,7 +138,7 @@ func (p *pool) dispatch(tasks int) {
 	p.waitDone(int64(tasks))
 }
 
-func (p *pool) call(worker, task int) {
+func (p *Pool) call(worker, task int) {
 	if p.plain != nil {
 		p.plain(task)
 		return
@@ -143,7 +147,7 @@ func (p *pool) call(worker, task int) {
 }
 
 // take claims and runs tasks until none is left, and reports whether there was one.
-func (p *pool) take(worker int) bool {
+func (p *Pool) take(worker int) bool {
 	took := false
 	for {
 		c := p.claim.Load()
@@ -160,9 +164,9 @@ func (p *pool) take(worker int) bool {
 }
 
 // waitDone returns when all tasks of the job have finished, and what was taken from them.
-func (p *pool) waitDone(tasks int64) {
-	for spins := 1; p.done.Load() != tasks || p.pieces.Load() != 0; spins++ {
-		if p.steal(0) || p.fetch(0) {
+func (p *Pool) waitDone(tasks int64) {
+	for spins := 1; p.done.Load() != tasks || p.idle.Helping(); spins++ {
+		if p.idle.Help(0) || p.idle.Prepare(0) {
 			continue
 		}
 		spinPause(8)
@@ -173,7 +177,7 @@ func (p *pool) waitDone(tasks int64) {
 }
 
 // wakeUp wakes at most n workers.
-func (p *pool) wakeUp(n int) {
+func (p *Pool) wakeUp(n int) {
 	for _, w := range p.workers {
 		if n <= 0 {
 			return
@@ -186,7 +190,7 @@ func (p *pool) wakeUp(n int) {
 }
 
 // work is the life of worker i.
-func (p *pool) work(i int, w *worker) {
+func (p *Pool) work(i int, w *worker) {
 	defer p.ended.Done()
 	for !p.quit.Load() {
 		if p.take(i) || p.spin(i) {
@@ -194,24 +198,24 @@ func (p *pool) work(i int, w *worker) {
 		}
 		w.asleep.Store(true)
 		// A job published before asleep was set woke nobody: look again.
-		if (p.hasTasks() || p.quit.Load()) && w.asleep.CompareAndSwap(true, false) {
+		if (p.HasTasks() || p.quit.Load()) && w.asleep.CompareAndSwap(true, false) {
 			continue
 		}
 		<-w.wake
 	}
 }
 
-// spin waits for tasks or rows as worker i and reports whether there are some or were; false means it is time to sleep.
-func (p *pool) spin(i int) bool {
+// spin waits for tasks or a part of one as worker i and reports whether there are some or were; false means it is time to sleep.
+func (p *Pool) spin(i int) bool {
 	for start := time.Now(); ; {
-		if p.steal(i) {
+		if p.idle.Help(i) {
 			return true
 		}
 		for range idleRounds {
-			if p.hasTasks() || p.quit.Load() {
+			if p.HasTasks() || p.quit.Load() {
 				return true
 			}
-			if !p.fetch(i) {
+			if !p.idle.Prepare(i) {
 				spinPause(4)
 			}
 		}
@@ -222,7 +226,8 @@ func (p *pool) spin(i int) bool {
 	}
 }
 
-func (p *pool) hasTasks() bool {
+// HasTasks says whether there are tasks that no worker has claimed.
+func (p *Pool) HasTasks() bool {
 	c := p.claim.Load()
 	return c>>32 < c&0xffffffff
 }

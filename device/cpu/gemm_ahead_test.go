@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"unsafe"
+
+	"hone/internal/pages"
 )
 
 // TestSharesAreTakenOnce: each unit goes to one worker, its own come first and in large pieces, and of what is left to others
@@ -50,7 +52,7 @@ func TestSharesAreTakenOnce(t *testing.T) {
 // TestLookaheadLearnsTheOrder: from the second round on, the next weights are known, and each worker asks for the
 // beginning of its share of them, once.
 func TestLookaheadLearnsTheOrder(t *testing.T) {
-	p := &pool{threads: 2, fetched: make([]fetched, 2), gemmKernels: &gemmKernels{}} // without workers, who would ask as well
+	e := idleEngine(2, &gemmKernels{}, plainRows) // without workers, who would ask as well
 	groups := make([][]gemmJob, 3)
 	for i := range groups {
 		for range i + 1 {
@@ -60,10 +62,10 @@ func TestLookaheadLearnsTheOrder(t *testing.T) {
 		}
 	}
 	follow := func(i int) *weights {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.ahead.follow(groups[i])
-		return p.ahead.next.Load()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.ahead.follow(groups[i])
+		return e.ahead.next.Load()
 	}
 	for i := range groups {
 		if w := follow(i); w != nil {
@@ -78,10 +80,10 @@ func TestLookaheadLearnsTheOrder(t *testing.T) {
 	}
 	follow(1) // three weights of 1 MB come: worker 1 has the second half of the second one, and the third
 	var asked []uintptr
-	for p.fetch(1) {
-		asked = append(asked, p.fetched[1].at-fetchBytes-uintptr(groups[2][1].B.p))
+	for e.Prepare(1) {
+		asked = append(asked, e.fetched[1].at-fetchBytes-uintptr(groups[2][1].B.p))
 	}
-	if n := len(asked); n*fetchBytes < aheadBytes || (n-1)*fetchBytes >= aheadBytes || p.fetch(1) {
+	if n := len(asked); n*fetchBytes < aheadBytes || (n-1)*fetchBytes >= aheadBytes || e.Prepare(1) {
 		t.Errorf("asked for %d bytes, want %d and no more", n*fetchBytes, aheadBytes)
 	}
 	if asked[0] != 1<<19 {
@@ -94,20 +96,20 @@ func TestLookaheadLearnsTheOrder(t *testing.T) {
 func TestLookaheadAsksForThirds(t *testing.T) {
 	const units, unit = 8, 4608 // bytes of a unit: two calls for each third of it
 	for _, count := range []int{1, 2} {
-		p := &pool{threads: 2, fetched: make([]fetched, 2), gemmKernels: &gemmKernels{thirds: true}}
+		e := idleEngine(2, &gemmKernels{thirds: true}, plainRows)
 		jobs := make([]gemmJob, count)
 		for i := range jobs {
-			jobs[i].gemmArgs, jobs[i].tasks = gemmArgs{N: units, K: unit / 4, B: matF32(alignedFloats(units * unit / 4))}, units
+			jobs[i].gemmArgs, jobs[i].tasks = gemmArgs{N: units, K: unit / 4, B: matF32(pages.Floats(units * unit / 4))}, units
 		}
-		p.ahead.follow(jobs)
-		p.ahead.follow(jobs) // they follow themselves
+		e.ahead.follow(jobs)
+		e.ahead.follow(jobs) // they follow themselves
 		first, last := 0, units
 		if count == 1 {
 			first = units / 2
 		}
 		var asked, want []uintptr
-		for p.fetch(1) {
-			asked = append(asked, p.fetched[1].at-thirds*fetchBytes)
+		for e.Prepare(1) {
+			asked = append(asked, e.fetched[1].at-thirds*fetchBytes)
 		}
 		base := uintptr(jobs[count-1].B.p) // worker 1 has the second weight, or the second half of the one
 		for pass := range thirds {
@@ -119,13 +121,13 @@ func TestLookaheadAsksForThirds(t *testing.T) {
 			t.Errorf("of %d weights lines are asked for at %x, want %x", count, asked, want)
 		}
 	}
-	p := &pool{threads: 1, fetched: make([]fetched, 1), gemmKernels: &gemmKernels{thirds: true}}
+	e := idleEngine(1, &gemmKernels{thirds: true}, plainRows)
 	jobs := make([]gemmJob, 1)
 	jobs[0].gemmArgs, jobs[0].tasks = gemmArgs{N: 64, K: 1 << 13, B: matF32(make([]float32, 1<<19))}, 64
-	p.ahead.follow(jobs)
-	p.ahead.follow(jobs)
+	e.ahead.follow(jobs)
+	e.ahead.follow(jobs)
 	n := 0
-	for p.fetch(0) {
+	for e.Prepare(0) {
 		n++
 	}
 	if n*fetchBytes < aheadBytes || (n-1)*fetchBytes >= aheadBytes {

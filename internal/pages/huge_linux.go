@@ -1,6 +1,6 @@
 //go:build linux && !race
 
-package cpu
+package pages
 
 import "golang.org/x/sys/unix"
 
