@@ -4,43 +4,44 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/device/cpu/gemm"
 )
 
 var _ device.Arranger = (*Device)(nil)
 
 // Arrange copies a weight into panels. A bf16 weight has panels of pairs; without tiles for these it stays as it is.
 func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
-	kernels, m := d.engine.kernels, matOf(b)
-	if !kernels.arranges(m.bf16, k) || k == 0 || n == 0 {
+	kernels, bf16 := d.engine.Kernels, b.DType == device.BF16
+	if !kernels.Arranges(bf16, k) || k == 0 || n == 0 {
 		return device.Arranged{}, false
 	}
-	if m.n != k*n {
-		panic(fmt.Sprintf("cpu: Arrange of %d elements as %d×%d", m.n, k, n))
+	if b.Len != k*n {
+		panic(fmt.Sprintf("cpu: Arrange of %d elements as %d×%d", b.Len, k, n))
 	}
-	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(kernels.arrangedLen(k, n, m.bf16), b.DType)}
-	g := gemmArgs{N: n, K: k, B: m, LDB: n, TransB: transB}
+	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(kernels.ArrangedLen(k, n, bf16), b.DType)}
+	g := gemm.Args{N: n, K: k, B: matOf(b), LDB: n, TransB: transB}
 	if transB {
 		g.LDB = k
 	}
-	d.engine.arrange(matOf(a.Buf), g)
+	d.engine.Arrange(matOf(a.Buf), g)
 	return a, true
 }
 
 // panelsOf is an arranged weight as its elements are found.
-func (d *Device) panelsOf(op string, a device.Arranged) panels {
-	k, m := d.engine.kernels, matOf(a.Buf)
-	if m.n != k.arrangedLen(a.K, a.N, m.bf16) {
-		panic(fmt.Sprintf("cpu: %s of a weight %d×%d in %d elements", op, a.K, a.N, m.n))
+func (d *Device) panelsOf(op string, a device.Arranged) gemm.Panels {
+	k := d.engine.Kernels
+	if a.Buf.Len != k.ArrangedLen(a.K, a.N, a.Buf.DType == device.BF16) {
+		panic(fmt.Sprintf("cpu: %s of a weight %d×%d in %d elements", op, a.K, a.N, a.Buf.Len))
 	}
-	return k.panels(m, a.K)
+	return k.Panels(matOf(a.Buf), a.K)
 }
 
 // Rearrange puts the weight back in the order that it had.
 func (d *Device) Rearrange(y device.Buffer, a device.Arranged) {
 	p, to := d.panelsOf("Rearrange", a), floatsOf("Rearrange", y, a.K*a.N)
-	rows, cols, at := a.K, a.N, p.value
+	rows, cols, at := a.K, a.N, p.Value
 	if a.TransB {
-		rows, cols, at = a.N, a.K, func(n, k int) float32 { return p.value(k, n) }
+		rows, cols, at = a.N, a.K, func(n, k int) float32 { return p.Value(k, n) }
 	}
 	d.eachRows(rows, cols, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
@@ -59,7 +60,7 @@ func (d *Device) ArrangedRows(y device.Buffer, a device.Arranged, ids device.Buf
 	}
 	d.eachRows(len(rows), a.K, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			to.fill(r*a.K, a.K, func(k int) float32 { return p.value(k, int(rows[r])) })
+			to.fill(r*a.K, a.K, func(k int) float32 { return p.Value(k, int(rows[r])) })
 		}
 	})
 }

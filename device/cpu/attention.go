@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/device/cpu/gemm"
+	"hone/internal/pages"
 )
 
 // Attention in blocks, after Dao et al., "FlashAttention-2" (2023). The query
@@ -59,7 +61,7 @@ type attentionTask struct {
 	partial      int // where its gradients of queries go in partials, -1 for nowhere
 }
 
-func newAttention(threads int, k *gemmKernels) *attention {
+func newAttention(threads int, k *gemm.Kernels) *attention {
 	a := &attention{}
 	for range threads {
 		a.workers = append(a.workers, newAttentionWorker(k))
@@ -144,7 +146,7 @@ func (a *attention) check(op string) {
 	a.k, a.v = headsOf(op, a.K, a.K.Len, kv), headsOf(op, a.V, a.V.Len, kv)
 	a.lse = optionalF32s(op, a.LSE, queries*a.Heads)
 	a.group = a.Heads / a.KVHeads
-	a.dp = roundUp(a.D, a.workers[0].kernels.lanes)
+	a.dp = roundUp(a.D, a.workers[0].kernels.Lanes)
 	a.chooseUnits(a.q.h != nil && a.k.h != nil && a.v.h != nil)
 }
 
@@ -231,7 +233,7 @@ func (a *attention) planBackward(threads int) (shared bool) {
 	}
 	shared = threads > 1 && heads < 4*threads && partials <= maxPartials
 	if shared {
-		grow(&a.partials, partials)
+		pages.Grow(&a.partials, partials)
 	}
 	a.tasks = a.tasks[:0]
 	partial := 0

@@ -1,6 +1,9 @@
 package cpu
 
-import "hone/device"
+import (
+	"hone/device"
+	"hone/internal/pages"
+)
 
 // backward computes the gradients of key blocks t.lo to t.hi of a head, and what
 // these blocks add to the gradients of its queries.
@@ -13,15 +16,15 @@ import "hone/device"
 func (a *attention) backward(w *attentionWorker, t attentionTask) {
 	s := &a.Sequences[t.sequence]
 	rows := s.QLen * a.group
-	grow(&w.kRow, backwardKeys*a.dp)
-	grow(&w.dk, (backwardKeys+w.rows())*a.dp)
-	grow(&w.dv, (backwardKeys+w.rows())*a.dp)
+	pages.Grow(&w.kRow, backwardKeys*a.dp)
+	pages.Grow(&w.dk, (backwardKeys+w.rows())*a.dp)
+	pages.Grow(&w.dv, (backwardKeys+w.rows())*a.dp)
 	a.rowSums(w, s, t)
 	var dq []float32
 	if t.partial >= 0 {
 		dq = a.partials[t.partial : t.partial+rows*a.dp]
 	} else {
-		grow(&w.dq, rows*a.dp)
+		pages.Grow(&w.dq, rows*a.dp)
 		dq = w.dq[:rows*a.dp]
 	}
 	clear(dq)
@@ -48,9 +51,9 @@ func (a *attention) storeQueryGrad(s *device.Sequence, kv, r int, dq []float32) 
 // rowSums sets w.lse and w.delta = Σ dO·O for the rows that see the task's blocks.
 func (a *attention) rowSums(w *attentionWorker, s *device.Sequence, t attentionTask) {
 	rows := s.QLen * a.group
-	grow(&w.lse, rows)
-	grow(&w.delta, rows)
-	grow(&w.stage, 2*a.D)
+	pages.Grow(&w.lse, rows)
+	pages.Grow(&w.delta, rows)
+	pages.Grow(&w.stage, 2*a.D)
 	first, last := a.seeing(s, t.lo*backwardKeys, min(t.hi*backwardKeys, s.KLen))
 	first, last = first*a.group, max(first, last)*a.group
 	asked := [...]headRows{a.queryRows(&a.q, s, t.kv, first, last), a.queryRows(&a.do, s, t.kv, first, last), a.queryRows(&a.o, s, t.kv, first, last)}
@@ -107,9 +110,9 @@ func (a *attention) backwardKeys(w *attentionWorker, s *device.Sequence, b keyBl
 // and what these give to theirs.
 func (a *attention) backwardBlock(w *attentionWorker, s *device.Sequence, b keyBlock, lo, hi int) {
 	ld, rows := scoreStride(backwardKeys), w.blockRows(backwardRowBlock)
-	grow(&w.s, rows*ld)
-	grow(&w.ds, rows*ld)
-	grow(&w.slope, backwardKeys)
+	pages.Grow(&w.s, rows*ld)
+	pages.Grow(&w.ds, rows*ld)
+	pages.Grow(&w.slope, backwardKeys)
 	t := rowBlock{s: s, kv: b.kv, r: lo, m: hi - lo, k0: b.k0, k1: b.k1}
 	if !a.tileRanges(w, &t) {
 		return

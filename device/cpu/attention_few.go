@@ -1,23 +1,28 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"hone/device/cpu/gemm"
+	"hone/internal/pages"
+)
 
 // Of a token that is being written there are few queries, and to put keys in order for tiles, in scratch that has left the caches since the
 // last layer, takes longer than to multiply them. The kernels for few rows of package cpu's products read them as they lie, in the
 // order of sums that tiles have.
 
 // fewKernel is the kernel that multiplies n rows of queries by keys as they lie, nil where there is none that suits them.
-func (a *attention) fewKernel(w *attentionWorker, n int) tileFunc {
-	k, kernels, wide := w.kernels, []tileFunc(nil), 1 // elements of a unit of keys
+func (a *attention) fewKernel(w *attentionWorker, n int) gemm.TileFunc {
+	k, kernels, wide := w.kernels, []gemm.TileFunc(nil), 1 // elements of a unit of keys
 	switch {
 	case w.pairs:
-		kernels = k.fewPairs
+		kernels = k.FewPairs
 	case a.k.h != nil:
-		kernels, wide = k.fewWiden, 2
+		kernels, wide = k.FewWiden, 2
 	default:
-		kernels = k.fewF32
+		kernels = k.FewF32
 	}
-	if n > fewQueries || n > len(kernels) || a.units%(wide*fewUnits) != 0 || w.pairs && a.D%2 != 0 {
+	if n > fewQueries || n > len(kernels) || a.units%(wide*gemm.FewUnits) != 0 || w.pairs && a.D%2 != 0 {
 		return nil
 	}
 	return kernels[n-1]
@@ -26,10 +31,10 @@ func (a *attention) fewKernel(w *attentionWorker, n int) tileFunc {
 // fewScores is scores by keys as they lie: as many at a time as a vector has lanes. The last ones are copied, for there may be no memory
 // behind them.
 func (a *attention) fewScores(w *attentionWorker, b *rowBlock, x *forwardOperands, ld int) {
-	lanes, first, row := w.kernels.lanes, w.tileLo[0], x.k.stride*x.k.bytes()/x.k.d
+	lanes, first, row := w.kernels.Lanes, w.tileLo[0], x.k.stride*x.k.bytes()/x.k.d
 	t, keys := &w.tile, x.k.n
 	whole := (keys - first) / lanes
-	*t = tileArgs{
+	*t = gemm.TileArgs{
 		A: unsafe.Pointer(x.q.p), RS: 4 * x.q.stride, CS: 4, BS: row, BInc: lanes * row, K: a.units, Units: a.units,
 		C: unsafe.Pointer(&w.s[first]), LDC: 4 * ld, CInc: 4 * lanes, Count: whole,
 	}
@@ -39,7 +44,7 @@ func (a *attention) fewScores(w *attentionWorker, b *rowBlock, x *forwardOperand
 	}
 	if first += whole * lanes; first < keys {
 		size := roundUp(x.k.bytes(), 64) + 64
-		grow(&w.stage, lanes*size/4)
+		pages.Grow(&w.stage, lanes*size/4)
 		stage := unsafe.Slice((*byte)(unsafe.Pointer(&w.stage[0])), lanes*size)
 		clear(stage)
 		for r := first; r < keys; r++ {

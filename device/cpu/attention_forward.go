@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/device/cpu/gemm"
+	"hone/internal/pages"
 )
 
 // forward computes rows t.lo to t.hi of a key/value head.
@@ -14,13 +16,13 @@ func (a *attention) forward(w *attentionWorker, t attentionTask) {
 	queries := a.queryRows(&a.q, s, t.kv, t.lo, min(t.lo+step, t.hi))
 	queries.ask(0, queries.n, false)
 	q := a.loadRows(w, &w.q, &a.q, &rowBlock{s: s, kv: t.kv, r: t.lo, m: n})
-	grow(&w.o, n*a.dp)
-	grow(&w.max, n)
-	grow(&w.sum, n)
-	grow(&w.s, step*scoreStride(forwardKeys))
-	grow(&w.part, step*a.dp)
-	grow(&w.blockMax, step)
-	grow(&w.blockSum, step)
+	pages.Grow(&w.o, n*a.dp)
+	pages.Grow(&w.max, n)
+	pages.Grow(&w.sum, n)
+	pages.Grow(&w.s, step*scoreStride(forwardKeys))
+	pages.Grow(&w.part, step*a.dp)
+	pages.Grow(&w.blockMax, step)
+	pages.Grow(&w.blockSum, step)
 	clear(w.sum[:n])
 	lo, _ := a.visible(s, t.lo/a.group)
 	_, hi := a.visible(s, (t.hi-1)/a.group)
@@ -52,7 +54,7 @@ type forwardOperands struct {
 	q, v   productRows
 	halves bool // v is bf16 as it lies
 	k      headRows
-	few    tileFunc
+	few    gemm.TileFunc
 }
 
 // fewQueries is the most rows of queries for which copying values takes longer than their being apart, and for which keys and values are not in
@@ -62,7 +64,7 @@ const fewQueries = 8
 // loadValues returns rows first and on of x as n rows of queries read them: where they are, which may be in bf16 (halves), or packed.
 func (a *attention) loadValues(w *attentionWorker, x headRows, first, n int) (rows productRows, halves bool) {
 	halves = x.v.h != nil
-	if n <= fewQueries && a.D == a.dp && (!halves || !w.pairs && w.kernels.halves != nil) {
+	if n <= fewQueries && a.D == a.dp && (!halves || !w.pairs && w.kernels.Halves != nil) {
 		return productRows{(*float32)(x.address(0)), x.stride}, halves
 	}
 	w.packRows(&w.vRow, x, first, a.dp)
@@ -136,7 +138,7 @@ func (a *attention) loadRows(w *attentionWorker, dst *[]float32, v *headMatrix, 
 		return productRows{(*float32)(v.address(a.rowAt(v, t.s, t.kv, t.r))), w.unitsOf(v.stride)}
 	}
 	ld := a.queryStride(w)
-	grow(dst, (t.m+1)*ld)
+	pages.Grow(dst, (t.m+1)*ld)
 	for g := range a.group {
 		x, first := a.ownRows(v, t.s, t.kv, g, t.r, t.r+t.m)
 		w.copyRows((*dst)[min(first-t.r, t.m)*ld:], a.group*ld, &x, a.dp)
@@ -161,7 +163,7 @@ func (a *attention) inPlace(v *headMatrix) bool {
 }
 
 // queryStride is the row stride of queries and output gradients in scratch: dp and a vector units.
-func (a *attention) queryStride(w *attentionWorker) int { return a.dp + w.kernels.lanes }
+func (a *attention) queryStride(w *attentionWorker) int { return a.dp + w.kernels.Lanes }
 
 // scores computes the products of the rows of a block and the keys that they see, which are
 // packed in panels, into rows of ld elements at c.
@@ -178,7 +180,7 @@ func (a *attention) scores(w *attentionWorker, b *rowBlock, rows productRows, pa
 		}
 		i := first * w.rows()
 		w.multiply(&product{
-			m: min(last*w.rows(), b.m) - i, n: min(roundUp(n, w.kernels.lanes), w.panel), k: a.units,
+			m: min(last*w.rows(), b.m) - i, n: min(roundUp(n, w.kernels.Lanes), w.panel), k: a.units,
 			a: rows.at(i), rs: rows.stride, cs: 1,
 			b: &panels[j/w.panel*size], bs: w.panel, panels: size,
 			c: &c[i*ld+j], ldc: ld,
@@ -273,7 +275,7 @@ func expOf(x float32) float32 { return float32(math.Exp(float64(x))) }
 // storeOutput divides the rows by their sums and writes them.
 func (a *attention) storeOutput(w *attentionWorker, s *device.Sequence, t attentionTask) {
 	n := t.hi - t.lo
-	grow(&w.inverse, n)
+	pages.Grow(&w.inverse, n)
 	for r := range n {
 		w.inverse[r] = 1 / w.sum[r]
 	}

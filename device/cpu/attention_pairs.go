@@ -1,6 +1,11 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"hone/device/cpu/gemm"
+	"hone/internal/pages"
+)
 
 // Where queries, keys, values and output gradients are bf16 and the machine multiplies pairs
 // of it, so do the products of attention, with sums in f32: probabilities and the gradients
@@ -13,10 +18,10 @@ import "unsafe"
 // chooseUnits decides whether products multiply pairs, where the operands are bf16.
 func (a *attention) chooseUnits(bf16 bool) {
 	k := a.workers[0].kernels
-	a.pairs, a.units = bf16 && k.bf16 != nil, a.D
-	tiles := k.f32
+	a.pairs, a.units = bf16 && k.BF16 != nil, a.D
+	tiles := k.F32
 	if a.pairs {
-		tiles, a.units = k.bf16, (a.D+1)/2
+		tiles, a.units = k.BF16, (a.D+1)/2
 	}
 	for _, w := range a.workers {
 		w.tiles, w.pairs = tiles, a.pairs
@@ -40,7 +45,9 @@ func (w *attentionWorker) elements(n int) int {
 }
 
 // halvesOf is the memory of x as bf16.
-func halvesOf(x []float32) []uint16 { return halvesAt(unsafe.Pointer(unsafe.SliceData(x)), 2*len(x)) }
+func halvesOf(x []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
+}
 
 // copyHalves copies row r of a bf16 x to the front of dst, with zeros behind it.
 func (x *headRows) copyHalves(dst []uint16, r int) {
@@ -65,23 +72,23 @@ func narrowInPlace(row []float32, from, to int) {
 // packPairs is packRows for pairs. A missing last row is zero.
 func (w *attentionWorker) packPairs(dst []float32, x headRows, first, dp int) {
 	p := &w.pack
-	*p = packArgs{Dst: unsafe.Pointer(&dst[first/2*dp]), DstStride: dp * 4, SrcStride: x.stride * 2, Vecs: dp / 8}
+	*p = gemm.PackArgs{Dst: unsafe.Pointer(&dst[first/2*dp]), DstStride: dp * 4, SrcStride: x.stride * 2, Vecs: dp / 8}
 	if x.d == dp {
 		if p.Rows = (x.n - first) / 2; p.Rows > 0 {
 			p.Src = x.address(first)
-			w.kernels.pairRows(p)
+			w.kernels.PairRows(p)
 		}
 		first += 2 * p.Rows
 	}
-	grow(&w.stage, dp)
+	pages.Grow(&w.stage, dp)
 	two := halvesOf(w.stage[:dp])
 	for r := first; r < x.n; r += 2 {
 		x.copyHalves(two[:dp], r)
 		if clear(two[dp:]); r+1 < x.n {
 			x.copyHalves(two[dp:], r+1)
 		}
-		*p = packArgs{Dst: unsafe.Pointer(&dst[r/2*dp]), Src: unsafe.Pointer(&two[0]), SrcStride: dp * 2, Rows: 1, Vecs: dp / 8}
-		w.kernels.pairRows(p)
+		*p = gemm.PackArgs{Dst: unsafe.Pointer(&dst[r/2*dp]), Src: unsafe.Pointer(&two[0]), SrcStride: dp * 2, Rows: 1, Vecs: dp / 8}
+		w.kernels.PairRows(p)
 	}
 }
 
@@ -111,12 +118,12 @@ func (w *attentionWorker) pairUp(dst *[]float32, src productRows, n, d int) prod
 	if stride%128 == 0 {
 		stride += 16 // no power of two, which would fall on the same cache sets
 	}
-	grow(dst, (rows+w.rows())*stride)
+	pages.Grow(dst, (rows+w.rows())*stride)
 	p := &w.pack
-	*p = packArgs{
+	*p = gemm.PackArgs{
 		Dst: unsafe.Pointer(&(*dst)[0]), DstStride: stride * 4,
 		Src: unsafe.Pointer(src.p), SrcStride: src.stride * 4, Rows: rows, Vecs: d / 8,
 	}
-	w.kernels.pairRows(p)
+	w.kernels.PairRows(p)
 	return productRows{&(*dst)[0], stride}
 }

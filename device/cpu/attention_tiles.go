@@ -1,17 +1,22 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"hone/device/cpu/gemm"
+	"hone/internal/pages"
+)
 
 // attentionWorker is what one worker of the pool needs to compute attention:
 // the tile kernels of the matrix product and scratch that grows to the largest
 // head seen. Its rows are row-major with dp columns, D rounded up to vectors.
 type attentionWorker struct {
-	kernels *gemmKernels
-	tiles   [][]tileFunc // of the units that are multiplied
-	pairs   bool         // a unit is a pair of bf16, not an f32
-	panel   int          // columns of a full tile
-	tile    tileArgs
-	pack    packArgs
+	kernels *gemm.Kernels
+	tiles   [][]gemm.TileFunc // of the units that are multiplied
+	pairs   bool              // a unit is a pair of bf16, not an f32
+	panel   int               // columns of a full tile
+	tile    gemm.TileArgs
+	pack    gemm.PackArgs
 
 	q, do              []float32 // rows of scaled queries and of output gradients
 	kT, vT             []float32 // panels of keys and values, transposed; see packTransposed
@@ -31,12 +36,12 @@ type attentionWorker struct {
 	coming, left []comingRows // of the next task; those that were not asked for
 }
 
-func newAttentionWorker(k *gemmKernels) *attentionWorker {
-	return &attentionWorker{kernels: k, panel: k.nr}
+func newAttentionWorker(k *gemm.Kernels) *attentionWorker {
+	return &attentionWorker{kernels: k, panel: k.NR}
 }
 
 // rows is the number of rows that one tile computes.
-func (w *attentionWorker) rows() int { return w.kernels.mr }
+func (w *attentionWorker) rows() int { return w.kernels.MR }
 
 // product describes C (+)= A·B; strides are in units, which are f32 or in A and B pairs
 // of bf16 that follow each other along k.
@@ -73,7 +78,7 @@ func (p *product) behind(n int) *float32 {
 
 // begin sets what all tiles of p share.
 func (w *attentionWorker) begin(p *product) {
-	w.tile = tileArgs{
+	w.tile = gemm.TileArgs{
 		RS: p.rs * 4, CS: p.cs * 4, BS: p.bs * p.sizeB(), LDC: p.ldc * 4, LDAdd: p.ldc * 4, K: p.k, Count: 1, Bits: ^uint64(0),
 	}
 }
@@ -87,12 +92,12 @@ const smallB = 5 << 10
 func (w *attentionWorker) multiply(p *product) {
 	w.begin(p)
 	if p.n > w.panel && p.n*p.k <= smallB {
-		for i := 0; i < p.m; i += w.kernels.mr {
-			w.multiplyRows(p, i, min(w.kernels.mr, p.m-i))
+		for i := 0; i < p.m; i += w.kernels.MR {
+			w.multiplyRows(p, i, min(w.kernels.MR, p.m-i))
 		}
 		return
 	}
-	t, mr := &w.tile, w.kernels.mr
+	t, mr := &w.tile, w.kernels.MR
 	for j := 0; j < p.n; {
 		n := w.columns(p, j)
 		if full := p.m / mr; full > 0 {
@@ -132,7 +137,7 @@ func (w *attentionWorker) multiplySeen(p *product) {
 		return
 	}
 	w.begin(p)
-	mr := w.kernels.mr
+	mr := w.kernels.MR
 	for j := 0; j < p.n; {
 		n := w.columns(p, j)
 		for i, lo := range w.tileLo {
@@ -160,7 +165,7 @@ func (w *attentionWorker) commonRange() (lo, hi int, same bool) {
 // columns is the width of the tile at column j: a panel, or less at the end. One vector
 // alone would wait for its own sums, so where B is row-major it shares with its neighbour.
 func (w *attentionWorker) columns(p *product, j int) int {
-	left, lanes := p.n-j, w.kernels.lanes
+	left, lanes := p.n-j, w.kernels.Lanes
 	if left == w.panel+lanes && p.panels == w.panel && w.panel > 2*lanes {
 		return w.panel - lanes
 	}
@@ -178,9 +183,9 @@ func (w *attentionWorker) call(p *product, rows, i, j, n int) {
 	}
 	tiles := w.tiles
 	if p.halves {
-		tiles = w.kernels.halves
+		tiles = w.kernels.Halves
 	}
-	tiles[rows-1][n/w.kernels.lanes-1](t)
+	tiles[rows-1][n/w.kernels.Lanes-1](t)
 }
 
 func ahead(p *float32, n int) *float32 { return (*float32)(unsafe.Add(unsafe.Pointer(p), n*4)) }
@@ -204,16 +209,16 @@ func (w *attentionWorker) packTransposed(dst *[]float32, x headRows, first int) 
 		row = x.stride * 2
 	}
 	size := w.panelSize(units)
-	grow(dst, roundUp(x.n, w.panel)/w.panel*size)
+	pages.Grow(dst, roundUp(x.n, w.panel)/w.panel*size)
 	d8 := roundUp(units, 8)
-	grow(&w.stage, 8*d8)
+	pages.Grow(&w.stage, 8*d8)
 	for r := first; r < roundUp(x.n, w.panel); r += 8 {
 		to := (*dst)[r/w.panel*size+r%w.panel:]
-		p, transpose := &w.pack, w.kernels.transpose
-		*p = packArgs{Dst: unsafe.Pointer(&to[0]), DstStride: w.panel * 4, Vecs: d8 / 8}
+		p, transpose := &w.pack, w.kernels.Transpose
+		*p = gemm.PackArgs{Dst: unsafe.Pointer(&to[0]), DstStride: w.panel * 4, Vecs: d8 / 8}
 		switch widens := x.v.h != nil && !w.pairs; {
 		case r+8 <= x.n && widens && x.d%16 == 0:
-			p.Src, p.SrcStride, p.Vecs, transpose = x.address(r), x.stride*2, x.d/16, w.kernels.transposeWiden
+			p.Src, p.SrcStride, p.Vecs, transpose = x.address(r), x.stride*2, x.d/16, w.kernels.TransposeWiden
 		case r+8 <= x.n && !widens && x.d == w.elements(d8):
 			p.Src, p.SrcStride = x.address(r), row
 		default:
@@ -250,11 +255,11 @@ func (w *attentionWorker) copyUnits(row []float32, x *headRows, r int) {
 func (w *attentionWorker) copyRows(dst []float32, ld int, x *headRows, dp int) {
 	if x.n > 0 && x.d == dp {
 		_ = dst[(x.n-1)*ld+w.unitsOf(dp)-1]
-		w.pack = packArgs{Dst: unsafe.Pointer(&dst[0]), DstStride: 4 * ld, Src: x.address(0), SrcStride: x.stride * x.bytes() / x.d, Rows: x.n, Vecs: w.unitsOf(dp) / 8}
+		w.pack = gemm.PackArgs{Dst: unsafe.Pointer(&dst[0]), DstStride: 4 * ld, Src: x.address(0), SrcStride: x.stride * x.bytes() / x.d, Rows: x.n, Vecs: w.unitsOf(dp) / 8}
 		if x.v.h == nil || w.pairs {
-			w.kernels.copyRows(&w.pack)
+			w.kernels.CopyRows(&w.pack)
 		} else {
-			w.kernels.widenRows(&w.pack)
+			w.kernels.WidenRows(&w.pack)
 		}
 		return
 	}
@@ -303,7 +308,7 @@ func (x *headRows) storeRow(r int, src []float32) {
 // packRows copies rows first to n of x into rows of dp units, with zeros behind them; rows 2r and 2r+1
 // become row r of pairs, first being even.
 func (w *attentionWorker) packRows(dst *[]float32, x headRows, first, dp int) {
-	grow(dst, x.n*dp)
+	pages.Grow(dst, x.n*dp)
 	if w.pairs {
 		w.packPairs(*dst, x, first, dp)
 		return

@@ -20,7 +20,7 @@ func TestConformance(t *testing.T) {
 			if threads == 1 && (testing.Short() || i > 0 || path.vec == pathGeneric) {
 				continue // TestThreadsGiveSameBits compares the two
 			}
-			t.Run(fmt.Sprintf("%s/%s/threads=%d", path.gemm.name, path.vec, threads), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s/threads=%d", path.gemm.Name, path.vec, threads), func(t *testing.T) {
 				best := vecUse
 				t.Cleanup(func() { vecUse = best })
 				vecUse = path.vec

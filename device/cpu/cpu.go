@@ -1,6 +1,6 @@
 // Package cpu computes the kernels of package device on the processor: generic
 // Go that is always compiled, assembly where the machine has the instructions,
-// and a pool of workers over both.
+// and a pool of workers over both. Matrix products are package gemm's.
 //
 // Every kernel is finished when its call returns, so Sync has nothing to wait
 // for. A Device may be used by several goroutines as long as no two calls touch
@@ -14,6 +14,7 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/device/cpu/gemm"
 	"hone/internal/parallel"
 )
 
@@ -28,7 +29,7 @@ type Options struct {
 // Device is the processor as a device.Device. Make it with New, release it with Close.
 type Device struct {
 	threads int
-	engine  *engine        // of products
+	engine  *gemm.Engine   // of products
 	pool    *parallel.Pool // of the engine
 	memory  *memory
 	scratch scratchPool
@@ -47,12 +48,12 @@ func New(o Options) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return newDevice(threads, o.MemoryLimit, hostGemmKernels())
+	return newDevice(threads, o.MemoryLimit, gemm.HostKernels())
 }
 
 // newDevice is New with the matrix kernels to use, for tests.
-func newDevice(threads int, limit int64, k *gemmKernels) *Device {
-	e := newEngine(threads, k, rowsBF16{widen: vecBF16ToF32, round: vecF32ToBF16})
+func newDevice(threads int, limit int64, k *gemm.Kernels) *Device {
+	e := gemm.New(threads, k, gemm.Rows{Widen: vecBF16ToF32, Round: vecF32ToBF16})
 	d := &Device{threads: threads, engine: e, pool: e.Pool, memory: newMemory(limit), codes: sync.OnceValue(newCodebooks)}
 	d.attention = newAttention(threads, k)
 	return d

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/device/cpu/gemm"
 	"hone/internal/cpuid"
 	"hone/internal/half"
 )
@@ -194,19 +195,19 @@ type fencedPath struct {
 // takes the second, which no other test runs through the device's kernels where the processor has AVX-512.
 func fencedPaths(t *testing.T) []fencedPath {
 	host := cpuid.Host()
-	paths := []fencedPath{{kernelPath{pathGeneric, genericGemmKernels(host)}, nil}}
+	paths := []fencedPath{{kernelPath{pathGeneric, gemm.GenericKernels(host)}, nil}}
 	if slices.Contains(vecPaths(), pathAVX2) {
-		paths = append(paths, fencedPath{kernelPath{pathAVX2, newGemmKernels(host.WithoutAVX512())}, nil})
+		paths = append(paths, fencedPath{kernelPath{pathAVX2, gemm.NewKernels(host.WithoutAVX512())}, nil})
 	}
 	if vecBest() == pathAVX512 {
-		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(host.WithoutAVX512BF16())}, nil})
+		paths = append(paths, fencedPath{kernelPath{pathAVX512, gemm.NewKernels(host.WithoutAVX512BF16())}, nil})
 	}
 	if dots := host; vecBest() == pathAVX512 && host.HasAVX512BF16() {
 		dots.SlowBF16Dots = false
-		paths = append(paths, fencedPath{kernelPath{pathAVX512, newGemmKernels(dots)}, nil})
+		paths = append(paths, fencedPath{kernelPath{pathAVX512, gemm.NewKernels(dots)}, nil})
 	}
 	if host.NEON {
-		paths = append(paths, fencedPath{kernelPath{vecBest(), newGemmKernels(host)}, nil})
+		paths = append(paths, fencedPath{kernelPath{vecBest(), gemm.NewKernels(host)}, nil})
 	}
 	for i := range paths {
 		paths[i].dev = newDevice(1, 0, paths[i].gemm)
@@ -250,7 +251,7 @@ func TestLargeSameBits(t *testing.T) {
 	}
 	wants := make([][][]byte, len(calls))
 	for _, threads := range []int{1, 3} {
-		d := newDevice(threads, 0, hostGemmKernels())
+		d := newDevice(threads, 0, gemm.HostKernels())
 		for i, c := range calls {
 			o := &operands{Device: d}
 			c.run(o)
@@ -306,7 +307,7 @@ func (c *fencedCall) compare(t *testing.T, p fencedPath, mem fences, special flo
 			continue
 		}
 		o := &operands{Device: p.dev, fences: mem, place: place, special: special}
-		what := fmt.Sprintf("%s on %s/%s, special %v, place %d", c.name, p.gemm.name, p.vec, special, place)
+		what := fmt.Sprintf("%s on %s/%s, special %v, place %d", c.name, p.gemm.Name, p.vec, special, place)
 		c.run(o)
 		all, written := o.results()
 		if written != "" {
@@ -326,7 +327,7 @@ func (c *fencedCall) compare(t *testing.T, p fencedPath, mem fences, special flo
 	}
 	for i := range min(len(apart.all), len(portable.all)) { // a weight may be arranged on one path alone, and give further operands
 		if b := apart.all[i]; b.DType == device.F32 || b.DType == device.BF16 {
-			closeOperands(t, fmt.Sprintf("%s on %s/%s, special %v: operand %d", c.name, p.gemm.name, p.vec, special, i), apart.all[i], portable.all[i], c.slack)
+			closeOperands(t, fmt.Sprintf("%s on %s/%s, special %v: operand %d", c.name, p.gemm.Name, p.vec, special, i), apart.all[i], portable.all[i], c.slack)
 		}
 	}
 	return portable

@@ -140,3 +140,7 @@ func rowsOf(op string, b device.Buffer, c int) int {
 	}
 	return b.Len / c
 }
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+func roundUp(a, multiple int) int { return ceilDiv(a, multiple) * multiple }

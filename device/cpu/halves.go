@@ -17,7 +17,7 @@ func pairOfHalves(op string, high, rest device.Buffer) halves {
 	if high.DType != device.BF16 || rest.Len != 2*n {
 		panic(fmt.Sprintf("cpu: %s with halves of %d %s and %d bytes", op, n, high.DType, rest.Len))
 	}
-	return halves{bf16s(high), halvesAt(unsafe.Pointer(unsafe.SliceData(u8s(rest))), n)}
+	return halves{bf16s(high), unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(u8s(rest)))), n)}
 }
 
 // Split stores x in two halves; see device.Device.

@@ -155,7 +155,7 @@ func withStreams(bytes int, f func(arrays *[4][]float32)) {
 	defer m.segments.close()
 	var arrays [4][]float32
 	for i := range arrays {
-		arrays[i] = floatsAt(m.alloc(int64(bytes)).start, bytes/4)
+		arrays[i] = unsafe.Slice((*float32)(m.alloc(int64(bytes)).start), bytes/4)
 		clear(arrays[i]) // touch every page
 	}
 	f(&arrays)
@@ -229,5 +229,8 @@ func genericUpdate(s *streamArgs) {
 		c[i] += v
 	}
 }
+
+// floatsAt is the n float32 at p.
+func floatsAt(p unsafe.Pointer, n int) []float32 { return unsafe.Slice((*float32)(p), n) }
 
 func genericStreams() streams { return streams{genericRead, genericCopy, genericUpdate} }

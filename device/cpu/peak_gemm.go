@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"hone/device/cpu/gemm"
 	"hone/internal/cpuid"
 	"hone/internal/half"
 	"hone/internal/pages"
@@ -54,10 +55,10 @@ func TrainingShapes() []GEMMShape {
 // threads, 0 for all cores. Each run measures the machine's peak first, and the best of all runs
 // counts on both sides, so that a busy moment harms neither. It panics on an unknown form.
 func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
-	e := newEngine(threadsOrAll(threads), hostGemmKernels(), rowsBF16{})
+	e := gemm.New(threadsOrAll(threads), gemm.HostKernels(), gemm.Rows{})
 	defer e.Pool.Close()
 	rows := make([]GEMMRow, len(shapes))
-	operands := make([]gemmArgs, len(shapes))
+	operands := make([]gemm.Args, len(shapes))
 	for i, s := range shapes {
 		rows[i].GEMMShape, operands[i] = s, s.args()
 	}
@@ -80,41 +81,41 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 }
 
 // timeGEMM is the best rate of calls of g in GFLOP/s.
-func timeGEMM(e *engine, g *gemmArgs, calls int) float64 {
+func timeGEMM(e *gemm.Engine, g *gemm.Args, calls int) float64 {
 	flops := 2 * float64(g.M) * float64(g.N) * float64(g.K) * float64(max(g.Batch, 1))
 	best := time.Duration(math.MaxInt64)
 	for range calls {
 		start := time.Now()
-		e.multiply(g)
+		e.Multiply(g)
 		best = min(best, time.Since(start))
 	}
 	return flops / float64(max(best, 1))
 }
 
 // args makes operands for s, filled with small numbers.
-func (s GEMMShape) args() gemmArgs {
+func (s GEMMShape) args() gemm.Args {
 	if s.Form != "NT" && s.Form != "NN" && s.Form != "TN" {
 		panic(fmt.Sprintf("cpu: BenchGEMM of form %q; use NT, NN or TN", s.Form))
 	}
 	batch := max(s.Batch, 1)
-	operand := func(n int) mat {
+	operand := func(n int) gemm.Mat {
 		f := pages.Floats(n * batch)
 		for i := range f {
 			f[i] = float32(i%13-6) / 8
 		}
 		if !s.BF16 {
-			return matF32(f)
+			return gemm.F32(f)
 		}
-		h := halvesAt(unsafe.Pointer(unsafe.SliceData(pages.Floats((len(f)+1)/2))), len(f))
+		h := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(pages.Floats((len(f)+1)/2)))), len(f))
 		for i, v := range f {
 			h[i] = half.BFromFloat32(v)
 		}
-		return matBF16(h)
+		return gemm.BF16(h)
 	}
 	c := pages.Floats(s.M * s.N * batch)
 	clear(c)
-	return gemmArgs{
-		M: s.M, N: s.N, K: s.K, A: operand(s.M * s.K), B: operand(s.N * s.K), C: matF32(c),
+	return gemm.Args{
+		M: s.M, N: s.N, K: s.K, A: operand(s.M * s.K), B: operand(s.N * s.K), C: gemm.F32(c),
 		TransA: s.Form == "TN", TransB: s.Form == "NT", Accumulate: s.Form == "TN",
 		Batch: batch, StrideA: s.M * s.K, StrideB: s.N * s.K, StrideC: s.M * s.N,
 	}

@@ -57,3 +57,11 @@ func checkStoreRows(t *testing.T, d int, x scaledRows) {
 		}
 	}
 }
+
+func bf16Of(f []float32) []uint16 {
+	h := make([]uint16, len(f))
+	for i, v := range f {
+		h[i] = half.BFromFloat32(v)
+	}
+	return h
+}

@@ -9,6 +9,13 @@ const (
 	hugePage = 2 << 20
 )
 
+// Grow makes *buf at least n long; what it held is lost when it grows.
+func Grow(buf *[]float32, n int) {
+	if len(*buf) < n {
+		*buf = Floats(n)
+	}
+}
+
 // Floats is a slice of n elements that begins on a cache line.
 func Floats(n int) []float32 {
 	align := 64

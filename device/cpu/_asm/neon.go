@@ -22,7 +22,7 @@ const (
 	neonSums    = neonRows * 2 * neonVecs // registers of sums
 )
 
-// neonAll writes the kernels of arm64.
+// neonAll writes the kernels of products on arm64.
 func neonAll() string {
 	var a asm
 	for _, widen := range []bool{false, true} {
@@ -33,7 +33,6 @@ func neonAll() string {
 		}
 	}
 	neonTranspose(&a)
-	neonPeak(&a)
 	return a.String()
 }
 
@@ -73,7 +72,7 @@ func (a *asm) addFloats(m, d int) {
 }
 
 func (n neon) write() {
-	n.text(n.name(), "t *tileArgs", 48)
+	n.text(n.name(), "t *TileArgs", 48)
 	n.op("MOVD t+0(FP), R0")
 	for i, arg := range []int{argA, argB, argC, argAdd, argCount} {
 		n.op("MOVD %s, R%d", neonField(arg), i+1)
@@ -291,7 +290,7 @@ func (n neon) maskedRow(r int) {
 
 // neonTranspose writes the packer that makes 8·Vecs rows of 8 f32 of 8 rows: eight by eight, as four blocks of four by four.
 func neonTranspose(a *asm) {
-	a.text("transposeNEON", "p *packArgs", 0)
+	a.text("transposeNEON", "p *PackArgs", 0)
 	a.op("MOVD p+0(FP), R0")
 	for i, field := range []int{0, 1, 2, 3, 5} { // Dst, Src, DstStride, SrcStride, Vecs
 		a.op("MOVD %s, R%d", neonField(field), i+1)
@@ -329,7 +328,8 @@ func neonTranspose(a *asm) {
 // widest core have on their way in four cycles.
 const neonChains = 24
 
-func neonPeak(a *asm) {
+func neonPeak() string {
+	var a asm
 	a.text("peakNEON", "iterations int", 0)
 	a.op("MOVD iterations+0(FP), R0")
 	for i := range neonChains + 2 {
@@ -342,6 +342,7 @@ func neonPeak(a *asm) {
 	a.op("SUBS $1, R0")
 	a.op("BNE again")
 	a.op("RET")
+	return a.String()
 }
 
 // neonDeclarations are those of the kernels of arm64.
@@ -352,7 +353,7 @@ func neonDeclarations() string {
 		if widen {
 			what, of = "an f32 A and pairs of bf16, which they widen,", "Widen"
 		}
-		fmt.Fprintf(&a, "// The kernels of NEON for %s: rows by vectors of 8 columns.\nvar tilesNEON%s = [][]tileFunc{\n", what, of)
+		fmt.Fprintf(&a, "// The kernels of NEON for %s: rows by vectors of 8 columns.\nvar tilesNEON%s = [][]TileFunc{\n", what, of)
 		for r := 1; r <= neonRows; r++ {
 			fmt.Fprint(&a, "{")
 			for v := 1; v <= neonVecs; v++ {
@@ -363,10 +364,10 @@ func neonDeclarations() string {
 		fmt.Fprint(&a, "}\n\n")
 		for r := 1; r <= neonRows; r++ {
 			for v := 1; v <= neonVecs; v++ {
-				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *tileArgs)\n\n", neon{r: r, v: v, widen: widen}.name())
+				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *TileArgs)\n\n", neon{r: r, v: v, widen: widen}.name())
 			}
 		}
 	}
-	fmt.Fprint(&a, "//go:noescape\nfunc transposeNEON(p *packArgs)\n\n//go:noescape\nfunc peakNEON(iterations int)\n")
+	fmt.Fprint(&a, "//go:noescape\nfunc transposeNEON(p *PackArgs)\n")
 	return a.String()
 }

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// Fields of packArgs, in order.
+// Fields of PackArgs, in order.
 const (
 	packDst = iota
 	packSrc
@@ -59,7 +59,7 @@ func packers() string {
 // length, for rows far apart compete for cache lines and pages. Widening reads
 // bf16 and pairing two rows of it, so both read half as many bytes of a row.
 func stripes(a *asm, kind string, width int) {
-	a.text(fmt.Sprintf("%sStripes%dAVX2", kind, width), "p *packArgs", 0)
+	a.text(fmt.Sprintf("%sStripes%dAVX2", kind, width), "p *PackArgs", 0)
 	a.op("MOVQ p+0(FP), DI")
 	for _, m := range []struct {
 		arg int
@@ -142,7 +142,7 @@ func rowsAhead(kind string, width int) int {
 // down by srcRows rows at a time. In copyRows, a mask reads part of the last vector.
 func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
 	masked := name == "copyRowsAVX2"
-	a.text(name, "p *packArgs", 0)
+	a.text(name, "p *PackArgs", 0)
 	a.op("MOVQ p+0(FP), DI")
 	a.op("MOVQ %s, R8", field(packDst))
 	a.op("MOVQ %s, R9", field(packSrc))
@@ -193,7 +193,7 @@ func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
 // unit k of row i goes to lane i at dst + k·stride. With widen a unit is a pair
 // of bf16 and becomes two rows of f32.
 func transpose(a *asm, name string, widen bool) {
-	a.text(name, "p *packArgs", 0)
+	a.text(name, "p *PackArgs", 0)
 	a.op("MOVQ p+0(FP), DI")
 	a.op("MOVQ %s, DX", field(packDst))
 	a.op("MOVQ %s, SI", field(packSrc))

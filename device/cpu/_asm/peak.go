@@ -7,6 +7,15 @@ var peakFunctions = []string{
 	"streamReadAVX2(s *streamArgs)", "streamReadAVX512(s *streamArgs)", "streamCopyAVX2(s *streamArgs)", "streamMixAVX2(s *streamArgs)",
 }
 
+// peakDeclarations writes the Go side of the loops.
+func peakDeclarations(functions ...string) string {
+	var a asm
+	for _, f := range functions {
+		fmt.Fprintf(&a, "//go:noescape\nfunc %s\n\n", f)
+	}
+	return a.String()
+}
+
 // peaks writes the loops that measure what the machine can do at most.
 func peaks() string {
 	var a asm

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// Fields of tileArgs, in order.
+// Fields of TileArgs, in order.
 const (
 	argA = iota
 	argB
@@ -268,7 +268,7 @@ func (t tile) block() {
 
 // load begins a kernel: what changes from tile to tile goes to the frame, the strides to registers.
 func (t tile) load(name string, frame int) {
-	t.text(name, "t *tileArgs", frame)
+	t.text(name, "t *TileArgs", frame)
 	t.op("MOVQ t+0(FP), DI")
 	for _, m := range []struct {
 		arg  int
@@ -445,7 +445,7 @@ func declarations() string {
 	var a asm
 	for _, s := range tileKinds {
 		fmt.Fprintf(&a, "// The kernels of %s: rows by vectors.\n", s.name)
-		fmt.Fprintf(&a, "var tiles%s = [][]tileFunc{\n", s.name)
+		fmt.Fprintf(&a, "var tiles%s = [][]TileFunc{\n", s.name)
 		for r := 1; r <= s.rows; r++ {
 			fmt.Fprint(&a, "{")
 			for v := 1; v <= s.vecs; v++ {
@@ -456,25 +456,22 @@ func declarations() string {
 		fmt.Fprint(&a, "}\n\n")
 		for r := 1; r <= s.rows; r++ {
 			for v := 1; v <= s.vecs; v++ {
-				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *tileArgs)\n\n", s.function(r, v))
+				fmt.Fprintf(&a, "//go:noescape\nfunc %s(t *TileArgs)\n\n", s.function(r, v))
 			}
 		}
 	}
 	for _, f := range fewKinds {
-		fmt.Fprintf(&a, "var few%s = []tileFunc{", f.kind())
+		fmt.Fprintf(&a, "var few%s = []TileFunc{", f.kind())
 		for r := 1; r <= f.isa.rows; r++ {
 			fmt.Fprintf(&a, "few%s%d,", f.kind(), r)
 		}
 		fmt.Fprint(&a, "}\n\n")
 		for r := 1; r <= f.isa.rows; r++ {
-			fmt.Fprintf(&a, "//go:noescape\nfunc few%s%d(t *tileArgs)\n\n", f.kind(), r)
+			fmt.Fprintf(&a, "//go:noescape\nfunc few%s%d(t *TileArgs)\n\n", f.kind(), r)
 		}
 	}
 	for _, p := range packFunctions {
-		fmt.Fprintf(&a, "//go:noescape\nfunc %s(p *packArgs)\n\n", p)
-	}
-	for _, p := range peakFunctions {
-		fmt.Fprintf(&a, "//go:noescape\nfunc %s\n\n", p)
+		fmt.Fprintf(&a, "//go:noescape\nfunc %s(p *PackArgs)\n\n", p)
 	}
 	return a.String()
 }
