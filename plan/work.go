@@ -36,7 +36,7 @@ const (
 	fewMost    = 16
 )
 
-// Rates are what a machine can do at most, as cpu.MeasurePeak finds them, and how fast kernels are that no share of that tells of.
+// Rates are what a machine can do at most, as peak.Measure finds them, and how fast kernels are that no share of that tells of.
 type Rates struct {
 	F32       float64 `json:"f32_gflops"`
 	BF16      float64 `json:"bf16_gflops"` // 0 where the arithmetic of f32 serves it, too

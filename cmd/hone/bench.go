@@ -17,7 +17,7 @@ import (
 
 	"hone/adapter"
 	"hone/device"
-	"hone/device/cpu"
+	"hone/device/cpu/peak"
 	"hone/device/cuda"
 	"hone/model"
 	"hone/nn"
@@ -359,7 +359,7 @@ func benchGEMMCommand(a *app) *cobra.Command {
 		Use: "gemm", Short: "Sweep matrix products of training shapes against the measured peak", Example: "  hone bench gemm --json",
 		RunE: func(*cobra.Command, []string) error {
 			out := json.NewEncoder(a.out)
-			for _, r := range cpu.BenchGEMM(threads, cpu.TrainingShapes(), runs) {
+			for _, r := range peak.BenchGEMM(threads, peak.TrainingShapes(), runs) {
 				dtype := "f32"
 				if r.BF16 {
 					dtype = "bf16"

@@ -15,6 +15,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cpu/peak"
 	"hone/device/cuda"
 	"hone/generate"
 	"hone/model"
@@ -47,7 +48,7 @@ type benchGenerate struct {
 	WeightsMB        float64 `json:"weights_mb"`   // read for each new token of a batch
 	BandwidthGBS     float64 `json:"bandwidth_gb_s"`
 	ShareOfBandwidth float64 `json:"share_of_bandwidth"` // weights moved in DecodeS against the best bandwidth measured just before and after
-	PeakRSSMB        float64 `json:"peak_rss_mb"`        // on a processor with the arrays that cpu.ReadBandwidth reads
+	PeakRSSMB        float64 `json:"peak_rss_mb"`        // on a processor with the arrays that peak.ReadBandwidth reads
 	PeakDeviceMB     float64 `json:"peak_device_mb"`     // of the tensors alone, while tokens are written
 	PlannedMB        float64 `json:"planned_mb"`         // what the plan says of them
 	PlannedS         float64 `json:"planned_s"`          // what it says of the whole, at the rates of this machine; 0 of a GPU, whose rates it does not know
@@ -187,7 +188,7 @@ func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int
 	}
 	work := dev.Work()
 	work.Add(before, -1)
-	meter := rateMeter{peak: newPeakMeter(r.Threads, r.DType), whole: cpu.MeasurePeak, known: r.writes}
+	meter := rateMeter{peak: newPeakMeter(r.Threads, r.DType), whole: peak.Measure, known: r.writes}
 	rates, err := meter.rates(work)
 	rates.ReadGBs = r.BandwidthGBS
 	r.PlannedS = work.Time(rates).Seconds()
@@ -207,7 +208,7 @@ func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *hal
 			return err
 		}
 		defer meter.free()
-		bandwidth = func() float64 { return cpu.ReadBandwidth(r.Threads) }
+		bandwidth = func() float64 { return peak.ReadBandwidth(r.Threads) }
 	}
 	whole := 0.0
 	// The prompt alone and the whole run take turns, so that both meet the same machine.

@@ -13,6 +13,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cpu/peak"
 	"hone/device/cuda"
 	"hone/internal/cpuid"
 	"hone/plan"
@@ -60,7 +61,7 @@ func doctorCommand(a *app) *cobra.Command {
 func diagnose(ctx context.Context) (*diagnosis, error) {
 	dev := cpu.New(cpu.Options{})
 	defer dev.Close()
-	host, p := cpuid.Host(), cpu.MeasurePeak(0)
+	host, p := cpuid.Host(), peak.Measure(0)
 	writes, err := writingRates(dev)
 	if err != nil {
 		return nil, err

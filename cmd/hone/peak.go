@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"hone/device"
-	"hone/device/cpu"
+	"hone/device/cpu/peak"
 	"hone/device/cuda"
 	"hone/plan"
 )
@@ -48,7 +48,7 @@ func (p *peakMeter) measure() {
 	if p.fixed {
 		return
 	}
-	now := cpu.QuickPeak(p.threads)
+	now := peak.Quick(p.threads)
 	rate := now.F32
 	if p.bf16 && now.BF16 > 0 {
 		rate = now.BF16

@@ -7,6 +7,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cpu/peak"
 	"hone/plan"
 )
 
@@ -14,7 +15,7 @@ import (
 // unpacks nothing does not wait for how fast that would be.
 type rateMeter struct {
 	peak  *peakMeter
-	whole func(threads int) cpu.Peak // cpu.RoughPeak, or one that takes longer
+	whole func(threads int) peak.Peak // peak.Rough, or one that takes longer
 	known plan.Rates
 }
 
@@ -84,7 +85,7 @@ func (a *app) meter(p *peakMeter) plan.Meter {
 		a.meters = map[machine]*rateMeter{}
 	}
 	if a.meters[key] == nil {
-		a.meters[key] = &rateMeter{peak: p, whole: cpu.RoughPeak}
+		a.meters[key] = &rateMeter{peak: p, whole: peak.Rough}
 	}
 	return a.meters[key].rates
 }
@@ -94,7 +95,7 @@ func (p *peakMeter) meter() plan.Meter {
 	if p.fixed {
 		return nil
 	}
-	return (&rateMeter{peak: p, whole: cpu.MeasurePeak}).rates
+	return (&rateMeter{peak: p, whole: peak.Measure}).rates
 }
 
 // machine is what rates are measured of.

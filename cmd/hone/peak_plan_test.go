@@ -5,15 +5,16 @@ import (
 
 	"hone/device"
 	"hone/device/cpu"
+	"hone/device/cpu/peak"
 	"hone/plan"
 )
 
 // TestRatesThatAreAskedFor: only what the work needs is measured, and stays.
 func TestRatesThatAreAskedFor(t *testing.T) {
 	asked := 0
-	m := &rateMeter{peak: &peakMeter{threads: 1}, whole: func(int) cpu.Peak {
+	m := &rateMeter{peak: &peakMeter{threads: 1}, whole: func(int) peak.Peak {
 		asked++
-		return cpu.Peak{F32: 1, ReadGBs: 2, CopyGBs: 3, UpdateGBs: 4}
+		return peak.Peak{F32: 1, ReadGBs: 2, CopyGBs: 3, UpdateGBs: 4}
 	}}
 	rates := func(w plan.Work) plan.Rates {
 		t.Helper()

@@ -2,10 +2,8 @@ package cpu
 
 import (
 	"testing"
-	"time"
 
 	"hone/device"
-	"hone/internal/cpuid"
 )
 
 // benchRows measures f on n elements in the cache, on the best path, in ns per element.
@@ -107,49 +105,6 @@ func BenchmarkRows(b *testing.B) {
 			u[i] = abs32(u[i])
 		}
 		b.Run(name, func(b *testing.B) { benchRows(b, size, f) })
-	}
-}
-
-// BenchmarkAdamW streams 32 Mi parameters; 28 bytes move for each. In f32, in turns with it, a loop that does nothing
-// but read the same four arrays and write three of them says what memory allows.
-func BenchmarkAdamW(b *testing.B) {
-	const n = 32 << 20
-	for _, threads := range []int{1, 2} {
-		for _, half := range []bool{false, true} {
-			name := map[bool]string{false: "f32", true: "halves"}[half]
-			b.Run(map[int]string{1: "1thread/", 2: "2threads/"}[threads]+name, func(b *testing.B) {
-				d := New(Options{Threads: threads})
-				defer d.Close()
-				k := device.AdamW{
-					Param: d.Alloc(n, device.F32), Grad: d.Alloc(n, device.F32), M: d.Alloc(n, device.F32), V: d.Alloc(n, device.F32),
-					LR: 1e-3, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Scale: 1, Step: 10,
-				}
-				if half {
-					d.Free(k.Param)
-					k.Param, k.Rest = d.Alloc(n, device.BF16), d.Alloc(2*n, device.U8)
-					d.Fill(k.Rest, 0)
-				}
-				for _, s := range []device.Buffer{k.Param, k.Grad, k.M, k.V} {
-					d.Fill(s, 0.5)
-				}
-				d.AdamW(k)
-				var inLoop time.Duration
-				for b.Loop() {
-					d.AdamW(k)
-					if !half {
-						arrays := [4][]float32{f32s(k.Grad), f32s(k.Param), f32s(k.M), f32s(k.V)}
-						inLoop += stream(d.pool, streamLoops(cpuid.Host()).update, &arrays, 1)
-					}
-				}
-				s := (b.Elapsed() - inLoop).Seconds() / float64(b.N)
-				if !half {
-					b.ReportMetric(28*n*float64(b.N)/inLoop.Seconds()/1e9, "loop-GB/s")
-				}
-				b.ReportMetric(s*1e9/n, "ns/element")
-				b.ReportMetric(28*n/s/1e9, "GB/s")
-				b.ReportMetric(0, "ns/op")
-			})
-		}
 	}
 }
 

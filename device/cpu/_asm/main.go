@@ -1,4 +1,4 @@
-// Command asm writes the assembly of matrix multiplication (package gemm), of the loops that measure the machine
+// Command asm writes the assembly of matrix multiplication (package gemm), of the loops that measure the machine (package peak)
 // and of what else of package cpu vec does not write, with Go declarations. Run it in this folder:
 //
 //	go run . -out ..
@@ -30,10 +30,10 @@ func main() {
 		"gemm/decl_amd64.go": goFile("gemm", declarations()),
 		"gemm/neon_arm64.s":  asmHead + neonAll(),
 		"gemm/decl_arm64.go": goFile("gemm", neonDeclarations()),
-		"peak_loops_amd64.s": asmHead + peaks(),
-		"peak_decl_amd64.go": goFile("cpu", peakDeclarations(peakFunctions...)),
-		"peak_loops_arm64.s": asmHead + neonPeak(),
-		"peak_decl_arm64.go": goFile("cpu", peakDeclarations("peakNEON(iterations int)")),
+		"peak/loops_amd64.s": asmHead + peaks(),
+		"peak/decl_amd64.go": goFile("peak", peakDeclarations(peakFunctions...)),
+		"peak/loops_arm64.s": asmHead + neonPeak(),
+		"peak/decl_arm64.go": goFile("peak", peakDeclarations("peakNEON(iterations int)")),
 		"halves_amd64.s":     asmHead + halves(),
 		"rows_amd64.s":       asmHead + headRows(),
 	} {

@@ -2,7 +2,7 @@
 
 //go:build !noasm
 
-package cpu
+package peak
 
 //go:noescape
 func peakNEON(iterations int)

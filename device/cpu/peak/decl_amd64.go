@@ -2,7 +2,7 @@
 
 //go:build !noasm
 
-package cpu
+package peak
 
 //go:noescape
 func peakAVX2(iterations int)

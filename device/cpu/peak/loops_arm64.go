@@ -1,6 +1,6 @@
 //go:build !noasm
 
-package cpu
+package peak
 
 import "hone/internal/cpuid"
 

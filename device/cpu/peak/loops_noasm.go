@@ -1,6 +1,6 @@
 //go:build (!amd64 && !arm64) || noasm
 
-package cpu
+package peak
 
 import "hone/internal/cpuid"
 

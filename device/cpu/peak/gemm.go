@@ -1,4 +1,4 @@
-package cpu
+package peak
 
 import (
 	"fmt"
@@ -95,7 +95,7 @@ func timeGEMM(e *gemm.Engine, g *gemm.Args, calls int) float64 {
 // args makes operands for s, filled with small numbers.
 func (s GEMMShape) args() gemm.Args {
 	if s.Form != "NT" && s.Form != "NN" && s.Form != "TN" {
-		panic(fmt.Sprintf("cpu: BenchGEMM of form %q; use NT, NN or TN", s.Form))
+		panic(fmt.Sprintf("peak: BenchGEMM of form %q; use NT, NN or TN", s.Form))
 	}
 	batch := max(s.Batch, 1)
 	operand := func(n int) gemm.Mat {

@@ -1,11 +1,14 @@
-package cpu
+// Package peak measures what the processor can do at most, and matrix products against it.
+package peak
 
 import (
 	"runtime"
 	"time"
 	"unsafe"
 
+	"hone/device"
 	"hone/internal/cpuid"
+	"hone/internal/pages"
 	"hone/internal/parallel"
 )
 
@@ -21,9 +24,9 @@ type Peak struct {
 	UpdateGBs float64 // GB/s of reading 4 arrays and writing 3 of them, as AdamW does
 }
 
-// MeasurePeak measures everything in Peak, best of several runs; it takes about
+// Measure measures everything in Peak, best of several runs; it takes about
 // a second and 256 MiB, or twice the third cache up to 1 GiB. Threads 0 means all cores.
-func MeasurePeak(threads int) Peak {
+func Measure(threads int) Peak {
 	p := parallel.New(threadsOrAll(threads), nil)
 	defer p.Close()
 	peak := measurePeak(p, cpuid.Host(), 10*time.Millisecond, 5)
@@ -31,9 +34,9 @@ func MeasurePeak(threads int) Peak {
 	return peak
 }
 
-// RoughPeak is MeasurePeak in a fraction of the time, with arrays of a quarter of the size: what may stay of them in a third cache of
+// Rough is Measure in a fraction of the time, with arrays of a quarter of the size: what may stay of them in a third cache of
 // 64 MiB and more counts as memory.
-func RoughPeak(threads int) Peak {
+func Rough(threads int) Peak {
 	p := parallel.New(threadsOrAll(threads), nil)
 	defer p.Close()
 	peak := measurePeak(p, cpuid.Host(), 4*time.Millisecond, 4)
@@ -41,9 +44,9 @@ func RoughPeak(threads int) Peak {
 	return peak
 }
 
-// QuickPeak measures the arithmetic of Peak only, in less than 100 ms, for the
+// Quick measures the arithmetic of Peak only, in less than 100 ms, for the
 // share of the peak that a training line shows.
-func QuickPeak(threads int) Peak {
+func Quick(threads int) Peak {
 	p := parallel.New(threadsOrAll(threads), nil)
 	defer p.Close()
 	return measurePeak(p, cpuid.Host(), 4*time.Millisecond, 4)
@@ -61,14 +64,17 @@ func threadsOrAll(threads int) int {
 // through all four, one after the other, since part of a single one may stay in a large third cache from one run to the next: together
 // they are twice that cache. (An Emerald Rapids of 260 MiB gave 33 GB/s of 256 MiB by the loop that reads 30 of 1 GiB.)
 func streamBytes(f cpuid.Features) int {
-	return min(max(64<<20, roundUp(f.L3/2, streamPiece)), 256<<20)
+	return min(max(64<<20, wholePieces(f.L3/2)), 256<<20)
 }
 
 // roughStreamBytes is a quarter of it, in whole pieces.
-func roughStreamBytes(f cpuid.Features) int { return roundUp(streamBytes(f)/4, streamPiece) }
+func roughStreamBytes(f cpuid.Features) int { return wholePieces(streamBytes(f) / 4) }
 
 // streamPiece is what a worker reads of an array at a time.
 const streamPiece = 1 << 20
+
+// wholePieces is n rounded up to them.
+func wholePieces(n int) int { return (n + streamPiece - 1) / streamPiece * streamPiece }
 
 // measurePeak takes the best of runs, each of which lasts about the given time for arithmetic.
 func measurePeak(p *parallel.Pool, f cpuid.Features, d time.Duration, runs int) Peak {
@@ -148,14 +154,21 @@ func measureMemory(p *parallel.Pool, f cpuid.Features, peak *Peak, bytes, runs i
 	})
 }
 
-// withStreams calls f with arrays of the given size, in memory of the kind that buffers of a Device have: with small
+// streamGap lies between the arrays, as between large buffers of a cpu.Device, and for the same reason.
+const streamGap = 4096 + 64
+
+// withStreams calls f with arrays of the given size, in memory of the kind that buffers of a cpu.Device have: with small
 // pages, reading is up to half as fast, by where the system happened to find them.
 func withStreams(bytes int, f func(arrays *[4][]float32)) {
-	m := newMemory(0)
-	defer m.segments.close()
+	size := int64(4 * (bytes + streamGap))
+	memory := pages.Map(size)
+	if memory == nil {
+		panic(&device.OutOfMemory{Device: "cpu", Asked: size})
+	}
+	defer pages.Unmap(memory)
 	var arrays [4][]float32
 	for i := range arrays {
-		arrays[i] = unsafe.Slice((*float32)(m.alloc(int64(bytes)).start), bytes/4)
+		arrays[i] = floatsAt(unsafe.Pointer(&memory[i*(bytes+streamGap)]), bytes/4)
 		clear(arrays[i]) // touch every page
 	}
 	f(&arrays)
@@ -202,7 +215,7 @@ func genericPeak(iterations int) {
 		y = -y
 	}
 	if s[0] != s[7] {
-		panic("cpu: equal sums differ")
+		panic("peak: equal sums differ")
 	}
 }
 
@@ -212,7 +225,7 @@ func genericRead(s *streamArgs) {
 		sum |= v
 	}
 	if sum != 0 {
-		panic("cpu: zeroed memory is not zero")
+		panic("peak: zeroed memory is not zero")
 	}
 }
 

@@ -1,4 +1,4 @@
-package cpu
+package peak
 
 import (
 	"math"
@@ -16,7 +16,7 @@ func TestPeak(t *testing.T) {
 	other := cpuid.Host()
 	other.AskAhead = !other.AskAhead
 	features := []cpuid.Features{slow, fast, other, cpuid.Host().WithoutAVX512(), cpuid.Host().WithoutAssembly()}
-	if vecBest() == pathGeneric {
+	if cpuid.Host().Best() == "generic" {
 		features = features[:1] // portable loops are the same for all
 	}
 	for _, f := range features {
