@@ -20,7 +20,7 @@ var layers = map[string]int{
 	"cmd/hone":  top,
 	"recipe/rl": 7, "recipe/cluster": 7,
 	"recipe/lm": 6, "recipe/preference": 6, "recipe/curation": 6, "recipe/recipetest": 6,
-	"recipe": 5, "recipe/judge": 5, "serve/": 5,
+	"recipe": 5, "recipe/judge": 5, "serve/": 5, "plan/meter": 5,
 	"report": 4, "plan": 4, "model": 4, "train": 4, "eval": 4,
 	"model/": 3, "generate": 3, "adapter": 3,
 	"nn": 2, "data/curate": 2, "recipe/example": 2, "loss": 2, "optim": 2, "device/devicetest": 2,

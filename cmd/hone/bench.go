@@ -23,6 +23,7 @@ import (
 	"hone/nn"
 	"hone/optim"
 	"hone/plan"
+	"hone/plan/meter"
 	"hone/tensor"
 )
 
@@ -155,7 +156,7 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	}
 	defer done()
 	r.Device = dev.Name()
-	peak := newDeviceMeter(dev, r.Threads, r.DType)
+	peak := meter.PeakOf(dev, r.Threads, r.DType)
 	useful, work, err := r.plans(w, dtype)
 	if err != nil {
 		return err
@@ -187,10 +188,10 @@ func (r *benchTrain) run(cmd *cobra.Command) error {
 	r.SPerStep, r.Best = times[len(times)/2], times[0]
 	r.TokensPerS = float64(w.batch*w.t) / r.SPerStep
 	r.GFLOPS = float64(useful.FLOPs().Total()) / r.SPerStep / 1e9
-	r.ShareOfPeak = peak.share(r.GFLOPS)
+	r.ShareOfPeak = peak.Share(r.GFLOPS)
 	r.PeakRSSMB, r.PeakDeviceMB = peakRSS(), float64(dev.Memory().Peak)/1e6
 	r.StepMB = float64(dev.Memory().Peak-kept) / 1e6
-	planned, err := work.TimeBy(peak.meter())
+	planned, err := work.TimeBy(peak.Meter(plan.Rates{}))
 	if err != nil {
 		return err
 	}
@@ -256,7 +257,7 @@ func (r *benchTrain) plan(w workload, dtype device.DType) (work plan.Work, err e
 }
 
 // time runs the steps with a measurement of the machine's peak after each, and returns their seconds.
-func (r *benchTrain) time(ctx context.Context, step func(i int) (float64, error), peak *peakMeter) (times []float64, err error) {
+func (r *benchTrain) time(ctx context.Context, step func(i int) (float64, error), peak *meter.Peak) (times []float64, err error) {
 	stop, err := startCPUProfile(r.cpuProfile)
 	if err != nil {
 		return nil, err
@@ -271,11 +272,11 @@ func (r *benchTrain) time(ctx context.Context, step func(i int) (float64, error)
 		}
 		times = append(times, time.Since(begin).Seconds())
 		if r.cpuProfile == "" { // the profile shows steps only
-			peak.measure()
+			peak.Measure()
 		}
 	}
 	err = errors.Join(err, stop())
-	peak.measure()
+	peak.Measure()
 	return times, err
 }
 

@@ -21,6 +21,7 @@ import (
 	"hone/model"
 	"hone/nn"
 	"hone/plan"
+	"hone/plan/meter"
 	"hone/tensor"
 )
 
@@ -188,8 +189,7 @@ func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int
 	}
 	work := dev.Work()
 	work.Add(before, -1)
-	meter := rateMeter{peak: newPeakMeter(r.Threads, r.DType), whole: peak.Measure, known: r.writes}
-	rates, err := meter.rates(work)
+	rates, err := meter.NewPeak(r.Threads, r.DType).Meter(r.writes)(work)
 	rates.ReadGBs = r.BandwidthGBS
 	r.PlannedS = work.Time(rates).Seconds()
 	return err
@@ -199,15 +199,15 @@ func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int
 // fast tokens of other models were written in between.
 func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *halting, timed func(tokens int) (float64, error)) error {
 	bandwidth := func() float64 { return 0 }
-	var meter *decodeMeter
+	var decoding *meter.Decoding
 	if _, ok := dev.(*cpu.Device); ok {
 		beside := cpu.New(cpu.Options{Threads: r.Threads})
 		defer beside.Close()
 		var err error
-		if meter, err = newDecodeMeter(beside, dtype, decodeUsual); err != nil {
+		if decoding, err = meter.NewDecoding(beside, dtype); err != nil {
 			return err
 		}
-		defer meter.free()
+		defer decoding.Free()
 		bandwidth = func() float64 { return peak.ReadBandwidth(r.Threads) }
 	}
 	whole := 0.0
@@ -221,9 +221,9 @@ func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *hal
 			r.PromptS = prompt
 		}
 		before := bandwidth()
-		if meter != nil {
-			meter.forget()
-			between.do = meter.sample
+		if decoding != nil {
+			decoding.Forget()
+			between.do = decoding.Sample
 		}
 		all, err := timed(newTokens)
 		between.do = nil
@@ -233,14 +233,14 @@ func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *hal
 		after := bandwidth()
 		if i == 0 || all < whole {
 			whole, r.BandwidthGBS = all, max(before, after)
-			if meter != nil {
-				r.writes = meter.known(dtype)
+			if decoding != nil {
+				r.writes = decoding.Rates(dtype)
 			}
 		}
 	}
 	r.DecodeS = whole - r.PromptS
-	if meter != nil {
-		return meter.failed()
+	if decoding != nil {
+		return decoding.Err()
 	}
 	return nil
 }

@@ -19,6 +19,8 @@ import (
 	"hone/adapter"
 	"hone/device"
 	"hone/model"
+	"hone/plan"
+	"hone/plan/meter"
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/recipe/rl"
@@ -141,7 +143,7 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 	}
 	r.medians(w, clock.iterations[1:])
 	r.PeakRSSMB, r.PeakDeviceMB, r.SharedMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6, float64(clock.shared)/1e6
-	p, err := c.Plan(ctx, recipe.Env{Meter: newDeviceMeter(dev, r.Threads, r.DType).meter()})
+	p, err := c.Plan(ctx, recipe.Env{Meter: meter.PeakOf(dev, r.Threads, r.DType).Meter(plan.Rates{})})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"hone/device/cuda"
 	"hone/internal/cpuid"
 	"hone/plan"
+	"hone/plan/meter"
 )
 
 // diagnosis is the result of hone doctor.
@@ -79,13 +80,13 @@ func diagnose(ctx context.Context) (*diagnosis, error) {
 // writingRates are those of the kernels that no share of the peak tells of.
 func writingRates(dev *cpu.Device) (r plan.Rates, err error) {
 	var calls [2]float64
-	if r.FewF32, calls[0], err = measureDecoding(dev, device.F32); err != nil {
+	if r.FewF32, calls[0], err = meter.MeasureDecoding(dev, device.F32); err != nil {
 		return r, err
 	}
-	if r.FewBF16, calls[1], err = measureDecoding(dev, device.BF16); err != nil {
+	if r.FewBF16, calls[1], err = meter.MeasureDecoding(dev, device.BF16); err != nil {
 		return r, err
 	}
-	r.CallUS, r.NF4GBs = (calls[0]+calls[1])/2, measureUnpacking(dev, device.NF4, device.F32)
+	r.CallUS, r.NF4GBs = (calls[0]+calls[1])/2, meter.MeasureUnpacking(dev, device.NF4, device.F32)
 	return r, nil
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"hone/internal/spell"
+	"hone/plan/meter"
 )
 
 // version is what hone calls itself.
@@ -62,7 +63,7 @@ type app struct {
 	out, err io.Writer
 	json     bool // one result object on out, everything else on err
 
-	meters map[machine]*rateMeter // of runs that were planned
+	meters meter.Runs // of runs that were planned
 }
 
 // main ends with 1 where the command failed and where its result could not be printed; who reads only the beginning of a pipe is no failure.

@@ -21,12 +21,18 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	steps    int
-	peak     *peakMeter // of the machine, nil when not measured
+	peak     arithmetic // of the machine, nil when not measured
 	flops    float64    // floating-point operations of one fed token, forward and backward
 	shown    time.Time
 	val      float64
 	speed    float64 // tokens per second, of about the last ten steps
 	open     bool    // a line is being rewritten
+}
+
+// arithmetic is the peak of the machine, as meter.Peak measures it.
+type arithmetic interface {
+	Refresh()
+	Share(gflops float64) float64
 }
 
 // withFd is an output that may be a terminal: a file, or the checked one that stdout is.
@@ -167,8 +173,8 @@ func (p *progress) step(e train.StepEvent) string {
 		fmt.Fprintf(&b, "  ETA %s", plan.Span(float64(left)*e.Seconds/float64(e.Step)))
 	}
 	if p.peak != nil && p.flops > 0 {
-		p.peak.refresh()
-		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.share(p.speed*p.flops/1e9))
+		p.peak.Refresh()
+		fmt.Fprintf(&b, "  %2.0f%% of peak", 100*p.peak.Share(p.speed*p.flops/1e9))
 	}
 	return b.String()
 }

@@ -15,6 +15,7 @@ import (
 
 	"hone/device"
 	"hone/plan"
+	"hone/plan/meter"
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/report"
@@ -92,11 +93,11 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 		return err
 	}
 	progress := newProgress(a.err, 0)
-	var meter plan.Meter // of a GPU none are known
+	var rates plan.Meter // of a GPU none are known
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
-		meter = a.meter(newPeakMeter(c.Threads, c.DType))
+		rates = a.meters.Meter(meter.NewPeak(c.Threads, c.DType))
 	}
-	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Meter: meter})
+	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Meter: rates})
 	progress.clear()
 	if err != nil {
 		return err
@@ -184,8 +185,9 @@ func (a *app) train(ctx context.Context, r trainer, c *recipe.Training) (*recipe
 	defer done()
 	p := newProgress(a.notes(), c.Steps)
 	// before the run, while the machine is at rest
-	p.peak = newDeviceMeter(dev, c.Threads, c.DType)
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meter(p.peak), Memory: memoryOf(dev)})
+	peak := meter.PeakOf(dev, c.Threads, c.DType)
+	p.peak = peak
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meters.Meter(peak), Memory: memoryOf(dev)})
 	p.clear()
 	if err != nil {
 		return nil, err

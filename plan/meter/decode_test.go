@@ -1,4 +1,4 @@
-package main
+package meter
 
 import (
 	"testing"
@@ -13,7 +13,7 @@ import (
 func TestMeasureDecoding(t *testing.T) {
 	dev := cpu.New(cpu.Options{})
 	defer dev.Close()
-	few, call, err := measureDecoding(dev, device.BF16)
+	few, call, err := MeasureDecoding(dev, device.BF16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,23 +29,23 @@ func TestMeasureDecoding(t *testing.T) {
 // TestDecodeRates: the narrow model's further kernels tell what one takes, which is taken off what the wide one reads its weights in; all by mean times.
 func TestDecodeRates(t *testing.T) {
 	ms := time.Millisecond
-	m := &decodeMeter{
+	m := &Decoding{
 		wide: &decodeModel{calls: 100}, narrow: &decodeModel{calls: 1100}, weights: 1e6,
 		one: []time.Duration{1 * ms, 3 * ms}, thin: []time.Duration{5 * ms, 7 * ms}, many: []time.Duration{3 * ms, 5 * ms},
 	}
 	if call := m.call(); call != 4 {
 		t.Errorf("a kernel takes %v µs, want 4", call)
 	}
-	if got, want := m.rates(device.BF16), (plan.FewRows{GBs: 2e6 / 1.6e6, GFLOPS: 30e6 / 2e6}); got != want {
+	if got, want := m.few(device.BF16), (plan.FewRows{GBs: 2e6 / 1.6e6, GFLOPS: 30e6 / 2e6}); got != want {
 		t.Errorf("rates of few rows %+v, want %+v", got, want)
 	}
-	if r := m.known(device.F32); r.FewF32.GBs != 4e6/1.6e6 || r.FewBF16.GBs != 0 || r.CallUS != 4 {
+	if r := m.Rates(device.F32); r.FewF32.GBs != 4e6/1.6e6 || r.FewBF16.GBs != 0 || r.CallUS != 4 {
 		t.Errorf("what is known of f32 is %+v", r)
 	}
-	if r := m.known(device.BF16); r.FewBF16.GBs != 2e6/1.6e6 || r.FewF32.GBs != 0 {
+	if r := m.Rates(device.BF16); r.FewBF16.GBs != 2e6/1.6e6 || r.FewF32.GBs != 0 {
 		t.Errorf("what is known of bf16 is %+v", r)
 	}
-	if m.forget(); len(m.one)+len(m.thin)+len(m.many) != 0 {
+	if m.Forget(); len(m.one)+len(m.thin)+len(m.many) != 0 {
 		t.Error("samples are kept")
 	}
 }

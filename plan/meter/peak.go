@@ -1,4 +1,6 @@
-package main
+// Package meter measures how fast this machine is: the arithmetic peak that a run is compared with (Peak), and the rates that a plan of its time needs
+// (plan.Rates), each measured only where a plan asks for it and only once for all runs of a command (Runs).
+package meter
 
 import (
 	"time"
@@ -12,9 +14,9 @@ import (
 // peakEvery is how often a long run measures the peak again: 40 ms in half a minute.
 const peakEvery = 30 * time.Second
 
-// peakMeter is the arithmetic peak of the machine: the best of measurements spread over a run, since a
+// Peak is the arithmetic peak of the machine: the best of measurements spread over a run, since a
 // neighbour that disturbs the only one would let the run look better than the machine.
-type peakMeter struct {
+type Peak struct {
 	threads int
 	bf16    bool // of the bf16 dot product, where the machine has one
 	best    float64
@@ -24,27 +26,27 @@ type peakMeter struct {
 	fixed   bool      // best is not measured
 }
 
-// newPeakMeter measures for the name of a dtype of activations, f32 or bf16.
-func newPeakMeter(threads int, dtype string) *peakMeter {
-	p := &peakMeter{threads: threads, bf16: dtype == device.BF16.String()}
-	p.measure()
+// NewPeak measures the processor for the name of a dtype of activations, f32 or bf16.
+func NewPeak(threads int, dtype string) *Peak {
+	p := &Peak{threads: threads, bf16: dtype == device.BF16.String()}
+	p.Measure()
 	return p
 }
 
-// newDeviceMeter measures the processor, and takes a GPU's peak from its data sheet, which is known of bf16 alone.
-func newDeviceMeter(dev device.Device, threads int, dtype string) *peakMeter {
+// PeakOf measures the processor, of which threads are used, all for 0, and takes a GPU's peak from its data sheet, which is known of bf16 alone.
+func PeakOf(dev device.Device, threads int, dtype string) *Peak {
 	if _, ok := dev.(*cuda.Device); !ok {
-		return newPeakMeter(threads, dtype)
+		return NewPeak(threads, dtype)
 	}
-	p := &peakMeter{bf16: dtype == device.BF16.String(), fixed: true}
+	p := &Peak{bf16: dtype == device.BF16.String(), fixed: true}
 	if g, ok := plan.GPUOf(dev.Name()); ok && p.bf16 {
 		p.best = 1e3 * g.TFLOPS
 	}
 	return p
 }
 
-// measure takes less than 100 ms.
-func (p *peakMeter) measure() {
+// Measure measures again, in less than 100 ms; of a GPU it does nothing.
+func (p *Peak) Measure() {
 	if p.fixed {
 		return
 	}
@@ -56,16 +58,16 @@ func (p *peakMeter) measure() {
 	p.best, p.f32, p.at, p.beaten = max(p.best, rate), max(p.f32, now.F32), time.Now(), false
 }
 
-// refresh measures again where the last measurement is old, or cannot have been of a machine at rest. Call it while nothing else runs.
-func (p *peakMeter) refresh() {
+// Refresh measures again where the last measurement is old, or cannot have been of a machine at rest. Call it while nothing else runs.
+func (p *Peak) Refresh() {
 	// A run faster than the peak says that the peak was measured beside a neighbour; it is measured again, though not in every step.
 	if age := time.Since(p.at); age > peakEvery || p.beaten && age > peakEvery/30 {
-		p.measure()
+		p.Measure()
 	}
 }
 
-// share is what part of the peak a rate in GFLOP/s is.
-func (p *peakMeter) share(gflops float64) float64 {
+// Share is what part of the peak a rate in GFLOP/s is.
+func (p *Peak) Share(gflops float64) float64 {
 	if p.best == 0 {
 		return 0
 	}
@@ -74,7 +76,7 @@ func (p *peakMeter) share(gflops float64) float64 {
 }
 
 // dtype is that of the activations.
-func (p *peakMeter) dtype() device.DType {
+func (p *Peak) dtype() device.DType {
 	if p.bf16 {
 		return device.BF16
 	}

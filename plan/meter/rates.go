@@ -1,4 +1,4 @@
-package main
+package meter
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 // rateMeter measures the rates that plans of runs on a processor need, each when work first asks for it: a run that writes nothing and
 // unpacks nothing does not wait for how fast that would be.
 type rateMeter struct {
-	peak  *peakMeter
+	peak  *Peak
 	whole func(threads int) peak.Peak // peak.Rough, or one that takes longer
 	known plan.Rates
 }
@@ -41,8 +41,8 @@ func (m *rateMeter) rates(w plan.Work) (plan.Rates, error) {
 		{decodes && w.F32.Weights > 0 && k.FewF32.GBs == 0, func() error { return m.decoding(dev, device.F32, &k.FewF32) }},
 		{decodes && w.BF16.Weights > 0 && k.FewBF16.GBs == 0, func() error { return m.decoding(dev, device.BF16, &k.FewBF16) }},
 		{k.CallUS == 0, func() (err error) { k.CallUS, err = measureCall(dev, m.peak.dtype()); return err }},
-		{w.NF4 > 0 && k.NF4GBs == 0, func() error { k.NF4GBs = measureUnpacking(dev, device.NF4, m.peak.dtype()); return nil }},
-		{w.Int8 > 0 && k.Int8GBs == 0, func() error { k.Int8GBs = measureUnpacking(dev, device.Int8, m.peak.dtype()); return nil }},
+		{w.NF4 > 0 && k.NF4GBs == 0, func() error { k.NF4GBs = MeasureUnpacking(dev, device.NF4, m.peak.dtype()); return nil }},
+		{w.Int8 > 0 && k.Int8GBs == 0, func() error { k.Int8GBs = MeasureUnpacking(dev, device.Int8, m.peak.dtype()); return nil }},
 	} {
 		if !part.asked {
 			continue
@@ -71,31 +71,36 @@ func (m *rateMeter) arithmetic() {
 
 // decoding measures how fast tokens are written, which tells what a kernel takes as well.
 func (m *rateMeter) decoding(dev *cpu.Device, t device.DType, few *plan.FewRows) (err error) {
-	*few, m.known.CallUS, err = measureDecoding(dev, t)
+	*few, m.known.CallUS, err = MeasureDecoding(dev, t)
 	return err
 }
 
-// meter is that of the rates to plan a run with, each measured once for all runs of a command; nil of a GPU, of which none are known.
-func (a *app) meter(p *peakMeter) plan.Meter {
+// Runs has the meters of the runs of a command, of which those that use the machine alike share one. The zero value is ready to use.
+type Runs struct {
+	meters map[machine]*rateMeter
+}
+
+// Meter is that of the rates to plan a run with; nil of a GPU, of which none are known.
+func (r *Runs) Meter(p *Peak) plan.Meter {
 	if p.fixed {
 		return nil
 	}
 	key := machine{p.threads, p.dtype()}
-	if a.meters == nil {
-		a.meters = map[machine]*rateMeter{}
+	if r.meters == nil {
+		r.meters = map[machine]*rateMeter{}
 	}
-	if a.meters[key] == nil {
-		a.meters[key] = &rateMeter{peak: p, whole: peak.Rough}
+	if r.meters[key] == nil {
+		r.meters[key] = &rateMeter{peak: p, whole: peak.Rough}
 	}
-	return a.meters[key].rates
+	return r.meters[key].rates
 }
 
-// meter is one that takes its time, for benchmarks; nil of a GPU.
-func (p *peakMeter) meter() plan.Meter {
+// Meter is one that takes its time, for benchmarks, and does not measure what is known already; nil of a GPU.
+func (p *Peak) Meter(known plan.Rates) plan.Meter {
 	if p.fixed {
 		return nil
 	}
-	return (&rateMeter{peak: p, whole: peak.Measure}).rates
+	return (&rateMeter{peak: p, whole: peak.Measure, known: known}).rates
 }
 
 // machine is what rates are measured of.
@@ -110,8 +115,8 @@ const (
 	unpackTime                 = 50 * time.Millisecond // after which there are no more
 )
 
-// measureUnpacking is at how many GB/s weights are unpacked to numbers of a type: bytes read and written, the best of several runs in 10 ms or so.
-func measureUnpacking(dev *cpu.Device, packing device.Packing, t device.DType) float64 {
+// MeasureUnpacking is at how many GB/s weights are unpacked to numbers of a type: bytes read and written, the best of several runs in 10 ms or so.
+func MeasureUnpacking(dev *cpu.Device, packing device.Packing, t device.DType) float64 {
 	p, y := device.NewPacked(dev, packing, unpackedRows, unpackedCols), dev.Alloc(unpackedRows*unpackedCols, t)
 	defer dev.Free(y)
 	defer p.Free(dev)

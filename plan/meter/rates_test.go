@@ -1,4 +1,4 @@
-package main
+package meter
 
 import (
 	"testing"
@@ -12,7 +12,7 @@ import (
 // TestRatesThatAreAskedFor: only what the work needs is measured, and stays.
 func TestRatesThatAreAskedFor(t *testing.T) {
 	asked := 0
-	m := &rateMeter{peak: &peakMeter{threads: 1}, whole: func(int) peak.Peak {
+	m := &rateMeter{peak: &Peak{threads: 1}, whole: func(int) peak.Peak {
 		asked++
 		return peak.Peak{F32: 1, ReadGBs: 2, CopyGBs: 3, UpdateGBs: 4}
 	}}
@@ -44,15 +44,15 @@ func TestRatesThatAreAskedFor(t *testing.T) {
 
 // TestMeters: runs of a command share what is measured of a machine; nothing is known of a GPU's rates.
 func TestMeters(t *testing.T) {
-	a := &app{}
-	if a.meter(&peakMeter{fixed: true}) != nil || (&peakMeter{fixed: true}).meter() != nil {
+	var r Runs
+	if r.Meter(&Peak{fixed: true}) != nil || (&Peak{fixed: true}).Meter(plan.Rates{}) != nil {
 		t.Error("a GPU has a meter")
 	}
-	a.meter(&peakMeter{threads: 1})
-	a.meter(&peakMeter{threads: 1, best: 5})
-	a.meter(&peakMeter{threads: 1, bf16: true})
-	if len(a.meters) != 2 {
-		t.Errorf("%d meters of two kinds of runs", len(a.meters))
+	r.Meter(&Peak{threads: 1})
+	r.Meter(&Peak{threads: 1, best: 5})
+	r.Meter(&Peak{threads: 1, bf16: true})
+	if len(r.meters) != 2 {
+		t.Errorf("%d meters of two kinds of runs", len(r.meters))
 	}
 }
 

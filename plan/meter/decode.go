@@ -1,4 +1,4 @@
-package main
+package meter
 
 import (
 	"context"
@@ -15,13 +15,13 @@ import (
 	"hone/tensor"
 )
 
-// decodeMeter times tokens that two models of zeros write, for the plan. They are written by the engine, so that what the host
+// Decoding times tokens that two models of zeros write, for the plan. They are written by the engine, so that what the host
 // does for a token and what a kernel takes beside its work are in it as they are: both have as many weights, in a few wide
 // layers and in many narrow ones, and what the second takes longer is the time of the kernels that it has more of.
 //
 // Rates are of the mean time, not of the best: other guests of a machine take its memory for seconds at a time, in which reading is half as
 // fast, and a run that lasts has its share of them.
-type decodeMeter struct {
+type Decoding struct {
 	wide, narrow *decodeModel
 	weights      float64         // of each, in numbers
 	one, many    []time.Duration // of a token of the wide model, for one sequence and for decodeRows
@@ -45,8 +45,8 @@ const (
 	decodeSlowAt = 3 * time.Millisecond
 )
 
-// measureDecoding finds the rates of few rows, and the microseconds of a kernel beside its work. It takes 0.4 s and 200 MiB.
-func measureDecoding(dev *cpu.Device, t device.DType) (few plan.FewRows, call float64, err error) {
+// MeasureDecoding finds the rates of few rows, and the microseconds of a kernel beside its work. It takes 0.4 s and 200 MiB.
+func MeasureDecoding(dev *cpu.Device, t device.DType) (few plan.FewRows, call float64, err error) {
 	s := decodeUsual
 	probe, err := newDecodeModel(dev, t, s.narrow, 1)
 	if err != nil {
@@ -57,33 +57,38 @@ func measureDecoding(dev *cpu.Device, t device.DType) (few plan.FewRows, call fl
 	if probe.write(1) > decodeSlowAt {
 		s = decodeSmall
 	}
-	m, err := newDecodeMeter(dev, t, s)
+	m, err := newDecoding(dev, t, s)
 	if err != nil {
 		return few, 0, err
 	}
-	defer m.free()
+	defer m.Free()
 	for begin := time.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && time.Since(begin) < decodeTime; {
-		m.sample()
+		m.Sample()
 	}
-	return m.rates(t), m.call(), errors.Join(probe.err, m.failed())
+	return m.few(t), m.call(), errors.Join(probe.err, m.Err())
 }
 
 // measureCall is the microseconds of a kernel beside its work, by models that are small: in 20 ms.
 func measureCall(dev *cpu.Device, t device.DType) (float64, error) {
-	m, err := newDecodeMeter(dev, t, decodeSmall)
+	m, err := newDecoding(dev, t, decodeSmall)
 	if err != nil {
 		return 0, err
 	}
-	defer m.free()
+	defer m.Free()
 	for begin := time.Now(); len(m.one) == 0 || len(m.one) < decodeRuns && time.Since(begin) < decodeTime; {
 		m.pair()
 	}
-	return m.call(), m.failed()
+	return m.call(), m.Err()
 }
 
-func newDecodeMeter(dev device.Device, t device.DType, s decodeSizes) (m *decodeMeter, err error) {
+// NewDecoding makes models that are larger than the caches. The caller frees it.
+func NewDecoding(dev device.Device, t device.DType) (*Decoding, error) {
+	return newDecoding(dev, t, decodeUsual)
+}
+
+func newDecoding(dev device.Device, t device.DType, s decodeSizes) (m *Decoding, err error) {
 	layers := max(1, s.bytes/(12*s.wide*s.wide*t.Size()))
-	m = &decodeMeter{weights: 12 * float64(s.wide*s.wide*layers)}
+	m = &Decoding{weights: 12 * float64(s.wide*s.wide*layers)}
 	if m.wide, err = newDecodeModel(dev, t, s.wide, layers); err != nil {
 		return nil, err
 	}
@@ -96,50 +101,51 @@ func newDecodeMeter(dev device.Device, t device.DType, s decodeSizes) (m *decode
 	return m, nil
 }
 
-func (m *decodeMeter) free() {
+// Free gives back the memory of the models.
+func (m *Decoding) Free() {
 	m.wide.Free()
 	m.narrow.Free()
 }
 
-// failed is the first error of what was written.
-func (m *decodeMeter) failed() error { return errors.Join(m.wide.err, m.narrow.err) }
+// Err is the first error of what was written.
+func (m *Decoding) Err() error { return errors.Join(m.wide.err, m.narrow.err) }
 
 // pair times both models with one sequence, one right after the other, as memory changes its speed.
-func (m *decodeMeter) pair() {
+func (m *Decoding) pair() {
 	m.one = append(m.one, m.wide.write(1))
 	m.thin = append(m.thin, m.narrow.write(1))
 }
 
-// sample times all that rates are made of.
-func (m *decodeMeter) sample() {
+// Sample times all that rates are made of.
+func (m *Decoding) Sample() {
 	m.pair()
 	m.many = append(m.many, m.wide.write(decodeRows))
 }
 
-// forget begins anew.
-func (m *decodeMeter) forget() { m.one, m.thin, m.many = nil, nil, nil }
+// Forget begins anew, without the samples there are.
+func (m *Decoding) Forget() { m.one, m.thin, m.many = nil, nil, nil }
 
-// known are the rates that samples of models of a type tell.
-func (m *decodeMeter) known(t device.DType) (r plan.Rates) {
+// Rates are those that samples of models of a type tell.
+func (m *Decoding) Rates(t device.DType) (r plan.Rates) {
 	r.CallUS = m.call()
 	if t == device.BF16 {
-		r.FewBF16 = m.rates(t)
+		r.FewBF16 = m.few(t)
 	} else {
-		r.FewF32 = m.rates(t)
+		r.FewF32 = m.few(t)
 	}
 	return r
 }
 
 // callNS is nanoseconds of a kernel beside its work.
-func (m *decodeMeter) callNS() float64 {
+func (m *Decoding) callNS() float64 {
 	return max(0, (mean(m.thin)-mean(m.one))/float64(m.narrow.calls-m.wide.calls))
 }
 
 // call is that in microseconds.
-func (m *decodeMeter) call() float64 { return m.callNS() / 1e3 }
+func (m *Decoding) call() float64 { return m.callNS() / 1e3 }
 
 // rates are those of samples of models of a type.
-func (m *decodeMeter) rates(t device.DType) plan.FewRows {
+func (m *Decoding) few(t device.DType) plan.FewRows {
 	one, many := mean(m.one), mean(m.many)
 	return plan.FewRows{
 		GBs:    m.weights * float64(t.Size()) / max(one-m.callNS()*float64(m.wide.calls), one/10),
