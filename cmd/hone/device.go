@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -39,25 +38,6 @@ func openTimed(name string, threads int, timing bool) (dev device.Device, closeD
 	}
 	d := cpu.New(cpu.Options{Threads: threads})
 	return d, func() { d.Close() }, nil
-}
-
-// kernelTimes are those of the calls since the last time it was asked, of a device opened for it.
-func kernelTimes(dev device.Device) ([]cuda.KernelTime, error) {
-	if d, ok := dev.(*cuda.Device); ok {
-		return d.Times()
-	}
-	return nil, nil
-}
-
-// printKernels shows the share of each kernel in the time that the card was busy.
-func printKernels(w io.Writer, times []cuda.KernelTime) {
-	sum := 0.0
-	for _, t := range times {
-		sum += t.Seconds
-	}
-	for _, t := range times {
-		fmt.Fprintf(w, "%5.1f%% %10.3f ms %7d calls %9.1f us  %s\n", 100*t.Seconds/sum, 1e3*t.Seconds, t.Calls, 1e6*t.Seconds/float64(t.Calls), t.Name)
-	}
 }
 
 // cudaOptions say where this machine has NVIDIA's libraries, and where compiled kernels are kept.

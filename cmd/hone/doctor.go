@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +15,7 @@ import (
 	"hone/device/cpu/peak"
 	"hone/device/cuda"
 	"hone/internal/cpuid"
+	"hone/internal/gosource"
 	"hone/plan"
 	"hone/plan/meter"
 )
@@ -71,8 +71,8 @@ func diagnose(ctx context.Context) (*diagnosis, error) {
 		Instructions: instructions(host), Caches: caches(host),
 		F32: p.F32, BF16: p.BF16, Dots: p.Dots, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
 		FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
-	if globs, err := standardLibrary(ctx); err == nil {
-		d.Corpus = filepath.Dir(filepath.Dir(filepath.Dir(globs[0])))
+	if src, err := gosource.Folder(ctx); err == nil {
+		d.Corpus = src
 	}
 	return d, nil
 }

@@ -2,17 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"hone/internal/gosource"
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/recipe/lm"
@@ -101,9 +100,9 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 	}
 	// With texts of the user's there are no functions to teach, and the later stages are left out.
 	if !slices.ContainsFunc(q.overrides, func(s string) bool { return strings.HasPrefix(s, "data=") }) {
-		src, err := standardLibrary(ctx)
+		src, err := gosource.Packages(ctx)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; name texts to train on with data=PATH", err)
 		}
 		q.source = src
 		args = append(args, "data="+strings.Join(src, ","))
@@ -117,31 +116,4 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 	}
 	q.out = c.Out
 	return a.train(ctx, &c, &c.Training)
-}
-
-// standardLibrary is a glob for each folder of Go's packages. The compiler and the other programs in cmd, a quarter of them
-// generated tables, and vendored code are left out.
-func standardLibrary(ctx context.Context) ([]string, error) {
-	src, folders, err := goSource(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%w; name texts to train on with data=PATH", err)
-	}
-	var globs []string
-	for _, f := range folders {
-		if f.IsDir() && !slices.Contains([]string{"cmd", "vendor", "testdata"}, f.Name()) {
-			globs = append(globs, filepath.Join(src, f.Name(), "**", "*.go"))
-		}
-	}
-	return globs, nil
-}
-
-// goSource is the folder of Go's own source, with what is in it.
-func goSource(ctx context.Context) (src string, folders []os.DirEntry, err error) {
-	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
-	src = filepath.Join(strings.TrimSpace(string(root)), "src")
-	folders, listErr := os.ReadDir(src)
-	if err := errors.Join(err, listErr); err != nil || len(folders) == 0 {
-		return "", nil, errors.New("the source of Go's standard library is not at hand (go env GOROOT)")
-	}
-	return src, folders, nil
 }

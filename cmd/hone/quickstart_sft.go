@@ -13,6 +13,9 @@ import (
 	"hone/recipe/lm"
 )
 
+// methodRates are learning rates that suit the model of the quickstart, of 1, 2 and 5 times the powers of ten. Other methods take the recipe's.
+var methodRates = map[string]string{"full": "2e-3", "lora": "1e-2", "qlora": "1e-2", "prompt": "0.3"}
+
 // quickSFT teaches the pretrained model to write functions from their comments and signatures.
 func quickSFT(method string) func(context.Context, *app, *quickstart) (*recipe.Summary, error) {
 	return func(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {

@@ -103,17 +103,6 @@ func TestDiagnosisInWords(t *testing.T) {
 	}
 }
 
-// TestMethodsInWords: the base in a row of its own, and the seeds' distance where there are several; half and twice the rates only where asked.
-func TestMethodsInWords(t *testing.T) {
-	var out bytes.Buffer
-	printMethods(&out, []benchMethod{{Method: "lora", Rate: 1e-2, Before: 3, Loss: 2, Losses: []float64{1.5, 2.5}, Trainable: 7, SPerStep: 0.25, PeakBytes: 1 << 20, PlannedPeak: 2 << 20}})
-	lines(t, out.String(), "| method | learning rate | held-out loss | trained parameters | s/step | peak memory | planned |", "|---|---|---|---|---|---|---|", "| none | | 3.0000 | | | | |",
-		"| lora | 0.01 | 2.0000 ± 0.5000 | 7 | 0.250 | 1.0 MiB | 2.0 MiB |")
-	if once, sweep := (&methodsBench{}).factors(), (&methodsBench{sweep: true}).factors(); len(once) != 1 || once[0] != 1 || len(sweep) != 3 || sweep[0] != 1 || sweep[1]*sweep[2] != 1 {
-		t.Errorf("factors %v and %v", once, sweep)
-	}
-}
-
 // TestJobsAreFilled: the user's keys come last, runs on processors share nothing, and what is no folder or no stage is refused.
 func TestJobsAreFilled(t *testing.T) {
 	keys := []string{"out=runs/job", "data=data", "device=cuda", "dtype=bf16", "steps=7"}

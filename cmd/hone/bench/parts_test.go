@@ -1,8 +1,7 @@
-package main
+package bench
 
 import (
 	"bytes"
-	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -138,7 +137,7 @@ func TestLoadIsMeasured(t *testing.T) {
 	if err := m.Save(dir, device.F32, model.Values); err != nil {
 		t.Fatal(err)
 	}
-	r := benchLoad{Threads: 1}
+	r := loadResult{Threads: 1}
 	got, err := r.measure(dir, device.BF16, false, 2)
 	info, statErr := os.Stat(filepath.Join(dir, "model.safetensors"))
 	if err != nil || statErr != nil || got.DType != "bf16" || got.Cold || !(got.CatS > 0 && got.OpenS > 0) || got.Ratio != got.OpenS/got.CatS || r.GB != float64(info.Size())/1e9 {
@@ -147,7 +146,7 @@ func TestLoadIsMeasured(t *testing.T) {
 	if _, err := r.measure(t.TempDir(), device.F32, false, 1); err == nil {
 		t.Error("an empty folder is measured")
 	}
-	r.Loads = []loadResult{{Stored: "BF16", DType: "f32", CatS: 0.5, OpenS: 0.25, Ratio: 0.5}}
+	r.Loads = []loadRow{{Stored: "BF16", DType: "f32", CatS: 0.5, OpenS: 0.25, Ratio: 0.5}}
 	var out bytes.Buffer
 	r.table(&out)
 	if got, want := squeezed(out.String()), []string{"stored on the device in memory cat open ratio", "BF16 f32 true 0.50 s 0.25 s 0.50"}; !equalLines(got, want) {
@@ -158,11 +157,10 @@ func TestLoadIsMeasured(t *testing.T) {
 // TestBenchLines: one kernel a line, in GFLOP/s or GB/s, and the shares of a card's.
 func TestBenchLines(t *testing.T) {
 	var out bytes.Buffer
-	a := &app{out: &out, err: io.Discard}
-	for want, r := range map[string]benchKernel{"mm 2.000 ms 5 GFLOP/s": {Kernel: "mm", S: 0.002, GFLOPS: 5}, "copy 1.000 ms 7.5 GB/s": {Kernel: "copy", S: 0.001, GBS: 7.5}} {
+	for want, r := range map[string]kernelResult{"mm 2.000 ms 5 GFLOP/s": {Kernel: "mm", S: 0.002, GFLOPS: 5}, "copy 1.000 ms 7.5 GB/s": {Kernel: "copy", S: 0.001, GBS: 7.5}} {
 		out.Reset()
-		if err := a.kernelResult(r); err != nil || squeezed(out.String())[0] != want {
-			t.Errorf("%q, %v; want %q", out.String(), err, want)
+		if r.line(&out); squeezed(out.String())[0] != want {
+			t.Errorf("%q; want %q", out.String(), want)
 		}
 	}
 	out.Reset()
@@ -170,67 +168,33 @@ func TestBenchLines(t *testing.T) {
 	if got, want := squeezed(out.String()), []string{"75.0% 3.000 ms 30 calls 100.0 us gemm", "25.0% 1.000 ms 10 calls 100.0 us norm"}; !equalLines(got, want) {
 		t.Errorf("the kernels are %q, want %q", got, want)
 	}
-	for want, r := range map[string]benchMethod{"1.5000": {Loss: 1.5}, "2.0000": {Loss: 2, Losses: []float64{2}}, "2.0000 ± 0.5000": {Loss: 2, Losses: []float64{1.5, 2.25, 2}}} {
+	for want, r := range map[string]methodRow{"1.5000": {Loss: 1.5}, "2.0000": {Loss: 2, Losses: []float64{2}}, "2.0000 ± 0.5000": {Loss: 2, Losses: []float64{1.5, 2.25, 2}}} {
 		if got := r.lossText(); got != want {
 			t.Errorf("a loss is %q, want %q", got, want)
 		}
 	}
 }
 
-// TestDivergence by hand: of two tokens with chances of 3/4 and 1/4 from even ones it is log 2 less the entropy.
-func TestDivergence(t *testing.T) {
-	p, q := []float32{float32(math.Log(3)) + 7, 7, 5, 5}, []float32{1, 1, -2, -2}
-	for _, v := range [][]float32{p, q} {
-		for row := 0; row < 4; row += 2 {
-			logSoftmax(v[row : row+2])
-		}
+// TestMethodsInWords: the base in a row of its own, and the seeds' distance where there are several; half and twice the rates only where asked.
+func TestMethodsInWords(t *testing.T) {
+	var out bytes.Buffer
+	printMethods(&out, []methodRow{{Method: "lora", Rate: 1e-2, Before: 3, Loss: 2, Losses: []float64{1.5, 2.5}, Trainable: 7, SPerStep: 0.25, PeakBytes: 1 << 20, PlannedPeak: 2 << 20}})
+	want := []string{"| method | learning rate | held-out loss | trained parameters | s/step | peak memory | planned |", "|---|---|---|---|---|---|---|", "| none | | 3.0000 | | | | |",
+		"| lora | 0.01 | 2.0000 ± 0.5000 | 7 | 0.250 | 1.0 MiB | 2.0 MiB |"}
+	if got := squeezed(out.String()); !equalLines(got, want) {
+		t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-	if math.Abs(float64(p[0])-math.Log(0.75)) > 1e-6 || math.Abs(float64(q[1])-math.Log(0.5)) > 1e-6 {
-		t.Errorf("log-probabilities %v and %v", p, q)
-	}
-	want := (math.Log(2) + 0.75*math.Log(0.75) + 0.25*math.Log(0.25)) / 2 // a mean over rows, of which the second is the same
-	if got := divergence(p, q, 2); math.Abs(got-want) > 1e-6 {
-		t.Errorf("the divergence is %v, want %v", got, want)
-	}
-	if got := divergence(q, q, 2); got != 0 {
-		t.Errorf("from itself it is %v", got)
-	}
-	large := []float32{1000, -1000, 0}
-	if logSoftmax(large); large[0] != 0 || large[1] != -2000 || large[2] != -1000 {
-		t.Errorf("large logits become %v", large)
-	}
-	ids := probe(10, 5)
-	for _, id := range append(ids, probe(3, 1000)...) {
-		if id < 0 || id >= 10 {
-			t.Errorf("token %d of 10", id)
-		}
-	}
-	if len(ids) != 5 || len(probe(3, 1000)) != 64 {
-		t.Errorf("%d tokens", len(ids))
+	if once, sweep := (&methodsBench{}).factors(), (&methodsBench{sweep: true}).factors(); len(once) != 1 || once[0] != 1 || len(sweep) != 3 || sweep[0] != 1 || sweep[1]*sweep[2] != 1 {
+		t.Errorf("factors %v and %v", once, sweep)
 	}
 }
 
-// TestConsole: lines as they are typed into a pipe, however long up to a bound, and what a terminal may show.
-func TestConsole(t *testing.T) {
-	long := strings.Repeat("x", 1<<17)
-	c := newConsole(strings.NewReader("one\r\n\n"+long+"\nlast"), io.Discard)
-	defer c.close()
-	for _, want := range []string{"one", "", long, "last"} {
-		if got, err := c.line(t.Context()); got != want || err != nil {
-			t.Errorf("a line of %d bytes, %v; want one of %d", len(got), err, len(want))
-		}
+// squeezed are lines without the space that columns need.
+func squeezed(text string) (lines []string) {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
 	}
-	if _, err := c.line(t.Context()); err != io.EOF {
-		t.Errorf("at the end: %v", err)
-	}
-	c = newConsole(strings.NewReader(strings.Repeat("x", longestLine+1)+"\n"), io.Discard)
-	defer c.close()
-	if _, err := c.line(t.Context()); err == nil || !strings.Contains(err.Error(), "longer than 1 MiB; make it shorter") {
-		t.Errorf("a line without end: %v", err)
-	}
-	p := make([]byte, 8)
-	n, err := clearing{strings.NewReader("a\x03b\x04")}.Read(p)
-	if got := string(p[:n]); got != "a\x15b\x04" || err != nil { // Ctrl-C clears the line, Ctrl-D stays the end
-		t.Errorf("keys become %q, %v", got, err)
-	}
+	return lines
 }
+
+func equalLines(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }

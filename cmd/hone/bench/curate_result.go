@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"fmt"
@@ -13,8 +13,8 @@ import (
 	"hone/data/curate"
 )
 
-// benchCurate is the result of hone bench curate.
-type benchCurate struct {
+// curateResult is the result of hone bench curate.
+type curateResult struct {
 	Tokens  int64       `json:"tokens"` // that each run trains on
 	Seeds   []uint64    `json:"seeds"`
 	Texts   []valueText `json:"texts"`           // raw first, curated last
@@ -58,7 +58,7 @@ func paired(a, b []float64) pairedSummary {
 }
 
 // summarise compares each text with the raw one and words what the last comparison says.
-func (r *benchCurate) summarise() {
+func (r *curateResult) summarise() {
 	raw := r.Texts[0].Losses
 	for i := range r.Texts[1:] {
 		s := paired(raw, r.Texts[i+1].Losses)
@@ -80,7 +80,7 @@ func (r *benchCurate) summarise() {
 	}
 }
 
-func showValue(out io.Writer, r *benchCurate) {
+func showValue(out io.Writer, r *curateResult) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(r.Kinds) > 0 {
 		fmt.Fprintln(w, "\nkind of page\tin the crawl\tMB\tkept\tMB\t")

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -38,7 +38,7 @@ func TestValueVerdict(t *testing.T) {
 		{[]float64{3.9, 4.2, 4.0}, "do not show"},
 	} {
 		raw := []float64{4, 4, 4.02}
-		r := benchCurate{Seeds: []uint64{1, 2, 3}, Texts: []valueText{{Name: "raw", Losses: raw}, {Name: filteredText, Losses: raw}, {Name: "curated", Losses: c.curated}}}
+		r := curateResult{Seeds: []uint64{1, 2, 3}, Texts: []valueText{{Name: "raw", Losses: raw}, {Name: filteredText, Losses: raw}, {Name: "curated", Losses: c.curated}}}
 		if r.summarise(); !strings.Contains(r.Verdict, c.want) || r.Texts[0].Gain != nil || *r.Copies != *r.Texts[2].Gain {
 			t.Errorf("%v: %s", c.curated, r.Verdict)
 		}

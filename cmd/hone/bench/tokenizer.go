@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -13,11 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/data"
+	"hone/internal/gosource"
 	"hone/tokenizer"
 )
 
-// benchTokenizer is the result of hone bench tokenizer. MB are 10^6 bytes.
-type benchTokenizer struct {
+// tokenizerResult is the result of hone bench tokenizer. MB are 10^6 bytes.
+type tokenizerResult struct {
 	TextMB   float64         `json:"text_mb"`
 	Vocab    int             `json:"vocab_size"`
 	Threads  int             `json:"threads"`
@@ -33,17 +34,17 @@ type patternResult struct {
 	BytesPerT float64 `json:"bytes_per_token"`
 }
 
-// benchTokenizerCommand measures how fast text becomes tokens and how fast a tokenizer is trained, in MB of text a second.
-func benchTokenizerCommand(a *app) *cobra.Command {
-	r, files, runs := benchTokenizer{Vocab: 32000, Threads: runtime.GOMAXPROCS(0)}, []string(nil), 3
+// tokenizerCommand measures how fast text becomes tokens and how fast a tokenizer is trained, in MB of text a second.
+func tokenizerCommand(hone *Program) *cobra.Command {
+	r, files, runs := tokenizerResult{Vocab: 32000, Threads: runtime.GOMAXPROCS(0)}, []string(nil), 3
 	cmd := &cobra.Command{
 		Use: "tokenizer [FILE ...]", Short: "Time training a byte-level BPE and encoding with it, on Go's standard library or on files",
 		Example: "  hone bench tokenizer --json\n  hone bench tokenizer corpus/ --vocab-size 50000",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if files = args; len(files) == 0 {
-				src, err := standardLibrary(cmd.Context())
+				src, err := gosource.Packages(cmd.Context())
 				if err != nil {
-					return err
+					return fmt.Errorf("%w; name files or folders to read", err)
 				}
 				files = src
 			}
@@ -53,7 +54,7 @@ func benchTokenizerCommand(a *app) *cobra.Command {
 			if err := r.run(cmd.Context(), files, runs); err != nil {
 				return err
 			}
-			return a.result(r, r.table)
+			return hone.Result(r, r.table)
 		},
 	}
 	cmd.Flags().IntVar(&r.Vocab, "vocab-size", r.Vocab, "tokens to learn")
@@ -62,7 +63,7 @@ func benchTokenizerCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (r *benchTokenizer) table(out io.Writer) {
+func (r *tokenizerResult) table(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(out, "%.1f MB of text, %d tokens\n", r.TextMB, r.Vocab)
 	fmt.Fprintf(w, "pattern\ttraining\tencoding, 1 goroutine\t%d goroutines\tratio\tbytes per token\t\n", r.Threads)
@@ -72,7 +73,7 @@ func (r *benchTokenizer) table(out io.Writer) {
 	w.Flush()
 }
 
-func (r *benchTokenizer) run(ctx context.Context, files []string, runs int) error {
+func (r *tokenizerResult) run(ctx context.Context, files []string, runs int) error {
 	var docs [][]byte
 	size := 0
 	for d, err := range (data.Sources{Paths: files}).Documents(&data.Stats{}) {

@@ -1,8 +1,8 @@
-package main
+package bench
 
 import (
-	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -21,8 +21,8 @@ type kernelBench struct {
 	call  func()
 }
 
-// benchKernel is what one was measured at.
-type benchKernel struct {
+// kernelResult is what one was measured at.
+type kernelResult struct {
 	Kernel string  `json:"kernel"`
 	Device string  `json:"device"`
 	S      float64 `json:"s"` // of a call
@@ -30,8 +30,8 @@ type benchKernel struct {
 	GBS    float64 `json:"gb_s,omitempty"` // of kernels that memory holds up
 }
 
-// benchKernelsCommand times each kernel alone in the shapes of known models, to tell where a step's time goes.
-func benchKernelsCommand(a *app) *cobra.Command {
+// kernelsCommand times each kernel alone in the shapes of known models, to tell where a step's time goes.
+func kernelsCommand(hone *Program) *cobra.Command {
 	name, threads, tokens := "cpu", runtime.GOMAXPROCS(0), 4096
 	cmd := &cobra.Command{
 		Use: "kernels", Short: "Time single kernels in the shapes of Llama 3 8B and GPT-2", Example: "  hone bench kernels --device cuda --json",
@@ -39,7 +39,7 @@ func benchKernelsCommand(a *app) *cobra.Command {
 			if tokens < 1 {
 				return fmt.Errorf("tokens is %d; use a positive number", tokens)
 			}
-			dev, done, err := openDevice(name, threads)
+			dev, done, err := hone.Open(name, threads, false)
 			if err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func benchKernelsCommand(a *app) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					if err := a.kernelResult(r); err != nil {
+					if err := hone.Result(r, r.line); err != nil {
 						return err
 					}
 				}
@@ -66,23 +66,20 @@ func benchKernelsCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) kernelResult(r benchKernel) error {
-	if a.json {
-		return json.NewEncoder(a.out).Encode(r)
-	}
+// line prints a kernel in a line.
+func (r kernelResult) line(w io.Writer) {
 	rate := fmt.Sprintf("%9.0f GFLOP/s", r.GFLOPS)
 	if r.GBS > 0 {
 		rate = fmt.Sprintf("%9.1f GB/s", r.GBS)
 	}
-	_, err := fmt.Fprintf(a.out, "%-56s %10.3f ms %s\n", r.Kernel, 1e3*r.S, rate)
-	return err
+	fmt.Fprintf(w, "%-56s %10.3f ms %s\n", r.Kernel, 1e3*r.S, rate)
 }
 
 // time calls the kernel for a quarter of a second, after once to warm up.
-func (k *kernelBench) time(dev device.Device) (benchKernel, error) {
+func (k *kernelBench) time(dev device.Device) (kernelResult, error) {
 	k.call()
 	if err := dev.Sync(); err != nil {
-		return benchKernel{}, err
+		return kernelResult{}, err
 	}
 	calls, begin := 0, time.Now()
 	for batch := 1; time.Since(begin) < 250*time.Millisecond; batch = min(2*batch, 64) {
@@ -90,12 +87,12 @@ func (k *kernelBench) time(dev device.Device) (benchKernel, error) {
 			k.call()
 		}
 		if err := dev.Sync(); err != nil {
-			return benchKernel{}, err
+			return kernelResult{}, err
 		}
 		calls += batch
 	}
 	s := time.Since(begin).Seconds() / float64(calls)
-	return benchKernel{Kernel: k.name, Device: dev.Name(), S: s, GFLOPS: k.ops / s / 1e9, GBS: float64(k.bytes) / s / 1e9}, nil
+	return kernelResult{Kernel: k.name, Device: dev.Name(), S: s, GFLOPS: k.ops / s / 1e9, GBS: float64(k.bytes) / s / 1e9}, nil
 }
 
 // kernelMemory makes operands of random numbers.

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"cmp"
@@ -18,8 +18,8 @@ import (
 	"hone/recipe/lm"
 )
 
-// benchMethod is a row of hone bench methods.
-type benchMethod struct {
+// methodRow is a row of hone bench methods.
+type methodRow struct {
 	Method      string       `json:"method"`
 	Rate        float64      `json:"learning_rate"`
 	Before      float64      `json:"held_out_loss_before"`
@@ -32,9 +32,6 @@ type benchMethod struct {
 	PlannedPeak int64        `json:"planned_memory_bytes"`
 }
 
-// methodRates are learning rates that suit the model of the quickstart, of 1, 2 and 5 times the powers of ten. Other methods take the recipe's.
-var methodRates = map[string]string{"full": "2e-3", "lora": "1e-2", "qlora": "1e-2", "prompt": "0.3"}
-
 // methodsBench is what hone bench methods compares, and how.
 type methodsBench struct {
 	methods []string
@@ -43,8 +40,8 @@ type methodsBench struct {
 	seeds   int
 }
 
-// benchMethodsCommand trains one model by every method on the same data: loss, parameters, time of a step and memory, side by side.
-func benchMethodsCommand(a *app) *cobra.Command {
+// methodsCommand trains one model by every method on the same data: loss, parameters, time of a step and memory, side by side.
+func methodsCommand(hone *Program) *cobra.Command {
 	var b methodsBench
 	cmd := &cobra.Command{
 		Use: "methods MODEL [path=value ...]", Short: "Fine-tune by one method after the other and compare loss, time and memory",
@@ -54,22 +51,22 @@ func benchMethodsCommand(a *app) *cobra.Command {
 			"  hone bench methods HuggingFaceTB/SmolLM2-135M data=q/pairs.jsonl steps=60 dtype=bf16 --rates full=1.3e-4,lora=1.3e-3,qlora=1.3e-3,prompt=0.03",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := modelDir(args[0])
+			dir, err := hone.ModelDir(args[0])
 			if err != nil {
 				return err
 			}
 			if b.seeds < 1 {
 				return fmt.Errorf("--seeds is %d; it must be at least 1", b.seeds)
 			}
-			var rows []benchMethod
+			var rows []methodRow
 			for _, method := range b.methods {
-				row, err := b.compare(cmd.Context(), a, method, append([]string{"model=" + dir}, args[1:]...))
+				row, err := b.compare(cmd.Context(), hone, method, append([]string{"model=" + dir}, args[1:]...))
 				if err != nil {
 					return fmt.Errorf("%s: %w", method, err)
 				}
 				rows = append(rows, row)
 			}
-			return a.result(rows, func(w io.Writer) { printMethods(w, rows) })
+			return hone.Result(rows, func(w io.Writer) { printMethods(w, rows) })
 		},
 	}
 	cmd.Flags().StringSliceVar(&b.methods, "methods", recipe.Methods(), "what to compare")
@@ -81,9 +78,9 @@ func benchMethodsCommand(a *app) *cobra.Command {
 }
 
 // compare finds the learning rate of a method and runs it with every seed.
-func (b *methodsBench) compare(ctx context.Context, a *app, method string, keys []string) (best benchMethod, err error) {
+func (b *methodsBench) compare(ctx context.Context, hone *Program, method string, keys []string) (best methodRow, err error) {
 	for _, factor := range b.factors() {
-		row, err := b.once(ctx, a, methodRun{method, keys, factor, 1})
+		row, err := b.once(ctx, hone, methodRun{method, keys, factor, 1})
 		if err != nil {
 			return best, err
 		}
@@ -96,7 +93,7 @@ func (b *methodsBench) compare(ctx context.Context, a *app, method string, keys 
 	factor := best.Rate / best.Tried[0][0]
 	best.Losses = []float64{best.Loss}
 	for seed := 2; seed <= b.seeds; seed++ {
-		row, err := b.once(ctx, a, methodRun{method, keys, factor, seed})
+		row, err := b.once(ctx, hone, methodRun{method, keys, factor, seed})
 		if err != nil {
 			return best, err
 		}
@@ -123,7 +120,7 @@ type methodRun struct {
 }
 
 // once does a run in a folder that is removed afterwards.
-func (b *methodsBench) once(ctx context.Context, a *app, run methodRun) (row benchMethod, err error) {
+func (b *methodsBench) once(ctx context.Context, hone *Program, run methodRun) (row methodRow, err error) {
 	dir, err := os.MkdirTemp("", "hone-methods-")
 	if err != nil {
 		return row, err
@@ -131,7 +128,7 @@ func (b *methodsBench) once(ctx context.Context, a *app, run methodRun) (row ben
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := lm.DefaultSFT()
 	args := []string{"method=" + run.method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", run.seed)}
-	if rate := cmp.Or(b.rates[run.method], methodRates[run.method]); rate != "" {
+	if rate := cmp.Or(b.rates[run.method], hone.Rates[run.method]); rate != "" {
 		args = append(args, "optimizer.learning_rate="+rate)
 	}
 	if err := config.Load(&c, "", args); err != nil {
@@ -144,19 +141,19 @@ func (b *methodsBench) once(ctx context.Context, a *app, run methodRun) (row ben
 		return row, err
 	}
 	c.Optimizer.LearningRate *= run.factor
-	s, err := a.train(ctx, &c, &c.Training)
+	s, err := hone.Train(ctx, &c, &c.Training)
 	if err != nil {
 		return row, err
 	}
 	if s.Interrupted {
 		return row, context.Canceled
 	}
-	return benchMethod{Method: run.method, Rate: c.Optimizer.LearningRate, Before: s.Before["loss"], Loss: s.Validation["loss"], Trainable: s.Trainable,
+	return methodRow{Method: run.method, Rate: c.Optimizer.LearningRate, Before: s.Before["loss"], Loss: s.Validation["loss"], Trainable: s.Trainable,
 		SPerStep: s.StepSeconds, PeakBytes: s.PeakMemoryBytes, PlannedPeak: s.PlannedMemoryBytes}, nil
 }
 
 // printMethods writes the table of docs/methods.md.
-func printMethods(w io.Writer, rows []benchMethod) {
+func printMethods(w io.Writer, rows []methodRow) {
 	fmt.Fprintf(w, "| method | learning rate | held-out loss | trained parameters | s/step | peak memory | planned |\n|---|---|---|---|---|---|---|\n")
 	if len(rows) > 0 {
 		fmt.Fprintf(w, "| none | | %.4f | | | | |\n", rows[0].Before)
@@ -167,7 +164,7 @@ func printMethods(w io.Writer, rows []benchMethod) {
 }
 
 // lossText is the loss, with the largest distance of a seed's from it.
-func (r *benchMethod) lossText() string {
+func (r *methodRow) lossText() string {
 	if len(r.Losses) < 2 {
 		return fmt.Sprintf("%.4f", r.Loss)
 	}

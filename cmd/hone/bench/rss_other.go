@@ -1,6 +1,6 @@
 //go:build !unix
 
-package main
+package bench
 
 // peakRSS is not measured here.
 func peakRSS() float64 { return 0 }

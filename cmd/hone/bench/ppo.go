@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -40,8 +40,8 @@ var ppoWorkloads = map[string]ppoWorkload{
 	"W5_ppo_smollm135m": {config: smollm, vocab: 49152, prompts: 16, prompt: 64, wrote: 64, rank: 16},
 }
 
-// benchPPO is the result of hone bench ppo: medians over iterations.
-type benchPPO struct {
+// ppoResult is the result of hone bench ppo: medians over iterations.
+type ppoResult struct {
 	Workload     string  `json:"workload"`
 	Device       string  `json:"device"`
 	DType        string  `json:"dtype"`
@@ -66,9 +66,9 @@ type benchPPO struct {
 	cpuProfile string // file to write, empty for none
 }
 
-// benchPPOCommand times iterations of PPO in their parts: writing answers, scoring them, learning.
-func benchPPOCommand(a *app) *cobra.Command {
-	r := benchPPO{}
+// ppoCommand times iterations of PPO in their parts: writing answers, scoring them, learning.
+func ppoCommand(hone *Program) *cobra.Command {
+	r := ppoResult{}
 	cmd := &cobra.Command{
 		Use: "ppo", Short: "Time iterations of PPO: rollout, scoring, training",
 		Long: "Runs hone ppo with LoRA of rank 16 and a reward model of the policy's shape, both of random weights: 16 prompts of 64 tokens,\n" +
@@ -80,10 +80,10 @@ func benchPPOCommand(a *app) *cobra.Command {
 			if !ok {
 				return fmt.Errorf("workload %q is unknown; use W5_ppo_smollm135m", r.Workload)
 			}
-			if err := r.run(cmd.Context(), w); err != nil {
+			if err := r.run(cmd.Context(), hone, w); err != nil {
 				return err
 			}
-			return a.result(r, func(out io.Writer) {
+			return hone.Result(r, func(out io.Writer) {
 				fmt.Fprintf(out, "%s %s, %s: %.2f s per iteration, planned %.2f (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
 					r.Workload, r.DType, r.Device, r.SPerIter, r.PlannedS, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
 			})
@@ -100,7 +100,7 @@ func benchPPOCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
+func (r *ppoResult) run(ctx context.Context, hone *Program, w ppoWorkload) (err error) {
 	if r.Iterations < 1 || r.Threads < 1 || r.Epochs < 1 {
 		return fmt.Errorf("iterations is %d, epochs %d and threads %d; all must be at least 1", r.Iterations, r.Epochs, r.Threads)
 	}
@@ -116,7 +116,7 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	dev, done, err := openDevice(r.Device, r.Threads)
+	dev, done, err := hone.Open(r.Device, r.Threads, false)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func (r *benchPPO) run(ctx context.Context, w ppoWorkload) (err error) {
 }
 
 // recipe are the keys of the run. An update sees all answers at once.
-func (w *ppoWorkload) recipe(dir string, r *benchPPO) []string {
+func (w *ppoWorkload) recipe(dir string, r *ppoResult) []string {
 	keys := []string{"diagnosis.on=off", "method=lora", "checkpoint.every=0", "checkpoint.seconds=0", "samples.every=0", "eval.every=0", "dtype=" + r.DType}
 	for key, file := range map[string]string{"model": "policy", "reward": "reward", "prompts": "prompts.txt", "out": "run"} {
 		keys = append(keys, key+"="+filepath.Join(dir, file))
@@ -273,7 +273,7 @@ func (c *ppoClock) event(e train.Event) {
 	}
 }
 
-func (r *benchPPO) medians(w ppoWorkload, list []ppoTimes) {
+func (r *ppoResult) medians(w ppoWorkload, list []ppoTimes) {
 	median := func(of func(ppoTimes) float64) float64 {
 		var v []float64
 		for _, t := range list {

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -37,8 +37,8 @@ const (
 	newTokens    = 128
 )
 
-// benchGenerate is the result of hone bench generate.
-type benchGenerate struct {
+// generateResult is the result of hone bench generate.
+type generateResult struct {
 	Workload         string  `json:"workload"`
 	Device           string  `json:"device"`
 	DType            string  `json:"dtype"`
@@ -63,16 +63,16 @@ type benchGenerate struct {
 	writes  plan.Rates // of few rows, as measured in the run that counts
 }
 
-// benchGenerateCommand times writing of tokens, whose bound is reading all weights once for each.
-func benchGenerateCommand(a *app) *cobra.Command {
-	r := benchGenerate{runs: 3}
+// generateCommand times writing of tokens, whose bound is reading all weights once for each.
+func generateCommand(hone *Program) *cobra.Command {
+	r := generateResult{runs: 3}
 	cmd := &cobra.Command{
 		Use: "generate", Short: "Time generation: 64 prompt tokens, 128 new ones, greedily, random weights", Example: "  hone bench generate --workload W4_gen_b1 --dtype bf16 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := r.run(cmd.Context()); err != nil {
+			if err := r.run(cmd.Context(), hone); err != nil {
 				return err
 			}
-			return a.result(r, func(w io.Writer) {
+			return hone.Result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s, %s: %.1f tokens/s (prompt %.3f s, then %.1f s, planned %.1f), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB, %.0f MB of them tensors (planned: %.0f)\n",
 					r.Workload, r.DType, r.Device, r.TokensPerS, r.PromptS, r.DecodeS, r.PlannedS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB,
 					r.PeakDeviceMB, r.PlannedMB)
@@ -89,7 +89,7 @@ func benchGenerateCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (r *benchGenerate) run(ctx context.Context) error {
+func (r *generateResult) run(ctx context.Context, hone *Program) error {
 	g, ok := generations[r.Workload]
 	if !ok {
 		return fmt.Errorf("workload %q is unknown; use one of %s", r.Workload, strings.Join(slices.Sorted(maps.Keys(generations)), ", "))
@@ -102,7 +102,7 @@ func (r *benchGenerate) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dev, done, err := openTimed(r.Device, r.Threads, r.kernels)
+	dev, done, err := hone.Open(r.Device, r.Threads, r.kernels)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func readMB(m *model.Model) (mb float64) {
 }
 
 // plan sets what the plan says of the same.
-func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType, onCard bool) error {
+func (r *generateResult) plan(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType, onCard bool) error {
 	dev := plan.NewDevice()
 	dev.OnCard = onCard
 	m, err := model.Declare(config, dev)
@@ -197,7 +197,7 @@ func (r *benchGenerate) plan(ctx context.Context, config []byte, prompts [][]int
 
 // best takes the fastest prompt and the fastest whole run, with the memory's bandwidth just before and after that run and, on a processor, how
 // fast tokens of other models were written in between.
-func (r *benchGenerate) best(dev device.Device, dtype device.DType, between *halting, timed func(tokens int) (float64, error)) error {
+func (r *generateResult) best(dev device.Device, dtype device.DType, between *halting, timed func(tokens int) (float64, error)) error {
 	bandwidth := func() float64 { return 0 }
 	var decoding *meter.Decoding
 	if _, ok := dev.(*cpu.Device); ok {

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -15,17 +15,18 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
+	"hone/internal/gosource"
 )
 
-// benchDedup is a corpus and a setting of hone bench dedup.
-type benchDedup struct {
+// dedupRow is a corpus and a setting of hone bench dedup.
+type dedupRow struct {
 	Corpus  string `json:"corpus"`
 	Setting string `json:"setting"`
 	*curate.NearMeasure
 }
 
-// benchDedupCommand compares what near duplicates are found with all there are, which a corpus of a benchmark's size allows to be counted.
-func benchDedupCommand(a *app) *cobra.Command {
+// dedupCommand compares what near duplicates are found with all there are, which a corpus of a benchmark's size allows to be counted.
+func dedupCommand(hone *Program) *cobra.Command {
 	s := data.Sources{}
 	cmd := &cobra.Command{
 		Use: "dedup [DATA...]", Short: "Compare near duplicates found with exact Jaccard similarities of all pairs",
@@ -39,15 +40,15 @@ func benchDedupCommand(a *app) *cobra.Command {
 			if s.Paths = args; len(args) > 0 {
 				names = []string{strings.Join(args, " ")}
 			} else {
-				src, err := standardLibrary(cmd.Context())
+				src, err := gosource.Packages(cmd.Context())
 				if err != nil {
-					return err
+					return fmt.Errorf("%w; name files or folders to read", err)
 				}
 				s.Paths = src
 				corpora[names[1]] = madePages(4000, 1)
 			}
 			corpora[names[0]] = s.Documents(&data.Stats{})
-			var rows []benchDedup
+			var rows []dedupRow
 			for _, name := range names {
 				more, err := dedupRows(cmd.Context(), name, corpora[name])
 				if err != nil {
@@ -55,16 +56,16 @@ func benchDedupCommand(a *app) *cobra.Command {
 				}
 				rows = append(rows, more...)
 			}
-			return a.result(rows, func(w io.Writer) { showDedup(w, rows) })
+			return hone.Result(rows, func(w io.Writer) { showDedup(w, rows) })
 		},
 	}
-	sourceFlags(cmd, &s)
+	hone.SourceFlags(cmd, &s)
 	return cmd
 }
 
 // dedupRows measures the default setting, and those that compare less.
-func dedupRows(ctx context.Context, name string, docs iter.Seq2[data.Document, error]) ([]benchDedup, error) {
-	var rows []benchDedup
+func dedupRows(ctx context.Context, name string, docs iter.Seq2[data.Document, error]) ([]dedupRow, error) {
+	var rows []dedupRow
 	for _, how := range []struct {
 		threshold float64
 		exact     bool
@@ -76,13 +77,13 @@ func dedupRows(ctx context.Context, name string, docs iter.Seq2[data.Document, e
 			return nil, err
 		}
 		setting := fmt.Sprintf("near.threshold=%v near.exact=%v", near.Threshold, near.Exact)
-		rows = append(rows, benchDedup{name, setting, found})
+		rows = append(rows, dedupRow{name, setting, found})
 	}
 	return rows, nil
 }
 
 // showDedup prints, for each similarity, the share of such pairs that was found (recall) and of what was removed the share that was so alike (precision).
-func showDedup(out io.Writer, rows []benchDedup) {
+func showDedup(out io.Writer, rows []dedupRow) {
 	for _, r := range rows {
 		fmt.Fprintf(out, "%s, %d texts, %s: %.1f s\n", r.Corpus, r.Documents, r.Setting, r.Seconds)
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)

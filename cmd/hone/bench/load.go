@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"errors"
@@ -19,15 +19,15 @@ import (
 	"hone/safetensors"
 )
 
-// benchLoad is the result of hone bench load. GB are 10^9 bytes of the file.
-type benchLoad struct {
-	GB      float64      `json:"gb"`
-	Threads int          `json:"threads"`
-	Loads   []loadResult `json:"loads"`
+// loadResult is the result of hone bench load. GB are 10^9 bytes of the file.
+type loadResult struct {
+	GB      float64   `json:"gb"`
+	Threads int       `json:"threads"`
+	Loads   []loadRow `json:"loads"`
 }
 
-// loadResult is one way of loading: best times of all runs.
-type loadResult struct {
+// loadRow is one way of loading: best times of all runs.
+type loadRow struct {
 	Stored string  `json:"stored"` // type in the file
 	DType  string  `json:"dtype"`  // type on the device
 	Cold   bool    `json:"cold"`   // the file was not in memory
@@ -40,9 +40,9 @@ type loadResult struct {
 const loadConfig = `{"model_type":"llama","vocab_size":32000,"hidden_size":2048,"intermediate_size":5632,"num_hidden_layers":8,
 	"num_attention_heads":32,"num_key_value_heads":4,"max_position_embeddings":4096}`
 
-// benchLoadCommand sets the time of opening a model beside that of reading its file, the least there can be.
-func benchLoadCommand(a *app) *cobra.Command {
-	r, dir, runs := benchLoad{Threads: runtime.GOMAXPROCS(0)}, os.TempDir(), 3
+// loadCommand sets the time of opening a model beside that of reading its file, the least there can be.
+func loadCommand(hone *Program) *cobra.Command {
+	r, dir, runs := loadResult{Threads: runtime.GOMAXPROCS(0)}, os.TempDir(), 3
 	cmd := &cobra.Command{
 		Use: "load", Short: "Time opening a model of 1 GB beside reading its file", Example: "  hone bench load --json\n  hone bench load --dir /data --runs 5",
 		Args: cobra.NoArgs,
@@ -53,7 +53,7 @@ func benchLoadCommand(a *app) *cobra.Command {
 			if err := r.run(dir, runs); err != nil {
 				return err
 			}
-			return a.result(r, r.table)
+			return hone.Result(r, r.table)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", dir, "folder on the disk to measure; it needs 2 GB")
@@ -62,7 +62,7 @@ func benchLoadCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (r *benchLoad) table(out io.Writer) {
+func (r *loadResult) table(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(w, "stored\ton the device\tin memory\tcat\topen\tratio\t\n")
 	for _, l := range r.Loads {
@@ -72,7 +72,7 @@ func (r *benchLoad) table(out io.Writer) {
 }
 
 // run measures each pair of types in the file and on the device. Only F32 is also loaded cold: the disk does not know of types.
-func (r *benchLoad) run(dir string, runs int) error {
+func (r *loadResult) run(dir string, runs int) error {
 	dir, err := os.MkdirTemp(dir, "hone-load-")
 	if err != nil {
 		return err
@@ -131,8 +131,8 @@ func writeLoadModel(dir string, stored safetensors.DType) error {
 }
 
 // measure takes turns between cat and opening the model.
-func (r *benchLoad) measure(dir string, dtype device.DType, cold bool, runs int) (loadResult, error) {
-	result := loadResult{DType: dtype.String(), Cold: cold}
+func (r *loadResult) measure(dir string, dtype device.DType, cold bool, runs int) (loadRow, error) {
+	result := loadRow{DType: dtype.String(), Cold: cold}
 	path := filepath.Join(dir, safetensors.SingleName)
 	timed := func(best *float64, f func() (time.Duration, error)) error {
 		if cold {
@@ -163,7 +163,7 @@ func (r *benchLoad) measure(dir string, dtype device.DType, cold bool, runs int)
 	return result, nil
 }
 
-func (r *benchLoad) open(dir string, dtype device.DType) (time.Duration, error) {
+func (r *loadResult) open(dir string, dtype device.DType) (time.Duration, error) {
 	dev := cpu.New(cpu.Options{Threads: r.Threads})
 	defer dev.Close()
 	begin := time.Now()
