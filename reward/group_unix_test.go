@@ -16,8 +16,9 @@ import (
 func TestProgramLeavesAService(t *testing.T) {
 	for body, want := range map[string]string{"sleep 20 & echo 1; echo 2": "", "sleep 20 & echo no coffee >&2; exit 4": "exit status 4: no coffee", "sleep 20 & echo 1; echo 2; echo 3": "more than the 2 scores"} {
 		t.Run(body, func(t *testing.T) {
-			t.Parallel() // each waits for most of a second
-			s := mustParse(t, script(t, body), Options{Timeout: 15 * time.Second}).(*program)
+			spec := script(t, body) // before any is started: a child that another start forks has the file open for a moment, and a file that is open for writing does not start
+			t.Parallel()            // each waits for most of a second
+			s := mustParse(t, spec, Options{Timeout: 15 * time.Second}).(*program)
 			s.linger /= 2
 			got, err := s.Score(t.Context(), make([]Answer, 2))
 			if want == "" && (err != nil || !slices.Equal(got, []float64{1, 2})) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
