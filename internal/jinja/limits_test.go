@@ -120,9 +120,19 @@ func numbered(n int, format string) string {
 // TestManyNames: names are told apart in time that grows as they do.
 func TestManyNames(t *testing.T) {
 	for _, source := range []string{"{% macro m(" + numbered(50_000, "a%d") + ") %}{% endmacro %}", "{{ m(" + numbered(50_000, "a%d=1") + ") }}"} {
-		start := time.Now()
-		if _, err := Parse(source); err != nil || time.Since(start) > 10*time.Second {
-			t.Errorf("%s: %v after %v", shorten(source), err, time.Since(start))
+		var took time.Duration
+		const most = 10 * time.Second
+		for range 3 { // again where it took long, as above
+			start := time.Now()
+			if _, err := Parse(source); err != nil {
+				t.Errorf("%s: %v", shorten(source), err)
+			}
+			if took = time.Since(start); took <= most {
+				break
+			}
+		}
+		if took > most {
+			t.Errorf("%s takes %v", shorten(source), took)
 		}
 	}
 }
