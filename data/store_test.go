@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math"
 	"math/rand/v2"
@@ -217,13 +218,18 @@ func TestBuildGoesOnAfterInterruption(t *testing.T) {
 	}
 }
 
-// The test binary starts itself, with -test.run naming this test, to be killed in the middle of a build.
+// The test binary starts itself, with -test.run naming this test, to be killed in the middle of a build, which it does not get past before.
 func TestBuildSurvivesKill(t *testing.T) {
+	const killAt, waitAt = 40, 80 // shards
 	texts := randomTexts(3000, 11)
 	if dir := os.Getenv("HONE_TEST_BUILD_DIR"); dir != "" {
 		cfg := byteConfig(dir)
 		cfg.ShardBytes, cfg.Workers = 300, 2
-		cfg.Progress = func(p Progress) { fmt.Println("shard", p.Shards) }
+		cfg.Progress = func(p Progress) {
+			if fmt.Println("shard", p.Shards); p.Shards == waitAt {
+				_, _ = io.Copy(io.Discard, os.Stdin) // until it is killed, or whoever wanted to is gone
+			}
+		}
 		Build(context.Background(), documents(texts...), cfg)
 		return
 	}
@@ -235,10 +241,12 @@ func TestBuildSurvivesKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if _, err := child.StdinPipe(); err != nil { // which stays open and empty
+		t.Fatal(err)
+	}
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	const killAt = 40
 	lines := bufio.NewScanner(out)
 	for n := 0; n < killAt && lines.Scan(); n++ {
 	}
