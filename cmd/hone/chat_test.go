@@ -154,7 +154,7 @@ func TestChatEnds(t *testing.T) {
 			if c != 1 || errs.String() != "hone: interrupted\n" || waits && out.Len() == 0 {
 				t.Errorf("%s: exit code %d, %q, %q", name, c, errs.String(), out.String())
 			}
-		case <-time.After(time.Minute):
+		case <-time.After(3 * time.Minute):
 			t.Fatalf("%s: it waits for the next line", name)
 		}
 		typed.Close()

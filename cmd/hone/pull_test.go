@@ -83,6 +83,7 @@ func TestPull(t *testing.T) {
 func TestPullRefuses(t *testing.T) {
 	srv := serveModel(t, t.TempDir(), "secret")
 	t.Setenv("HF_HOME", t.TempDir())
+	t.Setenv("HF_TOKEN", "")
 	for _, c := range []struct {
 		endpoint, want string
 		args           []string
