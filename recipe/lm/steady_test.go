@@ -1,10 +1,8 @@
 package lm
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,7 +18,7 @@ import (
 type usage struct {
 	inUse, held int64  // of the device
 	total       uint64 // bytes that were ever allocated on the Go heap
-	resident    int64  // of the process; 0 where the system does not tell
+	own         int64  // of the process; 0 where the system does not tell
 }
 
 // raced reports whether the race detector watches the test.
@@ -34,14 +32,7 @@ func usageNow(dev *cpu.Device) usage {
 	var heap runtime.MemStats
 	runtime.ReadMemStats(&heap)
 	m := dev.Memory()
-	u := usage{inUse: m.InUse, held: m.Held, total: heap.TotalAlloc}
-	if statm, err := os.ReadFile("/proc/self/statm"); err == nil {
-		var size int64
-		if _, err := fmt.Fscan(bytes.NewReader(statm), &size, &u.resident); err == nil {
-			u.resident *= int64(os.Getpagesize())
-		}
-	}
-	return u
+	return usage{inUse: m.InUse, held: m.Held, total: heap.TotalAlloc, own: ownMemory()}
 }
 
 // TestSteadyMemory trains for 400 steps, with -short for 200, with evaluations, samples and checkpoints among them: after the first hundred the
@@ -53,6 +44,7 @@ func TestSteadyMemory(t *testing.T) {
 		late = 190
 	}
 	text, out := recipetest.TextFolder(t), t.TempDir()
+	keepPagesSmall(t)
 	for _, dtype := range recipetest.Few(1, "bf16", "f32") {
 		dev := cpu.New(cpu.Options{Threads: 2})
 		defer dev.Close()
@@ -71,11 +63,11 @@ func TestSteadyMemory(t *testing.T) {
 			t.Errorf("%s: the device has %d bytes in use and holds %d after %d steps, %d and %d after %d", dtype, a.inUse, a.held, early, b.inUse, b.held, late)
 		}
 		// the race detector keeps notes of the memory of its own in the process
-		if grown := b.resident - a.resident; grown > 4<<20 && !raced() {
+		if grown := b.own - a.own; grown > 4<<20 && !raced() {
 			t.Errorf("%s: the process grew by %d bytes in %d steps", dtype, grown, late-early)
 		}
 		step := (at[soon].total - a.total) / (soon - early)
-		t.Logf("%s: %d bytes a step on the Go heap, resident %d, then %d", dtype, step, a.resident, b.resident)
+		t.Logf("%s: %d bytes a step on the Go heap, of the process's own %d, then %d", dtype, step, a.own, b.own)
 		if step > 100<<10 {
 			t.Errorf("%s: a step allocates %d bytes on the Go heap", dtype, step)
 		}
