@@ -35,7 +35,7 @@ func TestProgramLeavesAService(t *testing.T) {
 func TestProgramEndsWhole(t *testing.T) {
 	left := filepath.Join(t.TempDir(), "left")
 	for timeout := 300 * time.Millisecond; ; timeout *= 2 { // a machine under load may not have come to the loop before it was ended
-		s := mustParse(t, script(t, "(while :; do echo x >> "+left+"; sleep 0.02; done) & wait"), Options{Timeout: timeout})
+		s := mustParse(t, script(t, "(while :; do echo x >> '"+left+"'; sleep 0.02; done) & wait"), Options{Timeout: timeout})
 		if _, err := s.Score(context.Background(), []Answer{{}}); err == nil {
 			t.Fatal("it answered")
 		}

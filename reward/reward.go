@@ -69,6 +69,9 @@ func Parse(spec string, o Options) (s Source, ok bool, err error) {
 		return rule(func(a Answer) float64 { return share(re.MatchString(a.Text)) }), true, nil
 	case "program":
 		args := strings.Fields(arg)
+		if _, err := exec.LookPath(arg); err == nil { // also a path with spaces, which goes without arguments
+			args = []string{arg}
+		}
 		if len(args) == 0 {
 			return nil, true, fmt.Errorf("reward program: names no program; write program:PATH ARGUMENTS")
 		}

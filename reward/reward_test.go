@@ -73,10 +73,17 @@ func script(t *testing.T, body string) string {
 
 func TestProgram(t *testing.T) {
 	answers := []Answer{{Prompt: "p", Text: "a\nb"}, {Text: "c"}, {Text: "d"}}
-	s := mustParse(t, script(t, `while read -r line; do case "$line" in *'a\nb'*) echo 1.5;; *'"c"'*) echo '{"score": -2}';; *) echo 0;; esac; done`), Options{Timeout: time.Minute})
-	got, err := s.Score(context.Background(), answers)
-	if err != nil || !slices.Equal(got, []float64{1.5, -2, 0}) {
-		t.Errorf("%v, %v", got, err)
+	spec := script(t, `while read -r line; do case "$line" in *'a\nb'*) echo 1.5;; *'"c"'*) echo '{"score": -2}';; *) echo 0;; esac; done`)
+	for _, suffix := range []string{"", " with spaces"} {
+		if path := strings.TrimPrefix(spec, "program:"); suffix != "" {
+			if err := os.Rename(path, path+suffix); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := mustParse(t, spec+suffix, Options{Timeout: time.Minute}).Score(context.Background(), answers)
+		if err != nil || !slices.Equal(got, []float64{1.5, -2, 0}) {
+			t.Errorf("a program%s: %v, %v", suffix, got, err)
+		}
 	}
 }
 
@@ -120,7 +127,7 @@ func TestBadPrograms(t *testing.T) {
 // TestRetry: a program that fails once is asked again; one that is cancelled is not.
 func TestRetry(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "mark")
-	spec := script(t, "if [ ! -e "+mark+" ]; then touch "+mark+"; exit 1; fi; echo 7")
+	spec := script(t, "if [ ! -e '"+mark+"' ]; then touch '"+mark+"'; exit 1; fi; echo 7")
 	got, err := mustParse(t, spec, Options{Timeout: time.Minute, Retries: 1}).Score(context.Background(), []Answer{{}})
 	if err != nil || got[0] != 7 {
 		t.Errorf("%v, %v", got, err)

@@ -149,30 +149,33 @@ func TestLabelPairs(t *testing.T) {
 }
 
 func TestLabelRefuses(t *testing.T) {
-	model, dir := chatModel(t, chatML(t)), t.TempDir()
+	dir := t.TempDir()
 	store := filepath.Join(dir, "l.sqlite")
-	empty := filepath.Join(dir, "empty.txt")
-	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "empty.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	named := strings.NewReplacer("MODEL", chatModel(t, chatML(t)), "STORE", store, "DIR", dir)
 	for _, c := range []struct {
 		args string
 		want string
 	}{
 		{"--prompts x", "prompts need a model"},
-		{"--store " + store, "has nothing to judge"},
-		{model + " --prompts " + empty, "empty"},
-		{model + " --prompts x --temperature 0", "answers twice the same"},
-		{model + " --temperature-b -2", "temperature-b is -2"},
-		{"export " + filepath.Join(dir, "none") + " --out x", "there is no store"},
-		{"export " + empty, `"out" not set`},
-		{"--store " + empty + " --listen 1.2.3.4.5:1", "has nothing to judge"}, // an empty file becomes a store
-		{"--store " + dir, "no store of labels"},
+		{"--store STORE", "has nothing to judge"},
+		{"MODEL --prompts DIR/empty.txt", "empty"},
+		{"MODEL --prompts x --temperature 0", "answers twice the same"},
+		{"MODEL --temperature-b -2", "temperature-b is -2"},
+		{"export DIR/none --out x", "there is no store"},
+		{"export DIR/empty.txt", `"out" not set`},
+		{"--store DIR/empty.txt --listen 1.2.3.4.5:1", "has nothing to judge"}, // an empty file becomes a store
+		{"--store DIR", "no store of labels"},
 	} {
 		var notes output
 		args := append([]string{"label"}, strings.Fields(c.args)...)
 		if !strings.Contains(c.args, "--store") && !strings.HasPrefix(c.args, "export") {
-			args = append(args, "--store", store)
+			args = append(args, "--store", "STORE")
+		}
+		for i := range args { // not before they are cut: folders may have spaces in their names
+			args[i] = named.Replace(args[i])
 		}
 		if code := run(t.Context(), &app{out: &output{}, err: &notes}, args); code != 1 || !strings.Contains(notes.String(), c.want) {
 			t.Errorf("%s: exit code %d, %s, want %q", c.args, code, notes.String(), c.want)

@@ -94,14 +94,17 @@ func TestMixTellsWhatCannotBeMeant(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	two := "data=" + a + "," + a
+	const two = "data=A,A"
 	for args, want := range map[string]string{
-		"data=" + a: "two sources or more", two + " out=": "out is not set", two + " data_weights=1": "data_weights has 1 numbers for 2 sources", two + " data_weights=1,0": `data_weights has "0"`,
+		"data=A": "two sources or more", two + " out=": "out is not set", two + " data_weights=1": "data_weights has 1 numbers for 2 sources", two + " data_weights=1,0": `data_weights has "0"`,
 		two + " data_weights=1,x": `data_weights has "x"`, two + " data_temperature=0": "data_temperature is 0", two + " amount=-1": "amount is -1", two + " until=none": `until is "none"`,
-		two + " shard_mib=0": "shard_mib is 0", two + " format=csv": `format is "csv"`, two + " on_bad_record=ask": `on_bad_record is "ask"`, "data=" + a + "," + empty: "holds no text",
-		"data=" + a + ",missing.jsonl": "missing.jsonl", two + " tokenizer=missing": "missing",
+		two + " shard_mib=0": "shard_mib is 0", two + " format=csv": `format is "csv"`, two + " on_bad_record=ask": `on_bad_record is "ask"`, "data=A,EMPTY": "holds no text",
+		"data=A,missing.jsonl": "missing.jsonl", two + " tokenizer=missing": "missing",
 	} {
 		args := strings.Fields(args)
+		for i := range args { // not before they are cut: folders may have spaces in their names
+			args[i] = strings.NewReplacer("A", a, "EMPTY", empty).Replace(args[i])
+		}
 		out := filepath.Join(t.TempDir(), "out")
 		c := DefaultMix()
 		c.Out = out

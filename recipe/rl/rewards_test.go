@@ -86,7 +86,7 @@ func TestBrokenReward(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	dir := t.TempDir()
 	program, broken := filepath.Join(dir, "score"), filepath.Join(dir, "broken")
-	text := fmt.Sprintf("#!/bin/sh\nif [ -e %s ]; then echo out of coffee >&2; exit 1; fi\nwhile read -r line; do echo '{\"score\": 0.5}'; done\n", broken)
+	text := fmt.Sprintf("#!/bin/sh\nif [ -e '%s' ]; then echo out of coffee >&2; exit 1; fi\nwhile read -r line; do echo '{\"score\": 0.5}'; done\n", broken)
 	if err := os.WriteFile(program, []byte(text), 0o777); err != nil {
 		t.Fatal(err)
 	}
