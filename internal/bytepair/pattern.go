@@ -120,7 +120,7 @@ func (p *Pattern) Words(text []byte, yield func(start, end int)) {
 
 // Matches calls yield for the matches of the expression in text, empty ones included unless they stand at the end of another or the text is empty, and
 // for what is between them, in order; the pattern has no scanner. The
-// engine works on code points; offsets lead back to bytes (an invalid byte is one U+FFFD). An engine that gives up, because a match takes
+// engine works on code points; offsets lead back to bytes (an invalid byte is one U+FFFD). An engine that gives up twice, because a match takes
 // longer than matchTimeout, leaves the rest as one stretch, so that no byte is lost.
 func (p *Pattern) Matches(text []byte, yield func(start, end int, match bool)) {
 	runes := make([]rune, 0, len(text))
@@ -135,14 +135,31 @@ func (p *Pattern) Matches(text []byte, yield func(start, end int, match bool)) {
 		}
 	}
 	done, last := 0, -1 // the end of the last match
-	_ = p.fallback.FindRunesMatches(runes, 0, func(m regexp2.MatchView) bool {
+	twice(func(each func(regexp2.MatchView) bool) error { return p.fallback.FindRunesMatches(runes, 0, each) }, func(m regexp2.MatchView) {
 		from, n, _ := m.GroupRange(0)
 		between(offsets[done], offsets[from])
 		if n > 0 || from != last && len(text) > 0 {
 			yield(offsets[from], offsets[from+n], true)
 		}
 		done, last = max(done, from+n), from+n
-		return true
 	})
 	between(offsets[done], len(text))
+}
+
+// twice calls each for what find finds, and find once more if it fails, of which each gets what is new: the time of a match runs on while its process is
+// stopped, as by Ctrl-Z, which must not change how a text is cut.
+func twice(find func(each func(regexp2.MatchView) bool) error, each func(regexp2.MatchView)) {
+	told := 0
+	for range 2 {
+		found := 0
+		if err := find(func(m regexp2.MatchView) bool {
+			if found++; found > told {
+				told = found
+				each(m)
+			}
+			return true
+		}); err == nil {
+			return
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package bytepair
 
 import (
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -97,6 +98,32 @@ func TestScannersEqualTheExpressions(t *testing.T) {
 func FuzzScanners(f *testing.F) {
 	f.Add([]byte("it's  1234\r\n\n x \xff天'LL"))
 	f.Fuzz(func(t *testing.T, text []byte) { compareWithRegex(t, text) })
+}
+
+// TestGivesUpOnce: an engine that gave up among its matches, and does not on a second try, has each told once; one that always does tells what it has.
+func TestGivesUpOnce(t *testing.T) {
+	re, text := regexp2.MustCompile(`\w`), []rune("abcde")
+	for tries, want := range map[string]string{"5": "abcde", "35": "abcde", "05": "abcde", "31": "abc", "24": "abcd", "33": "abc"} {
+		try, got := 0, ""
+		twice(func(each func(regexp2.MatchView) bool) error {
+			left := int(tries[try] - '0')
+			try++
+			var gaveUp error
+			err := re.FindRunesMatches(text, 0, func(m regexp2.MatchView) bool {
+				if left--; left < 0 {
+					gaveUp = errors.New("match timeout")
+				}
+				return gaveUp == nil && each(m)
+			})
+			return errors.Join(err, gaveUp)
+		}, func(m regexp2.MatchView) {
+			from, n, _ := m.GroupRange(0)
+			got += string(text[from : from+n])
+		})
+		if got != want || try != len(tries) {
+			t.Errorf("tries that find %s: %q in %d, want %q", tries, got, try, want)
+		}
+	}
 }
 
 // A cut at a safe place gives the same words as no cut.
