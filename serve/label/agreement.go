@@ -2,7 +2,7 @@ package label
 
 import "math"
 
-// Agreement says how far annotators who judged the same pairs agree. Skipped pairs do not count.
+// Agreement says how far annotators who judged the same pairs agree. A skip is no verdict and does not count.
 type Agreement struct {
 	Annotators int     `json:"annotators"`
 	Shared     int     `json:"shared"` // pairs judged by two annotators or more

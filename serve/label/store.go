@@ -334,7 +334,7 @@ func (s *Store) Undo(ctx context.Context, annotator string) (undone *Judgement, 
 	return undone, err
 }
 
-// Progress counts an annotator's work and everybody's agreement.
+// Progress counts an annotator's work and everybody's agreement, both on pairs that are shown.
 type Progress struct {
 	Done      int       `json:"done"`    // pairs of Ready that the annotator has judged
 	Ready     int       `json:"ready"`   // pairs that can be shown
@@ -354,15 +354,17 @@ func (s *Store) Progress(ctx context.Context, annotator string) (p Progress, err
 		return p, fmt.Errorf("read %s: %w", s.path, err)
 	}
 	// Counted anew each time: judgements are as many as people can make, so this is never what a page waits for.
-	all, err := s.Judgements(ctx)
+	all, err := s.judgements(ctx, "AND pair IN (SELECT id FROM pairs WHERE left_out = '')")
 	p.Agreement = Agree(all)
 	return p, err
 }
 
-// Judgements lists what stands, in the order of the pairs and then of time.
-func (s *Store) Judgements(ctx context.Context) ([]Judgement, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT pair, annotator, verdict, left_answer, comment, seconds, at FROM judgements
-		WHERE undone = 0 ORDER BY pair, id`)
+// Judgements lists what stands, in the order of the pairs and then of time; also on pairs that are not shown any more.
+func (s *Store) Judgements(ctx context.Context) ([]Judgement, error) { return s.judgements(ctx, "") }
+
+// judgements lists what stands of those to which a further condition in SQL applies.
+func (s *Store) judgements(ctx context.Context, condition string) ([]Judgement, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT pair, annotator, verdict, left_answer, comment, seconds, at FROM judgements WHERE undone = 0 "+condition+" ORDER BY pair, id")
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, err)
 	}

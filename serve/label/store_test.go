@@ -124,6 +124,11 @@ func TestOldStores(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for pair, v := range map[int64]Verdict{1: A, 4: B} { // another than ann's of a pair that will be left out, the same of one that is shown
+		if err := s.Judge(t.Context(), Judgement{Pair: pair, Annotator: "bo", Verdict: v, Left: A}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, again := range []bool{false, true} {
 		s.Close()
 		if s, err = Open(t.Context(), path); err != nil {
@@ -138,7 +143,10 @@ func TestOldStores(t *testing.T) {
 		if err != nil || p.Ready != 2 || p.LeftOut != 3 || p.Done != 2 || p.Waiting != 1 {
 			t.Errorf("%+v, %v", p, err)
 		}
-		if exportErr != nil || done.Written != 1 || done.LeftOut[Unusable] != 2 || done.LeftOut[Tie] != 1 || done.LeftOut[Skip] != 1 || !strings.Contains(out.String(), `"chosen":"b"`) {
+		if want := (Agreement{Annotators: 2, Shared: 1, Percent: 100}); p.Agreement != want {
+			t.Errorf("of pairs that are shown people agree as %+v, want %+v", p.Agreement, want)
+		}
+		if exportErr != nil || done.Written != 2 || done.LeftOut[Unusable] != 3 || done.LeftOut[Tie] != 1 || done.LeftOut[Skip] != 1 || !strings.Contains(out.String(), `"chosen":"b"`) {
 			t.Errorf("%+v, %v: %s", done, exportErr, out.String())
 		}
 		if _, err := s.db.ExecContext(t.Context(), "UPDATE pairs SET left_out = '' WHERE id = 1"); err != nil {
