@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
 )
 
 // Preference is two answers to one prompt, of which the chosen one is better.
@@ -24,6 +26,27 @@ type Judged struct {
 	Example
 	Turns     int // messages of the prompt
 	Desirable bool
+}
+
+// HashPrompt is a hash of what is asked of the two answers; see (*Example).hashPrompt.
+func (p *Preference) HashPrompt() uint64 { return p.Chosen.hashPrompt(p.Turns) }
+
+// HashPrompt is a hash of what is asked; see (*Example).hashPrompt.
+func (j *Judged) HashPrompt() uint64 { return j.Example.hashPrompt(j.Turns) }
+
+// hashPrompt is one of a conversation's first messages, however their JSON is written, or of a prompt that is a text.
+func (e *Example) hashPrompt(turns int) uint64 {
+	if e.Messages == nil {
+		return xxh3.HashString(e.Prompt)
+	}
+	h := xxh3.New()
+	for _, m := range e.Messages[:turns] {
+		var v any
+		_ = json.Unmarshal(m, &v)       // it was parsed
+		same, _ := json.Marshal(v)      // keys are in order, and signs are escaped in one way
+		_, _ = h.Write(append(same, 0)) // a hash takes every write
+	}
+	return h.Sum64()
 }
 
 // Unusable is the error of a record that is well formed but teaches nothing.

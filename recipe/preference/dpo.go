@@ -321,9 +321,7 @@ func (s *preferring) evaluate(ctx context.Context, r *recipe.Run) (map[string]fl
 	return metrics, nil
 }
 
-func (s *preferring) Identity() map[string]string {
-	return map[string]string{"contents of data": s.records.fingerprint()}
-}
+func (s *preferring) Identity() map[string]string { return s.records.identity() }
 
 func (s *preferring) Info() (map[string]any, string)     { return s.records.info(&s.c.Training) }
 func (s *preferring) Example(r *recipe.Run) []train.Part { return s.records.example(r) }

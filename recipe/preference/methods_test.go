@@ -17,7 +17,7 @@ import (
 func TestRewardMethods(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for _, m := range recipetest.Few(1, recipetest.Adapters...) {
-		args := append(strings.Fields(m.Args), "steps=150", "lora.r=8", "optimizer.learning_rate=0.002", "schedule.name=linear")
+		args := append(strings.Fields(m.Args), "steps=150", "lora.r=8", "optimizer.learning_rate=0.002", "schedule.name=linear", "eval.every=150", "validation_data="+pairs) // of nine sums in all
 		if !m.AsBase {
 			args = append(args, "optimizer.learning_rate=0.03")
 		}

@@ -21,7 +21,7 @@ import (
 type Preferences struct {
 	Data               []string `yaml:"data" doc:"files, folders or globs of preferences: prompt, chosen and rejected, texts or messages, or whole transcripts; with loss_type=kto of hone dpo also prompt, completion and label"`
 	ValidationData     []string `yaml:"validation_data" doc:"the same, to be held out; not set: a share of data"`
-	ValidationFraction float64  `yaml:"validation_fraction" doc:"share of the records to hold out when validation_data is not set; 0: none"`
+	ValidationFraction float64  `yaml:"validation_fraction" doc:"share of the records to hold out when validation_data is not set, all of a prompt or none; 0: none"`
 	OnBadRecord        string   `yaml:"on_bad_record" doc:"at a record that cannot be used, such as equal answers: error, or skip and count it"`
 	Model              string   `yaml:"model" doc:"folder of the model to start from"`
 	ChatTemplate       string   `yaml:"chat_template" doc:"a template's name or file; not set: the model's own"`
@@ -67,6 +67,7 @@ type judged struct {
 	margin    float32
 	annotator string
 	desirable bool
+	prompt    uint64    // hash of what was asked
 	ref       []float32 // log-probability of each answer under the reference; nil without one
 }
 
@@ -91,6 +92,7 @@ func (j *judged) tokens() int {
 // judgements are the records of a run. Their tokens are on disk; in memory a pair takes about 150 bytes.
 type judgements struct {
 	items, held []judged
+	split       bool        // held is a share of what was read
 	files       []*markFile // of the tokens
 	stats       data.Stats
 }
@@ -143,33 +145,32 @@ func (p *Preferences) open(ctx context.Context, r *recipe.Run, parse func(*reade
 	return all, template, nil
 }
 
-// read reads the data and what is held out, in one pass where that is a share of it.
-func (s *judgements) read(ctx context.Context, in *reader, dir string) error {
+// read reads the data and what is held out, which is a share of the data or files of its own.
+func (s *judgements) read(ctx context.Context, in *reader, dir string) (err error) {
 	p := in.c
-	fraction := p.ValidationFraction
-	if len(p.ValidationData) > 0 {
-		fraction = 0
+	list := func(paths []string) (list []judged, err error) {
+		list, f, err := onDisk(dir, func(add func(judged) error) error { return in.read(ctx, paths, add) })
+		s.files = append(s.files, f)
+		return list, err
 	}
-	var train, held *markFile
-	var err error
-	s.items, train, err = onDisk(dir, func(learn func(judged) error) (err error) {
-		s.held, held, err = onDisk(dir, func(hold func(judged) error) error {
-			if err := in.read(ctx, p.Data, fraction, learn, hold); err != nil || len(p.ValidationData) == 0 {
-				return err
-			}
-			in.stats = &data.Stats{}
-			return in.read(ctx, p.ValidationData, 0, hold, nil)
-		})
+	if s.items, err = list(p.Data); err != nil {
 		return err
-	})
-	s.files = append(s.files, train, held)
+	}
+	if len(p.ValidationData) > 0 {
+		in.stats = &data.Stats{}
+		s.held, err = list(p.ValidationData)
+		return err
+	}
+	if s.split = p.ValidationFraction > 0; s.split {
+		s.items, s.held, err = holdOut(s.items, p.ValidationFraction)
+	}
 	return err
 }
 
-// read gives what the files hold to train and, a share of it, to held.
-func (in *reader) read(ctx context.Context, paths []string, fraction float64, train, held func(judged) error) error {
+// read gives what the files hold to add.
+func (in *reader) read(ctx context.Context, paths []string, add func(judged) error) error {
 	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(in.c.OnBadRecord), Records: true}
-	for d, err := range data.Split(src.Documents(in.stats), fraction, false) {
+	for d, err := range src.Documents(in.stats) {
 		if err != nil {
 			return err
 		}
@@ -179,10 +180,6 @@ func (in *reader) read(ctx context.Context, paths []string, fraction float64, tr
 		items, err := in.items(d.Text)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.Place(), err)
-		}
-		add := train
-		if d.Held {
-			add = held
 		}
 		for _, j := range items {
 			if err := add(j); err != nil {
@@ -287,7 +284,7 @@ func (in *reader) pairs(record []byte) ([]judged, error) {
 	if data.HashMarks(chosen) == data.HashMarks(rejected) { // by the template, or as far as they were not cut
 		return nil, &data.Unusable{Reason: data.EqualAnswers, Problem: "chosen and rejected are the same tokens"}
 	}
-	return []judged{{answers: [][]int32{chosen, rejected}, margin: float32(p.Margin), annotator: p.Annotator}}, nil
+	return []judged{{answers: [][]int32{chosen, rejected}, margin: float32(p.Margin), annotator: p.Annotator, prompt: p.HashPrompt()}}, nil
 }
 
 // verdicts reads an answer with its label, or a preference as a good and a bad answer.
@@ -304,14 +301,14 @@ func (in *reader) verdicts(record []byte) ([]judged, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := pairs[0].answers
-		return []judged{{answers: p[:1], desirable: true}, {answers: p[1:]}}, nil
+		p, prompt := pairs[0].answers, pairs[0].prompt
+		return []judged{{answers: p[:1], desirable: true, prompt: prompt}, {answers: p[1:], prompt: prompt}}, nil
 	}
 	marks, err := in.answer(&j.Example, j.Turns)
 	if err != nil {
 		return nil, err
 	}
-	return []judged{{answers: [][]int32{marks}, desirable: j.Desirable}}, nil
+	return []judged{{answers: [][]int32{marks}, desirable: j.Desirable, prompt: j.HashPrompt()}}, nil
 }
 
 // fingerprint names the contents.
