@@ -38,15 +38,13 @@ func holdOut(all []judged, fraction float64) (train, held []judged, err error) {
 		least := slices.MinFunc(prompts, func(a, b promptCount) int { return cmp.Compare(a.records, b.records) })
 		out[least.hash] = true
 	}
-	train = all[:0]
-	for _, j := range all {
+	held = make([]judged, 0, int(n))
+	train = slices.DeleteFunc(all, func(j judged) bool {
 		if out[j.prompt] {
 			held = append(held, j)
-		} else {
-			train = append(train, j)
 		}
-	}
-	clear(all[len(train):])
+		return out[j.prompt]
+	})
 	return train, held, nil
 }
 

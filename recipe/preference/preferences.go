@@ -64,10 +64,10 @@ func (p *Preferences) validate(t recipe.Training) error {
 // judged is a preference, or an answer with a verdict, as tokens.
 type judged struct {
 	answers   [][]int32 // marked tokens of prompt and answer: chosen and rejected, or one
-	margin    float32
-	annotator string
-	desirable bool
 	prompt    uint64    // hash of what was asked
+	annotator string
+	margin    float32
+	desirable bool
 	ref       []float32 // log-probability of each answer under the reference; nil without one
 }
 
@@ -89,7 +89,7 @@ func (j *judged) tokens() int {
 	return n
 }
 
-// judgements are the records of a run. Their tokens are on disk; in memory a pair takes about 150 bytes.
+// judgements are the records of a run. Their tokens are on disk; in memory a pair takes about 160 bytes.
 type judgements struct {
 	items, held []judged
 	split       bool        // held is a share of what was read
