@@ -124,8 +124,8 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			return l.leave(ctx, err)
 		}
 	}
-	if l.pending() {
-		if _, err := l.afterStep(ctx); err != nil {
+	if done := l.state.Midway - 1; done >= 0 {
+		if _, err := l.afterStep(ctx, done); err != nil {
 			return l.leave(ctx, err)
 		}
 	}
@@ -283,7 +283,7 @@ func (l *Loop) between(ctx context.Context) error {
 	if err := l.written(false); err != nil { // the error of a checkpoint that is written in the background
 		return err
 	}
-	best, err := l.afterStep(ctx)
+	best, err := l.afterStep(ctx, 0)
 	if err != nil {
 		return err
 	}
@@ -296,36 +296,45 @@ func (l *Loop) between(ctx context.Context) error {
 	return nil
 }
 
-// afterStep makes the evaluation and whatever else is due after a step, and reports whether it is the best so far.
-func (l *Loop) afterStep(ctx context.Context) (best bool, err error) {
-	step := l.state.Step
-	if l.Evaluate != nil && due(step, l.EvalEvery) {
-		if best, err = l.evaluate(ctx, true); err != nil {
-			return false, err
-		}
-	}
-	// Before the checkpoint: a run that goes on from it keeps the events up to its step in metrics.jsonl, and these belong to that step.
-	for _, e := range l.Every {
-		if !due(step, e.Steps) {
-			continue
-		}
-		events, err := e.Do(ctx, step)
-		if err != nil {
-			return false, err
-		}
-		for _, event := range events {
-			if err := l.emit(event); err != nil {
+// afterStep makes the evaluation and whatever else is due after a step, and reports whether it is the best so far. The first done of these are left
+// out: a run that was stopped in their midst made them before, and goes on with the next. What it makes is not saved again, so that a run that ends
+// before its next checkpoint makes that once more.
+func (l *Loop) afterStep(ctx context.Context, done int) (best bool, err error) {
+	l.state.Midway = 1 + done
+	if done == 0 {
+		if l.Evaluate != nil && due(l.state.Step, l.EvalEvery) {
+			if best, err = l.evaluate(ctx, true); err != nil {
 				return false, err
 			}
 		}
+		l.state.Midway++
 	}
+	// Before the checkpoint: a run that goes on from it keeps the events up to its step in metrics.jsonl, and these belong to that step.
+	for at := l.state.Midway - 2; at < len(l.Every); at++ {
+		if err := l.perform(ctx, l.Every[at]); err != nil {
+			return false, err
+		}
+		l.state.Midway++
+	}
+	l.state.Midway = 0
 	return best, nil
 }
 
-// pending reports whether the checkpoint that the run goes on from was written because the evaluation of its step was interrupted: one that was
-// made has cleared what was summed up for it. It is not saved again, so that a run that ends before its next checkpoint makes it once more.
-func (l *Loop) pending() bool {
-	return l.Evaluate != nil && l.state.SinceEval > 0 && due(l.state.Step, l.EvalEvery)
+// perform does e where it is due.
+func (l *Loop) perform(ctx context.Context, e Every) error {
+	if !due(l.state.Step, e.Steps) {
+		return nil
+	}
+	events, err := e.Do(ctx, l.state.Step)
+	if err != nil {
+		return err
+	}
+	for _, event := range events {
+		if err := l.emit(event); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func due(step, every int) bool { return every > 0 && step%every == 0 }

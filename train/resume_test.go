@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,64 @@ func TestInterruptedEvaluation(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(b.Checkpoints.Path(3), completeFile)); err != nil {
 				t.Errorf("step %d, patience %d: the best checkpoint is gone: %v", at, patience, err)
 			}
+		}
+	}
+}
+
+// TestInterruptedSamples: what is due after a step and was not done when a run was stopped is done when it goes on, and nothing twice: neither the
+// evaluation nor what came before.
+func TestInterruptedSamples(t *testing.T) {
+	for _, at := range []int{4, 6, 10} { // with an evaluation and without
+		var averaged []int // steps, as an average of the weights takes them
+		settings := func(stop func(step int) error) func(*Loop) {
+			return func(l *Loop) {
+				l.Evaluate = func(context.Context) (map[string]float64, error) {
+					return map[string]float64{"loss": float64(l.Step())}, nil
+				}
+				l.EvalEvery = 4
+				l.Every = []Every{
+					{Steps: 1, Do: func(_ context.Context, step int) ([]Event, error) { averaged = append(averaged, step); return nil, nil }},
+					{Steps: 2, Do: func(_ context.Context, step int) ([]Event, error) {
+						return []Event{SampleEvent{Step: step, Text: "sample"}}, stop(step)
+					}},
+				}
+			}
+		}
+		never := func(int) error { return nil }
+		whole, parts := t.TempDir(), t.TempDir()
+		want, each := openToy(t, whole, newToy(t, device.F32, 1), settings(never)).run(t), slices.Clone(averaged)
+		averaged = nil
+		ctx, cancel := context.WithCancel(t.Context())
+		out, err := openToy(t, parts, newToy(t, device.F32, 1), settings(func(step int) error {
+			if step == at {
+				cancel()
+			}
+			return ctx.Err()
+		})).Run(ctx)
+		cancel()
+		if err != nil || !out.Interrupted || out.Step != at {
+			t.Fatalf("step %d: %+v, %v", at, out, err)
+		}
+		fewer := t.TempDir()
+		if err := os.CopyFS(fewer, os.DirFS(parts)); err != nil {
+			t.Fatal(err)
+		}
+		stopped := slices.Clone(averaged)
+		got := openToy(t, parts, newToy(t, device.F32, 1), settings(never)).run(t)
+		want.Seconds, got.Seconds = 0, 0
+		if diff := cmp.Diff(want.State, got.State); diff != "" {
+			t.Errorf("step %d: states differ:\n%s", at, diff)
+		}
+		if diff := cmp.Diff(lines(t, whole), lines(t, parts)); diff != "" {
+			t.Errorf("step %d: metrics differ:\n%s", at, diff)
+		}
+		if !slices.Equal(averaged, each) {
+			t.Errorf("step %d: done first after the steps %v", at, averaged)
+		}
+		averaged = stopped
+		openToy(t, fewer, newToy(t, device.F32, 1), func(l *Loop) { settings(never)(l); l.Every = l.Every[:1] }).run(t) // no samples are asked for any more
+		if !slices.Equal(averaged, each) {
+			t.Errorf("step %d, without samples: done after the steps %v", at, averaged)
 		}
 	}
 }

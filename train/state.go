@@ -33,6 +33,10 @@ type State struct {
 	BestStep      int     `json:"best_step"` // where it was; 0: no evaluation yet
 	Worse         int     `json:"worse"`     // evaluations since then
 
+	// Midway is, of a run that was stopped in the midst of what is due after Step (the evaluation, then Loop.Every in order), one more than how many of
+	// these are done; 0: all are.
+	Midway int `json:"midway,omitempty"`
+
 	BestMetrics map[string]float64 `json:"best_metrics,omitempty"` // all that the best evaluation measured
 }
 

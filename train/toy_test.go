@@ -183,7 +183,7 @@ func lines(t testing.TB, dir string) []Event {
 		case StepEvent:
 			e.TokensPerS, e.StepTime, e.Seconds = 0, 0, 0
 			kept = append(kept, e)
-		case SkipEvent:
+		case SkipEvent, SampleEvent:
 			kept = append(kept, e)
 		case EvalEvent:
 			e.Took, e.Seconds, e.Metrics = 0, 0, maps.Clone(e.Metrics)
