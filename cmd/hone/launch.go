@@ -27,15 +27,15 @@ func (a *app) launch(launcher string, c *cluster.Estimate, e *cluster.Estimated)
 	if !ok {
 		return nil, fmt.Errorf("--launch is %q; use one of %s", launcher, launchers())
 	}
-	job, keys, err := c.Job(e)
+	job, keys, err := c.Job(e, launcher)
 	if err != nil {
 		return nil, err
 	}
-	shared, err := fillJob(&job, keys, c.Launch.Set)
+	r, shared, err := fillJob(&job, keys, c.Launch.Set)
 	if err != nil {
 		return nil, err
 	}
-	job.DiskGiB = c.Disk(e, shared)
+	job.DiskGiB = c.Disk(e, r, shared)
 	text, err := job.File(launcher)
 	if err != nil {
 		return nil, err
@@ -47,29 +47,29 @@ func (a *app) launch(launcher string, c *cluster.Estimate, e *cluster.Estimated)
 	return paths, errors.Join(atomicfile.WriteFile(paths[0], text), atomicfile.WriteFile(paths[1], job.Recipe))
 }
 
-// fillJob makes the recipe of the job's stage from the plan's keys and the user's own, and returns what recipes of all stages have.
-func fillJob(job *plan.Job, keys, own []string) (*recipe.Training, error) {
+// fillJob makes the recipe of the job's stage from the plan's keys and the user's own, and returns it with what recipes of all stages have.
+func fillJob(job *plan.Job, keys, own []string) (c trainer, shared *recipe.Training, err error) {
 	s, ok := trainings()[job.Stage]
 	if !ok {
-		return nil, fmt.Errorf("stage is %s, for which no job is written", job.Stage)
+		return nil, nil, fmt.Errorf("stage is %s, for which no job is written", job.Stage)
 	}
-	c, shared := s.defaults()
+	c, shared = s.defaults()
 	if err := config.Override(c, keys); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := config.Override(c, own); err != nil {
-		return nil, fmt.Errorf("launch.set: %w", err)
+		return nil, nil, fmt.Errorf("launch.set: %w", err)
 	}
 	device := shared.Device
 	// Validate asks for the device of this machine, which need not have a card.
 	shared.Device = "cpu" // what device there is, is the machines' affair
-	err := c.Validate()
+	err = c.Validate()
 	shared.Device = device
 	if err != nil {
-		return nil, fmt.Errorf("the recipe of the job: %w; launch.set=KEY=VALUE changes it", err)
+		return nil, nil, fmt.Errorf("the recipe of the job: %w; launch.set=KEY=VALUE changes it", err)
 	}
 	if strings.ContainsFunc(shared.Out, unicode.IsControl) {
-		return nil, fmt.Errorf("out is %q; name a folder of the machines without control characters", shared.Out)
+		return nil, nil, fmt.Errorf("out is %q; name a folder of the machines without control characters", shared.Out)
 	}
 	if device == "cpu" {
 		job.Machines = 1 // they do not share a run
@@ -77,7 +77,18 @@ func fillJob(job *plan.Job, keys, own []string) (*recipe.Training, error) {
 	job.Out = shared.Out
 	usual, _ := s.defaults()
 	job.Recipe, err = config.EncodeChanged(c, usual)
-	return shared, err
+	return c, shared, err
+}
+
+// noteUnlaunched tells of keys of job files where none are written: what is planned is not theirs.
+func (a *app) noteUnlaunched(c *cluster.Estimate) {
+	usual := cluster.DefaultEstimate()
+	before, now := config.Flatten(&usual), config.Flatten(c)
+	for _, key := range slices.Sorted(maps.Keys(now)) {
+		if strings.HasPrefix(key, "launch.") && now[key] != before[key] {
+			fmt.Fprintf(a.err, "note: %s has no effect without --launch, which writes job files\n", key)
+		}
+	}
 }
 
 // printLaunched says what was written and what to do with it.

@@ -33,6 +33,9 @@ func planCommand(a *app) *cobra.Command {
 			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
+			if launcher == "" {
+				a.noteUnlaunched(&c)
+			}
 			r, err := c.Run()
 			if err != nil {
 				return err

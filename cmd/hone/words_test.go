@@ -107,18 +107,18 @@ func TestDiagnosisInWords(t *testing.T) {
 func TestJobsAreFilled(t *testing.T) {
 	keys := []string{"out=runs/job", "data=data", "device=cuda", "dtype=bf16", "steps=7"}
 	job := &plan.Job{Stage: "pretrain", Machines: 3}
-	if _, err := fillJob(job, keys, []string{"steps=9"}); err != nil || job.Out != "runs/job" || job.Machines != 3 || !strings.Contains(string(job.Recipe), "steps: 9") || !strings.Contains(string(job.Recipe), "device: cuda") {
+	if _, _, err := fillJob(job, keys, []string{"steps=9"}); err != nil || job.Out != "runs/job" || job.Machines != 3 || !strings.Contains(string(job.Recipe), "steps: 9") || !strings.Contains(string(job.Recipe), "device: cuda") {
 		t.Errorf("%+v\n%s, %v", job, job.Recipe, err)
 	}
-	if _, err := fillJob(job, keys, []string{"device=cpu", "dtype=f32"}); err != nil || job.Machines != 1 || strings.Contains(string(job.Recipe), "device") {
+	if _, _, err := fillJob(job, keys, []string{"device=cpu", "dtype=f32"}); err != nil || job.Machines != 1 || strings.Contains(string(job.Recipe), "device") {
 		t.Errorf("on processors %+v\n%s, %v", job, job.Recipe, err)
 	}
 	for want, own := range map[string]string{"launch.set: ": "step=9", "the recipe of the job: steps is 0": "steps=0", "without control characters": "out=a\tb"} {
-		if _, err := fillJob(job, keys, []string{own}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := fillJob(job, keys, []string{own}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", own, err)
 		}
 	}
-	if _, err := fillJob(&plan.Job{Stage: "eval"}, nil, nil); err == nil || err.Error() != "stage is eval, for which no job is written" {
+	if _, _, err := fillJob(&plan.Job{Stage: "eval"}, nil, nil); err == nil || err.Error() != "stage is eval, for which no job is written" {
 		t.Errorf("a command that is no stage: %v", err)
 	}
 	c := &cluster.Estimate{Launch: cluster.Launch{Out: "jobs"}}

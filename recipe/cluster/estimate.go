@@ -80,6 +80,8 @@ type Estimated struct {
 	Price         *plan.Price  `json:"price,omitempty"` // nil: the user's
 	Cheaper       *Offer       `json:"cheapest_offer,omitempty"`
 	Advice        *plan.Advice `json:"advice,omitempty"` // of pretrain
+
+	reward int64 // parameters of the reward model
 }
 
 // Offer is a machine of the price table and the run's cost on it.

@@ -17,18 +17,19 @@ import (
 
 // Launch holds what job files need beside the plan. Paths are those on the machines, relative to the folder that they share.
 type Launch struct {
-	Out       string   `yaml:"out" doc:"folder that the job files are written to"`
-	Name      string   `yaml:"name" doc:"of the job; not set: from stage and model"`
-	Data      string   `yaml:"data" doc:"data of the run on the machines"`
-	Model     string   `yaml:"model" doc:"folder of the weights on the machines; not set: model, where it is a folder, else models/NAME"`
-	Reward    string   `yaml:"reward" doc:"ppo, grpo: what scores, a folder on the machines or a rule; not set: models/reward, or the folder of rollout.reward"`
-	Set       []string `yaml:"set" doc:"further keys of the run's recipe, as in optimizer.learning_rate=3e-4,eval.every=500"`
-	Binary    string   `yaml:"binary" doc:"URL from which the machines fetch hone; not set: named when the job is started"`
-	Image     string   `yaml:"image" doc:"k8s: container image that hone runs in"`
-	DiskGiB   int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: the checkpoints that are kept and one more, the weights and 100"`
-	MaxHours  float64  `yaml:"max_hours" doc:"slurm: the longest that a session may be; the run goes on in the next"`
-	Partition string   `yaml:"partition" doc:"slurm: partition"`
-	Account   string   `yaml:"account" doc:"slurm: account"`
+	Out        string   `yaml:"out" doc:"folder that the job files are written to"`
+	Name       string   `yaml:"name" doc:"of the job; not set: from stage and model"`
+	Data       string   `yaml:"data" doc:"data of the run on the machines"`
+	Model      string   `yaml:"model" doc:"folder of the weights on the machines; not set: model, where it is a folder, else models/NAME"`
+	Reward     string   `yaml:"reward" doc:"ppo, grpo: what scores, a folder on the machines or a rule; not set: models/reward, or the folder of rollout.reward"`
+	Set        []string `yaml:"set" doc:"further keys of the run's recipe, as in optimizer.learning_rate=3e-4,eval.every=500"`
+	Binary     string   `yaml:"binary" doc:"URL from which the machines fetch hone; not set: named when the job is started"`
+	Image      string   `yaml:"image" doc:"k8s: container image that hone runs in"`
+	DiskGiB    int      `yaml:"disk_gib" doc:"k8s and skypilot: room for data, models and checkpoints; 0: the checkpoints that are kept and one more, the weights of all models and 100"`
+	MaxHours   float64  `yaml:"max_hours" doc:"slurm: the longest that a session may be; the run goes on in the next"`
+	PerMachine int      `yaml:"gpus_per_machine" doc:"GPUs of a machine; 0: those of the provider's machine, on slurm and k8s without provider up to 8"`
+	Partition  string   `yaml:"partition" doc:"slurm: partition"`
+	Account    string   `yaml:"account" doc:"slurm: account"`
 }
 
 func defaultLaunch() Launch {
@@ -38,12 +39,16 @@ func defaultLaunch() Launch {
 // tokensPerUpdate is the batch that launched pre-training aims at, as GPT-3 125M to 1.3B had (Brown et al., 2020, table 2.1).
 const tokensPerUpdate = 512 << 10
 
-// Job is the planned run of e as schedulers are told of it, but for its recipe, which is that of the stage with keys, and for the disk, which depends on
-// the recipe; see Disk.
-func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
+// Job is the planned run of e as a launcher, one of plan.Launchers, is told of it, but for its recipe, which is that of the stage with keys, and for the
+// disk, which depends on the recipe; see Disk.
+func (c *Estimate) Job(e *Estimated, launcher string) (j plan.Job, keys []string, err error) {
 	l := c.Launch
 	if err := l.validate(e); err != nil {
 		return j, nil, err
+	}
+	own := launcher != "skypilot" && c.Provider == "" // which has the machines that it has, whatever is offered elsewhere
+	if own && c.GPU == "" {
+		return j, nil, fmt.Errorf("gpu is not set, and of a cluster of one's own the cheapest on offer says nothing; name its GPUs, as in gpu=%s, or whose they are by provider", e.GPU.Name)
 	}
 	j = plan.Job{Name: dnsLabel(cmp.Or(l.Name, "hone-"+c.Stage+"-"+c.Model)), Stage: c.Stage, Result: recipe.ModelName, GPU: e.GPU, Spot: c.Spot, Binary: l.Binary,
 		Image: l.Image, Partition: l.Partition, Account: l.Account}
@@ -54,9 +59,10 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 		j.Result = recipe.AdapterName
 	}
 	most := 8
-	if e.Price != nil && e.Price.Provider != plan.Reference {
+	if e.Price != nil && e.Price.Provider != plan.Reference && !own {
 		most, j.Provider = e.Price.GPUs, e.Price.Provider
 	}
+	most = cmp.Or(l.PerMachine, most)
 	// All machines have as many GPUs: schedulers ask for a number of equal ones.
 	for j.GPUs = min(most, e.GPUs); e.GPUs%j.GPUs != 0; {
 		j.GPUs--
@@ -77,9 +83,15 @@ func (c *Estimate) Job(e *Estimated) (j plan.Job, keys []string, err error) {
 	return j, keys, err
 }
 
-// Disk is the GiB that a job needs for a run of the recipe t: launch.disk_gib, or the weights that the run begins with and those that it ends with, which
-// may both be in 32 bits, the most checkpoints that stand there at a time, and 100 for data and all else.
-func (c *Estimate) Disk(e *Estimated, t *recipe.Training) int {
+// Recipe is the recipe of a job.
+type Recipe interface {
+	Models() []*string // folders of the models that it reads, the first that which it begins with
+}
+
+// Disk is the GiB that a job needs for a run of a recipe, of which t is what all have: launch.disk_gib, or the weights that the run begins with, which a
+// reference has as well, those of the models beside it and those that it ends with, which may all be in 32 bits, the most checkpoints that stand there
+// at a time, and 100 for data and all else.
+func (c *Estimate) Disk(e *Estimated, r Recipe, t *recipe.Training) int {
 	// Of each trained parameter a checkpoint has the master weight and the two moments, in 32 bits or in 8 with a scale for each block of 256.
 	checkpoint := 12 * float64(e.Trainable)
 	if t.Optimizer.Name == "adamw8bit" {
@@ -88,8 +100,31 @@ func (c *Estimate) Disk(e *Estimated, t *recipe.Training) int {
 	if c.critic() {
 		checkpoint *= 2
 	}
-	weights := 4 * float64(e.Parameters+e.Trainable)
+	weights := 4 * (float64(e.Parameters+e.Trainable) + c.beside(e, r))
+	keys := config.Flatten(r)
+	if decay := keys["ema_decay"]; decay != "" && decay != "0" { // the average stands in checkpoints and beside the result
+		checkpoint, weights = checkpoint+4*float64(e.Trainable), weights+4*float64(e.Trainable)
+	}
 	return cmp.Or(c.Launch.DiskGiB, 100+int(math.Ceil(min((weights+c.kept(e, t)*checkpoint)/(1<<30), math.MaxInt32))))
+}
+
+// beside are the parameters of the models that score answers and of a critic's that begins with another folder than they have.
+func (c *Estimate) beside(e *Estimated, r Recipe) (n float64) {
+	if !c.writes() {
+		return 0
+	}
+	critic, seen, list := config.Flatten(r)["critic.model"], map[string]bool{}, r.Models()
+	for i, dir := range list {
+		switch {
+		case i == 0 || seen[*dir]: // the policy's, or one that is counted
+		case i == len(list)-1 && *dir == critic:
+			n += float64(e.Parameters)
+		default:
+			n += float64(cmp.Or(e.reward, e.Parameters))
+		}
+		seen[*dir] = true
+	}
+	return n
 }
 
 // kept is the most checkpoints that stand on the disk at a time: an old one goes only when a new one is whole.
@@ -136,8 +171,8 @@ func (l *Launch) validate(e *Estimated) error {
 		return fmt.Errorf("the run does not fit on %d %s, so no job is written; %s", e.GPUs, e.GPU.Name, e.Remedy())
 	case !(l.MaxHours >= 0.5 && l.MaxHours <= 24*365):
 		return fmt.Errorf("launch.max_hours is %v; it must be from 0.5 to 8760", l.MaxHours)
-	case l.DiskGiB < 0:
-		return fmt.Errorf("launch.disk_gib is %d; it must be at least 0", l.DiskGiB)
+	case l.DiskGiB < 0 || l.PerMachine < 0:
+		return fmt.Errorf("launch.disk_gib is %d and launch.gpus_per_machine %d; they must be at least 0", l.DiskGiB, l.PerMachine)
 	case l.Out == "":
 		return fmt.Errorf("launch.out is empty; name a folder for the job files")
 	case strings.ContainsFunc(l.Partition+l.Account+l.Binary+l.Image, func(r rune) bool { return r <= ' ' }):

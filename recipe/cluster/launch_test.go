@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -30,7 +32,7 @@ func planned(t *testing.T, keys ...string) (*Estimate, *Estimated, plan.Job, []s
 	if err != nil {
 		t.Fatalf("%v: %v", keys, err)
 	}
-	job, list, err := c.Job(e)
+	job, list, err := c.Job(e, "slurm")
 	if err != nil {
 		t.Fatalf("%v: %v", keys, err)
 	}
@@ -38,7 +40,10 @@ func planned(t *testing.T, keys ...string) (*Estimate, *Estimated, plan.Job, []s
 }
 
 // stageRecipe is the recipe of a stage and what all have in it.
-func stageRecipe(stage string) (c interface{ Validate() error }, shared *recipe.Training) {
+func stageRecipe(stage string) (c interface {
+	Recipe
+	Validate() error
+}, shared *recipe.Training) {
 	switch stage {
 	case "pretrain":
 		c := lm.DefaultPretrain()
@@ -137,10 +142,61 @@ func TestJobSizes(t *testing.T) {
 	}
 }
 
+// TestMachinesOfOnesOwn: Slurm and Kubernetes have the machines that they have, whatever is offered the cheapest elsewhere, unless a provider is named;
+// gpus_per_machine says how many GPUs they have.
+func TestMachinesOfOnesOwn(t *testing.T) {
+	job := func(launcher string, more ...string) (plan.Job, *Estimated, error) {
+		c := DefaultEstimate()
+		if err := config.Load(&c, "", append([]string{"model=llama-3-8b", "stage=sft", "tokens=100M", "method=lora", "gpus=4"}, more...)); err != nil {
+			t.Fatal(err)
+		}
+		e, err := c.Run()
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, _, err := c.Job(e, launcher)
+		return j, e, err
+	}
+	ones := filepath.Join(t.TempDir(), "prices.csv") // the cheapest has one GPU
+	if err := os.WriteFile(ones, []byte("provider,machine,gpu,gpus,usd_per_hour,spot_usd_per_hour,date,source\naws,one,h100,1,1,1,2026-01-01,s\naws,eight,h100,8,80,80,2026-01-01,s\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	prices := "prices=" + ones
+	for _, c := range []struct {
+		launcher, keys string
+		machines, gpus int
+		provider       string
+	}{
+		{"slurm", "gpu=h100 spot=true", 1, 4, ""}, {"k8s", "gpu=h100 max_usd=1e9", 1, 1, ""}, {"k8s", "gpu=h100 provider=aws", 4, 1, "aws"}, {"slurm", "provider=aws", 1, 1, "aws"},
+		{"skypilot", "gpu=h100 spot=true", 4, 1, "aws"}, {"skypilot", "", 1, 1, "aws"}, {"slurm", "gpu=h100 launch.gpus_per_machine=2", 2, 2, ""},
+		{"skypilot", "gpu=h100 launch.gpus_per_machine=4", 1, 4, "aws"}, {"slurm", "gpu=h100 launch.gpus_per_machine=3", 2, 2, ""},
+	} {
+		j, e, err := job(c.launcher, append(strings.Fields(c.keys), prices)...)
+		if err != nil || j.Machines != c.machines || j.GPUs != c.gpus || j.Provider != c.provider || j.GPUs*j.Machines != e.GPUs {
+			t.Errorf("%s %s: %d machines of %d of %q, %v; want %d of %d of %q", c.launcher, c.keys, j.Machines, j.GPUs, j.Provider, err, c.machines, c.gpus, c.provider)
+		}
+	}
+	for _, launcher := range []string{"slurm", "k8s"} {
+		if _, _, err := job(launcher, prices); err == nil || err.Error() != "gpu is not set, and of a cluster of one's own the cheapest on offer says nothing; name its GPUs, as in gpu=h100, or whose they are by provider" {
+			t.Errorf("%s without a GPU: %v", launcher, err)
+		}
+	}
+}
+
 // TestJobDisk: the disk holds the checkpoints that the recipe keeps, the one that is being written, and the weights before and after.
 func TestJobDisk(t *testing.T) {
+	type made struct {
+		c    *Estimate
+		e    *Estimated
+		keys []string
+	}
+	plans := map[string]made{}
 	disk := func(keys string, own ...string) (gib float64, e *Estimated) {
-		c, e, _, list := planned(t, append([]string{"model=llama-3-8b", "tokens=100M", "gpu=h100"}, strings.Fields(keys)...)...)
+		if plans[keys].c == nil {
+			c, e, _, list := planned(t, append([]string{"model=llama-3-8b", "tokens=100M", "gpu=h100"}, strings.Fields(keys)...)...)
+			plans[keys] = made{c, e, list}
+		}
+		c, e, list := plans[keys].c, plans[keys].e, plans[keys].keys
 		r, shared := stageRecipe(c.Stage)
 		for _, keys := range [][]string{list, own} {
 			if err := config.Override(r, keys); err != nil {
@@ -151,7 +207,7 @@ func TestJobDisk(t *testing.T) {
 		if err := r.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		return float64(c.Disk(e, shared)), e
+		return float64(c.Disk(e, r, shared)), e
 	}
 	// near says that a disk has room for such a number of bytes beside the 100 GiB, and for little more.
 	near := func(what string, gib, bytes float64) {
@@ -190,9 +246,24 @@ func TestJobDisk(t *testing.T) {
 	}
 	near("an adapter", lora, 4*n+4*trained+4*12*trained)
 	critic, _ := disk("stage=ppo rollout.critic=separate rollout.max_completion_length=32 gpus=16", "checkpoint.every=1")
-	near("a critic", critic, 8*n+3*24*n)
+	near("a critic, and the reward model", critic, 12*n+3*24*n)
 	all, ae := disk("stage=grpo rollout.epochs=3 rollout.max_completion_length=32 gpus=16", "checkpoint.every=1", "checkpoint.keep_last=0", "checkpoint.seconds=0")
-	near("all of grpo", all, 8*n+3*math.Ceil(1e8/float64(1024*64*16/ae.TensorParallel))*12*n)
+	near("all of grpo", all, 12*n+3*math.Ceil(1e8/float64(1024*64*16/ae.TensorParallel))*12*n)
+	// Models that are read beside the policy, each once: of their own size, and a critic's as the policy. A reference is the policy's own folder.
+	ppo := "stage=ppo rollout.max_completion_length=32 gpus=16 method=lora rollout.reward=gpt2-1.5b"
+	of, pe := disk(ppo, "checkpoint.every=1")
+	judge := float64(pe.reward)
+	if judge < 1.4e9 || judge > 1.7e9 {
+		t.Fatalf("a reward model of %.0f parameters", judge)
+	}
+	adapted := 4*n + 4*trained + 3*12*trained
+	near("a smaller reward model", of, adapted+4*judge)
+	for keys, beside := range map[string]float64{"reward=models/a,models/b": 8 * judge, "reward=models/a,models/a,go_parser": 4 * judge, "reward=go_parser": 0, "reward=models/llama-3-8b": 0,
+		"reward=models/a critic.kind=separate critic.model=models/a": 4 * judge, "reward=models/a critic.kind=separate critic.model=models/c": 4*judge + 4*n,
+		"reward=go_parser ema_decay=0.9": 4*trained + 3*4*trained} {
+		gib, _ := disk(ppo, append([]string{"checkpoint.every=1"}, strings.Fields(keys)...)...)
+		near(keys, gib, adapted+beside)
+	}
 	if own, _ := disk("gpus=8 stage=sft launch.disk_gib=77"); own != 77 {
 		t.Errorf("%v GiB of disk, 77 are asked for", own)
 	}
@@ -207,7 +278,7 @@ func TestAssumptionsAreLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Model = "a\nrm -rf\rb" // as a folder may be called
-	job, _, err := c.Job(e)
+	job, _, err := c.Job(e, "k8s")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,14 +289,15 @@ func TestAssumptionsAreLines(t *testing.T) {
 
 func TestLaunchRefuses(t *testing.T) {
 	for keys, want := range map[string]string{
-		"launch.max_hours=0.4":  "launch.max_hours is 0.4; it must be from 0.5 to 8760",
-		"launch.max_hours=9000": "launch.max_hours is 9000",
-		"launch.disk_gib=-1":    "launch.disk_gib is -1",
-		"launch.out=":           "launch.out is empty",
-		"launch.partition=a\tb": "one of them has a space",
-		"launch.account=a b":    "one of them has a space",
-		"launch.name=***":       `launch.name is "***"; it needs a letter or a digit`,
-		"model=phi-2":           "phi-2 is a phi; go on from a folder with launch.model=DIR",
+		"launch.max_hours=0.4":       "launch.max_hours is 0.4; it must be from 0.5 to 8760",
+		"launch.max_hours=9000":      "launch.max_hours is 9000",
+		"launch.disk_gib=-1":         "launch.disk_gib is -1 and launch.gpus_per_machine 0; they",
+		"launch.gpus_per_machine=-2": "launch.disk_gib is 0 and launch.gpus_per_machine -2; they",
+		"launch.out=":                "launch.out is empty",
+		"launch.partition=a\tb":      "one of them has a space",
+		"launch.account=a b":         "one of them has a space",
+		"launch.name=***":            `launch.name is "***"; it needs a letter or a digit`,
+		"model=phi-2":                "phi-2 is a phi; go on from a folder with launch.model=DIR",
 	} {
 		c := DefaultEstimate()
 		c.Model, c.GPU, c.GPUs = "gpt2-124m", "h100", "8"
@@ -236,7 +308,7 @@ func TestLaunchRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(keys, err)
 		}
-		if _, _, err := c.Job(e); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		if _, _, err := c.Job(e, "slurm"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v, want %q", keys, err, want)
 		}
 	}

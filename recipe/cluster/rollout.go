@@ -101,6 +101,7 @@ func (e *estimator) readRollout() error {
 	for _, p := range m.Params {
 		e.base.Reward += int64(p.Len())
 	}
+	e.out.reward = e.base.Reward
 	return nil
 }
 

@@ -130,7 +130,7 @@ func TestRemedies(t *testing.T) {
 		t.Errorf("%v: %s", r.Lower, r.Remedy())
 	}
 	c := DefaultEstimate()
-	if _, _, err := c.Job(r); err == nil || !strings.HasSuffix(err.Error(), "1 h100, so no job is written; "+r.Remedy()) {
+	if _, _, err := c.Job(r, "slurm"); err == nil || !strings.HasSuffix(err.Error(), "1 h100, so no job is written; "+r.Remedy()) {
 		t.Errorf("a job of it: %v", err)
 	}
 	for hours, want := range map[float64]string{0.01234: "0.01234", 48: "48", 3391.2: "3391", 9999.7: "10,000", 12345.6: "12,346", 1.5e6: "1,500,000"} {
