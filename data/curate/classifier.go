@@ -316,7 +316,7 @@ func (c *TextClassifier) Save(path string) error {
 }
 
 // classifierFormat names the features; another way to make them would be another format.
-const classifierFormat = "hone text classifier 2"
+const classifierFormat = "hone text classifier 3"
 
 // LoadClassifier reads what Save wrote.
 func LoadClassifier(path string) (*TextClassifier, error) {

@@ -3,7 +3,7 @@
 //
 // The rules are those that open corpora were made with: Gopher (Rae et al., "Scaling Language Models", 2021, table A1),
 // C4 (Raffel et al., 2020, section 2.2) and FineWeb (Penedo et al., 2024), with the defaults of their published filters.
-// Words are runs of characters other than white space.
+// Words are runs of characters other than white space; in scripts that put no space between words a character is one.
 package curate
 
 import (
@@ -50,10 +50,10 @@ func (d *Doc) SetText(text string) {
 	d.Text, d.words, d.lines, d.parsed = text, nil, nil, nil
 }
 
-// Words are the runs of characters other than white space.
+// Words are the runs of characters other than white space; in scripts without spaces, single characters.
 func (d *Doc) Words() []string {
 	if d.words == nil {
-		d.words = strings.Fields(d.Text)
+		d.words = fields(d.Text)
 	}
 	return d.words
 }
@@ -64,26 +64,6 @@ func (d *Doc) countWords() int {
 		return countWords(d.Text)
 	}
 	return len(d.words)
-}
-
-// countWords is how many runs of characters other than white space a text has.
-func countWords(text string) int {
-	n, inside := 0, false
-	for i := 0; i < len(text); {
-		c := text[i]
-		size, space := 1, c == ' ' || '\t' <= c && c <= '\r'
-		if c >= utf8.RuneSelf {
-			var r rune
-			r, size = utf8.DecodeRuneInString(text[i:])
-			space = unicode.IsSpace(r)
-		}
-		if !space && !inside {
-			n++
-		}
-		inside = !space
-		i += size
-	}
-	return n
 }
 
 // Lines are the lines that are not blank, without white space around them.

@@ -14,7 +14,7 @@ import (
 
 // Decontaminate takes what an evaluation asks out of training data: documents that share an n-gram of words with a record of it, 13 by default (Brown et
 // al., "Language Models are Few-Shot Learners", 2020, appendix C). Words are lower case, letters and digits; in scripts without spaces every
-// character is a word.
+// character with its marks is a word.
 type Decontaminate struct {
 	Against  []string `yaml:"against" doc:"files of the evaluation: .jsonl, .json, .parquet, .csv, .tsv or text; all strings in a record count"`
 	NGram    int      `yaml:"ngram" doc:"words that must stand in a row"`

@@ -33,10 +33,14 @@ func (c GopherQuality) Step() Step { return Step{Name: "gopher_quality", Apply: 
 
 func (c GopherQuality) apply(d *Doc) string {
 	words := d.Words()
-	letters, characters := 0, 0
-	seen := map[string]bool{}
+	letters, characters, alone := 0, 0, 0 // alone: words that are single characters
+	seen, mixed := map[string]bool{}, hasUnspaced(d.Text)
 	for _, w := range words {
-		characters += utf8.RuneCountInString(w)
+		if mixed && hasUnspaced(w) {
+			alone++
+		} else {
+			characters += utf8.RuneCountInString(w)
+		}
 		if hasLetter(w) {
 			letters++
 		}
@@ -44,10 +48,11 @@ func (c GopherQuality) apply(d *Doc) string {
 			seen[w] = true
 		}
 	}
-	// words are what white space parts, punctuation included, as the paper counts them
-	mean := share(characters, len(words))
+	// words are what white space parts, punctuation included, as the paper counts them; characters of scripts without spaces have no length to judge
+	mean := share(characters, len(words)-alone)
 	bullets, ellipses := lineMarks(d.Lines())
 	n := len(words)
+	spaced := 2*alone <= n // of fewer words, as the names and numbers in a Chinese text, the mean says nothing about it
 	d.Score("gopher_quality.words", float64(n))
 	d.Score("gopher_quality.word_length", mean)
 	d.Score("gopher_quality.letters", share(letters, n))
@@ -63,9 +68,9 @@ func (c GopherQuality) apply(d *Doc) string {
 		return "too few words"
 	case c.MaxWords > 0 && n > c.MaxWords:
 		return "too many words"
-	case mean < c.MinWordLength:
+	case spaced && mean < c.MinWordLength:
 		return "short words"
-	case above(mean, c.MaxWordLength):
+	case spaced && above(mean, c.MaxWordLength):
 		return "long words"
 	case above(hashes, c.MaxSymbols):
 		return "hash signs"
@@ -131,7 +136,7 @@ func (c GopherRepetition) apply(d *Doc) string {
 		return "repeated lines"
 	}
 	// By words last, being the slowest; most of what repeats itself is told by its lines.
-	p := newPhrases(d.Words())
+	p := newPhrases(d)
 	for i, most := range c.TopNGrams {
 		top := share(p.top(i+2), total)
 		if i == 0 {

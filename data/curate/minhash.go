@@ -3,7 +3,6 @@ package curate
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/zeebo/xxh3"
 
@@ -99,12 +98,6 @@ func (h *hasher) add(g uint64) {
 			least[i] = x
 		}
 	}
-}
-
-// normalWords are lower-case words of letters, their marks and digits, so that case, punctuation and layout do not tell copies apart. Marks are what many
-// scripts write vowels with.
-func normalWords(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !isWordRune(r) })
 }
 
 // bands are the hashes of the groups of a signature; equal groups of different bands have different hashes.

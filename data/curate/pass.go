@@ -120,7 +120,7 @@ func within(whole string) func(text string, m mark) mark {
 	switch whole {
 	case "words":
 		between = func(text string, i int) bool {
-			return i == 0 || i == len(text) || unicode.IsSpace(rune(text[i-1])) && text[i-1] < 0x80
+			return i == 0 || i == len(text) || unicode.IsSpace(rune(text[i-1])) && text[i-1] < 0x80 || betweenCharacters(text, i)
 		}
 	case "lines":
 		between = func(text string, i int) bool { return i == 0 || i == len(text) || text[i-1] == '\n' }

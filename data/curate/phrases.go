@@ -1,6 +1,11 @@
 package curate
 
-import "github.com/zeebo/xxh3"
+import (
+	"strings"
+	"unicode"
+
+	"github.com/zeebo/xxh3"
+)
 
 // table counts hashes of 64 bits, which keep apart what a document has.
 type table struct {
@@ -34,36 +39,79 @@ func (t *table) reset() {
 	clear(t.counts)
 }
 
-// phrases counts the n-grams of a document's words by their hashes.
+// phrases counts the n-grams of a document's words by their hashes. A phrase of n words has more characters of scripts without spaces, each of which counts for a
+// part of a word: 5 characters come again in every Japanese or Thai text, as 5 words do not in English.
 type phrases struct {
 	table
 	words   []uint64 // hashes
 	lengths []int    // bytes
+	weights []int    // how much of a word each is, in parts of wholeWord; nil: all are whole
 }
 
-func newPhrases(words []string) *phrases {
-	p := &phrases{newTable(len(words)), make([]uint64, len(words)), make([]int, len(words))}
+// What a word counts for: words have nearly two characters in Chinese and Japanese, and three to four in Thai, Lao, Khmer and Burmese.
+const (
+	wholeWord = 6
+	ideograph = wholeWord / 2
+	cluster   = wholeWord / 3
+)
+
+func newPhrases(d *Doc) *phrases {
+	words := d.Words()
+	p := &phrases{newTable(len(words)), make([]uint64, len(words)), make([]int, len(words)), nil}
 	for i, w := range words {
 		p.words[i], p.lengths[i] = xxh3.HashString(w), len(w)
+	}
+	if !hasUnspaced(d.Text) {
+		return p
+	}
+	p.weights = make([]int, len(words))
+	for i, w := range words {
+		switch {
+		case strings.ContainsFunc(w, isIdeograph):
+			p.weights[i] = ideograph
+		case hasUnspaced(w):
+			p.weights[i] = cluster
+		default:
+			p.weights[i] = wholeWord
+		}
 	}
 	return p
 }
 
-// count adds one to the phrase of n words at i and returns how often it has stood now.
-func (p *phrases) count(i, n int) uint32 {
+func isIdeograph(r rune) bool { return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) }
+
+// end is where the phrase of n words from i on ends, beyond all words where the text ends before it does.
+func (p *phrases) end(i, n int) int {
+	if p.weights == nil {
+		return i + n
+	}
+	left := n * wholeWord
+	for ; left > 0 && i < len(p.weights); i++ {
+		left -= p.weights[i]
+	}
+	if left > 0 {
+		return len(p.words) + 1
+	}
+	return i
+}
+
+// count adds one to the phrase of n words from i to end and returns how often it has stood now.
+func (p *phrases) count(i, end, n int) uint32 {
 	g := uint64(n)
-	for _, w := range p.words[i : i+n] {
+	for _, w := range p.words[i:end] {
 		g = (g ^ w) * 0x9fb21c651e98df25
 		g ^= g >> 32
 	}
 	return p.add(g)
 }
 
-// bytes is the length of the phrase of n words at i, with single spaces.
-func (p *phrases) bytes(i, n int) int {
-	sum := n - 1
-	for _, l := range p.lengths[i : i+n] {
-		sum += l
+// bytes is the length of the words from i to end, with single spaces where their script has them.
+func (p *phrases) bytes(i, end int) int {
+	sum := end - i - 1
+	for j := i; j < end; j++ {
+		if sum += p.lengths[j]; j > i && p.weights != nil && p.weights[j-1] < wholeWord {
+			sum--
+		}
 	}
 	return sum
 }
@@ -72,28 +120,28 @@ func (p *phrases) bytes(i, n int) int {
 func (p *phrases) top(n int) int {
 	p.reset()
 	best, at := uint32(1), -1
-	for i := 0; i+n <= len(p.words); i++ {
-		if c := p.count(i, n); c > best {
+	for i, end := 0, p.end(0, n); end <= len(p.words); i, end = i+1, p.end(i+1, n) {
+		if c := p.count(i, end, n); c > best {
 			best, at = c, i
 		}
 	}
 	if at < 0 {
 		return 0
 	}
-	return int(best) * p.bytes(at, n)
+	return int(best) * p.bytes(at, p.end(at, n))
 }
 
 // again is the bytes in phrases of n words that stood before, no word counted twice.
 func (p *phrases) again(n int) int {
 	p.reset()
 	sum := 0
-	for i := 0; i+n <= len(p.words); {
-		if p.count(i, n) == 1 {
+	for i, end := 0, p.end(0, n); end <= len(p.words); end = p.end(i, n) {
+		if p.count(i, end, n) == 1 {
 			i++
 			continue
 		}
-		sum += p.bytes(i, n)
-		i += n
+		sum += p.bytes(i, end)
+		i = end
 	}
 	return sum
 }

@@ -28,7 +28,7 @@ func TestPhrasesEqualTheDefinition(t *testing.T) {
 		for i := range words {
 			words[i] = vocabulary[r.IntN(1+r.IntN(len(vocabulary)))]
 		}
-		p := newPhrases(words)
+		p := newPhrases(&Doc{Text: strings.Join(words, " ")})
 		for _, n := range []int{2, 3, 5} {
 			most, allowed := 1, map[int]bool{0: true}
 			for phrase, at := range places(words, n) {

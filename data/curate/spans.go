@@ -13,8 +13,8 @@ type span struct {
 	at, end int
 }
 
-// wordSpans appends the first words of a text, at most so many: runs of letters and digits, compared in lower case, and single characters of scripts without
-// spaces. It looks at 64 bytes at a time, which are parted into runs of what may be in words; only runs with bytes beyond ASCII are looked at by character.
+// wordSpans appends the first words of a text, at most so many: runs of letters and digits, compared in lower case, and in scripts without spaces single
+// characters. It looks at 64 bytes at a time, which are parted into runs of what may be in words; only runs with bytes beyond ASCII are looked at by character.
 func wordSpans(text string, most int, out []span) []span {
 	most = max(most, most+len(out))
 	begin, last := 0, uint64(0) // of the run that is open; whether one is
@@ -50,7 +50,7 @@ func asciiWord(text string, at, end int) (hash uint64, ascii bool) {
 // unicodeWords appends the words among characters of which none is ASCII but for letters and digits. Hashes are those of the lower case, too.
 func unicodeWords(text string, at, end int, out []span) []span {
 	var room [64]byte
-	lower, begin := room[:0], at
+	lower, begin, cut := room[:0], at, wordCut{}
 	word := func(to int) {
 		if len(lower) > 0 {
 			hash := uint64(0)
@@ -63,16 +63,15 @@ func unicodeWords(text string, at, end int, out []span) []span {
 	}
 	for at < end {
 		r, n := utf8.DecodeRuneInString(text[at:end])
-		alone, part := unspaced(r), isWordRune(r)
-		if alone || !part {
+		part := isWordRune(r)
+		if !part || cut.begins(r) {
 			word(at)
 		}
 		at += n
 		if part {
 			lower = utf8.AppendRune(lower, unicode.ToLower(r))
-		}
-		if alone || !part {
-			word(at)
+		} else {
+			begin, cut = at, wordCut{}
 		}
 	}
 	word(end)

@@ -9,16 +9,17 @@ import (
 
 // plainSpans finds words a character at a time.
 func plainSpans(text string) (words []string, at []int) {
-	open := false
+	open, before := false, false // whether the last character was of a word, and of one that is a character by itself
 	for i, r := range text {
-		alone, part := unspaced(r), isWordRune(r)
-		if part && (alone || !open) {
+		mark := open && unicode.IsMark(r)
+		alone, part := unspaced(r) && !mark || mark && before, isWordRune(r)
+		if part && !mark && (alone || !open || before) {
 			words, at = append(words, ""), append(at, i)
 		}
 		if part {
 			words[len(words)-1] += string(unicode.ToLower(r))
 		}
-		open = part && !alone
+		open, before = part, alone
 	}
 	return words, at
 }
@@ -26,7 +27,7 @@ func plainSpans(text string) (words []string, at []int) {
 // TestWordSpans: words in all places of a block and over its end, of one script and of several.
 func TestWordSpans(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 7))
-	pieces := []string{"a", "Z", "7", "word", "LONGWORDS", "sixteen", " ", "  ", ".", "\n\t", "-", "@[`{/:", "\x00", "é", "É", "ß", "\u0301", "Ж", "ж", "人", "々", "ก", "\u00a0", "\xff", "\xe4\xba", "😀"}
+	pieces := []string{"a", "Z", "7", "word", "LONGWORDS", "sixteen", " ", "  ", ".", "\n\t", "-", "@[`{/:", "\x00", "é", "É", "ß", "\u0301", "Ж", "ж", "人", "々", "ก", "ิ", "ကိ", "\u00a0", "\xff", "\xe4\xba", "😀"}
 	hashes := map[string]uint64{}
 	for range 3000 {
 		var b strings.Builder

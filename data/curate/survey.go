@@ -22,7 +22,7 @@ type Survey struct {
 	Documents   int64 `json:"documents"`
 	Bytes       int64 `json:"bytes"`
 	Characters  int64 `json:"characters"`
-	Words       int64 `json:"words"` // what white space parts
+	Words       int64 `json:"words"` // what white space parts; characters of scripts without spaces
 	Lines       int64 `json:"lines"` // not blank
 	Tokens      int64 `json:"tokens,omitempty"`
 	InvalidUTF8 int64 `json:"invalid_utf8"` // documents

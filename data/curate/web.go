@@ -54,7 +54,7 @@ func (c C4) apply(d *Doc) string {
 }
 
 func (c C4) keeps(line string) bool {
-	words := strings.Fields(line)
+	words := fields(line)
 	if len(words) < c.MinWords || c.Punctuation && !endsLine(line) {
 		return false
 	}
@@ -87,7 +87,7 @@ func endsLine(line string) bool {
 // countSentences counts the words of a line that end a sentence.
 func countSentences(line string) int {
 	n := 0
-	for w := range strings.FieldsSeq(line) {
+	for _, w := range fields(line) {
 		if endsSentence(w) {
 			n++
 		}

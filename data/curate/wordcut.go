@@ -1,0 +1,137 @@
+package curate
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A text is cut into words in two ways: by white space, as the papers of filters count, and into runs of letters, their marks and digits, as copies are compared.
+// Scripts that put no space between words have a sentence or a whole document in such a run. There a character with its marks is a word, which is what
+// the default rules of Unicode Standard Annex 29 make of ideographs; they leave Thai, Lao, Khmer and Burmese to dictionaries, which hone has not.
+
+// wordCut tells where words begin within a run, a character after the other.
+type wordCut struct{ open, alone bool } // whether the word has a letter or digit; whether that is a character that is a word by itself
+
+// begins takes the next character and reports whether a word begins with it. What is no part of a word, as punctuation, stays with the word in front of it, or
+// with the one behind it where there is none.
+func (c *wordCut) begins(r rune) bool {
+	if !isWordRune(r) || unicode.IsMark(r) && c.open {
+		return false
+	}
+	alone := unspaced(r)
+	begin := c.open && (alone || c.alone)
+	c.open, c.alone = true, alone
+	return begin
+}
+
+// wordsBetween cuts a text into words, which separators part, too.
+func wordsBetween(text string, separator func(rune) bool) []string {
+	var words []string
+	begin, cut := -1, wordCut{}
+	for i, r := range text {
+		switch {
+		case separator(r):
+			if begin >= 0 {
+				words = append(words, text[begin:i])
+			}
+			begin, cut = -1, wordCut{}
+		case begin < 0:
+			begin = i
+			cut.begins(r)
+		case cut.begins(r):
+			words = append(words, text[begin:i])
+			begin = i
+		}
+	}
+	if begin >= 0 {
+		words = append(words, text[begin:])
+	}
+	return words
+}
+
+// betweenCharacters reports whether a word begins at i, inside of a run, because it or the one in front of it is of a script without spaces.
+func betweenCharacters(text string, i int) bool {
+	if text[i] < firstUnspacedByte && text[i-1] < utf8.RuneSelf { // nearly all places
+		return false
+	}
+	r, _ := utf8.DecodeRuneInString(text[i:])
+	before, _ := utf8.DecodeLastRuneInString(text[:i])
+	return isWordRune(r) && !unicode.IsMark(r) && (unspaced(r) || unspaced(before))
+}
+
+// fields are the words that white space parts.
+func fields(text string) []string {
+	if hasUnspaced(text) {
+		return wordsBetween(text, unicode.IsSpace)
+	}
+	return strings.Fields(text) // the same, and faster where a text is ASCII
+}
+
+// normalWords are lower-case words of letters, their marks and digits, so that case, punctuation and layout do not tell copies apart. Marks are what many
+// scripts write vowels with.
+func normalWords(text string) []string {
+	separator := func(r rune) bool { return !isWordRune(r) }
+	if text = strings.ToLower(text); hasUnspaced(text) {
+		return wordsBetween(text, separator)
+	}
+	return strings.FieldsFunc(text, separator)
+}
+
+// countWords is how many words white space parts.
+func countWords(text string) int {
+	if hasUnspaced(text) {
+		return len(wordsBetween(text, unicode.IsSpace))
+	}
+	n, inside := 0, false
+	for i := 0; i < len(text); {
+		c := text[i]
+		size, space := 1, c == ' ' || '\t' <= c && c <= '\r'
+		if c >= utf8.RuneSelf {
+			var r rune
+			r, size = utf8.DecodeRuneInString(text[i:])
+			space = unicode.IsSpace(r)
+		}
+		if !space && !inside {
+			n++
+		}
+		inside = !space
+		i += size
+	}
+	return n
+}
+
+func isWordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
+
+// firstUnspaced is the least character of a script without spaces, and the first byte of it, than which that of no other one is less.
+const (
+	firstUnspaced     = 0xe00
+	firstUnspacedByte = 0xe0
+)
+
+// hasUnspaced reports whether a text has a character of a script that puts no space between words.
+func hasUnspaced(text string) bool {
+	for i := 0; i < len(text); i++ {
+		for len(text)-i >= 8 && eightBytes(text, i)&highBits == 0 {
+			i += 8
+		}
+		if i == len(text) || text[i] < firstUnspacedByte {
+			continue
+		}
+		if r, _ := utf8.DecodeRuneInString(text[i:]); unspaced(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// unspaced reports whether a character is of a script that puts no space between words.
+func unspaced(r rune) bool {
+	switch {
+	case r < firstUnspaced, 0x2000 <= r && r < 0x2e80, 0xac00 <= r && r < 0xd7a4: // punctuation and symbols, Hangul: both are common, and in tables below they would take long
+		return false
+	case 0x4e00 <= r && r < 0xa000:
+		return true
+	}
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+}
