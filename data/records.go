@@ -9,6 +9,8 @@ import (
 	"io"
 	"math"
 	"os"
+	"reflect"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -181,11 +183,12 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
+	schema := plainSchema(file.Schema())
 	rows := parquet.NewGenericReader[map[string]any](file, file.Schema())
 	defer rows.Close()
 	for n := 1; ; n++ {
 		d := Document{Source: f.path, Record: n, Offset: -1}
-		text, err := parquetObject(rows, file.Schema())
+		text, err := parquetObject(rows, schema)
 		switch {
 		case err == io.EOF:
 			return nil
@@ -203,62 +206,141 @@ func (k *sink) parquetRecords(f sourceFile, raw *os.File) error {
 }
 
 // parquetObject is the next row as JSON.
-func parquetObject(rows *parquet.GenericReader[map[string]any], schema parquet.Node) (text []byte, err error) {
+func parquetObject(rows *parquet.GenericReader[map[string]any], schema *parquet.Schema) (text []byte, err error) {
 	defer damaged(&err)
-	row := []map[string]any{{}}
-	if n, err := rows.Read(row); n == 0 { // the last row comes together with io.EOF
+	row, object := []parquet.Row{nil}, map[string]any{}
+	if n, err := rows.ReadRows(row); n == 0 { // the last row comes together with io.EOF
 		return nil, err
 	}
-	unsigned(schema, row[0])
-	text, err = json.Marshal(row[0])
+	if err := schema.Reconstruct(&object, row[0]); err != nil {
+		return nil, err
+	}
+	value, err := asRecord(schema, object)
+	if err != nil {
+		return nil, err
+	}
+	text, err = json.Marshal(value)
 	if odd := (*json.UnsupportedValueError)(nil); errors.As(err, &odd) {
-		return json.Marshal(withoutNaN(row[0]))
+		return json.Marshal(withoutNaN(value))
 	}
 	return text, err
 }
 
-// unsigned is a value of a column in which numbers of 64 bits without a sign are such; the reader gives them a sign.
-func unsigned(n parquet.Node, v any) any {
+// plainSchema is a schema whose maps are the lists of pairs that they are stored as: read as maps, their keys are converted to text as Go converts, which
+// makes characters of numbers, and their values come in types of their own, under other names and with bytes for texts.
+func plainSchema(s *parquet.Schema) *parquet.Schema { return parquet.NewSchema(s.Name(), newPlainNode(s)) }
+
+type plainNode struct {
+	parquet.Node
+	fields []parquet.Field
+}
+
+type plainField struct {
+	plainNode
+	field parquet.Field
+}
+
+func (f plainField) Name() string                           { return f.field.Name() }
+func (f plainField) Value(base reflect.Value) reflect.Value { return f.field.Value(base) }
+
+// single is an element of a column that is repeated.
+type single struct{ plainField }
+
+func (single) Repeated() bool { return false }
+
+func newPlainNode(n parquet.Node) plainNode {
+	p := plainNode{Node: n}
+	if !n.Leaf() {
+		for _, f := range n.Fields() {
+			p.fields = append(p.fields, plainField{newPlainNode(f), f})
+		}
+	}
+	return p
+}
+
+func (n plainNode) Fields() []parquet.Field { return n.fields }
+
+func (n plainNode) Type() parquet.Type {
+	if n.isMap() {
+		return parquet.Group{}.Type()
+	}
+	return n.Node.Type()
+}
+
+func (n plainNode) isMap() bool {
+	if n.Leaf() {
+		return false
+	}
+	t := n.Node.Type().LogicalType()
+	if t == nil {
+		return false
+	}
+	_, ok := t.Value.(*format.MapType)
+	return ok
+}
+
+// asRecord is a value of a column as a record has it: numbers of 64 bits without a sign are such, to which the reader gives a sign, and pairs of a map are one object.
+func asRecord(n parquet.Node, v any) (_ any, err error) {
 	switch v := v.(type) {
 	case int64:
 		if unsignedBits(n) == 64 {
-			return uint64(v)
+			return uint64(v), nil
 		}
 	case []any:
 		for i := range v {
-			v[i] = unsigned(element(n), v[i])
+			if v[i], err = asRecord(element(n), v[i]); err != nil {
+				return nil, err
+			}
 		}
 	case map[string]any:
-		for key := range v {
-			v[key] = unsigned(member(n, key), v[key])
+		for _, f := range n.Fields() {
+			if x, ok := v[f.Name()]; ok {
+				if v[f.Name()], err = asRecord(f, x); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if f, ok := n.(interface {
+			parquet.Field
+			isMap() bool
+		}); ok && f.isMap() && len(f.Fields()) == 1 {
+			return asObject(f.Name(), v[f.Fields()[0].Name()])
 		}
 	}
-	return v
+	return v, nil
+}
+
+// asObject is the object of a map's pairs, each with a key that is written as text.
+func asObject(column string, pairs any) (any, error) {
+	list, ok := pairs.([]any)
+	if !ok && pairs != nil {
+		return nil, fmt.Errorf("the column %q is a map without pairs", column)
+	}
+	object := make(map[string]any, len(list))
+	for _, pair := range list {
+		fields, _ := pair.(map[string]any)
+		switch key := fields["key"].(type) {
+		case []byte:
+			object[string(key)] = fields["value"]
+		case string:
+			object[key] = fields["value"]
+		case bool, int32, int64, uint32, uint64, float32, float64:
+			object[fmt.Sprint(key)] = fields["value"]
+		default:
+			return nil, fmt.Errorf("the column %q is a map whose keys are neither texts nor numbers; write it as a list", column)
+		}
+	}
+	return object, nil
 }
 
 // element is the column of a list's elements: a list is a column that is repeated, or a group around such a one.
 func element(n parquet.Node) parquet.Node {
-	if n.Repeated() {
-		return parquet.Required(n)
+	if f, ok := n.(plainField); ok && n.Repeated() {
+		return single{f}
 	}
 	for range 2 {
 		if !n.Leaf() && len(n.Fields()) == 1 {
 			n = n.Fields()[0]
-		}
-	}
-	return n
-}
-
-// member is the column of a key in a group or a map, n where there is none.
-func member(n parquet.Node, key string) parquet.Node {
-	if t := n.Type().LogicalType(); t != nil {
-		if _, ok := t.Value.(*format.MapType); ok { // around pairs, all of which have the names key and value
-			n, key = element(parquet.Required(n)), "value"
-		}
-	}
-	for _, f := range n.Fields() {
-		if f.Name() == key {
-			return f
 		}
 	}
 	return n
