@@ -233,6 +233,7 @@ func (r *runner) flush(ctx context.Context) error {
 	}
 	var losses []float32
 	var read error
+	r.tape.Interrupt = ctx.Err // a pass of a large model takes long
 	err := tensor.Try(func() {
 		r.tape.Infer()
 		h := r.Hidden(nn.NewInput(r.tape, b.ids, b.positions, b.offsets))

@@ -125,6 +125,31 @@ func TestMaxTokensStops(t *testing.T) {
 	}
 }
 
+// leaving is a model whose caller goes away before its layers.
+type leaving struct {
+	nn.Model
+	leave func()
+	whole bool // a pass was not stopped
+}
+
+func (m *leaving) Hidden(in nn.Input) *tensor.Tensor {
+	m.leave()
+	h := m.Model.Hidden(in)
+	m.whole = true
+	return h
+}
+
+// TestStoppedInAPass: the context ends a pass between its layers.
+func TestStoppedInAPass(t *testing.T) {
+	m := tiny(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := &leaving{Model: m.Model, leave: cancel}
+	m.Model = stopped
+	if _, err := Run(ctx, m, texts(docs...), Config{Length: 16, Stride: 16, BatchSize: 4}); !errors.Is(err, context.Canceled) || stopped.whole {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestRunRefuses(t *testing.T) {
 	m := tiny(t, "")
 	ok := Config{Length: 8, Stride: 8, BatchSize: 2}

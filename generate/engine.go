@@ -101,7 +101,7 @@ func New(dev device.Device, dtype device.DType, model nn.Model, tok *tokenizer.T
 
 // Run continues each prompt, a list of at least one token. Prompts start in order as slots of the batch become free;
 // the random numbers of prompt i are those of sequence i. emit, if not nil, is called with pieces of text as
-// they become certain, from Run's goroutine. A cancelled context ends Run with its error.
+// they become certain, from Run's goroutine. A cancelled context ends Run with its error, also within a pass.
 func (e *Engine) Run(ctx context.Context, prompts [][]int32, opt Options, emit func(sequence int, text string)) ([]Output, error) {
 	if err := opt.Validate(); err != nil {
 		return nil, err
@@ -224,8 +224,9 @@ func checkPrompt(p []int32, shape nn.Shape) error {
 	return nil
 }
 
-// all runs until every sequence has ended.
+// all runs until every sequence has ended. A pass of a long prompt takes minutes with a large model, so it asks for the context, too.
 func (r *run) all(ctx context.Context) error {
+	r.tape.Interrupt = ctx.Err
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -351,7 +352,14 @@ func (r *run) through(in nn.Input, slots, draw []int) error {
 		last[i] = int32(s.Q + s.QLen - 1)
 	}
 	r.prepare(draw)
+	whole := false
+	defer func() {
+		if !whole { // the pass was interrupted: the last layers lack keys of what it was fed, and a session goes on
+			r.unfeed(in, slots)
+		}
+	}()
 	h := r.hidden(in, slots, last)
+	whole = true
 	if len(draw) == 0 {
 		return r.dev.Sync()
 	}
@@ -364,6 +372,13 @@ func (r *run) through(in nn.Input, slots, draw []int) error {
 	}
 	r.twins = r.twins[:0]
 	return r.drawAll(h, draw)
+}
+
+// unfeed takes the tokens of in off the cache again.
+func (r *run) unfeed(in nn.Input, slots []int) {
+	for i, s := range in.Sequences {
+		r.cache.Truncate(slots[i], r.cache.Len(slots[i])-s.QLen)
+	}
 }
 
 // hidden is the model's state at rows last of in, which has the tokens of slots.

@@ -96,6 +96,62 @@ func TestSessionStopped(t *testing.T) {
 	}
 }
 
+// leaving is a model whose caller goes away in the midst of the passes that are left: between two layers, as Ctrl-C does.
+type leaving struct {
+	nn.Model
+	passes int
+	leave  func()
+	done   []int // rows of passes that were not stopped
+}
+
+func (m *leaving) Hidden(in nn.Input) *tensor.Tensor {
+	if m.passes--; m.passes == 0 {
+		m.leave()
+	}
+	h := m.Model.Hidden(in)
+	m.done = append(m.done, in.IDs.Len())
+	return h
+}
+
+// TestStoppedInAPass: a pass that the context ends in its midst is left there, frees its memory, and a session has the pieces of the prompt before it
+// and goes on as a fresh one.
+func TestStoppedInAPass(t *testing.T) {
+	dev := devicetest.NewReference()
+	m := &leaving{Model: tinyModel(t, dev)}
+	e := New(dev, device.F32, m, nil)
+	e.prefill = 4
+	opt := DefaultOptions()
+	opt.MaxNewTokens, opt.Temperature = 5, 0
+	prompt := []int32{5, 9, 200, 7, 8, 1, 2, 3, 4, 6, 11}
+	want := mustRun(t, e, [][]int32{prompt}, opt)[0]
+	before := dev.Memory().InUse
+	for _, test := range []struct {
+		passes      int   // of which the last is stopped
+		done, again []int // rows of the passes before, and of those that the prompt takes afterwards
+	}{{1, nil, []int{4, 4, 3}}, {2, []int{4}, []int{4, 3}}, {4, []int{4, 4, 3}, []int{1}}, {5, []int{4, 4, 3, 1}, []int{1}}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		m.passes, m.leave, m.done = test.passes, cancel, nil
+		if _, err := e.Run(ctx, [][]int32{prompt}, opt, nil); !errors.Is(err, context.Canceled) || !slices.Equal(m.done, test.done) {
+			t.Errorf("stopped in pass %d: %v, whole passes %v", test.passes, err, m.done)
+		}
+		if held := dev.Memory().InUse - before; held != 0 {
+			t.Errorf("stopped in pass %d: %d bytes are held", test.passes, held)
+		}
+		s := e.NewSession()
+		ctx, cancel = context.WithCancel(t.Context())
+		m.passes, m.leave, m.done = test.passes, cancel, nil
+		if _, err := s.Run(ctx, prompt, opt, nil); !errors.Is(err, context.Canceled) || !slices.Equal(m.done, test.done) {
+			t.Errorf("a session stopped in pass %d: %v, whole passes %v", test.passes, err, m.done)
+		}
+		m.done = nil
+		again, err := s.Run(t.Context(), prompt, opt, nil)
+		if err != nil || !slices.Equal(again.Tokens, want.Tokens) || !slices.Equal(m.done[:len(test.again)], test.again) {
+			t.Errorf("after pass %d was stopped: %v, %v, want %v, in passes %v", test.passes, again.Tokens, err, want.Tokens, m.done)
+		}
+		s.Close()
+	}
+}
+
 // TestSessionGrows starts a cache small and lets it grow.
 func TestSessionGrows(t *testing.T) {
 	dev := devicetest.NewReference()

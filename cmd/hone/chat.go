@@ -29,7 +29,9 @@ func chatCommand(a *app) *cobra.Command {
 		Use:   "chat MODEL",
 		Short: "Talk with a model",
 		Long: "Talks with a model through its chat template. On a terminal Ctrl-C stops an answer, Ctrl-D leaves, and these lines are commands:\n\n" + chatHelp + "\n" +
-			"Without a terminal each line of stdin is a turn. The keys and values of the conversation stay in memory, so a turn costs only what is new.",
+			"Without a terminal each line of stdin is a turn. The keys and values of the conversation stay in memory, so a turn costs only what is new.\n\n" +
+			"With --json an answer is one object on a line of stdout, written when the answer is whole, so that a program can choose what to say next by it: " +
+			"role, content, tokens (how many) and finish (eos, stop, length or stopped).",
 		Example: "  hone chat HuggingFaceTB/SmolLM2-135M-Instruct\n  hone chat runs/sft/model --system \"Answer in one sentence.\" --temperature 0.7\n" +
 			"  printf 'Hi!\\nAnd in French?\\n' | hone chat runs/sft/model --temperature 0",
 		Args: cobra.ExactArgs(1),
@@ -41,6 +43,7 @@ func chatCommand(a *app) *cobra.Command {
 	f.StringVar(&system, "system", "", "what the model is told before the conversation")
 	f.StringVar(&template, "template", "", "chat template instead of the model's own: a file, or one of "+strings.Join(chat.Names(), ", "))
 	f.IntVar(&opt.MaxNewTokens, "max-new-tokens", opt.MaxNewTokens, "an answer has at most this many tokens")
+	f.BoolVar(&a.json, "json", false, "print each answer as one object on a line of stdout") // unlike other commands, which have one result
 	samplingFlags(cmd, &opt)
 	flags.add(cmd)
 	return cmd
@@ -78,7 +81,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 		return err
 	}
 	s.flags.generates = true
-	m, err := promptly(ctx, func() (*loaded, error) { return s.flags.load(dir) })
+	m, err := s.flags.loadPromptly(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -263,7 +266,7 @@ type spoken struct {
 	Finish  generate.Finish `json:"finish"`
 }
 
-// turn asks and prints the answer as it comes. A turn that fails is forgotten.
+// turn asks and prints the answer as it comes. A turn that fails is forgotten, and so is one that was stopped before the first word.
 func (t *talk) turn(ctx context.Context, question string) error {
 	before := t.messages
 	t.messages = append(t.messages, chat.NewMessage("user", question))
@@ -275,6 +278,9 @@ func (t *talk) turn(ctx context.Context, question string) error {
 	t.messages = append(t.messages, chat.NewMessage("assistant", out.Text))
 	if err != nil {
 		out.Finish = "stopped"
+	}
+	if err != nil && out.Text == "" {
+		t.messages = before
 	}
 	return t.result(spoken{"assistant", out.Text, len(out.Tokens), out.Finish}, func(w io.Writer) { fmt.Fprintln(w) })
 }

@@ -31,7 +31,7 @@ func evalCommand(a *app) *cobra.Command {
 			if err := c.settings().Validate(); err != nil {
 				return err
 			}
-			m, err := flags.load(args[0])
+			m, err := flags.loadPromptly(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}

@@ -79,6 +79,11 @@ func (f *modelFlags) checkWeights() error {
 	return nil
 }
 
+// loadPromptly is load that a context ends at once, for a command that ends with it: the weights of a large model take long to read.
+func (f *modelFlags) loadPromptly(ctx context.Context, arg string) (*loaded, error) {
+	return promptly(ctx, func() (*loaded, error) { return f.load(arg) })
+}
+
 // load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
 func (f *modelFlags) load(arg string) (*loaded, error) {
 	if err := f.checkWeights(); err != nil {
@@ -252,7 +257,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 		return err
 	}
 	flags.generates = true
-	m, err := flags.load(dir)
+	m, err := flags.loadPromptly(cmd.Context(), dir)
 	if err != nil {
 		return err
 	}

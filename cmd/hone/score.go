@@ -41,17 +41,12 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dev, dtype, packed, done, err := f.openDevice()
+			m, err := promptly(cmd.Context(), func() (*scorer, error) { return f.open(dir) })
 			if err != nil {
 				return err
 			}
-			defer done()
-			judge, err := judge.Open(dir, dev, dtype, judge.Options{Template: f.template, Packed: packed})
-			if err != nil {
-				return err
-			}
-			defer judge.Free()
-			scores, err := judge.Score(cmd.Context(), texts)
+			defer m.close()
+			scores, err := m.judge.Score(cmd.Context(), texts)
 			if err != nil {
 				return err
 			}
@@ -70,6 +65,26 @@ func scoreCommand(a *app) *cobra.Command {
 	cmd.Flags().StringVar(&f.template, "chat-template", "", "name or file of a chat template (default: the model's own)")
 	f.add(cmd)
 	return cmd
+}
+
+// scorer is a reward model on a device.
+type scorer struct {
+	judge *judge.Judge
+	close func()
+}
+
+// open opens the device and the reward model of a folder.
+func (f *scoreFlags) open(dir string) (*scorer, error) {
+	dev, dtype, packed, done, err := f.openDevice()
+	if err != nil {
+		return nil, err
+	}
+	j, err := judge.Open(dir, dev, dtype, judge.Options{Template: f.template, Packed: packed})
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return &scorer{j, func() { j.Free(); done() }}, nil
 }
 
 // oneLine is the beginning of a text for a table; the mark says that there is more of it.
