@@ -80,11 +80,14 @@ func Fields(config any) []Field {
 // in errors. Unknown keys, keys given twice and values of another type are errors with
 // the line and, where there is one, the nearest key.
 func Decode(config any, name string, text []byte) error {
+	d := decoder{name: name, settings: settings(config), seen: map[string]int{}}
+	if err := d.notText(text); err != nil {
+		return err
+	}
 	var docs []yaml.Node
 	if err := yaml.Load(text, &docs, yaml.WithAllDocuments()); err != nil {
-		return fmt.Errorf("%s: not valid YAML: %s", name, oneLine(err))
+		return d.slip(text, err)
 	}
-	d := decoder{name: name, settings: settings(config), seen: map[string]int{}}
 	docs = slices.DeleteFunc(docs, func(n yaml.Node) bool { return len(n.Content) == 0 || n.Content[0].Tag == "!!null" })
 	if len(docs) == 0 {
 		return nil
@@ -94,7 +97,7 @@ func Decode(config any, name string, text []byte) error {
 	}
 	root := resolve(docs[0].Content[0])
 	if root.Kind != yaml.MappingNode {
-		return d.fail(root, "a recipe is a list of lines KEY: VALUE")
+		return d.fail(root, "a recipe is a list of lines KEY: VALUE%s", d.orData())
 	}
 	return d.mapping("", root, 0)
 }
@@ -140,7 +143,7 @@ func (d *decoder) entry(path string, key, value *yaml.Node, depth int) error {
 	s, group := find(d.settings, path)
 	switch {
 	case s == nil && !group:
-		return d.fail(key, "unknown key %q%s", path, suggestion(d.settings, path))
+		return d.fail(key, "unknown key %q%s%s", path, suggestion(d.settings, path), d.orData())
 	case group && value.Kind == yaml.MappingNode:
 		return d.mapping(path+".", value, depth+1)
 	case s == nil && value.Tag == "!!null":

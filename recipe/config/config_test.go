@@ -11,6 +11,7 @@ import (
 
 	"hone/recipe/config"
 	"hone/recipe/lm"
+	"hone/recipe/rl"
 )
 
 func TestDecode(t *testing.T) {
@@ -70,7 +71,26 @@ func TestDecodeErrors(t *testing.T) {
 		{"? [a]\n: 1", "a key must be a plain word"},
 		{"- a", "a recipe is a list of lines"},
 		{"just text", "a recipe is a list of lines"},
-		{"a: [", "r.yaml: not valid YAML"},
+		{"a: [", "r.yaml:1: a value is missing: a comma has none behind it, or a list or group does not end"},
+		{"data: [a\nout: x", "r.yaml:1: a list begins with [ and does not end"},
+		{"data:\n- a\nmodel: {hidden_size: 3\nout: x\n", "r.yaml:3: a group begins with { and does not end"},
+		{"out: x\n\tsteps: 1", "r.yaml:2: a tab stands in the indent"},
+		{"model:\n\thidden_size: 8", "r.yaml:2: a tab stands in the indent"},
+		{"steps: 1\nout: \"x\ndata: a\n", "r.yaml:2: a quote opens and does not close"},
+		{"out: 'x\n---\n", "r.yaml:1: a quote opens and does not close"},
+		{"out: a: b", "r.yaml:1: the value has a colon with a space behind it; put the value in quotes"},
+		{"data a.txt\n# of it\n\nout: x", "r.yaml:1: the line has no colon; write KEY: VALUE"},
+		{"out: x\nsteps 3\n", "r.yaml:2: the line has no colon; write KEY: VALUE"},
+		{"out: x\n  steps: 3\n", "r.yaml:2: the line is indented below one that has a value"},
+		{"model:\n  hidden_size: 8\n vocab_size: 3\n", "r.yaml:3: the line begins in another column"},
+		{"out: %x", "r.yaml:1: a value cannot begin with a sign such as %"},
+		{"out: *", "r.yaml:1: a value cannot begin with a sign such as %"},
+		{"out: *x", "r.yaml:1: a value cannot begin with a sign such as %"},
+		{"steps: 1\nout: \"C:\\models\"", "r.yaml:2: a backslash in double quotes begins an escape; put the value in single quotes"},
+		{"steps: 1\nout: \xff", "r.yaml:2: a control character or a byte that is no UTF-8; save the recipe as plain text in UTF-8"},
+		{"out: a\x00", "r.yaml:1: a control character"},
+		{"out: \uffff", "r.yaml:1: not valid YAML: "},
+		{"%YAML 3.0 x\n", "r.yaml:1: not valid YAML: "},
 		{"out: !!binary aGVsbG8=", "binary"},
 		{"steps: 1\n---\nsteps: 2", "r.yaml:3: a second document begins here"},
 		{"steps: 1\n...\n---\nsteps: 2", "r.yaml:4: a second document begins here"},
@@ -81,6 +101,31 @@ func TestDecodeErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: error %v, want one line with %q", c.text, err, c.want)
 		}
+	}
+}
+
+// TestDataIsNoRecipe: a file that is named where the recipe stands and is none is most often data, which has a key.
+func TestDataIsNoRecipe(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"story.txt", "Once upon a time\nthere was\n", "story.txt:1: a recipe is a list of lines KEY: VALUE; if it is data, write data=story.txt"},
+		{"story.txt", "Here it is: one: day\n", "story.txt:1: the value has a colon with a space behind it; put the value in quotes; if it is data, write data=story.txt"},
+		{"a.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n", "a.jsonl:2: the line stands behind the end of the recipe, which is a list of lines KEY: VALUE; if it is data, write data=a.jsonl"},
+		{"a.json", `{"messages": []}`, `a.json:1: unknown key "messages"; --help lists the keys; if it is data, write data=a.json`},
+		{"a.gz", "\x1f\x8b\x08", "a.gz is no plain text in UTF-8 and so no recipe; if it is data, write data=a.gz"},
+		{"latin.txt", "caf\xe9", "latin.txt is no plain text in UTF-8 and so no recipe; if it is data, write data=latin.txt"},
+	} {
+		cfg := lm.DefaultPretrain()
+		if err := config.Decode(&cfg, c.name, []byte(c.text)); err == nil || err.Error() != c.want {
+			t.Errorf("%s: error %v, want %s", c.name, err, c.want)
+		}
+	}
+	ppo := rl.DefaultPPO()
+	if err := config.Decode(&ppo, "p.jsonl", []byte("[]")); err == nil || !strings.HasSuffix(err.Error(), "; if it is data, write prompts=p.jsonl") {
+		t.Errorf("%v", err)
+	}
+	none := struct{}{}
+	if err := config.Decode(&none, "p.txt", []byte("[]")); err == nil || !strings.HasSuffix(err.Error(), "KEY: VALUE") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -26,7 +26,7 @@ func Save(dir string, config any) error {
 // then the arguments path=value. Validate is the caller's.
 func Load(config any, path string, overrides []string) error {
 	if path != "" {
-		text, err := readRecipe(path)
+		text, err := readRecipe(config, path)
 		if err != nil {
 			return err
 		}
@@ -37,8 +37,8 @@ func Load(config any, path string, overrides []string) error {
 	return Override(config, overrides)
 }
 
-// readRecipe reads a file that is small enough to be a recipe.
-func readRecipe(path string) ([]byte, error) {
+// readRecipe reads a file that is small enough to be a recipe of the kind of config.
+func readRecipe(config any, path string) ([]byte, error) {
 	const most = 1 << 20
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -51,7 +51,7 @@ func readRecipe(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read the recipe: %s is a folder; give data and models by their keys, as in data=%s", path, path)
 	}
 	if !info.Mode().IsRegular() || info.Size() > most {
-		return nil, fmt.Errorf("read the recipe: %s is no file of at most %d bytes", path, most)
+		return nil, fmt.Errorf("read the recipe: %s is no file of at most %d bytes and so no recipe%s", path, most, orData(settings(config), path))
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -62,7 +62,7 @@ func TestRecipeFiles(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none"): "there is no file " + filepath.Join(dir, "none") + "; name one that is there, or give keys alone, as path=value without spaces",
 		dir:                        dir + " is a folder; give data and models by their keys, as in data=" + dir,
-		large:                      large + " is no file of at most 1048576 bytes",
+		large:                      large + " is no file of at most 1048576 bytes and so no recipe; if it is data, write data=" + large,
 	} {
 		c := lm.DefaultPretrain()
 		if err := config.Load(&c, path, nil); err == nil || err.Error() != "read the recipe: "+want {
