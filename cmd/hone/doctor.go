@@ -28,6 +28,7 @@ type diagnosis struct {
 	Kernels      string         `json:"kernels"`      // the widest instruction set that is used
 	Instructions []string       `json:"instructions"` // that the processor and the system support
 	Caches       map[string]int `json:"caches"`       // bytes; without those that are not known
+	Memory       int64          `json:"memory_bytes"` // with swap; 0 where it is not known
 	F32          float64        `json:"f32_gflops"`
 	BF16         float64        `json:"bf16_gflops"`      // 0 where products of bf16 are widened to f32
 	Dots         float64        `json:"bf16_dots_gflops"` // of the instruction for them, used or not; 0 without it
@@ -68,7 +69,7 @@ func diagnose(ctx context.Context) (*diagnosis, error) {
 		return nil, err
 	}
 	d := &diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
-		Instructions: instructions(host), Caches: caches(host),
+		Instructions: instructions(host), Caches: caches(host), Memory: memoryOf(dev),
 		F32: p.F32, BF16: p.BF16, Dots: p.Dots, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
 		FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
 	if src, err := gosource.Folder(ctx); err == nil {
@@ -120,34 +121,41 @@ func (d *diagnosis) text(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "system\t%s, %d cores\n", d.System, d.Cores)
 	fmt.Fprintf(w, "device\t%s\n", d.Device)
-	fmt.Fprintf(w, "kernels\t%s, of %s\n", d.Kernels, strings.Join(append(d.Instructions, "plain Go"), " "))
+	if len(d.Instructions) > 0 {
+		fmt.Fprintf(w, "kernels\t%s; the processor has %s\n", d.Kernels, strings.Join(d.Instructions, " "))
+	} else {
+		fmt.Fprintf(w, "kernels\t%s: plain Go, which is slow; this build has no assembly for the processor\n", d.Kernels)
+	}
+	if d.Memory > 0 {
+		fmt.Fprintf(w, "memory\t%s with swap\n", bytesText(d.Memory))
+	}
 	for _, name := range []string{"l1d", "l2", "l3"} {
 		if n := d.Caches[name]; n > 0 {
 			fmt.Fprintf(w, "%s cache\t%s\n", name, bytesText(int64(n)))
 		}
 	}
-	fmt.Fprintf(w, "f32\t%.0f GFLOP/s\n", d.F32)
+	fmt.Fprintf(w, "f32\tmatrix products at %.0f GFLOP/s\n", d.F32)
 	switch {
 	case d.BF16 > 0:
-		fmt.Fprintf(w, "bf16\t%.0f GFLOP/s\n", d.BF16)
+		fmt.Fprintf(w, "bf16\tmatrix products at %.0f GFLOP/s\n", d.BF16)
 	case d.Dots > 0:
-		fmt.Fprintf(w, "bf16\twidened to f32, since this processor's VDPBF16PS is slow: %.0f GFLOP/s\n", d.Dots)
+		fmt.Fprintf(w, "bf16\twidened to f32, since this processor's own instruction (VDPBF16PS) is slower: %.0f GFLOP/s\n", d.Dots)
 	default:
 		fmt.Fprintln(w, "bf16\twidened to f32, since this processor has no instruction for it")
 	}
-	fmt.Fprintf(w, "memory\tread %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\n", d.ReadGBs, d.CopyGBs, d.UpdateGBs)
+	fmt.Fprintf(w, "bandwidth\tread %.0f GB/s, copy %.0f GB/s, update %.0f GB/s\n", d.ReadGBs, d.CopyGBs, d.UpdateGBs)
 	for _, few := range []struct {
 		name string
 		plan.FewRows
 	}{{"f32", d.FewF32}, {"bf16", d.FewBF16}} {
-		fmt.Fprintf(w, "few rows\t%s: weights at %.0f GB/s, each further row at %.0f GFLOP/s\n", few.name, few.GBs, few.GFLOPS)
+		fmt.Fprintf(w, "writing text\t%s weights are read at %.0f GB/s, each further text computes at %.0f GFLOP/s\n", few.name, few.GBs, few.GFLOPS)
 	}
-	fmt.Fprintf(w, "a kernel\t%.1f µs beside its work\n", d.CallUS)
-	fmt.Fprintf(w, "nf4\tunpacked at %.1f GB/s\n", d.NF4GBs)
+	fmt.Fprintf(w, "a kernel's call\t%.1f µs beside its work\n", d.CallUS)
+	fmt.Fprintf(w, "4-bit weights\tunpacked (NF4) at %.1f GB/s\n", d.NF4GBs)
 	if d.Corpus != "" {
 		fmt.Fprintf(w, "quickstart\ttrains on %s\n", d.Corpus)
 	} else {
-		fmt.Fprintln(w, "quickstart\tGo's source was not found; give data=PATH")
+		fmt.Fprintln(w, "quickstart\tno source of Go here to train on; give it data=PATH")
 	}
 	d.cudaText(w)
 	w.Flush()
@@ -164,7 +172,7 @@ func (d *diagnosis) cudaText(w io.Writer) {
 		fmt.Fprintf(w, "cuda\t%s\n", card)
 	}
 	for _, what := range d.CUDA.Missing {
-		fmt.Fprintf(w, "cuda\tmissing: %s\n", what)
+		fmt.Fprintf(w, "cuda\tnot to be used: %s\n", what)
 	}
 }
 

@@ -189,6 +189,9 @@ func generateCommand(a *app) *cobra.Command {
 		Example: "  hone generate runs/first/model \"func main() {\" --temperature 0.7 --max-new-tokens 100\n  echo 'package ' | hone generate runs/first/model",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, arg := range args[1:] {
+				noteSetting(cmd, arg)
+			}
 			texts, err := readPrompts(cmd.Context(), a.in, args[1:], prompts)
 			if err != nil {
 				return err
@@ -203,6 +206,15 @@ func generateCommand(a *app) *cobra.Command {
 	f.StringVar(&prompts, "prompts", "", "file with a prompt on each line")
 	flags.add(cmd)
 	return cmd
+}
+
+// noteSetting tells that a text which looks like a setting is none, as it is for commands that take a recipe.
+func noteSetting(cmd *cobra.Command, text string) {
+	name, value, set := strings.Cut(text, "=")
+	name = strings.ReplaceAll(name, "_", "-")
+	if set && cmd.Flags().Lookup(name) != nil {
+		fmt.Fprintf(cmd.ErrOrStderr(), "note: %q is taken as a text; to set it write --%s %s\n", text, name, value)
+	}
 }
 
 // samplingFlags are the flags that say how tokens are drawn.
@@ -222,7 +234,7 @@ func readPrompts(ctx context.Context, in io.Reader, args []string, file string) 
 	if file != "" {
 		text, err := readFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read prompts: %w", err)
+			return nil, fmt.Errorf("read prompts: %w", notRead(file, "a prompt on each line", err))
 		}
 		lines := strings.TrimRight(string(text), "\r\n")
 		if lines == "" {

@@ -60,8 +60,11 @@ func importModel(ctx context.Context, path, out, save string) (*imported, error)
 	if out == "" {
 		out = strings.TrimSuffix(filepath.Base(path), ".gguf")
 	}
-	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() {
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("there is no file %s; name a GGUF file", path)
+	case err == nil && info.IsDir():
+		return nil, fmt.Errorf("%s is a folder; name a GGUF file", path)
 	}
 	// before the file is opened, which may take a while
 	if err := mustBeFree(out); err != nil {

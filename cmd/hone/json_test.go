@@ -52,7 +52,7 @@ func TestKeysOfResults(t *testing.T) {
 		{"label export", label.Exported{}, "written left_out"},
 		{"quickstart, table", row{}, "stage parse_rate parse_rate_ci95 heldout_loss heldout_loss_ci95 reward reward_ci95 kl kl_ci95"},
 		{"data curate, data check", curate.Result{}, "read steps exact_duplicates near_duplicates duplicate_ids cuts kept searched notes examples scores labels clusters"},
-		{"doctor", diagnosis{}, "system cores device kernels instructions caches f32_gflops bf16_gflops bf16_dots_gflops read_gb_per_s copy_gb_per_s update_gb_per_s few_rows_f32 few_rows_bf16 call_us nf4_gb_per_s corpus cuda"},
+		{"doctor", diagnosis{}, "system cores device kernels instructions caches memory_bytes f32_gflops bf16_gflops bf16_dots_gflops read_gb_per_s copy_gb_per_s update_gb_per_s few_rows_f32 few_rows_bf16 call_us nf4_gb_per_s corpus cuda"},
 	} {
 		if got := strings.Join(jsonKeys(reflect.TypeOf(c.of)), " "); got != c.want {
 			t.Errorf("hone %s --json has the keys\n%s\nwant\n%s", c.command, got, c.want)

@@ -222,7 +222,7 @@ type tokenBatch struct {
 func readTokenBatch(path string) (*tokenBatch, error) {
 	text, err := readFile(path)
 	if err != nil {
-		return nil, err
+		return nil, notRead(path, `{"input_ids": [[...]]}`, err)
 	}
 	b := &tokenBatch{}
 	if err := decodeStrictly(text, b); err != nil {

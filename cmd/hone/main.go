@@ -117,6 +117,8 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 	cmd.SuggestionsMinimumDistance = min(2, len(args[0])/2)
 	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
 		near = fmt.Sprintf("did you mean %q? ", names[0])
+	} else if cmd.Flags().Lookup(args[0]) != nil {
+		near = fmt.Sprintf("did you mean --%s? ", args[0])
 	}
 	return fmt.Errorf("unknown command %q; %s%s --help lists them", args[0], near, cmd.CommandPath())
 }
@@ -138,7 +140,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	near, best := "", max(2, len(name)/3)+1
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if d := spell.Distance(name, f.Name); d < best {
+		d := spell.Distance(name, f.Name)
+		if len(name) > 1 && strings.HasPrefix(f.Name, name) { // shortened, as other programs allow
+			d = 0
+		}
+		if d < best {
 			near, best = fmt.Sprintf("did you mean --%s? ", f.Name), d
 		}
 	})
@@ -157,7 +163,11 @@ func sayUsage(cmd *cobra.Command) {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
 			// The library's error counts arguments; what a person needs is how the command is written.
 			if check(cmd, args) != nil {
-				return fmt.Errorf("%d arguments were given; use: %s", len(args), cmd.UseLine())
+				given := fmt.Sprintf("%d arguments were", len(args))
+				if len(args) == 1 {
+					given = "1 argument was"
+				}
+				return fmt.Errorf("%s given; use: %s", given, cmd.UseLine())
 			}
 			return nil
 		}

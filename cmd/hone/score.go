@@ -120,7 +120,7 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 		name = f.file
 		file, err := os.Open(f.file)
 		if err != nil {
-			return nil, err
+			return nil, notRead(f.file, "a JSON object on each line", err)
 		}
 		defer file.Close()
 		in = file
@@ -148,7 +148,7 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	case errors.Is(err, bufio.ErrTooLong):
 		return nil, fmt.Errorf("%s:%d: the line is longer than %d MiB; shorten it", name, n, longest>>20)
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, notRead(name, "a JSON object on each line", err))
 	case len(texts) == 0:
 		return nil, fmt.Errorf("%s has nothing to score; give a JSON object on each line", name)
 	}

@@ -197,6 +197,8 @@ func Override(config any, args []string) error {
 		switch {
 		case path == "":
 			return notSet(all, arg)
+		case s != nil && text == "" && s.group == nil && s.scalarType().Kind() != reflect.String && s.value.Kind() != reflect.Slice:
+			return fmt.Errorf("%s has no value; give it one or leave it out", path)
 		case s != nil:
 			if err := s.set(text); err != nil {
 				return err

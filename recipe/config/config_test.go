@@ -159,6 +159,9 @@ func TestOverride(t *testing.T) {
 		{"lr=3", `did you mean "optimizer.learning_rate"?`},
 		{"schedule.warmup=3", `did you mean "schedule.warmup_steps"?`},
 		{"schedule=cosine", "schedule is a group of keys; set one of them, as in schedule.name=VALUE"},
+		{"steps=", "steps has no value; give it one or leave it out"},
+		{"resume=", "resume has no value; give it one or leave it out"},
+		{"optimizer.eps=", "optimizer.eps has no value; give it one or leave it out"},
 		{"steps=x", `steps: "x" is not a whole number`},
 		{"data=a,,b", "empty item"},
 		{"out=\xff", "UTF-8"},
@@ -181,11 +184,17 @@ func TestLoadConfig(t *testing.T) {
 	if err := config.Load(&c, path, []string{"steps=7"}); err != nil || c.Steps != 7 || c.Out != "x" {
 		t.Errorf("steps %d, out %q, error %v", c.Steps, c.Out, err)
 	}
+	if err := config.Load(&c, "resume", nil); err == nil || err.Error() != `argument "resume" has no value; write resume=VALUE, without spaces` {
+		t.Errorf("a key for a recipe: %v", err)
+	}
 	if err := config.Load(&c, filepath.Dir(path), nil); err == nil || !strings.Contains(err.Error(), "is a folder; give data and models by their keys") {
 		t.Errorf("a folder for a recipe: %v", err)
 	}
 	if err := config.Load(&c, path+"x", nil); err == nil || !strings.Contains(err.Error(), "there is no file "+path+"x; name one") {
 		t.Errorf("a recipe that does not exist: %v", err)
+	}
+	if err := config.Load(&c, "resume", nil); err == nil || err.Error() != `argument "resume" has no value; write resume=VALUE, without spaces` {
+		t.Errorf("a key for a recipe: %v", err)
 	}
 	if err := config.Load(&c, filepath.Dir(path), nil); err == nil {
 		t.Error("a folder was read as a recipe")

@@ -86,10 +86,10 @@ func TestValues(t *testing.T) {
 		}
 	}
 	for arg, want := range map[string]string{
-		"flag=": `flag: "" is not true or false`, "flag=2": "not true or false", "whole=": `whole: "" is not a whole number`, "whole=1.5": "not a whole number", "whole=0x10": "not a whole number",
+		"flag=": "flag has no value", "flag=2": "not true or false", "whole=": "whole has no value; give it one or leave it out", "whole=1.5": "not a whole number", "whole=0x10": "not a whole number",
 		"whole=99999999999999999999": "not a whole number", "whole=1e17": "not a whole number", "whole=nan": "not a whole number", "seed=-1": "not a whole number from 0 up", "seed=-1e3": "from 0 up",
-		"number=": "not a number", "number=inf": "not a number", "number=1e999": "not a number", "single=1e39": "not a number", "number=1,5": "not a number", "list=a,,b": "list has an empty item",
-		"list=,": "list has an empty item", "maybe=": `maybe: "" is not a whole number`, "text=a\x00b": "text is not valid UTF-8", "text=\xff": "text is not valid UTF-8", "Hidden=x": `unknown key "Hidden"`,
+		"number=": "number has no value", "number=inf": "not a number", "number=1e999": "not a number", "single=1e39": "not a number", "number=1,5": "not a number", "list=a,,b": "list has an empty item",
+		"list=,": "list has an empty item", "maybe=": "maybe has no value; give it one or leave it out", "text=a\x00b": "text is not valid UTF-8", "text=\xff": "text is not valid UTF-8", "Hidden=x": `unknown key "Hidden"`,
 		"-=x": "unknown key", "shared.steps=1": `unknown key "shared.steps"; did you mean "steps"?`, "group=1": "group is a group of keys; set one of them, as in group.learning_rate=VALUE",
 		"group.deeper=1": "as in group.deeper.value=VALUE", "=x": `argument "=x" is not path=value`,
 	} {

@@ -42,6 +42,9 @@ func readRecipe(config any, path string) ([]byte, error) {
 	const most = 1 << 20
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if s, _ := find(settings(config), path); s != nil { // a key with spaces around its equals sign, or without a value
+			return nil, notSet(settings(config), path)
+		}
 		return nil, fmt.Errorf("read the recipe: there is no file %s; name one that is there, or give keys alone, as path=value without spaces", path)
 	}
 	if err != nil {
