@@ -119,15 +119,12 @@ func (k *head) logProbs(both bool) (logp, entropy *Tensor) {
 	t.push(logp, func() {
 		g, _ := logp.gradBuffer()
 		t.Dev.Scale(g, -1) // the kernel's loss is -logp
-		// In a backward pass there is no scope around an operation: without one dh, dw and db would be the pass's.
 		rows := headRows{losses: t.scratch(k.n, device.F32), weights: logp.grad}
 		defer rows.losses.release(t.Dev)
 		if dEntropy != nil {
 			rows.entropyWeights, dEntropy.data = dEntropy.data, nil
 			defer rows.entropyWeights.release(t.Dev)
 		}
-		t.openScope()
-		defer t.closeScope(nil)
 		k.allocGrads()
 		for lo := 0; lo < k.n; lo += k.chunk {
 			k.run(lo, rows, true)

@@ -162,6 +162,13 @@ func TestDropoutAndNoise(t *testing.T) {
 	if !slices.Equal(again, first) || !slices.Equal(noiseAgain, noise) {
 		t.Error("the same pass draws other numbers")
 	}
+	tape.Train(3, 1, 2) // a layer that is to run again adds its noise the first time, too
+	x := tape.Floats(slicesOf(1, n*c), n, c)
+	x.needsGrad = true
+	third := Recompute(x, func(x *Tensor) *Tensor { Dropout(x, p); Dropout(x, p); return Noise(x, bounds) })
+	if !slices.Equal(float64s(t, third), noise) {
+		t.Error("noise in a recomputed layer is not that of a layer that is kept")
+	}
 	tape.Infer()
 	if x := tape.Floats(slicesOf(1, 4), 4, 1); Noise(x, make([]float32, 4)) != x {
 		t.Error("noise acts outside training")

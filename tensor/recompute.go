@@ -47,11 +47,10 @@ func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
 	// A stand-in for x, whose gradient may already hold what others gave it: the repeated layer's is complete when unwind returns.
 	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: x.needsGrad}
 	mark := len(t.entries)
-	t.openScope() // holds the repeated output until the end
-	outer := t.repeats
-	t.repeats = true
+	t.openScope()    // holds the repeated output until the end
+	t.repeats = true // not yet when a layer within this one runs again: that is in unwind
 	repeated := t.Scope(func() *Tensor { return f(leaf) })
-	t.repeats = outer
+	t.repeats = false
 	if repeated.needsGrad { // else what wants a gradient in f is no part of what it returns
 		repeated.addGrad(out.grad.retain())
 	}

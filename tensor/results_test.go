@@ -127,6 +127,40 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// TestResultsOfSomeThenAll: a pass that keeps some of its rows says nothing about the next, which keeps all of them, and a pass that reuses them
+// takes for each product the rows of the index that is as long as the product.
+func TestResultsOfSomeThenAll(t *testing.T) {
+	const c, out = 4, 6
+	dev := devicetest.NewReference()
+	w := param(dev, out, c)
+	x := floats(5 * c)
+	tape := NewTape(dev, device.F32)
+	r := NewResults(4)
+	keep := func(from, to int, rows ...int32) {
+		tape.Infer()
+		in := tape.Floats(x[from*c:to*c], to-from, c)
+		tape.Keep(r, to-from, rows, func() *Tensor { Linear(in, w, nil); return Linear(in, w, nil) })
+	}
+	keep(0, 3, 2, 0)
+	keep(3, 5, 0, 1) // so rows 2, 0, 3 and 4 of x are held
+	tape.Infer()
+	all := Linear(tape.Floats(x, 5, c), w, nil)
+	want := func(rows ...int32) []float64 { return float64s(t, Rows(all, tape.Ints(rows))) }
+	indices := []*Tensor{tape.Ints([]int32{1, 2, 3}), tape.Ints([]int32{3, 0})}
+	tape.Reuse(r, indices, func() *Tensor {
+		three, two := Linear(tape.Floats(x[:3*c], 3, c), w, nil), Linear(tape.Floats(x[:2*c], 2, c), w, nil)
+		if got := float64s(t, three); !slices.Equal(got, want(0, 3, 4)) {
+			t.Errorf("three rows are %v, want %v", got, want(0, 3, 4))
+		}
+		if got := float64s(t, two); !slices.Equal(got, want(4, 2)) {
+			t.Errorf("two rows are %v, want %v", got, want(4, 2))
+		}
+		return two
+	})
+	r.Free()
+	tape.Reset()
+}
+
 // TestKeptIsNotOverwritten: an operation that takes the memory of its operand over leaves what is kept alone.
 func TestKeptIsNotOverwritten(t *testing.T) {
 	dev := devicetest.NewReference()

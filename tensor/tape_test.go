@@ -494,43 +494,117 @@ func TestOutOfMemoryIsAnError(t *testing.T) {
 	}
 }
 
-// TestLossDoesNotDependOnChunks: the chunks of the head are an implementation detail.
+// TestLossDoesNotDependOnChunks: the chunks of the head are an implementation detail, for the loss and for each row's own numbers, and for all gradients.
 func TestLossDoesNotDependOnChunks(t *testing.T) {
 	const n, c, v = 300, 6, 11
 	dev := devicetest.NewReference()
-	w := param(dev, v, c)
+	w, b := param(dev, v, c), param(dev, v)
 	tape := NewTape(dev, device.F32)
 	targets := make([]int32, n)
 	for i := range targets {
 		targets[i] = int32(i%(v+1)) - 1
 	}
-	run := func(chunk int) (float64, []float32) {
+	weights := func(step int) *Tensor { // of each row another, so that a row's numbers cannot stand for another's
+		list := make([]float32, n)
+		for i := range list {
+			list[i] = float32(i*step%23) / n
+		}
+		return tape.Constant(list, n)
+	}
+	run := func(chunk int, bias *Tensor, rows bool) []float32 {
 		tape.Train(1, 0, 0)
 		h := tape.Floats(floats(n*c), n, c)
 		h.needsGrad = true
-		k := newHead("test", tape, h, Head{Weight: w}, tape.Ints(targets))
+		k := newHead("test", tape, h, Head{Weight: w, Bias: bias}, tape.Ints(targets))
 		if chunk > 0 {
 			k.chunk = chunk
 		}
-		loss := k.loss(CrossEntropyOptions{Tokens: 250})
+		var loss *Tensor
+		if rows {
+			logp, entropy := k.logProbs(true)
+			loss = Add(Sum(Mul(logp, weights(7))), Sum(Mul(entropy, weights(5))))
+		} else {
+			loss = k.loss(CrossEntropyOptions{Tokens: 250})
+		}
 		l, _ := loss.Item()
 		tape.Backward(loss)
-		g, _ := w.GradFloat32s()
-		dh, _ := h.GradFloat32s()
-		w.FreeGrad()
-		h.FreeGrad()
-		return l, slices.Concat(g, dh)
+		got := []float32{float32(l)}
+		for _, x := range []*Tensor{w, b, h} {
+			g, _ := x.GradFloat32s()
+			got = append(got, g...)
+			x.FreeGrad()
+		}
+		return got
 	}
-	l1, g1 := run(0)
-	l2, g2 := run(64)
-	if math.Abs(l1-l2) > 1e-6 {
-		t.Errorf("loss %v in one piece, %v in chunks", l1, l2)
-	}
-	for i := range g1 {
-		if math.Abs(float64(g1[i]-g2[i])) > 1e-6 {
-			t.Fatalf("gradient %d: %v in one piece, %v in chunks", i, g1[i], g2[i])
+	for _, rows := range []bool{false, true} {
+		for _, bias := range []*Tensor{nil, b} {
+			whole := run(0, bias, rows)
+			for i, got := range run(64, bias, rows) {
+				if math.Abs(float64(got-whole[i])) > 2e-6*max(1, math.Abs(float64(whole[i]))) {
+					t.Fatalf("rows %v, bias %v: number %d is %v in one piece, %v in chunks", rows, bias, i, whole[i], got)
+				}
+			}
 		}
 	}
+}
+
+// TestLogProbsOfFrozenWeight: a bias that is trained alone gets its gradient, which the way for a frozen head would leave out.
+func TestLogProbsOfFrozenWeight(t *testing.T) {
+	dev := devicetest.NewReference()
+	w, b := param(dev, 5, 3), param(dev, 5)
+	tape := NewTape(dev, device.F32)
+	run := func() []float32 {
+		tape.Train(1, 0, 0)
+		h := tape.Floats(floats(12), 4, 3)
+		h.needsGrad = true
+		logp, _ := LogProbs(h, Head{Weight: w, Bias: b}, tape.Ints([]int32{0, 4, 2, 1}))
+		tape.Backward(Sum(logp))
+		g, err := b.GradFloat32s()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.FreeGrad()
+		w.FreeGrad()
+		return g
+	}
+	want := run()
+	w.Freeze()
+	if got := run(); !slices.Equal(got, want) || slices.Max(got) == 0 {
+		t.Errorf("the gradient of the bias is %v under a frozen weight, and %v under a trained one", got, want)
+	}
+	tape.Reset()
+}
+
+// TestEmbeddingsType: activations are of the tape's type, whatever the table is kept in.
+func TestEmbeddingsType(t *testing.T) {
+	dev := devicetest.NewReference()
+	table := param(dev, 4, 3)
+	tape := NewTape(dev, device.BF16)
+	tape.Train(1, 0, 0)
+	ids := tape.Ints([]int32{2, 0})
+	if got := Embedding(ids, table).DType(); table.DType() != device.F32 || got != device.BF16 {
+		t.Errorf("a table of %v gives activations of %v on a tape of %v", table.DType(), got, tape.DType)
+	}
+	if got := Rows(table, ids).DType(); got != device.F32 {
+		t.Errorf("rows of a matrix of %v are %v", table.DType(), got)
+	}
+	tape.Reset()
+}
+
+// TestFreezeKeepsTheGradient that a parameter has.
+func TestFreezeKeepsTheGradient(t *testing.T) {
+	dev := devicetest.NewReference()
+	w := param(dev, 3)
+	tape := NewTape(dev, device.F32)
+	tape.Train(1, 0, 0)
+	tape.Backward(Sum(Mul(w, tape.Floats(floats(3), 3))))
+	w.Freeze()
+	if w.Grad().IsZero() || w.NeedsGrad() {
+		t.Error("freezing takes the gradient, or the parameter is not frozen")
+	}
+	w.Thaw()
+	w.FreeGrad()
+	tape.Reset()
 }
 
 // TestHeadIsInterrupted between its chunks, of which one has the rows of a whole batch, forward and backward; what it held is free after Reset.

@@ -249,6 +249,29 @@ func TestLossesByFormula(t *testing.T) {
 	tape.Reset()
 }
 
+// TestFrozenExpertsGetNothing: what a frozen expert makes of rows that want no gradient takes no part of the gradient of all, which would stay in memory.
+func TestFrozenExpertsGetNothing(t *testing.T) {
+	dev := devicetest.NewReference()
+	frozen, trained := param(dev, 3, 3), param(dev, 3, 3)
+	frozen.Freeze()
+	before := dev.Memory().InUse
+	tape := NewTape(dev, device.F32)
+	tape.Train(1, 0, 0)
+	r := Route(tape.Floats([]float32{2, 1, 1, 3, 5, 0}, 3, 2), 1, nil)
+	y := Experts(tape.Floats(floats(9), 3, 3), r, func(expert int, rows *Tensor) *Tensor {
+		return Linear(rows, []*Tensor{frozen, trained}[expert], nil)
+	})
+	tape.Backward(Sum(y))
+	if !frozen.Grad().IsZero() || trained.Grad().IsZero() {
+		t.Error("the frozen expert has a gradient, or the other has none")
+	}
+	trained.FreeGrad()
+	tape.Reset()
+	if held := dev.Memory().InUse - before; held != 0 {
+		t.Errorf("%d bytes are left", held)
+	}
+}
+
 // TestExpertsAreCalledInOrder: each that has rows once, with its own in their order.
 func TestExpertsAreCalledInOrder(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.F32)
