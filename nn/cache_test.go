@@ -84,7 +84,11 @@ func TestCacheGrowsCopiesAndForgets(t *testing.T) {
 	}
 	c.Grow(9)
 	c.Copy(0, 1, 6) // a beginning, of which slot 2 held one token of another
+	c.Expect(1, 8)
 	c.Copy(2, 1, 3)
+	if c.Reach(2) != 8 {
+		t.Errorf("a copy of what was rotated for 8 tokens reaches %d", c.Reach(2))
+	}
 	for slot, from := range map[int]int{0: 6, 2: 3, 1: 7} {
 		if c.Len(slot) != from {
 			t.Fatalf("slot %d holds %d tokens", slot, c.Len(slot))

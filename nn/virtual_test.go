@@ -73,8 +73,8 @@ func TestPromptDecodes(t *testing.T) {
 			t.Errorf("%s: the text behind virtual tokens is another", what)
 		}
 	}
-	c.Grow(12)
 	c.Truncate(1, 4)
+	c.Grow(12) // with the virtual tokens' rows and all four of the text
 	if got := feed(t, v, dev, c, []int{1}, texts[0][4:])[0]; !slices.Equal(got, want[0][4*tinyC:]) {
 		t.Error("in a cache that grew the text goes on otherwise")
 	}

@@ -128,6 +128,30 @@ func TestNonFiniteStops(t *testing.T) {
 	}
 }
 
+// unfit is an optimizer whose device fails in an update.
+type unfit struct {
+	Optimizer
+	left int
+}
+
+func (u *unfit) Step(lr float32) (float64, error) {
+	if u.left--; u.left < 0 {
+		return 0, errors.New("the card fell off")
+	}
+	return u.Optimizer.Step(lr)
+}
+
+// TestFailedUpdate: what a failing device holds is not saved.
+func TestFailedUpdate(t *testing.T) {
+	r := openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) { l.Optimizer, l.Checkpoints.Every = &unfit{l.Optimizer, 3}, 2 })
+	if _, err := r.Run(context.Background()); err == nil || err.Error() != "update of step 4: the card fell off" {
+		t.Errorf("error %v", err)
+	}
+	if newest := r.Checkpoints.Newest(); newest != 2 {
+		t.Errorf("the newest checkpoint is of step %d", newest)
+	}
+}
+
 // poison makes the losses of some steps NaN.
 func poison(steps ...int) func(*Loop) {
 	return func(l *Loop) {
@@ -146,8 +170,16 @@ func poison(steps ...int) func(*Loop) {
 func TestNonFiniteSkips(t *testing.T) {
 	dir := t.TempDir()
 	skip := func(l *Loop) { l.OnNonFinite, l.MaxSkips = SkipOnNonFinite, 2 }
-	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) { skip(l); poison(2, 3, 7)(l) })
+	taken := 0
+	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+		skip(l)
+		poison(2, 3, 7)(l)
+		l.Metrics = func() map[string]float64 { taken++; return nil }
+	})
 	out := r.run(t)
+	if taken != 12 { // what a skipped step measured is no part of the next
+		t.Errorf("the metrics of %d steps were taken, of 12", taken)
+	}
 	if out.Skipped != 3 || out.Step != 12 || r.opt.Updates() != 9 || out.SkippedInRow != 0 {
 		t.Errorf("outcome %+v, %d updates", out, r.opt.Updates())
 	}
@@ -195,6 +227,7 @@ func TestEarlyStopping(t *testing.T) {
 		{"min_delta", []float64{5, 4.95, 4.92, 1}, EarlyStopping{Metric: "loss", Patience: 2, MinDelta: 0.1}, 3, 1, true},
 		{"max", []float64{5, 4, 6, 6, 1}, EarlyStopping{Metric: "gain", Max: true, Patience: 2}, 4, 2, true},
 		{"NaN is not better", []float64{nan, 4, nan, nan, 1}, EarlyStopping{Metric: "loss", Patience: 2}, 4, 2, true},
+		{"at the last step", []float64{5, 6, 6}, EarlyStopping{Metric: "loss", Patience: 2}, 3, 1, false},
 		{"off", []float64{1, 2, 3, 4, 5, 6}, EarlyStopping{}, 6, 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -370,6 +403,13 @@ func TestLossOfAStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	openToy(t, dir, m, func(l *Loop) { l.Steps, l.Batches, l.Objective = 1, toyBatches(3), m.objective(0) }).run(t)
+	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := events[0].(StepEvent); math.Abs(e.TokensPerS*e.StepTime-24) > 1e-9 { // supervised or not
+		t.Errorf("%v rows a second for %v seconds, want 24 rows", e.TokensPerS, e.StepTime)
+	}
 	if e := lines(t, dir)[0].(StepEvent); math.Abs(e.Loss-want) > 1e-5 || e.StepTokens != whole[0].Tokens {
 		t.Errorf("loss %v of %d tokens, want %v of %d", e.Loss, e.StepTokens, want, whole[0].Tokens)
 	}

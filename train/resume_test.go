@@ -117,6 +117,46 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestGoesOnWithoutRepeating: a run that goes on does not evaluate before a step again, counts its time on, and saves nothing that is there already.
+func TestGoesOnWithoutRepeating(t *testing.T) {
+	dir, evaluations := t.TempDir(), 0
+	open := func(steps int) *toyRun {
+		return openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+			l.Steps, l.EvalFirst, l.EvalEvery = steps, true, 0
+			l.Evaluate = func(context.Context) (map[string]float64, error) {
+				evaluations++
+				return map[string]float64{"loss": 1}, nil
+			}
+		})
+	}
+	if out := open(2).run(t); evaluations != 2 || out.First == nil || out.First.Step != 0 {
+		t.Errorf("%d evaluations, the first is %+v", evaluations, out.First)
+	}
+	r := open(4)
+	r.state.Seconds = 1000
+	out := r.run(t)
+	if evaluations != 3 || out.First != nil {
+		t.Errorf("%d evaluations after the second session, whose first is %+v", evaluations, out.First)
+	}
+	if out.Seconds < 1000 {
+		t.Errorf("after 1000 seconds of earlier sessions the run has taken %v", out.Seconds)
+	}
+	open(4).run(t)
+	saved := map[int]int{}
+	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if c, ok := e.(CheckpointEvent); ok {
+			saved[c.Step]++
+		}
+	}
+	if diff := cmp.Diff(map[int]int{2: 1, 4: 1}, saved); diff != "" {
+		t.Error("times that the checkpoint of a step was written:\n", diff)
+	}
+}
+
 // TestInterruptedEvaluation: the evaluation in which a run was stopped is made when it goes on, and counts for early stopping as if nothing had been.
 func TestInterruptedEvaluation(t *testing.T) {
 	for _, at := range []int{3, 9, 12} { // the best, the one that ends the run with patience, and the last without

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"math"
 	"slices"
 	"testing"
 
@@ -11,7 +12,8 @@ import (
 // TestStepsWithoutUpdate: a step that makes no update counts for the schedule and for checkpoints, and changes no weight.
 func TestStepsWithoutUpdate(t *testing.T) {
 	var rates []int
-	r := openToy(t, t.TempDir(), newToy(t, 0, 1), func(l *Loop) {
+	dir := t.TempDir()
+	r := openToy(t, dir, newToy(t, 0, 1), func(l *Loop) {
 		rate := l.Rate
 		l.Rate = func(step int) float32 { rates = append(rates, step); return rate(step) }
 		l.Checkpoints.Every = 2
@@ -29,8 +31,24 @@ func TestStepsWithoutUpdate(t *testing.T) {
 	if out.Step != 12 || r.opt.Updates() != 8 || !slices.Equal(rates, []int{0, 2, 3, 5, 6, 8, 9, 11}) {
 		t.Errorf("%d steps, %d updates, rates of steps %v", out.Step, r.opt.Updates(), rates)
 	}
-	if got := r.Checkpoints.Newest(); got != 12 {
-		t.Errorf("the newest checkpoint is of step %d", got)
+	// evaluations are after steps 3, 6, 9 and 12, each over two steps that made an update
+	if r.state.SinceEval != 0 || out.Tokens == 0 || out.Eval.Step != 12 {
+		t.Errorf("outcome %+v", out)
+	}
+	sum, n := 0.0, 0
+	for _, e := range lines(t, dir) {
+		switch e := e.(type) {
+		case StepEvent:
+			sum, n = sum+e.Loss, n+1
+		case EvalEvent:
+			if got := e.Metrics["train_loss"]; n != 2 || math.Abs(got-sum/2) > 1e-12 {
+				t.Errorf("train_loss at step %d is %v, the mean of the %d steps with an update %v", e.Step, got, n, sum/float64(n))
+			}
+			sum, n = 0, 0
+		}
+	}
+	if got := completeSteps(r.Checkpoints.Dir); !slices.Equal(got, []int{2, 4, 6, 8, 10, 12}) { // 2 and 8 are steps without an update
+		t.Errorf("checkpoints are of steps %v", got)
 	}
 }
 

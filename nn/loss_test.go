@@ -1,0 +1,58 @@
+package nn
+
+import (
+	"math"
+	"testing"
+
+	"hone/device"
+	"hone/tensor"
+)
+
+// routed is a tiny model whose rows are routed, too, with no effect but on the load-balancing loss.
+type routed struct {
+	*tiny
+	coefficient float32
+}
+
+func (r routed) Shape() Shape {
+	s := r.tiny.Shape()
+	s.RouterLoss = r.coefficient
+	return s
+}
+
+func (r routed) Hidden(in Input) *tensor.Tensor {
+	x := r.tiny.Hidden(in)
+	tensor.Route(tensor.SplitCols(x, 3, tinyC-3)[0], 2, in.Balance)
+	return x
+}
+
+// TestLossOfRouters: it counts by the coefficient and by the input's share of the batch's supervised tokens, so that micro-batches add up, and a
+// model without one has none.
+func TestLossOfRouters(t *testing.T) {
+	m, dev := newTiny(t, `{}`, 0)
+	const coefficient, tokens = 0.5, 8
+	targets := []int32{3, -1, 0, 5, -1}
+	tape := tensor.NewTape(dev, device.F32)
+	run := func(coefficient float32) (total, balance float64) {
+		tape.Infer()
+		l := Loss(routed{m, coefficient}, packed(tape, []int32{1, 2, 3, 4, 5}), targets, tensor.CrossEntropyOptions{Tokens: tokens})
+		if (l.Balance == nil) != (coefficient == 0) {
+			t.Fatalf("coefficient %v: the balance is %v", coefficient, l.Balance)
+		}
+		total, err := l.Total.Item()
+		if err == nil && l.Balance != nil {
+			balance, err = l.Balance.Item()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return total, balance
+	}
+	plain, _ := run(0)
+	total, balance := run(coefficient)
+	// 3 of the 8 supervised tokens of the batch are here
+	if want := plain + coefficient*3.0/tokens*balance; balance < 1 || math.Abs(total-want) > 1e-6 {
+		t.Errorf("the loss is %v, want %v: %v and a balance of %v", total, want, plain, balance)
+	}
+	tape.Reset()
+}
