@@ -85,6 +85,32 @@ func TestPiSSA(t *testing.T) {
 	}
 }
 
+// TestDropoutOfTheUpdate: in training it acts on what the update sees and on nothing else, neither the base nor the part that PiSSA takes off it.
+func TestDropoutOfTheUpdate(t *testing.T) {
+	for _, init := range []any{true, "pissa"} {
+		dev := devicetest.NewReference()
+		m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")
+		c := adapter.Default()
+		c.R, c.InitLoraWeights, c.LoraDropout = 3, init, 0.5
+		l, err := adapter.Attach(target(m), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Initialize(dev, device.F32, 3); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range l.Added() {
+			p.Write(make([]float32, p.Len()))
+		}
+		near(t, "logits in training of an update of zeros", in.trained(t, dev, m.Model), in.logits(t, dev, m), 1e-6)
+		fill(l)
+		if far := distance(in.trained(t, dev, m.Model), in.logits(t, dev, m)); far < 1e-3 {
+			t.Errorf("start %v: dropout changes the logits by %v", init, far)
+		}
+		l.Free()
+	}
+}
+
 // TestPiSSABad holds what cannot be decomposed.
 func TestPiSSABad(t *testing.T) {
 	dev := devicetest.NewReference()

@@ -253,6 +253,26 @@ func TestEmbedding(t *testing.T) {
 	}
 }
 
+// TestScaleIsRounded to the nearest of eight bits before it multiplies, halves to the even one.
+func TestScaleIsRounded(t *testing.T) {
+	dev := devicetest.NewReference()
+	tape := tensor.NewTape(dev, device.BF16)
+	tape.Infer()
+	e := NewEmbedding(2, 1, 1)
+	e.Weight.Set(dev, device.BF16, []float32{1, 2})
+	at := tape.Ints([]int32{0, 1})
+	for scale, want := range map[float64][]float32{
+		1 + 1.0/256: {1, 2}, 1 + 3.0/256: {1.015625, 2.03125}, 1 + 1.1/256: {1.0078125, 2.015625},
+	} {
+		got, err := e.Scaled(at, scale).Float32s()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("1 and 2 times %v are %v (%v), want %v", scale, got, err, want)
+		}
+	}
+	tape.Reset()
+	e.Weight.Free()
+}
+
 // TestNorms against their formulas, of rows and of the heads in a row, of large, small and equal numbers.
 func TestNorms(t *testing.T) {
 	b := newBench(t, devicetest.NewReference())
