@@ -17,7 +17,7 @@ type match struct {
 
 // matcher finds the matches of a pattern.
 type matcher interface {
-	// find appends stretches that cover text, in order; only those of an expression whose empties count may be empty.
+	// find appends stretches that cover text, in order; those of an expression may be empty.
 	find(dst []match, text []byte) []match
 }
 
@@ -42,16 +42,12 @@ func newMatcher(p *jsonPattern) (matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return expression{pattern: &compiled}, nil
+	return expression{&compiled}, nil
 }
 
-// newReplacement makes a matcher for a replacement, which puts something in the place of empty matches, too, and reads what it puts there.
+// newReplacement makes a matcher for a replacement, and reads what it puts there.
 func newReplacement(p jsonPart) (m matcher, content string, err error) {
 	m, err = newMatcher(p.Pattern)
-	if x, ok := m.(expression); ok {
-		x.empties = true
-		m = x
-	}
 	if err == nil && p.Content == nil {
 		err = errors.New("its content is missing")
 	}
@@ -96,11 +92,8 @@ func appendMatch(dst []match, m match) []match {
 	return dst
 }
 
-// expression matches a regular expression.
-type expression struct {
-	pattern *bytepair.Pattern
-	empties bool // its empty matches are found, too, as what is replaced by something is
-}
+// expression matches a regular expression. Empty matches count: they are replaced by something, and what is before one is not joined to what is behind.
+type expression struct{ pattern *bytepair.Pattern }
 
 // find calls the scanner of a known expression, under which every byte is of a match, or the engine.
 func (x expression) find(dst []match, text []byte) []match {
@@ -113,9 +106,7 @@ func (x expression) find(dst []match, text []byte) []match {
 		return dst
 	}
 	x.pattern.Matches(text, func(start, end int, is bool) {
-		if x.empties || start < end {
-			dst = append(dst, match{start, end, is})
-		}
+		dst = append(dst, match{start, end, is})
 	})
 	return dst
 }

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"hone/internal/bytepair"
@@ -83,10 +84,16 @@ func newSplit(p jsonPart) (*split, error) {
 func (s *split) apply(e *Encoder, p *pieces) {
 	p.resplit(func(dst []cut, start, end int) []cut {
 		e.hits = s.find.find(e.hits[:0], p.text[start:end])
+		empties, before := false, len(dst)
 		for i := range e.hits {
 			e.hits[i].is = e.hits[i].is != s.invert
+			empties = empties || e.hits[i].start == e.hits[i].end
 		}
-		return s.then.cutAt(dst, e.hits, start)
+		dst = s.then.cutAt(dst, e.hits, start)
+		if empties { // they kept apart what is on either side of them
+			dst = append(dst[:before], slices.DeleteFunc(dst[before:], func(c cut) bool { return c.start == c.end })...)
+		}
+		return dst
 	})
 }
 

@@ -477,7 +477,7 @@ func TestAlphabetOfGPT2(t *testing.T) {
 // TestTranslateMore of what stands at an edge.
 func TestTranslateMore(t *testing.T) {
 	for from, want := range map[string]string{
-		`\P{L}++`: `(?>\P{L}+)`, `\W++`: "(?>[^" + onigWord + "]+)", `[^\w]`: "[^" + onigWordInClass + "]", `[\W]`: `[\W]`, `?`: `?`, `+`: `+`, `a?+`: `(?>a?)`,
+		`\P{L}++`: `(?>\P{L}+)`, `\W++`: "(?>[^" + onigWord + "]+)", `[^\w]`: "[^" + onigWordInClass + "]", `[\W]`: "[^" + onigWordInClass + "]", `\x++`: `(?>\x+)`, `\p{^L`: `\P{L`, `?`: `?`, `+`: `+`, `a?+`: `(?>a?)`,
 		`(?+a)`: `(?+a)`, `(?:a)++`: `(?>(?:a)+)`, `[[ab]]`: `[ab]`, `[^[ab]c]+`: `[^abc]+`, `)a++`: `)(?>a+)`, `\p{L`: `\p{L`, `(a[b)]c)++`: `(?>(a[b)]c)+)`, `x++y++`: `(?>x+)(?>y+)`,
 	} {
 		if got, err := translate(from); err != nil || got != want {

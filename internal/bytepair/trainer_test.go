@@ -153,6 +153,19 @@ func TestTranslate(t *testing.T) {
 		`\pL\w}`:     `\pL[` + onigWord + `]}`,
 		`é++天*+`:     `(?>é+)(?>天*)`,
 		`\é++`:       `(?>\é+)`,
+		`\x41++`:     `(?>\x41+)`,
+		`\x{5929}*+`: `(?>\x{5929}*)`,
+		`\u5929?+9`:  `(?>\u5929?)9`,
+		`\p{^L}+`:    `\P{L}+`,
+		`[\P{^Nd}]`:  `[\p{Nd}]`,
+		`\_[\_]`:     `_[_]`,
+		`\h[^\h]`:    "[0-9a-fA-F][^0-9a-fA-F]",
+		`\bx\B`:      wordBoundary + "x" + elsewhere,
+		`[\W_]`:      `[\s\S-[` + onigWordInClass + `-[_]]]`,
+		`[^\W\d_]`:   "[" + onigWordInClass + `-[\d_]]`,
+		`[^a\W]]`:    "[" + onigWordInClass + `-[a]]]`,
+		`[\W^]`:      `[\s\S-[` + onigWordInClass + `-[\^]]]`,
+		`[^\W]`:      "[" + onigWordInClass + "]",
 		`\p{Lu}++`:   `(?>\p{Lu}+)`,
 		`x(?:a(b))+`: `x(?:a(b))+`,
 		`a\`:         `a\`,
@@ -162,7 +175,7 @@ func TestTranslate(t *testing.T) {
 			t.Errorf("%s becomes %s, %v; want %s", from, got, err, want)
 		}
 	}
-	for from, want := range map[string]string{`[a&&b]`: "&&", `[[:alpha:]]`: "POSIX", `[a[^b]]`: "negated class inside"} {
+	for from, want := range map[string]string{`[a&&b]`: "&&", `\G`: `\G is not supported`, `[[:alpha:]]`: "POSIX", `[a[^b]]`: "negated class inside"} {
 		if _, err := NewPattern(from); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", from, err)
 		}
@@ -171,7 +184,7 @@ func TestTranslate(t *testing.T) {
 
 // TestOniguruma cuts as the reference does (tokenizers 0.23.3, pre_tokenizers.Split(Regex(regex), "isolated")) where its engine reads an expression in
 // another way than the one here would: what a possessive quantifier took is not given back, + behind an interval repeats it, and ? makes {2} optional;
-// ^ and $ stand at every line end, and m is for the dot.
+// ^ and $ stand at every line end, m is for the dot, and \b and \W are of the characters that \w has there.
 func TestOniguruma(t *testing.T) {
 	for _, c := range []struct{ regex, text, want string }{
 		{`a+ab|.`, "aaab", "aaab"}, {`a++ab|.`, "aaab", "a|a|a|b"}, {`é++é|.`, "éééx", "é|é|é|x"}, {`天*+x`, "天天x", "天天x"},
@@ -181,6 +194,8 @@ func TestOniguruma(t *testing.T) {
 		{`^ +`, " a\n  b", " |a\n|  |b"}, {`^`, "a\nb\n", "a\n|b\n"}, {`^$`, "\n\n", "\n|\n"}, {` +$`, "a \nb  ", "a| |\nb|  "}, {`\s++$`, "a \nb", "a \nb"}, {`[^\n]$`, "ab\r\nc", "ab|\r|\n|c"},
 		{`(?!^)a`, "aa\na", "a|a|\na"}, {`[$^]`, "a$^", "a|$|^"}, {`\$$`, "a$\n", "a|$|\n"},
 		{`(?m:.)+`, "a\nb", "a\nb"}, {`(?m).+`, "a\nb", "a\nb"}, {`.+`, "a\nb", "a|\n|b"}, {`(?im:A.)`, "a\nb", "a\n|b"}, {`(?i-m:A)`, "a\nb", "a|\nb"}, {`(?x: a b )+`, "abab", "abab"},
+		{`\b`, "a²b aⓐ-b c①d", "a²b| |aⓐ|-|b| |c|①|d"}, {`\B`, "ab²+", "a|b|²+"}, {`[\W_]+`, "ab_c①d-²", "ab|_|c|①|d|-²"}, {`[^\W\d_]+`, "ab1_c①dⓐ ", "ab|1_|c|①|dⓐ| "},
+		{`\x41++A|\u5929++`, "AA天天", "AA|天天"}, {`\p{^L}+|\_`, "a_b1", "a|_|b|1"}, {`\h{2}`, "afg09", "af|g|09"},
 	} {
 		p, err := NewPattern(c.regex)
 		if err != nil {

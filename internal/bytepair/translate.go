@@ -48,7 +48,7 @@ func (t *translator) step() error {
 	switch c {
 	case '\\':
 		t.atom = t.out.Len()
-		t.escape(false)
+		return t.escape()
 	case '[':
 		t.atom = t.out.Len()
 		return t.class()
@@ -133,38 +133,91 @@ func (t *translator) copy(n int) {
 	t.at += n
 }
 
-// escape copies a backslash and what belongs to it.
-func (t *translator) escape(inClass bool) {
-	if t.at+1 >= len(t.src) {
-		t.copy(1)
-		return
-	}
-	switch c := t.src[t.at+1]; {
-	case c == 'w' && inClass:
-		t.put(2, onigWordInClass)
-	case c == 'w':
+// wordBoundary is \b, between a character of \w and one that is none, or an end of the text; elsewhere is \B.
+const (
+	wordBoundary = "(?:(?<=[" + onigWord + "])(?![" + onigWord + "])|(?<![" + onigWord + "])(?=[" + onigWord + "]))"
+	elsewhere    = "(?:(?<=[" + onigWord + "])(?=[" + onigWord + "])|(?<![" + onigWord + "])(?![" + onigWord + "]))"
+)
+
+// hexDigits are \h.
+const hexDigits = "0-9a-fA-F"
+
+// numbered is a character by its number.
+var numbered = regexp.MustCompile(`^\\(x\{[0-9a-fA-F]*\}|x[0-9a-fA-F]{0,2}|u[0-9a-fA-F]{0,4})`)
+
+// escape copies a backslash and what belongs to it, outside of classes.
+func (t *translator) escape() error {
+	switch t.next() {
+	case 'w':
 		t.put(2, "["+onigWord+"]")
-	case c == 'W' && !inClass:
+	case 'W':
 		t.put(2, "[^"+onigWord+"]")
-	case c == 'p' || c == 'P':
-		t.copy(2)
-		if end := strings.IndexByte(t.src[t.at:], '}'); end >= 0 && t.src[t.at] == '{' {
+	case 'b':
+		t.put(2, wordBoundary)
+	case 'B':
+		t.put(2, elsewhere)
+	case 'h':
+		t.put(2, "["+hexDigits+"]")
+	case 'G':
+		return errors.New(`\G is not supported`)
+	default:
+		t.character()
+	}
+	return nil
+}
+
+// next is the character behind the backslash, 0 at the end.
+func (t *translator) next() byte {
+	if t.at+1 >= len(t.src) {
+		return 0
+	}
+	return t.src[t.at+1]
+}
+
+// character copies a backslash with the character, or the property or number of one, behind it.
+func (t *translator) character() {
+	rest := t.src[t.at:]
+	switch c := t.next(); c {
+	case 0:
+		t.copy(1)
+	case 'p', 'P':
+		if strings.HasPrefix(rest[2:], "{^") {
+			t.put(4, `\`+string(c^'p'^'P')+"{")
+		} else {
+			t.copy(2)
+		}
+		if end := strings.IndexByte(t.src[t.at:], '}'); end >= 0 && strings.HasPrefix(rest[2:], "{") {
 			t.copy(end + 1)
 		}
+	case 'x', 'u': // all digits are of one atom
+		t.copy(len(numbered.FindString(rest)))
+	case '_': // which the engine takes for a letter, and those it refuses
+		t.put(2, "_")
 	default:
-		_, n := utf8.DecodeRuneInString(t.src[t.at+1:])
+		_, n := utf8.DecodeRuneInString(rest[1:])
 		t.copy(1 + n)
 	}
 }
 
-// class copies [...]; a class inside it, which is a union, loses its brackets.
+// class copies [...]; a class inside it, which is a union, loses its brackets. \W inside has no spelling of its own beside other characters: what it is
+// with them is everything but the characters of \w that are not of the others.
 func (t *translator) class() error {
-	depth := 0
+	start, depth, negated, notWord := t.out.Len(), 0, strings.HasPrefix(t.src[t.at:], "[^"), false
 	for t.at < len(t.src) {
 		rest := t.src[t.at:]
 		switch {
 		case rest[0] == '\\':
-			t.escape(true)
+			switch t.next() {
+			case 'w':
+				t.put(2, onigWordInClass)
+			case 'h':
+				t.put(2, hexDigits)
+			case 'W':
+				t.at += 2
+				notWord = true
+			default:
+				t.character()
+			}
 		case strings.HasPrefix(rest, "&&"):
 			return errors.New("an intersection of classes (&&) is not supported")
 		case rest[0] == '[' && depth > 0 && strings.HasPrefix(rest, "[:"):
@@ -177,7 +230,7 @@ func (t *translator) class() error {
 		case rest[0] == '[':
 			depth++
 			t.copy(1)
-			if strings.HasPrefix(t.src[t.at:], "^") {
+			if negated {
 				t.copy(1)
 			}
 			if strings.HasPrefix(t.src[t.at:], "]") { // first, it is a plain character
@@ -188,10 +241,39 @@ func (t *translator) class() error {
 			t.at++
 		case rest[0] == ']':
 			t.copy(1)
+			if notWord {
+				t.withoutWords(start, negated)
+			}
 			return nil
 		default:
 			t.copy(1)
 		}
 	}
 	return nil
+}
+
+// withoutWords spells the class from start on, in which \W was beside what is there.
+func (t *translator) withoutWords(start int, negated bool) {
+	all := t.out.String()
+	others := all[start+1 : len(all)-1]
+	if negated {
+		others = others[1:]
+	}
+	words := onigWordInClass
+	if others != "" {
+		if others[0] == '^' { // it was not the first
+			others = `\` + others
+		}
+		words += "-[" + others + "]"
+	}
+	t.out.Reset()
+	t.out.WriteString(all[:start])
+	switch {
+	case negated:
+		t.out.WriteString("[" + words + "]")
+	case others == "":
+		t.out.WriteString("[^" + words + "]")
+	default:
+		t.out.WriteString(`[\s\S-[` + words + "]]")
+	}
 }

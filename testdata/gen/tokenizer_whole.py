@@ -44,6 +44,10 @@ def cases():
     some = list("abĠĊÃ") + ["<unk>"]
     for name, m in {"unk": {"unk_token": "<unk>"}, "fused unk": {"unk_token": "<unk>", "fuse_unk": True}, "fallback": {"byte_fallback": True}, "fallback, unk": {"byte_fallback": True, "unk_token": "<unk>"}, "neither": {}}.items():
         yield "missing bytes, " + name, file(some + ["<0xC2>", "<0xA9>", "<0x21>"], pre=LEVEL, decoder=LEVEL, **m), ["ab c", "é", "a\nb!", "!!cc", "天a"], [[0, 1, 2, 3]]
+    # an expression that matches nothing between two characters keeps them apart
+    for behavior in ("Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"):
+        for invert in (False, True):
+            yield "empty matches, " + behavior + ", inverted" * invert, file(["ab", "bc", "cd"] + CHARS, pre={"type": "Split", "pattern": {"Regex": "(?=b)|d*"}, "behavior": behavior, "invert": invert}, continuing_subword_prefix="#", unk_token="<unk>"), ["abcd", "aabb", "dd", "cdab", "d"], []
     # decoders
     lists = [[1, 2, 3], [2, 2, 12], [12, 1, 12, 12], [15, 2, 1], [1], [], [21, 22, 23], [25, 26, 2]]
     for name, d in {"nothing": SEQUENCE("decoders"), "no decoder": None, "bytes, ctc": SEQUENCE("decoders", LEVEL, {"type": "CTC", "pad_token": "a", "word_delimiter_token": "|", "cleanup": False}),
