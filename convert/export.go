@@ -93,30 +93,50 @@ func (f *Folder) tied() bool {
 	return f.arch.tied
 }
 
-// prefix is what the first checkpoints of GPT-2 leave out.
-const prefix = "transformer."
+// body is what the names of all tensors but those of the output layer begin with; some checkpoints leave it out.
+func (f *Folder) body() string {
+	first, _, _ := strings.Cut(f.arch.rows[0].hf, ".")
+	return first + "."
+}
 
-// names are the tensors of the folder, as newer checkpoints call them, without those that hold nothing.
+// embedding is the tensor of the first row of every architecture.
+func (f *Folder) embedding() string { return f.arch.rows[0].link(0, 1, ".weight").hf[0] }
+
+// outputs are the names of output layers.
+var outputs = []string{"lm_head.weight", "embed_out.weight"}
+
+// names are the tensors of the folder, as most checkpoints call them, without those that hold nothing.
 func (f *Folder) names() (list []string) {
-	for _, n := range f.weight.Names() {
-		if slices.ContainsFunc(ignored, func(end string) bool { return strings.HasSuffix(n, end) }) || f.tied() && (n == "lm_head.weight" || n == "embed_out.weight") {
+	all := f.weight.Names()
+	bare := !slices.ContainsFunc(all, func(n string) bool { return strings.HasPrefix(n, f.body()) })
+	for _, n := range all {
+		output := slices.Contains(outputs, n)
+		switch {
+		case slices.ContainsFunc(ignored, func(end string) bool { return strings.HasSuffix(n, end) }) || f.tied() && output:
 			continue
-		}
-		if f.arch.hf == "gpt2" && !strings.HasPrefix(n, prefix) && n != "lm_head.weight" {
-			n = prefix + n // tensor looks for both
+		case bare && !output:
+			n = f.body() + n // tensor looks for both
 		}
 		list = append(list, n)
+	}
+	if e := f.embedding(); f.tied() && !slices.Contains(list, e) && slices.ContainsFunc(all, func(n string) bool { return slices.Contains(outputs, n) }) {
+		list = append(list, e)
 	}
 	return list
 }
 
-// tensor finds a tensor under its newer name or its older one. names has made sure that it is there.
+// tensor finds a tensor under its name, without that of the body, or the embedding as the output layer that it is tied to. names has made sure that it is there.
 func (f *Folder) tensor(name string) safetensors.Tensor {
-	t, ok := f.weight.Tensor(name)
-	if !ok {
-		t, _ = f.weight.Tensor(strings.TrimPrefix(name, prefix))
+	places := []string{name, strings.TrimPrefix(name, f.body())}
+	if name == f.embedding() {
+		places = append(places, outputs...)
 	}
-	return t
+	for _, place := range places {
+		if t, ok := f.weight.Tensor(place); ok {
+			return t
+		}
+	}
+	return safetensors.Tensor{}
 }
 
 // readTokens adds what the file says of the tokenizer. A folder may have none: the file then holds weights alone.

@@ -69,6 +69,50 @@ func gpt2Shapes() map[string][]int {
 
 const tinyGPT2 = `{"model_type":"gpt2","n_layer":1,"n_embd":4,"n_head":2,"n_positions":8}`
 
+// TestNamesWithoutBody: a folder whose names lack that of the body, and whose embedding has the name of the output layer that it is, gives the same file.
+func TestNamesWithoutBody(t *testing.T) {
+	const config = `{"model_type":"qwen3","num_hidden_layers":1,"hidden_size":4,"intermediate_size":6,"num_attention_heads":2,"num_key_value_heads":1,"head_dim":2,"vocab_size":5,"max_position_embeddings":8,"tie_word_embeddings":true}`
+	shapes := map[string][]int{"model.embed_tokens.weight": {5, 4}, "model.norm.weight": {4}}
+	for name, shape := range map[string][]int{"input_layernorm": {4}, "post_attention_layernorm": {4}, "self_attn.q_proj": {4, 4}, "self_attn.k_proj": {2, 4}, "self_attn.v_proj": {2, 4},
+		"self_attn.o_proj": {4, 4}, "self_attn.q_norm": {2}, "self_attn.k_norm": {2}, "mlp.gate_proj": {6, 4}, "mlp.up_proj": {6, 4}, "mlp.down_proj": {4, 6}} {
+		shapes["model.layers.0."+name+".weight"] = shape
+	}
+	written := func(rename func(string) string) map[string][]float32 {
+		renamed := map[string][]int{}
+		for name, shape := range shapes {
+			renamed[rename(name)] = shape
+		}
+		f, err := OpenFolder(modelFolder(t, config, renamed, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		mix, _ := gguf.ParseMixture("f32")
+		path := filepath.Join(t.TempDir(), "m.gguf")
+		if err := f.Write(t.Context(), path, mix); err != nil {
+			t.Fatal(err)
+		}
+		g, err := gguf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		values := map[string][]float32{}
+		for _, x := range g.Tensors {
+			if values[x.Name], err = x.Float32(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return values
+	}
+	want := written(func(name string) string { return name })
+	for old, other := range map[string]string{"model.": "", "model.embed_tokens": "lm_head"} {
+		if d := cmp.Diff(want, written(func(name string) string { return strings.Replace(name, old, other, 1) })); d != "" {
+			t.Errorf("%q in place of %q: %s", other, old, d)
+		}
+	}
+}
+
 // TestOldNames: masks and an output layer that is tied are left out, names get their prefix, matrices are turned, and what comes back are the same numbers.
 func TestOldNames(t *testing.T) {
 	dir := modelFolder(t, tinyGPT2, gpt2Shapes(), nil)

@@ -103,6 +103,19 @@ func TestOtherLayouts(t *testing.T) {
 		"gpt2 without prefix": {"gpt2_tied", nil, func(x map[string]safetensors.Tensor) {
 			rename(x, func(n string) string { return strings.TrimPrefix(n, "transformer.") })
 		}},
+		"llama without model": {"llama_untied", nil, func(x map[string]safetensors.Tensor) {
+			rename(x, func(n string) string { return strings.TrimPrefix(n, "model.") })
+		}},
+		"gpt_neox without gpt_neox": {"gpt_neox_sequential", nil, func(x map[string]safetensors.Tensor) {
+			rename(x, func(n string) string { return strings.TrimPrefix(n, "gpt_neox.") })
+		}},
+		"mixtral with fused experts without model": {"mixtral", nil, func(x map[string]safetensors.Tensor) {
+			fuse(x)
+			rename(x, func(n string) string { return strings.TrimPrefix(n, "model.") })
+		}},
+		"qwen3 with the output layer for the embedding": {"qwen3_tied", nil, func(x map[string]safetensors.Tensor) {
+			rename(x, func(n string) string { return strings.Replace(n, "model.embed_tokens", "lm_head", 1) })
+		}},
 		"gpt_neox with lm_head": {"gpt_neox_parallel", nil, func(x map[string]safetensors.Tensor) {
 			rename(x, func(n string) string { return strings.Replace(n, "embed_out", "lm_head", 1) })
 		}},

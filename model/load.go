@@ -83,7 +83,7 @@ func fingerprint(sources []source) uint64 {
 // match finds the tensor of each parameter. One error lists all that does not fit.
 func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source, error) {
 	var sources []source
-	var missing, misfits, extra []string
+	var missing, misfits, extra, untied []string
 	used, parts := map[string]bool{}, map[string]bool{}
 	for _, p := range m.Params {
 		t, shape, ok := m.lookup(weights, p)
@@ -106,7 +106,9 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 		tied := m.tiedName(name)
 		switch {
 		case used[name] || idle(name) || slices.Contains(ignored, name) || tied && m.sameAsEmbedding(weights, name, sources):
-		case tied || parts[part(name)]:
+		case tied:
+			untied = append(untied, name)
+		case parts[part(name)]:
 			extra = append(extra, name)
 		default:
 			m.LeftOut = append(m.LeftOut, name)
@@ -125,6 +127,7 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 		{fmt.Sprintf("it lacks %d of %d tensors", len(missing), len(m.Params)), missing},
 		{fmt.Sprintf("%d tensors have another shape or type", len(misfits)), misfits},
 		{fmt.Sprintf("it has %d tensors that config.json does not ask for", len(extra)), extra},
+		{"it has an output layer that is not the embedding, so tie_word_embeddings should be false in config.json", untied},
 	} {
 		if len(p.names) > 0 {
 			problems = append(problems, p.what+" ("+some(p.names)+")")
@@ -194,11 +197,7 @@ func (m *Model) lookup(weights *safetensors.Archive, p nn.Named) (t safetensors.
 	if t, ok = weights.Tensor(p.Name); ok {
 		return t, p.Shape, true
 	}
-	other, _ := m.Model.(elsewhere)
-	if other == nil {
-		return t, nil, false
-	}
-	for _, place := range other.Elsewhere(p.Name) {
+	for _, place := range m.places(p) {
 		t, ok = weights.Tensor(place.Name)
 		switch {
 		case !ok:
@@ -214,6 +213,31 @@ func (m *Model) lookup(weights *safetensors.Archive, p nn.Named) (t safetensors.
 	}
 	return t, nil, false
 }
+
+// places are the others than by its name where a checkpoint may have a parameter: those of the architecture's other layouts; all of these without the
+// name of the body in front, as a model has them that was saved without its output layer; and, for an embedding that is the output layer too, that one,
+// which is what some programs keep of two names of one tensor.
+func (m *Model) places(p nn.Named) []nn.Place {
+	var list []nn.Place
+	if other, ok := m.Model.(elsewhere); ok {
+		list = other.Elsewhere(p.Name)
+	}
+	for _, place := range append([]nn.Place{{Name: p.Name}}, list...) {
+		for _, body := range bodies {
+			if short, ok := strings.CutPrefix(place.Name, body); ok {
+				place.Name = short
+				list = append(list, place)
+			}
+		}
+	}
+	if m.Shape().Tied && p.Tensor == m.Head().Weight {
+		list = append(list, nn.Place{Name: "lm_head.weight"}, nn.Place{Name: "embed_out.weight"})
+	}
+	return list
+}
+
+// bodies are what the names of all parameters but those of the output layer begin with.
+var bodies = []string{"model.", "transformer.", "gpt_neox."}
 
 // idle tells whether a tensor carries nothing that a text model computes with: buffers that older versions of transformers
 // saved, heads of reward models, and the parts of models that also see images.

@@ -38,6 +38,10 @@ const (
 	U16
 	U8
 	Bool
+	F8E4M3
+	F8E5M2
+	F8E8M0
+	C64
 )
 
 var dtypes = [...]struct {
@@ -47,6 +51,7 @@ var dtypes = [...]struct {
 	F64: {"F64", 8}, F32: {"F32", 4}, F16: {"F16", 2}, BF16: {"BF16", 2},
 	I64: {"I64", 8}, I32: {"I32", 4}, I16: {"I16", 2}, I8: {"I8", 1},
 	U64: {"U64", 8}, U32: {"U32", 4}, U16: {"U16", 2}, U8: {"U8", 1}, Bool: {"BOOL", 1},
+	F8E4M3: {"F8_E4M3", 1}, F8E5M2: {"F8_E5M2", 1}, F8E8M0: {"F8_E8M0", 1}, C64: {"C64", 8},
 }
 
 // Size returns the bytes per element.
@@ -60,7 +65,7 @@ func (d DType) String() string {
 	return dtypes[d].name
 }
 
-// Float reports whether elements are floating-point numbers.
+// Float reports whether elements are floating-point numbers that ToFloat32 converts: those of 8 bits mean nothing without the scales beside them.
 func (d DType) Float() bool { return d == F64 || d == F32 || d == F16 || d == BF16 }
 
 func parseDType(name string) (DType, error) {

@@ -99,7 +99,27 @@ func inFolder(dir string) (string, error) {
 			return "", fmt.Errorf("open weights: %w", err)
 		}
 	}
-	return "", fmt.Errorf("open weights: the folder %s has neither %s nor %s", dir, SingleName, IndexName)
+	return "", fmt.Errorf("open weights: the folder %s has neither %s nor %s%s", dir, SingleName, IndexName, instead(dir))
+}
+
+// instead says what else a folder without weights has, and what to do with it.
+func instead(dir string) string {
+	files, _ := os.ReadDir(dir) // that the folder cannot be listed is no news about weights
+	for _, other := range []struct{ pattern, remedy string }{
+		{"pytorch_model*.bin", "it is in PyTorch's format, whose reader runs what is in a file; write the model anew with save_pretrained of transformers, or take a revision that has safetensors (on the hub often refs/pr/1)"},
+		{"adapter_model.safetensors", "it is an adapter; give the model that it was made for, and this folder with --adapter"},
+		{"consolidated*.safetensors", "its names are Mistral's own; take the model's files for transformers"},
+		{"model-*-of-*.safetensors", "it is a shard, whose index must be copied, too"},
+		{"*.safetensors", "give it that name if it has the model's weights"},
+		{"*.gguf", "hone import makes a model folder of it"},
+	} {
+		for _, f := range files {
+			if ok, _ := filepath.Match(other.pattern, f.Name()); ok {
+				return fmt.Sprintf(", but %s: %s", f.Name(), other.remedy)
+			}
+		}
+	}
+	return ""
 }
 
 // Names returns the names of all tensors, in the order they lie in the files.

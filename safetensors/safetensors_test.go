@@ -3,6 +3,7 @@ package safetensors
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -252,7 +253,7 @@ func TestHostileHeaders(t *testing.T) {
 		{"duplicate key", file(`{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}`, 8), `"dtype" occurs twice`},
 		{"unknown key", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":1}}`, 8), `unknown key "x"`},
 		{"missing key", file(`{"a":{"dtype":"F32","shape":[2]}}`, 8), "are needed"},
-		{"unknown type", file(`{"a":{"dtype":"F8_E4M3","shape":[8],"data_offsets":[0,8]}}`, 8), `"F8_E4M3" is not supported`},
+		{"unknown type", file(`{"a":{"dtype":"F4","shape":[16],"data_offsets":[0,8]}}`, 8), `"F4" is not supported`},
 		{"type is a number", file(`{"a":{"dtype":3,"shape":[8],"data_offsets":[0,8]}}`, 8), "not supported"},
 		{"size differs", file(`{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8), "needs 12 bytes"},
 		{"backwards", file(`{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}`, 8), "needs 8 bytes"},
@@ -363,6 +364,22 @@ func TestHostileIndex(t *testing.T) {
 	}
 	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "has neither") {
 		t.Errorf("an empty folder gave %v", err)
+	}
+}
+
+// TestOtherWeights: a folder without weights that hone reads says what it has in their place, and what to do.
+func TestOtherWeights(t *testing.T) {
+	for file, want := range map[string]string{
+		"pytorch_model.bin": "PyTorch's format", "pytorch_model-00001-of-00002.bin": "save_pretrained", "adapter_model.safetensors": "--adapter", "consolidated.00.safetensors": "Mistral's own",
+		"model-00001-of-00003.safetensors": "index must be copied", "weights.safetensors": "give it that name", "m-Q4_K_M.gguf": "hone import",
+	} {
+		dir := filepath.Join(t.TempDir(), "a[1]*")
+		if err := errors.Join(os.Mkdir(dir, 0o777), os.WriteFile(filepath.Join(dir, file), nil, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(dir); err == nil || !strings.Contains(err.Error(), "has neither model.safetensors nor model.safetensors.index.json, but "+file+": ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
+		}
 	}
 }
 

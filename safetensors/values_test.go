@@ -90,14 +90,14 @@ func TestRounding(t *testing.T) {
 
 // TestTypes holds names and sizes to the format's table; a number that is none has a name that says so.
 func TestTypes(t *testing.T) {
-	sizes := map[string]int{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+	sizes := map[string]int{"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1, "C64": 8}
 	for name, size := range sizes {
 		d, err := parseDType(name)
-		if err != nil || d.Size() != size || d.String() != name || d.Float() != strings.Contains(name, "F") {
+		if err != nil || d.Size() != size || d.String() != name || d.Float() != (strings.Contains(name, "F") && size > 1) {
 			t.Errorf("%s: %v of %d bytes, float %v, %v", name, d, d.Size(), d.Float(), err)
 		}
 	}
-	for _, none := range []DType{0, Bool + 1, 99} {
+	for _, none := range []DType{0, C64 + 1, 99} {
 		if none.String() != fmt.Sprintf("DType(%d)", uint8(none)) {
 			t.Errorf("%d is called %v", uint8(none), none)
 		}

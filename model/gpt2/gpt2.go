@@ -5,7 +5,6 @@ package gpt2
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"hone/device"
 	"hone/nn"
@@ -102,14 +101,6 @@ func (m *Model) Head() tensor.Head {
 		return tensor.Head{Weight: m.Body.WTE.Weight.Tensor}
 	}
 	return tensor.Head{Weight: m.LMHead.Weight.Tensor}
-}
-
-// Elsewhere finds parameters without the name of the body, as GPT-2's first checkpoints have them.
-func (m *Model) Elsewhere(name string) []nn.Place {
-	if short, ok := strings.CutPrefix(name, "transformer."); ok {
-		return []nn.Place{{Name: short}}
-	}
-	return nil
 }
 
 // Shape is the model's sizes. Positions are learned: a longer text than NPositions has none, and no table can be made for it.
