@@ -378,6 +378,41 @@ func TestCacheIsMended(t *testing.T) {
 	s.check(dir, defaultFiles...)
 }
 
+// TestWithoutLinks: where neither symbolic nor hard links are, a file is copied, and what has been linked or copied stays.
+func TestWithoutLinks(t *testing.T) {
+	dir := t.TempDir()
+	blob, path := filepath.Join(dir, "blob"), filepath.Join(dir, "file")
+	if err := os.WriteFile(blob, []byte("content"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	none := func() error { return errors.ErrUnsupported }
+	if err := firstOf(none, none, func() error { return duplicate(blob, path) }, func() error { t.Error("one copy is enough"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "content" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := firstOf(none, func() error { return duplicate(filepath.Join(dir, "missing"), path) }); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("nothing to copy: %v", err)
+	}
+	s := newServer(t, model())
+	snapshot, err := s.pull()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := filepath.Join(snapshot, "config.json")
+	real, err := filepath.EvalSymlinks(copied)
+	if err := errors.Join(err, os.Remove(copied), duplicate(real, copied)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.pull(); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(copied); err != nil || !info.Mode().IsRegular() {
+		t.Errorf("a copy was made anew: %v, %v", info, err)
+	}
+}
+
 // TestChoose: the original layout of weights is left out only where the usual one is there; an error lists some of what there is.
 func TestChoose(t *testing.T) {
 	list := func(names ...string) (files []file) {

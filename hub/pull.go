@@ -169,7 +169,8 @@ func there(blob string, size int64) bool {
 	return err == nil && info.Size() == size
 }
 
-// link names a blob in the snapshot: by a relative symbolic link, as the Python library does, or a hard link where there are none.
+// link names a blob in the snapshot: by a relative symbolic link, as the Python library does, a hard link where there are none, or a copy where
+// there are none of those either, as on a memory stick.
 func (p *pull) link(f file, blob string) error {
 	path := filepath.Join(p.snapshot, filepath.FromSlash(f.name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -181,16 +182,40 @@ func (p *pull) link(f file, blob string) error {
 	if old, err := os.Readlink(path); err == nil && old == target {
 		return nil
 	}
+	if old, err := os.Lstat(path); err == nil && old.Mode().IsRegular() && old.Size() == f.size { // its name is that of a commit, so it has no other content
+		return nil
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("pull %s: %w", p.name, err)
 	}
-	if os.Symlink(target, path) == nil {
-		return nil
-	}
-	if err := os.Link(blob, path); err != nil {
+	symbolic := func() error { return os.Symlink(target, path) }
+	if err := firstOf(symbolic, func() error { return os.Link(blob, path) }, func() error { return duplicate(blob, path) }); err != nil {
 		return fmt.Errorf("pull %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// firstOf does the first of several things that can be done; the error is the last one's.
+func firstOf(ways ...func() error) (err error) {
+	for _, way := range ways {
+		if err = way(); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// duplicate copies a file.
+func duplicate(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return atomicfile.WriteTo(to, func(w io.Writer) error {
+		_, err := io.Copy(w, in)
+		return err
+	})
 }
 
 // download fills blob through a file beside it that survives a cut.

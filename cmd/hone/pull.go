@@ -24,7 +24,7 @@ func pullCommand(a *app) *cobra.Command {
 		Short: "Download a model from a hub",
 		Long: "Downloads what hone needs of a model (configuration, safetensors, tokenizer, chat template) into the cache that the Python libraries\n" +
 			"use too, and prints its folder. What is there is not downloaded again; what was cut off goes on. Commands then take the name for the folder.\n\n" +
-			"Environment: HF_TOKEN (for private models), HF_ENDPOINT (another hub), HF_HOME or HF_HUB_CACHE (where the cache is).",
+			"Environment: HF_TOKEN (for private models), HF_ENDPOINT (another hub), HF_HOME or HF_HUB_CACHE (where the cache is), HF_HUB_OFFLINE (only what the cache has).",
 		Example: "  hone pull HuggingFaceTB/SmolLM2-135M-Instruct\n  hone pull org/name@v1.0 --include '*.gguf'\n  hone chat HuggingFaceTB/SmolLM2-135M-Instruct",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,6 +49,13 @@ func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
 	client, err := hubClient()
 	if err != nil {
 		return err
+	}
+	if offline := offlineBy(); offline != "" {
+		dir, ok := hub.Find(client.Cache, name)
+		if !ok {
+			return fmt.Errorf("pull %s: %s is set, so nothing is downloaded, and the cache %s does not have it", name, offline, client.Cache)
+		}
+		return a.result(map[string]any{"model": name.Repo, "dir": dir}, func(w io.Writer) { fmt.Fprintln(w, dir) })
 	}
 	bar := newProgress(a.err, 0)
 	begin := time.Now()
@@ -90,30 +97,56 @@ func hubClient() (*hub.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &hub.Client{Endpoint: "https://huggingface.co", Token: os.Getenv("HF_TOKEN"), Cache: hubCache(home), Agent: "hone/" + version}
+	c := &hub.Client{Endpoint: "https://huggingface.co", Cache: hubCache(home), Agent: "hone/" + version}
 	if e := strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"); e != "" {
 		if !strings.HasPrefix(e, "https://") && !strings.HasPrefix(e, "http://") {
 			return nil, fmt.Errorf("HF_ENDPOINT is %q; it must begin with https:// or http://", e)
 		}
 		c.Endpoint = e
 	}
-	if c.Token == "" {
-		token, err := os.ReadFile(filepath.Join(home, "token")) // of the Python library's login
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("read the hub's token: %w", err)
-		}
-		c.Token = strings.TrimSpace(string(token))
+	if c.Token, err = hubToken(home); err != nil {
+		return nil, err
 	}
 	return c, nil
+}
+
+// hubToken is the token of HF_TOKEN, or of the Python library's login.
+func hubToken(home string) (string, error) {
+	token, from := strings.TrimSpace(os.Getenv("HF_TOKEN")), "HF_TOKEN"
+	if token == "" {
+		if from = os.Getenv("HF_TOKEN_PATH"); from == "" {
+			from = filepath.Join(home, "token")
+		}
+		text, err := os.ReadFile(from)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", fmt.Errorf("read the hub's token: %w", err)
+		}
+		token = strings.TrimSpace(string(text))
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) { // no request can carry it
+		return "", fmt.Errorf("the token in %s has spaces or other characters that no token has; copy it anew", from)
+	}
+	return token, nil
+}
+
+// offlineBy names the variable that forbids downloads, "" where none does.
+func offlineBy() string {
+	for _, name := range []string{"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
+		switch strings.ToUpper(os.Getenv(name)) {
+		case "1", "ON", "YES", "TRUE":
+			return name
+		}
+	}
+	return ""
 }
 
 // hubHome is the folder of the Python libraries' files.
 func hubHome() (string, error) {
 	if home := os.Getenv("HF_HOME"); home != "" {
-		return home, nil
+		return fromHome(home), nil
 	}
 	if cache := os.Getenv("XDG_CACHE_HOME"); cache != "" {
-		return filepath.Join(cache, "huggingface"), nil
+		return filepath.Join(fromHome(cache), "huggingface"), nil
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -122,10 +155,22 @@ func hubHome() (string, error) {
 	return filepath.Join(home, ".cache", "huggingface"), nil
 }
 
-// hubCache is the folder of downloaded models within home, unless the environment names another.
+// fromHome reads a ~ that no shell has seen, as in a file of variables, the way the Python libraries do.
+func fromHome(path string) string {
+	rest, ok := strings.CutPrefix(path, "~/")
+	home, err := os.UserHomeDir()
+	if !ok || err != nil {
+		return path
+	}
+	return filepath.Join(home, rest)
+}
+
+// hubCache is the folder of downloaded models within home, unless the environment names another; the second name is an old one.
 func hubCache(home string) string {
-	if c := os.Getenv("HF_HUB_CACHE"); c != "" {
-		return c
+	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {
+		if c := os.Getenv(name); c != "" {
+			return fromHome(c)
+		}
 	}
 	return filepath.Join(home, "hub")
 }

@@ -47,7 +47,7 @@ func TestPull(t *testing.T) {
 	dir := chatModel(t, chatML(t))
 	srv := serveModel(t, dir, "secret")
 	home := t.TempDir()
-	for k, v := range map[string]string{"HF_ENDPOINT": srv.URL + "/", "HF_HOME": home, "HF_TOKEN": "secret", "HF_HUB_CACHE": ""} {
+	for k, v := range map[string]string{"HF_ENDPOINT": srv.URL + "/", "HF_HOME": home, "HF_TOKEN": "secret", "HF_HUB_CACHE": "", "HF_HUB_OFFLINE": "0"} {
 		t.Setenv(k, v)
 	}
 	out, errs, code := hone(t, "", "pull", "org/tiny")
@@ -78,12 +78,21 @@ func TestPull(t *testing.T) {
 	if _, errs, code := hone(t, "", "pull", "org/tiny", "--include", "config.json"); code != 0 {
 		t.Errorf("with the token of a login: %s", errs)
 	}
+	srv.Close()
+	t.Setenv("HF_HUB_OFFLINE", "true")
+	if again, errs, code := hone(t, "", "pull", "org/tiny"); code != 0 || again != out {
+		t.Errorf("offline: %q %s", again, errs)
+	}
+	if _, errs, code := hone(t, "", "pull", "org/other"); code != 1 || !strings.Contains(errs, "HF_HUB_OFFLINE is set, so nothing is downloaded, and the cache") {
+		t.Errorf("offline, a model that the cache does not have: %d %s", code, errs)
+	}
 }
 
 func TestPullRefuses(t *testing.T) {
 	srv := serveModel(t, t.TempDir(), "secret")
 	t.Setenv("HF_HOME", t.TempDir())
 	t.Setenv("HF_TOKEN", "")
+	t.Setenv("HF_HUB_OFFLINE", "")
 	for _, c := range []struct {
 		endpoint, want string
 		args           []string
