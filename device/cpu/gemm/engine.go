@@ -8,7 +8,8 @@ import (
 	"hone/internal/parallel"
 )
 
-// Engine multiplies matrices on a pool of workers, who help each other with products and ask for weights to come while they wait.
+// Engine multiplies matrices on a pool of workers. What these do while they wait is the engine's, too: they help each other with products
+// (Help) and ask for weights to come (Prepare).
 type Engine struct {
 	Pool    *parallel.Pool // for other tasks, too
 	Kernels *Kernels

@@ -520,8 +520,8 @@ func TestGemmAllocates(t *testing.T) {
 	e := New(2, HostKernels(), plainRows)
 	defer e.Pool.Close()
 	guard := [3]fenced.Memory{fenced.New(t), fenced.New(t), fenced.New(t)}
-	for i, s := range [][3]int{{65, 70, 300}, {65, 70, 300}, {64, 64, 64}} {
-		g := newCase(&guard, s[0], s[1], s[2], []int{64 + 2, 4 + 8, 16 + 4 + 8 + 1}[i]) // NT with a C in bf16, NN and TN of bf16
+	for _, c := range [][4]int{{65, 70, 300, 2 + 32}, {65, 70, 300, 2 + 64}, {65, 70, 300, 4 + 8}, {64, 64, 64, 1 + 4 + 8 + 16 + 32}} { // two NT, NN and TN
+		g := newCase(&guard, c[0], c[1], c[2], c[3])
 		if n := testing.AllocsPerRun(20, func() { e.Multiply(&g.Args) }); n != 0 {
 			t.Errorf("%s: %v allocations", g, n)
 		}
