@@ -96,3 +96,35 @@ func TestBFloat16(t *testing.T) {
 		t.Errorf("a NaN with its bits at the bottom became %#04x", h)
 	}
 }
+
+// TestBRows: rows of all bfloat16 come back as they were, but that a NaN becomes a quiet one.
+func TestBRows(t *testing.T) {
+	all, wide := make([]uint16, 1<<16), make([]float32, 1<<16+1)
+	for i := range all {
+		all[i] = uint16(i)
+	}
+	BWiden(wide, all)
+	back := make([]uint16, 1<<16+1)
+	BRound(back, wide[:1<<16])
+	for i, h := range all {
+		want := h
+		if h&0x7fff > 0x7f80 {
+			want |= 0x40
+		}
+		if float64(wide[i]) != bfloat16Value(h) && wide[i] == wide[i] || back[i] != want {
+			t.Fatalf("%#04x is %v and comes back as %#04x", h, wide[i], back[i])
+		}
+	}
+}
+
+// bfloat16Value is a bfloat16 from the definition.
+func bfloat16Value(h uint16) float64 {
+	if e := int(h >> 7 & 255); e == 0 {
+		return (1 - 2*float64(h>>15)) * math.Ldexp(float64(h&127), -133)
+	} else if e < 255 {
+		return (1 - 2*float64(h>>15)) * math.Ldexp(float64(h&127|128), e-134)
+	} else if h&127 == 0 {
+		return (1 - 2*float64(h>>15)) * math.Inf(1)
+	}
+	return math.NaN()
+}
