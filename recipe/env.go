@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -37,6 +38,12 @@ func (e Env) WithDefaults() Env {
 		e.Begun = time.Now()
 	}
 	return e
+}
+
+// Runner is a recipe as a program runs it.
+type Runner interface {
+	Validate() error // also fills in what is not set
+	Run(ctx context.Context, env Env) (*Summary, error)
 }
 
 // Summary is the outcome of a run, for --json and for reports.

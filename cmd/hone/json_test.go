@@ -50,7 +50,6 @@ func TestKeysOfResults(t *testing.T) {
 		{"label", label.Progress{}, "done ready waiting left_out agreement"},
 		{"label, agreement", label.Agreement{}, "annotators shared percent alpha has_alpha"},
 		{"label export", label.Exported{}, "written left_out"},
-		{"quickstart, table", row{}, "stage parse_rate parse_rate_ci95 heldout_loss heldout_loss_ci95 reward reward_ci95 kl kl_ci95"},
 		{"data curate, data check", curate.Result{}, "read steps exact_duplicates near_duplicates duplicate_ids cuts kept searched notes examples scores labels clusters"},
 		{"doctor", diagnosis{}, "system cores device kernels instructions caches memory_bytes f32_gflops bf16_gflops bf16_dots_gflops read_gb_per_s copy_gb_per_s update_gb_per_s few_rows_f32 few_rows_bf16 call_us nf4_gb_per_s corpus cuda"},
 	} {
@@ -103,45 +102,6 @@ func TestEvalObject(t *testing.T) {
 		if err != nil || strings.Count(out.String(), `"perplexity"`) != 1 || !strings.Contains(out.String(), want) || !strings.Contains(out.String(), `"tokens":7`) {
 			t.Errorf("of a loss of %v: %s, %v", loss, out.String(), err)
 		}
-	}
-}
-
-// TestQuickstartObject: each stage under its name, and the table where there is one.
-func TestQuickstartObject(t *testing.T) {
-	results := map[string]*recipe.Summary{"pretrain": {Steps: 1}}
-	if got := quickResult(results, nil); len(got) != 1 || got["pretrain"] != results["pretrain"] {
-		t.Errorf("without a table: %v", got)
-	}
-	if got := quickResult(results, []row{{Stage: "base"}}); len(got) != 2 || len(got["table"].([]row)) != 1 {
-		t.Errorf("with one: %v", got)
-	}
-	q := &quickstart{out: "o", steps: 2000}
-	for steps, want := range map[int]int{2000: 60, 1000: 30, 10: 1, 4000: 120} {
-		if q.steps = steps; q.scaled(60) != want {
-			t.Errorf("of 60 steps %d are made with --steps %d, want %d", q.scaled(60), steps, want)
-		}
-	}
-	if got := q.path("a", "b"); got != filepath.Join("o", "a", "b") {
-		t.Errorf("a path is %s", got)
-	}
-	var out bytes.Buffer
-	a := &app{out: &out, err: io.Discard}
-	if rows, err := q.align(t.Context(), a, results); rows != nil || err != nil || out.Len() != 0 {
-		t.Errorf("without a tuned model: %v, %v, said %q", rows, err, out.String())
-	}
-	if got := (&tooFew{3, 40}).Error(); got != "the stand-in annotator could tell only 3 of 40 pairs of answers apart; train longer with --steps" {
-		t.Errorf("too few: %s", got)
-	}
-	out.Reset()
-	tuned(&out, map[string]*recipe.Summary{"sft": {Before: map[string]float64{"loss": 3}, Validation: map[string]float64{"loss": 2}, Trainable: 100, Seconds: 10, Steps: 20, PeakMemoryBytes: 1 << 20},
-		"sft_lora": {Validation: map[string]float64{"loss": 2.5}, Trainable: 10, Seconds: 5, Steps: 20, PeakMemoryBytes: 1 << 19}})
-	want := []string{"", "functions from their comments and signatures, held-out pairs:", "model loss trained s/step peak memory", "base 3.0000", "full 2.0000 100 0.500 1.0 MiB", "LoRA 2.5000 10 0.250 512.0 KiB"}
-	if got := squeezed(out.String()); !equalLines(got, want) {
-		t.Errorf("the stages are %q, want %q", got, want)
-	}
-	out.Reset()
-	if tuned(&out, results); out.Len() != 0 {
-		t.Errorf("without them: %q", out.String())
 	}
 }
 

@@ -3,6 +3,7 @@
 // A command is a file: a function that makes its cobra.Command, listed in commands. It reads flags into a struct, has the packages below do the work,
 // and hands one result to app.result, which prints it as text or, with --json, as one object on stdout; everything else goes to app.notes or
 // stderr. Commands that train (training.go) take the keys of a recipe, from YAML and as path=value, in place of flags.
+// The benchmarks and the quickstart are packages of their own (packages.go), below this one, which are given what they need of it.
 //
 // Only this package prints, exits, reads the environment and chooses a device.
 package main

@@ -167,17 +167,11 @@ func unused(c, defaults knowing) (notes []string) {
 type trainer interface {
 	knowing
 	Models() []*string
-	runner
-}
-
-// runner is what of a recipe a run takes.
-type runner interface {
-	Validate() error
-	Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error)
+	recipe.Runner
 }
 
 // train runs a recipe, whose shared keys are c, and writes its report.
-func (a *app) train(ctx context.Context, r runner, c *recipe.Training) (*recipe.Summary, error) {
+func (a *app) train(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
 	begun := time.Now()
 	outlivePipes()
 	if err := r.Validate(); err != nil {

@@ -27,19 +27,13 @@ type Program struct {
 	// ModelDir is the folder of a model: the one of that name, or that of a model of the cache.
 	ModelDir func(name string) (string, error)
 	// Train runs a recipe, whose shared keys are c, as its own command does.
-	Train func(ctx context.Context, r Recipe, c *recipe.Training) (*recipe.Summary, error)
-	// Rates are learning rates that suit the quickstart's model, by method. Other methods take the recipe's.
-	Rates map[string]string
+	Train func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error)
+	// Rate is a learning rate that suits the quickstart's model with a method; "" where it is the recipe's.
+	Rate func(method string) string
 	// SourceFlags adds the flags of commands that read documents.
 	SourceFlags func(cmd *cobra.Command, s *data.Sources)
 	// Funnel prints how many documents, or what they are called, each step of a curation left.
 	Funnel func(out io.Writer, r *curate.Result, documents string)
-}
-
-// Recipe is one that can be run.
-type Recipe interface {
-	Validate() error
-	Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error)
 }
 
 // Command is hone bench, with a command for each benchmark.

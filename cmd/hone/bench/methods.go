@@ -128,7 +128,7 @@ func (b *methodsBench) once(ctx context.Context, hone *Program, run methodRun) (
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := lm.DefaultSFT()
 	args := []string{"method=" + run.method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", run.seed)}
-	if rate := cmp.Or(b.rates[run.method], hone.Rates[run.method]); rate != "" {
+	if rate := cmp.Or(b.rates[run.method], hone.Rate(run.method)); rate != "" {
 		args = append(args, "optimizer.learning_rate="+rate)
 	}
 	if err := config.Load(&c, "", args); err != nil {

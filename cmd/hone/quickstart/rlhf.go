@@ -1,4 +1,4 @@
-package main
+package quickstart
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"hone/chat"
 	"hone/data"
 	"hone/device"
+	"hone/device/cpu"
 	"hone/eval"
 	"hone/generate"
 	"hone/internal/atomicfile"
@@ -32,9 +33,9 @@ import (
 
 // The size of the part of the quickstart that learns from preferences.
 const (
-	quickComparisons = 400 // prompts that the stand-in annotator is shown two answers to
-	quickHeldOut     = 200 // held-out prompts that each stage answers
-	quickAnswer      = 96  // tokens of an answer at most
+	comparisons  = 400 // prompts that the stand-in annotator is shown two answers to
+	heldOutTasks = 200 // held-out prompts that each stage answers
+	answerTokens = 96  // tokens of an answer at most
 )
 
 // task is a function to write: the instruction, and how people wrote it.
@@ -100,7 +101,7 @@ type written struct {
 // answer writes an answer to each task.
 func (w *answerer) answer(ctx context.Context, list []task, seed uint64) ([]written, error) {
 	o := generate.DefaultOptions()
-	o.MaxNewTokens, o.BatchSize, o.Seed = quickAnswer, 64, seed
+	o.MaxNewTokens, o.BatchSize, o.Seed = answerTokens, 64, seed
 	o.EOS, o.Stop = w.template.Stops(w.tok)
 	if eos, ok := w.tok.EOS(); ok {
 		o.EOS = append(o.EOS, eos)
@@ -112,7 +113,7 @@ func (w *answerer) answer(ctx context.Context, list []task, seed uint64) ([]writ
 			return nil, err
 		}
 		// The end of a prompt has the signature, which matters more than where its comment begins.
-		prompts[i] = e.IDs[max(0, len(e.IDs)+quickAnswer-w.model.Shape().MaxPositions):]
+		prompts[i] = e.IDs[max(0, len(e.IDs)+answerTokens-w.model.Shape().MaxPositions):]
 	}
 	outs, err := generate.New(w.dev, device.F32, w.model, w.tok).Run(ctx, prompts, o, nil)
 	if err != nil {
@@ -145,8 +146,8 @@ func annotate(t task, answer string) int {
 	return points
 }
 
-// quickPreferences lets the tuned model answer each task twice and the stand-in annotator choose; ties are left out.
-func quickPreferences(ctx context.Context, w *answerer, list []task, path string) (n int, err error) {
+// compare lets the tuned model answer each task twice and the stand-in annotator choose; ties are left out.
+func compare(ctx context.Context, w *answerer, list []task, path string) (n int, err error) {
 	var twice [2][]written
 	for k := range twice {
 		if twice[k], err = w.answer(ctx, list, uint64(k+1)); err != nil {
@@ -272,20 +273,20 @@ func interval(v []float64) (mean float64, ci [2]float64) {
 }
 
 // align goes on from the tuned model where there is one that has learned enough to write functions.
-func (q *quickstart) align(ctx context.Context, a *app, results map[string]*recipe.Summary) ([]row, error) {
+func (q *quickstart) align(ctx context.Context, results map[string]*recipe.Summary) ([]row, error) {
 	if results["sft"] == nil {
 		return nil, nil
 	}
-	rows, err := quickRLHF(ctx, a, q, results)
+	rows, err := rlhf(ctx, q, results)
 	if few := (*tooFew)(nil); errors.As(err, &few) {
-		fmt.Fprintln(a.notes(), few)
+		fmt.Fprintln(q.hone.Notes(), few)
 		return nil, nil
 	}
 	return rows, err
 }
 
-// quickResult is the object of --json: the stages, and the table that compares them.
-func quickResult(results map[string]*recipe.Summary, table []row) map[string]any {
+// object is the object of --json: the stages, and the table that compares them.
+func object(results map[string]*recipe.Summary, table []row) map[string]any {
 	object := map[string]any{}
 	for name, s := range results {
 		object[name] = s
@@ -303,28 +304,28 @@ func (e *tooFew) Error() string {
 	return fmt.Sprintf("the stand-in annotator could tell only %d of %d pairs of answers apart; train longer with --steps", e.told, e.pairs)
 }
 
-// quickRLHF goes on from the tuned model in OUT/sft-full: preferences, a reward model, PPO and DPO, and the table of all stages.
-func quickRLHF(ctx context.Context, a *app, q *quickstart, results map[string]*recipe.Summary) ([]row, error) {
+// rlhf goes on from the tuned model in OUT/sft-full: preferences, a reward model, PPO and DPO, and the table of all stages.
+func rlhf(ctx context.Context, q *quickstart, results map[string]*recipe.Summary) ([]row, error) {
 	c := lm.DefaultSFT()
 	train, held, err := tasks(filepath.Join(q.out, "pairs.jsonl"), c.ValidationFraction)
 	if err != nil {
 		return nil, err
 	}
-	if len(held) > quickHeldOut {
-		held = held[:quickHeldOut]
+	if len(held) > heldOutTasks {
+		held = held[:heldOutTasks]
 	}
 	// in place: the source of element i is never before i
-	if len(train) > quickComparisons { // spread over all packages
-		for i := range quickComparisons {
-			train[i] = train[i*len(train)/quickComparisons]
+	if len(train) > comparisons { // spread over all packages
+		for i := range comparisons {
+			train[i] = train[i*len(train)/comparisons]
 		}
-		train = train[:quickComparisons]
+		train = train[:comparisons]
 	}
-	if err := q.preferences(ctx, a, train); err != nil {
+	if err := q.preferences(ctx, train); err != nil {
 		return nil, err
 	}
-	for _, s := range []stage{{"reward", quickReward}, {"ppo", quickPPO}, {"dpo", quickDPO}} {
-		if results[s.name], err = s.run(ctx, a, q); err != nil {
+	for _, s := range []stage{{"reward", rewardModel}, {"ppo", ppo}, {"dpo", dpo}} {
+		if results[s.name], err = s.run(ctx, q); err != nil {
 			return nil, fmt.Errorf("quickstart, %s: %w", s.name, err)
 		}
 		if results[s.name].Interrupted {
@@ -339,22 +340,19 @@ func (q *quickstart) path(parts ...string) string {
 }
 
 // preferences writes preferences.jsonl and prompts.jsonl.
-func (q *quickstart) preferences(ctx context.Context, a *app, list []task) error {
-	dev, done, err := openDevice("cpu", 0)
-	if err != nil {
-		return err
-	}
-	defer done()
+func (q *quickstart) preferences(ctx context.Context, list []task) error {
+	dev := cpu.New(cpu.Options{})
+	defer dev.Close()
 	w, err := q.open("sft-full", dev)
 	if err != nil {
 		return err
 	}
 	defer w.free()
-	n, err := quickPreferences(ctx, w, list, q.path("preferences.jsonl"))
+	n, err := compare(ctx, w, list, q.path("preferences.jsonl"))
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.notes(), "the stand-in annotator chose in %d of %d pairs of answers\n", n, len(list))
+	fmt.Fprintf(q.hone.Notes(), "the stand-in annotator chose in %d of %d pairs of answers\n", n, len(list))
 	var prompts bytes.Buffer
 	lines := json.NewEncoder(&prompts)
 	for _, t := range list {
@@ -372,7 +370,8 @@ func (q *quickstart) open(stage string, dev device.Device) (*answerer, error) {
 	if err != nil {
 		return nil, err
 	}
-	template, err := chatTemplate(tuned, "", tok)
+	c := tok.Config()
+	template, err := chat.Load(tuned, chat.Tokens{BOS: c.BOS, EOS: c.EOS, PAD: c.PAD, UNK: c.UNK})
 	if err != nil {
 		return nil, err
 	}
@@ -386,47 +385,44 @@ func (q *quickstart) open(stage string, dev device.Device) (*answerer, error) {
 // scaled is a number of steps of the full quickstart for the one that was asked for.
 func (q *quickstart) scaled(n int) int { return max(1, n*q.steps/2000) }
 
-// quickReward learns which of two answers the annotator prefers, its scores centred so that those of the table have an origin.
-func quickReward(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+// rewardModel learns which of two answers the annotator prefers, its scores centred so that those of the table have an origin.
+func rewardModel(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 	c := preference.DefaultReward()
 	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("reward"),
 		"sequence_length=256", "batch_size=8", fmt.Sprint("steps=", q.scaled(60)), "optimizer.learning_rate=3e-4", "validation_fraction=0.15",
 		"center_rewards_coefficient=0.01", "eval.every=0", "checkpoint.keep_last=1"}); err != nil {
 		return nil, err
 	}
-	return a.train(ctx, &c, &c.Training)
+	return q.hone.Train(ctx, &c, &c.Training)
 }
 
-// quickPPO scores by the reward model alone: what the annotator likes, the policy knows only through it.
-func quickPPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+// ppo scores by the reward model alone: what the annotator likes, the policy knows only through it.
+func ppo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 	c := rl.DefaultPPO()
 	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "reward=" + q.path("reward", "model"), "prompts=" + q.path("prompts.jsonl"),
-		"out=" + q.path("ppo"), "sequence_length=256", fmt.Sprint("max_completion_length=", quickAnswer), fmt.Sprint("iterations=", q.scaled(12)),
+		"out=" + q.path("ppo"), "sequence_length=256", fmt.Sprint("max_completion_length=", answerTokens), fmt.Sprint("iterations=", q.scaled(12)),
 		"prompts_per_iteration=64", "rollout_batch_size=64", "num_ppo_epochs=2", "num_mini_batches=2", "batch_size=16", "optimizer.learning_rate=1e-4",
 		"kl_coef=0.02", "use_score_scaling=true", "use_score_norm=true", "missing_eos_penalty=1", "checkpoint.keep_last=1", "diagnosis.on=warn"}); err != nil {
 		return nil, err
 	}
-	return a.train(ctx, &c, &c.Training)
+	return q.hone.Train(ctx, &c, &c.Training)
 }
 
-// quickDPO learns from the same preferences without a reward model, to be set beside PPO.
-func quickDPO(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+// dpo learns from the same preferences without a reward model, to be set beside PPO.
+func dpo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 	c := preference.DefaultDPO()
 	if err := config.Load(&c, "", []string{"model=" + q.path("sft-full", "model"), "data=" + q.path("preferences.jsonl"), "out=" + q.path("dpo"),
 		"sequence_length=256", "batch_size=8", fmt.Sprint("steps=", q.scaled(40)), "optimizer.learning_rate=5e-5", "validation_fraction=0.15",
 		"eval.every=0", "checkpoint.keep_last=1"}); err != nil {
 		return nil, err
 	}
-	return a.train(ctx, &c, &c.Training)
+	return q.hone.Train(ctx, &c, &c.Training)
 }
 
 // table measures every stage on the held-out tasks.
 func (q *quickstart) table(ctx context.Context, held []task) (rows []row, err error) {
-	dev, done, err := openDevice("cpu", 0)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
+	dev := cpu.New(cpu.Options{})
+	defer dev.Close()
 	sft, err := q.open("sft-full", dev)
 	if err != nil {
 		return nil, err

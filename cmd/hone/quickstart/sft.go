@@ -1,4 +1,4 @@
-package main
+package quickstart
 
 import (
 	"context"
@@ -13,12 +13,14 @@ import (
 	"hone/recipe/lm"
 )
 
-// methodRates are learning rates that suit the model of the quickstart, of 1, 2 and 5 times the powers of ten. Other methods take the recipe's.
-var methodRates = map[string]string{"full": "2e-3", "lora": "1e-2", "qlora": "1e-2", "prompt": "0.3"}
+// Rate is a learning rate that suits the quickstart's model with a method, of 1, 2 and 5 times the powers of ten; "" where it is the recipe's.
+func Rate(method string) string { return rates[method] }
 
-// quickSFT teaches the pretrained model to write functions from their comments and signatures.
-func quickSFT(method string) func(context.Context, *app, *quickstart) (*recipe.Summary, error) {
-	return func(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+var rates = map[string]string{"full": "2e-3", "lora": "1e-2", "qlora": "1e-2", "prompt": "0.3"}
+
+// sft teaches the pretrained model to write functions from their comments and signatures.
+func sft(method string) func(context.Context, *quickstart) (*recipe.Summary, error) {
+	return func(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		if len(q.source) == 0 {
 			return nil, nil
 		}
@@ -30,13 +32,13 @@ func quickSFT(method string) func(context.Context, *app, *quickstart) (*recipe.S
 		steps := max(q.steps/20, 1)
 		if err := config.Load(&c, "", []string{
 			"model=" + filepath.Join(q.out, "model"), "data=" + pairs, "out=" + filepath.Join(q.out, "sft-"+method), "method=" + method,
-			fmt.Sprint("steps=", steps), "chat_template=zephyr", "sequence_length=256", "batch_size=8", "too_long=drop", "optimizer.learning_rate=" + methodRates[method],
+			fmt.Sprint("steps=", steps), "chat_template=zephyr", "sequence_length=256", "batch_size=8", "too_long=drop", "optimizer.learning_rate=" + Rate(method),
 			"eval.on_start=true", fmt.Sprint("eval.every=", max(steps/2, 1)), "eval.max_tokens=16384", "samples.max_tokens=80", "samples.temperature=0",
 			fmt.Sprint("samples.every=", steps), "checkpoint.keep_last=1",
 		}); err != nil {
 			return nil, err
 		}
-		return a.train(ctx, &c, &c.Training)
+		return q.hone.Train(ctx, &c, &c.Training)
 	}
 }
 

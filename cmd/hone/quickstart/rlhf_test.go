@@ -1,4 +1,4 @@
-package main
+package quickstart
 
 import (
 	"context"
@@ -11,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"hone/device/cpu"
 	"hone/recipe"
+	"hone/recipe/config"
 	"hone/recipe/lm"
 )
 
@@ -33,7 +35,8 @@ func TestInterval(t *testing.T) {
 // quickFolder makes the folder of a quickstart up to the fine-tuned model, in small: a model, pairs, and sft-full.
 func quickFolder(t *testing.T) *quickstart {
 	t.Helper()
-	q := &quickstart{out: filepath.Join(t.TempDir(), "quick"), steps: 20}
+	hone := &Program{Notes: func() io.Writer { return io.Discard }, Train: train}
+	q := &quickstart{hone: hone, out: filepath.Join(t.TempDir(), "quick"), steps: 20}
 	var text, pairs strings.Builder
 	for i := range 60 {
 		function := fmt.Sprintf("func f%d() int {\n\treturn %d\n}", i%9, i%9)
@@ -48,14 +51,37 @@ func quickFolder(t *testing.T) *quickstart {
 	if err := os.WriteFile(source, []byte(text.String()), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	mustHone(t, "pretrain", "data="+source, "out="+q.out, "steps=30", "model.hidden_size=32", "model.num_hidden_layers=1", "model.max_position_embeddings=256", "sequence_length=64",
+	base := lm.DefaultPretrain()
+	mustTrain(t, &base, &base.Training, "data="+source, "out="+q.out, "steps=30", "model.hidden_size=32", "model.num_hidden_layers=1", "model.max_position_embeddings=256", "sequence_length=64",
 		"tokenizer.vocab_size=300", "validation_fraction=0", "optimizer.learning_rate=0.01")
 	if err := os.WriteFile(q.path("pairs.jsonl"), []byte(pairs.String()), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	mustHone(t, "sft", "model="+q.path("model"), "data="+q.path("pairs.jsonl"), "out="+q.path("sft-full"), "steps=20", "chat_template=zephyr", "sequence_length=256",
+	tuned := lm.DefaultSFT()
+	mustTrain(t, &tuned, &tuned.Training, "model="+q.path("model"), "data="+q.path("pairs.jsonl"), "out="+q.path("sft-full"), "steps=20", "chat_template=zephyr", "sequence_length=256",
 		"optimizer.learning_rate=0.01")
 	return q
+}
+
+// mustTrain runs a recipe with keys.
+func mustTrain(t *testing.T, r recipe.Runner, c *recipe.Training, keys ...string) {
+	t.Helper()
+	if err := config.Load(r, "", keys); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := train(t.Context(), r, c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// train is a Program's: it runs a recipe on the processor.
+func train(ctx context.Context, r recipe.Runner, _ *recipe.Training) (*recipe.Summary, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
+	dev := cpu.New(cpu.Options{})
+	defer dev.Close()
+	return r.Run(ctx, recipe.Env{Device: dev})
 }
 
 // TestQuickTable measures the stages of a small quickstart whose later models are the fine-tuned one again: they must come out alike.
@@ -68,8 +94,7 @@ func TestQuickTable(t *testing.T) {
 	if err := os.WriteFile(q.path("preferences.jsonl"), []byte(preferences.String()), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	a := &app{out: io.Discard, err: io.Discard}
-	if _, err := quickReward(context.Background(), a, q); err != nil {
+	if _, err := rewardModel(context.Background(), q); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ppo", "dpo"} {
@@ -108,7 +133,7 @@ func TestQuickTable(t *testing.T) {
 		}
 	}
 	results := map[string]*recipe.Summary{}
-	if rows, err = quickRLHF(context.Background(), a, q, results); err != nil || len(rows) != 4 || len(results) != 3 {
+	if rows, err = rlhf(context.Background(), q, results); err != nil || len(rows) != 4 || len(results) != 3 {
 		t.Errorf("%d stages, %d rows, %v", len(results), len(rows), err)
 	}
 }

@@ -1,4 +1,5 @@
-package main
+// Package quickstart is hone quickstart: every stage of training, one after the other, on a small model and texts that are at hand.
+package quickstart
 
 import (
 	"context"
@@ -17,25 +18,38 @@ import (
 	"hone/recipe/lm"
 )
 
+// Program is what the quickstart needs of the program that it is a command of.
+type Program struct {
+	// Result prints v as an object in a line, or calls text, whichever the user asked for.
+	Result func(v any, text func(w io.Writer)) error
+	// Notes is where progress goes, beside the result.
+	Notes func() io.Writer
+	// Show prints the outcome of a stage where the user asked for text.
+	Show func(s *recipe.Summary)
+	// Train runs a recipe, whose shared keys are c, as its own command does.
+	Train func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error)
+}
+
 // stage is a part of the quickstart; each goes on from the folder of the one before.
 type stage struct {
 	name string
-	run  func(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error)
+	run  func(ctx context.Context, q *quickstart) (*recipe.Summary, error)
 }
 
-var stages = []stage{{"pretrain", quickPretrain}, {"sft", quickSFT("full")}, {"sft_lora", quickSFT("lora")}}
+var stages = []stage{{"pretrain", pretrain}, {"sft", sft("full")}, {"sft_lora", sft("lora")}}
 
 // quickstart is what its stages share.
 type quickstart struct {
+	hone      *Program
 	out       string
 	steps     int
 	overrides []string
 	source    []string // globs of Go's packages; none when other texts are given
 }
 
-// quickstartCommand runs the stages one after the other. One that is interrupted ends it: the next would have nothing to start from.
-func quickstartCommand(a *app) *cobra.Command {
-	q := &quickstart{}
+// Command is hone quickstart, which runs the stages one after the other. One that is interrupted ends it: the next would have nothing to start from.
+func Command(hone *Program) *cobra.Command {
+	q := &quickstart{hone: hone}
 	cmd := &cobra.Command{
 		Use:   "quickstart [path=value ...]",
 		Short: "Train a small model on Go's standard library, end to end, in minutes",
@@ -48,7 +62,7 @@ func quickstartCommand(a *app) *cobra.Command {
 			q.overrides = args
 			results := map[string]*recipe.Summary{}
 			for _, s := range stages {
-				summary, err := s.run(cmd.Context(), a, q)
+				summary, err := s.run(cmd.Context(), q)
 				if err != nil {
 					return fmt.Errorf("quickstart, %s: %w", s.name, err)
 				}
@@ -56,18 +70,16 @@ func quickstartCommand(a *app) *cobra.Command {
 					continue
 				}
 				results[s.name] = summary
-				if !a.json {
-					summarise(a.out, summary)
-				}
+				hone.Show(summary)
 				if summary.Interrupted { // the next stage has nothing to start from
-					return a.result(results, func(io.Writer) {})
+					return hone.Result(results, func(io.Writer) {})
 				}
 			}
-			table, err := q.align(cmd.Context(), a, results)
+			table, err := q.align(cmd.Context(), results)
 			if err != nil {
 				return err
 			}
-			return a.result(quickResult(results, table), func(w io.Writer) {
+			return hone.Result(object(results, table), func(w io.Writer) {
 				tuned(w, results)
 				showTable(w, table)
 				fmt.Fprintf(w, "\nnext: hone generate %s \"func (s *Server) \"\n      hone eval %s data=FILE\n",
@@ -80,8 +92,8 @@ func quickstartCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// quickPretrain trains on raw text.
-func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary, error) {
+// pretrain trains on raw text.
+func pretrain(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 	if q.out == "" {
 		dir, err := os.MkdirTemp("", "hone-quickstart-")
 		if err != nil {
@@ -115,5 +127,5 @@ func quickPretrain(ctx context.Context, a *app, q *quickstart) (*recipe.Summary,
 		return nil, err
 	}
 	q.out = c.Out
-	return a.train(ctx, &c, &c.Training)
+	return q.hone.Train(ctx, &c, &c.Training)
 }
