@@ -21,6 +21,9 @@ import (
 // Device counts memory and work and computes nothing: what is read from it is zero, or what the destination held.
 type Device struct {
 	OnCard bool // plans for device/cuda
+	// Arranged is how many elements a processor's copy of a weight has that it arranges, padded as it is, 0 where it arranges none; nil: as many as the
+	// weight.
+	Arranged func(k, n int, t device.DType) int
 
 	inUse, peak int64
 	paged       int64 // bytes of paged buffers that are held
@@ -82,6 +85,7 @@ var (
 	_ device.Pager    = (*Device)(nil)
 	_ device.Apart    = (*Device)(nil)
 	_ device.Arranger = (*Device)(nil)
+	_ device.Sampler  = (*Device)(nil)
 	_ device.Loose    = (*Device)(nil)
 	_ device.Placer   = (*Device)(nil)
 

@@ -10,10 +10,24 @@ func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arrange
 	if d.OnCard {
 		return device.Arranged{}, false
 	}
-	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(k*n, b.DType)}
-	d.move(a.Buf, b)
+	elements := k * n
+	if d.Arranged != nil {
+		if elements = d.Arranged(k, n, b.DType); elements == 0 {
+			return device.Arranged{}, false
+		}
+	}
+	a := device.Arranged{K: k, N: n, TransB: transB, Buf: d.Alloc(elements, b.DType)}
+	d.move(b, b) // what is read and written; the padding of the copy is neither
 	return a, true
 }
+
+// Draws is that of the device that is planned for: a processor leaves to the host what first chooses some of the tokens.
+func (d *Device) Draws(s device.Sample) bool {
+	return d.OnCard || s.Temperature == 0 || s.TopK == 0 && s.TopP >= 1 && s.MinP == 0
+}
+
+// Sample reads logits.
+func (d *Device) Sample(s device.Sample) { d.move(s.Logits, s.Random, s.IDs) }
 
 // Rearrange reads and writes.
 func (d *Device) Rearrange(y device.Buffer, a device.Arranged) { d.move(y, a.Buf) }

@@ -185,6 +185,19 @@ func TestArrangedCopy(t *testing.T) {
 	}
 }
 
+// TestPaddedCopy: where it is known how a processor pads the copy, that is held, and no more is read and written for it; one without a copy has none.
+func TestPaddedCopy(t *testing.T) {
+	d := plan.NewDevice()
+	d.Arranged = func(k, n int, t device.DType) int { return map[int]int{3: 2 * k * n}[k] }
+	w := d.Alloc(3*5, device.F32)
+	if _, ok := d.Arrange(w, 3, 5, true); !ok || d.Memory().InUse != 60+120 || d.Work() != (plan.Work{Calls: 1, Moved: 120}) {
+		t.Errorf("%v; %d bytes in use, %+v", ok, d.Memory().InUse, d.Work())
+	}
+	if _, ok := d.Arrange(w, 5, 3, true); ok {
+		t.Error("a weight is arranged of which the processor makes no copy")
+	}
+}
+
 // TestWorkAdds: every number of a Work is added n times, also one that a later change adds to the struct.
 func TestWorkAdds(t *testing.T) {
 	var fill func(v reflect.Value, next func() int64)

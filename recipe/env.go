@@ -20,7 +20,9 @@ type Env struct {
 	Log      *slog.Logger // may be nil
 	Begun    time.Time    // when the command began, to tell how long it took until the first step; zero: with the recipe
 	Memory   int64        // bytes that the device has at most; 0 where it is not known
-	Meter    plan.Meter   // of the rates of the machine, asked once the work is known, to say beforehand how long a step takes; nil where they are not known
+	// Arranged is how many elements the device's copy of a weight [n, k] has that it arranges, 0 where it arranges none; nil: as many as the weight.
+	Arranged func(k, n int, t device.DType) int
+	Meter    plan.Meter // of the rates of the machine, asked once the work is known, to say beforehand how long a step takes; nil where they are not known
 }
 
 // WithDefaults is e with something harmless in place of the functions and the log that are nil, and with Begun set to now where it is zero.

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ func (r *Run) ahead(ctx context.Context) (p *Planned, err error) {
 	err = r.Training.fit(slices.Concat(r.Training.lower(r.From), s.Lower()), func() (int64, int, error) {
 		other := &Run{Training: r.Training, Recipe: r.Recipe, From: r.From, Tokenizer: r.Tokenizer, Begin: r.Begin}
 		other.Stage = s.Repeat(other)
-		if err := other.rehearsing(Env{Meter: r.Env.Meter}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
+		if err := other.rehearsing(Env{Meter: r.Env.Meter, Arranged: r.Env.Arranged}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
 			return 0, 0, fmt.Errorf("plan the run: %w", err)
 		}
 		return p.Needed(), p.layers, nil
@@ -58,7 +59,7 @@ func (r *Run) rehearsing(env Env, f func() error) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	r.Rehearsal, r.Folder, r.Env = true, Folder{dir}, env.WithDefaults()
 	dev := plan.NewDevice()
-	dev.OnCard = r.Training.onCard()
+	dev.OnCard, dev.Arranged = r.Training.onCard(), r.Env.Arranged
 	r.Env.Device, r.Env.Events = dev, func(train.Event) {}
 	defer r.free()
 	failed := tensor.Try(func() { err = f() })
@@ -107,11 +108,18 @@ type dealt struct {
 	rows, steps int          // of all steps that were looked at
 }
 
-// look draws the batches of up to looked steps, spread over the run. Where steps are not alike, as in PPO, the first one is enough: it writes all
+// spread are up to looked steps over the whole run, because sources may be sorted by length.
+func (r *Run) spread() (steps []int) {
+	for step := 0; step < r.Training.Steps && len(steps) < looked; step += max(1, r.Training.Steps/looked) {
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// look draws the batches of steps that are spread over the run. Where steps are not alike, as in PPO, the first one is enough: it writes all
 // that the other steps of its iteration learn from.
 func (d *dealt) look(ctx context.Context, r *Run, alike bool) error {
-	// Spread, because sources may be sorted by length.
-	for step := 0; step < r.Training.Steps && d.steps < looked; step += max(1, r.Training.Steps/looked) {
+	for _, step := range r.spread() {
 		batches, err := r.Loop.Batches(ctx, step)
 		if err != nil {
 			return err
@@ -158,13 +166,13 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	}
 	// In PPO the mean is of one iteration's first step, whose answers are as long as they may be.
 	p.Tokens = int64(seen.mean() * float64(p.Steps))
+	deal := r.Loop.Batches
 	first, spared := r.rehearseForward(dev, p, seen.largest[0], base), plan.Work{}
 	if !alike { // the first pass after answers were written takes results of the writing, which it uses up; the second computes them
 		spared = r.rehearseForward(dev, p, seen.largest[0], base)
 		spared.Add(first, -1)
 	} else {
 		wrote = plan.Work{} // batches were looked at, and nothing was written
-		deal := r.Loop.Batches
 		r.Loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, seen.at) }
 	}
 	r.Loop.Steps = together
@@ -172,6 +180,11 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 		return err
 	}
 	p.Work.Add(spared, -1)
+	if alike {
+		if err := r.rehearseOthers(ctx, deal); err != nil {
+			return err
+		}
+	}
 	if !alike && r.Training.Steps > together { // the next iteration begins with what all models have by then
 		if _, err := r.Loop.Batches(ctx, together); err != nil {
 			return err
@@ -185,6 +198,38 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	p.FLOPs = work.FLOPs()
 	p.perToken = float64(p.FLOPs.Total()) / (seen.mean() * float64(together))
 	return r.rehearseTime(p, work, wrote, together)
+}
+
+// rehearseOthers makes the steps that were looked at and those with the most rows of all, for their memory alone: rows are not all that it depends
+// on, but also what is learned of them, how they lie in sequences and what of those is alike.
+func (r *Run) rehearseOthers(ctx context.Context, deal func(context.Context, int) ([]data.Batch, error)) error {
+	steps := append(r.spread(), r.longest()...)
+	made := r.Loop.Step()
+	r.Loop.Steps = made + len(steps)
+	r.Loop.Batches = func(ctx context.Context, step int) ([]data.Batch, error) { return deal(ctx, steps[step-made]) }
+	_, err := r.Loop.Run(ctx)
+	return errors.Join(err, ctx.Err())
+}
+
+// longest are the steps with the most rows in a micro-batch, of a stage that knows these.
+func (r *Run) longest() (steps []int) {
+	s, ok := r.Stage.(Sized)
+	if !ok || r.Training.Steps <= looked { // all were looked at
+		return nil
+	}
+	const most = 16
+	rows := map[int]int{} // of steps
+	for step := range r.Training.Steps {
+		n := s.Rows(r, step)
+		if len(steps) == most && n <= rows[steps[most-1]] {
+			continue
+		}
+		rows[step] = n
+		steps = append(steps, step)
+		slices.SortStableFunc(steps, func(a, b int) int { return cmp.Compare(rows[b], rows[a]) })
+		steps = steps[:min(most, len(steps))]
+	}
+	return steps
 }
 
 // rehearseForward runs a forward pass, sets p.Activations to the memory above base that it keeps for the backward pass, and returns its work.

@@ -84,3 +84,8 @@ type Rehearsed interface {
 	Repeat(r *Run) Stage  // the stage of r, before its models are there, on the same data
 	Lower() []Change      // of its own keys, to take less memory
 }
+
+// Sized is a stage that knows without dealing out a step how many rows the largest of its micro-batches has.
+type Sized interface {
+	Rows(r *Run, step int) int
+}

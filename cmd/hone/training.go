@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/device"
+	"hone/device/cpu"
 	"hone/plan"
 	"hone/plan/meter"
 	"hone/recipe"
@@ -97,7 +98,7 @@ func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
 		rates = a.meters.Meter(meter.NewPeak(c.Threads, c.DType))
 	}
-	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Meter: rates})
+	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Meter: rates, Arranged: cpu.ArrangedLen})
 	progress.clear()
 	if err != nil {
 		return err
@@ -186,7 +187,7 @@ func (a *app) train(ctx context.Context, r recipe.Runner, c *recipe.Training) (*
 	// before the run, while the machine is at rest
 	peak := meter.PeakOf(dev, c.Threads, c.DType)
 	p.peak = peak
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meters.Meter(peak), Memory: memoryOf(dev)})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meters.Meter(peak), Memory: memoryOf(dev), Arranged: cpu.ArrangedLen})
 	p.clear()
 	if err != nil {
 		return nil, err

@@ -9,6 +9,15 @@ import (
 
 var _ device.Arranger = (*Device)(nil)
 
+// ArrangedLen is how many elements the copy of a weight has that Arrange makes on this machine; 0 where it makes none.
+func ArrangedLen(k, n int, t device.DType) int {
+	kernels, bf16 := gemm.HostKernels(), t == device.BF16
+	if !kernels.Arranges(bf16, k) {
+		return 0
+	}
+	return kernels.ArrangedLen(k, n, bf16)
+}
+
 // Arrange copies a weight into panels. A bf16 weight has panels of pairs; without tiles for these it stays as it is.
 func (d *Device) Arrange(b device.Buffer, k, n int, transB bool) (device.Arranged, bool) {
 	kernels, bf16 := d.engine.Kernels, b.DType == device.BF16

@@ -360,6 +360,7 @@ func (s *preferring) Repeat(*recipe.Run) recipe.Stage {
 
 func (s *preferring) Lower() []recipe.Change           { return nil }
 func (s *preferring) Rehearse(*recipe.Run) (int, bool) { return 1, true }
+func (s *preferring) Rows(r *recipe.Run, step int) int { return s.records.rows(r.Training, step) }
 func (s *preferring) KVCache(r *recipe.Run) int64      { return r.SampleCache() }
 
 // Plan says what the run will take, as (*Reward).Plan does. The pass of the reference over all records before the first step is not in it.

@@ -345,6 +345,19 @@ func (s *judgements) step(c *recipe.Training, step int) []data.Batch {
 	return deal(s.items, picks, c.BatchSize)
 }
 
+// rows are those of the largest micro-batch of a step, prompts counted twice.
+func (s *judgements) rows(c *recipe.Training, step int) (most int) {
+	for micro := range c.GradientAccumulationSteps {
+		n := 0
+		for i := range c.BatchSize {
+			at := (step*c.GradientAccumulationSteps+micro)*c.BatchSize + i
+			n += s.items[data.Draw(c.Seed, int64(len(s.items)), int64(at))].tokens()
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
 // deal makes micro-batches of the items that picks names, size at a time.
 func deal(list []judged, picks []int, size int) []data.Batch {
 	tokens, chosen := 0, 0

@@ -223,6 +223,7 @@ func (s *rewarding) Repeat(*recipe.Run) recipe.Stage {
 
 func (s *rewarding) Lower() []recipe.Change           { return nil }
 func (s *rewarding) Rehearse(*recipe.Run) (int, bool) { return 1, true }
+func (s *rewarding) Rows(r *recipe.Run, step int) int { return s.records.rows(r.Training, step) }
 func (s *rewarding) KVCache(*recipe.Run) int64        { return 0 }
 
 // Plan says what the run will take, and starts nothing. Records are read and counted; what that writes is removed again.

@@ -18,6 +18,7 @@ import (
 
 	"hone/adapter"
 	"hone/device"
+	"hone/device/cpu"
 	"hone/model"
 	"hone/plan"
 	"hone/plan/meter"
@@ -143,7 +144,7 @@ func (r *ppoResult) run(ctx context.Context, hone *Program, w ppoWorkload) (err 
 	}
 	r.medians(w, clock.iterations[1:])
 	r.PeakRSSMB, r.PeakDeviceMB, r.SharedMB = peakRSS(), float64(s.PeakMemoryBytes)/1e6, float64(clock.shared)/1e6
-	p, err := c.Plan(ctx, recipe.Env{Meter: meter.PeakOf(dev, r.Threads, r.DType).Meter(plan.Rates{})})
+	p, err := c.Plan(ctx, recipe.Env{Meter: meter.PeakOf(dev, r.Threads, r.DType).Meter(plan.Rates{}), Arranged: cpu.ArrangedLen})
 	if err != nil {
 		return err
 	}
