@@ -2,7 +2,7 @@ package preference
 
 import (
 	"cmp"
-	"fmt"
+	"errors"
 	"slices"
 )
 
@@ -25,7 +25,7 @@ func (s *judgements) identity() map[string]string {
 func holdOut(all []judged, fraction float64) (train, held []judged, err error) {
 	prompts := countPrompts(all)
 	if len(prompts) == 1 {
-		return all, nil, fmt.Errorf("all %d records have one prompt, of which none can be held out; name others by validation_data, or set validation_fraction=0", len(all))
+		return all, nil, errors.New("all records have one prompt, of which none can be held out; name others by validation_data, or set validation_fraction=0")
 	}
 	want, n := fraction*float64(len(all)), 0.0
 	out := map[uint64]bool{}

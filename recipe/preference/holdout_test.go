@@ -66,7 +66,7 @@ func TestHoldOut(t *testing.T) {
 			before = out
 		}
 	}
-	if _, _, err := holdOut(make([]judged, 3), 0.1); err == nil || err.Error() != "all 3 records have one prompt, of which none can be held out; name others by validation_data, or set validation_fraction=0" {
+	if _, _, err := holdOut(make([]judged, 3), 0.1); err == nil || err.Error() != "all records have one prompt, of which none can be held out; name others by validation_data, or set validation_fraction=0" {
 		t.Errorf("one prompt: %v", err)
 	}
 }
