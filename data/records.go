@@ -2,7 +2,6 @@ package data
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"math"
 	"os"
 	"reflect"
-	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -107,14 +105,10 @@ func (k *sink) jsonList(f sourceFile, r io.Reader) error {
 
 // table passes on the rows of a .csv or .tsv file as objects whose keys are the names in its first line.
 func (k *sink) table(f sourceFile, r io.Reader, content string) error {
-	in := &budget{r, k.cfg.MaxRecord + readAhead}
-	var next func() (row []string, line int, err error)
-	if content == ".tsv" { // lines have a limit of their own, and reading goes on behind those that are longer
-		unmarked, _ := withoutMark(r)
-		next = newTabbed(lineReader{r: bufio.NewReaderSize(unmarked, 1<<18), limit: k.cfg.MaxRecord}).row
-	} else {
-		unmarked, _ := withoutMark(in)
-		next = csvRows(unmarked)
+	unmarked, _ := withoutMark(r)
+	next, what := newCommas(unmarked, k.cfg.MaxRecord).row, "record"
+	if content == ".tsv" {
+		next, what = newTabbed(lineReader{r: bufio.NewReaderSize(unmarked, 1<<18), limit: k.cfg.MaxRecord}).row, "line"
 	}
 	names, _, err := next()
 	if err != nil {
@@ -128,14 +122,13 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		seen[name] = true
 	}
 	for {
-		in.left = k.cfg.MaxRecord + readAhead
 		row, line, err := next()
 		if err == io.EOF {
 			return nil
 		}
 		d := Document{Source: f.path, Record: line, Offset: -1}
-		if err == errLong && content == ".tsv" {
-			if err := k.bad(TooLong, fmt.Errorf("%s: the line is longer than %d bytes", d.Place(), k.cfg.MaxRecord)); err != nil {
+		if err == errLong {
+			if err := k.bad(TooLong, fmt.Errorf("%s: the %s is longer than %d bytes", d.Place(), what, k.cfg.MaxRecord)); err != nil {
 				return err
 			}
 			continue
@@ -160,20 +153,6 @@ func (k *sink) table(f sourceFile, r io.Reader, content string) error {
 		if err := k.record(d, text); err != nil {
 			return err
 		}
-	}
-}
-
-// csvRows gives the rows of a .csv file, each with the number of its first line.
-func csvRows(r io.Reader) func() (row []string, line int, err error) {
-	rows := csv.NewReader(r)
-	rows.FieldsPerRecord = -1
-	return func() ([]string, int, error) {
-		row, err := rows.Read()
-		if err != nil {
-			return nil, 0, err
-		}
-		line, _ := rows.FieldPos(0)
-		return row, line, nil
 	}
 }
 
@@ -228,7 +207,9 @@ func parquetObject(rows *parquet.GenericReader[map[string]any], schema *parquet.
 
 // plainSchema is a schema whose maps are the lists of pairs that they are stored as: read as maps, their keys are converted to text as Go converts, which
 // makes characters of numbers, and their values come in types of their own, under other names and with bytes for texts.
-func plainSchema(s *parquet.Schema) *parquet.Schema { return parquet.NewSchema(s.Name(), newPlainNode(s)) }
+func plainSchema(s *parquet.Schema) *parquet.Schema {
+	return parquet.NewSchema(s.Name(), newPlainNode(s))
+}
 
 type plainNode struct {
 	parquet.Node

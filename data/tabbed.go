@@ -19,6 +19,12 @@ type tabbed struct {
 // longLine stands for a line over the limit among those that were read ahead. No line has a line end in it.
 const longLine = "\n"
 
+// What a line that is read ahead takes beside its text: of a field that has no end, many short lines would be held that are more than the limit by this.
+const (
+	lineBytes = 16
+	heldLines = 1 << 20 // bytes that are held in any case
+)
+
 // newTabbed looks at the beginning of a file.
 func newTabbed(lines lineReader) *tabbed {
 	begin, _ := lines.r.Peek(lines.r.Size()) // an error comes again with the next read
@@ -89,7 +95,7 @@ func (t *tabbed) read() error {
 // before one.
 func (t *tabbed) enclosed(text string) (field, rest string, more, ok bool, err error) {
 	var b strings.Builder
-	for used := 0; ; {
+	for used, held := 0, 0; ; {
 		at := strings.IndexByte(text, '"')
 		switch {
 		case at >= 0 && strings.HasPrefix(text[at+1:], `"`):
@@ -102,11 +108,12 @@ func (t *tabbed) enclosed(text string) (field, rest string, more, ok bool, err e
 			}
 			t.ahead, t.n = t.ahead[used:], t.n+used
 			return b.String() + text[:at], rest, more, true, nil
-		case b.Len() > t.lines.limit:
+		case b.Len() > t.lines.limit || held > 2*t.lines.limit+heldLines:
 			return "", "", false, false, nil
 		}
 		b.WriteString(text)
 		b.WriteByte('\n')
+		held += lineBytes
 		if used == len(t.ahead) {
 			if err := t.read(); err == io.EOF {
 				return "", "", false, false, nil

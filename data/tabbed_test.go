@@ -29,6 +29,10 @@ func TestQuotationMarksOfTabbedFiles(t *testing.T) {
 			t.Errorf("%q: %v %s", file, err, diff)
 		}
 	}
+	empty := "a\tb\n\"x\t1\n" + strings.Repeat("\n", 100_000) + "y\"\t2\n" // within the limit, but not as lines that are held
+	if docs, _, err := one(t, "x.tsv", empty, Sources{Records: true, MaxRecord: 1 << 17}); err != nil || len(docs) != 2 || !strings.HasSuffix(docs[0], `{"a":"\"x","b":"1"}`) {
+		t.Errorf("a field of empty lines: %d documents, %v", len(docs), err)
+	}
 	long := "a\tb\n\"x\t1\n" + strings.Repeat("line\n", 20_000) // without an end, and longer than a record may be
 	docs, stats, err := one(t, "x.tsv", long, Sources{Records: true, MaxRecord: 1 << 16, OnBadRecord: SkipBadRecord})
 	if err != nil || len(docs) != 1 || stats.Skipped[Malformed] != 20_000 {
@@ -62,6 +66,43 @@ func TestLongLinesOfTabbedFiles(t *testing.T) {
 			if _, _, err := one(t, "x.tsv", file, s); err == nil || !strings.Contains(err.Error(), "set on_bad_record=skip") {
 				t.Errorf("%s, %d bytes: %v", name, bytes, err)
 			}
+		}
+	}
+}
+
+// TestLongRecordsOfCommaFiles: a record over the limit is passed over and counted, whether it has one line or many, with marks or without; what is behind it is
+// read, its lines are counted as they stand, and only a mark without an end takes the rest along, which is an error of the file.
+func TestLongRecordsOfCommaFiles(t *testing.T) {
+	x := strings.Repeat("x", 3000)
+	for name, long := range map[string]string{"plain": x, "with marks": `"` + x + `"`, "many lines": `"` + strings.Repeat("x,\"\"\n\n", 1000) + `"`, "longer than what is read at once": `"` + strings.Repeat("x\r\n", 1<<17) + `"`} {
+		file := "a,b\r\n\n0,\"y \"\"z\"\"\"\n1," + long + "\n2,\"3\n\"\n\r\n4,5"
+		line := 4 + strings.Count(long, "\n") + 1
+		s := Sources{Records: true, MaxRecord: 1000, OnBadRecord: SkipBadRecord, OnBadFile: SkipBadRecord}
+		docs, stats, err := one(t, "x.csv", file, s)
+		want := []string{`x.csv:3|{"a":"0","b":"y \"z\""}`, fmt.Sprintf(`x.csv:%d|{"a":"2","b":"3\n"}`, line), fmt.Sprintf(`x.csv:%d|{"a":"4","b":"5"}`, line+3)}
+		if diff := cmp.Diff(want, docs); err != nil || diff != "" || stats.Skipped[TooLong] != 1 || stats.Skipped[Unreadable] != 0 {
+			t.Errorf("%s: %v, %v %s", name, err, stats.Skipped, diff)
+		}
+		if len(stats.BadRecords) != 1 || !strings.HasSuffix(stats.BadRecords[0], "x.csv:4: the record is longer than 1000 bytes") {
+			t.Errorf("%s: named %q", name, stats.BadRecords)
+		}
+		s.OnBadRecord, s.OnBadFile = FailOnBadRecord, FailOnBadRecord
+		if _, _, err := one(t, "x.csv", file, s); err == nil || !strings.Contains(err.Error(), "x.csv:4: the record is longer than 1000 bytes") {
+			t.Errorf("%s: %v", name, err)
+		}
+		s.OnBadRecord = SkipBadRecord
+		if _, _, err := one(t, "x.csv", file+"\n6,\"7\"8\n", s); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("line %d, column 5", line+4)) {
+			t.Errorf("%s: a mark behind it is told as %v", name, err)
+		}
+	}
+	s := Sources{Records: true, MaxRecord: 1000, OnBadRecord: SkipBadRecord, OnBadFile: SkipBadRecord}
+	docs, stats, err := one(t, "x.csv", "a,b\n1,2\n3,\"4"+strings.Repeat("\nx", 3000), s)
+	if err != nil || len(docs) != 1 || stats.Skipped[Unreadable] != 1 {
+		t.Errorf("a mark without an end: %d documents, %v, %v", len(docs), stats.Skipped, err)
+	}
+	for at, text := range map[string]string{"MaxRecord": "a\n" + x[:1000] + "\n", "one more": "a\n" + x[:1001] + "\n"} {
+		if docs, stats, _ := one(t, "x.csv", text, s); len(docs)+stats.Skipped[TooLong] != 1 || len(docs) == 1 != (at == "MaxRecord") {
+			t.Errorf("%s bytes: %d documents, %v", at, len(docs), stats.Skipped)
 		}
 	}
 }
