@@ -221,20 +221,19 @@ func (c ScriptMix) Step() Step {
 	}}
 }
 
-// SameAnswers rejects preferences whose answers differ by no more than case, punctuation and layout, and records whose answer is the prompt.
+// SameAnswers rejects preferences whose answers differ by no more than case, punctuation and layout (operators tell them apart), and records whose answer is the prompt.
 func SameAnswers() Step {
 	return Step{Name: "same_answers", Apply: func(d *Doc) string {
 		t := d.talk()
-		words := func(s string) string { return strings.Join(normalWords(s), " ") }
 		if t.rejected {
-			if words(t.answers[0]) == words(t.answers[1]) && words(t.answers[0]) != "" {
+			if plain := plainAnswer(t.answers[0]); plain != "" && plain == plainAnswer(t.answers[1]) {
 				return "chosen and rejected differ in layout only"
 			}
 			return ""
 		}
 		for _, a := range t.answers {
 			// From 20 bytes on: "yes" may well answer "yes?".
-			if w := words(a); len(w) >= 20 && w == words(t.prompt) {
+			if plain := plainAnswer(a); len(plain) >= 20 && plain == plainAnswer(t.prompt) {
 				return "the answer is the prompt"
 			}
 		}

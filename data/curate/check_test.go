@@ -168,6 +168,48 @@ func TestScriptMixAndSameAnswers(t *testing.T) {
 	}
 }
 
+// TestAnswersDifferInLayout: what is layout, and what says something else, as operators and marks of code do.
+func TestAnswersDifferInLayout(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"It is, so!", "it is so", true},
+		{"# Yes\n- one\n* two\n> three", "yes\none two\n\nthree.", true},
+		{"It is **very** good, _really_ `so`; ~~not~~.", "It is very good - really", false},
+		{"It is **very** good, _really_ `so`; ~~not~~.", "it is very good: really so not", true},
+		{"**Bold.** *One* and *two* (“three”).", "bold one and two (three)", true},
+		{"```go\nx := 1\n```", "x := 1", true},
+		{"你好，世界。", "你好世界", false}, // where words begin nobody knows
+		{"你好，世界。", "你好、世界！", true},
+		{"राम की किताब।", "राम की किताब", true},
+		{"a+b", "a-b", false},
+		{"a + b", "a b", false},
+		{"a*b", "a b", false},
+		{"2 * 3", "2 3", false},
+		{"a * b * c", "a b c", false},
+		{"return *p", "return p", false},
+		{"2**3", "2*3", false},
+		{"x < y", "x > y", false},
+		{"x != y", "x = y", false},
+		{"-5", "5", false},
+		{"!x", "x", false},
+		{"f(a.b)", "f(a,b)", false},
+		{"f(x)", "f[x]", false},
+		{"a_b", "a b", false},
+		{"1.5", "1,5", false},
+		{"x++;", "x--;", false},
+		{"a & b", "a | b", false},
+		{"50%", "50", false},
+		{"$5", "€5", false},
+	} {
+		got := SameAnswers().Apply(&Doc{Text: record(map[string]any{"prompt": "p", "chosen": c.a, "rejected": c.b})}) != ""
+		if got != c.same {
+			t.Errorf("%q and %q: the same is %v, %q and %q", c.a, c.b, got, plainAnswer(c.a), plainAnswer(c.b))
+		}
+	}
+}
+
 // Records are kept as they are, and alike prompts stand once.
 func TestRecordsRun(t *testing.T) {
 	var docs []data.Document
