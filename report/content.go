@@ -214,6 +214,9 @@ func (r *run) facts() []fact {
 	var out []fact
 	for name, v := range r.info {
 		if text := factText(name, v); text != "" {
+			if name == "planned_memory" { // which tells of the operations of a step, too
+				name = "plan"
+			}
 			out = append(out, fact{unitless(name), text})
 		}
 	}

@@ -185,7 +185,7 @@ func TestEvalTable(t *testing.T) {
 func TestFacts(t *testing.T) {
 	r := &run{info: map[string]any{"train_tokens": 1234567.0, "corpus_bytes": 104857600.0, "shared_base_bytes": 1500.0, "pack_fill": 0.912, "device": "cpu", "resume": false, "data": []any{"a", "b"},
 		"planned_memory": map[string]any{"peak_bytes": 2097152.0, "recompute_layers": 3.0}, "note": ""}}
-	want := []fact{{"corpus", "100.0 MiB"}, {"data", "a, b"}, {"device", "cpu"}, {"pack fill", "0.912"}, {"planned memory", "peak 2.0 MiB, recompute layers 3"}, {"resume", "false"},
+	want := []fact{{"corpus", "100.0 MiB"}, {"data", "a, b"}, {"device", "cpu"}, {"pack fill", "0.912"}, {"plan", "peak 2.0 MiB, recompute layers 3"}, {"resume", "false"},
 		{"shared base", "2 KiB"}, {"train tokens", "1\u202f234\u202f567"}}
 	if got := r.facts(); !slices.Equal(got, want) {
 		t.Errorf("the facts are %q, want %q", got, want)

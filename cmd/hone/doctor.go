@@ -172,7 +172,7 @@ func (d *diagnosis) cudaText(w io.Writer) {
 		fmt.Fprintf(w, "cuda\t%s\n", card)
 	}
 	for _, what := range d.CUDA.Missing {
-		fmt.Fprintf(w, "cuda\tnot to be used: %s\n", what)
+		fmt.Fprintf(w, "cuda\tmissing: %s\n", what)
 	}
 }
 

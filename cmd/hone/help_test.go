@@ -28,7 +28,7 @@ func TestHelpFits(t *testing.T) {
 			walk(path, sub)
 		}
 	}
-	for _, make := range commands {
+	for make := range allCommands {
 		walk(nil, make(&app{}))
 	}
 }

@@ -1,6 +1,6 @@
 // Command hone trains large language models: raw text to a model folder, in one program.
 //
-// A command is a file: a function that makes its cobra.Command, listed in commands. It reads flags into a struct, has the packages below do the work,
+// A command is a file: a function that makes its cobra.Command, listed in groups. It reads flags into a struct, has the packages below do the work,
 // and hands one result to app.result, which prints it as text or, with --json, as one object on stdout; everything else goes to app.notes or
 // stderr. Commands that train (training.go) take the keys of a recipe, from YAML and as path=value, in place of flags.
 // The benchmarks and the quickstart are packages of their own (packages.go), below this one, which are given what they need of it.
@@ -30,32 +30,18 @@ import (
 // version is what hone calls itself.
 const version = "0.1.0"
 
-// commands are all there are, in the order of --help.
-var commands = []func(*app) *cobra.Command{
-	quickstartCommand,
-	dataCommand,
-	planCommand,
-	pretrainStage().command,
-	sftStage().command,
-	rewardStage().command,
-	dpoStage().command,
-	ppoStage().command,
-	grpoStage().command,
-	scoreCommand,
-	generateCommand,
-	chatCommand,
-	pullCommand,
-	labelCommand,
-	evalCommand,
-	logitsCommand,
-	mergeCommand,
-	importCommand,
-	exportCommand,
-	inspectCommand,
-
-	tokenizerCommand,
-	benchCommand,
-	doctorCommand,
+// groups are all commands there are, as --help shows them: the library orders those of a group by name.
+var groups = []struct {
+	title    string
+	commands []func(*app) *cobra.Command
+}{
+	{"To begin with:", []func(*app) *cobra.Command{quickstartCommand, doctorCommand, planCommand}},
+	{"Data:", []func(*app) *cobra.Command{dataCommand, tokenizerCommand, labelCommand}},
+	{"Training:", []func(*app) *cobra.Command{
+		pretrainStage().command, sftStage().command, rewardStage().command, dpoStage().command, ppoStage().command, grpoStage().command}},
+	{"Use of a model:", []func(*app) *cobra.Command{generateCommand, chatCommand, evalCommand, scoreCommand}},
+	{"Files of models:", []func(*app) *cobra.Command{pullCommand, importCommand, exportCommand, mergeCommand, inspectCommand}},
+	{"Measurement:", []func(*app) *cobra.Command{benchCommand, logitsCommand}},
 }
 
 // app is what every command needs of the outside world.
@@ -90,8 +76,13 @@ func run(ctx context.Context, a *app, args []string) int {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print one result object on stdout, progress on stderr")
-	for _, c := range commands {
-		root.AddCommand(c(a))
+	for _, g := range groups {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title})
+		for _, c := range g.commands {
+			cmd := c(a)
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(helpCommand(root))

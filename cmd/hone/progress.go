@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 type progress struct {
 	w        io.Writer
 	terminal bool
+	colour   bool // on a terminal, unless NO_COLOR is set
 	steps    int
 	peak     arithmetic // of the machine, nil when not measured
 	flops    float64    // floating-point operations of one fed token, forward and backward
@@ -38,9 +40,11 @@ type arithmetic interface {
 // withFd is an output that may be a terminal: a file, or the checked one that stdout is.
 type withFd interface{ Fd() uintptr }
 
+// newProgress shows a run of a number of steps. A terminal that calls itself dumb, as Emacs's does, cannot rewrite a line and gets lines as a file does.
 func newProgress(w io.Writer, steps int) *progress {
 	f, ok := w.(withFd)
-	return &progress{w: w, terminal: ok && term.IsTerminal(int(f.Fd())), steps: steps}
+	terminal := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	return &progress{w: w, terminal: terminal, colour: terminal && os.Getenv("NO_COLOR") == "", steps: steps}
 }
 
 // line prints text on a line of its own.
@@ -70,7 +74,8 @@ func (p *progress) live(text string, milestone bool) {
 	}
 }
 
-// fitted is text cut to the width of the terminal: what runs over into a second line is not rewritten.
+// fitted is text cut to the width of the terminal: what runs over into a second line is not rewritten. It is cut between two of its entries where it
+// can be, since the half of a number is another number.
 func (p *progress) fitted(text string) string {
 	f, ok := p.w.(withFd)
 	if !ok {
@@ -78,7 +83,11 @@ func (p *progress) fitted(text string) string {
 	}
 	width, _, err := term.GetSize(int(f.Fd()))
 	if runes := []rune(text); err == nil && 0 < width && width <= len(runes) {
-		return string(runes[:width-1])
+		text = string(runes[:width-1])
+		if end := strings.LastIndex(text, "  "); end > 0 && !strings.HasPrefix(string(runes[width-1:]), "  ") {
+			text = text[:end]
+		}
+		text = strings.TrimRight(text, " ")
 	}
 	return text
 }
@@ -179,10 +188,10 @@ func (p *progress) step(e train.StepEvent) string {
 	return b.String()
 }
 
-// example shows an example of the data; what is learned is green on a terminal, else in brackets.
+// example shows an example of the data; what is learned is green where there is colour, else in brackets.
 func (p *progress) example(e train.ExampleEvent) {
 	before, after := "[[", "]]"
-	if p.terminal {
+	if p.colour {
 		before, after = "\x1b[32m", "\x1b[0m"
 	}
 	var b strings.Builder

@@ -21,9 +21,25 @@ func TestLiveLine(t *testing.T) {
 	if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 7}); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("TERM", "xterm")
+	t.Setenv("NO_COLOR", "")
 	for name, p := range map[string]*progress{"stdout": newProgress(&checked{file: terminal}, 0), "stderr": newProgress(terminal, 0)} {
-		if !p.terminal || p.fitted("step 1/10") != "step 1" {
+		if !p.terminal || !p.colour || p.fitted("step 1/10") != "step 1" {
 			t.Errorf("%s: a terminal is %v, and its line is %q", name, p.terminal, p.fitted("step 1/10"))
 		}
+	}
+	// of a number that does not fit nothing is shown
+	for text, want := range map[string]string{"a 1  b 23": "a 1", "a 1  b": "a 1  b", "a 12    b 3": "a 12", "a 1234  b": "a 1234", "ab 123  c": "ab 123"} {
+		if got := newProgress(terminal, 0).fitted(text); got != want {
+			t.Errorf("%q is cut to %q, want %q", text, got, want)
+		}
+	}
+	t.Setenv("NO_COLOR", "1")
+	if p := newProgress(terminal, 0); !p.terminal || p.colour {
+		t.Error("NO_COLOR is set and there is colour")
+	}
+	t.Setenv("TERM", "dumb")
+	if newProgress(terminal, 0).terminal {
+		t.Error("a line is rewritten on a dumb terminal")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 func TestMain(m *testing.M) {
@@ -161,9 +162,20 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// allCommands are those of all groups.
+func allCommands(yield func(func(*app) *cobra.Command) bool) {
+	for _, g := range groups {
+		for _, c := range g.commands {
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 // hone's commands all have help with an example.
 func TestHelp(t *testing.T) {
-	for _, make := range commands {
+	for make := range allCommands {
 		c := make(&app{})
 		var out bytes.Buffer
 		if code := run(context.Background(), &app{out: &out, err: &out}, []string{c.Name(), "--help"}); code != 0 {

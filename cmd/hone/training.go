@@ -68,6 +68,7 @@ func (t training) command(a *app) *cobra.Command {
 			return a.result(s, func(w io.Writer) {
 				summarise(w, s)
 				if t.metrics != nil {
+					fmt.Fprintln(w) // another table, of other columns
 					showMetrics(w, t.metrics(s))
 				}
 			})
