@@ -99,6 +99,14 @@ func run(ctx context.Context, a *app, args []string) int {
 	return 0
 }
 
+// elsewhere are commands by the names that people look for and that are too far from ours to be found.
+var elsewhere = map[string]string{
+	"train": "pretrain", "finetune": "sft", "fine-tune": "sft", "tune": "sft", "lora": "sft", "qlora": "sft", "kto": "dpo", "orpo": "dpo", "simpo": "dpo",
+	"rlhf": "ppo", "rm": "reward", "launch": "plan --launch", "estimate": "plan", "download": "pull", "convert": "export", "quantize": "export", "gguf": "export",
+	"run": "chat", "complete": "generate", "perplexity": "eval", "benchmark": "bench", "curate": "data curate", "dedup": "data dedup", "stats": "data stats",
+	"annotate": "label", "info": "doctor",
+}
+
 // onlyCommands is what a command does that is nothing but its subcommands: help, or the nearest name.
 func onlyCommands(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -107,7 +115,9 @@ func onlyCommands(cmd *cobra.Command, args []string) error {
 	near := ""
 	// A short name is near to everything: of two letters one may differ.
 	cmd.SuggestionsMinimumDistance = min(2, len(args[0])/2)
-	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+	if name := elsewhere[strings.ToLower(args[0])]; name != "" && !cmd.HasParent() {
+		near = fmt.Sprintf("did you mean %q? ", name)
+	} else if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
 		near = fmt.Sprintf("did you mean %q? ", names[0])
 	} else if cmd.Flags().Lookup(args[0]) != nil {
 		near = fmt.Sprintf("did you mean --%s? ", args[0])

@@ -122,7 +122,7 @@ adapter           runs/x/adapter
 	}
 	out.Reset()
 	summarise(&out, &recipe.Summary{Out: "o", Interrupted: true, StopReason: "why", Steps: 7, Parameters: 10, Trainable: 10, PeakMemoryBytes: 1 << 10})
-	want = `interrupted  saved at step 7; go on with resume=true
+	want = `interrupted  saved at step 7; go on with the same command and resume=true, or with o/recipe.yaml resume=true
 stopped      why
 parameters   10
 steps        7, 0 tokens learned in 0 s (0 a second)

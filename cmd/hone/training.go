@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (t training) command(a *app) *cobra.Command {
 			// A key that is set and changes nothing is a misunderstanding that costs a run: it is told, and no error, as recipes are shared by methods.
 			untouched, _ := t.defaults()
 			a.noteUnused(c, untouched)
+			if err := c.Validate(); err != nil {
+				return t.orItsRecipe(err, path, shared)
+			}
 			if dry {
 				return a.dryRun(cmd.Context(), c.(planner), shared)
 			}
@@ -78,6 +82,15 @@ func (t training) command(a *app) *cobra.Command {
 		cmd.Flags().BoolVar(&dry, "dry-run", false, "say what the run will take of memory and time, and start nothing")
 	}
 	return cmd
+}
+
+// orItsRecipe adds to an error of the keys of a run that is to go on where its recipe is, which has all that were not given again.
+func (t training) orItsRecipe(err error, path string, c *recipe.Training) error {
+	kept := filepath.Join(c.Out, config.FileName)
+	if _, none := os.Stat(kept); none != nil || !c.Resume || path != "" {
+		return err
+	}
+	return fmt.Errorf("%w; the keys of the run are in its recipe: hone %s %s resume=true", err, t.name, kept)
 }
 
 // validation is what was measured on held-out data.
@@ -212,7 +225,7 @@ func against(planned string, p, measured float64) string {
 func summarise(out io.Writer, s *recipe.Summary) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if s.Interrupted && s.Steps > 0 {
-		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with resume=true\n", s.Steps)
+		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with the same command and resume=true, or with %s resume=true\n", s.Steps, filepath.Join(s.Out, config.FileName))
 	}
 	if s.StopReason != "" {
 		fmt.Fprintf(w, "stopped\t%s\n", s.StopReason)
