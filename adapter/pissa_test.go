@@ -92,6 +92,7 @@ func TestDropoutOfTheUpdate(t *testing.T) {
 		m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")
 		c := adapter.Default()
 		c.R, c.InitLoraWeights, c.LoraDropout = 3, init, 0.5
+		before := dev.Memory().InUse
 		l, err := adapter.Attach(target(m), c)
 		if err != nil {
 			t.Fatal(err)
@@ -108,6 +109,9 @@ func TestDropoutOfTheUpdate(t *testing.T) {
 			t.Errorf("start %v: dropout changes the logits by %v", init, far)
 		}
 		l.Free()
+		if left := dev.Memory().InUse - before; left != 0 {
+			t.Errorf("start %v: %d bytes are left", init, left)
+		}
 	}
 }
 

@@ -146,24 +146,28 @@ func TestReach(t *testing.T) {
 // TestKeptResults: what linear layers made of an answer while it was written is what a recorded pass over it computes.
 func TestKeptResults(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
-	if s := m.Shape(); !s.Reusable() || (Shape{Experts: 4}).Reusable() || (Shape{Virtual: 1}).Reusable() || (Shape{LongAfter: 1}).Reusable() {
+	if s := m.Shape(); !s.Reusable() || (Shape{Experts: 4}).Reusable() || (Shape{Virtual: 1}).Reusable() || (Shape{LongAfter: 1}).Reusable() || (Shape{OwnAfter: 1}).Reusable() {
 		t.Error("which shapes keep results")
 	}
 	text := texts[2]
-	results := tensor.NewResults(len(text))
+	results := tensor.NewResults(1 + len(text))
 	defer results.Free()
-	c := NewCache(dev, device.F32, m.Shape(), 1, len(text))
+	c := NewCache(dev, device.F32, m.Shape(), 2, len(text))
 	var numbers []int32
-	for at := range text {
+	keep := func(slot int, token int32) {
 		tape := tensor.NewTape(dev, device.F32)
 		tape.Infer()
-		in, err := c.Feed(tape, []int{0}, [][]int32{text[at : at+1]})
+		in, err := c.Feed(tape, []int{slot}, [][]int32{{token}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		HiddenKept(m, in, results, []int32{0})
 		tape.Reset()
-		numbers = append(numbers, int32(at))
+	}
+	keep(1, 9) // of another answer, so that rows of the text have other numbers among the results
+	for at, token := range text {
+		keep(0, token)
+		numbers = append(numbers, int32(1+at))
 	}
 	c.Free()
 	rows := []int32{4, 5, 6, 7}
@@ -182,6 +186,12 @@ func TestKeptResults(t *testing.T) {
 		for _, p := range Params(m) {
 			p.FreeGrad()
 		}
+	}
+	tape.Train(1, 0, 0)
+	backwards := []int32{8, 7, 6, 5, 4, 3, 2, 1, 0} // as many rows as there are
+	got, err := HiddenAt(m, packed(tape, text).Reusing(results, numbers), backwards).Float32s()
+	if err != nil || !slices.Equal(got[:tinyC], inferred(t, dev, func(tape *tensor.Tape) *tensor.Tensor { return HiddenAt(m, packed(tape, text), []int32{8}) })) {
+		t.Errorf("of all rows in another order the first is %v, %v", got[:tinyC], err)
 	}
 	tape.Train(1, 0, 0)
 	if err := tensor.Try(func() { HiddenAt(m, packed(tape, text).Reusing(results, numbers), rows) }); err == nil {

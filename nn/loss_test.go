@@ -31,9 +31,8 @@ func (r routed) Hidden(in Input) *tensor.Tensor {
 func TestLossOfRouters(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	const coefficient, tokens = 0.5, 8
-	targets := []int32{3, -1, 0, 5, -1}
 	tape := tensor.NewTape(dev, device.F32)
-	run := func(coefficient float32) (total, balance float64) {
+	run := func(coefficient float32, targets []int32) (total, balance float64) {
 		tape.Infer()
 		l := Loss(routed{m, coefficient}, packed(tape, []int32{1, 2, 3, 4, 5}), targets, tensor.CrossEntropyOptions{Tokens: tokens})
 		if (l.Balance == nil) != (coefficient == 0) {
@@ -48,8 +47,12 @@ func TestLossOfRouters(t *testing.T) {
 		}
 		return total, balance
 	}
-	plain, _ := run(0)
-	total, balance := run(coefficient)
+	some := []int32{3, -1, 0, 5, -1}
+	plain, _ := run(0, some)
+	total, balance := run(coefficient, some)
+	if _, all := run(coefficient, []int32{3, 1, 0, 5, 2}); balance != all {
+		t.Errorf("the balance is %v where some rows are supervised and %v where all are; routers pick for all", balance, all)
+	}
 	// 3 of the 8 supervised tokens of the batch are here
 	if want := plain + coefficient*3.0/tokens*balance; balance < 1 || math.Abs(total-want) > 1e-6 {
 		t.Errorf("the loss is %v, want %v: %v and a balance of %v", total, want, plain, balance)

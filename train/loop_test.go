@@ -62,6 +62,31 @@ func TestAccumulation(t *testing.T) {
 	}
 }
 
+// TestMasksDiffer: dropout draws anew in every micro-batch of every step, and by the seed, so that no two see the same mask.
+func TestMasksDiffer(t *testing.T) {
+	seen := map[string]string{}
+	for _, seed := range []uint64{3, 4} {
+		m := newToy(t, device.F32, 1)
+		openToy(t, t.TempDir(), m, func(l *Loop) {
+			l.Steps, l.Seed, l.Evaluate, l.Checkpoints = 3, seed, nil, nil
+			micro, inner := 0, l.Objective
+			l.Objective = func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
+				at := fmt.Sprintf("seed %d, step %d, micro-batch %d", seed, l.Step(), micro%2)
+				micro++
+				mask := fmt.Sprint(tensor.Values(tensor.Dropout(tape.Constant(slices.Repeat([]float32{1}, 64), 64), 0.5)))
+				if before, ok := seen[mask]; ok {
+					t.Errorf("%s has the mask of %s", at, before)
+				}
+				seen[mask] = at
+				return inner(tape, b)
+			}
+		}).run(t)
+	}
+	if len(seen) != 2*3*2 {
+		t.Errorf("%d masks", len(seen))
+	}
+}
+
 // TestThreads: the number of threads does not show in any bit.
 func TestThreads(t *testing.T) {
 	for _, dtype := range []device.DType{device.F32, device.BF16} {
@@ -198,6 +223,25 @@ func TestNonFiniteSkips(t *testing.T) {
 	r = openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) { skip(l); poison(2, 3, 4)(l) })
 	if _, err := r.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "skipped step number 3 in a row") {
 		t.Errorf("three in a row: %v", err)
+	}
+}
+
+// TestLossAloneIsNotFinite: a step whose loss is NaN is none, also where its gradients are numbers.
+func TestLossAloneIsNotFinite(t *testing.T) {
+	m := newToy(t, device.F32, 1)
+	r := openToy(t, t.TempDir(), m, func(l *Loop) {
+		l.OnNonFinite, l.MaxSkips, l.Steps = SkipOnNonFinite, 2, 4
+		inner := l.Objective
+		l.Objective = func(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
+			x := inner(tape, b)
+			if l.Step() == 2 && tape.Recording() {
+				x = tensor.Add(x, tape.Constant([]float32{float32(math.NaN())}, 1))
+			}
+			return x
+		}
+	})
+	if out := r.run(t); out.Skipped != 1 || out.Step != 4 || m.opt.Updates() != 3 || math.IsNaN(out.Loss) {
+		t.Errorf("outcome %+v, %d updates", out, m.opt.Updates())
 	}
 }
 
