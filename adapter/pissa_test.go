@@ -92,6 +92,7 @@ func TestDropoutOfTheUpdate(t *testing.T) {
 		m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")
 		c := adapter.Default()
 		c.R, c.InitLoraWeights, c.LoraDropout = 3, init, 0.5
+		in.logits(t, dev, m) // which makes the tables of positions
 		before := dev.Memory().InUse
 		l, err := adapter.Attach(target(m), c)
 		if err != nil {
