@@ -59,3 +59,28 @@ func TestLossOfRouters(t *testing.T) {
 	}
 	tape.Reset()
 }
+
+// TestLayersThatRunAgain: as many as were asked for, from the first on, and no other.
+func TestLayersThatRunAgain(t *testing.T) {
+	m, dev := newTiny(t, `{}`, 0)
+	tape := tensor.NewTape(dev, device.F32)
+	tape.Train(1, 0, 0)
+	in := packed(tape, []int32{1, 2, 3})
+	in.Recompute = 1
+	var runs [3]int
+	x := m.Embed.Forward(in.IDs)
+	for i := range runs {
+		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor {
+			runs[i]++
+			return m.Layers[0].MLP.Forward(x)
+		})
+	}
+	tape.Backward(tensor.Sum(x))
+	if runs != [3]int{2, 1, 1} {
+		t.Errorf("the layers ran %v times", runs)
+	}
+	for _, p := range Params(m) {
+		p.FreeGrad()
+	}
+	tape.Reset()
+}
