@@ -177,6 +177,42 @@ func TestFailedUpdate(t *testing.T) {
 	}
 }
 
+// TestFailedUpdateBehindACheckpoint: one that is being written in the background is waited for, and told of.
+func TestFailedUpdateBehindACheckpoint(t *testing.T) {
+	dir := t.TempDir()
+	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+		l.Optimizer, l.Checkpoints.Every, l.Checkpoints.Room = &unfit{l.Optimizer, 2}, 2, plenty
+	})
+	if _, err := r.Run(context.Background()); err == nil || err.Error() != "update of step 3: the card fell off" {
+		t.Errorf("error %v", err)
+	}
+	events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil || len(events) == 0 {
+		t.Fatal(err)
+	}
+	if last, ok := events[len(events)-1].(CheckpointEvent); !ok || last.Step != 2 || r.Checkpoints.Newest() != 2 {
+		t.Errorf("the last event is %+v, the newest checkpoint of step %d", events[len(events)-1], r.Checkpoints.Newest())
+	}
+}
+
+// TestErrorWhileStopping: what fails when the run is to be interrupted is an error all the same.
+func TestErrorWhileStopping(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r := openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) {
+		inner := l.Batches
+		l.Batches = func(ctx context.Context, step int) ([]data.Batch, error) {
+			if step == 1 {
+				cancel()
+				return nil, errors.New("the shard is damaged")
+			}
+			return inner(ctx, step)
+		}
+	})
+	if out, err := r.Run(ctx); err == nil || !strings.Contains(err.Error(), "the shard is damaged") || out.Interrupted {
+		t.Errorf("outcome %+v, error %v", out, err)
+	}
+}
+
 // poison makes the losses of some steps NaN.
 func poison(steps ...int) func(*Loop) {
 	return func(l *Loop) {
