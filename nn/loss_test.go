@@ -84,3 +84,29 @@ func TestLayersThatRunAgain(t *testing.T) {
 	}
 	tape.Reset()
 }
+
+// TestDropoutOfEmbeddings: they are dropped in training, as often as asked for, and nowhere else.
+func TestDropoutOfEmbeddings(t *testing.T) {
+	_, dev := newTiny(t, `{}`, 0)
+	tape := tensor.NewTape(dev, device.F32)
+	ones := make([]float32, 500)
+	for i := range ones {
+		ones[i] = 1
+	}
+	for _, train := range []bool{true, false} {
+		tape.Infer()
+		if train {
+			tape.Train(1, 0, 0)
+		}
+		zeros := 0
+		for _, v := range tensor.Values((Input{Dropout: 0.2}).Embedded(tape.Floats(ones, 100, 5))) {
+			if v == 0 {
+				zeros++
+			}
+		}
+		if train && (zeros < 60 || zeros > 140) || !train && zeros > 0 { // 100, and four standard deviations of 9
+			t.Errorf("training %v: %d of 500 are dropped", train, zeros)
+		}
+	}
+	tape.Reset()
+}

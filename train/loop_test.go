@@ -195,21 +195,40 @@ func TestFailedUpdateBehindACheckpoint(t *testing.T) {
 	}
 }
 
-// TestErrorWhileStopping: what fails when the run is to be interrupted is an error all the same.
+// TestErrorWhileStopping: what fails when the run is to be interrupted is an error all the same. The step before it is saved once, whether that
+// was due or not, and told of.
 func TestErrorWhileStopping(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	r := openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) {
-		inner := l.Batches
-		l.Batches = func(ctx context.Context, step int) ([]data.Batch, error) {
-			if step == 1 {
-				cancel()
-				return nil, errors.New("the shard is damaged")
+	for every := range 2 {
+		dir := t.TempDir()
+		ctx, cancel := context.WithCancel(t.Context())
+		r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+			l.Checkpoints.Every, l.Checkpoints.Room = every, plenty
+			inner := l.Batches
+			l.Batches = func(ctx context.Context, step int) ([]data.Batch, error) {
+				if step == 1 {
+					cancel()
+					return nil, errors.New("the shard is damaged")
+				}
+				return inner(ctx, step)
 			}
-			return inner(ctx, step)
+		})
+		out, err := r.Run(ctx)
+		if err == nil || !strings.Contains(err.Error(), "the shard is damaged") || out.Interrupted || out.Step != 1 || out.Updates != 1 || out.Seed != 3 {
+			t.Errorf("outcome %+v, error %v", out, err)
 		}
-	})
-	if out, err := r.Run(ctx); err == nil || !strings.Contains(err.Error(), "the shard is damaged") || out.Interrupted {
-		t.Errorf("outcome %+v, error %v", out, err)
+		events, err := ReadMetrics(filepath.Join(dir, "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		saved := 0
+		for _, e := range events {
+			if _, ok := e.(CheckpointEvent); ok {
+				saved++
+			}
+		}
+		if saved != 1 {
+			t.Errorf("a checkpoint every %d steps: step 1 was saved %d times", every, saved)
+		}
 	}
 }
 

@@ -43,6 +43,19 @@ func TestScheduleValues(t *testing.T) {
 	}
 }
 
+// TestSharesOfTheRunAreWhole: a share of a run is a whole number of steps, rounded up, but not by what a product is off.
+func TestSharesOfTheRunAreWhole(t *testing.T) {
+	for _, c := range []struct {
+		share float64
+		total int
+		want  float64
+	}{{0.1, 30, 3}, {0.1, 31, 4}, {0.07, 100, 7}, {0.29, 100, 29}, {0.001, 10, 1}, {0, 10, 0}, {1, 10, 1}, {12, 10, 12}} {
+		if got := stepsOf(c.share, c.total); got != c.want {
+			t.Errorf("%v of %d steps are %v, want %v", c.share, c.total, got, c.want)
+		}
+	}
+}
+
 // TestScheduleIndependentOfTotal holds the promise that makes n + n steps equal 2n.
 func TestScheduleIndependentOfTotal(t *testing.T) {
 	for _, s := range []Schedule{
