@@ -109,6 +109,11 @@ func TestDropoutOfTheUpdate(t *testing.T) {
 		if far := distance(in.trained(t, dev, m.Model), in.logits(t, dev, m)); far < 1e-3 {
 			t.Errorf("start %v: dropout changes the logits by %v", init, far)
 		}
+		held := dev.Memory().InUse
+		everyMatrixLearns(t, dev, m.Model, l, in)
+		if more := dev.Memory().InUse - held; more != 0 {
+			t.Errorf("start %v: a pass leaves %d bytes, such as gradients of what is not trained", init, more)
+		}
 		l.Free()
 		if left := dev.Memory().InUse - before; left != 0 {
 			t.Errorf("start %v: %d bytes are left", init, left)

@@ -240,6 +240,20 @@ func carryState(t *testing.T, dev device.Device, a, b *optim.AdamW) {
 	}
 }
 
+// lost is a device that fails at last.
+type lost struct{ *devicetest.Reference }
+
+func (lost) Sync() error { return errors.New("the card fell off") }
+
+// TestRestoredTellsFailure: what was written to a device for a checkpoint that is loaded may have failed.
+func TestRestoredTellsFailure(t *testing.T) {
+	dev := lost{devicetest.NewReference()}
+	o := optim.New(dev, []optim.Param{{Name: "w", Tensor: param(dev, device.F32, 1)}}, optim.Default())
+	if err := o.Restored(3); err == nil || o.Updates() != 3 {
+		t.Errorf("error %v, %d updates", err, o.Updates())
+	}
+}
+
 // TestPagedNeedsPager: a device that cannot page says so.
 func TestPagedNeedsPager(t *testing.T) {
 	dev := devicetest.NewReference()

@@ -326,6 +326,7 @@ func TestEarlyStopping(t *testing.T) {
 		{"min_delta", []float64{5, 4.95, 4.92, 1}, EarlyStopping{Metric: "loss", Patience: 2, MinDelta: 0.1}, 3, 1, true},
 		{"max", []float64{5, 4, 6, 6, 1}, EarlyStopping{Metric: "gain", Max: true, Patience: 2}, 4, 2, true},
 		{"NaN is not better", []float64{nan, 4, nan, nan, 1}, EarlyStopping{Metric: "loss", Patience: 2}, 4, 2, true},
+		{"nothing is better than 0", []float64{0, 1, 1, 1}, EarlyStopping{Metric: "loss", Patience: 2}, 3, 1, true},
 		{"at the last step", []float64{5, 6, 6}, EarlyStopping{Metric: "loss", Patience: 2}, 3, 1, false},
 		{"off", []float64{1, 2, 3, 4, 5, 6}, EarlyStopping{}, 6, 1, false},
 	} {

@@ -120,16 +120,17 @@ func TestInterrupt(t *testing.T) {
 // TestGoesOnWithoutRepeating: a run that goes on does not evaluate before a step again, counts its time on, and saves nothing that is there already.
 func TestGoesOnWithoutRepeating(t *testing.T) {
 	dir, evaluations := t.TempDir(), 0
+	measured := map[string]float64{"loss": 1}
 	open := func(steps int) *toyRun {
 		return openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
 			l.Steps, l.EvalFirst, l.EvalEvery = steps, true, 0
 			l.Evaluate = func(context.Context) (map[string]float64, error) {
 				evaluations++
-				return map[string]float64{"loss": 1}, nil
+				return measured, nil
 			}
 		})
 	}
-	if out := open(2).run(t); evaluations != 2 || out.First == nil || out.First.Step != 0 {
+	if out := open(2).run(t); evaluations != 2 || out.First == nil || out.First.Step != 0 || len(out.First.Metrics) != 1 {
 		t.Errorf("%d evaluations, the first is %+v", evaluations, out.First)
 	}
 	r := open(4)
@@ -148,9 +149,15 @@ func TestGoesOnWithoutRepeating(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range events {
-		if c, ok := e.(CheckpointEvent); ok {
-			saved[c.Step]++
+		switch e := e.(type) {
+		case CheckpointEvent:
+			saved[e.Step]++
+		case MessageEvent: // such as that no training loss was there before the first step
+			t.Errorf("a message %+v", e)
 		}
+	}
+	if len(measured) != 1 {
+		t.Errorf("the evaluation's own map is changed to %v", measured)
 	}
 	if diff := cmp.Diff(map[int]int{2: 1, 4: 1}, saved); diff != "" {
 		t.Error("times that the checkpoint of a step was written:\n", diff)
