@@ -27,6 +27,7 @@ type architecture struct {
 	fields          []field
 	rows            []row
 	always          map[string]any // further keys of an imported config.json
+	absent          config         // what a config.json means without a key, where that is not what all architectures mean
 }
 
 // field is a number in the metadata, below the architecture's name, and its key in config.json.
@@ -80,7 +81,8 @@ var (
 		{"blk.%d.post_attention_norm", "model.layers.%d.post_attention_layernorm", plusOne, false},
 		{"blk.%d.ffn_norm", "model.layers.%d.pre_feedforward_layernorm", plusOne, false},
 		{"blk.%d.post_ffw_norm", "model.layers.%d.post_feedforward_layernorm", plusOne, false}}
-	gemmaOuter = []row{outerRows[0], {"output_norm", "model.norm", plusOne, false}, outerRows[2]}
+	gemmaAbsent = config{"num_key_value_heads": 4.0, "head_dim": 256.0, "query_pre_attn_scalar": 256.0}
+	gemmaOuter  = []row{outerRows[0], {"output_norm", "model.norm", plusOne, false}, outerRows[2]}
 )
 
 func attentionRows(q, k transform) []row {
@@ -92,19 +94,20 @@ func attentionRows(q, k transform) []row {
 var architectures = []architecture{
 	{gguf: "llama", hf: "llama", class: "LlamaForCausalLM", act: "silu", actKey: "hidden_act", fields: rmsFields,
 		rows: slices.Concat(outerRows, normRows, permutedRows, mlpRows)},
-	{gguf: "llama", hf: "mistral", class: "MistralForCausalLM", act: "silu", actKey: "hidden_act",
+	{gguf: "llama", hf: "mistral", class: "MistralForCausalLM", act: "silu", actKey: "hidden_act", absent: config{"num_key_value_heads": 8.0, "sliding_window": 4096.0},
 		fields: slices.Concat(rmsFields, []field{windowField}), rows: slices.Concat(outerRows, normRows, permutedRows, mlpRows)},
-	{gguf: "llama", hf: "mixtral", class: "MixtralForCausalLM", act: "silu", actKey: "hidden_act",
+	{gguf: "llama", hf: "mixtral", class: "MixtralForCausalLM", act: "silu", actKey: "hidden_act", absent: config{"num_key_value_heads": 8.0, "rms_norm_eps": 1e-5},
 		fields: slices.Concat(rmsFields, []field{windowField, {"expert_count", "num_local_experts", 8, false}, {"expert_used_count", "num_experts_per_tok", 2, false}}),
 		rows:   slices.Concat(outerRows, normRows, permutedRows, expertRows)},
 	{gguf: "qwen2", hf: "qwen2", class: "Qwen2ForCausalLM", act: "silu", actKey: "hidden_act", fields: rmsFields,
-		rows: slices.Concat(outerRows, normRows, straightRows, mlpRows), always: map[string]any{"use_sliding_window": false}},
+		rows: slices.Concat(outerRows, normRows, straightRows, mlpRows), always: map[string]any{"use_sliding_window": false}, absent: config{"num_key_value_heads": 32.0}},
 	{gguf: "qwen3", hf: "qwen3", class: "Qwen3ForCausalLM", act: "silu", actKey: "hidden_act", fields: rmsFields,
-		rows: slices.Concat(outerRows, normRows, straightRows, headNorms, mlpRows), always: map[string]any{"use_sliding_window": false}},
+		rows: slices.Concat(outerRows, normRows, straightRows, headNorms, mlpRows), always: map[string]any{"use_sliding_window": false},
+		absent: config{"num_key_value_heads": 32.0, "head_dim": 128.0}},
 	{gguf: "phi3", hf: "phi3", class: "Phi3ForCausalLM", act: "silu", actKey: "hidden_act", fields: slices.Concat(rmsFields, []field{windowField}),
 		rows: slices.Concat(outerRows, normRows, []row{{"blk.%d.attn_qkv", "model.layers.%d.self_attn.qkv_proj", plain, false},
 			{"blk.%d.attn_output", "model.layers.%d.self_attn.o_proj", plain, false}, {"blk.%d.ffn_up", "model.layers.%d.mlp.gate_up_proj", plain, false},
-			{"blk.%d.ffn_down", "model.layers.%d.mlp.down_proj", plain, false}})},
+			{"blk.%d.ffn_down", "model.layers.%d.mlp.down_proj", plain, false}}), absent: config{"rms_norm_eps": 1e-5, "original_max_position_embeddings": 4096.0}},
 	{gguf: "phi2", hf: "phi", class: "PhiForCausalLM", act: "gelu_new", actKey: "hidden_act", fields: normFields,
 		rows: slices.Concat([]row{outerRows[0], {"output_norm", "model.final_layernorm", plain, false}, outerRows[2], normRows[0]}, straightRows[:3],
 			[]row{{"blk.%d.attn_output", "model.layers.%d.self_attn.dense", plain, false}, {"blk.%d.ffn_up", "model.layers.%d.mlp.fc1", plain, false},
@@ -112,11 +115,11 @@ var architectures = []architecture{
 	{gguf: "gemma2", hf: "gemma2", class: "Gemma2ForCausalLM", act: "gelu_pytorch_tanh", actKey: "hidden_activation", tied: true,
 		fields: slices.Concat(rmsFields, []field{{"attention.sliding_window", "sliding_window", 4096, false},
 			{"attn_logit_softcapping", "attn_logit_softcapping", 50.0, false}, {"final_logit_softcapping", "final_logit_softcapping", 30.0, false}}),
-		rows: slices.Concat(gemmaOuter, straightRows, mlpRows, sandwichRows)},
+		rows: slices.Concat(gemmaOuter, straightRows, mlpRows, sandwichRows), absent: gemmaAbsent},
 	{gguf: "gemma3", hf: "gemma3_text", class: "Gemma3ForCausalLM", act: "gelu_pytorch_tanh", actKey: "hidden_activation", tied: true,
 		fields: slices.Concat(rmsFields, []field{{"attention.sliding_window", "sliding_window", 4096, false}, {"final_logit_softcapping", "final_logit_softcapping", nil, true}}),
 		rows: slices.Concat(gemmaOuter, straightRows, mlpRows, sandwichRows, []row{{headNorms[0].gguf, headNorms[0].hf, plusOne, false},
-			{headNorms[1].gguf, headNorms[1].hf, plusOne, false}}), always: map[string]any{"sliding_window_pattern": 6, "rope_local_base_freq": real(10000)}},
+			{headNorms[1].gguf, headNorms[1].hf, plusOne, false}}), always: map[string]any{"sliding_window_pattern": 6, "rope_local_base_freq": real(10000)}, absent: gemmaAbsent},
 	{gguf: "gpt2", hf: "gpt2", class: "GPT2LMHeadModel", act: "gelu_new", actKey: "activation_function", tied: true,
 		fields: []field{{"block_count", "n_layer", nil, false}, {"context_length", "n_positions", nil, false}, {"embedding_length", "n_embd", nil, false},
 			{"feed_forward_length", "n_inner", nil, false}, {"attention.head_count", "n_head", nil, false}, {"attention.layer_norm_epsilon", "layer_norm_epsilon", 1e-5, false}},

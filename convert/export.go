@@ -59,6 +59,7 @@ func (f *Folder) read(dir string) error {
 	if f.arch, err = byModelType(kind); err != nil {
 		return err
 	}
+	f.arch.complete(f.config)
 	if f.shape, err = f.arch.shapeOf(f.config); err != nil {
 		return err
 	}

@@ -1,12 +1,24 @@
 package convert
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"hone/gguf"
 )
+
+// complete fills in what a config.json means without a key. Null is the same as no key, but where it says something: as many heads of keys as of queries,
+// or no window.
+func (a architecture) complete(c config) {
+	for key, v := range a.absent {
+		said, given := c[key]
+		if !given || said == nil && key != "num_key_value_heads" && key != "sliding_window" {
+			c[key] = v
+		}
+	}
+}
 
 // shapeOf reads the sizes of a config.json.
 func (a architecture) shapeOf(c config) (shape, error) {
@@ -106,6 +118,8 @@ func (a architecture) refuse(c config, s shape) error {
 		return fmt.Errorf("the biases in attention (attention_bias) of this %s have no place in a GGUF file", a.hf)
 	case is("qk_layernorm"):
 		return fmt.Errorf("the norms of queries and keys of %s (qk_layernorm) have no place in a GGUF file", a.hf)
+	case a.hf == "gpt2" && (is("scale_attn_by_inverse_layer_idx") || c["scale_attn_weights"] == false):
+		return errors.New("GPT-2's scores by another scale (scale_attn_weights, scale_attn_by_inverse_layer_idx) have no place in a GGUF file")
 	case is("use_bidirectional_attention"):
 		return fmt.Errorf("attention in both directions has no place in a GGUF file")
 	case (a.hf == "gemma2" || a.hf == "gemma3_text") && scalar != 0 && scalar != a.queryScalar(s):
@@ -224,6 +238,9 @@ func (a architecture) ropeToMetadata(c config, s shape) (meta gguf.Metadata, err
 		if _, ok := scaling.number("mscale", "mscale_all_dim"); ok {
 			return nil, fmt.Errorf("yarn's mscale has no place in a GGUF file of %s", a.hf)
 		}
+		if scaling["truncate"] == false {
+			return nil, fmt.Errorf("yarn without truncate has no place in a GGUF file of %s", a.hf)
+		}
 		put("scaling.type", kind)
 		put("scaling.factor", float32(factor))
 		put("scaling.original_context_length", uint32(original))
@@ -260,6 +277,9 @@ func (a architecture) ropeTensors(c config, s shape) (map[string][]float32, erro
 	switch ropeKind(scaling) {
 	case "llama3":
 		own := llama3{number("factor", 8), number("low_freq_factor", 1), number("high_freq_factor", 4), number("original_max_position_embeddings", 8192)}
+		if v, ok := c.number("original_max_position_embeddings"); ok { // which counts for more than the one inside
+			own.original = v
+		}
 		return map[string][]float32{"rope_freqs.weight": own.divisors(theta, s.dim)}, nil
 	case "longrope":
 		out := map[string][]float32{}

@@ -24,6 +24,7 @@ func said(t *testing.T, text string) (keys map[string]any, notes []string, err e
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.complete(c)
 	s, err := a.shapeOf(c)
 	if err != nil {
 		return nil, nil, err
@@ -96,7 +97,7 @@ func TestMetadata(t *testing.T) {
 		"llama3 is a tensor": {with(llamaConfig, `"rope_scaling":{"rope_type":"llama3","factor":8}`), llamaKeys(nil), 0},
 		"mistral":            {other("mistral", `,"sliding_window":7`), llamaKeys(map[string]any{"attention.sliding_window": uint32(7)}), 1},
 		"mistral without":    {other("mistral", `,"sliding_window":null`), llamaKeys(nil), 0},
-		"mixtral":            {other("mixtral", `,"rms_norm_eps":null`), llamaKeys(map[string]any{"attention.layer_norm_rms_epsilon": float32(1e-6), "expert_count": uint32(8), "expert_used_count": uint32(2), "rope.freq_base": float32(1e6)}), 0},
+		"mixtral":            {other("mixtral", `,"rms_norm_eps":null`), llamaKeys(map[string]any{"attention.layer_norm_rms_epsilon": float32(1e-5), "expert_count": uint32(8), "expert_used_count": uint32(2), "rope.freq_base": float32(1e6)}), 0},
 		"qwen2":              {other("qwen2", `,"head_dim":32`), llamaKeys(map[string]any{"attention.key_length": uint32(32), "attention.value_length": uint32(32), "rope.dimension_count": uint32(32)}), 1},
 		"phi":                {other("phi", `,"hidden_act":"gelu_new"`), llamaKeys(map[string]any{"attention.layer_norm_rms_epsilon": nil, "attention.layer_norm_epsilon": float32(1e-5), "rope.dimension_count": uint32(8)}), 0},
 		"phi with wide heads": {other("phi", `,"head_dim":32,"layer_norm_eps":0.5,"partial_rotary_factor":0.25`), llamaKeys(map[string]any{"attention.layer_norm_rms_epsilon": nil, "attention.layer_norm_epsilon": float32(0.5),
@@ -107,13 +108,13 @@ func TestMetadata(t *testing.T) {
 			"rope.dimension_count": uint32(4), "use_parallel_residual": true}), 0},
 		"gpt_neox otherwise": {with(neoxConfig, `"rotary_pct":1,"rotary_emb_base":500,"use_parallel_residual":false`), llamaKeys(map[string]any{"context_length": uint32(512), "attention.layer_norm_rms_epsilon": nil,
 			"attention.layer_norm_epsilon": float32(1e-5), "attention.head_count_kv": nil, "rope.freq_base": float32(500), "use_parallel_residual": false}), 0},
-		"phi3": {phi3Config, llamaKeys(map[string]any{"context_length": uint32(131072), "attention.layer_norm_rms_epsilon": float32(1e-6), "attention.head_count_kv": uint32(4), "attention.sliding_window": uint32(0),
+		"phi3": {phi3Config, llamaKeys(map[string]any{"context_length": uint32(131072), "attention.layer_norm_rms_epsilon": float32(1e-5), "attention.head_count_kv": uint32(4), "attention.sliding_window": uint32(0),
 			"rope.scaling.original_context_length": uint32(4096)}), 0},
 		"phi3 with a window": {with(phi3Config, `"sliding_window":9,"rope_scaling":{"type":"su","long_factor":[1],"short_factor":[1]}`), llamaKeys(map[string]any{"context_length": uint32(131072),
-			"attention.layer_norm_rms_epsilon": float32(1e-6), "attention.head_count_kv": uint32(4), "attention.sliding_window": uint32(9), "rope.scaling.original_context_length": uint32(4096),
+			"attention.layer_norm_rms_epsilon": float32(1e-5), "attention.head_count_kv": uint32(4), "attention.sliding_window": uint32(9), "rope.scaling.original_context_length": uint32(4096),
 			"rope.scaling.attn_factor": float32(math.Sqrt(1 + 5.0/12))}), 1}, // log2(32) of log2(4096)
 		"longrope that is not long": {with(phi3Config, `"max_position_embeddings":4096,"rope_scaling":{"type":"longrope","attention_factor":1}`), llamaKeys(map[string]any{"context_length": uint32(4096),
-			"attention.layer_norm_rms_epsilon": float32(1e-6), "attention.head_count_kv": uint32(4), "attention.sliding_window": uint32(0), "rope.scaling.original_context_length": uint32(4096),
+			"attention.layer_norm_rms_epsilon": float32(1e-5), "attention.head_count_kv": uint32(4), "attention.sliding_window": uint32(0), "rope.scaling.original_context_length": uint32(4096),
 			"rope.scaling.attn_factor": float32(1)}), 0},
 	} {
 		got, notes, err := said(t, c.config)
@@ -123,32 +124,85 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// TestAbsentKeys: a key that config.json leaves out is what transformers has for it, and so what model.Open computes with.
+func TestAbsentKeys(t *testing.T) {
+	bare := func(model string) string {
+		return `{"model_type":"` + model + `","num_hidden_layers":1,"hidden_size":64,"num_attention_heads":32,"intermediate_size":8,"max_position_embeddings":16}`
+	}
+	for model, want := range map[string]map[string]any{
+		"llama":       {"attention.head_count_kv": uint32(32), "attention.layer_norm_rms_epsilon": float32(1e-6), "attention.sliding_window": nil, "attention.key_length": nil},
+		"mistral":     {"attention.head_count_kv": uint32(8), "attention.layer_norm_rms_epsilon": float32(1e-6), "attention.sliding_window": uint32(4096)},
+		"mixtral":     {"attention.head_count_kv": uint32(8), "attention.layer_norm_rms_epsilon": float32(1e-5), "attention.sliding_window": nil, "rope.freq_base": float32(1e6)},
+		"qwen2":       {"attention.head_count_kv": uint32(32), "attention.key_length": nil, "attention.layer_norm_rms_epsilon": float32(1e-6)},
+		"qwen3":       {"attention.head_count_kv": uint32(32), "attention.key_length": uint32(128), "rope.dimension_count": uint32(128)},
+		"phi3":        {"attention.head_count_kv": uint32(32), "attention.layer_norm_rms_epsilon": float32(1e-5), "rope.scaling.original_context_length": uint32(4096)},
+		"gemma2":      {"attention.head_count_kv": uint32(4), "attention.key_length": uint32(256), "attn_logit_softcapping": float32(50), "attention.sliding_window": uint32(4096)},
+		"gemma3_text": {"attention.head_count_kv": uint32(4), "attention.key_length": uint32(256), "rope.freq_base": float32(1e6), "attention.sliding_window": uint32(4096)},
+	} {
+		got, _, err := said(t, bare(model))
+		if err != nil {
+			t.Errorf("%s: %v", model, err)
+		}
+		for key, v := range want {
+			if got[key] != v {
+				t.Errorf("%s: %s is %v, want %v", model, key, got[key], v)
+			}
+		}
+	}
+	none, _, err := said(t, with(bare("mistral"), `"num_key_value_heads":null,"sliding_window":null`))
+	if err != nil || none["attention.head_count_kv"] != uint32(32) || none["attention.sliding_window"] != nil {
+		t.Errorf("nulls of mistral: %v, %v", none, err)
+	}
+}
+
+// TestLlama3Original: the length of pre-training at the top of config.json counts for more than the one within.
+func TestLlama3Original(t *testing.T) {
+	const within = `"rope_scaling":{"rope_type":"llama3","factor":8,"low_freq_factor":1,"high_freq_factor":4,"original_max_position_embeddings":64}`
+	for more, original := range map[string]float64{within: 64, within + `,"original_max_position_embeddings":32`: 32} {
+		c, err := parseConfig([]byte(with(llamaConfig, more)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, _ := byModelType("llama")
+		s, _ := a.shapeOf(c)
+		got, err := a.ropeTensors(c, s)
+		if diff := cmp.Diff(map[string][]float32{"rope_freqs.weight": llama3{8, 1, 4, original}.divisors(10000, 16)}, got); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", more, err, diff)
+		}
+	}
+}
+
 // TestMetadataRefuses what would be another model.
 func TestMetadataRefuses(t *testing.T) {
-	gemma2 := with(llamaConfig, `"model_type":"gemma2"`)
+	gemma2 := with(llamaConfig, `"model_type":"gemma2","head_dim":16`)
 	for config, want := range map[string]string{
-		with(llamaConfig, `"hidden_act":"gelu"`):                                                                 "the activation is gelu",
-		with(gpt2Config, `"activation_function":"swish"`):                                                        "the activation is swish",
-		with(llamaConfig, `"max_position_embeddings":2048.5`):                                                    "max_position_embeddings is 2048.5",
-		with(llamaConfig, `"intermediate_size":-1`):                                                              "intermediate_size is -1",
-		with(llamaConfig, `"intermediate_size":4294967296`):                                                      "intermediate_size is 4.294967296e+09",
-		with(llamaConfig, `"num_hidden_layers":null`):                                                            "lacks the sizes",
-		with(llamaConfig, `"hidden_size":null`):                                                                  "lacks the sizes",
-		with(llamaConfig, `"num_attention_heads":null`):                                                          "lacks the sizes",
-		with(llamaConfig, `"hidden_size":1e300`):                                                                 "lacks the sizes",
-		with(llamaConfig, `"num_hidden_layers":0`):                                                               "lacks the sizes",
-		with(llamaConfig, `"num_attention_heads":0`):                                                             "lacks the sizes",
-		with(llamaConfig, `"num_key_value_heads":0`):                                                             "lacks the sizes",
-		with(llamaConfig, `"hidden_size":3`):                                                                     "4 heads in 3 channels",
-		with(llamaConfig, `"head_dim":0`):                                                                        "none in each",
-		with(llamaConfig, `"qk_layernorm":true`):                                                                 "qk_layernorm",
-		with(llamaConfig, `"use_bidirectional_attention":true`):                                                  "in both directions",
-		with(gemma2, `"attention_bias":true`):                                                                    "attention_bias",
-		with(gemma2, `"query_pre_attn_scalar":15`):                                                               "query_pre_attn_scalar is 15, and GGUF files of such a gemma2 mean 16",
-		with(gemma2, `"final_logit_softcapping":null`):                                                           "final_logit_softcapping is null",
-		with(phi3Config, `"rope_scaling":{"type":"longrope","attention_factor":2}`):                              "attention_factor is 2",
-		with(llamaConfig, `"rope_scaling":{"type":"yarn","factor":2,"mscale_all_dim":1}`):                        "mscale",
-		with(llamaConfig, `"model_type":"gemma3_text","rope_parameters":{"sliding_attention":{"rope_theta":5}}`): "windows is 5",
+		with(llamaConfig, `"hidden_act":"gelu"`):                "the activation is gelu",
+		with(gpt2Config, `"activation_function":"swish"`):       "the activation is swish",
+		with(llamaConfig, `"max_position_embeddings":2048.5`):   "max_position_embeddings is 2048.5",
+		with(llamaConfig, `"intermediate_size":-1`):             "intermediate_size is -1",
+		with(llamaConfig, `"intermediate_size":4294967296`):     "intermediate_size is 4.294967296e+09",
+		with(llamaConfig, `"num_hidden_layers":null`):           "lacks the sizes",
+		with(llamaConfig, `"hidden_size":null`):                 "lacks the sizes",
+		with(llamaConfig, `"num_attention_heads":null`):         "lacks the sizes",
+		with(llamaConfig, `"hidden_size":1e300`):                "lacks the sizes",
+		with(llamaConfig, `"num_hidden_layers":0`):              "lacks the sizes",
+		with(llamaConfig, `"num_attention_heads":0`):            "lacks the sizes",
+		with(llamaConfig, `"num_key_value_heads":0`):            "lacks the sizes",
+		with(llamaConfig, `"hidden_size":3`):                    "4 heads in 3 channels",
+		with(llamaConfig, `"head_dim":0`):                       "none in each",
+		with(llamaConfig, `"qk_layernorm":true`):                "qk_layernorm",
+		with(llamaConfig, `"use_bidirectional_attention":true`): "in both directions",
+		with(gemma2, `"attention_bias":true`):                   "attention_bias",
+		with(gemma2, `"query_pre_attn_scalar":15`):              "query_pre_attn_scalar is 15, and GGUF files of such a gemma2 mean 16",
+		gemma2: "query_pre_attn_scalar is 256, and GGUF files of such a gemma2 mean 16",
+		with(llamaConfig, `"model_type":"gemma3_text","head_dim":16`):                                                                        "query_pre_attn_scalar is 256, and GGUF files of such a gemma3_text mean 16",
+		with(gpt2Config, `"scale_attn_weights":false`):                                                                                       "scores by another scale",
+		with(gpt2Config, `"scale_attn_by_inverse_layer_idx":true`):                                                                           "scores by another scale",
+		with(llamaConfig, `"rope_scaling":{"type":"yarn","factor":2,"truncate":false}`):                                                      "yarn without truncate",
+		with(gemma2, `"query_pre_attn_scalar":16,"final_logit_softcapping":null`):                                                            "final_logit_softcapping is null",
+		with(phi3Config, `"rope_scaling":{"type":"longrope","attention_factor":2}`):                                                          "attention_factor is 2",
+		with(llamaConfig, `"rope_scaling":{"type":"yarn","factor":2,"mscale_all_dim":1}`):                                                    "mscale",
+		with(llamaConfig, `"model_type":"gemma3_text","query_pre_attn_scalar":256,"rope_parameters":{"sliding_attention":{"rope_theta":5}}`): "windows is 5",
 	} {
 		if _, _, err := said(t, config); err == nil || !strings.Contains(err.Error(), strings.Replace(want, "windows is", "a window is", 1)) {
 			t.Errorf("%s: got %v, want %q", config, err, want)
