@@ -236,7 +236,14 @@ func (r *inspection) add(t tensorLine, elements int) {
 func (r *inspection) print(w io.Writer) {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, k := range r.order {
-		text := strings.ReplaceAll(shown(fmt.Sprint(r.About[k])), "\n", `\n`)
+		text := fmt.Sprint(r.About[k])
+		switch r.About[k].(type) {
+		case map[string]any, []any: // as config.json has them
+			if inner, err := json.Marshal(r.About[k]); err == nil {
+				text = string(inner)
+			}
+		}
+		text = strings.ReplaceAll(shown(text), "\n", `\n`)
 		if runes := []rune(text); len(runes) > 100 {
 			text = string(runes[:97]) + "..."
 		}

@@ -119,7 +119,7 @@ func TestInspectedValues(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if err := r.config([]byte(`{"b": 2, "a": "x\u001b[31m\ny", "c": null}`), "a", "b", "c", "d"); err != nil || strings.Join(r.order, "") != "ab" {
+	if err := r.config([]byte(`{"b": 2, "a": "x\u001b[31m\ny", "c": null, "e": {"type": "linear", "factor": 4.0}}`), "a", "b", "c", "d", "e"); err != nil || strings.Join(r.order, "") != "abe" {
 		t.Errorf("the keys are %q, %v", r.order, err)
 	}
 	r.add(tensorLine{"w", "F32", []int{10, 3}, 120}, 30)
@@ -129,7 +129,7 @@ func TestInspectedValues(t *testing.T) {
 	}
 	var out bytes.Buffer
 	r.print(&out)
-	for _, want := range []string{"a  x[31m\\ny\n", "tensors         2\n", "parameters      33\n", "  F32           33 parameters\n", "norm    F32   [3]     12\n"} {
+	for _, want := range []string{"a  x[31m\\ny\n", "e  {\"factor\":4,\"type\":\"linear\"}\n", "tensors         2\n", "parameters      33\n", "  F32           33 parameters\n", "norm    F32   [3]     12\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, out.String())
 		}
