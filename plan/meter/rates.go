@@ -17,6 +17,7 @@ type rateMeter struct {
 	peak  *Peak
 	whole func(threads int) peak.Peak // peak.Rough, or one that takes longer
 	known plan.Rates
+	calls bool // known.CallUS was measured; beside a neighbour it may come out as 0
 }
 
 // littleFew is the share of all bytes up to which weights that products of few rows read are not worth measuring them: the head of a
@@ -40,7 +41,7 @@ func (m *rateMeter) rates(w plan.Work) (plan.Rates, error) {
 	}{
 		{decodes && w.F32.Weights > 0 && k.FewF32.GBs == 0, func() error { return m.decoding(dev, device.F32, &k.FewF32) }},
 		{decodes && w.BF16.Weights > 0 && k.FewBF16.GBs == 0, func() error { return m.decoding(dev, device.BF16, &k.FewBF16) }},
-		{k.CallUS == 0, func() (err error) { k.CallUS, err = measureCall(dev, m.peak.dtype()); return err }},
+		{!m.calls && k.CallUS == 0, func() error { return m.call(dev) }},
 		{w.NF4 > 0 && k.NF4GBs == 0, func() error { k.NF4GBs = MeasureUnpacking(dev, device.NF4, m.peak.dtype()); return nil }},
 		{w.Int8 > 0 && k.Int8GBs == 0, func() error { k.Int8GBs = MeasureUnpacking(dev, device.Int8, m.peak.dtype()); return nil }},
 	} {
@@ -72,6 +73,14 @@ func (m *rateMeter) arithmetic() {
 // decoding measures how fast tokens are written, which tells what a kernel takes as well.
 func (m *rateMeter) decoding(dev *cpu.Device, t device.DType, few *plan.FewRows) (err error) {
 	*few, m.known.CallUS, err = MeasureDecoding(dev, t)
+	m.calls = err == nil
+	return err
+}
+
+// call measures what a kernel takes beside its work.
+func (m *rateMeter) call(dev *cpu.Device) (err error) {
+	m.known.CallUS, err = measureCall(dev, m.peak.dtype())
+	m.calls = err == nil
 	return err
 }
 
