@@ -74,15 +74,32 @@ func (p *progress) live(text string, milestone bool) {
 	}
 }
 
+// width is the columns of the terminal, 0 where there is none.
+func (p *progress) width() int {
+	f, ok := p.w.(withFd)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// words prints a line that a terminal has broken between words, where it would break it anywhere.
+func (p *progress) words(text string) {
+	if width := p.width(); p.terminal && width > 0 && !strings.Contains(text, "\n") {
+		text = broken(text, "\n  ", width)
+	}
+	p.line("%s", text)
+}
+
 // fitted is text cut to the width of the terminal: what runs over into a second line is not rewritten. It is cut between two of its entries where it
 // can be, since the half of a number is another number.
 func (p *progress) fitted(text string) string {
-	f, ok := p.w.(withFd)
-	if !ok {
-		return text
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if runes := []rune(text); err == nil && 0 < width && width <= len(runes) {
+	width := p.width()
+	if runes := []rune(text); 0 < width && width <= len(runes) {
 		text = string(runes[:width-1])
 		if end := strings.LastIndex(text, "  "); end > 0 && !strings.HasPrefix(string(runes[width-1:]), "  ") {
 			text = text[:end]
@@ -108,17 +125,17 @@ func (p *progress) event(e train.Event) {
 		p.live(p.step(e), e.Step == 1 || e.Step == p.steps)
 	case train.EvalEvent:
 		p.val = e.Metrics["loss"]
-		p.line("step %d: held-out %s", e.Step, evalText(e.Metrics))
+		p.words(fmt.Sprintf("step %d: held-out %s", e.Step, evalText(e.Metrics)))
 	case train.SampleEvent:
 		p.line("--- sample at step %d\n%s%s\n---", e.Step, shown(e.Prompt), shown(e.Text))
 	case train.ExampleEvent:
 		p.example(e)
 	case train.SkipEvent:
-		p.line("%s; the step is skipped", e.Reason)
+		p.words(e.Reason + "; the step is skipped")
 	case train.RolloutEvent:
-		p.line("%s", rolloutText(e))
+		p.words(rolloutText(e))
 	case train.MessageEvent:
-		p.line("%s", e.Text)
+		p.words(e.Text)
 	case train.InfoEvent:
 		if n, ok := e.Values["flops_per_token"].(float64); ok {
 			p.flops = n

@@ -1,12 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
+
+// seen is a terminal that remembers what it shows.
+type seen struct {
+	bytes.Buffer
+	fd uintptr
+}
+
+func (s *seen) Fd() uintptr { return s.fd }
 
 // TestLiveLine: stdout, as main hands it on, is told to be a terminal, and the line that is rewritten there is no longer than the terminal is wide.
 func TestLiveLine(t *testing.T) {
@@ -33,6 +42,13 @@ func TestLiveLine(t *testing.T) {
 		if got := newProgress(terminal, 0).fitted(text); got != want {
 			t.Errorf("%q is cut to %q, want %q", text, got, want)
 		}
+	}
+	page := &seen{fd: terminal.Fd()}
+	for _, text := range []string{"a b cde fg h three-four", "a\nb c d e f g"} {
+		newProgress(page, 0).words(text)
+	}
+	if got, want := page.String(), "a b cde\n  fg h\n  three-four\na\nb c d e f g\n"; got != want {
+		t.Errorf("lines are broken as %q, want %q", got, want)
 	}
 	t.Setenv("NO_COLOR", "1")
 	if p := newProgress(terminal, 0); !p.terminal || p.colour {
