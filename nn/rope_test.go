@@ -22,7 +22,7 @@ func TestReadRope(t *testing.T) {
 		"v4":              {`{"rope_theta":5,"rope_scaling":null,"partial_rotary_factor":0.5}`, RopeConfig{Type: "default", Theta: 5, Partial: 0.5, Original: 64}},
 		"v5":              {`{"rope_parameters":{"rope_type":"default","rope_theta":5,"partial_rotary_factor":0.5}}`, RopeConfig{Type: "default", Theta: 5, Partial: 0.5, Original: 64}},
 		"v4, type":        {`{"rope_theta":5,"rope_scaling":{"type":"linear","factor":2}}`, RopeConfig{Type: "linear", Theta: 5, Factor: 2, Partial: 1, Original: 64}},
-		"deeper wins":     {`{"rope_theta":5,"rope_parameters":{"rope_theta":7}}`, RopeConfig{Type: "default", Theta: 7, Partial: 1, Original: 64}},
+		"deeper wins":     {`{"rope_theta":5,"partial_rotary_factor":0.25,"rope_parameters":{"rope_theta":7,"partial_rotary_factor":0.5}}`, RopeConfig{Type: "default", Theta: 7, Partial: 0.5, Original: 64}},
 		"original on top": {`{"original_max_position_embeddings":16,"rope_scaling":{"rope_type":"yarn","factor":null,"original_max_position_embeddings":8}}`, RopeConfig{Type: "yarn", Theta: 10000, Factor: 4, Partial: 1, Original: 16}},
 		"an empty group":  {`{"rope_scaling":{},"rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":3}}`, RopeConfig{Type: "linear", Theta: 3, Factor: 2, Partial: 1, Original: 64}},
 		"yarn with lists": {`{"rope_scaling":{"type":"yarn","factor":2,"short_factor":[1,1,1,1],"long_factor":[2,2,2,2]}}`, RopeConfig{Type: "yarn", Theta: 10000, Factor: 2, Partial: 1, Original: 64}},

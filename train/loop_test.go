@@ -332,6 +332,9 @@ func TestEarlyStopping(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := script(t, t.TempDir(), c.losses, func(l *Loop) { l.Stopping = c.stop }).run(t)
+			if got := out.BestMetrics["loss"]; got != c.losses[c.best-1] {
+				t.Errorf("the best evaluation measured %v, want that of step %d", out.BestMetrics, c.best)
+			}
 			if out.Step != c.ended || out.BestStep != c.best || out.StoppedEarly != c.stoppedEarly {
 				t.Errorf("ended at %d, best %d, early %v; want %d, %d, %v", out.Step, out.BestStep, out.StoppedEarly, c.ended, c.best, c.stoppedEarly)
 			}
@@ -484,10 +487,15 @@ func TestHeldOutIsTokenWeighted(t *testing.T) {
 	if err != nil || int(n) != all[0].Tokens {
 		t.Fatal(n, err)
 	}
+	before := m.dev.Memory().InUse
 	tape.Train(1, 0, 0) // as a step leaves it
 	got, _, err := HeldOut(context.Background(), tape, slices.Values(parts), m.objective(0.3))
 	if err != nil || math.Abs(got-want) > 1e-5 {
 		t.Errorf("in parts %v, error %v; want %v", got, err, want)
+	}
+	tape.Reset()
+	if now := m.dev.Memory().InUse; now != before {
+		t.Errorf("after one evaluation %d bytes are in use, after nothing %d", before, now)
 	}
 	if _, _, err := HeldOut(context.Background(), tape, slices.Values(parts[4:]), m.objective(0)); err == nil {
 		t.Error("no supervised token was accepted")

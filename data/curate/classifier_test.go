@@ -46,6 +46,23 @@ func tasteClassifier(t testing.TB) Classifier {
 	return c
 }
 
+// TestEqualExamplesAreOne, also where there are more than are learnt from.
+func TestEqualExamplesAreOne(t *testing.T) {
+	path, texts := taste(t, 40, true, 1)
+	training := DefaultClassifier().Training
+	for _, most := range []int{1000, 30} {
+		training.Examples = most
+		once, err := training.examples([]string{path}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		thrice, err := training.examples([]string{path, path, path}, true)
+		if err != nil || len(once) != min(len(texts), most) || !slices.EqualFunc(once, thrice, func(a, b example) bool { return a.order == b.order }) {
+			t.Errorf("of %d texts at most %d are %d examples, of three times as many %d; %v", len(texts), most, len(once), len(thrice), err)
+		}
+	}
+}
+
 // TestClassifierLearnsPairs: only the order of two words tells the sets apart, so words alone would not do.
 func TestClassifierLearnsPairs(t *testing.T) {
 	c := tasteClassifier(t)
