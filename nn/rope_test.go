@@ -47,6 +47,23 @@ func TestReadRope(t *testing.T) {
 	}
 }
 
+// TestYarnsOptions: what is said as it would be anyway changes nothing, and mscale counts beside mscale_all_dim alone.
+func TestYarnsOptions(t *testing.T) {
+	yes, no := true, false
+	plain := RopeConfig{Type: "yarn", Theta: 10000, Partial: 1, Factor: 4, Original: 32, HeadDim: 16, MaxPositions: 128}
+	said, whole := plain, plain
+	said.Truncate, whole.Truncate = &yes, &no
+	if f := plain.frequencies(0); !slices.Equal(f, said.frequencies(0)) || slices.Equal(f, whole.frequencies(0)) {
+		t.Errorf("frequencies %v, with truncate %v, without %v", f, said.frequencies(0), whole.frequencies(0))
+	}
+	one, both := plain, plain
+	one.MScale, both.MScale, both.MScaleAllDim = 2, 2, 0.5
+	want := (0.2*math.Log(4) + 1) / (0.05*math.Log(4) + 1)
+	if one.scale() != plain.scale() || math.Abs(both.scale()-want) > 1e-12 {
+		t.Errorf("scales %v, with mscale %v, with both %v", plain.scale(), one.scale(), both.scale())
+	}
+}
+
 func TestReadRopeRefuses(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"rope_scaling":3}`:                      "rope_parameters",

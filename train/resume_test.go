@@ -117,6 +117,33 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestResumeBehindStepsWithoutUpdate: the optimizer goes on with its own count, which is behind that of steps.
+func TestResumeBehindStepsWithoutUpdate(t *testing.T) {
+	settings := func(steps int) func(l *Loop) {
+		return func(l *Loop) {
+			l.Steps, l.Evaluate = steps, nil
+			inner := l.Batches
+			l.Batches = func(ctx context.Context, step int) ([]data.Batch, error) {
+				if step%3 == 1 {
+					return nil, ErrNoUpdate
+				}
+				return inner(ctx, step)
+			}
+		}
+	}
+	whole, parts := t.TempDir(), t.TempDir()
+	a := openToy(t, whole, newToy(t, device.F32, 1), settings(7))
+	a.run(t)
+	openToy(t, parts, newToy(t, device.F32, 1), settings(5)).run(t)
+	b := openToy(t, parts, newToy(t, device.F32, 1), settings(7))
+	if out := b.run(t); out.Updates != 5 || b.opt.Updates() != 5 {
+		t.Errorf("%d updates, the optimizer %d", out.Updates, b.opt.Updates())
+	}
+	if diff := cmp.Diff(a.bits(t), b.bits(t)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestGoesOnWithoutRepeating: a run that goes on does not evaluate before a step again, counts its time on, and saves nothing that is there already.
 func TestGoesOnWithoutRepeating(t *testing.T) {
 	dir, evaluations := t.TempDir(), 0

@@ -63,6 +63,26 @@ func TestEqualExamplesAreOne(t *testing.T) {
 	}
 }
 
+// TestReportByHand: the sets weigh the same, a probability of a half is positive, and equal probabilities are half a pair.
+func TestReportByHand(t *testing.T) {
+	c := &TextClassifier{Weights: []float32{1, -1, 0}}
+	c.measure([]example{{keys: []uint32{0}, positive: true}, {keys: []uint32{2}, positive: true}, {keys: []uint32{1}}, {keys: []uint32{2}}, {keys: []uint32{0}}})
+	want := ClassifierReport{HeldOut: 5, Recall: 1, Rejected: 1.0 / 3, Accuracy: 2.0 / 3, AUC: 4.0 / 6} // pairs: 1 + 1 + 1/2, and 1 + 1/2 + 0
+	if got := c.Report; got.HeldOut != 5 || got.Recall != 1 || math.Abs(got.Rejected-want.Rejected)+math.Abs(got.Accuracy-want.Accuracy)+math.Abs(got.AUC-want.AUC) > 1e-12 {
+		t.Errorf("report %+v, want %+v", got, want)
+	}
+}
+
+// TestFeaturesOfLongWords: as many words as were asked for, of usual lengths.
+func TestFeaturesOfLongWords(t *testing.T) {
+	f := &features{}
+	for words, want := range map[int]int{3: 3, 4: 4, 9: 4} {
+		if got := len(f.of(strings.Repeat("characteristically ", words), 1, 4, 1<<10)); got != want {
+			t.Errorf("of %d long words %d are looked at, want %d", words, got, want)
+		}
+	}
+}
+
 // TestClassifierLearnsPairs: only the order of two words tells the sets apart, so words alone would not do.
 func TestClassifierLearnsPairs(t *testing.T) {
 	c := tasteClassifier(t)
