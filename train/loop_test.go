@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -368,6 +369,24 @@ func TestTrainLoss(t *testing.T) {
 			}
 			sum, n = 0, 0
 		}
+	}
+}
+
+// TestSavesByTheClock: a checkpoint that is late is written once, and the time to the next begins with it.
+func TestSavesByTheClock(t *testing.T) {
+	r := openToy(t, t.TempDir(), newToy(t, device.F32, 1), func(l *Loop) {
+		l.Steps, l.Evaluate, l.Checkpoints.Seconds = 6, nil, 3600
+		rate := l.Rate
+		l.Rate = func(step int) float32 {
+			if step == 2 {
+				l.savedAt = l.savedAt.Add(-2 * time.Hour)
+			}
+			return rate(step)
+		}
+	})
+	r.run(t)
+	if got := completeSteps(r.Checkpoints.Dir); !slices.Equal(got, []int{3, 6}) {
+		t.Errorf("checkpoints of steps %v", got)
 	}
 }
 
