@@ -63,7 +63,7 @@ func loadFiles(path string) (model, error) {
 		return m, err
 	}
 	if m.spm == nil && filepath.Base(path) != "vocab.json" {
-		return m, nil
+		return m, m.addDeclared(dir)
 	}
 	if err := m.addFromFolder(dir); err != nil {
 		return m, err
@@ -156,29 +156,78 @@ func (m *model) setTemplate(bos, eos bool) (err error) {
 	return err
 }
 
-// addFromFolder reads the added tokens of old folders: tokenizer_config.json's added_tokens_decoder, added_tokens.json, and
-// special_tokens_map.json, whose tokens are special.
-func (m *model) addFromFolder(dir string) error {
+// declared are the added tokens, with their ids, that the files beside a vocabulary have: tokenizer_config.json's added_tokens_decoder and added_tokens.json.
+func (m *model) declared(dir string) (list []AddedToken, err error) {
 	byID := map[string]AddedToken{}
 	if raw := m.kept.config["added_tokens_decoder"]; !isNull(raw) {
 		if err := unmarshalMap(raw, &byID); err != nil {
-			return fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
+			return nil, fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
 		}
 	}
 	for key, a := range byID {
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil {
-			return fmt.Errorf("tokenizer_config.json: added_tokens_decoder has the id %q, which is not a number", key)
+			return nil, fmt.Errorf("tokenizer_config.json: added_tokens_decoder has the id %q, which is not a number", key)
 		}
 		a.ID = int32(id)
-		m.addToken(a)
+		list = append(list, a)
 	}
 	names := map[string]int32{}
 	if err := readJSON(filepath.Join(dir, "added_tokens.json"), func(data []byte) error { return unmarshalMap(data, &names) }); err != nil {
-		return err
+		return nil, err
 	}
 	for name, id := range names {
-		m.addToken(AddedToken{ID: id, Content: name, Normalized: true})
+		list = append(list, AddedToken{ID: id, Content: name, Normalized: true})
+	}
+	return list, nil
+}
+
+// addDeclared adds the declared tokens that a tokenizer.json lacks, as one does that was copied from the model before it was tuned, and whose ids it has
+// given to no other. transformers finds them in texts, too.
+func (m *model) addDeclared(dir string) error {
+	list, err := m.declared(dir)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	taken, known, vocab := map[int32]bool{}, map[string]bool{"": true}, m.vocab
+	if m.kind == "Unigram" {
+		vocab = make(map[string]int32, len(m.names))
+		for id, name := range m.names {
+			vocab[name] = int32(id)
+		}
+	}
+	for _, id := range vocab {
+		taken[id] = true
+	}
+	for _, a := range m.added {
+		taken[a.ID], known[a.Content] = true, true
+	}
+	for _, a := range list {
+		id, listed := vocab[a.Content]
+		if listed {
+			a.ID = id
+		}
+		if known[a.Content] || taken[a.ID] && !listed {
+			continue
+		}
+		if slices.Contains([]string{m.config.BOS, m.config.EOS, m.config.PAD, m.config.UNK}, a.Content) {
+			a.Special, a.Normalized = true, false
+		}
+		taken[a.ID], known[a.Content] = true, true
+		m.added = append(m.added, a)
+	}
+	slices.SortFunc(m.added, func(a, b AddedToken) int { return cmp.Compare(a.ID, b.ID) })
+	return nil
+}
+
+// addFromFolder reads the added tokens of old folders: those that are declared, and special_tokens_map.json, whose tokens are special.
+func (m *model) addFromFolder(dir string) error {
+	list, err := m.declared(dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		m.addToken(a)
 	}
 	special := map[string]json.RawMessage{}
 	if err := readJSON(filepath.Join(dir, "special_tokens_map.json"), func(data []byte) error { return unmarshal(data, &special) }); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -210,6 +211,43 @@ func TestTokenizerConfig(t *testing.T) {
 }
 
 // What hone does not know in tokenizer_config.json and the parts that do not touch ids survive a save.
+// TestDeclaredTokens: tokens with an id that a tokenizer.json lacks and the files beside it have are found in texts, and written back; an id that is
+// another token's, and what is in the file already, count for nothing.
+func TestDeclaredTokens(t *testing.T) {
+	vocabularies := map[string]string{
+		"BPE":     `{"type":"BPE","vocab":{"a":0,"b":1,"<":2,">":3,"x":4},"merges":[]}`,
+		"Unigram": `{"type":"Unigram","unk_id":0,"vocab":[["a",0],["b",-1],["<",-1],[">",-1],["x",-1]]}`,
+	}
+	for kind, vocabulary := range vocabularies {
+		dir := t.TempDir()
+		for name, text := range map[string]string{
+			"tokenizer.json":        `{"added_tokens":[{"id":5,"content":"<a>","special":true,"normalized":false,"single_word":false,"lstrip":false,"rstrip":false}],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,"model":` + vocabulary + `}`,
+			"tokenizer_config.json": `{"eos_token":"<ab>","added_tokens_decoder":{"5":{"content":"<a>","special":false},"6":{"content":"<b>","special":true},"1":{"content":"<x>"},"9":{"content":"b"}}}`,
+			"added_tokens.json":     `{"<ab>":7,"<b>":8,"":10}`,
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, from := range []string{"the folder", "the folder that was written"} {
+			tok, err := Load(dir)
+			if err != nil {
+				t.Fatalf("%s: %v", kind, err)
+			}
+			if got, want := tok.EncodeWithSpecial(nil, []byte("<a>b<b><ab><x>")), []int32{5, 1, 6, 7, 2, 4, 3}; !slices.Equal(got, want) {
+				t.Errorf("%s from %s: %v, want %v", kind, from, got, want)
+			}
+			if !tok.IsSpecial(5) || !tok.IsSpecial(6) || !tok.IsSpecial(7) || tok.IsSpecial(1) || tok.VocabSize() != 8 {
+				t.Errorf("%s from %s: %+v", kind, from, tok.AddedTokens())
+			}
+			dir = t.TempDir()
+			if err := tok.Save(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func TestSaveKeepsForeignParts(t *testing.T) {
 	dir := t.TempDir()
 	data := replacePart(t, mustJSON(t, load(t, "gpt2")), "post_processor", `{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A","type_id":0}}],"special_tokens":{}}`)
