@@ -222,6 +222,11 @@ func (b *bpe) encode(e *Encoder, dst []int32, word []byte) []int32 {
 			return append(dst, id)
 		}
 	}
+	if b.bytes && len(word) > hugeWord {
+		if ids, ok := b.inWindows(dst, word, windowBytes, cutTail); ok {
+			return ids
+		}
+	}
 	// words of more than 1 GiB, which nobody has, are cut at any byte
 	for len(word) > maxHeapWord {
 		dst = b.encodePart(e, dst, word[:maxHeapWord])

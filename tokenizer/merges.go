@@ -75,6 +75,14 @@ type wordHeap struct {
 	prev, next []int32
 	heap       []place
 	steps      int // heap entries taken, ever: the measure of work in the tests
+	logs       bool
+	log        []logged // merges of the last word, in their order, where logs is set
+}
+
+// logged is a merge: its rank, the symbol that it made, where that begins and where the next one does.
+type logged struct {
+	rank         uint32
+	id, at, next int32
 }
 
 // place orders merges by rank, then from left to right.
@@ -94,6 +102,7 @@ const (
 // merge appends the ids that symbols merge to. Afterwards h.ids holds, for each symbol, the id that starts there or -1, and s.end its end.
 func (h *wordHeap) merge(dst []int32, b *bpe, s *symbols) []int32 {
 	h.load(b, s)
+	h.log = h.log[:0]
 	for len(h.heap) > 0 {
 		top := h.pop()
 		h.steps++
@@ -107,6 +116,9 @@ func (h *wordHeap) merge(dst []int32, b *bpe, s *symbols) []int32 {
 		}
 		h.join(top.at, right, m.id())
 		s.end[top.at] = s.end[right]
+		if h.logs {
+			h.log = append(h.log, logged{m.rank(), m.id(), top.at, h.next[top.at]})
+		}
 		if left := h.prev[top.at]; left >= 0 {
 			h.offer(b, left, top.at)
 		}
