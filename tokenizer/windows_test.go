@@ -78,3 +78,17 @@ func TestHugeWordsAreMergedInWindows(t *testing.T) {
 		}
 	}
 }
+
+// TestEncodeMergesHugeWordsInWindows: the heap of the encoder, whose memory grows with the word, is not asked.
+func TestEncodeMergesHugeWordsInWindows(t *testing.T) {
+	b := load(t, "gpt2").bpe
+	word := []byte(strings.Repeat("banana", hugeWord/6+1))
+	e := &Encoder{}
+	got := b.encode(e, nil, word)
+	if e.heap.steps > 0 || len(e.symbols.ids) > 0 {
+		t.Errorf("%d steps of the heap", e.heap.steps)
+	}
+	if !slices.Equal(got, b.encodePart(&Encoder{}, nil, word)) {
+		t.Error("the ids are others")
+	}
+}
