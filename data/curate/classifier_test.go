@@ -1,6 +1,7 @@
 package curate
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -49,6 +50,14 @@ func tasteClassifier(t testing.TB) Classifier {
 // TestEqualExamplesAreOne, also where there are more than are learnt from.
 func TestEqualExamplesAreOne(t *testing.T) {
 	path, texts := taste(t, 40, true, 1)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	repeated := filepath.Join(t.TempDir(), "repeated.jsonl") // within one file: a file that is named twice is read once
+	if err := os.WriteFile(repeated, bytes.Repeat(text, 3), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	training := DefaultClassifier().Training
 	for _, most := range []int{1000, 30} {
 		training.Examples = most
@@ -56,7 +65,7 @@ func TestEqualExamplesAreOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		thrice, err := training.examples([]string{path, path, path}, true)
+		thrice, err := training.examples([]string{repeated}, true)
 		if err != nil || len(once) != min(len(texts), most) || !slices.EqualFunc(once, thrice, func(a, b example) bool { return a.order == b.order }) {
 			t.Errorf("of %d texts at most %d are %d examples, of three times as many %d; %v", len(texts), most, len(once), len(thrice), err)
 		}
