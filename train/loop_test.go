@@ -135,6 +135,9 @@ func TestNonFiniteStops(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "step 5: the loss is NaN and the gradient norm is NaN: embed (") {
 		t.Fatalf("error %v", err)
 	}
+	if strings.Contains(err.Error(), "that the run begins with") {
+		t.Errorf("after four updates the weights of the beginning are at fault: %v", err)
+	}
 	if newest := r.Checkpoints.Newest(); newest != 4 {
 		t.Errorf("the newest checkpoint is of step %d, want 4", newest)
 	}

@@ -144,6 +144,30 @@ func TestResumeBehindStepsWithoutUpdate(t *testing.T) {
 	}
 }
 
+// otherStates is an optimizer whose state is changed for who reads a checkpoint.
+type otherStates struct {
+	Optimizer
+	change func([]optim.State) []optim.State
+}
+
+func (o otherStates) State() []optim.State { return o.change(o.Optimizer.State()) }
+
+// TestResumeRefusesOtherTensors: one of another shape, though of as many numbers, and tensors that the model does not have.
+func TestResumeRefusesOtherTensors(t *testing.T) {
+	dir := t.TempDir()
+	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) { l.Steps, l.Evaluate = 1, nil })
+	r.run(t)
+	for want, change := range map[string]func([]optim.State) []optim.State{
+		"tensor embed of shape [16 31]": func(s []optim.State) []optim.State { s[0].Shape = []int{toyWidth, toyVocab}; return s },
+		"has 4 tensors, and this model": func(s []optim.State) []optim.State { return s[:len(s)-3] },
+	} {
+		l := &Loop{Optimizer: otherStates{newToy(t, device.F32, 1).opt, change}, Checkpoints: r.Checkpoints}
+		if err := l.Resume(1, func(string) bool { return false }); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
 // TestGoesOnWithoutRepeating: a run that goes on does not evaluate before a step again, counts its time on, and saves nothing that is there already.
 func TestGoesOnWithoutRepeating(t *testing.T) {
 	dir, evaluations := t.TempDir(), 0
