@@ -71,6 +71,17 @@ func TestYarnsOptions(t *testing.T) {
 	}
 }
 
+// TestTableReachesTheLongest sequence of a batch, wherever it stands, also beyond the context.
+func TestTableReachesTheLongest(t *testing.T) {
+	m, dev := newTiny(t, `{}`, 0)
+	tape := tensor.NewTape(dev, device.F32)
+	tape.Infer()
+	if rows := m.rope.At(packed(tape, make([]int32, 2*tinyPositions), []int32{1})).table.Cos.Rows(); rows < 2*tinyPositions {
+		t.Errorf("a table of %d positions for %d tokens", rows, 2*tinyPositions)
+	}
+	tape.Reset()
+}
+
 func TestReadRopeRefuses(t *testing.T) {
 	for config, want := range map[string]string{
 		`{"rope_scaling":3}`:                      "rope_parameters",
