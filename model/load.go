@@ -87,7 +87,7 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 	used, parts := map[string]bool{}, map[string]bool{}
 	for _, p := range m.Params {
 		t, shape, ok := m.lookup(weights, p)
-		if !ok || slices.Contains(ignored, t.Name) { // a scorer's language model has an output layer, which is not its embedding
+		if !ok || t.Name != p.Name && slices.Contains(ignored, t.Name) { // a scorer's language model has an output layer, which is not its embedding
 			missing = append(missing, p.Name)
 			continue
 		}
