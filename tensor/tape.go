@@ -19,8 +19,8 @@ type Tape struct {
 	DType device.DType // of activations: F32 or BF16
 	// Offload is the device if inputs of recomputed layers are to wait for the backward pass on the host, else nil.
 	Offload device.Apart
-	// Interrupt is asked between operations of a training pass, between the scopes of others, and between the parts of long ones; an error ends the pass with a panic of an
-	// *Interrupted, which Try returns. Nil: nobody is asked.
+	// Interrupt is asked between operations of a training pass, between the scopes of others, and between the parts of long ones; an error ends the pass
+	// with a panic of an *Interrupted, which Try returns. Nil: nobody is asked.
 	Interrupt func() error
 
 	away    []*Tensor   // that are on the host alone, in the order in which they went

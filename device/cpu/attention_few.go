@@ -8,7 +8,7 @@ import (
 )
 
 // Of a token that is being written there are few queries, and to put keys in order for tiles, in scratch that has left the caches since the
-// last layer, takes longer than to multiply them. The kernels for few rows of package cpu's products read them as they lie, in the
+// last layer, takes longer than to multiply them. The kernels for few rows of package gemm's products read them as they lie, in the
 // order of sums that tiles have.
 
 // fewKernel is the kernel that multiplies n rows of queries by keys as they lie, nil where there is none that suits them.

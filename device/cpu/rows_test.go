@@ -60,8 +60,6 @@ func checkStoreRows(t *testing.T, d int, x scaledRows) {
 
 func bf16Of(f []float32) []uint16 {
 	h := make([]uint16, len(f))
-	for i, v := range f {
-		h[i] = half.BFromFloat32(v)
-	}
+	half.BRound(h, f)
 	return h
 }

@@ -60,7 +60,7 @@ func TestFloat16(t *testing.T) {
 }
 
 func TestBFloat16(t *testing.T) {
-	value := func(h uint16) float64 { return float64(math.Float32frombits(uint32(h) << 16)) }
+	value := bfloat16Value
 	for i := range 1 << 16 {
 		h := uint16(i)
 		back := BFromFloat32(float32(value(h)))

@@ -144,7 +144,7 @@ func (m *Decoding) callNS() float64 {
 // call is that in microseconds.
 func (m *Decoding) call() float64 { return m.callNS() / 1e3 }
 
-// rates are those of samples of models of a type.
+// few is the rates of few rows that samples of models of a type tell.
 func (m *Decoding) few(t device.DType) plan.FewRows {
 	one, many := mean(m.one), mean(m.many)
 	return plan.FewRows{

@@ -79,7 +79,7 @@ func (g *Args) check(k *Kernels) {
 		g.C.fits([2]int{g.M, g.N}, &g.LDC, g.Batch, g.StrideC) &&
 		(g.Bias == nil || len(g.Bias) >= g.N) && (g.Sums == nil || g.fitsSums()) && (g.Plus.K == 0 || g.Batch == 1 && g.Plus.check(g.M, g.N))
 	if !ok {
-		panic(fmt.Sprintf("cpu: gemm of M=%d N=%d K=%d does not fit its operands: A %d elements, row stride %d, transposed %v; "+
+		panic(fmt.Sprintf("gemm: a product of M=%d N=%d K=%d does not fit its operands: A %d elements, row stride %d, transposed %v; "+
 			"B %d, %d, %v; C %d, %d; bias %d; batch %d with strides %d, %d, %d", g.M, g.N, g.K, g.A.n, g.LDA, g.TransA,
 			g.B.n, g.LDB, g.TransB, g.C.n, g.LDC, len(g.Bias), g.Batch, g.StrideA, g.StrideB, g.StrideC))
 	}

@@ -448,9 +448,7 @@ func TestGemmNotFinite(t *testing.T) {
 
 func bf16Of(f []float32) []uint16 {
 	h := make([]uint16, len(f))
-	for i, v := range f {
-		h[i] = half.BFromFloat32(v)
-	}
+	half.BRound(h, f)
 	return h
 }
 
