@@ -27,9 +27,7 @@ func (p *scratchPool) get(n int) *scratch {
 	if s == nil {
 		s = new(scratch)
 	}
-	if len(s.f) < n {
-		s.f = pages.Floats(n)
-	}
+	pages.Grow(&s.f, n)
 	return s
 }
 

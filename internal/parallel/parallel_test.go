@@ -127,3 +127,43 @@ func TestPoolClosed(t *testing.T) {
 		t.Errorf("a closed pool ran %d of 3 tasks", ran)
 	}
 }
+
+// parts are what tasks leave to be helped with.
+type parts struct {
+	left     atomic.Int32
+	prepared [3]atomic.Int32 // by each worker
+}
+
+func (p *parts) Help(int) bool {
+	n := p.left.Load()
+	return n > 0 && p.left.CompareAndSwap(n, n-1)
+}
+
+func (p *parts) Helping() bool { return p.left.Load() > 0 }
+
+func (p *parts) Prepare(worker int) bool {
+	p.prepared[worker].Add(1)
+	return false
+}
+
+// TestPoolHelps: Run waits for the parts of tasks, too, which the caller helps with, and workers that wait prepare what comes.
+func TestPoolHelps(t *testing.T) {
+	for _, threads := range []int{1, 3} {
+		idle := new(parts)
+		p := New(threads, idle)
+		for i := 1; i < threads; i++ {
+			for deadline := time.Now().Add(time.Minute); idle.prepared[i].Load() == 0; runtime.Gosched() {
+				if time.Now().After(deadline) {
+					t.Fatalf("worker %d of %d prepares nothing", i, threads)
+				}
+			}
+		}
+		for tasks := range 5 {
+			p.Run(tasks, func(int) { idle.left.Add(2) })
+			if left := idle.left.Load(); left != 0 {
+				t.Errorf("%d threads: Run returned before %d parts of %d tasks were through", threads, left, tasks)
+			}
+		}
+		p.Close()
+	}
+}
