@@ -14,10 +14,11 @@ import (
 // rateMeter measures the rates that plans of runs on a processor need, each when work first asks for it: a run that writes nothing and
 // unpacks nothing does not wait for how fast that would be.
 type rateMeter struct {
-	peak  *Peak
-	whole func(threads int) peak.Peak // peak.Rough, or one that takes longer
-	known plan.Rates
-	calls bool // known.CallUS was measured; beside a neighbour it may come out as 0
+	peak   *Peak
+	whole  func(threads int) peak.Peak                                                     // peak.Rough, or one that takes longer
+	decode func(dev *cpu.Device, t device.DType) (few plan.FewRows, us float64, err error) // MeasureDecoding
+	known  plan.Rates
+	calls  bool // known.CallUS was measured; beside a neighbour it may come out as 0
 }
 
 // littleFew is the share of all bytes up to which weights that products of few rows read are not worth measuring them: the head of a
@@ -33,15 +34,16 @@ func (m *rateMeter) rates(w plan.Work) (plan.Rates, error) {
 	// Measuring how fast tokens are written takes a model and a while, for which training has no use.
 	few, all := w.F32.Weights+w.BF16.Weights, w.Moved+w.Updated+w.Read
 	decodes := float64(few) > littleFew*float64(all+few)
+	f32, bf16 := decodes && w.F32.Weights > 0 && k.FewF32.GBs == 0, decodes && w.BF16.Weights > 0 && k.FewBF16.GBs == 0
 	dev := cpu.New(cpu.Options{Threads: m.peak.threads})
 	defer dev.Close()
 	for _, part := range []struct {
 		asked   bool
 		measure func() error
 	}{
-		{decodes && w.F32.Weights > 0 && k.FewF32.GBs == 0, func() error { return m.decoding(dev, device.F32, &k.FewF32) }},
-		{decodes && w.BF16.Weights > 0 && k.FewBF16.GBs == 0, func() error { return m.decoding(dev, device.BF16, &k.FewBF16) }},
-		{!m.calls && k.CallUS == 0, func() error { return m.call(dev) }},
+		{f32, func() error { return m.decoding(dev, device.F32, &k.FewF32) }},
+		{bf16, func() error { return m.decoding(dev, device.BF16, &k.FewBF16) }},
+		{!f32 && !bf16 && !m.calls && k.CallUS == 0, func() error { return m.call(dev) }},
 		{w.NF4 > 0 && k.NF4GBs == 0, func() error { k.NF4GBs = MeasureUnpacking(dev, device.NF4, m.peak.dtype()); return nil }},
 		{w.Int8 > 0 && k.Int8GBs == 0, func() error { k.Int8GBs = MeasureUnpacking(dev, device.Int8, m.peak.dtype()); return nil }},
 	} {
@@ -72,7 +74,7 @@ func (m *rateMeter) arithmetic() {
 
 // decoding measures how fast tokens are written, which tells what a kernel takes as well.
 func (m *rateMeter) decoding(dev *cpu.Device, t device.DType, few *plan.FewRows) (err error) {
-	*few, m.known.CallUS, err = MeasureDecoding(dev, t)
+	*few, m.known.CallUS, err = m.decode(dev, t)
 	m.calls = err == nil
 	return err
 }
@@ -99,7 +101,7 @@ func (r *Runs) Meter(p *Peak) plan.Meter {
 		r.meters = map[machine]*rateMeter{}
 	}
 	if r.meters[key] == nil {
-		r.meters[key] = &rateMeter{peak: p, whole: peak.Rough}
+		r.meters[key] = &rateMeter{peak: p, whole: peak.Rough, decode: MeasureDecoding}
 	}
 	return r.meters[key].rates
 }
@@ -109,7 +111,7 @@ func (p *Peak) Meter(known plan.Rates) plan.Meter {
 	if p.fixed {
 		return nil
 	}
-	return (&rateMeter{peak: p, whole: peak.Measure, known: known}).rates
+	return (&rateMeter{peak: p, whole: peak.Measure, decode: MeasureDecoding, known: known}).rates
 }
 
 // machine is what rates are measured of.

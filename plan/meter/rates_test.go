@@ -1,6 +1,8 @@
 package meter
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	"hone/device"
@@ -39,6 +41,31 @@ func TestRatesThatAreAskedFor(t *testing.T) {
 	again := rates(plan.Work{F32: plan.Arithmetic{Few: 2e6, Weights: 1e6}, NF4: 1e6})
 	if again.NF4GBs != packed.NF4GBs || again.FewF32.GBs != 5 || again.CallUS != 0 || asked != 1 {
 		t.Errorf("measured again: %+v, %d times", again, asked)
+	}
+}
+
+// TestDecodingTellsOfKernels: where tokens are written, their time tells what a kernel takes, and no further models are made for it. An error of it names
+// what was measured.
+func TestDecodingTellsOfKernels(t *testing.T) {
+	var asked []device.DType
+	var broken error
+	m := &rateMeter{peak: &Peak{threads: 1}, whole: func(int) peak.Peak { return peak.Peak{F32: 1, BF16: 1, ReadGBs: 2, CopyGBs: 3, UpdateGBs: 4} }}
+	m.decode = func(_ *cpu.Device, t device.DType) (plan.FewRows, float64, error) {
+		asked = append(asked, t)
+		return plan.FewRows{GBs: 5, GFLOPS: 6}, 1e5, broken // no machine's
+	}
+	for _, w := range []plan.Work{{F32: plan.Arithmetic{Few: 2e6, Weights: 1e6}}, {BF16: plan.Arithmetic{Few: 2e6, Weights: 1e6}}} {
+		r, err := m.rates(w)
+		if again, _ := m.rates(w); err != nil || r.CallUS != 1e5 || again != r {
+			t.Errorf("%+v, then %+v, %v", r, again, err)
+		}
+	}
+	if !slices.Equal(asked, []device.DType{device.F32, device.BF16}) {
+		t.Errorf("tokens of %v were measured", asked)
+	}
+	m.known, broken = plan.Rates{}, errors.New("no room")
+	if _, err := m.rates(plan.Work{F32: plan.Arithmetic{Few: 2e6, Weights: 1e6}}); !errors.Is(err, broken) || err.Error() != "measure how fast this machine is: no room" {
+		t.Errorf("error %v", err)
 	}
 }
 
