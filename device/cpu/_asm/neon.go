@@ -351,7 +351,7 @@ func neonDeclarations() string {
 	for _, widen := range []bool{false, true} {
 		what, of := "f32", ""
 		if widen {
-			what, of = "an f32 A and pairs of bf16, which they widen,", "Widen"
+			what, of = "an f32 A and pairs of bf16 that they widen", "Widen"
 		}
 		fmt.Fprintf(&a, "// The kernels of NEON for %s: rows by vectors of 8 columns.\nvar tilesNEON%s = [][]TileFunc{\n", what, of)
 		for r := 1; r <= neonRows; r++ {

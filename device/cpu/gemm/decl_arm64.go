@@ -50,7 +50,7 @@ func tileNEON6x1(t *TileArgs)
 //go:noescape
 func tileNEON6x2(t *TileArgs)
 
-// The kernels of NEON for an f32 A and pairs of bf16, which they widen,: rows by vectors of 8 columns.
+// The kernels of NEON for an f32 A and pairs of bf16 that they widen: rows by vectors of 8 columns.
 var tilesNEONWiden = [][]TileFunc{
 	{tileNEONWiden1x1, tileNEONWiden1x2},
 	{tileNEONWiden2x1, tileNEONWiden2x2},
