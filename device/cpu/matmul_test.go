@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -67,6 +68,35 @@ func checkGroup(t *testing.T, d *Device, dtype device.DType, m, k int, arranged 
 	for i, g := range together {
 		if !slices.Equal(read(g.C), want[i]) {
 			t.Errorf("%s, %s, %d rows, arranged %v: product %d of %d columns has other bits beside others", d.Name(), dtype, m, arranged, i, g.N)
+		}
+	}
+}
+
+// BenchmarkGemmUpdate times a linear layer of 1024 rows by itself, and with an update of rank 16 added apart and together, one core.
+func BenchmarkGemmUpdate(b *testing.B) {
+	const m, r = 1024, 16
+	for _, s := range [][2]int{{576, 576}, {192, 576}, {1536, 576}, {576, 1536}} {
+		for _, dtype := range []device.DType{device.F32, device.BF16} {
+			d := New(Options{Threads: 1})
+			defer d.Close()
+			operand := func(n int) device.Buffer {
+				x := d.Alloc(n, dtype)
+				d.Write(x, randomFloats(n))
+				return x
+			}
+			n, k := s[0], s[1]
+			base := device.MatMul{M: m, N: n, K: k, A: operand(m * k), B: operand(n * k), C: operand(m * n), TransB: true}
+			plus := device.MatMul{M: m, N: n, K: r, A: operand(m * r), B: operand(n * r), C: base.C, TransB: true, Accumulate: true}
+			for _, c := range []struct {
+				name string
+				run  func()
+			}{{"layer", func() { d.MatMul(base) }}, {"apart", func() { d.MatMul(base); d.MatMul(plus) }}, {"together", func() { d.MatMulPlus(base, plus) }}} {
+				b.Run(fmt.Sprintf("%dx%d/bf16=%v/%s", n, k, dtype == device.BF16, c.name), func(b *testing.B) {
+					for b.Loop() {
+						c.run()
+					}
+				})
+			}
 		}
 	}
 }

@@ -27,41 +27,6 @@ func BenchmarkGemm(b *testing.B) {
 	}
 }
 
-// BenchmarkGemmUpdate times a linear layer of 1024 rows by itself, and with an update of rank 16 added apart and together, one core.
-func BenchmarkGemmUpdate(b *testing.B) {
-	e := New(1, HostKernels(), plainRows)
-	defer e.Pool.Close()
-	for _, s := range [][2]int{{576, 576}, {192, 576}, {1536, 576}, {576, 1536}} {
-		for _, bf16 := range []bool{false, true} {
-			operand := func(n int) Mat {
-				if f := randomFloats(n); bf16 {
-					return BF16(bf16Of(f))
-				} else {
-					return F32(f)
-				}
-			}
-			const m, r = 1024, 16
-			n, k := s[0], s[1]
-			base := Args{M: m, N: n, K: k, A: operand(m * k), B: operand(n * k), C: operand(m * n), TransB: true}
-			apart := Args{M: m, N: n, K: r, A: operand(m * r), B: operand(n * r), C: base.C, TransB: true, Accumulate: true}
-			together := base
-			together.Plus = Plus{K: r, A: apart.A, B: apart.B, TransB: true}
-			for _, c := range []struct {
-				name string
-				list []*Args
-			}{{"layer", []*Args{&base}}, {"apart", []*Args{&base, &apart}}, {"together", []*Args{&together}}} {
-				b.Run(fmt.Sprintf("%dx%d/bf16=%v/%s", n, k, bf16, c.name), func(b *testing.B) {
-					for b.Loop() {
-						for _, g := range c.list {
-							e.Multiply(g)
-						}
-					}
-				})
-			}
-		}
-	}
-}
-
 func randomFloats(n int) []float32 {
 	r := rand.New(rand.NewPCG(1, uint64(n)))
 	f := make([]float32, n)
