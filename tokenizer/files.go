@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,7 +165,8 @@ func (m *model) declared(dir string) (list []AddedToken, err error) {
 			return nil, fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
 		}
 	}
-	for key, a := range byID {
+	for _, key := range slices.Sorted(maps.Keys(byID)) { // in one order, as two may have the same content or id
+		a := byID[key]
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil {
 			return nil, fmt.Errorf("tokenizer_config.json: added_tokens_decoder has the id %q, which is not a number", key)
@@ -176,8 +178,8 @@ func (m *model) declared(dir string) (list []AddedToken, err error) {
 	if err := readJSON(filepath.Join(dir, "added_tokens.json"), func(data []byte) error { return unmarshalMap(data, &names) }); err != nil {
 		return nil, err
 	}
-	for name, id := range names {
-		list = append(list, AddedToken{ID: id, Content: name, Normalized: true})
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		list = append(list, AddedToken{ID: names[name], Content: name, Normalized: true})
 	}
 	return list, nil
 }
