@@ -67,18 +67,20 @@ func newPhrases(d *Doc) *phrases {
 	p.weights = make([]int, len(words))
 	for i, w := range words {
 		switch {
+		case !hasUnspaced(w):
+			p.weights[i] = wholeWord
 		case strings.ContainsFunc(w, isIdeograph):
 			p.weights[i] = ideograph
-		case hasUnspaced(w):
-			p.weights[i] = cluster
 		default:
-			p.weights[i] = wholeWord
+			p.weights[i] = cluster
 		}
 	}
 	return p
 }
 
-func isIdeograph(r rune) bool { return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) }
+func isIdeograph(r rune) bool {
+	return r == longVowel || r == halfLongVowel || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
+}
 
 // end is where the phrase of n words from i on ends, beyond all words where the text ends before it does.
 func (p *phrases) end(i, n int) int {

@@ -1,6 +1,7 @@
 package curate
 
 import (
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -78,27 +79,71 @@ func normalWords(text string) []string {
 	return strings.FieldsFunc(text, separator)
 }
 
-// countWords is how many words white space parts.
+// countWords is how many words white space parts: runs, of which those with a character of a script without spaces are cut.
 func countWords(text string) int {
-	if hasUnspaced(text) {
-		return len(wordsBetween(text, unicode.IsSpace))
-	}
-	n, inside := 0, false
+	n, begin := 0, -1 // of the run that is open
 	for i := 0; i < len(text); {
+		if len(text)-i >= 8 {
+			if chunk := eightBytes(text, i); chunk&highBits == 0 {
+				space := asciiSpaces(chunk)
+				in := ^space & highBits
+				first := in &^ (in << 8)
+				if begin >= 0 {
+					first &^= 0x80
+				}
+				n += bits.OnesCount64(first)
+				switch behind := (64 - bits.LeadingZeros64(space)) / 8; {
+				case behind == 8:
+					begin = -1
+				case behind > 0 || begin < 0:
+					begin = i + behind
+				}
+				i += 8
+				continue
+			}
+		}
 		c := text[i]
-		size, space := 1, c == ' ' || '\t' <= c && c <= '\r'
+		size, space, cuts := 1, c == ' ' || '\t' <= c && c <= '\r', false
 		if c >= utf8.RuneSelf {
 			var r rune
 			r, size = utf8.DecodeRuneInString(text[i:])
-			space = unicode.IsSpace(r)
+			space, cuts = unicode.IsSpace(r), unspaced(r)
 		}
-		if !space && !inside {
+		switch {
+		case space:
+			begin = -1
+		case begin < 0:
 			n++
+			begin = i
 		}
-		inside = !space
+		if cuts {
+			more, length := cutsOfRun(text[begin:])
+			n, i, begin = n+more, begin+length, -1
+			continue
+		}
 		i += size
 	}
 	return n
+}
+
+// asciiSpaces has the high bits of those of eight bytes of ASCII that are white space.
+func asciiSpaces(chunk uint64) uint64 {
+	atLeast := func(least uint64) uint64 { return chunk + (0x80-least)*eachByte }
+	return (atLeast('\t')&^atLeast('\r'+1) | atLeast(' ')&^atLeast(' '+1)) & highBits
+}
+
+// cutsOfRun is how many words begin inside of the run that a text begins with, and its length.
+func cutsOfRun(text string) (cuts, length int) {
+	cut := wordCut{}
+	for i, r := range text {
+		if unicode.IsSpace(r) {
+			return cuts, i
+		}
+		if cut.begins(r) {
+			cuts++
+		}
+	}
+	return cuts, len(text)
 }
 
 func isWordRune(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
@@ -125,12 +170,18 @@ func hasUnspaced(text string) bool {
 	return false
 }
 
+// What makes the vowel in front of it long, in full and in half width, is written with two scripts and so of neither table.
+const (
+	longVowel     = 0x30fc
+	halfLongVowel = 0xff70
+)
+
 // unspaced reports whether a character is of a script that puts no space between words.
 func unspaced(r rune) bool {
 	switch {
 	case r < firstUnspaced, 0x2000 <= r && r < 0x2e80, 0xac00 <= r && r < 0xd7a4: // punctuation and symbols, Hangul: both are common, and in tables below they would take long
 		return false
-	case 0x4e00 <= r && r < 0xa000:
+	case 0x4e00 <= r && r < 0xa000, r == longVowel, r == halfLongVowel:
 		return true
 	}
 	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)

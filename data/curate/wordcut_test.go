@@ -2,6 +2,7 @@ package curate
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -43,10 +44,29 @@ func TestWordsWithoutSpaces(t *testing.T) {
 	}
 }
 
+// TestCountIsThatOfFields: words are counted without being cut, whatever stands beside what.
+func TestCountIsThatOfFields(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	runes := []rune("aé한9-。 \t\u3000人ーカท\u0e35\u0301\ufffd\b\r\x0e\x1f!\x7f")
+	for n := range 5000 {
+		text := make([]rune, r.IntN(40))
+		for i := range text {
+			text[i] = runes[r.IntN(len(runes))]
+			if n%2 == 0 && r.IntN(20) > 0 {
+				text[i] = rune(r.IntN(0x80)) &^ (rune(r.IntN(2)) * 0x50)
+			}
+		}
+		if got, want := countWords(string(text)), fields(string(text)); got != len(want) {
+			t.Fatalf("%q: %d words, want %q", string(text), got, want)
+		}
+	}
+}
+
 // TestUnspacedIsTheTables: the ranges that are decided at once are what the tables say.
 func TestUnspacedIsTheTables(t *testing.T) {
 	for r := rune(0); r <= utf8.MaxRune; r++ {
 		in := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+		in = in || r == 'ー' || r == 'ｰ' // which are of both kinds of kana
 		if unspaced(r) != in && isWordRune(r) {
 			t.Errorf("%U is of a script without spaces: %v, want %v", r, unspaced(r), in)
 		}
@@ -119,6 +139,8 @@ func TestPhrasesWithoutSpaces(t *testing.T) {
 	for text, want := range map[string][2]int{ // top and again of 2 words
 		"春眠不觉晓春眠不觉":     {2 * 12, 12},
 		"春眠不晓春眠不":       {0, 0},
+		"ラーメンがラーメン":     {2 * 12, 12},
+		"ラーメがラーメ":       {0, 0},
 		"กขคงจฉากขคงจฉ": {2 * 18, 18},
 		"กขคงจากขคงจ":   {0, 0},
 		"Go 语言 Go 语言":   {2 * (3 + 6), 3 + 6},
