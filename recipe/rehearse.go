@@ -150,8 +150,8 @@ func workOf(dev *plan.Device, f func() error) (plan.Work, error) {
 	return work, err
 }
 
-// rehearseSteps counts an iteration of steps, and the memory of the largest of those that were looked at. Where steps are alike the largest stands
-// for all of them and their work is brought to the mean; where they are not, as in PPO, the iteration is run as it is.
+// rehearseSteps counts an iteration of steps and its memory. Where steps are alike the largest of those that were looked at stands for all of them,
+// its work is brought to the mean, and for their memory the others are made, too; where they are not, as in PPO, the iteration is run as it is.
 func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
 	stage := r.Stage.(Rehearsed)
 	together, alike := stage.Rehearse(r)
