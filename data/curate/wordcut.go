@@ -26,29 +26,32 @@ func (c *wordCut) begins(r rune) bool {
 	return begin
 }
 
-// wordsBetween cuts a text into words, which separators part, too.
-func wordsBetween(text string, separator func(rune) bool) []string {
-	var words []string
-	begin, cut := -1, wordCut{}
-	for i, r := range text {
-		switch {
-		case separator(r):
-			if begin >= 0 {
-				words = append(words, text[begin:i])
-			}
-			begin, cut = -1, wordCut{}
-		case begin < 0:
-			begin = i
-			cut.begins(r)
-		case cut.begins(r):
-			words = append(words, text[begin:i])
+// cutRuns cuts the runs of a text that have characters of scripts without spaces into words.
+func cutRuns(text string, runs []string) []string {
+	if !hasUnspaced(text) {
+		return runs
+	}
+	words := make([]string, 0, len(runs))
+	for _, run := range runs {
+		if hasUnspaced(run) {
+			words = appendWords(words, run)
+		} else {
+			words = append(words, run)
+		}
+	}
+	return words
+}
+
+// appendWords appends the words of a run.
+func appendWords(words []string, run string) []string {
+	begin, cut := 0, wordCut{}
+	for i, r := range run {
+		if cut.begins(r) {
+			words = append(words, run[begin:i])
 			begin = i
 		}
 	}
-	if begin >= 0 {
-		words = append(words, text[begin:])
-	}
-	return words
+	return append(words, run[begin:])
 }
 
 // betweenCharacters reports whether a word begins at i, inside of a run, because it or the one in front of it is of a script without spaces.
@@ -62,21 +65,13 @@ func betweenCharacters(text string, i int) bool {
 }
 
 // fields are the words that white space parts.
-func fields(text string) []string {
-	if hasUnspaced(text) {
-		return wordsBetween(text, unicode.IsSpace)
-	}
-	return strings.Fields(text) // the same, and faster where a text is ASCII
-}
+func fields(text string) []string { return cutRuns(text, strings.Fields(text)) }
 
 // normalWords are lower-case words of letters, their marks and digits, so that case, punctuation and layout do not tell copies apart. Marks are what many
 // scripts write vowels with.
 func normalWords(text string) []string {
-	separator := func(r rune) bool { return !isWordRune(r) }
-	if text = strings.ToLower(text); hasUnspaced(text) {
-		return wordsBetween(text, separator)
-	}
-	return strings.FieldsFunc(text, separator)
+	text = strings.ToLower(text)
+	return cutRuns(text, strings.FieldsFunc(text, func(r rune) bool { return !isWordRune(r) }))
 }
 
 // countWords is how many words white space parts: runs, of which those with a character of a script without spaces are cut.

@@ -73,15 +73,21 @@ func TestUnspacedIsTheTables(t *testing.T) {
 	}
 }
 
-// TestSpacedWordsAreAsBefore: where a text has no character of a script without spaces, words are the fields between white space and other characters.
+// TestSpacedWordsAreAsBefore: where a run has no character of a script without spaces, it is one word.
 func TestSpacedWordsAreAsBefore(t *testing.T) {
 	for _, text := range []string{"", " a\u00a0b\u2003", "don’t — “quote” été Ωμέγα שלום हिन्दी की", "한국어 텍스트", "a\xffb \xe4\xba c", "😀 ok\u0301 \u0301x"} {
-		separator := func(r rune) bool { return !isWordRune(r) }
-		if a, b := wordsBetween(text, unicode.IsSpace), strings.Fields(text); !slices.Equal(a, b) || !slices.Equal(fields(text), b) {
-			t.Errorf("%q: %q, want %q", text, a, b)
+		runs := strings.Fields(text)
+		if got := fields(text + " 人"); !slices.Equal(got, append(slices.Clone(runs), "人")) || !slices.Equal(fields(text), runs) {
+			t.Errorf("%q: %q, want %q", text, got, runs)
 		}
-		if a, b := wordsBetween(text, separator), strings.FieldsFunc(text, separator); !slices.Equal(a, b) {
-			t.Errorf("%q: %q, want %q", text, a, b)
+		for _, run := range runs {
+			if got := appendWords(nil, run); !slices.Equal(got, []string{run}) {
+				t.Errorf("%q is cut into %q", run, got)
+			}
+		}
+		separator := func(r rune) bool { return !isWordRune(r) }
+		if got, want := normalWords(text), strings.FieldsFunc(strings.ToLower(text), separator); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }
