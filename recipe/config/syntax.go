@@ -76,12 +76,18 @@ func (d *decoder) slip(text []byte, err error) error {
 		line, what = e.ContextMark.Line, "a quote opens and does not close; end the value with the same quote"
 	case says("cannot start any token"), says("unknown anchor"), says("did not find expected alphabetic"):
 		what = "a value cannot begin with a sign such as % @ ` * &; put it in quotes"
-	case says("escape"):
+	case says("escape"), says("hexadecimal"): // \u and \x want digits behind them
 		what = `a backslash in double quotes begins an escape; put the value in single quotes`
 	case says("could not find expected ':'"):
 		line, what = e.ContextMark.Line, "the line has no colon; write KEY: VALUE"
-	case says("did not find expected key"):
-		what = "the line begins in another column than those of its group above; keys of one group begin in the same column"
+	case says("did not find expected key"), says("did not find expected '-'"):
+		what = leftOver(lines[line-1], e.Mark.Column)
+	case says("block sequence entries are not allowed"):
+		what = "a list begins behind its key; write it as [A, B], or each item in a line of its own below the key"
+	case says("comment or line break") && !strings.HasPrefix(lines[line-1], "%"):
+		what = "a value cannot begin with > or |, which announce a text in the lines below; put it in quotes"
+	case says("comment without preceding whitespace"):
+		what = "a comment stands close to the value; put a space before its #"
 	case says("<document start>"):
 		line, what = misplaced(lines, line, "the line stands behind the end of the recipe, which is a list of lines KEY: VALUE")
 	case says("mapping values are not allowed"):
@@ -90,6 +96,19 @@ func (d *decoder) slip(text []byte, err error) error {
 		what = "not valid YAML: " + e.Message
 	}
 	return fmt.Errorf("%s:%d: %s%s", d.name, line, what, d.orData())
+}
+
+// leftOver words what stands at a column, counted from 1, where a key of a group or an item of a list can begin and none does.
+func leftOver(line string, column int) string {
+	runes := []rune(line)
+	at := min(max(column-1, 0), len(runes))
+	switch rest := string(runes[at:]); {
+	case strings.HasPrefix(rest, "]"), strings.HasPrefix(rest, "}"):
+		return "a bracket closes here that none has opened; take it out, or put the value in quotes"
+	case strings.TrimSpace(string(runes[:at])) == "":
+		return "the line begins in another column than those of its group above; keys of one group begin in the same column"
+	}
+	return "something stands behind the end of a value; put all of it in single quotes, and write a single quote in it twice"
 }
 
 // misplaced words what stands where nothing can begin, in a line counted from 1: most often a slip of that line or of the one before, else as otherwise says.
