@@ -87,7 +87,7 @@ func (t training) command(a *app) *cobra.Command {
 // orItsRecipe adds to an error of the keys of a run that is to go on where its recipe is, which has all that were not given again.
 func (t training) orItsRecipe(err error, path string, c *recipe.Training) error {
 	kept := filepath.Join(c.Out, config.FileName)
-	if _, none := os.Stat(kept); none != nil || !c.Resume || path != "" {
+	if _, none := os.Stat(kept); none != nil || !c.Resume || c.Out == "" || path != "" {
 		return err
 	}
 	return fmt.Errorf("%w; the keys of the run are in its recipe: hone %s %s resume=true", err, t.name, kept)
