@@ -109,7 +109,7 @@ func (c *exportSettings) gguf(ctx context.Context, dir string) (*exported, error
 		c.out = filepath.Base(filepath.Clean(dir)) + "." + mix.Name + ".gguf"
 		// Most models lie in folders of one name: the file may well be of another run.
 		if _, err := os.Stat(c.out); err == nil {
-			return nil, fmt.Errorf("%s is there already; name the file to write by --out, this one to write over it", c.out)
+			return nil, fmt.Errorf("%s is there already; name the file to write by --out; where it is this one, it is written over", c.out)
 		}
 	}
 	if err := replaceable(c.out); err != nil {

@@ -32,7 +32,7 @@ type Program struct {
 	Rate func(method string) string
 	// SourceFlags adds the flags of commands that read documents.
 	SourceFlags func(cmd *cobra.Command, s *data.Sources)
-	// Funnel prints how many documents, or what they are called, each step of a curation left.
+	// Funnel prints how many documents each step of a curation left, under the name that is given for them.
 	Funnel func(out io.Writer, r *curate.Result, documents string)
 }
 
