@@ -44,6 +44,7 @@ type quickstart struct {
 	out       string
 	steps     int
 	overrides []string
+	resume    bool     // the stages that were begun go on
 	source    []string // globs of Go's packages; none when other texts are given
 }
 
@@ -56,7 +57,8 @@ func Command(hone *Program) *cobra.Command {
 		Long: "Trains a tokenizer and a Llama-style model of 1.4 million parameters on the source of Go's standard library, without a\n" +
 			"download, and writes a report. Then teaches it, with all weights and by LoRA, to write a function from its comment and signature,\n" +
 			"and goes on from preferences of a stand-in annotator, who likes Go that parses and is gofmt-clean: a reward model, PPO and DPO.\n" +
-			"Without Go's source at hand give data=PATH; then there are no functions to teach. Any key of hone pretrain can be set.",
+			"Without Go's source at hand give data=PATH; then there are no functions to teach. Any key of hone pretrain can be set;\n" +
+			"with --out, resume=true goes on with the stages that were begun.",
 		Example: "  hone quickstart\n  hone quickstart --steps 100 --out runs/try data=my/texts",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q.overrides = args
@@ -126,6 +128,6 @@ func pretrain(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 	if err := config.Override(&c, q.overrides); err != nil {
 		return nil, err
 	}
-	q.out = c.Out
+	q.out, q.resume = c.Out, c.Resume
 	return q.hone.Train(ctx, &c, &c.Training)
 }

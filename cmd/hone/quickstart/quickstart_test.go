@@ -2,8 +2,10 @@ package quickstart
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -49,6 +51,11 @@ func TestQuickstartObject(t *testing.T) {
 		t.Errorf("the stages are %q, want %q", got, want)
 	}
 	out.Reset()
+	tuned(&out, map[string]*recipe.Summary{"sft": {Steps: 1}, "sft_lora": {Steps: 1}})
+	if strings.Contains(out.String(), "base") || !strings.Contains(out.String(), "LoRA") {
+		t.Errorf("of a base that was not measured in this run: %q", out.String())
+	}
+	out.Reset()
 	if tuned(&out, results); out.Len() != 0 {
 		t.Errorf("without them: %q", out.String())
 	}
@@ -56,5 +63,31 @@ func TestQuickstartObject(t *testing.T) {
 	line, err := json.Marshal(row{})
 	if want := `{"stage":"","parse_rate":0,"parse_rate_ci95":[0,0],"heldout_loss":0,"heldout_loss_ci95":[0,0],"reward":0,"reward_ci95":[0,0],"kl":0,"kl_ci95":[0,0]}`; string(line) != want || err != nil {
 		t.Errorf("a row of the table is %s, %v, want %s", line, err, want)
+	}
+}
+
+// TestStagesGoOn: with resume=true each stage goes on with its own run.
+func TestStagesGoOn(t *testing.T) {
+	dir := t.TempDir()
+	source := filepath.Join(dir, "a.go")
+	if err := os.WriteFile(source, []byte("package p\n\n// F is one.\nfunc F() int { return 1 }\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var resumed []bool
+	q := &quickstart{out: dir, steps: 20, source: []string{source}}
+	q.hone = &Program{Train: func(_ context.Context, _ recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
+		resumed = append(resumed, c.Resume)
+		return &recipe.Summary{}, nil
+	}}
+	for _, arg := range []string{"resume=false", "resume=true"} {
+		q.overrides, resumed = []string{"out=" + dir, "data=" + source, arg}, nil
+		for _, run := range []func(context.Context, *quickstart) (*recipe.Summary, error){pretrain, sft("full"), rewardModel, ppo, dpo} {
+			if _, err := run(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := slices.Repeat([]bool{arg == "resume=true"}, 5); !slices.Equal(resumed, want) {
+			t.Errorf("%s: %v", arg, resumed)
+		}
 	}
 }

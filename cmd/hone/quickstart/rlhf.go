@@ -393,6 +393,7 @@ func rewardModel(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		"center_rewards_coefficient=0.01", "eval.every=0", "checkpoint.keep_last=1"}); err != nil {
 		return nil, err
 	}
+	c.Resume = q.resume
 	return q.hone.Train(ctx, &c, &c.Training)
 }
 
@@ -405,6 +406,7 @@ func ppo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		"kl_coef=0.02", "use_score_scaling=true", "use_score_norm=true", "missing_eos_penalty=1", "checkpoint.keep_last=1", "diagnosis.on=warn"}); err != nil {
 		return nil, err
 	}
+	c.Resume = q.resume
 	return q.hone.Train(ctx, &c, &c.Training)
 }
 
@@ -416,6 +418,7 @@ func dpo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		"eval.every=0", "checkpoint.keep_last=1"}); err != nil {
 		return nil, err
 	}
+	c.Resume = q.resume
 	return q.hone.Train(ctx, &c, &c.Training)
 }
 

@@ -38,6 +38,7 @@ func sft(method string) func(context.Context, *quickstart) (*recipe.Summary, err
 		}); err != nil {
 			return nil, err
 		}
+		c.Resume = q.resume
 		return q.hone.Train(ctx, &c, &c.Training)
 	}
 }
@@ -50,7 +51,10 @@ func tuned(out io.Writer, results map[string]*recipe.Summary) {
 	}
 	fmt.Fprintln(out, "\nfunctions from their comments and signatures, held-out pairs:")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(w, "model\tloss\ttrained\ts/step\tpeak memory\t\nbase\t%.4f\t\t\t\t\n", full.Before["loss"])
+	fmt.Fprintln(w, "model\tloss\ttrained\ts/step\tpeak memory\t")
+	if base, ok := full.Before["loss"]; ok { // which a run that goes on does not measure again
+		fmt.Fprintf(w, "base\t%.4f\t\t\t\t\n", base)
+	}
 	for _, s := range []struct {
 		name string
 		*recipe.Summary
