@@ -157,37 +157,69 @@ func (m *model) setTemplate(bos, eos bool) (err error) {
 	return err
 }
 
-// declared are the added tokens, with their ids, that the files beside a vocabulary have: tokenizer_config.json's added_tokens_decoder and added_tokens.json.
-func (m *model) declared(dir string) (list []AddedToken, err error) {
-	byID := map[string]AddedToken{}
-	if raw := m.kept.config["added_tokens_decoder"]; !isNull(raw) {
-		if err := unmarshalMap(raw, &byID); err != nil {
-			return nil, fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
-		}
+// declared are the added tokens, with their ids, of tokenizer_config.json's added_tokens_decoder, in the order of the ids; ok is false where it has none.
+func (m *model) declared() (list []AddedToken, ok bool, err error) {
+	raw := m.kept.config["added_tokens_decoder"]
+	if isNull(raw) {
+		return nil, false, nil
 	}
-	for _, key := range slices.Sorted(maps.Keys(byID)) { // in one order, as two may have the same content or id
+	byID := map[string]AddedToken{}
+	if err := unmarshalMap(raw, &byID); err != nil {
+		return nil, false, fmt.Errorf("tokenizer_config.json: added_tokens_decoder: %w", err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(byID)) { // in one order, as 7 and 07 are one id
 		a := byID[key]
 		id, err := strconv.ParseInt(key, 10, 32)
 		if err != nil {
-			return nil, fmt.Errorf("tokenizer_config.json: added_tokens_decoder has the id %q, which is not a number", key)
+			return nil, false, fmt.Errorf("tokenizer_config.json: added_tokens_decoder has the id %q, which is not a number", key)
 		}
 		a.ID = int32(id)
 		list = append(list, a)
 	}
+	slices.SortFunc(list, byIDAndContent)
+	return list, true, nil
+}
+
+// listed are the added tokens, with their ids, of added_tokens.json, in the order of the ids.
+func listed(dir string) (list []AddedToken, err error) {
 	names := map[string]int32{}
 	if err := readJSON(filepath.Join(dir, "added_tokens.json"), func(data []byte) error { return unmarshalMap(data, &names) }); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		list = append(list, AddedToken{ID: names[name], Content: name, Normalized: true})
+	for name, id := range names {
+		list = append(list, AddedToken{ID: id, Content: name, Normalized: true})
 	}
+	slices.SortFunc(list, byIDAndContent)
 	return list, nil
 }
 
-// addDeclared adds the declared tokens that a tokenizer.json lacks, as one does that was copied from the model before it was tuned, and whose ids it has
-// given to no other. transformers finds them in texts, too.
+// byIDAndContent is an order of tokens that maps do not change: the one that comes first counts where two want an id.
+func byIDAndContent(a, b AddedToken) int {
+	return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Content, b.Content))
+}
+
+// rows is the vocab_size of the config.json beside a tokenizer, 0 where there is none to read: what is wrong with it is told where the model is read.
+func rows(dir string) int {
+	var config struct {
+		VocabSize int `json:"vocab_size"`
+		Text      struct {
+			VocabSize int `json:"vocab_size"`
+		} `json:"text_config"` // of a model that sees images, too
+	}
+	if err := readJSON(filepath.Join(dir, "config.json"), func(data []byte) error { return unmarshal(data, &config) }); err != nil {
+		return 0
+	}
+	return cmp.Or(config.VocabSize, config.Text.VocabSize)
+}
+
+// addDeclared adds the tokens that a tokenizer.json lacks, as one does that was copied from the model before it was tuned, and that the files beside it
+// give an id which it has given to no other: tokenizer_config.json or else, as in transformers, which finds them in texts, too, added_tokens.json.
+// An id for which the model beside has no row, such as that of Llama 2's <pad> in some copies, stands for nothing.
 func (m *model) addDeclared(dir string) error {
-	list, err := m.declared(dir)
+	list, ok, err := m.declared()
+	if err == nil && !ok {
+		list, err = listed(dir)
+	}
 	if err != nil || len(list) == 0 {
 		return err
 	}
@@ -204,15 +236,18 @@ func (m *model) addDeclared(dir string) error {
 	for _, a := range m.added {
 		taken[a.ID], known[a.Content] = true, true
 	}
+	most := rows(dir)
 	for _, a := range list {
-		id, listed := vocab[a.Content]
-		if listed {
+		id, inVocab := vocab[a.Content]
+		if inVocab {
 			a.ID = id
 		}
-		if known[a.Content] || taken[a.ID] && !listed {
+		named := slices.Contains([]string{m.config.BOS, m.config.EOS, m.config.PAD, m.config.UNK}, a.Content)
+		beyond := most > 0 && int(a.ID) >= most && !named // a model that needs one is refused for it
+		if known[a.Content] || !inVocab && (taken[a.ID] || beyond) {
 			continue
 		}
-		if slices.Contains([]string{m.config.BOS, m.config.EOS, m.config.PAD, m.config.UNK}, a.Content) {
+		if named {
 			a.Special, a.Normalized = true, false
 		}
 		taken[a.ID], known[a.Content] = true, true
@@ -222,13 +257,18 @@ func (m *model) addDeclared(dir string) error {
 	return nil
 }
 
-// addFromFolder reads the added tokens of old folders: those that are declared, and special_tokens_map.json, whose tokens are special.
+// addFromFolder reads the added tokens of old folders: tokenizer_config.json's added_tokens_decoder, added_tokens.json, and special_tokens_map.json,
+// whose tokens are special.
 func (m *model) addFromFolder(dir string) error {
-	list, err := m.declared(dir)
+	list, _, err := m.declared()
 	if err != nil {
 		return err
 	}
-	for _, a := range list {
+	more, err := listed(dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range append(list, more...) {
 		m.addToken(a)
 	}
 	special := map[string]json.RawMessage{}

@@ -221,8 +221,8 @@ func TestDeclaredTokens(t *testing.T) {
 		dir := t.TempDir()
 		for name, text := range map[string]string{
 			"tokenizer.json":        `{"added_tokens":[{"id":5,"content":"<a>","special":true,"normalized":false,"single_word":false,"lstrip":false,"rstrip":false}],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,"model":` + vocabulary + `}`,
-			"tokenizer_config.json": `{"eos_token":"<ab>","added_tokens_decoder":{"5":{"content":"<a>","special":false},"6":{"content":"<b>","special":true},"1":{"content":"<x>"},"9":{"content":"b"}}}`,
-			"added_tokens.json":     `{"<ab>":7,"<ac>":7,"<b>":8,"":10}`,
+			"tokenizer_config.json": `{"eos_token":"<ab>","added_tokens_decoder":{"5":{"content":"<a>","special":false},"6":{"content":"<b>","special":true},"1":{"content":"<x>"},"9":{"content":"b"},"7":{"content":"<ab>"},"8":{"content":"<b>"},"10":{"content":""}}}`,
+			"added_tokens.json":     `{"<x>":8}`, // which counts for nothing beside the other
 		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
 				t.Fatal(err)
@@ -243,6 +243,36 @@ func TestDeclaredTokens(t *testing.T) {
 			if err := tok.Save(dir); err != nil {
 				t.Fatal(err)
 			}
+		}
+	}
+}
+
+// TestListedTokens: those of added_tokens.json count where tokenizer_config.json has no list, the first name of an id, and only if the model beside has a
+// row for it or names it.
+func TestListedTokens(t *testing.T) {
+	for name, c := range map[string]struct {
+		config, names string
+		want          []int32
+	}{
+		"no model":              {``, `{}`, []int32{2, 4, 5}},
+		"a model of 5 rows":     {`{"vocab_size":5}`, `{"eos_token":"<a>"}`, []int32{2, 4, 0, 1, 3}},
+		"its end of texts":      {`{"vocab_size":5}`, `{"eos_token":"<p>"}`, []int32{2, 4, 5}},
+		"a model with images":   {`{"text_config":{"vocab_size":5}}`, `{"pad_token":null}`, []int32{2, 4, 0, 1, 3}},
+		"a model of 6 rows":     {`{"vocab_size":6}`, `{}`, []int32{2, 4, 5}},
+		"a model without sizes": {`[]`, `{}`, []int32{2, 4, 5}},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "tokenizer.json"), `{"added_tokens":[],"model":{"type":"BPE","vocab":{"<":0,"p":1,"a":2,">":3},"merges":[]}}`)
+		write(t, filepath.Join(dir, "tokenizer_config.json"), c.names)
+		write(t, filepath.Join(dir, "added_tokens.json"), `{"<p>":5,"<a>":4,"<p":4}`)
+		if c.config != "" {
+			write(t, filepath.Join(dir, "config.json"), c.config)
+		}
+		tok, err := Load(dir)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if got := tok.EncodeWithSpecial(nil, []byte("a<a><p>")); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }
