@@ -25,7 +25,7 @@ func (l *Loop) nonFinite(loss float64, bad *optim.NonFinite) error {
 			"or start again with a lower optimizer.learning_rate", reason)
 	}
 	// The step counts, so that data and learning rate go on as they would; the optimizer's count of updates does not.
-	l.state.Step++
+	l.state.next()
 	l.state.Skipped++
 	l.state.SkippedInRow++
 	event := SkipEvent{Step: at, Reason: reason, Tensors: bad.Names(), Row: l.state.SkippedInRow, Skipped: l.state.Skipped}

@@ -163,7 +163,7 @@ func (l *Loop) once(ctx context.Context) error {
 	}
 	batches, err := l.Batches(ctx, l.state.Step)
 	if errors.Is(err, ErrNoUpdate) {
-		l.state.Step++
+		l.state.next()
 		return l.between(ctx)
 	}
 	if err != nil {

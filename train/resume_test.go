@@ -322,6 +322,43 @@ func TestInterruptedSamples(t *testing.T) {
 	}
 }
 
+// fullDisk is a recorder that fails at a step.
+type fullDisk struct {
+	Recorder
+	step int
+}
+
+func (f fullDisk) Append(e Event) error {
+	if s, ok := e.(StepEvent); ok && s.Step == f.step {
+		return errors.New("no space left")
+	}
+	return f.Recorder.Append(e)
+}
+
+// TestErrorBeforeAnEvaluation: the evaluation of a step is made when the run goes on, too, where an error ended it before what is due after the step.
+func TestErrorBeforeAnEvaluation(t *testing.T) {
+	dir := t.TempDir()
+	var made []int
+	open := func(full int) *toyRun {
+		r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {
+			l.Steps, l.EvalEvery = 4, 2
+			l.Evaluate = func(context.Context) (map[string]float64, error) {
+				made = append(made, l.Step())
+				return map[string]float64{"loss": 1}, nil
+			}
+		})
+		r.Record = fullDisk{r.Record, full}
+		return r
+	}
+	if _, err := open(2).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "no space left") || len(made) != 0 {
+		t.Fatalf("evaluations after the steps %v, error %v", made, err)
+	}
+	open(0).run(t)
+	if !slices.Equal(made, []int{2, 4}) {
+		t.Errorf("evaluations after the steps %v", made)
+	}
+}
+
 // killedEnv names the run folder of a process that is to be killed.
 const killedEnv = "HONE_TEST_KILLED_RUN"
 

@@ -33,16 +33,22 @@ type State struct {
 	BestStep      int     `json:"best_step"` // where it was; 0: no evaluation yet
 	Worse         int     `json:"worse"`     // evaluations since then
 
-	// Midway is, of a run that was stopped in the midst of what is due after Step (the evaluation, then Loop.Every in order), one more than how many of
+	// Midway is, of a run that was stopped before or amid what is due after Step (the evaluation, then Loop.Every in order), one more than how many of
 	// these are done; 0: all are.
 	Midway int `json:"midway,omitempty"`
 
 	BestMetrics map[string]float64 `json:"best_metrics,omitempty"` // all that the best evaluation measured
 }
 
+// next counts a step, after which nothing of what is due is done yet.
+func (s *State) next() {
+	s.Step++
+	s.Midway = 1
+}
+
 // advance counts a step that was made.
 func (s *State) advance(loss float64, tokens int) {
-	s.Step++
+	s.next()
 	s.Tokens += int64(tokens)
 	s.Loss = loss
 	s.LossSinceEval += loss
