@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -114,7 +115,7 @@ func hubClient() (*hub.Client, error) {
 func hubToken(home string) (string, error) {
 	token, from := strings.TrimSpace(os.Getenv("HF_TOKEN")), "HF_TOKEN"
 	if token == "" {
-		if from = os.Getenv("HF_TOKEN_PATH"); from == "" {
+		if from = fromHome(os.Getenv("HF_TOKEN_PATH")); from == "" {
 			from = filepath.Join(home, "token")
 		}
 		text, err := os.ReadFile(from)
@@ -129,12 +130,13 @@ func hubToken(home string) (string, error) {
 	return token, nil
 }
 
-// offlineBy names the variable that forbids downloads, "" where none does.
+// offlineBy names the variable that forbids downloads, "" where none does. The first that says anything counts, as for the Python libraries.
 func offlineBy() string {
 	for _, name := range []string{"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
-		switch strings.ToUpper(os.Getenv(name)) {
-		case "1", "ON", "YES", "TRUE":
+		if said := strings.ToUpper(os.Getenv(name)); slices.Contains([]string{"1", "ON", "YES", "TRUE"}, said) {
 			return name
+		} else if said != "" {
+			break
 		}
 	}
 	return ""
