@@ -3,9 +3,7 @@
 package cpuid
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,9 +16,6 @@ import (
 func cpuinfo(t *testing.T) []byte {
 	t.Helper()
 	info, err := os.ReadFile("/proc/cpuinfo")
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("nothing is mounted here that has Linux's word on the processor, /proc/cpuinfo")
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
