@@ -25,7 +25,7 @@ var layers = map[string]int{
 	"model/": 3, "generate": 3, "adapter": 3,
 	"nn": 2, "data/curate": 2, "recipe/example": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
 	"device/cpu": 1, "device/cpu/peak": 1, "device/cuda": 1, "tensor": 1, "data": 1, "chat": 1, "convert": 1,
-	"device": 0, "device/cpu/": 0, "hub": 0, "tokenizer": 0, "safetensors": 0, "gguf": 0,
+	"device": 0, "device/cpu/": 0, "device/cuda/": 0, "hub": 0, "tokenizer": 0, "safetensors": 0, "gguf": 0,
 	"reward": 0, "recipe/config": 0,
 	"internal/": -1,
 }

@@ -80,7 +80,7 @@ func attention(k device.Attention) (all, short int64) {
 	return all, short
 }
 
-// Sizes of device/cuda for attention of few queries; see its decode.go.
+// Sizes of device/cuda for attention of few queries; see its attention.go.
 const (
 	cardFewQueries = 8
 	cardPart       = 128 // keys; heads wider than 128 channels have half

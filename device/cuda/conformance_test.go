@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/device/cuda/kernels"
+	"hone/device/cuda/toolkit"
 	"hone/device/devicetest"
 )
 
@@ -34,8 +36,8 @@ func TestConformance(t *testing.T) {
 func openCard(t *testing.T) *Device {
 	t.Helper()
 	needCard(t)
-	needLibrary(t, libraryNVRTC)
-	needLibrary(t, libraryLt)
+	needLibrary(t, toolkit.NVRTC)
+	needLibrary(t, toolkit.CublasLt)
 	o := Options{Libraries: folders()}
 	if dir, err := os.UserCacheDir(); err == nil {
 		o.Cache = filepath.Join(dir, "hone", "kernels") // the program's: compiling takes longer than the tests
@@ -58,7 +60,7 @@ var allSpeak = flag.Bool("all-speak", false, "kernels in which every thread tell
 
 // speaking is a file of kernels in which every thread speaks for itself.
 func speaking(file string) string {
-	return strings.Replace(source(file), "constexpr int SPEAKS = WARP;", "constexpr int SPEAKS = 1;", 1)
+	return strings.Replace(kernels.Source(file), "constexpr int SPEAKS = WARP;", "constexpr int SPEAKS = 1;", 1)
 }
 
 // compileAll puts all kernels into the cache, side by side, before tests that run side by side would each compile what they share.
@@ -69,7 +71,7 @@ func compileAll(t *testing.T, o Options) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	for _, file := range filesFor(n.info.arch) {
+	for _, file := range kernels.FilesFor(n.info.arch) {
 		all.Go(func() {
 			code, err := n.code(file)
 			if err == nil && *allSpeak {
@@ -91,10 +93,10 @@ var speakingCache = filepath.Join(os.TempDir(), "hone-kernels-all-speak")
 
 // keepSpeaking puts a file of kernels, which is compiled to code, there, compiled anew where every thread is to speak for itself.
 func (n *nvidia) keepSpeaking(file string, code []byte) (err error) {
-	if text := speaking(file); text != source(file) {
-		if code, _, err = n.compiler.compileFor(n.info.arch, file, text); err != nil {
+	if text := speaking(file); text != kernels.Source(file) {
+		if code, _, err = n.compiler.Compile(kernels.Target(file, n.info.arch), file, text); err != nil {
 			return err
 		}
 	}
-	return errors.Join(os.MkdirAll(speakingCache, 0o755), os.WriteFile(filepath.Join(speakingCache, cacheName(file, source(file), n.info.arch, n.compiler.version)), code, 0o644))
+	return errors.Join(os.MkdirAll(speakingCache, 0o755), os.WriteFile(filepath.Join(speakingCache, kernels.CacheName(file, kernels.Source(file), n.info.arch, n.compiler.Version)), code, 0o644))
 }

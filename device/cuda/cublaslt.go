@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"hone/device/cuda/toolkit"
 	"hone/internal/dl"
 )
 
@@ -31,7 +32,7 @@ type cublasLt struct {
 const workspaceBytes = 32 << 20
 
 func openCublasLt(folders []string, major int) (*cublasLt, error) {
-	lib, err := libraryLt.open(folders, major)
+	lib, err := toolkit.CublasLt.Open(folders, major)
 	if err != nil {
 		return nil, err
 	}

@@ -1,11 +1,15 @@
 package cuda
 
-import "testing"
+import (
+	"testing"
+
+	"hone/device/cuda/toolkit"
+)
 
 // TestProductsAreDescribed makes the descriptions of products of all kinds with the real library, which checks the sizes of
 // attributes and needs no card for it.
 func TestProductsAreDescribed(t *testing.T) {
-	needLibrary(t, libraryLt)
+	needLibrary(t, toolkit.CublasLt)
 	l, err := openCublasLt(folders(), 0)
 	if err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hone/device/cuda/kernels"
 	"hone/internal/arena"
 	"hone/internal/dl"
 )
@@ -55,12 +56,12 @@ func buildEmulator() (*emulatorLibrary, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir) // an open library stays mapped
-	if err := os.CopyFS(dir, kernels); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "kernels"), kernels.FS); err != nil {
 		return nil, err
 	}
 	var all strings.Builder
 	all.WriteString("#define HONE_EMULATED\n#include \"emulated.h\"\n#include \"kernels/common.cuh\"\n")
-	for _, file := range files() {
+	for _, file := range kernels.Files() {
 		fmt.Fprintf(&all, "namespace %s_file {\n#include \"kernels/%s.cu\"\n}\n", file, file)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "all.cpp"), []byte(all.String()), 0o600); err != nil {

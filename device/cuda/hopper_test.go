@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/device/cuda/kernels"
 )
 
 // TestHopper runs the kernels of warpgroups, which must be those that run for their widths where the card has them, and for no others.
@@ -26,7 +27,7 @@ func TestHopper(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := openEmulated(t, rising, false)
-			d.card.arch, d.card.warpgroups = c.arch, c.arch == hopperArch
+			d.card.arch, d.card.warpgroups = c.arch, c.arch == kernels.HopperArch
 			runAttentionOf(d, device.Attention{D: c.width, Scale: c.scale, SoftCap: c.softCap}, 21, device.BF16)
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)
@@ -50,14 +51,14 @@ func TestTarget(t *testing.T) {
 		arch int
 		want string
 	}{{"flash64", 90, "sm_90"}, {"hopper64", 90, "sm_90a"}, {"norm", 100, "sm_100"}} {
-		if got := target(c.file, c.arch); got != c.want {
+		if got := kernels.Target(c.file, c.arch); got != c.want {
 			t.Errorf("%s for %d is compiled for %s, want %s", c.file, c.arch, got, c.want)
 		}
 	}
 	for arch, want := range map[int]int{80: 0, 90: len(hoppers), 100: 0} {
 		n := 0
-		for _, file := range filesFor(arch) {
-			if isHopper(file) {
+		for _, file := range kernels.FilesFor(arch) {
+			if strings.HasPrefix(file, "hopper") {
 				n++
 			}
 		}
@@ -69,8 +70,8 @@ func TestTarget(t *testing.T) {
 
 // TestEveryThreadSpeaks: what racecheck runs is not what training runs.
 func TestEveryThreadSpeaks(t *testing.T) {
-	for _, file := range filesFor(hopperArch) {
-		if warpgroups := strings.HasPrefix(file, "hopper"); (speaking(file) != source(file)) != warpgroups {
+	for _, file := range kernels.FilesFor(kernels.HopperArch) {
+		if warpgroups := strings.HasPrefix(file, "hopper"); (speaking(file) != kernels.Source(file)) != warpgroups {
 			t.Errorf("%s differs where every thread speaks: %v", file, !warpgroups)
 		}
 	}

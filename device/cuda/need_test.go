@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"hone/device/cuda/toolkit"
 	"hone/internal/dl"
 )
 
@@ -11,10 +12,10 @@ import (
 const noDevice = 100
 
 // needLibrary skips a test where a library of NVIDIA's is not installed. With -libraries it has to be there, and what is there has to open.
-func needLibrary(t testing.TB, l library) {
+func needLibrary(t testing.TB, l toolkit.Library) {
 	t.Helper()
-	_, err := l.open(folders(), 0)
-	if *libraries == "" && errors.Is(err, errNotFound) {
+	_, err := l.Open(folders(), 0)
+	if *libraries == "" && errors.Is(err, toolkit.ErrNotFound) {
 		t.Skipf("a library of NVIDIA's is not installed here: %v", err)
 	}
 	if err != nil {
@@ -25,7 +26,7 @@ func needLibrary(t testing.TB, l library) {
 // needCard skips a test where there is no NVIDIA driver or no card behind it.
 func needCard(t testing.TB) {
 	t.Helper()
-	_, err := dl.Open(driverPaths()...)
+	_, err := dl.Open(toolkit.DriverPaths()...)
 	if err != nil && dl.Absent(err) {
 		t.Skipf("no NVIDIA driver is installed here: %v", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"unsafe"
 
+	"hone/device/cuda/kernels"
+	"hone/device/cuda/toolkit"
 	"hone/internal/atomicfile"
 	"hone/internal/dl"
 )
@@ -16,7 +18,7 @@ import (
 // nvidia is the driver of a real card. The numbers of enumerations are those of cuda.h.
 type nvidia struct {
 	cu       cu
-	compiler *nvrtc
+	compiler *toolkit.Compiler
 	lt       *cublasLt
 	cache    string
 	info     card
@@ -52,7 +54,7 @@ type cu struct {
 
 // findCU opens the driver's library where it usually is.
 func findCU() (*cu, error) {
-	lib, err := dl.Open(driverPaths()...)
+	lib, err := dl.Open(toolkit.DriverPaths()...)
 	if err != nil {
 		return nil, fmt.Errorf("there is no NVIDIA driver here (%v): install it (nvidia-smi lists the cards), or use device: cpu", err)
 	}
@@ -160,10 +162,10 @@ func openNvidia(o Options) (*nvidia, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.compiler, err = openNVRTC(o.Libraries, c.version/1000); err != nil {
+	if n.compiler, err = toolkit.OpenCompiler(o.Libraries, c.version/1000); err != nil {
 		return nil, err
 	}
-	n.info.warpgroups = n.info.arch == hopperArch && n.compiler.major >= 12
+	n.info.warpgroups = n.info.arch == kernels.HopperArch && n.compiler.Major >= 12
 	if n.lt, err = openCublasLt(o.Libraries, c.version/1000); err != nil {
 		return nil, err
 	}
@@ -360,14 +362,14 @@ func (n *nvidia) load(k kernel) (function, error) {
 
 // code is a compiled file. A cache that cannot be read or written only costs time.
 func (n *nvidia) code(file string) ([]byte, error) {
-	text := source(file)
-	path := filepath.Join(n.cache, cacheName(file, text, n.info.arch, n.compiler.version))
+	text := kernels.Source(file)
+	path := filepath.Join(n.cache, kernels.CacheName(file, text, n.info.arch, n.compiler.Version))
 	if n.cache != "" {
 		if code, err := os.ReadFile(path); err == nil && len(code) > 0 {
 			return code, nil
 		}
 	}
-	code, _, err := n.compiler.compileFor(n.info.arch, file, text)
+	code, _, err := n.compiler.Compile(kernels.Target(file, n.info.arch), file, text)
 	if err != nil || n.cache == "" {
 		return code, err
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/device/cuda/kernels"
+	"hone/device/cuda/toolkit"
 	"hone/device/devicetest"
 	"hone/internal/dl"
 )
@@ -48,9 +50,9 @@ func fakeDriver(t *testing.T) *nvidia {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.compiler = &nvrtc{version: "of the test"}
-	for _, file := range files() {
-		path := filepath.Join(n.cache, cacheName(file, source(file), n.info.arch, n.compiler.version))
+	n.compiler = &toolkit.Compiler{Version: "of the test"}
+	for _, file := range kernels.Files() {
+		path := filepath.Join(n.cache, kernels.CacheName(file, kernels.Source(file), n.info.arch, n.compiler.Version))
 		if err := os.WriteFile(path, []byte("compiled"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -178,6 +178,6 @@ template <int D, int CHUNK> __device__ __forceinline__ void decode(const DecodeA
 	if (ended_last(x.ended + first, p.count)) add_parts<D>(x, p, row0, min(rows, 16));
 }
 
-// DECODE has the kernels for heads of up to D channels; device/cuda/decode.go has the same sizes.
+// DECODE has the kernels for heads of up to D channels; device/cuda/attention.go has the same sizes.
 #define DECODE(D, CHUNK) \
 	KERNEL(decode_##D, 128, DecodeArgs) { decode<D, CHUNK>(a); }

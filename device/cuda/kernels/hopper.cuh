@@ -305,5 +305,5 @@ template <int D, int GROUPS, int SEEN, int TILES> __device__ __forceinline__ voi
 	write_rows<D, OWN>(bf16(a.o) + (t.q + first) * o_stride + head * D, o_stride, t.q_len - first, qs + group * 64 * 64);
 }
 
-// HOPPER_FORWARD makes the kernel for heads of D channels; device/cuda/hopper.go has the same sizes.
+// HOPPER_FORWARD makes the kernel for heads of D channels; device/cuda/flash.go has the same sizes.
 #define HOPPER_FORWARD(D, GROUPS, SEEN, TILES) KERNEL_BLOCKS(hopper_forward_##D, GROUP * (GROUPS + 1), 1, AttentionArgs) { hopper_forward<D, GROUPS, SEEN, TILES>(a); }

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+
+	"hone/device/cuda/kernels"
+	"hone/device/cuda/toolkit"
 )
 
 // libraries is a folder with NVIDIA's libraries, besides the usual ones: where their wheels were unpacked, for example.
@@ -26,24 +29,24 @@ func folders() []string {
 
 // TestCompile compiles all kernels for the cards that count, as far as the compiler at hand knows them.
 func TestCompile(t *testing.T) {
-	needLibrary(t, libraryNVRTC)
-	n, err := openNVRTC(folders(), 0)
+	needLibrary(t, toolkit.NVRTC)
+	n, err := toolkit.OpenCompiler(folders(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	known, err := n.supported()
+	known, err := n.Supported()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, arch := range []int{80, 90, 100} {
 		if !slices.Contains(known, arch) {
-			t.Logf("NVRTC %s does not know sm_%d", n.version, arch)
+			t.Logf("NVRTC %s does not know sm_%d", n.Version, arch)
 			continue
 		}
 		if testing.Short() && arch != 90 {
 			continue
 		}
-		for _, file := range filesFor(arch) {
+		for _, file := range kernels.FilesFor(arch) {
 			t.Run(fmt.Sprintf("sm_%d/%s", arch, file), func(t *testing.T) {
 				t.Parallel()
 				checkCompiled(t, n, arch, file)
@@ -53,8 +56,8 @@ func TestCompile(t *testing.T) {
 }
 
 // checkCompiled compiles a file of kernels for sm_arch and looks at what came of it.
-func checkCompiled(t *testing.T, n *nvrtc, arch int, file string) {
-	code, log, err := n.compileFor(arch, file, source(file))
+func checkCompiled(t *testing.T, n *toolkit.Compiler, arch int, file string) {
+	code, log, err := n.Compile(kernels.Target(file, arch), file, kernels.Source(file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +65,7 @@ func checkCompiled(t *testing.T, n *nvrtc, arch int, file string) {
 		t.Errorf("%s for sm_%d is %d bytes that are no ELF file", file, arch, len(code))
 	}
 	checkUsage(t, arch, log)
-	if m := serialized.FindString(log); m != "" && n.major < 13 {
+	if m := serialized.FindString(log); m != "" && n.Major < 13 {
 		t.Logf("%s for sm_%d has products that wait for each other, which NVRTC 13 leaves alone: %s", file, arch, m)
 	} else if m != "" {
 		t.Errorf("%s for sm_%d: products of warpgroups wait for each other: %s", file, arch, m)

@@ -1,4 +1,6 @@
-package cuda
+// Package toolkit finds and opens what comes apart from NVIDIA's driver: the libraries of CUDA, as a toolkit or Python's packages install them, and of
+// them the compiler.
+package toolkit
 
 import (
 	"cmp"
@@ -13,20 +15,21 @@ import (
 	"hone/internal/dl"
 )
 
-// library is a library of CUDA that comes apart from the driver, with what it is called where.
-type library struct {
+// Library is a library of CUDA that comes apart from the driver, with what it is called where.
+type Library struct {
 	name  string // on Linux: libNAME.so.MAJOR
 	dll   string // on Windows: a pattern
 	wheel string // on PyPI, without the version
 }
 
+// The libraries that the device needs.
 var (
-	libraryNVRTC = library{name: "nvrtc", dll: "nvrtc64_*_0.dll", wheel: "nvidia-cuda-nvrtc"}
-	libraryLt    = library{name: "cublasLt", dll: "cublasLt64_*.dll", wheel: "nvidia-cublas"}
+	NVRTC    = Library{name: "nvrtc", dll: "nvrtc64_*_0.dll", wheel: "nvidia-cuda-nvrtc"}
+	CublasLt = Library{name: "cublasLt", dll: "cublasLt64_*.dll", wheel: "nvidia-cublas"}
 )
 
-// driverPaths are where the driver's library is.
-func driverPaths() []string {
+// DriverPaths are where the driver's library is.
+func DriverPaths() []string {
 	if runtime.GOOS == "windows" {
 		return []string{"nvcuda.dll"}
 	}
@@ -42,11 +45,11 @@ var below = []string{"", "lib64", "lib", "bin", "nvidia/*/lib", "nvidia/*/bin", 
 var usual = []string{"/usr/local/cuda", "/usr/local/cuda-*", "/opt/cuda", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr",
 	"/usr/lib/python3/dist-packages", "/usr/local/lib/python3*/dist-packages", "/usr/local/lib/python3*/site-packages"}
 
-// errNotFound is of a library that is nowhere.
-var errNotFound = errors.New("was not found")
+// ErrNotFound is of a library that is nowhere.
+var ErrNotFound = errors.New("was not found")
 
-// open opens the newest version of l for drivers of CUDA up to major (0: of any) in folders or the usual ones.
-func (l library) open(folders []string, major int) (*dl.Library, error) {
+// Open opens the newest version of l for drivers of CUDA up to major (0: of any) in folders or the usual ones.
+func (l Library) Open(folders []string, major int) (*dl.Library, error) {
 	found := l.find(slices.Concat(folders, usual))
 	var fit []string
 	for _, path := range found {
@@ -64,11 +67,11 @@ func (l library) open(folders []string, major int) (*dl.Library, error) {
 	if len(found) > 0 {
 		return nil, fmt.Errorf("%s is of a newer CUDA than the driver's %d; %s", found[0], major, l.remedy(major))
 	}
-	return nil, fmt.Errorf("lib%s %w; %s", l.name, errNotFound, l.remedy(major))
+	return nil, fmt.Errorf("lib%s %w; %s", l.name, ErrNotFound, l.remedy(major))
 }
 
 // remedy says how to get the library.
-func (l library) remedy(major int) string {
+func (l Library) remedy(major int) string {
 	wheel := l.wheel
 	if major > 0 && major < 13 { // since 13 the names have no version
 		wheel += "-cu" + strconv.Itoa(major)
@@ -77,7 +80,7 @@ func (l library) remedy(major int) string {
 }
 
 // find are the paths of all versions, the newest first, of those the ones in earlier folders.
-func (l library) find(folders []string) []string {
+func (l Library) find(folders []string) []string {
 	pattern := "lib" + l.name + ".so*"
 	if runtime.GOOS == "windows" {
 		pattern = l.dll
@@ -98,7 +101,7 @@ func (l library) find(folders []string) []string {
 }
 
 // bare are names for the system to look up.
-func (l library) bare(major int) []string {
+func (l Library) bare(major int) []string {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
