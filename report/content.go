@@ -129,15 +129,7 @@ func (r *run) lossFigure() *figure {
 		raw := r.curve("each step", "raw", func(s step) float64 { return s.Loss })
 		f.Curves = append(f.Curves, raw, curve{Name: "training, smoothed", Class: "train", X: raw.X, Y: smoothed(r.steps)})
 	}
-	val := curve{Name: "validation", Class: "val", Dots: true}
-	for _, e := range r.evals {
-		if loss, ok := e.Metrics["loss"]; ok {
-			val.X, val.Y = append(val.X, float64(e.Step)), append(val.Y, loss)
-		}
-	}
-	if len(val.X) > 0 {
-		f.Curves = append(f.Curves, val)
-	}
+	f.Curves = append(f.Curves, r.heldOut("loss")...)
 	for _, b := range []string{"unigram", "bigram"} {
 		if v, ok := r.number(b + "_loss"); ok {
 			f.Rules = append(f.Rules, rule{b, b, v})

@@ -62,8 +62,8 @@ func TestCurves(t *testing.T) {
 	points(r.rateFigure(), [][2]float64{{5, 0.5}, {6, 0.25}})
 	points(r.normFigure(), [][2]float64{{5, 2}, {6, 1}})
 	points(r.speedFigure(), [][2]float64{{5, 100}, {6, 200}})
-	figures := r.metricFigures()
-	if len(figures) != 2 || figures[0].Title != "a" || figures[1].Title != "b" || figures[0].zero || !r.rateFigure().zero {
+	answers, figures := r.metricFigures()
+	if len(answers) != 0 || len(figures) != 2 || figures[0].Title != "a" || figures[1].Title != "b" || figures[0].zero || !r.rateFigure().zero {
 		t.Fatalf("the figures of metrics are %v", figures)
 	}
 	points(figures[0], [][2]float64{{5, 1}, {6, 2}})
@@ -71,6 +71,26 @@ func TestCurves(t *testing.T) {
 	data, err := r.rateFigure().Data()
 	if want := `{"box":[52,306,12,160],"width":320,"range":[5,6],"curves":[{"name":"Learning rate","class":"train","x":[5,6],"y":["0.500","0.250"]}]}`; err != nil || string(data) != want {
 		t.Errorf("for the page's script it is %s, %v, want %s", data, err, want)
+	}
+}
+
+// TestAnswersComeFirst: score and KL stand apart from the other numbers, with what evaluations say of them; one of them alone is as wide as the page.
+func TestAnswersComeFirst(t *testing.T) {
+	scored := func(step int, score float64) rollout {
+		return rollout{Step: step, Metrics: map[string]float64{"objective/scores": score, "completions/mean_length": 9}}
+	}
+	r := &run{rollouts: []rollout{scored(1, 0.25), scored(5, 0.5)}, evals: []eval{{Step: 3, Metrics: map[string]float64{"loss": 1}}, {Step: 4, Metrics: map[string]float64{"objective/scores": 0.3}}}}
+	answers, others := r.metricFigures()
+	if len(answers) != 1 || answers[0].Title != "objective/scores" || answers[0].w != 960 || len(others) != 1 || others[0].Title != "completions/mean_length" {
+		t.Fatalf("the figures are %v and %v", answers, others)
+	}
+	curves := answers[0].Curves
+	if len(curves) != 2 || !slices.Equal(curves[0].X, []float64{1, 5}) || !slices.Equal(curves[1].X, []float64{4}) || !slices.Equal(curves[1].Y, []float64{0.3}) {
+		t.Errorf("the curves of scores are %v", curves)
+	}
+	r.rollouts[1].Metrics["objective/kl"] = 2
+	if answers, _ = r.metricFigures(); len(answers) != 2 || answers[1].Title != "objective/kl" || answers[0].w != answers[1].w || len(answers[1].Curves) != 1 {
+		t.Errorf("with KL the figures are %v", answers)
 	}
 }
 

@@ -20,8 +20,12 @@ type titled struct {
 	Rows  [][]string `json:"rows"`
 }
 
-// metricFigures are the further numbers of steps and of iterations, a figure each, in order of their names.
-func (r *run) metricFigures() []*figure {
+// answerMetrics are what a run that learns from rewards is watched by: what it is after, and what it pays for that. Its loss says little, as each
+// iteration has answers of its own.
+var answerMetrics = []string{"objective/scores", "objective/kl"}
+
+// metricFigures are the further numbers of steps and of iterations, a figure each, in order of their names; those of answerMetrics apart.
+func (r *run) metricFigures() (answers, others []*figure) {
 	curves := map[string]*curve{}
 	add := func(name string, step int, y float64) {
 		c := curves[name]
@@ -41,12 +45,34 @@ func (r *run) metricFigures() []*figure {
 			add(name, s.Step, y)
 		}
 	}
-	var figures []*figure
 	// Not from 0, unlike rates and norms: rewards and divergences have either sign, and their changes are what is looked for.
-	for _, name := range slices.Sorted(maps.Keys(curves)) {
-		figures = append(figures, &figure{Title: name, w: 320, h: 190, Curves: []curve{*curves[name]}})
+	for _, name := range answerMetrics {
+		if c := curves[name]; c != nil {
+			answers = append(answers, &figure{Title: name, w: 480, h: 260, Curves: append([]curve{*c}, r.heldOut(name)...)})
+			delete(curves, name)
+		}
 	}
-	return figures
+	if len(answers) == 1 { // as wide as the page
+		answers[0].w = 960
+	}
+	for _, name := range slices.Sorted(maps.Keys(curves)) {
+		others = append(others, &figure{Title: name, w: 320, h: 190, Curves: []curve{*curves[name]}})
+	}
+	return answers, others
+}
+
+// heldOut is the curve of a metric in evaluations, none where no evaluation has it.
+func (r *run) heldOut(name string) []curve {
+	c := curve{Name: "validation", Class: "val", Dots: true}
+	for _, e := range r.evals {
+		if y, ok := e.Metrics[name]; ok {
+			c.X, c.Y = append(c.X, float64(e.Step)), append(c.Y, y)
+		}
+	}
+	if len(c.X) == 0 {
+		return nil
+	}
+	return []curve{c}
 }
 
 // addTable keeps a table in the place of an earlier one of its title.

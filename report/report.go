@@ -35,9 +35,10 @@ type frame struct {
 // page is what page.html shows.
 type page struct {
 	frame
+	Answers        []*figure // score and KL of a run that learns from rewards
 	Loss           *figure
 	Small          []*figure // learning rate, gradient norm, throughput
-	Metrics        []*figure // of the objective, one each
+	Metrics        []*figure // further ones, one each
 	Tables         []titled
 	Evals          *table
 	Samples        []sample
@@ -92,9 +93,10 @@ func execute(html string, data any) ([]byte, error) {
 func (r *run) page() *page {
 	p := &page{
 		frame: frame{Title: r.name, Subtitle: r.subtitle(), CSS: template.CSS(pageCSS), JS: template.JS(pageJS), Tiles: r.tiles()},
-		Loss:  r.lossFigure(), Evals: r.evalTable(), Metrics: r.metricFigures(), Tables: r.tables, Samples: r.samples, Notes: r.notes,
+		Loss:  r.lossFigure(), Evals: r.evalTable(), Tables: r.tables, Samples: r.samples, Notes: r.notes,
 		Facts: r.facts(), Recipe: r.recipe, Config: r.config,
 	}
+	p.Answers, p.Metrics = r.metricFigures()
 	for _, f := range []*figure{r.rateFigure(), r.normFigure(), r.speedFigure()} {
 		if f != nil {
 			p.Small = append(p.Small, f)
