@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
 // moments8 are Adam's moments as codes of 8 bits; see device.AdamW.
@@ -11,11 +12,12 @@ type moments8 struct {
 	m, v           []uint8
 	mScale, vScale []float32
 	codes          *[2]codebook // of M and of V
+	path           vec.Path
 }
 
 func (d *Device) moments8(k device.AdamW, n int) *moments8 {
 	blocks := (n + device.DynamicBlock - 1) / device.DynamicBlock
-	s := &moments8{m: u8s(k.M), v: u8s(k.V), codes: d.codes(),
+	s := &moments8{m: u8s(k.M), v: u8s(k.V), codes: d.codes(), path: d.path,
 		mScale: f32sOf("AdamW", k.MScale, blocks), vScale: f32sOf("AdamW", k.VScale, blocks)}
 	if len(s.m) != n || len(s.v) != n {
 		panic("cpu: AdamW with moments of another size")
@@ -23,18 +25,18 @@ func (d *Device) moments8(k device.AdamW, n int) *moments8 {
 	return s
 }
 
-// update is vecAdamW on elements lo to hi, where lo is a multiple of the block: the moments are widened into
+// update is vec.AdamW on elements lo to hi, where lo is a multiple of the block: the moments are widened into
 // the first cache, a block at a time, and rounded again.
-func (s *moments8) update(p, g []float32, lo, hi int, a *adamw) {
+func (s *moments8) update(p, g []float32, lo, hi int, a *vec.AdamW) {
 	var m, v [device.DynamicBlock]float32
 	for at := lo; at < hi; at += device.DynamicBlock {
 		end := min(at+device.DynamicBlock, hi)
 		n, block := end-at, at/device.DynamicBlock
 		s.codes[0].widen(m[:n], s.m[at:end], s.mScale[block])
 		s.codes[1].widen(v[:n], s.v[at:end], s.vScale[block])
-		vecAdamW(p[at-lo:end-lo], g[at-lo:end-lo], m[:n], v[:n], a)
-		s.mScale[block] = s.codes[0].round(s.m[at:end], m[:n])
-		s.vScale[block] = s.codes[1].round(s.v[at:end], v[:n])
+		s.path.AdamW(p[at-lo:end-lo], g[at-lo:end-lo], m[:n], v[:n], a)
+		s.mScale[block] = s.codes[0].round(s.path, s.m[at:end], m[:n])
+		s.vScale[block] = s.codes[1].round(s.path, s.v[at:end], v[:n])
 	}
 }
 
@@ -80,9 +82,9 @@ func (c *codebook) widen(x []float32, codes []uint8, scale float32) {
 }
 
 // round gives each element of a block its code and returns the block's scale.
-func (c *codebook) round(codes []uint8, x []float32) (scale float32) {
+func (c *codebook) round(path vec.Path, codes []uint8, x []float32) (scale float32) {
 	const tiny = 1e-38 // a block of zeros has the scale 0 and the codes of 0
-	scale = vecMaxAbs(x)
+	scale = path.MaxAbs(x)
 	inverse := 1 / max(scale, tiny)
 	codes = codes[:len(x)]
 	for i, v := range x {

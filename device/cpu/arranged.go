@@ -5,6 +5,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu/gemm"
+	"hone/device/cpu/vec"
 )
 
 var _ device.Arranger = (*Device)(nil)
@@ -47,21 +48,21 @@ func (d *Device) panelsOf(op string, a device.Arranged) gemm.Panels {
 
 // Rearrange puts the weight back in the order that it had.
 func (d *Device) Rearrange(y device.Buffer, a device.Arranged) {
-	p, to := d.panelsOf("Rearrange", a), floatsOf("Rearrange", y, a.K*a.N)
+	p, to := d.panelsOf("Rearrange", a), d.floats("Rearrange", y, a.K*a.N)
 	rows, cols, at := a.K, a.N, p.Value
 	if a.TransB {
 		rows, cols, at = a.N, a.K, func(n, k int) float32 { return p.Value(k, n) }
 	}
 	d.eachRows(rows, cols, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			to.fill(r*cols, cols, func(c int) float32 { return at(r, c) })
+			fillFloats(to, r*cols, cols, func(c int) float32 { return at(r, c) })
 		}
 	})
 }
 
 // ArrangedRows copies rows of a weight that was stored [N, K].
 func (d *Device) ArrangedRows(y device.Buffer, a device.Arranged, ids device.Buffer) {
-	p, rows, to := d.panelsOf("ArrangedRows", a), i32s(ids), floatsOf("ArrangedRows", y, ids.Len*a.K)
+	p, rows, to := d.panelsOf("ArrangedRows", a), i32s(ids), d.floats("ArrangedRows", y, ids.Len*a.K)
 	for _, id := range rows {
 		if !a.TransB || id < 0 || int(id) >= a.N {
 			panic(fmt.Sprintf("cpu: ArrangedRows of row %d of %d (stored as rows: %v)", id, a.N, a.TransB))
@@ -69,19 +70,19 @@ func (d *Device) ArrangedRows(y device.Buffer, a device.Arranged, ids device.Buf
 	}
 	d.eachRows(len(rows), a.K, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
-			to.fill(r*a.K, a.K, func(k int) float32 { return p.Value(k, int(rows[r])) })
+			fillFloats(to, r*a.K, a.K, func(k int) float32 { return p.Value(k, int(rows[r])) })
 		}
 	})
 }
 
-// fill sets n elements from lo on to what f gives for each.
-func (v floats) fill(lo, n int, f func(int) float32) {
+// fillFloats sets n elements of v from lo on to what f gives for each.
+func fillFloats(v vec.Floats, lo, n int, f func(int) float32) {
 	var buf chunk
-	for i := 0; i < n; i += vecChunk {
-		part := v.out(lo+i, lo+min(i+vecChunk, n), buf[:])
+	for i := 0; i < n; i += vec.Chunk {
+		part := v.Out(lo+i, lo+min(i+vec.Chunk, n), buf[:])
 		for j := range part {
 			part[j] = f(i + j)
 		}
-		v.store(lo+i, part)
+		v.Store(lo+i, part)
 	}
 }

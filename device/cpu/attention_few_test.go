@@ -7,6 +7,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu/gemm"
+	"hone/device/cpu/vec"
 	"hone/internal/cpuid"
 	"hone/internal/fenced"
 )
@@ -19,7 +20,7 @@ func TestAttentionFew(t *testing.T) {
 		lengths = []int{15, 33}
 	}
 	for _, k := range fewKernels() {
-		d := newDevice(2, 0, k)
+		d := newDevice(2, 0, k, vec.HostPath())
 		for _, width := range []int{7, 8, 16, 24, 32, 64} {
 			for _, heads := range [][2]int{{2, 2}, {6, 2}} {
 				for _, n := range lengths {

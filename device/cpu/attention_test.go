@@ -9,6 +9,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu/gemm"
+	"hone/device/cpu/vec"
 	"hone/internal/cpuid"
 )
 
@@ -71,33 +72,29 @@ func bitsOf(v []float32) []uint32 {
 
 // kernelPath is a choice of routines.
 type kernelPath struct {
-	vec  vecPath
+	vec  vec.Path
 	gemm *gemm.Kernels
 }
 
 // kernelPaths are the best routines, those that take bf16 the other way where the machine has both, pairs and widening, and the
 // portable ones, which on some machines are the best.
 func kernelPaths() []kernelPath {
-	best, portable := kernelPath{vecBest(), gemm.HostKernels()}, kernelPath{pathGeneric, gemm.GenericKernels(cpuid.Host())}
+	best, portable := kernelPath{vec.HostPath(), gemm.HostKernels()}, kernelPath{vec.Generic, gemm.GenericKernels(cpuid.Host())}
 	if best.vec == portable.vec && best.gemm.Name == portable.gemm.Name {
 		return []kernelPath{portable}
 	}
 	paths := []kernelPath{best}
 	if other := cpuid.Host(); other.HasAVX512BF16() {
 		other.SlowBF16Dots = !other.SlowBF16Dots
-		paths = append(paths, kernelPath{vecBest(), gemm.NewKernels(other)})
+		paths = append(paths, kernelPath{vec.HostPath(), gemm.NewKernels(other)})
 	}
 	return append(paths, portable)
 }
 
 // eachKernels runs f with each of kernelPaths.
-func eachKernels(t *testing.T, f func(t *testing.T, k *gemm.Kernels)) {
+func eachKernels(t *testing.T, f func(t *testing.T, path kernelPath)) {
 	for _, path := range kernelPaths() {
-		t.Run(path.gemm.Name, func(t *testing.T) {
-			defer func(v vecPath) { vecUse = v }(vecUse)
-			vecUse = path.vec
-			f(t, path.gemm)
-		})
+		t.Run(path.gemm.Name, func(t *testing.T) { f(t, path) })
 	}
 }
 
@@ -106,12 +103,12 @@ func TestAttentionThreads(t *testing.T) {
 	if testing.Short() {
 		shapes, counts = []attentionShape{{1, 270, 2, 1, 16, 0}, {2, 90, 3, 3, 24, 40}}, []int{1, 3}
 	}
-	eachKernels(t, func(t *testing.T, k *gemm.Kernels) {
+	eachKernels(t, func(t *testing.T, k kernelPath) {
 		for _, s := range shapes {
 			for _, dtype := range []device.DType{device.F32, device.BF16} {
 				var want map[string][]uint32
 				for _, threads := range counts {
-					d := newDevice(threads, 0, k)
+					d := newDevice(threads, 0, k.gemm, k.vec)
 					a := newAttentionData(d, s, dtype)
 					d.Attention(a.grad.Attention)
 					d.AttentionGrad(a.grad)
@@ -138,8 +135,8 @@ func TestAttentionSameBits(t *testing.T) {
 	if testing.Short() {
 		shapes, pieces = []attentionShape{{1, 266, 2, 1, 16, 0}, {1, 262, 1, 1, 24, 200}}, []int{1, 7, 257}
 	}
-	eachKernels(t, func(t *testing.T, k *gemm.Kernels) {
-		d := newDevice(2, 0, k)
+	eachKernels(t, func(t *testing.T, k kernelPath) {
+		d := newDevice(2, 0, k.gemm, k.vec)
 		defer d.Close()
 		for _, s := range shapes {
 			for _, dtype := range []device.DType{device.F32, device.BF16} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
 // Copy2D copies or adds a matrix between row strides.
@@ -18,29 +19,29 @@ func (d *Device) Copy2D(c device.Copy2D) {
 		panic(fmt.Sprintf("cpu: Copy2D of %d×%d from %d elements with stride %d to %d with stride %d",
 			c.Rows, c.Cols, c.Src.Len, c.SrcStride, c.Dst.Len, c.DstStride))
 	}
-	dst, src := floatsOf("Copy2D", c.Dst, c.Dst.Len), floatsOf("Copy2D", c.Src, c.Src.Len)
+	dst, src := d.floats("Copy2D", c.Dst, c.Dst.Len), d.floats("Copy2D", c.Src, c.Src.Len)
 	d.eachRows(c.Rows, c.Cols, func(_, lo, hi int) {
-		if !c.Acc && dst.h != nil && src.h != nil { // by way of f32 it would take longer, and a signalling NaN would become a quiet one
+		if !c.Acc && dst.H != nil && src.H != nil { // by way of f32 it would take longer, and a signalling NaN would become a quiet one
 			for r := lo; r < hi; r++ {
-				copy(dst.h[r*c.DstStride:][:c.Cols], src.h[r*c.SrcStride:][:c.Cols])
+				copy(dst.H[r*c.DstStride:][:c.Cols], src.H[r*c.SrcStride:][:c.Cols])
 			}
 			return
 		}
 		var a, b chunk // cleared first, which takes longer than a short row
 		for r := lo; r < hi; r++ {
 			to, from := r*c.DstStride, r*c.SrcStride
-			for j := 0; j < c.Cols; j += vecChunk {
-				end := min(j+vecChunk, c.Cols)
-				x := src.load(from+j, from+end, a[:])
+			for j := 0; j < c.Cols; j += vec.Chunk {
+				end := min(j+vec.Chunk, c.Cols)
+				x := src.Load(from+j, from+end, a[:])
 				if c.Acc {
-					y := dst.load(to+j, to+end, b[:])
-					vecAdd(y, y, x)
-					dst.store(to+j, y)
+					y := dst.Load(to+j, to+end, b[:])
+					d.path.Add(y, y, x)
+					dst.Store(to+j, y)
 					continue
 				}
-				y := dst.out(to+j, to+end, b[:])
+				y := dst.Out(to+j, to+end, b[:])
 				copy(y, x)
-				dst.store(to+j, y)
+				dst.Store(to+j, y)
 			}
 		}
 	})

@@ -14,7 +14,9 @@ import (
 	"unsafe"
 
 	"hone/device"
+	"hone/device/cpu/attention"
 	"hone/device/cpu/gemm"
+	"hone/device/cpu/vec"
 	"hone/internal/parallel"
 )
 
@@ -29,6 +31,7 @@ type Options struct {
 // Device is the processor as a device.Device. Make it with New, release it with Close.
 type Device struct {
 	threads int
+	path    vec.Path       // of rows
 	engine  *gemm.Engine   // of products
 	pool    *parallel.Pool // of the engine
 	memory  *memory
@@ -36,8 +39,7 @@ type Device struct {
 	vectors scratchPool // rows and partial sums of the norms and reductions
 	codes   func() *[2]codebook
 
-	attentionMu sync.Mutex // one call at a time
-	attention   *attention
+	attention *attention.Engine
 }
 
 var _ device.Zeroer = (*Device)(nil)
@@ -48,14 +50,14 @@ func New(o Options) *Device {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return newDevice(threads, o.MemoryLimit, gemm.HostKernels())
+	return newDevice(threads, o.MemoryLimit, gemm.HostKernels(), vec.HostPath())
 }
 
-// newDevice is New with the matrix kernels to use, for tests.
-func newDevice(threads int, limit int64, k *gemm.Kernels) *Device {
-	e := gemm.New(threads, k, gemm.Rows{Widen: vecBF16ToF32, Round: vecF32ToBF16})
-	d := &Device{threads: threads, engine: e, pool: e.Pool, memory: newMemory(limit), codes: sync.OnceValue(newCodebooks)}
-	d.attention = newAttention(threads, k)
+// newDevice is New with the routines of products and of rows to use, for tests.
+func newDevice(threads int, limit int64, k *gemm.Kernels, path vec.Path) *Device {
+	e := gemm.New(threads, k, gemm.Rows{Widen: path.Widen, Round: path.Round})
+	d := &Device{threads: threads, path: path, engine: e, pool: e.Pool, memory: newMemory(limit), codes: sync.OnceValue(newCodebooks)}
+	d.attention = attention.New(e.Pool, k, path)
 	return d
 }
 
@@ -120,14 +122,14 @@ func (d *Device) Write(dst device.Buffer, src any) {
 	case []float32:
 		checkLen("Write", dst, len(s))
 		if dst.DType == device.BF16 {
-			vecF32ToBF16(bf16s(dst), s)
+			d.path.Round(bf16s(dst), s)
 		} else {
 			copy(f32s(dst), s)
 		}
 	case []uint16:
 		checkLen("Write", dst, len(s))
 		if dst.DType == device.F32 {
-			vecBF16ToF32(f32s(dst), s)
+			d.path.Widen(f32s(dst), s)
 		} else {
 			copy(bf16s(dst), s)
 		}
@@ -148,7 +150,7 @@ func (d *Device) Read(dst any, src device.Buffer) error {
 	case []float32:
 		checkLen("Read", src, len(t))
 		if src.DType == device.BF16 {
-			vecBF16ToF32(t, bf16s(src))
+			d.path.Widen(t, bf16s(src))
 		} else {
 			copy(t, f32s(src))
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
 // crossEntropy is one call of CrossEntropy with its operands viewed.
@@ -14,9 +15,10 @@ type crossEntropy struct {
 	targets                 []int32
 	loss, entropy           []float32
 	weights, entropyWeights []float32
-	grad                    floats
+	grad                    vec.Floats
 	hasGrad                 bool
 	zLoss, smoothing        float64
+	path                    vec.Path
 }
 
 // CrossEntropy computes loss, entropy and gradient of rows of logits. A row is read once for its
@@ -38,7 +40,7 @@ func (d *Device) CrossEntropy(k device.CrossEntropy) {
 		v: k.V, ld: ld, logits: f32sOf(op, k.Logits, n*ld), targets: i32s(k.Targets),
 		loss: f32sOf(op, k.Loss, n), entropy: optionalF32s(op, k.Entropy, n),
 		weights: optionalF32s(op, k.Weights, n), entropyWeights: optionalF32s(op, k.EntropyWeights, n),
-		zLoss: float64(k.ZLoss), smoothing: float64(k.Smoothing),
+		zLoss: float64(k.ZLoss), smoothing: float64(k.Smoothing), path: d.path,
 	}
 	for i, t := range c.targets {
 		if int(t) >= k.V {
@@ -46,7 +48,7 @@ func (d *Device) CrossEntropy(k device.CrossEntropy) {
 		}
 	}
 	if !k.DLogits.IsZero() {
-		c.grad, c.hasGrad = floatsOf(op, k.DLogits, n*ld), true
+		c.grad, c.hasGrad = d.floats(op, k.DLogits, n*ld), true
 	}
 	d.eachRows(n, k.V, func(_, lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -63,11 +65,11 @@ func (c *crossEntropy) row(i int) {
 		return
 	}
 	x := c.logits[i*c.ld:][:c.v]
-	m := rowMoments(x, c.entropy != nil || c.entropyWeights != nil)
+	m := rowMoments(c.path, x, c.entropy != nil || c.entropyWeights != nil)
 	z := m.lse()
 	loss := z - float64(x[t])
 	if c.smoothing != 0 {
-		mean := rowMean(x)
+		mean := rowMean(c.path, x)
 		loss = z - (1-c.smoothing)*float64(x[t]) - c.smoothing*mean
 	}
 	c.loss[i] = float32(loss + c.zLoss*z*z)
@@ -88,10 +90,10 @@ func (c *crossEntropy) skip(i int) {
 	if !c.hasGrad {
 		return
 	}
-	if c.grad.h != nil {
-		clear(c.grad.h[i*c.ld:][:c.v])
+	if c.grad.H != nil {
+		clear(c.grad.H[i*c.ld:][:c.v])
 	} else {
-		clear(c.grad.f[i*c.ld:][:c.v])
+		clear(c.grad.F[i*c.ld:][:c.v])
 	}
 }
 
@@ -109,20 +111,20 @@ func (c *crossEntropy) gradient(i, target int, m moments) {
 	if e != 0 {
 		a += e * (math.Log(m.sum) - m.entropy())
 	}
-	g := softmaxGrad{
-		sub: m.max, a: float32(a / m.sum), b: float32(-e / m.sum),
-		c: float32(-w * c.smoothing / float64(c.v)),
+	g := vec.SoftmaxGrad{
+		Sub: m.max, A: float32(a / m.sum), B: float32(-e / m.sum),
+		C: float32(-w * c.smoothing / float64(c.v)),
 	}
 	var buf chunk
 	row := i * c.ld
-	for lo := 0; lo < c.v; lo += vecChunk {
-		hi := min(lo+vecChunk, c.v)
-		y := c.grad.out(row+lo, row+hi, buf[:])
-		vecSoftmaxGrad(y, c.logits[row+lo:row+hi], g)
+	for lo := 0; lo < c.v; lo += vec.Chunk {
+		hi := min(lo+vec.Chunk, c.v)
+		y := c.grad.Out(row+lo, row+hi, buf[:])
+		c.path.SoftmaxGrad(y, c.logits[row+lo:row+hi], g)
 		if lo <= target && target < hi {
 			y[target-lo] -= float32(w * (1 - c.smoothing))
 		}
-		c.grad.store(row+lo, y)
+		c.grad.Store(row+lo, y)
 	}
 }
 
@@ -139,23 +141,23 @@ func (m *moments) lse() float64 { return float64(m.max) + math.Log(m.sum) }
 func (m *moments) entropy() float64 { return math.Log(m.sum) - m.weighted/m.sum }
 
 // rowMoments reads x once; weighted is computed only when asked for.
-func rowMoments(x []float32, weighted bool) moments {
-	m := moments{max: -inf32}
+func rowMoments(path vec.Path, x []float32, weighted bool) moments {
+	m := moments{max: float32(math.Inf(-1))}
 	var buf chunk
-	for lo := 0; lo < len(x); lo += vecChunk {
-		v := x[lo:min(lo+vecChunk, len(x))]
-		top := vecMax(v)
-		if top == -inf32 && lo+vecChunk < len(x) {
+	for lo := 0; lo < len(x); lo += vec.Chunk {
+		v := x[lo:min(lo+vec.Chunk, len(x))]
+		top := path.Max(v)
+		if top == float32(math.Inf(-1)) && lo+vec.Chunk < len(x) {
 			continue // nothing but -Inf: adds 0 unless the whole row is
 		}
 		if !(top <= m.max) { // also when it is NaN
 			m.rescale(top)
 		}
 		if !weighted {
-			m.sum += float64(vecExpSum(buf[:len(v)], v, m.max))
+			m.sum += float64(path.ExpSum(buf[:len(v)], v, m.max))
 			continue
 		}
-		s, w := vecExpMoments(v, m.max)
+		s, w := path.ExpMoments(v, m.max)
 		m.sum += float64(s)
 		m.weighted += float64(w)
 	}
@@ -174,10 +176,10 @@ func (m *moments) rescale(top float32) {
 }
 
 // rowMean is the mean of x.
-func rowMean(x []float32) float64 {
+func rowMean(path vec.Path, x []float32) float64 {
 	var s float64
-	for lo := 0; lo < len(x); lo += vecLane {
-		s += float64(vecSum(x[lo:min(lo+vecLane, len(x))]))
+	for lo := 0; lo < len(x); lo += vec.Piece {
+		s += float64(path.Sum(x[lo:min(lo+vec.Piece, len(x))]))
 	}
 	return s / float64(len(x))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 	"hone/internal/half"
 )
 
@@ -12,7 +13,7 @@ func (d *Device) Fill(y device.Buffer, v float32) {
 	switch y.DType {
 	case device.F32:
 		s := f32s(y)
-		d.each(y.Len, func(lo, hi int) { vecFill(s[lo:hi], v) })
+		d.each(y.Len, func(lo, hi int) { vec.Fill(s[lo:hi], v) })
 	case device.BF16:
 		s, h := bf16s(y), half.BFromFloat32(v)
 		d.each(y.Len, func(lo, hi int) { fillOf(s[lo:hi], h) })
@@ -45,24 +46,24 @@ func (d *Device) Unary(op device.UnaryOp, y, x device.Buffer) {
 		d.copyBF16(y, x)
 		return
 	}
-	out, in := floatsOf("Unary", y, n), floatsOf("Unary", x, n)
+	out, in := d.floats("Unary", y, n), d.floats("Unary", x, n)
 	d.each(n, func(lo, hi int) {
-		if out.h != nil && in.h != nil && vecUnaryBF16Door(op, &out.h[lo], &in.h[lo], hi-lo) {
+		if out.H != nil && in.H != nil && d.path.UnaryBF16(op, out.H[lo:hi], in.H[lo:hi]) {
 			return
 		}
 		var buf chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			t := out.out(lo, end, buf[:])
-			if op == device.Identity && in.h == nil {
-				t = in.f[lo:end] // rounded from where it is
-				if out.h == nil {
-					copy(out.f[lo:end], t)
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			t := out.Out(lo, end, buf[:])
+			if op == device.Identity && in.H == nil {
+				t = in.F[lo:end] // rounded from where it is
+				if out.H == nil {
+					copy(out.F[lo:end], t)
 				}
 			} else {
-				vecUnary(op, t, in.load(lo, end, t))
+				d.path.Unary(op, t, in.Load(lo, end, t))
 			}
-			out.store(lo, t)
+			out.Store(lo, t)
 		}
 	})
 }
@@ -81,24 +82,24 @@ func (d *Device) UnaryGrad(op device.UnaryOp, dx, x, dy device.Buffer, acc bool)
 		panic(badOp("unary", uint8(op)))
 	}
 	n := dx.Len
-	out, in, grad := floatsOf("UnaryGrad", dx, n), floatsOf("UnaryGrad", x, n), floatsOf("UnaryGrad", dy, n)
+	out, in, grad := d.floats("UnaryGrad", dx, n), d.floats("UnaryGrad", x, n), d.floats("UnaryGrad", dy, n)
 	d.each(n, func(lo, hi int) {
 		var a, b, c, t chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			gy := grad.load(lo, end, b[:])
-			gx := in.load(lo, end, a[:])
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			gy := grad.Load(lo, end, b[:])
+			gx := in.Load(lo, end, a[:])
 			if !acc {
-				y := out.out(lo, end, t[:])
-				vecUnaryGrad(op, y, gx, gy)
-				out.store(lo, y)
+				y := out.Out(lo, end, t[:])
+				d.path.UnaryGrad(op, y, gx, gy)
+				out.Store(lo, y)
 				continue
 			}
 			g := t[:end-lo]
-			vecUnaryGrad(op, g, gx, gy)
-			y := out.load(lo, end, c[:])
-			vecAdd(y, y, g)
-			out.store(lo, y)
+			d.path.UnaryGrad(op, g, gx, gy)
+			y := out.Load(lo, end, c[:])
+			d.path.Add(y, y, g)
+			out.Store(lo, y)
 		}
 	})
 }
@@ -109,18 +110,18 @@ func (d *Device) UnaryBoth(op device.UnaryOp, y, dy, x device.Buffer) {
 		panic(badOp("unary", uint8(op)))
 	}
 	n := y.Len
-	out, grad, in := floatsOf("UnaryBoth", y, n), floatsOf("UnaryBoth", dy, n), floatsOf("UnaryBoth", x, n)
+	out, grad, in := d.floats("UnaryBoth", y, n), d.floats("UnaryBoth", dy, n), d.floats("UnaryBoth", x, n)
 	d.each(n, func(lo, hi int) {
-		if out.h != nil && grad.h != nil && in.h != nil && vecUnaryBothBF16Door(op, &out.h[lo], &grad.h[lo], &in.h[lo], hi-lo) {
+		if out.H != nil && grad.H != nil && in.H != nil && d.path.UnaryBothBF16(op, out.H[lo:hi], grad.H[lo:hi], in.H[lo:hi]) {
 			return
 		}
 		var a, b, t chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			v, g := out.out(lo, end, t[:]), grad.load(lo, end, b[:])
-			vecUnaryBoth(op, v, g, in.load(lo, end, a[:]))
-			out.store(lo, v)
-			grad.store(lo, g)
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			v, g := out.Out(lo, end, t[:]), grad.Load(lo, end, b[:])
+			d.path.UnaryBoth(op, v, g, in.Load(lo, end, a[:]))
+			out.Store(lo, v)
+			grad.Store(lo, g)
 		}
 	})
 }
@@ -131,7 +132,7 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 		panic(badOp("binary", uint8(op)))
 	}
 	n := y.Len
-	k := binary{op, floatsOf("Binary", y, n), floatsOf("Binary", a, n), floatsOf("Binary", b, n)}
+	k := binary{op, d.floats("Binary", y, n), d.floats("Binary", a, n), d.floats("Binary", b, n)}
 	if small(1, n) {
 		k.part(0, n)
 		return
@@ -143,48 +144,48 @@ func (d *Device) Binary(op device.BinaryOp, y, a, b device.Buffer) {
 // binary is a checked call of Binary.
 type binary struct {
 	op               device.BinaryOp
-	out, left, right floats
+	out, left, right vec.Floats
 }
 
 // part computes elements lo to hi.
 func (k *binary) part(lo, hi int) {
-	if lo == hi || k.out.h != nil && k.left.h != nil && k.right.h != nil && vecBinaryBF16Door(k.op, &k.out.h[lo], &k.left.h[lo], &k.right.h[lo], hi-lo) {
+	if k.out.H != nil && k.left.H != nil && k.right.H != nil && k.out.Path.BinaryBF16(k.op, k.out.H[lo:hi], k.left.H[lo:hi], k.right.H[lo:hi]) {
 		return
 	}
 	var u, v, t chunk
-	for ; lo < hi; lo += vecChunk {
-		end := min(lo+vecChunk, hi)
-		s := k.out.out(lo, end, t[:])
-		vecBinary(k.op, s, k.left.load(lo, end, u[:]), k.right.load(lo, end, v[:]))
-		k.out.store(lo, s)
+	for ; lo < hi; lo += vec.Chunk {
+		end := min(lo+vec.Chunk, hi)
+		s := k.out.Out(lo, end, t[:])
+		k.out.Path.Binary(k.op, s, k.left.Load(lo, end, u[:]), k.right.Load(lo, end, v[:]))
+		k.out.Store(lo, s)
 	}
 }
 
 // AddScaled computes y += a·x.
 func (d *Device) AddScaled(y device.Buffer, a float32, x device.Buffer) {
 	n := y.Len
-	out, in := floatsOf("AddScaled", y, n), floatsOf("AddScaled", x, n)
+	out, in := d.floats("AddScaled", y, n), d.floats("AddScaled", x, n)
 	d.each(n, func(lo, hi int) {
 		var u, t chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			s := out.load(lo, end, t[:])
-			vecAxpy(s, a, in.load(lo, end, u[:]))
-			out.store(lo, s)
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			s := out.Load(lo, end, t[:])
+			d.path.Axpy(s, a, in.Load(lo, end, u[:]))
+			out.Store(lo, s)
 		}
 	})
 }
 
 // Scale computes y *= a.
 func (d *Device) Scale(y device.Buffer, a float32) {
-	out := floatsOf("Scale", y, y.Len)
+	out := d.floats("Scale", y, y.Len)
 	d.each(y.Len, func(lo, hi int) {
 		var t chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			s := out.load(lo, end, t[:])
-			vecScale(s, a)
-			out.store(lo, s)
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			s := out.Load(lo, end, t[:])
+			d.path.Scale(s, a)
+			out.Store(lo, s)
 		}
 	})
 }
@@ -195,7 +196,7 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 		panic(badOp("unary", uint8(act)))
 	}
 	n := y.Len
-	k := gated{act, floatsOf("Gated", y, n), floatsOf("Gated", gate, n), floatsOf("Gated", up, n)}
+	k := gated{act, d.floats("Gated", y, n), d.floats("Gated", gate, n), d.floats("Gated", up, n)}
 	if small(1, n) {
 		k.part(0, n)
 		return
@@ -207,20 +208,20 @@ func (d *Device) Gated(act device.UnaryOp, y, gate, up device.Buffer) {
 // gated is a checked call of Gated.
 type gated struct {
 	act           device.UnaryOp
-	out, gate, up floats
+	out, gate, up vec.Floats
 }
 
 // part computes elements lo to hi.
 func (k *gated) part(lo, hi int) {
-	if lo == hi || k.out.h != nil && k.gate.h != nil && k.up.h != nil && vecGatedBF16Door(k.act, &k.out.h[lo], &k.gate.h[lo], &k.up.h[lo], hi-lo) {
+	if k.out.H != nil && k.gate.H != nil && k.up.H != nil && k.out.Path.GatedBF16(k.act, k.out.H[lo:hi], k.gate.H[lo:hi], k.up.H[lo:hi]) {
 		return
 	}
 	var a, b, t chunk
-	for ; lo < hi; lo += vecChunk {
-		end := min(lo+vecChunk, hi)
-		s := k.out.out(lo, end, t[:])
-		vecGated(k.act, s, k.gate.load(lo, end, a[:]), k.up.load(lo, end, b[:]))
-		k.out.store(lo, s)
+	for ; lo < hi; lo += vec.Chunk {
+		end := min(lo+vec.Chunk, hi)
+		s := k.out.Out(lo, end, t[:])
+		k.out.Path.Gated(k.act, s, k.gate.Load(lo, end, a[:]), k.up.Load(lo, end, b[:]))
+		k.out.Store(lo, s)
 	}
 }
 
@@ -230,19 +231,19 @@ func (d *Device) GatedGrad(act device.UnaryOp, dgate, dup, gate, up, dy device.B
 		panic(badOp("unary", uint8(act)))
 	}
 	n := dgate.Len
-	dg, du := floatsOf("GatedGrad", dgate, n), floatsOf("GatedGrad", dup, n)
-	g, u, y := floatsOf("GatedGrad", gate, n), floatsOf("GatedGrad", up, n), floatsOf("GatedGrad", dy, n)
+	dg, du := d.floats("GatedGrad", dgate, n), d.floats("GatedGrad", dup, n)
+	g, u, y := d.floats("GatedGrad", gate, n), d.floats("GatedGrad", up, n), d.floats("GatedGrad", dy, n)
 	d.each(n, func(lo, hi int) {
 		var buf [5]chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			v := gatedGrad{
-				dgate: dg.out(lo, end, buf[0][:]), dup: du.out(lo, end, buf[1][:]),
-				gate: g.load(lo, end, buf[2][:]), up: u.load(lo, end, buf[3][:]), dy: y.load(lo, end, buf[4][:]),
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			v := vec.GatedGrad{
+				DGate: dg.Out(lo, end, buf[0][:]), DUp: du.Out(lo, end, buf[1][:]),
+				Gate: g.Load(lo, end, buf[2][:]), Up: u.Load(lo, end, buf[3][:]), DY: y.Load(lo, end, buf[4][:]),
 			}
-			vecGatedGrad(act, v)
-			dg.store(lo, v.dgate)
-			du.store(lo, v.dup)
+			d.path.GatedGrad(act, v)
+			dg.Store(lo, v.DGate)
+			du.Store(lo, v.DUp)
 		}
 	})
 }
@@ -253,21 +254,21 @@ func (d *Device) GatedBoth(act device.UnaryOp, y, dgate, dy, gate, up device.Buf
 		panic(badOp("unary", uint8(act)))
 	}
 	n := y.Len
-	out, dg, grad := floatsOf("GatedBoth", y, n), floatsOf("GatedBoth", dgate, n), floatsOf("GatedBoth", dy, n)
-	g, u := floatsOf("GatedBoth", gate, n), floatsOf("GatedBoth", up, n)
+	out, dg, grad := d.floats("GatedBoth", y, n), d.floats("GatedBoth", dgate, n), d.floats("GatedBoth", dy, n)
+	g, u := d.floats("GatedBoth", gate, n), d.floats("GatedBoth", up, n)
 	d.each(n, func(lo, hi int) {
-		if out.h != nil && dg.h != nil && grad.h != nil && g.h != nil && u.h != nil &&
-			vecGatedBothBF16Door(act, &out.h[lo], &dg.h[lo], &grad.h[lo], &g.h[lo], &u.h[lo], hi-lo) {
+		if out.H != nil && dg.H != nil && grad.H != nil && g.H != nil && u.H != nil &&
+			d.path.GatedBothBF16(act, out.H[lo:hi], dg.H[lo:hi], grad.H[lo:hi], g.H[lo:hi], u.H[lo:hi]) {
 			return
 		}
 		var buf [5]chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			v, slope, down := out.out(lo, end, buf[0][:]), dg.out(lo, end, buf[1][:]), grad.load(lo, end, buf[2][:])
-			vecGatedBoth(act, v, slope, down, g.load(lo, end, buf[3][:]), u.load(lo, end, buf[4][:]))
-			out.store(lo, v)
-			dg.store(lo, slope)
-			grad.store(lo, down)
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			v, slope, down := out.Out(lo, end, buf[0][:]), dg.Out(lo, end, buf[1][:]), grad.Load(lo, end, buf[2][:])
+			d.path.GatedBoth(act, v, slope, down, g.Load(lo, end, buf[3][:]), u.Load(lo, end, buf[4][:]))
+			out.Store(lo, v)
+			dg.Store(lo, slope)
+			grad.Store(lo, down)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
 var _ device.Placer = (*Device)(nil)
@@ -11,7 +12,7 @@ var _ device.Placer = (*Device)(nil)
 // Embedding copies rows: y[n] = table[ids[n]].
 func (d *Device) Embedding(y, table, ids device.Buffer) {
 	c, rows := embeddingShape("Embedding", y, table, ids)
-	to, from := floatsOf("Embedding", y, y.Len), floatsOf("Embedding", table, table.Len)
+	to, from := d.floats("Embedding", y, y.Len), d.floats("Embedding", table, table.Len)
 	d.eachRows(ids.Len, c, func(_, lo, hi int) {
 		for n := lo; n < hi; n++ {
 			copyRow(&to, n*c, &from, int(rows[n])*c, c)
@@ -22,7 +23,7 @@ func (d *Device) Embedding(y, table, ids device.Buffer) {
 // PutRows copies rows: dst[at[n]] = x[n].
 func (d *Device) PutRows(dst, x, at device.Buffer) {
 	c, rows := embeddingShape("PutRows", x, dst, at)
-	p := putRows{floatsOf("PutRows", dst, dst.Len), floatsOf("PutRows", x, x.Len), rows, c}
+	p := putRows{d.floats("PutRows", dst, dst.Len), d.floats("PutRows", x, x.Len), rows, c}
 	if small(at.Len, c) {
 		p.part(0, at.Len)
 		return
@@ -33,7 +34,7 @@ func (d *Device) PutRows(dst, x, at device.Buffer) {
 
 // putRows is a checked call of PutRows, of rows of c elements.
 type putRows struct {
-	to, from floats
+	to, from vec.Floats
 	at       []int32
 	c        int
 }
@@ -46,19 +47,19 @@ func (p *putRows) part(lo, hi int) {
 }
 
 // copyRow copies n elements of from, from element j on, to those of to from element i on.
-func copyRow(to *floats, i int, from *floats, j, n int) {
+func copyRow(to *vec.Floats, i int, from *vec.Floats, j, n int) {
 	switch {
-	case to.h != nil && from.h != nil:
-		copy(to.h[i:i+n], from.h[j:j+n])
-	case to.h == nil && from.h == nil:
-		copy(to.f[i:i+n], from.f[j:j+n])
+	case to.H != nil && from.H != nil:
+		copy(to.H[i:i+n], from.H[j:j+n])
+	case to.H == nil && from.H == nil:
+		copy(to.F[i:i+n], from.F[j:j+n])
 	default:
 		var buf chunk
-		for at := 0; at < n; at += vecChunk {
-			end := min(at+vecChunk, n)
-			t := to.out(i+at, i+end, buf[:])
-			copy(t, from.load(j+at, j+end, t))
-			to.store(i+at, t)
+		for at := 0; at < n; at += vec.Chunk {
+			end := min(at+vec.Chunk, n)
+			t := to.Out(i+at, i+end, buf[:])
+			copy(t, from.Load(j+at, j+end, t))
+			to.Store(i+at, t)
 		}
 	}
 }
@@ -70,7 +71,7 @@ const gradColumns = 64
 // of all rows, so the sums run in the order of n without locks.
 func (d *Device) EmbeddingGrad(dtable, dy, ids device.Buffer) {
 	c, rows := embeddingShape("EmbeddingGrad", dy, dtable, ids)
-	to, from := f32s(dtable), floatsOf("EmbeddingGrad", dy, dy.Len)
+	to, from := f32s(dtable), d.floats("EmbeddingGrad", dy, dy.Len)
 	if dy.Len == 0 {
 		return
 	}
@@ -79,7 +80,7 @@ func (d *Device) EmbeddingGrad(dtable, dy, ids device.Buffer) {
 		lo, hi := task*gradColumns, min((task+1)*gradColumns, c)
 		for n, id := range rows {
 			sum := to[int(id)*c+lo : int(id)*c+hi]
-			vecAdd(sum, sum, from.load(n*c+lo, n*c+hi, buf[:]))
+			d.path.Add(sum, sum, from.Load(n*c+lo, n*c+hi, buf[:]))
 		}
 	})
 }

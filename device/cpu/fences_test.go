@@ -5,7 +5,6 @@ package cpu
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 
 	"hone/device"
 	"hone/device/cpu/gemm"
+	"hone/device/cpu/vec"
 	"hone/internal/cpuid"
 	"hone/internal/half"
 )
@@ -195,22 +195,26 @@ type fencedPath struct {
 // takes the second, which no other test runs through the device's kernels where the processor has AVX-512.
 func fencedPaths(t *testing.T) []fencedPath {
 	host := cpuid.Host()
-	paths := []fencedPath{{kernelPath{pathGeneric, gemm.GenericKernels(host)}, nil}}
-	if slices.Contains(vecPaths(), pathAVX2) {
-		paths = append(paths, fencedPath{kernelPath{pathAVX2, gemm.NewKernels(host.WithoutAVX512())}, nil})
+	paths := []fencedPath{{kernelPath{vec.Generic, gemm.GenericKernels(host)}, nil}}
+	add := func(f cpuid.Features) {
+		paths = append(paths, fencedPath{kernelPath{vec.PathOf(f), gemm.NewKernels(f)}, nil})
 	}
-	if vecBest() == pathAVX512 {
-		paths = append(paths, fencedPath{kernelPath{pathAVX512, gemm.NewKernels(host.WithoutAVX512BF16())}, nil})
+	best := vec.HostPath()
+	if vec.PathOf(host.WithoutAVX512()) == vec.AVX2 {
+		add(host.WithoutAVX512())
 	}
-	if dots := host; vecBest() == pathAVX512 && host.HasAVX512BF16() {
+	if vec.PathOf(host.WithoutAVX512BF16()) == vec.AVX512 {
+		add(host.WithoutAVX512BF16())
+	}
+	if dots := host; best == vec.AVX512BF16 {
 		dots.SlowBF16Dots = false
-		paths = append(paths, fencedPath{kernelPath{pathAVX512, gemm.NewKernels(dots)}, nil})
+		add(dots)
 	}
-	if host.NEON {
-		paths = append(paths, fencedPath{kernelPath{vecBest(), gemm.NewKernels(host)}, nil})
+	if best == vec.NEON {
+		add(host)
 	}
 	for i := range paths {
-		paths[i].dev = newDevice(1, 0, paths[i].gemm)
+		paths[i].dev = newDevice(1, 0, paths[i].gemm, paths[i].vec)
 		t.Cleanup(paths[i].dev.Close)
 	}
 	return paths
@@ -251,7 +255,7 @@ func TestLargeSameBits(t *testing.T) {
 	}
 	wants := make([][][]byte, len(calls))
 	for _, threads := range []int{1, 3} {
-		d := newDevice(threads, 0, gemm.HostKernels())
+		d := newDevice(threads, 0, gemm.HostKernels(), vec.HostPath())
 		for i, c := range calls {
 			o := &operands{Device: d}
 			c.run(o)
@@ -272,7 +276,6 @@ func TestLargeSameBits(t *testing.T) {
 func TestPlacesGiveSameBits(t *testing.T) {
 	const n = 64 + 32 + 16 + 8 + 5
 	for _, p := range fencedPaths(t) {
-		vecUse = p.vec
 		for _, types := range [][3]device.DType{{typeF, typeF, typeF}, {typeH, typeH, typeH}} {
 			for _, c := range elementCalls(n, types[0], types[1], types[2]) {
 				if strings.HasPrefix(c.name, "Dropout") || strings.HasPrefix(c.name, "Copy2D") {
@@ -292,14 +295,11 @@ func TestPlacesGiveSameBits(t *testing.T) {
 			}
 		}
 	}
-	vecUse = vecBest()
 }
 
 // compare runs the call on path p wherever operands may lie, and compares with the portable path's. Without one it returns its own.
 func (c *fencedCall) compare(t *testing.T, p fencedPath, mem fences, special float32, portable *operands) *operands {
 	t.Helper()
-	defer func(v vecPath) { vecUse = v }(vecUse)
-	vecUse = p.vec
 	var first [][]byte
 	var apart *operands
 	for place := range places {
@@ -360,23 +360,4 @@ type fencedCall struct {
 	anyNaN bool    // of several NaN any may come out
 	slack  float64 // of paths, where it is more than that of a rounding
 	run    func(o *operands)
-}
-
-// TestRowsRoundDelicately: a head's rows are rounded to bf16 by the same rules as everything else: ties, NaN and numbers below the normal ones too.
-func TestRowsRoundDelicately(t *testing.T) {
-	const d, rows = 32, 3
-	x := make([]float32, rows*d)
-	for i := range x {
-		x[i] = math.Float32frombits([]uint32{0x3f808000, 0x3f818000, 0x3f807fff, 0x3f808001, 0xbf818000, 0x3fffffff, 0x7fffffff, 0x7f800000, 0x00018000, 0x00008000, 0x80018001}[i%11])
-	}
-	eachPath(t, func(t *testing.T) {
-		out := make([]uint16, rows*d)
-		y := headRows{v: floats{h: out}, stride: d, d: d, n: rows}
-		y.storeRows(0, rows, scaledRows{x: append([]float32(nil), x...), ld: d})
-		for i, got := range out {
-			if want := half.BFromFloat32(x[i]); got != want {
-				t.Errorf("%x is rounded to %x, want %x", math.Float32bits(x[i]), got, want)
-			}
-		}
-	})
 }

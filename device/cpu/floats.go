@@ -4,30 +4,21 @@ import (
 	"fmt"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
-// floats is a view of an F32 or BF16 buffer. Kernels read and write it in
-// pieces of at most vecChunk elements: an F32 piece is the memory itself, a
-// BF16 piece is converted in a buffer that stays in the first-level cache.
-type floats struct {
-	f []float32
-	h []uint16
-}
+// chunk is a buffer for what is converted and computed at a time.
+type chunk [vec.Chunk]float32
 
-// vecChunk is the number of elements that kernels convert and compute at a time.
-const vecChunk = 1024
-
-type chunk [vecChunk]float32
-
-// floatsOf views b, which kernel op needs to have n elements.
-func floatsOf(op string, b device.Buffer, n int) floats {
+// floats views b, which kernel op needs to have n elements.
+func (d *Device) floats(op string, b device.Buffer, n int) vec.Floats {
 	if b.Len != n {
 		panic(fmt.Sprintf("cpu: %s with operands of %d and %d elements", op, n, b.Len))
 	}
 	if b.DType == device.BF16 {
-		return floats{h: bf16s(b)}
+		return vec.Floats{H: bf16s(b), Path: d.path}
 	}
-	return floats{f: f32s(b)}
+	return vec.Floats{F: f32s(b), Path: d.path}
 }
 
 // f32sOf views the F32 buffer b of n elements.
@@ -46,39 +37,6 @@ func optionalF32s(op string, b device.Buffer, n int) []float32 {
 	return f32sOf(op, b, n)
 }
 
-// slice is elements lo to hi.
-func (v floats) slice(lo, hi int) floats {
-	if v.h == nil {
-		return floats{f: v.f[lo:hi]}
-	}
-	return floats{h: v.h[lo:hi]}
-}
-
-// load returns elements lo to hi; buf holds them when they must be converted.
-func (v floats) load(lo, hi int, buf []float32) []float32 {
-	if v.h == nil {
-		return v.f[lo:hi]
-	}
-	buf = buf[:hi-lo]
-	vecBF16ToF32(buf, v.h[lo:hi])
-	return buf
-}
-
-// out returns where to compute elements lo to hi before store.
-func (v floats) out(lo, hi int, buf []float32) []float32 {
-	if v.h == nil {
-		return v.f[lo:hi]
-	}
-	return buf[:hi-lo]
-}
-
-// store finishes elements from lo on, computed in what out or load returned.
-func (v floats) store(lo int, y []float32) {
-	if v.h != nil {
-		vecF32ToBF16(v.h[lo:lo+len(y)], y)
-	}
-}
-
 // badOp says which operation a kernel does not have.
 func badOp(kind string, op uint8) string {
 	return fmt.Sprintf("cpu: no %s operation %d", kind, op)
@@ -92,7 +50,7 @@ const (
 	maxTasks    = 64
 )
 
-// each runs f over parts of [0, n) whose bounds are multiples of vecChunk.
+// each runs f over parts of [0, n) whose bounds are multiples of vec.Chunk.
 func (d *Device) each(n int, f func(lo, hi int)) {
 	if n < serialBelow {
 		if n > 0 {
@@ -100,7 +58,7 @@ func (d *Device) each(n int, f func(lo, hi int)) {
 		}
 		return
 	}
-	part := max(serialBelow/2, roundUp((n+maxTasks-1)/maxTasks, vecChunk))
+	part := max(serialBelow/2, roundUp((n+maxTasks-1)/maxTasks, vec.Chunk))
 	d.pool.Run((n+part-1)/part, func(task int) {
 		f(task*part, min((task+1)*part, n))
 	})

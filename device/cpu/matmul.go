@@ -74,9 +74,9 @@ func (d *Device) setBias(g *gemm.Args, m *device.MatMul) *scratch {
 	if m.Bias.IsZero() {
 		return nil
 	}
-	bias := floatsOf("MatMul", m.Bias, m.N)
+	bias := d.floats("MatMul", m.Bias, m.N)
 	s := d.scratch.get(m.N)
-	g.Bias = bias.load(0, m.N, s.f)
+	g.Bias = bias.Load(0, m.N, s.f)
 	return s
 }
 

@@ -1,15 +1,18 @@
 package cpu
 
-import "hone/device"
+import (
+	"hone/device"
+	"hone/device/cpu/vec"
+)
 
 // normWeights returns the effective weight of each channel in scratch.
-func normWeights(op string, s []float32, weight device.Buffer, c int, offset float32) []float32 {
+func (d *Device) normWeights(op string, s []float32, weight device.Buffer, c int, offset float32) []float32 {
 	s = s[:c]
 	if weight.IsZero() {
-		vecFill(s, 1)
+		vec.Fill(s, 1)
 		return s
 	}
-	copy(s, floatsOf(op, weight, c).load(0, c, s))
+	copy(s, d.floats(op, weight, c).Load(0, c, s))
 	if offset != 0 {
 		for i := range s {
 			s[i] += offset
@@ -21,15 +24,15 @@ func normWeights(op string, s []float32, weight device.Buffer, c int, offset flo
 // Norm computes RMSNorm or LayerNorm of each row.
 func (d *Device) Norm(k device.Norm) {
 	n := rowsOf("Norm", k.X, k.C)
-	x, y := floatsOf("Norm", k.X, n*k.C), floatsOf("Norm", k.Y, n*k.C)
+	x, y := d.floats("Norm", k.X, n*k.C), d.floats("Norm", k.Y, n*k.C)
 	s := d.vectors.get(2 * k.C)
 	defer d.vectors.put(s)
 	means, rstds := optionalF32s("Norm", k.Mean, n), optionalF32s("Norm", k.Rstd, n)
-	w := normWeights("Norm", s.f, k.Weight, k.C, k.WeightOffset)
+	w := d.normWeights("Norm", s.f, k.Weight, k.C, k.WeightOffset)
 	var bias []float32
 	if !k.Bias.IsZero() {
 		bias = s.f[k.C : 2*k.C]
-		copy(bias, floatsOf("Norm", k.Bias, k.C).load(0, k.C, bias))
+		copy(bias, d.floats("Norm", k.Bias, k.C).Load(0, k.C, bias))
 	}
 	r := normRows{d: d, x: x, y: y, w: w, bias: bias, means: means, rstds: rstds, c: k.C, eps: k.Eps, center: k.Center}
 	if small(n, k.C) {
@@ -43,7 +46,7 @@ func (d *Device) Norm(k device.Norm) {
 // normRows is a checked call of Norm, of rows of c elements.
 type normRows struct {
 	d            *Device
-	x, y         floats
+	x, y         vec.Floats
 	w, bias      []float32
 	means, rstds []float32
 	c            int
@@ -68,13 +71,13 @@ func (r *normRows) rows(lo, hi int) {
 
 // row computes row i. buf holds a row.
 func (r *normRows) row(i int, buf []float32) (mean, rstd float32) {
-	y, x, w, bias := r.y.slice(i*r.c, (i+1)*r.c), r.x.slice(i*r.c, (i+1)*r.c), r.w, r.bias
-	if y.h != nil && x.h != nil && vecNormBF16(y.h, x.h, w, bias, r.center, r.eps, &mean, &rstd) {
+	y, x, w, bias := r.y.Slice(i*r.c, (i+1)*r.c), r.x.Slice(i*r.c, (i+1)*r.c), r.w, r.bias
+	if y.H != nil && x.H != nil && y.Path.NormBF16(y.H, x.H, w, bias, r.center, r.eps, &mean, &rstd) {
 		return mean, rstd
 	}
-	out := y.out(0, r.c, buf)
-	mean, rstd = vecNorm(out, x.load(0, r.c, buf), w, bias, r.center, r.eps)
-	y.store(0, out)
+	out := y.Out(0, r.c, buf)
+	mean, rstd = y.Path.Norm(out, x.Load(0, r.c, buf), w, bias, r.center, r.eps)
+	y.Store(0, out)
 	return mean, rstd
 }
 
@@ -89,7 +92,7 @@ func (d *Device) NormGrad(k device.NormGrad) {
 	n := rowsOf("NormGrad", k.X, k.C)
 	g := normGradCall{
 		k: k, rows: n,
-		x: floatsOf("NormGrad", k.X, n*k.C), dy: floatsOf("NormGrad", k.DY, n*k.C), dx: floatsOf("NormGrad", k.DX, n*k.C),
+		x: d.floats("NormGrad", k.X, n*k.C), dy: d.floats("NormGrad", k.DY, n*k.C), dx: d.floats("NormGrad", k.DX, n*k.C),
 		rstd: f32sOf("NormGrad", k.Rstd, n),
 	}
 	if k.Center {
@@ -98,7 +101,7 @@ func (d *Device) NormGrad(k device.NormGrad) {
 	count, _ := rowParts(n, k.C)
 	s := d.vectors.get((2*count + 1) * k.C)
 	defer d.vectors.put(s)
-	g.w = normWeights("NormGrad", s.f, k.Weight, k.C, k.WeightOffset)
+	g.w = d.normWeights("NormGrad", s.f, k.Weight, k.C, k.WeightOffset)
 	g.parts = s.f[k.C : (2*count+1)*k.C]
 	d.eachRows(n, k.C, func(part, lo, hi int) {
 		t := d.vectors.get(3 * k.C)
@@ -111,15 +114,15 @@ func (d *Device) NormGrad(k device.NormGrad) {
 			g.row(i, dw, db, t.f)
 		}
 	})
-	addParts(optionalF32s("NormGrad", k.DWeight, k.C), g.parts, 2*k.C, k.AccW)
-	addParts(optionalF32s("NormGrad", k.DBias, k.C), g.parts[min(k.C, len(g.parts)):], 2*k.C, k.AccW) // no parts, no rows: zeros
+	d.addParts(optionalF32s("NormGrad", k.DWeight, k.C), g.parts, 2*k.C, k.AccW)
+	d.addParts(optionalF32s("NormGrad", k.DBias, k.C), g.parts[min(k.C, len(g.parts)):], 2*k.C, k.AccW) // no parts, no rows: zeros
 }
 
 // normGradCall is one call of NormGrad.
 type normGradCall struct {
 	k          device.NormGrad
 	rows       int
-	x, dy, dx  floats
+	x, dy, dx  vec.Floats
 	mean, rstd []float32
 	w, parts   []float32
 }
@@ -131,51 +134,42 @@ func (g *normGradCall) row(i int, dw, db, buf []float32) {
 	if g.rowBF16(i, dw, db) {
 		return
 	}
-	dy := g.dy.load(lo, hi, buf)
-	x := g.x.load(lo, hi, buf[c:])
-	r := normGradRow{dy: dy, x: x, w: g.w, dw: dw, rstd: g.rstd[i]}
+	dy := g.dy.Load(lo, hi, buf)
+	r := vec.NormGrad{DY: dy, X: g.x.Load(lo, hi, buf[c:]), W: g.w, DW: dw, Rstd: g.rstd[i], Center: g.k.Center}
 	if g.mean != nil {
-		r.mean = g.mean[i]
+		r.Mean = g.mean[i]
 	}
-	sum, dot := vecNormDots(dy, g.w, x, r.mean)
-	r.coefficients(sum/float32(c), dot/float32(c), g.k.Center)
 	if !g.k.DBias.IsZero() {
-		vecAdd(db, db, dy)
+		g.dx.Path.Add(db, db, dy)
 	}
 	if !g.k.AccX {
-		r.dx = g.dx.out(lo, hi, buf[2*c:])
-		vecNormGradApply(r)
-		g.dx.store(lo, r.dx)
+		r.DX = g.dx.Out(lo, hi, buf[2*c:])
+		g.dx.Path.NormGrad(&r)
+		g.dx.Store(lo, r.DX)
 		return
 	}
-	r.dx = buf[2*c : 3*c]
-	vecNormGradApply(r)
-	out := g.dx.load(lo, hi, buf) // dy is used up; when DX is F32 this is its memory
-	vecAdd(out, out, r.dx)
-	g.dx.store(lo, out)
+	r.DX = buf[2*c : 3*c]
+	g.dx.Path.NormGrad(&r)
+	out := g.dx.Load(lo, hi, buf) // dy is used up; when DX is F32 this is its memory
+	g.dx.Path.Add(out, out, r.DX)
+	g.dx.Store(lo, out)
 }
 
 // rowBF16 is row on bf16 that is added to dx, where the machine has kernels for it.
 func (g *normGradCall) rowBF16(i int, dw, db []float32) bool {
-	c := g.k.C
-	if g.x.h == nil || g.dy.h == nil || g.dx.h == nil || !g.k.AccX || c > vecLane {
+	if g.x.H == nil || g.dy.H == nil || g.dx.H == nil || !g.k.AccX {
 		return false
 	}
-	dx, dy, x := &g.dx.h[i*c], &g.dy.h[i*c], &g.x.h[i*c]
-	r := normGradRow{rstd: g.rstd[i]}
+	lo, hi := i*g.k.C, (i+1)*g.k.C
+	r := vec.NormGradBF16{DX: g.dx.H[lo:hi], DY: g.dy.H[lo:hi], X: g.x.H[lo:hi], W: g.w, DW: dw, DB: db, Rstd: g.rstd[i], Center: g.k.Center}
 	if g.mean != nil {
-		r.mean = g.mean[i]
+		r.Mean = g.mean[i]
 	}
-	var sum, dot float32
-	if !vecNormDotsBF16Door(dy, &g.w[0], x, c, r.mean, &sum, &dot) {
-		return false
-	}
-	r.coefficients(sum/float32(c), dot/float32(c), g.k.Center)
-	return vecNormGradAddBF16Door(dx, dy, x, &g.w[0], &dw[0], &db[0], c, r.mean, r.rstd, r.a, r.b, r.c)
+	return g.dx.Path.NormGradAddBF16(&r)
 }
 
 // addParts computes y (+)= the sum of the rows of parts, stride apart, in order. y may be nil.
-func addParts(y, parts []float32, stride int, acc bool) {
+func (d *Device) addParts(y, parts []float32, stride int, acc bool) {
 	if y == nil {
 		return
 	}
@@ -183,6 +177,6 @@ func addParts(y, parts []float32, stride int, acc bool) {
 		clear(y)
 	}
 	for ; len(parts) >= len(y) && len(y) > 0; parts = parts[min(stride, len(parts)):] {
-		vecAdd(y, y, parts[:len(y)])
+		d.path.Add(y, y, parts[:len(y)])
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 	"hone/internal/half"
 )
 
@@ -40,7 +41,7 @@ var dynamicCodes = device.DynamicMap(true)
 
 // Pack stores x in few bits.
 func (d *Device) Pack(p device.Packed, x device.Buffer) {
-	v := floatsOf("Pack", x, checkPacked("Pack", p))
+	v := d.floats("Pack", x, checkPacked("Pack", p))
 	switch p.Packing {
 	case device.NF4:
 		d.packNF4(p, v)
@@ -59,7 +60,7 @@ func checkPacked(op string, p device.Packed) int {
 	return p.Rows * p.Cols
 }
 
-func (d *Device) packNF4(p device.Packed, x floats) {
+func (d *Device) packNF4(p device.Packed, x vec.Floats) {
 	n := p.Rows * p.Cols
 	codes, scales, nested := u8s(p.Codes), u8s(p.Scales), f32s(p.Nested)
 	s := d.scratch.get(len(scales))
@@ -67,9 +68,9 @@ func (d *Device) packNF4(p device.Packed, x floats) {
 	largest := s.f[:len(scales)]
 	d.each(n, func(lo, hi int) {
 		var buf chunk
-		for ; lo < hi; lo += vecChunk {
-			end := min(lo+vecChunk, hi)
-			v := x.load(lo, end, buf[:])
+		for ; lo < hi; lo += vec.Chunk {
+			end := min(lo+vec.Chunk, hi)
+			v := x.Load(lo, end, buf[:])
 			for i := 0; i < len(v); i += device.NF4Block {
 				at := lo + i
 				largest[at/device.NF4Block] = nf4Block(codes[at/2:], v[i:min(i+device.NF4Block, len(v))])
@@ -147,12 +148,12 @@ func largestOf(x []float32) float32 {
 	return math.Float32frombits(m)
 }
 
-func (d *Device) packInt8(p device.Packed, x floats) {
+func (d *Device) packInt8(p device.Packed, x vec.Floats) {
 	codes, nested := u8s(p.Codes), f32s(p.Nested)
 	d.eachRows(p.Rows, p.Cols, func(_, lo, hi int) {
 		row := make([]float32, p.Cols)
 		for r := lo; r < hi; r++ {
-			v := x.load(r*p.Cols, (r+1)*p.Cols, row)
+			v := x.Load(r*p.Cols, (r+1)*p.Cols, row)
 			m := largestOf(v)
 			nested[r] = m
 			scale := float32(0)
@@ -168,7 +169,7 @@ func (d *Device) packInt8(p device.Packed, x floats) {
 
 // Unpack computes the numbers that p stands for.
 func (d *Device) Unpack(y device.Buffer, p device.Packed) {
-	out := floatsOf("Unpack", y, checkPacked("Unpack", p))
+	out := d.floats("Unpack", y, checkPacked("Unpack", p))
 	if p.Packing == device.Int8 {
 		d.unpackInt8(out, p)
 		return
@@ -179,19 +180,19 @@ func (d *Device) Unpack(y device.Buffer, p device.Packed) {
 			b, end := lo/device.NF4Block, min(lo+device.NF4Block, hi)
 			scaled := float32(dynamicCodes[scales[b]] * nested[b/device.NF4Nesting]) // rounded: no fused multiplication and addition
 			scale := scaled + offset
-			if out.h != nil {
+			if out.H != nil {
 				var table [16]uint16
 				for i, c := range device.NF4Codes {
 					table[i] = half.BFromFloat32(c * scale)
 				}
-				lookUp(out.h[lo:end], codes[lo/2:], &table)
+				lookUp(out.H[lo:end], codes[lo/2:], &table)
 				continue
 			}
 			var table [16]float32
 			for i, c := range device.NF4Codes {
 				table[i] = c * scale
 			}
-			lookUp(out.f[lo:end], codes[lo/2:], &table)
+			lookUp(out.F[lo:end], codes[lo/2:], &table)
 		}
 	})
 }
@@ -210,19 +211,19 @@ func lookUp[T any](y []T, codes []uint8, table *[16]T) {
 	}
 }
 
-func (d *Device) unpackInt8(y floats, p device.Packed) {
+func (d *Device) unpackInt8(y vec.Floats, p device.Packed) {
 	codes, nested := u8s(p.Codes), f32s(p.Nested)
 	d.eachRows(p.Rows, p.Cols, func(_, lo, hi int) {
 		var buf chunk
 		for r := lo; r < hi; r++ {
 			scale := nested[r] * float32(1.0/127)
-			for j := r * p.Cols; j < (r+1)*p.Cols; j += vecChunk {
-				end := min(j+vecChunk, (r+1)*p.Cols)
-				v := y.out(j, end, buf[:])
+			for j := r * p.Cols; j < (r+1)*p.Cols; j += vec.Chunk {
+				end := min(j+vec.Chunk, (r+1)*p.Cols)
+				v := y.Out(j, end, buf[:])
 				for i, c := range codes[j:end] {
 					v[i] = scale * float32(int8(c))
 				}
-				y.store(j, v)
+				y.Store(j, v)
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
 // reducePart is the number of elements that one task reduces; partial results are
@@ -15,7 +16,7 @@ func (d *Device) Reduce(op device.ReduceOp, y, x device.Buffer) {
 	if op > device.NonFinite {
 		panic(badOp("reduce", uint8(op)))
 	}
-	out, in := f32sOf("Reduce", y, 1), floatsOf("Reduce", x, x.Len)
+	out, in := f32sOf("Reduce", y, 1), d.floats("Reduce", x, x.Len)
 	n := x.Len
 	count := (n + reducePart - 1) / reducePart
 	s := d.vectors.get(count)
@@ -35,25 +36,25 @@ func (d *Device) Reduce(op device.ReduceOp, y, x device.Buffer) {
 }
 
 // reduceFloats reduces elements lo to hi.
-func reduceFloats(op device.ReduceOp, x floats, lo, hi int) float32 {
-	var tree sumTree
+func reduceFloats(op device.ReduceOp, x vec.Floats, lo, hi int) float32 {
+	var tree vec.SumTree
 	var most float32
-	var buf [vecLane]float32
-	for ; lo < hi; lo += vecLane {
-		v := x.load(lo, min(lo+vecLane, hi), buf[:])
+	var buf [vec.Piece]float32
+	for ; lo < hi; lo += vec.Piece {
+		v := x.Load(lo, min(lo+vec.Piece, hi), buf[:])
 		switch op {
 		case device.Sum:
-			tree.add(vecSum(v))
+			tree.Add(x.Path.Sum(v))
 		case device.SumSquares:
-			tree.add(vecSumSquares(v, 0))
+			tree.Add(x.Path.SumSquares(v, 0))
 		case device.MaxAbs:
-			most = max(most, vecMaxAbs(v))
+			most = max(most, x.Path.MaxAbs(v))
 		case device.NonFinite:
-			most += float32(vecNonFinite(v))
+			most += float32(x.Path.NonFinite(v))
 		}
 	}
 	if op == device.Sum || op == device.SumSquares {
-		return tree.total()
+		return tree.Total()
 	}
 	return most
 }
@@ -80,7 +81,7 @@ func combine(op device.ReduceOp, parts []float32) float32 {
 func (d *Device) ColumnSum(y, x device.Buffer, acc bool) {
 	c := y.Len
 	n := rowsOf("ColumnSum", x, c)
-	out, in := f32sOf("ColumnSum", y, c), floatsOf("ColumnSum", x, n*c)
+	out, in := f32sOf("ColumnSum", y, c), d.floats("ColumnSum", x, n*c)
 	count, _ := rowParts(n, c)
 	s := d.vectors.get(count * c)
 	defer d.vectors.put(s)
@@ -90,16 +91,16 @@ func (d *Device) ColumnSum(y, x device.Buffer, acc bool) {
 		clear(sum)
 		columnSum(sum, in, lo*c, hi*c)
 	})
-	addParts(out, parts, c, acc)
+	d.addParts(out, parts, c, acc)
 }
 
 // columnSum adds the rows in elements lo to hi of x to sum, in pieces that may be converted.
-func columnSum(sum []float32, x floats, lo, hi int) {
+func columnSum(sum []float32, x vec.Floats, lo, hi int) {
 	var buf chunk
 	for c := len(sum); lo < hi; lo += c {
-		for i := 0; i < c; i += vecChunk {
-			end := min(i+vecChunk, c)
-			vecAdd(sum[i:end], sum[i:end], x.load(lo+i, lo+end, buf[:]))
+		for i := 0; i < c; i += vec.Chunk {
+			end := min(i+vec.Chunk, c)
+			x.Path.Add(sum[i:end], sum[i:end], x.Load(lo+i, lo+end, buf[:]))
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 )
 
 var _ device.Sampler = (*Device)(nil)
@@ -28,19 +29,19 @@ func (d *Device) Sample(s device.Sample) {
 	d.eachRows(n, s.V, func(_, lo, hi int) {
 		for r := lo; r < hi; r++ {
 			if s.Temperature == 0 {
-				ids[r] = largest(logits[r*s.V : (r+1)*s.V])
+				ids[r] = largest(d.path, logits[r*s.V:(r+1)*s.V])
 				continue
 			}
-			ids[r] = drawToken(logits[r*s.V:(r+1)*s.V], inverse, uint64(uint32(random[2*r]))|uint64(uint32(random[2*r+1]))<<32)
+			ids[r] = drawToken(d.path, logits[r*s.V:(r+1)*s.V], inverse, uint64(uint32(random[2*r]))|uint64(uint32(random[2*r+1]))<<32)
 		}
 	})
 }
 
 // largest is the token with the largest logit, the first among equals; -1 where they are not finite.
-func largest(x []float32) int32 {
-	at, top := 0, -inf32
-	for lo := 0; lo < len(x); lo += vecChunk {
-		m := vecMax(x[lo:min(lo+vecChunk, len(x))])
+func largest(path vec.Path, x []float32) int32 {
+	at, top := 0, float32(math.Inf(-1))
+	for lo := 0; lo < len(x); lo += vec.Chunk {
+		m := path.Max(x[lo:min(lo+vec.Chunk, len(x))])
 		if m != m {
 			return -1
 		}
@@ -56,17 +57,17 @@ func largest(x []float32) int32 {
 
 // drawToken draws from a row of logits; -1 where they are not finite. It adds up the masses piece by piece, finds the piece in which the
 // sum passes the random number, and computes the weights of that piece again: a piece is scratch that stays in the first cache.
-func drawToken(x []float32, inverse float32, random uint64) int32 {
-	top := vecMax(x)
+func drawToken(path vec.Path, x []float32, inverse float32, random uint64) int32 {
+	top := path.Max(x)
 	if math.IsNaN(float64(top)) || math.IsInf(float64(top), 0) {
 		return -1
 	}
 	var weights chunk
 	total := uint64(0)
 	sums := make([]uint64, 0, 64)
-	for at := 0; at < len(x); at += vecChunk {
+	for at := 0; at < len(x); at += vec.Chunk {
 		sum := uint64(0)
-		for _, w := range weigh(&weights, x[at:], top, inverse) {
+		for _, w := range weigh(path, &weights, x[at:], top, inverse) {
 			sum += device.Mass(w)
 		}
 		sums, total = append(sums, sum), total+sum
@@ -77,11 +78,11 @@ func drawToken(x []float32, inverse float32, random uint64) int32 {
 			left -= sum
 			continue
 		}
-		for j, w := range weigh(&weights, x[i*vecChunk:], top, inverse) {
+		for j, w := range weigh(path, &weights, x[i*vec.Chunk:], top, inverse) {
 			if m := device.Mass(w); left >= m {
 				left -= m
 			} else {
-				return int32(i*vecChunk + j)
+				return int32(i*vec.Chunk + j)
 			}
 		}
 	}
@@ -89,8 +90,8 @@ func drawToken(x []float32, inverse float32, random uint64) int32 {
 }
 
 // weigh computes the weights of x, of its first piece where it has several, in w.
-func weigh(w *chunk, x []float32, top, inverse float32) []float32 {
-	n := min(len(x), vecChunk)
-	vecWeigh(w[:n], x[:n], top, inverse)
+func weigh(path vec.Path, w *chunk, x []float32, top, inverse float32) []float32 {
+	n := min(len(x), vec.Chunk)
+	path.Weigh(w[:n], x[:n], top, inverse)
 	return w[:n]
 }

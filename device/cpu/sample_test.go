@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"hone/device"
+	"hone/device/cpu/vec"
 	"hone/generate"
 )
 
 // TestSample draws on the device what the host draws, by every kernel and over several pieces of a row.
 func TestSample(t *testing.T) {
-	eachPath(t, func(t *testing.T) {
-		v := newVecRig(t, 2)
+	eachPath(t, func(t *testing.T, path vec.Path) {
+		v := newRigOn(t, 2, path)
 		r := rand.New(rand.NewPCG(1, 2))
 		for i, temperature := range []float64{1, 0.7, 3, 1e-40, 0} {
 			o := generate.Sampling{Temperature: temperature, TopP: 1, RepetitionPenalty: 1, Seed: uint64(i)}
@@ -29,7 +30,7 @@ func TestSample(t *testing.T) {
 	})
 }
 
-func checkSample(v vecRig, o generate.Sampling, n int, rows [][]float32) {
+func checkSample(v rig, o generate.Sampling, n int, rows [][]float32) {
 	s := device.Sample{V: n, Logits: v.Alloc(n*len(rows), device.F32), Random: v.Alloc(2*len(rows), device.I32), IDs: v.Alloc(len(rows), device.I32),
 		Temperature: o.Temperature, TopP: o.TopP}
 	defer v.Free(s.Logits)
@@ -87,27 +88,6 @@ func sampleRows(r *rand.Rand, n int) [][]float32 {
 		none[i] = -inf
 	}
 	return append(rows, none)
-}
-
-// TestWeigh: the weights of tokens have the same bits by every kernel; device.TestWeight says that they are e^d.
-func TestWeigh(t *testing.T) {
-	eachPath(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(3, 4))
-		const top, inverse = 1.5, 0.75
-		for _, n := range lengths() {
-			x, want := make([]float32, n), make([]float32, n)
-			for i := range x {
-				x[i] = top - float32(120*r.Float64())
-				if d := (x[i] - top) * inverse; d > -80 {
-					want[i] = device.Weight(d)
-				}
-			}
-			g, y := newGuarded(n, n%5)
-			vecWeigh(y, x, top, inverse)
-			g.check(t, "weights", n)
-			sameBits(t, "weights", y, want)
-		}
-	})
 }
 
 // TestWeightsAreTheSameEverywhere: these bits are those of single operations, each rounded. A processor that fuses a multiplication with an

@@ -1,6 +1,6 @@
 package main
 
-// Fields of halvesArgs, in order.
+// Fields of vec.halvesArgs, in order.
 const (
 	halvesX = iota
 	halvesHigh

@@ -1,5 +1,5 @@
 // Command asm writes the assembly of matrix multiplication (package gemm), of the loops that measure the machine (package peak)
-// and of what else of package cpu vec does not write, with Go declarations. Run it in this folder:
+// and of what of package vec the command vec does not write, with Go declarations. Run it in this folder:
 //
 //	go run . -out ..
 //
@@ -34,8 +34,8 @@ func main() {
 		"peak/decl_amd64.go": goFile("peak", peakDeclarations(peakFunctions...)),
 		"peak/loops_arm64.s": asmHead + neonPeak(),
 		"peak/decl_arm64.go": goFile("peak", peakDeclarations("peakNEON(iterations int)")),
-		"halves_amd64.s":     asmHead + halves(),
-		"rows_amd64.s":       asmHead + headRows(),
+		"vec/halves_amd64.s": asmHead + halves(),
+		"vec/rows_amd64.s":   asmHead + headRows(),
 	} {
 		write(*out, name, text)
 	}

@@ -1,6 +1,6 @@
 package main
 
-// Fields of rowsArgs, in order.
+// Fields of vec.RowsArgs, in order.
 const (
 	rowsY = iota
 	rowsA
@@ -33,7 +33,7 @@ func headRows() string {
 		a.op("VPSRLD $16, Z2, Z2")
 		a.op("VPMOVDW Z2, (DX)(AX*2)")
 	}, func() {})
-	// The order of the sums is that of vecDot for up to 127 elements.
+	// The order of the sums is that of vec.Path.Dot for up to 127 elements.
 	a.headRows("dotRowsBF16AVX512", func() {
 		a.op("VPXORD Z15, Z15, Z15")
 	}, func() {

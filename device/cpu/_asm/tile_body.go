@@ -307,7 +307,7 @@ func (t tile) round() {
 	t.label("keep")
 }
 
-// roundWord rounds x to the lower words of y as vecF32ToBF16 does, to nearest even: sums of f32 may be below the normal numbers, which
+// roundWord rounds x to the lower words of y as vec.Path.Round does, to nearest even: sums of f32 may be below the normal numbers, which
 // VCVTNEPS2BF16 takes for 0.
 func (t tile) roundWord(x, y string) {
 	t.op("VPTESTMD.BCST tileTie<>(SB), %s, K2", x)

@@ -1,4 +1,4 @@
-// Command vec writes the assembly of package cpu's row kernels, their Go
+// Command vec writes the assembly of package vec's row functions, their Go
 // declarations and the doors that choose between them. Run it in the folder _asm:
 //
 //	go run ./vec -out ..
@@ -25,21 +25,25 @@ func main() {
 	all := kernels()
 	for arch, sets := range map[string][]isa{"amd64": {avx512, avx2}, "arm64": {neon}} { // the best first
 		for _, set := range sets {
-			write(*out, "vec_"+strings.ToLower(set.name)+"_"+arch+".s", assembly(set, all))
+			write(*out, strings.ToLower(set.name)+"_"+arch+".s", assembly(set, all))
 		}
-		write(*out, "vec_doors_"+arch+".go", goFile("//go:build !noasm\n\n", doors(sets, all)+declarations(sets, all)))
+		write(*out, "doors_"+arch+".go", goFile("//go:build !noasm\n\n", doors(sets, all)+declarations(sets, all)))
 	}
-	write(*out, "vec_noasm.go", goFile("//go:build (!amd64 && !arm64) || noasm\n\n", closedDoors(all)))
+	write(*out, "doors_noasm.go", goFile("//go:build (!amd64 && !arm64) || noasm\n\n", closedDoors(all)))
 }
 
 func write(dir, name, text string) {
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+	path := filepath.Join(dir, "vec", name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		log.Fatal(err)
 	}
 }
 
 func goFile(tag, body string) string {
-	src := header + tag + "package cpu\n\nimport \"hone/device\"\n\n" + body
+	src := header + tag + "package vec\n\nimport \"hone/device\"\n\n" + body
 	b, err := format.Source([]byte(src))
 	if err != nil {
 		log.Fatalf("generated Go: %v\n%s", err, src)
@@ -120,7 +124,7 @@ func doorSignature(name string, k *kernel) string {
 	default:
 		op = "op device.UnaryOp, "
 	}
-	return fmt.Sprintf("func vec%sDoor(%s%s) bool", name, op, k.goArgs())
+	return fmt.Sprintf("func (path Path) door%s(%s%s) bool", name, op, k.goArgs())
 }
 
 func doors(sets []isa, all []*kernel) string {
@@ -132,10 +136,10 @@ func doors(sets []isa, all []*kernel) string {
 			fmt.Fprintf(&b, "%s { return false }\n\n", doorSignature(name, ks[0]))
 			continue
 		}
-		fmt.Fprintf(&b, "// vec%sDoor runs the widest assembly there is and reports whether there was any.\n%s {\nswitch vecUse {\n", name, doorSignature(name, ks[0]))
+		fmt.Fprintf(&b, "// door%s runs the path's assembly and reports whether there is any.\n%s {\nswitch path {\n", name, doorSignature(name, ks[0]))
 		for _, set := range sets {
 			if ks[0].in(set) {
-				fmt.Fprintf(&b, "case path%s:\n%s%s", set.name, lacking(ks[0]), calls(set, ks))
+				fmt.Fprintf(&b, "case %s:\n%s", set.paths(ks[0]), calls(set, ks))
 			}
 		}
 		b.WriteString("}\nreturn false\n}\n\n")
@@ -143,12 +147,15 @@ func doors(sets []isa, all []*kernel) string {
 	return b.String()
 }
 
-// lacking leaves a door of kernels for which this machine may lack an instruction.
-func lacking(k *kernel) string {
-	if !k.bf16 {
-		return ""
+// paths are those that take kernel k of an instruction set. The one that rounds to bf16 by an instruction takes the others of AVX-512, too.
+func (set isa) paths(k *kernel) string {
+	switch {
+	case k.bf16:
+		return set.name + "BF16"
+	case set.wide:
+		return set.name + ", " + set.name + "BF16"
 	}
-	return "if !vecRounds {\nreturn false\n}\n"
+	return set.name
 }
 
 // calls is the case of one instruction set.
@@ -188,7 +195,7 @@ func declarations(sets []isa, all []*kernel) string {
 func closedDoors(all []*kernel) string {
 	var b strings.Builder
 	names, members := families(all)
-	b.WriteString("// Without assembly every door is closed.\n\nfunc vecBest() vecPath { return pathGeneric }\n\n")
+	b.WriteString("// Without assembly every door is closed.\n\n")
 	for _, name := range names {
 		fmt.Fprintf(&b, "%s { return false }\n", doorSignature(name, members[name][0]))
 	}

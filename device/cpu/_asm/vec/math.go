@@ -2,7 +2,7 @@ package main
 
 import "math"
 
-// The formulas of vec_generic.go, vector by vector; the constants are the same.
+// The formulas of package vec (generic.go), vector by vector; the constants are the same.
 
 const (
 	log2e   = 1.44269504088896341
