@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"hone/data/curate"
+	"hone/data/curate/document"
 )
 
 // TestSmoothing: the average is over 1 + i/10 steps at first, and then over a fiftieth of the run, but no more than 100. Behind a loss of 1 and zeros
@@ -218,7 +219,7 @@ func TestCurationNumbers(t *testing.T) {
 			t.Errorf("the tokens of %+v are %s, want %s", c, got, want)
 		}
 	}
-	equal := labels(&curate.Result{Labels: map[string]map[string]curate.Tally{"l": {"b": {Kept: 1}, "a": {Rejected: 1}, "c": {Kept: 2}}}})
+	equal := labels(&curate.Result{Labels: map[string]map[string]document.Tally{"l": {"b": {Kept: 1}, "a": {Rejected: 1}, "c": {Kept: 2}}}})
 	if rows := equal[0].Rows; rows[0].Name != "c" || rows[1].Name != "a" || rows[2].Name != "b" || rows[2].Percent != 50 {
 		t.Errorf("the labels are %+v", rows)
 	}

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"hone/data/curate"
+	"hone/data/curate/document"
 )
 
 // writeCuration makes the folder of a curation whose texts try to break out of the page.
 func writeCuration(t *testing.T) string {
 	t.Helper()
 	const evil = "</pre></script><script>alert(1)</script>"
-	scores := curate.Distribution{0: {Kept: 3, Rejected: 0}, 0.5: {Kept: 70, Rejected: 2}, 1: {Kept: 7, Rejected: 18}}
+	scores := document.Distribution{0: {Kept: 3, Rejected: 0}, 0.5: {Kept: 70, Rejected: 2}, 1: {Kept: 7, Rejected: 18}}
 	r := curate.Result{
 		Read: curate.Count{Documents: 12345, Bytes: 50_000_000, Tokens: 12_000_000},
 		Steps: []curate.StepCount{
@@ -25,8 +26,8 @@ func writeCuration(t *testing.T) string {
 		Exact: curate.Count{Documents: 1000, Bytes: 4_000_000, Tokens: 900_000}, Near: curate.Count{Documents: 500, Bytes: 2_000_000, Tokens: 500_000},
 		Kept:     curate.Count{Documents: 7500, Bytes: 34_000_000, Tokens: 7_600_000},
 		Examples: []curate.Example{{Step: "gopher_quality", Reason: "too few words", Place: "a<b>.txt:7", Text: "few " + evil}},
-		Scores:   map[string]curate.Distribution{"gopher_quality.letters": scores, "document.bytes": {10: {Kept: 5}, 1e6: {Rejected: 1}, 100: {Kept: 9}}},
-		Labels:   map[string]map[string]curate.Tally{"language.name": {"en": {Kept: 90}, "<i>": {Rejected: 4}}},
+		Scores:   map[string]document.Distribution{"gopher_quality.letters": scores, "document.bytes": {10: {Kept: 5}, 1e6: {Rejected: 1}, 100: {Kept: 9}}},
+		Labels:   map[string]map[string]document.Tally{"language.name": {"en": {Kept: 90}, "<i>": {Rejected: 4}}},
 		Clusters: []curate.Cluster{{Kind: "near", Rule: "the longest", Size: 9, Members: []curate.Member{
 			{Place: "x:1", Bytes: 300, Similarity: 1, Text: "one two three four " + evil}, {Place: "x:2", Bytes: 290, Similarity: 0.87, Text: "one two drei four " + evil}}}},
 	}
@@ -84,12 +85,12 @@ func TestWriteCurationOfNothing(t *testing.T) {
 }
 
 func TestHistogramHoldsEverything(t *testing.T) {
-	for name, d := range map[string]curate.Distribution{
+	for name, d := range map[string]document.Distribution{
 		"one value": {5: {Kept: 3}}, "negative": {-3: {Kept: 1}, 2: {Rejected: 2}}, "zero": {0: {Kept: 4}},
 		"magnitudes": {0: {Kept: 1}, 1: {Kept: 2}, 50: {Kept: 3, Rejected: 1}, 1e6: {Rejected: 5}}, "small": {1e-7: {Kept: 1}, 0.9: {Kept: 1}},
 	} {
 		h := newHistogram(name, d)
-		want, got := curate.Tally{}, curate.Tally{}
+		want, got := document.Tally{}, document.Tally{}
 		for _, c := range d {
 			want.Kept, want.Rejected = want.Kept+c.Kept, want.Rejected+c.Rejected
 		}

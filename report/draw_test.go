@@ -9,7 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"hone/data/curate"
+	"hone/data/curate/document"
 )
 
 // has fails unless the parts stand in text one behind the other.
@@ -220,7 +220,7 @@ func TestShownDifference(t *testing.T) {
 
 // TestHistogramBars: a value at an edge is in the bin above it, but for the last; heights are shares of 118 for the most frequent, and at least 1.
 func TestHistogramBars(t *testing.T) {
-	h := newHistogram("a_b", curate.Distribution{0: {Kept: 300, Rejected: 100}, 15: {Kept: 1}, 16: {Rejected: 200}, 30: {Rejected: 1}})
+	h := newHistogram("a_b", document.Distribution{0: {Kept: 300, Rejected: 100}, 15: {Kept: 1}, 16: {Rejected: 200}, 30: {Rejected: 1}})
 	if h.Title != "a b" || h.log || h.find(0) != 0 || h.find(0.99) != 0 || h.find(7) != 7 || h.find(29) != 29 || h.find(30) != 29 || len(h.bars) != histogramBins || len(h.edges) != histogramBins+1 {
 		t.Errorf("%+v", h)
 	}
@@ -235,27 +235,27 @@ func TestHistogramBars(t *testing.T) {
 	if n := strings.Count(svg, "<g>"); n != 4 {
 		t.Errorf("there are %d bars, want none of empty bins", n)
 	}
-	small := string(newHistogram("s", curate.Distribution{0: {Kept: 1}, 0.001: {Kept: 1}}).SVG())
+	small := string(newHistogram("s", document.Distribution{0: {Kept: 1}, 0.001: {Kept: 1}}).SVG())
 	has(t, "an axis of one notation", small, `>0</text>`, `>0.0005</text>`, `>0.001</text>`)
 }
 
 // TestHistogramScale: bars of equal ratios where the largest value is more than 50 times the median, or 50 times 1, and none is below 0.
 func TestHistogramScale(t *testing.T) {
 	for name, c := range map[string]struct {
-		d   curate.Distribution
+		d   document.Distribution
 		log bool
 	}{
-		"50 times 1":          {curate.Distribution{0: {Kept: 9}, 50: {Kept: 1}}, false},
-		"more":                {curate.Distribution{0: {Kept: 9}, 50.5: {Kept: 1}}, true},
-		"50 times the median": {curate.Distribution{2: {Kept: 9}, 100: {Kept: 1}}, false},
-		"more than that":      {curate.Distribution{2: {Kept: 9}, 101: {Kept: 1}}, true},
-		"below 0":             {curate.Distribution{-1: {Kept: 9}, 1000: {Kept: 1}}, false},
+		"50 times 1":          {document.Distribution{0: {Kept: 9}, 50: {Kept: 1}}, false},
+		"more":                {document.Distribution{0: {Kept: 9}, 50.5: {Kept: 1}}, true},
+		"50 times the median": {document.Distribution{2: {Kept: 9}, 100: {Kept: 1}}, false},
+		"more than that":      {document.Distribution{2: {Kept: 9}, 101: {Kept: 1}}, true},
+		"below 0":             {document.Distribution{-1: {Kept: 9}, 1000: {Kept: 1}}, false},
 	} {
 		if h := newHistogram(name, c.d); h.log != c.log {
 			t.Errorf("%s: equal ratios %v", name, h.log)
 		}
 	}
-	h := newHistogram("m", curate.Distribution{0: {Kept: 5}, 1: {Kept: 9}, 1e6: {Kept: 1}}) // 1 to a million in 30 steps of 10^0.2
+	h := newHistogram("m", document.Distribution{0: {Kept: 5}, 1: {Kept: 9}, 1e6: {Kept: 1}}) // 1 to a million in 30 steps of 10^0.2
 	if math.Abs(h.edges[5]-10) > 1e-9 || math.Abs(h.edges[15]-1000) > 1e-6 || h.bars[0].Kept != 14 || h.bars[29].Kept != 1 {
 		t.Errorf("the edges are %v, the bars %v", h.edges, h.bars)
 	}

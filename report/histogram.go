@@ -6,23 +6,23 @@ import (
 	"math"
 	"strings"
 
-	"hone/data/curate"
+	"hone/data/curate/document"
 )
 
 // histogram is a distribution as bars: what was kept, and on top of it what was rejected.
 type histogram struct {
 	Title  string
 	Median string
-	d      curate.Distribution
+	d      document.Distribution
 	edges  []float64 // of the bins, ascending; a bin holds its lower edge
 	log    bool
-	bars   []curate.Tally
+	bars   []document.Tally
 }
 
 const histogramBins = 30
 
 // newHistogram puts all values of a distribution into bars, of equal ratios where most would be in one of equal width.
-func newHistogram(title string, d curate.Distribution) *histogram {
+func newHistogram(title string, d document.Distribution) *histogram {
 	h := &histogram{Title: plain(title), Median: exact(d.Quantile(0.5)), d: d}
 	values := d.Values()
 	low, high := values[0], values[len(values)-1]
@@ -55,7 +55,7 @@ func (h *histogram) bin(low, high float64) {
 		}
 	}
 	h.edges = append(h.edges, high)
-	h.bars = make([]curate.Tally, histogramBins)
+	h.bars = make([]document.Tally, histogramBins)
 }
 
 func (h *histogram) find(v float64) int {

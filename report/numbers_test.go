@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hone/data/curate"
+	"hone/data/curate/document"
 )
 
 // TestNumbersNearTheirBorders: a unit is chosen for the number as it is shown, and small numbers keep the digits that count.
@@ -258,11 +259,11 @@ func TestReasonsInOrder(t *testing.T) {
 
 // TestLabelsAreTheMostFrequent twenty, each as long as its share of the first.
 func TestLabelsAreTheMostFrequent(t *testing.T) {
-	words := map[string]curate.Tally{}
+	words := map[string]document.Tally{}
 	for i := range int64(30) {
-		words[fmt.Sprintf("w%02d", i)] = curate.Tally{Kept: i, Rejected: 1}
+		words[fmt.Sprintf("w%02d", i)] = document.Tally{Kept: i, Rejected: 1}
 	}
-	got := labels(&curate.Result{Labels: map[string]map[string]curate.Tally{"the_language": words}})
+	got := labels(&curate.Result{Labels: map[string]map[string]document.Tally{"the_language": words}})
 	if len(got) != 1 || got[0].Title != "the language" || len(got[0].Rows) != 20 {
 		t.Fatalf("the labels are %+v", got)
 	}
@@ -277,7 +278,7 @@ func TestNothingWasMeasured(t *testing.T) {
 	if ratio(3, 0) != 0 || ratio(1, 1) != 1 {
 		t.Errorf("of nothing it is %v, of all %v", ratio(3, 0), ratio(1, 1))
 	}
-	p := curationPage(&curate.Result{Scores: map[string]curate.Distribution{"empty": {}, "full": {1: {Kept: 1}}}})
+	p := curationPage(&curate.Result{Scores: map[string]document.Distribution{"empty": {}, "full": {1: {Kept: 1}}}})
 	if len(p.Histograms) != 1 || p.Histograms[0].Title != "full" {
 		t.Errorf("%d histograms", len(p.Histograms))
 	}

@@ -6,11 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"hone/data/curate"
+	"hone/data/curate/classifier"
 )
 
 func classifierCommand(a *app) *cobra.Command {
-	c := curate.DefaultClassifier()
+	c := classifier.Default()
 	out := ""
 	cmd := &cobra.Command{
 		Use:   "classifier --positive FILES --negative FILES",

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"hone/data/curate/curatetest"
+	"hone/data/curate/dedup"
 )
 
 // nearFamilies are texts in families: each text of a family has some words of the first one replaced, so that the similarity of any two is about the threshold.
@@ -33,7 +36,7 @@ func nearFamilies(r *rand.Rand, families, of int) []string {
 func TestNearAgain(t *testing.T) {
 	texts := nearFamilies(rand.New(rand.NewPCG(11, 12)), 60, 10)
 	for _, exact := range []bool{true, false} {
-		near := DefaultMinHash()
+		near := dedup.DefaultMinHash()
 		near.Exact = exact
 		cfg := Config{Near: &near, ShardBytes: 20000, SortEntries: 1000}
 		kept, result := curated(t, cfg, texts...)
@@ -51,12 +54,12 @@ func TestNearAgain(t *testing.T) {
 }
 
 // oneBand searches by a single hash of single words, so that all texts with the word agree that has the least one, and returns that word.
-func oneBand() (MinHash, string) {
-	near := MinHash{NGram: 1, Bands: 1, Rows: 1, Threshold: 0.5, Exact: true, Seed: 1}
-	h, least, word := near.hasher(), uint32(1<<32-1), ""
+func oneBand() (dedup.MinHash, string) {
+	near := dedup.MinHash{NGram: 1, Bands: 1, Rows: 1, Threshold: 0.5, Exact: true, Seed: 1}
+	h, least, word := near.Hasher(), uint32(1<<32-1), ""
 	for i := range 3000 {
 		w := fmt.Sprint("common", i)
-		if s := h.signature(w)[0]; s < least {
+		if s := h.Signature(w)[0]; s < least {
 			least, word = s, w
 		}
 	}
@@ -74,13 +77,13 @@ func TestManyAgree(t *testing.T) {
 		return strings.Join(text, " ")
 	}
 	var texts []string
-	for range 2 * comparedWith {
+	for range 2 * dedup.ComparedWith {
 		texts = append(texts, words("a", 0, 10))
 	}
 	texts = append(texts, words("b", 0, 10), words("b", 0, 11), words("c", 0, 10), words("b", 0, 9))
 	for _, workers := range []int{1, 3} {
 		kept, result := curated(t, Config{Near: &near, Workers: workers, SortEntries: 16}, texts...)
-		if got, want := slices.Sorted(maps.Keys(kept)), []int{1, 2*comparedWith + 2, 2*comparedWith + 3}; !slices.Equal(got, want) {
+		if got, want := slices.Sorted(maps.Keys(kept)), []int{1, 2*dedup.ComparedWith + 2, 2*dedup.ComparedWith + 3}; !slices.Equal(got, want) {
 			t.Errorf("with %d workers documents %v are kept, want the first, the longest b and the c: %v", workers, got, want)
 		}
 		if result.Near.Documents != int64(len(texts)-3) {
@@ -107,33 +110,15 @@ func TestManyAgreeAgain(t *testing.T) {
 		for _, i := range slices.Sorted(maps.Keys(kept)) {
 			once = append(once, kept[i])
 		}
-		if len(once) > comparedWith {
+		if len(once) > dedup.ComparedWith {
 			t.Fatalf("%d are kept of texts that were to be alike", len(once))
 		}
 		for i, a := range once {
 			for _, b := range once[:i] {
-				if s := jaccard(a, b, 1); s >= near.Threshold {
+				if s := curatetest.Jaccard(a, b, 1); s >= near.Threshold {
 					t.Fatalf("%q and %q are both kept, at a similarity of %.2f", a, b, s)
 				}
 			}
 		}
-	}
-}
-
-// TestHold: places go to documents until there are most of them, and then from copies to what is a copy of nothing.
-func TestHold(t *testing.T) {
-	e := func(doc uint64) entry { return entry{doc: doc, bytes: uint32(doc)} } // a later one is longer, and so the root
-	c := newClusters()
-	held := c.hold(c.hold(nil, e(1), 2), e(2), 2)
-	if held = c.hold(held, e(3), 2); !slices.Equal(held, []entry{e(1), e(2)}) {
-		t.Errorf("%v are held, want the first two, which are copies of nothing", held)
-	}
-	c.join(e(2), e(4))
-	c.join(e(5), e(9))
-	if held = c.hold(held, e(5), 2); !slices.Equal(held, []entry{e(1), e(2)}) {
-		t.Errorf("%v are held: a copy took a place", held)
-	}
-	if held = c.hold(held, e(4), 2); !slices.Equal(held, []entry{e(1), e(4)}) {
-		t.Errorf("%v are held, want 4 for its copy", held)
 	}
 }

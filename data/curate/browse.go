@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"hone/data"
+	"hone/data/curate/dedup"
+	"hone/data/curate/document"
 	"hone/internal/splitmix"
 )
 
@@ -48,10 +50,10 @@ func newBrowser(same copies) *browser {
 	return b
 }
 
-func (b *browser) pick(c *clusters, kind string) {
+func (b *browser) pick(c *dedup.Clusters, kind string) {
 	members := map[uint64][]uint64{}
-	for doc := range c.parent {
-		root := c.root(doc)
+	for doc := range c.Docs() {
+		root := c.Root(doc)
 		members[root] = append(members[root], doc)
 	}
 	var roots []uint64
@@ -95,7 +97,7 @@ func (b *browser) finish(r *runner) ([]Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer signatures.close()
+	defer signatures.Close()
 	for _, c := range b.clusters {
 		if c.Kind == "near" {
 			if err := b.compare(c, signatures); err != nil {
@@ -107,17 +109,20 @@ func (b *browser) finish(r *runner) ([]Cluster, error) {
 	return out, nil
 }
 
-func (b *browser) compare(c *Cluster, s *signatures) error {
-	kept, err := s.read(b.root[c])
+func (b *browser) compare(c *Cluster, s *dedup.Signatures) error {
+	kept, err := s.Read(b.root[c])
 	if err != nil {
 		return err
 	}
 	for i, doc := range b.members[c] {
-		other, err := s.read(doc)
+		other, err := s.Read(doc)
 		if err != nil {
 			return err
 		}
-		c.Members[i].Similarity = rounded(similarity(kept, other), scoreDigits)
+		c.Members[i].Similarity = document.Round(dedup.Similarity(kept, other), document.ScoreDigits)
 	}
 	return nil
 }
+
+// keptRules say which copy is kept, by the kind of the copies: equal texts have equal lengths.
+var keptRules = map[string]string{"exact": "the first of equal texts", "near": "the longest text, and the first of equally long ones"}

@@ -3,6 +3,9 @@ package curate
 import (
 	"context"
 	"fmt"
+
+	"hone/data/curate/dedup"
+	"hone/data/curate/extsort"
 )
 
 // SameID says what happens to documents that have the name of an earlier one but are in the corpus beside it.
@@ -16,34 +19,34 @@ const (
 )
 
 // sameIDs looks for documents of equal names. They are joined when they are to be left out.
-func (r *runner) sameIDs(ctx context.Context, c *clusters) error {
+func (r *runner) sameIDs(ctx context.Context, c *dedup.Clusters) error {
 	n := int64(0)
-	var example member
-	keys, err := r.sortKeys(ctx, idKeys, newClusters())
-	defer keys.remove()
+	var example extsort.Member
+	keys, err := r.sortKeys(ctx, idKeys, dedup.NewClusters())
+	defer keys.Remove()
 	if err != nil {
 		return err
 	}
-	err = eachMember(ctx, keys, func(m member) error {
-		if m.n == 1 {
+	err = eachMember(ctx, keys, func(m extsort.Member) error {
+		if m.N == 1 {
 			return nil
 		}
-		if n++; n == 1 || m.doc < example.doc {
+		if n++; n == 1 || m.Doc < example.Doc {
 			example = m
 		}
 		if r.cfg.SameID == SkipSameID {
-			c.join(m.first, m.entry)
+			c.Join(m.First, m.Entry)
 		}
 		return nil
 	})
 	if err != nil || n == 0 || r.cfg.SameID == SkipSameID {
 		return err
 	}
-	first, err := r.lineOf(example.first.doc)
+	first, err := r.lineOf(example.First.Doc)
 	if err != nil {
 		return err
 	}
-	second, err := r.lineOf(example.doc)
+	second, err := r.lineOf(example.Doc)
 	if err != nil {
 		return err
 	}

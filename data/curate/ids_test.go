@@ -3,6 +3,9 @@ package curate
 import (
 	"strings"
 	"testing"
+
+	"hone/data/curate/curatetest"
+	"hone/data/curate/dedup"
 )
 
 // TestSameIDs: documents of one name, of equal texts or not, under each policy.
@@ -14,7 +17,7 @@ func TestSameIDs(t *testing.T) {
 	docs[3].ID, docs[33].ID = "", "" // but these have none
 	for policy, want := range map[SameID]int64{KeepSameID: 0, SkipSameID: 9} {
 		c := Config{Dir: t.TempDir(), Workers: 2, ShardBytes: 4000, SortEntries: 16, SameID: policy}
-		r, err := Run(t.Context(), stream(docs, goOn), c)
+		r, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -27,16 +30,16 @@ func TestSameIDs(t *testing.T) {
 		}
 	}
 	c := Config{Dir: t.TempDir(), Workers: 2, ShardBytes: 4000, SameID: FailSameID}
-	_, err := Run(t.Context(), stream(docs, goOn), c)
+	_, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), c)
 	if err == nil || !strings.Contains(err.Error(), "x.jsonl:1 and x.jsonl:31") || !strings.Contains(err.Error(), "on_same_id") {
 		t.Errorf("error %v", err)
 	}
 	c.SameID = KeepSameID // another policy goes on from the same shards
-	if r, err := Run(t.Context(), stream(nil, goOn), c); err != nil || r.Kept.Documents != 40 {
+	if r, err := Run(t.Context(), curatetest.Stream(nil, curatetest.GoOn), c); err != nil || r.Kept.Documents != 40 {
 		t.Errorf("%+v, error %v", r, err)
 	}
 	c.SameID = SkipSameID // but not from what a policy made
-	if _, err := Run(t.Context(), stream(nil, goOn), c); err == nil || !strings.Contains(err.Error(), "on_same_id=keep") {
+	if _, err := Run(t.Context(), curatetest.Stream(nil, curatetest.GoOn), c); err == nil || !strings.Contains(err.Error(), "on_same_id=keep") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -44,7 +47,7 @@ func TestSameIDs(t *testing.T) {
 // TestSameIDsTakeNothingAlong: what is left out for its name is no copy that another document could go for, or that text would be lost.
 func TestSameIDsTakeNothingAlong(t *testing.T) {
 	const first, second = "the first text of this name has so many words and no more", "another text of that name which has quite some words more than the first"
-	near := DefaultMinHash()
+	near := dedup.DefaultMinHash()
 	near.NGram = 2
 	for name, c := range map[string]struct {
 		cfg  Config
@@ -53,12 +56,12 @@ func TestSameIDsTakeNothingAlong(t *testing.T) {
 		"exact": {Config{Exact: true}, second},
 		"near":  {Config{Near: &near}, strings.TrimSuffix(second, " first")}, // shorter, so that the longer would stay
 	} {
-		docs := documents([]string{first, second, c.last})
+		docs := curatetest.Documents([]string{first, second, c.last})
 		docs[0].ID, docs[1].ID, docs[2].ID = "x", "x", "y"
 		c.cfg.Dir, c.cfg.Workers, c.cfg.ShardBytes, c.cfg.SortEntries = t.TempDir(), 1, 1<<20, 16
 		for policy, want := range map[SameID][]string{SkipSameID: {first, "", c.last}, KeepSameID: {first, second, ""}} {
 			c.cfg.Dir, c.cfg.SameID = t.TempDir(), policy
-			if _, err := Run(t.Context(), stream(docs, goOn), c.cfg); err != nil {
+			if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), c.cfg); err != nil {
 				t.Fatal(err)
 			}
 			left := parts(t, c.cfg.Dir)

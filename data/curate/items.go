@@ -4,6 +4,9 @@ import (
 	"context"
 	"iter"
 	"sync"
+
+	"hone/data/curate/document"
+	"hone/data/curate/spans"
 )
 
 // item is a document of a shard on its way through workers.
@@ -13,12 +16,12 @@ type item struct {
 	copied string   // exact, near or id, "" for a document that stays
 	stored []byte   // as it lies in its shard
 	grams  []uint64 // where they are compared
-	marks  [][]mark
+	marks  [][]spans.Mark
 	line   line
 	out    []byte // what is to be written
 	counts parted
 	cut    []Example
-	scores []note // of what was cut
+	scores []document.Note // of what was cut
 }
 
 // itemBatch is what goes from hand to hand.
@@ -96,7 +99,7 @@ func dealItems(ctx context.Context, items iter.Seq2[*item, error], todo, inOrder
 			return err
 		}
 		b.items = append(b.items, it)
-		if b.bytes += len(it.stored); len(b.items) == batchDocs || b.bytes >= batchBytes {
+		if b.bytes += len(it.stored); len(b.items) == document.BatchDocs || b.bytes >= document.BatchBytes {
 			if err := send(); err != nil {
 				return err
 			}
@@ -121,15 +124,15 @@ type markSet struct{ pass, scan int }
 // items reads the documents of a shard. Copies carry no marks.
 func (r *runner) items(in shardReader) iter.Seq2[*item, error] {
 	return func(yield func(*item, error) bool) {
-		marks := make([]*markReader, len(in.sets))
+		marks := make([]*spans.MarkReader, len(in.sets))
 		defer func() {
 			for _, m := range marks {
-				m.close()
+				m.Close()
 			}
 		}()
 		for i, set := range in.sets {
 			var err error
-			if marks[i], err = openMarks(r.path(workName, marksName(set, in.shard))); err != nil {
+			if marks[i], err = spans.OpenMarks(r.path(workName, marksName(set, in.shard))); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -137,11 +140,11 @@ func (r *runner) items(in shardReader) iter.Seq2[*item, error] {
 		// marks lie in the order of documents, so one pass over both files is enough
 		doc := uint64(r.before(in.shard))
 		for stored, err := range readStored(r.path(workName, shardName(in.shard))) {
-			it := &item{doc: doc, stored: stored, marks: make([][]mark, len(marks))}
+			it := &item{doc: doc, stored: stored, marks: make([][]spans.Mark, len(marks))}
 			it.kept, it.copied = in.same.of(doc)
 			for i, m := range marks {
 				if err == nil {
-					it.marks[i], err = m.of(doc)
+					it.marks[i], err = m.Of(doc)
 				}
 			}
 			if !yield(it, err) || err != nil {

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"hone/data"
+	"hone/data/curate/document"
 	"hone/internal/atomicfile"
 )
 
@@ -284,7 +285,7 @@ func (m *mixer) over() bool {
 }
 
 func (m *mixer) write(s *mixing, d data.Document) error {
-	l := newLine(&Doc{Text: string(d.Text), Source: d.Source, Record: d.Record, Offset: d.Offset, URL: d.URL, ID: d.ID})
+	l := newLine(document.New(d), 0)
 	if m.cfg.Tokens != nil {
 		l.Tokens = int64(m.cfg.Tokens(l.Text))
 	}
@@ -343,7 +344,7 @@ func (m *mixer) finish() (*Mixed, error) {
 		weights += s.Portion
 	}
 	for _, s := range m.sources {
-		r.Sources = append(r.Sources, MixedSource{Name: s.Name, Wanted: s.Portion / weights, Share: share(int(m.amount(s.Count)), int(m.amount(m.total))),
+		r.Sources = append(r.Sources, MixedSource{Name: s.Name, Wanted: s.Portion / weights, Share: document.Share(int(m.amount(s.Count)), int(m.amount(m.total))),
 			Count: s.Count, Passes: s.Passes, Repeated: s.Repeated})
 	}
 	text, err := json.MarshalIndent(r, "", "  ")

@@ -12,6 +12,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"hone/data"
+	"hone/data/curate/document"
 	"hone/internal/atomicfile"
 )
 
@@ -27,9 +28,9 @@ type line struct {
 	Scores map[string]any `json:"scores,omitempty"` // STEP.NAME: a number or a word that a step judged by
 }
 
-// newLine is a document as the result has it.
-func newLine(d *Doc) line {
-	l := line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID, Tokens: d.size.Tokens, Scores: d.scores()}
+// newLine is a document as the result has it; tokens are 0 where they are not counted.
+func newLine(d *document.Doc, tokens int64) line {
+	l := line{Text: d.Text, Source: d.Source, Record: d.Record, URL: d.URL, ID: d.ID, Tokens: tokens, Scores: d.Scores()}
 	if d.Offset >= 0 {
 		l.Offset = &d.Offset
 	}
@@ -204,8 +205,8 @@ func (r *runner) createPart(i int) (lineWriter, error) {
 	f := r.state.Funnel
 	// Columns of all parts alike, and sorted: readers take the parts together, and the schema must not depend on the order of a map.
 	scores := slices.DeleteFunc(slices.Sorted(maps.Keys(f.Scores)), func(name string) bool { return name == documentBytes })
-	for _, p := range r.cfg.Passes {
-		scores = append(scores, p.cutScore())
+	for i := range r.cfg.Passes {
+		scores = append(scores, cutScore(&r.cfg.Passes[i]))
 	}
 	slices.Sort(scores)
 	scores = slices.Compact(scores)

@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"hone/data"
+	"hone/data/curate/curatetest"
+	"hone/data/curate/document"
 	"hone/internal/atomicfile"
 )
 
@@ -48,13 +48,13 @@ func TestBothFormatsHoldTheSame(t *testing.T) {
 	for dir, asParquet := range map[string]bool{jsonl: false, rows: true} {
 		c := config(dir, 2)
 		c.Parquet = asParquet
-		c.Steps = append(c.Steps, Step{Name: "zero", Apply: func(d *Doc) string {
+		c.Steps = append(c.Steps, document.Step{Name: "zero", Apply: func(d *document.Doc) string {
 			if d.Score("zero.score", 0); d.Record%5 == 1 {
 				d.Label("zero.word", "one")
 			}
 			return ""
 		}})
-		if _, err := Run(t.Context(), stream(docs, goOn), c); err != nil {
+		if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), c); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestBothFormatsHoldTheSame(t *testing.T) {
 
 func TestFunnelCountsTokensAndScores(t *testing.T) {
 	docs := corpus(800)
-	r, err := Run(t.Context(), stream(docs, goOn), config(t.TempDir(), 2))
+	r, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), config(t.TempDir(), 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestFunnelCountsTokensAndScores(t *testing.T) {
 		t.Errorf("%d tokens, but %+v", tokens, r)
 	}
 	for name, rejected := range map[string]int64{"length.characters": r.Steps[0].Rejected["too short"].Documents, documentBytes: r.Steps[0].Rejected["too short"].Documents} {
-		sum := Tally{}
+		sum := document.Tally{}
 		for v, c := range r.Scores[name] {
 			sum.Kept += c.Kept
 			sum.Rejected += c.Rejected
@@ -125,7 +125,7 @@ func TestFunnelCountsTokensAndScores(t *testing.T) {
 }
 
 func TestClustersShowWhatIsAlike(t *testing.T) {
-	r, err := Run(t.Context(), stream(corpus(800), goOn), config(t.TempDir(), 2))
+	r, err := Run(t.Context(), curatetest.Stream(corpus(800), curatetest.GoOn), config(t.TempDir(), 2))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,38 +170,5 @@ func TestNoFileWithoutItsEnd(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("left are %v, %v", left, err)
-	}
-}
-
-func TestDistribution(t *testing.T) {
-	d := Distribution{}
-	for i := range 1000 {
-		d.add(float64(i), scoreDigits, i%2 == 0)
-	}
-	d.add(-0.01234, scoreDigits, true)
-	if got := d[-0.012]; got.Kept != 1 {
-		t.Errorf("-0.01234 counts as %v", d.Values()[:2])
-	}
-	if len(d) > 1+100+90+1 {
-		t.Errorf("%d values", len(d))
-	}
-	text, err := json.Marshal(d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back Distribution
-	if err := json.Unmarshal(text, &back); err != nil || !cmp.Equal(d, back) {
-		t.Errorf("error %v, read back %s", err, cmp.Diff(d, back))
-	}
-	for q, want := range map[float64]float64{0.5: 500, 0.99: 990, 0: -0.012} {
-		if got := d.Quantile(q); math.Abs(got-want) > 10 {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
-		}
-	}
-	doc := &Doc{}
-	doc.Score("x", math.NaN())
-	doc.Score("y", math.Inf(1))
-	if len(doc.notes) != 0 || !slices.IsSorted(d.Values()) {
-		t.Error("a score that is no number counts")
 	}
 }

@@ -1,6 +1,7 @@
 package curate
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"unique"
 
 	"hone/data"
+	"hone/data/curate/dedup"
 	"hone/internal/atomicfile"
 )
 
@@ -21,17 +23,17 @@ type copied struct {
 // copies says which documents are copies of which.
 //
 // ids are documents of one name, whatever their texts.
-type copies struct{ exact, near, ids *clusters }
+type copies struct{ exact, near, ids *dedup.Clusters }
 
 // of says what is kept in place of a document, and why; kind is empty for one that stays.
 func (c copies) of(doc uint64) (kept uint64, kind string) {
-	if kept, other := c.ids.keptInstead(doc); other {
+	if kept, other := c.ids.KeptInstead(doc); other {
 		return kept, "id"
 	}
-	if kept, other := c.exact.keptInstead(doc); other {
+	if kept, other := c.exact.KeptInstead(doc); other {
 		return kept, "exact"
 	}
-	if kept, other := c.near.keptInstead(doc); other {
+	if kept, other := c.near.KeptInstead(doc); other {
 		return kept, "near"
 	}
 	return doc, ""
@@ -39,10 +41,7 @@ func (c copies) of(doc uint64) (kept uint64, kind string) {
 
 // has reports whether a document has copies or is one.
 func (c copies) has(doc uint64) bool {
-	_, exact := c.exact.parent[doc]
-	_, near := c.near.parent[doc]
-	_, id := c.ids.parent[doc]
-	return exact || near || id
+	return c.exact.Has(doc) || c.near.Has(doc) || c.ids.Has(doc)
 }
 
 // removal is a document that is left out for another.
@@ -195,4 +194,14 @@ func (p *parting) note(it *item) error {
 		it.counts.Near.plus(whole.size())
 	}
 	return nil
+}
+
+// compact is a record without insignificant space, as a line.
+func compact(record string) ([]byte, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(record)); err != nil {
+		return nil, err
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
 }

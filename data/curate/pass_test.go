@@ -13,6 +13,8 @@ import (
 	"pgregory.net/rapid"
 
 	"hone/data"
+	"hone/data/curate/curatetest"
+	"hone/data/curate/spans"
 )
 
 // curated runs a configuration on texts and returns what is left of them, by record, and the result.
@@ -23,19 +25,11 @@ func curated(t testing.TB, cfg Config, texts ...string) (map[int]string, *Result
 		cfg.ShardBytes = 500
 	}
 	cfg.Workers = max(1, cfg.Workers)
-	result, err := Run(context.Background(), stream(documents(texts), goOn), cfg)
+	result, err := Run(context.Background(), curatetest.Stream(curatetest.Documents(texts), curatetest.GoOn), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return parts(t, cfg.Dir), result
-}
-
-func documents(texts []string) []data.Document {
-	var docs []data.Document
-	for i, text := range texts {
-		docs = append(docs, data.Document{Text: []byte(text), Source: "x.jsonl", Record: i + 1})
-	}
-	return docs
 }
 
 // parts are the texts of a result by their record.
@@ -56,9 +50,9 @@ func TestLinesAndParagraphsStayOnce(t *testing.T) {
 		return fmt.Sprintf("Document %c has a line of its own that is long enough.", 'a'+i)
 	}
 	texts := []string{menu + "\n" + own(0) + "\n", own(1) + "\n  HOME, products: about our company!  \n" + own(2), "x\n" + menu + "\nx\n"}
-	lines := DefaultLines()
+	lines := spans.DefaultLines()
 	lines.MinLeft = 5
-	left, result := curated(t, Config{Passes: []Pass{lines.Lines()}}, texts...)
+	left, result := curated(t, Config{Passes: []spans.Pass{lines.Lines()}}, texts...)
 	want := map[int]string{1: texts[0], 2: own(1) + "\n" + own(2)}
 	if fmt.Sprint(left) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", left, want)
@@ -71,16 +65,16 @@ func TestLinesAndParagraphsStayOnce(t *testing.T) {
 		t.Errorf("examples %+v", result.Examples)
 	}
 	lines.MaxCopies = 2 // the menu stands three times
-	if left, _ := curated(t, Config{Passes: []Pass{lines.Lines()}}, texts...); left[1] != own(0)+"\n" {
+	if left, _ := curated(t, Config{Passes: []spans.Pass{lines.Lines()}}, texts...); left[1] != own(0)+"\n" {
 		t.Errorf("a line that stands too often stays: %v", left)
 	}
 	lines.MaxCopies, lines.Normalize = 0, false
-	if left, _ := curated(t, Config{Passes: []Pass{lines.Lines()}}, texts...); left[2] != texts[1] {
+	if left, _ := curated(t, Config{Passes: []spans.Pass{lines.Lines()}}, texts...); left[2] != texts[1] {
 		t.Errorf("another case and other punctuation are the same without normalize: %v", left)
 	}
 	notice := "All rights reserved.\nNothing here may be copied by anyone."
 	texts = []string{own(0) + "\n\n" + notice + "\n\n" + own(1), own(2) + "\n\n" + notice + "\n\n\n" + own(3), "Nothing here may be copied by anyone.\n" + own(4)}
-	left, _ = curated(t, Config{Passes: []Pass{DefaultParagraphs().Paragraphs()}}, texts...)
+	left, _ = curated(t, Config{Passes: []spans.Pass{spans.DefaultParagraphs().Paragraphs()}}, texts...)
 	want = map[int]string{1: texts[0], 2: own(2) + "\n\n" + own(3), 3: texts[2]}
 	if fmt.Sprint(left) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", left, want)
@@ -88,9 +82,9 @@ func TestLinesAndParagraphsStayOnce(t *testing.T) {
 }
 
 // plainSubstring is what Substring guarantees, by looking at every window.
-func plainSubstring(c Substring, texts []string) map[int]string {
+func plainSubstring(c spans.Substring, texts []string) map[int]string {
 	type place struct{ doc, at int }
-	first := map[string]place{}
+	pass, first := c.Pass(), map[string]place{}
 	left := map[int]string{}
 	for doc, text := range texts {
 		gone := make([]bool, len(text))
@@ -111,8 +105,9 @@ func plainSubstring(c Substring, texts []string) map[int]string {
 			for to < len(text) && gone[to] == gone[from] {
 				to++
 			}
-			if m := within(c.Whole)(text, mark{from, to - from}); gone[from] && m.n > 0 {
-				kept = append(append(kept, text[from:m.at]...), text[m.at+m.n:to]...)
+			if cuts := pass.Cuts(text, []spans.Mark{{At: from, N: to - from}}); gone[from] && len(cuts) > 0 {
+				m := cuts[0]
+				kept = append(append(kept, text[from:m.At]...), text[m.At+m.N:to]...)
 			} else {
 				kept = append(kept, text[from:to]...)
 			}
@@ -143,14 +138,14 @@ func TestSubstringIsWhatItGuarantees(outer *testing.T) {
 		if few.enough() {
 			return
 		}
-		c := Substring{Length: rapid.IntRange(16, 40).Draw(t, "length"), Whole: rapid.SampledFrom([]string{"characters", "words", "lines"}).Draw(t, "whole"), MinLeft: 3}
+		c := spans.Substring{Length: rapid.IntRange(16, 40).Draw(t, "length"), Whole: rapid.SampledFrom([]string{"characters", "words", "lines"}).Draw(t, "whole"), MinLeft: 3}
 		pieces := rapid.SliceOfN(rapid.StringMatching(`[ab \nüx]{1,30}`), 1, 6).Draw(t, "pieces")
 		var texts []string
 		for range rapid.IntRange(1, 8).Draw(t, "documents") {
 			text := strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 1, 12).Draw(t, "text"), "")
 			texts = append(texts, text+rapid.StringMatching(`[a-z]{0,9}`).Draw(t, "end"))
 		}
-		left, _ := curated(outer, Config{Workers: 2, ShardBytes: 600, SortEntries: 200, Passes: []Pass{c.Pass()}}, texts...)
+		left, _ := curated(outer, Config{Workers: 2, ShardBytes: 600, SortEntries: 200, Passes: []spans.Pass{c.Pass()}}, texts...)
 		if want := plainSubstring(c, texts); fmt.Sprint(left) != fmt.Sprint(want) {
 			few.failed = true
 			t.Fatalf("length %d, whole %s: of %q\n%v is left, want\n%v", c.Length, c.Whole, texts, left, want)
@@ -163,7 +158,7 @@ func TestSubstringCutsWholeLinesOfCode(t *testing.T) {
 	function := "func clamp(x, low, high int) int {\n\tif x < low {\n\t\treturn low\n\t}\n\tif x > high {\n\t\treturn high\n\t}\n\treturn x\n}\n"
 	a := "package a\n\n" + function + "\nfunc one() int { return clamp(1, 2, 3) }\n"
 	b := "package b\n\nfunc two() string { return \"another file, which uses it\" }\n\n" + function + "\nvar three = clamp(3, 4, 5)\n"
-	left, _ := curated(t, Config{Passes: []Pass{Substring{Length: 60, Whole: "lines", MinLeft: 20}.Pass()}}, a, b)
+	left, _ := curated(t, Config{Passes: []spans.Pass{spans.Substring{Length: 60, Whole: "lines", MinLeft: 20}.Pass()}}, a, b)
 	want := strings.Replace(b, "\n"+function+"\n", "", 1)
 	if left[1] != a || left[2] != want {
 		t.Errorf("%q, want %q", left[2], want)
@@ -173,10 +168,10 @@ func TestSubstringCutsWholeLinesOfCode(t *testing.T) {
 // repetitive has documents with copies of all kinds: of themselves, lines, paragraphs and spans of words.
 func repetitive(n int) []data.Document {
 	r := rand.New(rand.NewPCG(3, 4))
-	lines := strings.SplitAfter(prose(60), "\n")
+	lines := strings.SplitAfter(curatetest.Prose(60), "\n")
 	var texts []string
 	for i := range n {
-		text, _ := variants(r, 60, 0)
+		text, _ := curatetest.Variants(r, 60, 0)
 		for range r.IntN(4) {
 			text += "\n" + lines[r.IntN(len(lines))]
 		}
@@ -190,12 +185,12 @@ func repetitive(n int) []data.Document {
 		}
 		texts = append(texts, text)
 	}
-	return documents(texts)
+	return curatetest.Documents(texts)
 }
 
 func passConfig(dir string, workers int) Config {
 	c := config(dir, workers)
-	c.Passes = []Pass{DefaultParagraphs().Paragraphs(), DefaultLines().Lines(), DefaultSubstring().Pass()}
+	c.Passes = []spans.Pass{spans.DefaultParagraphs().Paragraphs(), spans.DefaultLines().Lines(), spans.DefaultSubstring().Pass()}
 	c.ShardBytes, c.SortEntries = 40_000, 4000 // a shard has more of the longest pass
 	return c
 }
@@ -204,7 +199,7 @@ func passConfig(dir string, workers int) Config {
 func TestPassesAreTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	docs := repetitive(300)
 	want := t.TempDir()
-	result, err := Run(t.Context(), stream(docs, goOn), passConfig(want, 1))
+	result, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), passConfig(want, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +210,7 @@ func TestPassesAreTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	}
 	for _, workers := range []int{2, 5} {
 		dir := t.TempDir()
-		if _, err := Run(t.Context(), stream(docs, goOn), passConfig(dir, workers)); err != nil {
+		if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), passConfig(dir, workers)); err != nil {
 			t.Fatal(err)
 		}
 		if content(t, dir) != content(t, want) {
@@ -234,7 +229,7 @@ func TestPassesAreTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 				cancel(broken)
 			}
 		}
-		_, err := Run(ctx, stream(docs, goOn), cfg)
+		_, err := Run(ctx, curatetest.Stream(docs, curatetest.GoOn), cfg)
 		if err == nil {
 			break
 		}
@@ -269,7 +264,7 @@ func TestScansAreNotRepeated(t *testing.T) {
 				cancel()
 			}
 		}
-		_, err := Run(ctx, stream(docs, goOn), cfg)
+		_, err := Run(ctx, curatetest.Stream(docs, curatetest.GoOn), cfg)
 		cancel()
 		stop = err != nil
 	}

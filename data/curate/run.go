@@ -13,19 +13,23 @@ import (
 	"slices"
 
 	"hone/data"
+	"hone/data/curate/dedup"
+	"hone/data/curate/document"
+	"hone/data/curate/extsort"
+	"hone/data/curate/spans"
 	"hone/internal/atomicfile"
 )
 
 // Config says what Run does.
 type Config struct {
 	Dir         string                       // folder of the result: part-N.jsonl.zst or .parquet, curation.json, duplicates.jsonl
-	Steps       []Step                       // in their order
+	Steps       []document.Step              // in their order
 	Exact       bool                         // of documents with equal texts one stays
-	Near        *MinHash                     // of near duplicates the longest stays; nil: no such search
+	Near        *dedup.MinHash               // of near duplicates the longest stays; nil: no such search
 	ShardBytes  int64                        // text in a part
 	Workers     int                          // goroutines; the result does not depend on it
 	Fingerprint string                       // of the steps' values and the input: another one does not go on from what is there
-	Passes      []Pass                       // then, in their order, what stood before is cut out of documents
+	Passes      []spans.Pass                 // then, in their order, what stood before is cut out of documents
 	SortEntries int                          // entries that are sorted in memory, 24 bytes each; 0: 4 million
 	Parquet     bool                         // parts are .parquet and not .jsonl.zst
 	Records     bool                         // documents are records of fine-tuning data, kept as they are; near duplicates are those with near prompts
@@ -78,9 +82,9 @@ type Result struct {
 	Notes    []string    `json:"notes,omitempty"`
 	Examples []Example   `json:"examples,omitempty"`
 
-	Scores   map[string]Distribution     `json:"scores"`             // what the steps judged by
-	Labels   map[string]map[string]Tally `json:"labels"`             // words that the steps judged by
-	Clusters []Cluster                   `json:"clusters,omitempty"` // some sets of duplicates
+	Scores   map[string]document.Distribution     `json:"scores"`             // what the steps judged by
+	Labels   map[string]map[string]document.Tally `json:"labels"`             // words that the steps judged by
+	Clusters []Cluster                            `json:"clusters,omitempty"` // some sets of duplicates
 }
 
 // Names of files in the folder; package data knows by those of the state and the result what to read of it.
@@ -169,7 +173,7 @@ type runner struct {
 	state    state
 	clusters []Cluster // to show
 	notes    []string
-	spare    [][]entry // buffers of the workers' sorters, for the next shard
+	spare    [][]extsort.Entry // buffers of the workers' sorters, for the next shard
 }
 
 func (r *runner) path(parts ...string) string {
@@ -178,7 +182,8 @@ func (r *runner) path(parts ...string) string {
 
 // Files of shard i in the work folder: documents, and what they are compared by.
 func shardName(i int) string { return fmt.Sprintf("kept-%05d.zst", i) }
-func keysName(i int) string  { return fmt.Sprintf("kept-%05d.keys", i) }
+
+func keysName(i int) string { return fmt.Sprintf("kept-%05d.keys", i) }
 
 // Claim makes a folder that of a fingerprint, for one who puts files there before Run does. It refuses the folder of another.
 func Claim(dir, fingerprint string) error {
@@ -237,10 +242,10 @@ func (r *runner) save() error {
 
 // duplicates finds which documents are copies of which.
 func (r *runner) duplicates(ctx context.Context) (copies, error) {
-	same := copies{newClusters(), newClusters(), newClusters()}
+	same := copies{dedup.NewClusters(), dedup.NewClusters(), dedup.NewClusters()}
 	defer func() { // shards are read by several goroutines
-		for _, c := range []*clusters{same.ids, same.exact, same.near} {
-			c.settle()
+		for _, c := range []*dedup.Clusters{same.ids, same.exact, same.near} {
+			c.Settle()
 		}
 	}()
 	if err := r.sameIDs(ctx, same.ids); err != nil {
@@ -259,9 +264,9 @@ func (r *runner) duplicates(ctx context.Context) (copies, error) {
 
 // group joins the documents that share a key of a kind, but for those that without says are left out anyway: as the longest of their cluster they would take
 // the others along.
-func (r *runner) group(ctx context.Context, c *clusters, kind keyKind, without *clusters) error {
+func (r *runner) group(ctx context.Context, c *dedup.Clusters, kind keyKind, without *dedup.Clusters) error {
 	keys, err := r.sortKeys(ctx, kind, without)
-	defer keys.remove()
+	defer keys.Remove()
 	if err != nil {
 		return err
 	}
@@ -270,68 +275,50 @@ func (r *runner) group(ctx context.Context, c *clusters, kind keyKind, without *
 		return err
 	}
 	defer done()
-	most := comparedWith
+	most := dedup.ComparedWith
 	if kind == exactKeys || r.cfg.Near.Threshold == 0 { // what is like the first is like all
 		most = 1
 	}
-	var earlier []entry // of the same key
-	return eachMember(ctx, keys, func(m member) error {
-		if m.n == 1 {
-			earlier = earlier[:0]
-		}
-		for _, e := range earlier {
-			if c.root(e.doc) == c.root(m.doc) {
-				continue
-			}
-			same, err := alike(e, m.entry)
-			if err != nil {
-				return err
-			}
-			if same {
-				c.join(e, m.entry)
-			}
-		}
-		earlier = c.hold(earlier, m.entry, most)
-		return nil
-	})
+	return eachMember(ctx, keys, c.Joining(most, alike))
 }
 
 // comparison decides whether two documents with the same key are copies.
-func (r *runner) comparison(ctx context.Context, kind keyKind, keys *sorter) (alike func(a, b entry) (bool, error), done func(), err error) {
+func (r *runner) comparison(ctx context.Context, kind keyKind, keys *extsort.Sorter) (alike func(a, b extsort.Entry) (bool, error), done func(), err error) {
 	switch {
 	case kind == exactKeys:
-		return func(a, b entry) (bool, error) { return a.bytes == b.bytes, nil }, func() {}, nil
+		return func(a, b extsort.Entry) (bool, error) { return a.Bytes == b.Bytes, nil }, func() {}, nil
 	case r.cfg.Near.Threshold == 0:
-		return func(_, _ entry) (bool, error) { return true, nil }, func() {}, nil
+		return func(_, _ extsort.Entry) (bool, error) { return true, nil }, func() {}, nil
 	case r.cfg.Near.Exact:
-		if err := r.writeGrams(ctx, keys.sorted()); err != nil {
+		if err := r.writeGrams(ctx, keys.Sorted()); err != nil {
 			return nil, nil, err
 		}
-		sets, err := r.openGrams()
+		paths, first := r.shardFiles(gramsName)
+		sets, err := dedup.OpenGrams(paths, first, r.cfg.Near.Threshold)
 		if err != nil {
 			return nil, nil, err
 		}
-		return sets.alike, sets.close, nil
+		return sets.Alike, sets.Close, nil
 	}
 	read, err := r.openSignatures()
 	if err != nil {
 		return nil, nil, err
 	}
-	return func(a, b entry) (bool, error) { return read.alike(a, b, r.cfg.Near.Threshold) }, read.close, nil
+	return func(a, b extsort.Entry) (bool, error) { return read.Alike(a, b, r.cfg.Near.Threshold) }, read.Close, nil
 }
 
 // sortKeys puts the keys of a kind in their order: of all documents but those for which without has another one.
-func (r *runner) sortKeys(ctx context.Context, kind keyKind, without *clusters) (*sorter, error) {
+func (r *runner) sortKeys(ctx context.Context, kind keyKind, without *dedup.Clusters) (*extsort.Sorter, error) {
 	most := r.before(len(r.state.Shards)) // keys
 	if kind == bandKeys {
 		most *= int64(r.cfg.Near.Bands)
 	}
-	s := &sorter{dir: r.path(workName), name: "sort", limit: r.cfg.SortEntries, buffer: make([]entry, 0, min(most, int64(r.cfg.SortEntries)))}
-	add := func(e entry) error {
-		if _, other := without.keptInstead(e.doc); other {
+	s := &extsort.Sorter{Dir: r.path(workName), Name: "sort", Limit: r.cfg.SortEntries, Buffer: make([]extsort.Entry, 0, min(most, int64(r.cfg.SortEntries)))}
+	add := func(e extsort.Entry) error {
+		if _, other := without.KeptInstead(e.Doc); other {
 			return nil
 		}
-		return s.add(e)
+		return s.Add(e)
 	}
 	// documents are numbered through all shards, in their order: the number is what entries know a document by
 	base := uint64(0)
@@ -348,8 +335,8 @@ func (r *runner) sortKeys(ctx context.Context, kind keyKind, without *clusters) 
 }
 
 // eachMember calls f for sorted keys.
-func eachMember(ctx context.Context, keys *sorter, f func(member) error) error {
-	for m, err := range members(keys.sorted()) {
+func eachMember(ctx context.Context, keys *extsort.Sorter, f func(extsort.Member) error) error {
+	for m, err := range extsort.Members(keys.Sorted()) {
 		if err == nil {
 			err = f(m)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +12,10 @@ import (
 	"testing"
 
 	"hone/data"
+	"hone/data/curate/curatetest"
+	"hone/data/curate/dedup"
+	"hone/data/curate/document"
+	"hone/data/curate/filters"
 )
 
 // corpus has long texts, copies of some, near copies of some, and short ones that the length rule rejects.
@@ -22,7 +25,7 @@ func corpus(n int) []data.Document {
 	texts := []string{}
 	last := ""
 	for i := range n {
-		text, near := variants(r, 100, 0.002)
+		text, near := curatetest.Variants(r, 100, 0.002)
 		switch {
 		case i%5 == 3 && i > 10:
 			text = texts[r.IntN(len(texts))]
@@ -37,25 +40,9 @@ func corpus(n int) []data.Document {
 	return docs
 }
 
-func stream(docs []data.Document, stop func(i int) error) iter.Seq2[data.Document, error] {
-	return func(yield func(data.Document, error) bool) {
-		for i, d := range docs {
-			if err := stop(i); err != nil {
-				yield(data.Document{}, err)
-				return
-			}
-			if !yield(d, nil) {
-				return
-			}
-		}
-	}
-}
-
-func goOn(int) error { return nil }
-
 func config(dir string, workers int) Config {
-	near := DefaultMinHash()
-	return Config{Dir: dir, Steps: []Step{Length{MinChars: 100}.Step()}, Exact: true, Near: &near, ShardBytes: 100_000, Workers: workers, Fingerprint: "f", SortEntries: 500,
+	near := dedup.DefaultMinHash()
+	return Config{Dir: dir, Steps: []document.Step{filters.Length{MinChars: 100}.Step()}, Exact: true, Near: &near, ShardBytes: 100_000, Workers: workers, Fingerprint: "f", SortEntries: 500,
 		Tokens: func() func(string) int { return func(s string) int { return len(strings.Fields(s)) } }}
 }
 
@@ -87,7 +74,7 @@ func content(t *testing.T, dir string) string {
 func TestRunRemovesWhatItShould(t *testing.T) {
 	docs := corpus(800)
 	dir := t.TempDir()
-	r, err := Run(t.Context(), stream(docs, goOn), config(dir, 3))
+	r, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), config(dir, 3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,14 +101,14 @@ func TestRunRemovesWhatItShould(t *testing.T) {
 		t.Errorf("%d exact and %d near duplicates were found, which is too few", r.Exact.Documents, r.Near.Documents)
 	}
 	var sets [][]uint64
-	near := DefaultMinHash()
+	near := dedup.DefaultMinHash()
 	for text := range seen {
-		sets = append(sets, near.grams(text))
+		sets = append(sets, near.Grams(text))
 	}
 	for _, d := range docs { // nothing without a copy is lost
 		if text := string(d.Text); len(text) >= 100 && !seen[text] {
-			set := near.grams(text)
-			if !slices.ContainsFunc(sets, func(other []uint64) bool { return exactSimilarity(set, other) > 0.5 }) {
+			set := near.Grams(text)
+			if !slices.ContainsFunc(sets, func(other []uint64) bool { return dedup.ExactSimilarity(set, other) > 0.5 }) {
 				t.Fatalf("document %d is gone and nothing like it is kept", d.Record)
 			}
 		}
@@ -131,12 +118,12 @@ func TestRunRemovesWhatItShould(t *testing.T) {
 func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	docs := corpus(800)
 	want := t.TempDir()
-	if _, err := Run(t.Context(), stream(docs, goOn), config(want, 1)); err != nil {
+	if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), config(want, 1)); err != nil {
 		t.Fatal(err)
 	}
 	for _, workers := range []int{2, 5} {
 		dir := t.TempDir()
-		if _, err := Run(t.Context(), stream(docs, goOn), config(dir, workers)); err != nil {
+		if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), config(dir, workers)); err != nil {
 			t.Fatal(err)
 		}
 		if content(t, dir) != content(t, want) {
@@ -146,7 +133,7 @@ func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	dir := t.TempDir()
 	broken := errors.New("broken")
 	for _, at := range []int{210, 160, 480, 799} { // the reader fails
-		_, err := Run(t.Context(), stream(docs, func(i int) error {
+		_, err := Run(t.Context(), curatetest.Stream(docs, func(i int) error {
 			if i == at {
 				return broken
 			}
@@ -157,7 +144,7 @@ func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := Run(ctx, stream(docs, func(i int) error { // the user stops it
+	if _, err := Run(ctx, curatetest.Stream(docs, func(i int) error { // the user stops it
 		if i == 640 {
 			cancel()
 		}
@@ -165,14 +152,14 @@ func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 	}), config(dir, 3)); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
-	first, err := Run(t.Context(), stream(docs, goOn), config(dir, 2))
+	first, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), config(dir, 2))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if content(t, dir) != content(t, want) {
 		t.Error("a run that was stopped several times gives another result")
 	}
-	again, err := Run(t.Context(), stream(nil, goOn), config(dir, 2))
+	again, err := Run(t.Context(), curatetest.Stream(nil, curatetest.GoOn), config(dir, 2))
 	if err != nil || again.Kept != first.Kept {
 		t.Errorf("a finished run gives %+v, error %v", again, err)
 	}
@@ -180,22 +167,22 @@ func TestRunIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 
 func TestRunRefusesAnotherRecipe(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Run(t.Context(), stream(corpus(50), goOn), config(dir, 1)); err != nil {
+	if _, err := Run(t.Context(), curatetest.Stream(corpus(50), curatetest.GoOn), config(dir, 1)); err != nil {
 		t.Fatal(err)
 	}
 	c := config(dir, 1)
 	c.Fingerprint = "other"
-	if _, err := Run(t.Context(), stream(corpus(50), goOn), c); err == nil || !strings.Contains(err.Error(), "another recipe") {
+	if _, err := Run(t.Context(), curatetest.Stream(corpus(50), curatetest.GoOn), c); err == nil || !strings.Contains(err.Error(), "another recipe") {
 		t.Errorf("error %v", err)
 	}
 }
 
 // TestDataThatShrank: a run that goes on with fewer documents than it has seen says so, and is finished with all of them.
 func TestDataThatShrank(t *testing.T) {
-	docs := documents(slices.Repeat([]string{"a text that is long enough", "another text of about that length"}, 200))
+	docs := curatetest.Documents(slices.Repeat([]string{"a text that is long enough", "another text of about that length"}, 200))
 	cfg := Config{Dir: t.TempDir(), Fingerprint: "f", Workers: 2, ShardBytes: 1000}
 	stopped := errors.New("stopped")
-	if _, err := Run(t.Context(), stream(docs, func(i int) error {
+	if _, err := Run(t.Context(), curatetest.Stream(docs, func(i int) error {
 		if i == 390 {
 			return stopped
 		}
@@ -203,10 +190,10 @@ func TestDataThatShrank(t *testing.T) {
 	}), cfg); !errors.Is(err, stopped) {
 		t.Fatalf("error %v", err)
 	}
-	if _, err := Run(t.Context(), stream(docs[:100], goOn), cfg); err == nil || !strings.Contains(err.Error(), "ends after 100 documents and had 384 before") {
+	if _, err := Run(t.Context(), curatetest.Stream(docs[:100], curatetest.GoOn), cfg); err == nil || !strings.Contains(err.Error(), "ends after 100 documents and had 384 before") {
 		t.Errorf("error %v", err)
 	}
-	if r, err := Run(t.Context(), stream(docs, goOn), cfg); err != nil || r.Read.Documents != 400 {
+	if r, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), cfg); err != nil || r.Read.Documents != 400 {
 		t.Errorf("%+v, error %v", r, err)
 	}
 }
@@ -219,7 +206,7 @@ func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 		c := config(t.TempDir(), workers+1)
 		c.Near.Threshold, c.Near.Exact = 0.8, true
 		if workers == 2 {
-			if _, err := Run(t.Context(), stream(docs, func(i int) error {
+			if _, err := Run(t.Context(), curatetest.Stream(docs, func(i int) error {
 				if i == 590 {
 					return broken
 				}
@@ -228,7 +215,7 @@ func TestExactComparisonIsTheSameForAnyWorkersAndAfterStops(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 		}
-		r, err := Run(t.Context(), stream(docs, goOn), c)
+		r, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), c)
 		if err != nil || r.Near.Documents < 12 {
 			t.Fatalf("%+v, error %v", r, err)
 		}
@@ -244,7 +231,7 @@ func TestThresholdSparesWhatIsOnlyPartlyAlike(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	var docs []data.Document
 	for i := range 200 {
-		a, b := variants(r, 200, 0.06) // similarity of about 0.55
+		a, b := curatetest.Variants(r, 200, 0.06) // similarity of about 0.55
 		for _, text := range []string{a, b} {
 			docs = append(docs, data.Document{Text: []byte(text), Source: "x", Record: i})
 		}
@@ -252,7 +239,7 @@ func TestThresholdSparesWhatIsOnlyPartlyAlike(t *testing.T) {
 	removed := func(threshold float64) int64 {
 		c := config(t.TempDir(), 2)
 		c.Near.Threshold = threshold
-		result, err := Run(t.Context(), stream(docs, goOn), c)
+		result, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), c)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sort"
 
+	"hone/data/curate/dedup"
+	"hone/data/curate/extsort"
 	"hone/internal/atomicfile"
 )
 
@@ -73,10 +74,7 @@ func writeKeys(w io.Writer, d *keptDoc) error {
 	b = binary.LittleEndian.AppendUint64(b, d.hash)
 	b = binary.LittleEndian.AppendUint64(b, uint64(d.size.Bytes))
 	b = binary.LittleEndian.AppendUint64(b, d.id)
-	for _, s := range d.signature {
-		b = binary.LittleEndian.AppendUint32(b, s)
-	}
-	_, err := w.Write(b)
+	_, err := w.Write(dedup.AppendSignature(b, d.signature))
 	return err
 }
 
@@ -129,7 +127,7 @@ func (r *runner) hashes() int {
 }
 
 // eachKey calls f for the keys of a shard whose first document has the number base.
-func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) error) error {
+func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(extsort.Entry) error) error {
 	file, err := os.Open(r.path(workName, keysName(shard)))
 	if err != nil {
 		return fmt.Errorf("curate: %w", err)
@@ -143,18 +141,18 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 		} else if err != nil {
 			return fmt.Errorf("curate: read %s: %w", file.Name(), err)
 		}
-		e := entry{key: binary.LittleEndian.Uint64(record), doc: doc, bytes: uint32(binary.LittleEndian.Uint64(record[8:]))}
+		e := extsort.Entry{Key: binary.LittleEndian.Uint64(record), Doc: doc, Bytes: uint32(binary.LittleEndian.Uint64(record[8:]))}
 		switch kind {
 		case exactKeys:
 			err = f(e)
 		case idKeys:
-			e.key, e.bytes = binary.LittleEndian.Uint64(record[16:]), 0 // whatever its length, the first stays
-			if e.key != 0 {
+			e.Key, e.Bytes = binary.LittleEndian.Uint64(record[16:]), 0 // whatever its length, the first stays
+			if e.Key != 0 {
 				err = f(e)
 			}
 		case bandKeys:
-			for _, key := range r.cfg.Near.bands(signatureOf(record)) {
-				e.key = key
+			for _, key := range r.cfg.Near.BandKeys(dedup.SignatureOf(record[keyBytes:])) {
+				e.Key = key
 				err = errors.Join(err, f(e))
 			}
 		}
@@ -164,59 +162,16 @@ func (r *runner) eachKey(shard int, base uint64, kind keyKind, f func(entry) err
 	}
 }
 
-// signatureOf is the signature in a record of keys.
-func signatureOf(record []byte) []uint32 {
-	sig := make([]uint32, (len(record)-keyBytes)/4)
-	for i := range sig {
-		sig[i] = binary.LittleEndian.Uint32(record[keyBytes+4*i:])
-	}
-	return sig
+// openSignatures opens the signatures in the keys of all shards.
+func (r *runner) openSignatures() (*dedup.Signatures, error) {
+	paths, first := r.shardFiles(keysName)
+	return dedup.OpenSignatures(paths, first, keyBytes, r.hashes())
 }
 
-// signatures reads signatures of any documents, from the disk: 448 bytes each by default, which for a large corpus are more than memory holds.
-type signatures struct {
-	files []*os.File
-	first []uint64 // number of each file's first document
-	size  int64
-	sides [2]lastRead[[]uint32]
-}
-
-func (r *runner) openSignatures() (*signatures, error) {
-	s := &signatures{size: int64(keyBytes + 4*r.hashes())}
-	base := uint64(0)
-	for i, shard := range r.state.Shards {
-		f, err := os.Open(r.path(workName, keysName(i)))
-		if err != nil {
-			s.close()
-			return nil, fmt.Errorf("curate: %w", err)
-		}
-		s.files, s.first = append(s.files, f), append(s.first, base)
-		base += uint64(shard.Documents)
+// shardFiles are the paths of a kind of file of all shards, and the numbers of the shards' first documents.
+func (r *runner) shardFiles(name func(shard int) string) (paths []string, first []uint64) {
+	for i := range r.state.Shards {
+		paths, first = append(paths, r.path(workName, name(i))), append(first, uint64(r.before(i)))
 	}
-	return s, nil
-}
-
-func (s *signatures) close() {
-	for _, f := range s.files {
-		f.Close()
-	}
-}
-
-func (s *signatures) read(doc uint64) ([]uint32, error) {
-	i := sort.Search(len(s.first), func(i int) bool { return s.first[i] > doc }) - 1
-	record := make([]byte, s.size)
-	if _, err := s.files[i].ReadAt(record, int64(doc-s.first[i])*s.size); err != nil {
-		return nil, fmt.Errorf("curate: read %s: %w", s.files[i].Name(), err)
-	}
-	return signatureOf(record), nil
-}
-
-// alike reports whether the signatures of two documents are.
-func (s *signatures) alike(a, b entry, threshold float64) (bool, error) {
-	x, err := s.sides[0].of(a.doc, s.read)
-	if err != nil {
-		return false, err
-	}
-	y, err := s.sides[1].of(b.doc, s.read)
-	return err == nil && similarity(x, y) >= threshold, err
+	return paths, first
 }

@@ -2,7 +2,6 @@ package curate
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -14,31 +13,37 @@ import (
 	"testing"
 
 	"hone/data"
+	"hone/data/curate/classifier"
+	"hone/data/curate/curatetest"
+	"hone/data/curate/dedup"
+	"hone/data/curate/document"
+	"hone/data/curate/filters"
+	"hone/data/curate/spans"
 )
 
 // TestValidate: each section at its bounds, and past them with an error that names the key.
 func TestValidate(t *testing.T) {
-	near := func(change func(*MinHash)) func() error {
-		return func() error { c := DefaultMinHash(); change(&c); return c.Validate() }
+	near := func(change func(*dedup.MinHash)) func() error {
+		return func() error { c := dedup.DefaultMinHash(); change(&c); return c.Validate() }
 	}
-	span := func(c Substring) func() error { return c.Validate }
+	span := func(c spans.Substring) func() error { return c.Validate }
 	for key, pair := range map[string][2]func() error{
-		"near.ngram":                        {near(func(c *MinHash) { c.NGram = 100 }), near(func(c *MinHash) { c.NGram = 101 })},
-		"near.ngram is 0":                   {near(func(c *MinHash) { c.NGram = 1 }), near(func(c *MinHash) { c.NGram = 0 })},
-		"near.bands":                        {near(func(c *MinHash) { c.Bands, c.Rows = 1, 1000 }), near(func(c *MinHash) { c.Bands = 0 })},
-		"near.rows":                         {near(func(c *MinHash) { c.Bands, c.Rows = 128, 128 }), near(func(c *MinHash) { c.Bands, c.Rows = 128, 129 })},
-		"near.threshold":                    {near(func(c *MinHash) { c.Threshold = 1 }), near(func(c *MinHash) { c.Threshold = math.NaN() })},
-		"substring.length":                  {span(Substring{Length: 16, Whole: "words"}), span(Substring{Length: 15, Whole: "words"})},
-		"substring.length is 65537":         {span(Substring{Length: 1 << 16, Whole: "lines"}), span(Substring{Length: 1<<16 + 1, Whole: "lines"})},
-		"substring.whole":                   {span(Substring{Length: 16, Whole: "characters"}), span(Substring{Length: 16, Whole: "tokens"})},
-		"substring.min_left":                {span(Substring{Length: 16, Whole: "words"}), span(Substring{Length: 16, Whole: "words", MinLeft: -1})},
-		"length.min_chars":                  {Length{MinChars: 5, MaxChars: 5}.Validate, Length{MinChars: 6, MaxChars: 5}.Validate},
-		"length.max_chars":                  {Length{MinChars: 5}.Validate, Length{MaxChars: -1}.Validate},
-		"x.min_chars is 0, x.max_copies -1": {func() error { return Repeats{}.Validate("x") }, func() error { return Repeats{MaxCopies: -1}.Validate("x") }},
-		"language.min_confidence":           {Language{MinConfidence: 1}.Validate, Language{MinConfidence: math.NaN()}.Validate},
-		"language.sample":                   {Language{}.Validate, Language{Sample: -1}.Validate},
-		"scripts.max_other":                 {ScriptMix{MaxOther: 1, Keep: []string{"Han", otherScript}}.Validate, ScriptMix{MaxOther: 1.01}.Validate},
-		"words.max_count":                   {Words{MaxShare: 1}.Validate, Words{MaxCount: -1}.Validate},
+		"near.ngram":                        {near(func(c *dedup.MinHash) { c.NGram = 100 }), near(func(c *dedup.MinHash) { c.NGram = 101 })},
+		"near.ngram is 0":                   {near(func(c *dedup.MinHash) { c.NGram = 1 }), near(func(c *dedup.MinHash) { c.NGram = 0 })},
+		"near.bands":                        {near(func(c *dedup.MinHash) { c.Bands, c.Rows = 1, 1000 }), near(func(c *dedup.MinHash) { c.Bands = 0 })},
+		"near.rows":                         {near(func(c *dedup.MinHash) { c.Bands, c.Rows = 128, 128 }), near(func(c *dedup.MinHash) { c.Bands, c.Rows = 128, 129 })},
+		"near.threshold":                    {near(func(c *dedup.MinHash) { c.Threshold = 1 }), near(func(c *dedup.MinHash) { c.Threshold = math.NaN() })},
+		"substring.length":                  {span(spans.Substring{Length: 16, Whole: "words"}), span(spans.Substring{Length: 15, Whole: "words"})},
+		"substring.length is 65537":         {span(spans.Substring{Length: 1 << 16, Whole: "lines"}), span(spans.Substring{Length: 1<<16 + 1, Whole: "lines"})},
+		"substring.whole":                   {span(spans.Substring{Length: 16, Whole: "characters"}), span(spans.Substring{Length: 16, Whole: "tokens"})},
+		"substring.min_left":                {span(spans.Substring{Length: 16, Whole: "words"}), span(spans.Substring{Length: 16, Whole: "words", MinLeft: -1})},
+		"length.min_chars":                  {filters.Length{MinChars: 5, MaxChars: 5}.Validate, filters.Length{MinChars: 6, MaxChars: 5}.Validate},
+		"length.max_chars":                  {filters.Length{MinChars: 5}.Validate, filters.Length{MaxChars: -1}.Validate},
+		"x.min_chars is 0, x.max_copies -1": {func() error { return spans.Repeats{}.Validate("x") }, func() error { return spans.Repeats{MaxCopies: -1}.Validate("x") }},
+		"language.min_confidence":           {filters.Language{MinConfidence: 1}.Validate, filters.Language{MinConfidence: math.NaN()}.Validate},
+		"language.sample":                   {filters.Language{}.Validate, filters.Language{Sample: -1}.Validate},
+		"scripts.max_other":                 {filters.ScriptMix{MaxOther: 1, Keep: []string{"Han", "other"}}.Validate, filters.ScriptMix{MaxOther: 1.01}.Validate},
+		"words.max_count":                   {filters.Words{MaxShare: 1}.Validate, filters.Words{MaxCount: -1}.Validate},
 	} {
 		if err := pair[0](); err != nil {
 			t.Errorf("%s at its bound: %v", key, err)
@@ -47,13 +52,13 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s past its bound: %v", key, err)
 		}
 	}
-	if c := (Classifier{Positive: []string{"a"}, Negative: []string{"b"}}); !slices.Equal(c.Files(), []string{"a", "b"}) {
+	if c := (classifier.Config{Positive: []string{"a"}, Negative: []string{"b"}}); !slices.Equal(c.Files(), []string{"a", "b"}) {
 		t.Errorf("files %v", c.Files())
 	}
-	if c := (Classifier{Positive: []string{"a"}, Model: "m"}); !slices.Equal(c.Files(), []string{"m"}) {
+	if c := (classifier.Config{Positive: []string{"a"}, Model: "m"}); !slices.Equal(c.Files(), []string{"m"}) {
 		t.Errorf("files %v", c.Files())
 	}
-	if r := (ClassifierReport{Positive: 3, Negative: 4, HeldOut: 2, Recall: 0.5, Rejected: 1, Accuracy: 0.75, AUC: 1}).String(); r !=
+	if r := (classifier.Report{Positive: 3, Negative: 4, HeldOut: 2, Recall: 0.5, Rejected: 1, Accuracy: 0.75, AUC: 1}).String(); r !=
 		"learnt from 3 positive and 4 negative examples; of 2 held out it keeps 50.0% of the positive and rejects 100.0% of the negative ones (accuracy 0.750, AUC 1.000)" {
 		t.Error(r)
 	}
@@ -61,9 +66,9 @@ func TestValidate(t *testing.T) {
 
 // TestFoldersOfOthers: what is claimed, begun, finished or damaged is gone on with by the same recipe alone, and said otherwise.
 func TestFoldersOfOthers(t *testing.T) {
-	docs := documents([]string{"one text", "another"})
+	docs := curatetest.Documents([]string{"one text", "another"})
 	run := func(dir, fingerprint string) error {
-		_, err := Run(t.Context(), stream(docs, goOn), Config{Dir: dir, Fingerprint: fingerprint, Workers: 1, ShardBytes: 1 << 20, Steps: []Step{Length{}.Step()}})
+		_, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), Config{Dir: dir, Fingerprint: fingerprint, Workers: 1, ShardBytes: 1 << 20, Steps: []document.Step{filters.Length{}.Step()}})
 		return err
 	}
 	claimed := t.TempDir()
@@ -76,11 +81,11 @@ func TestFoldersOfOthers(t *testing.T) {
 		}
 	}
 	judged := Config{Dir: t.TempDir(), Fingerprint: "f", Workers: 1, ShardBytes: 1 << 20, Policy: "on_bad_file=error"}
-	if _, err := Run(t.Context(), stream(docs, goOn), judged); err != nil {
+	if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), judged); err != nil {
 		t.Fatal(err)
 	}
 	judged.Policy = "on_bad_file=skip"
-	if _, err := Run(t.Context(), stream(docs, goOn), judged); err == nil || !strings.Contains(err.Error(), "was made with on_bad_file=error; name another folder") {
+	if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), judged); err == nil || !strings.Contains(err.Error(), "was made with on_bad_file=error; name another folder") {
 		t.Errorf("another policy: %v", err)
 	}
 	for text, want := range map[string]string{"{": "is damaged; remove the folder", `{"fingerprint":"f","format":1}`: "was begun by another version of hone", "[]": "is damaged"} {
@@ -101,12 +106,12 @@ func TestFoldersOfOthers(t *testing.T) {
 // TestDamagedWork: whatever file of an unfinished run was cut short, the next call says so, or gives what an undisturbed run does.
 func TestDamagedWork(t *testing.T) {
 	docs := repetitive(400)
-	near := DefaultMinHash()
+	near := dedup.DefaultMinHash()
 	cfg := func(dir string) Config {
-		return Config{Dir: dir, Fingerprint: "f", Workers: 2, ShardBytes: 15_000, SortEntries: 1 << 16, Exact: true, Near: &near, Passes: []Pass{DefaultLines().Lines()}}
+		return Config{Dir: dir, Fingerprint: "f", Workers: 2, ShardBytes: 15_000, SortEntries: 1 << 16, Exact: true, Near: &near, Passes: []spans.Pass{spans.DefaultLines().Lines()}}
 	}
 	want, stopped := t.TempDir(), t.TempDir()
-	if _, err := Run(t.Context(), stream(docs, goOn), cfg(want)); err != nil {
+	if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), cfg(want)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -116,7 +121,7 @@ func TestDamagedWork(t *testing.T) {
 			cancel()
 		}
 	}
-	if _, err := Run(ctx, stream(docs, goOn), c); !errors.Is(err, context.Canceled) {
+	if _, err := Run(ctx, curatetest.Stream(docs, curatetest.GoOn), c); !errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
 	files, err := filepath.Glob(filepath.Join(stopped, workName, "*"))
@@ -140,7 +145,7 @@ func TestDamagedWork(t *testing.T) {
 		if err := os.Truncate(filepath.Join(dir, workName, filepath.Base(path)), info.Size()*2/3+1); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Run(t.Context(), stream(docs, goOn), cfg(dir)); err != nil {
+		if _, err := Run(t.Context(), curatetest.Stream(docs, curatetest.GoOn), cfg(dir)); err != nil {
 			refused++
 		} else if content(t, dir) != content(t, want) {
 			t.Errorf("with %s cut short another result is given for whole", filepath.Base(path))
@@ -225,8 +230,8 @@ func TestLabelsAreTallied(t *testing.T) {
 	for i := range 600 {
 		texts = append(texts, fmt.Sprint("text number ", i))
 	}
-	kind := func(d *Doc) string { return []string{"even", "odd"}[int(d.Text[len(d.Text)-1]-'0')%2] }
-	cfg := Config{Workers: 3, ShardBytes: 3000, Steps: []Step{{Name: "kind", Apply: func(d *Doc) string {
+	kind := func(d *document.Doc) string { return []string{"even", "odd"}[int(d.Text[len(d.Text)-1]-'0')%2] }
+	cfg := Config{Workers: 3, ShardBytes: 3000, Steps: []document.Step{{Name: "kind", Apply: func(d *document.Doc) string {
 		if d.Label("kind.of", kind(d)); d.Text[len(d.Text)-1] == '7' {
 			return "a seven"
 		}
@@ -238,50 +243,5 @@ func TestLabelsAreTallied(t *testing.T) {
 	}
 	if got := fmt.Sprint(r.Scores[documentBytes]); got != "map[13:{9 1} 14:{81 9} 15:{450 50}]" {
 		t.Error(got)
-	}
-}
-
-// TestDamagedGrams: places of n-grams that cannot be are an error, before memory for as many is asked for.
-func TestDamagedGrams(t *testing.T) {
-	for name, c := range map[string]struct {
-		ends []uint64
-		want bool
-	}{"as written": {[]uint64{2, 3}, true}, "beyond the file": {[]uint64{2, 1 << 60}, false}, "one more": {[]uint64{2, 4}, false}, "backwards": {[]uint64{3, 2}, false}} {
-		r := &runner{cfg: Config{Dir: t.TempDir()}, state: state{Shards: []Count{{Documents: 2}}}}
-		if err := os.Mkdir(r.path(workName), 0o777); err != nil {
-			t.Fatal(err)
-		}
-		w, err := createGrams(r.path(workName, gramsName(0)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		other, err := createGrams(r.path(workName, gramsName(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		other.abort()
-		if err := errors.Join(w.write([]uint64{5, 6}), w.write([]uint64{7}), w.commit()); err != nil {
-			t.Fatal(err)
-		}
-		var b []byte
-		for _, end := range c.ends {
-			b = binary.LittleEndian.AppendUint64(b, end)
-		}
-		if err := os.WriteFile(r.path(workName, endsName(gramsName(0))), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		near := DefaultMinHash()
-		r.cfg.Near = &near
-		s, err := r.openGrams()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if set, err := s.read(1); (err == nil) != c.want || c.want && !slices.Equal(set, []uint64{7}) || !c.want && !errors.Is(err, errStored) {
-			t.Errorf("%s: %v, %v", name, set, err)
-		}
-		s.close()
-		if left, err := os.ReadDir(r.path(workName)); err != nil || len(left) != 2 {
-			t.Errorf("files %v, %v", left, err)
-		}
 	}
 }

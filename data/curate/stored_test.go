@@ -2,7 +2,9 @@ package curate
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -44,5 +46,18 @@ func TestStoredTextIsUTF8(t *testing.T) {
 	var l line
 	if err := errors.Join(err, l.load(stored)); err != nil || l.Text != "a\ufffd\ufffdb" {
 		t.Errorf("%q, %v", l.Text, err)
+	}
+}
+
+// TestBeginnings of texts are parts of them, between characters, and no longer than asked for.
+func TestBeginnings(t *testing.T) {
+	text := strings.Repeat("größe ändert über 天地玄黃\n", 40)
+	for most := range 200 {
+		if got := beginning(text, most); !utf8.ValidString(got) || !strings.HasPrefix(text, strings.TrimSuffix(got, " …")) || len(got) > most+len(" …") || len(strings.TrimSuffix(got, " …"))+3 < most {
+			t.Fatalf("the first %d bytes are %q", most, got)
+		}
+	}
+	if got := beginning("abc", 3); got != "abc" {
+		t.Errorf("all of a text is %q", got)
 	}
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"hone/data"
+	"hone/data/curate/document"
+	"hone/data/curate/extsort"
+	"hone/data/curate/words"
 )
 
 // Survey is what there is to know about a corpus.
@@ -36,10 +39,10 @@ type Survey struct {
 	CommonLines    []CommonLine       `json:"common_lines"`
 	LinesMissed    int64              `json:"lines_missed"` // a line that is not listed stands at most this often, and a listed one at most so much more often
 
-	lengths map[string]Distribution
+	lengths map[string]document.Distribution
 	parts   map[string]map[string]Count // extensions, languages and scripts
 	common  commonLines
-	hashes  []entry // of a batch
+	hashes  []extsort.Entry // of a batch
 }
 
 // Lengths are quantiles to three significant digits.
@@ -72,10 +75,8 @@ type SurveyConfig struct {
 	Progress    func(documents int64)
 }
 
-const lengthDigits = 3
-
 func newSurvey() *Survey {
-	return &Survey{lengths: map[string]Distribution{}, parts: map[string]map[string]Count{"extensions": {}, "languages": {}, "scripts": {}}, common: commonLines{}}
+	return &Survey{lengths: map[string]document.Distribution{}, parts: map[string]map[string]Count{"extensions": {}, "languages": {}, "scripts": {}}, common: commonLines{}}
 }
 
 // Look surveys documents in memory that does not grow with them.
@@ -88,7 +89,7 @@ func Look(ctx context.Context, docs iter.Seq2[data.Document, error], cfg SurveyC
 		return nil, fmt.Errorf("stats: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	same := &sorter{dir: dir, name: "hashes", limit: cfg.SortEntries}
+	same := &extsort.Sorter{Dir: dir, Name: "hashes", Limit: cfg.SortEntries}
 	total := newSurvey()
 	work := func() func([]data.Document) *Survey {
 		var tokens func(string) int
@@ -106,10 +107,10 @@ func Look(ctx context.Context, docs iter.Seq2[data.Document, error], cfg SurveyC
 			return s
 		}
 	}
-	err = eachBatch(ctx, docs, cfg.Workers, work, func(s *Survey) error {
+	err = document.EachBatch(ctx, docs, cfg.Workers, work, func(s *Survey) error {
 		for _, e := range s.hashes {
-			e.doc += uint64(total.Documents)
-			if err := same.add(e); err != nil {
+			e.Doc += uint64(total.Documents)
+			if err := same.Add(e); err != nil {
 				return err
 			}
 		}
@@ -122,13 +123,13 @@ func Look(ctx context.Context, docs iter.Seq2[data.Document, error], cfg SurveyC
 	if err != nil {
 		return nil, err
 	}
-	for m, err := range members(same.sorted()) {
+	for m, err := range extsort.Members(same.Sorted()) {
 		if err != nil {
 			return nil, fmt.Errorf("stats: %w", err)
 		}
 		// Equal hashes of 64 bits and equal lengths: among a billion texts a pair that differs all the same has a chance of 3 %, less by the lengths.
-		if m.n > 1 && m.bytes == m.first.bytes {
-			total.Duplicates.plus(Count{Documents: 1, Bytes: int64(m.bytes)})
+		if m.N > 1 && m.Bytes == m.First.Bytes {
+			total.Duplicates.plus(Count{Documents: 1, Bytes: int64(m.Bytes)})
 		}
 	}
 	total.finish(cfg.CommonLines)
@@ -142,7 +143,7 @@ func (s *Survey) add(d data.Document, tokens func(string) int) {
 	if !utf8.ValidString(text) {
 		s.InvalidUTF8++
 	}
-	sizes := map[string]int{"bytes": len(text), "characters": utf8.RuneCountInString(text), "words": countWords(text)}
+	sizes := map[string]int{"bytes": len(text), "characters": utf8.RuneCountInString(text), "words": words.Count(text)}
 	s.Characters += int64(sizes["characters"])
 	s.Words += int64(sizes["words"])
 	if tokens != nil {
@@ -151,26 +152,25 @@ func (s *Survey) add(d data.Document, tokens func(string) int) {
 	}
 	for unit, n := range sizes {
 		if s.lengths[unit] == nil {
-			s.lengths[unit] = Distribution{}
+			s.lengths[unit] = document.Distribution{}
 		}
-		s.lengths[unit].add(float64(n), lengthDigits, true)
+		s.lengths[unit].Add(float64(n), document.LengthDigits, true)
 	}
 	s.part("extensions", extension(d.Source), int64(len(text)))
-	for script, letters := range Scripts(text) {
+	for script, letters := range words.Scripts(text) {
 		s.part("scripts", script, letters)
 	}
 	s.Lines += s.common.add(text)
-	s.hashes = append(s.hashes, entry{key: xxh3.HashString(text), doc: uint64(s.Documents - 1), bytes: uint32(len(text))})
+	s.hashes = append(s.hashes, extsort.Entry{Key: xxh3.HashString(text), Doc: uint64(s.Documents - 1), Bytes: uint32(len(text))})
 }
 
 // languageDocs is in how many documents of each batch the language is looked at, which takes longer than all the rest.
 const languageDocs = 16
 
 func surveyLanguage(text string) string {
-	c := DefaultLanguage()
-	code, confidence := c.detect(text)
-	if confidence < c.MinConfidence {
-		return undetermined
+	code, confidence := words.Language(text, words.LanguageSample)
+	if confidence < words.Certain {
+		return words.Undetermined
 	}
 	return code
 }
@@ -204,9 +204,9 @@ func (s *Survey) merge(o *Survey) {
 	s.InvalidUTF8 += o.InvalidUTF8
 	for unit, d := range o.lengths {
 		if s.lengths[unit] == nil {
-			s.lengths[unit] = Distribution{}
+			s.lengths[unit] = document.Distribution{}
 		}
-		s.lengths[unit].merge(d)
+		s.lengths[unit].Merge(d)
 	}
 	for kind, parts := range o.parts {
 		for name, c := range parts {
@@ -225,7 +225,7 @@ func (s *Survey) finish(lines int) {
 	s.Lengths = map[string]Lengths{}
 	for unit, d := range s.lengths {
 		total := map[string]int64{"bytes": s.Bytes, "characters": s.Characters, "words": s.Words, "tokens": s.Tokens}[unit]
-		s.Lengths[unit] = Lengths{Mean: rounded(float64(total)/float64(s.Documents), lengthDigits), Min: d.Quantile(0), P5: d.Quantile(.05), P25: d.Quantile(.25),
+		s.Lengths[unit] = Lengths{Mean: document.Round(float64(total)/float64(s.Documents), document.LengthDigits), Min: d.Quantile(0), P5: d.Quantile(.05), P25: d.Quantile(.25),
 			P50: d.Quantile(.5), P75: d.Quantile(.75), P95: d.Quantile(.95), P99: d.Quantile(.99), Max: d.Quantile(1)}
 	}
 	s.Extensions, s.Languages, s.Scripts = partsOf(s.parts["extensions"]), partsOf(s.parts["languages"]), partsOf(s.parts["scripts"])
@@ -240,7 +240,7 @@ func partsOf(counts map[string]Count) []Part {
 	out := []Part{}
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		c := counts[name]
-		out = append(out, Part{name, c.Documents, c.Bytes, share(int(c.Bytes), int(sum))})
+		out = append(out, Part{name, c.Documents, c.Bytes, document.Share(int(c.Bytes), int(sum))})
 	}
 	slices.SortStableFunc(out, func(a, b Part) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	return out

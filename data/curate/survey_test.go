@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"hone/data"
+	"hone/data/curate/curatetest"
+	"hone/data/curate/document"
 )
 
 func TestLookCountsEverything(t *testing.T) {
@@ -35,7 +37,7 @@ func TestLookCountsEverything(t *testing.T) {
 	var first string
 	for _, cfg := range []SurveyConfig{{Workers: 1}, {Workers: 4, SortEntries: 100}} {
 		cfg.Tokens, cfg.CommonLines = tokens, 2
-		s, err := Look(t.Context(), stream(docs, goOn), cfg)
+		s, err := Look(t.Context(), curatetest.Stream(docs, curatetest.GoOn), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,9 +74,9 @@ func TestLookCountsEverything(t *testing.T) {
 
 // TestLookSamplesLanguages of one document in eight: the first sixteen of each 128.
 func TestLookSamplesLanguages(t *testing.T) {
-	docs := slices.Repeat([]data.Document{{Text: []byte("ten bytes!")}}, batchDocs+languageDocs+1)
-	s, err := Look(t.Context(), stream(docs, goOn), SurveyConfig{Workers: 2})
-	if err != nil || len(s.Languages) != 1 || s.Languages[0].Bytes != 10*2*languageDocs || languageDocs*8 != batchDocs {
+	docs := slices.Repeat([]data.Document{{Text: []byte("ten bytes!")}}, document.BatchDocs+languageDocs+1)
+	s, err := Look(t.Context(), curatetest.Stream(docs, curatetest.GoOn), SurveyConfig{Workers: 2})
+	if err != nil || len(s.Languages) != 1 || s.Languages[0].Bytes != 10*2*languageDocs || languageDocs*8 != document.BatchDocs {
 		t.Errorf("%+v, %v", s.Languages, err)
 	}
 }
@@ -82,7 +84,7 @@ func TestLookSamplesLanguages(t *testing.T) {
 func TestLookPassesErrorsOn(t *testing.T) {
 	docs := corpus(2000)
 	broken := fmt.Errorf("broken")
-	if _, err := Look(t.Context(), stream(docs, func(i int) error {
+	if _, err := Look(t.Context(), curatetest.Stream(docs, func(i int) error {
 		if i == 900 {
 			return broken
 		}
@@ -90,7 +92,7 @@ func TestLookPassesErrorsOn(t *testing.T) {
 	}), SurveyConfig{Workers: 3}); err != broken {
 		t.Errorf("error %v", err)
 	}
-	s, err := Look(t.Context(), stream(nil, goOn), SurveyConfig{Workers: 2, CommonLines: 3})
+	s, err := Look(t.Context(), curatetest.Stream(nil, curatetest.GoOn), SurveyConfig{Workers: 2, CommonLines: 3})
 	if err != nil || s.Documents != 0 || len(s.CommonLines) != 0 {
 		t.Errorf("%+v, error %v", s, err)
 	}
@@ -117,13 +119,6 @@ func TestCommonLinesAreBounded(t *testing.T) {
 	}
 }
 
-func TestScripts(t *testing.T) {
-	got := fmt.Sprint(Scripts("Straße, слово, 日本語かな 한국 عربي 12 _ Ꮳ"))
-	if got != "map[Arabic:4 Cyrillic:5 Han:3 Hangul:2 Kana:2 Latin:6 other:1]" {
-		t.Error(got)
-	}
-}
-
 func TestSampleIsUniform(t *testing.T) {
 	docs := make([]data.Document, 100)
 	for i := range docs {
@@ -132,7 +127,7 @@ func TestSampleIsUniform(t *testing.T) {
 	const rounds, n = 4000, 10
 	counts := make([]float64, len(docs))
 	for seed := range uint64(rounds) {
-		drawn, seen, err := Sample(stream(docs, goOn), n, seed)
+		drawn, seen, err := Sample(curatetest.Stream(docs, curatetest.GoOn), n, seed)
 		if err != nil || len(drawn) != n || seen != 100 {
 			t.Fatalf("%d of %d, error %v", len(drawn), seen, err)
 		}
@@ -150,8 +145,17 @@ func TestSampleIsUniform(t *testing.T) {
 	if chi > 99+5*math.Sqrt(2*99) { // 99 degrees of freedom, five standard deviations
 		t.Errorf("chi square %.0f", chi)
 	}
-	all, _, err := Sample(stream(docs[:3], goOn), 10, 1)
+	all, _, err := Sample(curatetest.Stream(docs[:3], curatetest.GoOn), 10, 1)
 	if err != nil || len(all) != 3 {
 		t.Errorf("%d of 3, error %v", len(all), err)
+	}
+}
+
+// TestExtensions are those of files' contents.
+func TestExtensions(t *testing.T) {
+	for path, want := range map[string]string{"a.txt.zst": ".txt", "a.JSONL.GZ": ".jsonl", "a": "none", "a.gz": "none", "a.go": ".go"} {
+		if got := extension(path); got != want {
+			t.Errorf("the extension of %s is %s, want %s", path, got, want)
+		}
 	}
 }

@@ -13,6 +13,9 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
+	"hone/data/curate/dedup"
+	"hone/data/curate/document"
+	"hone/data/curate/filters"
 	"hone/recipe"
 	"hone/recipe/config"
 )
@@ -28,22 +31,22 @@ type Check struct {
 	ShardMiB    int      `yaml:"shard_mib" doc:"records in a part, in MiB"`
 	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 
-	Refusals curate.Refusals  `yaml:"refusals"`
-	Outliers curate.Outliers  `yaml:"outliers"`
-	Length   curate.Length    `yaml:"length"`
-	Scripts  curate.ScriptMix `yaml:"scripts"`
-	Language curate.Language  `yaml:"language"`
-	Words    curate.Words     `yaml:"words"`
-	Near     curate.MinHash   `yaml:"near"`
+	Refusals filters.Refusals  `yaml:"refusals"`
+	Outliers filters.Outliers  `yaml:"outliers"`
+	Length   filters.Length    `yaml:"length"`
+	Scripts  filters.ScriptMix `yaml:"scripts"`
+	Language filters.Language  `yaml:"language"`
+	Words    filters.Words     `yaml:"words"`
+	Near     dedup.MinHash     `yaml:"near"`
 }
 
 // DefaultCheck returns the recipe with every default filled in. Prompts are short, so near ones are compared by three words and by all hashes.
 func DefaultCheck() Check {
-	near := curate.DefaultMinHash()
+	near := dedup.DefaultMinHash()
 	near.NGram, near.Threshold = 3, 0.8
 	// Bad records are skipped by default, unlike in Curate: to find and count them is what a check is for.
 	return Check{OnBadRecord: "skip", OnBadFile: "error", Checks: []string{"format", "same_answers", "refusals", "outliers", "scripts"}, Dedup: []string{"exact", "near"}, ShardMiB: 256,
-		Refusals: curate.DefaultRefusals(), Outliers: curate.DefaultOutliers(), Language: curate.Language{Sample: 600}, Near: near}
+		Refusals: filters.DefaultRefusals(), Outliers: filters.DefaultOutliers(), Language: filters.Language{Sample: 600}, Near: near}
 }
 
 // Validate reports the first key that cannot be meant, and the remedy.
@@ -155,23 +158,23 @@ func (c *Check) fileKey() (string, error) {
 	return data.Sources{Paths: lists}.Key()
 }
 
-func (c *Check) step(ctx context.Context, name string, sources data.Sources, workers int) (curate.Step, error) {
+func (c *Check) step(ctx context.Context, name string, sources data.Sources, workers int) (document.Step, error) {
 	switch name {
 	case "format":
-		return curate.Format(), nil
+		return filters.Format(), nil
 	case "same_answers":
-		return curate.SameAnswers(), nil
+		return filters.SameAnswers(), nil
 	case "refusals":
 		return c.Refusals.Step()
 	case "outliers":
 		return c.Outliers.Step(ctx, sources.Documents(&data.Stats{}), workers)
 	case "length":
-		return curate.OnTalk(c.Length.Step(), false), nil
+		return document.OnTalk(c.Length.Step(), false), nil
 	case "scripts":
 		return c.Scripts.Step(), nil
 	case "language":
-		return curate.OnTalk(c.Language.Step(), false), nil
+		return document.OnTalk(c.Language.Step(), false), nil
 	}
 	words, err := c.Words.Step()
-	return curate.OnTalk(words, true), err
+	return document.OnTalk(words, true), err
 }

@@ -13,6 +13,10 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
+	"hone/data/curate/classifier"
+	"hone/data/curate/dedup"
+	"hone/data/curate/filters"
+	"hone/data/curate/spans"
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/tokenizer"
@@ -35,32 +39,32 @@ type Curate struct {
 	Tokenizer   string   `yaml:"tokenizer" doc:"folder or file of a tokenizer, or name of a model in the cache, to count tokens with; empty: they are not counted"`
 	Threads     int      `yaml:"threads" doc:"cores to use; 0: all; the result does not depend on it"`
 
-	Length           curate.Length           `yaml:"length"`
-	Language         curate.Language         `yaml:"language"`
-	URLs             curate.URLs             `yaml:"urls"`
-	Words            curate.Words            `yaml:"words"`
-	PII              curate.PII              `yaml:"pii"`
-	GopherQuality    curate.GopherQuality    `yaml:"gopher_quality"`
-	GopherRepetition curate.GopherRepetition `yaml:"gopher_repetition"`
-	C4               curate.C4               `yaml:"c4"`
-	FineWeb          curate.FineWeb          `yaml:"fineweb"`
-	Code             curate.Code             `yaml:"code"`
-	Decontaminate    curate.Decontaminate    `yaml:"decontaminate"`
-	Classifier       curate.Classifier       `yaml:"classifier"`
-	Perplexity       Perplexity              `yaml:"perplexity"`
-	Near             curate.MinHash          `yaml:"near"`
-	Paragraphs       curate.Repeats          `yaml:"paragraphs"`
-	Lines            curate.Repeats          `yaml:"lines"`
-	Substring        curate.Substring        `yaml:"substring"`
+	Length           filters.Length           `yaml:"length"`
+	Language         filters.Language         `yaml:"language"`
+	URLs             filters.URLs             `yaml:"urls"`
+	Words            filters.Words            `yaml:"words"`
+	PII              filters.PII              `yaml:"pii"`
+	GopherQuality    filters.GopherQuality    `yaml:"gopher_quality"`
+	GopherRepetition filters.GopherRepetition `yaml:"gopher_repetition"`
+	C4               filters.C4               `yaml:"c4"`
+	FineWeb          filters.FineWeb          `yaml:"fineweb"`
+	Code             filters.Code             `yaml:"code"`
+	Decontaminate    filters.Decontaminate    `yaml:"decontaminate"`
+	Classifier       classifier.Config        `yaml:"classifier"`
+	Perplexity       Perplexity               `yaml:"perplexity"`
+	Near             dedup.MinHash            `yaml:"near"`
+	Paragraphs       spans.Repeats            `yaml:"paragraphs"`
+	Lines            spans.Repeats            `yaml:"lines"`
+	Substring        spans.Substring          `yaml:"substring"`
 }
 
 // DefaultCurate returns the recipe with every default filled in: prose from the web. For source code set filters=mend,code,pii.
 func DefaultCurate() Curate {
 	return Curate{
 		TextField: "text", URLField: "url", IDField: "id", OnBadRecord: "error", OnBadFile: "error", OnSameID: "keep", Filters: []string{"mend", "gopher_repetition", "gopher_quality", "fineweb", "pii"},
-		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, Language: curate.DefaultLanguage(), URLs: curate.DefaultURLs(), PII: curate.DefaultPII(), GopherQuality: curate.DefaultGopherQuality(),
-		GopherRepetition: curate.DefaultGopherRepetition(), C4: curate.DefaultC4(), FineWeb: curate.DefaultFineWeb(), Code: curate.DefaultCode(),
-		Decontaminate: curate.DefaultDecontaminate(), Classifier: curate.DefaultClassifier(), Perplexity: defaultPerplexity(), Near: curate.DefaultMinHash(), Paragraphs: curate.DefaultParagraphs(), Lines: curate.DefaultLines(), Substring: curate.DefaultSubstring(),
+		Dedup: []string{"exact", "near"}, ShardMiB: 256, Format: jsonlFormat, Language: filters.DefaultLanguage(), URLs: filters.DefaultURLs(), PII: filters.DefaultPII(), GopherQuality: filters.DefaultGopherQuality(),
+		GopherRepetition: filters.DefaultGopherRepetition(), C4: filters.DefaultC4(), FineWeb: filters.DefaultFineWeb(), Code: filters.DefaultCode(),
+		Decontaminate: filters.DefaultDecontaminate(), Classifier: classifier.Default(), Perplexity: defaultPerplexity(), Near: dedup.DefaultMinHash(), Paragraphs: spans.DefaultParagraphs(), Lines: spans.DefaultLines(), Substring: spans.DefaultSubstring(),
 	}
 }
 
@@ -181,7 +185,7 @@ func (c *Curate) Run(ctx context.Context, env recipe.Env) (*curate.Result, *data
 }
 
 // passes are what dedup cuts out of documents: the largest units first.
-func (c *Curate) passes() (passes []curate.Pass) {
+func (c *Curate) passes() (passes []spans.Pass) {
 	if slices.Contains(c.Dedup, "paragraphs") {
 		passes = append(passes, c.Paragraphs.Paragraphs())
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"hone/data"
-	"hone/data/curate"
+	"hone/data/curate/document"
 	"hone/device"
 	"hone/eval"
 	"hone/internal/atomicfile"
@@ -163,8 +163,8 @@ func (g *gauge) measure(ctx context.Context, texts []string) ([]eval.Document, e
 }
 
 // step is the filter.
-func (g *gauge) step() curate.Step {
-	return curate.Step{Name: "perplexity", Batch: func(ctx context.Context, docs []*curate.Doc) ([]string, error) {
+func (g *gauge) step() document.Step {
+	return document.Step{Name: "perplexity", Batch: func(ctx context.Context, docs []*document.Doc) ([]string, error) {
 		texts := make([]string, len(docs))
 		for i, d := range docs {
 			texts[i] = d.Text
@@ -182,7 +182,7 @@ func (g *gauge) step() curate.Step {
 }
 
 // judge is the reason to reject a document, empty to keep it; what it was judged by is noted for the report either way.
-func (g *gauge) judge(d *curate.Doc, s eval.Document) string {
+func (g *gauge) judge(d *document.Doc, s eval.Document) string {
 	if s.Tokens == 0 {
 		return "nothing to measure"
 	}

@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"hone/data"
-	"hone/data/curate"
+	"hone/data/curate/classifier"
+	"hone/data/curate/document"
+	"hone/data/curate/filters"
 	"hone/recipe"
 )
 
@@ -18,7 +20,7 @@ type filter struct {
 	name     string
 	validate func() error // of its section, nil when every value can be meant
 	files    []string     // that it reads before it begins
-	make     func() (curate.Step, error)
+	make     func() (document.Step, error)
 }
 
 // stepRun is what steps are made with.
@@ -38,8 +40,8 @@ func (r *stepRun) free() {
 }
 
 // plain is a step that needs no more than its values.
-func plain(name string, step curate.Step) filter {
-	return filter{name: name, make: func() (curate.Step, error) { return step, nil }}
+func plain(name string, step document.Step) filter {
+	return filter{name: name, make: func() (document.Step, error) { return step, nil }}
 }
 
 // known are all filters.
@@ -47,9 +49,9 @@ func (c *Curate) known(r *stepRun) []filter {
 	// steps are made when a run begins, not here: some read files or train, and to validate a recipe must stay cheap
 	u := c.URLs
 	return []filter{
-		plain("mend", curate.Mend()),
-		{name: "length", validate: c.Length.Validate, make: func() (curate.Step, error) { return c.Length.Step(), nil }},
-		{name: "language", validate: c.Language.Validate, make: func() (curate.Step, error) { return c.Language.Step(), nil }},
+		plain("mend", filters.Mend()),
+		{name: "length", validate: c.Length.Validate, make: func() (document.Step, error) { return c.Length.Step(), nil }},
+		{name: "language", validate: c.Language.Validate, make: func() (document.Step, error) { return c.Language.Step(), nil }},
 		{name: "urls", files: slices.Concat(u.Hosts, u.Pages, u.Words, u.Parts, u.SoftWords), make: u.Step},
 		{name: "words", validate: c.Words.Validate, files: c.Words.Lists, make: c.Words.Step},
 		plain("pii", c.PII.Step()),
@@ -58,29 +60,29 @@ func (c *Curate) known(r *stepRun) []filter {
 		plain("c4", c.C4.Step()),
 		plain("fineweb", c.FineWeb.Step()),
 		plain("code", c.Code.Step()),
-		{name: "decontaminate", validate: c.Decontaminate.Validate, files: c.Decontaminate.Against, make: func() (curate.Step, error) {
+		{name: "decontaminate", validate: c.Decontaminate.Validate, files: c.Decontaminate.Against, make: func() (document.Step, error) {
 			step, note, err := c.Decontaminate.Step()
 			if note != "" {
 				r.notes = append(r.notes, note)
 			}
 			return step, err
 		}},
-		{name: "classifier", validate: c.Classifier.Validate, files: c.Classifier.Files(), make: func() (curate.Step, error) {
+		{name: "classifier", validate: c.Classifier.Validate, files: c.Classifier.Files(), make: func() (document.Step, error) {
 			m, err := c.classifier()
 			if err != nil {
-				return curate.Step{}, err
+				return document.Step{}, err
 			}
 			r.notes = append(r.notes, "classifier: "+m.Report.String())
 			return m.Step(c.Classifier.Threshold), nil
 		}},
-		{name: "perplexity", validate: c.Perplexity.Validate, files: c.Perplexity.files(), make: func() (curate.Step, error) {
+		{name: "perplexity", validate: c.Perplexity.Validate, files: c.Perplexity.files(), make: func() (document.Step, error) {
 			sample := r.sources
 			if len(c.Perplexity.Reference) > 0 {
 				sample.Paths = c.Perplexity.Reference
 			}
 			g, free, err := c.Perplexity.gauge(r.ctx, r.env, c.Out, sample)
 			if err != nil {
-				return curate.Step{}, err
+				return document.Step{}, err
 			}
 			r.frees = append(r.frees, free)
 			return g.step(), nil
@@ -89,13 +91,13 @@ func (c *Curate) known(r *stepRun) []filter {
 }
 
 // classifier reads the classifier, or trains it; a run that goes on finds the one that it trained in its folder.
-func (c *Curate) classifier() (*curate.TextClassifier, error) {
+func (c *Curate) classifier() (*classifier.Model, error) {
 	if c.Classifier.Model != "" {
-		return curate.LoadClassifier(c.Classifier.Model)
+		return classifier.Load(c.Classifier.Model)
 	}
 	path := filepath.Join(c.Out, classifierName)
 	if _, err := os.Stat(path); err == nil {
-		return curate.LoadClassifier(path)
+		return classifier.Load(path)
 	}
 	m, err := c.Classifier.Train()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"hone/data"
-	"hone/data/curate"
+	"hone/data/curate/document"
 	"hone/eval"
 	"hone/recipe"
 )
@@ -39,11 +39,11 @@ func TestJudgedByBits(t *testing.T) {
 		{Perplexity{Keep: []string{"head"}, MinBitsPerByte: 0.5}, 0.1, "too predictable"},
 	} {
 		g := &gauge{Perplexity: c.c, limits: thresholds{Head: 1, Tail: 2}}
-		if got := g.judge(&curate.Doc{}, of(c.bits)); got != c.want {
+		if got := g.judge(&document.Doc{}, of(c.bits)); got != c.want {
 			t.Errorf("%v bits with %+v: %q, want %q", c.bits, c.c, got, c.want)
 		}
 	}
-	if got := (&gauge{}).judge(&curate.Doc{}, eval.Document{}); got != "nothing to measure" {
+	if got := (&gauge{}).judge(&document.Doc{}, eval.Document{}); got != "nothing to measure" {
 		t.Errorf("a document of nothing: %q", got)
 	}
 }

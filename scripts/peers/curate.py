@@ -2,7 +2,7 @@
 """Measures datatrove's filters and MinHash signatures on one core, in MB/s, on the texts of BenchmarkSteps.
 
     pip install "datatrove[processing]==0.10.1" spacy nltk fasttext-numpy2-wheel
-    go test ./data/curate -run xxx -bench 'Steps|URLs|Passes' -cpu 1
+    go test ./data/curate/... -run xxx -bench 'Steps|URLs|Passes' -cpu 1
     python scripts/peers/curate.py [--seconds 3] [--steps classifier,words]
 
 Documents are read before the clock starts, and each filter sees each document fresh.

@@ -20,6 +20,8 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
+	"hone/data/curate/document"
+	"hone/data/curate/filters"
 	"hone/internal/atomicfile"
 )
 
@@ -105,7 +107,7 @@ func commentsOf(f *ast.File) string {
 
 // clean takes out of the held-out pages those that share 13 words in a row with a page of the crawl.
 func (p *prose) clean(crawl string) error {
-	d := curate.DefaultDecontaminate()
+	d := filters.DefaultDecontaminate()
 	d.Against = []string{crawl}
 	step, _, err := d.Step()
 	if err != nil {
@@ -113,7 +115,7 @@ func (p *prose) clean(crawl string) error {
 	}
 	var kept []string
 	for _, text := range p.held {
-		if step.Apply(&curate.Doc{Text: text}) == "" {
+		if step.Apply(&document.Doc{Text: text}) == "" {
 			kept = append(kept, text)
 		}
 	}

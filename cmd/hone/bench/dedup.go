@@ -15,6 +15,7 @@ import (
 
 	"hone/data"
 	"hone/data/curate"
+	"hone/data/curate/dedup"
 	"hone/internal/gosource"
 )
 
@@ -70,7 +71,7 @@ func dedupRows(ctx context.Context, name string, docs iter.Seq2[data.Document, e
 		threshold float64
 		exact     bool
 	}{{0.8, true}, {0.8, false}, {0, false}} {
-		near := curate.DefaultMinHash()
+		near := dedup.DefaultMinHash()
 		near.Threshold, near.Exact = how.threshold, how.exact
 		found, err := curate.MeasureNear(ctx, docs, near, []float64{0.75, 0.8, 0.85, 0.9}, runtime.GOMAXPROCS(0))
 		if err != nil {
