@@ -16,12 +16,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/chat"
+	"hone/cmd/hone/cli"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/tokenizer"
 )
 
-func chatCommand(a *app) *cobra.Command {
+func chatCommand(a *cli.App) *cobra.Command {
 	opt, flags := generate.DefaultOptions(), &modelFlags{}
 	opt.MaxNewTokens = 1024
 	var system, template string
@@ -36,14 +37,14 @@ func chatCommand(a *app) *cobra.Command {
 			"  printf 'Hi!\\nAnd in French?\\n' | hone chat runs/sft/model --temperature 0",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.chat(cmd.Context(), args[0], chatSettings{system, template, opt, flags})
+			return startChat(cmd.Context(), a, args[0], chatSettings{system, template, opt, flags})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&system, "system", "", "what the model is told before the conversation")
 	f.StringVar(&template, "template", "", "chat template instead of the model's own: a file, or one of "+strings.Join(chat.Names(), ", "))
 	f.IntVar(&opt.MaxNewTokens, "max-new-tokens", opt.MaxNewTokens, "an answer has at most this many tokens")
-	f.BoolVar(&a.json, "json", false, "print each answer as one object on a line of stdout") // unlike other commands, which have one result
+	f.BoolVar(&a.JSON, "json", false, "print each answer as one object on a line of stdout") // unlike other commands, which have one result
 	samplingFlags(cmd, &opt)
 	flags.add(cmd)
 	return cmd
@@ -60,7 +61,7 @@ type chatSettings struct {
 
 // talk is a conversation with a model.
 type talk struct {
-	*app
+	*cli.App
 	model    *loaded
 	session  *generate.Session
 	template *chat.Template
@@ -71,8 +72,8 @@ type talk struct {
 	adapters *adapters // nil with one adapter or none
 }
 
-// chat opens the model and talks until the input ends.
-func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
+// startChat opens the model and talks until the input ends.
+func startChat(ctx context.Context, a *cli.App, arg string, s chatSettings) error {
 	if err := s.opt.Validate(); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 		return err
 	}
 	defer m.close()
-	t := &talk{app: a, model: m, opt: s.opt, system: s.system, adapters: s.flags.choices(m)}
+	t := &talk{App: a, model: m, opt: s.opt, system: s.system, adapters: s.flags.choices(m)}
 	if t.template, err = chatTemplate(s.flags.templateDir(dir), s.template, m.tok); err != nil {
 		return err
 	}
@@ -95,10 +96,10 @@ func (a *app) chat(ctx context.Context, arg string, s chatSettings) error {
 	}
 	t.session = generate.New(m.dev, m.dtype, m.model, m.tok).NewSession()
 	defer t.session.Close()
-	t.console = newConsole(a.in, a.out)
+	t.console = newConsole(a.In, a.Out)
 	defer t.console.close()
 	if t.console.editor != nil {
-		fmt.Fprintln(a.err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
+		fmt.Fprintln(a.Err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
 		ctx = context.WithoutCancel(ctx) // Ctrl-C is about an answer here, which the console cancels, not about the program
 	}
 	return t.run(ctx)
@@ -134,7 +135,7 @@ func templateIfAny(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, 
 		}
 		return t, err
 	}
-	if source, err := readFile(name); err == nil {
+	if source, err := cli.ReadFile(name); err == nil {
 		return chat.New(string(source), "", tokens)
 	}
 	return chat.Builtin(name, tokens)
@@ -158,7 +159,7 @@ func answerEnds(dir string, template *chat.Template, tok *tokenizer.Tokenizer, s
 
 // configuredEnds reads eos_token_id, a number or a list of them.
 func configuredEnds(path string) ([]int32, error) {
-	data, err := readFile(path)
+	data, err := cli.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -190,7 +191,7 @@ func (t *talk) run(ctx context.Context) error {
 		line, err := t.console.line(ctx)
 		if err == io.EOF {
 			if t.console.editor != nil {
-				fmt.Fprintln(t.out)
+				fmt.Fprintln(t.Out)
 			}
 			return nil
 		}
@@ -208,7 +209,7 @@ func (t *talk) run(ctx context.Context) error {
 			return errors.Join(err, ctx.Err())
 		}
 		if err != nil {
-			fmt.Fprintln(t.err, "hone:", err)
+			fmt.Fprintln(t.Err, "hone:", err)
 		}
 	}
 }
@@ -227,7 +228,7 @@ func (t *talk) command(text string) error {
 	case "/adapter":
 		return t.choose(rest)
 	case "/help":
-		fmt.Fprint(t.err, chatHelp)
+		fmt.Fprint(t.Err, chatHelp)
 	default:
 		return fmt.Errorf("%s is no command; /help lists them", name)
 	}
@@ -254,7 +255,7 @@ func (t *talk) save(path string) error {
 	if err := atomicfile.WriteFile(path, append(data, '\n')); err != nil {
 		return fmt.Errorf("save the conversation: %w", err)
 	}
-	fmt.Fprintf(t.err, "%d messages are in %s\n", len(t.all()), path)
+	fmt.Fprintf(t.Err, "%d messages are in %s\n", len(t.all()), path)
 	return nil
 }
 
@@ -282,7 +283,7 @@ func (t *talk) turn(ctx context.Context, question string) error {
 	if err != nil && out.Text == "" {
 		t.messages = before
 	}
-	return t.result(spoken{"assistant", out.Text, len(out.Tokens), out.Finish}, func(w io.Writer) { fmt.Fprintln(w) })
+	return t.Result(spoken{"assistant", out.Text, len(out.Tokens), out.Finish}, func(w io.Writer) { fmt.Fprintln(w) })
 }
 
 // answer writes an answer to the conversation. A Ctrl-C ends it with context.Canceled and what was written so far.
@@ -311,12 +312,12 @@ func (t *talk) answer(ctx context.Context) (generate.Output, error) {
 		}
 	}()
 	return t.session.Run(ctx, e.IDs, t.opt, func(text string) {
-		if t.json {
+		if t.JSON {
 			return
 		}
 		if t.console.editor != nil {
-			text = shown(text)
+			text = cli.Shown(text)
 		}
-		_, _ = io.WriteString(t.out, text)
+		_, _ = io.WriteString(t.Out, text)
 	})
 }

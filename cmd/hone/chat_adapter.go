@@ -61,7 +61,7 @@ func (t *talk) choose(text string) error {
 		if c.on[i] {
 			state = fmt.Sprintf("on, weight %g", c.weights[i])
 		}
-		fmt.Fprintf(t.err, "  %d  %s (%s)\n", i+1, dir, state)
+		fmt.Fprintf(t.Err, "  %d  %s (%s)\n", i+1, dir, state)
 	}
 	return nil
 }

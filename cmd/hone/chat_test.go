@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"hone/chat"
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
@@ -60,7 +61,7 @@ func chatML(t *testing.T) string {
 func hone(t *testing.T, stdin string, args ...string) (out, errs string, code int) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = run(context.Background(), &app{in: strings.NewReader(stdin), out: &o, err: &e}, args)
+	code = run(context.Background(), &cli.App{In: strings.NewReader(stdin), Out: &o, Err: &e}, args)
 	return o.String(), e.String(), code
 }
 
@@ -143,9 +144,9 @@ func TestChatEnds(t *testing.T) {
 		var out, errs bytes.Buffer
 		code := make(chan int, 1)
 		go func() {
-			a := &app{in: in, out: &out, err: &errs}
+			a := &cli.App{In: in, Out: &out, Err: &errs}
 			if !waits {
-				a.out = writing(cancel)
+				a.Out = writing(cancel)
 			}
 			code <- run(ctx, a, []string{"chat", dir, "--max-new-tokens", "2"})
 		}()
@@ -236,11 +237,5 @@ func TestChatRefuses(t *testing.T) {
 		if code != 1 || !strings.Contains(errs, c.want) || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%s: %d %q, want %q", c.name, code, errs, c.want)
 		}
-	}
-}
-
-func TestShown(t *testing.T) {
-	if got := shown("a\x1b[31mb\r\n\tc\u009bd\x07é"); got != "a[31mb\n\tcdé" {
-		t.Errorf("got %q", got)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"hone/cmd/hone/cli"
 )
 
 // console reads what the user types, a line at a time, and hears Ctrl-C. Without a terminal signals are the program's: nobody is there who means an
@@ -30,7 +32,7 @@ const longestLine = 1 << 20
 func newConsole(in io.Reader, out io.Writer) *console {
 	c := &console{interrupts: make(chan os.Signal, 1), quit: make(chan os.Signal, 1)}
 	i, ok1 := in.(*os.File)
-	o, ok2 := out.(*checked)
+	o, ok2 := out.(*cli.Output)
 	// With either end in a pipe there is nobody to edit a line, and escape sequences would be in the output.
 	if !ok1 || !ok2 || !term.IsTerminal(int(i.Fd())) || !term.IsTerminal(int(o.Fd())) {
 		c.lines = bufio.NewReaderSize(in, 1<<16)
@@ -67,7 +69,7 @@ func (c *console) close() {
 // line returns the next line, io.EOF at the end. Lines that are pasted together are one. Without a terminal a context that is done ends it.
 func (c *console) line(ctx context.Context) (string, error) {
 	if c.editor == nil {
-		return promptly(ctx, c.plainLine)
+		return cli.Promptly(ctx, c.plainLine)
 	}
 	state, err := term.MakeRaw(c.fd)
 	if err != nil {
@@ -116,14 +118,4 @@ func (c *console) plainLine() (string, error) {
 			return string(line), nil
 		}
 	}
-}
-
-// shown is text as a terminal may have it: a model's own control characters do nothing.
-func shown(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 {
-			return -1
-		}
-		return r
-	}, text)
 }

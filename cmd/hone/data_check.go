@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/data/curate"
 	"hone/recipe"
@@ -15,13 +16,13 @@ import (
 	"hone/report"
 )
 
-func checkCommand(a *app) *cobra.Command {
+func checkCommand(a *cli.App) *cobra.Command {
 	defaults := curation.DefaultCheck()
 	return &cobra.Command{
 		Use: "check FILE... [path=value ...]", Short: "Look through data for fine-tuning and preferences, and keep what is sound",
 		Long: "Reads records of hone sft and hone dpo (messages, prompt and completion, Alpaca, ShareGPT, chosen and rejected) and counts, by reason, those that\n" +
 			"cannot be read, have an empty or refused answer, a length far from most, another script, equal answers, listed words, or a prompt that\n" +
-			"nearly stood before. With out=DIR the others are kept as they are; hone sft data=DIR reads them, and of preferences hone reward and hone dpo.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+			"nearly stood before. With out=DIR the others are kept as they are; hone sft data=DIR reads them, and of preferences hone reward and hone dpo.\n\nKeys, in YAML or as path=value:\n" + cli.Keys(&defaults),
 		Example: "  hone data check sft.jsonl\n  hone data check pairs.jsonl out=sound scripts.keep=Latin words.lists=toxic.txt checks=format,same_answers,refusals,words",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := curation.DefaultCheck()
@@ -41,22 +42,22 @@ func checkCommand(a *app) *cobra.Command {
 				return err
 			}
 			c.Data = append(c.Data, files...)
-			return a.check(cmd, &c)
+			return lookThrough(cmd, a, &c)
 		},
 	}
 }
 
-// check runs the recipe and prints what it found.
-func (a *app) check(cmd *cobra.Command, c *curation.Check) error {
+// lookThrough runs the recipe and prints what it found.
+func lookThrough(cmd *cobra.Command, a *cli.App, c *curation.Check) error {
 	usual := curation.DefaultCheck()
-	a.noteUnused(c, &usual)
-	bar := newProgress(a.err, 0)
-	result, stats, err := c.Run(cmd.Context(), recipe.Env{Progress: func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d records", stage, n), false) }})
-	bar.clear()
+	a.NoteUnused(c, &usual)
+	bar := cli.NewProgress(a.Err)
+	result, stats, err := c.Run(cmd.Context(), recipe.Env{Progress: func(stage string, n, _ int64) { bar.Live(fmt.Sprintf("%s: %d records", stage, n), false) }})
+	bar.Clear()
 	if err != nil {
 		return err
 	}
-	a.noteRead(stats)
+	noteRead(a, stats)
 	if c.Out != "" {
 		if _, err := report.WriteCuration(c.Out); err != nil {
 			return err
@@ -64,7 +65,7 @@ func (a *app) check(cmd *cobra.Command, c *curation.Check) error {
 	}
 	shown := *result
 	shown.Clusters = nil // in curation.json
-	return a.result(shown, func(w io.Writer) {
+	return a.Result(shown, func(w io.Writer) {
 		funnel(w, &shown, "records")
 		showExamples(w, &shown)
 		if c.Out != "" {
@@ -87,7 +88,7 @@ func showExamples(w io.Writer, r *curate.Result) {
 			fmt.Fprintln(w, "\nfor example")
 		}
 		seen[key] = true
-		text := []rune(shown(strings.Join(strings.Fields(e.Text), " ")))
+		text := []rune(cli.Shown(strings.Join(strings.Fields(e.Text), " ")))
 		fmt.Fprintf(w, "  %s, %s\n    %s\n", key, e.Place, string(text[:min(len(text), most)]))
 		if strings.HasSuffix(e.Reason, "of no known format") {
 			fmt.Fprintf(w, "    give its keys other names; known are %s; chosen and rejected\n", data.Formats)

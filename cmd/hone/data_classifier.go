@@ -6,10 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data/curate/classifier"
 )
 
-func classifierCommand(a *app) *cobra.Command {
+func classifierCommand(a *cli.App) *cobra.Command {
 	c := classifier.Default()
 	out := ""
 	cmd := &cobra.Command{
@@ -31,7 +32,7 @@ func classifierCommand(a *app) *cobra.Command {
 			if err := m.Save(out); err != nil {
 				return err
 			}
-			return a.result(m.Report, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", m.Report, out) })
+			return a.Result(m.Report, func(w io.Writer) { fmt.Fprintf(w, "%s\n%s\n", m.Report, out) })
 		},
 	}
 	t := &c.Training

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data/curate"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -18,32 +19,32 @@ import (
 	"hone/report"
 )
 
-func curateCommand(a *app) *cobra.Command {
+func curateCommand(a *cli.App) *cobra.Command {
 	defaults := curation.DefaultCurate()
 	return &cobra.Command{
 		Use:   "curate [RECIPE.yaml] [path=value ...]",
 		Short: "Filter documents and remove copies",
 		Long: "Puts documents through filters that mend or reject them with a reason, removes documents that equal or nearly equal (near.threshold) another, and writes what is left with where it\n" +
-			"comes from. Memory does not grow with the corpus, but for the copies found. A run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+			"comes from. Memory does not grow with the corpus, but for the copies found. A run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + cli.Keys(&defaults),
 		Example: "  hone data curate data=crawl/ out=curated\n  hone data curate data=src/ out=code filters=mend,code,pii",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := curation.DefaultCurate()
-			path, overrides := splitArgs(args)
+			path, overrides := cli.SplitArgs(args)
 			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
-			return a.curate(cmd.Context(), &c)
+			return runCurate(cmd.Context(), a, &c)
 		},
 	}
 }
 
-// curate runs the recipe, writes its report and prints the funnel.
-func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
+// runCurate runs the recipe, writes its report and prints the funnel.
+func runCurate(ctx context.Context, a *cli.App, c *curation.Curate) (err error) {
 	if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
 		return err
 	}
 	usual := curation.DefaultCurate()
-	a.noteUnused(c, &usual)
+	a.NoteUnused(c, &usual)
 	env := recipe.Env{}
 	if slices.Contains(c.Filters, "perplexity") {
 		dir, err := modelDir(c.Perplexity.Model)
@@ -58,16 +59,16 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
 		defer done()
 		env.Device = dev
 	}
-	bar := newProgress(a.err, 0)
-	env.Progress = func(stage string, n, _ int64) { bar.live(fmt.Sprintf("%s: %d documents", stage, n), false) }
+	bar := cli.NewProgress(a.Err)
+	env.Progress = func(stage string, n, _ int64) { bar.Live(fmt.Sprintf("%s: %d documents", stage, n), false) }
 	result, stats, err := c.Run(ctx, env)
-	bar.clear()
+	bar.Clear()
 	if err != nil {
 		return err
 	}
-	a.noteRead(stats)
+	noteRead(a, stats)
 	for _, note := range result.Notes {
-		fmt.Fprintln(a.notes(), note)
+		fmt.Fprintln(a.Notes(), note)
 	}
 	if _, err := report.WriteCuration(c.Out); err != nil {
 		return err
@@ -75,7 +76,7 @@ func (a *app) curate(ctx context.Context, c *curation.Curate) (err error) {
 	shown := *result
 	// They are texts, and may be long: a result is what a person or a script reads at once.
 	shown.Clusters, shown.Examples = nil, nil // in curation.json
-	return a.result(shown, func(w io.Writer) {
+	return a.Result(shown, func(w io.Writer) {
 		funnel(w, &shown, "documents")
 		fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\n", c.Out)
 		if shown.Kept.Documents == 0 {

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"hone/recipe/curation"
-
 	"github.com/spf13/cobra"
+
+	"hone/cmd/hone/cli"
+	"hone/recipe/curation"
 )
 
-func decontaminateCommand(a *app) *cobra.Command {
+func decontaminateCommand(a *cli.App) *cobra.Command {
 	c := curation.DefaultCurate()
 	c.Filters, c.Dedup, c.Out = []string{"decontaminate"}, nil, "decontaminated"
 	cmd := &cobra.Command{
@@ -25,7 +26,7 @@ func decontaminateCommand(a *app) *cobra.Command {
 			if err := readData(&c, args); err != nil {
 				return err
 			}
-			return a.curate(cmd.Context(), &c)
+			return runCurate(cmd.Context(), a, &c)
 		},
 	}
 	cmd.Flags().StringSliceVar(&c.Decontaminate.Against, "against", nil, "files, folders or globs of the evaluation")

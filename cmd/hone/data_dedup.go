@@ -6,11 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/recipe/config"
 	"hone/recipe/curation"
 )
 
-func dedupCommand(a *app) *cobra.Command {
+func dedupCommand(a *cli.App) *cobra.Command {
 	var by []string
 	out := ""
 	cmd := &cobra.Command{
@@ -30,7 +31,7 @@ func dedupCommand(a *app) *cobra.Command {
 			if err := readData(&c, args); err != nil {
 				return err
 			}
-			return a.curate(cmd.Context(), &c)
+			return runCurate(cmd.Context(), a, &c)
 		},
 	}
 	cmd.Flags().StringSliceVar(&by, "by", []string{"exact", "minhash"}, "what to compare")

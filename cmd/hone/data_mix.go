@@ -7,24 +7,25 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data/curate"
 	"hone/recipe/config"
 	"hone/recipe/curation"
 )
 
 // mixCommand reads SRC=WEIGHT beside path=value, in which a source that is called like a key loses.
-func mixCommand(a *app) *cobra.Command {
+func mixCommand(a *cli.App) *cobra.Command {
 	defaults := curation.DefaultMix()
 	return &cobra.Command{
 		Use: "mix [RECIPE.yaml] [SRC=WEIGHT ...] [path=value ...]", Short: "Mix sources by weight into one corpus",
 		Long: "Writes documents of several sources in turn, so that at every point each has its share of the text, and says how many documents of each there\n" +
 			"are and how often a source was repeated. Weights are SRC=WEIGHT or data_weights; without any a source's weight is its size, and\n" +
 			"data_temperature evens the shares out. The result depends on the sources and the recipe alone;\n" +
-			"a run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+			"a run that was stopped goes on where it was.\n\nKeys, in YAML or as path=value:\n" + cli.Keys(&defaults),
 		Example: "  hone data mix wiki/=0.7 code/=0.3 out=mixed amount=1000000000\n  hone data mix data=de/,en/,fr/ data_temperature=3 out=mixed until=all format=parquet",
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			c := curation.DefaultMix()
-			path, rest := splitArgs(args)
+			path, rest := cli.SplitArgs(args)
 			var overrides []string
 			var weighed curation.Mix
 			for _, arg := range rest {
@@ -42,18 +43,18 @@ func mixCommand(a *app) *cobra.Command {
 			if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
 				return err
 			}
-			bar := newProgress(a.err, 0)
+			bar := cli.NewProgress(a.Err)
 			mixed, stats, err := c.Run(cmd.Context(), func(n, sum int64) {
 				if n%1000 == 0 {
-					bar.live(fmt.Sprintf("%d documents, %s", n, bytesText(sum)), false)
+					bar.Live(fmt.Sprintf("%d documents, %s", n, cli.BytesText(sum)), false)
 				}
 			})
-			bar.clear()
+			bar.Clear()
 			if err != nil {
 				return err
 			}
-			a.noteRead(stats)
-			return a.result(mixed, func(w io.Writer) { showMix(w, mixed, c.Out) })
+			noteRead(a, stats)
+			return a.Result(mixed, func(w io.Writer) { showMix(w, mixed, c.Out) })
 		},
 	}
 }

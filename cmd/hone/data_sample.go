@@ -9,13 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/data/curate"
 	"hone/internal/atomicfile"
 )
 
 // sampleCommand draws documents in one pass, in memory for those that are drawn.
-func sampleCommand(a *app) *cobra.Command {
+func sampleCommand(a *cli.App) *cobra.Command {
 	s, n, seed, out := data.Sources{}, 0, uint64(0), ""
 	cmd := &cobra.Command{
 		Use: "sample DATA...", Short: "Draw documents, each with the same probability",
@@ -27,7 +28,7 @@ func sampleCommand(a *app) *cobra.Command {
 				return fmt.Errorf("n is %d; it must be at least 1, as in -n 100", n)
 			}
 			// stdout has one object then, so that documents cannot go there
-			if a.json && out == "" {
+			if a.JSON && out == "" {
 				return errors.New("--json tells what was drawn, so that the documents need a file: set --out FILE")
 			}
 			if s.Paths, err = plainPaths(cmd); err != nil {
@@ -39,15 +40,15 @@ func sampleCommand(a *app) *cobra.Command {
 				return byFlags{err}
 			}
 			if len(stats.Skipped) > 0 {
-				a.noteRead(stats)
+				noteRead(a, stats)
 			}
 			if out == "" {
-				return writeSample(a.out, drawn, s.Records)
+				return writeSample(a.Out, drawn, s.Records)
 			}
 			if err := atomicfile.WriteTo(out, func(w io.Writer) error { return writeSample(w, drawn, s.Records) }); err != nil {
 				return err
 			}
-			return a.result(map[string]any{"out": out, "documents": len(drawn), "of": seen, "seed": seed}, func(w io.Writer) {
+			return a.Result(map[string]any{"out": out, "documents": len(drawn), "of": seen, "seed": seed}, func(w io.Writer) {
 				fmt.Fprintf(w, "%d of %d documents in %s\n", len(drawn), seen, out)
 			})
 		},

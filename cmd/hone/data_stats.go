@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/data/curate"
 	"hone/recipe/curation"
@@ -54,17 +55,17 @@ func plainPaths(cmd *cobra.Command) ([]string, error) {
 }
 
 // noteRead says what was read and what was left out.
-func (a *app) noteRead(stats *data.Stats) {
+func noteRead(a *cli.App, stats *data.Stats) {
 	if stats.Documents == 0 && len(stats.Skipped) == 0 {
 		return // an earlier run read it
 	}
-	fmt.Fprintln(a.notes(), stats)
+	fmt.Fprintln(a.Notes(), stats)
 	for _, what := range slices.Concat(stats.BadRecords, stats.Unreadable) {
-		fmt.Fprintln(a.notes(), "left out:", what)
+		fmt.Fprintln(a.Notes(), "left out:", what)
 	}
 }
 
-func statsCommand(a *app) *cobra.Command {
+func statsCommand(a *cli.App) *cobra.Command {
 	s, tokenizer := data.Sources{}, ""
 	cfg := curate.SurveyConfig{Workers: runtime.GOMAXPROCS(0)}
 	cmd := &cobra.Command{
@@ -82,16 +83,16 @@ func statsCommand(a *app) *cobra.Command {
 			if cfg.Tokens, err = curation.TokenCounter(tokenizer); err != nil {
 				return err
 			}
-			bar := newProgress(a.err, 0)
-			cfg.Progress = func(n int64) { bar.live(fmt.Sprintf("%d documents", n), false) }
+			bar := cli.NewProgress(a.Err)
+			cfg.Progress = func(n int64) { bar.Live(fmt.Sprintf("%d documents", n), false) }
 			stats := &data.Stats{}
 			survey, err := curate.Look(cmd.Context(), s.Documents(stats), cfg)
-			bar.clear()
+			bar.Clear()
 			if err != nil {
 				return byFlags{err}
 			}
-			a.noteRead(stats)
-			return a.result(survey, func(w io.Writer) { showSurvey(w, survey) })
+			noteRead(a, stats)
+			return a.Result(survey, func(w io.Writer) { showSurvey(w, survey) })
 		},
 	}
 	sourceFlags(cmd, &s)
@@ -112,7 +113,7 @@ func showSurvey(out io.Writer, s *curate.Survey) {
 	if s.Tokens > 0 {
 		fmt.Fprintf(w, "tokens\t%d (%.2f bytes each)\n", s.Tokens, quotient(s.Bytes, s.Tokens))
 	}
-	fmt.Fprintf(w, "copies\t%d documents (%.1f%%), %s, equal an earlier one\n", s.Duplicates.Documents, 100*s.DuplicateShare, bytesText(s.Duplicates.Bytes))
+	fmt.Fprintf(w, "copies\t%d documents (%.1f%%), %s, equal an earlier one\n", s.Duplicates.Documents, 100*s.DuplicateShare, cli.BytesText(s.Duplicates.Bytes))
 	w.Flush()
 
 	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -130,7 +131,7 @@ func showSurvey(out io.Writer, s *curate.Survey) {
 	}
 	fmt.Fprintln(out, "\nmost common lines")
 	for _, l := range s.CommonLines {
-		fmt.Fprintf(out, "%9d  %s\n", l.Count, shown(l.Text))
+		fmt.Fprintf(out, "%9d  %s\n", l.Count, cli.Shown(l.Text))
 	}
 	if s.LinesMissed > 0 {
 		fmt.Fprintf(out, "each stands up to %d times more: there are too many different lines to count all\n", s.LinesMissed)

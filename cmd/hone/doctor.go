@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/device/cpu/peak"
@@ -44,17 +45,17 @@ type diagnosis struct {
 }
 
 // doctorCommand measures the machine for some seconds. What is missing is told with the remedy and is no error: a machine without a card is sound.
-func doctorCommand(a *app) *cobra.Command {
+func doctorCommand(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Say what this machine has and which kernels are used", Example: "  hone doctor --json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// Measuring cannot be stopped half way, and leaves nothing.
-			d, err := promptly(cmd.Context(), func() (*diagnosis, error) { return diagnose(cmd.Context()) })
+			d, err := cli.Promptly(cmd.Context(), func() (*diagnosis, error) { return diagnose(cmd.Context()) })
 			if err != nil {
 				return err
 			}
-			return a.result(d, d.text)
+			return a.Result(d, d.text)
 		},
 	}
 }
@@ -127,11 +128,11 @@ func (d *diagnosis) text(out io.Writer) {
 		fmt.Fprintf(w, "kernels\t%s: plain Go, which is slow; this build has no assembly for the processor\n", d.Kernels)
 	}
 	if d.Memory > 0 {
-		fmt.Fprintf(w, "memory\t%s with swap\n", bytesText(d.Memory))
+		fmt.Fprintf(w, "memory\t%s with swap\n", cli.BytesText(d.Memory))
 	}
 	for _, name := range []string{"l1d", "l2", "l3"} {
 		if n := d.Caches[name]; n > 0 {
-			fmt.Fprintf(w, "%s cache\t%s\n", name, bytesText(int64(n)))
+			fmt.Fprintf(w, "%s cache\t%s\n", name, cli.BytesText(int64(n)))
 		}
 	}
 	fmt.Fprintf(w, "f32\tmatrix products at %.0f GFLOP/s\n", d.F32)
@@ -174,15 +175,4 @@ func (d *diagnosis) cudaText(w io.Writer) {
 	for _, what := range d.CUDA.Missing {
 		fmt.Fprintf(w, "cuda\tmissing: %s\n", what)
 	}
-}
-
-// bytesText is a number of bytes in the unit that shows it with three digits or so.
-func bytesText(n int64) string {
-	switch {
-	case n >= 10<<30:
-		return fmt.Sprintf("%d GiB", n>>30)
-	case n >= 10<<20:
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%d KiB", n>>10)
 }

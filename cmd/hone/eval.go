@@ -9,16 +9,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/eval"
 )
 
 // evalCommand reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
-func evalCommand(a *app) *cobra.Command {
+func evalCommand(a *cli.App) *cobra.Command {
 	flags, c := &modelFlags{}, evalConfig{TextField: "text", Length: 256, BatchSize: 8}
 	cmd := &cobra.Command{
 		Use:     "eval MODEL data=PATH [path=value ...]",
 		Short:   "Measure loss, perplexity and bits per byte on text",
-		Long:    "Measures how well a model predicts text, in windows of sequence_length tokens.\n\nKeys:\n" + keys(&c),
+		Long:    "Measures how well a model predicts text, in windows of sequence_length tokens.\n\nKeys:\n" + cli.Keys(&c),
 		Example: "  hone eval runs/first/model data=held-out.txt",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,7 +46,7 @@ func evalCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(finite(r), func(w io.Writer) {
+			return a.Result(finite(r), func(w io.Writer) {
 				fmt.Fprintf(w, "loss           %.4f\nperplexity     %.3f\nbits per byte  %.4f\n%d tokens of %d documents, windows of %d\n",
 					r.Loss, r.Perplexity, r.BitsPerByte, r.Tokens, r.Documents, r.Length)
 			})

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"io/fs"
 	"iter"
-	"os"
 
 	"hone/data"
 	"hone/eval"
@@ -40,22 +36,4 @@ func (c *evalConfig) settings() eval.Config {
 
 func (c *evalConfig) documents() iter.Seq2[data.Document, error] {
 	return data.Sources{Paths: c.Data, Field: c.TextField}.Documents(&data.Stats{})
-}
-
-// readFile reads a text that a person wrote, without the byte order mark that some editors begin it with.
-func readFile(path string) ([]byte, error) {
-	text, err := os.ReadFile(path)
-	return bytes.TrimPrefix(text, []byte("\ufeff")), err
-}
-
-// notRead words why a file that a person named was not read: it holds what.
-func notRead(path, what string, err error) error {
-	info, failed := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there is no file %s; name one with %s", path, what)
-	case failed == nil && info.IsDir():
-		return fmt.Errorf("%s is a folder; name a file with %s", path, what)
-	}
-	return err
 }

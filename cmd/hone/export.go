@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
 	"hone/convert"
 	"hone/gguf"
 	"hone/model"
@@ -28,7 +29,7 @@ type exportSettings struct {
 	flags                 modelFlags
 }
 
-func exportCommand(a *app) *cobra.Command {
+func exportCommand(a *cli.App) *cobra.Command {
 	c := exportSettings{}
 	cmd := &cobra.Command{
 		Use:   "export MODEL --to gguf|hf",
@@ -47,7 +48,7 @@ func exportCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(r, r.print)
+			return a.Result(r, r.print)
 		},
 	}
 	f := cmd.Flags()
@@ -245,7 +246,7 @@ func (c *exportSettings) folder(ctx context.Context, dir string) (*exported, err
 		return nil, errors.New("name the folder to write by --out")
 	}
 	var n int64
-	err = newModel(c.out, func(to string) (err error) {
+	err = cli.WriteFolder(c.out, func(to string) (err error) {
 		n, err = convert.Copy(ctx, to, dir, stored, size)
 		return err
 	})

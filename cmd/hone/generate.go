@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/generate"
 	"hone/model"
@@ -81,7 +82,7 @@ func (f *modelFlags) checkWeights() error {
 
 // loadPromptly is load that a context ends at once, for a command that ends with it: the weights of a large model take long to read.
 func (f *modelFlags) loadPromptly(ctx context.Context, arg string) (*loaded, error) {
-	return promptly(ctx, func() (*loaded, error) { return f.load(arg) })
+	return cli.Promptly(ctx, func() (*loaded, error) { return f.load(arg) })
 }
 
 // load opens a model folder with its tokenizer, and puts the adapter on it if there is one.
@@ -180,7 +181,7 @@ func (f *modelFlags) add(cmd *cobra.Command) {
 }
 
 // generateCommand goes on from texts as they are; hone chat speaks by a model's template.
-func generateCommand(a *app) *cobra.Command {
+func generateCommand(a *cli.App) *cobra.Command {
 	opt, flags, prompts := generate.DefaultOptions(), &modelFlags{}, ""
 	cmd := &cobra.Command{
 		Use:     "generate MODEL [PROMPT ...]",
@@ -192,11 +193,11 @@ func generateCommand(a *app) *cobra.Command {
 			for _, arg := range args[1:] {
 				noteSetting(cmd, arg)
 			}
-			texts, err := readPrompts(cmd.Context(), a.in, args[1:], prompts)
+			texts, err := readPrompts(cmd.Context(), a.In, args[1:], prompts)
 			if err != nil {
 				return err
 			}
-			return a.generate(cmd, args[0], texts, opt, flags)
+			return continueTexts(cmd, a, args[0], texts, opt, flags)
 		},
 	}
 	f := cmd.Flags()
@@ -232,9 +233,9 @@ func samplingFlags(cmd *cobra.Command, opt *generate.Options) {
 // readPrompts takes the prompts from the arguments, a file or, failing both, all of stdin as one.
 func readPrompts(ctx context.Context, in io.Reader, args []string, file string) ([]string, error) {
 	if file != "" {
-		text, err := readFile(file)
+		text, err := cli.ReadFile(file)
 		if err != nil {
-			return nil, fmt.Errorf("read prompts: %w", notRead(file, "a prompt on each line", err))
+			return nil, fmt.Errorf("read prompts: %w", cli.NotRead(file, "a prompt on each line", err))
 		}
 		lines := strings.TrimRight(string(text), "\r\n")
 		if lines == "" {
@@ -248,7 +249,7 @@ func readPrompts(ctx context.Context, in io.Reader, args []string, file string) 
 	if len(args) > 0 {
 		return args, nil
 	}
-	text, err := readAll(ctx, in, 1<<24)
+	text, err := cli.ReadAll(ctx, in, 1<<24)
 	if err != nil {
 		return nil, fmt.Errorf("read the prompt from stdin: %w", err)
 	}
@@ -263,8 +264,8 @@ type generated struct {
 	Finish generate.Finish `json:"finish"`
 }
 
-// generate writes all texts side by side. One alone is shown as it comes.
-func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt generate.Options, flags *modelFlags) error {
+// continueTexts writes all texts side by side. One alone is shown as it comes.
+func continueTexts(cmd *cobra.Command, a *cli.App, dir string, prompts []string, opt generate.Options, flags *modelFlags) error {
 	if err := opt.Validate(); err != nil {
 		return err
 	}
@@ -282,12 +283,12 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriter(a.out)
+	w := bufio.NewWriter(a.Out)
 	defer w.Flush()
 	var emit func(int, string)
 	// One prompt is shown as it is gone on with; several side by side would be mixed up on the screen.
 	begin := "" // the prompt, until it stands before the first text: not where there is an error instead
-	if len(prompts) == 1 && !a.json {
+	if len(prompts) == 1 && !a.JSON {
 		begin = prompts[0]
 		emit = func(_ int, text string) {
 			fmt.Fprint(w, begin, text)
@@ -303,7 +304,7 @@ func (a *app) generate(cmd *cobra.Command, dir string, prompts []string, opt gen
 	for i, o := range outs {
 		results = append(results, generated{prompts[i], o.Text, len(o.Tokens), o.Finish})
 	}
-	return a.result(map[string]any{"results": results}, func(io.Writer) {
+	return a.Result(map[string]any{"results": results}, func(io.Writer) {
 		if emit != nil {
 			fmt.Fprintln(w, begin)
 			return

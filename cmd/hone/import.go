@@ -13,11 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/convert"
 	"hone/safetensors"
 )
 
-func importCommand(a *app) *cobra.Command {
+func importCommand(a *cli.App) *cobra.Command {
 	out, save := "", ""
 	cmd := &cobra.Command{
 		Use:   "import FILE.gguf",
@@ -31,7 +32,7 @@ func importCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(r, func(w io.Writer) {
+			return a.Result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "model       %s (%s)\nparameters  %d\ntokens      %d\ntime        %.1f s\n", r.Model, r.Type, r.Parameters, r.Tokens, r.Seconds)
 			})
 		},
@@ -67,7 +68,7 @@ func importModel(ctx context.Context, path, out, save string) (*imported, error)
 		return nil, fmt.Errorf("%s is a folder; name a GGUF file", path)
 	}
 	// before the file is opened, which may take a while
-	if err := mustBeFree(out); err != nil {
+	if err := cli.CheckFree(out); err != nil {
 		return nil, err
 	}
 	m, err := convert.Open(path)
@@ -75,7 +76,7 @@ func importModel(ctx context.Context, path, out, save string) (*imported, error)
 		return nil, err
 	}
 	defer m.Close()
-	if err := newModel(out, func(dir string) error { return m.Save(ctx, dir, stored) }); err != nil {
+	if err := cli.WriteFolder(out, func(dir string) error { return m.Save(ctx, dir, stored) }); err != nil {
 		return nil, err
 	}
 	r := &imported{Model: out, Type: m.Type}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/hub"
 )
@@ -128,7 +129,7 @@ func TestHubByEnvironment(t *testing.T) {
 			t.Setenv(name, c.env[name])
 		}
 		client, err := hubClient()
-		if err != nil || client.Endpoint != c.endpoint || client.Token != c.token || client.Cache != c.cache || client.Agent != "hone/"+version {
+		if err != nil || client.Endpoint != c.endpoint || client.Token != c.token || client.Cache != c.cache || client.Agent != "hone/"+cli.Version {
 			t.Errorf("%v: %+v, %v", c.env, client, err)
 		}
 	}
@@ -185,7 +186,7 @@ func TestMistakesInJSON(t *testing.T) {
 func TestStoreToExport(t *testing.T) {
 	dir := t.TempDir()
 	store, out := filepath.Join(dir, "labels.sqlite"), filepath.Join(dir, "out.jsonl")
-	err := (&app{}).labelExport(t.Context(), store, out)
+	err := exportLabels(t.Context(), &cli.App{}, store, out)
 	if err == nil || err.Error() != "export labels: there is no store "+store+"; name the file that hone label keeps verdicts in, as its --store" {
 		t.Errorf("%v", err)
 	}

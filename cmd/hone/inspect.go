@@ -16,12 +16,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
 	"hone/gguf"
 	"hone/recipe"
 	"hone/safetensors"
 )
 
-func inspectCommand(a *app) *cobra.Command {
+func inspectCommand(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use:   "inspect FILE_OR_FOLDER",
 		Short: "Show what is in a model's files",
@@ -34,7 +35,7 @@ func inspectCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.result(r, r.print)
+			return a.Result(r, r.print)
 		},
 	}
 }
@@ -243,18 +244,18 @@ func (r *inspection) print(w io.Writer) {
 				text = string(inner)
 			}
 		}
-		text = strings.ReplaceAll(shown(text), "\n", `\n`)
+		text = strings.ReplaceAll(cli.Shown(text), "\n", `\n`)
 		if runes := []rune(text); len(runes) > 100 {
 			text = string(runes[:97]) + "..."
 		}
-		fmt.Fprintf(tab, "%s\t%s\n", shown(k), text)
+		fmt.Fprintf(tab, "%s\t%s\n", cli.Shown(k), text)
 	}
 	tab.Flush()
 	fmt.Fprintln(w)
 	tab = tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, "tensor\ttype\tshape\tbytes")
 	for _, t := range r.Tensors {
-		fmt.Fprintf(tab, "%s\t%s\t%v\t%d\n", shown(t.Name), t.Type, t.Shape, t.Bytes)
+		fmt.Fprintf(tab, "%s\t%s\t%v\t%d\n", cli.Shown(t.Name), t.Type, t.Shape, t.Bytes)
 	}
 	tab.Flush()
 	fmt.Fprintln(w)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/cli"
 	"hone/data/curate"
 	"hone/eval"
 	"hone/plan"
@@ -74,31 +74,11 @@ func jsonKeys(s reflect.Type) (keys []string) {
 	return keys
 }
 
-// TestResultsAreOneObject: with --json one line, to which nothing else is written; else the text.
-func TestResultsAreOneObject(t *testing.T) {
-	var out, notes bytes.Buffer
-	a := &app{out: &out, err: &notes, json: true}
-	if err := a.result(map[string]any{"a": 1}, func(io.Writer) { t.Error("the text is written, too") }); err != nil || out.String() != "{\"a\":1}\n" || a.notes() != io.Writer(&notes) {
-		t.Errorf("%q, %v", out.String(), err)
-	}
-	out.Reset()
-	a.json = false
-	if err := a.result(nil, func(w io.Writer) { io.WriteString(w, "text") }); err != nil || out.String() != "text" || a.notes() != io.Writer(&out) {
-		t.Errorf("%q, %v", out.String(), err)
-	}
-	if err := (&app{out: &out, json: true}).result(func() {}, nil); err == nil {
-		t.Error("what JSON cannot hold is no error")
-	}
-	if err := (&app{out: &checked{file: os.NewFile(1<<30, "closed")}, json: true}).result(1, nil); err != nil { // as for text, main says so, and who reads no more of a pipe is no failure
-		t.Errorf("an output that is closed: %v", err)
-	}
-}
-
 // TestEvalObject: of a model that is far off the perplexity is infinite, for which JSON has no word.
 func TestEvalObject(t *testing.T) {
 	for loss, want := range map[float64]string{1: `"perplexity":2.718281828459045`, 710: `"perplexity":null`} {
 		var out bytes.Buffer
-		err := (&app{out: &out, json: true}).result(finite(eval.Result{Loss: loss, Perplexity: math.Exp(loss), Tokens: 7}), nil)
+		err := (&cli.App{Out: &out, JSON: true}).Result(finite(eval.Result{Loss: loss, Perplexity: math.Exp(loss), Tokens: 7}), nil)
 		if err != nil || strings.Count(out.String(), `"perplexity"`) != 1 || !strings.Contains(out.String(), want) || !strings.Contains(out.String(), `"tokens":7`) {
 			t.Errorf("of a loss of %v: %s, %v", loss, out.String(), err)
 		}

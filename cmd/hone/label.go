@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/chat"
+	"hone/cmd/hone/cli"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/recipe/example"
@@ -31,7 +32,7 @@ type labelSettings struct {
 	flags                                modelFlags
 }
 
-func labelCommand(a *app) *cobra.Command {
+func labelCommand(a *cli.App) *cobra.Command {
 	s := labelSettings{opt: generate.DefaultOptions()}
 	s.opt.MaxNewTokens, s.opt.BatchSize = 256, 8
 	cmd := &cobra.Command{
@@ -44,7 +45,7 @@ func labelCommand(a *app) *cobra.Command {
 		Example: "  hone label runs/sft/model --prompts prompts.txt --store labels.sqlite\n  hone label runs/a/model --model-b runs/b/model --prompts prompts.jsonl\n" +
 			"  hone label --pairs preferences.jsonl\n  hone label export labels.sqlite --out preferences.jsonl",
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.label(cmd.Context(), args, s) },
+		RunE: func(cmd *cobra.Command, args []string) error { return collect(cmd.Context(), a, args, s) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.prompts, "prompts", "", "file of prompts to answer")
@@ -64,7 +65,7 @@ func labelCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func labelExportCommand(a *app) *cobra.Command {
+func labelExportCommand(a *cli.App) *cobra.Command {
 	out := ""
 	cmd := &cobra.Command{
 		Use: "export STORE", Short: "Write verdicts as preference records",
@@ -72,7 +73,7 @@ func labelExportCommand(a *app) *cobra.Command {
 		Example: "  hone label export labels.sqlite --out preferences.jsonl",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.labelExport(cmd.Context(), args[0], out)
+			return exportLabels(cmd.Context(), a, args[0], out)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "file to write")
@@ -80,8 +81,8 @@ func labelExportCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// labelExport writes the file whole or not at all. A store that is not there is refused: opening would make it.
-func (a *app) labelExport(ctx context.Context, store, out string) error {
+// exportLabels writes the file whole or not at all. A store that is not there is refused: opening would make it.
+func exportLabels(ctx context.Context, a *cli.App, store, out string) error {
 	if _, err := os.Stat(store); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("export labels: there is no store %s; name the file that hone label keeps verdicts in, as its --store", store)
 	} else if err != nil {
@@ -100,7 +101,7 @@ func (a *app) labelExport(ctx context.Context, store, out string) error {
 	if err != nil {
 		return err
 	}
-	return a.result(done, func(w io.Writer) {
+	return a.Result(done, func(w io.Writer) {
 		unusable := ""
 		if n := done.LeftOut[label.Unusable]; n > 0 {
 			unusable = fmt.Sprintf(", %d of pairs with an empty answer or two alike", n)
@@ -130,8 +131,8 @@ func (s *labelSettings) validate(args []string) error {
 	return s.opt.Validate()
 }
 
-// label looks first at what may fail: a store that is damaged, pairs, models, prompts. Only then it makes a new store.
-func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
+// collect looks first at what may fail: a store that is damaged, pairs, models, prompts. Only then it makes a new store.
+func collect(ctx context.Context, a *cli.App, args []string, s labelSettings) error {
 	if err := s.validate(args); err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	}
 	var in labelInput
 	if s.pairs != "" {
-		if err := a.readPairs(s.pairs, &in); err != nil {
+		if err := readPairs(a, s.pairs, &in); err != nil {
 			return err
 		}
 	}
@@ -163,7 +164,7 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 		if err != nil {
 			return err
 		}
-		if err := a.readPrompts(s.prompts, spoken, &in); err != nil {
+		if err := readPromptRecords(a, s.prompts, spoken, &in); err != nil {
 			return err
 		}
 	}
@@ -176,7 +177,7 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 		}
 		defer store.Close()
 	}
-	if err := a.addInput(ctx, store, s, in); err != nil {
+	if err := addInput(ctx, a, store, s, in); err != nil {
 		return err
 	}
 	p, err := store.Progress(ctx, "")
@@ -186,15 +187,15 @@ func (a *app) label(ctx context.Context, args []string, s labelSettings) error {
 	if err != nil {
 		return err
 	}
-	return a.labelServe(ctx, store, writers, s)
+	return serveLabels(ctx, a, store, writers, s)
 }
 
 func (s *labelSettings) nothing() error {
 	return fmt.Errorf("%s has nothing to judge; give prompts, as in hone label MODEL --prompts FILE", s.store)
 }
 
-// labelServe shows the page while answers are written, until the user stops the program.
-func (a *app) labelServe(ctx context.Context, store *label.Store, writers []*writer, s labelSettings) error {
+// serveLabels shows the page while answers are written, until the user stops the program.
+func serveLabels(ctx context.Context, a *cli.App, store *label.Store, writers []*writer, s labelSettings) error {
 	l, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return fmt.Errorf("open the label page on %s: %w; choose another with --listen", s.listen, err)
@@ -203,12 +204,12 @@ func (a *app) labelServe(ctx context.Context, store *label.Store, writers []*wri
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.err, "open %s\nCtrl-C ends; verdicts are kept in %s\n", server.URL(), s.store)
+	fmt.Fprintf(a.Err, "open %s\nCtrl-C ends; verdicts are kept in %s\n", server.URL(), s.store)
 	writing := make(chan struct{})
 	go func() {
 		defer close(writing)
 		if err := writeAnswers(ctx, store, writers); err != nil && ctx.Err() == nil {
-			fmt.Fprintln(a.err, "hone:", err)
+			fmt.Fprintln(a.Err, "hone:", err)
 			server.Trouble(err.Error())
 		}
 	}()
@@ -221,7 +222,7 @@ func (a *app) labelServe(ctx context.Context, store *label.Store, writers []*wri
 	if err != nil {
 		return err
 	}
-	return a.result(p, func(w io.Writer) {
+	return a.Result(p, func(w io.Writer) {
 		fmt.Fprintf(w, "%d pairs, %d left out as alike or empty, %d prompts without answers\n", p.Ready, p.LeftOut, p.Waiting)
 		agreement := ""
 		if p.Agreement.Shared > 0 {

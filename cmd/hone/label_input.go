@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"hone/chat"
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/serve/label"
 )
@@ -20,7 +21,7 @@ type labelInput struct {
 }
 
 // addInput puts what was read into the store.
-func (a *app) addInput(ctx context.Context, store *label.Store, s labelSettings, in labelInput) error {
+func addInput(ctx context.Context, a *cli.App, store *label.Store, s labelSettings, in labelInput) error {
 	for _, file := range []struct {
 		path string
 		all  int
@@ -36,13 +37,13 @@ func (a *app) addInput(ctx context.Context, store *label.Store, s labelSettings,
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.err, "%d of %d are new from %s\n", added, file.all, filepath.Base(file.path))
+		fmt.Fprintf(a.Err, "%d of %d are new from %s\n", added, file.all, filepath.Base(file.path))
 	}
 	return nil
 }
 
-// readPrompts reads prompts; with spoken a text is what the user says.
-func (a *app) readPrompts(path string, spoken bool, in *labelInput) error {
+// readPromptRecords reads prompts; with spoken a text is what the user says.
+func readPromptRecords(a *cli.App, path string, spoken bool, in *labelInput) error {
 	texts := 0
 	for p, err := range data.Prompts(data.Sources{Paths: []string{path}}, &data.Stats{}) {
 		if err != nil {
@@ -66,13 +67,13 @@ func (a *app) readPrompts(path string, spoken bool, in *labelInput) error {
 	}
 	if texts > 0 {
 		how := map[bool]string{true: "what the user says, by the chat template", false: "gone on from as they are"}[spoken]
-		fmt.Fprintf(a.err, "%d prompts are texts: they are %s (--prompts-as)\n", texts, how)
+		fmt.Fprintf(a.Err, "%d prompts are texts: they are %s (--prompts-as)\n", texts, how)
 	}
 	return nil
 }
 
 // readPairs reads preference records; what they say is better is for the people to find out again.
-func (a *app) readPairs(path string, in *labelInput) error {
+func readPairs(a *cli.App, path string, in *labelInput) error {
 	leftOut := 0 // equal or empty answers: nothing to judge
 	for d, err := range (data.Sources{Paths: []string{path}, Records: true}).Documents(&data.Stats{}) {
 		if err != nil {
@@ -97,7 +98,7 @@ func (a *app) readPairs(path string, in *labelInput) error {
 		in.pairs = append(in.pairs, pair)
 	}
 	if leftOut > 0 {
-		fmt.Fprintf(a.err, "left out: %d records of %s with equal or empty answers\n", leftOut, filepath.Base(path))
+		fmt.Fprintf(a.Err, "left out: %d records of %s with equal or empty answers\n", leftOut, filepath.Base(path))
 	}
 	return nil
 }

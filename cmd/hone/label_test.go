@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"hone/cmd/hone/cli"
 	"hone/serve/label"
 )
 
@@ -56,7 +57,7 @@ func TestLabel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	said, notes, code := &output{}, &output{}, make(chan int)
 	go func() {
-		code <- run(ctx, &app{in: strings.NewReader(""), out: said, err: notes},
+		code <- run(ctx, &cli.App{In: strings.NewReader(""), Out: said, Err: notes},
 			[]string{"label", model, "--prompts", prompts, "--store", store, "--listen", "127.0.0.1:0", "--max-new-tokens", "8"})
 	}()
 	address := regexp.MustCompile(`open (http://127\.0\.0\.1:\d+)/(\?token=\w+)`)
@@ -93,7 +94,7 @@ func TestLabel(t *testing.T) {
 	if got := said.String(); !strings.Contains(got, "1 annotators, 0 pairs judged by several\nnext: hone label export "+store) { // of one person there is no agreement
 		t.Errorf("at the end: %s", got)
 	}
-	if got := run(t.Context(), &app{out: &output{}, err: notes}, []string{"label", "export", store, "--out", out}); got != 0 {
+	if got := run(t.Context(), &cli.App{Out: &output{}, Err: notes}, []string{"label", "export", store, "--out", out}); got != 0 {
 		t.Fatalf("export: %s", notes)
 	}
 	text, err := os.ReadFile(out)
@@ -117,11 +118,11 @@ func TestLabelPairs(t *testing.T) {
 	}
 	defer store.Close()
 	said, in := &output{}, labelInput{}
-	a := &app{err: said}
-	if err := a.readPairs(path, &in); err != nil {
+	a := &cli.App{Err: said}
+	if err := readPairs(a, path, &in); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.addInput(t.Context(), store, labelSettings{pairs: path}, in); err != nil {
+	if err := addInput(t.Context(), a, store, labelSettings{pairs: path}, in); err != nil {
 		t.Fatal(err)
 	}
 	if want := "left out: 1 records of pairs.jsonl with equal or empty answers\n2 of 2 are new"; !strings.HasPrefix(said.String(), want) {
@@ -177,7 +178,7 @@ func TestLabelRefuses(t *testing.T) {
 		for i := range args { // not before they are cut: folders may have spaces in their names
 			args[i] = named.Replace(args[i])
 		}
-		if code := run(t.Context(), &app{out: &output{}, err: &notes}, args); code != 1 || !strings.Contains(notes.String(), c.want) {
+		if code := run(t.Context(), &cli.App{Out: &output{}, Err: &notes}, args); code != 1 || !strings.Contains(notes.String(), c.want) {
 			t.Errorf("%s: exit code %d, %s, want %q", c.args, code, notes.String(), c.want)
 		}
 	}

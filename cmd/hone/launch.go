@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 
+	"hone/cmd/hone/cli"
 	"hone/internal/atomicfile"
 	"hone/plan"
 	"hone/recipe"
@@ -21,8 +22,8 @@ import (
 // launchers lists what --launch can be.
 func launchers() string { return strings.Join(slices.Sorted(maps.Keys(plan.Launchers())), ", ") }
 
-// launch writes the job files of a plan and returns their paths.
-func (a *app) launch(launcher string, c *cluster.Estimate, e *cluster.Estimated) ([]string, error) {
+// writeJob writes the job files of a plan and returns their paths.
+func writeJob(launcher string, c *cluster.Estimate, e *cluster.Estimated) ([]string, error) {
 	name, ok := plan.Launchers()[launcher]
 	if !ok {
 		return nil, fmt.Errorf("--launch is %q; use one of %s", launcher, launchers())
@@ -81,12 +82,12 @@ func fillJob(job *plan.Job, keys, own []string) (c trainer, shared *recipe.Train
 }
 
 // noteUnlaunched tells of keys of job files where none are written: what is planned is not theirs.
-func (a *app) noteUnlaunched(c *cluster.Estimate) {
+func noteUnlaunched(a *cli.App, c *cluster.Estimate) {
 	usual := cluster.DefaultEstimate()
 	before, now := config.Flatten(&usual), config.Flatten(c)
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		if strings.HasPrefix(key, "launch.") && now[key] != before[key] {
-			fmt.Fprintf(a.err, "note: %s has no effect without --launch, which writes job files\n", key)
+			fmt.Fprintf(a.Err, "note: %s has no effect without --launch, which writes job files\n", key)
 		}
 	}
 }

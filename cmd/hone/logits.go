@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/nn"
 	"hone/safetensors"
 	"hone/tensor"
@@ -20,7 +21,7 @@ import (
 // ignored is the label of a token that is not learned.
 const ignored = -100
 
-func logitsCommand(a *app) *cobra.Command {
+func logitsCommand(a *cli.App) *cobra.Command {
 	c, flags := logitsSettings{}, &modelFlags{}
 	cmd := &cobra.Command{
 		Use:   "logits MODEL --ids FILE.json --out FILE.safetensors",
@@ -37,10 +38,10 @@ func logitsCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json && r.Loss != nil && notFinite(float32(*r.Loss)) {
+			if a.JSON && r.Loss != nil && notFinite(float32(*r.Loss)) {
 				r.Loss = nil // JSON has no NaN; the file does
 			}
-			return a.result(r, func(w io.Writer) {
+			return a.Result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "logits  %v\n", r.Shape)
 				if r.Loss != nil {
 					fmt.Fprintf(w, "loss    %.7g over %d labels\n", *r.Loss, r.Labels)
@@ -87,7 +88,7 @@ func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) 
 		return nil, errors.New("--grads is of one adapter; name one by --adapter")
 	}
 	// A pass cannot be stopped half way. It writes no file, so that leaving it leaves nothing.
-	p, err := promptly(ctx, func() (*logitsPass, error) { return c.compute(dir, flags, b) })
+	p, err := cli.Promptly(ctx, func() (*logitsPass, error) { return c.compute(dir, flags, b) })
 	if err != nil {
 		return nil, err
 	}
@@ -220,9 +221,9 @@ type tokenBatch struct {
 
 // readTokenBatch reads and checks what needs no model.
 func readTokenBatch(path string) (*tokenBatch, error) {
-	text, err := readFile(path)
+	text, err := cli.ReadFile(path)
 	if err != nil {
-		return nil, notRead(path, `{"input_ids": [[...]]}`, err)
+		return nil, cli.NotRead(path, `{"input_ids": [[...]]}`, err)
 	}
 	b := &tokenBatch{}
 	if err := decodeStrictly(text, b); err != nil {
@@ -311,18 +312,6 @@ func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits,
 	return logits, loss, err
 }
 
-// inWords is an error of encoding/json without the names of Go's types.
-func inWords(err error) error {
-	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		where := ""
-		if kind.Field != "" {
-			where = " under " + kind.Field
-		}
-		return fmt.Errorf("there is a JSON %s%s, which cannot be meant", kind.Value, where)
-	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-}
-
 // decodeStrictly reads one JSON object and refuses keys that v does not have.
 func decodeStrictly(text []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -332,10 +321,17 @@ func decodeStrictly(text []byte, v any) error {
 		return errors.New("the file is empty or cut short; give one JSON object")
 	}
 	if err != nil {
-		return inWords(err)
+		return cli.InWords(err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return errors.New("there is something behind the JSON object")
 	}
 	return nil
+}
+
+// sameFile reports whether two paths lead to one file.
+func sameFile(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }

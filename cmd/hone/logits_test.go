@@ -92,8 +92,8 @@ func TestLogitsInterrupted(t *testing.T) {
 	if _, err := c.write(ctx, p, b); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if left := fileNames(dir); left != "" {
-		t.Errorf("left are %s", left)
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/internal/atomicfile"
 	"hone/model"
@@ -29,7 +30,7 @@ type merged struct {
 	Tokens int     `json:"tokens"` // of the text it was measured on
 }
 
-func mergeCommand(a *app) *cobra.Command {
+func mergeCommand(a *cli.App) *cobra.Command {
 	out, text, save, shard, flags := "", probeText, "f32", "5GB", &modelFlags{}
 	cmd := &cobra.Command{
 		Use:   "merge MODEL ADAPTER",
@@ -51,11 +52,11 @@ func mergeCommand(a *app) *cobra.Command {
 				return fmt.Errorf("--shard-size: %w", err)
 			}
 			flags.device, flags.dtype = "cpu", "f32"
-			r, err := (&merging{args[0], args[1], saving{out, stored, size}, flags, text, a.err}).run(cmd.Context())
+			r, err := (&merging{args[0], args[1], saving{out, stored, size}, flags, text, a.Err}).run(cmd.Context())
 			if err != nil {
 				return err
 			}
-			return a.result(r, func(w io.Writer) {
+			return a.Result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "merged model  %s (%s)\nKL            %.3g nats per token on %d tokens\n", r.Model, r.DType, r.KL, r.Tokens)
 			})
 		},
@@ -91,7 +92,7 @@ type merging struct {
 
 // run merges in f32, whatever the weights are saved in, and measures what was saved against the base with the adapter.
 func (c *merging) run(ctx context.Context) (*merged, error) {
-	if err := mustBeFree(c.to.out); err != nil {
+	if err := cli.CheckFree(c.to.out); err != nil {
 		return nil, err
 	}
 	kind, err := adapter.Kind(c.adapter)
@@ -132,7 +133,7 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 	if err := l.Merge(); err != nil {
 		return nil, err
 	}
-	if err := newModel(c.to.out, func(dir string) error { return c.save(ctx, m, dir) }); err != nil {
+	if err := cli.WriteFolder(c.to.out, func(dir string) error { return c.save(ctx, m, dir) }); err != nil {
 		return nil, err
 	}
 	// The saved files are what is measured, with all rounding, and not the model in memory.

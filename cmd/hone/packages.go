@@ -1,28 +1,38 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/bench"
+	"hone/cmd/hone/cli"
 	"hone/cmd/hone/quickstart"
 	"hone/recipe"
 )
 
 // Commands that are packages of their own, with what they need of this one.
 
-func quickstartCommand(a *app) *cobra.Command {
-	show := func(s *recipe.Summary) {
-		if !a.json {
-			summarise(a.out, s)
-		}
+// trained runs a recipe, as its own command does.
+func trained(a *cli.App) func(context.Context, recipe.Runner, *recipe.Training) (*recipe.Summary, error) {
+	return func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
+		return Train(ctx, a, r, c)
 	}
-	return quickstart.Command(&quickstart.Program{Result: a.result, Notes: a.notes, Show: show, Train: a.train})
 }
 
-func benchCommand(a *app) *cobra.Command {
+func quickstartCommand(a *cli.App) *cobra.Command {
+	show := func(s *recipe.Summary) {
+		if !a.JSON {
+			summarise(a.Out, s)
+		}
+	}
+	return quickstart.Command(&quickstart.Program{Result: a.Result, Notes: a.Notes, Show: show, Train: trained(a)})
+}
+
+func benchCommand(a *cli.App) *cobra.Command {
 	cmd := bench.Command(&bench.Program{
-		Result: a.result, Notes: a.notes, Open: openTimed, ModelDir: modelDir, Train: a.train, Rate: quickstart.Rate, SourceFlags: sourceFlags, Funnel: funnel,
+		Result: a.Result, Notes: a.Notes, Open: openTimed, ModelDir: modelDir, Train: trained(a), Rate: quickstart.Rate, SourceFlags: sourceFlags, Funnel: funnel,
 	})
-	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, onlyCommands
+	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, cli.OnlyCommands
 	return cmd
 }

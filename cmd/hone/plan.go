@@ -8,13 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/plan"
 	"hone/recipe/cluster"
 	"hone/recipe/config"
 )
 
 // planCommand plans runs on rented GPUs from a config.json alone; a run on this machine is planned by its own command with --dry-run.
-func planCommand(a *app) *cobra.Command {
+func planCommand(a *cli.App) *cobra.Command {
 	defaults := cluster.DefaultEstimate()
 	launcher := ""
 	cmd := &cobra.Command{
@@ -22,19 +23,19 @@ func planCommand(a *app) *cobra.Command {
 		Short: "Say what a run on GPUs takes: memory, time, energy and money",
 		Long: "Says what a run on GPUs takes before it is started: memory by part, time at a stated utilisation, energy and money, and with\n" +
 			"max_usd, max_hours and gpus the cheapest machines that keep to a budget. Known models: " + strings.Join(cluster.Shapes(), ", ") +
-			".\n\nKeys, in YAML or as path=value:\n" + keys(&defaults),
+			".\n\nKeys, in YAML or as path=value:\n" + cli.Keys(&defaults),
 		Example: "  hone plan model=gpt3-175b tokens=300e9 gpu=v100\n" +
 			"  hone plan model=llama-3-8b stage=sft method=qlora tokens=50M gpu=rtx4090\n" +
 			"  hone plan model=7B max_usd=100000 max_hours=720\n" +
 			"  hone plan model=llama-3-8b stage=sft method=lora tokens=50M gpu=h100 --launch slurm launch.data=answers.jsonl",
 		RunE: func(_ *cobra.Command, args []string) error {
 			c := cluster.DefaultEstimate()
-			path, overrides := splitArgs(args)
+			path, overrides := cli.SplitArgs(args)
 			if err := config.Load(&c, path, overrides); err != nil {
 				return err
 			}
 			if launcher == "" {
-				a.noteUnlaunched(&c)
+				noteUnlaunched(a, &c)
 			}
 			r, err := c.Run()
 			if err != nil {
@@ -42,7 +43,7 @@ func planCommand(a *app) *cobra.Command {
 			}
 			var files []string
 			if launcher != "" {
-				if files, err = a.launch(launcher, &c, r); err != nil {
+				if files, err = writeJob(launcher, &c, r); err != nil {
 					return err
 				}
 			}
@@ -50,7 +51,7 @@ func planCommand(a *app) *cobra.Command {
 				*cluster.Estimated
 				Launch []string `json:"launch,omitempty"` // files that were written
 			}{r, files}
-			return a.result(result, func(w io.Writer) {
+			return a.Result(result, func(w io.Writer) {
 				printPlan(w, r)
 				if launcher != "" {
 					printLaunched(w, launcher, &c, r.GPUs, files)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"hone/cmd/hone/cli"
 	"hone/recipe"
 	"hone/train"
 )
@@ -36,7 +37,7 @@ func TestEventsInWords(t *testing.T) {
 		{train.TableEvent{Title: "t"}, ""},
 	} {
 		var out bytes.Buffer
-		p := newProgress(&out, 100)
+		p := newRunProgress(&out, 100)
 		if p.event(c.e); out.String() != c.want {
 			t.Errorf("%T is told as %q, want %q", c.e, out.String(), c.want)
 		}
@@ -53,7 +54,7 @@ func (p fixedPeak) Share(gflops float64) float64 { return gflops / float64(p) }
 // held-out loss stays in sight, and how many steps there are is known once epochs are counted.
 func TestProgressOfARun(t *testing.T) {
 	var out bytes.Buffer
-	p, begun := newProgress(&out, 0), time.Now()
+	p, begun := newRunProgress(&out, 0), time.Now()
 	p.event(train.InfoEvent{Values: map[string]any{"steps": 30, "flops_per_token": 6e9}})
 	if p.steps != 30 || p.flops != 6e9 {
 		t.Errorf("%d steps, %v operations a token", p.steps, p.flops)
@@ -75,27 +76,6 @@ func TestProgressOfARun(t *testing.T) {
 	p.flops, p.peak = 6e9, fixedPeak(12*p.speed)
 	if text := p.step(train.StepEvent{Step: 30, Loss: 1, TokensPerS: p.speed}); !strings.HasSuffix(text, "  50% of peak") {
 		t.Errorf("6 GFLOP a token at half of the peak: %q", text)
-	}
-}
-
-// TestStages: how far the preparation is, in percent where the end is known.
-func TestStages(t *testing.T) {
-	for _, c := range []struct {
-		done, total int64
-		want        string
-	}{{1, 3, "tokens      33%\n"}, {3, 3, "tokens     100%\n"}, {5 << 20, 0, "tokens     5120 KiB\n"}, {0, 0, ""}} {
-		var out bytes.Buffer
-		if newProgress(&out, 0).stage("tokens", c.done, c.total); out.String() != c.want {
-			t.Errorf("%d of %d is %q, want %q", c.done, c.total, out.String(), c.want)
-		}
-	}
-	var out bytes.Buffer
-	p := newProgress(&out, 0)
-	p.terminal = true
-	p.stage("a", 1, 2)
-	p.line("done")
-	if got, want := out.String(), "\r\x1b[Ka           50%\r\x1b[Kdone\n"; got != want || p.open {
-		t.Errorf("on a terminal %q, want %q", got, want)
 	}
 }
 
@@ -150,7 +130,7 @@ func TestAgainst(t *testing.T) {
 		}
 	}
 	for n, want := range map[int64]string{0: "0 KiB", 1023: "0 KiB", 1 << 10: "1 KiB", 10<<20 - 1: "10239 KiB", 10 << 20: "10 MiB", 10<<30 - 1: "10239 MiB", 10 << 30: "10 GiB"} {
-		if got := bytesText(n); got != want {
+		if got := cli.BytesText(n); got != want {
 			t.Errorf("%d bytes are %s, want %s", n, got, want)
 		}
 	}
@@ -163,13 +143,13 @@ func TestRecipeArguments(t *testing.T) {
 		path string
 		keys int
 	}{{nil, "", 0}, {[]string{"r.yaml"}, "r.yaml", 0}, {[]string{"r.yaml", "a=b"}, "r.yaml", 1}, {[]string{"a=b", "r.yaml", "c=d"}, "r.yaml", 2}, {[]string{"a=b"}, "", 1}} {
-		if path, keys := splitArgs(c.args); path != c.path || len(keys) != c.keys {
+		if path, keys := cli.SplitArgs(c.args); path != c.path || len(keys) != c.keys {
 			t.Errorf("%q is the file %q and %q", c.args, path, keys)
 		}
 	}
 	for name, stage := range trainings() {
 		c, shared := stage.defaults()
-		text := keys(c)
+		text := cli.Keys(c)
 		for _, want := range []string{"  batch_size ", "  optimizer.learning_rate ", "  out "} {
 			if !strings.Contains(text, want) {
 				t.Errorf("the keys of %s lack %q", name, want)

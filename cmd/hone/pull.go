@@ -14,11 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
 	"hone/hub"
 	"hone/model"
 )
 
-func pullCommand(a *app) *cobra.Command {
+func pullCommand(a *cli.App) *cobra.Command {
 	var include []string
 	cmd := &cobra.Command{
 		Use:   "pull ORG/NAME[@REVISION]",
@@ -29,15 +30,15 @@ func pullCommand(a *app) *cobra.Command {
 		Example: "  hone pull HuggingFaceTB/SmolLM2-135M-Instruct\n  hone pull org/name@v1.0 --include '*.gguf'\n  hone chat HuggingFaceTB/SmolLM2-135M-Instruct",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.pull(cmd, args[0], include)
+			return download(cmd, a, args[0], include)
 		},
 	}
 	cmd.Flags().StringArrayVar(&include, "include", nil, "files to download instead, as a `pattern` such as '*.gguf'; may be given several times")
 	return cmd
 }
 
-// pull prints the folder alone, so that a shell can put it into the next command.
-func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
+// download prints the folder alone, so that a shell can put it into the next command.
+func download(cmd *cobra.Command, a *cli.App, arg string, include []string) error {
 	name, err := hub.ParseName(arg)
 	if err != nil {
 		return err
@@ -56,31 +57,31 @@ func (a *app) pull(cmd *cobra.Command, arg string, include []string) error {
 		if !ok {
 			return fmt.Errorf("pull %s: %s is set, so nothing is downloaded, and the cache %s does not have it", name, offline, client.Cache)
 		}
-		return a.result(map[string]any{"model": name.Repo, "dir": dir}, func(w io.Writer) { fmt.Fprintln(w, dir) })
+		return a.Result(map[string]any{"model": name.Repo, "dir": dir}, func(w io.Writer) { fmt.Fprintln(w, dir) })
 	}
-	bar := newProgress(a.err, 0)
+	bar := cli.NewProgress(a.Err)
 	begin := time.Now()
 	last := hub.Progress{}
 	var mu sync.Mutex // files are tried again each by itself
 	client.Retrying = func(err error, pause time.Duration) {
 		mu.Lock()
 		defer mu.Unlock()
-		bar.line("%s; trying again in %s", shown(err.Error()), pause.Round(time.Second/10))
+		bar.Line("%s; trying again in %s", cli.Shown(err.Error()), pause.Round(time.Second/10))
 	}
 	dir, err := client.Pull(cmd.Context(), name, include, func(p hub.Progress) {
 		mu.Lock()
 		defer mu.Unlock()
 		// Without a terminal only of a download that takes a while: a line for each of a few small files is noise.
-		if bar.terminal || time.Since(begin) > time.Second {
-			bar.live(pullLine(p, time.Since(begin)), p.FilesDone == p.Files)
+		if bar.Terminal || time.Since(begin) > time.Second {
+			bar.Live(pullLine(p, time.Since(begin)), p.FilesDone == p.Files)
 		}
 		last = p
 	})
-	bar.clear()
+	bar.Clear()
 	if err != nil {
 		return err
 	}
-	return a.result(map[string]any{"model": name.Repo, "dir": dir, "bytes": last.Bytes, "downloaded": last.Bytes - last.Cached}, func(w io.Writer) {
+	return a.Result(map[string]any{"model": name.Repo, "dir": dir, "bytes": last.Bytes, "downloaded": last.Bytes - last.Cached}, func(w io.Writer) {
 		fmt.Fprintln(w, dir)
 	})
 }
@@ -98,7 +99,7 @@ func hubClient() (*hub.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &hub.Client{Endpoint: "https://huggingface.co", Cache: hubCache(home), Agent: "hone/" + version}
+	c := &hub.Client{Endpoint: "https://huggingface.co", Cache: hubCache(home), Agent: "hone/" + cli.Version}
 	if e := strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"); e != "" {
 		if !strings.HasPrefix(e, "https://") && !strings.HasPrefix(e, "http://") {
 			return nil, fmt.Errorf("HF_ENDPOINT is %q; it must begin with https:// or http://", e)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/chat"
+	"hone/cmd/hone/cli"
 	"hone/recipe/judge"
 )
 
@@ -22,7 +23,7 @@ type scoreFlags struct {
 	prompt, file, template string
 }
 
-func scoreCommand(a *app) *cobra.Command {
+func scoreCommand(a *cli.App) *cobra.Command {
 	f := scoreFlags{}
 	cmd := &cobra.Command{
 		Use:   "score MODEL [TEXT ...]",
@@ -33,7 +34,7 @@ func scoreCommand(a *app) *cobra.Command {
 			"  hone score runs/reward/adapter --file answers.jsonl --json",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			texts, err := f.texts(a.in, args[1:])
+			texts, err := f.texts(a.In, args[1:])
 			if err != nil {
 				return err
 			}
@@ -41,7 +42,7 @@ func scoreCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, err := promptly(cmd.Context(), func() (*scorer, error) { return f.open(dir) })
+			m, err := cli.Promptly(cmd.Context(), func() (*scorer, error) { return f.open(dir) })
 			if err != nil {
 				return err
 			}
@@ -53,9 +54,9 @@ func scoreCommand(a *app) *cobra.Command {
 			if i := slices.IndexFunc(scores, func(s float64) bool { return notFinite(float32(s)) }); i >= 0 {
 				return fmt.Errorf("the score of text %d is %v: the model's weights are damaged or training diverged", i+1, scores[i])
 			}
-			return a.result(map[string]any{"scores": scores}, func(w io.Writer) {
+			return a.Result(map[string]any{"scores": scores}, func(w io.Writer) {
 				for i, s := range scores {
-					fmt.Fprintf(w, "%.6f\t%s\n", s, shown(oneLine(texts[i].Answer)))
+					fmt.Fprintf(w, "%.6f\t%s\n", s, cli.Shown(oneLine(texts[i].Answer)))
 				}
 			})
 		},
@@ -120,7 +121,7 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 		name = f.file
 		file, err := os.Open(f.file)
 		if err != nil {
-			return nil, notRead(f.file, "a JSON object on each line", err)
+			return nil, cli.NotRead(f.file, "a JSON object on each line", err)
 		}
 		defer file.Close()
 		in = file
@@ -148,7 +149,7 @@ func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	case errors.Is(err, bufio.ErrTooLong):
 		return nil, fmt.Errorf("%s:%d: the line is longer than %d MiB; shorten it", name, n, longest>>20)
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", name, notRead(name, "a JSON object on each line", err))
+		return nil, fmt.Errorf("read %s: %w", name, cli.NotRead(name, "a JSON object on each line", err))
 	case len(texts) == 0:
 		return nil, fmt.Errorf("%s has nothing to score; give a JSON object on each line", name)
 	}
@@ -164,7 +165,7 @@ func scoreText(line []byte) (t judge.Text, err error) {
 		Messages   []chat.Message  `json:"messages"`
 	}
 	if err := json.Unmarshal(line, &record); err != nil {
-		return t, fmt.Errorf("the line is no record: %w", inWords(err))
+		return t, fmt.Errorf("the line is no record: %w", cli.InWords(err))
 	}
 	if record.Completion == nil {
 		t.Messages, t.Answer = record.Messages, record.Text

@@ -13,6 +13,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
+
+	"hone/cmd/hone/cli"
 )
 
 func TestMain(m *testing.M) {
@@ -163,7 +165,7 @@ func fill(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // allCommands are those of all groups.
-func allCommands(yield func(func(*app) *cobra.Command) bool) {
+func allCommands(yield func(func(*cli.App) *cobra.Command) bool) {
 	for _, g := range groups {
 		for _, c := range g.commands {
 			if !yield(c) {
@@ -176,9 +178,9 @@ func allCommands(yield func(func(*app) *cobra.Command) bool) {
 // hone's commands all have help with an example.
 func TestHelp(t *testing.T) {
 	for make := range allCommands {
-		c := make(&app{})
+		c := make(&cli.App{})
 		var out bytes.Buffer
-		if code := run(context.Background(), &app{out: &out, err: &out}, []string{c.Name(), "--help"}); code != 0 {
+		if code := run(context.Background(), &cli.App{Out: &out, Err: &out}, []string{c.Name(), "--help"}); code != 0 {
 			t.Errorf("hone %s --help: exit code %d", c.Name(), code)
 		}
 		for _, want := range []string{"Usage:", "Examples:", "hone " + c.Name()} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/recipe/config"
 	"hone/tokenizer"
@@ -31,19 +32,19 @@ func defaultTokenizer() tokenizerConfig {
 	return tokenizerConfig{TextField: "text", VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
 }
 
-func tokenizerCommand(a *app) *cobra.Command {
+func tokenizerCommand(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{Use: "tokenizer", Short: "Train a tokenizer, encode and decode text",
 		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192\n  echo 'hello' | hone tokenizer encode tok",
-		Args:    cobra.ArbitraryArgs, RunE: onlyCommands}
+		Args:    cobra.ArbitraryArgs, RunE: cli.OnlyCommands}
 	cmd.AddCommand(tokenizerTrain(a), tokenizerEncode(a), tokenizerDecode(a))
 	return cmd
 }
 
-func tokenizerTrain(a *app) *cobra.Command {
+func tokenizerTrain(a *cli.App) *cobra.Command {
 	defaults := defaultTokenizer()
 	return &cobra.Command{
 		Use: "train data=PATH out=DIR [path=value ...]", Short: "Train byte-level BPE and write tokenizer.json",
-		Long:    "Trains byte-level BPE on text and writes tokenizer.json.\n\nKeys:\n" + keys(&defaults),
+		Long:    "Trains byte-level BPE on text and writes tokenizer.json.\n\nKeys:\n" + cli.Keys(&defaults),
 		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192 pattern=llama3",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := defaultTokenizer()
@@ -53,7 +54,7 @@ func tokenizerTrain(a *app) *cobra.Command {
 			if len(c.Data) == 0 || c.Out == "" {
 				return errors.New("data and out are needed: hone tokenizer train data=PATH out=DIR")
 			}
-			if err := mustBeFree(c.Out); err != nil {
+			if err := cli.CheckFree(c.Out); err != nil {
 				return err
 			}
 			docs := data.Texts(data.Sources{Paths: c.Data, Field: c.TextField}.Documents(&data.Stats{}))
@@ -62,10 +63,10 @@ func tokenizerTrain(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := newModel(c.Out, t.Save); err != nil {
+			if err := cli.WriteFolder(c.Out, t.Save); err != nil {
 				return err
 			}
-			return a.result(map[string]any{"out": c.Out, "vocab_size": t.VocabSize()}, func(w io.Writer) {
+			return a.Result(map[string]any{"out": c.Out, "vocab_size": t.VocabSize()}, func(w io.Writer) {
 				fmt.Fprintf(w, "%d tokens in %s/tokenizer.json\n", t.VocabSize(), c.Out)
 			})
 		},
@@ -84,7 +85,7 @@ func loadTokenizer(arg string) (*tokenizer.Tokenizer, error) {
 	return tokenizer.Load(path)
 }
 
-func tokenizerEncode(a *app) *cobra.Command {
+func tokenizerEncode(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use: "encode TOKENIZER [flags] <TEXT", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -92,18 +93,18 @@ func tokenizerEncode(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := readAll(cmd.Context(), a.in, longestText)
+			text, err := cli.ReadAll(cmd.Context(), a.In, longestText)
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
 			}
 			ids := t.Encode([]int32{}, text)
-			return a.result(map[string]any{"ids": ids}, func(w io.Writer) { _ = json.NewEncoder(w).Encode(ids) })
+			return a.Result(map[string]any{"ids": ids}, func(w io.Writer) { _ = json.NewEncoder(w).Encode(ids) })
 		},
 	}
 }
 
 // tokenizerDecode writes bytes as the tokens have them, also where they are no valid text.
-func tokenizerDecode(a *app) *cobra.Command {
+func tokenizerDecode(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use: "decode TOKENIZER [flags] <IDS", Short: "Turn the ids on stdin, a JSON list, into text", Args: cobra.ExactArgs(1),
 		Example: "  echo '[1, 2]' | hone tokenizer decode tok\n  echo hello | hone tokenizer encode tok --json | hone tokenizer decode tok",
@@ -112,7 +113,7 @@ func tokenizerDecode(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := readAll(cmd.Context(), a.in, longestText)
+			text, err := cli.ReadAll(cmd.Context(), a.In, longestText)
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
 			}
@@ -122,7 +123,7 @@ func tokenizerDecode(a *app) *cobra.Command {
 			}
 			var ids []int32
 			if err := json.Unmarshal(text, &ids); err != nil {
-				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", inWords(err))
+				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", cli.InWords(err))
 			}
 			if bytes.Contains(text, []byte("null")) { // which encoding/json takes for the id 0
 				return errors.New("stdin is not a JSON list of ids such as [1, 2]: there is a null")
@@ -133,7 +134,7 @@ func tokenizerDecode(a *app) *cobra.Command {
 				}
 			}
 			text = t.Decode(ids)
-			return a.result(map[string]any{"text": string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
+			return a.Result(map[string]any{"text": string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
 		},
 	}
 }

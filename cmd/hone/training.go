@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/plan"
@@ -41,15 +41,15 @@ func trainings() map[string]training {
 }
 
 // command makes the command. A recipe whose run can be planned has --dry-run.
-func (t training) command(a *app) *cobra.Command {
+func (t training) command(a *cli.App) *cobra.Command {
 	defaults, _ := t.defaults()
 	dry := false
 	cmd := &cobra.Command{
 		Use: t.name + " [RECIPE.yaml] [path=value ...]", Short: t.short, Example: t.example,
-		Long: t.long + "\n\nKeys, in YAML or as path=value:\n" + keys(defaults),
+		Long: t.long + "\n\nKeys, in YAML or as path=value:\n" + cli.Keys(defaults),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, shared := t.defaults()
-			path, overrides := splitArgs(args)
+			path, overrides := cli.SplitArgs(args)
 			if err := config.Load(c, path, overrides); err != nil {
 				return err
 			}
@@ -58,18 +58,18 @@ func (t training) command(a *app) *cobra.Command {
 			}
 			// A key that is set and changes nothing is a misunderstanding that costs a run: it is told, and no error, as recipes are shared by methods.
 			untouched, _ := t.defaults()
-			a.noteUnused(c, untouched)
+			a.NoteUnused(c, untouched)
 			if err := c.Validate(); err != nil {
 				return t.orItsRecipe(err, path, shared)
 			}
 			if dry {
-				return a.dryRun(cmd.Context(), c.(planner), shared)
+				return dryRun(cmd.Context(), a, c.(planner), shared)
 			}
-			s, err := a.train(cmd.Context(), c, shared)
+			s, err := Train(cmd.Context(), a, c, shared)
 			if err != nil {
 				return err
 			}
-			return a.result(s, func(w io.Writer) {
+			return a.Result(s, func(w io.Writer) {
 				summarise(w, s)
 				if t.metrics != nil {
 					fmt.Fprintln(w) // another table, of other columns
@@ -103,24 +103,24 @@ type planner interface {
 }
 
 // dryRun prints what a run would need.
-func (a *app) dryRun(ctx context.Context, r planner, c *recipe.Training) error {
+func dryRun(ctx context.Context, a *cli.App, r planner, c *recipe.Training) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	progress := newProgress(a.err, 0)
+	progress := cli.NewProgress(a.Err)
 	var rates plan.Meter // of a GPU none are known
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
-		rates = a.meters.Meter(meter.NewPeak(c.Threads, c.DType))
+		rates = a.Meters.Meter(meter.NewPeak(c.Threads, c.DType))
 	}
-	p, err := r.Plan(ctx, recipe.Env{Progress: progress.stage, Meter: rates, Arranged: cpu.ArrangedLen})
-	progress.clear()
+	p, err := r.Plan(ctx, recipe.Env{Progress: progress.Stage, Meter: rates, Arranged: cpu.ArrangedLen})
+	progress.Clear()
 	if err != nil {
 		return err
 	}
 	for _, note := range p.Notes {
-		fmt.Fprintln(a.err, "note:", note)
+		fmt.Fprintln(a.Err, "note:", note)
 	}
-	return a.result(p, p.Print)
+	return a.Result(p, p.Print)
 }
 
 // resolveModels puts folders in the place of names of models in the cache.
@@ -133,60 +133,15 @@ func resolveModels(c trainer) (err error) {
 	return nil
 }
 
-// splitArgs tells a recipe's path, the first argument without "=" wherever it stands, from overrides.
-func splitArgs(args []string) (path string, overrides []string) {
-	i := slices.IndexFunc(args, func(arg string) bool { return !strings.Contains(arg, "=") })
-	if i < 0 {
-		return "", args
-	}
-	return args[i], slices.Delete(slices.Clone(args), i, i+1)
-}
-
-// keys lists the keys of a recipe with their defaults.
-func keys(c any) string {
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, f := range config.Fields(c) {
-		doc := f.Doc
-		if f.Default != "" {
-			doc += " [" + f.Default + "]"
-		}
-		fmt.Fprintf(w, "  %s\t%s\n", f.Path, doc)
-	}
-	w.Flush()
-	return b.String()
-}
-
-// knowing is a recipe that knows which of its keys have no effect beside the others.
-type knowing interface{ Unused(key string) string }
-
-// noteUnused tells of keys that are set and change nothing.
-func (a *app) noteUnused(c, defaults knowing) {
-	for _, note := range unused(c, defaults) {
-		fmt.Fprintln(a.err, "note:", note)
-	}
-}
-
-// unused says which keys of a recipe are not as by default and change nothing.
-func unused(c, defaults knowing) (notes []string) {
-	before, now := config.Flatten(defaults), config.Flatten(c)
-	for _, key := range slices.Sorted(maps.Keys(now)) {
-		if with := c.Unused(key); with != "" && now[key] != before[key] {
-			notes = append(notes, fmt.Sprintf("%s has no effect with %s", key, with))
-		}
-	}
-	return notes
-}
-
 // trainer is a recipe of training.
 type trainer interface {
-	knowing
+	Unused(key string) string // why a key has no effect beside the others, "" where it has one
 	Models() []*string
 	recipe.Runner
 }
 
-// train runs a recipe, whose shared keys are c, and writes its report.
-func (a *app) train(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
+// Train runs a recipe, whose shared keys are c, and writes its report.
+func Train(ctx context.Context, a *cli.App, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
 	begun := time.Now()
 	outlivePipes()
 	if err := r.Validate(); err != nil {
@@ -197,12 +152,12 @@ func (a *app) train(ctx context.Context, r recipe.Runner, c *recipe.Training) (*
 		return nil, err
 	}
 	defer done()
-	p := newProgress(a.notes(), c.Steps)
+	p := newRunProgress(a.Notes(), c.Steps)
 	// before the run, while the machine is at rest
 	peak := meter.PeakOf(dev, c.Threads, c.DType)
 	p.peak = peak
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.stage, Begun: begun, Meter: a.meters.Meter(peak), Memory: memoryOf(dev), Arranged: cpu.ArrangedLen})
-	p.clear()
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.Stage, Begun: begun, Meter: a.Meters.Meter(peak), Memory: memoryOf(dev), Arranged: cpu.ArrangedLen})
+	p.Clear()
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +200,7 @@ func summarise(out io.Writer, s *recipe.Summary) {
 	if v, ok := s.Validation["loss"]; ok {
 		fmt.Fprintf(w, "held-out loss\t%.4f%s\n", v, keptNote(s))
 	}
-	fmt.Fprintf(w, "peak memory\t%s%s\n", bytesText(s.PeakMemoryBytes), against(bytesText(s.PlannedMemoryBytes), float64(s.PlannedMemoryBytes), float64(s.PeakMemoryBytes)))
+	fmt.Fprintf(w, "peak memory\t%s%s\n", cli.BytesText(s.PeakMemoryBytes), against(cli.BytesText(s.PlannedMemoryBytes), float64(s.PlannedMemoryBytes), float64(s.PeakMemoryBytes)))
 	if s.StepSeconds > 0 {
 		fmt.Fprintf(w, "time of a step\t%.3g s%s\n", s.StepSeconds, against(fmt.Sprintf("%.3g s", s.PlannedStepSeconds), s.PlannedStepSeconds, s.StepSeconds))
 	}

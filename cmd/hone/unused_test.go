@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/cli"
 	"hone/recipe/config"
 	"hone/recipe/curation"
 )
@@ -22,12 +24,12 @@ func TestUnusedKeys(t *testing.T) {
 		curate, check := curation.DefaultCurate(), curation.DefaultCheck()
 		usual, usually := curation.DefaultCurate(), curation.DefaultCheck()
 		if config.Override(&curate, strings.Fields(c.args)) == nil { // checks are no key of it
-			if got := strings.Join(unused(&curate, &usual), "|"); got != c.curate {
+			if got := noted(&curate, &usual); got != c.curate {
 				t.Errorf("hone data curate %s: %s, want %s", c.args, got, c.curate)
 			}
 		}
 		if config.Override(&check, strings.Fields(c.args)) == nil {
-			if got := strings.Join(unused(&check, &usually), "|"); got != c.check {
+			if got := noted(&check, &usually); got != c.check {
 				t.Errorf("hone data check %s: %s, want %s", c.args, got, c.check)
 			}
 		}
@@ -76,8 +78,15 @@ func TestUnusedKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		defaults, _ := stage.defaults()
-		if got := strings.Join(unused(r, defaults), "|"); got != c.want {
+		if got := noted(r, defaults); got != c.want {
 			t.Errorf("hone %s %s:\ngot  %s\nwant %s", c.stage, c.args, got, c.want)
 		}
 	}
+}
+
+// noted are the notes of a recipe's keys, with bars between them.
+func noted(c, defaults interface{ Unused(key string) string }) string {
+	var out bytes.Buffer
+	(&cli.App{Err: &out}).NoteUnused(c, defaults)
+	return strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(out.String(), "note: "), "\n"), "\nnote: ", "|")
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/data/curate"
 	"hone/device/cuda"
@@ -41,7 +42,7 @@ func TestMistakesInWords(t *testing.T) {
 		"chat":                     "0 arguments were given; use: hone chat MODEL [flags]",
 	} {
 		var out, err bytes.Buffer
-		if code := run(context.Background(), &app{in: strings.NewReader(""), out: &out, err: &err}, strings.Fields(line)); code != 1 || out.Len() != 0 || err.String() != "hone: "+want+"\n" {
+		if code := run(context.Background(), &cli.App{In: strings.NewReader(""), Out: &out, Err: &err}, strings.Fields(line)); code != 1 || out.Len() != 0 || err.String() != "hone: "+want+"\n" {
 			t.Errorf("hone %s: exit code %d, %q and %q, want %q", line, code, out.String(), err.String(), want)
 		}
 	}
@@ -101,7 +102,7 @@ func TestDiagnosisInWords(t *testing.T) {
 		t.Error("a processor without assembly is not told of")
 	}
 	for n, want := range map[int64]string{0: "0 KiB", 10<<20 - 1: "10239 KiB", 10 << 20: "10 MiB", 10<<30 - 1: "10239 MiB", 10 << 30: "10 GiB"} {
-		if got := bytesText(n); got != want {
+		if got := cli.BytesText(n); got != want {
 			t.Errorf("%d bytes are %s, want %s", n, got, want)
 		}
 	}
@@ -145,14 +146,14 @@ func TestNotesOfKeys(t *testing.T) {
 	var err bytes.Buffer
 	c, _ := sftStage().defaults()
 	usual, _ := sftStage().defaults()
-	a := &app{out: io.Discard, err: &err}
-	if a.noteUnused(c, usual); err.Len() != 0 {
+	a := &cli.App{Out: io.Discard, Err: &err}
+	if a.NoteUnused(c, usual); err.Len() != 0 {
 		t.Errorf("of a recipe as it is by default: %q", err.String())
 	}
 	if set := config.Override(c, []string{"lora.r=3"}); set != nil {
 		t.Fatal(set)
 	}
-	if a.noteUnused(c, usual); err.String() != "note: lora.r has no effect with method=full\n" {
+	if a.NoteUnused(c, usual); err.String() != "note: lora.r has no effect with method=full\n" {
 		t.Errorf("of a key that changes nothing: %q", err.String())
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -32,30 +32,30 @@ func TestLiveLine(t *testing.T) {
 	}
 	t.Setenv("TERM", "xterm")
 	t.Setenv("NO_COLOR", "")
-	for name, p := range map[string]*progress{"stdout": newProgress(&checked{file: terminal}, 0), "stderr": newProgress(terminal, 0)} {
-		if !p.terminal || !p.colour || p.fitted("step 1/10") != "step 1" {
-			t.Errorf("%s: a terminal is %v, and its line is %q", name, p.terminal, p.fitted("step 1/10"))
+	for name, p := range map[string]*Progress{"stdout": NewProgress(&Output{File: terminal}), "stderr": NewProgress(terminal)} {
+		if !p.Terminal || !p.Colour || p.fitted("step 1/10") != "step 1" {
+			t.Errorf("%s: a terminal is %v, and its line is %q", name, p.Terminal, p.fitted("step 1/10"))
 		}
 	}
 	// of a number that does not fit nothing is shown
 	for text, want := range map[string]string{"a 1  b 23": "a 1", "a 1  b": "a 1  b", "a 12    b 3": "a 12", "a 1234  b": "a 1234", "ab 123  c": "ab 123"} {
-		if got := newProgress(terminal, 0).fitted(text); got != want {
+		if got := NewProgress(terminal).fitted(text); got != want {
 			t.Errorf("%q is cut to %q, want %q", text, got, want)
 		}
 	}
 	page := &seen{fd: terminal.Fd()}
 	for _, text := range []string{"a b cde fg h three-four", "a\nb c d e f g"} {
-		newProgress(page, 0).words(text)
+		NewProgress(page).Words(text)
 	}
 	if got, want := page.String(), "a b cde\n  fg h\n  three-four\na\nb c d e f g\n"; got != want {
 		t.Errorf("lines are broken as %q, want %q", got, want)
 	}
 	t.Setenv("NO_COLOR", "1")
-	if p := newProgress(terminal, 0); !p.terminal || p.colour {
+	if p := NewProgress(terminal); !p.Terminal || p.Colour {
 		t.Error("NO_COLOR is set and there is colour")
 	}
 	t.Setenv("TERM", "dumb")
-	if newProgress(terminal, 0).terminal {
+	if NewProgress(terminal).Terminal {
 		t.Error("a line is rewritten on a dumb terminal")
 	}
 }

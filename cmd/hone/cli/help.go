@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -26,7 +26,7 @@ func narrowHelp(root *cobra.Command) {
 }
 
 // helpCommand is hone help COMMAND, which is hone COMMAND --help. The library's own shows the help of hone for a command that there is not.
-func helpCommand(root *cobra.Command) *cobra.Command {
+func helpCommand(root *cobra.Command, elsewhere map[string]string) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND ...]", Short: "Show how a command is used", Example: "  hone help tokenizer train", Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -35,7 +35,7 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 				return err
 			}
 			if len(rest) > 0 && cmd.HasSubCommands() {
-				return onlyCommands(cmd, rest)
+				return helpOrNearest(cmd, rest, elsewhere)
 			}
 			cmd.InitDefaultHelpFlag() // which the library adds to the command alone that it runs
 			cmd.InitDefaultVersionFlag()

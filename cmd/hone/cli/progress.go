@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// Progress shows how far something is: one line that is rewritten on a terminal, else a plain line every two seconds.
+type Progress struct {
+	Terminal bool // lines can be rewritten
+	Colour   bool // on a terminal, unless NO_COLOR is set
+	w        io.Writer
+	shown    time.Time
+	open     bool // a line is being rewritten
+}
+
+// withFd is an output that may be a terminal: a file, or the checked one that stdout is.
+type withFd interface{ Fd() uintptr }
+
+// NewProgress shows on w. A terminal that calls itself dumb, as Emacs's does, cannot rewrite a line and gets lines as a file does.
+func NewProgress(w io.Writer) *Progress {
+	f, ok := w.(withFd)
+	terminal := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+	return &Progress{w: w, Terminal: terminal, Colour: terminal && os.Getenv("NO_COLOR") == ""}
+}
+
+// Line prints text on a line of its own.
+func (p *Progress) Line(format string, args ...any) {
+	p.Clear()
+	fmt.Fprintf(p.w, format+"\n", args...)
+}
+
+// Clear takes the live line away.
+func (p *Progress) Clear() {
+	if p.open {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.open = false
+	}
+}
+
+// Live rewrites the live line, or prints it when the last one is two seconds old.
+func (p *Progress) Live(text string, milestone bool) {
+	if p.Terminal {
+		fmt.Fprint(p.w, "\r\x1b[K"+p.fitted(text))
+		p.open = true
+		return
+	}
+	// A log of a long run is read later: the first and the last step must be in it, and not each one between.
+	if milestone || time.Since(p.shown) >= 2*time.Second {
+		p.shown = time.Now()
+		fmt.Fprintln(p.w, text)
+	}
+}
+
+// width is the columns of the terminal, 0 where there is none.
+func (p *Progress) width() int {
+	f, ok := p.w.(withFd)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// Words prints a line that a terminal has broken between words, where it would break it anywhere.
+func (p *Progress) Words(text string) {
+	if width := p.width(); p.Terminal && width > 0 && !strings.Contains(text, "\n") {
+		text = broken(text, "\n  ", width)
+	}
+	p.Line("%s", text)
+}
+
+// fitted is text cut to the width of the terminal: what runs over into a second line is not rewritten. It is cut between two of its entries where it
+// can be, since the half of a number is another number.
+func (p *Progress) fitted(text string) string {
+	width := p.width()
+	if runes := []rune(text); 0 < width && width <= len(runes) {
+		text = string(runes[:width-1])
+		if end := strings.LastIndex(text, "  "); end > 0 && !strings.HasPrefix(string(runes[width-1:]), "  ") {
+			text = text[:end]
+		}
+		text = strings.TrimRight(text, " ")
+	}
+	return text
+}
+
+// Stage shows how far the preparation of a run is.
+func (p *Progress) Stage(stage string, done, total int64) {
+	if total > 0 {
+		p.Live(fmt.Sprintf("%-10s %3d%%", stage, 100*done/total), false)
+	} else if done > 0 {
+		p.Live(fmt.Sprintf("%-10s %s", stage, BytesText(done)), false)
+	}
+}
