@@ -17,6 +17,7 @@ import (
 
 	"hone/chat"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/tokenizer"
@@ -77,7 +78,7 @@ func startChat(ctx context.Context, a *cli.App, arg string, s chatSettings) erro
 	if err := s.opt.Validate(); err != nil {
 		return err
 	}
-	dir, err := modelDir(arg)
+	dir, err := machine.ModelDir(arg)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/data/curate"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -40,19 +41,19 @@ func curateCommand(a *cli.App) *cobra.Command {
 
 // runCurate runs the recipe, writes its report and prints the funnel.
 func runCurate(ctx context.Context, a *cli.App, c *curation.Curate) (err error) {
-	if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
+	if c.Tokenizer, err = machine.TokenizerPath(c.Tokenizer); err != nil {
 		return err
 	}
 	usual := curation.DefaultCurate()
 	a.NoteUnused(c, &usual)
 	env := recipe.Env{}
 	if slices.Contains(c.Filters, "perplexity") {
-		dir, err := modelDir(c.Perplexity.Model)
+		dir, err := machine.ModelDir(c.Perplexity.Model)
 		if err != nil {
 			return err
 		}
 		c.Perplexity.Model = dir
-		dev, done, err := openDevice("cpu", c.Threads)
+		dev, done, err := machine.OpenDevice("cpu", c.Threads)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/data/curate"
 	"hone/recipe/config"
 	"hone/recipe/curation"
@@ -40,7 +41,7 @@ func mixCommand(a *cli.App) *cobra.Command {
 			if len(weighed.Data) > 0 {
 				c.Data, c.DataWeights = weighed.Data, weighed.DataWeights
 			}
-			if c.Tokenizer, err = tokenizerPath(c.Tokenizer); err != nil {
+			if c.Tokenizer, err = machine.TokenizerPath(c.Tokenizer); err != nil {
 				return err
 			}
 			bar := cli.NewProgress(a.Err)

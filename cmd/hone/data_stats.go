@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/data"
 	"hone/data/curate"
 	"hone/recipe/curation"
@@ -77,7 +78,7 @@ func statsCommand(a *cli.App) *cobra.Command {
 			if s.Paths, err = plainPaths(cmd); err != nil {
 				return err
 			}
-			if tokenizer, err = tokenizerPath(tokenizer); err != nil {
+			if tokenizer, err = machine.TokenizerPath(tokenizer); err != nil {
 				return err
 			}
 			if cfg.Tokens, err = curation.TokenCounter(tokenizer); err != nil {

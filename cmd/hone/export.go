@@ -16,6 +16,7 @@ import (
 
 	"hone/adapter"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/convert"
 	"hone/gguf"
 	"hone/model"
@@ -40,7 +41,7 @@ func exportCommand(a *cli.App) *cobra.Command {
 		Example: "  hone export runs/sft/model --to gguf --quant q4_k_m --out model.gguf\n  hone export runs/sft/model --to hf --quant bf16 --shard-size 2GB --out for-the-hub",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := modelDir(args[0])
+			dir, err := machine.ModelDir(args[0])
 			if err != nil {
 				return err
 			}
@@ -186,7 +187,7 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 		return err
 	}
 	defer file.Close()
-	dev, done, err := openDevice(flags.device, flags.threads)
+	dev, done, err := machine.OpenDevice(flags.device, flags.threads)
 	if err != nil {
 		return err
 	}

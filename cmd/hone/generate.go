@@ -12,6 +12,7 @@ import (
 
 	"hone/adapter"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/generate"
 	"hone/model"
@@ -59,7 +60,7 @@ func (f *computeFlags) openDevice() (dev device.Device, dtype device.DType, pack
 	if packed.Packing, err = device.PackingOf(f.bits); err != nil {
 		return nil, 0, packed, nil, err
 	}
-	dev, done, err = openDevice(f.device, f.threads)
+	dev, done, err = machine.OpenDevice(f.device, f.threads)
 	return dev, dtype, packed, done, err
 }
 
@@ -90,7 +91,7 @@ func (f *modelFlags) load(arg string) (*loaded, error) {
 	if err := f.checkWeights(); err != nil {
 		return nil, err
 	}
-	dir, err := modelDir(arg)
+	dir, err := machine.ModelDir(arg)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func (f *modelFlags) open(arg string) (*loaded, error) {
 	if err := f.checkWeights(); err != nil {
 		return nil, err
 	}
-	dir, err := modelDir(arg)
+	dir, err := machine.ModelDir(arg)
 	if err != nil {
 		return nil, err
 	}

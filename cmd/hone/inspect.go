@@ -17,6 +17,7 @@ import (
 
 	"hone/adapter"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/gguf"
 	"hone/recipe"
 	"hone/safetensors"
@@ -67,7 +68,7 @@ func inspect(path string) (*inspection, error) {
 	info, err := os.Stat(path)
 	// A name with such an ending is a file that is missing, and no model of the cache.
 	if ext := filepath.Ext(path); err != nil && ext != ".gguf" && ext != ".safetensors" { // perhaps the name of a model in the cache
-		if path, err = modelDir(path); err == nil {
+		if path, err = machine.ModelDir(path); err == nil {
 			r.Path = path
 			info, err = os.Stat(path)
 		}

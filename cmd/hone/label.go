@@ -17,6 +17,7 @@ import (
 
 	"hone/chat"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/recipe/example"
@@ -266,7 +267,7 @@ func openWriters(dir string, s *labelSettings) (list []*writer, err error) {
 
 // openWriter opens a model with its own tokenizer, template and ends, which two models need not share.
 func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, error) {
-	dir, err := modelDir(arg)
+	dir, err := machine.ModelDir(arg)
 	if err != nil {
 		return nil, err
 	}

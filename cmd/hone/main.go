@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 )
 
 // groups are all commands there are, as --help shows them: the library orders those of a group by name.
@@ -25,12 +26,12 @@ var groups = []struct {
 	title    string
 	commands []func(*cli.App) *cobra.Command
 }{
-	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, doctorCommand, planCommand}},
+	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, machine.Doctor, planCommand}},
 	{"Data:", []func(*cli.App) *cobra.Command{dataCommand, tokenizerCommand, labelCommand}},
 	{"Training:", []func(*cli.App) *cobra.Command{
 		pretrainStage().command, sftStage().command, rewardStage().command, dpoStage().command, ppoStage().command, grpoStage().command}},
 	{"Use of a model:", []func(*cli.App) *cobra.Command{generateCommand, chatCommand, evalCommand, scoreCommand}},
-	{"Files of models:", []func(*cli.App) *cobra.Command{pullCommand, importCommand, exportCommand, mergeCommand, inspectCommand}},
+	{"Files of models:", []func(*cli.App) *cobra.Command{machine.Pull, importCommand, exportCommand, mergeCommand, inspectCommand}},
 	{"Measurement:", []func(*cli.App) *cobra.Command{benchCommand, logitsCommand}},
 }
 

@@ -110,16 +110,3 @@ func TestPullRefuses(t *testing.T) {
 		}
 	}
 }
-
-// TestOffline: the first variable that says anything counts.
-func TestOffline(t *testing.T) {
-	for _, c := range []struct{ hub, transformers, want string }{
-		{"", "", ""}, {"yes", "", "HF_HUB_OFFLINE"}, {"", "1", "TRANSFORMERS_OFFLINE"}, {"0", "1", ""}, {"1", "0", "HF_HUB_OFFLINE"}, {"", "off", ""},
-	} {
-		t.Setenv("HF_HUB_OFFLINE", c.hub)
-		t.Setenv("TRANSFORMERS_OFFLINE", c.transformers)
-		if got := offlineBy(); got != c.want {
-			t.Errorf("HF_HUB_OFFLINE=%s TRANSFORMERS_OFFLINE=%s: %q, want %q", c.hub, c.transformers, got, c.want)
-		}
-	}
-}

@@ -14,6 +14,7 @@ import (
 
 	"hone/chat"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/recipe/judge"
 )
 
@@ -38,7 +39,7 @@ func scoreCommand(a *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dir, err := modelDir(args[0])
+			dir, err := machine.ModelDir(args[0])
 			if err != nil {
 				return err
 			}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/clitest"
 	"hone/data/curate"
 	"hone/plan"
 	"hone/recipe/cluster"
@@ -18,13 +20,13 @@ func TestFunnelInWords(t *testing.T) {
 	var out bytes.Buffer
 	funnel(&out, r, "documents")
 	want := []string{"documents text of all", "read 100 2.0 MB 100.0%", "words 60 1.0 MB 50.0% 3 changed, 30 few, 10 odd", "exact duplicates 50 0.9 MB 45.0% 10 removed"}
-	if got := squeezed(out.String()); !equalLines(got, want) {
+	if got := clitest.Squeezed(out.String()); !slices.Equal(got, want) {
 		t.Errorf("the funnel is %q, want %q", got, want)
 	}
 	out.Reset()
 	r = &curate.Result{Read: curate.Count{Documents: 1, Bytes: 500, Tokens: 120}}
 	funnel(&out, r, "records")
-	if got, want := squeezed(out.String()), []string{"records text tokens of all", "read 1 0.5 kB 120 100.0%"}; !equalLines(got, want) {
+	if got, want := clitest.Squeezed(out.String()), []string{"records text tokens of all", "read 1 0.5 kB 120 100.0%"}; !slices.Equal(got, want) {
 		t.Errorf("of little, with tokens: %q, want %q", got, want)
 	}
 }
@@ -56,14 +58,14 @@ func TestMixInWords(t *testing.T) {
 	showMix(&out, m, "mixed")
 	want := []string{"documents text of bytes (wanted)", "wiki 20 2.0 MB 66.7% (70.0%) upsampled 2.5 times: 12 documents are repeats", "code 10 1.0 MB 33.3% (30.0%)", "all 30 3.0 MB", "",
 		"2 parts in mixed", "next: hone pretrain data=mixed out=runs/first"}
-	if got := squeezed(out.String()); !equalLines(got, want) {
+	if got := clitest.Squeezed(out.String()); !slices.Equal(got, want) {
 		t.Errorf("the mix is %q, want %q", got, want)
 	}
 	out.Reset()
 	m.Unit, m.Total.Tokens, m.Sources[0].Count.Tokens, m.Sources[1].Count.Tokens = "tokens", 900, 600, 300
 	showMix(&out, m, "mixed")
 	want = []string{"documents text tokens of tokens (wanted)", "wiki 20 2.0 MB 600 66.7% (70.0%) upsampled 2.5 times: 12 documents are repeats", "code 10 1.0 MB 300 33.3% (30.0%)", "all 30 3.0 MB 900"}
-	if got := squeezed(out.String()); !equalLines(got[:4], want) {
+	if got := clitest.Squeezed(out.String()); !slices.Equal(got[:4], want) {
 		t.Errorf("the mix by tokens is %q, want %q", got, want)
 	}
 	if quotient(3, 0) != 0 || quotient(1, 1) != 1 || quotient(1, 4) != 0.25 {
@@ -85,16 +87,6 @@ func TestPartsInWords(t *testing.T) {
 		t.Errorf("of ten %q", out.String())
 	}
 }
-
-// squeezed are lines without the space that columns need.
-func squeezed(text string) (lines []string) {
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		lines = append(lines, strings.Join(strings.Fields(line), " "))
-	}
-	return lines
-}
-
-func equalLines(a, b []string) bool { return strings.Join(a, "\n") == strings.Join(b, "\n") }
 
 // TestPlanInWords: the parts that there are, what is assumed, and advice where there is something to say.
 func TestPlanInWords(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/data"
 	"hone/recipe/config"
 	"hone/tokenizer"
@@ -78,7 +79,7 @@ const longestText = 1 << 30
 
 // loadTokenizer reads the tokenizer of a folder or file, or of a model in the cache.
 func loadTokenizer(arg string) (*tokenizer.Tokenizer, error) {
-	path, err := tokenizerPath(arg)
+	path, err := machine.TokenizerPath(arg)
 	if err != nil {
 		return nil, err
 	}

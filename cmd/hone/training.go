@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/plan"
@@ -126,7 +127,7 @@ func dryRun(ctx context.Context, a *cli.App, r planner, c *recipe.Training) erro
 // resolveModels puts folders in the place of names of models in the cache.
 func resolveModels(c trainer) (err error) {
 	for _, key := range c.Models() {
-		if *key, err = modelDir(*key); err != nil {
+		if *key, err = machine.ModelDir(*key); err != nil {
 			return err
 		}
 	}
@@ -147,7 +148,7 @@ func Train(ctx context.Context, a *cli.App, r recipe.Runner, c *recipe.Training)
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	dev, done, err := openDevice(c.Device, c.Threads)
+	dev, done, err := machine.OpenDevice(c.Device, c.Threads)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func Train(ctx context.Context, a *cli.App, r recipe.Runner, c *recipe.Training)
 	// before the run, while the machine is at rest
 	peak := meter.PeakOf(dev, c.Threads, c.DType)
 	p.peak = peak
-	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.Stage, Begun: begun, Meter: a.Meters.Meter(peak), Memory: memoryOf(dev), Arranged: cpu.ArrangedLen})
+	s, err := r.Run(ctx, recipe.Env{Device: dev, Events: p.event, Progress: p.Stage, Begun: begun, Meter: a.Meters.Meter(peak), Memory: machine.Memory(dev), Arranged: cpu.ArrangedLen})
 	p.Clear()
 	if err != nil {
 		return nil, err

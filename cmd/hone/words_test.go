@@ -6,26 +6,19 @@ import (
 	"encoding/json"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/clitest"
 	"hone/data"
 	"hone/data/curate"
-	"hone/device/cuda"
 	"hone/generate"
 	"hone/plan"
 	"hone/recipe/cluster"
 	"hone/recipe/config"
 )
-
-// lines compares what a table says, but for the space between its columns.
-func lines(t *testing.T, got string, want ...string) {
-	t.Helper()
-	if list := squeezed(got); !equalLines(list, want) {
-		t.Errorf("told\n%s\nwant\n%s", strings.Join(list, "\n"), strings.Join(want, "\n"))
-	}
-}
 
 // TestMistakesInWords: a name that is nearly right is told with the right one, and a flag that is a key of a recipe with the key.
 func TestMistakesInWords(t *testing.T) {
@@ -57,13 +50,13 @@ func TestSurveyInWords(t *testing.T) {
 	head := []string{"documents 4", "bytes 4096", "characters 4000", "words 700", "lines 90"}
 	table := []string{"copies 1 documents (25.0%), 1 KiB, equal an earlier one", "", "length in mean min 5% 25% median 75% 95% 99% max", "bytes 1024 10 20 30 40 50 60 70 4000", "words 175 1 5 25 50 75 95 99 500"}
 	showSurvey(&out, s)
-	lines(t, out.String(), append(head, table...)...)
+	clitest.Lines(t, out.String(), append(head, table...)...)
 	out.Reset()
 	s.Tokens, s.Languages, s.LinesMissed = 1024, []curate.Part{{Name: "en", Share: 1}}, 3
 	s.CommonLines = []curate.CommonLine{{Text: "a \x1bb", Count: 12}}
 	showSurvey(&out, s)
 	want := append(append(head, "tokens 1024 (4.00 bytes each)"), table...)
-	lines(t, out.String(), append(want, "", "languages: en 100.0%", "", "most common lines", "12 a b", "each stands up to 3 times more: there are too many different lines to count all")...)
+	clitest.Lines(t, out.String(), append(want, "", "languages: en 100.0%", "", "most common lines", "12 a b", "each stands up to 3 times more: there are too many different lines to count all")...)
 }
 
 // TestExamplesInWords: the first of each reason in a line, cut, and with the formats that are known where a record has none of them.
@@ -72,39 +65,9 @@ func TestExamplesInWords(t *testing.T) {
 	showExamples(&out, &curate.Result{})
 	showExamples(&out, &curate.Result{Examples: []curate.Example{{Step: "words", Reason: "bad", Place: "a:1", Text: "one\n \x1btwo"}, {Step: "words", Reason: "bad", Place: "a:2", Text: "three"},
 		{Step: "format", Reason: "is of no known format", Place: "a:3", Text: strings.Repeat("ä", 200)}}})
-	got := squeezed(out.String())
-	if len(got) != 7 || !equalLines(got[:5], []string{"", "for example", "words: bad, a:1", "one two", "format: is of no known format, a:3"}) || got[5] != strings.Repeat("ä", 160) || !strings.HasPrefix(got[6], "give its keys other names; known are ") {
+	got := clitest.Squeezed(out.String())
+	if len(got) != 7 || !slices.Equal(got[:5], []string{"", "for example", "words: bad, a:1", "one two", "format: is of no known format, a:3"}) || got[5] != strings.Repeat("ä", 160) || !strings.HasPrefix(got[6], "give its keys other names; known are ") {
 		t.Errorf("told %q", got)
-	}
-}
-
-// TestDiagnosisInWords: what the processor does with bf16, the caches that are known, and what there is for a card and what is missing.
-func TestDiagnosisInWords(t *testing.T) {
-	d := diagnosis{System: "linux/amd64", Cores: 2, Device: "cpu", Kernels: "avx2", Instructions: []string{"avx2", "fma"}, Memory: 16 << 30, Caches: map[string]int{"l2": 2 << 20}, F32: 100, BF16: 200, ReadGBs: 1, CopyGBs: 2, UpdateGBs: 3,
-		FewF32: plan.FewRows{GBs: 4, GFLOPS: 5}, FewBF16: plan.FewRows{GBs: 6, GFLOPS: 7}, CallUS: 1.5, NF4GBs: 8, CUDA: cuda.Report{Missing: []string{"a driver"}}}
-	text := func() string {
-		var out bytes.Buffer
-		d.text(&out)
-		return out.String()
-	}
-	head := []string{"system linux/amd64, 2 cores", "device cpu", "kernels avx2; the processor has avx2 fma", "memory 16 GiB with swap", "l2 cache 2048 KiB", "f32 matrix products at 100 GFLOP/s"}
-	rates := []string{"bandwidth read 1 GB/s, copy 2 GB/s, update 3 GB/s", "writing text f32 weights are read at 4 GB/s, each further text computes at 5 GFLOP/s", "writing text bf16 weights are read at 6 GB/s, each further text computes at 7 GFLOP/s", "a kernel's call 1.5 µs beside its work",
-		"4-bit weights unpacked (NF4) at 8.0 GB/s"}
-	want := append(append(append([]string{}, head...), "bf16 matrix products at 200 GFLOP/s"), rates...)
-	lines(t, text(), append(want, "quickstart no source of Go here to train on; give it data=PATH", "cuda missing: a driver")...)
-	d.BF16, d.Dots, d.Corpus, d.CUDA = 0, 50, "/go/src", cuda.Report{Driver: "13.0", Compiler: "libnvrtc.so", Cards: []string{"H100"}}
-	want = append(append(append([]string{}, head...), "bf16 widened to f32, since this processor's own instruction (VDPBF16PS) is slower: 50 GFLOP/s"), rates...)
-	lines(t, text(), append(want, "quickstart trains on /go/src", "cuda driver 13.0", "cuda nvrtc libnvrtc.so", "cuda H100")...)
-	if d.Dots = 0; !strings.Contains(text(), "widened to f32, since this processor has no instruction for it") {
-		t.Error("a processor without the instruction is not told of")
-	}
-	if d.Instructions, d.Kernels = nil, "generic"; !strings.Contains(text(), "generic: plain Go, which is slow; this build has no assembly for the processor") {
-		t.Error("a processor without assembly is not told of")
-	}
-	for n, want := range map[int64]string{0: "0 KiB", 10<<20 - 1: "10239 KiB", 10 << 20: "10 MiB", 10<<30 - 1: "10239 MiB", 10 << 30: "10 GiB"} {
-		if got := cli.BytesText(n); got != want {
-			t.Errorf("%d bytes are %s, want %s", n, got, want)
-		}
 	}
 }
 
@@ -132,13 +95,13 @@ func TestJobsAreFilled(t *testing.T) {
 		printLaunched(&out, launcher, c, gpus, []string{"jobs/" + launcher, "jobs/recipe.yaml"})
 		return out.String()
 	}
-	lines(t, told("slurm", 1), "", "wrote jobs/slurm and jobs/recipe.yaml", "start it in jobs: sbatch slurm")
-	lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot --env HONE_URL=URL")
-	lines(t, told("k8s", 2), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s", "first set HONE_URL in it, where the machines fetch hone; launch.binary=URL does that",
+	clitest.Lines(t, told("slurm", 1), "", "wrote jobs/slurm and jobs/recipe.yaml", "start it in jobs: sbatch slurm")
+	clitest.Lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot --env HONE_URL=URL")
+	clitest.Lines(t, told("k8s", 2), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s", "first set HONE_URL in it, where the machines fetch hone; launch.binary=URL does that",
 		"a run of hone computes on one GPU, so on 2 this is a plan on paper; launch.set=device=cpu runs on the processors of one machine")
 	c.Launch.Binary = "https://x/hone"
-	lines(t, told("k8s", 1), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s")
-	lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot")
+	clitest.Lines(t, told("k8s", 1), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s")
+	clitest.Lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot")
 }
 
 // TestNotesOfKeys go beside the result.

@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"hone/device/cpu"
 )
 
-// memoryOf is what Linux says that the machine has of memory and swap, for a device that computes in it; 0 elsewhere.
-func memoryOf(dev device.Device) (total int64) {
+// Memory is what Linux says that the machine has of memory and swap, for a device that computes in it; 0 elsewhere.
+func Memory(dev device.Device) (total int64) {
 	if _, ok := dev.(*cpu.Device); !ok {
 		return 0
 	}

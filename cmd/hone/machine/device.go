@@ -1,4 +1,5 @@
-package main
+// Package machine is what the machine has: devices and memory, which hone doctor tells of, and the models of a hub in its cache, where hone pull puts them.
+package machine
 
 import (
 	"fmt"
@@ -10,13 +11,13 @@ import (
 	"hone/device/cuda"
 )
 
-// openDevice opens the device that a recipe names. The caller closes it.
-func openDevice(name string, threads int) (dev device.Device, closeDevice func(), err error) {
-	return openTimed(name, threads, false)
+// OpenDevice opens the device that a recipe names. The caller closes it.
+func OpenDevice(name string, threads int) (dev device.Device, closeDevice func(), err error) {
+	return OpenTimed(name, threads, false)
 }
 
-// openTimed is openDevice, with the time that a card takes for each kernel if timing.
-func openTimed(name string, threads int, timing bool) (dev device.Device, closeDevice func(), err error) {
+// OpenTimed is OpenDevice, with the time that a card takes for each kernel if timing.
+func OpenTimed(name string, threads int, timing bool) (dev device.Device, closeDevice func(), err error) {
 	kind, index, err := device.ParseName(name)
 	if err != nil {
 		return nil, nil, err

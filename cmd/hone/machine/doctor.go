@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"context"
@@ -44,8 +44,8 @@ type diagnosis struct {
 	CUDA         cuda.Report    `json:"cuda"`
 }
 
-// doctorCommand measures the machine for some seconds. What is missing is told with the remedy and is no error: a machine without a card is sound.
-func doctorCommand(a *cli.App) *cobra.Command {
+// Doctor is hone doctor, which measures the machine for some seconds. What is missing is told with the remedy and is no error: a machine without a card is sound.
+func Doctor(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Say what this machine has and which kernels are used", Example: "  hone doctor --json",
 		Args: cobra.NoArgs,
@@ -70,7 +70,7 @@ func diagnose(ctx context.Context) (*diagnosis, error) {
 		return nil, err
 	}
 	d := &diagnosis{System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.GOMAXPROCS(0), Device: dev.Name(), Kernels: host.Best(),
-		Instructions: instructions(host), Caches: caches(host), Memory: memoryOf(dev),
+		Instructions: instructions(host), Caches: caches(host), Memory: Memory(dev),
 		F32: p.F32, BF16: p.BF16, Dots: p.Dots, ReadGBs: p.ReadGBs, CopyGBs: p.CopyGBs, UpdateGBs: p.UpdateGBs,
 		FewF32: writes.FewF32, FewBF16: writes.FewBF16, CallUS: writes.CallUS, NF4GBs: writes.NF4GBs, CUDA: cuda.Inspect(cudaOptions())}
 	if src, err := gosource.Folder(ctx); err == nil {
