@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/corpus"
 	"hone/cmd/hone/machine"
 )
 
@@ -27,7 +28,7 @@ var groups = []struct {
 	commands []func(*cli.App) *cobra.Command
 }{
 	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, machine.Doctor, planCommand}},
-	{"Data:", []func(*cli.App) *cobra.Command{dataCommand, tokenizerCommand, labelCommand}},
+	{"Data:", []func(*cli.App) *cobra.Command{corpus.Data, corpus.Tokenizer, labelCommand}},
 	{"Training:", []func(*cli.App) *cobra.Command{
 		pretrainStage().command, sftStage().command, rewardStage().command, dpoStage().command, ppoStage().command, grpoStage().command}},
 	{"Use of a model:", []func(*cli.App) *cobra.Command{generateCommand, chatCommand, evalCommand, scoreCommand}},

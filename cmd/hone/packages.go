@@ -7,6 +7,7 @@ import (
 
 	"hone/cmd/hone/bench"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/corpus"
 	"hone/cmd/hone/machine"
 	"hone/cmd/hone/quickstart"
 	"hone/recipe"
@@ -32,7 +33,7 @@ func quickstartCommand(a *cli.App) *cobra.Command {
 
 func benchCommand(a *cli.App) *cobra.Command {
 	cmd := bench.Command(&bench.Program{
-		Result: a.Result, Notes: a.Notes, Open: machine.OpenTimed, ModelDir: machine.ModelDir, Train: trained(a), Rate: quickstart.Rate, SourceFlags: sourceFlags, Funnel: funnel,
+		Result: a.Result, Notes: a.Notes, Open: machine.OpenTimed, ModelDir: machine.ModelDir, Train: trained(a), Rate: quickstart.Rate, SourceFlags: corpus.SourceFlags, Funnel: corpus.Funnel,
 	})
 	cmd.Args, cmd.RunE = cobra.ArbitraryArgs, cli.OnlyCommands
 	return cmd

@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"io"
 	"math"
-	"slices"
 	"strings"
 	"testing"
 
 	"hone/cmd/hone/cli"
 	"hone/cmd/hone/clitest"
 	"hone/data"
-	"hone/data/curate"
 	"hone/generate"
 	"hone/plan"
 	"hone/recipe/cluster"
@@ -38,36 +36,6 @@ func TestMistakesInWords(t *testing.T) {
 		if code := run(context.Background(), &cli.App{In: strings.NewReader(""), Out: &out, Err: &err}, strings.Fields(line)); code != 1 || out.Len() != 0 || err.String() != "hone: "+want+"\n" {
 			t.Errorf("hone %s: exit code %d, %q and %q, want %q", line, code, out.String(), err.String(), want)
 		}
-	}
-}
-
-// TestSurveyInWords: the quantiles of each unit in its row, and kinds and lines where there are some.
-func TestSurveyInWords(t *testing.T) {
-	var out bytes.Buffer
-	s := &curate.Survey{Documents: 4, Bytes: 4096, Characters: 4000, Words: 700, Lines: 90, DuplicateShare: 0.25, Lengths: map[string]curate.Lengths{
-		"words": {Mean: 175, Min: 1, P5: 5, P25: 25, P50: 50, P75: 75, P95: 95, P99: 99, Max: 500}, "bytes": {Mean: 1024, Min: 10, P5: 20, P25: 30, P50: 40, P75: 50, P95: 60, P99: 70, Max: 4000}}}
-	s.Duplicates.Documents, s.Duplicates.Bytes = 1, 1<<10
-	head := []string{"documents 4", "bytes 4096", "characters 4000", "words 700", "lines 90"}
-	table := []string{"copies 1 documents (25.0%), 1 KiB, equal an earlier one", "", "length in mean min 5% 25% median 75% 95% 99% max", "bytes 1024 10 20 30 40 50 60 70 4000", "words 175 1 5 25 50 75 95 99 500"}
-	showSurvey(&out, s)
-	clitest.Lines(t, out.String(), append(head, table...)...)
-	out.Reset()
-	s.Tokens, s.Languages, s.LinesMissed = 1024, []curate.Part{{Name: "en", Share: 1}}, 3
-	s.CommonLines = []curate.CommonLine{{Text: "a \x1bb", Count: 12}}
-	showSurvey(&out, s)
-	want := append(append(head, "tokens 1024 (4.00 bytes each)"), table...)
-	clitest.Lines(t, out.String(), append(want, "", "languages: en 100.0%", "", "most common lines", "12 a b", "each stands up to 3 times more: there are too many different lines to count all")...)
-}
-
-// TestExamplesInWords: the first of each reason in a line, cut, and with the formats that are known where a record has none of them.
-func TestExamplesInWords(t *testing.T) {
-	var out bytes.Buffer
-	showExamples(&out, &curate.Result{})
-	showExamples(&out, &curate.Result{Examples: []curate.Example{{Step: "words", Reason: "bad", Place: "a:1", Text: "one\n \x1btwo"}, {Step: "words", Reason: "bad", Place: "a:2", Text: "three"},
-		{Step: "format", Reason: "is of no known format", Place: "a:3", Text: strings.Repeat("ä", 200)}}})
-	got := clitest.Squeezed(out.String())
-	if len(got) != 7 || !slices.Equal(got[:5], []string{"", "for example", "words: bad, a:1", "one two", "format: is of no known format, a:3"}) || got[5] != strings.Repeat("ä", 160) || !strings.HasPrefix(got[6], "give its keys other names; known are ") {
-		t.Errorf("told %q", got)
 	}
 }
 

@@ -1,4 +1,4 @@
-package main
+package corpus
 
 import (
 	"fmt"
@@ -19,8 +19,8 @@ import (
 	"hone/recipe/curation"
 )
 
-// sourceFlags are the flags of commands that read documents.
-func sourceFlags(cmd *cobra.Command, s *data.Sources) {
+// SourceFlags are the flags of commands that read documents.
+func SourceFlags(cmd *cobra.Command, s *data.Sources) {
 	cmd.Flags().StringVar(&s.Field, "text-field", "text", "JSON key or Parquet column that holds the text")
 	cmd.Flags().StringVar((*string)(&s.OnBadRecord), "on-bad-record", "error", "at a malformed record: error, or skip and name it")
 	cmd.Flags().StringVar((*string)(&s.OnBadFile), "on-bad-file", "error", "at a file that cannot be read or unpacked: error, or skip and name it")
@@ -96,7 +96,7 @@ func statsCommand(a *cli.App) *cobra.Command {
 			return a.Result(survey, func(w io.Writer) { showSurvey(w, survey) })
 		},
 	}
-	sourceFlags(cmd, &s)
+	SourceFlags(cmd, &s)
 	cmd.Flags().StringVar(&tokenizer, "tokenizer", "", "folder or file of a tokenizer, or the name of a model in the cache, to count tokens with")
 	cmd.Flags().IntVar(&cfg.CommonLines, "lines", 15, "common lines to list")
 	return cmd

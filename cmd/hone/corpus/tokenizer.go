@@ -1,4 +1,4 @@
-package main
+package corpus
 
 import (
 	"bytes"
@@ -33,7 +33,8 @@ func defaultTokenizer() tokenizerConfig {
 	return tokenizerConfig{TextField: "text", VocabSize: 8192, Pattern: tokenizer.PatternGPT2}
 }
 
-func tokenizerCommand(a *cli.App) *cobra.Command {
+// Tokenizer is hone tokenizer, with a command to train one and two to use one.
+func Tokenizer(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{Use: "tokenizer", Short: "Train a tokenizer, encode and decode text",
 		Example: "  hone tokenizer train data=corpus/ out=tok vocab_size=8192\n  echo 'hello' | hone tokenizer encode tok",
 		Args:    cobra.ArbitraryArgs, RunE: cli.OnlyCommands}

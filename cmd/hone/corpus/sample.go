@@ -1,4 +1,4 @@
-package main
+package corpus
 
 import (
 	"bytes"
@@ -53,7 +53,7 @@ func sampleCommand(a *cli.App) *cobra.Command {
 			})
 		},
 	}
-	sourceFlags(cmd, &s)
+	SourceFlags(cmd, &s)
 	cmd.Flags().IntVarP(&n, "number", "n", 10, "documents to draw")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "of the draw")
 	cmd.Flags().StringVar(&out, "out", "", "file to write (default: stdout)")

@@ -1,4 +1,4 @@
-package main
+package corpus
 
 import (
 	"fmt"
@@ -66,7 +66,7 @@ func lookThrough(cmd *cobra.Command, a *cli.App, c *curation.Check) error {
 	shown := *result
 	shown.Clusters = nil // in curation.json
 	return a.Result(shown, func(w io.Writer) {
-		funnel(w, &shown, "records")
+		Funnel(w, &shown, "records")
 		showExamples(w, &shown)
 		if c.Out != "" {
 			fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; duplicates.jsonl has the copies\n"+

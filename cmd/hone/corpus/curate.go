@@ -1,4 +1,4 @@
-package main
+package corpus
 
 import (
 	"cmp"
@@ -78,7 +78,7 @@ func runCurate(ctx context.Context, a *cli.App, c *curation.Curate) (err error) 
 	// They are texts, and may be long: a result is what a person or a script reads at once.
 	shown.Clusters, shown.Examples = nil, nil // in curation.json
 	return a.Result(shown, func(w io.Writer) {
-		funnel(w, &shown, "documents")
+		Funnel(w, &shown, "documents")
 		fmt.Fprintf(w, "\n%s/report.html shows what was left out and why; curation.json has the counts, duplicates.jsonl the copies\n", c.Out)
 		if shown.Kept.Documents == 0 {
 			fmt.Fprintln(w, "nothing is left to train on: see the reasons above, and begin again in another folder")
@@ -88,8 +88,8 @@ func runCurate(ctx context.Context, a *cli.App, c *curation.Curate) (err error) 
 	})
 }
 
-// funnel prints how many documents, or what they are called, each step left.
-func funnel(out io.Writer, r *curate.Result, documents string) {
+// Funnel prints how many documents, or what they are called, each step left.
+func Funnel(out io.Writer, r *curate.Result, documents string) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	unit, unitName := 1e6, "MB"
 	if r.Read.Bytes < 1e6 {
