@@ -17,7 +17,8 @@ const top = 13
 
 // layers says how high a package stands; a package imports only lower ones. Longer paths win.
 var layers = map[string]int{
-	"cmd/hone": top, "cmd/hone/bench": 8, "cmd/hone/quickstart": 8, "cmd/hone/corpus": 10, "cmd/hone/machine": 9, "cmd/hone/cli": 8, "cmd/hone/clitest": 8,
+	"cmd/hone": top, "cmd/hone/bench": 8, "cmd/hone/quickstart": 8, "cmd/hone/inference": 11,
+	"cmd/hone/corpus": 10, "cmd/hone/loaded": 10, "cmd/hone/machine": 9, "cmd/hone/cli": 8, "cmd/hone/clitest": 8,
 	"recipe/rl": 7, "recipe/cluster": 7,
 	"recipe/lm": 6, "recipe/preference": 6, "recipe/curation": 6, "recipe/recipetest": 6,
 	"recipe": 5, "recipe/judge": 5, "serve/": 5, "plan/meter": 5,
@@ -69,9 +70,10 @@ var bannedStd = []string{"flag", "log"}
 
 // outside are the packages that may exit and read the environment, the command line and the standard streams, each for what stands beside it.
 var outside = map[string]string{
-	"cmd/hone":         "the program itself",
-	"cmd/hone/machine": "where its libraries and the models of its cache are",
-	"cmd/hone/cli":     "whether a terminal takes colours and rewritten lines",
+	"cmd/hone":           "the program itself",
+	"cmd/hone/machine":   "where its libraries and the models of its cache are",
+	"cmd/hone/inference": "that ends at once while it has a terminal in raw mode",
+	"cmd/hone/cli":       "whether a terminal takes colours and rewritten lines",
 }
 
 type goPackage struct {

@@ -16,6 +16,7 @@ import (
 
 	"hone/adapter"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/cmd/hone/machine"
 	"hone/convert"
 	"hone/gguf"
@@ -27,7 +28,7 @@ import (
 
 type exportSettings struct {
 	to, quant, out, shard string
-	flags                 modelFlags
+	flags                 loaded.Flags
 }
 
 func exportCommand(a *cli.App) *cobra.Command {
@@ -57,7 +58,7 @@ func exportCommand(a *cli.App) *cobra.Command {
 	f.StringVar(&c.quant, "quant", "", "types of the weights; default: f16 for gguf, as they are for hf")
 	f.StringVar(&c.out, "out", "", "the file or folder to write; default: MODEL's name with the types, here")
 	f.StringVar(&c.shard, "shard-size", "5GB", "hf: no file is larger, if tensors allow")
-	f.IntVar(&c.flags.threads, "threads", 0, "cores to use for the comparison; 0: all")
+	f.IntVar(&c.flags.Threads, "threads", 0, "cores to use for the comparison; 0: all")
 	return cmd
 }
 
@@ -161,21 +162,21 @@ func replaceable(path string) error {
 }
 
 // compare reads the file back and measures how far it is from the model, one of them in memory at a time.
-func (r *exported) compare(dir string, flags *modelFlags) error {
-	flags.device, flags.dtype = "cpu", "f32"
-	m, err := flags.open(dir)
+func (r *exported) compare(dir string, flags *loaded.Flags) error {
+	flags.Device, flags.DType = "cpu", "f32"
+	m, err := flags.Open(dir)
 	if err != nil {
 		return err
 	}
-	shape := m.model.Shape()
+	shape := m.Model.Shape()
 	ids := probe(shape.Vocab, shape.MaxPositions)
 	if tok, err := tokenizer.Load(dir); err == nil {
 		ids = tok.Encode(nil, []byte(probeText))
 		ids = ids[:min(len(ids), shape.MaxPositions)]
 	}
 	// The logits of a short text are kept and the model is closed: two models need not fit into memory.
-	want, err := m.logits(ids)
-	m.close()
+	want, err := logitsOf(m, ids)
+	m.Close()
 	if err != nil {
 		return err
 	}
@@ -187,12 +188,12 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 		return err
 	}
 	defer file.Close()
-	dev, done, err := machine.OpenDevice(flags.device, flags.threads)
+	dev, done, err := machine.OpenDevice(flags.Device, flags.Threads)
 	if err != nil {
 		return err
 	}
 	defer done()
-	back, err := model.OpenFrom(file.Config, dev, m.dtype, func(name string, shape []int) ([]float32, error) {
+	back, err := model.OpenFrom(file.Config, dev, m.DType, func(name string, shape []int) ([]float32, error) {
 		v, got, err := file.Float32(name)
 		if err == nil && !slices.Equal(got, shape) {
 			err = fmt.Errorf("tensor %s has the shape %v and should have %v", name, got, shape)
@@ -203,7 +204,7 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 		return err
 	}
 	defer back.Free()
-	got, err := (&loaded{dev: dev, dtype: m.dtype, model: back}).logits(ids)
+	got, err := logitsOf(&loaded.Model{Dev: dev, DType: m.DType, Model: back}, ids)
 	if err != nil {
 		return err
 	}
@@ -220,8 +221,6 @@ func (r *exported) compare(dir string, flags *modelFlags) error {
 	r.KL, r.MaxDiff, r.Tokens = &kl, &most, len(ids)
 	return nil
 }
-
-func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }
 
 // probe is some tokens for models without a tokenizer.
 func probe(vocab, most int) []int32 {
@@ -259,3 +258,6 @@ func (c *exportSettings) folder(ctx context.Context, dir string) (*exported, err
 	}
 	return &exported{Out: c.out, Types: c.quant, Bytes: n, Seconds: time.Since(begin).Seconds()}, nil
 }
+
+// notFinite is so of what no sound model computes.
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }

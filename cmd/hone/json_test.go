@@ -3,26 +3,11 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"hone/cmd/hone/cli"
-	"hone/eval"
 )
-
-// TestEvalObject: of a model that is far off the perplexity is infinite, for which JSON has no word.
-func TestEvalObject(t *testing.T) {
-	for loss, want := range map[float64]string{1: `"perplexity":2.718281828459045`, 710: `"perplexity":null`} {
-		var out bytes.Buffer
-		err := (&cli.App{Out: &out, JSON: true}).Result(finite(eval.Result{Loss: loss, Perplexity: math.Exp(loss), Tokens: 7}), nil)
-		if err != nil || strings.Count(out.String(), `"perplexity"`) != 1 || !strings.Contains(out.String(), want) || !strings.Contains(out.String(), `"tokens":7`) {
-			t.Errorf("of a loss of %v: %s, %v", loss, out.String(), err)
-		}
-	}
-}
 
 // TestInspectedValues: long lists are told by their number, control characters do nothing, and what is no object says so.
 func TestInspectedValues(t *testing.T) {

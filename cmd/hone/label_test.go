@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"hone/cmd/hone/cli"
-	"hone/serve/label"
 )
 
 // output is a buffer that a running command writes and a test reads.
@@ -100,52 +99,6 @@ func TestLabel(t *testing.T) {
 	text, err := os.ReadFile(out)
 	if err != nil || strings.Count(string(text), "\n") != 1 || !strings.Contains(string(text), `"annotator":"ann"`) {
 		t.Errorf("export is %q, error %v", text, err)
-	}
-}
-
-func TestLabelPairs(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pairs.jsonl")
-	records := `{"prompt": "a < b?", "chosen": "yes", "rejected": "no"}
-{"prompt": "same", "chosen": "x", "rejected": "x"}
-{"chosen": "\n\nHuman: hi\n\nAssistant: hello", "rejected": "\n\nHuman: hi\n\nAssistant: go away"}
-`
-	if err := os.WriteFile(path, []byte(records), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	store, err := label.Open(t.Context(), filepath.Join(t.TempDir(), "l.sqlite"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	said, in := &output{}, labelInput{}
-	a := &cli.App{Err: said}
-	if err := readPairs(a, path, &in); err != nil {
-		t.Fatal(err)
-	}
-	if err := addInput(t.Context(), a, store, labelSettings{pairs: path}, in); err != nil {
-		t.Fatal(err)
-	}
-	if want := "left out: 1 records of pairs.jsonl with equal or empty answers\n2 of 2 are new"; !strings.HasPrefix(said.String(), want) {
-		t.Errorf("said %q, want %q", said.String(), want)
-	}
-	for _, want := range [][3]string{{`"a < b?"`, "yes", "no"}, {`[{"role":"user","content":"hi"}]`, "hello", "go away"}} {
-		p, err := store.Next(t.Context(), "ann", 0)
-		if err != nil || p == nil {
-			t.Fatalf("no pair: %v", err)
-		}
-		var message []struct{ Role, Content string }
-		if json.Unmarshal(p.Prompt, &message) == nil {
-			p.Prompt, _ = plainJSON([]struct {
-				Role    string `json:"role"`
-				Content string `json:"content"`
-			}{{message[0].Role, message[0].Content}})
-		}
-		if got := [3]string{string(p.Prompt), p.Answers[0].Text, p.Answers[1].Text}; got != want {
-			t.Errorf("pair %q, want %q", got, want)
-		}
-		if err := store.Judge(t.Context(), label.Judgement{Pair: p.ID, Annotator: "ann", Verdict: label.A, Left: label.A}); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"hone/cmd/hone/cli"
 	"hone/cmd/hone/corpus"
+	"hone/cmd/hone/inference"
 	"hone/cmd/hone/machine"
 )
 
@@ -28,12 +29,12 @@ var groups = []struct {
 	commands []func(*cli.App) *cobra.Command
 }{
 	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, machine.Doctor, planCommand}},
-	{"Data:", []func(*cli.App) *cobra.Command{corpus.Data, corpus.Tokenizer, labelCommand}},
+	{"Data:", []func(*cli.App) *cobra.Command{corpus.Data, corpus.Tokenizer, inference.Label}},
 	{"Training:", []func(*cli.App) *cobra.Command{
 		pretrainStage().command, sftStage().command, rewardStage().command, dpoStage().command, ppoStage().command, grpoStage().command}},
-	{"Use of a model:", []func(*cli.App) *cobra.Command{generateCommand, chatCommand, evalCommand, scoreCommand}},
+	{"Use of a model:", []func(*cli.App) *cobra.Command{inference.Generate, inference.Chat, inference.Eval, inference.Score}},
 	{"Files of models:", []func(*cli.App) *cobra.Command{machine.Pull, importCommand, exportCommand, mergeCommand, inspectCommand}},
-	{"Measurement:", []func(*cli.App) *cobra.Command{benchCommand, logitsCommand}},
+	{"Measurement:", []func(*cli.App) *cobra.Command{benchCommand, inference.Logits}},
 }
 
 // main ends with 1 where the command failed and where its result could not be printed; who reads only the beginning of a pipe is no failure.

@@ -14,6 +14,7 @@ import (
 
 	"hone/adapter"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/device"
 	"hone/internal/atomicfile"
 	"hone/model"
@@ -31,7 +32,7 @@ type merged struct {
 }
 
 func mergeCommand(a *cli.App) *cobra.Command {
-	out, text, save, shard, flags := "", probeText, "f32", "5GB", &modelFlags{}
+	out, text, save, shard, flags := "", probeText, "f32", "5GB", &loaded.Flags{}
 	cmd := &cobra.Command{
 		Use:   "merge MODEL ADAPTER",
 		Short: "Fold an adapter into its base",
@@ -51,7 +52,7 @@ func mergeCommand(a *cli.App) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--shard-size: %w", err)
 			}
-			flags.device, flags.dtype = "cpu", "f32"
+			flags.Device, flags.DType = "cpu", "f32"
 			r, err := (&merging{args[0], args[1], saving{out, stored, size}, flags, text, a.Err}).run(cmd.Context())
 			if err != nil {
 				return err
@@ -65,8 +66,8 @@ func mergeCommand(a *cli.App) *cobra.Command {
 	cmd.Flags().StringVar(&text, "text", text, "text to compare the predictions on")
 	cmd.Flags().StringVar(&save, "save-dtype", save, "of the saved weights: f32 or bf16")
 	cmd.Flags().StringVar(&shard, "shard-size", shard, "largest file of the saved weights, as in 2GB")
-	cmd.Flags().IntVar(&flags.bits, "bits", 0, "the adapter was trained beside weights in 4 or 8 bits (method=qlora), which the predictions are compared with")
-	cmd.Flags().IntVar(&flags.threads, "threads", 0, "cores to use; 0: all")
+	cmd.Flags().IntVar(&flags.Bits, "bits", 0, "the adapter was trained beside weights in 4 or 8 bits (method=qlora), which the predictions are compared with")
+	cmd.Flags().IntVar(&flags.Threads, "threads", 0, "cores to use; 0: all")
 	return cmd
 }
 
@@ -85,7 +86,7 @@ type saving struct {
 type merging struct {
 	base, adapter string // folders
 	to            saving
-	flags         *modelFlags
+	flags         *loaded.Flags
 	text          string // to compare the predictions on
 	notes         io.Writer
 }
@@ -107,17 +108,17 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 		return nil, fmt.Errorf("the adapter %s is of kind %s; hone merges LORA, so merge it with PEFT", c.adapter, kind)
 	}
 	full := *c.flags
-	full.bits = 0
-	m, err := full.load(c.base)
+	full.Bits = 0
+	m, err := full.Load(c.base)
 	if err != nil {
 		return nil, err
 	}
-	defer m.close()
-	ids := m.tok.Encode(nil, []byte(c.text))
-	if ids = ids[:min(len(ids), m.model.Shape().MaxPositions)]; len(ids) == 0 {
+	defer m.Close()
+	ids := m.Tok.Encode(nil, []byte(c.text))
+	if ids = ids[:min(len(ids), m.Model.Shape().MaxPositions)]; len(ids) == 0 {
 		return nil, errors.New("--text is empty; give a text to compare the predictions on")
 	}
-	l, err := adapter.Open(c.adapter, adapter.Model{Model: m.model.Model, Params: m.model.Params}, m.dev, m.dtype)
+	l, err := adapter.Open(c.adapter, adapter.Model{Model: m.Model.Model, Params: m.Model.Params}, m.Dev, m.DType)
 	if err != nil {
 		return nil, err
 	}
@@ -137,43 +138,43 @@ func (c *merging) run(ctx context.Context) (*merged, error) {
 		return nil, err
 	}
 	// The saved files are what is measured, with all rounding, and not the model in memory.
-	saved, err := full.load(c.to.out)
+	saved, err := full.Load(c.to.out)
 	if err != nil {
 		return nil, err
 	}
-	defer saved.close()
-	got, err := saved.logProbs(ids)
+	defer saved.Close()
+	got, err := logProbs(saved, ids)
 	if err != nil {
 		return nil, err
 	}
-	return &merged{c.to.out, c.to.stored.String(), divergence(want, got, m.model.Shape().Vocab), len(ids)}, nil
+	return &merged{c.to.out, c.to.stored.String(), divergence(want, got, m.Model.Shape().Vocab), len(ids)}, nil
 }
 
 // adapted are the predictions of the base with the adapter: of m, or with --bits those beside the packed weights that it was trained with.
-func (c *merging) adapted(m *loaded, ids []int32) ([]float32, error) {
-	if c.flags.bits == 0 {
-		return m.logProbs(ids)
+func (c *merging) adapted(m *loaded.Model, ids []int32) ([]float32, error) {
+	if c.flags.Bits == 0 {
+		return logProbs(m, ids)
 	}
 	packed := *c.flags
-	packed.adapters = []string{c.adapter}
-	m, err := packed.open(c.base)
+	packed.Adapters = []string{c.adapter}
+	m, err := packed.Open(c.base)
 	if err != nil {
 		return nil, err
 	}
-	defer m.close()
-	return m.logProbs(ids)
+	defer m.Close()
+	return logProbs(m, ids)
 }
 
 // save writes the files of the merged model m to a folder.
-func (c *merging) save(ctx context.Context, m *loaded, dir string) error {
-	if err := m.tok.Save(dir); err != nil {
+func (c *merging) save(ctx context.Context, m *loaded.Model, dir string) error {
+	if err := m.Tok.Save(dir); err != nil {
 		return err
 	}
 	if err := copyTemplate(dir, c.adapter, c.base); err != nil {
 		return err
 	}
-	m.model.ShardSize = c.to.shard
-	return m.model.Save(dir, c.to.stored, func(p nn.Named) ([]float32, error) {
+	m.Model.ShardSize = c.to.shard
+	return m.Model.Save(dir, c.to.stored, func(p nn.Named) ([]float32, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -211,18 +212,18 @@ func copyTemplate(out string, from ...string) error {
 }
 
 // logProbs are the log-probabilities of every next token at every position: [N, V].
-func (m *loaded) logProbs(ids []int32) ([]float32, error) {
-	v, err := m.logits(ids)
-	vocab := m.model.Shape().Vocab
+func logProbs(m *loaded.Model, ids []int32) ([]float32, error) {
+	v, err := logitsOf(m, ids)
+	vocab := m.Model.Shape().Vocab
 	for row := 0; row < len(v); row += vocab {
 		logSoftmax(v[row : row+vocab])
 	}
 	return v, err
 }
 
-// logits are the scores of every next token at every position: [N, V].
-func (m *loaded) logits(ids []int32) ([]float32, error) {
-	tape := tensor.NewTape(m.dev, m.dtype)
+// logitsOf are the scores of every next token at every position: [N, V].
+func logitsOf(m *loaded.Model, ids []int32) ([]float32, error) {
+	tape := tensor.NewTape(m.Dev, m.DType)
 	defer tape.Reset()
 	tape.Infer()
 	positions := make([]int32, len(ids))
@@ -231,7 +232,7 @@ func (m *loaded) logits(ids []int32) ([]float32, error) {
 	}
 	var logits *tensor.Tensor
 	err := tensor.Try(func() {
-		logits = nn.Logits(m.model, m.model.Hidden(nn.NewInput(tape, ids, positions, []int32{0, int32(len(ids))})), nil)
+		logits = nn.Logits(m.Model, m.Model.Hidden(nn.NewInput(tape, ids, positions, []int32{0, int32(len(ids))})), nil)
 	})
 	if err != nil {
 		return nil, err

@@ -90,31 +90,6 @@ func TestPreferenceCommands(t *testing.T) {
 	}
 }
 
-// TestScoreTexts reads every form of a line to score.
-func TestScoreTexts(t *testing.T) {
-	f := scoreFlags{file: "-"}
-	lines := `{"text":"a"}
-{"prompt":"a","completion":"b"}
-{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}
-{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":"b"}]}
-`
-	texts, err := f.texts(strings.NewReader(lines), nil)
-	if err != nil || len(texts) != 4 || texts[0].Answer != "a" || texts[1].Prompt != "a" || len(texts[2].Messages) != 2 || len(texts[3].Messages) != 2 {
-		t.Errorf("%+v, %v", texts, err)
-	}
-	for _, bad := range []string{`{}`, `{"prompt":["a"],"completion":"b"}`, `x`} {
-		if _, err := f.texts(strings.NewReader(bad), nil); err == nil || !strings.Contains(err.Error(), "stdin:1") {
-			t.Errorf("%s: %v", bad, err)
-		}
-	}
-	if _, err := (&scoreFlags{}).texts(nil, nil); err == nil {
-		t.Error("nothing to score was taken")
-	}
-	if _, err := (&scoreFlags{file: "/does/not/exist"}).texts(nil, nil); err == nil {
-		t.Error("a file that is not there was taken")
-	}
-}
-
 // TestFixed: what rounds to 0 has no sign.
 func TestFixed(t *testing.T) {
 	for v, want := range map[float64]string{-1e-9: "0.0000", -0.00004999: "0.0000", -0.00006: "-0.0001", 1.23456: "1.2346"} {

@@ -3,16 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
-	"math"
 	"strings"
 	"testing"
 
 	"hone/cmd/hone/cli"
 	"hone/cmd/hone/clitest"
-	"hone/data"
-	"hone/generate"
 	"hone/plan"
 	"hone/recipe/cluster"
 	"hone/recipe/config"
@@ -86,47 +82,5 @@ func TestNotesOfKeys(t *testing.T) {
 	}
 	if a.NoteUnused(c, usual); err.String() != "note: lora.r has no effect with method=full\n" {
 		t.Errorf("of a key that changes nothing: %q", err.String())
-	}
-}
-
-// TestPairsThatCannotBeShown: an answer is one message.
-func TestPairsThatCannotBeShown(t *testing.T) {
-	say := func(texts ...string) (e data.Example) {
-		for _, text := range texts {
-			e.Messages = append(e.Messages, json.RawMessage(`{"role":"user","content":"`+text+`"}`))
-		}
-		return e
-	}
-	if pair, err := pairOf(data.Preference{Turns: 1, Chosen: say("q", "a"), Rejected: say("q", "b")}); err != nil || pair.Answers[0].Text != "a" || pair.Answers[1].Text != "b" || string(pair.Prompt) != `[{"role":"user","content":"q"}]` {
-		t.Errorf("%+v, %v", pair, err)
-	}
-	if _, err := pairOf(data.Preference{Turns: 1, Chosen: say("q", "a"), Rejected: say("q", "b", "c")}); err == nil || !strings.Contains(err.Error(), "an answer of 2 messages cannot be shown") {
-		t.Errorf("an answer of two messages: %v", err)
-	}
-}
-
-// TestLabelSettings: what cannot give two different answers is refused before a model is opened, and the second temperature is the first unless it is set.
-func TestLabelSettings(t *testing.T) {
-	model := []string{"m"}
-	for _, c := range []struct {
-		args   []string
-		change func(*labelSettings)
-		want   string
-	}{
-		{model, func(*labelSettings) {}, ""}, {nil, func(*labelSettings) {}, ""}, {nil, func(s *labelSettings) { s.prompts = "p" }, "prompts need a model"}, {nil, func(s *labelSettings) { s.modelB = "b" }, "--model-b needs a first model"},
-		{model, func(s *labelSettings) { s.temperatureB = -1 }, "temperature-b is -1"}, {model, func(s *labelSettings) { s.opt.TopP = 2 }, "2"}, {model, func(s *labelSettings) { s.opt.Temperature = 0 }, "answers twice the same"},
-		{model, func(s *labelSettings) { s.opt.Temperature, s.modelB = 0, "b" }, ""}, {model, func(s *labelSettings) { s.opt.Temperature, s.temperatureB = 0, 1 }, ""}, {nil, func(s *labelSettings) { s.opt.Temperature = 0 }, ""},
-	} {
-		s := labelSettings{opt: generate.DefaultOptions(), temperatureB: math.NaN()}
-		c.change(&s)
-		given := s.temperatureB
-		if err := s.validate(c.args); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%q of %+v: %v, want %q", c.args, s, err, c.want)
-		} else if err == nil && math.IsNaN(given) && s.temperatureB != s.opt.Temperature {
-			t.Errorf("the second temperature is %v, the first %v", s.temperatureB, s.opt.Temperature)
-		}
-	}
-	if err := decodeStrictly([]byte(`{"input_idss":[[1]]}`), &tokenBatch{}); err == nil || !strings.Contains(err.Error(), "input_idss") {
-		t.Errorf("a key that there is not: %v", err)
 	}
 }

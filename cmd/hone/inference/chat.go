@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"context"
@@ -17,14 +17,16 @@ import (
 
 	"hone/chat"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/cmd/hone/machine"
 	"hone/generate"
 	"hone/internal/atomicfile"
 	"hone/tokenizer"
 )
 
-func chatCommand(a *cli.App) *cobra.Command {
-	opt, flags := generate.DefaultOptions(), &modelFlags{}
+// Chat is hone chat, a conversation in the terminal or through pipes.
+func Chat(a *cli.App) *cobra.Command {
+	opt, flags := generate.DefaultOptions(), &loaded.Flags{}
 	opt.MaxNewTokens = 1024
 	var system, template string
 	cmd := &cobra.Command{
@@ -47,7 +49,7 @@ func chatCommand(a *cli.App) *cobra.Command {
 	f.IntVar(&opt.MaxNewTokens, "max-new-tokens", opt.MaxNewTokens, "an answer has at most this many tokens")
 	f.BoolVar(&a.JSON, "json", false, "print each answer as one object on a line of stdout") // unlike other commands, which have one result
 	samplingFlags(cmd, &opt)
-	flags.add(cmd)
+	flags.Add(cmd)
 	return cmd
 }
 
@@ -57,13 +59,13 @@ const chatHelp = "  /reset           forget the conversation\n  /system [TEXT]  
 type chatSettings struct {
 	system, template string
 	opt              generate.Options
-	flags            *modelFlags
+	flags            *loaded.Flags
 }
 
 // talk is a conversation with a model.
 type talk struct {
 	*cli.App
-	model    *loaded
+	model    *loaded.Model
 	session  *generate.Session
 	template *chat.Template
 	opt      generate.Options
@@ -82,20 +84,20 @@ func startChat(ctx context.Context, a *cli.App, arg string, s chatSettings) erro
 	if err != nil {
 		return err
 	}
-	s.flags.generates = true
-	m, err := s.flags.loadPromptly(ctx, dir)
+	s.flags.Generates = true
+	m, err := s.flags.LoadPromptly(ctx, dir)
 	if err != nil {
 		return err
 	}
-	defer m.close()
-	t := &talk{App: a, model: m, opt: s.opt, system: s.system, adapters: s.flags.choices(m)}
-	if t.template, err = chatTemplate(s.flags.templateDir(dir), s.template, m.tok); err != nil {
+	defer m.Close()
+	t := &talk{App: a, model: m, opt: s.opt, system: s.system, adapters: choices(s.flags, m)}
+	if t.template, err = chatTemplate(templateDir(s.flags, dir), s.template, m.Tok); err != nil {
 		return err
 	}
-	if t.opt.EOS, t.opt.Stop, err = answerEnds(dir, t.template, m.tok, t.opt.Stop); err != nil {
+	if t.opt.EOS, t.opt.Stop, err = answerEnds(dir, t.template, m.Tok, t.opt.Stop); err != nil {
 		return err
 	}
-	t.session = generate.New(m.dev, m.dtype, m.model, m.tok).NewSession()
+	t.session = generate.New(m.Dev, m.DType, m.Model, m.Tok).NewSession()
 	defer t.session.Close()
 	t.console = newConsole(a.In, a.Out)
 	defer t.console.close()
@@ -116,8 +118,8 @@ func chatTemplate(dir, name string, tok *tokenizer.Tokenizer) (*chat.Template, e
 }
 
 // templateDir is the folder whose template a model is spoken to by: that of the first adapter whose run left one there, or else the model's, dir.
-func (f *modelFlags) templateDir(dir string) string {
-	for _, a := range f.adapters {
+func templateDir(f *loaded.Flags, dir string) string {
+	for _, a := range f.Adapters {
 		if _, err := chat.Load(a, chat.Tokens{}); !errors.Is(err, chat.ErrNoTemplate) {
 			return a
 		}
@@ -289,12 +291,12 @@ func (t *talk) turn(ctx context.Context, question string) error {
 
 // answer writes an answer to the conversation. A Ctrl-C ends it with context.Canceled and what was written so far.
 func (t *talk) answer(ctx context.Context) (generate.Output, error) {
-	e, err := t.template.Encode(t.model.tok, t.all(), chat.Options{AddGenerationPrompt: true, Now: time.Now})
+	e, err := t.template.Encode(t.model.Tok, t.all(), chat.Options{AddGenerationPrompt: true, Now: time.Now})
 	if err != nil {
 		return generate.Output{}, err
 	}
 	// Told before the answer and not cut: which part of a conversation to forget is the user's choice.
-	if limit := t.model.model.Shape().MaxPositions; limit > 0 && len(e.IDs) >= limit {
+	if limit := t.model.Model.Shape().MaxPositions; limit > 0 && len(e.IDs) >= limit {
 		return generate.Output{}, fmt.Errorf("the conversation has %d tokens and the model reads %d; /reset forgets it", len(e.IDs), limit)
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"hone/adapter"
+	"hone/cmd/hone/loaded"
 )
 
 // adapters are those that a conversation can change between.
@@ -18,12 +19,12 @@ type adapters struct {
 }
 
 // choices are the adapters on a model, nil where there are not several.
-func (f *modelFlags) choices(m *loaded) *adapters {
-	sum, ok := m.adapter.(*adapter.Sum)
+func choices(f *loaded.Flags, m *loaded.Model) *adapters {
+	sum, ok := m.Adapter.(*adapter.Sum)
 	if !ok {
 		return nil
 	}
-	c := &adapters{sum: sum, dirs: f.adapters, weights: f.weights, on: make([]bool, len(f.adapters))}
+	c := &adapters{sum: sum, dirs: f.Adapters, weights: f.Weights, on: make([]bool, len(f.Adapters))}
 	for i := range c.on {
 		c.on[i] = true
 	}

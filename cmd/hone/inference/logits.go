@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"bytes"
@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/nn"
 	"hone/safetensors"
 	"hone/tensor"
@@ -21,8 +23,9 @@ import (
 // ignored is the label of a token that is not learned.
 const ignored = -100
 
-func logitsCommand(a *cli.App) *cobra.Command {
-	c, flags := logitsSettings{}, &modelFlags{}
+// Logits is hone logits, by which a model is compared with another implementation of it.
+func Logits(a *cli.App) *cobra.Command {
+	c, flags := logitsSettings{}, &loaded.Flags{}
 	cmd := &cobra.Command{
 		Use:   "logits MODEL --ids FILE.json --out FILE.safetensors",
 		Short: "Write a model's logits, loss and gradients for given tokens",
@@ -54,7 +57,7 @@ func logitsCommand(a *cli.App) *cobra.Command {
 	f.StringVar(&c.ids, "ids", "", "the tokens, as JSON")
 	f.StringVar(&c.out, "out", "", "the safetensors file to write")
 	f.BoolVar(&c.grads, "grads", false, "write the gradient of the loss for every parameter")
-	flags.add(cmd)
+	flags.Add(cmd)
 	return cmd
 }
 
@@ -73,7 +76,7 @@ type logitsResult struct {
 }
 
 // run reads all input before the model is opened, so that a mistake in it costs no time.
-func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) (*logitsResult, error) {
+func (c logitsSettings) run(ctx context.Context, dir string, flags *loaded.Flags) (*logitsResult, error) {
 	if c.ids == "" || c.out == "" {
 		return nil, errors.New("name the tokens by --ids FILE.json and the result by --out FILE.safetensors")
 	}
@@ -84,7 +87,7 @@ func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) 
 	if sameFile(c.ids, c.out) {
 		return nil, fmt.Errorf("--out is %s, which holds the tokens; name another file", c.out)
 	}
-	if c.grads && len(flags.adapters) > 1 { // their parameters have the same names
+	if c.grads && len(flags.Adapters) > 1 { // their parameters have the same names
 		return nil, errors.New("--grads is of one adapter; name one by --adapter")
 	}
 	// A pass cannot be stopped half way. It writes no file, so that leaving it leaves nothing.
@@ -98,7 +101,7 @@ func (c logitsSettings) run(ctx context.Context, dir string, flags *modelFlags) 
 
 // logitsPass is a model after a pass.
 type logitsPass struct {
-	*loaded
+	model  *loaded.Model
 	tape   *tensor.Tape
 	logits []float32  // [B*T*V]
 	loss   []float32  // one number; nil when there is nothing to predict
@@ -109,33 +112,33 @@ func (p *logitsPass) free() {
 	if p.tape != nil {
 		p.tape.Reset()
 	}
-	p.close()
+	p.model.Close()
 }
 
 // compute opens the model and runs the pass.
-func (c logitsSettings) compute(dir string, flags *modelFlags, b *tokenBatch) (_ *logitsPass, err error) {
-	m, err := flags.open(dir)
+func (c logitsSettings) compute(dir string, flags *loaded.Flags, b *tokenBatch) (_ *logitsPass, err error) {
+	m, err := flags.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	p := &logitsPass{loaded: m}
+	p := &logitsPass{model: m}
 	defer func() {
 		if err != nil {
 			p.free()
 		}
 	}()
-	if err := b.check(m.model.Shape()); err != nil {
+	if err := b.check(m.Model.Shape()); err != nil {
 		return nil, fmt.Errorf("read tokens %s: %w", c.ids, err)
 	}
 	if c.grads && b.supervised == 0 {
 		return nil, fmt.Errorf("read tokens %s: no label can be predicted, so there is no gradient; the first label of a row has no position before it", c.ids)
 	}
-	if m.adapter != nil && c.grads { // an adapter freezes its base, whose gradients are asked for here
-		for _, p := range m.model.Params {
+	if m.Adapter != nil && c.grads { // an adapter freezes its base, whose gradients are asked for here
+		for _, p := range m.Model.Params {
 			p.Thaw()
 		}
 	}
-	p.tape = tensor.NewTape(m.dev, m.dtype)
+	p.tape = tensor.NewTape(m.Dev, m.DType)
 	logits, loss, err := b.forward(m, p.tape, c.grads)
 	if err != nil {
 		return nil, err
@@ -149,13 +152,13 @@ func (c logitsSettings) compute(dir string, flags *modelFlags, b *tokenBatch) (_
 	if p.loss, err = loss.Float32s(); err != nil || !c.grads {
 		return p, err
 	}
-	p.params = m.parameters()
+	p.params = parameters(m)
 	return p, tensor.Try(func() { p.tape.Backward(loss) })
 }
 
 // write puts the results of the pass into the file, one tensor at a time.
 func (c logitsSettings) write(ctx context.Context, p *logitsPass, b *tokenBatch) (*logitsResult, error) {
-	r := &logitsResult{Out: c.out, Shape: [3]int{b.rows, b.length, p.model.Shape().Vocab}, Labels: b.supervised}
+	r := &logitsResult{Out: c.out, Shape: [3]int{b.rows, b.length, p.model.Model.Shape().Vocab}, Labels: b.supervised}
 	plan := []safetensors.Info{{Name: "logits", DType: safetensors.F32, Shape: r.Shape[:]}}
 	if p.loss != nil {
 		plan = append(plan, safetensors.Info{Name: "loss", DType: safetensors.F32, Shape: []int{}})
@@ -196,13 +199,13 @@ func (c logitsSettings) write(ctx context.Context, p *logitsPass, b *tokenBatch)
 }
 
 // parameters are all of the model's and of its adapter's. What an adapter trains of its base goes by the adapter's name.
-func (m *loaded) parameters() []nn.Named {
-	if m.adapter == nil {
-		return m.model.Params
+func parameters(m *loaded.Model) []nn.Named {
+	if m.Adapter == nil {
+		return m.Model.Params
 	}
 	// PEFT names what an adapter trains of its base otherwise than the checkpoint does; one parameter is told by one name.
-	list := m.adapter.Params()
-	for _, p := range m.model.Params {
+	list := m.Adapter.Params()
+	for _, p := range m.Model.Params {
 		if !slices.ContainsFunc(list, func(q nn.Named) bool { return q.Param == p.Param }) {
 			list = append(list, p)
 		}
@@ -295,18 +298,18 @@ func (b *tokenBatch) check(s nn.Shape) error {
 }
 
 // forward runs the model: logits [B*T, V] and the loss, which is nil when there is nothing to predict.
-func (b *tokenBatch) forward(m *loaded, tape *tensor.Tape, record bool) (logits, loss *tensor.Tensor, err error) {
+func (b *tokenBatch) forward(m *loaded.Model, tape *tensor.Tape, record bool) (logits, loss *tensor.Tensor, err error) {
 	err = tensor.Try(func() {
 		if record {
 			tape.Differentiate()
 		} else {
 			tape.Infer()
 		}
-		in := nn.NewInput(tape, b.ids, b.positions, b.offsets).Balanced(m.model)
-		h := m.model.Hidden(in)
-		if logits = nn.Logits(m.model, h, nil); b.supervised > 0 {
-			loss = tensor.LinearCrossEntropy(h, m.model.Head(), tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
-			loss, _ = in.AddBalance(m.model, loss, 1)
+		in := nn.NewInput(tape, b.ids, b.positions, b.offsets).Balanced(m.Model)
+		h := m.Model.Hidden(in)
+		if logits = nn.Logits(m.Model, h, nil); b.supervised > 0 {
+			loss = tensor.LinearCrossEntropy(h, m.Model.Head(), tape.Ints(b.targets), tensor.CrossEntropyOptions{Tokens: b.supervised})
+			loss, _ = in.AddBalance(m.Model, loss, 1)
 		}
 	})
 	return logits, loss, err
@@ -335,3 +338,6 @@ func sameFile(a, b string) bool {
 	infoB, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
 }
+
+// notFinite is so of what no sound model computes.
+func notFinite(v float32) bool { return math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) }

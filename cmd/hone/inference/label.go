@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 
 	"hone/chat"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/cmd/hone/machine"
 	"hone/generate"
 	"hone/internal/atomicfile"
@@ -30,10 +31,11 @@ type labelSettings struct {
 	modelB, template, promptsAs          string
 	temperatureB                         float64
 	opt                                  generate.Options
-	flags                                modelFlags
+	flags                                loaded.Flags
 }
 
-func labelCommand(a *cli.App) *cobra.Command {
+// Label is hone label, with hone label export.
+func Label(a *cli.App) *cobra.Command {
 	s := labelSettings{opt: generate.DefaultOptions()}
 	s.opt.MaxNewTokens, s.opt.BatchSize = 256, 8
 	cmd := &cobra.Command{
@@ -61,7 +63,7 @@ func labelCommand(a *cli.App) *cobra.Command {
 	f.StringVar(&s.template, "template", "", "chat template instead of the model's own: a file, or one of "+strings.Join(chat.Names(), ", "))
 	f.IntVar(&s.opt.MaxNewTokens, "max-new-tokens", s.opt.MaxNewTokens, "an answer has at most this many tokens")
 	samplingFlags(cmd, &s.opt)
-	s.flags.add(cmd)
+	s.flags.Add(cmd)
 	cmd.AddCommand(labelExportCommand(a))
 	return cmd
 }
@@ -236,7 +238,7 @@ func serveLabels(ctx context.Context, a *cli.App, store *label.Store, writers []
 
 // writer answers prompts with one model.
 type writer struct {
-	model    *loaded
+	model    *loaded.Model
 	template *chat.Template // nil: texts are continued
 	engine   *generate.Engine
 	opt      generate.Options
@@ -271,18 +273,18 @@ func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, er
 	if err != nil {
 		return nil, err
 	}
-	s.flags.generates = true
-	m, err := s.flags.load(dir)
+	s.flags.Generates = true
+	m, err := s.flags.Load(dir)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{model: m, engine: generate.New(m.dev, m.dtype, m.model, m.tok), opt: opt, source: arg}
-	if w.template, err = templateIfAny(s.flags.templateDir(dir), s.template, m.tok); err != nil {
-		m.close()
+	w := &writer{model: m, engine: generate.New(m.Dev, m.DType, m.Model, m.Tok), opt: opt, source: arg}
+	if w.template, err = templateIfAny(templateDir(&s.flags, dir), s.template, m.Tok); err != nil {
+		m.Close()
 		return nil, err
 	}
 	if err := w.setStops(dir); err != nil {
-		m.close()
+		m.Close()
 		return nil, err
 	}
 	return w, nil
@@ -290,19 +292,19 @@ func openWriter(arg string, s *labelSettings, opt generate.Options) (*writer, er
 
 func (w *writer) setStops(dir string) (err error) {
 	if w.template == nil {
-		if eos, ok := w.model.tok.EOS(); ok {
+		if eos, ok := w.model.Tok.EOS(); ok {
 			w.opt.EOS = []int32{eos}
 		}
 		return nil
 	}
-	w.opt.EOS, w.opt.Stop, err = answerEnds(dir, w.template, w.model.tok, w.opt.Stop)
+	w.opt.EOS, w.opt.Stop, err = answerEnds(dir, w.template, w.model.Tok, w.opt.Stop)
 	return err
 }
 
 func closeWriters(list []*writer) {
 	for _, w := range list {
 		if !w.shared {
-			w.model.close()
+			w.model.Close()
 		}
 	}
 }
@@ -367,7 +369,7 @@ func promptText(prompt json.RawMessage) (text string, ok bool) {
 // encode makes tokens of a prompt, a text or a list of messages, up to where the answer begins.
 func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
 	if text, ok := promptText(prompt); ok {
-		return w.model.tok.Prompt([]byte(text)), nil // as in training
+		return w.model.Tok.Prompt([]byte(text)), nil // as in training
 	}
 	if w.template == nil {
 		return nil, fmt.Errorf("%s has no chat template for a prompt of messages; choose one with --template", w.source)
@@ -376,6 +378,6 @@ func (w *writer) encode(prompt json.RawMessage) ([]int32, error) {
 	if err := json.Unmarshal(prompt, &messages); err != nil {
 		return nil, err
 	}
-	e, err := w.template.Encode(w.model.tok, messages, chat.Options{AddGenerationPrompt: true, Now: time.Now})
+	e, err := w.template.Encode(w.model.Tok, messages, chat.Options{AddGenerationPrompt: true, Now: time.Now})
 	return e.IDs, err
 }

@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"fmt"
@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/eval"
 )
 
-// evalCommand reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
-func evalCommand(a *cli.App) *cobra.Command {
-	flags, c := &modelFlags{}, evalConfig{TextField: "text", Length: 256, BatchSize: 8}
+// Eval is hone eval. It reads documents through windows that do not overlap: tokens after a cut are predicted with little before them, as in training.
+func Eval(a *cli.App) *cobra.Command {
+	flags, c := &loaded.Flags{}, evalConfig{TextField: "text", Length: 256, BatchSize: 8}
 	cmd := &cobra.Command{
 		Use:     "eval MODEL data=PATH [path=value ...]",
 		Short:   "Measure loss, perplexity and bits per byte on text",
@@ -32,16 +33,16 @@ func evalCommand(a *cli.App) *cobra.Command {
 			if err := c.settings().Validate(); err != nil {
 				return err
 			}
-			m, err := flags.loadPromptly(cmd.Context(), args[0])
+			m, err := flags.LoadPromptly(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			defer m.close()
+			defer m.Close()
 			// The default length is longer than some models read, and whoever sets it means at most.
-			if limit := m.model.Shape().MaxPositions; c.Length > limit {
+			if limit := m.Model.Shape().MaxPositions; c.Length > limit {
 				c.Length = limit
 			}
-			r, err := eval.Run(cmd.Context(), eval.Model{Dev: m.dev, DType: m.dtype, Model: m.model, Tokenizer: m.tok}, c.documents(),
+			r, err := eval.Run(cmd.Context(), eval.Model{Dev: m.Dev, DType: m.DType, Model: m.Model, Tokenizer: m.Tok}, c.documents(),
 				c.settings())
 			if err != nil {
 				return err
@@ -52,7 +53,7 @@ func evalCommand(a *cli.App) *cobra.Command {
 			})
 		},
 	}
-	flags.add(cmd)
+	flags.Add(cmd)
 	return cmd
 }
 

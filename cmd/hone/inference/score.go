@@ -1,4 +1,4 @@
-package main
+package inference
 
 import (
 	"bufio"
@@ -14,17 +14,19 @@ import (
 
 	"hone/chat"
 	"hone/cmd/hone/cli"
+	"hone/cmd/hone/loaded"
 	"hone/cmd/hone/machine"
 	"hone/recipe/judge"
 )
 
 // scoreFlags are the choices of hone score.
 type scoreFlags struct {
-	computeFlags
+	loaded.ComputeFlags
 	prompt, file, template string
 }
 
-func scoreCommand(a *cli.App) *cobra.Command {
+// Score is hone score, which has a reward model judge texts.
+func Score(a *cli.App) *cobra.Command {
 	f := scoreFlags{}
 	cmd := &cobra.Command{
 		Use:   "score MODEL [TEXT ...]",
@@ -65,7 +67,7 @@ func scoreCommand(a *cli.App) *cobra.Command {
 	cmd.Flags().StringVar(&f.prompt, "prompt", "", "what the texts answer")
 	cmd.Flags().StringVar(&f.file, "file", "", "JSON lines to score; - is the standard input")
 	cmd.Flags().StringVar(&f.template, "chat-template", "", "name or file of a chat template (default: the model's own)")
-	f.add(cmd)
+	f.Add(cmd)
 	return cmd
 }
 
@@ -77,7 +79,7 @@ type scorer struct {
 
 // open opens the device and the reward model of a folder.
 func (f *scoreFlags) open(dir string) (*scorer, error) {
-	dev, dtype, packed, done, err := f.openDevice()
+	dev, dtype, packed, done, err := f.OpenDevice()
 	if err != nil {
 		return nil, err
 	}
