@@ -15,12 +15,20 @@ func TestExportAndImport(t *testing.T) {
 	dir, work := chatModel(t, chatML(t)), t.TempDir()
 	file, back := filepath.Join(work, "m.gguf"), filepath.Join(work, "back")
 	out, errs, code := hone(t, "", "export", dir, "--to", "gguf", "--quant", "f32", "--out", file, "--json")
-	var e exported
+	var e struct {
+		KL      *float64
+		MaxDiff *float64 `json:"max_logit"`
+		Tokens  int
+		Bytes   int64
+	}
 	if err := json.Unmarshal([]byte(out), &e); err != nil || code != 0 || e.KL == nil || *e.KL != 0 || *e.MaxDiff != 0 || e.Tokens < 40 || e.Bytes == 0 {
 		t.Fatalf("export printed %s %s (%v)", out, errs, err)
 	}
 	out, errs, code = hone(t, "", "import", file, "--out", back, "--json")
-	var i imported
+	var i struct {
+		Type               string `json:"model_type"`
+		Tokens, Parameters int
+	}
 	if err := json.Unmarshal([]byte(out), &i); err != nil || code != 0 || i.Type != "llama" || i.Tokens < 260 || i.Parameters == 0 {
 		t.Fatalf("import printed %s %s (%v)", out, errs, err)
 	}
@@ -169,7 +177,18 @@ func TestInspect(t *testing.T) {
 		goldenFile("lora_llama"): {"adapter", "lora_alpha", 0},
 	} {
 		out, errs, code := hone(t, "", "inspect", path, "--json")
-		var r inspection
+		var r struct {
+			Kind    string
+			About   map[string]any
+			Tensors []struct {
+				Name  string
+				Bytes int64
+			}
+			Parameters int
+			Bytes      int64
+			LoadF32    int64 `json:"load_f32"`
+			LoadBF16   int64 `json:"load_bf16"`
+		}
 		if err := json.Unmarshal([]byte(out), &r); err != nil || code != 0 || r.Kind != want.kind || r.About[want.about] == nil || len(r.Tensors) == 0 {
 			t.Errorf("%s: %+v %s (%v)", path, r, errs, err)
 			continue

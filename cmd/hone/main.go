@@ -21,6 +21,7 @@ import (
 	"hone/cmd/hone/corpus"
 	"hone/cmd/hone/inference"
 	"hone/cmd/hone/machine"
+	"hone/cmd/hone/modelfiles"
 )
 
 // groups are all commands there are, as --help shows them: the library orders those of a group by name.
@@ -33,7 +34,7 @@ var groups = []struct {
 	{"Training:", []func(*cli.App) *cobra.Command{
 		pretrainStage().command, sftStage().command, rewardStage().command, dpoStage().command, ppoStage().command, grpoStage().command}},
 	{"Use of a model:", []func(*cli.App) *cobra.Command{inference.Generate, inference.Chat, inference.Eval, inference.Score}},
-	{"Files of models:", []func(*cli.App) *cobra.Command{machine.Pull, importCommand, exportCommand, mergeCommand, inspectCommand}},
+	{"Files of models:", []func(*cli.App) *cobra.Command{machine.Pull, modelfiles.Import, modelfiles.Export, modelfiles.Merge, modelfiles.Inspect}},
 	{"Measurement:", []func(*cli.App) *cobra.Command{benchCommand, inference.Logits}},
 }
 

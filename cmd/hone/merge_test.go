@@ -22,7 +22,7 @@ func TestMergeNotesExperts(t *testing.T) {
 			c.TargetModules, c.UseRSLoRA = adapter.Modules{Names: []string{"w1", "w3"}}, rsLoRA
 		})
 		text, errs, code := hone(t, "", "merge", base, dir, "--out", out, "--text", "abba", "--json")
-		var r merged
+		var r mergeResult
 		if code != 0 || json.Unmarshal([]byte(text), &r) != nil || !(r.KL < 1e-9) {
 			t.Fatalf("exit %d, %s%s", code, text, errs)
 		}
@@ -54,7 +54,7 @@ func TestMergeBesidePackedWeights(t *testing.T) {
 	var kl []float64
 	for _, bits := range []string{"0", "8", "4"} {
 		text, errs, code := hone(t, "", "merge", base, dir, "--out", filepath.Join(t.TempDir(), "merged"), "--text", "abbaab", "--bits", bits, "--json")
-		var r merged
+		var r mergeResult
 		if code != 0 || json.Unmarshal([]byte(text), &r) != nil || r.Tokens != 6 {
 			t.Fatalf("exit %d, %s%s", code, text, errs)
 		}
@@ -63,6 +63,12 @@ func TestMergeBesidePackedWeights(t *testing.T) {
 	if !(kl[0] < 1e-6 && kl[0] < kl[1] && 5*kl[1] < kl[2] && kl[2] < 0.2 && kl[1] < 0.002) {
 		t.Errorf("with all bits, 8 and 4 the merged model is %v nats away", kl)
 	}
+}
+
+// mergeResult is what hone merge prints with --json.
+type mergeResult struct {
+	KL     float64
+	Tokens int
 }
 
 // lettered is a golden model with a tokenizer of two letters.

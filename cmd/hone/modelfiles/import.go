@@ -1,4 +1,5 @@
-package main
+// Package modelfiles has the commands for the files of models: hone import, export, merge and inspect.
+package modelfiles
 
 import (
 	"context"
@@ -18,7 +19,8 @@ import (
 	"hone/safetensors"
 )
 
-func importCommand(a *cli.App) *cobra.Command {
+// Import is hone import, which makes a model folder of a GGUF file.
+func Import(a *cli.App) *cobra.Command {
 	out, save := "", ""
 	cmd := &cobra.Command{
 		Use:   "import FILE.gguf",

@@ -1,4 +1,4 @@
-package main
+package modelfiles
 
 import (
 	"context"
@@ -31,7 +31,8 @@ type merged struct {
 	Tokens int     `json:"tokens"` // of the text it was measured on
 }
 
-func mergeCommand(a *cli.App) *cobra.Command {
+// Merge is hone merge, which folds an adapter into its base.
+func Merge(a *cli.App) *cobra.Command {
 	out, text, save, shard, flags := "", probeText, "f32", "5GB", &loaded.Flags{}
 	cmd := &cobra.Command{
 		Use:   "merge MODEL ADAPTER",

@@ -1,4 +1,4 @@
-package main
+package modelfiles
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hone/cmd/hone/clitest"
 )
 
 // TestInspectedValues: long lists are told by their number, control characters do nothing, and what is no object says so.
@@ -51,4 +53,12 @@ func TestInspectedValues(t *testing.T) {
 			t.Errorf("%s is GGUF: %v", name, !want)
 		}
 	}
+}
+
+func TestKeysOfResults(t *testing.T) {
+	clitest.Keys(t, "merge", merged{}, "model dtype kl tokens")
+	clitest.Keys(t, "export", exported{}, "out types bytes kl max_logit tokens notes seconds")
+	clitest.Keys(t, "import", imported{}, "model model_type parameters tokens seconds")
+	clitest.Keys(t, "inspect", inspection{}, "path kind about tensors parameters bytes types load_f32 load_bf16")
+	clitest.Keys(t, "inspect, tensors", tensorLine{}, "name dtype shape bytes")
 }

@@ -1,4 +1,4 @@
-package main
+package modelfiles
 
 import (
 	"encoding/json"
@@ -23,7 +23,8 @@ import (
 	"hone/safetensors"
 )
 
-func inspectCommand(a *cli.App) *cobra.Command {
+// Inspect is hone inspect, which shows what is in the files.
+func Inspect(a *cli.App) *cobra.Command {
 	return &cobra.Command{
 		Use:   "inspect FILE_OR_FOLDER",
 		Short: "Show what is in a model's files",

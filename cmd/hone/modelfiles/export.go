@@ -1,4 +1,4 @@
-package main
+package modelfiles
 
 import (
 	"context"
@@ -31,7 +31,8 @@ type exportSettings struct {
 	flags                 loaded.Flags
 }
 
-func exportCommand(a *cli.App) *cobra.Command {
+// Export is hone export, which writes a model for other programs.
+func Export(a *cli.App) *cobra.Command {
 	c := exportSettings{}
 	cmd := &cobra.Command{
 		Use:   "export MODEL --to gguf|hf",
