@@ -18,7 +18,7 @@ const top = 13
 // layers says how high a package stands; a package imports only lower ones. Longer paths win.
 var layers = map[string]int{
 	"cmd/hone": top, "cmd/hone/bench": 8, "cmd/hone/quickstart": 8, "cmd/hone/inference": 11, "cmd/hone/modelfiles": 11,
-	"cmd/hone/corpus": 10, "cmd/hone/loaded": 10, "cmd/hone/machine": 9, "cmd/hone/cli": 8, "cmd/hone/clitest": 8,
+	"cmd/hone/training": 10, "cmd/hone/corpus": 10, "cmd/hone/loaded": 10, "cmd/hone/machine": 9, "cmd/hone/cli": 8, "cmd/hone/clitest": 8,
 	"recipe/rl": 7, "recipe/cluster": 7,
 	"recipe/lm": 6, "recipe/preference": 6, "recipe/curation": 6, "recipe/recipetest": 6,
 	"recipe": 5, "recipe/judge": 5, "serve/": 5, "plan/meter": 5,

@@ -22,6 +22,7 @@ import (
 	"hone/cmd/hone/inference"
 	"hone/cmd/hone/machine"
 	"hone/cmd/hone/modelfiles"
+	"hone/cmd/hone/training"
 )
 
 // groups are all commands there are, as --help shows them: the library orders those of a group by name.
@@ -29,10 +30,10 @@ var groups = []struct {
 	title    string
 	commands []func(*cli.App) *cobra.Command
 }{
-	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, machine.Doctor, planCommand}},
+	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, machine.Doctor, training.Plan}},
 	{"Data:", []func(*cli.App) *cobra.Command{corpus.Data, corpus.Tokenizer, inference.Label}},
 	{"Training:", []func(*cli.App) *cobra.Command{
-		pretrainStage().command, sftStage().command, rewardStage().command, dpoStage().command, ppoStage().command, grpoStage().command}},
+		training.Pretrain, training.SFT, training.Reward, training.DPO, training.PPO, training.GRPO}},
 	{"Use of a model:", []func(*cli.App) *cobra.Command{inference.Generate, inference.Chat, inference.Eval, inference.Score}},
 	{"Files of models:", []func(*cli.App) *cobra.Command{machine.Pull, modelfiles.Import, modelfiles.Export, modelfiles.Merge, modelfiles.Inspect}},
 	{"Measurement:", []func(*cli.App) *cobra.Command{benchCommand, inference.Logits}},

@@ -10,6 +10,7 @@ import (
 	"hone/cmd/hone/corpus"
 	"hone/cmd/hone/machine"
 	"hone/cmd/hone/quickstart"
+	"hone/cmd/hone/training"
 	"hone/recipe"
 )
 
@@ -18,14 +19,14 @@ import (
 // trained runs a recipe, as its own command does.
 func trained(a *cli.App) func(context.Context, recipe.Runner, *recipe.Training) (*recipe.Summary, error) {
 	return func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
-		return Train(ctx, a, r, c)
+		return training.Train(ctx, a, r, c)
 	}
 }
 
 func quickstartCommand(a *cli.App) *cobra.Command {
 	show := func(s *recipe.Summary) {
 		if !a.JSON {
-			summarise(a.Out, s)
+			training.Summarise(a.Out, s)
 		}
 	}
 	return quickstart.Command(&quickstart.Program{Result: a.Result, Notes: a.Notes, Show: show, Train: trained(a)})

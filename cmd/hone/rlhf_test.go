@@ -89,12 +89,3 @@ func TestPreferenceCommands(t *testing.T) {
 		t.Errorf("damaged weights: %d %q", code, errs)
 	}
 }
-
-// TestFixed: what rounds to 0 has no sign.
-func TestFixed(t *testing.T) {
-	for v, want := range map[float64]string{-1e-9: "0.0000", -0.00004999: "0.0000", -0.00006: "-0.0001", 1.23456: "1.2346"} {
-		if got := fixed(v); got != want {
-			t.Errorf("%v is %s, want %s", v, got, want)
-		}
-	}
-}

@@ -22,7 +22,3 @@ func untilStopped() context.Context {
 	}()
 	return ctx
 }
-
-// outlivePipes makes it an error to write to a pipe that nobody reads any more, where it would end the process: a run is worth more than its progress on
-// a screen, and the tee that shows it ends before it at Ctrl-C.
-func outlivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

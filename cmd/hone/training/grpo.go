@@ -1,12 +1,18 @@
-package main
+package training
 
 import (
+	"github.com/spf13/cobra"
+
+	"hone/cmd/hone/cli"
 	"hone/recipe"
 	"hone/recipe/rl"
 )
 
-func grpoStage() training {
-	return training{
+// GRPO is hone grpo, which learns from rewards, by groups of answers.
+func GRPO(a *cli.App) *cobra.Command { return grpoStage().command(a) }
+
+func grpoStage() stage {
+	return stage{
 		name: "grpo", short: "Train a policy on groups of answers: GRPO and kin",
 		long: "Trains a policy on groups of answers to the same prompt, each compared with the others of its group: GRPO, Dr. GRPO, DAPO, GSPO and\n" +
 			"RLOO. There is no critic. Rewards are as in hone ppo.",

@@ -1,10 +1,11 @@
-package main
+package training
 
 import (
 	"bytes"
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/clitest"
 	"hone/plan"
 	"hone/recipe/cluster"
 )
@@ -47,4 +48,37 @@ func TestPlanInWords(t *testing.T) {
 	if r.Cheaper.Cost = 3000; strings.Contains(text(), "cheapest offer") {
 		t.Error("an offer that costs more is told of")
 	}
+}
+
+// TestJobsAreFilled: the user's keys come last, runs on processors share nothing, and what is no folder or no stage is refused.
+func TestJobsAreFilled(t *testing.T) {
+	keys := []string{"out=runs/job", "data=data", "device=cuda", "dtype=bf16", "steps=7"}
+	job := &plan.Job{Stage: "pretrain", Machines: 3}
+	if _, _, err := fillJob(job, keys, []string{"steps=9"}); err != nil || job.Out != "runs/job" || job.Machines != 3 || !strings.Contains(string(job.Recipe), "steps: 9") || !strings.Contains(string(job.Recipe), "device: cuda") {
+		t.Errorf("%+v\n%s, %v", job, job.Recipe, err)
+	}
+	if _, _, err := fillJob(job, keys, []string{"device=cpu", "dtype=f32"}); err != nil || job.Machines != 1 || strings.Contains(string(job.Recipe), "device") {
+		t.Errorf("on processors %+v\n%s, %v", job, job.Recipe, err)
+	}
+	for want, own := range map[string]string{"launch.set: ": "step=9", "the recipe of the job: steps is 0": "steps=0", "without control characters": "out=a\tb"} {
+		if _, _, err := fillJob(job, keys, []string{own}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", own, err)
+		}
+	}
+	if _, _, err := fillJob(&plan.Job{Stage: "eval"}, nil, nil); err == nil || err.Error() != "stage is eval, for which no job is written" {
+		t.Errorf("a command that is no stage: %v", err)
+	}
+	c := &cluster.Estimate{Launch: cluster.Launch{Out: "jobs"}}
+	told := func(launcher string, gpus int) string {
+		var out bytes.Buffer
+		printLaunched(&out, launcher, c, gpus, []string{"jobs/" + launcher, "jobs/recipe.yaml"})
+		return out.String()
+	}
+	clitest.Lines(t, told("slurm", 1), "", "wrote jobs/slurm and jobs/recipe.yaml", "start it in jobs: sbatch slurm")
+	clitest.Lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot --env HONE_URL=URL")
+	clitest.Lines(t, told("k8s", 2), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s", "first set HONE_URL in it, where the machines fetch hone; launch.binary=URL does that",
+		"a run of hone computes on one GPU, so on 2 this is a plan on paper; launch.set=device=cpu runs on the processors of one machine")
+	c.Launch.Binary = "https://x/hone"
+	clitest.Lines(t, told("k8s", 1), "", "wrote jobs/k8s and jobs/recipe.yaml", "start it in jobs: kubectl apply -f k8s")
+	clitest.Lines(t, told("skypilot", 1), "", "wrote jobs/skypilot and jobs/recipe.yaml", "start it in jobs: sky jobs launch skypilot")
 }

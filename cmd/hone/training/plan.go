@@ -1,4 +1,4 @@
-package main
+package training
 
 import (
 	"fmt"
@@ -14,8 +14,8 @@ import (
 	"hone/recipe/config"
 )
 
-// planCommand plans runs on rented GPUs from a config.json alone; a run on this machine is planned by its own command with --dry-run.
-func planCommand(a *cli.App) *cobra.Command {
+// Plan is hone plan. It plans runs on rented GPUs from a config.json alone; a run on this machine is planned by its own command with --dry-run.
+func Plan(a *cli.App) *cobra.Command {
 	defaults := cluster.DefaultEstimate()
 	launcher := ""
 	cmd := &cobra.Command{

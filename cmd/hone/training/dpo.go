@@ -1,12 +1,18 @@
-package main
+package training
 
 import (
+	"github.com/spf13/cobra"
+
+	"hone/cmd/hone/cli"
 	"hone/recipe"
 	"hone/recipe/preference"
 )
 
-func dpoStage() training {
-	return training{
+// DPO is hone dpo, which learns from preferences directly.
+func DPO(a *cli.App) *cobra.Command { return dpoStage().command(a) }
+
+func dpoStage() stage {
+	return stage{
 		name: "dpo", short: "Train a model on preferences directly: DPO, IPO, KTO, SimPO, ORPO and kin",
 		long: "Trains a model on preferences without a reward model. The reference is the model as it was before training; its\n" +
 			"log-probabilities are computed once.",

@@ -1,4 +1,4 @@
-package main
+package training
 
 import (
 	"bytes"
@@ -72,7 +72,7 @@ func TestUnusedKeys(t *testing.T) {
 		{"ppo", "eval.on_start=true", "eval.on_start has no effect with nothing held out"},
 		{"grpo", "validation_prompts=v eval.on_start=true eval.max_tokens=5", "eval.max_tokens has no effect with validation_prompts, all of which are answered"},
 	} {
-		stage := trainings()[c.stage]
+		stage := stages()[c.stage]
 		r, _ := stage.defaults()
 		if err := config.Load(r, "", strings.Fields(c.args)); err != nil {
 			t.Fatal(err)

@@ -1,12 +1,18 @@
-package main
+package training
 
 import (
+	"github.com/spf13/cobra"
+
+	"hone/cmd/hone/cli"
 	"hone/recipe"
 	"hone/recipe/rl"
 )
 
-func ppoStage() training {
-	return training{
+// PPO is hone ppo, which learns from rewards, with a critic.
+func PPO(a *cli.App) *cobra.Command { return ppoStage().command(a) }
+
+func ppoStage() stage {
+	return stage{
 		name: "ppo", short: "Train a policy by PPO from a reward model or rules",
 		long: "Trains a policy by proximal policy optimisation: in each iteration the model answers prompts, a reward model or rules score the\n" +
 			"answers, and the policy learns from them, held to what it was by the KL divergence. Rewards are folders of reward models,\n" +

@@ -1,14 +1,11 @@
-package main
+package training
 
 import (
 	"bytes"
-	"math"
 	"strings"
 	"testing"
 	"time"
 
-	"hone/cmd/hone/cli"
-	"hone/recipe"
 	"hone/train"
 )
 
@@ -79,90 +76,11 @@ func TestProgressOfARun(t *testing.T) {
 	}
 }
 
-// TestSummaryInWords: the table that a run ends with.
-func TestSummaryInWords(t *testing.T) {
-	s := &recipe.Summary{Out: "runs/x", ModelDir: "runs/x/adapter", Steps: 20, Parameters: 1000, Trainable: 25, Tokens: 5000, Seconds: 10, SetupSeconds: 1.25, TokensPerS: 500, Unigram: 6, Bigram: 4,
-		Validation: map[string]float64{"loss": 2}, ValidationStep: 15, Last: map[string]float64{"loss": 2.5}, PeakMemoryBytes: 20 << 20, PlannedMemoryBytes: 25 << 20, StepSeconds: 0.5, PlannedStepSeconds: 0.4}
-	var out bytes.Buffer
-	summarise(&out, s)
-	want := `parameters        1000
-trainable         25 (2.50%)
-first step        1.2 s after the start
-steps             20, 5000 tokens learned in 10 s (500 a second)
-unigram baseline  6.0000
-bigram baseline   4.0000
-held-out loss     2.0000 (of step 15, whose weights are kept; of step 20: 2.5000)
-peak memory       20 MiB (planned: 25 MiB, +25%)
-time of a step    0.5 s (planned: 0.4 s, -20%)
-report            runs/x/report.html
-adapter           runs/x/adapter
-`
-	if out.String() != want {
-		t.Errorf("the summary is\n%swant\n%s", out.String(), want)
-	}
-	out.Reset()
-	summarise(&out, &recipe.Summary{Out: "o", Interrupted: true, StopReason: "why", Steps: 7, Parameters: 10, Trainable: 10, PeakMemoryBytes: 1 << 10})
-	want = `interrupted  saved at step 7; go on with the same command and resume=true, or with o/recipe.yaml resume=true
-stopped      why
-parameters   10
-steps        7, 0 tokens learned in 0 s (0 a second)
-peak memory  1 KiB
-report       o/report.html
-`
-	if out.String() != want {
-		t.Errorf("of a run that was interrupted before a step of its own it is\n%swant\n%s", out.String(), want)
-	}
-	out.Reset()
-	showMetrics(&out, map[string]float64{"b": -1e-9, "a/long": 2})
-	if want := "a/long  2.0000\nb       0.0000\n"; out.String() != want {
-		t.Errorf("metrics are %q, want %q", out.String(), want)
-	}
-}
-
-// TestAgainst: a plan beside what was taken, where both are known.
-func TestAgainst(t *testing.T) {
-	for _, c := range []struct {
-		planned, measured float64
-		want              string
-	}{{110, 100, " (planned: x, +10%)"}, {50, 100, " (planned: x, -50%)"}, {100, 100, " (planned: x, +0%)"}, {0, 100, ""}, {100, 0, ""}, {math.NaN(), 1, ""}} {
-		if got := against("x", c.planned, c.measured); got != c.want {
-			t.Errorf("%v planned and %v measured: %q, want %q", c.planned, c.measured, got, c.want)
+// TestFixed: what rounds to 0 has no sign.
+func TestFixed(t *testing.T) {
+	for v, want := range map[float64]string{-1e-9: "0.0000", -0.00004999: "0.0000", -0.00006: "-0.0001", 1.23456: "1.2346"} {
+		if got := fixed(v); got != want {
+			t.Errorf("%v is %s, want %s", v, got, want)
 		}
-	}
-	for n, want := range map[int64]string{0: "0 KiB", 1023: "0 KiB", 1 << 10: "1 KiB", 10<<20 - 1: "10239 KiB", 10 << 20: "10 MiB", 10<<30 - 1: "10239 MiB", 10 << 30: "10 GiB"} {
-		if got := cli.BytesText(n); got != want {
-			t.Errorf("%d bytes are %s, want %s", n, got, want)
-		}
-	}
-}
-
-// TestRecipeArguments: the first argument without a sign of equality is a file, all others are keys.
-func TestRecipeArguments(t *testing.T) {
-	for _, c := range []struct {
-		args []string
-		path string
-		keys int
-	}{{nil, "", 0}, {[]string{"r.yaml"}, "r.yaml", 0}, {[]string{"r.yaml", "a=b"}, "r.yaml", 1}, {[]string{"a=b", "r.yaml", "c=d"}, "r.yaml", 2}, {[]string{"a=b"}, "", 1}} {
-		if path, keys := cli.SplitArgs(c.args); path != c.path || len(keys) != c.keys {
-			t.Errorf("%q is the file %q and %q", c.args, path, keys)
-		}
-	}
-	for name, stage := range trainings() {
-		c, shared := stage.defaults()
-		text := cli.Keys(c)
-		for _, want := range []string{"  batch_size ", "  optimizer.learning_rate ", "  out "} {
-			if !strings.Contains(text, want) {
-				t.Errorf("the keys of %s lack %q", name, want)
-			}
-		}
-		if shared.Device != "cpu" || !strings.Contains(text, "[cpu]") {
-			t.Errorf("%s: the defaults of %q are not shown", name, shared.Device)
-		}
-		if stage.metrics != nil && stage.metrics(&recipe.Summary{}) != nil {
-			t.Errorf("%s has metrics of nothing", name)
-		}
-	}
-	if len(trainings()) != 6 {
-		t.Errorf("there are %d stages", len(trainings()))
 	}
 }

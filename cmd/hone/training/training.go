@@ -1,4 +1,6 @@
-package main
+// Package training has the commands that train, a file for each stage, and hone plan, which says what a run on GPUs takes and writes its job files. A
+// command of a stage takes the keys of its recipe, from YAML and as path=value, in place of flags.
+package training
 
 import (
 	"context"
@@ -6,8 +8,10 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -24,25 +28,25 @@ import (
 	"hone/report"
 )
 
-// training is a command that trains by a recipe.
-type training struct {
+// stage is a command that trains by a recipe.
+type stage struct {
 	name, short, long string // long: what stands above the keys
 	example           string
 	defaults          func() (trainer, *recipe.Training)         // a recipe with its defaults, and the keys in it that all recipes share
 	metrics           func(s *recipe.Summary) map[string]float64 // what is shown beside the summary; nil: nothing
 }
 
-// trainings are the commands that train, by name.
-func trainings() map[string]training {
-	all := map[string]training{}
-	for _, s := range []training{pretrainStage(), sftStage(), rewardStage(), dpoStage(), ppoStage(), grpoStage()} {
+// stages are the commands that train, by name.
+func stages() map[string]stage {
+	all := map[string]stage{}
+	for _, s := range []stage{pretrainStage(), sftStage(), rewardStage(), dpoStage(), ppoStage(), grpoStage()} {
 		all[s.name] = s
 	}
 	return all
 }
 
 // command makes the command. A recipe whose run can be planned has --dry-run.
-func (t training) command(a *cli.App) *cobra.Command {
+func (t stage) command(a *cli.App) *cobra.Command {
 	defaults, _ := t.defaults()
 	dry := false
 	cmd := &cobra.Command{
@@ -71,7 +75,7 @@ func (t training) command(a *cli.App) *cobra.Command {
 				return err
 			}
 			return a.Result(s, func(w io.Writer) {
-				summarise(w, s)
+				Summarise(w, s)
 				if t.metrics != nil {
 					fmt.Fprintln(w) // another table, of other columns
 					showMetrics(w, t.metrics(s))
@@ -86,7 +90,7 @@ func (t training) command(a *cli.App) *cobra.Command {
 }
 
 // orItsRecipe adds to an error of the keys of a run that is to go on where its recipe is, which has all that were not given again.
-func (t training) orItsRecipe(err error, path string, c *recipe.Training) error {
+func (t stage) orItsRecipe(err error, path string, c *recipe.Training) error {
 	kept := filepath.Join(c.Out, config.FileName)
 	if _, none := os.Stat(kept); none != nil || !c.Resume || c.Out == "" || path != "" {
 		return err
@@ -169,6 +173,10 @@ func Train(ctx context.Context, a *cli.App, r recipe.Runner, c *recipe.Training)
 	return s, nil
 }
 
+// outlivePipes makes it an error to write to a pipe that nobody reads any more, where it would end the process: a run is worth more than its progress on
+// a screen, and the tee that shows it ends before it at Ctrl-C.
+func outlivePipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
+
 // against words a plan beside what was taken, where there is one.
 func against(planned string, p, measured float64) string {
 	if !(p > 0 && measured > 0) {
@@ -177,8 +185,8 @@ func against(planned string, p, measured float64) string {
 	return fmt.Sprintf(" (planned: %s, %+.0f%%)", planned, 100*(p/measured-1))
 }
 
-// summarise prints the outcome of a run as a table.
-func summarise(out io.Writer, s *recipe.Summary) {
+// Summarise prints the outcome of a run as a table.
+func Summarise(out io.Writer, s *recipe.Summary) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if s.Interrupted && s.Steps > 0 {
 		fmt.Fprintf(w, "interrupted\tsaved at step %d; go on with the same command and resume=true, or with %s resume=true\n", s.Steps, filepath.Join(s.Out, config.FileName))

@@ -1,4 +1,4 @@
-package main
+package training
 
 import (
 	"errors"
@@ -50,7 +50,7 @@ func writeJob(launcher string, c *cluster.Estimate, e *cluster.Estimated) ([]str
 
 // fillJob makes the recipe of the job's stage from the plan's keys and the user's own, and returns it with what recipes of all stages have.
 func fillJob(job *plan.Job, keys, own []string) (c trainer, shared *recipe.Training, err error) {
-	s, ok := trainings()[job.Stage]
+	s, ok := stages()[job.Stage]
 	if !ok {
 		return nil, nil, fmt.Errorf("stage is %s, for which no job is written", job.Stage)
 	}
