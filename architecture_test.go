@@ -17,7 +17,7 @@ const top = 13
 
 // layers says how high a package stands; a package imports only lower ones. Longer paths win.
 var layers = map[string]int{
-	"cmd/hone": top, "cmd/hone/bench": 8, "cmd/hone/quickstart": 8, "cmd/hone/inference": 11, "cmd/hone/modelfiles": 11,
+	"cmd/hone": top, "cmd/hone/bench": 12, "cmd/hone/quickstart": 11, "cmd/hone/inference": 11, "cmd/hone/modelfiles": 11,
 	"cmd/hone/training": 10, "cmd/hone/corpus": 10, "cmd/hone/loaded": 10, "cmd/hone/machine": 9, "cmd/hone/cli": 8, "cmd/hone/clitest": 8,
 	"recipe/rl": 7, "recipe/cluster": 7,
 	"recipe/lm": 6, "recipe/preference": 6, "recipe/curation": 6, "recipe/recipetest": 6,
@@ -65,7 +65,7 @@ var bans = []struct{ from, to, reason string }{
 	{"report", "train", "the report reads a run's files and works on any run folder"},
 }
 
-// bannedStd are standard packages that only cmd/hone uses: nothing below it prints, exits or reads flags.
+// bannedStd are standard packages that only cmd/hone may use: nothing below it reads flags or logs by itself.
 var bannedStd = []string{"flag", "log"}
 
 // outside are the packages that may exit and read the environment, the command line and the standard streams, each for what stands beside it.

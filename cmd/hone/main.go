@@ -1,11 +1,10 @@
 // Command hone trains large language models: raw text to a model folder, in one program.
 //
-// A command is a file: a function that makes its cobra.Command, listed in groups. It reads flags into a struct, has the packages below do the work,
-// and hands one result to app.result, which prints it as text or, with --json, as one object on stdout; everything else goes to app.notes or
-// stderr. Commands that train (training.go) take the keys of a recipe, from YAML and as path=value, in place of flags.
-// The benchmarks and the quickstart are packages of their own (packages.go), below this one, which are given what they need of it.
+// groups lists the commands, and with that where each lives: the packages below this one have one exported function for each of theirs, which makes its
+// cobra.Command. A command reads flags into a struct, or the keys of a recipe, has the packages outside of cmd do the work, and hands one result to
+// cli.App.Result, which prints it as text or, with --json, as one object on stdout; everything else goes to App.Notes or stderr.
 //
-// Only this package prints, exits, reads the environment and chooses a device.
+// Only this program prints, exits, reads the environment and chooses a device.
 package main
 
 import (
@@ -17,11 +16,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/bench"
 	"hone/cmd/hone/cli"
 	"hone/cmd/hone/corpus"
 	"hone/cmd/hone/inference"
 	"hone/cmd/hone/machine"
 	"hone/cmd/hone/modelfiles"
+	"hone/cmd/hone/quickstart"
 	"hone/cmd/hone/training"
 )
 
@@ -30,13 +31,12 @@ var groups = []struct {
 	title    string
 	commands []func(*cli.App) *cobra.Command
 }{
-	{"To begin with:", []func(*cli.App) *cobra.Command{quickstartCommand, machine.Doctor, training.Plan}},
+	{"To begin with:", []func(*cli.App) *cobra.Command{quickstart.Command, machine.Doctor, training.Plan}},
 	{"Data:", []func(*cli.App) *cobra.Command{corpus.Data, corpus.Tokenizer, inference.Label}},
-	{"Training:", []func(*cli.App) *cobra.Command{
-		training.Pretrain, training.SFT, training.Reward, training.DPO, training.PPO, training.GRPO}},
+	{"Training:", []func(*cli.App) *cobra.Command{training.Pretrain, training.SFT, training.Reward, training.DPO, training.PPO, training.GRPO}},
 	{"Use of a model:", []func(*cli.App) *cobra.Command{inference.Generate, inference.Chat, inference.Eval, inference.Score}},
 	{"Files of models:", []func(*cli.App) *cobra.Command{machine.Pull, modelfiles.Import, modelfiles.Export, modelfiles.Merge, modelfiles.Inspect}},
-	{"Measurement:", []func(*cli.App) *cobra.Command{benchCommand, inference.Logits}},
+	{"Measurement:", []func(*cli.App) *cobra.Command{bench.Command, inference.Logits}},
 }
 
 // main ends with 1 where the command failed and where its result could not be printed; who reads only the beginning of a pipe is no failure.

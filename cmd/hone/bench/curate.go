@@ -13,6 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/corpus"
+	"hone/cmd/hone/training"
 	"hone/data"
 	"hone/data/curate"
 	"hone/internal/gosource"
@@ -45,7 +48,7 @@ type valueText struct {
 }
 
 // curateCommand asks of a curation what it is for: whether a model learns more from what it leaves than from as much of the raw text.
-func curateCommand(hone *Program) *cobra.Command {
+func curateCommand(a *cli.App) *cobra.Command {
 	v := &valueOfCuration{}
 	cmd := &cobra.Command{
 		Use: "curate [path=value ...]", Short: "Train on raw and on curated text and compare the held-out loss",
@@ -72,11 +75,11 @@ Keys are those of hone data curate; the default is filters=` + defaultValueFilte
 			}
 			defer func() { err = errors.Join(err, os.RemoveAll(v.dir)) }()
 			v.recipe = args
-			r, err := v.run(cmd.Context(), hone)
+			r, err := v.run(cmd.Context(), a)
 			if err != nil {
 				return err
 			}
-			return hone.Result(r, func(w io.Writer) { showValue(w, r) })
+			return a.Result(r, func(w io.Writer) { showValue(w, r) })
 		},
 	}
 	cmd.Flags().IntVar(&v.steps, "steps", 400, "training steps, of 1024 tokens")
@@ -88,11 +91,11 @@ Keys are those of hone data curate; the default is filters=` + defaultValueFilte
 	return cmd
 }
 
-func (v *valueOfCuration) run(ctx context.Context, hone *Program) (*curateResult, error) {
+func (v *valueOfCuration) run(ctx context.Context, a *cli.App) (*curateResult, error) {
 	c := curation.DefaultCurate()
 	made := len(v.raw) == 0
 	if made {
-		if err := v.makeTexts(ctx, hone); err != nil {
+		if err := v.makeTexts(ctx, a); err != nil {
 			return nil, err
 		}
 	}
@@ -107,7 +110,7 @@ func (v *valueOfCuration) run(ctx context.Context, hone *Program) (*curateResult
 		return nil, err
 	}
 	r := &curateResult{}
-	if r.Texts, err = v.texts(ctx, hone, &c, tok); err != nil {
+	if r.Texts, err = v.texts(ctx, a, &c, tok); err != nil {
 		return nil, err
 	}
 	if made {
@@ -119,12 +122,12 @@ func (v *valueOfCuration) run(ctx context.Context, hone *Program) (*curateResult
 		r.Seeds = append(r.Seeds, v.seed+i)
 		for t := range r.Texts {
 			text := &r.Texts[t]
-			s, err := v.train(ctx, hone, text.paths, v.seed+i, tok)
+			s, err := v.train(ctx, a, text.paths, v.seed+i, tok)
 			if err != nil {
 				return nil, err
 			}
 			text.Losses, text.Bigram, r.Tokens = append(text.Losses, s.Validation["loss"]), s.Bigram, s.Tokens
-			fmt.Fprintf(hone.Notes(), "seed %d, %s: %.4f\n", v.seed+i, text.Name, s.Validation["loss"])
+			fmt.Fprintf(a.Notes(), "seed %d, %s: %.4f\n", v.seed+i, text.Name, s.Validation["loss"])
 		}
 	}
 	r.summarise()
@@ -138,7 +141,7 @@ const heldTokens = 1 << 17
 const defaultValueFilters = "mend,language,gopher_repetition,gopher_quality,fineweb,pii"
 
 // makeTexts writes the made crawl and the pages held out.
-func (v *valueOfCuration) makeTexts(ctx context.Context, hone *Program) error {
+func (v *valueOfCuration) makeTexts(ctx context.Context, a *cli.App) error {
 	src, err := gosource.Folder(ctx)
 	if err != nil {
 		return fmt.Errorf("%w; name texts by --raw and --held-out", err)
@@ -155,7 +158,7 @@ func (v *valueOfCuration) makeTexts(ctx context.Context, hone *Program) error {
 	if err := p.clean(v.raw[0]); err != nil {
 		return err
 	}
-	fmt.Fprintf(hone.Notes(), "held out: %d pages; %d more share 13 words in a row with the crawl and do not count\n", len(p.held), all-len(p.held))
+	fmt.Fprintf(a.Notes(), "held out: %d pages; %d more share 13 words in a row with the crawl and do not count\n", len(p.held), all-len(p.held))
 	held := make([]page, len(p.held))
 	for i, at := range rand.New(rand.NewPCG(v.crawl, 4)).Perm(len(held)) { // for the first heldTokens of them count
 		held[i] = page{"held", p.held[at]}
@@ -176,7 +179,7 @@ func (v *valueOfCuration) tokenizer(ctx context.Context) (string, error) {
 }
 
 // texts curates: the raw text first, the wholly curated one last.
-func (v *valueOfCuration) texts(ctx context.Context, hone *Program, c *curation.Curate, tok string) ([]valueText, error) {
+func (v *valueOfCuration) texts(ctx context.Context, a *cli.App, c *curation.Curate, tok string) ([]valueText, error) {
 	texts := []valueText{{Name: "raw", paths: v.raw}}
 	for i, t := range partsOf(c) {
 		part := *c
@@ -189,8 +192,8 @@ func (v *valueOfCuration) texts(ctx context.Context, hone *Program, c *curation.
 		if result.Kept.Tokens == 0 {
 			return nil, fmt.Errorf("nothing is left of the text %q; use filters that suit it", t.name)
 		}
-		fmt.Fprintf(hone.Notes(), "\n%s:\n", t.name)
-		hone.Funnel(hone.Notes(), result, "documents")
+		fmt.Fprintf(a.Notes(), "\n%s:\n", t.name)
+		corpus.Funnel(a.Notes(), result, "documents")
 		texts[0].Count = result.Read
 		texts = append(texts, valueText{Name: t.name, Keys: []string{fmt.Sprint("filters=", t.filters), fmt.Sprint("dedup=", t.dedup)}, Count: result.Kept, paths: []string{part.Out}})
 	}
@@ -226,7 +229,7 @@ func partsOf(c *curation.Curate) (parts []curationSteps) {
 
 // train trains a small model for a short time. Its two layers and fresh weights of deviation 0.08, near the root of 1/128, are learnt quickly; with the 0.02
 // that is usual for wide models a run of this length ends before the model knows pairs of tokens, at a loss that depends on the seed more than on the text.
-func (v *valueOfCuration) train(ctx context.Context, hone *Program, text []string, seed uint64, tok string) (*recipe.Summary, error) {
+func (v *valueOfCuration) train(ctx context.Context, a *cli.App, text []string, seed uint64, tok string) (*recipe.Summary, error) {
 	p := lm.DefaultPretrain()
 	args := []string{
 		fmt.Sprintf("seed=%d", seed), fmt.Sprintf("steps=%d", v.steps), "tokenizer.path=" + tok, "sequence_length=128", "batch_size=8",
@@ -241,7 +244,7 @@ func (v *valueOfCuration) train(ctx context.Context, hone *Program, text []strin
 		return nil, err
 	}
 	p.Data, p.ValidationData, p.Out = text, v.held, filepath.Join(out, "run")
-	s, err := hone.Train(ctx, &p, &p.Training)
+	s, err := training.Train(ctx, a, &p, &p.Training)
 	if err == nil && s.Interrupted {
 		err = context.Canceled
 	}

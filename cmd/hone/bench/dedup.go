@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/corpus"
 	"hone/data"
 	"hone/data/curate"
 	"hone/data/curate/dedup"
@@ -27,7 +29,7 @@ type dedupRow struct {
 }
 
 // dedupCommand compares what near duplicates are found with all there are, which a corpus of a benchmark's size allows to be counted.
-func dedupCommand(hone *Program) *cobra.Command {
+func dedupCommand(a *cli.App) *cobra.Command {
 	s := data.Sources{}
 	cmd := &cobra.Command{
 		Use: "dedup [DATA...]", Short: "Compare near duplicates found with exact Jaccard similarities of all pairs",
@@ -57,10 +59,10 @@ func dedupCommand(hone *Program) *cobra.Command {
 				}
 				rows = append(rows, more...)
 			}
-			return hone.Result(rows, func(w io.Writer) { showDedup(w, rows) })
+			return a.Result(rows, func(w io.Writer) { showDedup(w, rows) })
 		},
 	}
-	hone.SourceFlags(cmd, &s)
+	corpus.SourceFlags(cmd, &s)
 	return cmd
 }
 

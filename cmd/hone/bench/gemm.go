@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/device/cpu/peak"
 )
 
 // gemmCommand times products of the shapes that training has, beside the machine's peak in the same run.
-func gemmCommand(hone *Program) *cobra.Command {
+func gemmCommand(a *cli.App) *cobra.Command {
 	threads, runs := runtime.GOMAXPROCS(0), 3
 	cmd := &cobra.Command{
 		Use: "gemm", Short: "Sweep matrix products of training shapes against the measured peak", Example: "  hone bench gemm --json",
@@ -29,7 +30,7 @@ func gemmCommand(hone *Program) *cobra.Command {
 					dtype = "bf16"
 				}
 				line := map[string]any{"dtype": dtype, "form": r.Form, "m": r.M, "n": r.N, "k": r.K, "gflops": r.GFLOPS, "share_of_peak": r.ShareOfPeak}
-				err := hone.Result(line, func(w io.Writer) {
+				err := a.Result(line, func(w io.Writer) {
 					fmt.Fprintf(w, "%-4s %s %5d x %5d x %5d  %6.1f GFLOP/s  %3.0f%%\n", dtype, r.Form, r.M, r.N, r.K, r.GFLOPS, 100*r.ShareOfPeak)
 				})
 				if err != nil {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/device/cpu/peak"
@@ -64,15 +66,15 @@ type generateResult struct {
 }
 
 // generateCommand times writing of tokens, whose bound is reading all weights once for each.
-func generateCommand(hone *Program) *cobra.Command {
+func generateCommand(a *cli.App) *cobra.Command {
 	r := generateResult{runs: 3}
 	cmd := &cobra.Command{
 		Use: "generate", Short: "Time generation: 64 prompt tokens, 128 new ones, greedily, random weights", Example: "  hone bench generate --workload W4_gen_b1 --dtype bf16 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := r.run(cmd.Context(), hone); err != nil {
+			if err := r.run(cmd.Context()); err != nil {
 				return err
 			}
-			return hone.Result(r, func(w io.Writer) {
+			return a.Result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s, %s: %.1f tokens/s (prompt %.3f s, then %.1f s, planned %.1f), %.1f GB/s of weights = %.0f%% of %.1f GB/s, %.0f MB, %.0f MB of them tensors (planned: %.0f)\n",
 					r.Workload, r.DType, r.Device, r.TokensPerS, r.PromptS, r.DecodeS, r.PlannedS, r.ShareOfBandwidth*r.BandwidthGBS, 100*r.ShareOfBandwidth, r.BandwidthGBS, r.PeakRSSMB,
 					r.PeakDeviceMB, r.PlannedMB)
@@ -89,7 +91,7 @@ func generateCommand(hone *Program) *cobra.Command {
 	return cmd
 }
 
-func (r *generateResult) run(ctx context.Context, hone *Program) error {
+func (r *generateResult) run(ctx context.Context) error {
 	g, ok := generations[r.Workload]
 	if !ok {
 		return fmt.Errorf("workload %q is unknown; use one of %s", r.Workload, strings.Join(slices.Sorted(maps.Keys(generations)), ", "))
@@ -102,7 +104,7 @@ func (r *generateResult) run(ctx context.Context, hone *Program) error {
 	if err != nil {
 		return err
 	}
-	dev, done, err := hone.Open(r.Device, r.Threads, r.kernels)
+	dev, done, err := machine.OpenTimed(r.Device, r.Threads, r.kernels)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/device"
 )
 
@@ -31,7 +33,7 @@ type kernelResult struct {
 }
 
 // kernelsCommand times each kernel alone in the shapes of known models, to tell where a step's time goes.
-func kernelsCommand(hone *Program) *cobra.Command {
+func kernelsCommand(a *cli.App) *cobra.Command {
 	name, threads, tokens := "cpu", runtime.GOMAXPROCS(0), 4096
 	cmd := &cobra.Command{
 		Use: "kernels", Short: "Time single kernels in the shapes of Llama 3 8B and GPT-2", Example: "  hone bench kernels --device cuda --json",
@@ -39,7 +41,7 @@ func kernelsCommand(hone *Program) *cobra.Command {
 			if tokens < 1 {
 				return fmt.Errorf("tokens is %d; use a positive number", tokens)
 			}
-			dev, done, err := hone.Open(name, threads, false)
+			dev, done, err := machine.OpenTimed(name, threads, false)
 			if err != nil {
 				return err
 			}
@@ -51,7 +53,7 @@ func kernelsCommand(hone *Program) *cobra.Command {
 					if err != nil {
 						return err
 					}
-					if err := hone.Result(r, r.line); err != nil {
+					if err := a.Result(r, r.line); err != nil {
 						return err
 					}
 				}

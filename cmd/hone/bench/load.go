@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
@@ -41,7 +42,7 @@ const loadConfig = `{"model_type":"llama","vocab_size":32000,"hidden_size":2048,
 	"num_attention_heads":32,"num_key_value_heads":4,"max_position_embeddings":4096}`
 
 // loadCommand sets the time of opening a model beside that of reading its file, the least there can be.
-func loadCommand(hone *Program) *cobra.Command {
+func loadCommand(a *cli.App) *cobra.Command {
 	r, dir, runs := loadResult{Threads: runtime.GOMAXPROCS(0)}, os.TempDir(), 3
 	cmd := &cobra.Command{
 		Use: "load", Short: "Time opening a model of 1 GB beside reading its file", Example: "  hone bench load --json\n  hone bench load --dir /data --runs 5",
@@ -53,7 +54,7 @@ func loadCommand(hone *Program) *cobra.Command {
 			if err := r.run(dir, runs); err != nil {
 				return err
 			}
-			return hone.Result(r, r.table)
+			return a.Result(r, r.table)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", dir, "folder on the disk to measure; it needs 2 GB")

@@ -12,6 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
+	"hone/cmd/hone/quickstart"
+	"hone/cmd/hone/training"
 	"hone/plan"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -41,7 +45,7 @@ type methodsBench struct {
 }
 
 // methodsCommand trains one model by every method on the same data: loss, parameters, time of a step and memory, side by side.
-func methodsCommand(hone *Program) *cobra.Command {
+func methodsCommand(a *cli.App) *cobra.Command {
 	var b methodsBench
 	cmd := &cobra.Command{
 		Use: "methods MODEL [path=value ...]", Short: "Fine-tune by one method after the other and compare loss, time and memory",
@@ -51,7 +55,7 @@ func methodsCommand(hone *Program) *cobra.Command {
 			"  hone bench methods HuggingFaceTB/SmolLM2-135M data=q/pairs.jsonl steps=60 dtype=bf16 --rates full=1.3e-4,lora=1.3e-3,qlora=1.3e-3,prompt=0.03",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir, err := hone.ModelDir(args[0])
+			dir, err := machine.ModelDir(args[0])
 			if err != nil {
 				return err
 			}
@@ -60,13 +64,13 @@ func methodsCommand(hone *Program) *cobra.Command {
 			}
 			var rows []methodRow
 			for _, method := range b.methods {
-				row, err := b.compare(cmd.Context(), hone, method, append([]string{"model=" + dir}, args[1:]...))
+				row, err := b.compare(cmd.Context(), a, method, append([]string{"model=" + dir}, args[1:]...))
 				if err != nil {
 					return fmt.Errorf("%s: %w", method, err)
 				}
 				rows = append(rows, row)
 			}
-			return hone.Result(rows, func(w io.Writer) { printMethods(w, rows) })
+			return a.Result(rows, func(w io.Writer) { printMethods(w, rows) })
 		},
 	}
 	cmd.Flags().StringSliceVar(&b.methods, "methods", recipe.Methods(), "what to compare")
@@ -78,9 +82,9 @@ func methodsCommand(hone *Program) *cobra.Command {
 }
 
 // compare finds the learning rate of a method and runs it with every seed.
-func (b *methodsBench) compare(ctx context.Context, hone *Program, method string, keys []string) (best methodRow, err error) {
+func (b *methodsBench) compare(ctx context.Context, a *cli.App, method string, keys []string) (best methodRow, err error) {
 	for _, factor := range b.factors() {
-		row, err := b.once(ctx, hone, methodRun{method, keys, factor, 1})
+		row, err := b.once(ctx, a, methodRun{method, keys, factor, 1})
 		if err != nil {
 			return best, err
 		}
@@ -93,7 +97,7 @@ func (b *methodsBench) compare(ctx context.Context, hone *Program, method string
 	factor := best.Rate / best.Tried[0][0]
 	best.Losses = []float64{best.Loss}
 	for seed := 2; seed <= b.seeds; seed++ {
-		row, err := b.once(ctx, hone, methodRun{method, keys, factor, seed})
+		row, err := b.once(ctx, a, methodRun{method, keys, factor, seed})
 		if err != nil {
 			return best, err
 		}
@@ -120,7 +124,7 @@ type methodRun struct {
 }
 
 // once does a run in a folder that is removed afterwards.
-func (b *methodsBench) once(ctx context.Context, hone *Program, run methodRun) (row methodRow, err error) {
+func (b *methodsBench) once(ctx context.Context, a *cli.App, run methodRun) (row methodRow, err error) {
 	dir, err := os.MkdirTemp("", "hone-methods-")
 	if err != nil {
 		return row, err
@@ -128,7 +132,7 @@ func (b *methodsBench) once(ctx context.Context, hone *Program, run methodRun) (
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	c := lm.DefaultSFT()
 	args := []string{"method=" + run.method, "out=" + filepath.Join(dir, "run"), "eval.on_start=true", "eval.every=0", "checkpoint.every=0", fmt.Sprint("seed=", run.seed)}
-	if rate := cmp.Or(b.rates[run.method], hone.Rate(run.method)); rate != "" {
+	if rate := cmp.Or(b.rates[run.method], quickstart.Rate(run.method)); rate != "" {
 		args = append(args, "optimizer.learning_rate="+rate)
 	}
 	if err := config.Load(&c, "", args); err != nil {
@@ -141,7 +145,7 @@ func (b *methodsBench) once(ctx context.Context, hone *Program, run methodRun) (
 		return row, err
 	}
 	c.Optimizer.LearningRate *= run.factor
-	s, err := hone.Train(ctx, &c, &c.Training)
+	s, err := training.Train(ctx, a, &c, &c.Training)
 	if err != nil {
 		return row, err
 	}

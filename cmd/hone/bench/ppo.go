@@ -17,6 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/device/cpu"
 	"hone/model"
@@ -68,7 +70,7 @@ type ppoResult struct {
 }
 
 // ppoCommand times iterations of PPO in their parts: writing answers, scoring them, learning.
-func ppoCommand(hone *Program) *cobra.Command {
+func ppoCommand(a *cli.App) *cobra.Command {
 	r := ppoResult{}
 	cmd := &cobra.Command{
 		Use: "ppo", Short: "Time iterations of PPO: rollout, scoring, training",
@@ -81,10 +83,10 @@ func ppoCommand(hone *Program) *cobra.Command {
 			if !ok {
 				return fmt.Errorf("workload %q is unknown; use W5_ppo_smollm135m", r.Workload)
 			}
-			if err := r.run(cmd.Context(), hone, w); err != nil {
+			if err := r.run(cmd.Context(), w); err != nil {
 				return err
 			}
-			return hone.Result(r, func(out io.Writer) {
+			return a.Result(r, func(out io.Writer) {
 				fmt.Fprintf(out, "%s %s, %s: %.2f s per iteration, planned %.2f (rollout %.2f at %.0f tokens/s, scoring %.2f, training %.2f), %.0f MB\n",
 					r.Workload, r.DType, r.Device, r.SPerIter, r.PlannedS, r.RolloutS, r.TokensPerS, r.ScoringS, r.TrainingS, r.PeakRSSMB)
 			})
@@ -101,7 +103,7 @@ func ppoCommand(hone *Program) *cobra.Command {
 	return cmd
 }
 
-func (r *ppoResult) run(ctx context.Context, hone *Program, w ppoWorkload) (err error) {
+func (r *ppoResult) run(ctx context.Context, w ppoWorkload) (err error) {
 	if r.Iterations < 1 || r.Threads < 1 || r.Epochs < 1 {
 		return fmt.Errorf("iterations is %d, epochs %d and threads %d; all must be at least 1", r.Iterations, r.Epochs, r.Threads)
 	}
@@ -117,7 +119,7 @@ func (r *ppoResult) run(ctx context.Context, hone *Program, w ppoWorkload) (err 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	dev, done, err := hone.Open(r.Device, r.Threads, false)
+	dev, done, err := machine.OpenTimed(r.Device, r.Threads, false)
 	if err != nil {
 		return err
 	}

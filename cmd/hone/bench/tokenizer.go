@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
 	"hone/data"
 	"hone/internal/gosource"
 	"hone/tokenizer"
@@ -35,7 +36,7 @@ type patternResult struct {
 }
 
 // tokenizerCommand measures how fast text becomes tokens and how fast a tokenizer is trained, in MB of text a second.
-func tokenizerCommand(hone *Program) *cobra.Command {
+func tokenizerCommand(a *cli.App) *cobra.Command {
 	r, files, runs := tokenizerResult{Vocab: 32000, Threads: runtime.GOMAXPROCS(0)}, []string(nil), 3
 	cmd := &cobra.Command{
 		Use: "tokenizer [FILE ...]", Short: "Time training a byte-level BPE and encoding with it, on Go's standard library or on files",
@@ -54,7 +55,7 @@ func tokenizerCommand(hone *Program) *cobra.Command {
 			if err := r.run(cmd.Context(), files, runs); err != nil {
 				return err
 			}
-			return hone.Result(r, r.table)
+			return a.Result(r, r.table)
 		},
 	}
 	cmd.Flags().IntVar(&r.Vocab, "vocab-size", r.Vocab, "tokens to learn")

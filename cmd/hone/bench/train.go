@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"hone/adapter"
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/machine"
 	"hone/device"
 	"hone/device/cuda"
 	"hone/model"
@@ -91,15 +93,15 @@ type trainResult struct {
 }
 
 // trainCommand times steps on random tokens: what is learned of them does not matter to the time.
-func trainCommand(hone *Program) *cobra.Command {
+func trainCommand(a *cli.App) *cobra.Command {
 	r := trainResult{}
 	cmd := &cobra.Command{
 		Use: "train", Short: "Time full training steps: forward, backward, clipping, AdamW", Example: "  hone bench train --workload W2_gpt2_124m --dtype f32 --steps 5 --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := r.run(cmd.Context(), hone); err != nil {
+			if err := r.run(cmd.Context()); err != nil {
 				return err
 			}
-			return hone.Result(r, func(w io.Writer) {
+			return a.Result(r, func(w io.Writer) {
 				fmt.Fprintf(w, "%s %s, %s: %.3f s per step (planned: %.3f), %.0f tokens/s, %.0f GFLOP/s (%.0f%% of peak), %.0f MB, %.0f MB of them tensors (planned: %.0f)\n",
 					r.Workload, r.DType, r.Device, r.SPerStep, r.PlannedS, r.TokensPerS, r.GFLOPS, 100*r.ShareOfPeak, r.PeakRSSMB, r.PeakDeviceMB, r.PlannedMB)
 				printKernels(w, r.Kernels)
@@ -136,12 +138,12 @@ func (r *trainResult) asked() (w workload, dtype device.DType, err error) {
 }
 
 // run makes the steps. The first one allocates what the others find in place, and is timed with none of them.
-func (r *trainResult) run(ctx context.Context, hone *Program) error {
+func (r *trainResult) run(ctx context.Context) error {
 	w, dtype, err := r.asked()
 	if err != nil {
 		return err
 	}
-	dev, done, err := hone.Open(r.Device, r.Threads, r.kernels)
+	dev, done, err := machine.OpenTimed(r.Device, r.Threads, r.kernels)
 	if err != nil {
 		return err
 	}

@@ -12,23 +12,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hone/cmd/hone/cli"
+	"hone/cmd/hone/training"
 	"hone/internal/gosource"
 	"hone/recipe"
 	"hone/recipe/config"
 	"hone/recipe/lm"
 )
-
-// Program is what the quickstart needs of the program that it is a command of.
-type Program struct {
-	// Result prints v as an object in a line, or calls text, whichever the user asked for.
-	Result func(v any, text func(w io.Writer)) error
-	// Notes is where progress goes, beside the result.
-	Notes func() io.Writer
-	// Show prints the outcome of a stage where the user asked for text.
-	Show func(s *recipe.Summary)
-	// Train runs a recipe, whose shared keys are c, as its own command does.
-	Train func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error)
-}
 
 // stage is a part of the quickstart; each goes on from the folder of the one before.
 type stage struct {
@@ -40,7 +30,8 @@ var stages = []stage{{"pretrain", pretrain}, {"sft", sft("full")}, {"sft_lora", 
 
 // quickstart is what its stages share.
 type quickstart struct {
-	hone      *Program
+	app       *cli.App
+	train     func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) // runs a recipe, whose shared keys are c
 	out       string
 	steps     int
 	overrides []string
@@ -49,8 +40,10 @@ type quickstart struct {
 }
 
 // Command is hone quickstart, which runs the stages one after the other. One that is interrupted ends it: the next would have nothing to start from.
-func Command(hone *Program) *cobra.Command {
-	q := &quickstart{hone: hone}
+func Command(a *cli.App) *cobra.Command {
+	q := &quickstart{app: a, train: func(ctx context.Context, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
+		return training.Train(ctx, a, r, c)
+	}}
 	cmd := &cobra.Command{
 		Use:   "quickstart [path=value ...]",
 		Short: "Train a small model on Go's standard library, end to end, in minutes",
@@ -72,16 +65,18 @@ func Command(hone *Program) *cobra.Command {
 					continue
 				}
 				results[s.name] = summary
-				hone.Show(summary)
+				if !a.JSON {
+					training.Summarise(a.Out, summary)
+				}
 				if summary.Interrupted { // the next stage has nothing to start from
-					return hone.Result(results, func(io.Writer) {})
+					return a.Result(results, func(io.Writer) {})
 				}
 			}
 			table, err := q.align(cmd.Context(), results)
 			if err != nil {
 				return err
 			}
-			return hone.Result(object(results, table), func(w io.Writer) {
+			return a.Result(object(results, table), func(w io.Writer) {
 				tuned(w, results)
 				showTable(w, table)
 				fmt.Fprintf(w, "\nnext: hone generate %s \"func (s *Server) \"\n      hone eval %s data=FILE\n",
@@ -129,5 +124,5 @@ func pretrain(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		return nil, err
 	}
 	q.out, q.resume = c.Out, c.Resume
-	return q.hone.Train(ctx, &c, &c.Training)
+	return q.train(ctx, &c, &c.Training)
 }

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/cli"
 	"hone/recipe"
 )
 
@@ -24,7 +24,7 @@ func TestQuickstartObject(t *testing.T) {
 		t.Errorf("with one: %v", got)
 	}
 	var out bytes.Buffer
-	q := &quickstart{hone: &Program{Notes: func() io.Writer { return &out }}, out: "o", steps: 2000}
+	q := &quickstart{app: &cli.App{Out: &out}, out: "o", steps: 2000}
 	for steps, want := range map[int]int{2000: 60, 1000: 30, 10: 1, 4000: 120} {
 		if q.steps = steps; q.scaled(60) != want {
 			t.Errorf("of 60 steps %d are made with --steps %d, want %d", q.scaled(60), steps, want)
@@ -75,10 +75,10 @@ func TestStagesGoOn(t *testing.T) {
 	}
 	var resumed []bool
 	q := &quickstart{out: dir, steps: 20, source: []string{source}}
-	q.hone = &Program{Train: func(_ context.Context, _ recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
+	q.train = func(_ context.Context, _ recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
 		resumed = append(resumed, c.Resume)
 		return &recipe.Summary{}, nil
-	}}
+	}
 	for _, arg := range []string{"resume=false", "resume=true"} {
 		q.overrides, resumed = []string{"out=" + dir, "data=" + source, arg}, nil
 		for _, run := range []func(context.Context, *quickstart) (*recipe.Summary, error){pretrain, sft("full"), rewardModel, ppo, dpo} {

@@ -279,7 +279,7 @@ func (q *quickstart) align(ctx context.Context, results map[string]*recipe.Summa
 	}
 	rows, err := rlhf(ctx, q, results)
 	if few := (*tooFew)(nil); errors.As(err, &few) {
-		fmt.Fprintln(q.hone.Notes(), few)
+		fmt.Fprintln(q.app.Notes(), few)
 		return nil, nil
 	}
 	return rows, err
@@ -352,7 +352,7 @@ func (q *quickstart) preferences(ctx context.Context, list []task) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(q.hone.Notes(), "the stand-in annotator chose in %d of %d pairs of answers\n", n, len(list))
+	fmt.Fprintf(q.app.Notes(), "the stand-in annotator chose in %d of %d pairs of answers\n", n, len(list))
 	var prompts bytes.Buffer
 	lines := json.NewEncoder(&prompts)
 	for _, t := range list {
@@ -394,7 +394,7 @@ func rewardModel(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		return nil, err
 	}
 	c.Resume = q.resume
-	return q.hone.Train(ctx, &c, &c.Training)
+	return q.train(ctx, &c, &c.Training)
 }
 
 // ppo scores by the reward model alone: what the annotator likes, the policy knows only through it.
@@ -407,7 +407,7 @@ func ppo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		return nil, err
 	}
 	c.Resume = q.resume
-	return q.hone.Train(ctx, &c, &c.Training)
+	return q.train(ctx, &c, &c.Training)
 }
 
 // dpo learns from the same preferences without a reward model, to be set beside PPO.
@@ -419,7 +419,7 @@ func dpo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 		return nil, err
 	}
 	c.Resume = q.resume
-	return q.hone.Train(ctx, &c, &c.Training)
+	return q.train(ctx, &c, &c.Training)
 }
 
 // table measures every stage on the held-out tasks.

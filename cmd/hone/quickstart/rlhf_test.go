@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"hone/cmd/hone/cli"
 	"hone/device/cpu"
 	"hone/recipe"
 	"hone/recipe/config"
@@ -35,8 +36,7 @@ func TestInterval(t *testing.T) {
 // quickFolder makes the folder of a quickstart up to the fine-tuned model, in small: a model, pairs, and sft-full.
 func quickFolder(t *testing.T) *quickstart {
 	t.Helper()
-	hone := &Program{Notes: func() io.Writer { return io.Discard }, Train: train}
-	q := &quickstart{hone: hone, out: filepath.Join(t.TempDir(), "quick"), steps: 20}
+	q := &quickstart{app: &cli.App{Out: io.Discard}, train: train, out: filepath.Join(t.TempDir(), "quick"), steps: 20}
 	var text, pairs strings.Builder
 	for i := range 60 {
 		function := fmt.Sprintf("func f%d() int {\n\treturn %d\n}", i%9, i%9)
@@ -74,7 +74,7 @@ func mustTrain(t *testing.T, r recipe.Runner, c *recipe.Training, keys ...string
 	}
 }
 
-// train is a Program's: it runs a recipe on the processor.
+// train is a quickstart's: it runs a recipe on the processor.
 func train(ctx context.Context, r recipe.Runner, _ *recipe.Training) (*recipe.Summary, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err

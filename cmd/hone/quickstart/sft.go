@@ -39,7 +39,7 @@ func sft(method string) func(context.Context, *quickstart) (*recipe.Summary, err
 			return nil, err
 		}
 		c.Resume = q.resume
-		return q.hone.Train(ctx, &c, &c.Training)
+		return q.train(ctx, &c, &c.Training)
 	}
 }
 
