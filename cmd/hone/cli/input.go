@@ -67,8 +67,8 @@ func Promptly[T any](ctx context.Context, f func() (T, error)) (T, error) {
 	}
 }
 
-// InWords is an error of encoding/json without the names of Go's types.
-func InWords(err error) error {
+// JSONError is an error of encoding/json without the names of Go's types.
+func JSONError(err error) error {
 	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		where := ""
 		if kind.Field != "" {

@@ -19,7 +19,7 @@ type Progress struct {
 	open     bool // a line is being rewritten
 }
 
-// withFd is an output that may be a terminal: a file, or the checked one that stdout is.
+// withFd is an output that may be a terminal: a file, or the Output that stdout is.
 type withFd interface{ Fd() uintptr }
 
 // NewProgress shows on w. A terminal that calls itself dumb, as Emacs's does, cannot rewrite a line and gets lines as a file does.

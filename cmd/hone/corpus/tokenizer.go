@@ -125,7 +125,7 @@ func tokenizerDecode(a *cli.App) *cobra.Command {
 			}
 			var ids []int32
 			if err := json.Unmarshal(text, &ids); err != nil {
-				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", cli.InWords(err))
+				return fmt.Errorf("stdin is not a JSON list of ids such as [1, 2]: %w", cli.JSONError(err))
 			}
 			if bytes.Contains(text, []byte("null")) { // which encoding/json takes for the id 0
 				return errors.New("stdin is not a JSON list of ids such as [1, 2]: there is a null")

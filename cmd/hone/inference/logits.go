@@ -324,7 +324,7 @@ func decodeStrictly(text []byte, v any) error {
 		return errors.New("the file is empty or cut short; give one JSON object")
 	}
 	if err != nil {
-		return cli.InWords(err)
+		return cli.JSONError(err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return errors.New("there is something behind the JSON object")

@@ -168,7 +168,7 @@ func scoreText(line []byte) (t judge.Text, err error) {
 		Messages   []chat.Message  `json:"messages"`
 	}
 	if err := json.Unmarshal(line, &record); err != nil {
-		return t, fmt.Errorf("the line is no record: %w", cli.InWords(err))
+		return t, fmt.Errorf("the line is no record: %w", cli.JSONError(err))
 	}
 	if record.Completion == nil {
 		t.Messages, t.Answer = record.Messages, record.Text
