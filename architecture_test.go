@@ -72,7 +72,7 @@ var bannedStd = []string{"flag", "log"}
 var outside = map[string]string{
 	"cmd/hone":           "the program itself",
 	"cmd/hone/machine":   "where its libraries and the models of its cache are",
-	"cmd/hone/inference": "that ends at once while it has a terminal in raw mode",
+	"cmd/hone/inference": "what its terminal is, and that it is left as it was where the program is told to end",
 	"cmd/hone/cli":       "whether a terminal takes colours and rewritten lines",
 }
 
