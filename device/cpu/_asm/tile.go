@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Fields of TileArgs, in order.
 const (
@@ -377,7 +380,8 @@ func (t tile) nextA() {
 // a core that waits for so many lines of memory at once has no room left for those of B, which come from its second cache.
 func (t tile) spreads() bool { return t.lanes == 16 && !t.bf16 && t.r == t.isa.rows && t.r > 1 }
 
-// beginSpread sets the cursors to a tile and clears the sums.
+// beginSpread sets the cursors to a tile and clears the sums. Between two rows that it asks for are an eighth of the units of k, in whole turns: many
+// lines at a time are more than a core can have under way to it.
 func (t tile) beginSpread() {
 	for _, m := range []struct{ from, to string }{
 		{slotC, slotCRow}, {fmt.Sprintf("$%d", t.r), slotRows}, {slotNext, slotNextRow}, {slotOut, slotOutRow},
@@ -391,15 +395,12 @@ func (t tile) beginSpread() {
 	t.cursors()
 	t.op("MOVQ AX, %s", slotUnits)
 	t.op("MOVQ $1, R11")
-	t.op("CMPQ AX, $%d", unitsApart*t.r)
-	t.op("MOVQ $%d, AX", unitsApart)
-	t.op("CMOVQLT R11, AX")
+	t.op("SHRQ $%d, AX", bits.Len(uint(t.r))-1)
+	t.op("ANDQ $%d, AX", -turnColumns)
+	t.op("CMOVQEQ R11, AX")
 	t.op("MOVQ AX, %s", slotSome)
 	t.clear()
 }
-
-// unitsApart is how many units of k are between two rows that a tile asks for, if there are so many.
-const unitsApart = 8
 
 // some asks for a row of what the tile needs, and sets AX to the units of k until the next.
 func (t tile) some() {

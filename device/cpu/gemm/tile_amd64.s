@@ -6757,9 +6757,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -7135,9 +7135,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -7647,9 +7647,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -18351,9 +18351,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -18753,9 +18753,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -19298,9 +19298,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -24550,9 +24550,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -24936,9 +24936,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
@@ -25461,9 +25461,9 @@ next:
 	LEAQ         (R12)(R12*2), R14
 	MOVQ         AX, 120(SP)
 	MOVQ         $1, R11
-	CMPQ         AX, $64
-	MOVQ         $8, AX
-	CMOVQLT      R11, AX
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
 	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
