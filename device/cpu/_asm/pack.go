@@ -25,22 +25,24 @@ func packers() string {
 	var a asm
 	transpose(&a, "transposeAVX2", false)
 	transpose(&a, "transposeWidenAVX2", true)
-	rows(&a, "copyRowsAVX2", 32, 32, 1, func() {
-		a.op("PREFETCHT1 (SI)(R10*8)") // rows that are copied lie far apart
-		a.op("VMOVUPS (SI), Y0")
-		a.op("VMOVUPS Y0, (DX)")
+	rows(&a, "copyRowsAVX2", 32, 1, func(i int) {
+		if i%2 == 0 {
+			a.op("PREFETCHT1 %d(SI)(R10*8)", 32*i) // rows that are copied lie far apart
+		}
+		a.op("VMOVUPS %d(SI), Y0", 32*i)
+		a.op("VMOVUPS Y0, %d(DX)", 32*i)
 	})
-	rows(&a, "widenRowsAVX2", 16, 32, 1, func() {
-		a.op("VPMOVZXWD (SI), Y0")
+	rows(&a, "widenRowsAVX2", 16, 1, func(i int) {
+		a.op("VPMOVZXWD %d(SI), Y0", 16*i)
 		a.op("VPSLLD $16, Y0, Y0")
-		a.op("VMOVUPS Y0, (DX)")
+		a.op("VMOVUPS Y0, %d(DX)", 32*i)
 	})
-	rows(&a, "pairRowsAVX2", 16, 32, 2, func() {
-		a.op("VPMOVZXWD (SI), Y0")
-		a.op("VPMOVZXWD (SI)(R10*1), Y1")
+	rows(&a, "pairRowsAVX2", 16, 2, func(i int) {
+		a.op("VPMOVZXWD %d(SI), Y0", 16*i)
+		a.op("VPMOVZXWD %d(SI)(R10*1), Y1", 16*i)
 		a.op("VPSLLD $16, Y1, Y1")
 		a.op("VPOR Y1, Y0, Y0")
-		a.op("VMOVUPS Y0, (DX)")
+		a.op("VMOVUPS Y0, %d(DX)", 32*i)
 	})
 	for _, width := range []int{16, 32, 96, 192} {
 		stripes(&a, "copy", width)
@@ -69,6 +71,11 @@ func stripes(a *asm, kind string, width int) {
 	}
 	a.op("MOVQ R10, AX")
 	a.op("SHLQ $%d, AX", rowsAhead(kind, width))
+	st := stripe{a, kind, width}
+	many := st.together()
+	if many == 4 {
+		a.op("LEAQ (BX)(BX*2), R14")
+	}
 	a.label("row")
 	a.op("MOVQ R8, DX")
 	a.op("MOVQ R9, SI")
@@ -76,43 +83,24 @@ func stripes(a *asm, kind string, width int) {
 	if kind == "pair" {
 		a.op("LEAQ (SI)(R10*1), R15")
 	}
+	if many > 1 {
+		a.op("SUBQ $%d, CX", many)
+		a.op("JLT rest")
+		a.label("stripes")
+		st.write(many)
+		a.op("SUBQ $%d, CX", many)
+		a.op("JGE stripes")
+		a.label("rest")
+		a.op("ADDQ $%d, CX", many)
+		a.op("JZ through")
+	}
 	a.label("stripe")
-	reg, step := "Y", 32
-	if width == 16 {
-		reg, step = "X", 16
-	}
-	read := width
-	if kind != "copy" {
-		read = width / 2
-	}
-	for off := 0; off < read; off += 64 {
-		a.op("PREFETCHT1 %d(SI)(AX*1)", off)
-		if kind == "pair" {
-			a.op("PREFETCHT1 %d(R15)(AX*1)", off)
-		}
-	}
-	for off := 0; off < width; off += step {
-		switch kind {
-		case "copy":
-			a.op("VMOVUPS %d(SI), %s0", off, reg)
-		case "widen":
-			a.op("VPMOVZXWD %d(SI), %s0", off/2, reg)
-			a.op("VPSLLD $16, %[1]s0, %[1]s0", reg)
-		case "pair":
-			a.op("VPMOVZXWD %d(SI), %s0", off/2, reg)
-			a.op("VPMOVZXWD %d(SI)(R10*1), %s1", off/2, reg)
-			a.op("VPSLLD $16, %[1]s1, %[1]s1", reg)
-			a.op("VPOR %[1]s1, %[1]s0, %[1]s0", reg)
-		}
-		a.op("VMOVUPS %s0, %d(DX)", reg, off)
-	}
-	a.op("ADDQ $%d, SI", read)
-	if kind == "pair" {
-		a.op("ADDQ $%d, R15", read)
-	}
-	a.op("ADDQ BX, DX")
+	st.write(1)
 	a.op("DECQ CX")
 	a.op("JNZ stripe")
+	if many > 1 {
+		a.label("through")
+	}
 	a.op("ADDQ R11, R8")
 	a.op("ADDQ R10, R9")
 	if kind == "pair" {
@@ -122,6 +110,69 @@ func stripes(a *asm, kind string, width int) {
 	a.op("JNZ row")
 	a.op("VZEROUPPER")
 	a.op("RET")
+}
+
+// stripe is the part of a row that goes to one stripe.
+type stripe struct {
+	*asm
+	kind  string
+	width int
+}
+
+// read is how many bytes of the row it is.
+func (s stripe) read() int {
+	if s.kind == "copy" {
+		return s.width
+	}
+	return s.width / 2
+}
+
+// together is how many stripes a turn takes where there are so many: those of a line, at most 4.
+func (s stripe) together() int { return max(min(64/s.read(), 4), 1) }
+
+// write writes n stripes from SI and, of pairs, R15 to DX, all of which it moves on.
+func (s stripe) write(n int) {
+	reg, step := "Y", 32
+	if s.width == 16 {
+		reg, step = "X", 16
+	}
+	for off := 0; off < n*s.read(); off += 64 {
+		s.op("PREFETCHT1 %d(SI)(AX*1)", off)
+		if s.kind == "pair" {
+			s.op("PREFETCHT1 %d(R15)(AX*1)", off)
+		}
+	}
+	for i := range n {
+		to := "(DX)" + []string{"", "(BX*1)", "(BX*2)", "(R14*1)"}[i]
+		for off := 0; off < s.width; off += step {
+			from := i*s.read() + off*s.read()/s.width
+			switch s.kind {
+			case "copy":
+				s.op("VMOVUPS %d(SI), %s0", from, reg)
+			case "widen":
+				s.op("VPMOVZXWD %d(SI), %s0", from, reg)
+				s.op("VPSLLD $16, %[1]s0, %[1]s0", reg)
+			case "pair":
+				s.op("VPMOVZXWD %d(SI), %s0", from, reg)
+				s.op("VPMOVZXWD %d(SI)(R10*1), %s1", from, reg)
+				s.op("VPSLLD $16, %[1]s1, %[1]s1", reg)
+				s.op("VPOR %[1]s1, %[1]s0, %[1]s0", reg)
+			}
+			s.op("VMOVUPS %s0, %d%s", reg, off, to)
+		}
+	}
+	s.op("ADDQ $%d, SI", n*s.read())
+	if s.kind == "pair" {
+		s.op("ADDQ $%d, R15", n*s.read())
+	}
+	switch n {
+	case 4:
+		s.op("LEAQ (DX)(BX*4), DX")
+	case 2:
+		s.op("LEAQ (DX)(BX*2), DX")
+	default:
+		s.op("ADDQ BX, DX")
+	}
 }
 
 // rowsAhead is the logarithm of how many rows ahead of the one it cuts a packer asks the second cache for: a row is too
@@ -137,10 +188,13 @@ func rowsAhead(kind string, width int) int {
 	return ahead
 }
 
+// rowVectors is how many vectors of a row a turn takes where there are so many.
+const rowVectors = 4
+
 // rows writes a function over rows of vectors. SI and DX walk along a row of
-// the source and the destination by srcStep and dstStep bytes; the source goes
+// the source, by srcStep bytes a vector, and the destination, and body writes vector i from there; the source goes
 // down by srcRows rows at a time. In copyRows, a mask reads part of the last vector.
-func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
+func rows(a *asm, name string, srcStep, srcRows int, body func(i int)) {
 	masked := name == "copyRowsAVX2"
 	a.text(name, "p *PackArgs", 0)
 	a.op("MOVQ p+0(FP), DI")
@@ -161,18 +215,27 @@ func rows(a *asm, name string, srcStep, dstStep, srcRows int, body func()) {
 	a.op("MOVQ R8, DX")
 	a.op("MOVQ R9, SI")
 	a.op("MOVQ R13, CX")
-	if masked {
-		a.op("TESTQ CX, CX")
-		a.op("JZ last")
+	a.op("SUBQ $%d, CX", rowVectors)
+	a.op("JLT rest")
+	a.label("vectors")
+	for i := range rowVectors {
+		body(i)
 	}
+	a.op("ADDQ $%d, SI", rowVectors*srcStep)
+	a.op("ADDQ $%d, DX", rowVectors*32)
+	a.op("SUBQ $%d, CX", rowVectors)
+	a.op("JGE vectors")
+	a.label("rest")
+	a.op("ADDQ $%d, CX", rowVectors)
+	a.op("JZ last")
 	a.label("vector")
-	body()
+	body(0)
 	a.op("ADDQ $%d, SI", srcStep)
-	a.op("ADDQ $%d, DX", dstStep)
+	a.op("ADDQ $32, DX")
 	a.op("DECQ CX")
 	a.op("JNZ vector")
+	a.label("last")
 	if masked {
-		a.label("last")
 		a.op("TESTQ BX, BX")
 		a.op("JZ whole")
 		a.op("VMASKMOVPS (SI), Y1, Y0")

@@ -195,13 +195,33 @@ row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
-	TESTQ        CX, CX
+	SUBQ         $4, CX
+	JLT          rest
+
+vectors:
+	PREFETCHT1   0(SI)(R10*8)
+	VMOVUPS      0(SI), Y0
+	VMOVUPS      Y0, 0(DX)
+	VMOVUPS      32(SI), Y0
+	VMOVUPS      Y0, 32(DX)
+	PREFETCHT1   64(SI)(R10*8)
+	VMOVUPS      64(SI), Y0
+	VMOVUPS      Y0, 64(DX)
+	VMOVUPS      96(SI), Y0
+	VMOVUPS      Y0, 96(DX)
+	ADDQ         $128, SI
+	ADDQ         $128, DX
+	SUBQ         $4, CX
+	JGE          vectors
+
+rest:
+	ADDQ         $4, CX
 	JZ           last
 
 vector:
-	PREFETCHT1   (SI)(R10*8)
-	VMOVUPS      (SI), Y0
-	VMOVUPS      Y0, (DX)
+	PREFETCHT1   0(SI)(R10*8)
+	VMOVUPS      0(SI), Y0
+	VMOVUPS      Y0, 0(DX)
 	ADDQ         $32, SI
 	ADDQ         $32, DX
 	DECQ         CX
@@ -235,15 +255,41 @@ row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	SUBQ         $4, CX
+	JLT          rest
+
+vectors:
+	VPMOVZXWD    0(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	VPMOVZXWD    32(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 64(DX)
+	VPMOVZXWD    48(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 96(DX)
+	ADDQ         $64, SI
+	ADDQ         $128, DX
+	SUBQ         $4, CX
+	JGE          vectors
+
+rest:
+	ADDQ         $4, CX
+	JZ           last
 
 vector:
-	VPMOVZXWD    (SI), Y0
+	VPMOVZXWD    0(SI), Y0
 	VPSLLD       $16, Y0, Y0
-	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y0, 0(DX)
 	ADDQ         $16, SI
 	ADDQ         $32, DX
 	DECQ         CX
 	JNZ          vector
+
+last:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	DECQ         R12
@@ -265,17 +311,51 @@ row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	SUBQ         $4, CX
+	JLT          rest
 
-vector:
-	VPMOVZXWD    (SI), Y0
-	VPMOVZXWD    (SI)(R10*1), Y1
+vectors:
+	VPMOVZXWD    0(SI), Y0
+	VPMOVZXWD    0(SI)(R10*1), Y1
 	VPSLLD       $16, Y1, Y1
 	VPOR         Y1, Y0, Y0
-	VMOVUPS      Y0, (DX)
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPMOVZXWD    16(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 32(DX)
+	VPMOVZXWD    32(SI), Y0
+	VPMOVZXWD    32(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 64(DX)
+	VPMOVZXWD    48(SI), Y0
+	VPMOVZXWD    48(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 96(DX)
+	ADDQ         $64, SI
+	ADDQ         $128, DX
+	SUBQ         $4, CX
+	JGE          vectors
+
+rest:
+	ADDQ         $4, CX
+	JZ           last
+
+vector:
+	VPMOVZXWD    0(SI), Y0
+	VPMOVZXWD    0(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
 	ADDQ         $16, SI
 	ADDQ         $32, DX
 	DECQ         CX
 	JNZ          vector
+
+last:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	ADDQ         R10, R9
@@ -296,11 +376,33 @@ TEXT ·copyStripes16AVX2(SB), NOSPLIT, $0-8
 	MOVQ         64(DI), BX
 	MOVQ         R10, AX
 	SHLQ         $4, AX
+	LEAQ         (BX)(BX*2), R14
 
 row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	SUBQ         $4, CX
+	JLT          rest
+
+stripes:
+	PREFETCHT1   0(SI)(AX*1)
+	VMOVUPS      0(SI), X0
+	VMOVUPS      X0, 0(DX)
+	VMOVUPS      16(SI), X0
+	VMOVUPS      X0, 0(DX)(BX*1)
+	VMOVUPS      32(SI), X0
+	VMOVUPS      X0, 0(DX)(BX*2)
+	VMOVUPS      48(SI), X0
+	VMOVUPS      X0, 0(DX)(R14*1)
+	ADDQ         $64, SI
+	LEAQ         (DX)(BX*4), DX
+	SUBQ         $4, CX
+	JGE          stripes
+
+rest:
+	ADDQ         $4, CX
+	JZ           through
 
 stripe:
 	PREFETCHT1   0(SI)(AX*1)
@@ -310,6 +412,8 @@ stripe:
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe
+
+through:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	DECQ         R12
@@ -334,6 +438,23 @@ row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	SUBQ         $2, CX
+	JLT          rest
+
+stripes:
+	PREFETCHT1   0(SI)(AX*1)
+	VMOVUPS      0(SI), Y0
+	VMOVUPS      Y0, 0(DX)
+	VMOVUPS      32(SI), Y0
+	VMOVUPS      Y0, 0(DX)(BX*1)
+	ADDQ         $64, SI
+	LEAQ         (DX)(BX*2), DX
+	SUBQ         $2, CX
+	JGE          stripes
+
+rest:
+	ADDQ         $2, CX
+	JZ           through
 
 stripe:
 	PREFETCHT1   0(SI)(AX*1)
@@ -343,6 +464,8 @@ stripe:
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe
+
+through:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	DECQ         R12
@@ -445,11 +568,37 @@ TEXT ·widenStripes16AVX2(SB), NOSPLIT, $0-8
 	MOVQ         64(DI), BX
 	MOVQ         R10, AX
 	SHLQ         $4, AX
+	LEAQ         (BX)(BX*2), R14
 
 row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	SUBQ         $4, CX
+	JLT          rest
+
+stripes:
+	PREFETCHT1   0(SI)(AX*1)
+	VPMOVZXWD    0(SI), X0
+	VPSLLD       $16, X0, X0
+	VMOVUPS      X0, 0(DX)
+	VPMOVZXWD    8(SI), X0
+	VPSLLD       $16, X0, X0
+	VMOVUPS      X0, 0(DX)(BX*1)
+	VPMOVZXWD    16(SI), X0
+	VPSLLD       $16, X0, X0
+	VMOVUPS      X0, 0(DX)(BX*2)
+	VPMOVZXWD    24(SI), X0
+	VPSLLD       $16, X0, X0
+	VMOVUPS      X0, 0(DX)(R14*1)
+	ADDQ         $32, SI
+	LEAQ         (DX)(BX*4), DX
+	SUBQ         $4, CX
+	JGE          stripes
+
+rest:
+	ADDQ         $4, CX
+	JZ           through
 
 stripe:
 	PREFETCHT1   0(SI)(AX*1)
@@ -460,6 +609,8 @@ stripe:
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe
+
+through:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	DECQ         R12
@@ -479,11 +630,37 @@ TEXT ·widenStripes32AVX2(SB), NOSPLIT, $0-8
 	MOVQ         64(DI), BX
 	MOVQ         R10, AX
 	SHLQ         $4, AX
+	LEAQ         (BX)(BX*2), R14
 
 row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
+	SUBQ         $4, CX
+	JLT          rest
+
+stripes:
+	PREFETCHT1   0(SI)(AX*1)
+	VPMOVZXWD    0(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)(BX*1)
+	VPMOVZXWD    32(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)(BX*2)
+	VPMOVZXWD    48(SI), Y0
+	VPSLLD       $16, Y0, Y0
+	VMOVUPS      Y0, 0(DX)(R14*1)
+	ADDQ         $64, SI
+	LEAQ         (DX)(BX*4), DX
+	SUBQ         $4, CX
+	JGE          stripes
+
+rest:
+	ADDQ         $4, CX
+	JZ           through
 
 stripe:
 	PREFETCHT1   0(SI)(AX*1)
@@ -494,6 +671,8 @@ stripe:
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe
+
+through:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	DECQ         R12
@@ -603,12 +782,48 @@ TEXT ·pairStripes32AVX2(SB), NOSPLIT, $0-8
 	MOVQ         64(DI), BX
 	MOVQ         R10, AX
 	SHLQ         $5, AX
+	LEAQ         (BX)(BX*2), R14
 
 row:
 	MOVQ         R8, DX
 	MOVQ         R9, SI
 	MOVQ         R13, CX
 	LEAQ         (SI)(R10*1), R15
+	SUBQ         $4, CX
+	JLT          rest
+
+stripes:
+	PREFETCHT1   0(SI)(AX*1)
+	PREFETCHT1   0(R15)(AX*1)
+	VPMOVZXWD    0(SI), Y0
+	VPMOVZXWD    0(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)
+	VPMOVZXWD    16(SI), Y0
+	VPMOVZXWD    16(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)(BX*1)
+	VPMOVZXWD    32(SI), Y0
+	VPMOVZXWD    32(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)(BX*2)
+	VPMOVZXWD    48(SI), Y0
+	VPMOVZXWD    48(SI)(R10*1), Y1
+	VPSLLD       $16, Y1, Y1
+	VPOR         Y1, Y0, Y0
+	VMOVUPS      Y0, 0(DX)(R14*1)
+	ADDQ         $64, SI
+	ADDQ         $64, R15
+	LEAQ         (DX)(BX*4), DX
+	SUBQ         $4, CX
+	JGE          stripes
+
+rest:
+	ADDQ         $4, CX
+	JZ           through
 
 stripe:
 	PREFETCHT1   0(SI)(AX*1)
@@ -623,6 +838,8 @@ stripe:
 	ADDQ         BX, DX
 	DECQ         CX
 	JNZ          stripe
+
+through:
 	ADDQ         R11, R8
 	ADDQ         R10, R9
 	ADDQ         R10, R9
