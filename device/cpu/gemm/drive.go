@@ -39,6 +39,7 @@ type block struct {
 	u          int            // the first unit of the block of k
 	top        int            // of the block's rows, the first that has its sums at c
 	rounds     bool           // the sums of a stripe go to a bf16 C next
+	coming     coming         // of the product that the worker will probably compute next, where ahead is not 0
 }
 
 // task computes n tasks from t on: one, or some of a product that reads its weight, whose tasks stand side by side.
@@ -54,6 +55,7 @@ func (p *plan) task(t, n int, s *scratch) {
 	}
 	b.offA, b.offB = product*p.StrideA, product*p.StrideB
 	b.offC = product*p.StrideC + b.i*p.LDC + b.j
+	b.setComing(product)
 	b.c, b.ldc = p.C.at(b.offC), p.LDC*4
 	if !p.targetF {
 		b.ldc = roundUp(b.n, 16) * 4
@@ -200,7 +202,7 @@ func (b *block) byStripes(u, kc int, add unsafe.Pointer) {
 		packed = plus.prepareB(0, plus.units)
 	}
 	rounds := ends && !b.targetF && !b.biasLast()
-	b.s.tile.BS, b.rounds, plus.rounds = 4*b.k.NR, rounds && !more, rounds && more
+	b.rounds, plus.rounds = rounds && !more, rounds && more
 	rounded := rounds && b.k.rounds
 	if b.Sums != nil && b.i == 0 {
 		b.sumColumns(p, u)
@@ -215,6 +217,10 @@ func (b *block) byStripes(u, kc int, add unsafe.Pointer) {
 		a, aPlus := b.prepareA(b.i+i, m, u, kc), packedA{}
 		if more {
 			aPlus = plus.prepareA(b.i+i, m, 0, plus.units)
+		}
+		if b.ahead > 0 && b.targetF && !b.biasLast() {
+			b.byPanels(a, p, add, i, m)
+			continue
 		}
 		for r := 0; r < m; r += b.k.MR {
 			rows := min(b.k.MR, m-r)
@@ -239,13 +245,13 @@ var ones, onePairs = float32(1), uint32(0x3f803f80)
 // sumColumns adds the columns of a packed block of B, from unit u on, to Sums: the product of a row of ones with it.
 func (b *block) sumColumns(p packedB, u int) {
 	t := &b.s.tile
-	t.A, t.RS, t.CS = unsafe.Pointer(&ones), 0, 0
+	t.A, t.RS, t.CS, t.BS = unsafe.Pointer(&ones), 0, 0, p.row
 	if b.pairs {
 		t.A = unsafe.Pointer(&onePairs)
 	}
-	for j, at := 0, p.p; j < b.n; at = unsafe.Add(at, p.pitch) {
+	for i, j := 0, 0; j < b.n; i++ {
 		n := b.panel(j)
-		t.B, t.C, t.Add = at, unsafe.Pointer(&b.Sums[b.j+j]), nil
+		t.B, t.C, t.Add = p.panel(i, j), unsafe.Pointer(&b.Sums[b.j+j]), nil
 		if u > 0 || b.AddSums {
 			t.Add = t.C
 		}
@@ -258,7 +264,7 @@ func (b *block) sumColumns(p packedB, u int) {
 func (b *block) stripe(a packedA, p packedB, add unsafe.Pointer, i, r, rows int) {
 	t := &b.s.tile
 	b.setA(a, r/b.k.MR)
-	t.BInc, t.CInc, t.AddInc = p.pitch, 4*b.k.NR, 0
+	t.BS, t.BInc, t.CInc, t.AddInc = p.row, p.pitch, 4*b.k.NR, 0
 	if add != nil {
 		t.AddInc = 4 * b.k.NR
 	}
@@ -266,13 +272,13 @@ func (b *block) stripe(a packedA, p packedB, add unsafe.Pointer, i, r, rows int)
 	t.B = p.p
 	b.askNextA(a, i, r, max(p.full, 1)) // of the narrower panels only a first one asks
 	b.call(rows, b.k.NR, p.full)
-	for j, at := p.full*b.k.NR, p.full*p.pitch; j < b.n; at += p.pitch {
+	for at, j := p.full, p.full*b.k.NR; j < b.n; at++ {
 		if j > 0 {
 			t.Lines = 0
 		}
 		n := b.panel(j)
 		b.setC(add, i+r, j)
-		t.B = unsafe.Add(p.p, at)
+		t.B = p.panel(at, j)
 		b.call(rows, n, 1)
 		j += n
 	}

@@ -114,30 +114,56 @@ func (b *block) columnsOf(m Mat, dst unsafe.Pointer, off, u int, sh rowShape) {
 	b.rowsOf(m, dst, off+u*sh.ld, sh)
 }
 
-// packedB is the panels of B of a block: the first at p, each pitch bytes after the one before. Those of full width come first.
+// packedB is the panels of B of a block: the first at p, each pitch bytes after the one before, with rows row bytes apart. Those of full
+// width come first.
 type packedB struct {
-	p           unsafe.Pointer
-	pitch, full int
+	p                unsafe.Pointer
+	pitch, row, full int
+	inPlace          bool // B is row-major, and a panel is where its columns are
+}
+
+// panel is where panel i is, whose first column is j.
+func (p *packedB) panel(i, j int) unsafe.Pointer {
+	if p.inPlace {
+		return unsafe.Add(p.p, 4*j)
+	}
+	return unsafe.Add(p.p, i*p.pitch)
+}
+
+// readsB says whether op(B) is read where it is: whole vectors of a row-major B of two panels at most, whose rows are hardly
+// longer, so that no more lines are read than of a copy.
+func (b *block) readsB() bool {
+	nr, lanes := b.k.NR, b.k.Lanes
+	return !b.TransB && !b.B.bf16 && b.n%lanes == 0 && b.LDB%lanes == 0 && b.LDB <= 2*nr
 }
 
 // prepareB returns op(B) for units u to u+kc.
 func (b *block) prepareB(u, kc int) packedB {
 	if b.Arranged {
-		return packedB{b.arrangedB(b.j, u), 4 * b.k.NR * b.panelUnits, b.n / b.k.NR}
+		return packedB{b.arrangedB(b.j, u), 4 * b.k.NR * b.panelUnits, 4 * b.k.NR, b.n / b.k.NR, false}
+	}
+	if b.readsB() {
+		return packedB{b.B.at(b.offB + u*b.LDB + b.j), 4 * b.k.NR, 4 * b.LDB, b.fullPanels(), true}
 	}
 	pitch := roundUp(kc, 16)*b.k.NR + 16 // no multiple of 4 KiB
 	pages.Grow(&b.s.b, pitch*(ceilDiv(b.n, b.k.NR)+2))
 	full := b.packB(pitch, u, kc)
-	return packedB{unsafe.Pointer(&b.s.b[0]), 4 * pitch, full}
+	return packedB{unsafe.Pointer(&b.s.b[0]), 4 * pitch, 4 * b.k.NR, full, false}
+}
+
+// fullPanels is how many panels of B have full width.
+func (b *block) fullPanels() (full int) {
+	for b.panel(full*b.k.NR) == b.k.NR {
+		full++
+	}
+	return full
 }
 
 // packB packs the panels of op(B) for units u to u+kc, each at its pitch in
 // floats, and returns how many have full width. They come first.
 func (b *block) packB(pitch, u, kc int) (full int) {
 	nr := b.k.NR
-	for b.panel(full*nr) == nr {
-		full++
-	}
+	full = b.fullPanels()
 	dst := unsafe.Pointer(&b.s.b[0])
 	sh := rowShape{rows: kc, cols: nr, ld: b.LDB, dstStride: 4 * nr}
 	if !b.TransB && full > 0 {

@@ -23,6 +23,7 @@ type plan struct {
 	mTasks     int
 	nTasks     int
 	tasks      int
+	ahead      int   // of a batch, how many products on is the one that a worker will probably compute next; 0: it asks for nothing of it
 	targetF    bool  // C is F32 and the kernels write it directly
 	plus       *plan // of Plus, where that is something
 }
@@ -42,6 +43,7 @@ func (p *plan) choose(k *Kernels, threads int) {
 		p.cutFew(ceilDiv(p.N, k.NR), k.NR)
 	default:
 		p.cut(threads)
+		p.lookAhead(threads)
 	}
 }
 

@@ -42,7 +42,6 @@ func (b *block) plusBlock() block {
 	}
 	p := block{plan: b.plus, s: b.s.plus, i: b.i, m: b.m, j: b.j, n: b.n, c: b.c, ldc: b.ldc, offC: b.offC}
 	p.begin(0, p.units)
-	p.s.tile.BS = 4 * b.k.NR
 	return p
 }
 
