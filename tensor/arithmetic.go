@@ -4,13 +4,6 @@ import "hone/device"
 
 // The arithmetic of objectives: vectors with a number for each token or sequence, in F32.
 
-// Constant puts host numbers on the device in F32, whatever the tape's dtype is: what a loss compares with.
-func (t *Tape) Constant(v []float32, shape ...int) *Tensor {
-	x := t.empty(device.F32, shape...)
-	t.Dev.Write(x.data.buf, v)
-	return x
-}
-
 // filled is a constant of the shape and type of x with the same number everywhere.
 func (t *Tape) filled(v float32, x *Tensor) *Tensor {
 	y := t.empty(x.dtype, x.Shape...)
@@ -90,7 +83,8 @@ func choose(op device.BinaryOp, a, b *Tensor) *Tensor {
 		if op == device.Min {
 			over, other = a, b
 		}
-		gap, gb := t.scratch(a.Len(), a.dtype), t.scratch(a.Len(), a.dtype) // gap is the difference, then a's gradient: dy less b's
+		// gap is the difference, then a's gradient: dy less b's
+		gap, gb := t.scratch(a.Len(), a.dtype), t.scratch(a.Len(), a.dtype)
 		t.Dev.Binary(device.Sub, gap.buf, over.Buffer(), other.Buffer())
 		t.Dev.UnaryGrad(device.ReLU, gb.buf, gap.buf, y.grad.buf, false)
 		t.Dev.Binary(device.Sub, gap.buf, y.grad.buf, gb.buf)
@@ -106,8 +100,8 @@ func Clamp(x *Tensor, lo, hi float32) *Tensor {
 	return Min(Max(x, t.filled(lo, x)), t.filled(hi, x))
 }
 
-// SumBy adds the elements of x [N] up by groups: index [N] (I32) says which of the n groups each belongs to. The result is
-// [n, 1] in F32; each sum runs in the order of the elements.
+// SumBy adds the elements of x [N] up by groups: index [N] (I32) says which of the n groups each belongs to.
+// The result is [n, 1] in F32; each sum runs in the order of the elements.
 func SumBy(x, index *Tensor, n int) *Tensor {
 	t := tapeOf("SumBy", x, index)
 	check(x.Len() == index.Len(), "SumBy", "%d groups are named for %d elements", index.Len(), x.Len())

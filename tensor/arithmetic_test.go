@@ -8,7 +8,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// TestEqualOperands: at equal operands Max and Min pass the whole gradient to the first, and Clamp passes it at its limits, as torch does.
+// TestEqualOperands: at equal operands Max and Min pass the whole gradient to the first, and Clamp passes
+// it at its limits, as torch does.
 func TestEqualOperands(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.F32)
 	for _, c := range []struct {
@@ -35,7 +36,8 @@ func TestEqualOperands(t *testing.T) {
 	}
 }
 
-// TestGradientThatWasOne: that of the loss is known to be 1 without a look at the device; what grows in its memory is looked at.
+// TestGradientThatWasOne: that of the loss is known to be 1 without a look at the device; what
+// grows in its memory is looked at.
 func TestGradientThatWasOne(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.F32)
 	tape.Train(1, 0, 0)

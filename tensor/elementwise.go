@@ -13,15 +13,18 @@ func Add(a, b *Tensor) *Tensor {
 	return add(t, t.empty(a.dtype, a.Shape...), a, b, a.Buffer(), b.Buffer())
 }
 
-// Residual computes x + branch elementwise, for a branch that must not be read afterwards: the result may take its place.
+// Residual computes x + branch elementwise, for a branch that must not be read afterwards: the result may
+// take its place.
 func Residual(x, branch *Tensor) *Tensor {
 	t := tapeOf("Residual", x, branch)
-	check(slices.Equal(x.Shape, branch.Shape) && x.dtype == branch.dtype, "Residual", "%v in %v and %v in %v differ", x, x.dtype, branch, branch.dtype)
+	check(slices.Equal(x.Shape, branch.Shape) && x.dtype == branch.dtype, "Residual",
+		"%v in %v and %v in %v differ", x, x.dtype, branch, branch.dtype)
 	a, b := x.Buffer(), branch.Buffer()
 	return add(t, t.inPlaceOf(branch), x, branch, a, b)
 }
 
-// add makes y the sum of a and b, whose values are at from.
+// add makes y the sum of a and b, whose values are at fromA and fromB: where y has taken b's
+// place, b has no buffer any more.
 func add(t *Tape, y, a, b *Tensor, fromA, fromB device.Buffer) *Tensor {
 	t.Dev.Binary(device.Add, y.Buffer(), fromA, fromB)
 	if t.wants(a, b) {
@@ -79,7 +82,8 @@ func Scale(x *Tensor, a float32) *Tensor {
 	return y
 }
 
-// Unary applies op to each element, such as device.GELU or device.SiLU.
+// Unary applies op to each element, such as device.GELU or device.SiLU. Where it is recorded the
+// result is not kept but made again.
 func Unary(op device.UnaryOp, x *Tensor) *Tensor {
 	t := tapeOf("Unary", x)
 	y := t.empty(x.dtype, x.Shape...)
@@ -127,16 +131,7 @@ func Gated(act device.UnaryOp, gate, up *Tensor) *Tensor {
 	return y
 }
 
-// giveGrad hands g to x, or frees it when x wants none.
-func giveGrad(x *Tensor, g *storage) {
-	if x.needsGrad {
-		x.addGrad(g)
-		return
-	}
-	g.release(x.dev)
-}
-
-// Dropout zeroes each element with probability p and scales the others by 1/(1-p); outside
+// Dropout zeroes each element with probability p and scales the others by 1/(1-p) (Srivastava et al., 2014); outside
 // training it does nothing.
 func Dropout(x *Tensor, p float32) *Tensor {
 	t := tapeOf("Dropout", x)
@@ -157,7 +152,8 @@ func Dropout(x *Tensor, p float32) *Tensor {
 	return y
 }
 
-// Noise adds to the elements of row n of x [N, C] numbers that are uniform in ±bounds[n]; outside training it does nothing.
+// Noise adds to the elements of row n of x [N, C] numbers that are uniform in ±bounds[n]; outside training it
+// does nothing.
 func Noise(x *Tensor, bounds []float32) *Tensor {
 	t := tapeOf("Noise", x)
 	check(len(bounds) == x.Rows(), "Noise", "%d bounds for %v", len(bounds), x.Shape)
@@ -189,35 +185,4 @@ func Sum(x *Tensor) *Tensor {
 		})
 	}
 	return y
-}
-
-// gradScalar is the gradient of a scalar, read from the device unless the host knows it.
-func (t *Tensor) gradScalar() float32 {
-	if t.grad.one {
-		return 1
-	}
-	var v [1]float32
-	if err := t.dev.Read(v[:], t.grad.buf); err != nil {
-		panic(&Error{"Backward", err.Error()})
-	}
-	return v[0]
-}
-
-// Item reads a scalar and waits for all that was asked of the device before; ItemLater does not.
-func (t *Tensor) Item() (float64, error) {
-	check(t.Len() == 1, "Item", "tensor %v has more than one element", t.Shape)
-	v, err := t.Float32s()
-	return float64(v[0]), err
-}
-
-// ItemLater begins to read a scalar in F32, such as a loss. The function that it returns is to be called once and waits for that
-// alone, so that a device has its next work by then.
-func (t *Tensor) ItemLater() func() (float64, error) {
-	check(t.Len() == 1 && t.dtype == device.F32, "ItemLater", "tensor %v of %v is not one F32 number", t.Shape, t.dtype)
-	v := make([]float32, 1)
-	wait := device.ReadLater(t.dev, v, t.Buffer())
-	return func() (float64, error) {
-		err := wait()
-		return float64(v[0]), err
-	}
 }

@@ -41,7 +41,8 @@ func Route(logits *Tensor, k int, balance *Balance) *Routing {
 	return r
 }
 
-// order reads what was picked and orders it by expert: matrix products need to know on the host how many rows they have.
+// order reads what was picked and orders it by expert: matrix products need to know on the host how many rows
+// they have.
 func (r *Routing) order(t *Tape, index *Tensor, experts int) {
 	picked := make([]int32, index.Len())
 	if err := t.Dev.Read(picked, index.Buffer()); err != nil {
@@ -65,33 +66,34 @@ func (r *Routing) order(t *Tape, index *Tensor, experts int) {
 	r.place, r.source = t.Ints(place), t.Ints(source)
 }
 
-// Experts is the mixture Σ weight·f(expert, row) over the experts that r picked for each row of x [N, C]: [N, C']. f maps
-// the rows of one expert [M, C] to [M, C'] and is called only for experts that have any, in their order. Rows are
-// gathered, computed expert by expert and added up in an order that r alone fixes.
+// Experts is the mixture Σ weight·f(expert, row) over the experts that r picked for each row of x [N, C]:
+// [N, C']. f maps the rows of one expert [M, C] to [M, C'] and is called only for experts that have any, in
+// their order. Rows are gathered, computed expert by expert and added up in an order that r alone fixes.
 func Experts(x *Tensor, r *Routing, f func(expert int, rows *Tensor) *Tensor) *Tensor {
 	t := tapeOf("Experts", x)
-	check(x.Rows() == r.weights.Rows() && x.Rows() > 0, "Experts", "%v does not have the %d rows that were routed", x.Shape, r.weights.Rows())
+	check(x.Rows() == r.weights.Rows() && x.Rows() > 0, "Experts",
+		"%v does not have the %d rows that were routed", x.Shape, r.weights.Rows())
 	all := t.gather(x, r)
 	var parts []*Tensor
 	at := 0
 	for e, m := range r.counts {
 		if m > 0 {
 			rows := t.rowSlice(all, at, at+m)
-			parts = append(parts, t.Scope(func() *Tensor { return f(e, rows) }))
-			check(parts[len(parts)-1].Rows() == m && parts[len(parts)-1].Cols() == parts[0].Cols(), "Experts",
-				"expert %d makes %v of %d rows", e, parts[len(parts)-1].Shape, m)
+			part := t.Scope(func() *Tensor { return f(e, rows) })
+			parts = append(parts, part)
+			check(part.Rows() == m && part.Cols() == parts[0].Cols(), "Experts", "expert %d makes %v of %d rows", e, part.Shape, m)
 		}
 		at += m
 	}
 	return t.combine(t.stack(parts), r)
 }
 
-// gather copies the rows of x [N, C] to where their choices stand: [N*k, C], ordered by expert, so that each expert's rows are one matrix.
+// gather copies the rows of x [N, C] to where their choices stand: [N*k, C], ordered by expert, so that
+// each expert's rows are one matrix.
 func (t *Tape) gather(x *Tensor, r *Routing) *Tensor {
 	c := x.Cols()
 	y := t.empty(x.dtype, r.source.Len(), c)
-	compute := func() { t.Dev.Embedding(y.Buffer(), x.Buffer(), r.source.Buffer()) }
-	compute()
+	t.Dev.Embedding(y.Buffer(), x.Buffer(), r.source.Buffer())
 	if t.wants(x) {
 		t.push(y, func() {
 			dx := t.scratch(x.Len(), x.dtype)
@@ -106,8 +108,7 @@ func (t *Tape) gather(x *Tensor, r *Routing) *Tensor {
 func (t *Tape) rowSlice(x *Tensor, lo, hi int) *Tensor {
 	c := x.Cols()
 	y := &Tensor{Shape: []int{hi - lo, c}, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.slice(lo*c, hi*c)}
-	top := len(t.scopes) - 1
-	t.scopes[top] = append(t.scopes[top], y)
+	t.scoped(y)
 	if t.wants(x) {
 		t.push(y, func() {
 			dx, acc := x.gradBuffer()
@@ -145,7 +146,7 @@ func (t *Tape) stack(parts []*Tensor) *Tensor {
 	return y
 }
 
-// combine adds up for each routed row what its experts made of it.
+// combine adds up for each routed row what its experts made of it, times their weights: x [N*k, C'], result [N, C'].
 func (t *Tape) combine(x *Tensor, r *Routing) *Tensor {
 	n, c := r.weights.Rows(), x.Cols()
 	y := t.empty(x.dtype, n, c)
@@ -169,7 +170,8 @@ func (t *Tape) combine(x *Tensor, r *Routing) *Tensor {
 // number of rows, it is E·Σ f(e)·P(e) (Fedus et al., "Switch Transformers", 2021, equation 4; as transformers'
 // load_balancing_loss_func, k at equal shares of k choices).
 //
-// Its gradient reaches the logits through Route, so a layer that is recomputed needs no care. A nil *Balance collects nothing.
+// Its gradient reaches the logits through Route, so a layer that is recomputed needs no care. A
+// nil *Balance collects nothing.
 type Balance struct {
 	sum    *Tensor // [E] F32: probabilities over all rows of all layers
 	counts []int
@@ -192,6 +194,7 @@ func (b *Balance) open(t *Tape, experts int) bool {
 	return true
 }
 
+// add takes in what a layer picked: the sum over its rows of the probabilities [E], and the choices of each expert.
 func (b *Balance) add(sum *Tensor, counts []int, rows int) {
 	sum.dev.AddScaled(b.sum.Buffer(), 1, sum.Buffer())
 	for e, c := range counts {
@@ -232,13 +235,4 @@ func (b *Balance) Loss() *Tensor {
 		})
 	}
 	return y
-}
-
-// outermost runs f, whose result lives until the end of the pass.
-func (t *Tape) outermost(f func() *Tensor) *Tensor {
-	inner := t.scopes[1:]
-	t.scopes = t.scopes[:1]
-	x := f()
-	t.scopes = append(t.scopes, inner...)
-	return x
 }

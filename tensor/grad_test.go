@@ -442,8 +442,9 @@ func (c gradCase) runAs(t *testing.T, tape *Tape, leaves []leaf, o gradOptions) 
 var activations = map[string]int{"Updated Conv1D of another input": 3, "Prepend in Recompute": 2, "Prepend nowhere": 2, "Residual": 2,
 	"Recompute of what is not read": 2, "Experts": 2, "Experts, all of them": 2, "Experts whose balance nobody asks for": 2}
 
-// TestGradientsDoNotDependOnOthers: a gradient is the same when another leaf is frozen, which then has none; when leaves are parameters, whose
-// gradients are F32 beside activations in BF16; and it adds up with what another use of the leaf gives, before or after.
+// TestGradientsDoNotDependOnOthers: a gradient is the same when another leaf is frozen, which then has none;
+// when leaves are parameters, whose gradients are F32 beside activations in BF16; and it adds up with what
+// another use of the leaf gives, before or after.
 func TestGradientsDoNotDependOnOthers(t *testing.T) {
 	for _, c := range gradCases() {
 		t.Run(c.name, func(t *testing.T) {

@@ -35,8 +35,8 @@ func (h Head) project(dev device.Device, logits, x device.Buffer, ld int) {
 	matMul(dev, m, h.Weight)
 }
 
-// cap writes cap·tanh(logits/cap) to capped. logits become logits/cap, from which the gradient computes the slope of tanh, unless capped is
-// the same memory.
+// cap writes cap·tanh(logits/cap) to capped. logits become logits/cap, from which the gradient computes the
+// slope of tanh, unless capped is the same memory.
 func (h Head) cap(dev device.Device, capped, logits device.Buffer) {
 	if h.SoftCap > 0 {
 		dev.Scale(logits, 1/h.SoftCap)

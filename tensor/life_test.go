@@ -9,7 +9,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// TestBackwardFreesAsItGoes: when Backward returns, a pass holds its inputs, its loss and the gradients of parameters, and nothing else.
+// TestBackwardFreesAsItGoes: when Backward returns, a pass holds its inputs, its loss and the gradients
+// of parameters, and nothing else.
 func TestBackwardFreesAsItGoes(t *testing.T) {
 	const n, c, v = 6, 4, 9
 	for name, objective := range map[string]struct {
@@ -174,7 +175,8 @@ func (f *failing) Unpack(y device.Buffer, p device.Packed) {
 	f.Reference.Unpack(y, p)
 }
 
-// TestTapeAfterFailure: wherever memory ran out in a pass, the next passes of the same tape compute what they compute without that.
+// TestTapeAfterFailure: wherever memory ran out in a pass, the next passes of the same tape compute
+// what they compute without that.
 func TestTapeAfterFailure(t *testing.T) {
 	dev := &failing{Reference: devicetest.NewReference()}
 	w, v, a, b := NewParam(4, 64), param(dev, 64, 4), param(dev, 2, 64), param(dev, 4, 2)
@@ -243,8 +245,8 @@ func TestTapeAfterFailure(t *testing.T) {
 	}
 }
 
-// TestFrozenLayersKeepNoInput: the gradient of a layer's weight needs the layer's input, that of the input alone does not: under a frozen weight the
-// input is gone at the end of its scope, which is half of what adapters save.
+// TestFrozenLayersKeepNoInput: the gradient of a layer's weight needs the layer's input, that of the input alone
+// does not: under a frozen weight the input is gone at the end of its scope, which is half of what adapters save.
 func TestFrozenLayersKeepNoInput(t *testing.T) {
 	const n, c, out = 10, 8, 4
 	dev := devicetest.NewReference()
@@ -276,7 +278,8 @@ func TestFrozenLayersKeepNoInput(t *testing.T) {
 	}
 }
 
-// TestNothingIsRecordedWithoutGradients: a pass of Infer leaves no closure behind, and what Between switches is switched once.
+// TestNothingIsRecordedWithoutGradients: a pass of Infer leaves no closure behind, and what
+// Between switches is switched once.
 func TestNothingIsRecordedWithoutGradients(t *testing.T) {
 	dev := devicetest.NewReference()
 	w, g := param(dev, 4, 4), param(dev, 4)
@@ -305,7 +308,8 @@ func TestNothingIsRecordedWithoutGradients(t *testing.T) {
 	}
 }
 
-// TestNothingIsRecordedInVain: no operation leaves a closure in a pass without gradients, nor where none of its operands wants one.
+// TestNothingIsRecordedInVain: no operation leaves a closure in a pass without gradients, nor where
+// none of its operands wants one.
 func TestNothingIsRecordedInVain(t *testing.T) {
 	for _, c := range gradCases() {
 		// what is switched on, and a balance, is so whatever learns
@@ -331,7 +335,8 @@ func TestNothingIsRecordedInVain(t *testing.T) {
 	}
 }
 
-// TestParametersKeepTheirMemory: values set again take the place of those before, and a parameter that is thawed learns again.
+// TestParametersKeepTheirMemory: values set again take the place of those before, and a parameter that is
+// thawed learns again.
 func TestParametersKeepTheirMemory(t *testing.T) {
 	dev := devicetest.NewReference()
 	p := param(dev, 2, 2)
@@ -358,8 +363,8 @@ type loose struct{ *failing }
 
 func (loose) FewRows() int { return 3 }
 
-// TestFewRowsRunAgainAsTheyRan: where products of few rows round otherwise, a recomputed layer multiplies few rows by packed numbers as it did before;
-// from FewRows on the numbers are unpacked once for the second run and its gradient.
+// TestFewRowsRunAgainAsTheyRan: where products of few rows round otherwise, a recomputed layer multiplies few rows by
+// packed numbers as it did before; from FewRows on the numbers are unpacked once for the second run and its gradient.
 func TestFewRowsRunAgainAsTheyRan(t *testing.T) {
 	for n, want := range map[int]int{2: 3, 3: 2, 4: 2} {
 		dev := loose{&failing{Reference: devicetest.NewReference()}}

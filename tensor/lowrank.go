@@ -9,9 +9,10 @@ type Update struct {
 	Scale float32
 }
 
-// Updated is Linear, or Conv1D where the weight is stored [in, out], plus u.Scale·(u.X·u.Aᵀ)·u.Bᵀ: a linear layer with a low-rank update.
+// Updated is Linear, or Conv1D where the weight is stored [in, out], plus u.Scale·(u.X·u.Aᵀ)·u.Bᵀ: a
+// linear layer with a low-rank update.
 func Updated(x, w, b *Tensor, outFirst bool, u Update) *Tensor {
-	return affine("Updated", x, w, b, outFirst, &lowRank{Update: u})
+	return linear("Updated", x, w, b, outFirst, &lowRank{Update: u})
 }
 
 // LowRank computes y + scale·(x·aᵀ)·bᵀ.
@@ -56,14 +57,16 @@ func (l *lowRank) check(op string, n, out int, dtype device.DType) {
 	r, in := l.A.Shape[0], l.X.Cols()
 	check(l.A.Cols() == in && l.B.Cols() == r && l.B.Shape[0] == out && l.X.Rows() == n, op,
 		"an output of %d×%d and input %v do not match the update %v, %v", n, out, l.X.Shape, l.A.Shape, l.B.Shape)
-	check(l.X.dtype == l.A.dtype && l.X.dtype == l.B.dtype && l.X.dtype == dtype, op, "operands are %v, %v, %v and %v", dtype, l.X.dtype, l.A.dtype, l.B.dtype)
+	check(l.X.dtype == l.A.dtype && l.X.dtype == l.B.dtype && l.X.dtype == dtype, op,
+		"operands are %v, %v, %v and %v", dtype, l.X.dtype, l.A.dtype, l.B.dtype)
 }
 
 // down computes u.
 func (l *lowRank) down(t *Tape) {
 	n, r := l.X.Rows(), l.A.Shape[0]
 	l.u = t.product(l.X.dtype, n, r, func(u *Tensor) {
-		device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: l.X.Cols(), A: l.X.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()}, l.Scale)
+		m := device.MatMul{M: n, N: r, K: l.X.Cols(), A: l.X.Buffer(), B: l.A.Buffer(), TransB: true, C: u.Buffer()}
+		device.MatMulScaled(t.Dev, m, l.Scale)
 	})
 }
 
@@ -72,8 +75,8 @@ func (l *lowRank) up() device.MatMul {
 	return device.MatMul{K: l.A.Shape[0], A: l.u.Buffer(), B: l.B.Buffer(), TransB: true}
 }
 
-// upGrads adds dB = dyᵀ·u to the gradient of B, with dy that of the layer's output, and returns du = Scale·dy·B, nil where nobody
-// needs it.
+// upGrads adds dB = dyᵀ·u to the gradient of B, with dy that of the layer's output, and returns du =
+// Scale·dy·B, nil where nobody needs it.
 func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
 	n, r, out := l.X.Rows(), l.A.Shape[0], l.B.Shape[0]
 	wanted := l.X.needsGrad || l.A.needsGrad
@@ -87,7 +90,8 @@ func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
 	}
 	switch {
 	case wanted && l.B.needsGrad:
-		device.LowRankGrads(t.Dev, device.LowRankGrad{N: n, R: r, Out: out, DY: dy, U: l.u.Buffer(), B: l.B.Buffer(), DU: du.buf, DB: db, Scale: l.Scale, AccB: acc})
+		device.LowRankGrads(t.Dev, device.LowRankGrad{N: n, R: r, Out: out, DY: dy, U: l.u.Buffer(), B: l.B.Buffer(),
+			DU: du.buf, DB: db, Scale: l.Scale, AccB: acc})
 	case wanted:
 		device.MatMulScaled(t.Dev, device.MatMul{M: n, N: r, K: out, A: dy, B: l.B.Buffer(), C: du.buf}, l.Scale)
 	case l.B.needsGrad:
@@ -100,7 +104,8 @@ func (l *lowRank) upGrads(t *Tape, dy device.Buffer) (du *storage) {
 func (l *lowRank) downGrad(t *Tape, du *storage) {
 	if l.A.needsGrad {
 		da, acc := l.A.gradBuffer()
-		t.Dev.MatMul(device.MatMul{M: l.A.Shape[0], N: l.X.Cols(), K: l.X.Rows(), A: du.buf, B: l.X.Buffer(), TransA: true, C: da, Accumulate: acc})
+		t.Dev.MatMul(device.MatMul{M: l.A.Shape[0], N: l.X.Cols(), K: l.X.Rows(), A: du.buf, TransA: true, B: l.X.Buffer(),
+			C: da, Accumulate: acc})
 	}
 }
 

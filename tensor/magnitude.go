@@ -1,16 +1,15 @@
 package tensor
 
-import (
-	"hone/device"
-)
+import "hone/device"
 
-// InverseNorms computes 1/‖w + u.Scale·u.B·u.A‖ of each output of a linear layer: [out] in F32, a constant. w is [out, in], or [in, out] with
-// inFirst. u.X has no part in it.
+// InverseNorms computes 1/‖w + u.Scale·u.B·u.A‖ of each output of a linear layer: [out] in F32, a constant. w
+// is [out, in], or [in, out] with inFirst. u.X has no part in it.
 func InverseNorms(t *Tape, w *Tensor, u Update, inFirst bool) *Tensor {
 	a, b := u.A, u.B
 	r, in, out := a.Shape[0], a.Cols(), b.Shape[0]
 	check(b.Cols() == r && w.Len() == in*out, "InverseNorms", "weight %v with %v and %v", w.Shape, a.Shape, b.Shape)
-	// v is the whole updated weight, in F32, for the time of this call: DoRA's direction needs the norm of the sum, not a sum of norms.
+	// v is the whole updated weight, in F32, for the time of this call: DoRA's direction needs the norm
+	// of the sum, not a sum of norms.
 	v := t.scratch(w.Len(), device.F32)
 	defer v.release(t.Dev)
 	plain, done := w.dense()
@@ -25,7 +24,8 @@ func InverseNorms(t *Tape, w *Tensor, u Update, inFirst bool) *Tensor {
 		m = device.MatMul{M: in, N: out, K: r, A: a.Buffer(), TransA: true, B: scaled.buf, TransB: true, C: v.buf, Accumulate: true}
 	}
 	t.Dev.MatMul(m)
-	// norms are the square roots of the sums of squares over in: a product with ones, then exp(-log/2): devices have no kernel for a norm alone
+	// norms are the square roots of the sums of squares over in: a product with ones, then exp(-log/2):
+	// devices have no kernel for a norm alone
 	t.Dev.Unary(device.Square, v.buf, v.buf)
 	ones := t.scratch(in, device.F32)
 	defer ones.release(t.Dev)
@@ -38,12 +38,14 @@ func InverseNorms(t *Tape, w *Tensor, u Update, inFirst bool) *Tensor {
 	return norms
 }
 
-// Magnitude computes y = g·(z - bias) + bias with g = m·inverse for each column: the magnitudes m of DoRA (Liu et al., 2024) for the
-// directions whose inverse norms are a constant, as section 4.3 of the paper takes them: no gradient flows through a norm. z [N, C], m and inverse [C] in F32, bias [C] or nil.
+// Magnitude computes y = g·(z - bias) + bias with g = m·inverse for each column: the magnitudes m of DoRA
+// (Liu et al., 2024) for the directions whose inverse norms are a constant, as section 4.3 of the paper takes
+// them: no gradient flows through a norm. z [N, C], m and inverse [C] in F32, bias [C] or nil.
 func Magnitude(z, m, inverse, bias *Tensor) *Tensor {
 	t := tapeOf("Magnitude", z)
 	c := z.Cols()
-	check(m.Len() == c && inverse.Len() == c && (bias == nil || bias.Len() == c), "Magnitude", "%v columns with magnitudes %v and norms %v", z.Shape, m.Shape, inverse.Shape)
+	check(m.Len() == c && inverse.Len() == c && (bias == nil || bias.Len() == c), "Magnitude",
+		"%v columns with magnitudes %v and norms %v", z.Shape, m.Shape, inverse.Shape)
 	g := t.empty(device.F32, c)
 	t.Dev.Binary(device.Mul, g.Buffer(), m.Buffer(), inverse.Buffer())
 	y := t.empty(z.dtype, z.Shape...)
@@ -63,6 +65,7 @@ func Magnitude(z, m, inverse, bias *Tensor) *Tensor {
 	return y
 }
 
+// magnitudeGrad adds to the gradients of m, bias and z for that of y; g is m·inverse.
 func (t *Tape) magnitudeGrad(y, z, m, inverse, bias, g *Tensor) {
 	c := z.Cols()
 	work := t.scratch(z.Len(), z.dtype)
@@ -102,7 +105,8 @@ func (t *Tape) centred(dst device.Buffer, z, bias *Tensor) {
 	rows.release(t.Dev)
 }
 
-// spread is the vector v for every row of z, as a look-up of row 0 of a table with one row: elementwise kernels have no broadcasting.
+// spread is the vector v for every row of z, as a look-up of row 0 of a table with one row:
+// elementwise kernels have no broadcasting.
 func (t *Tape) spread(v device.Buffer, z *Tensor) *storage {
 	none := t.scratch(z.Rows(), device.I32)
 	defer none.release(t.Dev)

@@ -7,15 +7,16 @@ import (
 )
 
 // Linear computes y = x·wᵀ + b: x [N, in], w [out, in] as torch stores it, b [out] or nil, y [N, out].
-func Linear(x, w, b *Tensor) *Tensor { return affine("Linear", x, w, b, true, nil) }
+func Linear(x, w, b *Tensor) *Tensor { return linear("Linear", x, w, b, true, nil) }
 
 // Conv1D computes y = x·w + b with w [in, out], the layout of GPT-2's checkpoints.
-func Conv1D(x, w, b *Tensor) *Tensor { return affine("Conv1D", x, w, b, false, nil) }
+func Conv1D(x, w, b *Tensor) *Tensor { return linear("Conv1D", x, w, b, false, nil) }
 
 // Weights are the parameters of a linear layer: W [out, in] as torch stores it, B [out] or nil.
 type Weights struct{ W, B *Tensor }
 
-// Linears computes what several linear layers make of one x [N, in], each [N, out] of its own: at once, where the device can.
+// Linears computes what several linear layers make of one x [N, in], each [N, out] of its own: at once, where
+// the device can.
 func Linears(x *Tensor, layers ...Weights) []*Tensor {
 	t, ys := tapeOf("Linears", x), make([]*Tensor, len(layers))
 	// a pass that keeps results numbers products one by one, and a packed weight is unpacked for the time of its own
@@ -36,15 +37,15 @@ func Linears(x *Tensor, layers ...Weights) []*Tensor {
 	device.MatMuls(t.Dev, t.products)
 	clear(t.products)
 	for i, w := range layers {
-		if t.wants(x, w.W, w.B) {
+		if t.wants(x, w.W, w.B) { // the layer is described anew: decoding, which records nothing, then needs no list of them
 			newLayer("Linears", x, w.W, w.B, true).record(t, ys[i])
 		}
 	}
 	return ys
 }
 
-// affine is Linear when w is stored [out, in] and Conv1D when it is stored [in, out], with an update or without.
-func affine(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
+// linear is Linear when w is stored [out, in] and Conv1D when it is stored [in, out], with an update or without.
+func linear(op string, x, w, b *Tensor, outFirst bool, low *lowRank) *Tensor {
 	t, l := tapeOf(op, x), newLayer(op, x, w, b, outFirst)
 	l.low, l.w = low, t.unpacked(w, l.n)
 	if low != nil {
@@ -71,10 +72,12 @@ func newLayer(op string, x, w, b *Tensor, outFirst bool) layer {
 	return l
 }
 
-// layer is what the backward pass of affine needs to know.
+// layer is a linear layer at work on x. For dy [N, out], the gradient of y = x·wᵀ + b, those of its operands are
+//
+//	dx = dy·w [N, in]    dw = dyᵀ·x [out, in]    db = Σ dy over the rows [out]
 type layer struct {
-	x, w, b    *Tensor
-	outFirst   bool
+	x, w, b    *Tensor  // x [n, in]; b may be nil
+	outFirst   bool     // w is [out, in]; else [in, out], and dw = xᵀ·dy
 	low        *lowRank // nil without an update
 	n, out, in int
 }
@@ -101,8 +104,8 @@ func (l *layer) compute(y *Tensor) {
 // record leaves the gradient of y on the tape.
 func (l layer) record(t *Tape, y *Tensor) {
 	saved := []*Tensor{l.w}
-	// dw = dyᵀ·x wants x, but only once x has its gradient: if x is a norm's or an activation's output that was dropped, making it
-	// again and passing its gradient on then are one pass over memory (Tape.late).
+	// dw = dyᵀ·x wants x, but only once x has its gradient: if x is a norm's or an activation's output that
+	// was dropped, making it again and passing its gradient on then are one pass over memory (Tape.late).
 	late := l.w.needsGrad
 	if low := l.low; low != nil {
 		saved = append(saved, low.u)
@@ -125,7 +128,7 @@ func (l *layer) grad(t *Tape, dy device.Buffer) {
 	dx := device.MatMul{M: l.n, N: l.in, K: l.out, A: dy, TransB: !l.outFirst} // dy·w
 	switch {
 	case l.low != nil:
-		l.low.affineGrad(t, x, w, dx)
+		l.low.linearGrad(t, x, w, dx)
 	case x.needsGrad:
 		dx.C, dx.Accumulate = x.gradBuffer()
 		matMul(t.Dev, dx, w)
@@ -142,7 +145,8 @@ func (l *layer) grad(t *Tape, dy device.Buffer) {
 	paramGrads(t, dw, b, dy)
 }
 
-// paramGrads computes dw, where it is a product, and adds the sums of the columns of dy to the gradient of b, which may be nil.
+// paramGrads computes dw, where it is a product, and adds the sums of the columns of dy to the
+// gradient of b, which may be nil.
 func paramGrads(t *Tape, dw device.MatMul, b *Tensor, dy device.Buffer) {
 	wanted := b != nil && b.needsGrad
 	if wanted && dw.B == dy { // of Conv1D's xᵀ·dy: the product packs dy, and adds its columns up on the way
@@ -159,9 +163,9 @@ func paramGrads(t *Tape, dw device.MatMul, b *Tensor, dy device.Buffer) {
 	}
 }
 
-// affineGrad adds to the gradients of the update and of the inputs of the layer that it is of, for x the product dx of the gradient of
-// the output and w.
-func (l *lowRank) affineGrad(t *Tape, x, w *Tensor, dx device.MatMul) {
+// linearGrad adds to the gradients of the update and of the inputs of the layer that it is of, for x the
+// product dx of the gradient of the output and w.
+func (l *lowRank) linearGrad(t *Tape, x, w *Tensor, dx device.MatMul) {
 	du := l.upGrads(t, dx.A)
 	defer du.release(t.Dev)
 	if x.needsGrad {

@@ -10,8 +10,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// TestMisuseNamesOperationAndShapes: whatever does not fit panics before a kernel reads memory that is not there, with an *Error that names the
-// operation and what was given to it.
+// TestMisuseNamesOperationAndShapes: whatever does not fit panics before a kernel reads memory that is not
+// there, with an *Error that names the operation and what was given to it.
 func TestMisuseNamesOperationAndShapes(t *testing.T) {
 	dev := devicetest.NewReference()
 	tape := NewTape(dev, device.F32)

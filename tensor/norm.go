@@ -14,6 +14,7 @@ func LayerNorm(x, w, b *Tensor, eps float32) *Tensor {
 	return norm("LayerNorm", x, w, b, device.Norm{Eps: eps, Center: true})
 }
 
+// norm is either of the two; k.C, the width of what is normalised, is that of w.
 func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 	t := tapeOf(op, x)
 	k.C = w.Len()
@@ -33,8 +34,8 @@ func norm(op string, x, w, b *Tensor, k device.Norm) *Tensor {
 	return y
 }
 
-// normed is one norm: its settings, and the tensors beside its output. Only rstd = 1/sqrt(var+eps) and mean, a number a row, are kept for
-// the gradient; the output is made again from them where a layer above wants it.
+// normed is one norm: its settings, and the tensors beside its output. Only rstd = 1/sqrt(var+eps) and mean,
+// a number a row, are kept for the gradient; the output is made again from them where a layer above wants it.
 type normed struct {
 	k          device.Norm
 	x, w, b    *Tensor

@@ -6,13 +6,15 @@ import (
 	"hone/device"
 )
 
-// The life of an input that goes: stash (copying begins, the layer still reads x) → leave (the layer is through, the device's memory goes) →
-// come (a copy back is on its way) → back (the backward pass waits for it and uses it) → unstash.
+// Inputs of recomputed layers may wait for the backward pass on the host: the copy goes there while the layer
+// runs forward, whose input the device holds anyway, and comes back while the layer above it runs backward.
 //
-// Inputs of recomputed layers may wait for the backward pass on the host: the copy goes there while the layer runs forward, whose
-// input the device holds anyway, and comes back while the layer above it runs backward.
+// The life of an input that goes: stash (copying begins, the layer still reads x) → leave (the layer is
+// through, the device's memory goes) → come (a copy back is on its way) → back (the backward pass waits
+// for it and uses it) → unstash.
 
-// goes tells whether a layer's input x is to leave the device: freeing what others use, too, or what is rebuilt would free nothing.
+// goes tells whether a layer's input x is to leave the device: freeing what others use, too, or what
+// is rebuilt would free nothing.
 func (t *Tape) goes(x *Tensor) bool {
 	return t.Offload != nil && x.data != nil && x.data.refs == 1 && x.data.parent == nil && x.rebuild == nil
 }

@@ -10,8 +10,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// apart is a device with a memory of its own beside the host's. What comes back from the host is NaN until Arrived, and what was copied there is as
-// it was at Stash.
+// apart is a device with a memory of its own beside the host's. What comes back from the host is NaN until
+// Arrived, and what was copied there is as it was at Stash.
 type apart struct {
 	*devicetest.Reference
 	host   *devicetest.Reference
@@ -117,8 +117,8 @@ func tower(t *testing.T, dev device.Device, offload device.Apart, w *Tensor, mid
 	return grad, dev.Memory().Peak, err
 }
 
-// TestOffload: inputs of recomputed layers that wait on the host give the gradients of those that stay, take less of the device's memory, come
-// back one ahead of the layer that needs them, and leave nothing on the host.
+// TestOffload: inputs of recomputed layers that wait on the host give the gradients of those that stay, take
+// less of the device's memory, come back one ahead of the layer that needs them, and leave nothing on the host.
 func TestOffload(t *testing.T) {
 	dev := newApart()
 	w := param(dev, 2, 2)
@@ -164,7 +164,8 @@ func TestOffloadComesAhead(t *testing.T) {
 	}
 }
 
-// TestOffloadStopped: a pass that ends early, forward or backward, or for which the host has no room, leaves nothing on the host.
+// TestOffloadStopped: a pass that ends early, forward or backward, or for which the host has no
+// room, leaves nothing on the host.
 func TestOffloadStopped(t *testing.T) {
 	for _, at := range []int{0, 1, 3, 4, 6, 7} { // runs of layers: the first four go forward
 		dev := newApart()
@@ -187,7 +188,8 @@ func TestOffloadStopped(t *testing.T) {
 	}
 }
 
-// TestOffloadOfWhatAttentionMade: what waits on the host may be the output of an operation whose gradient reads it, and comes back elsewhere.
+// TestOffloadOfWhatAttentionMade: what waits on the host may be the output of an operation whose gradient
+// reads it, and comes back elsewhere.
 func TestOffloadOfWhatAttentionMade(t *testing.T) {
 	dev := newApart()
 	tape := NewTape(dev, device.F32)
@@ -212,7 +214,8 @@ func TestOffloadOfWhatAttentionMade(t *testing.T) {
 	}
 }
 
-// TestOffloadLeavesWhatIsShared: an input whose memory others use, or that can be made again, stays on the device: it would free nothing.
+// TestOffloadLeavesWhatIsShared: an input whose memory others use, or that can be made again, stays on the
+// device: it would free nothing.
 func TestOffloadLeavesWhatIsShared(t *testing.T) {
 	dev := newApart()
 	w := param(dev, 2)
@@ -257,7 +260,8 @@ func TestOffloadedIsNotReadAgain(t *testing.T) {
 	}
 }
 
-// TestOffloadOfFrozenLayers: inputs of layers below the first that learns are not copied to the host, and make room all the same.
+// TestOffloadOfFrozenLayers: inputs of layers below the first that learns are not copied to the
+// host, and make room all the same.
 func TestOffloadOfFrozenLayers(t *testing.T) {
 	dev := newApart()
 	frozen, w := param(dev, 2, 2), param(dev, 2, 2)

@@ -6,8 +6,8 @@ import (
 	"hone/device"
 )
 
-// Pack gives a parameter its values v in few bits. It is frozen for good: operations on it compute with its numbers in dtype,
-// which they unpack for the time of a product.
+// Pack gives a parameter its values v in few bits. It is frozen for good: operations on it compute with its
+// numbers in dtype, which they unpack for the time of a product.
 func (t *Tensor) Pack(dev device.Device, dtype device.DType, packing device.Packing, v []float32) {
 	whole := dev.Alloc(len(v), device.F32)
 	defer dev.Free(whole)
@@ -17,7 +17,8 @@ func (t *Tensor) Pack(dev device.Device, dtype device.DType, packing device.Pack
 
 // PackBuffer is Pack of values that are on the device already, in F32.
 func (t *Tensor) PackBuffer(dev device.Device, dtype device.DType, packing device.Packing, whole device.Buffer) {
-	check(whole.Len == t.Len() && t.data == nil && t.packed == nil, "Pack", "%d values for a parameter of shape %v, or it has values", whole.Len, t.Shape)
+	check(whole.Len == t.Len() && t.data == nil && t.packed == nil, "Pack",
+		"%d values for a parameter of shape %v, or it has values", whole.Len, t.Shape)
 	t.AllocPacked(dev, dtype, packing)
 	dev.Pack(*t.packed, whole)
 }
@@ -51,8 +52,8 @@ func (t *Tensor) dense() (buf device.Buffer, done func()) {
 	return buf, func() { t.dev.Free(buf) }
 }
 
-// unpacked is the weight w of a layer with n rows: its numbers, where it is packed and the gradient, which needs them, too, comes at once. Fewer rows
-// than the device's products are steady with are multiplied as they were before.
+// unpacked is the weight w of a layer with n rows: its numbers, where it is packed and the gradient, which needs
+// them, too, comes at once. Fewer rows than the device's products are steady with are multiplied as they were before.
 func (t *Tape) unpacked(w *Tensor, n int) *Tensor {
 	if loose, ok := t.Dev.(device.Loose); w.packed == nil || !t.repeats || ok && n < loose.FewRows() {
 		return w
@@ -103,8 +104,9 @@ func (t *Tensor) readable(transB bool) bool {
 	return t.packed == nil
 }
 
-// Arrange lets the device keep a parameter in the order in which its products read it fastest, where it has one. outFirst tells Linear's weights, which
-// embeddings may be too, from Conv1D's. The parameter is frozen for good; only linear layers, heads and embeddings can use it.
+// Arrange lets the device keep a parameter in the order in which its products read it fastest, where it has
+// one. outFirst tells Linear's weights, which embeddings may be too, from Conv1D's. The parameter is frozen
+// for good; only linear layers, heads and embeddings can use it.
 func (t *Tensor) Arrange(outFirst bool) {
 	if a := t.arranged(outFirst); a != nil {
 		t.Free()
@@ -112,8 +114,8 @@ func (t *Tensor) Arrange(outFirst bool) {
 	}
 }
 
-// ArrangeBeside is Arrange for a while in which the parameter's values do not change: it keeps them, and products use an arranged copy until
-// done is called.
+// ArrangeBeside is Arrange for a while in which the parameter's values do not change: it keeps them, and
+// products use an arranged copy until done is called.
 func (t *Tensor) ArrangeBeside(outFirst bool) (done func()) {
 	a := t.arranged(outFirst)
 	if a == nil {

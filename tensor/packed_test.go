@@ -10,7 +10,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// arranging is a device that multiplies by weights in an order of its own, which is the opposite one, and by several at once.
+// arranging is a device that multiplies by weights in an order of its own, which is the opposite one, and by
+// several at once.
 type arranging struct {
 	*devicetest.Reference
 	refuses                       bool
@@ -76,8 +77,8 @@ func (a *arranging) MatMuls(list []device.MatMul) {
 	}
 }
 
-// TestArrange: a weight in the device's order serves the products that it is ordered for as it is, look-ups by rows of it, and all else after it is put
-// back; it is frozen for good, and its memory is the only one.
+// TestArrange: a weight in the device's order serves the products that it is ordered for as it is, look-ups
+// by rows of it, and all else after it is put back; it is frozen for good, and its memory is the only one.
 func TestArrange(t *testing.T) {
 	dev := &arranging{Reference: devicetest.NewReference()}
 	tape := NewTape(dev, device.F32)
@@ -154,7 +155,8 @@ func TestArrangeConv1D(t *testing.T) {
 	tape.Reset()
 }
 
-// TestArrangeBeside: the weight stays as it is, trainable and readable, beside a copy that products use until it is given back.
+// TestArrangeBeside: the weight stays as it is, trainable and readable, beside a copy that
+// products use until it is given back.
 func TestArrangeBeside(t *testing.T) {
 	dev := &arranging{Reference: devicetest.NewReference()}
 	tape := NewTape(dev, device.F32)
@@ -209,7 +211,8 @@ func TestArrangeBeside(t *testing.T) {
 	}
 }
 
-// TestLinearsAtOnce: layers of one input are one call of a device that has such a call, unless one of them has to be unpacked or put back for it.
+// TestLinearsAtOnce: layers of one input are one call of a device that has such a call, unless one of them
+// has to be unpacked or put back for it.
 func TestLinearsAtOnce(t *testing.T) {
 	dev := &arranging{Reference: devicetest.NewReference()}
 	tape := NewTape(dev, device.F32)
@@ -240,7 +243,8 @@ func TestLinearsAtOnce(t *testing.T) {
 	}
 }
 
-// TestPacked: a weight in few bits computes as its numbers do, which are within half a step of what it was made of; it never learns.
+// TestPacked: a weight in few bits computes as its numbers do, which are within half a step of what
+// it was made of; it never learns.
 func TestPacked(t *testing.T) {
 	dev := devicetest.NewReference()
 	v := floats(4 * 64)
@@ -312,7 +316,8 @@ func (m *multiplying) MatMulPacked(p device.MatMul, w device.Packed) bool {
 	return true
 }
 
-// TestUpdatedPacked: an update of a layer in few bits is added to the product that the device makes of it, or comes with one by unpacked numbers.
+// TestUpdatedPacked: an update of a layer in few bits is added to the product that the device makes of it, or
+// comes with one by unpacked numbers.
 func TestUpdatedPacked(t *testing.T) {
 	dev := &multiplying{Reference: devicetest.NewReference()}
 	w, a, b := NewParam(4, 64), param(dev, 2, 64), param(dev, 4, 2)
@@ -366,7 +371,8 @@ type broken struct{ *devicetest.Reference }
 
 func (broken) Read(any, device.Buffer) error { return errors.New("the card fell off") }
 
-// TestReadsReportFailure: whatever reads the device says what the device says, in the midst of a step as an error of the step.
+// TestReadsReportFailure: whatever reads the device says what the device says, in the midst of a step as an
+// error of the step.
 func TestReadsReportFailure(t *testing.T) {
 	dev := broken{devicetest.NewReference()}
 	tape := NewTape(dev, device.F32)
@@ -416,7 +422,8 @@ func (s *summing) MatMulSums(m device.MatMul, sums device.Buffer, acc bool) {
 	device.MatMulSums(s.Reference, m, sums, acc)
 }
 
-// TestBiasOfConv1D: the gradient of its bias comes with the product that the weight's is, which reads the same matrix; that of Linear's does not.
+// TestBiasOfConv1D: the gradient of its bias comes with the product that the weight's is, which reads the
+// same matrix; that of Linear's does not.
 func TestBiasOfConv1D(t *testing.T) {
 	for name, c := range map[string]struct {
 		layer          func(x, w, b *Tensor) *Tensor

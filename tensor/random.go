@@ -6,7 +6,7 @@ import (
 	"hone/internal/splitmix"
 )
 
-// Random is a counter-based generator: every number is a function of the key and
+// Random is a counter-based generator (SplitMix64, Steele et al., 2014): every number is a function of the key and
 // a counter, so that resuming a run or changing the number of threads cannot change it.
 type Random struct{ key, count uint64 }
 

@@ -33,7 +33,8 @@ func TestRandomStays(t *testing.T) {
 	}
 }
 
-// TestRandomKeys: generators of other numbers, of the same in another order, of one more or of another name are unrelated.
+// TestRandomKeys: generators of other numbers, of the same in another order, of one more or of another name
+// are unrelated.
 func TestRandomKeys(t *testing.T) {
 	seen := map[uint64]int{}
 	for i, r := range []Random{NewRandom(), NewRandom(0), NewRandom(0, 0), NewRandom(1), NewRandom(1, 2), NewRandom(2, 1), NewRandom(1, 2, 0), NewRandom(3),
@@ -61,8 +62,8 @@ func chiSquare(bins int, n int, next func() float64) float64 {
 	return sum
 }
 
-// TestRandomDistributions: uniform numbers fill their range evenly, normal ones have their distribution function. Of 50 bins, 1 in 1000 chi-squares is
-// above 85 and 1 in 1000 below 24; the seeds are fixed.
+// TestRandomDistributions: uniform numbers fill their range evenly, normal ones have their distribution
+// function. Of 50 bins, 1 in 1000 chi-squares is above 85 and 1 in 1000 below 24; the seeds are fixed.
 func TestRandomDistributions(t *testing.T) {
 	const bins, n = 50, 20000
 	r := NewRandom(5)
@@ -93,7 +94,8 @@ func TestRandomDistributions(t *testing.T) {
 	}
 }
 
-// TestNormalInPieces: an odd number of numbers is the beginning of one more, and pieces of even numbers follow on each other.
+// TestNormalInPieces: an odd number of numbers is the beginning of one more, and pieces of even numbers
+// follow on each other.
 func TestNormalInPieces(t *testing.T) {
 	whole, odd, pieces := make([]float32, 10), make([]float32, 9), make([]float32, 10)
 	for i, list := range [][][]float32{{whole}, {odd}, {pieces[:4], pieces[4:6], pieces[6:]}} {
@@ -107,8 +109,8 @@ func TestNormalInPieces(t *testing.T) {
 	}
 }
 
-// TestDropoutAndNoise: elements are dropped as often as asked for, what is kept makes up for them; noise keeps within the bounds of its row; each
-// operation draws anew and each pass the same again.
+// TestDropoutAndNoise: elements are dropped as often as asked for, what is kept makes up for them; noise
+// keeps within the bounds of its row; each operation draws anew and each pass the same again.
 func TestDropoutAndNoise(t *testing.T) {
 	const n, c, p = 40, 250, 0.3
 	tape := NewTape(devicetest.NewReference(), device.F32)
@@ -150,7 +152,8 @@ func TestDropoutAndNoise(t *testing.T) {
 				same++
 			}
 		}
-		// c uniform numbers within ±b: the mean has a standard deviation of b/sqrt(3c), and the largest is beyond 0.9·b but for a chance of 1e-11
+		// c uniform numbers within ±b: the mean has a standard deviation of b/sqrt(3c), and the largest is
+		// beyond 0.9·b but for a chance of 1e-11
 		if b := float64(bounds[i]); most > b+1e-7 || most < 0.9*b || math.Abs(sum/c) > 4*b/math.Sqrt(3*c)+1e-12 {
 			t.Errorf("noise in row %d, bound %v: the largest is %v, the mean %v", i, b, most, sum/c)
 		}

@@ -1,10 +1,10 @@
 package tensor
 
-// Recompute runs f(x) without keeping what its backward pass needs and runs it again
-// then: memory for time (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016).
-// f must be a function of x, parameters, constants and the tensors of also, which are kept; its dropout masks come out the same.
-// Where nothing in f wants a gradient, as in layers below the first that learns, it runs once.
-// With Tape.Offload x is on the host from here on, and no other operation may read it.
+// Recompute runs f(x) without keeping what its backward pass needs and runs it again then: memory for time
+// (Chen et al., "Training Deep Nets with Sublinear Memory Cost", 2016). f must be a function of x,
+// parameters, constants and the tensors of also, which are kept; its dropout masks come out the same. Where
+// nothing in f wants a gradient, as in layers below the first that learns, it runs once. With Tape.Offload x
+// is on the host from here on, and no other operation may read it.
 func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 	t := tapeOf("Recompute", x)
 	before := t.random // the second run draws the same dropout masks from here
@@ -44,7 +44,8 @@ func Recompute(x *Tensor, f func(*Tensor) *Tensor, also ...*Tensor) *Tensor {
 
 // again repeats f(x) recorded and carries out's gradient back through it.
 func (t *Tape) again(x, out *Tensor, f func(*Tensor) *Tensor) {
-	// A stand-in for x, whose gradient may already hold what others gave it: the repeated layer's is complete when unwind returns.
+	// A stand-in for x, whose gradient may already hold what others gave it: the repeated layer's
+	// is complete when unwind returns.
 	leaf := &Tensor{Shape: x.Shape, dtype: x.dtype, dev: x.dev, tape: t, data: x.data.retain(), needsGrad: x.needsGrad}
 	mark := len(t.entries)
 	t.openScope()    // holds the repeated output until the end

@@ -6,12 +6,13 @@ import (
 	"hone/device"
 )
 
-// Results are what the linear layers of a model made of rows that went through it in passes without gradients, such as the tokens of an
-// answer while it was written. A recorded pass over the same rows takes them from here, so that of the layers only the backward pass is
-// left: the first update that learns from an answer asks for what writing it has computed.
+// Results are what the linear layers of a model made of rows that went through it in passes without
+// gradients, such as the tokens of an answer while it was written. A recorded pass over the same rows takes
+// them from here, so that of the layers only the backward pass is left: the first update that learns from an
+// answer asks for what writing it has computed.
 type Results struct {
 	room, rows int       // that there is memory for, and that are held
-	list       []*Tensor // of each product [room, out], in the order in which a pass asks for them; nil once they were used
+	list       []*Tensor // each product [room, out], in the order in which a pass asks; nil once it was used
 	next       int       // product that the pass at hand asks for
 	lost       bool      // there was no memory for them
 	taken      *Tensor   // index of the rows of the pass at hand that are added; nil: all of them, in their order
@@ -35,10 +36,11 @@ func (r *Results) Free() {
 	*r = Results{lost: true}
 }
 
-// Keep runs f, all of whose linear layers see the same n rows, and adds what they make of some of these to r. It does without where the
-// device has no room.
+// Keep runs f, all of whose linear layers see the same n rows, and adds what they make of some of these to r.
+// It does without where the device has no room.
 func (t *Tape) Keep(r *Results, n int, rows []int32, f func() *Tensor) *Tensor {
-	check(!t.record && (r.lost || r.rows+len(rows) <= r.room), "Keep", "%d rows do not fit beside %d of %d", len(rows), r.rows, r.room)
+	check(!t.record && (r.lost || r.rows+len(rows) <= r.room), "Keep",
+		"%d rows do not fit beside %d of %d", len(rows), r.rows, r.room)
 	if len(rows) == 0 {
 		return f()
 	}
@@ -55,13 +57,15 @@ func (t *Tape) Keep(r *Results, n int, rows []int32, f func() *Tensor) *Tensor {
 	return out
 }
 
-// Reuse runs f on rows that are held, whose linear layers take their results from r. Each may be used once. The layers see the rows of
-// one of the indices [N], which differ in length.
+// Reuse runs f on rows that are held, whose linear layers take their results from r. Each may be used once.
+// The layers see the rows of one of the indices [N], which differ in length.
 func (t *Tape) Reuse(r *Results, indices []*Tensor, f func() *Tensor) *Tensor {
 	defer t.with(r, indices)()
 	return f()
 }
 
+// with makes linear layers use r until done is called: with indices they take their results from it, without
+// they add to it.
 func (t *Tape) with(r *Results, reuse []*Tensor) (done func()) {
 	r.next, r.reuse, t.results = 0, reuse, r
 	return func() { t.results = nil }
@@ -82,7 +86,8 @@ func (t *Tape) product(dtype device.DType, n, out int, compute func(y *Tensor)) 
 	return y
 }
 
-// product computes a matrix [n, out], some or all rows of which are kept. Where all are, they are computed where they are kept.
+// product computes a matrix [n, out], some or all rows of which are kept. Where all are, they are computed
+// where they are kept.
 func (r *Results) product(t *Tape, dtype device.DType, n, out int, compute func(y *Tensor)) (y *Tensor) {
 	var place *storage
 	short := Try(func() { place = r.place(t.Dev, dtype, out) }) != nil

@@ -28,8 +28,9 @@ func (d *counting) Alloc(n int, t device.DType) device.Buffer {
 	return d.Device.Alloc(n, t)
 }
 
-// TestResults: a recorded pass over rows that went through the layers before, in two parts and another order, makes no product in its forward
-// pass; its result and gradients are what they are without. Nothing is left in memory, also where there was none for what should be kept.
+// TestResults: a recorded pass over rows that went through the layers before, in two parts and another order,
+// makes no product in its forward pass; its result and gradients are what they are without. Nothing is left
+// in memory, also where there was none for what should be kept.
 func TestResults(t *testing.T) {
 	const c, hidden, n = 4, 6, 5
 	order := []int32{3, 0, 4, 1, 2} // row i of the recorded pass is row order[i] of those before
@@ -127,8 +128,8 @@ func TestResults(t *testing.T) {
 	}
 }
 
-// TestResultsOfSomeThenAll: a pass that keeps some of its rows says nothing about the next, which keeps all of them, and a pass that reuses them
-// takes for each product the rows of the index that is as long as the product.
+// TestResultsOfSomeThenAll: a pass that keeps some of its rows says nothing about the next, which keeps all of
+// them, and a pass that reuses them takes for each product the rows of the index that is as long as the product.
 func TestResultsOfSomeThenAll(t *testing.T) {
 	const c, out = 4, 6
 	dev := devicetest.NewReference()
@@ -187,7 +188,8 @@ func TestKeptIsNotOverwritten(t *testing.T) {
 	tape.Reset()
 }
 
-// TestResultsOfLinears: layers of one input keep theirs one by one, and give them back; what was not kept so is an error.
+// TestResultsOfLinears: layers of one input keep theirs one by one, and give them back; what was not kept so
+// is an error.
 func TestResultsOfLinears(t *testing.T) {
 	dev := &counting{Device: devicetest.NewReference()}
 	w, v := param(dev, 3, 4), param(dev, 2, 4)
@@ -226,7 +228,8 @@ func TestResultsOfLinears(t *testing.T) {
 	tape.Reset()
 }
 
-// TestAllRowsAreComputedWhereTheyAreKept: where all rows of a pass are kept in their order nothing is copied, and where some are, those alone.
+// TestAllRowsAreComputedWhereTheyAreKept: where all rows of a pass are kept in their order nothing is copied,
+// and where some are, those alone.
 func TestAllRowsAreComputedWhereTheyAreKept(t *testing.T) {
 	for name, c := range map[string]struct {
 		rows   []int32

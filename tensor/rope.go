@@ -13,8 +13,9 @@ type RopeTable struct {
 	Rotary   int // channels of each head that are rotated
 }
 
-// NewRopeTable computes the table for the given inverse frequencies (radians per position, one for
-// each rotated pair) in float64: at position 100,000 a float32 holds an angle to 0.004 only. Scale multiplies cosines and sines (attention scaling of yarn and longrope), else 1.
+// NewRopeTable computes the table for the given frequencies (radians per position, one for each rotated pair)
+// in float64: at position 100,000 a float32 holds an angle to 0.004 only. scale multiplies cosines and sines:
+// the attention scaling of yarn and longrope, else 1.
 func NewRopeTable(dev device.Device, frequencies []float64, positions int, scale float64) *RopeTable {
 	half := len(frequencies)
 	cos, sin := make([]float32, positions*half), make([]float32, positions*half)
@@ -46,11 +47,17 @@ func (r *RopeTable) Free() {
 	r.Sin.Free()
 }
 
-// Rope rotates the heads of x [N, heads*D] by positions [N]: channel i of the first half of a
-// head's rotated part pairs with channel i of the second half. x must not be read afterwards: the result may take its place.
+// Rope rotates the heads of x [N, heads*D] by positions [N] (Su et al., "RoFormer", 2021): channel i of the
+// first half of a head's rotated part pairs with channel i of the second half, as Hugging Face's checkpoints
+// have them. With θ = position·frequency(i)
+//
+//	y₁ = x₁·cos θ - x₂·sin θ    y₂ = x₂·cos θ + x₁·sin θ
+//
+// x must not be read afterwards: the result may take its place.
 func Rope(x *Tensor, table *RopeTable, positions *Tensor, heads int) *Tensor {
 	t := tapeOf("Rope", x)
-	check(heads > 0 && x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope", "%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x)
+	check(heads > 0 && x.Cols()%heads == 0 && x.Cols()/heads >= table.Rotary, "Rope",
+		"%d heads with %d rotated channels do not fit %v", heads, table.Rotary, x)
 	check(positions.Len() == x.Rows(), "Rope", "positions %v for %v", positions, x)
 	k := table.rotation(x, heads)
 	k.X, k.Positions = x.Buffer(), positions.Buffer()

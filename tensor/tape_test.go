@@ -72,8 +72,8 @@ func (b *both) GatedBoth(op device.UnaryOp, y, dgate, dup, gate, up device.Buffe
 	b.Reference.GatedBoth(op, y, dgate, dup, gate, up)
 }
 
-// TestScopeDropsActivations: the output of an activation or a gate goes with its scope, too, for its inputs are enough to make it again, which a linear
-// layer above it wants done together with its gradient.
+// TestScopeDropsActivations: the output of an activation or a gate goes with its scope, too, for its inputs
+// are enough to make it again, which a linear layer above it wants done together with its gradient.
 func TestScopeDropsActivations(t *testing.T) {
 	const n, c, out = 10, 8, 4
 	dev := &both{Reference: devicetest.NewReference()}
@@ -106,8 +106,8 @@ type joining struct{ *devicetest.Reference }
 
 func (joining) Joins() bool { return true }
 
-// TestInPlace: the result of Rope and Residual is where their operand was, which is gone then, but not where a backward pass or another
-// tensor still wants the operand, nor on a device that joins operations.
+// TestInPlace: the result of Rope and Residual is where their operand was, which is gone then, but not where
+// a backward pass or another tensor still wants the operand, nor on a device that joins operations.
 func TestInPlace(t *testing.T) {
 	dev := devicetest.NewReference()
 	table := NewRopeTable(dev, []float64{1}, 4, 1)
@@ -144,8 +144,8 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
-// TestScopesReuseTensors: without a backward pass, what a scope made is what the next one makes; a scope's result and what others still
-// read stay as they are, and nothing is reused in a pass that is recorded.
+// TestScopesReuseTensors: without a backward pass, what a scope made is what the next one makes; a scope's
+// result and what others still read stay as they are, and nothing is reused in a pass that is recorded.
 func TestScopesReuseTensors(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.F32)
 	layer := func(x *Tensor) (inner, out *Tensor) {
@@ -202,8 +202,8 @@ func (u *unpacks) Unpack(y device.Buffer, p device.Packed) {
 	u.Reference.Unpack(y, p)
 }
 
-// TestRecomputeUnpacksTwice: a packed weight is unpacked for the forward pass, and once more for the layer that runs again and its gradient, which is that of a
-// layer that runs once.
+// TestRecomputeUnpacksTwice: a packed weight is unpacked for the forward pass, and once more for the layer
+// that runs again and its gradient, which is that of a layer that runs once.
 func TestRecomputeUnpacksTwice(t *testing.T) {
 	dev := &unpacks{Reference: devicetest.NewReference()}
 	w, v, a, b := NewParam(8, 64), param(dev, 64, 64), param(dev, 2, 64), param(dev, 8, 2)
@@ -249,8 +249,8 @@ func TestRecomputeUnpacksTwice(t *testing.T) {
 	}
 }
 
-// TestRecomputeOfFrozenLayers: layers below the first that learns run once, hold nothing beyond their pass, neither here nor on the host, and change no
-// gradient; nor does one that learns and whose result has no part in that.
+// TestRecomputeOfFrozenLayers: layers below the first that learns run once, hold nothing beyond their pass, neither
+// here nor on the host, and change no gradient; nor does one that learns and whose result has no part in that.
 func TestRecomputeOfFrozenLayers(t *testing.T) {
 	dev := newApart()
 	frozen, w := param(dev, 4, 4), param(dev, 4, 4)
@@ -372,7 +372,8 @@ func TestGradientsAccumulate(t *testing.T) {
 	}
 }
 
-// TestNormGradientsAccumulate: weight and bias of a norm share a kernel, and each adds to what it has, also where the other is frozen or begins anew.
+// TestNormGradientsAccumulate: weight and bias of a norm share a kernel, and each adds to what it has, also
+// where the other is frozen or begins anew.
 func TestNormGradientsAccumulate(t *testing.T) {
 	dev := devicetest.NewReference()
 	w, b := param(dev, 3), param(dev, 3)
@@ -494,7 +495,8 @@ func TestOutOfMemoryIsAnError(t *testing.T) {
 	}
 }
 
-// TestLossDoesNotDependOnChunks: the chunks of the head are an implementation detail, for the loss and for each row's own numbers, and for all gradients.
+// TestLossDoesNotDependOnChunks: the chunks of the head are an implementation detail, for the loss and for
+// each row's own numbers, and for all gradients.
 func TestLossDoesNotDependOnChunks(t *testing.T) {
 	const n, c, v = 300, 6, 11
 	dev := devicetest.NewReference()
@@ -515,7 +517,7 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 		tape.Train(1, 0, 0)
 		h := tape.Floats(floats(n*c), n, c)
 		h.needsGrad = true
-		k := newHead("test", tape, h, Head{Weight: w, Bias: bias}, tape.Ints(targets))
+		k := chunkHead("test", tape, h, Head{Weight: w, Bias: bias}, tape.Ints(targets))
 		if chunk > 0 {
 			k.chunk = chunk
 		}
@@ -548,7 +550,8 @@ func TestLossDoesNotDependOnChunks(t *testing.T) {
 	}
 }
 
-// TestLogProbsOfFrozenWeight: a bias that is trained alone gets its gradient, which the way for a frozen head would leave out.
+// TestLogProbsOfFrozenWeight: a bias that is trained alone gets its gradient, which the way for a frozen head
+// would leave out.
 func TestLogProbsOfFrozenWeight(t *testing.T) {
 	dev := devicetest.NewReference()
 	w, b := param(dev, 5, 3), param(dev, 5)
@@ -607,7 +610,8 @@ func TestFreezeKeepsTheGradient(t *testing.T) {
 	tape.Reset()
 }
 
-// TestHeadIsInterrupted between its chunks, of which one has the rows of a whole batch, forward and backward; what it held is free after Reset.
+// TestHeadIsInterrupted between its chunks, of which one has the rows of a whole batch, forward and backward;
+// what it held is free after Reset.
 func TestHeadIsInterrupted(t *testing.T) {
 	const n, c, v = 300, 6, 11
 	dev := devicetest.NewReference()
@@ -620,13 +624,13 @@ func TestHeadIsInterrupted(t *testing.T) {
 		}
 		return nil
 	}
-	for name, f := range map[string]func(k *head) *Tensor{
-		"loss": func(k *head) *Tensor { return k.loss(CrossEntropyOptions{Tokens: n}) },
-		"log-probabilities": func(k *head) *Tensor {
+	for name, f := range map[string]func(k *chunkedHead) *Tensor{
+		"loss": func(k *chunkedHead) *Tensor { return k.loss(CrossEntropyOptions{Tokens: n}) },
+		"log-probabilities": func(k *chunkedHead) *Tensor {
 			logp, _ := k.logProbs(false)
 			return Sum(logp)
 		},
-		"gradients": func(k *head) *Tensor {
+		"gradients": func(k *chunkedHead) *Tensor {
 			asked = -5 - 2 - 3 // chunks, operations and entries before
 			logp, _ := k.logProbs(false)
 			return Sum(logp)
@@ -638,7 +642,7 @@ func TestHeadIsInterrupted(t *testing.T) {
 			tape.Train(1, 0, 0)
 			h := tape.Floats(floats(n*c), n, c)
 			h.needsGrad = true
-			k := newHead("test", tape, h, Head{Weight: w}, tape.Ints(make([]int32, n)))
+			k := chunkHead("test", tape, h, Head{Weight: w}, tape.Ints(make([]int32, n)))
 			k.chunk = 64
 			tape.Backward(f(k))
 		})
@@ -653,8 +657,9 @@ func TestHeadIsInterrupted(t *testing.T) {
 	}
 }
 
-// TestInterruptedAnywhere: at whatever question a pass ends, Reset frees all that it held: also where a recomputed layer is the first entry, as it is
-// over frozen embeddings, and where the gradient of an entropy waits for that of its log-probability.
+// TestInterruptedAnywhere: at whatever question a pass ends, Reset frees all that it held: also where a
+// recomputed layer is the first entry, as it is over frozen embeddings, and where the gradient of an entropy
+// waits for that of its log-probability.
 func TestInterruptedAnywhere(t *testing.T) {
 	const n, c, v = 130, 4, 9
 	dev := newApart()
@@ -680,7 +685,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 						return Add(h, Dropout(Linear(Unary(device.SiLU, Linear(h, w, nil)), w, nil), 0.2))
 					})
 				}
-				k := newHead("test", tape, x, Head{Weight: top}, tape.Ints(make([]int32, n)))
+				k := chunkHead("test", tape, x, Head{Weight: top}, tape.Ints(make([]int32, n)))
 				k.chunk = 64
 				logp, entropy := k.logProbs(true)
 				tape.Backward(Sum(Add(logp, entropy)))
@@ -710,8 +715,8 @@ type wide struct {
 
 func (w wide) LogitRows(int) int { return w.rows }
 
-// TestChunksOfTheHead: rows of logits come in equal chunks of a multiple of 64, as large as chunkBytes, chunkRows or the device has it, and begin on 16
-// bytes each, unless a bias wants them without gaps.
+// TestChunksOfTheHead: rows of logits come in equal chunks of a multiple of 64, as large as chunkBytes,
+// chunkRows or the device has it, and begin on 16 bytes each, unless a bias wants them without gaps.
 func TestChunksOfTheHead(t *testing.T) {
 	const million = 1 << 20 // columns that chunkBytes has too few rows of
 	for _, c := range []struct {
@@ -741,7 +746,7 @@ func TestChunksOfTheHead(t *testing.T) {
 		if c.bias {
 			top.Bias = NewParam(c.v)
 		}
-		k := newHead("test", NewTape(dev, c.dtype), &Tensor{Shape: []int{c.n, 1}, dtype: c.dtype}, top, &Tensor{Shape: []int{c.n}})
+		k := chunkHead("test", NewTape(dev, c.dtype), &Tensor{Shape: []int{c.n, 1}, dtype: c.dtype}, top, &Tensor{Shape: []int{c.n}})
 		if k.chunk != c.chunk || k.ld != c.ld {
 			t.Errorf("%+v: chunks of %d rows, %d elements apart", c, k.chunk, k.ld)
 		}

@@ -40,10 +40,21 @@
 //
 // Misuse of an operation panics with an *Error that names it and the shapes;
 // Try at the step turns such panics, and a device's *device.OutOfMemory, into errors.
+//
+// # Where to read what
+//
+//	tensor.go, tape.go           the array; a pass, and what its operations record
+//	memory.go, gradient.go       when values come and go; how gradients add up
+//	matmul.go … embedding.go     the operations of a model: matmul, norm, rope, attention, elementwise, embedding
+//	loss.go, head.go             the output layer with its loss, without holding all logits
+//	arithmetic.go                what objectives are written in
+//	recompute.go, offload.go     memory for time, memory of the host
+//	lowrank.go, magnitude.go     adapters; packed.go: weights in few bits or in the device's own order
+//	experts.go, prepend.go       mixtures of experts; virtual tokens
+//	results.go, reuse.go         what a pass keeps for the next
 package tensor
 
 import (
-	"errors"
 	"fmt"
 
 	"hone/device"
@@ -64,24 +75,17 @@ type Tensor struct {
 	saved  int // operations that need the value in their backward pass; it outlives its scope while above 0
 
 	needsGrad bool
-	recorded  bool      // made by an operation on the tape, so that its gradient is passed on
-	rebuild   func()    // fills data again from deps, for values cheaper to compute than to keep
-	both      func()    // fills data again and gives deps their gradients, where x's own is complete; nil: no such thing
-	deps      []*Tensor // what rebuild reads; the operation saved them for its own backward pass
-	dropped   bool      // data was given up and rebuild will bring it back
+	recorded  bool   // made by an operation on the tape, so that its gradient is passed on
+	rebuild   func() // fills data again from deps, for values cheaper to compute than to keep
+	// rebuild and the operation's backward pass in one go over memory (Tape.late); nil where no kernel does both
+	both    func()
+	deps    []*Tensor // what rebuild reads; the operation saved them for its own backward pass
+	dropped bool      // data was given up and rebuild will bring it back
 
 	stashed, coming device.Buffer // the value on the host, and on its way back from there
 
 	own  storage // what data is, of a value with memory of its own
 	dims [2]int  // what Shape is in, of a value of an operation
-}
-
-// storage is a device buffer shared by counting.
-type storage struct {
-	buf    device.Buffer
-	refs   int
-	parent *storage // whose memory this is a part of, nil for memory of its own
-	one    bool     // holds nothing but 1, as the gradient that a backward pass begins with: the host need not wait to read it
 }
 
 // NewParam returns a parameter: a tensor outside any tape whose gradient
@@ -162,27 +166,15 @@ func (t *Tensor) Freeze() { t.needsGrad = false }
 // Thaw is the opposite of Freeze. A packed or arranged parameter stays frozen.
 func (t *Tensor) Thaw() { t.needsGrad = t.packed == nil && t.order == nil }
 
-// Write changes the values of a parameter that has memory, a slice as for device.Write. One that is packed or arranged has none to change: it panics.
+// Write changes the values of a parameter that has memory, a slice as for device.Write. One that is packed or
+// arranged has none to change: it panics.
 func (t *Tensor) Write(values any) { t.dev.Write(t.Buffer(), values) }
 
 // NeedsGrad reports whether a backward pass computes this tensor's gradient.
 func (t *Tensor) NeedsGrad() bool { return t.needsGrad }
 
-// Grad is the gradient's memory, F32 for parameters, the zero Buffer when there is none.
-func (t *Tensor) Grad() device.Buffer {
-	if t.grad == nil {
-		return device.Buffer{}
-	}
-	return t.grad.buf
-}
-
-// FreeGrad drops the gradient.
-func (t *Tensor) FreeGrad() {
-	t.grad.release(t.dev)
-	t.grad = nil
-}
-
-// Float32s reads the values back in row-major order, widened to f32. It waits for all that was asked of the device before.
+// Float32s reads the values back in row-major order, widened to f32. It waits for all that was asked of the
+// device before.
 func (t *Tensor) Float32s() ([]float32, error) {
 	v := make([]float32, t.Len())
 	buf, done := t.dense()
@@ -190,41 +182,41 @@ func (t *Tensor) Float32s() ([]float32, error) {
 	return v, t.dev.Read(v, buf)
 }
 
-// GradFloat32s reads the gradient back in row-major order, widened to f32; zeros when there is none.
-func (t *Tensor) GradFloat32s() ([]float32, error) {
-	v := make([]float32, t.Len())
-	if t.grad == nil {
-		return v, nil
+// Values is Float32s in float64 for code in the midst of a step, which hands no errors on: a failure of the
+// device panics with an *Error, as misuse does.
+func Values(x *Tensor) []float64 {
+	v, err := x.Float32s()
+	if err != nil {
+		panic(&Error{Op: "read", Problem: err.Error()})
 	}
-	return v, t.dev.Read(v, t.grad.buf)
+	wide := make([]float64, len(v))
+	for i := range v {
+		wide[i] = float64(v[i])
+	}
+	return wide
 }
 
-func (s *storage) retain() *storage {
-	s.refs++
-	return s
+// Item reads a scalar and waits for all that was asked of the device before; ItemLater does not.
+func (t *Tensor) Item() (float64, error) {
+	check(t.Len() == 1, "Item", "tensor %v has more than one element", t.Shape)
+	v, err := t.Float32s()
+	return float64(v[0]), err
 }
 
-// slice is elements lo to hi of s, whose memory it keeps.
-func (s *storage) slice(lo, hi int) *storage {
-	return &storage{buf: s.buf.Slice(lo, hi), refs: 1, parent: s.retain()}
+// ItemLater begins to read a scalar in F32, such as a loss. The function that it returns is to be called once
+// and waits for that alone, so that a device has its next work by then.
+func (t *Tensor) ItemLater() func() (float64, error) {
+	check(t.Len() == 1 && t.dtype == device.F32, "ItemLater", "tensor %v of %v is not one F32 number", t.Shape, t.dtype)
+	v := make([]float32, 1)
+	wait := device.ReadLater(t.dev, v, t.Buffer())
+	return func() (float64, error) {
+		err := wait()
+		return float64(v[0]), err
+	}
 }
 
-func (s *storage) release(dev device.Device) {
-	if s == nil {
-		return
-	}
-	if s.refs--; s.refs > 0 {
-		return
-	}
-	// a part has no memory to free: parts hold the whole by their count, which is freed with the last of them
-	if s.parent != nil {
-		s.parent.release(dev)
-		return
-	}
-	dev.Free(s.buf)
-}
-
-// Error is the panic value of a misused operation. Op is the function's name, or a method's with its type; Problem has the shapes.
+// Error is the panic value of a misused operation. Op is the function's name, or a method's with
+// its type; Problem has the shapes.
 type Error struct{ Op, Problem string }
 
 // Error names the operation and what is wrong with its operands.
@@ -236,8 +228,8 @@ func check(ok bool, op, format string, args ...any) {
 	}
 }
 
-// Try runs f and returns what it panicked with, if that was an *Error of an operation, an *Interrupted or a *device.OutOfMemory; other panics
-// pass through.
+// Try runs f and returns what it panicked with, if that was an *Error of an operation, an *Interrupted or a
+// *device.OutOfMemory; other panics pass through.
 func Try(f func()) (err error) {
 	defer func() {
 		switch e := recover().(type) {
@@ -254,20 +246,4 @@ func Try(f func()) (err error) {
 	}()
 	f()
 	return nil
-}
-
-// ErrNoTape says what is wrong with an operation none of whose operands belongs to a tape; it comes as the Problem of an *Error.
-var ErrNoTape = errors.New("no operand belongs to a tape; make the input with Tape.Ints or Tape.Floats")
-
-// Values reads a tensor in the midst of a step, which a failure of the device ends as its other failures do.
-func Values(x *Tensor) []float64 {
-	v, err := x.Float32s()
-	if err != nil {
-		panic(&Error{Op: "read", Problem: err.Error()})
-	}
-	wide := make([]float64, len(v))
-	for i := range v {
-		wide[i] = float64(v[i])
-	}
-	return wide
 }

@@ -34,7 +34,8 @@ func closeTo(t *testing.T, what string, got, want []float64) {
 	}
 }
 
-// TestValues: what operations compute, written out. The gradient checks compare an operation with itself and cannot see that.
+// TestValues: what operations compute, written out. The gradient checks compare an operation with itself and
+// cannot see that.
 func TestValues(t *testing.T) {
 	dev := devicetest.NewReference()
 	tape := NewTape(dev, device.F32)
@@ -103,8 +104,8 @@ func TestValues(t *testing.T) {
 	}
 }
 
-// TestAttentionByFormula: each query's weights are a softmax over the keys of its own sequence up to its place, in a window and under a soft cap, and a
-// key/value head serves two query heads. Fused columns give the same.
+// TestAttentionByFormula: each query's weights are a softmax over the keys of its own sequence up to its place,
+// in a window and under a soft cap, and a key/value head serves two query heads. Fused columns give the same.
 func TestAttentionByFormula(t *testing.T) {
 	const n, heads, kvHeads, d = 8, 4, 2, 3
 	dev := devicetest.NewReference()
@@ -196,8 +197,8 @@ func statistics(row []float64) (lse, mean, entropy float64) {
 	return lse, mean, entropy
 }
 
-// TestLossesByFormula compares losses, log-probabilities and entropies with their formulas, over ignored targets, biases and soft caps, in one chunk
-// and in several.
+// TestLossesByFormula compares losses, log-probabilities and entropies with their formulas, over ignored
+// targets, biases and soft caps, in one chunk and in several.
 func TestLossesByFormula(t *testing.T) {
 	const n, c, v, tokens = 131, 3, 7, 90
 	dev := devicetest.NewReference()
@@ -233,7 +234,7 @@ func TestLossesByFormula(t *testing.T) {
 						want += lse - (1-s)*x - s*mean + float64(o.ZLoss)*lse*lse
 						logp, entropies = append(logp, x-lse), append(entropies, entropy)
 					}
-					k := newHead("test", tape, put(h), top, tape.Ints(targets))
+					k := chunkHead("test", tape, put(h), top, tape.Ints(targets))
 					if chunk > 0 {
 						k.chunk = chunk
 					}
@@ -249,7 +250,8 @@ func TestLossesByFormula(t *testing.T) {
 	tape.Reset()
 }
 
-// TestFrozenExpertsGetNothing: what a frozen expert makes of rows that want no gradient takes no part of the gradient of all, which would stay in memory.
+// TestFrozenExpertsGetNothing: what a frozen expert makes of rows that want no gradient takes no part of the
+// gradient of all, which would stay in memory.
 func TestFrozenExpertsGetNothing(t *testing.T) {
 	dev := devicetest.NewReference()
 	frozen, trained := param(dev, 3, 3), param(dev, 3, 3)
@@ -354,7 +356,8 @@ func TestEntropyIsToLookAt(t *testing.T) {
 	}
 }
 
-// TestNothingSupervised: rows without a target have no loss and give no gradient; where none has one, both are exactly 0.
+// TestNothingSupervised: rows without a target have no loss and give no gradient; where none has one, both
+// are exactly 0.
 func TestNothingSupervised(t *testing.T) {
 	dev := devicetest.NewReference()
 	tape := NewTape(dev, device.F32)
@@ -392,7 +395,8 @@ func TestNothingSupervised(t *testing.T) {
 	}
 }
 
-// TestNaNStaysInItsRow: a row that is not finite shows in its own numbers and in no other's; the loss over all shows it, too.
+// TestNaNStaysInItsRow: a row that is not finite shows in its own numbers and in no other's; the loss over
+// all shows it, too.
 func TestNaNStaysInItsRow(t *testing.T) {
 	tape := NewTape(devicetest.NewReference(), device.F32)
 	w := param(tape.Dev, 5, 2)
