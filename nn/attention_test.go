@@ -47,8 +47,8 @@ func attend(q, k, v []float64, s tensor.AttentionShape, lengths []int) []float64
 	return out
 }
 
-// TestAttend against the definition: heads that share keys, windows, soft caps, and sequences that cannot see each other; the same of
-// columns that stand side by side.
+// TestAttend against the definition: heads that share keys, windows, soft caps, and sequences that cannot see
+// each other; the same of columns that stand side by side.
 func TestAttend(t *testing.T) {
 	for _, c := range []struct {
 		heads, kv, d, window int
@@ -81,7 +81,8 @@ func TestAttend(t *testing.T) {
 	}
 }
 
-// TestAttendByCache: the keys and values of a cache, put there in pieces of any sizes in several slots, give what they give at once.
+// TestAttendByCache: the keys and values of a cache, put there in pieces of any sizes in several
+// slots, give what they give at once.
 func TestAttendByCache(t *testing.T) {
 	for _, window := range []int{0, 3} {
 		b := newBench(t, devicetest.NewReference())

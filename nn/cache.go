@@ -8,9 +8,9 @@ import (
 	"hone/tensor"
 )
 
-// Cache holds the keys and values of tokens already seen, so that generating the next
-// one costs one token's work. It has slots, each for a sequence of up to Capacity tokens. The rows of slot s in a layer's tensor are
-// s·(virtual+Capacity) and on: first those of virtual tokens, then the text's.
+// Cache holds the keys and values of tokens already seen, so that generating the next one costs one token's
+// work. It has slots, each for a sequence of up to Capacity tokens. The rows of slot s in a layer's tensor
+// are s·(virtual+Capacity) and on: first those of virtual tokens, then the text's.
 //
 //	in, err := cache.Feed(tape, []int{0, 1}, [][]int32{prompt0, prompt1})   // then one token each, again and again
 //	logits := nn.Logits(m, m.Hidden(in), lastRows)
@@ -27,7 +27,8 @@ type Cache struct {
 
 // NewCache makes a cache for a model of the given shape; dtype is that of the activations.
 func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity int) *Cache {
-	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, virtual: s.Virtual, lengths: make([]int, slots), reach: make([]int, slots)}
+	c := &Cache{Capacity: capacity, dev: dev, width: s.KVHeads * s.HeadDim, virtual: s.Virtual,
+		lengths: make([]int, slots), reach: make([]int, slots)}
 	for range s.Layers {
 		for _, list := range []*[]*tensor.Tensor{&c.keys, &c.values} {
 			x := tensor.NewParam(slots*(capacity+c.virtual), c.width)
@@ -39,8 +40,9 @@ func NewCache(dev device.Device, dtype device.DType, s Shape, slots, capacity in
 	return c
 }
 
-// Grow makes room for longer sequences in each slot, at least as long as before, keeping what is held. It goes layer by layer, so that beside
-// the new cache it takes but one layer of the old one. It panics, as any allocation does, when the device is full.
+// Grow makes room for longer sequences in each slot, at least as long as before, keeping what is held. It
+// goes layer by layer, so that beside the new cache it takes but one layer of the old one. It panics, as any
+// allocation does, when the device is full.
 func (c *Cache) Grow(capacity int) {
 	slots := len(c.lengths)
 	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {
@@ -72,8 +74,8 @@ func (c *Cache) Free() {
 	}
 }
 
-// Copy puts the first n tokens of slot from, which holds as many, into slot to, in place of what it held. Their keys are rotated for the
-// length that from reaches, so to reaches as far.
+// Copy puts the first n tokens of slot from, which holds as many, into slot to, in place of what it held.
+// Their keys are rotated for the length that from reaches, so to reaches as far.
 func (c *Cache) Copy(to, from, n int) {
 	room, rows := c.Capacity+c.virtual, c.virtual+n
 	for _, list := range [][]*tensor.Tensor{c.keys, c.values} {
@@ -130,17 +132,20 @@ func (c *Cache) FeedDrawn(t *tensor.Tape, slots []int, ids *tensor.Tensor) (Inpu
 	return in.placed(t), nil
 }
 
-// extended makes room for counts[i] tokens behind those of slots[i], and the input of these but for what is on the device.
+// extended makes room for counts[i] tokens behind those of slots[i], and the input of these but for what is
+// on the device.
 func (c *Cache) extended(slots, counts []int) (Input, error) {
 	for i, slot := range slots { // before any slot changes
 		if n := c.lengths[slot] + counts[i]; n > c.Capacity {
-			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens", n, c.Capacity)
+			return Input{}, fmt.Errorf("a sequence of %d tokens does not fit the cache of %d; shorten the prompt or lower max_new_tokens",
+				n, c.Capacity)
 		}
 	}
 	in, n := Input{Cache: c}, 0
 	for i, slot := range slots {
 		have, add := c.lengths[slot], counts[i]
-		in.Sequences = append(in.Sequences, device.Sequence{Q: n, QLen: add, K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
+		in.Sequences = append(in.Sequences, device.Sequence{Q: n, QLen: add,
+			K: slot * (c.Capacity + c.virtual), KLen: c.virtual + have + add})
 		for p := range add {
 			in.positions = append(in.positions, int32(have+p))
 		}

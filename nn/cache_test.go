@@ -22,7 +22,8 @@ func feed(t *testing.T, m Model, dev device.Device, c *Cache, slots []int, token
 	return parted(v, tokens)
 }
 
-// TestDecodingIsTheForwardPass: token by token, in pieces or at once, alone or beside others, with the bits of one pass over the whole.
+// TestDecodingIsTheForwardPass: token by token, in pieces or at once, alone or beside others, with the
+// bits of one pass over the whole.
 func TestDecodingIsTheForwardPass(t *testing.T) {
 	for _, rope := range []string{`{}`, `{"rope_scaling":{"rope_type":"linear","factor":2}}`,
 		`{"rope_scaling":{"rope_type":"yarn","factor":2,"original_max_position_embeddings":32}}`} {
@@ -58,7 +59,8 @@ func TestDecodingIsTheForwardPass(t *testing.T) {
 	}
 }
 
-// TestCacheGrowsCopiesAndForgets: what is held stays, whatever room there is, and a slot goes on from what is left in it.
+// TestCacheGrowsCopiesAndForgets: what is held stays, whatever room there is, and a slot goes on from what is
+// left in it.
 func TestCacheGrowsCopiesAndForgets(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	long := texts[2]
@@ -106,8 +108,8 @@ func TestCacheGrowsCopiesAndForgets(t *testing.T) {
 	c.Free()
 }
 
-// TestReach: rotary positions whose scaling depends on the length count with the length that is announced, so that the pieces of a prompt are
-// rotated as its whole is.
+// TestReach: rotary positions whose scaling depends on the length count with the length that is announced, so
+// that the pieces of a prompt are rotated as its whole is.
 func TestReach(t *testing.T) {
 	long := make([]int32, 20)
 	for i := range long {
@@ -173,7 +175,8 @@ func TestKeptResults(t *testing.T) {
 	rows := []int32{4, 5, 6, 7}
 	want := inferred(t, dev, func(tape *tensor.Tape) *tensor.Tensor { return HiddenAt(m, packed(tape, text), rows) })
 	tape := tensor.NewTape(dev, device.F32)
-	for _, recompute := range []int{1, 2, 0} { // a layer that runs again would use its results twice, so that pass does without and leaves them
+	// a layer that runs again would use its results twice, so that pass does without and leaves them
+	for _, recompute := range []int{1, 2, 0} {
 		tape.Train(1, 0, 0)
 		in := packed(tape, text).Reusing(results, numbers)
 		in.Recompute = recompute
@@ -200,7 +203,8 @@ func TestKeptResults(t *testing.T) {
 	tape.Reset()
 }
 
-// TestAttendColumns: queries, keys and values side by side in one matrix attend as they do in three, without a cache and with one.
+// TestAttendColumns: queries, keys and values side by side in one matrix attend as they do in
+// three, without a cache and with one.
 func TestAttendColumns(t *testing.T) {
 	_, dev := newTiny(t, `{}`, 0)
 	s := tensor.AttentionShape{Heads: tinyH, KVHeads: tinyK, D: tinyD, Scale: 0.5}
@@ -236,7 +240,8 @@ func TestAttendColumns(t *testing.T) {
 	}
 }
 
-// TestArrange: weights in the order of the device have the same bits; those beside a model are given back with its own untouched.
+// TestArrange: weights in the order of the device have the same bits; those beside a model are
+// given back with its own untouched.
 func TestArrange(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	want := slices.Concat(hidden(t, m, dev, texts...)...)

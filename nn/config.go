@@ -21,7 +21,8 @@ func ReadConfig(config []byte, into any) error {
 	case damaged && int(damage.Offset) >= len(config):
 		return errors.New("config.json is empty or cut short; copy the model's folder anew")
 	case damaged && keyBefore.Match(config[:damage.Offset-1]): // Python writes NaN and Infinity, which are no JSON
-		return fmt.Errorf("config key %s has a value that JSON does not have, such as NaN; give it a number", keyBefore.FindSubmatch(config[:damage.Offset-1])[1])
+		return fmt.Errorf("config key %s has a value that JSON does not have, such as NaN; give it a number",
+			keyBefore.FindSubmatch(config[:damage.Offset-1])[1])
 	case ok && wrong.Field == "":
 		return fmt.Errorf("config.json is no object of keys and values, but of the type %s", wrong.Value)
 	case ok:
@@ -37,14 +38,18 @@ func ReadConfig(config []byte, into any) error {
 // keyBefore finds the key whose value follows.
 var keyBefore = regexp.MustCompile(`"([^"]*)"\s*:\s*-?$`)
 
-// aboveZero are keys of numbers that every model divides by, takes a root or a logarithm of, or scales with, at the top or among the rotary ones.
-var aboveZero = []string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
+// aboveZero are keys of numbers that every model divides by, takes a root or a logarithm of, or scales with,
+// at the top or among the rotary ones.
+var aboveZero = []string{"rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+	"query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
 	"rope_theta", "rope_local_base_freq", "rotary_emb_base", "rotary_pct", "partial_rotary_factor", "factor", "attention_factor"}
 
-// ropeGroups are the keys of rotary positions whose values are groups of keys; version 5 of transformers has the second ones inside the first.
+// ropeGroups are the keys of rotary positions whose values are groups of keys; version 5 of transformers has
+// the second ones inside the first.
 var ropeGroups = [][]string{{"rope_scaling", "rope_parameters"}, {"full_attention", "sliding_attention"}}
 
-// CheckNumbers refuses numbers of a config.json with which no model computes anything. In single precision they are still above 0 and finite.
+// CheckNumbers refuses numbers of a config.json with which no model computes anything. In single precision
+// they are still above 0 and finite.
 func CheckNumbers(config []byte) error { return checkNumbers(config, ropeGroups) }
 
 // checkNumbers looks into as many levels of groups as are given.
@@ -75,8 +80,8 @@ func checkNumbers(config []byte, groups [][]string) error {
 	return nil
 }
 
-// EditConfig is a config.json with some keys set anew, or taken out where set has nil. All others stay as they are written: a soft cap of 30.0 is
-// still no whole number, which transformers 5 refuses there.
+// EditConfig is a config.json with some keys set anew, or taken out where set has nil. All others stay as
+// they are written: a soft cap of 30.0 is still no whole number, which transformers 5 refuses there.
 func EditConfig(config []byte, set map[string]any) ([]byte, error) {
 	values := map[string]json.RawMessage{}
 	if err := ReadConfig(config, &values); err != nil {
@@ -150,17 +155,20 @@ func LayerWindows(layerTypes []string, layers, window int) ([]int, error) {
 		case "full_attention":
 		case "sliding_attention":
 			if window < 1 {
-				return nil, fmt.Errorf("layer_types has sliding_attention at layer %d, but sliding_window is %d; it must be at least 1", i, window)
+				return nil, fmt.Errorf("layer_types has sliding_attention at layer %d, but sliding_window is %d; it must be at least 1",
+					i, window)
 			}
 			windows[i] = window
 		default:
-			return nil, fmt.Errorf("layer_types has %q at layer %d, which is not supported; hone knows full_attention and sliding_attention", kind, i)
+			return nil, fmt.Errorf("layer_types has %q at layer %d, which is not supported; hone knows full_attention and sliding_attention",
+				kind, i)
 		}
 	}
 	return windows, nil
 }
 
-// UpperWindows are the layer_types of a model whose layers from the first-th on have a sliding window, if there is one at all.
+// UpperWindows are the layer_types of a model whose layers from the first-th on have a sliding
+// window, if there is one at all.
 func UpperWindows(layers, first, window int) []string {
 	types := make([]string, layers)
 	for i := range types {
@@ -172,7 +180,8 @@ func UpperWindows(layers, first, window int) []string {
 	return types
 }
 
-// PatternedLayers are the layer_types of a model in which every n-th layer sees everything and the others have a window.
+// PatternedLayers are the layer_types of a model in which every n-th layer sees everything and the others
+// have a window.
 func PatternedLayers(layers, n int) []string {
 	types := make([]string, layers)
 	for i := range types {
@@ -207,7 +216,8 @@ const (
 	maxHeadDim = 1 << 12
 )
 
-// Positive checks pairs of a config key and its value, which must be at least 1 and may not be such that no model has it.
+// Positive checks pairs of a config key and its value, which must be at least 1 and may not be such that no
+// model has it.
 func Positive(pairs ...any) error {
 	for i := 0; i < len(pairs); i += 2 {
 		key, v, most := pairs[i].(string), pairs[i+1].(int), maxSize

@@ -102,7 +102,8 @@ func TestPositive(t *testing.T) {
 	}
 }
 
-// TestCheckNumbers: keys that must be above 0 are, at the top and in the groups of rotary positions; what is absent, null or no number is left to its reader.
+// TestCheckNumbers: keys that must be above 0 are, at the top and in the groups of rotary positions; what is
+// absent, null or no number is left to its reader.
 func TestCheckNumbers(t *testing.T) {
 	deep := strings.Repeat(`{"rope_scaling":`, 9000) + `{}` + strings.Repeat(`}`, 9000) // no model's, and soon read
 	for _, fine := range []string{deep, `{}`, `{"rope_theta":1,"rms_norm_eps":null}`, `{"rope_theta":"many"}`, `{"rope_scaling":{"rope_theta":5,"factor":"x"}}`} {

@@ -20,8 +20,8 @@ type shaped struct {
 
 func (s shaped) Shape() Shape { return s.shape }
 
-// TestRoomForVirtualTokens: they are taken from positions where these have an end, and from the length before long factors, of which at least
-// one token is left: 0 would mean never.
+// TestRoomForVirtualTokens: they are taken from positions where these have an end, and from the length before
+// long factors, of which at least one token is left: 0 would mean never.
 func TestRoomForVirtualTokens(t *testing.T) {
 	for _, c := range []struct{ positions, long, wantPositions, wantLong int }{{0, 0, 0, 0}, {64, 0, 62, 0}, {64, 9, 62, 7}, {64, 1, 62, 1}} {
 		v := Virtual{Model: shaped{shape: Shape{MaxPositions: c.positions, LongAfter: c.long}}, Tokens: 2}

@@ -14,7 +14,8 @@ type Adapter interface {
 	Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tensor) *tensor.Tensor
 }
 
-// WeightReader is an adapter that may compute with the weights of its layer, and not by way of base alone.
+// WeightReader is an adapter that may compute with the weights of its layer, and not by way of base alone, as
+// DoRA does.
 type WeightReader interface{ ReadsWeight() bool }
 
 // Projection is a linear layer that can be adapted: *Linear or *Conv1D.
@@ -54,7 +55,8 @@ func (l *Linear) base(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Linear(x, l.Weight.Tensor, value(l.Bias))
 }
 
-// Project is Forward of several layers of one x [N, in], at once where none is adapted.
+// Project is Forward of several layers of one x [N, in], such as queries, keys and values: [N, out] of each.
+// Where none is adapted they are one call of the device, so that no core waits between them.
 func Project(x *tensor.Tensor, layers ...*Linear) []*tensor.Tensor {
 	if slices.ContainsFunc(layers, func(l *Linear) bool { return l.adapter != nil }) {
 		ys := make([]*tensor.Tensor, len(layers))
@@ -84,47 +86,6 @@ func (l *Linear) Adapt(a Adapter) { l.adapter = a }
 
 // Adapted is the adapter, nil without one.
 func (l *Linear) Adapted() Adapter { return l.adapter }
-
-// Arrange lets the device keep the weights of m's linear layers and head in the order in which it multiplies by them fastest. It freezes
-// them for good: it is for a model that only generates.
-func Arrange(m Model) {
-	for _, layer := range Layers(m) {
-		if r, ok := layer.Adapted().(WeightReader); ok && r.ReadsWeight() { // as DoRA does, which an arranged weight cannot serve
-			continue
-		}
-		weight, _ := layer.Parameters()
-		weight.Arrange(!layer.InFirst())
-	}
-	m.Head().Weight.Arrange(true)
-}
-
-// ArrangeBeside is Arrange for a while in which the model only generates: its weights stay, and the device has a copy in its order until
-// done is called. It panics, as any allocation does, when the device is full, with nothing left behind.
-func ArrangeBeside(m Model) (done func()) {
-	var copies []func()
-	done = func() {
-		for _, free := range copies {
-			free()
-		}
-		copies = nil
-	}
-	whole := false
-	defer func() {
-		if !whole {
-			done()
-		}
-	}()
-	if v, ok := m.(*Virtual); ok {
-		m = v.Model
-	}
-	for _, layer := range Layers(m) {
-		weight, _ := layer.Parameters()
-		copies = append(copies, weight.ArrangeBeside(!layer.InFirst()))
-	}
-	copies = append(copies, m.Head().Weight.ArrangeBeside(true))
-	whole = true
-	return done
-}
 
 // Conv1D is y = x·W + b, a linear layer in the layout of GPT-2's checkpoints.
 type Conv1D struct {
@@ -167,8 +128,8 @@ func (l *Conv1D) Adapted() Adapter { return l.adapter }
 
 // Embedding maps ids to rows of a table.
 type Embedding struct {
-	Weight *Param `hf:"weight"` // [V, C]
-	after  func(*tensor.Tensor) *tensor.Tensor
+	Weight *Param                              `hf:"weight"` // [V, C]
+	after  func(*tensor.Tensor) *tensor.Tensor // what Virtual makes of the embedded tokens; nil: nothing
 }
 
 // NewEmbedding declares a table of rows×cols.
@@ -181,7 +142,7 @@ func (e *Embedding) Forward(ids *tensor.Tensor) *tensor.Tensor {
 	return e.finish(tensor.Embedding(ids, e.Weight.Tensor))
 }
 
-// finish adds what does not come from the table.
+// finish puts the rows of virtual tokens before those of the text, where there are any.
 func (e *Embedding) finish(x *tensor.Tensor) *tensor.Tensor {
 	if e.after == nil {
 		return x
@@ -201,7 +162,8 @@ func (e *Embedding) Scaled(ids *tensor.Tensor, scale float64) *tensor.Tensor {
 	return e.finish(tensor.Scale(x, s))
 }
 
-// RMSNorm scales rows to unit root mean square.
+// RMSNorm scales rows to unit root mean square, then by its weights:
+// x/sqrt(mean(x²)+Eps)·(Offset+Weight) (Zhang & Sennrich, 2019).
 type RMSNorm struct {
 	Weight *Param `hf:"weight"` // [C]
 	Eps    float32
@@ -223,7 +185,8 @@ func (n *RMSNorm) Forward(x *tensor.Tensor) *tensor.Tensor {
 	return tensor.RMSNorm(x, n.Weight.Tensor, n.Eps, n.Offset)
 }
 
-// LayerNorm scales rows to zero mean and unit variance.
+// LayerNorm scales rows to zero mean and unit variance, then by its weights:
+// (x-mean)/sqrt(var+Eps)·Weight + Bias (Ba et al., 2016).
 type LayerNorm struct {
 	Weight *Param `hf:"weight"` // [C]
 	Bias   *Param `hf:"bias"`   // [C]

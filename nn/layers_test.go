@@ -121,7 +121,8 @@ func (doubled) Forward(x *tensor.Tensor, base func(*tensor.Tensor) *tensor.Tenso
 	return tensor.Scale(base(x), 2)
 }
 
-// TestLinear: both layouts of a weight compute x·Wᵀ + b; an adapter sees the layer through base; Project is the layers one by one.
+// TestLinear: both layouts of a weight compute x·Wᵀ + b; an adapter sees the layer through base;
+// Project is the layers one by one.
 func TestLinear(t *testing.T) {
 	dev := devicetest.NewReference()
 	for _, c := range []struct {
@@ -213,7 +214,8 @@ func TestMisfits(t *testing.T) {
 	}
 }
 
-// TestEmbedding: rows of the table, multiplied by a scale that is rounded as activations are, before what is added behind it.
+// TestEmbedding: rows of the table, multiplied by a scale that is rounded as activations are,
+// before what is added behind it.
 func TestEmbedding(t *testing.T) {
 	dev := devicetest.NewReference()
 	for _, dtype := range []device.DType{device.F32, device.BF16} {

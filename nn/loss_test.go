@@ -26,8 +26,8 @@ func (r routed) Hidden(in Input) *tensor.Tensor {
 	return x
 }
 
-// TestLossOfRouters: it counts by the coefficient and by the input's share of the batch's supervised tokens, so that micro-batches add up, and a
-// model without one has none.
+// TestLossOfRouters: it counts by the coefficient and by the input's share of the batch's supervised tokens,
+// so that micro-batches add up, and a model without one has none.
 func TestLossOfRouters(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	const coefficient, tokens = 0.5, 8

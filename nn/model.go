@@ -18,18 +18,27 @@ type Model interface {
 
 // Shape is the sizes of a model that its users plan with.
 type Shape struct {
-	Layers, Hidden, Heads, KVHeads, HeadDim, FFN, Vocab int
-	MaxPositions                                        int
-	Tied                                                bool    // the head shares the embedding table
-	Experts, ExpertsPerToken                            int     // feed-forwards of a layer and how many of them work on a token; 0: one for all
-	RouterLoss                                          float32 // coefficient of the load-balancing loss in training, 0: off
-	Virtual                                             int     // tokens that stand before every sequence, which no text has; MaxPositions is without them
-	OwnAfter                                            int     // a longer sequence is rotated by frequencies that depend on its length; 0: never
-	LongAfter                                           int     // a longer sequence is rotated otherwise from its first token on, so that its cache must start anew; 0: never
+	Layers, Hidden          int  // blocks; C
+	Heads, KVHeads, HeadDim int  // H, K, D
+	FFN, Vocab              int  // F, V
+	MaxPositions            int  // tokens of the longest sequence
+	Tied                    bool // the head shares the embedding table
+
+	Experts, ExpertsPerToken int     // feed-forwards of a layer and how many of them work on a token; 0: one for all
+	RouterLoss               float32 // coefficient of the load-balancing loss in training, 0: off
+
+	// Virtual tokens stand before every sequence, and no text has them. MaxPositions is without them.
+	Virtual int
+	// A sequence longer than OwnAfter is rotated by frequencies that depend on its length; 0: none is.
+	OwnAfter int
+	// A sequence longer than LongAfter is rotated otherwise from its first token on, so that its
+	// cache must start anew; 0: none is.
+	LongAfter int
 }
 
-// Input is what a model runs on: the packed tokens of one or more sequences, one behind the other without padding. It is a value: what
-// changes it (Reusing, Balanced, HiddenAt) gives back another, and a model passes it down to where a layer asks it.
+// Input is what a model runs on: the packed tokens of one or more sequences, one behind the other without
+// padding. It is a value: what changes it (Reusing, Balanced, HiddenAt) gives back another, and a model
+// passes it down to where a layer asks it.
 type Input struct {
 	IDs, Positions *tensor.Tensor    // [N] I32
 	Sequences      []device.Sequence // which rows belong together; without a cache keys stand where queries do
@@ -39,19 +48,21 @@ type Input struct {
 	Recompute      int               // this many layers are run again in the backward pass instead of kept
 	Balance        *tensor.Balance   // learns what routers pick; nil when nobody asks
 
+	ids, positions []int32 // IDs and Positions on the host; ids nil where nothing is shared
+	expected       []int   // of each sequence: the length it will reach, when that is known to be more than its positions tell
+
 	places     []int32       // rows of the cache that the tokens' keys and values go to
 	placeIndex device.Buffer // the same on a device that reads them
 
-	kept      []int32         // rows that HiddenAt asks for; nil: all
-	keptIndex *tensor.Tensor  // the same on the device
-	last      int             // number of the layer that gives them alone
-	results   *tensor.Results // of linear layers, known of these very rows; nil: none
-	known     []int32         // number of each row in results
-	ids       []int32         // IDs on the host; nil where nothing is shared
-	spread    *tensor.Tensor  // rows of keys and values as the sequences have them, where some are shared
-	positions []int32         // Positions on the host
-	prefix    *tensor.Tensor  // keys and values before every sequence, [P, layers*2*K*D]
-	expected  []int           // of each sequence: the length it will reach, when that is known to be more than its positions tell
+	kept      []int32        // rows that HiddenAt asks for; nil: all
+	keptIndex *tensor.Tensor // the same on the device
+	last      int            // number of the layer that gives them alone
+
+	results *tensor.Results // of linear layers, known of these very rows; nil: none
+	known   []int32         // number of each row in results
+
+	spread *tensor.Tensor // rows of keys and values as the sequences have them, where some are shared (share.go)
+	prefix *tensor.Tensor // keys and values before every sequence, [P, layers*2*K*D] (virtual.go)
 }
 
 // NewInput puts a packed batch on the tape's device: ids and positions [N], and offsets
@@ -65,9 +76,9 @@ func NewInput(t *tensor.Tape, ids, positions, offsets []int32) Input {
 	return in
 }
 
-// HiddenAt runs the model up to its final norm for some rows of in, such as those that predict an answer's tokens: [R, C], with the
-// bits that Hidden gives them. Of the last layer's other rows only keys and values are computed, which is all that is needed of them, and
-// what sequences begin with alike runs once.
+// HiddenAt runs the model up to its final norm for some rows of in, such as those that predict an answer's
+// tokens: [R, C], with the bits that Hidden gives them. Of the last layer's other rows only keys and values
+// are computed, which is all that is needed of them, and what sequences begin with alike runs once.
 func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
 	if in.Balance != nil { // the loss is of all that routers pick, so all rows must run
 		in.kept = nil
@@ -77,7 +88,8 @@ func HiddenAt(m Model, in Input, rows []int32) *tensor.Tensor {
 	in, rows = in.shared(s, rows)
 	t := in.IDs.Tape()
 	in.kept, in.keptIndex, in.last = rows, t.Ints(rows), s.Layers-1
-	// Results are told apart by their number of rows: all, or those asked for. A layer that is run again would ask for its results twice.
+	// Results are told apart by their number of rows: all, or those asked for. A layer that is run again
+	// would ask for its results twice.
 	if in.results == nil || in.Recompute > 0 || len(rows) == len(in.known) {
 		return m.Hidden(in)
 	}
@@ -93,20 +105,21 @@ func HiddenKept(m Model, in Input, results *tensor.Results, rows []int32) *tenso
 	return in.IDs.Tape().Keep(results, in.IDs.Len(), rows, func() *tensor.Tensor { return m.Hidden(in) })
 }
 
-// Reusing is in with what HiddenKept added to results when m, with the same parameters, ran on the same tokens: row i of in was row rows[i]
-// there. HiddenAt then has the same bits without the products, once.
+// Reusing is in with what HiddenKept added to results when m, with the same parameters, ran on the same
+// tokens: row i of in was row rows[i] there. HiddenAt then has the same bits without the products, once.
 func (in Input) Reusing(results *tensor.Results, rows []int32) Input {
 	in.results, in.known = results, rows
 	return in
 }
 
-// Reusable tells that a model of this shape runs the same linear layers on all rows of its input, so that their results can be kept.
+// Reusable tells that a model of this shape runs the same linear layers on all rows of its input, so
+// that their results can be kept.
 func (s Shape) Reusable() bool {
 	return s.Experts == 0 && s.Virtual == 0 && s.OwnAfter == 0 && s.LongAfter == 0
 }
 
-// Kept is those rows of x [N, C], an input of layer i, whose results the layer has to give. Attend keeps the same rows, so that a layer
-// takes what it adds to them, or computes beside them, from Kept.
+// Kept is those rows of x [N, C], an input of layer i, whose results the layer has to give. Attend keeps the
+// same rows, so that a layer takes what it adds to them, or computes beside them, from Kept.
 func (in Input) Kept(i int, x *tensor.Tensor) *tensor.Tensor {
 	if in.kept == nil || i != in.last {
 		return x
@@ -114,7 +127,8 @@ func (in Input) Kept(i int, x *tensor.Tensor) *tensor.Tensor {
 	return tensor.Rows(x, in.keptIndex)
 }
 
-// length is that of sequence s as scaled rotary positions count it.
+// length is that of sequence s as scaled rotary positions count it: the highest position in it and 1,
+// or what it is expected to reach.
 func (in Input) length(s int) int {
 	n := 0
 	if in.expected != nil {
@@ -126,8 +140,9 @@ func (in Input) length(s int) int {
 	return n
 }
 
-// Embedded is what becomes of the embedded tokens x [N, C] before the first layer: NEFTune's noise, uniform in ±alpha/sqrt(L·C) for
-// a sequence of L tokens (Jain et al., "NEFTune: Noisy Embeddings Improve Instruction Finetuning", 2023), and dropout.
+// Embedded is what becomes of the embedded tokens x [N, C] before the first layer: NEFTune's noise, uniform
+// in ±alpha/sqrt(L·C) for a sequence of L tokens (Jain et al., "NEFTune: Noisy Embeddings Improve Instruction
+// Finetuning", 2023), and dropout.
 func (in Input) Embedded(x *tensor.Tensor) *tensor.Tensor {
 	if in.Noise > 0 {
 		bounds := make([]float32, x.Rows())
@@ -155,8 +170,8 @@ func (in Input) Layer(i int, x *tensor.Tensor, f func(*tensor.Tensor) *tensor.Te
 	return x.Tape().Scope(func() *tensor.Tensor { return f(x) })
 }
 
-// Attend is the attention of layer i: q [N, H*D], k and v [N, K*D] of the new tokens, result [N, H*D], or of the rows that are Kept.
-// With a cache, k and v are first put into it and the queries see all that is there.
+// Attend is the attention of layer i: q [N, H*D], k and v [N, K*D] of the new tokens, result [N, H*D], or of
+// the rows that are Kept. With a cache, k and v are first put into it and the queries see all that is there.
 func (in Input) Attend(i int, q, k, v *tensor.Tensor, s tensor.AttentionShape) *tensor.Tensor {
 	s.Sequences = in.Sequences
 	if in.prefix != nil {

@@ -1,19 +1,3 @@
-// Package nn is the layers that language models share: parameters and how they are
-// found by their checkpoint names, linear layers, norms, embeddings, attention
-// with and without a key/value cache. Layers only run forward.
-//
-// A model is a tree of structs whose fields carry `hf` tags, the parts of names in a checkpoint:
-//
-//	type Block struct {
-//		Norm *nn.RMSNorm  `hf:"input_layernorm"` // model.layers.3.input_layernorm.weight
-//		MLP  *nn.GatedMLP `hf:"mlp"`             // model.layers.3.mlp.up_proj.weight …
-//	}
-//
-// Params finds every parameter by walking it, and Layers every linear layer, which adapters are put on. So loading, saving, counting, the
-// optimizer and adapters need no list that could be forgotten, and a model has no code for them.
-//
-// Letters: N rows (tokens), C channels, H query heads, K key/value heads, D head
-// dimension, F feed-forward width, V vocabulary.
 package nn
 
 import (
@@ -64,14 +48,6 @@ func Params(model any) []Named {
 		}
 	})
 	return list
-}
-
-// Place is where a checkpoint in another layout has a parameter: from element Offset of tensor Name on, which must be of
-// shape Shape; without a Shape it is the tensor as it is. A model with such places has a method Elsewhere(name string) []Place.
-type Place struct {
-	Name   string
-	Shape  []int
-	Offset int
 }
 
 // Layer is a linear layer and its name, such as model.layers.0.mlp.up_proj.
@@ -137,47 +113,40 @@ func DTypeOf(p *Param, dtype device.DType) device.DType {
 // seed and its name alone.
 func Initialize(params []Named, dev device.Device, dtype device.DType, seed uint64) {
 	for _, p := range params {
-		if p.Storage != device.Unpacked {
-			v := make([]float32, p.Len())
-			r := tensor.NewRandomFor(seed, p.Name)
-			r.Normal(v, p.Init.Std)
-			p.Pack(dev, dtype, p.Storage, v)
-			continue
-		}
-		p.Alloc(dev, DTypeOf(p.Param, dtype))
-		if p.Init.Std == 0 && p.Init.Bound == 0 {
-			dev.Fill(p.Buffer(), p.Init.Value)
-			continue
-		}
-		p.draw(dev, tensor.NewRandomFor(seed, p.Name))
+		p.start(dev, dtype, func(b device.Buffer) { p.draw(dev, b, tensor.NewRandomFor(seed, p.Name)) })
 	}
 }
 
 // Make is Initialize with values that fill writes to buffers, F32 or BF16, for what is random.
 func Make(params []Named, dev device.Device, dtype device.DType, fill func(device.Buffer)) {
 	for _, p := range params {
-		if p.Storage != device.Unpacked {
-			whole := dev.Alloc(p.Len(), device.F32)
-			fill(whole)
-			p.PackBuffer(dev, dtype, p.Storage, whole)
-			dev.Free(whole)
-			continue
-		}
-		p.Alloc(dev, DTypeOf(p.Param, dtype))
-		if p.Init.Std == 0 && p.Init.Bound == 0 {
-			dev.Fill(p.Buffer(), p.Init.Value)
-			continue
-		}
-		fill(p.Buffer())
+		p.start(dev, dtype, fill)
 	}
+}
+
+// start gives the parameter memory and its first values, which random writes where they are no constant.
+func (p *Param) start(dev device.Device, dtype device.DType, random func(device.Buffer)) {
+	if p.Storage != device.Unpacked {
+		whole := dev.Alloc(p.Len(), device.F32)
+		random(whole)
+		p.PackBuffer(dev, dtype, p.Storage, whole)
+		dev.Free(whole)
+		return
+	}
+	p.Alloc(dev, DTypeOf(p, dtype))
+	if p.Init.Std == 0 && p.Init.Bound == 0 {
+		dev.Fill(p.Buffer(), p.Init.Value)
+		return
+	}
+	random(p.Buffer())
 }
 
 // drawPiece is how many values are drawn at a time, an even number: Normal makes them in pairs.
 const drawPiece = 1 << 16
 
-// draw fills the parameter with random values, a piece at a time: an embedding whole would be the
+// draw fills b with the parameter's random values, a piece at a time: an embedding whole would be the
 // largest thing on the Go heap, which keeps its pages for long.
-func (p *Param) draw(dev device.Device, r tensor.Random) {
+func (p *Param) draw(dev device.Device, b device.Buffer, r tensor.Random) {
 	v := make([]float32, min(p.Len(), drawPiece))
 	for lo := 0; lo < p.Len(); lo += drawPiece {
 		v := v[:min(drawPiece, p.Len()-lo)]
@@ -186,7 +155,7 @@ func (p *Param) draw(dev device.Device, r tensor.Random) {
 		} else {
 			r.Uniform(v, p.Init.Bound)
 		}
-		dev.Write(p.Buffer().Slice(lo, lo+len(v)), v)
+		dev.Write(b.Slice(lo, lo+len(v)), v)
 	}
 }
 
@@ -209,7 +178,17 @@ func Load(params []Named, dev device.Device, dtype device.DType, fetch func(name
 	return nil
 }
 
-// Count is the number of elements of the parameters; a head that shares the embedding is no parameter of its own and counts once.
+// Place is where a checkpoint in another layout has a parameter: from element Offset of tensor Name on, which
+// must be of shape Shape; without a Shape it is the tensor as it is. A model with such places has a method
+// Elsewhere(name string) []Place.
+type Place struct {
+	Name   string
+	Shape  []int
+	Offset int
+}
+
+// Count is the number of elements of the parameters; a head that shares the embedding is no
+// parameter of its own and counts once.
 func Count(params []Named) int {
 	n := 0
 	for _, p := range params {

@@ -12,7 +12,8 @@ import (
 	"hone/tensor"
 )
 
-// declared has all that the walk passes: a pointer, a slice, an empty tag, an interface, what has no tag and what is not there.
+// declared has all that the walk passes: a pointer, a slice, an empty tag, an interface, what has no tag and
+// what is not there.
 type declared struct {
 	Body   *declaredBody          `hf:"model"`
 	Head   *Linear                `hf:"lm_head"` // nil: tied
@@ -60,7 +61,8 @@ func TestParamsAreThoseOfTheTags(t *testing.T) {
 	}
 }
 
-// TestInitialize: values depend on the seed and the name alone, with the deviation, bound or value that was declared; all is freed.
+// TestInitialize: values depend on the seed and the name alone, with the deviation, bound or value
+// that was declared; all is freed.
 func TestInitialize(t *testing.T) {
 	dev := devicetest.NewReference()
 	values := func(list []Named, seed uint64) map[string][]float32 {
@@ -149,7 +151,8 @@ func TestMake(t *testing.T) {
 	}
 }
 
-// TestPackedParameters: values in few bits are near those that were drawn or loaded, and what is filled on the device is packed there.
+// TestPackedParameters: values in few bits are near those that were drawn or loaded, and what is filled
+// on the device is packed there.
 func TestPackedParameters(t *testing.T) {
 	dev := devicetest.NewReference()
 	packed := func() (*Linear, []Named) {

@@ -33,18 +33,19 @@ type RopeConfig struct {
 
 // RopeDefaults is what ReadRope takes from the architecture.
 type RopeDefaults struct {
-	HeadDim      int               // D
-	MaxPositions int               // max_position_embeddings
-	Theta        float64           // where config.json has none; 10000 when 0
-	Partial      float64           // where config.json has none; 1 when 0
-	Original     int               // original_max_position_embeddings where the top of config.json has none; that of the scaling, or MaxPositions, when 0
-	OldTypes     map[string]string // older spellings of rope_type that the architecture knows
+	HeadDim      int     // D
+	MaxPositions int     // max_position_embeddings
+	Theta        float64 // where config.json has none; 10000 when 0
+	Partial      float64 // where config.json has none; 1 when 0
+	// original_max_position_embeddings where the top has none; when 0 that of the scaling, or MaxPositions
+	Original int
+	OldTypes map[string]string // older spellings of rope_type that the architecture knows
 }
 
-// ReadRope reads the rotary part of config.json: rope_theta, rope_scaling and partial_rotary_factor as transformers 4
-// writes them, or rope_parameters as transformers 5 does. What stands inside rope_scaling or rope_parameters wins over
-// the same key at the top, but for original_max_position_embeddings, where the top wins. An entry for each kind of layer
-// is refused: an architecture that has such entries gives them one by one.
+// ReadRope reads the rotary part of config.json: rope_theta, rope_scaling and partial_rotary_factor as
+// transformers 4 writes them, or rope_parameters as transformers 5 does. What stands inside rope_scaling or
+// rope_parameters wins over the same key at the top, but for original_max_position_embeddings, where the top
+// wins. An entry for each kind of layer is refused: an architecture that has such entries gives them one by one.
 func ReadRope(config []byte, d RopeDefaults) (RopeConfig, error) {
 	var top struct {
 		Theta      float64         `json:"rope_theta"`
@@ -121,7 +122,8 @@ func (c *RopeConfig) check() error {
 		return fmt.Errorf("rope_theta is %v; it must be positive", c.Theta)
 	}
 	if n := c.rotary(); !(c.Partial > 0 && c.Partial <= 1) || n < 2 || n+n%2 > c.HeadDim {
-		return fmt.Errorf("head_dim is %d and partial_rotary_factor %v; rotary positions need at least one whole pair of channels in each head", c.HeadDim, c.Partial)
+		return fmt.Errorf("head_dim is %d and partial_rotary_factor %v; rotary positions need at least one whole pair of channels in each head",
+			c.HeadDim, c.Partial)
 	}
 	switch {
 	case c.Type != "default" && !(c.Factor > 0):
@@ -129,7 +131,8 @@ func (c *RopeConfig) check() error {
 	case c.Type == "dynamic" && c.rotary() < 3:
 		return fmt.Errorf("rope_type dynamic needs more than one pair of channels in each head")
 	case c.Type == "llama3" && !(c.LowFreqFactor > 0 && c.HighFreqFactor > c.LowFreqFactor):
-		return fmt.Errorf("rope_type llama3 needs 0 < low_freq_factor < high_freq_factor, not %v and %v", c.LowFreqFactor, c.HighFreqFactor)
+		return fmt.Errorf("rope_type llama3 needs 0 < low_freq_factor < high_freq_factor, not %v and %v",
+			c.LowFreqFactor, c.HighFreqFactor)
 	case c.Type == "yarn" && (c.Original < 1 || c.Theta == 1):
 		return fmt.Errorf("rope_type yarn needs original_max_position_embeddings of at least 1 and a rope_theta other than 1")
 	case c.Type == "longrope" && c.Original < 2:
@@ -139,7 +142,8 @@ func (c *RopeConfig) check() error {
 		for i, list := range [][]float64{c.ShortFactor, c.LongFactor} {
 			key := [2]string{"short_factor", "long_factor"}[i]
 			if len(list) != c.pairs() || slices.ContainsFunc(list, func(f float64) bool { return !(f > 0) }) {
-				return fmt.Errorf("rope_type longrope needs %d positive numbers in %s, one for each rotated pair of channels, not %d", c.pairs(), key, len(list))
+				return fmt.Errorf("rope_type longrope needs %d positive numbers in %s, one for each rotated pair of channels, not %d",
+					c.pairs(), key, len(list))
 			}
 		}
 	}
@@ -154,9 +158,11 @@ func (c *RopeConfig) Whole() error {
 	return nil
 }
 
-// rotary is the number of rotated channels as the formulas take it; pairs rounds half of it up.
+// rotary is the number of rotated channels as the formulas take it.
 func (c *RopeConfig) rotary() int { return int(float64(c.HeadDim) * c.Partial) }
-func (c *RopeConfig) pairs() int  { return (c.rotary() + 1) / 2 }
+
+// pairs is the number of rotated pairs of channels: half of rotary, rounded up.
+func (c *RopeConfig) pairs() int { return (c.rotary() + 1) / 2 }
 
 // Context is the number of positions that the model is made for. Linear and dynamic scaling leave
 // max_position_embeddings at the length of pre-training, and so do some configurations of yarn.
@@ -198,7 +204,15 @@ func (c *RopeConfig) regime(length int) int {
 	return 0
 }
 
-// frequencies are the radians by which each pair of channels turns from one position to the next, in a sequence of the given regime.
+// frequencies are the radians by which each pair of channels turns from one position to the next, in a
+// sequence of the given regime: Theta^(-2i/dim) for pair i of dim rotated channels (Su et al., 2021, section
+// 3.2.2), which the scaled types change for longer contexts than the model was pre-trained on:
+//
+//	dynamic   a larger Theta, the longer the sequence is ("NTK-aware" scaling)
+//	linear    every frequency divided by Factor (Chen et al., "Positional Interpolation", 2023)
+//	llama3    slow ones divided by Factor, fast ones kept
+//	yarn      the same, with a ramp over channels (Peng et al., 2023)
+//	longrope  each divided by a number of its own, found by search (Ding et al., 2024)
 func (c *RopeConfig) frequencies(regime int) []float64 {
 	theta, dim := c.Theta, float64(c.rotary())
 	if c.Type == "dynamic" && regime > 0 {
@@ -229,7 +243,8 @@ func (c *RopeConfig) frequencies(regime int) []float64 {
 	return f
 }
 
-// llama3 divides slow frequencies by the factor, keeps fast ones and passes from one to the other between.
+// llama3 divides frequencies by Factor that turn less than LowFreqFactor times within the original context,
+// keeps those that turn more than HighFreqFactor times, and passes linearly from one to the other between.
 func (c *RopeConfig) llama3(f []float64) {
 	for i := range f {
 		turns := float64(c.Original) * f[i] / (2 * math.Pi) // within the original context
@@ -260,7 +275,8 @@ func (c *RopeConfig) yarn(f []float64) {
 	}
 }
 
-// scale multiplies cosines and sines, and so the scores of attention by its square.
+// scale multiplies cosines and sines, and so the scores of attention by its square: what yarn and longrope do
+// against the flatter softmax of longer contexts.
 func (c *RopeConfig) scale() float64 {
 	grown := func(m float64) float64 { return 0.1*m*math.Log(max(c.Factor, 1)) + 1 }
 	switch {

@@ -9,8 +9,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// TestFrequenciesOfTransformers: every rope_type gives what ROPE_INIT_FUNCTIONS of transformers do, which compute in float32
-// (testdata/gen/rope.py).
+// TestFrequenciesOfTransformers: every rope_type gives what ROPE_INIT_FUNCTIONS of transformers do, which
+// compute in float32 (testdata/gen/rope.py).
 func TestFrequenciesOfTransformers(t *testing.T) {
 	text, err := os.ReadFile("../testdata/golden/rope.json")
 	if err != nil {
@@ -59,8 +59,8 @@ func TestFrequenciesOfTransformers(t *testing.T) {
 	}
 }
 
-// TestRotate: a pair of channels half a head apart turns by its frequency times the position, each head alike; channels that are not
-// rotated stay.
+// TestRotate: a pair of channels half a head apart turns by its frequency times the position, each head
+// alike; channels that are not rotated stay.
 func TestRotate(t *testing.T) {
 	dev := devicetest.NewReference()
 	for _, c := range []struct {

@@ -56,7 +56,8 @@ func TestYarnsOptions(t *testing.T) {
 	if f := plain.frequencies(0); !slices.Equal(f, said.frequencies(0)) || slices.Equal(f, whole.frequencies(0)) {
 		t.Errorf("frequencies %v, with truncate %v, without %v", f, said.frequencies(0), whole.frequencies(0))
 	}
-	// of two pairs the first is kept; the ramp of the second begins at channel 0 at the earliest and ends at channel 3 at the latest
+	// of two pairs the first is kept; the ramp of the second begins at channel 0 at the earliest and
+	// ends at channel 3 at the latest
 	for original, second := range map[int]float64{6: 1.0 / 4, 8: 1.0 / 4, 400: 1 - 1.0/3 + 1.0/3/4} {
 		c := RopeConfig{Type: "yarn", Theta: 10, Partial: 1, Factor: 4, Original: original, HeadDim: 4, MaxPositions: 4 * original}
 		if f := c.frequencies(0); f[0] != 1 || math.Abs(f[1]-second/math.Sqrt(10)) > 1e-12 {

@@ -8,8 +8,8 @@ import (
 	"hone/tensor"
 )
 
-// Rope rotates queries and keys by tables that grow when a position needs it, so that most of a long context costs nothing
-// before it is used.
+// Rope rotates queries and keys by tables that grow when a position needs it, so that most of a long context
+// costs nothing before it is used.
 type Rope struct {
 	RopeConfig
 	dev    device.Device
@@ -20,7 +20,8 @@ type Rope struct {
 // minTable is the least number of positions that a table is made for, if the context has as many.
 const minTable = 4096
 
-// NewRope makes the rotation of a model on dev. Its tables are made when they are first needed: a model that is only declared costs nothing.
+// NewRope makes the rotation of a model on dev. Its tables are made when they are first needed: a model that
+// is only declared costs nothing.
 func NewRope(c RopeConfig, dev device.Device) *Rope {
 	return &Rope{RopeConfig: c, dev: dev, tables: map[int][]*tensor.RopeTable{}}
 }
@@ -36,11 +37,13 @@ func (r Rotation) Rotate(x *tensor.Tensor, heads int) *tensor.Tensor {
 	return tensor.Rope(x, r.table, r.positions, heads)
 }
 
-// At is the rotation of an input's tokens. Where scaling depends on the length (dynamic, longrope), each sequence is
-// rotated for its own, whatever stands beside it in the batch: the highest position in it and 1, or what Cache.Expect said.
+// At is the rotation of an input's tokens. Where scaling depends on the length (dynamic, longrope), each
+// sequence is rotated for its own, whatever stands beside it in the batch: the highest position in it
+// and 1, or what Cache.Expect said.
 func (r *Rope) At(in Input) Rotation {
 	need, regime := 1, 0
-	// One table serves all sequences if they are of one regime; dynamic scaling has one for each length, which is not worth keeping.
+	// One table serves all sequences if they are of one regime; dynamic scaling has one for each
+	// length, which is not worth keeping.
 	for i := range in.Sequences {
 		need = max(need, in.length(i))
 		own := r.regime(in.length(i))

@@ -8,32 +8,34 @@ import (
 	"hone/tensor"
 )
 
-// shareLeast is the part of a batch's rows, 1/shareLeast, that sharing must save to be done: keys and values are copied for it.
-const shareLeast = 16
+// leastSaved is the part of a batch's rows, 1/leastSaved, that sharing must save to be done: keys and values
+// are copied for it.
+const leastSaved = 16
 
-// shared is in with what sequences begin with alike as one sequence of its own, such as the prompt of several answers: its rows run once,
-// and its keys and values stand before those of each. rows become the numbers that they then have. A sequence shares
-// nothing from the first row on that is asked for, so that those keep a row each.
+// shared is in with what sequences begin with alike as one sequence of its own, such as the prompt of
+// several answers: its rows run once, and its keys and values stand before those of each. The rows that are
+// asked for come back by their numbers in the new batch. A sequence shares nothing from the first of them
+// on, so that each keeps a row of its own.
 //
-// The bits of the rows stay what they are, but dropout and noise on embeddings are not the same for two equal rows, and rotary positions that
-// depend on a sequence's length are not either; then nothing is shared.
+// The bits of the rows stay what they are. Where two equal rows would not compute the same - with dropout or
+// noise on embeddings, or with rotary positions that depend on a sequence's length - nothing is shared.
 func (in Input) shared(s Shape, rows []int32) (Input, []int32) {
 	if in.Cache != nil || in.ids == nil || in.Dropout > 0 || in.Noise > 0 || s.Virtual > 0 || len(in.Sequences) < 2 {
 		return in, rows
 	}
-	// Rows with equal tokens before them, at equal positions, have equal hidden states in every layer: causal attention sees no further.
-	begins := in.beginnings(rows)
 	for _, seq := range in.Sequences {
 		if s.OwnAfter > 0 && seq.QLen > s.OwnAfter {
 			return in, rows
 		}
 	}
-	families := familiesOf(begins)
+	// Rows with equal tokens before them, at equal positions, have equal hidden states in every layer:
+	// causal attention sees no further.
+	families := familiesOf(in.beginnings(rows))
 	saved := 0
 	for _, f := range families {
 		saved += f.saved()
 	}
-	if saved*shareLeast < len(in.ids) {
+	if saved*leastSaved < len(in.ids) {
 		return in, rows
 	}
 	p := repack{in: in, to: make([]int32, len(in.ids))}
@@ -57,7 +59,8 @@ func (in Input) beginnings(rows []int32) [][]int32 {
 		ends[i] = s.Q + s.QLen - 1
 	}
 	for _, row := range rows {
-		i := sort.Search(len(in.Sequences), func(i int) bool { return in.Sequences[i].Q+in.Sequences[i].QLen > int(row) }) // they follow each other
+		// the sequence of the row: they follow each other
+		i := sort.Search(len(in.Sequences), func(i int) bool { return in.Sequences[i].Q+in.Sequences[i].QLen > int(row) })
 		ends[i] = min(ends[i], int(row))
 	}
 	list := make([][]int32, len(in.Sequences))
@@ -73,10 +76,11 @@ type family struct {
 	length  int // of what they share
 }
 
+// saved is the number of rows that need not run.
 func (f *family) saved() int { return (len(f.members) - 1) * f.length }
 
-// familiesOf parts sequences, by their beginnings, into families. Neighbours in the order of their tokens have most in common; one joins
-// the family before it where more rows are saved with it than without.
+// familiesOf parts sequences, by their beginnings, into families. Neighbours in the order of their tokens
+// have most in common; one joins the family before it where more rows are saved with it than without.
 func familiesOf(begins [][]int32) []family {
 	order := make([]int, len(begins))
 	for i := range order {

@@ -29,8 +29,8 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// answers are texts that begin with one prompt, a pair with another and one of its own, and the rows that are asked for: those that predict what
-// comes behind the prompts.
+// answers are texts that begin with one prompt, a pair with another and one of its own, and the rows that are
+// asked for: those that predict what comes behind the prompts.
 func answers() (sequences [][]int32, rows []int32) {
 	prompts := [][]int32{{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10}, {5}}
 	ends := [][][]int32{{{7, 8}, {9}, {7, 10, 0}}, {{1}, {2, 3}}, {{6, 6, 6}}}
@@ -47,7 +47,8 @@ func answers() (sequences [][]int32, rows []int32) {
 	return sequences, rows
 }
 
-// TestSharedBeginningsRunOnce: what answers begin with alike runs once, and every row that is asked for has the bits that it has without.
+// TestSharedBeginningsRunOnce: what answers begin with alike runs once, and every row that is asked for
+// has the bits that it has without.
 func TestSharedBeginningsRunOnce(t *testing.T) {
 	for _, window := range []int{0, 3} {
 		m, dev := newTiny(t, `{}`, window)
@@ -103,7 +104,8 @@ func (c *counted) Hidden(in Input) *tensor.Tensor {
 	return c.Model.Hidden(in)
 }
 
-// TestSharedBeginningsLearnAlike: gradients are those of the pass in which every sequence has its beginning to itself, but for the order of sums.
+// TestSharedBeginningsLearnAlike: gradients are those of the pass in which every sequence has its beginning
+// to itself, but for the order of sums.
 func TestSharedBeginningsLearnAlike(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	sequences, rows := answers()
@@ -131,8 +133,8 @@ func TestSharedBeginningsLearnAlike(t *testing.T) {
 	}
 }
 
-// TestWhatSharesNothing: where rows that look alike are not, by dropout, noise, a cache, virtual tokens or rotations of their own, every sequence
-// keeps all of its rows; and so it does where sharing would save less than it costs.
+// TestWhatSharesNothing: where rows that look alike are not, by dropout, noise, a cache, virtual tokens or rotations
+// of their own, every sequence keeps all of its rows; and so it does where sharing would save less than it costs.
 func TestWhatSharesNothing(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	sequences, rows := answers()
@@ -173,12 +175,13 @@ func TestWhatSharesNothing(t *testing.T) {
 	}
 	long := func(n int) []int32 { return slices.Repeat([]int32{9}, n) } // one token is saved of 2+2+n
 	if !runs(shape, nothing, [][]int32{{1, 2}, {1, 3}, long(12)}, []int32{1, 3, 15}) || runs(shape, nothing, [][]int32{{1, 2}, {1, 3}, long(13)}, []int32{1, 3, 16}) {
-		t.Errorf("sharing begins elsewhere than at 1 of %d rows saved", shareLeast)
+		t.Errorf("sharing begins elsewhere than at 1 of %d rows saved", leastSaved)
 	}
 	tape.Reset()
 }
 
-// TestManySequences: what they begin with alike is found in a time that is not that of comparing all of them with all rows.
+// TestManySequences: what they begin with alike is found in a time that is not that of comparing all of them
+// with all rows.
 func TestManySequences(t *testing.T) {
 	const n, length = 1 << 16, 3
 	in := Input{ids: make([]int32, n*length)}

@@ -10,7 +10,8 @@ import (
 	"hone/tensor"
 )
 
-// tiny is a language model of two layers of attention with rotary positions and a feed-forward, as the tests of this package need one.
+// tiny is a language model of two layers of attention with rotary positions and a feed-forward, as the
+// tests of this package need one.
 type tiny struct {
 	Embed  *Embedding   `hf:"embed"`
 	Layers []*tinyLayer `hf:"layers"`
@@ -215,7 +216,8 @@ func TestLayersRunAgain(t *testing.T) {
 	}
 }
 
-// TestLossOfSomeRows: rows without a target change nothing, and the loss is a sum over those that have one, by the number of tokens given.
+// TestLossOfSomeRows: rows without a target change nothing, and the loss is a sum over those that have one,
+// by the number of tokens given.
 func TestLossOfSomeRows(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	loss := func(targets []int32, tokens int) float64 {

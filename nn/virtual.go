@@ -7,14 +7,15 @@ import (
 	"hone/tensor"
 )
 
-// Virtual is a model with Tokens virtual tokens before every sequence: rows of Prompt before those of the text's embeddings
-// (prompt tuning, Lester et al., 2021), or keys and values of Prefix in every layer (prefix tuning, Li & Liang, 2021). The text's
-// positions begin behind them. What goes in and comes out are the rows of the text alone.
+// Virtual is a model with Tokens virtual tokens before every sequence: rows of Prompt before those of the text's
+// embeddings (prompt tuning, Lester et al., 2021), or keys and values of Prefix in every layer (prefix tuning, Li &
+// Liang, 2021). The text's positions begin behind them. What goes in and comes out are the rows of the text alone.
 type Virtual struct {
 	Model
-	Tokens    int
-	Prompt    func(*tensor.Tape) *tensor.Tensor // [Tokens, C]
-	Prefix    func(*tensor.Tape) *tensor.Tensor // [Tokens, layers*2*K*D], of a layer first the keys, not rotated any more, then the values
+	Tokens int
+	Prompt func(*tensor.Tape) *tensor.Tensor // [Tokens, C]
+	// [Tokens, layers*2*K*D]: of each layer the keys, which are not rotated, then the values
+	Prefix    func(*tensor.Tape) *tensor.Tensor
 	embedding *Embedding
 }
 
@@ -94,8 +95,8 @@ func (v *Virtual) Embed(t *tensor.Tape, ids []int32) *tensor.Tensor {
 	for i := range positions {
 		positions[i] = int32(i)
 	}
-	// A whole pass is run for the sake of its first step: only the model knows what it does to the rows of its table. It happens once, for a
-	// prompt that begins as a text.
+	// A whole pass is run for the sake of its first step: only the model knows what it does to the rows of
+	// its table. It happens once, for a prompt that begins as a text.
 	v.embedding.after = func(x *tensor.Tensor) *tensor.Tensor { found = tensor.Scale(x, 1); return x }
 	defer func() { v.embedding.after = nil }()
 	v.Model.Hidden(NewInput(t, ids, positions, []int32{0, int32(len(ids))}))

@@ -26,8 +26,8 @@ func behind(sequences [][]int32) (longer [][]int32) {
 	return longer
 }
 
-// TestPromptIsLikeTokens: virtual tokens that are embeddings of tokens do what the tokens would before each sequence of a batch, of which
-// nothing but the text's rows comes out.
+// TestPromptIsLikeTokens: virtual tokens that are embeddings of tokens do what the tokens would before each
+// sequence of a batch, of which nothing but the text's rows comes out.
 func TestPromptIsLikeTokens(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	v := prompted(m)
@@ -64,7 +64,8 @@ func TestPromptDecodes(t *testing.T) {
 	c := NewCache(dev, device.F32, v.Shape(), 3, 9)
 	first := feed(t, v, dev, c, []int{2}, texts[2][:3])[0]
 	c.Copy(0, 2, 3)
-	both := feed(t, v, dev, c, []int{2, 1, 0}, texts[2][3:6], texts[0][:2], texts[2][3:]) // going on, beginning, and a copy that goes on
+	// going on, beginning, and a copy that goes on
+	both := feed(t, v, dev, c, []int{2, 1, 0}, texts[2][3:6], texts[0][:2], texts[2][3:])
 	last := feed(t, v, dev, c, []int{2, 1}, texts[2][6:], texts[0][2:])
 	for what, got := range map[string][2][]float32{
 		"pieces": {slices.Concat(first, both[0], last[0]), want[2]}, "beside another": {slices.Concat(both[1], last[1]), want[0]}, "a copy": {slices.Concat(first, both[2]), want[2]},
@@ -116,7 +117,8 @@ func TestPrefixIsLikeTokens(t *testing.T) {
 	c.Free()
 }
 
-// TestPromptLearns: gradients reach the virtual tokens, as the change of the loss says, and layers that run again give the same ones.
+// TestPromptLearns: gradients reach the virtual tokens, as the change of the loss says, and layers
+// that run again give the same ones.
 func TestPromptLearns(t *testing.T) {
 	m, dev := newTiny(t, `{}`, 0)
 	for _, p := range Params(m) {
