@@ -49,7 +49,8 @@ func noFolder(dir string, err error) error {
 	case !isDir && strings.EqualFold(filepath.Ext(dir), ".gguf"):
 		return fmt.Errorf("this is a GGUF file; hone import %s makes a model folder of it", dir)
 	case errors.Is(statErr, fs.ErrNotExist) && len(saved) > 0:
-		return fmt.Errorf("the run in %s has not ended; its checkpoints are models, too, such as %s", filepath.Dir(dir), filepath.Dir(saved[len(saved)-1]))
+		return fmt.Errorf("the run in %s has not ended; its checkpoints are models, too, such as %s",
+			filepath.Dir(dir), filepath.Dir(saved[len(saved)-1]))
 	case errors.Is(statErr, fs.ErrNotExist):
 		return errors.New("there is no such folder; name one with config.json and weights")
 	case statErr != nil || isDir && !errors.Is(err, fs.ErrNotExist):

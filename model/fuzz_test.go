@@ -8,7 +8,8 @@ import (
 	"hone/device/devicetest"
 )
 
-// FuzzConfig declares models from damaged configurations: an error or a model, never a panic, and no memory to speak of.
+// FuzzConfig declares models from damaged configurations: an error or a model, never a panic, and no memory
+// to speak of.
 func FuzzConfig(f *testing.F) {
 	for _, name := range golden {
 		text, err := os.ReadFile(filepath.Join(goldenDir(name), "config.json"))

@@ -32,8 +32,8 @@ func goldenModels() []string {
 
 func goldenDir(name string) string { return filepath.Join("..", "testdata", "golden", name) }
 
-// TestArchitecturesAreWhole: each has numbers of the reference implementation, and the name of its class there, by which other programs open
-// what is saved.
+// TestArchitecturesAreWhole: each has numbers of the reference implementation, and the name of its class
+// there, by which other programs open what is saved.
 func TestArchitecturesAreWhole(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range golden {
@@ -49,12 +49,12 @@ func TestArchitecturesAreWhole(t *testing.T) {
 		}
 		seen[c.Type] = true
 	}
-	for name := range architectures {
+	for name, a := range architectures {
 		if !seen[name] {
 			t.Errorf("%s has no golden folder; add it to testdata/gen/models.py", name)
 		}
-		if classes[name] == "" {
-			t.Errorf("%s has no class in transformers; add it to classes", name)
+		if a.class == "" {
+			t.Errorf("%s has no class in transformers; add it to its line of architectures", name)
 		}
 	}
 }
@@ -235,7 +235,8 @@ func (c *countedModel) Hidden(in nn.Input) *tensor.Tensor {
 	return c.Model.Hidden(in)
 }
 
-// TestHiddenAt: asked for some rows, a model gives them the bits that they have among all, and the gradients that follow from them.
+// TestHiddenAt: asked for some rows, a model gives them the bits that they have among all, and the
+// gradients that follow from them.
 func TestHiddenAt(t *testing.T) {
 	dev := cpu.New(cpu.Options{})
 	defer dev.Close()

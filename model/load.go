@@ -29,8 +29,9 @@ type source struct {
 // elsewhere is a model that also reads checkpoints of other layouts.
 type elsewhere interface{ Elsewhere(name string) []nn.Place }
 
-// load fills the parameters from a checkpoint. Tensors that no parameter asks for are an error where they belong to what the
-// model computes; others, such as layers that predict further tokens, are left out and their names kept in LeftOut.
+// load fills the parameters from a checkpoint. Tensors that no parameter asks for are an error where they
+// belong to what the model computes; others, such as layers that predict further tokens, are left out and
+// their names kept in LeftOut. The ignored ones are neither: they are for the caller, or for nobody.
 func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored ...string) error {
 	sources, err := m.match(weights, ignored)
 	if err != nil {
@@ -66,8 +67,8 @@ func (m *Model) pack(s source, dtype device.DType) {
 	s.PackBuffer(m.dev, dtype, s.Storage, s.dst)
 }
 
-// fingerprint hashes the names of the tensors and the first and last values of each: training moves nearly all of them, and
-// to read everything twice would take as long as loading.
+// fingerprint hashes the names of the tensors and the first and last values of each: training moves nearly
+// all of them, and to read everything twice would take as long as loading.
 func fingerprint(sources []source) uint64 {
 	const sample = 4 << 10
 	h := xxh3.New()
@@ -80,23 +81,27 @@ func fingerprint(sources []source) uint64 {
 	return h.Sum64()
 }
 
-// match finds the tensor of each parameter. One error lists all that does not fit.
+// match finds the tensor of each parameter, and names in LeftOut those that no parameter asks for. One
+// error lists all that does not fit.
 func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source, error) {
 	var sources []source
-	var missing, misfits, extra, untied []string
+	var bad mismatch
 	used, parts := map[string]bool{}, map[string]bool{}
 	for _, p := range m.Params {
 		t, shape, ok := m.lookup(weights, p)
-		if !ok || t.Name != p.Name && slices.Contains(ignored, t.Name) { // a scorer's language model has an output layer, which is not its embedding
-			missing = append(missing, p.Name)
+		// what is ignored is no other place of a parameter: a scorer's language model has an output
+		// layer, which is not its embedding
+		if !ok || t.Name != p.Name && slices.Contains(ignored, t.Name) {
+			bad.missing = append(bad.missing, p.Name)
 			continue
 		}
 		used[t.Name], parts[part(t.Name)] = true, true
 		switch {
 		case !slices.Equal(t.Shape, shape):
-			misfits = append(misfits, fmt.Sprintf("%s has shape %v in the checkpoint and %v by config.json", t.Name, t.Shape, shape))
+			bad.misfits = append(bad.misfits, fmt.Sprintf("%s has shape %v in the checkpoint and %v by config.json",
+				t.Name, t.Shape, shape))
 		case !t.DType.Float():
-			misfits = append(misfits, fmt.Sprintf("%s holds %v, which are no weights that hone reads", t.Name, t.DType))
+			bad.misfits = append(bad.misfits, fmt.Sprintf("%s holds %v, which are no weights that hone reads", t.Name, t.DType))
 		default:
 			sources = append(sources, source{Named: p, tensor: t})
 		}
@@ -107,51 +112,65 @@ func (m *Model) match(weights *safetensors.Archive, ignored []string) ([]source,
 		switch {
 		case used[name] || idle(name) || slices.Contains(ignored, name) || tied && m.sameAsEmbedding(weights, name, sources):
 		case tied:
-			untied = append(untied, name)
+			bad.untied = append(bad.untied, name)
 		case parts[part(name)]:
-			extra = append(extra, name)
+			bad.extra = append(bad.extra, name)
 		default:
 			m.LeftOut = append(m.LeftOut, name)
 		}
 	}
-	if len(missing) > 0 { // what is left over may be what is missing, by another name
-		extra = append(extra, m.LeftOut...)
+	if len(bad.missing) > 0 { // what is left over may be what is missing, by another name
+		bad.extra = append(bad.extra, m.LeftOut...)
 	}
-	slices.Sort(misfits)
-	misfits = slices.Compact(misfits) // several parameters may lie in one tensor
+	return sources, bad.err(weights, len(m.Params))
+}
+
+// mismatch is what of a checkpoint does not fit a model.
+type mismatch struct {
+	missing []string // parameters without a tensor
+	misfits []string // sentences on tensors of another shape or type
+	extra   []string // tensors of what the model computes that no parameter asks for
+	untied  []string // an output layer where config.json says that it is the embedding
+}
+
+// err says all of it at once, for a model of so many parameters; nil when everything fits.
+func (b *mismatch) err(weights *safetensors.Archive, params int) error {
+	slices.Sort(b.misfits)
+	misfits := slices.Compact(b.misfits) // several parameters may lie in one tensor
 	var problems []string
 	for _, p := range []struct {
 		what  string
 		names []string
 	}{
-		{fmt.Sprintf("it lacks %d of %d tensors", len(missing), len(m.Params)), missing},
+		{fmt.Sprintf("it lacks %d of %d tensors", len(b.missing), params), b.missing},
 		{fmt.Sprintf("%d tensors have another shape or type", len(misfits)), misfits},
-		{fmt.Sprintf("it has %d tensors that config.json does not ask for", len(extra)), extra},
-		{"it has an output layer that is not the embedding, so tie_word_embeddings should be false in config.json", untied},
+		{fmt.Sprintf("it has %d tensors that config.json does not ask for", len(b.extra)), b.extra},
+		{"it has an output layer that is not the embedding, so tie_word_embeddings should be false in config.json", b.untied},
 	} {
 		if len(p.names) > 0 {
 			problems = append(problems, p.what+" ("+some(p.names)+")")
 		}
 	}
-	if head, ok := weights.Tensor("score.weight"); ok && len(missing) == 1 && len(problems) == 1 {
-		return nil, notLanguage(head)
+	if head, ok := weights.Tensor("score.weight"); ok && len(b.missing) == 1 && len(problems) == 1 {
+		return notLanguage(head)
 	}
 	if len(problems) > 0 {
-		return nil, errors.New("the checkpoint does not fit config.json: " + strings.Join(problems, "; ") + "; is it of another model?")
+		return errors.New("the checkpoint does not fit config.json: " + strings.Join(problems, "; ") + "; is it of another model?")
 	}
-	return sources, nil
+	return nil
 }
 
 // notLanguage is the error of a checkpoint with a scalar head, or one of labels, in the place of the output layer.
 func notLanguage(head safetensors.Tensor) error {
 	if len(head.Shape) == 2 && head.Shape[0] > 1 {
-		return fmt.Errorf("this is a classifier with %d labels in the place of the output layer, which hone has no use for; give a language model, or a reward model of one label", head.Shape[0])
+		return fmt.Errorf("this is a classifier with %d labels in the place of the output layer, which hone has no use for; "+
+			"give a language model, or a reward model of one label", head.Shape[0])
 	}
 	return errors.New("this is a reward model, which has a scalar head in the place of the output layer; hone score takes it, and the key reward of recipes")
 }
 
-// checkLanguage refuses a scalar head on a model whose output layer is its embedding: no tensor of the one is missing that would tell it from a
-// language model, but what it was trained on is not to predict tokens.
+// checkLanguage refuses a scalar head on a model whose output layer is its embedding: no tensor of the one is
+// missing that would tell it from a language model, but what it was trained on is not to predict tokens.
 func (m *Model) checkLanguage(weights *safetensors.Archive) error {
 	head, ok := weights.Tensor("score.weight")
 	if !ok || !m.Shape().Tied {
@@ -169,7 +188,8 @@ func (m *Model) checkLanguage(weights *safetensors.Archive) error {
 	return notLanguage(head)
 }
 
-// part is the layer that a tensor belongs to or, outside of layers, its module: a model that has the one computes with all that is in it.
+// part is the layer that a tensor belongs to (model.layers.3 of model.layers.3.mlp.up_proj.weight) or,
+// outside of layers, its module: a model that has one tensor of a part computes with all that is in it.
 func part(name string) string {
 	at := 0
 	for field := range strings.SplitSeq(name, ".") {
@@ -214,9 +234,10 @@ func (m *Model) lookup(weights *safetensors.Archive, p nn.Named) (t safetensors.
 	return t, nil, false
 }
 
-// places are the others than by its name where a checkpoint may have a parameter: those of the architecture's other layouts; all of these without the
-// name of the body in front, as a model has them that was saved without its output layer; and, for an embedding that is the output layer too, that one,
-// which is what some programs keep of two names of one tensor.
+// places are where a checkpoint may have a parameter, other than by its name:
+//   - where the architecture's other layouts have it;
+//   - by any of these names without that of the body in front, as in a model that was saved without its output layer;
+//   - as the output layer, for an embedding that is both: of two names of one tensor some programs keep that one.
 func (m *Model) places(p nn.Named) []nn.Place {
 	var list []nn.Place
 	if other, ok := m.Model.(elsewhere); ok {
@@ -239,15 +260,19 @@ func (m *Model) places(p nn.Named) []nn.Place {
 // bodies are what the names of all parameters but those of the output layer begin with.
 var bodies = []string{"model.", "transformer.", "gpt_neox."}
 
-// idle tells whether a tensor carries nothing that a text model computes with: buffers that older versions of transformers
-// saved, heads of reward models, and the parts of models that also see images.
+// idle tells whether a tensor carries nothing that a text model computes with: buffers that older versions of
+// transformers saved, heads of reward models, and the parts of models that also see images.
 func idle(name string) bool {
-	for _, end := range []string{"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "position_ids"} {
+	for _, end := range []string{
+		"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias", "position_ids",
+	} {
 		if strings.HasSuffix(name, end) {
 			return true
 		}
 	}
-	for _, start := range []string{"score.", "v_head.", "vision_tower.", "model.vision_tower.", "multi_modal_projector.", "model.multi_modal_projector."} {
+	for _, start := range []string{
+		"score.", "v_head.", "vision_tower.", "model.vision_tower.", "multi_modal_projector.", "model.multi_modal_projector.",
+	} {
 		if strings.HasPrefix(name, start) {
 			return true
 		}
@@ -260,8 +285,8 @@ func (m *Model) tiedName(name string) bool {
 	return m.Shape().Tied && (strings.HasSuffix(name, "lm_head.weight") || name == "embed_out.weight")
 }
 
-// sameAsEmbedding tells whether an output layer is the embedding, stored a second time. One with other numbers is not: then
-// config.json is wrong to say that they are tied.
+// sameAsEmbedding tells whether an output layer is the embedding, stored a second time. One with other
+// numbers is not: then config.json is wrong to say that they are tied.
 func (m *Model) sameAsEmbedding(weights *safetensors.Archive, name string, sources []source) bool {
 	head := m.Head().Weight
 	for _, s := range sources {

@@ -65,7 +65,8 @@ func writeFolder(t *testing.T, config string, plan []safetensors.Info, shardSize
 	return dir
 }
 
-// TestLoadTypes: every floating-point type loads onto both types of weights, rounded once, from one file and from shards.
+// TestLoadTypes: every floating-point type loads onto both types of weights, rounded once, from one file and
+// from shards.
 func TestLoadTypes(t *testing.T) {
 	for kind, dev := range devices(t) {
 		if kind == "reference" { // it keeps bf16 unrounded
@@ -105,8 +106,8 @@ func TestLoadTypes(t *testing.T) {
 	}
 }
 
-// TestOtherTensors: what carries nothing is passed over, a second copy of a tied output layer, too; what belongs to a part
-// that the model computes is an error that names all that does not fit; the rest is left out and named.
+// TestOtherTensors: what carries nothing is passed over, a second copy of a tied output layer, too; what belongs
+// to a part that the model computes is an error that names all that does not fit; the rest is left out and named.
 func TestOtherTensors(t *testing.T) {
 	dev := devicetest.NewReference()
 	tied := strings.Replace(tiny, `{`, `{"tie_word_embeddings":true,`, 1)

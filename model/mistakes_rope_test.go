@@ -16,8 +16,8 @@ import (
 	"hone/tensor"
 )
 
-// mistake is a golden model read as somebody could read it wrongly: other values of config.json (nil takes a key out) or
-// rows of weights in another order.
+// mistake is a golden model read as somebody could read it wrongly: other values of config.json (nil takes a
+// key out) or rows of weights in another order.
 type mistake struct {
 	name, model string
 	config      map[string]any
@@ -55,8 +55,8 @@ var mistakes = []mistake{
 	{name: "erf GELU for tanh", model: "gpt2_tied", config: map[string]any{"activation_function": "gelu"}},
 }
 
-// interleave puts the rows of a head of 10 where an implementation that pairs channels 2i and 2i+1 would want them, which
-// is the same mistake.
+// interleave puts the rows of a head of 10 where an implementation that pairs channels 2i and 2i+1 would want
+// them, which is the same mistake.
 func interleave(name string, rows [][]float32) [][]float32 {
 	if !strings.Contains(name, "q_proj.weight") && !strings.Contains(name, "k_proj.weight") {
 		return rows

@@ -1,5 +1,15 @@
 // Package model opens, makes and saves language models in the Hugging Face folder layout:
 // config.json and model.safetensors, one file or shards.
+//
+// A Model is declared first, from config.json alone: the package of its model_type (model/llama …) builds the
+// tree of parameters, which then have names and shapes but no memory. Open fills them from a checkpoint, New
+// with fresh values, Save writes them back:
+//
+//	model.go     Declare, New, Open; the architectures
+//	load.go      from a checkpoint's tensors to parameters: by their names, or where other layouts have them
+//	weights.go   Save
+//	score.go     models with a scalar head: rewards, values
+//	folder.go    the other files of a folder, and what a folder is that is no model
 package model
 
 import (
@@ -26,19 +36,25 @@ import (
 	"hone/safetensors"
 )
 
-// architectures maps config.json's model_type to the package that builds it.
-var architectures = map[string]func(config []byte, dev device.Device) (nn.Model, error){
-	"gemma2":      gemma2.New,
-	"gemma3_text": gemma3.New,
-	"gpt2":        gpt2.New,
-	"gpt_neox":    gptneox.New,
-	"llama":       llama.New,
-	"mistral":     llama.NewMistral,
-	"mixtral":     mixtral.New,
-	"phi":         phi.New,
-	"phi3":        phi3.New,
-	"qwen2":       qwen2.New,
-	"qwen3":       qwen3.New,
+// architecture is a package that builds a model, and what transformers calls it.
+type architecture struct {
+	build func(config []byte, dev device.Device) (nn.Model, error)
+	class string // of transformers, which config.json's architectures names
+}
+
+// architectures are the supported ones by config.json's model_type.
+var architectures = map[string]architecture{
+	"gemma2":      {gemma2.New, "Gemma2ForCausalLM"},
+	"gemma3_text": {gemma3.New, "Gemma3ForCausalLM"},
+	"gpt2":        {gpt2.New, "GPT2LMHeadModel"},
+	"gpt_neox":    {gptneox.New, "GPTNeoXForCausalLM"},
+	"llama":       {llama.New, "LlamaForCausalLM"},
+	"mistral":     {llama.NewMistral, "MistralForCausalLM"},
+	"mixtral":     {mixtral.New, "MixtralForCausalLM"},
+	"phi":         {phi.New, "PhiForCausalLM"},
+	"phi3":        {phi3.New, "Phi3ForCausalLM"},
+	"qwen2":       {qwen2.New, "Qwen2ForCausalLM"},
+	"qwen3":       {qwen3.New, "Qwen3ForCausalLM"},
 }
 
 // textParts take from the config.json of a model that sees more than text the one of the text model in it, which then
@@ -66,11 +82,14 @@ type Model struct {
 	Params []nn.Named
 	// Generation is the generation_config.json of the folder that the model was opened from, nil if there is none.
 	Generation json.RawMessage
-	// LeftOut names the tensors of the checkpoint that are no part of the model, such as layers that predict further tokens.
+	// LeftOut names the tensors of the checkpoint that are no part of the model, such as layers that predict
+	// further tokens.
 	LeftOut []string
-	// Weights tells the checkpoint that the model was read from apart from others: a hash of the names and of values of each tensor; 0 for a new model.
+	// Weights tells the checkpoint that the model was read from apart from others: a hash of the names and of
+	// values of each tensor; 0 for a new model.
 	Weights uint64
-	// ShardSize is how many bytes a file of weights that Save writes may have, if its first tensor is not larger; 0: 5 GB.
+	// ShardSize is how many bytes a file of weights that Save writes may have, if its first tensor is not
+	// larger; 0: 5 GB.
 	ShardSize int64
 	dev       device.Device
 }
@@ -94,12 +113,13 @@ func Declare(config []byte, dev device.Device) (*Model, error) {
 		}
 		return Declare(config, dev)
 	}
-	build, ok := architectures[head.ModelType]
+	architecture, ok := architectures[head.ModelType]
 	if !ok {
 		return nil, unknown(head.ModelType)
 	}
 	if len(head.Quantization) > 0 && string(head.Quantization) != "null" {
-		return nil, errors.New("the weights are quantised, as quantization_config in config.json says; take the model's unquantised folder or its GGUF file")
+		return nil, errors.New("the weights are quantised, as quantization_config in config.json says; " +
+			"take the model's unquantised folder or its GGUF file")
 	}
 	if head.Cross || head.Encoder {
 		return nil, errors.New("config.json describes a model with an encoder (add_cross_attention, is_encoder_decoder); hone has decoders alone")
@@ -110,7 +130,7 @@ func Declare(config []byte, dev device.Device) (*Model, error) {
 	if err := nn.CheckNumbers(config); err != nil {
 		return nil, err
 	}
-	m, err := build(config, dev)
+	m, err := architecture.build(config, dev)
 	if err != nil {
 		return nil, err
 	}
@@ -123,8 +143,11 @@ func unknown(modelType string) error {
 	if modelType == "" {
 		return fmt.Errorf("config.json has no model_type; hone knows %s", strings.Join(types, ", "))
 	}
-	nearest := slices.MinFunc(types, func(a, b string) int { return cmp.Compare(spell.Distance(modelType, a), spell.Distance(modelType, b)) })
-	return fmt.Errorf("model_type %q is not supported, the nearest that is would be %s; hone knows %s", modelType, nearest, strings.Join(types, ", "))
+	nearest := slices.MinFunc(types, func(a, b string) int {
+		return cmp.Compare(spell.Distance(modelType, a), spell.Distance(modelType, b))
+	})
+	return fmt.Errorf("model_type %q is not supported, the nearest that is would be %s; hone knows %s",
+		modelType, nearest, strings.Join(types, ", "))
 }
 
 // New makes a model with fresh weights, a function of seed and the config alone.
@@ -133,8 +156,8 @@ func New(config []byte, dev device.Device, dtype device.DType, seed uint64) (*Mo
 	return NewPacked(config, dev, dtype, Packed{}, seed)
 }
 
-// Packed says which weights of a model are stored in few bits: those of all linear layers but the output layer and those that
-// Keep names by the ends of their names. The zero value packs nothing.
+// Packed says which weights of a model are stored in few bits: those of all linear layers but the output
+// layer and those that Keep names by the ends of their names. The zero value packs nothing.
 type Packed struct {
 	Packing device.Packing
 	Keep    []string
@@ -145,7 +168,9 @@ func (p Packed) mark(m nn.Model) {
 	head := m.Head().Weight
 	for _, layer := range nn.Layers(m) {
 		weight, _ := layer.Parameters()
-		kept := slices.ContainsFunc(p.Keep, func(end string) bool { return layer.Name == end || strings.HasSuffix(layer.Name, "."+end) })
+		kept := slices.ContainsFunc(p.Keep, func(end string) bool {
+			return layer.Name == end || strings.HasSuffix(layer.Name, "."+end)
+		})
 		if weight.Tensor != head && !kept {
 			weight.Storage = p.Packing
 		}
@@ -220,7 +245,8 @@ func OpenPacked(dir string, dev device.Device, dtype device.DType, packed Packed
 	return m, nil
 }
 
-// Check says what Open would refuse of a model folder, without reading weights. Of dev nothing is asked but tables that models make of their config.json.
+// Check says what Open would refuse of a model folder, without reading weights. Of dev nothing is asked but
+// tables that models make of their config.json.
 func Check(dir string, dev device.Device) error {
 	config, err := ReadConfig(dir)
 	if err != nil {
@@ -255,7 +281,8 @@ func (m *Model) check(dir string) error {
 }
 
 // OpenFrom makes the model of a config.json with the values that fetch returns for each name and shape.
-func OpenFrom(config []byte, dev device.Device, dtype device.DType, fetch func(name string, shape []int) ([]float32, error)) (*Model, error) {
+func OpenFrom(config []byte, dev device.Device, dtype device.DType,
+	fetch func(name string, shape []int) ([]float32, error)) (*Model, error) {
 	m, err := Declare(config, dev)
 	if err != nil {
 		return nil, err
@@ -272,7 +299,8 @@ func (m *Model) Note() string {
 	if len(m.LeftOut) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the checkpoint has %d tensors that config.json does not ask for, and they are left out (%s)", len(m.LeftOut), some(m.LeftOut))
+	return fmt.Sprintf("the checkpoint has %d tensors that config.json does not ask for, and they are left out (%s)",
+		len(m.LeftOut), some(m.LeftOut))
 }
 
 // Free gives the memory of the parameters, and of tables the model made, back.

@@ -53,7 +53,8 @@ func TestSaveAndOpen(t *testing.T) {
 	}
 }
 
-// TestSaveKeepsWhatItWasGiven: readers with typed keys refuse 30 where they want 30.0, and generation_config.json says more than config.json.
+// TestSaveKeepsWhatItWasGiven: readers with typed keys refuse 30 where they want 30.0, and
+// generation_config.json says more than config.json.
 func TestSaveKeepsWhatItWasGiven(t *testing.T) {
 	dev, dir, again := devicetest.NewReference(), t.TempDir(), t.TempDir()
 	const config = `{"final_logit_softcapping":30.0,"attention_dropout":0.0,"big":12345678901234567890,"_name_or_path":"x/y",`
@@ -179,7 +180,8 @@ func TestBadModels(t *testing.T) {
 	}
 }
 
-// TestOtherNamesOfSizes: GPT-2's sizes are found by the names that other architectures have for them, and GPT-NeoX may have both of its own.
+// TestOtherNamesOfSizes: GPT-2's sizes are found by the names that other architectures have for them, and
+// GPT-NeoX may have both of its own.
 func TestOtherNamesOfSizes(t *testing.T) {
 	dev := devicetest.NewReference()
 	for config, want := range map[string]nn.Shape{
@@ -199,7 +201,8 @@ func TestOtherNamesOfSizes(t *testing.T) {
 	}
 }
 
-// TestThetasOfGemma3: rope_theta and rope_scaling are of global layers alone, and a layer's own entry wins but for rope_scaling, as in transformers.
+// TestThetasOfGemma3: rope_theta and rope_scaling are of global layers alone, and a layer's own entry wins
+// but for rope_scaling, as in transformers.
 func TestThetasOfGemma3(t *testing.T) {
 	dev := devicetest.NewReference()
 	for config, want := range map[string][4]float64{ // theta and factor of global layers, then of those with a window
@@ -264,7 +267,8 @@ func TestCacheOverflowIsAnError(t *testing.T) {
 	}
 }
 
-// TestNullKeyValueHeads: where num_key_value_heads is null there are as many as heads; where it is absent, the default of transformers.
+// TestNullKeyValueHeads: where num_key_value_heads is null there are as many as heads; where it is
+// absent, the default of transformers.
 func TestNullKeyValueHeads(t *testing.T) {
 	for _, modelType := range []string{"llama", "mistral", "mixtral", "phi", "phi3", "qwen2", "qwen3"} {
 		null := fmt.Sprintf(`{"model_type":%q,"num_hidden_layers":1,"hidden_size":512,"num_attention_heads":64,"num_key_value_heads":null}`, modelType)

@@ -15,8 +15,8 @@ import (
 	"hone/safetensors"
 )
 
-// TestPackedWeights: all linear layers but the output layer and what is to be kept, by the ends of names, are in few bits, whether the model is new, read,
-// or has room alone; what is read is near what it was.
+// TestPackedWeights: all linear layers but the output layer and what is to be kept, by the ends of names, are
+// in few bits, whether the model is new, read, or has room alone; what is read is near what it was.
 func TestPackedWeights(t *testing.T) {
 	dev := devicetest.NewReference()
 	whole, err := New([]byte(tiny), dev, device.F32, 1)
@@ -116,7 +116,8 @@ func TestOpenFrom(t *testing.T) {
 	}
 }
 
-// TestSaveSaysItsType: config.json has the type of the weights under the key that it came with, and these are of that type.
+// TestSaveSaysItsType: config.json has the type of the weights under the key that it came with, and these are
+// of that type.
 func TestSaveSaysItsType(t *testing.T) {
 	dev := devicetest.NewReference()
 	for config, want := range map[string]string{
@@ -226,7 +227,8 @@ func TestScored(t *testing.T) {
 	scores(t, first, text) // the model makes its rotary tables when it first runs, and keeps them
 	first.Free()
 	before := dev.Memory().InUse
-	for _, of := range []*Model{m, {Model: nn.NewVirtual(m.Model, 2), Params: m.Params, dev: m.dev}} { // and one in which virtual tokens are off
+	// and one in which virtual tokens are off
+	for _, of := range []*Model{m, {Model: nn.NewVirtual(m.Model, 2), Params: m.Params, dev: m.dev}} {
 		s := of.Scored(device.F32, o)
 		if got := scores(t, s, text); !slices.Equal(got, want) || !s.Fresh || s.Score.Layout != ScoreLayout || len(s.Params) != len(m.Params)+1 {
 			t.Errorf("scores are %v, opened %v", got, want)

@@ -21,10 +21,12 @@ type Layout string
 
 // The layouts.
 const (
-	// ScoreLayout is transformers' sequence classification with one label: score.weight [1, C] instead of the output layer.
+	// ScoreLayout is transformers' sequence classification with one label: score.weight [1, C] instead of the
+	// output layer.
 	ScoreLayout Layout = "score"
-	// ValueLayout is that of TRL's and LLaMA-Factory's value heads: v_head.summary.weight [1, C] and .bias [1] beside the output
-	// layer. It is read from the model's weights or from value_head.safetensors, and written to the model's weights.
+	// ValueLayout is that of TRL's and LLaMA-Factory's value heads: v_head.summary.weight [1, C] and .bias
+	// [1] beside the output layer. It is read from the model's weights or from value_head.safetensors, and
+	// written to the model's weights.
 	ValueLayout Layout = "v_head"
 )
 
@@ -45,8 +47,8 @@ type ScoreHead struct {
 	Layout Layout
 }
 
-// NewScoreHead declares a head on hidden states of c channels. Its weights start normal with a standard deviation of 1/(c+1), so
-// that the first scores are near 0, as OpenRLHF has it.
+// NewScoreHead declares a head on hidden states of c channels. Its weights start normal with a standard
+// deviation of 1/(c+1), so that the first scores are near 0, as OpenRLHF has it.
 func NewScoreHead(c int, layout Layout) *ScoreHead {
 	h := &ScoreHead{nn.NewLinear(c, 1, layout == ValueLayout, 1/float64(c+1)), layout}
 	h.Weight.Single = true
@@ -96,8 +98,8 @@ func (s *Scorer) Scores(in nn.Input, rows []int32) *tensor.Tensor {
 	return s.Score.Forward(nn.HiddenAt(s, in, rows))
 }
 
-// OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a fresh head; with
-// ScoreLayout its output layer is left out.
+// OpenScorer loads a model folder with a scalar head in either layout. A language model without one gets a
+// fresh head; with ScoreLayout its output layer is left out.
 func OpenScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
 	config, err := ReadConfig(dir)
 	if err != nil {
@@ -166,8 +168,8 @@ func (m *Model) Scored(dtype device.DType, o ScorerOptions) *Scorer {
 	return s
 }
 
-// IsOf tells whether the model, loaded and not trained, is that of a folder: one with the same configuration and, by the
-// fingerprint, the same weights, and without a scalar head.
+// IsOf tells whether the model, loaded and not trained, is that of a folder: one with the same configuration
+// and, by the fingerprint, the same weights, and without a scalar head.
 func (m *Model) IsOf(dir string) (bool, error) {
 	config, err := ReadConfig(dir)
 	if err != nil {
@@ -239,7 +241,7 @@ func declareScorer(config []byte, layout Layout, dev device.Device) (*Model, err
 		return nil, err
 	}
 	m.Config, err = nn.EditConfig(m.Config, map[string]any{"tie_word_embeddings": tied,
-		"architectures": []string{scoreClass(values["architectures"], classes[m.Type])}, "num_labels": 1,
+		"architectures": []string{scoreClass(values["architectures"], architectures[m.Type].class)}, "num_labels": 1,
 		"id2label": map[string]string{"0": "LABEL_0"}, "label2id": map[string]int{"LABEL_0": 0}})
 	return m, err
 }

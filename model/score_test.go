@@ -16,7 +16,8 @@ import (
 	"hone/tensor"
 )
 
-// TestScores compares scores with those of transformers, computed with padding on either side; here sequences stand packed.
+// TestScores compares scores with those of transformers, computed with padding on either side; here sequences
+// stand packed.
 func TestScores(t *testing.T) {
 	for _, name := range []string{"llama", "gpt2"} {
 		dir := filepath.Join("..", "testdata", "golden", "score", name)
@@ -32,7 +33,8 @@ func TestScores(t *testing.T) {
 			t.Fatal(err)
 		}
 		dev := cpu.New(cpu.Options{Threads: 2})
-		s, err := OpenScorer(dir, dev, device.F32, ScorerOptions{Layout: ValueLayout, Seed: 1}) // the layout of the checkpoint counts
+		// the layout of the checkpoint counts
+		s, err := OpenScorer(dir, dev, device.F32, ScorerOptions{Layout: ValueLayout, Seed: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -206,7 +208,8 @@ func TestFreshHead(t *testing.T) {
 	}
 }
 
-// TestDamagedHeads: a head of another shape is an error that names the tensor and leaves nothing in memory; one without a bias has a bias of 0.
+// TestDamagedHeads: a head of another shape is an error that names the tensor and leaves nothing in memory;
+// one without a bias has a bias of 0.
 func TestDamagedHeads(t *testing.T) {
 	dev := devicetest.NewReference()
 	m, err := New([]byte(tiny), dev, device.F32, 1)

@@ -11,8 +11,8 @@ import (
 	"hone/tensor"
 )
 
-// TestSteadyMemory: training holds no more after 2,685 steps (with -short 937, of one model) than after 500, by when all lengths have met, neither in tensors nor in the
-// Go heap, though every step packs sequences of other lengths.
+// TestSteadyMemory: training holds no more after 2,685 steps (with -short 937, of one model) than after 500, by when
+// all lengths have met, neither in tensors nor in the Go heap, though every step packs sequences of other lengths.
 func TestSteadyMemory(t *testing.T) {
 	t.Run("llama f32", func(t *testing.T) {
 		steadyMemory(t, `{"model_type":"llama","hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"num_key_value_heads":1,"intermediate_size":16,"vocab_size":40,"max_position_embeddings":64,"tie_word_embeddings":true}`, device.F32)
@@ -48,13 +48,15 @@ func steadyMemory(t *testing.T, config string, dtype device.DType) {
 		return dev.Memory().Held, s.HeapAlloc
 	}
 	const slack = 64 << 10 // of the runtime and the testing package; 2,185 steps that leak 30 bytes each are found
-	// The last step of each stretch has the same lengths, which come again every 23·19 steps: what the heap keeps of a step goes by them.
+	// The last step of each stretch has the same lengths, which come again every 23·19 steps: what the
+	// heap keeps of a step goes by them.
 	step, stretch, most := 500, 5*23*19, 5
 	if testing.Short() {
 		stretch = 23 * 19
 	}
 	held, heap := run(0, step)
-	// What leaks grows in every stretch. A worker that came to no task before makes room of its own once, which on a busy machine may be late.
+	// What leaks grows in every stretch. A worker that came to no task before makes room of its own once,
+	// which on a busy machine may be late.
 	for tried := 1; ; tried++ {
 		laterHeld, laterHeap := run(step, step+stretch)
 		if laterHeld > held {

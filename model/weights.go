@@ -69,9 +69,9 @@ func (m *Model) saveConfig(dir string, dtype device.DType) error {
 	if _, ok := config["dtype"]; ok {
 		key = "dtype"
 	}
-	set := map[string]any{key: map[device.DType]string{device.F32: "float32", device.BF16: "bfloat16"}[dtype]}
+	set := map[string]any{key: map[device.DType]string{device.F32: "float32", device.BF16: "bfloat16"}[dtype]} // torch's names
 	if config["architectures"] == nil {
-		set["architectures"] = []string{classes[m.Type]}
+		set["architectures"] = []string{architectures[m.Type].class}
 	}
 	generation := m.Generation
 	if generation == nil {
@@ -86,7 +86,8 @@ func (m *Model) saveConfig(dir string, dtype device.DType) error {
 			return err
 		}
 	}
-	if err := atomicfile.WriteFile(filepath.Join(dir, generationName), slices.Concat(bytes.TrimSpace(generation), []byte("\n"))); err != nil {
+	generation = slices.Concat(bytes.TrimSpace(generation), []byte("\n"))
+	if err := atomicfile.WriteFile(filepath.Join(dir, generationName), generation); err != nil {
 		return err
 	}
 	text, err := nn.EditConfig(m.Config, set)
@@ -94,11 +95,4 @@ func (m *Model) saveConfig(dir string, dtype device.DType) error {
 		return err
 	}
 	return atomicfile.WriteFile(filepath.Join(dir, "config.json"), append(text, '\n'))
-}
-
-// classes are the names of the architectures in transformers.
-var classes = map[string]string{
-	"gemma2": "Gemma2ForCausalLM", "gemma3_text": "Gemma3ForCausalLM", "gpt2": "GPT2LMHeadModel", "gpt_neox": "GPTNeoXForCausalLM",
-	"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "phi": "PhiForCausalLM",
-	"phi3": "Phi3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
 }

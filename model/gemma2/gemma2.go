@@ -21,7 +21,7 @@ type Config struct {
 	NumAttentionHeads     int           `json:"num_attention_heads"`
 	NumKeyValueHeads      int           `json:"num_key_value_heads"`
 	HeadDim               int           `json:"head_dim"`
-	HiddenActivation      string        `json:"hidden_activation"` // hidden_act of the first checkpoints is not what they were trained with
+	HiddenActivation      string        `json:"hidden_activation"` // hidden_act of the first checkpoints is wrong
 	MaxPositionEmbeddings int           `json:"max_position_embeddings"`
 	RMSNormEps            float64       `json:"rms_norm_eps"`
 	QueryPreAttnScalar    float64       `json:"query_pre_attn_scalar"`   // scores are divided by its root
@@ -40,9 +40,12 @@ type Config struct {
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
 	attention, final, window := 50.0, 30.0, 4096
-	return Config{VocabSize: 256000, HiddenSize: 2304, IntermediateSize: 9216, NumHiddenLayers: 26, NumAttentionHeads: 8, NumKeyValueHeads: 4,
-		HeadDim: 256, HiddenActivation: "gelu_pytorch_tanh", MaxPositionEmbeddings: 8192, RMSNormEps: 1e-6, QueryPreAttnScalar: 256,
-		AttnLogitSoftcapping: &attention, FinalLogitSoftcapping: &final, SlidingWindow: &window, TieWordEmbeddings: true, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 256000, HiddenSize: 2304, IntermediateSize: 9216, NumHiddenLayers: 26, NumAttentionHeads: 8,
+		NumKeyValueHeads: 4, HeadDim: 256, HiddenActivation: "gelu_pytorch_tanh", MaxPositionEmbeddings: 8192,
+		RMSNormEps: 1e-6, QueryPreAttnScalar: 256, AttnLogitSoftcapping: &attention,
+		FinalLogitSoftcapping: &final, SlidingWindow: &window, TieWordEmbeddings: true, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -81,14 +84,16 @@ type Attention struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedTokens.Scaled(in.IDs, math.Sqrt(float64(m.Config.HiddenSize)))), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedTokens.Scaled(in.IDs, math.Sqrt(float64(m.Config.HiddenSize))))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
 	return m.Body.Norm.Forward(x)
 }
 
-// forward is layer i: h = x + norm(attention(norm(x))), then h + norm(mlp(norm(h))). What a part adds is normalised once more before it is added.
+// forward is layer i: h = x + norm(attention(norm(x))), then h + norm(mlp(norm(h))). What a part adds is
+// normalised once more before it is added.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
 	h := tensor.Residual(in.Kept(i, x), in.Drop(b.PostAttentionLayerNorm.Forward(attended)))
@@ -96,7 +101,8 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	return tensor.Residual(h, in.Drop(b.PostFeedforwardLayerNorm.Forward(fed)))
 }
 
-// forward maps the normalised x [N, C] to [N, C]. Window, soft cap and scale (query_pre_attn_scalar, not the head's width) are in shape.
+// forward maps the normalised x [N, C] to [N, C]. Window, soft cap and scale (query_pre_attn_scalar, not
+// the head's width) are in shape.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
 	q, k, v := p[0], p[1], p[2]
@@ -104,7 +110,8 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
 
-// Head is the output layer, the embedding table itself when tied: unscaled, for the scale is of the embedded tokens alone.
+// Head is the output layer, the embedding table itself when tied: unscaled, for the scale is of the embedded
+// tokens alone.
 func (m *Model) Head() tensor.Head {
 	h := tensor.Head{Weight: m.Body.EmbedTokens.Weight.Tensor, SoftCap: nn.SoftCap(m.Config.FinalLogitSoftcapping)}
 	if m.LMHead != nil {
@@ -119,8 +126,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
@@ -150,8 +160,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
@@ -160,7 +170,8 @@ func (c *Config) complete(config []byte) (err error) {
 	if c.Bidirectional {
 		return errors.New("use_bidirectional_attention is true, but hone only trains and runs models that predict the next token")
 	}
-	if c.LayerTypes == nil { // the first checkpoints do not say: the first layer has the window, the second sees everything, and so on
+	// the first checkpoints do not say: the first layer has the window, the second sees everything, and so on
+	if c.LayerTypes == nil {
 		c.LayerTypes = nn.PatternedLayers(c.NumHiddenLayers, 2)
 	}
 	if c.windows, err = nn.LayerWindows(c.LayerTypes, c.NumHiddenLayers, nn.Window(c.SlidingWindow)); err != nil {
@@ -172,8 +183,8 @@ func (c *Config) complete(config []byte) (err error) {
 	return c.Rope.Whole()
 }
 
-// block declares layer i. Norms store their weight less 1, so fresh ones begin at 0; the scale of scores is query_pre_attn_scalar's, which need
-// not be the width of a head (27B: 144 for heads of 128).
+// block declares layer i. Norms store their weight less 1, so fresh ones begin at 0; the scale of scores is
+// query_pre_attn_scalar's, which need not be the width of a head (27B: 144 for heads of 128).
 func (c *Config) block(i int, act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Window: c.windows[i],
 		Scale: float32(1 / math.Sqrt(c.QueryPreAttnScalar)), SoftCap: nn.SoftCap(c.AttnLogitSoftcapping)}
@@ -181,8 +192,10 @@ func (c *Config) block(i int, act device.UnaryOp) *Block {
 	linear := func(in, out int) *nn.Linear { return nn.NewLinear(in, out, c.AttentionBias, c.InitializerRange) }
 	q, kv := shape.Heads*shape.D, shape.KVHeads*shape.D
 	return &Block{
-		SelfAttn: &Attention{linear(c.HiddenSize, q), linear(c.HiddenSize, kv), linear(c.HiddenSize, kv), linear(q, c.HiddenSize), shape},
-		MLP:      nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, false, act, c.InitializerRange), InputLayerNorm: norm(), PostAttentionLayerNorm: norm(),
+		SelfAttn: &Attention{linear(c.HiddenSize, q), linear(c.HiddenSize, kv), linear(c.HiddenSize, kv),
+			linear(q, c.HiddenSize), shape},
+		MLP:            nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, false, act, c.InitializerRange),
+		InputLayerNorm: norm(), PostAttentionLayerNorm: norm(),
 		PreFeedforwardLayerNorm: norm(), PostFeedforwardLayerNorm: norm(),
 	}
 }

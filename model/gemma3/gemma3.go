@@ -1,5 +1,6 @@
-// Package gemma3 is the text part of the Gemma 3 architecture (Gemma Team, 2025): Gemma 2 with norms of queries and keys
-// in place of soft caps, and a global layer after every five that have a sliding window and rotary positions of their own.
+// Package gemma3 is the text part of the Gemma 3 architecture (Gemma Team, 2025): Gemma 2 with norms of
+// queries and keys in place of soft caps, and a global layer after every five that have a sliding window and
+// rotary positions of their own.
 package gemma3
 
 import (
@@ -15,8 +16,8 @@ import (
 	"hone/tensor"
 )
 
-// Config is config.json of model_type gemma3_text, or text_config in that of gemma3. Its attn_logit_softcapping counts for
-// nothing, as in transformers.
+// Config is config.json of model_type gemma3_text, or text_config in that of gemma3. Its
+// attn_logit_softcapping counts for nothing, as in transformers.
 type Config struct {
 	VocabSize             int           `json:"vocab_size"`
 	HiddenSize            int           `json:"hidden_size"`
@@ -45,9 +46,12 @@ type Config struct {
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
 	window := 4096
-	return Config{VocabSize: 262208, HiddenSize: 2304, IntermediateSize: 9216, NumHiddenLayers: 26, NumAttentionHeads: 8, NumKeyValueHeads: 4,
-		HeadDim: 256, HiddenActivation: "gelu_pytorch_tanh", MaxPositionEmbeddings: 131072, RMSNormEps: 1e-6, QueryPreAttnScalar: 256,
-		SlidingWindow: &window, SlidingWindowPattern: 6, RopeLocalBaseFreq: 10000, TieWordEmbeddings: true, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 262208, HiddenSize: 2304, IntermediateSize: 9216, NumHiddenLayers: 26,
+		NumAttentionHeads: 8, NumKeyValueHeads: 4, HeadDim: 256, HiddenActivation: "gelu_pytorch_tanh",
+		MaxPositionEmbeddings: 131072, RMSNormEps: 1e-6, QueryPreAttnScalar: 256, SlidingWindow: &window,
+		SlidingWindowPattern: 6, RopeLocalBaseFreq: 10000, TieWordEmbeddings: true, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -141,8 +145,11 @@ func (m *Model) Free() {
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Global.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Global.OwnAfter(), LongAfter: c.Global.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Global.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Global.OwnAfter(), LongAfter: c.Global.LongAfter(),
+	}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
@@ -191,14 +198,16 @@ func TextConfig(config []byte) ([]byte, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings, "sliding_window_pattern", c.SlidingWindowPattern); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings,
+		"sliding_window_pattern", c.SlidingWindowPattern); err != nil {
 		return err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
-	if c.Bidirectional { // as embedding models on Gemma 3 are: attention that sees what comes later cannot be trained on the next token
+	// as embedding models on Gemma 3 are: attention that sees what comes later cannot be trained on the next token
+	if c.Bidirectional {
 		return errors.New("use_bidirectional_attention is true, but hone only trains and runs models that predict the next token")
 	}
 	if c.LayerTypes == nil {
@@ -210,8 +219,8 @@ func (c *Config) complete(config []byte) (err error) {
 	return c.readRopes(config)
 }
 
-// readRopes reads the rotary positions of both kinds of layers: rope_parameters has an entry for each, and rope_theta and rope_scaling are of
-// global layers alone. An entry knows no original_max_position_embeddings but its own.
+// readRopes reads the rotary positions of both kinds of layers: rope_parameters has an entry for each, and rope_theta
+// and rope_scaling are of global layers alone. An entry knows no original_max_position_embeddings but its own.
 func (c *Config) readRopes(config []byte) error {
 	type group = map[string]json.RawMessage
 	var top struct {
@@ -253,7 +262,8 @@ func (c *Config) readRopes(config []byte) error {
 		return rope, rope.Whole()
 	}
 	var err error
-	if c.Global, err = read(1e6, map[string]any{"rope_theta": top.Theta, "partial_rotary_factor": top.Partial, "rope_parameters": global}); err != nil {
+	if c.Global, err = read(1e6, map[string]any{"rope_theta": top.Theta, "partial_rotary_factor": top.Partial,
+		"rope_parameters": global}); err != nil {
 		return err
 	}
 	c.Local, err = read(c.RopeLocalBaseFreq, map[string]any{"rope_parameters": entries.Parameters.Local})
@@ -263,7 +273,8 @@ func (c *Config) readRopes(config []byte) error {
 	return err
 }
 
-// block declares layer i, as Gemma 2's but for the norms of queries and keys, which keep scores small and so stand for the soft cap.
+// block declares layer i, as Gemma 2's but for the norms of queries and keys, which keep scores small
+// and so stand for the soft cap.
 func (c *Config) block(i int, act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Window: c.windows[i],
 		Scale: float32(1 / math.Sqrt(c.QueryPreAttnScalar))}
@@ -273,7 +284,8 @@ func (c *Config) block(i int, act device.UnaryOp) *Block {
 	return &Block{
 		SelfAttn: &Attention{linear(c.HiddenSize, q), linear(c.HiddenSize, kv), linear(c.HiddenSize, kv), linear(q, c.HiddenSize),
 			nn.NewOffsetRMSNorm(c.HeadDim, c.RMSNormEps), nn.NewOffsetRMSNorm(c.HeadDim, c.RMSNormEps), shape},
-		MLP: nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, false, act, c.InitializerRange), InputLayerNorm: norm(), PostAttentionLayerNorm: norm(),
+		MLP:            nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, false, act, c.InitializerRange),
+		InputLayerNorm: norm(), PostAttentionLayerNorm: norm(),
 		PreFeedforwardLayerNorm: norm(), PostFeedforwardLayerNorm: norm(),
 	}
 }

@@ -29,8 +29,10 @@ type Config struct {
 
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
-	return Config{VocabSize: 50257, NPositions: 1024, NEmbd: 768, NLayer: 12, NHead: 12, ActivationFunction: "gelu_new",
-		LayerNormEpsilon: 1e-5, InitializerRange: 0.02, ScaleAttnWeights: true, TieWordEmbeddings: true}
+	return Config{
+		VocabSize: 50257, NPositions: 1024, NEmbd: 768, NLayer: 12, NHead: 12, ActivationFunction: "gelu_new",
+		LayerNormEpsilon: 1e-5, InitializerRange: 0.02, ScaleAttnWeights: true, TieWordEmbeddings: true,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -81,11 +83,15 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
-	h := tensor.Residual(in.Kept(i, x), in.Drop(b.Attn.forward(b.Ln1.Forward(x), i, in)))
-	return tensor.Residual(h, in.Drop(b.MLP.forward(b.Ln2.Forward(h))))
+	kept := in.Kept(i, x)
+	attended := b.Attn.forward(b.Ln1.Forward(x), i, in)
+	h := tensor.Residual(kept, in.Drop(attended))
+	fed := b.MLP.forward(b.Ln2.Forward(h))
+	return tensor.Residual(h, in.Drop(fed))
 }
 
-// forward maps the normalised x [N, C] to [N, C]. CAttn makes [N, 3·C], of which attention reads queries, keys and values where they stand.
+// forward maps the normalised x [N, C] to [N, C]. CAttn makes [N, 3·C], of which attention reads queries,
+// keys and values where they stand.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input) *tensor.Tensor {
 	return a.CProj.Forward(in.AttendColumns(i, a.CAttn.Forward(x), a.shape))
 }
@@ -103,7 +109,8 @@ func (m *Model) Head() tensor.Head {
 	return tensor.Head{Weight: m.LMHead.Weight.Tensor}
 }
 
-// Shape is the model's sizes. Positions are learned: a longer text than NPositions has none, and no table can be made for it.
+// Shape is the model's sizes. Positions are learned: a longer text than NPositions has none, and no table can
+// be made for it.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
 	return nn.Shape{Layers: c.NLayer, Hidden: c.NEmbd, Heads: c.NHead, KVHeads: c.NHead, HeadDim: c.NEmbd / c.NHead, FFN: c.NInner,
@@ -122,7 +129,8 @@ func New(config []byte, _ device.Device) (nn.Model, error) {
 	if c.NInner == 0 {
 		c.NInner = 4 * c.NEmbd
 	}
-	if err := nn.Positive("vocab_size", c.VocabSize, "n_positions", c.NPositions, "n_embd", c.NEmbd, "n_layer", c.NLayer, "n_head", c.NHead, "n_inner", c.NInner); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "n_positions", c.NPositions, "n_embd", c.NEmbd,
+		"n_layer", c.NLayer, "n_head", c.NHead, "n_inner", c.NInner); err != nil {
 		return nil, err
 	}
 	if c.NEmbd%c.NHead != 0 {
@@ -146,7 +154,8 @@ func New(config []byte, _ device.Device) (nn.Model, error) {
 	return m, nil
 }
 
-// otherNames reads the sizes by the names that other architectures have for them, as transformers does. A size that is given twice must be the same.
+// otherNames reads the sizes by the names that other architectures have for them, as transformers does. A
+// size that is given twice must be the same.
 func (c *Config) otherNames(config []byte) error {
 	var given struct {
 		NEmbd      *int `json:"n_embd"`
@@ -182,8 +191,8 @@ func (c *Config) otherNames(config []byte) error {
 	return nil
 }
 
-// block declares layer i. With scale_attn_weights scores are divided by the root of a head's width, and with scale_attn_by_inverse_layer_idx by the
-// number of the layer, counted from 1.
+// block declares layer i. With scale_attn_weights scores are divided by the root of a head's width, and with
+// scale_attn_by_inverse_layer_idx by the number of the layer, counted from 1.
 func (c *Config) block(i int, act device.UnaryOp) *Block {
 	scale := 1.0
 	if c.ScaleAttnWeights {

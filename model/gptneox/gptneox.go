@@ -1,6 +1,6 @@
-// Package gptneox is the GPT-NeoX architecture (Black et al., "GPT-NeoX-20B", 2022; Pythia): attention and feed-forward
-// read the same residual stream through a LayerNorm each and are added side by side, or else one after the other; rotary
-// positions on a part of each head; one projection to queries, keys and values, head by head.
+// Package gptneox is the GPT-NeoX architecture (Black et al., "GPT-NeoX-20B", 2022; Pythia): attention and
+// feed-forward read the same residual stream through a LayerNorm each and are added side by side, or else one after
+// the other; rotary positions on a part of each head; one projection to queries, keys and values, head by head.
 package gptneox
 
 import (
@@ -33,8 +33,11 @@ type Config struct {
 
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
-	return Config{VocabSize: 50432, HiddenSize: 6144, IntermediateSize: 24576, NumHiddenLayers: 44, NumAttentionHeads: 64, HiddenAct: "gelu",
-		MaxPositionEmbeddings: 2048, LayerNormEps: 1e-5, UseParallelResidual: true, AttentionBias: true, RotaryPct: 0.25, RotaryEmbBase: 10000, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 50432, HiddenSize: 6144, IntermediateSize: 24576, NumHiddenLayers: 44, NumAttentionHeads: 64,
+		HiddenAct: "gelu", MaxPositionEmbeddings: 2048, LayerNormEps: 1e-5, UseParallelResidual: true,
+		AttentionBias: true, RotaryPct: 0.25, RotaryEmbBase: 10000, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -77,15 +80,16 @@ type MLP struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedIn.Forward(in.IDs)), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedIn.Forward(in.IDs))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
 	return m.Body.FinalLayerNorm.Forward(x)
 }
 
-// forward is layer i: with use_parallel_residual x + attention(norm(x)) + mlp(norm'(x)), else one after the other. The order of the
-// sums is transformers', for bf16 rounds each of them.
+// forward is layer i: with use_parallel_residual x + attention(norm(x)) + mlp(norm'(x)), else one after the
+// other. The order of the sums is transformers', for bf16 rounds each of them.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	attended := in.Drop(b.Attention.forward(b.InputLayerNorm.Forward(x), i, in, rotation))
 	x = in.Kept(i, x)
@@ -97,7 +101,8 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	return tensor.Residual(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
 }
 
-// forward maps the normalised x [N, C] to [N, C]. One projection makes [N, H·3·D]: of each head first q, then k, then v.
+// forward maps the normalised x [N, C] to [N, C]. One projection makes [N, H·3·D]: of each head first q, then
+// k, then v.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	h, d := a.shape.Heads, a.shape.D
 	qkv := tensor.SplitHeads(a.QueryKeyValue.Forward(x), h, d, d, d)
@@ -131,8 +136,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumAttentionHeads, HeadDim: c.Rope.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumAttentionHeads,
+		HeadDim: c.Rope.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
@@ -162,8 +170,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
 	var kv, d int // as many key/value heads as heads, and heads of equal width: there is no key for either
@@ -174,11 +182,13 @@ func (c *Config) complete(config []byte) (err error) {
 		return err
 	}
 	// version 4's names are defaults for version 5's, which ReadRope finds
-	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: d, MaxPositions: c.MaxPositionEmbeddings, Theta: c.RotaryEmbBase, Partial: c.RotaryPct})
+	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: d, MaxPositions: c.MaxPositionEmbeddings,
+		Theta: c.RotaryEmbBase, Partial: c.RotaryPct})
 	return err
 }
 
-// agrees refuses keys of other architectures, at the top, that say something else than this one's: transformers does not read them there.
+// agrees refuses keys of other architectures, at the top, that say something else than this one's:
+// transformers does not read them there.
 func (c *Config) agrees(config []byte, headDim int) error {
 	var others struct {
 		Theta   *float64 `json:"rope_theta"`
@@ -190,25 +200,30 @@ func (c *Config) agrees(config []byte, headDim int) error {
 	}
 	switch {
 	case others.Theta != nil && *others.Theta != c.RotaryEmbBase:
-		return fmt.Errorf("rope_theta is %v and rotary_emb_base %v; gpt_neox has the latter, or both in rope_parameters", *others.Theta, c.RotaryEmbBase)
+		return fmt.Errorf("rope_theta is %v and rotary_emb_base %v; gpt_neox has the latter, or both in rope_parameters",
+			*others.Theta, c.RotaryEmbBase)
 	case others.Partial != nil && *others.Partial != c.RotaryPct:
 		return fmt.Errorf("partial_rotary_factor is %v and rotary_pct %v; gpt_neox has the latter, or both in rope_parameters", *others.Partial, c.RotaryPct)
 	case others.HeadDim != nil && *others.HeadDim != headDim:
-		return fmt.Errorf("head_dim is %d, but heads of gpt_neox have hidden_size/num_attention_heads = %d channels", *others.HeadDim, headDim)
+		return fmt.Errorf("head_dim is %d, but heads of gpt_neox have hidden_size/num_attention_heads = %d channels",
+			*others.HeadDim, headDim)
 	}
 	return nil
 }
 
-// block declares a layer. attention_bias is of the attention's projections alone: the feed-forward and the norms have biases whatever it says.
+// block declares a layer. attention_bias is of the attention's projections alone: the feed-forward and the
+// norms have biases whatever it says.
 func (c *Config) block(act device.UnaryOp) *Block {
 	h, d, std := c.NumAttentionHeads, c.Rope.HeadDim, c.InitializerRange
 	norm := func() *nn.LayerNorm { return nn.NewLayerNorm(c.HiddenSize, c.LayerNormEps) }
 	return &Block{
 		InputLayerNorm: norm(), PostAttentionLayerNorm: norm(), parallel: c.UseParallelResidual,
 		Attention: &Attention{
-			QueryKeyValue: nn.NewLinear(c.HiddenSize, 3*h*d, c.AttentionBias, std), Dense: nn.NewLinear(h*d, c.HiddenSize, c.AttentionBias, std),
-			shape: tensor.AttentionShape{Heads: h, KVHeads: h, D: d, Scale: float32(1 / math.Sqrt(float64(d)))},
+			QueryKeyValue: nn.NewLinear(c.HiddenSize, 3*h*d, c.AttentionBias, std),
+			Dense:         nn.NewLinear(h*d, c.HiddenSize, c.AttentionBias, std),
+			shape:         tensor.AttentionShape{Heads: h, KVHeads: h, D: d, Scale: float32(1 / math.Sqrt(float64(d)))},
 		},
-		MLP: &MLP{nn.NewLinear(c.HiddenSize, c.IntermediateSize, true, std), nn.NewLinear(c.IntermediateSize, c.HiddenSize, true, std), act},
+		MLP: &MLP{nn.NewLinear(c.HiddenSize, c.IntermediateSize, true, std),
+			nn.NewLinear(c.IntermediateSize, c.HiddenSize, true, std), act},
 	}
 }

@@ -9,7 +9,9 @@
 //	Hidden, forward    the forward pass; all rows of all sequences are one matrix [N, C]
 //	New, build         from a config.json to a declared model, whose parameters have no memory yet
 //
-// Nothing here knows of training or generation: nn.Input brings the cache, dropout, recompute and the rows that are asked for.
+// Nothing here knows of training or generation: nn.Input brings the cache, dropout, recompute and the rows
+// that are asked for. Letters are nn's: N rows (tokens), C channels, H query heads, K key/value heads, D
+// channels of a head, F feed-forward width, V vocabulary.
 package llama
 
 import (
@@ -21,7 +23,8 @@ import (
 	"hone/tensor"
 )
 
-// Config is config.json of model_type llama or mistral; keys that are absent get the defaults of Default or DefaultMistral.
+// Config is config.json of model_type llama or mistral; keys that are absent get the defaults of Default or
+// DefaultMistral.
 type Config struct {
 	VocabSize             int           `json:"vocab_size"`
 	HiddenSize            int           `json:"hidden_size"`
@@ -44,8 +47,10 @@ type Config struct {
 
 // Default is the configuration of absent keys, as transformers has it for llama.
 func Default() Config {
-	return Config{VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 11008, NumHiddenLayers: 32, NumAttentionHeads: 32,
-		HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 11008, NumHiddenLayers: 32, NumAttentionHeads: 32,
+		HiddenAct: "silu", MaxPositionEmbeddings: 2048, RMSNormEps: 1e-6, InitializerRange: 0.02,
+	}
 }
 
 // DefaultMistral is the configuration of absent keys, as transformers has it for mistral.
@@ -89,18 +94,22 @@ type Attention struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C]. The rotation is looked up once for all layers.
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
 	return m.Body.Norm.Forward(x)
 }
 
-// forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)). Of the last layer only the rows that are asked for go on
-// (in.Kept), which attention's result is of already.
+// forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)). Of the last layer only the rows that
+// are asked for go on: in.Kept takes them from x, and attention gives them alone.
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Residual(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Residual(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
+	kept := in.Kept(i, x)
+	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
+	h := tensor.Residual(kept, in.Drop(attended))
+	fed := b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))
+	return tensor.Residual(h, in.Drop(fed))
 }
 
 // forward maps the normalised x [N, C] to [N, C].
@@ -125,8 +134,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads,
-		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 }
 
 // New declares the llama that config.json describes; its parameters have no memory yet.
@@ -135,7 +147,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 	if err := nn.ReadConfig(config, &c); err != nil {
 		return nil, err
 	}
-	if c.SlidingWindow != nil { // transformers ignores the key there: the model would not be what its writer meant, or what it was trained as
+	// transformers ignores the key there: the model would not be what its writer meant, or what it was trained as
+	if c.SlidingWindow != nil {
 		return nil, fmt.Errorf("model_type llama has no sliding_window; use model_type mistral, or take the key out")
 	}
 	return build(c, config, dev)
@@ -174,8 +187,8 @@ func build(c Config, config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
@@ -200,17 +213,22 @@ func (c *Config) complete(config []byte) (err error) {
 // block declares a layer, whose weights start normal with standard deviation initializer_range.
 func (c *Config) block(act device.UnaryOp) *Block {
 	std := c.InitializerRange
-	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,
+		Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
 	if c.SlidingWindow != nil {
 		shape.Window = *c.SlidingWindow
 	}
 	q, kv := shape.Heads*shape.D, shape.KVHeads*shape.D
 	return &Block{
 		SelfAttn: &Attention{
-			QProj: nn.NewLinear(c.HiddenSize, q, c.AttentionBias, std), KProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std),
-			VProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std), OProj: nn.NewLinear(q, c.HiddenSize, c.AttentionBias, std), shape: shape,
+			QProj: nn.NewLinear(c.HiddenSize, q, c.AttentionBias, std),
+			KProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std),
+			VProj: nn.NewLinear(c.HiddenSize, kv, c.AttentionBias, std),
+			OProj: nn.NewLinear(q, c.HiddenSize, c.AttentionBias, std),
+			shape: shape,
 		},
-		MLP:            nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, c.MLPBias, act, std),
-		InputLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps), PostAttentionLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
+		MLP:                    nn.NewGatedMLP(c.HiddenSize, c.IntermediateSize, c.MLPBias, act, std),
+		InputLayerNorm:         nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
+		PostAttentionLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
 	}
 }

@@ -1,5 +1,5 @@
-// Package mixtral is the Mixtral architecture (Jiang et al., "Mixtral of Experts", 2024): Mistral's blocks with a sparse
-// feed-forward, in which a router sends each token to a few of many SwiGLU experts.
+// Package mixtral is the Mixtral architecture (Jiang et al., "Mixtral of Experts", 2024): Mistral's blocks
+// with a sparse feed-forward, in which a router sends each token to a few of many SwiGLU experts.
 package mixtral
 
 import (
@@ -37,8 +37,11 @@ type Config struct {
 
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
-	return Config{VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 14336, NumHiddenLayers: 32, NumAttentionHeads: 32, NumKeyValueHeads: 8,
-		HiddenAct: "silu", MaxPositionEmbeddings: 131072, RMSNormEps: 1e-5, NumLocalExperts: 8, NumExpertsPerTok: 2, RouterAuxLossCoef: 0.001, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 32000, HiddenSize: 4096, IntermediateSize: 14336, NumHiddenLayers: 32, NumAttentionHeads: 32,
+		NumKeyValueHeads: 8, HiddenAct: "silu", MaxPositionEmbeddings: 131072, RMSNormEps: 1e-5,
+		NumLocalExperts: 8, NumExpertsPerTok: 2, RouterAuxLossCoef: 0.001, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -90,7 +93,8 @@ type Expert struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
@@ -99,8 +103,11 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + experts(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Residual(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Residual(h, in.Drop(b.BlockSparseMoE.forward(b.PostAttentionLayerNorm.Forward(h), in.Balance)))
+	kept := in.Kept(i, x)
+	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
+	h := tensor.Residual(kept, in.Drop(attended))
+	fed := b.BlockSparseMoE.forward(b.PostAttentionLayerNorm.Forward(h), in.Balance)
+	return tensor.Residual(h, in.Drop(fed))
 }
 
 // forward maps the normalised x [N, C] to [N, C].
@@ -111,8 +118,8 @@ func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Ro
 	return a.OProj.Forward(in.Attend(i, q, k, v, a.shape))
 }
 
-// forward maps x [N, C] to [N, C]: Gate gives logits [N, E], the perTok best experts of a row work on it, and their results are weighed by a softmax
-// over the picked. balance collects what was picked; nil when nobody asks.
+// forward maps x [N, C] to [N, C]: Gate gives logits [N, E], the perTok best experts of a row work on it, and
+// their results are weighed by a softmax over the picked. balance collects what was picked; nil when nobody asks.
 func (m *Mixture) forward(x *tensor.Tensor, balance *tensor.Balance) *tensor.Tensor {
 	routing := tensor.Route(m.Gate.Forward(x), m.perTok, balance)
 	return tensor.Experts(x, routing, func(e int, rows *tensor.Tensor) *tensor.Tensor { return m.Experts[e].forward(rows) })
@@ -131,8 +138,8 @@ func (m *Model) Head() tensor.Head {
 	return tensor.Head{Weight: m.LMHead.Weight.Tensor}
 }
 
-// Elsewhere finds experts in the layout that transformers 5 has in memory: mlp.experts.gate_up_proj [E, 2F, C], for each
-// expert w1 above w3, and mlp.experts.down_proj [E, C, F].
+// Elsewhere finds experts in the layout that transformers 5 has in memory: mlp.experts.gate_up_proj
+// [E, 2F, C], for each expert w1 above w3, and mlp.experts.down_proj [E, C, F].
 func (m *Model) Elsewhere(name string) []nn.Place {
 	before, after, ok := strings.Cut(name, ".block_sparse_moe.")
 	if !ok {
@@ -158,9 +165,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	s := nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
-		Experts: c.NumLocalExperts, ExpertsPerToken: c.NumExpertsPerTok}
+	s := nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize, Experts: c.NumLocalExperts, ExpertsPerToken: c.NumExpertsPerTok,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 	if c.OutputRouterLogits { // transformers adds the loss under this key alone
 		s.RouterLoss = float32(c.RouterAuxLossCoef)
 	}
@@ -194,14 +203,16 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings, "num_local_experts", c.NumLocalExperts, "num_experts_per_tok", c.NumExpertsPerTok); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings,
+		"num_local_experts", c.NumLocalExperts, "num_experts_per_tok", c.NumExpertsPerTok); err != nil {
 		return err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
 		return err
 	}
-	// each is in bounds, and together they may still be more modules than any model has: they are declared before a checkpoint is looked at
+	// each is in bounds, and together they may still be more modules than any model has: they are declared
+	// before a checkpoint is looked at
 	if err := nn.Positive("num_hidden_layers times num_local_experts", c.NumHiddenLayers*c.NumLocalExperts); err != nil {
 		return err
 	}
@@ -214,15 +225,18 @@ func (c *Config) complete(config []byte) (err error) {
 		return fmt.Errorf("num_experts_per_tok is %d, but num_local_experts is only %d", c.NumExpertsPerTok, c.NumLocalExperts)
 	}
 	if c.RouterJitterNoise != 0 {
-		return fmt.Errorf("router_jitter_noise is %v, but hone has no noise on what routers see in training; set it to 0", c.RouterJitterNoise)
+		return fmt.Errorf("router_jitter_noise is %v, but hone has no noise on what routers see in training; set it to 0",
+			c.RouterJitterNoise)
 	}
-	if c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Theta: 1e6}); err != nil {
+	if c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings,
+		Theta: 1e6}); err != nil {
 		return err
 	}
 	return c.Rope.Whole()
 }
 
-// block declares a layer: attention as Mistral's, and in place of one feed-forward a router and NumLocalExperts of them.
+// block declares a layer: attention as Mistral's, and in place of one feed-forward a router and
+// NumLocalExperts of them.
 func (c *Config) block(act device.UnaryOp) *Block {
 	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,
 		Scale: float32(1 / math.Sqrt(float64(c.HeadDim))), Window: nn.Window(c.SlidingWindow)}
@@ -234,7 +248,9 @@ func (c *Config) block(act device.UnaryOp) *Block {
 			linear(c.HiddenSize, c.IntermediateSize), act})
 	}
 	return &Block{
-		SelfAttn:       &Attention{linear(c.HiddenSize, q), linear(c.HiddenSize, kv), linear(c.HiddenSize, kv), linear(q, c.HiddenSize), shape},
-		BlockSparseMoE: moe, InputLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps), PostAttentionLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
+		SelfAttn: &Attention{linear(c.HiddenSize, q), linear(c.HiddenSize, kv), linear(c.HiddenSize, kv),
+			linear(q, c.HiddenSize), shape},
+		BlockSparseMoE: moe, InputLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
+		PostAttentionLayerNorm: nn.NewRMSNorm(c.HiddenSize, c.RMSNormEps),
 	}
 }

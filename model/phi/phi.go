@@ -31,8 +31,10 @@ type Config struct {
 
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
-	return Config{VocabSize: 51200, HiddenSize: 2048, IntermediateSize: 8192, NumHiddenLayers: 24, NumAttentionHeads: 32,
-		HiddenAct: "gelu_new", MaxPositionEmbeddings: 2048, LayerNormEps: 1e-5, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 51200, HiddenSize: 2048, IntermediateSize: 8192, NumHiddenLayers: 24, NumAttentionHeads: 32,
+		HiddenAct: "gelu_new", MaxPositionEmbeddings: 2048, LayerNormEps: 1e-5, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -83,7 +85,8 @@ type MLP struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
@@ -97,7 +100,8 @@ func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotati
 	return tensor.Residual(in.Kept(i, x), tensor.Residual(attended, in.Drop(b.MLP.forward(in.Kept(i, h)))))
 }
 
-// forward maps h [N, C] to [N, C]. With qk_layernorm queries and keys are normalised in each head before they are rotated.
+// forward maps h [N, C] to [N, C]. With qk_layernorm queries and keys are normalised in each head before they
+// are rotated.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	p := nn.Project(x, a.QProj, a.KProj, a.VProj)
 	q, k, v := p[0], p[1], p[2]
@@ -127,8 +131,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
-		FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
@@ -160,8 +167,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
@@ -173,10 +180,12 @@ func (c *Config) complete(config []byte) (err error) {
 
 // block declares a layer: one norm for both of its parts, so that they can run side by side.
 func (c *Config) block(act device.UnaryOp) *Block {
-	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,
+		Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
 	linear := func(in, out int) *nn.Linear { return nn.NewLinear(in, out, true, c.InitializerRange) }
 	q, kv := shape.Heads*shape.D, shape.KVHeads*shape.D
-	a := &Attention{QProj: linear(c.HiddenSize, q), KProj: linear(c.HiddenSize, kv), VProj: linear(c.HiddenSize, kv), Dense: linear(q, c.HiddenSize), shape: shape}
+	a := &Attention{QProj: linear(c.HiddenSize, q), KProj: linear(c.HiddenSize, kv), VProj: linear(c.HiddenSize, kv),
+		Dense: linear(q, c.HiddenSize), shape: shape}
 	if c.QKLayerNorm {
 		a.QLayerNorm, a.KLayerNorm = nn.NewLayerNorm(c.HeadDim, c.LayerNormEps), nn.NewLayerNorm(c.HeadDim, c.LayerNormEps)
 	}

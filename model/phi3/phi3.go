@@ -1,6 +1,6 @@
-// Package phi3 is the Phi-3 architecture (Abdin et al., "Phi-3 Technical Report", 2024), that of Phi-3.5-mini and Phi-4, too:
-// pre-norm blocks with RMSNorm, rotary positions on all or part of each head, grouped-query attention and a SwiGLU
-// feed-forward, with one fused projection to q, k and v and one to gate and up.
+// Package phi3 is the Phi-3 architecture (Abdin et al., "Phi-3 Technical Report", 2024), that of Phi-3.5-mini
+// and Phi-4, too: pre-norm blocks with RMSNorm, rotary positions on all or part of each head, grouped-query
+// attention and a SwiGLU feed-forward, with one fused projection to q, k and v and one to gate and up.
 package phi3
 
 import (
@@ -32,8 +32,11 @@ type Config struct {
 
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
-	return Config{VocabSize: 32064, HiddenSize: 3072, IntermediateSize: 8192, NumHiddenLayers: 32, NumAttentionHeads: 32,
-		HiddenAct: "silu", MaxPositionEmbeddings: 4096, OriginalMaxPosition: 4096, RMSNormEps: 1e-5, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 32064, HiddenSize: 3072, IntermediateSize: 8192, NumHiddenLayers: 32,
+		NumAttentionHeads: 32, HiddenAct: "silu", MaxPositionEmbeddings: 4096,
+		OriginalMaxPosition: 4096, RMSNormEps: 1e-5, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -75,7 +78,8 @@ type MLP struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
@@ -84,11 +88,15 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Residual(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Residual(h, in.Drop(b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))))
+	kept := in.Kept(i, x)
+	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
+	h := tensor.Residual(kept, in.Drop(attended))
+	fed := b.MLP.forward(b.PostAttentionLayerNorm.Forward(h))
+	return tensor.Residual(h, in.Drop(fed))
 }
 
-// forward maps the normalised x [N, C] to [N, C]. One projection makes [N, (H+2K)·D]: all queries, all keys, all values.
+// forward maps the normalised x [N, C] to [N, C]. One projection makes [N, (H+2K)·D]: all queries, all keys,
+// all values.
 func (a *Attention) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
 	s := a.shape
 	qkv := tensor.SplitCols(a.QKVProj.Forward(x), s.Heads*s.D, s.KVHeads*s.D, s.KVHeads*s.D)
@@ -117,8 +125,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads,
-		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
@@ -148,8 +159,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys and refuses what cannot be a model.
 func (c *Config) complete(config []byte) (err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
@@ -161,7 +172,8 @@ func (c *Config) complete(config []byte) (err error) {
 		}
 	}
 	// longrope: up to the original context by the short factors, a longer text by the long ones from its first token on
-	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings, Original: c.OriginalMaxPosition,
+	c.Rope, err = nn.ReadRope(config, nn.RopeDefaults{HeadDim: c.HeadDim, MaxPositions: c.MaxPositionEmbeddings,
+		Original: c.OriginalMaxPosition,
 		OldTypes: map[string]string{"su": "longrope", "yarn": "longrope"}}) // as early checkpoints call it
 	return err
 }
@@ -169,7 +181,8 @@ func (c *Config) complete(config []byte) (err error) {
 // block declares a layer. No projection has a bias.
 func (c *Config) block(act device.UnaryOp) *Block {
 	std := c.InitializerRange
-	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim, Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
+	shape := tensor.AttentionShape{Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, D: c.HeadDim,
+		Scale: float32(1 / math.Sqrt(float64(c.HeadDim)))}
 	if c.SlidingWindow != nil {
 		shape.Window = *c.SlidingWindow
 	}

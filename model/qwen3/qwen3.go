@@ -1,6 +1,6 @@
-// Package qwen3 is the Qwen3 architecture (Yang et al., "Qwen3 Technical Report", 2025) with dense feed-forwards: pre-norm
-// blocks with RMSNorm, rotary positions, grouped-query attention whose queries and keys are normalised in each head
-// before they are rotated, and a SwiGLU feed-forward. The upper layers may see a sliding window.
+// Package qwen3 is the Qwen3 architecture (Yang et al., "Qwen3 Technical Report", 2025) with dense feed-forwards:
+// pre-norm blocks with RMSNorm, rotary positions, grouped-query attention whose queries and keys are normalised
+// in each head before they are rotated, and a SwiGLU feed-forward. The upper layers may see a sliding window.
 package qwen3
 
 import (
@@ -14,32 +14,35 @@ import (
 
 // Config is config.json of model_type qwen3; keys that are absent get the defaults of Default.
 type Config struct {
-	VocabSize             int           `json:"vocab_size"`
-	HiddenSize            int           `json:"hidden_size"`
-	IntermediateSize      int           `json:"intermediate_size"`
-	NumHiddenLayers       int           `json:"num_hidden_layers"`
-	NumAttentionHeads     int           `json:"num_attention_heads"`
-	NumKeyValueHeads      int           `json:"num_key_value_heads"`
-	HeadDim               int           `json:"head_dim"` // 128 when absent, whatever the other sizes are
-	HiddenAct             string        `json:"hidden_act"`
-	MaxPositionEmbeddings int           `json:"max_position_embeddings"`
-	RMSNormEps            float64       `json:"rms_norm_eps"`
-	UseSlidingWindow      bool          `json:"use_sliding_window"` // else sliding_window counts for nothing
-	SlidingWindow         *int          `json:"sliding_window"`
-	MaxWindowLayers       int           `json:"max_window_layers"` // layers from this one on have the window, where layer_types does not say
-	LayerTypes            []string      `json:"layer_types"`       // full_attention or sliding_attention of each layer
-	AttentionBias         bool          `json:"attention_bias"`
-	TieWordEmbeddings     bool          `json:"tie_word_embeddings"`
-	InitializerRange      float64       `json:"initializer_range"`
-	Rope                  nn.RopeConfig `json:"-"`
+	VocabSize             int     `json:"vocab_size"`
+	HiddenSize            int     `json:"hidden_size"`
+	IntermediateSize      int     `json:"intermediate_size"`
+	NumHiddenLayers       int     `json:"num_hidden_layers"`
+	NumAttentionHeads     int     `json:"num_attention_heads"`
+	NumKeyValueHeads      int     `json:"num_key_value_heads"`
+	HeadDim               int     `json:"head_dim"` // 128 when absent, whatever the other sizes are
+	HiddenAct             string  `json:"hidden_act"`
+	MaxPositionEmbeddings int     `json:"max_position_embeddings"`
+	RMSNormEps            float64 `json:"rms_norm_eps"`
+	UseSlidingWindow      bool    `json:"use_sliding_window"` // else sliding_window counts for nothing
+	SlidingWindow         *int    `json:"sliding_window"`
+	// layers from this one on have the window, where layer_types does not say
+	MaxWindowLayers   int           `json:"max_window_layers"`
+	LayerTypes        []string      `json:"layer_types"` // full_attention or sliding_attention of each layer
+	AttentionBias     bool          `json:"attention_bias"`
+	TieWordEmbeddings bool          `json:"tie_word_embeddings"`
+	InitializerRange  float64       `json:"initializer_range"`
+	Rope              nn.RopeConfig `json:"-"`
 }
 
 // Default is the configuration of absent keys, as transformers has it.
 func Default() Config {
 	window := 4096
-	return Config{VocabSize: 151936, HiddenSize: 4096, IntermediateSize: 22016, NumHiddenLayers: 32, NumAttentionHeads: 32, NumKeyValueHeads: 32,
-		HeadDim: 128, HiddenAct: "silu", MaxPositionEmbeddings: 32768, RMSNormEps: 1e-6, SlidingWindow: &window,
-		MaxWindowLayers: 28, InitializerRange: 0.02}
+	return Config{
+		VocabSize: 151936, HiddenSize: 4096, IntermediateSize: 22016, NumHiddenLayers: 32, NumAttentionHeads: 32,
+		NumKeyValueHeads: 32, HeadDim: 128, HiddenAct: "silu", MaxPositionEmbeddings: 32768, RMSNormEps: 1e-6,
+		SlidingWindow: &window, MaxWindowLayers: 28, InitializerRange: 0.02,
+	}
 }
 
 // Model is the tree of parameters, named as in a checkpoint.
@@ -78,7 +81,8 @@ type Attention struct {
 
 // Hidden runs the blocks over the tokens of in: [N, C].
 func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
-	x, rotation := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs)), m.rope.At(in)
+	x := in.Embedded(m.Body.EmbedTokens.Forward(in.IDs))
+	rotation := m.rope.At(in)
 	for i, block := range m.Body.Layers {
 		x = in.Layer(i, x, func(x *tensor.Tensor) *tensor.Tensor { return block.forward(x, i, in, rotation) })
 	}
@@ -87,8 +91,11 @@ func (m *Model) Hidden(in nn.Input) *tensor.Tensor {
 
 // forward is layer i: h = x + attention(norm(x)), then h + mlp(norm(h)).
 func (b *Block) forward(x *tensor.Tensor, i int, in nn.Input, rotation nn.Rotation) *tensor.Tensor {
-	h := tensor.Residual(in.Kept(i, x), in.Drop(b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)))
-	return tensor.Residual(h, in.Drop(b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))))
+	kept := in.Kept(i, x)
+	attended := b.SelfAttn.forward(b.InputLayerNorm.Forward(x), i, in, rotation)
+	h := tensor.Residual(kept, in.Drop(attended))
+	fed := b.MLP.Forward(b.PostAttentionLayerNorm.Forward(h))
+	return tensor.Residual(h, in.Drop(fed))
 }
 
 // forward maps the normalised x [N, C] to [N, C]. QNorm and KNorm are of each head's D channels, before rotation.
@@ -113,8 +120,11 @@ func (m *Model) Free() { m.rope.Free() }
 // Shape is the model's sizes.
 func (m *Model) Shape() nn.Shape {
 	c := m.Config
-	return nn.Shape{Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads,
-		HeadDim: c.HeadDim, FFN: c.IntermediateSize, Vocab: c.VocabSize, MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter()}
+	return nn.Shape{
+		Layers: c.NumHiddenLayers, Hidden: c.HiddenSize, Heads: c.NumAttentionHeads, KVHeads: c.NumKeyValueHeads, HeadDim: c.HeadDim,
+		FFN: c.IntermediateSize, Vocab: c.VocabSize,
+		MaxPositions: c.Rope.Context(), Tied: c.TieWordEmbeddings, OwnAfter: c.Rope.OwnAfter(), LongAfter: c.Rope.LongAfter(),
+	}
 }
 
 // New declares the model that config.json describes; its parameters have no memory yet.
@@ -145,8 +155,8 @@ func New(config []byte, dev device.Device) (nn.Model, error) {
 
 // complete fills what depends on other keys, refuses what cannot be a model, and gives the window of each layer.
 func (c *Config) complete(config []byte) (windows []int, err error) {
-	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize, "num_hidden_layers", c.NumHiddenLayers,
-		"max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
+	if err := nn.Positive("vocab_size", c.VocabSize, "intermediate_size", c.IntermediateSize,
+		"num_hidden_layers", c.NumHiddenLayers, "max_position_embeddings", c.MaxPositionEmbeddings); err != nil {
 		return nil, err
 	}
 	if err := nn.Heads(config, c.HiddenSize, c.NumAttentionHeads, &c.NumKeyValueHeads, &c.HeadDim); err != nil {
