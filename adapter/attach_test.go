@@ -12,8 +12,8 @@ import (
 	"hone/tensor"
 )
 
-// TestEveryArchitecture attaches to all linear layers of every golden model: a fresh adapter changes nothing, every added
-// matrix learns, and the merged model computes what the adapted one did.
+// TestEveryArchitecture attaches to all linear layers of every golden model: a fresh adapter changes nothing,
+// every added matrix learns, and the merged model computes what the adapted one did.
 func TestEveryArchitecture(t *testing.T) {
 	configs, err := filepath.Glob(goldenPath("*", "config.json"))
 	if err != nil || len(configs) < 10 {
@@ -77,7 +77,8 @@ func everyMatrixLearns(t *testing.T, dev device.Device, m nn.Model, l *adapter.L
 	}
 }
 
-// TestUpperLayersAlone: where the first layers have no update, recomputing costs no memory beyond its pass and changes no gradient, and they run once.
+// TestUpperLayersAlone: where the first layers have no update, recomputing costs no memory beyond its pass
+// and changes no gradient, and they run once.
 func TestUpperLayersAlone(t *testing.T) {
 	dev := devicetest.NewReference()
 	m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")

@@ -1,16 +1,3 @@
-// Package adapter trains few parameters beside a frozen model. Adapters are read and written in the layout of PEFT:
-// adapter_config.json and adapter_model.safetensors.
-//
-// There are two kinds. A LoRA (lora.go; with DoRA and PiSSA, which start or scale it otherwise) sits on linear layers: nn.Layers finds
-// them, Adapt puts a pair of matrices on each, and the model does not know. A Prompt (prompt.go: prompt tuning, prefix tuning,
-// p-tuning) puts virtual tokens before every sequence, by way of nn.Virtual. A Sum is several LoRAs in use at once.
-//
-//	lora, err := adapter.Attach(adapter.Model{Model: m, Params: params}, adapter.Default())   // freezes params
-//	err = lora.Initialize(dev, dtype, seed)             // memory and values: the model computes what it did
-//	… train lora.Params() …
-//	err = lora.Save(dir, dtype, values)                 // or lora.Merge()
-//
-// Letters: N rows (tokens), R rank.
 package adapter
 
 import (
@@ -27,40 +14,39 @@ import (
 
 // Config is adapter_config.json of a LoRA adapter, with PEFT's names and defaults.
 type Config struct {
-	PeftType          string             `json:"peft_type"` // LORA
-	TaskType          string             `json:"task_type,omitempty"`
-	BaseModel         string             `json:"base_model_name_or_path,omitempty"`
-	InferenceMode     bool               `json:"inference_mode"`
-	R                 int                `json:"r"`
-	LoraAlpha         float64            `json:"lora_alpha"`
-	LoraDropout       float64            `json:"lora_dropout"`
-	TargetModules     Modules            `json:"target_modules"`
-	ExcludeModules    Modules            `json:"exclude_modules,omitzero"`
-	LayersToTransform Numbers            `json:"layers_to_transform,omitempty"` // layers by number; none: all
-	ModulesToSave     []string           `json:"modules_to_save,omitempty"`     // modules trained in full
-	Bias              string             `json:"bias"`                          // which biases are trained: none, all or lora_only
-	UseRSLoRA         bool               `json:"use_rslora"`                    // scale by alpha/sqrt(r) (Kalajdzievski, 2023)
-	RankPattern       map[string]int     `json:"rank_pattern"`                  // ranks of modules whose name matches
-	AlphaPattern      map[string]float64 `json:"alpha_pattern"`
-	FanInFanOut       bool               `json:"fan_in_fan_out"` // the base stores [in, out] (GPT-2)
-	InitLoraWeights   any                `json:"init_lora_weights"`
-	UseDoRA           bool               `json:"use_dora"`
-	LoraBias          bool               `json:"lora_bias"`
+	PeftType          string   `json:"peft_type"` // LORA
+	TaskType          string   `json:"task_type,omitempty"`
+	BaseModel         string   `json:"base_model_name_or_path,omitempty"`
+	InferenceMode     bool     `json:"inference_mode"`
+	R                 int      `json:"r"`
+	LoraAlpha         float64  `json:"lora_alpha"`
+	LoraDropout       float64  `json:"lora_dropout"`
+	TargetModules     Modules  `json:"target_modules"`
+	ExcludeModules    Modules  `json:"exclude_modules,omitzero"`
+	LayersToTransform Numbers  `json:"layers_to_transform,omitempty"` // layers by number; none: all
+	ModulesToSave     []string `json:"modules_to_save,omitempty"`     // modules trained in full
+	// which biases are trained: none, all or lora_only
+	Bias            string             `json:"bias"`
+	UseRSLoRA       bool               `json:"use_rslora"`   // scale by alpha/sqrt(r) (Kalajdzievski, 2023)
+	RankPattern     map[string]int     `json:"rank_pattern"` // ranks of modules whose name matches
+	AlphaPattern    map[string]float64 `json:"alpha_pattern"`
+	FanInFanOut     bool               `json:"fan_in_fan_out"` // the base stores [in, out] (GPT-2)
+	InitLoraWeights any                `json:"init_lora_weights"`
+	UseDoRA         bool               `json:"use_dora"`
+	LoraBias        bool               `json:"lora_bias"`
 }
 
 // Default returns PEFT's defaults, with every linear layer but the output layer as target.
 func Default() Config {
-	return Config{PeftType: "LORA", TaskType: TaskCausal, InferenceMode: true, R: 8, LoraAlpha: 8, TargetModules: Modules{Pattern: AllLinear},
-		Bias: "none", RankPattern: map[string]int{}, AlphaPattern: map[string]float64{}, InitLoraWeights: true}
+	return Config{
+		PeftType: "LORA", TaskType: TaskCausal, InferenceMode: true, R: 8, LoraAlpha: 8,
+		TargetModules: Modules{Pattern: AllLinear}, Bias: "none", InitLoraWeights: true,
+		RankPattern: map[string]int{}, AlphaPattern: map[string]float64{},
+	}
 }
 
-// The tasks of adapters, by PEFT's names.
-const (
-	TaskCausal   = "CAUSAL_LM"
-	TaskSequence = "SEQ_CLS" // a scalar head is trained with the adapter
-)
-
-// Modules selects modules: by the ends of their names, or by one pattern, a regular expression for whole names or AllLinear.
+// Modules selects modules: by the ends of their names, or by one pattern, a regular expression for whole
+// names or AllLinear.
 type Modules struct {
 	Names   []string
 	Pattern string
@@ -135,7 +121,8 @@ func (c *Config) Validate() error {
 	case c.TargetModules.IsZero():
 		return errors.New("target_modules is empty; name layers such as q_proj,v_proj or use all-linear")
 	case len(c.LayersToTransform) > 0 && c.TargetModules.Pattern != "" && c.TargetModules.Pattern != AllLinear:
-		return errors.New("target_modules is a regular expression, beside which PEFT takes no numbers of layers; say the layers in the expression, or list names")
+		return errors.New("target_modules is a regular expression, beside which PEFT takes no numbers of layers; " +
+			"say the layers in the expression, or list names")
 	case c.LoraBias:
 		return errors.New("lora_bias is not supported; leave it false")
 	}
@@ -194,7 +181,8 @@ func match[T any](pattern map[string]T, module string) (value T, ok bool) {
 	for k := range pattern {
 		keys = append(keys, k)
 	}
-	// PEFT takes the first in the order of the file; a map has none, so ours is that of the alphabet, in which SaveConfig writes it.
+	// PEFT takes the first in the order of the file; a map has none, so ours is that of the alphabet,
+	// in which SaveConfig writes it.
 	slices.Sort(keys)
 	for _, k := range keys {
 		if re, err := moduleKey(k); err == nil && re.MatchString(module) { // Validate has refused what is none

@@ -164,7 +164,8 @@ func TestLayersByNumber(t *testing.T) {
 	}
 }
 
-// TestMergeByHand: scale·B·A on a weight of two outputs and three inputs, in either layout, and then the lengths of DoRA.
+// TestMergeByHand: scale·B·A on a weight of two outputs and three inputs, in either layout, and then the
+// lengths of DoRA.
 func TestMergeByHand(t *testing.T) {
 	a, b := []float32{1, 2, 3, 0, 1, 0}, []float32{1, 0, 2, 10} // [2, 3] and [2, 2]
 	want := []float32{1 + 0.5, 1 + 1, 1 + 1.5, 1 + 1, 1 + 2 + 5, 1 + 3}
@@ -193,8 +194,8 @@ func TestMergeByHand(t *testing.T) {
 	}
 }
 
-// TestPrincipalParts: scale·B·A of PiSSA's factors is the best approximation of its rank, exactly, and by a random subspace where the
-// weight is of that rank.
+// TestPrincipalParts: scale·B·A of PiSSA's factors is the best approximation of its rank, exactly, and by a
+// random subspace where the weight is of that rank.
 func TestPrincipalParts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		out, in := rapid.IntRange(2, 9).Draw(t, "out"), rapid.IntRange(2, 9).Draw(t, "in")
@@ -247,7 +248,8 @@ func TestPrincipalParts(t *testing.T) {
 	})
 }
 
-// TestSubspaces: they begin by chance, and every iteration brings them nearer to the best approximation of their rank; a weight that is not finite has none.
+// TestSubspaces: they begin by chance, and every iteration brings them nearer to the best approximation of
+// their rank; a weight that is not finite has none.
 func TestSubspaces(t *testing.T) {
 	const out, in, r = 12, 9, 3
 	w := mat.NewDense(out, in, nil)

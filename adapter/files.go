@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,12 +15,6 @@ import (
 	"hone/internal/atomicfile"
 	"hone/nn"
 	"hone/safetensors"
-)
-
-// The files of an adapter.
-const (
-	ConfigName  = "adapter_config.json"
-	WeightsName = "adapter_model.safetensors"
 )
 
 // ReadConfig reads adapter_config.json of dir. Keys that are absent have PEFT's defaults.
@@ -41,7 +34,8 @@ func ReadConfig(dir string) (Config, error) {
 	return c, nil
 }
 
-// foreignKeys are those of PEFT's LoRA that change what is computed in a way that is not here, each with what is asked for.
+// foreignKeys are those of PEFT's LoRA that change what is computed in a way that is not here, each with what
+// is asked for.
 var foreignKeys = map[string]string{
 	"target_parameters":       "an update of parameters that are no layers, such as experts stored as one tensor",
 	"trainable_token_indices": "rows of the embedding",
@@ -62,123 +56,17 @@ func foreign(text []byte) error {
 	}
 	for _, key := range slices.Sorted(maps.Keys(foreignKeys)) {
 		if v := string(keys[key]); !slices.Contains([]string{"", "null", "false", "[]", "{}"}, v) {
-			return fmt.Errorf("%s has %s, %s, which hone does not have; train it without, or merge it with PEFT", ConfigName, key, foreignKeys[key])
+			return fmt.Errorf("%s has %s, %s, which hone does not have; train it without, or merge it with PEFT",
+				ConfigName, key, foreignKeys[key])
 		}
 	}
 	var start string // of other values than text none changes the base
-	if json.Unmarshal(keys["init_lora_weights"], &start) == nil && slices.Contains([]string{"olora", "corda", "loftq", "lora_ga"}, strings.ToLower(start)) {
-		return fmt.Errorf("init_lora_weights is %s, which changes the base before training; save it converted to an ordinary LoRA (path_initial_model_for_weight_conversion)", start)
+	changing := []string{"olora", "corda", "loftq", "lora_ga"}
+	if json.Unmarshal(keys["init_lora_weights"], &start) == nil && slices.Contains(changing, strings.ToLower(start)) {
+		return fmt.Errorf("init_lora_weights is %s, which changes the base before training; "+
+			"save it converted to an ordinary LoRA (path_initial_model_for_weight_conversion)", start)
 	}
 	return nil
-}
-
-// isFile reports whether a path leads to a file.
-func isFile(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && !info.IsDir()
-}
-
-// readConfig is the text of an adapter's configuration; what is no adapter's folder is told with what is.
-func readConfig(dir string) ([]byte, error) {
-	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
-	if errors.Is(err, fs.ErrNotExist) || isFile(dir) {
-		return nil, fmt.Errorf("open adapter %s: it is no folder with %s; name the one that a run wrote, OUT/adapter", dir, ConfigName)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open adapter %s: %w", dir, err)
-	}
-	return text, nil
-}
-
-// Adapter is an adapter of any kind on a model.
-type Adapter interface {
-	Wrapped() nn.Model  // the model with the adapter
-	Enable(on bool)     // off, the model computes what the base does
-	Params() []nn.Named // what is trained
-	Own() []nn.Named    // what of it is the model's own, so that off is not quite what the base was
-	Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error
-	SaveConfig(dir string) error
-	Free() // takes the adapter off
-}
-
-// Head is what adapters of all kinds have in adapter_config.json.
-type Head struct {
-	PeftType      string   `json:"peft_type"`
-	TaskType      string   `json:"task_type"`
-	BaseModel     string   `json:"base_model_name_or_path"`
-	ModulesToSave []string `json:"modules_to_save"`
-}
-
-// ReadHead reads what says of which kind and on which model the adapter in dir is.
-func ReadHead(dir string) (h Head, err error) {
-	text, err := readConfig(dir)
-	if err != nil {
-		return h, err
-	}
-	if err := json.Unmarshal(text, &h); err != nil {
-		return h, fmt.Errorf("open adapter %s: %s: %w", dir, ConfigName, err)
-	}
-	return h, nil
-}
-
-// Kind is the peft_type of the adapter in dir.
-func Kind(dir string) (string, error) {
-	h, err := ReadHead(dir)
-	return h.PeftType, err
-}
-
-// OpenAny puts the adapter in dir on a model, of whatever kind it is.
-func OpenAny(dir string, m Model, dev device.Device, dtype device.DType) (Adapter, error) {
-	kind, err := Kind(dir)
-	if err != nil {
-		return nil, err
-	}
-	if slices.Contains([]string{PromptTuning, PrefixTuning, PTuning}, kind) {
-		p, err := openPrompt(dir, m, dev, dtype)
-		if err != nil {
-			return nil, fmt.Errorf("open adapter %s: %w", dir, err)
-		}
-		return p, nil
-	}
-	l, err := Open(dir, m, dev, dtype)
-	if err != nil {
-		return nil, err
-	}
-	return l, nil
-}
-
-// openPrompt reads virtual tokens as rows, whatever made them: a network is not in the file.
-func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Prompt, error) {
-	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
-	if err != nil {
-		return nil, err
-	}
-	var c PromptConfig
-	if err := json.Unmarshal(text, &c); err != nil {
-		return nil, fmt.Errorf("%s: %w", ConfigName, err)
-	}
-	weights, err := safetensors.Open(filepath.Join(dir, WeightsName))
-	if err != nil {
-		return nil, err
-	}
-	defer weights.Close()
-	p, err := AttachPrompt(m, c, false)
-	if err != nil {
-		return nil, err
-	}
-	// without the network that may have made them: a file holds rows
-	err = nn.Load(p.Params(), dev, dtype, func(name string, shape []int) ([]float32, error) {
-		t, ok := weights.Tensor(name)
-		if !ok || !slices.Equal(t.Shape, shape) {
-			return nil, fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", name, t.Shape, shape)
-		}
-		return t.Float32()
-	})
-	if err != nil {
-		p.Free()
-		return nil, err
-	}
-	return p, nil
 }
 
 // Open puts the LoRA in dir on a model.
@@ -209,7 +97,8 @@ func Open(dir string, m Model, dev device.Device, dtype device.DType) (*LoRA, er
 // reopen finds where PiSSA started, which the file does not say.
 func (l *LoRA) reopen(dev device.Device, dtype device.DType) error {
 	if _, exact, ok, _ := l.Config.pissa(); ok && !exact {
-		return fmt.Errorf("init_lora_weights is %v, whose random start the files do not tell; save it converted to an ordinary LoRA", l.Config.InitLoraWeights)
+		return fmt.Errorf("init_lora_weights is %v, whose random start the files do not tell; save it converted to an ordinary LoRA",
+			l.Config.InitLoraWeights)
 	}
 	return l.startPrincipal(dev, dtype, 0, false)
 }
@@ -224,7 +113,8 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 			return fmt.Errorf("tensor %s is missing; is the adapter of another model?", p.Name)
 		}
 		if !slices.Equal(t.Shape, p.Shape) {
-			return fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model", p.Name, t.Shape, p.Shape)
+			return fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model",
+				p.Name, t.Shape, p.Shape)
 		}
 	}
 	if l.tied != nil {
@@ -235,7 +125,8 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 	}
 	// A tensor too many is as wrong as one too few: it would be of an adapter that computes something else.
 	for _, name := range weights.Names() {
-		if !known[name] && slices.ContainsFunc(weights.Names(), func(n string) bool { return strings.Contains(n, ".lora_embedding_") }) {
+		if !known[name] && slices.ContainsFunc(weights.Names(),
+			func(n string) bool { return strings.Contains(n, ".lora_embedding_") }) {
 			return errors.New("the adapter has a low-rank update of the embedding, which hone does not have; merge it with PEFT")
 		}
 		if !known[name] {
@@ -248,18 +139,20 @@ func (l *LoRA) load(weights *safetensors.Archive, dev device.Device, dtype devic
 	})
 }
 
-// checkTied refuses an embedding that was trained apart from the output layer, which is the same in the base: hone would give both the new one.
+// checkTied refuses an embedding that was trained apart from the output layer, which is the same in the base:
+// hone would give both the new one.
 func (l *LoRA) checkTied(weights *safetensors.Archive) error {
 	in, _ := weights.Tensor(l.tied.Name)
 	out, ok := weights.Tensor(prefix + outputLayer + ".weight")
 	if !ok || !bytes.Equal(in.Data, out.Data) {
-		return fmt.Errorf("%s was trained apart from the output layer, and the base has one tensor for both; merge it with PEFT, or train it with hone", l.tied.Name)
+		return fmt.Errorf("%s was trained apart from the output layer, and the base has one tensor for both; "+
+			"merge it with PEFT, or train it with hone", l.tied.Name)
 	}
 	return nil
 }
 
-// Save writes the adapter to dir, which it makes, in f32 or bf16; values gives each parameter's numbers. PiSSA's is converted to an
-// ordinary LoRA of twice the rank.
+// Save writes the adapter to dir, which it makes, in f32 or bf16; values gives each parameter's numbers.
+// PiSSA's is converted to an ordinary LoRA of twice the rank.
 func (l *LoRA) Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
 	if _, _, ok, _ := l.Config.pissa(); ok {
 		l, values = l.converted(values)

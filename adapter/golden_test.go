@@ -185,7 +185,8 @@ func checkGradient(t *testing.T, p nn.Named, want []float32) {
 	}
 }
 
-// TestFresh holds what a new adapter must do: compute what the base does, train only its own parameters, come back from its files.
+// TestFresh holds what a new adapter must do: compute what the base does, train only its own
+// parameters, come back from its files.
 func TestFresh(t *testing.T) {
 	for kind, dev := range devices(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -262,7 +263,8 @@ func TestBad(t *testing.T) {
 	}
 }
 
-// TestForeign refuses what PEFT computes in a way that is not here, and bears the keys as they are when nothing of it is asked for.
+// TestForeign refuses what PEFT computes in a way that is not here, and bears the keys as they are
+// when nothing of it is asked for.
 func TestForeign(t *testing.T) {
 	read := func(keys string) error {
 		dir := t.TempDir()
@@ -291,7 +293,8 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// TestSeveral puts two adapters on one base: the one that was enabled last counts, and with none the base is as it was, bit for bit.
+// TestSeveral puts two adapters on one base: the one that was enabled last counts, and with none the
+// base is as it was, bit for bit.
 func TestSeveral(t *testing.T) {
 	for kind, dev := range devices(t) {
 		t.Run(kind, func(t *testing.T) {

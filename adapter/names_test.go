@@ -14,8 +14,8 @@ import (
 	"hone/safetensors"
 )
 
-// TestNamesOfPEFT holds what PEFT 0.21 on transformers 5 needs of a file to compute what hone does: the output layer under the name that it has
-// in memory, also where it is the embedding, and names of layers beside their numbers.
+// TestNamesOfPEFT holds what PEFT 0.21 on transformers 5 needs of a file to compute what hone does: the output layer
+// under the name that it has in memory, also where it is the embedding, and names of layers beside their numbers.
 func TestNamesOfPEFT(t *testing.T) {
 	const embedding, output = "base_model.model.transformer.wte.weight", "base_model.model.lm_head.weight"
 	for _, c := range []struct {

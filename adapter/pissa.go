@@ -15,11 +15,12 @@ import (
 	"hone/tensor"
 )
 
-// PiSSA (Meng et al., 2024) starts the update at the base's principal part: scale·B·A is the best approximation of the weight of
-// its rank, and that part is taken off the base. Here the base stays as it is: where the update starts, A0 and B0, is kept and
-// subtracted, which is the same and leaves the base untouched when the adapter is off.
+// PiSSA (Meng et al., 2024) starts the update at the base's principal part: scale·B·A is the best approximation of
+// the weight of its rank, and that part is taken off the base. Here the base stays as it is: where the update starts,
+// A0 and B0, is kept and subtracted, which is the same and leaves the base untouched when the adapter is off.
 
-// pissa tells how PiSSA decomposes: exactly, or by iterations of a random subspace; ok is false for other initial values.
+// pissa tells how PiSSA decomposes: exactly, or by iterations of a random subspace; ok is false for other
+// initial values.
 func (c *Config) pissa() (iterations int, exact, ok bool, err error) {
 	name, _ := c.InitLoraWeights.(string)
 	if name == "pissa" {
@@ -45,7 +46,8 @@ func (l *LoRA) startPrincipal(dev device.Device, dtype device.DType, seed uint64
 	for i, p := range l.pairs {
 		weight, _ := p.layer.Parameters()
 		if weight.Packing() != device.Unpacked {
-			return fmt.Errorf("init_lora_weights %v needs the base's weights in full, and those of %s are packed; use method=lora or other initial values", l.Config.InitLoraWeights, l.layers[i].Name)
+			return fmt.Errorf("init_lora_weights %v needs the base's weights in full, and those of %s are packed; "+
+				"use method=lora or other initial values", l.Config.InitLoraWeights, l.layers[i].Name)
 		}
 		v, err := weight.Float32s()
 		if err != nil {
@@ -64,7 +66,8 @@ func (l *LoRA) startPrincipal(dev device.Device, dtype device.DType, seed uint64
 			d, ok = subspace(w, r, iterations, &random)
 		}
 		if !ok || r > len(d.s) {
-			return fmt.Errorf("the weight of %s has no decomposition of rank %d; lower r or use other initial values", l.layers[i].Name, r)
+			return fmt.Errorf("the weight of %s has no decomposition of rank %d; lower r or use other initial values",
+				l.layers[i].Name, r)
 		}
 		a, b := d.factors(r, float64(p.scale))
 		p.origin(dev, dtype, a, b)
@@ -85,6 +88,7 @@ func (p *pair) origin(dev device.Device, dtype device.DType, a, b []float32) {
 	}
 }
 
+// dense is a matrix [shape[0], shape[1]] in float64.
 func dense(v []float32, shape []int) *mat.Dense {
 	d := mat.NewDense(shape[0], shape[1], nil)
 	for i, f := range v {
@@ -99,7 +103,8 @@ type decomposition struct {
 	s    []float64
 }
 
-// exactly is the singular value decomposition; ok is false where it does not converge, and of a weight that is not finite.
+// exactly is the singular value decomposition; ok is false where it does not converge, and of a weight that
+// is not finite.
 func exactly(w mat.Matrix) (d decomposition, ok bool) {
 	var svd mat.SVD
 	if !svd.Factorize(w, mat.SVDThin) {
@@ -111,8 +116,8 @@ func exactly(w mat.Matrix) (d decomposition, ok bool) {
 	return d, !slices.ContainsFunc(d.s, func(s float64) bool { return math.IsNaN(s) || math.IsInf(s, 0) })
 }
 
-// subspace is the decomposition of w in r dimensions that iterations of a random start bring near its principal ones (Halko et
-// al., 2011, algorithms 4.4 and 5.1), as torch.svd_lowrank has it.
+// subspace is the decomposition of w in r dimensions that iterations of a random start bring near its
+// principal ones (Halko et al., 2011, algorithms 4.4 and 5.1), as torch.svd_lowrank has it.
 func subspace(w *mat.Dense, r, iterations int, random *tensor.Random) (d decomposition, ok bool) {
 	out, in := w.Dims()
 	if r > min(out, in) {
@@ -123,7 +128,8 @@ func subspace(w *mat.Dense, r, iterations int, random *tensor.Random) (d decompo
 	var y mat.Dense
 	y.Mul(w, dense(start, []int{in, r}))
 	q := basis(&y)
-	// Each iteration multiplies by W·Wᵀ, which lets the large singular directions outgrow the others; the basis keeps them apart from rounding.
+	// Each iteration multiplies by W·Wᵀ, which lets the large singular directions outgrow the others; the
+	// basis keeps them apart from rounding.
 	for range iterations {
 		var z, y mat.Dense
 		z.Mul(w.T(), q)
@@ -150,8 +156,8 @@ func basis(y *mat.Dense) *mat.Dense {
 	return mat.DenseCopyOf(q.Slice(0, rows, 0, cols))
 }
 
-// factors are A [r, in] and B [out, r] with scale·B·A the first r parts: each singular value goes to both in equal shares, as its
-// square root.
+// factors are A [r, in] and B [out, r] with scale·B·A the first r parts: each singular value goes to both in
+// equal shares, as its square root.
 func (d *decomposition) factors(r int, scale float64) (a, b []float32) {
 	out, _ := d.u.Dims()
 	in, _ := d.v.Dims()
@@ -169,8 +175,8 @@ func (d *decomposition) factors(r int, scale float64) (a, b []float32) {
 	return a, b
 }
 
-// converted is the same update as an ordinary LoRA of twice the rank, A over A0 and B beside -B0, which every program can put on
-// the base as it is, as PEFT's path_initial_model_for_weight_conversion does.
+// converted is the same update as an ordinary LoRA of twice the rank, A over A0 and B beside -B0, which every
+// program can put on the base as it is, as PEFT's path_initial_model_for_weight_conversion does.
 func (l *LoRA) converted(values func(nn.Named) ([]float32, error)) (*LoRA, func(nn.Named) ([]float32, error)) {
 	c := l.Config
 	grow := func(alpha float64) float64 {

@@ -15,8 +15,8 @@ import (
 	"hone/nn"
 )
 
-// TestPiSSA: a fresh update is the principal part of the base and changes nothing; trained and saved it is an ordinary LoRA that
-// computes the same on the base as it is; taken off it leaves the base bit for bit.
+// TestPiSSA: a fresh update is the principal part of the base and changes nothing; trained and saved it is an
+// ordinary LoRA that computes the same on the base as it is; taken off it leaves the base bit for bit.
 func TestPiSSA(t *testing.T) {
 	for _, init := range []string{"pissa", "pissa_niter_16"} {
 		for _, base := range []string{"llama_untied", "gpt2_tied"} {
@@ -85,7 +85,8 @@ func TestPiSSA(t *testing.T) {
 	}
 }
 
-// TestDropoutOfTheUpdate: in training it acts on what the update sees and on nothing else, neither the base nor the part that PiSSA takes off it.
+// TestDropoutOfTheUpdate: in training it acts on what the update sees and on nothing else, neither the base
+// nor the part that PiSSA takes off it.
 func TestDropoutOfTheUpdate(t *testing.T) {
 	for _, init := range []any{true, "pissa"} {
 		dev := devicetest.NewReference()

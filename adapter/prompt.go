@@ -30,10 +30,10 @@ type PromptConfig struct {
 	BaseModel        string `json:"base_model_name_or_path,omitempty"`
 	InferenceMode    bool   `json:"inference_mode"`
 	NumVirtualTokens int    `json:"num_virtual_tokens"`
-	TokenDim         int    `json:"token_dim"`                   // channels of a row; of prefixes those of all key/value heads
-	Submodules       int    `json:"num_transformer_submodules"`  // 1 for decoders
-	Heads            int    `json:"num_attention_heads"`         // of prefixes the key/value heads
-	Layers           int    `json:"num_layers"`                  //
+	TokenDim         int    `json:"token_dim"`                  // channels of a row; of prefixes those of all key/value heads
+	Submodules       int    `json:"num_transformer_submodules"` // 1 for decoders
+	Heads            int    `json:"num_attention_heads"`        // of prefixes the key/value heads
+	Layers           int    `json:"num_layers"`
 	Init             string `json:"prompt_tuning_init,omitzero"` // RANDOM, TEXT or SAMPLE_VOCAB
 	InitText         string `json:"prompt_tuning_init_text,omitzero"`
 	Tokenizer        string `json:"tokenizer_name_or_path,omitzero"`
@@ -70,15 +70,17 @@ type Prompt struct {
 	encoded bool
 }
 
-// AttachPrompt freezes a model and puts virtual tokens before its sequences: Wrapped is the model that has them. The parameters
-// have no memory yet: Initialize or a load is next. With train, prompts that a network makes have that network.
+// AttachPrompt freezes a model and puts virtual tokens before its sequences: Wrapped is the model that has
+// them. The parameters have no memory yet: Initialize or a load is next. With train, prompts that a
+// network makes have that network.
 func AttachPrompt(m Model, c PromptConfig, train bool) (*Prompt, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	s := m.Shape()
 	if s.MaxPositions > 0 && c.NumVirtualTokens >= s.MaxPositions {
-		return nil, fmt.Errorf("num_virtual_tokens is %d, which leaves no room in the model's context of %d; lower it", c.NumVirtualTokens, s.MaxPositions)
+		return nil, fmt.Errorf("num_virtual_tokens is %d, which leaves no room in the model's context of %d; lower it",
+			c.NumVirtualTokens, s.MaxPositions)
 	}
 	c.TokenDim, c.Heads, c.Layers, c.Submodules = s.Hidden, s.Heads, s.Layers, 1
 	if c.PeftType == PrefixTuning {
@@ -87,7 +89,8 @@ func AttachPrompt(m Model, c PromptConfig, train bool) (*Prompt, error) {
 	if c.EncoderHiddenSize == 0 {
 		c.EncoderHiddenSize = c.TokenDim
 	}
-	p := &Prompt{Config: c, model: nn.NewVirtual(m.Model, c.NumVirtualTokens), encoded: train && (c.PeftType == PTuning || c.PrefixProjection)}
+	p := &Prompt{Config: c, model: nn.NewVirtual(m.Model, c.NumVirtualTokens), encoded: train &&
+		(c.PeftType == PTuning || c.PrefixProjection)}
 	if p.encoded && c.PeftType == PTuning && c.Reparameterized != "MLP" {
 		return nil, fmt.Errorf("encoder_reparameterization_type is %q; MLP can be trained", c.Reparameterized)
 	}
@@ -107,7 +110,8 @@ func AttachPrompt(m Model, c PromptConfig, train bool) (*Prompt, error) {
 	return p, nil
 }
 
-// promptPrefix stands before the names of the base's modules in a PEFT checkpoint of virtual tokens, which wrap no layer.
+// promptPrefix stands before the names of the base's modules in a PEFT checkpoint of virtual tokens, which
+// wrap no layer.
 const promptPrefix = "base_model."
 
 // declare lists the parameters, with the initial values of PEFT's modules.
@@ -135,7 +139,9 @@ func (p *Prompt) declare() {
 // linear declares a layer as torch initialises it.
 func (p *Prompt) linear(name string, in, out int) {
 	init := nn.Init{Bound: 1 / math.Sqrt(float64(in))}
-	p.params = append(p.params, nn.Named{Name: name + ".weight", Param: nn.NewParam(init, out, in)}, nn.Named{Name: name + ".bias", Param: nn.NewParam(init, out)})
+	p.params = append(p.params,
+		nn.Named{Name: name + ".weight", Param: nn.NewParam(init, out, in)},
+		nn.Named{Name: name + ".bias", Param: nn.NewParam(init, out)})
 }
 
 // width is the number of columns of the rows.
@@ -198,7 +204,8 @@ func (p *Prompt) Initialize(dev device.Device, dtype device.DType, seed uint64) 
 	nn.Initialize(p.params, dev, dtype, seed)
 }
 
-// FromTokens makes the rows of prompt tuning the embeddings of ids, which are cut or repeated to the number of virtual tokens.
+// FromTokens makes the rows of prompt tuning the embeddings of ids, which are cut or repeated to the number
+// of virtual tokens.
 func (p *Prompt) FromTokens(dev device.Device, dtype device.DType, ids []int32) error {
 	if len(ids) == 0 {
 		return errors.New("prompt_tuning_init_text has no tokens; give a text")
@@ -217,14 +224,49 @@ func (p *Prompt) FromTokens(dev device.Device, dtype device.DType, ids []int32) 
 	return err
 }
 
+// openPrompt reads virtual tokens as rows, whatever made them: a network is not in the file.
+func openPrompt(dir string, m Model, dev device.Device, dtype device.DType) (*Prompt, error) {
+	text, err := os.ReadFile(filepath.Join(dir, ConfigName))
+	if err != nil {
+		return nil, err
+	}
+	var c PromptConfig
+	if err := json.Unmarshal(text, &c); err != nil {
+		return nil, fmt.Errorf("%s: %w", ConfigName, err)
+	}
+	weights, err := safetensors.Open(filepath.Join(dir, WeightsName))
+	if err != nil {
+		return nil, err
+	}
+	defer weights.Close()
+	p, err := AttachPrompt(m, c, false)
+	if err != nil {
+		return nil, err
+	}
+	// without the network that may have made them: a file holds rows
+	err = nn.Load(p.Params(), dev, dtype, func(name string, shape []int) ([]float32, error) {
+		t, ok := weights.Tensor(name)
+		if !ok || !slices.Equal(t.Shape, shape) {
+			return nil, fmt.Errorf("tensor %s has shape %v and the model asks for %v; the adapter is of another model",
+				name, t.Shape, shape)
+		}
+		return t.Float32()
+	})
+	if err != nil {
+		p.Free()
+		return nil, err
+	}
+	return p, nil
+}
+
 // Free takes the virtual tokens off and gives their memory back.
 func (p *Prompt) Free() {
 	p.Enable(false)
 	nn.Free(p.params)
 }
 
-// Save writes the adapter to dir, which it makes; values gives each parameter's numbers. What a network makes is written as PEFT
-// does, as the rows it made: the network is not needed any more.
+// Save writes the adapter to dir, which it makes; values gives each parameter's numbers. What a network makes
+// is written as PEFT does, as the rows it made: the network is not needed any more.
 func (p *Prompt) Save(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
 	if err := errors.Join(os.MkdirAll(dir, 0o777), p.SaveConfig(dir)); err != nil {
 		return fmt.Errorf("save adapter: %w", err)

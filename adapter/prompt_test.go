@@ -133,8 +133,8 @@ func TestPromptFromText(t *testing.T) {
 	}
 }
 
-// TestPromptGenerates: with keys and values kept, a model with virtual tokens draws what it draws without, for prompts side by side
-// and when a sequence goes on in a session.
+// TestPromptGenerates: with keys and values kept, a model with virtual tokens draws what it draws without,
+// for prompts side by side and when a sequence goes on in a session.
 func TestPromptGenerates(t *testing.T) {
 	for kind, dev := range devices(t) {
 		for name, base := range prompts {

@@ -33,8 +33,8 @@ func (in input) trained(t *testing.T, dev device.Device, m nn.Model) []float32 {
 	return v
 }
 
-// TestFreshDoRA: magnitudes begin as the lengths of the base's weights, so a fresh adapter computes what the base does, and in training, too, for its
-// dropout is that of what the magnitudes change alone.
+// TestFreshDoRA: magnitudes begin as the lengths of the base's weights, so a fresh adapter computes what the
+// base does, and in training, too, for its dropout is that of what the magnitudes change alone.
 func TestFreshDoRA(t *testing.T) {
 	for _, base := range []string{"llama_untied", "gpt2_tied"} {
 		dev := devicetest.NewReference()
@@ -69,7 +69,8 @@ func TestFirstValues(t *testing.T) {
 		}
 		return most, math.Sqrt(deviation)
 	}
-	for init, want := range map[any][2]float64{true: {1 / math.Sqrt(60), 1 / math.Sqrt(180)}, "gaussian": {0.6, 0.125}} { // the largest and the deviation
+	// the largest and the deviation
+	for init, want := range map[any][2]float64{true: {1 / math.Sqrt(60), 1 / math.Sqrt(180)}, "gaussian": {0.6, 0.125}} {
 		c := adapter.Default()
 		c.InitLoraWeights, c.TargetModules = init, adapter.Modules{Names: []string{"q_proj"}}
 		l, err := adapter.Attach(target(m), c)
@@ -180,7 +181,8 @@ func TestWhatOfTheBaseLearns(t *testing.T) {
 	}
 }
 
-// TestTargets: what is selected stays as it was asked for, but where PEFT would not take it, and the output layer is refused by name alone.
+// TestTargets: what is selected stays as it was asked for, but where PEFT would not take it, and the output
+// layer is refused by name alone.
 func TestTargets(t *testing.T) {
 	dev := devicetest.NewReference()
 	m := open(t, dev, "llama_untied")
@@ -343,7 +345,8 @@ func TestSaveFails(t *testing.T) {
 	}
 }
 
-// TestWrongTensors: what is missing, of another shape or too many is named, and nothing stays on the model or in memory.
+// TestWrongTensors: what is missing, of another shape or too many is named, and nothing stays on the model or
+// in memory.
 func TestWrongTensors(t *testing.T) {
 	dev := devicetest.NewReference()
 	m, in := open(t, dev, "llama_untied"), batch(t, "llama_untied")
@@ -392,7 +395,8 @@ func TestWrongTensors(t *testing.T) {
 	}
 }
 
-// TestPromptSaved: virtual tokens of every kind come back from their files as the rows that they are, with what of the base learned with them.
+// TestPromptSaved: virtual tokens of every kind come back from their files as the rows that they are, with
+// what of the base learned with them.
 func TestPromptSaved(t *testing.T) {
 	for _, c := range []adapter.PromptConfig{
 		{PeftType: adapter.PromptTuning, NumVirtualTokens: 3, ModulesToSave: []string{"lm_head"}},

@@ -8,15 +8,16 @@ import (
 	"hone/tensor"
 )
 
-// Sum is several LoRA adapters on one model, whose updates add up, y = base(x) + Σ weight·scale·B·A·x: what PEFT computes with several
-// active adapters, and what its add_weighted_adapter makes one adapter of with combination_type "cat". It is for use, not for training.
+// Sum is several LoRA adapters on one model, whose updates add up, y = base(x) + Σ weight·scale·B·A·x: what
+// PEFT computes with several active adapters, and what its add_weighted_adapter makes one adapter of with
+// combination_type "cat". It is for use, not for training.
 type Sum struct {
 	list []*LoRA
 	base nn.Model
 }
 
-// OpenSum puts the LoRA adapters in dirs on a model, all with the weight 1. DoRA, and adapters that bring parameters of the
-// base, are errors: what they do is no update that adds up.
+// OpenSum puts the LoRA adapters in dirs on a model, all with the weight 1. DoRA, and adapters that bring
+// parameters of the base, are errors: what they do is no update that adds up.
 func OpenSum(dirs []string, m Model, dev device.Device, dtype device.DType) (*Sum, error) {
 	s := &Sum{base: m.Model}
 	weights := make([]float64, len(dirs))
@@ -59,7 +60,8 @@ func (s *Sum) open(dir string, m Model, dev device.Device, dtype device.DType) e
 	return err
 }
 
-// Use sets the weight of each adapter; one of weight 0 is off. With all off the model computes what the base does, bit for bit.
+// Use sets the weight of each adapter; one of weight 0 is off. With all off the model computes
+// what the base does, bit for bit.
 func (s *Sum) Use(weights []float64) {
 	stacks := make(map[nn.Projection]stack)
 	for i, l := range s.list {

@@ -45,8 +45,8 @@ func written(t *testing.T, base string, shift float64, change func(*adapter.Conf
 	return dir
 }
 
-// TestSum: several adapters with weights compute what the base does after their scaled updates were folded in one after the other;
-// one alone what it does alone, and none what the base does, bit for bit.
+// TestSum: several adapters with weights compute what the base does after their scaled updates were folded in
+// one after the other; one alone what it does alone, and none what the base does, bit for bit.
 func TestSum(t *testing.T) {
 	const base = "llama_untied"
 	dirs := []string{

@@ -1,9 +1,11 @@
 // Package eval measures language models on text: loss, perplexity and bits per byte.
 //
-//	result, err := eval.Run(ctx, eval.Model{Dev: dev, DType: device.F32, Model: m, Tokenizer: tok}, documents, eval.Config{Length: 1024, Stride: 512, BatchSize: 8})
+//	m := eval.Model{Dev: dev, DType: device.F32, Model: model, Tokenizer: tok}
+//	result, err := eval.Run(ctx, m, documents, eval.Config{Length: 1024, Stride: 512, BatchSize: 8})
 //
-// Documents are cut into windows, windows packed into batches, and each token is scored once, by the first window that has it. Sums are in float64, and
-// perplexity is that of all tokens together, not a mean of documents' perplexities.
+// Documents are cut into windows, windows packed into batches, and each token is scored once, by the
+// first window that has it. Sums are in float64, and perplexity is that of all tokens together, not a
+// mean of documents' perplexities.
 package eval
 
 import (
@@ -28,9 +30,10 @@ type Model struct {
 	Tokenizer *tokenizer.Tokenizer
 }
 
-// Config says how documents are cut. A document longer than Length tokens is read through windows of Length that move by Stride; in each
-// only the tokens that no window before has scored count. With Stride equal to Length windows do not overlap, which is fastest
-// and gives the tokens after each cut no context; a smaller Stride gives each token at least Length-Stride tokens of context.
+// Config says how documents are cut. A document longer than Length tokens is read through windows of Length
+// that move by Stride; in each only the tokens that no window before has scored count. With Stride equal to
+// Length windows do not overlap, which is fastest and gives the tokens after each cut no context; a smaller
+// Stride gives each token at least Length-Stride tokens of context.
 type Config struct {
 	Length    int   // tokens of a window, at least 2
 	Stride    int   // from 1 to Length
@@ -88,7 +91,34 @@ func (d Document) BitsPerByte() float64 {
 // Perplexity is that of a token; 1 when nothing was scored.
 func (d Document) Perplexity() float64 { return math.Exp(d.Nats / float64(max(1, d.Tokens))) }
 
-// Each measures m on every text by itself. Texts run side by side in batches, which changes no more than the rounding of what one scores.
+// Run measures m on documents. Each starts after what the tokenizer's post-processor puts before a text, or
+// else the end-of-text (or else beginning-of-text) token, so that its first token is scored too; with a
+// tokenizer that has neither, the first token only gives context.
+func Run(ctx context.Context, m Model, docs iter.Seq2[data.Document, error], cfg Config) (Result, error) {
+	r, err := newRunner(m, cfg)
+	if err != nil {
+		return Result{}, err
+	}
+	defer r.tape.Reset()
+	for doc, err := range docs {
+		if err != nil {
+			return Result{}, err
+		}
+		if err := r.document(ctx, doc.Text); err != nil {
+			return Result{}, fmt.Errorf("evaluate %s: %w", doc.Place(), err)
+		}
+		if cfg.MaxTokens > 0 && r.result.Tokens+int64(r.pending) >= cfg.MaxTokens {
+			break
+		}
+	}
+	if err := r.flush(ctx); err != nil {
+		return Result{}, fmt.Errorf("evaluate: %w", err)
+	}
+	return r.finish()
+}
+
+// Each measures m on every text by itself. Texts run side by side in batches, which changes no more than
+// the rounding of what one scores.
 func Each(ctx context.Context, m Model, texts [][]byte, cfg Config) ([]Document, error) {
 	r, err := newRunner(m, cfg)
 	if err != nil {
@@ -116,32 +146,8 @@ func newRunner(m Model, cfg Config) (*runner, error) {
 	if most := m.Shape().MaxPositions; most > 0 && cfg.Length > most {
 		return nil, fmt.Errorf("sequence_length is %d, but the model's context is %d: lower it", cfg.Length, most)
 	}
-	return &runner{Model: m, cfg: cfg, tape: tensor.NewTape(m.Dev, m.DType), result: Result{Length: cfg.Length, Stride: cfg.Stride}}, nil
-}
-
-// Run measures m on documents. Each starts after what the tokenizer's post-processor puts before a text, or else the
-// end-of-text (or else beginning-of-text) token, so that its first token is scored too; with a tokenizer that has neither, the first token only gives context.
-func Run(ctx context.Context, m Model, docs iter.Seq2[data.Document, error], cfg Config) (Result, error) {
-	r, err := newRunner(m, cfg)
-	if err != nil {
-		return Result{}, err
-	}
-	defer r.tape.Reset()
-	for doc, err := range docs {
-		if err != nil {
-			return Result{}, err
-		}
-		if err := r.document(ctx, doc.Text); err != nil {
-			return Result{}, fmt.Errorf("evaluate %s: %w", doc.Place(), err)
-		}
-		if cfg.MaxTokens > 0 && r.result.Tokens+int64(r.pending) >= cfg.MaxTokens {
-			break
-		}
-	}
-	if err := r.flush(ctx); err != nil {
-		return Result{}, fmt.Errorf("evaluate: %w", err)
-	}
-	return r.finish()
+	return &runner{Model: m, cfg: cfg, tape: tensor.NewTape(m.Dev, m.DType),
+		result: Result{Length: cfg.Length, Stride: cfg.Stride}}, nil
 }
 
 // runner collects windows and runs them a batch at a time.
@@ -210,7 +216,9 @@ func (r *runner) window(ctx context.Context, from, to, scored int) error {
 			}
 		}
 		b.owners = append(b.owners, int32(r.current))
-		b.ids, b.targets, b.positions = append(b.ids, r.tokens[i]), append(b.targets, target), append(b.positions, int32(i-from))
+		b.ids = append(b.ids, r.tokens[i])
+		b.targets = append(b.targets, target)
+		b.positions = append(b.positions, int32(i-from))
 	}
 	b.offsets = append(b.offsets, int32(len(b.ids)))
 	if len(b.offsets)-1 == r.cfg.BatchSize || len(b.ids) >= r.cfg.BatchSize*r.cfg.Length {
@@ -265,13 +273,15 @@ func (r *runner) checkIDs() error {
 	vocab := r.Shape().Vocab
 	for i, id := range r.batch.ids {
 		if max(id, r.batch.targets[i]) >= int32(vocab) {
-			return fmt.Errorf("token %d is outside the model's vocabulary of %d: use the model's own tokenizer", max(id, r.batch.targets[i]), vocab)
+			return fmt.Errorf("token %d is outside the model's vocabulary of %d: use the model's own tokenizer",
+				max(id, r.batch.targets[i]), vocab)
 		}
 	}
 	return nil
 }
 
-// finish makes means of sums. A loss that is no number is an error and no result: every later comparison with it would be silently false.
+// finish makes means of sums. A loss that is no number is an error and no result: every later comparison
+// with it would be silently false.
 func (r *runner) finish() (Result, error) {
 	res := r.result
 	if res.Tokens == 0 {

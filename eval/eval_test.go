@@ -69,8 +69,8 @@ func nats(t *testing.T, m Model, tokens []int32, from, i int) float64 {
 
 var docs = []string{"the theme is here and there and where", "x", "of these \xff themes"}
 
-// TestWindowsScoreEachTokenOnce compares with one forward pass per token, whose context is that of the first window that
-// reaches the token.
+// TestWindowsScoreEachTokenOnce compares with one forward pass per token, whose context is that of the first
+// window that reaches the token.
 func TestWindowsScoreEachTokenOnce(t *testing.T) {
 	for _, eos := range []string{"", "<eos>"} {
 		m := tiny(t, eos)

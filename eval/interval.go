@@ -2,7 +2,8 @@ package eval
 
 import "math"
 
-// Wilson is the 95% interval of a share (Wilson, 1927).
+// Wilson is the 95% interval of the share that right of n are (Wilson, 1927): unlike mean ± 1.96·σ it stays
+// within 0 and 1, and has a width where right is 0 or n.
 func Wilson(right, n float64) (lo, hi float64) {
 	const z = 1.959964
 	if n == 0 {

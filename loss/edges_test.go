@@ -7,7 +7,8 @@ import (
 	"hone/tensor"
 )
 
-// TestMarginOfIPO: the margin is 1/(2β), not 1, at a β other than ½, where the formula with its numbers exchanged would be the same.
+// TestMarginOfIPO: the margin is 1/(2β), not 1, at a β other than ½, where the formula with its
+// numbers exchanged would be the same.
 func TestMarginOfIPO(t *testing.T) {
 	value, grad := scalar(t, []float32{3}, func(tape *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
 		zero := tape.Constant([]float32{0}, 1)
@@ -16,7 +17,8 @@ func TestMarginOfIPO(t *testing.T) {
 	same(t, "the loss and its gradient", []float64{value, grad[0]}, []float64{4, -4}) // (3-5)², 2·(3-5)
 }
 
-// TestCertainAnswer: the log-odds of an answer whose probability rounds to 1 are large, not infinite, and so is the loss's gradient.
+// TestCertainAnswer: the log-odds of an answer whose probability rounds to 1 are large, not infinite,
+// and so is the loss's gradient.
 func TestCertainAnswer(t *testing.T) {
 	for _, chosen := range []float32{0, -1e-9} {
 		value, grad := scalar(t, []float32{chosen}, func(tape *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
@@ -29,7 +31,8 @@ func TestCertainAnswer(t *testing.T) {
 	}
 }
 
-// TestSequencesByHand: of two answers of ratio 2 with a clip of 0.2 the good one counts 1.2 times, the bad one in full, each by its weight.
+// TestSequencesByHand: of two answers of ratio 2 with a clip of 0.2 the good one counts 1.2 times, the bad
+// one in full, each by its weight.
 func TestSequencesByHand(t *testing.T) {
 	ln2 := float32(math.Ln2)
 	value, grad := scalar(t, []float32{ln2 / 2, ln2 / 2, ln2}, func(tape *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {

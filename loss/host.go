@@ -13,8 +13,8 @@ func EstimateKL(estimator string, d float64) float64 {
 	return d
 }
 
-// GAE is generalised advantage estimation (Schulman et al., 2016, eq. 16) over the tokens of one answer, whose value after the
-// end is 0: δ = r + γ·V' - V, A = δ + γλ·A'. returns are A + V.
+// GAE is generalised advantage estimation (Schulman et al., 2016, eq. 16) over the tokens of one answer,
+// whose value after the end is 0: δ = r + γ·V' - V, A = δ + γλ·A'. returns are A + V.
 func GAE(rewards, values []float64, gamma, lambda float64) (advantages, returns []float64) {
 	advantages, returns = make([]float64, len(rewards)), make([]float64, len(rewards))
 	next, ahead := 0.0, 0.0
@@ -26,52 +26,8 @@ func GAE(rewards, values []float64, gamma, lambda float64) (advantages, returns 
 	return advantages, returns
 }
 
-// Whiten scales all numbers of the rows to unit variance and, with shift, to mean 0: (x - mean)/sqrt(var + 1e-8) with the
-// variance of n-1, as TRL's masked_whiten. It is over all rows at once, so that batches do not change it. Fewer than two
-// numbers are left as they are.
-func Whiten(rows [][]float64, shift bool) {
-	n, mean, m2 := 0.0, 0.0, 0.0 // Welford's: one pass, and no difference of large sums
-	for _, row := range rows {
-		for _, x := range row {
-			n++
-			d := x - mean
-			mean += d / n
-			m2 += d * (x - mean)
-		}
-	}
-	if n < 2 {
-		return
-	}
-	scale := 1 / math.Sqrt(m2/(n-1)+1e-8)
-	for _, row := range rows {
-		for i, x := range row {
-			row[i] = (x - mean) * scale
-			if !shift {
-				row[i] += mean
-			}
-		}
-	}
-}
-
-// KLControl is the coefficient of the KL penalty and how it changes. With Target 0 it is fixed. Its fields are what a
-// checkpoint keeps.
-type KLControl struct {
-	Coefficient float64 `json:"coefficient"`
-	Target      float64 `json:"target"`  // KL of an answer that the coefficient is steered to
-	Horizon     float64 `json:"horizon"` // answers in which an error of 1 changes the coefficient by about a factor e
-}
-
-// Update steers the coefficient after n answers whose KL was kl on average (Ziegler et al., 2019, section 2.2):
-// it grows by the factor 1 + clip(kl/target - 1, ±0.2)·n/horizon.
-func (k *KLControl) Update(kl float64, n int) {
-	if k.Target <= 0 {
-		return
-	}
-	off := min(max(kl/k.Target-1, -0.2), 0.2)
-	k.Coefficient *= 1 + off*float64(n)/k.Horizon
-}
-
-// Moments are the running mean and variance of rewards (Chan et al., 1979). Its fields are what a checkpoint keeps.
+// Moments are the running mean and variance of numbers such as rewards, in one pass and without a difference
+// of large sums (Welford, 1962). Its fields are what a checkpoint keeps.
 type Moments struct {
 	Count float64 `json:"count"`
 	Mean  float64 `json:"mean"`
@@ -96,29 +52,68 @@ func (m *Moments) Std() float64 {
 	return math.Sqrt(m.M2 / (m.Count - 1))
 }
 
-// The ways to scale the rewards of a group, TRL's scale_rewards: by the standard deviation of the group, by that of the batch,
-// or not at all.
+// Whiten scales all numbers of the rows to unit variance and, with shift, to mean 0: (x - mean)/sqrt(var +
+// 1e-8) with the variance of n-1, as TRL's masked_whiten. It is over all rows at once, so that batches do not
+// change it. Fewer than two numbers are left as they are.
+func Whiten(rows [][]float64, shift bool) {
+	var m Moments
+	for _, row := range rows {
+		m.Add(row)
+	}
+	if m.Count < 2 {
+		return
+	}
+	scale := 1 / math.Sqrt(m.M2/(m.Count-1)+1e-8)
+	for _, row := range rows {
+		for i, x := range row {
+			row[i] = (x - m.Mean) * scale
+			if !shift {
+				row[i] += m.Mean
+			}
+		}
+	}
+}
+
+// KLControl is the coefficient of the KL penalty and how it changes. With Target 0 it is fixed. Its fields are what a
+// checkpoint keeps.
+type KLControl struct {
+	Coefficient float64 `json:"coefficient"`
+	Target      float64 `json:"target"`  // KL of an answer that the coefficient is steered to
+	Horizon     float64 `json:"horizon"` // answers in which an error of 1 changes the coefficient by about a factor e
+}
+
+// Update steers the coefficient after n answers whose KL was kl on average (Ziegler et al., 2019, section 2.2):
+// it grows by the factor 1 + clip(kl/target - 1, ±0.2)·n/horizon.
+func (k *KLControl) Update(kl float64, n int) {
+	if k.Target <= 0 {
+		return
+	}
+	off := min(max(kl/k.Target-1, -0.2), 0.2)
+	k.Coefficient *= 1 + off*float64(n)/k.Horizon
+}
+
+// The ways to scale the rewards of a group, TRL's scale_rewards: by the standard deviation of the group, by
+// that of the batch, or not at all.
 const (
 	ScaleGroup = "group"
 	ScaleBatch = "batch"
 	ScaleNone  = "none"
 )
 
-// GroupAdvantages are the advantages of answers in groups of the same prompt, size answers each: (r - mean of the group)/(std +
-// 1e-4) (Shao et al., 2024, as TRL computes it, with the variance of n-1); without the division those of Dr. GRPO (Liu
-// et al., 2025). A group of equal rewards has advantages of exactly 0.
+// GroupAdvantages are the advantages of answers in groups of the same prompt, size answers each: (r - mean of
+// the group)/(std + 1e-4) (Shao et al., 2024, as TRL computes it, with the variance of n-1); without the
+// division those of Dr. GRPO (Liu et al., 2025). A group of equal rewards has advantages of exactly 0.
 func GroupAdvantages(rewards []float64, size int, scale string) []float64 {
 	out := make([]float64, len(rewards))
 	var all Moments
 	all.Add(rewards)
 	for at := 0; at < len(rewards); at += size {
 		group := rewards[at : at+size]
-		equal := true
+		if allEqual(group) { // the rounding of the mean, divided by 1e-4, would be an advantage
+			continue
+		}
 		var m Moments
 		m.Add(group)
-		for _, r := range group {
-			equal = equal && r == group[0]
-		}
 		divisor := 1.0
 		switch scale {
 		case ScaleGroup:
@@ -127,12 +122,20 @@ func GroupAdvantages(rewards []float64, size int, scale string) []float64 {
 			divisor = math.Sqrt(all.M2/max(all.Count-1, 1)) + 1e-4
 		}
 		for i, r := range group {
-			if !equal { // else the rounding of the mean, divided by 1e-4, would be an advantage
-				out[at+i] = (r - m.Mean) / divisor
-			}
+			out[at+i] = (r - m.Mean) / divisor
 		}
 	}
 	return out
+}
+
+// allEqual tells whether a group learns nothing: all of its rewards are the same.
+func allEqual(group []float64) bool {
+	for _, r := range group {
+		if r != group[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // LeaveOneOut are the advantages of RLOO (Ahmadian et al., 2024): each reward less the mean of the others of its group.
@@ -140,15 +143,15 @@ func LeaveOneOut(rewards []float64, size int) []float64 {
 	out := make([]float64, len(rewards))
 	for at := 0; at < len(rewards); at += size {
 		group := rewards[at : at+size]
-		sum, equal := 0.0, true
+		if allEqual(group) {
+			continue
+		}
+		sum := 0.0
 		for _, r := range group {
 			sum += r
-			equal = equal && r == group[0]
 		}
 		for i, r := range group {
-			if !equal {
-				out[at+i] = r - (sum-r)/float64(size-1)
-			}
+			out[at+i] = r - (sum-r)/float64(size-1)
 		}
 	}
 	return out

@@ -25,7 +25,8 @@ func onCPU(t *testing.T, f func(tape *tensor.Tape) *tensor.Tensor) float64 {
 	return v
 }
 
-// TestAtTheStart: where the policy is the reference, DPO's loss is ln 2, the ratio exactly 1 and every estimate of KL exactly 0.
+// TestAtTheStart: where the policy is the reference, DPO's loss is ln 2, the ratio exactly 1 and
+// every estimate of KL exactly 0.
 func TestAtTheStart(t *testing.T) {
 	logp := []float32{-12.25, -3.125, -41.0625, -7.7}
 	if got := onCPU(t, func(tape *tensor.Tape) *tensor.Tensor {

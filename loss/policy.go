@@ -7,9 +7,10 @@ import (
 	"hone/tensor"
 )
 
-// Tokens are the sampled tokens of a micro-batch, each [M]: their log-probabilities under the policy now and when they were
-// sampled, how much better than expected they were, and the weight of each in the loss. The weights hold all normalisation:
-// 1/(tokens of the whole batch) is a mean over tokens, 1/(tokens of the answer · answers of the whole batch) one over answers.
+// Tokens are the sampled tokens of a micro-batch, each [M]: their log-probabilities under the policy now and
+// when they were sampled, how much better than expected they were, and the weight of each in the loss. The
+// weights hold all normalisation: 1/(tokens of the whole batch) is a mean over tokens, 1/(tokens of the
+// answer · answers of the whole batch) one over answers.
 type Tokens struct {
 	LogProbs                 *tensor.Tensor
 	Old, Advantages, Weights *tensor.Tensor // constants
@@ -21,8 +22,8 @@ type Clip struct {
 	Dual      float32 // with a negative advantage the loss is at most -Dual·advantage (Ye et al., 2020); 0: not
 }
 
-// Policy is the clipped objective of PPO (Schulman et al., 2017, eq. 7), Σ w·max(-A·ρ, -A·clip(ρ, 1-low, 1+high)), and the
-// ratios ρ [M] for metrics.
+// Policy is the clipped objective of PPO (Schulman et al., 2017, eq. 7), Σ w·max(-A·ρ, -A·clip(ρ, 1-low,
+// 1+high)), and the ratios ρ [M] for metrics.
 func Policy(t Tokens, c Clip) (loss, ratio *tensor.Tensor) {
 	ratio = tensor.Unary(device.Exp, tensor.Sub(t.LogProbs, t.Old))
 	return clipped(ratio, t.Advantages, t.Weights, c), ratio
@@ -53,8 +54,8 @@ func dualFloor(advantages *tensor.Tensor, dual float32) *tensor.Tensor {
 	return advantages.Tape().Constant(v, len(v))
 }
 
-// Sequences are sampled answers whose ratio is one number for the whole answer: Answer [M] (I32) says to which of S answers a
-// token belongs.
+// Sequences are sampled answers whose ratio is one number for the whole answer: Answer [M] (I32) says to
+// which of S answers a token belongs.
 type Sequences struct {
 	LogProbs, Old       *tensor.Tensor // [M]
 	Answer              *tensor.Tensor // [M] I32
@@ -62,8 +63,8 @@ type Sequences struct {
 	Scale               []float32      // [S] factor on the sum of the answer's log-ratios: 1/tokens for GSPO, 1 for RLOO
 }
 
-// SequencePolicy is Policy with one ratio an answer, exp(scale·Σ(log π - log π_old)): GSPO (Zheng et al., 2025, eq. 5-7) with
-// a scale of 1/tokens, and RLOO as TRL has it (Ahmadian et al., 2024) with a scale of 1.
+// SequencePolicy is Policy with one ratio an answer, exp(scale·Σ(log π - log π_old)): GSPO (Zheng et al.,
+// 2025, eq. 5-7) with a scale of 1/tokens, and RLOO as TRL has it (Ahmadian et al., 2024) with a scale of 1.
 func SequencePolicy(s Sequences, c Clip) (loss, ratio *tensor.Tensor) {
 	n := len(s.Scale)
 	sum := tensor.SumBy(tensor.Sub(s.LogProbs, s.Old), s.Answer, n)
@@ -71,8 +72,8 @@ func SequencePolicy(s Sequences, c Clip) (loss, ratio *tensor.Tensor) {
 	return clipped(ratio, s.Advantages, s.Weights, c), ratio
 }
 
-// Value is the clipped loss of a value head (Schulman's PPO code): ½·Σ w·max((v-R)², (clip(v, old-c, old+c)-R)²), the whole
-// of it unclipped when c is 0. values, old, returns and weights are [M].
+// Value is the clipped loss of a value head (Schulman's PPO code): ½·Σ w·max((v-R)², (clip(v, old-c,
+// old+c)-R)²), the whole of it unclipped when c is 0. values, old, returns and weights are [M].
 func Value(values, old, returns, weights *tensor.Tensor, c float32) *tensor.Tensor {
 	l := tensor.Unary(device.Square, tensor.Sub(values, returns))
 	if c > 0 {
@@ -82,8 +83,8 @@ func Value(values, old, returns, weights *tensor.Tensor, c float32) *tensor.Tens
 	return tensor.Scale(tensor.Sum(tensor.Mul(l, weights)), 0.5)
 }
 
-// The estimators of the KL divergence from the reference to the policy, from samples of the policy (Schulman, "Approximating
-// KL Divergence", 2020), with d = log π - log π_ref: k1 is d, k2 is ½d², k3 is e^(-d) - 1 + d.
+// The estimators of the KL divergence from the reference to the policy, from samples of the policy (Schulman,
+// "Approximating KL Divergence", 2020), with d = log π - log π_ref: k1 is d, k2 is ½d², k3 is e^(-d) - 1 + d.
 const (
 	K1 = "k1"
 	K2 = "k2"

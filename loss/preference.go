@@ -1,9 +1,3 @@
-// Package loss is the objectives of learning from preferences and rewards, each one function of tensors and of counts over
-// the whole accumulated batch: reward models, the DPO family, PPO and the GRPO family. What needs no gradient (advantages,
-// whitening, control of the KL divergence) works on host numbers.
-//
-// Letters: P pairs, S sequences, M supervised tokens of a micro-batch. Pairs and sequences are [P, 1] and [S, 1], tokens [M],
-// all F32. Every loss is a sum over its micro-batch divided by a count over all micro-batches, so that the parts add up.
 package loss
 
 import (
@@ -16,7 +10,8 @@ import (
 	"hone/tensor"
 )
 
-// logSigmoid is log σ(a·x), by one kernel: log and σ apart underflow where a·x is far below 0, which is where the loss matters most.
+// logSigmoid is log σ(a·x), by one kernel: log and σ apart underflow where a·x is far below 0, which
+// is where the loss matters most.
 func logSigmoid(x *tensor.Tensor, a float32) *tensor.Tensor {
 	if a != 1 {
 		x = tensor.Scale(x, a)
@@ -29,13 +24,13 @@ func mean(x *tensor.Tensor, count int) *tensor.Tensor {
 	return tensor.Scale(tensor.Sum(x), 1/float32(count))
 }
 
-// BradleyTerry is the loss of a reward model on pairs (Bradley & Terry, 1952; Ouyang et al., 2022), with the margins of Touvron
-// et al. (2023, section 3.2.2) and the centring of Eisenstein et al. (2023):
+// BradleyTerry is the loss of a reward model on pairs (Bradley & Terry, 1952; Ouyang et al., 2022), with the
+// margins of Touvron et al. (2023, section 3.2.2) and the centring of Eisenstein et al. (2023):
 //
 //	-log σ(chosen - rejected - margin) + center·(chosen + rejected)²,  over pairs
 //
-// as TRL's RewardTrainer has it. chosen and rejected are scores [P, 1], margins [P, 1] or nil, pairs the number of pairs of the
-// whole batch.
+// as TRL's RewardTrainer has it. chosen and rejected are scores [P, 1], margins [P, 1] or nil, pairs the
+// number of pairs of the whole batch.
 func BradleyTerry(chosen, rejected, margins *tensor.Tensor, center float32, pairs int) *tensor.Tensor {
 	gap := tensor.Sub(chosen, rejected)
 	if margins != nil {
@@ -49,8 +44,9 @@ func BradleyTerry(chosen, rejected, margins *tensor.Tensor, center float32, pair
 	return mean(l, pairs)
 }
 
-// Pairs are the log-probabilities of answers under the policy and the reference, each [P, 1] and summed over the answer's
-// tokens, of which there are ChosenTokens and RejectedTokens (host numbers). The reference is nil where a loss has none.
+// Pairs are the log-probabilities of answers under the policy and the reference, each [P, 1] and summed
+// over the answer's tokens, of which there are ChosenTokens and RejectedTokens (host numbers). The
+// reference is nil where a loss has none.
 type Pairs struct {
 	Chosen, Rejected             *tensor.Tensor
 	RefChosen, RefRejected       *tensor.Tensor
@@ -143,6 +139,7 @@ func ipo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return mean(toMargin(tensor.Sub(chosen, rejected), o.Beta), o.Pairs)
 }
 
+// ipoSum: Δ by whole answers, as the paper has it.
 func ipoSum(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return mean(toMargin(p.gap(), o.Beta), o.Pairs)
 }
@@ -152,7 +149,8 @@ func toMargin(x *tensor.Tensor, beta float32) *tensor.Tensor {
 	return tensor.Unary(device.Square, tensor.Affine(x, 1, -1/(2*beta)))
 }
 
-// robust: as if each label were flipped with probability ε and the loss were made unbiased for that; ε is below ½, or 1-2ε vanishes.
+// robust: as if each label were flipped with probability ε and the loss were made unbiased for that;
+// ε is below ½, or 1-2ε vanishes.
 func robust(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	gap, e := p.gap(), o.Smoothing
 	l := tensor.Add(tensor.Scale(logSigmoid(gap, o.Beta), e-1), tensor.Scale(logSigmoid(gap, -o.Beta), e))
@@ -173,7 +171,8 @@ func orpo(p Pairs, o PreferenceOptions) *tensor.Tensor {
 	return tensor.Sub(likelihood, tensor.Scale(mean(logSigmoid(odds, 1), o.Pairs), o.Beta))
 }
 
-// log1mExp is log(1 - e^x) for x < 0; nearer to 0 than nearest, as of an answer that the model is certain of, it stays finite.
+// log1mExp is log(1 - e^x) for x < 0; nearer to 0 than nearest, as of an answer that the model is certain of,
+// it stays finite.
 func log1mExp(x *tensor.Tensor) *tensor.Tensor {
 	const nearest = 1e-6
 	x = tensor.Min(x, x.Tape().Constant(slices.Repeat([]float32{-nearest}, x.Len()), x.Shape...))
@@ -194,8 +193,8 @@ type KTOOptions struct {
 	Examples            int     // of the whole batch
 }
 
-// KTO is the loss of Ethayarajh et al. (2024, eq. 7) as TRL's KTOTrainer has it: w·(1 - σ(β(log-ratio - KL))) for desirable answers
-// and w·(1 - σ(β(KL - log-ratio))) for the others, a mean over examples.
+// KTO is the loss of Ethayarajh et al. (2024, eq. 7) as TRL's KTOTrainer has it: w·(1 - σ(β(log-ratio - KL)))
+// for desirable answers and w·(1 - σ(β(KL - log-ratio))) for the others, a mean over examples.
 func KTO(u Unpaired, o KTOOptions) *tensor.Tensor {
 	n := len(u.Desirable)
 	sign, weight := make([]float32, n), make([]float32, n)

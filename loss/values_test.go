@@ -19,8 +19,8 @@ func same(t *testing.T, what string, got, want []float64) {
 	}
 }
 
-// TestGroupAdvantagesByHand: with rewards 1, 2, 6 and 4, 4, 4 the groups have means 3 and 4 and standard deviations of n-1 of √7 and 0; all six have a
-// mean of 3.5 and one of √(31/10).
+// TestGroupAdvantagesByHand: with rewards 1, 2, 6 and 4, 4, 4 the groups have means 3 and 4 and standard
+// deviations of n-1 of √7 and 0; all six have a mean of 3.5 and one of √(31/10).
 func TestGroupAdvantagesByHand(t *testing.T) {
 	rewards := []float64{1, 2, 6, 4, 4, 4}
 	group, batch := math.Sqrt(7)+1e-4, math.Sqrt(15.5/5)+1e-4
@@ -35,7 +35,8 @@ func TestGroupAdvantagesByHand(t *testing.T) {
 	same(t, "groups of one", GroupAdvantages([]float64{5, 7}, 1, ScaleGroup), []float64{0, 0})
 }
 
-// TestCorrelation: 1 and -1 on a line, 0 where nothing is in common, by hand between, and NaN where one list does not vary.
+// TestCorrelation: 1 and -1 on a line, 0 where nothing is in common, by hand between, and NaN where one list
+// does not vary.
 func TestCorrelation(t *testing.T) {
 	for _, c := range []struct {
 		a, b []float64
@@ -95,8 +96,9 @@ func TestEntropyIsABonus(t *testing.T) {
 	same(t, "the loss and its gradient", append(grad, value), []float64{-0.25, -3, -6.125})
 }
 
-// TestPolicyByHand: a token moves the loss by its advantage within the clip, and not at all where it is beyond it in the direction that the advantage
-// asks for. With dual clipping a bad token whose ratio has run away does not, either; without, it does.
+// TestPolicyByHand: a token moves the loss by its advantage within the clip, and not at all where it is
+// beyond it in the direction that the advantage asks for. With dual clipping a bad token whose ratio has run
+// away does not, either; without, it does.
 func TestPolicyByHand(t *testing.T) {
 	ratios, advantages := []float64{1, 1.5, 0.5, 1.5, 0.5, 9}, []float32{2, 2, 2, -2, -2, -2}
 	x, old, weights := make([]float32, 6), make([]float32, 6), []float32{1, 1, 1, 1, 1, 1}

@@ -9,7 +9,8 @@
 //		norm, err := o.Step(lr)    // norm, check, clip, update; frees the gradients
 //	}
 //
-// The update of one element with gradient g, at update number t, clipped by s = min(1, MaxGradNorm/norm) (device/kernels.go, AdamW):
+// The update of one element with gradient g, at update number t, clipped by s = min(1,
+// MaxGradNorm/norm) (device/kernels.go, AdamW):
 //
 //	m = β₁·m + (1-β₁)·s·g        v = β₂·v + (1-β₂)·(s·g)²
 //	w = w - lr·λ·w - lr·(m/(1-β₁ᵗ))/(sqrt(v/(1-β₂ᵗ)) + ε)
@@ -40,17 +41,14 @@ type Config struct {
 	EightBit     bool    // keep the moments of tensors of largeState elements or more in 8 bits
 }
 
-// largeState is the size from which on tensors have 8-bit moments, as in bitsandbytes, and paged ones.
-const largeState = 4096
-
 // Default returns the usual constants for pre-training language models.
 func Default() Config {
 	return Config{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, MaxGradNorm: 1}
 }
 
-// AdamW is Adam with decoupled weight decay and clipping by the global norm of
-// the gradients. Its memory is 8 bytes per F32 parameter, 10 per BF16 parameter; with 8-bit moments (Dettmers et al., "8-bit
-// Optimizers via Block-wise Quantization", 2021) about 2 and 4.
+// AdamW is Adam with decoupled weight decay and clipping by the global norm of the gradients. Its memory is 8
+// bytes per F32 parameter, 10 per BF16 parameter; with 8-bit moments (Dettmers et al., "8-bit Optimizers via
+// Block-wise Quantization", 2021) about 2 and 4.
 type AdamW struct {
 	dev     device.Device
 	pager   device.Pager // nil when the state is in memory
@@ -70,6 +68,9 @@ type slot struct {
 	vScale device.Buffer
 	paged  bool // rest and moments live in files
 }
+
+// halved reports whether the parameter is BF16 and the master in halves.
+func (s *slot) halved() bool { return s.Tensor.DType() == device.BF16 }
 
 // New allocates the state of params on dev: moments of zero and masters equal
 // to the parameters' present values. Names must be unique. Running out of memory
@@ -112,6 +113,9 @@ func newAdamW(dev device.Device, params []Param, config Config) *AdamW {
 	return &AdamW{dev: dev, config: config, norms: dev.Alloc(max(len(params), 1), device.F32)}
 }
 
+// largeState is the size from which on tensors have 8-bit moments, as in bitsandbytes, and paged ones.
+const largeState = 4096
+
 // add makes the state of a parameter.
 func (o *AdamW) add(p Param) error {
 	if p.LRScale == 0 {
@@ -151,23 +155,6 @@ func (o *AdamW) alloc(s *slot, n int, t device.DType) (device.Buffer, error) {
 	return device.AllocZero(o.dev, n, t), nil
 }
 
-// Free gives the optimizer's memory back; the parameters stay.
-func (o *AdamW) Free() {
-	for i := range o.slots {
-		s := &o.slots[i]
-		for _, b := range []device.Buffer{s.m, s.v, s.mScale, s.vScale, s.rest} {
-			if !b.IsZero() {
-				o.dev.Free(b)
-			}
-		}
-	}
-	o.dev.Free(o.norms)
-	o.slots = nil
-}
-
-// halved reports whether the parameter is BF16 and the master in halves.
-func (s *slot) halved() bool { return s.Tensor.DType() == device.BF16 }
-
 // Step updates every parameter that has a gradient at learning rate lr and frees
 // the gradients. It returns the global L2 norm of the gradients before clipping.
 //
@@ -187,70 +174,15 @@ func (o *AdamW) Step(lr float32) (gradNorm float64, err error) {
 	o.updates++
 	for i := range o.slots {
 		s := &o.slots[i]
-		// Without a gradient nothing is known of a parameter in this step: neither decay nor the moments' own decline. So torch does, which
-		// also leaves such steps out of the parameter's bias correction; here it counts all of them.
+		// Without a gradient nothing is known of a parameter in this step: neither decay nor the moments'
+		// own decline. So torch does, which also leaves such steps out of the parameter's bias
+		// correction; here it counts all of them.
 		if !s.Tensor.Grad().IsZero() {
 			o.update(s, lr, scale)
 			s.Tensor.FreeGrad()
 		}
 	}
 	return norm, nil
-}
-
-// pagedPart is the number of elements of paged state that are in memory at a time: a few MiB of each of its buffers,
-// whole blocks of 8-bit moments and whole pages.
-const pagedPart = 1 << 20
-
-func (o *AdamW) update(s *slot, lr, scale float32) {
-	k := device.AdamW{
-		LR: lr * s.LRScale, Beta1: o.config.Beta1, Beta2: o.config.Beta2,
-		Eps: o.config.Eps, Scale: scale, Step: o.updates,
-	}
-	if s.Decay {
-		k.Decay = o.config.WeightDecay
-	}
-	n := s.Tensor.Len()
-	part := n
-	if s.paged {
-		part = pagedPart
-	}
-	for lo := 0; lo < n; lo += part {
-		hi := min(lo+part, n)
-		s.operands(&k, lo, hi)
-		o.dev.AdamW(k)
-		o.evict(s, lo, hi)
-	}
-}
-
-// operands sets k to work on elements lo to hi.
-func (s *slot) operands(k *device.AdamW, lo, hi int) {
-	k.Param, k.Grad, k.M, k.V = s.Tensor.Buffer().Slice(lo, hi), s.Tensor.Grad().Slice(lo, hi), s.m.Slice(lo, hi), s.v.Slice(lo, hi)
-	if s.halved() {
-		k.Rest = s.rest.Slice(2*lo, 2*hi)
-	}
-	if !s.mScale.IsZero() {
-		first, last := lo/device.DynamicBlock, (hi+device.DynamicBlock-1)/device.DynamicBlock
-		k.MScale, k.VScale = s.mScale.Slice(first, last), s.vScale.Slice(first, last)
-	}
-}
-
-// evict takes elements lo to hi of paged state out of memory.
-func (o *AdamW) evict(s *slot, lo, hi int) {
-	if !s.paged {
-		return
-	}
-	o.pager.Evict(s.m.Slice(lo, hi))
-	o.pager.Evict(s.v.Slice(lo, hi))
-	if s.halved() {
-		o.pager.Evict(s.rest.Slice(2*lo, 2*hi))
-	}
-}
-
-// Discard frees all gradients without an update.
-func (o *AdamW) Discard() {
-	for i := range o.slots {
-		o.slots[i].Tensor.FreeGrad()
-	}
 }
 
 // Check returns the L2 norm over all gradients, or a *NonFinite that names those at fault.
@@ -293,4 +225,77 @@ func (o *AdamW) countBad(i int) int {
 		return 0
 	}
 	return int(n[0])
+}
+
+// pagedPart is the number of elements of paged state that are in memory at a time: a few MiB of each of its buffers,
+// whole blocks of 8-bit moments and whole pages.
+const pagedPart = 1 << 20
+
+// update makes the step of one parameter, in parts where its state is paged; scale is s of the formula, that
+// of clipping.
+func (o *AdamW) update(s *slot, lr, scale float32) {
+	k := device.AdamW{
+		LR: lr * s.LRScale, Beta1: o.config.Beta1, Beta2: o.config.Beta2,
+		Eps: o.config.Eps, Scale: scale, Step: o.updates,
+	}
+	if s.Decay {
+		k.Decay = o.config.WeightDecay
+	}
+	n := s.Tensor.Len()
+	part := n
+	if s.paged {
+		part = pagedPart
+	}
+	for lo := 0; lo < n; lo += part {
+		hi := min(lo+part, n)
+		s.operands(&k, lo, hi)
+		o.dev.AdamW(k)
+		o.evict(s, lo, hi)
+	}
+}
+
+// operands sets k to work on elements lo to hi.
+func (s *slot) operands(k *device.AdamW, lo, hi int) {
+	k.Param, k.Grad = s.Tensor.Buffer().Slice(lo, hi), s.Tensor.Grad().Slice(lo, hi)
+	k.M, k.V = s.m.Slice(lo, hi), s.v.Slice(lo, hi)
+	if s.halved() {
+		k.Rest = s.rest.Slice(2*lo, 2*hi)
+	}
+	if !s.mScale.IsZero() {
+		first, last := lo/device.DynamicBlock, (hi+device.DynamicBlock-1)/device.DynamicBlock
+		k.MScale, k.VScale = s.mScale.Slice(first, last), s.vScale.Slice(first, last)
+	}
+}
+
+// evict takes elements lo to hi of paged state out of memory.
+func (o *AdamW) evict(s *slot, lo, hi int) {
+	if !s.paged {
+		return
+	}
+	o.pager.Evict(s.m.Slice(lo, hi))
+	o.pager.Evict(s.v.Slice(lo, hi))
+	if s.halved() {
+		o.pager.Evict(s.rest.Slice(2*lo, 2*hi))
+	}
+}
+
+// Discard frees all gradients without an update.
+func (o *AdamW) Discard() {
+	for i := range o.slots {
+		o.slots[i].Tensor.FreeGrad()
+	}
+}
+
+// Free gives the optimizer's memory back; the parameters stay.
+func (o *AdamW) Free() {
+	for i := range o.slots {
+		s := &o.slots[i]
+		for _, b := range []device.Buffer{s.m, s.v, s.mScale, s.vScale, s.rest} {
+			if !b.IsZero() {
+				o.dev.Free(b)
+			}
+		}
+	}
+	o.dev.Free(o.norms)
+	o.slots = nil
 }

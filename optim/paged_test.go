@@ -28,8 +28,8 @@ func (w *watchedPager) Evict(b device.Buffer) {
 	w.Device.Evict(b)
 }
 
-// TestPagedInParts: a tensor larger than what is in memory at a time is updated part by part: each element once, with the bits
-// that state in memory gives, and every part of the state goes out again.
+// TestPagedInParts: a tensor larger than what is in memory at a time is updated part by part: each element
+// once, with the bits that state in memory gives, and every part of the state goes out again.
 func TestPagedInParts(t *testing.T) {
 	const n, part = 1<<20 + 4096, 1 << 20
 	dev := &watchedPager{Device: cpu.New(cpu.Options{Threads: 2})}
@@ -73,7 +73,8 @@ func TestPagedInParts(t *testing.T) {
 	}
 }
 
-// TestLargeState: tensors of 4096 elements are the first whose moments have 8 bits, with a scale for each block of 256, and whose state is paged.
+// TestLargeState: tensors of 4096 elements are the first whose moments have 8 bits, with a scale for each
+// block of 256, and whose state is paged.
 func TestLargeState(t *testing.T) {
 	dev := &watchedPager{Device: cpu.New(cpu.Options{Threads: 1})}
 	defer dev.Close()

@@ -8,7 +8,8 @@ import (
 	"hone/tensor"
 )
 
-// TestOperandsOfAPart: an update of a part of a tensor, as of paged state, takes the scales of the part's own blocks of 8-bit moments.
+// TestOperandsOfAPart: an update of a part of a tensor, as of paged state, takes the scales of the
+// part's own blocks of 8-bit moments.
 func TestOperandsOfAPart(t *testing.T) {
 	const blocks, rest = 5, 7 // whole blocks, and elements of the last one
 	dev := devicetest.NewReference()

@@ -40,7 +40,8 @@ func (s *State) DType() device.DType {
 	return device.F32
 }
 
-// Values calls use with the values, which are not to be changed; where they are in halves, they are whole as long as the call lasts.
+// Values calls use with the values, which are not to be changed; where they are in halves, they are
+// whole as long as the call lasts.
 func (s *State) Values(use func(b device.Buffer)) {
 	if s.rest.IsZero() {
 		use(s.buffer)
@@ -86,12 +87,15 @@ func (o *AdamW) State() []State {
 	var all []State
 	for i := range o.slots {
 		s := &o.slots[i]
-		for kind, b := range []device.Buffer{Master: s.Tensor.Buffer(), Moment1: s.m, Moment2: s.v, Moment1Scale: s.mScale, Moment2Scale: s.vScale} {
+		for kind, b := range []device.Buffer{
+			Master: s.Tensor.Buffer(), Moment1: s.m, Moment2: s.v, Moment1Scale: s.mScale, Moment2Scale: s.vScale,
+		} {
 			if b.IsZero() {
 				continue
 			}
 			// kind is the index: the list above is keyed by the kinds
-			one := State{Kind: Kind(kind), Name: s.Name, Shape: s.Tensor.Shape, dev: o.dev, buffer: b, evict: func() { o.evict(s, 0, s.Tensor.Len()) }}
+			one := State{Kind: Kind(kind), Name: s.Name, Shape: s.Tensor.Shape, dev: o.dev, buffer: b,
+				evict: func() { o.evict(s, 0, s.Tensor.Len()) }}
 			if one.Kind == Master {
 				one.rest = s.rest
 			}

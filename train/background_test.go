@@ -14,7 +14,8 @@ import (
 
 func plenty() int64 { return 1 << 40 }
 
-// TestCheckpointHoldsItsMoment: a checkpoint whose files are written after further steps holds the state of when it was due.
+// TestCheckpointHoldsItsMoment: a checkpoint whose files are written after further steps holds the state of
+// when it was due.
 func TestCheckpointHoldsItsMoment(t *testing.T) {
 	dir := t.TempDir()
 	m := newToy(t, device.BF16, 1)
@@ -49,7 +50,8 @@ func TestCheckpointHoldsItsMoment(t *testing.T) {
 	}
 }
 
-// TestResumeFromBackground: a run whose checkpoints are written beside it goes on bit for bit, also where there is no room for copies.
+// TestResumeFromBackground: a run whose checkpoints are written beside it goes on bit for bit, also
+// where there is no room for copies.
 func TestResumeFromBackground(t *testing.T) {
 	whole := t.TempDir()
 	a := openToy(t, whole, newToy(t, device.F32, 1), nil)
@@ -86,7 +88,8 @@ func TestResumeFromBackground(t *testing.T) {
 	}
 }
 
-// TestBackgroundFailureStops: that a checkpoint could not be written is the run's error, and nothing half written is left.
+// TestBackgroundFailureStops: that a checkpoint could not be written is the run's error, and nothing half
+// written is left.
 func TestBackgroundFailureStops(t *testing.T) {
 	dir := t.TempDir()
 	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) {

@@ -3,7 +3,7 @@ package train
 import "encoding/json"
 
 // Event is something that happened in a run. Each event is a line of metrics.jsonl,
-// a JSON object whose key "event" is its Kind.
+// a JSON object whose key "event" is its Kind. A new one is a struct, its two methods, and a case of unmarshalEvent.
 type Event interface {
 	Kind() string // one word, such as step or eval
 	// At is the number of updates made when the event happened; on resume
@@ -72,7 +72,8 @@ type Part struct {
 	Supervised bool   `json:"supervised"`
 }
 
-// RolloutEvent is a batch of answers that the model was let to write and that were scored, to be learned from in the following steps.
+// RolloutEvent is a batch of answers that the model was let to write and that were scored, to be
+// learned from in the following steps.
 type RolloutEvent struct {
 	Step      int                `json:"step"`      // the first step that learns from it
 	Iteration int                `json:"iteration"` // counted from 1
@@ -124,18 +125,19 @@ func (e TableEvent) At() int      { return e.Step }
 func (e MessageEvent) At() int    { return e.Step }
 func (e InfoEvent) At() int       { return e.Step }
 
-// MarshalEvent is the line of metrics.jsonl for e, with its newline.
-func MarshalEvent(e Event) ([]byte, error) {
+// marshalEvent is the line of metrics.jsonl for e, with its newline.
+func marshalEvent(e Event) ([]byte, error) {
 	body, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
 	}
-	line := append([]byte(`{"event":"`+e.Kind()+`",`), body[1:]...) // "{" is replaced; every body has a step, so a comma may come first
+	// "{" is replaced; every body has a step, so a comma may come first
+	line := append([]byte(`{"event":"`+e.Kind()+`",`), body[1:]...)
 	return append(line, '\n'), nil
 }
 
-// UnmarshalEvent reads a line of metrics.jsonl; it returns nil for a kind it does not know, as a newer build may write.
-func UnmarshalEvent(line []byte) (Event, error) {
+// unmarshalEvent reads a line of metrics.jsonl; it returns nil for a kind it does not know, as a newer build may write.
+func unmarshalEvent(line []byte) (Event, error) {
 	var kind struct {
 		Event string `json:"event"`
 	}
@@ -153,13 +155,13 @@ func UnmarshalEvent(line []byte) (Event, error) {
 		return decode[CheckpointEvent](line)
 	case "sample":
 		return decode[SampleEvent](line)
-	case RolloutEvent{}.Kind():
+	case "rollout":
 		return decode[RolloutEvent](line)
-	case TableEvent{}.Kind():
+	case "table":
 		return decode[TableEvent](line)
 	case "message":
 		return decode[MessageEvent](line)
-	case ExampleEvent{}.Kind():
+	case "example":
 		return decode[ExampleEvent](line)
 	case "info":
 		return decode[InfoEvent](line)

@@ -34,11 +34,12 @@ var everyEvent = []Event{
 	InfoEvent{Step: 7, Values: map[string]any{"a": 1.0, "b": "c"}},
 }
 
-// TestEveryEventIsReadBack: each kind is one line that says its kind, comes back as it was, and knows its step, after which a resume drops it.
+// TestEveryEventIsReadBack: each kind is one line that says its kind, comes back as it was, and knows its
+// step, after which a resume drops it.
 func TestEveryEventIsReadBack(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range everyEvent {
-		line, err := MarshalEvent(e)
+		line, err := marshalEvent(e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +50,7 @@ func TestEveryEventIsReadBack(t *testing.T) {
 			t.Errorf("%T has the kind %s and the step %d", e, e.Kind(), e.At())
 		}
 		seen[e.Kind()] = true
-		got, err := UnmarshalEvent(line)
+		got, err := unmarshalEvent(line)
 		if err != nil || !cmp.Equal(got, e) {
 			t.Errorf("%T comes back as %+v, %v", e, got, err)
 		}
@@ -64,7 +65,7 @@ func TestEveryEventIsReadBack(t *testing.T) {
 
 // TestStepsAreWritten by the names that dashboards and the report read.
 func TestStepsAreWritten(t *testing.T) {
-	line, err := MarshalEvent(everyEvent[0])
+	line, err := marshalEvent(everyEvent[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +80,14 @@ func TestStepsAreWritten(t *testing.T) {
 	}
 }
 
-// TestLinesOfOthers: a kind that a newer build writes is passed over; a line that is none is an error that names its place.
+// TestLinesOfOthers: a kind that a newer build writes is passed over; a line that is none is an error that
+// names its place.
 func TestLinesOfOthers(t *testing.T) {
-	if e, err := UnmarshalEvent([]byte(`{"event":"weather","step":1}`)); e != nil || err != nil {
+	if e, err := unmarshalEvent([]byte(`{"event":"weather","step":1}`)); e != nil || err != nil {
 		t.Errorf("an unknown kind is %v, %v", e, err)
 	}
 	for _, bad := range []string{"{", "[]", `{"event":3}`, `{"event":"step","step":"one"}`} {
-		if _, err := UnmarshalEvent([]byte(bad)); err == nil {
+		if _, err := unmarshalEvent([]byte(bad)); err == nil {
 			t.Errorf("%s is an event", bad)
 		}
 		path := filepath.Join(t.TempDir(), "metrics.jsonl")
@@ -160,7 +162,8 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// TestSchedulesFall: whatever the schedule, the rate rises through the warm-up to the peak, never rises again, and ends at the floor or above.
+// TestSchedulesFall: whatever the schedule, the rate rises through the warm-up to the peak, never rises
+// again, and ends at the floor or above.
 func TestSchedulesFall(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := Schedule{Name: rapid.SampledFrom(scheduleNames).Draw(t, "name"), MinLRRatio: rapid.Float64Range(0, 1).Draw(t, "floor")}
@@ -248,7 +251,8 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// TestWholeCheckpoints: a folder counts when its marker is there and every file has the size that it says; a marker that names files elsewhere does not.
+// TestWholeCheckpoints: a folder counts when its marker is there and every file has the size that it says; a
+// marker that names files elsewhere does not.
 func TestWholeCheckpoints(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "x")
 	if err := os.WriteFile(outside, []byte("12345"), 0o666); err != nil {
@@ -291,7 +295,8 @@ func TestWholeCheckpoints(t *testing.T) {
 	}
 }
 
-// TestPlaces of tensors in a checkpoint: weights by their own names in a file that opens as a model, all else in the other.
+// TestPlaces of tensors in a checkpoint: weights by their own names in a file that opens as a model, all else
+// in the other.
 func TestPlaces(t *testing.T) {
 	aside := func(name string) bool { return strings.HasPrefix(name, "critic.") }
 	var got []string
@@ -400,7 +405,8 @@ func TestHeldOutOfNothing(t *testing.T) {
 	}
 }
 
-// TestEvaluationAtTheEnd: a run whose last step was evaluated is not evaluated again, and one outside of the cadence is, without counting.
+// TestEvaluationAtTheEnd: a run whose last step was evaluated is not evaluated again, and one outside of
+// the cadence is, without counting.
 func TestEvaluationAtTheEnd(t *testing.T) {
 	for every, want := range map[int][]int{0: {12}, 3: {3, 6, 9, 12}, 5: {5, 10, 12}, 12: {12}, 100: {12}} {
 		var at []int

@@ -29,14 +29,16 @@ const trainLoss = "train_loss"
 // stopped reports whether patience has run out.
 func (e *EarlyStopping) stopped(s *State) bool { return e.Patience > 0 && s.Worse >= e.Patience }
 
-// Check refuses a metric that is not among those that the evaluations of a run have, which may or may not name train_loss.
+// Check refuses a metric that is not among those that the evaluations of a run have, which may or may not
+// name train_loss.
 func (e *EarlyStopping) Check(known []string) error {
 	if e.Metric == "" || e.Metric == trainLoss || slices.Contains(known, e.Metric) {
 		return nil
 	}
 	known = append([]string{trainLoss}, known...)
 	slices.Sort(known)
-	return fmt.Errorf("early_stopping.metric is %q, but the evaluation has only: %s", e.Metric, strings.Join(slices.Compact(known), ", "))
+	return fmt.Errorf("early_stopping.metric is %q, but the evaluation has only: %s", e.Metric,
+		strings.Join(slices.Compact(known), ", "))
 }
 
 // observe counts an evaluation and reports whether it is the best so far.
@@ -125,7 +127,8 @@ func interruptible(ctx context.Context, tape *tensor.Tape) (done func()) {
 
 // HeldOut is the mean of the objective over all supervised tokens of the batches, without
 // dropout and gradients. Batches may be normalised by any counts of their own.
-func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch], objective Objective) (loss float64, tokens int64, err error) {
+func HeldOut(ctx context.Context, tape *tensor.Tape, batches iter.Seq[data.Batch], objective Objective) (
+	loss float64, tokens int64, err error) {
 	defer tape.Reset()
 	defer interruptible(ctx, tape)()
 	sum := 0.0

@@ -17,8 +17,10 @@ const (
 func (l *Loop) nonFinite(loss float64, bad *optim.NonFinite) error {
 	at := l.state.Step + 1
 	reason := fmt.Sprintf("step %d: the loss is %v and %v", at, loss, bad)
-	if l.OnNonFinite != SkipOnNonFinite && l.state.Step == 0 && !(math.Abs(loss) <= math.MaxFloat64) { // nothing was learned that could be at fault
-		return fmt.Errorf("%s; the weights that the run begins with give it: look whether the model is damaged, or try dtype=f32", reason)
+	// nothing was learned that could be at fault
+	if l.OnNonFinite != SkipOnNonFinite && l.state.Step == 0 && !(math.Abs(loss) <= math.MaxFloat64) {
+		return fmt.Errorf("%s; the weights that the run begins with give it: look whether the model is damaged, or try dtype=f32",
+			reason)
 	}
 	if l.OnNonFinite != SkipOnNonFinite {
 		return fmt.Errorf("%s; the weights are as before the step: resume with optimizer.on_nonfinite=skip, "+

@@ -13,8 +13,9 @@ import (
 	"hone/tensor"
 )
 
-// TestInterruptedInAMicroBatch: a run that is cancelled in the midst of a micro-batch, forward, in its head, backward or in an evaluation, does not go
-// on with it, saves what it had before the step, holds no memory of it, and goes on from there to the bits of a run that was not.
+// TestInterruptedInAMicroBatch: a run that is cancelled in the midst of a micro-batch, forward, in its head,
+// backward or in an evaluation, does not go on with it, saves what it had before the step, holds no memory of
+// it, and goes on from there to the bits of a run that was not.
 func TestInterruptedInAMicroBatch(t *testing.T) {
 	whole := newToy(t, device.F32, 1)
 	openToy(t, t.TempDir(), whole, nil).run(t)

@@ -3,18 +3,26 @@
 // checkpoints. It sees neither models nor losses: a recipe hands it a stream of
 // batches and an objective.
 //
-//	loop := train.Loop{Steps: 1000, Seed: 1, Tape: tape, Batches: stream, Objective: loss, Optimizer: adamw, Rate: schedule.Rate(3e-4, 1000)}
+//	loop := train.Loop{Steps: 1000, Seed: 1, Tape: tape, Batches: stream, Objective: loss, Optimizer: adamw,
+//		Rate: schedule.Rate(3e-4, 1000)}
 //	if newest := checkpoints.Newest(); newest > 0 {
 //		err = loop.Resume(newest, mayDiffer)
 //	}
 //	outcome, err := loop.Run(ctx)
 //
-// A step is: the micro-batches of Batches(step), each forward and backward; their losses read; the update. After it comes what is due
-// then: evaluation, whatever Every lists, and last a checkpoint.
+// A step is: the micro-batches of Batches(step), each forward and backward; their losses read; the update.
+// After it comes what is due then: evaluation, whatever Every lists, and last a checkpoint.
 //
-// What makes a run exact: batches are a function of (seed, step), randomness is of (seed, step, micro-batch), and the one normaliser of
-// a step is the number of supervised tokens of all its micro-batches. So the state between two steps is weights, moments and
-// a few counts (State), and a run that was killed goes on with the same bits.
+// What makes a run exact: batches are a function of (seed, step), randomness is of (seed, step, micro-batch), and
+// the one normaliser of a step is the number of supervised tokens of all its micro-batches. So the state between
+// two steps is weights, moments and a few counts (State), and a run that was killed goes on with the same bits.
+//
+//	loop.go               a run: its steps, what is due between them, how it ends
+//	every.go, guard.go    evaluation and early stopping; losses and gradients that are not finite
+//	rate.go, meter.go     schedules; what an objective measures in a step
+//	state.go              what goes on from a checkpoint, and resuming
+//	checkpoint.go         folders that are whole or do not count; tensors.go: the tensors in them
+//	event.go, metrics.go  what happened, as lines of metrics.jsonl
 package train
 
 import (
@@ -84,8 +92,8 @@ type Stop struct{ Reason string } // one sentence
 // Error is the reason.
 func (s *Stop) Error() string { return s.Reason }
 
-// ErrNoUpdate is returned by Batches for a step that makes no update and only counts, so that what belongs to which step
-// stays a function of the step.
+// ErrNoUpdate is returned by Batches for a step that makes no update and only counts, so that what belongs to
+// which step stays a function of the step.
 var ErrNoUpdate = errors.New("the step makes no update")
 
 // Recorder takes the events of a run in order; *Metrics is one.
@@ -124,7 +132,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 			return l.leave(ctx, err)
 		}
 	}
-	if done := l.state.Midway - 1; done >= 0 {
+	if done := l.state.Midway - 1; done >= 0 { // the run was stopped amid what was due after its last step
 		if _, err := l.afterStep(ctx, done); err != nil {
 			return l.leave(ctx, err)
 		}
@@ -145,6 +153,7 @@ func (l *Loop) Run(ctx context.Context) (Outcome, error) {
 	return l.outcome(), nil
 }
 
+// begin starts the clocks: seconds go on from those of earlier sessions.
 func (l *Loop) begin() {
 	now := time.Now()
 	l.started = now.Add(-time.Duration(l.state.Seconds * float64(time.Second)))
@@ -175,8 +184,8 @@ func (l *Loop) once(ctx context.Context) error {
 	return l.between(ctx)
 }
 
-// step is the timed part: forward, backward, update. The device computes behind the host all the while: the host waits for it at the
-// losses, and in the optimizer for the norm of the gradients.
+// step is the timed part: forward, backward, update. The device computes behind the host all the while: the
+// host waits for it at the losses, and in the optimizer for the norm of the gradients.
 func (l *Loop) step(ctx context.Context, batches []data.Batch) error {
 	begin := time.Now()
 	loss, err := l.gradients(ctx, batches)
@@ -251,7 +260,8 @@ func checkBatches(batches []data.Batch) error {
 	return nil
 }
 
-// micro adds the gradients of one micro-batch and returns its part of the loss, to be waited for. It ends with ctx in its midst.
+// micro adds the gradients of one micro-batch and returns its part of the loss, to be waited for.
+// It ends with ctx in its midst.
 func (l *Loop) micro(ctx context.Context, i int, b data.Batch) (loss func() (float64, error), err error) {
 	defer l.Tape.Reset()
 	defer interruptible(ctx, l.Tape)()
@@ -296,9 +306,10 @@ func (l *Loop) between(ctx context.Context) error {
 	return nil
 }
 
-// afterStep makes the evaluation and whatever else is due after a step, and reports whether it is the best so far. The first done of these are left
-// out: a run that was stopped in their midst made them before, and goes on with the next. What it makes is not saved again, so that a run that ends
-// before its next checkpoint makes that once more.
+// afterStep makes the evaluation and then, in order, whatever of Every is due after a step, and reports
+// whether the evaluation is the best so far. The first done of these are left out: a run that was stopped in
+// their midst made them before, and goes on with the next. What it makes is not saved again, so that a run
+// that ends before its next checkpoint makes that once more.
 func (l *Loop) afterStep(ctx context.Context, done int) (best bool, err error) {
 	l.state.Midway = 1 + done
 	if done == 0 {
@@ -309,7 +320,8 @@ func (l *Loop) afterStep(ctx context.Context, done int) (best bool, err error) {
 		}
 		l.state.Midway++
 	}
-	// Before the checkpoint: a run that goes on from it keeps the events up to its step in metrics.jsonl, and these belong to that step.
+	// Before the checkpoint: a run that goes on from it keeps the events up to its step in metrics.jsonl,
+	// and these belong to that step.
 	for at := l.state.Midway - 2; at < len(l.Every); at++ {
 		if err := l.perform(ctx, l.Every[at]); err != nil {
 			return false, err
@@ -337,6 +349,7 @@ func (l *Loop) perform(ctx context.Context, e Every) error {
 	return nil
 }
 
+// due tells whether something that is done every so many steps is done after this one; 0: never.
 func due(step, every int) bool { return every > 0 && step%every == 0 }
 
 // finish evaluates and saves at the last step, where that has not been done. An evaluation

@@ -63,7 +63,8 @@ func TestAccumulation(t *testing.T) {
 	}
 }
 
-// TestMasksDiffer: dropout draws anew in every micro-batch of every step, and by the seed, so that no two see the same mask.
+// TestMasksDiffer: dropout draws anew in every micro-batch of every step, and by the seed, so that no two see
+// the same mask.
 func TestMasksDiffer(t *testing.T) {
 	seen := map[string]string{}
 	for _, seed := range []uint64{3, 4} {
@@ -199,8 +200,8 @@ func TestFailedUpdateBehindACheckpoint(t *testing.T) {
 	}
 }
 
-// TestErrorWhileStopping: what fails when the run is to be interrupted is an error all the same. The step before it is saved once, whether that
-// was due or not, and told of.
+// TestErrorWhileStopping: what fails when the run is to be interrupted is an error all the same. The step
+// before it is saved once, whether that was due or not, and told of.
 func TestErrorWhileStopping(t *testing.T) {
 	for every := range 2 {
 		dir := t.TempDir()
@@ -524,7 +525,8 @@ func TestHeldOutIsTokenWeighted(t *testing.T) {
 	}
 }
 
-// TestLossOfAStep: what a step reports is the loss of its whole batch before the update, the sum of its micro-batches' parts.
+// TestLossOfAStep: what a step reports is the loss of its whole batch before the update, the sum of its
+// micro-batches' parts.
 func TestLossOfAStep(t *testing.T) {
 	m, dir := newToy(t, device.F32, 1), t.TempDir()
 	whole, _ := toyBatches(1)(context.Background(), 0)

@@ -55,7 +55,7 @@ func keepUntil(lines []byte, step int) []byte {
 		if !bytes.HasSuffix(line, []byte("\n")) {
 			continue
 		}
-		if e, err := UnmarshalEvent(line); err != nil || e == nil || e.At() > step {
+		if e, err := unmarshalEvent(line); err != nil || e == nil || e.At() > step {
 			continue
 		}
 		kept = append(kept, line...)
@@ -65,7 +65,7 @@ func keepUntil(lines []byte, step int) []byte {
 
 // Append adds an event to the file and tells of it.
 func (m *Metrics) Append(e Event) error {
-	line, err := MarshalEvent(e)
+	line, err := marshalEvent(e)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", m.path, err)
 	}
@@ -105,7 +105,7 @@ func ReadMetrics(path string) ([]Event, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read metrics: %w", err)
 		}
-		e, err := UnmarshalEvent(line)
+		e, err := unmarshalEvent(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: not a JSON object of metrics: %w", path, n, err)
 		}

@@ -43,7 +43,8 @@ func TestScheduleValues(t *testing.T) {
 	}
 }
 
-// TestSharesOfTheRunAreWhole: a share of a run is a whole number of steps, rounded up, but not by what a product is off.
+// TestSharesOfTheRunAreWhole: a share of a run is a whole number of steps, rounded up, but not by what a
+// product is off.
 func TestSharesOfTheRunAreWhole(t *testing.T) {
 	for _, c := range []struct {
 		share float64

@@ -152,7 +152,8 @@ type otherStates struct {
 
 func (o otherStates) State() []optim.State { return o.change(o.Optimizer.State()) }
 
-// TestResumeRefusesOtherTensors: one of another shape, though of as many numbers, and tensors that the model does not have.
+// TestResumeRefusesOtherTensors: one of another shape, though of as many numbers, and tensors that the model
+// does not have.
 func TestResumeRefusesOtherTensors(t *testing.T) {
 	dir := t.TempDir()
 	r := openToy(t, dir, newToy(t, device.F32, 1), func(l *Loop) { l.Steps, l.Evaluate = 1, nil })
@@ -168,7 +169,8 @@ func TestResumeRefusesOtherTensors(t *testing.T) {
 	}
 }
 
-// TestGoesOnWithoutRepeating: a run that goes on does not evaluate before a step again, counts its time on, and saves nothing that is there already.
+// TestGoesOnWithoutRepeating: a run that goes on does not evaluate before a step again, counts its time on,
+// and saves nothing that is there already.
 func TestGoesOnWithoutRepeating(t *testing.T) {
 	dir, evaluations := t.TempDir(), 0
 	measured := map[string]float64{"loss": 1}
@@ -215,7 +217,8 @@ func TestGoesOnWithoutRepeating(t *testing.T) {
 	}
 }
 
-// TestInterruptedEvaluation: the evaluation in which a run was stopped is made when it goes on, and counts for early stopping as if nothing had been.
+// TestInterruptedEvaluation: the evaluation in which a run was stopped is made when it goes on, and counts
+// for early stopping as if nothing had been.
 func TestInterruptedEvaluation(t *testing.T) {
 	for _, at := range []int{3, 9, 12} { // the best, the one that ends the run with patience, and the last without
 		for _, patience := range []int{0, 2} {
@@ -264,8 +267,8 @@ func TestInterruptedEvaluation(t *testing.T) {
 	}
 }
 
-// TestInterruptedSamples: what is due after a step and was not done when a run was stopped is done when it goes on, and nothing twice: neither the
-// evaluation nor what came before.
+// TestInterruptedSamples: what is due after a step and was not done when a run was stopped is done when it
+// goes on, and nothing twice: neither the evaluation nor what came before.
 func TestInterruptedSamples(t *testing.T) {
 	for _, at := range []int{4, 6, 10} { // with an evaluation and without
 		var averaged []int // steps, as an average of the weights takes them
@@ -315,7 +318,8 @@ func TestInterruptedSamples(t *testing.T) {
 			t.Errorf("step %d: done first after the steps %v", at, averaged)
 		}
 		averaged = stopped
-		openToy(t, fewer, newToy(t, device.F32, 1), func(l *Loop) { settings(never)(l); l.Every = l.Every[:1] }).run(t) // no samples are asked for any more
+		// no samples are asked for any more
+		openToy(t, fewer, newToy(t, device.F32, 1), func(l *Loop) { settings(never)(l); l.Every = l.Every[:1] }).run(t)
 		if !slices.Equal(averaged, each) {
 			t.Errorf("step %d, without samples: done after the steps %v", at, averaged)
 		}
@@ -335,7 +339,8 @@ func (f fullDisk) Append(e Event) error {
 	return f.Recorder.Append(e)
 }
 
-// TestErrorBeforeAnEvaluation: the evaluation of a step is made when the run goes on, too, where an error ended it before what is due after the step.
+// TestErrorBeforeAnEvaluation: the evaluation of a step is made when the run goes on, too, where an error
+// ended it before what is due after the step.
 func TestErrorBeforeAnEvaluation(t *testing.T) {
 	dir := t.TempDir()
 	var made []int

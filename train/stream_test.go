@@ -9,7 +9,8 @@ import (
 	"hone/data"
 )
 
-// TestStepsWithoutUpdate: a step that makes no update counts for the schedule and for checkpoints, and changes no weight.
+// TestStepsWithoutUpdate: a step that makes no update counts for the schedule and for checkpoints, and
+// changes no weight.
 func TestStepsWithoutUpdate(t *testing.T) {
 	var rates []int
 	dir := t.TempDir()
@@ -47,7 +48,8 @@ func TestStepsWithoutUpdate(t *testing.T) {
 			sum, n = 0, 0
 		}
 	}
-	if got := completeSteps(r.Checkpoints.Dir); !slices.Equal(got, []int{2, 4, 6, 8, 10, 12}) { // 2 and 8 are steps without an update
+	// 2 and 8 are steps without an update
+	if got := completeSteps(r.Checkpoints.Dir); !slices.Equal(got, []int{2, 4, 6, 8, 10, 12}) {
 		t.Errorf("checkpoints are of steps %v", got)
 	}
 }

@@ -40,7 +40,8 @@ type part struct {
 	bytes  []uint8
 }
 
-// partsOf are the tensors of states. Where those of an earlier checkpoint were copied, they have its memory, still to be filled.
+// partsOf are the tensors of states. Where those of an earlier checkpoint were copied, they have
+// its memory, still to be filled.
 func (c *Checkpoints) partsOf(states []optim.State) []part {
 	list := make([]part, len(states))
 	copy(list, c.copy)
