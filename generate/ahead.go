@@ -15,14 +15,15 @@ type drawn struct {
 	seqs  []*sequence   // that were in the slots; those that have ended since want no more
 	ids   device.Buffer // [len(slots)] I32 on the device, until the next pass draws; absent when the host drew
 
-	// read waits for the tokens and how unlikely the model found each, values for those of Options.Value or is nil; each is to be
-	// called once.
+	// read waits for the tokens and how unlikely the model found each, values for those of Options.Value or
+	// is nil; each is to be called once.
 	read   func() (ids []int32, nll []float32, err error)
 	values func() ([]float32, error)
 }
 
-// runsAhead says whether passes are asked for before the tokens of the one before are read, so that a device that computes on by
-// itself never waits for the host. A pass of tokens beyond the end of a sequence is dropped; results that are kept have no room for it.
+// runsAhead says whether passes are asked for before the tokens of the one before are read, so that a device
+// that computes on by itself never waits for the host. A pass of tokens beyond the end of a sequence is
+// dropped; results that are kept have no room for it.
 func (r *run) runsAhead() bool {
 	_, ok := r.dev.(device.Ahead)
 	return ok && r.drawsThere() && r.opt.Results == nil
@@ -47,8 +48,8 @@ func (r *run) goOn() error {
 	return cmp.Or(before, failed, err)
 }
 
-// going are the rows of what was drawn whose sequences get a further token unless they end by what is not known yet; none when
-// something has to be done first that needs the tokens.
+// going are the rows of what was drawn whose sequences get a further token unless they end by what is not
+// known yet; none when something has to be done first that needs the tokens.
 func (r *run) going() (rows []int32) {
 	d := r.late
 	if d.ids.IsZero() {
@@ -64,7 +65,11 @@ func (r *run) going() (rows []int32) {
 		}
 		row, found := slices.BinarySearch(d.slots, slot)
 		switch n := len(s.tokens) + 1; {
-		case !found || d.seqs[row] != s, n >= s.limit && more, r.outgrows(slot, n): // a twin goes along, a prompt has its turn soon, or keys are made anew
+		case !found || d.seqs[row] != s: // a twin goes along
+			return nil
+		case n >= s.limit && more: // a prompt has its turn soon
+			return nil
+		case r.outgrows(slot, n): // keys are made anew
 			return nil
 		case n < s.limit:
 			rows = append(rows, int32(row))
@@ -97,7 +102,7 @@ func (r *run) ahead(d *drawn, rows []int32) error {
 func (r *run) settle() error {
 	d := r.late
 	r.late = nil
-	ids, nll, values, err := d.settle()
+	ids, nll, values, err := d.wait()
 	for i, slot := range d.slots {
 		if r.slots[slot] == d.seqs[i] && len(ids) > 0 && ids[i] < 0 {
 			return errNotFinite // before what else went wrong: a pass that was given no token says so, too
@@ -119,8 +124,8 @@ func (r *run) settle() error {
 	return nil
 }
 
-// settle waits for all that is on its way to the host.
-func (d *drawn) settle() (ids []int32, nll, values []float32, err error) {
+// wait waits for all that is on its way to the host.
+func (d *drawn) wait() (ids []int32, nll, values []float32, err error) {
 	if d.read != nil { // else drawing failed
 		ids, nll, err = d.read()
 	}
@@ -132,15 +137,15 @@ func (d *drawn) settle() (ids []int32, nll, values []float32, err error) {
 	return ids, nll, values, err
 }
 
-// drop forgets what was drawn and not read, if anything was. The cache then has all tokens of a sequence but the last, as it does
-// where none is drawn ahead.
+// drop forgets what was drawn and not read, if anything was. The cache then has all tokens of a sequence but
+// the last, as it does where none is drawn ahead.
 func (r *run) drop() {
 	d := r.late
 	if d == nil {
 		return
 	}
 	r.late = nil
-	_, _, _, _ = d.settle() // the run has ended; whoever uses the device next hears of what failed there
+	_, _, _, _ = d.wait() // the run has ended; whoever uses the device next hears of what failed there
 	for i, slot := range d.slots {
 		if s := r.slots[slot]; s == d.seqs[i] {
 			r.cache.Truncate(slot, len(s.tokens)-1)
@@ -148,8 +153,10 @@ func (r *run) drop() {
 	}
 }
 
-// freeIDs gives back where the device drew.
-func (r *run) freeIDs() {
+// end gives back all that the run has on the device but the cache, also after a failure.
+func (r *run) end() {
+	r.drop()
+	r.tape.Reset()
 	if !r.ids.IsZero() {
 		r.dev.Free(r.ids)
 	}

@@ -133,7 +133,8 @@ func tell(ctx context.Context, e *Engine, prompts [][]int32, opt Options) (s tol
 	return s
 }
 
-// TestAhead: a device that is asked for tokens before the last ones are read gives the answers of one that is not, in the same pieces.
+// TestAhead: a device that is asked for tokens before the last ones are read gives the answers of one
+// that is not, in the same pieces.
 func TestAhead(t *testing.T) {
 	some := []int32{7, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50}
 	many := slices.Concat(prompts, prompts, prompts[2:3], prompts[2:3])
@@ -198,7 +199,8 @@ func bit(b bool) int32 {
 	return 0
 }
 
-// TestAheadRunsNoFurtherThanOne: one pass more than without asking ahead goes through the model, where the end is not known before.
+// TestAheadRunsNoFurtherThanOne: one pass more than without asking ahead goes through the model,
+// where the end is not known before.
 func TestAheadRunsNoFurtherThanOne(t *testing.T) {
 	ahead := &aheadDevice{Device: devicetest.NewReference()}
 	m := &countedModel{Model: tinyModel(t, ahead)}
@@ -217,7 +219,8 @@ func TestAheadRunsNoFurtherThanOne(t *testing.T) {
 	}
 }
 
-// TestAheadEndsEarly: a run that is cancelled, or out of memory, has told of the same tokens as without asking ahead, and holds nothing.
+// TestAheadEndsEarly: a run that is cancelled, or out of memory, has told of the same tokens as without
+// asking ahead, and holds nothing.
 func TestAheadEndsEarly(t *testing.T) {
 	ahead := &aheadDevice{Device: devicetest.NewReference()}
 	e := New(ahead, device.F32, tinyModel(t, ahead), tinyTokenizer(t))
@@ -272,7 +275,8 @@ func TestAheadEndsEarly(t *testing.T) {
 	}
 }
 
-// TestAheadSession: a conversation, also one that was interrupted, goes on as without asking ahead, and its cache holds the same tokens.
+// TestAheadSession: a conversation, also one that was interrupted, goes on as without asking ahead, and
+// its cache holds the same tokens.
 func TestAheadSession(t *testing.T) {
 	var devs [2]device.Device
 	var sessions [2]*Session

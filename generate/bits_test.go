@@ -18,8 +18,8 @@ var bitsConfigs = map[string]string{
 	"gpt2": `{"model_type": "gpt2", "vocab_size": 300, "n_embd": 96, "n_layer": 3, "n_head": 4, "n_positions": 512, "initializer_range": 0.2}`,
 }
 
-// TestLogProbsEqualTraining: what the engine says of the tokens that it drew is, bit for bit, what a training pass over the
-// packed sequences says, so that the first ratio of PPO is exactly 1.
+// TestLogProbsEqualTraining: what the engine says of the tokens that it drew is, bit for bit, what a training
+// pass over the packed sequences says, so that the first ratio of PPO is exactly 1.
 func TestLogProbsEqualTraining(t *testing.T) {
 	for name, config := range bitsConfigs {
 		for _, dtype := range []device.DType{device.F32, device.BF16} {

@@ -65,7 +65,8 @@ func (r *run) settings() device.Sample {
 	return device.Sample{Temperature: r.opt.Temperature, TopK: r.opt.TopK, TopP: r.opt.TopP, MinP: r.opt.MinP}
 }
 
-// prepare puts the random numbers that the next tokens of slots are drawn with on a device that draws, beside what else the host tells it of the pass.
+// prepare puts the random numbers that the next tokens of slots are drawn with on a device that draws, beside
+// what else the host tells it of the pass.
 func (r *run) prepare(slots []int) {
 	if len(slots) == 0 || !r.drawsThere() {
 		return
@@ -88,15 +89,16 @@ func (r *run) drawThere(d *drawn, logits, loss device.Buffer, v int) {
 	s := r.settings()
 	s.V, s.Logits, s.Random, s.IDs = v, logits, r.random.Buffer(), d.ids
 	r.dev.(device.Sampler).Sample(s)
-	// of tokens that the host has not seen: the kernel that training uses says how likely each was, from the same logits
+	// of tokens that the host has not seen: the kernel that training uses says how likely each was, from the
+	// same logits
 	r.dev.CrossEntropy(device.CrossEntropy{V: v, Logits: logits, Targets: d.ids, Loss: loss})
 	ids, nll := make([]int32, len(d.slots)), make([]float32, len(d.slots))
 	waitIDs, waitLoss := device.ReadLater(r.dev, ids, d.ids), device.ReadLater(r.dev, nll, loss)
 	d.read = func() ([]int32, []float32, error) { return ids, nll, errors.Join(waitIDs(), waitLoss()) }
 }
 
-// pick draws a token of the vocabulary of v for each slot from its row of logits. Rows are dealt out to all cores; what is drawn
-// does not depend on who draws it.
+// pick draws a token of the vocabulary of v for each slot from its row of logits. Rows are dealt out to all
+// cores; what is drawn does not depend on who draws it.
 func (r *run) pick(slots []int, v int) ([]int32, error) {
 	ids, errs := make([]int32, len(slots)), make([]error, len(slots))
 	var group sync.WaitGroup
@@ -121,8 +123,8 @@ func (r *run) pick(slots []int, v int) ([]int32, error) {
 	return ids, nil
 }
 
-// value begins to read what the states h [n, C] that tokens were drawn from are worth, by Options.Value. A narrower type is widened here, at
-// once; F32 is read when the tokens are, so that a device that runs ahead does not wait.
+// value begins to read what the states h [n, C] that tokens were drawn from are worth, by Options.Value. A narrower
+// type is widened here, at once; F32 is read when the tokens are, so that a device that runs ahead does not wait.
 func (r *run) value(d *drawn, h *tensor.Tensor) {
 	if r.opt.Value == nil {
 		return

@@ -14,74 +14,16 @@ import (
 	"hone/tokenizer"
 )
 
-// Options say how sequences are continued.
-type Options struct {
-	Sampling
-	MaxNewTokens int      // at most this many tokens are added; at least 1
-	Stop         []string // generation ends before the first of these texts, wherever token borders lie
-	EOS          []int32  // tokens that end a sequence
-	BatchSize    int      // sequences that run side by side; at least 1
-	// Joined, if not nil, tells the prompts whose texts are read behind them, not by themselves as an answer in a conversation is: those keep the space
-	// that tokenizers such as Llama 2's take off the start of a text.
-	Joined func(prompt int) bool
-	// Value, if not nil, makes a number of each row of the hidden states [n, C] that tokens are drawn from, [n, 1]: a critic's head.
-	Value func(hidden *tensor.Tensor) *tensor.Tensor
-	// Results, if not nil, keeps what the model's linear layers compute for the prompts for which Keep is true. It must have room for all tokens of
-	// these and their continuations, and the model be nn.Shape.Reusable.
-	Results *tensor.Results
-	Keep    func(prompt int) bool
-}
-
-// DefaultOptions samples up to 128 tokens for 16 sequences at a time.
-func DefaultOptions() Options {
-	return Options{Sampling: DefaultSampling(), MaxNewTokens: 128, BatchSize: 16}
-}
-
-// Validate reports the first option out of its range.
-func (o Options) Validate() error {
-	if err := o.Sampling.Validate(); err != nil {
-		return err
-	}
-	switch {
-	case o.MaxNewTokens < 1:
-		return fmt.Errorf("max_new_tokens is %d: use at least 1", o.MaxNewTokens)
-	case o.BatchSize < 1:
-		return fmt.Errorf("batch_size is %d: use at least 1", o.BatchSize)
-	case slices.Contains(o.Stop, ""):
-		return fmt.Errorf("a stop string is empty: remove it")
-	}
-	return nil
-}
-
-// Finish says why a sequence ended.
-type Finish string
-
-// The reasons.
-const (
-	FinishEOS    Finish = "eos"    // an end-of-text token came
-	FinishStop   Finish = "stop"   // a stop string came
-	FinishLength Finish = "length" // MaxNewTokens, or the model's longest context, was reached
-)
-
-// Output is the continuation of one prompt.
-type Output struct {
-	Tokens   []int32   // the new tokens, an end-of-text token included
-	LogProbs []float32 // of each, under the model itself (temperature 1, no filter), from the kernel that training uses
-	Values   []float32 // what Options.Value made of the state that each was drawn from
-	Rows     []int32   // of prompt and continuation but for the last token: number in Options.Results; nil where they are not kept
-	Text     string    // of the new tokens, without the end-of-text token and what follows a stop string
-	Finish   Finish
-}
-
 // Engine generates with one model. It is for one goroutine.
 //
 //	engine := generate.New(dev, device.BF16, model, tok)
 //	outputs, err := engine.Run(ctx, [][]int32{prompt}, generate.DefaultOptions(), nil)
 //
-// A run has as many slots in its cache as sequences run side by side. Prompts take free slots and go through the model together
-// (start), then every sequence gets one token a pass (step) until it ends and frees its slot for the next prompt. No row of a pass
-// depends on what else is in it, so neither does a sequence on when it was started. A device that is device.Ahead is asked for the
-// next pass before the host has read the tokens of the last one (ahead.go).
+// A run has as many slots in its cache as sequences run side by side. Prompts take free slots and go through
+// the model together (start), then every sequence gets one token a pass (step) until it ends and frees its
+// slot for the next prompt. No row of a pass depends on what else is in it, so neither does a sequence on
+// when it was started. A device that is device.Ahead is asked for the next pass before the host has read the
+// tokens of the last one (ahead.go).
 type Engine struct {
 	dev   device.Device
 	dtype device.DType
@@ -117,9 +59,7 @@ func (e *Engine) Run(ctx context.Context, prompts [][]int32, opt Options, emit f
 	if failed != nil {
 		err = failed
 	}
-	r.drop()
-	e.tape.Reset()
-	r.freeIDs()
+	r.end()
 	if r.cache != nil {
 		r.cache.Free()
 	}
@@ -152,12 +92,13 @@ type run struct {
 	seqs  []*sequence
 	slots []*sequence // by slot of the cache; nil is free
 	cache *nn.Cache
-	next  int  // prompt that starts next
-	keep  bool // the cache keeps a sequence that has ended: it is a session's
-	twins []twin
+	next  int    // prompt that starts next
+	keep  bool   // the cache keeps a sequence that has ended: it is a session's
+	twins []twin // of the prompts that go through the model in the pass at hand
 	late  *drawn // tokens that are drawn and not yet read; nil: none
-	// ids are where a device draws tokens, [2, len(slots)] I32, the second row those that go on when others have ended: one place for all
-	// passes, so that a pass's own memory is where it was in the one before, and what is asked of the device is the same.
+	// ids are where a device draws tokens, [2, len(slots)] I32, the second row those that go on when others
+	// have ended: one place for all passes, so that a pass's own memory is where it was in the one before,
+	// and what is asked of the device is the same.
 	ids device.Buffer
 	// random is what a device draws the tokens of this pass with, I32 [2*slots].
 	random *tensor.Tensor
@@ -166,7 +107,8 @@ type run struct {
 	rows     []float32  // logits that tokens are drawn from
 }
 
-// twin is a sequence in slot to that begins with the prompt of the one in slot from, whose keys and values it takes over.
+// twin is a sequence in slot to that begins with the prompt of the one in slot from, whose keys and values it
+// takes over.
 type twin struct{ from, to int }
 
 // newRun checks the prompts and makes their sequences; nothing is on the device yet.
@@ -208,7 +150,8 @@ func (r *run) allocate() error {
 	return tensor.Try(func() { r.cache = nn.NewCache(r.dev, r.dtype, r.model.Shape(), len(r.slots), longest) })
 }
 
-// checkPrompt refuses what no device should be asked: no tokens, more than the context with one to come, and ids beyond the vocabulary.
+// checkPrompt refuses what no device should be asked: no tokens, more than the context with one to come,
+// and ids beyond the vocabulary.
 func checkPrompt(p []int32, shape nn.Shape) error {
 	if len(p) == 0 {
 		return fmt.Errorf("has no tokens: give at least one")
@@ -224,7 +167,8 @@ func checkPrompt(p []int32, shape nn.Shape) error {
 	return nil
 }
 
-// all runs until every sequence has ended. A pass of a long prompt takes minutes with a large model, so it asks for the context, too.
+// all runs until every sequence has ended. A pass of a long prompt takes minutes with a large model,
+// so it asks for the context, too.
 func (r *run) all(ctx context.Context) error {
 	r.tape.Interrupt = ctx.Err
 	for {
@@ -237,7 +181,8 @@ func (r *run) all(ctx context.Context) error {
 			}
 			continue
 		}
-		// The order matters: a sequence that must be fed anew cannot take a step, and prompts fill free slots before the batch goes on.
+		// The order matters: a sequence that must be fed anew cannot take a step, and prompts fill free
+		// slots before the batch goes on.
 		if slot := r.outgrown(); slot >= 0 {
 			if err := r.start([]int{slot}); err != nil {
 				return err
@@ -286,8 +231,9 @@ func (r *run) outgrows(slot, n int) bool {
 	return after > 0 && n > after && r.cache.Len(slot) > 0 && r.cache.Reach(slot) <= after
 }
 
-// admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots. A prompt that is being prefilled for
-// another sequence is no more work: its twin goes on from the last token, which is the next to go through the model.
+// admit gives free slots to the next prompts, as many as fit one prefill, and returns the slots. A prompt
+// that is being prefilled for another sequence is no more work: its twin goes on from the last token, which
+// is the next to go through the model.
 func (r *run) admit() []int {
 	var fresh []int
 	total := 0
@@ -363,7 +309,8 @@ func (r *run) through(in nn.Input, slots, draw []int) error {
 	if len(draw) == 0 {
 		return r.dev.Sync()
 	}
-	// What twins share is in the cache now. Their own last token is fed in the next pass, and draws with their own random numbers.
+	// What twins share is in the cache now. Their own last token is fed in the next pass, and draws
+	// with their own random numbers.
 	for _, t := range r.twins {
 		r.cache.Copy(t.to, t.from, r.slots[t.to].prompt-1)
 		if r.opt.Results != nil && r.opt.Keep(r.slots[t.to].index) {
@@ -414,9 +361,12 @@ func (r *run) keptRows(in nn.Input, slots []int) (kept []int32) {
 	return kept
 }
 
-// keeps tells whether results of the sequence in a slot are kept: they are asked for, or those of a twin that has none of its own yet.
+// keeps tells whether results of the sequence in a slot are kept: they are asked for, or those of a
+// twin that has none of its own yet.
 func (r *run) keeps(slot int) bool {
-	return r.opt.Keep(r.slots[slot].index) || slices.ContainsFunc(r.twins, func(t twin) bool { return t.from == slot && r.opt.Keep(r.slots[t.to].index) })
+	return r.opt.Keep(r.slots[slot].index) || slices.ContainsFunc(r.twins, func(t twin) bool {
+		return t.from == slot && r.opt.Keep(r.slots[t.to].index)
+	})
 }
 
 // add appends a token to the sequence of a slot, and frees the slot when that ends it.

@@ -137,7 +137,8 @@ func TestMoreThanTheContext(t *testing.T) {
 	}
 }
 
-// TestValuesAreOfTheStates: each token comes with what Options.Value makes of the state that it was drawn from, in either type.
+// TestValuesAreOfTheStates: each token comes with what Options.Value makes of the state that it
+// was drawn from, in either type.
 func TestValuesAreOfTheStates(t *testing.T) {
 	for _, dtype := range []device.DType{device.F32, device.BF16} {
 		dev := devicetest.NewReference()
@@ -445,7 +446,8 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 	}
 }
 
-// TestTokensLeaveLittleOnTheHeap: what a layer of a token makes on the Go heap stays few objects, for between two products memory is idle.
+// TestTokensLeaveLittleOnTheHeap: what a layer of a token makes on the Go heap stays few objects, for
+// between two products memory is idle.
 func TestTokensLeaveLittleOnTheHeap(t *testing.T) {
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()

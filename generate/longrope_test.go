@@ -47,7 +47,8 @@ func TestLongRope(t *testing.T) {
 	}
 }
 
-// TestLongRopeStartsOnce: a sequence goes through the model anew when it gets longer than what its keys were rotated for, and not after that.
+// TestLongRopeStartsOnce: a sequence goes through the model anew when it gets longer than what its keys were
+// rotated for, and not after that.
 func TestLongRopeStartsOnce(t *testing.T) {
 	dev := devicetest.NewReference()
 	m := &countedModel{Model: longModel(t, dev)}

@@ -11,9 +11,9 @@ import (
 	"hone/tensor"
 )
 
-// TestResultsAreKept: what the layers compute of some prompts and their answers while these are written is, by the numbers of Output.Rows, what a pass
-// over them computes; of others nothing is kept. Answers are those of a run that keeps nothing, one by one or side by side, of twins and in pieces, also
-// on a device that could run ahead.
+// TestResultsAreKept: what the layers compute of some prompts and their answers while these are written is, by the
+// numbers of Output.Rows, what a pass over them computes; of others nothing is kept. Answers are those of a run
+// that keeps nothing, one by one or side by side, of twins and in pieces, also on a device that could run ahead.
 func TestResultsAreKept(t *testing.T) {
 	asked := slices.Concat(prompts, prompts[2:3], prompts[2:3]) // 2, 5 and 6 are twins
 	for _, c := range []struct {

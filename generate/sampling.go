@@ -1,8 +1,3 @@
-// Package generate continues token sequences with a language model: sampling
-// from rows of logits, and a batched engine with a key/value cache.
-//
-// All randomness is a function of (seed, sequence, position), so a sequence
-// does not change with the batch it is generated in.
 package generate
 
 import (
@@ -43,7 +38,8 @@ func (s Sampling) Validate() error {
 		return fmt.Errorf("top_p is %v: use a number above 0 and up to 1 (off)", s.TopP)
 	case !(s.MinP >= 0 && s.MinP <= 1):
 		return fmt.Errorf("min_p is %v: use a number from 0 (off) to 1", s.MinP)
-	case !(s.RepetitionPenalty >= 1e-6 && s.RepetitionPenalty <= 1e6): // beyond, logits in f32 would overflow, which looks like a damaged model
+	case !(s.RepetitionPenalty >= 1e-6 && s.RepetitionPenalty <= 1e6):
+		// beyond, logits in f32 would overflow, which looks like a damaged model
 		return fmt.Errorf("repetition_penalty is %v: use a number from 1e-6 to 1e6, 1 is off", s.RepetitionPenalty)
 	}
 	return nil
@@ -213,9 +209,11 @@ func (s *Sampler) draw(random uint64) int32 {
 	panic("generate: masses that do not add up")
 }
 
+// mass is the weight in whole numbers.
 func (c candidate) mass() uint64 { return device.Mass(c.weight) }
 
-// sumWeights is the mass of the candidates. Whole numbers: a sum in floats would depend on the order, and so would the token.
+// sumWeights is the mass of the candidates. Whole numbers: a sum in floats would depend on the
+// order, and so would the token.
 func sumWeights(cs []candidate) (sum uint64) {
 	for _, c := range cs {
 		sum += c.mass()
@@ -247,7 +245,8 @@ func tied(logits []float32, best int) bool {
 	return slices.Contains(logits[best+1:], logits[best])
 }
 
-// Bits is the random number of a place in a sequence: SplitMix64 over each counter in turn, so neighbouring places are unrelated.
+// Bits is the random number of a place in a sequence: SplitMix64 over each counter in turn, so
+// neighbouring places are unrelated.
 func Bits(seed, sequence, position uint64) uint64 {
 	return splitmix.At(splitmix.At(splitmix.At(seed)+sequence) + position)
 }

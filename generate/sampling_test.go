@@ -50,7 +50,8 @@ func TestFiltersKeepTheRightTokens(t *testing.T) {
 		{"top_p cuts the higher ids among equals", func(s *Sampling) { s.TopP = 0.5 }, []float32{2, 2, 2, 2}, []int32{0, 1}},
 		{"min_p", func(s *Sampling) { s.MinP = 0.3 }, probs, []int32{1, 3, 4}},
 		{"min_p 1 keeps the best", func(s *Sampling) { s.MinP = 1 }, probs, []int32{1}},
-		// After top_k 3 the kept probabilities are .4 .3 .15 of .85, so .7 of them needs two tokens, where .7 of all needs two as well but .75 does not.
+		// After top_k 3 the kept probabilities are .4 .3 .15 of .85, so .7 of them needs two tokens, where .7
+		// of all needs two as well but .75 does not.
 		{"top_p renormalises after top_k", func(s *Sampling) { s.TopK = 3; s.TopP = 0.82 }, probs, []int32{1, 3}},
 		{"top_p alone at the same level", func(s *Sampling) { s.TopP = 0.82 }, probs, []int32{1, 3, 4}},
 		// Temperature comes first: at 0.5 the probabilities are squared: .01 .16 .0025 .09 .0225 of .285.
@@ -87,7 +88,8 @@ func TestPickPenalises(t *testing.T) {
 	}
 }
 
-// TestDrawAtBorders: a token has the random numbers from the end of the one before up to its own, which is the next one's.
+// TestDrawAtBorders: a token has the random numbers from the end of the one before up to its own, which is
+// the next one's.
 func TestDrawAtBorders(t *testing.T) {
 	s := NewSampler(DefaultSampling())
 	s.cands = []candidate{{5, 1}, {9, 1}}

@@ -10,8 +10,8 @@ import (
 	"hone/tensor"
 )
 
-// Session continues one growing text, such as a conversation: what two prompts have in common from the start goes through the model once.
-// It is for one goroutine.
+// Session continues one growing text, such as a conversation: what two prompts have in common from the start
+// goes through the model once. It is for one goroutine.
 type Session struct {
 	engine *Engine
 	cache  *nn.Cache
@@ -33,8 +33,8 @@ func (s *Session) Close() {
 	s.tokens = nil
 }
 
-// Run continues a prompt of at least one token as [Engine.Run] does. When the context is cancelled it returns what there is of the
-// output, with Finish empty, and the context's error; the session can go on.
+// Run continues a prompt of at least one token as [Engine.Run] does. When the context is cancelled it returns
+// what there is of the output, with Finish empty, and the context's error; the session can go on.
 func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit func(text string)) (Output, error) {
 	if err := opt.Validate(); err != nil {
 		return Output{}, err
@@ -61,9 +61,7 @@ func (s *Session) Run(ctx context.Context, prompt []int32, opt Options, emit fun
 		r.cache, r.keep = s.cache, true
 		err = r.all(ctx)
 	})
-	r.drop()
-	s.engine.tape.Reset()
-	r.freeIDs()
+	r.end()
 	if failed != nil {
 		err = failed
 	}

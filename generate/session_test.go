@@ -26,8 +26,8 @@ func (m *counting) Hidden(in nn.Input) *tensor.Tensor {
 	return m.Model.Hidden(in)
 }
 
-// TestSession holds a conversation of growing, shortened and changed prompts. Each answer must be that of a fresh run, and only what
-// is new may go through the model.
+// TestSession holds a conversation of growing, shortened and changed prompts. Each answer must be that of a
+// fresh run, and only what is new may go through the model.
 func TestSession(t *testing.T) {
 	dev := devicetest.NewReference()
 	m := &counting{Model: tinyModel(t, dev)}
@@ -42,7 +42,8 @@ func TestSession(t *testing.T) {
 		}
 		want := mustRun(t, e, [][]int32{prompt}, opt)[0]
 		common := 0
-		for common < min(len(held)-1, len(prompt)-1) && held[common] == prompt[common] { // the last token that was drawn is not held
+		// the last token that was drawn is not held
+		for common < min(len(held)-1, len(prompt)-1) && held[common] == prompt[common] {
 			common++
 		}
 		m.tokens = 0
@@ -96,7 +97,8 @@ func TestSessionStopped(t *testing.T) {
 	}
 }
 
-// leaving is a model whose caller goes away in the midst of the passes that are left: between two layers, as Ctrl-C does.
+// leaving is a model whose caller goes away in the midst of the passes that are left: between two layers, as
+// Ctrl-C does.
 type leaving struct {
 	nn.Model
 	passes int
@@ -113,8 +115,8 @@ func (m *leaving) Hidden(in nn.Input) *tensor.Tensor {
 	return h
 }
 
-// TestStoppedInAPass: a pass that the context ends in its midst is left there, frees its memory, and a session has the pieces of the prompt before it
-// and goes on as a fresh one.
+// TestStoppedInAPass: a pass that the context ends in its midst is left there, frees its memory, and a
+// session has the pieces of the prompt before it and goes on as a fresh one.
 func TestStoppedInAPass(t *testing.T) {
 	dev := devicetest.NewReference()
 	m := &leaving{Model: tinyModel(t, dev)}
@@ -177,7 +179,8 @@ func TestSessionGrows(t *testing.T) {
 	}
 }
 
-// TestSessionCloses: a session that is closed, also twice or before it ran, holds nothing, and one that is closed can begin anew.
+// TestSessionCloses: a session that is closed, also twice or before it ran, holds nothing, and one
+// that is closed can begin anew.
 func TestSessionCloses(t *testing.T) {
 	dev := devicetest.NewReference()
 	e := New(dev, device.F32, tinyModel(t, dev), nil)

@@ -32,7 +32,8 @@ func (s *textStream) end() string {
 	return text
 }
 
-// cut adds text to what is held and gives out what no stop string can begin in; a stop string may lie across several tokens.
+// cut adds text to what is held and gives out what no stop string can begin in; a stop string may lie across
+// several tokens.
 func (s *textStream) cut(more string) (text string, stopped bool) {
 	text = s.held + more
 	first := -1

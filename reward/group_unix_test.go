@@ -12,12 +12,15 @@ import (
 	"time"
 )
 
-// TestProgramLeavesAService: what a program that has ended printed counts, though a process that it started still holds its output and errors open.
+// TestProgramLeavesAService: what a program that has ended printed counts, though a process that it started
+// still holds its output and errors open.
 func TestProgramLeavesAService(t *testing.T) {
 	for body, want := range map[string]string{"sleep 20 & echo 1; echo 2": "", "sleep 20 & echo no coffee >&2; exit 4": "exit status 4: no coffee", "sleep 20 & echo 1; echo 2; echo 3": "more than the 2 scores"} {
 		t.Run(body, func(t *testing.T) {
-			spec := script(t, body) // before any is started: a child that another start forks has the file open for a moment, and a file that is open for writing does not start
-			t.Parallel()            // each waits for most of a second
+			// before any is started: a child that another start forks has the file open for a moment, and a
+			// file that is open for writing does not start
+			spec := script(t, body)
+			t.Parallel() // each waits for most of a second
 			s := mustParse(t, spec, Options{Timeout: 15 * time.Second}).(*program)
 			s.linger /= 2
 			got, err := s.Score(t.Context(), make([]Answer, 2))
@@ -34,7 +37,8 @@ func TestProgramLeavesAService(t *testing.T) {
 // TestProgramEndsWhole: with a program that hangs ends what it has started.
 func TestProgramEndsWhole(t *testing.T) {
 	left := filepath.Join(t.TempDir(), "left")
-	for timeout := 300 * time.Millisecond; ; timeout *= 2 { // a machine under load may not have come to the loop before it was ended
+	// a machine under load may not have come to the loop before it was ended
+	for timeout := 300 * time.Millisecond; ; timeout *= 2 {
 		s := mustParse(t, script(t, "(while :; do echo x >> '"+left+"'; sleep 0.02; done) & wait"), Options{Timeout: timeout})
 		if _, err := s.Score(context.Background(), []Answer{{}}); err == nil {
 			t.Fatal("it answered")

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// program is an executable that is started for each batch of answers. It reads a JSON object a line, with prompt, answer, tokens
-// and ended, until its input ends, and prints a line for each: a number, or an object with score.
+// program is an executable that is started for each batch of answers. It reads a JSON object a line, with prompt,
+// answer, tokens and ended, until its input ends, and prints a line for each: a number, or an object with score.
 type program struct {
 	args   []string
 	o      Options
@@ -42,7 +42,8 @@ func (p *program) Score(ctx context.Context, answers []Answer) ([]float64, error
 		return nil, ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reward program %s %w (tried %d times); repair it and go on with resume=true", p.args[0], err, p.o.Retries+1)
+		return nil, fmt.Errorf("reward program %s %w (tried %d times); repair it and go on with resume=true",
+			p.args[0], err, p.o.Retries+1)
 	}
 	return scores, nil
 }
@@ -53,8 +54,9 @@ const (
 	mostErrors = 512     // bytes of its complaints that are shown
 )
 
-// once starts the program and hears it out. It is fed while its scores are read, so neither waits for the other, in whatever order the program reads
-// and prints. What it printed counts when it has ended, also where a service that it started holds its output open.
+// once starts the program and hears it out. It is fed while its scores are read, so neither waits for the
+// other, in whatever order the program reads and prints. What it printed counts when it has ended, also where
+// a service that it started holds its output open.
 func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error) {
 	var in bytes.Buffer
 	for _, a := range answers {
@@ -75,7 +77,8 @@ func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error)
 	together(cmd)
 	cmd.WaitDelay = p.linger
 	complaints := &tail{}
-	// Not by StdoutPipe, which ends with the last process that holds it: Wait closes this one soon after the program's own end.
+	// Not by StdoutPipe, which ends with the last process that holds it: Wait closes this one soon after the
+	// program's own end.
 	printed, stdout := io.Pipe()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = &in, stdout, complaints
 	if err := cmd.Start(); err != nil {
@@ -97,7 +100,8 @@ func (p *program) once(ctx context.Context, answers []Answer) ([]float64, error)
 		err = nil
 	}
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded) && (readErr != nil || err != nil): // else it had ended before, and its service was waited for
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && (readErr != nil || err != nil):
+		// else it had ended before, and its service was waited for
 		return nil, fmt.Errorf("has not answered after %v", p.o.Timeout)
 	case readErr != nil:
 		return nil, readErr
@@ -121,7 +125,8 @@ func readScores(r io.Reader, answers int) (scores []float64, err error) {
 		}
 		s, err := score(text)
 		if err != nil {
-			return scores, fmt.Errorf("printed %.80q for answer %d, which is neither a number nor an object with score", text, len(scores)+1)
+			return scores, fmt.Errorf("printed %.80q for answer %d, which is neither a number nor an object with score",
+				text, len(scores)+1)
 		}
 		scores = append(scores, s)
 	}

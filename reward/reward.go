@@ -1,4 +1,7 @@
 // Package reward scores answers by rules: built-in ones, and programs that read JSON lines and print numbers.
+//
+// A Source gives a number to each Answer; Parse makes one of a word in a recipe (reward=go_parser). Models
+// that score are recipe/judge's.
 package reward
 
 import (
@@ -39,9 +42,9 @@ type Options struct {
 // Rules says which sources Parse knows, for messages.
 const Rules = "go_parser, gofmt, length:TOKENS, format:REGEX and program:PATH ARGUMENTS"
 
-// Parse reads a source: go_parser is 1 for Go that parses, gofmt 1 for Go in gofmt's form, length:N from 0 down to -1 with the
-// distance from N tokens, format:REGEX 1 for answers that match, program:PATH runs a program, which must be there. ok tells whether spec is a rule at
-// all; otherwise it may be the folder of a reward model.
+// Parse reads a source: go_parser is 1 for Go that parses, gofmt 1 for Go in gofmt's form, length:N from 0 down
+// to -1 with the distance from N tokens, format:REGEX 1 for answers that match, program:PATH runs a program,
+// which must be there. ok tells whether spec is a rule at all; otherwise it may be the folder of a reward model.
 func Parse(spec string, o Options) (s Source, ok bool, err error) {
 	name, arg, more := strings.Cut(spec, ":")
 	if more && (name == "go_parser" || name == "gofmt") {
@@ -83,6 +86,7 @@ func Parse(spec string, o Options) (s Source, ok bool, err error) {
 	return nil, false, nil
 }
 
+// share is the score of a rule that holds or does not.
 func share(yes bool) float64 {
 	if yes {
 		return 1
@@ -105,8 +109,8 @@ func (r rule) Score(ctx context.Context, answers []Answer) ([]float64, error) {
 	return scores, nil
 }
 
-// Parses tells whether an answer is Go: a whole file or declarations, alone, in its first fenced block, or as the end of what the
-// prompt begins.
+// Parses tells whether an answer is Go: a whole file or declarations, alone, in its first fenced block, or as
+// the end of what the prompt begins.
 func Parses(prompt, answer string) bool {
 	_, ok := goSource(prompt, answer)
 	return ok
@@ -122,7 +126,9 @@ func Formatted(prompt, answer string) bool {
 	return err == nil && strings.TrimSpace(string(out)) == strings.TrimSpace(src)
 }
 
-// goSource is the Go in an answer.
+// goSource is the Go in an answer: of its first fenced block if there is one, else of prompt and answer
+// together or of the answer alone, with a package clause put before declarations. ok is false where nothing
+// of it parses, or where it declares nothing.
 func goSource(prompt, answer string) (src string, ok bool) {
 	texts := []string{prompt + answer, answer}
 	if code, fenced := fence(answer); fenced {
@@ -138,8 +144,8 @@ func goSource(prompt, answer string) (src string, ok bool) {
 	return "", false
 }
 
-// fence is the content of the first fenced block of Markdown, which begins on a line of its own: three backquotes in a sentence or in a comment of Go
-// begin none.
+// fence is the content of the first fenced block of Markdown, which begins on a line of its own: three
+// backquotes in a sentence or in a comment of Go begin none.
 func fence(s string) (code string, ok bool) {
 	for s != "" {
 		line, after, _ := strings.Cut(s, "\n")
