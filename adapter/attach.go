@@ -119,7 +119,9 @@ func endings(names []string) []string {
 	return list
 }
 
-// thaw lists the parameters of the base that are trained: modules_to_save and biases.
+// thaw lists the parameters of the base that are trained, modules_to_save and biases, by the names
+// that PEFT's files have for them: behind base_model.model., with base_layer for what an adapter
+// wraps, and lm_head for the output layer.
 func (l *LoRA) thaw(m Model) error {
 	adapted := make(map[string]bool)
 	for _, layer := range l.layers {

@@ -14,26 +14,25 @@ import (
 
 // Config is adapter_config.json of a LoRA adapter, with PEFT's names and defaults.
 type Config struct {
-	PeftType          string   `json:"peft_type"` // LORA
-	TaskType          string   `json:"task_type,omitempty"`
-	BaseModel         string   `json:"base_model_name_or_path,omitempty"`
-	InferenceMode     bool     `json:"inference_mode"`
-	R                 int      `json:"r"`
-	LoraAlpha         float64  `json:"lora_alpha"`
-	LoraDropout       float64  `json:"lora_dropout"`
-	TargetModules     Modules  `json:"target_modules"`
-	ExcludeModules    Modules  `json:"exclude_modules,omitzero"`
-	LayersToTransform Numbers  `json:"layers_to_transform,omitempty"` // layers by number; none: all
-	ModulesToSave     []string `json:"modules_to_save,omitempty"`     // modules trained in full
-	// which biases are trained: none, all or lora_only
-	Bias            string             `json:"bias"`
-	UseRSLoRA       bool               `json:"use_rslora"`   // scale by alpha/sqrt(r) (Kalajdzievski, 2023)
-	RankPattern     map[string]int     `json:"rank_pattern"` // ranks of modules whose name matches
-	AlphaPattern    map[string]float64 `json:"alpha_pattern"`
-	FanInFanOut     bool               `json:"fan_in_fan_out"` // the base stores [in, out] (GPT-2)
-	InitLoraWeights any                `json:"init_lora_weights"`
-	UseDoRA         bool               `json:"use_dora"`
-	LoraBias        bool               `json:"lora_bias"`
+	PeftType          string             `json:"peft_type"` // LORA
+	TaskType          string             `json:"task_type,omitempty"`
+	BaseModel         string             `json:"base_model_name_or_path,omitempty"`
+	InferenceMode     bool               `json:"inference_mode"`
+	R                 int                `json:"r"`
+	LoraAlpha         float64            `json:"lora_alpha"`
+	LoraDropout       float64            `json:"lora_dropout"`
+	TargetModules     Modules            `json:"target_modules"`
+	ExcludeModules    Modules            `json:"exclude_modules,omitzero"`
+	LayersToTransform Numbers            `json:"layers_to_transform,omitempty"` // layers by number; none: all
+	ModulesToSave     []string           `json:"modules_to_save,omitempty"`     // modules trained in full
+	Bias              string             `json:"bias"`                          // which are trained: none, all or lora_only
+	UseRSLoRA         bool               `json:"use_rslora"`                    // scale by alpha/sqrt(r) (Kalajdzievski, 2023)
+	RankPattern       map[string]int     `json:"rank_pattern"`                  // ranks of modules whose name matches
+	AlphaPattern      map[string]float64 `json:"alpha_pattern"`
+	FanInFanOut       bool               `json:"fan_in_fan_out"` // the base stores [in, out] (GPT-2)
+	InitLoraWeights   any                `json:"init_lora_weights"`
+	UseDoRA           bool               `json:"use_dora"`
+	LoraBias          bool               `json:"lora_bias"`
 }
 
 // Default returns PEFT's defaults, with every linear layer but the output layer as target.

@@ -22,8 +22,12 @@ type drawn struct {
 }
 
 // runsAhead says whether passes are asked for before the tokens of the one before are read, so that a device
-// that computes on by itself never waits for the host. A pass of tokens beyond the end of a sequence is
-// dropped; results that are kept have no room for it.
+// that computes on by itself never waits for the host:
+//
+//	device   pass 1, draws ─► pass 2, draws ─► pass 3 …
+//	host     asks for 1, 2 ─► reads the tokens of 1, asks for 3 ─► reads those of 2 …
+//
+// A pass of tokens beyond the end of a sequence is dropped; results that are kept have no room for it.
 func (r *run) runsAhead() bool {
 	_, ok := r.dev.(device.Ahead)
 	return ok && r.drawsThere() && r.opt.Results == nil

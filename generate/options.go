@@ -62,8 +62,7 @@ type Output struct {
 	Tokens   []int32   // the new tokens, an end-of-text token included
 	LogProbs []float32 // of each, under the model itself (temperature 1, no filter), from the kernel that training uses
 	Values   []float32 // what Options.Value made of the state that each was drawn from
-	// of prompt and continuation but for the last token: number in Options.Results; nil where they are not kept
-	Rows   []int32
-	Text   string // of the new tokens, without the end-of-text token and what follows a stop string
-	Finish Finish
+	Rows     []int32   // of prompt and continuation, without the last token, in Options.Results; nil: not kept
+	Text     string    // of the new tokens, without the end-of-text token and what follows a stop string
+	Finish   Finish
 }

@@ -17,6 +17,11 @@ const leastSaved = 16
 // asked for come back by their numbers in the new batch. A sequence shares nothing from the first of them
 // on, so that each keeps a row of its own.
 //
+// So of a prompt p with the answers a and b, and a sequence c,
+//
+//	the rows that run   p a p b c  become  p a b c
+//	keys and values     p a for a, p b for b, c for c
+//
 // The bits of the rows stay what they are. Where two equal rows would not compute the same - with dropout or
 // noise on embeddings, or with rotary positions that depend on a sequence's length - nothing is shared.
 func (in Input) shared(s Shape, rows []int32) (Input, []int32) {

@@ -55,7 +55,9 @@ func (v *Virtual) Free() {
 	}
 }
 
-// Hidden runs the model with the virtual tokens: [N, C] of the text's rows.
+// Hidden runs the model with the virtual tokens: [N, C] of the text's rows. A prefix is handed down to attention
+// with the input (Input.prepend). Rows of a prompt are put before the embedded tokens of each sequence that begins
+// here (Embedding.after), go through all layers, and are left out again by asking for the text's rows alone.
 func (v *Virtual) Hidden(in Input) *tensor.Tensor {
 	t := in.IDs.Tape()
 	if v.Tokens == 0 {

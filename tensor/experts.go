@@ -2,7 +2,12 @@ package tensor
 
 import "hone/device"
 
-// Routing says which experts work on each row of a matrix, and with which weights.
+// Routing says which experts work on each row of a matrix, and with which weights. With k = 2, three experts
+// and two rows that picked (0, 2) and (2, 1), choices by row are 0 2 2 1, and by expert they are the rows
+//
+//	source = 0 | 1 | 0 1    counts = 1 1 2    place = 0 2 3 1
+//
+// so that each expert's rows are one matrix for one product.
 type Routing struct {
 	k       int
 	weights *Tensor // [N, k] F32

@@ -82,7 +82,8 @@ func (t *Tape) closeScope(keep *Tensor) {
 	}
 }
 
-// outermost runs f, whose result lives until the end of the pass.
+// outermost runs f, whose result lives until the end of the pass. f opens no scope: the lists of the open
+// ones stay where they are, behind the first, until they are appended again.
 func (t *Tape) outermost(f func() *Tensor) *Tensor {
 	inner := t.scopes[1:]
 	t.scopes = t.scopes[:1]

@@ -14,24 +14,23 @@ import (
 
 // Config is config.json of model_type qwen2; keys that are absent get the defaults of Default.
 type Config struct {
-	VocabSize             int     `json:"vocab_size"`
-	HiddenSize            int     `json:"hidden_size"`
-	IntermediateSize      int     `json:"intermediate_size"`
-	NumHiddenLayers       int     `json:"num_hidden_layers"`
-	NumAttentionHeads     int     `json:"num_attention_heads"`
-	NumKeyValueHeads      int     `json:"num_key_value_heads"`
-	HeadDim               int     `json:"head_dim"` // hidden_size/num_attention_heads when 0
-	HiddenAct             string  `json:"hidden_act"`
-	MaxPositionEmbeddings int     `json:"max_position_embeddings"`
-	RMSNormEps            float64 `json:"rms_norm_eps"`
-	UseSlidingWindow      bool    `json:"use_sliding_window"` // else sliding_window counts for nothing
-	SlidingWindow         *int    `json:"sliding_window"`
-	// layers from this one on have the window, where layer_types does not say
-	MaxWindowLayers   int           `json:"max_window_layers"`
-	LayerTypes        []string      `json:"layer_types"` // full_attention or sliding_attention of each layer
-	TieWordEmbeddings bool          `json:"tie_word_embeddings"`
-	InitializerRange  float64       `json:"initializer_range"`
-	Rope              nn.RopeConfig `json:"-"`
+	VocabSize             int           `json:"vocab_size"`
+	HiddenSize            int           `json:"hidden_size"`
+	IntermediateSize      int           `json:"intermediate_size"`
+	NumHiddenLayers       int           `json:"num_hidden_layers"`
+	NumAttentionHeads     int           `json:"num_attention_heads"`
+	NumKeyValueHeads      int           `json:"num_key_value_heads"`
+	HeadDim               int           `json:"head_dim"` // hidden_size/num_attention_heads when 0
+	HiddenAct             string        `json:"hidden_act"`
+	MaxPositionEmbeddings int           `json:"max_position_embeddings"`
+	RMSNormEps            float64       `json:"rms_norm_eps"`
+	UseSlidingWindow      bool          `json:"use_sliding_window"` // else sliding_window counts for nothing
+	SlidingWindow         *int          `json:"sliding_window"`
+	MaxWindowLayers       int           `json:"max_window_layers"` // layers from it on have the window, without layer_types
+	LayerTypes            []string      `json:"layer_types"`       // full_attention or sliding_attention of each layer
+	TieWordEmbeddings     bool          `json:"tie_word_embeddings"`
+	InitializerRange      float64       `json:"initializer_range"`
+	Rope                  nn.RopeConfig `json:"-"`
 }
 
 // Default is the configuration of absent keys, as transformers has it.
