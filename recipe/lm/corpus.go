@@ -26,7 +26,7 @@ const (
 // Corpus is the text of a run as tokens.
 type Corpus struct {
 	Tokenizer   *tokenizer.Tokenizer
-	Train, Held *data.Store // held is nil when nothing is held out
+	Train, Held *data.Store // Held is nil when nothing is held out
 	Stats       data.Stats  // of the training text
 	Begin       []int32     // tokens before each document
 }
@@ -123,7 +123,8 @@ type Text struct {
 // Open turns the text into token stores below OUT/tokens.
 func (t Text) Open(ctx context.Context, r *recipe.Run) (*Corpus, error) {
 	c := DefaultPretrain()
-	c.Training, c.Data, c.Model.Dir, c.OnBadRecord, c.ValidationFraction = *r.Training, t.Paths, t.Model, t.OnBadRecord, t.Validation
+	c.Training, c.Model.Dir = *r.Training, t.Model
+	c.Data, c.OnBadRecord, c.ValidationFraction = t.Paths, t.OnBadRecord, t.Validation
 	return c.Open(ctx, r.Folder, r.Env)
 }
 
@@ -141,7 +142,8 @@ func (c *Pretrain) tokenizer(ctx context.Context, folder recipe.Folder, env reci
 		return nil, err
 	}
 	if missing := tok.MissingBytes(); len(missing) > 0 {
-		return nil, fmt.Errorf("tokenizer %s has no token for %d of the 256 bytes, so text would be lost; use another one", path, len(missing))
+		return nil, fmt.Errorf("tokenizer %s has no token for %d of the 256 bytes, so text would be lost; use another one",
+			path, len(missing))
 	}
 	return tok, nil
 }
@@ -160,7 +162,8 @@ func (c *Pretrain) trainedTokenizer(ctx context.Context, folder recipe.Folder, e
 	key = fmt.Sprintf("%s %d %s\n", key, c.Tokenizer.VocabSize, c.Tokenizer.Pattern)
 	dir, marker := folder.Path(tokenizerName), "trained-on"
 	if old, err := os.ReadFile(filepath.Join(dir, marker)); err == nil && string(old) == key {
-		// The marker is written last, so a tokenizer beside it is whole; one that does not load any more is trained anew.
+		// The marker is written last, so a tokenizer beside it is whole; one that does not load any more is
+		// trained anew.
 		if tok, err := tokenizer.Load(dir); err == nil {
 			return tok, nil
 		}
@@ -175,7 +178,8 @@ func (c *Pretrain) trainedTokenizer(ctx context.Context, folder recipe.Folder, e
 	}
 	if c.Resume && folder.Step() > 0 { // the tokenizer of a run stays that of its checkpoints
 		if old, err := tokenizer.Load(dir); err == nil && old.Fingerprint() != tok.Fingerprint() {
-			return nil, fmt.Errorf("the run in %s has a tokenizer that was trained on other data or with other keys of tokenizer; go on with the same, or begin anew in another folder", folder.Dir)
+			return nil, fmt.Errorf("the run in %s has a tokenizer that was trained on other data or with other keys of tokenizer; "+
+				"go on with the same, or begin anew in another folder", folder.Dir)
 		}
 	}
 	if err := errors.Join(os.RemoveAll(filepath.Join(dir, marker)), tok.Save(dir)); err != nil {
@@ -206,8 +210,8 @@ func fingerprint(s *data.Store) string {
 		return ""
 	}
 	const places, length = 64, 256
-	// Reading all of a corpus would take minutes of each resume. Its first and last tokens and 62 places between tell stores of other texts apart,
-	// and the sizes those that differ anywhere in length.
+	// Reading all of a corpus would take minutes of each resume. Its first and last tokens and 62 places
+	// between tell stores of other texts apart, and the sizes those that differ anywhere in length.
 	h := xxh3.New()
 	ids := make([]int32, min(length, s.Tokens()))
 	for i := range int64(places) {

@@ -59,7 +59,8 @@ func TestPlannedSteps(t *testing.T) {
 	}
 }
 
-// TestPlannedAnswers: rows of which nothing is learned take less of the head's time; with replayed text, which is not there yet, all count.
+// TestPlannedAnswers: rows of which nothing is learned take less of the head's time; with replayed text,
+// which is not there yet, all count.
 func TestPlannedAnswers(t *testing.T) {
 	from, examples := base(t), recipetest.ExampleFile(t, "completion")
 	plan := func(args ...string) *recipe.Planned {

@@ -43,7 +43,8 @@ func (s *tuning) openGeneral(ctx context.Context, r *recipe.Run) error {
 
 // generalLoss is the loss on the general text.
 func (s *tuning) generalLoss(ctx context.Context, r *recipe.Run) (float64, error) {
-	loss, _, err := train.HeldOut(ctx, r.Tape, data.Sequential(s.general, s.c.BatchSize, int64(s.c.Eval.MaxTokens)), recipe.HeldOut(r.Model))
+	windows := data.Sequential(s.general, s.c.BatchSize, int64(s.c.Eval.MaxTokens))
+	loss, _, err := train.HeldOut(ctx, r.Tape, windows, recipe.HeldOut(r.Model))
 	return loss, err
 }
 
@@ -61,9 +62,11 @@ func (s *tuning) BeforeTraining(ctx context.Context, r *recipe.Run) error {
 		return err
 	}
 	// All that the loss depends on: with any of it changed the difference would be of two measures and no forgetting.
-	key := fmt.Sprintf("%s, sequence_length %d, eval.max_tokens %d, %s, model %s", s.generalText, s.c.SequenceLength, s.c.Eval.MaxTokens, s.c.DType, s.c.Model)
+	key := fmt.Sprintf("%s, sequence_length %d, eval.max_tokens %d, %s, model %s", s.generalText, s.c.SequenceLength,
+		s.c.Eval.MaxTokens, s.c.DType, s.c.Model)
 	path := r.Folder.Path(forgettingName)
-	if text, err := os.ReadFile(path); s.c.Resume && err == nil && json.Unmarshal(text, &s.base) == nil && s.base.Key == key {
+	text, err := os.ReadFile(path)
+	if s.c.Resume && err == nil && json.Unmarshal(text, &s.base) == nil && s.base.Key == key {
 		return nil
 	}
 	loss, err := s.generalLoss(ctx, r)
@@ -71,8 +74,7 @@ func (s *tuning) BeforeTraining(ctx context.Context, r *recipe.Run) error {
 		return err
 	}
 	s.base = baseLoss{key, loss}
-	text, err := json.Marshal(s.base)
-	if err != nil {
+	if text, err = json.Marshal(s.base); err != nil {
 		return err
 	}
 	return atomicfile.WriteFile(path, text)

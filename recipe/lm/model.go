@@ -111,10 +111,12 @@ func (m *Model) checkSizes(kind string, sequenceLength int) error {
 		return err
 	}
 	if m.HeadDim == nil && *hidden%*heads != 0 {
-		return fmt.Errorf("model.%s is %d, which is not a multiple of model.%s %d; change one of them", names[0], *hidden, names[1], *heads)
+		return fmt.Errorf("model.%s is %d, which is not a multiple of model.%s %d; change one of them", names[0],
+			*hidden, names[1], *heads)
 	}
 	if *context < sequenceLength {
-		return fmt.Errorf("sequence_length is %d but model.%s is only %d; raise the second or lower the first", sequenceLength, names[2], *context)
+		return fmt.Errorf("sequence_length is %d but model.%s is only %d; raise the second or lower the first",
+			sequenceLength, names[2], *context)
 	}
 	if kind == "gpt2" {
 		return nil
@@ -130,7 +132,8 @@ func (m *Model) checkSizes(kind string, sequenceLength int) error {
 		return errors.New("model.sliding_window makes a mistral, which has no biases; leave model.attention_bias and model.mlp_bias out")
 	}
 	if k := m.NumKeyValueHeads; k != nil && *heads%*k != 0 {
-		return fmt.Errorf("model.num_attention_heads is %d, which is not a multiple of model.num_key_value_heads %d; change one of them", *heads, *k)
+		return fmt.Errorf("model.num_attention_heads is %d, which is not a multiple of model.num_key_value_heads %d; change one of them",
+			*heads, *k)
 	}
 	return nil
 }
@@ -158,7 +161,8 @@ func (m *Model) positive() error {
 	return nil
 }
 
-// ownerOf returns the architecture that a key belongs to, by the first word of its doc; it is empty for a key that all have.
+// ownerOf returns the architecture that a key belongs to, by the first word of its doc; it is
+// empty for a key that all have.
 func ownerOf(key string) string {
 	t := reflect.TypeFor[Model]()
 	for i := range t.NumField() {
@@ -200,7 +204,8 @@ func (m *Model) complete(vocab, sequenceLength int) Model {
 		return c
 	}
 	fill(&c.HiddenSize, 256)
-	// A gated feed-forward has three matrices where GPT-2's has two: 8/3 of the channels make as many parameters as its 4.
+	// A gated feed-forward has three matrices where GPT-2's has two: 8/3 of the channels make as many
+	// parameters as its 4.
 	fill(&c.IntermediateSize, (*c.HiddenSize*8/3+31)/32*32)
 	fill(&c.NumHiddenLayers, 4)
 	fill(&c.NumAttentionHeads, max(1, *c.HiddenSize/64))
@@ -222,7 +227,8 @@ func (m *Model) NewConfig(vocab, sequenceLength int) ([]byte, error) {
 	}
 	c := m.complete(vocab, sequenceLength)
 	if *c.VocabSize < vocab {
-		return nil, fmt.Errorf("model.vocab_size is %d but the tokenizer has %d tokens; raise it or leave it out", *c.VocabSize, vocab)
+		return nil, fmt.Errorf("model.vocab_size is %d but the tokenizer has %d tokens; raise it or leave it out",
+			*c.VocabSize, vocab)
 	}
 	if c.SlidingWindow != nil { // in the field's formats a llama has no window, and a mistral is a llama with one
 		fill(&c.NumKeyValueHeads, *c.NumAttentionHeads)

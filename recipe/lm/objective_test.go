@@ -37,8 +37,8 @@ func sparseModel(t *testing.T, run string) string {
 	return dir
 }
 
-// TestExperts trains a sparse model: its load-balancing loss is reported, 4 + 4 steps equal 8 in every byte, on other numbers
-// of threads and with recomputed layers, and what is evaluated is the next token alone.
+// TestExperts trains a sparse model: its load-balancing loss is reported, 4 + 4 steps equal 8 in every byte,
+// on other numbers of threads and with recomputed layers, and what is evaluated is the next token alone.
 func TestExperts(t *testing.T) {
 	text, dense, whole, parts := recipetest.TextFolder(t), t.TempDir(), t.TempDir(), t.TempDir()
 	mustRun(t, tiny(t, text, dense, "steps=1"))

@@ -12,8 +12,8 @@ import (
 	"hone/recipe/recipetest"
 )
 
-// TestPlanIsMeasured: the plan of a step is what a run then takes, for full fine-tuning and recipetest.Adapters, with accumulation,
-// recompute, 8-bit moments and bf16.
+// TestPlanIsMeasured: the plan of a step is what a run then takes, for full fine-tuning and
+// recipetest.Adapters, with accumulation, recompute, 8-bit moments and bf16.
 func TestPlanIsMeasured(t *testing.T) {
 	text := recipetest.TextFolder(t)
 	for _, args := range [][]string{
@@ -52,7 +52,8 @@ func nearPlan(t *testing.T, args []string, s *recipe.Summary) {
 	}
 }
 
-// TestDocumentsEnd: pre-training is planned with the ends of documents, whose last tokens predict nothing: the others' hidden states are copied then.
+// TestDocumentsEnd: pre-training is planned with the ends of documents, whose last tokens predict nothing:
+// the others' hidden states are copied then.
 func TestDocumentsEnd(t *testing.T) {
 	text := recipetest.TextFolder(t)
 	for _, args := range [][]string{{}, {"dtype=bf16"}, {"recompute=layers", "gradient_accumulation_steps=2"}} {

@@ -1,8 +1,16 @@
-// Package lm has the recipes that learn to predict the next token: pre-training on text, and supervised fine-tuning on examples.
+// Package lm has the recipes that learn to predict the next token: pre-training on text, and
+// supervised fine-tuning on examples.
 //
-// Both turn their sources into token stores below OUT/tokens (corpus.go, sft_sources.go), cut these into windows or packs of sequence_length
-// tokens, and deal them out as a function of the step (data.Mixture). Which tokens are learned is marked in the stores: all of a text,
-// of examples the answers.
+// Both turn their sources into token stores below OUT/tokens (corpus.go, sft_sources.go), cut these into
+// windows or packs of sequence_length tokens, and deal them out as a function of the step (data.Mixture).
+// Which tokens are learned is marked in the stores: all of a text, of examples the answers.
+//
+//	pretrain.go, pretrain_config.go   pre-training: the stage; its keys
+//	model.go, corpus.go               a new model's config.json; text as tokens, and the tokenizer
+//	sft.go, sft_config.go             fine-tuning: the stage; its keys
+//	sft_sources.go, sft_encode.go     several sources of examples, and their shares; records as marked tokens
+//	sft_check.go                      what is refused before the first step: no answer that ends, packing that leaks
+//	replay.go, forgetting.go          text of pre-training mixed in, and how much is forgotten
 package lm
 
 import (
@@ -24,15 +32,17 @@ func (c *Pretrain) Run(ctx context.Context, env recipe.Env) (*recipe.Summary, er
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return recipe.Execute(ctx, &recipe.Run{Stage: &pretraining{c: c}, Training: &c.Training, Recipe: c, From: c.Model.Dir, Env: env, NextToken: true})
+	return recipe.Execute(ctx, &recipe.Run{
+		Stage: &pretraining{c: c}, Training: &c.Training, Recipe: c, From: c.Model.Dir, Env: env, NextToken: true,
+	})
 }
 
 // pretraining is the stage of training on raw text.
 type pretraining struct {
 	c       *Pretrain
 	corpus  *Corpus
-	mixture *data.Mixture
-	base    data.Baseline
+	mixture *data.Mixture // windows of the text, dealt out by step
+	base    data.Baseline // what a model must beat
 }
 
 func (p *pretraining) Close() error {
@@ -52,10 +62,12 @@ func (p *pretraining) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	if err != nil {
 		return err
 	}
-	if p.mixture, err = data.NewMixture(r.Training.MixtureConfig(), data.Weighted{Units: windows, Weight: 1}); err != nil || p.corpus.Held == nil {
+	p.mixture, err = data.NewMixture(r.Training.MixtureConfig(), data.Weighted{Units: windows, Weight: 1})
+	if err != nil || p.corpus.Held == nil {
 		return err
 	}
-	// what a model must beat to have learned anything: predictions by counts of tokens and of pairs in the first 16 million tokens of the training text
+	// what a model must beat to have learned anything: predictions by counts of tokens and of pairs in the
+	// first 16 million tokens of the training text
 	p.base, err = data.Baselines(p.corpus.Train, p.corpus.Held, 1<<24, int64(p.c.Eval.MaxTokens))
 	return err
 }
@@ -72,6 +84,7 @@ func (p *pretraining) Config(r *recipe.Run) ([]byte, error) {
 	return withSpecialTokens(text, r.Tokenizer)
 }
 
+// SetLoop gives the loop its windows and, where text is held out, its evaluation.
 func (p *pretraining) SetLoop(r *recipe.Run) (err error) {
 	r.Loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return p.mixture.Step(step), nil }
 	if p.corpus.Held != nil {
@@ -83,12 +96,12 @@ func (p *pretraining) SetLoop(r *recipe.Run) (err error) {
 
 // evaluate is the mean loss of a held-out token in nats, and the same per byte, which compares between tokenizers.
 func (p *pretraining) evaluate(ctx context.Context, r *recipe.Run) (map[string]float64, error) {
-	objective := recipe.HeldOut(r.Model)
 	windows, err := data.NewWindows(p.corpus.Held, p.c.SequenceLength)
 	if err != nil {
 		return nil, err
 	}
-	loss, _, err := train.HeldOut(ctx, r.Tape, data.Sequential(windows, p.c.BatchSize, int64(p.c.Eval.MaxTokens)), objective)
+	loss, _, err := train.HeldOut(ctx, r.Tape, data.Sequential(windows, p.c.BatchSize, int64(p.c.Eval.MaxTokens)),
+		recipe.HeldOut(r.Model))
 	return map[string]float64{
 		"loss": loss, "perplexity": math.Exp(loss), "bits_per_byte": p.corpus.Held.BitsPerByte(loss),
 	}, err
@@ -102,6 +115,7 @@ func (p *pretraining) Identity() map[string]string {
 	return map[string]string{"contents of data": fingerprint(p.corpus.Train)}
 }
 
+// Info tells how much text there is, and what counts of tokens and of pairs of tokens predict of it.
 func (p *pretraining) Info() (map[string]any, string) {
 	values := map[string]any{
 		"train_tokens": p.corpus.Train.Tokens(), "train_documents": p.corpus.Train.Documents(),
@@ -115,8 +129,10 @@ func (p *pretraining) Info() (map[string]any, string) {
 	return values, "data: " + p.corpus.Stats.String()
 }
 
+// Beside has nothing: tokenizer and weights are all.
 func (p *pretraining) Beside(string) error { return nil }
 
+// Example has nothing: all of a text is learned.
 func (p *pretraining) Example(*recipe.Run) []train.Part { return nil }
 
 func (p *pretraining) Summarise(s *recipe.Summary) {
@@ -182,8 +198,8 @@ func (c *Pretrain) Plan(_ context.Context, env recipe.Env) (*recipe.Planned, err
 	return p, err
 }
 
-// fill is full batches, the largest of which a document ends in: its last token predicts nothing, and the hidden states of the others are copied for the
-// output layer, which a batch of one document does without.
+// fill is full batches, the largest of which a document ends in: its last token predicts nothing, and the
+// hidden states of the others are copied for the output layer, which a batch of one document does without.
 func (c *Pretrain) fill() (recipe.Fill, error) {
 	f, err := c.Full()
 	if err == nil {

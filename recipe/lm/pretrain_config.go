@@ -37,7 +37,8 @@ func DefaultPretrain() Pretrain {
 
 // Validate reports the first key that cannot be meant, and the remedy.
 func (c *Pretrain) Validate() error {
-	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(c.heldOut()), c.Model.validate(c.SequenceLength), c.validateMethod())
+	return cmp.Or(c.validateInput(), c.ApartFrom("data", c.Data), c.Training.ValidateTraining(c.heldOut()),
+		c.Model.validate(c.SequenceLength), c.validateMethod())
 }
 
 func (c *Pretrain) heldOut() bool { return len(c.ValidationData) > 0 || c.ValidationFraction > 0 }
@@ -89,8 +90,8 @@ func (t *Tokenizer) SetShort(s string) { t.Path = s }
 // Short is empty: the group is always written key by key.
 func (t *Tokenizer) Short() string { return "" }
 
-// Models points at the keys that name folders of models and are set, so that a caller may put in their place the folders
-// that shorter names stand for.
+// Models points at the keys that name folders of models and are set, so that a caller may put in their place
+// the folders that shorter names stand for.
 func (c *Pretrain) Models() []*string { return config.Given(&c.Model.Dir) }
 
 // Unused adds to Training.Unused the keys of the tokenizer, which is not always trained, and those of evaluations.

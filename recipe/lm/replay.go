@@ -39,8 +39,8 @@ const selfName = "replay"
 // selfBatch is the number of texts that the base writes at a time.
 const selfBatch = 16
 
-// selfText has the base write text of its own, from its begin token on at temperature 1, and keeps it in the run's folder,
-// where a resumed run finds it.
+// selfText has the base write text of its own, from its begin token on at temperature 1, and keeps it in the
+// run's folder, where a resumed run finds it.
 func (s *tuning) selfText(ctx context.Context, r *recipe.Run) (path string, err error) {
 	path = r.Folder.Path(filepath.Join(selfName, "self.jsonl"))
 	if _, err := os.Stat(path); err == nil && s.c.Resume {

@@ -19,13 +19,15 @@ import (
 	"hone/train"
 )
 
-// Run fine-tunes a model on examples; the result is OUT/model, or OUT/adapter with method=lora. When ctx is cancelled it saves,
-// and the summary says Interrupted.
+// Run fine-tunes a model on examples; the result is OUT/model, or OUT/adapter with method=lora. When ctx is
+// cancelled it saves, and the summary says Interrupted.
 func (c *SFT) Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return recipe.Execute(ctx, &recipe.Run{Stage: &tuning{c: c}, Training: &c.Training, Recipe: c, From: c.Model, Env: env, NextToken: true})
+	return recipe.Execute(ctx, &recipe.Run{
+		Stage: &tuning{c: c}, Training: &c.Training, Recipe: c, From: c.Model, Env: env, NextToken: true,
+	})
 }
 
 // tuning is the stage of fine-tuning on examples.
@@ -141,8 +143,10 @@ func (s *tuning) epoch() float64 {
 	return float64(packs) / s.ours() / float64(perStep) // replayed sequences make it longer
 }
 
+// Config is none: the model is opened from its folder.
 func (s *tuning) Config(*recipe.Run) ([]byte, error) { return nil, nil }
 
+// SetLoop gives the loop its packs and, where there is something to measure on, its evaluation.
 func (s *tuning) SetLoop(r *recipe.Run) (err error) {
 	r.Loop.Batches = func(_ context.Context, step int) ([]data.Batch, error) { return s.mixture.Step(step), nil }
 	if s.heldOut() || s.general != nil {
@@ -151,7 +155,8 @@ func (s *tuning) SetLoop(r *recipe.Run) (err error) {
 	return r.TrainNextToken()
 }
 
-// evaluate is the loss on held-out examples, and on general text as far as there is any, whose rise is what is forgotten.
+// evaluate is the loss on held-out examples, and on general text as far as there is any, whose rise is what
+// is forgotten.
 func (s *tuning) evaluate(ctx context.Context, r *recipe.Run) (map[string]float64, error) {
 	metrics := map[string]float64{}
 	if s.heldOut() {
@@ -196,12 +201,14 @@ func (s *tuning) Ignores(key string) bool {
 	return false
 }
 
+// Identity is the examples and texts as tokens, and the order in which sources alternate.
 func (s *tuning) Identity() map[string]string {
 	id := map[string]string{"contents of data": s.fingerprint()}
 	if s.replay != nil {
 		id["contents of replay.data"] = fingerprint(s.replay.Train)
 	}
-	if order := s.mixture.Order(); order != "" { // which checkpoints of mixed sources lack that were made when sources alternated otherwise
+	// which checkpoints of mixed sources lack that were made when sources alternated otherwise
+	if order := s.mixture.Order(); order != "" {
 		id["order of the sources"] = order
 	}
 	return id
@@ -245,8 +252,8 @@ func (s *tuning) packFill() float64 {
 // looked is how many steps' examples are looked at to find the largest and a typical batch of them.
 const looked = 100
 
-// Fill looks at batches of examples. Text that is replayed is not there beforehand: with it batches count as full and learned throughout, as they do at
-// another length than examples were packed to.
+// Fill looks at batches of examples. Text that is replayed is not there beforehand: with it batches count as
+// full and learned throughout, as they do at another length than examples were packed to.
 func (s *tuning) Fill() (recipe.Fill, error) {
 	if s.ours() < 1 || s.c.SequenceLength != s.packed {
 		return s.c.Full()
@@ -273,6 +280,7 @@ func (s *tuning) Fill() (recipe.Fill, error) {
 	return recipe.Fill{Rows: s.packFill(), Largest: batches[len(batches)-1], Typical: batches[typical]}, nil
 }
 
+// Summarise adds nothing.
 func (s *tuning) Summarise(*recipe.Summary) {}
 
 // Beside puts the chat template with the model, as transformers does.
@@ -305,8 +313,8 @@ func (s *tuning) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 	return ids, texts
 }
 
-// Plan says what the run will take, and starts nothing. With memory set it is with the chosen recompute, and an error when
-// nothing fits. Examples are read and counted; what that writes is removed again.
+// Plan says what the run will take, and starts nothing. With memory set it is with the chosen recompute, and
+// an error when nothing fits. Examples are read and counted; what that writes is removed again.
 func (c *SFT) Plan(ctx context.Context, env recipe.Env) (p *recipe.Planned, err error) {
 	config, err := model.ReadConfig(c.Model)
 	if err != nil {

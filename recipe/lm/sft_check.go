@@ -10,8 +10,8 @@ import (
 	"hone/recipe"
 )
 
-// checkExamples refuses examples from which a model cannot learn to end its answer: none of the first ones has a special
-// token among what is learned. (A text that begins twice is refused where it is encoded.)
+// checkExamples refuses examples from which a model cannot learn to end its answer: none of the first ones
+// has a special token among what is learned. (A text that begins twice is refused where it is encoded.)
 func (s *tuning) checkExamples(r *recipe.Run) error {
 	const looked = 200
 	eos, _ := r.Tokenizer.EOS()
@@ -24,12 +24,13 @@ func (s *tuning) checkExamples(r *recipe.Run) error {
 			}
 		}
 	}
-	return errors.New("no example teaches the model to end its answer: the template ends turns with what is no special token of the tokenizer, or sequence_length cuts " +
-		"every answer; use a template that ends turns with the tokenizer's own end token, such as chat_template=zephyr, or raise sequence_length")
+	return errors.New("no example teaches the model to end its answer: " +
+		"the template ends turns with what is no special token of the tokenizer, or sequence_length cuts every answer; " +
+		"use a template that ends turns with the tokenizer's own end token, such as chat_template=zephyr, or raise sequence_length")
 }
 
-// checkPacking changes one example of the first batch and demands the same logits, to the bit, of those beside it. A few
-// tokens of three examples are enough to see a leak.
+// checkPacking changes one example of the first batch and demands the same logits, to the bit, of those
+// beside it. A few tokens of three examples are enough to see a leak.
 func (s *tuning) checkPacking(r *recipe.Run) error {
 	b, changed := neighbours(&s.mixture.Step(0)[0])
 	if b == nil {
@@ -70,7 +71,8 @@ func compare(r *recipe.Run, b *data.Batch, changed int, offsets []int32) error {
 	return nil
 }
 
-// neighbours are the first tokens of up to three sequences of a batch, and which of them to change; nil when there is only one.
+// neighbours are the first tokens of up to three sequences of a batch, and which of them to
+// change; nil when there is only one.
 func neighbours(b *data.Batch) (small *data.Batch, changed int) {
 	const most = 24
 	n := min(3, len(b.Offsets)-1)

@@ -43,8 +43,10 @@ type Replay struct {
 
 // DefaultSFT returns the recipe with every default filled in.
 func DefaultSFT() SFT {
-	c := SFT{DataTemperature: 1, ValidationFraction: 0.05, OnBadRecord: "error", LossOn: "answers", TooLong: "cut", Packing: true, Epochs: 1,
-		Replay: Replay{Ratio: 0.1, SelfTokens: 16384}, Training: recipe.DefaultTraining()}
+	c := SFT{
+		DataTemperature: 1, ValidationFraction: 0.05, OnBadRecord: "error", LossOn: "answers", TooLong: "cut",
+		Packing: true, Epochs: 1, Replay: Replay{Ratio: 0.1, SelfTokens: 16384}, Training: recipe.DefaultTraining(),
+	}
 	c.Steps, c.SequenceLength, c.BatchSize = 0, 0, 4
 	c.Optimizer.LearningRate, c.Optimizer.Beta2, c.Optimizer.WeightDecay = 0, 0.999, 0
 	c.Schedule = recipe.Schedule{Name: "linear", WarmupSteps: 0.03}
@@ -122,7 +124,7 @@ func (c *SFT) validateExamples() error {
 	return nil
 }
 
-// Models is as of Pretrain.
+// Models points at the keys that name folders of models, as (*Pretrain).Models does.
 func (c *SFT) Models() []*string { return config.Given(&c.Model) }
 
 // Unused adds to Training.Unused the keys of fine-tuning, such as weights of sources where there is one alone.

@@ -29,7 +29,8 @@ func (e *recordEncoder) Encode(dst []int32, d data.Document, note func(data.Reas
 	if most := e.c.SequenceLength; len(ids) > most {
 		switch e.c.TooLong {
 		case "error":
-			return nil, fmt.Errorf("the example has %d tokens and sequence_length is %d; raise it, or set too_long to cut or drop", len(ids), most)
+			return nil, fmt.Errorf("the example has %d tokens and sequence_length is %d; raise it, or set too_long to cut or drop",
+				len(ids), most)
 		case "drop":
 			return nil, &data.Left{Reason: example.TooLong}
 		}

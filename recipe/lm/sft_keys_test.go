@@ -38,7 +38,8 @@ func TestSFTResumeIgnores(t *testing.T) {
 	}
 }
 
-// TestSFTResumeKeepsOrder: a run of several sources goes on where they alternate as they did, and is refused where they did otherwise.
+// TestSFTResumeKeepsOrder: a run of several sources goes on where they alternate as they did, and is
+// refused where they did otherwise.
 func TestSFTResumeKeepsOrder(t *testing.T) {
 	from, both, out := base(t), recipetest.ExampleFile(t, "completion")+","+recipetest.ExampleFile(t, "messages"), filepath.Join(t.TempDir(), "run")
 	run := func(args ...string) error {
@@ -49,7 +50,8 @@ func TestSFTResumeKeepsOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	const place = "checkpoints/step-2/recipe.json"
-	other := strings.Replace(string(recipetest.Read(t, out, place)), "even turns", "odd1 turns", 1) // of the same size, which is checked, too
+	// of the same size, which is checked, too
+	other := strings.Replace(string(recipetest.Read(t, out, place)), "even turns", "odd1 turns", 1)
 	if err := os.WriteFile(filepath.Join(out, place), []byte(other), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -58,8 +60,8 @@ func TestSFTResumeKeepsOrder(t *testing.T) {
 	}
 }
 
-// TestSFTMeasures: what can be watched is what is measured, a slip is told before the first step, and the summary speaks of the
-// weights that are kept.
+// TestSFTMeasures: what can be watched is what is measured, a slip is told before the first step, and the
+// summary speaks of the weights that are kept.
 func TestSFTMeasures(t *testing.T) {
 	from := base(t)
 	both := recipetest.ExampleFile(t, "completion") + "," + recipetest.ExampleFile(t, "messages")

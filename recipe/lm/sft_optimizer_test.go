@@ -8,7 +8,8 @@ import (
 	"hone/recipe/recipetest"
 )
 
-// TestOptimizerState: 8-bit moments resume bit for bit, and paged state makes the bits of unpaged state, in f32 and bf16.
+// TestOptimizerState: 8-bit moments resume bit for bit, and paged state makes the bits of unpaged state, in
+// f32 and bf16.
 func TestOptimizerState(t *testing.T) {
 	from, examples := base(t), recipetest.ExampleFile(t, "completion")
 	for _, dtype := range []string{"f32", "bf16"} {

@@ -40,8 +40,8 @@ func (c *SFT) mixes() bool {
 	return len(c.Data) > 1 && (len(c.DataWeights) > 0 || c.DataTemperature != 1)
 }
 
-// sourceNames are short names of paths, by which their losses are told apart: the last part without its ending, with as many folders before it
-// as tell them apart. Paths that differ in their ending alone are named in full.
+// sourceNames are short names of paths, by which their losses are told apart: the last part without its ending,
+// with as many folders before it as tell them apart. Paths that differ in their ending alone are named in full.
 func sourceNames(paths []string) []string {
 	for parts := 1; ; parts++ {
 		names, more := make([]string, len(paths)), false
@@ -59,7 +59,8 @@ func sourceNames(paths []string) []string {
 	}
 }
 
-// openExamples turns the records into stores of marked tokens: one for all data, or one for each entry where they are mixed.
+// openExamples turns the records into stores of marked tokens: one for all data, or one for each entry where
+// they are mixed.
 func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 	entries := [][]string{s.c.Data}
 	if s.c.mixes() {
@@ -83,7 +84,8 @@ func (s *tuning) openExamples(ctx context.Context, r *recipe.Run) error {
 		}
 		s.stats.Add(&stats)
 		if e.train.Documents() == 0 || e.held != nil && e.held.Documents() == 0 {
-			return fmt.Errorf("no example is left to learn from or to hold out (%s); raise sequence_length or give more examples", example.Counted(&stats))
+			return fmt.Errorf("no example is left to learn from or to hold out (%s); raise sequence_length or give more examples",
+				example.Counted(&stats))
 		}
 	}
 	if len(s.c.ValidationData) > 0 {
@@ -144,7 +146,8 @@ func (s *tuning) heldLoss(ctx context.Context, r *recipe.Run, metrics map[string
 		if e.heldPacks == nil {
 			continue
 		}
-		loss, n, err := train.HeldOut(ctx, r.Tape, data.Sequential(e.heldPacks, s.c.BatchSize, int64(s.c.Eval.MaxTokens)), recipe.HeldOut(r.Model))
+		packs := data.Sequential(e.heldPacks, s.c.BatchSize, int64(s.c.Eval.MaxTokens))
+		loss, n, err := train.HeldOut(ctx, r.Tape, packs, recipe.HeldOut(r.Model))
 		if err != nil {
 			return 0, err
 		}
@@ -165,7 +168,8 @@ func (s *tuning) fingerprint() string {
 	return strings.Join(parts, "; ")
 }
 
-// encoding names all that decides the tokens of a record: also those around a text, which are no part of a tokenizer's fingerprint.
+// encoding names all that decides the tokens of a record: also those around a text, which are no
+// part of a tokenizer's fingerprint.
 func (s *tuning) encoding(tok *tokenizer.Tokenizer) string {
 	how := ""
 	if s.template != nil {
@@ -173,12 +177,14 @@ func (s *tuning) encoding(tok *tokenizer.Tokenizer) string {
 	}
 	before, _ := tok.Special()
 	end, _ := tok.EOS()
-	return fmt.Sprintf("%s examples %s %s %d begin %d empty %d end %d %s", tok.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, before, tok.Start(), end, how)
+	return fmt.Sprintf("%s examples %s %s %d begin %d empty %d end %d %s",
+		tok.Fingerprint(), s.c.LossOn, s.c.TooLong, s.c.SequenceLength, before, tok.Start(), end, how)
 }
 
-// build makes the stores of marked tokens of some files. Their name has all that decides the tokens in it, so that a store is found again if and only
-// if it would come out the same.
-func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fraction float64, stats *data.Stats) (train, held *data.Store, err error) {
+// build makes the stores of marked tokens of some files. Their name has all that decides the tokens in it, so
+// that a store is found again if and only if it would come out the same.
+func (s *tuning) build(ctx context.Context, r *recipe.Run, paths []string, fraction float64, stats *data.Stats) (train,
+	held *data.Store, err error) {
 	src := data.Sources{Paths: paths, OnBadRecord: data.BadRecord(s.c.OnBadRecord), Records: true}
 	key, err := src.Key()
 	if err != nil {

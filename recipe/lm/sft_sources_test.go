@@ -17,8 +17,8 @@ import (
 	"hone/train"
 )
 
-// TestSources: entries of data with weights are sources of their own, whose share of the batches is the weights' and whose
-// held-out losses are told apart.
+// TestSources: entries of data with weights are sources of their own, whose share of the batches is the
+// weights' and whose held-out losses are told apart.
 func TestSources(t *testing.T) {
 	from := base(t)
 	both := recipetest.ExampleFile(t, "completion") + "," + recipetest.ExampleFile(t, "messages")
@@ -91,7 +91,8 @@ func TestSourceNames(t *testing.T) {
 	}
 }
 
-// TestEncoding: tokens of examples are made anew where another begin or end of a text, or another template, would give others.
+// TestEncoding: tokens of examples are made anew where another begin or end of a text, or another template,
+// would give others.
 func TestEncoding(t *testing.T) {
 	docs := func(yield func([]byte, error) bool) { yield([]byte("x"), nil) }
 	seen := map[string]string{}

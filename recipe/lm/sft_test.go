@@ -262,7 +262,8 @@ func tune(t testing.TB, c *SFT) (*recipe.Summary, []train.Event, error) {
 	return recipetest.Start(t, c, max(c.Threads, 1))
 }
 
-// TestSamplesOfNothing: an empty prompt of samples begins with the end token where a tokenizer begins texts with nothing, as GPT-2's does.
+// TestSamplesOfNothing: an empty prompt of samples begins with the end token where a tokenizer begins texts
+// with nothing, as GPT-2's does.
 func TestSamplesOfNothing(t *testing.T) {
 	from := base(t)
 	var parts map[string]any

@@ -12,8 +12,8 @@ import (
 	"hone/train"
 )
 
-// TestSFTTrajectory: packing, accumulation, recompute, threads, paging and what a memory budget chooses give one trajectory
-// when every step sees the same examples: each loss within rounding, and no drift to one side.
+// TestSFTTrajectory: packing, accumulation, recompute, threads, paging and what a memory budget chooses give
+// one trajectory when every step sees the same examples: each loss within rounding, and no drift to one side.
 func TestSFTTrajectory(t *testing.T) {
 	from, examples, steps := base(t), sixteen(t), 12
 	if testing.Short() {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownMemory is what the process has in memory that is no file's, or had there and is swapped out, and what of files it has mapped. What is resident would
-// grow and shrink with what else the machine has to hold.
+// ownMemory is what the process has in memory that is no file's, or had there and is swapped out, and what of
+// files it has mapped. What is resident would grow and shrink with what else the machine has to hold.
 func ownMemory() (bytes int64) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -37,7 +37,8 @@ func ownMemory() (bytes int64) {
 	return bytes
 }
 
-// keepPagesSmall has the system make no huge pages of the process's memory until the test ends, as it may by itself at any time, also where most of them is free.
+// keepPagesSmall has the system make no huge pages of the process's memory until the test ends, as it may by
+// itself at any time, also where most of them is free.
 func keepPagesSmall(t *testing.T) {
 	t.Helper()
 	if unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0) != nil {

@@ -35,8 +35,9 @@ func usageNow(dev *cpu.Device) usage {
 	return usage{inUse: m.InUse, held: m.Held, total: heap.TotalAlloc, own: ownMemory()}
 }
 
-// TestSteadyMemory trains for 400 steps, with -short for 200, with evaluations, samples and checkpoints among them: after the first hundred the
-// device asks for nothing more, the process does not grow, and a step puts only handles and closures on the Go heap.
+// TestSteadyMemory trains for 400 steps, with -short for 200, with evaluations, samples and checkpoints among
+// them: after the first hundred the device asks for nothing more, the process does not grow, and a step puts
+// only handles and closures on the Go heap.
 func TestSteadyMemory(t *testing.T) {
 	const early, soon = 110, 140 // there is no evaluation between them
 	late := 390
