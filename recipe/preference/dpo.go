@@ -30,13 +30,12 @@ type DPO struct {
 	recipe.Training
 }
 
-// kto is the loss of answers with a verdict of their own.
-const kto = "kto"
-
 // DefaultDPO returns the recipe with every default filled in, those of TRL.
 func DefaultDPO() DPO {
-	return DPO{Preferences: defaultPreferences(), LossType: "sigmoid", Beta: 0.1, SimPOGamma: 0.5, DesirableWeight: 1, UndesirableWeight: 1,
-		Training: recipe.DefaultTuning()}
+	return DPO{
+		Preferences: defaultPreferences(), LossType: "sigmoid", Beta: 0.1, SimPOGamma: 0.5,
+		DesirableWeight: 1, UndesirableWeight: 1, Training: recipe.DefaultTuning(),
+	}
 }
 
 // Learning rates of DPO where the recipe names none: TRL's, and ten times that for adapters.
@@ -59,7 +58,8 @@ func (c *DPO) Validate() error {
 	case !(c.SimPOGamma >= 0):
 		return fmt.Errorf("simpo_gamma is %v; it must be at least 0", c.SimPOGamma)
 	case !(c.DesirableWeight >= 0 && c.UndesirableWeight >= 0):
-		return fmt.Errorf("desirable_weight is %v and undesirable_weight %v; they must be at least 0", c.DesirableWeight, c.UndesirableWeight)
+		return fmt.Errorf("desirable_weight is %v and undesirable_weight %v; they must be at least 0", c.DesirableWeight,
+			c.UndesirableWeight)
 	case c.LabelSmoothing != 0 && !smooth:
 		return fmt.Errorf("label_smoothing is set, which loss_type %s does not have; leave it out", c.LossType)
 	case !(c.LabelSmoothing < 0.5):
@@ -90,7 +90,7 @@ type preferring struct {
 	heldWrong  []judged // the same of the held-out items
 	template   *chat.Template
 	meter      *train.Meter
-	in         recipe.Inputs
+	in         recipe.Inputs // of training passes
 }
 
 // OpenData reads pairs, or for KTO verdicts, with answers on prompts that are not theirs beside them.
@@ -110,7 +110,9 @@ func (s *preferring) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 		wrong *[]judged
 	}{{s.records.items, &s.mismatched}, {s.records.held, &s.heldWrong}} {
 		var file *markFile
-		*list.wrong, file, err = onDisk(r.Folder.Dir, func(add func(judged) error) error { return mismatch(list.of, r.Training.SequenceLength, add) })
+		*list.wrong, file, err = onDisk(r.Folder.Dir, func(add func(judged) error) error {
+			return mismatch(list.of, r.Training.SequenceLength, add)
+		})
 		if s.records.files = append(s.records.files, file); err != nil {
 			return err
 		}
@@ -118,38 +120,7 @@ func (s *preferring) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	return nil
 }
 
-// mismatch puts to the prompt of each item the answer of the one before it that has another prompt, as KTO estimates the
-// KL divergence (Ethayarajh et al., 2024, section 4.1).
-func mismatch(items []judged, most int, add func(judged) error) error {
-	n := len(items)
-	prompts, hashes, before := make([]int, n), make([]uint64, n), make([]int, n)
-	for i := range items {
-		marks := items[i].answers[0]
-		for prompts[i] < len(marks) && marks[prompts[i]]&1 == 0 {
-			prompts[i]++
-		}
-		hashes[i], before[i] = data.HashMarks(marks[:prompts[i]]), i
-	}
-	// before[i] is the last item before i, around the end, whose prompt is another: its own neighbour, or where that has the same prompt what
-	// the neighbour's is.
-	for at := range 2 * n { // the second time around, what is before the first ones is known
-		i, last := at%n, (at+n-1)%n
-		if before[i] = last; hashes[last] == hashes[i] {
-			before[i] = before[last]
-		}
-		if hashes[before[i]] == hashes[i] { // of the first ones the first time, and where all prompts are one
-			before[i] = i
-		}
-	}
-	for i, j := range before {
-		marks := slices.Concat(items[i].answers[0][:prompts[i]], items[j].answers[0][prompts[j]:])
-		if err := add(judged{answers: [][]int32{marks[:min(len(marks), most)]}}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
+// Config is none: the model is opened from its folder.
 func (s *preferring) Config(*recipe.Run) ([]byte, error) { return nil, nil }
 
 // SetLoop sets the batches, for KTO with the divergence that their losses need, and the objective.
@@ -176,39 +147,10 @@ func (s *preferring) BeforeTraining(ctx context.Context, r *recipe.Run) error {
 	if s.c.LossType != kto && !loss.NeedsReference(s.c.LossType) {
 		return nil
 	}
-	lists := map[string][]judged{"items": s.records.items, "held": s.records.held, "mismatched": s.mismatched, "held_mismatched": s.heldWrong}
+	lists := map[string][]judged{
+		"items": s.records.items, "held": s.records.held, "mismatched": s.mismatched, "held_mismatched": s.heldWrong,
+	}
 	return reference(ctx, r, s.records.fingerprint(), lists)
-}
-
-// divergence estimates the KL divergence for KTO over the whole batch, from answers to prompts that are not theirs.
-func (s *preferring) divergence(ctx context.Context, r *recipe.Run, batches []data.Batch, wrong []judged) error {
-	if s.c.LossType != kto {
-		return nil
-	}
-	sum, n := 0.0, 0
-	for _, b := range batches {
-		d := b.Extra.(*dealt)
-		for _, w := range deal(wrong, d.index, len(d.index)) {
-			err := train.Infer(ctx, r.Tape, func() error {
-				for i, logp := range tensor.Values(answerLogProbs(r.Model, r.Tape, &w)) {
-					sum += logp - float64(w.Extra.(*dealt).items[i].ref[0])
-					n++
-				}
-				return nil
-			})
-			if err != nil {
-				return err
-			}
-		}
-	}
-	// The estimate of log π - log π_ref on wrong answers is a baseline and no loss: it has no gradient, and below 0 it would reward moving away
-	// (Ethayarajh et al., 2024, section 4.1).
-	kl := max(sum/float64(n), 0)
-	s.meter.Add("kl", kl)
-	for _, b := range batches {
-		b.Extra.(*dealt).kl = float32(kl)
-	}
-	return nil
 }
 
 // answerLogProbs are the log-probabilities of the supervised tokens of each sequence of b, summed: [S, 1].
@@ -226,13 +168,15 @@ func logProbsOf(m nn.Model, in nn.Input, b *data.Batch) *tensor.Tensor {
 	return tensor.SumBy(logp, t.Ints(owner), len(b.Offsets)-1)
 }
 
-// objective is the loss of a micro-batch; in training with the load-balancing loss of a model that asks for it, as TRL adds it.
+// objective is the loss of a micro-batch; in training with the load-balancing loss of a model that asks for
+// it, as TRL adds it.
 func (s *preferring) objective(m nn.Model, t *tensor.Tape, b data.Batch) *tensor.Tensor {
 	if !t.Recording() {
 		return s.preference(t, answerLogProbs(m, t, &b), b.Extra.(*dealt))
 	}
 	d, in := b.Extra.(*dealt), s.in.Of(t, &b).Balanced(m)
-	return recipe.Balanced(m, in, s.preference(t, logProbsOf(m, in, &b), d), float32(len(d.items))/float32(d.whole), s.meter)
+	l := s.preference(t, logProbsOf(m, in, &b), d)
+	return recipe.Balanced(m, in, l, float32(len(d.items))/float32(d.whole), s.meter)
 }
 
 // preference is the loss of answers with the log-probabilities logp.
@@ -253,12 +197,14 @@ func (s *preferring) preference(t *tensor.Tape, logp *tensor.Tensor, d *dealt) *
 		p.RefChosen, p.RefRejected = t.Constant(ref[0], len(ref[0]), 1), t.Constant(ref[1], len(ref[1]), 1)
 	}
 	s.measure(d, tensor.Values(p.Chosen), tensor.Values(p.Rejected))
-	return loss.Preference(s.c.LossType, p, loss.PreferenceOptions{Beta: float32(s.c.Beta), Smoothing: float32(s.c.LabelSmoothing), Gamma: float32(s.c.SimPOGamma),
-		Pairs: d.whole, Tokens: d.chosen})
+	return loss.Preference(s.c.LossType, p, loss.PreferenceOptions{
+		Beta: float32(s.c.Beta), Smoothing: float32(s.c.LabelSmoothing), Gamma: float32(s.c.SimPOGamma),
+		Pairs: d.whole, Tokens: d.chosen,
+	})
 }
 
-// measure notes TRL's metrics: an answer's implicit reward is beta times its log-ratio, without a reference beta times its
-// log-probability per token.
+// measure notes TRL's metrics: an answer's implicit reward is beta times its log-ratio, without a reference
+// beta times its log-probability per token.
 func (s *preferring) measure(d *dealt, chosen, rejected []float64) {
 	for i, j := range d.items {
 		c, r := s.reward(j, 0, chosen[i]), s.reward(j, 1, rejected[i])
@@ -278,24 +224,6 @@ func (s *preferring) reward(j *judged, answer int, logp float64) float64 {
 		return s.c.Beta * logp / float64(j.supervised(answer))
 	}
 	return s.c.Beta * (logp - float64(j.ref[answer]))
-}
-
-// unpaired is the loss of answers with a verdict of their own.
-func (s *preferring) unpaired(t *tensor.Tape, logp *tensor.Tensor, d *dealt) *tensor.Tensor {
-	u := loss.Unpaired{LogProbs: logp, KL: d.kl}
-	var ref []float32
-	host := tensor.Values(logp)
-	for i, j := range d.items {
-		ref, u.Desirable = append(ref, j.ref[0]), append(u.Desirable, j.desirable)
-		name := "rejected"
-		if j.desirable {
-			name = "chosen"
-		}
-		s.meter.Add("rewards/"+name, s.reward(j, 0, host[i]))
-		s.meter.Add("logps/"+name, host[i])
-	}
-	u.Ref = t.Constant(ref, len(ref), 1)
-	return loss.KTO(u, loss.KTOOptions{Beta: float32(s.c.Beta), Desirable: float32(s.c.DesirableWeight), Unwanted: float32(s.c.UndesirableWeight), Examples: d.whole})
 }
 
 // evaluate is the loss and the metrics on held-out records.
@@ -325,33 +253,16 @@ func (s *preferring) Identity() map[string]string { return s.records.identity() 
 
 func (s *preferring) Info() (map[string]any, string)     { return s.records.info(&s.c.Training) }
 func (s *preferring) Example(r *recipe.Run) []train.Part { return s.records.example(r) }
+
 func (s *preferring) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 	return s.records.prompts(r)
 }
+
 func (s *preferring) Beside(dir string) error   { return s.template.Save(dir) }
 func (s *preferring) Summarise(*recipe.Summary) {}
 func (s *preferring) Close() error              { return s.records.close() }
 
-// prompts are those of the recipe, or of held-out records.
-func (s *judgements) prompts(r *recipe.Run) (ids [][]int32, texts []string) {
-	if len(r.Training.Samples.Prompts) > 0 {
-		return r.GivenPrompts()
-	}
-	most := r.Model.Shape().MaxPositions - 1
-	for i := range min(3, len(s.held)) {
-		var prompt []int32
-		for _, mark := range s.held[i].answers[0] {
-			id, learned := data.Unmark(mark)
-			if learned || len(prompt) == most {
-				break
-			}
-			prompt = append(prompt, id)
-		}
-		ids, texts = append(ids, prompt), append(texts, string(r.Tokenizer.Decode(prompt)))
-	}
-	return ids, texts
-}
-
+// Repeat is the stage for another rehearsal on the same records.
 func (s *preferring) Repeat(*recipe.Run) recipe.Stage {
 	other := *s
 	other.records, other.meter = s.records.lent(), train.NewMeter()
@@ -363,7 +274,8 @@ func (s *preferring) Rehearse(*recipe.Run) (int, bool) { return 1, true }
 func (s *preferring) Rows(r *recipe.Run, step int) int { return s.records.rows(r.Training, step) }
 func (s *preferring) KVCache(r *recipe.Run) int64      { return r.SampleCache() }
 
-// Plan says what the run will take, as (*Reward).Plan does. The pass of the reference over all records before the first step is not in it.
+// Plan says what the run will take, as (*Reward).Plan does. The pass of the reference over all records
+// before the first step is not in it.
 func (c *DPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error) {
 	own := *c
 	own.Resume = false

@@ -21,7 +21,8 @@ func tinyDPO(t testing.TB, modelDir, data, out string, args ...string) *DPO {
 	return &c
 }
 
-// TestDPO learns from pairs by every loss and both methods; the accuracy on held-out pairs is that of the implicit rewards.
+// TestDPO learns from pairs by every loss and both methods; the accuracy on held-out pairs is that of the
+// implicit rewards.
 func TestDPO(t *testing.T) {
 	from := base(t)
 	type variant struct{ loss, method, more string }
@@ -34,7 +35,8 @@ func TestDPO(t *testing.T) {
 		if c.loss == "kto" && c.method == "full" {
 			form = "verdicts"
 		}
-		pairs := recipetest.PreferenceFile(t, form) // of nine sums in all, so that none of a prompt that was not learned could be known
+		// of nine sums in all, so that none of a prompt that was not learned could be known
+		pairs := recipetest.PreferenceFile(t, form)
 		sum, events, err := recipetest.Start(t, tinyDPO(t, from, pairs, filepath.Join(t.TempDir(), "run"), "method="+c.method, "loss_type="+c.loss, "steps=80", "eval.every=80", "validation_data="+pairs, c.more), 1)
 		if err != nil {
 			t.Fatalf("%+v: %v", c, err)
@@ -56,7 +58,8 @@ func TestDPO(t *testing.T) {
 	}
 }
 
-// TestDPOAtTheStart: the policy is the reference, so the loss is ln 2 and KTO's is ½ times the weights, whatever is packed with what.
+// TestDPOAtTheStart: the policy is the reference, so the loss is ln 2 and KTO's is ½ times the
+// weights, whatever is packed with what.
 func TestDPOAtTheStart(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for loss, want := range map[string]float64{"sigmoid": math.Ln2, "hinge": 1, "ipo": 25, "ipo_sum": 25, "robust": math.Ln2, "kto": 0.5} {
@@ -78,8 +81,8 @@ func TestDPOAtTheStart(t *testing.T) {
 	}
 }
 
-// TestDPOResume: n + n steps equal 2n bit for bit, although the reference cannot be computed from the weights any more; other
-// micro-batches give the same losses.
+// TestDPOResume: n + n steps equal 2n bit for bit, although the reference cannot be computed from the weights
+// any more; other micro-batches give the same losses.
 func TestDPOResume(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for _, args := range recipetest.Few(1, [][]string{{"loss_type=kto"}, {"method=full"}, {"method=lora"}}...) {
@@ -137,7 +140,8 @@ func TestDPORefuses(t *testing.T) {
 	}
 }
 
-// TestFilesOfMismatchedAnswers stand in the order of what they are of: behind that of the records those of the items and then those that are held out.
+// TestFilesOfMismatchedAnswers stand in the order of what they are of: behind that of the records those of
+// the items and then those that are held out.
 func TestFilesOfMismatchedAnswers(t *testing.T) {
 	from, verdicts := base(t), recipetest.PreferenceFile(t, "verdicts")
 	for range 6 { // the order came from a map once

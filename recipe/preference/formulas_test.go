@@ -118,7 +118,8 @@ func TestImplicitRewards(t *testing.T) {
 	}
 }
 
-// TestStepsDealAll: an epoch shows every record once, whatever the size of the micro-batches, which know the counts of the whole.
+// TestStepsDealAll: an epoch shows every record once, whatever the size of the micro-batches,
+// which know the counts of the whole.
 func TestStepsDealAll(t *testing.T) {
 	s := &judgements{}
 	for i := range 12 {

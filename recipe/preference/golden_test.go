@@ -32,7 +32,8 @@ func (g *goldenSteps) items() (list []judged) {
 	return list
 }
 
-// TestGoldenSteps follows five updates of transformers and torch for a reward model and for DPO (also of a mixture of experts), in one micro-batch and in two.
+// TestGoldenSteps follows five updates of transformers and torch for a reward model and for DPO (also of a
+// mixture of experts), in one micro-batch and in two.
 func TestGoldenSteps(t *testing.T) {
 	var all map[string]*goldenSteps
 	if err := json.Unmarshal(recipetest.Read(t, "..", "..", "testdata", "golden", "preference_steps.json"), &all); err != nil {

@@ -9,8 +9,8 @@ import (
 // heldKey names in a run's identity how its held-out share was taken.
 const heldKey = "held-out share"
 
-// identity is what must be the same for a resume. Runs from before prompts were held out as a whole lack heldKey, and are told by it that the
-// other contents are no fault of the data.
+// identity is what must be the same for a resume. Runs from before prompts were held out as a whole lack
+// heldKey, and are told by it that the other contents are no fault of the data.
 func (s *judgements) identity() map[string]string {
 	id := map[string]string{"contents of data": s.fingerprint()}
 	if s.split {
@@ -19,9 +19,10 @@ func (s *judgements) identity() map[string]string {
 	return id
 }
 
-// holdOut parts records into those to learn from and about a fraction to be held out. All records of a prompt stay on one side: of one that
-// was learned the verdict of another annotator is known, and held out it would flatter the model. A prompt's place is its hash, so that the choice
-// depends neither on the order of records nor on the seed, and all stages hold out the same of the same data. all is not to be used any more.
+// holdOut parts records into those to learn from and about a fraction to be held out. All records of a prompt
+// stay on one side: of one that was learned the verdict of another annotator is known, and held out it would
+// flatter the model. A prompt's place is its hash, so that the choice depends neither on the order of records
+// nor on the seed, and all stages hold out the same of the same data. all is not to be used any more.
 func holdOut(all []judged, fraction float64) (train, held []judged, err error) {
 	prompts := countPrompts(all)
 	if len(prompts) == 1 {
@@ -29,7 +30,9 @@ func holdOut(all []judged, fraction float64) (train, held []judged, err error) {
 	}
 	want, n := fraction*float64(len(all)), 0.0
 	out := map[uint64]bool{}
-	for _, p := range prompts { // one of which too much would be above the share is passed over, or few prompts with many records would hold out far more
+	// one of which too much would be above the share is passed over, or few prompts with many
+	// records would hold out far more
+	for _, p := range prompts {
 		if size := float64(p.records); n+size/2 <= want && len(out) < len(prompts)-1 {
 			out[p.hash], n = true, n+size
 		}

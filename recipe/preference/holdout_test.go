@@ -17,7 +17,8 @@ import (
 	"hone/recipe/recipetest"
 )
 
-// TestHoldOut: a prompt is on one side with all its records, whatever their order, and the share that is asked for is met as nearly as prompts allow.
+// TestHoldOut: a prompt is on one side with all its records, whatever their order, and the share that is
+// asked for is met as nearly as prompts allow.
 func TestHoldOut(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for name, c := range map[string]struct {
@@ -100,7 +101,8 @@ func sides(t *testing.T, records []string, parse func(*reader, []byte) ([]judged
 	return text(all.items), text(all.held), nil
 }
 
-// TestPromptsAreHeldOut: verdicts of several people on one prompt are on one side, in each form of records, for pairs and for single answers.
+// TestPromptsAreHeldOut: verdicts of several people on one prompt are on one side, in each form of records,
+// for pairs and for single answers.
 func TestPromptsAreHeldOut(t *testing.T) {
 	forms := map[string]func(p, n int) string{
 		"texts": func(p, n int) string {
@@ -151,8 +153,8 @@ func TestPromptsAreHeldOut(t *testing.T) {
 	}
 }
 
-// TestRunsThatHeldOutRecords: a run from before whole prompts were held out is not gone on with, and is told why; one that holds out none, or files of
-// its own, is the same as before.
+// TestRunsThatHeldOutRecords: a run from before whole prompts were held out is not gone on with, and is told
+// why; one that holds out none, or files of its own, is the same as before.
 func TestRunsThatHeldOutRecords(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for arg, refused := range map[string]bool{"validation_fraction=0.05": true, "validation_fraction=0": false, "validation_data=" + pairs: false} {

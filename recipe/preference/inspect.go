@@ -23,18 +23,20 @@ func inspect(pairs []scoredPair, metrics map[string]float64, table func(train.Ta
 	lengthBias(pairs, metrics)
 	rows, off := calibration(pairs)
 	metrics["calibration_error"] = off
-	err := table(train.TableEvent{Title: "calibration on held-out pairs", Head: []string{"confidence", "pairs", "mean confidence", "accuracy"}, Rows: rows})
+	err := table(train.TableEvent{Title: "calibration on held-out pairs",
+		Head: []string{"confidence", "pairs", "mean confidence", "accuracy"}, Rows: rows})
 	if err != nil {
 		return err
 	}
 	if rows = annotators(pairs, metrics); rows == nil {
 		return nil
 	}
-	return table(train.TableEvent{Title: "agreement with annotators", Head: []string{"annotator", "pairs", "agreement", "95% interval"}, Rows: rows})
+	return table(train.TableEvent{Title: "agreement with annotators",
+		Head: []string{"annotator", "pairs", "agreement", "95% interval"}, Rows: rows})
 }
 
-// lengthBias notes the correlation of score and number of answer tokens over all answers, and of both differences over pairs.
-// The second is what hacking by length lives on.
+// lengthBias notes the correlation of score and number of answer tokens over all answers, and of both
+// differences over pairs. The second is what hacking by length lives on.
 func lengthBias(pairs []scoredPair, metrics map[string]float64) {
 	var scores, lengths, gaps, longer []float64
 	for _, p := range pairs {
@@ -42,15 +44,17 @@ func lengthBias(pairs []scoredPair, metrics map[string]float64) {
 		scores, lengths = append(scores, p.chosen, p.rejected), append(lengths, c, r)
 		gaps, longer = append(gaps, p.chosen-p.rejected), append(longer, c-r)
 	}
-	for name, v := range map[string]float64{"length_correlation": loss.Correlation(scores, lengths), "length_gap_correlation": loss.Correlation(gaps, longer)} {
+	for name, v := range map[string]float64{
+		"length_correlation": loss.Correlation(scores, lengths), "length_gap_correlation": loss.Correlation(gaps, longer),
+	} {
 		if !math.IsNaN(v) {
 			metrics[name] = v
 		}
 	}
 }
 
-// calibration sorts the pairs by the model's confidence in its own choice, σ|gap|, and compares it with how often it is right; off
-// is the expected calibration error (Guo et al., 2017) over ten bins from ½ to 1.
+// calibration sorts the pairs by the model's confidence in its own choice, σ|gap|, and compares it with how
+// often it is right; off is the expected calibration error (Guo et al., 2017) over ten bins from ½ to 1.
 func calibration(pairs []scoredPair) (rows [][]string, off float64) {
 	const bins = 10
 	var count, confidence, right [bins]float64
@@ -72,7 +76,9 @@ func calibration(pairs []scoredPair) (rows [][]string, off float64) {
 		mean, accuracy := confidence[b]/count[b], right[b]/count[b]
 		off += math.Abs(mean-accuracy) * count[b] / float64(len(pairs))
 		lo := 0.5 + float64(b)/(2*bins)
-		rows = append(rows, []string{fmt.Sprintf("%.2f-%.2f", lo, lo+0.5/bins), fmt.Sprint(count[b]), fmt.Sprintf("%.3f", mean), fmt.Sprintf("%.3f", accuracy)})
+		rows = append(rows, []string{
+			fmt.Sprintf("%.2f-%.2f", lo, lo+0.5/bins), fmt.Sprint(count[b]), fmt.Sprintf("%.3f", mean), fmt.Sprintf("%.3f", accuracy),
+		})
 	}
 	return rows, off
 }

@@ -23,7 +23,8 @@ func verdict(prompt, answer int32) judged {
 	return judged{answers: [][]int32{{data.Mark(prompt, false), data.Mark(answer, true)}}, ref: []float32{0}}
 }
 
-// TestDivergenceOfKTO is the mean log-ratio of the mismatched answers of the batch, at least 0; an evaluation's is of those that are held out.
+// TestDivergenceOfKTO is the mean log-ratio of the mismatched answers of the batch, at least 0; an
+// evaluation's is of those that are held out.
 func TestDivergenceOfKTO(t *testing.T) {
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()

@@ -9,8 +9,9 @@ import (
 	"hone/internal/mapped"
 )
 
-// markFile keeps the tokens of a list of preferences on disk: they are written as records are read and mapped into memory after
-// that, so that the system holds what is in use. The file is gone as soon as it is mapped, and with it what a crash could leave.
+// markFile keeps the tokens of a list of preferences on disk: they are written as records are read and mapped
+// into memory after that, so that the system holds what is in use. The file is gone as soon as it is mapped,
+// and with it what a crash could leave.
 type markFile struct {
 	file    *os.File
 	w       *bufio.Writer

@@ -17,7 +17,8 @@ import (
 	"hone/recipe/recipetest"
 )
 
-// TestPreferencesOnDisk: of preferences a few words are held in memory, not their tokens; nothing is left in the folder.
+// TestPreferencesOnDisk: of preferences a few words are held in memory, not their tokens; nothing is left in
+// the folder.
 func TestPreferencesOnDisk(t *testing.T) {
 	n := 5000
 	if testing.Short() {
@@ -42,7 +43,8 @@ func TestPreferencesOnDisk(t *testing.T) {
 	if got := len(records.items) + len(records.held); got != n || records.items[0].tokens() < 120 {
 		t.Errorf("%d of %d pairs, the first of %d tokens", got, n, records.items[0].tokens())
 	}
-	// What goes with the records is what they held: pools and caches of the reading come and go with the collector's runs.
+	// What goes with the records is what they held: pools and caches of the reading come and go with the
+	// collector's runs.
 	heap := heapBytes()
 	runtime.KeepAlive(records)
 	if err := records.close(); err != nil {
@@ -104,7 +106,8 @@ func TestMarkFile(t *testing.T) {
 	}
 }
 
-// TestMismatch: an item gets the answer of the nearest one before it that has another prompt, around the end if need be.
+// TestMismatch: an item gets the answer of the nearest one before it that has another prompt, around the end
+// if need be.
 func TestMismatch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		asked := rapid.SliceOfN(rapid.IntRange(0, 2), 1, 12).Draw(t, "prompts")
@@ -137,8 +140,8 @@ func TestMismatch(t *testing.T) {
 	})
 }
 
-// TestPairsOfKTO: a pair is a good and a bad answer; one that is too long is left out and counted, and one that cannot be used is refused, for what is
-// wrong with the pair.
+// TestPairsOfKTO: a pair is a good and a bad answer; one that is too long is left out and counted, and one
+// that cannot be used is refused, for what is wrong with the pair.
 func TestPairsOfKTO(t *testing.T) {
 	from, path := base(t), filepath.Join(t.TempDir(), "pairs.jsonl")
 	pair := `{"prompt":%q,"chosen":"one","rejected":%q}` + "\n"

@@ -12,12 +12,13 @@ import (
 	"hone/recipe/recipetest"
 )
 
-// TestRewardMethods trains a reward model by each adapter; what is saved scores again, alone and in a batch. With scores near 0
-// and a margin of ½ the first loss is -log σ(-½).
+// TestRewardMethods trains a reward model by each adapter; what is saved scores again, alone and in a batch.
+// With scores near 0 and a margin of ½ the first loss is -log σ(-½).
 func TestRewardMethods(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for _, m := range recipetest.Few(1, recipetest.Adapters...) {
-		args := append(strings.Fields(m.Args), "steps=150", "lora.r=8", "optimizer.learning_rate=0.002", "schedule.name=linear", "eval.every=150", "validation_data="+pairs) // of nine sums in all
+		// of nine sums in all
+		args := append(strings.Fields(m.Args), "steps=150", "lora.r=8", "optimizer.learning_rate=0.002", "schedule.name=linear", "eval.every=150", "validation_data="+pairs)
 		if !m.AsBase {
 			args = append(args, "optimizer.learning_rate=0.03")
 		}

@@ -18,9 +18,9 @@ import (
 // referenceName is the file of a run with the log-probabilities of the reference model.
 const referenceName = "reference.safetensors"
 
-// reference sets for every item of the lists the log-probabilities of its answers under the model as it is before training,
-// without its adapter. They are computed once and kept in the run's folder, for when it is resumed; fingerprint says of which
-// records they are.
+// reference sets for every item of the lists the log-probabilities of its answers under the model as it is
+// before training, without its adapter. They are computed once and kept in the run's folder, for when it is
+// resumed; fingerprint says of which records they are.
 func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map[string][]judged) error {
 	if r.Rehearsal { // which counts operations and has no weights: the values do not matter, their number does
 		for _, list := range lists {
@@ -36,7 +36,8 @@ func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map
 			return err
 		}
 	}
-	// Beforehand for all records: a second model, or a pass with the adapter off, in every step would cost a third of each.
+	// Beforehand for all records: a second model, or a pass with the adapter off, in every step would cost a
+	// third of each.
 	err := r.WithoutAdapter(func() error { return computeReference(ctx, r, lists) })
 	if err != nil {
 		return fmt.Errorf("log-probabilities of the reference: %w", err)
@@ -44,7 +45,8 @@ func reference(ctx context.Context, r *recipe.Run, fingerprint string, lists map
 	return writeReference(path, fingerprint, lists)
 }
 
-// computeReference goes through the lists in the order of their names and records, so that every run makes the same batches of them.
+// computeReference goes through the lists in the order of their names and records, so that every run
+// makes the same batches of them.
 func computeReference(ctx context.Context, r *recipe.Run, lists map[string][]judged) error {
 	total, done := 0, 0
 	for _, list := range lists {
@@ -78,7 +80,8 @@ func computeReference(ctx context.Context, r *recipe.Run, lists map[string][]jud
 	return nil
 }
 
-// writeReference keeps the values of each list as one tensor, in the order of its records: there are too many records for a tensor each.
+// writeReference keeps the values of each list as one tensor, in the order of its records: there are too
+// many records for a tensor each.
 func writeReference(path, fingerprint string, lists map[string][]judged) error {
 	var plan []safetensors.Info
 	flat := map[string][]float32{}
@@ -136,8 +139,8 @@ func readReference(path, fingerprint string, lists map[string][]judged) error {
 	return nil
 }
 
-// AnswerLogProbs are the log-probabilities of the supervised tokens of sequences of marked tokens (see data.Mark) under a
-// model, summed for each.
+// AnswerLogProbs are the log-probabilities of the supervised tokens of sequences of marked tokens (see
+// data.Mark) under a model, summed for each.
 func AnswerLogProbs(ctx context.Context, m *model.Model, tape *tensor.Tape, sequences [][]int32) ([]float64, error) {
 	items, picks := make([]judged, len(sequences)), make([]int, len(sequences))
 	for i, marks := range sequences {

@@ -16,7 +16,8 @@ func TestRehearsedRun(t *testing.T) {
 	recipetest.Foretold(t, "kto", tinyDPO(t, from, recipetest.PreferenceFile(t, "verdicts"), run(), "steps=3", "loss_type=kto"))
 }
 
-// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with adapters and losses of each kind.
+// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with adapters and losses
+// of each kind.
 func TestRehearsal(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for _, args := range []string{"steps=3", "epochs=0.2 method=lora"} {

@@ -27,14 +27,16 @@ type Reward struct {
 	recipe.Training
 }
 
-// DefaultReward returns the recipe with every default filled in: those of TRL's RewardConfig, but for the learning rate of full
-// fine-tuning.
+// DefaultReward returns the recipe with every default filled in: those of TRL's RewardConfig, but for the
+// learning rate of full fine-tuning.
 func DefaultReward() Reward {
-	c := Reward{Preferences: defaultPreferences(), Margin: true, Head: string(model.ScoreLayout), Training: recipe.DefaultTuning()}
-	return c
+	return Reward{
+		Preferences: defaultPreferences(), Margin: true, Head: string(model.ScoreLayout), Training: recipe.DefaultTuning(),
+	}
 }
 
-// Learning rates of reward models where the recipe names none: Ouyang et al. (2022) for all weights, TRL's for adapters.
+// Learning rates of reward models where the recipe names none: Ouyang et al. (2022) for all weights, TRL's
+// for adapters.
 const (
 	rewardRate        = 1e-5
 	rewardAdapterRate = 1e-4
@@ -76,9 +78,10 @@ type rewarding struct {
 	template *chat.Template
 	scorer   *model.Scorer
 	meter    *train.Meter
-	seen     []scoredPair // in passes without gradients
+	seen     []scoredPair // by the evaluation at hand
 }
 
+// OpenData reads the pairs.
 func (s *rewarding) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 	s.records, s.template, err = s.c.Preferences.open(ctx, r, (*reader).pairs)
 	return err
@@ -90,13 +93,15 @@ func (s *rewarding) Open(r *recipe.Run, dtype device.DType) (*model.Model, error
 	if err != nil {
 		return nil, err
 	}
-	if s.scorer, err = model.OpenScorer(r.From, r.Env.Device, dtype, model.ScorerOptions{Layout: model.Layout(s.c.Head), Seed: s.c.Seed, Packed: packed}); err != nil {
+	options := model.ScorerOptions{Layout: model.Layout(s.c.Head), Seed: s.c.Seed, Packed: packed}
+	if s.scorer, err = model.OpenScorer(r.From, r.Env.Device, dtype, options); err != nil {
 		return nil, err
 	}
 	r.Head = s.scorer.Score.Layout.Module()
 	return s.scorer.Model, nil
 }
 
+// Config is none: the model is opened from its folder.
 func (s *rewarding) Config(*recipe.Run) ([]byte, error) { return nil, nil }
 
 // SetLoop scores both answers of a pair in one pass, as two sequences that cannot see each other.
@@ -191,25 +196,7 @@ func (s *rewarding) Identity() map[string]string { return s.records.identity() }
 
 func (s *rewarding) Info() (map[string]any, string) { return s.records.info(&s.c.Training) }
 
-func (s *judgements) info(t *recipe.Training) (map[string]any, string) {
-	values := map[string]any{"train_records": len(s.items), "held_records": len(s.held),
-		"steps_per_epoch": float64(len(s.items)) / float64(t.BatchSize*t.GradientAccumulationSteps)}
-	return values, fmt.Sprintf("preferences: %s; %d to learn from, %d held out", s.stats.String(), len(s.items), len(s.held))
-}
-
 func (s *rewarding) Example(r *recipe.Run) []train.Part { return s.records.example(r) }
-
-// example is the first record: the answers are what is judged or learned.
-func (s *judgements) example(r *recipe.Run) []train.Part {
-	var parts []train.Part
-	for i, marks := range s.items[0].answers {
-		if i > 0 {
-			parts = append(parts, train.Part{Text: "\n--- the other answer\n"})
-		}
-		parts = append(parts, recipe.Parts(r.Tokenizer, marks)...)
-	}
-	return parts
-}
 
 func (s *rewarding) Prompts(*recipe.Run) ([][]int32, []string) { return nil, nil }
 func (s *rewarding) Summarise(*recipe.Summary)                 {}
@@ -217,6 +204,7 @@ func (s *rewarding) Close() error                              { return s.record
 
 func (s *rewarding) Beside(dir string) error { return s.template.Save(dir) }
 
+// Repeat is the stage for another rehearsal on the same records.
 func (s *rewarding) Repeat(*recipe.Run) recipe.Stage {
 	return &rewarding{c: s.c, records: s.records.lent(), template: s.template, meter: train.NewMeter()}
 }
@@ -226,7 +214,8 @@ func (s *rewarding) Rehearse(*recipe.Run) (int, bool) { return 1, true }
 func (s *rewarding) Rows(r *recipe.Run, step int) int { return s.records.rows(r.Training, step) }
 func (s *rewarding) KVCache(*recipe.Run) int64        { return 0 }
 
-// Plan says what the run will take, and starts nothing. Records are read and counted; what that writes is removed again.
+// Plan says what the run will take, and starts nothing. Records are read and counted; what that writes is
+// removed again.
 func (c *Reward) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error) {
 	own := *c
 	own.Resume = false
