@@ -22,8 +22,8 @@ func (d *arranging) Arrange(b device.Buffer, k, n int, transB bool) (device.Arra
 	return d.Device.Arrange(b, k, n, transB)
 }
 
-// TestAnswersByArrangedWeights: answers are written with a copy of every linear layer and of the head, whatever wraps the model, and the copies are
-// gone when they are.
+// TestAnswersByArrangedWeights: answers are written with a copy of every linear layer and of the head,
+// whatever wraps the model, and the copies are gone when they are.
 func TestAnswersByArrangedWeights(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, method := range []string{"lora", "prompt"} {

@@ -16,12 +16,13 @@ import (
 	"hone/tensor"
 )
 
-// critic says what the rest of an answer is worth: a scalar head on the policy's own hidden states, or a model of its own.
+// critic says what the rest of an answer is worth: a scalar head on the policy's own hidden
+// states, or a model of its own.
 type critic struct {
 	separate bool
-	dir      string // of a model of its own
-	warmup   int    // iterations in which only the critic learns
-	rate     float64
+	dir      string  // of a model of its own
+	warmup   int     // iterations in which only the critic learns
+	rate     float64 // its learning rate; 0: the policy's
 	head     *model.ScoreHead
 	scorer   *model.Scorer   // separate
 	adapter  adapter.Adapter // separate, where not all its weights are trained
@@ -46,7 +47,8 @@ func (w *withCritic) Free() {
 	w.Trained.Free()
 }
 
-// open makes or loads the critic, whose adapter goes on base where that is what it is of. The head of a fresh one starts near 0.
+// open makes or loads the critic, whose adapter goes on base where that is what it is of. The head of a fresh
+// one starts near 0.
 func (c *critic) open(r *recipe.Run, base *model.Model, dtype device.DType) error {
 	dev := r.Env.Device
 	if !c.separate {
@@ -55,7 +57,8 @@ func (c *critic) open(r *recipe.Run, base *model.Model, dtype device.DType) erro
 		nn.Initialize(c.head.Params(), dev, dtype, r.Training.Seed)
 		return nil
 	}
-	// A model of its own: all its weights where the method trains all, else an adapter on a base, which may be the policy's own in memory.
+	// A model of its own: all its weights where the method trains all, else an adapter on a base, which may
+	// be the policy's own in memory.
 	options := model.ScorerOptions{Layout: model.ScoreLayout, Seed: r.Training.Seed}
 	_, err := os.Stat(filepath.Join(c.dir, adapter.ConfigName))
 	started := err == nil // from an adapter
@@ -101,14 +104,16 @@ func criticAdapter(r *recipe.Run, s *model.Scorer, dir string, dtype device.DTyp
 	return l, nil
 }
 
-// on puts the critic's adapter on the base that it shares with the policy, in place of the policy's, and off takes it off.
+// on puts the critic's adapter on the base that it shares with the policy, in place of the
+// policy's, and off takes it off.
 func (c *critic) on() { c.turn(true) }
 
 func (c *critic) off() { c.turn(false) }
 
 // turn puts the critic's adapter on or off, and the policy's the other way, on the base that both stand on.
 func (c *critic) turn(on bool) {
-	// A layer has one adapter at a time. So the policy's goes off before the critic's comes on, and back in the reverse order.
+	// A layer has one adapter at a time. So the policy's goes off before the critic's comes on,
+	// and back in the reverse order.
 	if c.policy != nil && on {
 		c.policy.Enable(false)
 	}

@@ -12,7 +12,7 @@ import (
 // watch is what the stop rules remember of a run.
 type watch struct {
 	Seen        int         `json:"seen"`         // iterations
-	First       observation `json:"first"`        // the first iteration, with the entropy of its updates, which the second one knows
+	First       observation `json:"first"`        // iteration, with the entropy of its updates, known in the next
 	NegativeRow int         `json:"negative_row"` // iterations in a row whose KL was below 0
 	Told        []string    `json:"told"`         // rules that were warned of already
 }
@@ -30,7 +30,7 @@ type observation struct {
 func (s *rolling) observe(answers []*rollout) observation {
 	var o observation
 	var scores, lengths []float64
-	var kl share
+	var kl average
 	for _, a := range answers {
 		scores, lengths = append(scores, a.Raw), append(lengths, float64(a.tokens()))
 		kl.add(a.kl(loss.K1))
@@ -66,22 +66,33 @@ func (w *watch) see(d *Diagnosis, o observation) *finding {
 		return nil
 	}
 	switch {
-	// KL is never negative, but its estimate from samples is: once is chance, twice in a row a mistake in what is compared.
+	// KL is never negative, but its estimate from samples is: once is chance, twice in a row a mistake in
+	// what is compared.
 	case w.NegativeRow >= 2:
-		return &finding{"negative KL", fmt.Sprintf("the KL divergence from the reference is estimated at %.2f nats an answer, which cannot be: the answers are not drawn from the policy "+
-			"that is trained; check that temperature is the one of training and that nothing filters what is drawn", o.KL)}
-	// Reward models are right near what they have seen (Gao et al., "Scaling Laws for Reward Model Overoptimization", 2023): far from the
-	// reference a score that rises is of their mistakes. Where it falls, too, the run has other troubles, which its metrics show.
+		return &finding{"negative KL", fmt.Sprintf(
+			"the KL divergence from the reference is estimated at %.2f nats an answer, which cannot be: "+
+				"the answers are not drawn from the policy that is trained; "+
+				"check that temperature is the one of training and that nothing filters what is drawn", o.KL)}
+	// Reward models are right near what they have seen (Gao et al., "Scaling Laws for Reward Model
+	// Overoptimization", 2023): far from the reference a score that rises is of their mistakes. Where it
+	// falls, too, the run has other troubles, which its metrics show.
 	case d.MaxKL > 0 && o.KL > d.MaxKL && o.Score > w.First.Score:
-		return &finding{"KL exploding", fmt.Sprintf("the score has risen from %.3f to %.3f while the policy went %.1f nats an answer away from the reference: it is learning what the reward "+
-			"overlooks; raise kl_coef (or beta), set kl_target, or lower optimizer.learning_rate", w.First.Score, o.Score, o.KL)}
-	// Longer answers alone are no fault: reasoning grows by itself. That scores follow the length within an iteration is.
+		return &finding{"KL exploding", fmt.Sprintf(
+			"the score has risen from %.3f to %.3f while the policy went %.1f nats an answer away from the reference: "+
+				"it is learning what the reward overlooks; raise kl_coef (or beta), set kl_target, or lower optimizer.learning_rate",
+			w.First.Score, o.Score, o.KL)}
+	// Longer answers alone are no fault: reasoning grows by itself. That scores follow the length within an
+	// iteration is.
 	case d.LengthRatio > 0 && o.Length > d.LengthRatio*w.First.Length && o.FollowsLen > d.LengthReward && o.Score > w.First.Score:
-		return &finding{"length hacking", fmt.Sprintf("answers have grown from %.0f to %.0f tokens and the score follows their length (correlation %.2f): the reward pays for length; "+
-			"look at length_gap_correlation of the reward model, add reward=length:N, or lower max_completion_length", w.First.Length, o.Length, o.FollowsLen)}
+		return &finding{"length hacking", fmt.Sprintf(
+			"answers have grown from %.0f to %.0f tokens and the score follows their length (correlation %.2f): "+
+				"the reward pays for length; look at length_gap_correlation of the reward model, add reward=length:N, "+
+				"or lower max_completion_length", w.First.Length, o.Length, o.FollowsLen)}
 	case d.EntropyRatio > 0 && w.First.Entropy > 0 && o.Entropy < d.EntropyRatio*w.First.Entropy:
-		return &finding{"entropy collapse", fmt.Sprintf("the entropy of the policy has fallen from %.4f to %.4f nats a token: it always writes the same and cannot find anything better; "+
-			"set entropy_coef, raise kl_coef (or beta), or lower optimizer.learning_rate", w.First.Entropy, o.Entropy)}
+		return &finding{"entropy collapse", fmt.Sprintf(
+			"the entropy of the policy has fallen from %.4f to %.4f nats a token: "+
+				"it always writes the same and cannot find anything better; "+
+				"set entropy_coef, raise kl_coef (or beta), or lower optimizer.learning_rate", w.First.Entropy, o.Entropy)}
 	}
 	return nil
 }

@@ -46,15 +46,16 @@ func newEMA(dev device.Device, decay float64, params []nn.Named, opt *optim.Adam
 func (e *ema) update() {
 	for _, p := range e.params {
 		e.of(p, func(average, weights device.Buffer) {
-			// average ← decay·average + (1 - decay)·weights, in f32: at a decay of 0.999 a step is below what bf16 can tell
+			// average ← decay·average + (1 - decay)·weights, in f32: at a decay of 0.999 a step is below what
+			// bf16 can tell
 			e.dev.Scale(average, e.decay)
 			e.dev.AddScaled(average, 1-e.decay, weights)
 		})
 	}
 }
 
-// of calls f with the average of a parameter and its present weights, in F32: those of a bf16 parameter are put together from its halves for
-// the time of the call.
+// of calls f with the average of a parameter and its present weights, in F32: those of a bf16 parameter are
+// put together from its halves for the time of the call.
 func (e *ema) of(p nn.Named, f func(average, weights device.Buffer)) {
 	master := e.master[p.Name]
 	master.Values(func(weights device.Buffer) { f(e.values[p.Name], weights) })

@@ -14,7 +14,8 @@ import (
 	"hone/recipe/recipetest"
 )
 
-// TestEMAByHand: with a decay of 0.75 an average of 4 goes to 3.25 when the weight becomes 1, and comes back from a file.
+// TestEMAByHand: with a decay of 0.75 an average of 4 goes to 3.25 when the weight becomes 1, and comes back
+// from a file.
 func TestEMAByHand(t *testing.T) {
 	dev := cpu.New(cpu.Options{Threads: 1})
 	defer dev.Close()

@@ -27,8 +27,8 @@ func closeTo(got, want []float64) bool {
 	return slices.EqualFunc(got, want, func(a, b float64) bool { return math.Abs(a-b) <= 1e-9 || math.IsNaN(a) && math.IsNaN(b) })
 }
 
-// TestScoresAreShaped: norm, scale, clip, and then what an answer without an end loses, in this order. The scores are 1, 2 and 6: their
-// mean is 3 and their deviation sqrt((4+1+9)/2) = sqrt(7).
+// TestScoresAreShaped: norm, scale, clip, and then what an answer without an end loses, in this order. The
+// scores are 1, 2 and 6: their mean is 3 and their deviation sqrt((4+1+9)/2) = sqrt(7).
 func TestScoresAreShaped(t *testing.T) {
 	std := math.Sqrt(7)
 	for _, c := range []struct {
@@ -91,7 +91,8 @@ func ppoStage(t *testing.T, keys ...string) (*rolling, *ppo) {
 	return s, s.algorithm.(*ppo)
 }
 
-// TestPPOAdvantages by hand. The answer has three tokens, log-ratios 0.5, 0, -1 to the reference, values 1, 2, 4 and a score of 10.
+// TestPPOAdvantages by hand. The answer has three tokens, log-ratios 0.5, 0, -1 to the reference,
+// values 1, 2, 4 and a score of 10.
 func TestPPOAdvantages(t *testing.T) {
 	write := func() []*rollout {
 		a := answerOf(3, 10, true)
@@ -237,7 +238,8 @@ func TestGroupAdvantages(t *testing.T) {
 	}
 }
 
-// TestWeightsOfTokens: what makes a mean of each loss. Two answers of 2 and 6 tokens are the batch, and 10 an answer's limit.
+// TestWeightsOfTokens: what makes a mean of each loss. Two answers of 2 and 6 tokens are the
+// batch, and 10 an answer's limit.
 func TestWeightsOfTokens(t *testing.T) {
 	c := DefaultGRPO()
 	c.MaxCompletionLength = 10
@@ -254,7 +256,8 @@ func TestWeightsOfTokens(t *testing.T) {
 	}
 }
 
-// TestTurns: every epoch goes through all answers once, in an order of its own that a resumed run finds again, whether or not they divide evenly.
+// TestTurns: every epoch goes through all answers once, in an order of its own that a resumed run finds
+// again, whether or not they divide evenly.
 func TestTurns(t *testing.T) {
 	for _, c := range []struct{ prompts, generations, parts, epochs int }{{8, 1, 2, 2}, {5, 2, 3, 3}, {7, 1, 7, 1}, {3, 1, 1, 4}} {
 		r := defaultRollouts()
@@ -312,7 +315,8 @@ func TestAnswersAreDealt(t *testing.T) {
 	}
 }
 
-// TestAnswersAreDescribed by TRL's names; equal scores do not spread, and without a reference there is no divergence from one.
+// TestAnswersAreDescribed by TRL's names; equal scores do not spread, and without a reference
+// there is no divergence from one.
 func TestAnswersAreDescribed(t *testing.T) {
 	a, b := answerOf(2, 1, true), answerOf(4, 3, false)
 	a.LogProbs, a.Ref, b.LogProbs, b.Ref = []float32{-1, -1}, []float32{-2, -1}, []float32{0, 0, 0, 0}, []float32{0, -1, -1, 0}
@@ -419,7 +423,7 @@ func TestCriticLearnsAtItsOwnRate(t *testing.T) {
 
 // TestSharesAndKL: means of what was added, of nothing 0; an answer's divergence is the sum of its tokens'.
 func TestSharesAndKL(t *testing.T) {
-	var s share
+	var s average
 	if s.mean() != 0 {
 		t.Errorf("the mean of nothing is %v", s.mean())
 	}

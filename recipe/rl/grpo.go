@@ -76,7 +76,8 @@ func (c *GRPO) Validate() error {
 	case !(c.Beta >= 0 && c.EntropyCoef >= 0):
 		return fmt.Errorf("beta is %v and entropy_coef %v; they must be at least 0", c.Beta, c.EntropyCoef)
 	case !(c.Epsilon > 0 && c.Epsilon < 1) || !(c.EpsilonHigh >= 0):
-		return fmt.Errorf("epsilon is %v and epsilon_high %v; the first must be between 0 and 1, the second at least 0", c.Epsilon, c.EpsilonHigh)
+		return fmt.Errorf("epsilon is %v and epsilon_high %v; the first must be between 0 and 1, the second at least 0",
+			c.Epsilon, c.EpsilonHigh)
 	}
 	return cmp.Or(validEstimator(c.KLEstimator), c.Rollouts.validate(c.Training, c.NumIterations))
 }
@@ -94,6 +95,8 @@ func (c *GRPO) run(env recipe.Env) *recipe.Run {
 	return &recipe.Run{Stage: s, Training: &c.Training, Recipe: c, From: c.Model, Env: env}
 }
 
+// grpo is the algorithm: GRPO (Shao et al., 2024), Dr. GRPO (Liu et al., 2025), DAPO (Yu et al., 2025), GSPO
+// (Zheng et al., 2025) or RLOO (Ahmadian et al., 2024), by loss_type.
 type grpo struct{ c *GRPO }
 
 func (g *grpo) needsReference() bool { return g.c.Beta > 0 }
@@ -106,7 +109,7 @@ func (g *grpo) note() string {
 	return weakKL(g.c.KLEstimator, g.c.LossType == "rloo")
 }
 
-// advantages compares the answers to a prompt with one another.
+// advantages compares the answers to a prompt with one another: one number for each answer.
 func (g *grpo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 	rewards, size := make([]float64, len(answers)), g.c.NumGenerations
 	for i, a := range answers {
@@ -148,7 +151,8 @@ func (g *grpo) loss(s *rolling, x *pass) *tensor.Tensor {
 	if kind.sequence {
 		total, ratio = loss.SequencePolicy(g.sequences(x), clip)
 	} else {
-		total, ratio = loss.Policy(loss.Tokens{LogProbs: x.logProbs, Old: x.old(), Advantages: x.advantages(), Weights: weights}, clip)
+		tokens := loss.Tokens{LogProbs: x.logProbs, Old: x.old(), Advantages: x.advantages(), Weights: weights}
+		total, ratio = loss.Policy(tokens, clip)
 	}
 	s.clipped(ratio, clip)
 	if g.c.Beta > 0 && g.c.LossType != "rloo" {
@@ -167,7 +171,8 @@ func (g *grpo) sequences(x *pass) loss.Sequences {
 	advantages, even, scale := make([]float32, n), make([]float32, n), make([]float32, n)
 	for i, a := range x.answers {
 		advantages[i], even[i], scale[i] = float32(a.Advantages[0]), 1/float32(x.whole), 1
-		// GSPO's ratio is the geometric mean of the tokens' ratios (Zheng et al., 2025, section 4), RLOO's their product.
+		// GSPO's ratio is the geometric mean of the tokens' ratios (Zheng et al., 2025, section 4), RLOO's
+		// their product.
 		if g.c.LossType == "gspo" {
 			scale[i] = 1 / float32(a.tokens())
 		}

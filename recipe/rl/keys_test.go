@@ -132,7 +132,8 @@ func TestSampledPrompts(t *testing.T) {
 	}
 }
 
-// TestTemperature: probabilities are those that answers are drawn from; a model whose output layer cannot be scaled is refused before it learns.
+// TestTemperature: probabilities are those that answers are drawn from; a model whose output layer cannot be
+// scaled is refused before it learns.
 func TestTemperature(t *testing.T) {
 	dev := devicetest.NewReference()
 	m, err := model.Open(filepath.Join("..", "..", "testdata", "golden", "llama_untied"), dev, device.F32)
@@ -163,7 +164,8 @@ func TestTemperature(t *testing.T) {
 		}
 	}
 
-	for from, refused := range map[string]bool{"llama_untied": false, "phi_partial": true, "gemma2": true} { // with a bias, with a soft cap
+	// with a bias, with a soft cap
+	for from, refused := range map[string]bool{"llama_untied": false, "phi_partial": true, "gemma2": true} {
 		training := recipe.DefaultTraining()
 		s := &rolling{c: &Rollouts{Temperature: 0.7}, t: &training, algorithm: &grpo{&GRPO{}}}
 		before := dev.Memory().InUse
@@ -207,7 +209,8 @@ func TestPartsOfGroupLosses(t *testing.T) {
 	if got := lossOf(0, 0.5) - plain; math.Abs(got+1.5) > 1e-6 { // of 1, 2 and 6
 		t.Errorf("half of the entropy adds %v", got)
 	}
-	for kind, scale := range map[string][]float32{"gspo": {1.0 / 2, 1}, "rloo": {1, 1}} { // the mean of two tokens' ratios, or their product
+	// the mean of two tokens' ratios, or their product
+	for kind, scale := range map[string][]float32{"gspo": {1.0 / 2, 1}, "rloo": {1, 1}} {
 		s := (&grpo{&GRPO{LossType: kind}}).sequences(p)
 		if got := tensor.Values(s.Weights); !slices.Equal(s.Scale, scale) || got[0] != 0.5 || got[1] != 0.5 || tensor.Values(s.Advantages)[1] != 1 {
 			t.Errorf("%s: weights %v, log-ratios are scaled by %v", kind, got, s.Scale)
@@ -235,7 +238,8 @@ func TestSmallQuestions(t *testing.T) {
 	}
 }
 
-// TestEstimators: what is not set is the estimator that holds the policy to the reference where it counts; others are warned of.
+// TestEstimators: what is not set is the estimator that holds the policy to the reference where it counts;
+// others are warned of.
 func TestEstimators(t *testing.T) {
 	for keys, want := range map[string][2]string{
 		"": {"k1", ""}, "kl_in=loss": {"k2", ""}, "kl_estimator=k3": {"k3", "k3 in the reward hardly"}, "kl_estimator=k2": {"k2", "k2 in the reward hardly"},
@@ -257,7 +261,8 @@ func TestEstimators(t *testing.T) {
 	}
 }
 
-// TestResumeIgnoresTheEstimator where no divergence counts: its default depends on other keys, and would refuse checkpoints of the same updates.
+// TestResumeIgnoresTheEstimator where no divergence counts: its default depends on other keys, and would
+// refuse checkpoints of the same updates.
 func TestResumeIgnoresTheEstimator(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for beta, want := range map[string]string{"beta=0": "", "beta=0.1": "kl_estimator was k3 and is k1"} {

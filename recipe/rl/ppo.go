@@ -50,8 +50,12 @@ type Critic struct {
 
 // DefaultPPO returns the recipe with every default filled in: TRL's, but for the temperature.
 func DefaultPPO() PPO {
-	return PPO{Rollouts: defaultRollouts(), NumPPOEpochs: 4, KLCoef: 0.05, KLIn: "reward", KLHorizon: 10000, Gamma: 1, Lam: 0.95,
-		Cliprange: 0.2, CliprangeValue: 0.2, VFCoef: 0.1, WhitenAdv: true, Critic: Critic{Kind: "head"}, PTX: PTX{Coef: 1}, Training: rolloutTraining()}
+	return PPO{
+		Rollouts: defaultRollouts(), NumPPOEpochs: 4,
+		KLCoef: 0.05, KLIn: "reward", KLHorizon: 10000, Gamma: 1, Lam: 0.95,
+		Cliprange: 0.2, CliprangeValue: 0.2, VFCoef: 0.1, WhitenAdv: true,
+		Critic: Critic{Kind: "head"}, PTX: PTX{Coef: 1}, Training: rolloutTraining(),
+	}
 }
 
 // Learning rates of PPO where the recipe names none: TRL's, and ten times that for adapters.
@@ -68,7 +72,8 @@ func (c *PPO) Validate() error {
 	if c.NumPPOEpochs < 1 {
 		return fmt.Errorf("num_ppo_epochs is %d; it must be at least 1", c.NumPPOEpochs)
 	}
-	return cmp.Or(validEstimator(c.KLEstimator), c.validateLoss(), c.validateCritic(), c.PTX.validate(), c.Rollouts.validate(c.Training, c.NumPPOEpochs))
+	return cmp.Or(validEstimator(c.KLEstimator), c.validateLoss(), c.validateCritic(), c.PTX.validate(),
+		c.Rollouts.validate(c.Training, c.NumPPOEpochs))
 }
 
 func (c *PPO) validateLoss() error {
@@ -84,7 +89,8 @@ func (c *PPO) validateLoss() error {
 	case !(c.Gamma >= 0 && c.Gamma <= 1 && c.Lam >= 0 && c.Lam <= 1):
 		return fmt.Errorf("gamma is %v and lam %v; they must be from 0 to 1", c.Gamma, c.Lam)
 	case !(c.Cliprange > 0 && c.Cliprange < 1) || !(c.CliprangeHigh >= 0) || !(c.CliprangeValue >= 0):
-		return fmt.Errorf("cliprange is %v, cliprange_high %v and cliprange_value %v; the first must be between 0 and 1, the others at least 0", c.Cliprange, c.CliprangeHigh, c.CliprangeValue)
+		return fmt.Errorf("cliprange is %v, cliprange_high %v and cliprange_value %v; the first must be between 0 and 1, the others at least 0",
+			c.Cliprange, c.CliprangeHigh, c.CliprangeValue)
 	case c.DualClip != 0 && !(c.DualClip > 1):
 		return fmt.Errorf("dual_clip is %v; it must be above 1, and 0 is off", c.DualClip)
 	case !(c.VFCoef >= 0 && c.EntropyCoef >= 0):
@@ -100,7 +106,8 @@ func (c *PPO) validateCritic() error {
 	case c.Critic.Kind == "head" && c.Critic.Model != "":
 		return errors.New("critic.model is set, but critic.kind is head; set critic.kind=separate or leave it out")
 	case c.Critic.Warmup < 0 || !(c.Critic.LearningRate >= 0):
-		return fmt.Errorf("critic.warmup is %d and critic.learning_rate %v; they must be at least 0", c.Critic.Warmup, c.Critic.LearningRate)
+		return fmt.Errorf("critic.warmup is %d and critic.learning_rate %v; they must be at least 0", c.Critic.Warmup,
+			c.Critic.LearningRate)
 	case c.Critic.LearningRate > math.MaxFloat32: // weights are f32
 		return fmt.Errorf("critic.learning_rate is %v; it must be at most %.2g", c.Critic.LearningRate, math.MaxFloat32)
 	case c.Critic.Warmup > 0 && c.PTX.used():
@@ -119,7 +126,10 @@ func (c *PPO) Run(ctx context.Context, env recipe.Env) (*recipe.Summary, error) 
 
 func (c *PPO) run(env recipe.Env) *recipe.Run {
 	s := &rolling{c: &c.Rollouts, t: &c.Training, epochs: c.NumPPOEpochs, algorithm: &ppo{c}, meter: train.NewMeter()}
-	s.critic = &critic{separate: c.Critic.Kind == "separate", dir: cmp.Or(c.Critic.Model, c.Model), warmup: c.Critic.Warmup, rate: c.Critic.LearningRate}
+	s.critic = &critic{
+		separate: c.Critic.Kind == "separate", dir: cmp.Or(c.Critic.Model, c.Model),
+		warmup: c.Critic.Warmup, rate: c.Critic.LearningRate,
+	}
 	s.state.KL = loss.KLControl{Coefficient: c.KLCoef, Target: c.KLTarget, Horizon: c.KLHorizon}
 	if c.PTX.used() {
 		s.ptx = &ptx{c: &c.PTX}
@@ -127,6 +137,7 @@ func (c *PPO) run(env recipe.Env) *recipe.Run {
 	return &recipe.Run{Stage: s, Training: &c.Training, Recipe: c, From: c.Model, Env: env}
 }
 
+// ppo is the algorithm (Schulman et al., 2017; for language models Ziegler et al., 2019, and Ouyang et al., 2022).
 type ppo struct{ c *PPO }
 
 func (p *ppo) needsReference() bool { return true } // its KL divergence is a metric in any case
@@ -139,14 +150,18 @@ func (p *ppo) note() string {
 	return weakKL(p.c.KLEstimator, p.c.KLIn == "reward")
 }
 
-// advantages are those of GAE over rewards for each token: minus the weighted KL estimate, and the score at the last one.
+// advantages are those of GAE over rewards for each token: minus the weighted KL estimate, and the score at
+// the last one:
+//
+//	r_t = -kl_coef·kl_t  [+ score, where t is the answer's last token]
+//
+// or, with kl_in=loss, the score alone.
 func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
-	// The estimate is of log π(token) - log π_ref(token) as they were when the answer was written, so the penalty is a part of the
-	// reward and has no gradient of its own (Ziegler et al., 2019, section 2).
+	// The estimate is of log π(token) - log π_ref(token) as they were when the answer was written, so the
+	// penalty is a part of the reward and has no gradient of its own (Ziegler et al., 2019, section 2).
 	coefficient := s.state.KL.Coefficient
 	rewards, advantages := make([][]float64, len(answers)), make([][]float64, len(answers))
-	var kl, total, penalty share
-	// r_t = -coefficient·kl_t, and the last token also gets the score of the whole answer
+	var kl, total, penalty average
 	for i, a := range answers {
 		rewards[i] = make([]float64, a.tokens())
 		if p.c.KLIn == "reward" {
@@ -154,12 +169,12 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 				rewards[i][t] = -coefficient * loss.EstimateKL(p.c.KLEstimator, float64(a.LogProbs[t])-float64(a.Ref[t]))
 			}
 		}
-		non := 0.0
+		sum := 0.0
 		for _, r := range rewards[i] {
-			non += r
+			sum += r
 		}
-		penalty.add(non)
-		total.add(non + a.Score)
+		penalty.add(sum)
+		total.add(sum + a.Score)
 		kl.add(a.kl(loss.K1))
 		rewards[i][a.tokens()-1] += a.Score
 	}
@@ -175,8 +190,10 @@ func (p *ppo) advantages(s *rolling, answers []*rollout) map[string]float64 {
 		a.Advantages, a.Returns = loss.GAE(rewards[i], values, p.c.Gamma, p.c.Lam)
 		advantages[i] = a.Advantages
 	}
-	metrics := map[string]float64{"objective/non_score_reward": penalty.mean(), "objective/rlhf_reward": total.mean(), "objective/kl_coef": coefficient,
-		"val/explained_variance": explained(answers)}
+	metrics := map[string]float64{
+		"objective/non_score_reward": penalty.mean(), "objective/rlhf_reward": total.mean(),
+		"objective/kl_coef": coefficient, "val/explained_variance": explained(answers),
+	}
 	// Returns are what values learn and stay as they are; explained variance is told of them, too.
 	if p.c.WhitenAdv {
 		loss.Whiten(advantages, true)
@@ -201,8 +218,8 @@ func explained(answers []*rollout) float64 {
 	return 1 - off.M2/returns.M2
 }
 
-// loss is policy + vf_coef·value [+ kl_coef·KL] [- entropy_coef·entropy], each a mean over the tokens of the whole batch; while the critic warms up
-// the value's part alone.
+// loss is policy + vf_coef·value [+ kl_coef·KL] [- entropy_coef·entropy], each a mean over the tokens of the
+// whole batch; while the critic warms up the value's part alone.
 func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 	perToken := x.perToken()
 	values := s.critic.forward(x, recipe.Inputs{Recompute: s.again})
@@ -210,14 +227,17 @@ func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 	returns := x.constant(func(a *rollout, i int) float64 { return a.Returns[i] })
 	vf := loss.Value(values, old, returns, perToken, float32(p.c.CliprangeValue))
 	s.part("loss/value_avg", vf, x)
-	// One backward pass serves both: with a head on the policy's states the value's gradient reaches the policy's layers, too, which
-	// vf_coef weighs against the policy's own.
+	// One backward pass serves both: with a head on the policy's states the value's gradient reaches the
+	// policy's layers, too, which vf_coef weighs against the policy's own.
 	total := tensor.Scale(vf, float32(p.c.VFCoef))
 	if s.critic.warming(s.state.Iteration) {
 		return total
 	}
-	clip := loss.Clip{Low: float32(p.c.Cliprange), High: float32(cmp.Or(p.c.CliprangeHigh, p.c.Cliprange)), Dual: float32(p.c.DualClip)}
-	pg, ratio := loss.Policy(loss.Tokens{LogProbs: x.logProbs, Old: x.old(), Advantages: x.advantages(), Weights: perToken}, clip)
+	clip := loss.Clip{
+		Low: float32(p.c.Cliprange), High: float32(cmp.Or(p.c.CliprangeHigh, p.c.Cliprange)), Dual: float32(p.c.DualClip),
+	}
+	tokens := loss.Tokens{LogProbs: x.logProbs, Old: x.old(), Advantages: x.advantages(), Weights: perToken}
+	pg, ratio := loss.Policy(tokens, clip)
 	s.part("loss/policy_avg", pg, x)
 	s.clipped(ratio, clip)
 	total = tensor.Add(total, pg)
@@ -233,14 +253,16 @@ func (p *ppo) loss(s *rolling, x *pass) *tensor.Tensor {
 
 // part notes a part of the loss, scaled from the share of the whole batch that it is to a mean.
 func (s *rolling) part(name string, l *tensor.Tensor, p *pass) {
-	// A micro-batch's loss is divided by the tokens of the whole batch. Its mean is had by dividing by the part of the tokens that it
-	// has, and counts for as many tokens, so that what is told of an update does not depend on how it was cut.
+	// A micro-batch's loss is divided by the tokens of the whole batch. Its mean is had by dividing by the
+	// part of the tokens that it has, and counts for as many tokens, so that what is told of an update
+	// does not depend on how it was cut.
 	share := float64(len(p.owner)) / float64(p.tokens)
 	s.meter.AddMean(name, tensor.Values(l)[0]/share, len(p.owner))
 }
 
-// Plan says what the run will take, as (*Reward).Plan does, with the time that the answers of an iteration take to be
-// written and scored beside that of a step. They are taken to be as long as they may be; what programs take that score them is not in it.
+// Plan says what the run will take, as (*Reward).Plan does, with the time that the answers of an iteration
+// take to be written and scored beside that of a step. They are taken to be as long as they may be; what
+// programs take that score them is not in it.
 func (c *PPO) Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error) {
 	own := *c
 	own.Resume = false

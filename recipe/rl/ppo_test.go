@@ -69,9 +69,9 @@ func rolloutEvents(events []train.Event) (list []train.RolloutEvent) {
 	return list
 }
 
-// TestPPOAtTheStart: in the first update of an iteration the policy is the one that wrote: every ratio is exactly 1 and the KL
-// divergence exactly 0, and that from the reference too in the first iteration. It holds for both methods and types, packed
-// anyhow, with any threads.
+// TestPPOAtTheStart: in the first update of an iteration the policy is the one that wrote: every ratio is
+// exactly 1 and the KL divergence exactly 0, and that from the reference too in the first iteration. It holds
+// for both methods and types, packed anyhow, with any threads.
 func TestPPOAtTheStart(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, args := range recipetest.Few(3, [][]string{{"method=full"}, {"method=lora"}, {"dtype=bf16"}, {"method=lora", "lora.modules_to_save=lm_head"}, {"batch_size=1"}, {"rollout_batch_size=3"}, {"temperature=0.7"}, {"critic.kind=separate"}, {"recompute=layers"}}...) {
@@ -139,8 +139,8 @@ func TestEqualRewardsTeachNothing(t *testing.T) {
 	}
 }
 
-// TestPPOResume: stopped in the middle of an iteration and gone on, the run gives the same weights bit for bit, with everything
-// that has a state: an adaptive coefficient, running statistics, a critic, early stopping by KL.
+// TestPPOResume: stopped in the middle of an iteration and gone on, the run gives the same weights bit for bit,
+// with everything that has a state: an adaptive coefficient, running statistics, a critic, early stopping by KL.
 func TestPPOResume(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, args := range [][]string{
@@ -232,9 +232,9 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// bandit is a control task whose optimum is known: answers of one token to prompts, of which the reward likes some. With the KL
-// divergence in the objective J(π) = E[r] - β·KL(π, π_ref) the best policy is π_ref·exp(r/β)/Z and its objective β·log Z
-// (Rafailov et al., 2023, appendix A.1), a mean over prompts.
+// bandit is a control task whose optimum is known: answers of one token to prompts, of which the reward likes
+// some. With the KL divergence in the objective J(π) = E[r] - β·KL(π, π_ref) the best policy is
+// π_ref·exp(r/β)/Z and its objective β·log Z (Rafailov et al., 2023, appendix A.1), a mean over prompts.
 type bandit struct {
 	prompts [][]int32
 	good    []bool // by token
@@ -304,7 +304,8 @@ func (b *bandit) best() float64 {
 	return j
 }
 
-// TestControl: PPO and the losses of groups come within 5% of the best objective; with the reward's sign turned they must not.
+// TestControl: PPO and the losses of groups come within 5% of the best objective; with the
+// reward's sign turned they must not.
 func TestControl(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	tok, err := tokenizer.Load(from)
@@ -350,7 +351,8 @@ func TestControl(t *testing.T) {
 			runs[loss] = tinyGRPO(t, from, prompts, filepath.Join(t.TempDir(), loss), with("loss_type="+loss, "beta=0.3", "scale_rewards=none", "iterations=50",
 				"prompts_per_iteration=9", "num_generations=8", "optimizer.learning_rate=0.003")...)
 		}
-		runs["dapo"].(*GRPO).KLEstimator = "k2" // the divergence that the best policy is about; the one of rloo, not set, is it already
+		// the divergence that the best policy is about; the one of rloo, not set, is it already
+		runs["dapo"].(*GRPO).KLEstimator = "k2"
 		if sign == "1" && !testing.Short() {
 			runs["ppo, KL in the loss"] = tinyPPO(t, from, prompts, filepath.Join(t.TempDir(), "ppol"), with("kl_coef=0.3", "iterations=70", "prompts_per_iteration=9", "num_generations=8", "num_ppo_epochs=2",
 				"num_mini_batches=1", "optimizer.learning_rate=0.003", "whiten_advantages=false", "vf_coef=0.5", "kl_in=loss")...)
@@ -370,7 +372,8 @@ func TestControl(t *testing.T) {
 	}
 }
 
-// TestValuesComeWithAnswers: the values that come with the writing of answers are, bit for bit, those of a pass over them.
+// TestValuesComeWithAnswers: the values that come with the writing of answers are, bit for bit, those of a
+// pass over them.
 func TestValuesComeWithAnswers(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, args := range recipetest.Few(2, [][]string{{"dtype=f32"}, {"method=prefix", "prompt.num_virtual_tokens=3"}, {"dtype=bf16", "rollout_batch_size=3"}}...) {

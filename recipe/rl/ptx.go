@@ -68,6 +68,7 @@ func (p *ptx) mix(batches []data.Batch, step int) []data.Batch {
 	return batches
 }
 
+// loss is the mean loss of the next token on a micro-batch of text, times ptx.coef.
 func (p *ptx) loss(t *tensor.Tape, m *model.Model, b *data.Batch, part *ptxPart, in recipe.Inputs) *tensor.Tensor {
 	l := nn.Loss(m, in.Of(t, b), b.Targets, tensor.CrossEntropyOptions{Tokens: part.tokens})
 	return tensor.Scale(l.Total, float32(p.c.Coef))

@@ -19,7 +19,8 @@ func TestRehearsedRun(t *testing.T) {
 	recipetest.Foretold(t, "grpo", tinyGRPO(t, from, promptFile(t), filepath.Join(t.TempDir(), "run"), "iterations=1", "method=lora"))
 }
 
-// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with models, adapters and losses of each kind.
+// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with models,
+// adapters and losses of each kind.
 func TestRehearsal(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	sum, _, err := recipetest.Start(t, tinyReward(t, from, recipetest.PreferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "judge"), "steps=4"), 1)

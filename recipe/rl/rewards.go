@@ -51,7 +51,8 @@ func (s *rolling) openRewards(run *recipe.Run, dtype device.DType) (r *rewards, 
 			if source.judge, err = judge.Open(spec, run.Env.Device, dtype, judge.Options{Base: s.frozen(run)}); err != nil {
 				return r, fmt.Errorf("reward %s is no rule (%s) and cannot be opened as a reward model: %w", spec, reward.Rules, err)
 			}
-			source.same = source.judge.Tokenizer().Fingerprint() == run.Tokenizer.Fingerprint() && sourceOf(source.judge.Template()) == sourceOf(s.template)
+			source.same = source.judge.Tokenizer().Fingerprint() == run.Tokenizer.Fingerprint() &&
+				sourceOf(source.judge.Template()) == sourceOf(s.template)
 			if !source.same {
 				r.note += fmt.Sprintf("; the reward model %s has another tokenizer or chat template, so it reads the answers as text", spec)
 			}
@@ -61,6 +62,7 @@ func (s *rolling) openRewards(run *recipe.Run, dtype device.DType) (r *rewards, 
 	return r, nil
 }
 
+// sourceOf is the text of a template, "" without one.
 func sourceOf(t *chat.Template) string {
 	if t == nil {
 		return ""
@@ -97,7 +99,8 @@ func (r *rewards) score(ctx context.Context, from []example.Prompt, answers []*r
 	return nil
 }
 
-// score asks one source. A reward model with the policy's own tokenizer is given the tokens that were drawn, any other one the text.
+// score asks one source. A reward model with the policy's own tokenizer is given the tokens that were
+// drawn, any other one the text.
 func (s *rewardSource) score(ctx context.Context, from []example.Prompt, answers []*rollout) ([]float64, error) {
 	switch {
 	case s.rule != nil:

@@ -22,8 +22,9 @@ import (
 	"hone/train"
 )
 
-// TestMethodsAtTheStart: with every adapter the policy is at first the one that wrote, ratio 1 and KL 0, and where an adapter
-// begins as its base the KL divergence from the reference is 0. Nothing of the base changes, and the result can be put on it.
+// TestMethodsAtTheStart: with every adapter the policy is at first the one that wrote, ratio 1 and KL 0, and
+// where an adapter begins as its base the KL divergence from the reference is 0. Nothing of the base changes,
+// and the result can be put on it.
 func TestMethodsAtTheStart(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, m := range recipetest.Few(2, recipetest.Adapters...) {
@@ -85,9 +86,9 @@ func otherwise(t *testing.T, from string) string {
 	return dir
 }
 
-// TestOneBase: policy, critic and reward model are adapters on one base in memory. What comes out, weights and scores, is bit
-// for bit what comes out with a copy of the base for each, which takes as much more memory as the run says it saves, and the
-// scores are those of the reward model alone.
+// TestOneBase: policy, critic and reward model are adapters on one base in memory. What comes out, weights
+// and scores, is bit for bit what comes out with a copy of the base for each, which takes as much more memory
+// as the run says it saves, and the scores are those of the reward model alone.
 func TestOneBase(t *testing.T) {
 	from, prompts, pairs := base(t), promptFile(t), recipetest.PreferenceFile(t, "pairs")
 	other := otherwise(t, from)
@@ -160,7 +161,8 @@ func checkRaw(t *testing.T, out, dir string, o judge.Options) {
 	}
 }
 
-// TestStageDefaults: without the keys a sequence is as long as the model allows, and the learning rate the method's, in every stage.
+// TestStageDefaults: without the keys a sequence is as long as the model allows, and the learning
+// rate the method's, in every stage.
 func TestStageDefaults(t *testing.T) {
 	from, pairs, prompts := base(t), recipetest.PreferenceFile(t, "pairs"), promptFile(t)
 	rates := map[string][]float64{}

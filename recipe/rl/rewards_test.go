@@ -17,8 +17,8 @@ import (
 	"hone/train"
 )
 
-// TestRewardModelAsReward trains a reward model and then a policy from it, as an adapter of the same base and by itself, with
-// text of pre-training mixed in.
+// TestRewardModelAsReward trains a reward model and then a policy from it, as an adapter of the same base and
+// by itself, with text of pre-training mixed in.
 func TestRewardModelAsReward(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, method := range recipetest.Few(1, "full", "lora") {
@@ -77,8 +77,8 @@ func TestOtherVocabulary(t *testing.T) {
 	t.Error("nothing says that the reward model has another tokenizer")
 }
 
-// TestBrokenReward: a program that breaks in the middle of a run ends it with an error that says why; the answers and the
-// checkpoint are kept, and with the program repaired the run goes on.
+// TestBrokenReward: a program that breaks in the middle of a run ends it with an error that says why; the
+// answers and the checkpoint are kept, and with the program repaired the run goes on.
 func TestBrokenReward(t *testing.T) {
 	if _, err := os.Stat("/bin/sh"); err != nil {
 		t.Skipf("no /bin/sh to run the reward program, a shell script: %v", err)
@@ -171,8 +171,8 @@ func TestRolloutsRefuse(t *testing.T) {
 	}
 }
 
-// TestPromptsAs: a prompt that is a text is what the user says where there is a chat template, unless the recipe says otherwise; the
-// run tells, and a reward program reads the text as it was given.
+// TestPromptsAs: a prompt that is a text is what the user says where there is a chat template, unless the
+// recipe says otherwise; the run tells, and a reward program reads the text as it was given.
 func TestPromptsAs(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	for _, c := range []struct{ args, said, prompt, fails string }{

@@ -1,13 +1,24 @@
 // Package rl has the recipes that learn from rewards on answers which the model writes itself: PPO and the GRPO family.
 //
-// Both are one stage, rolling, with an algorithm that gives advantages and a loss. An iteration, when train.Loop asks for the batches of its first step
-// (rolling.step):
+// Both are one stage, rolling, with an algorithm that gives advantages and a loss. An iteration, when
+// train.Loop asks for the batches of its first step (rolling.step):
 //
 //	collect: write (generate.Engine) ─► recall (reference, critic) ─► score (rewards) ─► shape ─► advantages   ─► state.Answers
 //	then, each of its steps:  turn ─► dealAnswers ─► objective: forward ─► algorithm.loss
 //
-// So the loop knows nothing of rollouts, and a checkpoint in the middle of an iteration needs the answers and a few counts (rollingState) to go on
-// bit for bit.
+// So the loop knows nothing of rollouts, and a checkpoint in the middle of an iteration needs the answers and
+// a few counts (rollingState) to go on bit for bit.
+//
+//	ppo.go, grpo.go              the algorithms: keys, advantages, loss
+//	critic.go                    what PPO's values come from
+//	rollout.go                   the stage: its state, its place in the loop, what is dealt out when
+//	rollout_config.go            keys of both algorithms
+//	rollout_collect.go           the beginning of an iteration, as above
+//	rollout_pass.go              a micro-batch on its way through the policy; the objective
+//	rollout_keep.go              what writing computed already
+//	rollout_rehearse.go          planning
+//	questions.go, rewards.go     prompts; what scores answers
+//	diagnose.go, ptx.go, ema.go  stop rules; text of pre-training mixed in; an average of the weights
 //
 // Letters: M the tokens of the answers of a micro-batch, C channels.
 package rl
@@ -55,27 +66,32 @@ type rolling struct {
 	t         *recipe.Training
 	epochs    int
 	algorithm algorithm
-	critic    *critic      // nil without one
-	ref       *model.Model // a copy of the model as it is before training; nil with an adapter, which is switched off, or without reference
-	rewards   *rewards
-	template  *chat.Template
-	prompt    []example.Prompt
-	held      []example.Prompt
-	stats     data.Stats
-	stop      generate.Options // what ends an answer
-	meter     *train.Meter
-	ptx       *ptx
-	ema       *ema            // nil without one
-	again     int             // layers to run again in the backward pass
-	kept      *tensor.Results // what the policy's layers computed when it wrote, until the first update; or nil
-	keeps     map[int]bool    // numbers of the answers of which it is
-	state     rollingState
-	far       share              // approximate KL of the update at hand
-	entropy   share              // of its tokens
-	last      map[string]float64 // metrics of the last iteration of this session
-	base      int64              // bytes that the model's weights take
-	lent      bool               // the data is another's
 	r         *recipe.Run
+
+	template *chat.Template
+	prompt   []example.Prompt
+	held     []example.Prompt // prompts of evaluations; nil without
+	stats    data.Stats
+	stop     generate.Options // what ends an answer
+	ptx      *ptx             // nil without text that is mixed in
+	lent     bool             // ptx's text is another stage's, which closes it
+
+	// A copy of the model as it is before training; nil with an adapter, which is switched off, or without reference.
+	ref     *model.Model
+	critic  *critic // nil without one
+	rewards *rewards
+	ema     *ema  // nil without one
+	again   int   // layers to run again in the backward pass
+	base    int64 // bytes that the model's weights take
+
+	kept  *tensor.Results // what the policy's layers computed when it wrote, until the first update; or nil
+	keeps map[int]bool    // numbers of the answers of which it is
+
+	state    rollingState
+	meter    *train.Meter
+	approxKL average            // of the update at hand, from the policy that wrote
+	entropy  average            // of its tokens
+	last     map[string]float64 // metrics of the last iteration of this session
 }
 
 // rollingState is what a run needs besides the weights to go on bit for bit.
@@ -85,25 +101,25 @@ type rollingState struct {
 	Stopped   bool           `json:"stopped"`   // the policy is target_kl away from the one that wrote
 	KL        loss.KLControl `json:"kl"`
 	Scores    loss.Moments   `json:"scores"`
-	Far       share          `json:"far"`     // approximate KL of the last update
-	Entropy   share          `json:"entropy"` // over the updates of the iteration
+	ApproxKL  average        `json:"far"`     // approximate KL of the last update
+	Entropy   average        `json:"entropy"` // over the updates of the iteration
 	Watch     watch          `json:"watch"`
 }
 
-// share is a sum and a count.
-type share struct {
+// average is a mean on its way: a sum and a count.
+type average struct {
 	Sum   float64 `json:"sum"`
 	Count float64 `json:"count"`
 }
 
-func (s *share) add(v ...float64) {
+func (a *average) add(v ...float64) {
 	for _, x := range v {
-		s.Sum += x
-		s.Count++
+		a.Sum += x
+		a.Count++
 	}
 }
 
-func (s share) mean() float64 { return s.Sum / max(s.Count, 1) }
+func (a average) mean() float64 { return a.Sum / max(a.Count, 1) }
 
 // rollout is an answer that the policy wrote.
 type rollout struct {
@@ -123,9 +139,10 @@ type rollout struct {
 	kept []int32 // of its tokens but for the last: row in rolling.kept
 }
 
+// tokens is the length of the answer.
 func (a *rollout) tokens() int { return len(a.IDs) - a.From }
 
-// kl sums the estimates of an answer's tokens.
+// kl is the divergence from the reference over the whole answer, in nats: the sum of its tokens' estimates.
 func (a *rollout) kl(estimator string) float64 {
 	sum := 0.0
 	for i := range a.Ref {
@@ -153,7 +170,8 @@ func (s *rolling) OpenData(ctx context.Context, r *recipe.Run) (err error) {
 		}
 	}
 	if len(s.prompt) == 0 || len(s.c.ValidationPrompts) > 0 && len(s.held) == 0 {
-		return fmt.Errorf("no prompt is left (%s); raise sequence_length, lower max_completion_length, or give other prompts", s.stats.String())
+		return fmt.Errorf("no prompt is left (%s); raise sequence_length, lower max_completion_length, or give other prompts",
+			s.stats.String())
 	}
 	s.setStops()
 	if s.t.Steps == 0 {
@@ -180,6 +198,7 @@ func (s *rolling) setStops() {
 	s.stop.Temperature, s.stop.MaxNewTokens, s.stop.BatchSize = s.c.Temperature, s.c.MaxCompletionLength, s.c.RolloutBatchSize
 }
 
+// Config is none: the policy is opened from its folder.
 func (s *rolling) Config(*recipe.Run) ([]byte, error) { return nil, nil }
 
 // Open loads the policy and, where its own weights are trained, a copy for the reference.
@@ -195,10 +214,11 @@ func (s *rolling) Open(r *recipe.Run, dtype device.DType) (m *model.Model, err e
 	s.base = r.Env.Device.Memory().InUse - before
 	if top := m.Head(); s.c.Temperature != 1 && (top.Bias != nil || top.SoftCap != 0) {
 		m.Free()
-		return nil, fmt.Errorf("temperature is %v, which this model's output layer (with a bias or a soft cap) cannot be trained at; use 1", s.c.Temperature)
+		return nil, fmt.Errorf("temperature is %v, which this model's output layer (with a bias or a soft cap) cannot be trained at; use 1",
+			s.c.Temperature)
 	}
-	// An adapter that trains nothing of the base is its own reference when it is off. Where weights of the base are trained, what they
-	// were is kept as a second model, in the same packing.
+	// An adapter that trains nothing of the base is its own reference when it is off. Where weights of the
+	// base are trained, what they were is kept as a second model, in the same packing.
 	if s.t.TrainsBase() && s.algorithm.needsReference() {
 		if s.ref, err = model.OpenPacked(r.From, r.Env.Device, dtype, packed); err != nil {
 			m.Free()
@@ -216,7 +236,8 @@ func (s *rolling) frozen(r *recipe.Run) *model.Model {
 	return s.ref
 }
 
-// With adds the critic to what is trained and opens what gives rewards; adapters of both go on the policy's base where it is theirs.
+// With adds the critic to what is trained and opens what gives rewards; adapters of both go on the
+// policy's base where it is theirs.
 func (s *rolling) With(r *recipe.Run, t recipe.Trained, dtype device.DType) (recipe.Trained, error) {
 	// Other adapters are put on the bare base: one of the policy's that is on would be under them.
 	err := r.WithoutAdapter(func() (err error) {
@@ -249,7 +270,8 @@ func (s *rolling) Close() error {
 	return nil
 }
 
-// SetLoop lets the loop ask for batches, which are where answers are written. The average of weights follows each update that was made.
+// SetLoop lets the loop ask for batches, which are where answers are written. The average of weights
+// follows each update that was made.
 func (s *rolling) SetLoop(r *recipe.Run) (err error) {
 	s.again, err = r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	r.Loop.Batches = s.step
@@ -282,13 +304,13 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 		if err := s.collect(ctx, iteration, step); err != nil {
 			return nil, err
 		}
-	} else if s.c.TargetKL > 0 && s.state.Far.mean() > s.c.TargetKL { // as measured in the update before, which costs no pass of its own
-		s.state.Stopped = true
+	} else if s.c.TargetKL > 0 && s.state.ApproxKL.mean() > s.c.TargetKL {
+		s.state.Stopped = true // as measured in the update before, which costs no pass of its own
 	}
 	if s.state.Stopped {
 		return nil, train.ErrNoUpdate
 	}
-	s.far, s.entropy = share{}, share{}
+	s.approxKL, s.entropy = average{}, average{}
 	if s.critic != nil {
 		s.critic.warm(s.r, iteration)
 	}
@@ -307,7 +329,8 @@ func (s *rolling) step(ctx context.Context, step int) ([]data.Batch, error) {
 // turn are the numbers of the answers that an update of an iteration learns from, in its order.
 func (s *rolling) turn(iteration, update int) (list []int) {
 	n, part := s.c.answers(), update%s.c.NumMiniBatches
-	// data.Draw permutes n numbers, anew every n draws, so that each epoch goes through all answers in an order of its own
+	// data.Draw permutes n numbers, anew every n draws, so that each epoch goes through all
+	// answers in an order of its own
 	epoch := iteration*s.epochs + update/s.c.NumMiniBatches
 	for i := part * n / s.c.NumMiniBatches; i < (part+1)*n/s.c.NumMiniBatches; i++ {
 		list = append(list, int(data.Draw(s.t.Seed, int64(n), int64(epoch*n+i))))
@@ -357,13 +380,19 @@ func (s *rolling) Ignores(key string) bool {
 	return key == "kl_estimator" && !s.algorithm.needsReference()
 }
 
+// Info tells how much is asked and answered, and which adapters stand on one base.
 func (s *rolling) Info() (map[string]any, string) {
 	who, saved := s.sharing()
-	values := map[string]any{"prompts": len(s.prompt), "validation_prompts": len(s.held), "answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs)}
-	note := fmt.Sprintf("prompts: %s; %d to answer%s%s", s.stats.String(), len(s.prompt), s.taken(), s.rewards.note+s.algorithm.note())
+	values := map[string]any{
+		"prompts": len(s.prompt), "validation_prompts": len(s.held),
+		"answers_per_iteration": s.c.answers(), "updates_per_iteration": s.c.updates(s.epochs),
+	}
+	note := fmt.Sprintf("prompts: %s; %d to answer%s%s", s.stats.String(), len(s.prompt), s.taken(),
+		s.rewards.note+s.algorithm.note())
 	if len(who) > 0 {
 		values["shared_base_bytes"] = saved
-		note += fmt.Sprintf("; adapters on one base in memory, with the policy or its reference: %s (%s less)", strings.Join(who, ", "), plan.Bytes(saved))
+		note += fmt.Sprintf("; adapters on one base in memory, with the policy or its reference: %s (%s less)",
+			strings.Join(who, ", "), plan.Bytes(saved))
 	}
 	return values, note
 }
@@ -387,6 +416,7 @@ func (s *rolling) sharing() (who []string, saved int64) {
 	return who, saved
 }
 
+// Example has nothing: there is none before the policy has written.
 func (s *rolling) Example(*recipe.Run) []train.Part { return nil }
 
 // Prompts of samples are the recipe's, else the first held-out ones, so that what is shown is what is measured.
@@ -404,7 +434,10 @@ func (s *rolling) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {
 	return ids, texts
 }
 
-func (s *rolling) Beside(dir string) error       { return s.template.Save(dir) }
+// Beside puts the chat template with the model, as transformers does.
+func (s *rolling) Beside(dir string) error { return s.template.Save(dir) }
+
+// Summarise adds the metrics of the last iteration.
 func (s *rolling) Summarise(sum *recipe.Summary) { sum.Metrics = s.last }
 
 // LearningRates scales the learning rate of the critic.

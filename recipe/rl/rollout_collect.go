@@ -26,8 +26,8 @@ import (
 // collect writes and scores the answers of an iteration.
 func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	begin := time.Now()
-	// Prompts are drawn without replacement until all were asked, then anew: a function of (seed, iteration), so that a resumed run asks
-	// the same ones.
+	// Prompts are drawn without replacement until all were asked, then anew: a function of (seed, iteration),
+	// so that a resumed run asks the same ones.
 	questions := make([]int, s.c.PromptsPerIteration)
 	for i := range questions {
 		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
@@ -53,11 +53,14 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	}
 	metrics["time/rollout"], metrics["time/scoring"] = wrote, scored
 	stop := s.state.Watch.see(&s.c.Diagnosis, s.observe(answers)) // first, because it reads the entropy that the next line clears
-	s.state.Iteration, s.state.Answers, s.state.Stopped, s.state.Far, s.state.Entropy = iteration, answers, false, share{}, share{}
+	s.state.Iteration, s.state.Answers, s.state.Stopped = iteration, answers, false
+	s.state.ApproxKL, s.state.Entropy = average{}, average{}
 	s.last = finite(metrics)
-	return errors.Join(s.tell(train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}), s.diagnose(stop))
+	event := train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}
+	return errors.Join(s.tell(event), s.diagnose(stop))
 }
 
+// tell writes an event into the run's metrics.
 func (s *rolling) tell(e train.Event) error { return s.r.Metrics.Append(e) }
 
 // finite leaves out what JSON has no word for.
@@ -70,7 +73,8 @@ func finite(metrics map[string]float64) map[string]float64 {
 	return metrics
 }
 
-// keepAnswers writes answers that could not be scored beside the run, so that they are not lost, and adds to why where they are.
+// keepAnswers writes answers that could not be scored beside the run, so that they are not lost,
+// and adds to why where they are.
 func (s *rolling) keepAnswers(why error, answers []*rollout, iteration int) error {
 	var text []byte
 	for _, a := range answers {
@@ -91,7 +95,8 @@ func (s *rolling) keepAnswers(why error, answers []*rollout, iteration int) erro
 }
 
 // write lets the policy answer the questions, each as often as generations says.
-func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []int, generations int, draw uint64) ([]*rollout, error) {
+func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []int, generations int,
+	draw uint64) ([]*rollout, error) {
 	var prompts [][]int32
 	var answers []*rollout
 	for _, q := range questions {
@@ -121,7 +126,8 @@ func (s *rolling) write(ctx context.Context, from []example.Prompt, questions []
 	for i, out := range outs {
 		a := answers[i]
 		a.kept = out.Rows
-		a.IDs, a.LogProbs, a.Values, a.Text, a.Ended = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Values, out.Text, out.Finish != generate.FinishLength
+		a.IDs, a.LogProbs, a.Values = slices.Concat(prompts[i], out.Tokens), out.LogProbs, out.Values
+		a.Text, a.Ended = out.Text, out.Finish != generate.FinishLength
 	}
 	return answers, nil
 }
@@ -134,15 +140,15 @@ func (s *rolling) valuesCome() bool {
 // recallRows is about how many tokens go through a model at once where nothing is trained.
 const recallRows = 4096
 
-// recall computes what is needed of the answers and was not at hand when they were written: log-probabilities under the reference,
-// values of a separate critic and, where recallsPolicy, the policy's own log-probabilities.
+// recall computes what is needed of the answers and was not at hand when they were written: log-probabilities
+// under the reference, values of a separate critic and, where recallsPolicy, the policy's own log-probabilities.
 func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 	longest := 1
 	for _, a := range answers {
 		longest = max(longest, len(a.IDs))
 	}
-	// One micro-batch goes through all models before the next: what it holds is freed in between.
-	// The number of answers that go together bounds memory by the longest of them; rows have the same bits whatever is beside them.
+	// One micro-batch goes through all models before the next: what it holds is freed in between. The number of
+	// answers that go together bounds memory by the longest of them; rows have the same bits whatever is beside them.
 	for _, b := range dealAnswers(answers, max(1, recallRows/longest)) {
 		if s.critic != nil && !s.valuesCome() || s.recallsPolicy() {
 			if err := train.Infer(ctx, s.r.Tape, func() error { s.recallPolicy(&b); return nil }); err != nil {
@@ -158,7 +164,8 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 		}
 		err := s.r.WithoutAdapter(func() error {
 			return train.Infer(ctx, s.r.Tape, func() error {
-				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{}) // not recorded, so it does not use up the results that were kept from writing
+				// not recorded, so it does not use up the results that were kept from writing
+				p := s.forward(s.r.Tape, m, &b, recipe.Inputs{})
 				return p.spread(p.logProbs, func(a *rollout, v []float32) { a.Ref = v })
 			})
 		})
@@ -169,13 +176,14 @@ func (s *rolling) recall(ctx context.Context, answers []*rollout) error {
 	return nil
 }
 
-// recallsPolicy tells that the log-probabilities from when an answer was written are not those that training begins with: at
-// another temperature, and on a device that rounds a token's products otherwise when many are beside it.
+// recallsPolicy tells that the log-probabilities from when an answer was written are not those that training begins
+// with: at another temperature, and on a device that rounds a token's products otherwise when many are beside it.
 func (s *rolling) recallsPolicy() bool {
 	return device.IsLoose(s.r.Env.Device) || s.c.Temperature != 1
 }
 
-// recallPolicy sets the log-probabilities and values of answers that were not at hand when they were written, by a pass like training's.
+// recallPolicy sets the log-probabilities and values of answers that were not at hand when they were
+// written, by a pass like training's.
 func (s *rolling) recallPolicy(b *data.Batch) {
 	var p *pass
 	if s.recallsPolicy() {
@@ -192,10 +200,13 @@ func (s *rolling) recallPolicy(b *data.Batch) {
 // checkRecalled refuses answers of a policy or a critic that has diverged, which no update and no file could hold.
 func checkRecalled(answers []*rollout) error {
 	for _, a := range answers {
-		for name, list := range map[string][]float32{"log-probabilities": a.LogProbs, "log-probabilities under the reference": a.Ref, "values of the critic": a.Values} {
+		for name, list := range map[string][]float32{
+			"log-probabilities": a.LogProbs, "log-probabilities under the reference": a.Ref, "values of the critic": a.Values,
+		} {
 			for _, v := range list {
 				if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-					return fmt.Errorf("the %s are not finite: training diverged; go back to an earlier checkpoint with a lower optimizer.learning_rate", name)
+					return fmt.Errorf("the %s are not finite: training diverged; "+
+						"go back to an earlier checkpoint with a lower optimizer.learning_rate", name)
 				}
 			}
 		}
@@ -217,6 +228,7 @@ func (p *pass) spread(x *tensor.Tensor, give func(*rollout, []float32)) error {
 	return nil
 }
 
+// mustSpread is spread within a pass, whose failures are panics.
 func (p *pass) mustSpread(x *tensor.Tensor, give func(*rollout, []float32)) {
 	if err := p.spread(x, give); err != nil {
 		panic(&tensor.Error{Op: "read", Problem: err.Error()})
@@ -256,7 +268,7 @@ func (s *rolling) shape(answers []*rollout) {
 // describe are the metrics of an iteration's answers, by TRL's names where it has one.
 func (s *rolling) describe(answers []*rollout) map[string]float64 {
 	var raw loss.Moments
-	var length, ended, kl share
+	var length, ended, kl average
 	for _, a := range answers {
 		raw.Add([]float64{a.Raw})
 		length.add(float64(a.tokens()))
@@ -271,7 +283,10 @@ func (s *rolling) describe(answers []*rollout) map[string]float64 {
 	if raw.M2 > 0 {
 		spread = raw.Std()
 	}
-	m := map[string]float64{"objective/scores": raw.Mean, "objective/scores_std": spread, "completions/mean_length": length.mean(), "completions/eos_share": ended.mean()}
+	m := map[string]float64{
+		"objective/scores": raw.Mean, "objective/scores_std": spread,
+		"completions/mean_length": length.mean(), "completions/eos_share": ended.mean(),
+	}
 	if s.algorithm.needsReference() {
 		m["objective/kl"] = kl.mean()
 	}

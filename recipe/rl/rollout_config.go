@@ -62,12 +62,17 @@ type Diagnosis struct {
 }
 
 func defaultRollouts() Rollouts {
-	return Rollouts{OnBadRecord: "error", PromptsAs: string(example.PromptsAuto), RewardTimeout: 60, RewardRetries: 2, Iterations: 100, PromptsPerIteration: 16, NumGenerations: 1, NumMiniBatches: 1,
+	return Rollouts{
+		OnBadRecord: "error", PromptsAs: string(example.PromptsAuto), RewardTimeout: 60, RewardRetries: 2,
+		Iterations: 100, PromptsPerIteration: 16, NumGenerations: 1, NumMiniBatches: 1,
 		RolloutBatchSize: 64, MaxCompletionLength: 256, Temperature: 1,
-		Diagnosis: Diagnosis{On: "stop", MaxKL: 100, LengthRatio: 3, EntropyRatio: 0.02, NegativeKL: 1, LengthReward: 0.7, MinIterations: 5}}
+		Diagnosis: Diagnosis{
+			On: "stop", MaxKL: 100, LengthRatio: 3, EntropyRatio: 0.02, NegativeKL: 1, LengthReward: 0.7, MinIterations: 5,
+		},
+	}
 }
 
-// rolloutTraining is defaultTraining for learning from rollouts.
+// rolloutTraining is recipe.DefaultTuning for learning from rollouts.
 func rolloutTraining() recipe.Training {
 	t := recipe.DefaultTuning()
 	t.Optimizer.Beta2 = 0.95
@@ -87,7 +92,8 @@ func (c *Rollouts) validate(t recipe.Training, epochs int) error {
 	if t.Steps == 0 {
 		t.Steps = c.Iterations * c.updates(epochs)
 	}
-	for _, check := range []func() error{c.validateInput, c.validateSizes, func() error { return c.validateTraining(&t) }, c.Diagnosis.validate} {
+	for _, check := range []func() error{c.validateInput, c.validateSizes, func() error { return c.validateTraining(&t) },
+		c.Diagnosis.validate} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -111,7 +117,8 @@ func (c *Rollouts) validateInput() error {
 	case !example.PromptsAs(c.PromptsAs).Valid():
 		return fmt.Errorf("prompts_as is %q; use auto, user or text", c.PromptsAs)
 	case !(c.RewardTimeout >= 0 && c.RewardTimeout < 1e9) || c.RewardRetries < 0:
-		return fmt.Errorf("reward_timeout is %v and reward_retries %d; they must be at least 0, and the seconds below 1e9", c.RewardTimeout, c.RewardRetries)
+		return fmt.Errorf("reward_timeout is %v and reward_retries %d; they must be at least 0, and the seconds below 1e9",
+			c.RewardTimeout, c.RewardRetries)
 	case !(c.ScoreClip >= 0):
 		return fmt.Errorf("score_clip is %v; it must be at least 0, and 0 does not clip", c.ScoreClip)
 	}
@@ -128,8 +135,11 @@ func (c *Rollouts) validateSizes() error {
 	for _, size := range []struct {
 		key string
 		n   int
-	}{{"iterations", c.Iterations}, {"prompts_per_iteration", c.PromptsPerIteration}, {"num_generations", c.NumGenerations},
-		{"num_mini_batches", c.NumMiniBatches}, {"rollout_batch_size", c.RolloutBatchSize}, {"max_completion_length", c.MaxCompletionLength}} {
+	}{
+		{"iterations", c.Iterations}, {"prompts_per_iteration", c.PromptsPerIteration},
+		{"num_generations", c.NumGenerations}, {"num_mini_batches", c.NumMiniBatches},
+		{"rollout_batch_size", c.RolloutBatchSize}, {"max_completion_length", c.MaxCompletionLength},
+	} {
 		if size.n < 1 || size.n > most {
 			return fmt.Errorf("%s is %d; it must be at least 1 and at most %d", size.key, size.n, most)
 		}
@@ -152,8 +162,10 @@ func (c *Rollouts) validateSizes() error {
 func (c *Rollouts) validateTraining(t *recipe.Training) error {
 	switch {
 	case t.GradientAccumulationSteps != 1:
-		return errors.New("gradient_accumulation_steps is set; an update takes its part of the answers, batch_size at a time: set num_mini_batches and batch_size")
-	// The first ratio of an iteration is exactly 1 because writing and training compute the same; noise would make it another.
+		return errors.New("gradient_accumulation_steps is set; an update takes its part of the answers, batch_size at a time: " +
+			"set num_mini_batches and batch_size")
+	// The first ratio of an iteration is exactly 1 because writing and training compute the same; noise would
+	// make it another.
 	case t.Dropout != 0 || t.LoRA.Dropout != 0 || t.NEFTuneNoiseAlpha != 0:
 		return errors.New("dropout or neftune_noise_alpha is set; with it the policy that is trained is not the one that wrote: leave it 0")
 	case c.EMADecay > 0 && t.Optimizer.Paged:
@@ -161,7 +173,8 @@ func (c *Rollouts) validateTraining(t *recipe.Training) error {
 	case t.ZLoss != 0 || t.LabelSmoothing != 0:
 		return errors.New("z_loss or label_smoothing is set, which learning from rewards does not have; leave it out")
 	case c.MaxCompletionLength >= t.SequenceLength:
-		return fmt.Errorf("max_completion_length is %d and sequence_length, for prompt and answer, %d; lower the first or raise the second", c.MaxCompletionLength, t.SequenceLength)
+		return fmt.Errorf("max_completion_length is %d and sequence_length, for prompt and answer, %d; lower the first or raise the second",
+			c.MaxCompletionLength, t.SequenceLength)
 	}
 	return nil
 }
@@ -201,6 +214,7 @@ func (c *Rollouts) weights() ([]float64, error) {
 	return w, nil
 }
 
+// programs are the options of rewards that are programs.
 func (c *Rollouts) programs() reward.Options {
 	return reward.Options{Timeout: time.Duration(c.RewardTimeout * float64(time.Second)), Retries: c.RewardRetries}
 }
@@ -213,21 +227,25 @@ func validEstimator(name string) error {
 	return nil
 }
 
-// weakKL warns of an estimator that does not hold the policy to the reference where it counts; "" is sound. In the reward a sample's estimate is a
-// constant beside the gradient of its likelihood, whose mean for k1 is the gradient of KL(policy‖reference), and for k2 and k3 of second order in the
-// distance. In the loss the estimate itself is differentiated: of k2 that is the gradient of KL(policy‖reference), of k3 that of
+// weakKL warns of an estimator that does not hold the policy to the reference where it counts; "" is sound.
+// In the reward a sample's estimate is a constant beside the gradient of its likelihood, whose mean for k1 is
+// the gradient of KL(policy‖reference), and for k2 and k3 of second order in the distance. In the loss the
+// estimate itself is differentiated: of k2 that is the gradient of KL(policy‖reference), of k3 that of
 // KL(reference‖policy), and of k1 that of the log-likelihood, whose mean is 0.
 func weakKL(estimator string, inReward bool) string {
 	switch {
 	case inReward && estimator != loss.K1:
-		return fmt.Sprintf("; warning: kl_estimator=%s in the reward hardly holds the policy to the reference, as its gradient vanishes near it: k1 is the divergence there", estimator)
+		return fmt.Sprintf("; warning: kl_estimator=%s in the reward hardly holds the policy to the reference, "+
+			"as its gradient vanishes near it: k1 is the divergence there", estimator)
 	case !inReward && estimator == loss.K1:
-		return "; warning: kl_estimator=k1 in the loss does not hold the policy to the reference, as its gradient is 0 on average: use k2 or k3"
+		return "; warning: kl_estimator=k1 in the loss does not hold the policy to the reference, " +
+			"as its gradient is 0 on average: use k2 or k3"
 	}
 	return ""
 }
 
-// Models is as of Pretrain, with rewards that are no rules but paths or names of models.
+// Models points at the keys that name folders of models, as (*lm.Pretrain).Models does: the policy
+// and rewards that are no rules.
 func (c *Rollouts) Models() []*string {
 	models := config.Given(&c.Model)
 	for i, spec := range c.Reward {

@@ -6,10 +6,11 @@ import (
 	"hone/tensor"
 )
 
-// keep makes ready for the policy's layers to keep what they compute while answers to the questions are written, of those that the first
-// micro-batch of the iteration learns from: it is by the policy that wrote, so its forward pass is known but for attention and what stands
-// between the layers. That takes less than what the micro-batch itself keeps for its backward pass, but beside the copy of the weights that is
-// there for writing; where the recipe bounds memory, the run does without.
+// keep makes ready for the policy's layers to keep what they compute while answers to the questions are
+// written, of those that the first micro-batch of the iteration learns from: it is by the policy that wrote,
+// so its forward pass is known but for attention and what stands between the layers. That takes less than
+// what the micro-batch itself keeps for its backward pass, but beside the copy of the weights that is there
+// for writing; where the recipe bounds memory, the run does without.
 func (s *rolling) keep(iteration int, questions []int) {
 	s.forget()
 	if device.IsLoose(s.r.Env.Device) || s.t.Memory != "" || s.again > 0 || !s.r.Model.Shape().Reusable() {

@@ -33,9 +33,10 @@ func (d *multiplying) MatMulPlus(m, plus device.MatMul) {
 	d.Device.MatMulPlus(m, plus)
 }
 
-// TestFirstUpdateKnowsTheAnswers: a run whose first update of an iteration takes from the writing what the layers computed has the bits of one that
-// computes it again, as one does whose memory is bounded, and multiplies less. That holds for packed answers to one prompt, written in
-// parts, for an update that sees some of the answers at a time, and for weights in few bits.
+// TestFirstUpdateKnowsTheAnswers: a run whose first update of an iteration takes from the writing what the
+// layers computed has the bits of one that computes it again, as one does whose memory is bounded, and
+// multiplies less. That holds for packed answers to one prompt, written in parts, for an update that sees
+// some of the answers at a time, and for weights in few bits.
 func TestFirstUpdateKnowsTheAnswers(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	reward := []string{"iterations=2", "samples.every=0", "checkpoint.every=1000"}

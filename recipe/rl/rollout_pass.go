@@ -17,7 +17,8 @@ type rolled struct {
 	whole   int // answers of the whole batch
 }
 
-// dealAnswers makes micro-batches of size answers, each with the counts of all of them, by which its losses are divided.
+// dealAnswers makes micro-batches of size answers, each with the counts of all of them, by which its losses
+// are divided.
 func dealAnswers(list []*rollout, size int) (batches []data.Batch) {
 	tokens := 0
 	for _, a := range list {
@@ -43,7 +44,8 @@ func (a *rollout) marks() []int32 {
 	return marks
 }
 
-// pass is a micro-batch on its way through the policy; the tensors have an element for each of the M tokens of the answers.
+// pass is a micro-batch on its way through the policy; the tensors have an element for each of the M tokens
+// of the answers.
 type pass struct {
 	*rolled
 	tape              *tensor.Tape
@@ -99,14 +101,17 @@ func (p *pass) constant(of func(a *rollout, i int) float64) *tensor.Tensor {
 	return p.tape.Constant(v, len(v))
 }
 
+// old are the log-probabilities [M] from when the answers were written.
 func (p *pass) old() *tensor.Tensor {
 	return p.constant(func(a *rollout, i int) float64 { return float64(a.LogProbs[i]) })
 }
 
+// ref are the log-probabilities [M] under the reference.
 func (p *pass) ref() *tensor.Tensor {
 	return p.constant(func(a *rollout, i int) float64 { return float64(a.Ref[i]) })
 }
 
+// advantages [M] are those of the tokens, or that of the whole answer at each of them.
 func (p *pass) advantages() *tensor.Tensor {
 	return p.constant(func(a *rollout, i int) float64 { return a.Advantages[min(i, len(a.Advantages)-1)] })
 }
@@ -139,7 +144,7 @@ func (s *rolling) measure(p *pass) {
 		for _, old := range a.LogProbs {
 			// d²/2 is the k2 estimate of KL(π_old || π), TRL's approxkl; target_kl is compared with its mean.
 			d := now[at] - float64(old)
-			s.far.add(d * d / 2)
+			s.approxKL.add(d * d / 2)
 			s.meter.Add("policy/approxkl_avg", d*d/2)
 			s.meter.Add("val/ratio", math.Exp(d))
 			at++
@@ -151,9 +156,9 @@ func (s *rolling) measure(p *pass) {
 
 // made keeps what was measured in an update once it is made, so that one that is interrupted leaves nothing.
 func (s *rolling) made() map[string]float64 {
-	// Far is of the last update alone, Entropy of all of the iteration: the first says when to stop it, the second is what a rule compares
-	// between iterations.
-	s.state.Far = s.far
+	// ApproxKL is of the last update alone, Entropy of all of the iteration: the first says when to stop it,
+	// the second is what a rule compares between iterations.
+	s.state.ApproxKL = s.approxKL
 	s.state.Entropy.Sum += s.entropy.Sum
 	s.state.Entropy.Count += s.entropy.Count
 	return s.meter.Take()

@@ -9,8 +9,8 @@ import (
 	"hone/train"
 )
 
-// Repeat returns the stage for another rehearsal on the same prompts. It makes models, critic and state anew; the text of ptx stays open until
-// the first one is closed.
+// Repeat returns the stage for another rehearsal on the same prompts. It makes models, critic and state anew;
+// the text of ptx stays open until the first one is closed.
 func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 	other := *s
 	other.r, other.meter, other.lent, other.state, other.kept = r, train.NewMeter(), true, rollingState{KL: s.state.KL}, nil
@@ -22,7 +22,8 @@ func (s *rolling) Repeat(r *recipe.Run) recipe.Stage {
 
 // Rehearse lets answers run to their end and has no rule or program score them.
 func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
-	// A device that only counts draws token 0 for ever, which may be an end: without ends every answer is as long as it may be.
+	// A device that only counts draws token 0 for ever, which may be an end: without ends every
+	// answer is as long as it may be.
 	s.stop.EOS, s.stop.Stop, s.stop.Temperature, s.stop.BatchSize = nil, nil, 0, s.c.RolloutBatchSize
 	for i := range s.rewards.sources {
 		if s.rewards.sources[i].rule != nil {
@@ -53,7 +54,10 @@ func (unasked) Score(_ context.Context, answers []reward.Answer) ([]float64, err
 func (s *rolling) Lower() (list []recipe.Change) {
 	was := s.c.RolloutBatchSize
 	for n := min(was, s.c.answers()) / 2; n >= 1; n /= 2 {
-		list = append(list, recipe.Change{Key: fmt.Sprintf("rollout_batch_size=%d", n), Make: func() { s.c.RolloutBatchSize = n }, Undo: func() { s.c.RolloutBatchSize = was }})
+		list = append(list, recipe.Change{
+			Key:  fmt.Sprintf("rollout_batch_size=%d", n),
+			Make: func() { s.c.RolloutBatchSize = n }, Undo: func() { s.c.RolloutBatchSize = was },
+		})
 	}
 	return list
 }

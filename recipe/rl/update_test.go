@@ -33,7 +33,8 @@ func (nothing) loss(_ *rolling, p *pass) *tensor.Tensor {
 	return p.tape.Constant(make([]float32, 1), 1)
 }
 
-// staged is a stage on a golden model, without rewards or critic, and answers of it to learn from: one of two tokens and two of one.
+// staged is a stage on a golden model, without rewards or critic, and answers of it to learn from:
+// one of two tokens and two of one.
 func staged(t *testing.T, name string) (s *rolling, answers []*rollout) {
 	t.Helper()
 	dev := cpu.New(cpu.Options{Threads: 1})
@@ -52,7 +53,8 @@ func staged(t *testing.T, name string) (s *rolling, answers []*rollout) {
 	return s, answers
 }
 
-// TestShareOfTheBalance: the load-balancing loss of a micro-batch counts by its share of the answers, so that those of an update add up to a mean.
+// TestShareOfTheBalance: the load-balancing loss of a micro-batch counts by its share of the answers, so that
+// those of an update add up to a mean.
 func TestShareOfTheBalance(t *testing.T) {
 	s, answers := staged(t, "mixtral")
 	coefficient := float64(s.r.Model.Shape().RouterLoss)
@@ -71,16 +73,17 @@ func TestShareOfTheBalance(t *testing.T) {
 	}
 }
 
-// TestEntropyByHand: that of each token of the answers, at the temperature that they are drawn at, by the logits that predict it; an update has the mean
-// over its tokens, and an iteration that over all of its updates.
+// TestEntropyByHand: that of each token of the answers, at the temperature that they are drawn at, by the logits
+// that predict it; an update has the mean over its tokens, and an iteration that over all of its updates.
 func TestEntropyByHand(t *testing.T) {
 	s, answers := staged(t, "llama_untied")
 	for _, temperature := range []float64{1, 0.5} {
 		for _, bonus := range []bool{false, true} {
-			s.c.Temperature, s.algorithm, s.state.Entropy = temperature, nothing{entropy: bonus}, share{}
+			s.c.Temperature, s.algorithm, s.state.Entropy = temperature, nothing{entropy: bonus}, average{}
 			whole := 0.0
-			for at, list := range [][]*rollout{answers[:1], answers[1:]} { // updates of two tokens each, the second of two answers
-				s.far, s.entropy = share{}, share{}
+			// updates of two tokens each, the second of two answers
+			for at, list := range [][]*rollout{answers[:1], answers[1:]} {
+				s.approxKL, s.entropy = average{}, average{}
 				want := 0.0
 				for i, b := range dealAnswers(list, 1) {
 					a := list[i]
@@ -134,8 +137,8 @@ func inside(t *testing.T, c *PPO, see func(s *rolling)) {
 	}
 }
 
-// TestTextHasItsOwnMean: text that is mixed in adds ptx.coef times the mean over its own tokens, however many tokens the answers have, by
-// whose count the loop divides.
+// TestTextHasItsOwnMean: text that is mixed in adds ptx.coef times the mean over its own tokens, however many
+// tokens the answers have, by whose count the loop divides.
 func TestTextHasItsOwnMean(t *testing.T) {
 	c := tinyPPO(t, base(t), promptFile(t), filepath.Join(t.TempDir(), "run"), "iterations=1", "ptx.data="+recipetest.TextFolder(t), "ptx.coef=0.25")
 	seen := 0
@@ -173,8 +176,8 @@ func (h *heard) Score(_ context.Context, answers []reward.Answer) ([]float64, er
 	return make([]float64, len(answers)), nil
 }
 
-// TestEvaluationsDrawAlike: the held-out prompts are answered by the same random numbers each time, so that evaluations differ by the policy alone, and
-// by others than the iterations are.
+// TestEvaluationsDrawAlike: the held-out prompts are answered by the same random numbers each time, so that
+// evaluations differ by the policy alone, and by others than the iterations are.
 func TestEvaluationsDrawAlike(t *testing.T) {
 	prompts := filepath.Join(t.TempDir(), "prompts.jsonl")
 	if err := os.WriteFile(prompts, []byte(strings.Repeat(`{"prompt":"one and"}`+"\n", 8)), 0o666); err != nil {
