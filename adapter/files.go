@@ -179,7 +179,7 @@ func (l *LoRA) Save(dir string, dtype device.DType, values func(nn.Named) ([]flo
 	}
 	defer w.Abort()
 	for _, p := range params {
-		of := p
+		of := p // the parameter whose numbers are written: the embedding's also by the name of the output layer that it is
 		if l.tied != nil && p.Param == l.tied.Param {
 			of = *l.tied
 		}

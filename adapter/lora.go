@@ -60,7 +60,7 @@ func (p *pair) update(x *tensor.Tensor) tensor.Update {
 	return tensor.Update{X: x, A: p.A.Tensor, B: p.B.Tensor, Scale: p.scale}
 }
 
-// ReadsWeight tells that DoRA measures the layer's weight each time.
+// ReadsWeight implements nn.WeightReader: DoRA measures the layer's weight each time.
 func (p *pair) ReadsWeight() bool { return p.M != nil }
 
 // magnified is DoRA (Liu et al., 2024): the weight W + scale·B·A, its rows brought to the length M. The length

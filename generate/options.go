@@ -28,7 +28,7 @@ type Options struct {
 
 // DefaultOptions samples up to 128 tokens for 16 sequences at a time.
 func DefaultOptions() Options {
-	return Options{Sampling: DefaultSampling(), MaxNewTokens: 128, BatchSize: 16}
+	return Options{Sampling: defaultSampling(), MaxNewTokens: 128, BatchSize: 16}
 }
 
 // Validate reports the first option out of its range.

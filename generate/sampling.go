@@ -22,8 +22,8 @@ type Sampling struct {
 	Seed              uint64
 }
 
-// DefaultSampling is plain sampling from the model's distribution.
-func DefaultSampling() Sampling {
+// defaultSampling is plain sampling from the model's distribution.
+func defaultSampling() Sampling {
 	return Sampling{Temperature: 1, TopP: 1, RepetitionPenalty: 1}
 }
 

@@ -59,7 +59,7 @@ func TestFiltersKeepTheRightTokens(t *testing.T) {
 		{"-Inf is never drawn", func(*Sampling) {}, []float32{0, float32(math.Inf(-1)), 1}, []int32{0, 2}},
 	}
 	for _, c := range cases {
-		opt := DefaultSampling()
+		opt := defaultSampling()
 		c.change(&opt)
 		if got := kept(t, opt, c.logits, nil); !slices.Equal(got, c.want) {
 			t.Errorf("%s: tokens %v can be drawn, want %v", c.name, got, c.want)
@@ -68,7 +68,7 @@ func TestFiltersKeepTheRightTokens(t *testing.T) {
 }
 
 func TestRepetitionPenalty(t *testing.T) {
-	opt := DefaultSampling()
+	opt := defaultSampling()
 	opt.RepetitionPenalty = 2
 	s := NewSampler(opt)
 	logits := []float32{4, -3, 1, 0}
@@ -79,7 +79,7 @@ func TestRepetitionPenalty(t *testing.T) {
 }
 
 func TestPickPenalises(t *testing.T) {
-	opt := DefaultSampling()
+	opt := defaultSampling()
 	opt.Temperature, opt.RepetitionPenalty = 0, 2
 	for want, history := range map[int32][]int32{0: {2}, 1: {2, 0}} {
 		if got, err := NewSampler(opt).Pick([]float32{4, 3, 1}, history, 0, 0); err != nil || got != want {
@@ -91,7 +91,7 @@ func TestPickPenalises(t *testing.T) {
 // TestDrawAtBorders: a token has the random numbers from the end of the one before up to its own, which is
 // the next one's.
 func TestDrawAtBorders(t *testing.T) {
-	s := NewSampler(DefaultSampling())
+	s := NewSampler(defaultSampling())
 	s.cands = []candidate{{5, 1}, {9, 1}}
 	for random, want := range map[uint64]int32{0: 5, 1<<63 - 1: 5, 1 << 63: 9, math.MaxUint64: 9} {
 		if got := s.draw(random); got != want {
@@ -104,7 +104,7 @@ func TestDrawAtBorders(t *testing.T) {
 }
 
 func TestGreedyTakesTheFirstMaximum(t *testing.T) {
-	opt := DefaultSampling()
+	opt := defaultSampling()
 	opt.Temperature = 0
 	got, err := NewSampler(opt).Pick([]float32{1, 5, 2, 5}, nil, 7, 7)
 	if err != nil || got != 1 {
@@ -116,7 +116,7 @@ func TestPickRefusesDamagedLogits(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, row := range [][]float32{{}, {0, nan}, {nan, 0}, {0, inf}, {-inf, -inf}} {
 		for _, temperature := range []float64{0, 1} {
-			opt := DefaultSampling()
+			opt := defaultSampling()
 			opt.Temperature = temperature
 			if id, err := NewSampler(opt).Pick(row, nil, 0, 0); err == nil {
 				t.Errorf("logits %v at temperature %v gave token %d, want an error", row, temperature, id)
@@ -243,7 +243,7 @@ func TestUniformIsFlatAndUnrelatedBetweenPlaces(t *testing.T) {
 
 func TestValidateNamesTheSetting(t *testing.T) {
 	inf, nan := math.Inf(1), math.NaN()
-	good := DefaultSampling()
+	good := defaultSampling()
 	for range 2 { // as it comes, and at every bound
 		if err := good.Validate(); err != nil {
 			t.Fatal(err)
@@ -261,7 +261,7 @@ func TestValidateNamesTheSetting(t *testing.T) {
 		"temperature": {-1, nan, inf}, "top_k": {-1}, "top_p": {0, 1.1, nan}, "min_p": {-0.1, 1.1, nan}, "repetition_penalty": {0, -1, nan, inf, 1e-7, 1e-300, 1e7, 1e300},
 	} {
 		for _, v := range values {
-			s := DefaultSampling()
+			s := defaultSampling()
 			set[name](&s, v)
 			if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), name+" is ") {
 				t.Errorf("%s of %v gave %v", name, v, err)

@@ -112,6 +112,7 @@ func OpenScorer(dir string, dev device.Device, dtype device.DType, o ScorerOptio
 	return s, nil
 }
 
+// openScorer is OpenScorer of a folder whose config.json is read.
 func openScorer(dir string, config []byte, dev device.Device, dtype device.DType, o ScorerOptions) (*Scorer, error) {
 	weights, err := safetensors.Open(dir)
 	if err != nil {
@@ -261,6 +262,7 @@ func scoreClass(given any, class string) string {
 	return class
 }
 
+// loadHead fills the head from its archive, or with fresh values. A bias that the archive lacks is 0.
 func (s *Scorer) loadHead(heads *safetensors.Archive, dev device.Device, dtype device.DType, seed uint64) error {
 	params := s.Score.Params()
 	if s.Fresh {

@@ -33,6 +33,7 @@ func (m *Model) Save(dir string, dtype device.DType, values func(nn.Named) ([]fl
 	return nil
 }
 
+// saveWeights streams the parameters into one file or shards: the headers are known before any value.
 func (m *Model) saveWeights(dir string, dtype device.DType, values func(nn.Named) ([]float32, error)) error {
 	stored := safetensors.F32
 	if dtype == device.BF16 {

@@ -219,8 +219,12 @@ func (c *Config) complete(config []byte) (err error) {
 	return c.readRopes(config)
 }
 
-// readRopes reads the rotary positions of both kinds of layers: rope_parameters has an entry for each, and rope_theta
-// and rope_scaling are of global layers alone. An entry knows no original_max_position_embeddings but its own.
+// readRopes reads the rotary positions of both kinds of layers, as the two versions of transformers write them:
+//
+//	5   rope_parameters: {full_attention: {...}, sliding_attention: {...}}, an entry for each kind
+//	4   rope_theta and rope_scaling of global layers, rope_local_base_freq of those with a window
+//
+// An entry knows no original_max_position_embeddings but its own.
 func (c *Config) readRopes(config []byte) error {
 	type group = map[string]json.RawMessage
 	var top struct {
@@ -245,6 +249,7 @@ func (c *Config) readRopes(config []byte) error {
 			return fmt.Errorf("rope_parameters has %s, which is of no kind of layer; put it under full_attention or sliding_attention", key)
 		}
 	}
+	// nn.ReadRope reads one kind of layers: for each it is given a config.json that has that kind's keys alone
 	global := maps.Clone(entries.Parameters.Global)
 	if global == nil {
 		global = group{}
