@@ -19,7 +19,8 @@ import (
 	"hone/train"
 )
 
-// scripted is a stage that has all that a stage may have, notes what it is asked for, and fails or stops the run where it is told to.
+// scripted is a stage that has all that a stage may have, notes what it is asked for, and fails or
+// stops the run where it is told to.
 type scripted struct {
 	calls   []string
 	fails   string          // the method that returns errScripted
@@ -210,7 +211,8 @@ func TestStageThatFails(t *testing.T) {
 	}
 }
 
-// TestRunGoesOn: a run that is interrupted and one that is made longer have, in the end, the weights of one that never paused, to the bit.
+// TestRunGoesOn: a run that is interrupted and one that is made longer have, in the end, the weights of one
+// that never paused, to the bit.
 func TestRunGoesOn(t *testing.T) {
 	weights := func(out string) []byte {
 		text, err := os.ReadFile(filepath.Join(out, "model", "model.safetensors"))
@@ -278,7 +280,8 @@ func TestRunGoesOn(t *testing.T) {
 	}
 }
 
-// TestWhatAResumeRefuses: other data, other keys that change updates, and fewer steps than were made; keys that change none are free.
+// TestWhatAResumeRefuses: other data, other keys that change updates, and fewer steps than were made;
+// keys that change none are free.
 func TestWhatAResumeRefuses(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	if _, _, err := execute(t, out, &scripted{data: "d"}, nil); err != nil {
@@ -300,7 +303,8 @@ func TestWhatAResumeRefuses(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	sum, _, err := execute(t, out, &scripted{data: "d"}, func(c *Training) { // the stage ignores z_loss, and a run with all weights lora.r
+	// the stage ignores z_loss, and a run with all weights lora.r
+	sum, _, err := execute(t, out, &scripted{data: "d"}, func(c *Training) {
 		c.Resume, c.ZLoss, c.LoRA.R, c.Eval.Every, c.Checkpoint.KeepLast = true, 0.1, 3, 1, 1
 	})
 	if err != nil || sum.Steps != 4 || sum.StepSeconds != 0 || sum.PlannedStepSeconds != 0 {
@@ -313,7 +317,8 @@ func TestWhatAResumeRefuses(t *testing.T) {
 	}
 }
 
-// TestTheBestIsKept: with early stopping the result is the best evaluation's weights, and every number of the summary is of them or says that it is not.
+// TestTheBestIsKept: with early stopping the result is the best evaluation's weights, and every number of the
+// summary is of them or says that it is not.
 func TestTheBestIsKept(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	watch := func(c *Training) {
@@ -354,7 +359,8 @@ func TestTheBestIsKept(t *testing.T) {
 	}
 }
 
-// TestPlansByHand: the averages that a rehearsal takes, the cache of what is written, and what runs are like where no key says otherwise.
+// TestPlansByHand: the averages that a rehearsal takes, the cache of what is written, and what runs are
+// like where no key says otherwise.
 func TestPlansByHand(t *testing.T) {
 	d := dealt{}
 	steps := 0

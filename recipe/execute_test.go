@@ -37,7 +37,8 @@ func (s *refused) OpenData(_ context.Context, r *Run) error {
 
 func (s *refused) Close() error { s.closed++; return nil }
 
-// TestRefusedRunLeavesNothing that it made: no folder, nor those above it; but what it found and what it has read of its data stays.
+// TestRefusedRunLeavesNothing that it made: no folder, nor those above it; but what it found and what
+// it has read of its data stays.
 func TestRefusedRunLeavesNothing(t *testing.T) {
 	for _, c := range []struct {
 		there, leaves, out string

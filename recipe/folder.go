@@ -29,8 +29,9 @@ const (
 // errHeld says that another process holds a folder.
 var errHeld = errors.New("another run is at work in this folder")
 
-// hold locks the folder itself, so that no file is left behind, until release is called or the process ends in any way. It is errHeld where
-// another run has it; where folders cannot be locked, two runs in one at the same time are the user's to avoid.
+// hold locks the folder itself, so that no file is left behind, until release is called or the process ends
+// in any way. It is errHeld where another run has it; where folders cannot be locked, two runs in one at the
+// same time are the user's to avoid.
 func hold(dir string) (release func(), err error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -53,7 +54,8 @@ func hold(dir string) (release func(), err error) {
 // Step is that of the newest checkpoint, 0 where there is none.
 func (f Folder) Step() int { return (&train.Checkpoints{Dir: f.Path(checkpointsName)}).Newest() }
 
-// open makes the folder, holds it until release is called, and refuses to overwrite a run or to be a second one beside it.
+// open makes the folder, holds it until release is called, and refuses to overwrite a run or to be a second
+// one beside it.
 func (f Folder) open(resume bool) (release func(), err error) {
 	if info, err := os.Stat(f.Dir); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("out is %s, which is a file; name a folder", f.Dir)
@@ -99,7 +101,8 @@ func (f Folder) missing() (dirs []string) {
 	}
 }
 
-// removeEmpty removes folders of which each is in the next one, as far as they are empty. What took the place of one meanwhile is not ours.
+// removeEmpty removes folders of which each is in the next one, as far as they are empty. What took the
+// place of one meanwhile is not ours.
 func removeEmpty(dirs []string) {
 	for _, dir := range dirs {
 		if info, err := os.Lstat(dir); err == nil && info.IsDir() {
@@ -108,8 +111,8 @@ func removeEmpty(dirs []string) {
 	}
 }
 
-// Replace puts a folder made by write at name: whole, or not at all. Where a crash came just before the new one took the place of the
-// old one, that is put back first.
+// Replace puts a folder made by write at name: whole, or not at all. Where a crash came just before the new
+// one took the place of the old one, that is put back first.
 func (f Folder) Replace(name string, write func(dir string) error) (err error) {
 	temp, final, old := f.Path("."+name+".unfinished"), f.Path(name), f.Path("."+name+".old")
 	defer func() {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestReplaceAfterCrash: a folder that a crash left between its place and the new one's is there again, even if no new one can be made.
+// TestReplaceAfterCrash: a folder that a crash left between its place and the new one's is there again,
+// even if no new one can be made.
 func TestReplaceAfterCrash(t *testing.T) {
 	f := Folder{Dir: t.TempDir()}
 	holds := func(text string) func(dir string) error {

@@ -22,7 +22,8 @@ func (c *stepClock) Append(e train.Event) error {
 	return c.Recorder.Append(e)
 }
 
-// median is that of the session's steps but the first, which touches memory that the others find in place; 0 without any.
+// median is that of the session's steps but the first, which touches memory that the others find in place; 0
+// without any.
 func (c *stepClock) median() float64 {
 	took := slices.Clone(c.took)
 	if len(took) > 1 {
@@ -39,8 +40,8 @@ func (c *stepClock) median() float64 {
 // compared is the title of the table that sets the plan of a run beside what was measured.
 const compared = "Plan and measurement"
 
-// measured records what the session took, and beside it what was planned: nothing where it made no step, as when a run that was
-// done already is resumed.
+// measured records what the session took, and beside it what was planned: nothing where it made no step, as
+// when a run that was done already is resumed.
 func (r *Run) measured(out train.Outcome) error {
 	peak, step := r.Env.Device.Memory().Peak, r.clock.median()
 	if step == 0 {
@@ -54,7 +55,8 @@ func (r *Run) measured(out train.Outcome) error {
 	t := train.TableEvent{Step: out.Step, Title: compared, Head: []string{"", "planned", "measured", "off"},
 		Rows: [][]string{{"peak memory", plan.Bytes(r.planned.Peak), plan.Bytes(peak), off(float64(r.planned.Peak), float64(peak))}}}
 	if planned := r.stepTime; planned > 0 {
-		t.Rows = append(t.Rows, []string{"time of a step", fmt.Sprintf("%.4g s", planned), fmt.Sprintf("%.4g s", step), off(planned, step)})
+		t.Rows = append(t.Rows, []string{"time of a step", fmt.Sprintf("%.4g s", planned), fmt.Sprintf("%.4g s", step),
+			off(planned, step)})
 	}
 	return r.Metrics.Append(t)
 }

@@ -24,7 +24,8 @@ type Optimizer struct {
 	MaxSkips     int     `yaml:"max_skips" doc:"with skip: stop after more than this many skipped steps in a row"`
 }
 
-// defaultOptimizer has what pre-training of GPT-3 and Llama had, but for the learning rate, which is one for small models.
+// defaultOptimizer has what pre-training of GPT-3 and Llama had, but for the learning rate, which is one for
+// small models.
 func defaultOptimizer() Optimizer {
 	d := optim.Default()
 	// Beta2 of 0.95 forgets the large gradients of the first steps sooner than 0.999 does, as GPT-3 and Llama have it.

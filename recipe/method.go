@@ -193,10 +193,12 @@ func (l *LoRA) speedUp(list []optim.Param) {
 	}
 }
 
-// checkModules refuses names of layers that no layer has: PEFT passes over them, and a slip of the fingers would train less than meant.
+// checkModules refuses names of layers that no layer has: PEFT passes over them, and a slip of the
+// fingers would train less than meant.
 func (r *Run) checkModules(m adapter.Modules) error {
 	layers := nn.Layers(r.Model.Model)
-	// Patterns are not checked: one for layers that some models lack is of use, and one that fits none is refused by Attach.
+	// Patterns are not checked: one for layers that some models lack is of use, and one that fits none is
+	// refused by Attach.
 	for _, name := range m.Names {
 		best, bestDistance := "", 1<<30
 		for _, l := range layers {
@@ -217,7 +219,8 @@ func (r *Run) checkModules(m adapter.Modules) error {
 			return fmt.Errorf("lora.target_modules names %s, which is no linear layer; lora.modules_to_save trains it in full", name)
 		}
 		if bestDistance >= 0 {
-			return fmt.Errorf("lora.target_modules names %s, which no linear layer of the model is called; did you mean %s?", name, best)
+			return fmt.Errorf("lora.target_modules names %s, which no linear layer of the model is called; did you mean %s?",
+				name, best)
 		}
 	}
 	return nil

@@ -33,12 +33,14 @@ func (r *Run) TrainNextToken() error {
 func (r *Run) nextToken() (*nextToken, error) {
 	again, err := r.Training.RecomputedLayers(r.Model.Shape().Layers)
 	return &nextToken{
-		model: r.Model, inputs: Inputs{Dropout: float32(r.Training.Dropout), Noise: float32(r.Training.NEFTuneNoiseAlpha), Recompute: again},
+		model:   r.Model,
+		inputs:  Inputs{Dropout: float32(r.Training.Dropout), Noise: float32(r.Training.NEFTuneNoiseAlpha), Recompute: again},
 		options: tensor.CrossEntropyOptions{ZLoss: float32(r.Training.ZLoss), Smoothing: float32(r.Training.LabelSmoothing)},
 	}, err
 }
 
-// loss is that of a micro-batch: cross-entropy over the tokens of the whole batch, z-loss, smoothing, and what balances experts.
+// loss is that of a micro-batch: cross-entropy over the tokens of the whole batch, z-loss,
+// smoothing, and what balances experts.
 func (o *nextToken) loss(tape *tensor.Tape, b data.Batch) *tensor.Tensor {
 	options := o.options
 	options.Tokens = b.Tokens

@@ -47,7 +47,8 @@ func (p *Planned) Print(out io.Writer) {
 	if p.StepSeconds > 0 {
 		row("time of a step", "%10s  at the rates of this machine, measured now", fmt.Sprintf("%.3g s", p.StepSeconds))
 		if p.RolloutSeconds > 0 {
-			row("time of answers", "%10s  to write and score those of an iteration, all as long as they may be", fmt.Sprintf("%.3g s", p.RolloutSeconds))
+			row("time of answers", "%10s  to write and score those of an iteration, all as long as they may be",
+				fmt.Sprintf("%.3g s", p.RolloutSeconds))
 		}
 		row("time", "%10s  without evaluations and checkpoints", plan.Span(p.Seconds))
 	}
@@ -63,8 +64,9 @@ func (c *Training) Planned(stage string, m plan.Memory, steps int, rows float64,
 	return p, err
 }
 
-// PlanStep is the memory of a step of the largest micro-batches, and the work of one as they are on average. With c.Memory it sets c.Recompute to
-// the fewest layers that fit. dir is the model's folder, empty for a new one. fill is called whenever sizes of c have changed.
+// PlanStep is the memory of a step of the largest micro-batches, and the work of one as they are on average.
+// With c.Memory it sets c.Recompute to the fewest layers that fit. dir is the model's folder, empty for a new
+// one. fill is called whenever sizes of c have changed.
 func (c *Training) PlanStep(config []byte, dir string, fill func() (Fill, error)) (plan.Memory, error) {
 	var p planned
 	var f Fill
@@ -83,8 +85,9 @@ func (c *Training) PlanStep(config []byte, dir string, fill func() (Fill, error)
 	return p.Memory, err
 }
 
-// fit measures the run as c is. Where c says how much memory there is, it sets c.Recompute to the fewest of the layers with which the
-// peak keeps to it, and measures that last; where none does, the error names the changes that would.
+// fit measures the run as c is. Where c says how much memory there is, it sets c.Recompute to the
+// fewest of the layers with which the peak keeps to it, and measures that last; where none does, the
+// error names the changes that would.
 func (c *Training) fit(changes []Change, measure func() (peak int64, layers int, err error)) error {
 	_, most, err := measure()
 	if err != nil || c.Memory == "" {
@@ -96,7 +99,8 @@ func (c *Training) fit(changes []Change, measure func() (peak int64, layers int,
 	}
 	var peak int64
 	least := 0
-	// More layers run again never take more memory, so the fewest that fit are found by halving: 7 measurements for 100 layers.
+	// More layers run again never take more memory, so the fewest that fit are found by halving: 7
+	// measurements for 100 layers.
 	for least < most {
 		mid := (least + most) / 2
 		c.Recompute = strconv.Itoa(mid)

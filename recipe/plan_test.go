@@ -20,7 +20,8 @@ func TestParseBytes(t *testing.T) {
 	}
 }
 
-// TestLowerChanges: what may take less memory is what the recipe does not have yet, and each change sets the key that it is called by.
+// TestLowerChanges: what may take less memory is what the recipe does not have yet, and each change
+// sets the key that it is called by.
 func TestLowerChanges(t *testing.T) {
 	for _, c := range []struct{ keys, dir, want string }{
 		{"", "", "batch_size=4 batch_size=2 batch_size=1 sequence_length=128 optimizer.name=adamw8bit optimizer.paged=true dtype=bf16"},
@@ -48,7 +49,8 @@ func TestLowerChanges(t *testing.T) {
 	}
 }
 
-// TestPlanStep: memory is that of the largest micro-batches and work that of the rows there are; with every layer run again that is said.
+// TestPlanStep: memory is that of the largest micro-batches and work that of the rows there are; with
+// every layer run again that is said.
 func TestPlanStep(t *testing.T) {
 	c := sound()
 	c.BatchSize, c.SequenceLength, c.Recompute = 2, 8, "layers"
@@ -86,7 +88,8 @@ func TestPlanStep(t *testing.T) {
 	}
 }
 
-// TestMeasuredBesidePlanned: what a session took, and by how much the plan was off; nothing of a session without a step, no table without a plan.
+// TestMeasuredBesidePlanned: what a session took, and by how much the plan was off; nothing of a session
+// without a step, no table without a plan.
 func TestMeasuredBesidePlanned(t *testing.T) {
 	dev := plan.NewDevice()
 	dev.Free(dev.Alloc(1000, 0))

@@ -22,8 +22,9 @@ type Prompt struct {
 // promptKinds are the methods of virtual tokens by the kinds of adapters they train.
 var promptKinds = map[string]string{"prompt": adapter.PromptTuning, "prefix": adapter.PrefixTuning, "ptuning": adapter.PTuning}
 
-// promptFactor is the learning rate of virtual tokens in terms of that of other adapters, where the recipe names none: they start far
-// from what helps, and there are few of them. In fine-tuning it makes 1e-2 (PEFT's examples take 1e-2 to 3e-2).
+// promptFactor is the learning rate of virtual tokens in terms of that of other adapters, where the recipe
+// names none: they start far from what helps, and there are few of them. In fine-tuning it makes 1e-2
+// (PEFT's examples take 1e-2 to 3e-2).
 const promptFactor = 50
 
 // FallbackRate sets the learning rate where the recipe names none: for all weights, or for an adapter.
@@ -59,7 +60,8 @@ func (p *Prompt) validate() error {
 // prompt puts virtual tokens before the model's sequences.
 func (r *Run) prompt(kind string, dtype device.DType) (Trained, error) {
 	c := r.Training.Prompt
-	config := adapter.PromptConfig{PeftType: kind, TaskType: adapter.TaskCausal, BaseModel: r.From, NumVirtualTokens: c.NumVirtualTokens}
+	config := adapter.PromptConfig{PeftType: kind, TaskType: adapter.TaskCausal, BaseModel: r.From,
+		NumVirtualTokens: c.NumVirtualTokens}
 	if r.Head != "" {
 		config.TaskType, config.ModulesToSave = adapter.TaskSequence, []string{r.Head}
 	}
@@ -109,7 +111,8 @@ type virtual struct {
 	prompt *adapter.Prompt
 }
 
-// Weights names a file of its own where a network makes the rows: the adapter's file in a checkpoint holds the rows, for others to load.
+// Weights names a file of its own where a network makes the rows: the adapter's file in a checkpoint
+// holds the rows, for others to load.
 func (v *virtual) Weights() string {
 	if v.prompt.Encoded() {
 		return "prompt_encoder.safetensors"

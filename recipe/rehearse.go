@@ -15,12 +15,12 @@ import (
 	"hone/train"
 )
 
-// A rehearsal runs a stage as it is - its data, models, adapters, rewards and objective, and an iteration of its steps - on a device
-// that only counts. What it writes is in a folder that is removed. Models are opened but not read, rules and programs that
-// score answers are not asked, and answers are as long as they may be.
+// A rehearsal runs a stage as it is - its data, models, adapters, rewards and objective, and an iteration of
+// its steps - on a device that only counts. What it writes is in a folder that is removed. Models are opened
+// but not read, rules and programs that score answers are not asked, and answers are as long as they may be.
 
-// Rehearse plans the run that r would make on a machine with the rates. Where the recipe says how much memory there is, that is with the
-// fewest layers run again with which it fits.
+// Rehearse plans the run that r would make on a machine with the rates. Where the recipe says how much memory
+// there is, that is with the fewest layers run again with which it fits.
 func (r *Run) Rehearse(ctx context.Context, stage string, env Env) (p *Planned, err error) {
 	err = r.rehearsing(env, func() error {
 		if err := r.Stage.OpenData(ctx, r); err != nil {
@@ -42,7 +42,8 @@ func (r *Run) ahead(ctx context.Context) (p *Planned, err error) {
 	err = r.Training.fit(slices.Concat(r.Training.lower(r.From), s.Lower()), func() (int64, int, error) {
 		other := &Run{Training: r.Training, Recipe: r.Recipe, From: r.From, Tokenizer: r.Tokenizer, Begin: r.Begin}
 		other.Stage = s.Repeat(other)
-		if err := other.rehearsing(Env{Meter: r.Env.Meter, Arranged: r.Env.Arranged}, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
+		env := Env{Meter: r.Env.Meter, Arranged: r.Env.Arranged}
+		if err := other.rehearsing(env, func() (err error) { p, err = other.rehearse(ctx); return err }); err != nil {
 			return 0, 0, fmt.Errorf("plan the run: %w", err)
 		}
 		return p.Needed(), p.layers, nil
@@ -116,8 +117,8 @@ func (r *Run) spread() (steps []int) {
 	return steps
 }
 
-// look draws the batches of steps that are spread over the run. Where steps are not alike, as in PPO, the first one is enough: it writes all
-// that the other steps of its iteration learn from.
+// look draws the batches of steps that are spread over the run. Where steps are not alike, as in PPO, the
+// first one is enough: it writes all that the other steps of its iteration learn from.
 func (d *dealt) look(ctx context.Context, r *Run, alike bool) error {
 	for _, step := range r.spread() {
 		batches, err := r.Loop.Batches(ctx, step)
@@ -150,8 +151,9 @@ func workOf(dev *plan.Device, f func() error) (plan.Work, error) {
 	return work, err
 }
 
-// rehearseSteps counts an iteration of steps and its memory. Where steps are alike the largest of those that were looked at stands for all of them,
-// its work is brought to the mean, and for their memory the others are made, too; where they are not, as in PPO, the iteration is run as it is.
+// rehearseSteps counts an iteration of steps and its memory. Where steps are alike the largest of those that
+// were looked at stands for all of them, its work is brought to the mean, and for their memory the others are
+// made, too; where they are not, as in PPO, the iteration is run as it is.
 func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
 	stage := r.Stage.(Rehearsed)
 	together, alike := stage.Rehearse(r)
@@ -168,7 +170,9 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	p.Tokens = int64(seen.mean() * float64(p.Steps))
 	deal := r.Loop.Batches
 	first, spared := r.rehearseForward(dev, p, seen.largest[0], base), plan.Work{}
-	if !alike { // the first pass after answers were written takes results of the writing, which it uses up; the second computes them
+	// the first pass after answers were written takes results of the writing, which it uses up; the second
+	// computes them
+	if !alike {
 		spared = r.rehearseForward(dev, p, seen.largest[0], base)
 		spared.Add(first, -1)
 	} else {
@@ -176,7 +180,8 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 		r.Loop.Batches = func(ctx context.Context, _ int) ([]data.Batch, error) { return deal(ctx, seen.at) }
 	}
 	r.Loop.Steps = together
-	if p.Work, err = workOf(dev, func() error { _, err := r.Loop.Run(ctx); return errors.Join(err, ctx.Err()) }); err != nil { // a run that is interrupted has no error
+	// a run that is interrupted has no error
+	if p.Work, err = workOf(dev, func() error { _, err := r.Loop.Run(ctx); return errors.Join(err, ctx.Err()) }); err != nil {
 		return err
 	}
 	p.Work.Add(spared, -1)
@@ -200,8 +205,9 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 	return r.rehearseTime(p, work, wrote, together)
 }
 
-// rehearseOthers makes the steps that were looked at and those with the most rows of all, for their memory alone: rows are not all that it depends
-// on, but also what is learned of them, how they lie in sequences and what of those is alike.
+// rehearseOthers makes the steps that were looked at and those with the most rows of all, for their
+// memory alone: rows are not all that it depends on, but also what is learned of them, how they lie in
+// sequences and what of those is alike.
 func (r *Run) rehearseOthers(ctx context.Context, deal func(context.Context, int) ([]data.Batch, error)) error {
 	steps := append(r.spread(), r.longest()...)
 	made := r.Loop.Step()
@@ -232,7 +238,8 @@ func (r *Run) longest() (steps []int) {
 	return steps
 }
 
-// rehearseForward runs a forward pass, sets p.Activations to the memory above base that it keeps for the backward pass, and returns its work.
+// rehearseForward runs a forward pass, sets p.Activations to the memory above base that it keeps for the
+// backward pass, and returns its work.
 func (r *Run) rehearseForward(dev *plan.Device, p *Planned, b data.Batch, base int64) plan.Work {
 	work, _ := workOf(dev, func() error {
 		r.Tape.Train(0, 0, 0)
@@ -244,7 +251,8 @@ func (r *Run) rehearseForward(dev *plan.Device, p *Planned, b data.Batch, base i
 	return work
 }
 
-// rehearseTime sets the times of an iteration: work is that of all its steps, whose number is together, and wrote that of writing answers before them.
+// rehearseTime sets the times of an iteration: work is that of all its steps, whose number is together, and
+// wrote that of writing answers before them.
 func (r *Run) rehearseTime(p *Planned, work, wrote plan.Work, together int) error {
 	took, err := work.TimeBy(r.Env.Meter)
 	if err != nil {

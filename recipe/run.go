@@ -31,7 +31,8 @@ type Run struct {
 	From     string // folder of the model to go on from; empty for a new one
 	Env      Env
 	Folder   Folder // OUT, by Execute
-	// NextToken says that a step is that of predicting the next token on full batches, whose memory is planned without the data.
+	// NextToken says that a step is that of predicting the next token on full batches, whose
+	// memory is planned without the data.
 	NextToken bool
 	Rehearsal bool // nothing is computed; see Rehearse
 
@@ -63,7 +64,8 @@ func Execute(ctx context.Context, r *Run) (sum *Summary, err error) {
 	r.Folder = Folder{r.Training.Out}
 	made := r.Folder.missing()
 	defer func() {
-		if err != nil && !errors.Is(err, errHeld) { // a run that was refused leaves no empty folder, but what it has read of its data stays
+		// a run that was refused leaves no empty folder, but what it has read of its data stays
+		if err != nil && !errors.Is(err, errHeld) {
 			removeEmpty(made)
 		}
 	}()
@@ -104,7 +106,10 @@ func (r *Run) all(ctx context.Context) (*Summary, error) {
 	if err := r.Stage.OpenData(ctx, r); err != nil {
 		return nil, err
 	}
-	for _, part := range []func() error{func() error { return r.openModel(ctx) }, r.openOptimizer, r.openLoop, func() error { return r.beforehand(ctx) }, r.start, r.describe} {
+	for _, part := range []func() error{
+		func() error { return r.openModel(ctx) }, r.openOptimizer, r.openLoop,
+		func() error { return r.beforehand(ctx) }, r.start, r.describe,
+	} {
 		if err := part(); err != nil {
 			return nil, err
 		}
@@ -150,7 +155,8 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 	if err := r.planMemory(ctx); err != nil {
 		return err
 	}
-	// Refused before the weights are read: a process that the system ends for its memory saves nothing and says nothing.
+	// Refused before the weights are read: a process that the system ends for its memory saves nothing and
+	// says nothing.
 	if has := r.Env.Memory; has > 0 && r.planned.Peak > has {
 		return fmt.Errorf("the run takes %s of memory and the machine has %s; memory=%dMiB makes it fit or says what would",
 			plan.Bytes(r.planned.Peak), plan.Bytes(has), has*4/5>>20)
@@ -171,7 +177,8 @@ func (r *Run) openModel(ctx context.Context) (err error) {
 		return err
 	}
 	if room := r.Model.Shape().MaxPositions; room < r.Training.SequenceLength { // virtual tokens take theirs of it
-		return fmt.Errorf("sequence_length is %d but the model has only %d positions for text; lower it", r.Training.SequenceLength, room)
+		return fmt.Errorf("sequence_length is %d but the model has only %d positions for text; lower it",
+			r.Training.SequenceLength, room)
 	}
 	if e, ok := r.Stage.(Expander); ok {
 		if r.Trained, err = e.With(r, r.Trained, dtype); err != nil { // set on failure, too, so that free releases it
@@ -197,8 +204,9 @@ func (r *Run) openOptimizer() (err error) {
 	return nil
 }
 
-// planMemory plans a step and, where the recipe says how much memory there is, chooses recompute. Other stages than those of predicting the
-// next token are rehearsed where the rates of the machine are known; that this fails is no reason not to run.
+// planMemory plans a step and, where the recipe says how much memory there is, chooses recompute. Other
+// stages than those of predicting the next token are rehearsed where the rates of the machine are known; that
+// this fails is no reason not to run.
 func (r *Run) planMemory(ctx context.Context) error {
 	switch _, ok := r.Stage.(Rehearsed); {
 	case r.Rehearsal:
@@ -231,7 +239,8 @@ func (r *Run) planMemory(ctx context.Context) error {
 	return nil
 }
 
-// newModel is the stage's own, one of a folder, or a new one: in this order, as a stage with a head opens folders in its own way.
+// newModel is the stage's own, one of a folder, or a new one: in this order, as a stage with a
+// head opens folders in its own way.
 func (r *Run) newModel(dtype device.DType) (*model.Model, error) {
 	config, err := r.Stage.Config(r)
 	if err != nil {
@@ -254,7 +263,8 @@ func (r *Run) newModel(dtype device.DType) (*model.Model, error) {
 func Trainable(params []nn.Named) []optim.Param {
 	var list []optim.Param
 	for _, p := range params {
-		// Decay pulls towards 0: for a matrix that is the smaller function, for the scale of a norm it would be silence.
+		// Decay pulls towards 0: for a matrix that is the smaller function, for the scale of a norm it would
+		// be silence.
 		list = append(list, optim.Param{Name: p.Name, Tensor: p.Tensor, Decay: len(p.Shape) >= 2})
 	}
 	return list
@@ -295,8 +305,8 @@ func (r *Run) aside(name string) bool {
 	return ok && e.Aside(name)
 }
 
-// stopEarly lets the loop watch a metric, if there is such a one. Where that is not known before it is measured, the loop
-// measures before the first step.
+// stopEarly lets the loop watch a metric, if there is such a one. Where that is not known before it is
+// measured, the loop measures before the first step.
 func (r *Run) stopEarly() error {
 	c := r.Training
 	r.Loop.Stopping = train.EarlyStopping{Metric: c.EarlyStopping.Metric, Max: c.EarlyStopping.Mode == "max",
@@ -315,7 +325,8 @@ func (r *Run) resumed() (step int, err error) {
 	}
 	points := r.Loop.Checkpoints
 	if step = points.Newest(); step > r.Loop.Steps {
-		return 0, fmt.Errorf("the run is to end after step %d, but %s has made %d already; go on to at least that many, or begin anew in another folder", r.Loop.Steps, r.Training.Out, step)
+		return 0, fmt.Errorf("the run is to end after step %d, but %s has made %d already; go on to at least that many, or begin anew in another folder",
+			r.Loop.Steps, r.Training.Out, step)
 	}
 	if step > 0 {
 		err = points.Match(step, r.mayDiffer)
@@ -323,8 +334,8 @@ func (r *Run) resumed() (step int, err error) {
 	return step, err
 }
 
-// beforehand lets the stage compute what it needs of the weights before training and before a resume changes them. A run that will be refused
-// does not get there: it would wait, and leave its values in the folder of another one.
+// beforehand lets the stage compute what it needs of the weights before training and before a resume changes them.
+// A run that will be refused does not get there: it would wait, and leave its values in the folder of another one.
 func (r *Run) beforehand(ctx context.Context) error {
 	if _, err := r.resumed(); err != nil {
 		return err
@@ -416,24 +427,28 @@ func (r *Run) identity() map[string]string {
 	return id
 }
 
-// mayDiffer tells the keys that may change on resume: those that do not change the updates, those of what is not in use, and
-// steps and epochs, which only decide where the run ends (and, where the schedule looks at it, the rates from here on).
+// mayDiffer tells the keys that may change on resume: those that do not change the updates, those of what
+// is not in use, and steps and epochs, which only decide where the run ends (and, where the schedule looks
+// at it, the rates from here on).
 func (r *Run) mayDiffer(key string) bool {
 	i, ok := r.Stage.(Ignorer)
 	return differsFreely(key) || r.Training.Unused(key) != "" || ok && i.Ignores(key)
 }
 
-// differsFreely lists keys by name and not by group where only some of a group are free: a slip here would let a resume change the run unnoticed.
+// differsFreely lists keys by name and not by group where only some of a group are free: a slip here would
+// let a resume change the run unnoticed.
 func differsFreely(key string) bool {
 	switch key {
 	case "data", "validation_data", "validation_fraction", "prompts", "validation_prompts", // judged by the contents of data
 		"iterations", "reward_timeout", "reward_retries", "rollout_batch_size",
-		"out", "steps", "epochs", "resume", "device", "threads", "recompute", "activation_offloading", "memory", "save_dtype", "shard_size",
+		"out", "steps", "epochs", "resume", "device", "threads", "recompute", "activation_offloading", "memory",
+		"save_dtype", "shard_size",
 		"optimizer.on_nonfinite", "optimizer.max_skips", "optimizer.paged", "tokenizer.path", "model":
 		return true
 	}
 	group, _, _ := strings.Cut(key, ".")
-	return group == "diagnosis" || group == "eval" || group == "forgetting" || group == "early_stopping" || group == "checkpoint" || group == "samples"
+	return group == "diagnosis" || group == "eval" || group == "forgetting" || group == "early_stopping" ||
+		group == "checkpoint" || group == "samples"
 }
 
 // describe records the sizes of the run.
@@ -489,7 +504,8 @@ func (r *Run) notes() []string {
 	return r.Training.Notes(r.Training.Steps, epoch)
 }
 
-// flopsPerToken is the arithmetic of training on one token by the plan, in stages of predicting the next token none of it counted twice.
+// flopsPerToken is the arithmetic of training on one token by the plan, in stages of predicting the next
+// token none of it counted twice.
 func (r *Run) flopsPerToken() float64 {
 	if r.foreseen != nil {
 		return r.foreseen.perToken
@@ -497,12 +513,15 @@ func (r *Run) flopsPerToken() float64 {
 	return float64(r.planned.Once(r.Model.Shape().Layers)) / float64(r.Training.BatchSize*r.Training.SequenceLength)
 }
 
-// summary collects the outcome. Every number of held-out data in it is of the weights that are kept; Last has those of the last step.
+// summary collects the outcome. Every number of held-out data in it is of the weights that are kept;
+// Last has those of the last step.
 func (r *Run) summary(out train.Outcome) *Summary {
 	s := &Summary{
-		StopReason: out.Reason,
-		Out:        r.Training.Out, Steps: out.Step, Interrupted: out.Interrupted, StoppedEarly: out.StoppedEarly, BestStep: out.BestStep,
-		Skipped: out.Skipped, Parameters: nn.Count(r.Model.Params), Trainable: nn.Count(r.Trained.Params()), Tokens: out.Tokens, Seconds: out.Seconds, SetupSeconds: r.setup,
+		Out: r.Training.Out, Steps: out.Step, Interrupted: out.Interrupted,
+		StoppedEarly: out.StoppedEarly, StopReason: out.Reason,
+		BestStep: out.BestStep, Skipped: out.Skipped,
+		Parameters: nn.Count(r.Model.Params), Trainable: nn.Count(r.Trained.Params()),
+		Tokens: out.Tokens, Seconds: out.Seconds, SetupSeconds: r.setup,
 		TrainLoss: out.Loss, PeakMemoryBytes: r.Env.Device.Memory().Peak, VocabSize: r.Tokenizer.VocabSize(),
 		StepSeconds: r.clock.median(),
 	}

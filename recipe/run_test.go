@@ -13,7 +13,8 @@ import (
 	"hone/train"
 )
 
-// TestFolderIsOpened: a file is none, one with a run is gone on with and not begun anew, what is made before a run is no run.
+// TestFolderIsOpened: a file is none, one with a run is gone on with and not begun anew, what is made before
+// a run is no run.
 func TestFolderIsOpened(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")

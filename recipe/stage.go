@@ -10,8 +10,8 @@ import (
 	"hone/train"
 )
 
-// Stage is what sets the run of one recipe apart from another's. Its methods are called in this order. What not every stage has is in the
-// interfaces below, which a stage may have too.
+// Stage is what sets the run of one recipe apart from another's. Its methods are called in this order. What
+// not every stage has is in the interfaces below, which a stage may have too.
 type Stage interface {
 	OpenData(ctx context.Context, r *Run) error     // opens r.Tokenizer and the data
 	Config(r *Run) ([]byte, error)                  // config.json of a new model; nil: the model is opened from its folder
@@ -30,7 +30,8 @@ type Opener interface {
 	Open(r *Run, dtype device.DType) (*model.Model, error)
 }
 
-// Expander is a stage that trains more than the recipe's method does, such as a critic. What it returns is freed also with an error.
+// Expander is a stage that trains more than the recipe's method does, such as a critic. What it
+// returns is freed also with an error.
 type Expander interface {
 	With(r *Run, t Trained, dtype device.DType) (Trained, error)
 	LearningRates(list []optim.Param)
@@ -77,8 +78,8 @@ type Fill struct {
 
 // Rehearsed is a stage with something to leave out or to look at in a rehearsal.
 type Rehearsed interface {
-	// Rehearse prepares the stage, once its models are there, and returns the steps that belong together and whether each
-	// step is alike.
+	// Rehearse prepares the stage, once its models are there, and returns the steps that belong together
+	// and whether each step is alike.
 	Rehearse(r *Run) (steps int, alike bool)
 	KVCache(r *Run) int64 // bytes of the keys and values of what is written
 	Repeat(r *Run) Stage  // the stage of r, before its models are there, on the same data

@@ -82,7 +82,8 @@ func DefaultTuning() Training {
 	return t
 }
 
-// ApartFrom refuses an out in one of the folders that a key names: the files of the run would be read as data when it goes on.
+// ApartFrom refuses an out in one of the folders that a key names: the files of the run would be read as data
+// when it goes on.
 func (c *Training) ApartFrom(key string, data []string) error {
 	out, err := filepath.Abs(c.Out)
 	if err != nil || c.Out == "" {
@@ -95,7 +96,8 @@ func (c *Training) ApartFrom(key string, data []string) error {
 			continue
 		}
 		if inside, err := filepath.Rel(dir, out); err == nil && filepath.IsLocal(inside) {
-			return fmt.Errorf("out %s lies in the folder %s of %s, so the run would read its own files as data; name a folder elsewhere", c.Out, path, key)
+			return fmt.Errorf("out %s lies in the folder %s of %s, so the run would read its own files as data; name a folder elsewhere",
+				c.Out, path, key)
 		}
 	}
 	return nil
@@ -138,7 +140,8 @@ func (c *Training) validateBatch() error {
 	case c.SequenceLength < 2 || c.SequenceLength > most:
 		return fmt.Errorf("sequence_length is %d; it must be at least 2 and at most %d", c.SequenceLength, most)
 	case c.GradientAccumulationSteps < 1 || c.GradientAccumulationSteps > most:
-		return fmt.Errorf("gradient_accumulation_steps is %d; it must be at least 1 and at most %d", c.GradientAccumulationSteps, most)
+		return fmt.Errorf("gradient_accumulation_steps is %d; it must be at least 1 and at most %d",
+			c.GradientAccumulationSteps, most)
 	case !(c.Dropout >= 0 && c.Dropout < 1):
 		return fmt.Errorf("dropout is %v; it must be at least 0 and below 1", c.Dropout)
 	case !(c.ZLoss >= 0):
@@ -179,7 +182,8 @@ func (c *Training) validateMachine() error {
 	return c.validateOffload()
 }
 
-// validateOffload refuses what would silently do nothing: there is no second memory beside a processor's, and nothing waits where nothing is run again.
+// validateOffload refuses what would silently do nothing: there is no second memory beside a processor's, and
+// nothing waits where nothing is run again.
 func (c *Training) validateOffload() error {
 	switch kind, _, _ := device.ParseName(c.Device); {
 	case c.ActivationOffloading && kind == "cpu":
@@ -264,19 +268,22 @@ func (c *Training) rate() func(step int) float32 {
 	return train.Schedule(c.Schedule).Rate(c.Optimizer.LearningRate, c.Steps)
 }
 
-// Notes tell of settings that are allowed and probably not meant, in a run of so many steps, of which epoch read all of the data once; 0: not known.
+// Notes tell of settings that are allowed and probably not meant, in a run of so many steps, of which epoch
+// read all of the data once; 0: not known.
 func (c *Training) Notes(steps int, epoch float64) (notes []string) {
 	if 0 < epoch && epoch < 1 {
 		notes = append(notes, fmt.Sprintf("a step of %d reads all of the data %.3g times; lower batch_size or gradient_accumulation_steps",
 			c.BatchSize*c.GradientAccumulationSteps, 1/epoch))
 	}
 	if warm := c.Schedule.WarmupSteps; warm > float64(steps) {
-		notes = append(notes, fmt.Sprintf("the run ends in its warm-up, at %.3g of the learning rate: it has %d steps, and schedule.warmup_steps is %v", float64(steps)/warm, steps, warm))
+		notes = append(notes, fmt.Sprintf("the run ends in its warm-up, at %.3g of the learning rate: it has %d steps, and schedule.warmup_steps is %v",
+			float64(steps)/warm, steps, warm))
 	}
 	return notes
 }
 
-// Longest is how many tokens the model in dir reads beside virtual ones, at most 1024. What is wrong with the model is told where it is opened.
+// Longest is how many tokens the model in dir reads beside virtual ones, at most 1024. What is wrong with the
+// model is told where it is opened.
 func (c *Training) Longest(dir string) int {
 	const most = 1024
 	config, err := model.ReadConfig(dir)

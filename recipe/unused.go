@@ -8,7 +8,8 @@ import (
 	"hone/adapter"
 )
 
-// Unused names the setting with which a key has no effect, such as "method=full" for lora.r. It is empty for a key that has one.
+// Unused names the setting with which a key has no effect, such as "method=full" for lora.r. It is empty for
+// a key that has one.
 func (c *Training) Unused(key string) string {
 	group, name, _ := strings.Cut(key, ".")
 	with := "" // the setting, if the key is not in use

@@ -121,7 +121,8 @@ func TestFallbackRates(t *testing.T) {
 	}
 }
 
-// TestFitIsTheFewestLayers: for every amount of memory the fewest layers are run again with which the run fits, by few measurements.
+// TestFitIsTheFewestLayers: for every amount of memory the fewest layers are run again with which the
+// run fits, by few measurements.
 func TestFitIsTheFewestLayers(t *testing.T) {
 	const layers = 13
 	peak := func(again int) int64 { return 1000 - 40*int64(again) }
@@ -150,7 +151,8 @@ func TestFitIsTheFewestLayers(t *testing.T) {
 	}
 }
 
-// TestWhatWouldFitIsTold: the changes that are enough, the one that changes least first, or else those that change most; the recipe is as it was after.
+// TestWhatWouldFitIsTold: the changes that are enough, the one that changes least first, or else those that
+// change most; the recipe is as it was after.
 func TestWhatWouldFitIsTold(t *testing.T) {
 	told := func(memory string, factors map[string]int64) (string, Training) {
 		c := sound()
@@ -220,7 +222,8 @@ func TestApartFrom(t *testing.T) {
 	}
 }
 
-// TestWhatMayDifferOnResume: what changes updates may not; where a run ends, what it shows and what a method does not use may.
+// TestWhatMayDifferOnResume: what changes updates may not; where a run ends, what it shows and
+// what a method does not use may.
 func TestWhatMayDifferOnResume(t *testing.T) {
 	for method, free := range map[string][]string{
 		"full":   {"steps", "out", "device", "threads", "recompute", "memory", "eval.every", "samples.prompts", "checkpoint.every", "early_stopping.metric", "optimizer.paged", "lora.r", "qlora.bits", "prompt.init"},
