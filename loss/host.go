@@ -13,8 +13,10 @@ func EstimateKL(estimator string, d float64) float64 {
 	return d
 }
 
-// GAE is generalised advantage estimation (Schulman et al., 2016, eq. 16) over the tokens of one answer,
-// whose value after the end is 0: δ = r + γ·V' - V, A = δ + γλ·A'. returns are A + V.
+// GAE is generalised advantage estimation (Schulman et al., 2016, eq. 16) over the tokens of one answer, whose
+// value after the end is 0. With rewards r, values V, advantages A and returns R
+//
+//	δ(t) = r(t) + γ·V(t+1) - V(t)    A(t) = δ(t) + γ·λ·A(t+1)    R(t) = A(t) + V(t)
 func GAE(rewards, values []float64, gamma, lambda float64) (advantages, returns []float64) {
 	advantages, returns = make([]float64, len(rewards)), make([]float64, len(rewards))
 	next, ahead := 0.0, 0.0
@@ -52,9 +54,12 @@ func (m *Moments) Std() float64 {
 	return math.Sqrt(m.M2 / (m.Count - 1))
 }
 
-// Whiten scales all numbers of the rows to unit variance and, with shift, to mean 0: (x - mean)/sqrt(var +
-// 1e-8) with the variance of n-1, as TRL's masked_whiten. It is over all rows at once, so that batches do not
-// change it. Fewer than two numbers are left as they are.
+// Whiten scales all numbers of the rows to unit variance and, with shift, to mean 0, as TRL's masked_whiten:
+//
+//	(x - mean)/sqrt(var + 1e-8) [+ mean, without shift]
+//
+// with the variance of n-1. It is over all rows at once, so that batches do not change it. Fewer than two
+// numbers are left as they are.
 func Whiten(rows [][]float64, shift bool) {
 	var m Moments
 	for _, row := range rows {
@@ -100,9 +105,13 @@ const (
 	ScaleNone  = "none"
 )
 
-// GroupAdvantages are the advantages of answers in groups of the same prompt, size answers each: (r - mean of
-// the group)/(std + 1e-4) (Shao et al., 2024, as TRL computes it, with the variance of n-1); without the
-// division those of Dr. GRPO (Liu et al., 2025). A group of equal rewards has advantages of exactly 0.
+// GroupAdvantages are the advantages of answers in groups of the same prompt, size answers each (Shao et al.,
+// 2024, section 4.1.2, as TRL computes them, with the variance of n-1):
+//
+//	(r - mean of the group)/(std + 1e-4)
+//
+// Without the division they are those of Dr. GRPO (Liu et al., 2025). A group of equal rewards has advantages
+// of exactly 0.
 func GroupAdvantages(rewards []float64, size int, scale string) []float64 {
 	out := make([]float64, len(rewards))
 	var all Moments

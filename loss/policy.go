@@ -22,8 +22,9 @@ type Clip struct {
 	Dual      float32 // with a negative advantage the loss is at most -Dual·advantage (Ye et al., 2020); 0: not
 }
 
-// Policy is the clipped objective of PPO (Schulman et al., 2017, eq. 7), Σ w·max(-A·ρ, -A·clip(ρ, 1-low,
-// 1+high)), and the ratios ρ [M] for metrics.
+// Policy is the clipped objective of PPO (Schulman et al., 2017, eq. 7) as a loss, with the ratios for metrics:
+//
+//	ρ = exp(log π - log π_old) [M]    loss = Σ w·max(-A·ρ, -A·clip(ρ, 1-Low, 1+High))
 func Policy(t Tokens, c Clip) (loss, ratio *tensor.Tensor) {
 	ratio = tensor.Unary(device.Exp, tensor.Sub(t.LogProbs, t.Old))
 	return clipped(ratio, t.Advantages, t.Weights, c), ratio
@@ -72,8 +73,12 @@ func SequencePolicy(s Sequences, c Clip) (loss, ratio *tensor.Tensor) {
 	return clipped(ratio, s.Advantages, s.Weights, c), ratio
 }
 
-// Value is the clipped loss of a value head (Schulman's PPO code): ½·Σ w·max((v-R)², (clip(v, old-c,
-// old+c)-R)²), the whole of it unclipped when c is 0. values, old, returns and weights are [M].
+// Value is the clipped loss of a value head (Schulman's PPO code), for values v, values old when the answers
+// were written, returns R and weights w, all [M]:
+//
+//	½·Σ w·max((v - R)², (clip(v, old-c, old+c) - R)²)
+//
+// When c is 0 nothing is clipped.
 func Value(values, old, returns, weights *tensor.Tensor, c float32) *tensor.Tensor {
 	l := tensor.Unary(device.Square, tensor.Sub(values, returns))
 	if c > 0 {
@@ -84,14 +89,15 @@ func Value(values, old, returns, weights *tensor.Tensor, c float32) *tensor.Tens
 }
 
 // The estimators of the KL divergence from the reference to the policy, from samples of the policy (Schulman,
-// "Approximating KL Divergence", 2020), with d = log π - log π_ref: k1 is d, k2 is ½d², k3 is e^(-d) - 1 + d.
+// "Approximating KL Divergence", 2020), with d = log π - log π_ref of a token.
 const (
-	K1 = "k1"
-	K2 = "k2"
-	K3 = "k3"
+	K1 = "k1" // d: unbiased, may be negative
+	K2 = "k2" // d²/2: biased, small variance
+	K3 = "k3" // e^(-d) - 1 + d: unbiased, never negative
 )
 
-// KL is Σ w·k over the tokens [M], as a loss.
+// KL is Σ w·k over the tokens [M], as a loss, with k the estimator's; its gradient is that of the estimate, not
+// of the divergence (of k2 they are the same in the mean).
 func KL(estimator string, logProbs, ref, weights *tensor.Tensor) *tensor.Tensor {
 	d := tensor.Sub(logProbs, ref)
 	switch estimator {

@@ -193,8 +193,10 @@ type KTOOptions struct {
 	Examples            int     // of the whole batch
 }
 
-// KTO is the loss of Ethayarajh et al. (2024, eq. 7) as TRL's KTOTrainer has it: w·(1 - σ(β(log-ratio - KL)))
-// for desirable answers and w·(1 - σ(β(KL - log-ratio))) for the others, a mean over examples.
+// KTO is the loss of Ethayarajh et al. (2024, eq. 7) as TRL's KTOTrainer has it, a mean over examples:
+//
+//	Desirable·(1 - σ(β·(log π/π_ref - KL)))    of good answers
+//	Unwanted·(1 - σ(β·(KL - log π/π_ref)))     of the others
 func KTO(u Unpaired, o KTOOptions) *tensor.Tensor {
 	n := len(u.Desirable)
 	sign, weight := make([]float32, n), make([]float32, n)
