@@ -168,33 +168,42 @@ func readMB(m *model.Model) (mb float64) {
 
 // plan sets what the plan says of the same.
 func (r *generateResult) plan(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType, onCard bool) error {
-	dev := plan.NewDevice()
-	dev.OnCard = onCard
-	m, err := model.Declare(config, dev)
+	peakBytes, work, err := planned(ctx, config, prompts, dtype, onCard)
 	if err != nil {
 		return err
 	}
+	r.PlannedMB = float64(peakBytes) / 1e6
+	if onCard {
+		return nil
+	}
+	rates, err := meter.NewPeak(r.Threads, r.DType).Meter(r.writes)(work)
+	rates.ReadGBs = r.BandwidthGBS
+	r.PlannedS = work.Time(rates).Seconds()
+	return err
+}
+
+// planned is what the plan says of writing newTokens tokens to each prompt: the most bytes that tensors hold, and the work.
+func planned(ctx context.Context, config []byte, prompts [][]int32, dtype device.DType, onCard bool) (peakBytes int64, work plan.Work, err error) {
+	dev := plan.NewDevice()
+	dev.OnCard, dev.Arranged = onCard, cpu.ArrangedLen
+	m, err := model.Declare(config, dev)
+	if err != nil {
+		return 0, work, err
+	}
 	m.Alloc(dtype, model.Packed{})
 	if err := tensor.Try(func() { nn.Arrange(m.Model) }); err != nil {
-		return err
+		return 0, work, err
 	}
 	dev.ResetPeak()
 	before := dev.Work()
 	opt := generate.DefaultOptions()
 	opt.MaxNewTokens, opt.Temperature, opt.BatchSize = newTokens, 0, len(prompts)
 	if _, err := generate.New(dev, dtype, m, nil).Run(ctx, prompts, opt, nil); err != nil {
-		return err
+		return 0, work, err
 	}
-	r.PlannedMB = float64(dev.Memory().Peak) / 1e6
-	if onCard {
-		return nil
-	}
-	work := dev.Work()
+	work = dev.Work()
 	work.Add(before, -1)
-	rates, err := meter.NewPeak(r.Threads, r.DType).Meter(r.writes)(work)
-	rates.ReadGBs = r.BandwidthGBS
-	r.PlannedS = work.Time(rates).Seconds()
-	return err
+	return dev.Memory().Peak, work, nil
 }
 
 // best takes the fastest prompt and the fastest whole run, with the memory's bandwidth just before and after that run and, on a processor, how

@@ -12,7 +12,9 @@ import (
 	"hone/device"
 	"hone/device/cpu"
 	"hone/device/cuda"
+	"hone/generate"
 	"hone/model"
+	"hone/nn"
 	"hone/plan"
 )
 
@@ -78,6 +80,35 @@ func TestReadOfAToken(t *testing.T) {
 	for _, id := range b[2] {
 		if id < 0 || id >= 50 {
 			t.Fatalf("a prompt has the token %d of 50", id)
+		}
+	}
+}
+
+// TestPlanOfAGeneration: the memory that a generation is planned to take is what it takes, with weights that panels do not divide.
+func TestPlanOfAGeneration(t *testing.T) {
+	config := []byte(`{"model_type":"llama","vocab_size":101,"hidden_size":40,"intermediate_size":72,"num_hidden_layers":1,"num_attention_heads":2,"max_position_embeddings":256}`)
+	prompts := randomPrompts(2, 101)
+	for _, dtype := range []device.DType{device.F32, device.BF16} {
+		want, _, err := planned(t.Context(), config, prompts, dtype, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dev := cpu.New(cpu.Options{Threads: 1})
+		defer dev.Close()
+		m, err := model.New(config, dev, dtype, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Free()
+		nn.Arrange(m.Model)
+		dev.ResetPeak()
+		opt := generate.DefaultOptions()
+		opt.MaxNewTokens, opt.Temperature, opt.BatchSize = newTokens, 0, len(prompts)
+		if _, err := generate.New(dev, dtype, m, nil).Run(t.Context(), prompts, opt, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := dev.Memory().Peak; got != want {
+			t.Errorf("%v: %d bytes are planned, %d taken", dtype, want, got)
 		}
 	}
 }
