@@ -67,10 +67,15 @@ func (f *figure) axes() (x, y axis) {
 	if f.zero {
 		y.lo = min(0, y.lo)
 	}
+	most := y.hi
 	x, y = x.widen(), y.widen()
 	pad := (y.hi - y.lo) * 0.05
+	share := y.lo >= 0 && most <= 1
 	if y.hi += pad; !f.zero {
 		y.lo -= pad
+	}
+	if share { // what lies between 0 and 1 may be a share, of which there is none outside
+		y.lo, y.hi = max(y.lo, 0), min(y.hi, 1)
 	}
 	x.from, x.to = marginLeft, f.w-marginRight
 	y.from, y.to = f.h-marginBottom, marginTop

@@ -25,7 +25,8 @@ func has(t *testing.T, name, text string, parts ...string) {
 	}
 }
 
-// TestAxes: a plot is 100 wide from 52 on and 100 high up to 12; 5 % are left free above, and below where the axis does not begin at 0.
+// TestAxes: a plot is 100 wide from 52 on and 100 high up to 12; 5 % are left free above, and below where the axis does not begin at 0, but of what
+// may be a share nothing outside 0 to 1.
 func TestAxes(t *testing.T) {
 	nan := math.NaN()
 	line := func(ys ...float64) []curve {
@@ -46,8 +47,13 @@ func TestAxes(t *testing.T) {
 		"rules within":          {figure{Curves: line(5, 10), Rules: []rule{{Y: 6}, {Y: 9}}}, 10, 20, 4.75, 10.25},
 		"from 0":                {figure{Curves: line(5, 10), zero: true}, 10, 20, 0, 10.5},
 		"from 0, with less":     {figure{Curves: line(-5, 5), zero: true}, 10, 20, -5, 5.5},
-		"nothing":               {figure{}, 0, 1, -0.05, 1.05},
-		"nothing but a gap":     {figure{Curves: line(nan)}, 0, 1, -0.05, 1.05},
+		"nothing":               {figure{}, 0, 1, 0, 1},
+		"nothing but a gap":     {figure{Curves: line(nan)}, 0, 1, 0, 1},
+		"always right":          {figure{Curves: line(1, 1)}, 10, 20, 0.45, 1}, // a share is not above 1
+		"often right":           {figure{Curves: line(0.8, 0.8)}, 10, 20, 0.36, 1},
+		"a share that rises":    {figure{Curves: line(0, 0.98)}, 10, 20, 0, 1},
+		"small":                 {figure{Curves: line(0.01, 0.03)}, 10, 20, 0.009, 0.031},
+		"no share":              {figure{Curves: line(0.5, 1.5)}, 10, 20, 0.45, 1.55},
 		"two curves":            {figure{Curves: append(line(5, 6), line(3, 4, 23)...)}, 10, 30, 2, 24},
 		"below 0 up to it":      {figure{Curves: line(-10, 0)}, 10, 20, -10.5, 0.5},
 		"a point has some room": {figure{Curves: line(4)}, 5, 15, 1.8, 6.2},
