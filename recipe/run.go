@@ -501,7 +501,11 @@ func (r *Run) describe() error {
 func (r *Run) notes() []string {
 	values, _ := r.Stage.Info()
 	epoch, _ := values["steps_per_epoch"].(float64)
-	return r.Training.Notes(r.Training.Steps, epoch)
+	notes := r.Training.Notes(r.Training.Steps, epoch)
+	if s, ok := r.Stage.(Noter); ok {
+		notes = append(notes, s.Notes()...)
+	}
+	return notes
 }
 
 // flopsPerToken is the arithmetic of training on one token by the plan, in stages of predicting the next

@@ -25,6 +25,11 @@ type Stage interface {
 	Close() error                                   // gives the data back; also after an error
 }
 
+// Noter is a stage that finds something in its data that is probably not meant.
+type Noter interface {
+	Notes() []string
+}
+
 // Opener is a stage that opens its model itself, such as one with a scalar head.
 type Opener interface {
 	Open(r *Run, dtype device.DType) (*model.Model, error)

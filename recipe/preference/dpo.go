@@ -252,6 +252,7 @@ func (s *preferring) evaluate(ctx context.Context, r *recipe.Run) (map[string]fl
 func (s *preferring) Identity() map[string]string { return s.records.identity() }
 
 func (s *preferring) Info() (map[string]any, string)     { return s.records.info(&s.c.Training) }
+func (s *preferring) Notes() []string                    { return s.records.notes }
 func (s *preferring) Example(r *recipe.Run) []train.Part { return s.records.example(r) }
 
 func (s *preferring) Prompts(r *recipe.Run) (ids [][]int32, texts []string) {

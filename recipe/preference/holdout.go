@@ -3,6 +3,7 @@ package preference
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -49,6 +50,15 @@ func holdOut(all []judged, fraction float64) (train, held []judged, err error) {
 		return out[j.prompt]
 	})
 	return train, held, nil
+}
+
+// noteShare notes that far more is held out than the fraction that was asked for, as it is where few prompts have many records.
+func (s *judgements) noteShare(fraction float64) {
+	n, held := len(s.items)+len(s.held), len(s.held)
+	if share := float64(held) / float64(n); held > 1 && share > 2*fraction {
+		s.notes = append(s.notes, fmt.Sprintf("%d of %d records (%.0f%%) are held out, not %.3g%%: all of a prompt or none, and few prompts have many records; name others by validation_data to learn from all",
+			held, n, 100*share, 100*fraction))
+	}
 }
 
 // promptCount is how many records a prompt has.

@@ -153,8 +153,54 @@ func TestPromptsAreHeldOut(t *testing.T) {
 	}
 }
 
-// TestRunsThatHeldOutRecords: a run from before whole prompts were held out is not gone on with, and is told
-// why; one that holds out none, or files of its own, is the same as before.
+// TestNotesOnRecords: texts to a model that chats, and far more held out than was asked for, are told once, in a run and by a plan.
+func TestNotesOnRecords(t *testing.T) {
+	const text, messages = `{"prompt":"question %d","chosen":"yes %d","rejected":"no %[2]d"}`,
+		`{"prompt":[{"role":"user","content":"question %d"}],"chosen":[{"role":"assistant","content":"yes %d"}],"rejected":[{"role":"assistant","content":"no %[2]d"}]}`
+	from := base(t)
+	for name, c := range map[string]struct {
+		form    string
+		prompts int
+		args    []string
+		want    []string // parts of the notes
+	}{
+		"texts to a chat model": {text, 40, []string{"chat_template=zephyr"}, []string{"records are texts, which are learned as they are, although"}},
+		"texts":                 {text, 40, nil, nil},
+		"messages":              {messages, 40, []string{"chat_template=zephyr"}, nil},
+		"both": {text, 3, []string{"chat_template=zephyr", "validation_fraction=0.05"}, []string{
+			"13 of 40 records (32%) are held out, not 5%: all of a prompt or none, and few prompts have many records; name others by validation_data",
+			"records are texts"}},
+		"three prompts, a third": {text, 3, []string{"validation_fraction=0.33"}, nil},
+		"two prompts, none":      {text, 2, []string{"validation_fraction=0"}, nil},
+	} {
+		dir := t.TempDir()
+		var records []string
+		for i := range 40 {
+			records = append(records, fmt.Sprintf(c.form, i%c.prompts, i))
+		}
+		path := filepath.Join(dir, "records.jsonl")
+		if err := os.WriteFile(path, []byte(strings.Join(records, "\n")), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		reward := tinyReward(t, from, path, filepath.Join(dir, "out"), append(c.args, "steps=8")...)
+		p, err := reward.Plan(t.Context(), recipe.Env{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if len(p.Notes) != len(c.want) {
+			t.Errorf("%s: the plan notes %q, want %q", name, p.Notes, c.want)
+			continue
+		}
+		for i, want := range c.want {
+			if !strings.Contains(p.Notes[i], want) {
+				t.Errorf("%s: note %d is %q, want %q", name, i, p.Notes[i], want)
+			}
+		}
+	}
+}
+
+// TestRunsThatHeldOutRecords: a run from before whole prompts were held out is not gone on with, and is told why; one that holds out none, or files of
+// its own, is the same as before.
 func TestRunsThatHeldOutRecords(t *testing.T) {
 	from, pairs := base(t), recipetest.PreferenceFile(t, "pairs")
 	for arg, refused := range map[string]bool{"validation_fraction=0.05": true, "validation_fraction=0": false, "validation_data=" + pairs: false} {

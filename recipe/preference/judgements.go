@@ -42,6 +42,7 @@ func (j *judged) tokens() int {
 type judgements struct {
 	items, held []judged
 	split       bool        // held is a share of what was read
+	notes       []string    // what of the records is probably not meant
 	files       []*markFile // of the tokens
 	stats       data.Stats
 }

@@ -21,6 +21,7 @@ type reader struct {
 	enc   *example.Encoder
 	parse func(r *reader, record []byte) ([]judged, error)
 	stats *data.Stats
+	texts int // answers that are learned as texts, without the chat template
 }
 
 // open reads the records and fixes the number of steps. What it returns is to be closed also with an error.
@@ -40,6 +41,9 @@ func (p *Preferences) open(ctx context.Context, r *recipe.Run,
 		parse: parse, stats: &all.stats}
 	if err := all.read(ctx, in, r.Folder.Dir); err != nil {
 		return all, nil, err
+	}
+	if in.texts > 0 && template != nil {
+		all.notes = append(all.notes, "records are texts, which are learned as they are, although the model has a chat template; give prompt and answers as messages where it shall answer a user")
 	}
 	switch {
 	case len(all.items) == 0:
@@ -73,6 +77,7 @@ func (s *judgements) read(ctx context.Context, in *reader, dir string) (err erro
 	}
 	if s.split = p.ValidationFraction > 0; s.split {
 		s.items, s.held, err = holdOut(s.items, p.ValidationFraction)
+		s.noteShare(p.ValidationFraction)
 	}
 	return err
 }
@@ -189,6 +194,7 @@ func (in *reader) answer(ex *data.Example, turns int) ([]int32, error) {
 		ids, supervised, err = in.enc.Turns(ex, turns)
 	} else {
 		ids, supervised = in.enc.Completion(ex)
+		in.texts++
 	}
 	if err != nil {
 		return nil, err

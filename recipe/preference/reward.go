@@ -196,6 +196,9 @@ func (s *rewarding) Identity() map[string]string { return s.records.identity() }
 
 func (s *rewarding) Info() (map[string]any, string) { return s.records.info(&s.c.Training) }
 
+// Notes are those of the records.
+func (s *rewarding) Notes() []string { return s.records.notes }
+
 func (s *rewarding) Example(r *recipe.Run) []train.Part { return s.records.example(r) }
 
 func (s *rewarding) Prompts(*recipe.Run) ([][]int32, []string) { return nil, nil }
