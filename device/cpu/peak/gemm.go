@@ -2,7 +2,6 @@ package peak
 
 import (
 	"fmt"
-	"math"
 	"time"
 	"unsafe"
 
@@ -53,12 +52,13 @@ func TrainingShapes() []GEMMShape {
 
 // BenchGEMM times each shape runs times (at least 3) on the given number of
 // threads, 0 for all cores. Each run measures the machine's peak first, and the best of all runs
-// counts on both sides, so that a busy moment harms neither. It panics on an unknown form.
+// counts on both sides, so that a busy moment harms neither. A shape that has taken timedEnough is
+// not timed again, so that a sweep takes minutes also without vectors. It panics on an unknown form.
 func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 	e := gemm.New(threadsOrAll(threads), gemm.HostKernels(), gemm.Rows{})
 	defer e.Pool.Close()
 	rows := make([]GEMMRow, len(shapes))
-	operands := make([]gemm.Args, len(shapes))
+	operands, timings := make([]gemm.Args, len(shapes)), make([]timing, len(shapes))
 	for i, s := range shapes {
 		rows[i].GEMMShape, operands[i] = s, s.args()
 	}
@@ -67,10 +67,13 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 		now := measurePeak(e.Pool, cpuid.Host(), 4*time.Millisecond, 4)
 		peak.F32, peak.BF16 = max(peak.F32, now.F32), max(peak.BF16, now.BF16)
 		for i := range shapes {
-			rows[i].GFLOPS = max(rows[i].GFLOPS, timeGEMM(e, &operands[i], 3))
+			timings[i].repeat(3, func() { e.Multiply(&operands[i]) })
 		}
 	}
 	for i := range rows {
+		g := &operands[i]
+		flops := 2 * float64(g.M) * float64(g.N) * float64(g.K) * float64(max(g.Batch, 1))
+		rows[i].GFLOPS = flops / float64(max(timings[i].best, 1))
 		limit := peak.F32
 		if rows[i].BF16 && peak.BF16 > 0 {
 			limit = peak.BF16
@@ -80,16 +83,23 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 	return rows
 }
 
-// timeGEMM is the best rate of calls of g in GFLOP/s.
-func timeGEMM(e *gemm.Engine, g *gemm.Args, calls int) float64 {
-	flops := 2 * float64(g.M) * float64(g.N) * float64(g.K) * float64(max(g.Batch, 1))
-	best := time.Duration(math.MaxInt64)
-	for range calls {
+// timedEnough is the time of a shape after which it is not called again: a vocabulary's product takes ten seconds without vectors.
+const timedEnough = time.Second
+
+// timing is the shortest of several calls, and the time of all of them.
+type timing struct{ best, all time.Duration }
+
+// repeat times calls, up to n of them.
+func (t *timing) repeat(n int, call func()) {
+	for i := 0; i < n && t.all < timedEnough; i++ {
 		start := time.Now()
-		e.Multiply(g)
-		best = min(best, time.Since(start))
+		call()
+		took := max(time.Since(start), 1)
+		if t.all == 0 || took < t.best {
+			t.best = took
+		}
+		t.all += took
 	}
-	return flops / float64(max(best, 1))
 }
 
 // args makes operands for s, filled with small numbers.

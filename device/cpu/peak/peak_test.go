@@ -55,6 +55,26 @@ func TestStreamBytes(t *testing.T) {
 	}
 }
 
+// TestTiming: the shortest call counts, and what has taken long enough is not called again, but once always.
+func TestTiming(t *testing.T) {
+	n := 0
+	var quick, slow timing
+	quick.repeat(3, func() { n++ })
+	if n != 3 || !(0 < quick.best && quick.best <= quick.all/3) {
+		t.Errorf("%d of 3 calls: %+v", n, quick)
+	}
+	slow.repeat(1, func() { n = 0 })
+	slow.all, slow.best = timedEnough, timedEnough
+	slow.repeat(3, func() { n++ })
+	if n != 0 || slow.best != timedEnough {
+		t.Errorf("%d calls of what has taken %v: %+v", n, timedEnough, slow)
+	}
+	slow.all--
+	if slow.repeat(3, func() { n++ }); n == 0 || slow.best == timedEnough {
+		t.Errorf("%d calls: %+v", n, slow)
+	}
+}
+
 func TestBenchGEMM(t *testing.T) {
 	rows := BenchGEMM(2, []GEMMShape{{"NT", false, 64, 48, 32, 0}, {"TN", true, 64, 48, 32, 2}}, 1)
 	peaks := map[bool]float64{}
