@@ -103,15 +103,11 @@ func validation(s *recipe.Summary) map[string]float64 { return s.Validation }
 
 // planner is a recipe whose run can be planned.
 type planner interface {
-	Validate() error
 	Plan(ctx context.Context, env recipe.Env) (*recipe.Planned, error)
 }
 
-// dryRun prints what a run would need.
+// dryRun prints what a run of a valid recipe would need.
 func dryRun(ctx context.Context, a *cli.App, r planner, c *recipe.Training) error {
-	if err := r.Validate(); err != nil {
-		return err
-	}
 	progress := cli.NewProgress(a.Err)
 	var rates plan.Meter // of a GPU none are known
 	if kind, _, _ := device.ParseName(c.Device); kind == "cpu" {
@@ -145,13 +141,10 @@ type trainer interface {
 	recipe.Runner
 }
 
-// Train runs a recipe, whose shared keys are c, and writes its report.
+// Train runs a valid recipe, whose shared keys are c, and writes its report.
 func Train(ctx context.Context, a *cli.App, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
 	begun := time.Now()
 	outlivePipes()
-	if err := r.Validate(); err != nil {
-		return nil, err
-	}
 	dev, done, err := machine.OpenDevice(c.Device, c.Threads)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package training
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
 	"math"
 	"strings"
@@ -132,4 +134,45 @@ func TestKeysOfResults(t *testing.T) {
 	clitest.Keys(t, "plan, gpu", plan.GPU{}, "name peak_tflops memory_gb bandwidth_gb_s watts default_mfu default_mfu_of_clusters")
 	clitest.Keys(t, "plan, price", plan.Price{}, "provider machine gpu gpus usd_per_hour spot_usd_per_hour date source")
 	clitest.Keys(t, "plan, advice", plan.Advice{}, "tokens_per_parameter compute_optimal_tokens same_compute_parameters same_compute_parameters_tokens")
+}
+
+// counted is a recipe that counts how often it is validated, and does nothing.
+type counted struct {
+	recipe.Training
+	validated int
+}
+
+func (c *counted) Validate() error    { c.validated++; return nil }
+func (*counted) Models() []*string    { return nil }
+func (*counted) Unused(string) string { return "" }
+func (*counted) Run(context.Context, recipe.Env) (*recipe.Summary, error) {
+	return nil, errors.New("ran")
+}
+func (*counted) Plan(context.Context, recipe.Env) (*recipe.Planned, error) {
+	return nil, errors.New("planned")
+}
+
+// TestValidatedOnce: reading a recipe's models and data to check it is not done again before a run or a plan of it.
+func TestValidatedOnce(t *testing.T) {
+	for want, args := range map[string][]string{"ran": {"threads=1"}, "planned": {"threads=1", "--dry-run"}} {
+		var made []*counted
+		s := stage{name: "counted", defaults: func() (trainer, *recipe.Training) {
+			c := &counted{Training: recipe.DefaultTuning()}
+			made = append(made, c)
+			return c, &c.Training
+		}}
+		cmd := s.command(&cli.App{Out: io.Discard, Err: io.Discard})
+		cmd.SetArgs(args)
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		if err := cmd.Execute(); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", args, err, want)
+		}
+		n := 0
+		for _, c := range made {
+			n += c.validated
+		}
+		if n != 1 {
+			t.Errorf("%q: the recipe is validated %d times", args, n)
+		}
+	}
 }
