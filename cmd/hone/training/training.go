@@ -65,7 +65,7 @@ func (t stage) command(a *cli.App) *cobra.Command {
 			untouched, _ := t.defaults()
 			a.NoteUnused(c, untouched)
 			if err := c.Validate(); err != nil {
-				return t.orItsRecipe(err, path, shared)
+				return t.orItsRecipe(err, path, overrides, shared)
 			}
 			if dry {
 				return dryRun(cmd.Context(), a, c.(planner), shared)
@@ -89,11 +89,18 @@ func (t stage) command(a *cli.App) *cobra.Command {
 	return cmd
 }
 
-// orItsRecipe adds to an error of the keys of a run that is to go on where its recipe is, which has all that were not given again.
-func (t stage) orItsRecipe(err error, path string, c *recipe.Training) error {
+// orItsRecipe adds to an error of the keys of a run that is to go on where its recipe is, which has all that were not given again. An error that the
+// run's own recipe would not mend, since it is of what was given, stays as it is.
+func (t stage) orItsRecipe(err error, path string, overrides []string, c *recipe.Training) error {
 	kept := filepath.Join(c.Out, config.FileName)
 	if _, none := os.Stat(kept); none != nil || !c.Resume || c.Out == "" || path != "" {
 		return err
+	}
+	own, _ := t.defaults()
+	if config.Load(own, kept, overrides) == nil && resolveModels(own) == nil {
+		if same := own.Validate(); same != nil && same.Error() == err.Error() {
+			return err
+		}
 	}
 	return fmt.Errorf("%w; the keys of the run are in its recipe: hone %s %s resume=true", err, t.name, kept)
 }
