@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -17,6 +18,7 @@ type Progress struct {
 	w        io.Writer
 	shown    time.Time
 	open     bool // a line is being rewritten
+	length   int  // of that line
 }
 
 // withFd is an output that may be a terminal: a file, or the Output that stdout is.
@@ -38,16 +40,25 @@ func (p *Progress) Line(format string, args ...any) {
 // Clear takes the live line away.
 func (p *Progress) Clear() {
 	if p.open {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		fmt.Fprint(p.w, p.erase())
 		p.open = false
 	}
+}
+
+// erase takes the live line away. A terminal that has become narrower since has broken it into several.
+func (p *Progress) erase() string {
+	if width := p.width(); p.open && width > 0 && p.length > width {
+		return fmt.Sprintf("\r\x1b[%dA\x1b[J", (p.length-1)/width)
+	}
+	return "\r\x1b[K"
 }
 
 // Live rewrites the live line, or prints it when the last one is two seconds old.
 func (p *Progress) Live(text string, milestone bool) {
 	if p.Terminal {
-		fmt.Fprint(p.w, "\r\x1b[K"+p.fitted(text))
-		p.open = true
+		text = p.fitted(text)
+		fmt.Fprint(p.w, p.erase()+text)
+		p.open, p.length = true, utf8.RuneCountInString(text)
 		return
 	}
 	// A log of a long run is read later: the first and the last step must be in it, and not each one between.

@@ -50,6 +50,19 @@ func TestLiveLine(t *testing.T) {
 	if got, want := page.String(), "a b cde\n  fg h\n  three-four\na\nb c d e f g\n"; got != want {
 		t.Errorf("lines are broken as %q, want %q", got, want)
 	}
+	// A line of which a narrower terminal has made two or three goes as a whole.
+	page.Reset()
+	p := NewProgress(page)
+	p.Terminal = true
+	for _, col := range []uint16{7, 3, 2} {
+		if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: col}); err != nil {
+			t.Fatal(err)
+		}
+		p.Live("step", false)
+	}
+	if got, want := page.String(), "\r\x1b[Kstep\r\x1b[1A\x1b[Jst\r\x1b[Ks"; got != want {
+		t.Errorf("a terminal that becomes narrower gets %q, want %q", got, want)
+	}
 	t.Setenv("NO_COLOR", "1")
 	if p := NewProgress(terminal); !p.Terminal || p.Colour {
 		t.Error("NO_COLOR is set and there is colour")
