@@ -101,7 +101,7 @@ func startChat(ctx context.Context, a *cli.App, arg string, s chatSettings) erro
 	defer t.session.Close()
 	t.console = newConsole(a.In, a.Out)
 	defer t.console.close()
-	if t.console.editor != nil {
+	if t.console.terminal != nil {
 		fmt.Fprintln(a.Err, "Ctrl-C stops an answer, Ctrl-D leaves, /help lists commands.")
 		ctx = context.WithoutCancel(ctx) // Ctrl-C is about an answer here, which the console cancels, not about the program
 	}
@@ -193,7 +193,7 @@ func (t *talk) run(ctx context.Context) error {
 	for {
 		line, err := t.console.line(ctx)
 		if err == io.EOF {
-			if t.console.editor != nil {
+			if t.console.terminal != nil {
 				fmt.Fprintln(t.Out)
 			}
 			return nil
@@ -208,7 +208,7 @@ func (t *talk) run(ctx context.Context) error {
 		default:
 			err = t.turn(ctx, line)
 		}
-		if t.console.editor == nil && (err != nil || ctx.Err() != nil) {
+		if t.console.terminal == nil && (err != nil || ctx.Err() != nil) {
 			return errors.Join(err, ctx.Err())
 		}
 		if err != nil {
@@ -318,7 +318,7 @@ func (t *talk) answer(ctx context.Context) (generate.Output, error) {
 		if t.JSON {
 			return
 		}
-		if t.console.editor != nil {
+		if t.console.terminal != nil {
 			text = cli.Shown(text)
 		}
 		_, _ = io.WriteString(t.Out, text)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -18,33 +19,39 @@ import (
 // console reads what the user types, a line at a time, and hears Ctrl-C. Without a terminal signals are the program's: nobody is there who means an
 // answer alone.
 type console struct {
-	lines      *bufio.Reader  // without a terminal
+	lines      *bufio.Reader  // without an editor
+	terminal   io.Writer      // nil without one
 	fd         int            // of the terminal
-	editor     *term.Terminal // nil without a terminal
+	editor     *term.Terminal // nil without a terminal, and on one that calls itself dumb, as Emacs's does, and edits lines itself
 	interrupts chan os.Signal // on a terminal
 	quit       chan os.Signal // the same
 }
+
+// prompt stands before what the user types.
+const prompt = ">>> "
 
 // longestLine bounds a line from a file or pipe.
 const longestLine = 1 << 20
 
 // newConsole uses the terminal when both in and out are one. The caller closes it.
 func newConsole(in io.Reader, out io.Writer) *console {
-	c := &console{interrupts: make(chan os.Signal, 1), quit: make(chan os.Signal, 1)}
+	c := &console{lines: bufio.NewReaderSize(in, 1<<16), interrupts: make(chan os.Signal, 1), quit: make(chan os.Signal, 1)}
 	i, ok1 := in.(*os.File)
 	o, ok2 := out.(*cli.Output)
 	// With either end in a pipe there is nobody to edit a line, and escape sequences would be in the output.
 	if !ok1 || !ok2 || !term.IsTerminal(int(i.Fd())) || !term.IsTerminal(int(o.Fd())) {
-		c.lines = bufio.NewReaderSize(in, 1<<16)
 		return c
 	}
 	signal.Notify(c.interrupts, os.Interrupt)
 	signal.Notify(c.quit, syscall.SIGTERM) // leave the terminal as it was
+	if c.terminal = o; os.Getenv("TERM") == "dumb" {
+		return c
+	}
 	c.fd = int(i.Fd())
 	c.editor = term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{clearing{i}, o}, ">>> ")
+	}{clearing{i}, o}, prompt)
 	return c
 }
 
@@ -68,26 +75,24 @@ func (c *console) close() {
 
 // line returns the next line, io.EOF at the end. Lines that are pasted together are one. Without a terminal a context that is done ends it.
 func (c *console) line(ctx context.Context) (string, error) {
-	if c.editor == nil {
+	switch {
+	case c.terminal == nil:
 		return cli.Promptly(ctx, c.plainLine)
+	case c.editor == nil:
+		defer c.untilQuit(func() {})()
+		fmt.Fprint(c.terminal, prompt)
+		return c.plainLine()
 	}
 	state, err := term.MakeRaw(c.fd)
 	if err != nil {
 		return "", err
 	}
-	done := make(chan struct{})
+	restore := func() { _ = term.Restore(c.fd, state) }
+	stop := c.untilQuit(restore)
 	defer func() {
-		close(done)
+		stop()
 		c.editor.SetBracketedPasteMode(false)
-		_ = term.Restore(c.fd, state)
-	}()
-	go func() {
-		select {
-		case <-c.quit:
-			_ = term.Restore(c.fd, state)
-			os.Exit(1)
-		case <-done:
-		}
+		restore()
 	}()
 	if w, h, err := term.GetSize(c.fd); err == nil && w > 0 {
 		_ = c.editor.SetSize(w, h)
@@ -103,7 +108,21 @@ func (c *console) line(ctx context.Context) (string, error) {
 	}
 }
 
-// plainLine reads a line of a file or pipe, of at most longestLine bytes: a file without line ends must not fill the memory.
+// untilQuit ends the program at a signal to quit, after restore, until the caller calls stop.
+func (c *console) untilQuit(restore func()) (stop func()) {
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-c.quit:
+			restore()
+			os.Exit(1)
+		case <-done:
+		}
+	}()
+	return func() { close(done) }
+}
+
+// plainLine reads a line of a file or pipe, or as a terminal gives it, of at most longestLine bytes: a file without line ends must not fill the memory.
 func (c *console) plainLine() (string, error) {
 	var line []byte
 	for {
