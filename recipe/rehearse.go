@@ -190,8 +190,8 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 			return err
 		}
 	}
-	if !alike && r.Training.Steps > together { // the next iteration begins with what all models have by then
-		if _, err := r.Loop.Batches(ctx, together); err != nil {
+	if s, ok := stage.(Uneven); ok {
+		if err := r.rehearseAlso(ctx, deal, s.Heaviest(r)); err != nil {
 			return err
 		}
 	}
@@ -209,7 +209,11 @@ func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) e
 // memory alone: rows are not all that it depends on, but also what is learned of them, how they lie in
 // sequences and what of those is alike.
 func (r *Run) rehearseOthers(ctx context.Context, deal func(context.Context, int) ([]data.Batch, error)) error {
-	steps := append(r.spread(), r.longest()...)
+	return r.rehearseAlso(ctx, deal, append(r.spread(), r.longest()...))
+}
+
+// rehearseAlso makes further steps, for their memory alone.
+func (r *Run) rehearseAlso(ctx context.Context, deal func(context.Context, int) ([]data.Batch, error), steps []int) error {
 	made := r.Loop.Step()
 	r.Loop.Steps = made + len(steps)
 	r.Loop.Batches = func(ctx context.Context, step int) ([]data.Batch, error) { return deal(ctx, steps[step-made]) }

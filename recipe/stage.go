@@ -91,6 +91,11 @@ type Rehearsed interface {
 	Lower() []Change      // of its own keys, to take less memory
 }
 
+// Uneven is a stage with iterations that are not alike.
+type Uneven interface {
+	Heaviest(r *Run) (steps []int) // those that may take the most memory, with the steps that write what they learn from before them
+}
+
 // Sized is a stage that knows without dealing out a step how many rows the largest of its micro-batches has.
 type Sized interface {
 	Rows(r *Run, step int) int

@@ -3,6 +3,8 @@ package rl
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -19,8 +21,23 @@ func TestRehearsedRun(t *testing.T) {
 	recipetest.Foretold(t, "grpo", tinyGRPO(t, from, promptFile(t), filepath.Join(t.TempDir(), "run"), "iterations=1", "method=lora"))
 }
 
-// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with models,
-// adapters and losses of each kind.
+// TestUnevenIterations: where later prompts are longer than those of the first iteration, they are what a plan's memory is of.
+func TestUnevenIterations(t *testing.T) {
+	var prompts []byte
+	for i := range 24 {
+		prompts = fmt.Appendf(prompts, "{\"prompt\":\"%s\"}\n", strings.Repeat("3 + 4 = ", 1+i/4*i%5))
+	}
+	path := filepath.Join(t.TempDir(), "prompts.jsonl")
+	if err := os.WriteFile(path, prompts, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	from := base(t)
+	for _, args := range []string{"", "max_completion_length=2 seed=2", "batch_size=1"} {
+		recipetest.Foretold(t, "ppo "+args, tinyPPO(t, from, path, filepath.Join(t.TempDir(), "run"), append(strings.Fields(args), "prompts_per_iteration=4", "iterations=6")...))
+	}
+}
+
+// TestRehearsal: what a rehearsal says of memory and steps is what a run then takes, with models, adapters and losses of each kind.
 func TestRehearsal(t *testing.T) {
 	from, prompts := base(t), promptFile(t)
 	sum, _, err := recipetest.Start(t, tinyReward(t, from, recipetest.PreferenceFile(t, "pairs"), filepath.Join(t.TempDir(), "judge"), "steps=4"), 1)

@@ -26,12 +26,7 @@ import (
 // collect writes and scores the answers of an iteration.
 func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	begin := time.Now()
-	// Prompts are drawn without replacement until all were asked, then anew: a function of (seed, iteration),
-	// so that a resumed run asks the same ones.
-	questions := make([]int, s.c.PromptsPerIteration)
-	for i := range questions {
-		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
-	}
+	questions := s.asked(iteration)
 	s.keep(iteration, questions) // first, because writing fills it
 	answers, err := s.write(ctx, s.prompt, questions, s.c.NumGenerations, uint64(iteration)+1)
 	if err != nil {
@@ -58,6 +53,16 @@ func (s *rolling) collect(ctx context.Context, iteration, step int) error {
 	s.last = finite(metrics)
 	event := train.RolloutEvent{Step: step + 1, Iteration: iteration + 1, Metrics: s.last, Took: time.Since(begin).Seconds()}
 	return errors.Join(s.tell(event), s.diagnose(stop))
+}
+
+// asked are the prompts of an iteration. They are drawn without replacement until all were asked, then anew: a function of (seed, iteration), so
+// that a resumed run asks the same ones.
+func (s *rolling) asked(iteration int) []int {
+	questions := make([]int, s.c.PromptsPerIteration)
+	for i := range questions {
+		questions[i] = int(data.Draw(s.t.Seed, int64(len(s.prompt)), int64(iteration*s.c.PromptsPerIteration+i)))
+	}
+	return questions
 }
 
 // tell writes an event into the run's metrics.

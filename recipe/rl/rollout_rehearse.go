@@ -1,8 +1,10 @@
 package rl
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"hone/recipe"
 	"hone/reward"
@@ -31,6 +33,59 @@ func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
 		}
 	}
 	return s.c.updates(s.epochs), false
+}
+
+// Heaviest are steps of the iterations, of up to heavyLooked, in which the longest prompts are answered and in which the largest micro-batches are
+// learned from, and the first step of the second one, which begins with what all models have by then.
+func (s *rolling) Heaviest(r *recipe.Run) (steps []int) {
+	per := s.c.updates(s.epochs)
+	var longest, most top
+	for iteration := range min((r.Training.Steps+per-1)/per, heavyLooked) {
+		asked, first := s.asked(iteration), iteration*per
+		longest.add(first, len(s.prompt[slices.MaxFunc(asked, func(a, b int) int { return cmp.Compare(len(s.prompt[a].IDs), len(s.prompt[b].IDs)) })].IDs))
+		for update := range min(per, r.Training.Steps-first) {
+			most.add(first+update, s.rows(asked, s.turn(iteration, update)))
+		}
+	}
+	if r.Training.Steps > per {
+		steps = []int{per}
+	}
+	steps = append(steps, longest.steps...)
+	for _, step := range most.steps {
+		if first := step - step%per; first < step {
+			steps = append(steps, first)
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// heavyLooked is of how many iterations the heaviest are found, and heavy how many of each kind are made.
+const (
+	heavyLooked = 1000
+	heavy       = 2
+)
+
+// rows are those of the largest micro-batch of an update, whose answers, which are to questions, are as long as they may be.
+func (s *rolling) rows(questions, answers []int) (most int) {
+	for part := range slices.Chunk(answers, s.t.BatchSize) {
+		n := 0
+		for _, i := range part {
+			n += len(s.prompt[questions[i/s.c.NumGenerations]].IDs) + s.c.MaxCompletionLength
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+// top are the heavy steps with the largest sizes, the largest first.
+type top struct{ steps, sizes []int }
+
+func (t *top) add(step, size int) {
+	at, _ := slices.BinarySearchFunc(t.sizes, size, func(a, b int) int { return cmp.Compare(b, a) })
+	t.steps, t.sizes = slices.Insert(t.steps, at, step), slices.Insert(t.sizes, at, size)
+	n := min(heavy, len(t.steps))
+	t.steps, t.sizes = t.steps[:n], t.sizes[:n]
 }
 
 // KVCache is that of a batch of the longest prompt and answer.
