@@ -150,7 +150,10 @@ func TestTranslate(t *testing.T) {
 		`a++b`:       `(?>a+)b`,
 		`[ab]*+`:     `(?>[ab]*)`,
 		`(ab)?+c`:    `(?>(ab)?)c`,
-		`\pL\w}`:     `\pL[` + onigWord + `]}`,
+		`\pL\w}`:     `pL[` + onigWord + `]}`,
+		`a(?i)b|c`:   `a(?i:b|c)`,
+		`((?i)a)b`:   `((?i:a))b`,
+		`(?i)\p{Lu}`: `(?i:(?-i:\p{Lu}))`,
 		`é++天*+`:     `(?>é+)(?>天*)`,
 		`\é++`:       `(?>\é+)`,
 		`\x41++`:     `(?>\x41+)`,
@@ -175,7 +178,8 @@ func TestTranslate(t *testing.T) {
 			t.Errorf("%s becomes %s, %v; want %s", from, got, err, want)
 		}
 	}
-	for from, want := range map[string]string{`[a&&b]`: "&&", `\G`: `\G is not supported`, `[[:alpha:]]`: "POSIX", `[a[^b]]`: "negated class inside"} {
+	for from, want := range map[string]string{`[a&&b]`: "&&", `\G`: `\G is not supported`, `[[:alpha:]]`: "POSIX", `[a[^b]]`: "negated class inside",
+		`(?<n>a)(?<n>b)\k<n>`: "two groups named n are not supported"} {
 		if _, err := NewPattern(from); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", from, err)
 		}
@@ -195,6 +199,10 @@ func TestOniguruma(t *testing.T) {
 		{`(?!^)a`, "aa\na", "a|a|\na"}, {`[$^]`, "a$^", "a|$|^"}, {`\$$`, "a$\n", "a|$|\n"},
 		{`(?m:.)+`, "a\nb", "a\nb"}, {`(?m).+`, "a\nb", "a\nb"}, {`.+`, "a\nb", "a|\n|b"}, {`(?im:A.)`, "a\nb", "a\n|b"}, {`(?i-m:A)`, "a\nb", "a|\nb"}, {`(?x: a b )+`, "abab", "abab"},
 		{`\b`, "a²b aⓐ-b c①d", "a²b| |aⓐ|-|b| |c|①|d"}, {`\B`, "ab²+", "a|b|²+"}, {`[\W_]+`, "ab_c①d-²", "ab|_|c|①|d|-²"}, {`[^\W\d_]+`, "ab1_c①dⓐ ", "ab|1_|c|①|dⓐ| "},
+		{`a(?i)b|c`, "abABcC aC ab", "ab|ABcC |aC| |ab"}, {`(x|a(?i)b|c)d`, "xd aBd cd Cd acd", "xd| |aBd| cd Cd |acd"}, {`(?i)a(?-i)b|c`, "abABcC aC ab", "ab|ABcC aC |ab"},
+		{`x(?:(?i)a|b)c|d`, "xac xAc xBC xBc D d", "xac| |xAc| xBC |xBc| D |d"}, {`(a(?i)b|c)++d`, "abd aBCcd d", "abd| aBCcd d"}, {`(?i)(?m)a.|b(?-i)c|d`, "A\nBc BC D d", "A\n|Bc| BC D d"},
+		{`(?<=a(?i)b)c`, "abc aBc abC", "ab|c| aB|c| abC"}, {`(?i)\p{Lu}`, "aB c", "a|B| c"}, {`(?i)\p{Ll}`, "aB c", "a|B |c"}, {`(?i)\P{Lu}`, "aB c", "a|B| |c"},
+		{`\pL`, "pLa", "pL|a"}, {`[\pL]`, "pLa", "p|L|a"}, {`\Q.\E`, "Q.E -", "Q.E| -"}, {`[\Qa]`, `QaE\`, `Q|a|E\`},
 		{`\x41++A|\u5929++`, "AA天天", "AA|天天"}, {`\p{^L}+|\_`, "a_b1", "a|_|b|1"}, {`\h{2}`, "afg09", "af|g|09"},
 	} {
 		p, err := NewPattern(c.regex)

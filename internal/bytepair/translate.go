@@ -21,25 +21,47 @@ var interval = regexp.MustCompile(`^\{(\d+)?(,(\d+)?)?\}([+?]?)`)
 // groupOptions are the letters behind "(?" that switch options on and off.
 var groupOptions = regexp.MustCompile(`^\(\?[imx-]*[):]`)
 
+// folding is where an expression begins to match letters in either case, and named the name of a group.
+var (
+	folding = regexp.MustCompile(`\(\?[mx]*i`)
+	named   = regexp.MustCompile(`\(\?<([A-Za-z_]\w*)>`)
+)
+
 // translator spells an Oniguruma expression (in its Ruby syntax, which the reference uses) for regexp2: \w by its characters, classes in classes taken
-// apart, possessive quantifiers as atomic groups, ^ and $ at the ends of all lines.
+// apart, possessive quantifiers as atomic groups, ^ and $ at the ends of all lines, and options that stand alone, as in a(?i)b|c, as a group of all that
+// follows in their group: a(?i:b|c).
 type translator struct {
 	src    string
 	at     int
 	out    strings.Builder
 	groups []int // where open groups start in out
+	alone  []int // options that stand alone, in the whole expression and in each open group
 	atom   int   // where the last atom starts in out
+	folds  bool  // letters may match in either case
 }
 
 // translate does not check the expression: what it cannot make sense of it copies, and the engine says what is wrong with it.
 func translate(regex string) (string, error) {
-	t := &translator{src: regex}
+	names := map[string]bool{}
+	for _, m := range named.FindAllStringSubmatch(regex, -1) {
+		if names[m[1]] {
+			return "", errors.New("two groups named " + m[1] + " are not supported")
+		}
+		names[m[1]] = true
+	}
+	t := &translator{src: regex, alone: []int{0}, folds: folding.MatchString(regex)}
 	for t.at < len(t.src) {
 		if err := t.step(); err != nil {
 			return "", err
 		}
 	}
+	t.close()
 	return t.out.String(), nil
+}
+
+// close ends the groups of options that stand alone in the innermost open group.
+func (t *translator) close() {
+	t.out.WriteString(strings.Repeat(")", t.alone[len(t.alone)-1]))
 }
 
 // step copies one element.
@@ -53,16 +75,25 @@ func (t *translator) step() error {
 		t.atom = t.out.Len()
 		return t.class()
 	case '(':
-		t.groups = append(t.groups, t.out.Len())
 		// m lets the dot match line ends, which is s to the engine
-		if options := groupOptions.FindString(t.src[t.at:]); options != "" {
-			t.put(len(options)-1, strings.ReplaceAll(options[:len(options)-1], "m", "s"))
+		options := groupOptions.FindString(t.src[t.at:])
+		spelled := strings.ReplaceAll(strings.TrimRight(options, ":)"), "m", "s")
+		if strings.HasSuffix(options, ")") {
+			t.alone[len(t.alone)-1]++
+			t.atom = t.out.Len()
+			t.put(len(options), spelled+":")
+			return nil
+		}
+		t.groups, t.alone = append(t.groups, t.out.Len()), append(t.alone, 0)
+		if options != "" {
+			t.put(len(options)-1, spelled)
 			return nil
 		}
 		t.copy(1)
 	case ')':
 		if n := len(t.groups); n > 0 {
-			t.atom, t.groups = t.groups[n-1], t.groups[:n-1]
+			t.close()
+			t.atom, t.groups, t.alone = t.groups[n-1], t.groups[:n-1], t.alone[:n]
 		}
 		t.copy(1)
 	// a++ is possessive in Oniguruma: what it took is not given back
@@ -160,6 +191,10 @@ func (t *translator) escape() error {
 		t.put(2, "["+hexDigits+"]")
 	case 'G':
 		return errors.New(`\G is not supported`)
+	case 'p', 'P': // is of its own case in any
+		if t.character(); t.folds {
+			t.wrap("(?-i:", ")")
+		}
 	default:
 		t.character()
 	}
@@ -180,13 +215,19 @@ func (t *translator) character() {
 	switch c := t.next(); c {
 	case 0:
 		t.copy(1)
+	case 'Q', 'E': // which quote for the engine
+		t.put(2, string(c))
 	case 'p', 'P':
+		if !strings.HasPrefix(rest[2:], "{") { // the letter itself
+			t.put(2, string(c))
+			return
+		}
 		if strings.HasPrefix(rest[2:], "{^") {
 			t.put(4, `\`+string(c^'p'^'P')+"{")
 		} else {
 			t.copy(2)
 		}
-		if end := strings.IndexByte(t.src[t.at:], '}'); end >= 0 && strings.HasPrefix(rest[2:], "{") {
+		if end := strings.IndexByte(t.src[t.at:], '}'); end >= 0 {
 			t.copy(end + 1)
 		}
 	case 'x', 'u': // all digits are of one atom
