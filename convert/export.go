@@ -109,13 +109,13 @@ var outputs = []string{"lm_head.weight", "embed_out.weight"}
 // names are the tensors of the folder, as most checkpoints call them, without those that hold nothing.
 func (f *Folder) names() (list []string) {
 	all := f.weight.Names()
-	bare := !slices.ContainsFunc(all, func(n string) bool { return strings.HasPrefix(n, f.body()) })
+	known := f.arch.known(f.shape)
 	for _, n := range all {
 		output := slices.Contains(outputs, n)
 		switch {
 		case slices.ContainsFunc(ignored, func(end string) bool { return strings.HasSuffix(n, end) }) || f.tied() && output:
 			continue
-		case bare && !output:
+		case !output && known[f.body()+n] && !slices.Contains(all, f.body()+n):
 			n = f.body() + n // tensor looks for both
 		}
 		list = append(list, n)

@@ -111,6 +111,28 @@ func TestNamesWithoutBody(t *testing.T) {
 			t.Errorf("%q in place of %q: %s", other, old, d)
 		}
 	}
+	for _, part := range []string{"layers", "norm"} { // which changes the order, by which the numbers are made
+		got := written(func(name string) string { return strings.Replace(name, "model."+part, part, 1) })
+		if !slices.Equal(slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want))) {
+			t.Errorf("only the names of %s are without the body's: %v", part, slices.Sorted(maps.Keys(got)))
+		}
+	}
+}
+
+// TestStrangeNames: what has no place is told by the name that it has, whatever other names lack.
+func TestStrangeNames(t *testing.T) {
+	for _, name := range []string{"h.0.strange.weight", "transformer.h.0.strange.weight", "h.1.ln_1.weight"} {
+		shapes := gpt2Shapes()
+		shapes[name] = []int{4}
+		if _, err := OpenFolder(modelFolder(t, tinyGPT2, shapes, nil)); err == nil || !strings.Contains(err.Error(), ": tensor "+name+" has no place in a gpt2 model") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	shapes := gpt2Shapes()
+	shapes["transformer.wpe.weight"] = shapes["wpe.weight"] // of two, one is too many
+	if _, err := OpenFolder(modelFolder(t, tinyGPT2, shapes, nil)); err == nil || !strings.Contains(err.Error(), ": tensor wpe.weight has no place in a gpt2 model") {
+		t.Errorf("a tensor under both names: %v", err)
+	}
 }
 
 // TestOldNames: masks and an output layer that is tied are left out, names get their prefix, matrices are turned, and what comes back are the same numbers.

@@ -55,6 +55,25 @@ func (a architecture) links(layers, experts int, inGGUF bool, all []string) ([]l
 	return list, nil
 }
 
+// known are the names in the model folder of all tensors that a model may have.
+func (a architecture) known(s shape) map[string]bool {
+	names := map[string]bool{}
+	for _, r := range a.rows {
+		count := 1
+		if strings.Contains(r.gguf, "%d") {
+			count = s.layers
+		}
+		for layer := range count {
+			for _, suffix := range []string{".weight", ".bias"} {
+				for _, n := range r.link(layer, s.experts, suffix).hf {
+					names[n] = true
+				}
+			}
+		}
+	}
+	return names
+}
+
 func pick(first bool, a, b string) string {
 	if first {
 		return a
