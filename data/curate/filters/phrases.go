@@ -50,7 +50,8 @@ type phrases struct {
 	weights []int    // how much of a word each is, in parts of wholeWord; nil: all are whole
 }
 
-// What a word counts for: words have nearly two characters in Chinese and Japanese, and three to four in Thai, Lao, Khmer and Burmese.
+// What a word counts for: words have nearly two characters in Chinese and Japanese, about as many syllables in Tibetan, and three to four characters in
+// Thai, Lao, Khmer and Burmese.
 const (
 	wholeWord = 6
 	ideograph = wholeWord / 2
@@ -71,7 +72,7 @@ func newPhrases(d *document.Doc) *phrases {
 		switch {
 		case !words.HasUnspaced(w):
 			p.weights[i] = wholeWord
-		case strings.ContainsFunc(w, words.Ideograph):
+		case strings.ContainsFunc(w, words.Ideograph), strings.ContainsFunc(w, words.Tibetan):
 			p.weights[i] = ideograph
 		default:
 			p.weights[i] = cluster

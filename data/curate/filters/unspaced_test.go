@@ -1,6 +1,7 @@
 package filters
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -58,5 +59,13 @@ func TestPhrasesWithoutSpaces(t *testing.T) {
 		if top, again := p.top(2), p.again(2); top != want[0] || again != want[1] {
 			t.Errorf("%q: %d bytes of the most frequent phrase and %d again, want %v", text, top, again, want)
 		}
+	}
+}
+
+// TestWeightsOfWords: a syllable of Tibetan counts for half a word, one at the end of a sentence, too.
+func TestWeightsOfWords(t *testing.T) {
+	got := newPhrases(&document.Doc{Text: "བོད་སྐད། 人 ดี ꦧ ok"}).weights
+	if want := []int{ideograph, ideograph, ideograph, cluster, cluster, wholeWord}; !slices.Equal(got, want) {
+		t.Errorf("the words count for %v, want %v", got, want)
 	}
 }

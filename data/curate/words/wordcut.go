@@ -9,7 +9,8 @@ import (
 
 // A text is cut into words in two ways: by white space, as the papers of filters count, and into runs of letters, their marks and digits, as copies are compared.
 // Scripts that put no space between words have a sentence or a whole document in such a run. There a character with its marks is a word, which is what
-// the default rules of Unicode Standard Annex 29 make of ideographs; they leave Thai, Lao, Khmer and Burmese to dictionaries, which hone has not.
+// the default rules of Unicode Standard Annex 29 make of ideographs; they leave Thai, Lao, Khmer, Burmese and other scripts of South East Asia (those of
+// complex context in Annex 14, and Javanese and Balinese) to dictionaries, which hone has not. Tibetan parts syllables, which are its words here, by a tsheg.
 
 // wordCut tells where words begin within a run, a character after the other.
 type wordCut struct{ open, alone bool } // whether the word has a letter or digit; whether that is a character that is a word by itself
@@ -18,9 +19,10 @@ type wordCut struct{ open, alone bool } // whether the word has a letter or digi
 // with the one behind it where there is none.
 func (c *wordCut) begins(r rune) bool {
 	if !InWord(r) || unicode.IsMark(r) && c.open {
+		c.alone = c.alone || c.open && isTsheg(r)
 		return false
 	}
-	alone := Unspaced(r)
+	alone := standsAlone(r)
 	begin := c.open && (alone || c.alone)
 	c.open, c.alone = true, alone
 	return begin
@@ -61,7 +63,7 @@ func Begins(text string, i int) bool {
 	}
 	r, _ := utf8.DecodeRuneInString(text[i:])
 	before, _ := utf8.DecodeLastRuneInString(text[:i])
-	return InWord(r) && !unicode.IsMark(r) && (Unspaced(r) || Unspaced(before))
+	return InWord(r) && !unicode.IsMark(r) && (standsAlone(r) || standsAlone(before) || isTsheg(before))
 }
 
 // Fields are the words that white space parts.
@@ -171,15 +173,23 @@ const (
 	halfLongVowel = 0xff70
 )
 
+// Tibetan reports whether a character is of Tibetan, isTsheg whether it parts syllables there.
+func Tibetan(r rune) bool { return 0xf00 <= r && r < 0x1000 }
+func isTsheg(r rune) bool { return r == 0xf0b || r == 0xf0c }
+
+// standsAlone reports whether a character is a word by itself.
+func standsAlone(r rune) bool { return Unspaced(r) && !Tibetan(r) }
+
 // Unspaced reports whether a character is of a script that puts no space between words.
 func Unspaced(r rune) bool {
 	switch {
-	case r < firstUnspaced, 0x2000 <= r && r < 0x2e80, 0xac00 <= r && r < 0xd7a4: // punctuation and symbols, Hangul: both are common, and in tables below they would take long
+	case r < firstUnspaced, 0x1b80 <= r && r < 0x2e80, 0xac00 <= r && r < 0xd7a4: // Latin with marks, punctuation and symbols, Hangul: all are common, and in tables below they would take long
 		return false
-	case 0x4e00 <= r && r < 0xa000, r == longVowel, r == halfLongVowel:
+	case 0x4e00 <= r && r < 0xa000, r == longVowel, r == halfLongVowel, Tibetan(r):
 		return true
 	}
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
+		unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom, unicode.Javanese, unicode.Balinese)
 }
 
 // Whole makes a span shorter until it ends between characters and, if it has white space, between words.
@@ -200,6 +210,7 @@ func Whole(text string, from, to int) string {
 	return piece
 }
 
+// Ideograph reports whether a character is of a script of which one says as much as several letters: Han, Hiragana or Katakana.
 func Ideograph(r rune) bool {
 	return r == longVowel || r == halfLongVowel || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
 }

@@ -16,6 +16,10 @@ func TestWordsWithoutSpaces(t *testing.T) {
 		"ラーメン 食べる。":         {"ラ|ー|メ|ン|食|べ|る。", "ラ|ー|メ|ン|食|べ|る"},
 		"ที่นี่ (ABC)ดี":    {"ที่|นี่|(ABC)|ดี", "ที่|นี่|abc|ดี"},
 		"…ກິນ\u3000ເຂົ້າ":   {"…ກິ|ນ|ເ|ຂົ້|າ", "ກິ|ນ|ເ|ຂົ້|າ"},
+		"བོད་སྐད། ང་ཚོ།":    {"བོད་|སྐད།|ང་|ཚོ།", "བོད|སྐད|ང|ཚོ"},
+		"་༼བོད༌ཡིག་abc":     {"་༼བོད༌|ཡིག་|abc", "བོད|ཡིག|abc"},
+		"ꦧꦱꦗꦮ ᬩᬮᬶ ᨾᩮᩬᩥᨦ ᦟᦹ": {"ꦧ|ꦱ|ꦗ|ꦮ|ᬩ|ᬮᬶ|ᨾᩮᩬᩥ|ᨦ|ᦟ|ᦹ", "ꦧ|ꦱ|ꦗ|ꦮ|ᬩ|ᬮᬶ|ᨾᩮᩬᩥ|ᨦ|ᦟ|ᦹ"},
+		"ᥖᥭ ꪼꪕ 𑜒𑜑𑜪 Việt ᮞᮥ": {"ᥖ|ᥭ|ꪼ|ꪕ|𑜒|𑜑𑜪|Việt|ᮞᮥ", "ᥖ|ᥭ|ꪼ|ꪕ|𑜒|𑜑𑜪|việt|ᮞᮥ"},
 		"한국어 조사는 don't ‑ é": {"한국어|조사는|don't|‑|é", "한국어|조사는|don|t|é"},
 		"\xff人\xe4\xba":     {"\xff人\xe4\xba", "人"},
 		"，人":                {"，人", "人"},
@@ -32,7 +36,7 @@ func TestWordsWithoutSpaces(t *testing.T) {
 // TestCountIsThatOfFields: words are counted without being cut, whatever stands beside what.
 func TestCountIsThatOfFields(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	runes := []rune("aé한9-。 \t\u3000人ーカท\u0e35\u0301\ufffd\b\r\x0e\x1f!\x7f")
+	runes := []rune("aé한9-་བ。 \t\u3000人ーカท\u0e35\u0301\ufffd\b\r\x0e\x1f!\x7f")
 	for n := range 5000 {
 		text := make([]rune, r.IntN(40))
 		for i := range text {
@@ -50,7 +54,8 @@ func TestCountIsThatOfFields(t *testing.T) {
 // TestUnspacedIsTheTables: the ranges that are decided at once are what the tables say.
 func TestUnspacedIsTheTables(t *testing.T) {
 	for r := rune(0); r <= utf8.MaxRune; r++ {
-		in := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+		in := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
+			unicode.Tibetan, unicode.Tai_Le, unicode.New_Tai_Lue, unicode.Tai_Tham, unicode.Tai_Viet, unicode.Ahom, unicode.Javanese, unicode.Balinese)
 		in = in || r == 'ー' || r == 'ｰ' // which are of both kinds of kana
 		if Unspaced(r) != in && InWord(r) {
 			t.Errorf("%U is of a script without spaces: %v, want %v", r, Unspaced(r), in)
