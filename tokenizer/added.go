@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"hone/internal/characters"
 )
 
 // AddedToken is a token beside the merges, with its flags as tokenizer.json has them.
@@ -103,11 +105,11 @@ func (s *addedSet) longestAt(text []byte) *AddedToken {
 
 // touchesWord reports whether a word character (\w of Unicode's regular expressions) stands before or after text[start:end].
 func touchesWord(text []byte, start, end int) bool {
-	props := unicodeProperties()
+	props := characters.Reference()
 	before, _ := utf8.DecodeLastRune(text[:start])
 	after, _ := utf8.DecodeRune(text[end:])
-	return (props.of(before)|props.of(after))&propWord != 0 // the U+FFFD of an end or of invalid bytes is none
+	return (props.Of(before)|props.Of(after))&characters.Word != 0 // the U+FFFD of an end or of invalid bytes is none
 }
 
 // isWhite is Rust's char::is_whitespace, the property White_Space.
-func isWhite(r rune) bool { return unicodeProperties().of(r)&propWhite != 0 }
+func isWhite(r rune) bool { return characters.Reference().Of(r)&characters.White != 0 }

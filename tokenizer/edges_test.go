@@ -209,7 +209,7 @@ func TestMatchersTile(t *testing.T) {
 		is   func(text, part string) bool
 	}{
 		"literal":      {literal{[]byte("aa")}, func(_, p string) bool { return p == "aa" }},
-		"characters":   {characters{}, func(_, p string) bool { return false }},
+		"characters":   {eachCharacter{}, func(_, p string) bool { return false }},
 		"runs":         {spaceRuns{}, func(_, p string) bool { return len(p) > 1 && strings.Trim(p, " ") == "" }},
 		"outer spaces": {outerSpaces{}, func(_, p string) bool { return p[0] == ' ' && strings.Trim(p, " ") == "" }},
 		"a set":        {letters, func(_, p string) bool { return p == "a" || p == "é" }},

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"hone/internal/bytepair"
+	"hone/internal/characters"
 )
 
 // match is a stretch of text that a pattern matches, or one between matches.
@@ -71,11 +72,11 @@ func (l literal) find(dst []match, text []byte) []match {
 	return dst
 }
 
-// characters is what lies between the matches of an empty pattern.
-type characters struct{}
+// eachCharacter is what lies between the matches of an empty pattern.
+type eachCharacter struct{}
 
 // find makes each character a stretch between matches.
-func (characters) find(dst []match, text []byte) []match {
+func (eachCharacter) find(dst []match, text []byte) []match {
 	for at := 0; at < len(text); {
 		_, size := utf8.DecodeRune(text[at:])
 		dst = append(dst, match{at, at + size, false})
@@ -176,8 +177,8 @@ func newCharSet(has func(r rune) bool) *charSet {
 
 // propertySet is the characters with a property.
 func propertySet(bit uint8) *charSet {
-	props := unicodeProperties()
-	return newCharSet(func(r rune) bool { return props.of(r)&bit != 0 })
+	props := characters.Reference()
+	return newCharSet(func(r rune) bool { return props.Of(r)&bit != 0 })
 }
 
 // at reports whether the character at text[i] is in the set, and its length. A byte of invalid UTF-8 never is.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"hone/internal/bytepair"
+	"hone/internal/characters"
 )
 
 // normalizer rewrites a stretch of text before it is cut. It returns its input where there is nothing to do.
@@ -32,11 +33,11 @@ func newNormalizer(p jsonPart, index int) (normalizer, error) {
 	case "NFKD":
 		return unicodeForm{slot, norm.NFKD}, nil
 	case "Lowercase":
-		return lowercase{slot, unicodeProperties()}, nil
+		return lowercase{slot, characters.Reference()}, nil
 	case "StripAccents":
-		return dropProperty{slot, unicodeProperties(), propMark}, nil
+		return dropProperty{slot, characters.Reference(), characters.Mark}, nil
 	case "Strip":
-		return strip{slot, unicodeProperties(), p.StripLeft, p.StripRight}, nil
+		return strip{slot, characters.Reference(), p.StripLeft, p.StripRight}, nil
 	case "Prepend":
 		return prepend{slot: slot, text: []byte(p.Prepend)}, nil
 	case "ByteLevel":
@@ -178,7 +179,7 @@ func (u unicodeForm) formed(text []byte) []formedRune {
 
 type lowercase struct {
 	slot  int
-	props *properties
+	props *characters.Table
 }
 
 // normalize has a way of its own for ASCII, which no letter gets longer in.
@@ -196,7 +197,7 @@ func (l lowercase) normalize(e *Encoder, c chunk) chunk {
 	for i := 0; i < len(c.text); {
 		r, size := utf8.DecodeRune(c.text[i:])
 		// İ becomes i and a dot above; no other letter has two (Rust's char::to_lowercase, which knows no words, so Σ is always σ)
-		low, second := l.props.lowered(r)
+		low, second := l.props.Lower(r)
 		if low != r {
 			d.keep(i)
 			d.putRune(i+size, low)
@@ -212,7 +213,7 @@ func (l lowercase) normalize(e *Encoder, c chunk) chunk {
 // dropProperty removes the characters that have a property.
 type dropProperty struct {
 	slot  int
-	props *properties
+	props *characters.Table
 	bit   uint8
 }
 
@@ -223,7 +224,7 @@ func (n dropProperty) normalize(e *Encoder, c chunk) chunk {
 	}
 	d := e.edit(n.slot, c)
 	for i := 0; i < len(c.text); {
-		props, size := n.props.at(c.text, i)
+		props, size := n.props.At(c.text, i)
 		if props&n.bit != 0 {
 			d.keep(i)
 			d.skip(i + size)
@@ -236,7 +237,7 @@ func (n dropProperty) normalize(e *Encoder, c chunk) chunk {
 // strip removes white space at the ends.
 type strip struct {
 	slot        int
-	props       *properties
+	props       *characters.Table
 	left, right bool
 }
 
@@ -244,15 +245,15 @@ type strip struct {
 func (s strip) normalize(_ *Encoder, c chunk) chunk {
 	start, end := 0, len(c.text)
 	for s.left && start < end {
-		props, size := s.props.at(c.text, start)
-		if props&propWhite == 0 {
+		props, size := s.props.At(c.text, start)
+		if props&characters.White == 0 {
 			break
 		}
 		start += size
 	}
 	for s.right && start < end {
 		r, size := utf8.DecodeLastRune(c.text[:end])
-		if r == utf8.RuneError && size == 1 || s.props.of(r)&propWhite == 0 {
+		if r == utf8.RuneError && size == 1 || s.props.Of(r)&characters.White == 0 {
 			break
 		}
 		end -= size
@@ -363,7 +364,7 @@ func (r replace) normalize(e *Encoder, c chunk) chunk {
 type bertNormalizer struct {
 	clean, chinese bool
 	slot           int
-	props          *properties
+	props          *characters.Table
 	rest           []normalizer // accents and lower case
 	lower          bool
 }
@@ -375,9 +376,9 @@ func newBertNormalizer(p jsonPart, slot int) normalizer {
 	if p.StripAccents != nil {
 		accents = *p.StripAccents
 	}
-	b := bertNormalizer{clean: orTrue(p.CleanText), chinese: orTrue(p.ChineseChars), slot: slot, props: unicodeProperties(), lower: lower}
+	b := bertNormalizer{clean: orTrue(p.CleanText), chinese: orTrue(p.ChineseChars), slot: slot, props: characters.Reference(), lower: lower}
 	if accents {
-		b.rest = append(b.rest, unicodeForm{slot + 1, norm.NFD}, dropProperty{slot + 2, b.props, propAccent})
+		b.rest = append(b.rest, unicodeForm{slot + 1, norm.NFD}, dropProperty{slot + 2, b.props, characters.Accent})
 	}
 	if lower {
 		b.rest = append(b.rest, lowercase{slot + 3, b.props})
@@ -405,14 +406,14 @@ func (b bertNormalizer) cleaned(e *Encoder, c chunk) chunk {
 			continue
 		}
 		r, size := utf8.DecodeRune(c.text[i:])
-		props := b.props.of(r)
+		props := b.props.Of(r)
 		switch {
 		case r == utf8.RuneError && size == 1: // an invalid byte stays and will be unknown
-		case b.clean && props&propControl != 0:
+		case b.clean && props&characters.Control != 0:
 			d.keep(i)
 			d.skip(i + size)
 		// tabs and line ends are control characters to Unicode, but white space to BERT
-		case b.clean && (props&propWhite != 0 || r == '\t' || r == '\n' || r == '\r'):
+		case b.clean && (props&characters.White != 0 || r == '\t' || r == '\n' || r == '\r'):
 			d.keep(i)
 			d.putRune(i+size, ' ')
 		case b.chinese && isIdeograph(r):

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"unicode/utf8"
+
+	"hone/internal/characters"
 )
 
 // precompiled is SentencePiece's table of replacements: a double-array trie over the bytes to replace, whose values are places in a
@@ -12,7 +14,7 @@ import (
 // prefix in the table, and other text character by character.
 type precompiled struct {
 	slot     int
-	props    *properties
+	props    *characters.Table
 	units    []uint32
 	replaced []byte
 	plain    [utf8.RuneSelf]bool // ASCII characters that the table leaves alone
@@ -21,7 +23,7 @@ type precompiled struct {
 
 // newPrecompiled reads a charsmap, of which an empty one replaces nothing. Places in it are checked where they are used.
 func newPrecompiled(charsmap []byte, slot int) (normalizer, error) {
-	p := &precompiled{slot: slot, props: unicodeProperties()}
+	p := &precompiled{slot: slot, props: characters.Reference()}
 	// the size of the trie in bytes, the trie, the replacements (SentencePiece's normalizer.cc, EncodePrecompiledCharsMap)
 	if len(charsmap) > 0 {
 		if len(charsmap) < 4 {
@@ -177,19 +179,19 @@ func (p *precompiled) cluster(text []byte, i int) int {
 	if r == '\r' && i < len(text) && text[i] == '\n' {
 		return i + 1
 	}
-	for i < len(text) && prepends(r) {
+	for i < len(text) && characters.Prepends(r) {
 		next, size := utf8.DecodeRune(text[i:])
-		if breaksCluster(next) {
+		if characters.BreaksCluster(next) {
 			return i
 		}
 		r, i = next, i+size
 	}
-	if breaksCluster(r) {
+	if characters.BreaksCluster(r) {
 		return i
 	}
 	for i < len(text) {
-		props, size := p.props.at(text, i)
-		if props&propJoined == 0 {
+		props, size := p.props.At(text, i)
+		if props&characters.Joined == 0 {
 			break
 		}
 		i += size

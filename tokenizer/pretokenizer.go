@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"hone/internal/bytepair"
+	"hone/internal/characters"
 )
 
 // preTokenizer cuts a text into smaller pieces; some rewrite the text.
@@ -27,26 +28,26 @@ func newPreTokenizer(p jsonPart, index int) (preTokenizer, error) {
 	// what Rust's char::is_numeric takes for one, fractions and Roman numerals included
 	case "Digits":
 		if p.IndividualDigits {
-			return &split{find: propertySet(propNumeric), then: isolated}, nil
+			return &split{find: propertySet(characters.Numeric), then: isolated}, nil
 		}
-		return &split{find: propertySet(propNumeric), then: contiguous}, nil
+		return &split{find: propertySet(characters.Numeric), then: contiguous}, nil
 	case "Whitespace":
-		return whitespace{unicodeProperties()}, nil
+		return whitespace{characters.Reference()}, nil
 	case "WhitespaceSplit":
-		return &split{find: propertySet(propWhite), then: removed}, nil
+		return &split{find: propertySet(characters.White), then: removed}, nil
 	case "Punctuation":
 		if p.Behavior == "" {
 			p.Behavior = "Isolated"
 		}
 		then, err := newBehavior(p.Behavior)
-		return &split{find: propertySet(propPunctuation), then: then}, err
+		return &split{find: propertySet(characters.Punctuation), then: then}, err
 	case "BertPreTokenizer":
-		return bertWords{propertySet(propWhite), propertySet(propPunctuation)}, nil
+		return bertWords{propertySet(characters.White), propertySet(characters.Punctuation)}, nil
 	case "CharDelimiterSplit":
 		delimiter, err := oneRune(p.Delimiter, "delimiter")
 		return &split{find: newCharSet(func(r rune) bool { return r == delimiter }), then: removed}, err
 	case "UnicodeScripts":
-		return scripts{unicodeProperties()}, nil
+		return scripts{characters.Reference()}, nil
 	case "FixedLength":
 		return newFixedLength(p)
 	}
@@ -74,7 +75,7 @@ func newSplit(p jsonPart) (*split, error) {
 		if then != removed {
 			then = isolated
 		}
-		return &split{characters{}, then, p.Invert}, nil
+		return &split{eachCharacter{}, then, p.Invert}, nil
 	}
 	find, err := newMatcher(p.Pattern)
 	return &split{find, then, p.Invert}, err
@@ -254,21 +255,21 @@ func (m *metaspace) apply(_ *Encoder, p *pieces) {
 }
 
 // whitespace cuts into runs of word characters and runs of others, and drops white space.
-type whitespace struct{ props *properties }
+type whitespace struct{ props *characters.Table }
 
 // It is the pattern \w+|[^\w\s]+ by a table instead of an engine.
 func (w whitespace) apply(_ *Encoder, p *pieces) {
-	kind := func(props uint8) uint8 { return props & (propWord | propWhite) }
+	kind := func(props uint8) uint8 { return props & (characters.Word | characters.White) }
 	p.resplit(func(dst []cut, start, end int) []cut {
 		for i := start; i < end; {
-			props, size := w.props.at(p.text[:end], i)
+			props, size := w.props.At(p.text[:end], i)
 			from, k := i, kind(props)
 			for i += size; i < end; i += size {
-				if props, size = w.props.at(p.text[:end], i); kind(props) != k {
+				if props, size = w.props.At(p.text[:end], i); kind(props) != k {
 					break
 				}
 			}
-			if k&propWhite == 0 {
+			if k&characters.White == 0 {
 				dst = append(dst, cut{from, i})
 			}
 		}
@@ -305,7 +306,7 @@ func (b bertWords) apply(_ *Encoder, p *pieces) {
 }
 
 // scripts cuts where the script changes; spaces join any, kana join ideographs.
-type scripts struct{ props *properties }
+type scripts struct{ props *characters.Table }
 
 // apply drops spaces before the first character with a script: the reference has no piece for them.
 func (s scripts) apply(_ *Encoder, p *pieces) {
@@ -314,7 +315,7 @@ func (s scripts) apply(_ *Encoder, p *pieces) {
 		for i := start; i < end; {
 			r, size := utf8.DecodeRune(p.text[i:end])
 			// script 0 is that of spaces, which go with what stands before them
-			if script := s.props.script(r); script != 0 {
+			if script := s.props.Script(r); script != 0 {
 				if !some || script != last {
 					if from >= 0 {
 						dst = append(dst, cut{from, i})
