@@ -88,8 +88,10 @@ func loadTokenizer(arg string) (*tokenizer.Tokenizer, error) {
 }
 
 func tokenizerEncode(a *cli.App) *cobra.Command {
-	return &cobra.Command{
-		Use: "encode TOKENIZER [flags] <TEXT", Short: "Turn the text on stdin into ids", Example: "  echo 'hello' | hone tokenizer encode tok", Args: cobra.ExactArgs(1),
+	var o tokenizer.Options
+	cmd := &cobra.Command{
+		Use: "encode TOKENIZER [flags] <TEXT", Short: "Turn the text on stdin into ids", Args: cobra.ExactArgs(1),
+		Example: "  echo 'hello' | hone tokenizer encode tok\n  echo 'the end<|endoftext|>' | hone tokenizer encode tok --special",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := loadTokenizer(args[0])
 			if err != nil {
@@ -99,15 +101,32 @@ func tokenizerEncode(a *cli.App) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("read stdin: %w", err)
 			}
-			ids := t.Encode([]int32{}, text)
+			ids := encodeAs(t, text, o)
 			return a.Result(map[string]any{"ids": ids}, func(w io.Writer) { _ = json.NewEncoder(w).Encode(ids) })
 		},
 	}
+	cmd.Flags().BoolVar(&o.ParseSpecial, "special", false, "special tokens written in the text are their ids; else they are text as any other")
+	cmd.Flags().BoolVar(&o.AddSpecial, "add-special", false, "add what the tokenizer's post-processor adds to a text, such as BOS and EOS")
+	return cmd
+}
+
+// encodeAs is Tokenizer.EncodeSpans without the spans, which cost memory.
+func encodeAs(t *tokenizer.Tokenizer, text []byte, o tokenizer.Options) []int32 {
+	var before, after []int32
+	if o.AddSpecial {
+		before, after = t.Special()
+	}
+	encode := t.Encode
+	if o.ParseSpecial {
+		encode = t.EncodeWithSpecial
+	}
+	return append(encode(append([]int32{}, before...), text), after...)
 }
 
 // tokenizerDecode writes bytes as the tokens have them, also where they are no valid text.
 func tokenizerDecode(a *cli.App) *cobra.Command {
-	return &cobra.Command{
+	var skip bool
+	cmd := &cobra.Command{
 		Use: "decode TOKENIZER [flags] <IDS", Short: "Turn the ids on stdin, a JSON list, into text", Args: cobra.ExactArgs(1),
 		Example: "  echo '[1, 2]' | hone tokenizer decode tok\n  echo hello | hone tokenizer encode tok --json | hone tokenizer decode tok",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -135,8 +154,12 @@ func tokenizerDecode(a *cli.App) *cobra.Command {
 					return fmt.Errorf("id %d is no token of the tokenizer, which has 0 to %d", id, t.VocabSize()-1)
 				}
 			}
-			text = t.Decode(ids)
+			if text = t.Decode(ids); skip {
+				text = t.DecodePlain(ids)
+			}
 			return a.Result(map[string]any{"text": string(text)}, func(w io.Writer) { _, _ = w.Write(text) })
 		},
 	}
+	cmd.Flags().BoolVar(&skip, "skip-special", false, "leave special tokens out")
+	return cmd
 }
