@@ -42,18 +42,30 @@ func Attach(m Model, c Config) (*LoRA, error) {
 		l.pairs, l.layers = append(l.pairs, p), append(l.layers, layer)
 		l.Config.FanInFanOut = l.Config.FanInFanOut || layer.InFirst()
 	}
-	if c.TargetModules.Pattern == AllLinear && len(c.LayersToTransform) > 0 { // PEFT takes numbers of layers beside names alone
-		var names []string
-		for _, layer := range layers {
-			names = append(names, layer.Name)
-		}
-		l.Config.TargetModules = Modules{Names: endings(names)}
-	}
+	l.nameTargets()
 	if err := l.thaw(m); err != nil {
 		return nil, err
 	}
 	l.Enable(true)
 	return l, nil
+}
+
+// nameTargets writes target_modules as PEFT takes it: numbers of layers stand beside names alone, and an
+// expression must match no module but linear ones, while here it is asked for layers only (".*mlp.*" is
+// also the name of an activation), so that what it matched is named.
+func (l *LoRA) nameTargets() {
+	pattern := l.Config.TargetModules.Pattern
+	if pattern == "" || pattern == AllLinear && len(l.Config.LayersToTransform) == 0 {
+		return
+	}
+	var names []string
+	for _, layer := range l.layers {
+		names = append(names, layer.Name)
+	}
+	if pattern == AllLinear {
+		names = endings(names)
+	}
+	l.Config.TargetModules = Modules{Names: names}
 }
 
 // targets are the layers that c selects.
@@ -67,6 +79,9 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		return nil, err
 	}
 	head := m.Head().Weight
+	if m.Shape().Tied && c.TaskType != TaskSequence && slices.Contains(c.TargetModules.Names, outputLayer) {
+		return nil, fmt.Errorf("target_modules names the output layer %s, which is the embedding in this model and cannot have a low-rank update", outputLayer)
+	}
 	var names []string
 	var list []nn.Layer
 	for _, layer := range nn.Layers(m.Model) {
@@ -173,7 +188,7 @@ func outputOf(m Model) (module string, tied bool) {
 func (l *LoRA) nameOutput(output string, tied bool) {
 	var names []string
 	for _, name := range l.Config.ModulesToSave {
-		if !tied && (name == output || strings.HasSuffix(output, "."+name)) {
+		if !tied && strings.HasSuffix(output, name) {
 			name = outputLayer
 		}
 		if !slices.Contains(names, name) {
@@ -187,13 +202,15 @@ func (l *LoRA) nameOutput(output string, tied bool) {
 }
 
 // savedModules are the modules of m that names, the ends of theirs, select to be trained in full.
+// As for PEFT, and unlike target_modules, an end need not begin at a dot: norm also names every
+// input_layernorm.
 func savedModules(m Model, names []string, task string) (map[string]bool, error) {
 	saved, found := map[string]bool{}, map[string]bool{}
 	output, tied := outputOf(m)
 	for _, p := range m.Params {
 		module, _ := split(p.Name)
 		for _, name := range names {
-			if module == name || strings.HasSuffix(module, "."+name) || module == output && !tied && name == outputLayer {
+			if name != "" && strings.HasSuffix(module, name) || module == output && !tied && name == outputLayer {
 				saved[module], found[name] = true, true
 			}
 		}

@@ -124,7 +124,7 @@ func names(params []nn.Named) (list []string) {
 // TestWhatOfTheBaseLearns: biases and modules_to_save, by the names that PEFT gives them, and nothing else.
 func TestWhatOfTheBaseLearns(t *testing.T) {
 	dev := devicetest.NewReference()
-	const gpt2 = "base_model.model.transformer."
+	const gpt2, llama = "base_model.model.transformer.", "base_model.model.model."
 	for _, c := range []struct {
 		base   string
 		change func(*adapter.Config)
@@ -133,7 +133,9 @@ func TestWhatOfTheBaseLearns(t *testing.T) {
 		{"gpt2_tied", func(c *adapter.Config) {}, nil},
 		{"gpt2_tied", func(c *adapter.Config) { c.Bias = "lora_only" }, []string{gpt2 + "h.0.attn.c_attn.base_layer.bias", gpt2 + "h.1.attn.c_attn.base_layer.bias"}},
 		{"gpt2_tied", func(c *adapter.Config) { c.ModulesToSave = []string{"ln_f"} }, []string{gpt2 + "ln_f.bias", gpt2 + "ln_f.weight"}},
-		{"llama_untied", func(c *adapter.Config) { c.Bias = "all"; c.ModulesToSave = []string{"norm"} }, []string{"base_model.model.model.norm.weight"}},
+		{"llama_untied", func(c *adapter.Config) { c.Bias = "all"; c.ModulesToSave = []string{"model.norm"} }, []string{"base_model.model.model.norm.weight"}},
+		{"llama_untied", func(c *adapter.Config) { c.ModulesToSave = []string{"norm"} }, []string{llama + "layers.0.input_layernorm.weight", llama + "layers.0.post_attention_layernorm.weight",
+			llama + "layers.1.input_layernorm.weight", llama + "layers.1.post_attention_layernorm.weight", llama + "norm.weight"}},
 		{"llama_untied", func(c *adapter.Config) { c.ModulesToSave = []string{"lm_head"} }, []string{"base_model.model.lm_head.weight"}},
 		{"llama_untied", func(c *adapter.Config) {
 			c.TaskType, c.ModulesToSave = adapter.TaskSequence, []string{"classifier", "score"}
@@ -194,7 +196,8 @@ func TestTargets(t *testing.T) {
 	}{
 		{adapter.Modules{Pattern: adapter.AllLinear}, nil, adapter.Modules{Pattern: adapter.AllLinear}, 14},
 		{adapter.Modules{Names: []string{"self_attn.q_proj"}}, []int{1}, adapter.Modules{Names: []string{"self_attn.q_proj"}}, 1},
-		{adapter.Modules{Pattern: `.*\.[qv]_proj`}, nil, adapter.Modules{Pattern: `.*\.[qv]_proj`}, 4},
+		{adapter.Modules{Pattern: `.*\.[qv]_proj`}, nil, adapter.Modules{Names: []string{"model.layers.0.self_attn.q_proj", "model.layers.0.self_attn.v_proj",
+			"model.layers.1.self_attn.q_proj", "model.layers.1.self_attn.v_proj"}}, 4},
 	} {
 		config := adapter.Default()
 		config.TargetModules, config.LayersToTransform = c.modules, c.layers
@@ -210,7 +213,8 @@ func TestTargets(t *testing.T) {
 	for want, change := range map[string]func(*adapter.Config){
 		"target_modules names the output layer lm_head, which cannot":                                                   func(c *adapter.Config) { c.TargetModules.Names = []string{"q_proj", "lm_head"} },
 		"target_modules selects no layer; the model has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj$": func(c *adapter.Config) { c.TargetModules.Names = []string{"lm"} },
-		"modules_to_save names layernorm, which the model does not have":                                                func(c *adapter.Config) { c.ModulesToSave = []string{"layernorm"} },
+		"modules_to_save names layer_norm, which the model does not have":                                               func(c *adapter.Config) { c.ModulesToSave = []string{"layer_norm"} },
+		"modules_to_save names , which the model does not have":                                                         func(c *adapter.Config) { c.ModulesToSave = []string{""} },
 		"modules_to_save names classifier, which the model does not have":                                               func(c *adapter.Config) { c.ModulesToSave = []string{"classifier"} },
 		"modules_to_save names other, which the model does not have": func(c *adapter.Config) {
 			c.TaskType, c.ModulesToSave = adapter.TaskSequence, []string{"score", "other"}

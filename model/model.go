@@ -157,7 +157,8 @@ func New(config []byte, dev device.Device, dtype device.DType, seed uint64) (*Mo
 }
 
 // Packed says which weights of a model are stored in few bits: those of all linear layers but the output
-// layer and those that Keep names by the ends of their names. The zero value packs nothing.
+// layer and those that Keep names by the ends of their names, as modules_to_save of an adapter does. The
+// zero value packs nothing.
 type Packed struct {
 	Packing device.Packing
 	Keep    []string
@@ -168,9 +169,7 @@ func (p Packed) mark(m nn.Model) {
 	head := m.Head().Weight
 	for _, layer := range nn.Layers(m) {
 		weight, _ := layer.Parameters()
-		kept := slices.ContainsFunc(p.Keep, func(end string) bool {
-			return layer.Name == end || strings.HasSuffix(layer.Name, "."+end)
-		})
+		kept := slices.ContainsFunc(p.Keep, func(end string) bool { return end != "" && strings.HasSuffix(layer.Name, end) })
 		if weight.Tensor != head && !kept {
 			weight.Storage = p.Packing
 		}

@@ -27,7 +27,7 @@ func TestPackedWeights(t *testing.T) {
 	if err := whole.Save(dir, device.F32, Values); err != nil {
 		t.Fatal(err)
 	}
-	packed := Packed{Packing: device.Int8, Keep: []string{"v_proj", "layers.1.mlp.up_proj", "proj", "own_proj"}}
+	packed := Packed{Packing: device.Int8, Keep: []string{"v_proj", "1.mlp.up_proj", "q_pro", ""}}
 	want := func(name string) device.Packing {
 		if !strings.HasSuffix(name, "_proj.weight") || strings.Contains(name, "v_proj") || name == "model.layers.1.mlp.up_proj.weight" {
 			return device.Unpacked
