@@ -48,6 +48,7 @@ type Text struct {
 	Prompt   string
 	Messages []chat.Message // instead of Prompt
 	Answer   string
+	Whole    bool // Answer holds the prompt too, so that nothing stands for an empty one before it
 }
 
 // Open opens a reward model, or an adapter of one.
@@ -190,7 +191,11 @@ func (j *Judge) ScoreTokens(ctx context.Context, sequences [][]int32) ([]float64
 func (j *Judge) encode(t *Text) ([]int32, error) {
 	// As training encodes a completion, with the tokenizer's marks around it and the parts tokenised apart.
 	if t.Messages == nil {
-		ids, _ := j.enc.Completion(&data.Example{Prompt: t.Prompt, Completion: t.Answer})
+		ex := data.Example{Prompt: t.Prompt, Completion: t.Answer}
+		if t.Whole {
+			ex = data.Example{Text: t.Answer}
+		}
+		ids, _ := j.enc.Completion(&ex)
 		return ids, nil
 	}
 	if j.enc.Template == nil {

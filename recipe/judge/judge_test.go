@@ -73,11 +73,11 @@ func TestAdapterScores(t *testing.T) {
 }
 
 // letters is a judge without a model that reads bytes, with marks around what it reads.
-func letters(t *testing.T, template string) *Judge {
+func letters(t *testing.T, template, bos string) *Judge {
 	t.Helper()
 	docs := func(yield func([]byte, error) bool) { yield([]byte("x"), nil) }
 	tok, err := tokenizer.Train(context.Background(), docs, tokenizer.TrainConfig{VocabSize: 258, Pattern: tokenizer.PatternGPT2,
-		SpecialTokens: []string{"<s>", "</s>"}, BOS: "<s>", EOS: "</s>", Workers: 1})
+		SpecialTokens: []string{"<s>", "</s>"}, BOS: bos, EOS: "</s>", Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,22 +96,25 @@ func TestRendered(t *testing.T) {
 	asked := []chat.Message{chat.NewMessage("user", "hi")}
 	talk := append(slices.Clone(asked), chat.NewMessage("assistant", "a"))
 	for _, c := range []struct {
-		what, template string
-		text           Text
-		want           string
+		what, template, bos string
+		text                Text
+		want                string
 	}{
-		{"a prompt and its answer", "", Text{Prompt: "2+2=", Answer: "4"}, "<s>2+2=4</s>"},
-		{"an answer to a conversation", turns, Text{Messages: asked, Answer: "a"}, "<user>hi<e><assistant>a<e>"},
-		{"a conversation that ends in an answer", turns, Text{Messages: talk}, "<user>hi<e><assistant>a<e>"},
-		{"a conversation without an answer", turns, Text{Messages: asked}, "<user>hi<e>THE END"},
+		{"a prompt and its answer", "", "<s>", Text{Prompt: "2+2=", Answer: "4"}, "<s>2+2=4</s>"},
+		{"both in one", "", "<s>", Text{Answer: "2+2=4", Whole: true}, "<s>2+2=4</s>"},
+		{"an answer to nothing", "", "", Text{Answer: "4"}, "</s>4</s>"},
+		{"both in one where nothing begins a text", "", "", Text{Answer: "2+2=4", Whole: true}, "2+2=4</s>"},
+		{"an answer to a conversation", turns, "<s>", Text{Messages: asked, Answer: "a"}, "<user>hi<e><assistant>a<e>"},
+		{"a conversation that ends in an answer", turns, "<s>", Text{Messages: talk}, "<user>hi<e><assistant>a<e>"},
+		{"a conversation without an answer", turns, "<s>", Text{Messages: asked}, "<user>hi<e>THE END"},
 	} {
-		j := letters(t, c.template)
+		j := letters(t, c.template, c.bos)
 		ids, err := j.encode(&c.text)
 		if got := string(j.Tokenizer().Decode(ids)); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v; want %q", c.what, got, err, c.want)
 		}
 	}
-	j := letters(t, "")
+	j := letters(t, "", "<s>")
 	if _, err := j.Score(context.Background(), []Text{{Prompt: "a", Messages: asked}}); err == nil || !strings.Contains(err.Error(), "text 1: the text is a conversation") {
 		t.Errorf("a conversation without a template: %v", err)
 	}

@@ -32,7 +32,8 @@ func Score(a *cli.App) *cobra.Command {
 		Use:   "score MODEL [TEXT ...]",
 		Short: "Score texts with a reward model",
 		Long: "Scores each TEXT, an answer to --prompt, or each line of --file (- is the standard input), a JSON object with\n" +
-			"text; prompt and completion, texts or lists of messages; or messages. MODEL is a reward model or an adapter of one.",
+			"text, prompt and answer in one; prompt and completion, texts or lists of messages; or messages. A text ends with the\n" +
+			"model's end token, as in training. MODEL is a reward model or an adapter of one.",
 		Example: "  hone score runs/reward/model --prompt \"Name a prime.\" \"7\" \"8\"\n" +
 			"  hone score runs/reward/adapter --file answers.jsonl --json",
 		Args: cobra.MinimumNArgs(1),
@@ -111,7 +112,7 @@ func oneLine(s string) string {
 func (f *scoreFlags) texts(in io.Reader, args []string) ([]judge.Text, error) {
 	var texts []judge.Text
 	for _, t := range args {
-		texts = append(texts, judge.Text{Prompt: f.prompt, Answer: t})
+		texts = append(texts, judge.Text{Prompt: f.prompt, Answer: t, Whole: f.prompt == ""})
 	}
 	if f.file == "" {
 		if len(texts) == 0 {
@@ -171,7 +172,7 @@ func scoreText(line []byte) (t judge.Text, err error) {
 		return t, fmt.Errorf("the line is no record: %w", cli.JSONError(err))
 	}
 	if record.Completion == nil {
-		t.Messages, t.Answer = record.Messages, record.Text
+		t.Messages, t.Answer, t.Whole = record.Messages, record.Text, record.Messages == nil
 		if record.Messages == nil && record.Text == "" {
 			err = errors.New("the record has neither text, nor prompt and completion, nor messages")
 		}

@@ -48,12 +48,17 @@ func TestScoreTexts(t *testing.T) {
 {"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":"b"}]}
 `
 	texts, err := f.texts(strings.NewReader(lines), nil)
-	if err != nil || len(texts) != 4 || texts[0].Answer != "a" || texts[1].Prompt != "a" || len(texts[2].Messages) != 2 || len(texts[3].Messages) != 2 {
+	if err != nil || len(texts) != 4 || texts[0].Answer != "a" || !texts[0].Whole || texts[1].Whole || texts[1].Prompt != "a" || len(texts[2].Messages) != 2 || len(texts[3].Messages) != 2 {
 		t.Errorf("%+v, %v", texts, err)
 	}
 	for _, bad := range []string{`{}`, `{"prompt":["a"],"completion":"b"}`, `x`} {
 		if _, err := f.texts(strings.NewReader(bad), nil); err == nil || !strings.Contains(err.Error(), "stdin:1") {
 			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	for _, prompt := range []string{"", "q"} { // without a prompt an argument holds it
+		if texts, err := (&scoreFlags{prompt: prompt}).texts(nil, []string{"a"}); err != nil || texts[0].Prompt != prompt || texts[0].Whole != (prompt == "") {
+			t.Errorf("%+v, %v", texts, err)
 		}
 	}
 	if _, err := (&scoreFlags{}).texts(nil, nil); err == nil {
