@@ -1,6 +1,7 @@
 package label
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -279,26 +281,32 @@ func annotator(name string) (string, error) {
 
 // read decodes a posted object, which only this page's script sends: other pages cannot set this content type unasked.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	if r.Header.Get("Content-Type") != "application/json" {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
 		return false
 	}
-	d := json.NewDecoder(r.Body)
+	// All of it first: what is too large is told as that, whatever it begins with.
+	body, err := io.ReadAll(r.Body)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		http.Error(w, fmt.Sprintf("more than %d bytes; shorten the comment", maxPost), http.StatusRequestEntityTooLarge)
+		return false
+	case err != nil:
+		http.Error(w, "the request did not arrive whole: "+err.Error(), http.StatusBadRequest)
+		return false
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	// Unknown fields are refused, so that a page of another build fails loudly and loses no verdict silently.
-	err := d.Decode(v)
-	if err == nil {
+	if err = d.Decode(v); err == nil {
 		if _, err = d.Token(); err == nil {
 			err = errors.New("something stands behind the object")
 		} else if err == io.EOF {
 			err = nil
 		}
 	}
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		http.Error(w, fmt.Sprintf("more than %d bytes; shorten the comment", maxPost), http.StatusRequestEntityTooLarge)
-	case err != nil:
+	if err != nil {
 		http.Error(w, "the request is not as the page sends it: "+err.Error(), http.StatusBadRequest)
 	}
 	return err == nil
