@@ -45,8 +45,10 @@ func (b *block) askComing(count int) {
 		if c.left > 0 {
 			t.Lines = min(c.lines, ceilDiv(c.left, count*b.k.MR))
 			t.Next, t.NextRS, t.NextStep = c.p, 64*t.Lines*count, 64
-			n := min(t.Lines*count*b.k.MR, c.left)
-			c.p, c.left = unsafe.Add(c.p, 64*n), c.left-n
+			n := t.Lines * count * b.k.MR
+			if c.left -= n; c.left > 0 { // else the address could be behind the operand
+				c.p = unsafe.Add(c.p, 64*n)
+			}
 			return
 		}
 	}

@@ -108,3 +108,28 @@ func TestGemmBatchAsks(t *testing.T) {
 		}
 	}
 }
+
+// TestGemmBatchSteal: rows that other workers take from a product of a batch get the bits that its own worker gives them.
+func TestGemmBatchSteal(t *testing.T) {
+	const m, n, depth, batch = 400, 64, 128, 6
+	k := *HostKernels()
+	k.asks, k.columns = true, true
+	for form, name := range []string{"NT", "NN", "TN"} {
+		if testing.Short() && form != 2 {
+			continue
+		}
+		g := gemmCase{c: randomFloats(batch * m * n), Args: Args{M: m, N: n, K: depth, A: F32(randomFloats(batch * m * depth)), B: F32(randomFloats(batch * n * depth)),
+			TransA: form == 2, TransB: form == 0, Accumulate: true, Batch: batch, StrideA: m * depth, StrideB: n * depth, StrideC: m * n}}
+		taken := 0
+		got := g.result(thievingEngine(&k, &taken))
+		want := append([]float32(nil), g.c...)
+		g.C = F32(want)
+		gemmSerial(&g.Args, newScratch(&k, plainRows))
+		if !equalBits(got, want) {
+			t.Errorf("%s: other bits where workers took rows", name)
+		}
+		if taken == 0 {
+			t.Errorf("%s: nothing was taken", name)
+		}
+	}
+}

@@ -95,6 +95,7 @@ func (o *openRows) take(s *scratch, e *Engine) (b block, ok bool) {
 	o.end -= n
 	o.count()
 	b = o.b
+	b.coming = coming{} // its tasks have been taken
 	b.s, b.i, b.m, b.offC = s, b.i+o.end, n, b.offC+o.end*b.LDC
 	if !b.targetF && b.byStripe() {
 		pages.Grow(&s.taken, b.sumRows()*b.ldc/4)
