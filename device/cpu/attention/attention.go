@@ -64,7 +64,7 @@ type Engine struct {
 	forwardTask, backwardTask, sumTask func(worker, task int)
 }
 
-// task is one task: some rows of a key/value head in Attention, some blocks of keys in AttentionGrad.
+// task is what a worker takes at a time: some rows of a key/value head in Forward, some blocks of keys in Backward.
 type task struct {
 	sequence, kv int
 	lo, hi       int
@@ -155,7 +155,7 @@ func (v *headMatrix) storeRow(at int, src []float32) {
 	copy(v.F[at:at+len(src)], src)
 }
 
-// check views the operands and panics when they do not fit each other.
+// check takes the operands and panics when they do not fit each other.
 func (a *Engine) check(op string, o *Operands) {
 	queries, _, ok := a.Rows()
 	if !ok {

@@ -14,6 +14,20 @@ import (
 	"hone/internal/half"
 )
 
+// TestPathOf: each machine takes the widest path that it can run, or tests of what this one has would leave it out unseen.
+func TestPathOf(t *testing.T) {
+	avx2 := cpuid.Features{AVX2: true, FMA: true}
+	avx512 := avx2
+	avx512.AVX512F, avx512.AVX512BW, avx512.AVX512DQ, avx512.AVX512VL = true, true, true, true
+	rounding := avx512
+	rounding.AVX512BF16 = true
+	for want, f := range map[Path]cpuid.Features{Generic: {AVX2: true}, AVX2: avx2, AVX512: avx512, AVX512BF16: rounding} {
+		if got := PathOf(f); got != want || got.String() != f.Best() {
+			t.Errorf("a machine with %s takes the path %s, want %s", f.Best(), got, want)
+		}
+	}
+}
+
 // bf16Case is an operation with operands in bf16: run computes what it overwrites of them, in f32 rows of n elements and by the door.
 type bf16Case struct {
 	name     string
