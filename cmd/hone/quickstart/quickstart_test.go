@@ -61,7 +61,7 @@ func TestQuickstartObject(t *testing.T) {
 	}
 	// Scripts of users read it: a key that is renamed or gone breaks them.
 	line, err := json.Marshal(row{})
-	if want := `{"stage":"","parse_rate":0,"parse_rate_ci95":[0,0],"heldout_loss":0,"heldout_loss_ci95":[0,0],"reward":0,"reward_ci95":[0,0],"kl":0,"kl_ci95":[0,0]}`; string(line) != want || err != nil {
+	if want := `{"stage":"","parse_rate":0,"parse_rate_ci95":[0,0],"heldout_loss":0,"heldout_loss_ci95":[0,0],"reward":null,"reward_ci95":null,"kl":0,"kl_ci95":[0,0]}`; string(line) != want || err != nil {
 		t.Errorf("a row of the table is %s, %v, want %s", line, err, want)
 	}
 }

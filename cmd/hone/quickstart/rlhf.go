@@ -43,15 +43,15 @@ type task struct{ instruction, answer string }
 
 // row is a stage of the quickstart on held-out prompts.
 type row struct {
-	Stage       string     `json:"stage"` // base, sft, ppo or dpo
-	ParseRate   float64    `json:"parse_rate"`
-	ParseCI     [2]float64 `json:"parse_rate_ci95"`
-	HeldOutLoss float64    `json:"heldout_loss"` // nats per token of people's answers
-	LossCI      [2]float64 `json:"heldout_loss_ci95"`
-	Reward      float64    `json:"reward"` // of the reward model
-	RewardCI    [2]float64 `json:"reward_ci95"`
-	KL          float64    `json:"kl"` // nats an answer from sft
-	KLCI        [2]float64 `json:"kl_ci95"`
+	Stage       string      `json:"stage"` // base, sft, ppo or dpo
+	ParseRate   float64     `json:"parse_rate"`
+	ParseCI     [2]float64  `json:"parse_rate_ci95"`
+	HeldOutLoss float64     `json:"heldout_loss"` // nats per token of people's answers
+	LossCI      [2]float64  `json:"heldout_loss_ci95"`
+	Reward      *float64    `json:"reward"` // of the reward model; null where there is none
+	RewardCI    *[2]float64 `json:"reward_ci95"`
+	KL          float64     `json:"kl"` // nats an answer from sft
+	KLCI        [2]float64  `json:"kl_ci95"`
 }
 
 // tasks reads the pairs of the stage before and parts them as that did.
@@ -181,8 +181,8 @@ func compare(ctx context.Context, w *answerer, list []task, path string) (n int,
 
 // heldOut is what the stages are measured with, each in the same way.
 type heldOut struct {
-	sft   *answerer // from which KL is measured
-	judge *judge.Judge
+	sft   *answerer    // from which KL is measured
+	judge *judge.Judge // nil: there is no reward model
 	tasks []task
 }
 
@@ -205,11 +205,14 @@ func (h heldOut) measure(ctx context.Context, name string, w *answerer) (row, er
 	}
 	r.ParseRate = float64(parsed) / float64(len(h.tasks))
 	r.ParseCI[0], r.ParseCI[1] = eval.Wilson(float64(parsed), float64(len(h.tasks)))
-	scores, err := h.judge.Score(ctx, texts)
-	if err != nil {
-		return r, err
+	if h.judge != nil {
+		scores, err := h.judge.Score(ctx, texts)
+		if err != nil {
+			return r, err
+		}
+		mean, ci := interval(scores)
+		r.Reward, r.RewardCI = &mean, &ci
 	}
-	r.Reward, r.RewardCI = interval(scores)
 	under, err := preference.AnswerLogProbs(ctx, h.sft.model, h.sft.tape, marks)
 	if err != nil {
 		return r, err
@@ -272,17 +275,12 @@ func interval(v []float64) (mean float64, ci [2]float64) {
 	return mean, [2]float64{mean - half, mean + half}
 }
 
-// align goes on from the tuned model where there is one that has learned enough to write functions.
+// align goes on from the tuned model where there is one.
 func (q *quickstart) align(ctx context.Context, results map[string]*recipe.Summary) ([]row, error) {
 	if results["sft"] == nil {
 		return nil, nil
 	}
-	rows, err := rlhf(ctx, q, results)
-	if few := (*tooFew)(nil); errors.As(err, &few) {
-		fmt.Fprintln(q.app.Notes(), few)
-		return nil, nil
-	}
-	return rows, err
+	return rlhf(ctx, q, results)
 }
 
 // object is the object of --json: the stages, and the table that compares them.
@@ -304,7 +302,8 @@ func (e *tooFew) Error() string {
 	return fmt.Sprintf("the stand-in annotator could tell only %d of %d pairs of answers apart; train longer with --steps", e.told, e.pairs)
 }
 
-// rlhf goes on from the tuned model in OUT/sft-full: preferences, a reward model, PPO and DPO, and the table of all stages.
+// rlhf goes on from the tuned model in OUT/sft-full: preferences, a reward model, PPO and DPO, and the table of all stages; of base and sft alone where
+// the model has not learned enough to write what the annotator can tell apart.
 func rlhf(ctx context.Context, q *quickstart, results map[string]*recipe.Summary) ([]row, error) {
 	c := lm.DefaultSFT()
 	train, held, err := tasks(filepath.Join(q.out, "pairs.jsonl"), c.ValidationFraction)
@@ -321,7 +320,12 @@ func rlhf(ctx context.Context, q *quickstart, results map[string]*recipe.Summary
 		}
 		train = train[:comparisons]
 	}
-	if err := q.preferences(ctx, train); err != nil {
+	err = q.preferences(ctx, train)
+	if few := (*tooFew)(nil); errors.As(err, &few) {
+		fmt.Fprintln(q.app.Notes(), few)
+		return q.table(ctx, held, false)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for _, s := range []stage{{"reward", rewardModel}, {"ppo", ppo}, {"dpo", dpo}} {
@@ -332,7 +336,7 @@ func rlhf(ctx context.Context, q *quickstart, results map[string]*recipe.Summary
 			return nil, nil
 		}
 	}
-	return q.table(ctx, held)
+	return q.table(ctx, held, true)
 }
 
 func (q *quickstart) path(parts ...string) string {
@@ -422,8 +426,8 @@ func dpo(ctx context.Context, q *quickstart) (*recipe.Summary, error) {
 	return q.train(ctx, &c, &c.Training)
 }
 
-// table measures every stage on the held-out tasks.
-func (q *quickstart) table(ctx context.Context, held []task) (rows []row, err error) {
+// table measures every stage on the held-out tasks, or those before preferences, for which there is no reward model.
+func (q *quickstart) table(ctx context.Context, held []task, preferred bool) (rows []row, err error) {
 	dev := cpu.New(cpu.Options{})
 	defer dev.Close()
 	sft, err := q.open("sft-full", dev)
@@ -431,13 +435,17 @@ func (q *quickstart) table(ctx context.Context, held []task) (rows []row, err er
 		return nil, err
 	}
 	defer sft.free()
-	judge, err := judge.Open(q.path("reward", "model"), dev, device.F32, judge.Options{})
-	if err != nil {
-		return nil, err
+	measures := heldOut{sft: sft, tasks: held}
+	stages := []struct{ name, dir string }{{"base", "."}, {"sft", "sft-full"}, {"ppo", "ppo"}, {"dpo", "dpo"}}
+	if preferred {
+		if measures.judge, err = judge.Open(q.path("reward", "model"), dev, device.F32, judge.Options{}); err != nil {
+			return nil, err
+		}
+		defer measures.judge.Free()
+	} else {
+		stages = stages[:2]
 	}
-	defer judge.Free()
-	measures := heldOut{sft, judge, held}
-	for _, s := range []struct{ name, dir string }{{"base", "."}, {"sft", "sft-full"}, {"ppo", "ppo"}, {"dpo", "dpo"}} {
+	for _, s := range stages {
 		w, err := q.open(s.dir, dev)
 		if err != nil {
 			return nil, err
@@ -457,12 +465,21 @@ func showTable(out io.Writer, rows []row) {
 	if len(rows) == 0 {
 		return
 	}
-	fmt.Fprintln(out, "\nheld-out functions, with 95% intervals; the annotator that the reward model learned from is a stand-in (go/parser and gofmt):")
+	learned := rows[0].Reward != nil
+	fmt.Fprint(out, "\nheld-out functions, with 95% intervals")
+	if learned {
+		fmt.Fprint(out, "; the annotator that the reward model learned from is a stand-in (go/parser and gofmt)")
+	}
+	fmt.Fprintln(out, ":")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "stage\tparses\t\theld-out loss\t\treward\t\tKL from sft\t\t")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%.1f%%\t%.1f-%.1f\t%.4f\t±%.4f\t%.3f\t±%.3f\t%.2f\t±%.2f\t\n", r.Stage, 100*r.ParseRate, 100*r.ParseCI[0], 100*r.ParseCI[1],
-			r.HeldOutLoss, half(r.LossCI), r.Reward, half(r.RewardCI), math.Abs(r.KL), half(r.KLCI))
+		score := "-\t"
+		if learned {
+			score = fmt.Sprintf("%.3f\t±%.3f", *r.Reward, half(*r.RewardCI))
+		}
+		fmt.Fprintf(w, "%s\t%.1f%%\t%.1f-%.1f\t%.4f\t±%.4f\t%s\t%.2f\t±%.2f\t\n", r.Stage, 100*r.ParseRate, 100*r.ParseCI[0], 100*r.ParseCI[1],
+			r.HeldOutLoss, half(r.LossCI), score, math.Abs(r.KL), half(r.KLCI))
 	}
 	w.Flush()
 }

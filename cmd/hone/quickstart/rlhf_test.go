@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -106,7 +107,7 @@ func TestQuickTable(t *testing.T) {
 	if err != nil || len(train)+len(held) != 60 || len(held) == 0 {
 		t.Fatalf("%d and %d tasks, %v", len(train), len(held), err)
 	}
-	rows, err := q.table(context.Background(), held)
+	rows, err := q.table(context.Background(), held, true)
 	if err != nil || len(rows) != 4 {
 		t.Fatalf("%+v, %v", rows, err)
 	}
@@ -114,7 +115,7 @@ func TestQuickTable(t *testing.T) {
 	if math.Abs(sft.KL) > 1e-3 || !(base.HeldOutLoss > sft.HeldOutLoss) {
 		t.Errorf("base %+v, sft %+v", base, sft)
 	}
-	if ppo.Stage = sft.Stage; ppo != sft {
+	if ppo.Stage = sft.Stage; !reflect.DeepEqual(ppo, sft) || sft.Reward == nil {
 		t.Errorf("the same model is %+v as sft and %+v as ppo", sft, ppo)
 	}
 	var out strings.Builder
@@ -131,6 +132,20 @@ func TestQuickTable(t *testing.T) {
 		if err := os.RemoveAll(q.path(name)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// without preferences there is a table of what there is, and no reward in it
+	early, err := q.table(context.Background(), held, false)
+	if err != nil || len(early) != 2 {
+		t.Fatalf("%+v, %v", early, err)
+	}
+	for i := range early {
+		if rows[i].Reward, rows[i].RewardCI = nil, nil; !reflect.DeepEqual(early[i], rows[i]) {
+			t.Errorf("without preferences %+v, with them %+v", early[i], rows[i])
+		}
+	}
+	out.Reset()
+	if showTable(&out, early); strings.Count(out.String(), "\n") != 5 || strings.Contains(out.String(), "stand-in") || !strings.Contains(out.String(), "-") {
+		t.Errorf("%s", out.String())
 	}
 	results := map[string]*recipe.Summary{}
 	if rows, err = rlhf(context.Background(), q, results); err != nil || len(rows) != 4 || len(results) != 3 {
