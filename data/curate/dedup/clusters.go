@@ -7,13 +7,15 @@ import (
 	"hone/data/curate/extsort"
 )
 
-// Clusters are sets of documents that are duplicates of each other, directly or through others. Only documents that have
+// Clusters are sets of documents that are duplicates of each other, directly or through others: a forest in which each points to a longer one (union-find;
+// Tarjan, "Efficiency of a Good But Not Linear Set Union Algorithm", 1975, with the length in place of the rank). Only documents that have
 // duplicates take memory.
 type Clusters struct {
 	parent map[uint64]uint64
 	bytes  map[uint64]uint32
 }
 
+// NewClusters has no document.
 func NewClusters() *Clusters {
 	return &Clusters{map[uint64]uint64{}, map[uint64]uint32{}}
 }
@@ -27,7 +29,9 @@ func (c *Clusters) Has(doc uint64) bool {
 // Docs are the documents that are duplicates or have them, in no order.
 func (c *Clusters) Docs() iter.Seq[uint64] { return maps.Keys(c.parent) }
 
-// Root is for one goroutine at a time, as it shortens the way for the next call; after settle all may call it. The way is as long as the cluster is large
+// Root is the document that is kept of those that are copies of doc, which is itself where it has none.
+//
+// It is for one goroutine at a time, as it shortens the way for the next call; after Settle all may call it. The way is as long as the cluster is large
 // where each document is longer than the one before, which is why nothing recurs here.
 func (c *Clusters) Root(doc uint64) uint64 {
 	root := doc
@@ -44,7 +48,7 @@ func (c *Clusters) Root(doc uint64) uint64 {
 	return root
 }
 
-// Settle makes every way to a root one step long, so that root only reads from then on.
+// Settle makes every way to a root one step long, so that Root only reads from then on.
 func (c *Clusters) Settle() {
 	for doc := range c.parent {
 		c.Root(doc)

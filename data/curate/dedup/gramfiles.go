@@ -21,15 +21,16 @@ func GramsWritten(path string) bool {
 	return err == nil
 }
 
-// gramWriter writes the n-grams of a shard's documents one after the other, and beside them where each ends.
-type gramWriter struct {
+// GramWriter writes the n-grams of a shard's documents one after the other, and beside them where each ends.
+type GramWriter struct {
 	files   [2]*atomicfile.File // n-grams, ends
 	buffers [2]*bufio.Writer
 	end     uint64 // n-grams so far
 }
 
-func CreateGrams(path string) (*gramWriter, error) {
-	w := &gramWriter{}
+// CreateGrams begins the file of a path, and one beside it; both appear when they are whole.
+func CreateGrams(path string) (*GramWriter, error) {
+	w := &GramWriter{}
 	for i, p := range []string{path, endsName(path)} {
 		f, err := atomicfile.Create(p)
 		if err != nil {
@@ -41,7 +42,8 @@ func CreateGrams(path string) (*gramWriter, error) {
 	return w, nil
 }
 
-func (w *gramWriter) Write(grams []uint64) error {
+// Write takes the n-grams of the next document, in ascending order; none for one that is not compared.
+func (w *GramWriter) Write(grams []uint64) error {
 	var b [8]byte
 	for _, g := range grams {
 		if _, err := w.buffers[0].Write(binary.LittleEndian.AppendUint64(b[:0], g)); err != nil {
@@ -53,7 +55,8 @@ func (w *gramWriter) Write(grams []uint64) error {
 	return err
 }
 
-func (w *gramWriter) Commit() error {
+// Commit lets the files appear.
+func (w *GramWriter) Commit() error {
 	for i, f := range w.files { // the ends last: where they are, the shard is done
 		if err := errors.Join(w.buffers[i].Flush(), f.Commit()); err != nil {
 			w.Abort()
@@ -63,7 +66,8 @@ func (w *gramWriter) Commit() error {
 	return nil
 }
 
-func (w *gramWriter) Abort() {
+// Abort takes away what was written.
+func (w *GramWriter) Abort() {
 	for _, f := range w.files {
 		if f != nil {
 			f.Abort()
@@ -71,8 +75,8 @@ func (w *gramWriter) Abort() {
 	}
 }
 
-// gramSets reads the n-grams of any documents.
-type gramSets struct {
+// GramSets reads the n-grams of any documents. It is for one goroutine.
+type GramSets struct {
 	grams, ends []*os.File
 	sizes       []uint64 // n-grams in each file
 	first       []uint64 // number of each shard's first document
@@ -80,9 +84,9 @@ type gramSets struct {
 	sides       [2]lastRead[[]uint64]
 }
 
-// OpenGrams opens what gramWriters wrote to paths; first are the numbers of the first documents in them.
-func OpenGrams(paths []string, first []uint64, threshold float64) (*gramSets, error) {
-	s := &gramSets{first: first, threshold: threshold}
+// OpenGrams opens what GramWriters wrote to paths; first are the numbers of the first documents in them.
+func OpenGrams(paths []string, first []uint64, threshold float64) (*GramSets, error) {
+	s := &GramSets{first: first, threshold: threshold}
 	for i, path := range paths {
 		for p, files := range map[string]*[]*os.File{path: &s.grams, endsName(path): &s.ends} {
 			f, err := os.Open(p)
@@ -102,7 +106,8 @@ func OpenGrams(paths []string, first []uint64, threshold float64) (*gramSets, er
 	return s, nil
 }
 
-func (s *gramSets) Close() {
+// Close closes the files.
+func (s *GramSets) Close() {
 	for _, files := range [][]*os.File{s.grams, s.ends} {
 		for _, f := range files {
 			f.Close()
@@ -114,7 +119,7 @@ func (s *gramSets) Close() {
 var errDamaged = errors.New("curate: a document of a shard is damaged; remove the folder and start again")
 
 // read returns the n-grams of a document in ascending order.
-func (s *gramSets) read(doc uint64) ([]uint64, error) {
+func (s *GramSets) read(doc uint64) ([]uint64, error) {
 	i := sort.Search(len(s.first), func(i int) bool { return s.first[i] > doc }) - 1
 	at := int64(doc - s.first[i])
 	// where a document begins is where the one before it ends; the first of a shard begins at 0, which ends[:8] holds then
@@ -142,7 +147,7 @@ func (s *gramSets) read(doc uint64) ([]uint64, error) {
 }
 
 // Alike reports whether the similarity of two documents reaches the threshold.
-func (s *gramSets) Alike(a, b extsort.Entry) (bool, error) {
+func (s *GramSets) Alike(a, b extsort.Entry) (bool, error) {
 	x, err := s.sides[0].of(a.Doc, s.read)
 	if err != nil {
 		return false, err

@@ -51,6 +51,7 @@ type Hasher struct {
 	min  []uint64
 }
 
+// Hasher makes what computes signatures, with hash functions that depend on the seed alone.
 func (c MinHash) Hasher() *Hasher {
 	n := c.Bands * c.Rows
 	h := &Hasher{c: c, a: make([]uint64, n), b: make([]uint64, n), min: make([]uint64, n)}

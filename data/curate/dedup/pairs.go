@@ -8,8 +8,8 @@ import (
 
 // Pair is two documents with their similarity.
 type Pair struct {
-	A, B       uint64
-	Similarity float64
+	A, B       uint64  // places of their sets, A the first
+	Similarity float64 // of Jaccard
 }
 
 // AlikePairs are all pairs of sets whose similarity reaches least. Of two such sets, the first elements in the order of how rare they are, |x| - least*|x| + 1

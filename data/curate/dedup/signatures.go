@@ -49,12 +49,14 @@ func OpenSignatures(paths []string, first []uint64, head, hashes int) (*Signatur
 	return s, nil
 }
 
+// Close closes the files.
 func (s *Signatures) Close() {
 	for _, f := range s.files {
 		f.Close()
 	}
 }
 
+// Read is the signature of the document with a number.
 func (s *Signatures) Read(doc uint64) ([]uint32, error) {
 	i := sort.Search(len(s.first), func(i int) bool { return s.first[i] > doc }) - 1
 	record := make([]byte, s.size)

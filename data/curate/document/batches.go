@@ -70,7 +70,7 @@ func EachBatch[T any](ctx context.Context, docs iter.Seq2[data.Document, error],
 	return readErr
 }
 
-// batched groups documents, up to batchDocs or until batchBytes are reached; a document larger than that is alone or the last of its batch.
+// batched groups documents, up to BatchDocs or until BatchBytes are reached; a document larger than that is alone or the last of its batch.
 func batched(docs iter.Seq2[data.Document, error]) iter.Seq2[[]data.Document, error] {
 	return func(yield func([]data.Document, error) bool) {
 		var b []data.Document
@@ -93,5 +93,3 @@ func batched(docs iter.Seq2[data.Document, error]) iter.Seq2[[]data.Document, er
 		}
 	}
 }
-
-const LengthDigits = 3

@@ -17,8 +17,10 @@ type Tally struct {
 	Rejected int64 `json:"rejected"`
 }
 
+// Plus is the sum of two.
 func (t Tally) Plus(o Tally) Tally { return Tally{t.Kept + o.Kept, t.Rejected + o.Rejected} }
 
+// Tallied is one document.
 func Tallied(kept bool) Tally {
 	if kept {
 		return Tally{Kept: 1}
@@ -26,8 +28,11 @@ func Tallied(kept bool) Tally {
 	return Tally{Rejected: 1}
 }
 
-// ScoreDigits are the significant digits of the values in a distribution of scores.
-const ScoreDigits = 2
+// Significant digits of the values in distributions of scores, and of lengths.
+const (
+	ScoreDigits  = 2
+	LengthDigits = 3
+)
 
 // Add counts one value.
 func (d Distribution) Add(value float64, digits int, kept bool) {
@@ -35,6 +40,7 @@ func (d Distribution) Add(value float64, digits int, kept bool) {
 	d[key] = d[key].Plus(Tallied(kept))
 }
 
+// Merge adds the counts of another one.
 func (d Distribution) Merge(other Distribution) {
 	for v, o := range other {
 		d[v] = d[v].Plus(o)

@@ -22,7 +22,7 @@ type Doc struct {
 	words []string // of words, while the text is as it was
 	lines []string
 
-	parsed *talk // the record that the text is, nil before it is asked for
+	parsed *Talk // the record that the text is, nil before it is asked for
 }
 
 // New is a document that no step has looked at.
@@ -35,11 +35,12 @@ func New(d data.Document) *Doc {
 // A step that is faster with many documents has Batch instead, which returns a reason for each; the documents of a batch depend on nothing but
 // the corpus and the steps before.
 type Step struct {
-	Name  string
-	Apply func(*Doc) (rejected string)
-	Batch func(context.Context, []*Doc) (rejected []string, err error)
+	Name  string                                                       // what its scores and its counts go by
+	Apply func(*Doc) (rejected string)                                 // nil where Batch is set
+	Batch func(context.Context, []*Doc) (rejected []string, err error) // an error ends the run
 }
 
+// Place says where the document comes from, for a person.
 func (d *Doc) Place() string { return data.Document{Source: d.Source, Record: d.Record}.Place() }
 
 // SetText changes the text.

@@ -4,8 +4,8 @@ import "math"
 
 // Note is a number (float64) or a word (string) that a step judged a document by.
 type Note struct {
-	Name  string
-	Value any
+	Name  string // STEP.NAME
+	Value any    // float64 or string
 }
 
 // Score notes a number that the running step judges the document by, such as a share or a perplexity, to four decimals, under STEP.NAME. It stands

@@ -10,28 +10,29 @@ import (
 	"hone/data"
 )
 
-// talk is a record of fine-tuning data as text: what is asked, and what is answered.
-type talk struct {
-	Prompt   string
+// Talk is a record of fine-tuning data as text: what is asked, and what is answered.
+type Talk struct {
+	Prompt   string   // what is asked, in all turns
 	Answers  []string // of the assistant; chosen and rejected of a preference
 	Rejected bool     // the last answer is one that was rejected
 	Problem  string   // why no one can learn from the record; empty when one can
 }
 
 // Talk reads the record that the text is.
-func (d *Doc) Talk() *talk {
+func (d *Doc) Talk() *Talk {
 	if d.parsed == nil {
 		d.parsed = ParseTalk([]byte(d.Text))
 	}
 	return d.parsed
 }
 
-func ParseTalk(record []byte) *talk {
+// ParseTalk reads a record of fine-tuning data or of preferences; one that is neither has a problem.
+func ParseTalk(record []byte) *Talk {
 	var keys struct{ Chosen, Rejected any } // null where a table has such columns and the record is no preference
 	if json.Unmarshal(record, &keys) == nil && (keys.Chosen != nil || keys.Rejected != nil) {
 		p, err := data.ParsePreference(record)
 		if err != nil {
-			return &talk{Problem: problemOf(err)}
+			return &Talk{Problem: problemOf(err)}
 		}
 		t, other := talkOf(p.Chosen, p.Turns), talkOf(p.Rejected, p.Turns)
 		t.Answers, t.Rejected = []string{strings.Join(t.Answers, "\n"), strings.Join(other.Answers, "\n")}, true
@@ -39,14 +40,14 @@ func ParseTalk(record []byte) *talk {
 	}
 	e, err := data.ParseExample(record)
 	if err != nil {
-		return &talk{Problem: problemOf(err)}
+		return &Talk{Problem: problemOf(err)}
 	}
 	return talkOf(e, 0)
 }
 
 // talkOf is an example whose first messages are asked, whoever says them.
-func talkOf(e data.Example, asked int) *talk {
-	t := &talk{}
+func talkOf(e data.Example, asked int) *Talk {
+	t := &Talk{}
 	if e.Messages == nil {
 		t.Prompt, t.Answers = e.Prompt, []string{e.Completion + e.Text}
 		return t
@@ -127,7 +128,7 @@ func (d *Doc) Compared(records bool) string {
 }
 
 // AnswerLength is the characters of all answers; of a preference, those of the chosen one.
-func (t *talk) AnswerLength() int {
+func (t *Talk) AnswerLength() int {
 	n := 0
 	for _, a := range t.Wanted() {
 		n += utf8.RuneCountInString(a)
@@ -136,7 +137,7 @@ func (t *talk) AnswerLength() int {
 }
 
 // Wanted are the answers that a model is to give.
-func (t *talk) Wanted() []string {
+func (t *Talk) Wanted() []string {
 	if t.Rejected {
 		return t.Answers[:1]
 	}

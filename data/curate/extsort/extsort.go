@@ -20,7 +20,7 @@ import (
 
 // Entry says that something stands in a document: its key is the hash of what is compared.
 type Entry struct {
-	Key   uint64
+	Key   uint64 // what is equal together
 	Doc   uint64 // the document's number in the order of the corpus
 	At    uint32 // byte at which it begins
 	Bytes uint32 // its length
@@ -40,12 +40,12 @@ func compareEntries(a, b Entry) int {
 // Sorter sorts more entries than memory holds: full buffers are sorted and written as runs, which are merged at the end. The order
 // does not depend on which sorter took an entry.
 type Sorter struct {
-	Dir    string
-	Name   string // of its files, in front of a number
-	Limit  int    // entries in memory
-	Sync   bool   // runs are still there after a power cut
-	Buffer []Entry
-	Runs   []string // paths
+	Dir    string   // for its files
+	Name   string   // of its files, in front of a number
+	Limit  int      // entries in memory
+	Sync   bool     // runs are still there after a power cut
+	Buffer []Entry  // what is in memory; one that was used before may be given, empty
+	Runs   []string // paths of what was written; those of other sorters may be added, to merge them
 }
 
 // Add takes an entry.
@@ -160,6 +160,7 @@ func (s *Sorter) Sorted() iter.Seq2[Entry, error] {
 	}
 }
 
+// Remove takes the files and the memory away.
 func (s *Sorter) Remove() {
 	for _, path := range s.Runs {
 		_ = os.Remove(path) // the folder goes at the end of the run anyway
@@ -199,7 +200,7 @@ func mergeRuns(paths []string) iter.Seq2[Entry, error] {
 
 // Run is a file being read.
 type Run struct {
-	Next Entry
+	Next Entry // that Read took last
 	r    *bufio.Reader
 	f    *os.File
 }
@@ -213,19 +214,17 @@ func OpenRun(path string, buffer int) (*Run, error) {
 	return &Run{r: bufio.NewReaderSize(f, buffer), f: f}, nil
 }
 
+// Close closes the file.
 func (r *Run) Close() error { return r.f.Close() }
 
+// runHeap is a container/heap with the run of the least next entry on top.
 type runHeap []*Run
 
-func (h runHeap) Len() int { return len(h) }
-
+func (h runHeap) Len() int           { return len(h) }
 func (h runHeap) Less(i, j int) bool { return compareEntries(h[i].Next, h[j].Next) < 0 }
-
-func (h runHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-func (h *runHeap) Push(x any) { *h = append(*h, x.(*Run)) }
-
-func (h *runHeap) Pop() any { old := *h; x := old[len(old)-1]; *h = old[:len(old)-1]; return x }
+func (h runHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *runHeap) Push(x any)        { *h = append(*h, x.(*Run)) }
+func (h *runHeap) Pop() any          { old := *h; x := old[len(old)-1]; *h = old[:len(old)-1]; return x }
 
 // mergeFew merges up to fanIn runs.
 func mergeFew(paths []string) iter.Seq2[Entry, error] {

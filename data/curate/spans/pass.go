@@ -12,20 +12,20 @@ type Pass struct {
 	Reason string // why a document goes of which too little is left
 	Least  int    // characters that must be left of a document that was cut
 
-	Scans []scan
+	Scans []Scan                         // in their order
 	trim  func(text string, m Mark) Mark // makes a cut end where something ends; nil: it does already
 }
 
-// scan is one look at every document.
-type scan struct {
-	// keys calls add for everything in a text that is compared. marks are what the scan before found in it.
+// Scan is one look at every document.
+type Scan struct {
+	// Keys calls add for everything in a text that is compared. marks are what the scan before found in it.
 	Keys func(text string, marks []Mark, add func(key uint64, at, n int))
-	// pick decides what is marked when the entries of a key are looked at one after the other.
+	// Pick decides what is marked when the entries of a key are looked at one after the other.
 	Pick func(m extsort.Member, mark func(extsort.Entry))
 }
 
 // Mark is a span of a text.
-type Mark struct{ At, N int }
+type Mark struct{ At, N int } // bytes: its place and its length
 
 // Joined makes overlapping and adjoining marks one. They are in order.
 func Joined(marks []Mark) []Mark {

@@ -66,7 +66,7 @@ func (c Repeats) pass(name, reason string, next func(string) int) Pass {
 			mark(m.First)
 		}
 	}
-	return Pass{Name: name, Reason: reason, Least: c.MinLeft, Scans: []scan{{keys, pick}}}
+	return Pass{Name: name, Reason: reason, Least: c.MinLeft, Scans: []Scan{{keys, pick}}}
 }
 
 // nextLine is the length of the first line with its end.

@@ -44,7 +44,7 @@ func (c Substring) Validate() error {
 func (c Substring) Pass() Pass {
 	half := c.Length / 2
 	samples, windows, check := newRoller(half, 1), newRoller(c.Length, 2), newRoller(c.Length, 3)
-	return Pass{Name: "substring", Reason: "little that did not stand before", Least: c.MinLeft, trim: within(c.Whole), Scans: []scan{
+	return Pass{Name: "substring", Reason: "little that did not stand before", Least: c.MinLeft, trim: within(c.Whole), Scans: []Scan{
 		{Keys: func(text string, _ []Mark, add func(key uint64, at, n int)) {
 			samples.winnow(text, c.Length-half+1, func(key uint64, at int) { add(key, at, half) })
 		}, Pick: func(m extsort.Member, mark func(extsort.Entry)) {

@@ -4,6 +4,8 @@
 // copies are compared by them, and both must cut alike wherever they do.
 package words
 
+// RollFactor is what rolling hashes, those of runs of words or bytes modulo 2^64, are multiplied by for each member that is added: a multiplier of a
+// congruential generator with good spectra (Steele and Vigna, "Computationally Easy, Spectrally Good Multipliers", 2022).
 const RollFactor = 0xd1342543de82ef95
 
 // Mix spreads a hash over all bits.

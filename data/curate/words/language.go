@@ -9,8 +9,8 @@ import (
 
 // Where no recipe says otherwise: how many bytes of a text are looked at, and how certain its language must be.
 const (
-	LanguageSample = 600
-	Certain        = 0.5
+	LanguageSample = 600 // bytes
+	Certain        = 0.5 // confidence
 )
 
 // Undetermined is ISO 639-3's code.
@@ -25,7 +25,7 @@ func Language(text string, sample int) (code string, confidence float64) {
 	return languageCode(found.Lang), min(found.Confidence, 1)
 }
 
-// Languages are those that detect may tell, in their order.
+// Languages are the codes that Language may tell, in their order.
 func Languages() []string {
 	var codes []string
 	for lang := range whatlanggo.Langs {

@@ -78,10 +78,12 @@ func MainScript(counts map[string]int64) string {
 	return slices.MaxFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(counts[a], counts[b]), cmp.Compare(b, a)) })
 }
 
+// IsScript reports whether Scripts counts by that name.
 func IsScript(name string) bool {
 	return slices.Contains(strings.Split(ScriptNames(), ", "), name)
 }
 
+// ScriptNames are the names that Scripts counts by, with commas between.
 func ScriptNames() string {
 	names := []string{}
 	for _, s := range scripts {

@@ -9,8 +9,8 @@ import (
 
 // Span is a word of a text.
 type Span struct {
-	Hash    uint64
-	At, End int
+	Hash    uint64 // of its lower case
+	At, End int    // bytes
 }
 
 // Spans appends the first words of a text, at most so many: runs of letters and digits, compared in lower case, and in scripts without spaces single
@@ -20,7 +20,7 @@ func Spans(text string, most int, out []Span) []Span {
 	begin, last := 0, uint64(0) // of the run that is open; whether one is
 	for base := 0; base <= len(text) && len(out) < most; base += 64 {
 		run := wordBytes(text, base)
-		edges := run ^ (run<<1 | last)
+		edges := run ^ (run<<1 | last) // where a run begins, and behind its end, in turn
 		for last = run >> 63; edges != 0; edges &= edges - 1 {
 			at := base + bits.TrailingZeros64(edges)
 			if run>>(at-base)&1 == 1 {
@@ -47,7 +47,8 @@ func asciiWord(text string, at, end int) (hash uint64, ascii bool) {
 	return hash, all&highBits == 0
 }
 
-// unicodeWords appends the words among characters of which none is ASCII but for letters and digits. Hashes are those of the lower case, too.
+// unicodeWords appends the words among characters of which none is ASCII but for letters and digits. Hashes are those of the lower case, too, and of eight
+// bytes at a time, as asciiWord's are: a word of ASCII has the same hash wherever it stands.
 func unicodeWords(text string, at, end int, out []Span) []Span {
 	var room [64]byte
 	lower, begin, cut := room[:0], at, wordCut{}

@@ -78,17 +78,20 @@ func Normal(text string) []string {
 
 // Count is how many words white space parts: runs, of which those with a character of a script without spaces are cut.
 func Count(text string) int {
-	n, begin := 0, -1 // of the run that is open
+	n, begin := 0, -1 // begin: of the run that is open, -1 where none is
 	for i := 0; i < len(text); {
+		// Eight bytes of ASCII at once, which nearly all of most texts is: nothing in them is cut, so it is enough to count where runs begin, and to know
+		// where the last one did, for a character behind them may show that it is to be cut.
 		if len(text)-i >= 8 {
 			if chunk := eightBytes(text, i); chunk&highBits == 0 {
 				space := asciiSpaces(chunk)
 				in := ^space & highBits
-				first := in &^ (in << 8)
-				if begin >= 0 {
+				first := in &^ (in << 8) // no space, and behind one
+				if begin >= 0 {          // the first byte goes on with the run in front of it
 					first &^= 0x80
 				}
 				n += bits.OnesCount64(first)
+				// behind is the number of bytes up to the last space
 				switch behind := (64 - bits.LeadingZeros64(space)) / 8; {
 				case behind == 8:
 					begin = -1
@@ -143,6 +146,7 @@ func cutsOfRun(text string) (cuts, length int) {
 	return cuts, len(text)
 }
 
+// InWord reports whether a character is part of words as copies are compared.
 func InWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r) }
 
 // firstUnspaced is the least character of a script without spaces, and the first byte of it, than which that of no other one is less.
@@ -210,7 +214,7 @@ func Whole(text string, from, to int) string {
 	return piece
 }
 
-// Ideograph reports whether a character is of a script of which one says as much as several letters: Han, Hiragana or Katakana.
+// Ideograph reports whether a character is of the scripts of Chinese and Japanese, kana included.
 func Ideograph(r rune) bool {
 	return r == longVowel || r == halfLongVowel || unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
 }
