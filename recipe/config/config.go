@@ -180,7 +180,7 @@ func find(all []setting, path string) (s *setting, group bool) {
 }
 
 // Override changes the recipe that config points to by arguments "path=value", with the
-// checks of Decode. A list is written a,b.
+// checks of Decode. A list is written a,b or [a, b].
 func Override(config any, args []string) error {
 	all := settings(config)
 	seen := make(map[string]bool)

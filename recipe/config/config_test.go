@@ -53,6 +53,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"out: a\noptimizer:\n  learning_rat: 3", `r.yaml:3: unknown key "optimizer.learning_rat"; did you mean "optimizer.learning_rate"?`},
 		{"learning_rate: 3", `did you mean "optimizer.learning_rate"?`},
 		{"xyzzy: 3", `unknown key "xyzzy"; --help lists the keys`},
+		{"optimiser: {eps: 3}", `r.yaml:1: unknown key "optimiser"; did you mean "optimizer"?`},
 		{"model: {hiden_size: 3}", `did you mean "model.hidden_size"?`},
 		{"steps: 1\nout: x\nsteps: 2", "r.yaml:3: steps was given in line 1 already"},
 		{"steps: many", `r.yaml:1: steps: "many" is not a whole number`},

@@ -29,7 +29,7 @@ func suggestion(all []setting, path string) string {
 // nearest is the key that path most likely stands for: one that differs by a slip of
 // the fingers, the same word in another group, one that path shortens (lr, warmup), or
 // what other trainers call so.
-// Empty when nothing is near.
+// It is a group where path is that one's name misspelt. Empty when nothing is near.
 func nearest(all []setting, path string) string {
 	group, word := splitPath(path)
 	ours := elsewhere[word]
@@ -54,6 +54,13 @@ func nearest(all []setting, path string) string {
 		}
 		if d < bestDistance {
 			best, bestDistance = s.path, d
+		}
+	}
+	for _, s := range all { // a group may be misspelt, too, as in "chekpoint: {every: 3}"
+		if name, _, inside := strings.Cut(s.path, "."); inside {
+			if d := spell.Distance(path, name); d < bestDistance {
+				best, bestDistance = name, d
+			}
 		}
 	}
 	return best

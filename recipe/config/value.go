@@ -70,9 +70,16 @@ func (s *setting) set(text string) error {
 	return nil
 }
 
+// splitList reads a list of the command line: a,b or, as in a recipe, [a, b]. What stands in brackets and is no list there, such as a pattern, is one item.
 func splitList(text string) []string {
 	if text == "" {
 		return nil
+	}
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+		var items []string
+		if err := yaml.Load([]byte(text), &items); err == nil {
+			return items
+		}
 	}
 	return strings.Split(text, ",")
 }
