@@ -67,7 +67,7 @@ func (w *walker) argument(arg string) error {
 		return fmt.Errorf("read data: only hidden files match %s; name their points, as in .*", arg)
 	}
 	if len(paths) == 0 {
-		return fmt.Errorf("read data: no file matches %s", arg)
+		return fmt.Errorf("read data: no file matches %s; name files that are there, or another pattern", arg)
 	}
 	w.stats.skip(Hidden, len(hidden))
 	return w.found(paths)
