@@ -132,11 +132,13 @@ func TestOtherLayouts(t *testing.T) {
 			if c.config != nil {
 				config = c.config(t)
 			}
-			m, err := Open(fromGolden(t, c.golden, config, c.change), dev, device.F32)
+			folder := fromGolden(t, c.golden, config, c.change)
+			m, err := Open(folder, dev, device.F32)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer m.Free()
+			checkNames(t, m, folder)
 			if e := loadExample(t, goldenDir(c.golden)); e.misses(t, m, dev) > 1 {
 				t.Errorf("the loss or a logit is off by %v times the tolerance", e.misses(t, m, dev))
 			}
@@ -270,6 +272,22 @@ func TestExpertsDoNotDependOnThreads(t *testing.T) {
 			if !slices.Equal(all[i], first[i]) {
 				t.Errorf("%d threads give another loss or gradient (%d)", threads, i)
 			}
+		}
+	}
+}
+
+// checkNames: each parameter is called as the checkpoint calls it, and those by their own name that it has as a part of a tensor only.
+func checkNames(t *testing.T, m *Model, folder string) {
+	t.Helper()
+	weights, err := safetensors.Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer weights.Close()
+	for _, p := range m.Params {
+		name := m.CheckpointName(p)
+		if _, ok := weights.Tensor(name); !ok && (name != p.Name || !strings.Contains(name, ".experts.")) {
+			t.Errorf("%s is called %s, which the checkpoint has not", p.Name, name)
 		}
 	}
 }

@@ -38,6 +38,12 @@ func (m *Model) load(weights *safetensors.Archive, dtype device.DType, ignored .
 		return err
 	}
 	m.Weights = fingerprint(sources)
+	m.read = map[string]string{}
+	for _, s := range sources {
+		if whole, _ := weights.Tensor(s.tensor.Name); whole.Name != s.Name && slices.Equal(whole.Shape, s.Shape) {
+			m.read[s.Name] = whole.Name
+		}
+	}
 	order := map[string]int{}
 	for i, name := range weights.Names() {
 		order[name] = i

@@ -166,7 +166,7 @@ func (c logitsSettings) write(ctx context.Context, p *logitsPass, b *tokenBatch)
 		r.Loss = &value
 	}
 	for _, q := range p.params {
-		plan = append(plan, safetensors.Info{Name: "grad." + q.Name, DType: safetensors.F32, Shape: q.Shape})
+		plan = append(plan, safetensors.Info{Name: "grad." + p.model.Model.CheckpointName(q), DType: safetensors.F32, Shape: q.Shape})
 	}
 	w, err := safetensors.Create(c.out, plan, map[string]string{"format": "pt"})
 	if err != nil {
@@ -184,7 +184,7 @@ func (c logitsSettings) write(ctx context.Context, p *logitsPass, b *tokenBatch)
 	for _, q := range p.params {
 		v, err := q.GradFloat32s()
 		if err = errors.Join(ctx.Err(), err); err == nil {
-			err = w.WriteFloat32("grad."+q.Name, v)
+			err = w.WriteFloat32("grad."+p.model.Model.CheckpointName(q), v)
 		}
 		if err != nil {
 			return nil, err
