@@ -63,7 +63,7 @@ func (d *decoder) at() int { return d.size - len(d.rest) }
 
 func (d *decoder) take(n uint64) []byte {
 	if d.err == nil && n > uint64(len(d.rest)) {
-		d.err = fmt.Errorf("%d bytes are claimed at byte %d, more than there are; the file is cut short or damaged", n, d.at())
+		d.err = fmt.Errorf("%d bytes are claimed at byte %d, more than there are; the file is cut short or damaged, copy it anew", n, d.at())
 	}
 	if d.err != nil {
 		return nil
@@ -147,7 +147,7 @@ func (d *decoder) bool(v uint64) bool {
 func (d *decoder) array() any {
 	k, n := kind(d.uint(4)), d.uint(8)
 	if d.err == nil && int(k) < len(sizes) && n > uint64(len(d.rest)/sizes[k]) {
-		d.err = fmt.Errorf("an array of %d elements is claimed at byte %d, more than there are; the file is cut short or damaged", n, d.at())
+		d.err = fmt.Errorf("an array of %d elements is claimed at byte %d, more than there are; the file is cut short or damaged, copy it anew", n, d.at())
 	}
 	if d.err != nil {
 		return nil

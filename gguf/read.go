@@ -102,7 +102,7 @@ func parse(file []byte) (*File, error) {
 	tensors, pairs := d.uint(8), d.uint(8)
 	// A tensor takes at least 24 bytes and a pair 13.
 	if rest := uint64(len(d.rest)); tensors > rest/24 || pairs > rest/13 {
-		return nil, fmt.Errorf("the header claims %d tensors and %d keys, more than the file has room for; it is cut short or damaged", tensors, pairs)
+		return nil, fmt.Errorf("the header claims %d tensors and %d keys, more than the file has room for; it is cut short or damaged, copy it anew", tensors, pairs)
 	}
 	if err := d.metadata(f, int(pairs)); err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (f *File) place(file []byte, at int, offsets []uint64) error {
 		case offsets[i] < end:
 			return fmt.Errorf("tensor %q overlaps tensor %q", t.Name, f.Tensors[order[k-1]].Name)
 		case start > uint64(len(file)) || offsets[i] > uint64(len(file))-start || size > uint64(len(file))-start-offsets[i]:
-			return fmt.Errorf("tensor %q reaches beyond the end of the file, which is cut short", t.Name)
+			return fmt.Errorf("tensor %q reaches beyond the end of the file, which is cut short; copy it anew", t.Name)
 		}
 		from := start + offsets[i]
 		end = offsets[i] + size

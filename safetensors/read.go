@@ -156,12 +156,15 @@ func (a *Archive) Close() error {
 func (a *Archive) openFile(path string, wanted map[string]bool) error {
 	f, err := mapped.Open(path)
 	if err != nil {
+		if wanted != nil && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("open weights: there is no file %s, which the index names; copy the model's folder anew", path)
+		}
 		return fmt.Errorf("open weights: %w", err)
 	}
 	a.files = append(a.files, f)
 	h, err := parseHeader(f.Bytes())
 	if err != nil {
-		return fmt.Errorf("open weights %s: %w", path, err)
+		return fmt.Errorf("open weights %s: %w; copy the file anew", path, err)
 	}
 	for k, v := range h.metadata {
 		a.metadata[k] = v
