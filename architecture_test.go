@@ -26,7 +26,7 @@ var layers = map[string]int{
 	"model/": 3, "generate": 3, "adapter": 3, "data/curate": 3, "data/curate/filters": 3, "data/curate/classifier": 3, "device/cpu": 3,
 	"nn": 2, "data/curate/document": 2, "data/curate/curatetest": 2, "recipe/example": 2, "loss": 2, "optim": 2, "device/devicetest": 2,
 	"device/cpu/attention": 2,
-	"device/cpu/vec": 1, "device/cpu/peak": 1, "device/cuda": 1, "tensor": 1, "data": 1, "data/curate/dedup": 1, "data/curate/spans": 1, "chat": 1, "convert": 1,
+	"device/cpu/vec":       1, "device/cpu/peak": 1, "device/cuda": 1, "tensor": 1, "data": 1, "data/curate/dedup": 1, "data/curate/spans": 1, "chat": 1, "convert": 1,
 	"device": 0, "device/cpu/": 0, "device/cuda/": 0, "hub": 0, "tokenizer": 0, "safetensors": 0, "gguf": 0,
 	"data/curate/words": 0, "data/curate/extsort": 0,
 	"reward": 0, "recipe/config": 0,
@@ -167,11 +167,15 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// TestSizes holds files below 800 lines and functions below 100.
+// TestSizes holds files below 800 lines, functions below 100 and packages to 25 files beside their tests.
 func TestSizes(t *testing.T) {
+	files := map[string]int{} // of packages, without their tests
 	eachFile(t, func(path string, fset *token.FileSet, f *ast.File) {
 		if lines := fset.File(f.Pos()).LineCount(); lines > 800 && !ast.IsGenerated(f) {
 			t.Errorf("%s has %d lines; split it below 800", path, lines)
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			files[filepath.Dir(path)]++
 		}
 		for _, d := range f.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok && !strings.HasSuffix(path, "_test.go") && !ast.IsGenerated(f) {
@@ -181,6 +185,11 @@ func TestSizes(t *testing.T) {
 			}
 		}
 	})
+	for dir, n := range files {
+		if n > 25 {
+			t.Errorf("package %s has %d files beside its tests; cut it into packages of at most 25", dir, n)
+		}
+	}
 }
 
 // packages are the module's packages, without their tests.
