@@ -79,8 +79,10 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		return nil, err
 	}
 	head := m.Head().Weight
-	if m.Shape().Tied && c.TaskType != TaskSequence && slices.Contains(c.TargetModules.Names, outputLayer) {
-		return nil, fmt.Errorf("target_modules names the output layer %s, which is the embedding in this model and cannot have a low-rank update", outputLayer)
+	if m.Shape().Tied && c.TaskType != TaskSequence && slices.Contains(c.TargetModules.Names, outputLayer) &&
+		!excluded(outputLayer) && !c.saves(outputLayer) {
+		return nil, fmt.Errorf("target_modules names the output layer %s, which is the embedding in this model "+
+			"and cannot have a low-rank update", outputLayer)
 	}
 	var names []string
 	var list []nn.Layer
@@ -90,7 +92,7 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		if !isHead {
 			names = append(names, layer.Name)
 		}
-		if !wanted(layer.Name) || excluded(layer.Name) || !c.transforms(layer.Name) {
+		if !wanted(layer.Name) || excluded(layer.Name) || c.saves(layer.Name) || !c.transforms(layer.Name) {
 			continue
 		}
 		// The loss is fused with the output layer and never holds all logits, so nothing can be added between them.
@@ -106,6 +108,14 @@ func targets(m Model, c *Config) ([]nn.Layer, error) {
 		return nil, fmt.Errorf("target_modules selects no layer; the model has %s", strings.Join(endings(names), ", "))
 	}
 	return list, nil
+}
+
+// saves tells whether modules_to_save has a layer, or what it is in, by whole parts of its name: PEFT puts no
+// update on what it trains in full.
+func (c *Config) saves(layer string) bool {
+	return slices.ContainsFunc(c.ModulesToSave, func(name string) bool {
+		return name != "" && strings.Contains("."+layer+".", "."+name+".")
+	})
 }
 
 var layerNumber = regexp.MustCompile(`\.(\d+)\.`)

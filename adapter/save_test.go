@@ -229,6 +229,40 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestSavedLayersHaveNoUpdate: as in PEFT, what modules_to_save names by whole parts of its name is trained in
+// full and not adapted beside, so that it has PEFT's name without base_layer; also the output layer.
+func TestSavedLayersHaveNoUpdate(t *testing.T) {
+	dev := devicetest.NewReference()
+	const llama, gpt2 = "base_model.model.model.layers.", "base_model.model.transformer."
+	for _, c := range []struct {
+		base    string
+		modules adapter.Modules
+		saved   []string
+		pairs   int
+		own     []string
+	}{
+		{"llama_untied", adapter.Modules{Pattern: adapter.AllLinear}, []string{"down_proj"}, 12,
+			[]string{llama + "0.mlp.down_proj.weight", llama + "1.mlp.down_proj.weight"}},
+		{"llama_untied", adapter.Modules{Names: []string{"q_proj", "down_proj", "lm_head"}}, []string{"0.mlp.down_proj", "lm_head"}, 3,
+			[]string{"base_model.model.lm_head.weight", llama + "0.mlp.down_proj.weight"}},
+		{"gpt2_tied", adapter.Modules{Names: []string{"c_attn", "lm_head"}}, []string{"wte", "lm_head"}, 2, []string{gpt2 + "wte.weight"}},
+	} {
+		m := open(t, dev, c.base)
+		config := adapter.Default()
+		config.TargetModules, config.ModulesToSave = c.modules, c.saved
+		l, err := adapter.Attach(target(m), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := names(l.Own())
+		slices.Sort(own)
+		if len(l.Added()) != 2*c.pairs || !slices.Equal(own, c.own) {
+			t.Errorf("%+v beside %q: %d matrices and %q of the base", c.modules, c.saved, len(l.Added()), own)
+		}
+		l.Free()
+	}
+}
+
 // TestSavedInBF16: half as many bytes, and a configuration as PEFT writes it.
 func TestSavedInBF16(t *testing.T) {
 	dev := devicetest.NewReference()
