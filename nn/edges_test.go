@@ -166,3 +166,24 @@ func TestArrangeOnAFullDevice(t *testing.T) {
 		t.Errorf("%d bytes are left", now-before)
 	}
 }
+
+// withoutCodes is a device that has no room for weights in few bits.
+type withoutCodes struct{ *devicetest.Reference }
+
+func (d withoutCodes) Alloc(n int, t device.DType) device.Buffer {
+	if t == device.U8 {
+		panic(&device.OutOfMemory{})
+	}
+	return d.Reference.Alloc(n, t)
+}
+
+// TestPackOnAFullDevice: values that were drawn to be packed are given back when there is no room for the packed ones.
+func TestPackOnAFullDevice(t *testing.T) {
+	dev := withoutCodes{devicetest.NewReference()}
+	l := NewLinear(64, 64, false, 0.5)
+	l.Weight.Storage = device.Int8
+	err := tensor.Try(func() { Initialize(Params(l), dev, device.F32, 1) })
+	if left := dev.Memory().InUse; err == nil || left != 0 {
+		t.Errorf("%d bytes are left, with the error %v", left, err)
+	}
+}

@@ -128,9 +128,9 @@ func Make(params []Named, dev device.Device, dtype device.DType, fill func(devic
 func (p *Param) start(dev device.Device, dtype device.DType, random func(device.Buffer)) {
 	if p.Storage != device.Unpacked {
 		whole := dev.Alloc(p.Len(), device.F32)
+		defer dev.Free(whole) // also where the device has no room for the packed ones
 		random(whole)
 		p.PackBuffer(dev, dtype, p.Storage, whole)
-		dev.Free(whole)
 		return
 	}
 	p.Alloc(dev, DTypeOf(p, dtype))
