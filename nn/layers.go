@@ -56,7 +56,8 @@ func (l *Linear) base(x *tensor.Tensor) *tensor.Tensor {
 }
 
 // Project is Forward of several layers of one x [N, in], such as queries, keys and values: [N, out] of each.
-// Where none is adapted they are one call of the device, so that no core waits between them.
+// Where none is adapted or packed they are one call of a device that has such a call, so that no core waits
+// between them.
 func Project(x *tensor.Tensor, layers ...*Linear) []*tensor.Tensor {
 	if slices.ContainsFunc(layers, func(l *Linear) bool { return l.adapter != nil }) {
 		ys := make([]*tensor.Tensor, len(layers))

@@ -21,7 +21,7 @@ type Shape struct {
 	Layers, Hidden          int  // blocks; C
 	Heads, KVHeads, HeadDim int  // H, K, D
 	FFN, Vocab              int  // F, V
-	MaxPositions            int  // tokens of the longest sequence
+	MaxPositions            int  // tokens of the longest sequence; 0: no end
 	Tied                    bool // the head shares the embedding table
 
 	Experts, ExpertsPerToken int     // feed-forwards of a layer and how many of them work on a token; 0: one for all

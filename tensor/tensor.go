@@ -44,14 +44,14 @@
 // # Where to read what
 //
 //	tensor.go, tape.go           the array; a pass, and what its operations record
-//	memory.go, gradient.go       when values come and go; how gradients add up
+//	memory.go, gradient.go       when values come and go (reuse.go: and are used again); how gradients add up
 //	matmul.go … embedding.go     the operations of a model: matmul, norm, rope, attention, elementwise, embedding
 //	loss.go, head.go             the output layer with its loss, without holding all logits
 //	arithmetic.go                what objectives are written in
 //	recompute.go, offload.go     memory for time, memory of the host
 //	lowrank.go, magnitude.go     adapters; packed.go: weights in few bits or in the device's own order
 //	experts.go, prepend.go       mixtures of experts; virtual tokens
-//	results.go, reuse.go         what a pass keeps for the next
+//	results.go, random.go        what a pass keeps for the next; numbers for dropout and first values
 package tensor
 
 import (
