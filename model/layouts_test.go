@@ -276,7 +276,8 @@ func TestExpertsDoNotDependOnThreads(t *testing.T) {
 	}
 }
 
-// checkNames: each parameter is called as the checkpoint calls it, and those by their own name that it has as a part of a tensor only.
+// checkNames: each parameter is called as the checkpoint calls it, and those by their own name that it has as a
+// part of a tensor only.
 func checkNames(t *testing.T, m *Model, folder string) {
 	t.Helper()
 	weights, err := safetensors.Open(folder)

@@ -95,8 +95,9 @@ type Model struct {
 	read      map[string]string // names of parameters by which the checkpoint has them whole, where these are others
 }
 
-// CheckpointName is the name that a parameter has in the checkpoint that the model was read from: its own, by which it is saved, unless the checkpoint
-// is of another layout, such as a GPT-2 without transformer. in front. Where the checkpoint has it as a part of a tensor, it is its own, too.
+// CheckpointName is the name that a parameter has in the checkpoint that the model was read from: its own, by
+// which it is saved, unless the checkpoint is of another layout, such as a GPT-2 without transformer. in front.
+// Where the checkpoint has it as a part of a tensor, it is its own, too.
 func (m *Model) CheckpointName(p nn.Named) string {
 	if name, ok := m.read[p.Name]; ok {
 		return name
