@@ -14,6 +14,7 @@ func TestMistakesInWords(t *testing.T) {
 	for line, want := range map[string]string{
 		"pretran": `unknown command "pretran"; did you mean "pretrain"? hone --help lists them`, "xx": `unknown command "xx"; hone --help lists them`, "gx": `unknown command "gx"; hone --help lists them`,
 		"data curat":               `unknown command "curat"; did you mean "curate"? hone data --help lists them`,
+		"bench trian":              `unknown command "trian"; did you mean "train"? hone bench --help lists them`,
 		"sft --batch-size=2":       "unknown flag --batch-size; keys have no dashes: write batch_size=VALUE",
 		"sft --learning-rate=2":    "unknown flag --learning-rate; keys have no dashes: write optimizer.learning_rate=VALUE",
 		"plan --lauch x":           "unknown flag --lauch; did you mean --launch? hone plan --help lists them",

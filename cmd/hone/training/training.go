@@ -148,7 +148,7 @@ type trainer interface {
 	recipe.Runner
 }
 
-// Train runs a valid recipe, whose shared keys are c, and writes its report.
+// Train runs a recipe, whose shared keys are c, and writes its report. What is wrong with the recipe is an error of its Run.
 func Train(ctx context.Context, a *cli.App, r recipe.Runner, c *recipe.Training) (*recipe.Summary, error) {
 	begun := time.Now()
 	outlivePipes()

@@ -152,7 +152,7 @@ func (*counted) Plan(context.Context, recipe.Env) (*recipe.Planned, error) {
 	return nil, errors.New("planned")
 }
 
-// TestValidatedOnce: reading a recipe's models and data to check it is not done again before a run or a plan of it.
+// TestValidatedOnce: the command validates a recipe, which may read folders, once; a plan of it does not again, and a run itself does.
 func TestValidatedOnce(t *testing.T) {
 	for want, args := range map[string][]string{"ran": {"threads=1"}, "planned": {"threads=1", "--dry-run"}} {
 		var made []*counted
