@@ -35,38 +35,41 @@ func (s *rolling) Rehearse(*recipe.Run) (int, bool) {
 	return s.c.updates(s.epochs), false
 }
 
-// Heaviest are steps of the iterations, of up to heavyLooked, in which the longest prompts are answered and in which the largest micro-batches are
-// learned from, and the first step of the second one, which begins with what all models have by then.
+// Heaviest are steps of the iterations, of up to heavyLooked, in which the longest prompts are answered and in
+// which the largest micro-batches are learned from, and the first step of the second one, which begins with
+// what all models have by then. Those of an iteration follow each other, so that its answers are written once;
+// the last iterations come first, so that those of the very first are written anew.
 func (s *rolling) Heaviest(r *recipe.Run) (steps []int) {
 	per := s.c.updates(s.epochs)
 	var longest, most top
 	for iteration := range min((r.Training.Steps+per-1)/per, heavyLooked) {
-		asked, first := s.asked(iteration), iteration*per
-		longest.add(first, len(s.prompt[slices.MaxFunc(asked, func(a, b int) int { return cmp.Compare(len(s.prompt[a].IDs), len(s.prompt[b].IDs)) })].IDs))
+		asked, first, prompt := s.asked(iteration), iteration*per, 0
+		for _, q := range asked {
+			prompt = max(prompt, len(s.prompt[q].IDs))
+		}
+		longest.add(first, prompt)
 		for update := range min(per, r.Training.Steps-first) {
 			most.add(first+update, s.rows(asked, s.turn(iteration, update)))
 		}
 	}
-	if r.Training.Steps > per {
-		steps = []int{per}
-	}
 	steps = append(steps, longest.steps...)
 	for _, step := range most.steps {
-		if first := step - step%per; first < step {
-			steps = append(steps, first)
-		}
-		steps = append(steps, step)
+		steps = append(steps, step-step%per, step)
 	}
-	return steps
+	if r.Training.Steps > per {
+		steps = append(steps, per)
+	}
+	slices.SortFunc(steps, func(a, b int) int { return cmp.Or(cmp.Compare(b/per, a/per), cmp.Compare(a, b)) })
+	return slices.Compact(steps)
 }
 
-// heavyLooked is of how many iterations the heaviest are found, and heavy how many of each kind are made.
 const (
-	heavyLooked = 1000
-	heavy       = 2
+	heavyLooked = 1000 // iterations of which the heaviest are found
+	heavy       = 2    // of each kind that are made
 )
 
-// rows are those of the largest micro-batch of an update, whose answers, which are to questions, are as long as they may be.
+// rows are those of the largest micro-batch of an update that learns from these answers to questions, each as
+// long as it may be.
 func (s *rolling) rows(questions, answers []int) (most int) {
 	for part := range slices.Chunk(answers, s.t.BatchSize) {
 		n := 0
