@@ -30,7 +30,7 @@ func TestReward(t *testing.T) {
 			out := filepath.Join(t.TempDir(), "run")
 			pairs := recipetest.PreferenceFile(t, form)
 			// There are nine sums in all, so that none of a prompt that was not learned could be known.
-			// at a constant rate what is learned goes up and down with rounding
+			// At a constant rate what is learned goes up and down with rounding.
 			args := []string{"method=" + method, "steps=200", "schedule.name=linear", "eval.every=200", "validation_data=" + pairs}
 			if method == "lora" {
 				args = append(args, "optimizer.learning_rate=0.002", "lora.r=8", "steps=300")

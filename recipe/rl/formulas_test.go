@@ -421,8 +421,8 @@ func TestCriticLearnsAtItsOwnRate(t *testing.T) {
 	}
 }
 
-// TestSharesAndKL: means of what was added, of nothing 0; an answer's divergence is the sum of its tokens'.
-func TestSharesAndKL(t *testing.T) {
+// TestAveragesAndKL: means of what was added, of nothing 0; an answer's divergence is the sum of its tokens'.
+func TestAveragesAndKL(t *testing.T) {
 	var s average
 	if s.mean() != 0 {
 		t.Errorf("the mean of nothing is %v", s.mean())
