@@ -153,7 +153,7 @@ func workOf(dev *plan.Device, f func() error) (plan.Work, error) {
 
 // rehearseSteps counts an iteration of steps and its memory. Where steps are alike the largest of those that
 // were looked at stands for all of them, its work is brought to the mean, and for their memory the others are
-// made, too; where they are not, as in PPO, the iteration is run as it is.
+// made, too; where they are not, as in PPO, the iteration is run as it is, and for their memory the heaviest.
 func (r *Run) rehearseSteps(ctx context.Context, dev *plan.Device, p *Planned) error {
 	stage := r.Stage.(Rehearsed)
 	together, alike := stage.Rehearse(r)
