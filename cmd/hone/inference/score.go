@@ -31,9 +31,10 @@ func Score(a *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "score MODEL [TEXT ...]",
 		Short: "Score texts with a reward model",
-		Long: "Scores each TEXT, an answer to --prompt, or each line of --file (- is the standard input), a JSON object with\n" +
-			"text, prompt and answer in one; prompt and completion, texts or lists of messages; or messages. A text ends with the\n" +
-			"model's end token, as in training. MODEL is a reward model or an adapter of one.",
+		Long: "Scores each TEXT, an answer to --prompt or, without that, prompt and answer in one, or each line of --file (- is the\n" +
+			"standard input), a JSON object with text (prompt and answer in one), with prompt and completion (texts or lists of\n" +
+			"messages), or with messages. The model's end token is put behind a text, as in training. MODEL is a reward model or\n" +
+			"an adapter of one.",
 		Example: "  hone score runs/reward/model --prompt \"Name a prime.\" \"7\" \"8\"\n" +
 			"  hone score runs/reward/adapter --file answers.jsonl --json",
 		Args: cobra.MinimumNArgs(1),
