@@ -120,6 +120,7 @@ func TestMethodsAndBodies(t *testing.T) {
 		{"POST", "/api/judge", strings.Repeat("x", maxPost+1), nil, 413}, {"POST", "/api/judge", strings.Repeat("x", maxPost), nil, 400},
 		{"POST", "/api/judge", `{"pair":-1,"annotator":"ann","verdict":"tie"}`, func(r *http.Request) { r.Header.Set("Content-Type", "application/json; charset=utf-8") }, 404},
 		{"POST", "/api/judge", good, func(r *http.Request) { r.Header.Set("Content-Type", "text/plain; a=application/json") }, 415},
+		{"POST", "/api/judge", good, func(r *http.Request) { r.Header.Set("Content-Type", "application/json; charset=latin1") }, 415},
 		{"POST", "/api/undo", `{"annotator":""}`, nil, 400}, {"POST", "/api/undo", `{"annotator":"` + strings.Repeat("ä", maxName/2+1) + `"}`, nil, 400},
 		{"GET", "/api/next?annotator=%00", "", nil, 400}, {"GET", "/api/next?annotator=%ff", "", nil, 400}, {"GET", "/api/next?annotator=++", "", nil, 400},
 		{"POST", "/api/judge", `{"pair":-1,"annotator":"ann","verdict":"tie"}`, nil, 404},

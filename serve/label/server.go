@@ -2,6 +2,7 @@ package label
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -281,8 +282,10 @@ func annotator(name string) (string, error) {
 
 // read decodes a posted object, which only this page's script sends: other pages cannot set this content type unasked.
 func read(w http.ResponseWriter, r *http.Request, v any) bool {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		http.Error(w, "send JSON", http.StatusUnsupportedMediaType)
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	// Of other characters what is not ASCII would be replaced without a word.
+	if err != nil || kind != "application/json" || !strings.EqualFold(cmp.Or(params["charset"], "utf-8"), "utf-8") {
+		http.Error(w, "send JSON, in UTF-8", http.StatusUnsupportedMediaType)
 		return false
 	}
 	// All of it first: what is too large is told as that, whatever it begins with.
