@@ -154,6 +154,7 @@ func TestTranslate(t *testing.T) {
 		`a(?i)b|c`:   `a(?i:b|c)`,
 		`((?i)a)b`:   `((?i:a))b`,
 		`(?i)\p{Lu}`: `(?i:(?-i:\p{Lu}))`,
+		`(?i:)\p{L}`: `(?i:)\p{L}`,
 		`é++天*+`:     `(?>é+)(?>天*)`,
 		`\é++`:       `(?>\é+)`,
 		`\x41++`:     `(?>\x41+)`,
@@ -202,7 +203,9 @@ func TestOniguruma(t *testing.T) {
 		{`a(?i)b|c`, "abABcC aC ab", "ab|ABcC |aC| |ab"}, {`(x|a(?i)b|c)d`, "xd aBd cd Cd acd", "xd| |aBd| cd Cd |acd"}, {`(?i)a(?-i)b|c`, "abABcC aC ab", "ab|ABcC aC |ab"},
 		{`x(?:(?i)a|b)c|d`, "xac xAc xBC xBc D d", "xac| |xAc| xBC |xBc| D |d"}, {`(a(?i)b|c)++d`, "abd aBCcd d", "abd| aBCcd d"}, {`(?i)(?m)a.|b(?-i)c|d`, "A\nBc BC D d", "A\n|Bc| BC D d"},
 		{`(?<=a(?i)b)c`, "abc aBc abC", "ab|c| aB|c| abC"}, {`(?i)\p{Lu}`, "aB c", "a|B| c"}, {`(?i)\p{Ll}`, "aB c", "a|B |c"}, {`(?i)\P{Lu}`, "aB c", "a|B| |c"},
-		{`\pL`, "pLa", "pL|a"}, {`[\pL]`, "pLa", "p|L|a"}, {`\Q.\E`, "Q.E -", "Q.E| -"}, {`[\Qa]`, `QaE\`, `Q|a|E\`},
+		{`\pL`, "pLa", "pL|a"}, {`[\pL]`, "pLa", "p|L|a"}, {`\Q.\E`, "Q.E -", "Q.E| -"}, {`[\Qa]`, `QaE\`, `Q|a|E\`}, {`(?i)\pl`, "PL pl", "PL| |pl"}, {`(?i:\p{Lu})b|(?-i)\p{Lu}`, "aB Ab", "a|B| |Ab"},
+		{`(?x) a # of (many`, "aab", "a|a|b"}, {"(?x) a # (?i)\n b", "abaB", "ab|aB"}, {"(?x: a # )\n b)c d", "abc d abcd", "abc d| abcd"}, {`(?x) a ++ b`, "aab a b", "aab| a b"}, {"(?x)a # )\n ++b", "aab", "aab"},
+		{`(?x)a(?-x) b`, "a bab", "a b|ab"}, {`(?x)[a #]\#`, "a##b", "a#|#b"}, {`(?i)(?# a ( \) b)c`, "cCb", "c|C|b"}, {`a(?# ()+b`, "aab", "aab"},
 		{`\x41++A|\u5929++`, "AA天天", "AA|天天"}, {`\p{^L}+|\_`, "a_b1", "a|_|b|1"}, {`\h{2}`, "afg09", "af|g|09"},
 	} {
 		p, err := NewPattern(c.regex)

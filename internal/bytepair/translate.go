@@ -21,9 +21,9 @@ var interval = regexp.MustCompile(`^\{(\d+)?(,(\d+)?)?\}([+?]?)`)
 // groupOptions are the letters behind "(?" that switch options on and off.
 var groupOptions = regexp.MustCompile(`^\(\?[imx-]*[):]`)
 
-// folding is where an expression begins to match letters in either case, and named the name of a group.
+// comment is one in brackets, and named the beginning of a group that has a name.
 var (
-	folding = regexp.MustCompile(`\(\?[mx]*i`)
+	comment = regexp.MustCompile(`^\(\?#(?s:[^\\)]|\\.)*\)`)
 	named   = regexp.MustCompile(`\(\?<([A-Za-z_]\w*)>`)
 )
 
@@ -34,10 +34,31 @@ type translator struct {
 	src    string
 	at     int
 	out    strings.Builder
-	groups []int // where open groups start in out
-	alone  []int // options that stand alone, in the whole expression and in each open group
-	atom   int   // where the last atom starts in out
-	folds  bool  // letters may match in either case
+	scopes []scope // the whole expression and each open group
+	atom   int     // where the last atom starts in out
+}
+
+// scope is what options hold for.
+type scope struct {
+	start    int  // in out
+	alone    int  // options that stand alone in it
+	folds    bool // letters match in either case
+	extended bool // white space and what follows # says nothing
+}
+
+// set switches options on, and behind a - off.
+func (s *scope) set(options string) {
+	on := true
+	for _, o := range options {
+		switch o {
+		case '-':
+			on = false
+		case 'i':
+			s.folds = on
+		case 'x':
+			s.extended = on
+		}
+	}
 }
 
 // translate does not check the expression: what it cannot make sense of it copies, and the engine says what is wrong with it.
@@ -49,7 +70,7 @@ func translate(regex string) (string, error) {
 		}
 		names[m[1]] = true
 	}
-	t := &translator{src: regex, alone: []int{0}, folds: folding.MatchString(regex)}
+	t := &translator{src: regex, scopes: make([]scope, 1)}
 	for t.at < len(t.src) {
 		if err := t.step(); err != nil {
 			return "", err
@@ -59,9 +80,12 @@ func translate(regex string) (string, error) {
 	return t.out.String(), nil
 }
 
+// scope is that of the innermost open group.
+func (t *translator) scope() *scope { return &t.scopes[len(t.scopes)-1] }
+
 // close ends the groups of options that stand alone in the innermost open group.
 func (t *translator) close() {
-	t.out.WriteString(strings.Repeat(")", t.alone[len(t.alone)-1]))
+	t.out.WriteString(strings.Repeat(")", t.scope().alone))
 }
 
 // step copies one element.
@@ -75,25 +99,11 @@ func (t *translator) step() error {
 		t.atom = t.out.Len()
 		return t.class()
 	case '(':
-		// m lets the dot match line ends, which is s to the engine
-		options := groupOptions.FindString(t.src[t.at:])
-		spelled := strings.ReplaceAll(strings.TrimRight(options, ":)"), "m", "s")
-		if strings.HasSuffix(options, ")") {
-			t.alone[len(t.alone)-1]++
-			t.atom = t.out.Len()
-			t.put(len(options), spelled+":")
-			return nil
-		}
-		t.groups, t.alone = append(t.groups, t.out.Len()), append(t.alone, 0)
-		if options != "" {
-			t.put(len(options)-1, spelled)
-			return nil
-		}
-		t.copy(1)
+		t.open()
 	case ')':
-		if n := len(t.groups); n > 0 {
+		if n := len(t.scopes) - 1; n > 0 {
 			t.close()
-			t.atom, t.groups, t.alone = t.groups[n-1], t.groups[:n-1], t.alone[:n]
+			t.atom, t.scopes = t.scope().start, t.scopes[:n]
 		}
 		t.copy(1)
 	// a++ is possessive in Oniguruma: what it took is not given back
@@ -113,11 +123,56 @@ func (t *translator) step() error {
 		t.atom = t.out.Len()
 		t.put(1, `(?=\n|\z)`)
 	default:
+		if t.scope().extended && t.blank() {
+			return nil
+		}
 		_, n := utf8.DecodeRuneInString(t.src[t.at:])
 		t.atom = t.out.Len()
 		t.copy(n)
 	}
 	return nil
+}
+
+// open copies what begins a group, and empties comments: brackets in them are none.
+func (t *translator) open() {
+	rest := t.src[t.at:]
+	if n := len(comment.FindString(rest)); n > 0 {
+		t.put(n, "(?#)")
+		return
+	}
+	options := groupOptions.FindString(rest)
+	// m lets the dot match line ends, which is s to the engine
+	spelled := strings.ReplaceAll(strings.TrimRight(options, ":)"), "m", "s")
+	if strings.HasSuffix(options, ")") {
+		t.scope().alone++
+		t.scope().set(options)
+		t.atom = t.out.Len()
+		t.put(len(options), spelled+":")
+		return
+	}
+	inner := scope{start: t.out.Len(), folds: t.scope().folds, extended: t.scope().extended}
+	inner.set(options)
+	t.scopes = append(t.scopes, inner)
+	if options != "" {
+		t.put(len(options)-1, spelled)
+		return
+	}
+	t.copy(1)
+}
+
+// blank copies white space that says nothing, or passes over a comment, and reports whether one stood there.
+func (t *translator) blank() bool {
+	rest := t.src[t.at:]
+	switch rest[0] {
+	case ' ', '\t', '\n', '\r', '\f':
+		t.copy(1)
+	case '#':
+		line, _, _ := strings.Cut(rest, "\n")
+		t.put(len(line), " ")
+	default:
+		return false
+	}
+	return true
 }
 
 // interval copies a quantifier in braces. In Oniguruma {,n} begins at 0, and what follows {n} or {n,m} is a quantifier of its own: a{2}+ is (?:a{2})+, not
@@ -192,7 +247,8 @@ func (t *translator) escape() error {
 	case 'G':
 		return errors.New(`\G is not supported`)
 	case 'p', 'P': // is of its own case in any
-		if t.character(); t.folds {
+		property := strings.HasPrefix(t.src[t.at+2:], "{")
+		if t.character(); property && t.scope().folds {
 			t.wrap("(?-i:", ")")
 		}
 	default:
