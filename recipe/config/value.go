@@ -55,6 +55,9 @@ func (s *setting) set(text string) error {
 		return nil
 	}
 	if s.value.Kind() == reflect.Slice {
+		if list := inBrackets(text); list != nil {
+			return s.setNode(list)
+		}
 		return s.setList(splitList(text))
 	}
 	v := reflect.New(s.scalarType()).Elem()
@@ -70,16 +73,22 @@ func (s *setting) set(text string) error {
 	return nil
 }
 
-// splitList reads a list of the command line: a,b or, as in a recipe, [a, b]. What stands in brackets and is no list there, such as a pattern, is one item.
+// inBrackets is the list that text is written as in a recipe, [a, b]; nil where it is none, as the patterns [ab]*.go and [ab][cd]. Of the pattern [ab]
+// it makes a list of ab; that pattern is ./[ab].
+func inBrackets(text string) *yaml.Node {
+	var document yaml.Node
+	if !strings.HasPrefix(text, "[") || !strings.HasSuffix(text, "]") || yaml.Load([]byte(text), &document) != nil {
+		return nil
+	}
+	if n := document.Content[0]; n.Kind == yaml.SequenceNode {
+		return n
+	}
+	return nil
+}
+
 func splitList(text string) []string {
 	if text == "" {
 		return nil
-	}
-	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
-		var items []string
-		if err := yaml.Load([]byte(text), &items); err == nil {
-			return items
-		}
 	}
 	return strings.Split(text, ",")
 }
