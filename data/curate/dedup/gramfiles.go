@@ -115,7 +115,7 @@ func (s *GramSets) Close() {
 	}
 }
 
-// errDamaged is said of n-grams that are not where they should be, as of a document that is not.
+// errDamaged is of n-grams that are not where they should be; what to do is as with a damaged document.
 var errDamaged = errors.New("curate: a document of a shard is damaged; remove the folder and start again")
 
 // read returns the n-grams of a document in ascending order.

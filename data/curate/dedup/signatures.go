@@ -17,7 +17,7 @@ func AppendSignature(b []byte, sig []uint32) []byte {
 	return b
 }
 
-// SignatureOf reads what appendSignature wrote.
+// SignatureOf reads what AppendSignature appended.
 func SignatureOf(b []byte) []uint32 {
 	sig := make([]uint32, len(b)/4)
 	for i := range sig {

@@ -48,7 +48,7 @@ func (d *Doc) SetText(text string) {
 	d.Text, d.words, d.lines, d.parsed = text, nil, nil, nil
 }
 
-// Words are the runs of characters other than white space; in scripts without spaces, single characters.
+// Words are the runs of characters other than white space; in scripts without spaces, single characters, and in Tibetan syllables.
 func (d *Doc) Words() []string {
 	if d.words == nil {
 		d.words = words.Fields(d.Text)

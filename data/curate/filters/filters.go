@@ -3,7 +3,7 @@
 // The rules are those that open corpora were made with: Gopher (Rae et al., "Scaling Language Models", 2021, table A1),
 // C4 (Raffel et al., 2020, section 2.2) and FineWeb (Penedo et al., 2024), with the defaults of their published filters; decontamination as for GPT-3
 // (Brown et al., 2020); and checks of records of fine-tuning data. Most are for prose or code and say so.
-// Words are runs of characters other than white space; in scripts that put no space between words a character is one.
+// Words are what package words makes of runs of characters other than white space: the whole run, or parts of it in scripts without spaces.
 package filters
 
 import (

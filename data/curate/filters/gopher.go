@@ -38,7 +38,7 @@ func (c GopherQuality) Step() document.Step {
 
 func (c GopherQuality) apply(d *document.Doc) string {
 	list := d.Words()
-	letters, characters, alone := 0, 0, 0 // alone: words that are single characters
+	letters, characters, alone := 0, 0, 0 // alone: words of scripts without spaces
 	seen, mixed := map[string]bool{}, words.HasUnspaced(d.Text)
 	for _, w := range list {
 		if mixed && words.HasUnspaced(w) {

@@ -1,7 +1,7 @@
 // Package words cuts texts of any script into words and tells scripts and languages apart.
 //
-// Scripts that put no space between words have a whole sentence where others have a word; there a character with its marks is one. Filters count words and
-// copies are compared by them, and both must cut alike wherever they do.
+// Scripts that put no space between words have a whole sentence where others have a word; there a character with its marks is one, and in Tibetan a
+// syllable. Filters count words and copies are compared by them, and both must cut alike wherever they do.
 package words
 
 // RollFactor is what rolling hashes, those of runs of words or bytes modulo 2^64, are multiplied by for each member that is added: a multiplier of a

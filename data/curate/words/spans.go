@@ -13,8 +13,8 @@ type Span struct {
 	At, End int    // bytes
 }
 
-// Spans appends the first words of a text, at most so many: runs of letters and digits, compared in lower case, and in scripts without spaces single
-// characters. It looks at 64 bytes at a time, which are parted into runs of what may be in words; only runs with bytes beyond ASCII are looked at by character.
+// Spans appends the first words of a text, at most so many, as Normal cuts them: runs of letters and digits, compared in lower case, and in scripts without
+// spaces single characters. It looks at 64 bytes at a time, which are parted into runs of what may be in words; only runs with bytes beyond ASCII are looked at by character.
 func Spans(text string, most int, out []Span) []Span {
 	most = max(most, most+len(out))
 	begin, last := 0, uint64(0) // of the run that is open; whether one is

@@ -1,6 +1,7 @@
 package words
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -29,6 +30,13 @@ func TestWordsWithoutSpaces(t *testing.T) {
 		}
 		if got := strings.Join(Normal(text), "|"); got != want[1] {
 			t.Errorf("%q is compared by %q, want %q", text, got, want[1])
+		}
+		var spans []string
+		for _, s := range Spans(text, math.MaxInt, nil) {
+			spans = append(spans, strings.ToLower(text[s.At:s.End]))
+		}
+		if got := strings.Join(spans, "|"); got != want[1] {
+			t.Errorf("%q has the spans %q, want %q", text, got, want[1])
 		}
 	}
 }
