@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/zeebo/xxh3"
@@ -319,8 +320,11 @@ func (c *Model) Save(path string) error {
 	return w.Commit()
 }
 
-// format names the features; another way to make them would be another format.
-const format = "hone text classifier 3"
+// format names the features; another way to make them, such as another cut of words, is another format.
+const (
+	anyFormat = "hone text classifier "
+	format    = anyFormat + "4"
+)
 
 // Load reads what Save wrote.
 func Load(path string) (*Model, error) {
@@ -330,6 +334,9 @@ func Load(path string) (*Model, error) {
 	}
 	defer a.Close()
 	m := a.Metadata()
+	if f := m["format"]; f != format && strings.HasPrefix(f, anyFormat) {
+		return nil, fmt.Errorf("%s holds a classifier of another version of hone; train it anew by hone data classifier", path)
+	}
 	c := &Model{}
 	weight, some := a.Tensor("weight")
 	bias, also := a.Tensor("bias")

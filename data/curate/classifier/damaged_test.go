@@ -1,6 +1,7 @@
 package classifier
 
 import (
+	"bytes"
 	"math"
 	"os"
 	"path/filepath"
@@ -39,6 +40,18 @@ func TestDamagedClassifiers(t *testing.T) {
 	cut := write(make([]float32, 256), 0)
 	if err := os.Truncate(cut, 300); err != nil {
 		t.Fatal(err)
+	}
+	// to another version's weights the features here mean nothing
+	older := write(make([]float32, 256), 0)
+	text, err := os.ReadFile(older)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(older, bytes.Replace(text, []byte(format), []byte(anyFormat+"3"), 1), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(older); err == nil || !strings.Contains(err.Error(), "of another version of hone") {
+		t.Errorf("one of another version: %v", err)
 	}
 	for name, path := range map[string]string{"no weights": write(nil, 0), "few weights": write(make([]float32, 128), 0), "no power of two": write(make([]float32, 300), 0), "no number": write(odd, 0),
 		"an infinite bias": write(make([]float32, 256), float32(math.Inf(1))), "another file": other, "a file cut short": cut, "no file": "missing.safetensors"} {
