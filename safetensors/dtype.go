@@ -14,6 +14,7 @@ package safetensors
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 
@@ -68,13 +69,16 @@ func (d DType) String() string {
 // Float reports whether elements are floating-point numbers that ToFloat32 converts: those of 8 bits mean nothing without the scales beside them.
 func (d DType) Float() bool { return d == F64 || d == F32 || d == F16 || d == BF16 }
 
+// errType ends what is said of a type that is none of the above; the file is sound.
+var errType = errors.New("is not supported; take the model in another, such as BF16")
+
 func parseDType(name string) (DType, error) {
 	for d := F64; int(d) < len(dtypes); d++ {
 		if dtypes[d].name == name {
 			return d, nil
 		}
 	}
-	return 0, fmt.Errorf("element type %q is not supported", name)
+	return 0, fmt.Errorf("element type %q %w", name, errType)
 }
 
 // ToFloat32 converts len(dst) elements of the floating-point type d from their bytes: exactly, but for F64, which is rounded.

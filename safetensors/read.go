@@ -163,6 +163,9 @@ func (a *Archive) openFile(path string, wanted map[string]bool) error {
 	}
 	a.files = append(a.files, f)
 	h, err := parseHeader(f.Bytes())
+	if errors.Is(err, errType) {
+		return fmt.Errorf("open weights %s: %w", path, err)
+	}
 	if err != nil {
 		return fmt.Errorf("open weights %s: %w; copy the file anew", path, err)
 	}
