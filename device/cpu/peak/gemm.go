@@ -52,13 +52,13 @@ func TrainingShapes() []GEMMShape {
 
 // BenchGEMM times each shape runs times (at least 3) on the given number of
 // threads, 0 for all cores. Each run measures the machine's peak first, and the best of all runs
-// counts on both sides, so that a busy moment harms neither. A shape that has taken timedEnough is
-// not timed again, so that a sweep takes minutes also without vectors. It panics on an unknown form.
+// counts on both sides, so that a busy moment harms neither. Of a shape whose call takes slowCall there
+// is one, so that a sweep without vectors takes minutes. It panics on an unknown form.
 func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 	e := gemm.New(threadsOrAll(threads), gemm.HostKernels(), gemm.Rows{})
 	defer e.Pool.Close()
 	rows := make([]GEMMRow, len(shapes))
-	operands, timings := make([]gemm.Args, len(shapes)), make([]timing, len(shapes))
+	operands, best := make([]gemm.Args, len(shapes)), make([]time.Duration, len(shapes))
 	for i, s := range shapes {
 		rows[i].GEMMShape, operands[i] = s, s.args()
 	}
@@ -67,13 +67,13 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 		now := measurePeak(e.Pool, cpuid.Host(), 4*time.Millisecond, 4)
 		peak.F32, peak.BF16 = max(peak.F32, now.F32), max(peak.BF16, now.BF16)
 		for i := range shapes {
-			timings[i].repeat(3, func() { e.Multiply(&operands[i]) })
+			best[i] = shortest(best[i], 3, func() { e.Multiply(&operands[i]) })
 		}
 	}
 	for i := range rows {
 		g := &operands[i]
 		flops := 2 * float64(g.M) * float64(g.N) * float64(g.K) * float64(max(g.Batch, 1))
-		rows[i].GFLOPS = flops / float64(max(timings[i].best, 1))
+		rows[i].GFLOPS = flops / float64(best[i])
 		limit := peak.F32
 		if rows[i].BF16 && peak.BF16 > 0 {
 			limit = peak.BF16
@@ -83,23 +83,19 @@ func BenchGEMM(threads int, shapes []GEMMShape, runs int) []GEMMRow {
 	return rows
 }
 
-// timedEnough is the time of a shape after which it is not called again: a vocabulary's product takes ten seconds without vectors.
-const timedEnough = time.Second
+// slowCall is far more than a call takes with vectors. Without them a product with a vocabulary takes ten to fifteen seconds.
+const slowCall = 2 * time.Second
 
-// timing is the shortest of several calls, and the time of all of them.
-type timing struct{ best, all time.Duration }
-
-// repeat times calls, up to n of them.
-func (t *timing) repeat(n int, call func()) {
-	for i := 0; i < n && t.all < timedEnough; i++ {
+// shortest is the least of best, where that is not 0, and the times of n calls. When it is a slow call's, there are no more.
+func shortest(best time.Duration, n int, call func()) time.Duration {
+	for i := 0; i < n && best < slowCall; i++ {
 		start := time.Now()
 		call()
-		took := max(time.Since(start), 1)
-		if t.all == 0 || took < t.best {
-			t.best = took
+		if took := max(time.Since(start), 1); best == 0 || took < best {
+			best = took
 		}
-		t.all += took
 	}
+	return best
 }
 
 // args makes operands for s, filled with small numbers.

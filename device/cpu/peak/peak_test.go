@@ -3,6 +3,7 @@ package peak
 import (
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unsafe"
 
@@ -55,24 +56,31 @@ func TestStreamBytes(t *testing.T) {
 	}
 }
 
-// TestTiming: the shortest call counts, and what has taken long enough is not called again, but once always.
-func TestTiming(t *testing.T) {
-	n := 0
-	var quick, slow timing
-	quick.repeat(3, func() { n++ })
-	if n != 3 || !(0 < quick.best && quick.best <= quick.all/3) {
-		t.Errorf("%d of 3 calls: %+v", n, quick)
-	}
-	slow.repeat(1, func() { n = 0 })
-	slow.all, slow.best = timedEnough, timedEnough
-	slow.repeat(3, func() { n++ })
-	if n != 0 || slow.best != timedEnough {
-		t.Errorf("%d calls of what has taken %v: %+v", n, timedEnough, slow)
-	}
-	slow.all--
-	if slow.repeat(3, func() { n++ }); n == 0 || slow.best == timedEnough {
-		t.Errorf("%d calls: %+v", n, slow)
-	}
+// TestShortest: all calls are made, and the shortest counts, but of a slow one there is one.
+func TestShortest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose time passes in no time
+		for _, c := range []struct {
+			first time.Duration // each call takes half a millisecond less than the one before
+			calls int
+			want  time.Duration
+		}{
+			{260 * time.Millisecond, 12, 254500 * time.Microsecond},
+			{slowCall - time.Nanosecond, 12, slowCall - 5500*time.Microsecond - time.Nanosecond},
+			{slowCall, 1, slowCall},
+			{5 * slowCall, 1, 5 * slowCall},
+		} {
+			n, best := 0, time.Duration(0)
+			for range 4 {
+				best = shortest(best, 3, func() {
+					time.Sleep(c.first - time.Duration(n)*500*time.Microsecond)
+					n++
+				})
+			}
+			if n != c.calls || best != c.want {
+				t.Errorf("first %v: %d calls, of which the shortest took %v; want %d and %v", c.first, n, best, c.calls, c.want)
+			}
+		}
+	})
 }
 
 func TestBenchGEMM(t *testing.T) {
