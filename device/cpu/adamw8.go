@@ -25,7 +25,7 @@ func (d *Device) moments8(k device.AdamW, n int) *moments8 {
 	return s
 }
 
-// update is vec.AdamW on elements lo to hi, where lo is a multiple of the block: the moments are widened into
+// update is vec.Path.AdamW on elements lo to hi, where lo is a multiple of the block: the moments are widened into
 // the first cache, a block at a time, and rounded again.
 func (s *moments8) update(p, g []float32, lo, hi int, a *vec.AdamW) {
 	var m, v [device.DynamicBlock]float32

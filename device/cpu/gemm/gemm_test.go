@@ -250,7 +250,7 @@ func gemmShapes() (shapes [][3]int) {
 	return append(shapes, [][3]int{
 		{0, 5, 5}, {5, 0, 5}, {0, 0, 0}, {1, 1, 1000}, {6, 30, 255}, {6, 30, 256}, {6, 30, 257}, {7, 26, 511},
 		{9, 49, 513}, {4, 24, 1030}, {70, 130, 31}, {33, 97, 300}, {1, 400, 40}, {130, 3, 40},
-		{1, 50, 1032}, {5, 70, 264}, {8, 33, 520}, {9, 16, 512}, {13, 47, 1288}, {16, 96, 48}, {17, 40, 64},
+		{1, 50, 1032}, {5, 70, 264}, {8, 33, 520}, {9, 16, 512}, {13, 47, 1288}, {16, 96, 48}, {17, 40, 64}, {9, 96, 70},
 	}...)
 }
 
@@ -272,6 +272,28 @@ func TestGemm(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGemmInPlaceB: of a row-major B that is read where it is, what stands between the rows does not count.
+func TestGemmInPlaceB(t *testing.T) {
+	guard := [3]fenced.Memory{fenced.New(t), fenced.New(t), fenced.New(t)}
+	for _, k := range gemmPaths(t) {
+		e := New(2, k, plainRows)
+		for _, m := range []int{1, 9, 21} {
+			for _, n := range []int{k.Lanes, k.NR, 2*k.NR - k.Lanes} {
+				for variant := 0; variant < 64; variant += 16 {
+					g := newCase(&guard, m, 2*k.NR, 70, variant)
+					g.N = n
+					if b := (&block{plan: &plan{Args: g.Args, k: k}, n: n}); !b.readsB() {
+						t.Fatalf("%s %s: B is not read where it is", k.Name, g)
+					}
+					e.Multiply(&g.Args)
+					g.compare(t, k)
+				}
+			}
+		}
+		e.Pool.Close()
 	}
 }
 
