@@ -216,6 +216,7 @@ func TestAttentionMisuse(t *testing.T) {
 		"sequence too long":  func(a *device.AttentionGrad) { a.Sequences = []device.Sequence{{QLen: 11, KLen: 11}} },
 		"more queries":       func(a *device.AttentionGrad) { a.Sequences = []device.Sequence{{QLen: 4, KLen: 3}} },
 		"no log-sum-exp":     func(a *device.AttentionGrad) { a.LSE = device.Buffer{} },
+		"short log-sum-exp":  func(a *device.AttentionGrad) { a.LSE = a.LSE.Slice(0, a.LSE.Len-1) },
 		"gradient too short": func(a *device.AttentionGrad) { a.DK = a.DK.Slice(0, 8) },
 	} {
 		t.Run(name, func(t *testing.T) {
