@@ -43,7 +43,8 @@ func (p *Preferences) open(ctx context.Context, r *recipe.Run,
 		return all, nil, err
 	}
 	if in.texts > 0 && template != nil {
-		all.notes = append(all.notes, "records are texts, which are learned as they are, although the model has a chat template; give prompt and answers as messages where it shall answer a user")
+		all.notes = append(all.notes, "records are texts, which are learned as they are, although the model has a chat template; "+
+			"give prompt and answers as messages where it shall answer a user")
 	}
 	switch {
 	case len(all.items) == 0:
