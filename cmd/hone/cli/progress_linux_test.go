@@ -2,9 +2,9 @@ package cli
 
 import (
 	"bytes"
-	"errors"
-	"os"
 	"testing"
+
+	"hone/cmd/hone/clitest"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,14 +19,7 @@ func (s *seen) Fd() uintptr { return s.fd }
 
 // TestLiveLine: stdout, as main hands it on, is told to be a terminal, and the line that is rewritten there is no longer than the terminal is wide.
 func TestLiveLine(t *testing.T) {
-	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		t.Skip("this machine has no pseudo-terminals: /dev/ptmx is not there")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer terminal.Close()
+	terminal := clitest.Keyboard(t)
 	if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 7}); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package clitest has what the tests of several packages of commands need: it compares what a command prints.
+// Package clitest has what the tests of several packages of commands need: comparisons of what a command prints, and a terminal.
 package clitest
 
 import (

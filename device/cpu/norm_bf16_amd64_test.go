@@ -1,3 +1,5 @@
+//go:build !noasm
+
 package cpu
 
 import (
@@ -6,13 +8,14 @@ import (
 
 	"hone/device"
 	"hone/device/cpu/vec"
+	"hone/internal/cpuid"
 )
 
 // TestNormsBF16: norms of rows of bf16 and their gradients, by the kernels that read and write it, have the bits that they have in f32
 // rows, but those below the normal numbers.
 func TestNormsBF16(t *testing.T) {
-	if vec.HostPath() != vec.AVX512BF16 {
-		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by, or there is no assembly")
+	if !cpuid.Host().HasAVX512BF16() {
+		t.Skip("this processor has no AVX512_BF16, whose VCVTNEPS2BF16 the kernels round by")
 	}
 	h, f := make([]uint16, 1), make([]float32, 1)
 	if !vec.AVX512BF16.NormBF16(h, h, f, f, true, 1, &f[0], &f[0]) {
