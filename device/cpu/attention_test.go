@@ -200,10 +200,13 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 		d.Attention(a.grad.Attention)
 		d.AttentionGrad(a.grad)
 	}
-	for range 20 { // until both workers have had the largest task
-		step()
+	// Not in every stretch of steps, as a step that allocates would: on a busy machine a worker comes late to its first task, or to the
+	// largest, and makes room for it then.
+	n := 1.0
+	for try := 0; try < 10 && n > 0; try++ {
+		n = testing.AllocsPerRun(20, step)
 	}
-	if n := testing.AllocsPerRun(20, step); n > 0.5 {
+	if n > 0 {
 		t.Errorf("a step makes %g allocations", n)
 	}
 }
