@@ -378,7 +378,7 @@ func (t tile) nextA() {
 
 // spreads says that the tile asks for a row of what it will need at a time, between its sums, and not for all of it before them:
 // a core that waits for so many lines of memory at once has no room left for those of B, which come from its second cache.
-func (t tile) spreads() bool { return t.lanes == 16 && !t.bf16 && t.r == t.isa.rows && t.r > 1 }
+func (t tile) spreads() bool { return t.lanes == 16 && t.r == t.isa.rows && t.r > 1 }
 
 // beginSpread sets the cursors to a tile and clears the sums. Between two rows that it asks for are an eighth of the units of k, in whole turns: many
 // lines at a time are more than a core can have under way to it.

@@ -33,7 +33,7 @@ func (t tile) out() {
 // unrolls says that the tile takes several columns of A in a turn of its loop. A multiply-add in 1.6 micro-operations keeps a core's multipliers
 // busy, but where another thread of the core is at work, which a virtual machine does not see, there is presumably room for only some 3 a
 // cycle, and the loop's own are 4 of 40: one column a turn takes 10 to 14% more time there than four, and 1% more on an idle core.
-func (t tile) unrolls() bool { return t.r == t.isa.rows && t.r > 1 && !t.bf16 }
+func (t tile) unrolls() bool { return t.r == t.isa.rows && t.r > 1 }
 
 // columns is how many columns of A a row of B is multiplied with.
 func (t tile) columns() int {

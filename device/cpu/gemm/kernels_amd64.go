@@ -37,9 +37,10 @@ func NewKernels(f cpuid.Features) *Kernels {
 	return k
 }
 
-// roomy says whether the second cache has room beside a block of B: for what is packed next of A, 64 KiB, or for the lines of a
-// transposed A that is read in place, which fall on a part of its sets.
-func roomy(f cpuid.Features) bool { return f.L2 >= 2<<20 }
+// roomy says whether the caches have room beside a block of B: for what is packed next of A, 64 KiB, or for the lines of a transposed
+// A that is read in place, which fall on a part of a cache's sets. Beside a first cache of 48 KiB a second one of 1 MiB has it, too: a
+// Zen 5 gains what an Emerald Rapids does (docs/performance/kernels.md).
+func roomy(f cpuid.Features) bool { return f.L2 >= 2<<20 || f.L1D >= 48<<10 }
 
 // tilesAVX512WidenRow are the kernels of a single row of AVX512Widen, the widest of which takes fewer instructions.
 var tilesAVX512WidenRow = [][]TileFunc{{tileAVX512Widen1x1, tileAVX512Widen1x2, widenRowAVX512}}

@@ -12331,97 +12331,34 @@ next:
 	MOVQ         DX, 56(SP)
 	MOVQ         64(DI), DX
 	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
 	MOVQ         144(DI), AX
-	TESTQ        AX, AX
-	JZ           none
-	MOVQ         40(SP), BX
-	MOVQ         176(DI), R10
-	MOVQ         184(DI), R11
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-
-line:
-	PREFETCHT1   (BX)
-	PREFETCHT1   (BX)(R10*1)
-	PREFETCHT1   (BX)(R10*2)
-	PREFETCHT1   (R8)
-	PREFETCHT1   (R8)(R10*1)
-	PREFETCHT1   (R8)(R10*2)
-	PREFETCHT1   (R9)
-	PREFETCHT1   (R9)(R10*1)
-	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
-	DECQ         AX
-	JNZ          line
-	MOVQ         BX, 40(SP)
-	MOVQ         32(DI), R10
-	MOVQ         40(DI), R11
-
-none:
-	MOVQ         72(SP), SI
-	TESTQ        SI, SI
-	JZ           apart
-	MOVQ         168(DI), R13
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $30 // PREFETCHW 30(SI)
-
-apart:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   60(SI)
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -12430,6 +12367,163 @@ apart:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
+
+some:
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   60(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $30 // PREFETCHW 30(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), R11
+
+line:
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
+	DECQ         AX
+	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
+
+asked:
+	MOVQ         96(SP), AX
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Z24
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xc852 // VDPBF16PS Z24, Z28, Z1
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xd052 // VDPBF16PS Z24, Z29, Z2
+	VBROADCASTSS (BX)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z30, Z3
+	VBROADCASTSS (BX)(R10*4), Z31
+	LONG         $0x40069262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z4
+	VBROADCASTSS (BX)(R9*1), Z27
+	LONG         $0x40269262
+	WORD         $0xe852 // VDPBF16PS Z24, Z27, Z5
+	VBROADCASTSS (BX)(R8*2), Z28
+	LONG         $0x401e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z28, Z6
+	VBROADCASTSS (BX)(R13*1), Z29
+	LONG         $0x40169262
+	WORD         $0xf852 // VDPBF16PS Z24, Z29, Z7
+	VMOVUPS      0(CX)(R12*1), Z24
+	VBROADCASTSS (DX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	VBROADCASTSS (DX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xc852 // VDPBF16PS Z24, Z28, Z1
+	VBROADCASTSS (DX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xd052 // VDPBF16PS Z24, Z29, Z2
+	VBROADCASTSS (DX)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z30, Z3
+	VBROADCASTSS (DX)(R10*4), Z31
+	LONG         $0x40069262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z4
+	VBROADCASTSS (DX)(R9*1), Z27
+	LONG         $0x40269262
+	WORD         $0xe852 // VDPBF16PS Z24, Z27, Z5
+	VBROADCASTSS (DX)(R8*2), Z28
+	LONG         $0x401e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z28, Z6
+	VBROADCASTSS (DX)(R13*1), Z29
+	LONG         $0x40169262
+	WORD         $0xf852 // VDPBF16PS Z24, Z29, Z7
+	VMOVUPS      0(CX)(R12*2), Z24
+	VBROADCASTSS (SI), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	VBROADCASTSS (SI)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xc852 // VDPBF16PS Z24, Z28, Z1
+	VBROADCASTSS (SI)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xd052 // VDPBF16PS Z24, Z29, Z2
+	VBROADCASTSS (SI)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z30, Z3
+	VBROADCASTSS (SI)(R10*4), Z31
+	LONG         $0x40069262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z4
+	VBROADCASTSS (SI)(R9*1), Z27
+	LONG         $0x40269262
+	WORD         $0xe852 // VDPBF16PS Z24, Z27, Z5
+	VBROADCASTSS (SI)(R8*2), Z28
+	LONG         $0x401e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z28, Z6
+	VBROADCASTSS (SI)(R13*1), Z29
+	LONG         $0x40169262
+	WORD         $0xf852 // VDPBF16PS Z24, Z29, Z7
+	VMOVUPS      0(CX)(R14*1), Z24
+	VBROADCASTSS (R15), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	VBROADCASTSS (R15)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xc852 // VDPBF16PS Z24, Z28, Z1
+	VBROADCASTSS (R15)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xd052 // VDPBF16PS Z24, Z29, Z2
+	VBROADCASTSS (R15)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z30, Z3
+	VBROADCASTSS (R15)(R10*4), Z31
+	LONG         $0x40069262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z4
+	VBROADCASTSS (R15)(R9*1), Z27
+	LONG         $0x40269262
+	WORD         $0xe852 // VDPBF16PS Z24, Z27, Z5
+	VBROADCASTSS (R15)(R8*2), Z28
+	LONG         $0x401e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z28, Z6
+	VBROADCASTSS (R15)(R13*1), Z29
+	LONG         $0x40169262
+	WORD         $0xf852 // VDPBF16PS Z24, Z29, Z7
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -12442,27 +12536,33 @@ column:
 	VBROADCASTSS (BX)(R10*2), Z29
 	LONG         $0x40169262
 	WORD         $0xd052 // VDPBF16PS Z24, Z29, Z2
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	LONG         $0x400e9262
 	WORD         $0xd852 // VDPBF16PS Z24, Z30, Z3
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	LONG         $0x40069262
 	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z4
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	LONG         $0x40269262
 	WORD         $0xe852 // VDPBF16PS Z24, Z27, Z5
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	LONG         $0x401e9262
 	WORD         $0xf052 // VDPBF16PS Z24, Z28, Z6
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	LONG         $0x40169262
 	WORD         $0xf852 // VDPBF16PS Z24, Z29, Z7
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -12553,8 +12653,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -12563,7 +12669,8 @@ stored:
 	VPXORQ       Z5, Z5, Z5
 	VPXORQ       Z6, Z6, Z6
 	VPXORQ       Z7, Z7, Z7
-	JMP          column
+	MOVQ         AX, 120(SP)
+	JMP          some
 
 whole:
 	MOVQ         88(DI), AX
@@ -12610,105 +12717,34 @@ next:
 	MOVQ         DX, 56(SP)
 	MOVQ         64(DI), DX
 	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
 	MOVQ         144(DI), AX
-	TESTQ        AX, AX
-	JZ           none
-	MOVQ         40(SP), BX
-	MOVQ         176(DI), R10
-	MOVQ         184(DI), R11
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-
-line:
-	PREFETCHT1   (BX)
-	PREFETCHT1   (BX)(R10*1)
-	PREFETCHT1   (BX)(R10*2)
-	PREFETCHT1   (R8)
-	PREFETCHT1   (R8)(R10*1)
-	PREFETCHT1   (R8)(R10*2)
-	PREFETCHT1   (R9)
-	PREFETCHT1   (R9)(R10*1)
-	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
-	DECQ         AX
-	JNZ          line
-	MOVQ         BX, 40(SP)
-	MOVQ         32(DI), R10
-	MOVQ         40(DI), R11
-
-none:
-	MOVQ         72(SP), SI
-	TESTQ        SI, SI
-	JZ           apart
-	MOVQ         168(DI), R13
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $62 // PREFETCHW 62(SI)
-
-apart:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   124(SI)
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -12725,6 +12761,232 @@ apart:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
+
+some:
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   124(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $62 // PREFETCHW 62(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), R11
+
+line:
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
+	DECQ         AX
+	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
+
+asked:
+	MOVQ         96(SP), AX
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z2
+	LONG         $0x401e9262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z3
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xe052 // VDPBF16PS Z24, Z29, Z4
+	LONG         $0x40169262
+	WORD         $0xe952 // VDPBF16PS Z25, Z29, Z5
+	VBROADCASTSS (BX)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z30, Z6
+	LONG         $0x400e9262
+	WORD         $0xf952 // VDPBF16PS Z25, Z30, Z7
+	VBROADCASTSS (BX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xc052 // VDPBF16PS Z24, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc952 // VDPBF16PS Z25, Z31, Z9
+	VBROADCASTSS (BX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xd052 // VDPBF16PS Z24, Z27, Z10
+	LONG         $0x40261262
+	WORD         $0xd952 // VDPBF16PS Z25, Z27, Z11
+	VBROADCASTSS (BX)(R8*2), Z28
+	LONG         $0x401e1262
+	WORD         $0xe052 // VDPBF16PS Z24, Z28, Z12
+	LONG         $0x401e1262
+	WORD         $0xe952 // VDPBF16PS Z25, Z28, Z13
+	VBROADCASTSS (BX)(R13*1), Z29
+	LONG         $0x40161262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z14
+	LONG         $0x40161262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z15
+	VMOVUPS      0(CX)(R12*1), Z24
+	VMOVUPS      64(CX)(R12*1), Z25
+	VBROADCASTSS (DX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	VBROADCASTSS (DX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z2
+	LONG         $0x401e9262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z3
+	VBROADCASTSS (DX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xe052 // VDPBF16PS Z24, Z29, Z4
+	LONG         $0x40169262
+	WORD         $0xe952 // VDPBF16PS Z25, Z29, Z5
+	VBROADCASTSS (DX)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z30, Z6
+	LONG         $0x400e9262
+	WORD         $0xf952 // VDPBF16PS Z25, Z30, Z7
+	VBROADCASTSS (DX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xc052 // VDPBF16PS Z24, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc952 // VDPBF16PS Z25, Z31, Z9
+	VBROADCASTSS (DX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xd052 // VDPBF16PS Z24, Z27, Z10
+	LONG         $0x40261262
+	WORD         $0xd952 // VDPBF16PS Z25, Z27, Z11
+	VBROADCASTSS (DX)(R8*2), Z28
+	LONG         $0x401e1262
+	WORD         $0xe052 // VDPBF16PS Z24, Z28, Z12
+	LONG         $0x401e1262
+	WORD         $0xe952 // VDPBF16PS Z25, Z28, Z13
+	VBROADCASTSS (DX)(R13*1), Z29
+	LONG         $0x40161262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z14
+	LONG         $0x40161262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z15
+	VMOVUPS      0(CX)(R12*2), Z24
+	VMOVUPS      64(CX)(R12*2), Z25
+	VBROADCASTSS (SI), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	VBROADCASTSS (SI)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z2
+	LONG         $0x401e9262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z3
+	VBROADCASTSS (SI)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xe052 // VDPBF16PS Z24, Z29, Z4
+	LONG         $0x40169262
+	WORD         $0xe952 // VDPBF16PS Z25, Z29, Z5
+	VBROADCASTSS (SI)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z30, Z6
+	LONG         $0x400e9262
+	WORD         $0xf952 // VDPBF16PS Z25, Z30, Z7
+	VBROADCASTSS (SI)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xc052 // VDPBF16PS Z24, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc952 // VDPBF16PS Z25, Z31, Z9
+	VBROADCASTSS (SI)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xd052 // VDPBF16PS Z24, Z27, Z10
+	LONG         $0x40261262
+	WORD         $0xd952 // VDPBF16PS Z25, Z27, Z11
+	VBROADCASTSS (SI)(R8*2), Z28
+	LONG         $0x401e1262
+	WORD         $0xe052 // VDPBF16PS Z24, Z28, Z12
+	LONG         $0x401e1262
+	WORD         $0xe952 // VDPBF16PS Z25, Z28, Z13
+	VBROADCASTSS (SI)(R13*1), Z29
+	LONG         $0x40161262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z14
+	LONG         $0x40161262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z15
+	VMOVUPS      0(CX)(R14*1), Z24
+	VMOVUPS      64(CX)(R14*1), Z25
+	VBROADCASTSS (R15), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	VBROADCASTSS (R15)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z2
+	LONG         $0x401e9262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z3
+	VBROADCASTSS (R15)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xe052 // VDPBF16PS Z24, Z29, Z4
+	LONG         $0x40169262
+	WORD         $0xe952 // VDPBF16PS Z25, Z29, Z5
+	VBROADCASTSS (R15)(R8*1), Z30
+	LONG         $0x400e9262
+	WORD         $0xf052 // VDPBF16PS Z24, Z30, Z6
+	LONG         $0x400e9262
+	WORD         $0xf952 // VDPBF16PS Z25, Z30, Z7
+	VBROADCASTSS (R15)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xc052 // VDPBF16PS Z24, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc952 // VDPBF16PS Z25, Z31, Z9
+	VBROADCASTSS (R15)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xd052 // VDPBF16PS Z24, Z27, Z10
+	LONG         $0x40261262
+	WORD         $0xd952 // VDPBF16PS Z25, Z27, Z11
+	VBROADCASTSS (R15)(R8*2), Z28
+	LONG         $0x401e1262
+	WORD         $0xe052 // VDPBF16PS Z24, Z28, Z12
+	LONG         $0x401e1262
+	WORD         $0xe952 // VDPBF16PS Z25, Z28, Z13
+	VBROADCASTSS (R15)(R13*1), Z29
+	LONG         $0x40161262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z14
+	LONG         $0x40161262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z15
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -12744,37 +13006,43 @@ column:
 	WORD         $0xe052 // VDPBF16PS Z24, Z29, Z4
 	LONG         $0x40169262
 	WORD         $0xe952 // VDPBF16PS Z25, Z29, Z5
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	LONG         $0x400e9262
 	WORD         $0xf052 // VDPBF16PS Z24, Z30, Z6
 	LONG         $0x400e9262
 	WORD         $0xf952 // VDPBF16PS Z25, Z30, Z7
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	LONG         $0x40061262
 	WORD         $0xc052 // VDPBF16PS Z24, Z31, Z8
 	LONG         $0x40061262
 	WORD         $0xc952 // VDPBF16PS Z25, Z31, Z9
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	LONG         $0x40261262
 	WORD         $0xd052 // VDPBF16PS Z24, Z27, Z10
 	LONG         $0x40261262
 	WORD         $0xd952 // VDPBF16PS Z25, Z27, Z11
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	LONG         $0x401e1262
 	WORD         $0xe052 // VDPBF16PS Z24, Z28, Z12
 	LONG         $0x401e1262
 	WORD         $0xe952 // VDPBF16PS Z25, Z28, Z13
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	LONG         $0x40161262
 	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z14
 	LONG         $0x40161262
 	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z15
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -12905,8 +13173,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -12923,7 +13197,8 @@ stored:
 	VPXORQ       Z13, Z13, Z13
 	VPXORQ       Z14, Z14, Z14
 	VPXORQ       Z15, Z15, Z15
-	JMP          column
+	MOVQ         AX, 120(SP)
+	JMP          some
 
 whole:
 	MOVQ         88(DI), AX
@@ -12970,113 +13245,34 @@ next:
 	MOVQ         DX, 56(SP)
 	MOVQ         64(DI), DX
 	MOVQ         DX, 64(SP)
+	MOVQ         16(SP), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         $8, AX
+	MOVQ         AX, 112(SP)
+	MOVQ         40(SP), AX
+	MOVQ         AX, 80(SP)
+	MOVQ         72(SP), AX
+	MOVQ         AX, 88(SP)
 	MOVQ         144(DI), AX
-	TESTQ        AX, AX
-	JZ           none
-	MOVQ         40(SP), BX
-	MOVQ         176(DI), R10
-	MOVQ         184(DI), R11
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
-
-line:
-	PREFETCHT1   (BX)
-	PREFETCHT1   (BX)(R10*1)
-	PREFETCHT1   (BX)(R10*2)
-	PREFETCHT1   (R8)
-	PREFETCHT1   (R8)(R10*1)
-	PREFETCHT1   (R8)(R10*2)
-	PREFETCHT1   (R9)
-	PREFETCHT1   (R9)(R10*1)
-	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
-	DECQ         AX
-	JNZ          line
-	MOVQ         BX, 40(SP)
-	MOVQ         32(DI), R10
-	MOVQ         40(DI), R11
-
-none:
-	MOVQ         72(SP), SI
-	TESTQ        SI, SI
-	JZ           apart
-	MOVQ         168(DI), R13
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-	ADDQ         R13, SI
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $0 // PREFETCHW 0(SI)
-	BYTE         $0x0f; BYTE $0x0d; BYTE $0x4e; BYTE $94 // PREFETCHW 94(SI)
-
-apart:
-	MOVQ         16(SP), SI
-	MOVQ         56(DI), R13
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
-	ADDQ         R13, SI
-	PREFETCHT0   0(SI)
-	PREFETCHT0   64(SI)
-	PREFETCHT0   128(SI)
-	PREFETCHT0   188(SI)
+	IMULQ        184(DI), AX
+	ADDQ         AX, 40(SP)
 	MOVQ         0(SP), BX
 	MOVQ         8(SP), CX
 	MOVQ         72(DI), AX
-	LEAQ         (BX)(R10*2), R8
-	ADDQ         R10, R8
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
+	MOVQ         AX, 120(SP)
+	MOVQ         $1, R11
+	SHRQ         $3, AX
+	ANDQ         $-4, AX
+	CMOVQEQ      R11, AX
+	MOVQ         AX, 96(SP)
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -13101,6 +13297,301 @@ apart:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
+
+some:
+	DECQ         112(SP)
+	JLT          asked
+	MOVQ         104(SP), AX
+	PREFETCHT0   0(AX)
+	PREFETCHT0   64(AX)
+	PREFETCHT0   128(AX)
+	PREFETCHT0   188(AX)
+	ADDQ         56(DI), AX
+	MOVQ         AX, 104(SP)
+	MOVQ         88(SP), AX
+	TESTQ        AX, AX
+	JZ           none
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $0 // PREFETCHW 0(AX)
+	BYTE         $0x0f; BYTE $0x0d; BYTE $0x48; BYTE $94 // PREFETCHW 94(AX)
+	ADDQ         168(DI), AX
+	MOVQ         AX, 88(SP)
+
+none:
+	MOVQ         144(DI), AX
+	TESTQ        AX, AX
+	JZ           asked
+	MOVQ         80(SP), R11
+
+line:
+	PREFETCHT1   (R11)
+	ADDQ         184(DI), R11
+	DECQ         AX
+	JNZ          line
+	MOVQ         176(DI), AX
+	ADDQ         AX, 80(SP)
+
+asked:
+	MOVQ         96(SP), AX
+	MOVQ         120(SP), R11
+	CMPQ         R11, AX
+	CMOVQLT      R11, AX
+	SUBQ         AX, 120(SP)
+
+turns:
+	MOVQ         40(DI), R11
+	SHLQ         $2, R11
+	SUBQ         $4, AX
+	JLT          rest
+
+turn:
+	VMOVUPS      0(CX), Z24
+	VMOVUPS      64(CX), Z25
+	VMOVUPS      128(CX), Z26
+	VBROADCASTSS (BX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (BX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (BX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (BX)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (BX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (BX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (BX)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (BX)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	VMOVUPS      0(CX)(R12*1), Z24
+	VMOVUPS      64(CX)(R12*1), Z25
+	VMOVUPS      128(CX)(R12*1), Z26
+	VBROADCASTSS (DX), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (DX)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (DX)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (DX)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (DX)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (DX)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (DX)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (DX)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	VMOVUPS      0(CX)(R12*2), Z24
+	VMOVUPS      64(CX)(R12*2), Z25
+	VMOVUPS      128(CX)(R12*2), Z26
+	VBROADCASTSS (SI), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (SI)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (SI)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (SI)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (SI)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (SI)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (SI)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (SI)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	VMOVUPS      0(CX)(R14*1), Z24
+	VMOVUPS      64(CX)(R14*1), Z25
+	VMOVUPS      128(CX)(R14*1), Z26
+	VBROADCASTSS (R15), Z27
+	LONG         $0x40269262
+	WORD         $0xc052 // VDPBF16PS Z24, Z27, Z0
+	LONG         $0x40269262
+	WORD         $0xc952 // VDPBF16PS Z25, Z27, Z1
+	LONG         $0x40269262
+	WORD         $0xd252 // VDPBF16PS Z26, Z27, Z2
+	VBROADCASTSS (R15)(R10*1), Z28
+	LONG         $0x401e9262
+	WORD         $0xd852 // VDPBF16PS Z24, Z28, Z3
+	LONG         $0x401e9262
+	WORD         $0xe152 // VDPBF16PS Z25, Z28, Z4
+	LONG         $0x401e9262
+	WORD         $0xea52 // VDPBF16PS Z26, Z28, Z5
+	VBROADCASTSS (R15)(R10*2), Z29
+	LONG         $0x40169262
+	WORD         $0xf052 // VDPBF16PS Z24, Z29, Z6
+	LONG         $0x40169262
+	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
+	LONG         $0x40161262
+	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
+	VBROADCASTSS (R15)(R8*1), Z30
+	LONG         $0x400e1262
+	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
+	LONG         $0x400e1262
+	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
+	LONG         $0x400e1262
+	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
+	VBROADCASTSS (R15)(R10*4), Z31
+	LONG         $0x40061262
+	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
+	LONG         $0x40061262
+	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
+	VBROADCASTSS (R15)(R9*1), Z27
+	LONG         $0x40261262
+	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
+	LONG         $0x40268262
+	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
+	LONG         $0x40268262
+	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
+	VBROADCASTSS (R15)(R8*2), Z28
+	LONG         $0x401e8262
+	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
+	LONG         $0x401e8262
+	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
+	LONG         $0x401e8262
+	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
+	VBROADCASTSS (R15)(R13*1), Z29
+	LONG         $0x40168262
+	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
+	LONG         $0x40168262
+	WORD         $0xf152 // VDPBF16PS Z25, Z29, Z22
+	LONG         $0x40168262
+	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
+	ADDQ         R11, BX
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
+	LEAQ         (CX)(R12*4), CX
+	SUBQ         $4, AX
+	JGE          turn
+
+rest:
+	MOVQ         40(DI), R11
+	ADDQ         $4, AX
+	JZ           through
 
 column:
 	VMOVUPS      0(CX), Z24
@@ -13127,35 +13618,35 @@ column:
 	WORD         $0xf952 // VDPBF16PS Z25, Z29, Z7
 	LONG         $0x40161262
 	WORD         $0xc252 // VDPBF16PS Z26, Z29, Z8
-	VBROADCASTSS (R8), Z30
+	VBROADCASTSS (BX)(R8*1), Z30
 	LONG         $0x400e1262
 	WORD         $0xc852 // VDPBF16PS Z24, Z30, Z9
 	LONG         $0x400e1262
 	WORD         $0xd152 // VDPBF16PS Z25, Z30, Z10
 	LONG         $0x400e1262
 	WORD         $0xda52 // VDPBF16PS Z26, Z30, Z11
-	VBROADCASTSS (R8)(R10*1), Z31
+	VBROADCASTSS (BX)(R10*4), Z31
 	LONG         $0x40061262
 	WORD         $0xe052 // VDPBF16PS Z24, Z31, Z12
 	LONG         $0x40061262
 	WORD         $0xe952 // VDPBF16PS Z25, Z31, Z13
 	LONG         $0x40061262
 	WORD         $0xf252 // VDPBF16PS Z26, Z31, Z14
-	VBROADCASTSS (R8)(R10*2), Z27
+	VBROADCASTSS (BX)(R9*1), Z27
 	LONG         $0x40261262
 	WORD         $0xf852 // VDPBF16PS Z24, Z27, Z15
 	LONG         $0x40268262
 	WORD         $0xc152 // VDPBF16PS Z25, Z27, Z16
 	LONG         $0x40268262
 	WORD         $0xca52 // VDPBF16PS Z26, Z27, Z17
-	VBROADCASTSS (R9), Z28
+	VBROADCASTSS (BX)(R8*2), Z28
 	LONG         $0x401e8262
 	WORD         $0xd052 // VDPBF16PS Z24, Z28, Z18
 	LONG         $0x401e8262
 	WORD         $0xd952 // VDPBF16PS Z25, Z28, Z19
 	LONG         $0x401e8262
 	WORD         $0xe252 // VDPBF16PS Z26, Z28, Z20
-	VBROADCASTSS (R9)(R10*1), Z29
+	VBROADCASTSS (BX)(R13*1), Z29
 	LONG         $0x40168262
 	WORD         $0xe852 // VDPBF16PS Z24, Z29, Z21
 	LONG         $0x40168262
@@ -13164,10 +13655,16 @@ column:
 	WORD         $0xfa52 // VDPBF16PS Z26, Z29, Z23
 	ADDQ         R12, CX
 	ADDQ         R11, BX
-	ADDQ         R11, R8
-	ADDQ         R11, R9
+	ADDQ         R11, DX
+	ADDQ         R11, SI
+	ADDQ         R11, R15
 	DECQ         AX
 	JNZ          column
+
+through:
+	CMPQ         120(SP), $0
+	JNE          some
+	MOVQ         56(DI), R13
 	MOVQ         16(SP), SI
 	MOVQ         56(SP), DX
 	MOVQ         64(SP), R9
@@ -13338,8 +13835,14 @@ stored:
 	MOVQ         DX, 56(SP)
 	MOVQ         56(DI), DX
 	MOVQ         DX, 64(SP)
-	LEAQ         (R8)(R10*2), R9
-	ADDQ         R10, R9
+	MOVQ         40(DI), R11
+	LEAQ         (BX)(R11*1), DX
+	LEAQ         (BX)(R11*2), SI
+	LEAQ         (DX)(R11*2), R15
+	LEAQ         (R10)(R10*2), R8
+	LEAQ         (R10)(R10*4), R9
+	LEAQ         (R8)(R10*4), R13
+	LEAQ         (R12)(R12*2), R14
 	VPXORQ       Z0, Z0, Z0
 	VPXORQ       Z1, Z1, Z1
 	VPXORQ       Z2, Z2, Z2
@@ -13364,7 +13867,8 @@ stored:
 	VPXORQ       Z21, Z21, Z21
 	VPXORQ       Z22, Z22, Z22
 	VPXORQ       Z23, Z23, Z23
-	JMP          column
+	MOVQ         AX, 120(SP)
+	JMP          some
 
 whole:
 	MOVQ         88(DI), AX
